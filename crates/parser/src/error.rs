@@ -1,0 +1,176 @@
+//! What can be wrong with SIP text, where, and how a 400 says it (RFC 3261 21.4.1: the reason phrase should name the
+//! problem). Decides wording only; which status answers an error is the proxy's map.
+
+use std::fmt;
+
+use crate::HeaderName;
+
+/// One thing wrong with a message: what, in which header, where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ParseError {
+    /// What is wrong.
+    pub kind: ErrorKind,
+    /// The header it is wrong in; `None` for the start line and for the shape of the message.
+    pub header: Option<HeaderName>,
+    /// Where the faulty part starts: octets from the start of the message, 0 where there is no such place.
+    pub offset: u32,
+}
+
+/// The kinds of faults, worded so that "port out of range" can follow a header's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A header the message must have is not there.
+    #[error("missing")]
+    Missing,
+    /// A header that may occur once occurs twice.
+    #[error("occurs more than once")]
+    Duplicate,
+    /// The first line is neither a request line nor a status line.
+    #[error("no start line")]
+    StartLine,
+    /// SIP, but not version 2.0: 505 (RFC 3261 21.5.6).
+    #[error("version not supported")]
+    Version,
+    /// The start line has white space where the grammar has one space.
+    #[error("white space in the start line")]
+    StartLineSpace,
+    /// A header line without a colon, or with something else than a token before it.
+    #[error("header line without a name")]
+    Line,
+    /// A control character outside a quoted pair.
+    #[error("control character")]
+    Control,
+    /// A CR that no LF follows.
+    #[error("CR without LF")]
+    LoneCr,
+    /// A LF that no CR precedes.
+    #[error("LF without CR")]
+    LoneLf,
+    /// The blank line between headers and body is missing.
+    #[error("no blank line after the headers")]
+    NoBlankLine,
+    /// More header lines than [`crate::Message::MAX_LINES`].
+    #[error("too many header lines")]
+    TooManyLines,
+    /// The start line is longer than [`crate::Framer::MAX_START_LINE`].
+    #[error("start line too long")]
+    StartLineTooLong,
+    /// The message is longer than the limit it was read with.
+    #[error("message too long")]
+    TooLong,
+    /// Two Content-Length lines that differ.
+    #[error("contradicting values")]
+    Contradiction,
+    /// Fewer octets after the blank line than Content-Length says.
+    #[error("body shorter than announced")]
+    ShortBody,
+    /// The value is empty where something must stand.
+    #[error("empty value")]
+    Empty,
+    /// Not a number.
+    #[error("not a number")]
+    Number,
+    /// A number above the header's limit.
+    #[error("number out of range")]
+    Range,
+    /// A port that is no number of 16 bits.
+    #[error("port out of range")]
+    Port,
+    /// Neither a host name nor an IP address.
+    #[error("bad host")]
+    Host,
+    /// No URI, or characters in it that a URI does not have.
+    #[error("bad URI")]
+    Uri,
+    /// A user part with characters that must be escaped, or empty.
+    #[error("bad user in URI")]
+    User,
+    /// A `%` without two hex digits.
+    #[error("bad escape in URI")]
+    Escape,
+    /// A parameter without a name, or with a bad value.
+    #[error("bad parameter")]
+    Param,
+    /// A quoted string that does not end.
+    #[error("unterminated quoted string")]
+    Quote,
+    /// A `<` without its `>`.
+    #[error("unterminated angle bracket")]
+    Bracket,
+    /// A display name with characters that must be quoted.
+    #[error("bad display name")]
+    Display,
+    /// Something that should be a token and is not.
+    #[error("bad token")]
+    Token,
+    /// A Via that does not start with a protocol and a transport.
+    #[error("bad protocol")]
+    Protocol,
+    /// Characters after the end of the value.
+    #[error("trailing characters")]
+    Trailing,
+}
+
+impl ParseError {
+    pub(crate) fn new(kind: ErrorKind, offset: u32) -> Self {
+        Self { kind, header: None, offset }
+    }
+
+    pub(crate) fn in_header(kind: ErrorKind, header: HeaderName, offset: u32) -> Self {
+        Self { kind, header: Some(header), offset }
+    }
+
+    /// The fault as a reason phrase: `Bad Via: port out of range`, `Missing CSeq`, `Bad request line`. Made of fixed
+    /// text only: nothing a peer sent is repeated to it.
+    pub fn reason(&self) -> Reason400 {
+        Reason400(*self)
+    }
+}
+
+impl fmt::Display for ParseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.header {
+            Some(header) if self.kind == ErrorKind::Missing => write!(f, "missing {} header", header.as_str()),
+            Some(header) => write!(f, "bad {} header at byte {}: {}", header.as_str(), self.offset, self.kind),
+            None => write!(f, "bad message at byte {}: {}", self.offset, self.kind),
+        }
+    }
+}
+
+impl std::error::Error for ParseError {}
+
+/// A [`ParseError`] worded for a reason phrase, see [`ParseError::reason`].
+#[derive(Clone, Copy, Debug)]
+pub struct Reason400(ParseError);
+
+impl fmt::Display for Reason400 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = self.0.kind;
+        match (self.0.header, kind) {
+            (Some(header), ErrorKind::Missing) => write!(f, "Missing {}", header.as_str()),
+            (Some(header), _) => write!(f, "Bad {}: {kind}", header.as_str()),
+            (None, ErrorKind::Version) => f.write_str(crate::reason_phrase(505)),
+            (None, ErrorKind::StartLine) => f.write_str("Bad request line"),
+            (None, ErrorKind::StartLineSpace) => write!(f, "Bad request line: {kind}"),
+            (None, _) => write!(f, "Bad message: {kind}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_what_and_where() {
+        let error = ParseError::in_header(ErrorKind::Port, HeaderName::Via, 57);
+        assert_eq!(error.to_string(), "bad Via header at byte 57: port out of range");
+        assert_eq!(error.reason().to_string(), "Bad Via: port out of range");
+        let error = ParseError::in_header(ErrorKind::Missing, HeaderName::CSeq, 0);
+        assert_eq!(error.reason().to_string(), "Missing CSeq");
+        assert_eq!(ParseError::new(ErrorKind::StartLine, 0).reason().to_string(), "Bad request line");
+        assert_eq!(ParseError::new(ErrorKind::Version, 0).reason().to_string(), "Version Not Supported");
+        assert!(size_of::<ParseError>() <= 8);
+    }
+}

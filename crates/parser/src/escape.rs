@@ -1,0 +1,86 @@
+//! Percent escapes of URIs (RFC 3261 19.1.2, RFC 2396 2.4). Decides what an escape stands for; whether a character may
+//! stand unescaped is the URI grammar's business.
+
+use std::borrow::Cow;
+
+/// `bytes` with each `%` and two hex digits replaced by the octet they name; other `%` stay. Borrows if there is none.
+pub fn unescape(bytes: &[u8]) -> Cow<'_, [u8]> {
+    if memchr::memchr(b'%', bytes).is_none() {
+        return Cow::Borrowed(bytes);
+    }
+    Cow::Owned(Decoded(bytes).map(|octet| octet.byte).collect())
+}
+
+/// Whether two URI parts mean the same: equal octet for octet once escapes of characters outside the reserved set are
+/// undone (RFC 3261 19.1.4). An escaped reserved character equals only its own escape.
+pub(crate) fn same(a: &[u8], b: &[u8]) -> bool {
+    Decoded(a).eq(Decoded(b))
+}
+
+/// As [`same`], letters in any case.
+pub(crate) fn same_ignore_case(a: &[u8], b: &[u8]) -> bool {
+    Decoded(a).map(Octet::lower).eq(Decoded(b).map(Octet::lower))
+}
+
+#[derive(PartialEq, Eq)]
+struct Octet {
+    byte: u8,
+    /// Written as an escape although, unescaped, it would mean something else.
+    guarded: bool,
+}
+
+impl Octet {
+    fn lower(self) -> Self {
+        Self { byte: self.byte.to_ascii_lowercase(), ..self }
+    }
+}
+
+struct Decoded<'a>(&'a [u8]);
+
+impl Iterator for Decoded<'_> {
+    type Item = Octet;
+
+    fn next(&mut self) -> Option<Octet> {
+        let (&byte, rest) = self.0.split_first()?;
+        if byte == b'%'
+            && let Some((&[high, low], after)) = rest.split_first_chunk()
+            && let (Some(high), Some(low)) = (digit(high), digit(low))
+        {
+            self.0 = after;
+            let byte = high * 16 + low;
+            return Some(Octet { byte, guarded: b";/?:@&=+$,".contains(&byte) });
+        }
+        self.0 = rest;
+        Some(Octet { byte, guarded: false })
+    }
+}
+
+fn digit(byte: u8) -> Option<u8> {
+    match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        b'A'..=b'F' => Some(byte - b'A' + 10),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn undoes_whole_escapes_only() {
+        assert_eq!(&*unescape(b"%61lice%00%zz%4"), b"alice\0%zz%4");
+        assert!(matches!(unescape(b"alice"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn reserved_characters_keep_their_escape() {
+        assert!(same(b"%61lice", b"alice"));
+        assert!(same(b"a%3Bb", b"a%3bb"));
+        assert!(!same(b"a%3Bb", b"a;b"));
+        assert!(!same(b"alice", b"Alice"));
+        assert!(same_ignore_case(b"%41lice", b"alice"));
+        assert!(!same(b"alice", b"alic"));
+    }
+}

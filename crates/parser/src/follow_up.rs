@@ -1,0 +1,102 @@
+//! The two requests an element makes out of an INVITE it sent: the ACK of a non-2xx (RFC 3261 17.1.1.3) and the CANCEL
+//! (9.1). Decides what they repeat; when they are due is the transaction's business.
+
+use crate::{CSeq, Header as _, HeaderName, Message, octets};
+
+/// Appends the ACK for the non-2xx final `response` to the INVITE `sent`, exactly as it was sent: its Request-URI, top
+/// Via, Routes, From, Call-ID and CSeq number, and the response's To.
+pub fn write_ack(sent: &Message, response: &Message, out: &mut Vec<u8>) {
+    let to = response.value(HeaderName::To).or_else(|| sent.value(HeaderName::To));
+    head(b"ACK", sent, to, out);
+    end(out);
+}
+
+/// Appends the CANCEL for the request `sent`, exactly as it was sent. `reason` is the whole value of a Reason header (RFC
+/// 3326).
+pub fn write_cancel(sent: &Message, reason: Option<&[u8]>, out: &mut Vec<u8>) {
+    head(b"CANCEL", sent, sent.value(HeaderName::To), out);
+    if let Some(reason) = reason {
+        line(HeaderName::Reason, reason, out);
+    }
+    end(out);
+}
+
+fn head(method: &[u8], sent: &Message, to: Option<&[u8]>, out: &mut Vec<u8>) {
+    out.extend_from_slice(method);
+    out.push(b' ');
+    out.extend_from_slice(sent.request_uri());
+    out.extend_from_slice(b" SIP/2.0\r\n");
+    if let Some(via) = sent.values(HeaderName::Via).next() {
+        line(HeaderName::Via, via, out);
+    }
+    for route in sent.lines_of(HeaderName::Route) {
+        line(HeaderName::Route, sent.line_value(route), out);
+    }
+    line(HeaderName::MaxForwards, b"70", out);
+    for (name, value) in [
+        (HeaderName::From, sent.value(HeaderName::From)),
+        (HeaderName::To, to),
+        (HeaderName::CallId, sent.value(HeaderName::CallId)),
+    ] {
+        if let Some(value) = value {
+            line(name, value, out);
+        }
+    }
+    let cseq = sent.value(HeaderName::CSeq).and_then(|value| CSeq::parse(value).ok());
+    if let Some(cseq) = cseq {
+        out.extend_from_slice(b"CSeq: ");
+        octets::write_number(cseq.number, out);
+        out.push(b' ');
+        out.extend_from_slice(method);
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+fn line(name: HeaderName, value: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(name.as_str().as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn end(out: &mut Vec<u8>) {
+    out.extend_from_slice(b"Content-Length: 0\r\n\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn parse(text: &str) -> Message {
+        Message::parse(Bytes::copy_from_slice(text.as_bytes())).unwrap()
+    }
+
+    const INVITE: &str = "INVITE sip:b@h SIP/2.0\r\nVia: SIP/2.0/UDP me;branch=z9hG4bK2, SIP/2.0/UDP a\r\n\
+        Route: <sip:p;lr>, <sip:q;lr>\r\nRoute: <sip:r;lr>\r\nMax-Forwards: 9\r\nTo: <sip:b>\r\nFrom: <sip:a>;tag=1\r\n\
+        Call-ID: c\r\nCSeq: 0042 INVITE\r\nContact: <sip:a>\r\nContent-Length: 4\r\n\r\nbody";
+
+    #[test]
+    fn an_ack_takes_its_to_from_the_response() {
+        let mut out = Vec::new();
+        write_ack(&parse(INVITE), &parse("SIP/2.0 486 Busy Here\r\nTo: <sip:b>;tag=2\r\n\r\n"), &mut out);
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "ACK sip:b@h SIP/2.0\r\nVia: SIP/2.0/UDP me;branch=z9hG4bK2\r\nRoute: <sip:p;lr>, <sip:q;lr>\r\n\
+             Route: <sip:r;lr>\r\nMax-Forwards: 70\r\nFrom: <sip:a>;tag=1\r\nTo: <sip:b>;tag=2\r\nCall-ID: c\r\n\
+             CSeq: 42 ACK\r\nContent-Length: 0\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn a_cancel_repeats_the_request_and_may_say_why() {
+        let mut out = Vec::new();
+        write_cancel(&parse(INVITE), Some(b"SIP;cause=200;text=\"Call completed elsewhere\""), &mut out);
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.starts_with("CANCEL sip:b@h SIP/2.0\r\nVia: SIP/2.0/UDP me;branch=z9hG4bK2\r\nRoute:"), "{text}");
+        let tail = "To: <sip:b>\r\nCall-ID: c\r\nCSeq: 42 CANCEL\r\n\
+            Reason: SIP;cause=200;text=\"Call completed elsewhere\"\r\nContent-Length: 0\r\n\r\n";
+        assert!(text.ends_with(tail), "{text}");
+    }
+}

@@ -1,0 +1,44 @@
+//! The one trait of the crate: a typed view of one header value, and the iterator over a message's. Decides nothing; every header's grammar is in its file
+//! under `headers/`.
+
+use std::marker::PhantomData;
+
+use crate::{ErrorKind, HeaderName, Message, ParseError, Values};
+
+/// A header value parsed from a message's octets, borrowing from them.
+pub trait Header<'a>: Sized {
+    /// The header it is read from.
+    const NAME: HeaderName;
+    /// Whether a value is one element of a comma list. The same as [`HeaderName::occurs`] says, for the compiler.
+    const LIST: bool;
+
+    /// Parses one value, or one element of a list: trimmed, without the header's name.
+    ///
+    /// # Errors
+    /// What is wrong with it, by the header's grammar.
+    fn parse(value: &'a [u8]) -> Result<Self, ErrorKind>;
+}
+
+/// Every `H` of a message, in order, see [`Message::headers`]. A type of its own, without anything to drop, so that it
+/// does not hold its message longer than it is used.
+#[derive(Debug)]
+pub struct Headers<'a, H> {
+    message: &'a Message,
+    values: Values<'a>,
+    header: PhantomData<fn() -> H>,
+}
+
+impl<'a, H: Header<'a>> Headers<'a, H> {
+    pub(crate) fn new(message: &'a Message) -> Self {
+        let values = Values::new(message.bytes(), message.lines(), H::NAME, H::LIST);
+        Self { message, values, header: PhantomData }
+    }
+}
+
+impl<'a, H: Header<'a>> Iterator for Headers<'a, H> {
+    type Item = Result<H, ParseError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.values.next().map(|value| self.message.typed(value))
+    }
+}

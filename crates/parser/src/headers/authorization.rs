@@ -1,0 +1,19 @@
+//! Authorization (RFC 3261 20.7). Decides nothing of its own: the grammar is in `credentials`.
+
+use crate::{Credentials, ErrorKind, Header, HeaderName};
+
+/// One Authorization line. Commas part its parameters, so it is never a comma list.
+#[derive(Clone, Copy, Debug)]
+pub struct Authorization<'a> {
+    /// The credentials.
+    pub credentials: Credentials<'a>,
+}
+
+impl<'a> Header<'a> for Authorization<'a> {
+    const NAME: HeaderName = HeaderName::Authorization;
+    const LIST: bool = false;
+
+    fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
+        Credentials::parse(value).map(|credentials| Self { credentials })
+    }
+}

@@ -1,0 +1,40 @@
+//! Call-ID (RFC 3261 20.8): names a call or the registrations of one phone. Decides its grammar only; it is compared
+//! octet by octet.
+
+use crate::{
+    ErrorKind, Header, HeaderName,
+    octets::{self, CALL_ID},
+};
+
+/// Call-ID: `word [ "@" word ]`, as it was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CallId<'a>(pub &'a [u8]);
+
+impl<'a> Header<'a> for CallId<'a> {
+    const NAME: HeaderName = HeaderName::CallId;
+    const LIST: bool = false;
+
+    fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
+        match value {
+            [] => Err(ErrorKind::Empty),
+            // More than one `@` is let pass: nothing is read out of a Call-ID.
+            value if octets::all(value, CALL_ID) => Ok(Self(value)),
+            _ => Err(ErrorKind::Token),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words() {
+        assert_eq!(
+            CallId::parse(b"intmeth.word%ZK-!.*_+'@word`~)(><:\\/\"][?}{"),
+            Ok(CallId(b"intmeth.word%ZK-!.*_+'@word`~)(><:\\/\"][?}{"))
+        );
+        assert_eq!(CallId::parse(b""), Err(ErrorKind::Empty));
+        assert_eq!(CallId::parse(b"a b"), Err(ErrorKind::Token));
+    }
+}

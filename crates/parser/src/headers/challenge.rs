@@ -1,0 +1,60 @@
+//! The value of WWW-Authenticate and Proxy-Authenticate (RFC 3261 20.27, 20.44, RFC 7616 3.3). Decides its grammar only;
+//! a proxy passes challenges on and makes its own as text.
+
+use std::borrow::Cow;
+
+use crate::{AuthParams, ErrorKind, headers::credentials::scheme_and_params};
+
+/// One challenge: a scheme and its parameters.
+#[derive(Clone, Copy, Debug)]
+pub struct Challenge<'a> {
+    /// The scheme as it was sent, a token.
+    pub scheme: &'a [u8],
+    /// The parameters, checked if the scheme is Digest.
+    pub params: AuthParams<'a>,
+}
+
+impl<'a> Challenge<'a> {
+    /// Parses a challenge.
+    ///
+    /// # Errors
+    /// The part that is wrong.
+    pub fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
+        let (scheme, params) = scheme_and_params(value)?;
+        Ok(Self { scheme, params })
+    }
+
+    /// `realm`, unquoted.
+    pub fn realm(&self) -> Option<Cow<'a, [u8]>> {
+        self.params.unquoted("realm")
+    }
+
+    /// `nonce`, unquoted.
+    pub fn nonce(&self) -> Option<Cow<'a, [u8]>> {
+        self.params.unquoted("nonce")
+    }
+
+    /// `algorithm`, without quotes if somebody put them.
+    pub fn algorithm(&self) -> Option<&'a [u8]> {
+        self.params.bare("algorithm")
+    }
+
+    /// Whether `stale` is true: the answer was right, only the nonce is old.
+    pub fn is_stale(&self) -> bool {
+        self.params.bare("stale").is_some_and(|value| value.eq_ignore_ascii_case(b"true"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields() {
+        let challenge = Challenge::parse(b"Digest realm=\"a, b\", nonce=\"n\", stale=TRUE, algorithm=MD5").unwrap();
+        assert_eq!(challenge.realm().as_deref(), Some(&b"a, b"[..]));
+        assert_eq!(challenge.nonce().as_deref(), Some(&b"n"[..]));
+        assert_eq!(challenge.algorithm(), Some(&b"MD5"[..]));
+        assert!(challenge.is_stale());
+    }
+}

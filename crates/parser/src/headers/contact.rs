@@ -1,0 +1,124 @@
+//! Contact (RFC 3261 20.10): where somebody can be reached. Decides its grammar and its parameters (RFC 3840, 5626,
+//! 5627); whether `*` may stand alone is the registrar's business.
+
+use crate::{ErrorKind, Expires, Header, HeaderName, NameAddr, Params, octets, params::inside_quotes};
+
+/// One Contact value: `*`, or `( name-addr / addr-spec ) *( SEMI contact-params )`.
+#[derive(Clone, Copy, Debug)]
+pub enum Contact<'a> {
+    /// `*`: all bindings, in a REGISTER (RFC 3261 10.2.2).
+    Star,
+    /// An address.
+    Address(NameAddr<'a>),
+}
+
+impl<'a> Contact<'a> {
+    /// The address, if it is one.
+    pub fn address(&self) -> Option<&NameAddr<'a>> {
+        match self {
+            Self::Star => None,
+            Self::Address(address) => Some(address),
+        }
+    }
+
+    /// The value's parameters, none for `*`.
+    pub fn params(&self) -> Params<'a> {
+        self.address().map(|address| address.params).unwrap_or_default()
+    }
+
+    /// The preference in thousandths, 0 to 1000; `None` if there is no `q`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Range`] if it is no `qvalue`.
+    pub fn q(&self) -> Result<Option<u16>, ErrorKind> {
+        match self.params().get("q") {
+            None => Ok(None),
+            Some(value) => thousandths(value.unwrap_or_default()).map(Some).ok_or(ErrorKind::Range),
+        }
+    }
+
+    /// Seconds of the `expires` parameter, saturating; a malformed one counts as [`Expires::MALFORMED`] (RFC 3261
+    /// 10.2.1.1). `None` if there is none.
+    pub fn expires(&self) -> Option<u32> {
+        self.params().get("expires").map(|value| Expires::read(value.unwrap_or_default()).0)
+    }
+
+    /// The `+sip.instance` parameter without its quotes: `<urn:uuid:...>` (RFC 5626 4.1).
+    pub fn instance(&self) -> Option<&'a [u8]> {
+        self.params().value("+sip.instance").map(|value| inside_quotes(value).unwrap_or(value))
+    }
+
+    /// The `reg-id` parameter, 1 or above (RFC 5626 4.2); `None` if it is absent or malformed.
+    pub fn reg_id(&self) -> Option<u32> {
+        let number = octets::number(self.params().value("reg-id")?)?;
+        u32::try_from(number).ok().filter(|number| *number > 0)
+    }
+}
+
+impl<'a> Header<'a> for Contact<'a> {
+    const NAME: HeaderName = HeaderName::Contact;
+    const LIST: bool = true;
+
+    fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
+        if value == b"*" { Ok(Self::Star) } else { NameAddr::parse(value).map(Self::Address) }
+    }
+}
+
+/// `qvalue`: `0[.ddd]` or `1[.000]`.
+fn thousandths(value: &[u8]) -> Option<u16> {
+    let (&whole, fraction) = value.split_first()?;
+    let digits = match fraction.split_first() {
+        None => fraction,
+        Some((b'.', digits)) if digits.len() <= 3 && digits.iter().all(u8::is_ascii_digit) => digits,
+        Some(_) => return None,
+    };
+    let fraction = [100, 10, 1].iter().zip(digits).map(|(weight, digit)| weight * u16::from(digit - b'0')).sum();
+    match (whole, fraction) {
+        (b'0', fraction) => Some(fraction),
+        (b'1', 0) => Some(1000),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn contact(value: &str) -> Contact<'_> {
+        Contact::parse(value.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn q_in_thousandths() {
+        for (text, q) in [("0", 0), ("1", 1000), ("0.5", 500), ("0.", 0), ("1.000", 1000), ("0.123", 123), ("0.09", 90)]
+        {
+            assert_eq!(contact(&format!("<sip:a@b>;q={text}")).q(), Ok(Some(q)), "{text}");
+        }
+        for text in ["1.1", "2", "0.1234", "-0.1", "0.x", ".5", "1000"] {
+            assert_eq!(contact(&format!("<sip:a@b>;q={text}")).q(), Err(ErrorKind::Range), "{text}");
+        }
+        assert_eq!(contact("<sip:a@b;q=0.1>").q(), Ok(None));
+    }
+
+    #[test]
+    fn parameters() {
+        let contact = contact("<sip:a@b>;expires=99999999999;reg-id=1;+sip.instance=\"<urn:uuid:0-1>\"");
+        assert_eq!(contact.expires(), Some(u32::MAX));
+        assert_eq!((contact.reg_id(), contact.instance()), (Some(1), Some(&b"<urn:uuid:0-1>"[..])));
+    }
+
+    // checklist 15
+    #[test]
+    fn malformed_expiry_is_an_hour() {
+        assert_eq!(contact("<sip:a@b>;expires=soon").expires(), Some(3600));
+        assert_eq!(contact("<sip:a@b>;expires").expires(), Some(3600));
+        assert_eq!(contact("<sip:a@b>").expires(), None);
+    }
+
+    #[test]
+    fn star_has_no_parameters() {
+        assert!(matches!(contact("*"), Contact::Star));
+        assert!(Contact::parse(b"*;expires=0").is_err());
+        assert_eq!(contact("*").q(), Ok(None));
+    }
+}

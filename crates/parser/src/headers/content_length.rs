@@ -1,0 +1,17 @@
+//! Content-Length (RFC 3261 20.14): size of the body. Decides its grammar only; what to do with too few octets is the message's.
+
+use crate::{ErrorKind, Header, HeaderName, octets};
+
+/// Octets of the body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ContentLength(pub u32);
+
+impl Header<'_> for ContentLength {
+    const NAME: HeaderName = HeaderName::ContentLength;
+    const LIST: bool = false;
+
+    fn parse(value: &[u8]) -> Result<Self, ErrorKind> {
+        let number = octets::number(value).ok_or(ErrorKind::Number)?;
+        u32::try_from(number).map(Self).map_err(|_| ErrorKind::Range)
+    }
+}

@@ -1,0 +1,42 @@
+//! Content-Type (RFC 3261 20.15): what the body is. Decides its grammar only; bodies are never read.
+
+use nom::{Parser, sequence::separated_pair};
+
+use crate::{
+    ErrorKind, Header, HeaderName, Params,
+    grammar::{self, params, separator, token},
+};
+
+/// Content-Type: `m-type SLASH m-subtype *( SEMI m-parameter )`.
+#[derive(Clone, Copy, Debug)]
+pub struct ContentType<'a> {
+    /// The type: `application`. Compared in any case.
+    pub kind: &'a [u8],
+    /// The subtype: `sdp`. Compared in any case.
+    pub subtype: &'a [u8],
+    /// The parameters.
+    pub params: Params<'a>,
+}
+
+impl<'a> Header<'a> for ContentType<'a> {
+    const NAME: HeaderName = HeaderName::ContentType;
+    const LIST: bool = false;
+
+    fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
+        let rule = |input| (separated_pair(token, separator("/"), token), params).parse(input);
+        let ((kind, subtype), params) = grammar::whole(rule, value)?;
+        Ok(Self { kind, subtype, params })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kind_and_subtype() {
+        let content = ContentType::parse(b"multipart / mixed;boundary=\"x\"").unwrap();
+        assert_eq!((content.kind, content.subtype), (&b"multipart"[..], &b"mixed"[..]));
+        assert!(ContentType::parse(b"text").is_err());
+    }
+}

@@ -1,0 +1,210 @@
+//! Digest credentials and the list of parameters that credentials and challenges share (RFC 3261 20.7, 25.1, RFC 7616
+//! 3.3, 3.4, RFC 8760). Decides the grammar only; whether an answer is right is the proxy's business.
+
+use std::borrow::Cow;
+
+use memchr::memchr;
+use nom::{Parser, combinator::cut, sequence::separated_pair};
+
+use crate::{
+    ErrorKind,
+    grammar::{self, separator, token, value},
+    list::Elements,
+    octets::{self, TOKEN},
+    unquote,
+};
+
+/// The value of an Authorization or Proxy-Authorization line: a scheme, and what belongs to it.
+#[derive(Clone, Copy, Debug)]
+pub struct Credentials<'a> {
+    /// The scheme as it was sent, a token: `Digest` in some case.
+    pub scheme: &'a [u8],
+    /// What follows the scheme.
+    pub params: AuthParams<'a>,
+}
+
+impl<'a> Credentials<'a> {
+    /// Parses credentials; the parameters are checked if the scheme is Digest, of any other they are carried.
+    ///
+    /// # Errors
+    /// The part that is wrong.
+    pub fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
+        let (scheme, params) = scheme_and_params(value)?;
+        Ok(Self { scheme, params })
+    }
+
+    /// Whether the scheme is Digest.
+    pub fn is_digest(&self) -> bool {
+        self.scheme.eq_ignore_ascii_case(b"digest")
+    }
+
+    /// `username`, unquoted.
+    pub fn username(&self) -> Option<Cow<'a, [u8]>> {
+        self.params.unquoted("username")
+    }
+
+    /// `realm`, unquoted.
+    pub fn realm(&self) -> Option<Cow<'a, [u8]>> {
+        self.params.unquoted("realm")
+    }
+
+    /// `nonce`, unquoted.
+    pub fn nonce(&self) -> Option<Cow<'a, [u8]>> {
+        self.params.unquoted("nonce")
+    }
+
+    /// `uri`, unquoted.
+    pub fn uri(&self) -> Option<Cow<'a, [u8]>> {
+        self.params.unquoted("uri")
+    }
+
+    /// `cnonce`, unquoted.
+    pub fn cnonce(&self) -> Option<Cow<'a, [u8]>> {
+        self.params.unquoted("cnonce")
+    }
+
+    /// `opaque`, unquoted.
+    pub fn opaque(&self) -> Option<Cow<'a, [u8]>> {
+        self.params.unquoted("opaque")
+    }
+
+    /// `response` without its quotes: lower-case hex if the peer follows the RFC.
+    pub fn response(&self) -> Option<&'a [u8]> {
+        self.params.bare("response")
+    }
+
+    /// `algorithm`, without quotes if somebody put them.
+    pub fn algorithm(&self) -> Option<&'a [u8]> {
+        self.params.bare("algorithm")
+    }
+
+    /// `qop`, without quotes if somebody put them.
+    pub fn qop(&self) -> Option<&'a [u8]> {
+        self.params.bare("qop")
+    }
+
+    /// `nc`: exactly eight hex digits (RFC 7616 3.4), `None` for anything else.
+    pub fn nc(&self) -> Option<u32> {
+        let digits = self.params.bare("nc").filter(|digits| digits.len() == 8)?;
+        let digits = digits.iter().all(u8::is_ascii_hexdigit).then_some(digits)?;
+        u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+    }
+}
+
+/// `auth-param *( COMMA auth-param )`: comma-separated `name=value`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AuthParams<'a>(&'a [u8]);
+
+impl<'a> AuthParams<'a> {
+    /// The parameters as they were sent.
+    pub fn as_bytes(&self) -> &'a [u8] {
+        self.0
+    }
+
+    /// Name and value of each parameter, quotes kept. What has no `=` is skipped.
+    pub fn iter(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
+        Elements::new(self.0).filter_map(|param| {
+            let (name, value) = param.split_at_checked(memchr(b'=', param)?)?;
+            Some((octets::trim(name), octets::trim(value.get(1..)?)))
+        })
+    }
+
+    /// The value of the first parameter of that name, in any case, as it was sent.
+    pub fn value(&self, name: &str) -> Option<&'a [u8]> {
+        self.iter().find(|(found, _)| found.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
+    }
+
+    /// The value unquoted, quoted pairs undone.
+    pub fn unquoted(&self, name: &str) -> Option<Cow<'a, [u8]>> {
+        self.value(name).map(unquote)
+    }
+
+    /// The value without its quotes, for values that hold no quoted pairs.
+    pub(crate) fn bare(&self, name: &str) -> Option<&'a [u8]> {
+        let value = self.value(name)?;
+        Some(crate::params::inside_quotes(value).unwrap_or(value))
+    }
+}
+
+/// `auth-scheme LWS auth-params`, the shape of credentials and of challenges.
+pub(crate) fn scheme_and_params(text: &[u8]) -> Result<(&[u8], AuthParams<'_>), ErrorKind> {
+    let (scheme, rest) = text.split_at_checked(octets::run(text, TOKEN)).unwrap_or_default();
+    let params = octets::trim(rest);
+    if scheme.is_empty() || params.len() == rest.len() && !rest.is_empty() {
+        return Err(ErrorKind::Token);
+    }
+    if scheme.eq_ignore_ascii_case(b"digest") {
+        check(params)?;
+    }
+    Ok((scheme, AuthParams(params)))
+}
+
+/// Checks the grammar of all parameters without keeping them.
+fn check(params: &[u8]) -> Result<(), ErrorKind> {
+    let one = |input| separated_pair(token, separator("="), cut(value)).parse(input);
+    let mut rest = params;
+    if rest.is_empty() {
+        return Err(ErrorKind::Empty);
+    }
+    loop {
+        let (after, _) = match one(rest) {
+            Ok(done) => done,
+            Err(nom::Err::Failure(grammar::Fault(kind))) => return Err(kind),
+            Err(_) => return Err(ErrorKind::Param),
+        };
+        match separator(",").parse(after) {
+            Ok((next, _)) => rest = next,
+            Err(_) if octets::trim(after).is_empty() => return Ok(()),
+            Err(_) => return Err(ErrorKind::Trailing),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digest_fields() {
+        let credentials = Credentials::parse(
+            b"dIgest username = \"a\\\"b, c\",realm=\"r\",\r\n nonce=\"n=\" , uri=\"sip:h\", nc=0000001A, qop=auth,\
+              cnonce=\"c\", response=\"0af\", opaque=\"\", algorithm=SHA-256",
+        )
+        .unwrap();
+        assert!(credentials.is_digest());
+        assert_eq!(credentials.username().as_deref(), Some(&b"a\"b, c"[..]));
+        assert_eq!(credentials.realm().as_deref(), Some(&b"r"[..]));
+        assert_eq!(credentials.nonce().as_deref(), Some(&b"n="[..]));
+        assert_eq!(credentials.uri().as_deref(), Some(&b"sip:h"[..]));
+        assert_eq!(credentials.cnonce().as_deref(), Some(&b"c"[..]));
+        assert_eq!(credentials.opaque().as_deref(), Some(&b""[..]));
+        assert_eq!(credentials.response(), Some(&b"0af"[..]));
+        assert_eq!(credentials.algorithm(), Some(&b"SHA-256"[..]));
+        assert_eq!((credentials.qop(), credentials.nc()), (Some(&b"auth"[..]), Some(26)));
+    }
+
+    #[test]
+    fn the_count_has_eight_digits() {
+        for bad in ["1", "000000001", "0000000g", "+0000001"] {
+            assert_eq!(Credentials::parse(format!("Digest nc={bad}").as_bytes()).unwrap().nc(), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn faults_and_other_schemes() {
+        for (bad, kind) in [
+            ("", ErrorKind::Token),
+            ("Digest", ErrorKind::Empty),
+            ("Digest=x", ErrorKind::Token),
+            ("Digest a", ErrorKind::Param),
+            ("Digest a=\"b", ErrorKind::Quote),
+            ("Digest a=b,", ErrorKind::Param),
+            ("Digest a=b c=d", ErrorKind::Trailing),
+        ] {
+            assert_eq!(Credentials::parse(bad.as_bytes()).err(), Some(kind), "{bad}");
+        }
+        let bearer = Credentials::parse(b"Bearer abc.def==").unwrap();
+        assert!(!bearer.is_digest());
+        assert_eq!(bearer.params.as_bytes(), b"abc.def==");
+    }
+}

@@ -1,0 +1,52 @@
+//! CSeq (RFC 3261 20.16): numbers the requests of a dialog or of a phone's registrations. Decides its grammar and the
+//! limit of the number (8.1.1.5); whether the method is the request's own is the proxy's business.
+
+use nom::{Parser, character::complete::digit1, sequence::separated_pair};
+
+use crate::{
+    ErrorKind, Header, HeaderName, Method,
+    grammar::{self, space, token},
+    octets,
+};
+
+/// CSeq: `1*DIGIT LWS Method`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CSeq<'a> {
+    /// The number, below 2^31.
+    pub number: u32,
+    /// The method.
+    pub method: Method<'a>,
+}
+
+impl<'a> Header<'a> for CSeq<'a> {
+    const NAME: HeaderName = HeaderName::CSeq;
+    const LIST: bool = false;
+
+    fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
+        if !value.first().is_some_and(u8::is_ascii_digit) {
+            return Err(ErrorKind::Number);
+        }
+        let (digits, method) = grammar::whole(|input| separated_pair(digit1, space, token).parse(input), value)?;
+        // RFC 3261 8.1.1.5: below 2^31.
+        let number = octets::number(digits).filter(|number| *number < 1 << 31).ok_or(ErrorKind::Range)?;
+        let number = u32::try_from(number).map_err(|_| ErrorKind::Range)?;
+        Ok(Self { number, method: Method::from_bytes(method).ok_or(ErrorKind::Token)? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_methods() {
+        assert_eq!(CSeq::parse(b"0009\r\n  INVITE"), Ok(CSeq { number: 9, method: Method::Invite }));
+        assert_eq!(CSeq::parse(b"2147483647 x"), Ok(CSeq { number: 2_147_483_647, method: Method::Other(b"x") }));
+        assert_eq!(CSeq::parse(b"2147483648 INVITE"), Err(ErrorKind::Range));
+        assert_eq!(CSeq::parse(b"36893488147419103232 REGISTER"), Err(ErrorKind::Range));
+        assert_eq!(CSeq::parse(b"-1 INVITE"), Err(ErrorKind::Number));
+        assert_eq!(CSeq::parse(b"1INVITE"), Err(ErrorKind::Token));
+        assert_eq!(CSeq::parse(b"1 INVITE x"), Err(ErrorKind::Trailing));
+        assert_eq!(CSeq::parse(b"1"), Err(ErrorKind::Token));
+    }
+}

@@ -1,0 +1,26 @@
+//! From (RFC 3261 20.20): who sends the request. Decides its grammar only.
+
+use crate::{ErrorKind, Header, HeaderName, NameAddr};
+
+/// From: `( name-addr / addr-spec ) *( SEMI from-param )`.
+#[derive(Clone, Copy, Debug)]
+pub struct From<'a> {
+    /// The address and the header's parameters.
+    pub address: NameAddr<'a>,
+}
+
+impl<'a> From<'a> {
+    /// The `tag` parameter as it was sent.
+    pub fn tag(&self) -> Option<&'a [u8]> {
+        self.address.params.value("tag")
+    }
+}
+
+impl<'a> Header<'a> for From<'a> {
+    const NAME: HeaderName = HeaderName::From;
+    const LIST: bool = false;
+
+    fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
+        NameAddr::parse(value).map(|address| Self { address })
+    }
+}

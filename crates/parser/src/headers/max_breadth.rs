@@ -1,0 +1,17 @@
+//! Max-Breadth (RFC 5393 5.3): how many branches may run at once. Decides its grammar only.
+
+use crate::{ErrorKind, Header, HeaderName, octets};
+
+/// Branches the request may be forked into at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MaxBreadth(pub u32);
+
+impl Header<'_> for MaxBreadth {
+    const NAME: HeaderName = HeaderName::MaxBreadth;
+    const LIST: bool = false;
+
+    fn parse(value: &[u8]) -> Result<Self, ErrorKind> {
+        let number = octets::number(value).ok_or(ErrorKind::Number)?;
+        u32::try_from(number).map(Self).map_err(|_| ErrorKind::Range)
+    }
+}

@@ -1,0 +1,30 @@
+//! Max-Forwards (RFC 3261 20.22): how many hops are left. Decides its grammar only.
+
+use crate::{ErrorKind, Header, HeaderName, octets};
+
+/// Hops left, 0 to 255 (RFC 3261 8.1.1.6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MaxForwards(pub u8);
+
+impl Header<'_> for MaxForwards {
+    const NAME: HeaderName = HeaderName::MaxForwards;
+    const LIST: bool = false;
+
+    fn parse(value: &[u8]) -> Result<Self, ErrorKind> {
+        let number = octets::number(value).ok_or(ErrorKind::Number)?;
+        u8::try_from(number).map(Self).map_err(|_| ErrorKind::Range)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_octet() {
+        assert_eq!(MaxForwards::parse(b"255"), Ok(MaxForwards(255)));
+        assert_eq!(MaxForwards::parse(b"256"), Err(ErrorKind::Range));
+        assert_eq!(MaxForwards::parse(b"-1"), Err(ErrorKind::Number));
+        assert_eq!(MaxForwards::parse(b"7 0"), Err(ErrorKind::Number));
+    }
+}

@@ -1,0 +1,17 @@
+//! Min-Expires (RFC 3261 20.23): the shortest expiry a registrar takes. Decides its grammar only.
+
+use crate::{ErrorKind, Header, HeaderName, octets};
+
+/// Seconds, saturating at `u32::MAX`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MinExpires(pub u32);
+
+impl Header<'_> for MinExpires {
+    const NAME: HeaderName = HeaderName::MinExpires;
+    const LIST: bool = false;
+
+    fn parse(value: &[u8]) -> Result<Self, ErrorKind> {
+        let seconds = octets::number(value).ok_or(ErrorKind::Number)?;
+        Ok(Self(u32::try_from(seconds).unwrap_or(u32::MAX)))
+    }
+}

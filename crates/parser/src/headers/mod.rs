@@ -1,0 +1,56 @@
+//! The typed headers, one file each: grammar, and the parameters people ask for. To add one: a file here and a row in
+//! `name.rs`.
+
+mod authorization;
+mod call_id;
+mod challenge;
+mod contact;
+mod content_length;
+mod content_type;
+mod credentials;
+mod cseq;
+mod event;
+mod expires;
+mod from;
+mod max_breadth;
+mod max_forwards;
+mod min_expires;
+mod name_addr;
+mod path;
+mod proxy_authenticate;
+mod proxy_authorization;
+mod reason;
+mod record_route;
+mod retry_after;
+mod route;
+mod service_route;
+mod to;
+mod via;
+mod www_authenticate;
+
+pub use authorization::Authorization;
+pub use call_id::CallId;
+pub use challenge::Challenge;
+pub use contact::Contact;
+pub use content_length::ContentLength;
+pub use content_type::ContentType;
+pub use credentials::{AuthParams, Credentials};
+pub use cseq::CSeq;
+pub use event::Event;
+pub use expires::Expires;
+pub use from::From;
+pub use max_breadth::MaxBreadth;
+pub use max_forwards::MaxForwards;
+pub use min_expires::MinExpires;
+pub use name_addr::NameAddr;
+pub use path::Path;
+pub use proxy_authenticate::ProxyAuthenticate;
+pub use proxy_authorization::ProxyAuthorization;
+pub use reason::Reason;
+pub use record_route::RecordRoute;
+pub use retry_after::RetryAfter;
+pub use route::Route;
+pub use service_route::ServiceRoute;
+pub use to::To;
+pub use via::Via;
+pub use www_authenticate::WwwAuthenticate;

@@ -1,0 +1,134 @@
+//! The address form that From, To, Contact, Route and their like share (RFC 3261 20.10, 25.1 `name-addr`, `addr-spec`).
+//! Decides where display name, URI and header parameters part; which parameters there are is each header's business.
+
+use memchr::memchr;
+use nom::{Parser, combinator::cut};
+
+use crate::{
+    ErrorKind, Params, Uri,
+    grammar::{self, Fault, Parsed, fail},
+    octets::{self, DISPLAY, LWS},
+};
+
+/// `[ display-name ] <URI>` or a bare URI, with the header's parameters.
+#[derive(Clone, Copy, Debug)]
+pub struct NameAddr<'a> {
+    /// The display name as it was sent, with its quotes if it has them; `None` if there is none.
+    pub display: Option<&'a [u8]>,
+    /// The URI between the angle brackets, or the bare one.
+    pub uri: Uri<'a>,
+    /// The header's parameters. Those of a URI without angle brackets belong here, not to the URI (20.10).
+    pub params: Params<'a>,
+    /// The whole value.
+    pub raw: &'a [u8],
+}
+
+impl<'a> NameAddr<'a> {
+    /// Parses either form.
+    ///
+    /// # Errors
+    /// The part that is wrong.
+    pub fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
+        if value.is_empty() {
+            return Err(ErrorKind::Empty);
+        }
+        let run = octets::run(value, DISPLAY);
+        let named = matches!(value.get(run), Some(b'<' | b'"'));
+        if named { Self::bracketed(value) } else { Self::bare(value) }
+    }
+
+    /// Parses the form with angle brackets only, which routes require.
+    ///
+    /// # Errors
+    /// The part that is wrong.
+    pub fn bracketed(value: &'a [u8]) -> Result<Self, ErrorKind> {
+        let rule = |input| (display, bracketed_uri, cut(grammar::params)).parse(input);
+        let (display, uri, params) = grammar::whole(rule, value)?;
+        Ok(Self { display, uri, params, raw: value })
+    }
+
+    /// `addr-spec`: a URI with a comma, a question mark or a semicolon needs brackets (20.10), so the first semicolon
+    /// starts the header's parameters.
+    fn bare(value: &'a [u8]) -> Result<Self, ErrorKind> {
+        let end = value.iter().position(|&byte| byte == b';' || octets::is(byte, LWS)).unwrap_or(value.len());
+        let (uri, params) = value.split_at_checked(end).unwrap_or_default();
+        // A bracket before the parameters: this was meant to be the other form.
+        let head = memchr(b';', value).and_then(|at| value.get(..at)).unwrap_or(value);
+        if memchr(b'<', head).is_some() {
+            return Err(ErrorKind::Display);
+        }
+        if memchr(b'?', uri).is_some() || memchr(b',', uri).is_some() {
+            return Err(ErrorKind::Uri);
+        }
+        let uri = Uri::parse(uri)?;
+        Ok(Self { display: None, uri, params: grammar::whole(grammar::params, params)?, raw: value })
+    }
+}
+
+/// `display-name`: a quoted string, or tokens; octets above ASCII pass unquoted.
+fn display(input: &[u8]) -> Parsed<'_, Option<&[u8]>> {
+    let (rest, name) = if input.first() == Some(&b'"') {
+        grammar::quoted_string(input)?
+    } else {
+        let run = octets::run(input, DISPLAY);
+        input.split_at_checked(run).map_or((input, &b""[..]), |(name, rest)| (rest, octets::trim(name)))
+    };
+    let (rest, _) = grammar::lws(rest)?;
+    if rest.first() != Some(&b'<') {
+        return fail(if memchr(b'<', rest).is_some() { ErrorKind::Display } else { ErrorKind::Bracket });
+    }
+    Ok((rest, Some(name).filter(|name| !name.is_empty())))
+}
+
+fn bracketed_uri(input: &[u8]) -> Parsed<'_, Uri<'_>> {
+    let Some(close) = memchr(b'>', input) else { return fail(ErrorKind::Bracket) };
+    let uri = input.get(1..close).unwrap_or_default();
+    match Uri::parse(uri) {
+        Ok(uri) => Ok((input.get(close + 1..).unwrap_or_default(), uri)),
+        Err(kind) => Err(nom::Err::Failure(Fault(kind))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(value: &str) -> (Option<&str>, &str, &str) {
+        let text = |bytes| std::str::from_utf8(bytes).unwrap();
+        let address = NameAddr::parse(value.as_bytes()).unwrap();
+        (address.display.map(text), text(address.uri.as_bytes()), text(address.params.as_bytes()))
+    }
+
+    #[test]
+    fn both_forms() {
+        assert_eq!(parts("sip:a@b;tag=1"), (None, "sip:a@b", ";tag=1"));
+        assert_eq!(parts("sip:a@b ; tag = 1"), (None, "sip:a@b", " ; tag = 1"));
+        assert_eq!(parts("sip:a@b;x=\"<y>\""), (None, "sip:a@b", ";x=\"<y>\""));
+        assert_eq!(parts("<sip:a@b;lr>;tag=1"), (None, "sip:a@b;lr", ";tag=1"));
+        assert_eq!(parts("caller<sip:a@b>"), (Some("caller"), "sip:a@b", ""));
+        assert_eq!(parts("A. G. Bell \r\n <sip:a@b>"), (Some("A. G. Bell"), "sip:a@b", ""));
+        assert_eq!(parts(r#""a \" <b>, c" <tel:5>;x="y>""#), (Some(r#""a \" <b>, c""#), "tel:5", r#";x="y>""#));
+        assert_eq!(parts("José <sip:a@b>"), (Some("José"), "sip:a@b", ""));
+    }
+
+    #[test]
+    fn faults() {
+        for (bad, kind) in [
+            ("", ErrorKind::Empty),
+            ("sip:a@b?x=y", ErrorKind::Uri),
+            ("\"a <sip:a@b>", ErrorKind::Quote),
+            ("\"a\" sip:a@b", ErrorKind::Bracket),
+            ("<sip:a@b", ErrorKind::Bracket),
+            ("< sip:a@b>", ErrorKind::Uri),
+            ("<sip:a@b >", ErrorKind::Uri),
+            ("Bell, Alexander <sip:a@b>", ErrorKind::Display),
+            ("<sip:a@b> x", ErrorKind::Trailing),
+            ("<sip:a@b>;", ErrorKind::Param),
+            ("sip:a@b;tag=", ErrorKind::Param),
+            ("x", ErrorKind::Uri),
+        ] {
+            assert_eq!(NameAddr::parse(bad.as_bytes()).err(), Some(kind), "{bad}");
+        }
+        assert_eq!(NameAddr::bracketed(b"sip:a@b;lr").err(), Some(ErrorKind::Bracket));
+    }
+}

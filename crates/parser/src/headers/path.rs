@@ -1,0 +1,19 @@
+//! Path (RFC 3327 4): proxies between a registrar and a phone. Decides its grammar only.
+
+use crate::{ErrorKind, Header, HeaderName, NameAddr};
+
+/// One Path value: `name-addr *( SEMI rr-param )`; the angle brackets are required.
+#[derive(Clone, Copy, Debug)]
+pub struct Path<'a> {
+    /// The proxy's URI and the value's parameters.
+    pub address: NameAddr<'a>,
+}
+
+impl<'a> Header<'a> for Path<'a> {
+    const NAME: HeaderName = HeaderName::Path;
+    const LIST: bool = true;
+
+    fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
+        NameAddr::bracketed(value).map(|address| Self { address })
+    }
+}

@@ -1,0 +1,19 @@
+//! Proxy-Authenticate (RFC 3261 20.27). Decides nothing of its own: the grammar is in `challenge`.
+
+use crate::{Challenge, ErrorKind, Header, HeaderName};
+
+/// One Proxy-Authenticate line. Commas part its parameters, so it is never a comma list.
+#[derive(Clone, Copy, Debug)]
+pub struct ProxyAuthenticate<'a> {
+    /// The challenge.
+    pub challenge: Challenge<'a>,
+}
+
+impl<'a> Header<'a> for ProxyAuthenticate<'a> {
+    const NAME: HeaderName = HeaderName::ProxyAuthenticate;
+    const LIST: bool = false;
+
+    fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
+        Challenge::parse(value).map(|challenge| Self { challenge })
+    }
+}

@@ -1,0 +1,55 @@
+//! Reason (RFC 3326): why a request or response was sent. Decides its grammar only.
+
+use std::borrow::Cow;
+
+use nom::Parser;
+
+use crate::{
+    ErrorKind, Header, HeaderName, Params,
+    grammar::{self, params, token},
+    octets, unquote,
+};
+
+/// One Reason value: `protocol *( SEMI reason-params )`.
+#[derive(Clone, Copy, Debug)]
+pub struct Reason<'a> {
+    /// The protocol the cause is from: `SIP`, `Q.850`, ...
+    pub protocol: &'a [u8],
+    /// The parameters.
+    pub params: Params<'a>,
+}
+
+impl<'a> Reason<'a> {
+    /// The `cause` parameter, if it is a number of 16 bits.
+    pub fn cause(&self) -> Option<u16> {
+        u16::try_from(octets::number(self.params.value("cause")?)?).ok()
+    }
+
+    /// The `text` parameter, unquoted.
+    pub fn text(&self) -> Option<Cow<'a, [u8]>> {
+        self.params.value("text").map(unquote)
+    }
+}
+
+impl<'a> Header<'a> for Reason<'a> {
+    const NAME: HeaderName = HeaderName::Reason;
+    const LIST: bool = true;
+
+    fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
+        let (protocol, params) = grammar::whole(|input| (token, params).parse(input), value)?;
+        Ok(Self { protocol, params })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cause_and_text() {
+        let reason = Reason::parse(b"SIP ;cause=200 ;text=\"Call completed elsewhere\"").unwrap();
+        assert_eq!((reason.protocol, reason.cause()), (&b"SIP"[..], Some(200)));
+        assert_eq!(reason.text().as_deref(), Some(&b"Call completed elsewhere"[..]));
+        assert_eq!(Reason::parse(b"Q.850").unwrap().cause(), None);
+    }
+}

@@ -1,0 +1,19 @@
+//! Record-Route (RFC 3261 20.30): proxies that stay in the dialog. Decides its grammar only.
+
+use crate::{ErrorKind, Header, HeaderName, NameAddr};
+
+/// One Record-Route value: `name-addr *( SEMI rr-param )`; the angle brackets are required.
+#[derive(Clone, Copy, Debug)]
+pub struct RecordRoute<'a> {
+    /// The proxy's URI and the value's parameters.
+    pub address: NameAddr<'a>,
+}
+
+impl<'a> Header<'a> for RecordRoute<'a> {
+    const NAME: HeaderName = HeaderName::RecordRoute;
+    const LIST: bool = true;
+
+    fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
+        NameAddr::bracketed(value).map(|address| Self { address })
+    }
+}

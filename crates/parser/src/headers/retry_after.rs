@@ -1,0 +1,67 @@
+//! Retry-After (RFC 3261 20.33): when to try again. Decides its grammar only; the comment is skipped.
+
+use nom::{Parser, character::complete::digit1};
+
+use crate::{
+    ErrorKind, Header, HeaderName, Params,
+    grammar::{self, Parsed, params},
+    octets,
+};
+
+/// Retry-After: `delta-seconds [ comment ] *( SEMI retry-param )`.
+#[derive(Clone, Copy, Debug)]
+pub struct RetryAfter<'a> {
+    /// Seconds to wait, saturating at `u32::MAX`.
+    pub seconds: u32,
+    /// The parameters: `duration`, or others.
+    pub params: Params<'a>,
+}
+
+impl<'a> Header<'a> for RetryAfter<'a> {
+    const NAME: HeaderName = HeaderName::RetryAfter;
+    const LIST: bool = false;
+
+    fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
+        if !value.first().is_some_and(u8::is_ascii_digit) {
+            return Err(ErrorKind::Number);
+        }
+        let (digits, (), params) = grammar::whole(|input| (digit1, comment, params).parse(input), value)?;
+        let seconds = octets::number(digits).ok_or(ErrorKind::Number)?;
+        Ok(Self { seconds: u32::try_from(seconds).unwrap_or(u32::MAX), params })
+    }
+}
+
+/// A comment in parentheses, which may nest and hold quoted pairs; or none.
+fn comment(input: &[u8]) -> Parsed<'_, ()> {
+    let text = octets::trim_start(input);
+    if text.first() != Some(&b'(') {
+        return Ok((input, ()));
+    }
+    let mut depth = 0_usize;
+    let mut escaped = false;
+    for (at, &byte) in text.iter().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'(' => depth += 1,
+            b')' if depth == 1 => return Ok((text.get(at + 1..).unwrap_or_default(), ())),
+            b')' => depth -= 1,
+            _ => {}
+        }
+    }
+    grammar::fail(ErrorKind::Quote)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_comment_and_parameters() {
+        let retry = RetryAfter::parse(b"18000 (in a (\\)) meeting);duration=3600").unwrap();
+        assert_eq!((retry.seconds, retry.params.value("duration")), (18000, Some(&b"3600"[..])));
+        assert_eq!(RetryAfter::parse(b"99999999999").unwrap().seconds, u32::MAX);
+        assert_eq!(RetryAfter::parse(b"1 (x").err(), Some(ErrorKind::Quote));
+        assert_eq!(RetryAfter::parse(b"soon").err(), Some(ErrorKind::Number));
+    }
+}

@@ -1,0 +1,19 @@
+//! Route (RFC 3261 20.34): proxies the request is to visit. Decides its grammar only.
+
+use crate::{ErrorKind, Header, HeaderName, NameAddr};
+
+/// One Route value: `name-addr *( SEMI rr-param )`; the angle brackets are required.
+#[derive(Clone, Copy, Debug)]
+pub struct Route<'a> {
+    /// The proxy's URI and the value's parameters.
+    pub address: NameAddr<'a>,
+}
+
+impl<'a> Header<'a> for Route<'a> {
+    const NAME: HeaderName = HeaderName::Route;
+    const LIST: bool = true;
+
+    fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
+        NameAddr::bracketed(value).map(|address| Self { address })
+    }
+}

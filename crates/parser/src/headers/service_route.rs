@@ -1,0 +1,19 @@
+//! Service-Route (RFC 3608 5): proxies a phone is to send its requests through. Decides its grammar only.
+
+use crate::{ErrorKind, Header, HeaderName, NameAddr};
+
+/// One Service-Route value: `name-addr *( SEMI rr-param )`; the angle brackets are required.
+#[derive(Clone, Copy, Debug)]
+pub struct ServiceRoute<'a> {
+    /// The proxy's URI and the value's parameters.
+    pub address: NameAddr<'a>,
+}
+
+impl<'a> Header<'a> for ServiceRoute<'a> {
+    const NAME: HeaderName = HeaderName::ServiceRoute;
+    const LIST: bool = true;
+
+    fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
+        NameAddr::bracketed(value).map(|address| Self { address })
+    }
+}

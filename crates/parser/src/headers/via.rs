@@ -1,0 +1,121 @@
+//! Via (RFC 3261 20.42, 18.2, RFC 3581): the way a response goes back. Decides its grammar; filling `received` and
+//! `rport` is in `stamp`, where a response is sent is the proxy's business.
+
+use nom::{
+    Parser,
+    combinator::{cut, recognize},
+    sequence::preceded,
+};
+
+use crate::{
+    ErrorKind, Header, HeaderName, Host, Params, Transport,
+    grammar::{self, Fault, Parsed, separator, space, token},
+    octets,
+};
+
+/// One Via value: `sent-protocol LWS sent-by *( SEMI via-params )`.
+#[derive(Clone, Copy, Debug)]
+pub struct Via<'a> {
+    /// Protocol and version as they were sent: `SIP/2.0`, perhaps with white space around the slash.
+    pub protocol: &'a [u8],
+    /// The transport token as it was sent.
+    pub transport: &'a [u8],
+    /// Where the sender wants responses: its host.
+    pub host: Host<'a>,
+    /// The port, if one is written.
+    pub port: Option<u16>,
+    /// The parameters.
+    pub params: Params<'a>,
+    /// The whole value.
+    pub raw: &'a [u8],
+}
+
+impl<'a> Via<'a> {
+    /// The `branch` parameter.
+    pub fn branch(&self) -> Option<&'a [u8]> {
+        self.params.value("branch")
+    }
+
+    /// The `received` parameter.
+    pub fn received(&self) -> Option<&'a [u8]> {
+        self.params.value("received")
+    }
+
+    /// The `maddr` parameter.
+    pub fn maddr(&self) -> Option<&'a [u8]> {
+        self.params.value("maddr")
+    }
+
+    /// The `rport` parameter (RFC 3581): `Some(None)` if it stands without a port, or with one that is none.
+    pub fn rport(&self) -> Option<Option<u16>> {
+        self.params.get("rport").map(|value| u16::try_from(octets::number(value?)?).ok())
+    }
+
+    /// The transport, if it is one of ours.
+    pub fn transport(&self) -> Option<Transport> {
+        Transport::from_token(self.transport)
+    }
+}
+
+impl<'a> Header<'a> for Via<'a> {
+    const NAME: HeaderName = HeaderName::Via;
+    const LIST: bool = true;
+
+    fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
+        if value.is_empty() {
+            return Err(ErrorKind::Empty);
+        }
+        let rule = |input| (sent_protocol, preceded(space, grammar::sent_by), cut(grammar::params)).parse(input);
+        let ((protocol, transport), (host, port), params) = grammar::whole(rule, value)?;
+        Ok(Self { protocol, transport, host, port, params, raw: value })
+    }
+}
+
+/// `protocol-name SLASH protocol-version SLASH transport`.
+fn sent_protocol(input: &[u8]) -> Parsed<'_, (&[u8], &[u8])> {
+    (recognize((token, separator("/"), token)), preceded(separator("/"), token))
+        .parse(input)
+        .map_err(|_: nom::Err<Fault>| nom::Err::Error(Fault(ErrorKind::Protocol)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn white_space_and_case() {
+        let via = Via::parse(b"SIP  / 2.0\r\n / uDp 192.0.2.1 : 5062 ; branch = z9hG4bK1 ;rport").unwrap();
+        assert_eq!((via.protocol, via.transport()), (&b"SIP  / 2.0"[..], Some(Transport::Udp)));
+        assert_eq!((via.port, via.branch(), via.rport()), (Some(5062), Some(&b"z9hG4bK1"[..]), Some(None)));
+    }
+
+    #[test]
+    fn any_transport_and_ipv6() {
+        let via = Via::parse(b"SIP/2.0/UNKNOWN [2001:db8::9:1];received=2001:db8::9:255;rport=65536").unwrap();
+        assert_eq!((via.transport(), via.transport), (None, &b"UNKNOWN"[..]));
+        assert_eq!((via.received(), via.rport()), (Some(&b"2001:db8::9:255"[..]), Some(None)));
+        assert_eq!(Via::parse(b"SIP/2.0/UDP h;rport=5060").unwrap().rport(), Some(Some(5060)));
+        assert_eq!(Via::parse(b"SIP/2.0/UDP h").unwrap().rport(), None);
+    }
+
+    #[test]
+    fn faults() {
+        for (bad, kind) in [
+            ("", ErrorKind::Empty),
+            ("SIP/2.0 h", ErrorKind::Protocol),
+            ("SIP/2.0/UDP", ErrorKind::Token),
+            ("SIP/2.0/UDP ", ErrorKind::Host),
+            ("SIP/2.0/UDP h:99999", ErrorKind::Port),
+            ("SIP/2.0/UDP h:", ErrorKind::Port),
+            ("SIP/2.0/UDP 2001:db8::1", ErrorKind::Host),
+            ("SIP/2.0/UDP h;;branch=x", ErrorKind::Param),
+            ("SIP/2.0/UDP h;branch=x;", ErrorKind::Param),
+            ("SIP/2.0/UDP h x", ErrorKind::Trailing),
+        ] {
+            assert!(Via::parse(bad.as_bytes()).is_err(), "{bad}");
+            if !bad.contains("2001") {
+                assert_eq!(Via::parse(bad.as_bytes()).err(), Some(kind), "{bad}");
+            }
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! WWW-Authenticate (RFC 3261 20.44). Decides nothing of its own: the grammar is in `challenge`.
+
+use crate::{Challenge, ErrorKind, Header, HeaderName};
+
+/// One WWW-Authenticate line. Commas part its parameters, so it is never a comma list.
+#[derive(Clone, Copy, Debug)]
+pub struct WwwAuthenticate<'a> {
+    /// The challenge.
+    pub challenge: Challenge<'a>,
+}
+
+impl<'a> Header<'a> for WwwAuthenticate<'a> {
+    const NAME: HeaderName = HeaderName::WwwAuthenticate;
+    const LIST: bool = false;
+
+    fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
+        Challenge::parse(value).map(|challenge| Self { challenge })
+    }
+}

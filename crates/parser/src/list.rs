@@ -1,0 +1,146 @@
+//! Comma lists (RFC 3261 7.3.1): where one element ends and the next begins. A comma inside a quoted string or inside
+//! angle brackets is part of the element. Must not judge elements, only part them.
+
+use memchr::{memchr, memchr2, memchr3};
+
+use crate::{
+    HeaderName,
+    lines::Line,
+    octets::{self, LWS},
+};
+
+/// The elements of one value, in order; empty ones are skipped. Each item is a trimmed subslice of the value.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Elements<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Elements<'a> {
+    pub(crate) fn new(value: &'a [u8]) -> Self {
+        Self { rest: value }
+    }
+}
+
+impl<'a> Iterator for Elements<'a> {
+    type Item = &'a [u8];
+
+    #[inline]
+    fn next(&mut self) -> Option<&'a [u8]> {
+        loop {
+            let lead = octets::run(self.rest, LWS);
+            self.rest = self.rest.get(lead..).unwrap_or_default();
+            if self.rest.is_empty() {
+                return None;
+            }
+            let end = element_end(self.rest);
+            let (element, rest) = self.rest.split_at_checked(end).unwrap_or_default();
+            self.rest = rest.get(1..).unwrap_or_default();
+            let element = octets::trim(element);
+            if !element.is_empty() {
+                return Some(element);
+            }
+        }
+    }
+}
+
+/// The elements of a comma list, trimmed; empty ones are skipped (RFC 3261 7.3.1). For values that were kept outside a
+/// message, such as a stored Path.
+pub fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    Elements::new(value)
+}
+
+/// Where the first element of `list` ends: at a comma, or at the end. What is not closed runs to the end.
+fn element_end(list: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(found) = list.get(at..).and_then(|rest| memchr3(b',', b'"', b'<', rest)) {
+        at += found;
+        let rest = list.get(at..).unwrap_or_default();
+        let skipped = match rest.first() {
+            Some(b'"') => quoted_len(rest),
+            Some(b'<') => memchr(b'>', rest).map(|close| close + 1),
+            _ => return at,
+        };
+        let Some(skipped) = skipped else { return list.len() };
+        at += skipped;
+    }
+    list.len()
+}
+
+/// Length of the quoted string that `bytes` starts with, quotes included; `None` if it does not end.
+pub(crate) fn quoted_len(bytes: &[u8]) -> Option<usize> {
+    let mut at = 1;
+    loop {
+        let found = memchr2(b'"', b'\\', bytes.get(at..)?)?;
+        at += found;
+        if bytes.get(at) == Some(&b'"') {
+            return Some(at + 1);
+        }
+        at += 2;
+    }
+}
+
+/// Every value of a header, over all its lines in order, see [`crate::Message::values`].
+#[derive(Clone, Debug)]
+pub struct Values<'a> {
+    bytes: &'a [u8],
+    lines: std::slice::Iter<'a, Line>,
+    name: HeaderName,
+    /// Whether commas part a line into several values.
+    list: bool,
+    current: Elements<'a>,
+}
+
+impl<'a> Values<'a> {
+    pub(crate) fn new(bytes: &'a [u8], lines: &'a [Line], name: HeaderName, list: bool) -> Self {
+        Self { bytes, lines: lines.iter(), name, list, current: Elements::new(b"") }
+    }
+}
+
+impl<'a> Iterator for Values<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        loop {
+            if let Some(element) = self.current.next() {
+                return Some(element);
+            }
+            let line = self.lines.find(|line| line.name == self.name)?;
+            let value = line.value.of(self.bytes);
+            if !self.list {
+                return Some(value);
+            }
+            self.current = Elements::new(value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn split(value: &str) -> Vec<&str> {
+        Elements::new(value.as_bytes()).map(|element| std::str::from_utf8(element).unwrap()).collect()
+    }
+
+    #[test]
+    fn commas_part_only_outside_quotes_and_brackets() {
+        assert_eq!(split("a, b ,\r\n c"), ["a", "b", "c"]);
+        assert_eq!(split(r#""a, \", b" <sip:x,y@h>;q=1, <sip:z>"#), [r#""a, \", b" <sip:x,y@h>;q=1"#, "<sip:z>"]);
+        assert_eq!(split(" ,, a,,b, "), ["a", "b"]);
+        assert_eq!(split(""), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn what_is_not_closed_runs_to_the_end() {
+        assert_eq!(split("a, \"b, c"), ["a", "\"b, c"]);
+        assert_eq!(split("a, <b, c"), ["a", "<b, c"]);
+        assert_eq!(split("\"\\"), ["\"\\"]);
+    }
+
+    #[test]
+    fn quoted_strings_end_at_an_unescaped_quote() {
+        assert_eq!(quoted_len(br#""a\"b" c"#), Some(6));
+        assert_eq!(quoted_len(br#""a\\" c"#), Some(5));
+        assert_eq!(quoted_len(br#""a\""#), None);
+    }
+}

@@ -1,0 +1,298 @@
+//! A received message: its octets and where its parts lie (RFC 3261 7). Decides where the head, the lines and the body
+//! begin and end, and names the first thing wrong with them. Must not change an octet, and must not read header values
+//! before someone asks, except Content-Length, which says where the body ends.
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use crate::{
+    ErrorKind, Header, HeaderName, Headers, Leniency, Line, Method, Occurs, ParseError, Span, Values,
+    headers::{CSeq, ContentLength},
+    lines,
+    span::{self, offset},
+    start_line::{self, StartLine},
+};
+
+/// A SIP message: the octets as they came, and the spans of its parts. Cheap to move; a clone shares the octets.
+#[derive(Clone, Debug)]
+pub struct Message {
+    bytes: Bytes,
+    start: StartLine,
+    headers_at: u32,
+    blank_at: u32,
+    body_at: u32,
+    defect: Option<ParseError>,
+    lines: SmallVec<[Line; 24]>,
+}
+
+impl Message {
+    /// Header lines a message may have. Above it the message is defective and further lines are not recorded: the
+    /// longest seen in the field have below a hundred, and a line costs twenty octets of memory.
+    pub const MAX_LINES: usize = 1000;
+
+    /// Parses one datagram, or one message cut out by [`crate::Framer`], with the default [`Leniency`].
+    ///
+    /// CRLFs before the start line are skipped (RFC 3261 7.5), octets after the body are dropped (18.3). Whatever is
+    /// wrong but leaves the head readable is [`Message::defect`].
+    ///
+    /// # Errors
+    /// If no start line can be recognised: there is nobody to answer.
+    pub fn parse(bytes: Bytes) -> Result<Self, ParseError> {
+        Self::parse_with(bytes, Leniency::default())
+    }
+
+    /// As [`Message::parse`], with the line ends of `leniency` let pass.
+    ///
+    /// # Errors
+    /// If no start line can be recognised.
+    pub fn parse_with(mut bytes: Bytes, leniency: Leniency) -> Result<Self, ParseError> {
+        if u32::try_from(bytes.len()).is_err() {
+            return Err(ParseError::new(ErrorKind::TooLong, 0));
+        }
+        let lead = bytes.iter().position(|&byte| byte != b'\r' && byte != b'\n').unwrap_or(bytes.len());
+        let _crlfs = bytes.split_to(lead);
+        let first = lines::extent(&bytes, 0, false, leniency);
+        let Some((start, flaw)) = start_line::parse(&bytes, 0, first.content_end) else {
+            return Err(ParseError::new(ErrorKind::StartLine, 0));
+        };
+        let mut message = Self {
+            start,
+            headers_at: offset(first.end),
+            blank_at: offset(first.end),
+            body_at: offset(first.end),
+            defect: flaw.or(first.flaw).map(|(kind, at)| ParseError::new(kind, offset(at))),
+            lines: SmallVec::new(),
+            bytes,
+        };
+        message.read_lines(first.end, leniency);
+        message.check_controls();
+        message.end_body();
+        Ok(message)
+    }
+
+    /// The first thing wrong with the message's shape: a header line without a colon, a bad, contradicting or too
+    /// large Content-Length, another SIP version, a missing blank line, control characters, a stray CR or LF, too many
+    /// lines. `None` does not mean that the headers' values are good.
+    pub fn defect(&self) -> Option<ParseError> {
+        self.defect
+    }
+
+    /// The message's octets, from the start line to the end of the body.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// Whether it is a request.
+    pub fn is_request(&self) -> bool {
+        matches!(self.start, StartLine::Request { .. })
+    }
+
+    /// The request's method; of a response the method in its CSeq, `Other(b"")` if that cannot be read.
+    pub fn method(&self) -> Method<'_> {
+        let method = match self.start {
+            StartLine::Request { method, .. } => Method::from_bytes(method.of(&self.bytes)),
+            StartLine::Response { .. } => self.header::<CSeq<'_>>().ok().flatten().map(|cseq| cseq.method),
+        };
+        method.unwrap_or(Method::Other(b""))
+    }
+
+    /// The Request-URI as it came, empty for a response.
+    pub fn request_uri(&self) -> &[u8] {
+        self.request_uri_span().of(&self.bytes)
+    }
+
+    /// Where the Request-URI lies; an empty span for a response.
+    pub fn request_uri_span(&self) -> Span {
+        match self.start {
+            StartLine::Request { uri, .. } => uri,
+            StartLine::Response { .. } => Span::default(),
+        }
+    }
+
+    /// The status code, 100 to 699; `None` for a request.
+    pub fn status(&self) -> Option<u16> {
+        match self.start {
+            StartLine::Request { .. } => None,
+            StartLine::Response { status, .. } => Some(status),
+        }
+    }
+
+    /// The reason phrase, empty for a request.
+    pub fn reason(&self) -> &[u8] {
+        match self.start {
+            StartLine::Request { .. } => b"",
+            StartLine::Response { reason, .. } => reason.of(&self.bytes),
+        }
+    }
+
+    /// The body: exactly what Content-Length says, or all that is left of a datagram without one.
+    pub fn body(&self) -> &[u8] {
+        self.bytes.get(self.body_at as usize..).unwrap_or_default()
+    }
+
+    /// The header lines, in order, at most [`Message::MAX_LINES`].
+    pub fn lines(&self) -> &[Line] {
+        &self.lines
+    }
+
+    /// A line's name as it was sent.
+    pub fn line_name(&self, line: &Line) -> &[u8] {
+        Span { start: line.whole.start, end: line.whole.start.saturating_add(line.name_len.into()) }.of(&self.bytes)
+    }
+
+    /// A line's trimmed value, folding inside left as it came.
+    pub fn line_value(&self, line: &Line) -> &[u8] {
+        line.value.of(&self.bytes)
+    }
+
+    /// Where `part` lies, if it is a subslice of this message.
+    pub fn span_of(&self, part: &[u8]) -> Option<Span> {
+        span::locate(&self.bytes, part)
+    }
+
+    /// Where the first header line starts.
+    pub fn first_header_at(&self) -> u32 {
+        self.headers_at
+    }
+
+    /// Where the last header line ends and the blank line starts.
+    pub(crate) fn blank_at(&self) -> u32 {
+        self.blank_at
+    }
+
+    /// The lines of `name`, in order.
+    pub(crate) fn lines_of(&self, name: HeaderName) -> impl DoubleEndedIterator<Item = &Line> + Clone {
+        self.lines.iter().filter(move |line| line.name == name)
+    }
+
+    /// The trimmed value of the first line of `name`.
+    pub fn value(&self, name: HeaderName) -> Option<&[u8]> {
+        self.lines_of(name).next().map(|line| self.line_value(line))
+    }
+
+    /// Number of lines of `name`.
+    pub fn count(&self, name: HeaderName) -> usize {
+        self.lines_of(name).count()
+    }
+
+    /// Every element of the comma lists of `name`, over all its lines in order; commas in quoted strings and angle
+    /// brackets do not count, empty elements are skipped.
+    pub fn values(&self, name: HeaderName) -> Values<'_> {
+        Values::new(&self.bytes, &self.lines, name, true)
+    }
+
+    /// The header `H`, of a list header its first element; `None` if the message has none.
+    ///
+    /// # Errors
+    /// If it cannot be parsed, or if a header that may occur once has two lines ([`ErrorKind::Duplicate`]).
+    pub fn header<'a, H: Header<'a>>(&'a self) -> Result<Option<H>, ParseError> {
+        let value = if H::LIST {
+            // A line of nothing but commas is there and names nobody.
+            self.values(H::NAME).next().or_else(|| self.value(H::NAME))
+        } else {
+            let mut lines = self.lines_of(H::NAME);
+            let first = lines.next();
+            if let (Some(second), Occurs::Once) = (lines.next(), H::NAME.occurs()) {
+                return Err(ParseError::in_header(ErrorKind::Duplicate, H::NAME, second.whole.start));
+            }
+            first.map(|line| self.line_value(line))
+        };
+        value.map(|value| self.typed(value)).transpose()
+    }
+
+    /// Every `H`, in order: of a list header each element, of the others each line.
+    pub fn headers<'a, H: Header<'a>>(&'a self) -> Headers<'a, H> {
+        Headers::new(self)
+    }
+
+    /// The header `H`, which the message must have.
+    ///
+    /// # Errors
+    /// As [`Message::header`], and [`ErrorKind::Missing`] if there is none.
+    pub fn required<'a, H: Header<'a>>(&'a self) -> Result<H, ParseError> {
+        self.header()?.ok_or_else(|| ParseError::in_header(ErrorKind::Missing, H::NAME, 0))
+    }
+
+    pub(crate) fn typed<'a, H: Header<'a>>(&'a self, value: &'a [u8]) -> Result<H, ParseError> {
+        H::parse(value).map_err(|kind| {
+            let at = self.span_of(value).unwrap_or_default().start;
+            ParseError::in_header(kind, H::NAME, at)
+        })
+    }
+
+    fn read_lines(&mut self, mut at: usize, leniency: Leniency) {
+        let mut count = 0;
+        while at < self.bytes.len() {
+            let extent = lines::extent(&self.bytes, at, true, leniency);
+            if extent.content_end == at {
+                self.blank_at = offset(at);
+                self.body_at = offset(extent.end);
+                self.note(extent.flaw.map(|(kind, at)| ParseError::new(kind, offset(at))));
+                return;
+            }
+            count += 1;
+            if count <= Self::MAX_LINES {
+                let (line, flaw) = lines::line(&self.bytes, at, &extent);
+                self.note(flaw.map(|(kind, at)| ParseError { kind, header: line.known_name(), offset: offset(at) }));
+                self.lines.push(line);
+            } else {
+                self.note(Some(ParseError::new(ErrorKind::TooManyLines, offset(at))));
+            }
+            at = extent.end;
+        }
+        self.blank_at = offset(at);
+        self.body_at = offset(at);
+        self.note(Some(ParseError::new(ErrorKind::NoBlankLine, offset(at))));
+    }
+
+    fn check_controls(&mut self) {
+        let head = self.bytes.get(self.headers_at as usize..self.blank_at as usize).unwrap_or_default();
+        if !lines::has_control(head) {
+            return;
+        }
+        let stray = self.lines.iter().find_map(|line| Some((line, lines::stray_control(line.value.of(&self.bytes))?)));
+        let error = stray.map(|(line, at)| ParseError {
+            kind: ErrorKind::Control,
+            header: line.known_name(),
+            offset: line.value.start.saturating_add(offset(at)),
+        });
+        self.note(error);
+    }
+
+    /// RFC 3261 18.3: what follows the body is dropped; a body shorter than announced is an error.
+    fn end_body(&mut self) {
+        match content_length(&self.bytes, self.lines.iter().copied()) {
+            Ok(None) => {}
+            Ok(Some(length)) => {
+                let end = u64::from(self.body_at) + u64::from(length);
+                match usize::try_from(end) {
+                    Ok(end) if end <= self.bytes.len() => self.bytes.truncate(end),
+                    _ => {
+                        let error =
+                            ParseError::in_header(ErrorKind::ShortBody, HeaderName::ContentLength, self.body_at);
+                        self.note(Some(error));
+                    }
+                }
+            }
+            Err(error) => self.note(Some(error)),
+        }
+    }
+
+    fn note(&mut self, error: Option<ParseError>) {
+        self.defect = self.defect.or(error);
+    }
+}
+
+/// The Content-Length of a head: `None` without one. Lines that repeat the same number are let pass, ones that differ
+/// are not (RFC 3261 18.3 leaves no way to tell which is meant).
+pub(crate) fn content_length(bytes: &[u8], lines: impl Iterator<Item = Line>) -> Result<Option<u32>, ParseError> {
+    let mut length = None;
+    for line in lines.filter(|line| line.name == HeaderName::ContentLength) {
+        let fail = |kind| ParseError::in_header(kind, HeaderName::ContentLength, line.value.start);
+        let ContentLength(value) = ContentLength::parse(line.value.of(bytes)).map_err(fail)?;
+        if length.replace(value).is_some_and(|before| before != value) {
+            return Err(fail(ErrorKind::Contradiction));
+        }
+    }
+    Ok(length)
+}

@@ -1,0 +1,237 @@
+//! Header names: one table, one row per header (RFC 3261 7.3.1, 7.3.3, 20 and the extensions). Decides which header a
+//! name means in any case and in its compact form, and how often the header may occur; never what its value means.
+
+/// How often a header may stand in a message, and in which form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Occurs {
+    /// At most one line, one value.
+    Once,
+    /// Any number of lines, each a comma list; several lines mean the same as one joined list (RFC 3261 7.3.1).
+    List,
+    /// Any number of lines, each one value that may itself hold commas: credentials, challenges, and all we do not know.
+    Lines,
+}
+
+macro_rules! headers {
+    ($($variant:ident $text:literal $compact:expr, $occurs:ident;)*) => {
+        /// A header this crate knows by name.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u8)]
+        #[non_exhaustive]
+        pub enum HeaderName {
+            $(#[doc = concat!("`", $text, "`.")] $variant,)*
+            /// Any other name. Its line passes untouched.
+            Unknown,
+        }
+
+        static ROWS: &[Row] = &[
+            $(Row { name: HeaderName::$variant, text: $text, compact: $compact, occurs: Occurs::$occurs },)*
+        ];
+    };
+}
+
+struct Row {
+    name: HeaderName,
+    text: &'static str,
+    compact: Option<u8>,
+    occurs: Occurs,
+}
+
+headers! {
+    Via "Via" Some(b'v'), List;
+    From "From" Some(b'f'), Once;
+    To "To" Some(b't'), Once;
+    Contact "Contact" Some(b'm'), List;
+    Route "Route" None, List;
+    RecordRoute "Record-Route" None, List;
+    Path "Path" None, List;
+    ServiceRoute "Service-Route" None, List;
+    CSeq "CSeq" None, Once;
+    CallId "Call-ID" Some(b'i'), Once;
+    MaxForwards "Max-Forwards" None, Once;
+    MaxBreadth "Max-Breadth" None, Once;
+    Expires "Expires" None, Once;
+    MinExpires "Min-Expires" None, Once;
+    Require "Require" None, List;
+    ProxyRequire "Proxy-Require" None, List;
+    Supported "Supported" Some(b'k'), List;
+    Unsupported "Unsupported" None, List;
+    Allow "Allow" None, List;
+    AllowEvents "Allow-Events" Some(b'u'), List;
+    Accept "Accept" None, List;
+    AcceptEncoding "Accept-Encoding" None, List;
+    AcceptLanguage "Accept-Language" None, List;
+    ContentType "Content-Type" Some(b'c'), Once;
+    ContentLength "Content-Length" Some(b'l'), Once;
+    ContentEncoding "Content-Encoding" Some(b'e'), List;
+    ContentDisposition "Content-Disposition" None, Once;
+    ContentLanguage "Content-Language" None, List;
+    MimeVersion "MIME-Version" None, Once;
+    Authorization "Authorization" None, Lines;
+    ProxyAuthorization "Proxy-Authorization" None, Lines;
+    WwwAuthenticate "WWW-Authenticate" None, Lines;
+    ProxyAuthenticate "Proxy-Authenticate" None, Lines;
+    AuthenticationInfo "Authentication-Info" None, Lines;
+    ProxyAuthenticationInfo "Proxy-Authentication-Info" None, Lines;
+    Reason "Reason" None, List;
+    Event "Event" Some(b'o'), Once;
+    SubscriptionState "Subscription-State" None, Once;
+    Date "Date" None, Once;
+    RetryAfter "Retry-After" None, Once;
+    UserAgent "User-Agent" None, Once;
+    Server "Server" None, Once;
+    Warning "Warning" None, List;
+    Timestamp "Timestamp" None, Once;
+    Subject "Subject" Some(b's'), Once;
+    Organization "Organization" None, Once;
+    Priority "Priority" None, Once;
+    InReplyTo "In-Reply-To" None, List;
+    ReplyTo "Reply-To" None, Once;
+    AlertInfo "Alert-Info" None, List;
+    CallInfo "Call-Info" None, List;
+    ErrorInfo "Error-Info" None, List;
+    RequestDisposition "Request-Disposition" Some(b'd'), List;
+    AcceptContact "Accept-Contact" Some(b'a'), List;
+    RejectContact "Reject-Contact" Some(b'j'), List;
+    FeatureCaps "Feature-Caps" None, List;
+    FlowTimer "Flow-Timer" None, Once;
+    HistoryInfo "History-Info" None, List;
+    Diversion "Diversion" None, List;
+    PAssertedIdentity "P-Asserted-Identity" None, List;
+    PPreferredIdentity "P-Preferred-Identity" None, List;
+    Privacy "Privacy" None, Lines;
+    Identity "Identity" Some(b'y'), Lines;
+    ReferTo "Refer-To" Some(b'r'), Once;
+    ReferredBy "Referred-By" Some(b'b'), Once;
+    Replaces "Replaces" None, Once;
+    Join "Join" None, Once;
+    RAck "RAck" None, Once;
+    RSeq "RSeq" None, Once;
+    SessionExpires "Session-Expires" Some(b'x'), Once;
+    MinSe "Min-SE" None, Once;
+    SipETag "SIP-ETag" None, Once;
+    SipIfMatch "SIP-If-Match" None, Once;
+}
+
+impl HeaderName {
+    /// The header that `name` means, in any case or as its compact form; [`HeaderName::Unknown`] if there is none.
+    #[inline]
+    pub fn from_bytes(name: &[u8]) -> Self {
+        if let [byte] = name {
+            return COMPACT.get(usize::from(byte.to_ascii_lowercase())).copied().unwrap_or(Self::Unknown);
+        }
+        let mut slot = hash(name);
+        loop {
+            let Some(row) = INDEX.get(slot).and_then(|&index| ROWS.get(usize::from(index))) else {
+                return Self::Unknown;
+            };
+            if name.eq_ignore_ascii_case(row.text.as_bytes()) {
+                return row.name;
+            }
+            slot = (slot + 1) % SLOTS;
+        }
+    }
+
+    /// The name as the RFC that defines it spells it; `Unknown` for [`HeaderName::Unknown`].
+    pub fn as_str(&self) -> &'static str {
+        self.row().map_or("Unknown", |row| row.text)
+    }
+
+    /// The compact form, lower case.
+    pub fn compact(&self) -> Option<u8> {
+        self.row().and_then(|row| row.compact)
+    }
+
+    /// How often the header may occur.
+    pub fn occurs(&self) -> Occurs {
+        self.row().map_or(Occurs::Lines, |row| row.occurs)
+    }
+
+    fn row(self) -> Option<&'static Row> {
+        ROWS.get(self as usize)
+    }
+}
+
+/// Open addressing at a load below a third, built by the compiler: a look-up costs a hash of three octets and one
+/// comparison.
+const SLOTS: usize = 256;
+const EMPTY: u8 = u8::MAX;
+static INDEX: [u8; SLOTS] = index();
+static COMPACT: [HeaderName; 128] = compact();
+
+/// Mixes what tells header names apart cheaply: length, first, middle and last octet.
+#[inline]
+const fn hash(name: &[u8]) -> usize {
+    let (Some(&first), Some(&last)) = (name.first(), name.last()) else { return 0 };
+    let middle = match name.split_at_checked(name.len() / 2) {
+        Some((_, [middle, ..])) => *middle,
+        _ => 0,
+    };
+    let sum = name.len() * 5 + (first | 0x20) as usize * 7 + (middle | 0x20) as usize * 23 + (last | 0x20) as usize * 3;
+    sum % SLOTS
+}
+
+#[expect(clippy::indexing_slicing, reason = "runs in the compiler, which refuses an index outside")]
+const fn index() -> [u8; SLOTS] {
+    let mut table = [EMPTY; SLOTS];
+    let mut row = 0;
+    while row < ROWS.len() {
+        let mut slot = hash(ROWS[row].text.as_bytes());
+        while table[slot] != EMPTY {
+            slot = (slot + 1) % SLOTS;
+        }
+        table[slot] = row as u8;
+        row += 1;
+    }
+    table
+}
+
+#[expect(clippy::indexing_slicing, reason = "runs in the compiler, which refuses an index outside")]
+const fn compact() -> [HeaderName; 128] {
+    let mut table = [HeaderName::Unknown; 128];
+    let mut row = 0;
+    while row < ROWS.len() {
+        if let Some(letter) = ROWS[row].compact {
+            table[letter as usize] = ROWS[row].name;
+        }
+        row += 1;
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_is_found_in_any_case_and_compact() {
+        for row in ROWS {
+            assert_eq!(HeaderName::from_bytes(row.text.as_bytes()), row.name);
+            assert_eq!(HeaderName::from_bytes(row.text.to_ascii_uppercase().as_bytes()), row.name);
+            assert_eq!(HeaderName::from_bytes(row.text.to_ascii_lowercase().as_bytes()), row.name);
+            assert_eq!(row.name.as_str(), row.text);
+            if let Some(letter) = row.compact {
+                assert_eq!(HeaderName::from_bytes(&[letter]), row.name);
+                assert_eq!(HeaderName::from_bytes(&[letter.to_ascii_uppercase()]), row.name);
+                assert_eq!(ROWS.iter().filter(|other| other.compact == row.compact).count(), 1);
+            }
+        }
+    }
+
+    #[test]
+    fn rows_are_in_the_order_of_the_enum() {
+        for (at, row) in ROWS.iter().enumerate() {
+            assert_eq!(row.name as usize, at);
+        }
+        assert!(ROWS.len() < usize::from(EMPTY));
+    }
+
+    #[test]
+    fn others_are_unknown() {
+        for name in ["", "q", "Vi", "Viaa", "Call_ID", "Content-Lenght", "\u{e9}"] {
+            assert_eq!(HeaderName::from_bytes(name.as_bytes()), HeaderName::Unknown, "{name}");
+        }
+        assert_eq!(HeaderName::Unknown.occurs(), Occurs::Lines);
+        assert_eq!(HeaderName::Unknown.compact(), None);
+    }
+}

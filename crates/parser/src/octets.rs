@@ -1,0 +1,184 @@
+//! Byte classes of RFC 3261 section 25.1, as one table looked up per octet. Decides what kind of octet this is, never
+//! what a run of them means.
+
+/// `token`: what method, header and parameter names are made of.
+pub(crate) const TOKEN: u16 = 1;
+/// `user`: unreserved and user-unreserved. `%` is counted in; [`escapes_are_whole`] checks what follows it.
+pub(crate) const USER: u16 = 1 << 1;
+/// `password`.
+pub(crate) const PASSWORD: u16 = 1 << 2;
+/// `paramchar` of a URI parameter, with `%`.
+pub(crate) const URI_PARAM: u16 = 1 << 3;
+/// `hname` and `hvalue` of a URI's header part, with `%`, and the `=` and `&` between them.
+pub(crate) const URI_HEADER: u16 = 1 << 4;
+/// Octets of a host name. The underscore is in no RFC and in many networks, so it passes.
+pub(crate) const HOST: u16 = 1 << 5;
+/// `word` and `@`: a Call-ID.
+pub(crate) const CALL_ID: u16 = 1 << 6;
+/// An unquoted parameter value: any visible ASCII that does not end the parameter. Wider than `gen-value` because
+/// phones put `:`, `/` and `@` into tags, and a value is only carried.
+pub(crate) const VALUE: u16 = 1 << 7;
+/// Visible ASCII that may stand in a URI of an unknown scheme.
+pub(crate) const URI: u16 = 1 << 8;
+/// Space, tab, and the CR and LF of a folded line.
+pub(crate) const LWS: u16 = 1 << 9;
+/// Octets of a display name outside quotes: `token`, LWS, and everything above ASCII, which phones send unquoted.
+pub(crate) const DISPLAY: u16 = 1 << 10;
+/// Control characters that no header line may carry outside a quoted pair.
+pub(crate) const CONTROL: u16 = 1 << 11;
+
+/// Whether `byte` is in one of the classes of `mask`.
+#[inline]
+pub(crate) fn is(byte: u8, mask: u16) -> bool {
+    CLASSES.get(usize::from(byte)).is_some_and(|classes| classes & mask != 0)
+}
+
+/// Whether `bytes` is not empty and all in `mask`.
+pub(crate) fn all(bytes: &[u8], mask: u16) -> bool {
+    !bytes.is_empty() && bytes.iter().all(|&byte| is(byte, mask))
+}
+
+/// Length of the run of `mask` octets at the start of `bytes`.
+#[inline]
+pub(crate) fn run(bytes: &[u8], mask: u16) -> usize {
+    bytes.iter().position(|&byte| !is(byte, mask)).unwrap_or(bytes.len())
+}
+
+/// `bytes` without LWS at either end.
+#[inline]
+pub(crate) fn trim(bytes: &[u8]) -> &[u8] {
+    let rest = trim_start(bytes);
+    let end = rest.iter().rposition(|&byte| !is(byte, LWS)).map_or(0, |last| last + 1);
+    rest.get(..end).unwrap_or_default()
+}
+
+/// `bytes` without LWS at its start.
+#[inline]
+pub(crate) fn trim_start(bytes: &[u8]) -> &[u8] {
+    bytes.get(run(bytes, LWS)..).unwrap_or_default()
+}
+
+/// Whether each `%` is followed by two hex digits (`escaped`).
+pub(crate) fn escapes_are_whole(bytes: &[u8]) -> bool {
+    memchr::memchr_iter(b'%', bytes).all(|at| {
+        let digits = bytes.get(at + 1..at + 3).unwrap_or_default();
+        digits.len() == 2 && digits.iter().all(u8::is_ascii_hexdigit)
+    })
+}
+
+/// The value of `1*DIGIT`, `None` if there is another octet or none at all. Saturates at `u64::MAX`.
+pub(crate) fn number(bytes: &[u8]) -> Option<u64> {
+    if bytes.is_empty() {
+        return None;
+    }
+    bytes.iter().try_fold(0_u64, |sum, &byte| {
+        byte.is_ascii_digit().then(|| sum.saturating_mul(10).saturating_add(u64::from(byte - b'0')))
+    })
+}
+
+/// Appends `value` in decimal, without a detour through a `String`.
+pub(crate) fn write_number(value: u32, out: &mut Vec<u8>) {
+    if value >= 10 {
+        write_number(value / 10, out);
+    }
+    out.push(b'0' + (value % 10) as u8);
+}
+
+static CLASSES: [u16; 256] = classes();
+
+const fn classes() -> [u16; 256] {
+    let mut table = [0_u16; 256];
+    table = add(table, b"-.!%*_+`'~", TOKEN | DISPLAY);
+    table = add(table, b"-_.!~*'()%&=+$,;?/", USER);
+    table = add(table, b"-_.!~*'()%&=+$,", PASSWORD);
+    table = add(table, b"-_.!~*'()%[]/:&+$", URI_PARAM);
+    table = add(table, b"-_.!~*'()%[]/?:+$=&", URI_HEADER);
+    table = add(table, b"-._", HOST);
+    table = add(table, b"-.!%*_+`'~()<>:\\\"/[]?{}@", CALL_ID);
+    table = add(table, b" \t\r\n", LWS | DISPLAY);
+    table = fill(table, b'0', b'9', ALPHANUMERIC);
+    table = fill(table, b'a', b'z', ALPHANUMERIC);
+    table = fill(table, b'A', b'Z', ALPHANUMERIC);
+    table = fill(table, 0x80, 0xff, DISPLAY);
+    table = fill(table, 0x21, 0x7e, VALUE | URI);
+    table = remove(table, b"\";,<>", VALUE);
+    table = remove(table, b"\"<>\\^`{|}", URI);
+    table = fill(table, 0x00, 0x08, CONTROL);
+    table = fill(table, 0x0b, 0x0c, CONTROL);
+    table = fill(table, 0x0e, 0x1f, CONTROL);
+    fill(table, 0x7f, 0x7f, CONTROL)
+}
+
+const ALPHANUMERIC: u16 = TOKEN | USER | PASSWORD | URI_PARAM | URI_HEADER | HOST | CALL_ID | DISPLAY;
+
+#[expect(clippy::indexing_slicing, reason = "runs in the compiler, which refuses an index outside")]
+const fn add(mut table: [u16; 256], set: &[u8], mask: u16) -> [u16; 256] {
+    let mut at = 0;
+    while at < set.len() {
+        table[set[at] as usize] |= mask;
+        at += 1;
+    }
+    table
+}
+
+#[expect(clippy::indexing_slicing, reason = "runs in the compiler, which refuses an index outside")]
+const fn remove(mut table: [u16; 256], set: &[u8], mask: u16) -> [u16; 256] {
+    let mut at = 0;
+    while at < set.len() {
+        table[set[at] as usize] &= !mask;
+        at += 1;
+    }
+    table
+}
+
+#[expect(clippy::indexing_slicing, reason = "runs in the compiler, which refuses an index outside")]
+const fn fill(mut table: [u16; 256], first: u8, last: u8, mask: u16) -> [u16; 256] {
+    let mut byte = first as usize;
+    while byte <= last as usize {
+        table[byte] |= mask;
+        byte += 1;
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_follow_section_25() {
+        for byte in 0..=255_u8 {
+            let token = byte.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&byte);
+            assert_eq!(is(byte, TOKEN), token, "{byte:#x}");
+            assert_eq!(is(byte, LWS), b" \t\r\n".contains(&byte));
+            assert_eq!(is(byte, CONTROL), byte.is_ascii_control() && !is(byte, LWS));
+        }
+        assert!(!is(b'@', USER) && !is(b':', USER) && is(b'?', USER));
+        assert!(!is(b';', URI_PARAM) && is(b'[', URI_PARAM));
+    }
+
+    #[test]
+    fn numbers() {
+        assert_eq!(number(b"007"), Some(7));
+        assert_eq!(number(b"99999999999999999999999"), Some(u64::MAX));
+        assert_eq!(number(b""), None);
+        assert_eq!(number(b"-1"), None);
+        let mut out = Vec::new();
+        write_number(0, &mut out);
+        write_number(u32::MAX, &mut out);
+        assert_eq!(out, b"04294967295");
+    }
+
+    #[test]
+    fn trims_folds() {
+        assert_eq!(trim(b" \r\n\ta b\t "), b"a b");
+        assert_eq!(trim(b" \t"), b"");
+    }
+
+    #[test]
+    fn half_an_escape_is_no_escape() {
+        assert!(escapes_are_whole(b"a%20%Ff"));
+        assert!(!escapes_are_whole(b"a%2"));
+        assert!(!escapes_are_whole(b"%zz"));
+    }
+}

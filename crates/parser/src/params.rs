@@ -1,0 +1,136 @@
+//! Parameter lists: `;name=value;flag;text="quoted"` of headers and of URIs (RFC 3261 7.3.1, 19.1.1, 25.1
+//! `generic-param`). Decides where a parameter begins and ends; what it means is its header's business. Values stay as
+//! they were sent.
+
+use std::borrow::Cow;
+
+use memchr::{memchr, memchr2};
+
+use crate::{list::quoted_len, octets};
+
+/// The parameters after a header value or in a URI, in their order, checked when the header or URI was parsed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Params<'a>(&'a [u8]);
+
+impl<'a> Params<'a> {
+    /// Parameters that were kept outside a message; `raw` is empty or starts with the first `;`.
+    pub fn new(raw: &'a [u8]) -> Self {
+        Self(raw)
+    }
+
+    /// The parameters as they were sent, from the first `;` on.
+    pub fn as_bytes(&self) -> &'a [u8] {
+        self.0
+    }
+
+    /// Name and value of each parameter, white space around `;` and `=` removed, quotes kept.
+    pub fn iter(&self) -> ParamsIter<'a> {
+        ParamsIter { rest: self.0 }
+    }
+
+    /// The first parameter of that name, in any case: `Some(None)` if it stands without a value.
+    pub fn get(&self, name: &str) -> Option<Option<&'a [u8]>> {
+        self.iter().find(|(found, _)| found.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
+    }
+
+    /// The value of the first parameter of that name, as it was sent.
+    pub fn value(&self, name: &str) -> Option<&'a [u8]> {
+        self.get(name).flatten()
+    }
+
+    /// Whether there is a parameter of that name, with or without a value.
+    pub fn has(&self, name: &str) -> bool {
+        self.get(name).is_some()
+    }
+}
+
+impl<'a> IntoIterator for Params<'a> {
+    type Item = (&'a [u8], Option<&'a [u8]>);
+    type IntoIter = ParamsIter<'a>;
+
+    fn into_iter(self) -> ParamsIter<'a> {
+        self.iter()
+    }
+}
+
+/// Iterator over [`Params`].
+#[derive(Clone, Debug)]
+pub struct ParamsIter<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for ParamsIter<'a> {
+    type Item = (&'a [u8], Option<&'a [u8]>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let start = memchr(b';', self.rest)? + 1;
+        let rest = self.rest.get(start..).unwrap_or_default();
+        let (param, rest) = rest.split_at_checked(end(rest)).unwrap_or((rest, b""));
+        self.rest = rest;
+        Some(match memchr(b'=', param).and_then(|at| param.split_at_checked(at)) {
+            Some((name, value)) => (octets::trim(name), Some(octets::trim(value.get(1..).unwrap_or_default()))),
+            None => (octets::trim(param), None),
+        })
+    }
+}
+
+/// Where the parameter at the start of `bytes` ends: at the next `;` outside quotes, or at the end.
+fn end(bytes: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(found) = bytes.get(at..).and_then(|rest| memchr2(b';', b'"', rest)) {
+        at += found;
+        let rest = bytes.get(at..).unwrap_or_default();
+        if rest.first() == Some(&b';') {
+            return at;
+        }
+        let Some(skipped) = quoted_len(rest) else { break };
+        at += skipped;
+    }
+    bytes.len()
+}
+
+/// The content of a quoted string, its quoted pairs undone (RFC 3261 25.1); anything else as it is.
+pub fn unquote(bytes: &[u8]) -> Cow<'_, [u8]> {
+    let Some(inner) = inside_quotes(bytes) else { return Cow::Borrowed(bytes) };
+    if memchr(b'\\', inner).is_none() {
+        return Cow::Borrowed(inner);
+    }
+    let mut out = Vec::with_capacity(inner.len());
+    let mut octets = inner.iter();
+    while let Some(&byte) = octets.next() {
+        out.push(if byte == b'\\' { octets.next().copied().unwrap_or(byte) } else { byte });
+    }
+    Cow::Owned(out)
+}
+
+/// What stands between the quotes of a quoted string, quoted pairs and all.
+pub(crate) fn inside_quotes(bytes: &[u8]) -> Option<&[u8]> {
+    bytes.strip_prefix(b"\"")?.strip_suffix(b"\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn order_case_and_white_space() {
+        let params = Params::new(b"; a = 1 ;B;c=\"x;\\\";y\"\r\n ;a=2");
+        let all: Vec<_> = params.iter().collect();
+        assert_eq!(
+            all,
+            [(&b"a"[..], Some(&b"1"[..])), (b"B", None), (b"c", Some(b"\"x;\\\";y\"")), (b"a", Some(b"2")),]
+        );
+        assert_eq!(params.value("A"), Some(&b"1"[..]));
+        assert_eq!(params.get("b"), Some(None));
+        assert!(params.has("C") && !params.has("d"));
+        assert_eq!(Params::new(b"").iter().count(), 0);
+    }
+
+    #[test]
+    fn unquoting() {
+        assert_eq!(&*unquote(br#""a\"b\\""#), br#"a"b\"#);
+        assert_eq!(&*unquote(b"plain"), b"plain");
+        assert_eq!(&*unquote(b"\""), b"\"");
+        assert_eq!(&*unquote(b"\"\""), b"");
+    }
+}

@@ -1,0 +1,158 @@
+//! A response made here (RFC 3261 8.2.6): which headers of the request it repeats and in which order. Decides no status;
+//! repeats the request's values as they came, good or bad, because the peer matches on them.
+
+use crate::{Header as _, HeaderName, Message, Stamp, To, list::Elements, octets::write_number};
+
+/// Whether the request has the lines a response repeats: Via, From, To, Call-ID and CSeq. Without them there is nothing
+/// a peer could match a response to.
+pub fn can_answer(request: &Message) -> bool {
+    [HeaderName::Via, HeaderName::From, HeaderName::To, HeaderName::CallId, HeaderName::CSeq]
+        .into_iter()
+        .all(|name| request.value(name).is_some_and(|value| !value.is_empty()))
+}
+
+/// A response under construction at the end of a caller's buffer. Dropped without [`Reply::finish`] it leaves half a
+/// response there.
+#[derive(Debug)]
+#[must_use = "a reply is complete only after finish"]
+pub struct Reply<'o> {
+    out: &'o mut Vec<u8>,
+}
+
+impl<'o> Reply<'o> {
+    /// Appends the status line and what RFC 3261 8.2.6.2 repeats of `request`: all Via, the top one with `stamp`; From; To,
+    /// with `to_tag` if it has no tag; Call-ID; CSeq; and the Timestamp in a 100 (8.2.6.1).
+    pub fn new(
+        out: &'o mut Vec<u8>,
+        request: &Message,
+        status: u16,
+        reason: &[u8],
+        stamp: Stamp,
+        to_tag: Option<&[u8]>,
+    ) -> Self {
+        out.extend_from_slice(b"SIP/2.0 ");
+        write_number(status.into(), out);
+        out.push(b' ');
+        out.extend_from_slice(reason);
+        out.extend_from_slice(b"\r\n");
+        let mut reply = Self { out };
+        reply.repeat_vias(request, stamp);
+        reply.repeat(request, HeaderName::From);
+        if let Some(to) = request.value(HeaderName::To) {
+            reply.header(HeaderName::To, |out| {
+                out.extend_from_slice(to);
+                if let Some(tag) = to_tag.filter(|_| !has_tag(to)) {
+                    out.extend_from_slice(b";tag=");
+                    out.extend_from_slice(tag);
+                }
+            });
+        }
+        reply.repeat(request, HeaderName::CallId);
+        reply.repeat(request, HeaderName::CSeq);
+        if status == 100 {
+            reply.repeat(request, HeaderName::Timestamp);
+        }
+        reply
+    }
+
+    /// Appends one header line; `value` appends its value.
+    pub fn header(&mut self, name: HeaderName, value: impl FnOnce(&mut Vec<u8>)) {
+        self.out.extend_from_slice(name.as_str().as_bytes());
+        self.out.extend_from_slice(b": ");
+        value(self.out);
+        self.out.extend_from_slice(b"\r\n");
+    }
+
+    /// Ends the response: no body.
+    pub fn finish(self) {
+        self.out.extend_from_slice(b"Content-Length: 0\r\n\r\n");
+    }
+
+    fn repeat(&mut self, request: &Message, name: HeaderName) {
+        if let Some(value) = request.value(name) {
+            self.header(name, |out| out.extend_from_slice(value));
+        }
+    }
+
+    fn repeat_vias(&mut self, request: &Message, stamp: Stamp) {
+        let mut top = request.values(HeaderName::Via).next();
+        for line in request.lines_of(HeaderName::Via) {
+            let value = request.line_value(line);
+            let element = top.take_if(|element| Elements::new(value).next().is_some_and(|first| first == *element));
+            self.header(HeaderName::Via, |out| {
+                match element.and_then(|element| value.strip_prefix(element).zip(Some(element))) {
+                    Some((rest, element)) => {
+                        stamp.write(element, out);
+                        out.extend_from_slice(rest);
+                    }
+                    None => out.extend_from_slice(value),
+                }
+            });
+        }
+    }
+}
+
+/// Whether a To has a tag; of one that cannot be parsed, whether it seems to.
+fn has_tag(to: &[u8]) -> bool {
+    match To::parse(to) {
+        Ok(to) => to.address.params.has("tag"),
+        Err(_) => to.windows(5).any(|part| part.eq_ignore_ascii_case(b";tag=")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    const REQUEST: &[u8] = b"OPTIONS sip:a SIP/2.0\r\n\
+        v: SIP/2.0/UDP a;rport;branch=z1 , SIP/2.0/UDP b\r\nTimestamp: 54\r\nX: y\r\nVia: ;;bad\r\n\
+        t: \"T\r\n o\" <sip:t>\r\nf: sip:f;tag=1\r\ni: c@d\r\nCSeq: 9 OPTIONS\r\n\r\n";
+
+    fn reply(request: &[u8], status: u16, reason: &[u8]) -> String {
+        let request = Message::parse(Bytes::copy_from_slice(request)).unwrap();
+        let mut out = Vec::new();
+        let stamp = Stamp { received: Some("192.0.2.1".parse().unwrap()), rport: Some(9) };
+        let mut reply =
+            Reply::new(&mut out, &request, status, reason, stamp, Some(&b"mine"[..]).filter(|_| status > 100));
+        reply.header(HeaderName::Server, |out| out.extend_from_slice(b"x"));
+        reply.finish();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn repeats_what_the_peer_matches_on() {
+        assert_eq!(
+            reply(REQUEST, 480, b"Temporarily Unavailable"),
+            "SIP/2.0 480 Temporarily Unavailable\r\n\
+             Via: SIP/2.0/UDP a;rport=9;branch=z1;received=192.0.2.1 , SIP/2.0/UDP b\r\nVia: ;;bad\r\n\
+             From: sip:f;tag=1\r\nTo: \"T\r\n o\" <sip:t>;tag=mine\r\nCall-ID: c@d\r\nCSeq: 9 OPTIONS\r\n\
+             Server: x\r\nContent-Length: 0\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn trying_repeats_the_timestamp() {
+        let text = reply(REQUEST, 100, b"Trying");
+        assert!(text.contains("CSeq: 9 OPTIONS\r\nTimestamp: 54\r\n") && text.contains("To: \"T\r\n o\" <sip:t>\r\n"));
+    }
+
+    #[test]
+    fn a_tag_is_never_doubled() {
+        for to in ["<sip:t>;tag=a", "sip:t;TAG=a", "sip:t;tag", "broken <sip:t;tag=a"] {
+            let text = reply(format!("OPTIONS sip:a SIP/2.0\r\nTo: {to}\r\n\r\n").as_bytes(), 400, b"x");
+            assert!(text.contains(&format!("To: {to}\r\n")), "{text}");
+        }
+    }
+
+    #[test]
+    fn only_what_names_a_transaction_can_be_answered() {
+        let parse = |text: &[u8]| Message::parse(Bytes::copy_from_slice(text)).unwrap();
+        assert!(can_answer(&parse(REQUEST)));
+        for name in ["v:", "t:", "f:", "i:", "CSeq:"] {
+            let text = std::str::from_utf8(REQUEST).unwrap().replace(name, "Gone:").replace("Via:", "Gone:");
+            assert!(!can_answer(&parse(text.as_bytes())), "{name}");
+        }
+    }
+}

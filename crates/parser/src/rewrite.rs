@@ -1,0 +1,298 @@
+//! Edits over a message's octets, applied in one pass (RFC 3261 16.6, 16.7: what a proxy does not have to change leaves as
+//! it came). Decides where an edit goes and which of two that touch the same octets counts; never what is right to edit.
+
+use std::{net::IpAddr, ops::Range};
+
+use crate::{
+    HeaderName, Line, Message, Span, Stamp,
+    list::Elements,
+    span::{locate, offset},
+};
+
+/// A list of edits for one message, in any order. Reusable: [`Rewrite::clear`] keeps the memory.
+///
+/// Edits that touch the same octets:
+/// - texts inserted at one place stand there in the order they were recorded, before what replaces the octets there;
+/// - of two edits that replace octets from the same place on, the later recorded counts;
+/// - an edit that starts inside octets another one takes away is ignored.
+///
+/// An edit that does not lie inside the message is ignored.
+#[derive(Debug, Default)]
+pub struct Rewrite {
+    edits: Vec<Edit>,
+    texts: Vec<u8>,
+    taken: Vec<Taken>,
+}
+
+#[derive(Clone, Debug)]
+struct Edit {
+    span: Span,
+    text: Range<usize>,
+    order: u32,
+}
+
+impl Edit {
+    /// Inserts first and in their order, then the last recorded replacement.
+    fn key(&self) -> (u32, bool, u32) {
+        let replaces = !self.span.is_empty();
+        (self.span.start, replaces, if replaces { u32::MAX - self.order } else { self.order })
+    }
+}
+
+/// How many elements of a list header are gone at either end.
+#[derive(Clone, Copy, Debug)]
+struct Taken {
+    name: HeaderName,
+    first: usize,
+    last: usize,
+}
+
+impl Rewrite {
+    /// No edits yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Forgets all edits and keeps the memory for the next message.
+    pub fn clear(&mut self) {
+        self.edits.clear();
+        self.texts.clear();
+        self.taken.clear();
+    }
+
+    /// Puts what `text` appends in the place of `span`.
+    pub fn replace(&mut self, span: Span, text: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.texts.len();
+        text(&mut self.texts);
+        let order = offset(self.edits.len());
+        self.edits.push(Edit { span, text: start..self.texts.len(), order });
+    }
+
+    /// Puts what `text` appends before the octet at `at`.
+    pub fn insert(&mut self, at: u32, text: impl FnOnce(&mut Vec<u8>)) {
+        self.replace(Span { start: at, end: at }, text);
+    }
+
+    /// Takes the octets of `span` away.
+    pub fn remove(&mut self, span: Span) {
+        if !span.is_empty() {
+            self.replace(span, |_| {});
+        }
+    }
+
+    /// Takes the first element of a list header away: its line if it is alone there, else the element and its comma.
+    /// The next call takes the next one. Without an element left, nothing happens.
+    pub fn remove_first(&mut self, message: &Message, name: HeaderName) {
+        let taken = self.taken(name);
+        let total = if taken.last == 0 { usize::MAX } else { message.values(name).count() };
+        if taken.first.saturating_add(taken.last) >= total {
+            return;
+        }
+        let mut before = 0;
+        for line in message.lines_of(name) {
+            let value = message.line_value(line);
+            let count = Elements::new(value).count();
+            if before + count > taken.first {
+                let index = taken.first - before;
+                // How many of this line's elements have gone from its end already.
+                let gone = taken.last.saturating_sub(total.saturating_sub(before + count));
+                self.remove(if index + 1 + gone >= count { line.whole } else { with_comma(message, value, index) });
+                return self.note(name, |taken| taken.first += 1);
+            }
+            before += count;
+        }
+    }
+
+    /// Takes the last element of a list header away, as [`Rewrite::remove_first`] the first.
+    pub fn remove_last(&mut self, message: &Message, name: HeaderName) {
+        let taken = self.taken(name);
+        let total = message.values(name).count();
+        if taken.first.saturating_add(taken.last) >= total {
+            return;
+        }
+        let mut after = 0;
+        for line in message.lines_of(name).rev() {
+            let value = message.line_value(line);
+            let count = Elements::new(value).count();
+            if after + count > taken.last {
+                let index = count - 1 - (taken.last - after);
+                let gone = taken.first.saturating_sub(total.saturating_sub(after + count));
+                self.remove(if gone >= index { line.whole } else { comma_and(message, value, index) });
+                return self.note(name, |taken| taken.last += 1);
+            }
+            after += count;
+        }
+    }
+
+    /// Takes every line of `name` away.
+    pub fn remove_all(&mut self, message: &Message, name: HeaderName) {
+        message.lines_of(name).for_each(|line: &Line| self.remove(line.whole));
+        self.note(name, |taken| taken.first = usize::MAX);
+    }
+
+    /// Puts whole lines, each with its CRLF, before the first header line. Texts put first stay in the order of calls.
+    pub fn put_first(&mut self, message: &Message, text: impl FnOnce(&mut Vec<u8>)) {
+        self.insert(message.first_header_at(), text);
+    }
+
+    /// Puts whole lines, each with its CRLF, after the last header line.
+    pub fn append(&mut self, message: &Message, text: impl FnOnce(&mut Vec<u8>)) {
+        self.insert(message.blank_at(), text);
+    }
+
+    /// Writes into the top Via where the request came from: `received` replaces one that is already there (RFC 3261
+    /// 18.2.1), and an `rport` the Via asks for is filled (RFC 3581 4). A Via that cannot be parsed stays.
+    pub fn stamp_via(&mut self, message: &Message, received: IpAddr, rport: Option<u16>) {
+        let Some(via) = message.values(HeaderName::Via).next() else { return };
+        let Some(span) = message.span_of(via) else { return };
+        self.replace(span, |out| Stamp { received: Some(received), rport }.write(via, out));
+    }
+
+    /// Appends the message to `out` with all edits applied. The edits stay, so that the same list can be written again;
+    /// `message` must be the one they were recorded for.
+    pub fn write(&mut self, message: &Message, out: &mut Vec<u8>) {
+        self.edits.sort_unstable_by_key(Edit::key);
+        let bytes = message.bytes();
+        out.reserve(bytes.len() + self.texts.len());
+        let mut at = 0;
+        for edit in &self.edits {
+            let (start, end) = (edit.span.start as usize, edit.span.end as usize);
+            let (Some(kept), true) = (bytes.get(at..start), start <= end && end <= bytes.len()) else { continue };
+            out.extend_from_slice(kept);
+            out.extend_from_slice(self.texts.get(edit.text.clone()).unwrap_or_default());
+            at = end;
+        }
+        out.extend_from_slice(bytes.get(at..).unwrap_or_default());
+    }
+
+    fn taken(&self, name: HeaderName) -> Taken {
+        self.taken.iter().find(|taken| taken.name == name).copied().unwrap_or(Taken { name, first: 0, last: 0 })
+    }
+
+    fn note(&mut self, name: HeaderName, change: impl FnOnce(&mut Taken)) {
+        let mut taken = self.taken(name);
+        change(&mut taken);
+        match self.taken.iter_mut().find(|known| known.name == name) {
+            Some(known) => *known = taken,
+            None => self.taken.push(taken),
+        }
+    }
+}
+
+/// From the element at `index` up to the next one.
+fn with_comma(message: &Message, value: &[u8], index: usize) -> Span {
+    let mut elements = Elements::new(value).skip(index).filter_map(|element| locate(message.bytes(), element));
+    let (first, next) = (elements.next().unwrap_or_default(), elements.next());
+    Span { start: first.start, end: next.map_or(first.end, |next| next.start) }
+}
+
+/// From the end of the element before the one at `index` up to that one's end.
+fn comma_and(message: &Message, value: &[u8], index: usize) -> Span {
+    let mut elements =
+        Elements::new(value).skip(index.saturating_sub(1)).filter_map(|element| locate(message.bytes(), element));
+    let (before, last) = (elements.next().unwrap_or_default(), elements.next().unwrap_or_default());
+    Span { start: before.end, end: last.end }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn message(routes: &str) -> Message {
+        Message::parse(Bytes::from(format!("ACK sip:a SIP/2.0\r\nA: 1\r\n{routes}B: 2\r\n\r\nbody"))).unwrap()
+    }
+
+    /// What is left of the header lines between A and B after `edit`.
+    fn left(routes: &str, edit: impl FnOnce(&mut Rewrite, &Message)) -> String {
+        let message = message(routes);
+        let mut rewrite = Rewrite::new();
+        edit(&mut rewrite, &message);
+        let mut out = Vec::new();
+        rewrite.write(&message, &mut out);
+        let text = String::from_utf8(out).unwrap();
+        let text = text.strip_prefix("ACK sip:a SIP/2.0\r\nA: 1\r\n").unwrap();
+        text.strip_suffix("B: 2\r\n\r\nbody").unwrap().to_owned()
+    }
+
+    fn removed(routes: &str, first: usize, last: usize) -> String {
+        left(routes, |rewrite, message| {
+            (0..first).for_each(|_| rewrite.remove_first(message, HeaderName::Route));
+            (0..last).for_each(|_| rewrite.remove_last(message, HeaderName::Route));
+        })
+    }
+
+    #[test]
+    fn elements_go_with_their_comma_and_lines_with_their_last_element() {
+        let routes = "Route: <sip:1>,\r\n <sip:2>\r\nRoute: <sip:3>\r\n";
+        assert_eq!(removed(routes, 0, 0), routes);
+        assert_eq!(removed(routes, 1, 0), "Route: <sip:2>\r\nRoute: <sip:3>\r\n");
+        assert_eq!(removed(routes, 2, 0), "Route: <sip:3>\r\n");
+        assert_eq!(removed(routes, 3, 0), "");
+        assert_eq!(removed(routes, 9, 9), "");
+        assert_eq!(removed(routes, 0, 1), "Route: <sip:1>,\r\n <sip:2>\r\n");
+        assert_eq!(removed(routes, 0, 2), "Route: <sip:1>\r\n");
+        assert_eq!(removed(routes, 1, 1), "Route: <sip:2>\r\n");
+        assert_eq!(removed(routes, 1, 2), "");
+        assert_eq!(removed("Route: a, b, c\r\n", 1, 1), "Route: b\r\n");
+        assert_eq!(removed("Route: a, b, c\r\n", 2, 1), "");
+        assert_eq!(removed("Route: a, b, c\r\n", 1, 2), "");
+        assert_eq!(removed("Route: a, , c\r\n", 1, 0), "Route: c\r\n");
+    }
+
+    #[test]
+    fn all_lines_go() {
+        let edit = |rewrite: &mut Rewrite, message: &Message| {
+            rewrite.remove_all(message, HeaderName::Route);
+            rewrite.remove_first(message, HeaderName::Route);
+        };
+        assert_eq!(left("Route: a, b\r\nRoute: c\r\n", edit), "");
+    }
+
+    #[test]
+    fn texts_keep_their_order_and_the_last_replacement_counts() {
+        let message = message("");
+        let mut rewrite = Rewrite::new();
+        let mut out = Vec::new();
+        for round in 0..2 {
+            out.clear();
+            rewrite.clear();
+            rewrite.append(&message, |out| out.extend_from_slice(b"Y: 1\r\n"));
+            rewrite.replace(message.request_uri_span(), |out| out.extend_from_slice(b"sip:no"));
+            rewrite.put_first(&message, |out| out.extend_from_slice(b"X: 1\r\n"));
+            rewrite.replace(message.request_uri_span(), |out| out.extend_from_slice(b"sip:yes"));
+            rewrite.put_first(&message, |out| out.extend_from_slice(b"X: 2\r\n"));
+            rewrite.append(&message, |out| out.extend_from_slice(b"Y: 2\r\n"));
+            rewrite.write(&message, &mut out);
+            let expected = "ACK sip:yes SIP/2.0\r\nX: 1\r\nX: 2\r\nA: 1\r\nB: 2\r\nY: 1\r\nY: 2\r\n\r\nbody";
+            assert_eq!(String::from_utf8_lossy(&out), expected, "round {round}");
+        }
+    }
+
+    #[test]
+    fn edits_that_cannot_be_are_ignored() {
+        let message = message("");
+        let mut rewrite = Rewrite::new();
+        rewrite.remove(Span { start: 4, end: 9 });
+        rewrite.insert(6, |out| out.push(b'!'));
+        rewrite.remove(Span { start: 8, end: 12 });
+        rewrite.insert(9, |out| out.push(b'?'));
+        rewrite.remove(Span { start: 9000, end: 9001 });
+        rewrite.replace(Span { start: 20, end: 9001 }, |out| out.push(b'!'));
+        let mut out = Vec::new();
+        rewrite.write(&message, &mut out);
+        assert!(out.starts_with(b"ACK ? SIP/2.0\r\nA: 1\r\n"), "{}", String::from_utf8_lossy(&out));
+    }
+
+    #[test]
+    fn the_top_via_is_stamped_in_place() {
+        let message = message("Via: SIP/2.0/UDP a;rport, SIP/2.0/UDP b\r\n");
+        let mut rewrite = Rewrite::new();
+        rewrite.stamp_via(&message, "192.0.2.1".parse().unwrap(), Some(9));
+        let mut out = Vec::new();
+        rewrite.write(&message, &mut out);
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.contains("Via: SIP/2.0/UDP a;rport=9;received=192.0.2.1, SIP/2.0/UDP b\r\n"), "{text}");
+    }
+}

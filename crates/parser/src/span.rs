@@ -1,0 +1,67 @@
+//! A byte range inside one message: how the crate remembers a place without borrowing (RFC-free; must not read bytes
+//! outside the range it was made for).
+
+use std::ops::Range;
+
+/// A half-open byte range `start..end` in a message, in octets from its first octet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Span {
+    /// First octet of the range.
+    pub start: u32,
+    /// One past the last octet; never below `start` in a span made by this crate.
+    pub end: u32,
+}
+
+impl Span {
+    /// The span of `range`, its ends clamped to `u32::MAX`.
+    pub(crate) fn new(range: Range<usize>) -> Self {
+        Self { start: offset(range.start), end: offset(range.end) }
+    }
+
+    /// Number of octets covered.
+    pub fn len(&self) -> u32 {
+        self.end.saturating_sub(self.start)
+    }
+
+    /// Whether no octet is covered.
+    pub fn is_empty(&self) -> bool {
+        self.end <= self.start
+    }
+
+    /// The covered part of `bytes`, empty if the span does not lie inside.
+    pub(crate) fn of<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        bytes.get(self.start as usize..self.end as usize).unwrap_or_default()
+    }
+}
+
+/// A position as stored in spans and errors. Messages longer than `u32::MAX` are refused before any span is made.
+pub(crate) fn offset(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
+}
+
+/// Where `part` lies in `whole`, if it is a subslice of it.
+pub(crate) fn locate(whole: &[u8], part: &[u8]) -> Option<Span> {
+    let start = part.as_ptr().addr().checked_sub(whole.as_ptr().addr())?;
+    let end = start.checked_add(part.len())?;
+    (end <= whole.len()).then(|| Span::new(start..end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn locates_only_its_own_parts() {
+        let whole = b"abcdef".to_vec();
+        assert_eq!(locate(&whole, &whole[2..4]), Some(Span { start: 2, end: 4 }));
+        assert_eq!(locate(&whole[..3], &whole[2..4]), None);
+        assert_eq!(locate(&whole[2..], &whole[..1]), None);
+    }
+
+    #[test]
+    fn a_span_outside_reads_nothing() {
+        assert_eq!(Span { start: 2, end: 9 }.of(b"abc"), b"");
+        assert_eq!(Span { start: 3, end: 1 }.len(), 0);
+        assert!(Span { start: 3, end: 1 }.is_empty());
+    }
+}

@@ -1,0 +1,92 @@
+//! What the receiver of a request writes into its top Via (RFC 3261 18.2.1, RFC 3581 4): `received` and `rport`. Decides
+//! the text; whether they are due is the proxy's business.
+
+use std::{io::Write as _, net::IpAddr};
+
+use crate::{Header as _, Via};
+
+/// Where a request really came from, to be written into its top Via.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stamp {
+    /// The source address, for `received`; `None` leaves the Via without one, or with what it had.
+    pub received: Option<IpAddr>,
+    /// The source port, for an `rport` the Via asks for; a Via without `rport` gets none (RFC 3581 4).
+    pub rport: Option<u16>,
+}
+
+impl Stamp {
+    /// Appends the Via value `element` with this stamp. One that cannot be parsed is copied as it is.
+    pub(crate) fn write(&self, element: &[u8], out: &mut Vec<u8>) {
+        let via = match Via::parse(element) {
+            Ok(via) if *self != Self::default() => via,
+            _ => return out.extend_from_slice(element),
+        };
+        let head = element.len() - trailing(element, via.params.as_bytes());
+        out.extend_from_slice(element.get(..head).unwrap_or_default());
+        for (name, value) in via.params {
+            if self.received.is_some() && name.eq_ignore_ascii_case(b"received") {
+                continue;
+            }
+            out.push(b';');
+            out.extend_from_slice(name);
+            match (self.rport, value) {
+                (Some(port), _) if name.eq_ignore_ascii_case(b"rport") => {
+                    out.push(b'=');
+                    crate::octets::write_number(port.into(), out);
+                }
+                (_, Some(value)) => {
+                    out.push(b'=');
+                    out.extend_from_slice(value);
+                }
+                (_, None) => {}
+            }
+        }
+        if let Some(ip) = self.received {
+            // RFC 3261 25.1 `via-received`: an IPv6 address stands without brackets. Writing into a Vec cannot fail.
+            let _done = write!(out, ";received={ip}");
+        }
+    }
+}
+
+/// Length of `element` from where its parameters start.
+fn trailing(element: &[u8], params: &[u8]) -> usize {
+    crate::span::locate(element, params)
+        .filter(|_| !params.is_empty())
+        .map_or(0, |span| element.len() - span.start as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stamped(via: &str, received: Option<&str>, rport: Option<u16>) -> String {
+        let mut out = Vec::new();
+        Stamp { received: received.map(|ip| ip.parse().unwrap()), rport }.write(via.as_bytes(), &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn fills_what_is_asked_for() {
+        let via = "SIP/2.0/UDP h ;branch=x; rport;a=\"b;c\"";
+        assert_eq!(stamped(via, None, None), via);
+        assert_eq!(
+            stamped(via, Some("192.0.2.9"), Some(40000)),
+            "SIP/2.0/UDP h;branch=x;rport=40000;a=\"b;c\";received=192.0.2.9"
+        );
+        assert_eq!(stamped("SIP/2.0/UDP h", Some("2001:db8::1"), Some(1)), "SIP/2.0/UDP h;received=2001:db8::1");
+        assert_eq!(stamped("SIP/2.0/UDP h;rport=1", None, Some(2)), "SIP/2.0/UDP h;rport=2");
+    }
+
+    #[test]
+    fn a_forged_received_does_not_survive() {
+        assert_eq!(
+            stamped("SIP/2.0/UDP h;received=198.51.100.1;branch=x", Some("192.0.2.9"), None),
+            "SIP/2.0/UDP h;branch=x;received=192.0.2.9"
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_left_alone() {
+        assert_eq!(stamped("SIP/2.0/UDP h;;", Some("192.0.2.9"), Some(1)), "SIP/2.0/UDP h;;");
+    }
+}

@@ -1,0 +1,261 @@
+//! URIs (RFC 3261 19.1, 25.1; others opaque, RFC 2396). Decides which parts a SIP URI has and which URIs are malformed;
+//! comparison is in `uri_eq`, resolution is RFC 3263's.
+
+use std::borrow::Cow;
+
+use memchr::memchr;
+use nom::{
+    bytes::complete::tag,
+    combinator::{cut, opt},
+    sequence::preceded,
+};
+
+use crate::{
+    ErrorKind, Host, Params, Transport, grammar,
+    octets::{self, PASSWORD, URI, USER},
+    unescape,
+};
+
+/// A URI in a message.
+#[derive(Clone, Copy, Debug)]
+pub enum Uri<'a> {
+    /// `sip` or `sips`.
+    Sip(SipUri<'a>),
+    /// Any other scheme (`tel`, `urn`, `http`, ...), carried as it came.
+    Other {
+        /// The scheme, without the colon, in the case it was sent in.
+        scheme: &'a [u8],
+        /// What follows the colon.
+        rest: &'a [u8],
+        /// The whole URI.
+        raw: &'a [u8],
+    },
+}
+
+/// A SIP or SIPS URI: `sip:user:password@host:port;uri-parameters?headers`.
+#[derive(Clone, Copy, Debug)]
+pub struct SipUri<'a> {
+    /// Whether the scheme is `sips`.
+    pub secure: bool,
+    /// The user part as it was sent, escapes and all; never empty.
+    pub user: Option<&'a [u8]>,
+    /// The password as it was sent; may be empty.
+    pub password: Option<&'a [u8]>,
+    /// The host.
+    pub host: Host<'a>,
+    /// The port, if one is written.
+    pub port: Option<u16>,
+    /// The URI parameters.
+    pub params: Params<'a>,
+    /// The header part without its `?`, empty if there is none.
+    pub headers: &'a [u8],
+    raw: &'a [u8],
+}
+
+impl<'a> Uri<'a> {
+    /// Parses a URI that stands alone: no angle brackets, no white space around.
+    ///
+    /// # Errors
+    /// If it has no scheme or characters that no URI has, or if it is a malformed SIP URI: the part that is wrong.
+    pub fn parse(uri: &'a [u8]) -> Result<Self, ErrorKind> {
+        let colon = memchr(b':', uri).ok_or(ErrorKind::Uri)?;
+        let (scheme, rest) = uri.split_at_checked(colon).ok_or(ErrorKind::Uri)?;
+        let rest = rest.get(1..).unwrap_or_default();
+        if scheme.eq_ignore_ascii_case(b"sip") {
+            return SipUri::parse(uri, rest, false).map(Self::Sip);
+        }
+        if scheme.eq_ignore_ascii_case(b"sips") {
+            return SipUri::parse(uri, rest, true).map(Self::Sip);
+        }
+        let scheme_is_good = scheme.first().is_some_and(u8::is_ascii_alphabetic)
+            && scheme.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(byte));
+        if scheme_is_good && octets::all(rest, URI) {
+            Ok(Self::Other { scheme, rest, raw: uri })
+        } else {
+            Err(ErrorKind::Uri)
+        }
+    }
+
+    /// The URI as it was sent.
+    pub fn as_bytes(&self) -> &'a [u8] {
+        match self {
+            Self::Sip(uri) => uri.raw,
+            Self::Other { raw, .. } => raw,
+        }
+    }
+
+    /// The SIP or SIPS URI, if it is one.
+    pub fn sip(&self) -> Option<&SipUri<'a>> {
+        match self {
+            Self::Sip(uri) => Some(uri),
+            Self::Other { .. } => None,
+        }
+    }
+}
+
+impl<'a> SipUri<'a> {
+    fn parse(raw: &'a [u8], rest: &'a [u8], secure: bool) -> Result<Self, ErrorKind> {
+        // An `@` stands nowhere else: user, parameters and headers must escape it.
+        let (user, password, rest) = match memchr(b'@', rest).and_then(|at| rest.split_at_checked(at)) {
+            Some((info, rest)) => {
+                let (user, password) = user_info(info)?;
+                (Some(user), password, rest.get(1..).unwrap_or_default())
+            }
+            None => (None, None, rest),
+        };
+        let headers = opt(preceded(tag("?"), cut(grammar::uri_headers)));
+        // Unlike a header value, a URI ends exactly where it ends.
+        if rest.last().is_some_and(|byte| octets::is(*byte, octets::LWS)) {
+            return Err(ErrorKind::Uri);
+        }
+        let ((host, port), params, headers) =
+            grammar::whole((grammar::host_port, grammar::uri_params, headers), rest).map_err(in_uri)?;
+        if !octets::escapes_are_whole(raw) {
+            return Err(ErrorKind::Escape);
+        }
+        Ok(Self { secure, user, password, host, port, params, headers: headers.unwrap_or_default(), raw })
+    }
+
+    /// The URI as it was sent.
+    pub fn as_bytes(&self) -> &'a [u8] {
+        self.raw
+    }
+
+    /// The `transport` parameter; `None` if it is absent or names no transport of ours.
+    pub fn transport(&self) -> Option<Transport> {
+        Transport::from_token(self.params.value("transport")?)
+    }
+
+    /// Whether it has the `lr` parameter: a loose router (RFC 3261 19.1.1).
+    pub fn is_loose(&self) -> bool {
+        self.params.has("lr")
+    }
+
+    /// The `maddr` parameter as it was sent.
+    pub fn maddr(&self) -> Option<&'a [u8]> {
+        self.params.value("maddr")
+    }
+
+    /// The user part with its escapes undone, empty if there is none.
+    pub fn user_unescaped(&self) -> Cow<'a, [u8]> {
+        unescape(self.user.unwrap_or_default())
+    }
+
+    /// Appends the URI as a Request-URI may carry it: without headers and without the `method` parameter (RFC 3261
+    /// 19.1.1, 19.1.5), otherwise octet for octet.
+    pub fn write_target(&self, out: &mut Vec<u8>) {
+        let without_headers = match self.headers.len() {
+            0 => self.raw,
+            len => self.raw.get(..self.raw.len() - len - 1).unwrap_or_default(),
+        };
+        let params = self.params.as_bytes();
+        if !self.params.has("method") {
+            out.extend_from_slice(without_headers);
+            return;
+        }
+        out.extend_from_slice(without_headers.get(..without_headers.len() - params.len()).unwrap_or_default());
+        for (name, value) in self.params {
+            if name.eq_ignore_ascii_case(b"method") {
+                continue;
+            }
+            out.push(b';');
+            out.extend_from_slice(name);
+            if let Some(value) = value {
+                out.push(b'=');
+                out.extend_from_slice(value);
+            }
+        }
+    }
+}
+
+/// `userinfo` without the `@`: user, and password after the first colon.
+fn user_info(info: &[u8]) -> Result<(&[u8], Option<&[u8]>), ErrorKind> {
+    let (user, password) = match memchr(b':', info).and_then(|at| info.split_at_checked(at)) {
+        Some((user, password)) => (user, password.get(1..)),
+        None => (info, None),
+    };
+    let password_is_good = password.is_none_or(|password| octets::run(password, PASSWORD) == password.len());
+    if octets::all(user, USER) && password_is_good { Ok((user, password)) } else { Err(ErrorKind::User) }
+}
+
+/// What follows the parts of a URI, or stands empty between them, is a fault of the URI, not of a token.
+fn in_uri(kind: ErrorKind) -> ErrorKind {
+    match kind {
+        ErrorKind::Trailing | ErrorKind::Token => ErrorKind::Uri,
+        kind => kind,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sip(uri: &str) -> SipUri<'_> {
+        *Uri::parse(uri.as_bytes()).unwrap().sip().unwrap()
+    }
+
+    fn target(uri: &str) -> String {
+        let mut out = Vec::new();
+        sip(uri).write_target(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn all_parts() {
+        let uri = sip("SIPS:a;b%20c:p&w@[2001:db8::1]:5071;transport=TLS;lr;maddr=h?Subject=x&to=y");
+        assert!(uri.secure && uri.is_loose());
+        assert_eq!((uri.user, uri.password), (Some(&b"a;b%20c"[..]), Some(&b"p&w"[..])));
+        assert_eq!(&*uri.user_unescaped(), b"a;b c");
+        assert_eq!((uri.port, uri.transport(), uri.maddr()), (Some(5071), Some(Transport::Tls), Some(&b"h"[..])));
+        assert_eq!(uri.headers, b"Subject=x&to=y");
+        assert_eq!(sip("sip:office.example").user, None);
+        assert_eq!(sip("sip:a:@h").password, Some(&b""[..]));
+        assert_eq!(sip("sip:+1-212-555-0101;isub=1411@gw;user=phone").user, Some(&b"+1-212-555-0101;isub=1411"[..]));
+        assert_eq!(sip("sip:h;transport=sctp").transport(), None);
+    }
+
+    #[test]
+    fn malformed() {
+        for (bad, kind) in [
+            ("", ErrorKind::Uri),
+            ("sip", ErrorKind::Uri),
+            ("sip:", ErrorKind::Host),
+            ("sip:@h", ErrorKind::User),
+            ("sip:a@", ErrorKind::Host),
+            ("sip:a b@h", ErrorKind::User),
+            ("sip:a@h:", ErrorKind::Port),
+            ("sip:a@h:70000", ErrorKind::Port),
+            ("sip:a@h:5060x", ErrorKind::Uri),
+            ("sip:a@h;", ErrorKind::Param),
+            ("sip:a@h;a=", ErrorKind::Param),
+            ("sip:a@h?", ErrorKind::Uri),
+            ("sip:a@h ", ErrorKind::Uri),
+            ("sip:a%2@h", ErrorKind::Escape),
+            ("sip:a@h;x=%g1", ErrorKind::Escape),
+            ("sip:a@b@c", ErrorKind::Uri),
+            ("sip:a@::1", ErrorKind::Host),
+            ("<sip:a@b>", ErrorKind::Uri),
+            ("1tel:5", ErrorKind::Uri),
+            ("tel:", ErrorKind::Uri),
+            ("tel:5 5", ErrorKind::Uri),
+        ] {
+            assert_eq!(Uri::parse(bad.as_bytes()).err(), Some(kind), "{bad}");
+        }
+    }
+
+    #[test]
+    fn other_schemes_are_carried() {
+        let uri = Uri::parse(b"tel:+1-212;phone-context=x").unwrap();
+        assert!(matches!(uri, Uri::Other { scheme: b"tel", rest: b"+1-212;phone-context=x", .. }));
+        assert_eq!(uri.as_bytes(), b"tel:+1-212;phone-context=x");
+        assert!(Uri::parse(b"nobodyKnowsThisScheme:totallyopaquecontent").is_ok());
+    }
+
+    // checklist 48
+    #[test]
+    fn a_target_has_no_headers_and_no_method() {
+        assert_eq!(target("sip:a@h:5060;transport=tcp;x?Route=%3Csip:e%3E"), "sip:a@h:5060;transport=tcp;x");
+        assert_eq!(target("sip:a@h;a=1;Method=INVITE;b?x=y"), "sip:a@h;a=1;b");
+        assert_eq!(target("sip:a%61@H;method=X"), "sip:a%61@H");
+    }
+}

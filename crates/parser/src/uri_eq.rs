@@ -1,0 +1,148 @@
+//! When two URIs are the same (RFC 3261 19.1.4). Decides equality only; note that the RFC's relation is not transitive,
+//! so it is no key of a map.
+
+use crate::{
+    Params, SipUri, Uri,
+    escape::{same, same_ignore_case},
+};
+
+/// Parameters that one URI must not have alone, whatever their default (RFC 3261 19.1.4).
+const NEVER_ALONE: [&str; 5] = ["user", "ttl", "method", "maddr", "transport"];
+
+/// Parameters or headers up to which two URIs are compared one by one. Each is looked up in the other URI, so the cost
+/// grows with the square; above it only the same octets are the same.
+const COMPARED: usize = 64;
+
+/// Whether both URIs are equivalent by RFC 3261 19.1.4. Of other schemes the scheme is compared in any case, the rest
+/// octet by octet.
+pub fn equivalent(a: &Uri<'_>, b: &Uri<'_>) -> bool {
+    match (a, b) {
+        (Uri::Sip(a), Uri::Sip(b)) => equivalent_sip(a, b),
+        (Uri::Other { scheme, rest, .. }, Uri::Other { scheme: other_scheme, rest: other_rest, .. }) => {
+            scheme.eq_ignore_ascii_case(other_scheme) && rest == other_rest
+        }
+        _ => false,
+    }
+}
+
+fn equivalent_sip(a: &SipUri<'_>, b: &SipUri<'_>) -> bool {
+    a.secure == b.secure
+        && same_part(a.user, b.user)
+        && same_part(a.password, b.password)
+        && a.host.eq_ignore_case(&b.host)
+        && a.port == b.port
+        && same_params(a.params, b.params)
+        && same_headers(a.headers, b.headers)
+}
+
+fn same_part(a: Option<&[u8]>, b: Option<&[u8]>) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => same(a, b),
+        (None, None) => true,
+        _ => false,
+    }
+}
+
+fn same_params(a: Params<'_>, b: Params<'_>) -> bool {
+    if a.as_bytes() == b.as_bytes() {
+        return true;
+    }
+    if a.iter().nth(COMPARED).is_some() || b.iter().nth(COMPARED).is_some() {
+        return false;
+    }
+    NEVER_ALONE.iter().all(|name| find(a, name.as_bytes()).is_some() == find(b, name.as_bytes()).is_some())
+        && a.iter().all(|(name, value)| {
+            find(b, name).is_none_or(|other| same_ignore_case(value.unwrap_or_default(), other.unwrap_or_default()))
+        })
+}
+
+fn find<'a>(params: Params<'a>, name: &[u8]) -> Option<Option<&'a [u8]>> {
+    params.iter().find(|(found, _)| same_ignore_case(found, name)).map(|(_, value)| value)
+}
+
+/// Headers are never ignored: each must stand in both URIs, in any order, as often in one as in the other.
+fn same_headers(a: &[u8], b: &[u8]) -> bool {
+    if a == b {
+        return true;
+    }
+    let count = fields(a).count();
+    count <= COMPARED
+        && count == fields(b).count()
+        && fields(a).all(|field| occurrences(a, field) == occurrences(b, field))
+}
+
+fn occurrences(headers: &[u8], field: (&[u8], &[u8])) -> usize {
+    fields(headers).filter(|(name, value)| same_ignore_case(name, field.0) && same(value, field.1)).count()
+}
+
+fn fields(headers: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    headers.split(|byte| *byte == b'&').filter(|field| !field.is_empty()).map(|field| {
+        let at = memchr::memchr(b'=', field).unwrap_or(field.len());
+        (field.get(..at).unwrap_or_default(), field.get(at + 1..).unwrap_or_default())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(a: &str, b: &str, expected: bool) {
+        let (first, second) = (Uri::parse(a.as_bytes()).unwrap(), Uri::parse(b.as_bytes()).unwrap());
+        assert_eq!(equivalent(&first, &second), expected, "{a} {b}");
+        assert_eq!(equivalent(&second, &first), expected, "{b} {a}");
+        assert!(equivalent(&first, &first), "{a}");
+    }
+
+    #[test]
+    fn the_equivalent_sets_of_19_1_4() {
+        check("sip:%61lice@atlanta.com;transport=TCP", "sip:alice@AtLanTa.CoM;Transport=tcp", true);
+        check("sip:carol@chicago.com", "sip:carol@chicago.com;newparam=5", true);
+        check("sip:carol@chicago.com", "sip:carol@chicago.com;security=on", true);
+        check("sip:carol@chicago.com;newparam=5", "sip:carol@chicago.com;security=on", true);
+        check(
+            "sip:biloxi.com;transport=tcp;method=REGISTER?to=sip:bob%40biloxi.com",
+            "sip:biloxi.com;method=REGISTER;transport=tcp?to=sip:bob%40biloxi.com",
+            true,
+        );
+        check(
+            "sip:alice@atlanta.com?subject=project%20x&priority=urgent",
+            "sip:alice@atlanta.com?priority=urgent&subject=project%20x",
+            true,
+        );
+    }
+
+    #[test]
+    fn the_different_sets_of_19_1_4() {
+        check("SIP:ALICE@AtLanTa.CoM;Transport=udp", "sip:alice@AtLanTa.CoM;Transport=UDP", false);
+        check("sip:bob@biloxi.com", "sip:bob@biloxi.com:5060", false);
+        check("sip:bob@biloxi.com", "sip:bob@biloxi.com;transport=udp", false);
+        check("sip:bob@biloxi.com", "sip:bob@biloxi.com:6000;transport=tcp", false);
+        check("sip:carol@chicago.com", "sip:carol@chicago.com?Subject=next%20meeting", false);
+        check("sip:bob@phone21.boxesbybob.com", "sip:bob@192.0.2.4", false);
+        check("sip:carol@chicago.com;security=on", "sip:carol@chicago.com;security=off", false);
+    }
+
+    #[test]
+    fn further_rules() {
+        check("sip:a@h", "sips:a@h", false);
+        check("sip:a@h", "sip:h", false);
+        check("sip:a@h", "sip:a:@h", false);
+        check("sip:a%3Bb@h", "sip:a;b@h", false);
+        check("sip:a@[2001:db8::1]", "sip:a@[2001:DB8:0:0::1]", true);
+        for alone in ["user=ip", "ttl=1", "method=INVITE", "maddr=h", "transport=udp"] {
+            check("sip:a@h", &format!("sip:a@h;{alone}"), false);
+        }
+        check("sip:a@h?a=1&a=2", "sip:a@h?a=2&a=1", true);
+        check("sip:a@h?a=1&a=1", "sip:a@h?a=2&a=1", false);
+        check("tel:+1-2", "TEL:+1-2", true);
+        check("tel:+1-2", "tel:+12", false);
+        check("tel:a", "sip:a", false);
+    }
+
+    #[test]
+    fn thousands_of_parameters_cost_no_square() {
+        let many = |last: &str| format!("sip:h{}{last}", ";p".repeat(10_000));
+        check(&many(";x=1"), &many(";x=1"), true);
+        check(&many(";x=1"), &many(";x=2"), false);
+    }
+}

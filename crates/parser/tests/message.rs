@@ -1,0 +1,177 @@
+//! Messages as a whole: what parse accepts, what it calls a defect, what the accessors answer.
+#![expect(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
+
+use bytes::Bytes;
+use parser::{
+    Authorization, CSeq, CallId, Contact, ContentLength, ErrorKind, From, HeaderName, Leniency, MaxForwards, Message,
+    Method, ParseError, Route, To, Via,
+};
+
+fn parse(text: &str) -> Message {
+    Message::parse(Bytes::copy_from_slice(text.as_bytes())).unwrap()
+}
+
+fn with(lines: &str) -> Message {
+    parse(&format!("INVITE sip:b@h SIP/2.0\r\n{lines}\r\n"))
+}
+
+fn defect(text: &str) -> Option<ErrorKind> {
+    parse(text).defect().map(|error| error.kind)
+}
+
+#[test]
+fn a_request_in_its_parts() {
+    let message = parse("\r\n\r\nINVITE sip:b@h SIP/2.0\r\nv: SIP/2.0/UDP a\r\nl: 4\r\n\r\nbodyrest");
+    assert_eq!(message.defect(), None);
+    assert!(message.is_request());
+    assert_eq!((message.method(), message.request_uri(), message.status()), (Method::Invite, &b"sip:b@h"[..], None));
+    assert_eq!((message.body(), message.reason()), (&b"body"[..], &b""[..]));
+    assert_eq!(
+        message.bytes().len(),
+        message.first_header_at() as usize + "v: SIP/2.0/UDP a\r\nl: 4\r\n\r\nbody".len()
+    );
+    assert_eq!(message.span_of(message.request_uri()), Some(message.request_uri_span()));
+    assert_eq!(message.span_of(b"elsewhere"), None);
+    let line = message.lines()[0];
+    assert_eq!((line.name, message.line_name(&line)), (HeaderName::Via, &b"v"[..]));
+    assert_eq!(message.line_value(&line), b"SIP/2.0/UDP a");
+}
+
+#[test]
+fn a_response_in_its_parts() {
+    let message = parse("SIP/2.0 486 Busy Here\r\nCSeq: 3 BYE\r\n\r\nall the rest");
+    assert!(!message.is_request());
+    assert_eq!((message.status(), message.reason(), message.method()), (Some(486), &b"Busy Here"[..], Method::Bye));
+    assert_eq!((message.request_uri(), message.body()), (&b""[..], &b"all the rest"[..]));
+    assert_eq!(parse("SIP/2.0 486 Busy Here\r\nCSeq: x\r\n\r\n").method(), Method::Other(b""));
+}
+
+#[test]
+fn without_a_start_line_there_is_no_message() {
+    for text in [
+        "",
+        "\r\n",
+        "hello",
+        "GET / HTTP/1.1\r\n\r\n",
+        "SIP/2.0 4294967301 x\r\n\r\n",
+        "\r\n \r\nINVITE sip:a SIP/2.0\r\n",
+    ] {
+        let error = Message::parse(Bytes::copy_from_slice(text.as_bytes())).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::StartLine, "{text:?}");
+    }
+}
+
+#[test]
+fn defects() {
+    let head = "INVITE sip:b@h SIP/2.0\r\n";
+    for (text, kind) in [
+        ("INVITE sip:b@h SIP/3.0\r\n\r\n".to_owned(), ErrorKind::Version),
+        ("INVITE sip:b@h  SIP/2.0\r\n\r\n".to_owned(), ErrorKind::StartLineSpace),
+        ("INVITE sip:b\t@h SIP/2.0\r\n\r\n".to_owned(), ErrorKind::Control),
+        (format!("{head}To: x\r\n"), ErrorKind::NoBlankLine),
+        (format!("{head}To: x"), ErrorKind::NoBlankLine),
+        (head.to_owned(), ErrorKind::NoBlankLine),
+        (format!("{head}no colon\r\n\r\n"), ErrorKind::Line),
+        (format!("{head} folded\r\n\r\n"), ErrorKind::Line),
+        (format!("{head}To: a\x07b\r\n\r\n"), ErrorKind::Control),
+        (format!("{head}To: a\rb\r\n\r\n"), ErrorKind::LoneCr),
+        (format!("{head}To: a\nFrom: b\r\n\r\n"), ErrorKind::LoneLf),
+        (format!("{head}l: 1\r\n\r\n"), ErrorKind::ShortBody),
+        (format!("{head}l: -1\r\n\r\n"), ErrorKind::Number),
+        (format!("{head}l: 0x10\r\n\r\n"), ErrorKind::Number),
+        (format!("{head}l: 4294967296\r\n\r\n"), ErrorKind::Range),
+        (format!("{head}l: 0\r\nContent-Length: 1\r\n\r\nx"), ErrorKind::Contradiction),
+        (format!("{head}{}\r\n", "A: b\r\n".repeat(Message::MAX_LINES + 1)), ErrorKind::TooManyLines),
+    ] {
+        assert_eq!(defect(&text), Some(kind), "{text:?}");
+    }
+    assert_eq!(defect(&format!("{head}{}\r\n", "A: b\r\n".repeat(Message::MAX_LINES))), None);
+    assert_eq!(defect(&format!("{head}l: 1\r\nContent-Length: 1\r\n\r\nx")), None);
+}
+
+#[test]
+fn a_defect_leaves_the_head_readable() {
+    let message = with("Via: SIP/2.0/UDP a\r\nbroken line\r\nContent-Length: many\r\nCall-ID: c\r\n");
+    let error = message.defect().unwrap();
+    assert_eq!((error.kind, error.header), (ErrorKind::Line, None));
+    assert_eq!(message.required::<CallId<'_>>().unwrap(), CallId(b"c"));
+    assert_eq!(message.required::<Via<'_>>().unwrap().raw, b"SIP/2.0/UDP a");
+}
+
+#[test]
+fn line_ends_are_let_pass_only_on_request() {
+    let text = Bytes::from_static(b"INVITE sip:b@h SIP/2.0\nTo: a\rb\nl: 1\n\nx");
+    let strict = Message::parse(text.clone()).unwrap();
+    assert_eq!(strict.defect().map(|error| error.kind), Some(ErrorKind::LoneLf));
+    let lenient = Message::parse_with(text, Leniency { lone_lf: true, lone_cr: true }).unwrap();
+    assert_eq!(lenient.defect(), None);
+    assert_eq!((lenient.body(), lenient.value(HeaderName::To)), (&b"x"[..], Some(&b"a\rb"[..])));
+}
+
+#[test]
+fn typed_headers() {
+    let message = with(
+        "Via: SIP/2.0/UDP a, SIP/2.0/TCP b\r\nVia: SIP/2.0/TLS c\r\nMax-Forwards: 70\r\nFrom: <sip:a>;tag=1\r\nt: sip:b\r\n\
+         Contact: ,\r\nm: <sip:x>, \"a, b\" <sip:y>\r\nCSeq: 1 INVITE\r\nAuthorization: Digest a=b, c=d\r\n\
+         Authorization: Digest a=e\r\n",
+    );
+    assert_eq!(
+        message.headers::<Via<'_>>().map(|via| via.unwrap().transport).collect::<Vec<_>>(),
+        [&b"UDP"[..], b"TCP", b"TLS"]
+    );
+    assert_eq!(message.headers::<Contact<'_>>().count(), 2);
+    assert_eq!(message.headers::<Authorization<'_>>().count(), 2);
+    assert!(message.header::<Authorization<'_>>().unwrap().is_some());
+    assert_eq!(message.required::<MaxForwards>(), Ok(MaxForwards(70)));
+    assert_eq!(message.required::<From<'_>>().unwrap().tag(), Some(&b"1"[..]));
+    assert_eq!(message.required::<To<'_>>().unwrap().tag(), None);
+    assert_eq!((message.count(HeaderName::Via), message.values(HeaderName::Via).count()), (2, 3));
+    assert!(message.header::<Route<'_>>().unwrap().is_none());
+    assert_eq!(message.header::<ContentLength>(), Ok(None));
+}
+
+#[test]
+fn typed_headers_say_what_is_wrong_and_where() {
+    let message = with("Via: SIP/2.0/UDP a:x\r\nCSeq: 1 INVITE\r\ncseq: 1 INVITE\r\nRoute: ,\r\n");
+    let at = |error: ParseError| (error.kind, error.header, error.offset);
+    assert_eq!(at(message.required::<Via<'_>>().unwrap_err()), (ErrorKind::Port, Some(HeaderName::Via), 29));
+    assert_eq!(at(message.required::<CSeq<'_>>().unwrap_err()), (ErrorKind::Duplicate, Some(HeaderName::CSeq), 62));
+    assert_eq!(at(message.required::<To<'_>>().unwrap_err()), (ErrorKind::Missing, Some(HeaderName::To), 0));
+    assert!(message.header::<Route<'_>>().is_err());
+}
+
+#[test]
+fn lists_in_the_table_and_in_the_types_agree() {
+    fn agrees<'a, H: parser::Header<'a>>() {
+        assert_eq!(H::LIST, H::NAME.occurs() == parser::Occurs::List, "{:?}", H::NAME);
+    }
+    agrees::<Via<'_>>();
+    agrees::<From<'_>>();
+    agrees::<To<'_>>();
+    agrees::<Contact<'_>>();
+    agrees::<Route<'_>>();
+    agrees::<parser::RecordRoute<'_>>();
+    agrees::<parser::Path<'_>>();
+    agrees::<parser::ServiceRoute<'_>>();
+    agrees::<CSeq<'_>>();
+    agrees::<CallId<'_>>();
+    agrees::<MaxForwards>();
+    agrees::<parser::MaxBreadth>();
+    agrees::<parser::Expires>();
+    agrees::<parser::MinExpires>();
+    agrees::<ContentLength>();
+    agrees::<parser::ContentType<'_>>();
+    agrees::<parser::Event<'_>>();
+    agrees::<parser::Reason<'_>>();
+    agrees::<parser::RetryAfter<'_>>();
+    agrees::<Authorization<'_>>();
+    agrees::<parser::ProxyAuthorization<'_>>();
+    agrees::<parser::WwwAuthenticate<'_>>();
+    agrees::<parser::ProxyAuthenticate<'_>>();
+}
+
+#[test]
+fn messages_travel_between_threads() {
+    fn travels<T: Send + Sync + 'static>() {}
+    travels::<Message>();
+}
