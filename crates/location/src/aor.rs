@@ -1,0 +1,88 @@
+//! The address of record: the key of the location service (RFC 3261 10.3 step 5).
+//!
+//! Decides the canonical form under which bindings are kept: `user@domain`, the user octet-exact after unescaping
+//! (user parts are case-sensitive, RFC 3261 19.1.4), the domain in lower case. URI parameters are no part of it.
+//! Must not judge whether the domain is ours: that is routing.
+
+use std::fmt;
+
+use smallvec::SmallVec;
+
+/// A canonical `user@domain`. Up to 64 octets it lives inline, so that a lookup allocates nothing.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Aor {
+    text: SmallVec<[u8; 64]>,
+}
+
+impl Aor {
+    /// From the user part, already unescaped, and the domain in any case. The domain must hold no `@`
+    /// (a parsed host cannot).
+    pub fn new(user: &[u8], domain: &[u8]) -> Self {
+        let mut text = SmallVec::with_capacity(user.len() + domain.len() + 1);
+        text.extend_from_slice(user);
+        text.push(b'@');
+        text.extend(domain.iter().map(u8::to_ascii_lowercase));
+        Self { text }
+    }
+
+    /// The canonical form, as [`Store::list`](crate::Store::list) shows it.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.text
+    }
+
+    /// The user part, unescaped; empty if the address has none.
+    pub fn user(&self) -> &[u8] {
+        self.parts().0
+    }
+
+    /// The domain in lower case.
+    pub fn domain(&self) -> &[u8] {
+        self.parts().1
+    }
+
+    // The last `@` parts them: an unescaped user may hold one, a domain cannot.
+    fn parts(&self) -> (&[u8], &[u8]) {
+        let at = self.text.iter().rposition(|&byte| byte == b'@');
+        let (user, rest) = self.text.split_at_checked(at.unwrap_or(0)).unwrap_or_default();
+        (user, rest.get(1..).unwrap_or_default())
+    }
+}
+
+impl fmt::Display for Aor {
+    /// Lossy where the user part is no UTF-8.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&String::from_utf8_lossy(&self.text))
+    }
+}
+
+impl fmt::Debug for Aor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Aor({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn canonical_form() {
+        let aor = Aor::new(b"Alice", b"Office.EXAMPLE");
+        assert_eq!(aor.as_bytes(), b"Alice@office.example");
+        assert_eq!(aor, Aor::new(b"Alice", b"office.example"));
+        assert_ne!(aor, Aor::new(b"alice", b"office.example"));
+        assert_eq!((aor.user(), aor.domain()), (&b"Alice"[..], &b"office.example"[..]));
+        assert_eq!(aor.to_string(), "Alice@office.example");
+        assert_eq!(format!("{aor:?}"), "Aor(Alice@office.example)");
+    }
+
+    #[test]
+    fn odd_users() {
+        let aor = Aor::new(b"a@b", b"c.d");
+        assert_eq!((aor.user(), aor.domain()), (&b"a@b"[..], &b"c.d"[..]));
+        let aor = Aor::new(b"", b"[2001:DB8::1]");
+        assert_eq!((aor.user(), aor.domain()), (&b""[..], &b"[2001:db8::1]"[..]));
+        let long = [b'x'; 300];
+        assert_eq!(Aor::new(&long, b"d").user(), long);
+    }
+}

@@ -1,0 +1,50 @@
+//! Who is registered where: the location service of RFC 3261 10.
+//!
+//! Two halves that know little of each other. [`Record::apply`] holds every rule of registration and is pure. A
+//! [`Store`] keeps records under their [`Aor`] and knows no rule: it loads, commits by compare and swap, sweeps and
+//! lists. Between them passes a `Record` with the version that it was computed from.
+//!
+//! ```
+//! use location::{Aor, Applied, Ask, Change, Commit, ContactChange, Flow, Limits, MemoryStore, Store, Ticket, Wall};
+//! use smallvec::smallvec;
+//!
+//! let store = MemoryStore::new();
+//! let aor = Aor::new(b"alice", b"office.example");
+//! let (now, local) = (Wall(1_000), "192.0.2.1:5060".parse()?);
+//! let flow = Flow { transport: parser::Transport::Udp, remote: "192.0.2.7:5060".parse()?, local, connection: 0 };
+//! let limits = Limits { min_expires: 60, default_expires: 3600, max_expires: 7200, max_contacts: 10 };
+//! let contact = ContactChange {
+//!     uri: b"sip:alice@192.0.2.7", params: b"", expires: Some(600), q: None, instance: None, reg_id: None,
+//! };
+//! let change = Change {
+//!     call_id: b"1@192.0.2.7", cseq: 1, transaction: 7, flow, path: b"", user_agent: b"",
+//!     ask: Ask::Update(smallvec![contact]),
+//! };
+//!
+//! let old = store.load(&aor).unwrap_or_default();
+//! let Applied::Changed(record) = old.apply(&change, now, &limits)? else { unreachable!() };
+//! let commit = store.commit(&aor, old.version(), record, Ticket { worker: 0, id: 1 });
+//! assert!(matches!(commit, Commit::Done));
+//! assert_eq!(store.load(&aor).unwrap_or_default().live(now).next().map(|b| b.remaining(now)), Some(600));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod aor;
+mod binding;
+mod change;
+#[cfg(feature = "disk")]
+mod codec;
+mod flow;
+mod record;
+mod store;
+mod time;
+
+pub use aor::Aor;
+pub use binding::{Binding, MAX_TEXT};
+pub use change::{Ask, Change, ContactChange, Limits, Refusal};
+pub use flow::Flow;
+pub use record::{Applied, Record};
+#[cfg(feature = "disk")]
+pub use store::{AnyStore, CommitReport, DiskOptions, DiskStore, Done, Hooks};
+pub use store::{Commit, Counts, MemoryStore, Store, StoreError, Ticket};
+pub use time::Wall;

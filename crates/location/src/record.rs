@@ -1,0 +1,609 @@
+//! All bindings of one address of record, and every rule by which a REGISTER changes them.
+//!
+//! Decides RFC 3261 10.3 steps 6 and 7: order by Call-ID and CSeq, expiry granted, contact equality (19.1.4), all or
+//! nothing. Pure: a record and a change make a new record or a refusal. Must not know how records are kept, and must
+//! not read a clock.
+
+use parser::Uri;
+use smallvec::SmallVec;
+
+use crate::change::{Ask, Change, ContactChange, Limits, MAX_REQUEST_CONTACTS, Refusal};
+use crate::{Binding, Wall};
+
+/// The bindings of one address of record. `Record::default()` is version 0 and empty: what an unknown one has.
+#[derive(Clone, Debug, Default)]
+pub struct Record {
+    pub(crate) version: u64,
+    /// The moment it was made: which of its bindings were live then is what the gauges count.
+    pub(crate) made_at: Wall,
+    pub(crate) bindings: Bindings,
+}
+
+pub(crate) type Bindings = SmallVec<[Binding; 1]>;
+
+/// What [`Record::apply`] came to.
+#[derive(Clone, Debug)]
+pub enum Applied {
+    /// A query, a retransmission, or a removal of what is not there: nothing to commit, answer from the old record.
+    Unchanged,
+    /// To be committed against the old record's version, then answered from.
+    Changed(Record),
+}
+
+impl Record {
+    /// Set by the store at each commit, never the same twice; 0 = not in the store.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// All bindings, live or not, oldest Contact first: what an index into them means.
+    pub fn bindings(&self) -> &[Binding] {
+        &self.bindings
+    }
+
+    /// The bindings that may be used at this moment, oldest Contact first.
+    pub fn live(&self, now: Wall) -> impl Iterator<Item = &Binding> {
+        self.bindings.iter().filter(move |binding| binding.is_live(now))
+    }
+
+    /// Apply one REGISTER, RFC 3261 10.3.
+    ///
+    /// - Order (step 7): under the same Call-ID the CSeq must be higher, unless it is the same transaction again, which
+    ///   changes nothing. Another Call-ID may always change a binding.
+    /// - `expires` 0 removes. More than `max_expires` is shortened, less than `min_expires` refused.
+    /// - A removed binding is remembered for 32 s (at most 32 of them), so that a late copy of an earlier REGISTER
+    ///   cannot bring it back: that is [`Refusal::OutOfOrder`].
+    /// - Two equal Contacts in one request: the last one counts.
+    ///
+    /// # Errors
+    /// [`Refusal`]; nothing is applied then.
+    pub fn apply(&self, change: &Change<'_>, now: Wall, limits: &Limits) -> Result<Applied, Refusal> {
+        let changed = match &change.ask {
+            Ask::Query => None,
+            Ask::RemoveAll => self.remove_all(change, now)?,
+            Ask::Update(contacts) => self.update(change, contacts, now, limits)?,
+        };
+        let Some(mut bindings) = changed else { return Ok(Applied::Unchanged) };
+        forget(&mut bindings, now);
+        Ok(Applied::Changed(Self { version: self.version, made_at: now, bindings }))
+    }
+
+    // RFC 3261 10.3 step 6
+    fn remove_all(&self, change: &Change<'_>, now: Wall) -> Result<Option<Bindings>, Refusal> {
+        let mut seen = false;
+        for binding in self.remembered(now) {
+            match Order::of(change, binding) {
+                Order::Late => return Err(Refusal::OutOfOrder),
+                Order::Again => seen = true,
+                Order::Newer => {}
+            }
+        }
+        // A request that already was applied must not remove what others have added since.
+        if seen || self.live(now).next().is_none() {
+            return Ok(None);
+        }
+        let end = |binding: &Binding| {
+            if binding.is_live(now) { binding.removed(change, now) } else { binding.clone() }
+        };
+        Ok(Some(self.bindings.iter().map(end).collect()))
+    }
+
+    // RFC 3261 10.3 step 7
+    fn update(
+        &self,
+        change: &Change<'_>,
+        contacts: &[ContactChange<'_>],
+        now: Wall,
+        limits: &Limits,
+    ) -> Result<Option<Bindings>, Refusal> {
+        let too_many = Refusal::TooManyContacts { max: limits.max_contacts };
+        if contacts.len() > limits.max_contacts.max(MAX_REQUEST_CONTACTS) {
+            return Err(too_many);
+        }
+        let asked: SmallVec<[Identity<'_>; 4]> = contacts.iter().map(|contact| Identity::of(contact.uri)).collect();
+        let mut draft = Draft::of(self, now);
+        for (at, (contact, identity)) in contacts.iter().zip(&asked).enumerate() {
+            let granted = grant(contact.expires, limits)?;
+            if asked.iter().skip(at + 1).any(|later| later.equals(identity)) {
+                continue;
+            }
+            if granted == 0 {
+                draft.remove(change, identity)?;
+            } else {
+                draft.set(change, contact, identity, granted)?;
+            }
+        }
+        if !draft.changed {
+            return Ok(None);
+        }
+        let bindings = draft.finish();
+        if bindings.iter().filter(|binding| binding.is_live(now)).count() > limits.max_contacts {
+            return Err(too_many);
+        }
+        Ok(Some(bindings))
+    }
+
+    fn remembered(&self, now: Wall) -> impl Iterator<Item = &Binding> {
+        self.bindings.iter().filter(move |binding| !binding.is_forgotten(now))
+    }
+}
+
+/// The record while a request is being applied: what was there, what replaces it, what comes on top.
+struct Draft<'r> {
+    now: Wall,
+    kept: SmallVec<[Kept<'r>; 4]>,
+    added: Bindings,
+    changed: bool,
+}
+
+/// A binding that was there before.
+struct Kept<'r> {
+    identity: Identity<'r>,
+    old: &'r Binding,
+    fate: Fate,
+}
+
+impl Kept<'_> {
+    /// Live, and no other Contact of this request has taken it.
+    fn is_open(&self, now: Wall) -> bool {
+        self.old.is_live(now) && matches!(self.fate, Fate::Stays)
+    }
+}
+
+enum Fate {
+    Stays,
+    Becomes(Binding),
+    Goes,
+}
+
+impl<'r> Draft<'r> {
+    fn of(record: &'r Record, now: Wall) -> Self {
+        let keep = |old: &'r Binding| Kept { identity: Identity::of(old.contact()), old, fate: Fate::Stays };
+        Self { now, kept: record.remembered(now).map(keep).collect(), added: Bindings::new(), changed: false }
+    }
+
+    fn remove(&mut self, change: &Change<'_>, identity: &Identity<'_>) -> Result<(), Refusal> {
+        if self.repeats(change, identity, true)? {
+            return Ok(());
+        }
+        let now = self.now;
+        for kept in self.kept.iter_mut().filter(|kept| kept.is_open(now) && kept.identity.equals(identity)) {
+            kept.fate = Fate::Becomes(kept.old.removed(change, now));
+            self.changed = true;
+        }
+        Ok(())
+    }
+
+    fn set(
+        &mut self,
+        change: &Change<'_>,
+        contact: &ContactChange<'_>,
+        identity: &Identity<'_>,
+        granted: u32,
+    ) -> Result<(), Refusal> {
+        if self.repeats(change, identity, false)? {
+            return Ok(());
+        }
+        let now = self.now;
+        let binding = Binding::new(change, contact, granted, now)?;
+        self.changed = true;
+        // RFC 3261 19.1.4 equality is not transitive: of several equal ones the octet-identical is meant.
+        let mut place = None;
+        for kept in self.kept.iter_mut().filter(|kept| kept.identity.equals(identity)) {
+            if kept.is_open(now) {
+                if place.is_none() || kept.old.contact() == contact.uri {
+                    place = Some(kept);
+                }
+            } else if !kept.old.is_live(now) && kept.old.call_id() == change.call_id {
+                // Of a removed binding only the order is still of use, and the new one carries it on.
+                kept.fate = Fate::Goes;
+            }
+        }
+        match place {
+            Some(kept) => kept.fate = Fate::Becomes(binding),
+            None => self.added.push(binding),
+        }
+        Ok(())
+    }
+
+    /// Was this request applied to this Contact before? Refused if a later one was.
+    fn repeats(&self, change: &Change<'_>, identity: &Identity<'_>, removes: bool) -> Result<bool, Refusal> {
+        let mut repeats = false;
+        for kept in self.kept.iter().filter(|kept| kept.identity.equals(identity)) {
+            match Order::of(change, kept.old) {
+                Order::Newer => {}
+                Order::Again if removes || kept.old.is_live(self.now) => repeats = true,
+                // The latter: a copy of the request that set what has ended since.
+                Order::Late | Order::Again => return Err(Refusal::OutOfOrder),
+            }
+        }
+        Ok(repeats)
+    }
+
+    fn finish(self) -> Bindings {
+        let kept = self.kept.into_iter().filter_map(|kept| match kept.fate {
+            Fate::Stays => Some(kept.old.clone()),
+            Fate::Becomes(binding) => Some(binding),
+            Fate::Goes => None,
+        });
+        kept.chain(self.added).collect()
+    }
+}
+
+/// How a request stands to the one that last touched a binding.
+#[derive(Clone, Copy)]
+enum Order {
+    Newer,
+    Again,
+    Late,
+}
+
+impl Order {
+    // RFC 3261 10.3 step 7
+    fn of(change: &Change<'_>, binding: &Binding) -> Self {
+        if binding.call_id() != change.call_id || change.cseq > binding.cseq() {
+            Self::Newer
+        } else if change.cseq == binding.cseq() && change.transaction == binding.transaction() {
+            Self::Again
+        } else {
+            Self::Late
+        }
+    }
+}
+
+/// A Contact as it is compared: parsed once, by its octets if it does not parse.
+enum Identity<'a> {
+    Uri(Uri<'a>),
+    Octets(&'a [u8]),
+}
+
+impl<'a> Identity<'a> {
+    fn of(uri: &'a [u8]) -> Self {
+        Uri::parse(uri).map_or(Self::Octets(uri), Self::Uri)
+    }
+
+    fn equals(&self, other: &Identity<'_>) -> bool {
+        match (self, other) {
+            (Self::Uri(a), Identity::Uri(b)) => parser::equivalent(a, b),
+            (Self::Octets(a), Identity::Octets(b)) => a == b,
+            _ => false,
+        }
+    }
+}
+
+// RFC 3261 10.3 steps 6 and 7: only a time below an hour may be refused as too brief.
+fn grant(asked: Option<u32>, limits: &Limits) -> Result<u32, Refusal> {
+    match asked {
+        Some(0) => Ok(0),
+        Some(asked) if asked < limits.min_expires && asked < HOUR => Err(Refusal::TooBrief { min: limits.min_expires }),
+        asked => Ok(asked.unwrap_or(limits.default_expires).min(limits.max_expires).max(1)),
+    }
+}
+
+// Drops what nobody needs any more, and the oldest of too many tombstones.
+fn forget(bindings: &mut Bindings, now: Wall) {
+    bindings.retain(|binding| !binding.is_forgotten(now));
+    let mut dead = bindings.iter().filter(|binding| !binding.is_live(now)).count();
+    while dead > MAX_TOMBSTONES {
+        let oldest = bindings.iter().enumerate().filter(|(_, binding)| !binding.is_live(now));
+        let Some((at, _)) = oldest.min_by_key(|(_, binding)| binding.expires_at()) else { return };
+        bindings.remove(at);
+        dead -= 1;
+    }
+}
+
+const HOUR: u32 = 3600;
+
+/// Tombstones that one record keeps: a device that registers and removes in a loop must not make it grow.
+const MAX_TOMBSTONES: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Flow;
+
+    const LIMITS: Limits = Limits { min_expires: 60, default_expires: 3600, max_expires: 7200, max_contacts: 3 };
+
+    /// A Contact and the seconds asked for it.
+    type Asked<'a> = (&'a str, Option<u32>);
+
+    fn flow() -> Flow {
+        let [remote, local] = ["192.0.2.7:5060", "192.0.2.1:5060"].map(|address| address.parse().unwrap());
+        Flow { transport: parser::Transport::Udp, remote, local, connection: 0 }
+    }
+
+    fn change<'a>(call_id: &'a str, cseq: u32, ask: Ask<'a>) -> Change<'a> {
+        // One transaction for each Call-ID and CSeq, unless a test says otherwise.
+        let transaction = u64::from(cseq) << 8 | call_id.len() as u64;
+        let call_id = call_id.as_bytes();
+        Change { call_id, cseq, transaction, flow: flow(), path: b"<sip:edge>", user_agent: b"phone", ask }
+    }
+
+    fn contact<'a>(&(uri, expires): &Asked<'a>) -> ContactChange<'a> {
+        let uri = uri.as_bytes();
+        ContactChange { uri, params: b";a=b", expires, q: Some(500), instance: None, reg_id: None }
+    }
+
+    fn update<'a>(call_id: &'a str, cseq: u32, contacts: &[Asked<'a>]) -> Change<'a> {
+        change(call_id, cseq, Ask::Update(contacts.iter().map(contact).collect()))
+    }
+
+    fn apply(record: &Record, change: &Change<'_>, now: u64) -> Record {
+        match record.apply(change, Wall(now), &LIMITS) {
+            Ok(Applied::Changed(record)) => record,
+            other => panic!("{change:?} at {now}: {other:?}"),
+        }
+    }
+
+    #[track_caller]
+    fn unchanged(record: &Record, change: &Change<'_>, now: u64) {
+        let applied = record.apply(change, Wall(now), &LIMITS);
+        assert!(matches!(applied, Ok(Applied::Unchanged)), "{applied:?}");
+    }
+
+    #[track_caller]
+    fn refused(record: &Record, change: &Change<'_>, now: u64, refusal: Refusal) {
+        assert_eq!(record.apply(change, Wall(now), &LIMITS).map(|_| ()), Err(refusal));
+    }
+
+    fn live(record: &Record, now: u64) -> Vec<(String, u32)> {
+        let show =
+            |binding: &Binding| (String::from_utf8_lossy(binding.contact()).into(), binding.remaining(Wall(now)));
+        record.live(Wall(now)).map(show).collect()
+    }
+
+    fn one(uri: &str, secs: u32) -> Vec<(String, u32)> {
+        vec![(uri.to_owned(), secs)]
+    }
+
+    const A: &str = "sip:a@192.0.2.7";
+    const B: &str = "sip:b@192.0.2.7";
+    const C: &str = "sip:c@192.0.2.7";
+    const D: &str = "sip:d@192.0.2.7";
+
+    #[test]
+    fn a_binding_keeps_what_it_was_given() {
+        // checklist 20
+        // checklist 146
+        let mut asked = contact(&(A, Some(600)));
+        (asked.instance, asked.reg_id, asked.q) = (Some(&b"<urn:uuid:1>"[..]), Some(1), Some(1500));
+        let record = apply(&Record::default(), &change("x", 7, Ask::Update([asked].into_iter().collect())), 1_000);
+        let binding = record.live(Wall(1_000)).next().unwrap();
+        assert_eq!((binding.contact(), binding.params()), (A.as_bytes(), &b";a=b"[..]));
+        assert_eq!((binding.call_id(), binding.cseq(), binding.transaction()), (&b"x"[..], 7, 7 << 8 | 1));
+        assert_eq!((binding.path(), binding.user_agent()), (&b"<sip:edge>"[..], &b"phone"[..]));
+        assert_eq!(
+            (binding.instance(), binding.reg_id(), binding.q()),
+            (Some(&b"<urn:uuid:1>"[..]), Some(1), Some(1000))
+        );
+        assert_eq!((binding.registered_at(), binding.expires_at()), (Wall(1_000), Wall(601_000)));
+        assert_eq!(*binding.flow(), flow());
+    }
+
+    #[test]
+    fn expiry_asked_and_granted() {
+        // checklist 14
+        // checklist 15
+        // checklist 16
+        let table = [
+            (None, Ok(3600)),
+            (Some(60), Ok(60)),
+            (Some(7200), Ok(7200)),
+            (Some(u32::MAX), Ok(7200)),
+            (Some(59), Err(Refusal::TooBrief { min: 60 })),
+            (Some(1), Err(Refusal::TooBrief { min: 60 })),
+        ];
+        for (asked, granted) in table {
+            let applied = Record::default().apply(&update("x", 1, &[(A, asked)]), Wall(0), &LIMITS);
+            match (applied, granted) {
+                (Ok(Applied::Changed(record)), Ok(secs)) => assert_eq!(live(&record, 0), one(A, secs), "{asked:?}"),
+                (Err(refusal), Err(expected)) => assert_eq!(refusal, expected, "{asked:?}"),
+                other => panic!("{asked:?}: {other:?}"),
+            }
+        }
+        // Nobody may be told that an hour is too brief.
+        let strict = Limits { min_expires: 7000, ..LIMITS };
+        let applied = |asked| Record::default().apply(&update("x", 1, &[(A, Some(asked))]), Wall(0), &strict);
+        assert!(matches!(applied(3600), Ok(Applied::Changed(_))));
+        assert!(matches!(applied(3599), Err(Refusal::TooBrief { min: 7000 })));
+    }
+
+    #[test]
+    fn remaining_is_rounded_up_and_ends() {
+        let record = apply(&Record::default(), &update("x", 1, &[(A, Some(60))]), 0);
+        for (now, secs) in [(0, 60), (1, 60), (999, 60), (1_000, 59), (59_001, 1), (59_999, 1)] {
+            assert_eq!(live(&record, now), one(A, secs), "{now}");
+        }
+        assert_eq!(live(&record, 60_000), []);
+    }
+
+    #[test]
+    fn order_under_one_call_id() {
+        // checklist 19
+        let record = apply(&Record::default(), &update("x", 5, &[(A, Some(600))]), 0);
+        assert_eq!(live(&apply(&record, &update("x", 6, &[(A, Some(900))]), 10), 10), one(A, 900));
+        refused(&record, &update("x", 4, &[(A, Some(900))]), 10, Refusal::OutOfOrder);
+        refused(&record, &update("x", 4, &[(A, Some(0))]), 10, Refusal::OutOfOrder);
+        // The same request again changes nothing, not even the expiry.
+        unchanged(&record, &update("x", 5, &[(A, Some(600))]), 10);
+        // The same CSeq in another transaction is no retransmission.
+        let reused = Change { transaction: 99, ..update("x", 5, &[(A, Some(600))]) };
+        refused(&record, &reused, 10, Refusal::OutOfOrder);
+    }
+
+    #[test]
+    fn another_call_id_may_always() {
+        // checklist 18
+        let record = apply(&Record::default(), &update("x", 50, &[(A, Some(600))]), 0);
+        let record = apply(&record, &update("other", 1, &[(A, Some(900))]), 10);
+        assert_eq!(live(&record, 10), one(A, 900));
+        assert_eq!(record.live(Wall(10)).next().unwrap().call_id(), b"other");
+        assert_eq!(live(&apply(&record, &update("third", 1, &[(A, Some(0))]), 20), 20), []);
+    }
+
+    #[test]
+    fn contacts_are_compared_as_uris() {
+        // checklist 17
+        let record = apply(&Record::default(), &update("x", 1, &[("sip:a@HOST.example", Some(600))]), 0);
+        let record = apply(&record, &update("x", 2, &[("sip:a@host.EXAMPLE", Some(900))]), 0);
+        assert_eq!(live(&record, 0), one("sip:a@host.EXAMPLE", 900));
+        let record = apply(&record, &update("x", 3, &[("sip:A@host.example", Some(900))]), 0);
+        assert_eq!(live(&record, 0).len(), 2);
+    }
+
+    #[test]
+    fn equality_that_is_not_transitive_loses_no_binding() {
+        // RFC 3261 19.1.4: a parameter that only one of two URIs has is ignored, so both equal the bare one.
+        let [one, two, bare] = ["sip:a@h.example;x=1", "sip:a@h.example;x=2", "sip:a@h.example"];
+        let record = apply(&Record::default(), &update("x", 1, &[(one, Some(600)), (two, Some(600))]), 0);
+        assert_eq!(live(&record, 0).len(), 2);
+        let replaced = apply(&record, &update("x", 2, &[(bare, Some(900))]), 0);
+        assert_eq!(live(&replaced, 0), [(bare.to_owned(), 900), (two.to_owned(), 600)]);
+        let second = apply(&replaced, &update("x", 3, &[(two, Some(1200))]), 0);
+        assert_eq!(live(&second, 0), [(bare.to_owned(), 900), (two.to_owned(), 1200)]);
+        // Both of one request are kept although both equal what was there.
+        let record = apply(&Record::default(), &update("x", 1, &[(bare, Some(600))]), 0);
+        let record = apply(&record, &update("x", 2, &[(one, Some(900)), (two, Some(900))]), 0);
+        assert_eq!(live(&record, 0), [(one.to_owned(), 900), (two.to_owned(), 900)]);
+        assert_eq!(live(&apply(&record, &update("x", 3, &[(bare, Some(0))]), 0), 0), []);
+    }
+
+    #[test]
+    fn other_schemes_are_kept() {
+        // checklist 27
+        let record = apply(&Record::default(), &update("x", 1, &[("tel:+1-201", Some(600)), (A, Some(600))]), 0);
+        let record = apply(&record, &update("x", 2, &[("tel:+1-201", Some(900))]), 0);
+        assert_eq!(live(&record, 0), [("tel:+1-201".to_owned(), 900), (A.to_owned(), 600)]);
+    }
+
+    #[test]
+    fn all_or_nothing() {
+        // checklist 3
+        let record = apply(&Record::default(), &update("x", 5, &[(A, Some(600))]), 0);
+        refused(&record, &update("x", 4, &[(B, Some(600)), (A, Some(0))]), 10, Refusal::OutOfOrder);
+        refused(&record, &update("x", 6, &[(B, Some(600)), (C, Some(5))]), 10, Refusal::TooBrief { min: 60 });
+        assert_eq!(live(&record, 10), one(A, 600));
+    }
+
+    #[test]
+    fn the_last_of_equal_contacts_wins() {
+        let record = apply(&Record::default(), &update("x", 1, &[(A, Some(600)), (B, Some(600)), (A, Some(900))]), 0);
+        assert_eq!(live(&record, 0), [(B.to_owned(), 600), (A.to_owned(), 900)]);
+        let record = apply(&record, &update("x", 2, &[(A, Some(600)), (A, Some(0))]), 0);
+        assert_eq!(live(&record, 0), one(B, 600));
+    }
+
+    #[test]
+    fn a_query_changes_nothing() {
+        // checklist 11
+        let record = apply(&Record::default(), &update("x", 1, &[(A, Some(600))]), 0);
+        unchanged(&record, &change("x", 1, Ask::Query), 10);
+        unchanged(&record, &change("x", 0, Ask::Query), 10);
+        unchanged(&Record::default(), &change("x", 0, Ask::Query), 10);
+    }
+
+    #[test]
+    fn removing_what_is_not_there_is_fine() {
+        unchanged(&Record::default(), &update("x", 1, &[(A, Some(0))]), 0);
+        unchanged(&Record::default(), &change("x", 1, Ask::RemoveAll), 0);
+    }
+
+    #[test]
+    fn one_is_removed_and_left_out() {
+        // checklist 25
+        let record = apply(&Record::default(), &update("x", 1, &[(A, Some(600)), (B, Some(600))]), 0);
+        let record = apply(&record, &update("x", 2, &[(A, Some(0))]), 1_000);
+        assert_eq!(live(&record, 1_000), one(B, 599));
+    }
+
+    #[test]
+    fn a_late_copy_does_not_bring_back_what_was_removed() {
+        // checklist 19
+        let record = apply(&Record::default(), &update("x", 1, &[(A, Some(600))]), 0);
+        for remover in ["x", "other"] {
+            let record = apply(&record, &update(remover, 3, &[(A, Some(0))]), 1_000);
+            refused(&record, &update("x", 1, &[(A, Some(600))]), 2_000, Refusal::OutOfOrder);
+            // The removing request itself again.
+            unchanged(&record, &update(remover, 3, &[(A, Some(0))]), 2_000);
+            // A later one may, and then the tombstone is gone.
+            let back = apply(&record, &update("x", 4, &[(A, Some(600))]), 2_000);
+            assert_eq!((live(&back, 2_000), back.bindings.len()), (one(A, 600), 1));
+            // Nothing is remembered for ever.
+            assert_eq!(live(&apply(&record, &update("x", 1, &[(A, Some(600))]), 33_000), 33_000), one(A, 600));
+        }
+        let record = apply(&record, &update("x", 3, &[(A, Some(0))]), 1_000);
+        refused(&record, &update("x", 2, &[(A, Some(600))]), 2_000, Refusal::OutOfOrder);
+    }
+
+    #[test]
+    fn a_late_copy_of_a_removal_does_not_remove_anew() {
+        let record = apply(&Record::default(), &update("x", 1, &[(A, Some(600))]), 0);
+        let record = apply(&record, &update("x", 2, &[(A, Some(0))]), 10);
+        let record = apply(&record, &update("other", 1, &[(A, Some(900))]), 20);
+        unchanged(&record, &update("x", 2, &[(A, Some(0))]), 30);
+    }
+
+    #[test]
+    fn a_removed_binding_stays_so_when_the_clock_is_set_back() {
+        let record = apply(&Record::default(), &update("x", 1, &[(A, Some(600))]), 10_000);
+        let record = apply(&record, &update("x", 2, &[(A, Some(0))]), 20_000);
+        assert_eq!(live(&record, 15_000), []);
+    }
+
+    #[test]
+    fn remove_all_by_order() {
+        // checklist 13
+        let record = apply(&Record::default(), &update("x", 5, &[(A, Some(600)), (B, Some(600))]), 0);
+        let record = apply(&record, &update("y", 1, &[(C, Some(600))]), 0);
+        refused(&record, &change("x", 4, Ask::RemoveAll), 0, Refusal::OutOfOrder);
+        let reused = Change { transaction: 99, ..change("x", 5, Ask::RemoveAll) };
+        refused(&record, &reused, 0, Refusal::OutOfOrder);
+        assert_eq!(live(&apply(&record, &change("other", 1, Ask::RemoveAll), 0), 0), []);
+        let gone = apply(&record, &change("x", 6, Ask::RemoveAll), 0);
+        assert_eq!(live(&gone, 0), []);
+        // Again, after somebody else has come: it was done once.
+        let gone = apply(&gone, &update("z", 1, &[(D, Some(600))]), 10);
+        unchanged(&gone, &change("x", 6, Ask::RemoveAll), 20);
+        assert_eq!(live(&gone, 20), one(D, 600));
+    }
+
+    #[test]
+    fn live_contacts_are_limited() {
+        // checklist 28
+        let three = [(A, Some(600)), (B, Some(600)), (C, Some(600))];
+        let record = apply(&Record::default(), &update("x", 1, &three), 0);
+        let too_many = Refusal::TooManyContacts { max: 3 };
+        refused(&record, &update("x", 2, &[(D, Some(600))]), 0, too_many);
+        // One for one is fine, and so is a fourth when the first have expired.
+        let swapped = apply(&record, &update("x", 2, &[(D, Some(600)), (A, Some(0))]), 0);
+        assert_eq!(live(&swapped, 0).len(), 3);
+        assert_eq!(live(&apply(&record, &update("x", 2, &[(D, Some(600))]), 600_000), 600_000), one(D, 600));
+        let flood = vec![(A, Some(600)); 65];
+        refused(&Record::default(), &update("x", 1, &flood), 0, too_many);
+    }
+
+    #[test]
+    fn text_is_limited() {
+        let long = format!("sip:{}@h", "a".repeat(crate::MAX_TEXT));
+        refused(&Record::default(), &update("x", 1, &[(&long, None)]), 0, Refusal::TooLong { max: crate::MAX_TEXT });
+    }
+
+    #[test]
+    fn tombstones_are_limited() {
+        let mut record = Record::default();
+        for turn in 0..100 {
+            let uri = format!("sip:a@192.0.2.7:{turn}");
+            record = apply(&record, &update("x", 2 * turn + 1, &[(&uri, None)]), 1_000 + u64::from(turn));
+            record = apply(&record, &update("x", 2 * turn + 2, &[(&uri, Some(0))]), 1_000 + u64::from(turn));
+        }
+        assert_eq!(record.bindings.len(), MAX_TOMBSTONES);
+        refused(&record, &update("x", 199, &[("sip:a@192.0.2.7:99", None)]), 2_000, Refusal::OutOfOrder);
+    }
+
+    #[test]
+    fn what_is_forgotten_is_dropped() {
+        let record = apply(&Record::default(), &update("x", 1, &[(A, Some(60))]), 0);
+        assert_eq!(apply(&record, &update("x", 2, &[(B, None)]), 91_999).bindings.len(), 2);
+        assert_eq!(apply(&record, &update("x", 2, &[(B, None)]), 92_000).bindings.len(), 1);
+    }
+}

@@ -1,0 +1,70 @@
+//! The closed set of stores, for a program that learns from its configuration which one it has.
+
+use std::sync::Arc;
+
+use super::{Commit, Counts, DiskStore, MemoryStore, Store, Ticket};
+use crate::{Aor, Record, Wall};
+
+/// The closed set of stores.
+pub enum AnyStore {
+    /// Gone when the program ends.
+    Memory(MemoryStore),
+    /// Durable.
+    Disk(DiskStore),
+}
+
+impl AnyStore {
+    /// Users and bindings registered, exact as of the last [`sweep`](Store::sweep). Two atomic reads.
+    pub fn counts(&self) -> Counts {
+        match self {
+            Self::Memory(store) => store.counts(),
+            Self::Disk(store) => store.counts(),
+        }
+    }
+
+    /// Changes that wait for the disk; 0 in memory.
+    pub fn queue_len(&self) -> usize {
+        match self {
+            Self::Memory(_) => 0,
+            Self::Disk(store) => store.queue_len(),
+        }
+    }
+
+    /// Write what waits and stop. Later commits fail, reads go on. Idempotent.
+    pub fn close(&self) {
+        match self {
+            Self::Memory(_) => {}
+            Self::Disk(store) => store.close(),
+        }
+    }
+}
+
+impl Store for AnyStore {
+    fn load(&self, aor: &Aor) -> Option<Arc<Record>> {
+        match self {
+            Self::Memory(store) => store.load(aor),
+            Self::Disk(store) => store.load(aor),
+        }
+    }
+
+    fn commit(&self, aor: &Aor, expected: u64, record: Record, ticket: Ticket) -> Commit {
+        match self {
+            Self::Memory(store) => store.commit(aor, expected, record, ticket),
+            Self::Disk(store) => store.commit(aor, expected, record, ticket),
+        }
+    }
+
+    fn sweep(&self, now: Wall) -> usize {
+        match self {
+            Self::Memory(store) => store.sweep(now),
+            Self::Disk(store) => store.sweep(now),
+        }
+    }
+
+    fn list(&self, visit: &mut dyn FnMut(&[u8], &Record)) {
+        match self {
+            Self::Memory(store) => store.list(visit),
+            Self::Disk(store) => store.list(visit),
+        }
+    }
+}

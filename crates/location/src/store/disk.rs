@@ -1,0 +1,257 @@
+//! The durable store: the map in memory, and every change of it on disk before it is acknowledged.
+//!
+//! Decides what is read at the start and when a change counts as pending. Reads never touch the disk. Must not write:
+//! the writer thread does.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use parking_lot::{Mutex, RwLock};
+
+use super::file::File;
+use super::map::{Map, Step};
+use super::queue::{Queue, Refused};
+use super::writer::{self, Op, Shared};
+use super::{Commit, Counts, Store, StoreError, Ticket};
+use crate::codec::{self, DecodeError};
+use crate::{Aor, Record, Wall};
+
+/// How to open a [`DiskStore`].
+#[derive(Clone, Copy, Debug)]
+pub struct DiskOptions {
+    /// What has been dead for 32 s at this moment is not loaded.
+    pub now: Wall,
+    /// Changes that may wait for the disk; one more is [`Commit::Full`]. At least 2. Sweeps use half of it at most.
+    pub queue: usize,
+    /// Changes written in one transaction at most: bounds how long the first of them waits for the last.
+    pub group: usize,
+}
+
+impl DiskOptions {
+    /// 16,384 in the queue, 1,024 in a group.
+    pub fn new(now: Wall) -> Self {
+        Self { now, queue: 16_384, group: 1_024 }
+    }
+}
+
+/// What a durable store calls from its writer thread. Both must be quick and must not panic.
+pub struct Hooks {
+    /// For each pending commit once: was it made safe? `false`: the record before it is in place again.
+    pub done: Done,
+    /// After each group.
+    pub committed: Box<dyn Fn(CommitReport) + Send + Sync>,
+}
+
+/// Told about a group of pending commits.
+pub type Done = Box<dyn Fn(&[(Ticket, bool)]) + Send + Sync>;
+
+/// One group commit.
+#[derive(Clone, Copy, Debug)]
+pub struct CommitReport {
+    /// How many changes it held.
+    pub changes: usize,
+    /// From the first write to the end of the fsync.
+    pub took: Duration,
+    /// Did it reach the disk?
+    pub ok: bool,
+}
+
+/// Records in memory and in a file. Dropping it writes what waits.
+pub struct DiskStore {
+    shared: Arc<Shared>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl DiskStore {
+    /// Open the file at `path`, made if it is not there along with the folders above it, and load all of it. The file
+    /// belongs to this store until it is closed (beside it stands a write-ahead log, `<path>-wal`: they go together).
+    ///
+    /// # Errors
+    /// In use by another process, not a store, damaged, of another format, or not to be read or written. The file is
+    /// left as it was.
+    pub fn open(path: &Path, options: DiskOptions, hooks: Hooks) -> Result<Self, StoreError> {
+        Self::start(File::open(path)?, options, hooks)
+    }
+
+    fn start(mut file: File, options: DiskOptions, hooks: Hooks) -> Result<Self, StoreError> {
+        let map = Map::new();
+        load(&mut file, &map, options.now)?;
+        let queue = Queue::new(options.queue.max(2));
+        let shared = Arc::new(Shared { map, queue, gate: RwLock::new(()), hooks });
+        let (path, in_thread) = (file.path().to_owned(), Arc::clone(&shared));
+        let spawned = thread::Builder::new()
+            .name("location".to_owned())
+            .spawn(move || writer::run(file, &in_thread, options.group));
+        let writer = spawned.map_err(|error| StoreError::Io { path, kind: error.kind() })?;
+        Ok(Self { shared, writer: Mutex::new(Some(writer)) })
+    }
+
+    /// See [`AnyStore::counts`](super::AnyStore::counts).
+    pub fn counts(&self) -> Counts {
+        self.shared.map.counts()
+    }
+
+    /// Changes that wait for the disk or are being written.
+    pub fn queue_len(&self) -> usize {
+        self.shared.queue.len()
+    }
+
+    /// Write what waits, tell [`Hooks::done`], give up the file. Later commits fail with [`StoreError::Closed`], reads
+    /// go on. A second call does nothing.
+    pub fn close(&self) {
+        self.shared.queue.close();
+        let Some(writer) = self.writer.lock().take() else { return };
+        // A hook that drops the last owner of the store must not wait for itself.
+        if writer.thread().id() != thread::current().id() && writer.join().is_err() {
+            tracing::error!("the location writer ended by a panic");
+        }
+    }
+
+    fn queue(&self, step: &Step<'_>, ticket: Option<Ticket>, spare: usize) -> Result<(), Refused> {
+        let op = Op { key: Arc::clone(step.key), before: step.before.cloned(), after: step.after.cloned(), ticket };
+        self.shared.queue.push(op, spare)
+    }
+
+    fn closed(&self) -> Commit {
+        Commit::Failed(StoreError::Closed)
+    }
+}
+
+impl Drop for DiskStore {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Store for DiskStore {
+    fn load(&self, aor: &Aor) -> Option<Arc<Record>> {
+        self.shared.map.load(aor.as_bytes())
+    }
+
+    fn commit(&self, aor: &Aor, expected: u64, record: Record, ticket: Ticket) -> Commit {
+        let _gate = self.shared.gate.read();
+        // Queued under the shard's lock: the queue has the order in which memory changed.
+        self.shared.map.swap(aor.as_bytes(), expected, record, |step| match self.queue(&step, Some(ticket), 0) {
+            Ok(()) => Commit::Pending,
+            Err(Refused::Full) => Commit::Full,
+            Err(Refused::Closed) => self.closed(),
+        })
+    }
+
+    fn sweep(&self, now: Wall) -> usize {
+        let _gate = self.shared.gate.read();
+        let spare = self.shared.queue.capacity() / 2;
+        self.shared.map.sweep(now, |step| self.queue(&step, None, spare).is_ok())
+    }
+
+    fn list(&self, visit: &mut dyn FnMut(&[u8], &Record)) {
+        self.shared.map.list(visit);
+    }
+}
+
+fn load(file: &mut File, map: &Map, now: Wall) -> Result<(), StoreError> {
+    let path = file.path().to_owned();
+    let mut forgotten: Vec<Box<[u8]>> = Vec::new();
+    file.each(|aor, octets| {
+        let mut record = codec::decode(octets).map_err(|error| match error {
+            DecodeError::Corrupt => StoreError::Corrupt { path: path.clone() },
+            DecodeError::Format(found) => StoreError::Format { path: path.clone(), found, known: codec::FORMAT },
+        })?;
+        record.bindings.retain(|binding| !binding.is_forgotten(now));
+        if record.bindings.is_empty() {
+            forgotten.push(aor.into());
+        } else {
+            map.insert(aor, record, now);
+        }
+        Ok(())
+    })?;
+    file.trust()?;
+    if forgotten.is_empty() {
+        return Ok(());
+    }
+    // Only tidying: a disk that is full now must not keep us from serving.
+    if let Err(error) = file.transaction(|rows| forgotten.iter().try_for_each(|aor| rows.delete(aor))) {
+        tracing::warn!(%error, "expired registrations stay in the file until the next start");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+    use super::*;
+    use crate::{Applied, Ask, Change, ContactChange, Flow, Limits};
+
+    const NOW: Wall = Wall(1_000_000);
+
+    type Group = Vec<(Ticket, bool)>;
+
+    /// A store that holds about this many pages, its answers, and a switch without which no second group begins.
+    fn small(folder: &Path, pages: u32) -> (DiskStore, Receiver<Group>, SyncSender<()>) {
+        let (tell, told) = sync_channel(100);
+        let (go, wait) = sync_channel(100);
+        let wait = Mutex::new(wait);
+        let done = move |group: &[(Ticket, bool)]| {
+            tell.send(group.to_vec()).unwrap();
+            let _ = wait.lock().recv();
+        };
+        let file = File::open(&folder.join("location")).unwrap();
+        file.limit(pages);
+        let options = DiskOptions { group: 1, ..DiskOptions::new(NOW) };
+        let hooks = Hooks { done: Box::new(done), committed: Box::new(|_| {}) };
+        (DiskStore::start(file, options, hooks).unwrap(), told, go)
+    }
+
+    fn commit(store: &DiskStore, user: &[u8], cseq: u32, agent: &[u8]) -> Commit {
+        let limits = Limits { min_expires: 1, default_expires: 60, max_expires: 600, max_contacts: 50 };
+        let address = "192.0.2.7:5060".parse().unwrap();
+        let contact = |uri| ContactChange { uri, params: b"", expires: None, q: None, instance: None, reg_id: None };
+        let change = Change {
+            call_id: b"call",
+            cseq,
+            transaction: cseq.into(),
+            flow: Flow { transport: parser::Transport::Udp, remote: address, local: address, connection: 0 },
+            path: b"",
+            user_agent: agent,
+            ask: Ask::Update([b"sip:1@h", b"sip:2@h", b"sip:3@h", b"sip:4@h"].map(|uri| contact(uri)).into()),
+        };
+        let aor = Aor::new(user, b"office.example");
+        let old = store.load(&aor).unwrap_or_default();
+        let Ok(Applied::Changed(record)) = old.apply(&change, NOW, &limits) else { panic!("{change:?}") };
+        store.commit(&aor, old.version(), record, Ticket { worker: 0, id: cseq.into() })
+    }
+
+    #[test]
+    fn a_failed_group_takes_back_all_that_was_built_on_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, told, go) = small(folder.path(), 8);
+        let answer = |id, safe| (Ticket { worker: 0, id }, safe);
+        let alice = Aor::new(b"alice", b"office.example");
+        assert!(matches!(commit(&store, b"alice", 1, b"phone"), Commit::Pending));
+        assert_eq!(told.recv().unwrap(), [answer(1, true)]);
+        let before = store.load(&alice).unwrap();
+
+        // The writer is held; 2 is too large for the disk, 3 is computed from it, 4 only has bad luck.
+        assert!(matches!(commit(&store, b"alice", 2, &[b'x'; 8_000]), Commit::Pending));
+        assert!(matches!(commit(&store, b"alice", 3, b"phone"), Commit::Pending));
+        assert!(matches!(commit(&store, b"bob", 4, b"phone"), Commit::Pending));
+        assert_eq!(store.counts(), Counts { users: 2, bindings: 8 });
+        go.send(()).unwrap();
+        assert_eq!(told.recv().unwrap(), [answer(2, false), answer(3, false), answer(4, false)]);
+        assert_eq!(store.load(&alice).unwrap().version(), before.version());
+        assert!(store.load(&Aor::new(b"bob", b"office.example")).is_none());
+        assert_eq!(store.counts(), Counts { users: 1, bindings: 4 });
+
+        // And the next is none the worse for it.
+        assert!(matches!(commit(&store, b"alice", 5, b"phone"), Commit::Pending));
+        go.send(()).unwrap();
+        assert_eq!(told.recv().unwrap(), [answer(5, true)]);
+        drop(go);
+        drop(store);
+        let (store, _, _) = small(folder.path(), 8);
+        assert_eq!(store.load(&alice).unwrap().live(NOW).next().unwrap().cseq(), 5);
+    }
+}

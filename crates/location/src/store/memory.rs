@@ -1,0 +1,50 @@
+//! The store that forgets when the program ends: for tests, and where phones register again quickly.
+//!
+//! Decides nothing; the map does. A commit is done at once.
+
+use std::sync::Arc;
+
+use super::map::Map;
+use super::{Commit, Counts, Store, Ticket};
+use crate::{Aor, Record, Wall};
+
+/// Records in memory only.
+pub struct MemoryStore {
+    map: Map,
+}
+
+impl MemoryStore {
+    /// Empty.
+    pub fn new() -> Self {
+        Self { map: Map::new() }
+    }
+
+    /// See [`AnyStore::counts`](super::AnyStore::counts).
+    pub fn counts(&self) -> Counts {
+        self.map.counts()
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Store for MemoryStore {
+    fn load(&self, aor: &Aor) -> Option<Arc<Record>> {
+        self.map.load(aor.as_bytes())
+    }
+
+    fn commit(&self, aor: &Aor, expected: u64, record: Record, _ticket: Ticket) -> Commit {
+        self.map.swap(aor.as_bytes(), expected, record, |_| Commit::Done)
+    }
+
+    fn sweep(&self, now: Wall) -> usize {
+        self.map.sweep(now, |_| true)
+    }
+
+    fn list(&self, visit: &mut dyn FnMut(&[u8], &Record)) {
+        self.map.list(visit);
+    }
+}

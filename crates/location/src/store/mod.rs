@@ -1,0 +1,87 @@
+//! Where records are kept: the contract of a store, and the closed set of stores.
+//!
+//! Decides what a store owes its callers: reads from memory, compare and swap, no version used twice. Must not know
+//! registration rules. To add a store: one file here, one variant in `AnyStore`, one line in `tests/battery/main.rs`.
+//! What touches files is behind the feature `disk`, so that the core can use the rules without it.
+
+mod error;
+#[cfg_attr(
+    not(feature = "disk"),
+    expect(dead_code, reason = "the disk store uses more of the map than the memory store")
+)]
+mod map;
+mod memory;
+
+#[cfg(feature = "disk")]
+mod any;
+#[cfg(feature = "disk")]
+mod disk;
+#[cfg(feature = "disk")]
+mod file;
+#[cfg(feature = "disk")]
+mod queue;
+#[cfg(feature = "disk")]
+mod writer;
+
+use std::sync::Arc;
+
+use crate::{Aor, Record, Wall};
+
+#[cfg(feature = "disk")]
+pub use any::AnyStore;
+#[cfg(feature = "disk")]
+pub use disk::{CommitReport, DiskOptions, DiskStore, Done, Hooks};
+pub use error::StoreError;
+pub use memory::MemoryStore;
+
+/// A location service: records under their address of record.
+pub trait Store: Send + Sync {
+    /// The record as it is now, always from memory; `None` if there is none (then its version is 0).
+    fn load(&self, aor: &Aor) -> Option<Arc<Record>>;
+
+    /// Compare and swap: put `record` in place if the version there is still `expected`, the one that the change was
+    /// computed from (0 = absent). The store gives it a new version, never used before.
+    fn commit(&self, aor: &Aor, expected: u64, record: Record, ticket: Ticket) -> Commit;
+
+    /// Remove bindings that expired or were removed 32 s ago (64*T1), and count those that just expired. To be called
+    /// about once a second. Looks only at what is due, at most 64 x 256 records a call (some 30 ms); the rest waits for
+    /// the next. An expired binding is never used, swept or not.
+    /// Returns the number of bindings removed.
+    fn sweep(&self, now: Wall) -> usize;
+
+    /// Show every address of record. Nothing is locked while `visit` runs; what changes meanwhile may or may not show.
+    fn list(&self, visit: &mut dyn FnMut(&[u8], &Record));
+}
+
+/// Who is to be told when a commit is safe: handed back as it came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Ticket {
+    /// Worker number.
+    pub worker: u16,
+    /// What that worker calls the request.
+    pub id: u64,
+}
+
+/// What became of a commit.
+#[derive(Debug)]
+pub enum Commit {
+    /// In place, and as safe as this store can make it.
+    Done,
+    /// Somebody else was first: load and apply again.
+    Conflict,
+    /// In place in memory; [`Hooks::done`] will say whether it is safe. Answer only then.
+    Pending,
+    /// The queue to the disk is full, nothing was changed: answer 503.
+    Full,
+    /// Nothing was changed, and nothing will be until somebody looks after the store.
+    Failed(StoreError),
+}
+
+/// What the gauges show.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Addresses of record with a live binding.
+    pub users: u64,
+    /// Live bindings.
+    pub bindings: u64,
+}

@@ -1,0 +1,117 @@
+//! The bounded queue between the workers and the writer thread.
+//!
+//! Decides how much may wait: a full queue refuses, nobody blocks but the writer. Must not know what it carries.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::{Condvar, Mutex};
+
+/// Many push, one takes all that waits.
+pub(crate) struct Queue<T> {
+    state: Mutex<State<T>>,
+    ready: Condvar,
+    capacity: usize,
+    /// What waits, and what was taken and is not done with: readable without the lock.
+    len: AtomicUsize,
+}
+
+struct State<T> {
+    waiting: VecDeque<T>,
+    closed: bool,
+}
+
+/// Why a push was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    Full,
+    Closed,
+}
+
+impl<T> Queue<T> {
+    pub(crate) fn new(capacity: usize) -> Self {
+        let state = Mutex::new(State { waiting: VecDeque::new(), closed: false });
+        Self { state, ready: Condvar::new(), capacity, len: AtomicUsize::new(0) }
+    }
+
+    /// Append `item` unless more than the capacity less `spare` would wait.
+    pub(crate) fn push(&self, item: T, spare: usize) -> Result<(), Refused> {
+        let mut state = self.state.lock();
+        if state.closed {
+            return Err(Refused::Closed);
+        }
+        if state.waiting.len() >= self.capacity.saturating_sub(spare) {
+            return Err(Refused::Full);
+        }
+        state.waiting.push_back(item);
+        self.len.fetch_add(1, Ordering::Relaxed);
+        drop(state);
+        self.ready.notify_one();
+        Ok(())
+    }
+
+    /// Wait for something, then move up to `most` of it into `into`. False: closed and empty.
+    pub(crate) fn take(&self, into: &mut Vec<T>, most: usize) -> bool {
+        let mut state = self.state.lock();
+        while state.waiting.is_empty() {
+            if state.closed {
+                return false;
+            }
+            self.ready.wait(&mut state);
+        }
+        let count = state.waiting.len().min(most.max(1));
+        into.extend(state.waiting.drain(..count));
+        true
+    }
+
+    /// Everything that waits, without waiting.
+    pub(crate) fn drain(&self, into: &mut Vec<T>) {
+        into.extend(self.state.lock().waiting.drain(..));
+    }
+
+    /// So many of those taken are done with.
+    pub(crate) fn finished(&self, count: usize) {
+        self.len.fetch_sub(count, Ordering::Relaxed);
+    }
+
+    /// How many were pushed and are not finished.
+    pub(crate) fn len(&self) -> usize {
+        self.len.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Refuse what comes from now on; what waits can still be taken.
+    pub(crate) fn close(&self) {
+        self.state.lock().closed = true;
+        self.ready.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn full_spare_and_closed() {
+        let queue = Queue::new(4);
+        assert_eq!(queue.push(1, 2), Ok(()));
+        assert_eq!(queue.push(2, 2), Ok(()));
+        assert_eq!(queue.push(3, 2), Err(Refused::Full));
+        assert_eq!((queue.push(3, 0), queue.push(4, 0)), (Ok(()), Ok(())));
+        assert_eq!(queue.push(5, 0), Err(Refused::Full));
+        let mut taken = Vec::new();
+        assert!(queue.take(&mut taken, 3));
+        assert_eq!((&taken[..], queue.len()), (&[1, 2, 3][..], 4));
+        queue.finished(3);
+        queue.close();
+        assert_eq!(queue.push(6, 0), Err(Refused::Closed));
+        assert!(queue.take(&mut taken, 3));
+        assert_eq!(taken.pop(), Some(4));
+        queue.finished(1);
+        assert!(!queue.take(&mut taken, 3));
+        assert_eq!(queue.len(), 0);
+    }
+}

@@ -1,0 +1,184 @@
+//! The cases, each a short script.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "test code outside of test functions")]
+
+use std::collections::BTreeSet;
+use std::thread;
+
+use location::{Commit, Counts, Record, Store, Wall};
+
+use crate::Subject;
+use crate::support::{aor, commit, live, register, ticket};
+
+const A: &str = "sip:a@192.0.2.7";
+const B: &str = "sip:b@192.0.2.7";
+const NOW: Wall = Wall(1_000_000);
+
+fn after(secs: u32) -> Wall {
+    NOW.plus_secs(secs)
+}
+
+fn counts(users: u64, bindings: u64) -> Counts {
+    Counts { users, bindings }
+}
+
+pub(crate) fn nothing_is_there_at_first(subject: &Subject) {
+    assert!(subject.store.load(&aor(1)).is_none());
+    assert_eq!(subject.store.counts(), counts(0, 0));
+    assert_eq!(subject.store.sweep(NOW), 0);
+}
+
+pub(crate) fn what_is_committed_is_loaded(subject: &Subject) {
+    let store = &subject.store;
+    assert!(subject.safe(commit(store, &aor(1), 1, &[(A, 60), (B, 90)], NOW, 1)));
+    assert_eq!(live(store, &aor(1), NOW), [(A.to_owned(), 60), (B.to_owned(), 90)]);
+    assert!(store.load(&aor(2)).is_none());
+    assert_ne!(store.load(&aor(1)).unwrap().version(), 0);
+    assert_eq!(store.counts(), counts(1, 2));
+}
+
+pub(crate) fn the_second_of_two_is_refused(subject: &Subject) {
+    let store = &subject.store;
+    let change = |expected, old: &Record, cseq| {
+        store.commit(&aor(1), expected, register(old, cseq, &[(A, 60)], NOW), ticket(u64::from(cseq)))
+    };
+    let nothing = Record::default();
+    assert!(subject.safe(change(0, &nothing, 1)));
+    assert!(!subject.safe(change(0, &nothing, 2)));
+    let first = store.load(&aor(1)).unwrap();
+    assert!(subject.safe(change(first.version(), &first, 3)));
+    assert!(!subject.safe(change(first.version(), &first, 4)));
+    assert_eq!(store.load(&aor(1)).unwrap().live(NOW).next().unwrap().cseq(), 3);
+    // Nothing was ever there under the second address.
+    assert!(matches!(store.commit(&aor(2), first.version(), (*first).clone(), ticket(5)), Commit::Conflict));
+}
+
+pub(crate) fn no_version_comes_twice(subject: &Subject) {
+    let store = &subject.store;
+    let mut seen = BTreeSet::from([0]);
+    for turn in 0..3 {
+        let now = after(turn * 1000);
+        assert!(subject.safe(commit(store, &aor(1), 1, &[(A, 60)], now, 1)));
+        assert!(seen.insert(store.load(&aor(1)).unwrap().version()));
+        assert!(subject.safe(commit(store, &aor(1), 2, &[(A, 60)], now, 2)));
+        assert!(seen.insert(store.load(&aor(1)).unwrap().version()));
+        assert_eq!(store.sweep(now.plus_secs(60)), 0);
+        assert_eq!(store.sweep(now.plus_secs(60 + 32)), 1);
+        assert!(store.load(&aor(1)).is_none());
+    }
+}
+
+pub(crate) fn an_empty_record_is_gone(subject: &Subject) {
+    let store = &subject.store;
+    assert!(subject.safe(commit(store, &aor(1), 1, &[(A, 60)], NOW, 1)));
+    let version = store.load(&aor(1)).unwrap().version();
+    assert!(subject.safe(store.commit(&aor(1), version, Record::default(), ticket(2))));
+    assert!(store.load(&aor(1)).is_none());
+    assert_eq!(store.counts(), counts(0, 0));
+    assert_eq!(store.sweep(after(1000)), 0);
+    assert!(subject.safe(commit(store, &aor(1), 1, &[(A, 60)], NOW, 3)));
+}
+
+pub(crate) fn expiry_is_counted_then_forgotten(subject: &Subject) {
+    let store = &subject.store;
+    assert!(subject.safe(commit(store, &aor(1), 1, &[(A, 60)], NOW, 1)));
+    assert_eq!((store.sweep(after(59)), store.counts()), (0, counts(1, 1)));
+    assert_eq!((store.sweep(after(60)), store.counts()), (0, counts(0, 0)));
+    assert!(store.load(&aor(1)).is_some());
+    assert_eq!(store.sweep(after(91)), 0);
+    assert_eq!((store.sweep(after(92)), store.counts()), (1, counts(0, 0)));
+    assert!(store.load(&aor(1)).is_none());
+}
+
+pub(crate) fn a_refresh_outlives_its_first_wake_up(subject: &Subject) {
+    let store = &subject.store;
+    assert!(subject.safe(commit(store, &aor(1), 1, &[(A, 60)], NOW, 1)));
+    assert!(subject.safe(commit(store, &aor(1), 2, &[(A, 60)], after(50), 2)));
+    for secs in [60, 92, 109] {
+        assert_eq!((store.sweep(after(secs)), store.counts()), (0, counts(1, 1)), "{secs}");
+    }
+    assert_eq!((store.sweep(after(110)), store.counts()), (0, counts(0, 0)));
+    assert_eq!(store.sweep(after(142)), 1);
+}
+
+pub(crate) fn a_removal_is_due_before_the_old_expiry(subject: &Subject) {
+    let store = &subject.store;
+    assert!(subject.safe(commit(store, &aor(1), 1, &[(A, 3600)], NOW, 1)));
+    assert!(subject.safe(commit(store, &aor(1), 2, &[(A, 0)], after(10), 2)));
+    assert_eq!(store.counts(), counts(0, 0));
+    assert_eq!(store.sweep(after(41)), 0);
+    assert_eq!(store.sweep(after(42)), 1);
+    assert!(store.load(&aor(1)).is_none());
+}
+
+pub(crate) fn one_of_two_expires(subject: &Subject) {
+    let store = &subject.store;
+    assert!(subject.safe(commit(store, &aor(1), 1, &[(A, 60), (B, 600)], NOW, 1)));
+    let version = store.load(&aor(1)).unwrap().version();
+    assert_eq!((store.sweep(after(60)), store.counts()), (0, counts(1, 1)));
+    assert_eq!((store.sweep(after(92)), store.counts()), (1, counts(1, 1)));
+    // A change computed before the sweep has to be computed again.
+    assert_ne!(store.load(&aor(1)).unwrap().version(), version);
+    assert_eq!(live(store, &aor(1), after(92)), [(B.to_owned(), 508)]);
+    assert_eq!((store.sweep(after(600)), store.sweep(after(632))), (0, 1));
+}
+
+pub(crate) fn a_large_sweep_ends(subject: &Subject) {
+    let store = &subject.store;
+    let many = 5_000;
+    for number in 0..many {
+        assert!(matches!(commit(store, &aor(number), 1, &[(A, 60)], NOW, 1), Commit::Done | Commit::Pending));
+    }
+    if let Some(told) = &subject.told {
+        assert!(told.iter().take(many as usize).all(|(_, safe)| safe));
+    }
+    assert_eq!(store.counts(), counts(u64::from(many), u64::from(many)));
+    assert_eq!((store.sweep(after(60)), store.counts()), (0, counts(0, 0)));
+    assert_eq!(store.sweep(after(92)), many as usize);
+    let mut left = 0;
+    store.list(&mut |_, _| left += 1);
+    assert_eq!(left, 0);
+}
+
+pub(crate) fn list_shows_all_and_locks_nothing(subject: &Subject) {
+    let store = &subject.store;
+    for number in 0..200 {
+        assert!(subject.safe(commit(store, &aor(number), 1, &[(A, 60)], NOW, 1)));
+    }
+    let mut seen = BTreeSet::new();
+    store.list(&mut |name, record| {
+        assert_eq!(record.live(NOW).count(), 1);
+        seen.insert(name.to_vec());
+        // A visitor may use the store.
+        store.sweep(NOW);
+    });
+    assert_eq!(seen, (0..200).map(|number| aor(number).as_bytes().to_vec()).collect());
+}
+
+pub(crate) fn racing_threads_lose_no_change(subject: &Subject) {
+    let store = &subject.store;
+    let contacts = ["sip:0@h", "sip:1@h", "sip:2@h", "sip:3@h"];
+    let turns = 200;
+    thread::scope(|scope| {
+        for contact in contacts {
+            scope.spawn(move || {
+                for _ in 0..turns {
+                    // The CSeq is the number of changes so far: a lost one would leave it short.
+                    while matches!(race(store, contact), Commit::Conflict) {}
+                }
+            });
+        }
+    });
+    let record = store.load(&aor(1)).unwrap();
+    assert_eq!(record.live(NOW).count(), contacts.len());
+    assert_eq!(record.live(NOW).map(|binding| binding.cseq()).max(), Some(turns * 4));
+    if let Some(told) = &subject.told {
+        assert!(told.iter().take(turns as usize * 4).all(|(_, safe)| safe));
+    }
+}
+
+fn race(store: &dyn Store, contact: &str) -> Commit {
+    let old = store.load(&aor(1)).unwrap_or_default();
+    let cseq = old.live(NOW).map(|binding| binding.cseq()).max().unwrap_or(0) + 1;
+    store.commit(&aor(1), old.version(), register(&old, cseq, &[(contact, 600)], NOW), ticket(0))
+}

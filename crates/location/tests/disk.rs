@@ -1,0 +1,251 @@
+//! The disk store as an operator meets it: restarts, files that are not right, a full queue.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "test code outside of test functions")]
+
+#[path = "support/mod.rs"]
+mod support;
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::sync::mpsc::sync_channel;
+
+use location::{Commit, Counts, DiskOptions, DiskStore, Hooks, Store, StoreError, Ticket, Wall};
+use rusqlite::Connection;
+
+use support::{aor, commit, live, open, ticket};
+
+const A: &str = "sip:a@192.0.2.7";
+const B: &str = "sip:b@192.0.2.7";
+const NOW: Wall = Wall(1_000_000);
+
+fn options() -> DiskOptions {
+    DiskOptions::new(NOW)
+}
+
+fn refused(path: &Path) -> StoreError {
+    let hooks = Hooks { done: Box::new(|_| {}), committed: Box::new(|_| {}) };
+    DiskStore::open(path, options(), hooks).map(|_| ()).expect_err("no store to be opened")
+}
+
+/// A closed store with one binding.
+fn made(path: &Path) {
+    let (store, told) = open(path, options());
+    assert!(matches!(commit(&store, &aor(1), 1, &[(A, 600)], NOW, 1), Commit::Pending));
+    assert_eq!(told.recv(), Ok((ticket(1), true)));
+}
+
+/// Changes the file as no store would.
+fn spoil(path: &Path, sql: &str) {
+    Connection::open(path).and_then(|connection| connection.execute_batch(sql)).unwrap();
+}
+
+#[test]
+fn a_restart_keeps_what_is_alive() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a/b/location");
+    let (store, told) = open(&path, options());
+    for (number, secs) in [(1, 60), (2, 600), (3, 3600)] {
+        assert!(matches!(commit(&store, &aor(number), 1, &[(A, secs), (B, 600)], NOW, 1), Commit::Pending));
+    }
+    assert!(matches!(commit(&store, &aor(3), 2, &[(A, 0)], NOW, 1), Commit::Pending));
+    store.close();
+    assert!(told.try_iter().all(|(_, safe)| safe));
+
+    let later = NOW.plus_secs(600);
+    let (store, _) = open(&path, DiskOptions::new(later));
+    assert_eq!(store.counts(), Counts { users: 0, bindings: 0 });
+    assert!(live(&store, &aor(2), later).is_empty());
+    drop(store);
+
+    let (store, _) = open(&path, DiskOptions::new(NOW.plus_secs(92)));
+    assert_eq!(store.counts(), Counts { users: 3, bindings: 4 });
+    assert_eq!(live(&store, &aor(1), NOW.plus_secs(92)), [(B.to_owned(), 508)]);
+    assert_eq!(live(&store, &aor(3), NOW), [(B.to_owned(), 600)]);
+    let record = store.load(&aor(2)).unwrap();
+    let flow = record.live(NOW).next().unwrap().flow();
+    assert_eq!((flow.remote, flow.local), (support::flow().remote, support::flow().local));
+    // A connection of the former run must not be taken for one of this run with the same number.
+    assert_eq!(flow.connection, 0);
+    drop(store);
+
+    // All are forgotten by then, and that was tidied up.
+    open(&path, DiskOptions::new(NOW.plus_secs(9_999)));
+    let (store, _) = open(&path, options());
+    assert!(store.load(&aor(3)).is_none());
+}
+
+#[test]
+fn a_sweep_reaches_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("location");
+    made(&path);
+    let (store, _) = open(&path, options());
+    assert_eq!(store.sweep(NOW.plus_secs(632)), 1);
+    drop(store);
+    let (store, _) = open(&path, options());
+    assert!(store.load(&aor(1)).is_none());
+}
+
+#[test]
+fn the_last_of_many_changes_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("location");
+    let (store, _) = open(&path, options());
+    for cseq in 1..=500 {
+        assert!(matches!(commit(&store, &aor(cseq % 3), cseq, &[(A, 600)], NOW, 1), Commit::Pending));
+    }
+    drop(store);
+    let (store, _) = open(&path, options());
+    let cseq = |number| store.load(&aor(number)).unwrap().live(NOW).next().unwrap().cseq();
+    assert_eq!([cseq(0), cseq(1), cseq(2)], [498, 499, 500]);
+}
+
+#[test]
+fn one_owner_at_a_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("location");
+    let (store, told) = open(&path, options());
+    assert_eq!(refused(&path), StoreError::Locked { path: path.clone() });
+    // And the first still is the owner.
+    assert_eq!(refused(&path), StoreError::Locked { path: path.clone() });
+    assert!(matches!(commit(&store, &aor(1), 1, &[(A, 600)], NOW, 1), Commit::Pending));
+    assert_eq!(told.recv(), Ok((ticket(1), true)));
+    drop(store);
+    open(&path, options());
+}
+
+#[test]
+fn what_is_no_store_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("location");
+    for text in [&b"domains: [office.example]\n"[..], &[0xA5; 100_000]] {
+        fs::write(&path, text).unwrap();
+        assert_eq!(refused(&path), StoreError::NotAStore { path: path.clone() });
+        assert_eq!(fs::read(&path).unwrap(), text);
+    }
+    assert_eq!(refused(folder.path()), StoreError::NotAStore { path: folder.path().to_owned() });
+
+    let foreign = folder.path().join("foreign");
+    spoil(&foreign, "CREATE TABLE song (name TEXT); INSERT INTO song VALUES ('la');");
+    let before = fs::read(&foreign).unwrap();
+    assert_eq!(refused(&foreign), StoreError::NotAStore { path: foreign.clone() });
+    assert_eq!(fs::read(&foreign).unwrap(), before);
+}
+
+#[test]
+fn damage_is_told_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let corrupt = |path: &Path| StoreError::Corrupt { path: path.to_owned() };
+    let table: [(&str, &str); 3] = [
+        ("octets", "UPDATE location SET record = x'01000000'"),
+        ("type", "UPDATE location SET record = 'text'"),
+        ("empty", "UPDATE location SET record = x''"),
+    ];
+    for (name, sql) in table {
+        let path = folder.path().join(name);
+        made(&path);
+        spoil(&path, sql);
+        let before = fs::read(&path).unwrap();
+        assert_eq!(refused(&path), corrupt(&path), "{name}");
+        assert_eq!(fs::read(&path).unwrap(), before, "{name}");
+    }
+    let path = folder.path().join("page");
+    made(&path);
+    let mut octets = fs::read(&path).unwrap();
+    octets[4096..].fill(0x5A);
+    fs::write(&path, &octets).unwrap();
+    assert_eq!(refused(&path), corrupt(&path));
+    assert_eq!(fs::read(&path).unwrap(), octets);
+}
+
+#[test]
+fn another_format_is_told_from_damage() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, sql, found) in
+        [("record", "UPDATE location SET record = x'0700'", 7), ("schema", "PRAGMA user_version=3", 3)]
+    {
+        let path = folder.path().join(name);
+        made(&path);
+        spoil(&path, sql);
+        let before = fs::read(&path).unwrap();
+        assert_eq!(refused(&path), StoreError::Format { path: path.clone(), found, known: 1 });
+        assert_eq!(fs::read(&path).unwrap(), before, "{name}");
+    }
+}
+
+#[test]
+fn a_place_where_nothing_can_be_written() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("file"), "").unwrap();
+    let path = folder.path().join("file/location");
+    assert!(matches!(refused(&path), StoreError::Io { kind: ErrorKind::NotADirectory, .. }));
+    // Not even root can make files here.
+    let refusal = refused(Path::new("/proc/self/location"));
+    assert!(matches!(refusal, StoreError::Io { .. }), "{refusal:?}");
+}
+
+#[test]
+fn every_error_names_the_file() {
+    let path = Path::new("data/location").to_owned();
+    let kind = ErrorKind::StorageFull;
+    for error in [
+        StoreError::Locked { path: path.clone() },
+        StoreError::NotAStore { path: path.clone() },
+        StoreError::Corrupt { path: path.clone() },
+        StoreError::Format { path: path.clone(), found: 2, known: 1 },
+        StoreError::Io { path, kind },
+    ] {
+        assert!(error.to_string().contains("data/location"), "{error}");
+    }
+}
+
+#[test]
+fn closed_is_closed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("location");
+    made(&path);
+    let (store, _) = open(&path, options());
+    store.close();
+    store.close();
+    assert!(matches!(commit(&store, &aor(1), 2, &[(A, 600)], NOW, 1), Commit::Failed(StoreError::Closed)));
+    // Reads go on, and nothing was changed.
+    assert_eq!(store.load(&aor(1)).unwrap().live(NOW).next().unwrap().cseq(), 1);
+    assert_eq!(store.sweep(NOW.plus_secs(632)), 0);
+    open(&path, options());
+}
+
+#[test]
+fn a_full_queue_refuses_and_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (go, wait) = sync_channel::<()>(0);
+    let (tell, told) = sync_channel::<Vec<(Ticket, bool)>>(100);
+    let wait = parking_lot::Mutex::new(wait);
+    let hooks = Hooks {
+        done: Box::new(move |group| {
+            tell.send(group.to_vec()).unwrap();
+            let _ = wait.lock().recv();
+        }),
+        committed: Box::new(|_| {}),
+    };
+    let options = DiskOptions { queue: 4, ..options() };
+    let store = DiskStore::open(&folder.path().join("location"), options, hooks).unwrap();
+    // Dropped before the store, should an assertion fail: the writer must not be held then.
+    let go = go;
+    let enter = |number| commit(&store, &aor(number), 1, &[(A, 600)], NOW, u64::from(number));
+    assert!(matches!(enter(0), Commit::Pending));
+    assert_eq!(told.recv().unwrap(), [(ticket(0), true)]);
+    // The writer is held in its hook: four find room, the fifth does not.
+    for number in 1..=4 {
+        assert!(matches!(enter(number), Commit::Pending));
+    }
+    assert!(matches!(enter(5), Commit::Full));
+    assert!(store.load(&aor(5)).is_none());
+    assert_eq!((store.queue_len(), store.counts().users), (4, 5));
+    // A sweep finds no room either; what it could not write stays.
+    assert_eq!(store.sweep(NOW.plus_secs(700)), 0);
+    drop(go);
+    assert_eq!(told.recv().unwrap(), [1, 2, 3, 4].map(|id| (ticket(id), true)));
+    store.close();
+    assert_eq!(store.queue_len(), 0);
+}

@@ -1,0 +1,78 @@
+//! Records and stores as the tests of this crate want them.
+
+#![allow(dead_code, clippy::unwrap_used, clippy::panic, reason = "shared by several test programs")]
+
+use std::path::Path;
+use std::sync::mpsc::{Receiver, sync_channel};
+
+use location::{
+    Aor, Applied, Ask, Change, Commit, ContactChange, DiskOptions, DiskStore, Flow, Hooks, Limits, Record, Store,
+    Ticket, Wall,
+};
+
+pub(crate) const LIMITS: Limits = Limits { min_expires: 1, default_expires: 3600, max_expires: 7200, max_contacts: 10 };
+
+/// Hands out the answers of a disk store's hook.
+pub(crate) type Told = Receiver<(Ticket, bool)>;
+
+pub(crate) fn aor(number: u32) -> Aor {
+    Aor::new(format!("user{number}").as_bytes(), b"office.example")
+}
+
+pub(crate) fn ticket(id: u64) -> Ticket {
+    Ticket { worker: 0, id }
+}
+
+pub(crate) fn flow() -> Flow {
+    let [remote, local] = ["192.0.2.7:5060", "[2001:db8::1]:5060"].map(|address| address.parse().unwrap());
+    Flow { transport: parser::Transport::Tcp, remote, local, connection: 9 }
+}
+
+/// `old` after a REGISTER with this CSeq for these Contacts, each with its seconds.
+pub(crate) fn register(old: &Record, cseq: u32, contacts: &[(&str, u32)], now: Wall) -> Record {
+    let asked = contacts.iter().map(|&(uri, secs)| ContactChange {
+        uri: uri.as_bytes(),
+        params: b"",
+        expires: Some(secs),
+        q: None,
+        instance: None,
+        reg_id: None,
+    });
+    let change = Change {
+        call_id: b"call",
+        cseq,
+        transaction: u64::from(cseq),
+        flow: flow(),
+        path: b"",
+        user_agent: b"test",
+        ask: Ask::Update(asked.collect()),
+    };
+    match old.apply(&change, now, &LIMITS) {
+        Ok(Applied::Changed(record)) => record,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Load, register, commit.
+pub(crate) fn commit(store: &dyn Store, aor: &Aor, cseq: u32, contacts: &[(&str, u32)], now: Wall, id: u64) -> Commit {
+    let old = store.load(aor).unwrap_or_default();
+    store.commit(aor, old.version(), register(&old, cseq, contacts, now), ticket(id))
+}
+
+pub(crate) fn live(store: &dyn Store, aor: &Aor, now: Wall) -> Vec<(String, u32)> {
+    let record = store.load(aor).unwrap_or_default();
+    let show = |uri: &[u8]| String::from_utf8_lossy(uri).into_owned();
+    record.live(now).map(|binding| (show(binding.contact()), binding.remaining(now))).collect()
+}
+
+/// A disk store, and what its hook says.
+pub(crate) fn open(path: &Path, options: DiskOptions) -> (DiskStore, Told) {
+    let (tell, told) = sync_channel(1 << 20);
+    let done = Box::new(move |group: &[(Ticket, bool)]| {
+        group.iter().for_each(|&answer| {
+            let _ = tell.try_send(answer);
+        })
+    });
+    let hooks = Hooks { done, committed: Box::new(|_| {}) };
+    (DiskStore::open(path, options, hooks).unwrap(), told)
+}
