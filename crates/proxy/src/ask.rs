@@ -1,0 +1,89 @@
+//! What the core cannot know by itself: questions, their answers, and the work that waits for them.
+//!
+//! A [`Parked`] value owns all that is needed to go on; dropping it leaks nothing. At most one question is open per
+//! request. A failure is an answer too, so that every request ends.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use location::{Aor, Record};
+use parser::Transport;
+use smallvec::SmallVec;
+
+use crate::registrar::PendingRegister;
+use crate::request::Request;
+use crate::route::Plan;
+
+/// A question to the driver.
+#[derive(Debug)]
+pub enum Question {
+    /// Who is registered as this AoR? Answered by [`Answer::Loaded`].
+    Load(Aor),
+    /// Make this the record of the AoR if its version is still `expected`. Answered by [`Answer::Committed`],
+    /// [`Answer::Conflict`] or [`Answer::Failed`].
+    Commit {
+        /// Whose record.
+        aor: Aor,
+        /// The version it was computed from; 0 if there was none.
+        expected: u64,
+        /// The record to store.
+        record: Record,
+    },
+    /// The addresses of these host names, one list each. Answered by [`Answer::Resolved`].
+    Resolve(SmallVec<[Name; 1]>),
+}
+
+/// A host to be looked up (RFC 3263; the port and transport are already chosen).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Name {
+    /// Host name, as it stands in the URI.
+    pub host: Box<str>,
+    /// Port to go to.
+    pub port: u16,
+    /// Transport to use.
+    pub transport: Transport,
+}
+
+/// What the driver found out.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// The record, if there is one.
+    Loaded(Option<Arc<Record>>),
+    /// The record is stored, safely.
+    Committed,
+    /// Somebody else stored another version meanwhile.
+    Conflict,
+    /// Addresses in order of preference, for each name asked; an empty list if it has none.
+    Resolved(SmallVec<[SmallVec<[SocketAddr; 2]>; 1]>),
+    /// The question could not be answered (store down, queue full, deadline passed).
+    Failed,
+    /// A transmit could not be sent.
+    Undelivered,
+}
+
+/// Work that waits for an answer. Opaque to the driver.
+#[derive(Debug)]
+pub struct Parked(pub(crate) Waiting);
+
+impl Parked {
+    /// The work to go on with when a transmit with this text could not be sent. Its top Via says whose it was; to be
+    /// given to the core that sent it.
+    pub const fn undelivered(text: Bytes) -> Self {
+        Self(Waiting::Transmit(text))
+    }
+}
+
+#[derive(Debug)]
+pub(crate) enum Waiting {
+    /// A REGISTER, for the record of its AoR.
+    RegisterLoad(Box<PendingRegister>),
+    /// A REGISTER, for its commit.
+    RegisterCommit(Box<PendingRegister>),
+    /// A request to a user of ours, for his bindings.
+    Route(Box<Request>, Aor),
+    /// A planned request, for the addresses of its targets.
+    Resolve(Box<Request>, Plan),
+    /// Whoever sent this, for bad news.
+    Transmit(Bytes),
+}

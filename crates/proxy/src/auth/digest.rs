@@ -1,0 +1,129 @@
+//! The arithmetic of digest: A1, A2 and the response (RFC 7616 3.4, RFC 8760).
+//!
+//! Pure; knows neither nonces' age nor accounts' place.
+
+use md5::Md5;
+use parser::Method;
+use parser::headers::Credentials;
+use sha2::{Sha256, Sha512_256};
+use smallvec::SmallVec;
+
+use crate::settings::{Account, Algorithm};
+
+/// A digest as lower-case hex.
+pub(super) type Hex = SmallVec<[u8; 64]>;
+
+/// What a response is computed over.
+pub(super) struct Asked<'a> {
+    pub(super) algorithm: Algorithm,
+    pub(super) method: Method<'a>,
+    pub(super) uri: &'a [u8],
+    pub(super) nonce: &'a [u8],
+    pub(super) credentials: Credentials<'a>,
+}
+
+/// The algorithm that credentials name; MD5 if none (RFC 7616 3.3). Session variants are not offered, so not taken.
+pub(super) fn algorithm(credentials: &Credentials<'_>) -> Option<Algorithm> {
+    let Some(name) = credentials.algorithm() else { return Some(Algorithm::Md5) };
+    [Algorithm::Sha256, Algorithm::Sha512t256, Algorithm::Md5]
+        .into_iter()
+        .find(|algorithm| token(*algorithm).eq_ignore_ascii_case(name))
+}
+
+/// The name of an algorithm on the wire.
+pub(super) const fn token(algorithm: Algorithm) -> &'static [u8] {
+    match algorithm {
+        Algorithm::Md5 => b"MD5",
+        Algorithm::Sha256 => b"SHA-256",
+        Algorithm::Sha512t256 => b"SHA-512-256",
+    }
+}
+
+/// An account's H(A1) as hex.
+pub(super) fn secret(account: &Account, algorithm: Algorithm) -> Option<Hex> {
+    match algorithm {
+        Algorithm::Md5 => account.md5.as_ref().map(|hash| hex(hash)),
+        Algorithm::Sha256 => account.sha256.as_ref().map(|hash| hex(hash)),
+        Algorithm::Sha512t256 => account.sha512t256.as_ref().map(|hash| hex(hash)),
+    }
+}
+
+impl Asked<'_> {
+    /// The response that fits the secret; none if the credentials ask for a quality of protection we do not offer.
+    pub(super) fn response_with(&self, secret: &[u8]) -> Option<Hex> {
+        let a2 = hash(self.algorithm, &[self.method.as_bytes(), self.uri]);
+        let Some(qop) = self.credentials.qop() else {
+            return Some(hash(self.algorithm, &[secret, self.nonce, &a2]));
+        };
+        if !qop.eq_ignore_ascii_case(b"auth") {
+            return None;
+        }
+        let count = self.credentials.nc()?;
+        let count = format_count(count);
+        let cnonce = self.credentials.cnonce()?;
+        Some(hash(self.algorithm, &[secret, self.nonce, &count, &cnonce, qop, &a2]))
+    }
+}
+
+fn format_count(count: u32) -> Hex {
+    hex(&count.to_be_bytes())
+}
+
+/// H(parts joined by colons) as hex.
+fn hash(algorithm: Algorithm, parts: &[&[u8]]) -> Hex {
+    match algorithm {
+        Algorithm::Md5 => hex(&joined::<Md5>(parts)),
+        Algorithm::Sha256 => hex(&joined::<Sha256>(parts)),
+        Algorithm::Sha512t256 => hex(&joined::<Sha512_256>(parts)),
+    }
+}
+
+fn joined<D: sha2::Digest>(parts: &[&[u8]]) -> sha2::digest::Output<D> {
+    let mut state = D::new();
+    for (index, part) in parts.iter().enumerate() {
+        if index > 0 {
+            state.update(b":");
+        }
+        state.update(part);
+    }
+    state.finalize()
+}
+
+fn hex(bytes: &[u8]) -> Hex {
+    const DIGITS: [u8; 16] = *b"0123456789abcdef";
+    let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or_default();
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use parser::Header;
+    use parser::headers::Authorization;
+
+    use super::*;
+
+    /// RFC 7616 3.9.1, both algorithms.
+    #[test]
+    fn the_example_of_the_rfc() {
+        let common = "Digest username=\"Mufasa\", realm=\"http-auth@example.org\", uri=\"/dir/index.html\", \
+            nonce=\"7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v\", nc=00000001, \
+            cnonce=\"f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ\", qop=auth, \
+            opaque=\"FQhe/qaU925kfnzjCev0ciny7QMkPqMAFRtzCUYo5tdS\", ";
+        let cases = [
+            (Algorithm::Md5, "MD5", "8ca523f5e9506fed4657c9700eebdbec"),
+            (Algorithm::Sha256, "SHA-256", "753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1"),
+        ];
+        for (expected_algorithm, name, response) in cases {
+            let text = format!("{common}algorithm={name}, response=\"{response}\"");
+            let credentials = Authorization::parse(text.as_bytes()).unwrap().credentials;
+            assert_eq!(algorithm(&credentials), Some(expected_algorithm));
+            let a1 = hash(expected_algorithm, &[b"Mufasa", b"http-auth@example.org", b"Circle of Life"]);
+            let nonce = credentials.nonce().unwrap();
+            let uri = credentials.uri().unwrap();
+            let method = Method::Other(b"GET");
+            let asked = Asked { algorithm: expected_algorithm, method, uri: &uri, nonce: &nonce, credentials };
+            assert_eq!(asked.response_with(&a1).unwrap().as_slice(), response.as_bytes());
+            assert_eq!(credentials.response().unwrap(), response.as_bytes());
+        }
+    }
+}

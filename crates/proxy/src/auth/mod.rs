@@ -1,0 +1,222 @@
+//! Who is it? Digest authentication (RFC 3261 22, RFC 7616, RFC 8760).
+//!
+//! Decides from the credentials of one request; knows no routing. Challenges are stateless: a nonce is signed, only the
+//! counts of nonces in use are remembered. An unknown user and a wrong password cannot be told apart, not even in time.
+
+mod digest;
+mod nonce;
+
+use location::Aor;
+use parser::headers::{Credentials, From, To};
+use parser::{HeaderName, Message, Method, Reply, Uri, equivalent};
+
+use crate::clock::Now;
+use crate::core::Core;
+use crate::event::{AuthenticationFailure, Event, Limit};
+use crate::outbox::Outbox;
+use crate::reject::Reject;
+use crate::request::Request;
+use crate::settings::Settings;
+
+pub(crate) use nonce::Nonces;
+
+/// Which role asks for credentials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ChallengeFor {
+    /// The registrar, a UAS: 401, `WWW-Authenticate`, `Authorization`.
+    Registrar,
+    /// The proxy: 407, `Proxy-Authenticate`, `Proxy-Authorization`.
+    Proxy,
+}
+
+impl ChallengeFor {
+    pub(crate) const fn status(self) -> u16 {
+        match self {
+            Self::Registrar => 401,
+            Self::Proxy => 407,
+        }
+    }
+
+    const fn challenge(self) -> HeaderName {
+        match self {
+            Self::Registrar => HeaderName::WwwAuthenticate,
+            Self::Proxy => HeaderName::ProxyAuthenticate,
+        }
+    }
+
+    const fn credentials(self) -> HeaderName {
+        match self {
+            Self::Registrar => HeaderName::Authorization,
+            Self::Proxy => HeaderName::ProxyAuthorization,
+        }
+    }
+}
+
+/// Why credentials did not do.
+#[derive(Debug)]
+struct Denied {
+    reject: Reject,
+    /// For the log; none when there were no credentials at all, which is how every exchange begins.
+    failure: Option<AuthenticationFailure>,
+}
+
+impl Core {
+    /// Who sent this request, proven for the realm `domain`; else what he is told.
+    pub(crate) fn authenticate(
+        &mut self,
+        now: Now,
+        request: &Request,
+        of: ChallengeFor,
+        domain: &str,
+        outbox: &mut Outbox,
+    ) -> Result<Aor, Reject> {
+        let proven = authenticate(request, of, domain, &self.settings, &mut self.nonces, now);
+        if self.nonces.take_overflow() {
+            outbox.tell(Event::LimitReached(Limit::Nonces));
+        }
+        proven.map_err(|Denied { reject, failure }| {
+            if let Some(reason) = failure {
+                outbox.tell(Event::AuthenticationFailed { reason, flow: request.flow });
+            }
+            reject
+        })
+    }
+
+    /// Refuses what was sent with good credentials, but in another user's name.
+    pub(crate) fn impostor(request: &Request, outbox: &mut Outbox) -> Reject {
+        let reason = AuthenticationFailure::Identity;
+        outbox.tell(Event::AuthenticationFailed { reason, flow: request.flow });
+        Reject::Identity
+    }
+}
+
+fn authenticate(
+    request: &Request,
+    of: ChallengeFor,
+    domain: &str,
+    settings: &Settings,
+    nonces: &mut Nonces,
+    now: Now,
+) -> Result<Aor, Denied> {
+    let challenge = |stale, failure| Denied { reject: Reject::Challenge { of, stale }, failure };
+    let Some(credentials) = credentials_for(&request.message, of, domain) else {
+        return Err(challenge(false, None));
+    };
+    let (Some(user), Some(nonce), Some(uri), Some(response)) =
+        (credentials.username(), credentials.nonce(), credentials.uri(), credentials.response())
+    else {
+        return Err(challenge(false, Some(AuthenticationFailure::Credentials)));
+    };
+    let Some(algorithm) = digest::algorithm(&credentials).filter(|a| settings.digest.algorithms.contains(a)) else {
+        return Err(challenge(false, Some(AuthenticationFailure::Credentials)));
+    };
+    let aor = Aor::new(without_domain(&user, domain), domain.as_bytes());
+    let account = settings.accounts.find(&aor);
+    let asked = digest::Asked { algorithm, method: request.method(), uri: &uri, nonce: &nonce, credentials };
+    let right = match account.and_then(|account| digest::secret(account, algorithm)) {
+        Some(secret) => asked.response_with(&secret).is_some_and(|expected| constant_time_eq(&expected, response)),
+        None => {
+            // The same work for a user that does not exist.
+            asked.response_with(&nonces.pretend_secret(algorithm, aor.as_bytes()));
+            false
+        }
+    };
+    if !right {
+        return Err(challenge(false, Some(AuthenticationFailure::Credentials)));
+    }
+    // RFC 7616 3.4.6: the client signed another request than the one it sent.
+    if !names_same_resource(&uri, request.message.request_uri()) {
+        return Err(Denied { reject: Reject::DigestUri, failure: Some(AuthenticationFailure::Credentials) });
+    }
+    spend(&nonce, &credentials, request, settings, nonces, now).map_err(|failure| challenge(true, Some(failure)))?;
+    Ok(aor)
+}
+
+/// The realm that a request is challenged for: the domain that it is about.
+pub(crate) fn realm<'s>(message: &Message, of: ChallengeFor, settings: &'s Settings) -> &'s str {
+    let address = match of {
+        ChallengeFor::Registrar => message.header::<To<'_>>().ok().flatten().map(|to| to.address),
+        ChallengeFor::Proxy => message.header::<From<'_>>().ok().flatten().map(|from| from.address),
+    };
+    let domain = address.and_then(|address| settings.domain_named_by(address.uri.sip()?));
+    domain.or_else(|| settings.domains.first().map(|first| &**first)).unwrap_or_default()
+}
+
+/// Adds one challenge per algorithm, in the order of preference (RFC 8760 2.3).
+pub(crate) fn write_challenges(
+    reply: &mut Reply<'_>,
+    of: ChallengeFor,
+    stale: bool,
+    domain: &str,
+    settings: &Settings,
+    nonces: &mut Nonces,
+    now: Now,
+) {
+    for &algorithm in &settings.digest.algorithms {
+        let nonce = nonces.issue(now);
+        reply.header(of.challenge(), |out| {
+            out.extend_from_slice(b"Digest realm=\"");
+            out.extend_from_slice(domain.as_bytes());
+            out.extend_from_slice(b"\", nonce=\"");
+            nonce.write(out);
+            out.extend_from_slice(b"\", algorithm=");
+            out.extend_from_slice(digest::token(algorithm));
+            out.extend_from_slice(b", qop=\"auth\"");
+            if stale {
+                out.extend_from_slice(b", stale=true");
+            }
+        });
+    }
+}
+
+fn spend(
+    nonce: &[u8],
+    credentials: &Credentials<'_>,
+    request: &Request,
+    settings: &Settings,
+    nonces: &mut Nonces,
+    now: Now,
+) -> Result<(), AuthenticationFailure> {
+    // Only the same octets from the same place are a retransmission; with anything changed it is a replay.
+    let copy = nonces.fingerprint(request);
+    // Without qop there is no count: such a nonce is good for one request (RFC 3261 22.4 step 8 keeps it allowed).
+    let count = if credentials.qop().is_some() { credentials.nc() } else { None };
+    nonces.spend(nonce, count, copy, settings, now)
+}
+
+/// The first Digest credentials for our realm.
+fn credentials_for<'a>(message: &'a Message, of: ChallengeFor, domain: &str) -> Option<Credentials<'a>> {
+    let lines = message.lines().iter().filter(|line| line.name == of.credentials());
+    let mut credentials = lines.filter_map(|line| Credentials::parse(message.line_value(line)).ok());
+    credentials.find(|credentials| {
+        credentials.is_digest() && credentials.realm().is_some_and(|realm| *realm == *domain.as_bytes())
+    })
+}
+
+/// Some phones send `user@domain` as their user name.
+fn without_domain<'a>(user: &'a [u8], domain: &str) -> &'a [u8] {
+    user.strip_suffix(domain.as_bytes()).and_then(|rest| rest.strip_suffix(b"@")).unwrap_or(user)
+}
+
+fn names_same_resource(digest_uri: &[u8], request_uri: &[u8]) -> bool {
+    if digest_uri == request_uri {
+        return true;
+    }
+    match (Uri::parse(digest_uri), Uri::parse(request_uri)) {
+        (Ok(Uri::Sip(a)), Ok(Uri::Sip(b))) => {
+            // Phones leave out or add port and transport here; who is meant must be the same.
+            equivalent(&Uri::Sip(a), &Uri::Sip(b))
+                || (a.user_unescaped() == b.user_unescaped() && a.host.eq_ignore_case(&b.host))
+        }
+        _ => false,
+    }
+}
+
+fn constant_time_eq(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).fold(0, |difference, (x, y)| difference | (x ^ y)) == 0
+}
+
+/// Whether a method may be challenged at all (RFC 3261 22.1: ACK and CANCEL cannot be sent again).
+pub(crate) const fn can_be_challenged(method: Method<'_>) -> bool {
+    !matches!(method, Method::Ack | Method::Cancel)
+}

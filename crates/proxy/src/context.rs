@@ -1,0 +1,78 @@
+//! What every step of one verb shares: the time, the keys, scratch memory and the way out.
+
+use parser::{Message, Reply, Rewrite};
+
+use crate::clock::Now;
+use crate::event::Event;
+use crate::mac::{Mac, Purpose, write_hex};
+use crate::outbox::Outbox;
+use crate::request::{Request, TransactionKey};
+
+/// Lent to every step of a verb.
+pub(crate) struct Context<'a> {
+    pub(crate) now: Now,
+    pub(crate) mac: &'a Mac,
+    pub(crate) worker: u8,
+    pub(crate) rewrite: &'a mut Rewrite,
+    pub(crate) outbox: &'a mut Outbox,
+}
+
+impl Context<'_> {
+    /// Our To tag in responses to this request: the same for every copy of it (RFC 3261 8.2.7), so that the ACK can be
+    /// recognised without having kept anything.
+    pub(crate) fn to_tag(&self, request: &Request) -> ToTag {
+        ToTag::new(request, self.mac)
+    }
+
+    /// Answers a request with a response made here.
+    pub(crate) fn reply(
+        &mut self,
+        request: &Request,
+        status: u16,
+        reason: &[u8],
+        more: impl FnOnce(&mut Reply<'_>),
+    ) -> &[u8] {
+        let tag = self.to_tag(request);
+        // RFC 3261 8.2.6.2: a 100 has no tag of ours.
+        let tag = (status > 100).then_some(tag.as_bytes());
+        self.outbox.tell(Event::ResponseSent {
+            method: request.method().as_str_or("other"),
+            status,
+            transport: request.back.transport,
+        });
+        self.outbox.send(request.back, false, |out| {
+            let mut reply = Reply::new(out, &request.message, status, reason, request.stamp, tag);
+            more(&mut reply);
+            reply.finish();
+        })
+    }
+}
+
+/// A To tag of ours.
+pub(crate) struct ToTag([u8; 16]);
+
+impl ToTag {
+    pub(crate) fn new(request: &Request, mac: &Mac) -> Self {
+        Self::of_key(request.key, mac)
+    }
+
+    pub(crate) fn of_key(key: TransactionKey, mac: &Mac) -> Self {
+        let value = mac.sign(Purpose::ToTag, &[&key.0.to_be_bytes()]);
+        let mut text = Vec::with_capacity(16);
+        write_hex(&mut text, value, 16);
+        Self(text.try_into().unwrap_or([b'0'; 16]))
+    }
+
+    pub(crate) const fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// Whether an ACK acknowledges a final response that was made here: then it ends here.
+pub(crate) fn acknowledges_us(ack: &Request, mac: &Mac) -> bool {
+    to_tag_of(&ack.message).is_some_and(|tag| tag == ToTag::new(ack, mac).as_bytes())
+}
+
+fn to_tag_of(message: &Message) -> Option<&[u8]> {
+    message.header::<parser::headers::To<'_>>().ok().flatten()?.tag()
+}

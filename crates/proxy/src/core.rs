@@ -1,0 +1,121 @@
+//! The core: its state, and the verbs that the driver calls.
+//!
+//! Each worker owns one; nothing in it is shared but the settings. What a message means is `dispatch`'s.
+
+use std::sync::Arc;
+
+use location::Flow;
+use parser::Rewrite;
+
+use crate::ask::{Answer, Parked};
+use crate::auth::Nonces;
+use crate::clock::{Instant, Now};
+use crate::context::Context;
+use crate::event::{Drop, Event};
+use crate::fork::Forks;
+use crate::mac::Mac;
+use crate::outbox::{Letter, Outbox};
+use crate::pin::Pins;
+use crate::request::{Received, TransactionKey};
+use crate::settings::{Keys, Settings};
+use crate::transaction::sooner;
+
+/// One worker's decisions.
+pub struct Core {
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) mac: Mac,
+    pub(crate) worker: u8,
+    pub(crate) nonces: Nonces,
+    pub(crate) pins: Pins,
+    pub(crate) forks: Forks,
+    pub(crate) rewrite: Rewrite,
+}
+
+/// How much a core holds now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Response contexts.
+    pub transactions: usize,
+    /// Pins of INVITEs that were forwarded without a transaction.
+    pub pins: usize,
+    /// Nonces in use.
+    pub nonces: usize,
+}
+
+impl Core {
+    /// A core that holds nothing. `worker` is its number, which our Via branches name; `seed` is any number that is
+    /// another one at every start.
+    pub fn new(settings: Arc<Settings>, keys: &Keys, worker: u8, seed: u64) -> Self {
+        Self {
+            settings,
+            mac: Mac::new(keys.route),
+            worker,
+            nonces: Nonces::new(keys.nonce, worker),
+            pins: Pins::default(),
+            forks: Forks::new(seed),
+            rewrite: Rewrite::new(),
+        }
+    }
+
+    /// A message came.
+    pub fn receive(&mut self, now: Now, received: Received, outbox: &mut Outbox) {
+        // RFC 3261 18.2.2 would send the answer to port 0.
+        if received.flow.remote.port() == 0 {
+            outbox.tell(Event::Dropped(Drop::Source));
+        } else if received.message.is_request() {
+            self.dispatch_request(now, received, outbox);
+        } else {
+            self.dispatch_response(now, received, outbox);
+        }
+    }
+
+    /// Something came that is no SIP message at all.
+    pub fn garbage(&self, flow: &Flow, outbox: &mut Outbox) {
+        outbox.tell(Event::ParseError { answered: false, flow: *flow });
+        outbox.tell(Event::Dropped(Drop::Garbage));
+    }
+
+    /// The answer to a question of this core, or the bad news about one of its transmits.
+    pub fn answer(&mut self, now: Now, parked: Parked, answer: Answer, outbox: &mut Outbox) {
+        self.dispatch_answer(now, parked, answer, outbox);
+    }
+
+    /// Another worker's core says something.
+    pub fn deliver(&mut self, now: Now, letter: Letter, outbox: &mut Outbox) {
+        match letter {
+            Letter::Response(received) => self.dispatch_response(now, *received, outbox),
+            Letter::Final(key) => {
+                let rest = self.settings.timers.give_up();
+                self.pins.answered(TransactionKey(key), now.mono, rest);
+            }
+        }
+    }
+
+    /// Does what is due. To be called when [`Core::next_timeout`] has passed; early or late does no harm.
+    pub fn timeout(&mut self, now: Now, outbox: &mut Outbox) {
+        self.pins.timeout(now.mono);
+        let (forks, mut context) = self.split(now, outbox);
+        forks.timeout(&mut context);
+    }
+
+    /// When [`Core::timeout`] wants to be called next.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        sooner(self.pins.next_timeout(), self.forks.next_timeout())
+    }
+
+    /// Takes new settings for all that begins from now on; what has begun keeps those it began with.
+    pub fn reconfigure(&mut self, settings: Arc<Settings>) {
+        self.settings = settings;
+    }
+
+    /// How much it holds now.
+    pub fn load(&self) -> Load {
+        Load { transactions: self.forks.len(), pins: self.pins.len(), nonces: self.nonces.len() }
+    }
+
+    /// The forks, and the context they work in.
+    pub(crate) fn split<'a>(&'a mut self, now: Now, outbox: &'a mut Outbox) -> (&'a mut Forks, Context<'a>) {
+        let context = Context { now, mac: &self.mac, worker: self.worker, rewrite: &mut self.rewrite, outbox };
+        (&mut self.forks, context)
+    }
+}

@@ -1,0 +1,244 @@
+//! The life of a message, as one list of turns: request, response, answer.
+//!
+//! Every turn ends in one call: to the registrar, to `forward`, to a fork, or to `refuse`. No bytes are made here and no
+//! rule is decided here.
+
+use location::Aor;
+use parser::headers::Via;
+use parser::{HeaderName, Message, Method, can_answer};
+
+use crate::ask::{Answer, Parked, Question, Waiting};
+use crate::auth::ChallengeFor;
+use crate::clock::Now;
+use crate::context::acknowledges_us;
+use crate::core::Core;
+use crate::event::{Drop, Event};
+use crate::forward::Branch;
+use crate::ingress;
+use crate::outbox::{Handover, Letter, Outbox};
+use crate::registrar::PendingRegister;
+use crate::reject::Reject;
+use crate::request::{Received, Request};
+use crate::route::{self, Admission, Destination, Plan, Standing};
+
+impl Core {
+    pub(crate) fn dispatch_request(&mut self, now: Now, received: Received, outbox: &mut Outbox) {
+        let transport = received.flow.transport;
+        outbox.tell(Event::RequestReceived { method: received.message.method().as_str_or("other"), transport });
+        if !can_answer(&received.message) {
+            outbox.tell(Event::ParseError { answered: false, flow: received.flow });
+            outbox.tell(Event::Dropped(Drop::Unanswerable));
+            return;
+        }
+        let request = Request::new(received, &self.mac);
+        if let Err(reject) = ingress::syntax(&request.message) {
+            let answered = request.method() != Method::Ack;
+            outbox.tell(Event::ParseError { answered, flow: request.flow });
+            return self.refuse(now, &request, reject, outbox);
+        }
+        match request.method() {
+            Method::Ack => self.acknowledge(now, request, outbox),
+            Method::Cancel => self.cancel(now, request, outbox),
+            _ => self.request(now, request, outbox),
+        }
+    }
+
+    /// A request that may begin something.
+    fn request(&mut self, now: Now, mut request: Request, outbox: &mut Outbox) {
+        if let Some(id) = self.forks.id_of(request.key) {
+            let (forks, mut context) = self.split(now, outbox);
+            forks.with(id, |fork| fork.retransmitted(&mut context));
+            return;
+        }
+        if request.method() == Method::Invite && self.forward_by_pin(&mut request, outbox) {
+            return;
+        }
+        match self.begin(now, &mut request, outbox) {
+            Ok(Turn::Register(aor)) => {
+                let pending = Box::new(PendingRegister::new(request, aor.clone()));
+                outbox.ask(Question::Load(aor), Parked(Waiting::RegisterLoad(pending)));
+            }
+            Ok(Turn::Serve) => self.serve(now, &request, outbox),
+            Ok(Turn::LookUp(aor)) => {
+                outbox.ask(Question::Load(aor.clone()), Parked(Waiting::Route(Box::new(request), aor)));
+            }
+            Ok(Turn::Send(plan)) => self.launch(now, request, plan, outbox),
+            Err(reject) => self.refuse(now, &request, reject, outbox),
+        }
+    }
+
+    /// Checks, and finds out whose turn it is.
+    fn begin(&mut self, now: Now, request: &mut Request, outbox: &mut Outbox) -> Result<Turn, Reject> {
+        let standing = route::accept_routes(request, &self.settings, &self.mac)?;
+        ingress::scheme(request.uri())?;
+        let destination = route::destination(request.uri(), request.method(), &self.settings)?;
+        if request.method() == Method::Register && destination != Destination::Elsewhere {
+            return self.admit_register(now, request, outbox).map(Turn::Register);
+        }
+        if destination == Destination::Server {
+            return Ok(Turn::Serve);
+        }
+        ingress::hops(&request.message)?;
+        ingress::proxy_require(&request.message)?;
+        if standing == Standing::Alone {
+            self.admit(now, request, &destination, outbox)?;
+        }
+        match destination {
+            Destination::User(aor) if request.routes().next().is_none() => Ok(Turn::LookUp(aor)),
+            _ => route::target_for_uri(request, &self.settings).map(|target| Turn::Send(Plan::one(target))),
+        }
+    }
+
+    /// RFC 3261 16.3 step 6.
+    fn admit(
+        &mut self,
+        now: Now,
+        request: &Request,
+        destination: &Destination,
+        outbox: &mut Outbox,
+    ) -> Result<(), Reject> {
+        let Admission::Credentials(domain) = route::admission(request, destination, &self.settings)? else {
+            return Ok(());
+        };
+        let domain = domain.to_owned();
+        let proven = self.authenticate(now, request, ChallengeFor::Proxy, &domain, outbox)?;
+        if route::calls_as_himself(request, &proven, &self.settings) {
+            Ok(())
+        } else {
+            Err(Self::impostor(request, outbox))
+        }
+    }
+
+    pub(crate) fn dispatch_response(&mut self, now: Now, received: Received, outbox: &mut Outbox) {
+        let message = &received.message;
+        let status = message.status().unwrap_or_default();
+        outbox.tell(Event::ResponseReceived { status, transport: received.flow.transport });
+        match self.own_branch(message) {
+            Some(Branch::Transaction { worker, .. }) if worker != self.worker => {
+                let letter = Letter::Response(Box::new(received));
+                outbox.handovers.push(Handover { worker, letter });
+            }
+            _ => self.route_response(now, message, outbox),
+        }
+    }
+
+    /// RFC 3261 16.7, 16.11, 17.1.3: to the fork that asked, or on by the Via below ours.
+    pub(crate) fn route_response(&mut self, now: Now, message: &Message, outbox: &mut Outbox) {
+        match self.own_branch(message) {
+            // RFC 3261 16.7 step 3: with no Via below ours it is for us, and we only asked to CANCEL.
+            Some(Branch::Transaction { id, .. })
+                if message.method() == Method::Cancel || message.values(HeaderName::Via).nth(1).is_some() =>
+            {
+                let (forks, mut context) = self.split(now, outbox);
+                if !forks.with(id.fork, |fork| fork.receive(id, message, &mut context)) {
+                    outbox.tell(Event::Dropped(Drop::StrayResponse));
+                }
+            }
+            Some(Branch::Stateless(origin)) => {
+                self.forward_marked(message, &origin, outbox);
+            }
+            Some(Branch::Pinned { worker, origin }) => {
+                if let Some(key) = self.forward_marked(message, &origin, outbox) {
+                    self.note_final(now, worker, key, message.status().unwrap_or_default(), outbox);
+                }
+            }
+            _ => outbox.tell(Event::Dropped(Drop::StrayResponse)),
+        }
+    }
+
+    /// The branch of the top Via, if that is ours. RFC 3261 18.1.2: what was not sent from here is not for us.
+    fn own_branch(&self, response: &Message) -> Option<Branch> {
+        let top = response.header::<Via<'_>>().ok()??;
+        let ours = response.defect().is_none() && self.settings.is_own(&top.host, top.port);
+        Branch::parse(top.branch()?).filter(|_| ours)
+    }
+
+    pub(crate) fn dispatch_answer(&mut self, now: Now, parked: Parked, answer: Answer, outbox: &mut Outbox) {
+        match (parked.0, answer) {
+            (Waiting::RegisterLoad(pending), Answer::Loaded(record)) => self.registered(now, pending, record, outbox),
+            (Waiting::RegisterCommit(pending), Answer::Committed) => Self::confirm(&pending, outbox),
+            (Waiting::RegisterCommit(pending), Answer::Conflict) => {
+                outbox.ask(Question::Load(pending.aor.clone()), Parked(Waiting::RegisterLoad(pending)));
+            }
+            (Waiting::RegisterLoad(pending) | Waiting::RegisterCommit(pending), _) => {
+                self.refuse_register(now, &pending, Reject::Store, outbox);
+            }
+            (Waiting::Route(request, aor), Answer::Loaded(record)) => {
+                match route::plan_for_bindings(&aor, record.as_ref(), &self.settings, now) {
+                    Ok(plan) => self.launch(now, *request, plan, outbox),
+                    // RFC 3261 9.2
+                    Err(_) if request.method() == Method::Cancel => {
+                        self.refuse(now, &request, Reject::NoTransaction, outbox);
+                    }
+                    Err(reject) => self.refuse(now, &request, reject, outbox),
+                }
+            }
+            (Waiting::Route(request, _), _) => self.refuse(now, &request, Reject::LocationDown, outbox),
+            (Waiting::Resolve(request, plan), Answer::Resolved(addresses)) => {
+                match plan.resolved(&addresses, &self.settings) {
+                    Ok(plan) => self.launch(now, *request, plan, outbox),
+                    Err(reject) => self.refuse(now, &request, reject, outbox),
+                }
+            }
+            (Waiting::Resolve(request, _), _) => self.refuse(now, &request, Reject::Unroutable, outbox),
+            (Waiting::Transmit(text), _) => self.undelivered(now, text, outbox),
+        }
+    }
+
+    /// An ACK ends with the transaction that it acknowledges, or goes the way of its INVITE, or on in its dialog.
+    fn acknowledge(&mut self, now: Now, mut request: Request, outbox: &mut Outbox) {
+        if let Some(id) = self.forks.id_of(request.key) {
+            let (forks, context) = self.split(now, outbox);
+            forks.with(id, |fork| fork.acknowledged(&context));
+            return;
+        }
+        if acknowledges_us(&request, &self.mac) || self.forward_by_pin(&mut request, outbox) {
+            return;
+        }
+        let in_dialog = route::accept_routes(&mut request, &self.settings, &self.mac) == Ok(Standing::Dialog);
+        let target = route::target_for_uri(&request, &self.settings).ok().filter(|_| in_dialog);
+        match target {
+            Some(target) if ingress::hops(&request.message).is_ok() => {
+                self.launch(now, request, Plan::one(target), outbox);
+            }
+            _ => outbox.tell(Event::Dropped(Drop::StrayAck)),
+        }
+    }
+
+    /// RFC 3261 16.10.
+    fn cancel(&mut self, now: Now, mut request: Request, outbox: &mut Outbox) {
+        if let Some(id) = self.forks.id_of(request.key) {
+            let (forks, mut context) = self.split(now, outbox);
+            context.reply(&request, 200, b"OK", |_| {});
+            forks.with(id, |fork| fork.cancelled(&request.message, &mut context));
+            return;
+        }
+        if self.forward_by_pin(&mut request, outbox) {
+            return;
+        }
+        // Nothing is known of its INVITE (a restart): it can only go where that would go now, if that is one place.
+        let standing = route::accept_routes(&mut request, &self.settings, &self.mac);
+        match (standing, route::destination(request.uri(), request.method(), &self.settings)) {
+            (Ok(_), Ok(Destination::User(aor))) if request.routes().next().is_none() => {
+                outbox.ask(Question::Load(aor.clone()), Parked(Waiting::Route(Box::new(request), aor)));
+            }
+            (Ok(Standing::Dialog), Ok(_)) => match route::target_for_uri(&request, &self.settings) {
+                Ok(target) => self.launch(now, request, Plan::one(target), outbox),
+                Err(reject) => self.refuse(now, &request, reject, outbox),
+            },
+            _ => self.refuse(now, &request, Reject::NoTransaction, outbox),
+        }
+    }
+}
+
+/// Whose turn it is.
+enum Turn {
+    /// The registrar's, for this AoR.
+    Register(Aor),
+    /// Our own: the request is to the server itself.
+    Serve,
+    /// A user of ours is to be found.
+    LookUp(Aor),
+    /// It is clear where it goes.
+    Send(Plan),
+}

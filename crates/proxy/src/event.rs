@@ -1,0 +1,163 @@
+//! Facts for log and metrics. Adding a metric is one variant here and one match arm in the server.
+//!
+//! Labels are closed sets: nothing a peer writes becomes a label. Text that a peer wrote (AoRs) is only for the log.
+
+use location::{Aor, Flow};
+use parser::Transport;
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A request came in.
+    RequestReceived {
+        /// Upper-case method, or `other`.
+        method: &'static str,
+        /// How it came.
+        transport: Transport,
+    },
+    /// A request of somebody else went out.
+    RequestForwarded {
+        /// Upper-case method, or `other`.
+        method: &'static str,
+        /// How it went.
+        transport: Transport,
+    },
+    /// A response came in.
+    ResponseReceived {
+        /// 100..=699.
+        status: u16,
+        /// How it came.
+        transport: Transport,
+    },
+    /// A response went out, made here or forwarded.
+    ResponseSent {
+        /// Method of its request, or `other`.
+        method: &'static str,
+        /// 100..=699.
+        status: u16,
+        /// How it went.
+        transport: Transport,
+    },
+    /// A REGISTER for a domain of ours was decided.
+    Registration {
+        /// How it ended.
+        outcome: Registration,
+        /// For whom.
+        aor: Aor,
+        /// Live bindings after it.
+        bindings: usize,
+        /// The longest remaining time of them, in seconds.
+        expires: u32,
+        /// Where it came from.
+        flow: Flow,
+    },
+    /// An INVITE that begins a call was routed.
+    Call {
+        /// The caller as he names himself.
+        from: Aor,
+        /// The user of ours, or the foreign address.
+        to: Aor,
+        /// How many phones ring, all groups together.
+        targets: usize,
+    },
+    /// A response context ended.
+    Fork {
+        /// How it ended.
+        outcome: Fork,
+    },
+    /// Credentials were missing or wrong.
+    AuthenticationFailed {
+        /// Why.
+        reason: AuthenticationFailure,
+        /// From where.
+        flow: Flow,
+    },
+    /// A message could not be read.
+    ParseError {
+        /// Whether it could be answered with a 400.
+        answered: bool,
+        /// How it came.
+        flow: Flow,
+    },
+    /// A message was dropped without an answer.
+    Dropped(Drop),
+    /// A configured limit took effect.
+    LimitReached(Limit),
+}
+
+/// How a REGISTER ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Registration {
+    /// Bindings were added or refreshed.
+    Registered,
+    /// Bindings were removed and none added.
+    Unregistered,
+    /// Nothing was asked to change.
+    Queried,
+    /// Challenged with 401.
+    Challenged,
+    /// Refused with a 4xx.
+    Refused,
+    /// The store could not take it.
+    Failed,
+}
+
+/// How a response context ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fork {
+    /// A 2xx was passed on.
+    Answered,
+    /// The caller hung up first.
+    Cancelled,
+    /// The best final was not a 2xx.
+    Refused,
+    /// No phone gave a final in time.
+    TimedOut,
+}
+
+/// Why credentials were not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AuthenticationFailure {
+    /// Unknown user or wrong password: not told apart.
+    Credentials,
+    /// The nonce is not ours or too old.
+    Stale,
+    /// The nonce count was used before.
+    Replay,
+    /// The credentials are good, but for another user.
+    Identity,
+}
+
+/// Why a message was dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Drop {
+    /// Not SIP.
+    Garbage,
+    /// Malformed and without the headers that an answer needs.
+    Unanswerable,
+    /// A response that matches no transaction and carries no mark of ours (RFC 6026 8.2).
+    StrayResponse,
+    /// An ACK that nobody waits for.
+    StrayAck,
+    /// No address to send it to.
+    Unroutable,
+    /// 100 Trying, which ends here (RFC 3261 16.7 step 5).
+    Trying,
+    /// The source cannot be answered (port 0).
+    Source,
+}
+
+/// A limit of the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Limit {
+    /// Response contexts at a time.
+    Transactions,
+    /// Pins at a time.
+    Pins,
+    /// Nonces in the replay window.
+    Nonces,
+    /// Contacts of an AoR.
+    Contacts,
+    /// The store's queue.
+    StoreQueue,
+}

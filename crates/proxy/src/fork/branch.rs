@@ -1,0 +1,266 @@
+//! One branch of a response context: a target, its client transaction, its CANCEL (RFC 3261 16.6 to 16.10, 9.1).
+//!
+//! Knows its own phone only; what the others did and what the caller gets is the context's business.
+
+use bytes::Bytes;
+use parser::{Message, Method, write_ack, write_cancel};
+
+use crate::clock::Instant;
+use crate::context::Context;
+use crate::outbox::Hop;
+use crate::settings::Timers;
+use crate::transaction::{ClientInvite, ClientOther, Due, Heard, is_due, sooner};
+
+/// A client transaction and what belongs to it.
+#[derive(Debug)]
+pub(crate) struct Branch {
+    hop: Hop,
+    /// The request as it was sent: for resending, and to make ACK and CANCEL of.
+    sent: Message,
+    client: Client,
+    /// RFC 3261 16.6 step 11: how long an INVITE may go without news.
+    timer_c: Option<Instant>,
+    cancel: Cancel,
+    /// Its final, once there is one.
+    pub(crate) outcome: Option<Outcome>,
+}
+
+#[derive(Debug)]
+enum Client {
+    Invite(ClientInvite),
+    Other(ClientOther),
+}
+
+/// How a branch ended.
+#[derive(Clone, Debug)]
+pub(crate) enum Outcome {
+    /// With a 2xx, which was passed on at once.
+    Success,
+    /// With a response of the phone.
+    Final(Box<Message>),
+    /// Without one: the code that stands for it (408, 487, 503).
+    Silent(u16),
+}
+
+/// RFC 3261 9.1: a CANCEL waits for a provisional, and is a transaction of its own.
+#[derive(Debug)]
+enum Cancel {
+    Unwanted,
+    /// With this Reason, as soon as a provisional response has come.
+    Wanted {
+        reason: Option<Bytes>,
+        counts_as: u16,
+    },
+    Sent {
+        text: Bytes,
+        client: ClientOther,
+        /// When to stop waiting for the 487 (RFC 3261 9.1: 64·T1).
+        until: Instant,
+        /// What the branch's end counts as, if its 487 comes or not.
+        counts_as: u16,
+    },
+}
+
+impl Outcome {
+    pub(crate) fn status(&self) -> u16 {
+        match self {
+            Self::Success => 200,
+            Self::Final(message) => message.status().unwrap_or(500),
+            Self::Silent(status) => *status,
+        }
+    }
+}
+
+impl Branch {
+    /// A branch whose request, `text`, is sent now.
+    pub(crate) fn start(hop: Hop, text: &[u8], timers: &Timers, now: Instant) -> Result<Self, parser::ParseError> {
+        let sent = Message::parse(Bytes::copy_from_slice(text))?;
+        let reliable = hop.transport.is_reliable();
+        let (client, timer_c) = match sent.method() {
+            Method::Invite => (Client::Invite(ClientInvite::new(reliable, timers, now)), Some(now + timers.c)),
+            _ => (Client::Other(ClientOther::new(reliable, timers, now)), None),
+        };
+        Ok(Self { hop, sent, client, timer_c, cancel: Cancel::Unwanted, outcome: None })
+    }
+
+    /// A response to the request of this branch came.
+    pub(crate) fn receive(&mut self, response: &Message, timers: &Timers, context: &mut Context<'_>) -> Heard {
+        let reliable = self.hop.transport.is_reliable();
+        let status = response.status().unwrap_or(500);
+        let now = context.now.mono;
+        // RFC 3261 17.1.3: the branch and the method of the CSeq tell which transaction is meant.
+        match (response.method(), &mut self.cancel) {
+            (Method::Cancel, Cancel::Sent { client, .. }) => {
+                client.receive(status, reliable, timers, now);
+                return Heard::Nothing;
+            }
+            (method, _) if method != self.sent.method() => return Heard::Stray,
+            _ => {}
+        }
+        let heard = match &mut self.client {
+            Client::Invite(client) => client.receive(status, reliable, timers, now),
+            Client::Other(client) => client.receive(status, reliable, timers, now),
+        };
+        match heard {
+            Heard::Provisional => {
+                // RFC 3261 16.7 step 2: a 100 says nothing of the phone.
+                if status > 100 && self.timer_c.is_some() {
+                    self.timer_c = Some(now + timers.c);
+                }
+                if let Cancel::Wanted { reason, counts_as } = &self.cancel {
+                    let (reason, counts_as) = (reason.clone(), *counts_as);
+                    self.send_cancel(reason.as_deref(), counts_as, timers, context);
+                }
+            }
+            Heard::Success => self.end(Outcome::Success),
+            Heard::Failure => {
+                self.acknowledge(response, context);
+                let outcome = self.counted(response);
+                self.end(outcome);
+            }
+            Heard::FailureAgain => self.acknowledge(response, context),
+            Heard::Nothing | Heard::Stray => {}
+        }
+        heard
+    }
+
+    /// Stops the phone ringing, now or when it gives its first sign (RFC 3261 16.10, 9.1). `counts_as` is what the
+    /// branch's end stands for if no other final comes first.
+    pub(crate) fn cancel(&mut self, reason: Option<&[u8]>, counts_as: u16, timers: &Timers, context: &mut Context<'_>) {
+        if self.outcome.is_some() {
+            return;
+        }
+        if let Cancel::Wanted { counts_as: before, .. } | Cancel::Sent { counts_as: before, .. } = &mut self.cancel {
+            // It is under way already; that the caller hung up since is what he wants to hear.
+            *before = counts_as.max(*before);
+            return;
+        }
+        match &self.client {
+            Client::Invite(client) if client.is_proceeding() => self.send_cancel(reason, counts_as, timers, context),
+            Client::Invite(_) => {
+                self.cancel = Cancel::Wanted { reason: reason.map(Bytes::copy_from_slice), counts_as };
+                // A phone that gave no sign of life while it should have rung is not waited for any longer. Of one
+                // that the caller gave up, a 2xx may be on its way.
+                if counts_as == 408 {
+                    self.end(Outcome::Silent(408));
+                }
+            }
+            // RFC 3261 9.1: there is nothing to cancel but an INVITE.
+            Client::Other(_) => {}
+        }
+    }
+
+    /// The request could not be sent (RFC 3261 16.9: as if a 503 had come).
+    pub(crate) fn undelivered(&mut self) {
+        if self.outcome.is_none() {
+            self.abandon();
+            self.end(Outcome::Silent(503));
+        }
+    }
+
+    /// What is due. True if the branch has ended by it.
+    pub(crate) fn timeout(&mut self, timers: &Timers, context: &mut Context<'_>) -> bool {
+        let now = context.now.mono;
+        let had_ended = self.outcome.is_some();
+        let due = match &mut self.client {
+            Client::Invite(client) => client.timeout(now),
+            Client::Other(client) => client.timeout(now),
+        };
+        match due {
+            Due::Resend => context.outbox.resend(self.hop, true, self.sent.bytes()),
+            Due::TimedOut => self.end(Outcome::Silent(self.silence())),
+            Due::Nothing => {}
+        }
+        if let Cancel::Sent { text, client, until, counts_as } = &mut self.cancel {
+            if client.timeout(now) == Due::Resend {
+                context.outbox.resend(self.hop, false, text);
+            }
+            if *until <= now && matches!(&self.client, Client::Invite(invite) if invite.is_proceeding()) {
+                let status = *counts_as;
+                self.abandon();
+                self.end(Outcome::Silent(status));
+            }
+        }
+        // RFC 3261 16.8
+        if is_due(self.timer_c, now) {
+            self.timer_c = None;
+            self.cancel(None, 408, timers, context);
+        }
+        !had_ended && self.outcome.is_some()
+    }
+
+    pub(crate) const fn is_pending(&self) -> bool {
+        self.outcome.is_none()
+    }
+
+    pub(crate) const fn is_terminated(&self) -> bool {
+        let cancelling = match &self.cancel {
+            Cancel::Sent { client, .. } => !client.is_terminated(),
+            _ => false,
+        };
+        let transaction = match &self.client {
+            Client::Invite(client) => client.is_terminated(),
+            Client::Other(client) => client.is_terminated(),
+        };
+        transaction && !cancelling
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let client = match &self.client {
+            Client::Invite(client) => client.deadline(),
+            Client::Other(client) => client.deadline(),
+        };
+        let cancel = match &self.cancel {
+            Cancel::Sent { client, until, .. } => {
+                let waits = matches!(&self.client, Client::Invite(invite) if invite.is_proceeding());
+                sooner(client.deadline(), waits.then_some(*until))
+            }
+            _ => None,
+        };
+        sooner(sooner(client, cancel), self.timer_c)
+    }
+
+    fn send_cancel(&mut self, reason: Option<&[u8]>, counts_as: u16, timers: &Timers, context: &mut Context<'_>) {
+        let text = context.outbox.send(self.hop, false, |out| write_cancel(&self.sent, reason, out));
+        let text = Bytes::copy_from_slice(text);
+        let now = context.now.mono;
+        let client = ClientOther::new(self.hop.transport.is_reliable(), timers, now);
+        self.cancel = Cancel::Sent { text, client, until: now + timers.give_up(), counts_as };
+    }
+
+    fn acknowledge(&self, response: &Message, context: &mut Context<'_>) {
+        // RFC 3261 17.1.1.3: only an INVITE is acknowledged.
+        if matches!(self.client, Client::Invite(_)) {
+            context.outbox.send(self.hop, false, |out| write_ack(&self.sent, response, out));
+        }
+    }
+
+    /// A 487 that our own clock caused is silence to the caller: he did not cancel.
+    fn counted(&self, response: &Message) -> Outcome {
+        match self.cancel {
+            Cancel::Sent { counts_as: 408, .. } if response.status() == Some(487) => Outcome::Silent(408),
+            _ => Outcome::Final(Box::new(response.clone())),
+        }
+    }
+
+    const fn silence(&self) -> u16 {
+        match &self.cancel {
+            Cancel::Unwanted => 408,
+            Cancel::Wanted { counts_as, .. } | Cancel::Sent { counts_as, .. } => *counts_as,
+        }
+    }
+
+    fn end(&mut self, outcome: Outcome) {
+        self.timer_c = None;
+        if self.outcome.is_none() {
+            self.outcome = Some(outcome);
+        }
+    }
+
+    fn abandon(&mut self) {
+        match &mut self.client {
+            Client::Invite(client) => client.abandon(),
+            Client::Other(client) => client.abandon(),
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! All response contexts of one worker: by transaction key for requests, by id for responses, by time.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use hashbrown::HashMap;
+use parser::headers::Via;
+use parser::{HeaderName, Message};
+
+use crate::clock::Instant;
+use crate::context::Context;
+use crate::forward::Branch as ViaBranch;
+use crate::mac::{Mac, Purpose};
+use crate::request::{Request, TransactionKey};
+use crate::settings::Settings;
+
+use super::Fork;
+
+/// The response contexts of one worker.
+pub(crate) struct Forks {
+    by_id: HashMap<u64, Entry>,
+    by_key: HashMap<TransactionKey, u64>,
+    /// When to look at which. An entry whose fork has a later deadline by now is put back when it comes up, so that
+    /// moving a deadline later costs nothing.
+    agenda: BinaryHeap<Reverse<(Instant, u64)>>,
+    made: u64,
+}
+
+struct Entry {
+    fork: Box<Fork>,
+    key: TransactionKey,
+    /// The soonest time for which `agenda` has an entry.
+    booked: Option<Instant>,
+}
+
+impl Forks {
+    /// `seed` keeps the ids of one start apart from those of another.
+    pub(crate) fn new(seed: u64) -> Self {
+        Self { by_id: HashMap::new(), by_key: HashMap::new(), agenda: BinaryHeap::new(), made: seed }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// An id for a new fork. It stands in our Via, so it must not be guessed: keyed, not counted.
+    pub(crate) fn next_id(&mut self, mac: &Mac) -> u64 {
+        loop {
+            self.made = self.made.wrapping_add(1);
+            let id = mac.sign(Purpose::Transaction, &[b"fork", &self.made.to_be_bytes()]);
+            if !self.by_id.contains_key(&id) {
+                return id;
+            }
+        }
+    }
+
+    pub(crate) fn insert(&mut self, id: u64, key: TransactionKey, fork: Fork) {
+        self.by_key.insert(key, id);
+        self.by_id.insert(id, Entry { fork: Box::new(fork), key, booked: None });
+        self.settle(id);
+    }
+
+    /// The fork of a request's transaction.
+    pub(crate) fn id_of(&self, key: TransactionKey) -> Option<u64> {
+        self.by_key.get(&key).copied()
+    }
+
+    /// Lets `act` work on a fork, then books its next deadline or drops it. False if there is no such fork.
+    pub(crate) fn with(&mut self, id: u64, act: impl FnOnce(&mut Fork)) -> bool {
+        let Some(entry) = self.by_id.get_mut(&id) else { return false };
+        act(&mut entry.fork);
+        self.settle(id);
+        true
+    }
+
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
+        self.agenda.peek().map(|Reverse((at, _))| *at)
+    }
+
+    pub(crate) fn timeout(&mut self, context: &mut Context<'_>) {
+        let now = context.now.mono;
+        while let Some(Reverse((at, id))) = self.agenda.peek().copied().filter(|Reverse((at, _))| *at <= now) {
+            self.agenda.pop();
+            let Some(entry) = self.by_id.get_mut(&id) else { continue };
+            if entry.booked != Some(at) {
+                continue;
+            }
+            entry.booked = None;
+            if is_due(&entry.fork, now) {
+                entry.fork.timeout(context);
+            }
+            self.settle(id);
+        }
+    }
+
+    fn settle(&mut self, id: u64) {
+        let Some(entry) = self.by_id.get_mut(&id) else { return };
+        if entry.fork.is_terminated() {
+            self.by_key.remove(&entry.key);
+            self.by_id.remove(&id);
+            return;
+        }
+        if let Some(deadline) = entry.fork.deadline()
+            && entry.booked.is_none_or(|booked| deadline < booked)
+        {
+            entry.booked = Some(deadline);
+            self.agenda.push(Reverse((deadline, id)));
+        }
+    }
+}
+
+fn is_due(fork: &Fork, now: Instant) -> bool {
+    fork.deadline().is_some_and(|deadline| deadline <= now)
+}
+
+/// The part of our branch that is equal when a request comes by again unchanged: a hash of all that routing looks at
+/// (RFC 5393 4.2.1).
+pub(crate) fn loop_mark(request: &Request, mac: &Mac) -> u64 {
+    let message = &request.message;
+    let from = message.value(HeaderName::From).unwrap_or_default();
+    let routes: Vec<u8> = request.routes().collect::<Vec<_>>().join(&b',');
+    let parts = [request.uri(), message.value(HeaderName::CallId).unwrap_or_default(), from, &routes];
+    mac.sign(Purpose::Loop, &parts)
+}
+
+/// Whether the request carries a Via of ours with this mark (RFC 5393 4.2.2: equal is a loop, unequal a spiral).
+pub(crate) fn went_by_before(message: &Message, mark: u64, settings: &Settings) -> bool {
+    message.headers::<Via<'_>>().flatten().any(|via| {
+        let ours = matches!(via.branch().and_then(ViaBranch::parse),
+            Some(ViaBranch::Transaction { loop_mark, .. }) if loop_mark == mark);
+        ours && settings.is_own(&via.host, via.port)
+    })
+}

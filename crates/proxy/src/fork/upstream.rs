@@ -1,0 +1,117 @@
+//! The side of a response context that faces the caller: its server transaction and the response to send again.
+
+use bytes::Bytes;
+use parser::Method;
+
+use crate::clock::Instant;
+use crate::context::Context;
+use crate::request::Request;
+use crate::settings::Timers;
+use crate::transaction::{Due, ServerInvite, ServerOther};
+
+/// The server transaction of a forked request.
+#[derive(Debug)]
+pub(crate) struct Upstream {
+    machine: Machine,
+    /// The last response, for retransmissions.
+    last: Bytes,
+}
+
+#[derive(Debug)]
+enum Machine {
+    Invite(ServerInvite),
+    Other(ServerOther),
+}
+
+impl Upstream {
+    pub(crate) fn new(request: &Request, timers: &Timers, now: Instant) -> Self {
+        let machine = match request.method() {
+            Method::Invite => Machine::Invite(ServerInvite::new()),
+            _ => Machine::Other(ServerOther::new(request.flow.transport.is_reliable(), timers, now)),
+        };
+        Self { machine, last: Bytes::new() }
+    }
+
+    /// Whether the machine lets a response pass; the caller sends it and, unless it is the 2xx of an INVITE, has it
+    /// kept with [`Upstream::keep`].
+    pub(crate) fn may_send(&mut self, status: u16, request: &Request, timers: &Timers, now: Instant) -> bool {
+        let reliable = request.flow.transport.is_reliable();
+        match &mut self.machine {
+            Machine::Invite(machine) => machine.send(status, reliable, timers, now),
+            Machine::Other(machine) => machine.send(status, reliable, timers, now),
+        }
+    }
+
+    pub(crate) fn keep(&mut self, text: &[u8]) {
+        self.last = Bytes::copy_from_slice(text);
+    }
+
+    /// The request came again.
+    pub(crate) fn retransmitted(&self, request: &Request, context: &mut Context<'_>) {
+        let again = match &self.machine {
+            Machine::Invite(machine) => machine.retransmitted(),
+            Machine::Other(machine) => machine.retransmitted(),
+        };
+        if again && !self.last.is_empty() {
+            context.outbox.resend(request.back, false, &self.last);
+        }
+    }
+
+    pub(crate) fn acknowledged(&mut self, request: &Request, timers: &Timers, now: Instant) {
+        if let Machine::Invite(machine) = &mut self.machine {
+            machine.acknowledged(request.flow.transport.is_reliable(), timers, now);
+        }
+    }
+
+    pub(crate) fn timeout(&mut self, request: &Request, context: &mut Context<'_>) {
+        match &mut self.machine {
+            Machine::Invite(machine) => {
+                if machine.timeout(context.now.mono) == Due::Resend {
+                    context.outbox.resend(request.back, false, &self.last);
+                }
+            }
+            Machine::Other(machine) => machine.timeout(context.now.mono),
+        }
+    }
+
+    /// RFC 4320 4.1: a sender that has slowed down its retransmissions is to hear that the request is not lost.
+    pub(crate) fn trying_is_due(&mut self, now: Instant) -> bool {
+        match &mut self.machine {
+            Machine::Invite(_) => false,
+            Machine::Other(machine) => machine.trying_is_due(now),
+        }
+    }
+
+    /// RFC 4320 4.2: a request other than INVITE that nobody answered ends in silence.
+    pub(crate) fn end_in_silence(&mut self) {
+        if let Machine::Other(machine) = &mut self.machine {
+            machine.end();
+        }
+    }
+
+    /// Whether the caller still waits for a final response.
+    pub(crate) const fn is_waiting(&self) -> bool {
+        match &self.machine {
+            Machine::Invite(machine) => machine.is_proceeding(),
+            Machine::Other(machine) => machine.is_pending(),
+        }
+    }
+
+    pub(crate) const fn is_invite(&self) -> bool {
+        matches!(self.machine, Machine::Invite(_))
+    }
+
+    pub(crate) const fn is_terminated(&self) -> bool {
+        match &self.machine {
+            Machine::Invite(machine) => machine.is_terminated(),
+            Machine::Other(machine) => machine.is_terminated(),
+        }
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        match &self.machine {
+            Machine::Invite(machine) => machine.deadline(),
+            Machine::Other(machine) => machine.deadline(),
+        }
+    }
+}

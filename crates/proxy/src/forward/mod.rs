@@ -1,0 +1,11 @@
+//! Bytes out: requests and responses rewritten by edits over the original (RFC 3261 16.6, 16.7, 16.11).
+//!
+//! Chooses nothing; `route` and `fork` have chosen. What no rule asks to change leaves as it came.
+
+mod branch;
+mod request;
+mod response;
+
+pub(crate) use branch::{Branch, Origin};
+pub(crate) use request::{Forwarding, write_request};
+pub(crate) use response::{merge_challenges, write_response};

@@ -1,0 +1,181 @@
+//! A request on its way out: RFC 3261 16.6 steps 1 to 9 as edits over the original.
+
+use parser::headers::{Credentials, MaxForwards};
+use parser::{HeaderName, Host, Message, Rewrite, Transport, Uri};
+
+use super::Branch;
+use crate::mac::{Mac, write_decimal};
+use crate::outbox::Hop;
+use crate::request::Request;
+use crate::route::{Target, forms_dialog, route_uri, write_token};
+use crate::settings::Settings;
+
+/// Max-Forwards of a request that came without (RFC 3261 16.6 step 3).
+const MAX_FORWARDS: u8 = 70;
+
+/// How one request is forwarded.
+pub(crate) struct Forwarding<'a> {
+    pub(crate) request: &'a Request,
+    pub(crate) target: &'a Target,
+    pub(crate) hop: &'a Hop,
+    pub(crate) branch: Branch,
+}
+
+/// Writes the request as it leaves. `rewrite` is scratch.
+pub(crate) fn write_request(
+    forwarding: &Forwarding<'_>,
+    settings: &Settings,
+    mac: &Mac,
+    rewrite: &mut Rewrite,
+    out: &mut Vec<u8>,
+) {
+    let Forwarding { request, target, hop, branch } = forwarding;
+    let message = &request.message;
+    rewrite.clear();
+    // RFC 3261 18.2.1, RFC 3581 4: what the response will need to find back.
+    if let Some(received) = request.stamp.received {
+        rewrite.stamp_via(message, received, request.stamp.rport);
+    }
+    let path = target.path();
+    let next_route = edit_routes(request, target, path, message, rewrite);
+    // step 3
+    match message.header::<MaxForwards>() {
+        Ok(Some(MaxForwards(left))) => replace_max_forwards(message, left, rewrite),
+        _ => rewrite.append(message, |out| {
+            out.extend_from_slice(b"Max-Forwards: ");
+            write_decimal(out, MAX_FORWARDS);
+            out.extend_from_slice(b"\r\n");
+        }),
+    }
+    remove_credentials(message, settings, rewrite);
+    // step 8, then step 4 below it, then a Path as the first Route
+    rewrite.put_first(message, |out| write_via(out, hop, *branch, settings));
+    if forms_dialog(request) {
+        rewrite.put_first(message, |out| write_record_routes(out, request, hop, settings, mac));
+    }
+    if let Some(route) = next_route {
+        rewrite.put_first(message, |out| {
+            out.extend_from_slice(b"Route: ");
+            out.extend_from_slice(&route);
+            out.extend_from_slice(b"\r\n");
+        });
+    }
+    // step 9
+    if hop.transport.is_reliable() && message.count(HeaderName::ContentLength) == 0 {
+        rewrite.append(message, |out| {
+            out.extend_from_slice(b"Content-Length: ");
+            write_decimal(out, message.body().len() as u64);
+            out.extend_from_slice(b"\r\n");
+        });
+    }
+    rewrite.write(message, out);
+}
+
+/// Steps 2 and 6: Request-URI and Route. Returns the Route value to put before those that stay.
+fn edit_routes(
+    request: &Request,
+    target: &Target,
+    path: &[u8],
+    message: &Message,
+    rewrite: &mut Rewrite,
+) -> Option<Vec<u8>> {
+    for _ in 0..request.own_routes {
+        rewrite.remove_first(message, HeaderName::Route);
+    }
+    if request.last_route_is_uri {
+        rewrite.remove_last(message, HeaderName::Route);
+    }
+    let uri = target.uri(request);
+    let first = parser::elements(path).next().or_else(|| request.routes().next());
+    let strict = first.and_then(route_uri).filter(|route| !route.is_loose());
+    let Some(strict) = strict else {
+        if uri != message.request_uri() {
+            rewrite.replace(message.request_uri_span(), |out| write_target(out, uri));
+        }
+        return (!path.is_empty()).then(|| path.to_vec());
+    };
+    // Step 6: the next hop is a strict router, so the Request-URI goes to the end of the Route.
+    rewrite.replace(message.request_uri_span(), |out| strict.write_target(out));
+    rewrite.append(message, |out| {
+        out.extend_from_slice(b"Route: <");
+        write_target(out, uri);
+        out.extend_from_slice(b">\r\n");
+    });
+    if path.is_empty() {
+        rewrite.remove_first(message, HeaderName::Route);
+        return None;
+    }
+    let rest: Vec<u8> = parser::elements(path).skip(1).collect::<Vec<_>>().join(&b", "[..]);
+    (!rest.is_empty()).then_some(rest)
+}
+
+/// RFC 3261 19.1.1: without what may not stand in a Request-URI.
+fn write_target(out: &mut Vec<u8>, uri: &[u8]) {
+    match Uri::parse(uri) {
+        Ok(Uri::Sip(uri)) => uri.write_target(out),
+        _ => out.extend_from_slice(uri),
+    }
+}
+
+/// RFC 3261 22.3: credentials for our realm end here.
+fn remove_credentials(message: &Message, settings: &Settings, rewrite: &mut Rewrite) {
+    for line in message.lines().iter().filter(|line| line.name == HeaderName::ProxyAuthorization) {
+        let realm = Credentials::parse(message.line_value(line)).ok().and_then(|credentials| credentials.realm());
+        if realm.is_some_and(|realm| settings.domains.iter().any(|domain| *domain.as_bytes() == *realm)) {
+            rewrite.remove(line.whole);
+        }
+    }
+}
+
+fn replace_max_forwards(message: &Message, left: u8, rewrite: &mut Rewrite) {
+    if let Some(line) = message.lines().iter().find(|line| line.name == HeaderName::MaxForwards) {
+        rewrite.replace(line.value, |out| write_decimal(out, left.saturating_sub(1)));
+    }
+}
+
+fn write_via(out: &mut Vec<u8>, hop: &Hop, branch: Branch, settings: &Settings) {
+    out.extend_from_slice(b"Via: SIP/2.0/");
+    out.extend_from_slice(hop.transport.as_str().as_bytes());
+    out.push(b' ');
+    write_own_address(out, hop, settings);
+    out.extend_from_slice(b";branch=");
+    branch.write(out);
+    if hop.transport == Transport::Udp {
+        out.extend_from_slice(b";rport");
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// One value where both sides can use it, else two: ours towards the target above ours towards the sender
+/// (RFC 3261 16.7 step 8, RFC 5658).
+fn write_record_routes(out: &mut Vec<u8>, request: &Request, hop: &Hop, settings: &Settings, mac: &Mac) {
+    write_record_route(out, request, hop, settings, mac);
+    let back = Hop::back(&request.flow);
+    if back.transport != hop.transport || back.local != hop.local {
+        write_record_route(out, request, &back, settings, mac);
+    }
+}
+
+fn write_record_route(out: &mut Vec<u8>, request: &Request, side: &Hop, settings: &Settings, mac: &Mac) {
+    out.extend_from_slice(b"Record-Route: <sip:");
+    write_token(out, request, mac);
+    out.push(b'@');
+    write_own_address(out, side, settings);
+    if side.transport != Transport::Udp {
+        out.extend_from_slice(b";transport=");
+        out.extend_from_slice(side.transport.param().as_bytes());
+    }
+    out.extend_from_slice(b";lr>\r\n");
+}
+
+fn write_own_address(out: &mut Vec<u8>, side: &Hop, settings: &Settings) {
+    match &settings.advertise {
+        Some(host) => out.extend_from_slice(host.as_bytes()),
+        None => match side.local.ip() {
+            std::net::IpAddr::V4(ip) => Host::V4(ip).write(out),
+            std::net::IpAddr::V6(ip) => Host::V6(ip).write(out),
+        },
+    }
+    out.push(b':');
+    write_decimal(out, side.local.port());
+}

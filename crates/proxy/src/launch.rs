@@ -1,0 +1,256 @@
+//! A plan goes out: the one rule between the stateless and the stateful way (RFC 3261 16.2, 16.11).
+//!
+//! One target: forwarded without a transaction, and an INVITE is pinned. Anything else: a response context.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use location::Aor;
+use parser::headers::{From, Via};
+use parser::{Host, Message, Method, Reply, Stamp, Uri, reason_phrase};
+use smallvec::SmallVec;
+
+use crate::ask::{Name, Parked, Question, Waiting};
+use crate::clock::Now;
+use crate::context::ToTag;
+use crate::core::Core;
+use crate::event::{Drop, Event, Limit};
+use crate::fork::{Fork, loop_mark, went_by_before};
+use crate::forward::{Branch, Forwarding, Origin, write_request, write_response};
+use crate::ingress;
+use crate::outbox::{Handover, Hop, Letter, Outbox};
+use crate::reject::Reject;
+use crate::request::{Request, TransactionKey, answer_hop_of_via};
+use crate::route::{Plan, Target, Way};
+use crate::settings::Settings;
+
+impl Core {
+    /// Sends a request where its plan says.
+    pub(crate) fn launch(&mut self, now: Now, request: Request, plan: Plan, outbox: &mut Outbox) {
+        let names: SmallVec<[Name; 1]> = plan
+            .targets()
+            .filter_map(|target| match &target.way {
+                Way::Name(name) => Some(name.clone()),
+                Way::Hop(_) => None,
+            })
+            .collect();
+        if !names.is_empty() {
+            return outbox.ask(Question::Resolve(names), Parked(Waiting::Resolve(Box::new(request), plan)));
+        }
+        if request.method() == Method::Invite && !request.in_dialog() {
+            self.log_call(&request, &plan, outbox);
+        }
+        let Some(target) = plan.single() else { return self.fork(now, request, plan, outbox) };
+        if let Err(reject) = self.forward_stateless(now, &request, target.clone(), outbox) {
+            self.refuse(now, &request, reject, outbox);
+        }
+    }
+
+    /// An INVITE that came again, its CANCEL or the ACK of its failure: the way of the INVITE. False if it has none.
+    pub(crate) fn forward_by_pin(&mut self, request: &mut Request, outbox: &mut Outbox) -> bool {
+        let Some(pin) = self.pins.find(request.key) else { return false };
+        if ingress::hops(&request.message).is_err() {
+            return false;
+        }
+        // The way is known; what of the Route is ours still has to come off.
+        if crate::route::accept_routes(request, &self.settings, &self.mac).is_err() {
+            return false;
+        }
+        let forwarding = Forwarding { request, target: &pin.target, hop: &pin.hop, branch: pin.branch };
+        send_request(&forwarding, &self.settings, &self.mac, &mut self.rewrite, outbox);
+        true
+    }
+
+    /// RFC 3261 16.11: a response goes by the Via below ours, over the listener or connection its request came on.
+    /// Returns the key of its transaction; none if it was dropped, because its mark is not ours (RFC 6026 8.2).
+    pub(crate) fn forward_marked(
+        &mut self,
+        response: &Message,
+        origin: &Origin,
+        outbox: &mut Outbox,
+    ) -> Option<TransactionKey> {
+        let below = response.headers::<Via<'_>>().nth(1).and_then(Result::ok);
+        let key = below.and_then(|below| TransactionKey::of_response(response, &below, &self.mac));
+        let (Some(below), Some(key)) = (below, key.filter(|key| origin.verify(*key, &self.mac))) else {
+            outbox.tell(Event::Dropped(Drop::StrayResponse));
+            return None;
+        };
+        let hop = answer_hop_of_via(&below).and_then(|(transport, remote)| {
+            let local = self.settings.local_of(origin.listener, transport, remote.ip())?;
+            Some(Hop { transport, remote, local, connection: origin.connection })
+        });
+        let Some(hop) = hop else {
+            outbox.tell(Event::Dropped(Drop::Unroutable));
+            return None;
+        };
+        let status = response.status().unwrap_or_default();
+        let method = response.method().as_str_or("other");
+        outbox.tell(Event::ResponseSent { method, status, transport: hop.transport });
+        outbox.send(hop, false, |out| write_response(response, &mut self.rewrite, out, |_| {}));
+        Some(key)
+    }
+
+    /// A request of ours could not be sent: as if its next hop had answered 503 (RFC 3261 16.9).
+    pub(crate) fn undelivered(&mut self, now: Now, text: Bytes, outbox: &mut Outbox) {
+        let Ok(sent) = Message::parse(text) else { return };
+        let top = sent.header::<Via<'_>>().ok().flatten();
+        match top.and_then(|via| Branch::parse(via.branch()?)) {
+            Some(Branch::Transaction { id, .. }) => {
+                let (forks, mut context) = self.split(now, outbox);
+                forks.with(id.fork, |fork| fork.undelivered(id, &mut context));
+            }
+            // Nothing was kept of it, and nothing is needed: the answer is made of the request as it was sent, and
+            // goes back the way that its Via says.
+            Some(Branch::Stateless(_) | Branch::Pinned { .. }) if sent.is_request() => {
+                let below = sent.headers::<Via<'_>>().nth(1).and_then(Result::ok);
+                let key = below.and_then(|below| TransactionKey::of_response(&sent, &below, &self.mac));
+                let Some(tag) = key.map(|key| ToTag::of_key(key, &self.mac)) else { return };
+                let mut answer = Vec::new();
+                let reason = reason_phrase(500).as_bytes();
+                let unstamped = Stamp { received: None, rport: None };
+                Reply::new(&mut answer, &sent, 500, reason, unstamped, Some(tag.as_bytes())).finish();
+                if let Ok(message) = Message::parse(answer.into()) {
+                    self.route_response(now, &message, outbox);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A final response to a pinned INVITE lets its pin go soon, wherever that is.
+    pub(crate) fn note_final(&mut self, now: Now, worker: u8, key: TransactionKey, status: u16, outbox: &mut Outbox) {
+        if status < 200 {
+            return;
+        }
+        if worker == self.worker {
+            self.pins.answered(key, now.mono, self.settings.timers.give_up());
+        } else {
+            outbox.handovers.push(Handover { worker, letter: Letter::Final(key.0) });
+        }
+    }
+
+    fn forward_stateless(
+        &mut self,
+        now: Now,
+        request: &Request,
+        target: Target,
+        outbox: &mut Outbox,
+    ) -> Result<(), Reject> {
+        let Way::Hop(hop) = target.way else { return Err(Reject::Unroutable) };
+        let origin = Origin::new(&request.flow, request.key, &self.settings, &self.mac);
+        let branch = match request.method() {
+            // The CANCEL of an INVITE that is not known any more, and an ACK, get the branch that it had (16.11).
+            Method::Invite | Method::Cancel => Branch::Pinned { worker: self.worker, origin },
+            _ => Branch::Stateless(origin),
+        };
+        if request.method() == Method::Invite && self.pins.len() >= self.settings.limits.pins {
+            outbox.tell(Event::LimitReached(Limit::Pins));
+            return Err(Reject::Overload);
+        }
+        let forwarding = Forwarding { request, target: &target, hop: &hop, branch };
+        send_request(&forwarding, &self.settings, &self.mac, &mut self.rewrite, outbox);
+        if request.method() == Method::Invite {
+            let most = self.settings.timers.c;
+            self.pins.insert(request.key, (target, hop, branch), now.mono, most);
+        }
+        Ok(())
+    }
+
+    fn fork(&mut self, now: Now, request: Request, plan: Plan, outbox: &mut Outbox) {
+        // A copy that came while the first one waited for DNS.
+        if self.forks.id_of(request.key).is_some() {
+            return;
+        }
+        let mark = loop_mark(&request, &self.mac);
+        if let Err(reject) = self.may_fork(&request, mark, outbox) {
+            return self.refuse(now, &request, reject, outbox);
+        }
+        let id = self.forks.next_id(&self.mac);
+        let key = request.key;
+        let settings = Arc::clone(&self.settings);
+        let (forks, mut context) = self.split(now, outbox);
+        forks.insert(id, key, Fork::start(id, request, plan, mark, settings, &mut context));
+    }
+
+    fn may_fork(&self, request: &Request, mark: u64, outbox: &mut Outbox) -> Result<(), Reject> {
+        if request.method() == Method::Cancel {
+            return Err(Reject::NoTransaction);
+        }
+        // RFC 3261 16.3 step 4, RFC 5393 4.2
+        if went_by_before(&request.message, mark, &self.settings) {
+            return Err(Reject::Loop);
+        }
+        if self.forks.len() >= self.settings.limits.transactions {
+            outbox.tell(Event::LimitReached(Limit::Transactions));
+            return Err(Reject::Overload);
+        }
+        Ok(())
+    }
+
+    fn log_call(&self, request: &Request, plan: &Plan, outbox: &mut Outbox) {
+        let Ok(Some(from)) = request.message.header::<From<'_>>() else { return };
+        let Ok(to) = Uri::parse(request.uri()) else { return };
+        let (Some(from), Some(to)) = (name_of(&from.address.uri), name_of(&to)) else { return };
+        outbox.tell(Event::Call { from, to, targets: plan.targets().count() });
+    }
+}
+
+impl Plan {
+    /// The plan with addresses in place of names; targets without any fall out.
+    pub(crate) fn resolved(
+        mut self,
+        addresses: &[SmallVec<[SocketAddr; 2]>],
+        settings: &Settings,
+    ) -> Result<Self, Reject> {
+        let mut found = addresses.iter();
+        for target in self.targets_mut() {
+            if let Way::Name(name) = &target.way {
+                let transport = name.transport;
+                let reachable = |remote: &SocketAddr| {
+                    if settings.is_own_address(remote.ip(), Some(remote.port())) {
+                        return None;
+                    }
+                    let local = settings.local_for(transport, remote.ip())?;
+                    Some(Hop { transport, remote: *remote, local, connection: 0 })
+                };
+                if let Some(hop) = found.next().and_then(|list| list.iter().find_map(reachable)) {
+                    target.way = Way::Hop(hop);
+                }
+            }
+        }
+        for group in &mut self.groups {
+            group.targets.retain(|target| matches!(target.way, Way::Hop(_)));
+        }
+        self.groups.retain(|group| !group.targets.is_empty());
+        if self.groups.is_empty() { Err(Reject::Unroutable) } else { Ok(self) }
+    }
+}
+
+fn send_request(
+    forwarding: &Forwarding<'_>,
+    settings: &Settings,
+    mac: &crate::mac::Mac,
+    rewrite: &mut parser::Rewrite,
+    outbox: &mut Outbox,
+) {
+    // RFC 3261 17: an ACK is never answered, not even with bad news.
+    let reports = forwarding.request.method() != Method::Ack;
+    let method = forwarding.request.method().as_str_or("other");
+    outbox.tell(Event::RequestForwarded { method, transport: forwarding.hop.transport });
+    outbox.send(*forwarding.hop, reports, |out| write_request(forwarding, settings, mac, rewrite, out));
+}
+
+/// `user@host` of a URI, for the log.
+fn name_of(uri: &Uri<'_>) -> Option<Aor> {
+    let uri = uri.sip()?;
+    let mut host = Vec::new();
+    let host = match &uri.host {
+        Host::Name(name) => name,
+        ip => {
+            ip.write(&mut host);
+            host.as_slice()
+        }
+    };
+    Some(Aor::new(&uri.user_unescaped(), host))
+}

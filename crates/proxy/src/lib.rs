@@ -1,0 +1,47 @@
+//! The decisions of a SIP registrar and forwarding proxy: one message in, transmits, questions and events out.
+//!
+//! The core is driven by four verbs. Each of them only appends to the caller's [`Outbox`]; after each the driver
+//! drains it: sends the transmits, has the questions answered, counts the events.
+//!
+//! ```text
+//! core.receive(now, received, &mut outbox)          a message came
+//! core.answer(now, parked, answer, &mut outbox)     what the store or DNS said
+//! core.timeout(now, &mut outbox)                    core.next_timeout() has passed
+//! core.deliver(now, letter, &mut outbox)            another worker's core says something
+//! ```
+//!
+//! There is no socket, no clock and no runtime in this crate: time is an argument, randomness comes from a seed, and
+//! every race is a sequence of calls in a test.
+
+mod ask;
+mod auth;
+mod clock;
+mod context;
+mod core;
+mod dispatch;
+mod event;
+mod fork;
+mod forward;
+mod ingress;
+mod launch;
+mod mac;
+mod outbox;
+mod pin;
+mod registrar;
+mod reject;
+mod request;
+mod route;
+mod settings;
+mod transaction;
+
+pub use crate::core::{Core, Load};
+pub use ask::{Answer, Name, Parked, Question};
+pub use clock::{Instant, Now, Wall};
+pub use event::{AuthenticationFailure, Drop, Event, Fork, Limit, Registration};
+pub use location::Flow;
+pub use outbox::{Handover, Hop, Letter, Outbox, Transmit};
+pub use request::Received;
+pub use settings::{
+    Account, Accounts, Algorithm, Authentication, Digest, Foreign, Forking, Interfaces, Keys, Limits, Listener,
+    Settings, Strangers, Strategy, Timers,
+};

@@ -1,0 +1,132 @@
+//! The only way out of the core: bytes to send, questions to the world, facts for log and metrics.
+//!
+//! Owned and drained by the driver; the core only appends. Nothing here is read back by the core.
+
+use std::net::SocketAddr;
+use std::ops::Range;
+
+use bytes::Bytes;
+use location::Flow;
+use parser::Transport;
+
+use crate::ask::{Parked, Question};
+use crate::event::Event;
+
+/// Where a message goes.
+///
+/// - UDP: to `remote`, from the socket that listens on `local`.
+/// - Streams: over `connection` while it is open; else over any open connection to `remote`; else over a new one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hop {
+    /// The transport to send over.
+    pub transport: Transport,
+    /// The peer; for streams the address to connect to when `connection` is gone.
+    pub remote: SocketAddr,
+    /// The address of ours that the message says it comes from.
+    pub local: SocketAddr,
+    /// The connection to prefer; 0 names none.
+    pub connection: u64,
+}
+
+impl Hop {
+    /// Back the way a message came.
+    pub const fn back(flow: &Flow) -> Self {
+        Self { transport: flow.transport, remote: flow.remote, local: flow.local, connection: flow.connection }
+    }
+}
+
+/// One message to send: `outbox.bytes[span]` to `hop`.
+#[must_use]
+#[derive(Clone, Debug)]
+pub struct Transmit {
+    /// Where to.
+    pub hop: Hop,
+    /// Which part of [`Outbox::bytes`].
+    pub span: Range<usize>,
+    /// Whether the core wants its text back, with [`Answer::Undelivered`](crate::Answer::Undelivered), if it cannot be
+    /// sent: a request, whose sender is to be told.
+    pub report_failure: bool,
+}
+
+/// Names one client transaction of one worker's core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct BranchId {
+    pub(crate) fork: u64,
+    pub(crate) index: u8,
+}
+
+/// Something for the core of another worker.
+#[derive(Clone, Debug)]
+pub struct Handover {
+    /// The worker that our Via branch names.
+    pub worker: u8,
+    /// What it must see.
+    pub letter: Letter,
+}
+
+/// What one worker's core tells another's; delivered with [`Core::deliver`](crate::Core::deliver).
+#[derive(Clone, Debug)]
+pub enum Letter {
+    /// A response that matches a transaction there.
+    Response(Box<crate::Received>),
+    /// A final response to a pinned INVITE has passed: the pin may go.
+    Final(u64),
+}
+
+/// Everything the core has to say, in the order in which it said it.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    /// The text of all transmits.
+    pub bytes: Vec<u8>,
+    /// What to send.
+    pub transmits: Vec<Transmit>,
+    /// What to ask; each is answered by exactly one [`Core::answer`](crate::Core::answer).
+    pub questions: Vec<(Question, Parked)>,
+    /// What happened.
+    pub events: Vec<Event>,
+    /// What belongs to another worker.
+    pub handovers: Vec<Handover>,
+}
+
+impl Outbox {
+    /// An empty outbox.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Forgets everything but the capacity.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.transmits.clear();
+        self.questions.clear();
+        self.events.clear();
+        self.handovers.clear();
+    }
+
+    /// The text of a transmit.
+    pub fn text(&self, transmit: &Transmit) -> &[u8] {
+        self.bytes.get(transmit.span.clone()).unwrap_or_default()
+    }
+
+    /// Appends what `write` writes as one message to `hop`; the text can be kept by the caller.
+    pub(crate) fn send(&mut self, hop: Hop, report_failure: bool, write: impl FnOnce(&mut Vec<u8>)) -> &[u8] {
+        let start = self.bytes.len();
+        write(&mut self.bytes);
+        let span = start..self.bytes.len();
+        self.transmits.push(Transmit { hop, span: span.clone(), report_failure });
+        self.bytes.get(span).unwrap_or_default()
+    }
+
+    /// Sends kept text again.
+    pub(crate) fn resend(&mut self, hop: Hop, report_failure: bool, text: &Bytes) {
+        self.send(hop, report_failure, |out| out.extend_from_slice(text));
+    }
+
+    pub(crate) fn ask(&mut self, question: Question, parked: Parked) {
+        self.questions.push((question, parked));
+    }
+
+    pub(crate) fn tell(&mut self, event: Event) {
+        self.events.push(event);
+    }
+}

@@ -1,0 +1,86 @@
+//! Which way an INVITE went that left no transaction (RFC 3261 16.11, checklist 81, 82, 85).
+//!
+//! The location table changes, but a retransmission, the CANCEL and the ACK of a non-2xx must go the way of their
+//! INVITE. A pin is no transaction: it has no timer of its own, resends nothing and answers nothing. It stays until
+//! 64·T1 after the final response, at most Timer C.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
+
+use crate::clock::Instant;
+use crate::forward::Branch;
+use crate::outbox::Hop;
+use crate::request::TransactionKey;
+use crate::route::Target;
+
+/// The way of one INVITE.
+#[derive(Clone, Debug)]
+pub(crate) struct Pin {
+    pub(crate) target: Target,
+    pub(crate) hop: Hop,
+    pub(crate) branch: Branch,
+    until: Instant,
+}
+
+/// The pins of one worker.
+///
+/// Both lifetimes are constants, so two queues in order of time do for all deadlines. An entry whose pin has another
+/// deadline by now is skipped.
+#[derive(Debug, Default)]
+pub(crate) struct Pins {
+    by_key: HashMap<TransactionKey, Pin>,
+    silent: VecDeque<(Instant, TransactionKey)>,
+    answered: VecDeque<(Instant, TransactionKey)>,
+}
+
+impl Pins {
+    pub(crate) fn len(&self) -> usize {
+        self.by_key.len()
+    }
+
+    pub(crate) fn find(&self, key: TransactionKey) -> Option<&Pin> {
+        self.by_key.get(&key)
+    }
+
+    /// Keeps the way of an INVITE for at most `most`.
+    pub(crate) fn insert(&mut self, key: TransactionKey, way: (Target, Hop, Branch), now: Instant, most: Duration) {
+        let until = now + most;
+        let (target, hop, branch) = way;
+        if let Entry::Vacant(slot) = self.by_key.entry(key) {
+            slot.insert(Pin { target, hop, branch, until });
+            self.silent.push_back((until, key));
+        }
+    }
+
+    /// A final response has passed: the pin goes after `rest`.
+    pub(crate) fn answered(&mut self, key: TransactionKey, now: Instant, rest: Duration) {
+        if let Some(pin) = self.by_key.get_mut(&key) {
+            let until = now + rest;
+            if until < pin.until {
+                pin.until = until;
+                self.answered.push_back((until, key));
+            }
+        }
+    }
+
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
+        let soonest = |queue: &VecDeque<(Instant, TransactionKey)>| queue.front().map(|(until, _)| *until);
+        match (soonest(&self.silent), soonest(&self.answered)) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    pub(crate) fn timeout(&mut self, now: Instant) {
+        for queue in [&mut self.silent, &mut self.answered] {
+            while let Some((_, key)) = queue.pop_front_if(|(until, _)| *until <= now) {
+                if self.by_key.get(&key).is_some_and(|pin| pin.until <= now) {
+                    self.by_key.remove(&key);
+                }
+            }
+        }
+    }
+}

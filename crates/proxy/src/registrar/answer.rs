@@ -1,0 +1,138 @@
+//! The 200 to a REGISTER: every binding there is now, with the time it has left (RFC 3261 10.3 step 8).
+
+use location::{Binding, Record};
+use parser::{HeaderName, Params, Reply};
+
+use crate::clock::Now;
+use crate::mac::write_decimal;
+use crate::request::Request;
+
+/// Writes it.
+pub(super) fn write_ok(out: &mut Vec<u8>, request: &Request, record: &Record, to_tag: &[u8], now: Now) {
+    let message = &request.message;
+    let mut reply = Reply::new(out, message, 200, b"OK", request.stamp, Some(to_tag));
+    for binding in record.live(now.wall) {
+        reply.header(HeaderName::Contact, |out| write_contact(out, binding, now));
+    }
+    let paths = message.count(HeaderName::Path);
+    if paths > 0 {
+        // RFC 3327 5.3
+        for path in message.values(HeaderName::Path) {
+            reply.header(HeaderName::Path, |out| out.extend_from_slice(path));
+        }
+        reply.header(HeaderName::Supported, |out| out.extend_from_slice(b"path"));
+    }
+    reply.header(HeaderName::Date, |out| write_date(out, now.wall.secs()));
+    reply.finish();
+}
+
+fn write_contact(out: &mut Vec<u8>, binding: &Binding, now: Now) {
+    out.push(b'<');
+    out.extend_from_slice(binding.contact());
+    out.push(b'>');
+    // What was granted stands in place of what was asked.
+    for (name, value) in Params::new(binding.params()).iter() {
+        if !name.eq_ignore_ascii_case(b"expires") && !name.eq_ignore_ascii_case(b"q") {
+            out.push(b';');
+            out.extend_from_slice(name);
+            if let Some(value) = value {
+                out.push(b'=');
+                out.extend_from_slice(value);
+            }
+        }
+    }
+    if let Some(q) = binding.q() {
+        out.extend_from_slice(b";q=");
+        write_q(out, q);
+    }
+    out.extend_from_slice(b";expires=");
+    write_decimal(out, binding.remaining(now.wall));
+}
+
+/// RFC 3261 25.1 qvalue, from thousandths.
+fn write_q(out: &mut Vec<u8>, q: u16) {
+    if q >= 1000 {
+        out.push(b'1');
+        return;
+    }
+    out.push(b'0');
+    if q > 0 {
+        out.push(b'.');
+        let mut rest = q;
+        for place in [100, 10, 1] {
+            write_decimal(out, rest / place);
+            rest %= place;
+            if rest == 0 {
+                break;
+            }
+        }
+    }
+}
+
+/// RFC 3261 20.17: `Sat, 13 Nov 2010 23:29:00 GMT`, from seconds since the Unix epoch.
+fn write_date(out: &mut Vec<u8>, seconds: u64) {
+    const DAYS: [&[u8]; 7] = [b"Thu", b"Fri", b"Sat", b"Sun", b"Mon", b"Tue", b"Wed"];
+    const MONTHS: [&[u8]; 12] =
+        [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
+    let days = seconds / 86_400;
+    // Days from 0000-03-01, so that the leap day is the last of its year.
+    let shifted = days + 719_468;
+    let era = shifted / 146_097;
+    let day_of_era = shifted % 146_097;
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = (shifted_month + 2) % 12;
+    let year = year_of_era + era * 400 + u64::from(month < 2);
+    let two = |out: &mut Vec<u8>, value: u64| {
+        if value < 10 {
+            out.push(b'0');
+        }
+        write_decimal(out, value);
+    };
+    let name = |names: &'static [&'static [u8]], index: u64| {
+        usize::try_from(index).ok().and_then(|index| names.get(index)).copied().unwrap_or_default()
+    };
+    out.extend_from_slice(name(&DAYS, days % 7));
+    out.extend_from_slice(b", ");
+    two(out, day);
+    out.push(b' ');
+    out.extend_from_slice(name(&MONTHS, month));
+    out.push(b' ');
+    write_decimal(out, year);
+    for (separator, value) in [(b' ', seconds / 3_600 % 24), (b':', seconds / 60 % 60), (b':', seconds % 60)] {
+        out.push(separator);
+        two(out, value);
+    }
+    out.extend_from_slice(b" GMT");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates() {
+        for (seconds, expected) in [
+            (0, "Thu, 01 Jan 1970 00:00:00 GMT"),
+            (1_289_690_940, "Sat, 13 Nov 2010 23:29:00 GMT"),
+            (1_709_164_800, "Thu, 29 Feb 2024 00:00:00 GMT"),
+            (4_107_542_399, "Sun, 28 Feb 2100 23:59:59 GMT"),
+            (4_107_542_400, "Mon, 01 Mar 2100 00:00:00 GMT"),
+        ] {
+            let mut out = Vec::new();
+            write_date(&mut out, seconds);
+            assert_eq!(String::from_utf8(out).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn q_values() {
+        for (q, expected) in [(0, "0"), (1, "0.001"), (10, "0.01"), (500, "0.5"), (999, "0.999"), (1000, "1")] {
+            let mut out = Vec::new();
+            write_q(&mut out, q);
+            assert_eq!(String::from_utf8(out).unwrap(), expected);
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! From a REGISTER to a `Change` (RFC 3261 10.3 steps 5 and 6): reads SIP, knows no rule.
+
+use location::{Aor, Ask, Change, ContactChange, Flow};
+use parser::headers::{CSeq, Contact, Expires, NameAddr, To, Via};
+use parser::{HeaderName, Host, Message, ParseError, Uri};
+use smallvec::SmallVec;
+
+use crate::reject::Reject;
+use crate::request::Request;
+use crate::settings::Settings;
+
+use super::SYMMETRIC;
+
+/// The AoR that a REGISTER is about (RFC 3261 10.3 step 5): its To.
+pub(crate) fn address_of_record(message: &Message, settings: &Settings) -> Result<Aor, Reject> {
+    let to = message.required::<To<'_>>().map_err(Reject::Malformed)?;
+    let Uri::Sip(uri) = to.address.uri else { return Err(Reject::NotFound) };
+    let domain = settings.domain_named_by(&uri).ok_or(Reject::NotFound)?;
+    let user = uri.user_unescaped();
+    if user.is_empty() {
+        return Err(Reject::NotFound);
+    }
+    Ok(Aor::new(&user, domain.as_bytes()))
+}
+
+/// Its Path values as one list (RFC 3327 5.3).
+pub(super) fn read_path(message: &Message) -> Vec<u8> {
+    message.values(HeaderName::Path).collect::<Vec<_>>().join(&b", "[..])
+}
+
+/// What it asks for.
+pub(super) fn read_change<'a>(request: &'a Request, path: &'a [u8], settings: &Settings) -> Result<Change<'a>, Reject> {
+    let message = &request.message;
+    let sequence = message.required::<CSeq<'_>>().map_err(Reject::Malformed)?;
+    Ok(Change {
+        call_id: message.value(HeaderName::CallId).unwrap_or_default(),
+        cseq: sequence.number,
+        transaction: request.key.0,
+        flow: flow_to_keep(request),
+        path,
+        user_agent: message.value(HeaderName::UserAgent).unwrap_or_default(),
+        ask: read_ask(message, settings)?,
+    })
+}
+
+/// RFC 3261 10.3 step 6.
+fn read_ask<'a>(message: &'a Message, settings: &Settings) -> Result<Ask<'a>, Reject> {
+    // RFC 3261 20.19: an Expires that cannot be read is as good as none.
+    let expires = message.header::<Expires>().ok().flatten().map(|Expires(seconds)| seconds);
+    let mut contacts = SmallVec::<[ContactChange<'a>; 4]>::new();
+    let mut wildcard = false;
+    for contact in message.headers::<Contact<'a>>() {
+        match contact.map_err(Reject::Malformed)? {
+            Contact::Star => wildcard = true,
+            Contact::Address(address) => contacts.push(read_contact(address, expires, settings)?),
+        }
+    }
+    match (wildcard, contacts.is_empty()) {
+        (true, true) if expires == Some(0) && message.values(HeaderName::Contact).count() == 1 => Ok(Ask::RemoveAll),
+        (true, _) => Err(Reject::Wildcard),
+        (false, true) => Ok(Ask::Query),
+        (false, false) => Ok(Ask::Update(contacts)),
+    }
+}
+
+fn read_contact<'a>(
+    address: NameAddr<'a>,
+    header_expires: Option<u32>,
+    settings: &Settings,
+) -> Result<ContactChange<'a>, Reject> {
+    if let Uri::Sip(uri) = &address.uri {
+        // A binding that leads back here would send every call round in circles.
+        let own_name = matches!(uri.host, Host::Name(_)) && settings.domain_of(uri).is_some();
+        if own_name || settings.is_own(&uri.host, uri.port) {
+            return Err(Reject::SelfContact);
+        }
+    }
+    let contact = Contact::Address(address);
+    let q = contact
+        .q()
+        .map_err(|kind| Reject::Malformed(ParseError { kind, header: Some(HeaderName::Contact), offset: 0 }))?;
+    Ok(ContactChange {
+        uri: address.uri.as_bytes(),
+        params: address.params.as_bytes(),
+        // RFC 3261 10.3 step 7: the Contact's own parameter, then the header, then the default.
+        expires: contact.expires().or(header_expires),
+        q,
+        instance: contact.instance(),
+        reg_id: contact.reg_id(),
+    })
+}
+
+/// The flow to remember: a UDP one only says something if the client is behind a NAT and speaks symmetrically.
+fn flow_to_keep(request: &Request) -> Flow {
+    let mut flow = request.flow;
+    if !flow.transport.is_reliable() {
+        let translated = match request.message.header::<Via<'_>>() {
+            Ok(Some(via)) => via.rport().is_some() && via.host.ip().is_some_and(|ip| ip != flow.remote.ip()),
+            _ => false,
+        };
+        flow.connection = if translated { SYMMETRIC } else { 0 };
+    }
+    flow
+}

@@ -1,0 +1,112 @@
+//! Our own Route values: taken off, and proof that a dialog went through here (RFC 3261 16.4, 16.12; RFC 5658).
+//!
+//! A Record-Route of ours carries a token in its user part: a keyed hash of the Call-ID, which no outsider can make. A
+//! request with it may go where its dialog leads, without credentials; one with a wrong token goes nowhere.
+
+use parser::{HeaderName, Host, SipUri, Uri};
+
+use crate::mac::{Mac, Purpose, read_hex, write_hex};
+use crate::reject::Reject;
+use crate::request::Request;
+use crate::settings::Settings;
+
+use super::route_uri;
+
+/// What the Route of a request says about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It has a Route of ours with a good token: it goes on in its dialog.
+    Dialog,
+    /// It stands for itself.
+    Alone,
+}
+
+/// The double Record-Route has two values; more of ours in a row is a loop of somebody's making.
+const MOST_OWN_ROUTES: usize = 2;
+
+/// Notes in the request what of its Route is ours, and undoes what a strict router upstream did.
+pub(crate) fn accept_routes(request: &mut Request, settings: &Settings, mac: &Mac) -> Result<Standing, Reject> {
+    restore_from_strict_router(request, settings, mac);
+    strip_own_maddr(request, settings);
+    let mut signed = false;
+    let mut own = 0;
+    for value in request.routes().take(MOST_OWN_ROUTES) {
+        let uri = route_uri(value).ok_or(Reject::Route)?;
+        if !is_ours(&uri, settings) {
+            break;
+        }
+        own += 1;
+        // A phone's preconfigured outbound proxy: ours, but without a token.
+        if uri.user.is_some() {
+            signed = verify(&uri, request, mac)?;
+        }
+    }
+    request.own_routes = own;
+    signed |= request.last_route_is_uri;
+    Ok(if signed && request.in_dialog() { Standing::Dialog } else { Standing::Alone })
+}
+
+/// The user part of our Record-Route for a request.
+pub(crate) fn write_token(out: &mut Vec<u8>, request: &Request, mac: &Mac) {
+    write_hex(out, token(request, mac), 16);
+}
+
+/// RFC 3261 16.4: a strict router put our Record-Route value into the Request-URI; the true one is the last Route.
+fn restore_from_strict_router(request: &mut Request, settings: &Settings, mac: &Mac) {
+    let Ok(Uri::Sip(uri)) = Uri::parse(request.message.request_uri()) else { return };
+    // Only a value that we issued: a Request-URI with our address alone is a call to us.
+    if uri.user.is_none() || !uri.is_loose() || !is_ours(&uri, settings) {
+        return;
+    }
+    // RFC 3261 16.4 means the value that we put there; the token says whether we did.
+    if !matches!(verify(&uri, request, mac), Ok(true)) {
+        return;
+    }
+    let Some(last) = request.message.values(HeaderName::Route).last().and_then(route_uri) else { return };
+    request.effective_uri = Some(last.as_bytes().into());
+    request.last_route_is_uri = true;
+}
+
+/// RFC 3261 16.4: a maddr that is us has done its work, and goes, along with the port and transport that were for us.
+fn strip_own_maddr(request: &mut Request, settings: &Settings) {
+    let Ok(Uri::Sip(uri)) = Uri::parse(request.uri()) else { return };
+    let Some(maddr) = uri.maddr().and_then(|maddr| Host::parse(maddr).ok()) else { return };
+    if !settings.is_own(&maddr, uri.port) {
+        return;
+    }
+    let mut stripped = if uri.secure { b"sips:".to_vec() } else { b"sip:".to_vec() };
+    if let Some(user) = uri.user {
+        stripped.extend_from_slice(user);
+        if let Some(password) = uri.password {
+            stripped.push(b':');
+            stripped.extend_from_slice(password);
+        }
+        stripped.push(b'@');
+    }
+    uri.host.write(&mut stripped);
+    for (name, value) in uri.params.iter() {
+        if name.eq_ignore_ascii_case(b"maddr") || name.eq_ignore_ascii_case(b"transport") {
+            continue;
+        }
+        stripped.push(b';');
+        stripped.extend_from_slice(name);
+        if let Some(value) = value {
+            stripped.push(b'=');
+            stripped.extend_from_slice(value);
+        }
+    }
+    request.effective_uri = Some(stripped.into());
+}
+
+fn is_ours(uri: &SipUri<'_>, settings: &Settings) -> bool {
+    settings.is_own(&uri.host, uri.port) || (uri.user.is_none() && settings.domain_of(uri).is_some())
+}
+
+fn verify(uri: &SipUri<'_>, request: &Request, mac: &Mac) -> Result<bool, Reject> {
+    let given = uri.user.and_then(read_hex);
+    if given == Some(token(request, mac)) { Ok(true) } else { Err(Reject::ForeignRoute) }
+}
+
+fn token(request: &Request, mac: &Mac) -> u64 {
+    mac.sign(Purpose::Route, &[request.message.value(HeaderName::CallId).unwrap_or_default()])
+}

@@ -1,0 +1,182 @@
+//! Where does a request go? RFC 3261 16.4, 16.5 and the rules of the house, in order; makes a [`Plan`], never bytes.
+//!
+//! 1. `loose`: our own Route values come off; a request with one we signed may go on in its dialog.
+//! 2. `admission`: who may send what to whom.
+//! 3. here: a user of ours by his bindings, anything else by its URI.
+//!
+//! One rule decides between the stateless and the stateful way, [`Plan::single`].
+
+mod admission;
+mod loose;
+mod targets;
+
+use std::sync::Arc;
+
+use location::{Aor, Record};
+use parser::{Host, Method, SipUri, Uri};
+use smallvec::SmallVec;
+
+use crate::outbox::Hop;
+use crate::reject::Reject;
+use crate::request::Request;
+use crate::settings::Settings;
+
+pub(crate) use admission::{Admission, admission, calls_as_himself};
+pub(crate) use loose::{Standing, accept_routes, write_token};
+pub(crate) use targets::{plan_for_bindings, target_for_uri};
+
+/// Who is tried, in which order.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// One after another.
+    pub(crate) groups: SmallVec<[Group; 1]>,
+}
+
+/// Who is tried at once.
+#[derive(Debug, Default)]
+pub(crate) struct Group {
+    pub(crate) targets: SmallVec<[Target; 1]>,
+}
+
+/// One address to try.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    /// What becomes the Request-URI.
+    pub(crate) uri: TargetUri,
+    /// How it is reached.
+    pub(crate) way: Way,
+}
+
+/// The Request-URI of a target.
+#[derive(Clone, Debug)]
+pub(crate) enum TargetUri {
+    /// The Contact of a binding.
+    Binding(Arc<Record>, usize),
+    /// The one that the request has.
+    Request,
+}
+
+/// How a target is reached.
+#[derive(Clone, Debug)]
+pub(crate) enum Way {
+    /// Known.
+    Hop(Hop),
+    /// Through DNS.
+    Name(crate::ask::Name),
+}
+
+/// Where the Request-URI leads.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Destination {
+    /// To a user of ours.
+    User(Aor),
+    /// To this server itself.
+    Server,
+    /// Somewhere else.
+    Elsewhere,
+}
+
+impl Plan {
+    pub(crate) fn one(target: Target) -> Self {
+        let mut group = Group::default();
+        group.targets.push(target);
+        let mut groups = SmallVec::new();
+        groups.push(group);
+        Self { groups }
+    }
+
+    /// The target of a plan that needs no transaction: it is the only one.
+    pub(crate) fn single(&self) -> Option<&Target> {
+        let [group] = self.groups.as_slice() else { return None };
+        let [target] = group.targets.as_slice() else { return None };
+        Some(target)
+    }
+
+    pub(crate) fn targets(&self) -> impl Iterator<Item = &Target> {
+        self.groups.iter().flat_map(|group| &group.targets)
+    }
+
+    pub(crate) fn targets_mut(&mut self) -> impl Iterator<Item = &mut Target> {
+        self.groups.iter_mut().flat_map(|group| &mut group.targets)
+    }
+}
+
+impl Target {
+    /// The stored Path, which goes before any other Route (RFC 3327 5.4); empty if there is none.
+    pub(crate) fn path(&self) -> &[u8] {
+        match &self.uri {
+            TargetUri::Binding(record, index) => record.bindings().get(*index).map(|b| b.path()).unwrap_or_default(),
+            TargetUri::Request => b"",
+        }
+    }
+
+    /// The URI that the request is sent with.
+    pub(crate) fn uri<'a>(&'a self, request: &'a Request) -> &'a [u8] {
+        match &self.uri {
+            TargetUri::Binding(record, index) => record.bindings().get(*index).map(|b| b.contact()).unwrap_or_default(),
+            TargetUri::Request => request.uri(),
+        }
+    }
+}
+
+/// RFC 3261 16.5: is the Request-URI ours to look up?
+pub(crate) fn destination(uri: &[u8], method: Method<'_>, settings: &Settings) -> Result<Destination, Reject> {
+    let Ok(Uri::Sip(uri)) = Uri::parse(uri) else { return Err(Reject::RequestUri) };
+    let domain = match method {
+        // Its Request-URI is a name (RFC 3261 10.2), not an address.
+        Method::Register => settings.domain_named_by(&uri),
+        _ => settings.domain_of(&uri),
+    };
+    let Some(domain) = domain else { return Ok(Destination::Elsewhere) };
+    // RFC 3261 16.5: a maddr that is not ours overrides the domain.
+    if let Some(maddr) = uri.maddr()
+        && !settings.is_own(&Host::parse(maddr).unwrap_or(Host::Name(maddr)), uri.port)
+    {
+        return Ok(Destination::Elsewhere);
+    }
+    let user = uri.user_unescaped();
+    if user.is_empty() { Ok(Destination::Server) } else { Ok(Destination::User(Aor::new(&user, domain.as_bytes()))) }
+}
+
+/// RFC 3261 16.6 step 7: the address that a URI names, or the name that DNS must translate.
+pub(crate) fn way_to(uri: &SipUri<'_>, settings: &Settings) -> Result<Way, Reject> {
+    let transport = match uri.transport() {
+        Some(transport) => transport,
+        None if uri.secure => parser::Transport::Tls,
+        None => parser::Transport::Udp,
+    };
+    let port = uri.port.unwrap_or_else(|| transport.default_port());
+    let host = match uri.maddr() {
+        Some(maddr) => Host::parse(maddr).map_err(|_| Reject::Unroutable)?,
+        None => uri.host,
+    };
+    let Some(ip) = host.ip() else {
+        let mut name = Vec::new();
+        host.write(&mut name);
+        let host = String::from_utf8(name).map_err(|_| Reject::Unroutable)?.into_boxed_str();
+        return Ok(Way::Name(crate::ask::Name { host, port, transport }));
+    };
+    // Nothing can be sent there, and 0 is what a scanner tries.
+    if port == 0 || ip.is_unspecified() || ip.is_multicast() {
+        return Err(Reject::Unroutable);
+    }
+    // What comes back to us would come back again, Max-Forwards times.
+    if settings.is_own(&host, Some(port)) {
+        return Err(Reject::Loop);
+    }
+    let local = settings.local_for(transport, ip).ok_or(Reject::Unroutable)?;
+    Ok(Way::Hop(Hop { transport, remote: std::net::SocketAddr::new(ip, port), local, connection: 0 }))
+}
+
+/// The URI in a Route or Path value.
+pub(crate) fn route_uri(value: &[u8]) -> Option<SipUri<'_>> {
+    match <parser::headers::Route<'_> as parser::Header<'_>>::parse(value).ok()?.address.uri {
+        Uri::Sip(uri) => Some(uri),
+        Uri::Other { .. } => None,
+    }
+}
+
+/// Whether a request asks for a dialog, so that we put ourselves into its route (RFC 3261 16.6 step 4).
+pub(crate) fn forms_dialog(request: &Request) -> bool {
+    matches!(request.method(), Method::Invite | Method::Subscribe | Method::Refer) && !request.in_dialog()
+}

@@ -1,0 +1,352 @@
+//! What the core has to know of the configuration: already valid, swapped whole on reload.
+//!
+//! Reading and checking YAML is the server's work; nothing here can be wrong in itself.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use hashbrown::HashMap;
+use ipnet::IpNet;
+use location::{Aor, Flow, Limits as RegistrationLimits};
+use parser::{Host, SipUri, Transport};
+
+/// Settings of one core; shared by all workers.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The AoR domains, lower case; each is a name space of its own. Never empty.
+    pub domains: Vec<Box<str>>,
+    /// Further names of the first domain, lower case.
+    pub aliases: Vec<Box<str>>,
+    /// Where the server listens.
+    pub listeners: Vec<Listener>,
+    /// Host for Via and Record-Route instead of the address a message goes out from.
+    pub advertise: Option<Box<str>>,
+    /// Our addresses, to find the one that a peer is reached from.
+    pub interfaces: Interfaces,
+    /// Whether users must prove who they are.
+    pub authentication: Authentication,
+    /// Digest parameters.
+    pub digest: Digest,
+    /// Who may register and call; empty with [`Authentication::Off`] means everybody.
+    pub accounts: Accounts,
+    /// Networks whose requests to our users need no credentials.
+    pub trusted: Vec<IpNet>,
+    /// Whether foreign domains may call our users.
+    pub strangers: Strangers,
+    /// Whether our users may call foreign domains.
+    pub foreign: Foreign,
+    /// Expiry and number of bindings.
+    pub registrar: RegistrationLimits,
+    /// How several contacts are tried.
+    pub forking: Forking,
+    /// RFC 3261 17 timers.
+    pub timers: Timers,
+    /// Caps on memory.
+    pub limits: Limits,
+}
+
+/// One listening address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// What is spoken there.
+    pub transport: Transport,
+    /// The bound address; may be unspecified (0.0.0.0, ::).
+    pub address: SocketAddr,
+}
+
+/// The addresses of this machine.
+#[derive(Clone, Debug, Default)]
+pub struct Interfaces {
+    /// Each address with the network it is in.
+    pub networks: Vec<(IpAddr, IpNet)>,
+    /// The address that packets to far IPv4 networks leave from.
+    pub default_v4: Option<Ipv4Addr>,
+    /// The address that packets to far IPv6 networks leave from.
+    pub default_v6: Option<Ipv6Addr>,
+}
+
+/// Whether users must prove who they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Authentication {
+    /// Digest: 401 for REGISTER, 407 for requests whose From is ours.
+    Required,
+    /// Nobody is asked.
+    Off,
+}
+
+/// Digest parameters (RFC 8760).
+#[derive(Clone, Debug)]
+pub struct Digest {
+    /// Offered in this order, one challenge each. Never empty.
+    pub algorithms: Vec<Algorithm>,
+    /// How long a nonce is good.
+    pub nonce_lifetime: Duration,
+}
+
+/// A digest algorithm (RFC 7616 6.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Algorithm {
+    /// MD5, for phones that know nothing else.
+    Md5,
+    /// SHA-256.
+    Sha256,
+    /// SHA-512/256.
+    Sha512t256,
+}
+
+/// The accounts by AoR.
+#[derive(Clone, Debug, Default)]
+pub struct Accounts {
+    by_aor: HashMap<Aor, Account>,
+}
+
+impl Accounts {
+    /// Adds an account; returns the one that had this AoR before.
+    pub fn insert(&mut self, aor: Aor, account: Account) -> Option<Account> {
+        self.by_aor.insert(aor, account)
+    }
+
+    /// Whether nobody is listed.
+    pub fn is_empty(&self) -> bool {
+        self.by_aor.is_empty()
+    }
+
+    /// How many are listed.
+    pub fn len(&self) -> usize {
+        self.by_aor.len()
+    }
+
+    /// The account of an AoR.
+    pub fn find(&self, aor: &Aor) -> Option<&Account> {
+        self.by_aor.get(aor)
+    }
+}
+
+/// The secrets of one user: H(user:realm:password) by algorithm (RFC 7616 3.4.2), realm = his domain.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Account {
+    /// MD5.
+    pub md5: Option<[u8; 16]>,
+    /// SHA-256.
+    pub sha256: Option<[u8; 32]>,
+    /// SHA-512/256.
+    pub sha512t256: Option<[u8; 32]>,
+}
+
+impl std::fmt::Debug for Account {
+    /// Secrets never reach a log.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Account")
+    }
+}
+
+/// Whether requests to our users from foreign domains outside the trusted networks are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strangers {
+    /// 403.
+    Refuse,
+    /// Forwarded.
+    Accept,
+}
+
+/// Whether our users may send requests to foreign domains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Foreign {
+    /// 403.
+    Refuse,
+    /// Forwarded for users who proved who they are.
+    Authenticated,
+}
+
+/// How several contacts are tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forking {
+    /// In which groups.
+    pub strategy: Strategy,
+    /// How long each group may ring.
+    pub ring_time: Duration,
+}
+
+/// How contacts are grouped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strategy {
+    /// All at once, whatever their q.
+    Parallel,
+    /// Down by q, equal q together.
+    Sequential,
+}
+
+/// RFC 3261 17 timers (table 4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timers {
+    /// Round-trip estimate; 500 ms.
+    pub t1: Duration,
+    /// Longest retransmission interval; 4 s.
+    pub t2: Duration,
+    /// How long a message stays in the network; 5 s.
+    pub t4: Duration,
+    /// How long an INVITE may go without news; over 3 min.
+    pub c: Duration,
+}
+
+impl Timers {
+    /// 64·T1: timers B, F, H, J, L and M.
+    pub const fn give_up(&self) -> Duration {
+        self.t1.saturating_mul(64)
+    }
+}
+
+/// Caps on what one worker's core holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Response contexts at a time.
+    pub transactions: usize,
+    /// Pins at a time.
+    pub pins: usize,
+    /// Nonces in use at a time.
+    pub nonces: usize,
+}
+
+/// Long-lived secrets of the server.
+#[derive(Clone)]
+pub struct Keys {
+    /// Signs Record-Route and marks branches; the same after a restart, so that calls go on.
+    pub route: [u8; 16],
+    /// Signs nonces; a new one at every start, so that no nonce outlives the table of its counts.
+    pub nonce: [u8; 16],
+}
+
+impl std::fmt::Debug for Keys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Keys")
+    }
+}
+
+impl Settings {
+    /// The AoR domain that a request to `uri` is for: one of `domains`, or the first for an alias or an address of ours.
+    pub(crate) fn domain_of(&self, uri: &SipUri<'_>) -> Option<&str> {
+        self.domain(uri, |ip| self.is_own_address(ip, uri.port))
+    }
+
+    /// The AoR domain that `uri` names a user of. Unlike the address to send to, a name may leave out our port.
+    pub(crate) fn domain_named_by(&self, uri: &SipUri<'_>) -> Option<&str> {
+        self.domain(uri, |ip| match uri.port {
+            Some(_) => self.is_own_address(ip, uri.port),
+            None => self.listeners.iter().any(|own| self.is_own_address(ip, Some(own.address.port()))),
+        })
+    }
+
+    fn domain(&self, uri: &SipUri<'_>, is_own: impl FnOnce(IpAddr) -> bool) -> Option<&str> {
+        let first = self.domains.first()?;
+        match uri.host {
+            Host::Name(name) => {
+                let same = |own: &str| own.as_bytes().eq_ignore_ascii_case(name);
+                if let Some(domain) = self.domains.iter().find(|domain| same(domain)) {
+                    return Some(domain);
+                }
+                let mut others = self.aliases.iter().chain(&self.advertise);
+                others.any(|other| same(other)).then_some(&**first)
+            }
+            Host::V4(_) | Host::V6(_) => {
+                let ip = uri.host.ip()?;
+                let literal = self.domains.iter().find(|domain| is_literal(domain, ip));
+                if literal.is_some() {
+                    return literal.map(|domain| &**domain);
+                }
+                let alias = self.aliases.iter().any(|alias| is_literal(alias, ip));
+                (alias || is_own(ip)).then_some(&**first)
+            }
+        }
+    }
+
+    /// Whether a host and port is an address this server listens on (RFC 3261 16.4), whatever the transport.
+    pub(crate) fn is_own(&self, host: &Host<'_>, port: Option<u16>) -> bool {
+        match host {
+            Host::Name(name) => self.advertise.as_ref().is_some_and(|own| own.as_bytes().eq_ignore_ascii_case(name)),
+            Host::V4(_) | Host::V6(_) => host.ip().is_some_and(|ip| self.is_own_address(ip, port)),
+        }
+    }
+
+    /// Whether this server listens there; `port` none is the transport's own.
+    pub(crate) fn is_own_address(&self, ip: IpAddr, port: Option<u16>) -> bool {
+        let advertised = self.advertise.as_ref().is_some_and(|own| is_literal(own, ip));
+        self.listeners.iter().any(|listener| {
+            let port_fits = listener.address.port() == port.unwrap_or_else(|| listener.transport.default_port());
+            let bound = listener.address.ip();
+            let wildcard = bound.is_unspecified() && bound.is_ipv4() == ip.is_ipv4();
+            port_fits && (advertised || bound == ip || (wildcard && self.interfaces.has(ip)))
+        })
+    }
+
+    /// Index of the listener that a flow came over; the first if it has been closed since.
+    pub(crate) fn listener_of(&self, flow: &Flow) -> u8 {
+        let heard = |l: &Listener| {
+            let ip = l.address.ip();
+            l.transport == flow.transport
+                && l.address.port() == flow.local.port()
+                && (ip == flow.local.ip() || (ip.is_unspecified() && ip.is_ipv4() == flow.local.is_ipv4()))
+        };
+        self.listeners.iter().position(heard).and_then(|index| u8::try_from(index).ok()).unwrap_or_default()
+    }
+
+    /// The address that a message to `remote` goes out from over the listener with this index.
+    pub(crate) fn local_of(&self, listener: u8, transport: Transport, remote: IpAddr) -> Option<SocketAddr> {
+        let listener = self.listeners.get(usize::from(listener)).filter(|l| l.transport == transport);
+        let fits = listener.filter(|l| l.address.is_ipv4() == remote.is_ipv4());
+        fits.map(|l| self.concrete(l, remote)).or_else(|| self.local_for(transport, remote))
+    }
+
+    /// The address of ours that a message to `remote` over `transport` goes out from; none if nothing listens for it.
+    pub(crate) fn local_for(&self, transport: Transport, remote: IpAddr) -> Option<SocketAddr> {
+        let fits = |l: &&Listener| l.transport == transport && l.address.is_ipv4() == remote.is_ipv4();
+        // A loopback listener cannot reach the LAN, and the other way round.
+        let near =
+            |l: &&Listener| l.address.ip().is_unspecified() || l.address.ip().is_loopback() == remote.is_loopback();
+        let listener = self.listeners.iter().filter(fits).find(near);
+        let listener = listener.or_else(|| self.listeners.iter().find(fits))?;
+        Some(self.concrete(listener, remote))
+    }
+
+    fn concrete(&self, listener: &Listener, remote: IpAddr) -> SocketAddr {
+        let mut local = listener.address;
+        if local.ip().is_unspecified() {
+            local.set_ip(self.interfaces.towards(remote).unwrap_or_else(|| local.ip()));
+        }
+        local
+    }
+
+    /// Whether a source needs no credentials to reach our users.
+    pub(crate) fn trusts(&self, source: IpAddr) -> bool {
+        self.trusted.iter().any(|net| net.contains(&source))
+    }
+}
+
+impl Interfaces {
+    fn has(&self, ip: IpAddr) -> bool {
+        ip.is_loopback() || self.networks.iter().any(|(own, _)| *own == ip)
+    }
+
+    fn towards(&self, remote: IpAddr) -> Option<IpAddr> {
+        if remote.is_loopback() {
+            return Some(remote_loopback(remote));
+        }
+        if let Some((own, _)) = self.networks.iter().find(|(_, net)| net.contains(&remote)) {
+            return Some(*own);
+        }
+        match remote {
+            IpAddr::V4(_) => self.default_v4.map(IpAddr::V4),
+            IpAddr::V6(_) => self.default_v6.map(IpAddr::V6),
+        }
+    }
+}
+
+fn remote_loopback(remote: IpAddr) -> IpAddr {
+    match remote {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+    }
+}
+
+fn is_literal(name: &str, ip: IpAddr) -> bool {
+    name.trim_matches(['[', ']']).parse::<IpAddr>() == Ok(ip)
+}

@@ -1,0 +1,178 @@
+//! The INVITE client transaction: RFC 3261 17.1.1, figure 5, as RFC 6026 7.2 has it.
+
+use std::time::Duration;
+
+use super::{Due, Heard, is_due, sooner};
+use crate::clock::Instant;
+use crate::settings::Timers;
+
+/// ```text
+///             INVITE sent
+///   Timer A  +-----------+   1xx    +------------+
+///   resend   |  Calling  |--------->| Proceeding |--. 1xx
+///        '---|           |          |            |<-'
+///            +-----------+          +------------+
+///   Timer B    |   |   | 2xx          | 2xx   | 300-699
+///   timed out  |   |   '------.  .----'       | ACK
+///              |   | 300-699  v  v            v
+///              |   | ACK   +----------+   +-----------+  300-699
+///              |   '------>| Accepted |   | Completed |--. ACK
+///              |    (to    +----------+   |           |<-'
+///              | Completed)  | Timer M    +-----------+
+///              v             v               | Timer D
+///            +------------------------------------------+
+///            |               Terminated                 |
+///            +------------------------------------------+
+/// ```
+#[derive(Debug)]
+pub(crate) struct ClientInvite {
+    state: State,
+    /// Timer A.
+    resend_at: Option<Instant>,
+    interval: Duration,
+    /// Timer B, D or M, as the state has it.
+    ends_at: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Calling,
+    Proceeding,
+    Accepted,
+    Completed,
+    Terminated,
+}
+
+/// Timer D on unreliable transports (RFC 3261 17.1.1.2: at least 32 s).
+const TIMER_D: Duration = Duration::from_secs(32);
+
+impl ClientInvite {
+    /// The INVITE has just been sent.
+    pub(crate) fn new(reliable: bool, timers: &Timers, now: Instant) -> Self {
+        Self {
+            state: State::Calling,
+            resend_at: (!reliable).then(|| now + timers.t1),
+            interval: timers.t1,
+            ends_at: Some(now + timers.give_up()),
+        }
+    }
+
+    pub(crate) fn receive(&mut self, status: u16, reliable: bool, timers: &Timers, now: Instant) -> Heard {
+        match (self.state, status) {
+            (State::Calling | State::Proceeding, 100..=199) => {
+                self.enter(State::Proceeding, None);
+                Heard::Provisional
+            }
+            (State::Calling | State::Proceeding, 200..=299) => {
+                self.enter(State::Accepted, Some(now + timers.give_up()));
+                Heard::Success
+            }
+            // A 2xx that comes after we gave up is a phone that was picked up all the same.
+            (State::Accepted | State::Terminated, 200..=299) => Heard::Success,
+            (State::Calling | State::Proceeding, 300..) => {
+                if reliable {
+                    self.enter(State::Terminated, None);
+                } else {
+                    self.enter(State::Completed, Some(now + TIMER_D.max(timers.give_up())));
+                }
+                Heard::Failure
+            }
+            (State::Completed, 300..) => Heard::FailureAgain,
+            _ => Heard::Nothing,
+        }
+    }
+
+    pub(crate) fn timeout(&mut self, now: Instant) -> Due {
+        if is_due(self.ends_at, now) {
+            let unanswered = self.state == State::Calling;
+            self.enter(State::Terminated, None);
+            return if unanswered { Due::TimedOut } else { Due::Nothing };
+        }
+        if is_due(self.resend_at, now) {
+            self.interval = self.interval.saturating_mul(2);
+            self.resend_at = Some(now + self.interval);
+            return Due::Resend;
+        }
+        Due::Nothing
+    }
+
+    /// The transport failed (RFC 3261 17.1.4), or nobody wants to know any more.
+    pub(crate) fn abandon(&mut self) {
+        self.enter(State::Terminated, None);
+    }
+
+    /// Whether a provisional response has come, so that a CANCEL may go (RFC 3261 9.1).
+    pub(crate) const fn is_proceeding(&self) -> bool {
+        matches!(self.state, State::Proceeding)
+    }
+
+    pub(crate) const fn is_terminated(&self) -> bool {
+        matches!(self.state, State::Terminated)
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        sooner(self.resend_at, self.ends_at)
+    }
+
+    fn enter(&mut self, state: State, ends_at: Option<Instant>) {
+        self.state = state;
+        self.resend_at = None;
+        self.ends_at = ends_at;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transaction::tests::{TIMERS, ms};
+
+    #[test]
+    fn resends_with_doubling_intervals_until_timer_b() {
+        // checklist 90
+        let mut invite = ClientInvite::new(false, &TIMERS, ms(0));
+        let mut sent = Vec::new();
+        while let Some(at) = invite.deadline() {
+            match invite.timeout(at) {
+                Due::Resend => sent.push(at.as_micros() / 1000),
+                Due::TimedOut => assert_eq!(at, ms(32_000)),
+                Due::Nothing => {}
+            }
+        }
+        assert_eq!(sent, [500, 1_500, 3_500, 7_500, 15_500, 31_500]);
+        assert!(invite.is_terminated());
+    }
+
+    #[test]
+    fn never_resends_over_a_reliable_transport() {
+        // checklist 90
+        let mut invite = ClientInvite::new(true, &TIMERS, ms(0));
+        assert_eq!(invite.deadline(), Some(ms(32_000)));
+        assert_eq!(invite.timeout(ms(32_000)), Due::TimedOut);
+    }
+
+    #[test]
+    fn every_2xx_is_passed_up_until_timer_m() {
+        // checklist 91
+        let mut invite = ClientInvite::new(false, &TIMERS, ms(0));
+        assert_eq!(invite.receive(180, false, &TIMERS, ms(10)), Heard::Provisional);
+        assert_eq!(invite.receive(200, false, &TIMERS, ms(20)), Heard::Success);
+        assert_eq!(invite.receive(200, false, &TIMERS, ms(30)), Heard::Success);
+        assert_eq!(invite.receive(486, false, &TIMERS, ms(40)), Heard::Nothing);
+        assert_eq!(invite.deadline(), Some(ms(32_020)));
+        assert_eq!(invite.timeout(ms(32_020)), Due::Nothing);
+        assert!(invite.is_terminated());
+    }
+
+    #[test]
+    fn a_failure_is_passed_up_once_and_acked_each_time() {
+        // checklist 92
+        let mut invite = ClientInvite::new(false, &TIMERS, ms(0));
+        assert_eq!(invite.receive(486, false, &TIMERS, ms(10)), Heard::Failure);
+        assert_eq!(invite.receive(486, false, &TIMERS, ms(20)), Heard::FailureAgain);
+        assert_eq!(invite.receive(200, false, &TIMERS, ms(30)), Heard::Nothing);
+        assert_eq!(invite.deadline(), Some(ms(32_010)));
+        let mut invite = ClientInvite::new(true, &TIMERS, ms(0));
+        assert_eq!(invite.receive(486, true, &TIMERS, ms(10)), Heard::Failure);
+        assert!(invite.is_terminated(), "Timer D is 0 on a reliable transport");
+    }
+}

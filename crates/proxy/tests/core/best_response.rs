@@ -1,0 +1,155 @@
+//! What the caller gets when nobody answered: RFC 3261 16.7 steps 6 to 8, RFC 4320, RFC 8760 2.5.
+
+use crate::sim::{Agent, Sip, World};
+
+/// alice sends a request to bob's two phones.
+fn fork(world: &World, method: &str) -> (Agent, Sip, [(Agent, Sip); 2]) {
+    let (alice, desk, mobile) = (world.udp("alice"), world.udp("bob/desk"), world.udp("bob/mobile"));
+    desk.registers();
+    mobile.registers();
+    let request = alice.request(method, "sip:bob@office.example");
+    alice.sends(&request);
+    if method == "INVITE" {
+        alice.expects("100");
+    }
+    let (at_desk, at_mobile) = (desk.expects(method), mobile.expects(method));
+    (alice, request, [(desk, at_desk), (mobile, at_mobile)])
+}
+
+/// What a caller gets when the phones answer this; 0 if that is not one thing.
+fn best(statuses: [u16; 2]) -> u16 {
+    let world = World::new();
+    let (alice, invite, phones) = fork(&world, "INVITE");
+    for ((phone, heard), status) in phones.iter().zip(statuses) {
+        phone.answers(heard, status);
+        phone.expects("ACK");
+    }
+    world.millis(50);
+    let heard = alice.heard();
+    let [answer] = heard.as_slice() else { return 0 };
+    alice.acks(&invite, answer);
+    answer.status().unwrap_or_default()
+}
+
+#[test]
+fn the_best_of_two() {
+    // checklist 68, 69
+    for (statuses, expected) in [
+        ([486, 404], 486),
+        ([404, 486], 486),
+        ([480, 486], 486),
+        ([500, 404], 404),
+        ([404, 503], 404),
+        ([302, 486], 302),
+        ([401, 404], 401),
+        ([484, 486], 484),
+        ([486, 407], 407),
+        ([408, 500], 500),
+        ([488, 480], 480),
+        ([504, 486], 486),
+    ] {
+        assert_eq!(best(statuses), expected, "{statuses:?}");
+    }
+}
+
+#[test]
+fn a_503_of_a_phone_is_a_500_for_the_caller() {
+    // checklist 70
+    assert_eq!(best([503, 503]), 500);
+}
+
+#[test]
+fn the_to_tag_of_the_chosen_one_stays() {
+    // checklist 74
+    let world = World::new();
+    let (alice, invite, [(desk, at_desk), (mobile, at_mobile)]) = fork(&world, "INVITE");
+    desk.sends(&desk.answer(&at_desk, 404));
+    let busy = mobile.answer(&at_mobile, 486).with("X-Color", "blue").with("Retry-After", 60);
+    mobile.sends(&busy);
+    let heard = alice.expects("486");
+    let ours = format!("Via: {}\r\n", busy.value("Via"));
+    assert_eq!(heard.to_string(), busy.to_string().replacen(&ours, "", 1));
+    alice.acks(&invite, &heard);
+}
+
+#[test]
+fn all_challenges_go_up_together() {
+    // checklist 72
+    let world = World::new();
+    let (alice, invite, [(desk, at_desk), (mobile, at_mobile)]) = fork(&world, "INVITE");
+    let first = ["Digest realm=\"desk\", nonce=\"1\", algorithm=SHA-256", "Digest realm=\"desk\", nonce=\"2\""];
+    let second = ["Digest realm=\"mobile\", nonce=\"3\"", "Digest realm=\"edge\", nonce=\"4\", algorithm=SHA-256"];
+    desk.sends(&desk.answer(&at_desk, 401).with("WWW-Authenticate", first[0]).with("WWW-Authenticate", first[1]));
+    let refused = mobile.answer(&at_mobile, 407).with("Proxy-Authenticate", second[0]);
+    mobile.sends(&refused.with("Proxy-Authenticate", second[1]));
+    world.millis(50);
+    let heard = alice.heard();
+    let [challenge] = heard.as_slice() else { panic!("{heard:?}") };
+    assert!(matches!(challenge.what(), "401" | "407"));
+    assert_eq!(challenge.values("WWW-Authenticate").collect::<Vec<_>>(), first);
+    assert_eq!(challenge.values("Proxy-Authenticate").collect::<Vec<_>>(), second);
+    alice.acks(&invite, challenge);
+}
+
+#[test]
+fn the_first_final_wins_for_other_methods() {
+    // checklist 65, 100
+    let world = World::new();
+    let (alice, message, [(desk, at_desk), (mobile, at_mobile)]) = fork(&world, "MESSAGE");
+    desk.answers(&at_desk, 180);
+    alice.hears_nothing();
+    desk.answers(&at_desk, 200);
+    let ok = alice.expects("200");
+    mobile.answers(&at_mobile, 200);
+    alice.hears_nothing();
+    alice.sends(&message);
+    assert_eq!(alice.expects("200"), ok);
+    mobile.hears_nothing();
+}
+
+#[test]
+fn a_request_that_nobody_answers_ends_in_silence() {
+    // checklist 124
+    let world = World::new();
+    let (alice, ..) = fork(&world, "MESSAGE");
+    world.seconds(40);
+    assert!(alice.heard().iter().all(|sip| sip.what() == "100"));
+    assert_eq!(world.load(0).transactions, 0);
+}
+
+#[test]
+fn a_408_to_another_method_is_not_passed_on() {
+    // checklist 124
+    let world = World::new();
+    let (alice, _, phones) = fork(&world, "MESSAGE");
+    for (phone, heard) in &phones {
+        phone.answers(heard, 408);
+    }
+    alice.hears_nothing();
+}
+
+#[test]
+fn a_408_beside_a_better_answer_is_not_in_its_way() {
+    // checklist 124
+    let world = World::new();
+    let (alice, _, [(desk, at_desk), (mobile, at_mobile)]) = fork(&world, "MESSAGE");
+    desk.answers(&at_desk, 408);
+    mobile.answers(&at_mobile, 486);
+    alice.expects("486");
+}
+
+#[test]
+fn a_slow_request_gets_a_100_when_timer_e_has_reached_t2() {
+    // checklist 123
+    let world = World::new();
+    let (alice, message, _) = fork(&world, "MESSAGE");
+    world.millis(3_300);
+    assert_eq!(alice.heard(), [], "not before, over UDP");
+    alice.sends(&message);
+    world.millis(10);
+    assert_eq!(alice.heard(), []);
+    world.millis(700);
+    let trying = alice.expects("100");
+    alice.sends(&message);
+    assert_eq!(alice.expects("100"), trying);
+}

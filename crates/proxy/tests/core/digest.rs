@@ -1,0 +1,308 @@
+//! Who may register and call: digest authentication on the wire (RFC 3261 22, RFC 7616, RFC 8760).
+
+use std::time::Duration;
+
+use location::Aor;
+use proxy::{Authentication, AuthenticationFailure, Event, Settings};
+
+use crate::sim::{Agent, DOMAIN, Login, Sip, World, challenge, quoted};
+
+const ALICE: Login<'static> = Login { user: "alice", password: "wonder land" };
+const BOB: Login<'static> = Login { user: "bob", password: "builder" };
+
+fn secured(settings: &mut Settings) {
+    settings.authentication = Authentication::Required;
+    for login in [ALICE, BOB] {
+        settings.accounts.insert(Aor::new(login.user.as_bytes(), DOMAIN.as_bytes()), login.account(DOMAIN));
+    }
+}
+
+fn office() -> (World, Agent, Agent) {
+    let world = World::with(secured);
+    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    (world, alice, bob)
+}
+
+/// The challenge for a REGISTER.
+fn challenged(phone: &Agent) -> Sip {
+    phone.sends(&phone.register());
+    phone.expects("401")
+}
+
+/// A REGISTER that answers it.
+fn register(phone: &Agent, login: Login<'_>, refused: &Sip, algorithm: &str, nc: u32) -> Sip {
+    let register = phone.register();
+    let answer = login.answer(refused, algorithm, &register, nc);
+    register.with("Authorization", answer)
+}
+
+fn sign_in(phone: &Agent, login: Login<'_>) {
+    let refused = challenged(phone);
+    phone.sends(&register(phone, login, &refused, "SHA-256", 1));
+    phone.expects("200");
+}
+
+fn failures(world: &World, wanted: AuthenticationFailure) -> usize {
+    world.saw(|event| matches!(event, Event::AuthenticationFailed { reason, .. } if *reason == wanted))
+}
+
+#[test]
+fn each_algorithm_has_its_challenge_the_strongest_first() {
+    // checklist 7, 171
+    let (world, alice, _) = office();
+    let refused = challenged(&alice);
+    let challenges: Vec<_> = refused.values("WWW-Authenticate").collect();
+    assert_eq!(challenges.len(), 2);
+    assert!(challenges[0].contains("algorithm=SHA-256") && challenges[1].contains("algorithm=MD5"), "{refused}");
+    for value in challenges {
+        assert_eq!((quoted(value, "realm"), quoted(value, "qop")), (DOMAIN, "auth"));
+        assert!(!value.contains("stale"));
+    }
+    for algorithm in ["SHA-256", "MD5"] {
+        let refused = challenged(&alice);
+        alice.sends(&register(&alice, ALICE, &refused, algorithm, 1));
+        alice.expects("200");
+    }
+    assert_eq!(world.load(0).nonces, 2, "only those that were used are counted");
+}
+
+#[test]
+fn an_unknown_user_and_a_wrong_password_look_the_same() {
+    // checklist 172
+    let (world, alice, _) = office();
+    let carol = world.udp("carol");
+    let mut seen = Vec::new();
+    for (phone, login) in [
+        (&alice, Login { user: "alice", password: "wrong" }),
+        (&carol, Login { user: "carol", password: "wonder land" }),
+    ] {
+        let refused = challenged(phone);
+        phone.sends(&register(phone, login, &refused, "SHA-256", 1));
+        let again = phone.expects("401");
+        assert!(!again.value("WWW-Authenticate").contains("stale"), "{again}");
+        seen.push((again.start.clone(), again.values("WWW-Authenticate").count()));
+    }
+    assert_eq!(seen[0], seen[1]);
+    assert_eq!(failures(&world, AuthenticationFailure::Credentials), 2);
+}
+
+#[test]
+fn a_user_registers_for_himself_only() {
+    // checklist 8
+    let (world, alice, bob) = office();
+    let refused = challenged(&bob);
+    bob.sends(&register(&bob, ALICE, &refused, "SHA-256", 1));
+    bob.expects("403");
+    assert_eq!(failures(&world, AuthenticationFailure::Identity), 1);
+    sign_in(&bob, BOB);
+    sign_in(&alice, ALICE);
+}
+
+#[test]
+fn an_old_nonce_is_stale() {
+    // checklist 172
+    let (world, alice, _) = office();
+    let refused = challenged(&alice);
+    world.seconds(299);
+    alice.sends(&register(&alice, ALICE, &refused, "SHA-256", 1));
+    alice.expects("200");
+    world.seconds(3);
+    alice.sends(&register(&alice, ALICE, &refused, "SHA-256", 2));
+    let stale = alice.expects("401");
+    assert!(stale.value("WWW-Authenticate").contains("stale=true"), "{stale}");
+    alice.sends(&register(&alice, ALICE, &stale, "SHA-256", 1));
+    alice.expects("200");
+    assert_eq!(failures(&world, AuthenticationFailure::Stale), 1);
+}
+
+#[test]
+fn a_nonce_that_was_not_issued_here_is_stale() {
+    // checklist 172
+    let world = World::with_workers(2, secured);
+    let alice = world.udp("alice");
+    let refused = challenged(&alice);
+    let made_up = Sip::parse(&refused.bytes()).set(
+        "WWW-Authenticate",
+        format_args!("Digest realm=\"{DOMAIN}\", nonce=\"0123456789abcdef0123456789abcdef01\", algorithm=SHA-256"),
+    );
+    alice.sends(&register(&alice, ALICE, &made_up, "SHA-256", 1));
+    assert!(alice.expects("401").value("WWW-Authenticate").contains("stale=true"));
+    // Another worker does not know the counts of this one.
+    alice.lands_on(1).sends(&register(&alice, ALICE, &refused, "SHA-256", 1));
+    assert!(alice.expects("401").value("WWW-Authenticate").contains("stale=true"));
+}
+
+#[test]
+fn each_count_is_good_once_and_in_any_near_order() {
+    // checklist 172
+    let (world, alice, _) = office();
+    let refused = challenged(&alice);
+    for nc in [1, 2, 4] {
+        alice.sends(&register(&alice, ALICE, &refused, "SHA-256", nc));
+        alice.expects("200");
+    }
+    alice.sends(&register(&alice, ALICE, &refused, "SHA-256", 2));
+    assert!(alice.expects("401").value("WWW-Authenticate").contains("stale=true"));
+    alice.sends(&register(&alice, ALICE, &refused, "SHA-256", 3));
+    alice.expects("200");
+    assert_eq!(failures(&world, AuthenticationFailure::Replay), 1);
+}
+
+#[test]
+fn a_retransmission_may_use_its_count_again() {
+    // checklist 26, 172
+    let (world, alice, bob) = office();
+    let refused = challenged(&alice);
+    let register = register(&alice, ALICE, &refused, "SHA-256", 1);
+    for _ in 0..3 {
+        alice.sends(&register);
+        alice.expects("200");
+    }
+    sign_in(&bob, BOB);
+    let message = alice.request("MESSAGE", "sip:bob@office.example");
+    alice.sends(&message);
+    let refused = alice.expects("407");
+    let again = message.set("Via", alice.via()).set("CSeq", "100 MESSAGE");
+    let answer = ALICE.answer(&refused, "SHA-256", &again, 1);
+    let again = again.with("Proxy-Authorization", answer);
+    alice.sends(&again);
+    alice.sends(&again);
+    assert_eq!(bob.expects("MESSAGE"), bob.expects("MESSAGE"));
+    assert_eq!(failures(&world, AuthenticationFailure::Replay), 0);
+}
+
+#[test]
+fn a_copy_from_somewhere_else_is_a_replay() {
+    // checklist 172
+    let (world, alice, _) = office();
+    let refused = challenged(&alice);
+    let heard = register(&alice, ALICE, &refused, "SHA-256", 1);
+    alice.sends(&heard);
+    alice.expects("200");
+    let mallory = world.udp("mallory");
+    mallory.sends(&heard);
+    mallory.expects("401");
+    assert_eq!(failures(&world, AuthenticationFailure::Replay), 1);
+}
+
+#[test]
+fn a_changed_copy_is_a_replay() {
+    // checklist 172: the digest does not cover the Contact
+    let (world, alice, _) = office();
+    let refused = challenged(&alice);
+    let heard = register(&alice, ALICE, &refused, "SHA-256", 1);
+    alice.sends(&heard);
+    alice.expects("200");
+    let mallory = world.udp("mallory");
+    // With a forged source, too.
+    for thief in [&mallory, &alice] {
+        thief.sends(&heard.clone().set("Contact", format_args!("<{}>", mallory.contact())));
+        thief.expects("401");
+    }
+    alice.sends(&register(&alice, ALICE, &refused, "SHA-256", 2).without("Contact"));
+    assert_eq!(alice.expects("200").values("Contact").count(), 1);
+}
+
+#[test]
+fn the_nonce_table_is_bounded_and_what_falls_out_is_stale() {
+    // checklist 172
+    let world = World::with(|settings| {
+        secured(settings);
+        settings.limits.nonces = 2;
+    });
+    let alice = world.udp("alice");
+    let refused: Vec<_> = (0..3).map(|_| challenged(&alice)).collect();
+    for challenge in &refused {
+        alice.sends(&register(&alice, ALICE, challenge, "SHA-256", 1));
+        alice.expects("200");
+    }
+    assert!(world.load(0).nonces <= 2);
+    alice.sends(&register(&alice, ALICE, &refused[0], "SHA-256", 1));
+    assert!(alice.expects("401").value("WWW-Authenticate").contains("stale=true"), "it may have been used");
+    alice.sends(&register(&alice, ALICE, &refused[2], "SHA-256", 2));
+    alice.expects("200");
+    assert!(world.saw(|event| matches!(event, Event::LimitReached(proxy::Limit::Nonces))) > 0);
+}
+
+#[test]
+fn a_digest_for_another_uri_is_refused() {
+    // checklist 172
+    let (_world, alice, bob) = office();
+    sign_in(&bob, BOB);
+    let refused = challenged(&alice);
+    let other = alice.request("REGISTER", "sip:elsewhere.example");
+    let answer = ALICE.answer(&refused, "SHA-256", &other, 1);
+    alice.sends(&alice.register().with("Authorization", answer));
+    assert!(alice.expects("400").reason().contains("Authorization"));
+}
+
+#[test]
+fn a_caller_proves_who_he_is_and_his_credentials_stay_here() {
+    // checklist 39
+    let (_world, alice, bob) = office();
+    sign_in(&bob, BOB);
+    let invite = alice.calls("bob");
+    let refused = alice.expects("407");
+    assert!(challenge(&refused, "MD5").starts_with("Digest realm"));
+    alice.acks(&invite, &refused);
+    let invite = alice.request("INVITE", "sip:bob@office.example");
+    let foreign = "Digest username=\"alice\", realm=\"elsewhere.example\", nonce=\"1\", uri=\"sip:x\", response=\"2\"";
+    let answer = ALICE.answer(&refused, "SHA-256", &invite, 1);
+    let invite = invite.with("Proxy-Authorization", foreign).with("Proxy-Authorization", answer);
+    alice.sends(&invite);
+    let heard = bob.expects("INVITE");
+    assert_eq!(heard.values("Proxy-Authorization").collect::<Vec<_>>(), [foreign]);
+    // A stateless proxy does the same thing with each copy (RFC 3261 16.11).
+    alice.sends(&invite);
+    assert_eq!(bob.expects("INVITE"), heard, "the copy");
+    bob.answers(&heard, 200);
+    let ok = alice.expects("200");
+    alice.acks(&invite, &ok);
+    bob.expects("ACK");
+    let bye = bob.back_within(&invite, &ok, "BYE");
+    bob.sends(&bye);
+    alice.expects("BYE");
+}
+
+#[test]
+fn a_user_calls_as_himself_only() {
+    // checklist 8, 39
+    let (world, alice, bob) = office();
+    sign_in(&bob, BOB);
+    let message = alice.request("MESSAGE", "sip:bob@office.example").set("From", "<sip:bob@office.example>;tag=1");
+    alice.sends(&message);
+    let refused = alice.expects("407");
+    let again = message.set("Via", alice.via());
+    let answer = ALICE.answer(&refused, "SHA-256", &again, 1);
+    alice.sends(&again.with("Proxy-Authorization", answer));
+    alice.expects("403");
+    assert_eq!(failures(&world, AuthenticationFailure::Identity), 1);
+}
+
+#[test]
+fn ack_and_cancel_are_never_challenged() {
+    // checklist 39
+    let (_world, alice, bob) = office();
+    sign_in(&bob, BOB);
+    let invite = alice.request("INVITE", "sip:bob@office.example");
+    alice.cancels(&invite);
+    let cancel = bob.expects("CANCEL");
+    bob.answers(&cancel, 481);
+    alice.expects("481");
+    alice.sends(&alice.request("ACK", "sip:bob@office.example"));
+    alice.hears_nothing();
+}
+
+#[test]
+fn a_clock_that_was_set_back_makes_no_nonce_young() {
+    // checklist 172
+    let world = World::with(|settings| {
+        secured(settings);
+        settings.digest.nonce_lifetime = Duration::from_secs(1);
+    });
+    let alice = world.udp("alice");
+    let refused = challenged(&alice);
+    world.seconds(3);
+    alice.sends(&register(&alice, ALICE, &refused, "MD5", 1));
+    alice.expects("401");
+}

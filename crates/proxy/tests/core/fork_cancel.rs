@@ -1,0 +1,220 @@
+//! The caller hangs up a call that rings at several phones: RFC 3261 16.10, 9.1, 9.2.
+
+use proxy::{Event, Fork};
+
+use crate::sim::{Agent, Sip, World};
+
+fn ring(world: &World) -> (Agent, Agent, Agent, [Sip; 3]) {
+    let (alice, desk, mobile) = (world.udp("alice"), world.udp("bob/desk"), world.udp("bob/mobile"));
+    desk.registers();
+    mobile.registers();
+    let invite = alice.calls("bob");
+    alice.expects("100");
+    let heard = [invite, desk.expects("INVITE"), mobile.expects("INVITE")];
+    (alice, desk, mobile, heard)
+}
+
+#[test]
+fn after_the_phones_ring_both_are_told_to_stop() {
+    // checklist 78, 79, 103, 156
+    let world = World::new();
+    let (alice, desk, mobile, [invite, at_desk, at_mobile]) = ring(&world);
+    for (phone, heard) in [(&desk, &at_desk), (&mobile, &at_mobile)] {
+        phone.answers(heard, 180);
+        alice.expects("180");
+    }
+    let reason = "SIP;cause=487;text=\"Changed my mind\"";
+    alice.sends(&alice.cancel(&invite).with("Reason", reason));
+    let ok = alice.expects("200");
+    assert_eq!(ok.method(), "CANCEL");
+    for (phone, heard) in [(&desk, &at_desk), (&mobile, &at_mobile)] {
+        let cancel = phone.expects("CANCEL");
+        assert_eq!(cancel.branch(), heard.branch());
+        assert_eq!(cancel.value("Reason"), reason);
+        phone.answers(&cancel, 200);
+        phone.answers(heard, 487);
+        phone.expects("ACK");
+    }
+    let terminated = alice.expects("487");
+    alice.acks(&invite, &terminated);
+    // A copy of the CANCEL changes nothing more.
+    alice.cancels(&invite);
+    assert_eq!(alice.expects("200").method(), "CANCEL");
+    desk.hears_nothing();
+    assert_eq!(world.saw(|event| matches!(event, Event::Fork { outcome: Fork::Cancelled })), 1);
+}
+
+#[test]
+fn a_cancel_waits_for_the_first_provisional() {
+    // checklist 79
+    let world = World::new();
+    let (alice, desk, mobile, [invite, at_desk, at_mobile]) = ring(&world);
+    alice.cancels(&invite);
+    alice.expects("200");
+    desk.hears_nothing();
+    mobile.hears_nothing();
+    // A 100 will do.
+    desk.answers(&at_desk, 100);
+    let cancel = desk.expects("CANCEL");
+    desk.answers(&cancel, 200);
+    desk.answers(&at_desk, 487);
+    desk.expects("ACK");
+    // A final makes it needless.
+    mobile.answers(&at_mobile, 486);
+    mobile.expects("ACK");
+    let terminated = alice.expects("487");
+    alice.acks(&invite, &terminated);
+    mobile.hears_nothing();
+}
+
+#[test]
+fn without_a_reason_none_is_made_up() {
+    // checklist 156
+    let world = World::new();
+    let (alice, desk, _mobile, [invite, at_desk, _]) = ring(&world);
+    desk.answers(&at_desk, 180);
+    alice.expects("180");
+    alice.cancels(&invite);
+    assert!(!desk.expects("CANCEL").has("Reason"));
+}
+
+#[test]
+fn every_reason_passes_through() {
+    // checklist 156, 157
+    let world = World::new();
+    let (alice, desk, _mobile, [invite, at_desk, _]) = ring(&world);
+    desk.answers(&at_desk, 180);
+    alice.expects("180");
+    let reasons = ["SIP;cause=600;text=\"Busy, everywhere\"", "Q.850;cause=16", "unheard-of;cause=1"];
+    let cancel = alice.cancel(&invite).with("Reason", format_args!("{}, {}", reasons[0], reasons[1]));
+    alice.sends(&cancel.with("Reason", reasons[2]));
+    let heard = desk.expects("CANCEL");
+    let all = heard.values("Reason").collect::<Vec<_>>().join(", ");
+    assert_eq!(all, reasons.join(", "));
+}
+
+#[test]
+fn a_2xx_that_crosses_the_cancel_goes_up() {
+    // checklist 65, 78
+    let world = World::new();
+    let (alice, desk, mobile, [invite, at_desk, at_mobile]) = ring(&world);
+    desk.answers(&at_desk, 180);
+    mobile.answers(&at_mobile, 180);
+    alice.cancels(&invite);
+    let ok = desk.answers(&at_desk, 200);
+    world.millis(50);
+    let heard = alice.heard();
+    let finals: Vec<_> = heard.iter().filter(|sip| sip.method() == "INVITE" && sip.what() == "200").collect();
+    assert_eq!(finals.len(), 1);
+    alice.acks(&invite, finals[0]);
+    assert_eq!(finals[0].value("To"), ok.value("To"));
+    assert_eq!(desk.expects("CANCEL").method(), "CANCEL");
+    desk.expects("ACK");
+    let cancel = mobile.expects("CANCEL");
+    mobile.answers(&cancel, 200);
+    mobile.answers(&at_mobile, 487);
+    mobile.expects("ACK");
+    alice.hears_nothing();
+}
+
+#[test]
+fn a_2xx_after_the_487_goes_up() {
+    // checklist 66
+    let world = World::new();
+    let (alice, desk, mobile, [invite, at_desk, at_mobile]) = ring(&world);
+    desk.answers(&at_desk, 180);
+    alice.expects("180");
+    alice.cancels(&invite);
+    alice.expects("200");
+    let cancel = desk.expects("CANCEL");
+    desk.answers(&cancel, 200);
+    desk.answers(&at_desk, 487);
+    // The mobile says nothing for 32 s, and is picked up then all the same.
+    world.seconds(33);
+    let heard = alice.heard();
+    let terminated = heard.iter().find(|sip| sip.what() == "487").expect("the best there is");
+    alice.acks(&invite, terminated);
+    mobile.answers(&at_mobile, 200);
+    let ok = alice.expects("200");
+    assert_eq!(ok.param("To", "tag"), Some("bob-mobile"));
+}
+
+#[test]
+fn a_cancel_after_the_final_changes_nothing() {
+    // checklist 78
+    let world = World::new();
+    let (alice, desk, mobile, [invite, at_desk, at_mobile]) = ring(&world);
+    desk.answers(&at_desk, 486);
+    mobile.answers(&at_mobile, 486);
+    let busy = alice.expects("486");
+    alice.cancels(&invite);
+    assert_eq!(alice.expects("200").method(), "CANCEL");
+    alice.acks(&invite, &busy);
+    alice.hears_nothing();
+}
+
+#[test]
+fn a_phone_that_ignores_the_cancel_holds_nobody_up_for_longer_than_64_t1() {
+    // checklist 79
+    let world = World::new();
+    let (alice, desk, mobile, [invite, at_desk, at_mobile]) = ring(&world);
+    desk.answers(&at_desk, 180);
+    alice.expects("180");
+    mobile.answers(&at_mobile, 486);
+    alice.cancels(&invite);
+    alice.expects("200");
+    world.seconds(31);
+    assert_eq!(alice.heard(), []);
+    world.seconds(2);
+    assert_eq!(alice.heard()[0].what(), "487");
+    let cancels = desk.heard().iter().filter(|sip| sip.what() == "CANCEL").count();
+    assert_eq!(cancels, 11, "Timer E");
+}
+
+#[test]
+fn hanging_up_after_the_ring_time_is_hanging_up() {
+    // checklist 78
+    let world = World::new();
+    let (alice, desk, mobile, [invite, at_desk, at_mobile]) = ring(&world);
+    mobile.answers(&at_mobile, 404);
+    desk.answers(&at_desk, 180);
+    alice.expects("180");
+    world.seconds(30);
+    assert!(desk.heard().iter().any(|sip| sip.what() == "CANCEL"));
+    // The phone does not react, the caller gives up.
+    alice.cancels(&invite);
+    alice.expects("200");
+    world.seconds(33);
+    assert_eq!(alice.heard()[0].what(), "487");
+}
+
+#[test]
+fn a_cancel_that_fits_nothing_gets_481() {
+    // checklist 80
+    let world = World::new();
+    let (alice, _, _, [invite, ..]) = ring(&world);
+    let other = alice.request("INVITE", "sip:bob@office.example");
+    alice.cancels(&other);
+    alice.expects("481");
+    alice.sends(&alice.cancel(&invite).set("Via", alice.via()));
+    alice.expects("481");
+}
+
+#[test]
+fn a_cancel_takes_the_route_of_its_branch() {
+    // checklist 79, 147
+    let world = World::new();
+    let (alice, desk, edge) = (world.udp("alice"), world.udp("bob/desk"), world.udp("edge"));
+    desk.registers();
+    let path = format!("<sip:bob@{};lr>", edge.address);
+    edge.sends(&edge.register().set("To", "<sip:bob@office.example>").with("Path", &path).with("Supported", "path"));
+    edge.expects("200");
+    let invite = alice.calls("bob");
+    alice.expects("100");
+    let heard = edge.expects("INVITE");
+    assert_eq!(heard.value("Route"), path);
+    edge.answers(&heard, 180);
+    alice.expects("180");
+    alice.cancels(&invite);
+    assert_eq!(edge.expects("CANCEL").value("Route"), path);
+}

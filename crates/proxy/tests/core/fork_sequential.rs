@@ -1,0 +1,172 @@
+//! Phones are tried one after another, down by q (RFC 3261 16.6, 20.10).
+
+use proxy::{Event, Fork};
+
+use crate::sim::{Agent, Sip, World, sequential};
+
+/// alice, and bob with a desk phone (q=1) and a mobile (q=0.5); each may ring ten seconds.
+fn office() -> (World, Agent, Agent, Agent) {
+    let world = World::with(|settings| settings.forking = sequential(10));
+    let (alice, desk, mobile) = (world.udp("alice"), world.udp("bob/desk"), world.udp("bob/mobile"));
+    mobile.registers_with(";q=0.5");
+    desk.registers_with(";q=1.0");
+    (world, alice, desk, mobile)
+}
+
+fn ring(alice: &Agent, desk: &Agent) -> (Sip, Sip) {
+    let invite = alice.calls("bob");
+    alice.expects("100");
+    (invite, desk.expects("INVITE"))
+}
+
+#[test]
+fn the_next_one_rings_when_the_first_is_busy() {
+    // checklist 24
+    let (world, alice, desk, mobile) = office();
+    let (invite, at_desk) = ring(&alice, &desk);
+    desk.answers(&at_desk, 180);
+    alice.expects("180");
+    world.seconds(2);
+    mobile.hears_nothing();
+    desk.answers(&at_desk, 486);
+    desk.expects("ACK");
+    let at_mobile = mobile.expects("INVITE");
+    mobile.answers(&at_mobile, 200);
+    let ok = alice.expects("200");
+    alice.acks(&invite, &ok);
+    mobile.expects("ACK");
+}
+
+#[test]
+fn the_next_one_rings_when_the_first_rang_in_vain() {
+    // checklist 78, 79
+    let (world, alice, desk, mobile) = office();
+    let (invite, at_desk) = ring(&alice, &desk);
+    desk.answers(&at_desk, 180);
+    alice.expects("180");
+    world.millis(9_800);
+    desk.hears_nothing();
+    world.millis(100);
+    let cancel = desk.expects("CANCEL");
+    assert!(!cancel.has("Reason"), "nobody has answered");
+    let at_mobile = mobile.expects("INVITE");
+    mobile.answers(&at_mobile, 180);
+    alice.expects("180");
+    desk.answers(&cancel, 200);
+    desk.answers(&at_desk, 487);
+    desk.expects("ACK");
+    mobile.answers(&at_mobile, 200);
+    let ok = alice.expects("200");
+    alice.acks(&invite, &ok);
+    mobile.expects("ACK");
+}
+
+#[test]
+fn a_phone_picked_up_as_the_next_one_rings_still_gets_the_call() {
+    // checklist 65, 75
+    let (world, alice, desk, mobile) = office();
+    let (invite, at_desk) = ring(&alice, &desk);
+    desk.answers(&at_desk, 180);
+    alice.expects("180");
+    world.seconds(10);
+    let at_mobile = mobile.expects("INVITE");
+    mobile.answers(&at_mobile, 180);
+    alice.expects("180");
+    desk.answers(&at_desk, 200);
+    let ok = alice.expects("200");
+    alice.acks(&invite, &ok);
+    assert_eq!(desk.expects("CANCEL").method(), "CANCEL");
+    desk.expects("ACK");
+    let cancel = mobile.expects("CANCEL");
+    mobile.answers(&cancel, 200);
+    mobile.answers(&at_mobile, 487);
+    mobile.expects("ACK");
+    alice.hears_nothing();
+}
+
+#[test]
+fn a_6xx_ends_the_search() {
+    // checklist 64
+    let (_world, alice, desk, mobile) = office();
+    let (invite, at_desk) = ring(&alice, &desk);
+    desk.answers(&at_desk, 603);
+    desk.expects("ACK");
+    let declined = alice.expects("603");
+    alice.acks(&invite, &declined);
+    mobile.hears_nothing();
+}
+
+#[test]
+fn the_caller_hangs_up_and_nobody_else_rings() {
+    // checklist 64, 78
+    let (_world, alice, desk, mobile) = office();
+    let (invite, at_desk) = ring(&alice, &desk);
+    desk.answers(&at_desk, 180);
+    alice.expects("180");
+    alice.cancels(&invite);
+    assert_eq!(alice.expects("200").method(), "CANCEL");
+    let cancel = desk.expects("CANCEL");
+    desk.answers(&cancel, 200);
+    desk.answers(&at_desk, 487);
+    let terminated = alice.expects("487");
+    alice.acks(&invite, &terminated);
+    assert!(mobile.heard().is_empty());
+}
+
+#[test]
+fn nobody_answers() {
+    // checklist 71
+    let (world, alice, desk, mobile) = office();
+    let (invite, at_desk) = ring(&alice, &desk);
+    desk.answers(&at_desk, 180);
+    alice.expects("180");
+    world.seconds(10);
+    let cancel = desk.expects("CANCEL");
+    desk.answers(&cancel, 200);
+    desk.answers(&at_desk, 487);
+    let at_mobile = mobile.expects("INVITE");
+    mobile.answers(&at_mobile, 180);
+    alice.expects("180");
+    world.seconds(10);
+    let cancel = mobile.expects("CANCEL");
+    mobile.answers(&cancel, 200);
+    mobile.answers(&at_mobile, 487);
+    let timeout = alice.expects("408");
+    alice.acks(&invite, &timeout);
+    assert_eq!(world.saw(|event| matches!(event, Event::Fork { outcome: Fork::TimedOut })), 1);
+}
+
+#[test]
+fn equal_q_ring_together() {
+    let (_world, alice, desk, mobile) = office();
+    mobile.registers_with(";q=1.0");
+    alice.calls("bob");
+    desk.expects("INVITE");
+    mobile.expects("INVITE");
+}
+
+#[test]
+fn a_mute_phone_costs_its_ring_time_only() {
+    // checklist 79
+    let (world, alice, desk, mobile) = office();
+    ring(&alice, &desk);
+    world.millis(9_800);
+    assert_eq!(mobile.heard(), []);
+    world.millis(200);
+    mobile.expects("INVITE");
+    assert!(desk.heard().iter().all(|sip| sip.what() == "INVITE"), "no CANCEL before a provisional");
+}
+
+#[test]
+fn a_message_reaches_the_second_phone_while_its_sender_still_waits() {
+    // checklist 126
+    let (world, alice, desk, mobile) = office();
+    let message = alice.request("MESSAGE", "sip:bob@office.example");
+    alice.sends(&message);
+    desk.expects("MESSAGE");
+    world.seconds(31);
+    let at_mobile = mobile.expects("MESSAGE");
+    mobile.answers(&at_mobile, 200);
+    world.millis(10);
+    assert!(alice.heard().iter().any(|sip| sip.what() == "200"));
+}

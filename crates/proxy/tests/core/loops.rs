@@ -1,0 +1,118 @@
+//! Requests that come back: Max-Forwards (RFC 3261 16.3 step 3) and loop detection (step 4, RFC 5393).
+
+use crate::sim::{Agent, Sip, World};
+
+/// alice, bob with a phone, and a gateway that is registered as one of bob's phones too.
+fn office(world: &World) -> (Agent, Agent, Agent) {
+    let (alice, bob, gateway) = (world.udp("alice"), world.udp("bob"), world.udp("gateway"));
+    bob.registers();
+    gateway.sends(&gateway.register().set("To", "<sip:bob@office.example>"));
+    gateway.expects("200");
+    (alice, bob, gateway)
+}
+
+/// What a proxy sends on that was told to.
+fn forwarded(gateway: &Agent, heard: &Sip, uri: &str) -> Sip {
+    heard.clone().to(uri).with_first("Via", gateway.via()).set("Max-Forwards", 60)
+}
+
+#[test]
+fn the_same_request_again_is_a_loop() {
+    // checklist 37, 127, 129
+    let world = World::new();
+    let (alice, bob, gateway) = office(&world);
+    let invite = alice.calls("bob");
+    alice.expects("100");
+    let (at_bob, at_gateway) = (bob.expects("INVITE"), gateway.expects("INVITE"));
+    let again = forwarded(&gateway, &at_gateway, "sip:bob@office.example");
+    gateway.sends(&again);
+    let looped = gateway.expects("482");
+    gateway.acks(&again, &looped);
+    bob.hears_nothing();
+    gateway.answers(&at_gateway, 482);
+    gateway.expects("ACK");
+    bob.answers(&at_bob, 486);
+    let busy = alice.expects("486");
+    alice.acks(&invite, &busy);
+}
+
+#[test]
+fn another_user_is_a_spiral_and_allowed() {
+    // checklist 128, 129
+    let world = World::new();
+    let (alice, bob, gateway) = office(&world);
+    let (desk, mobile) = (world.udp("carol/desk"), world.udp("carol/mobile"));
+    desk.registers();
+    mobile.registers();
+    alice.calls("bob");
+    bob.expects("INVITE");
+    let at_gateway = gateway.expects("INVITE");
+    gateway.sends(&forwarded(&gateway, &at_gateway, "sip:carol@office.example"));
+    gateway.expects("100");
+    let first = desk.expects("INVITE");
+    mobile.expects("INVITE");
+    assert_eq!(first.values("Via").count(), 4);
+}
+
+#[test]
+fn our_own_route_value_makes_no_spiral_of_a_loop() {
+    // checklist 128
+    let world = World::new();
+    let (alice, bob, gateway) = office(&world);
+    alice.calls("bob");
+    bob.expects("INVITE");
+    let at_gateway = gateway.expects("INVITE");
+    // It comes off before anything is decided.
+    let again = forwarded(&gateway, &at_gateway, "sip:bob@office.example").with("Route", "<sip:192.0.2.1;lr>");
+    gateway.sends(&again);
+    gateway.expects("482");
+}
+
+#[test]
+fn the_loop_part_of_the_branch_does_not_depend_on_the_method() {
+    // checklist 56, 128
+    let world = World::new();
+    let (alice, bob, _gateway) = office(&world);
+    alice.calls("bob");
+    let invite = bob.expects("INVITE");
+    let same = |request: Sip| ["Call-ID", "From"].iter().fold(request, |r, name| r.set(name, invite.value(name)));
+    alice.sends(&same(alice.request("OPTIONS", "sip:bob@office.example")));
+    let options = bob.expects("OPTIONS");
+    let tail = |sip: &Sip| sip.branch()[sip.branch().len() - 16..].to_owned();
+    assert_eq!(tail(&invite), tail(&options));
+    assert_ne!(invite.branch(), options.branch());
+}
+
+#[test]
+fn a_foreign_branch_that_looks_like_ours_is_no_loop() {
+    // checklist 129
+    let world = World::new();
+    let (alice, bob, gateway) = office(&world);
+    alice.calls("bob");
+    bob.expects("INVITE");
+    let at_gateway = gateway.expects("INVITE");
+    let again = forwarded(&gateway, &at_gateway, "sip:bob@office.example");
+    let elsewhere = again.to_string().replace("UDP 192.0.2.1:5060", "UDP 192.0.2.200:5060");
+    gateway.sends_raw(elsewhere);
+    gateway.expects("100");
+}
+
+#[test]
+fn max_forwards_ends_at_zero() {
+    // checklist 36, 49
+    let world = World::new();
+    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    bob.registers();
+    let options = alice.request("OPTIONS", "sip:bob@office.example");
+    alice.sends(&options.clone().set("Max-Forwards", 0));
+    alice.expects("483");
+    let again = options.set("Via", alice.via());
+    alice.sends(&again.clone().set("Max-Forwards", 1));
+    assert_eq!(bob.expects("OPTIONS").value("Max-Forwards"), "0");
+    alice.sends(&again.set("Via", alice.via()).without("Max-Forwards"));
+    assert_eq!(bob.expects("OPTIONS").value("Max-Forwards"), "70");
+    bob.sends(&bob.register().set("Max-Forwards", 0));
+    bob.expects("200");
+    alice.sends(&alice.request("OPTIONS", "sip:office.example").set("Max-Forwards", 0));
+    alice.expects("200");
+}

@@ -1,0 +1,20 @@
+//! Scenarios of the core, each a script of who says what when. One module per behaviour; `sim` is the world they
+//! happen in. A test of a line of the RFC checklist names it.
+
+#[path = "../sim/mod.rs"]
+mod sim;
+
+mod best_response;
+mod digest;
+mod fork_cancel;
+mod fork_parallel;
+mod fork_sequential;
+mod fork_timers;
+mod loops;
+mod overload;
+mod record_route;
+mod register;
+mod stateless;
+mod storm;
+mod transport_failure;
+mod validation;

@@ -1,0 +1,64 @@
+//! Every table has an end: 503 with Retry-After, an event, and what was begun goes on.
+
+use proxy::{Event, Limit};
+
+use crate::sim::World;
+
+#[test]
+fn transactions() {
+    let world = World::with(|settings| settings.limits.transactions = 2);
+    let (alice, desk, mobile) = (world.udp("alice"), world.udp("bob/desk"), world.udp("bob/mobile"));
+    desk.registers();
+    mobile.registers();
+    let invite = alice.calls("bob");
+    alice.expects("100");
+    alice.calls("bob");
+    alice.expects("100");
+    let third = alice.calls("bob");
+    let refused = alice.expects("503");
+    assert!(refused.has("Retry-After"));
+    alice.acks(&third, &refused);
+    assert_eq!(world.saw(|event| matches!(event, Event::LimitReached(Limit::Transactions))), 1);
+    // The first two go on.
+    let (first, at_mobile) = (desk.expects("INVITE"), mobile.expects("INVITE"));
+    desk.answers(&first, 486);
+    mobile.answers(&at_mobile, 486);
+    let busy = alice.expects("486");
+    alice.acks(&invite, &busy);
+    assert_eq!(world.load(0).transactions, 2);
+}
+
+#[test]
+fn pins() {
+    let world = World::with(|settings| settings.limits.pins = 1);
+    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    bob.registers();
+    let invite = alice.calls("bob");
+    let heard = bob.expects("INVITE");
+    let second = alice.calls("bob");
+    let refused = alice.expects("503");
+    assert!(refused.has("Retry-After"));
+    alice.acks(&second, &refused);
+    assert_eq!(world.saw(|event| matches!(event, Event::LimitReached(Limit::Pins))), 1);
+    // Only what leaves a pin is refused, and not the copy of what has one.
+    alice.sends(&invite);
+    bob.expects("INVITE");
+    alice.sends(&alice.request("MESSAGE", "sip:bob@office.example"));
+    bob.expects("MESSAGE");
+    bob.answers(&heard, 486);
+    let busy = alice.expects("486");
+    alice.acks(&invite, &busy);
+    bob.expects("ACK");
+}
+
+#[test]
+fn contacts() {
+    // checklist 28
+    let world = World::with(|settings| settings.registrar.max_contacts = 1);
+    let (desk, mobile) = (world.udp("bob/desk"), world.udp("bob/mobile"));
+    desk.registers();
+    mobile.sends(&mobile.register());
+    mobile.expects("403");
+    assert_eq!(world.saw(|event| matches!(event, Event::LimitReached(Limit::Contacts))), 1);
+    desk.registers();
+}

@@ -1,0 +1,266 @@
+//! Staying in the path of a dialog, and the routers of the old kind: RFC 3261 16.4, 16.6 steps 4 and 6, 16.12.
+
+use crate::sim::{Agent, Sip, World, uri_in};
+
+/// A call from ringing to 200 and ACK. Returns her INVITE, his copy and the 200 as she heard it.
+fn call(alice: &Agent, bob: &Agent) -> (Sip, Sip, Sip) {
+    let invite = alice.calls("bob");
+    let heard = bob.expects("INVITE");
+    bob.answers(&heard, 200);
+    let ok = alice.expects("200");
+    alice.acks(&invite, &ok);
+    assert!(!bob.expects("ACK").has("Route"));
+    (invite, heard, ok)
+}
+
+/// Our Record-Route, with which a request is as good as signed.
+fn own_route(alice: &Agent, bob: &Agent) -> (Sip, Sip, String) {
+    let (invite, _, ok) = call(alice, bob);
+    let route = ok.value("Record-Route").to_owned();
+    (invite, ok, route)
+}
+
+#[test]
+fn one_value_where_both_sides_can_use_it() {
+    // checklist 42, 50
+    let world = World::new();
+    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    bob.registers();
+    let (invite, heard, ok) = call(&alice, &bob);
+    let [route] = heard.values("Record-Route").collect::<Vec<_>>()[..] else { panic!("{heard}") };
+    assert!(route.starts_with("<sip:") && route.ends_with("@192.0.2.1:5060;lr>"), "{route}");
+    assert_eq!(ok.value("Record-Route"), route);
+    for (method, number) in [("INFO", "50"), ("UPDATE", "51"), ("INVITE", "52"), ("BYE", "53")] {
+        alice.sends(&alice.within(&invite, &ok, method).set("CSeq", format_args!("{number} {method}")));
+        let heard = bob.expects(method);
+        assert_eq!(heard.uri(), bob.contact());
+        assert!(!heard.has("Route") && !heard.has("Record-Route"), "{heard}");
+        bob.answers(&heard, 200);
+        alice.expects("200");
+    }
+}
+
+#[test]
+fn only_requests_that_make_a_dialog_get_it() {
+    // checklist 50
+    let world = World::new();
+    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    bob.registers();
+    for (method, recorded) in [("MESSAGE", false), ("OPTIONS", false), ("SUBSCRIBE", true), ("REFER", true)] {
+        alice.sends(&alice.request(method, "sip:bob@office.example"));
+        assert_eq!(bob.expects(method).has("Record-Route"), recorded, "{method}");
+    }
+}
+
+#[test]
+fn two_values_where_the_transport_changes() {
+    // checklist 42, 51, 73
+    for (alice_on_tcp, first, second) in [(false, ";transport=tcp", ""), (true, "", ";transport=tcp")] {
+        let world = World::new();
+        let (alice, bob) = match alice_on_tcp {
+            false => (world.udp("alice"), world.tcp("bob")),
+            true => (world.tcp("alice"), world.udp("bob")),
+        };
+        bob.registers();
+        let (invite, heard, ok) = call(&alice, &bob);
+        let routes: Vec<_> = heard.values("Record-Route").collect();
+        assert_eq!(routes.len(), 2, "{heard}");
+        for (route, transport) in routes.iter().zip([first, second]) {
+            assert!(route.ends_with(&format!("@192.0.2.1:5060{transport};lr>")), "{routes:?}");
+        }
+        // From both sides, both values come off.
+        let info = alice.within(&invite, &ok, "INFO");
+        assert_eq!(info.values("Route").count(), 2);
+        alice.sends(&info);
+        let info = bob.expects("INFO");
+        assert!(!info.has("Route"));
+        bob.answers(&info, 200);
+        alice.expects("200");
+        bob.sends(&bob.back_within(&invite, &ok, "BYE"));
+        let bye = alice.expects("BYE");
+        assert!(!bye.has("Route"));
+        assert_eq!(bye.uri(), alice.contact());
+        alice.answers(&bye, 200);
+        bob.expects("200");
+    }
+}
+
+#[test]
+fn an_advertised_name_stands_in_via_and_record_route() {
+    // checklist 50, 108
+    let world = World::with(|settings| settings.advertise = Some("proxy.office.example".into()));
+    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    bob.registers();
+    let (invite, heard, ok) = call(&alice, &bob);
+    assert!(heard.value("Via").starts_with("SIP/2.0/UDP proxy.office.example:5060;branch="), "{heard}");
+    assert!(heard.value("Record-Route").ends_with("@proxy.office.example:5060;lr>"), "{heard}");
+    alice.sends(&alice.within(&invite, &ok, "BYE"));
+    bob.expects("BYE");
+}
+
+#[test]
+fn a_route_that_was_not_issued_here_leads_nowhere() {
+    // checklist 42
+    let world = World::new();
+    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    bob.registers();
+    let (invite, ok, route) = own_route(&alice, &bob);
+    let forged = "<sip:0123456789abcdef@192.0.2.1:5060;lr>";
+    alice.sends(&alice.within(&invite, &ok, "BYE").set("Route", forged));
+    alice.expects("403");
+    alice.sends(&alice.within(&invite, &ok, "BYE").set("Call-ID", "another"));
+    alice.expects("403");
+    alice.sends(&alice.within(&invite, &ok, "ACK").set("Route", forged));
+    alice.hears_nothing();
+    // Ours alone does not make a relay of us: without a To tag there is no dialog.
+    let outside = alice.request("MESSAGE", "sip:x@198.51.100.9").set("Call-ID", invite.value("Call-ID"));
+    alice.sends(&outside.with("Route", &route));
+    alice.expects("403");
+    assert_eq!(bob.heard(), []);
+}
+
+#[test]
+fn a_preconfigured_outbound_proxy_is_no_route() {
+    // checklist 42
+    let world = World::new();
+    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    bob.registers();
+    for own in ["<sip:192.0.2.1;lr>", "<sip:192.0.2.1:5060;transport=udp;lr>", "<sip:office.example;lr>"] {
+        alice.sends(&alice.request("OPTIONS", "sip:bob@office.example").with("Route", own));
+        let heard = bob.expects("OPTIONS");
+        assert!(!heard.has("Route"), "{heard}");
+        assert_eq!(heard.uri(), bob.contact());
+    }
+}
+
+#[test]
+fn several_routes_in_one_line_lose_only_ours() {
+    // checklist 42, 53
+    let world = World::new();
+    let (alice, bob, next) = (world.udp("alice"), world.udp("bob"), world.udp("next"));
+    bob.registers();
+    let (invite, ok, route) = own_route(&alice, &bob);
+    let onward = format!("<sip:{};lr>", next.address);
+    alice.sends(
+        &alice.within(&invite, &ok, "INFO").set("Route", format_args!("{route}, {onward} , <sip:p9.example;lr>")),
+    );
+    let heard = next.expects("INFO");
+    assert_eq!(heard.value("Route"), format!("{onward} , <sip:p9.example;lr>"));
+    assert_eq!(heard.uri(), bob.contact());
+    assert_eq!(bob.heard(), []);
+}
+
+#[test]
+fn the_example_of_the_strict_router_as_p4() {
+    // checklist 52, 87: RFC 3261 16.12.1.2, from U2's BYE on
+    let world = World::new();
+    let (alice, bob, p3) = (world.udp("alice"), world.udp("bob"), world.udp("p3"));
+    world.dns("p3.middle.com", &[p3.address]);
+    bob.registers();
+    let (invite, ok, p4) = own_route(&alice, &bob);
+    let bye = bob
+        .back_within(&invite, &ok, "BYE")
+        .to("sip:caller@u1.example.com")
+        .without("Route")
+        .with("Route", &p4)
+        .with("Route", "<sip:p3.middle.com>")
+        .with("Route", "<sip:p2.example.com;lr>")
+        .with("Route", "<sip:p1.example.com;lr>");
+    bob.sends(&bye);
+    let heard = p3.expects("BYE");
+    assert_eq!(heard.start, "BYE sip:p3.middle.com SIP/2.0");
+    let routes = ["<sip:p2.example.com;lr>", "<sip:p1.example.com;lr>", "<sip:caller@u1.example.com>"];
+    assert_eq!(heard.values("Route").collect::<Vec<_>>(), routes);
+}
+
+#[test]
+fn the_example_of_the_strict_router_as_p2() {
+    // checklist 40, 87: RFC 3261 16.12.1.2, what P3 sends to P2
+    let world = World::new();
+    let (alice, bob, p1) = (world.udp("alice"), world.udp("bob"), world.udp("p1"));
+    world.dns("p1.example.com", &[p1.address]);
+    bob.registers();
+    let (invite, ok, p2) = own_route(&alice, &bob);
+    let bye = bob
+        .back_within(&invite, &ok, "BYE")
+        .to(uri_in(&p2))
+        .without("Route")
+        .with("Route", "<sip:p1.example.com;lr>")
+        .with("Route", "<sip:caller@u1.example.com>");
+    bob.sends(&bye);
+    let heard = p1.expects("BYE");
+    let mut vias = heard.values("Via");
+    let expected = bye
+        .to("sip:caller@u1.example.com")
+        .without("Route")
+        .with("Route", "<sip:p1.example.com;lr>")
+        .set("Max-Forwards", 69);
+    let (ours, his) = (vias.next().unwrap(), vias.next().unwrap());
+    assert_eq!(heard, expected.set("Via", his).with_first("Via", ours), "octet by octet");
+}
+
+#[test]
+fn a_strict_router_before_the_last_hop() {
+    // checklist 40
+    let world = World::new();
+    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    bob.registers();
+    let (invite, ok, route) = own_route(&alice, &bob);
+    let bye = alice.within(&invite, &ok, "BYE").to(uri_in(&route));
+    alice.sends(&bye.set("Route", format_args!("<{}>", bob.contact())));
+    let heard = bob.expects("BYE");
+    assert_eq!(heard.uri(), bob.contact());
+    assert!(!heard.has("Route"), "{heard}");
+}
+
+#[test]
+fn a_path_goes_before_every_route_and_may_be_strict() {
+    // checklist 52, 147
+    let world = World::new();
+    let (alice, bob, edge) = (world.udp("alice"), world.udp("bob"), world.udp("edge"));
+    let paths = [format!("<sip:{};lr>", edge.address), "<sip:inner.example;lr>".to_owned()];
+    bob.sends(&bob.register().with("Path", &paths[0]).with("Path", &paths[1]));
+    bob.expects("200");
+    alice.sends(&alice.request("OPTIONS", "sip:bob@office.example"));
+    let heard = edge.expects("OPTIONS");
+    assert_eq!(heard.values("Route").collect::<Vec<_>>().join(", ").replace(",<", ", <"), paths.join(", "));
+    assert_eq!(heard.uri(), bob.contact());
+
+    let strict = format!("<sip:{}>", edge.address);
+    bob.sends(&bob.register().with("Path", &strict).with("Path", &paths[1]));
+    bob.expects("200");
+    alice.sends(&alice.request("OPTIONS", "sip:bob@office.example"));
+    let heard = edge.expects("OPTIONS");
+    assert_eq!(heard.uri(), uri_in(&strict));
+    let routes = [paths[1].clone(), format!("<{}>", bob.contact())];
+    assert_eq!(heard.values("Route").collect::<Vec<_>>(), routes);
+}
+
+#[test]
+fn a_maddr_that_is_ours_comes_off() {
+    // checklist 41, 44
+    let world = World::new();
+    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    bob.registers();
+    alice.sends(&alice.request("OPTIONS", "sip:bob@office.example;maddr=192.0.2.1"));
+    bob.expects("OPTIONS");
+    // In a dialog, to a foreign name: the name is what counts.
+    let far = world.udp("far");
+    world.dns("far.example", &[far.address]);
+    let (invite, ok, _) = own_route(&alice, &bob);
+    alice.sends(&alice.within(&invite, &ok, "INFO").to("sip:x@far.example;maddr=192.0.2.1;transport=udp"));
+    let heard = far.expects("INFO");
+    assert_eq!(heard.uri(), "sip:x@far.example");
+}
+
+#[test]
+fn the_request_uri_of_a_binding_has_nothing_that_is_not_allowed() {
+    // checklist 48
+    let world = World::new();
+    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    let contact = format!("<sip:bob@{};line=1;method=INVITE?Subject=hi>", bob.address);
+    bob.sends(&bob.register().set("Contact", contact));
+    bob.expects("200");
+    alice.sends(&alice.request("OPTIONS", "sip:bob@office.example"));
+    assert_eq!(bob.expects("OPTIONS").uri(), format!("sip:bob@{};line=1", bob.address));
+}

@@ -1,0 +1,281 @@
+//! The registrar on the wire: RFC 3261 10.3. Its rules are `location`'s and tested there; here is what a phone sees.
+
+use proxy::{Event, Registration};
+
+use crate::sim::{Agent, DOMAIN, Mood, Sip, World, param, uri_in};
+
+/// The granted time in a Contact; 0 if there is none.
+fn expires(contact: &str) -> u32 {
+    param(contact, "expires").and_then(|seconds| seconds.parse().ok()).unwrap_or_default()
+}
+
+/// The URIs and expiry times of a 200.
+fn bindings(ok: &Sip) -> Vec<(String, u32)> {
+    let read = |value: &str| (uri_in(value).to_owned(), expires(value));
+    ok.values("Contact").map(read).collect()
+}
+
+/// What there is now.
+fn query(phone: &Agent) -> Vec<(String, u32)> {
+    phone.sends(&phone.register().without("Contact"));
+    bindings(&phone.expects("200"))
+}
+
+#[test]
+fn the_example_of_the_house() {
+    // checklist 22, 23, 30, 110
+    let world = World::with(|settings| {
+        settings.domains = vec!["munich.de".into()];
+        settings.aliases = vec!["registrar.munich.de".into()];
+    });
+    let werner = world.udp("werner.heisenberg");
+    werner.appears_at("192.0.2.70:5060".parse().unwrap());
+    werner.sends_raw(
+        "REGISTER sip:registrar.munich.de SIP/2.0\r\n\
+         Via: SIP/2.0/UDP 200.201.202.203:5060;branch=z9hG4bKus19\r\n\
+         Max-Forwards: 70\r\n\
+         To: Werner Heisenberg <sip:werner.heisenberg@munich.de>\r\n\
+         From: Werner Heisenberg <sip:werner.heisenberg@munich.de>\r\n ;tag=3431\r\n\
+         Call-ID: 23@200.201.202.203\r\n\
+         CSeq: 1 REGISTER\r\n\
+         Contact: sip:werner.heisenberg@200.201.202.203\r\n\
+         Content-Length: 0\r\n\r\n",
+    );
+    let ok = werner.expects("200");
+    let via = "SIP/2.0/UDP 200.201.202.203:5060;branch=z9hG4bKus19;received=192.0.2.70";
+    assert_eq!(ok.value("Via"), via);
+    assert!(ok.value("To").starts_with("Werner Heisenberg <sip:werner.heisenberg@munich.de>;tag="));
+    assert!(ok.to_string().contains("From: Werner Heisenberg <sip:werner.heisenberg@munich.de>\r\n ;tag=3431\r\n"));
+    assert_eq!(ok.value("Call-ID"), "23@200.201.202.203");
+    assert_eq!(ok.value("CSeq"), "1 REGISTER");
+    assert_eq!(bindings(&ok), [("sip:werner.heisenberg@200.201.202.203".to_owned(), 3600)]);
+    assert!(ok.value("Date").ends_with(" GMT"), "{ok}");
+    assert!(!ok.has("Record-Route"));
+}
+
+#[test]
+fn several_phones_of_one_user() {
+    // checklist 11, 18, 22, 24, 25
+    let world = World::new();
+    let (desk, mobile) = (world.udp("bob/desk"), world.udp("bob/mobile"));
+    desk.sends(&desk.register().set("Contact", format_args!("<{}>;q=0.5;expires=600", desk.contact())));
+    let ok = desk.expects("200");
+    assert_eq!(ok.param("Contact", "q"), Some("0.5"));
+    mobile.sends(&mobile.register().with("Expires", 1200));
+    let ok = mobile.expects("200");
+    assert_eq!(ok.values("Contact").count(), 2);
+    assert_eq!(ok.values("Contact").nth(1).and_then(|value| param(value, "q")), None, "no q is no q=0");
+    world.seconds(100);
+    assert_eq!(query(&desk), [(desk.contact(), 500), (mobile.contact(), 1100)]);
+    // One more time, with an Expires beside the parameter.
+    desk.sends(&desk.register().set("Contact", format_args!("<{}>;expires=0", desk.contact())).with("Expires", 900));
+    assert_eq!(bindings(&desk.expects("200")), [(mobile.contact(), 1100)]);
+    world.seconds(1101);
+    assert_eq!(query(&desk), []);
+}
+
+#[test]
+fn all_at_once() {
+    // checklist 12, 13
+    let world = World::new();
+    let (desk, mobile) = (world.udp("bob/desk"), world.udp("bob/mobile"));
+    desk.registers();
+    mobile.registers();
+    let star = |phone: &Agent| phone.register().set("Contact", "*");
+    for bad in
+        [star(&desk), star(&desk).with("Expires", 60), star(&desk).with("Expires", 0).with("Contact", "<sip:x@y>")]
+    {
+        desk.sends(&bad);
+        assert!(desk.expects("400").reason().contains("Contact"));
+    }
+    assert_eq!(query(&desk).len(), 2);
+    desk.sends(&star(&desk).with("Expires", 0));
+    assert_eq!(bindings(&desk.expects("200")), []);
+    assert_eq!(world.saw(|event| matches!(event, Event::Registration { outcome: Registration::Unregistered, .. })), 1);
+}
+
+#[test]
+fn the_expiry_is_what_the_house_grants() {
+    // checklist 14, 15, 16
+    let world = World::new();
+    let bob = world.udp("bob");
+    let ask = |params: &str, header: Option<&str>| {
+        let request = bob.register().set("Contact", format_args!("<{}>{params}", bob.contact()));
+        bob.sends(&header.into_iter().fold(request, |request, value| request.with("Expires", value)));
+    };
+    for (params, header, granted) in [
+        (";expires=600", Some("900"), 600),
+        ("", Some("900"), 900),
+        ("", None, 3600),
+        ("", Some("soon"), 3600),
+        ("", Some("4294967295"), 7200),
+        (";expires=60", None, 60),
+    ] {
+        ask(params, header);
+        assert_eq!(bindings(&bob.expects("200"))[0].1, granted, "{params} {header:?}");
+    }
+    ask(";expires=59", None);
+    assert_eq!(bob.expects("423").value("Min-Expires"), "60");
+}
+
+#[test]
+fn an_older_request_changes_nothing() {
+    // checklist 3, 19, 20
+    let world = World::new();
+    let bob = world.udp("bob");
+    let first = bob.register();
+    let second = bob.register().set("Contact", format_args!("<{}>;expires=0", bob.contact()));
+    bob.registers();
+    bob.sends(&first);
+    assert_eq!(bob.expects("500").method(), "REGISTER");
+    bob.sends(&second);
+    bob.expects("500");
+    assert_eq!(query(&bob).len(), 1);
+}
+
+#[test]
+fn a_retransmission_gets_the_same_answer() {
+    // checklist 26
+    let world = World::new();
+    let bob = world.udp("bob");
+    let register = bob.register();
+    bob.sends(&register);
+    let ok = bob.expects("200");
+    bob.sends(&register);
+    let again = bob.expects("200");
+    assert_eq!(again.value("To"), ok.value("To"));
+    assert_eq!(bindings(&again), bindings(&ok));
+    world.seconds(10);
+    bob.sends(&register);
+    assert_eq!(bindings(&bob.expects("200"))[0].1, 3590, "not applied again");
+}
+
+#[test]
+fn all_or_nothing() {
+    // checklist 3, 21, 28
+    let world = World::new();
+    let bob = world.udp("bob");
+    let contacts = |range: std::ops::Range<u8>, request: Sip| {
+        range.fold(request.without("Contact"), |request, host| {
+            request.with("Contact", format!("<sip:bob@192.0.2.{host}>"))
+        })
+    };
+    bob.sends(&contacts(100..109, bob.register()));
+    assert_eq!(bindings(&bob.expects("200")).len(), 9);
+    bob.sends(&contacts(110..112, bob.register()));
+    bob.expects("403");
+    assert_eq!(query(&bob).len(), 9);
+    bob.sends(&contacts(120..121, bob.register()).with("Contact", "<sip:bob@192.0.2.121>;expires=5"));
+    bob.expects("423");
+    assert_eq!(query(&bob).len(), 9);
+}
+
+#[test]
+fn a_contact_may_be_anything_but_ourselves() {
+    // checklist 17, 27, 29
+    let world = World::new();
+    let bob = world.udp("bob");
+    for own in ["sip:bob@office.example", "sip:bob@192.0.2.1", "sip:carol@SIP.office.example:5060"] {
+        bob.sends(&bob.register().set("Contact", format_args!("<{own}>")));
+        bob.expects("403");
+    }
+    bob.sends(&bob.register().set("Contact", "<tel:+4930123456>"));
+    assert_eq!(bindings(&bob.expects("200"))[0].0, "tel:+4930123456");
+    let alice = world.udp("alice");
+    alice.calls("bob");
+    alice.expects("480");
+    // RFC 3261 19.1.4, not the spelling.
+    for same in ["<sip:%62ob@192.0.2.11:5060>;expires=0", "<sip:bob@192.0.2.11:5060;x=1>;expires=0"] {
+        bob.registers();
+        bob.sends(&bob.register().set("Contact", same));
+        assert_eq!(bindings(&bob.expects("200")).len(), 1, "{same}");
+    }
+}
+
+#[test]
+fn who_may_register_without_authentication() {
+    // checklist 9, 46
+    let world = World::with(|settings| {
+        settings.accounts.insert(location::Aor::new(b"alice", DOMAIN.as_bytes()), proxy::Account::default());
+    });
+    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    alice.registers();
+    bob.sends(&bob.register());
+    bob.expects("404");
+    bob.sends(&bob.register().set("To", "<sip:bob@elsewhere.example>"));
+    bob.expects("404");
+    alice.calls("bob");
+    alice.expects("404");
+    alice.sends(&alice.register().set("Contact", "*").with("Expires", 0));
+    alice.expects("200");
+    alice.calls("alice");
+    alice.expects("480");
+}
+
+#[test]
+fn required_extensions() {
+    // checklist 6, 146
+    let world = World::new();
+    let bob = world.udp("bob");
+    bob.sends(&bob.register().with("Require", "path, teleport").with("Require", "levitation"));
+    let refused = bob.expects("420");
+    assert_eq!(refused.values("Unsupported").collect::<Vec<_>>(), ["teleport", "levitation"]);
+    let path = ["<sip:edge1.example;lr>", "<sip:edge2.example;lr>"];
+    bob.sends(&bob.register().with("Require", "path").with("Path", path[0]).with("Path", path[1]));
+    assert_eq!(bob.expects("200").values("Path").collect::<Vec<_>>(), path);
+}
+
+#[test]
+fn record_route_is_ignored() {
+    // checklist 2
+    let world = World::new();
+    let bob = world.udp("bob");
+    bob.sends(&bob.register().with("Record-Route", "<sip:192.0.2.200;lr>"));
+    assert!(!bob.expects("200").has("Record-Route"));
+}
+
+#[test]
+fn a_store_that_fails_is_a_500_and_nothing_has_changed() {
+    // checklist 21
+    let world = World::new();
+    let bob = world.udp("bob");
+    bob.registers();
+    world.store(Mood::ReadOnly, 0);
+    bob.sends(&bob.register().set("Contact", "<sip:bob@192.0.2.200>"));
+    bob.expects("500");
+    world.store(Mood::Broken, 0);
+    bob.sends(&bob.register());
+    bob.expects("500");
+    world.store(Mood::Good, 0);
+    assert_eq!(query(&bob).len(), 1);
+    assert_eq!(world.saw(|event| matches!(event, Event::Registration { outcome: Registration::Failed, .. })), 2);
+}
+
+#[test]
+fn two_workers_register_the_same_user_at_once() {
+    // checklist 3, 4
+    let world = World::with_workers(3, |settings| settings.registrar.max_contacts = 2);
+    world.store(Mood::Good, 5);
+    let phones = ["bob/a", "bob/b", "bob/c"].map(|name| world.udp(name));
+    for (worker, phone) in phones.iter().enumerate() {
+        phone.lands_on(worker).sends(&phone.register());
+    }
+    world.millis(60);
+    let answers: Vec<_> = phones.iter().map(|phone| phone.heard().remove(0).what().to_owned()).collect();
+    assert_eq!(answers.iter().filter(|what| *what == "200").count(), 2, "{answers:?}");
+    assert_eq!(answers.iter().filter(|what| *what == "403").count(), 1, "the limit holds for all: {answers:?}");
+    assert_eq!(query(&phones[0]).len(), 2);
+}
+
+#[test]
+fn copies_of_a_register_on_two_workers_are_one() {
+    // checklist 26
+    let world = World::with_workers(2, |_| {});
+    world.store(Mood::Good, 5);
+    let bob = world.udp("bob");
+    let register = bob.register();
+    bob.sends(&register);
+    bob.lands_on(1).sends(&register);
+    let (first, second) = (bob.expects("200"), bob.expects("200"));
+    assert_eq!(bindings(&first), bindings(&second));
+}

@@ -1,0 +1,239 @@
+//! One target: forwarded without a transaction (RFC 3261 16.11), with a pin for the INVITE and a mark in the branch.
+
+use proxy::{Drop, Event};
+
+use crate::sim::{World, at};
+
+const STRAY: fn(&Event) -> bool = |event| matches!(event, Event::Dropped(Drop::StrayResponse));
+
+#[test]
+fn a_call_from_ringing_to_hanging_up() {
+    // checklist 84, 89
+    let world = World::new();
+    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    bob.registers();
+    let invite = alice.calls("bob");
+    let heard = bob.expects("INVITE");
+    alice.hears_nothing();
+    bob.answers(&heard, 180);
+    alice.expects("180");
+    bob.answers(&heard, 200);
+    let ok = alice.expects("200");
+    alice.acks(&invite, &ok);
+    bob.expects("ACK");
+    let bye = alice.within(&invite, &ok, "BYE");
+    alice.sends(&bye);
+    let bye = bob.expects("BYE");
+    bob.answers(&bye, 200);
+    alice.expects("200");
+    bob.hears_nothing();
+}
+
+#[test]
+fn retransmission_cancel_and_ack_take_the_way_of_their_invite() {
+    // checklist 81, 82, 85
+    let world = World::new();
+    let (alice, bob, mobile) = (world.udp("alice"), world.udp("bob/desk"), world.udp("bob/mobile"));
+    bob.registers();
+    let invite = alice.calls("bob");
+    let heard = bob.expects("INVITE");
+    mobile.registers();
+    alice.sends(&invite);
+    assert_eq!(bob.expects("INVITE"), heard, "a copy of the first one, octet by octet");
+    bob.answers(&heard, 180);
+    alice.expects("180");
+
+    let reason = "SIP;cause=200;text=\"Call completed elsewhere\"";
+    alice.sends(&alice.cancel(&invite).with("Reason", reason));
+    let cancel = bob.expects("CANCEL");
+    assert_eq!(cancel.branch(), heard.branch());
+    assert_eq!(cancel.uri(), heard.uri());
+    assert_eq!(cancel.value("Reason"), reason);
+    alice.hears_nothing();
+    bob.answers(&cancel, 200);
+    assert_eq!(alice.expects("200").method(), "CANCEL");
+    bob.answers(&heard, 487);
+    let terminated = alice.expects("487");
+    alice.acks(&invite, &terminated);
+    assert_eq!(bob.expects("ACK").branch(), heard.branch());
+    mobile.hears_nothing();
+}
+
+#[test]
+fn a_pin_lasts_64_t1_after_the_final_and_timer_c_without_one() {
+    // checklist 85
+    let world = World::new();
+    let (alice, bob, mobile) = (world.udp("alice"), world.udp("bob/desk"), world.udp("bob/mobile"));
+    bob.registers();
+    let invite = alice.calls("bob");
+    let heard = bob.expects("INVITE");
+    mobile.registers();
+    world.seconds(100);
+    bob.answers(&heard, 486);
+    let busy = alice.expects("486");
+    world.seconds(31);
+    alice.acks(&invite, &busy);
+    bob.expects("ACK");
+    assert_eq!(world.load(0).pins, 1);
+    world.seconds(1);
+    assert_eq!(world.load(0).pins, 0);
+    assert_eq!(mobile.heard(), []);
+}
+
+#[test]
+fn a_pin_without_a_final_lasts_timer_c() {
+    // checklist 85
+    let world = World::new();
+    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    bob.registers();
+    alice.calls("bob");
+    bob.expects("INVITE");
+    world.seconds(180);
+    assert_eq!(world.load(0).pins, 1);
+    world.seconds(2);
+    assert_eq!(world.load(0).pins, 0);
+}
+
+#[test]
+fn a_response_without_a_mark_of_ours_is_dropped() {
+    // checklist 60, 88, 109
+    let world = World::new();
+    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    bob.registers();
+    alice.calls("bob");
+    let heard = bob.expects("INVITE");
+    let ringing = bob.answer(&heard, 180);
+    let mut vias = heard.values("Via");
+    let (ours, hers) = (vias.next().unwrap().to_owned(), vias.next().unwrap().to_owned());
+
+    // Another number in the mark.
+    let digit = if ours.contains("branch=z9hG4bKp00000") { "branch=z9hG4bKp00001" } else { "branch=z9hG4bKp00000" };
+    let forged = ours.replacen(&ours[ours.find("branch=").unwrap()..][..20], digit, 1);
+    bob.sends(&ringing.clone().set("Via", forged));
+    // A good mark on another transaction: sent somewhere else.
+    let aside = hers.replace("branch=z9hG4bK", "branch=z9hG4bKx");
+    let elsewhere = ringing.clone().without("Via").with_first("Via", &aside).with_first("Via", &ours);
+    bob.sends(&elsewhere);
+    // A sent-by that is not ours.
+    bob.sends(&ringing.clone().set("Via", ours.replace("192.0.2.1:", "192.0.2.9:")));
+    // No Via left.
+    bob.sends(&ringing.clone().without("Via").with_first("Via", &ours));
+    alice.hears_nothing();
+    assert_eq!(world.saw(STRAY), 4);
+    bob.sends(&ringing);
+    alice.expects("180");
+}
+
+#[test]
+fn only_the_top_via_goes_from_a_response() {
+    // checklist 62, 74, 86
+    let world = World::new();
+    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    bob.registers();
+    alice.calls("bob");
+    let heard = bob.expects("INVITE");
+    let response = bob.answer(&heard, 183).with("X-Color", "blue").with_body("v=0\r\n");
+    bob.sends(&response);
+    let top = format!("Via: {}\r\n", response.value("Via"));
+    assert_eq!(alice.expects("183").to_string(), response.to_string().replacen(&top, "", 1));
+}
+
+#[test]
+fn the_response_may_land_on_any_worker() {
+    // checklist 86, 88
+    let world = World::with_workers(2, |_| {});
+    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    bob.lands_on(1).registers();
+    let invite = alice.calls("bob");
+    let heard = bob.expects("INVITE");
+    bob.answers(&heard, 180);
+    alice.expects("180");
+    assert_eq!((world.load(0).pins, world.load(1).pins), (1, 0));
+    bob.answers(&heard, 486);
+    let busy = alice.expects("486");
+    alice.acks(&invite, &busy);
+    bob.expects("ACK");
+    // The worker with the pin was told that the call is over: it does not wait for Timer C.
+    world.seconds(32);
+    assert_eq!(world.load(0).pins, 0);
+}
+
+#[test]
+fn a_cancel_without_a_pin_goes_where_its_invite_would() {
+    // checklist 80
+    let world = World::with_workers(2, |_| {});
+    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    bob.registers();
+    let invite = alice.calls("bob");
+    let heard = bob.expects("INVITE");
+    bob.answers(&heard, 180);
+    alice.expects("180");
+    // Another worker knows nothing of the INVITE.
+    alice.lands_on(1).cancels(&invite);
+    let cancel = bob.expects("CANCEL");
+    assert_eq!(cancel.uri(), heard.uri());
+    bob.answers(&cancel, 200);
+    alice.expects("200");
+}
+
+#[test]
+fn a_request_keeps_what_no_rule_changes() {
+    // checklist 47, 48, 49, 55, 83
+    let world = World::new();
+    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    bob.registers_with(";q=0.7");
+    let message = alice
+        .request("MESSAGE", "sip:bob@office.example")
+        .with("X-Color", "blue, green")
+        .with("Reason", "Q.850;cause=16")
+        .with("Reason", "unheard-of;cause=1")
+        .with("Request-Disposition", "no-fork")
+        .with("X-Color", "red")
+        .with_body("line 1\r\n\r\nline 2\n");
+    alice.sends(&message);
+    let heard = bob.expects("MESSAGE");
+    let mut vias = heard.values("Via");
+    let (ours, hers) = (vias.next().unwrap(), vias.next().unwrap());
+    assert!(ours.starts_with("SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bK") && ours.ends_with(";rport"), "{ours}");
+    let stamped = message.value("Via").replace(";rport", &format!(";rport=5060;received={}", alice.address.ip()));
+    assert_eq!(hers, stamped);
+    let expected = message.to(bob.contact()).set("Max-Forwards", 69).set("Via", hers).with_first("Via", ours);
+    assert_eq!(heard, expected);
+}
+
+#[test]
+fn an_escaped_user_and_another_case_of_the_domain_are_the_same_user() {
+    // checklist 10
+    let world = World::new();
+    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    bob.registers();
+    for uri in ["sip:b%6Fb@OFFICE.example", "sip:bob@office.example;user=phone", "sip:bob@sip.office.example"] {
+        alice.sends(&alice.request("OPTIONS", uri));
+        bob.expects("OPTIONS");
+    }
+    alice.sends(&alice.request("OPTIONS", "sip:Bob@office.example"));
+    alice.expects("480");
+}
+
+#[test]
+fn a_phone_behind_a_nat_is_reached_where_it_registered_from() {
+    // checklist 30, 110, 111, 112
+    let world = World::new();
+    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    let outside = "198.51.100.7:1026".parse().unwrap();
+    bob.appears_at(outside).registers();
+    alice.calls("bob");
+    let heard = bob.expects("INVITE");
+    assert_eq!(heard.uri(), bob.contact());
+    bob.answers(&heard, 180);
+    alice.expects("180");
+    alice.appears_at(at(99));
+    let invite = alice.calls("bob");
+    let heard = bob.expects("INVITE");
+    let hers = heard.values("Via").nth(1).unwrap();
+    assert!(hers.contains("received=192.0.2.99") && hers.contains("rport=5060"), "{hers}");
+    bob.answers(&heard, 486);
+    let busy = alice.expects("486");
+    alice.acks(&invite, &busy);
+    bob.expects("ACK");
+}

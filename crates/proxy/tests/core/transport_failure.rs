@@ -1,0 +1,133 @@
+//! What cannot be delivered: RFC 3261 16.9, 18.4.
+
+use crate::sim::{Mood, World, sequential};
+
+#[test]
+fn a_phone_that_cannot_be_reached_is_a_503_and_does_not_hold_the_others_up() {
+    // checklist 77, 96
+    let world = World::new();
+    let (alice, desk, mobile) = (world.udp("alice"), world.tcp("bob/desk"), world.udp("bob/mobile"));
+    desk.registers();
+    mobile.registers();
+    desk.is_unplugged();
+    let invite = alice.calls("bob");
+    alice.expects("100");
+    let at_mobile = mobile.expects("INVITE");
+    mobile.answers(&at_mobile, 486);
+    let busy = alice.expects("486");
+    alice.acks(&invite, &busy);
+}
+
+#[test]
+fn nobody_can_be_reached() {
+    // checklist 70, 77
+    let world = World::new();
+    let (alice, desk, mobile) = (world.udp("alice"), world.tcp("bob/desk"), world.tcp("bob/mobile"));
+    for phone in [&desk, &mobile] {
+        phone.registers();
+        phone.is_unplugged();
+    }
+    let invite = alice.calls("bob");
+    alice.expects("100");
+    let failed = alice.expects("500");
+    alice.acks(&invite, &failed);
+}
+
+#[test]
+fn the_next_group_is_tried_at_once() {
+    // checklist 77
+    let world = World::with(|settings| settings.forking = sequential(10));
+    let (alice, desk, mobile) = (world.udp("alice"), world.tcp("bob/desk"), world.udp("bob/mobile"));
+    desk.registers_with(";q=1.0");
+    mobile.registers_with(";q=0.1");
+    desk.is_unplugged();
+    alice.calls("bob");
+    alice.expects("100");
+    mobile.expects("INVITE");
+}
+
+#[test]
+fn a_caller_who_is_gone_does_not_kill_the_call_context() {
+    // checklist 77
+    let world = World::new();
+    let (alice, desk, mobile) = (world.tcp("alice"), world.udp("bob/desk"), world.udp("bob/mobile"));
+    desk.registers();
+    mobile.registers();
+    alice.calls("bob");
+    alice.expects("100");
+    let (at_desk, at_mobile) = (desk.expects("INVITE"), mobile.expects("INVITE"));
+    alice.is_unplugged();
+    desk.answers(&at_desk, 180);
+    mobile.answers(&at_mobile, 200);
+    let cancel = desk.expects("CANCEL");
+    desk.answers(&cancel, 200);
+    desk.answers(&at_desk, 487);
+    desk.expects("ACK");
+}
+
+#[test]
+fn a_connection_that_closed_is_opened_again_to_the_contact() {
+    // checklist 107, 111
+    let world = World::new();
+    let (alice, bob) = (world.udp("alice"), world.tcp("bob"));
+    bob.registers();
+    bob.disconnects();
+    alice.calls("bob");
+    let heard = bob.expects("INVITE");
+    bob.answers(&heard, 180);
+    alice.expects("180");
+}
+
+#[test]
+fn names_are_looked_up_and_one_that_does_not_exist_is_480() {
+    // checklist 54
+    let world = World::new();
+    let (alice, bob, gone) = (world.udp("alice"), world.udp("bob"), world.udp("carol"));
+    let named = bob.register().set("Contact", "<sip:bob@desk.lan.example:5060>");
+    bob.sends(&named);
+    bob.expects("200");
+    world.dns("desk.lan.example", &[bob.address]);
+    alice.calls("bob");
+    bob.expects("INVITE");
+    gone.sends(&gone.register().set("Contact", "<sip:carol@nowhere.lan.example>"));
+    gone.expects("200");
+    alice.calls("carol");
+    alice.expects("480");
+}
+
+#[test]
+fn one_of_two_names_does_not_exist() {
+    // checklist 54, 81
+    let world = World::new();
+    let (alice, bob, ghost) = (world.udp("alice"), world.udp("bob/desk"), world.udp("bob/ghost"));
+    bob.registers();
+    ghost.sends(&ghost.register().set("Contact", "<sip:bob@nowhere.lan.example>"));
+    ghost.expects("200");
+    alice.calls("bob");
+    bob.expects("INVITE");
+    alice.hears_nothing();
+}
+
+#[test]
+fn a_broken_store_is_told_to_the_caller() {
+    let world = World::new();
+    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    bob.registers();
+    world.store(Mood::Broken, 0);
+    alice.calls("bob");
+    let failed = alice.expects("503");
+    assert!(failed.has("Retry-After"));
+}
+
+#[test]
+fn nothing_is_sent_to_port_0_or_to_everybody() {
+    let world = World::new();
+    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    for contact in ["<sip:bob@192.0.2.9:0>", "<sip:bob@0.0.0.0>", "<sip:bob@224.0.1.75>"] {
+        bob.sends(&bob.register().set("Contact", contact));
+        world.millis(50);
+        bob.heard();
+    }
+    alice.calls("bob");
+    alice.expects("480");
+}

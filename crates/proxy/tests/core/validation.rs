@@ -1,0 +1,199 @@
+//! Is a request fit to be processed? RFC 3261 16.3, and who may send what to whom.
+
+use proxy::{Authentication, Drop, Event, Foreign, Strangers};
+
+use crate::sim::{Agent, Sip, World};
+
+fn office() -> (World, Agent, Agent) {
+    let world = World::new();
+    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    bob.registers();
+    (world, alice, bob)
+}
+
+fn options(alice: &Agent) -> Sip {
+    alice.request("OPTIONS", "sip:bob@office.example")
+}
+
+#[test]
+fn a_400_names_the_header() {
+    // checklist 34
+    let (_world, alice, bob) = office();
+    for (header, value) in [
+        ("From", "<sip:alice@office.example"),
+        ("To", "\"bob <sip:bob@office.example>"),
+        ("CSeq", "1"),
+        ("CSeq", "4294967296 OPTIONS"),
+        ("CSeq", "1 MESSAGE"),
+        ("Max-Forwards", "many"),
+        ("Max-Forwards", "256"),
+        ("Content-Length", "soon"),
+        ("Content-Length", "100"),
+        ("Via", "SIP/2.0/UDP 192.0.2.11:99999;branch=z9hG4bK-bad"),
+    ] {
+        alice.sends(&options(&alice).set(header, value));
+        let refused = alice.expects("400");
+        assert!(refused.reason().contains(header), "{header}: {value} -> {}", refused.start);
+    }
+    alice.sends(&options(&alice).with("CSeq", "2 OPTIONS"));
+    assert!(alice.expects("400").reason().contains("CSeq"));
+    for header in ["From", "To", "Call-ID", "CSeq"] {
+        alice.sends(&options(&alice).without(header));
+        assert_eq!(alice.expects("400").reason(), format!("Missing {header}"));
+    }
+    assert_eq!(bob.heard(), []);
+}
+
+#[test]
+fn what_cannot_be_answered_is_dropped_and_counted() {
+    // checklist 34
+    let (world, alice, bob) = office();
+    alice.sends(&options(&alice).without("Via"));
+    alice.sends_raw("\r\n\r\n");
+    alice.sends_raw(vec![0xff; 700]);
+    alice.sends(&alice.request("ACK", "sip:bob@office.example").set("CSeq", "1"));
+    alice.hears_nothing();
+    bob.hears_nothing();
+    assert_eq!(world.saw(|event| matches!(event, Event::Dropped(Drop::Unanswerable))), 1);
+    assert_eq!(world.saw(|event| matches!(event, Event::Dropped(Drop::Garbage))), 2);
+    assert_eq!(world.saw(|event| matches!(event, Event::ParseError { answered: false, .. })), 4);
+}
+
+#[test]
+fn unknown_methods_and_headers_pass_through() {
+    // checklist 34
+    let (_world, alice, bob) = office();
+    alice.sends(&alice.request("DANCE", "sip:bob@office.example").with("X-Steps", "1 2 3"));
+    let heard = bob.expects("DANCE");
+    assert_eq!(heard.value("X-Steps"), "1 2 3");
+    bob.answers(&heard, 299);
+    alice.expects("299");
+}
+
+#[test]
+fn schemes_and_versions() {
+    // checklist 35
+    let (_world, alice, _bob) = office();
+    alice.sends(&alice.request("OPTIONS", "tel:+4930123456"));
+    alice.expects("416");
+    alice.sends(&alice.request("OPTIONS", "sip:bob@office.example:port"));
+    alice.expects("400");
+    let old = options(&alice).to_string().replacen("SIP/2.0\r\n", "SIP/3.0\r\n", 1);
+    alice.sends_raw(old);
+    alice.expects("505");
+}
+
+#[test]
+fn an_extension_that_the_proxy_must_know() {
+    // checklist 38
+    let (_world, alice, bob) = office();
+    alice.sends(&options(&alice).with("Proxy-Require", "teleport, levitation"));
+    let refused = alice.expects("420");
+    assert_eq!(refused.values("Unsupported").collect::<Vec<_>>(), ["teleport", "levitation"]);
+    // What the phone must know is not ours to judge.
+    alice.sends(&options(&alice).with("Require", "teleport"));
+    bob.expects("OPTIONS");
+    let invite = alice.calls("bob");
+    let heard = bob.expects("INVITE");
+    alice.sends(&alice.cancel(&invite).with("Proxy-Require", "teleport"));
+    bob.expects("CANCEL");
+    bob.answers(&heard, 487);
+    let terminated = alice.expects("487");
+    alice.acks(&invite, &terminated);
+}
+
+#[test]
+fn the_server_itself_answers_options_only() {
+    // checklist 36
+    let (_world, alice, _bob) = office();
+    alice.sends(&alice.request("OPTIONS", "sip:office.example"));
+    let ok = alice.expects("200");
+    assert!(ok.value("Allow").contains("OPTIONS") && ok.has("Accept") && ok.has("Supported"), "{ok}");
+    alice.sends(&alice.request("OPTIONS", "sip:192.0.2.1:5060").with("Require", "teleport"));
+    alice.expects("420");
+    alice.sends(&alice.request("MESSAGE", "sip:office.example"));
+    alice.expects("404");
+}
+
+#[test]
+fn strangers_are_refused_unless_they_are_welcome_or_trusted() {
+    // checklist 39
+    let (world, alice, bob) = office();
+    let stranger = |uri: &str| alice.request("MESSAGE", uri).set("From", "<sip:x@elsewhere.example>;tag=1");
+    alice.sends(&stranger("sip:bob@office.example"));
+    alice.expects("403");
+    world.reconfigure(|settings| settings.trusted = vec!["192.0.2.11/32".parse().unwrap()]);
+    alice.sends(&stranger("sip:bob@office.example"));
+    bob.expects("MESSAGE");
+    // Trust opens the way to our users, not to the world.
+    alice.sends(&stranger("sip:x@198.51.100.9"));
+    alice.expects("403");
+    world.reconfigure(|settings| {
+        settings.trusted = Vec::new();
+        settings.strangers = Strangers::Accept;
+    });
+    alice.sends(&stranger("sip:bob@office.example"));
+    bob.expects("MESSAGE");
+    alice.sends(&stranger("sip:x@198.51.100.9"));
+    alice.expects("403");
+}
+
+#[test]
+fn nothing_is_relayed_for_those_who_did_not_prove_themselves() {
+    // checklist 5, 43
+    let (world, alice, _bob) = office();
+    alice.sends(&alice.request("MESSAGE", "sip:x@198.51.100.9"));
+    alice.expects("403");
+    alice.sends(&alice.request("REGISTER", "sip:198.51.100.9").set("To", "<sip:alice@office.example>"));
+    alice.expects("403");
+    alice.sends(&options(&alice).with("Route", "<sip:198.51.100.9;lr>"));
+    alice.expects("403");
+    // Calling out needs a proof, which nobody gives here.
+    world.reconfigure(|settings| settings.foreign = Foreign::Authenticated);
+    alice.sends(&alice.request("MESSAGE", "sip:x@198.51.100.9"));
+    alice.expects("403");
+    world.reconfigure(|settings| settings.authentication = Authentication::Required);
+    alice.sends(&alice.request("MESSAGE", "sip:x@198.51.100.9"));
+    alice.expects("407");
+}
+
+#[test]
+fn an_answer_goes_where_the_via_and_the_source_say() {
+    // checklist 30, 110, 111, 112
+    let (world, alice, _bob) = office();
+    let probe = alice.request("OPTIONS", "sip:office.example");
+    let send = |via: &str| {
+        alice.sends(&probe.clone().set("Via", format_args!("SIP/2.0/UDP {via};branch=z9hG4bK-{}", via.len())));
+        alice.expects("200").value("Via").to_owned()
+    };
+    assert!(!send("192.0.2.11:5060").contains("received"));
+    let stamped = send("192.0.2.11:5060;rport");
+    assert!(stamped.contains(";rport=5060") && stamped.contains(";received=192.0.2.11"), "{stamped}");
+    assert!(send("phone.example").contains(";received=192.0.2.11"));
+    assert!(send("10.1.1.1:5070").contains(";received=192.0.2.11"));
+    // Without rport, the port is the one in the Via.
+    let other = world.udp("other");
+    other.appears_at("192.0.2.11:6000".parse().unwrap());
+    alice.sends(&probe.clone().set("Via", "SIP/2.0/UDP 192.0.2.11:6000;branch=z9hG4bK-x"));
+    other.expects("200");
+}
+
+#[test]
+fn a_source_port_of_zero_is_not_answered() {
+    let (world, alice, _bob) = office();
+    alice.appears_at("192.0.2.11:0".parse().unwrap());
+    alice.sends(&options(&alice));
+    world.millis(50);
+    assert_eq!(world.saw(|event| matches!(event, Event::Dropped(Drop::Source))), 1);
+}
+
+#[test]
+fn a_request_without_content_length_gets_one_on_a_stream() {
+    // checklist 57
+    let world = World::new();
+    let (alice, bob) = (world.udp("alice"), world.tcp("bob"));
+    bob.registers();
+    alice.sends(&options(&alice).with_body("hello").without("Content-Length"));
+    let heard = bob.expects("OPTIONS");
+    assert_eq!((heard.value("Content-Length"), &*heard.body), ("5", "hello"));
+}

@@ -1,0 +1,290 @@
+//! A scripted agent: what a phone says and what it expects, one line each.
+//!
+//! An agent does nothing by itself: no retransmission, no ACK, no answer. Everything that happens stands in the script.
+
+use std::cell::RefCell;
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use parser::Transport;
+
+use super::settings::DOMAIN;
+use super::sip::{Sip, param, uri_in};
+use super::state::State;
+
+/// How long an agent waits for what it expects: longer than any way through the network, shorter than T1.
+const SOON: Duration = Duration::from_millis(100);
+
+/// One phone of a user, or another peer.
+#[derive(Clone)]
+pub(crate) struct Agent {
+    state: Rc<RefCell<State>>,
+    id: usize,
+    name: String,
+    transport: Transport,
+    pub(crate) address: SocketAddr,
+}
+
+impl Agent {
+    pub(super) fn new(state: Rc<RefCell<State>>, id: usize, name: &str, transport: Transport) -> Self {
+        let address = state.borrow().agents[id].address;
+        Self { state, id, name: name.replace('/', "-"), transport, address }
+    }
+
+    /// The user's name: what stands before the `/` of the agent's.
+    pub(crate) fn user(&self) -> &str {
+        self.name.split('-').next().unwrap_or_default()
+    }
+
+    /// The user's address of record.
+    pub(crate) fn aor(&self) -> String {
+        format!("sip:{}@{DOMAIN}", self.user())
+    }
+
+    /// The URI of this phone.
+    pub(crate) fn contact(&self) -> String {
+        let transport = if self.transport == Transport::Tcp { ";transport=tcp" } else { "" };
+        format!("sip:{}@{}{transport}", self.user(), self.address)
+    }
+
+    // What it says.
+
+    pub(crate) fn sends(&self, sip: &Sip) {
+        self.sends_raw(sip.bytes());
+    }
+
+    pub(crate) fn sends_raw(&self, bytes: impl Into<Vec<u8>>) {
+        self.state.borrow_mut().agent_sends(self.id, bytes.into().into());
+    }
+
+    /// A request that begins something, in the user's name.
+    pub(crate) fn request(&self, method: &str, uri: &str) -> Sip {
+        let number = self.next_number();
+        let name = &self.name;
+        let request = Sip::new(format!("{method} {uri} SIP/2.0"))
+            .with("Via", self.via())
+            .with("Max-Forwards", 70)
+            .with("From", format_args!("<{}>;tag={name}{number}", self.aor()))
+            .with("To", format_args!("<{uri}>"))
+            .with("Call-ID", format_args!("{name}{number}@{}", self.address.ip()))
+            .with("CSeq", format_args!("{number} {method}"))
+            .with("Contact", format_args!("<{}>", self.contact()));
+        request.with("Content-Length", 0)
+    }
+
+    /// The value of a Via of this agent, with a branch that it never used before.
+    pub(crate) fn via(&self) -> String {
+        let transport = self.transport.as_str();
+        format!("SIP/2.0/{transport} {};branch=z9hG4bK-{}-{};rport", self.address, self.name, self.next_number())
+    }
+
+    /// Sends an INVITE to a URI.
+    pub(crate) fn invites(&self, uri: &str) -> Sip {
+        let invite = self.request("INVITE", uri);
+        self.sends(&invite);
+        invite
+    }
+
+    /// Calls a user of the office.
+    pub(crate) fn calls(&self, user: &str) -> Sip {
+        self.invites(&format!("sip:{user}@{DOMAIN}"))
+    }
+
+    /// A REGISTER for this phone; the Call-ID stays the same.
+    pub(crate) fn register(&self) -> Sip {
+        self.request("REGISTER", &format!("sip:{DOMAIN}"))
+            .set("To", format_args!("<{}>", self.aor()))
+            .set("Call-ID", format_args!("register-{}", self.name))
+    }
+
+    /// Registers this phone, which works.
+    pub(crate) fn registers(&self) {
+        self.registers_with("");
+    }
+
+    /// Registers this phone with parameters in its Contact, which works.
+    pub(crate) fn registers_with(&self, params: &str) {
+        self.sends(&self.register().set("Contact", format_args!("<{}>{params}", self.contact())));
+        self.expects("200");
+    }
+
+    /// This agent's response to a request.
+    pub(crate) fn answer(&self, request: &Sip, status: u16) -> Sip {
+        let reason = parser::reason_phrase(status);
+        let mut response = Sip::new(format!("SIP/2.0 {status} {reason}"));
+        for name in ["Via", "Record-Route", "From", "To", "Call-ID", "CSeq"] {
+            response = request.values(name).fold(response, |response, value| response.with(name, value));
+        }
+        if status > 100 && request.param("To", "tag").is_none() {
+            let to = format!("{};tag={}", request.value("To"), self.name);
+            response = response.set("To", to);
+        }
+        if request.what() == "INVITE" && (101..400).contains(&status) {
+            response = response.with("Contact", format_args!("<{}>", self.contact()));
+        }
+        response.with("Content-Length", 0)
+    }
+
+    /// Answers a request.
+    pub(crate) fn answers(&self, request: &Sip, status: u16) -> Sip {
+        let response = self.answer(request, status);
+        self.sends(&response);
+        response
+    }
+
+    /// The CANCEL of its INVITE.
+    pub(crate) fn cancel(&self, invite: &Sip) -> Sip {
+        hop_by_hop("CANCEL", invite, invite.value("To"))
+    }
+
+    /// Cancels its INVITE.
+    pub(crate) fn cancels(&self, invite: &Sip) -> Sip {
+        let cancel = self.cancel(invite);
+        self.sends(&cancel);
+        cancel
+    }
+
+    /// Acknowledges a final response: one that failed on the way of its INVITE, a 2xx in its dialog.
+    pub(crate) fn acks(&self, invite: &Sip, response: &Sip) -> Sip {
+        let ack = match response.status() {
+            Some(200..300) => self.within(invite, response, "ACK").set("CSeq", cseq(invite, 0, "ACK")),
+            _ => hop_by_hop("ACK", invite, response.value("To")),
+        };
+        self.sends(&ack);
+        ack
+    }
+
+    /// A request of the caller in the dialog that an INVITE and its 2xx made (RFC 3261 12.2.1.1).
+    pub(crate) fn within(&self, invite: &Sip, ok: &Sip, method: &str) -> Sip {
+        self.in_dialog(uri_in(ok.value("Contact")), ok.values("Record-Route").rev(), method)
+            .set("From", invite.value("From"))
+            .set("To", ok.value("To"))
+            .set("Call-ID", invite.value("Call-ID"))
+            .set("CSeq", cseq(invite, 1, method))
+    }
+
+    /// A request of the callee in the dialog that an INVITE and his 2xx made.
+    pub(crate) fn back_within(&self, invite: &Sip, ok: &Sip, method: &str) -> Sip {
+        self.in_dialog(uri_in(invite.value("Contact")), ok.values("Record-Route"), method)
+            .set("From", ok.value("To"))
+            .set("To", invite.value("From"))
+            .set("Call-ID", invite.value("Call-ID"))
+    }
+
+    fn in_dialog<'a>(&self, uri: &str, routes: impl Iterator<Item = &'a str>, method: &str) -> Sip {
+        routes.fold(self.request(method, uri), |request, route| request.with("Route", route))
+    }
+
+    // What it hears.
+
+    /// The next message it hears, which must come soon and be this: a method or a status code.
+    pub(crate) fn expects(&self, what: &str) -> Sip {
+        match self.hears_soon() {
+            Some(sip) if sip.what() == what => sip,
+            Some(sip) => panic!("{} expects {what} and hears\n{sip}\n{}", self.name, self.transcript()),
+            None => panic!("{} expects {what} and hears nothing\n{}", self.name, self.transcript()),
+        }
+    }
+
+    /// Nothing that comes soon.
+    pub(crate) fn hears_nothing(&self) {
+        if let Some(sip) = self.hears_soon() {
+            panic!("{} expects nothing and hears\n{sip}\n{}", self.name, self.transcript());
+        }
+    }
+
+    /// All that has come and was not expected.
+    pub(crate) fn heard(&self) -> Vec<Sip> {
+        self.state.borrow_mut().agents[self.id].inbox.drain(..).collect()
+    }
+
+    fn hears_soon(&self) -> Option<Sip> {
+        let mut state = self.state.borrow_mut();
+        let end = state.now + u64::try_from(SOON.as_micros()).expect("a short time");
+        loop {
+            if let Some(sip) = state.agents[self.id].inbox.pop_front() {
+                return Some(sip);
+            }
+            if !state.step(end) {
+                state.now = end;
+                return None;
+            }
+        }
+    }
+
+    // Where it is.
+
+    /// Its packets reach the socket of this worker.
+    pub(crate) fn lands_on(&self, worker: usize) -> &Self {
+        self.state.borrow_mut().agents[self.id].worker = worker;
+        self
+    }
+
+    /// Its packets come from here, as behind a NAT.
+    pub(crate) fn appears_at(&self, source: SocketAddr) -> &Self {
+        self.state.borrow_mut().agents[self.id].source = source;
+        self
+    }
+
+    /// It hears nothing any more; who connects to it is refused.
+    pub(crate) fn is_unplugged(&self) {
+        let mut state = self.state.borrow_mut();
+        state.agents[self.id].plugged = false;
+        self.close_connections(&mut state);
+    }
+
+    /// Its connections close; it still listens.
+    pub(crate) fn disconnects(&self) {
+        self.close_connections(&mut self.state.borrow_mut());
+    }
+
+    fn close_connections(&self, state: &mut State) {
+        for connection in state.net.connections.iter_mut().filter(|connection| connection.agent == self.id) {
+            connection.open = false;
+        }
+    }
+
+    pub(super) fn id(&self) -> usize {
+        self.id
+    }
+
+    pub(super) fn state(&self) -> &RefCell<State> {
+        &self.state
+    }
+
+    fn next_number(&self) -> u32 {
+        let endpoint = &mut self.state.borrow_mut().agents[self.id];
+        endpoint.made += 1;
+        endpoint.made
+    }
+
+    fn transcript(&self) -> String {
+        self.state.borrow().transcript()
+    }
+}
+
+/// The CANCEL of an INVITE, or the ACK of its failure (RFC 3261 9.1, 17.1.1.3).
+pub(super) fn hop_by_hop(method: &str, invite: &Sip, to: &str) -> Sip {
+    let request = Sip::new(format!("{method} {} SIP/2.0", invite.uri())).with("Via", invite.value("Via"));
+    let request = invite.values("Route").fold(request, |request, route| request.with("Route", route));
+    request
+        .with("Max-Forwards", 70)
+        .with("From", invite.value("From"))
+        .with("To", to)
+        .with("Call-ID", invite.value("Call-ID"))
+        .with("CSeq", cseq(invite, 0, method))
+        .with("Content-Length", 0)
+}
+
+/// The CSeq of a request that comes `later` requests after an INVITE.
+pub(super) fn cseq(invite: &Sip, later: u32, method: &str) -> impl Display + use<> {
+    let number: u32 = invite.value("CSeq").split(' ').next().and_then(|number| number.parse().ok()).unwrap_or_default();
+    format!("{} {method}", number + later)
+}
+
+/// The tag of a From or To value.
+pub(super) fn tag(value: &str) -> &str {
+    param(value, "tag").unwrap_or_default()
+}

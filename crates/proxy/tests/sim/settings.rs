@@ -1,0 +1,58 @@
+//! The settings of the test office: RFC 3261's timers, everybody may register, nobody else gets in.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use location::Limits as RegistrationLimits;
+use parser::Transport;
+use proxy::{
+    Accounts, Algorithm, Authentication, Digest, Foreign, Forking, Interfaces, Keys, Limits, Listener, Settings,
+    Strangers, Strategy, Timers,
+};
+
+/// The office's domain.
+pub(crate) const DOMAIN: &str = "office.example";
+
+/// Where the server listens, on UDP and TCP.
+pub(crate) const SERVER: SocketAddr = at(1);
+
+/// Port 5060 of a host in the office's network.
+pub(crate) const fn at(host: u8) -> SocketAddr {
+    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(192, 0, 2, host)), 5060)
+}
+
+pub(crate) const KEYS: Keys = Keys { route: [1; 16], nonce: [2; 16] };
+
+/// Phones are tried down by q, each group for this long.
+pub(crate) const fn sequential(ring_time: u64) -> Forking {
+    Forking { strategy: Strategy::Sequential, ring_time: Duration::from_secs(ring_time) }
+}
+
+pub(crate) fn office() -> Settings {
+    let listener = |transport| Listener { transport, address: SERVER };
+    Settings {
+        domains: vec![DOMAIN.into()],
+        aliases: vec!["sip.office.example".into()],
+        listeners: vec![listener(Transport::Udp), listener(Transport::Tcp)],
+        advertise: None,
+        interfaces: Interfaces::default(),
+        authentication: Authentication::Off,
+        digest: Digest {
+            algorithms: vec![Algorithm::Sha256, Algorithm::Md5],
+            nonce_lifetime: Duration::from_secs(300),
+        },
+        accounts: Accounts::default(),
+        trusted: Vec::new(),
+        strangers: Strangers::Refuse,
+        foreign: Foreign::Refuse,
+        registrar: RegistrationLimits { min_expires: 60, default_expires: 3600, max_expires: 7200, max_contacts: 10 },
+        forking: Forking { strategy: Strategy::Parallel, ring_time: Duration::from_secs(30) },
+        timers: Timers {
+            t1: Duration::from_millis(500),
+            t2: Duration::from_secs(4),
+            t4: Duration::from_secs(5),
+            c: Duration::from_secs(181),
+        },
+        limits: Limits { transactions: 10_000, pins: 10_000, nonces: 10_000 },
+    }
+}
