@@ -1,0 +1,153 @@
+//! `accounts` and `accounts_file`: who may register and call.
+//!
+//! Decides what a user may be called and turns passwords into H(user:realm:password) (RFC 7616 3.4.2) for each
+//! algorithm that is offered, so that no password stays in memory. The realm is the account's domain.
+
+use md5::{Digest as _, Md5};
+use proxy::{Account, Algorithm};
+use serde::Deserialize;
+use sha2::{Sha256, Sha512_256};
+
+use super::scalar::{HostName, Scalar, Text, scalars};
+use super::sections::AlgorithmName;
+
+/// One account: `password` or `ha1`, not both.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[cfg_attr(test, derive(serde::Serialize))]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Entry {
+    /// The user part of the address, as it is without %-escapes.
+    pub(crate) user: UserName,
+    /// In clear.
+    #[serde(default)]
+    pub(crate) password: Option<Text>,
+    /// Hashed, hexadecimal, by algorithm.
+    #[serde(default)]
+    pub(crate) ha1: Option<Ha1>,
+    /// One of `domains`; default the first.
+    #[serde(default)]
+    pub(crate) domain: Option<HostName>,
+}
+
+/// H(user:realm:password) in hexadecimal, realm = the account's domain.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[cfg_attr(test, derive(serde::Serialize))]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Ha1 {
+    /// 32 digits.
+    pub(crate) md5: Option<Hex<16>>,
+    /// 64 digits.
+    #[serde(rename = "sha-256")]
+    pub(crate) sha256: Option<Hex<32>>,
+    /// 64 digits.
+    #[serde(rename = "sha-512-256")]
+    pub(crate) sha512t256: Option<Hex<32>>,
+}
+
+/// A user name that a digest can carry.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct UserName(pub(crate) Box<str>);
+
+/// Octets written in hexadecimal.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Hex<const N: usize>(pub(crate) [u8; N]);
+
+impl<const N: usize> std::fmt::Debug for Hex<N> {
+    /// Secrets never reach a log.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Hex")
+    }
+}
+
+scalars!(UserName, Hex<16>, Hex<32>);
+
+impl Scalar for UserName {
+    const EXPECTED: &'static str = "a user name like 101 or alice, without spaces, quotes, colon and @";
+
+    fn read(text: &str) -> Option<Self> {
+        // RFC 7616 3.4.2: a colon would make user:realm:password ambiguous.
+        let bad = |c: char| c.is_control() || c.is_whitespace() || matches!(c, ':' | '@' | '"' | '\\' | '<' | '>');
+        (!text.is_empty() && text.len() <= 128 && !text.contains(bad)).then(|| Self(text.into()))
+    }
+}
+
+impl<const N: usize> Scalar for Hex<N> {
+    const EXPECTED: &'static str = match N {
+        16 => "32 hexadecimal digits",
+        _ => "64 hexadecimal digits",
+    };
+
+    fn read(text: &str) -> Option<Self> {
+        crate::hex::read(text).map(Self)
+    }
+}
+
+impl Entry {
+    /// The secrets of this account for the algorithms that are offered; `None` if `ha1` has none of them.
+    pub(crate) fn secrets(&self, realm: &str, algorithms: &[AlgorithmName]) -> Option<Account> {
+        let offered = |algorithm| algorithms.iter().any(|name| name.0 == algorithm);
+        let mut account = match (&self.password, &self.ha1) {
+            (Some(password), _) => hashed(&self.user.0, realm, &password.0),
+            (None, Some(ha1)) => Account {
+                md5: ha1.md5.map(|hex| hex.0),
+                sha256: ha1.sha256.map(|hex| hex.0),
+                sha512t256: ha1.sha512t256.map(|hex| hex.0),
+            },
+            (None, None) => Account::default(),
+        };
+        account.md5 = account.md5.filter(|_| offered(Algorithm::Md5));
+        account.sha256 = account.sha256.filter(|_| offered(Algorithm::Sha256));
+        account.sha512t256 = account.sha512t256.filter(|_| offered(Algorithm::Sha512t256));
+        (account != Account::default()).then_some(account)
+    }
+}
+
+fn hashed(user: &str, realm: &str, password: &str) -> Account {
+    let text = format!("{user}:{realm}:{password}");
+    Account {
+        md5: Some(Md5::digest(&text).into()),
+        sha256: Some(Sha256::digest(&text).into()),
+        sha512t256: Some(Sha512_256::digest(&text).into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(text: &str) -> Entry {
+        serde_yaml::from_str(text).expect("an account")
+    }
+
+    #[test]
+    fn a_password_becomes_its_hashes() {
+        let alice = entry("{ user: Mufasa, password: Circle of Life }");
+        let both = [AlgorithmName(Algorithm::Sha256), AlgorithmName(Algorithm::Md5)];
+        let account = alice.secrets("http-auth@example.org", &both).expect("secrets");
+        // RFC 7616 3.9.1: MD5 of this A1.
+        assert_eq!(
+            account.md5.map(|hash| crate::hex::write(&hash)),
+            Some("3d78807defe7de2157e2b0b6573a855f".to_owned())
+        );
+        assert!(account.sha256.is_some());
+        assert!(account.sha512t256.is_none());
+    }
+
+    #[test]
+    fn a_hash_is_taken_as_it_is() {
+        let hashed = entry("{ user: 101, ha1: { md5: 3D78807DEFE7DE2157E2B0B6573A855F } }");
+        assert_eq!(&*hashed.user.0, "101");
+        assert!(hashed.secrets("office.example", &[AlgorithmName(Algorithm::Md5)]).is_some());
+        assert!(hashed.secrets("office.example", &[AlgorithmName(Algorithm::Sha256)]).is_none());
+    }
+
+    #[test]
+    fn users() {
+        for good in ["101", "alice", "a.b+c", "007", "jörg"] {
+            assert!(UserName::read(good).is_some(), "{good}");
+        }
+        for bad in ["", "a b", "a:b", "a@b", "a\"b", "a\nb"] {
+            assert!(UserName::read(bad).is_none(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! What is wrong between values that are right by themselves.
+//!
+//! Decides which combinations make no server. Each finding names one key, so that its line can be told.
+
+use super::error::{Conflict, Step};
+use super::{Config, Listen};
+
+/// The first conflict, if there is one.
+pub(crate) fn check(config: &Config) -> Result<(), Conflict> {
+    names(config)?;
+    listeners(&config.listen)?;
+    algorithms(config)?;
+    expiry(config)?;
+    timers(config)
+}
+
+fn names(config: &Config) -> Result<(), Conflict> {
+    if config.domains.is_empty() {
+        return conflict([Step::Key("domains")], "expected at least one domain, like office.example");
+    }
+    if let Some(at) = first_repeated(&config.domains) {
+        return conflict([Step::Key("domains"), Step::Item(at)], "this domain is listed twice");
+    }
+    let is_domain = |alias| config.domains.contains(alias);
+    if let Some(at) = config.aliases.iter().position(is_domain) {
+        let message = "this is one of `domains` already: an alias is a further name of the first domain";
+        return conflict([Step::Key("aliases"), Step::Item(at)], message);
+    }
+    Ok(())
+}
+
+fn listeners(listen: &[Listen]) -> Result<(), Conflict> {
+    if listen.is_empty() {
+        return conflict([Step::Key("listen")], "expected at least one address, like udp://0.0.0.0:5060");
+    }
+    let repeated = first_repeated(listen).filter(|at| listen.get(*at).is_some_and(|listen| listen.address.port() != 0));
+    match repeated {
+        Some(at) => conflict([Step::Key("listen"), Step::Item(at)], "this address is listed twice"),
+        None => Ok(()),
+    }
+}
+
+fn algorithms(config: &Config) -> Result<(), Conflict> {
+    let path = [Step::Key("digest"), Step::Key("algorithms")];
+    if config.digest.algorithms.is_empty() {
+        return conflict(path, "expected at least one of sha-256, sha-512-256 and md5");
+    }
+    match first_repeated(&config.digest.algorithms) {
+        Some(at) => conflict([path[0], path[1], Step::Item(at)], "this algorithm is listed twice"),
+        None => Ok(()),
+    }
+}
+
+fn expiry(config: &Config) -> Result<(), Conflict> {
+    let registrar = &config.registrar;
+    let at = |key| [Step::Key("registrar"), Step::Key(key)];
+    if registrar.min_expires.0 > 3600 {
+        // RFC 3261 10.3 step 7: only less than an hour may be called too brief.
+        return conflict(at("min_expires"), "expected at most 1h");
+    }
+    if registrar.default_expires < registrar.min_expires {
+        return conflict(at("default_expires"), "expected at least `min_expires`");
+    }
+    if registrar.max_expires < registrar.default_expires {
+        return conflict(at("max_expires"), "expected at least `default_expires`");
+    }
+    Ok(())
+}
+
+fn timers(config: &Config) -> Result<(), Conflict> {
+    if config.timers.t2.0 < config.timers.t1.0 {
+        return conflict([Step::Key("timers"), Step::Key("t2")], "expected at least `t1`");
+    }
+    Ok(())
+}
+
+fn conflict<const N: usize>(path: [Step; N], message: &str) -> Result<(), Conflict> {
+    Err(Conflict { path: path.to_vec(), message: message.to_owned() })
+}
+
+fn first_repeated<T: PartialEq>(items: &[T]) -> Option<usize> {
+    items.iter().enumerate().position(|(at, item)| items.iter().take(at).any(|earlier| earlier == item))
+}

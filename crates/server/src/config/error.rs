@@ -1,0 +1,173 @@
+//! What is wrong with a configuration file, and where: file, line, key, what was expected.
+//!
+//! YAML errors carry their place. A conflict between two values does not; its place is found by walking the text again
+//! along the path of the key and failing there on purpose.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+/// A configuration that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    /// The file cannot be read.
+    #[error("{}: {source}", file.display())]
+    Read {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file does not say what it should.
+    #[error("{}:{place} {message}", file.display())]
+    Content {
+        /// The file.
+        file: PathBuf,
+        /// Where in it.
+        place: Place,
+        /// The key, and what was expected.
+        message: String,
+    },
+}
+
+/// A line and column, from 1; nothing if the whole file is meant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Place(pub(crate) Option<(usize, usize)>);
+
+/// One step on the way to a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Into a mapping.
+    Key(&'static str),
+    /// Into a list, from 0.
+    Item(usize),
+}
+
+/// A value that does not fit the others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Conflict {
+    /// Which value.
+    pub(crate) path: Vec<Step>,
+    /// What was expected.
+    pub(crate) message: String,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some((line, column)) => write!(f, "{line}:{column}:"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl ConfigError {
+    /// What the YAML reader says.
+    pub(crate) fn yaml(file: &Path, error: &serde_yaml::Error) -> Self {
+        let mut message = error.to_string();
+        // The reader puts the place last; here it stands first, as editors like it.
+        if let Some(at) = message.rfind(" at line ") {
+            message.truncate(at);
+        }
+        let place = Place(error.location().map(|location| (location.line(), location.column())));
+        Self::Content { file: file.to_owned(), place, message }
+    }
+
+    /// A conflict, with its place in `text`.
+    pub(crate) fn conflict(file: &Path, text: &str, conflict: &Conflict) -> Self {
+        let place = locate(text, &conflict.path);
+        let message = format!("{}: {}", Dotted(&conflict.path), conflict.message);
+        Self::Content { file: file.to_owned(), place, message }
+    }
+}
+
+struct Dotted<'a>(&'a [Step]);
+
+impl fmt::Display for Dotted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, step) in self.0.iter().enumerate() {
+            match step {
+                Step::Key(key) if at == 0 => f.write_str(key)?,
+                Step::Key(key) => write!(f, ".{key}")?,
+                Step::Item(item) => write!(f, "[{item}]")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where the value at the end of `path` begins, or the last value on the way that is there.
+fn locate(text: &str, path: &[Step]) -> Place {
+    (0..=path.len())
+        .rev()
+        .filter_map(|length| path.get(..length))
+        .find_map(|path| {
+            let error = Probe(path).deserialize(serde_yaml::Deserializer::from_str(text)).err()?;
+            let location = error.location().filter(|_| error.to_string().contains(HERE))?;
+            Some(Place(Some((location.line(), location.column()))))
+        })
+        .unwrap_or_default()
+}
+
+const HERE: &str = "the place that was looked for";
+
+/// Walks along a path and fails at its end, so that the reader tells the place.
+struct Probe<'a>(&'a [Step]);
+
+impl<'de> DeserializeSeed<'de> for Probe<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Probe<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_empty() { HERE } else { "a mapping or list" })
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let Some((Step::Key(wanted), rest)) = self.0.split_first() else { return Err(A::Error::custom(HERE)) };
+        while let Some(key) = map.next_key::<String>()? {
+            if key == *wanted {
+                map.next_value_seed(Probe(rest))?;
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        let Some((Step::Item(wanted), rest)) = self.0.split_first() else { return Err(A::Error::custom(HERE)) };
+        for _ in 0..*wanted {
+            list.next_element::<IgnoredAny>()?;
+        }
+        list.next_element_seed(Probe(rest))?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_place_is_found() {
+        let text = "# one\na: 1\nb:\n  c: [x, y]\n  d:\n    - { e: 1, f: two }\n    - { e: 3 }\n";
+        let at = |path: &[Step]| locate(text, path).0.map(|(line, _)| line);
+        use Step::{Item, Key};
+        assert_eq!(at(&[Key("a")]), Some(2));
+        assert_eq!(at(&[Key("b"), Key("c"), Item(1)]), Some(4));
+        assert_eq!(at(&[Key("b"), Key("d"), Item(0), Key("f")]), Some(6));
+        assert_eq!(at(&[Key("b"), Key("d"), Item(1), Key("e")]), Some(7));
+        // A key that is not there: its mapping.
+        assert_eq!(at(&[Key("b"), Key("d"), Item(1), Key("f")]), Some(7));
+        assert_eq!(at(&[Key("z")]), Some(2));
+    }
+}

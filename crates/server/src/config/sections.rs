@@ -1,0 +1,319 @@
+//! The sections of the configuration, one struct each: every key with its unit and default.
+//!
+//! Decides names and defaults. `config/frontdesk.yaml` shows them all; a test fails when a key is missing there.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use proxy::{Algorithm, Strategy};
+use serde::Deserialize;
+
+use super::scalar::{Count, Endpoint, Period, Scalar, Seconds, Size, scalars};
+
+/// `digest`: how users prove who they are (RFC 8760).
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[cfg_attr(test, derive(serde::Serialize))]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Digest {
+    /// Offered in this order, one challenge each; default sha-256, md5. Also sha-512-256.
+    pub(crate) algorithms: Vec<AlgorithmName>,
+    /// How long a nonce is good; default 5m.
+    pub(crate) nonce_lifetime: Period,
+}
+
+impl Default for Digest {
+    fn default() -> Self {
+        let algorithms = vec![AlgorithmName(Algorithm::Sha256), AlgorithmName(Algorithm::Md5)];
+        Self { algorithms, nonce_lifetime: secs(300) }
+    }
+}
+
+/// `registrar`: what a REGISTER may ask for (RFC 3261 10.3).
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[cfg_attr(test, derive(serde::Serialize))]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Registrar {
+    /// Shorter ones get 423; default 60s.
+    pub(crate) min_expires: Seconds,
+    /// For those who do not ask; default 1h.
+    pub(crate) default_expires: Seconds,
+    /// Longer ones are shortened; default 2h.
+    pub(crate) max_expires: Seconds,
+    /// Phones per user; default 10.
+    pub(crate) max_contacts: Count,
+}
+
+impl Default for Registrar {
+    fn default() -> Self {
+        Self {
+            min_expires: Seconds(60),
+            default_expires: Seconds(3600),
+            max_expires: Seconds(7200),
+            max_contacts: Count(10),
+        }
+    }
+}
+
+/// `location`: where registrations are kept.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[cfg_attr(test, derive(serde::Serialize))]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Location {
+    /// disk (default): they survive a restart. memory: nothing is ever written.
+    pub(crate) store: StoreKind,
+    /// The store's file, relative to the working directory; default data/location. Its folder also keeps the
+    /// server's secret key and the accounts of the first run.
+    pub(crate) path: PathBuf,
+}
+
+impl Default for Location {
+    fn default() -> Self {
+        Self { store: StoreKind::Disk, path: PathBuf::from("data/location") }
+    }
+}
+
+/// `forking`: how several phones of one user ring.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[cfg_attr(test, derive(serde::Serialize))]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Forking {
+    /// parallel (default): all at once. sequential: down by q, equal q together.
+    pub(crate) strategy: StrategyName,
+    /// How long each group rings; default 30s.
+    pub(crate) ring_time: Period,
+}
+
+impl Default for Forking {
+    fn default() -> Self {
+        Self { strategy: StrategyName(Strategy::Parallel), ring_time: secs(30) }
+    }
+}
+
+/// `timers`: RFC 3261 17, table 4.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[cfg_attr(test, derive(serde::Serialize))]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Timers {
+    /// Round-trip estimate; default 500ms.
+    pub(crate) t1: Period,
+    /// Longest retransmission interval; default 4s.
+    pub(crate) t2: Period,
+    /// How long a message stays in the network; default 5s.
+    pub(crate) t4: Period,
+    /// How long an INVITE may go without news; default 181s (RFC 3261 16.6 step 11: over 3 minutes).
+    pub(crate) c: Period,
+}
+
+impl Default for Timers {
+    fn default() -> Self {
+        Self { t1: Period(Duration::from_millis(500)), t2: secs(4), t4: secs(5), c: secs(181) }
+    }
+}
+
+/// `limits`: caps on memory and patience. Each that bites counts in `frontdesk_limits_reached_total`.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[cfg_attr(test, derive(serde::Serialize))]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Limits {
+    /// Longest message, over any transport; default 64KiB.
+    pub(crate) message_size: Size,
+    /// Requests being forked at a time, per worker; default 20000.
+    pub(crate) transactions: Count,
+    /// Calls being set up without a fork, per worker; default 200000.
+    pub(crate) pins: Count,
+    /// Digest nonces whose use is remembered, per worker; default 100000.
+    pub(crate) nonces: Count,
+    /// Messages from connections and other workers that wait for a worker; default 4096.
+    pub(crate) worker_queue: Count,
+    /// Changes that wait for the disk; default 65536.
+    pub(crate) store_queue: Count,
+    /// Stream connections, all workers together; default 10000.
+    pub(crate) connections: Count,
+    /// Stream connections from one address; default 1000.
+    pub(crate) connections_per_source: Count,
+    /// Bytes that wait to be sent on one connection; default 256KiB. A connection that lets more pile up is closed.
+    pub(crate) connection_queue: Size,
+    /// A connection without traffic is closed after; default 2h.
+    pub(crate) connection_idle: Period,
+    /// For a new connection's first message, and for any message from its first byte to its last; default 15s.
+    pub(crate) message_time: Period,
+    /// For a connection of ours to be accepted; default 5s.
+    pub(crate) connect_time: Period,
+    /// DNS lookups at a time, per worker; default 256.
+    pub(crate) lookups: Count,
+    /// For a DNS lookup to be answered; default 5s.
+    pub(crate) lookup_time: Period,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            message_size: Size(64 << 10),
+            transactions: Count(20_000),
+            pins: Count(200_000),
+            nonces: Count(100_000),
+            worker_queue: Count(4096),
+            store_queue: Count(65_536),
+            connections: Count(10_000),
+            connections_per_source: Count(1000),
+            connection_queue: Size(256 << 10),
+            connection_idle: secs(7200),
+            message_time: secs(15),
+            connect_time: secs(5),
+            lookups: Count(256),
+            lookup_time: secs(5),
+        }
+    }
+}
+
+/// `metrics`: for Prometheus.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[cfg_attr(test, derive(serde::Serialize))]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Metrics {
+    /// Address of GET /metrics, or off; default 127.0.0.1:9090. Port 0 takes a free one and logs it.
+    pub(crate) listen: Endpoint,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self { listen: Endpoint::On(([127, 0, 0, 1], 9090).into()) }
+    }
+}
+
+/// `log`: what is written to standard error.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[cfg_attr(test, derive(serde::Serialize))]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Log {
+    /// error, warn, info (default), debug or trace. The environment variable RUST_LOG wins.
+    pub(crate) level: Level,
+    /// text (default) or json.
+    pub(crate) format: LogFormat,
+}
+
+/// A digest algorithm by its name in the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AlgorithmName(pub(crate) Algorithm);
+
+/// A forking strategy by its name in the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StrategyName(pub(crate) Strategy);
+
+/// Which location store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StoreKind {
+    /// Durable.
+    Disk,
+    /// Gone at exit.
+    Memory,
+}
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Level {
+    /// Our own faults.
+    Error,
+    /// And what an operator should look at.
+    Warn,
+    /// And a line for each registration and call.
+    #[default]
+    Info,
+    /// And the faults of peers.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One object a line.
+    Json,
+}
+
+scalars!(AlgorithmName, StrategyName, StoreKind, Level, LogFormat);
+
+impl AlgorithmName {
+    /// Its name in the configuration.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self.0 {
+            Algorithm::Md5 => "md5",
+            Algorithm::Sha256 => "sha-256",
+            Algorithm::Sha512t256 => "sha-512-256",
+        }
+    }
+}
+
+impl Scalar for AlgorithmName {
+    const EXPECTED: &'static str = "sha-256, sha-512-256 or md5";
+
+    fn read(text: &str) -> Option<Self> {
+        let all = [Algorithm::Sha256, Algorithm::Sha512t256, Algorithm::Md5].map(Self);
+        all.into_iter().find(|name| name.as_str().eq_ignore_ascii_case(text))
+    }
+}
+
+impl Scalar for StrategyName {
+    const EXPECTED: &'static str = "parallel or sequential";
+
+    fn read(text: &str) -> Option<Self> {
+        match text {
+            "parallel" => Some(Self(Strategy::Parallel)),
+            "sequential" => Some(Self(Strategy::Sequential)),
+            _ => None,
+        }
+    }
+}
+
+impl Scalar for StoreKind {
+    const EXPECTED: &'static str = "disk or memory";
+
+    fn read(text: &str) -> Option<Self> {
+        match text {
+            "disk" => Some(Self::Disk),
+            "memory" => Some(Self::Memory),
+            _ => None,
+        }
+    }
+}
+
+impl Level {
+    /// As a filter directive.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+impl Scalar for Level {
+    const EXPECTED: &'static str = "error, warn, info, debug or trace";
+
+    fn read(text: &str) -> Option<Self> {
+        [Self::Error, Self::Warn, Self::Info, Self::Debug, Self::Trace].into_iter().find(|level| level.as_str() == text)
+    }
+}
+
+impl Scalar for LogFormat {
+    const EXPECTED: &'static str = "text or json";
+
+    fn read(text: &str) -> Option<Self> {
+        match text {
+            "text" => Some(Self::Text),
+            "json" => Some(Self::Json),
+            _ => None,
+        }
+    }
+}
+
+const fn secs(secs: u64) -> Period {
+    Period(Duration::from_secs(secs))
+}

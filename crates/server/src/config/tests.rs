@@ -1,0 +1,151 @@
+//! The example file, and a table of mistakes with the line and key that the operator is told.
+
+use std::fs;
+
+use super::*;
+
+fn example() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config/frontdesk.yaml");
+    fs::read_to_string(path).expect("the example")
+}
+
+fn error(text: &str) -> String {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("frontdesk.yaml");
+    fs::write(&file, text).expect("a file");
+    let told = load(Some(&file)).expect_err(text).to_string();
+    told.replace(&format!("{}:", file.display()), "").replace(&format!("{}/", folder.path().display()), "")
+}
+
+fn good(text: &str) -> Loaded {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("frontdesk.yaml");
+    fs::write(&file, text).expect("a file");
+    load(Some(&file)).unwrap_or_else(|error| panic!("{text}: {error}"))
+}
+
+#[test]
+fn the_example_says_the_defaults() {
+    let config: Config = serde_yaml::from_str(&example()).expect("the example is valid");
+    assert_eq!(config, Config::default());
+}
+
+#[test]
+fn the_example_shows_every_key() {
+    let text = example();
+    let value = serde_yaml::to_value(Config::default()).expect("a value");
+    let shown = |key: &str| text.contains(&format!("{key}:"));
+    for (key, section) in value.as_mapping().expect("a mapping") {
+        let key = key.as_str().expect("a key");
+        assert!(shown(key), "{key} is not in config/frontdesk.yaml");
+        for inner in section.as_mapping().into_iter().flat_map(|section| section.keys()) {
+            let inner = inner.as_str().expect("a key");
+            assert!(shown(inner), "{key}.{inner} is not in config/frontdesk.yaml");
+        }
+    }
+    for key in ["user", "password", "ha1", "domain", "md5", "sha-256"] {
+        assert!(shown(key), "accounts[].{key} is not in config/frontdesk.yaml");
+    }
+}
+
+#[test]
+fn what_the_example_comments_out_is_valid_too() {
+    // Lines that begin with "#" and a key are optional settings: all of them together are a configuration.
+    let text: String = example().lines().map(|line| format!("{}\n", line.strip_prefix("#~").unwrap_or(line))).collect();
+    let config: Config = serde_yaml::from_str(&text).expect("the commented settings are valid");
+    assert!(config.advertise.is_some() && config.workers.is_some() && !config.accounts.is_empty());
+}
+
+#[test]
+fn off_in_both_spellings() {
+    for off in ["off", "false", "\"off\""] {
+        assert_eq!(good(&format!("authentication: {off}\n")).config.authentication, Authentication::Off, "{off}");
+    }
+    assert_eq!(good("metrics: { listen: off }\n").config.metrics.listen, Endpoint::Off);
+}
+
+#[test]
+fn an_empty_file_says_the_defaults() {
+    assert_eq!(good("").config, Config::default());
+    assert_eq!(good("# nothing\n").config, Config::default());
+}
+
+#[test]
+fn accounts_from_both_places() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("frontdesk.yaml");
+    fs::write(&file, "accounts_file: more.yaml\naccounts:\n  - { user: 101, password: 1234 }\n").expect("a file");
+    fs::write(folder.path().join("more.yaml"), "- { user: bob, password: builder }\n").expect("a file");
+    let accounts = load(Some(&file)).expect("a configuration").accounts;
+    assert_eq!(accounts.len(), 2);
+    assert!(accounts.find(&Aor::new(b"101", b"office.example")).is_some());
+
+    fs::write(folder.path().join("more.yaml"), "\n- { user: 101, password: other }\n").expect("a file");
+    let told = load(Some(&file)).expect_err("twice").to_string();
+    assert!(told.contains("more.yaml:2:") && told.contains("\"101\" is listed twice"), "{told}");
+}
+
+#[test]
+fn every_mistake_names_line_key_and_expectation() {
+    let table: &[(&str, &str, &[&str])] = &[
+        ("domain: [a]\n", "1:", &["domain", "unknown field", "domains"]),
+        ("domains: []\n", "1:", &["domains", "at least one"]),
+        ("domains: office.example\n", "1:", &["domains", "sequence"]),
+        ("domains: [a, a]\n", "1:", &["domains[1]", "twice"]),
+        ("domains: [a b]\n", "1:", &["domains[0]", "host name"]),
+        ("\naliases: [office.example]\n", "2:", &["aliases[0]", "domains"]),
+        ("listen: [\"upd://0.0.0.0:5060\"]\n", "1:", &["listen[0]", "upd://", "udp:// or tcp://"]),
+        ("listen:\n  - udp://0.0.0.0:5060\n  - 5060\n", "3:", &["listen[1]", "expected"]),
+        ("listen:\n  - udp://0.0.0.0\n  - udp://0.0.0.0:5060\n", "3:", &["listen[1]", "twice"]),
+        ("listen: []\n", "1:", &["listen", "at least one"]),
+        ("\n\nworkers: 0\n", "3:", &["workers", "1 to 64"]),
+        ("authentication: maybe\n", "1:", &["authentication", "required or off"]),
+        ("digest: { algorithms: [sha-1] }\n", "1:", &["digest.algorithms[0]", "sha-256"]),
+        ("digest:\n  algorithms: []\n", "2:", &["digest.algorithms", "at least one"]),
+        ("digest:\n  algorithms: [md5, md5]\n", "2:", &["digest.algorithms[1]", "twice"]),
+        ("registrar:\n  min_expires: 60\n", "2:", &["registrar.min_expires", "unit"]),
+        ("registrar:\n  min_expires: 2h\n", "2:", &["registrar.min_expires", "1h"]),
+        ("registrar:\n  max_contacts: 10\n  max_expires: 10m\n", "3:", &["registrar.max_expires", "default_expires"]),
+        ("registrar:\n  min_expire: 60s\n", "2:", &["registrar", "min_expire", "unknown field"]),
+        ("registrar: { max_contacts: many }\n", "1:", &["registrar.max_contacts", "whole number"]),
+        ("timers:\n  t1: 5s\n  t2: 4s\n", "3:", &["timers.t2", "t1"]),
+        ("limits:\n  message_size: 64\n", "2:", &["limits.message_size", "KiB"]),
+        ("location:\n  store: redis\n", "2:", &["location.store", "disk or memory"]),
+        ("forking:\n  strategy: serial\n", "2:", &["forking.strategy", "sequential"]),
+        ("forking: 30s\n", "1:", &["forking", "struct"]),
+        ("trusted: [192.0.2.0/40]\n", "1:", &["trusted[0]", "network"]),
+        ("strangers: welcome\n", "1:", &["strangers", "refuse or accept"]),
+        ("foreign: all\n", "1:", &["foreign", "authenticated"]),
+        ("metrics: { listen: 9090 }\n", "1:", &["metrics.listen", "127.0.0.1:9090"]),
+        ("log:\n  level: loud\n", "2:", &["log.level", "debug"]),
+        ("log:\n  format: xml\n", "2:", &["log.format", "json"]),
+        ("accounts:\n  - user: a b\n    password: x\n", "2:", &["accounts[0].user", "user name"]),
+        ("accounts:\n  - user: alice\n", "2:", &["accounts[0].user", "password", "ha1"]),
+        ("accounts:\n  - password: x\n", "2:", &["accounts[0]", "user"]),
+        (
+            "accounts:\n  - { user: a, password: x }\n  - { user: a, password: y }\n",
+            "3:",
+            &["accounts[1].user", "twice"],
+        ),
+        ("accounts:\n  - user: a\n    password: x\n    domain: b.example\n", "4:", &["accounts[0].domain", "domains"]),
+        ("accounts:\n  - user: a\n    ha1: { md5: 12 }\n", "3:", &["accounts[0].ha1.md5", "32 hex"]),
+        ("accounts_file: nowhere.yaml\n", "nowhere.yaml", &["No such file"]),
+        ("domains: [a]\ndomains: [b]\n", "", &["duplicate"]),
+        ("domains: [a\n", "", &["2"]),
+        ("\tdomains: [a]\n", "1:", &[]),
+    ];
+    for (text, place, told) in table {
+        let error = error(text);
+        assert!(error.starts_with(place), "{text:?} should name {place}: {error}");
+        for word in *told {
+            assert!(error.contains(word), "{text:?} should tell {word:?}: {error}");
+        }
+    }
+}
+
+#[test]
+fn a_hash_that_is_never_offered_is_an_error() {
+    let hash = "0".repeat(64);
+    let told = error(&format!("accounts:\n  - user: a\n    ha1: {{ sha-512-256: {hash} }}\n"));
+    assert!(told.starts_with("3:") && told.contains("digest.algorithms"), "{told}");
+}

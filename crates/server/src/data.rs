@@ -1,0 +1,70 @@
+//! The data folder: made when it is missing, and the small files in it that only the owner may read.
+//!
+//! Decides that nothing is ever overwritten: a file is made whole under its name or not at all.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+use crate::error::Fatal;
+
+/// Makes the folder if it is not there, for its owner alone.
+pub(crate) fn prepare(folder: &Path) -> Result<(), Fatal> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(|source| Fatal::File { path: folder.to_owned(), source })
+}
+
+/// The content of a file, or what `content` makes, written to it for good.
+pub(crate) fn read_or_make(
+    path: &Path,
+    content: impl FnOnce() -> Result<String, Fatal>,
+) -> Result<(String, bool), Fatal> {
+    let refused = |source| Fatal::File { path: path.to_owned(), source };
+    match fs::read_to_string(path) {
+        Ok(text) => Ok((text, false)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let text = content()?;
+            write_once(path, &text).map_err(refused)?;
+            Ok((text, true))
+        }
+        Err(source) => Err(refused(source)),
+    }
+}
+
+fn write_once(path: &Path, text: &str) -> io::Result<()> {
+    // Under another name first: a crash in between leaves no half file that a later start would trust.
+    let draft = path.with_extension("new");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&draft, path)?;
+    match path.parent() {
+        Some(folder) if folder != Path::new("") => File::open(folder)?.sync_all(),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_made_once() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("deep").join("secret");
+        prepare(path.parent().expect("a parent")).expect("a folder");
+        let made = read_or_make(&path, || Ok("one".to_owned())).expect("a file");
+        assert_eq!(made, ("one".to_owned(), true));
+        let again = read_or_make(&path, || panic!("it is there")).expect("a file");
+        assert_eq!(again, ("one".to_owned(), false));
+        let mode = |path: &Path| fs::metadata(path).expect("metadata").permissions().mode() & 0o777;
+        assert_eq!(mode(&path), 0o600);
+        assert_eq!(mode(path.parent().expect("a parent")), 0o700);
+    }
+}

@@ -1,0 +1,128 @@
+//! Metrics: what is counted, under which name, and how Prometheus fetches it.
+//!
+//! Names and labels are a public interface (README). Labels are closed sets: nothing that a peer writes becomes one.
+//! A new metric is a row of [`TABLE`] and an arm in [`tally`].
+
+mod endpoint;
+mod tally;
+
+use std::time::Duration;
+
+use metrics::{Unit, gauge, histogram};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+
+pub(crate) use endpoint::serve;
+pub(crate) use tally::{Cap, Loss, Series, Tally};
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+/// Every metric: kind, name, HELP.
+const TABLE: &[(Kind, &str, &str)] = &[
+    (Kind::Counter, "frontdesk_requests_received_total", "SIP requests that came in, by method and transport."),
+    (Kind::Counter, "frontdesk_requests_forwarded_total", "SIP requests of others that went out."),
+    (Kind::Counter, "frontdesk_responses_received_total", "SIP responses that came in, by status code and transport."),
+    (Kind::Counter, "frontdesk_responses_sent_total", "SIP responses that went out, by method of their request."),
+    (Kind::Counter, "frontdesk_registrations_total", "REGISTER requests by outcome."),
+    (Kind::Counter, "frontdesk_calls_total", "Calls (initial INVITE requests) that were routed."),
+    (Kind::Counter, "frontdesk_forks_total", "Forked requests by outcome."),
+    (Kind::Counter, "frontdesk_authentication_failures_total", "Credentials that were not accepted, by reason."),
+    (Kind::Counter, "frontdesk_parse_errors_total", "Messages that could not be read; answered: with a 400."),
+    (Kind::Counter, "frontdesk_drops_total", "Messages that were dropped without an answer, by reason."),
+    (Kind::Counter, "frontdesk_limits_reached_total", "Times a configured limit took effect."),
+    (Kind::Counter, "frontdesk_connections_opened_total", "Stream connections opened; in: by the peer, out: by us."),
+    (Kind::Counter, "frontdesk_connections_failed_total", "Stream connections of ours that did not come about."),
+    (Kind::Counter, "frontdesk_keepalives_total", "Keep-alive packets and CRLF pings."),
+    (Kind::Counter, "frontdesk_lookups_total", "DNS lookups by outcome."),
+    (Kind::Counter, "frontdesk_store_changes_total", "Changes of the location store by outcome."),
+    (Kind::Counter, "frontdesk_reloads_total", "Configuration reloads by outcome."),
+    (Kind::Gauge, "frontdesk_connections", "Stream connections open now."),
+    (Kind::Gauge, "frontdesk_users", "Users with at least one phone registered now."),
+    (Kind::Gauge, "frontdesk_bindings", "Phones registered now."),
+    (Kind::Gauge, "frontdesk_accounts", "Accounts configured."),
+    (Kind::Gauge, "frontdesk_transactions", "Forked requests in progress now."),
+    (Kind::Gauge, "frontdesk_pins", "Unforked calls being set up now."),
+    (Kind::Gauge, "frontdesk_nonces", "Digest nonces in use now."),
+    (Kind::Gauge, "frontdesk_store_queue", "Changes that wait for the disk now."),
+    (Kind::Gauge, "frontdesk_uptime_seconds", "Seconds since the program started to serve."),
+    (Kind::Gauge, "frontdesk_build_info", "1; the version of the program is a label."),
+    (Kind::Histogram, "frontdesk_store_commit_seconds", "Time to make a group of changes safe on disk."),
+];
+
+/// Upper bounds in seconds: from a fast SSD's fsync to a disk in trouble.
+const COMMIT_BUCKETS: [f64; 10] = [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5];
+
+/// Starts counting. A second call in one process counts into nothing that is shown.
+pub(crate) fn install() -> Option<PrometheusHandle> {
+    let commits = Matcher::Full("frontdesk_store_commit_seconds".to_owned());
+    let builder = PrometheusBuilder::new().set_buckets_for_metric(commits, &COMMIT_BUCKETS).ok()?;
+    let recorder = builder.build_recorder();
+    let handle = recorder.handle();
+    metrics::set_global_recorder(recorder).ok()?;
+    for (kind, name, help) in TABLE {
+        match kind {
+            Kind::Counter => metrics::describe_counter!(*name, *help),
+            Kind::Gauge => metrics::describe_gauge!(*name, *help),
+            Kind::Histogram => metrics::describe_histogram!(*name, Unit::Seconds, *help),
+        }
+    }
+    gauge!("frontdesk_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    Some(handle)
+}
+
+/// What is looked at once a second rather than counted.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Levels {
+    /// Users with a live binding.
+    pub(crate) users: u64,
+    /// Live bindings.
+    pub(crate) bindings: u64,
+    /// Changes waiting for the disk.
+    pub(crate) store_queue: usize,
+    /// Response contexts of all workers.
+    pub(crate) transactions: usize,
+    /// Pins of all workers.
+    pub(crate) pins: usize,
+    /// Nonces of all workers.
+    pub(crate) nonces: usize,
+    /// Open connections.
+    pub(crate) connections: usize,
+    /// Accounts.
+    pub(crate) accounts: usize,
+    /// Since the start.
+    pub(crate) uptime: Duration,
+}
+
+impl Levels {
+    /// Shows them.
+    #[expect(clippy::cast_precision_loss, reason = "a gauge is an f64, exact up to 2^53")]
+    pub(crate) fn show(&self) {
+        gauge!("frontdesk_users").set(self.users as f64);
+        gauge!("frontdesk_bindings").set(self.bindings as f64);
+        gauge!("frontdesk_store_queue").set(self.store_queue as f64);
+        gauge!("frontdesk_transactions").set(self.transactions as f64);
+        gauge!("frontdesk_pins").set(self.pins as f64);
+        gauge!("frontdesk_nonces").set(self.nonces as f64);
+        gauge!("frontdesk_connections").set(self.connections as f64);
+        gauge!("frontdesk_accounts").set(self.accounts as f64);
+        gauge!("frontdesk_uptime_seconds").set(self.uptime.as_secs_f64());
+    }
+}
+
+/// Told by the store after each group commit.
+pub(crate) fn committed(report: location::CommitReport) {
+    histogram!("frontdesk_store_commit_seconds").record(report.took);
+    let outcome = if report.ok { "safe" } else { "failed" };
+    let changes = u64::try_from(report.changes).unwrap_or(u64::MAX);
+    metrics::counter!("frontdesk_store_changes_total", "outcome" => outcome).increment(changes);
+}
+
+/// Told after each reload.
+pub(crate) fn reloaded(good: bool) {
+    let outcome = if good { "good" } else { "refused" };
+    metrics::counter!("frontdesk_reloads_total", "outcome" => outcome).increment(1);
+}

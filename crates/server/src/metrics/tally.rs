@@ -1,0 +1,340 @@
+//! Counters, each looked up once and then kept: counting is an addition.
+//!
+//! Decides labels. A worker owns its tally; the counters behind it are shared by all.
+
+use std::hash::RandomState;
+
+use hashbrown::HashMap;
+use metrics::{Counter, Label, counter};
+use parser::Transport;
+use proxy::{AuthenticationFailure, Drop, Event, Fork, Limit, Registration};
+
+/// The counters of one worker.
+#[derive(Default)]
+pub(crate) struct Tally {
+    counters: HashMap<Series, Counter, RandomState>,
+}
+
+/// One time series.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Series {
+    /// Method, transport.
+    RequestReceived(&'static str, Transport),
+    /// Method, transport.
+    RequestForwarded(&'static str, Transport),
+    /// Status, transport.
+    ResponseReceived(u16, Transport),
+    /// Method of the request, status, transport.
+    ResponseSent(&'static str, u16, Transport),
+    /// REGISTER by outcome.
+    Registration(Registration),
+    /// An initial INVITE.
+    Call,
+    /// A response context by outcome.
+    Fork(Fork),
+    /// Credentials refused.
+    AuthenticationFailed(AuthenticationFailure),
+    /// Unreadable message: answered?, transport.
+    ParseError(bool, Transport),
+    /// The core dropped a message.
+    Dropped(Drop),
+    /// The transports dropped a message.
+    Lost(Loss),
+    /// A limit of the core.
+    LimitReached(Limit),
+    /// A limit of the transports.
+    CapReached(Cap),
+    /// A connection: opened by us?
+    ConnectionOpened(bool),
+    /// A connection of ours that did not come about.
+    ConnectionFailed,
+    /// A keep-alive.
+    KeepAlive(Transport),
+    /// A DNS lookup: found?
+    Lookup(bool),
+}
+
+/// Why the transports dropped a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Loss {
+    /// To a broadcast or multicast address, which nobody may answer.
+    Broadcast,
+    /// The socket's buffer was full.
+    SendBuffer,
+    /// The system refused to send it.
+    Unsendable,
+    /// The connection that it was to go over failed.
+    ConnectionFailed,
+    /// No listener serves this transport.
+    NoTransport,
+}
+
+/// A limit of the transports and queues.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Cap {
+    /// `limits.message_size`
+    MessageSize,
+    /// `limits.worker_queue`
+    WorkerQueue,
+    /// `limits.connections`, or the system's limit of open files.
+    Connections,
+    /// `limits.connections_per_source`
+    ConnectionsPerSource,
+    /// `limits.connection_queue`
+    ConnectionQueue,
+    /// `limits.connection_idle`
+    ConnectionIdle,
+    /// `limits.message_time`
+    MessageTime,
+    /// `limits.lookups`
+    Lookups,
+}
+
+impl Tally {
+    /// A tally in which the closed sets already stand at zero, so that a first increase can be seen.
+    pub(crate) fn new() -> Self {
+        let mut tally = Self::default();
+        for series in Series::closed() {
+            tally.counter(series);
+        }
+        tally
+    }
+
+    /// Counts one.
+    pub(crate) fn count(&mut self, series: Series) {
+        self.counter(series).increment(1);
+    }
+
+    /// Counts what the core said.
+    pub(crate) fn event(&mut self, event: &Event) {
+        self.count(match event {
+            Event::RequestReceived { method, transport } => Series::RequestReceived(method, *transport),
+            Event::RequestForwarded { method, transport } => Series::RequestForwarded(method, *transport),
+            Event::ResponseReceived { status, transport } => Series::ResponseReceived(*status, *transport),
+            Event::ResponseSent { method, status, transport } => Series::ResponseSent(method, *status, *transport),
+            Event::Registration { outcome, .. } => Series::Registration(*outcome),
+            Event::Call { .. } => Series::Call,
+            Event::Fork { outcome } => Series::Fork(*outcome),
+            Event::AuthenticationFailed { reason, .. } => Series::AuthenticationFailed(*reason),
+            Event::ParseError { answered, flow } => Series::ParseError(*answered, flow.transport),
+            Event::Dropped(drop) => Series::Dropped(*drop),
+            Event::LimitReached(limit) => Series::LimitReached(*limit),
+        });
+    }
+
+    fn counter(&mut self, series: Series) -> &Counter {
+        self.counters.entry(series).or_insert_with(|| counter!(series.name(), series.labels()))
+    }
+}
+
+impl Series {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::RequestReceived(..) => "frontdesk_requests_received_total",
+            Self::RequestForwarded(..) => "frontdesk_requests_forwarded_total",
+            Self::ResponseReceived(..) => "frontdesk_responses_received_total",
+            Self::ResponseSent(..) => "frontdesk_responses_sent_total",
+            Self::Registration(_) => "frontdesk_registrations_total",
+            Self::Call => "frontdesk_calls_total",
+            Self::Fork(_) => "frontdesk_forks_total",
+            Self::AuthenticationFailed(_) => "frontdesk_authentication_failures_total",
+            Self::ParseError(..) => "frontdesk_parse_errors_total",
+            Self::Dropped(_) | Self::Lost(_) => "frontdesk_drops_total",
+            Self::LimitReached(_) | Self::CapReached(_) => "frontdesk_limits_reached_total",
+            Self::ConnectionOpened(_) => "frontdesk_connections_opened_total",
+            Self::ConnectionFailed => "frontdesk_connections_failed_total",
+            Self::KeepAlive(_) => "frontdesk_keepalives_total",
+            Self::Lookup(_) => "frontdesk_lookups_total",
+        }
+    }
+
+    fn labels(self) -> Vec<Label> {
+        let label = Label::from_static_parts;
+        let over = |transport: Transport| label("transport", transport.param());
+        match self {
+            Self::RequestReceived(method, transport) | Self::RequestForwarded(method, transport) => {
+                vec![label("method", method), over(transport)]
+            }
+            Self::ResponseReceived(status, transport) => vec![code(status), over(transport)],
+            Self::ResponseSent(method, status, transport) => {
+                vec![label("method", method), code(status), over(transport)]
+            }
+            Self::Registration(outcome) => vec![label("outcome", registration(outcome))],
+            Self::Fork(outcome) => vec![label("outcome", fork(outcome))],
+            Self::AuthenticationFailed(reason) => vec![label("reason", failure(reason))],
+            Self::ParseError(answered, transport) => {
+                vec![label("answered", if answered { "yes" } else { "no" }), over(transport)]
+            }
+            Self::Dropped(reason) => vec![label("reason", dropped(reason))],
+            Self::Lost(reason) => vec![label("reason", lost(reason))],
+            Self::LimitReached(limit) => vec![label("limit", limited(limit))],
+            Self::CapReached(cap) => vec![label("limit", capped(cap))],
+            Self::ConnectionOpened(ours) => vec![label("direction", if ours { "out" } else { "in" })],
+            Self::KeepAlive(transport) => vec![over(transport)],
+            Self::Lookup(found) => vec![label("outcome", if found { "found" } else { "failed" })],
+            Self::Call | Self::ConnectionFailed => Vec::new(),
+        }
+    }
+
+    /// The series of closed sets, which are worth showing at zero.
+    fn closed() -> impl Iterator<Item = Self> {
+        use Registration::{Challenged, Failed, Queried, Refused, Registered, Unregistered};
+        let registrations = [Registered, Unregistered, Queried, Challenged, Refused, Failed].map(Self::Registration);
+        let forks = [Fork::Answered, Fork::Cancelled, Fork::Refused, Fork::TimedOut].map(Self::Fork);
+        let failures = {
+            use AuthenticationFailure::{Credentials, Identity, Replay, Stale};
+            [Credentials, Stale, Replay, Identity].map(Self::AuthenticationFailed)
+        };
+        let drops = {
+            use Drop::{Garbage, Source, StrayAck, StrayResponse, Trying, Unanswerable, Unroutable};
+            [Garbage, Unanswerable, StrayResponse, StrayAck, Unroutable, Trying, Source].map(Self::Dropped)
+        };
+        let losses = {
+            use Loss::{Broadcast, ConnectionFailed, NoTransport, SendBuffer, Unsendable};
+            [Broadcast, SendBuffer, Unsendable, ConnectionFailed, NoTransport].map(Self::Lost)
+        };
+        let limits = {
+            use Limit::{Contacts, Nonces, Pins, StoreQueue, Transactions};
+            [Transactions, Pins, Nonces, Contacts, StoreQueue].map(Self::LimitReached)
+        };
+        let caps = {
+            use Cap::{
+                ConnectionIdle, ConnectionQueue, Connections, ConnectionsPerSource, Lookups, MessageSize, MessageTime,
+                WorkerQueue,
+            };
+            [MessageSize, WorkerQueue, Connections, ConnectionsPerSource, ConnectionQueue, ConnectionIdle, MessageTime]
+                .map(Self::CapReached)
+                .into_iter()
+                .chain([Self::CapReached(Lookups)])
+        };
+        let errors = [Transport::Udp, Transport::Tcp].into_iter();
+        let errors = errors.flat_map(|transport| [true, false].map(|answered| Self::ParseError(answered, transport)));
+        let others = [Self::Call, Self::ConnectionFailed, Self::ConnectionOpened(true), Self::ConnectionOpened(false)];
+        registrations
+            .into_iter()
+            .chain(forks)
+            .chain(failures)
+            .chain(drops)
+            .chain(losses)
+            .chain(limits)
+            .chain(caps)
+            .chain(errors)
+            .chain(others)
+    }
+}
+
+/// The status codes that have a name (IANA registry); others count by their class, so that peers cannot invent labels.
+const CODES: &[u16] = &[
+    100, 180, 181, 182, 183, 199, 200, 202, 204, 300, 301, 302, 305, 380, 400, 401, 402, 403, 404, 405, 406, 407, 408,
+    410, 412, 413, 414, 415, 416, 417, 420, 421, 422, 423, 424, 425, 428, 429, 430, 433, 436, 437, 438, 439, 440, 469,
+    470, 480, 481, 482, 483, 484, 485, 486, 487, 488, 489, 491, 493, 494, 500, 501, 502, 503, 504, 505, 513, 555, 580,
+    600, 603, 604, 606, 607, 608,
+];
+
+fn code(status: u16) -> Label {
+    if CODES.binary_search(&status).is_ok() {
+        return Label::new("code", status.to_string());
+    }
+    let class = match status / 100 {
+        1 => "1xx",
+        2 => "2xx",
+        3 => "3xx",
+        4 => "4xx",
+        5 => "5xx",
+        _ => "6xx",
+    };
+    Label::from_static_parts("code", class)
+}
+
+const fn registration(outcome: Registration) -> &'static str {
+    match outcome {
+        Registration::Registered => "registered",
+        Registration::Unregistered => "unregistered",
+        Registration::Queried => "queried",
+        Registration::Challenged => "challenged",
+        Registration::Refused => "refused",
+        Registration::Failed => "failed",
+    }
+}
+
+const fn fork(outcome: Fork) -> &'static str {
+    match outcome {
+        Fork::Answered => "answered",
+        Fork::Cancelled => "cancelled",
+        Fork::Refused => "refused",
+        Fork::TimedOut => "timed_out",
+    }
+}
+
+const fn failure(reason: AuthenticationFailure) -> &'static str {
+    match reason {
+        AuthenticationFailure::Credentials => "credentials",
+        AuthenticationFailure::Stale => "stale",
+        AuthenticationFailure::Replay => "replay",
+        AuthenticationFailure::Identity => "identity",
+    }
+}
+
+const fn dropped(reason: Drop) -> &'static str {
+    match reason {
+        Drop::Garbage => "garbage",
+        Drop::Unanswerable => "unanswerable",
+        Drop::StrayResponse => "stray_response",
+        Drop::StrayAck => "stray_ack",
+        Drop::Unroutable => "unroutable",
+        Drop::Trying => "trying",
+        Drop::Source => "source",
+    }
+}
+
+const fn lost(reason: Loss) -> &'static str {
+    match reason {
+        Loss::Broadcast => "broadcast",
+        Loss::SendBuffer => "send_buffer",
+        Loss::Unsendable => "unsendable",
+        Loss::ConnectionFailed => "connection_failed",
+        Loss::NoTransport => "no_transport",
+    }
+}
+
+const fn limited(limit: Limit) -> &'static str {
+    match limit {
+        Limit::Transactions => "transactions",
+        Limit::Pins => "pins",
+        Limit::Nonces => "nonces",
+        Limit::Contacts => "contacts",
+        Limit::StoreQueue => "store_queue",
+    }
+}
+
+const fn capped(cap: Cap) -> &'static str {
+    match cap {
+        Cap::MessageSize => "message_size",
+        Cap::WorkerQueue => "worker_queue",
+        Cap::Connections => "connections",
+        Cap::ConnectionsPerSource => "connections_per_source",
+        Cap::ConnectionQueue => "connection_queue",
+        Cap::ConnectionIdle => "connection_idle",
+        Cap::MessageTime => "message_time",
+        Cap::Lookups => "lookups",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn peers_invent_no_labels() {
+        assert!(CODES.is_sorted());
+        assert_eq!(code(486), Label::new("code", "486"));
+        assert_eq!(code(499), Label::new("code", "4xx"));
+        assert_eq!(code(699), Label::new("code", "6xx"));
+    }
+
+    #[test]
+    fn every_series_is_described() {
+        let described = |series: Series| super::super::TABLE.iter().any(|(_, name, _)| *name == series.name());
+        assert!(Series::closed().all(described));
+    }
+}

@@ -1,0 +1,308 @@
+//! The whole server: everything that must be there before it serves, in an order that leaves nothing behind when a step
+//! is refused; then the threads; then the end.
+//!
+//! Decides that order. Addresses come before files, files before the store: what is refused was not changed.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use location::{AnyStore, DiskOptions, DiskStore, Hooks, MemoryStore};
+use proxy::{Core, Interfaces, Keys, Listener, Settings};
+use tokio::runtime::Builder;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::answers::{Answers, LookupLimits};
+use crate::clock::{self, Clock};
+use crate::config::{Endpoint, Limits, Loaded, StoreKind};
+use crate::error::Fatal;
+use crate::first_run::Made;
+use crate::inbox::{Completions, Inbound};
+use crate::loads::Loads;
+use crate::metrics::{self, Tally};
+use crate::settings::settings;
+use crate::transport::{self, Bound, Directory, Inlet, Patience, Sockets, StreamLimits, Streams, Transports, Udp};
+use crate::worker::{Spare, Worker};
+use crate::{data, first_run, interfaces, secret};
+
+/// SIGTERM must end the program within 5 s, whatever the disk does.
+const STORE_PATIENCE: Duration = Duration::from_secs(3);
+const WORKER_PATIENCE: Duration = Duration::from_secs(1);
+
+/// What is ready to serve, but does not yet.
+pub(crate) struct Prepared {
+    /// The configuration in force, with the accounts of the first run.
+    pub(crate) loaded: Loaded,
+    /// The accounts of the first run, if they are in force.
+    pub(crate) made: Option<Made>,
+    /// This machine's addresses.
+    pub(crate) interfaces: Interfaces,
+    bound: Vec<Bound>,
+    metrics: Option<std::net::TcpListener>,
+    keys: Keys,
+    store: Arc<AnyStore>,
+    completions: Arc<[Completions]>,
+}
+
+/// A running server.
+pub(crate) struct Server {
+    /// What is listened on.
+    pub(crate) listeners: Vec<Listener>,
+    /// The store of all workers.
+    pub(crate) store: Arc<AnyStore>,
+    /// What the workers hold.
+    pub(crate) loads: Arc<Loads>,
+    /// Connections of all workers.
+    pub(crate) directory: Arc<Directory>,
+    /// The inboxes of all workers.
+    pub(crate) inboxes: Arc<[mpsc::Sender<Inbound>]>,
+    /// Where metrics are to be served.
+    pub(crate) metrics: Option<std::net::TcpListener>,
+    workers: Vec<JoinHandle<()>>,
+    stop: CancellationToken,
+    ended: mpsc::Receiver<u8>,
+}
+
+/// Takes hold of everything that the server needs, or says what cannot be had.
+pub(crate) fn prepare(mut loaded: Loaded) -> Result<Prepared, Fatal> {
+    let workers = loaded.config.worker_count();
+    let bind = |listen| transport::bind(listen, workers).map_err(|source| Fatal::Listen { listen: *listen, source });
+    let bound = loaded.config.listen.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
+    let metrics = match loaded.config.metrics.listen {
+        Endpoint::Off => None,
+        Endpoint::On(address) => Some(listen_for_metrics(address)?),
+    };
+    let on_disk = loaded.config.location.store == StoreKind::Disk;
+    let folder = loaded.config.data_folder().to_owned();
+    let folder = on_disk.then_some(folder.as_path());
+    folder.map_or(Ok(()), data::prepare)?;
+    let completions: Arc<[Completions]> = (0..workers).map(|_| Completions::default()).collect();
+    let store = Arc::new(open_store(&loaded, &completions)?);
+    let keys = secret::keys(folder)?;
+    let made = first_run::is_needed(&loaded.config).then(|| first_run::enrol(&mut loaded, folder)).transpose()?;
+    Ok(Prepared { loaded, made, interfaces: interfaces::list(), bound, metrics, keys, store, completions })
+}
+
+fn listen_for_metrics(address: SocketAddr) -> Result<std::net::TcpListener, Fatal> {
+    let listener = std::net::TcpListener::bind(address).and_then(|listener| {
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    });
+    listener.map_err(|source| Fatal::Metrics { address, source })
+}
+
+fn open_store(loaded: &Loaded, completions: &Arc<[Completions]>) -> Result<AnyStore, Fatal> {
+    if loaded.config.location.store == StoreKind::Memory {
+        return Ok(AnyStore::Memory(MemoryStore::new()));
+    }
+    let completions = Arc::clone(completions);
+    let done = move |group: &[(location::Ticket, bool)]| {
+        for (ticket, safe) in group {
+            if let Some(worker) = completions.get(usize::from(ticket.worker)) {
+                worker.push(ticket.id, *safe);
+            }
+        }
+        completions.iter().for_each(Completions::announce);
+    };
+    let hooks = Hooks { done: Box::new(done), committed: Box::new(metrics::committed) };
+    let mut options = DiskOptions::new(clock::wall());
+    options.queue = loaded.config.limits.store_queue.0;
+    let path = &loaded.config.location.path;
+    Ok(AnyStore::Disk(DiskStore::open(path, options, hooks)?))
+}
+
+impl Prepared {
+    /// What the workers decide with.
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        Arc::new(settings(&self.loaded, self.listeners(), self.interfaces.clone()))
+    }
+
+    /// What the store has kept from earlier runs.
+    pub(crate) fn restored(&self) -> location::Counts {
+        self.store.counts()
+    }
+
+    /// The addresses as they are bound.
+    pub(crate) fn listeners(&self) -> Vec<Listener> {
+        self.bound.iter().map(|bound| bound.listener).collect()
+    }
+
+    /// Starts the workers.
+    pub(crate) fn start(mut self) -> Result<Server, Fatal> {
+        let (count, limits, listeners) =
+            (self.loaded.config.worker_count(), self.loaded.config.limits.clone(), self.listeners());
+        let (inboxes, receivers): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::channel(limits.worker_queue.0)).unzip();
+        let (ending, ended) = mpsc::channel(usize::from(count));
+        let shared = Shared {
+            settings: self.settings(),
+            keys: self.keys.clone(),
+            store: Arc::clone(&self.store),
+            completions: Arc::clone(&self.completions),
+            directory: Arc::new(Directory::new(limits.connections.0, limits.connections_per_source.0)),
+            inboxes: inboxes.into(),
+            loads: Arc::new(Loads::new(count)),
+            clock: Clock::start(),
+            stop: CancellationToken::new(),
+            limits,
+        };
+        let mut workers = Vec::with_capacity(usize::from(count));
+        for (number, inbox) in (0..count).zip(receivers) {
+            let own = |bound: &mut Bound| Some((bound.listener, bound.sockets.pop()?));
+            let sockets = self.bound.iter_mut().filter_map(own).collect();
+            let seed = u64::from_ne_bytes(secret::random()?);
+            let seat = Seat { number, seed, sockets, inbox, ending: Ending(number, ending.clone()) };
+            workers.push(shared.clone().start(seat)?);
+        }
+        Ok(Server {
+            listeners,
+            store: self.store,
+            loads: shared.loads,
+            directory: shared.directory,
+            inboxes: shared.inboxes,
+            metrics: self.metrics.take(),
+            workers,
+            stop: shared.stop,
+            ended,
+        })
+    }
+}
+
+/// What all workers share.
+#[derive(Clone)]
+struct Shared {
+    settings: Arc<Settings>,
+    keys: Keys,
+    store: Arc<AnyStore>,
+    completions: Arc<[Completions]>,
+    directory: Arc<Directory>,
+    inboxes: Arc<[mpsc::Sender<Inbound>]>,
+    loads: Arc<Loads>,
+    clock: Clock,
+    stop: CancellationToken,
+    limits: Limits,
+}
+
+/// What one worker has for itself.
+struct Seat {
+    number: u8,
+    seed: u64,
+    sockets: Vec<(Listener, Sockets)>,
+    inbox: mpsc::Receiver<Inbound>,
+    ending: Ending,
+}
+
+/// Tells that a worker has ended, even by a panic.
+struct Ending(u8, mpsc::Sender<u8>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        // There is room for every worker's one word.
+        let _ = self.1.try_send(self.0);
+    }
+}
+
+impl Shared {
+    fn start(self, seat: Seat) -> Result<JoinHandle<()>, Fatal> {
+        let name = format!("worker-{}", seat.number);
+        let runtime = Builder::new_current_thread().enable_all().max_blocking_threads(8).build();
+        let runtime = runtime.map_err(Fatal::Thread)?;
+        let thread = thread::Builder::new().name(name).spawn(move || {
+            let Seat { number, seed, sockets, inbox, ending } = seat;
+            runtime.block_on(async {
+                match self.worker(number, seed, sockets, inbox) {
+                    Ok(worker) => worker.run().await,
+                    Err(error) => tracing::error!(%error, "worker {number} cannot serve its sockets"),
+                }
+            });
+            // A DNS lookup that still runs is left alone.
+            runtime.shutdown_background();
+            drop(ending);
+        });
+        thread.map_err(Fatal::Thread)
+    }
+
+    fn worker(
+        self,
+        number: u8,
+        seed: u64,
+        sockets: Vec<(Listener, Sockets)>,
+        inbox: mpsc::Receiver<Inbound>,
+    ) -> std::io::Result<Worker> {
+        let own = self.inboxes.get(usize::from(number)).cloned().unwrap_or_else(|| mpsc::channel(1).0);
+        let mut udp = Vec::new();
+        for (listener, sockets) in sockets {
+            match sockets {
+                Sockets::Udp { receiver, sender } => udp.push(Udp::new(receiver, sender, listener.address)?),
+                Sockets::Tcp(listener) => {
+                    let listener = tokio::net::TcpListener::from_std(listener)?;
+                    tokio::spawn(transport::accept(listener, Arc::clone(&self.directory), own.clone()));
+                }
+            }
+        }
+        let epoch = (seed >> 32) as u32;
+        let limits = stream_limits(&self.limits);
+        let streams = Streams::new(number, epoch, self.directory, Arc::clone(&self.inboxes), limits);
+        let lookups = LookupLimits { most: self.limits.lookups.0, time: self.limits.lookup_time.0 };
+        Ok(Worker {
+            number,
+            answers: Answers::new(number, self.store, lookups, &self.settings.listeners, own),
+            core: Core::new(self.settings, &self.keys, number, seed),
+            transports: Transports { udp, streams },
+            inlet: Inlet::new(self.limits.message_size.0),
+            inbox,
+            inboxes: self.inboxes,
+            completions: self.completions,
+            loads: self.loads,
+            clock: self.clock,
+            stop: self.stop,
+            tally: Tally::new(),
+            spare: Spare::default(),
+        })
+    }
+}
+
+fn stream_limits(limits: &Limits) -> StreamLimits {
+    StreamLimits {
+        patience: Patience {
+            longest: limits.message_size.0,
+            idle: limits.connection_idle.0,
+            message: limits.message_time.0,
+        },
+        queue: limits.connection_queue.0,
+        connect: limits.connect_time.0,
+    }
+}
+
+impl Server {
+    /// Waits for a worker to end, which it never should.
+    pub(crate) async fn failed(&mut self) -> Fatal {
+        Fatal::Worker(self.ended.recv().await.unwrap_or_default())
+    }
+
+    /// Makes every change safe, lets the workers say so, and ends them.
+    pub(crate) async fn stop(mut self) {
+        let store = Arc::clone(&self.store);
+        let closed = tokio::task::spawn_blocking(move || store.close());
+        if timeout(STORE_PATIENCE, closed).await.is_err() {
+            tracing::error!("the location store cannot be closed: the last registrations may be lost");
+        }
+        self.stop.cancel();
+        let all_ended = async {
+            for _ in &self.workers {
+                self.ended.recv().await;
+            }
+        };
+        if timeout(WORKER_PATIENCE, all_ended).await.is_err() {
+            tracing::error!("a worker does not end");
+            return;
+        }
+        for worker in self.workers {
+            if worker.join().is_err() {
+                tracing::error!("a worker ended by a panic");
+            }
+        }
+    }
+}

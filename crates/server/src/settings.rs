@@ -1,0 +1,47 @@
+//! From the configuration to what the core has to know.
+//!
+//! Decides nothing: one field after the other. What a running server cannot change is kept from the old configuration
+//! by [`reload`](crate::reload).
+
+use location::Limits as RegistrationLimits;
+use proxy::{Authentication, Digest, Forking, Interfaces, Limits, Listener, Settings, Timers};
+
+use crate::config::{self, HostName, Loaded};
+
+/// The settings of each core. `listeners`: the addresses as they are bound.
+pub(crate) fn settings(loaded: &Loaded, listeners: Vec<Listener>, interfaces: Interfaces) -> Settings {
+    let config = &loaded.config;
+    let names = |names: &[HostName]| names.iter().map(|name| name.0.clone()).collect();
+    Settings {
+        domains: names(&config.domains),
+        aliases: names(&config.aliases),
+        listeners,
+        advertise: config.advertise.as_ref().map(|host| host.0.clone()),
+        interfaces,
+        authentication: match config.authentication {
+            config::Authentication::Required => Authentication::Required,
+            config::Authentication::Off => Authentication::Off,
+        },
+        digest: Digest {
+            algorithms: config.digest.algorithms.iter().map(|name| name.0).collect(),
+            nonce_lifetime: config.digest.nonce_lifetime.0,
+        },
+        accounts: loaded.accounts.clone(),
+        trusted: config.trusted.iter().map(|network| network.0).collect(),
+        strangers: config.strangers.0,
+        foreign: config.foreign.0,
+        registrar: RegistrationLimits {
+            min_expires: config.registrar.min_expires.0,
+            default_expires: config.registrar.default_expires.0,
+            max_expires: config.registrar.max_expires.0,
+            max_contacts: config.registrar.max_contacts.0,
+        },
+        forking: Forking { strategy: config.forking.strategy.0, ring_time: config.forking.ring_time.0 },
+        timers: Timers { t1: config.timers.t1.0, t2: config.timers.t2.0, t4: config.timers.t4.0, c: config.timers.c.0 },
+        limits: Limits {
+            transactions: config.limits.transactions.0,
+            pins: config.limits.pins.0,
+            nonces: config.limits.nonces.0,
+        },
+    }
+}

@@ -1,0 +1,109 @@
+//! Cutting messages out of a stream (RFC 3261 18.3): `parser::Framer` as a tokio codec.
+//!
+//! Decides nothing about SIP; keeps what was read of a broken message, so that it can be answered.
+
+use std::io;
+
+use bytes::{Bytes, BytesMut};
+use parser::{Frame, Framer, ParseError};
+use tokio_util::codec::Decoder;
+
+/// The read side of one connection.
+pub(crate) struct Codec {
+    framer: Framer,
+}
+
+/// What a stream holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Item {
+    /// One message.
+    Message(Bytes),
+    /// CRLF CRLF, to be answered with CRLF (RFC 5626 3.5.1).
+    Ping,
+}
+
+/// Why a stream cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StreamError {
+    /// The connection failed.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// Nobody knows where the next message begins.
+    #[error("{error}")]
+    Framing {
+        /// What is wrong.
+        error: ParseError,
+        /// The message up to where it was read.
+        head: Bytes,
+    },
+}
+
+impl Codec {
+    /// For messages up to `longest` bytes.
+    pub(crate) fn new(longest: usize) -> Self {
+        Self { framer: Framer::new(longest) }
+    }
+}
+
+impl Decoder for Codec {
+    type Item = Item;
+    type Error = StreamError;
+
+    fn decode(&mut self, buffer: &mut BytesMut) -> Result<Option<Item>, StreamError> {
+        loop {
+            let frame = self.framer.next(buffer);
+            let frame = frame.map_err(|error| StreamError::Framing { error, head: buffer.split().freeze() })?;
+            match frame {
+                Frame::Partial => return Ok(None),
+                Frame::Crlf(length) => drop(take(buffer, length)),
+                Frame::Ping(length) => {
+                    drop(take(buffer, length));
+                    return Ok(Some(Item::Ping));
+                }
+                Frame::Complete(length) => return Ok(Some(Item::Message(take(buffer, length).freeze()))),
+            }
+        }
+    }
+}
+
+fn take(buffer: &mut BytesMut, length: usize) -> BytesMut {
+    // A length beyond the buffer would panic in `split_to`.
+    buffer.split_to(length.min(buffer.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OPTIONS: &[u8] = b"OPTIONS sip:a@b SIP/2.0\r\nContent-Length: 4\r\n\r\nbody";
+
+    #[test]
+    fn messages_and_pings_in_pieces() {
+        let stream = [b"\r\n\r\n", OPTIONS, b"\r\n", OPTIONS, b"\r\n\r\n"].concat();
+        for piece in 1..stream.len() {
+            let (mut codec, mut buffer, mut items) = (Codec::new(1000), BytesMut::new(), Vec::new());
+            for octets in stream.chunks(piece) {
+                buffer.extend_from_slice(octets);
+                while let Some(item) = codec.decode(&mut buffer).expect("a good stream") {
+                    items.push(item);
+                }
+            }
+            let messages = items.iter().filter(|item| matches!(item, Item::Message(text) if text == OPTIONS)).count();
+            assert_eq!((messages, items.first(), items.last()), (2, Some(&Item::Ping), Some(&Item::Ping)), "{piece}");
+        }
+    }
+
+    #[test]
+    fn a_broken_message_is_kept() {
+        let text = &b"OPTIONS sip:a@b SIP/2.0\r\nVia: x\r\n\r\n"[..];
+        let told = Codec::new(1000).decode(&mut BytesMut::from(text));
+        assert!(matches!(told, Err(StreamError::Framing { head, .. }) if head == text));
+    }
+
+    #[test]
+    fn too_long_is_broken() {
+        let text = format!("OPTIONS sip:a@b SIP/2.0\r\nSubject: {}", "x".repeat(2000));
+        let told = Codec::new(1000).decode(&mut BytesMut::from(text.as_bytes()));
+        assert!(matches!(told, Err(StreamError::Framing { .. })), "{told:?}");
+    }
+}

@@ -1,0 +1,163 @@
+//! Which connections the server has: shared by all workers, asked only when a connection opens, closes or is looked for.
+//!
+//! Decides numbers of connections, who may open one more, and which worker has the one to a peer.
+
+use std::hash::RandomState;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+use parser::Transport;
+
+use crate::metrics::Cap;
+
+/// All stream connections of the server.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    most: usize,
+    most_per_source: usize,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    by_remote: HashMap<(Transport, SocketAddr), u64, RandomState>,
+    by_source: HashMap<IpAddr, usize, RandomState>,
+    open: usize,
+}
+
+/// The right to have one connection; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    directory: Arc<Directory>,
+    source: IpAddr,
+}
+
+impl Directory {
+    /// With these caps: connections in all, and of one source address.
+    pub(crate) fn new(most: usize, most_per_source: usize) -> Self {
+        Self { most, most_per_source, inner: Mutex::default() }
+    }
+
+    /// One more connection with this peer, or the cap that forbids it.
+    pub(crate) fn admit(self: &Arc<Self>, source: IpAddr) -> Result<Admission, Cap> {
+        let mut inner = self.inner.lock();
+        if inner.open >= self.most {
+            return Err(Cap::Connections);
+        }
+        let own = inner.by_source.entry(source).or_insert(0);
+        if *own >= self.most_per_source {
+            return Err(Cap::ConnectionsPerSource);
+        }
+        *own += 1;
+        inner.open += 1;
+        Ok(Admission { directory: Arc::clone(self), source })
+    }
+
+    /// Connections admitted now.
+    pub(crate) fn open(&self) -> usize {
+        self.inner.lock().open
+    }
+
+    /// From now on messages to `remote` can go over `connection`. The latest wins: it is the likeliest to be alive.
+    pub(crate) fn list(&self, transport: Transport, remote: SocketAddr, connection: u64) {
+        self.inner.lock().by_remote.insert((transport, remote), connection);
+    }
+
+    /// `connection` is gone.
+    pub(crate) fn strike(&self, transport: Transport, remote: SocketAddr, connection: u64) {
+        let mut inner = self.inner.lock();
+        if inner.by_remote.get(&(transport, remote)) == Some(&connection) {
+            inner.by_remote.remove(&(transport, remote));
+        }
+    }
+
+    /// An open connection to `remote`, if there is one.
+    pub(crate) fn find(&self, transport: Transport, remote: SocketAddr) -> Option<u64> {
+        self.inner.lock().by_remote.get(&(transport, remote)).copied()
+    }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        let mut inner = self.directory.inner.lock();
+        inner.open = inner.open.saturating_sub(1);
+        if let Some(own) = inner.by_source.get_mut(&self.source) {
+            *own = own.saturating_sub(1);
+            if *own == 0 {
+                inner.by_source.remove(&self.source);
+            }
+        }
+    }
+}
+
+/// Numbers for the connections of one worker: never 0, never used twice, not even after a restart, because bindings
+/// that were registered over a connection outlive the process.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Numbers {
+    next: u64,
+}
+
+/// The worker stands in the highest octet, below it what is random at each start, below that a count.
+const WORKER_SHIFT: u32 = 56;
+const EPOCH_SHIFT: u32 = 32;
+
+impl Numbers {
+    /// For a worker; `epoch` is random at each start.
+    pub(crate) const fn new(worker: u8, epoch: u32) -> Self {
+        let epoch = (epoch & 0x00ff_ffff) as u64;
+        Self { next: ((worker as u64) << WORKER_SHIFT) | (epoch << EPOCH_SHIFT) }
+    }
+
+    /// One more.
+    pub(crate) const fn take(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+}
+
+/// The worker that has a connection, by its number.
+pub(crate) const fn owner(connection: u64) -> u8 {
+    connection.to_be_bytes()[0]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_name_their_worker() {
+        let mut numbers = Numbers::new(3, u32::MAX);
+        let (first, second) = (numbers.take(), numbers.take());
+        assert_ne!(first, second);
+        assert_eq!((owner(first), owner(second)), (3, 3));
+        assert_ne!(Numbers::new(0, 0).take(), 0);
+    }
+
+    #[test]
+    fn caps_hold_and_are_given_back() {
+        let directory = Arc::new(Directory::new(3, 2));
+        let (one, two) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
+        let first = directory.admit(one).expect("the first");
+        let _second = directory.admit(one).expect("the second");
+        assert_eq!(directory.admit(one).expect_err("too many of one"), Cap::ConnectionsPerSource);
+        let _third = directory.admit(two).expect("the third");
+        assert_eq!(directory.admit(two).expect_err("too many"), Cap::Connections);
+        drop(first);
+        assert_eq!(directory.open(), 2);
+        assert!(directory.admit(one).is_ok());
+    }
+
+    #[test]
+    fn the_latest_connection_is_found() {
+        let directory = Directory::new(1, 1);
+        let remote = SocketAddr::from(([192, 0, 2, 1], 5060));
+        directory.list(Transport::Tcp, remote, 1);
+        directory.list(Transport::Tcp, remote, 2);
+        directory.strike(Transport::Tcp, remote, 1);
+        assert_eq!(directory.find(Transport::Tcp, remote), Some(2));
+        directory.strike(Transport::Tcp, remote, 2);
+        assert_eq!(directory.find(Transport::Tcp, remote), None);
+    }
+}

@@ -1,0 +1,156 @@
+//! The write side of one connection: at once if the peer takes it, else from a bounded queue.
+//!
+//! Decides when a peer is too slow to be served: when its queue is full, or when nothing moves for a while.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf as _, BytesMut};
+use parking_lot::Mutex;
+use tokio::net::tcp::OwnedWriteHalf;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use crate::inbox::Inbound;
+
+/// Sends on one connection. The last one to drop it ends the stream.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    half: OwnedWriteHalf,
+    queue: Mutex<Queue>,
+    longest: usize,
+    patience: Duration,
+    connection: u64,
+    inbox: mpsc::Sender<Inbound>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: BytesMut,
+    flushing: bool,
+}
+
+/// Why a message was not taken. The connection must be closed: half of it may have left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// `limits.connection_queue`
+    Full,
+    /// The connection failed.
+    Broken,
+}
+
+impl Outgoing {
+    /// `longest`: bytes that may wait; `patience`: how long nothing may move; then `inbox` is told.
+    pub(crate) fn new(
+        half: OwnedWriteHalf,
+        longest: usize,
+        patience: Duration,
+        connection: u64,
+        inbox: mpsc::Sender<Inbound>,
+    ) -> Arc<Self> {
+        Arc::new(Self { half, queue: Mutex::default(), longest, patience, connection, inbox })
+    }
+
+    /// Takes a whole message, or refuses.
+    pub(crate) fn send(self: &Arc<Self>, text: &[u8]) -> Result<(), Refused> {
+        let mut queue = self.queue.lock();
+        let mut rest = text;
+        if queue.waiting.is_empty() {
+            match self.half.try_write(text) {
+                Ok(length) => rest = text.get(length..).unwrap_or_default(),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => return Err(Refused::Broken),
+            }
+        }
+        if rest.is_empty() {
+            return Ok(());
+        }
+        if queue.waiting.len() + rest.len() > self.longest {
+            return Err(Refused::Full);
+        }
+        queue.waiting.extend_from_slice(rest);
+        if !queue.flushing {
+            queue.flushing = true;
+            tokio::spawn(Arc::clone(self).flush());
+        }
+        Ok(())
+    }
+
+    async fn flush(self: Arc<Self>) {
+        while let Ok(Ok(())) = timeout(self.patience, self.half.writable()).await {
+            match self.write_some() {
+                Ok(true) => return,
+                Ok(false) => {}
+                Err(_) => break,
+            }
+        }
+        let _ = self.inbox.send(Inbound::Closed { connection: self.connection, cap: None }).await;
+    }
+
+    /// Whether all is out.
+    fn write_some(&self) -> io::Result<bool> {
+        let mut queue = self.queue.lock();
+        while queue.waiting.has_remaining() {
+            match self.half.try_write(&queue.waiting) {
+                Ok(length) => queue.waiting.advance(length),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+        // The memory of a burst is not kept for the life of the connection.
+        *queue = Queue::default();
+        Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt as _;
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    async fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let (ours, theirs) = tokio::join!(TcpStream::connect(address), listener.accept());
+        (ours.expect("connected"), theirs.expect("accepted").0)
+    }
+
+    #[tokio::test]
+    async fn everything_arrives_in_order() {
+        let (ours, mut theirs) = pair().await;
+        let (inbox, _keep) = mpsc::channel(1);
+        let outgoing = Outgoing::new(ours.into_split().1, 1 << 20, Duration::from_secs(5), 1, inbox);
+        let message = |at: u32| at.to_be_bytes().repeat(1000);
+        for at in 0..200 {
+            outgoing.send(&message(at)).expect("taken");
+        }
+        for at in 0..200 {
+            let mut text = vec![0; 4000];
+            theirs.read_exact(&mut text).await.expect("a message");
+            assert_eq!(text, message(at));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_does_not_read_is_refused() {
+        let (ours, _theirs) = pair().await;
+        let (inbox, mut told) = mpsc::channel(1);
+        let outgoing = Outgoing::new(ours.into_split().1, 1 << 16, Duration::from_millis(100), 7, inbox);
+        let mut sent = 0;
+        let refused = loop {
+            match outgoing.send(&[b'x'; 4096]) {
+                Ok(()) => sent += 4096,
+                Err(refused) => break refused,
+            }
+            // Lets the system's own buffers fill.
+            tokio::task::yield_now().await;
+            assert!(sent < 1 << 28, "nobody bounds the queue");
+        };
+        assert_eq!(refused, Refused::Full);
+        let closed = told.recv().await;
+        assert!(matches!(closed, Some(Inbound::Closed { connection: 7, .. })), "{closed:?}");
+    }
+}

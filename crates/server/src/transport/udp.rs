@@ -1,0 +1,224 @@
+//! UDP (RFC 3261 18): datagrams in by the batch, datagrams out from the address that the peer expects.
+//!
+//! Decides which datagrams are messages at all, and which socket sends. Must not parse.
+//!
+//! Two sockets share each address. quinn-udp receives: many datagrams a system call, each with the address it came to.
+//! But it also forbids its socket to send fragments, and a SIP message may be longer than the path's MTU (RFC 3261
+//! 18.1.1 wants 65,535 bytes to work). So a plain second socket sends, and fragments.
+
+use std::io::{self, IoSliceMut};
+use std::net::{IpAddr, SocketAddr};
+
+use bytes::{Bytes, BytesMut};
+use location::Flow;
+use parser::Transport;
+use proxy::Hop;
+use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSocketState};
+use tokio::io::Interest;
+use tokio::net::UdpSocket;
+
+use crate::metrics::{Cap, Loss, Series, Tally};
+
+/// The longest that one receive buffer must take: a datagram, or as many as the system coalesced (UDP_GRO).
+const BUFFER: usize = 1 << 16;
+
+/// Datagrams are copied into pieces of this much memory. A message that is kept keeps its piece: small bounds that.
+const ARENA: usize = 16 << 10;
+
+/// One listening address of one worker.
+pub(crate) struct Udp {
+    receiver: UdpSocket,
+    sender: std::net::UdpSocket,
+    state: UdpSocketState,
+    local: SocketAddr,
+}
+
+/// A message that has arrived.
+#[derive(Debug)]
+pub(crate) struct Datagram {
+    /// Its octets.
+    pub(crate) bytes: Bytes,
+    /// Its way.
+    pub(crate) flow: Flow,
+}
+
+/// Receive buffers of one worker, used by all its sockets in turn.
+pub(crate) struct Inlet {
+    buffers: Box<[u8]>,
+    metas: [RecvMeta; BATCH_SIZE],
+    arena: BytesMut,
+    longest: usize,
+}
+
+impl Udp {
+    /// Takes the sockets into this thread's event loop.
+    pub(crate) fn new(
+        receiver: std::net::UdpSocket,
+        sender: std::net::UdpSocket,
+        local: SocketAddr,
+    ) -> io::Result<Self> {
+        let state = UdpSocketState::new((&receiver).into())?;
+        Ok(Self { receiver: UdpSocket::from_std(receiver)?, sender, state, local })
+    }
+
+    /// The socket to wait on.
+    pub(crate) const fn receiver(&self) -> &UdpSocket {
+        &self.receiver
+    }
+
+    /// How well this socket serves a message that says it comes from `local`; `None`: not at all.
+    pub(crate) fn fitness(&self, local: SocketAddr) -> Option<u8> {
+        let same_port = self.local.port() == local.port();
+        match (self.local.ip() == local.ip(), self.local.ip().is_unspecified()) {
+            _ if self.local.is_ipv4() != local.is_ipv4() => None,
+            (true, _) if same_port => Some(3),
+            (_, true) if same_port => Some(2),
+            (_, true) => Some(1),
+            _ => Some(0),
+        }
+    }
+
+    /// Sends one message.
+    pub(crate) fn send(&self, hop: &Hop, text: &[u8]) -> Result<(), Loss> {
+        let wildcard = self.local.ip().is_unspecified();
+        let source = Some(hop.local.ip()).filter(|ip| wildcard && !ip.is_unspecified());
+        let transmit = quinn_udp::Transmit {
+            destination: hop.remote,
+            ecn: None,
+            contents: text,
+            segment_size: None,
+            src_ip: source,
+        };
+        // The sender of a wildcard address is connected over loopback: without a source it would send from there.
+        let socket = if wildcard && source.is_none() { (&self.receiver).into() } else { (&self.sender).into() };
+        self.state.try_send(socket, &transmit).map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => Loss::SendBuffer,
+            _ => {
+                tracing::debug!(%error, remote = %hop.remote, "cannot send");
+                Loss::Unsendable
+            }
+        })
+    }
+}
+
+impl Inlet {
+    /// Buffers for messages up to `longest` bytes.
+    pub(crate) fn new(longest: usize) -> Self {
+        Self {
+            buffers: vec![0; BUFFER * BATCH_SIZE].into_boxed_slice(),
+            metas: [RecvMeta::default(); BATCH_SIZE],
+            arena: BytesMut::new(),
+            longest,
+        }
+    }
+
+    /// Appends one batch of what waits at `socket`; says whether there may be more.
+    pub(crate) fn receive(&mut self, socket: &Udp, datagrams: &mut Vec<Datagram>, tally: &mut Tally) -> bool {
+        let mut buffers = self.buffers.chunks_exact_mut(BUFFER);
+        let mut slices: [_; BATCH_SIZE] = std::array::from_fn(|_| IoSliceMut::new(buffers.next().unwrap_or_default()));
+        let mut received = 0;
+        let outcome = socket.receiver.try_io(Interest::READABLE, || {
+            received = socket.state.recv((&socket.receiver).into(), &mut slices, &mut self.metas)?;
+            // A short batch has emptied the socket: saying so saves the call that would find it empty.
+            if received < BATCH_SIZE { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+        });
+        for (meta, buffer) in self.metas.iter().zip(self.buffers.chunks_exact(BUFFER)).take(received) {
+            let flow = Flow {
+                transport: Transport::Udp,
+                remote: meta.addr,
+                local: SocketAddr::new(meta.dst_ip.unwrap_or_else(|| socket.local.ip()), socket.local.port()),
+                connection: 0,
+            };
+            let octets = buffer.get(..meta.len).unwrap_or_default();
+            for octets in octets.chunks(meta.stride.max(1)) {
+                match fate(octets, flow.local.ip(), self.longest) {
+                    None => datagrams.push(Datagram { bytes: copy(&mut self.arena, octets), flow }),
+                    Some(series) => tally.count(series),
+                }
+            }
+        }
+        outcome.is_ok()
+    }
+}
+
+/// What a datagram counts as that is no message for us; `None` if it may be one.
+fn fate(octets: &[u8], local: IpAddr, longest: usize) -> Option<Series> {
+    // RFC 5626 3.5.2 and custom: phones keep their NAT open with blank lines or a zero octet.
+    if octets.iter().all(|octet| matches!(octet, b'\r' | b'\n' | 0 | b' ')) {
+        return Some(Series::KeepAlive(Transport::Udp));
+    }
+    let broadcast = match local {
+        IpAddr::V4(ip) => ip.is_broadcast() || ip.is_multicast(),
+        IpAddr::V6(ip) => ip.is_multicast(),
+    };
+    if broadcast {
+        return Some(Series::Lost(Loss::Broadcast));
+    }
+    (octets.len() > longest).then_some(Series::CapReached(Cap::MessageSize))
+}
+
+fn copy(arena: &mut BytesMut, octets: &[u8]) -> Bytes {
+    if arena.capacity() < octets.len() {
+        arena.reserve(octets.len().max(ARENA));
+    }
+    arena.extend_from_slice(octets);
+    arena.split().freeze()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Listen;
+    use crate::transport::bind::{self, Sockets};
+
+    fn udp(address: &str) -> Udp {
+        let listen = Listen { transport: Transport::Udp, address: address.parse().expect("an address") };
+        let mut bound = bind::bind(&listen, 1).expect("a free port");
+        let Some(Sockets::Udp { receiver, sender }) = bound.sockets.pop() else { panic!("UDP") };
+        Udp::new(receiver, sender, bound.listener.address).expect("a socket")
+    }
+
+    #[tokio::test]
+    async fn a_batch_comes_with_its_addresses() {
+        let socket = udp("0.0.0.0:0");
+        let phone = std::net::UdpSocket::bind("127.0.0.1:0").expect("a phone");
+        let to = SocketAddr::from(([127, 7, 7, 7], socket.local.port()));
+        let long = vec![b'x'; 40_000];
+        for octets in [&b"OPTIONS"[..], b"\r\n\r\n", &long] {
+            phone.send_to(octets, to).expect("sent");
+        }
+        let (mut inlet, mut datagrams) = (Inlet::new(1 << 16), Vec::new());
+        while datagrams.len() < 2 {
+            socket.receiver().readable().await.expect("readable");
+            inlet.receive(&socket, &mut datagrams, &mut Tally::default());
+        }
+        let lengths: Vec<_> = datagrams.iter().map(|datagram| datagram.bytes.len()).collect();
+        assert_eq!(lengths, [7, 40_000]);
+        let flow = datagrams[0].flow;
+        assert_eq!((flow.local, Some(flow.remote)), (to, phone.local_addr().ok()));
+
+        // The answer leaves from the address that was asked.
+        socket.send(&Hop::back(&flow), b"answer").expect("sent");
+        let mut buffer = [0; 16];
+        let (length, from) = phone.recv_from(&mut buffer).expect("an answer");
+        assert_eq!((&buffer[..length], from), (&b"answer"[..], to));
+    }
+
+    #[test]
+    fn what_is_no_message() {
+        let local = IpAddr::from([192, 0, 2, 1]);
+        assert_eq!(fate(b"", local, 100), Some(Series::KeepAlive(Transport::Udp)));
+        assert_eq!(fate(b"\0", local, 100), Some(Series::KeepAlive(Transport::Udp)));
+        assert_eq!(fate(b"x", IpAddr::from([255; 4]), 100), Some(Series::Lost(Loss::Broadcast)));
+        assert_eq!(fate(&[b'x'; 101], local, 100), Some(Series::CapReached(Cap::MessageSize)));
+        assert_eq!(fate(&[b'x'; 100], local, 100), None);
+    }
+
+    #[tokio::test]
+    async fn the_fittest_socket() {
+        let (own, wild) = (udp("127.0.0.5:0"), udp("0.0.0.0:0"));
+        assert_eq!(own.fitness(own.local), Some(3));
+        assert_eq!(wild.fitness(SocketAddr::new(own.local.ip(), wild.local.port())), Some(2));
+        assert_eq!(own.fitness("[::1]:5060".parse().expect("an address")), None);
+    }
+}
