@@ -1,0 +1,18 @@
+//! Real clients: SIPp scenarios and baresip phones, which were written by others and judge for themselves.
+//!
+//! Needs the Debian packages `sip-tester` and `baresip-core`; `tests/run` installs them.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::disallowed_types,
+    reason = "a test that cannot go on must say so and stop"
+)]
+
+#[path = "../harness/mod.rs"]
+mod harness;
+
+mod baresip;
+mod sipp;

@@ -1,0 +1,390 @@
+//! A small phone: one socket, one user, no opinion. It sends what a test tells it and waits for what a test expects.
+//!
+//! It fills in what every request carries (Via, From, To, Call-ID, CSeq, Max-Forwards) where the test did not. Waiting
+//! is strict: a message that was not expected fails the test, but exact copies (retransmissions) and 100 Trying are
+//! passed over unless a test asks for them.
+
+use std::collections::HashSet;
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use super::digest::{Challenge, Credentials};
+use super::link::Link;
+use super::message::Message;
+use super::{PATIENCE, SILENCE};
+
+/// A phone.
+#[derive(Debug)]
+pub(crate) struct Phone {
+    /// Its user, as in `sip:user@office.example`.
+    pub(crate) user: String,
+    /// His domain.
+    pub(crate) domain: String,
+    link: Link,
+    local: SocketAddr,
+    server: SocketAddr,
+    tag: String,
+    sequence: u32,
+    seen: HashSet<Vec<u8>>,
+}
+
+impl Phone {
+    /// A phone on UDP, on a port of its own.
+    pub(crate) fn udp(user: &str, server: SocketAddr) -> Self {
+        let socket = UdpSocket::bind((own_ip(server), 0)).expect("a UDP port");
+        Self::on_socket(user, server, socket)
+    }
+
+    /// A phone on a UDP socket that the test made.
+    pub(crate) fn on_socket(user: &str, server: SocketAddr, socket: UdpSocket) -> Self {
+        Self::new(user, server, Link::Udp(socket))
+    }
+
+    /// A phone on TCP that is reached over the connection it opened.
+    pub(crate) fn tcp(user: &str, server: SocketAddr) -> Self {
+        Self::on_stream(user, server, TcpStream::connect_timeout(&server, PATIENCE).expect("a TCP connection"))
+    }
+
+    /// A phone on a TCP connection, whoever opened it.
+    pub(crate) fn on_stream(user: &str, server: SocketAddr, stream: TcpStream) -> Self {
+        Self::new(user, server, Link::stream(stream))
+    }
+
+    /// Waits for the server to connect to a phone that listens.
+    #[track_caller]
+    pub(crate) fn accept(user: &str, server: SocketAddr, listener: &TcpListener) -> Self {
+        listener.set_nonblocking(true).expect("a listener");
+        let stream = super::wait_for(PATIENCE, || listener.accept().ok()).expect("the server connects to the phone").0;
+        stream.set_nonblocking(false).expect("a stream");
+        Self::on_stream(user, server, stream)
+    }
+
+    fn new(user: &str, server: SocketAddr, link: Link) -> Self {
+        Self {
+            user: user.to_owned(),
+            domain: "office.example".to_owned(),
+            local: link.local(),
+            link,
+            server,
+            tag: unique("tag"),
+            sequence: 0,
+            seen: HashSet::new(),
+        }
+    }
+
+    /// The same phone in another domain.
+    pub(crate) fn of(mut self, domain: &str) -> Self {
+        self.domain = domain.to_owned();
+        self
+    }
+
+    /// Its address.
+    pub(crate) fn local(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// Its address of record.
+    pub(crate) fn aor(&self) -> String {
+        format!("sip:{}@{}", self.user, self.domain)
+    }
+
+    /// Its Contact URI.
+    pub(crate) fn contact(&self) -> String {
+        let transport = if self.link.transport() == "TCP" { ";transport=tcp" } else { "" };
+        format!("sip:{}@{}{transport}", self.user, self.local)
+    }
+
+    /// A request outside any dialog. To is the Request-URI; a Contact goes along where a dialog may come of it.
+    pub(crate) fn request(&mut self, method: &str, uri: &str) -> Message {
+        self.sequence += 1;
+        let message = Message::request(method, uri)
+            .with("From", format!("<{}>;tag={}", self.aor(), self.tag))
+            .with("To", format!("<{uri}>"))
+            .with("Call-ID", unique("call"))
+            .with("CSeq", format!("{} {method}", self.sequence));
+        if matches!(method, "INVITE" | "SUBSCRIBE") {
+            message.with("Contact", format!("<{}>", self.contact()))
+        } else {
+            message
+        }
+    }
+
+    /// An INVITE with a session description.
+    pub(crate) fn invite(&mut self, uri: &str) -> Message {
+        let (ip, user) = (self.local.ip(), &self.user);
+        let body = format!(
+            "v=0\r\no={user} 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio 49170 RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\n"
+        );
+        self.request("INVITE", uri).body("application/sdp", body)
+    }
+
+    /// A REGISTER of its own AoR with this Contact value; none for a query.
+    pub(crate) fn register(&mut self, contact: Option<&str>) -> Message {
+        let message = self.request("REGISTER", &format!("sip:{}", self.domain)).set("To", format!("<{}>", self.aor()));
+        // One Call-ID for all registrations of a phone (RFC 3261 10.2).
+        let message = message.set("Call-ID", format!("register-{}", self.tag));
+        match contact {
+            Some(contact) => message.with("Contact", contact),
+            None => message,
+        }
+    }
+
+    /// Registers its own Contact for an hour; nobody may ask it for a password.
+    #[track_caller]
+    pub(crate) fn registered(mut self) -> Self {
+        let register = self.register(Some(&format!("<{}>", self.contact()))).with("Expires", 3600);
+        self.send(register);
+        self.response(200);
+        self
+    }
+
+    /// Registers its own Contact with a q value.
+    #[track_caller]
+    pub(crate) fn registered_with_q(mut self, q: &str) -> Self {
+        let register = self.register(Some(&format!("<{}>;q={q}", self.contact()))).with("Expires", 3600);
+        self.send(register);
+        self.response(200);
+        self
+    }
+
+    /// Registers its own Contact and proves who it is.
+    #[track_caller]
+    pub(crate) fn registered_as(mut self, password: &str) -> Self {
+        let register = self.register(Some(&format!("<{}>", self.contact()))).with("Expires", 3600);
+        let user = self.user.clone();
+        self.authenticated(register, Credentials::new(&user, password));
+        self.response(200);
+        self
+    }
+
+    /// Sends a request, is challenged, sends it again with an answer. Gives back what was sent last.
+    #[track_caller]
+    pub(crate) fn authenticated(&mut self, request: Message, credentials: Credentials<'_>) -> Message {
+        let first = self.send(request.clone());
+        let challenge = self.challenged(&first);
+        self.send_again(request, credentials, &challenge)
+    }
+
+    /// Waits for a 401 or 407 and acknowledges that of an INVITE.
+    #[track_caller]
+    pub(crate) fn challenged(&mut self, request: &Message) -> Message {
+        let challenge = self.next_final();
+        assert!(matches!(challenge.status(), Some(401 | 407)), "a challenge was expected, not\n{challenge}");
+        if request.method() == "INVITE" {
+            self.send(ack_of(request, &challenge));
+        }
+        challenge
+    }
+
+    /// Sends a request with the next CSeq and an answer to a challenge.
+    #[track_caller]
+    pub(crate) fn send_again(
+        &mut self,
+        request: Message,
+        credentials: Credentials<'_>,
+        challenge: &Message,
+    ) -> Message {
+        self.sequence += 1;
+        let request = request.clone().set("CSeq", format!("{} {}", self.sequence, request.method()));
+        let challenge = Challenge::of(challenge, credentials.algorithm);
+        let answer = credentials.answer(&challenge, &request);
+        self.send(request.with(challenge.answer, answer))
+    }
+
+    /// The Via of a new request.
+    pub(crate) fn via(&self) -> String {
+        format!("SIP/2.0/{} {};branch={};rport", self.link.transport(), self.local, unique("z9hG4bK"))
+    }
+
+    /// Sends a message to the server. A request without Via and Max-Forwards gets them. Gives back what was sent.
+    #[track_caller]
+    pub(crate) fn send(&mut self, message: Message) -> Message {
+        let message = self.stamp(message);
+        self.send_raw(&message.bytes());
+        message
+    }
+
+    /// Sends a request and waits for its final answer.
+    #[track_caller]
+    pub(crate) fn ask(&mut self, request: Message) -> Message {
+        self.send(request);
+        self.next_final()
+    }
+
+    /// The Contact values of its AoR, as a query is answered. Nobody may ask it for a password.
+    #[track_caller]
+    pub(crate) fn bindings(&mut self) -> Vec<String> {
+        let query = self.register(None);
+        self.send(query);
+        self.response(200).list("Contact").into_iter().map(str::to_owned).collect()
+    }
+
+    /// Gives a request the Via and Max-Forwards it lacks.
+    pub(crate) fn stamp(&self, mut message: Message) -> Message {
+        if message.status().is_none() && message.find("Via").is_none() {
+            message = message.with_first("Via", self.via());
+        }
+        if message.status().is_none() && message.find("Max-Forwards").is_none() {
+            message = message.with("Max-Forwards", 70);
+        }
+        message
+    }
+
+    /// Sends octets to the server.
+    #[track_caller]
+    pub(crate) fn send_raw(&mut self, bytes: &[u8]) {
+        self.link.send(self.server, bytes);
+    }
+
+    /// Answers a request. Gives back what was sent.
+    #[track_caller]
+    pub(crate) fn reply(&mut self, request: &Message, status: u16) -> Message {
+        let answer = self.answer(request, status);
+        self.send(answer)
+    }
+
+    /// An answer to a request (RFC 3261 8.2.6): a tag but to 100, a Contact where a dialog comes of it.
+    pub(crate) fn answer(&self, request: &Message, status: u16) -> Message {
+        let mut answer = Message::response(status, "As The Test Says")
+            .copy(request, "Via")
+            .copy(request, "Record-Route")
+            .copy(request, "From")
+            .copy(request, "To")
+            .copy(request, "Call-ID")
+            .copy(request, "CSeq");
+        if status > 100 && request.tag("To").is_none() {
+            answer = answer.clone().set("To", format!("{};tag={}", request.header("To"), self.tag));
+        }
+        if status > 100 && status < 300 && request.method() == "INVITE" {
+            answer = answer.with("Contact", format!("<{}>", self.contact()));
+        }
+        answer
+    }
+
+    /// The next message, whatever it is, copies too. `None` if none comes in time.
+    pub(crate) fn next_any(&mut self, patience: Duration) -> Option<Message> {
+        self.link.receive(patience)
+    }
+
+    /// The next message that is no copy of an earlier one.
+    pub(crate) fn next_in(&mut self, patience: Duration) -> Option<Message> {
+        let deadline = Instant::now() + patience;
+        loop {
+            let message = self.next_any(deadline.saturating_duration_since(Instant::now()))?;
+            if self.seen.insert(message.bytes()) {
+                return Some(message);
+            }
+        }
+    }
+
+    /// The next message but 100 Trying; it must come.
+    #[track_caller]
+    pub(crate) fn next(&mut self) -> Message {
+        loop {
+            let user = &self.user;
+            let nothing = format!("{user} heard nothing");
+            let message = self.next_in(PATIENCE).unwrap_or_else(|| panic!("{nothing}"));
+            if message.status() != Some(100) {
+                return message;
+            }
+        }
+    }
+
+    /// The next final response; provisional ones are passed over.
+    #[track_caller]
+    pub(crate) fn next_final(&mut self) -> Message {
+        loop {
+            let message = self.next();
+            match message.status() {
+                Some(101..=199) => {}
+                Some(_) => return message,
+                None => panic!("a final response was expected, not\n{message}"),
+            }
+        }
+    }
+
+    /// The next message must be a response with this status.
+    #[track_caller]
+    pub(crate) fn response(&mut self, status: u16) -> Message {
+        let message = self.next();
+        assert_eq!(message.status(), Some(status), "{} expected a {status}, not\n{message}", self.user);
+        message
+    }
+
+    /// The next message must be a request with this method.
+    #[track_caller]
+    pub(crate) fn expect(&mut self, method: &str) -> Message {
+        let message = self.next();
+        assert!(
+            message.status().is_none() && message.method() == method,
+            "{} expected {method}, not\n{message}",
+            self.user
+        );
+        message
+    }
+
+    /// A 100 Trying must come within `patience`.
+    #[track_caller]
+    pub(crate) fn trying(&mut self, patience: Duration) -> Message {
+        let message = self.next_in(patience).unwrap_or_else(|| panic!("no 100 Trying within {patience:?}"));
+        assert_eq!(message.status(), Some(100), "100 Trying was expected, not\n{message}");
+        message
+    }
+
+    /// Nothing new may come for a while, not even a 100.
+    #[track_caller]
+    pub(crate) fn silence(&mut self) {
+        if let Some(message) = self.next_in(SILENCE) {
+            panic!("{} expected silence, not\n{message}", self.user);
+        }
+    }
+
+    /// Whether the server has closed the connection, or does so within `patience`; what it still says is dropped.
+    pub(crate) fn closed(&mut self, patience: Duration) -> bool {
+        let deadline = Instant::now() + patience;
+        while self.next_any(deadline.saturating_duration_since(Instant::now())).is_some() {}
+        self.link.is_closed()
+    }
+
+    /// Reads raw octets of a stream: for keep-alives.
+    pub(crate) fn octets(&mut self, count: usize) -> Vec<u8> {
+        self.link.octets(count)
+    }
+}
+
+/// The ACK of a final response other than 2xx: same branch, one Via (RFC 3261 17.1.1.3).
+pub(crate) fn ack_of(invite: &Message, response: &Message) -> Message {
+    let number = invite.header("CSeq").split(' ').next().unwrap_or_default().to_owned();
+    hop_by_hop(invite, "ACK", &number).copy(response, "To").copy(invite, "Route")
+}
+
+/// The CANCEL of an INVITE: same branch, one Via (RFC 3261 9.1).
+pub(crate) fn cancel_of(invite: &Message) -> Message {
+    let number = invite.header("CSeq").split(' ').next().unwrap_or_default().to_owned();
+    hop_by_hop(invite, "CANCEL", &number).copy(invite, "To").copy(invite, "Route")
+}
+
+fn hop_by_hop(invite: &Message, method: &str, number: &str) -> Message {
+    let via = invite.list("Via").first().copied().unwrap_or_default().to_owned();
+    Message::request(method, invite.uri())
+        .with("Via", via)
+        .with("Max-Forwards", 70)
+        .copy(invite, "From")
+        .copy(invite, "Call-ID")
+        .with("CSeq", format!("{number} {method}"))
+}
+
+/// A token that this run has not seen.
+pub(crate) fn unique(prefix: &str) -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    format!("{prefix}{}x{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// The address that a phone beside this server has.
+fn own_ip(server: SocketAddr) -> IpAddr {
+    match server.ip() {
+        IpAddr::V4(ip) if ip.is_loopback() => IpAddr::from([127, 0, 0, 1]),
+        ip => ip,
+    }
+}

@@ -1,0 +1,304 @@
+//! A call to one phone: forwarded without a transaction, followed by everything a dialog may carry.
+//! RFC 3261 16.3 - 16.7, 16.11, 16.12.
+
+use std::net::TcpListener;
+
+use crate::harness::message::{param, uri};
+use crate::harness::phone::{ack_of, cancel_of};
+use crate::harness::server::{OPEN, free_port};
+use crate::harness::{Dialog, Message, PATIENCE, Phone, Server};
+
+const BOB: &str = "sip:bob@office.example";
+
+/// A call from ringing to hanging up, with a request of every kind in between; from both sides.
+#[track_caller]
+fn talk(alice: &mut Phone, bob: &mut Phone) {
+    let callee = bob.aor();
+    let invite = alice.invite(&callee);
+    let sent = alice.send(invite);
+    let at_bob = bob.expect("INVITE");
+    bob.reply(&at_bob, 180);
+    let ringing = alice.response(180);
+    assert_eq!(ringing.list("Via"), sent_via(&sent, &ringing), "only the caller's own Via is left");
+    let answered = bob.reply(&at_bob, 200);
+    let ok = alice.response(200);
+    assert_eq!((ok.header("To"), ok.header("Contact")), (answered.header("To"), answered.header("Contact")));
+
+    let mut caller = Dialog::caller(&sent, &ok);
+    let mut callee = Dialog::callee(&at_bob, &answered);
+    // checklist 89
+    alice.send(caller.ack());
+    let ack = bob.expect("ACK");
+    assert_eq!(ack.uri(), bob.contact());
+    assert!(ack.find("Route").is_none(), "our own Route is taken away:\n{ack}");
+
+    for method in ["INFO", "UPDATE", "INVITE", "BYE"] {
+        follow(alice, bob, &mut caller, method);
+        if method != "BYE" {
+            follow(bob, alice, &mut callee, method);
+        }
+    }
+}
+
+/// One request inside the dialog, its answer, and the ACK where there is one.
+#[track_caller]
+fn follow(from: &mut Phone, to: &mut Phone, dialog: &mut Dialog, method: &str) {
+    let request = dialog.request(method).with("Contact", format!("<{}>", from.contact()));
+    from.send(request);
+    let arrived = to.expect(method);
+    assert_eq!(arrived.uri(), to.contact());
+    assert!(arrived.find("Route").is_none(), "our own Route is taken away:\n{arrived}");
+    to.reply(&arrived, 200);
+    from.response(200);
+    if method == "INVITE" {
+        from.send(dialog.ack());
+        to.expect("ACK");
+    }
+}
+
+/// The Via a caller sent, with what the server may have filled in.
+fn sent_via<'a>(sent: &Message, received: &'a Message) -> Vec<&'a str> {
+    let own = received.list("Via");
+    assert_eq!(own.len(), 1);
+    assert_eq!(param(own[0], "branch"), Some(sent.branch()));
+    own
+}
+
+#[test]
+fn one_target_gets_the_request_as_it_was_sent() {
+    let server = Server::start(OPEN);
+    let mut bob = Phone::udp("bob", server.address()).registered();
+    let mut alice = Phone::udp("alice", server.address());
+    let invite = alice
+        .invite("sip:bob@office.example;user=phone")
+        .with("Subject", "lunch,  and more")
+        .with("X-Unknown", "kept as it is; even=\"this\"")
+        .with("Allow", "INVITE, ACK, BYE")
+        .with("X-Unknown", "twice");
+    let sent = alice.send(invite);
+    let at_bob = bob.expect("INVITE");
+
+    // checklist 48
+    assert_eq!(at_bob.uri(), bob.contact());
+    // checklist 47
+    let ours = ["Via", "Record-Route", "Max-Forwards", "Content-Length"];
+    let rest = |message: &Message| {
+        let own = |name: &String| !ours.iter().any(|our| name.eq_ignore_ascii_case(our));
+        message.headers.iter().filter(|(name, _)| own(name)).cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(rest(&at_bob), rest(&sent));
+    assert_eq!(at_bob.body, sent.body);
+    // checklist 49
+    assert_eq!(at_bob.header("Max-Forwards"), "69");
+    // checklist 55, 112
+    let vias = at_bob.list("Via");
+    assert_eq!(vias.len(), 2, "{at_bob}");
+    let host = vias[0].strip_prefix("SIP/2.0/UDP ").expect("a Via for UDP");
+    assert!(host.starts_with(&server.ip().to_string()), "{}", vias[0]);
+    assert!(at_bob.branch().starts_with("z9hG4bK"));
+    assert_eq!(param(vias[1], "rport"), Some(alice.local().port().to_string().as_str()));
+    assert_eq!(param(vias[1], "received"), Some("127.0.0.1"));
+    // checklist 50
+    let route = at_bob.list("Record-Route");
+    assert_eq!(route.len(), 1, "{at_bob}");
+    let route = uri(route[0]);
+    assert!(route.starts_with("sip:") && route.contains(&server.ip().to_string()), "{route}");
+    assert!(route.split(';').any(|item| item == "lr"), "{route}");
+    // checklist 33, 84: who keeps no transaction says no 100.
+    alice.silence();
+}
+
+#[test]
+fn a_whole_call_over_udp() {
+    let server = Server::start(OPEN);
+    talk(&mut Phone::udp("alice", server.address()), &mut Phone::udp("bob", server.address()).registered());
+}
+
+#[test]
+fn a_whole_call_over_tcp() {
+    let server = Server::start(OPEN);
+    talk(&mut Phone::tcp("alice", server.address()), &mut Phone::tcp("bob", server.address()).registered());
+}
+
+#[test]
+fn a_whole_call_from_udp_to_tcp() {
+    let server = Server::start(OPEN);
+    talk(&mut Phone::udp("alice", server.address()), &mut Phone::tcp("bob", server.address()).registered());
+}
+
+#[test]
+fn a_whole_call_from_tcp_to_udp() {
+    let server = Server::start(OPEN);
+    talk(&mut Phone::tcp("alice", server.address()), &mut Phone::udp("bob", server.address()).registered());
+}
+
+#[test]
+fn a_whole_call_over_ipv6() {
+    let (_server, address) = Server::start_v6(OPEN);
+    talk(&mut Phone::udp("alice", address), &mut Phone::tcp("bob", address).registered());
+}
+
+#[test]
+fn a_whole_call_from_ipv4_to_ipv6() {
+    let ip = crate::harness::server::fresh_ip();
+    let port = free_port("::1".parse().expect("an address"));
+    let listen = format!("listen: [\"udp://{ip}:5060\", \"tcp://{ip}:5060\", \"udp://[::1]:{port}\"]\n");
+    let folder = tempfile::TempDir::with_prefix("frontdesk-test-").expect("a temporary folder");
+    let server = Server::start_in(folder, ip, &format!("{OPEN}{listen}"));
+    let mut bob = Phone::udp("bob", format!("[::1]:{port}").parse().expect("an address")).registered();
+    talk(&mut Phone::udp("alice", server.address()), &mut bob);
+}
+
+#[test]
+fn a_change_of_transport_is_recorded_on_both_sides() {
+    let server = Server::start(OPEN);
+    let mut bob = Phone::tcp("bob", server.address()).registered();
+    let mut alice = Phone::udp("alice", server.address());
+    let invite = alice.invite(BOB);
+    alice.send(invite);
+    let at_bob = bob.expect("INVITE");
+    // checklist 51, 57
+    assert_eq!(at_bob.list("Record-Route").len(), 2, "{at_bob}");
+    assert!(at_bob.list("Via")[0].starts_with("SIP/2.0/TCP "), "{at_bob}");
+    assert!(at_bob.find("Content-Length").is_some());
+}
+
+#[test]
+fn a_phone_that_listens_on_tcp_is_connected_to() {
+    let server = Server::start(OPEN);
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a TCP port");
+    let contact = format!("<sip:bob@{};transport=tcp>", listener.local_addr().expect("a bound socket"));
+    let mut desk = Phone::udp("bob", server.address());
+    let register = desk.register(Some(&contact)).with("Expires", 600);
+    assert_eq!(desk.ask(register).status(), Some(200));
+    let mut alice = Phone::udp("alice", server.address());
+    let invite = alice.invite(BOB);
+    alice.send(invite);
+    let mut bob = Phone::accept("bob", server.address(), &listener);
+    let at_bob = bob.expect("INVITE");
+    bob.reply(&at_bob, 486);
+    alice.response(486);
+}
+
+#[test]
+fn a_retransmission_goes_the_same_way_whatever_has_changed() {
+    let server = Server::start(OPEN);
+    let mut desk = Phone::udp("bob", server.address()).registered();
+    let mut alice = Phone::udp("alice", server.address());
+    let invite = alice.invite(BOB);
+    let sent = alice.send(invite);
+    let first = desk.expect("INVITE");
+
+    let mut cell = Phone::udp("bob", server.address()).registered();
+    // checklist 81, 82, 83, 85
+    alice.send(sent.clone());
+    let copy = desk.next_any(PATIENCE).expect("the copy comes through");
+    assert_eq!(copy, first, "a copy of the copy");
+    desk.reply(&first, 180);
+    alice.response(180);
+    alice.send(cancel_of(&sent));
+    let cancel = desk.expect("CANCEL");
+    assert_eq!(cancel.branch(), first.branch());
+    assert_eq!(cancel.uri(), first.uri());
+    desk.reply(&cancel, 200);
+    assert_eq!(alice.response(200).method(), "CANCEL");
+    desk.reply(&first, 487);
+    let refused = alice.response(487);
+    alice.send(ack_of(&sent, &refused));
+    let ack = desk.expect("ACK");
+    assert_eq!((ack.branch(), ack.uri()), (first.branch(), first.uri()));
+    cell.silence();
+}
+
+#[test]
+fn a_refusal_comes_back_and_is_acknowledged() {
+    let server = Server::start(OPEN);
+    let mut bob = Phone::tcp("bob", server.address()).registered();
+    let mut alice = Phone::udp("alice", server.address());
+    for status in [302, 404, 486, 503, 603] {
+        let invite = alice.invite(BOB);
+        let sent = alice.send(invite);
+        let at_bob = bob.expect("INVITE");
+        bob.reply(&at_bob, status);
+        let refused = alice.response(status);
+        assert_eq!(refused.reason(), "As The Test Says");
+        alice.send(ack_of(&sent, &refused));
+        assert_eq!(bob.expect("ACK").branch(), at_bob.branch());
+    }
+}
+
+#[test]
+fn requests_without_a_dialog_are_forwarded_too() {
+    let server = Server::start(OPEN);
+    let mut bob = Phone::udp("bob", server.address()).registered();
+    let mut alice = Phone::tcp("alice", server.address());
+    // checklist 34: a method nobody has heard of is forwarded as well.
+    for method in ["MESSAGE", "OPTIONS", "SUBSCRIBE", "PUBLISH", "TELEPORT"] {
+        let request = alice.request(method, BOB).body("text/plain", "hello");
+        alice.send(request);
+        let arrived = bob.expect(method);
+        assert_eq!((arrived.uri(), arrived.body.as_slice()), (bob.contact().as_str(), b"hello".as_slice()));
+        bob.reply(&arrived, 200);
+        assert_eq!(alice.response(200).method(), method);
+    }
+}
+
+#[test]
+fn a_route_to_us_is_taken_away() {
+    let server = Server::start(OPEN);
+    let mut bob = Phone::udp("bob", server.address()).registered();
+    let mut alice = Phone::udp("alice", server.address());
+    // checklist 42: a phone with an outbound proxy set.
+    let invite = alice.invite(BOB).with("Route", format!("<sip:{};lr>", server.address()));
+    alice.send(invite);
+    let at_bob = bob.expect("INVITE");
+    assert!(at_bob.find("Route").is_none(), "{at_bob}");
+}
+
+#[test]
+fn missing_max_forwards_becomes_70() {
+    let server = Server::start(OPEN);
+    let mut bob = Phone::udp("bob", server.address()).registered();
+    let mut alice = Phone::udp("alice", server.address());
+    let invite = alice.invite(BOB);
+    let invite = alice.stamp(invite).without("Max-Forwards");
+    alice.send_raw(&invite.bytes());
+    // checklist 36
+    assert_eq!(bob.expect("INVITE").header("Max-Forwards"), "70");
+}
+
+#[test]
+fn a_big_request_still_arrives() {
+    let server = Server::start(OPEN);
+    let mut bob = Phone::udp("bob", server.address()).registered();
+    let mut alice = Phone::udp("alice", server.address());
+    // checklist 106: nothing listens on the phone's TCP port, so UDP it is.
+    let body = "x".repeat(4_000);
+    let message = alice.request("MESSAGE", BOB).body("text/plain", body.clone());
+    alice.send(message);
+    let arrived = bob.expect("MESSAGE");
+    assert_eq!(arrived.body, body.as_bytes());
+    bob.reply(&arrived, 200);
+    alice.response(200);
+}
+
+#[test]
+fn several_answers_without_a_transaction_all_come_back() {
+    let server = Server::start(OPEN);
+    let mut bob = Phone::udp("bob", server.address()).registered();
+    let mut alice = Phone::udp("alice", server.address());
+    let invite = alice.invite(BOB);
+    let sent = alice.send(invite);
+    let at_bob = bob.expect("INVITE");
+    for status in [180, 183] {
+        bob.reply(&at_bob, status);
+        alice.response(status);
+    }
+    // checklist 86: a phone that lost the ACK says its 200 again, long after the first.
+    let ok = bob.reply(&at_bob, 200);
+    let first = alice.response(200);
+    bob.send(ok);
+    assert_eq!(alice.next_any(PATIENCE).expect("the copy comes through"), first);
+    alice.send(Dialog::caller(&sent, &first).ack());
+    bob.expect("ACK");
+}

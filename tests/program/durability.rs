@@ -1,0 +1,149 @@
+//! A 200 to a REGISTER is a promise: `kill -9` under load loses no binding that was acknowledged, and brings back none
+//! whose removal was.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::harness::message::uri;
+use crate::harness::server::{OPEN, fresh_ip};
+use crate::harness::{Message, Phone, Server};
+
+const ROUNDS: u32 = 6;
+const SENDERS: u32 = 4;
+/// Requests under way at a time, per sender.
+const WINDOW: usize = 24;
+
+fn config() -> String {
+    format!("{OPEN}location: {{ store: disk, path: data/location }}\n")
+}
+
+/// What was acknowledged last: user to Contact, or to nothing if it was removed.
+type Promises = BTreeMap<String, Option<String>>;
+
+/// One sender's promises, and the users whose last request may or may not have been carried out.
+#[derive(Default)]
+struct Heard {
+    promised: Promises,
+    open: BTreeMap<String, Option<String>>,
+}
+
+/// Registers, refreshes and removes as fast as the server takes it, until it is gone.
+fn load(server: SocketAddr, sender: u32, round: u32, until: Instant) -> Heard {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a UDP port");
+    socket.connect(server).expect("the server's address");
+    socket.set_read_timeout(Some(Duration::from_millis(20))).expect("a timeout");
+    let mut heard = Heard::default();
+    let mut number = 0;
+    let mut buffer = [0; 4096];
+    // A little longer than the server lives, so that it dies with requests under way.
+    while Instant::now() < until + Duration::from_millis(100) {
+        while heard.open.len() < WINDOW {
+            number += 1;
+            let user = format!("u{sender}x{}", number % 500);
+            if heard.open.contains_key(&user) {
+                continue;
+            }
+            let contact = (number % 7 != 0).then(|| format!("sip:{user}@192.0.2.{}", round + 1));
+            if socket.send(&request(&user, contact.as_deref(), round, sender, number)).is_err() {
+                return heard;
+            }
+            heard.open.insert(user, contact);
+        }
+        let Ok(length) = socket.recv(&mut buffer) else { continue };
+        let answer = Message::parse(&buffer[..length]).expect("an answer in SIP");
+        assert_eq!(answer.status(), Some(200), "{answer}");
+        let user = uri(answer.header("To")).trim_start_matches("sip:").split('@').next().unwrap_or_default().to_owned();
+        if let Some(contact) = heard.open.remove(&user) {
+            heard.promised.insert(user, contact);
+        }
+    }
+    heard
+}
+
+/// A REGISTER that adds or refreshes this Contact, or removes all.
+fn request(user: &str, contact: Option<&str>, round: u32, sender: u32, number: u32) -> Vec<u8> {
+    let message = Message::request("REGISTER", "sip:office.example")
+        .with("Via", format!("SIP/2.0/UDP 127.0.0.1;rport;branch=z9hG4bKd{round}x{sender}x{number}"))
+        .with("Max-Forwards", 70)
+        .with("From", format!("<sip:{user}@office.example>;tag=t"))
+        .with("To", format!("<sip:{user}@office.example>"))
+        .with("Call-ID", format!("d{round}x{sender}x{number}"))
+        .with("CSeq", "1 REGISTER");
+    let message = match contact {
+        Some(contact) => message.with("Contact", format!("<{contact}>;expires=3600")),
+        None => message.with("Contact", "*").with("Expires", 0),
+    };
+    message.bytes()
+}
+
+fn query(server: SocketAddr, user: &str) -> Vec<String> {
+    let contacts = Phone::udp(user, server).bindings();
+    contacts.iter().map(|contact| uri(contact).to_owned()).collect()
+}
+
+#[test]
+fn a_kill_loses_nothing_that_was_promised() {
+    let ip: IpAddr = fresh_ip();
+    let mut folder = TempDir::with_prefix("frontdesk-test-").expect("a temporary folder");
+    let mut promised = Promises::new();
+    let mut unsure = BTreeMap::new();
+    let mut acknowledged = 0;
+    for round in 0..ROUNDS {
+        let server = Server::start_in(folder, ip, &config());
+        check(server.address(), &promised, &unsure);
+        let address = server.address();
+        let until = Instant::now() + Duration::from_millis(300 + u64::from(round) * 170);
+        let senders: Vec<_> =
+            (0..SENDERS).map(|sender| thread::spawn(move || load(address, sender, round, until))).collect();
+        thread::sleep(until.saturating_duration_since(Instant::now()));
+        folder = server.kill();
+        for sender in senders {
+            let heard = sender.join().expect("a sender");
+            assert!(!heard.promised.is_empty(), "a round without any registration");
+            acknowledged += heard.promised.len();
+            for (user, contact) in heard.promised {
+                unsure.remove(&user);
+                promised.insert(user, contact);
+            }
+            unsure.extend(heard.open);
+        }
+    }
+    let server = Server::start_in(folder, ip, &config());
+    check(server.address(), &promised, &unsure);
+    println!("{acknowledged} users heard a 200 in {ROUNDS} rounds; every one of their bindings was there");
+}
+
+/// Compares what is there with what was promised.
+#[track_caller]
+fn check(server: SocketAddr, promised: &Promises, unsure: &Promises) {
+    for (user, contact) in promised {
+        let there = query(server, user);
+        // A request whose answer was not heard may have been carried out after the promise.
+        if unsure.contains_key(user) {
+            continue;
+        }
+        match contact {
+            Some(contact) => assert!(there.contains(contact), "{user}: {contact} is lost: {there:?}"),
+            None => assert!(there.is_empty(), "{user} was removed, but there is {there:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_clean_stop_keeps_everything() {
+    let ip = fresh_ip();
+    let server = Server::start_in(TempDir::with_prefix("frontdesk-test-").expect("a temporary folder"), ip, &config());
+    for number in 0..50 {
+        Phone::udp(&format!("user{number}"), server.address()).registered();
+    }
+    let folder = server.stop();
+    let server = Server::start_in(folder, ip, &config());
+    for number in 0..50 {
+        assert_eq!(query(server.address(), &format!("user{number}")).len(), 1);
+    }
+    server.counts("frontdesk_bindings", &[], |count| count == 50.0);
+}

@@ -1,0 +1,168 @@
+//! How a phone is reached: behind a NAT, over its own connection, by a name of ours, through several workers.
+//! RFC 3261 18, RFC 3581.
+
+use std::net::{SocketAddr, UdpSocket};
+
+use crate::harness::message::{param, uri};
+use crate::harness::server::{OPEN, fresh_ip};
+use crate::harness::{Dialog, Phone, Server, wait_for};
+
+const BOB: &str = "sip:bob@office.example";
+
+#[test]
+fn a_phone_behind_a_nat_is_reached_where_it_registered_from() {
+    let server = Server::start(OPEN);
+    let mut bob = Phone::udp("bob", server.address());
+    // It only knows its address inside, and asks to be answered where it is.
+    let register = bob.register(Some("<sip:bob@10.11.12.13:5062>")).with("Expires", 600);
+    let register = register.with_first("Via", "SIP/2.0/UDP 10.11.12.13:5062;branch=z9hG4bKinside;rport");
+    bob.send(register);
+    // checklist 30, 112
+    let ok = bob.response(200);
+    let via = ok.header("Via");
+    assert_eq!(param(via, "received"), Some("127.0.0.1"));
+    assert_eq!(param(via, "rport"), Some(bob.local().port().to_string().as_str()));
+    let mut alice = Phone::udp("alice", server.address());
+    let invite = alice.invite(BOB);
+    alice.send(invite);
+    let at_bob = bob.expect("INVITE");
+    assert_eq!(at_bob.uri(), "sip:bob@10.11.12.13:5062");
+    bob.reply(&at_bob, 486);
+    alice.response(486);
+}
+
+#[test]
+fn a_phone_on_tcp_is_reached_over_its_own_connection() {
+    let server = Server::start(OPEN);
+    let mut bob = Phone::tcp("bob", server.address());
+    // Nobody listens at its Contact.
+    let register = bob.register(Some("<sip:bob@10.11.12.13:5062;transport=tcp>")).with("Expires", 600);
+    assert_eq!(bob.ask(register).status(), Some(200));
+    let mut alice = Phone::udp("alice", server.address());
+    let invite = alice.invite(BOB);
+    alice.send(invite);
+    // checklist 107
+    let at_bob = bob.expect("INVITE");
+    bob.reply(&at_bob, 486);
+    alice.response(486);
+}
+
+#[test]
+fn a_phone_that_has_hung_up_its_connection_is_no_silence() {
+    let server = Server::start(OPEN);
+    let bob = Phone::tcp("bob", server.address()).registered();
+    drop(bob);
+    let mut alice = Phone::udp("alice", server.address());
+    let invite = alice.invite(BOB);
+    alice.send(invite);
+    // Its Contact cannot be connected to: the caller need not wait for Timer B (checklist 77 in spirit).
+    let refused = alice.next();
+    assert!(refused.status() >= Some(400), "{refused}");
+}
+
+#[test]
+fn without_rport_the_answer_goes_to_the_port_in_the_via() {
+    let server = Server::start(OPEN);
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a UDP port");
+    let mut listening = Phone::on_socket("bob", server.address(), socket);
+    let mut sending = Phone::udp("bob", server.address());
+    let options = sending.request("OPTIONS", "sip:office.example");
+    let via = format!("SIP/2.0/UDP {};branch=z9hG4bKother", listening.local());
+    sending.send(options.with_first("Via", via));
+    // checklist 111
+    listening.response(200);
+}
+
+#[test]
+fn a_public_name_stands_in_via_and_record_route() {
+    let server = Server::start(&format!("{OPEN}advertise: sip.office.example\n"));
+    let mut bob = Phone::tcp("bob", server.address()).registered();
+    let mut alice = Phone::udp("alice", server.address());
+    let invite = alice.invite(BOB);
+    let sent = alice.send(invite);
+    let at_bob = bob.expect("INVITE");
+    assert!(at_bob.list("Via")[0].contains(" sip.office.example"), "{at_bob}");
+    for route in at_bob.list("Record-Route") {
+        assert!(uri(route).contains("@sip.office.example"), "{at_bob}");
+    }
+    // A response with that name in its Via is ours, a request with it in its Route too.
+    let answer = bob.reply(&at_bob, 200);
+    let ok = alice.response(200);
+    let mut caller = Dialog::caller(&sent, &ok);
+    alice.send(caller.ack());
+    bob.expect("ACK");
+    let mut callee = Dialog::callee(&at_bob, &answer);
+    let info = callee.request("INFO");
+    bob.send(info);
+    let info = alice.expect("INFO");
+    assert!(info.find("Route").is_none(), "{info}");
+    alice.reply(&info, 200);
+    bob.response(200);
+    let bye = caller.request("BYE");
+    alice.send(bye);
+    bob.expect("BYE");
+}
+
+#[test]
+fn a_port_of_zero_is_a_free_one_and_logged() {
+    let ip = fresh_ip();
+    let folder = tempfile::TempDir::with_prefix("frontdesk-test-").expect("a temporary folder");
+    let listen = format!("listen: [\"udp://{ip}:0\", \"tcp://{ip}:0\"]\nmetrics: {{ listen: \"{ip}:0\" }}\n");
+    let server = Server::start_in(folder, ip, &format!("{OPEN}{listen}"));
+    let port = |prefix: &str| -> Option<SocketAddr> {
+        let log = server.log();
+        let rest = log.split(prefix).nth(1)?;
+        rest.split(|letter: char| letter.is_whitespace() || letter == '/').next()?.parse().ok()
+    };
+    for transport in ["udp", "tcp"] {
+        let address = wait_for(crate::harness::PATIENCE, || port(&format!("listening on {transport}://")));
+        let address = address.unwrap_or_else(|| panic!("no address in the log:\n{}", server.log()));
+        assert_ne!(address.port(), 0);
+        let mut phone = if transport == "udp" { Phone::udp("bob", address) } else { Phone::tcp("bob", address) };
+        let options = phone.request("OPTIONS", "sip:office.example");
+        assert_eq!(phone.ask(options).status(), Some(200));
+    }
+    let metrics = port("http://").unwrap_or_else(|| panic!("no metrics address in the log:\n{}", server.log()));
+    assert!(crate::harness::metrics::Metrics::scrape(metrics).has("frontdesk_uptime_seconds"));
+}
+
+/// Each phone has its own port, so the kernel hands its messages to a worker of its own choice: the one that holds the
+/// call or another one.
+#[test]
+fn every_call_finds_its_worker() {
+    let config = format!("{OPEN}workers: 4\n");
+    let server = Server::start(&config);
+    for number in 0..40 {
+        let callee = format!("bob{number}");
+        let mut desk = Phone::udp(&callee, server.address()).registered();
+        let mut cell = if number % 2 == 0 {
+            Phone::udp(&callee, server.address()).registered()
+        } else {
+            Phone::tcp(&callee, server.address()).registered()
+        };
+        let mut alice =
+            if number % 3 == 0 { Phone::tcp("alice", server.address()) } else { Phone::udp("alice", server.address()) };
+        let invite = alice.invite(&format!("sip:{callee}@office.example"));
+        let sent = alice.send(invite);
+        let (at_desk, at_cell) = (desk.expect("INVITE"), cell.expect("INVITE"));
+        desk.reply(&at_desk, 180);
+        alice.response(180);
+        cell.reply(&at_cell, 200);
+        let ok = alice.response(200);
+        let cancel = desk.expect("CANCEL");
+        desk.reply(&cancel, 200);
+        desk.reply(&at_desk, 487);
+        desk.expect("ACK");
+        let mut dialog = Dialog::caller(&sent, &ok);
+        alice.send(dialog.ack());
+        cell.expect("ACK");
+        let bye = dialog.request("BYE");
+        alice.send(bye);
+        let bye = cell.expect("BYE");
+        cell.reply(&bye, 200);
+        alice.response(200);
+    }
+    let metrics = server.metrics();
+    assert_eq!(metrics.sum("frontdesk_forks_total", &[("outcome", "answered")]), 40.0);
+    assert_eq!(metrics.sum("frontdesk_drops_total", &[("reason", "stray_response")]), 0.0);
+}

@@ -1,0 +1,64 @@
+//! SIGTERM and SIGINT end the program in order, SIGHUP makes it read its configuration again.
+
+use std::time::Duration;
+
+use crate::harness::digest::Credentials;
+use crate::harness::server::CLOSED;
+use crate::harness::{Phone, Server, wait_for};
+
+const DAVE: &str = "  - { user: dave, password: driver }\n";
+
+/// Whether a user can log in now.
+fn knows(server: &Server, user: &str, password: &str) -> bool {
+    let mut phone = Phone::udp(user, server.address());
+    let query = phone.register(None);
+    phone.authenticated(query, Credentials::new(user, password));
+    phone.next_final().status() == Some(200)
+}
+
+#[test]
+fn sigterm_ends_it_in_order() {
+    let server = Server::start(CLOSED);
+    let _bob = Phone::tcp("bob", server.address()).registered_as("builder");
+    server.stop();
+}
+
+#[test]
+fn sigint_ends_it_too() {
+    let mut server = Server::start(CLOSED);
+    server.signal("INT");
+    let status = server.wait(Duration::from_secs(5)).expect("it ends within 5 s");
+    assert!(status.success(), "{status}");
+}
+
+#[test]
+fn sighup_reads_the_accounts_again() {
+    let server = Server::start(CLOSED);
+    assert!(!knows(&server, "dave", "driver"));
+    let mut bob = Phone::udp("bob", server.address()).registered_as("builder");
+    let without_carol = CLOSED.replace("  - { user: carol, password: christmas }\n", "");
+    server.rewrite(&format!("{without_carol}{DAVE}"));
+    server.signal("HUP");
+    let changed = wait_for(Duration::from_secs(5), || knows(&server, "dave", "driver").then_some(()));
+    assert!(changed.is_some(), "the new account is not known:\n{}", server.log());
+    assert!(!knows(&server, "carol", "christmas"), "the old account is still known");
+    // Who was registered still is.
+    let query = bob.register(None);
+    bob.authenticated(query, Credentials::new("bob", "builder"));
+    assert_eq!(bob.response(200).list("Contact").len(), 1);
+}
+
+#[test]
+fn a_wrong_file_leaves_everything_as_it_was() {
+    let server = Server::start(CLOSED);
+    server.rewrite(&format!("{CLOSED}{DAVE}nonsense: true\n"));
+    server.signal("HUP");
+    server.logs("nonsense");
+    assert!(knows(&server, "bob", "builder"));
+    assert!(!knows(&server, "dave", "driver"));
+    // Mended, it is taken.
+    server.rewrite(&format!("{CLOSED}{DAVE}"));
+    server.signal("HUP");
+    let changed = wait_for(Duration::from_secs(5), || knows(&server, "dave", "driver").then_some(()));
+    assert!(changed.is_some(), "the new account is not known:\n{}", server.log());
+}
