@@ -8,7 +8,7 @@ use location::Flow;
 use parser::Rewrite;
 
 use crate::ask::{Answer, Parked};
-use crate::auth::Nonces;
+use crate::auth::{Nonces, Unheeded};
 use crate::clock::{Instant, Now};
 use crate::context::Context;
 use crate::event::{Drop, Event};
@@ -26,6 +26,7 @@ pub struct Core {
     pub(crate) mac: Mac,
     pub(crate) worker: u8,
     pub(crate) nonces: Nonces,
+    pub(crate) unheeded: Unheeded,
     pub(crate) pins: Pins,
     pub(crate) forks: Forks,
     pub(crate) rewrite: Rewrite,
@@ -51,6 +52,7 @@ impl Core {
             mac: Mac::new(keys.route),
             worker,
             nonces: Nonces::new(keys.nonce, worker),
+            unheeded: Unheeded::default(),
             pins: Pins::default(),
             forks: Forks::new(seed),
             rewrite: Rewrite::new(),

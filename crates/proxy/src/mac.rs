@@ -4,6 +4,7 @@
 //! for another. 64 bits are enough: guessing needs a message to this server per try.
 
 use std::hash::Hasher;
+use std::net::IpAddr;
 
 use siphasher::sip::SipHasher13;
 
@@ -18,6 +19,7 @@ pub(crate) enum Purpose {
     Pretender = 6,
     Mark = 7,
     Fingerprint = 8,
+    Device = 9,
 }
 
 /// A key and the hashes made with it.
@@ -39,6 +41,14 @@ impl Mac {
             hash.write(part);
         }
         hash.finish()
+    }
+}
+
+/// An address as a part to sign: an IPv4 one as the IPv6 address that it maps to.
+pub(crate) fn octets_of(ip: IpAddr) -> [u8; 16] {
+    match ip {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
+        IpAddr::V6(ip) => ip.octets(),
     }
 }
 

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use parser::{HeaderName, Message, Method, ParseError, Reply, reason_phrase};
+use smallvec::SmallVec;
 
 use crate::auth::{self, ChallengeFor};
 use crate::clock::Now;
@@ -16,6 +17,7 @@ use crate::mac::write_decimal;
 use crate::outbox::Outbox;
 use crate::registrar::address_of_record;
 use crate::request::Request;
+use crate::settings::Algorithm;
 
 /// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -170,6 +172,10 @@ impl Core {
         if request.method() == Method::Register {
             self.report_registration(request, reject, outbox);
         }
+        let challenges = match reject {
+            Reject::Challenge { of, .. } => self.challenge_with(now, request, of),
+            _ => SmallVec::new(),
+        };
         let settings = Arc::clone(&self.settings);
         let Self { nonces, mac, worker, rewrite, .. } = self;
         let mut context = Context { now, mac, worker: *worker, rewrite, outbox };
@@ -178,10 +184,22 @@ impl Core {
         context.reply(request, reject.status(), &reason, |reply| match reject {
             Reject::Challenge { of, stale } => {
                 let realm = auth::realm(&request.message, of, &settings);
-                auth::write_challenges(reply, of, stale, realm, &settings, nonces, now);
+                for algorithm in challenges {
+                    auth::Challenge { of, algorithm, realm, nonce: nonces.issue(now), stale }.write(reply);
+                }
             }
             _ => reject.write_headers(reply, &request.message),
         });
+    }
+
+    /// The algorithms to offer, in the order of preference (RFC 8760 2.3).
+    fn challenge_with(&mut self, now: Now, request: &Request, of: ChallengeFor) -> SmallVec<[Algorithm; 3]> {
+        let all = &self.settings.digest.algorithms;
+        let choice = all.len() > 1 && all.contains(&Algorithm::Md5);
+        if choice && self.unheeded.challenged(request, of, &self.mac, now) {
+            return SmallVec::from_slice(&[Algorithm::Md5]);
+        }
+        SmallVec::from_slice(all)
     }
 
     /// Answers a request to the server itself (RFC 3261 11).

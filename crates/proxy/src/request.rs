@@ -8,7 +8,7 @@ use location::Flow;
 use parser::headers::Via;
 use parser::{HeaderName, Host, Message, Method, ParseError, Stamp, Transport, headers};
 
-use crate::mac::{Mac, Purpose};
+use crate::mac::{Mac, Purpose, octets_of};
 use crate::outbox::Hop;
 
 /// A message as it came from the network.
@@ -93,16 +93,16 @@ impl TransactionKey {
     fn of(message: &Message, via: &Via<'_>, mac: &Mac) -> Option<Self> {
         let sequence = message.header::<headers::CSeq<'_>>().ok().flatten()?;
         let from = message.header::<headers::From<'_>>().ok().flatten()?;
-        let (host, address) = match via.host {
-            Host::Name(name) => (name, [0; 16]),
-            Host::V4(ip) => (&b"4"[..], ip.to_ipv6_mapped().octets()),
-            Host::V6(ip) => (&b"6"[..], ip.octets()),
+        let name = match via.host {
+            Host::Name(name) => name,
+            Host::V4(_) | Host::V6(_) => b"",
         };
+        let address = via.host.ip().map(octets_of).unwrap_or_default();
         Some(Self(mac.sign(
             Purpose::Transaction,
             &[
                 via.branch().unwrap_or_default(),
-                host,
+                name,
                 &address,
                 &via.port.unwrap_or_default().to_be_bytes(),
                 message.value(HeaderName::CallId).unwrap_or_default(),

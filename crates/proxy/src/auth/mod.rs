@@ -5,10 +5,11 @@
 
 mod digest;
 mod nonce;
+mod unheeded;
 
 use location::Aor;
 use parser::headers::{Credentials, From, To};
-use parser::{HeaderName, Message, Method, Reply, Uri, equivalent};
+use parser::{HeaderName, Message, Method, Reply, SipUri, Uri, equivalent};
 
 use crate::clock::Now;
 use crate::core::Core;
@@ -16,9 +17,10 @@ use crate::event::{AuthenticationFailure, Event, Limit};
 use crate::outbox::Outbox;
 use crate::reject::Reject;
 use crate::request::Request;
-use crate::settings::Settings;
+use crate::settings::{Algorithm, Settings};
 
-pub(crate) use nonce::Nonces;
+pub(crate) use nonce::{Nonce, Nonces};
+pub(crate) use unheeded::Unheeded;
 
 /// Which role asks for credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +72,9 @@ impl Core {
         domain: &str,
         outbox: &mut Outbox,
     ) -> Result<Aor, Reject> {
+        if credentials_for(&request.message, of, domain).is_some() {
+            self.unheeded.heeded(request, of, &self.mac);
+        }
         let proven = authenticate(request, of, domain, &self.settings, &mut self.nonces, now);
         if self.nonces.take_overflow() {
             outbox.tell(Event::LimitReached(Limit::Nonces));
@@ -134,39 +139,48 @@ fn authenticate(
 
 /// The realm that a request is challenged for: the domain that it is about.
 pub(crate) fn realm<'s>(message: &Message, of: ChallengeFor, settings: &'s Settings) -> &'s str {
-    let address = match of {
-        ChallengeFor::Registrar => message.header::<To<'_>>().ok().flatten().map(|to| to.address),
-        ChallengeFor::Proxy => message.header::<From<'_>>().ok().flatten().map(|from| from.address),
-    };
-    let domain = address.and_then(|address| settings.domain_named_by(address.uri.sip()?));
+    let domain = named(message, of).and_then(|uri| settings.domain_named_by(&uri));
     domain.or_else(|| settings.domains.first().map(|first| &**first)).unwrap_or_default()
 }
 
-/// Adds one challenge per algorithm, in the order of preference (RFC 8760 2.3).
-pub(crate) fn write_challenges(
-    reply: &mut Reply<'_>,
-    of: ChallengeFor,
-    stale: bool,
-    domain: &str,
-    settings: &Settings,
-    nonces: &mut Nonces,
-    now: Now,
-) {
-    for &algorithm in &settings.digest.algorithms {
-        let nonce = nonces.issue(now);
-        reply.header(of.challenge(), |out| {
+/// One challenge.
+pub(crate) struct Challenge<'a> {
+    pub(crate) of: ChallengeFor,
+    pub(crate) algorithm: Algorithm,
+    pub(crate) realm: &'a str,
+    pub(crate) nonce: Nonce,
+    pub(crate) stale: bool,
+}
+
+impl Challenge<'_> {
+    /// Adds it to a response (RFC 7616 3.3).
+    pub(crate) fn write(&self, reply: &mut Reply<'_>) {
+        reply.header(self.of.challenge(), |out| {
             out.extend_from_slice(b"Digest realm=\"");
-            out.extend_from_slice(domain.as_bytes());
+            out.extend_from_slice(self.realm.as_bytes());
             out.extend_from_slice(b"\", nonce=\"");
-            nonce.write(out);
+            self.nonce.write(out);
             out.extend_from_slice(b"\", algorithm=");
-            out.extend_from_slice(digest::token(algorithm));
+            out.extend_from_slice(digest::token(self.algorithm));
             out.extend_from_slice(b", qop=\"auth\"");
-            if stale {
+            if self.stale {
                 out.extend_from_slice(b", stale=true");
             }
         });
     }
+}
+
+/// The URI of the user that a request has to prove: To of a REGISTER, else From.
+fn named(message: &Message, of: ChallengeFor) -> Option<SipUri<'_>> {
+    let uri = match of {
+        ChallengeFor::Registrar => message.header::<To<'_>>().ok()??.address.uri,
+        ChallengeFor::Proxy => message.header::<From<'_>>().ok()??.address.uri,
+    };
+    uri.sip().copied()
+}
+
+fn named_user(message: &Message, of: ChallengeFor) -> Option<&[u8]> {
+    named(message, of)?.user
 }
 
 fn spend(

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use super::digest::{self, Hex};
 use crate::clock::Now;
 use crate::event::AuthenticationFailure;
-use crate::mac::{Mac, Purpose, read_hex, write_hex};
+use crate::mac::{Mac, Purpose, octets_of, read_hex, write_hex};
 use crate::request::Request;
 use crate::settings::{Account, Algorithm, Settings};
 
@@ -79,11 +79,7 @@ impl Nonces {
     /// What tells a message from every other, and from itself sent by somebody else.
     pub(super) fn fingerprint(&self, request: &Request) -> Fingerprint {
         let source = request.flow.remote;
-        let ip = match source.ip() {
-            std::net::IpAddr::V4(ip) => ip.to_ipv6_mapped(),
-            std::net::IpAddr::V6(ip) => ip,
-        };
-        let parts = [&ip.octets()[..], &source.port().to_be_bytes(), request.message.bytes()];
+        let parts = [&octets_of(source.ip())[..], &source.port().to_be_bytes(), request.message.bytes()];
         Fingerprint(self.mac.sign(Purpose::Fingerprint, &parts))
     }
 

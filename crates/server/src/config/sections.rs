@@ -117,7 +117,7 @@ impl Default for Timers {
 pub(crate) struct Limits {
     /// Longest message, over any transport; default 64KiB.
     pub(crate) message_size: Size,
-    /// Requests being forked at a time, per worker; default 20000.
+    /// Requests being forked at a time, per worker; default 100000.
     pub(crate) transactions: Count,
     /// Calls being set up without a fork, per worker; default 200000.
     pub(crate) pins: Count,
@@ -149,7 +149,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             message_size: Size(64 << 10),
-            transactions: Count(20_000),
+            transactions: Count(100_000),
             pins: Count(200_000),
             nonces: Count(100_000),
             worker_queue: Count(4096),

@@ -27,6 +27,10 @@ const PIECE: usize = 4 << 10;
 /// since the system resets a connection that is closed with unread octets.
 const FAREWELL: Duration = Duration::from_secs(2);
 
+/// When the system lets no connection be accepted: tried again after so long, said again after so long.
+const BREATH: Duration = Duration::from_millis(100);
+const COMPLAINTS: Duration = Duration::from_secs(10);
+
 /// What a connection may do.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience {
@@ -58,6 +62,7 @@ pub(crate) struct Reader {
 
 /// Accepts connections for a worker.
 pub(crate) async fn accept(listener: TcpListener, directory: Arc<Directory>, inbox: mpsc::Sender<Inbound>) {
+    let mut complained: Option<Instant> = None;
     loop {
         let inbound = match listener.accept().await {
             Ok((stream, remote)) => match directory.admit(remote.ip()) {
@@ -66,8 +71,11 @@ pub(crate) async fn accept(listener: TcpListener, directory: Arc<Directory>, inb
             },
             Err(error) => {
                 // Out of file descriptors, most likely: others must close first.
-                tracing::error!(%error, "cannot accept connections");
-                sleep(Duration::from_secs(1)).await;
+                if complained.is_none_or(|last| last.elapsed() > COMPLAINTS) {
+                    complained = Some(Instant::now());
+                    tracing::error!(%error, "cannot accept connections");
+                }
+                sleep(BREATH).await;
                 Inbound::Capped(Cap::Connections)
             }
         };

@@ -291,11 +291,13 @@ mod tests {
         Hop { transport: Transport::Tcp, remote, local: ([127, 0, 0, 1], 5060).into(), connection }
     }
 
-    async fn settle(streams: &mut Streams, heard: &mut mpsc::Receiver<Inbound>) -> usize {
+    /// Lets the connection that is being made come about or not; says how many there are then, and what comes back.
+    async fn settle(streams: &mut Streams, heard: &mut mpsc::Receiver<Inbound>) -> (usize, Vec<(u8, Bytes)>) {
         match heard.recv().await {
             Some(Inbound::Connected { connection, outcome }) => {
-                let _ = streams.connected(connection, outcome, &mut Tally::default());
-                streams.connections.len()
+                let returned = streams.connected(connection, outcome, &mut Tally::default());
+                let returned = returned.into_iter().map(|Returned { worker, text }| (worker, text)).collect();
+                (streams.connections.len(), returned)
             }
             other => panic!("{other:?}"),
         }
@@ -310,7 +312,7 @@ mod tests {
         let letter = |text| Letter { hop: &hop, text, concerned: None };
         one.send(letter(b"one "), &mut tally).expect("waits for the connection");
         one.send(letter(b"two "), &mut tally).expect("waits for the connection");
-        assert_eq!(settle(&mut one, &mut first).await, 1);
+        assert_eq!(settle(&mut one, &mut first).await, (1, Vec::new()));
 
         two.send(letter(b"three"), &mut tally).expect("handed over");
         let Some(Inbound::Relay(relay)) = first.recv().await else { panic!("not handed over") };
@@ -333,7 +335,7 @@ mod tests {
             let hop = hop(remote, lost);
             one.send(Letter { hop: &hop, text: b"x", concerned: None }, &mut tally).expect("sent anew");
         }
-        assert_eq!(settle(&mut one, &mut first).await, 1);
+        assert_eq!(settle(&mut one, &mut first).await, (1, Vec::new()));
     }
 
     #[tokio::test]
@@ -344,8 +346,11 @@ mod tests {
         drop(phone);
         let mut tally = Tally::default();
         let hop = hop(remote, 0);
-        one.send(Letter { hop: &hop, text: b"x", concerned: None }, &mut tally).expect("waits for the connection");
-        assert_eq!(settle(&mut one, &mut first).await, 0);
+        for (text, concerned) in [(&b"mine"[..], Some(0)), (b"nobody's", None), (b"yours", Some(1))] {
+            one.send(Letter { hop: &hop, text, concerned }, &mut tally).expect("waits for the connection");
+        }
+        let back = vec![(0, Bytes::from_static(b"mine")), (1, Bytes::from_static(b"yours"))];
+        assert_eq!(settle(&mut one, &mut first).await, (0, back));
         assert_eq!((one.directory.open(), one.directory.find(Transport::Tcp, remote)), (0, None));
     }
 }
