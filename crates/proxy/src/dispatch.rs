@@ -5,7 +5,7 @@
 
 use location::Aor;
 use parser::headers::Via;
-use parser::{HeaderName, Message, Method, can_answer};
+use parser::{Message, Method, can_answer};
 
 use crate::ask::{Answer, Parked, Question, Waiting};
 use crate::auth::ChallengeFor;
@@ -125,10 +125,7 @@ impl Core {
     /// RFC 3261 16.7, 16.11, 17.1.3: to the fork that asked, or on by the Via below ours.
     pub(crate) fn route_response(&mut self, now: Now, message: &Message, outbox: &mut Outbox) {
         match self.own_branch(message) {
-            // RFC 3261 16.7 step 3: with no Via below ours it is for us, and we only asked to CANCEL.
-            Some(Branch::Transaction { id, .. })
-                if message.method() == Method::Cancel || message.values(HeaderName::Via).nth(1).is_some() =>
-            {
+            Some(Branch::Transaction { id, .. }) => {
                 let (forks, mut context) = self.split(now, outbox);
                 if !forks.with(id.fork, |fork| fork.receive(id, message, &mut context)) {
                     outbox.tell(Event::Dropped(Drop::StrayResponse));

@@ -5,6 +5,7 @@
 use bytes::Bytes;
 use parser::{Message, Method, write_ack, write_cancel};
 
+use super::names_a_hop_below;
 use crate::clock::Instant;
 use crate::context::Context;
 use crate::outbox::Hop;
@@ -235,10 +236,12 @@ impl Branch {
         }
     }
 
-    /// A 487 that our own clock caused is silence to the caller: he did not cancel.
+    /// A 487 that our own clock caused is silence to the caller: he did not cancel. A final that cannot be passed on
+    /// counts by its code.
     fn counted(&self, response: &Message) -> Outcome {
-        match self.cancel {
-            Cancel::Sent { counts_as: 408, .. } if response.status() == Some(487) => Outcome::Silent(408),
+        match (&self.cancel, response.status()) {
+            (Cancel::Sent { counts_as: 408, .. }, Some(487)) => Outcome::Silent(408),
+            (_, Some(status)) if !names_a_hop_below(response) => Outcome::Silent(status),
             _ => Outcome::Final(Box::new(response.clone())),
         }
     }

@@ -12,7 +12,7 @@ mod upstream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parser::{HeaderName, Message, reason_phrase};
+use parser::{HeaderName, Message, Method, reason_phrase};
 use smallvec::SmallVec;
 
 use crate::clock::Instant;
@@ -110,8 +110,13 @@ impl Fork {
     pub(crate) fn receive(&mut self, id: BranchId, response: &Message, context: &mut Context<'_>) {
         let settings = Arc::clone(&self.settings);
         let Some(branch) = self.branches.get_mut(usize::from(id.index)) else { return };
-        let heard = branch.receive(response, &settings.timers, context);
         let status = response.status().unwrap_or(500);
+        // RFC 3261 16.7 step 3: without a Via below ours there is nobody to pass it on to. A refusal still ends its
+        // branch: some phones answer an INVITE that was cancelled with the one Via of the CANCEL.
+        if status < 300 && response.method() != Method::Cancel && !names_a_hop_below(response) {
+            return context.outbox.tell(Event::Dropped(event::Drop::StrayResponse));
+        }
+        let heard = branch.receive(response, &settings.timers, context);
         match heard {
             // RFC 3261 16.7 step 5, RFC 4320 4.1: 100 stays here, and so does any 1xx of another method.
             Heard::Provisional if status > 100 && self.upstream.is_invite() => self.pass_up(response, context),
@@ -297,4 +302,9 @@ impl Fork {
         self.ring_until = None;
         context.outbox.tell(Event::Fork { outcome });
     }
+}
+
+/// Whether a response can be forwarded: there is a Via below ours.
+fn names_a_hop_below(response: &Message) -> bool {
+    response.values(HeaderName::Via).nth(1).is_some()
 }

@@ -218,3 +218,24 @@ fn a_cancel_takes_the_route_of_its_branch() {
     alice.cancels(&invite);
     assert_eq!(edge.expects("CANCEL").value("Route"), path);
 }
+
+#[test]
+fn a_487_with_the_one_via_of_the_cancel_ends_its_branch() {
+    // checklist 62, 78: it cannot be passed on, but it says that the phone has stopped ringing.
+    let world = World::new();
+    let (alice, desk, mobile, [invite, at_desk, at_mobile]) = ring(&world);
+    for (phone, heard) in [(&desk, &at_desk), (&mobile, &at_mobile)] {
+        phone.answers(heard, 180);
+        alice.expects("180");
+    }
+    alice.cancels(&invite);
+    alice.expects("200");
+    for (phone, heard) in [(&desk, &at_desk), (&mobile, &at_mobile)] {
+        let cancel = phone.expects("CANCEL");
+        phone.answers(&cancel, 200);
+        phone.sends(&phone.answer(heard, 487).without("Via").with_first("Via", heard.value("Via")));
+        phone.expects("ACK");
+    }
+    let terminated = alice.expects("487");
+    alice.acks(&invite, &terminated);
+}

@@ -3,11 +3,13 @@
 //! Decides when a peer is too slow to be served: when its queue is full, or when nothing moves for a while.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
 use parking_lot::Mutex;
+use socket2::SockRef;
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -77,6 +79,16 @@ impl Outgoing {
         Ok(())
     }
 
+    /// Whether the peer has said goodbye already, although nobody has read it yet: what is sent to him then is lost
+    /// without an error. The event loop may not have heard of it, so the system is asked.
+    pub(crate) fn is_ending(&self) -> bool {
+        let mut octet = [MaybeUninit::uninit()];
+        match SockRef::from(self.half.as_ref()).peek(&mut octet) {
+            Ok(length) => length == 0,
+            Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+        }
+    }
+
     async fn flush(self: Arc<Self>) {
         while let Ok(Ok(())) = timeout(self.patience, self.half.writable()).await {
             match self.write_some() {
@@ -131,6 +143,19 @@ mod tests {
             let mut text = vec![0; 4000];
             theirs.read_exact(&mut text).await.expect("a message");
             assert_eq!(text, message(at));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_goodbye_is_seen_before_it_is_read() {
+        let (ours, theirs) = pair().await;
+        let (inbox, _keep) = mpsc::channel(1);
+        let (_unread, half) = ours.into_split();
+        let outgoing = Outgoing::new(half, 1 << 16, Duration::from_secs(5), 1, inbox);
+        assert!(!outgoing.is_ending());
+        drop(theirs);
+        while !outgoing.is_ending() {
+            tokio::task::yield_now().await;
         }
     }
 

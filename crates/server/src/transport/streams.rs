@@ -114,11 +114,9 @@ impl Streams {
 
     /// Answers over an own connection and then ends it.
     pub(crate) fn farewell(&mut self, connection: u64, text: &[u8]) {
-        if let Some(Connection::Open { flow, outgoing, .. }) = self.connections.remove(&connection) {
-            self.directory.strike(flow.transport, flow.remote, connection);
-            // It is closed in any case. The reader goes on for a while, so that the answer is not lost.
-            let _ = text.is_empty() || outgoing.send(text).is_ok();
-        }
+        // It is closed in any case. The reader goes on for a while, so that the answer is not lost.
+        let outgoing = self.forget(connection);
+        let _ = outgoing.is_none_or(|outgoing| text.is_empty() || outgoing.send(text).is_ok());
     }
 
     /// A peer opened a connection.
@@ -179,6 +177,13 @@ impl Streams {
         }
     }
 
+    /// Nothing more is sent over it; what comes is still read.
+    fn forget(&mut self, connection: u64) -> Option<Arc<Outgoing>> {
+        let Some(Connection::Open { flow, outgoing, .. }) = self.connections.remove(&connection) else { return None };
+        self.directory.strike(flow.transport, flow.remote, connection);
+        Some(outgoing)
+    }
+
     fn inbox(&self) -> Option<&mpsc::Sender<Inbound>> {
         self.inboxes.get(usize::from(self.worker))
     }
@@ -186,6 +191,10 @@ impl Streams {
     fn send_over(&mut self, connection: u64, letter: Letter<'_>, tally: &mut Tally) -> Result<(), Loss> {
         let text = letter.text;
         let refused = match self.connections.get_mut(&connection) {
+            // Who only waits for an answer may have closed his side.
+            Some(Connection::Open { outgoing, .. }) if letter.concerned.is_some() && outgoing.is_ending() => {
+                Refused::Broken
+            }
             Some(Connection::Open { outgoing, .. }) => match outgoing.send(text) {
                 Ok(()) => return Ok(()),
                 Err(refused) => refused,
@@ -201,14 +210,17 @@ impl Streams {
             }
             None => return Err(Loss::ConnectionFailed),
         };
-        self.close(connection);
         match refused {
             Refused::Full => {
+                self.close(connection);
                 tally.count(Series::CapReached(Cap::ConnectionQueue));
                 Err(Loss::ConnectionFailed)
             }
-            // The peer has closed it and the news is still on its way: try as if it had never been there.
-            Refused::Broken => self.open(letter, tally),
+            // The peer has closed it and the news is still on its way, behind messages perhaps: the reader goes on.
+            Refused::Broken => {
+                self.forget(connection);
+                self.open(letter, tally)
+            }
         }
     }
 
