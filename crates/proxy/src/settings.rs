@@ -55,7 +55,7 @@ pub struct Listener {
 }
 
 /// The addresses of this machine.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Interfaces {
     /// Each address with the network it is in.
     pub networks: Vec<(IpAddr, IpNet)>,

@@ -1,4 +1,5 @@
-//! The main thread while the server runs: signals, the sweep of the store, the gauges, the metrics endpoint.
+//! The main thread while the server runs: signals, the sweep of the store, the gauges, the machine's addresses, the
+//! metrics endpoint.
 //!
 //! Decides when the server is ready, when it reloads and when it ends.
 
@@ -22,6 +23,9 @@ use crate::{clock, first_run, interfaces};
 
 /// How often bindings expire, gauges are set and histograms are folded.
 const ROUND: Duration = Duration::from_secs(1);
+
+/// How often it is looked whether the machine has other addresses.
+const GLANCE: Duration = Duration::from_secs(10);
 
 /// Serves until a signal ends it.
 pub(crate) fn keep(prepared: Prepared, level: LevelSwitch, metrics: Option<PrometheusHandle>) -> Result<(), Fatal> {
@@ -53,12 +57,15 @@ async fn serve(mut prepared: Prepared, level: LevelSwitch, metrics: Option<Prome
     let started = Instant::now();
     let mut rounds = interval(ROUND);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut glances = interval(GLANCE);
+    glances.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let outcome = loop {
         tokio::select! {
             _ = terminate.recv() => break Ok(()),
             _ = interrupt.recv() => break Ok(()),
             _ = hangup.recv() => reload.run(&server.inboxes).await,
             fatal = server.failed() => break Err(fatal),
+            _ = glances.tick() => reload.look_around(&server.inboxes).await,
             _ = rounds.tick() => {
                 round(&server, reload.loaded(), started);
                 if let Some(metrics) = &metrics {

@@ -63,16 +63,30 @@ impl Reload {
         self.loaded = loaded;
         self.interfaces = interfaces::list();
         self.level.set(self.loaded.config.log.level);
+        self.tell(inboxes).await;
+        tracing::info!("configuration reloaded, {} accounts", self.loaded.accounts.len());
+        if !later.is_empty() {
+            tracing::warn!("these settings need a restart: {}", later.join(", "));
+        }
+    }
+
+    /// Looks whether the machine has other addresses now: it may have started before its network did.
+    pub(crate) async fn look_around(&mut self, inboxes: &[mpsc::Sender<Inbound>]) {
+        let interfaces = interfaces::list();
+        if interfaces != self.interfaces {
+            tracing::info!("this machine's addresses have changed");
+            self.interfaces = interfaces;
+            self.tell(inboxes).await;
+        }
+    }
+
+    async fn tell(&self, inboxes: &[mpsc::Sender<Inbound>]) {
         let settings = Arc::new(settings(&self.loaded, self.listeners.clone(), self.interfaces.clone()));
         for (worker, inbox) in inboxes.iter().enumerate() {
             let told = timeout(PATIENCE, inbox.send(Inbound::Reconfigure(Arc::clone(&settings)))).await;
             if !matches!(told, Ok(Ok(()))) {
                 tracing::error!("worker {worker} keeps the old configuration: it does not listen");
             }
-        }
-        tracing::info!("configuration reloaded, {} accounts", self.loaded.accounts.len());
-        if !later.is_empty() {
-            tracing::warn!("these settings need a restart: {}", later.join(", "));
         }
     }
 
