@@ -226,7 +226,9 @@ pub(crate) fn free_port(ip: IpAddr) -> u16 {
         let port = udp.local_addr().ok()?.port();
         std::net::TcpListener::bind((ip, port)).ok().map(|_| port)
     });
-    found.expect("a port that is free for UDP and TCP")
+    found.unwrap_or_else(|| {
+        panic!("no port of {ip} is free for UDP and TCP; is the address up? Tests need 127.0.0.0/8 and ::1")
+    })
 }
 
 /// The data folder of a server with the disk store.

@@ -21,7 +21,7 @@ use crate::forward::{Branch, Forwarding, Origin, write_request, write_response};
 use crate::ingress;
 use crate::outbox::{Handover, Hop, Letter, Outbox};
 use crate::reject::Reject;
-use crate::request::{Request, TransactionKey, answer_hop_of_via};
+use crate::request::{Request, TransactionKey};
 use crate::route::{Plan, Target, Way};
 use crate::settings::Settings;
 
@@ -62,7 +62,7 @@ impl Core {
         true
     }
 
-    /// RFC 3261 16.11: a response goes by the Via below ours, over the listener or connection its request came on.
+    /// RFC 3261 16.11: a response goes back the way its request came.
     /// Returns the key of its transaction; none if it was dropped, because its mark is not ours (RFC 6026 8.2).
     pub(crate) fn forward_marked(
         &mut self,
@@ -72,13 +72,14 @@ impl Core {
     ) -> Option<TransactionKey> {
         let below = response.headers::<Via<'_>>().nth(1).and_then(Result::ok);
         let key = below.and_then(|below| TransactionKey::of_response(response, &below, &self.mac));
-        let (Some(below), Some(key)) = (below, key.filter(|key| origin.verify(*key, &self.mac))) else {
+        let Some(key) = key.filter(|key| origin.verify(*key, &self.mac)) else {
             outbox.tell(Event::Dropped(Drop::StrayResponse));
             return None;
         };
-        let hop = answer_hop_of_via(&below).and_then(|(transport, remote)| {
-            let local = self.settings.local_of(origin.listener, transport, remote.ip())?;
-            Some(Hop { transport, remote, local, connection: origin.connection })
+        let hop = self.settings.listeners.get(usize::from(origin.listener)).and_then(|listener| {
+            let Origin { remote, connection, .. } = *origin;
+            let local = self.settings.local_of(listener, remote.ip())?;
+            Some(Hop { transport: listener.transport, remote, local, connection })
         });
         let Some(hop) = hop else {
             outbox.tell(Event::Dropped(Drop::Unroutable));
@@ -138,7 +139,7 @@ impl Core {
         outbox: &mut Outbox,
     ) -> Result<(), Reject> {
         let Way::Hop(hop) = target.way else { return Err(Reject::Unroutable) };
-        let origin = Origin::new(&request.flow, request.key, &self.settings, &self.mac);
+        let origin = Origin::new(request, &self.settings, &self.mac);
         let branch = match request.method() {
             // The CANCEL of an INVITE that is not known any more, and an ACK, get the branch that it had (16.11).
             Method::Invite | Method::Cancel => Branch::Pinned { worker: self.worker, origin },

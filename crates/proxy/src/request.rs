@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use location::Flow;
 use parser::headers::Via;
-use parser::{HeaderName, Host, Message, Method, ParseError, Stamp, Transport, headers};
+use parser::{HeaderName, Host, Message, Method, ParseError, Stamp, headers};
 
 use crate::mac::{Mac, Purpose, octets_of};
 use crate::outbox::Hop;
@@ -132,23 +132,6 @@ fn answer_hop(via: &Via<'_>, flow: &Flow) -> Hop {
     };
     back.remote = SocketAddr::new(flow.remote.ip(), port);
     back
-}
-
-/// Where a response goes by a Via that we stamped when its request came: transport and address. None if it names no
-/// address, which a Via stamped here does.
-pub(crate) fn answer_hop_of_via(via: &Via<'_>) -> Option<(Transport, SocketAddr)> {
-    let transport = via.transport()?;
-    let ip = match via.received() {
-        Some(received) => Host::parse(received).ok().and_then(|host| host.ip()).or_else(|| bare_v6(received))?,
-        None => via.host.ip()?,
-    };
-    let port = via.rport().flatten().or(via.port).unwrap_or_else(|| transport.default_port());
-    (port != 0).then(|| (transport, SocketAddr::new(ip, port)))
-}
-
-/// RFC 3261 25.1 writes an IPv6 `received` without brackets.
-fn bare_v6(text: &[u8]) -> Option<IpAddr> {
-    std::str::from_utf8(text).ok()?.parse().ok()
 }
 
 /// RFC 3261 18.2.1, RFC 3581 4.

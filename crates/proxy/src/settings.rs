@@ -289,11 +289,9 @@ impl Settings {
         self.listeners.iter().position(heard).and_then(|index| u8::try_from(index).ok()).unwrap_or_default()
     }
 
-    /// The address that a message to `remote` goes out from over the listener with this index.
-    pub(crate) fn local_of(&self, listener: u8, transport: Transport, remote: IpAddr) -> Option<SocketAddr> {
-        let listener = self.listeners.get(usize::from(listener)).filter(|l| l.transport == transport);
-        let fits = listener.filter(|l| l.address.is_ipv4() == remote.is_ipv4());
-        fits.map(|l| self.concrete(l, remote)).or_else(|| self.local_for(transport, remote))
+    /// The address that a message to `remote` goes out from over this listener.
+    pub(crate) fn local_of(&self, listener: &Listener, remote: IpAddr) -> Option<SocketAddr> {
+        (listener.address.is_ipv4() == remote.is_ipv4()).then(|| self.concrete(listener, remote))
     }
 
     /// The address of ours that a message to `remote` over `transport` goes out from; none if nothing listens for it.

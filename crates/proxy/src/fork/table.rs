@@ -79,7 +79,11 @@ impl Forks {
 
     pub(crate) fn timeout(&mut self, context: &mut Context<'_>) {
         let now = context.now.mono;
-        while let Some(Reverse((at, id))) = self.agenda.peek().copied().filter(|Reverse((at, _))| *at <= now) {
+        // What comes due by what is done here waits for the next call: one fork must not hold up the others.
+        for _ in 0..self.agenda.len() {
+            let Some(Reverse((at, id))) = self.agenda.peek().copied().filter(|Reverse((at, _))| *at <= now) else {
+                return;
+            };
             self.agenda.pop();
             let Some(entry) = self.by_id.get_mut(&id) else { continue };
             if entry.booked != Some(at) {

@@ -125,6 +125,34 @@ fn a_response_without_a_mark_of_ours_is_dropped() {
 }
 
 #[test]
+fn a_phone_cannot_send_its_response_elsewhere() {
+    // checklist 88, 111
+    let world = World::new();
+    let (alice, bob, victim) = (world.udp("alice"), world.udp("bob"), world.udp("victim"));
+    bob.registers();
+    alice.calls("bob");
+    let heard = bob.expects("INVITE");
+    let mut vias = heard.values("Via");
+    let (ours, hers) = (vias.next().unwrap().to_owned(), vias.next().unwrap().to_owned());
+    let her_source = format!("received={}", alice.address.ip());
+    assert!(hers.contains(&her_source), "{hers}");
+    let aside = hers.replace(&her_source, &format!("received={}", victim.address.ip()));
+    bob.sends(&bob.answer(&heard, 180).without("Via").with_first("Via", &aside).with_first("Via", &ours));
+    victim.hears_nothing();
+    alice.expects("180");
+    // Nor by our own Via: its mark covers the address in it.
+    let digits = |ip: std::net::IpAddr| match ip {
+        std::net::IpAddr::V4(ip) => format!("{:08x}", ip.to_bits()),
+        std::net::IpAddr::V6(ip) => format!("{:032x}", ip.to_bits()),
+    };
+    let forged = ours.replace(&digits(alice.address.ip()), &digits(victim.address.ip()));
+    assert_ne!(forged, ours);
+    bob.sends(&bob.answer(&heard, 200).without("Via").with_first("Via", &hers).with_first("Via", &forged));
+    victim.hears_nothing();
+    alice.hears_nothing();
+}
+
+#[test]
 fn only_the_top_via_goes_from_a_response() {
     // checklist 62, 74, 86
     let world = World::new();

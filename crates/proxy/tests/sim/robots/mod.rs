@@ -50,22 +50,35 @@ pub(crate) struct Ending {
     pub(crate) failed: Vec<(u16, String)>,
 }
 
+/// What the phones have to say in the end.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    ringing: usize,
+    /// Microseconds.
+    longest_ring: u64,
+    /// Failures that were sent and not acknowledged yet.
+    unacknowledged: usize,
+}
+
+/// Microseconds that a phone may ring: for the ring time, and until the last copy of the CANCEL has come through.
+const LONGEST_RING: u64 = 30_000_000 + 64 * T1 + T2;
+
 /// Many calls to one user at once.
 pub(crate) struct Storm {
     endings: Rc<RefCell<BTreeMap<String, Ending>>>,
-    ringing: Rc<RefCell<usize>>,
+    tally: Rc<RefCell<Tally>>,
     caller: usize,
 }
 
 impl Storm {
     /// `calls` calls to bob, who has a phone for each q, within a minute.
     pub(crate) fn new(world: &World, seed: u64, calls: u32, qs: &[&str], habits: Habits) -> Self {
-        let ringing = Rc::new(RefCell::new(0));
+        let tally = Rc::new(RefCell::new(Tally::default()));
         for (index, q) in qs.iter().enumerate() {
             let phone = world.udp(&format!("bob/{index}"));
             phone.registers_with(&format!(";q={q}"));
             let dice = Dice::new(seed * 31 + index as u64);
-            phone.becomes(Phone::new(phone.clone(), dice, habits, Rc::clone(&ringing)));
+            phone.becomes(Phone::new(phone.clone(), dice, habits, Rc::clone(&tally)));
         }
         let endings = Rc::new(RefCell::new(BTreeMap::new()));
         let alice = world.udp("alice");
@@ -77,7 +90,7 @@ impl Storm {
             alice.is_woken(dice.roll(60_000_000), token);
         }
         alice.becomes(robot);
-        Self { endings, ringing, caller: alice.id() }
+        Self { endings, tally, caller: alice.id() }
     }
 
     /// Holds every call against what RFC 3261 16.7 promises its caller. Returns how they ended.
@@ -87,18 +100,26 @@ impl Storm {
             assert!(ending.failed.len() <= 1, "{call} failed twice: {ending:?}");
             assert!(!(ending.failed.is_empty() && ending.answered.is_empty()), "{call} never ended");
         }
-        let mut answered = BTreeMap::new();
+        let mut last_final = BTreeMap::new();
         for sent in world.wire().iter().filter(|sent| sent.by_server && sent.agent == self.caller) {
             let sip = Sip::parse(&sent.bytes);
             let (call, status) = (sip.value("Call-ID").to_owned(), sip.status().unwrap_or_default());
-            if sip.method() == "INVITE" && status >= 200 {
-                assert!(status < 300 || !answered.contains_key(&call), "{call}: {status} after a 2xx");
-                if status < 300 {
-                    answered.insert(call, ());
-                }
+            if sip.method() != "INVITE" {
+                continue;
+            }
+            match last_final.get(&call) {
+                Some(200..300) => assert!((200..300).contains(&status), "{call}: {status} after a 2xx"),
+                // Timer G repeats it, and each copy of the INVITE does.
+                Some(before) => assert!(status == *before || status == 200, "{call}: {status} after {before}"),
+                None => {}
+            }
+            if status >= 200 {
+                last_final.insert(call, status);
             }
         }
-        assert_eq!(*self.ringing.borrow(), 0, "phones ring for nobody");
+        let tally = self.tally.borrow();
+        assert_eq!((tally.ringing, tally.unacknowledged), (0, 0), "phones ring for nobody, or wait for an ACK");
+        assert!(tally.longest_ring <= LONGEST_RING, "a phone rang for {} us", tally.longest_ring);
         endings.values().cloned().collect()
     }
 }
