@@ -65,6 +65,8 @@ impl Core {
         if received.flow.remote.port() == 0 {
             outbox.tell(Event::Dropped(Drop::Source));
         } else if received.message.is_request() {
+            let (method, transport) = (received.message.method().as_str_or("other"), received.flow.transport);
+            outbox.tell(Event::RequestReceived { method, transport });
             self.dispatch_request(now, received, outbox);
         } else {
             self.dispatch_response(now, received, outbox);
@@ -85,6 +87,7 @@ impl Core {
     /// Another worker's core says something.
     pub fn deliver(&mut self, now: Now, letter: Letter, outbox: &mut Outbox) {
         match letter {
+            Letter::Request(received) => self.dispatch_request(now, *received, outbox),
             Letter::Response(received) => self.dispatch_response(now, *received, outbox),
             Letter::Final(key) => {
                 let rest = self.settings.timers.give_up();

@@ -23,8 +23,6 @@ use crate::route::{self, Admission, Destination, Plan, Standing};
 
 impl Core {
     pub(crate) fn dispatch_request(&mut self, now: Now, received: Received, outbox: &mut Outbox) {
-        let transport = received.flow.transport;
-        outbox.tell(Event::RequestReceived { method: received.message.method().as_str_or("other"), transport });
         if !can_answer(&received.message) {
             outbox.tell(Event::ParseError { answered: false, flow: received.flow });
             outbox.tell(Event::Dropped(Drop::Unanswerable));
@@ -63,6 +61,11 @@ impl Core {
                 outbox.ask(Question::Load(aor.clone()), Parked(Waiting::Route(Box::new(request), aor)));
             }
             Ok(Turn::Send(plan)) => self.launch(now, request, plan, outbox),
+            Ok(Turn::HandOver(worker)) => {
+                let Request { message, flow, .. } = request;
+                let letter = Letter::Request(Box::new(Received { message, flow }));
+                outbox.handovers.push(Handover { worker, letter });
+            }
             Err(reject) => self.refuse(now, &request, reject, outbox),
         }
     }
@@ -72,6 +75,9 @@ impl Core {
         let standing = route::accept_routes(request, &self.settings, &self.mac)?;
         ingress::scheme(request.uri())?;
         let destination = route::destination(request.uri(), request.method(), &self.settings)?;
+        if let Some(worker) = self.worker_of_nonce(request) {
+            return Ok(Turn::HandOver(worker));
+        }
         if request.method() == Method::Register && destination != Destination::Elsewhere {
             return self.admit_register(now, request, outbox).map(Turn::Register);
         }
@@ -238,4 +244,6 @@ enum Turn {
     LookUp(Aor),
     /// It is clear where it goes.
     Send(Plan),
+    /// Another worker's.
+    HandOver(u8),
 }

@@ -67,6 +67,8 @@ pub struct Handover {
 /// What one worker's core tells another's; delivered with [`Core::deliver`](crate::Core::deliver).
 #[derive(Clone, Debug)]
 pub enum Letter {
+    /// A request whose credentials only that worker can judge.
+    Request(Box<crate::Received>),
     /// A response that matches a transaction there.
     Response(Box<crate::Received>),
     /// A final response to a pinned INVITE has passed: the pin may go.

@@ -6,7 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use proxy::{Event, Registration};
-use tracing::{debug, error, info};
+use tracing::{Level, debug, enabled, error, info};
 
 /// Logs an event, if it is worth a line.
 pub(crate) fn log(event: &Event) {
@@ -14,7 +14,7 @@ pub(crate) fn log(event: &Event) {
         Event::Registration { outcome, aor, bindings, expires, flow } => {
             let (remote, transport) = (flow.remote, flow.transport.param());
             match outcome {
-                Registration::Registered => {
+                Registration::Registered if enabled!(Level::INFO) => {
                     let expires = humantime::format_duration(Duration::from_secs(u64::from(*expires)));
                     let phones = Phones(*bindings);
                     info!("{aor} registered from {remote} over {transport}, {phones}, expires in {expires}");
@@ -23,6 +23,7 @@ pub(crate) fn log(event: &Event) {
                     info!("{aor} unregistered from {remote} over {transport}, {} left", Phones(*bindings));
                 }
                 Registration::Failed => error!("{aor} could not be registered from {remote}: the store refused"),
+                Registration::Registered => {}
                 Registration::Queried | Registration::Challenged | Registration::Refused => {
                     debug!("REGISTER of {aor} from {remote} over {transport}: {outcome:?}");
                 }

@@ -17,7 +17,7 @@ use crate::event::{AuthenticationFailure, Event, Limit};
 use crate::outbox::Outbox;
 use crate::reject::Reject;
 use crate::request::Request;
-use crate::settings::{Algorithm, Settings};
+use crate::settings::{Algorithm, Authentication, Settings};
 
 pub(crate) use nonce::{Nonce, Nonces};
 pub(crate) use unheeded::Unheeded;
@@ -85,6 +85,22 @@ impl Core {
             }
             reject
         })
+    }
+
+    /// The other worker that issued the nonce of a request's credentials: it knows their counts. An INVITE stays here,
+    /// where its CANCEL will come, and gets a nonce of this worker.
+    pub(crate) fn worker_of_nonce(&self, request: &Request) -> Option<u8> {
+        if self.settings.authentication == Authentication::Off || request.method() == Method::Invite {
+            return None;
+        }
+        let message = &request.message;
+        let is_credentials = |name| matches!(name, HeaderName::Authorization | HeaderName::ProxyAuthorization);
+        let mut lines = message.lines().iter().filter(|line| is_credentials(line.name));
+        let issuer = lines.find_map(|line| {
+            let nonce = Credentials::parse(message.line_value(line)).ok()?.nonce()?;
+            self.nonces.issuer(&nonce)
+        });
+        issuer.filter(|issuer| *issuer != self.worker)
     }
 
     /// Refuses what was sent with good credentials, but in another user's name.

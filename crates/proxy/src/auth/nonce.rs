@@ -1,8 +1,8 @@
 //! Nonces: signed by this worker, so that issuing one costs no memory; counted once used, in a bounded table.
 //!
 //! RFC 7616 3.3 and 5.4, RFC 3261 22.3. A nonce is `time(8 hex) worker(2) number(8) signature(16)`. It is good on the
-//! worker that issued it, because only that one knows its counts; elsewhere it is stale, which costs a client that
-//! changed its worker (a new connection) one more round trip and the server no shared table.
+//! worker that issued it, because only that one knows its counts: a request that comes to another is handed over. So
+//! there is no shared table.
 
 use std::collections::BTreeMap;
 
@@ -73,7 +73,7 @@ impl Nonces {
     pub(crate) fn issue(&mut self, now: Now) -> Nonce {
         self.next = self.next.wrapping_add(1);
         let serial = Serial { time: seconds(now), number: self.next };
-        Nonce { serial, worker: self.worker, signature: self.signature(serial) }
+        Nonce { serial, worker: self.worker, signature: self.signature(self.worker, serial) }
     }
 
     /// What tells a message from every other, and from itself sent by somebody else.
@@ -92,7 +92,8 @@ impl Nonces {
         settings: &Settings,
         now: Now,
     ) -> Result<(), AuthenticationFailure> {
-        let serial = self.verify(text).ok_or(AuthenticationFailure::Stale)?;
+        let verified = self.verify(text).filter(|(worker, _)| *worker == self.worker);
+        let (_, serial) = verified.ok_or(AuthenticationFailure::Stale)?;
         let lifetime = u32::try_from(settings.digest.nonce_lifetime.as_secs()).unwrap_or(u32::MAX);
         // A clock set back makes an old nonce look young: one from the future is as stale as one from the past.
         let age = seconds(now).checked_sub(serial.time).ok_or(AuthenticationFailure::Stale)?;
@@ -119,21 +120,26 @@ impl Nonces {
         digest::secret(&account, algorithm).unwrap_or_default()
     }
 
-    fn verify(&self, text: &[u8]) -> Option<Serial> {
+    /// The worker that issued this nonce; none if nobody here did.
+    pub(super) fn issuer(&self, text: &[u8]) -> Option<u8> {
+        self.verify(text).map(|(worker, _)| worker)
+    }
+
+    fn verify(&self, text: &[u8]) -> Option<(u8, Serial)> {
         if text.len() != LENGTH {
             return None;
         }
         let (head, signature) = text.split_at_checked(LENGTH - 16)?;
         let (time, rest) = head.split_at_checked(8)?;
         let (worker, number) = rest.split_at_checked(2)?;
+        let worker = u8::try_from(read_hex(worker)?).ok()?;
         let serial =
             Serial { time: u32::try_from(read_hex(time)?).ok()?, number: u32::try_from(read_hex(number)?).ok()? };
-        (read_hex(worker)? == u64::from(self.worker) && read_hex(signature)? == self.signature(serial))
-            .then_some(serial)
+        (read_hex(signature)? == self.signature(worker, serial)).then_some((worker, serial))
     }
 
-    fn signature(&self, serial: Serial) -> u64 {
-        self.mac.sign(Purpose::Nonce, &[&serial.time.to_be_bytes(), &serial.number.to_be_bytes(), &[self.worker]])
+    fn signature(&self, worker: u8, serial: Serial) -> u64 {
+        self.mac.sign(Purpose::Nonce, &[&serial.time.to_be_bytes(), &serial.number.to_be_bytes(), &[worker]])
     }
 
     /// Drops what has expired, and the oldest where there are too many; a few per call, so that no call is long.

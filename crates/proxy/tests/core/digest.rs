@@ -127,9 +127,29 @@ fn a_nonce_that_was_not_issued_here_is_stale() {
     );
     alice.sends(&register(&alice, ALICE, &made_up, "SHA-256", 1));
     assert!(alice.expects("401").value("WWW-Authenticate").contains("stale=true"));
-    // Another worker does not know the counts of this one.
-    alice.lands_on(1).sends(&register(&alice, ALICE, &refused, "SHA-256", 1));
-    assert!(alice.expects("401").value("WWW-Authenticate").contains("stale=true"));
+}
+
+#[test]
+fn the_worker_that_issued_a_nonce_counts_its_uses() {
+    // checklist 172
+    let world = World::with_workers(2, secured);
+    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    let refused = challenged(&alice);
+    let signed = register(&alice, ALICE, &refused, "SHA-256", 1);
+    alice.lands_on(1).sends(&signed);
+    alice.expects("200");
+    assert_eq!((world.load(0).nonces, world.load(1).nonces), (1, 0));
+    for worker in [0, 1] {
+        alice.lands_on(worker).sends(&register(&alice, ALICE, &refused, "SHA-256", 1));
+        assert!(alice.expects("401").value("WWW-Authenticate").contains("stale=true"), "a replay at worker {worker}");
+    }
+    // An INVITE stays where its CANCEL will come, and is challenged anew.
+    bob.lands_on(0);
+    sign_in(&bob, BOB);
+    let invite = alice.lands_on(1).request("INVITE", "sip:bob@office.example");
+    let answer = ALICE.answer(&refused, "SHA-256", &invite, 2);
+    alice.sends(&invite.with("Proxy-Authorization", answer));
+    assert!(alice.expects("407").value("Proxy-Authenticate").contains("stale=true"));
 }
 
 #[test]

@@ -2,8 +2,6 @@
 //!
 //! Decides labels. A worker owns its tally; the counters behind it are shared by all.
 
-use std::hash::RandomState;
-
 use hashbrown::HashMap;
 use metrics::{Counter, Label, counter};
 use parser::Transport;
@@ -12,7 +10,7 @@ use proxy::{AuthenticationFailure, Drop, Event, Fork, Limit, Registration};
 /// The counters of one worker.
 #[derive(Default)]
 pub(crate) struct Tally {
-    counters: HashMap<Series, Counter, RandomState>,
+    counters: HashMap<Series, Counter>,
 }
 
 /// One time series.
