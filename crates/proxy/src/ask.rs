@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use location::{Aor, Record};
-use parser::Transport;
 use smallvec::SmallVec;
 
+use crate::hop::Name;
 use crate::registrar::PendingRegister;
 use crate::request::Request;
 use crate::route::Plan;
@@ -32,17 +32,6 @@ pub enum Question {
     },
     /// The addresses of these host names, one list each. Answered by [`Answer::Resolved`].
     Resolve(SmallVec<[Name; 1]>),
-}
-
-/// A host to be looked up (RFC 3263; the port and transport are already chosen).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Name {
-    /// Host name, as it stands in the URI.
-    pub host: Box<str>,
-    /// Port to go to.
-    pub port: u16,
-    /// Transport to use.
-    pub transport: Transport,
 }
 
 /// What the driver found out.

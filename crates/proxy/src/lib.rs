@@ -18,12 +18,11 @@ mod auth;
 mod clock;
 mod context;
 mod core;
-mod dispatch;
 mod event;
 mod fork;
 mod forward;
+mod hop;
 mod ingress;
-mod launch;
 mod mac;
 mod outbox;
 mod pin;
@@ -35,11 +34,12 @@ mod settings;
 mod transaction;
 
 pub use crate::core::{Core, Load};
-pub use ask::{Answer, Name, Parked, Question};
+pub use ask::{Answer, Parked, Question};
 pub use clock::{Instant, Now, Wall};
 pub use event::{AuthenticationFailure, Drop, Event, Fork, Limit, Registration};
+pub use hop::{Hop, Name};
 pub use location::Flow;
-pub use outbox::{Handover, Hop, Letter, Outbox, Transmit};
+pub use outbox::{Handover, Letter, Outbox, Transmit};
 pub use request::Received;
 pub use settings::{
     Account, Accounts, Algorithm, Authentication, Digest, Foreign, Forking, Interfaces, Keys, Limits, Listener,

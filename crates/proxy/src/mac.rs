@@ -19,7 +19,6 @@ pub(crate) enum Purpose {
     Pretender = 6,
     Mark = 7,
     Fingerprint = 8,
-    Device = 9,
 }
 
 /// A key and the hashes made with it.

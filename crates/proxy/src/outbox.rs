@@ -2,38 +2,13 @@
 //!
 //! Owned and drained by the driver; the core only appends. Nothing here is read back by the core.
 
-use std::net::SocketAddr;
 use std::ops::Range;
 
 use bytes::Bytes;
-use location::Flow;
-use parser::Transport;
 
 use crate::ask::{Parked, Question};
 use crate::event::Event;
-
-/// Where a message goes.
-///
-/// - UDP: to `remote`, from the socket that listens on `local`.
-/// - Streams: over `connection` while it is open; else over any open connection to `remote`; else over a new one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Hop {
-    /// The transport to send over.
-    pub transport: Transport,
-    /// The peer; for streams the address to connect to when `connection` is gone.
-    pub remote: SocketAddr,
-    /// The address of ours that the message says it comes from.
-    pub local: SocketAddr,
-    /// The connection to prefer; 0 names none.
-    pub connection: u64,
-}
-
-impl Hop {
-    /// Back the way a message came.
-    pub const fn back(flow: &Flow) -> Self {
-        Self { transport: flow.transport, remote: flow.remote, local: flow.local, connection: flow.connection }
-    }
-}
+use crate::hop::Hop;
 
 /// One message to send: `outbox.bytes[span]` to `hop`.
 #[must_use]
@@ -46,13 +21,6 @@ pub struct Transmit {
     /// Whether the core wants its text back, with [`Answer::Undelivered`](crate::Answer::Undelivered), if it cannot be
     /// sent: a request, whose sender is to be told.
     pub report_failure: bool,
-}
-
-/// Names one client transaction of one worker's core.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct BranchId {
-    pub(crate) fork: u64,
-    pub(crate) index: u8,
 }
 
 /// Something for the core of another worker.

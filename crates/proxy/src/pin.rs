@@ -12,7 +12,7 @@ use hashbrown::hash_map::Entry;
 
 use crate::clock::Instant;
 use crate::forward::Branch;
-use crate::outbox::Hop;
+use crate::hop::Hop;
 use crate::request::TransactionKey;
 use crate::route::Target;
 

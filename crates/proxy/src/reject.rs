@@ -2,22 +2,9 @@
 //!
 //! RFC 3261 21 for the codes. Nothing here decides; nothing elsewhere writes an error response.
 
-use std::sync::Arc;
+use parser::{HeaderName, Message, ParseError, Reply, reason_phrase};
 
-use parser::{HeaderName, Message, Method, ParseError, Reply, reason_phrase};
-use smallvec::SmallVec;
-
-use crate::auth::{self, ChallengeFor};
-use crate::clock::Now;
-use crate::context::Context;
-use crate::core::Core;
-use crate::event::{Drop, Event, Registration};
-use crate::ingress;
 use crate::mac::write_decimal;
-use crate::outbox::Outbox;
-use crate::registrar::address_of_record;
-use crate::request::Request;
-use crate::settings::Algorithm;
 
 /// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -78,6 +65,38 @@ pub(crate) enum Reject {
     LocationDown,
     #[error("at the limit of transactions")]
     Overload,
+}
+
+/// Which role asks for credentials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ChallengeFor {
+    /// The registrar, a UAS: 401, `WWW-Authenticate`, `Authorization`.
+    Registrar,
+    /// The proxy: 407, `Proxy-Authenticate`, `Proxy-Authorization`.
+    Proxy,
+}
+
+impl ChallengeFor {
+    pub(crate) const fn status(self) -> u16 {
+        match self {
+            Self::Registrar => 401,
+            Self::Proxy => 407,
+        }
+    }
+
+    pub(crate) const fn challenge(self) -> HeaderName {
+        match self {
+            Self::Registrar => HeaderName::WwwAuthenticate,
+            Self::Proxy => HeaderName::ProxyAuthenticate,
+        }
+    }
+
+    pub(crate) const fn credentials(self) -> HeaderName {
+        match self {
+            Self::Registrar => HeaderName::Authorization,
+            Self::Proxy => HeaderName::ProxyAuthorization,
+        }
+    }
 }
 
 /// How long a peer should wait after a 503, in seconds.
@@ -161,70 +180,4 @@ fn write_error(out: &mut Vec<u8>, error: ParseError) {
     use std::io::Write;
     // Writing to a Vec cannot fail.
     let _ = write!(out, "{}", error.reason());
-}
-
-impl Core {
-    /// Answers a request with its refusal. An ACK is never answered (RFC 3261 17).
-    pub(crate) fn refuse(&mut self, now: Now, request: &Request, reject: Reject, outbox: &mut Outbox) {
-        if request.method() == Method::Ack {
-            return outbox.tell(Event::Dropped(Drop::StrayAck));
-        }
-        if request.method() == Method::Register {
-            self.report_registration(request, reject, outbox);
-        }
-        let challenges = match reject {
-            Reject::Challenge { of, .. } => self.challenge_with(now, request, of),
-            _ => SmallVec::new(),
-        };
-        let settings = Arc::clone(&self.settings);
-        let Self { nonces, mac, worker, rewrite, .. } = self;
-        let mut context = Context { now, mac, worker: *worker, rewrite, outbox };
-        let mut reason = Vec::new();
-        reject.write_reason(&mut reason);
-        context.reply(request, reject.status(), &reason, |reply| match reject {
-            Reject::Challenge { of, stale } => {
-                let realm = auth::realm(&request.message, of, &settings);
-                for algorithm in challenges {
-                    auth::Challenge { of, algorithm, realm, nonce: nonces.issue(now), stale }.write(reply);
-                }
-            }
-            _ => reject.write_headers(reply, &request.message),
-        });
-    }
-
-    /// The algorithms to offer, in the order of preference (RFC 8760 2.3).
-    fn challenge_with(&mut self, now: Now, request: &Request, of: ChallengeFor) -> SmallVec<[Algorithm; 3]> {
-        let all = &self.settings.digest.algorithms;
-        let choice = all.len() > 1 && all.contains(&Algorithm::Md5);
-        if choice && self.unheeded.challenged(request, of, &self.mac, now) {
-            return SmallVec::from_slice(&[Algorithm::Md5]);
-        }
-        SmallVec::from_slice(all)
-    }
-
-    /// Answers a request to the server itself (RFC 3261 11).
-    pub(crate) fn serve(&mut self, now: Now, request: &Request, outbox: &mut Outbox) {
-        if request.method() != Method::Options {
-            return self.refuse(now, request, Reject::NotFound, outbox);
-        }
-        if let Err(reject) = ingress::understood(&request.message, HeaderName::Require, &[]) {
-            return self.refuse(now, request, reject, outbox);
-        }
-        let (_, mut context) = self.split(now, outbox);
-        context.reply(request, 200, b"OK", |reply| {
-            reply.header(HeaderName::Allow, |out| out.extend_from_slice(b"OPTIONS, REGISTER"));
-            reply.header(HeaderName::Accept, |out| out.extend_from_slice(b"application/sdp"));
-            reply.header(HeaderName::Supported, |out| out.extend_from_slice(b"path"));
-        });
-    }
-
-    fn report_registration(&self, request: &Request, reject: Reject, outbox: &mut Outbox) {
-        let Ok(aor) = address_of_record(&request.message, &self.settings) else { return };
-        let outcome = match reject {
-            Reject::Challenge { .. } => Registration::Challenged,
-            Reject::Store | Reject::Overload => Registration::Failed,
-            _ => Registration::Refused,
-        };
-        outbox.tell(Event::Registration { outcome, aor, bindings: 0, expires: 0, flow: request.flow });
-    }
 }

@@ -8,8 +8,8 @@ use location::Flow;
 use parser::headers::Via;
 use parser::{HeaderName, Host, Message, Method, ParseError, Stamp, headers};
 
+use crate::hop::Hop;
 use crate::mac::{Mac, Purpose, octets_of};
-use crate::outbox::Hop;
 
 /// A message as it came from the network.
 #[derive(Clone, Debug)]

@@ -10,87 +10,67 @@ mod unheeded;
 use location::Aor;
 use parser::headers::{Credentials, From, To};
 use parser::{HeaderName, Message, Method, Reply, SipUri, Uri, equivalent};
+use smallvec::SmallVec;
 
 use crate::clock::Now;
-use crate::core::Core;
-use crate::event::{AuthenticationFailure, Event, Limit};
-use crate::outbox::Outbox;
-use crate::reject::Reject;
+use crate::event::AuthenticationFailure;
+use crate::reject::{ChallengeFor, Reject};
 use crate::request::Request;
 use crate::settings::{Algorithm, Authentication, Settings};
 
-pub(crate) use nonce::{Nonce, Nonces};
-pub(crate) use unheeded::Unheeded;
+use nonce::{Nonce, Nonces};
+use unheeded::Unheeded;
 
-/// Which role asks for credentials.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ChallengeFor {
-    /// The registrar, a UAS: 401, `WWW-Authenticate`, `Authorization`.
-    Registrar,
-    /// The proxy: 407, `Proxy-Authenticate`, `Proxy-Authorization`.
-    Proxy,
-}
-
-impl ChallengeFor {
-    pub(crate) const fn status(self) -> u16 {
-        match self {
-            Self::Registrar => 401,
-            Self::Proxy => 407,
-        }
-    }
-
-    const fn challenge(self) -> HeaderName {
-        match self {
-            Self::Registrar => HeaderName::WwwAuthenticate,
-            Self::Proxy => HeaderName::ProxyAuthenticate,
-        }
-    }
-
-    const fn credentials(self) -> HeaderName {
-        match self {
-            Self::Registrar => HeaderName::Authorization,
-            Self::Proxy => HeaderName::ProxyAuthorization,
-        }
-    }
+/// What one worker knows of credentials: the counts of its nonces, and who did not understand a challenge.
+pub(crate) struct Authenticator {
+    nonces: Nonces,
+    unheeded: Unheeded,
+    worker: u8,
 }
 
 /// Why credentials did not do.
 #[derive(Debug)]
-struct Denied {
-    reject: Reject,
+pub(crate) struct Denied {
+    pub(crate) reject: Reject,
     /// For the log; none when there were no credentials at all, which is how every exchange begins.
-    failure: Option<AuthenticationFailure>,
+    pub(crate) failure: Option<AuthenticationFailure>,
 }
 
-impl Core {
-    /// Who sent this request, proven for the realm `domain`; else what he is told.
+impl Authenticator {
+    /// The authenticator of a worker; `key` signs its nonces.
+    pub(crate) fn new(key: [u8; 16], worker: u8) -> Self {
+        Self { nonces: Nonces::new(key, worker), unheeded: Unheeded::default(), worker }
+    }
+
+    /// Nonces in use.
+    pub(crate) fn nonces(&self) -> usize {
+        self.nonces.len()
+    }
+
+    /// Whether a nonce in use was pushed out since the last call: its client has to begin anew.
+    pub(crate) const fn take_overflow(&mut self) -> bool {
+        self.nonces.take_overflow()
+    }
+
+    /// Who sent this request, proven for the realm `domain`.
     pub(crate) fn authenticate(
         &mut self,
-        now: Now,
         request: &Request,
         of: ChallengeFor,
         domain: &str,
-        outbox: &mut Outbox,
-    ) -> Result<Aor, Reject> {
+        settings: &Settings,
+        now: Now,
+    ) -> Result<Aor, Denied> {
         if credentials_for(&request.message, of, domain).is_some() {
-            self.unheeded.heeded(request, of, &self.mac);
+            self.unheeded.heeded(request, of);
         }
-        let proven = authenticate(request, of, domain, &self.settings, &mut self.nonces, now);
-        if self.nonces.take_overflow() {
-            outbox.tell(Event::LimitReached(Limit::Nonces));
-        }
-        proven.map_err(|Denied { reject, failure }| {
-            if let Some(reason) = failure {
-                outbox.tell(Event::AuthenticationFailed { reason, flow: request.flow });
-            }
-            reject
-        })
+        authenticate(request, of, domain, settings, &mut self.nonces, now)
     }
 
     /// The other worker that issued the nonce of a request's credentials: it knows their counts. An INVITE stays here,
     /// where its CANCEL will come, and gets a nonce of this worker.
-    pub(crate) fn worker_of_nonce(&self, request: &Request) -> Option<u8> {
-        if self.settings.authentication == Authentication::Off || request.method() == Method::Invite {
+    pub(crate) fn worker_of_nonce(&self, request: &Request, settings: &Settings) -> Option<u8> {
+        if settings.authentication == Authentication::Off || request.method() == Method::Invite {
             return None;
         }
         let message = &request.message;
@@ -103,11 +83,22 @@ impl Core {
         issuer.filter(|issuer| *issuer != self.worker)
     }
 
-    /// Refuses what was sent with good credentials, but in another user's name.
-    pub(crate) fn impostor(request: &Request, outbox: &mut Outbox) -> Reject {
-        let reason = AuthenticationFailure::Identity;
-        outbox.tell(Event::AuthenticationFailed { reason, flow: request.flow });
-        Reject::Identity
+    /// The challenges for a request, one per algorithm in the order of preference (RFC 8760 2.3).
+    pub(crate) fn challenges<'s>(
+        &mut self,
+        request: &Request,
+        of: ChallengeFor,
+        stale: bool,
+        settings: &'s Settings,
+        now: Now,
+    ) -> SmallVec<[Challenge<'s>; 3]> {
+        let all = settings.digest.algorithms.as_slice();
+        let choice = all.len() > 1 && all.contains(&Algorithm::Md5);
+        let md5_only = choice && self.unheeded.challenged(request, of, now);
+        let offered = if md5_only { &[Algorithm::Md5] } else { all };
+        let realm = realm(&request.message, of, settings);
+        let challenge = |&algorithm| Challenge { of, algorithm, realm, nonce: self.nonces.issue(now), stale };
+        offered.iter().map(challenge).collect()
     }
 }
 
@@ -154,18 +145,18 @@ fn authenticate(
 }
 
 /// The realm that a request is challenged for: the domain that it is about.
-pub(crate) fn realm<'s>(message: &Message, of: ChallengeFor, settings: &'s Settings) -> &'s str {
+fn realm<'s>(message: &Message, of: ChallengeFor, settings: &'s Settings) -> &'s str {
     let domain = named(message, of).and_then(|uri| settings.domain_named_by(&uri));
     domain.or_else(|| settings.domains.first().map(|first| &**first)).unwrap_or_default()
 }
 
 /// One challenge.
 pub(crate) struct Challenge<'a> {
-    pub(crate) of: ChallengeFor,
-    pub(crate) algorithm: Algorithm,
-    pub(crate) realm: &'a str,
-    pub(crate) nonce: Nonce,
-    pub(crate) stale: bool,
+    of: ChallengeFor,
+    algorithm: Algorithm,
+    realm: &'a str,
+    nonce: Nonce,
+    stale: bool,
 }
 
 impl Challenge<'_> {

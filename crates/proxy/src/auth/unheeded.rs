@@ -4,12 +4,15 @@
 //! anew. Nothing is lost by it: MD5 is offered to everybody who takes it, or to nobody. Bounded, and kept in memory
 //! only: after a restart such a phone needs one more try.
 
-use hashbrown::HashMap;
-use parser::{HeaderName, Message, Method};
+use std::hash::BuildHasher;
 
-use super::{ChallengeFor, named_user};
+use hashbrown::HashMap;
+use parser::{HeaderName, Method};
+
+use super::named_user;
 use crate::clock::Now;
-use crate::mac::{Mac, Purpose, octets_of};
+use crate::mac::octets_of;
+use crate::reject::ChallengeFor;
 use crate::request::Request;
 
 /// What became of our challenges to devices.
@@ -32,8 +35,8 @@ const MOST: usize = 10_000;
 
 impl Unheeded {
     /// A challenge is about to be sent: is it to be MD5 alone?
-    pub(crate) fn challenged(&mut self, request: &Request, of: ChallengeFor, mac: &Mac, now: Now) -> bool {
-        let Some(key) = device(request, of, mac) else { return false };
+    pub(crate) fn challenged(&mut self, request: &Request, of: ChallengeFor, now: Now) -> bool {
+        let Some(key) = self.device(request, of) else { return false };
         if self.devices.len() >= MOST {
             self.devices.clear();
         }
@@ -45,19 +48,18 @@ impl Unheeded {
     }
 
     /// Credentials came: a device that is offered all algorithms has understood them.
-    pub(super) fn heeded(&mut self, request: &Request, of: ChallengeFor, mac: &Mac) {
-        if let Some(key) = device(request, of, mac)
+    pub(super) fn heeded(&mut self, request: &Request, of: ChallengeFor) {
+        if let Some(key) = self.device(request, of)
             && self.devices.get(&key).is_some_and(|device| !device.md5_only)
         {
             self.devices.remove(&key);
         }
     }
-}
 
-/// A device: who it says it is, what it is, where it is. Only phones are meant, and those name themselves.
-fn device(request: &Request, of: ChallengeFor, mac: &Mac) -> Option<u64> {
-    let message: &Message = &request.message;
-    let agent = message.value(HeaderName::UserAgent)?;
-    let user = named_user(message, of)?;
-    Some(mac.sign(Purpose::Device, &[user, agent, &octets_of(request.flow.remote.ip())]))
+    /// A device: who it says it is, what it is, where it is. Only phones are meant, and those name themselves.
+    fn device(&self, request: &Request, of: ChallengeFor) -> Option<u64> {
+        let agent = request.message.value(HeaderName::UserAgent)?;
+        let user = named_user(&request.message, of)?;
+        Some(self.devices.hasher().hash_one((user, agent, octets_of(request.flow.remote.ip()))))
+    }
 }

@@ -8,7 +8,7 @@ use parser::{Message, Method, write_ack, write_cancel};
 use super::names_a_hop_below;
 use crate::clock::Instant;
 use crate::context::Context;
-use crate::outbox::Hop;
+use crate::hop::Hop;
 use crate::settings::Timers;
 use crate::transaction::{ClientInvite, ClientOther, Due, Heard, is_due, sooner};
 

@@ -13,13 +13,20 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use crate::hop::Hop;
 use crate::mac::{Mac, Purpose, octets_of, read_hex, write_hex};
-use crate::outbox::{BranchId, Hop};
 use crate::request::{Request, TransactionKey};
 use crate::settings::Settings;
 
 /// RFC 3261 8.1.1.7.
 const COOKIE: &[u8] = b"z9hG4bK";
+
+/// Names one client transaction of one worker's core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct BranchId {
+    pub(crate) fork: u64,
+    pub(crate) index: u8,
+}
 
 /// A branch of ours, read or to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

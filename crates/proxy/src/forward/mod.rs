@@ -6,6 +6,6 @@ mod branch;
 mod request;
 mod response;
 
-pub(crate) use branch::{Branch, Origin};
+pub(crate) use branch::{Branch, BranchId, Origin};
 pub(crate) use request::{Forwarding, write_request};
 pub(crate) use response::{merge_challenges, write_response};

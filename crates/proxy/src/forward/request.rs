@@ -4,8 +4,8 @@ use parser::headers::{Credentials, MaxForwards};
 use parser::{HeaderName, Host, Message, Rewrite, Transport, Uri};
 
 use super::Branch;
+use crate::hop::Hop;
 use crate::mac::{Mac, write_decimal};
-use crate::outbox::Hop;
 use crate::request::Request;
 use crate::route::{Target, forms_dialog, route_uri, write_token};
 use crate::settings::Settings;

@@ -16,7 +16,7 @@ use location::{Aor, Record};
 use parser::{Host, Method, SipUri, Uri};
 use smallvec::SmallVec;
 
-use crate::outbox::Hop;
+use crate::hop::Hop;
 use crate::reject::Reject;
 use crate::request::Request;
 use crate::settings::Settings;
@@ -62,7 +62,7 @@ pub(crate) enum Way {
     /// Known.
     Hop(Hop),
     /// Through DNS.
-    Name(crate::ask::Name),
+    Name(crate::hop::Name),
 }
 
 /// Where the Request-URI leads.
@@ -154,7 +154,7 @@ pub(crate) fn way_to(uri: &SipUri<'_>, settings: &Settings) -> Result<Way, Rejec
         let mut name = Vec::new();
         host.write(&mut name);
         let host = String::from_utf8(name).map_err(|_| Reject::Unroutable)?.into_boxed_str();
-        return Ok(Way::Name(crate::ask::Name { host, port, transport }));
+        return Ok(Way::Name(crate::hop::Name { host, port, transport }));
     };
     // Nothing can be sent there, and 0 is what a scanner tries.
     if port == 0 || ip.is_unspecified() || ip.is_multicast() {

@@ -8,7 +8,7 @@ use location::{Aor, Binding, Record};
 use parser::{Transport, Uri};
 
 use crate::clock::Now;
-use crate::outbox::Hop;
+use crate::hop::Hop;
 use crate::registrar::SYMMETRIC;
 use crate::reject::Reject;
 use crate::request::Request;

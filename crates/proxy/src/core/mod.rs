@@ -1,6 +1,13 @@
-//! The core: its state, and the verbs that the driver calls.
+//! The core: its state, the verbs that the driver calls, and the turns of every message.
 //!
-//! Each worker owns one; nothing in it is shared but the settings. What a message means is `dispatch`'s.
+//! Each worker owns one; nothing in it is shared but the settings. The top floor of this crate: it calls down to all
+//! other rooms, and none of them knows it.
+
+mod admit;
+mod dispatch;
+mod launch;
+mod register;
+mod respond;
 
 use std::sync::Arc;
 
@@ -8,7 +15,7 @@ use location::Flow;
 use parser::Rewrite;
 
 use crate::ask::{Answer, Parked};
-use crate::auth::{Nonces, Unheeded};
+use crate::auth::Authenticator;
 use crate::clock::{Instant, Now};
 use crate::context::Context;
 use crate::event::{Drop, Event};
@@ -22,14 +29,13 @@ use crate::transaction::sooner;
 
 /// One worker's decisions.
 pub struct Core {
-    pub(crate) settings: Arc<Settings>,
-    pub(crate) mac: Mac,
-    pub(crate) worker: u8,
-    pub(crate) nonces: Nonces,
-    pub(crate) unheeded: Unheeded,
-    pub(crate) pins: Pins,
-    pub(crate) forks: Forks,
-    pub(crate) rewrite: Rewrite,
+    settings: Arc<Settings>,
+    mac: Mac,
+    worker: u8,
+    authenticator: Authenticator,
+    pins: Pins,
+    forks: Forks,
+    rewrite: Rewrite,
 }
 
 /// How much a core holds now.
@@ -51,8 +57,7 @@ impl Core {
             settings,
             mac: Mac::new(keys.route),
             worker,
-            nonces: Nonces::new(keys.nonce, worker),
-            unheeded: Unheeded::default(),
+            authenticator: Authenticator::new(keys.nonce, worker),
             pins: Pins::default(),
             forks: Forks::new(seed),
             rewrite: Rewrite::new(),
@@ -115,11 +120,11 @@ impl Core {
 
     /// How much it holds now.
     pub fn load(&self) -> Load {
-        Load { transactions: self.forks.len(), pins: self.pins.len(), nonces: self.nonces.len() }
+        Load { transactions: self.forks.len(), pins: self.pins.len(), nonces: self.authenticator.nonces() }
     }
 
     /// The forks, and the context they work in.
-    pub(crate) fn split<'a>(&'a mut self, now: Now, outbox: &'a mut Outbox) -> (&'a mut Forks, Context<'a>) {
+    fn split<'a>(&'a mut self, now: Now, outbox: &'a mut Outbox) -> (&'a mut Forks, Context<'a>) {
         let context = Context { now, mac: &self.mac, worker: self.worker, rewrite: &mut self.rewrite, outbox };
         (&mut self.forks, context)
     }

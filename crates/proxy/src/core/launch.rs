@@ -11,15 +11,16 @@ use parser::headers::{From, Via};
 use parser::{Host, Message, Method, Reply, Stamp, Uri, reason_phrase};
 use smallvec::SmallVec;
 
-use crate::ask::{Name, Parked, Question, Waiting};
+use super::Core;
+use crate::ask::{Parked, Question, Waiting};
 use crate::clock::Now;
 use crate::context::ToTag;
-use crate::core::Core;
 use crate::event::{Drop, Event, Limit};
 use crate::fork::{Fork, loop_mark, went_by_before};
 use crate::forward::{Branch, Forwarding, Origin, write_request, write_response};
+use crate::hop::{Hop, Name};
 use crate::ingress;
-use crate::outbox::{Handover, Hop, Letter, Outbox};
+use crate::outbox::{Handover, Letter, Outbox};
 use crate::reject::Reject;
 use crate::request::{Request, TransactionKey};
 use crate::route::{Plan, Target, Way};
@@ -27,7 +28,7 @@ use crate::settings::Settings;
 
 impl Core {
     /// Sends a request where its plan says.
-    pub(crate) fn launch(&mut self, now: Now, request: Request, plan: Plan, outbox: &mut Outbox) {
+    pub(super) fn launch(&mut self, now: Now, request: Request, plan: Plan, outbox: &mut Outbox) {
         let names: SmallVec<[Name; 1]> = plan
             .targets()
             .filter_map(|target| match &target.way {
@@ -48,7 +49,7 @@ impl Core {
     }
 
     /// An INVITE that came again, its CANCEL or the ACK of its failure: the way of the INVITE. False if it has none.
-    pub(crate) fn forward_by_pin(&mut self, request: &mut Request, outbox: &mut Outbox) -> bool {
+    pub(super) fn forward_by_pin(&mut self, request: &mut Request, outbox: &mut Outbox) -> bool {
         let Some(pin) = self.pins.find(request.key) else { return false };
         if ingress::hops(&request.message).is_err() {
             return false;
@@ -64,7 +65,7 @@ impl Core {
 
     /// RFC 3261 16.11: a response goes back the way its request came.
     /// Returns the key of its transaction; none if it was dropped, because its mark is not ours (RFC 6026 8.2).
-    pub(crate) fn forward_marked(
+    pub(super) fn forward_marked(
         &mut self,
         response: &Message,
         origin: &Origin,
@@ -93,7 +94,7 @@ impl Core {
     }
 
     /// A request of ours could not be sent: as if its next hop had answered 503 (RFC 3261 16.9).
-    pub(crate) fn undelivered(&mut self, now: Now, text: Bytes, outbox: &mut Outbox) {
+    pub(super) fn undelivered(&mut self, now: Now, text: Bytes, outbox: &mut Outbox) {
         let Ok(sent) = Message::parse(text) else { return };
         let top = sent.header::<Via<'_>>().ok().flatten();
         match top.and_then(|via| Branch::parse(via.branch()?)) {
@@ -120,7 +121,7 @@ impl Core {
     }
 
     /// A final response to a pinned INVITE lets its pin go soon, wherever that is.
-    pub(crate) fn note_final(&mut self, now: Now, worker: u8, key: TransactionKey, status: u16, outbox: &mut Outbox) {
+    pub(super) fn note_final(&mut self, now: Now, worker: u8, key: TransactionKey, status: u16, outbox: &mut Outbox) {
         if status < 200 {
             return;
         }
@@ -199,7 +200,7 @@ impl Core {
 
 impl Plan {
     /// The plan with addresses in place of names; targets without any fall out.
-    pub(crate) fn resolved(
+    pub(super) fn resolved(
         mut self,
         addresses: &[SmallVec<[SocketAddr; 2]>],
         settings: &Settings,

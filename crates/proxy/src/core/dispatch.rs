@@ -7,11 +7,10 @@ use location::Aor;
 use parser::headers::Via;
 use parser::{Message, Method, can_answer};
 
+use super::Core;
 use crate::ask::{Answer, Parked, Question, Waiting};
-use crate::auth::ChallengeFor;
 use crate::clock::Now;
 use crate::context::acknowledges_us;
-use crate::core::Core;
 use crate::event::{Drop, Event};
 use crate::forward::Branch;
 use crate::ingress;
@@ -19,10 +18,10 @@ use crate::outbox::{Handover, Letter, Outbox};
 use crate::registrar::PendingRegister;
 use crate::reject::Reject;
 use crate::request::{Received, Request};
-use crate::route::{self, Admission, Destination, Plan, Standing};
+use crate::route::{self, Destination, Plan, Standing};
 
 impl Core {
-    pub(crate) fn dispatch_request(&mut self, now: Now, received: Received, outbox: &mut Outbox) {
+    pub(super) fn dispatch_request(&mut self, now: Now, received: Received, outbox: &mut Outbox) {
         if !can_answer(&received.message) {
             outbox.tell(Event::ParseError { answered: false, flow: received.flow });
             outbox.tell(Event::Dropped(Drop::Unanswerable));
@@ -75,7 +74,7 @@ impl Core {
         let standing = route::accept_routes(request, &self.settings, &self.mac)?;
         ingress::scheme(request.uri())?;
         let destination = route::destination(request.uri(), request.method(), &self.settings)?;
-        if let Some(worker) = self.worker_of_nonce(request) {
+        if let Some(worker) = self.authenticator.worker_of_nonce(request, &self.settings) {
             return Ok(Turn::HandOver(worker));
         }
         if request.method() == Method::Register && destination != Destination::Elsewhere {
@@ -95,27 +94,7 @@ impl Core {
         }
     }
 
-    /// RFC 3261 16.3 step 6.
-    fn admit(
-        &mut self,
-        now: Now,
-        request: &Request,
-        destination: &Destination,
-        outbox: &mut Outbox,
-    ) -> Result<(), Reject> {
-        let Admission::Credentials(domain) = route::admission(request, destination, &self.settings)? else {
-            return Ok(());
-        };
-        let domain = domain.to_owned();
-        let proven = self.authenticate(now, request, ChallengeFor::Proxy, &domain, outbox)?;
-        if route::calls_as_himself(request, &proven, &self.settings) {
-            Ok(())
-        } else {
-            Err(Self::impostor(request, outbox))
-        }
-    }
-
-    pub(crate) fn dispatch_response(&mut self, now: Now, received: Received, outbox: &mut Outbox) {
+    pub(super) fn dispatch_response(&mut self, now: Now, received: Received, outbox: &mut Outbox) {
         let message = &received.message;
         let status = message.status().unwrap_or_default();
         outbox.tell(Event::ResponseReceived { status, transport: received.flow.transport });
@@ -129,7 +108,7 @@ impl Core {
     }
 
     /// RFC 3261 16.7, 16.11, 17.1.3: to the fork that asked, or on by the Via below ours.
-    pub(crate) fn route_response(&mut self, now: Now, message: &Message, outbox: &mut Outbox) {
+    pub(super) fn route_response(&mut self, now: Now, message: &Message, outbox: &mut Outbox) {
         match self.own_branch(message) {
             Some(Branch::Transaction { id, .. }) => {
                 let (forks, mut context) = self.split(now, outbox);
@@ -156,7 +135,7 @@ impl Core {
         Branch::parse(top.branch()?).filter(|_| ours)
     }
 
-    pub(crate) fn dispatch_answer(&mut self, now: Now, parked: Parked, answer: Answer, outbox: &mut Outbox) {
+    pub(super) fn dispatch_answer(&mut self, now: Now, parked: Parked, answer: Answer, outbox: &mut Outbox) {
         match (parked.0, answer) {
             (Waiting::RegisterLoad(pending), Answer::Loaded(record)) => self.registered(now, pending, record, outbox),
             (Waiting::RegisterCommit(pending), Answer::Committed) => Self::confirm(&pending, outbox),

@@ -1,0 +1,82 @@
+//! Who may: the turns that ask for credentials (RFC 3261 10.3 steps 2 to 5, 16.3 step 6).
+
+use location::Aor;
+use parser::HeaderName;
+
+use super::Core;
+use crate::auth::Denied;
+use crate::clock::Now;
+use crate::event::{AuthenticationFailure, Event, Limit};
+use crate::ingress;
+use crate::outbox::Outbox;
+use crate::registrar::{EXTENSIONS, address_of_record};
+use crate::reject::{ChallengeFor, Reject};
+use crate::request::Request;
+use crate::route::{self, Admission, Destination};
+use crate::settings::Authentication;
+
+impl Core {
+    /// RFC 3261 16.3 step 6.
+    pub(super) fn admit(
+        &mut self,
+        now: Now,
+        request: &Request,
+        destination: &Destination,
+        outbox: &mut Outbox,
+    ) -> Result<(), Reject> {
+        let Admission::Credentials(domain) = route::admission(request, destination, &self.settings)? else {
+            return Ok(());
+        };
+        let domain = domain.to_owned();
+        let proven = self.authenticate(now, request, ChallengeFor::Proxy, &domain, outbox)?;
+        if route::calls_as_himself(request, &proven, &self.settings) {
+            Ok(())
+        } else {
+            Err(Self::impostor(request, outbox))
+        }
+    }
+
+    /// RFC 3261 10.3 steps 2 to 5: may this sender touch these bindings?
+    pub(super) fn admit_register(&mut self, now: Now, request: &Request, outbox: &mut Outbox) -> Result<Aor, Reject> {
+        ingress::understood(&request.message, HeaderName::Require, EXTENSIONS)?;
+        let aor = address_of_record(&request.message, &self.settings)?;
+        if self.settings.authentication == Authentication::Required {
+            let domain = String::from_utf8_lossy(aor.domain());
+            let proven = self.authenticate(now, request, ChallengeFor::Registrar, &domain, outbox)?;
+            // A user can only register for himself.
+            if proven != aor {
+                return Err(Self::impostor(request, outbox));
+            }
+        } else if !self.settings.accounts.is_empty() && self.settings.accounts.find(&aor).is_none() {
+            return Err(Reject::NotFound);
+        }
+        Ok(aor)
+    }
+
+    fn authenticate(
+        &mut self,
+        now: Now,
+        request: &Request,
+        of: ChallengeFor,
+        domain: &str,
+        outbox: &mut Outbox,
+    ) -> Result<Aor, Reject> {
+        let proven = self.authenticator.authenticate(request, of, domain, &self.settings, now);
+        if self.authenticator.take_overflow() {
+            outbox.tell(Event::LimitReached(Limit::Nonces));
+        }
+        proven.map_err(|Denied { reject, failure }| {
+            if let Some(reason) = failure {
+                outbox.tell(Event::AuthenticationFailed { reason, flow: request.flow });
+            }
+            reject
+        })
+    }
+
+    /// Refuses what was sent with good credentials, but in another user's name.
+    fn impostor(request: &Request, outbox: &mut Outbox) -> Reject {
+        let reason = AuthenticationFailure::Identity;
+        outbox.tell(Event::AuthenticationFailed { reason, flow: request.flow });
+        Reject::Identity
+    }
+}

@@ -1,0 +1,54 @@
+//! The turns of a REGISTER between its questions: load, commit, and again if the commit lost a race (RFC 3261 10.3).
+//!
+//! The 200 leaves when the change is safe, not before.
+
+use std::sync::Arc;
+
+use location::Record;
+
+use super::Core;
+use crate::ask::{Parked, Question, Waiting};
+use crate::clock::Now;
+use crate::context::ToTag;
+use crate::event::{Event, Limit};
+use crate::outbox::Outbox;
+use crate::registrar::{Decision, PendingRegister, Summary};
+use crate::reject::Reject;
+
+impl Core {
+    /// The record of a REGISTER's AoR is here.
+    pub(super) fn registered(
+        &mut self,
+        now: Now,
+        mut pending: Box<PendingRegister>,
+        stored: Option<Arc<Record>>,
+        outbox: &mut Outbox,
+    ) {
+        let tag = ToTag::new(&pending.request, &self.mac);
+        match pending.decide(stored, tag.as_bytes(), &self.settings, now) {
+            Ok(Decision::Answer) => Self::confirm(&pending, outbox),
+            Ok(Decision::Commit { expected, record }) => {
+                let question = Question::Commit { aor: pending.aor.clone(), expected, record };
+                outbox.ask(question, Parked(Waiting::RegisterCommit(pending)));
+            }
+            Err(reject) => self.refuse_register(now, &pending, reject, outbox),
+        }
+    }
+
+    /// The change is safe: the 200 leaves.
+    pub(super) fn confirm(pending: &PendingRegister, outbox: &mut Outbox) {
+        let back = pending.request.back;
+        outbox.tell(Event::ResponseSent { method: "REGISTER", status: 200, transport: back.transport });
+        let Summary { outcome, bindings, expires } = pending.summary;
+        let flow = pending.request.flow;
+        outbox.tell(Event::Registration { outcome, aor: pending.aor.clone(), bindings, expires, flow });
+        outbox.send(back, false, |out| out.extend_from_slice(&pending.answer));
+    }
+
+    pub(super) fn refuse_register(&mut self, now: Now, pending: &PendingRegister, reject: Reject, outbox: &mut Outbox) {
+        if reject == Reject::TooManyContacts {
+            outbox.tell(Event::LimitReached(Limit::Contacts));
+        }
+        self.refuse(now, &pending.request, reject, outbox);
+    }
+}

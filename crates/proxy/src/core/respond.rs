@@ -1,0 +1,65 @@
+//! What is answered here: refusals, and requests to the server itself (RFC 3261 8.2, 11).
+
+use std::sync::Arc;
+
+use parser::{HeaderName, Method};
+use smallvec::SmallVec;
+
+use super::Core;
+use crate::clock::Now;
+use crate::event::{Drop, Event, Registration};
+use crate::ingress;
+use crate::outbox::Outbox;
+use crate::registrar::address_of_record;
+use crate::reject::Reject;
+use crate::request::Request;
+
+impl Core {
+    /// Answers a request with its refusal. An ACK is never answered (RFC 3261 17).
+    pub(super) fn refuse(&mut self, now: Now, request: &Request, reject: Reject, outbox: &mut Outbox) {
+        if request.method() == Method::Ack {
+            return outbox.tell(Event::Dropped(Drop::StrayAck));
+        }
+        if request.method() == Method::Register {
+            self.report_registration(request, reject, outbox);
+        }
+        let settings = Arc::clone(&self.settings);
+        let challenges = match reject {
+            Reject::Challenge { of, stale } => self.authenticator.challenges(request, of, stale, &settings, now),
+            _ => SmallVec::new(),
+        };
+        let (_, mut context) = self.split(now, outbox);
+        let mut reason = Vec::new();
+        reject.write_reason(&mut reason);
+        context.reply(request, reject.status(), &reason, |reply| {
+            challenges.iter().for_each(|challenge| challenge.write(reply));
+            reject.write_headers(reply, &request.message);
+        });
+    }
+
+    /// Answers a request to the server itself (RFC 3261 11).
+    pub(super) fn serve(&mut self, now: Now, request: &Request, outbox: &mut Outbox) {
+        if request.method() != Method::Options {
+            return self.refuse(now, request, Reject::NotFound, outbox);
+        }
+        if let Err(reject) = ingress::understood(&request.message, HeaderName::Require, &[]) {
+            return self.refuse(now, request, reject, outbox);
+        }
+        let (_, mut context) = self.split(now, outbox);
+        context.reply(request, 200, b"OK", |reply| {
+            reply.header(HeaderName::Allow, |out| out.extend_from_slice(b"OPTIONS, REGISTER"));
+            reply.header(HeaderName::Accept, |out| out.extend_from_slice(b"application/sdp"));
+            reply.header(HeaderName::Supported, |out| out.extend_from_slice(b"path"));
+        });
+    }
+
+    fn report_registration(&self, request: &Request, reject: Reject, outbox: &mut Outbox) {
+        let Ok(aor) = address_of_record(&request.message, &self.settings) else { return };
+        let outcome = match reject {
+            Reject::Challenge { .. } => Registration::Challenged,
+            Reject::Store | Reject::Overload => Registration::Failed,
+            _ => Registration::Refused,
+        };
+        outbox.tell(Event::Registration { outcome, aor, bindings: 0, expires: 0, flow: request.flow });
+    }
+}

@@ -1,0 +1,40 @@
+//! Next hops: where a message goes, as an address or as a name that DNS must translate first.
+
+use std::net::SocketAddr;
+
+use location::Flow;
+use parser::Transport;
+
+/// Where a message goes.
+///
+/// - UDP: to `remote`, from the socket that listens on `local`.
+/// - Streams: over `connection` while it is open; else over any open connection to `remote`; else over a new one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hop {
+    /// The transport to send over.
+    pub transport: Transport,
+    /// The peer; for streams the address to connect to when `connection` is gone.
+    pub remote: SocketAddr,
+    /// The address of ours that the message says it comes from.
+    pub local: SocketAddr,
+    /// The connection to prefer; 0 names none.
+    pub connection: u64,
+}
+
+impl Hop {
+    /// Back the way a message came.
+    pub const fn back(flow: &Flow) -> Self {
+        Self { transport: flow.transport, remote: flow.remote, local: flow.local, connection: flow.connection }
+    }
+}
+
+/// A host to be looked up (RFC 3263; the port and transport are already chosen).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Name {
+    /// Host name, as it stands in the URI.
+    pub host: Box<str>,
+    /// Port to go to.
+    pub port: u16,
+    /// Transport to use.
+    pub transport: Transport,
+}
