@@ -81,7 +81,7 @@ fn one_target_gets_the_request_as_it_was_sent() {
     // checklist 48
     assert_eq!(at_bob.uri(), bob.contact());
     // checklist 47
-    let ours = ["Via", "Record-Route", "Max-Forwards", "Content-Length"];
+    let ours = ["Via", "Record-Route", "Max-Forwards", "Max-Breadth", "Content-Length"];
     let rest = |message: &Message| {
         let own = |name: &String| !ours.iter().any(|our| name.eq_ignore_ascii_case(our));
         message.headers.iter().filter(|(name, _)| own(name)).cloned().collect::<Vec<_>>()
@@ -90,6 +90,8 @@ fn one_target_gets_the_request_as_it_was_sent() {
     assert_eq!(at_bob.body, sent.body);
     // checklist 49
     assert_eq!(at_bob.header("Max-Forwards"), "69");
+    // checklist 130
+    assert_eq!(at_bob.header("Max-Breadth"), "60");
     // checklist 55, 112
     let vias = at_bob.list("Via");
     assert_eq!(vias.len(), 2, "{at_bob}");

@@ -25,6 +25,8 @@ pub(crate) enum Reject {
     TooManyHops,
     #[error("the request came by before")]
     Loop,
+    #[error("Max-Breadth is used up")]
+    Breadth,
     #[error("an extension that is not understood")]
     Extension { header: HeaderName, known: &'static [&'static [u8]] },
     #[error("credentials needed")]
@@ -124,6 +126,7 @@ impl Reject {
             Self::Scheme => 416,
             Self::Extension { .. } => 420,
             Self::TooBrief { .. } => 423,
+            Self::Breadth => 440,
             Self::NotRegistered | Self::Unroutable => 480,
             Self::NoTransaction => 481,
             Self::Loop => 482,

@@ -11,6 +11,9 @@ use parser::{HeaderName, Host, Message, Method, ParseError, Stamp, headers};
 use crate::hop::Hop;
 use crate::mac::{Mac, Purpose, octets_of};
 
+/// RFC 5393 5.3.3: what a request without Max-Breadth has, and the most that any is granted.
+const MAX_BREADTH: u32 = 60;
+
 /// A message as it came from the network.
 #[derive(Clone, Debug)]
 pub struct Received {
@@ -63,6 +66,14 @@ impl Request {
     /// The Request-URI to route by.
     pub(crate) fn uri(&self) -> &[u8] {
         self.effective_uri.as_deref().unwrap_or_else(|| self.message.request_uri())
+    }
+
+    /// How many branches it may still be forked into at once (RFC 5393 5.3.3): at most 60, and 60 if it does not say.
+    pub(crate) fn max_breadth(&self) -> u32 {
+        match self.message.header::<headers::MaxBreadth>() {
+            Ok(Some(headers::MaxBreadth(breadth))) => breadth.min(MAX_BREADTH),
+            _ => MAX_BREADTH,
+        }
     }
 
     /// Whether it belongs to a dialog: its To has a tag.

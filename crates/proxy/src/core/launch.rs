@@ -42,6 +42,10 @@ impl Core {
         if request.method() == Method::Invite && !request.in_dialog() {
             self.log_call(&request, &plan, outbox);
         }
+        // RFC 5393 5.3.3: not even one branch is left.
+        if request.max_breadth() == 0 && !matches!(request.method(), Method::Ack | Method::Cancel) {
+            return self.refuse(now, &request, Reject::Breadth, outbox);
+        }
         let Some(target) = plan.single() else { return self.fork(now, request, plan, outbox) };
         if let Err(reject) = self.forward_stateless(now, &request, target.clone(), outbox) {
             self.refuse(now, &request, reject, outbox);
@@ -58,7 +62,13 @@ impl Core {
         if crate::route::accept_routes(request, &self.settings, &self.mac).is_err() {
             return false;
         }
-        let forwarding = Forwarding { request, target: &pin.target, hop: &pin.hop, branch: pin.branch };
+        let forwarding = Forwarding {
+            request,
+            target: &pin.target,
+            hop: &pin.hop,
+            branch: pin.branch,
+            breadth: request.max_breadth(),
+        };
         send_request(&forwarding, &self.settings, &self.mac, &mut self.rewrite, outbox);
         true
     }
@@ -150,7 +160,7 @@ impl Core {
             outbox.tell(Event::LimitReached(Limit::Pins));
             return Err(Reject::Overload);
         }
-        let forwarding = Forwarding { request, target: &target, hop: &hop, branch };
+        let forwarding = Forwarding { request, target: &target, hop: &hop, branch, breadth: request.max_breadth() };
         send_request(&forwarding, &self.settings, &self.mac, &mut self.rewrite, outbox);
         if request.method() == Method::Invite {
             let most = self.settings.timers.c;

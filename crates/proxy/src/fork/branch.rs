@@ -22,6 +22,8 @@ pub(crate) struct Branch {
     /// RFC 3261 16.6 step 11: how long an INVITE may go without news.
     timer_c: Option<Instant>,
     cancel: Cancel,
+    /// Its share of Max-Breadth (RFC 5393 5.3.3).
+    breadth: u32,
     /// Its final, once there is one.
     pub(crate) outcome: Option<Outcome>,
 }
@@ -74,14 +76,20 @@ impl Outcome {
 
 impl Branch {
     /// A branch whose request, `text`, is sent now.
-    pub(crate) fn start(hop: Hop, text: &[u8], timers: &Timers, now: Instant) -> Result<Self, parser::ParseError> {
+    pub(crate) fn start(
+        hop: Hop,
+        text: &[u8],
+        breadth: u32,
+        timers: &Timers,
+        now: Instant,
+    ) -> Result<Self, parser::ParseError> {
         let sent = Message::parse(Bytes::copy_from_slice(text))?;
         let reliable = hop.transport.is_reliable();
         let (client, timer_c) = match sent.method() {
             Method::Invite => (Client::Invite(ClientInvite::new(reliable, timers, now)), Some(now + timers.c)),
             _ => (Client::Other(ClientOther::new(reliable, timers, now)), None),
         };
-        Ok(Self { hop, sent, client, timer_c, cancel: Cancel::Unwanted, outcome: None })
+        Ok(Self { hop, sent, client, timer_c, cancel: Cancel::Unwanted, breadth, outcome: None })
     }
 
     /// A response to the request of this branch came.
@@ -192,6 +200,11 @@ impl Branch {
 
     pub(crate) const fn is_pending(&self) -> bool {
         self.outcome.is_none()
+    }
+
+    /// The share of Max-Breadth that it holds: until its final comes (RFC 5393 5.3.3.1).
+    pub(crate) const fn breadth(&self) -> u32 {
+        if self.is_pending() { self.breadth } else { 0 }
     }
 
     pub(crate) const fn is_terminated(&self) -> bool {

@@ -197,11 +197,29 @@ impl Fork {
     }
 
     fn start_group(&mut self, context: &mut Context<'_>) {
-        let Some(group) = self.waiting.pop() else { return };
-        self.ring_until = self.ring_time(context.now.mono).map(|time| context.now.mono + time);
-        for target in group.targets {
-            self.start_branch(&target, context);
+        let Some(mut group) = self.waiting.pop() else { return };
+        let free = self.free_breadth();
+        let at_once = group.targets.len().min(usize::try_from(free).unwrap_or(usize::MAX));
+        // RFC 5393 5.3.3: what the breadth does not allow at once goes one after another.
+        if at_once < group.targets.len() {
+            self.waiting.push(Group { targets: group.targets.drain(at_once..).collect() });
         }
+        let Ok(parts @ 1..) = u32::try_from(at_once) else { return };
+        self.ring_until = self.ring_time(context.now.mono).map(|time| context.now.mono + time);
+        // One is kept for each target to come: it may start while these are still being told to stop.
+        let to_come = self.waiting.iter().map(|group| group.targets.len()).sum::<usize>();
+        let kept = u32::try_from(to_come).unwrap_or(u32::MAX).min(free - parts);
+        let usable = free - kept;
+        for (target, number) in group.targets.iter().zip(0..) {
+            let share = usable / parts + u32::from(number < usable % parts);
+            self.start_branch(target, share, context);
+        }
+    }
+
+    /// The Max-Breadth that no branch holds now.
+    fn free_breadth(&self) -> u32 {
+        let held = self.branches.iter().map(Branch::breadth).sum();
+        self.request.max_breadth().saturating_sub(held)
     }
 
     /// How long the group that starts now may take; none if nothing but its own transactions bounds it.
@@ -215,18 +233,18 @@ impl Fork {
         (groups > 1).then(|| left.checked_div(groups).unwrap_or_default())
     }
 
-    fn start_branch(&mut self, target: &Target, context: &mut Context<'_>) {
+    fn start_branch(&mut self, target: &Target, breadth: u32, context: &mut Context<'_>) {
         let Way::Hop(hop) = target.way else { return };
         let Ok(index) = u8::try_from(self.branches.len()) else { return };
         let id = BranchId { fork: self.id, index };
         let branch = ViaBranch::Transaction { worker: context.worker, id, loop_mark: self.loop_mark };
-        let forwarding = Forwarding { request: &self.request, target, hop: &hop, branch };
+        let forwarding = Forwarding { request: &self.request, target, hop: &hop, branch, breadth };
         let Context { outbox, rewrite, mac, .. } = context;
         let method = self.request.method().as_str_or("other");
         outbox.tell(Event::RequestForwarded { method, transport: hop.transport });
         let text = outbox.send(hop, true, |out| write_request(&forwarding, &self.settings, mac, rewrite, out));
         // What we wrote is SIP; if it were not, there would be no branch to wait for.
-        if let Ok(branch) = Branch::start(hop, text, &self.settings.timers, context.now.mono) {
+        if let Ok(branch) = Branch::start(hop, text, breadth, &self.settings.timers, context.now.mono) {
             self.branches.push(branch);
         }
     }

@@ -1,7 +1,7 @@
 //! A request on its way out: RFC 3261 16.6 steps 1 to 9 as edits over the original.
 
 use parser::headers::{Credentials, MaxForwards};
-use parser::{HeaderName, Host, Message, Rewrite, Transport, Uri};
+use parser::{HeaderName, Host, Message, Method, Rewrite, Transport, Uri};
 
 use super::Branch;
 use crate::hop::Hop;
@@ -19,6 +19,8 @@ pub(crate) struct Forwarding<'a> {
     pub(crate) target: &'a Target,
     pub(crate) hop: &'a Hop,
     pub(crate) branch: Branch,
+    /// Its share of the request's Max-Breadth.
+    pub(crate) breadth: u32,
 }
 
 /// Writes the request as it leaves. `rewrite` is scratch.
@@ -29,7 +31,7 @@ pub(crate) fn write_request(
     rewrite: &mut Rewrite,
     out: &mut Vec<u8>,
 ) {
-    let Forwarding { request, target, hop, branch } = forwarding;
+    let Forwarding { request, target, hop, branch, breadth } = forwarding;
     let message = &request.message;
     rewrite.clear();
     // RFC 3261 18.2.1, RFC 3581 4: what the response will need to find back.
@@ -39,13 +41,14 @@ pub(crate) fn write_request(
     let path = target.path();
     let next_route = edit_routes(request, target, path, message, rewrite);
     // step 3
-    match message.header::<MaxForwards>() {
-        Ok(Some(MaxForwards(left))) => replace_max_forwards(message, left, rewrite),
-        _ => rewrite.append(message, |out| {
-            out.extend_from_slice(b"Max-Forwards: ");
-            write_decimal(out, MAX_FORWARDS);
-            out.extend_from_slice(b"\r\n");
-        }),
+    let left = match message.header::<MaxForwards>() {
+        Ok(Some(MaxForwards(left))) => left.saturating_sub(1),
+        _ => MAX_FORWARDS,
+    };
+    set_number(message, HeaderName::MaxForwards, left.into(), rewrite);
+    // RFC 5393 5.3.3. What goes on in its dialog has one way to go, and a CANCEL or ACK the one of its INVITE.
+    if !request.in_dialog() && !matches!(request.method(), Method::Ack | Method::Cancel) {
+        set_number(message, HeaderName::MaxBreadth, *breadth, rewrite);
     }
     remove_credentials(message, settings, rewrite);
     // step 8, then step 4 below it, then a Path as the first Route
@@ -127,9 +130,16 @@ fn remove_credentials(message: &Message, settings: &Settings, rewrite: &mut Rewr
     }
 }
 
-fn replace_max_forwards(message: &Message, left: u8, rewrite: &mut Rewrite) {
-    if let Some(line) = message.lines().iter().find(|line| line.name == HeaderName::MaxForwards) {
-        rewrite.replace(line.value, |out| write_decimal(out, left.saturating_sub(1)));
+/// Gives a header that holds one number this value, and adds it if it is not there.
+fn set_number(message: &Message, name: HeaderName, number: u32, rewrite: &mut Rewrite) {
+    match message.lines().iter().find(|line| line.name == name) {
+        Some(line) => rewrite.replace(line.value, |out| write_decimal(out, number)),
+        None => rewrite.append(message, |out| {
+            out.extend_from_slice(name.as_str().as_bytes());
+            out.extend_from_slice(b": ");
+            write_decimal(out, number);
+            out.extend_from_slice(b"\r\n");
+        }),
     }
 }
 

@@ -116,3 +116,58 @@ fn max_forwards_ends_at_zero() {
     alice.sends(&alice.request("OPTIONS", "sip:office.example").set("Max-Forwards", 0));
     alice.expects("200");
 }
+
+/// The Max-Breadth of what each phone heard.
+fn breadths<const N: usize>(phones: [&Agent; N]) -> [u32; N] {
+    phones.map(|phone| phone.expects("INVITE").value("Max-Breadth").parse().unwrap())
+}
+
+#[test]
+fn max_breadth_is_added_capped_and_split() {
+    // checklist 130
+    for (asked, expected) in [(None, [30, 30]), (Some(7), [4, 3]), (Some(1000), [30, 30]), (Some(2), [1, 1])] {
+        let world = World::new();
+        let (alice, desk, mobile) = (world.udp("alice"), world.udp("bob/desk"), world.udp("bob/mobile"));
+        desk.registers();
+        mobile.registers();
+        let invite = alice.request("INVITE", "sip:bob@office.example");
+        let invite = asked.map_or(invite.clone(), |breadth| invite.with("Max-Breadth", breadth));
+        alice.sends(&invite);
+        assert_eq!(breadths([&desk, &mobile]), expected, "{asked:?}");
+    }
+}
+
+#[test]
+fn without_breadth_for_all_they_are_tried_one_after_another() {
+    // checklist 131, 132
+    let world = World::new();
+    let (alice, desk, mobile) = (world.udp("alice"), world.udp("bob/desk"), world.udp("bob/mobile"));
+    desk.registers();
+    mobile.registers();
+    let invite = alice.request("INVITE", "sip:bob@office.example").with("Max-Breadth", 1);
+    alice.sends(&invite);
+    alice.expects("100");
+    let heard = desk.expects("INVITE");
+    assert_eq!(heard.value("Max-Breadth"), "1");
+    mobile.hears_nothing();
+    desk.answers(&heard, 486);
+    desk.expects("ACK");
+    let heard = mobile.expects("INVITE");
+    assert_eq!(heard.value("Max-Breadth"), "1", "what a finished branch held is used again");
+    mobile.answers(&heard, 200);
+    let ok = alice.expects("200");
+    alice.acks(&invite, &ok);
+}
+
+#[test]
+fn no_breadth_at_all_is_a_440() {
+    // checklist 131
+    let world = World::new();
+    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    bob.registers();
+    let invite = alice.request("INVITE", "sip:bob@office.example").with("Max-Breadth", 0);
+    alice.sends(&invite);
+    let refused = alice.expects("440");
+    alice.acks(&invite, &refused);
+    bob.hears_nothing();
+}

@@ -226,7 +226,8 @@ fn a_request_keeps_what_no_rule_changes() {
     let stamped = message.value("Via").replace(";rport", &format!(";rport=5060;received={}", alice.address.ip()));
     assert_eq!(hers, stamped);
     let expected = message.to(bob.contact()).set("Max-Forwards", 69).set("Via", hers).with_first("Via", ours);
-    assert_eq!(heard, expected);
+    // checklist 130: the one header that it did not have and must.
+    assert_eq!(heard, expected.with("Max-Breadth", 60));
 }
 
 #[test]
