@@ -141,8 +141,6 @@ pub enum Drop {
     StrayAck,
     /// No address to send it to.
     Unroutable,
-    /// 100 Trying, which ends here (RFC 3261 16.7 step 5).
-    Trying,
     /// The source cannot be answered (port 0).
     Source,
 }

@@ -119,7 +119,6 @@ impl Fork {
         match heard {
             // RFC 3261 16.7 step 5, RFC 4320 4.1: 100 stays here, and so does any 1xx of another method.
             Heard::Provisional if status > 100 && self.upstream.is_invite() => self.pass_up(response, context),
-            Heard::Provisional => context.outbox.tell(Event::Dropped(event::Drop::Trying)),
             Heard::Success => {
                 let first = self.upstream.is_waiting();
                 self.pass_up(response, context);
@@ -140,7 +139,7 @@ impl Fork {
                 self.advance(context);
             }
             Heard::Stray => context.outbox.tell(Event::Dropped(event::Drop::StrayResponse)),
-            Heard::FailureAgain | Heard::Nothing => {}
+            Heard::Provisional | Heard::FailureAgain | Heard::Nothing => {}
         }
     }
 

@@ -184,8 +184,8 @@ impl Series {
             [Credentials, Stale, Replay, Identity].map(Self::AuthenticationFailed)
         };
         let drops = {
-            use Drop::{Garbage, Source, StrayAck, StrayResponse, Trying, Unanswerable, Unroutable};
-            [Garbage, Unanswerable, StrayResponse, StrayAck, Unroutable, Trying, Source].map(Self::Dropped)
+            use Drop::{Garbage, Source, StrayAck, StrayResponse, Unanswerable, Unroutable};
+            [Garbage, Unanswerable, StrayResponse, StrayAck, Unroutable, Source].map(Self::Dropped)
         };
         let losses = {
             use Loss::{Broadcast, ConnectionFailed, NoTransport, SendBuffer, Unsendable};
@@ -280,7 +280,6 @@ const fn dropped(reason: Drop) -> &'static str {
         Drop::StrayResponse => "stray_response",
         Drop::StrayAck => "stray_ack",
         Drop::Unroutable => "unroutable",
-        Drop::Trying => "trying",
         Drop::Source => "source",
     }
 }
