@@ -116,6 +116,15 @@ fn a_port_in_use_is_said() {
 }
 
 #[test]
+fn a_taken_default_port_of_the_metrics_stops_no_phone() {
+    // Prometheus itself listens on 9090. If something here does already, so much the better.
+    let _taken = std::net::TcpListener::bind("127.0.0.1:9090");
+    let server = Server::start(&format!("{OPEN}metrics: {{ listen: \"127.0.0.1:9090\" }}\n"));
+    assert!(server.log().contains("metrics take a free port"), "{}", server.log());
+    Phone::udp("bob", server.address()).registered();
+}
+
+#[test]
 fn a_second_server_does_not_share_the_port() {
     let server = Server::start(OPEN);
     let metrics = "metrics: { listen: off }\n";

@@ -3,6 +3,7 @@
 //!
 //! Decides that order. Addresses come before files, files before the store: what is refused was not changed.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -87,11 +88,20 @@ pub(crate) fn prepare(mut loaded: Loaded) -> Result<Prepared, Fatal> {
 }
 
 fn listen_for_metrics(address: SocketAddr) -> Result<std::net::TcpListener, Fatal> {
-    let listener = std::net::TcpListener::bind(address).and_then(|listener| {
+    let listen = |address: SocketAddr| -> io::Result<_> {
+        let listener = std::net::TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
         Ok(listener)
-    });
-    listener.map_err(|source| Fatal::Metrics { address, source })
+    };
+    let fail = |source| Fatal::Metrics { address, source };
+    match listen(address) {
+        // Prometheus itself likes this port. Phones that cannot call are worse than metrics at another one.
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse && Endpoint::On(address) == Endpoint::default() => {
+            tracing::warn!("{address} is in use by another program: metrics take a free port (see `metrics: listen`)");
+            listen(SocketAddr::new(address.ip(), 0)).map_err(fail)
+        }
+        outcome => outcome.map_err(fail),
+    }
 }
 
 fn open_store(loaded: &Loaded, completions: &Arc<[Completions]>) -> Result<AnyStore, Fatal> {
@@ -230,7 +240,7 @@ impl Shared {
         seed: u64,
         sockets: Vec<(Listener, Sockets)>,
         inbox: mpsc::Receiver<Inbound>,
-    ) -> std::io::Result<Worker> {
+    ) -> io::Result<Worker> {
         let own = self.inboxes.get(usize::from(number)).cloned().unwrap_or_else(|| mpsc::channel(1).0);
         let mut udp = Vec::new();
         for (listener, sockets) in sockets {

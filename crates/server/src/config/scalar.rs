@@ -92,6 +92,13 @@ pub(crate) enum Endpoint {
     On(SocketAddr),
 }
 
+impl Default for Endpoint {
+    /// Where Prometheus looks for metrics.
+    fn default() -> Self {
+        Self::On(([127, 0, 0, 1], 9090).into())
+    }
+}
+
 /// Text that is needed: not empty, without control characters.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Text(pub(crate) Box<str>);

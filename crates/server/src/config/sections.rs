@@ -167,18 +167,13 @@ impl Default for Limits {
 }
 
 /// `metrics`: for Prometheus.
-#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
 #[cfg_attr(test, derive(serde::Serialize))]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Metrics {
-    /// Address of GET /metrics, or off; default 127.0.0.1:9090. Port 0 takes a free one and logs it.
+    /// Address of GET /metrics, or off; default 127.0.0.1:9090, or a free port (logged) if that is in use. Port 0 takes
+    /// a free one as well.
     pub(crate) listen: Endpoint,
-}
-
-impl Default for Metrics {
-    fn default() -> Self {
-        Self { listen: Endpoint::On(([127, 0, 0, 1], 9090).into()) }
-    }
 }
 
 /// `log`: what is written to standard error.
