@@ -25,6 +25,7 @@ mod hop;
 mod ingress;
 mod mac;
 mod outbox;
+mod peer;
 mod pin;
 mod registrar;
 mod reject;

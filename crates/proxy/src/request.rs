@@ -10,6 +10,7 @@ use parser::{HeaderName, Host, Message, Method, ParseError, Stamp, headers};
 
 use crate::hop::Hop;
 use crate::mac::{Mac, Purpose, octets_of};
+use crate::peer::Peer;
 
 /// RFC 5393 5.3.3: what a request without Max-Breadth has, and the most that any is granted.
 const MAX_BREADTH: u32 = 60;
@@ -34,6 +35,10 @@ pub(crate) struct Request {
     pub(crate) stamp: Stamp,
     /// Its transaction: the same for an INVITE, its retransmissions, its CANCEL and the ACK of its non-2xx final.
     pub(crate) key: TransactionKey,
+    /// Whether it came through a NAT by a client that speaks symmetrically (RFC 3581): the address it names leads nowhere.
+    pub(crate) translated: bool,
+    /// The phone at the other end of its dialog, where only its own flow leads to it: from our Record-Route.
+    pub(crate) flow_ahead: Option<Peer>,
     /// How many of its first Route values are ours (RFC 3261 16.4).
     pub(crate) own_routes: usize,
     /// The Request-URI to route by, where it is not the one in the start line (RFC 3261 16.4).
@@ -50,13 +55,30 @@ impl Request {
     /// A request whose head is readable enough to be answered.
     pub(crate) fn new(received: Received, mac: &Mac) -> Self {
         let Received { message, flow } = received;
-        let (back, stamp) = match message.header::<Via<'_>>() {
-            Ok(Some(via)) => (answer_hop(&via, &flow), stamp(&via, flow.remote)),
+        let (back, stamp, translated) = match message.header::<Via<'_>>() {
+            Ok(Some(via)) => (answer_hop(&via, &flow), stamp(&via, flow.remote), is_translated(&via, &flow)),
             // A Via that cannot be read is copied as it is; the source is all there is to answer to.
-            _ => (Hop::back(&flow), Stamp { received: None, rport: None }),
+            _ => (Hop::back(&flow), Stamp { received: None, rport: None }, false),
         };
         let key = TransactionKey::of_request(&message, mac).unwrap_or(TransactionKey(0));
-        Self { message, flow, back, stamp, key, own_routes: 0, effective_uri: None, last_route_is_uri: false }
+        Self {
+            message,
+            flow,
+            back,
+            stamp,
+            key,
+            translated,
+            flow_ahead: None,
+            own_routes: 0,
+            effective_uri: None,
+            last_route_is_uri: false,
+        }
+    }
+
+    /// Whether its sender is reached over the way it came, rather than at the address it names: its own connection, or
+    /// through its NAT.
+    pub(crate) fn is_flow_bound(&self) -> bool {
+        self.flow.transport.is_reliable() || self.translated
     }
 
     pub(crate) fn method(&self) -> Method<'_> {
@@ -143,6 +165,10 @@ fn answer_hop(via: &Via<'_>, flow: &Flow) -> Hop {
     };
     back.remote = SocketAddr::new(flow.remote.ip(), port);
     back
+}
+
+fn is_translated(via: &Via<'_>, flow: &Flow) -> bool {
+    via.rport().is_some() && via.host.ip().is_some_and(|ip| ip != flow.remote.ip())
 }
 
 /// RFC 3261 18.2.1, RFC 3581 4.

@@ -87,12 +87,7 @@ impl Core {
             outbox.tell(Event::Dropped(Drop::StrayResponse));
             return None;
         };
-        let hop = self.settings.listeners.get(usize::from(origin.listener)).and_then(|listener| {
-            let Origin { remote, connection, .. } = *origin;
-            let local = self.settings.local_of(listener, remote.ip())?;
-            Some(Hop { transport: listener.transport, remote, local, connection })
-        });
-        let Some(hop) = hop else {
+        let Some(hop) = origin.peer.hop(&self.settings) else {
             outbox.tell(Event::Dropped(Drop::Unroutable));
             return None;
         };

@@ -1,20 +1,17 @@
 //! Our Via branch: which of our ways a request went, so that its response finds back (RFC 3261 16.6 step 8, 16.11).
 //!
 //! ```text
-//! z9hG4bK s           <listener:2> <mark:16> <port:4> <ip:8|32> [<connection:16>]     stateless
-//! z9hG4bK p <worker:2> <listener:2> <mark:16> <port:4> <ip:8|32> [<connection:16>]     stateless, pinned by that worker
-//! z9hG4bK t <worker:2> <fork:16> <index:2> <loop:16>                                   a client transaction of that worker
+//! z9hG4bK s           <mark:16> <peer>                 stateless
+//! z9hG4bK p <worker:2> <mark:16> <peer>                 stateless, pinned by that worker
+//! z9hG4bK t <worker:2> <fork:16> <index:2> <loop:16>    a client transaction of that worker
 //! ```
 //!
-//! A stateless branch says where its response goes: listener, address and connection. It carries a mark, a keyed hash of
-//! these and of the transaction key, which is computed from the Via below ours and other values that come back. A
+//! A stateless branch says where its response goes, and carries a mark: a keyed hash of that and of the transaction key, which is computed from the Via below ours and other values that come back. A
 //! response whose mark does not verify was never ours (RFC 6026 8.2), and nobody on the way can send it elsewhere. The
 //! method is not in it, so CANCEL and ACK get the branch of their INVITE (RFC 3261 16.11).
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-
-use crate::hop::Hop;
-use crate::mac::{Mac, Purpose, octets_of, read_hex, write_hex};
+use crate::mac::{Mac, Purpose, read_hex, write_hex};
+use crate::peer::Peer;
 use crate::request::{Request, TransactionKey};
 use crate::settings::Settings;
 
@@ -39,73 +36,35 @@ pub(crate) enum Branch {
 /// Where a stateless request came from, which is where its response goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Origin {
-    /// Index of the listener.
-    pub(crate) listener: u8,
     /// RFC 3261 18.2.2, RFC 3581 4.
-    pub(crate) remote: SocketAddr,
-    /// 0 for UDP.
-    pub(crate) connection: u64,
+    pub(crate) peer: Peer,
     mark: u64,
 }
 
 impl Origin {
     pub(crate) fn new(request: &Request, settings: &Settings, mac: &Mac) -> Self {
-        let listener = settings.listener_of(&request.flow);
-        let Hop { remote, connection, .. } = request.back;
-        let mut origin = Self { listener, remote, connection, mark: 0 };
-        origin.mark = origin.sign(request.key, mac);
-        origin
+        let peer = Peer::of_hop(&request.back, settings);
+        Self { peer, mark: mark(&peer, request.key, mac) }
     }
 
     /// Whether it was made here for the transaction `key`.
     pub(crate) fn verify(&self, key: TransactionKey, mac: &Mac) -> bool {
-        self.mark == self.sign(key, mac)
-    }
-
-    fn sign(&self, key: TransactionKey, mac: &Mac) -> u64 {
-        let Self { listener, remote, connection, mark: _ } = self;
-        let (port, connection, key) = (remote.port().to_be_bytes(), connection.to_be_bytes(), key.0.to_be_bytes());
-        mac.sign(Purpose::Mark, &[&[*listener], &octets_of(remote.ip()), &port, &connection, &key])
+        self.mark == mark(&self.peer, key, mac)
     }
 
     fn parse(text: &[u8]) -> Option<Self> {
-        let (listener, text) = text.split_at_checked(2)?;
-        let (mark, text) = text.split_at_checked(16)?;
-        let (port, text) = text.split_at_checked(4)?;
-        let (ip, connection) = match text.len() {
-            8 | 24 => {
-                let (ip, rest) = text.split_at_checked(8)?;
-                (IpAddr::V4(Ipv4Addr::from_bits(u32::try_from(read_hex(ip)?).ok()?)), rest)
-            }
-            32 | 48 => {
-                let (high, rest) = text.split_at_checked(16)?;
-                let (low, rest) = rest.split_at_checked(16)?;
-                let bits = u128::from(read_hex(high)?) << 64 | u128::from(read_hex(low)?);
-                (IpAddr::V6(Ipv6Addr::from_bits(bits)), rest)
-            }
-            _ => return None,
-        };
-        let connection = if connection.is_empty() { 0 } else { read_hex(connection)? };
-        let remote = SocketAddr::new(ip, u16::try_from(read_hex(port)?).ok()?);
-        Some(Self { listener: byte(listener)?, remote, connection, mark: read_hex(mark)? })
+        let (mark, peer) = text.split_at_checked(16)?;
+        Some(Self { peer: Peer::parse(peer)?, mark: read_hex(mark)? })
     }
 
     fn write(self, out: &mut Vec<u8>) {
-        write_hex(out, u64::from(self.listener), 2);
         write_hex(out, self.mark, 16);
-        write_hex(out, u64::from(self.remote.port()), 4);
-        match self.remote.ip() {
-            IpAddr::V4(ip) => write_hex(out, u64::from(ip.to_bits()), 8),
-            IpAddr::V6(ip) => {
-                let bits = ip.to_bits();
-                write_hex(out, (bits >> 64) as u64, 16);
-                write_hex(out, bits as u64, 16);
-            }
-        }
-        if self.connection != 0 {
-            write_hex(out, self.connection, 16);
-        }
+        self.peer.write(out);
     }
+}
+
+fn mark(peer: &Peer, key: TransactionKey, mac: &Mac) -> u64 {
+    mac.sign(Purpose::Mark, &[&peer.octets(), &key.0.to_be_bytes()])
 }
 
 impl Branch {
@@ -159,17 +118,17 @@ fn byte(text: &[u8]) -> Option<u8> {
 mod tests {
     use super::*;
 
-    fn origin(remote: &str, connection: u64) -> Origin {
-        Origin { listener: 1, remote: remote.parse().unwrap(), connection, mark: 0x0123_4567_89ab_cdef }
+    const MARK: u64 = 0x0123_4567_89ab_cdef;
+
+    fn peer(remote: &str, connection: u64) -> Peer {
+        Peer { listener: 1, remote: remote.parse().unwrap(), connection }
     }
 
     #[test]
     fn what_is_written_is_read() {
         for branch in [
-            Branch::Stateless(origin("192.0.2.7:5060", 0)),
-            Branch::Stateless(origin("192.0.2.7:65535", 77)),
-            Branch::Pinned { worker: 255, origin: origin("[2001:db8::7]:5060", 0) },
-            Branch::Pinned { worker: 0, origin: origin("[::1]:1", u64::MAX) },
+            Branch::Stateless(Origin { peer: peer("192.0.2.7:5060", 0), mark: MARK }),
+            Branch::Pinned { worker: 255, origin: Origin { peer: peer("[2001:db8::7]:5060", 77), mark: MARK } },
             Branch::Transaction { worker: 1, id: BranchId { fork: u64::MAX, index: 3 }, loop_mark: 7 },
         ] {
             let mut text = Vec::new();
@@ -182,21 +141,17 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_holds_for_its_transaction_and_its_origin_only() {
+    fn a_mark_holds_for_its_transaction_and_its_peer_only() {
         // checklist 88
-        let (mac, key) = (Mac::new([1; 16]), TransactionKey(5));
-        let mut own = origin("192.0.2.7:5060", 9);
-        own.mark = own.sign(key, &mac);
-        assert!(own.verify(key, &mac));
-        assert!(!own.verify(TransactionKey(6), &mac));
-        assert!(!own.verify(key, &Mac::new([2; 16])));
-        for changed in [
-            Origin { listener: 2, ..own },
-            Origin { connection: 8, ..own },
-            Origin { remote: "192.0.2.7:5061".parse().unwrap(), ..own },
-            Origin { remote: "192.0.2.8:5060".parse().unwrap(), ..own },
-        ] {
-            assert!(!changed.verify(key, &mac));
+        let (mac, key, own) = (Mac::new([1; 16]), TransactionKey(5), peer("192.0.2.7:5060", 9));
+        let mark = mark(&own, key, &mac);
+        let origin = Origin { peer: own, mark };
+        assert!(origin.verify(key, &mac));
+        assert!(!origin.verify(TransactionKey(6), &mac));
+        assert!(!origin.verify(key, &Mac::new([2; 16])));
+        let others = [peer("192.0.2.7:5060", 8), peer("192.0.2.7:5061", 9), peer("192.0.2.8:5060", 9)];
+        for peer in others.into_iter().chain([Peer { listener: 2, ..own }]) {
+            assert!(!Origin { peer, mark }.verify(key, &mac));
         }
     }
 }

@@ -6,6 +6,7 @@ use parser::{HeaderName, Host, Message, Method, Rewrite, Transport, Uri};
 use super::Branch;
 use crate::hop::Hop;
 use crate::mac::{Mac, write_decimal};
+use crate::peer::Peer;
 use crate::request::Request;
 use crate::route::{Target, forms_dialog, route_uri, write_token};
 use crate::settings::Settings;
@@ -54,7 +55,7 @@ pub(crate) fn write_request(
     // step 8, then step 4 below it, then a Path as the first Route
     rewrite.put_first(message, |out| write_via(out, hop, *branch, settings));
     if forms_dialog(request) {
-        rewrite.put_first(message, |out| write_record_routes(out, request, hop, settings, mac));
+        rewrite.put_first(message, |out| write_record_routes(out, forwarding, settings, mac));
     }
     if let Some(route) = next_route {
         rewrite.put_first(message, |out| {
@@ -157,25 +158,28 @@ fn write_via(out: &mut Vec<u8>, hop: &Hop, branch: Branch, settings: &Settings) 
 }
 
 /// One value where both sides can use it, else two: ours towards the target above ours towards the sender
-/// (RFC 3261 16.7 step 8, RFC 5658).
-fn write_record_routes(out: &mut Vec<u8>, request: &Request, hop: &Hop, settings: &Settings, mac: &Mac) {
-    write_record_route(out, request, hop, settings, mac);
+/// (RFC 3261 16.7 step 8, RFC 5658). Two as well where a phone is reached over its own flow only.
+fn write_record_routes(out: &mut Vec<u8>, forwarding: &Forwarding<'_>, settings: &Settings, mac: &Mac) {
+    let Forwarding { request, target, hop, .. } = forwarding;
     let back = Hop::back(&request.flow);
-    if back.transport != hop.transport || back.local != hop.local {
-        write_record_route(out, request, &back, settings, mac);
+    let ahead = target.over_flow.then(|| Peer::of_hop(hop, settings));
+    let behind = request.is_flow_bound().then(|| Peer::of_hop(&back, settings));
+    let mut write = |side: &Hop, peer| {
+        out.extend_from_slice(b"Record-Route: <sip:");
+        write_token(out, request, peer, mac);
+        out.push(b'@');
+        write_own_address(out, side, settings);
+        if side.transport != Transport::Udp {
+            out.extend_from_slice(b";transport=");
+            out.extend_from_slice(side.transport.param().as_bytes());
+        }
+        out.extend_from_slice(b";lr>\r\n");
+    };
+    write(hop, ahead);
+    let one_side = back.transport == hop.transport && back.local == hop.local;
+    if !one_side || ahead.is_some() || behind.is_some() {
+        write(&back, behind);
     }
-}
-
-fn write_record_route(out: &mut Vec<u8>, request: &Request, side: &Hop, settings: &Settings, mac: &Mac) {
-    out.extend_from_slice(b"Record-Route: <sip:");
-    write_token(out, request, mac);
-    out.push(b'@');
-    write_own_address(out, side, settings);
-    if side.transport != Transport::Udp {
-        out.extend_from_slice(b";transport=");
-        out.extend_from_slice(side.transport.param().as_bytes());
-    }
-    out.extend_from_slice(b";lr>\r\n");
 }
 
 fn write_own_address(out: &mut Vec<u8>, side: &Hop, settings: &Settings) {

@@ -1,7 +1,7 @@
 //! From a REGISTER to a `Change` (RFC 3261 10.3 steps 5 and 6): reads SIP, knows no rule.
 
 use location::{Aor, Ask, Change, ContactChange, Flow};
-use parser::headers::{CSeq, Contact, Expires, NameAddr, To, Via};
+use parser::headers::{CSeq, Contact, Expires, NameAddr, To};
 use parser::{HeaderName, Host, Message, ParseError, Uri};
 use smallvec::SmallVec;
 
@@ -94,11 +94,7 @@ fn read_contact<'a>(
 fn flow_to_keep(request: &Request) -> Flow {
     let mut flow = request.flow;
     if !flow.transport.is_reliable() {
-        let translated = match request.message.header::<Via<'_>>() {
-            Ok(Some(via)) => via.rport().is_some() && via.host.ip().is_some_and(|ip| ip != flow.remote.ip()),
-            _ => false,
-        };
-        flow.connection = if translated { SYMMETRIC } else { 0 };
+        flow.connection = if request.translated { SYMMETRIC } else { 0 };
     }
     flow
 }

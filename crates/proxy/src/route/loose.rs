@@ -1,11 +1,14 @@
 //! Our own Route values: taken off, and proof that a dialog went through here (RFC 3261 16.4, 16.12; RFC 5658).
 //!
 //! A Record-Route of ours carries a token in its user part: a keyed hash of the Call-ID, which no outsider can make. A
-//! request with it may go where its dialog leads, without credentials; one with a wrong token goes nowhere.
+//! request with it may go where its dialog leads, without credentials; one with a wrong token goes nowhere. Where a
+//! phone is reached over its own flow only, the token also says which (as RFC 5626 5.2 does for registrations): of our
+//! two values the second one a request meets is about the phone ahead.
 
 use parser::{HeaderName, Host, SipUri, Uri};
 
 use crate::mac::{Mac, Purpose, read_hex, write_hex};
+use crate::peer::Peer;
 use crate::reject::Reject;
 use crate::request::Request;
 use crate::settings::Settings;
@@ -29,6 +32,7 @@ pub(crate) fn accept_routes(request: &mut Request, settings: &Settings, mac: &Ma
     restore_from_strict_router(request, settings, mac);
     strip_own_maddr(request, settings);
     let mut signed = false;
+    let mut ahead = None;
     let mut own = 0;
     for value in request.routes().take(MOST_OWN_ROUTES) {
         let uri = route_uri(value).ok_or(Reject::Route)?;
@@ -38,17 +42,23 @@ pub(crate) fn accept_routes(request: &mut Request, settings: &Settings, mac: &Ma
         own += 1;
         // A phone's preconfigured outbound proxy: ours, but without a token.
         if uri.user.is_some() {
-            signed = verify(&uri, request, mac)?;
+            let peer = verify(&uri, request, mac)?;
+            signed = true;
+            ahead = peer.filter(|_| own == MOST_OWN_ROUTES || request.last_route_is_uri);
         }
     }
     request.own_routes = own;
+    request.flow_ahead = ahead;
     signed |= request.last_route_is_uri;
     Ok(if signed && request.in_dialog() { Standing::Dialog } else { Standing::Alone })
 }
 
-/// The user part of our Record-Route for a request.
-pub(crate) fn write_token(out: &mut Vec<u8>, request: &Request, mac: &Mac) {
-    write_hex(out, token(request, mac), 16);
+/// The user part of our Record-Route for a request; `peer` is the phone on that side, if only its flow leads to it.
+pub(crate) fn write_token(out: &mut Vec<u8>, request: &Request, peer: Option<Peer>, mac: &Mac) {
+    write_hex(out, token(request, peer.as_ref(), mac), 16);
+    if let Some(peer) = peer {
+        peer.write(out);
+    }
 }
 
 /// RFC 3261 16.4: a strict router put our Record-Route value into the Request-URI; the true one is the last Route.
@@ -59,7 +69,7 @@ fn restore_from_strict_router(request: &mut Request, settings: &Settings, mac: &
         return;
     }
     // RFC 3261 16.4 means the value that we put there; the token says whether we did.
-    if !matches!(verify(&uri, request, mac), Ok(true)) {
+    if verify(&uri, request, mac).is_err() {
         return;
     }
     let Some(last) = request.message.values(HeaderName::Route).last().and_then(route_uri) else { return };
@@ -102,11 +112,20 @@ fn is_ours(uri: &SipUri<'_>, settings: &Settings) -> bool {
     settings.is_own(&uri.host, uri.port) || (uri.user.is_none() && settings.domain_of(uri).is_some())
 }
 
-fn verify(uri: &SipUri<'_>, request: &Request, mac: &Mac) -> Result<bool, Reject> {
-    let given = uri.user.and_then(read_hex);
-    if given == Some(token(request, mac)) { Ok(true) } else { Err(Reject::ForeignRoute) }
+fn verify(uri: &SipUri<'_>, request: &Request, mac: &Mac) -> Result<Option<Peer>, Reject> {
+    let (given, peer) = uri.user.and_then(|user| user.split_at_checked(16)).ok_or(Reject::ForeignRoute)?;
+    let peer = match peer {
+        b"" => None,
+        text => Some(Peer::parse(text).ok_or(Reject::ForeignRoute)?),
+    };
+    let good = read_hex(given) == Some(token(request, peer.as_ref(), mac));
+    if good { Ok(peer) } else { Err(Reject::ForeignRoute) }
 }
 
-fn token(request: &Request, mac: &Mac) -> u64 {
-    mac.sign(Purpose::Route, &[request.message.value(HeaderName::CallId).unwrap_or_default()])
+fn token(request: &Request, peer: Option<&Peer>, mac: &Mac) -> u64 {
+    let call_id = request.message.value(HeaderName::CallId).unwrap_or_default();
+    match peer {
+        Some(peer) => mac.sign(Purpose::Route, &[call_id, &peer.octets()]),
+        None => mac.sign(Purpose::Route, &[call_id]),
+    }
 }

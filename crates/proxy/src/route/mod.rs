@@ -45,6 +45,8 @@ pub(crate) struct Target {
     pub(crate) uri: TargetUri,
     /// How it is reached.
     pub(crate) way: Way,
+    /// Whether that is the phone's own flow: its Contact may not lead to it.
+    pub(crate) over_flow: bool,
 }
 
 /// The Request-URI of a target.

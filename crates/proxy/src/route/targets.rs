@@ -2,10 +2,11 @@
 //!
 //! Groups by the configured strategy; finds out how each target is reached. Does not look at the caller.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use location::{Aor, Binding, Record};
-use parser::{Transport, Uri};
+use parser::{SipUri, Uri};
 
 use crate::clock::Now;
 use crate::hop::Hop;
@@ -64,51 +65,55 @@ pub(crate) fn plan_for_bindings(
 
 /// The target of a request that goes by its own Route or Request-URI.
 pub(crate) fn target_for_uri(request: &Request, settings: &Settings) -> Result<Target, Reject> {
-    let way = match request.routes().next() {
-        Some(route) => way_to(&route_uri(route).ok_or(Reject::Unroutable)?, settings)?,
-        None => match Uri::parse(request.uri()) {
-            Ok(Uri::Sip(uri)) => way_to(&uri, settings)?,
-            _ => return Err(Reject::Scheme),
-        },
-    };
-    Ok(Target { uri: TargetUri::Request, way })
+    let uri = TargetUri::Request;
+    if let Some(route) = request.routes().next() {
+        let way = way_to(&route_uri(route).ok_or(Reject::Unroutable)?, settings)?;
+        return Ok(Target { uri, way, over_flow: false });
+    }
+    let Ok(Uri::Sip(remote_target)) = Uri::parse(request.uri()) else { return Err(Reject::Scheme) };
+    match request.flow_ahead.and_then(|peer| peer.hop(settings)) {
+        Some(flow) => Ok(Target { uri, way: Way::Hop(over_flow(flow, &remote_target)), over_flow: true }),
+        None => Ok(Target { uri, way: way_to(&remote_target, settings)?, over_flow: false }),
+    }
 }
 
 /// None if the binding cannot be called: another scheme, or a transport that we do not speak.
 fn target_for_binding(record: &Arc<Record>, index: usize, settings: &Settings) -> Option<Target> {
     let binding = record.bindings().get(index)?;
-    let way = match first_path(binding.path()) {
-        Some(path) => way_to(&route_uri(path)?, settings).ok()?,
-        None => {
-            let Ok(Uri::Sip(uri)) = Uri::parse(binding.contact()) else { return None };
-            way_over_flow(binding, &uri, settings).map_or_else(|| way_to(&uri, settings).ok(), Some)?
-        }
-    };
-    Some(Target { uri: TargetUri::Binding(Arc::clone(record), index), way })
+    let uri = TargetUri::Binding(Arc::clone(record), index);
+    if let Some(path) = first_path(binding.path()) {
+        return Some(Target { uri, way: way_to(&route_uri(path)?, settings).ok()?, over_flow: false });
+    }
+    let Ok(Uri::Sip(contact)) = Uri::parse(binding.contact()) else { return None };
+    match flow_of(binding, &contact, settings) {
+        Some(flow) => Some(Target { uri, way: Way::Hop(over_flow(flow, &contact)), over_flow: true }),
+        None => Some(Target { uri, way: way_to(&contact, settings).ok()?, over_flow: false }),
+    }
+}
+
+/// A phone's flow. When its connection has closed, the address that the phone names is what is left to try.
+fn over_flow(flow: Hop, named: &SipUri<'_>) -> Hop {
+    let port = named.port.unwrap_or_else(|| flow.transport.default_port());
+    match named.host.ip() {
+        Some(ip) if flow.transport.is_reliable() => Hop { remote: SocketAddr::new(ip, port), ..flow },
+        _ => flow,
+    }
 }
 
 fn first_path(path: &[u8]) -> Option<&[u8]> {
     parser::elements(path).next()
 }
 
-/// The way that the REGISTER came, where the Contact alone would not lead to the phone.
-fn way_over_flow(binding: &Binding, uri: &parser::SipUri<'_>, settings: &Settings) -> Option<Way> {
+/// The way that the REGISTER came, where the Contact alone may not lead to the phone: one behind a firewall cannot be
+/// connected to, and one behind a NAT names an address that is not its own.
+fn flow_of(binding: &Binding, contact: &SipUri<'_>, settings: &Settings) -> Option<Hop> {
     let flow = binding.flow();
+    let transport = contact.transport();
     if flow.transport.is_reliable() {
-        // A phone behind a firewall cannot be connected to; its own connection is there. When it has closed, the
-        // Contact's address is what is left to try.
-        let same = uri.transport().unwrap_or(Transport::Udp) == flow.transport && flow.connection != 0;
-        if !same {
-            return None;
-        }
-        let port = uri.port.unwrap_or_else(|| flow.transport.default_port());
-        let remote = uri.host.ip().map_or(flow.remote, |ip| std::net::SocketAddr::new(ip, port));
-        return Some(Way::Hop(Hop { remote, ..Hop::back(flow) }));
+        return (transport == Some(flow.transport) && flow.connection != 0).then(|| Hop::back(flow));
     }
-    let translated = flow.connection == SYMMETRIC && uri.host.ip().is_some_and(|ip| ip != flow.remote.ip());
-    if !translated || uri.transport().is_some_and(|transport| transport != flow.transport) {
-        return None;
-    }
+    let translated = flow.connection == SYMMETRIC && contact.host.ip().is_some_and(|ip| ip != flow.remote.ip());
+    let fits = transport.is_none_or(|transport| transport == flow.transport);
     let local = settings.local_for(flow.transport, flow.remote.ip()).unwrap_or(flow.local);
-    Some(Way::Hop(Hop { transport: flow.transport, remote: flow.remote, local, connection: 0 }))
+    (translated && fits).then_some(Hop { local, connection: 0, ..Hop::back(flow) })
 }

@@ -264,3 +264,76 @@ fn the_request_uri_of_a_binding_has_nothing_that_is_not_allowed() {
     alice.sends(&alice.request("OPTIONS", "sip:bob@office.example"));
     assert_eq!(bob.expects("OPTIONS").uri(), format!("sip:bob@{};line=1", bob.address));
 }
+
+/// An address where nobody is: what a phone behind a NAT or a firewall says of itself.
+const INSIDE: &str = "10.9.9.9:5060";
+
+/// The phone speaks of itself as if it were inside.
+fn from_inside(phone: &Agent, sip: Sip, transport: &str) -> Sip {
+    let token = if transport.is_empty() { "UDP" } else { "TCP" };
+    let branch = sip.branch().to_owned();
+    let sip = sip.set("Contact", format_args!("<sip:{}@{INSIDE}{transport}>", phone.user()));
+    if sip.is_request() { sip.set("Via", format_args!("SIP/2.0/{token} {INSIDE};branch={branch};rport")) } else { sip }
+}
+
+#[test]
+fn a_phone_that_only_its_own_flow_leads_to_is_reached_in_its_dialogs_too() {
+    // checklist 142: both ways, over UDP through a NAT and over a connection of the phone's own.
+    for (on_tcp, transport) in [(false, ""), (true, ";transport=tcp")] {
+        let world = World::new();
+        let alice = world.udp("alice");
+        let bob = if on_tcp { world.tcp("bob") } else { world.udp("bob") };
+        bob.sends(&from_inside(&bob, bob.register(), transport));
+        bob.expects("200");
+
+        let invite = alice.calls("bob");
+        let heard = bob.expects("INVITE");
+        assert_eq!(heard.values("Record-Route").count(), 2, "{heard}");
+        bob.sends(&from_inside(&bob, bob.answer(&heard, 200), transport));
+        let ok = alice.expects("200");
+        alice.acks(&invite, &ok);
+        bob.expects("ACK");
+        alice.sends(&alice.within(&invite, &ok, "BYE"));
+        let bye = bob.expects("BYE");
+        assert!(bye.uri().contains(INSIDE) && !bye.has("Route"), "{bye}");
+        bob.answers(&bye, 200);
+        alice.expects("200");
+
+        // Now he calls, and she hangs up.
+        alice.registers();
+        let invite = from_inside(&bob, bob.request("INVITE", "sip:alice@office.example"), transport);
+        bob.sends(&invite);
+        let heard = alice.expects("INVITE");
+        alice.answers(&heard, 200);
+        let ok = bob.expects("200");
+        bob.acks(&invite, &ok);
+        alice.expects("ACK");
+        alice.sends(&alice.back_within(&invite, &ok, "BYE"));
+        let bye = bob.expects("BYE");
+        bob.answers(&bye, 200);
+        alice.expects("200");
+    }
+}
+
+#[test]
+fn nobody_can_write_a_flow_into_a_token() {
+    // checklist 142
+    let world = World::new();
+    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    bob.sends(&from_inside(&bob, bob.register(), ""));
+    bob.expects("200");
+    let invite = alice.calls("bob");
+    let heard = bob.expects("INVITE");
+    bob.sends(&from_inside(&bob, bob.answer(&heard, 200), ""));
+    let ok = alice.expects("200");
+    let bye = alice.within(&invite, &ok, "BYE");
+    let routes: Vec<_> = bye.values("Route").map(str::to_owned).collect();
+    let [near, far] = &routes[..] else { panic!("{bye}") };
+    // Another last digit of the address in it.
+    let (token, rest) = far.split_once('@').unwrap_or_default();
+    let forged = format!("{}{}@{rest}", &token[..token.len() - 1], if token.ends_with('0') { '1' } else { '0' });
+    alice.sends(&bye.clone().without("Route").with("Route", near).with("Route", forged));
+    alice.expects("403");
+    alice.sends(&bye.set("Via", alice.via()));
+    bob.expects("BYE");
+}
