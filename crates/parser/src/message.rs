@@ -2,11 +2,11 @@
 //! begin and end, and names the first thing wrong with them. Must not change an octet, and must not read header values
 //! before someone asks, except Content-Length, which says where the body ends.
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use smallvec::SmallVec;
 
 use crate::{
-    ErrorKind, Header, HeaderName, Headers, Leniency, Line, Method, Occurs, ParseError, Span, Values,
+    ErrorKind, Header, HeaderName, Headers, Leniency, Line, Method, Occurs, ParseError, Span, Uri, Values, fault,
     headers::{CSeq, ContentLength},
     lines,
     span::{self, offset},
@@ -50,7 +50,7 @@ impl Message {
             return Err(ParseError::new(ErrorKind::TooLong, 0));
         }
         let lead = bytes.iter().position(|&byte| byte != b'\r' && byte != b'\n').unwrap_or(bytes.len());
-        let _crlfs = bytes.split_to(lead);
+        bytes.advance(lead);
         let first = lines::extent(&bytes, 0, false, leniency);
         let Some((start, flaw)) = start_line::parse(&bytes, 0, first.content_end) else {
             return Err(ParseError::new(ErrorKind::StartLine, 0));
@@ -64,8 +64,7 @@ impl Message {
             lines: SmallVec::new(),
             bytes,
         };
-        message.read_lines(first.end, leniency);
-        message.check_controls();
+        message.read_lines(leniency);
         message.end_body();
         Ok(message)
     }
@@ -80,6 +79,12 @@ impl Message {
     /// The message's octets, from the start line to the end of the body.
     pub fn bytes(&self) -> &Bytes {
         &self.bytes
+    }
+
+    /// Gives the message octets of its own. A clone or a part of a receive buffer keeps the whole buffer alive; what is
+    /// kept for long should not.
+    pub fn detach(&mut self) {
+        self.bytes = Bytes::copy_from_slice(&self.bytes);
     }
 
     /// Whether it is a request.
@@ -99,6 +104,21 @@ impl Message {
     /// The Request-URI as it came, empty for a response.
     pub fn request_uri(&self) -> &[u8] {
         self.request_uri_span().of(&self.bytes)
+    }
+
+    /// The Request-URI, parsed.
+    ///
+    /// # Errors
+    /// What is wrong with it, and [`ErrorKind::UriHeaders`] for a header part, which no Request-URI has (RFC 3261 19.1.1).
+    pub fn uri(&self) -> Result<Uri<'_>, ParseError> {
+        let (at, raw) = (self.request_uri_span().start, self.request_uri());
+        let uri =
+            Uri::parse(raw).map_err(|kind| ParseError::new(kind, at.saturating_add(offset(fault::in_uri(raw)))))?;
+        match uri.sip().map_or(0, |uri| uri.headers.len()) {
+            0 => Ok(uri),
+            // From the question mark on.
+            len => Err(ParseError::new(ErrorKind::UriHeaders, at.saturating_add(offset(raw.len() - len - 1)))),
+        }
     }
 
     /// Where the Request-URI lies; an empty span for a response.
@@ -216,47 +236,48 @@ impl Message {
     pub(crate) fn typed<'a, H: Header<'a>>(&'a self, value: &'a [u8]) -> Result<H, ParseError> {
         H::parse(value).map_err(|kind| {
             let at = self.span_of(value).unwrap_or_default().start;
-            ParseError::in_header(kind, H::NAME, at)
+            ParseError::in_header(kind, H::NAME, at.saturating_add(offset(fault::position(H::NAME, kind, value))))
         })
     }
 
-    fn read_lines(&mut self, mut at: usize, leniency: Leniency) {
-        let mut count = 0;
-        while at < self.bytes.len() {
+    fn read_lines(&mut self, leniency: Leniency) {
+        let mut at = self.headers_at as usize;
+        let mut has_control = false;
+        let end = loop {
             let extent = lines::extent(&self.bytes, at, true, leniency);
             if extent.content_end == at {
-                self.blank_at = offset(at);
-                self.body_at = offset(extent.end);
-                self.note(extent.flaw.map(|(kind, at)| ParseError::new(kind, offset(at))));
-                return;
+                break extent;
             }
-            count += 1;
-            if count <= Self::MAX_LINES {
-                let (line, flaw) = lines::line(&self.bytes, at, &extent);
-                self.note(flaw.map(|(kind, at)| ParseError { kind, header: line.known_name(), offset: offset(at) }));
+            if self.lines.len() < Self::MAX_LINES {
+                let line = lines::line(&self.bytes, at, &extent);
+                if let Some((kind, at)) = line.flaw(&extent) {
+                    self.note(ParseError { kind, header: line.known_name(), offset: offset(at) });
+                }
                 self.lines.push(line);
             } else {
-                self.note(Some(ParseError::new(ErrorKind::TooManyLines, offset(at))));
+                self.note(ParseError::new(ErrorKind::TooManyLines, offset(at)));
             }
+            has_control |= extent.has_control;
             at = extent.end;
-        }
+        };
         self.blank_at = offset(at);
-        self.body_at = offset(at);
-        self.note(Some(ParseError::new(ErrorKind::NoBlankLine, offset(at))));
+        self.body_at = offset(end.end);
+        if let Some((kind, at)) = end.flaw {
+            self.note(ParseError::new(kind, offset(at)));
+        }
+        if has_control {
+            self.check_controls();
+        }
     }
 
     fn check_controls(&mut self) {
-        let head = self.bytes.get(self.headers_at as usize..self.blank_at as usize).unwrap_or_default();
-        if !lines::has_control(head) {
-            return;
-        }
         let stray = self.lines.iter().find_map(|line| Some((line, lines::stray_control(line.value.of(&self.bytes))?)));
         let error = stray.map(|(line, at)| ParseError {
             kind: ErrorKind::Control,
             header: line.known_name(),
             offset: line.value.start.saturating_add(offset(at)),
         });
-        self.note(error);
+        error.into_iter().for_each(|error| self.note(error));
     }
 
     /// RFC 3261 18.3: what follows the body is dropped; a body shorter than announced is an error.
@@ -267,19 +288,20 @@ impl Message {
                 let end = u64::from(self.body_at) + u64::from(length);
                 match usize::try_from(end) {
                     Ok(end) if end <= self.bytes.len() => self.bytes.truncate(end),
-                    _ => {
-                        let error =
-                            ParseError::in_header(ErrorKind::ShortBody, HeaderName::ContentLength, self.body_at);
-                        self.note(Some(error));
-                    }
+                    _ => self.note(ParseError::in_header(
+                        ErrorKind::ShortBody,
+                        HeaderName::ContentLength,
+                        self.body_at,
+                    )),
                 }
             }
-            Err(error) => self.note(Some(error)),
+            Err(error) => self.note(error),
         }
     }
 
-    fn note(&mut self, error: Option<ParseError>) {
-        self.defect = self.defect.or(error);
+    /// The first fault counts.
+    fn note(&mut self, error: ParseError) {
+        self.defect = self.defect.or(Some(error));
     }
 }
 
@@ -288,7 +310,10 @@ impl Message {
 pub(crate) fn content_length(bytes: &[u8], lines: impl Iterator<Item = Line>) -> Result<Option<u32>, ParseError> {
     let mut length = None;
     for line in lines.filter(|line| line.name == HeaderName::ContentLength) {
-        let fail = |kind| ParseError::in_header(kind, HeaderName::ContentLength, line.value.start);
+        let fail = |kind| {
+            let at = fault::position(HeaderName::ContentLength, kind, line.value.of(bytes));
+            ParseError::in_header(kind, HeaderName::ContentLength, line.value.start.saturating_add(offset(at)))
+        };
         let ContentLength(value) = ContentLength::parse(line.value.of(bytes)).map_err(fail)?;
         if length.replace(value).is_some_and(|before| before != value) {
             return Err(fail(ErrorKind::Contradiction));

@@ -16,8 +16,7 @@ use crate::transaction::{ClientInvite, ClientOther, Due, Heard, is_due, sooner};
 #[derive(Debug)]
 pub(crate) struct Branch {
     hop: Hop,
-    /// The request as it was sent: for resending, and to make ACK and CANCEL of.
-    sent: Message,
+    sent: Sent,
     client: Client,
     /// RFC 3261 16.6 step 11: how long an INVITE may go without news.
     timer_c: Option<Instant>,
@@ -32,6 +31,16 @@ pub(crate) struct Branch {
 enum Client {
     Invite(ClientInvite),
     Other(ClientOther),
+}
+
+/// What of the request is still of use.
+#[derive(Debug)]
+enum Sent {
+    /// All of it, as it was sent: for resending, and to make ACK and CANCEL of.
+    Request(Box<Message>),
+    /// The ACK of its failure, for copies of that.
+    Ack(Bytes),
+    Nothing,
 }
 
 /// How a branch ended.
@@ -89,6 +98,7 @@ impl Branch {
             Method::Invite => (Client::Invite(ClientInvite::new(reliable, timers, now)), Some(now + timers.c)),
             _ => (Client::Other(ClientOther::new(reliable, timers, now)), None),
         };
+        let sent = Sent::Request(Box::new(sent));
         Ok(Self { hop, sent, client, timer_c, cancel: Cancel::Unwanted, breadth, outcome: None })
     }
 
@@ -98,13 +108,12 @@ impl Branch {
         let status = response.status().unwrap_or(500);
         let now = context.now.mono;
         // RFC 3261 17.1.3: the branch and the method of the CSeq tell which transaction is meant.
-        match (response.method(), &mut self.cancel) {
-            (Method::Cancel, Cancel::Sent { client, .. }) => {
-                client.receive(status, reliable, timers, now);
-                return Heard::Nothing;
-            }
-            (method, _) if method != self.sent.method() => return Heard::Stray,
-            _ => {}
+        if let (Method::Cancel, Cancel::Sent { client, .. }) = (response.method(), &mut self.cancel) {
+            client.receive(status, reliable, timers, now);
+            return Heard::Nothing;
+        }
+        if !self.is_of(response.method()) {
+            return Heard::Stray;
         }
         let heard = match &mut self.client {
             Client::Invite(client) => client.receive(status, reliable, timers, now),
@@ -121,13 +130,20 @@ impl Branch {
                     self.send_cancel(reason.as_deref(), counts_as, timers, context);
                 }
             }
-            Heard::Success => self.end(Outcome::Success),
+            Heard::Success => {
+                self.sent = Sent::Nothing;
+                self.end(Outcome::Success);
+            }
             Heard::Failure => {
                 self.acknowledge(response, context);
                 let outcome = self.counted(response);
                 self.end(outcome);
             }
-            Heard::FailureAgain => self.acknowledge(response, context),
+            Heard::FailureAgain => {
+                if let Sent::Ack(text) = &self.sent {
+                    context.outbox.resend(self.hop, false, text);
+                }
+            }
             Heard::Nothing | Heard::Stray => {}
         }
         heard
@@ -176,8 +192,15 @@ impl Branch {
             Client::Other(client) => client.timeout(now),
         };
         match due {
-            Due::Resend => context.outbox.resend(self.hop, true, self.sent.bytes()),
-            Due::TimedOut => self.end(Outcome::Silent(self.silence())),
+            Due::Resend => {
+                if let Sent::Request(request) = &self.sent {
+                    context.outbox.resend(self.hop, true, request.bytes());
+                }
+            }
+            Due::TimedOut => {
+                self.sent = Sent::Nothing;
+                self.end(Outcome::Silent(self.silence()));
+            }
             Due::Nothing => {}
         }
         if let Cancel::Sent { text, client, until, counts_as } = &mut self.cancel {
@@ -196,6 +219,13 @@ impl Branch {
             self.cancel(None, 408, timers, context);
         }
         !had_ended && self.outcome.is_some()
+    }
+
+    /// Its final will not be passed on any more: the code is all that is left of it.
+    pub(crate) fn forget(&mut self) {
+        if let Some(Outcome::Final(message)) = &self.outcome {
+            self.outcome = Some(Outcome::Silent(message.status().unwrap_or(500)));
+        }
     }
 
     pub(crate) const fn is_pending(&self) -> bool {
@@ -235,17 +265,31 @@ impl Branch {
     }
 
     fn send_cancel(&mut self, reason: Option<&[u8]>, counts_as: u16, timers: &Timers, context: &mut Context<'_>) {
-        let text = context.outbox.send(self.hop, false, |out| write_cancel(&self.sent, reason, out));
+        let Sent::Request(request) = &self.sent else { return };
+        let text = context.outbox.send(self.hop, false, |out| write_cancel(request, reason, out));
         let text = Bytes::copy_from_slice(text);
         let now = context.now.mono;
         let client = ClientOther::new(self.hop.transport.is_reliable(), timers, now);
         self.cancel = Cancel::Sent { text, client, until: now + timers.give_up(), counts_as };
     }
 
-    fn acknowledge(&self, response: &Message, context: &mut Context<'_>) {
-        // RFC 3261 17.1.1.3: only an INVITE is acknowledged.
+    /// RFC 3261 17.1.1.3: only the failure of an INVITE is acknowledged.
+    fn acknowledge(&mut self, response: &Message, context: &mut Context<'_>) {
+        let Sent::Request(request) = std::mem::replace(&mut self.sent, Sent::Nothing) else { return };
         if matches!(self.client, Client::Invite(_)) {
-            context.outbox.send(self.hop, false, |out| write_ack(&self.sent, response, out));
+            let text = context.outbox.send(self.hop, false, |out| write_ack(&request, response, out));
+            if !self.hop.transport.is_reliable() {
+                self.sent = Sent::Ack(Bytes::copy_from_slice(text));
+            }
+        }
+    }
+
+    fn is_of(&self, method: Method<'_>) -> bool {
+        match (&self.client, &self.sent) {
+            (Client::Invite(_), _) => method == Method::Invite,
+            (Client::Other(_), Sent::Request(request)) => method == request.method(),
+            // A copy of its final.
+            (Client::Other(_), _) => true,
         }
     }
 
@@ -255,7 +299,11 @@ impl Branch {
         match (&self.cancel, response.status()) {
             (Cancel::Sent { counts_as: 408, .. }, Some(487)) => Outcome::Silent(408),
             (_, Some(status)) if !names_a_hop_below(response) => Outcome::Silent(status),
-            _ => Outcome::Final(Box::new(response.clone())),
+            _ => {
+                let mut kept = Box::new(response.clone());
+                kept.detach();
+                Outcome::Final(kept)
+            }
         }
     }
 
@@ -274,6 +322,7 @@ impl Branch {
     }
 
     fn abandon(&mut self) {
+        self.sent = Sent::Nothing;
         match &mut self.client {
             Client::Invite(client) => client.abandon(),
             Client::Other(client) => client.abandon(),

@@ -36,7 +36,10 @@ const COMPLETED_ELSEWHERE: &[u8] = b"SIP;cause=200;text=\"Call completed elsewhe
 #[derive(Debug)]
 pub(crate) struct Fork {
     id: u64,
-    request: Request,
+    /// The request, until its final has been sent.
+    request: Option<Box<Request>>,
+    /// Its Max-Breadth.
+    breadth: u32,
     upstream: Upstream,
     branches: SmallVec<[Branch; 3]>,
     /// Groups to come, the next one last.
@@ -54,7 +57,7 @@ impl Fork {
     /// Answers an INVITE with 100, and tries the first group.
     pub(crate) fn start(
         id: u64,
-        request: Request,
+        mut request: Request,
         plan: Plan,
         loop_mark: u64,
         settings: Arc<Settings>,
@@ -63,9 +66,12 @@ impl Fork {
         let upstream = Upstream::new(&request, &settings.timers, context.now.mono);
         let mut waiting = plan.groups;
         waiting.reverse();
+        let breadth = request.max_breadth();
+        request.message.detach();
         let mut fork = Self {
             id,
-            request,
+            request: Some(Box::new(request)),
+            breadth,
             upstream,
             branches: SmallVec::new(),
             waiting,
@@ -85,12 +91,12 @@ impl Fork {
 
     /// The request came again.
     pub(crate) fn retransmitted(&self, context: &mut Context<'_>) {
-        self.upstream.retransmitted(&self.request, context);
+        self.upstream.retransmitted(context);
     }
 
     /// The ACK of a non-2xx final came.
     pub(crate) fn acknowledged(&mut self, context: &Context<'_>) {
-        self.upstream.acknowledged(&self.request, &self.settings.timers, context.now.mono);
+        self.upstream.acknowledged(&self.settings.timers, context.now.mono);
     }
 
     /// The caller hung up (RFC 3261 16.10). His own Reason goes with it, and nothing is invented (RFC 3326).
@@ -153,7 +159,7 @@ impl Fork {
 
     pub(crate) fn timeout(&mut self, context: &mut Context<'_>) {
         let settings = Arc::clone(&self.settings);
-        self.upstream.timeout(&self.request, context);
+        self.upstream.timeout(context);
         let mut ended = false;
         for branch in &mut self.branches {
             ended |= branch.timeout(&settings.timers, context);
@@ -174,6 +180,18 @@ impl Fork {
         if ended {
             self.advance(context);
         }
+    }
+
+    /// Lets go of what a finished request needs no more: for the 32 s that it stays, there can be many.
+    pub(crate) fn forget(&mut self) {
+        if self.upstream.is_waiting() {
+            return;
+        }
+        if self.request.take().is_some() {
+            self.waiting.clear();
+            self.upstream.forget();
+        }
+        self.branches.iter_mut().for_each(Branch::forget);
     }
 
     pub(crate) fn is_terminated(&self) -> bool {
@@ -218,7 +236,7 @@ impl Fork {
     /// The Max-Breadth that no branch holds now.
     fn free_breadth(&self) -> u32 {
         let held = self.branches.iter().map(Branch::breadth).sum();
-        self.request.max_breadth().saturating_sub(held)
+        self.breadth.saturating_sub(held)
     }
 
     /// How long the group that starts now may take; none if nothing but its own transactions bounds it.
@@ -233,13 +251,14 @@ impl Fork {
     }
 
     fn start_branch(&mut self, target: &Target, breadth: u32, context: &mut Context<'_>) {
-        let Way::Hop(hop) = target.way else { return };
+        let (Way::Hop(hop), Some(request)) = (&target.way, &self.request) else { return };
+        let hop = *hop;
         let Ok(index) = u8::try_from(self.branches.len()) else { return };
         let id = BranchId { fork: self.id, index };
         let branch = ViaBranch::Transaction { worker: context.worker, id, loop_mark: self.loop_mark };
-        let forwarding = Forwarding { request: &self.request, target, hop: &hop, branch, breadth };
+        let forwarding = Forwarding { request, target, hop: &hop, branch, breadth };
         let Context { outbox, rewrite, mac, .. } = context;
-        let method = self.request.method().as_str_or("other");
+        let method = self.upstream.method;
         outbox.tell(Event::RequestForwarded { method, transport: hop.transport });
         let text = outbox.send(hop, true, |out| write_request(&forwarding, &self.settings, mac, rewrite, out));
         // What we wrote is SIP; if it were not, there would be no branch to wait for.
@@ -280,7 +299,7 @@ impl Fork {
     /// Forwards a response; the best of several challenges takes the others' along.
     fn pass_up(&mut self, response: &Message, context: &mut Context<'_>) {
         let status = response.status().unwrap_or(500);
-        let allowed = self.upstream.may_send(status, &self.request, &self.settings.timers, context.now.mono);
+        let allowed = self.upstream.may_send(status, &self.settings.timers, context.now.mono);
         let success = (200..300).contains(&status) && self.upstream.is_invite();
         // RFC 3261 16.7 step 5: once there was a final, a 2xx to an INVITE is all that still passes.
         if !allowed && !success {
@@ -292,9 +311,9 @@ impl Fork {
             _ => None,
         });
         let Context { outbox, rewrite, .. } = context;
-        let method = self.request.method().as_str_or("other");
-        outbox.tell(Event::ResponseSent { method, status, transport: self.request.back.transport });
-        let text = outbox.send(self.request.back, false, |out| {
+        let Upstream { back, method, .. } = self.upstream;
+        outbox.tell(Event::ResponseSent { method, status, transport: back.transport });
+        let text = outbox.send(back, false, |out| {
             write_response(response, rewrite, out, |more| {
                 if challenges {
                     merge_challenges(more, others);
@@ -308,8 +327,9 @@ impl Fork {
 
     /// A response made here.
     fn reply(&mut self, status: u16, context: &mut Context<'_>) {
-        if self.upstream.may_send(status, &self.request, &self.settings.timers, context.now.mono) {
-            let text = context.reply(&self.request, status, reason_phrase(status).as_bytes(), |_| {});
+        let Some(request) = &self.request else { return };
+        if self.upstream.may_send(status, &self.settings.timers, context.now.mono) {
+            let text = context.reply(request, status, reason_phrase(status).as_bytes(), |_| {});
             self.upstream.keep(text);
         }
     }

@@ -99,6 +99,7 @@ impl Forks {
 
     fn settle(&mut self, id: u64) {
         let Some(entry) = self.by_id.get_mut(&id) else { return };
+        entry.fork.forget();
         if entry.fork.is_terminated() {
             self.by_key.remove(&entry.key);
             self.by_id.remove(&id);

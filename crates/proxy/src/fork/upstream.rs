@@ -5,6 +5,7 @@ use parser::Method;
 
 use crate::clock::Instant;
 use crate::context::Context;
+use crate::hop::Hop;
 use crate::request::Request;
 use crate::settings::Timers;
 use crate::transaction::{Due, ServerInvite, ServerOther};
@@ -13,6 +14,10 @@ use crate::transaction::{Due, ServerInvite, ServerOther};
 #[derive(Debug)]
 pub(crate) struct Upstream {
     machine: Machine,
+    /// Where responses go.
+    pub(crate) back: Hop,
+    /// The method, for metrics.
+    pub(crate) method: &'static str,
     /// The last response, for retransmissions.
     last: Bytes,
 }
@@ -29,13 +34,13 @@ impl Upstream {
             Method::Invite => Machine::Invite(ServerInvite::new()),
             _ => Machine::Other(ServerOther::new(request.flow.transport.is_reliable(), timers, now)),
         };
-        Self { machine, last: Bytes::new() }
+        Self { machine, back: request.back, method: request.method().as_str_or("other"), last: Bytes::new() }
     }
 
     /// Whether the machine lets a response pass; the caller sends it and, unless it is the 2xx of an INVITE, has it
     /// kept with [`Upstream::keep`].
-    pub(crate) fn may_send(&mut self, status: u16, request: &Request, timers: &Timers, now: Instant) -> bool {
-        let reliable = request.flow.transport.is_reliable();
+    pub(crate) fn may_send(&mut self, status: u16, timers: &Timers, now: Instant) -> bool {
+        let reliable = self.back.transport.is_reliable();
         match &mut self.machine {
             Machine::Invite(machine) => machine.send(status, reliable, timers, now),
             Machine::Other(machine) => machine.send(status, reliable, timers, now),
@@ -46,28 +51,37 @@ impl Upstream {
         self.last = Bytes::copy_from_slice(text);
     }
 
+    /// Lets go of a response that will not be sent again.
+    pub(crate) fn forget(&mut self) {
+        if let Machine::Invite(machine) = &self.machine
+            && !machine.retransmitted()
+        {
+            self.last = Bytes::new();
+        }
+    }
+
     /// The request came again.
-    pub(crate) fn retransmitted(&self, request: &Request, context: &mut Context<'_>) {
+    pub(crate) fn retransmitted(&self, context: &mut Context<'_>) {
         let again = match &self.machine {
             Machine::Invite(machine) => machine.retransmitted(),
             Machine::Other(machine) => machine.retransmitted(),
         };
         if again && !self.last.is_empty() {
-            context.outbox.resend(request.back, false, &self.last);
+            context.outbox.resend(self.back, false, &self.last);
         }
     }
 
-    pub(crate) fn acknowledged(&mut self, request: &Request, timers: &Timers, now: Instant) {
+    pub(crate) fn acknowledged(&mut self, timers: &Timers, now: Instant) {
         if let Machine::Invite(machine) = &mut self.machine {
-            machine.acknowledged(request.flow.transport.is_reliable(), timers, now);
+            machine.acknowledged(self.back.transport.is_reliable(), timers, now);
         }
     }
 
-    pub(crate) fn timeout(&mut self, request: &Request, context: &mut Context<'_>) {
+    pub(crate) fn timeout(&mut self, context: &mut Context<'_>) {
         match &mut self.machine {
             Machine::Invite(machine) => {
                 if machine.timeout(context.now.mono) == Due::Resend {
-                    context.outbox.resend(request.back, false, &self.last);
+                    context.outbox.resend(self.back, false, &self.last);
                 }
             }
             Machine::Other(machine) => machine.timeout(context.now.mono),
