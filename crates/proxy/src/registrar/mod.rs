@@ -97,7 +97,9 @@ impl PendingRegister {
         self.answer.clear();
         answer::write_ok(&mut self.answer, &self.request, record, to_tag, now);
         Ok(match applied {
-            Applied::Unchanged => Decision::Answer,
+            Applied::Unchanged if asked_to_add.is_none() || stored.version() == 0 => Decision::Answer,
+            // What a copy of this request has changed may still be on its way to the disk: the answer waits behind it.
+            Applied::Unchanged => Decision::Commit { expected: stored.version(), record: (*stored).clone() },
             Applied::Changed(record) => Decision::Commit { expected: stored.version(), record },
         })
     }
