@@ -12,7 +12,8 @@ pub struct ParseError {
     pub kind: ErrorKind,
     /// The header it is wrong in; `None` for the start line and for the shape of the message.
     pub header: Option<HeaderName>,
-    /// Where the faulty part starts: octets from the start of the message, 0 where there is no such place.
+    /// Where: octets from the start of the message's first line to the first octet that does not fit, or to where
+    /// something is missing; 0 where there is no such place.
     pub offset: u32,
 }
 
@@ -89,6 +90,9 @@ pub enum ErrorKind {
     /// A `%` without two hex digits.
     #[error("bad escape in URI")]
     Escape,
+    /// A header part in a Request-URI (RFC 3261 19.1.1).
+    #[error("headers in the URI")]
+    UriHeaders,
     /// A parameter without a name, or with a bad value.
     #[error("bad parameter")]
     Param,
@@ -107,6 +111,9 @@ pub enum ErrorKind {
     /// A Via that does not start with a protocol and a transport.
     #[error("bad protocol")]
     Protocol,
+    /// A date that is not in the form of RFC 1123, in GMT.
+    #[error("bad date")]
+    Date,
     /// Characters after the end of the value.
     #[error("trailing characters")]
     Trailing,
@@ -121,8 +128,8 @@ impl ParseError {
         Self { kind, header: Some(header), offset }
     }
 
-    /// The fault as a reason phrase: `Bad Via: port out of range`, `Missing CSeq`, `Bad request line`. Made of fixed
-    /// text only: nothing a peer sent is repeated to it.
+    /// The fault as a reason phrase: `Bad Via: port out of range (byte 57)`, `Missing CSeq`, `Bad request line`. Made of
+    /// fixed text and a number: nothing a peer sent is repeated to it.
     pub fn reason(&self) -> Reason400 {
         Reason400(*self)
     }
@@ -146,15 +153,26 @@ pub struct Reason400(ParseError);
 
 impl fmt::Display for Reason400 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = self.0.kind;
-        match (self.0.header, kind) {
-            (Some(header), ErrorKind::Missing) => write!(f, "Missing {}", header.as_str()),
-            (Some(header), _) => write!(f, "Bad {}: {kind}", header.as_str()),
-            (None, ErrorKind::Version) => f.write_str(crate::reason_phrase(505)),
-            (None, ErrorKind::StartLine) => f.write_str("Bad request line"),
-            (None, ErrorKind::StartLineSpace) => write!(f, "Bad request line: {kind}"),
-            (None, _) => write!(f, "Bad message: {kind}"),
+        let ParseError { kind, header, offset } = self.0;
+        match (header, kind) {
+            (Some(header), ErrorKind::Missing) => return write!(f, "Missing {}", header.as_str()),
+            (Some(header), _) => write!(f, "Bad {}: {kind}", header.as_str())?,
+            (None, ErrorKind::Version) => return f.write_str(crate::reason_phrase(505)),
+            (None, ErrorKind::StartLine) => f.write_str("Bad request line")?,
+            (None, ErrorKind::StartLineSpace) => write!(f, "Bad request line: {kind}")?,
+            (None, kind) if kind.is_of_uri() => write!(f, "Bad Request-URI: {kind}")?,
+            (None, _) => write!(f, "Bad message: {kind}")?,
         }
+        // No fault has its place at the very first octet, save that there is no start line at all.
+        if offset == 0 { Ok(()) } else { write!(f, " (byte {offset})") }
+    }
+}
+
+impl ErrorKind {
+    /// Whether outside of headers it can only be a fault of the Request-URI.
+    fn is_of_uri(self) -> bool {
+        use ErrorKind::{Escape, Host, Param, Port, Uri, UriHeaders, User};
+        matches!(self, Uri | User | Host | Port | Escape | Param | UriHeaders)
     }
 }
 
@@ -166,11 +184,13 @@ mod tests {
     fn says_what_and_where() {
         let error = ParseError::in_header(ErrorKind::Port, HeaderName::Via, 57);
         assert_eq!(error.to_string(), "bad Via header at byte 57: port out of range");
-        assert_eq!(error.reason().to_string(), "Bad Via: port out of range");
+        assert_eq!(error.reason().to_string(), "Bad Via: port out of range (byte 57)");
         let error = ParseError::in_header(ErrorKind::Missing, HeaderName::CSeq, 0);
         assert_eq!(error.reason().to_string(), "Missing CSeq");
         assert_eq!(ParseError::new(ErrorKind::StartLine, 0).reason().to_string(), "Bad request line");
         assert_eq!(ParseError::new(ErrorKind::Version, 0).reason().to_string(), "Version Not Supported");
+        assert_eq!(ParseError::new(ErrorKind::Host, 12).reason().to_string(), "Bad Request-URI: bad host (byte 12)");
+        assert_eq!(ParseError::new(ErrorKind::LoneLf, 90).reason().to_string(), "Bad message: LF without CR (byte 90)");
         assert!(size_of::<ParseError>() <= 8);
     }
 }

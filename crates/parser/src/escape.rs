@@ -1,7 +1,9 @@
-//! Percent escapes of URIs (RFC 3261 19.1.2, RFC 2396 2.4). Decides what an escape stands for; whether a character may
-//! stand unescaped is the URI grammar's business.
+//! Percent escapes of URIs (RFC 3261 19.1.2, RFC 2396 2.4). Decides what an escape stands for, and what a user part must
+//! escape; whether a character may stand unescaped elsewhere is the URI grammar's business.
 
 use std::borrow::Cow;
+
+use crate::octets::{self, USER};
 
 /// `bytes` with each `%` and two hex digits replaced by the octet they name; other `%` stay. Borrows if there is none.
 pub fn unescape(bytes: &[u8]) -> Cow<'_, [u8]> {
@@ -9,6 +11,21 @@ pub fn unescape(bytes: &[u8]) -> Cow<'_, [u8]> {
         return Cow::Borrowed(bytes);
     }
     Cow::Owned(Decoded(bytes).map(|octet| octet.byte).collect())
+}
+
+/// Appends `user` as the user part of a SIP URI: what is neither `unreserved` nor `user-unreserved` (RFC 3261 25.1) becomes
+/// `escaped`, `"%" HEXDIG HEXDIG`. The user is taken as plain octets: a `%` in it is escaped, too.
+pub fn escape_user(user: &[u8], out: &mut Vec<u8>) {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    for &byte in user {
+        // These two are let pass where somebody else wrote them.
+        if octets::is(byte, USER) && byte != b'%' && byte != b'#' {
+            out.push(byte);
+        } else {
+            let digit = |value: u8| HEX.get(usize::from(value)).copied().unwrap_or_default();
+            out.extend([b'%', digit(byte >> 4), digit(byte & 15)]);
+        }
+    }
 }
 
 /// Whether two URI parts mean the same: equal octet for octet once escapes of characters outside the reserved set are
@@ -72,6 +89,13 @@ mod tests {
     fn undoes_whole_escapes_only() {
         assert_eq!(&*unescape(b"%61lice%00%zz%4"), b"alice\0%zz%4");
         assert!(matches!(unescape(b"alice"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn users_are_escaped_where_they_must_be() {
+        let mut out = Vec::new();
+        escape_user("a b%c#d@e:f;g?h/\u{e9}".as_bytes(), &mut out);
+        assert_eq!(out, b"a%20b%25c%23d%40e%3Af;g?h/%C3%A9");
     }
 
     #[test]

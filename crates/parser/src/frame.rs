@@ -110,7 +110,7 @@ impl Framer {
             if at >= head.len() || extent.content_end == at || count == Message::MAX_LINES {
                 return None;
             }
-            let (line, _) = line(head, at, &extent);
+            let line = line(head, at, &extent);
             at = extent.end;
             count += 1;
             Some(line)

@@ -4,15 +4,14 @@
 use nom::{
     IResult, Parser,
     bytes::complete::{tag, take_while, take_while1},
-    combinator::{cut, opt, recognize},
-    multi::many0_count,
+    combinator::{cut, opt},
     sequence::{delimited, preceded},
 };
 
 use crate::{
     ErrorKind, Host, Params,
     list::quoted_len,
-    octets::{self, HOST, LWS, TOKEN, URI_HEADER, URI_PARAM, VALUE},
+    octets::{self, HOST, LWS, TOKEN, URI_PARAM, VALUE},
 };
 
 pub(crate) type Parsed<'a, T> = IResult<&'a [u8], T, Fault>;
@@ -44,8 +43,15 @@ pub(crate) fn whole<'a, T>(
     match rule.parse(input) {
         Ok((rest, value)) if octets::trim_start(rest).is_empty() => Ok(value),
         Ok(_) => Err(ErrorKind::Trailing),
-        Err(nom::Err::Error(Fault(kind)) | nom::Err::Failure(Fault(kind))) => Err(kind),
-        Err(nom::Err::Incomplete(_)) => Err(ErrorKind::Token),
+        Err(error) => Err(kind(error)),
+    }
+}
+
+/// What a rule found wrong.
+pub(crate) fn kind(error: nom::Err<Fault>) -> ErrorKind {
+    match error {
+        nom::Err::Error(Fault(kind)) | nom::Err::Failure(Fault(kind)) => kind,
+        nom::Err::Incomplete(_) => ErrorKind::Token,
     }
 }
 
@@ -90,16 +96,17 @@ pub(crate) fn value(input: &[u8]) -> Parsed<'_, &[u8]> {
 }
 
 /// `host`: a name, an IPv4 address, or an IPv6 address in brackets.
+#[inline]
 pub(crate) fn host(input: &[u8]) -> Parsed<'_, Host<'_>> {
-    let len = match input.first() {
-        Some(b'[') => memchr::memchr(b']', input).map_or(0, |close| close + 1),
-        _ => octets::run(input, HOST),
+    let (host, rest) = if input.first() == Some(&b'[') {
+        let len = memchr::memchr(b']', input).map_or(0, |close| close + 1);
+        let (host, rest) = input.split_at_checked(len).unwrap_or_default();
+        (Host::parse(host), rest)
+    } else {
+        let (host, rest) = input.split_at_checked(octets::run(input, HOST)).unwrap_or_default();
+        (Host::unbracketed(host), rest)
     };
-    let (host, rest) = input.split_at_checked(len).unwrap_or((b"", input));
-    match Host::parse(host) {
-        Ok(host) => Ok((rest, host)),
-        Err(kind) => Err(nom::Err::Failure(Fault(kind))),
-    }
+    host.map(|host| (rest, host)).map_err(|kind| nom::Err::Failure(Fault(kind)))
 }
 
 /// `port`: `1*DIGIT` of at most 65535.
@@ -114,7 +121,11 @@ pub(crate) fn port(input: &[u8]) -> Parsed<'_, u16> {
 
 /// `hostport` of a URI: no white space anywhere.
 pub(crate) fn host_port(input: &[u8]) -> Parsed<'_, (Host<'_>, Option<u16>)> {
-    (host, opt(preceded(tag(":"), cut(port)))).parse(input)
+    let (rest, host) = host(input)?;
+    match rest.split_first() {
+        Some((b':', rest)) => port(rest).map(|(rest, port)| (rest, (host, Some(port)))),
+        _ => Ok((rest, (host, None))),
+    }
 }
 
 /// `sent-by` of a Via: white space may stand around the colon.
@@ -123,31 +134,42 @@ pub(crate) fn sent_by(input: &[u8]) -> Parsed<'_, (Host<'_>, Option<u16>)> {
 }
 
 /// `*( SEMI generic-param )`, the parameters after a header value.
+#[inline]
 pub(crate) fn params(input: &[u8]) -> Parsed<'_, Params<'_>> {
-    // Nearly every second value has none.
-    if octets::trim_start(input).first() != Some(&b';') {
-        return Ok((input, Params::default()));
+    let mut rest = input;
+    while let Some((b';', after)) = octets::trim_start(rest).split_first() {
+        rest = part(octets::trim_start(after), TOKEN)?;
+        if let Some((b'=', after)) = octets::trim_start(rest).split_first() {
+            (rest, _) = cut(value).parse(octets::trim_start(after))?;
+        }
     }
-    let name = |input| token(input).map_err(|_| nom::Err::Error(Fault(ErrorKind::Param)));
-    let one = preceded(separator(";"), cut((name, opt(preceded(separator("="), cut(value))))));
-    let (rest, raw) = recognize(many0_count(one)).parse(input)?;
-    Ok((rest, Params::new(raw)))
+    Ok((rest, Params::new(up_to(input, rest))))
 }
 
 /// `uri-parameters`: no white space, no quotes; `=` parts name and value.
+#[inline]
 pub(crate) fn uri_params(input: &[u8]) -> Parsed<'_, Params<'_>> {
-    let part = |input| match octets::run(input, URI_PARAM) {
-        0 => fail(ErrorKind::Param),
-        len => Ok(input.split_at_checked(len).map_or((input, input), |(part, rest)| (rest, part))),
-    };
-    let one = preceded(tag(";"), cut((part, opt(preceded(tag("="), cut(part))))));
-    let (rest, raw) = recognize(many0_count(one)).parse(input)?;
-    Ok((rest, Params::new(raw)))
+    let mut rest = input;
+    while let Some((b';', after)) = rest.split_first() {
+        rest = part(after, URI_PARAM)?;
+        if let Some((b'=', after)) = rest.split_first() {
+            rest = part(after, URI_PARAM)?;
+        }
+    }
+    Ok((rest, Params::new(up_to(input, rest))))
 }
 
-/// `headers` of a URI, without the `?`.
-pub(crate) fn uri_headers(input: &[u8]) -> Parsed<'_, &[u8]> {
-    take_while1(|byte| octets::is(byte, URI_HEADER)).parse(input)
+/// What follows the octets of `mask` at the start of `input`; there must be one.
+fn part(input: &[u8], mask: u16) -> Result<&[u8], nom::Err<Fault>> {
+    match octets::run(input, mask) {
+        0 => Err(nom::Err::Failure(Fault(ErrorKind::Param))),
+        len => Ok(input.get(len..).unwrap_or_default()),
+    }
+}
+
+/// The part of `input` before `rest`, its end.
+fn up_to<'a>(input: &'a [u8], rest: &[u8]) -> &'a [u8] {
+    input.get(..input.len() - rest.len()).unwrap_or_default()
 }
 
 #[cfg(test)]

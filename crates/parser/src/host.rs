@@ -1,5 +1,6 @@
 //! Hosts: names, IPv4 and bracketed IPv6 addresses (RFC 3261 25.1 `host`, RFC 5118). Decides what kind of host some
-//! octets are; never resolves one. A zone of an IPv6 address is not in SIP's grammar and is refused.
+//! octets are; never resolves one. The zone of a link-local IPv6 address is not in SIP's grammar and means nothing outside its
+//! sender (RFC 4007 6, RFC 6874 1): it is let pass and not kept.
 
 use std::{
     hash::{Hash, Hasher},
@@ -31,13 +32,15 @@ impl<'a> Host<'a> {
     /// last label is all digits is a broken address.
     pub fn parse(host: &'a [u8]) -> Result<Self, ErrorKind> {
         if let Some(inner) = host.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]")) {
-            return text(inner).and_then(|text| text.parse().ok()).map(Self::V6).ok_or(ErrorKind::Host);
+            return address(without_zone(inner)).map(Self::V6).ok_or(ErrorKind::Host);
         }
-        if !octets::all(host, HOST) {
-            return Err(ErrorKind::Host);
-        }
+        if octets::all(host, HOST) { Self::unbracketed(host) } else { Err(ErrorKind::Host) }
+    }
+
+    /// As [`Host::parse`], for octets of [`HOST`] only.
+    pub(crate) fn unbracketed(host: &'a [u8]) -> Result<Self, ErrorKind> {
         if last_label(host).iter().all(u8::is_ascii_digit) {
-            return text(host).and_then(|text| text.parse().ok()).map(Self::V4).ok_or(ErrorKind::Host);
+            return v4(host).map(Self::V4).ok_or(ErrorKind::Host);
         }
         let starts_well = host.first().is_some_and(|byte| *byte != b'.' && *byte != b'-');
         if starts_well && !host.windows(2).any(|pair| pair == b"..") {
@@ -95,10 +98,48 @@ impl From<IpAddr> for Host<'_> {
     }
 }
 
+/// An IPv6 address. The grammar of RFC 3261 makes three colons before an IPv4 address at the end (RFC 5118 4.10, RFC 5954
+/// 3.1); they are read as the two that are meant, and never written.
+fn address(inner: &[u8]) -> Option<Ipv6Addr> {
+    let text = text(inner)?;
+    let Some((high, low)) = text.split_once(":::") else { return text.parse().ok() };
+    let low: Ipv4Addr = low.parse().ok()?;
+    let [a, b, c, d, e, f, 0, 0] = text.get(..high.len() + 2)?.parse::<Ipv6Addr>().ok()?.segments() else {
+        return None;
+    };
+    let [w, x, y, z] = low.octets();
+    Some(Ipv6Addr::new(a, b, c, d, e, f, u16::from_be_bytes([w, x]), u16::from_be_bytes([y, z])))
+}
+
+/// A link-local address without its zone, `%25` (RFC 6874 2) or `%` and a name, which is an interface of its sender.
+/// Anything else as it is.
+fn without_zone(inner: &[u8]) -> &[u8] {
+    let parts = memchr::memchr(b'%', inner).and_then(|at| inner.split_at_checked(at));
+    let Some((address, zone)) = parts else { return inner };
+    let zone = zone.strip_prefix(b"%25").or_else(|| zone.strip_prefix(b"%")).unwrap_or_default();
+    let is_link_local = address.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"fe80"));
+    if is_link_local && zone.iter().all(|&byte| octets::is(byte, HOST) || byte == b'~') && !zone.is_empty() {
+        address
+    } else {
+        inner
+    }
+}
+
 /// The last label; a root dot at the end belongs to none.
 fn last_label(host: &[u8]) -> &[u8] {
     let host = host.strip_suffix(b".").unwrap_or(host);
-    memchr::memrchr(b'.', host).and_then(|dot| host.get(dot + 1..)).unwrap_or(host)
+    host.rsplit(|&byte| byte == b'.').next().unwrap_or_default()
+}
+
+/// Four numbers of one to three digits, none with a zero before it.
+fn v4(host: &[u8]) -> Option<Ipv4Addr> {
+    let mut address = [0; 4];
+    let mut labels = host.split(|&byte| byte == b'.');
+    for octet in &mut address {
+        let label = labels.next().filter(|label| label.len() == 1 || !label.starts_with(b"0"))?;
+        *octet = octets::number(label).and_then(|number| u8::try_from(number).ok())?;
+    }
+    labels.next().is_none().then(|| address.into())
 }
 
 fn text(bytes: &[u8]) -> Option<&str> {
@@ -126,6 +167,18 @@ mod tests {
     }
 
     #[test]
+    fn three_colons_mean_two() {
+        assert_eq!(Host::parse(b"[2001:db8:::192.0.2.1]"), Host::parse(b"[2001:db8::192.0.2.1]"));
+        assert_eq!(Host::parse(b"[:::192.0.2.1]"), Host::parse(b"[::192.0.2.1]"));
+    }
+
+    #[test]
+    fn a_zone_says_nothing_to_us() {
+        assert_eq!(written("[fe80::1%25eth0]"), "[fe80::1]");
+        assert_eq!(written("[FE80::1%eth0.7]"), "[fe80::1]");
+    }
+
+    #[test]
     fn broken_ones() {
         for bad in [
             "",
@@ -138,7 +191,13 @@ mod tests {
             "::1",
             "[::1",
             "[1.2.3.4]",
-            "[fe80::1%25eth0]",
+            "[2001:db8::1%25eth0]",
+            "[2001:db8:::1]",
+            "[1::2:::192.0.2.1]",
+            "[1:::2:::192.0.2.1]",
+            "[fe80::1%25]",
+            "[fe80::1%]",
+            "[fe80::1%25a;b]",
             "a b",
             "a/b",
         ] {

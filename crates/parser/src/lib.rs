@@ -30,9 +30,41 @@
 //! assert!(out.starts_with(b"OPTIONS sip:bob@192.0.2.7 SIP/2.0\r\nMax-Forwards: 69\r\nv: SIP/2.0/UDP desk"));
 //! # Ok::<(), parser::ParseError>(())
 //! ```
+//!
+//! # What it costs
+//!
+//! Microseconds on one core of an Intel Xeon (family 6, model 207), the fastest of 300 samples of 100 rounds, all rows
+//! from one run. *Parse*: start line, top Via, all Routes, Max-Forwards, From, To, Call-ID, CSeq, Contact and
+//! Content-Length found and typed. *Rewrite*: that, and the message written on as a forwarding proxy does it: new
+//! Request-URI, Via, Record-Route and Max-Forwards, a Route less; of a response the top Via less.
+//!
+//! | | REGISTER, 593 octets | INVITE with SDP, 1308 | 200 with 5 Vias, 1243 | INVITE with 40 headers, 2364 |
+//! |---|---|---|---|---|
+//! | parse | 0.98 | 1.19 | 0.96 | 2.22 |
+//! | rsipstack 0.7.14 | 3.49 | 4.63 | 3.66 | 8.62 |
+//! | rsip 0.4.0 | 6.12 | 9.11 | 4.79 | 16.0 |
+//! | ezk-sip-types 0.6.5 | 7.57 | 12.9 | 10.3 | 35.6 |
+//! | parse and rewrite | 1.05 | 1.32 | 1.01 | 2.32 |
+//! | rsipstack | 5.31 | 7.45 | 5.56 | 15.1 |
+//! | rsip | 8.85 | 12.3 | 6.71 | 22.9 |
+//! | ezk-sip-types | 10.6 | 13.5 | 9.71 | 48.3 |
+//! | [`Message::parse`] alone | 0.27 | 0.38 | 0.36 | 1.03 |
+//! | httparse 1.10, header lines alone | 0.24 | 0.34 | 0.36 | 0.75 |
+//! | ratio to httparse | 1.1 | 1.1 | 1.0 | 1.4 |
+//!
+//! The machine was shared: from run to run the times move by a tenth, and the ratio to httparse lies between 1.0 and 1.2
+//! for the first three messages.
+//!
+//! [`Message::parse`] does more than httparse is asked for: it reads the start line, knows every header by its name,
+//! folds lines, and finds the end of the body. rsip reads no quoted string in a parameter; the Contacts that have one
+//! stay strings there. Up to 24 header lines, neither parse nor rewrite allocates (`tests/no_allocation.rs`).
+//!
+//! To repeat it: `cargo bench -p parser --bench speed` for this crate and httparse; `cargo run --release` in
+//! `benches/compare`, a workspace of its own, for all four parsers on the messages of `benches/messages`.
 
 mod error;
 mod escape;
+mod fault;
 mod follow_up;
 mod frame;
 mod grammar;
@@ -52,12 +84,13 @@ mod span;
 mod stamp;
 mod start_line;
 mod status;
+mod tel;
 mod transport;
 mod uri;
 mod uri_eq;
 
 pub use error::{ErrorKind, ParseError, Reason400};
-pub use escape::unescape;
+pub use escape::{escape_user, unescape};
 pub use follow_up::{write_ack, write_cancel};
 pub use frame::{Frame, Framer};
 pub use header::{Header, Headers};
@@ -74,6 +107,7 @@ pub use rewrite::Rewrite;
 pub use span::Span;
 pub use stamp::Stamp;
 pub use status::reason_phrase;
+pub use tel::TelUri;
 pub use transport::Transport;
 pub use uri::{SipUri, Uri};
 pub use uri_eq::equivalent;

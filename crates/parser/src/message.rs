@@ -288,11 +288,9 @@ impl Message {
                 let end = u64::from(self.body_at) + u64::from(length);
                 match usize::try_from(end) {
                     Ok(end) if end <= self.bytes.len() => self.bytes.truncate(end),
-                    _ => self.note(ParseError::in_header(
-                        ErrorKind::ShortBody,
-                        HeaderName::ContentLength,
-                        self.body_at,
-                    )),
+                    _ => {
+                        self.note(ParseError::in_header(ErrorKind::ShortBody, HeaderName::ContentLength, self.body_at))
+                    }
                 }
             }
             Err(error) => self.note(error),

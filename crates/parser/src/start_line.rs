@@ -25,7 +25,7 @@ pub(crate) fn parse(bytes: &[u8], at: usize, end: usize) -> Option<(StartLine, O
 /// `Method SP Request-URI SP SIP-Version`.
 fn request_line(bytes: &[u8], line: &[u8], at: usize) -> Option<(StartLine, Option<(ErrorKind, usize)>)> {
     let trimmed = octets::trim(line);
-    let mut flaw = (trimmed.len() != line.len()).then_some((ErrorKind::StartLineSpace, at));
+    let mut flaw = (trimmed.len() != line.len()).then_some((ErrorKind::StartLineSpace, at + trimmed.len()));
     let (method, rest) = split(trimmed, memchr(b' ', trimmed)?)?;
     let (uri, version) = split(rest, memrchr(b' ', rest)?)?;
     if !octets::all(method, TOKEN) || !version.get(..4).is_some_and(is_sip) {
@@ -38,8 +38,9 @@ fn request_line(bytes: &[u8], line: &[u8], at: usize) -> Option<(StartLine, Opti
     if !is_version_2(version) {
         flaw = Some((ErrorKind::Version, at + line.len() - version.len()));
     } else if inner.len() != uri.len() || memchr(b' ', inner).is_some() {
-        flaw = flaw.or(Some((ErrorKind::StartLineSpace, at + method.len() + 1)));
-    } else if inner.iter().any(|&byte| byte < b' ' || byte == 0x7f) {
+        let space = memchr(b' ', uri).unwrap_or_default();
+        flaw = flaw.or(Some((ErrorKind::StartLineSpace, at + method.len() + 1 + space)));
+    } else if octets::find_control(inner).is_some() {
         flaw = flaw.or(Some((ErrorKind::Control, at + method.len() + 1)));
     }
     Some((StartLine::Request { method: locate(bytes, method)?, uri: locate(bytes, inner)? }, flaw))

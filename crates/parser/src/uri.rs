@@ -4,15 +4,12 @@
 use std::borrow::Cow;
 
 use memchr::memchr;
-use nom::{
-    bytes::complete::tag,
-    combinator::{cut, opt},
-    sequence::preceded,
-};
 
 use crate::{
-    ErrorKind, Host, Params, Transport, grammar,
-    octets::{self, PASSWORD, URI, USER},
+    ErrorKind, Host, Params, Transport,
+    escape::same_ignore_case,
+    grammar,
+    octets::{self, PASSWORD, URI, URI_HEADER, USER},
     unescape,
 };
 
@@ -21,7 +18,8 @@ use crate::{
 pub enum Uri<'a> {
     /// `sip` or `sips`.
     Sip(SipUri<'a>),
-    /// Any other scheme (`tel`, `urn`, `http`, ...), carried as it came.
+    /// Any other scheme (`tel`, `urn`, `http`, ...), carried as it came: `absoluteURI` (RFC 3261 25.1). A telephone number
+    /// is read with [`Uri::tel`].
     Other {
         /// The scheme, without the colon, in the case it was sent in.
         scheme: &'a [u8],
@@ -58,15 +56,18 @@ impl<'a> Uri<'a> {
     /// # Errors
     /// If it has no scheme or characters that no URI has, or if it is a malformed SIP URI: the part that is wrong.
     pub fn parse(uri: &'a [u8]) -> Result<Self, ErrorKind> {
+        let (secure, rest) = match (uri.split_at_checked(4), uri.split_at_checked(5)) {
+            (Some((scheme, rest)), _) if scheme.eq_ignore_ascii_case(b"sip:") => (false, rest),
+            (_, Some((scheme, rest))) if scheme.eq_ignore_ascii_case(b"sips:") => (true, rest),
+            _ => return Self::other(uri),
+        };
+        SipUri::parse(uri, rest, secure).map(Self::Sip)
+    }
+
+    fn other(uri: &'a [u8]) -> Result<Self, ErrorKind> {
         let colon = memchr(b':', uri).ok_or(ErrorKind::Uri)?;
         let (scheme, rest) = uri.split_at_checked(colon).ok_or(ErrorKind::Uri)?;
         let rest = rest.get(1..).unwrap_or_default();
-        if scheme.eq_ignore_ascii_case(b"sip") {
-            return SipUri::parse(uri, rest, false).map(Self::Sip);
-        }
-        if scheme.eq_ignore_ascii_case(b"sips") {
-            return SipUri::parse(uri, rest, true).map(Self::Sip);
-        }
         let scheme_is_good = scheme.first().is_some_and(u8::is_ascii_alphabetic)
             && scheme.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(byte));
         if scheme_is_good && octets::all(rest, URI) {
@@ -103,17 +104,18 @@ impl<'a> SipUri<'a> {
             }
             None => (None, None, rest),
         };
-        let headers = opt(preceded(tag("?"), cut(grammar::uri_headers)));
+        let (rest, (host, port)) = grammar::host_port(rest).map_err(grammar::kind)?;
+        let (rest, params) = grammar::uri_params(rest).map_err(grammar::kind)?;
         // Unlike a header value, a URI ends exactly where it ends.
-        if rest.last().is_some_and(|byte| octets::is(*byte, octets::LWS)) {
-            return Err(ErrorKind::Uri);
-        }
-        let ((host, port), params, headers) =
-            grammar::whole((grammar::host_port, grammar::uri_params, headers), rest).map_err(in_uri)?;
+        let headers = match rest.split_first() {
+            None => rest,
+            Some((b'?', headers)) if octets::all(headers, URI_HEADER) => headers,
+            Some(_) => return Err(ErrorKind::Uri),
+        };
         if !octets::escapes_are_whole(raw) {
             return Err(ErrorKind::Escape);
         }
-        Ok(Self { secure, user, password, host, port, params, headers: headers.unwrap_or_default(), raw })
+        Ok(Self { secure, user, password, host, port, params, headers, raw })
     }
 
     /// The URI as it was sent.
@@ -121,19 +123,28 @@ impl<'a> SipUri<'a> {
         self.raw
     }
 
+    /// The URI parameter of that name, in any case and however it is escaped (RFC 3261 19.1.4): `Some(None)` if it stands
+    /// without a value.
+    pub fn param(&self, name: &str) -> Option<Option<&'a [u8]>> {
+        if memchr(b'%', self.params.as_bytes()).is_none() {
+            return self.params.get(name);
+        }
+        self.params.iter().find(|(found, _)| same_ignore_case(found, name.as_bytes())).map(|(_, value)| value)
+    }
+
     /// The `transport` parameter; `None` if it is absent or names no transport of ours.
     pub fn transport(&self) -> Option<Transport> {
-        Transport::from_token(self.params.value("transport")?)
+        Transport::from_token(self.param("transport")??)
     }
 
     /// Whether it has the `lr` parameter: a loose router (RFC 3261 19.1.1).
     pub fn is_loose(&self) -> bool {
-        self.params.has("lr")
+        self.param("lr").is_some()
     }
 
     /// The `maddr` parameter as it was sent.
     pub fn maddr(&self) -> Option<&'a [u8]> {
-        self.params.value("maddr")
+        self.param("maddr").flatten()
     }
 
     /// The user part with its escapes undone, empty if there is none.
@@ -142,20 +153,20 @@ impl<'a> SipUri<'a> {
     }
 
     /// Appends the URI as a Request-URI may carry it: without headers and without the `method` parameter (RFC 3261
-    /// 19.1.1, 19.1.5), otherwise octet for octet.
+    /// 19.1.1 Table 1, 19.1.5), otherwise octet for octet. Everything else that a Contact may say may stand there.
     pub fn write_target(&self, out: &mut Vec<u8>) {
         let without_headers = match self.headers.len() {
             0 => self.raw,
             len => self.raw.get(..self.raw.len() - len - 1).unwrap_or_default(),
         };
         let params = self.params.as_bytes();
-        if !self.params.has("method") {
+        if self.param("method").is_none() {
             out.extend_from_slice(without_headers);
             return;
         }
         out.extend_from_slice(without_headers.get(..without_headers.len() - params.len()).unwrap_or_default());
         for (name, value) in self.params {
-            if name.eq_ignore_ascii_case(b"method") {
+            if same_ignore_case(name, b"method") {
                 continue;
             }
             out.push(b';');
@@ -170,19 +181,12 @@ impl<'a> SipUri<'a> {
 
 /// `userinfo` without the `@`: user, and password after the first colon.
 fn user_info(info: &[u8]) -> Result<(&[u8], Option<&[u8]>), ErrorKind> {
-    let (user, password) = match memchr(b':', info).and_then(|at| info.split_at_checked(at)) {
-        Some((user, password)) => (user, password.get(1..)),
-        None => (info, None),
-    };
-    let password_is_good = password.is_none_or(|password| octets::run(password, PASSWORD) == password.len());
-    if octets::all(user, USER) && password_is_good { Ok((user, password)) } else { Err(ErrorKind::User) }
-}
-
-/// What follows the parts of a URI, or stands empty between them, is a fault of the URI, not of a token.
-fn in_uri(kind: ErrorKind) -> ErrorKind {
-    match kind {
-        ErrorKind::Trailing | ErrorKind::Token => ErrorKind::Uri,
-        kind => kind,
+    let (user, rest) = info.split_at_checked(octets::run(info, USER)).unwrap_or_default();
+    match rest.split_first() {
+        _ if user.is_empty() => Err(ErrorKind::User),
+        None => Ok((user, None)),
+        Some((b':', password)) if octets::run(password, PASSWORD) == password.len() => Ok((user, Some(password))),
+        Some(_) => Err(ErrorKind::User),
     }
 }
 
@@ -212,6 +216,8 @@ mod tests {
         assert_eq!(sip("sip:a:@h").password, Some(&b""[..]));
         assert_eq!(sip("sip:+1-212-555-0101;isub=1411@gw;user=phone").user, Some(&b"+1-212-555-0101;isub=1411"[..]));
         assert_eq!(sip("sip:h;transport=sctp").transport(), None);
+        assert_eq!(sip("sip:*21#@h").user, Some(&b"*21#"[..]));
+        assert!(sip("sip:h;%6C%72").is_loose() && !sip("sip:h;l%2572").is_loose());
     }
 
     #[test]
@@ -257,5 +263,6 @@ mod tests {
         assert_eq!(target("sip:a@h:5060;transport=tcp;x?Route=%3Csip:e%3E"), "sip:a@h:5060;transport=tcp;x");
         assert_eq!(target("sip:a@h;a=1;Method=INVITE;b?x=y"), "sip:a@h;a=1;b");
         assert_eq!(target("sip:a%61@H;method=X"), "sip:a%61@H");
+        assert_eq!(target("sip:a@h;lr;m%65thod=X;method;ob?a=b"), "sip:a@h;lr;ob");
     }
 }

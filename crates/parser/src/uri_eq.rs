@@ -13,12 +13,16 @@ const NEVER_ALONE: [&str; 5] = ["user", "ttl", "method", "maddr", "transport"];
 /// grows with the square; above it only the same octets are the same.
 const COMPARED: usize = 64;
 
-/// Whether both URIs are equivalent by RFC 3261 19.1.4. Of other schemes the scheme is compared in any case, the rest
-/// octet by octet.
+/// Whether both URIs are equivalent by RFC 3261 19.1.4, telephone numbers by RFC 3966 4. Of other schemes the scheme is
+/// compared in any case, the rest octet by octet.
 pub fn equivalent(a: &Uri<'_>, b: &Uri<'_>) -> bool {
     match (a, b) {
         (Uri::Sip(a), Uri::Sip(b)) => equivalent_sip(a, b),
         (Uri::Other { scheme, rest, .. }, Uri::Other { scheme: other_scheme, rest: other_rest, .. }) => {
+            // RFC 3966 4, if both are well-formed numbers.
+            if let (Some(a), Some(b)) = (a.tel(), b.tel()) {
+                return a.is_same(&b);
+            }
             scheme.eq_ignore_ascii_case(other_scheme) && rest == other_rest
         }
         _ => false,
@@ -51,8 +55,10 @@ fn same_params(a: Params<'_>, b: Params<'_>) -> bool {
         return false;
     }
     NEVER_ALONE.iter().all(|name| find(a, name.as_bytes()).is_some() == find(b, name.as_bytes()).is_some())
-        && a.iter().all(|(name, value)| {
-            find(b, name).is_none_or(|other| same_ignore_case(value.unwrap_or_default(), other.unwrap_or_default()))
+        // A name must not stand twice (19.1.1); of one that does, the first counts, on either side.
+        && a.iter().all(|(name, _)| match (find(a, name), find(b, name)) {
+            (Some(value), Some(other)) => same_ignore_case(value.unwrap_or_default(), other.unwrap_or_default()),
+            _ => true,
         })
 }
 
@@ -134,8 +140,10 @@ mod tests {
         }
         check("sip:a@h?a=1&a=2", "sip:a@h?a=2&a=1", true);
         check("sip:a@h?a=1&a=1", "sip:a@h?a=2&a=1", false);
+        check("sip:h;x=1", "sip:h;x=1;x=2", true);
+        check("sip:h;x=2", "sip:h;x=1;x=2", false);
         check("tel:+1-2", "TEL:+1-2", true);
-        check("tel:+1-2", "tel:+12", false);
+        check("tel:+1-2", "tel:+12", true);
         check("tel:a", "sip:a", false);
     }
 

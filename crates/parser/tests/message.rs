@@ -134,10 +134,63 @@ fn typed_headers() {
 fn typed_headers_say_what_is_wrong_and_where() {
     let message = with("Via: SIP/2.0/UDP a:x\r\nCSeq: 1 INVITE\r\ncseq: 1 INVITE\r\nRoute: ,\r\n");
     let at = |error: ParseError| (error.kind, error.header, error.offset);
-    assert_eq!(at(message.required::<Via<'_>>().unwrap_err()), (ErrorKind::Port, Some(HeaderName::Via), 29));
+    assert_eq!(at(message.required::<Via<'_>>().unwrap_err()), (ErrorKind::Port, Some(HeaderName::Via), 43));
     assert_eq!(at(message.required::<CSeq<'_>>().unwrap_err()), (ErrorKind::Duplicate, Some(HeaderName::CSeq), 62));
     assert_eq!(at(message.required::<To<'_>>().unwrap_err()), (ErrorKind::Missing, Some(HeaderName::To), 0));
     assert!(message.header::<Route<'_>>().is_err());
+}
+
+#[test]
+fn a_request_uri_says_what_is_wrong_and_where() {
+    let fault = |uri: &str| parse(&format!("INVITE {uri} SIP/2.0\r\n\r\n")).uri().map(drop).unwrap_err();
+    for (uri, kind, at) in [
+        ("<sip:a@h>", ErrorKind::Uri, 0),
+        ("a@h", ErrorKind::Uri, 1),
+        ("sip:@h", ErrorKind::User, 4),
+        ("sip:a\"@h", ErrorKind::User, 5),
+        ("sip:a@h:x", ErrorKind::Port, 8),
+        ("sip:a@::1", ErrorKind::Host, 6),
+        ("sip:a@h;=", ErrorKind::Param, 8),
+        ("sip:a%4@h", ErrorKind::Escape, 5),
+        ("sip:a@h;lr?to=b", ErrorKind::UriHeaders, 10),
+    ] {
+        let error = fault(uri);
+        assert_eq!((error.kind, error.header, error.offset), (kind, None, 7 + at), "{uri}");
+        assert!(error.reason().to_string().starts_with("Bad Request-URI: "), "{uri}");
+    }
+    assert_eq!(parse("INVITE sip:a@h SIP/2.0\r\n\r\n").uri().unwrap().as_bytes(), b"sip:a@h");
+    assert_eq!(parse("INVITE urn:x SIP/2.0\r\n\r\n").uri().unwrap().as_bytes(), b"urn:x");
+}
+
+// RFC 3261 18.3, 20.14
+#[test]
+fn a_content_length_is_a_number_or_an_error() {
+    let with = |lines: &str| parse(&format!("OPTIONS sip:b@h SIP/2.0\r\n{lines}\r\n1234"));
+    for good in ["l: 4\r\n", "l : 004\r\n", "Content-Length:\r\n 4\r\n", "l: 4\r\nContent-Length: 04\r\n", ""] {
+        let message = with(good);
+        assert_eq!((message.defect(), message.body()), (None, &b"1234"[..]), "{good:?}");
+    }
+    for (bad, kind, at) in [
+        ("l: -4\r\n", ErrorKind::Number, 3),
+        ("l: +4\r\n", ErrorKind::Number, 3),
+        ("l:\r\n", ErrorKind::Number, 2),
+        ("l: 4x\r\n", ErrorKind::Number, 4),
+        ("l: 4 4\r\n", ErrorKind::Number, 4),
+        ("l: 4, 4\r\n", ErrorKind::Number, 4),
+        ("l: 0x4\r\n", ErrorKind::Number, 4),
+        ("l: 4.0\r\n", ErrorKind::Number, 4),
+        ("l: four\r\n", ErrorKind::Number, 3),
+        ("l: 4294967296\r\n", ErrorKind::Range, 3),
+        ("l: 99999999999999999999999999\r\n", ErrorKind::Range, 3),
+        ("l: 4\r\nl: 3\r\n", ErrorKind::Contradiction, 9),
+        ("l: 4\r\nl: x\r\n", ErrorKind::Number, 9),
+    ] {
+        let error = with(bad).defect().unwrap();
+        let expected = (kind, Some(HeaderName::ContentLength), 25 + at);
+        assert_eq!((error.kind, error.header, error.offset), expected, "{bad:?}");
+    }
+    assert_eq!(with("l: 5\r\n").defect().map(|error| error.kind), Some(ErrorKind::ShortBody));
+    assert_eq!(with("l: 3\r\n").body(), b"123");
 }
 
 #[test]
@@ -168,6 +221,28 @@ fn lists_in_the_table_and_in_the_types_agree() {
     agrees::<parser::ProxyAuthorization<'_>>();
     agrees::<parser::WwwAuthenticate<'_>>();
     agrees::<parser::ProxyAuthenticate<'_>>();
+    agrees::<parser::Accept<'_>>();
+    agrees::<parser::AcceptContact<'_>>();
+    agrees::<parser::Allow<'_>>();
+    agrees::<parser::AuthenticationInfo<'_>>();
+    agrees::<parser::Date>();
+    agrees::<parser::Diversion<'_>>();
+    agrees::<parser::FeatureCaps<'_>>();
+    agrees::<parser::FlowTimer>();
+    agrees::<parser::HistoryInfo<'_>>();
+    agrees::<parser::PAssertedIdentity<'_>>();
+    agrees::<parser::PPreferredIdentity<'_>>();
+    agrees::<parser::Privacy<'_>>();
+    agrees::<parser::ProxyRequire<'_>>();
+    agrees::<parser::RejectContact<'_>>();
+    agrees::<parser::RequestDisposition<'_>>();
+    agrees::<parser::Require<'_>>();
+    agrees::<parser::Server<'_>>();
+    agrees::<parser::Supported<'_>>();
+    agrees::<parser::Timestamp<'_>>();
+    agrees::<parser::Unsupported<'_>>();
+    agrees::<parser::UserAgent<'_>>();
+    agrees::<parser::Warning<'_>>();
 }
 
 #[test]

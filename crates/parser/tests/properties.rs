@@ -1,9 +1,12 @@
 //! Properties over generated and mutated messages: nothing panics, and what no edit touched is identical.
-#![expect(clippy::indexing_slicing, reason = "a test stops at what it does not expect")]
+#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test stops at what it does not expect")]
 
 use parser::{
-    Authorization, CSeq, CallId, Contact, Frame, Framer, From, Header, HeaderName, Message, Reply, Rewrite, Route,
-    Stamp, To, Uri, Via, equivalent, unescape, unquote, write_ack, write_cancel,
+    Accept, AcceptContact, Allow, AuthenticationInfo, Authorization, CSeq, CallId, Contact, ContentType, Date,
+    Diversion, Event, FeatureCaps, FlowTimer, Frame, Framer, From, Header, HeaderName, HistoryInfo, Leniency,
+    MaxForwards, Message, PAssertedIdentity, ParseError, Privacy, ProxyRequire, Reason, RejectContact, Reply,
+    RequestDisposition, Require, RetryAfter, Rewrite, Route, Server, Stamp, Supported, TelUri, Timestamp, To, Uri,
+    UserAgent, Via, Warning, WwwAuthenticate, equivalent, escape_user, unescape, unquote, write_ack, write_cancel,
 };
 use proptest::{collection::vec, prelude::*, sample::Index};
 
@@ -59,35 +62,104 @@ fn mutated() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+/// The typed headers that need not be in order for a message to be forwarded, with values that their grammar allows.
+fn good_line() -> impl Strategy<Value = (&'static str, String)> {
+    const TOKEN: &str = "[a-zA-Z0-9.!%*_+`'~-]{1,12}";
+    const QUOTED: &str = "\"([ !#-\\[\\]-~\u{80}-\u{2fff}]|\\\\[ -~]){0,12}\"";
+    let params = format!("([ ]?;[ ]?{TOKEN}([ ]?=[ ]?({TOKEN}|{QUOTED}|\\[::1\\]))?){{0,3}}");
+    let uri = "(sips?:(([a-z0-9&=+$,;?/#]|%4[0-9a-f]){1,8}(:[a-z0-9]{0,4})?@)?([a-z]{1,8}\\.example|192\\.0\\.2\\.[1-9]|\\[2001:db8::[0-9a-f]{1,4}\\])(:[0-9]{1,4})?(;[a-z]{1,6}(=([a-z0-9]|%6[0-9a-f]){1,4})?){0,3}|tel:\\+[0-9.()-]{0,5}[0-9])";
+    let address = format!("({TOKEN}( {TOKEN}){{0,2}} ?|{QUOTED} ?)?<{uri}>{params}");
+    let products = format!("{TOKEN}(/{TOKEN})?( \\([a-z ]{{0,6}}\\))?( {TOKEN}){{0,2}}");
+    let line = |name: &'static str, value: String| {
+        proptest::string::string_regex(&value).unwrap().prop_map(move |value| (name, value))
+    };
+    prop_oneof![
+        line("Contact", address.clone()),
+        line("Route", address.clone()),
+        line("To", address.clone()),
+        line("History-Info", address.clone()),
+        line("Diversion", address.clone()),
+        line("P-Asserted-Identity", address),
+        line("Via", format!("SIP ?/ ?2\\.0 ?/ ?{TOKEN} ([a-z]{{1,9}}|\\[::1\\])( ?: ?[0-9]{{1,4}})?{params}")),
+        line("Require", TOKEN.to_owned()),
+        line("Proxy-Require", TOKEN.to_owned()),
+        line("Supported", TOKEN.to_owned()),
+        line("Allow", TOKEN.to_owned()),
+        line("Request-Disposition", TOKEN.to_owned()),
+        line("Accept", format!("[a-z]{{1,6}} ?/ ?{TOKEN}{params}")),
+        line("Content-Type", format!("{TOKEN} ?/ ?{TOKEN}{params}")),
+        line("Event", format!("{TOKEN}{params}")),
+        line("Reason", format!("{TOKEN}{params}")),
+        line("Accept-Contact", format!("\\*{params}")),
+        line("Reject-Contact", format!("\\*{params}")),
+        line("Feature-Caps", format!("\\*{params}")),
+        line("Authentication-Info", format!("{TOKEN} ?= ?({TOKEN}|{QUOTED})( ?, ?{TOKEN}={TOKEN}){{0,2}}")),
+        line("WWW-Authenticate", format!("Digest {TOKEN}={QUOTED}( ?, ?{TOKEN}={TOKEN}){{0,2}}")),
+        line(
+            "Date",
+            "(Mon|Sun), (0[1-9]|1[0-9]|2[0-8]) (Jan|Feb|Dec) [1-9][0-9]{3} [01][0-9]:[0-5][0-9]:[0-5][0-9] GMT"
+                .to_owned()
+        ),
+        line("Timestamp", "[0-9]{1,9}(\\.[0-9]{0,4})?( [0-9]{0,3}\\.?[0-9]{0,3})?".to_owned()),
+        line("Warning", format!("[0-9]{{3}} ({TOKEN}|\\[::1\\]:[0-9]{{1,4}}) {QUOTED}")),
+        line("Privacy", "[a-z]{1,8}( ?; ?[a-z]{1,8}){0,3}".to_owned()),
+        line("Flow-Timer", "[0-9]{1,9}".to_owned()),
+        line("Retry-After", format!("[0-9]{{1,12}}( \\([a-z ]{{0,6}}\\))?{params}")),
+        line("User-Agent", products.clone()),
+        line("Server", products),
+    ]
+}
+
+/// Reads every typed header of a message; the first thing that is wrong.
+fn read_all(message: &Message) -> Result<(), ParseError> {
+    fn all<'a, H: Header<'a>>(message: &'a Message, first: &mut Result<(), ParseError>) {
+        for error in message.headers::<H>().filter_map(Result::err).chain(message.header::<H>().err()) {
+            // An error points into the line it is about.
+            let lines = message.lines().iter().filter(|line| line.name == H::NAME);
+            let line = lines.rev().find(|line| line.whole.start <= error.offset).unwrap();
+            assert!(error.offset <= line.whole.end && error.header == Some(H::NAME), "{error}");
+            *first = first.and(Err(error));
+        }
+    }
+    let mut first = Ok(());
+    macro_rules! every {
+        ($($header:ty),* $(,)?) => { $(all::<$header>(message, &mut first);)* };
+    }
+    every!(Via<'_>, From<'_>, To<'_>, Contact<'_>, Route<'_>, CSeq<'_>, CallId<'_>, MaxForwards, Authorization<'_>);
+    every!(Accept<'_>, AcceptContact<'_>, Allow<'_>, AuthenticationInfo<'_>, ContentType<'_>, Date, Diversion<'_>);
+    every!(Event<'_>, FeatureCaps<'_>, FlowTimer, HistoryInfo<'_>, PAssertedIdentity<'_>, Privacy<'_>, Reason<'_>);
+    every!(ProxyRequire<'_>, RejectContact<'_>, RequestDisposition<'_>, Require<'_>, RetryAfter<'_>, Server<'_>);
+    every!(Supported<'_>, Timestamp<'_>, UserAgent<'_>, Warning<'_>, WwwAuthenticate<'_>);
+    first
+}
+
 /// Calls everything that reads a message.
 fn exercise(message: &Message) {
-    fn all<'a, H: Header<'a>>(message: &'a Message) {
-        message.headers::<H>().for_each(drop);
-        drop(message.header::<H>());
+    let _ = read_all(message);
+    if message.is_request()
+        && let Err(error) = message.uri()
+    {
+        let span = message.request_uri_span();
+        assert!((span.start..=span.end).contains(&error.offset), "{error}");
     }
-    all::<Via<'_>>(message);
-    all::<From<'_>>(message);
-    all::<To<'_>>(message);
-    all::<Contact<'_>>(message);
-    all::<Route<'_>>(message);
-    all::<CSeq<'_>>(message);
-    all::<CallId<'_>>(message);
-    all::<Authorization<'_>>(message);
     for authorization in message.headers::<Authorization<'_>>().flatten() {
         let credentials = authorization.credentials;
         drop((credentials.username(), credentials.nc(), credentials.response()));
     }
     for contact in message.headers::<Contact<'_>>().flatten() {
-        let _ = (contact.q(), contact.expires(), contact.instance(), contact.reg_id());
-        if let Some(uri) = contact.address().and_then(|address| address.uri.sip().copied()) {
-            uri.write_target(&mut Vec::new());
-            let _ = uri.user_unescaped();
+        let _ = (contact.q(), contact.expires(), contact.instance(), contact.reg_id(), contact.pub_gruu());
+        contact
+            .features()
+            .for_each(|feature| assert!(feature.values().count() <= feature.value.map_or(0, <[u8]>::len)));
+        if let Some(address) = contact.address() {
+            exercise_uri(&address.uri);
         }
     }
     for line in message.lines() {
         assert_eq!(message.span_of(message.line_value(line)), Some(line.value));
         let _ = (unquote(message.line_value(line)), unescape(message.line_value(line)));
     }
+    message.headers::<UserAgent<'_>>().flatten().for_each(|agent| assert!(agent.products.iter().count() < 1 << 16));
     let mut out = Vec::new();
     Reply::new(
         &mut out,
@@ -100,6 +172,23 @@ fn exercise(message: &Message) {
     .finish();
     write_ack(message, message, &mut out);
     write_cancel(message, Some(b"SIP"), &mut out);
+}
+
+/// A URI is itself, and the target made of it has nothing that a Request-URI may not have.
+fn exercise_uri(uri: &Uri<'_>) {
+    assert!(equivalent(uri, uri));
+    if let Some(tel) = uri.tel() {
+        assert!(tel.is_same(&tel) && tel.digits().count() > 0);
+    }
+    if let Some(sip) = uri.sip() {
+        let mut target = Vec::new();
+        sip.write_target(&mut target);
+        let target = Uri::parse(&target).unwrap();
+        let target = target.sip().unwrap();
+        assert!(target.headers.is_empty() && target.param("method").is_none());
+        assert_eq!((target.host, target.port, target.user), (sip.host, sip.port, sip.user));
+        let _ = (sip.user_unescaped(), sip.telephone().map(|tel| tel.digits().count()));
+    }
 }
 
 fn write(rewrite: &mut Rewrite, message: &Message) -> Vec<u8> {
@@ -171,14 +260,54 @@ proptest! {
         }
         if let Ok(uri) = Uri::parse(&bytes) {
             prop_assert_eq!(uri.as_bytes(), &bytes[..]);
+            exercise_uri(&uri);
         }
+        let _ = TelUri::subscriber(&bytes).map(|tel| tel.digits().count());
         let _ = Framer::new(100).next(&bytes);
     }
 
     #[test]
     fn a_uri_equals_itself(uri in "sips?:([a-z%]{1,5}@)?[a-z.]{1,9}(:[0-9]{1,6})?(;[a-z]{1,3}(=[a-zA-Z%0-9]{1,4})?){0,3}(\\?[a-z]{1,2}=[a-z&=]{0,4})?") {
         if let Ok(uri) = Uri::parse(uri.as_bytes()) {
-            prop_assert!(equivalent(&uri, &uri));
+            exercise_uri(&uri);
+        }
+    }
+
+    #[test]
+    fn any_user_can_be_written(user in vec(any::<u8>(), 1..30)) {
+        let mut text = b"sip:".to_vec();
+        escape_user(&user, &mut text);
+        text.extend_from_slice(b"@h");
+        let uri = Uri::parse(&text).unwrap();
+        let read = uri.sip().map(|uri| uri.user_unescaped()).unwrap();
+        prop_assert_eq!(&*read, &user[..]);
+    }
+
+    #[test]
+    fn a_number_is_the_same_however_it_is_written(
+        number in "[0-9]{1,12}", other in "[0-9]{1,12}", seed in vec(any::<Index>(), 0..6), ext in "[0-9]{1,3}"
+    ) {
+        let mut written = format!("+{number}");
+        for index in seed {
+            written.insert(1 + index.index(written.len() - 1), *index.get(&['-', '.', '(', ')']));
+        }
+        let (a, b) = (format!("tel:{written};ext={ext};x"), format!("TEL:+{number};X;Ext={ext}"));
+        prop_assert!(equivalent(&Uri::parse(a.as_bytes()).unwrap(), &Uri::parse(b.as_bytes()).unwrap()), "{a} {b}");
+        let c = format!("tel:+{other};x;ext={ext}");
+        let is_same = equivalent(&Uri::parse(a.as_bytes()).unwrap(), &Uri::parse(c.as_bytes()).unwrap());
+        prop_assert_eq!(is_same, number == other);
+    }
+
+    #[test]
+    fn lenient_line_ends_change_nothing_but_the_complaint(bytes in mutated()) {
+        let lenient = Leniency { lone_lf: true, lone_cr: true };
+        match (Message::parse(bytes.clone().into()), Message::parse_with(bytes.into(), lenient)) {
+            (Ok(strict), Ok(lenient)) => {
+                prop_assert_eq!(strict.lines(), lenient.lines());
+                prop_assert_eq!(strict.body(), lenient.body());
+                prop_assert!(strict.defect().is_some() || lenient.defect().is_none());
+            }
+            (strict, lenient) => prop_assert_eq!(strict.is_ok(), lenient.is_ok()),
         }
     }
 
@@ -201,5 +330,26 @@ proptest! {
                 other => prop_assert!(false, "{:?}", other),
             }
         }
+    }
+}
+
+proptest! {
+    // Each case is a whole message of values made from patterns.
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_the_grammar_allows_is_read(lines in vec(good_line(), 0..8)) {
+        let mut once = Vec::new();
+        // Of what may stand once the first stays.
+        let lines = lines.into_iter().filter(|(name, _)| {
+            let is_new = !once.contains(name);
+            once.push(*name);
+            is_new || HeaderName::from_bytes(name.as_bytes()).occurs() == parser::Occurs::List
+        });
+        let lines: String = lines.map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let message = Message::parse(format!("INVITE sip:b@h SIP/2.0\r\n{lines}\r\n").into()).unwrap();
+        prop_assert_eq!(message.defect(), None, "{}", &lines);
+        prop_assert_eq!(read_all(&message), Ok(()), "{}", &lines);
+        exercise(&message);
     }
 }

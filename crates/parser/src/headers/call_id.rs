@@ -6,7 +6,7 @@ use crate::{
     octets::{self, CALL_ID},
 };
 
-/// Call-ID: `word [ "@" word ]`, as it was sent.
+/// Call-ID: `callid = word [ "@" word ]` (RFC 3261 25.1), as it was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CallId<'a>(pub &'a [u8]);
 
@@ -17,7 +17,7 @@ impl<'a> Header<'a> for CallId<'a> {
     fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
         match value {
             [] => Err(ErrorKind::Empty),
-            // More than one `@` is let pass: nothing is read out of a Call-ID.
+            // More than one `@`, and what is no `word`, is let pass: nothing is read out of a Call-ID.
             value if octets::all(value, CALL_ID) => Ok(Self(value)),
             _ => Err(ErrorKind::Token),
         }
@@ -34,6 +34,7 @@ mod tests {
             CallId::parse(b"intmeth.word%ZK-!.*_+'@word`~)(><:\\/\"][?}{"),
             Ok(CallId(b"intmeth.word%ZK-!.*_+'@word`~)(><:\\/\"][?}{"))
         );
+        assert_eq!(CallId::parse(b"r=#1,;&$|^@a@b"), Ok(CallId(b"r=#1,;&$|^@a@b")));
         assert_eq!(CallId::parse(b""), Err(ErrorKind::Empty));
         assert_eq!(CallId::parse(b"a b"), Err(ErrorKind::Token));
     }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use crate::{AuthParams, ErrorKind, headers::credentials::scheme_and_params};
 
-/// One challenge: a scheme and its parameters.
+/// `challenge = auth-scheme LWS auth-param *( COMMA auth-param )` (RFC 3261 25.1): a scheme and its parameters.
 #[derive(Clone, Copy, Debug)]
 pub struct Challenge<'a> {
     /// The scheme as it was sent, a token.
@@ -24,22 +24,22 @@ impl<'a> Challenge<'a> {
         Ok(Self { scheme, params })
     }
 
-    /// `realm`, unquoted.
+    /// `realm = "realm" EQUAL quoted-string`, unquoted.
     pub fn realm(&self) -> Option<Cow<'a, [u8]>> {
         self.params.unquoted("realm")
     }
 
-    /// `nonce`, unquoted.
+    /// `nonce = "nonce" EQUAL quoted-string`, unquoted.
     pub fn nonce(&self) -> Option<Cow<'a, [u8]>> {
         self.params.unquoted("nonce")
     }
 
-    /// `algorithm`, without quotes if somebody put them.
+    /// `algorithm = "algorithm" EQUAL token`, without quotes if somebody put them.
     pub fn algorithm(&self) -> Option<&'a [u8]> {
         self.params.bare("algorithm")
     }
 
-    /// Whether `stale` is true: the answer was right, only the nonce is old.
+    /// Whether `stale = "stale" EQUAL ( "true" / "false" )` is true: the answer was right, only the nonce is old.
     pub fn is_stale(&self) -> bool {
         self.params.bare("stale").is_some_and(|value| value.eq_ignore_ascii_case(b"true"))
     }

@@ -1,7 +1,7 @@
 //! Contact (RFC 3261 20.10): where somebody can be reached. Decides its grammar and its parameters (RFC 3840, 5626,
 //! 5627); whether `*` may stand alone is the registrar's business.
 
-use crate::{ErrorKind, Expires, Header, HeaderName, NameAddr, Params, octets, params::inside_quotes};
+use crate::{ErrorKind, Expires, Features, Header, HeaderName, NameAddr, Params, octets, params::inside_quotes};
 
 /// One Contact value: `*`, or `( name-addr / addr-spec ) *( SEMI contact-params )`.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +53,27 @@ impl<'a> Contact<'a> {
         let number = octets::number(self.params().value("reg-id")?)?;
         u32::try_from(number).ok().filter(|number| *number > 0)
     }
+
+    /// The `pub-gruu` parameter without its quotes: a URI that reaches this phone from anywhere (RFC 5627 5.1, 9).
+    pub fn pub_gruu(&self) -> Option<&'a [u8]> {
+        self.params().value("pub-gruu").map(|value| inside_quotes(value).unwrap_or(value))
+    }
+
+    /// The `temp-gruu` parameter without its quotes: as [`Contact::pub_gruu`], but it does not show whose the phone is
+    /// (RFC 5627 5.1, 9).
+    pub fn temp_gruu(&self) -> Option<&'a [u8]> {
+        self.params().value("temp-gruu").map(|value| inside_quotes(value).unwrap_or(value))
+    }
+
+    /// Whether the URI has the `ob` parameter: requests in a dialog are to come over the same flow (RFC 5626 4.3).
+    pub fn is_outbound(&self) -> bool {
+        self.address().and_then(|address| address.uri.sip()).is_some_and(|uri| uri.param("ob").is_some())
+    }
+
+    /// The feature parameters (RFC 3840 9): what the phone can do.
+    pub fn features(&self) -> Features<'a> {
+        Features::new(self.params())
+    }
 }
 
 impl<'a> Header<'a> for Contact<'a> {
@@ -65,7 +86,7 @@ impl<'a> Header<'a> for Contact<'a> {
 }
 
 /// `qvalue`: `0[.ddd]` or `1[.000]`.
-fn thousandths(value: &[u8]) -> Option<u16> {
+pub(super) fn thousandths(value: &[u8]) -> Option<u16> {
     let (&whole, fraction) = value.split_first()?;
     let digits = match fraction.split_first() {
         None => fraction,
@@ -105,6 +126,17 @@ mod tests {
         let contact = contact("<sip:a@b>;expires=99999999999;reg-id=1;+sip.instance=\"<urn:uuid:0-1>\"");
         assert_eq!(contact.expires(), Some(u32::MAX));
         assert_eq!((contact.reg_id(), contact.instance()), (Some(1), Some(&b"<urn:uuid:0-1>"[..])));
+    }
+
+    #[test]
+    fn gruus_outbound_and_features() {
+        let contact = contact(
+            "<sip:a@b;ob>;audio;methods=\"INVITE,BYE\";pub-gruu=\"sip:a@h;gr=urn:uuid:1\";temp-gruu=\"sip:x@h;gr\"",
+        );
+        assert_eq!(contact.pub_gruu(), Some(&b"sip:a@h;gr=urn:uuid:1"[..]));
+        assert_eq!(contact.temp_gruu(), Some(&b"sip:x@h;gr"[..]));
+        assert_eq!((contact.is_outbound(), contact.features().count()), (true, 2));
+        assert!(!Contact::Star.is_outbound());
     }
 
     // checklist 15

@@ -7,7 +7,7 @@ use crate::{
     grammar::{self, params, separator, token},
 };
 
-/// Content-Type: `m-type SLASH m-subtype *( SEMI m-parameter )`.
+/// Content-Type: `media-type = m-type SLASH m-subtype *( SEMI m-parameter )` (RFC 3261 25.1).
 #[derive(Clone, Copy, Debug)]
 pub struct ContentType<'a> {
     /// The type: `application`. Compared in any case.

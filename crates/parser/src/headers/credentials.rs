@@ -14,7 +14,7 @@ use crate::{
     unquote,
 };
 
-/// The value of an Authorization or Proxy-Authorization line: a scheme, and what belongs to it.
+/// `credentials = "Digest" LWS digest-response / other-response` (RFC 3261 25.1): a scheme, and what belongs to it.
 #[derive(Clone, Copy, Debug)]
 pub struct Credentials<'a> {
     /// The scheme as it was sent, a token: `Digest` in some case.
@@ -38,64 +38,67 @@ impl<'a> Credentials<'a> {
         self.scheme.eq_ignore_ascii_case(b"digest")
     }
 
-    /// `username`, unquoted.
+    /// `username = "username" EQUAL quoted-string`, unquoted.
     pub fn username(&self) -> Option<Cow<'a, [u8]>> {
         self.params.unquoted("username")
     }
 
-    /// `realm`, unquoted.
+    /// `realm = "realm" EQUAL quoted-string`, unquoted.
     pub fn realm(&self) -> Option<Cow<'a, [u8]>> {
         self.params.unquoted("realm")
     }
 
-    /// `nonce`, unquoted.
+    /// `nonce = "nonce" EQUAL quoted-string`, unquoted.
     pub fn nonce(&self) -> Option<Cow<'a, [u8]>> {
         self.params.unquoted("nonce")
     }
 
-    /// `uri`, unquoted.
+    /// `digest-uri = "uri" EQUAL LDQUOT Request-URI RDQUOT`, unquoted.
     pub fn uri(&self) -> Option<Cow<'a, [u8]>> {
         self.params.unquoted("uri")
     }
 
-    /// `cnonce`, unquoted.
+    /// `cnonce = "cnonce" EQUAL quoted-string`, unquoted.
     pub fn cnonce(&self) -> Option<Cow<'a, [u8]>> {
         self.params.unquoted("cnonce")
     }
 
-    /// `opaque`, unquoted.
+    /// `opaque = "opaque" EQUAL quoted-string`, unquoted.
     pub fn opaque(&self) -> Option<Cow<'a, [u8]>> {
         self.params.unquoted("opaque")
     }
 
-    /// `response` without its quotes: lower-case hex if the peer follows the RFC.
+    /// `dresponse = "response" EQUAL request-digest` without its quotes: lower-case hex if the peer follows the RFC.
     pub fn response(&self) -> Option<&'a [u8]> {
         self.params.bare("response")
     }
 
-    /// `algorithm`, without quotes if somebody put them.
+    /// `algorithm = "algorithm" EQUAL token`, without quotes if somebody put them.
     pub fn algorithm(&self) -> Option<&'a [u8]> {
         self.params.bare("algorithm")
     }
 
-    /// `qop`, without quotes if somebody put them.
+    /// `message-qop = "qop" EQUAL qop-value`, without quotes if somebody put them.
     pub fn qop(&self) -> Option<&'a [u8]> {
         self.params.bare("qop")
     }
 
-    /// `nc`: exactly eight hex digits (RFC 7616 3.4), `None` for anything else.
+    /// `nonce-count = "nc" EQUAL 8LHEX` (RFC 7616 3.4), `None` for any other number of digits.
     pub fn nc(&self) -> Option<u32> {
-        let digits = self.params.bare("nc").filter(|digits| digits.len() == 8)?;
-        let digits = digits.iter().all(u8::is_ascii_hexdigit).then_some(digits)?;
-        u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+        self.params.nonce_count()
     }
 }
 
-/// `auth-param *( COMMA auth-param )`: comma-separated `name=value`.
+/// `auth-param *( COMMA auth-param )`, `auth-param = auth-param-name EQUAL ( token / quoted-string )` (RFC 3261 25.1).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AuthParams<'a>(&'a [u8]);
 
 impl<'a> AuthParams<'a> {
+    /// Parses a whole value of nothing but parameters, at least one.
+    pub(crate) fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
+        check(value).map(|()| Self(value))
+    }
+
     /// The parameters as they were sent.
     pub fn as_bytes(&self) -> &'a [u8] {
         self.0
@@ -123,6 +126,13 @@ impl<'a> AuthParams<'a> {
     pub(crate) fn bare(&self, name: &str) -> Option<&'a [u8]> {
         let value = self.value(name)?;
         Some(crate::params::inside_quotes(value).unwrap_or(value))
+    }
+
+    /// `nc-value = 8LHEX`; capitals are let pass, another length is not.
+    pub(crate) fn nonce_count(&self) -> Option<u32> {
+        let digits = self.bare("nc").filter(|digits| digits.len() == 8)?;
+        let digits = digits.iter().all(u8::is_ascii_hexdigit).then_some(digits)?;
+        u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
     }
 }
 

@@ -7,7 +7,7 @@ use crate::{
     grammar::{self, params, token},
 };
 
-/// Event: `event-type *( SEMI event-param )`.
+/// Event: `event-type *( SEMI event-param )`, `event-type = event-package *( "." event-template )` (RFC 6665 8.4).
 #[derive(Clone, Copy, Debug)]
 pub struct Event<'a> {
     /// The package with its templates: `presence.winfo`. Case-sensitive.

@@ -2,7 +2,7 @@
 
 use crate::{ErrorKind, Header, HeaderName, octets};
 
-/// Branches the request may be forked into at once.
+/// Max-Breadth: `1*DIGIT` (RFC 5393 5.3.2), branches the request may be forked into at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MaxBreadth(pub u32);
 

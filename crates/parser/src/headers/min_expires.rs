@@ -2,7 +2,7 @@
 
 use crate::{ErrorKind, Header, HeaderName, octets};
 
-/// Seconds, saturating at `u32::MAX`.
+/// Min-Expires: `delta-seconds = 1*DIGIT` (RFC 3261 25.1), saturating at `u32::MAX`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MinExpires(pub u32);
 

@@ -2,11 +2,10 @@
 //! Decides where display name, URI and header parameters part; which parameters there are is each header's business.
 
 use memchr::memchr;
-use nom::{Parser, combinator::cut};
 
 use crate::{
-    ErrorKind, Params, Uri,
-    grammar::{self, Fault, Parsed, fail},
+    ErrorKind, Params, Uri, grammar,
+    list::quoted_len,
     octets::{self, DISPLAY, LWS},
 };
 
@@ -42,8 +41,10 @@ impl<'a> NameAddr<'a> {
     /// # Errors
     /// The part that is wrong.
     pub fn bracketed(value: &'a [u8]) -> Result<Self, ErrorKind> {
-        let rule = |input| (display, bracketed_uri, cut(grammar::params)).parse(input);
-        let (display, uri, params) = grammar::whole(rule, value)?;
+        let (display, rest) = display(value)?;
+        let close = memchr(b'>', rest).ok_or(ErrorKind::Bracket)?;
+        let uri = Uri::parse(rest.get(1..close).unwrap_or_default())?;
+        let params = grammar::whole(grammar::params, rest.get(close + 1..).unwrap_or_default())?;
         Ok(Self { display, uri, params, raw: value })
     }
 
@@ -65,28 +66,19 @@ impl<'a> NameAddr<'a> {
     }
 }
 
-/// `display-name`: a quoted string, or tokens; octets above ASCII pass unquoted.
-fn display(input: &[u8]) -> Parsed<'_, Option<&[u8]>> {
-    let (rest, name) = if input.first() == Some(&b'"') {
-        grammar::quoted_string(input)?
-    } else {
-        let run = octets::run(input, DISPLAY);
-        input.split_at_checked(run).map_or((input, &b""[..]), |(name, rest)| (rest, octets::trim(name)))
+/// `display-name`: a quoted string, or tokens; octets above ASCII pass unquoted. Returns what follows it, too: the
+/// opening bracket and the rest.
+fn display(value: &[u8]) -> Result<(Option<&[u8]>, &[u8]), ErrorKind> {
+    let len = match value.first() {
+        Some(b'"') => quoted_len(value).ok_or(ErrorKind::Quote)?,
+        _ => octets::run(value, DISPLAY),
     };
-    let (rest, _) = grammar::lws(rest)?;
+    let (name, rest) = value.split_at_checked(len).unwrap_or_default();
+    let rest = octets::trim_start(rest);
     if rest.first() != Some(&b'<') {
-        return fail(if memchr(b'<', rest).is_some() { ErrorKind::Display } else { ErrorKind::Bracket });
+        return Err(if memchr(b'<', rest).is_some() { ErrorKind::Display } else { ErrorKind::Bracket });
     }
-    Ok((rest, Some(name).filter(|name| !name.is_empty())))
-}
-
-fn bracketed_uri(input: &[u8]) -> Parsed<'_, Uri<'_>> {
-    let Some(close) = memchr(b'>', input) else { return fail(ErrorKind::Bracket) };
-    let uri = input.get(1..close).unwrap_or_default();
-    match Uri::parse(uri) {
-        Ok(uri) => Ok((input.get(close + 1..).unwrap_or_default(), uri)),
-        Err(kind) => Err(nom::Err::Failure(Fault(kind))),
-    }
+    Ok((Some(octets::trim(name)).filter(|name| !name.is_empty()), rest))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use crate::{ErrorKind, Header, HeaderName, NameAddr};
 
-/// One Path value: `name-addr *( SEMI rr-param )`; the angle brackets are required.
+/// One Path value: `path-value = name-addr *( SEMI rr-param )` (RFC 3327 4); the angle brackets are required.
 #[derive(Clone, Copy, Debug)]
 pub struct Path<'a> {
     /// The proxy's URI and the value's parameters.

@@ -10,7 +10,7 @@ use crate::{
     octets, unquote,
 };
 
-/// One Reason value: `protocol *( SEMI reason-params )`.
+/// One Reason value: `reason-value = protocol *( SEMI reason-params )` (RFC 3326 2).
 #[derive(Clone, Copy, Debug)]
 pub struct Reason<'a> {
     /// The protocol the cause is from: `SIP`, `Q.850`, ...
@@ -20,12 +20,12 @@ pub struct Reason<'a> {
 }
 
 impl<'a> Reason<'a> {
-    /// The `cause` parameter, if it is a number of 16 bits.
+    /// `protocol-cause = "cause" EQUAL cause`, if it is a number of 16 bits.
     pub fn cause(&self) -> Option<u16> {
         u16::try_from(octets::number(self.params.value("cause")?)?).ok()
     }
 
-    /// The `text` parameter, unquoted.
+    /// `reason-text = "text" EQUAL quoted-string`, unquoted.
     pub fn text(&self) -> Option<Cow<'a, [u8]>> {
         self.params.value("text").map(unquote)
     }

@@ -5,10 +5,11 @@ use nom::{Parser, character::complete::digit1};
 use crate::{
     ErrorKind, Header, HeaderName, Params,
     grammar::{self, Parsed, params},
+    headers::product::comment_len,
     octets,
 };
 
-/// Retry-After: `delta-seconds [ comment ] *( SEMI retry-param )`.
+/// Retry-After: `delta-seconds [ comment ] *( SEMI retry-param )` (RFC 3261 25.1).
 #[derive(Clone, Copy, Debug)]
 pub struct RetryAfter<'a> {
     /// Seconds to wait, saturating at `u32::MAX`.
@@ -37,19 +38,10 @@ fn comment(input: &[u8]) -> Parsed<'_, ()> {
     if text.first() != Some(&b'(') {
         return Ok((input, ()));
     }
-    let mut depth = 0_usize;
-    let mut escaped = false;
-    for (at, &byte) in text.iter().enumerate() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' => escaped = true,
-            b'(' => depth += 1,
-            b')' if depth == 1 => return Ok((text.get(at + 1..).unwrap_or_default(), ())),
-            b')' => depth -= 1,
-            _ => {}
-        }
+    match comment_len(text).and_then(|len| text.get(len..)) {
+        Some(rest) => Ok((rest, ())),
+        None => grammar::fail(ErrorKind::Quote),
     }
-    grammar::fail(ErrorKind::Quote)
 }
 
 #[cfg(test)]

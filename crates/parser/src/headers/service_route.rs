@@ -2,7 +2,7 @@
 
 use crate::{ErrorKind, Header, HeaderName, NameAddr};
 
-/// One Service-Route value: `name-addr *( SEMI rr-param )`; the angle brackets are required.
+/// One Service-Route value: `sr-value = name-addr *( SEMI rr-param )` (RFC 3608 5); the angle brackets are required.
 #[derive(Clone, Copy, Debug)]
 pub struct ServiceRoute<'a> {
     /// The proxy's URI and the value's parameters.

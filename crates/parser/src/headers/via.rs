@@ -1,11 +1,7 @@
 //! Via (RFC 3261 20.42, 18.2, RFC 3581): the way a response goes back. Decides its grammar; filling `received` and
 //! `rport` is in `stamp`, where a response is sent is the proxy's business.
 
-use nom::{
-    Parser,
-    combinator::{cut, recognize},
-    sequence::preceded,
-};
+use nom::{Parser, combinator::recognize, sequence::preceded};
 
 use crate::{
     ErrorKind, Header, HeaderName, Host, Params, Transport,
@@ -46,6 +42,11 @@ impl<'a> Via<'a> {
         self.params.value("maddr")
     }
 
+    /// The `ttl` parameter, 0 to 255 (`1*3DIGIT`): hops of a multicast; `None` if it is absent or malformed.
+    pub fn ttl(&self) -> Option<u8> {
+        self.params.value("ttl").and_then(octets::number).and_then(|ttl| u8::try_from(ttl).ok())
+    }
+
     /// The `rport` parameter (RFC 3581): `Some(None)` if it stands without a port, or with one that is none.
     pub fn rport(&self) -> Option<Option<u16>> {
         self.params.get("rport").map(|value| u16::try_from(octets::number(value?)?).ok())
@@ -65,8 +66,9 @@ impl<'a> Header<'a> for Via<'a> {
         if value.is_empty() {
             return Err(ErrorKind::Empty);
         }
-        let rule = |input| (sent_protocol, preceded(space, grammar::sent_by), cut(grammar::params)).parse(input);
-        let ((protocol, transport), (host, port), params) = grammar::whole(rule, value)?;
+        let (rest, (protocol, transport)) = sent_protocol(value).map_err(grammar::kind)?;
+        let (rest, (host, port)) = preceded(space, grammar::sent_by).parse(rest).map_err(grammar::kind)?;
+        let params = grammar::whole(grammar::params, rest)?;
         Ok(Self { protocol, transport, host, port, params, raw: value })
     }
 }
@@ -96,6 +98,8 @@ mod tests {
         assert_eq!((via.received(), via.rport()), (Some(&b"2001:db8::9:255"[..]), Some(None)));
         assert_eq!(Via::parse(b"SIP/2.0/UDP h;rport=5060").unwrap().rport(), Some(Some(5060)));
         assert_eq!(Via::parse(b"SIP/2.0/UDP h").unwrap().rport(), None);
+        assert_eq!(Via::parse(b"SIP/2.0/UDP h;ttl=16").unwrap().ttl(), Some(16));
+        assert_eq!(Via::parse(b"SIP/2.0/UDP h;ttl=256").unwrap().ttl(), None);
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 use crate::{Challenge, ErrorKind, Header, HeaderName};
 
-/// One WWW-Authenticate line. Commas part its parameters, so it is never a comma list.
+/// One WWW-Authenticate line: `challenge = "Digest" LWS digest-cln *( COMMA digest-cln ) / other-challenge` (RFC 3261
+/// 25.1). Commas part its parameters, so it is never a comma list.
 #[derive(Clone, Copy, Debug)]
 pub struct WwwAuthenticate<'a> {
     /// The challenge.

@@ -1,0 +1,106 @@
+//! frontdesk's parser beside rsip, rsipstack and ezk-sip-types: the same messages, the same parts found and typed, the
+//! same edits made, in one run. `cargo run --release` in this folder prints the table.
+
+mod ezk_crate;
+#[path = "../../forward/mod.rs"]
+mod forward;
+mod rsip_crate;
+mod rsipstack_crate;
+
+use std::cell::RefCell;
+
+use bytes::Bytes;
+use divan::{Bencher, black_box};
+use forward::{ALL, Sample};
+use parser::{Message, Rewrite};
+
+/// What each parser writes into a request it sends on.
+const TARGET: &str = "sip:2077@192.0.2.77:5060;transport=udp";
+const VIA: &str = "SIP/2.0/UDP 198.51.100.7:5060;branch=z9hG4bK41d8e07b93f2";
+const RECORD_ROUTE: &str = "<sip:198.51.100.7:5060;lr>";
+
+fn main() {
+    for sample in ALL {
+        all_do_the_same(sample);
+    }
+    divan::Divan::from_args().run_benches();
+}
+
+/// A parser that gives up early, or forgets an edit, would look fast.
+fn all_do_the_same(sample: &Sample) {
+    let bytes = sample.bytes();
+    let mut ours = Vec::new();
+    let message = Message::parse(bytes.clone()).unwrap();
+    let needs = forward::read(&message).unwrap();
+    forward::write(&message, &needs, &mut Rewrite::new(), &mut ours);
+    let others = [
+        ("rsip", rsip_crate::rewrite(&bytes)),
+        ("rsipstack", rsipstack_crate::rewrite(&bytes)),
+        ("ezk", ezk_crate::rewrite(&bytes)),
+    ];
+    for (name, theirs) in others {
+        let theirs = theirs.unwrap_or_else(|| panic!("{name} cannot read {sample}"));
+        // One may write the lines in another order; none may be missing.
+        assert_eq!(theirs.len(), ours.len(), "{name} on {sample}:\n{}", String::from_utf8_lossy(&theirs));
+    }
+}
+
+/// What is made of a message is freed inside the measured time: a proxy cannot keep it either.
+macro_rules! compare {
+    ($group:ident: $($name:ident = $run:expr;)*) => {
+        mod $group {
+            use super::*;
+
+            $(
+                #[divan::bench(args = ALL, sample_count = 300, sample_size = 100)]
+                fn $name(bencher: Bencher<'_, '_>, sample: &Sample) {
+                    let bytes = sample.bytes();
+                    let run = $run;
+                    bencher.bench_local(|| {
+                        black_box(run(black_box(&bytes)));
+                    });
+                }
+            )*
+        }
+    };
+}
+
+compare! { parse:
+    frontdesk = ours;
+    rsip = rsip_crate::parse;
+    rsipstack = rsipstack_crate::parse;
+    ezk_sip_types = ezk_crate::parse;
+}
+
+compare! { split:
+    frontdesk = |bytes: &Bytes| Message::parse(bytes.clone()).unwrap();
+    httparse = header_lines;
+}
+
+compare! { parse_and_rewrite:
+    frontdesk = our_rewrite();
+    rsip = rsip_crate::rewrite;
+    rsipstack = rsipstack_crate::rewrite;
+    ezk_sip_types = ezk_crate::rewrite;
+}
+
+/// The floor: names and values of the header lines are cut, nothing else is done.
+fn header_lines(bytes: &Bytes) {
+    let start_line = bytes.iter().position(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+    let mut headers = [httparse::EMPTY_HEADER; 64];
+    black_box(httparse::parse_headers(&bytes[start_line..], &mut headers)).unwrap();
+}
+
+fn ours(bytes: &Bytes) {
+    let message = Message::parse(bytes.clone()).unwrap();
+    black_box(forward::read(&message).unwrap());
+}
+
+fn our_rewrite() -> impl Fn(&Bytes) {
+    let kept = RefCell::new((Rewrite::new(), Vec::new()));
+    move |bytes| {
+        let (rewrite, out) = &mut *kept.borrow_mut();
+        let message = Message::parse(bytes.clone()).unwrap();
+        forward::write(&message, &forward::read(&message).unwrap(), rewrite, out);
+    }
+}

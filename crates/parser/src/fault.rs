@@ -1,0 +1,389 @@
+//! Where in a value the fault is. A header's parser only says what is wrong; when something is, the value is walked once
+//! more here, octet by octet, up to the first that fits nowhere. Decides a position for people's eyes; must not decide
+//! whether a value is good, and costs nothing as long as values are.
+
+use crate::{
+    ErrorKind, HeaderName, Host,
+    list::quoted_len,
+    octets::{self, CALL_ID, DISPLAY, HOST, LWS, PASSWORD, TOKEN, URI, URI_HEADER, URI_PARAM, USER, VALUE},
+};
+
+/// Octets from the start of `value` to the first that is wrong, by the grammar of `header`; `value.len()` at most, which is
+/// where something is missing at the end.
+pub(crate) fn position(header: HeaderName, kind: ErrorKind, value: &[u8]) -> usize {
+    if matches!(kind, ErrorKind::Range | ErrorKind::Empty | ErrorKind::Contradiction | ErrorKind::Date) {
+        return 0;
+    }
+    let mut walk = Walk { text: value, at: 0 };
+    match header {
+        HeaderName::Via => walk.via(),
+        // A star stands alone.
+        HeaderName::Contact if walk.octet(b'*') => false,
+        HeaderName::From
+        | HeaderName::To
+        | HeaderName::Contact
+        | HeaderName::Route
+        | HeaderName::RecordRoute
+        | HeaderName::Path
+        | HeaderName::ServiceRoute
+        | HeaderName::HistoryInfo
+        | HeaderName::Diversion
+        | HeaderName::PAssertedIdentity
+        | HeaderName::PPreferredIdentity => walk.address(),
+        HeaderName::CSeq => walk.digits() && walk.space() && walk.run(TOKEN) && walk.space(),
+        HeaderName::CallId => walk.run(CALL_ID),
+        HeaderName::ContentType | HeaderName::Accept => {
+            walk.run(TOKEN) && walk.separator(b'/') && walk.run(TOKEN) && walk.params()
+        }
+        HeaderName::Authorization
+        | HeaderName::ProxyAuthorization
+        | HeaderName::WwwAuthenticate
+        | HeaderName::ProxyAuthenticate => walk.run(TOKEN) && walk.space() && walk.auth_params(),
+        HeaderName::AuthenticationInfo => walk.auth_params(),
+        HeaderName::Warning => {
+            walk.digits() && walk.space() && walk.run(URI) && walk.space() && walk.quoted() && walk.space()
+        }
+        HeaderName::Timestamp => walk.decimal() && walk.space() && walk.decimal(),
+        _ if kind == ErrorKind::Number => walk.digits(),
+        _ => walk.run(TOKEN) && walk.params(),
+    };
+    // An angle bracket that is not there at all should be where the value starts.
+    let no_bracket = kind == ErrorKind::Bracket && walk.at >= value.len();
+    if no_bracket { 0 } else { walk.at.min(value.len()) }
+}
+
+/// Octets from the start of `uri` to the first that no URI has there.
+pub(crate) fn in_uri(uri: &[u8]) -> usize {
+    let mut walk = Walk { text: uri, at: 0 };
+    let _whole = walk.uri(uri.len());
+    walk.at.min(uri.len())
+}
+
+/// A walk over a value. Each step goes past what it knows; `false` says that it stands before what does not fit.
+struct Walk<'a> {
+    text: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Walk<'a> {
+    fn rest(&self) -> &'a [u8] {
+        self.text.get(self.at..).unwrap_or_default()
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.rest().first().copied()
+    }
+
+    /// At least one octet of `mask`.
+    fn run(&mut self, mask: u16) -> bool {
+        let len = octets::run(self.rest(), mask);
+        self.at += len;
+        len > 0
+    }
+
+    fn space(&mut self) -> bool {
+        self.run(LWS)
+    }
+
+    fn digits(&mut self) -> bool {
+        let len = self.rest().iter().take_while(|byte| byte.is_ascii_digit()).count();
+        self.at += len;
+        len > 0
+    }
+
+    /// `*DIGIT [ "." *DIGIT ]`, not empty.
+    fn decimal(&mut self) -> bool {
+        let whole = self.digits();
+        let fraction = self.octet(b'.') && self.digits();
+        whole || fraction
+    }
+
+    fn octet(&mut self, octet: u8) -> bool {
+        let is_there = self.peek() == Some(octet);
+        self.at += usize::from(is_there);
+        is_there
+    }
+
+    /// The octet with white space around it. Without it the walk stays before the white space.
+    fn separator(&mut self, octet: u8) -> bool {
+        let start = self.at;
+        self.space();
+        if !self.octet(octet) {
+            // What stands there instead is the fault, unless nothing does.
+            if self.peek().is_none() {
+                self.at = start;
+            }
+            return false;
+        }
+        self.space();
+        true
+    }
+
+    fn quoted(&mut self) -> bool {
+        let len = quoted_len(self.rest());
+        self.at += len.unwrap_or_default();
+        len.is_some()
+    }
+
+    fn value(&mut self) -> bool {
+        if self.peek() == Some(b'"') { self.quoted() } else { self.run(VALUE) }
+    }
+
+    /// `*( SEMI generic-param )`, to the end.
+    fn params(&mut self) -> bool {
+        while self.separator(b';') {
+            if !self.run(TOKEN) || self.equal() && !self.value() {
+                return false;
+            }
+        }
+        false
+    }
+
+    /// `EQUAL`, if it is there.
+    fn equal(&mut self) -> bool {
+        let start = self.at;
+        let is_there = self.separator(b'=');
+        if !is_there {
+            self.at = start;
+        }
+        is_there
+    }
+
+    /// `name=value *( COMMA name=value )`.
+    fn auth_params(&mut self) -> bool {
+        loop {
+            if !(self.run(TOKEN) && self.separator(b'=') && self.value() && self.separator(b',')) {
+                return false;
+            }
+        }
+    }
+
+    fn via(&mut self) -> bool {
+        self.run(TOKEN)
+            && self.separator(b'/')
+            && self.run(TOKEN)
+            && self.separator(b'/')
+            && self.run(TOKEN)
+            && self.space()
+            && self.host()
+            && (!self.colon() || self.port())
+            && self.params()
+    }
+
+    fn colon(&mut self) -> bool {
+        let start = self.at;
+        let is_there = self.separator(b':');
+        if !is_there {
+            self.at = start;
+        }
+        is_there
+    }
+
+    /// `name-addr` or `addr-spec`, and parameters.
+    fn address(&mut self) -> bool {
+        let start = self.at;
+        let named = if self.peek() == Some(b'"') { self.quoted() } else { self.run(DISPLAY) };
+        self.space();
+        if self.octet(b'<') {
+            let Some(close) = memchr::memchr(b'>', self.rest()) else {
+                self.at -= 1;
+                return false;
+            };
+            let end = self.at + close;
+            return self.uri(end) && self.octet(b'>') && self.params();
+        }
+        // A quoted string that does not end, or a display name with something that needs quotes.
+        if self.text.first() == Some(&b'"') || named && memchr::memchr(b'<', self.rest()).is_some() {
+            return false;
+        }
+        self.at = start;
+        let rest = self.rest();
+        let len = rest.iter().position(|&byte| byte == b';' || octets::is(byte, LWS)).unwrap_or(rest.len());
+        // A URI with one of these needs angle brackets.
+        let guarded = rest.iter().take(len).position(|byte| b"?,".contains(byte)).unwrap_or(len);
+        self.uri(self.at + guarded) && guarded == len && self.params()
+    }
+
+    /// A URI that ends at `end`.
+    fn uri(&mut self, end: usize) -> bool {
+        let text = self.text;
+        self.text = text.get(..end).unwrap_or(text);
+        let is_whole = self.uri_parts() && self.at >= end;
+        self.text = text;
+        is_whole
+    }
+
+    fn uri_parts(&mut self) -> bool {
+        let start = self.at;
+        let scheme =
+            self.rest().iter().take_while(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(byte)).count();
+        self.at += scheme;
+        if scheme == 0 || !self.octet(b':') {
+            return false;
+        }
+        let scheme = self.text.get(start..start + scheme).unwrap_or_default();
+        if !scheme.eq_ignore_ascii_case(b"sip") && !scheme.eq_ignore_ascii_case(b"sips") {
+            return self.run(URI);
+        }
+        if memchr::memchr(b'@', self.rest()).is_some() && !self.user_info() {
+            return false;
+        }
+        self.host() && (!self.octet(b':') || self.port()) && self.uri_params() && self.uri_headers()
+    }
+
+    fn user_info(&mut self) -> bool {
+        if !self.escaped(USER) {
+            return false;
+        }
+        if self.octet(b':') && !self.escaped(PASSWORD) && self.peek() != Some(b'@') {
+            return false;
+        }
+        self.octet(b'@')
+    }
+
+    fn host(&mut self) -> bool {
+        let rest = self.rest();
+        let len = match self.peek() {
+            Some(b'[') => memchr::memchr(b']', rest).map_or(rest.len(), |close| close + 1),
+            _ => octets::run(rest, HOST),
+        };
+        let is_good = Host::parse(rest.get(..len).unwrap_or_default()).is_ok();
+        self.at += if is_good { len } else { 0 };
+        is_good
+    }
+
+    fn port(&mut self) -> bool {
+        let start = self.at;
+        self.digits();
+        let digits = self.text.get(start..self.at).unwrap_or_default();
+        let is_good = octets::number(digits).is_some_and(|port| port <= u64::from(u16::MAX));
+        if !is_good {
+            self.at = start;
+        }
+        is_good
+    }
+
+    fn uri_params(&mut self) -> bool {
+        while self.octet(b';') {
+            if !self.escaped(URI_PARAM) || self.octet(b'=') && !self.escaped(URI_PARAM) {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn uri_headers(&mut self) -> bool {
+        !self.octet(b'?') || self.escaped(URI_HEADER)
+    }
+
+    /// A run of `mask`, up to a `%` that is no escape.
+    fn escaped(&mut self, mask: u16) -> bool {
+        let run = self.rest().get(..octets::run(self.rest(), mask)).unwrap_or_default();
+        let broken = memchr::memchr_iter(b'%', run)
+            .find(|&at| !octets::escapes_are_whole(run.get(at..run.len().min(at + 3)).unwrap_or_default()));
+        self.at += broken.unwrap_or(run.len());
+        broken.is_none() && !run.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        AcceptContact, CSeq, CallId, Contact, ContentType, Event, Header, MaxForwards, Privacy, RetryAfter, Timestamp,
+        To, Via, Warning, WwwAuthenticate,
+    };
+
+    /// A `^` in the text stands before the octet that is wrong.
+    fn check<'a, H: Header<'a>>(marked: &'static str) {
+        let expected = marked.find('^').unwrap();
+        let value: &'static str = Box::leak(marked.replacen('^', "", 1).into_boxed_str());
+        let kind = H::parse(value.as_bytes()).err().unwrap_or_else(|| panic!("{value} is good"));
+        assert_eq!(position(H::NAME, kind, value.as_bytes()), expected, "{marked} {kind:?}");
+    }
+
+    #[test]
+    fn vias() {
+        for marked in [
+            "^",
+            "SIP/2.0 ^h",
+            "SIP/2.0 /^/ UDP h",
+            "SIP/2.0/UDP^",
+            "SIP/2.0/UDP ^2001:db8::1",
+            "SIP/2.0/UDP h : ^99999;x",
+            "SIP/2.0/UDP h:^",
+            "SIP/2.0/UDP h:5060^x",
+            "SIP/2.0/UDP [::1];^;branch=x",
+            "SIP/2.0/UDP h;branch=x;^",
+            "SIP/2.0/UDP h;branch=x; a = ^\"b",
+            "SIP/2.0/UDP h ^x",
+        ] {
+            check::<Via<'_>>(marked);
+        }
+    }
+
+    #[test]
+    fn addresses() {
+        for marked in [
+            "^\"a <sip:a@b>",
+            "\"a\" ^sip:a@b",
+            "A ^<sip:a@b",
+            "<^ sip:a@b>",
+            "<sip:a@b^ >",
+            "Bell^, Alexander <sip:a@b>",
+            "<sip:a@b> ^x",
+            "<sip:a@b>;^",
+            "<sip:^@b>",
+            "<sip:a^\"b@c>",
+            "<sip:a:p^[@c>",
+            "<sip:a@^>",
+            "<sip:a@b:^70000>",
+            "<sip:a@b:5060^x;c>",
+            "<sip:a@b;^>",
+            "<sip:a@b;c=^>",
+            "<sip:a@b;c=x^%4>",
+            "<sip:a^%zz@b>",
+            "<sip:a@b?^>",
+            "<^>",
+            "<tel:^>",
+            "<tel:5^ 5>",
+            "sip:a@b^?x=y",
+            "sip:a@b;tag=^",
+            "sip:a@b ^x",
+        ] {
+            check::<To<'_>>(marked);
+        }
+        check::<Contact<'_>>("*^;expires=0");
+    }
+
+    #[test]
+    fn others() {
+        for marked in ["^-1 INVITE", "1^INVITE", "1 INVITE ^x", "1^", "^4294967296 INVITE", "1 ^(x"] {
+            check::<CSeq<'_>>(marked);
+        }
+        check::<CallId<'_>>("a^ b");
+        check::<MaxForwards>("70^x");
+        check::<Event<'_>>("dialog;^");
+        check::<ContentType<'_>>("text ^plain");
+        check::<WwwAuthenticate<'_>>("Digest a=b, c ^d");
+        check::<WwwAuthenticate<'_>>("Digest a=^\"b");
+        for marked in ["370 h ^t", "370 ^\"t\"", "370 h ^\"t", "370 h \"t\" ^x", "37^x h \"t\""] {
+            check::<Warning<'_>>(marked);
+        }
+        for marked in ["54.2^.1", "54 ^x", "54 1.^x", "^-5"] {
+            check::<Timestamp<'_>>(marked);
+        }
+        for marked in ["id;^", "id ^user", "^\"id\""] {
+            check::<Privacy<'_>>(marked);
+        }
+        check::<RetryAfter<'_>>("5 ^(x");
+        check::<AcceptContact<'_>>("*;audio;^=x");
+    }
+
+    #[test]
+    fn uris() {
+        assert_eq!(in_uri(b"sip:a@h?x=%4"), 10);
+        assert_eq!(in_uri(b"<sip:a@h>"), 0);
+        assert_eq!(in_uri(b"sip:a@h"), 7);
+    }
+}

@@ -1,0 +1,48 @@
+//! Accept-Contact (RFC 3841 9.2): phones a caller would like to reach. Decides its grammar only.
+
+use crate::{ErrorKind, Features, Header, HeaderName, Params, headers::feature::star_params};
+
+/// One Accept-Contact value: `ac-value = "*" *( SEMI ac-params )` (RFC 3841 10).
+#[derive(Clone, Copy, Debug)]
+pub struct AcceptContact<'a> {
+    /// All parameters.
+    pub params: Params<'a>,
+}
+
+impl<'a> AcceptContact<'a> {
+    /// The features asked for.
+    pub fn features(&self) -> Features<'a> {
+        Features::new(self.params)
+    }
+
+    /// `req-param`: a phone that does not match is not to be called.
+    pub fn is_required(&self) -> bool {
+        self.params.has("require")
+    }
+
+    /// `explicit-param`: a phone that does not mention a feature does not match it.
+    pub fn is_explicit(&self) -> bool {
+        self.params.has("explicit")
+    }
+}
+
+impl<'a> Header<'a> for AcceptContact<'a> {
+    const NAME: HeaderName = HeaderName::AcceptContact;
+    const LIST: bool = true;
+
+    fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
+        star_params(value).map(|params| Self { params })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn features_and_strength() {
+        let accept = AcceptContact::parse(b"*;audio;methods=\"INVITE\";Require").unwrap();
+        assert_eq!((accept.features().count(), accept.is_required(), accept.is_explicit()), (2, true, false));
+        assert!(AcceptContact::parse(b"<sip:a@h>").is_err());
+    }
+}

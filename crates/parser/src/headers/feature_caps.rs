@@ -1,0 +1,26 @@
+//! Feature-Caps (RFC 6809 6.2): what a proxy on the way can do. Decides its grammar only.
+
+use crate::{ErrorKind, Features, Header, HeaderName, Params, headers::feature::star_params};
+
+/// One Feature-Caps value: `fc-value = "*" *( SEMI feature-cap )` (RFC 6809 6.2.1, 6.3.2).
+#[derive(Clone, Copy, Debug)]
+pub struct FeatureCaps<'a> {
+    /// All parameters.
+    pub params: Params<'a>,
+}
+
+impl<'a> FeatureCaps<'a> {
+    /// The feature-capability indicators; their names start with `+`.
+    pub fn features(&self) -> Features<'a> {
+        Features::new(self.params)
+    }
+}
+
+impl<'a> Header<'a> for FeatureCaps<'a> {
+    const NAME: HeaderName = HeaderName::FeatureCaps;
+    const LIST: bool = true;
+
+    fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
+        star_params(value).map(|params| Self { params })
+    }
+}

@@ -1,0 +1,29 @@
+//! Flow-Timer (RFC 5626 11.1): how long a flow may be silent before the server gives it up. Decides its grammar only.
+
+use crate::{ErrorKind, Header, HeaderName, octets};
+
+/// Flow-Timer: `1*DIGIT`, seconds (RFC 5626 11.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlowTimer(pub u32);
+
+impl Header<'_> for FlowTimer {
+    const NAME: HeaderName = HeaderName::FlowTimer;
+    const LIST: bool = false;
+
+    fn parse(value: &[u8]) -> Result<Self, ErrorKind> {
+        let seconds = octets::number(value).ok_or(ErrorKind::Number)?;
+        u32::try_from(seconds).map(Self).map_err(|_| ErrorKind::Range)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds() {
+        assert_eq!(FlowTimer::parse(b"126"), Ok(FlowTimer(126)));
+        assert_eq!(FlowTimer::parse(b""), Err(ErrorKind::Number));
+        assert_eq!(FlowTimer::parse(b"4294967296"), Err(ErrorKind::Range));
+    }
+}

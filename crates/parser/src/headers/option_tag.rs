@@ -1,0 +1,43 @@
+//! The option tag that Require, Proxy-Require, Supported and Unsupported list (RFC 3261 19.2, 25.1 `option-tag`). Decides
+//! its grammar and its comparison; which extensions are understood is the proxy's business.
+
+use crate::{
+    ErrorKind,
+    octets::{self, TOKEN},
+};
+
+/// `option-tag = token`: the name of an extension, as it was sent.
+#[derive(Clone, Copy, Debug)]
+pub struct OptionTag<'a>(pub &'a [u8]);
+
+impl<'a> OptionTag<'a> {
+    /// Parses one tag.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Empty`] for nothing, [`ErrorKind::Token`] for what is no token.
+    pub fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
+        match value {
+            [] => Err(ErrorKind::Empty),
+            value if octets::all(value, TOKEN) => Ok(Self(value)),
+            _ => Err(ErrorKind::Token),
+        }
+    }
+
+    /// Whether it names `extension`, in any case (RFC 3261 7.3.1: tokens are compared in any case).
+    pub fn is(&self, extension: &str) -> bool {
+        self.0.eq_ignore_ascii_case(extension.as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_in_any_case() {
+        assert!(OptionTag::parse(b"100REL").unwrap().is("100rel"));
+        assert!(!OptionTag::parse(b"path").unwrap().is("outbound"));
+        assert_eq!(OptionTag::parse(b"").err(), Some(ErrorKind::Empty));
+        assert_eq!(OptionTag::parse(b"a b").err(), Some(ErrorKind::Token));
+    }
+}

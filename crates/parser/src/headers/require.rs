@@ -1,0 +1,19 @@
+//! Require (RFC 3261 20.32): extensions the far end must understand. Decides its grammar only; the tag is in `option_tag`.
+
+use crate::{ErrorKind, Header, HeaderName, OptionTag};
+
+/// One Require value: `option-tag` of `option-tag *( COMMA option-tag )` (RFC 3261 25.1).
+#[derive(Clone, Copy, Debug)]
+pub struct Require<'a> {
+    /// The extension.
+    pub tag: OptionTag<'a>,
+}
+
+impl<'a> Header<'a> for Require<'a> {
+    const NAME: HeaderName = HeaderName::Require;
+    const LIST: bool = true;
+
+    fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
+        OptionTag::parse(value).map(|tag| Self { tag })
+    }
+}

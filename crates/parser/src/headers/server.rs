@@ -1,0 +1,19 @@
+//! Server (RFC 3261 20.35): the program that made a response. Decides nothing of its own: the parts are in `product`.
+
+use crate::{ErrorKind, Header, HeaderName, Products};
+
+/// Server: `server-val *( LWS server-val )` (RFC 3261 25.1). Anything is let pass, also nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Server<'a> {
+    /// Programs and comments.
+    pub products: Products<'a>,
+}
+
+impl<'a> Header<'a> for Server<'a> {
+    const NAME: HeaderName = HeaderName::Server;
+    const LIST: bool = false;
+
+    fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
+        Ok(Self { products: Products(value) })
+    }
+}

@@ -1,0 +1,20 @@
+//! Supported (RFC 3261 20.37): extensions the sender understands. Decides its grammar only; the tag is in `option_tag`.
+
+use crate::{ErrorKind, Header, HeaderName, OptionTag};
+
+/// One Supported value: `option-tag` of `[ option-tag *( COMMA option-tag ) ]` (RFC 3261 25.1). An empty header is an error
+/// when it is asked for as one value and no value at all as a list.
+#[derive(Clone, Copy, Debug)]
+pub struct Supported<'a> {
+    /// The extension.
+    pub tag: OptionTag<'a>,
+}
+
+impl<'a> Header<'a> for Supported<'a> {
+    const NAME: HeaderName = HeaderName::Supported;
+    const LIST: bool = true;
+
+    fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
+        OptionTag::parse(value).map(|tag| Self { tag })
+    }
+}

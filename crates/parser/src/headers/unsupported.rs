@@ -1,0 +1,19 @@
+//! Unsupported (RFC 3261 20.40): extensions the answering element does not understand. Decides its grammar only; the tag is in `option_tag`.
+
+use crate::{ErrorKind, Header, HeaderName, OptionTag};
+
+/// One Unsupported value: `option-tag` of `option-tag *( COMMA option-tag )` (RFC 3261 25.1).
+#[derive(Clone, Copy, Debug)]
+pub struct Unsupported<'a> {
+    /// The extension.
+    pub tag: OptionTag<'a>,
+}
+
+impl<'a> Header<'a> for Unsupported<'a> {
+    const NAME: HeaderName = HeaderName::Unsupported;
+    const LIST: bool = true;
+
+    fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
+        OptionTag::parse(value).map(|tag| Self { tag })
+    }
+}

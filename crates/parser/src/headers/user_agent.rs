@@ -1,0 +1,19 @@
+//! User-Agent (RFC 3261 20.41): the program that made a request. Decides nothing of its own: the parts are in `product`.
+
+use crate::{ErrorKind, Header, HeaderName, Products};
+
+/// User-Agent: `server-val *( LWS server-val )` (RFC 3261 25.1). Anything is let pass, also nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UserAgent<'a> {
+    /// Programs and comments.
+    pub products: Products<'a>,
+}
+
+impl<'a> Header<'a> for UserAgent<'a> {
+    const NAME: HeaderName = HeaderName::UserAgent;
+    const LIST: bool = false;
+
+    fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
+        Ok(Self { products: Products(value) })
+    }
+}

@@ -1,0 +1,46 @@
+//! Neither reading what a proxy needs nor writing a message on allocates: counted by an allocator, over the messages of
+//! the benchmarks.
+
+#[path = "../benches/forward/mod.rs"]
+mod forward;
+
+use allocation_counter::measure;
+use forward::{FORTY, INVITE, OK, REGISTER};
+use parser::{Message, Rewrite};
+
+#[test]
+fn the_counter_counts() {
+    assert_eq!(measure(|| drop(std::hint::black_box(vec![1_u8]))).count_total, 1);
+}
+
+#[test]
+fn reading_does_not_allocate() {
+    for sample in [REGISTER, INVITE, OK] {
+        let counted = measure(|| {
+            let message = Message::parse(sample.bytes()).unwrap();
+            assert!(forward::read(&message).is_some());
+        });
+        assert_eq!(counted.count_total, 0, "{sample}");
+    }
+}
+
+/// The list of edits and the buffer that a worker keeps have grown to their size with its first message.
+#[test]
+fn writing_does_not_allocate_once_the_buffers_have_grown() {
+    for sample in [REGISTER, INVITE, OK] {
+        let (mut rewrite, mut out) = (Rewrite::new(), Vec::new());
+        let mut forward = || {
+            let message = Message::parse(sample.bytes()).unwrap();
+            forward::write(&message, &forward::read(&message).unwrap(), &mut rewrite, &mut out);
+        };
+        forward();
+        assert_eq!(measure(forward).count_total, 0, "{sample}");
+        assert_ne!(out, sample.octets);
+    }
+}
+
+/// More header lines than a message keeps in itself move to the heap, and double there: not one allocation per line.
+#[test]
+fn forty_lines_allocate_twice() {
+    assert!(measure(|| drop(Message::parse(FORTY.bytes()))).count_total <= 2);
+}
