@@ -1,0 +1,30 @@
+//! Header lines: each is read as the header its name says, element by element; a Via is stamped, elements are taken away.
+#![no_main]
+
+use fuzz::{parse, read_all};
+use libfuzzer_sys::fuzz_target;
+use parser::headers::Via;
+use parser::{HeaderName, Message, Rewrite};
+
+fuzz_target!(|lines: &[u8]| {
+    let octets = [b"OPTIONS sip:a SIP/2.0\r\n", lines, b"\r\n\r\n"].concat();
+    let Some(message) = parse(&octets) else { return };
+    read_all(&message);
+    a_stamp_changes_nothing_else(&message);
+});
+
+fn a_stamp_changes_nothing_else(message: &Message) {
+    let Ok(Some(before)) = message.header::<Via<'_>>() else { return };
+    let mut rewrite = Rewrite::new();
+    rewrite.stamp_via(message, [192, 0, 2, 1].into(), Some(5062));
+    let mut out = Vec::new();
+    rewrite.write(message, &mut out);
+    let stamped = parse(&out).expect("it has a start line");
+    let after = stamped.required::<Via<'_>>().expect("a stamped Via is a Via");
+    assert_eq!(after.received(), Some(&b"192.0.2.1"[..]));
+    assert_eq!(after.rport(), before.rport().map(|_| Some(5062)));
+    assert_eq!((after.protocol, after.transport, after.port), (before.protocol, before.transport, before.port));
+    assert_eq!((after.branch(), after.maddr()), (before.branch(), before.maddr()));
+    let others = |message: &Message| message.values(HeaderName::Via).skip(1).map(<[u8]>::to_vec).collect::<Vec<_>>();
+    assert_eq!(others(message), others(&stamped));
+}

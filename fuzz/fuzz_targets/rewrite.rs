@@ -1,0 +1,109 @@
+//! A message and edits: with none the same octets, with some the untouched parts are the same octets.
+//!
+//! The first octet says how many edits there are; two octets each follow, then the message.
+#![no_main]
+
+use fuzz::parse;
+use libfuzzer_sys::fuzz_target;
+use parser::{HeaderName, Message, Rewrite, Span, elements};
+
+const MOST_EDITS: u8 = 16;
+
+fuzz_target!(|input: &[u8]| {
+    let Some((count, rest)) = input.split_first() else { return };
+    let Some((script, octets)) = rest.split_at_checked(usize::from(count % MOST_EDITS) * 2) else { return };
+    let Some(message) = parse(octets) else { return };
+    let unchanged = write(&mut Rewrite::new(), &message);
+    assert_eq!(&unchanged, message.bytes(), "without edits the same octets");
+    any_spans_are_harmless(&message, script);
+    if message.defect().is_none() {
+        edits_touch_their_own_octets(&message, script);
+    }
+});
+
+fn write(rewrite: &mut Rewrite, message: &Message) -> Vec<u8> {
+    let mut out = Vec::new();
+    rewrite.write(message, &mut out);
+    let mut again = Vec::new();
+    rewrite.write(message, &mut again);
+    assert_eq!(out, again, "the same edits make the same octets");
+    out
+}
+
+fn any_spans_are_harmless(message: &Message, script: &[u8]) {
+    let mut rewrite = Rewrite::new();
+    for edit in script.chunks_exact(2) {
+        let (start, end) = (u32::from(edit[0]), u32::from(edit[1]));
+        rewrite.replace(Span { start: start * 3, end: end * 3 }, |out| out.push(b'x'));
+    }
+    write(&mut rewrite, message);
+}
+
+/// The edits of a proxy, and what has to come out: worked out a second time, in the plainest way.
+fn edits_touch_their_own_octets(message: &Message, script: &[u8]) {
+    const LISTS: [HeaderName; 4] = [HeaderName::Via, HeaderName::Route, HeaderName::Contact, HeaderName::RecordRoute];
+    let mut rewrite = Rewrite::new();
+    let mut taken = [(0_usize, 0_usize); LISTS.len()];
+    let (mut first, mut last, mut uri) = (Vec::new(), Vec::new(), message.request_uri().to_vec());
+    for (number, edit) in script.chunks_exact(2).enumerate() {
+        let list = usize::from(edit[1]) % LISTS.len();
+        let text = format!("X-Fuzz: {number}\r\n").into_bytes();
+        match edit[0] % 6 {
+            0 | 1 => {
+                rewrite.remove_first(message, LISTS[list]);
+                taken[list].0 += 1;
+            }
+            2 => {
+                rewrite.remove_last(message, LISTS[list]);
+                taken[list].1 += 1;
+            }
+            3 => {
+                rewrite.put_first(message, |out| out.extend_from_slice(&text));
+                first.push(text);
+            }
+            4 => {
+                rewrite.append(message, |out| out.extend_from_slice(&text));
+                last.push(text);
+            }
+            _ if message.is_request() => {
+                uri = format!("sip:new{number}@example.com").into_bytes();
+                rewrite.replace(message.request_uri_span(), |out| out.extend_from_slice(&uri));
+            }
+            _ => {}
+        }
+    }
+    let out = write(&mut rewrite, message);
+    let after = parse(&out).expect("it parses again");
+    if message.lines().len() + script.len() < Message::MAX_LINES {
+        assert_eq!(after.defect(), None, "{}", String::from_utf8_lossy(&out));
+    }
+    assert_eq!((after.request_uri(), after.status(), after.body()), (&uri[..], message.status(), message.body()));
+    for (name, (front, back)) in LISTS.into_iter().zip(taken) {
+        let before = values(message, name);
+        let kept = before.get(front.min(before.len())..before.len().saturating_sub(back)).unwrap_or_default();
+        assert_eq!(values(&after, name), kept, "{}", String::from_utf8_lossy(&out));
+    }
+    let untouched = |line: &&parser::Line| {
+        let list = LISTS.iter().position(|name| *name == line.name);
+        list.is_none_or(|list| taken[list] == (0, 0))
+    };
+    let lines = |message: &Message| {
+        let lines = message.lines().iter().filter(untouched);
+        lines.map(|line| octets(message, line.whole).to_vec()).collect::<Vec<_>>()
+    };
+    let mut expected: Vec<_> = first.into_iter().chain(lines(message)).chain(last).collect();
+    if message.lines().is_empty() {
+        // First and last are one place then, where texts stand in the order of the calls.
+        expected.sort_by_key(|line| (line.len(), line.clone()));
+    }
+    assert_eq!(lines(&after), expected);
+}
+
+fn values(message: &Message, name: HeaderName) -> Vec<&[u8]> {
+    let lines = message.lines().iter().filter(|line| line.name == name);
+    lines.flat_map(|line| elements(message.line_value(line))).collect()
+}
+
+fn octets(message: &Message, span: Span) -> &[u8] {
+    &message.bytes()[span.start as usize..span.end as usize]
+}
