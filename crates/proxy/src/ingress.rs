@@ -25,6 +25,7 @@ pub(crate) fn syntax(message: &Message) -> Result<(), Reject> {
         return Err(Reject::MethodMismatch);
     }
     message.header::<MaxForwards>().map_err(Reject::Malformed)?;
+    message.uri().map_err(Reject::Malformed)?;
     Ok(())
 }
 
