@@ -23,6 +23,18 @@ impl<'a> Params<'a> {
         self.0
     }
 
+    /// Appends the parameters whose name `stays`, in their order, without white space around `;` and `=`.
+    pub fn write_those(&self, out: &mut Vec<u8>, stays: impl Fn(&[u8]) -> bool) {
+        for (name, value) in self.iter().filter(|(name, _)| stays(name)) {
+            out.push(b';');
+            out.extend_from_slice(name);
+            if let Some(value) = value {
+                out.push(b'=');
+                out.extend_from_slice(value);
+            }
+        }
+    }
+
     /// Name and value of each parameter, white space around `;` and `=` removed, quotes kept.
     pub fn iter(&self) -> ParamsIter<'a> {
         ParamsIter { rest: self.0 }

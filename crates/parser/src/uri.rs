@@ -165,17 +165,7 @@ impl<'a> SipUri<'a> {
             return;
         }
         out.extend_from_slice(without_headers.get(..without_headers.len() - params.len()).unwrap_or_default());
-        for (name, value) in self.params {
-            if same_ignore_case(name, b"method") {
-                continue;
-            }
-            out.push(b';');
-            out.extend_from_slice(name);
-            if let Some(value) = value {
-                out.push(b'=');
-                out.extend_from_slice(value);
-            }
-        }
+        self.params.write_those(out, |name| !same_ignore_case(name, b"method"));
     }
 }
 

@@ -18,12 +18,6 @@ pub(crate) struct Context<'a> {
 }
 
 impl Context<'_> {
-    /// Our To tag in responses to this request: the same for every copy of it (RFC 3261 8.2.7), so that the ACK can be
-    /// recognised without having kept anything.
-    pub(crate) fn to_tag(&self, request: &Request) -> ToTag {
-        ToTag::new(request, self.mac)
-    }
-
     /// Answers a request with a response made here.
     pub(crate) fn reply(
         &mut self,
@@ -32,7 +26,7 @@ impl Context<'_> {
         reason: &[u8],
         more: impl FnOnce(&mut Reply<'_>),
     ) -> &[u8] {
-        let tag = self.to_tag(request);
+        let tag = ToTag::new(request, self.mac);
         // RFC 3261 8.2.6.2: a 100 has no tag of ours.
         let tag = (status > 100).then_some(tag.as_bytes());
         self.outbox.tell(Event::ResponseSent {
@@ -48,7 +42,8 @@ impl Context<'_> {
     }
 }
 
-/// A To tag of ours.
+/// Our To tag in responses to a request: the same for every copy of it (RFC 3261 8.2.7), so that the ACK can be
+/// recognised without having kept anything.
 pub(crate) struct ToTag([u8; 16]);
 
 impl ToTag {

@@ -6,7 +6,6 @@ use parser::headers::{CSeq, CallId, From, MaxForwards, To, Via};
 use parser::{ErrorKind, HeaderName, Message, Method, Uri};
 
 use crate::reject::Reject;
-use crate::request::well_formed;
 
 /// Option tags of extensions that this proxy can be required to understand: none.
 const PROXY_EXTENSIONS: &[&[u8]] = &[];
@@ -16,10 +15,10 @@ pub(crate) fn syntax(message: &Message) -> Result<(), Reject> {
     if let Some(defect) = message.defect() {
         return Err(if defect.kind == ErrorKind::Version { Reject::Version } else { Reject::Malformed(defect) });
     }
-    well_formed::<Via<'_>>(message).map_err(Reject::Malformed)?;
-    well_formed::<From<'_>>(message).map_err(Reject::Malformed)?;
-    well_formed::<To<'_>>(message).map_err(Reject::Malformed)?;
-    well_formed::<CallId<'_>>(message).map_err(Reject::Malformed)?;
+    message.required::<Via<'_>>().map_err(Reject::Malformed)?;
+    message.required::<From<'_>>().map_err(Reject::Malformed)?;
+    message.required::<To<'_>>().map_err(Reject::Malformed)?;
+    message.required::<CallId<'_>>().map_err(Reject::Malformed)?;
     let sequence = message.required::<CSeq<'_>>().map_err(Reject::Malformed)?;
     if sequence.method.as_bytes() != message.method().as_bytes() {
         return Err(Reject::MethodMismatch);

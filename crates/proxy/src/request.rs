@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use location::Flow;
 use parser::headers::Via;
-use parser::{HeaderName, Host, Message, Method, ParseError, Stamp, headers};
+use parser::{HeaderName, Host, Message, Method, SipUri, Stamp, headers};
 
 use crate::hop::Hop;
 use crate::mac::{Mac, Purpose, octets_of};
@@ -55,12 +55,15 @@ impl Request {
     /// A request whose head is readable enough to be answered.
     pub(crate) fn new(received: Received, mac: &Mac) -> Self {
         let Received { message, flow } = received;
-        let (back, stamp, translated) = match message.header::<Via<'_>>() {
-            Ok(Some(via)) => (answer_hop(&via, &flow), stamp(&via, flow.remote), is_translated(&via, &flow)),
+        let (back, stamp, translated, key) = match message.header::<Via<'_>>() {
+            Ok(Some(via)) => {
+                let key = TransactionKey::of(&message, &via, mac);
+                (answer_hop(&via, &flow), stamp(&via, flow.remote), is_translated(&via, &flow), key)
+            }
             // A Via that cannot be read is copied as it is; the source is all there is to answer to.
-            _ => (Hop::back(&flow), Stamp { received: None, rport: None }, false),
+            _ => (Hop::back(&flow), Stamp { received: None, rport: None }, false, None),
         };
-        let key = TransactionKey::of_request(&message, mac).unwrap_or(TransactionKey(0));
+        let key = key.unwrap_or(TransactionKey(0));
         Self {
             message,
             flow,
@@ -90,6 +93,11 @@ impl Request {
         self.effective_uri.as_deref().unwrap_or_else(|| self.message.request_uri())
     }
 
+    /// The URI that its sender names himself by.
+    pub(crate) fn caller(&self) -> Option<SipUri<'_>> {
+        self.message.header::<headers::From<'_>>().ok()??.address.uri.sip().copied()
+    }
+
     /// How many branches it may still be forked into at once (RFC 5393 5.3.3): at most 60, and 60 if it does not say.
     pub(crate) fn max_breadth(&self) -> u32 {
         match self.message.header::<headers::MaxBreadth>() {
@@ -112,18 +120,10 @@ impl Request {
 }
 
 impl TransactionKey {
-    /// RFC 3261 17.2.3 asks for branch, sent-by and method. The method is left out on purpose, so that CANCEL and ACK
-    /// find their INVITE (16.11); Call-ID, CSeq number and From tag serve clients that predate the branch.
-    pub(crate) fn of_request(message: &Message, mac: &Mac) -> Option<Self> {
-        Self::of(message, &message.header::<Via<'_>>().ok().flatten()?, mac)
-    }
-
-    /// The key of the request that `response` answers, read from the Via below ours.
-    pub(crate) fn of_response(response: &Message, below: &Via<'_>, mac: &Mac) -> Option<Self> {
-        Self::of(response, below, mac)
-    }
-
-    fn of(message: &Message, via: &Via<'_>, mac: &Mac) -> Option<Self> {
+    /// The key of a request with this Via, read from the request or from a response to it. RFC 3261 17.2.3 asks for
+    /// branch, sent-by and method. The method is left out on purpose, so that CANCEL and ACK find their INVITE (16.11);
+    /// Call-ID, CSeq number and From tag serve clients that predate the branch.
+    pub(crate) fn of(message: &Message, via: &Via<'_>, mac: &Mac) -> Option<Self> {
         let sequence = message.header::<headers::CSeq<'_>>().ok().flatten()?;
         let from = message.header::<headers::From<'_>>().ok().flatten()?;
         let name = match via.host {
@@ -144,11 +144,6 @@ impl TransactionKey {
             ],
         )))
     }
-}
-
-/// A header that must be there and well-formed.
-pub(crate) fn well_formed<'a, H: parser::Header<'a>>(message: &'a Message) -> Result<(), ParseError> {
-    message.required::<H>().map(|_| ())
 }
 
 /// RFC 3261 18.2.2, RFC 3581 4: the connection it came on; else the source, at the port the sender names.

@@ -8,7 +8,7 @@ mod nonce;
 mod unheeded;
 
 use location::Aor;
-use parser::headers::{Credentials, From, To};
+use parser::headers::{Credentials, To};
 use parser::{HeaderName, Message, Method, Reply, SipUri, Uri, equivalent};
 use smallvec::SmallVec;
 
@@ -25,7 +25,6 @@ use unheeded::Unheeded;
 pub(crate) struct Authenticator {
     nonces: Nonces,
     unheeded: Unheeded,
-    worker: u8,
 }
 
 /// Why credentials did not do.
@@ -39,7 +38,7 @@ pub(crate) struct Denied {
 impl Authenticator {
     /// The authenticator of a worker; `key` signs its nonces.
     pub(crate) fn new(key: [u8; 16], worker: u8) -> Self {
-        Self { nonces: Nonces::new(key, worker), unheeded: Unheeded::default(), worker }
+        Self { nonces: Nonces::new(key, worker), unheeded: Unheeded::default() }
     }
 
     /// Nonces in use.
@@ -61,10 +60,11 @@ impl Authenticator {
         settings: &Settings,
         now: Now,
     ) -> Result<Aor, Denied> {
-        if credentials_for(&request.message, of, domain).is_some() {
-            self.unheeded.heeded(request, of);
-        }
-        authenticate(request, of, domain, settings, &mut self.nonces, now)
+        let Some(credentials) = credentials_for(&request.message, of, domain) else {
+            return Err(Denied { reject: Reject::Challenge { of, stale: false }, failure: None });
+        };
+        self.unheeded.heeded(request, of);
+        judge(credentials, request, of, domain, settings, &mut self.nonces, now)
     }
 
     /// The other worker that issued the nonce of a request's credentials: it knows their counts. An INVITE stays here,
@@ -80,7 +80,7 @@ impl Authenticator {
             let nonce = Credentials::parse(message.line_value(line)).ok()?.nonce()?;
             self.nonces.issuer(&nonce)
         });
-        issuer.filter(|issuer| *issuer != self.worker)
+        issuer.filter(|issuer| *issuer != self.nonces.worker())
     }
 
     /// The challenges for a request, one per algorithm in the order of preference (RFC 8760 2.3).
@@ -96,13 +96,14 @@ impl Authenticator {
         let choice = all.len() > 1 && all.contains(&Algorithm::Md5);
         let md5_only = choice && self.unheeded.challenged(request, of, now);
         let offered = if md5_only { &[Algorithm::Md5] } else { all };
-        let realm = realm(&request.message, of, settings);
+        let realm = realm(request, of, settings);
         let challenge = |&algorithm| Challenge { of, algorithm, realm, nonce: self.nonces.issue(now), stale };
         offered.iter().map(challenge).collect()
     }
 }
 
-fn authenticate(
+fn judge(
+    credentials: Credentials<'_>,
     request: &Request,
     of: ChallengeFor,
     domain: &str,
@@ -110,17 +111,14 @@ fn authenticate(
     nonces: &mut Nonces,
     now: Now,
 ) -> Result<Aor, Denied> {
-    let challenge = |stale, failure| Denied { reject: Reject::Challenge { of, stale }, failure };
-    let Some(credentials) = credentials_for(&request.message, of, domain) else {
-        return Err(challenge(false, None));
-    };
+    let challenge = |stale, failure| Denied { reject: Reject::Challenge { of, stale }, failure: Some(failure) };
     let (Some(user), Some(nonce), Some(uri), Some(response)) =
         (credentials.username(), credentials.nonce(), credentials.uri(), credentials.response())
     else {
-        return Err(challenge(false, Some(AuthenticationFailure::Credentials)));
+        return Err(challenge(false, AuthenticationFailure::Credentials));
     };
     let Some(algorithm) = digest::algorithm(&credentials).filter(|a| settings.digest.algorithms.contains(a)) else {
-        return Err(challenge(false, Some(AuthenticationFailure::Credentials)));
+        return Err(challenge(false, AuthenticationFailure::Credentials));
     };
     let aor = Aor::new(without_domain(&user, domain), domain.as_bytes());
     let account = settings.accounts.find(&aor);
@@ -134,19 +132,19 @@ fn authenticate(
         }
     };
     if !right {
-        return Err(challenge(false, Some(AuthenticationFailure::Credentials)));
+        return Err(challenge(false, AuthenticationFailure::Credentials));
     }
     // RFC 7616 3.4.6: the client signed another request than the one it sent.
     if !names_same_resource(&uri, request.message.request_uri()) {
         return Err(Denied { reject: Reject::DigestUri, failure: Some(AuthenticationFailure::Credentials) });
     }
-    spend(&nonce, &credentials, request, settings, nonces, now).map_err(|failure| challenge(true, Some(failure)))?;
+    spend(&nonce, &credentials, request, settings, nonces, now).map_err(|failure| challenge(true, failure))?;
     Ok(aor)
 }
 
 /// The realm that a request is challenged for: the domain that it is about.
-fn realm<'s>(message: &Message, of: ChallengeFor, settings: &'s Settings) -> &'s str {
-    let domain = named(message, of).and_then(|uri| settings.domain_named_by(&uri));
+fn realm<'s>(request: &Request, of: ChallengeFor, settings: &'s Settings) -> &'s str {
+    let domain = named(request, of).and_then(|uri| settings.domain_named_by(&uri));
     domain.or_else(|| settings.domains.first().map(|first| &**first)).unwrap_or_default()
 }
 
@@ -178,16 +176,15 @@ impl Challenge<'_> {
 }
 
 /// The URI of the user that a request has to prove: To of a REGISTER, else From.
-fn named(message: &Message, of: ChallengeFor) -> Option<SipUri<'_>> {
-    let uri = match of {
-        ChallengeFor::Registrar => message.header::<To<'_>>().ok()??.address.uri,
-        ChallengeFor::Proxy => message.header::<From<'_>>().ok()??.address.uri,
-    };
-    uri.sip().copied()
+fn named(request: &Request, of: ChallengeFor) -> Option<SipUri<'_>> {
+    match of {
+        ChallengeFor::Registrar => request.message.header::<To<'_>>().ok()??.address.uri.sip().copied(),
+        ChallengeFor::Proxy => request.caller(),
+    }
 }
 
-fn named_user(message: &Message, of: ChallengeFor) -> Option<&[u8]> {
-    named(message, of)?.user
+fn named_user(request: &Request, of: ChallengeFor) -> Option<&[u8]> {
+    named(request, of)?.user
 }
 
 fn spend(

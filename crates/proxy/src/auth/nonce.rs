@@ -120,6 +120,11 @@ impl Nonces {
         digest::secret(&account, algorithm).unwrap_or_default()
     }
 
+    /// The worker whose nonces these are.
+    pub(super) const fn worker(&self) -> u8 {
+        self.worker
+    }
+
     /// The worker that issued this nonce; none if nobody here did.
     pub(super) fn issuer(&self, text: &[u8]) -> Option<u8> {
         self.verify(text).map(|(worker, _)| worker)

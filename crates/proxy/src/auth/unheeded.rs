@@ -59,7 +59,7 @@ impl Unheeded {
     /// A device: who it says it is, what it is, where it is. Only phones are meant, and those name themselves.
     fn device(&self, request: &Request, of: ChallengeFor) -> Option<u64> {
         let agent = request.message.value(HeaderName::UserAgent)?;
-        let user = named_user(&request.message, of)?;
+        let user = named_user(request, of)?;
         Some(self.devices.hasher().hash_one((user, agent, octets_of(request.flow.remote.ip()))))
     }
 }

@@ -1,5 +1,7 @@
 //! Who may: the turns that ask for credentials (RFC 3261 10.3 steps 2 to 5, 16.3 step 6).
 
+use std::sync::Arc;
+
 use location::Aor;
 use parser::HeaderName;
 
@@ -24,16 +26,12 @@ impl Core {
         destination: &Destination,
         outbox: &mut Outbox,
     ) -> Result<(), Reject> {
-        let Admission::Credentials(domain) = route::admission(request, destination, &self.settings)? else {
+        let settings = Arc::clone(&self.settings);
+        let Admission::Credentials(domain) = route::admission(request, destination, &settings)? else {
             return Ok(());
         };
-        let domain = domain.to_owned();
-        let proven = self.authenticate(now, request, ChallengeFor::Proxy, &domain, outbox)?;
-        if route::calls_as_himself(request, &proven, &self.settings) {
-            Ok(())
-        } else {
-            Err(Self::impostor(request, outbox))
-        }
+        let proven = self.authenticate(now, request, ChallengeFor::Proxy, domain, outbox)?;
+        if route::calls_as_himself(request, &proven, &settings) { Ok(()) } else { Err(Self::impostor(request, outbox)) }
     }
 
     /// RFC 3261 10.3 steps 2 to 5: may this sender touch these bindings?

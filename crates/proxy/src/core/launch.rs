@@ -82,7 +82,7 @@ impl Core {
         outbox: &mut Outbox,
     ) -> Option<TransactionKey> {
         let below = response.headers::<Via<'_>>().nth(1).and_then(Result::ok);
-        let key = below.and_then(|below| TransactionKey::of_response(response, &below, &self.mac));
+        let key = below.and_then(|below| TransactionKey::of(response, &below, &self.mac));
         let Some(key) = key.filter(|key| origin.verify(*key, &self.mac)) else {
             outbox.tell(Event::Dropped(Drop::StrayResponse));
             return None;
@@ -111,7 +111,7 @@ impl Core {
             // goes back the way that its Via says.
             Some(Branch::Stateless(_) | Branch::Pinned { .. }) if sent.is_request() => {
                 let below = sent.headers::<Via<'_>>().nth(1).and_then(Result::ok);
-                let key = below.and_then(|below| TransactionKey::of_response(&sent, &below, &self.mac));
+                let key = below.and_then(|below| TransactionKey::of(&sent, &below, &self.mac));
                 let Some(tag) = key.map(|key| ToTag::of_key(key, &self.mac)) else { return };
                 let mut answer = Vec::new();
                 let reason = reason_phrase(500).as_bytes();

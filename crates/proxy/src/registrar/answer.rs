@@ -31,16 +31,8 @@ fn write_contact(out: &mut Vec<u8>, binding: &Binding, now: Now) {
     out.extend_from_slice(binding.contact());
     out.push(b'>');
     // What was granted stands in place of what was asked.
-    for (name, value) in Params::new(binding.params()).iter() {
-        if !name.eq_ignore_ascii_case(b"expires") && !name.eq_ignore_ascii_case(b"q") {
-            out.push(b';');
-            out.extend_from_slice(name);
-            if let Some(value) = value {
-                out.push(b'=');
-                out.extend_from_slice(value);
-            }
-        }
-    }
+    let asked = |name: &[u8]| name.eq_ignore_ascii_case(b"expires") || name.eq_ignore_ascii_case(b"q");
+    Params::new(binding.params()).write_those(out, |name| !asked(name));
     if let Some(q) = binding.q() {
         out.extend_from_slice(b";q=");
         write_q(out, q);

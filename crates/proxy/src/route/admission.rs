@@ -4,8 +4,6 @@
 //! anywhere if its sender proved to be a user of ours and the configuration lets users call out.
 
 use location::Aor;
-use parser::Uri;
-use parser::headers::From;
 
 use crate::auth;
 use crate::reject::Reject;
@@ -29,7 +27,7 @@ pub(crate) fn admission<'s>(
     destination: &Destination,
     settings: &'s Settings,
 ) -> Result<Admission<'s>, Reject> {
-    let caller = caller_domain(request, settings);
+    let caller = request.caller().and_then(|caller| settings.domain_named_by(&caller));
     let outbound = matches!(destination, Destination::Elsewhere) || request.routes().next().is_some();
     if outbound {
         let may = settings.foreign == Foreign::Authenticated && settings.authentication == Authentication::Required;
@@ -49,26 +47,12 @@ pub(crate) fn admission<'s>(
 
 /// A user can only call as himself.
 pub(crate) fn calls_as_himself(request: &Request, proven: &Aor, settings: &Settings) -> bool {
-    named_caller(request, settings).as_ref() == Some(proven)
+    request.caller().is_some_and(|caller| {
+        let domain = settings.domain_named_by(&caller);
+        domain.is_some_and(|domain| Aor::new(&caller.user_unescaped(), domain.as_bytes()) == *proven)
+    })
 }
 
 fn challengeable<'s>(request: &Request, domain: &'s str) -> Option<Admission<'s>> {
     auth::can_be_challenged(request.method()).then_some(Admission::Credentials(domain))
-}
-
-fn caller_domain<'s>(request: &Request, settings: &'s Settings) -> Option<&'s str> {
-    match request.message.header::<From<'_>>() {
-        Ok(Some(From { address, .. })) => match address.uri {
-            Uri::Sip(uri) => settings.domain_named_by(&uri),
-            Uri::Other { .. } => None,
-        },
-        _ => None,
-    }
-}
-
-fn named_caller(request: &Request, settings: &Settings) -> Option<Aor> {
-    let from = request.message.header::<From<'_>>().ok().flatten()?;
-    let uri = from.address.uri.sip()?;
-    let domain = settings.domain_named_by(uri)?;
-    Some(Aor::new(&uri.user_unescaped(), domain.as_bytes()))
 }

@@ -94,17 +94,8 @@ fn strip_own_maddr(request: &mut Request, settings: &Settings) {
         stripped.push(b'@');
     }
     uri.host.write(&mut stripped);
-    for (name, value) in uri.params.iter() {
-        if name.eq_ignore_ascii_case(b"maddr") || name.eq_ignore_ascii_case(b"transport") {
-            continue;
-        }
-        stripped.push(b';');
-        stripped.extend_from_slice(name);
-        if let Some(value) = value {
-            stripped.push(b'=');
-            stripped.extend_from_slice(value);
-        }
-    }
+    let was_for_us = |name: &[u8]| name.eq_ignore_ascii_case(b"maddr") || name.eq_ignore_ascii_case(b"transport");
+    uri.params.write_those(&mut stripped, |name| !was_for_us(name));
     request.effective_uri = Some(stripped.into());
 }
 
