@@ -1,0 +1,186 @@
+//! One worker's core with its store and no sockets: what a server does for a message, measured without the kernel.
+//!
+//! Plays the driver: answers the core's questions from memory, as the server's worker does. Decides nothing.
+
+#![allow(dead_code, reason = "each user of this file needs its own part of it")]
+#![allow(clippy::unwrap_used, reason = "a message that is not SIP is a mistake in this file")]
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use location::{Commit, Limits as RegistrationLimits, MemoryStore, Store as _, Ticket};
+use parser::{Message, Transport};
+use proxy::{
+    Accounts, Algorithm, Answer, Authentication, Core, Digest, Flow, Foreign, Forking, Instant, Interfaces, Keys,
+    Limits, Listener, Now, Outbox, Parked, Question, Received, Settings, Strangers, Strategy, Timers, Wall,
+};
+
+/// Users that are registered.
+pub(crate) const USERS: u32 = 10_000;
+
+/// A core that serves `office.example`, with its store.
+pub(crate) struct Office {
+    core: Core,
+    store: MemoryStore,
+    outbox: Outbox,
+    questions: Vec<(Question, Parked)>,
+    now: Now,
+    turn: u32,
+}
+
+impl Office {
+    /// With [`USERS`] users, each registered with one phone.
+    pub(crate) fn new() -> Self {
+        let core = Core::new(settings().into(), &Keys { route: [1; 16], nonce: [2; 16] }, 0, 1);
+        let now = Now { mono: Instant::from_micros(0), wall: Wall(1_700_000_000_000) };
+        let mut office =
+            Self { core, store: MemoryStore::new(), outbox: Outbox::new(), questions: Vec::new(), now, turn: 0 };
+        for user in 0..USERS {
+            office.receive(register(user, 1), phone(user));
+        }
+        office
+    }
+
+    /// The next number: of a user, of a transaction.
+    pub(crate) fn turn(&mut self) -> u32 {
+        self.turn += 1;
+        self.turn
+    }
+
+    /// What the worker does for a datagram, up to the bytes that it would send.
+    pub(crate) fn receive(&mut self, datagram: Bytes, from: SocketAddr) -> usize {
+        self.outbox.clear();
+        let flow = Flow { transport: Transport::Udp, remote: from, local: SERVER, connection: 0 };
+        let message = Message::parse(datagram).unwrap();
+        self.core.receive(self.now, Received { message, flow }, &mut self.outbox);
+        while !self.outbox.questions.is_empty() {
+            std::mem::swap(&mut self.outbox.questions, &mut self.questions);
+            for (question, parked) in self.questions.drain(..) {
+                let answer = answer(&self.store, question);
+                self.core.answer(self.now, parked, answer, &mut self.outbox);
+            }
+        }
+        self.outbox.bytes.len()
+    }
+
+    /// The last message that it sent.
+    pub(crate) fn sent(&self) -> &[u8] {
+        self.outbox.transmits.last().map(|transmit| self.outbox.text(transmit)).unwrap_or_default()
+    }
+}
+
+fn answer(store: &MemoryStore, question: Question) -> Answer {
+    match question {
+        Question::Load(aor) => Answer::Loaded(store.load(&aor)),
+        Question::Commit { aor, expected, record } => {
+            match store.commit(&aor, expected, record, Ticket { worker: 0, id: 0 }) {
+                Commit::Done => Answer::Committed,
+                Commit::Conflict => Answer::Conflict,
+                Commit::Pending | Commit::Full | Commit::Failed(_) => Answer::Failed,
+            }
+        }
+        Question::Resolve(_) => Answer::Failed,
+    }
+}
+
+const SERVER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)), 5060);
+
+/// Where a user's phone is.
+pub(crate) fn phone(user: u32) -> SocketAddr {
+    let [_, high, middle, low] = user.to_be_bytes();
+    SocketAddr::from(([10, high, middle, low], 5060))
+}
+
+/// Where the calls come from.
+pub(crate) fn caller() -> SocketAddr {
+    SocketAddr::from(([192, 0, 2, 200], 5060))
+}
+
+/// A phone's REGISTER; the same phone's next one has the next `cseq`.
+pub(crate) fn register(user: u32, cseq: u32) -> Bytes {
+    let phone = phone(user);
+    format!(
+        "REGISTER sip:office.example SIP/2.0\r\nVia: SIP/2.0/UDP {phone};branch=z9hG4bK-{user}-{cseq};rport\r\n\
+         Max-Forwards: 70\r\nFrom: \"User {user}\" <sip:u{user}@office.example>;tag=f{user}\r\n\
+         To: <sip:u{user}@office.example>\r\nCall-ID: {user}-a84b4c76e66710@desk.office.example\r\nCSeq: {cseq} REGISTER\r\n\
+         Contact: <sip:u{user}@{phone};line=1>;+sip.instance=\"<urn:uuid:00000000-0000-1000-8000-{user:012}>\"\r\n\
+         Expires: 3600\r\nAllow: INVITE, ACK, CANCEL, BYE, NOTIFY, REFER, MESSAGE, OPTIONS, INFO, SUBSCRIBE\r\n\
+         User-Agent: Deskphone T46 66.86.0.15\r\nSupported: path, replaces\r\nContent-Length: 0\r\n\r\n"
+    )
+    .into()
+}
+
+/// A request to a user, with a body.
+pub(crate) fn request(method: &str, user: u32, turn: u32) -> Bytes {
+    let (caller, body) = (caller(), body(method));
+    let length = body.len();
+    format!(
+        "{method} sip:u{user}@office.example SIP/2.0\r\nVia: SIP/2.0/UDP {caller};branch=z9hG4bK-776asdhds-{turn};rport\r\n\
+         Max-Forwards: 70\r\nFrom: \"Caller\" <sip:caller@office.example>;tag=1928301774\r\n\
+         To: \"User {user}\" <sip:u{user}@office.example>\r\nCall-ID: {turn}-a84b4c76e66710@pc33.office.example\r\n\
+         CSeq: 314159 {method}\r\nContact: <sip:caller@{caller}>\r\n\
+         Allow: INVITE, ACK, CANCEL, BYE, NOTIFY, REFER, MESSAGE, OPTIONS, INFO, SUBSCRIBE\r\n\
+         User-Agent: Softphone 5.19.1\r\nSupported: replaces, timer\r\n{body_type}Content-Length: {length}\r\n\r\n{body}",
+        body_type = if length > 0 { "Content-Type: application/sdp\r\n" } else { "" },
+    )
+    .into()
+}
+
+/// The server itself is asked.
+pub(crate) fn options(turn: u32) -> Bytes {
+    let text = request("OPTIONS", 0, turn);
+    String::from_utf8_lossy(&text).replace("sip:u0@office.example SIP", "sip:office.example SIP").into()
+}
+
+/// The 200 of the phone that was called with `invite`, as it left here.
+pub(crate) fn ok(invite: &[u8]) -> Bytes {
+    let text = String::from_utf8_lossy(invite);
+    let repeated = text.split("\r\n").filter(|line| {
+        ["Via:", "Record-Route:", "From:", "To:", "Call-ID:", "CSeq:"].iter().any(|name| line.starts_with(name))
+    });
+    let head: String = repeated.flat_map(|line| [line, "\r\n"]).collect();
+    let (body, length) = (body("INVITE"), body("INVITE").len());
+    format!(
+        "SIP/2.0 200 OK\r\n{head}Contact: <sip:u1@10.0.0.1:5060>\r\nContent-Type: application/sdp\r\n\
+         Content-Length: {length}\r\n\r\n{body}"
+    )
+    .into()
+}
+
+fn body(method: &str) -> &'static str {
+    match method {
+        "INVITE" => {
+            "v=0\r\no=- 20518 0 IN IP4 203.0.113.1\r\ns= \r\nc=IN IP4 203.0.113.1\r\nt=0 0\r\n\
+             m=audio 54400 RTP/AVP 0 8 96\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:8 PCMA/8000\r\n\
+             a=rtpmap:96 telephone-event/8000\r\na=ptime:20\r\na=sendrecv\r\n"
+        }
+        "MESSAGE" => "Watson, come here.",
+        _ => "",
+    }
+}
+
+fn settings() -> Settings {
+    Settings {
+        domains: vec!["office.example".into()],
+        aliases: Vec::new(),
+        listeners: vec![Listener { transport: Transport::Udp, address: SERVER }],
+        advertise: None,
+        interfaces: Interfaces::default(),
+        authentication: Authentication::Off,
+        digest: Digest { algorithms: vec![Algorithm::Md5], nonce_lifetime: Duration::from_secs(300) },
+        accounts: Accounts::default(),
+        trusted: Vec::new(),
+        strangers: Strangers::Refuse,
+        foreign: Foreign::Refuse,
+        registrar: RegistrationLimits { min_expires: 60, default_expires: 3600, max_expires: 7200, max_contacts: 10 },
+        forking: Forking { strategy: Strategy::Parallel, ring_time: Duration::from_secs(30) },
+        timers: Timers {
+            t1: Duration::from_millis(500),
+            t2: Duration::from_secs(4),
+            t4: Duration::from_secs(5),
+            c: Duration::from_secs(181),
+        },
+        limits: Limits { transactions: 100_000, pins: 10_000_000, nonces: 100_000 },
+    }
+}

@@ -1,0 +1,53 @@
+//! What a message costs one worker's core, from the octets that came to the octets that leave: parse, decide, store in
+//! memory, write. No sockets: the kernel's part is the same for everybody.
+
+#![allow(missing_docs, reason = "the benchmark framework's own functions")]
+
+mod office;
+
+use divan::{Bencher, black_box};
+use office::{Office, USERS, caller, ok, options, phone, register, request};
+
+fn main() {
+    divan::main();
+}
+
+/// Answered here.
+#[divan::bench(sample_count = 200, sample_size = 500)]
+fn options_answered(bencher: Bencher<'_, '_>) {
+    let mut office = Office::new();
+    bencher.with_inputs(|| options(7)).bench_local_values(|datagram| office.receive(black_box(datagram), caller()));
+}
+
+/// A phone's refresh: same Call-ID and Contact, higher CSeq.
+#[divan::bench(sample_count = 200, sample_size = 500)]
+fn register_again(bencher: Bencher<'_, '_>) {
+    let (mut office, mut turn) = (Office::new(), 0);
+    let next = || {
+        turn += 1;
+        (turn % USERS, register(turn % USERS, turn / USERS + 2))
+    };
+    bencher.with_inputs(next).bench_local_values(|(user, datagram)| office.receive(black_box(datagram), phone(user)));
+}
+
+/// To a user with one phone, without a transaction.
+#[divan::bench(args = ["MESSAGE", "INVITE"], sample_count = 200, sample_size = 500)]
+fn forwarded(bencher: Bencher<'_, '_>, method: &str) {
+    let (mut office, mut turn) = (Office::new(), 0);
+    let next = || {
+        turn += 1;
+        request(method, turn % USERS, turn)
+    };
+    bencher.with_inputs(next).bench_local_values(|datagram| office.receive(black_box(datagram), caller()));
+}
+
+/// The 200 of that INVITE on its way back.
+#[divan::bench(sample_count = 200, sample_size = 500)]
+fn invite_200(bencher: Bencher<'_, '_>) {
+    let mut office = Office::new();
+    office.receive(request("INVITE", 1, 1), caller());
+    let response = ok(office.sent());
+    bencher
+        .with_inputs(|| response.clone())
+        .bench_local_values(|datagram| office.receive(black_box(datagram), phone(1)));
+}
