@@ -71,12 +71,15 @@ impl<'a> Host<'a> {
 
     /// Appends the host as SIP text: an IPv6 address in brackets and in its canonical form.
     pub fn write(&self, out: &mut Vec<u8>) {
-        // Writing into a Vec cannot fail.
-        let _done = match self {
-            Self::Name(name) => out.write_all(name),
-            Self::V4(ip) => write!(out, "{ip}"),
-            Self::V6(ip) => write!(out, "[{ip}]"),
-        };
+        match *self {
+            Self::Name(name) => out.extend_from_slice(name),
+            Self::V4(ip) => write_ip(ip.into(), out),
+            Self::V6(ip) => {
+                out.push(b'[');
+                write_ip(ip.into(), out);
+                out.push(b']');
+            }
+        }
     }
 
     /// Feeds a hash so that hosts that are equal by [`Host::eq_ignore_case`] hash alike.
@@ -144,6 +147,23 @@ fn v4(host: &[u8]) -> Option<Ipv4Addr> {
 
 fn text(bytes: &[u8]) -> Option<&str> {
     std::str::from_utf8(bytes).ok()
+}
+
+/// Appends an address as it stands outside brackets. IPv4 without the formatting machinery: it is written into every
+/// message.
+pub(crate) fn write_ip(ip: IpAddr, out: &mut Vec<u8>) {
+    match ip {
+        IpAddr::V4(ip) => {
+            let [first, rest @ ..] = ip.octets();
+            octets::write_number(first.into(), out);
+            for octet in rest {
+                out.push(b'.');
+                octets::write_number(octet.into(), out);
+            }
+        }
+        // Writing into a Vec cannot fail.
+        IpAddr::V6(ip) => drop(write!(out, "{ip}")),
+    }
 }
 
 #[cfg(test)]

@@ -73,14 +73,16 @@ impl<'o> Reply<'o> {
     }
 
     fn repeat_vias(&mut self, request: &Message, stamp: Stamp) {
-        let mut top = request.values(HeaderName::Via).next();
+        let mut stamped = false;
         for line in request.lines_of(HeaderName::Via) {
             let value = request.line_value(line);
-            let element = top.take_if(|element| Elements::new(value).next().is_some_and(|first| first == *element));
+            // The top Via is the first element of the first line that has one.
+            let top = if stamped { None } else { Elements::new(value).next() };
+            stamped |= top.is_some();
             self.header(HeaderName::Via, |out| {
-                match element.and_then(|element| value.strip_prefix(element).zip(Some(element))) {
-                    Some((rest, element)) => {
-                        stamp.write(element, out);
+                match top.and_then(|top| value.strip_prefix(top).zip(Some(top))) {
+                    Some((rest, top)) => {
+                        stamp.write(top, out);
                         out.extend_from_slice(rest);
                     }
                     None => out.extend_from_slice(value),
@@ -92,6 +94,10 @@ impl<'o> Reply<'o> {
 
 /// Whether a To has a tag; of one that cannot be parsed, whether it seems to.
 fn has_tag(to: &[u8]) -> bool {
+    // Most have none, and need no parsing to see it.
+    if !to.windows(3).any(|part| part.eq_ignore_ascii_case(b"tag")) {
+        return false;
+    }
     match To::parse(to) {
         Ok(to) => to.address.params.has("tag"),
         Err(_) => to.windows(5).any(|part| part.eq_ignore_ascii_case(b";tag=")),

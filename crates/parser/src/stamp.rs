@@ -1,9 +1,9 @@
 //! What the receiver of a request writes into its top Via (RFC 3261 18.2.1, RFC 3581 4): `received` and `rport`. Decides
 //! the text; whether they are due is the proxy's business.
 
-use std::{io::Write as _, net::IpAddr};
+use std::net::IpAddr;
 
-use crate::{Header as _, Via};
+use crate::{Header as _, Via, host::write_ip};
 
 /// Where a request really came from, to be written into its top Via.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,8 +42,9 @@ impl Stamp {
             }
         }
         if let Some(ip) = self.received {
-            // RFC 3261 25.1 `via-received`: an IPv6 address stands without brackets. Writing into a Vec cannot fail.
-            let _done = write!(out, ";received={ip}");
+            // RFC 3261 25.1 `via-received`: an IPv6 address stands without brackets.
+            out.extend_from_slice(b";received=");
+            write_ip(ip, out);
         }
     }
 }
