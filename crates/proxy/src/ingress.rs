@@ -1,48 +1,46 @@
-//! Is this request fit to be processed? RFC 3261 16.3 steps 1 to 3 and 5, in that order.
+//! Is this request fit to be processed? RFC 3261 16.3 steps 1, 3 and 5.
 //!
-//! Decides only; whoever asks answers. Authentication (step 6) is `auth`'s, loops (step 4) are `fork`'s.
+//! Decides only; whoever asks answers. The scheme (step 2) is `route`'s, loops (step 4) are `fork`'s, authentication
+//! (step 6) is `auth`'s.
 
 use parser::headers::{CSeq, CallId, From, MaxForwards, To, Via};
-use parser::{ErrorKind, HeaderName, Message, Method, Uri};
+use parser::{ErrorKind, HeaderName, Message, Method};
 
 use crate::reject::Reject;
 
 /// Option tags of extensions that this proxy can be required to understand: none.
 const PROXY_EXTENSIONS: &[&[u8]] = &[];
 
-/// RFC 3261 16.3 step 1 and 8.1.1: what any processing needs.
-pub(crate) fn syntax(message: &Message) -> Result<(), Reject> {
+/// What any processing needs of a request, typed.
+pub(crate) struct Head<'m> {
+    pub(crate) via: Via<'m>,
+    pub(crate) from: From<'m>,
+    pub(crate) to: To<'m>,
+    pub(crate) sequence: u32,
+    pub(crate) hops: Option<u8>,
+}
+
+/// RFC 3261 16.3 step 1 and 8.1.1.
+pub(crate) fn syntax(message: &Message) -> Result<Head<'_>, Reject> {
     if let Some(defect) = message.defect() {
         return Err(if defect.kind == ErrorKind::Version { Reject::Version } else { Reject::Malformed(defect) });
     }
-    message.required::<Via<'_>>().map_err(Reject::Malformed)?;
-    message.required::<From<'_>>().map_err(Reject::Malformed)?;
-    message.required::<To<'_>>().map_err(Reject::Malformed)?;
+    let via = message.required().map_err(Reject::Malformed)?;
+    let from = message.required().map_err(Reject::Malformed)?;
+    let to = message.required().map_err(Reject::Malformed)?;
     message.required::<CallId<'_>>().map_err(Reject::Malformed)?;
-    let sequence = message.required::<CSeq<'_>>().map_err(Reject::Malformed)?;
-    if sequence.method.as_bytes() != message.method().as_bytes() {
+    let CSeq { number, method } = message.required().map_err(Reject::Malformed)?;
+    if method.as_bytes() != message.method().as_bytes() {
         return Err(Reject::MethodMismatch);
     }
-    message.header::<MaxForwards>().map_err(Reject::Malformed)?;
+    let hops = message.header().map_err(Reject::Malformed)?.map(|MaxForwards(hops)| hops);
     message.uri().map_err(Reject::Malformed)?;
-    Ok(())
-}
-
-/// RFC 3261 16.3 step 2: 416 for a scheme that we cannot route by.
-pub(crate) fn scheme(uri: &[u8]) -> Result<(), Reject> {
-    match Uri::parse(uri) {
-        Ok(Uri::Sip(_)) => Ok(()),
-        Ok(Uri::Other { .. }) => Err(Reject::Scheme),
-        Err(_) => Err(Reject::RequestUri),
-    }
+    Ok(Head { via, from, to, sequence: number, hops })
 }
 
 /// RFC 3261 16.3 step 3: a request that may not go further.
-pub(crate) fn hops(message: &Message) -> Result<(), Reject> {
-    match message.header::<MaxForwards>() {
-        Ok(Some(MaxForwards(0))) => Err(Reject::TooManyHops),
-        _ => Ok(()),
-    }
+pub(crate) fn hops(left: Option<u8>) -> Result<(), Reject> {
+    if left == Some(0) { Err(Reject::TooManyHops) } else { Ok(()) }
 }
 
 /// RFC 3261 16.3 step 5.

@@ -9,8 +9,10 @@ use parser::headers::Via;
 use parser::{HeaderName, Host, Message, Method, SipUri, Stamp, headers};
 
 use crate::hop::Hop;
+use crate::ingress;
 use crate::mac::{Mac, Purpose, octets_of};
 use crate::peer::Peer;
+use crate::reject::Reject;
 
 /// RFC 5393 5.3.3: what a request without Max-Breadth has, and the most that any is granted.
 const MAX_BREADTH: u32 = 60;
@@ -35,6 +37,12 @@ pub(crate) struct Request {
     pub(crate) stamp: Stamp,
     /// Its transaction: the same for an INVITE, its retransmissions, its CANCEL and the ACK of its non-2xx final.
     pub(crate) key: TransactionKey,
+    /// Its CSeq number.
+    pub(crate) sequence: u32,
+    /// Whether it belongs to a dialog: its To has a tag.
+    pub(crate) in_dialog: bool,
+    /// Its Max-Forwards.
+    pub(crate) hops: Option<u8>,
     /// Whether it came through a NAT by a client that speaks symmetrically (RFC 3581): the address it names leads nowhere.
     pub(crate) translated: bool,
     /// The phone at the other end of its dialog, where only its own flow leads to it: from our Record-Route.
@@ -52,30 +60,43 @@ pub(crate) struct Request {
 pub(crate) struct TransactionKey(pub(crate) u64);
 
 impl Request {
-    /// A request whose head is readable enough to be answered.
-    pub(crate) fn new(received: Received, mac: &Mac) -> Self {
+    /// A request that can be answered, and whether it is fit for more (RFC 3261 16.3 step 1). Its head is typed here, once.
+    pub(crate) fn new(received: Received, mac: &Mac) -> (Self, Result<(), Reject>) {
         let Received { message, flow } = received;
-        let (back, stamp, translated, key) = match message.header::<Via<'_>>() {
-            Ok(Some(via)) => {
-                let key = TransactionKey::of(&message, &via, mac);
-                (answer_hop(&via, &flow), stamp(&via, flow.remote), is_translated(&via, &flow), key)
-            }
-            // A Via that cannot be read is copied as it is; the source is all there is to answer to.
-            _ => (Hop::back(&flow), Stamp { received: None, rport: None }, false, None),
+        let (head, verdict) = match ingress::syntax(&message) {
+            Ok(head) => (Some(head), Ok(())),
+            Err(reject) => (None, Err(reject)),
         };
-        let key = key.unwrap_or(TransactionKey(0));
-        Self {
+        let via = match &head {
+            Some(head) => Some(head.via),
+            None => message.header().ok().flatten(),
+        };
+        let (back, stamp, translated) = match &via {
+            Some(via) => (answer_hop(via, &flow), stamp(via, flow.remote), is_translated(via, &flow)),
+            // A Via that cannot be read is copied as it is; the source is all there is to answer to.
+            None => (Hop::back(&flow), Stamp { received: None, rport: None }, false),
+        };
+        let key = match (&head, &via) {
+            (Some(head), _) => Some(TransactionKey::new(&message, &head.via, head.sequence, head.from.tag(), mac)),
+            (None, Some(via)) => TransactionKey::of(&message, via, mac),
+            (None, None) => None,
+        };
+        let request = Self {
+            key: key.unwrap_or(TransactionKey(0)),
+            sequence: head.as_ref().map_or(0, |head| head.sequence),
+            in_dialog: head.as_ref().is_some_and(|head| head.to.tag().is_some()),
+            hops: head.as_ref().and_then(|head| head.hops),
             message,
             flow,
             back,
             stamp,
-            key,
             translated,
             flow_ahead: None,
             own_routes: 0,
             effective_uri: None,
             last_route_is_uri: false,
-        }
+        };
+        (request, verdict)
     }
 
     /// Whether its sender is reached over the way it came, rather than at the address it names: its own connection, or
@@ -106,11 +127,6 @@ impl Request {
         }
     }
 
-    /// Whether it belongs to a dialog: its To has a tag.
-    pub(crate) fn in_dialog(&self) -> bool {
-        matches!(self.message.header::<headers::To<'_>>(), Ok(Some(to)) if to.tag().is_some())
-    }
-
     /// The Route values left once ours are gone.
     pub(crate) fn routes(&self) -> impl Iterator<Item = &[u8]> {
         let hidden = usize::from(self.last_route_is_uri);
@@ -120,18 +136,16 @@ impl Request {
 }
 
 impl TransactionKey {
-    /// The key of a request with this Via, read from the request or from a response to it. RFC 3261 17.2.3 asks for
-    /// branch, sent-by and method. The method is left out on purpose, so that CANCEL and ACK find their INVITE (16.11);
-    /// Call-ID, CSeq number and From tag serve clients that predate the branch.
-    pub(crate) fn of(message: &Message, via: &Via<'_>, mac: &Mac) -> Option<Self> {
-        let sequence = message.header::<headers::CSeq<'_>>().ok().flatten()?;
-        let from = message.header::<headers::From<'_>>().ok().flatten()?;
+    /// The key of a request, from its top Via and the values beside it. RFC 3261 17.2.3 asks for branch, sent-by and
+    /// method. The method is left out on purpose, so that CANCEL and ACK find their INVITE (16.11); Call-ID, CSeq number
+    /// and From tag serve clients that predate the branch.
+    fn new(message: &Message, via: &Via<'_>, sequence: u32, from_tag: Option<&[u8]>, mac: &Mac) -> Self {
         let name = match via.host {
             Host::Name(name) => name,
             Host::V4(_) | Host::V6(_) => b"",
         };
         let address = via.host.ip().map(octets_of).unwrap_or_default();
-        Some(Self(mac.sign(
+        Self(mac.sign(
             Purpose::Transaction,
             &[
                 via.branch().unwrap_or_default(),
@@ -139,10 +153,17 @@ impl TransactionKey {
                 &address,
                 &via.port.unwrap_or_default().to_be_bytes(),
                 message.value(HeaderName::CallId).unwrap_or_default(),
-                &sequence.number.to_be_bytes(),
-                from.tag().unwrap_or_default(),
+                &sequence.to_be_bytes(),
+                from_tag.unwrap_or_default(),
             ],
-        )))
+        ))
+    }
+
+    /// The key of the request that this is, or that this answers; `via` is the one it came here with.
+    pub(crate) fn of(message: &Message, via: &Via<'_>, mac: &Mac) -> Option<Self> {
+        let sequence = message.header::<headers::CSeq<'_>>().ok().flatten()?;
+        let from = message.header::<headers::From<'_>>().ok().flatten()?;
+        Some(Self::new(message, via, sequence.number, from.tag(), mac))
     }
 }
 

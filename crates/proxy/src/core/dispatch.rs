@@ -27,8 +27,8 @@ impl Core {
             outbox.tell(Event::Dropped(Drop::Unanswerable));
             return;
         }
-        let request = Request::new(received, &self.mac);
-        if let Err(reject) = ingress::syntax(&request.message) {
+        let (request, fit) = Request::new(received, &self.mac);
+        if let Err(reject) = fit {
             let answered = request.method() != Method::Ack;
             outbox.tell(Event::ParseError { answered, flow: request.flow });
             return self.refuse(now, &request, reject, outbox);
@@ -72,7 +72,6 @@ impl Core {
     /// Checks, and finds out whose turn it is.
     fn begin(&mut self, now: Now, request: &mut Request, outbox: &mut Outbox) -> Result<Turn, Reject> {
         let standing = route::accept_routes(request, &self.settings, &self.mac)?;
-        ingress::scheme(request.uri())?;
         let destination = route::destination(request.uri(), request.method(), &self.settings)?;
         if let Some(worker) = self.authenticator.worker_of_nonce(request, &self.settings) {
             return Ok(Turn::HandOver(worker));
@@ -83,7 +82,7 @@ impl Core {
         if destination == Destination::Server {
             return Ok(Turn::Serve);
         }
-        ingress::hops(&request.message)?;
+        ingress::hops(request.hops)?;
         ingress::proxy_require(&request.message)?;
         if standing == Standing::Alone {
             self.admit(now, request, &destination, outbox)?;
@@ -180,7 +179,7 @@ impl Core {
         let in_dialog = route::accept_routes(&mut request, &self.settings, &self.mac) == Ok(Standing::Dialog);
         let target = route::target_for_uri(&request, &self.settings).ok().filter(|_| in_dialog);
         match target {
-            Some(target) if ingress::hops(&request.message).is_ok() => {
+            Some(target) if ingress::hops(request.hops).is_ok() => {
                 self.launch(now, request, Plan::one(target), outbox);
             }
             _ => outbox.tell(Event::Dropped(Drop::StrayAck)),

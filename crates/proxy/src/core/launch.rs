@@ -39,7 +39,7 @@ impl Core {
         if !names.is_empty() {
             return outbox.ask(Question::Resolve(names), Parked(Waiting::Resolve(Box::new(request), plan)));
         }
-        if request.method() == Method::Invite && !request.in_dialog() {
+        if request.method() == Method::Invite && !request.in_dialog {
             self.log_call(&request, &plan, outbox);
         }
         // RFC 5393 5.3.3: not even one branch is left.
@@ -55,7 +55,7 @@ impl Core {
     /// An INVITE that came again, its CANCEL or the ACK of its failure: the way of the INVITE. False if it has none.
     pub(super) fn forward_by_pin(&mut self, request: &mut Request, outbox: &mut Outbox) -> bool {
         let Some(pin) = self.pins.find(request.key) else { return false };
-        if ingress::hops(&request.message).is_err() {
+        if ingress::hops(request.hops).is_err() {
             return false;
         }
         // The way is known; what of the Route is ours still has to come off.

@@ -1,6 +1,6 @@
 //! A request on its way out: RFC 3261 16.6 steps 1 to 9 as edits over the original.
 
-use parser::headers::{Credentials, MaxForwards};
+use parser::headers::Credentials;
 use parser::{HeaderName, Host, Message, Method, Rewrite, Transport, Uri};
 
 use super::Branch;
@@ -42,13 +42,10 @@ pub(crate) fn write_request(
     let path = target.path();
     let next_route = edit_routes(request, target, path, message, rewrite);
     // step 3
-    let left = match message.header::<MaxForwards>() {
-        Ok(Some(MaxForwards(left))) => left.saturating_sub(1),
-        _ => MAX_FORWARDS,
-    };
+    let left = request.hops.map_or(MAX_FORWARDS, |hops| hops.saturating_sub(1));
     set_number(message, HeaderName::MaxForwards, left.into(), rewrite);
     // RFC 5393 5.3.3. What goes on in its dialog has one way to go, and a CANCEL or ACK the one of its INVITE.
-    if !request.in_dialog() && !matches!(request.method(), Method::Ack | Method::Cancel) {
+    if !request.in_dialog && !matches!(request.method(), Method::Ack | Method::Cancel) {
         set_number(message, HeaderName::MaxBreadth, *breadth, rewrite);
     }
     remove_credentials(message, settings, rewrite);

@@ -1,7 +1,7 @@
 //! From a REGISTER to a `Change` (RFC 3261 10.3 steps 5 and 6): reads SIP, knows no rule.
 
 use location::{Aor, Ask, Change, ContactChange, Flow};
-use parser::headers::{CSeq, Contact, Expires, NameAddr, To};
+use parser::headers::{Contact, Expires, NameAddr, To};
 use parser::{HeaderName, Host, Message, ParseError, Uri};
 use smallvec::SmallVec;
 
@@ -31,10 +31,9 @@ pub(super) fn read_path(message: &Message) -> Vec<u8> {
 /// What it asks for.
 pub(super) fn read_change<'a>(request: &'a Request, path: &'a [u8], settings: &Settings) -> Result<Change<'a>, Reject> {
     let message = &request.message;
-    let sequence = message.required::<CSeq<'_>>().map_err(Reject::Malformed)?;
     Ok(Change {
         call_id: message.value(HeaderName::CallId).unwrap_or_default(),
-        cseq: sequence.number,
+        cseq: request.sequence,
         transaction: request.key.0,
         flow: flow_to_keep(request),
         path,

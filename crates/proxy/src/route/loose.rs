@@ -29,8 +29,11 @@ const MOST_OWN_ROUTES: usize = 2;
 
 /// Notes in the request what of its Route is ours, and undoes what a strict router upstream did.
 pub(crate) fn accept_routes(request: &mut Request, settings: &Settings, mac: &Mac) -> Result<Standing, Reject> {
-    restore_from_strict_router(request, settings, mac);
-    strip_own_maddr(request, settings);
+    // Both look for a parameter, and most Request-URIs have none.
+    if request.message.request_uri().contains(&b';') {
+        restore_from_strict_router(request, settings, mac);
+        strip_own_maddr(request, settings);
+    }
     let mut signed = false;
     let mut ahead = None;
     let mut own = 0;
@@ -50,7 +53,7 @@ pub(crate) fn accept_routes(request: &mut Request, settings: &Settings, mac: &Ma
     request.own_routes = own;
     request.flow_ahead = ahead;
     signed |= request.last_route_is_uri;
-    Ok(if signed && request.in_dialog() { Standing::Dialog } else { Standing::Alone })
+    Ok(if signed && request.in_dialog { Standing::Dialog } else { Standing::Alone })
 }
 
 /// The user part of our Record-Route for a request; `peer` is the phone on that side, if only its flow leads to it.

@@ -121,9 +121,10 @@ impl Target {
     }
 }
 
-/// RFC 3261 16.5: is the Request-URI ours to look up?
+/// RFC 3261 16.3 step 2, 16.5: is the Request-URI ours to look up?
 pub(crate) fn destination(uri: &[u8], method: Method<'_>, settings: &Settings) -> Result<Destination, Reject> {
-    let Ok(Uri::Sip(uri)) = Uri::parse(uri) else { return Err(Reject::RequestUri) };
+    // RFC 3261 16.3 step 2: 416 for a scheme that we cannot route by.
+    let Uri::Sip(uri) = Uri::parse(uri).map_err(|_| Reject::RequestUri)? else { return Err(Reject::Scheme) };
     let domain = match method {
         // Its Request-URI is a name (RFC 3261 10.2), not an address.
         Method::Register => settings.domain_named_by(&uri),
@@ -180,5 +181,5 @@ pub(crate) fn route_uri(value: &[u8]) -> Option<SipUri<'_>> {
 
 /// Whether a request asks for a dialog, so that we put ourselves into its route (RFC 3261 16.6 step 4).
 pub(crate) fn forms_dialog(request: &Request) -> bool {
-    matches!(request.method(), Method::Invite | Method::Subscribe | Method::Refer) && !request.in_dialog()
+    matches!(request.method(), Method::Invite | Method::Subscribe | Method::Refer) && !request.in_dialog
 }
