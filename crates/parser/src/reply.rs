@@ -79,14 +79,12 @@ impl<'o> Reply<'o> {
             // The top Via is the first element of the first line that has one.
             let top = if stamped { None } else { Elements::new(value).next() };
             stamped |= top.is_some();
-            self.header(HeaderName::Via, |out| {
-                match top.and_then(|top| value.strip_prefix(top).zip(Some(top))) {
-                    Some((rest, top)) => {
-                        stamp.write(top, out);
-                        out.extend_from_slice(rest);
-                    }
-                    None => out.extend_from_slice(value),
+            self.header(HeaderName::Via, |out| match top.and_then(|top| value.strip_prefix(top).zip(Some(top))) {
+                Some((rest, top)) => {
+                    stamp.write(top, out);
+                    out.extend_from_slice(rest);
                 }
+                None => out.extend_from_slice(value),
             });
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! Nobody edits a message: what has to change on the way out is recorded here and written by `forward`.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use location::Flow;
 use parser::headers::Via;
@@ -72,7 +72,15 @@ impl Request {
             None => message.header().ok().flatten(),
         };
         let (back, stamp, translated) = match &via {
-            Some(via) => (answer_hop(via, &flow), stamp(via, flow.remote), is_translated(via, &flow)),
+            Some(via) => {
+                let elsewhere = via.host.ip().is_some_and(|ip| ip != flow.remote.ip());
+                let symmetric = via.rport().is_some();
+                (
+                    answer_hop(via, &flow, symmetric || elsewhere),
+                    stamp(via, flow.remote, symmetric),
+                    symmetric && elsewhere,
+                )
+            }
             // A Via that cannot be read is copied as it is; the source is all there is to answer to.
             None => (Hop::back(&flow), Stamp { received: None, rport: None }, false),
         };
@@ -167,29 +175,19 @@ impl TransactionKey {
     }
 }
 
-/// RFC 3261 18.2.2, RFC 3581 4: the connection it came on; else the source, at the port the sender names.
-fn answer_hop(via: &Via<'_>, flow: &Flow) -> Hop {
+/// RFC 3261 18.2.2, RFC 3581 4: the connection it came on; else the source, at its own port or at the one the sender
+/// names.
+fn answer_hop(via: &Via<'_>, flow: &Flow, at_source: bool) -> Hop {
     let mut back = Hop::back(flow);
-    let named = via.port.unwrap_or_else(|| flow.transport.default_port());
-    let port = if flow.transport.is_reliable() {
-        named
-    } else if via.rport().is_some() || via.host.ip().is_some_and(|ip| ip != flow.remote.ip()) {
-        // An address that is not the source's was translated on the way, and so was the port beside it.
-        flow.remote.port()
-    } else {
-        named
-    };
-    back.remote = SocketAddr::new(flow.remote.ip(), port);
+    // An address that is not the source's was translated on the way, and so was the port beside it.
+    if flow.transport.is_reliable() || !at_source {
+        back.remote.set_port(via.port.unwrap_or_else(|| flow.transport.default_port()));
+    }
     back
 }
 
-fn is_translated(via: &Via<'_>, flow: &Flow) -> bool {
-    via.rport().is_some() && via.host.ip().is_some_and(|ip| ip != flow.remote.ip())
-}
-
 /// RFC 3261 18.2.1, RFC 3581 4.
-fn stamp(via: &Via<'_>, source: SocketAddr) -> Stamp {
-    let same: Option<IpAddr> = via.host.ip().filter(|ip| *ip == source.ip());
-    let rport = via.rport().map(|_| source.port());
-    Stamp { received: (same.is_none() || rport.is_some()).then_some(source.ip()), rport }
+fn stamp(via: &Via<'_>, source: SocketAddr, symmetric: bool) -> Stamp {
+    let same = via.host.ip() == Some(source.ip());
+    Stamp { received: (!same || symmetric).then_some(source.ip()), rport: symmetric.then_some(source.port()) }
 }
