@@ -7,6 +7,7 @@ mod accounts;
 mod conflicts;
 mod error;
 mod listen;
+mod registrar;
 mod scalar;
 mod sections;
 
@@ -60,7 +61,7 @@ pub(crate) struct Config {
     /// Whether our users may call foreign domains; default refuse.
     pub(crate) foreign: ForeignName,
     /// What a REGISTER may ask for.
-    pub(crate) registrar: sections::Registrar,
+    pub(crate) registrar: registrar::Registrar,
     /// Where registrations are kept.
     pub(crate) location: sections::Location,
     /// How several phones of one user ring.
@@ -90,7 +91,7 @@ impl Default for Config {
             trusted: Vec::new(),
             strangers: StrangersName(Strangers::Refuse),
             foreign: ForeignName(Foreign::Refuse),
-            registrar: sections::Registrar::default(),
+            registrar: registrar::Registrar::default(),
             location: sections::Location::default(),
             forking: sections::Forking::default(),
             timers: sections::Timers::default(),

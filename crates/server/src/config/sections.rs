@@ -8,7 +8,7 @@ use std::time::Duration;
 use proxy::{Algorithm, Strategy};
 use serde::Deserialize;
 
-use super::scalar::{Count, Endpoint, Period, Scalar, Seconds, Size, scalars};
+use super::scalar::{Count, Endpoint, Period, Scalar, Size, scalars};
 
 /// `digest`: how users prove who they are (RFC 8760).
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -25,32 +25,6 @@ impl Default for Digest {
     fn default() -> Self {
         let algorithms = vec![AlgorithmName(Algorithm::Sha256), AlgorithmName(Algorithm::Md5)];
         Self { algorithms, nonce_lifetime: secs(300) }
-    }
-}
-
-/// `registrar`: what a REGISTER may ask for (RFC 3261 10.3).
-#[derive(Clone, Debug, Deserialize, PartialEq)]
-#[cfg_attr(test, derive(serde::Serialize))]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Registrar {
-    /// Shorter ones get 423; default 60s.
-    pub(crate) min_expires: Seconds,
-    /// For those who do not ask; default 1h.
-    pub(crate) default_expires: Seconds,
-    /// Longer ones are shortened; default 2h.
-    pub(crate) max_expires: Seconds,
-    /// Phones per user; default 10.
-    pub(crate) max_contacts: Count,
-}
-
-impl Default for Registrar {
-    fn default() -> Self {
-        Self {
-            min_expires: Seconds(60),
-            default_expires: Seconds(3600),
-            max_expires: Seconds(7200),
-            max_contacts: Count(10),
-        }
     }
 }
 

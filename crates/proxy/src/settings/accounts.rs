@@ -1,0 +1,52 @@
+//! The accounts: who may register and call, and what proves it.
+//!
+//! Values only; whether credentials are good is `auth`'s to say.
+
+use hashbrown::HashMap;
+use location::Aor;
+
+/// The accounts by AoR.
+#[derive(Clone, Debug, Default)]
+pub struct Accounts {
+    by_aor: HashMap<Aor, Account>,
+}
+
+impl Accounts {
+    /// Adds an account; returns the one that had this AoR before.
+    pub fn insert(&mut self, aor: Aor, account: Account) -> Option<Account> {
+        self.by_aor.insert(aor, account)
+    }
+
+    /// Whether nobody is listed.
+    pub fn is_empty(&self) -> bool {
+        self.by_aor.is_empty()
+    }
+
+    /// How many are listed.
+    pub fn len(&self) -> usize {
+        self.by_aor.len()
+    }
+
+    /// The account of an AoR.
+    pub fn find(&self, aor: &Aor) -> Option<&Account> {
+        self.by_aor.get(aor)
+    }
+}
+
+/// The secrets of one user: H(user:realm:password) by algorithm (RFC 7616 3.4.2), realm = his domain.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Account {
+    /// MD5.
+    pub md5: Option<[u8; 16]>,
+    /// SHA-256.
+    pub sha256: Option<[u8; 32]>,
+    /// SHA-512/256.
+    pub sha512t256: Option<[u8; 32]>,
+}
+
+impl std::fmt::Debug for Account {
+    /// Secrets never reach a log.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Account")
+    }
+}
