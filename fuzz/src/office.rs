@@ -28,8 +28,8 @@ use parser::headers::Challenge;
 use parser::{HeaderName, Message, Transport};
 use proxy::{
     Account, Accounts, Algorithm, Answer, Authentication, Core, Digest, Foreign, Forking, Handover, Hop, Instant,
-    Interfaces, Keys, Limits, Listener, Now, Outbox, Parked, Question, Received, Settings, Strangers, Strategy, Timers,
-    Wall,
+    Interfaces, Keys, Limits, Listener, Now, Outbox, Parked, Question, Received, Registrar, Settings, Strangers, Strategy,
+    Timers, UnannouncedPath, Wall,
 };
 
 const SERVER: SocketAddr = at(1);
@@ -331,7 +331,12 @@ fn settings(manners: u8) -> Settings {
         trusted: Vec::new(),
         strangers: if is(4) { Strangers::Accept } else { Strangers::Refuse },
         foreign: if is(3) { Foreign::Authenticated } else { Foreign::Refuse },
-        registrar: location::Limits { min_expires: 60, default_expires: 3600, max_expires: 7200, max_contacts: 4 },
+        registrar: Registrar {
+            limits: location::Limits { min_expires: 60, default_expires: 3600, max_expires: 7200, max_contacts: 4 },
+            service_route: vec!["sip:proxy.office.example;lr".into()],
+            unannounced_path: UnannouncedPath::Accept,
+            flow_timer: Some(120),
+        },
         forking: Forking {
             strategy: if is(2) { Strategy::Sequential } else { Strategy::Parallel },
             ring_time: Duration::from_secs(30),

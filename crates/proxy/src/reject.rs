@@ -41,6 +41,10 @@ pub(crate) enum Reject {
     Relay,
     #[error("a Route that was not issued here")]
     ForeignRoute,
+    #[error("a Path that is no SIP URI")]
+    Path,
+    #[error("a Path that the phone does not know of")]
+    UnannouncedPath,
     #[error("a Contact that leads back here")]
     SelfContact,
     #[error("no such user")]
@@ -113,6 +117,7 @@ impl Reject {
             | Self::RequestUri
             | Self::Route
             | Self::DigestUri
+            | Self::Path
             | Self::Wildcard
             | Self::ContactTooLong => 400,
             Self::Challenge { of, .. } => of.status(),
@@ -124,7 +129,7 @@ impl Reject {
             | Self::TooManyContacts => 403,
             Self::NotFound => 404,
             Self::Scheme => 416,
-            Self::Extension { .. } => 420,
+            Self::Extension { .. } | Self::UnannouncedPath => 420,
             Self::TooBrief { .. } => 423,
             Self::Breadth => 440,
             Self::NotRegistered | Self::Unroutable => 480,
@@ -146,8 +151,10 @@ impl Reject {
             Self::RequestUri => "Bad Request-URI",
             Self::Route => "Bad Route",
             Self::DigestUri => "Bad Authorization: uri is not the Request-URI",
+            Self::Path => "Bad Path: not a SIP URI",
+            Self::UnannouncedPath => "Path without Supported: path",
             Self::Wildcard => "Bad Contact: * must stand alone with Expires: 0",
-            Self::ContactTooLong => "Bad Contact: too long to be stored",
+            Self::ContactTooLong => "Bad Contact: too long to be stored, with its Path and instance",
             Self::OutOfOrder => "CSeq is not higher than that of the stored binding",
             Self::TooManyContacts => "Too Many Contacts",
             Self::SelfContact => "Contact leads back to this server",
@@ -169,6 +176,8 @@ impl Reject {
                     }
                 }
             }
+            // RFC 3327 5.3
+            Self::UnannouncedPath => reply.header(HeaderName::Unsupported, |out| out.extend_from_slice(b"path")),
             // RFC 3261 10.3 step 7
             Self::TooBrief { min } => reply.header(HeaderName::MinExpires, |out| write_decimal(out, min)),
             Self::Store | Self::LocationDown | Self::Overload => {

@@ -122,6 +122,11 @@ impl Request {
         self.effective_uri.as_deref().unwrap_or_else(|| self.message.request_uri())
     }
 
+    /// Whether its sender lists this option tag in Supported (RFC 3261 20.37).
+    pub(crate) fn supports(&self, tag: &str) -> bool {
+        self.message.values(HeaderName::Supported).any(|listed| listed.eq_ignore_ascii_case(tag.as_bytes()))
+    }
+
     /// The URI that its sender names himself by.
     pub(crate) fn caller(&self) -> Option<SipUri<'_>> {
         self.message.header::<headers::From<'_>>().ok()??.address.uri.sip().copied()

@@ -4,9 +4,9 @@
 //! by [`reload`](crate::reload).
 
 use location::Limits as RegistrationLimits;
-use proxy::{Authentication, Digest, Forking, Interfaces, Limits, Listener, Settings, Timers};
+use proxy::{Authentication, Digest, Forking, Interfaces, Limits, Listener, Registrar, Settings, Timers};
 
-use crate::config::{self, HostName, Loaded};
+use crate::config::{self, HostName, Loaded, RegistrarSection};
 
 /// The settings of each core. `listeners`: the addresses as they are bound.
 pub(crate) fn settings(loaded: &Loaded, listeners: Vec<Listener>, interfaces: Interfaces) -> Settings {
@@ -30,12 +30,7 @@ pub(crate) fn settings(loaded: &Loaded, listeners: Vec<Listener>, interfaces: In
         trusted: config.trusted.iter().map(|network| network.0).collect(),
         strangers: config.strangers.0,
         foreign: config.foreign.0,
-        registrar: RegistrationLimits {
-            min_expires: config.registrar.min_expires.0,
-            default_expires: config.registrar.default_expires.0,
-            max_expires: config.registrar.max_expires.0,
-            max_contacts: config.registrar.max_contacts.0,
-        },
+        registrar: registrar(&config.registrar),
         forking: Forking { strategy: config.forking.strategy.0, ring_time: config.forking.ring_time.0 },
         timers: Timers { t1: config.timers.t1.0, t2: config.timers.t2.0, t4: config.timers.t4.0, c: config.timers.c.0 },
         limits: Limits {
@@ -43,5 +38,19 @@ pub(crate) fn settings(loaded: &Loaded, listeners: Vec<Listener>, interfaces: In
             pins: config.limits.pins.0,
             nonces: config.limits.nonces.0,
         },
+    }
+}
+
+fn registrar(section: &RegistrarSection) -> Registrar {
+    Registrar {
+        limits: RegistrationLimits {
+            min_expires: section.min_expires.0,
+            default_expires: section.default_expires.0,
+            max_expires: section.max_expires.0,
+            max_contacts: section.max_contacts.0,
+        },
+        service_route: section.service_route.iter().map(|route| route.0.clone()).collect(),
+        unannounced_path: section.unannounced_path.0,
+        flow_timer: section.flow_timer.0.map(|seconds| seconds.0),
     }
 }

@@ -6,24 +6,45 @@ use parser::{HeaderName, Params, Reply};
 use crate::clock::Now;
 use crate::mac::write_decimal;
 use crate::request::Request;
+use crate::settings::Registrar;
 
-/// Writes it.
-pub(super) fn write_ok(out: &mut Vec<u8>, request: &Request, record: &Record, to_tag: &[u8], now: Now) {
-    let message = &request.message;
-    let mut reply = Reply::new(out, message, 200, b"OK", request.stamp, Some(to_tag));
-    for binding in record.live(now.wall) {
-        reply.header(HeaderName::Contact, |out| write_contact(out, binding, now));
+/// What a 200 is made of.
+pub(super) struct Granted<'a> {
+    pub(super) request: &'a Request,
+    pub(super) record: &'a Record,
+    pub(super) settings: &'a Registrar,
+}
+
+impl Granted<'_> {
+    /// Writes it.
+    pub(super) fn write(&self, out: &mut Vec<u8>, to_tag: &[u8], now: Now) {
+        let message = &self.request.message;
+        let mut reply = Reply::new(out, message, 200, b"OK", self.request.stamp, Some(to_tag));
+        for binding in self.record.live(now.wall) {
+            reply.header(HeaderName::Contact, |out| write_contact(out, binding, now));
+        }
+        self.write_routes(&mut reply);
+        reply.header(HeaderName::Date, |out| write_date(out, now.wall.secs()));
+        reply.finish();
     }
-    let paths = message.count(HeaderName::Path);
-    if paths > 0 {
-        // RFC 3327 5.3
+
+    /// The way to the phone as it was given (RFC 3327 5.3), and the one that it is to take (RFC 3608 6.3).
+    fn write_routes(&self, reply: &mut Reply<'_>) {
+        let message = &self.request.message;
         for path in message.values(HeaderName::Path) {
             reply.header(HeaderName::Path, |out| out.extend_from_slice(path));
         }
-        reply.header(HeaderName::Supported, |out| out.extend_from_slice(b"path"));
+        if message.count(HeaderName::Path) > 0 {
+            reply.header(HeaderName::Supported, |out| out.extend_from_slice(b"path"));
+        }
+        for route in &self.settings.service_route {
+            reply.header(HeaderName::ServiceRoute, |out| {
+                out.push(b'<');
+                out.extend_from_slice(route.as_bytes());
+                out.push(b'>');
+            });
+        }
     }
-    reply.header(HeaderName::Date, |out| write_date(out, now.wall.secs()));
-    reply.finish();
 }
 
 fn write_contact(out: &mut Vec<u8>, binding: &Binding, now: Now) {

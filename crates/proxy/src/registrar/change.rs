@@ -1,13 +1,13 @@
 //! From a REGISTER to a `Change` (RFC 3261 10.3 steps 5 and 6): reads SIP, knows no rule.
 
 use location::{Aor, Ask, Change, ContactChange, Flow};
-use parser::headers::{Contact, Expires, NameAddr, To};
+use parser::headers::{Contact, Expires, NameAddr, Path, To};
 use parser::{HeaderName, Host, Message, ParseError, Uri};
 use smallvec::SmallVec;
 
 use crate::reject::Reject;
 use crate::request::Request;
-use crate::settings::Settings;
+use crate::settings::{Registrar, Settings, UnannouncedPath};
 
 use super::SYMMETRIC;
 
@@ -23,9 +23,23 @@ pub(crate) fn address_of_record(message: &Message, settings: &Settings) -> Resul
     Ok(Aor::new(&user, domain.as_bytes()))
 }
 
-/// Its Path values as one list (RFC 3327 5.3).
-pub(super) fn read_path(message: &Message) -> Vec<u8> {
-    message.values(HeaderName::Path).collect::<Vec<_>>().join(&b", "[..])
+/// Its Path values as one list, in their order (RFC 3327 5.3).
+pub(super) fn read_path(request: &Request, settings: &Registrar) -> Result<Vec<u8>, Reject> {
+    let mut list = Vec::new();
+    for path in request.message.headers::<Path<'_>>() {
+        // It becomes a Route (5.4), and one that cannot be followed makes the phone unreachable: better said now.
+        let address = path.map_err(Reject::Malformed)?.address;
+        address.uri.sip().ok_or(Reject::Path)?;
+        if !list.is_empty() {
+            list.extend_from_slice(b", ");
+        }
+        list.extend_from_slice(address.raw);
+    }
+    let unannounced = !list.is_empty() && !request.supports("path");
+    if unannounced && settings.unannounced_path == UnannouncedPath::Refuse {
+        return Err(Reject::UnannouncedPath);
+    }
+    Ok(list)
 }
 
 /// What it asks for.

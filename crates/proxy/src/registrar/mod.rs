@@ -73,14 +73,14 @@ impl PendingRegister {
             return Err(Reject::Store);
         }
         let stored = stored.unwrap_or_default();
-        let path = change::read_path(&self.request.message);
+        let path = change::read_path(&self.request, &settings.registrar)?;
         let change = change::read_change(&self.request, &path, settings)?;
         let asked_to_add = match &change.ask {
             Ask::Query => None,
             Ask::RemoveAll => Some(false),
             Ask::Update(contacts) => Some(contacts.iter().any(|contact| contact.expires != Some(0))),
         };
-        let applied = stored.apply(&change, now.wall, &settings.registrar).map_err(refuse)?;
+        let applied = stored.apply(&change, now.wall, &settings.registrar.limits).map_err(refuse)?;
         let record = match &applied {
             Applied::Unchanged => &*stored,
             Applied::Changed(record) => record,
@@ -95,7 +95,8 @@ impl PendingRegister {
             expires: record.live(now.wall).map(|binding| binding.remaining(now.wall)).max().unwrap_or(0),
         };
         self.answer.clear();
-        answer::write_ok(&mut self.answer, &self.request, record, to_tag, now);
+        let granted = answer::Granted { request: &self.request, record, settings: &settings.registrar };
+        granted.write(&mut self.answer, to_tag, now);
         Ok(match applied {
             Applied::Unchanged if asked_to_add.is_none() || stored.version() == 0 => Decision::Answer,
             // What a copy of this request has changed may still be on its way to the disk: the answer waits behind it.

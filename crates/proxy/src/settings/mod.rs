@@ -3,15 +3,17 @@
 //! Reading and checking YAML is the server's work; nothing here can be wrong in itself.
 
 mod accounts;
+mod registrar;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use location::{Flow, Limits as RegistrationLimits};
+use location::Flow;
 use parser::{Host, SipUri, Transport};
 
 pub use accounts::{Account, Accounts};
+pub use registrar::{Registrar, UnannouncedPath};
 
 /// Settings of one core; shared by all workers.
 #[derive(Clone, Debug)]
@@ -38,8 +40,8 @@ pub struct Settings {
     pub strangers: Strangers,
     /// Whether our users may call foreign domains.
     pub foreign: Foreign,
-    /// Expiry and number of bindings.
-    pub registrar: RegistrationLimits,
+    /// What a REGISTER may ask for, and what its 200 says.
+    pub registrar: Registrar,
     /// How several contacts are tried.
     pub forking: Forking,
     /// RFC 3261 17 timers.

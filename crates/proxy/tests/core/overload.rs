@@ -54,7 +54,7 @@ fn pins() {
 #[test]
 fn contacts() {
     // checklist 28
-    let world = World::with(|settings| settings.registrar.max_contacts = 1);
+    let world = World::with(|settings| settings.registrar.limits.max_contacts = 1);
     let (desk, mobile) = (world.udp("bob/desk"), world.udp("bob/mobile"));
     desk.registers();
     mobile.sends(&mobile.register());

@@ -1,6 +1,6 @@
 //! The registrar on the wire: RFC 3261 10.3. Its rules are `location`'s and tested there; here is what a phone sees.
 
-use proxy::{Event, Registration};
+use proxy::{Event, Registration, UnannouncedPath};
 
 use crate::sim::{Agent, DOMAIN, Mood, Sip, World, param, uri_in};
 
@@ -241,6 +241,49 @@ fn required_extensions() {
 }
 
 #[test]
+fn a_path_the_phone_does_not_know_of() {
+    // checklist 146
+    let world = World::with(|settings| settings.registrar.unannounced_path = UnannouncedPath::Refuse);
+    let bob = world.udp("bob");
+    let register = || bob.register().with("Path", "<sip:edge.example;lr>");
+    bob.sends(&register());
+    assert_eq!(bob.expects("420").value("Unsupported"), "path");
+    assert_eq!(query(&bob), []);
+    bob.sends(&register().with("Supported", "outbound, path"));
+    assert_eq!(bob.expects("200").value("Path"), "<sip:edge.example;lr>");
+    world.reconfigure(|settings| settings.registrar.unannounced_path = UnannouncedPath::Accept);
+    bob.sends(&register());
+    assert_eq!(bob.expects("200").value("Path"), "<sip:edge.example;lr>");
+}
+
+#[test]
+fn a_path_that_leads_nowhere_is_refused() {
+    // checklist 146
+    let world = World::new();
+    let bob = world.udp("bob");
+    for bad in ["sip:edge.example", "<tel:1>", "<sip:edge.example", "<sip:>"] {
+        bob.sends(&bob.register().with("Path", bad));
+        assert!(bob.expects("400").reason().contains("Path"), "{bad}");
+    }
+    assert_eq!(query(&bob), []);
+}
+
+#[test]
+fn the_way_out_is_told() {
+    // RFC 3608 6.3
+    let route = ["sip:proxy1.office.example;lr", "sip:proxy2.office.example;lr"];
+    let world = World::with(|settings| settings.registrar.service_route = route.map(Into::into).to_vec());
+    let bob = world.udp("bob");
+    let told = |ok: Sip| ok.values("Service-Route").map(str::to_owned).collect::<Vec<_>>();
+    bob.sends(&bob.register());
+    assert_eq!(told(bob.expects("200")), route.map(|uri| format!("<{uri}>")));
+    bob.sends(&bob.register().without("Contact"));
+    assert_eq!(told(bob.expects("200")), route.map(|uri| format!("<{uri}>")), "the same to a question");
+    bob.sends(&bob.register().set("Contact", "<sip:bob@192.0.2.1>"));
+    assert_eq!(told(bob.expects("403")), [""; 0]);
+}
+
+#[test]
 fn record_route_is_ignored() {
     // checklist 2
     let world = World::new();
@@ -269,7 +312,7 @@ fn a_store_that_fails_is_a_500_and_nothing_has_changed() {
 #[test]
 fn two_workers_register_the_same_user_at_once() {
     // checklist 3, 4
-    let world = World::with_workers(3, |settings| settings.registrar.max_contacts = 2);
+    let world = World::with_workers(3, |settings| settings.registrar.limits.max_contacts = 2);
     world.store(Mood::Good, 5);
     let phones = ["bob/a", "bob/b", "bob/c"].map(|name| world.udp(name));
     for (worker, phone) in phones.iter().enumerate() {

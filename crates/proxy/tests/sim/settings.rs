@@ -6,8 +6,8 @@ use std::time::Duration;
 use location::Limits as RegistrationLimits;
 use parser::Transport;
 use proxy::{
-    Accounts, Algorithm, Authentication, Digest, Foreign, Forking, Interfaces, Keys, Limits, Listener, Settings,
-    Strangers, Strategy, Timers,
+    Accounts, Algorithm, Authentication, Digest, Foreign, Forking, Interfaces, Keys, Limits, Listener, Registrar,
+    Settings, Strangers, Strategy, Timers, UnannouncedPath,
 };
 
 /// The office's domain.
@@ -45,7 +45,7 @@ pub(crate) fn office() -> Settings {
         trusted: Vec::new(),
         strangers: Strangers::Refuse,
         foreign: Foreign::Refuse,
-        registrar: RegistrationLimits { min_expires: 60, default_expires: 3600, max_expires: 7200, max_contacts: 10 },
+        registrar: registrar(),
         forking: Forking { strategy: Strategy::Parallel, ring_time: Duration::from_secs(30) },
         timers: Timers {
             t1: Duration::from_millis(500),
@@ -54,5 +54,14 @@ pub(crate) fn office() -> Settings {
             c: Duration::from_secs(181),
         },
         limits: Limits { transactions: 10_000, pins: 10_000, nonces: 10_000 },
+    }
+}
+
+fn registrar() -> Registrar {
+    Registrar {
+        limits: RegistrationLimits { min_expires: 60, default_expires: 3600, max_expires: 7200, max_contacts: 10 },
+        service_route: Vec::new(),
+        unannounced_path: UnannouncedPath::Accept,
+        flow_timer: Some(120),
     }
 }

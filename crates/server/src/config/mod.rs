@@ -22,6 +22,7 @@ use serde::de::DeserializeOwned;
 pub(crate) use accounts::Entry;
 pub(crate) use error::ConfigError;
 pub(crate) use listen::Listen;
+pub(crate) use registrar::Registrar as RegistrarSection;
 pub(crate) use scalar::{Endpoint, HostName};
 pub(crate) use sections::{Level, Limits, Log, LogFormat, StoreKind};
 
@@ -61,7 +62,7 @@ pub(crate) struct Config {
     /// Whether our users may call foreign domains; default refuse.
     pub(crate) foreign: ForeignName,
     /// What a REGISTER may ask for.
-    pub(crate) registrar: registrar::Registrar,
+    pub(crate) registrar: RegistrarSection,
     /// Where registrations are kept.
     pub(crate) location: sections::Location,
     /// How several phones of one user ring.
@@ -91,7 +92,7 @@ impl Default for Config {
             trusted: Vec::new(),
             strangers: StrangersName(Strangers::Refuse),
             foreign: ForeignName(Foreign::Refuse),
-            registrar: registrar::Registrar::default(),
+            registrar: RegistrarSection::default(),
             location: sections::Location::default(),
             forking: sections::Forking::default(),
             timers: sections::Timers::default(),

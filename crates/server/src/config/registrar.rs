@@ -1,10 +1,12 @@
-//! `registrar`: what a REGISTER may ask for.
+//! `registrar`: what a REGISTER may ask for, and what its 200 says.
 //!
-//! Decides names and defaults, as `sections` does for the rest.
+//! Decides names and defaults, as `sections` does for the rest, and what a URI to route by looks like.
 
+use parser::{SipUri, Uri};
+use proxy::UnannouncedPath;
 use serde::Deserialize;
 
-use super::scalar::{Count, Seconds};
+use super::scalar::{Count, Scalar, Seconds, scalars};
 
 /// `registrar`: what a REGISTER may ask for (RFC 3261 10.3).
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -19,6 +21,12 @@ pub(crate) struct Registrar {
     pub(crate) max_expires: Seconds,
     /// Phones per user; default 10.
     pub(crate) max_contacts: Count,
+    /// Service-Route of every 200 (RFC 3608), the first proxy first; default none.
+    pub(crate) service_route: Vec<RouteUri>,
+    /// accept (default) or refuse: a Path that the phone does not list in Supported (RFC 3327 5.3).
+    pub(crate) unannounced_path: PathPolicy,
+    /// Flow-Timer for phones that register a flow over TCP (RFC 5626 6), or off; default 2m.
+    pub(crate) flow_timer: FlowTimer,
 }
 
 impl Default for Registrar {
@@ -28,6 +36,89 @@ impl Default for Registrar {
             default_expires: Seconds(3600),
             max_expires: Seconds(7200),
             max_contacts: Count(10),
+            service_route: Vec::new(),
+            unannounced_path: PathPolicy(UnannouncedPath::Accept),
+            flow_timer: FlowTimer(Some(Seconds(120))),
+        }
+    }
+}
+
+/// A SIP URI of a proxy, as it stands in a Route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RouteUri(pub(crate) Box<str>);
+
+/// `unannounced_path` by its name in the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PathPolicy(pub(crate) UnannouncedPath);
+
+/// Seconds that a flow may be silent, or nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FlowTimer(pub(crate) Option<Seconds>);
+
+scalars!(RouteUri, PathPolicy, FlowTimer);
+
+impl Scalar for RouteUri {
+    const EXPECTED: &'static str = "a SIP URI with ;lr, like sip:proxy.office.example;lr";
+
+    fn read(text: &str) -> Option<Self> {
+        let uri = text.strip_prefix('<').and_then(|rest| rest.strip_suffix('>')).unwrap_or(text);
+        // RFC 3608 6.3: routes are loose.
+        let is_route = matches!(Uri::parse(uri.as_bytes()), Ok(Uri::Sip(route)) if route.is_loose() && is_bare(&route));
+        is_route.then(|| Self(uri.into()))
+    }
+}
+
+impl Scalar for PathPolicy {
+    const EXPECTED: &'static str = "accept or refuse";
+
+    fn read(text: &str) -> Option<Self> {
+        match text {
+            "accept" => Some(Self(UnannouncedPath::Accept)),
+            "refuse" => Some(Self(UnannouncedPath::Refuse)),
+            _ => None,
+        }
+    }
+}
+
+impl Scalar for FlowTimer {
+    const EXPECTED: &'static str = "a duration of whole seconds with its unit, like 2m, or off";
+
+    fn read(text: &str) -> Option<Self> {
+        match text {
+            "off" | "false" => Some(Self(None)),
+            _ => Seconds::read(text).map(|seconds| Self(Some(seconds))),
+        }
+    }
+}
+
+/// RFC 3261 19.1.1 table 1: no Route has them.
+fn is_bare(uri: &SipUri<'_>) -> bool {
+    uri.headers.is_empty() && uri.param("method").is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn routes() {
+        for good in ["sip:proxy.office.example;lr", "<sip:192.0.2.1:5062;transport=tcp;lr>", "sips:a@b.example;lr"] {
+            assert!(RouteUri::read(good).is_some(), "{good}");
+        }
+        for bad in
+            ["", "proxy.office.example", "sip:proxy.office.example", "tel:1;lr", "sip:a;lr?x=y", "sip:a;lr, sip:b;lr"]
+        {
+            assert_eq!(RouteUri::read(bad), None, "{bad}");
+        }
+        assert_eq!(RouteUri::read("<sip:a;lr>"), RouteUri::read("sip:a;lr"));
+    }
+
+    #[test]
+    fn flow_timers() {
+        assert_eq!(FlowTimer::read("off"), Some(FlowTimer(None)));
+        assert_eq!(FlowTimer::read("2m"), Some(FlowTimer(Some(Seconds(120)))));
+        for bad in ["", "120", "0s", "1500ms"] {
+            assert_eq!(FlowTimer::read(bad), None, "{bad}");
         }
     }
 }

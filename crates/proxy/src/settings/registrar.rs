@@ -1,0 +1,26 @@
+//! What a REGISTER may ask for, and what its 200 says (RFC 3261 10.3, 3327, 3608, 5626).
+
+use location::Limits;
+
+/// Settings of the registrar.
+#[derive(Clone, Debug)]
+pub struct Registrar {
+    /// Expiry and number of bindings.
+    pub limits: Limits,
+    /// Through which proxies phones are told to send their requests, the first one first: SIP URIs with `lr`
+    /// (RFC 3608 6.3). Empty: nothing is said.
+    pub service_route: Vec<Box<str>>,
+    /// A Path in the REGISTER of a phone that does not list `path` in Supported.
+    pub unannounced_path: UnannouncedPath,
+    /// Seconds for Flow-Timer in the 200 to a phone that registers a flow over a stream (RFC 5626 6); none: not said.
+    pub flow_timer: Option<u32>,
+}
+
+/// What to do with a Path that a proxy put in without the phone's knowing (RFC 3327 5.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnannouncedPath {
+    /// Stored and used like any other.
+    Accept,
+    /// 420.
+    Refuse,
+}
