@@ -45,6 +45,10 @@ pub(crate) enum Reject {
     Path,
     #[error("a Path that the phone does not know of")]
     UnannouncedPath,
+    #[error("a flow that the first hop cannot find again")]
+    FirstHop,
+    #[error("a flow among several contacts")]
+    SeveralFlows,
     #[error("a Contact that leads back here")]
     SelfContact,
     #[error("no such user")]
@@ -118,6 +122,7 @@ impl Reject {
             | Self::Route
             | Self::DigestUri
             | Self::Path
+            | Self::SeveralFlows
             | Self::Wildcard
             | Self::ContactTooLong => 400,
             Self::Challenge { of, .. } => of.status(),
@@ -131,6 +136,7 @@ impl Reject {
             Self::Scheme => 416,
             Self::Extension { .. } | Self::UnannouncedPath => 420,
             Self::TooBrief { .. } => 423,
+            Self::FirstHop => 439,
             Self::Breadth => 440,
             Self::NotRegistered | Self::Unroutable => 480,
             Self::NoTransaction => 481,
@@ -153,6 +159,7 @@ impl Reject {
             Self::DigestUri => "Bad Authorization: uri is not the Request-URI",
             Self::Path => "Bad Path: not a SIP URI",
             Self::UnannouncedPath => "Path without Supported: path",
+            Self::SeveralFlows => "Bad Contact: reg-id allows no other",
             Self::Wildcard => "Bad Contact: * must stand alone with Expires: 0",
             Self::ContactTooLong => "Bad Contact: too long to be stored, with its Path and instance",
             Self::OutOfOrder => "CSeq is not higher than that of the stored binding",

@@ -8,11 +8,15 @@ use crate::mac::write_decimal;
 use crate::request::Request;
 use crate::settings::Registrar;
 
+use super::outbound;
+
 /// What a 200 is made of.
 pub(super) struct Granted<'a> {
     pub(super) request: &'a Request,
     pub(super) record: &'a Record,
     pub(super) settings: &'a Registrar,
+    /// Whether it is to say that a flow was registered.
+    pub(super) outbound: bool,
 }
 
 impl Granted<'_> {
@@ -24,6 +28,9 @@ impl Granted<'_> {
             reply.header(HeaderName::Contact, |out| write_contact(out, binding, now));
         }
         self.write_routes(&mut reply);
+        if self.outbound {
+            outbound::confirm(&mut reply, self.request, self.settings);
+        }
         reply.header(HeaderName::Date, |out| write_date(out, now.wall.secs()));
         reply.finish();
     }

@@ -10,6 +10,7 @@ use crate::request::Request;
 use crate::settings::{Registrar, Settings, UnannouncedPath};
 
 use super::SYMMETRIC;
+use super::outbound::settle_reg_ids;
 
 /// The AoR that a REGISTER is about (RFC 3261 10.3 step 5): its To.
 pub(crate) fn address_of_record(message: &Message, settings: &Settings) -> Result<Aor, Reject> {
@@ -52,12 +53,13 @@ pub(super) fn read_change<'a>(request: &'a Request, path: &'a [u8], settings: &S
         flow: flow_to_keep(request),
         path,
         user_agent: message.value(HeaderName::UserAgent).unwrap_or_default(),
-        ask: read_ask(message, settings)?,
+        ask: read_ask(request, settings)?,
     })
 }
 
 /// RFC 3261 10.3 step 6.
-fn read_ask<'a>(message: &'a Message, settings: &Settings) -> Result<Ask<'a>, Reject> {
+fn read_ask<'a>(request: &'a Request, settings: &Settings) -> Result<Ask<'a>, Reject> {
+    let message = &request.message;
     // RFC 3261 20.19: an Expires that cannot be read is as good as none.
     let expires = message.header::<Expires>().ok().flatten().map(|Expires(seconds)| seconds);
     let mut contacts = SmallVec::<[ContactChange<'a>; 4]>::new();
@@ -72,7 +74,10 @@ fn read_ask<'a>(message: &'a Message, settings: &Settings) -> Result<Ask<'a>, Re
         (true, true) if expires == Some(0) && message.values(HeaderName::Contact).count() == 1 => Ok(Ask::RemoveAll),
         (true, _) => Err(Reject::Wildcard),
         (false, true) => Ok(Ask::Query),
-        (false, false) => Ok(Ask::Update(contacts)),
+        (false, false) => {
+            settle_reg_ids(request, &mut contacts)?;
+            Ok(Ask::Update(contacts))
+        }
     }
 }
 

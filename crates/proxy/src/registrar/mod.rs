@@ -4,6 +4,7 @@
 
 mod answer;
 mod change;
+mod outbound;
 
 use std::sync::Arc;
 
@@ -17,8 +18,10 @@ use crate::settings::Settings;
 
 pub(crate) use change::address_of_record;
 
-/// Option tags that the registrar understands in Require (RFC 3327).
-pub(crate) const EXTENSIONS: &[&[u8]] = &[b"path"];
+use answer::Granted;
+
+/// Option tags that the registrar understands in Require (RFC 3327, RFC 5626).
+pub(crate) const EXTENSIONS: &[&[u8]] = &[b"path", b"outbound"];
 
 /// Commits that may lose their race before the request fails.
 const MAX_ATTEMPTS: u8 = 16;
@@ -80,6 +83,7 @@ impl PendingRegister {
             Ask::RemoveAll => Some(false),
             Ask::Update(contacts) => Some(contacts.iter().any(|contact| contact.expires != Some(0))),
         };
+        let outbound = outbound::is_asked(&self.request, &change.ask);
         let applied = stored.apply(&change, now.wall, &settings.registrar.limits).map_err(refuse)?;
         let record = match &applied {
             Applied::Unchanged => &*stored,
@@ -95,7 +99,7 @@ impl PendingRegister {
             expires: record.live(now.wall).map(|binding| binding.remaining(now.wall)).max().unwrap_or(0),
         };
         self.answer.clear();
-        let granted = answer::Granted { request: &self.request, record, settings: &settings.registrar };
+        let granted = Granted { request: &self.request, record, settings: &settings.registrar, outbound };
         granted.write(&mut self.answer, to_tag, now);
         Ok(match applied {
             Applied::Unchanged if asked_to_add.is_none() || stored.version() == 0 => Decision::Answer,

@@ -105,15 +105,17 @@ fn first_path(path: &[u8]) -> Option<&[u8]> {
 }
 
 /// The way that the REGISTER came, where the Contact alone may not lead to the phone: one behind a firewall cannot be
-/// connected to, and one behind a NAT names an address that is not its own.
+/// connected to, and one behind a NAT names an address that is not its own. A phone that named its flow wants no other
+/// (RFC 5626 7).
 fn flow_of(binding: &Binding, contact: &SipUri<'_>, settings: &Settings) -> Option<Hop> {
     let flow = binding.flow();
     let transport = contact.transport();
     if flow.transport.is_reliable() {
         return (transport == Some(flow.transport) && flow.connection != 0).then(|| Hop::back(flow));
     }
+    let named = binding.reg_id().is_some();
     let translated = flow.connection == SYMMETRIC && contact.host.ip().is_some_and(|ip| ip != flow.remote.ip());
     let fits = transport.is_none_or(|transport| transport == flow.transport);
     let local = settings.local_for(flow.transport, flow.remote.ip()).unwrap_or(flow.local);
-    (translated && fits).then_some(Hop { local, connection: 0, ..Hop::back(flow) })
+    (named || translated && fits).then_some(Hop { local, connection: 0, ..Hop::back(flow) })
 }

@@ -11,6 +11,7 @@ mod fork_parallel;
 mod fork_sequential;
 mod fork_timers;
 mod loops;
+mod outbound;
 mod overload;
 mod record_route;
 mod register;
