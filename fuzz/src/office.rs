@@ -27,8 +27,8 @@ use md5::{Digest as _, Md5};
 use parser::headers::Challenge;
 use parser::{HeaderName, Message, Transport};
 use proxy::{
-    Account, Accounts, Algorithm, Answer, Authentication, Core, Digest, Foreign, Forking, Handover, Hop, Instant,
-    Interfaces, Keys, Limits, Listener, Now, Outbox, Parked, Question, Received, Registrar, Settings, Strangers, Strategy,
+    Accounts, Algorithm, Answer, Authentication, Core, Digest, Foreign, Forking, Handover, Hop, Instant,
+    Interfaces, Keys, Limits, Listener, Now, Outbox, Parked, Question, Received, Registrar, Secrets, Settings, Strangers, Strategy,
     Timers, UnannouncedPath, Wall,
 };
 
@@ -318,7 +318,7 @@ fn settings(manners: u8) -> Settings {
     let listener = |transport| Listener { transport, address: SERVER };
     let mut accounts = Accounts::default();
     let md5 = Some(Md5::digest(secret().as_bytes()).into());
-    accounts.insert(Aor::new(b"alice", DOMAIN.as_bytes()), Account { md5, ..Account::default() });
+    accounts.insert(Aor::new(b"alice", DOMAIN.as_bytes()), Secrets { md5, ..Secrets::default() }.into());
     Settings {
         domains: vec![DOMAIN.into()],
         aliases: vec!["sip.office.example".into()],

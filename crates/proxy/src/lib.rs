@@ -44,5 +44,5 @@ pub use outbox::{Handover, Letter, Outbox, Transmit};
 pub use request::Received;
 pub use settings::{
     Account, Accounts, Algorithm, Authentication, Digest, Foreign, Forking, Interfaces, Keys, Limits, Listener,
-    Registrar, Settings, Strangers, Strategy, Timers, UnannouncedPath,
+    Registrar, Secrets, Settings, Strangers, Strategy, Timers, UnannouncedPath,
 };

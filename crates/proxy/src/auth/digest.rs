@@ -8,7 +8,7 @@ use parser::headers::Credentials;
 use sha2::{Sha256, Sha512_256};
 use smallvec::SmallVec;
 
-use crate::settings::{Account, Algorithm};
+use crate::settings::{Algorithm, Secrets};
 
 /// A digest as lower-case hex.
 pub(super) type Hex = SmallVec<[u8; 64]>;
@@ -39,12 +39,12 @@ pub(super) const fn token(algorithm: Algorithm) -> &'static [u8] {
     }
 }
 
-/// An account's H(A1) as hex.
-pub(super) fn secret(account: &Account, algorithm: Algorithm) -> Option<Hex> {
+/// A user's H(A1) as hex.
+pub(super) fn secret(secrets: &Secrets, algorithm: Algorithm) -> Option<Hex> {
     match algorithm {
-        Algorithm::Md5 => account.md5.as_ref().map(|hash| hex(hash)),
-        Algorithm::Sha256 => account.sha256.as_ref().map(|hash| hex(hash)),
-        Algorithm::Sha512t256 => account.sha512t256.as_ref().map(|hash| hex(hash)),
+        Algorithm::Md5 => secrets.md5.as_ref().map(|hash| hex(hash)),
+        Algorithm::Sha256 => secrets.sha256.as_ref().map(|hash| hex(hash)),
+        Algorithm::Sha512t256 => secrets.sha512t256.as_ref().map(|hash| hex(hash)),
     }
 }
 

@@ -123,7 +123,7 @@ fn judge(
     let aor = Aor::new(without_domain(&user, domain), domain.as_bytes());
     let account = settings.accounts.find(&aor);
     let asked = digest::Asked { algorithm, method: request.method(), uri: &uri, nonce: &nonce, credentials };
-    let right = match account.and_then(|account| digest::secret(account, algorithm)) {
+    let right = match account.and_then(|account| digest::secret(&account.secrets, algorithm)) {
         Some(secret) => asked.response_with(&secret).is_some_and(|expected| constant_time_eq(&expected, response)),
         None => {
             // The same work for a user that does not exist.

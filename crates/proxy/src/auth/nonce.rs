@@ -11,7 +11,7 @@ use crate::clock::Now;
 use crate::event::AuthenticationFailure;
 use crate::mac::{Mac, Purpose, octets_of, read_hex, write_hex};
 use crate::request::Request;
-use crate::settings::{Account, Algorithm, Settings};
+use crate::settings::{Algorithm, Secrets, Settings};
 
 /// The nonces of one worker.
 pub(crate) struct Nonces {
@@ -115,9 +115,9 @@ impl Nonces {
     /// A secret that fits nobody, to compare with when there is no such user.
     pub(super) fn pretend_secret(&self, algorithm: Algorithm, user: &[u8]) -> Hex {
         let half = self.mac.sign(Purpose::Pretender, &[user]).to_be_bytes();
-        let account =
-            Account { md5: Some([half[0]; 16]), sha256: Some([half[1]; 32]), sha512t256: Some([half[2]; 32]) };
-        digest::secret(&account, algorithm).unwrap_or_default()
+        let secrets =
+            Secrets { md5: Some([half[0]; 16]), sha256: Some([half[1]; 32]), sha512t256: Some([half[2]; 32]) };
+        digest::secret(&secrets, algorithm).unwrap_or_default()
     }
 
     /// The worker whose nonces these are.

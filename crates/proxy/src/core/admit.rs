@@ -41,8 +41,8 @@ impl Core {
         if self.settings.authentication == Authentication::Required {
             let domain = String::from_utf8_lossy(aor.domain());
             let proven = self.authenticate(now, request, ChallengeFor::Registrar, &domain, outbox)?;
-            // A user can only register for himself.
-            if proven != aor {
+            // RFC 3261 10.3 step 4
+            if !self.settings.accounts.may_register(&proven, &aor) {
                 return Err(Self::impostor(request, outbox));
             }
         } else if !self.settings.accounts.is_empty() && self.settings.accounts.find(&aor).is_none() {

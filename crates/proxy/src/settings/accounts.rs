@@ -27,15 +27,29 @@ impl Accounts {
         self.by_aor.len()
     }
 
+    /// Whether this user may change the bindings of an AoR: they are his own, or his account says so.
+    pub fn may_register(&self, user: &Aor, aor: &Aor) -> bool {
+        user == aor || self.find(user).is_some_and(|account| account.may_register.contains(aor))
+    }
+
     /// The account of an AoR.
     pub fn find(&self, aor: &Aor) -> Option<&Account> {
         self.by_aor.get(aor)
     }
 }
 
+/// One user.
+#[derive(Clone, Debug, Default)]
+pub struct Account {
+    /// What proves that it is he; none of them for one who never has to.
+    pub secrets: Secrets,
+    /// For whom he may register besides himself (RFC 3261 10.3 step 4).
+    pub may_register: Vec<Aor>,
+}
+
 /// The secrets of one user: H(user:realm:password) by algorithm (RFC 7616 3.4.2), realm = his domain.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Account {
+pub struct Secrets {
     /// MD5.
     pub md5: Option<[u8; 16]>,
     /// SHA-256.
@@ -44,9 +58,15 @@ pub struct Account {
     pub sha512t256: Option<[u8; 32]>,
 }
 
-impl std::fmt::Debug for Account {
+impl From<Secrets> for Account {
+    fn from(secrets: Secrets) -> Self {
+        Self { secrets, ..Self::default() }
+    }
+}
+
+impl std::fmt::Debug for Secrets {
     /// Secrets never reach a log.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Account")
+        f.write_str("Secrets")
     }
 }

@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use location::Flow;
 use parser::{Host, SipUri, Transport};
 
-pub use accounts::{Account, Accounts};
+pub use accounts::{Account, Accounts, Secrets};
 pub use registrar::{Registrar, UnannouncedPath};
 
 /// Settings of one core; shared by all workers.

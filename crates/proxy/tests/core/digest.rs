@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use location::Aor;
-use proxy::{Authentication, AuthenticationFailure, Event, Settings};
+use proxy::{Account, Authentication, AuthenticationFailure, Event, Settings};
 
 use crate::sim::{Agent, DOMAIN, Login, Sip, World, challenge, quoted};
 
@@ -96,6 +96,26 @@ fn a_user_registers_for_himself_only() {
     assert_eq!(failures(&world, AuthenticationFailure::Identity), 1);
     sign_in(&bob, BOB);
     sign_in(&alice, ALICE);
+}
+
+#[test]
+fn a_third_party_registers_for_those_it_may() {
+    // checklist 8
+    let world = World::with(|settings| {
+        secured(settings);
+        let may_register = vec![Aor::new(b"bob", DOMAIN.as_bytes())];
+        let account = Account { may_register, ..ALICE.account(DOMAIN) };
+        settings.accounts.insert(Aor::new(b"alice", DOMAIN.as_bytes()), account);
+    });
+    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    // RFC 3261 10.2: then From and To differ.
+    let refused = challenged(&bob);
+    bob.sends(&register(&bob, ALICE, &refused, "SHA-256", 1).set("From", "<sip:alice@office.example>;tag=3"));
+    assert!(bob.expects("200").value("Contact").contains(&bob.contact()));
+    let refused = challenged(&alice);
+    alice.sends(&register(&alice, BOB, &refused, "SHA-256", 1));
+    alice.expects("403");
+    assert_eq!(failures(&world, AuthenticationFailure::Identity), 1, "what one may the other may not");
 }
 
 #[test]

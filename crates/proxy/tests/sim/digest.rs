@@ -1,7 +1,7 @@
 //! The client's side of digest authentication (RFC 7616 3.4, RFC 8760), and the secrets of the test accounts.
 
 use md5::Md5;
-use proxy::Account;
+use proxy::{Account, Secrets};
 use sha2::{Digest, Sha256};
 
 use super::sip::Sip;
@@ -17,11 +17,12 @@ impl Login<'_> {
     /// The account that goes with it.
     pub(crate) fn account(&self, realm: &str) -> Account {
         let a1 = format!("{}:{realm}:{}", self.user, self.password);
-        Account {
+        let secrets = Secrets {
             md5: Some(Md5::digest(a1.as_bytes()).into()),
             sha256: Some(Sha256::digest(a1.as_bytes()).into()),
             sha512t256: None,
-        }
+        };
+        secrets.into()
     }
 
     /// The answer to the challenge for `algorithm` in a 401 or 407, for the `nc`th request with its nonce.

@@ -3,11 +3,13 @@
 //! Decides what a user may be called and turns passwords into H(user:realm:password) (RFC 7616 3.4.2) for each
 //! algorithm that is offered, so that no password stays in memory. The realm is the account's domain.
 
+use location::Aor;
 use md5::{Digest as _, Md5};
-use proxy::{Account, Algorithm};
+use proxy::{Algorithm, Secrets};
 use serde::Deserialize;
 use sha2::{Sha256, Sha512_256};
 
+use super::Config;
 use super::scalar::{HostName, Scalar, Text, scalars};
 use super::sections::AlgorithmName;
 
@@ -27,6 +29,9 @@ pub(crate) struct Entry {
     /// One of `domains`; default the first.
     #[serde(default)]
     pub(crate) domain: Option<HostName>,
+    /// Users of the same domain for whom this one may register too.
+    #[serde(default)]
+    pub(crate) may_register: Vec<UserName>,
 }
 
 /// H(user:realm:password) in hexadecimal, realm = the account's domain.
@@ -82,29 +87,41 @@ impl<const N: usize> Scalar for Hex<N> {
     }
 }
 
+impl UserName {
+    /// The address of record of this user.
+    pub(crate) fn aor(&self, domain: &str) -> Aor {
+        Aor::new(self.0.as_bytes(), domain.as_bytes())
+    }
+}
+
 impl Entry {
+    /// The domain of the account.
+    pub(crate) fn domain<'a>(&'a self, config: &'a Config) -> &'a str {
+        self.domain.as_ref().map_or_else(|| config.first_domain(), |domain| &domain.0)
+    }
+
     /// The secrets of this account for the algorithms that are offered; `None` if `ha1` has none of them.
-    pub(crate) fn secrets(&self, realm: &str, algorithms: &[AlgorithmName]) -> Option<Account> {
+    pub(crate) fn secrets(&self, realm: &str, algorithms: &[AlgorithmName]) -> Option<Secrets> {
         let offered = |algorithm| algorithms.iter().any(|name| name.0 == algorithm);
-        let mut account = match (&self.password, &self.ha1) {
+        let mut secrets = match (&self.password, &self.ha1) {
             (Some(password), _) => hashed(&self.user.0, realm, &password.0),
-            (None, Some(ha1)) => Account {
+            (None, Some(ha1)) => Secrets {
                 md5: ha1.md5.map(|hex| hex.0),
                 sha256: ha1.sha256.map(|hex| hex.0),
                 sha512t256: ha1.sha512t256.map(|hex| hex.0),
             },
-            (None, None) => Account::default(),
+            (None, None) => Secrets::default(),
         };
-        account.md5 = account.md5.filter(|_| offered(Algorithm::Md5));
-        account.sha256 = account.sha256.filter(|_| offered(Algorithm::Sha256));
-        account.sha512t256 = account.sha512t256.filter(|_| offered(Algorithm::Sha512t256));
-        (account != Account::default()).then_some(account)
+        secrets.md5 = secrets.md5.filter(|_| offered(Algorithm::Md5));
+        secrets.sha256 = secrets.sha256.filter(|_| offered(Algorithm::Sha256));
+        secrets.sha512t256 = secrets.sha512t256.filter(|_| offered(Algorithm::Sha512t256));
+        (secrets != Secrets::default()).then_some(secrets)
     }
 }
 
-fn hashed(user: &str, realm: &str, password: &str) -> Account {
+fn hashed(user: &str, realm: &str, password: &str) -> Secrets {
     let text = format!("{user}:{realm}:{password}");
-    Account {
+    Secrets {
         md5: Some(Md5::digest(&text).into()),
         sha256: Some(Sha256::digest(&text).into()),
         sha512t256: Some(Sha512_256::digest(&text).into()),

@@ -14,8 +14,7 @@ mod sections;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use location::Aor;
-use proxy::{Accounts, Foreign, Strangers};
+use proxy::{Account, Accounts, Foreign, Strangers};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -197,10 +196,12 @@ fn read(file: &Path) -> Result<Loaded, ConfigError> {
     let mut accounts = Accounts::default();
     let conflict = |conflict| ConfigError::conflict(file, &text, &conflict);
     conflicts::check(&config).map_err(conflict)?;
-    enrol(&mut accounts, &config, &config.accounts, &[Step::Key("accounts")]).map_err(conflict)?;
+    let path = [Step::Key("accounts")];
+    enrol(&mut accounts, &config, &config.accounts, &path).map_err(conflict)?;
     if let Some(other) = config.accounts_path(file) {
         read_accounts(&other, &config, &mut accounts)?;
     }
+    everybody_exists(&accounts, &config, &config.accounts, &path).map_err(conflict)?;
     Ok(Loaded { file: Some(file.to_owned()), config, accounts })
 }
 
@@ -212,7 +213,9 @@ pub(crate) fn read_accounts(file: &Path, config: &Config, accounts: &mut Account
 /// Adds the accounts of a text that is, or might be, in a file.
 pub(crate) fn enrol_text(file: &Path, text: &str, config: &Config, accounts: &mut Accounts) -> Result<(), ConfigError> {
     let entries: Vec<Entry> = parse(file, text)?;
-    enrol(accounts, config, &entries, &[]).map_err(|conflict| ConfigError::conflict(file, text, &conflict))
+    let enrolled = enrol(accounts, config, &entries, &[]);
+    let checked = enrolled.and_then(|()| everybody_exists(accounts, config, &entries, &[]));
+    checked.map_err(|conflict| ConfigError::conflict(file, text, &conflict))
 }
 
 impl Config {
@@ -258,8 +261,7 @@ fn enrol(accounts: &mut Accounts, config: &Config, entries: &[Entry], path: &[St
             let path = path.iter().copied().chain([Step::Item(at), Step::Key(key)]).collect();
             Err(Conflict { path, message })
         };
-        let user = &entry.user.0;
-        let domain = entry.domain.as_ref().map_or_else(|| config.first_domain(), |domain| &domain.0);
+        let (user, domain) = (&entry.user.0, entry.domain(config));
         if !config.domains.iter().any(|own| &*own.0 == domain) {
             return conflict("domain", format!("{domain:?} is not one of `domains`"));
         }
@@ -269,8 +271,23 @@ fn enrol(accounts: &mut Accounts, config: &Config, entries: &[Entry], path: &[St
         let Some(secrets) = entry.secrets(domain, &config.digest.algorithms) else {
             return conflict("ha1", format!("{user:?} has no hash for any of `digest.algorithms`"));
         };
-        if accounts.insert(Aor::new(user.as_bytes(), domain.as_bytes()), secrets).is_some() {
+        let may_register = entry.may_register.iter().map(|other| other.aor(domain)).collect();
+        if accounts.insert(entry.user.aor(domain), Account { secrets, may_register }).is_some() {
             return conflict("user", format!("{user:?} is listed twice for {domain:?}"));
+        }
+    }
+    Ok(())
+}
+
+/// Whether all whom `entries` name have an account: a misspelt user would never be told why.
+fn everybody_exists(accounts: &Accounts, config: &Config, entries: &[Entry], path: &[Step]) -> Result<(), Conflict> {
+    for (at, entry) in entries.iter().enumerate() {
+        let domain = entry.domain(config);
+        let unknown = |other: &accounts::UserName| accounts.find(&other.aor(domain)).is_none();
+        if let Some(other) = entry.may_register.iter().position(unknown) {
+            let steps = [Step::Item(at), Step::Key("may_register"), Step::Item(other)];
+            let path = path.iter().copied().chain(steps).collect();
+            return Err(Conflict { path, message: format!("expected a user of {domain:?} who has an account") });
         }
     }
     Ok(())

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use location::Aor;
+
 use super::*;
 
 fn example() -> String {
@@ -43,7 +45,7 @@ fn the_example_shows_every_key() {
             assert!(shown(inner), "{key}.{inner} is not in config/frontdesk.yaml");
         }
     }
-    for key in ["user", "password", "ha1", "domain", "md5", "sha-256"] {
+    for key in ["user", "password", "ha1", "domain", "md5", "sha-256", "may_register"] {
         assert!(shown(key), "accounts[].{key} is not in config/frontdesk.yaml");
     }
 }
@@ -132,6 +134,11 @@ fn every_mistake_names_line_key_and_expectation() {
         ),
         ("accounts:\n  - user: a\n    password: x\n    domain: b.example\n", "4:", &["accounts[0].domain", "domains"]),
         ("accounts:\n  - user: a\n    ha1: { md5: 12 }\n", "3:", &["accounts[0].ha1.md5", "32 hex"]),
+        (
+            "accounts:\n  - user: a\n    password: x\n    may_register: [a, bob]\n",
+            "4:",
+            &["accounts[0].may_register[1]", "has an account"],
+        ),
         ("accounts_file: nowhere.yaml\n", "nowhere.yaml", &["No such file"]),
         ("domains: [a]\ndomains: [b]\n", "", &["duplicate"]),
         ("domains: [a\n", "", &["2"]),
