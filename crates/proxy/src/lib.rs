@@ -41,6 +41,7 @@ pub use event::{AuthenticationFailure, Drop, Event, Fork, Limit, Registration};
 pub use hop::{Hop, Name};
 pub use location::Flow;
 pub use outbox::{Handover, Letter, Outbox, Transmit};
+pub use registrar::fixed_bindings;
 pub use request::Received;
 pub use settings::{
     Account, Accounts, Algorithm, Authentication, Digest, Foreign, Forking, Interfaces, Keys, Limits, Listener,

@@ -8,12 +8,15 @@ use crate::mac::write_decimal;
 use crate::request::Request;
 use crate::settings::Registrar;
 
+use super::fixed::besides;
 use super::outbound;
 
 /// What a 200 is made of.
 pub(super) struct Granted<'a> {
     pub(super) request: &'a Request,
     pub(super) record: &'a Record,
+    /// What the configuration binds to the same address of record.
+    pub(super) fixed: Option<&'a Record>,
     pub(super) settings: &'a Registrar,
     /// Whether it is to say that a flow was registered.
     pub(super) outbound: bool,
@@ -25,7 +28,12 @@ impl Granted<'_> {
         let message = &self.request.message;
         let mut reply = Reply::new(out, message, 200, b"OK", self.request.stamp, Some(to_tag));
         for binding in self.record.live(now.wall) {
-            reply.header(HeaderName::Contact, |out| write_contact(out, binding, now));
+            reply.header(HeaderName::Contact, |out| write_contact(out, binding, binding.remaining(now.wall)));
+        }
+        // They are current bindings as well, renewed for ever.
+        let fixed = self.fixed.into_iter().flat_map(|fixed| besides(fixed, Some(self.record), now.wall));
+        for (_, binding) in fixed {
+            reply.header(HeaderName::Contact, |out| write_contact(out, binding, self.settings.limits.max_expires));
         }
         self.write_routes(&mut reply);
         if self.outbound {
@@ -54,7 +62,7 @@ impl Granted<'_> {
     }
 }
 
-fn write_contact(out: &mut Vec<u8>, binding: &Binding, now: Now) {
+fn write_contact(out: &mut Vec<u8>, binding: &Binding, expires: u32) {
     out.push(b'<');
     out.extend_from_slice(binding.contact());
     out.push(b'>');
@@ -66,7 +74,7 @@ fn write_contact(out: &mut Vec<u8>, binding: &Binding, now: Now) {
         write_q(out, q);
     }
     out.extend_from_slice(b";expires=");
-    write_decimal(out, binding.remaining(now.wall));
+    write_decimal(out, expires);
 }
 
 /// RFC 3261 25.1 qvalue, from thousandths.

@@ -4,6 +4,7 @@
 
 mod answer;
 mod change;
+mod fixed;
 mod outbound;
 
 use std::sync::Arc;
@@ -17,6 +18,8 @@ use crate::request::Request;
 use crate::settings::Settings;
 
 pub(crate) use change::address_of_record;
+pub(crate) use fixed::besides;
+pub use fixed::fixed_bindings;
 
 use answer::Granted;
 
@@ -99,7 +102,8 @@ impl PendingRegister {
             expires: record.live(now.wall).map(|binding| binding.remaining(now.wall)).max().unwrap_or(0),
         };
         self.answer.clear();
-        let granted = Granted { request: &self.request, record, settings: &settings.registrar, outbound };
+        let fixed = settings.accounts.contacts(&self.aor).map(|fixed| &**fixed);
+        let granted = Granted { request: &self.request, record, fixed, settings: &settings.registrar, outbound };
         granted.write(&mut self.answer, to_tag, now);
         Ok(match applied {
             Applied::Unchanged if asked_to_add.is_none() || stored.version() == 0 => Decision::Answer,

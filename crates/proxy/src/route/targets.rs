@@ -10,7 +10,7 @@ use parser::{SipUri, Uri};
 
 use crate::clock::Now;
 use crate::hop::Hop;
-use crate::registrar::SYMMETRIC;
+use crate::registrar::{SYMMETRIC, besides};
 use crate::reject::Reject;
 use crate::request::Request;
 use crate::settings::{Settings, Strategy};
@@ -29,31 +29,24 @@ pub(crate) fn plan_for_bindings(
     now: Now,
 ) -> Result<Plan, Reject> {
     let mut plan = Plan { groups: smallvec::SmallVec::new() };
-    if let Some(record) = record {
-        let mut usable: smallvec::SmallVec<[(u16, usize); 8]> = smallvec::SmallVec::new();
-        for (index, binding) in record.bindings().iter().enumerate() {
-            if binding.is_live(now.wall) {
-                usable.push((binding.q().unwrap_or(DEFAULT_Q), index));
+    let mut usable = usable(record, settings.accounts.contacts(aor), now);
+    if settings.forking.strategy == Strategy::Sequential {
+        // Stable: equal q keep the order in which they registered.
+        usable.sort_by_key(|(q, ..)| std::cmp::Reverse(*q));
+    }
+    let mut last_q = None;
+    for (q, record, index) in usable {
+        let Some(target) = target_for_binding(record, index, settings) else { continue };
+        let same_group = settings.forking.strategy == Strategy::Parallel || last_q == Some(q);
+        match plan.groups.last_mut().filter(|_| same_group) {
+            Some(group) => group.targets.push(target),
+            None => {
+                let mut group = Group::default();
+                group.targets.push(target);
+                plan.groups.push(group);
             }
         }
-        if settings.forking.strategy == Strategy::Sequential {
-            // Stable: equal q keep the order in which they registered.
-            usable.sort_by_key(|(q, _)| std::cmp::Reverse(*q));
-        }
-        let mut last_q = None;
-        for (q, index) in usable {
-            let Some(target) = target_for_binding(record, index, settings) else { continue };
-            let same_group = settings.forking.strategy == Strategy::Parallel || last_q == Some(q);
-            match plan.groups.last_mut().filter(|_| same_group) {
-                Some(group) => group.targets.push(target),
-                None => {
-                    let mut group = Group::default();
-                    group.targets.push(target);
-                    plan.groups.push(group);
-                }
-            }
-            last_q = Some(q);
-        }
+        last_q = Some(q);
     }
     if plan.groups.is_empty() {
         // checklist 46
@@ -61,6 +54,25 @@ pub(crate) fn plan_for_bindings(
         return Err(if unknown { Reject::NotFound } else { Reject::NotRegistered });
     }
     Ok(plan)
+}
+
+/// The bindings that may be called, each as its place and its q: the registered ones, then those of the configuration.
+fn usable<'r>(
+    record: Option<&'r Arc<Record>>,
+    fixed: Option<&'r Arc<Record>>,
+    now: Now,
+) -> smallvec::SmallVec<[(u16, &'r Arc<Record>, usize); 8]> {
+    let mut usable = smallvec::SmallVec::new();
+    let q = |binding: &Binding| binding.q().unwrap_or(DEFAULT_Q);
+    if let Some(record) = record {
+        let live = record.bindings().iter().enumerate().filter(|(_, binding)| binding.is_live(now.wall));
+        usable.extend(live.map(|(index, binding)| (q(binding), record, index)));
+    }
+    if let Some(fixed) = fixed {
+        let registered = record.map(|record| &**record);
+        usable.extend(besides(fixed, registered, now.wall).map(|(index, binding)| (q(binding), fixed, index)));
+    }
+    usable
 }
 
 /// The target of a request that goes by its own Route or Request-URI.

@@ -2,8 +2,10 @@
 //!
 //! Values only; whether credentials are good is `auth`'s to say.
 
+use std::sync::Arc;
+
 use hashbrown::HashMap;
-use location::Aor;
+use location::{Aor, Record};
 
 /// The accounts by AoR.
 #[derive(Clone, Debug, Default)]
@@ -32,6 +34,11 @@ impl Accounts {
         user == aor || self.find(user).is_some_and(|account| account.may_register.contains(aor))
     }
 
+    /// Where this user is reached whether he registers or not.
+    pub(crate) fn contacts(&self, aor: &Aor) -> Option<&Arc<Record>> {
+        self.find(aor)?.contacts.as_ref()
+    }
+
     /// The account of an AoR.
     pub fn find(&self, aor: &Aor) -> Option<&Account> {
         self.by_aor.get(aor)
@@ -43,6 +50,8 @@ impl Accounts {
 pub struct Account {
     /// What proves that it is he; none of them for one who never has to.
     pub secrets: Secrets,
+    /// Where he is reached whether he registers or not, see [`fixed_bindings`](crate::fixed_bindings); none for most.
+    pub contacts: Option<Arc<Record>>,
     /// For whom he may register besides himself (RFC 3261 10.3 step 4).
     pub may_register: Vec<Aor>,
 }

@@ -3,9 +3,13 @@
 //! Decides what a user may be called and turns passwords into H(user:realm:password) (RFC 7616 3.4.2) for each
 //! algorithm that is offered, so that no password stays in memory. The realm is the account's domain.
 
-use location::Aor;
+use std::sync::Arc;
+
+use location::{Aor, Record};
 use md5::{Digest as _, Md5};
-use proxy::{Algorithm, Secrets};
+use parser::headers::Contact;
+use parser::{Header as _, Host, Uri};
+use proxy::{Algorithm, Secrets, fixed_bindings};
 use serde::Deserialize;
 use sha2::{Sha256, Sha512_256};
 
@@ -13,7 +17,7 @@ use super::Config;
 use super::scalar::{HostName, Scalar, Text, scalars};
 use super::sections::AlgorithmName;
 
-/// One account: `password` or `ha1`, not both.
+/// One account: `password` or `ha1`, not both; neither for one with `contacts` that never registers or calls.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[cfg_attr(test, derive(serde::Serialize))]
 #[serde(deny_unknown_fields)]
@@ -29,6 +33,9 @@ pub(crate) struct Entry {
     /// One of `domains`; default the first.
     #[serde(default)]
     pub(crate) domain: Option<HostName>,
+    /// Where this user is reached besides where he registers.
+    #[serde(default)]
+    pub(crate) contacts: Vec<FixedContact>,
     /// Users of the same domain for whom this one may register too.
     #[serde(default)]
     pub(crate) may_register: Vec<UserName>,
@@ -49,6 +56,13 @@ pub(crate) struct Ha1 {
     pub(crate) sha512t256: Option<Hex<32>>,
 }
 
+/// A SIP URI that somebody is always reached at, and its preference in thousandths.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FixedContact {
+    pub(crate) uri: Box<str>,
+    pub(crate) q: Option<u16>,
+}
+
 /// A user name that a digest can carry.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct UserName(pub(crate) Box<str>);
@@ -64,7 +78,7 @@ impl<const N: usize> std::fmt::Debug for Hex<N> {
     }
 }
 
-scalars!(UserName, Hex<16>, Hex<32>);
+scalars!(UserName, FixedContact, Hex<16>, Hex<32>);
 
 impl Scalar for UserName {
     const EXPECTED: &'static str = "a user name like 101 or alice, without spaces, quotes, colon and @";
@@ -73,6 +87,22 @@ impl Scalar for UserName {
         // RFC 7616 3.4.2: a colon would make user:realm:password ambiguous.
         let bad = |c: char| c.is_control() || c.is_whitespace() || matches!(c, ':' | '@' | '"' | '\\' | '<' | '>');
         (!text.is_empty() && text.len() <= 128 && !text.contains(bad)).then(|| Self(text.into()))
+    }
+}
+
+impl Scalar for FixedContact {
+    const EXPECTED: &'static str =
+        "a SIP URI like sip:door@192.0.2.50, or a contact like \"<sip:gw@192.0.2.60>;q=0.5\"";
+
+    fn read(text: &str) -> Option<Self> {
+        // RFC 3261 20.10: without the brackets the parameters of the URI would be the contact's.
+        let bracketed = if text.contains('<') { text.to_owned() } else { format!("<{text}>") };
+        let contact = Contact::parse(bracketed.as_bytes()).ok()?;
+        let q = contact.q().ok()?;
+        let uri = contact.address()?.uri.sip().filter(|uri| uri.headers.is_empty())?.as_bytes();
+        // A kilobyte is more than any address; the location service keeps no binding above eight.
+        let uri = str::from_utf8(uri).ok().filter(|uri| uri.len() <= 1024)?;
+        Some(Self { uri: uri.into(), q })
     }
 }
 
@@ -94,7 +124,21 @@ impl UserName {
     }
 }
 
+impl FixedContact {
+    /// Whether its host is this name.
+    pub(crate) fn is_at(&self, name: &HostName) -> bool {
+        let Ok(Uri::Sip(uri)) = Uri::parse(self.uri.as_bytes()) else { return false };
+        matches!(uri.host, Host::Name(host) if host.eq_ignore_ascii_case(name.0.as_bytes()))
+    }
+}
+
 impl Entry {
+    /// Its bindings, if there are any that need no REGISTER.
+    pub(crate) fn bindings(&self) -> Option<Arc<Record>> {
+        let contacts = self.contacts.iter().map(|contact| (&*contact.uri, contact.q));
+        (!self.contacts.is_empty()).then(|| Arc::new(fixed_bindings(contacts)))
+    }
+
     /// The domain of the account.
     pub(crate) fn domain<'a>(&'a self, config: &'a Config) -> &'a str {
         self.domain.as_ref().map_or_else(|| config.first_domain(), |domain| &domain.0)
@@ -156,6 +200,17 @@ mod tests {
         assert_eq!(&*hashed.user.0, "101");
         assert!(hashed.secrets("office.example", &[AlgorithmName(Algorithm::Md5)]).is_some());
         assert!(hashed.secrets("office.example", &[AlgorithmName(Algorithm::Sha256)]).is_none());
+    }
+
+    #[test]
+    fn fixed_contacts() {
+        let read = |text: &str| FixedContact::read(text).map(|contact| (contact.uri.into_string(), contact.q));
+        let uri = "sip:door@192.0.2.50:5062;transport=tcp";
+        assert_eq!(read(uri), Some((uri.to_owned(), None)));
+        assert_eq!(read(&format!("<{uri}>;q=0.5")), Some((uri.to_owned(), Some(500))));
+        for bad in ["", "*", "door", "tel:1", "<sip:a@b>;q=2", "sip:a@b?x=y", "sip:a@b, sip:c@d"] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ mod sections;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use proxy::{Account, Accounts, Foreign, Strangers};
+use proxy::{Account, Accounts, Foreign, Secrets, Strangers};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -25,6 +25,7 @@ pub(crate) use registrar::Registrar as RegistrarSection;
 pub(crate) use scalar::{Endpoint, HostName};
 pub(crate) use sections::{Level, Limits, Log, LogFormat, StoreKind};
 
+use accounts::{FixedContact, UserName};
 use error::{Conflict, Step};
 use scalar::{Network, Scalar, scalars};
 
@@ -201,7 +202,7 @@ fn read(file: &Path) -> Result<Loaded, ConfigError> {
     if let Some(other) = config.accounts_path(file) {
         read_accounts(&other, &config, &mut accounts)?;
     }
-    everybody_exists(&accounts, &config, &config.accounts, &path).map_err(conflict)?;
+    check_names(&accounts, &config, &config.accounts, &path).map_err(conflict)?;
     Ok(Loaded { file: Some(file.to_owned()), config, accounts })
 }
 
@@ -214,7 +215,7 @@ pub(crate) fn read_accounts(file: &Path, config: &Config, accounts: &mut Account
 pub(crate) fn enrol_text(file: &Path, text: &str, config: &Config, accounts: &mut Accounts) -> Result<(), ConfigError> {
     let entries: Vec<Entry> = parse(file, text)?;
     let enrolled = enrol(accounts, config, &entries, &[]);
-    let checked = enrolled.and_then(|()| everybody_exists(accounts, config, &entries, &[]));
+    let checked = enrolled.and_then(|()| check_names(accounts, config, &entries, &[]));
     checked.map_err(|conflict| ConfigError::conflict(file, text, &conflict))
 }
 
@@ -265,29 +266,42 @@ fn enrol(accounts: &mut Accounts, config: &Config, entries: &[Entry], path: &[St
         if !config.domains.iter().any(|own| &*own.0 == domain) {
             return conflict("domain", format!("{domain:?} is not one of `domains`"));
         }
-        if entry.password.is_some() == entry.ha1.is_some() {
-            return conflict("user", format!("{user:?} needs one of `password` and `ha1`"));
-        }
-        let Some(secrets) = entry.secrets(domain, &config.digest.algorithms) else {
+        let secrets = match (&entry.password, &entry.ha1) {
+            (None, None) if !entry.contacts.is_empty() => Some(Secrets::default()),
+            (None, None) => return conflict("user", format!("{user:?} needs one of `password`, `ha1` and `contacts`")),
+            (Some(_), Some(_)) => return conflict("user", format!("{user:?} needs `password` or `ha1`, not both")),
+            _ => entry.secrets(domain, &config.digest.algorithms),
+        };
+        let Some(secrets) = secrets else {
             return conflict("ha1", format!("{user:?} has no hash for any of `digest.algorithms`"));
         };
         let may_register = entry.may_register.iter().map(|other| other.aor(domain)).collect();
-        if accounts.insert(entry.user.aor(domain), Account { secrets, may_register }).is_some() {
+        if accounts
+            .insert(entry.user.aor(domain), Account { secrets, contacts: entry.bindings(), may_register })
+            .is_some()
+        {
             return conflict("user", format!("{user:?} is listed twice for {domain:?}"));
         }
     }
     Ok(())
 }
 
-/// Whether all whom `entries` name have an account: a misspelt user would never be told why.
-fn everybody_exists(accounts: &Accounts, config: &Config, entries: &[Entry], path: &[Step]) -> Result<(), Conflict> {
+/// Whether all that `entries` name is there: a misspelt user, or a contact that leads back, would never be told.
+fn check_names(accounts: &Accounts, config: &Config, entries: &[Entry], path: &[Step]) -> Result<(), Conflict> {
     for (at, entry) in entries.iter().enumerate() {
+        let conflict = |key, item, message: String| {
+            let steps = [Step::Item(at), Step::Key(key), Step::Item(item)];
+            Err(Conflict { path: path.iter().copied().chain(steps).collect(), message })
+        };
         let domain = entry.domain(config);
-        let unknown = |other: &accounts::UserName| accounts.find(&other.aor(domain)).is_none();
-        if let Some(other) = entry.may_register.iter().position(unknown) {
-            let steps = [Step::Item(at), Step::Key("may_register"), Step::Item(other)];
-            let path = path.iter().copied().chain(steps).collect();
-            return Err(Conflict { path, message: format!("expected a user of {domain:?} who has an account") });
+        let unknown = |other: &UserName| accounts.find(&other.aor(domain)).is_none();
+        if let Some(item) = entry.may_register.iter().position(unknown) {
+            return conflict("may_register", item, format!("expected a user of {domain:?} who has an account"));
+        }
+        let own = || config.domains.iter().chain(&config.aliases).chain(&config.advertise);
+        let leads_back = |contact: &FixedContact| own().any(|name| contact.is_at(name));
+        if let Some(item) = entry.contacts.iter().position(leads_back) {
+            return conflict("contacts", item, "expected an address that is not this server's".to_owned());
         }
     }
     Ok(())

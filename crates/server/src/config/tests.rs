@@ -45,7 +45,7 @@ fn the_example_shows_every_key() {
             assert!(shown(inner), "{key}.{inner} is not in config/frontdesk.yaml");
         }
     }
-    for key in ["user", "password", "ha1", "domain", "md5", "sha-256", "may_register"] {
+    for key in ["user", "password", "ha1", "domain", "md5", "sha-256", "contacts", "may_register"] {
         assert!(shown(key), "accounts[].{key} is not in config/frontdesk.yaml");
     }
 }
@@ -89,7 +89,7 @@ fn accounts_from_both_places() {
 
 #[test]
 fn every_mistake_names_line_key_and_expectation() {
-    let table: &[(&str, &str, &[&str])] = &[
+    told(&[
         ("domain: [a]\n", "1:", &["domain", "unknown field", "domains"]),
         ("domains: []\n", "1:", &["domains", "at least one"]),
         ("domains: office.example\n", "1:", &["domains", "sequence"]),
@@ -105,14 +105,6 @@ fn every_mistake_names_line_key_and_expectation() {
         ("digest: { algorithms: [sha-1] }\n", "1:", &["digest.algorithms[0]", "sha-256"]),
         ("digest:\n  algorithms: []\n", "2:", &["digest.algorithms", "at least one"]),
         ("digest:\n  algorithms: [md5, md5]\n", "2:", &["digest.algorithms[1]", "twice"]),
-        ("registrar:\n  min_expires: 60\n", "2:", &["registrar.min_expires", "unit"]),
-        ("registrar:\n  min_expires: 2h\n", "2:", &["registrar.min_expires", "1h"]),
-        ("registrar:\n  max_contacts: 10\n  max_expires: 10m\n", "3:", &["registrar.max_expires", "default_expires"]),
-        ("registrar:\n  min_expire: 60s\n", "2:", &["registrar", "min_expire", "unknown field"]),
-        ("registrar: { max_contacts: many }\n", "1:", &["registrar.max_contacts", "whole number"]),
-        ("registrar:\n  service_route:\n    - sip:a;lr\n    - sip:b\n", "4:", &["registrar.service_route[1]", ";lr"]),
-        ("registrar: { unannounced_path: maybe }\n", "1:", &["registrar.unannounced_path", "accept or refuse"]),
-        ("registrar:\n  flow_timer: 120\n", "2:", &["registrar.flow_timer", "2m, or off"]),
         ("timers:\n  t1: 5s\n  t2: 4s\n", "3:", &["timers.t2", "t1"]),
         ("limits:\n  message_size: 64\n", "2:", &["limits.message_size", "KiB"]),
         ("location:\n  store: redis\n", "2:", &["location.store", "disk or memory"]),
@@ -124,6 +116,29 @@ fn every_mistake_names_line_key_and_expectation() {
         ("metrics: { listen: 9090 }\n", "1:", &["metrics.listen", "127.0.0.1:9090"]),
         ("log:\n  level: loud\n", "2:", &["log.level", "debug"]),
         ("log:\n  format: xml\n", "2:", &["log.format", "json"]),
+        ("domains: [a]\ndomains: [b]\n", "", &["duplicate"]),
+        ("domains: [a\n", "", &["2"]),
+        ("\tdomains: [a]\n", "1:", &[]),
+    ]);
+}
+
+#[test]
+fn mistakes_about_the_registrar() {
+    told(&[
+        ("registrar:\n  min_expires: 60\n", "2:", &["registrar.min_expires", "unit"]),
+        ("registrar:\n  min_expires: 2h\n", "2:", &["registrar.min_expires", "1h"]),
+        ("registrar:\n  max_contacts: 10\n  max_expires: 10m\n", "3:", &["registrar.max_expires", "default_expires"]),
+        ("registrar:\n  min_expire: 60s\n", "2:", &["registrar", "min_expire", "unknown field"]),
+        ("registrar: { max_contacts: many }\n", "1:", &["registrar.max_contacts", "whole number"]),
+        ("registrar:\n  service_route:\n    - sip:a;lr\n    - sip:b\n", "4:", &["registrar.service_route[1]", ";lr"]),
+        ("registrar: { unannounced_path: maybe }\n", "1:", &["registrar.unannounced_path", "accept or refuse"]),
+        ("registrar:\n  flow_timer: 120\n", "2:", &["registrar.flow_timer", "2m, or off"]),
+    ]);
+}
+
+#[test]
+fn mistakes_about_accounts() {
+    told(&[
         ("accounts:\n  - user: a b\n    password: x\n", "2:", &["accounts[0].user", "user name"]),
         ("accounts:\n  - user: alice\n", "2:", &["accounts[0].user", "password", "ha1"]),
         ("accounts:\n  - password: x\n", "2:", &["accounts[0]", "user"]),
@@ -135,15 +150,27 @@ fn every_mistake_names_line_key_and_expectation() {
         ("accounts:\n  - user: a\n    password: x\n    domain: b.example\n", "4:", &["accounts[0].domain", "domains"]),
         ("accounts:\n  - user: a\n    ha1: { md5: 12 }\n", "3:", &["accounts[0].ha1.md5", "32 hex"]),
         (
+            "accounts:\n  - user: door\n    contacts: [door]\n",
+            "3:",
+            &["accounts[0].contacts[0]", "sip:door@192.0.2.50"],
+        ),
+        (
+            "accounts:\n  - user: door\n    contacts: [\"sip:bob@Office.example\"]\n",
+            "3:",
+            &["accounts[0].contacts[0]", "not this server's"],
+        ),
+        ("accounts:\n  - { user: a, password: x, ha1: {} }\n", "2:", &["accounts[0].user", "not both"]),
+        (
             "accounts:\n  - user: a\n    password: x\n    may_register: [a, bob]\n",
             "4:",
             &["accounts[0].may_register[1]", "has an account"],
         ),
         ("accounts_file: nowhere.yaml\n", "nowhere.yaml", &["No such file"]),
-        ("domains: [a]\ndomains: [b]\n", "", &["duplicate"]),
-        ("domains: [a\n", "", &["2"]),
-        ("\tdomains: [a]\n", "1:", &[]),
-    ];
+    ]);
+}
+
+/// Each text is refused with this place and these words.
+fn told(table: &[(&str, &str, &[&str])]) {
     for (text, place, told) in table {
         let error = error(text);
         assert!(error.starts_with(place), "{text:?} should name {place}: {error}");

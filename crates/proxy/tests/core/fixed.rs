@@ -1,0 +1,85 @@
+//! Bindings that the configuration makes: who cannot register is called all the same.
+
+use std::sync::Arc;
+
+use location::Aor;
+use proxy::{Account, Settings, fixed_bindings};
+
+use crate::sim::{Agent, DOMAIN, Sip, World, param, sequential, uri_in};
+
+/// An account for alice, and one for the door with these contacts.
+fn with_door(settings: &mut Settings, contacts: &[(&str, Option<u16>)]) {
+    let account = Account { contacts: Some(Arc::new(fixed_bindings(contacts.iter().copied()))), ..Account::default() };
+    settings.accounts.insert(Aor::new(b"door", DOMAIN.as_bytes()), account);
+    settings.accounts.insert(Aor::new(b"alice", DOMAIN.as_bytes()), Account::default());
+}
+
+fn contacts(ok: &Sip) -> Vec<(&str, &str)> {
+    let read = |value| (uri_in(value), param(value, "expires").unwrap_or_default());
+    ok.values("Contact").map(read).collect()
+}
+
+#[test]
+fn who_cannot_register_is_called() {
+    let world = World::with(|settings| with_door(settings, &[("sip:door@192.0.2.11", None)]));
+    let (door, alice) = (world.udp("door"), world.udp("alice"));
+    let invite = alice.calls("door");
+    assert_eq!(door.expects("INVITE").uri(), "sip:door@192.0.2.11");
+    alice.hears_nothing();
+    alice.cancels(&invite);
+    door.expects("CANCEL");
+}
+
+#[test]
+fn they_are_listed_and_no_register_removes_them() {
+    // checklist 22: all current bindings.
+    let world = World::with(|settings| with_door(settings, &[("sip:door@192.0.2.11", Some(500))]));
+    let door = world.udp("door/panel");
+    let fixed = ("sip:door@192.0.2.11", "7200");
+    door.sends(&door.register().without("Contact"));
+    let ok = door.expects("200");
+    assert_eq!((contacts(&ok), ok.param("Contact", "q")), (vec![fixed], Some("0.5")));
+    let mobile = "<sip:door@192.0.2.99>";
+    door.sends(&door.register().set("Contact", mobile));
+    assert_eq!(contacts(&door.expects("200")), [("sip:door@192.0.2.99", "3600"), fixed]);
+    door.sends(&door.register().set("Contact", "*").with("Expires", 0));
+    assert_eq!(contacts(&door.expects("200")), [fixed]);
+}
+
+#[test]
+fn one_that_registers_as_well_is_one() {
+    // checklist 45
+    let world = World::with(|settings| with_door(settings, &[("sip:door@192.0.2.11:5060", None)]));
+    let (door, alice) = (world.udp("door"), world.udp("alice"));
+    let asked = |expires: u32| door.register().set("Contact", format_args!("<{}>;expires={expires}", door.contact()));
+    door.sends(&asked(600));
+    assert_eq!(contacts(&door.expects("200")), [("sip:door@192.0.2.11:5060", "600")]);
+    let call = |alice: &Agent| {
+        let invite = alice.calls("door");
+        door.expects("INVITE");
+        door.hears_nothing();
+        alice.cancels(&invite);
+        door.expects("CANCEL");
+        alice.heard();
+    };
+    call(&alice);
+    door.sends(&asked(0));
+    assert_eq!(contacts(&door.expects("200")), [("sip:door@192.0.2.11:5060", "7200")]);
+    call(&alice);
+}
+
+#[test]
+fn they_have_their_place_by_q() {
+    let world = World::with(|settings| {
+        with_door(settings, &[("sip:gw@192.0.2.12", Some(100)), ("sip:gw@192.0.2.11", Some(900))]);
+        settings.forking = sequential(5);
+    });
+    let (first, second, alice) = (world.udp("gw/first"), world.udp("gw/second"), world.udp("alice"));
+    let invite = alice.calls("door");
+    alice.expects("100");
+    first.answers(&first.expects("INVITE"), 503);
+    first.expects("ACK");
+    second.answers(&second.expects("INVITE"), 200);
+    alice.acks(&invite, &alice.expects("200"));
+    second.expects("ACK");
+}
