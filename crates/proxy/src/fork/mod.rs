@@ -4,13 +4,14 @@
 //! Takes a `Plan` and works it off, group by group. Two clocks bound it: the ring time of a group, which nothing
 //! extends, and Timer C of a branch, which a ringing phone does. Every 2xx goes up, whatever has happened before.
 
+mod answer;
 mod best;
 mod branch;
+mod groups;
 mod table;
 mod upstream;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use parser::{HeaderName, Message, Method, reason_phrase};
 use smallvec::SmallVec;
@@ -18,13 +19,13 @@ use smallvec::SmallVec;
 use crate::clock::Instant;
 use crate::context::Context;
 use crate::event::{self, Event};
-use crate::forward::{Branch as ViaBranch, BranchId, Forwarding, merge_challenges, write_request, write_response};
+use crate::forward::BranchId;
 use crate::request::Request;
-use crate::route::{Group, Plan, Target, Way};
+use crate::route::{Group, Plan};
 use crate::settings::Settings;
 use crate::transaction::{Heard, is_due, sooner};
 
-use branch::{Branch, Outcome};
+use branch::Branch;
 use upstream::Upstream;
 
 pub(crate) use table::{Forks, loop_mark, went_by_before};
@@ -203,134 +204,9 @@ impl Fork {
         self.branches.iter().fold(own, |soonest, branch| sooner(soonest, branch.deadline()))
     }
 
-    /// Goes on if the group that rings is through: to the next one, or to the final response.
-    fn advance(&mut self, context: &mut Context<'_>) {
-        while self.upstream.is_waiting() && !self.branches.iter().any(Branch::is_pending) {
-            if self.waiting.is_empty() {
-                return self.answer_with_best(context);
-            }
-            self.start_group(context);
-        }
-    }
-
-    fn start_group(&mut self, context: &mut Context<'_>) {
-        let Some(mut group) = self.waiting.pop() else { return };
-        let free = self.free_breadth();
-        let at_once = group.targets.len().min(usize::try_from(free).unwrap_or(usize::MAX));
-        // RFC 5393 5.3.3: what the breadth does not allow at once goes one after another.
-        if at_once < group.targets.len() {
-            self.waiting.push(Group { targets: group.targets.drain(at_once..).collect() });
-        }
-        let Ok(parts @ 1..) = u32::try_from(at_once) else { return };
-        self.ring_until = self.ring_time(context.now.mono).map(|time| context.now.mono + time);
-        // One is kept for each target to come: it may start while these are still being told to stop.
-        let to_come = self.waiting.iter().map(|group| group.targets.len()).sum::<usize>();
-        let kept = u32::try_from(to_come).unwrap_or(u32::MAX).min(free - parts);
-        let usable = free - kept;
-        for (target, number) in group.targets.iter().zip(0..) {
-            let share = usable / parts + u32::from(number < usable % parts);
-            self.start_branch(target, share, context);
-        }
-    }
-
-    /// The Max-Breadth that no branch holds now.
-    fn free_breadth(&self) -> u32 {
-        let held = self.branches.iter().map(Branch::breadth).sum();
-        self.breadth.saturating_sub(held)
-    }
-
-    /// How long the group that starts now may take; none if nothing but its own transactions bounds it.
-    fn ring_time(&self, now: Instant) -> Option<Duration> {
-        if self.upstream.is_invite() {
-            return Some(self.settings.forking.ring_time);
-        }
-        // RFC 4321 1.3: the sender gives up after 64·T1, so the groups have to share what of it is left.
-        let groups = u32::try_from(self.waiting.len()).unwrap_or(u32::MAX).saturating_add(1);
-        let left = (self.began + self.settings.timers.give_up()).since(now);
-        (groups > 1).then(|| left.checked_div(groups).unwrap_or_default())
-    }
-
-    fn start_branch(&mut self, target: &Target, breadth: u32, context: &mut Context<'_>) {
-        let (Way::Hop(hop), Some(request)) = (&target.way, &self.request) else { return };
-        let hop = *hop;
-        let Ok(index) = u8::try_from(self.branches.len()) else { return };
-        let id = BranchId { fork: self.id, index };
-        let branch = ViaBranch::Transaction { worker: context.worker, id, loop_mark: self.loop_mark };
-        let forwarding = Forwarding { request, target, hop: &hop, branch, breadth };
-        let Context { outbox, rewrite, mac, .. } = context;
-        let method = self.upstream.method;
-        outbox.tell(Event::RequestForwarded { method, transport: hop.transport });
-        let text = outbox.send(hop, true, |out| write_request(&forwarding, &self.settings, mac, rewrite, out));
-        // What we wrote is SIP; if it were not, there would be no branch to wait for.
-        if let Ok(branch) = Branch::start(hop, text, breadth, &self.settings.timers, context.now.mono) {
-            self.branches.push(branch);
-        }
-    }
-
     fn cancel_pending(&mut self, reason: Option<&[u8]>, counts_as: u16, context: &mut Context<'_>) {
         for branch in &mut self.branches {
             branch.cancel(reason, counts_as, &self.settings.timers, context);
-        }
-    }
-
-    /// RFC 3261 16.7 steps 6 to 9.
-    fn answer_with_best(&mut self, context: &mut Context<'_>) {
-        let rank = |outcome: &&Outcome| best::rank(outcome.status(), self.caller_hung_up);
-        let best = self.branches.iter().filter_map(|branch| branch.outcome.as_ref()).max_by_key(rank).cloned();
-        let status = best.as_ref().map_or(408, Outcome::status);
-        self.end(
-            match status {
-                487 if self.caller_hung_up => event::Fork::Cancelled,
-                408 => event::Fork::TimedOut,
-                _ => event::Fork::Refused,
-            },
-            context,
-        );
-        match best {
-            // RFC 4320 4.2: nobody may be told 408 to another method than INVITE.
-            _ if status == 408 && !self.upstream.is_invite() => self.upstream.end_in_silence(),
-            // A 503 would make the caller leave this server alone for one phone's trouble.
-            Some(Outcome::Final(_)) if status == 503 => self.reply(500, context),
-            Some(Outcome::Final(message)) => self.pass_up(&message, context),
-            _ => self.reply(if status == 503 { 500 } else { status }, context),
-        }
-    }
-
-    /// Forwards a response; the best of several challenges takes the others' along.
-    fn pass_up(&mut self, response: &Message, context: &mut Context<'_>) {
-        let status = response.status().unwrap_or(500);
-        let allowed = self.upstream.may_send(status, &self.settings.timers, context.now.mono);
-        let success = (200..300).contains(&status) && self.upstream.is_invite();
-        // RFC 3261 16.7 step 5: once there was a final, a 2xx to an INVITE is all that still passes.
-        if !allowed && !success {
-            return;
-        }
-        let challenges = matches!(status, 401 | 407);
-        let others = self.branches.iter().filter_map(|branch| match &branch.outcome {
-            Some(Outcome::Final(other)) if other.bytes() != response.bytes() => Some(&**other),
-            _ => None,
-        });
-        let Context { outbox, rewrite, .. } = context;
-        let Upstream { back, method, .. } = self.upstream;
-        outbox.tell(Event::ResponseSent { method, status, transport: back.transport });
-        let text = outbox.send(back, false, |out| {
-            write_response(response, rewrite, out, |more| {
-                if challenges {
-                    merge_challenges(more, others);
-                }
-            });
-        });
-        if !success {
-            self.upstream.keep(text);
-        }
-    }
-
-    /// A response made here.
-    fn reply(&mut self, status: u16, context: &mut Context<'_>) {
-        let Some(request) = &self.request else { return };
-        if self.upstream.may_send(status, &self.settings.timers, context.now.mono) {
-            let text = context.reply(request, status, reason_phrase(status).as_bytes(), |_| {});
-            self.upstream.keep(text);
         }
     }
 

@@ -1,0 +1,76 @@
+//! What a response context says to the caller: responses passed on, the best of several, and those made here
+//! (RFC 3261 16.7 steps 5 to 9, RFC 4320).
+
+use parser::{Message, reason_phrase};
+
+use crate::context::Context;
+use crate::event::{self, Event};
+use crate::forward::{merge_challenges, write_response};
+
+use super::Fork;
+use super::best;
+use super::branch::Outcome;
+use super::upstream::Upstream;
+
+impl Fork {
+    /// RFC 3261 16.7 steps 6 to 9.
+    pub(super) fn answer_with_best(&mut self, context: &mut Context<'_>) {
+        let rank = |outcome: &&Outcome| best::rank(outcome.status(), self.caller_hung_up);
+        let best = self.branches.iter().filter_map(|branch| branch.outcome.as_ref()).max_by_key(rank).cloned();
+        let status = best.as_ref().map_or(408, Outcome::status);
+        self.end(
+            match status {
+                487 if self.caller_hung_up => event::Fork::Cancelled,
+                408 => event::Fork::TimedOut,
+                _ => event::Fork::Refused,
+            },
+            context,
+        );
+        match best {
+            // RFC 4320 4.2: nobody may be told 408 to another method than INVITE.
+            _ if status == 408 && !self.upstream.is_invite() => self.upstream.end_in_silence(),
+            // A 503 would make the caller leave this server alone for one phone's trouble.
+            Some(Outcome::Final(_)) if status == 503 => self.reply(500, context),
+            Some(Outcome::Final(message)) => self.pass_up(&message, context),
+            _ => self.reply(if status == 503 { 500 } else { status }, context),
+        }
+    }
+
+    /// Forwards a response; the best of several challenges takes the others' along.
+    pub(super) fn pass_up(&mut self, response: &Message, context: &mut Context<'_>) {
+        let status = response.status().unwrap_or(500);
+        let allowed = self.upstream.may_send(status, &self.settings.timers, context.now.mono);
+        let success = (200..300).contains(&status) && self.upstream.is_invite();
+        // RFC 3261 16.7 step 5: once there was a final, a 2xx to an INVITE is all that still passes.
+        if !allowed && !success {
+            return;
+        }
+        let challenges = matches!(status, 401 | 407);
+        let others = self.branches.iter().filter_map(|branch| match &branch.outcome {
+            Some(Outcome::Final(other)) if other.bytes() != response.bytes() => Some(&**other),
+            _ => None,
+        });
+        let Context { outbox, rewrite, .. } = context;
+        let Upstream { back, method, .. } = self.upstream;
+        outbox.tell(Event::ResponseSent { method, status, transport: back.transport });
+        let text = outbox.send(back, false, |out| {
+            write_response(response, rewrite, out, |more| {
+                if challenges {
+                    merge_challenges(more, others);
+                }
+            });
+        });
+        if !success {
+            self.upstream.keep(text);
+        }
+    }
+
+    /// A response made here.
+    pub(super) fn reply(&mut self, status: u16, context: &mut Context<'_>) {
+        let Some(request) = &self.request else { return };
+        if self.upstream.may_send(status, &self.settings.timers, context.now.mono) {
+            let text = context.reply(request, status, reason_phrase(status).as_bytes(), |_| {});
+            self.upstream.keep(text);
+        }
+    }
+}
