@@ -8,7 +8,8 @@ use parser::Transport;
 /// Where a message goes.
 ///
 /// - UDP: to `remote`, from the socket that listens on `local`.
-/// - Streams: over `connection` while it is open; else over any open connection to `remote`; else over a new one.
+/// - Streams: over `connection` while it is open; else over any open connection to `remote`; else over a new one. If the
+///   port of `remote` is 0, there is no other way than `connection` (RFC 5626 5.3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hop {
     /// The transport to send over.

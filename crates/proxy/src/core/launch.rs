@@ -199,7 +199,7 @@ impl Core {
         let Ok(Some(from)) = request.message.header::<From<'_>>() else { return };
         let Ok(to) = Uri::parse(request.uri()) else { return };
         let (Some(from), Some(to)) = (name_of(&from.address.uri), name_of(&to)) else { return };
-        outbox.tell(Event::Call { from, to, targets: plan.targets().count() });
+        outbox.tell(Event::Call { from, to, targets: plan.phones() });
     }
 }
 
@@ -230,6 +230,7 @@ impl Plan {
             group.targets.retain(|target| matches!(target.way, Way::Hop(_)));
         }
         self.groups.retain(|group| !group.targets.is_empty());
+        self.spares.retain(|target| matches!(target.way, Way::Hop(_)));
         if self.groups.is_empty() { Err(Reject::Unroutable) } else { Ok(self) }
     }
 }

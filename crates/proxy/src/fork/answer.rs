@@ -29,10 +29,9 @@ impl Fork {
         match best {
             // RFC 4320 4.2: nobody may be told 408 to another method than INVITE.
             _ if status == 408 && !self.upstream.is_invite() => self.upstream.end_in_silence(),
-            // A 503 would make the caller leave this server alone for one phone's trouble.
-            Some(Outcome::Final(_)) if status == 503 => self.reply(500, context),
+            _ if best::as_told(status) != status => self.reply(best::as_told(status), context),
             Some(Outcome::Final(message)) => self.pass_up(&message, context),
-            _ => self.reply(if status == 503 { 500 } else { status }, context),
+            _ => self.reply(status, context),
         }
     }
 

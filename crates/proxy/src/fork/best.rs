@@ -12,8 +12,9 @@
 //! | 8 | other 4xx | one phone's trouble |
 //! | 9 | 404, 410 | says nothing of the phones that did ring |
 //! | 10 | 5xx | a broken phone |
-//! | 11 | 408 | a silent phone, or our own clock |
-//! | 12 | 503 | never passed on as such (16.7 step 6): the caller would leave *us* alone |
+//! | 11 | 430 | a flow that failed, not the phone; passed on as 480 (RFC 5626 11.5: no caller ever gets it) |
+//! | 12 | 408 | a silent phone, or our own clock |
+//! | 13 | 503 | passed on as 500 (16.7 step 6): the caller would leave *us* alone |
 //!
 //! Within a place the lower code wins.
 
@@ -30,12 +31,22 @@ pub(crate) fn rank(status: u16, caller_hung_up: bool) -> (Reverse<u8>, Reverse<u
         486 => 6,
         480 => 7,
         404 | 410 => 9,
-        408 => 11,
-        503 => 12,
+        430 => 11,
+        408 => 12,
+        503 => 13,
         500..=599 => 10,
         _ => 8,
     };
     (Reverse(place), Reverse(status))
+}
+
+/// The code that the caller is told instead, where this one was not meant for him.
+pub(crate) const fn as_told(status: u16) -> u16 {
+    match status {
+        430 => 480,
+        503 => 500,
+        _ => status,
+    }
 }
 
 #[cfg(test)]
@@ -45,7 +56,7 @@ mod tests {
     #[test]
     fn the_table_is_in_order() {
         // checklist 69, 70
-        let order = [603, 401, 407, 415, 420, 484, 300, 302, 486, 480, 403, 488, 404, 500, 504, 408, 503];
+        let order = [603, 401, 407, 415, 420, 484, 300, 302, 486, 480, 403, 488, 404, 500, 504, 430, 408, 503];
         for pair in order.windows(2) {
             assert!(rank(pair[0], false) > rank(pair[1], false), "{} before {}", pair[0], pair[1]);
         }

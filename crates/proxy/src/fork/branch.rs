@@ -9,12 +9,14 @@ use super::names_a_hop_below;
 use crate::clock::Instant;
 use crate::context::Context;
 use crate::hop::Hop;
+use crate::route::TargetUri;
 use crate::settings::Timers;
 use crate::transaction::{ClientInvite, ClientOther, Due, Heard, is_due, sooner};
 
 /// A client transaction and what belongs to it.
 #[derive(Debug)]
 pub(crate) struct Branch {
+    target: TargetUri,
     hop: Hop,
     sent: Sent,
     client: Client,
@@ -86,6 +88,7 @@ impl Outcome {
 impl Branch {
     /// A branch whose request, `text`, is sent now.
     pub(crate) fn start(
+        target: TargetUri,
         hop: Hop,
         text: &[u8],
         breadth: u32,
@@ -99,7 +102,7 @@ impl Branch {
             _ => (Client::Other(ClientOther::new(reliable, timers, now)), None),
         };
         let sent = Sent::Request(Box::new(sent));
-        Ok(Self { hop, sent, client, timer_c, cancel: Cancel::Unwanted, breadth, outcome: None })
+        Ok(Self { target, hop, sent, client, timer_c, cancel: Cancel::Unwanted, breadth, outcome: None })
     }
 
     /// A response to the request of this branch came.
@@ -230,6 +233,22 @@ impl Branch {
 
     pub(crate) const fn is_pending(&self) -> bool {
         self.outcome.is_none()
+    }
+
+    /// The phone of a branch that ended because its flow did: it may be tried at another of its contacts (RFC 5626 7,
+    /// RFC 5627 6.1). None if the phone has answered, or was told to stop.
+    pub(crate) fn lost_phone(&self) -> Option<&[u8]> {
+        let lost = match self.outcome.as_ref()? {
+            Outcome::Silent(status) => matches!(status, 408 | 430 | 503),
+            Outcome::Final(message) => matches!(message.status(), Some(408 | 430)),
+            Outcome::Success => false,
+        };
+        if lost && matches!(self.cancel, Cancel::Unwanted) { self.target.instance() } else { None }
+    }
+
+    /// The share of Max-Breadth that it was given.
+    pub(crate) const fn share(&self) -> u32 {
+        self.breadth
     }
 
     /// The share of Max-Breadth that it holds: until its final comes (RFC 5393 5.3.3.1).

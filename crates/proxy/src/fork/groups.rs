@@ -9,6 +9,7 @@ use crate::context::Context;
 use crate::event::Event;
 use crate::forward::{Branch as ViaBranch, BranchId, Forwarding, write_request};
 use crate::route::{Group, Target, Way};
+use crate::settings::Strategy;
 
 use super::Fork;
 use super::branch::Branch;
@@ -16,23 +17,62 @@ use super::branch::Branch;
 impl Fork {
     /// Goes on if the group that rings is through: to the next one, or to the final response.
     pub(super) fn advance(&mut self, context: &mut Context<'_>) {
-        while self.upstream.is_waiting() && !self.branches.iter().any(Branch::is_pending) {
+        while self.upstream.is_waiting() && !self.group_rings() {
             if self.waiting.is_empty() {
-                return self.answer_with_best(context);
+                // Who was told to stop may be picked up at this very moment.
+                if !self.branches.iter().any(Branch::is_pending) {
+                    self.answer_with_best(context);
+                }
+                return;
             }
+            if !self.start_group(context) {
+                return;
+            }
+        }
+    }
+
+    /// The next group does not wait for the 487s of this one. In a wave the phones of this one ring on beside it.
+    pub(super) fn ring_time_is_over(&mut self, context: &mut Context<'_>) {
+        self.ring_until = None;
+        let rings_on =
+            self.settings.forking.strategy == Strategy::Wave && !self.waiting.is_empty() && self.free_breadth() > 0;
+        if !rings_on {
+            self.cancel_pending(None, 408, context);
+        }
+        if !self.waiting.is_empty() {
             self.start_group(context);
         }
     }
 
-    pub(super) fn start_group(&mut self, context: &mut Context<'_>) {
-        let Some(mut group) = self.waiting.pop() else { return };
+    /// The flow of a branch has failed: its phone is tried at the next of its contacts, if it has one (RFC 5626 7).
+    pub(super) fn fail_over(&mut self, index: usize, context: &mut Context<'_>) {
+        if !self.upstream.is_waiting() {
+            return;
+        }
+        let Some(lost) = self.branches.get(index) else { return };
+        let Some(phone) = lost.lost_phone() else { return };
+        let share = lost.share();
+        if let Some(at) = self.spares.iter().position(|spare| spare.uri.instance() == Some(phone)) {
+            let spare = self.spares.remove(at);
+            self.start_branch(&spare, share, context);
+        }
+    }
+
+    fn group_rings(&self) -> bool {
+        self.branches.iter().skip(self.group_from).any(Branch::is_pending)
+    }
+
+    /// False if there is no breadth left for any of it: it waits for a branch to end.
+    fn start_group(&mut self, context: &mut Context<'_>) -> bool {
+        let Some(mut group) = self.waiting.pop() else { return false };
         let free = self.free_breadth();
         let at_once = group.targets.len().min(usize::try_from(free).unwrap_or(usize::MAX));
         // RFC 5393 5.3.3: what the breadth does not allow at once goes one after another.
         if at_once < group.targets.len() {
             self.waiting.push(Group { targets: group.targets.drain(at_once..).collect() });
         }
-        let Ok(parts @ 1..) = u32::try_from(at_once) else { return };
+        let Ok(parts @ 1..) = u32::try_from(at_once) else { return false };
+        self.group_from = self.branches.len();
         self.ring_until = self.ring_time(context.now.mono).map(|time| context.now.mono + time);
         // One is kept for each target to come: it may start while these are still being told to stop.
         let to_come = self.waiting.iter().map(|group| group.targets.len()).sum::<usize>();
@@ -42,6 +82,7 @@ impl Fork {
             let share = usable / parts + u32::from(number < usable % parts);
             self.start_branch(target, share, context);
         }
+        true
     }
 
     /// The Max-Breadth that no branch holds now.
@@ -73,7 +114,9 @@ impl Fork {
         outbox.tell(Event::RequestForwarded { method, transport: hop.transport });
         let text = outbox.send(hop, true, |out| write_request(&forwarding, &self.settings, mac, rewrite, out));
         // What we wrote is SIP; if it were not, there would be no branch to wait for.
-        if let Ok(branch) = Branch::start(hop, text, breadth, &self.settings.timers, context.now.mono) {
+        if let Ok(branch) =
+            Branch::start(target.uri.clone(), hop, text, breadth, &self.settings.timers, context.now.mono)
+        {
             self.branches.push(branch);
         }
     }

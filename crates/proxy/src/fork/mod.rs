@@ -21,7 +21,7 @@ use crate::context::Context;
 use crate::event::{self, Event};
 use crate::forward::BranchId;
 use crate::request::Request;
-use crate::route::{Group, Plan};
+use crate::route::{Group, Plan, Target};
 use crate::settings::Settings;
 use crate::transaction::{Heard, is_due, sooner};
 
@@ -43,8 +43,12 @@ pub(crate) struct Fork {
     breadth: u32,
     upstream: Upstream,
     branches: SmallVec<[Branch; 3]>,
+    /// Where in `branches` the group that rings now begins.
+    group_from: usize,
     /// Groups to come, the next one last.
     waiting: SmallVec<[Group; 1]>,
+    /// Other contacts of the same phones.
+    spares: Vec<Target>,
     /// When the group that rings now has rung long enough.
     ring_until: Option<Instant>,
     caller_hung_up: bool,
@@ -75,7 +79,9 @@ impl Fork {
             breadth,
             upstream,
             branches: SmallVec::new(),
+            group_from: 0,
             waiting,
+            spares: plan.spares,
             ring_until: None,
             caller_hung_up: false,
             loop_mark,
@@ -106,7 +112,7 @@ impl Fork {
             return;
         }
         self.caller_hung_up = true;
-        self.waiting.clear();
+        self.close();
         let reasons = cancel.values(HeaderName::Reason).collect::<Vec<_>>().join(&b", "[..]);
         self.cancel_pending(Some(&*reasons).filter(|reasons| !reasons.is_empty()), 487, context);
         self.advance(context);
@@ -133,16 +139,17 @@ impl Fork {
                     self.end(event::Fork::Answered, context);
                 }
                 // step 10
-                self.waiting.clear();
+                self.close();
                 self.cancel_pending(Some(COMPLETED_ELSEWHERE), 487, context);
             }
             Heard::Failure => {
                 if status >= 600 {
                     // step 5: no new branch, and the others stop ringing, by the cause of this one.
-                    self.waiting.clear();
+                    self.close();
                     let reason = format!("SIP;cause={status};text=\"{}\"", reason_phrase(status));
                     self.cancel_pending(Some(reason.as_bytes()), 487, context);
                 }
+                self.fail_over(usize::from(id.index), context);
                 self.advance(context);
             }
             Heard::Stray => context.outbox.tell(Event::Dropped(event::Drop::StrayResponse)),
@@ -154,6 +161,7 @@ impl Fork {
     pub(crate) fn undelivered(&mut self, id: BranchId, context: &mut Context<'_>) {
         if let Some(branch) = self.branches.get_mut(usize::from(id.index)) {
             branch.undelivered();
+            self.fail_over(usize::from(id.index), context);
             self.advance(context);
         }
     }
@@ -162,20 +170,18 @@ impl Fork {
         let settings = Arc::clone(&self.settings);
         self.upstream.timeout(context);
         let mut ended = false;
-        for branch in &mut self.branches {
-            ended |= branch.timeout(&settings.timers, context);
+        for index in 0..self.branches.len() {
+            let branch = self.branches.get_mut(index);
+            if branch.is_some_and(|branch| branch.timeout(&settings.timers, context)) {
+                self.fail_over(index, context);
+                ended = true;
+            }
         }
         if self.upstream.trying_is_due(context.now.mono) {
             self.reply(100, context);
         }
         if is_due(self.ring_until, context.now.mono) {
-            self.ring_until = None;
-            self.cancel_pending(None, 408, context);
-            // The next group does not wait for this one's 487s; the last one's final does, for a phone that is picked
-            // up at this very moment.
-            if !self.waiting.is_empty() {
-                self.start_group(context);
-            }
+            self.ring_time_is_over(context);
             ended = true;
         }
         if ended {
@@ -189,7 +195,7 @@ impl Fork {
             return;
         }
         if self.request.take().is_some() {
-            self.waiting.clear();
+            self.close();
             self.upstream.forget();
         }
         self.branches.iter_mut().for_each(Branch::forget);
@@ -202,6 +208,12 @@ impl Fork {
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let own = sooner(self.upstream.deadline(), self.ring_until);
         self.branches.iter().fold(own, |soonest, branch| sooner(soonest, branch.deadline()))
+    }
+
+    /// No new branch from now on.
+    fn close(&mut self) {
+        self.waiting.clear();
+        self.spares = Vec::new();
     }
 
     fn cancel_pending(&mut self, reason: Option<&[u8]>, counts_as: u16, context: &mut Context<'_>) {

@@ -12,7 +12,7 @@ mod targets;
 
 use std::sync::Arc;
 
-use location::{Aor, Record};
+use location::{Aor, Binding, Record};
 use parser::{Host, Method, SipUri, Uri};
 use smallvec::SmallVec;
 
@@ -26,10 +26,13 @@ pub(crate) use loose::{Standing, accept_routes, write_token};
 pub(crate) use targets::{plan_for_bindings, target_for_uri};
 
 /// Who is tried, in which order.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Plan {
     /// One after another.
     pub(crate) groups: SmallVec<[Group; 1]>,
+    /// Further contacts of phones in the groups, the one to try first at the front: each for when its phone's flow has
+    /// failed, as a phone is tried at one contact at a time (RFC 5626 7).
+    pub(crate) spares: Vec<Target>,
 }
 
 /// Who is tried at once.
@@ -84,38 +87,57 @@ impl Plan {
         group.targets.push(target);
         let mut groups = SmallVec::new();
         groups.push(group);
-        Self { groups }
+        Self { groups, spares: Vec::new() }
     }
 
     /// The target of a plan that needs no transaction: it is the only one.
     pub(crate) fn single(&self) -> Option<&Target> {
         let [group] = self.groups.as_slice() else { return None };
         let [target] = group.targets.as_slice() else { return None };
-        Some(target)
+        self.spares.is_empty().then_some(target)
     }
 
+    /// Every target, spares last.
     pub(crate) fn targets(&self) -> impl Iterator<Item = &Target> {
-        self.groups.iter().flat_map(|group| &group.targets)
+        self.groups.iter().flat_map(|group| &group.targets).chain(&self.spares)
     }
 
+    /// As [`Plan::targets`].
     pub(crate) fn targets_mut(&mut self) -> impl Iterator<Item = &mut Target> {
-        self.groups.iter_mut().flat_map(|group| &mut group.targets)
+        self.groups.iter_mut().flat_map(|group| &mut group.targets).chain(&mut self.spares)
+    }
+
+    /// How many ring, all groups together.
+    pub(crate) fn phones(&self) -> usize {
+        self.groups.iter().map(|group| group.targets.len()).sum()
+    }
+}
+
+impl TargetUri {
+    /// The binding that it comes from.
+    pub(crate) fn binding(&self) -> Option<&Binding> {
+        match self {
+            Self::Binding(record, index) => record.bindings().get(*index),
+            Self::Request => None,
+        }
+    }
+
+    /// The phone that it is one contact of: `+sip.instance` (RFC 5626 4.1).
+    pub(crate) fn instance(&self) -> Option<&[u8]> {
+        self.binding().and_then(Binding::instance)
     }
 }
 
 impl Target {
     /// The stored Path, which goes before any other Route (RFC 3327 5.4); empty if there is none.
     pub(crate) fn path(&self) -> &[u8] {
-        match &self.uri {
-            TargetUri::Binding(record, index) => record.bindings().get(*index).map(|b| b.path()).unwrap_or_default(),
-            TargetUri::Request => b"",
-        }
+        self.uri.binding().map(Binding::path).unwrap_or_default()
     }
 
     /// The URI that the request is sent with.
     pub(crate) fn uri<'a>(&'a self, request: &'a Request) -> &'a [u8] {
         match &self.uri {
-            TargetUri::Binding(record, index) => record.bindings().get(*index).map(|b| b.contact()).unwrap_or_default(),
+            TargetUri::Binding(..) => self.uri.binding().map(Binding::contact).unwrap_or_default(),
             TargetUri::Request => request.uri(),
         }
     }

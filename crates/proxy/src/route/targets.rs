@@ -2,13 +2,15 @@
 //!
 //! Groups by the configured strategy; finds out how each target is reached. Does not look at the caller.
 
+use std::cmp::Reverse;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use location::{Aor, Binding, Record};
+use location::{Aor, Binding, Flow, Record};
 use parser::{SipUri, Uri};
+use smallvec::SmallVec;
 
-use crate::clock::Now;
+use crate::clock::{Now, Wall};
 use crate::hop::Hop;
 use crate::registrar::{SYMMETRIC, besides};
 use crate::reject::Reject;
@@ -28,26 +30,24 @@ pub(crate) fn plan_for_bindings(
     settings: &Settings,
     now: Now,
 ) -> Result<Plan, Reject> {
-    let mut plan = Plan { groups: smallvec::SmallVec::new() };
+    let mut plan = Plan::default();
     let mut usable = usable(record, settings.accounts.contacts(aor), now);
-    if settings.forking.strategy == Strategy::Sequential {
+    if settings.forking.strategy != Strategy::Parallel {
         // Stable: equal q keep the order in which they registered.
-        usable.sort_by_key(|(q, ..)| std::cmp::Reverse(*q));
+        usable.sort_by_key(|(q, ..)| Reverse(*q));
     }
     let mut last_q = None;
     for (q, record, index) in usable {
-        let Some(target) = target_for_binding(record, index, settings) else { continue };
+        let target = target_for_binding(record, index, settings);
+        let Some(target) = target.and_then(|target| one_of_each_phone(target, &mut plan)) else { continue };
         let same_group = settings.forking.strategy == Strategy::Parallel || last_q == Some(q);
         match plan.groups.last_mut().filter(|_| same_group) {
             Some(group) => group.targets.push(target),
-            None => {
-                let mut group = Group::default();
-                group.targets.push(target);
-                plan.groups.push(group);
-            }
+            None => plan.groups.push(Group { targets: SmallVec::from_iter([target]) }),
         }
         last_q = Some(q);
     }
+    plan.spares.sort_by_key(|spare| Reverse(age(&spare.uri)));
     if plan.groups.is_empty() {
         // checklist 46
         let unknown = !settings.accounts.is_empty() && settings.accounts.find(aor).is_none();
@@ -61,8 +61,8 @@ fn usable<'r>(
     record: Option<&'r Arc<Record>>,
     fixed: Option<&'r Arc<Record>>,
     now: Now,
-) -> smallvec::SmallVec<[(u16, &'r Arc<Record>, usize); 8]> {
-    let mut usable = smallvec::SmallVec::new();
+) -> SmallVec<[(u16, &'r Arc<Record>, usize); 8]> {
+    let mut usable = SmallVec::new();
     let q = |binding: &Binding| binding.q().unwrap_or(DEFAULT_Q);
     if let Some(record) = record {
         let live = record.bindings().iter().enumerate().filter(|(_, binding)| binding.is_live(now.wall));
@@ -73,6 +73,29 @@ fn usable<'r>(
         usable.extend(besides(fixed, registered, now.wall).map(|(index, binding)| (q(binding), fixed, index)));
     }
     usable
+}
+
+/// RFC 5626 7, RFC 5627 6.1: of several contacts of one phone the one that was refreshed last is tried, wherever the
+/// others stand; they are spares. None if the phone is in the plan already.
+fn one_of_each_phone(mut target: Target, plan: &mut Plan) -> Option<Target> {
+    let Some(instance) = target.uri.instance() else { return Some(target) };
+    let rival = plan.groups.iter_mut().flat_map(|group| &mut group.targets);
+    let Some(rival) = rival.into_iter().find(|rival| rival.uri.instance() == Some(instance)) else {
+        return Some(target);
+    };
+    if age(&target.uri) > age(&rival.uri) {
+        std::mem::swap(rival, &mut target);
+    }
+    plan.spares.push(target);
+    None
+}
+
+/// When it was refreshed; of the same moment the Contact that was added later is the younger one.
+fn age(uri: &TargetUri) -> Option<(Wall, usize)> {
+    match uri {
+        TargetUri::Binding(_, index) => Some((uri.binding()?.registered_at(), *index)),
+        TargetUri::Request => None,
+    }
 }
 
 /// The target of a request that goes by its own Route or Request-URI.
@@ -89,7 +112,7 @@ pub(crate) fn target_for_uri(request: &Request, settings: &Settings) -> Result<T
     }
 }
 
-/// None if the binding cannot be called: another scheme, or a transport that we do not speak.
+/// None if the binding cannot be called: another scheme, a transport that we do not speak, or a flow that is gone.
 fn target_for_binding(record: &Arc<Record>, index: usize, settings: &Settings) -> Option<Target> {
     let binding = record.bindings().get(index)?;
     let uri = TargetUri::Binding(Arc::clone(record), index);
@@ -97,10 +120,34 @@ fn target_for_binding(record: &Arc<Record>, index: usize, settings: &Settings) -
         return Some(Target { uri, way: way_to(&route_uri(path)?, settings).ok()?, over_flow: false });
     }
     let Ok(Uri::Sip(contact)) = Uri::parse(binding.contact()) else { return None };
+    if is_outbound(binding) {
+        let hop = only_over(binding.flow(), settings)?;
+        return Some(Target { uri, way: Way::Hop(hop), over_flow: true });
+    }
     match flow_of(binding, &contact, settings) {
         Some(flow) => Some(Target { uri, way: Way::Hop(over_flow(flow, &contact)), over_flow: true }),
         None => Some(Target { uri, way: way_to(&contact, settings).ok()?, over_flow: false }),
     }
+}
+
+/// Whether the phone keeps this flow open for us, and says which of its flows it is (RFC 5626 4.2).
+fn is_outbound(binding: &Binding) -> bool {
+    binding.reg_id().is_some() && binding.instance().is_some()
+}
+
+/// RFC 5626 7: over the flow that registered, and no other way. None if it ended with an earlier run of the program.
+fn only_over(flow: &Flow, settings: &Settings) -> Option<Hop> {
+    if !flow.transport.is_reliable() {
+        return Some(back_through_nat(flow, settings));
+    }
+    let remote = SocketAddr::new(flow.remote.ip(), 0);
+    (flow.connection != 0).then_some(Hop { remote, ..Hop::back(flow) })
+}
+
+/// To where a datagram came from, from the address of ours that leads there now.
+fn back_through_nat(flow: &Flow, settings: &Settings) -> Hop {
+    let local = settings.local_for(flow.transport, flow.remote.ip()).unwrap_or(flow.local);
+    Hop { local, connection: 0, ..Hop::back(flow) }
 }
 
 /// A phone's flow. When its connection has closed, the address that the phone names is what is left to try.
@@ -125,9 +172,7 @@ fn flow_of(binding: &Binding, contact: &SipUri<'_>, settings: &Settings) -> Opti
     if flow.transport.is_reliable() {
         return (transport == Some(flow.transport) && flow.connection != 0).then(|| Hop::back(flow));
     }
-    let named = binding.reg_id().is_some();
     let translated = flow.connection == SYMMETRIC && contact.host.ip().is_some_and(|ip| ip != flow.remote.ip());
     let fits = transport.is_none_or(|transport| transport == flow.transport);
-    let local = settings.local_for(flow.transport, flow.remote.ip()).unwrap_or(flow.local);
-    (named || translated && fits).then_some(Hop { local, connection: 0, ..Hop::back(flow) })
+    (translated && fits).then(|| back_through_nat(flow, settings))
 }

@@ -131,8 +131,10 @@ pub struct Forking {
 pub enum Strategy {
     /// All at once, whatever their q.
     Parallel,
-    /// Down by q, equal q together.
+    /// Down by q, equal q together; who rang in vain is told to stop.
     Sequential,
+    /// Down by q, equal q together; who began to ring rings on, until the last group has rung its time.
+    Wave,
 }
 
 /// RFC 3261 17 timers (table 4).

@@ -51,7 +51,8 @@ impl Default for Location {
 #[cfg_attr(test, derive(serde::Serialize))]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Forking {
-    /// parallel (default): all at once. sequential: down by q, equal q together.
+    /// parallel (default): all at once. sequential: down by q, equal q together. wave: the same, but who began to ring
+    /// rings on.
     pub(crate) strategy: StrategyName,
     /// How long each group rings; default 30s.
     pub(crate) ring_time: Period,
@@ -227,12 +228,13 @@ impl Scalar for AlgorithmName {
 }
 
 impl Scalar for StrategyName {
-    const EXPECTED: &'static str = "parallel or sequential";
+    const EXPECTED: &'static str = "parallel, sequential or wave";
 
     fn read(text: &str) -> Option<Self> {
         match text {
             "parallel" => Some(Self(Strategy::Parallel)),
             "sequential" => Some(Self(Strategy::Sequential)),
+            "wave" => Some(Self(Strategy::Wave)),
             _ => None,
         }
     }

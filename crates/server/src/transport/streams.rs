@@ -236,6 +236,10 @@ impl Streams {
 
     fn open(&mut self, letter: Letter<'_>, tally: &mut Tally) -> Result<(), Loss> {
         let hop = letter.hop;
+        if hop.remote.port() == 0 {
+            // The flow that alone leads there has ended.
+            return Err(Loss::ConnectionFailed);
+        }
         let admission = self.directory.admit(hop.remote.ip()).map_err(|cap| {
             tally.count(Series::CapReached(cap));
             Loss::ConnectionFailed
@@ -348,6 +352,15 @@ mod tests {
             one.send(Letter { hop: &hop, text: b"x", concerned: None }, &mut tally).expect("sent anew");
         }
         assert_eq!(settle(&mut one, &mut first).await, (1, Vec::new()));
+    }
+
+    #[tokio::test]
+    async fn where_only_a_lost_connection_led_nothing_is_opened() {
+        // checklist 141, 144
+        let ([mut one, _], _inboxes) = workers();
+        let hop = hop(([127, 0, 0, 1], 0).into(), 77);
+        let sent = one.send(Letter { hop: &hop, text: b"x", concerned: Some(0) }, &mut Tally::default());
+        assert_eq!((sent, one.connections.len()), (Err(Loss::ConnectionFailed), 0));
     }
 
     #[tokio::test]

@@ -1,0 +1,184 @@
+//! One phone, several contacts: tried at one of them at a time, the next one only if a flow has failed (RFC 5626 7,
+//! RFC 5627 6.1).
+
+use crate::sim::{Agent, Sip, World};
+
+/// A flow of a phone: its instance and, unless 0, its reg-id.
+fn flow(phone: &str, reg_id: u32) -> String {
+    let reg_id = if reg_id == 0 { String::new() } else { format!(";reg-id={reg_id}") };
+    format!(";+sip.instance=\"<urn:uuid:00000000-0000-0000-0000-{phone:0>12}>\"{reg_id}")
+}
+
+/// alice, and bob with one phone that has registered over two ways, the second one later.
+fn office(reg_ids: [u32; 2]) -> (World, Agent, [Agent; 2]) {
+    let world = World::new();
+    let alice = world.udp("alice");
+    let flows = [("bob/first", reg_ids[0]), ("bob/second", reg_ids[1])].map(|(name, reg_id)| {
+        let agent = world.udp(name);
+        agent.registers_with(&flow("1", reg_id));
+        world.seconds(1);
+        agent
+    });
+    (world, alice, flows)
+}
+
+fn calls(alice: &Agent) -> Sip {
+    let invite = alice.calls("bob");
+    alice.expects("100");
+    invite
+}
+
+#[test]
+fn one_phone_rings_at_one_contact() {
+    // checklist 143, 153
+    for reg_ids in [[1, 2], [0, 0]] {
+        let (_world, alice, [first, second]) = office(reg_ids);
+        let invite = calls(&alice);
+        let heard = second.expects("INVITE");
+        second.answers(&heard, 180);
+        alice.expects("180");
+        first.hears_nothing();
+        second.answers(&heard, 200);
+        let ok = alice.expects("200");
+        alice.acks(&invite, &ok);
+        assert_eq!(first.heard(), []);
+    }
+}
+
+#[test]
+fn the_one_that_was_refreshed_last_is_tried_first() {
+    // checklist 153
+    let (_world, alice, [first, second]) = office([0, 0]);
+    first.registers_with(&flow("1", 0));
+    calls(&alice);
+    first.expects("INVITE");
+    second.hears_nothing();
+}
+
+#[test]
+fn a_flow_that_failed_is_replaced_by_the_next() {
+    // checklist 143, 153
+    for status in [430, 408] {
+        let (_world, alice, [first, second]) = office([1, 2]);
+        let invite = calls(&alice);
+        let heard = second.expects("INVITE");
+        second.answers(&heard, status);
+        second.expects("ACK");
+        let heard = first.expects("INVITE");
+        alice.hears_nothing();
+        first.answers(&heard, 200);
+        let ok = alice.expects("200");
+        alice.acks(&invite, &ok);
+    }
+}
+
+#[test]
+fn any_other_final_is_the_phones_answer() {
+    // checklist 143, 153
+    for (status, told) in [(486, "486"), (503, "500"), (404, "404")] {
+        let (_world, alice, [first, second]) = office([1, 2]);
+        let invite = calls(&alice);
+        let heard = second.expects("INVITE");
+        second.answers(&heard, status);
+        second.expects("ACK");
+        let refused = alice.expects(told);
+        alice.acks(&invite, &refused);
+        assert_eq!(first.heard(), []);
+    }
+}
+
+#[test]
+fn no_caller_hears_of_a_failed_flow() {
+    // checklist 143: 430 is between proxies; a phone could do nothing with it.
+    let (_world, alice, [first, second]) = office([1, 2]);
+    let invite = calls(&alice);
+    for phone in [&second, &first] {
+        let heard = phone.expects("INVITE");
+        phone.answers(&heard, 430);
+        phone.expects("ACK");
+    }
+    let refused = alice.expects("480");
+    alice.acks(&invite, &refused);
+}
+
+#[test]
+fn two_phones_ring_each_at_one_contact() {
+    // checklist 143
+    let (world, alice, [first, second]) = office([1, 2]);
+    let other = world.udp("bob/other");
+    other.registers_with(&flow("2", 1));
+    calls(&alice);
+    let heard = second.expects("INVITE");
+    other.expects("INVITE");
+    // The other phone rings on while this one is tried anew.
+    second.answers(&heard, 430);
+    second.expects("ACK");
+    first.expects("INVITE");
+    other.hears_nothing();
+}
+
+#[test]
+fn a_mute_flow_fails_with_timer_b() {
+    // checklist 143, 153
+    let (world, alice, [first, second]) = office([1, 2]);
+    world.reconfigure(|settings| settings.forking.ring_time = std::time::Duration::from_secs(60));
+    calls(&alice);
+    second.expects("INVITE");
+    world.seconds(31);
+    assert_eq!(first.heard(), []);
+    world.seconds(1);
+    first.expects("INVITE");
+}
+
+#[test]
+fn after_hanging_up_no_other_flow_is_tried() {
+    // checklist 64, 143
+    let (_world, alice, [first, second]) = office([1, 2]);
+    let invite = calls(&alice);
+    let heard = second.expects("INVITE");
+    second.answers(&heard, 180);
+    alice.expects("180");
+    alice.cancels(&invite);
+    alice.expects("200");
+    second.expects("CANCEL");
+    second.answers(&heard, 408);
+    second.expects("ACK");
+    assert_eq!(first.heard(), []);
+}
+
+#[test]
+fn a_closed_connection_takes_all_its_bindings_along() {
+    // checklist 138, 144
+    let world = World::new();
+    let (alice, phone, backup) = (world.udp("alice"), world.tcp("bob/phone"), world.tcp("bob/backup"));
+    backup.registers_with(&flow("1", 2));
+    world.seconds(1);
+    phone.registers_with(&flow("1", 1));
+    // Another user behind the same flow.
+    let carol = phone.register().set("To", "<sip:carol@office.example>").set("Call-ID", "carol");
+    phone.sends(&carol.set("Contact", format_args!("<{}>{}", phone.contact(), flow("1", 1))));
+    phone.expects("200");
+    phone.disconnects();
+    let invite = calls(&alice);
+    let heard = backup.expects("INVITE");
+    backup.answers(&heard, 200);
+    let ok = alice.expects("200");
+    alice.acks(&invite, &ok);
+    let invite = alice.calls("carol");
+    let refused = alice.expects("500");
+    alice.acks(&invite, &refused);
+    // Nobody connects to a phone that keeps its flows itself.
+    assert_eq!(phone.heard(), []);
+}
+
+#[test]
+fn a_flow_over_udp_leads_to_where_it_registered_from() {
+    // checklist 143: not to its Contact
+    let world = World::new();
+    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    let contact = format!("<sip:bob@10.0.0.9:5060>{}", flow("1", 1));
+    bob.sends(&bob.register().set("Contact", contact));
+    bob.expects("200");
+    alice.calls("bob");
+    assert_eq!(bob.expects("INVITE").uri(), "sip:bob@10.0.0.9:5060");
+}
