@@ -12,7 +12,7 @@ pub struct AcceptContact<'a> {
 impl<'a> AcceptContact<'a> {
     /// The features asked for.
     pub fn features(&self) -> Features<'a> {
-        Features::new(self.params)
+        Features::of(self.params)
     }
 
     /// `req-param`: a phone that does not match is not to be called.

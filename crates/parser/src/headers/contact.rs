@@ -72,7 +72,7 @@ impl<'a> Contact<'a> {
 
     /// The feature parameters (RFC 3840 9): what the phone can do.
     pub fn features(&self) -> Features<'a> {
-        Features::new(self.params())
+        Features::of(self.params())
     }
 }
 

@@ -83,7 +83,8 @@ impl<'a> Feature<'a> {
 pub struct Features<'a>(ParamsIter<'a>);
 
 impl<'a> Features<'a> {
-    pub(crate) fn new(params: Params<'a>) -> Self {
+    /// The features among a Contact's parameters that were kept outside its message.
+    pub fn of(params: Params<'a>) -> Self {
         Self(params.iter())
     }
 }
@@ -109,13 +110,13 @@ mod tests {
     use super::*;
 
     fn feature(params: &'static str) -> Feature<'static> {
-        Features::new(Params::new(params.as_bytes())).next().unwrap()
+        Features::of(Params::new(params.as_bytes())).next().unwrap()
     }
 
     #[test]
     fn only_features() {
         let params = Params::new(b";q=1;audio;expires=5;+sip.instance=\"<urn:x>\";Methods=\"INVITE, !BYE\";+;x");
-        let tags: Vec<_> = Features::new(params).map(|feature| feature.tag).collect();
+        let tags: Vec<_> = Features::of(params).map(|feature| feature.tag).collect();
         assert_eq!(tags, [&b"audio"[..], b"+sip.instance", b"Methods"]);
     }
 

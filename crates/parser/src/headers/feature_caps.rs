@@ -12,7 +12,7 @@ pub struct FeatureCaps<'a> {
 impl<'a> FeatureCaps<'a> {
     /// The feature-capability indicators; their names start with `+`.
     pub fn features(&self) -> Features<'a> {
-        Features::new(self.params)
+        Features::of(self.params)
     }
 }
 

@@ -12,7 +12,7 @@ pub struct RejectContact<'a> {
 impl<'a> RejectContact<'a> {
     /// The features not wanted.
     pub fn features(&self) -> Features<'a> {
-        Features::new(self.params)
+        Features::of(self.params)
     }
 }
 

@@ -145,7 +145,8 @@ impl Core {
                 self.refuse_register(now, &pending, Reject::Store, outbox);
             }
             (Waiting::Route(request, aor), Answer::Loaded(record)) => {
-                match route::plan_for_bindings(&aor, record.as_ref(), &self.settings, now) {
+                match route::plan_for_bindings(&request, &aor, record.as_ref(), &self.settings, now) {
+                    Ok(plan) if plan.disposition.redirect => self.redirect(now, &request, &plan, outbox),
                     Ok(plan) => self.launch(now, *request, plan, outbox),
                     // RFC 3261 9.2
                     Err(_) if request.method() == Method::Cancel => {

@@ -13,6 +13,7 @@ use crate::outbox::Outbox;
 use crate::registrar::address_of_record;
 use crate::reject::Reject;
 use crate::request::Request;
+use crate::route::Plan;
 
 impl Core {
     /// Answers a request with its refusal. An ACK is never answered (RFC 3261 17).
@@ -50,6 +51,25 @@ impl Core {
             reply.header(HeaderName::Allow, |out| out.extend_from_slice(b"OPTIONS, REGISTER"));
             reply.header(HeaderName::Accept, |out| out.extend_from_slice(b"application/sdp"));
             reply.header(HeaderName::Supported, |out| out.extend_from_slice(b"path, outbound"));
+        });
+    }
+
+    /// Tells a caller who asks for it where the user can be reached (RFC 3841 9.1), in the order in which we would try.
+    pub(super) fn redirect(&mut self, now: Now, request: &Request, plan: &Plan, outbox: &mut Outbox) {
+        let steps = plan.groups.len().max(1);
+        let (_, mut context) = self.split(now, outbox);
+        context.reply(request, 302, b"Moved Temporarily", |reply| {
+            for (group, place) in plan.groups.iter().zip(0..) {
+                // RFC 3841 7.2.4: q is the order and nothing else; features would be judged twice.
+                let q = 1000 - 1000 * place / steps;
+                for target in &group.targets {
+                    reply.header(HeaderName::Contact, |out| {
+                        out.push(b'<');
+                        out.extend_from_slice(target.uri(request));
+                        out.extend_from_slice(format!(">;q={}.{:03}", q / 1000, q % 1000).as_bytes());
+                    });
+                }
+            }
         });
     }
 

@@ -18,14 +18,13 @@ impl Fork {
         let rank = |outcome: &&Outcome| best::rank(outcome.status(), self.caller_hung_up);
         let best = self.branches.iter().filter_map(|branch| branch.outcome.as_ref()).max_by_key(rank).cloned();
         let status = best.as_ref().map_or(408, Outcome::status);
-        self.end(
-            match status {
-                487 if self.caller_hung_up => event::Fork::Cancelled,
-                408 => event::Fork::TimedOut,
-                _ => event::Fork::Refused,
-            },
-            context,
-        );
+        self.ring_until = None;
+        let outcome = match status {
+            487 if self.caller_hung_up => event::Fork::Cancelled,
+            408 => event::Fork::TimedOut,
+            _ => event::Fork::Refused,
+        };
+        context.outbox.tell(Event::Fork { outcome });
         match best {
             // RFC 4320 4.2: nobody may be told 408 to another method than INVITE.
             _ if status == 408 && !self.upstream.is_invite() => self.upstream.end_in_silence(),

@@ -35,7 +35,7 @@ impl Fork {
     pub(super) fn ring_time_is_over(&mut self, context: &mut Context<'_>) {
         self.ring_until = None;
         let rings_on =
-            self.settings.forking.strategy == Strategy::Wave && !self.waiting.is_empty() && self.free_breadth() > 0;
+            self.disposition.strategy == Strategy::Wave && !self.waiting.is_empty() && self.free_breadth() > 0;
         if !rings_on {
             self.cancel_pending(None, 408, context);
         }

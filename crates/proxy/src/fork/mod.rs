@@ -21,7 +21,7 @@ use crate::context::Context;
 use crate::event::{self, Event};
 use crate::forward::BranchId;
 use crate::request::Request;
-use crate::route::{Group, Plan, Target};
+use crate::route::{Disposition, Group, Plan, Target};
 use crate::settings::Settings;
 use crate::transaction::{Heard, is_due, sooner};
 
@@ -51,6 +51,7 @@ pub(crate) struct Fork {
     spares: Vec<Target>,
     /// When the group that rings now has rung long enough.
     ring_until: Option<Instant>,
+    disposition: Disposition,
     caller_hung_up: bool,
     loop_mark: u64,
     began: Instant,
@@ -83,6 +84,7 @@ impl Fork {
             waiting,
             spares: plan.spares,
             ring_until: None,
+            disposition: plan.disposition,
             caller_hung_up: false,
             loop_mark,
             began: context.now.mono,
@@ -136,11 +138,14 @@ impl Fork {
                 let first = self.upstream.is_waiting();
                 self.pass_up(response, context);
                 if first {
-                    self.end(event::Fork::Answered, context);
+                    context.outbox.tell(Event::Fork { outcome: event::Fork::Answered });
                 }
-                // step 10
                 self.close();
-                self.cancel_pending(Some(COMPLETED_ELSEWHERE), 487, context);
+                // step 10; RFC 3841 9.1: unless the caller wants to hear them all.
+                if self.disposition.cancel {
+                    self.ring_until = None;
+                    self.cancel_pending(Some(COMPLETED_ELSEWHERE), 487, context);
+                }
             }
             Heard::Failure => {
                 if status >= 600 {
@@ -220,11 +225,6 @@ impl Fork {
         for branch in &mut self.branches {
             branch.cancel(reason, counts_as, &self.settings.timers, context);
         }
-    }
-
-    fn end(&mut self, outcome: event::Fork, context: &mut Context<'_>) {
-        self.ring_until = None;
-        context.outbox.tell(Event::Fork { outcome });
     }
 }
 

@@ -8,6 +8,7 @@
 
 mod admission;
 mod loose;
+mod preferences;
 mod targets;
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use crate::settings::Settings;
 
 pub(crate) use admission::{Admission, admission, calls_as_himself};
 pub(crate) use loose::{Standing, accept_routes, write_token};
+pub(crate) use preferences::Disposition;
 pub(crate) use targets::{plan_for_bindings, target_for_uri};
 
 /// Who is tried, in which order.
@@ -33,6 +35,8 @@ pub(crate) struct Plan {
     /// Further contacts of phones in the groups, the one to try first at the front: each for when its phone's flow has
     /// failed, as a phone is tried at one contact at a time (RFC 5626 7).
     pub(crate) spares: Vec<Target>,
+    /// How its request is treated.
+    pub(crate) disposition: Disposition,
 }
 
 /// Who is tried at once.
@@ -87,7 +91,7 @@ impl Plan {
         group.targets.push(target);
         let mut groups = SmallVec::new();
         groups.push(group);
-        Self { groups, spares: Vec::new() }
+        Self { groups, ..Self::default() }
     }
 
     /// The target of a plan that needs no transaction: it is the only one.
@@ -105,6 +109,13 @@ impl Plan {
     /// As [`Plan::targets`].
     pub(crate) fn targets_mut(&mut self) -> impl Iterator<Item = &mut Target> {
         self.groups.iter_mut().flat_map(|group| &mut group.targets).chain(&mut self.spares)
+    }
+
+    /// Leaves one target only, the first.
+    pub(crate) fn keep_best(&mut self) {
+        self.groups.truncate(1);
+        self.groups.iter_mut().for_each(|group| group.targets.truncate(1));
+        self.spares.clear();
     }
 
     /// How many ring, all groups together.

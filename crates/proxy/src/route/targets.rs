@@ -17,6 +17,7 @@ use crate::reject::Reject;
 use crate::request::Request;
 use crate::settings::{Settings, Strategy};
 
+use super::preferences::{self, Candidate, Candidates, Disposition};
 use super::{Group, Plan, Target, TargetUri, Way, route_uri, way_to};
 
 /// q of a binding that has none: as if it were the highest (RFC 3261 16.6 leaves it open; phones that say nothing
@@ -25,27 +26,33 @@ const DEFAULT_Q: u16 = 1000;
 
 /// The plan for a user with this record.
 pub(crate) fn plan_for_bindings(
+    request: &Request,
     aor: &Aor,
     record: Option<&Arc<Record>>,
     settings: &Settings,
     now: Now,
 ) -> Result<Plan, Reject> {
-    let mut plan = Plan::default();
-    let mut usable = usable(record, settings.accounts.contacts(aor), now);
-    if settings.forking.strategy != Strategy::Parallel {
-        // Stable: equal q keep the order in which they registered.
-        usable.sort_by_key(|(q, ..)| Reverse(*q));
+    let disposition = Disposition::of(request, settings);
+    let Disposition { fork, redirect, strategy, .. } = disposition;
+    let mut plan = Plan { disposition, ..Plan::default() };
+    let mut candidates = candidates(record, settings.accounts.contacts(aor), now);
+    preferences::apply(&request.message, &mut candidates);
+    // RFC 3841 9.1: who asks for the addresses gets them in order, and who asks for one the best.
+    let all_at_once = strategy == Strategy::Parallel && fork && !redirect;
+    if !all_at_once {
+        // Stable: those that are equally good keep the order in which they registered.
+        candidates.sort_by_key(|candidate| Reverse(candidate.rank()));
     }
-    let mut last_q = None;
-    for (q, record, index) in usable {
-        let target = target_for_binding(record, index, settings);
+    let mut last = None;
+    for candidate in candidates {
+        let target = target_for_binding(candidate.record, candidate.index, settings);
         let Some(target) = target.and_then(|target| one_of_each_phone(target, &mut plan)) else { continue };
-        let same_group = settings.forking.strategy == Strategy::Parallel || last_q == Some(q);
-        match plan.groups.last_mut().filter(|_| same_group) {
+        let beside = all_at_once || last == Some(candidate.rank());
+        match plan.groups.last_mut().filter(|_| beside) {
             Some(group) => group.targets.push(target),
             None => plan.groups.push(Group { targets: SmallVec::from_iter([target]) }),
         }
-        last_q = Some(q);
+        last = Some(candidate.rank());
     }
     plan.spares.sort_by_key(|spare| Reverse(age(&spare.uri)));
     if plan.groups.is_empty() {
@@ -53,26 +60,26 @@ pub(crate) fn plan_for_bindings(
         let unknown = !settings.accounts.is_empty() && settings.accounts.find(aor).is_none();
         return Err(if unknown { Reject::NotFound } else { Reject::NotRegistered });
     }
+    if !fork && !redirect {
+        plan.keep_best();
+    }
     Ok(plan)
 }
 
-/// The bindings that may be called, each as its place and its q: the registered ones, then those of the configuration.
-fn usable<'r>(
-    record: Option<&'r Arc<Record>>,
-    fixed: Option<&'r Arc<Record>>,
-    now: Now,
-) -> SmallVec<[(u16, &'r Arc<Record>, usize); 8]> {
-    let mut usable = SmallVec::new();
+/// The bindings that may be called: the registered ones, then those of the configuration.
+fn candidates<'r>(record: Option<&'r Arc<Record>>, fixed: Option<&'r Arc<Record>>, now: Now) -> Candidates<'r> {
+    let mut candidates = Candidates::new();
     let q = |binding: &Binding| binding.q().unwrap_or(DEFAULT_Q);
     if let Some(record) = record {
         let live = record.bindings().iter().enumerate().filter(|(_, binding)| binding.is_live(now.wall));
-        usable.extend(live.map(|(index, binding)| (q(binding), record, index)));
+        candidates.extend(live.map(|(index, binding)| Candidate::new(record, index, q(binding))));
     }
     if let Some(fixed) = fixed {
         let registered = record.map(|record| &**record);
-        usable.extend(besides(fixed, registered, now.wall).map(|(index, binding)| (q(binding), fixed, index)));
+        let besides = besides(fixed, registered, now.wall);
+        candidates.extend(besides.map(|(index, binding)| Candidate::new(fixed, index, q(binding))));
     }
-    usable
+    candidates
 }
 
 /// RFC 5626 7, RFC 5627 6.1: of several contacts of one phone the one that was refreshed last is tried, wherever the

@@ -16,6 +16,7 @@ mod fork_wave;
 mod loops;
 mod outbound;
 mod overload;
+mod preferences;
 mod record_route;
 mod register;
 mod stateless;
