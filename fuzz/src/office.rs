@@ -28,14 +28,14 @@ use parser::headers::Challenge;
 use parser::{HeaderName, Message, Transport};
 use proxy::{
     Accounts, Algorithm, Answer, Authentication, Core, Digest, Foreign, Forking, Handover, Hop, Instant,
-    Interfaces, Keys, Limits, Listener, Now, Outbox, Parked, Question, Received, Registrar, Secrets, Settings, Strangers, Strategy,
-    Timers, UnannouncedPath, Wall,
+    Interfaces, Keys, Limits, Listener, Now, Outbox, Parked, Question, Received, Registrar, Secrets, Settings,
+    SingleTarget, Strangers, Strategy, Timers, UnannouncedPath, Wall,
 };
 
 const SERVER: SocketAddr = at(1);
 const DOMAIN: &str = "office.example";
 const MOST_STEPS: usize = 40;
-const LIMITS: Limits = Limits { transactions: 6, pins: 6, nonces: 6 };
+const LIMITS: Limits = Limits { transactions: 6, targets: 6, pins: 6, nonces: 6 };
 /// Microseconds; one that is longer than each timer of the core, and one that is longer than each but the last.
 const PAUSES: [u64; 8] = [1, 100_000, 500_000, 4_000_000, 33_000_000, 90_000_000, 182_000_000, 7_300_000_000];
 
@@ -340,6 +340,8 @@ fn settings(manners: u8) -> Settings {
         forking: Forking {
             strategy: if is(2) { Strategy::Sequential } else { Strategy::Parallel },
             ring_time: Duration::from_secs(30),
+            recurse: true,
+            single_target: if is(2) { SingleTarget::Stateful } else { SingleTarget::Stateless },
         },
         timers: Timers {
             t1: Duration::from_millis(500),

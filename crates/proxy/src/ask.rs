@@ -10,6 +10,7 @@ use bytes::Bytes;
 use location::{Aor, Record};
 use smallvec::SmallVec;
 
+use crate::fork::Redirection;
 use crate::hop::Name;
 use crate::registrar::PendingRegister;
 use crate::request::Request;
@@ -72,7 +73,9 @@ pub(crate) enum Waiting {
     /// A request to a user of ours, for his bindings.
     Route(Box<Request>, Aor),
     /// A planned request, for the addresses of its targets.
-    Resolve(Box<Request>, Plan),
+    Resolve(Box<Request>, Box<Plan>),
+    /// A redirection, for where it leads.
+    Follow(Box<Redirection>),
     /// Whoever sent this, for bad news.
     Transmit(Bytes),
 }

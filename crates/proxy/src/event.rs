@@ -150,6 +150,8 @@ pub enum Drop {
 pub enum Limit {
     /// Response contexts at a time.
     Transactions,
+    /// Targets of one request.
+    Targets,
     /// Pins at a time.
     Pins,
     /// Nonces in the replay window.

@@ -45,5 +45,5 @@ pub use registrar::fixed_bindings;
 pub use request::Received;
 pub use settings::{
     Account, Accounts, Algorithm, Authentication, Digest, Foreign, Forking, Interfaces, Keys, Limits, Listener,
-    Registrar, Secrets, Settings, Strangers, Strategy, Timers, UnannouncedPath,
+    Registrar, Secrets, Settings, SingleTarget, Strangers, Strategy, Timers, UnannouncedPath,
 };

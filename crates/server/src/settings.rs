@@ -31,10 +31,16 @@ pub(crate) fn settings(loaded: &Loaded, listeners: Vec<Listener>, interfaces: In
         strangers: config.strangers.0,
         foreign: config.foreign.0,
         registrar: registrar(&config.registrar),
-        forking: Forking { strategy: config.forking.strategy.0, ring_time: config.forking.ring_time.0 },
+        forking: Forking {
+            strategy: config.forking.strategy.0,
+            ring_time: config.forking.ring_time.0,
+            recurse: config.forking.recurse.0,
+            single_target: config.forking.single_target.0,
+        },
         timers: Timers { t1: config.timers.t1.0, t2: config.timers.t2.0, t4: config.timers.t4.0, c: config.timers.c.0 },
         limits: Limits {
             transactions: config.limits.transactions.0,
+            targets: config.limits.targets.0,
             pins: config.limits.pins.0,
             nonces: config.limits.nonces.0,
         },

@@ -111,8 +111,10 @@ impl Core {
         match self.own_branch(message) {
             Some(Branch::Transaction { id, .. }) => {
                 let (forks, mut context) = self.split(now, outbox);
-                if !forks.with(id.fork, |fork| fork.receive(id, message, &mut context)) {
-                    outbox.tell(Event::Dropped(Drop::StrayResponse));
+                match forks.with(id.fork, |fork| fork.receive(id, message, &mut context)) {
+                    Some(Some(redirection)) => self.follow(now, redirection, outbox),
+                    Some(None) => {}
+                    None => outbox.tell(Event::Dropped(Drop::StrayResponse)),
                 }
             }
             Some(Branch::Stateless(origin)) => {
@@ -147,7 +149,7 @@ impl Core {
             (Waiting::Route(request, aor), Answer::Loaded(record)) => {
                 match route::plan_for_bindings(&request, &aor, record.as_ref(), &self.settings, now) {
                     Ok(plan) if plan.disposition.redirect => self.redirect(now, &request, &plan, outbox),
-                    Ok(plan) => self.launch(now, *request, plan, outbox),
+                    Ok(plan) => self.launch(now, *request, Plan { aor: Some(aor), ..plan }, outbox),
                     // RFC 3261 9.2
                     Err(_) if request.method() == Method::Cancel => {
                         self.refuse(now, &request, Reject::NoTransaction, outbox);
@@ -162,6 +164,7 @@ impl Core {
                     Err(reject) => self.refuse(now, &request, reject, outbox),
                 }
             }
+            (Waiting::Follow(way), answer) => self.looked_up(now, way, answer, outbox),
             (Waiting::Resolve(request, _), _) => self.refuse(now, &request, Reject::Unroutable, outbox),
             (Waiting::Transmit(text), _) => self.undelivered(now, text, outbox),
         }

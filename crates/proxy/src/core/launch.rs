@@ -18,26 +18,20 @@ use crate::context::ToTag;
 use crate::event::{Drop, Event, Limit};
 use crate::fork::{Fork, loop_mark, went_by_before};
 use crate::forward::{Branch, Forwarding, Origin, write_request, write_response};
-use crate::hop::{Hop, Name};
+use crate::hop::Hop;
 use crate::ingress;
 use crate::outbox::{Handover, Letter, Outbox};
 use crate::reject::Reject;
 use crate::request::{Request, TransactionKey};
 use crate::route::{Plan, Target, Way};
-use crate::settings::Settings;
+use crate::settings::{Settings, SingleTarget};
 
 impl Core {
     /// Sends a request where its plan says.
     pub(super) fn launch(&mut self, now: Now, request: Request, plan: Plan, outbox: &mut Outbox) {
-        let names: SmallVec<[Name; 1]> = plan
-            .targets()
-            .filter_map(|target| match &target.way {
-                Way::Name(name) => Some(name.clone()),
-                Way::Hop(_) => None,
-            })
-            .collect();
+        let names = plan.names();
         if !names.is_empty() {
-            return outbox.ask(Question::Resolve(names), Parked(Waiting::Resolve(Box::new(request), plan)));
+            return outbox.ask(Question::Resolve(names), Parked(Waiting::Resolve(Box::new(request), Box::new(plan))));
         }
         if request.method() == Method::Invite && !request.in_dialog {
             self.log_call(&request, &plan, outbox);
@@ -46,10 +40,19 @@ impl Core {
         if request.max_breadth() == 0 && !matches!(request.method(), Method::Ack | Method::Cancel) {
             return self.refuse(now, &request, Reject::Breadth, outbox);
         }
-        let Some(target) = plan.single() else { return self.fork(now, request, plan, outbox) };
+        let target = plan.single().filter(|_| !self.wants_context(&request, &plan));
+        let Some(target) = target else { return self.fork(now, request, plan, outbox) };
         if let Err(reject) = self.forward_stateless(now, &request, target.clone(), outbox) {
             self.refuse(now, &request, reject, outbox);
         }
+    }
+
+    /// Whether a call to one phone is to be treated as one to several.
+    fn wants_context(&self, request: &Request, plan: &Plan) -> bool {
+        self.settings.forking.single_target == SingleTarget::Stateful
+            && plan.aor.is_some()
+            && request.method() == Method::Invite
+            && !request.in_dialog
     }
 
     /// An INVITE that came again, its CANCEL or the ACK of its failure: the way of the INVITE. False if it has none.

@@ -5,6 +5,7 @@
 
 mod admit;
 mod dispatch;
+mod follow;
 mod launch;
 mod register;
 mod respond;

@@ -15,9 +15,11 @@ use super::upstream::Upstream;
 impl Fork {
     /// RFC 3261 16.7 steps 6 to 9.
     pub(super) fn answer_with_best(&mut self, context: &mut Context<'_>) {
-        let rank = |outcome: &&Outcome| best::rank(outcome.status(), self.caller_hung_up);
-        let best = self.branches.iter().filter_map(|branch| branch.outcome.as_ref()).max_by_key(rank).cloned();
-        let status = best.as_ref().map_or(408, Outcome::status);
+        let finals = self.branches.iter().filter_map(|branch| branch.outcome.as_ref());
+        let ranked = finals.filter_map(|outcome| Some((best::rank(outcome.status()?, self.caller_hung_up), outcome)));
+        let best = ranked.max_by_key(|(rank, _)| *rank).map(|(_, outcome)| outcome.clone());
+        // RFC 3261 16.7 step 6: 408 if there is nothing to choose from.
+        let status = best.as_ref().and_then(Outcome::status).unwrap_or(408);
         self.ring_until = None;
         let outcome = match status {
             487 if self.caller_hung_up => event::Fork::Cancelled,

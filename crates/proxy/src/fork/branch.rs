@@ -52,7 +52,9 @@ pub(crate) enum Outcome {
     Success,
     /// With a response of the phone.
     Final(Box<Message>),
-    /// Without one: the code that stands for it (408, 487, 503).
+    /// With a redirection that we follow: nobody hears of it.
+    Followed,
+    /// Without one: the code that stands for it (408, 480, 487, 503).
     Silent(u16),
 }
 
@@ -76,11 +78,13 @@ enum Cancel {
 }
 
 impl Outcome {
-    pub(crate) fn status(&self) -> u16 {
+    /// Its code; none if it says nothing to the caller.
+    pub(crate) fn status(&self) -> Option<u16> {
         match self {
-            Self::Success => 200,
-            Self::Final(message) => message.status().unwrap_or(500),
-            Self::Silent(status) => *status,
+            Self::Success => Some(200),
+            Self::Final(message) => message.status(),
+            Self::Silent(status) => Some(*status),
+            Self::Followed => None,
         }
     }
 }
@@ -241,9 +245,13 @@ impl Branch {
         let lost = match self.outcome.as_ref()? {
             Outcome::Silent(status) => matches!(status, 408 | 430 | 503),
             Outcome::Final(message) => matches!(message.status(), Some(408 | 430)),
-            Outcome::Success => false,
+            Outcome::Success | Outcome::Followed => false,
         };
         if lost && matches!(self.cancel, Cancel::Unwanted) { self.target.instance() } else { None }
+    }
+
+    pub(crate) const fn target(&self) -> &TargetUri {
+        &self.target
     }
 
     /// The share of Max-Breadth that it was given.

@@ -17,7 +17,7 @@ use super::branch::Branch;
 impl Fork {
     /// Goes on if the group that rings is through: to the next one, or to the final response.
     pub(super) fn advance(&mut self, context: &mut Context<'_>) {
-        while self.upstream.is_waiting() && !self.group_rings() {
+        while self.upstream.is_waiting() && self.following == 0 && !self.group_rings() {
             if self.waiting.is_empty() {
                 // Who was told to stop may be picked up at this very moment.
                 if !self.branches.iter().any(Branch::is_pending) {
@@ -63,13 +63,13 @@ impl Fork {
     }
 
     /// False if there is no breadth left for any of it: it waits for a branch to end.
-    fn start_group(&mut self, context: &mut Context<'_>) -> bool {
+    pub(super) fn start_group(&mut self, context: &mut Context<'_>) -> bool {
         let Some(mut group) = self.waiting.pop() else { return false };
         let free = self.free_breadth();
         let at_once = group.targets.len().min(usize::try_from(free).unwrap_or(usize::MAX));
         // RFC 5393 5.3.3: what the breadth does not allow at once goes one after another.
         if at_once < group.targets.len() {
-            self.waiting.push(Group { targets: group.targets.drain(at_once..).collect() });
+            self.waiting.push(Group { q: group.q, targets: group.targets.drain(at_once..).collect() });
         }
         let Ok(parts @ 1..) = u32::try_from(at_once) else { return false };
         self.group_from = self.branches.len();

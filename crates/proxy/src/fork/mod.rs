@@ -8,6 +8,7 @@ mod answer;
 mod best;
 mod branch;
 mod groups;
+mod join;
 mod table;
 mod upstream;
 
@@ -28,6 +29,7 @@ use crate::transaction::{Heard, is_due, sooner};
 use branch::Branch;
 use upstream::Upstream;
 
+pub(crate) use join::Redirection;
 pub(crate) use table::{Forks, loop_mark, went_by_before};
 
 /// What a phone is told that rang in vain because another was picked up (RFC 3326 2).
@@ -52,6 +54,10 @@ pub(crate) struct Fork {
     /// When the group that rings now has rung long enough.
     ring_until: Option<Instant>,
     disposition: Disposition,
+    /// Redirections that are being looked up.
+    following: u8,
+    /// No new branch from now on (RFC 3261 16.7 steps 5 and 10, 16.10).
+    closed: bool,
     caller_hung_up: bool,
     loop_mark: u64,
     began: Instant,
@@ -85,6 +91,8 @@ impl Fork {
             spares: plan.spares,
             ring_until: None,
             disposition: plan.disposition,
+            following: 0,
+            closed: false,
             caller_hung_up: false,
             loop_mark,
             began: context.now.mono,
@@ -120,15 +128,21 @@ impl Fork {
         self.advance(context);
     }
 
-    /// A response came on a branch.
-    pub(crate) fn receive(&mut self, id: BranchId, response: &Message, context: &mut Context<'_>) {
+    /// A response came on a branch. Returns the redirection to follow, if it is one.
+    pub(crate) fn receive(
+        &mut self,
+        id: BranchId,
+        response: &Message,
+        context: &mut Context<'_>,
+    ) -> Option<Box<Redirection>> {
         let settings = Arc::clone(&self.settings);
-        let Some(branch) = self.branches.get_mut(usize::from(id.index)) else { return };
+        let branch = self.branches.get_mut(usize::from(id.index))?;
         let status = response.status().unwrap_or(500);
         // RFC 3261 16.7 step 3: without a Via below ours there is nobody to pass it on to. A refusal still ends its
         // branch: some phones answer an INVITE that was cancelled with the one Via of the CANCEL.
         if status < 300 && response.method() != Method::Cancel && !names_a_hop_below(response) {
-            return context.outbox.tell(Event::Dropped(event::Drop::StrayResponse));
+            context.outbox.tell(Event::Dropped(event::Drop::StrayResponse));
+            return None;
         }
         let heard = branch.receive(response, &settings.timers, context);
         match heard {
@@ -148,6 +162,10 @@ impl Fork {
                 }
             }
             Heard::Failure => {
+                let redirection = self.follow(id, response, context);
+                if redirection.is_some() {
+                    return redirection;
+                }
                 if status >= 600 {
                     // step 5: no new branch, and the others stop ringing, by the cause of this one.
                     self.close();
@@ -160,6 +178,7 @@ impl Fork {
             Heard::Stray => context.outbox.tell(Event::Dropped(event::Drop::StrayResponse)),
             Heard::Provisional | Heard::FailureAgain | Heard::Nothing => {}
         }
+        None
     }
 
     /// A request of a branch could not be sent.
@@ -215,8 +234,8 @@ impl Fork {
         self.branches.iter().fold(own, |soonest, branch| sooner(soonest, branch.deadline()))
     }
 
-    /// No new branch from now on.
     fn close(&mut self) {
+        self.closed = true;
         self.waiting.clear();
         self.spares = Vec::new();
     }

@@ -65,12 +65,12 @@ impl Forks {
         self.by_key.get(&key).copied()
     }
 
-    /// Lets `act` work on a fork, then books its next deadline or drops it. False if there is no such fork.
-    pub(crate) fn with(&mut self, id: u64, act: impl FnOnce(&mut Fork)) -> bool {
-        let Some(entry) = self.by_id.get_mut(&id) else { return false };
-        act(&mut entry.fork);
+    /// Lets `act` work on a fork, then books its next deadline or drops it. None if there is no such fork.
+    pub(crate) fn with<R>(&mut self, id: u64, act: impl FnOnce(&mut Fork) -> R) -> Option<R> {
+        let entry = self.by_id.get_mut(&id)?;
+        let done = act(&mut entry.fork);
         self.settle(id);
-        true
+        Some(done)
     }
 
     pub(crate) fn next_timeout(&self) -> Option<Instant> {

@@ -9,6 +9,7 @@
 mod admission;
 mod loose;
 mod preferences;
+mod redirect;
 mod targets;
 
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use location::{Aor, Binding, Record};
 use parser::{Host, Method, SipUri, Uri};
 use smallvec::SmallVec;
 
-use crate::hop::Hop;
+use crate::hop::{Hop, Name};
 use crate::reject::Reject;
 use crate::request::Request;
 use crate::settings::Settings;
@@ -25,6 +26,7 @@ use crate::settings::Settings;
 pub(crate) use admission::{Admission, admission, calls_as_himself};
 pub(crate) use loose::{Standing, accept_routes, write_token};
 pub(crate) use preferences::Disposition;
+pub(crate) use redirect::{Redirect, redirects};
 pub(crate) use targets::{plan_for_bindings, target_for_uri};
 
 /// Who is tried, in which order.
@@ -35,6 +37,8 @@ pub(crate) struct Plan {
     /// Further contacts of phones in the groups, the one to try first at the front: each for when its phone's flow has
     /// failed, as a phone is tried at one contact at a time (RFC 5626 7).
     pub(crate) spares: Vec<Target>,
+    /// The user of ours that it was made for.
+    pub(crate) aor: Option<Aor>,
     /// How its request is treated.
     pub(crate) disposition: Disposition,
 }
@@ -42,6 +46,8 @@ pub(crate) struct Plan {
 /// Who is tried at once.
 #[derive(Debug, Default)]
 pub(crate) struct Group {
+    /// The preference that they share, in thousandths.
+    pub(crate) q: u16,
     pub(crate) targets: SmallVec<[Target; 1]>,
 }
 
@@ -63,6 +69,8 @@ pub(crate) enum TargetUri {
     Binding(Arc<Record>, usize),
     /// The one that the request has.
     Request,
+    /// One that a redirection named.
+    Redirect(Box<[u8]>),
 }
 
 /// How a target is reached.
@@ -71,7 +79,7 @@ pub(crate) enum Way {
     /// Known.
     Hop(Hop),
     /// Through DNS.
-    Name(crate::hop::Name),
+    Name(Name),
 }
 
 /// Where the Request-URI leads.
@@ -118,6 +126,27 @@ impl Plan {
         self.spares.clear();
     }
 
+    /// The names among the ways, for DNS.
+    pub(crate) fn names(&self) -> SmallVec<[Name; 1]> {
+        let name = |target: &Target| match &target.way {
+            Way::Name(name) => Some(name.clone()),
+            Way::Hop(_) => None,
+        };
+        self.targets().filter_map(name).collect()
+    }
+
+    /// Puts another plan behind this one or, if they are `equal`, beside its last groups.
+    pub(crate) fn append(&mut self, other: Self, equal: bool) {
+        let from = if equal { self.groups.len().saturating_sub(1) } else { self.groups.len() };
+        for (group, at) in other.groups.into_iter().zip(from..) {
+            match self.groups.get_mut(at) {
+                Some(beside) => beside.targets.extend(group.targets),
+                None => self.groups.push(group),
+            }
+        }
+        self.spares.extend(other.spares);
+    }
+
     /// How many ring, all groups together.
     pub(crate) fn phones(&self) -> usize {
         self.groups.iter().map(|group| group.targets.len()).sum()
@@ -129,7 +158,16 @@ impl TargetUri {
     pub(crate) fn binding(&self) -> Option<&Binding> {
         match self {
             Self::Binding(record, index) => record.bindings().get(*index),
-            Self::Request => None,
+            Self::Request | Self::Redirect(_) => None,
+        }
+    }
+
+    /// As it stands there.
+    pub(crate) fn bytes<'a>(&'a self, request: &'a Request) -> &'a [u8] {
+        match self {
+            Self::Binding(..) => self.binding().map(Binding::contact).unwrap_or_default(),
+            Self::Request => request.uri(),
+            Self::Redirect(uri) => uri,
         }
     }
 
@@ -147,10 +185,7 @@ impl Target {
 
     /// The URI that the request is sent with.
     pub(crate) fn uri<'a>(&'a self, request: &'a Request) -> &'a [u8] {
-        match &self.uri {
-            TargetUri::Binding(..) => self.uri.binding().map(Binding::contact).unwrap_or_default(),
-            TargetUri::Request => request.uri(),
-        }
+        self.uri.bytes(request)
     }
 }
 
@@ -190,7 +225,7 @@ pub(crate) fn way_to(uri: &SipUri<'_>, settings: &Settings) -> Result<Way, Rejec
         let mut name = Vec::new();
         host.write(&mut name);
         let host = String::from_utf8(name).map_err(|_| Reject::Unroutable)?.into_boxed_str();
-        return Ok(Way::Name(crate::hop::Name { host, port, transport }));
+        return Ok(Way::Name(Name { host, port, transport }));
     };
     // Nothing can be sent there, and 0 is what a scanner tries.
     if port == 0 || ip.is_unspecified() || ip.is_multicast() {

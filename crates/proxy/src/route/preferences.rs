@@ -24,6 +24,8 @@ pub(crate) struct Disposition {
     pub(crate) fork: bool,
     /// Stop the others when one has answered.
     pub(crate) cancel: bool,
+    /// Follow redirections.
+    pub(crate) recurse: bool,
     /// In which groups.
     pub(crate) strategy: Strategy,
 }
@@ -37,7 +39,7 @@ pub(super) struct Candidate<'r> {
     /// What its user thinks of it, in thousandths.
     pub(super) q: u16,
     /// How well it fits what the caller wants, in thousandths: `Qa` of RFC 3841 7.2.4.
-    pub(super) fit: u16,
+    pub(super) fit: u32,
 }
 
 impl<'r> Candidate<'r> {
@@ -52,7 +54,7 @@ impl<'r> Candidate<'r> {
     }
 
     /// RFC 3841 7.2.4: by what the user prefers, then by what the caller does.
-    pub(super) const fn rank(self) -> (u16, u16) {
+    pub(super) const fn rank(self) -> (u16, u32) {
         (self.q, self.fit)
     }
 }
@@ -61,12 +63,12 @@ impl<'r> Candidate<'r> {
 pub(super) type Candidates<'r> = SmallVec<[Candidate<'r>; 8]>;
 
 /// A perfect fit.
-const PERFECT: u16 = 1000;
+const PERFECT: u32 = 1000;
 
 impl Default for Disposition {
     /// Of a request with one target.
     fn default() -> Self {
-        Self { redirect: false, fork: true, cancel: true, strategy: Strategy::Parallel }
+        Self { redirect: false, fork: true, cancel: true, recurse: true, strategy: Strategy::Parallel }
     }
 }
 
@@ -82,6 +84,8 @@ impl Disposition {
                 RequestDisposition::NoFork => asked.fork = false,
                 RequestDisposition::Cancel => asked.cancel = true,
                 RequestDisposition::NoCancel => asked.cancel = false,
+                RequestDisposition::Recurse => asked.recurse = true,
+                RequestDisposition::NoRecurse => asked.recurse = false,
                 RequestDisposition::Parallel => asked.strategy = Strategy::Parallel,
                 RequestDisposition::Sequential => asked.strategy = Strategy::Sequential,
                 _ => {}
@@ -125,7 +129,7 @@ pub(super) fn apply(message: &Message, candidates: &mut Candidates<'_>) {
 }
 
 /// `Qa` of a phone with these features (7.2.4); none if it is not to be tried.
-fn fit(message: &Message, phone: Features<'_>) -> Option<u16> {
+fn fit(message: &Message, phone: Features<'_>) -> Option<u32> {
     // 7.2.3: a phone that says nothing of itself is immune.
     if phone.clone().next().is_none() {
         return Some(PERFECT);
@@ -151,7 +155,7 @@ fn fit(message: &Message, phone: Features<'_>) -> Option<u16> {
         let explicit = !wanted.is_explicit() || present == terms;
         match (matches && explicit, wanted.is_required()) {
             (true, _) => {
-                sum += if terms == 0 { u32::from(PERFECT) } else { u32::from(PERFECT) * present / terms };
+                sum += (PERFECT * present).checked_div(terms).unwrap_or(PERFECT);
                 matching += 1;
             }
             (false, true) => return None,
@@ -159,10 +163,7 @@ fn fit(message: &Message, phone: Features<'_>) -> Option<u16> {
             (false, false) => matching += u32::from(matches),
         }
     }
-    if asked == 0 {
-        return Some(PERFECT);
-    }
-    Some(u16::try_from(sum / matching.max(1)).unwrap_or(PERFECT))
+    Some(if asked == 0 { PERFECT } else { sum / matching.max(1) })
 }
 
 /// 7.2.2: whether a phone takes the method and the event package, as far as it says.
@@ -289,7 +290,7 @@ mod tests {
         Message::parse(text.into_bytes().into()).unwrap()
     }
 
-    fn fit_of(lines: &str, phone: &str) -> Option<u16> {
+    fn fit_of(lines: &str, phone: &str) -> Option<u32> {
         fit(&request(lines), Features::of(Params::new(phone.as_bytes())))
     }
 

@@ -50,7 +50,7 @@ pub(crate) fn plan_for_bindings(
         let beside = all_at_once || last == Some(candidate.rank());
         match plan.groups.last_mut().filter(|_| beside) {
             Some(group) => group.targets.push(target),
-            None => plan.groups.push(Group { targets: SmallVec::from_iter([target]) }),
+            None => plan.groups.push(Group { q: candidate.rank().0, targets: SmallVec::from_iter([target]) }),
         }
         last = Some(candidate.rank());
     }
@@ -101,7 +101,7 @@ fn one_of_each_phone(mut target: Target, plan: &mut Plan) -> Option<Target> {
 fn age(uri: &TargetUri) -> Option<(Wall, usize)> {
     match uri {
         TargetUri::Binding(_, index) => Some((uri.binding()?.registered_at(), *index)),
-        TargetUri::Request => None,
+        TargetUri::Request | TargetUri::Redirect(_) => None,
     }
 }
 

@@ -124,6 +124,20 @@ pub struct Forking {
     pub strategy: Strategy,
     /// How long each group may ring.
     pub ring_time: Duration,
+    /// Whether redirections are followed here (RFC 3261 16.7 step 4), where the caller may go himself.
+    pub recurse: bool,
+    /// What becomes of a call to a user with one phone.
+    pub single_target: SingleTarget,
+}
+
+/// What becomes of a call with a single target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SingleTarget {
+    /// Forwarded without a transaction (RFC 3261 16.11): the ring time does not bound it, its redirections go to the
+    /// caller, and no phone can join it.
+    Stateless,
+    /// A response context, as if there were several.
+    Stateful,
 }
 
 /// How contacts are grouped.
@@ -162,6 +176,8 @@ impl Timers {
 pub struct Limits {
     /// Response contexts at a time.
     pub transactions: usize,
+    /// Targets of one request, those that redirections and late registrations add included; more than 255 are 255.
+    pub targets: usize,
     /// Pins at a time.
     pub pins: usize,
     /// Nonces in use at a time.

@@ -18,6 +18,7 @@ mod outbound;
 mod overload;
 mod preferences;
 mod record_route;
+mod redirect;
 mod register;
 mod stateless;
 mod storm;

@@ -7,7 +7,7 @@ use location::Limits as RegistrationLimits;
 use parser::Transport;
 use proxy::{
     Accounts, Algorithm, Authentication, Digest, Foreign, Forking, Interfaces, Keys, Limits, Listener, Registrar,
-    Settings, Strangers, Strategy, Timers, UnannouncedPath,
+    Settings, SingleTarget, Strangers, Strategy, Timers, UnannouncedPath,
 };
 
 /// The office's domain.
@@ -23,9 +23,17 @@ pub(crate) const fn at(host: u8) -> SocketAddr {
 
 pub(crate) const KEYS: Keys = Keys { route: [1; 16], nonce: [2; 16] };
 
+/// All phones at once.
+const FORKING: Forking = Forking {
+    strategy: Strategy::Parallel,
+    ring_time: Duration::from_secs(30),
+    recurse: true,
+    single_target: SingleTarget::Stateless,
+};
+
 /// Phones are tried down by q, each group for this long.
 pub(crate) const fn sequential(ring_time: u64) -> Forking {
-    Forking { strategy: Strategy::Sequential, ring_time: Duration::from_secs(ring_time) }
+    Forking { strategy: Strategy::Sequential, ring_time: Duration::from_secs(ring_time), ..FORKING }
 }
 
 pub(crate) fn office() -> Settings {
@@ -46,14 +54,14 @@ pub(crate) fn office() -> Settings {
         strangers: Strangers::Refuse,
         foreign: Foreign::Refuse,
         registrar: registrar(),
-        forking: Forking { strategy: Strategy::Parallel, ring_time: Duration::from_secs(30) },
+        forking: FORKING,
         timers: Timers {
             t1: Duration::from_millis(500),
             t2: Duration::from_secs(4),
             t4: Duration::from_secs(5),
             c: Duration::from_secs(181),
         },
-        limits: Limits { transactions: 10_000, pins: 10_000, nonces: 10_000 },
+        limits: Limits { transactions: 10_000, targets: 50, pins: 10_000, nonces: 10_000 },
     }
 }
 

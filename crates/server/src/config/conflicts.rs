@@ -11,7 +11,8 @@ pub(crate) fn check(config: &Config) -> Result<(), Conflict> {
     listeners(&config.listen)?;
     algorithms(config)?;
     expiry(config)?;
-    timers(config)
+    timers(config)?;
+    targets(config)
 }
 
 fn names(config: &Config) -> Result<(), Conflict> {
@@ -70,6 +71,14 @@ fn expiry(config: &Config) -> Result<(), Conflict> {
 fn timers(config: &Config) -> Result<(), Conflict> {
     if config.timers.t2.0 < config.timers.t1.0 {
         return conflict([Step::Key("timers"), Step::Key("t2")], "expected at least `t1`");
+    }
+    Ok(())
+}
+
+fn targets(config: &Config) -> Result<(), Conflict> {
+    // A branch has a number of one octet.
+    if config.limits.targets.0 > 255 {
+        return conflict([Step::Key("limits"), Step::Key("targets")], "expected at most 255");
     }
     Ok(())
 }

@@ -75,6 +75,10 @@ pub(crate) struct Size(pub(crate) usize);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Count(pub(crate) usize);
 
+/// Yes or no.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Switch(pub(crate) bool);
+
 /// A host name or IP address, lower case, IPv6 without brackets.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct HostName(pub(crate) Box<str>);
@@ -110,7 +114,7 @@ impl fmt::Debug for Text {
     }
 }
 
-scalars!(Period, Seconds, Size, Count, HostName, Network, Endpoint, Text);
+scalars!(Period, Seconds, Size, Count, Switch, HostName, Network, Endpoint, Text);
 
 impl Scalar for Period {
     const EXPECTED: &'static str = "a duration above zero with its unit, like 500ms, 60s or 1h";
@@ -128,6 +132,18 @@ impl Scalar for Seconds {
         let whole = duration.subsec_nanos() == 0 && !duration.is_zero();
         // RFC 3261 20.19: delta-seconds end at 2**32-1.
         u32::try_from(duration.as_secs()).ok().filter(|_| whole).map(Self)
+    }
+}
+
+impl Scalar for Switch {
+    const EXPECTED: &'static str = "true or false";
+
+    fn read(text: &str) -> Option<Self> {
+        match text {
+            "true" | "yes" | "on" => Some(Self(true)),
+            "false" | "no" | "off" => Some(Self(false)),
+            _ => None,
+        }
     }
 }
 

@@ -5,10 +5,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use proxy::{Algorithm, Strategy};
+use proxy::{Algorithm, SingleTarget, Strategy};
 use serde::Deserialize;
 
-use super::scalar::{Count, Endpoint, Period, Scalar, Size, scalars};
+use super::scalar::{Count, Endpoint, Period, Scalar, Size, Switch, scalars};
 
 /// `digest`: how users prove who they are (RFC 8760).
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -56,11 +56,20 @@ pub(crate) struct Forking {
     pub(crate) strategy: StrategyName,
     /// How long each group rings; default 30s.
     pub(crate) ring_time: Period,
+    /// Whether a phone's redirection is followed here, where the caller may go himself; default true.
+    pub(crate) recurse: Switch,
+    /// Calls to a user with one phone: stateless (default), which costs least, or stateful, as if he had several.
+    pub(crate) single_target: SingleTargetName,
 }
 
 impl Default for Forking {
     fn default() -> Self {
-        Self { strategy: StrategyName(Strategy::Parallel), ring_time: secs(30) }
+        Self {
+            strategy: StrategyName(Strategy::Parallel),
+            ring_time: secs(30),
+            recurse: Switch(true),
+            single_target: SingleTargetName(SingleTarget::Stateless),
+        }
     }
 }
 
@@ -94,6 +103,8 @@ pub(crate) struct Limits {
     pub(crate) message_size: Size,
     /// Requests being forked at a time, per worker; default 100000.
     pub(crate) transactions: Count,
+    /// Targets of one request, those that redirections add included; default 50, at most 255.
+    pub(crate) targets: Count,
     /// Calls being set up without a fork, per worker; default 200000.
     pub(crate) pins: Count,
     /// Digest nonces whose use is remembered, per worker; default 100000.
@@ -125,6 +136,7 @@ impl Default for Limits {
         Self {
             message_size: Size(64 << 10),
             transactions: Count(100_000),
+            targets: Count(50),
             pins: Count(200_000),
             nonces: Count(100_000),
             worker_queue: Count(4096),
@@ -170,6 +182,10 @@ pub(crate) struct AlgorithmName(pub(crate) Algorithm);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct StrategyName(pub(crate) Strategy);
 
+/// What becomes of a call to one phone, by its name in the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SingleTargetName(pub(crate) SingleTarget);
+
 /// Which location store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StoreKind {
@@ -205,7 +221,7 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-scalars!(AlgorithmName, StrategyName, StoreKind, Level, LogFormat);
+scalars!(AlgorithmName, StrategyName, SingleTargetName, StoreKind, Level, LogFormat);
 
 impl AlgorithmName {
     /// Its name in the configuration.
@@ -235,6 +251,18 @@ impl Scalar for StrategyName {
             "parallel" => Some(Self(Strategy::Parallel)),
             "sequential" => Some(Self(Strategy::Sequential)),
             "wave" => Some(Self(Strategy::Wave)),
+            _ => None,
+        }
+    }
+}
+
+impl Scalar for SingleTargetName {
+    const EXPECTED: &'static str = "stateless or stateful";
+
+    fn read(text: &str) -> Option<Self> {
+        match text {
+            "stateless" => Some(Self(SingleTarget::Stateless)),
+            "stateful" => Some(Self(SingleTarget::Stateful)),
             _ => None,
         }
     }

@@ -1,0 +1,68 @@
+//! Where a redirection leads, and whether we follow it (RFC 3261 16.7 step 4, 21.3).
+//!
+//! All of it or nothing: a 3xx with one Contact that is not for us (another scheme, a place where the caller may not go)
+//! goes up whole, and the caller decides.
+
+use parser::headers::Contact;
+use parser::{Message, SipUri, Uri};
+
+use crate::request::Request;
+use crate::settings::Settings;
+
+use super::{Admission, Destination, Target, TargetUri, admission, destination, way_to};
+
+/// One Contact of a redirection.
+#[derive(Debug)]
+pub(crate) struct Redirect {
+    /// In thousandths; 1000 if it does not say.
+    pub(crate) q: u16,
+    pub(crate) uri: Box<[u8]>,
+    /// Never the server itself.
+    pub(crate) destination: Destination,
+}
+
+/// The contacts of a redirection, the best one last; none if it is not to be followed.
+pub(crate) fn redirects(response: &Message, request: &Request, settings: &Settings) -> Option<Vec<Redirect>> {
+    // 305 and 380 are for the caller himself (RFC 3261 21.3.4, 21.3.5), and in a dialog nobody else is meant.
+    let followed = matches!(response.status(), Some(300..=302)) && settings.forking.recurse && !request.in_dialog;
+    if !followed {
+        return None;
+    }
+    let contacts = response.headers::<Contact<'_>>().map(|contact| {
+        let contact = contact.ok()?;
+        let uri = contact.address()?.uri;
+        let destination = admitted(uri.sip()?, request, settings)?;
+        Some(Redirect { q: contact.q().ok()?.unwrap_or(1000), uri: uri.as_bytes().into(), destination })
+    });
+    let mut contacts: Vec<Redirect> = contacts.collect::<Option<_>>()?;
+    // Of equal ones the first is the last here, and so the first to be tried.
+    contacts.reverse();
+    contacts.sort_by_key(|contact| contact.q);
+    Some(contacts).filter(|contacts| !contacts.is_empty())
+}
+
+impl Redirect {
+    /// The target outside our domains that it names; none if it cannot be reached.
+    pub(crate) fn target(self, settings: &Settings) -> Option<Target> {
+        let Ok(Uri::Sip(uri)) = Uri::parse(&self.uri) else { return None };
+        let way = way_to(&uri, settings).ok()?;
+        Some(Target { uri: TargetUri::Redirect(self.uri), way, over_flow: false })
+    }
+}
+
+/// Where a URI leads, if the caller could have gone there himself: a redirection widens nobody's rights.
+fn admitted(uri: &SipUri<'_>, request: &Request, settings: &Settings) -> Option<Destination> {
+    // RFC 3261 16.7 step 4: what was to be secure stays so.
+    let Ok(Uri::Sip(asked)) = Uri::parse(request.uri()) else { return None };
+    if asked.secure && !uri.secure {
+        return None;
+    }
+    let to = destination(uri.as_bytes(), request.method(), settings).ok().filter(|to| *to != Destination::Server)?;
+    let came_to = destination(request.uri(), request.method(), settings).ok()?;
+    match (admission(request, &to, settings), admission(request, &came_to, settings)) {
+        (Ok(Admission::Free), _) => Some(to),
+        // Whose credentials were asked for when the request came has proven who he is.
+        (Ok(Admission::Credentials(_)), Ok(Admission::Credentials(_))) => Some(to),
+        _ => None,
+    }
+}
