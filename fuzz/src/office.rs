@@ -214,8 +214,8 @@ impl Office {
             _ if how & 3 == 1 => Answer::Failed,
             Question::Load(aor) => Answer::Loaded(self.store.load(&aor)),
             Question::Commit { .. } if how & 3 == 2 => Answer::Conflict,
-            Question::Commit { aor, expected, record } => {
-                match self.store.commit(&aor, expected, record, Ticket { worker: 0, id: 0 }) {
+            Question::Commit { expected, record } => {
+                match self.store.commit(expected.as_ref(), record, Ticket { worker: 0, id: 0 }) {
                     Commit::Done => Answer::Committed,
                     Commit::Conflict => Answer::Conflict,
                     _ => Answer::Failed,

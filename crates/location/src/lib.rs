@@ -2,10 +2,10 @@
 //!
 //! Two halves that know little of each other. [`Record::apply`] holds every rule of registration and is pure. A
 //! [`Store`] keeps records under their [`Aor`] and knows no rule: it loads, commits by compare and swap, sweeps and
-//! lists. Between them passes a `Record` with the version that it was computed from.
+//! lists. Between them passes a [`Record`], immutable and shared, with the one that it was computed from.
 //!
 //! ```
-//! use location::{Aor, Applied, Ask, Change, Commit, ContactChange, Flow, Limits, MemoryStore, Store, Ticket, Wall};
+//! use location::{Aor, Applied, Ask, Change, Commit, ContactChange, Flow, Limits, MemoryStore, Record, Store, Ticket, Wall};
 //! use smallvec::smallvec;
 //!
 //! let store = MemoryStore::new();
@@ -21,29 +21,34 @@
 //!     ask: Ask::Update(smallvec![contact]),
 //! };
 //!
-//! let old = store.load(&aor).unwrap_or_default();
+//! let there = store.load(&aor);
+//! let old = there.clone().unwrap_or_else(|| Record::empty(&aor));
 //! let Applied::Changed(record) = old.apply(&change, now, &limits)? else { unreachable!() };
-//! let commit = store.commit(&aor, old.version(), record, Ticket { worker: 0, id: 1 });
+//! let commit = store.commit(there.as_ref(), record, Ticket { worker: 0, id: 1 });
 //! assert!(matches!(commit, Commit::Done));
-//! assert_eq!(store.load(&aor).unwrap_or_default().live(now).next().map(|b| b.remaining(now)), Some(600));
+//! let left = store.load(&aor).and_then(|record| record.live(now).next().map(|binding| binding.remaining(now)));
+//! assert_eq!(left, Some(600));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 mod aor;
 mod binding;
+mod bindings;
 mod change;
-#[cfg(feature = "disk")]
-mod codec;
 mod flow;
+#[cfg(feature = "disk")]
+mod format1;
+mod layout;
 mod record;
 mod store;
 mod time;
 
 pub use aor::Aor;
 pub use binding::{Binding, MAX_TEXT};
+pub use bindings::{Bindings, BindingsIter, Record};
 pub use change::{Ask, Change, ContactChange, Limits, Refusal};
 pub use flow::Flow;
-pub use record::{Applied, Record};
+pub use record::Applied;
 #[cfg(feature = "disk")]
 pub use store::{AnyStore, CommitReport, DiskOptions, DiskStore, Done, Hooks};
 pub use store::{Commit, Counts, MemoryStore, Store, StoreError, Ticket};

@@ -8,18 +8,9 @@ use parser::Uri;
 use smallvec::SmallVec;
 
 use crate::change::{Ask, Change, ContactChange, Limits, MAX_REQUEST_CONTACTS, Refusal};
-use crate::{Binding, Wall};
+use crate::{Binding, Record, Wall};
 
-/// The bindings of one address of record. `Record::default()` is version 0 and empty: what an unknown one has.
-#[derive(Clone, Debug, Default)]
-pub struct Record {
-    pub(crate) version: u64,
-    /// The moment it was made: which of its bindings were live then is what the gauges count.
-    pub(crate) made_at: Wall,
-    pub(crate) bindings: Bindings,
-}
-
-pub(crate) type Bindings = SmallVec<[Binding; 1]>;
+type Bindings<'a> = SmallVec<[Binding<'a>; 2]>;
 
 /// What [`Record::apply`] came to.
 #[derive(Clone, Debug)]
@@ -31,21 +22,6 @@ pub enum Applied {
 }
 
 impl Record {
-    /// Set by the store at each commit, never the same twice; 0 = not in the store.
-    pub fn version(&self) -> u64 {
-        self.version
-    }
-
-    /// All bindings, live or not, oldest Contact first: what an index into them means.
-    pub fn bindings(&self) -> &[Binding] {
-        &self.bindings
-    }
-
-    /// The bindings that may be used at this moment, oldest Contact first.
-    pub fn live(&self, now: Wall) -> impl Iterator<Item = &Binding> {
-        self.bindings.iter().filter(move |binding| binding.is_live(now))
-    }
-
     /// Apply one REGISTER, RFC 3261 10.3.
     ///
     /// - Order (step 7): under the same Call-ID the CSeq must be higher, unless it is the same transaction again, which
@@ -65,14 +41,14 @@ impl Record {
         };
         let Some(mut bindings) = changed else { return Ok(Applied::Unchanged) };
         forget(&mut bindings, now);
-        Ok(Applied::Changed(Self { version: self.version, made_at: now, bindings }))
+        Ok(Applied::Changed(Self::of(self.aor(), bindings.into_iter(), now)))
     }
 
     // RFC 3261 10.3 step 6
-    fn remove_all(&self, change: &Change<'_>, now: Wall) -> Result<Option<Bindings>, Refusal> {
+    fn remove_all(&self, change: &Change<'_>, now: Wall) -> Result<Option<Bindings<'_>>, Refusal> {
         let mut seen = false;
         for binding in self.remembered(now) {
-            match Order::of(change, binding) {
+            match Order::of(change, &binding) {
                 Order::Late => return Err(Refusal::OutOfOrder),
                 Order::Again => seen = true,
                 Order::Newer => {}
@@ -82,20 +58,18 @@ impl Record {
         if seen || self.live(now).next().is_none() {
             return Ok(None);
         }
-        let end = |binding: &Binding| {
-            if binding.is_live(now) { binding.removed(change, now) } else { binding.clone() }
-        };
-        Ok(Some(self.bindings.iter().map(end).collect()))
+        let all = self.bindings().into_iter();
+        Ok(Some(all.map(|binding| if binding.is_live(now) { binding.removed(change, now) } else { binding }).collect()))
     }
 
     // RFC 3261 10.3 step 7
-    fn update(
-        &self,
-        change: &Change<'_>,
-        contacts: &[ContactChange<'_>],
+    fn update<'a>(
+        &'a self,
+        change: &'a Change<'_>,
+        contacts: &'a [ContactChange<'_>],
         now: Wall,
         limits: &Limits,
-    ) -> Result<Option<Bindings>, Refusal> {
+    ) -> Result<Option<Bindings<'a>>, Refusal> {
         let too_many = Refusal::TooManyContacts { max: limits.max_contacts };
         if contacts.len() > limits.max_contacts.max(MAX_REQUEST_CONTACTS) {
             return Err(too_many);
@@ -123,24 +97,24 @@ impl Record {
         Ok(Some(bindings))
     }
 
-    fn remembered(&self, now: Wall) -> impl Iterator<Item = &Binding> {
-        self.bindings.iter().filter(move |binding| !binding.is_forgotten(now))
+    fn remembered(&self, now: Wall) -> impl Iterator<Item = Binding<'_>> {
+        self.bindings().into_iter().filter(move |binding| !binding.is_forgotten(now))
     }
 }
 
 /// The record while a request is being applied: what was there, what replaces it, what comes on top.
-struct Draft<'r> {
+struct Draft<'a> {
     now: Wall,
-    kept: SmallVec<[Kept<'r>; 4]>,
-    added: Bindings,
+    kept: SmallVec<[Kept<'a>; 2]>,
+    added: Bindings<'a>,
     changed: bool,
 }
 
 /// A binding that was there before.
-struct Kept<'r> {
-    identity: Identity<'r>,
-    old: &'r Binding,
-    fate: Fate,
+struct Kept<'a> {
+    identity: Identity<'a>,
+    old: Binding<'a>,
+    fate: Fate<'a>,
 }
 
 impl Kept<'_> {
@@ -150,15 +124,16 @@ impl Kept<'_> {
     }
 }
 
-enum Fate {
+#[allow(clippy::large_enum_variant, reason = "lives on the stack for one call")]
+enum Fate<'a> {
     Stays,
-    Becomes(Binding),
+    Becomes(Binding<'a>),
     Goes,
 }
 
-impl<'r> Draft<'r> {
-    fn of(record: &'r Record, now: Wall) -> Self {
-        let keep = |old: &'r Binding| Kept { identity: Identity::of(old.contact()), old, fate: Fate::Stays };
+impl<'a> Draft<'a> {
+    fn of(record: &'a Record, now: Wall) -> Self {
+        let keep = |old: Binding<'a>| Kept { identity: Identity::of(old.contact()), old, fate: Fate::Stays };
         Self { now, kept: record.remembered(now).map(keep).collect(), added: Bindings::new(), changed: false }
     }
 
@@ -176,8 +151,8 @@ impl<'r> Draft<'r> {
 
     fn set(
         &mut self,
-        change: &Change<'_>,
-        contact: &ContactChange<'_>,
+        change: &'a Change<'_>,
+        contact: &ContactChange<'a>,
         identity: &Identity<'_>,
         granted: u32,
     ) -> Result<(), Refusal> {
@@ -200,7 +175,7 @@ impl<'r> Draft<'r> {
             }
         }
         match place {
-            Some(kept) => kept.fate = Fate::Becomes(binding),
+            Some(kept) => kept.fate = Fate::Becomes(binding.refreshing(&kept.old)),
             None => self.added.push(binding),
         }
         Ok(())
@@ -210,7 +185,7 @@ impl<'r> Draft<'r> {
     fn repeats(&self, change: &Change<'_>, identity: &Identity<'_>, removes: bool) -> Result<bool, Refusal> {
         let mut repeats = false;
         for kept in self.kept.iter().filter(|kept| kept.identity.equals(identity)) {
-            match Order::of(change, kept.old) {
+            match Order::of(change, &kept.old) {
                 Order::Newer => {}
                 Order::Again if removes || kept.old.is_live(self.now) => repeats = true,
                 // The latter: a copy of the request that set what has ended since.
@@ -220,9 +195,9 @@ impl<'r> Draft<'r> {
         Ok(repeats)
     }
 
-    fn finish(self) -> Bindings {
+    fn finish(self) -> Bindings<'a> {
         let kept = self.kept.into_iter().filter_map(|kept| match kept.fate {
-            Fate::Stays => Some(kept.old.clone()),
+            Fate::Stays => Some(kept.old),
             Fate::Becomes(binding) => Some(binding),
             Fate::Goes => None,
         });
@@ -240,7 +215,7 @@ enum Order {
 
 impl Order {
     // RFC 3261 10.3 step 7
-    fn of(change: &Change<'_>, binding: &Binding) -> Self {
+    fn of(change: &Change<'_>, binding: &Binding<'_>) -> Self {
         if binding.call_id() != change.call_id || change.cseq > binding.cseq() {
             Self::Newer
         } else if change.cseq == binding.cseq() && change.transaction == binding.transaction() {
@@ -281,7 +256,7 @@ fn grant(asked: Option<u32>, limits: &Limits) -> Result<u32, Refusal> {
 }
 
 // Drops what nobody needs any more, and the oldest of too many tombstones.
-fn forget(bindings: &mut Bindings, now: Wall) {
+fn forget(bindings: &mut Bindings<'_>, now: Wall) {
     bindings.retain(|binding| !binding.is_forgotten(now));
     let mut dead = bindings.iter().filter(|binding| !binding.is_live(now)).count();
     while dead > MAX_TOMBSTONES {
@@ -348,7 +323,7 @@ mod tests {
 
     fn live(record: &Record, now: u64) -> Vec<(String, u32)> {
         let show =
-            |binding: &Binding| (String::from_utf8_lossy(binding.contact()).into(), binding.remaining(Wall(now)));
+            |binding: Binding<'_>| (String::from_utf8_lossy(binding.contact()).into(), binding.remaining(Wall(now)));
         record.live(Wall(now)).map(show).collect()
     }
 
@@ -377,7 +352,7 @@ mod tests {
             (Some(&b"<urn:uuid:1>"[..]), Some(1), Some(1000))
         );
         assert_eq!((binding.registered_at(), binding.expires_at()), (Wall(1_000), Wall(601_000)));
-        assert_eq!(*binding.flow(), flow());
+        assert_eq!(binding.flow(), flow());
     }
 
     #[test]
@@ -527,7 +502,7 @@ mod tests {
             unchanged(&record, &update(remover, 3, &[(A, Some(0))]), 2_000);
             // A later one may, and then the tombstone is gone.
             let back = apply(&record, &update("x", 4, &[(A, Some(600))]), 2_000);
-            assert_eq!((live(&back, 2_000), back.bindings.len()), (one(A, 600), 1));
+            assert_eq!((live(&back, 2_000), back.bindings().len()), (one(A, 600), 1));
             // Nothing is remembered for ever.
             assert_eq!(live(&apply(&record, &update("x", 1, &[(A, Some(600))]), 33_000), 33_000), one(A, 600));
         }
@@ -596,14 +571,14 @@ mod tests {
             record = apply(&record, &update("x", 2 * turn + 1, &[(&uri, None)]), 1_000 + u64::from(turn));
             record = apply(&record, &update("x", 2 * turn + 2, &[(&uri, Some(0))]), 1_000 + u64::from(turn));
         }
-        assert_eq!(record.bindings.len(), MAX_TOMBSTONES);
+        assert_eq!(record.bindings().len(), MAX_TOMBSTONES);
         refused(&record, &update("x", 199, &[("sip:a@192.0.2.7:99", None)]), 2_000, Refusal::OutOfOrder);
     }
 
     #[test]
     fn what_is_forgotten_is_dropped() {
         let record = apply(&Record::default(), &update("x", 1, &[(A, Some(60))]), 0);
-        assert_eq!(apply(&record, &update("x", 2, &[(B, None)]), 91_999).bindings.len(), 2);
-        assert_eq!(apply(&record, &update("x", 2, &[(B, None)]), 92_000).bindings.len(), 1);
+        assert_eq!(apply(&record, &update("x", 2, &[(B, None)]), 91_999).bindings().len(), 2);
+        assert_eq!(apply(&record, &update("x", 2, &[(B, None)]), 92_000).bindings().len(), 1);
     }
 }

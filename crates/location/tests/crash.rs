@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::{env, io, thread};
 
-use location::{Commit, DiskOptions, DiskStore, Hooks, Store, Ticket, Wall};
+use location::{Commit, DiskOptions, DiskStore, Hooks, StoreError, Ticket, Wall};
 
 use support::{aor, commit, open};
 
@@ -30,7 +30,7 @@ fn no_acknowledged_binding_is_lost() {
         assert!(fresh > 0, "the victim did nothing");
         let (store, _) = open(&path, DiskOptions::new(NOW));
         for (&user, &cseq) in &acknowledged {
-            let record = store.load(&aor(user)).unwrap_or_default();
+            let record = support::load(&store, &aor(user)).1;
             let kept = record.live(NOW).next().map(|binding| binding.cseq());
             assert!(kept >= Some(cseq), "round {round}: user{user} has {kept:?}, was told {cseq}");
         }
@@ -67,10 +67,10 @@ fn one_life(path: &Path, enough: usize, acknowledged: &mut BTreeMap<u32, u32>) -
 #[test]
 fn victim() {
     let Some(path) = env::var_os(FILE) else { return };
-    let done = |group: &[(Ticket, bool)]| {
+    let done = |group: &[Ticket], outcome: Result<(), &StoreError>| {
         let mut out = io::stdout().lock();
-        for (ticket, safe) in group {
-            let word = if *safe { "ack" } else { "nak" };
+        let word = if outcome.is_ok() { "ack" } else { "nak" };
+        for ticket in group {
             let _ = writeln!(out, "{word} {} {} .", ticket.id >> 32, ticket.id & 0xFFFF_FFFF);
         }
         let _ = out.flush();
@@ -91,7 +91,7 @@ fn victim() {
 }
 
 fn again(store: &DiskStore, user: u32) {
-    let record = store.load(&aor(user)).unwrap_or_default();
+    let record = support::load(store, &aor(user)).1;
     let cseq = record.live(NOW).next().map_or(0, |binding| binding.cseq()) + 1;
     let id = u64::from(user) << 32 | u64::from(cseq);
     while let Commit::Full = commit(store, &aor(user), cseq, &[("sip:a@192.0.2.7", 600)], NOW, id) {

@@ -10,7 +10,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::mpsc::sync_channel;
 
-use location::{Commit, Counts, DiskOptions, DiskStore, Hooks, Store, StoreError, Ticket, Wall};
+use location::{Aor, Commit, Counts, DiskOptions, DiskStore, Hooks, Store, StoreError, Ticket, Wall};
 use rusqlite::Connection;
 
 use support::{aor, commit, live, open, ticket};
@@ -24,14 +24,15 @@ fn options() -> DiskOptions {
 }
 
 fn refused(path: &Path) -> StoreError {
-    let hooks = Hooks { done: Box::new(|_| {}), committed: Box::new(|_| {}) };
+    let hooks = Hooks { done: Box::new(|_, _| {}), committed: Box::new(|_| {}) };
     DiskStore::open(path, options(), hooks).map(|_| ()).expect_err("no store to be opened")
 }
 
 /// A closed store with one binding.
 fn made(path: &Path) {
     let (store, told) = open(path, options());
-    assert!(matches!(commit(&store, &aor(1), 1, &[(A, 600)], NOW, 1), Commit::Pending));
+    let cseq = 1 + support::load(&store, &aor(1)).1.live(NOW).map(|binding| binding.cseq()).max().unwrap_or(0);
+    assert!(matches!(commit(&store, &aor(1), cseq, &[(A, 600)], NOW, 1), Commit::Pending));
     assert_eq!(told.recv(), Ok((ticket(1), true)));
 }
 
@@ -69,22 +70,9 @@ fn a_restart_keeps_what_is_alive() {
     assert_eq!(flow.connection, 0);
     drop(store);
 
-    // All are forgotten by then, and that was tidied up.
-    open(&path, DiskOptions::new(NOW.plus_secs(9_999)));
-    let (store, _) = open(&path, options());
-    assert!(store.load(&aor(3)).is_none());
-}
-
-#[test]
-fn a_sweep_reaches_the_file() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("location");
-    made(&path);
-    let (store, _) = open(&path, options());
-    assert_eq!(store.sweep(NOW.plus_secs(632)), 1);
-    drop(store);
-    let (store, _) = open(&path, options());
-    assert!(store.load(&aor(1)).is_none());
+    // All are over by then.
+    let (store, _) = open(&path, DiskOptions::new(NOW.plus_secs(9_999)));
+    assert!((1..=3).all(|number| store.load(&aor(number)).is_none()));
 }
 
 #[test]
@@ -138,9 +126,9 @@ fn damage_is_told_and_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let corrupt = |path: &Path| StoreError::Corrupt { path: path.to_owned() };
     let table: [(&str, &str); 3] = [
-        ("octets", "UPDATE location SET record = x'01000000'"),
-        ("type", "UPDATE location SET record = 'text'"),
-        ("empty", "UPDATE location SET record = x''"),
+        ("octets", "UPDATE journal SET records = x'0200000001'"),
+        ("type", "UPDATE journal SET records = 'text'"),
+        ("empty", "UPDATE journal SET records = x''"),
     ];
     for (name, sql) in table {
         let path = folder.path().join(name);
@@ -159,17 +147,72 @@ fn damage_is_told_and_left_alone() {
     assert_eq!(fs::read(&path).unwrap(), octets);
 }
 
+/// The file that the version before this one made; the bindings in it are those of the test.
+fn earlier(path: &Path) {
+    fs::write(path, include_bytes!("data/location-1")).unwrap();
+}
+
+#[test]
+fn a_file_of_the_earlier_format_keeps_its_bindings() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("location");
+    earlier(&path);
+    let of = |user: &[u8]| Aor::new(user, b"office.example");
+    // The second time it is one of today.
+    for _ in 0..2 {
+        let (store, _) = open(&path, options());
+        assert_eq!(store.counts(), Counts { users: 3, bindings: 4 });
+        assert_eq!(live(&store, &of(b"alice"), NOW), [("sip:alice@192.0.2.7:5062".to_owned(), 3600)]);
+        let bob = store.load(&of(b"bob")).unwrap();
+        let soft = bob.bindings().get(0).unwrap();
+        assert_eq!((soft.contact(), soft.remaining(NOW)), (&b"sip:bob@[2001:db8::7]:40001;transport=tls"[..], 7200));
+        assert_eq!((soft.call_id(), soft.cseq(), soft.q()), (&b"2@laptop"[..], 3, Some(700)));
+        assert_eq!((soft.user_agent(), soft.reg_id()), (&b"soft phone"[..], Some(1)));
+        assert_eq!(soft.path(), b"<sip:edge.example;lr>,<sip:inner.example;lr>");
+        assert_eq!(soft.instance(), Some(&b"<urn:uuid:00000000-0000-1000-8000-000A95A0E128>"[..]));
+        assert_eq!((soft.transaction(), soft.registered_at()), (0x0102_0304_0506_0703, NOW));
+        assert_eq!((soft.flow().transport, soft.flow().connection), (parser::Transport::Tls, 0));
+        assert_eq!(soft.flow().remote, "[2001:db8::7]:40001".parse().unwrap());
+        assert_eq!(bob.bindings().get(1).map(|phone| phone.contact()), Some(&b"tel:+4930123456"[..]));
+        // A late copy of what was removed must not bring it back.
+        let carol = store.load(&of(b"carol")).unwrap();
+        assert_eq!((carol.bindings().len(), carol.live(NOW).count()), (2, 1));
+    }
+}
+
+#[test]
+fn a_damaged_file_of_the_earlier_format_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("location");
+    earlier(&path);
+    spoil(&path, "UPDATE location SET record = substr(record, 1, 40) WHERE aor = CAST('bob@office.example' AS BLOB)");
+    let before = fs::read(&path).unwrap();
+    assert_eq!(refused(&path), StoreError::Corrupt { path: path.clone() });
+    assert_eq!(fs::read(&path).unwrap(), before);
+}
+
+#[test]
+fn a_row_that_is_missing_is_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("location");
+    for _ in 0..3 {
+        made(&path);
+    }
+    spoil(&path, "DELETE FROM journal WHERE id = 2");
+    assert_eq!(refused(&path), StoreError::Corrupt { path });
+}
+
 #[test]
 fn another_format_is_told_from_damage() {
     let folder = tempfile::tempdir().unwrap();
     for (name, sql, found) in
-        [("record", "UPDATE location SET record = x'0700'", 7), ("schema", "PRAGMA user_version=3", 3)]
+        [("row", "UPDATE journal SET records = x'0700000000'", 7), ("schema", "PRAGMA user_version=3", 3)]
     {
         let path = folder.path().join(name);
         made(&path);
         spoil(&path, sql);
         let before = fs::read(&path).unwrap();
-        assert_eq!(refused(&path), StoreError::Format { path: path.clone(), found, known: 1 });
+        assert_eq!(refused(&path), StoreError::Format { path: path.clone(), found, known: 2 });
         assert_eq!(fs::read(&path).unwrap(), before, "{name}");
     }
 }
@@ -211,7 +254,6 @@ fn closed_is_closed() {
     assert!(matches!(commit(&store, &aor(1), 2, &[(A, 600)], NOW, 1), Commit::Failed(StoreError::Closed)));
     // Reads go on, and nothing was changed.
     assert_eq!(store.load(&aor(1)).unwrap().live(NOW).next().unwrap().cseq(), 1);
-    assert_eq!(store.sweep(NOW.plus_secs(632)), 0);
     open(&path, options());
 }
 
@@ -219,10 +261,10 @@ fn closed_is_closed() {
 fn a_full_queue_refuses_and_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let (go, wait) = sync_channel::<()>(0);
-    let (tell, told) = sync_channel::<Vec<(Ticket, bool)>>(100);
+    let (tell, told) = sync_channel::<Vec<Ticket>>(100);
     let wait = parking_lot::Mutex::new(wait);
     let hooks = Hooks {
-        done: Box::new(move |group| {
+        done: Box::new(move |group, _| {
             tell.send(group.to_vec()).unwrap();
             let _ = wait.lock().recv();
         }),
@@ -234,7 +276,7 @@ fn a_full_queue_refuses_and_changes_nothing() {
     let go = go;
     let enter = |number| commit(&store, &aor(number), 1, &[(A, 600)], NOW, u64::from(number));
     assert!(matches!(enter(0), Commit::Pending));
-    assert_eq!(told.recv().unwrap(), [(ticket(0), true)]);
+    assert_eq!(told.recv().unwrap(), [ticket(0)]);
     // The writer is held in its hook: four find room, the fifth does not.
     for number in 1..=4 {
         assert!(matches!(enter(number), Commit::Pending));
@@ -242,10 +284,8 @@ fn a_full_queue_refuses_and_changes_nothing() {
     assert!(matches!(enter(5), Commit::Full));
     assert!(store.load(&aor(5)).is_none());
     assert_eq!((store.queue_len(), store.counts().users), (4, 5));
-    // A sweep finds no room either; what it could not write stays.
-    assert_eq!(store.sweep(NOW.plus_secs(700)), 0);
     drop(go);
-    assert_eq!(told.recv().unwrap(), [1, 2, 3, 4].map(|id| (ticket(id), true)));
+    assert_eq!(told.recv().unwrap(), [1, 2, 3, 4].map(ticket));
     store.close();
     assert_eq!(store.queue_len(), 0);
 }

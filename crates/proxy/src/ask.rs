@@ -4,7 +4,6 @@
 //! request. A failure is an answer too, so that every request ends.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use location::{Aor, Record};
@@ -21,13 +20,11 @@ use crate::route::Plan;
 pub enum Question {
     /// Who is registered as this AoR? Answered by [`Answer::Loaded`].
     Load(Aor),
-    /// Make this the record of the AoR if its version is still `expected`. Answered by [`Answer::Committed`],
-    /// [`Answer::Conflict`] or [`Answer::Failed`].
+    /// Make this the record of its AoR if `expected` still is. Answered by [`Answer::Committed`], [`Answer::Conflict`],
+    /// [`Answer::Full`] or [`Answer::Failed`].
     Commit {
-        /// Whose record.
-        aor: Aor,
-        /// The version it was computed from; 0 if there was none.
-        expected: u64,
+        /// The one it was computed from, if there was one.
+        expected: Option<Record>,
         /// The record to store.
         record: Record,
     },
@@ -39,14 +36,16 @@ pub enum Question {
 #[derive(Clone, Debug)]
 pub enum Answer {
     /// The record, if there is one.
-    Loaded(Option<Arc<Record>>),
+    Loaded(Option<Record>),
     /// The record is stored, safely.
     Committed,
     /// Somebody else stored another version meanwhile.
     Conflict,
     /// Addresses in order of preference, for each name asked; an empty list if it has none.
     Resolved(SmallVec<[SmallVec<[SocketAddr; 2]>; 1]>),
-    /// The question could not be answered (store down, queue full, deadline passed).
+    /// There is no room for the change now: too many wait for the disk, or it is full.
+    Full,
+    /// The question could not be answered (store down, deadline passed).
     Failed,
     /// A transmit could not be sent.
     Undelivered,

@@ -71,6 +71,8 @@ pub(crate) enum Reject {
     OutOfOrder,
     #[error("the store failed")]
     Store,
+    #[error("the store has no room")]
+    StoreFull,
     #[error("the location service does not answer")]
     LocationDown,
     #[error("at the limit of transactions")]
@@ -144,7 +146,7 @@ impl Reject {
             Self::TooManyHops => 483,
             // RFC 3261 10.3 step 7: a registration that cannot be stored is a 500.
             Self::OutOfOrder | Self::Store => 500,
-            Self::LocationDown | Self::Overload => 503,
+            Self::StoreFull | Self::LocationDown | Self::Overload => 503,
             Self::Version => 505,
         }
     }
@@ -187,7 +189,7 @@ impl Reject {
             Self::UnannouncedPath => reply.header(HeaderName::Unsupported, |out| out.extend_from_slice(b"path")),
             // RFC 3261 10.3 step 7
             Self::TooBrief { min } => reply.header(HeaderName::MinExpires, |out| write_decimal(out, min)),
-            Self::Store | Self::LocationDown | Self::Overload => {
+            Self::Store | Self::StoreFull | Self::LocationDown | Self::Overload => {
                 reply.header(HeaderName::RetryAfter, |out| write_decimal(out, RETRY_AFTER))
             }
             _ => {}

@@ -16,7 +16,7 @@ use smallvec::SmallVec;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
-use crate::inbox::{Addresses, Inbound};
+use crate::inbox::{Addresses, Inbound, Safety};
 use crate::metrics::{Cap, Series, Tally};
 
 /// Names are short lists: so many addresses of each are tried at most.
@@ -70,9 +70,9 @@ impl Answers {
     pub(crate) fn ask(&mut self, question: Question, parked: Parked, tally: &mut Tally) -> Option<(Parked, Answer)> {
         match question {
             Question::Load(aor) => Some((parked, Answer::Loaded(self.store.load(&aor)))),
-            Question::Commit { aor, expected, record } => {
+            Question::Commit { expected, record } => {
                 let id = self.number();
-                match self.store.commit(&aor, expected, record, Ticket { worker: u16::from(self.worker), id }) {
+                match self.store.commit(expected.as_ref(), record, Ticket { worker: u16::from(self.worker), id }) {
                     Commit::Done => Some((parked, Answer::Committed)),
                     Commit::Conflict => Some((parked, Answer::Conflict)),
                     Commit::Pending => {
@@ -81,7 +81,7 @@ impl Answers {
                     }
                     Commit::Full => {
                         tally.count(Series::LimitReached(proxy::Limit::StoreQueue));
-                        Some((parked, Answer::Failed))
+                        Some((parked, Answer::Full))
                     }
                     // The program is ending.
                     Commit::Failed(StoreError::Closed) => Some((parked, Answer::Failed)),
@@ -96,9 +96,14 @@ impl Answers {
     }
 
     /// The store has made a commit safe, or has not.
-    pub(crate) fn committed(&mut self, id: u64, safe: bool) -> Option<(Parked, Answer)> {
+    pub(crate) fn committed(&mut self, id: u64, safety: Safety) -> Option<(Parked, Answer)> {
         let parked = self.waiting.remove(&id)?;
-        Some((parked, if safe { Answer::Committed } else { Answer::Failed }))
+        let answer = match safety {
+            Safety::Safe => Answer::Committed,
+            Safety::Full => Answer::Full,
+            Safety::Lost => Answer::Failed,
+        };
+        Some((parked, answer))
     }
 
     /// DNS has answered, or has not in time.

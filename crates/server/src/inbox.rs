@@ -110,17 +110,28 @@ pub(crate) struct Returned {
     pub(crate) text: Bytes,
 }
 
+/// What became of a commit that waited for the disk.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Safety {
+    /// It is on the disk.
+    Safe,
+    /// The disk is full.
+    Full,
+    /// It could not be written.
+    Lost,
+}
+
 /// Commits that have become safe, or have not. Bounded by the commits that the worker has pending.
 #[derive(Debug, Default)]
 pub(crate) struct Completions {
-    list: Mutex<Vec<(u64, bool)>>,
+    list: Mutex<Vec<(u64, Safety)>>,
     wake: Notify,
 }
 
 impl Completions {
     /// Adds one; [`Completions::announce`] when all of a group are in.
-    pub(crate) fn push(&self, id: u64, safe: bool) {
-        self.list.lock().push((id, safe));
+    pub(crate) fn push(&self, id: u64, safety: Safety) {
+        self.list.lock().push((id, safety));
     }
 
     /// Wakes the worker if there is anything for it.
@@ -136,7 +147,7 @@ impl Completions {
     }
 
     /// Takes all of them; `into` is empty before.
-    pub(crate) fn take(&self, into: &mut Vec<(u64, bool)>) {
+    pub(crate) fn take(&self, into: &mut Vec<(u64, Safety)>) {
         std::mem::swap(&mut *self.list.lock(), into);
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use location::{AnyStore, DiskOptions, DiskStore, Hooks, MemoryStore};
+use location::{AnyStore, DiskOptions, DiskStore, Hooks, MemoryStore, StoreError, Ticket};
 use proxy::{Core, Interfaces, Keys, Listener, Settings};
 use tokio::runtime::Builder;
 use tokio::sync::mpsc;
@@ -21,7 +21,7 @@ use crate::clock::{self, Clock};
 use crate::config::{Endpoint, Limits, Loaded, StoreKind};
 use crate::error::Fatal;
 use crate::first_run::Made;
-use crate::inbox::{Completions, Inbound};
+use crate::inbox::{Completions, Inbound, Safety};
 use crate::loads::Loads;
 use crate::metrics::{self, Tally};
 use crate::settings::settings;
@@ -109,10 +109,15 @@ fn open_store(loaded: &Loaded, completions: &Arc<[Completions]>) -> Result<AnySt
         return Ok(AnyStore::Memory(MemoryStore::new()));
     }
     let completions = Arc::clone(completions);
-    let done = move |group: &[(location::Ticket, bool)]| {
-        for (ticket, safe) in group {
+    let done = move |group: &[Ticket], outcome: Result<(), &StoreError>| {
+        let safety = match outcome {
+            Ok(()) => Safety::Safe,
+            Err(StoreError::Full { .. }) => Safety::Full,
+            Err(_) => Safety::Lost,
+        };
+        for ticket in group {
             if let Some(worker) = completions.get(usize::from(ticket.worker)) {
-                worker.push(ticket.id, *safe);
+                worker.push(ticket.id, safety);
             }
         }
         completions.iter().for_each(Completions::announce);

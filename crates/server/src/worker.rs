@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::answers::Answers;
 use crate::clock::Clock;
-use crate::inbox::{Completions, Inbound, Returned};
+use crate::inbox::{Completions, Inbound, Returned, Safety};
 use crate::loads::Loads;
 use crate::metrics::{Cap, Series, Tally};
 use crate::transport::{Datagram, Inlet, Transports};
@@ -66,7 +66,7 @@ pub(crate) struct Spare {
     failed: Vec<Bytes>,
     datagrams: Vec<Datagram>,
     inbound: Vec<Inbound>,
-    safe: Vec<(u64, bool)>,
+    committed: Vec<(u64, Safety)>,
 }
 
 impl Worker {
@@ -122,16 +122,16 @@ impl Worker {
     /// One batch of everything; says whether something was left.
     fn turn(&mut self, now: Now, inbound: &mut Vec<Inbound>) -> bool {
         let mut more = inbound.len() >= BATCH;
-        let mut safe = std::mem::take(&mut self.spare.safe);
+        let mut committed = std::mem::take(&mut self.spare.committed);
         if let Some(own) = self.completions.get(usize::from(self.number)) {
-            own.take(&mut safe);
+            own.take(&mut committed);
         }
-        for (id, safe) in safe.drain(..) {
-            if let Some((parked, answer)) = self.answers.committed(id, safe) {
+        for (id, safety) in committed.drain(..) {
+            if let Some((parked, answer)) = self.answers.committed(id, safety) {
                 self.answer(now, parked, answer);
             }
         }
-        self.spare.safe = safe;
+        self.spare.committed = committed;
         if self.core.next_timeout().is_some_and(|moment| moment <= now.mono) {
             self.core.timeout(now, &mut self.spare.outbox);
             self.drain(now);

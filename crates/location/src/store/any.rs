@@ -1,7 +1,5 @@
 //! The closed set of stores, for a program that learns from its configuration which one it has.
 
-use std::sync::Arc;
-
 use super::{Commit, Counts, DiskStore, MemoryStore, Store, Ticket};
 use crate::{Aor, Record, Wall};
 
@@ -40,17 +38,17 @@ impl AnyStore {
 }
 
 impl Store for AnyStore {
-    fn load(&self, aor: &Aor) -> Option<Arc<Record>> {
+    fn load(&self, aor: &Aor) -> Option<Record> {
         match self {
             Self::Memory(store) => store.load(aor),
             Self::Disk(store) => store.load(aor),
         }
     }
 
-    fn commit(&self, aor: &Aor, expected: u64, record: Record, ticket: Ticket) -> Commit {
+    fn commit(&self, expected: Option<&Record>, record: Record, ticket: Ticket) -> Commit {
         match self {
-            Self::Memory(store) => store.commit(aor, expected, record, ticket),
-            Self::Disk(store) => store.commit(aor, expected, record, ticket),
+            Self::Memory(store) => store.commit(expected, record, ticket),
+            Self::Disk(store) => store.commit(expected, record, ticket),
         }
     }
 
@@ -61,7 +59,7 @@ impl Store for AnyStore {
         }
     }
 
-    fn list(&self, visit: &mut dyn FnMut(&[u8], &Record)) {
+    fn list(&self, visit: &mut dyn FnMut(&Record)) {
         match self {
             Self::Memory(store) => store.list(visit),
             Self::Disk(store) => store.list(visit),

@@ -11,19 +11,19 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 
 use super::file::File;
-use super::map::{Map, Step};
+use super::journal::{self, Entry, RowError};
+use super::map::Map;
 use super::queue::{Queue, Refused};
-use super::writer::{self, Op, Shared};
-use super::{Commit, Counts, Store, StoreError, Ticket};
-use crate::codec::{self, DecodeError};
-use crate::{Aor, Record, Wall};
+use super::writer::{self, Journal, Op, Shared};
+use super::{Commit, Counts, SWEEP, Store, StoreError, Ticket};
+use crate::{Aor, Record, Wall, format1};
 
 /// How to open a [`DiskStore`].
 #[derive(Clone, Copy, Debug)]
 pub struct DiskOptions {
     /// What has been dead for 32 s at this moment is not loaded.
     pub now: Wall,
-    /// Changes that may wait for the disk; one more is [`Commit::Full`]. At least 2. Sweeps use half of it at most.
+    /// Changes that may wait for the disk; one more is [`Commit::Full`]. At least 1.
     pub queue: usize,
     /// Changes written in one transaction at most: bounds how long the first of them waits for the last.
     pub group: usize,
@@ -38,14 +38,14 @@ impl DiskOptions {
 
 /// What a durable store calls from its writer thread. Both must be quick and must not panic.
 pub struct Hooks {
-    /// For each pending commit once: was it made safe? `false`: the record before it is in place again.
+    /// For each pending commit once, in groups.
     pub done: Done,
     /// After each group.
     pub committed: Box<dyn Fn(CommitReport) + Send + Sync>,
 }
 
-/// Told about a group of pending commits.
-pub type Done = Box<dyn Fn(&[(Ticket, bool)]) + Send + Sync>;
+/// Told whose commits are safe, or why they are not: then the records before them are in place again.
+pub type Done = Box<dyn Fn(&[Ticket], Result<(), &StoreError>) + Send + Sync>;
 
 /// One group commit.
 #[derive(Clone, Copy, Debug)]
@@ -75,15 +75,15 @@ impl DiskStore {
         Self::start(File::open(path)?, options, hooks)
     }
 
-    fn start(mut file: File, options: DiskOptions, hooks: Hooks) -> Result<Self, StoreError> {
+    fn start(file: File, options: DiskOptions, hooks: Hooks) -> Result<Self, StoreError> {
         let map = Map::new();
-        load(&mut file, &map, options.now)?;
-        let queue = Queue::new(options.queue.max(2));
+        let journal = load(file, &map, options.now)?;
+        let queue = Queue::new(options.queue.max(1));
         let shared = Arc::new(Shared { map, queue, gate: RwLock::new(()), hooks });
-        let (path, in_thread) = (file.path().to_owned(), Arc::clone(&shared));
+        let (path, in_thread) = (journal.file.path().to_owned(), Arc::clone(&shared));
         let spawned = thread::Builder::new()
             .name("location".to_owned())
-            .spawn(move || writer::run(file, &in_thread, options.group));
+            .spawn(move || writer::run(journal, &in_thread, options.group));
         let writer = spawned.map_err(|error| StoreError::Io { path, kind: error.kind() })?;
         Ok(Self { shared, writer: Mutex::new(Some(writer)) })
     }
@@ -108,15 +108,6 @@ impl DiskStore {
             tracing::error!("the location writer ended by a panic");
         }
     }
-
-    fn queue(&self, step: &Step<'_>, ticket: Option<Ticket>, spare: usize) -> Result<(), Refused> {
-        let op = Op { key: Arc::clone(step.key), before: step.before.cloned(), after: step.after.cloned(), ticket };
-        self.shared.queue.push(op, spare)
-    }
-
-    fn closed(&self) -> Commit {
-        Commit::Failed(StoreError::Closed)
-    }
 }
 
 impl Drop for DiskStore {
@@ -126,56 +117,82 @@ impl Drop for DiskStore {
 }
 
 impl Store for DiskStore {
-    fn load(&self, aor: &Aor) -> Option<Arc<Record>> {
+    fn load(&self, aor: &Aor) -> Option<Record> {
         self.shared.map.load(aor.as_bytes())
     }
 
-    fn commit(&self, aor: &Aor, expected: u64, record: Record, ticket: Ticket) -> Commit {
+    fn commit(&self, expected: Option<&Record>, record: Record, ticket: Ticket) -> Commit {
         let _gate = self.shared.gate.read();
         // Queued under the shard's lock: the queue has the order in which memory changed.
-        self.shared.map.swap(aor.as_bytes(), expected, record, |step| match self.queue(&step, Some(ticket), 0) {
-            Ok(()) => Commit::Pending,
-            Err(Refused::Full) => Commit::Full,
-            Err(Refused::Closed) => self.closed(),
+        self.shared.map.swap(expected, record, |before, after| {
+            match self.shared.queue.push(Op { before: before.cloned(), after: after.clone(), ticket }) {
+                Ok(()) => Commit::Pending,
+                Err(Refused::Full) => Commit::Full,
+                Err(Refused::Closed) => Commit::Failed(StoreError::Closed),
+            }
         })
     }
 
+    // The file is not told: what it has of them is over by its own dates.
     fn sweep(&self, now: Wall) -> usize {
-        let _gate = self.shared.gate.read();
-        let spare = self.shared.queue.capacity() / 2;
-        self.shared.map.sweep(now, |step| self.queue(&step, None, spare).is_ok())
+        self.shared.map.sweep(now, SWEEP)
     }
 
-    fn list(&self, visit: &mut dyn FnMut(&[u8], &Record)) {
+    fn list(&self, visit: &mut dyn FnMut(&Record)) {
         self.shared.map.list(visit);
     }
 }
 
-fn load(file: &mut File, map: &Map, now: Wall) -> Result<(), StoreError> {
-    let path = file.path().to_owned();
-    let mut forgotten: Vec<Box<[u8]>> = Vec::new();
-    file.each(|aor, octets| {
-        let mut record = codec::decode(octets).map_err(|error| match error {
-            DecodeError::Corrupt => StoreError::Corrupt { path: path.clone() },
-            DecodeError::Format(found) => StoreError::Format { path: path.clone(), found, known: codec::FORMAT },
-        })?;
-        record.bindings.retain(|binding| !binding.is_forgotten(now));
-        if record.bindings.is_empty() {
-            forgotten.push(aor.into());
-        } else {
-            map.insert(aor, record, now);
+fn load(file: File, map: &Map, now: Wall) -> Result<Journal, StoreError> {
+    let mut journal = Journal { file, rows: 1..1, octets: 0 };
+    if journal.file.is_earlier()? {
+        load_earlier(&mut journal, map, now)?;
+    } else {
+        load_rows(&mut journal, map, now)?;
+    }
+    journal.file.trust()?;
+    Ok(journal)
+}
+
+fn load_rows(journal: &mut Journal, map: &Map, now: Wall) -> Result<(), StoreError> {
+    let Journal { file, rows, octets } = journal;
+    let fail = |error| match error {
+        RowError::Corrupt => file.corrupt(),
+        RowError::Format(found) => StoreError::Format { path: file.path().to_owned(), found, known: journal::FORMAT },
+    };
+    file.each(|number, row| {
+        // Rows are taken away at the front only: a gap is a loss.
+        if number != rows.end && !rows.is_empty() {
+            return Err(file.corrupt());
+        }
+        let start = if rows.is_empty() { number } else { rows.start };
+        *rows = start..number.checked_add(1).ok_or_else(|| file.corrupt())?;
+        *octets += row.len() as u64;
+        for entry in journal::entries(row).map_err(fail)? {
+            let Entry { aor_len, octets } = entry.map_err(fail)?;
+            let record = Record::restored(aor_len, octets, now).ok_or_else(|| file.corrupt())?;
+            if record.bindings().is_empty() {
+                map.remove(record.aor());
+            } else {
+                map.insert(record, number);
+            }
+        }
+        Ok(())
+    })
+}
+
+fn load_earlier(journal: &mut Journal, map: &Map, now: Wall) -> Result<(), StoreError> {
+    let file = &journal.file;
+    file.each_earlier(|aor, octets| {
+        let record = format1::read(aor, octets, now).ok_or_else(|| file.corrupt())?;
+        if !record.bindings().is_empty() {
+            map.restore(record);
         }
         Ok(())
     })?;
-    file.trust()?;
-    if forgotten.is_empty() {
-        return Ok(());
-    }
-    // Only tidying: a disk that is full now must not keep us from serving.
-    if let Err(error) = file.transaction(|rows| forgotten.iter().try_for_each(|aor| rows.delete(aor))) {
-        tracing::warn!(%error, "expired registrations stay in the file until the next start");
-    }
-    Ok(())
+    let mut records = Vec::new();
+    map.list(&mut |record| records.push(record.clone()));
+    journal.renew(records.iter(), map)
 }
 
 #[cfg(test)]
@@ -187,15 +204,16 @@ mod tests {
 
     const NOW: Wall = Wall(1_000_000);
 
-    type Group = Vec<(Ticket, bool)>;
+    type Group = (Vec<u64>, bool);
 
     /// A store that holds about this many pages, its answers, and a switch without which no second group begins.
     fn small(folder: &Path, pages: u32) -> (DiskStore, Receiver<Group>, SyncSender<()>) {
         let (tell, told) = sync_channel(100);
         let (go, wait) = sync_channel(100);
         let wait = Mutex::new(wait);
-        let done = move |group: &[(Ticket, bool)]| {
-            tell.send(group.to_vec()).unwrap();
+        let done = move |group: &[Ticket], outcome: Result<(), &StoreError>| {
+            assert!(matches!(outcome, Ok(()) | Err(StoreError::Full { .. })), "{outcome:?}");
+            tell.send((group.iter().map(|ticket| ticket.id).collect(), outcome.is_ok())).unwrap();
             let _ = wait.lock().recv();
         };
         let file = File::open(&folder.join("location")).unwrap();
@@ -219,19 +237,19 @@ mod tests {
             ask: Ask::Update([b"sip:1@h", b"sip:2@h", b"sip:3@h", b"sip:4@h"].map(|uri| contact(uri)).into()),
         };
         let aor = Aor::new(user, b"office.example");
-        let old = store.load(&aor).unwrap_or_default();
+        let there = store.load(&aor);
+        let old = there.clone().unwrap_or_else(|| Record::empty(&aor));
         let Ok(Applied::Changed(record)) = old.apply(&change, NOW, &limits) else { panic!("{change:?}") };
-        store.commit(&aor, old.version(), record, Ticket { worker: 0, id: cseq.into() })
+        store.commit(there.as_ref(), record, Ticket { worker: 0, id: cseq.into() })
     }
 
     #[test]
     fn a_failed_group_takes_back_all_that_was_built_on_it() {
         let folder = tempfile::tempdir().unwrap();
         let (store, told, go) = small(folder.path(), 8);
-        let answer = |id, safe| (Ticket { worker: 0, id }, safe);
         let alice = Aor::new(b"alice", b"office.example");
         assert!(matches!(commit(&store, b"alice", 1, b"phone"), Commit::Pending));
-        assert_eq!(told.recv().unwrap(), [answer(1, true)]);
+        assert_eq!(told.recv().unwrap(), (vec![1], true));
         let before = store.load(&alice).unwrap();
 
         // The writer is held; 2 is too large for the disk, 3 is computed from it, 4 only has bad luck.
@@ -240,15 +258,15 @@ mod tests {
         assert!(matches!(commit(&store, b"bob", 4, b"phone"), Commit::Pending));
         assert_eq!(store.counts(), Counts { users: 2, bindings: 8 });
         go.send(()).unwrap();
-        assert_eq!(told.recv().unwrap(), [answer(2, false), answer(3, false), answer(4, false)]);
-        assert_eq!(store.load(&alice).unwrap().version(), before.version());
+        assert_eq!(told.recv().unwrap(), (vec![2, 3, 4], false));
+        assert!(store.load(&alice).unwrap().is(&before));
         assert!(store.load(&Aor::new(b"bob", b"office.example")).is_none());
         assert_eq!(store.counts(), Counts { users: 1, bindings: 4 });
 
         // And the next is none the worse for it.
         assert!(matches!(commit(&store, b"alice", 5, b"phone"), Commit::Pending));
         go.send(()).unwrap();
-        assert_eq!(told.recv().unwrap(), [answer(5, true)]);
+        assert_eq!(told.recv().unwrap(), (vec![5], true));
         drop(go);
         drop(store);
         let (store, _, _) = small(folder.path(), 8);

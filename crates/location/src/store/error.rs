@@ -32,12 +32,18 @@ pub enum StoreError {
     Format {
         /// The store's file.
         path: PathBuf,
-        /// First octet of the record.
+        /// The number that the file gives.
         found: u8,
         /// The format known here.
         known: u8,
     },
-    /// The operating system refuses: permissions, a full disk…
+    /// No room on the disk.
+    #[error("{path:?}: the disk is full")]
+    Full {
+        /// The store's file.
+        path: PathBuf,
+    },
+    /// The operating system refuses: permissions, a defect…
     #[error("{path:?}: {kind}")]
     Io {
         /// The store's file, or the folder that it should be in.

@@ -1,15 +1,18 @@
-//! The file of the disk store: an SQLite database with one table, octets under octets.
+//! The file of the disk store: an SQLite database with one table of numbered rows, written at the end, deleted from the
+//! front.
 //!
-//! Decides how it is opened (one process, write-ahead log, an fsync for each transaction), how a file that is not ours
-//! is told, and what each of SQLite's errors is called here. Must not know what the octets mean: see `codec.rs`.
+//! Decides how it is opened (by one process, with a write-ahead log and an fsync for each transaction; others may read,
+//! for a backup), how a file that is not ours is told, and what each of SQLite's errors is called here. Must not know
+//! what the octets mean: see `journal.rs`.
 
-use std::fs;
+use std::fs::{self, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction};
 
 use super::StoreError;
 
@@ -17,60 +20,76 @@ use super::StoreError;
 pub(crate) struct File {
     connection: Connection,
     path: PathBuf,
+    /// Held as long as the file is in use. SQLite's own locks would keep a backup out as well.
+    _lock: fs::File,
 }
 
 impl File {
     /// Open or make the file, and the folders above it. A file that is not ours is left as it is.
     pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
         prepare(path)?;
+        let lock = lock(path)?;
         // Each connection is used by one thread at a time: SQLite's own mutexes are for nothing.
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let fail = |error: rusqlite::Error| failure(&error, path);
         let connection = Connection::open_with_flags(path, flags).map_err(fail)?;
         set_up(&connection).map_err(fail)?;
-        let file = Self { connection, path: path.to_owned() };
+        let file = Self { connection, path: path.to_owned(), _lock: lock };
         match file.kind()? {
-            Kind::Store => {}
-            Kind::Empty => file.connection.execute_batch(&schema()).map_err(fail)?,
+            Kind::Store | Kind::Earlier => {}
+            Kind::Empty => {
+                file.connection.execute_batch(&format!("BEGIN EXCLUSIVE; {} COMMIT;", schema())).map_err(fail)?;
+            }
             Kind::Foreign => return Err(StoreError::NotAStore { path: path.to_owned() }),
         }
-        // Taking the write lock now finds out whether the file and its folder can be written, and by us alone.
+        // Taking the write lock now finds out whether the file and its folder can be written.
         file.connection.execute_batch("PRAGMA journal_mode=WAL; BEGIN IMMEDIATE; COMMIT;").map_err(fail)?;
         Ok(file)
     }
 
-    /// Show every row.
-    pub(crate) fn each(&self, mut visit: impl FnMut(&[u8], &[u8]) -> Result<(), StoreError>) -> Result<(), StoreError> {
-        let fail = |error| self.failure(&error);
-        let mut statement = self.connection.prepare("SELECT aor, record FROM location").map_err(fail)?;
-        let mut rows = statement.query(()).map_err(fail)?;
-        while let Some(row) = rows.next().map_err(fail)? {
-            let blob = |at| row.get_ref(at)?.as_blob().map_err(rusqlite::Error::from);
-            visit(blob(0).map_err(fail)?, blob(1).map_err(fail)?)?;
-        }
-        Ok(())
+    /// Show every row, in order.
+    pub(crate) fn each(&self, mut visit: impl FnMut(i64, &[u8]) -> Result<(), StoreError>) -> Result<(), StoreError> {
+        self.query("SELECT id, records FROM journal ORDER BY id", |id, records| match (id, records) {
+            (ValueRef::Integer(id), ValueRef::Blob(records)) => visit(id, records),
+            _ => Err(self.corrupt()),
+        })
     }
 
-    /// Write in one transaction, safe on disk when this returns; `fill` puts and deletes. After an error nothing of it
-    /// is in the file, and the next transaction is tried afresh.
+    /// Was it written by the version of this program that kept one row for each address of record?
+    pub(crate) fn is_earlier(&self) -> Result<bool, StoreError> {
+        Ok(matches!(self.kind()?, Kind::Earlier))
+    }
+
+    /// Show every address of record and its record in an earlier file.
+    pub(crate) fn each_earlier(
+        &self,
+        mut visit: impl FnMut(&[u8], &[u8]) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        self.query("SELECT aor, record FROM location", |aor, record| match (aor, record) {
+            (ValueRef::Blob(aor), ValueRef::Blob(record)) => visit(aor, record),
+            _ => Err(self.corrupt()),
+        })
+    }
+
+    /// Make an earlier file one of today, with these rows, all at once.
+    pub(crate) fn renew(
+        &mut self,
+        fill: impl FnOnce(&Rows<'_>) -> Result<(), rusqlite::Error>,
+    ) -> Result<(), StoreError> {
+        self.run(|transaction| {
+            transaction.execute_batch("DROP TABLE location;")?;
+            transaction.execute_batch(&schema())?;
+            fill(&Rows(transaction))
+        })
+    }
+
+    /// Write in one transaction, safe on disk when this returns. After an error nothing of it is in the file, and the
+    /// next transaction is tried afresh.
     pub(crate) fn transaction(
         &mut self,
-        fill: impl FnOnce(&mut Rows<'_>) -> Result<(), rusqlite::Error>,
+        fill: impl FnOnce(&Rows<'_>) -> Result<(), rusqlite::Error>,
     ) -> Result<(), StoreError> {
-        let path = &self.path;
-        let run = |connection: &mut Connection| {
-            let transaction = connection.transaction()?;
-            {
-                let put = transaction.prepare_cached(
-                    "INSERT INTO location (aor, record) VALUES (?1, ?2) \
-                     ON CONFLICT (aor) DO UPDATE SET record = excluded.record",
-                )?;
-                let delete = transaction.prepare_cached("DELETE FROM location WHERE aor = ?1")?;
-                fill(&mut Rows { put, delete })?;
-            }
-            transaction.commit()
-        };
-        run(&mut self.connection).map_err(|error| failure(&error, path))
+        self.run(|transaction| fill(&Rows(transaction)))
     }
 
     /// From now on the file may be tidied up when it is closed: it was found whole.
@@ -83,10 +102,37 @@ impl File {
         &self.path
     }
 
+    pub(crate) fn corrupt(&self) -> StoreError {
+        StoreError::Corrupt { path: self.path.clone() }
+    }
+
     /// A full disk at hand: the file takes no more pages than these.
     #[cfg(test)]
     pub(crate) fn limit(&self, pages: u32) {
         self.connection.execute_batch(&format!("PRAGMA max_page_count={pages}")).unwrap();
+    }
+
+    fn query(
+        &self,
+        sql: &str,
+        mut visit: impl FnMut(ValueRef<'_>, ValueRef<'_>) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let fail = |error| self.failure(&error);
+        let mut statement = self.connection.prepare(sql).map_err(fail)?;
+        let mut rows = statement.query(()).map_err(fail)?;
+        while let Some(row) = rows.next().map_err(fail)? {
+            visit(row.get_ref(0).map_err(fail)?, row.get_ref(1).map_err(fail)?)?;
+        }
+        Ok(())
+    }
+
+    fn run(&mut self, work: impl FnOnce(&Transaction<'_>) -> Result<(), rusqlite::Error>) -> Result<(), StoreError> {
+        let run = |connection: &mut Connection| {
+            let transaction = connection.transaction()?;
+            work(&transaction)?;
+            transaction.commit()
+        };
+        run(&mut self.connection).map_err(|error| failure(&error, &self.path))
     }
 
     fn kind(&self) -> Result<Kind, StoreError> {
@@ -97,6 +143,7 @@ impl File {
         if application == APPLICATION {
             return match u8::try_from(number("SELECT user_version FROM pragma_user_version")?) {
                 Ok(SCHEMA) => Ok(Kind::Store),
+                Ok(EARLIER) => Ok(Kind::Earlier),
                 found => {
                     Err(StoreError::Format { path: self.path.clone(), found: found.unwrap_or(u8::MAX), known: SCHEMA })
                 }
@@ -112,23 +159,27 @@ impl File {
 }
 
 /// The rows as a transaction may change them.
-pub(crate) struct Rows<'t> {
-    put: rusqlite::CachedStatement<'t>,
-    delete: rusqlite::CachedStatement<'t>,
-}
+pub(crate) struct Rows<'t>(&'t Transaction<'t>);
 
 impl Rows<'_> {
-    pub(crate) fn put(&mut self, aor: &[u8], record: &[u8]) -> Result<(), rusqlite::Error> {
-        self.put.execute((aor, record)).map(drop)
+    pub(crate) fn append(&self, id: i64, records: &[u8]) -> Result<(), rusqlite::Error> {
+        let mut statement = self.0.prepare_cached("INSERT INTO journal (id, records) VALUES (?1, ?2)")?;
+        statement.execute((id, records)).map(drop)
     }
 
-    pub(crate) fn delete(&mut self, aor: &[u8]) -> Result<(), rusqlite::Error> {
-        self.delete.execute((aor,)).map(drop)
+    pub(crate) fn read(&self, id: i64) -> Result<Vec<u8>, rusqlite::Error> {
+        self.0.prepare_cached("SELECT records FROM journal WHERE id = ?1")?.query_row((id,), |row| row.get(0))
+    }
+
+    pub(crate) fn delete(&self, id: i64) -> Result<(), rusqlite::Error> {
+        self.0.prepare_cached("DELETE FROM journal WHERE id = ?1")?.execute((id,)).map(drop)
     }
 }
 
 enum Kind {
     Store,
+    /// With a row for each address of record, of format 1.
+    Earlier,
     /// No database yet, or one without any table.
     Empty,
     Foreign,
@@ -152,21 +203,32 @@ fn prepare(path: &Path) -> Result<(), StoreError> {
     }
 }
 
+fn lock(path: &Path) -> Result<fs::File, StoreError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-lock");
+    let open = fs::OpenOptions::new().write(true).create(true).truncate(false).open(name);
+    let io = |error: io::Error| StoreError::Io { path: path.to_owned(), kind: error.kind() };
+    let lock = open.map_err(io)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(StoreError::Locked { path: path.to_owned() }),
+        Err(TryLockError::Error(error)) => Err(io(error)),
+    }
+}
+
 fn set_up(connection: &Connection) -> Result<(), rusqlite::Error> {
-    connection.busy_timeout(Duration::ZERO)?;
+    connection.busy_timeout(PATIENCE)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-    // Exclusive: no second process, and no shared memory file. FULL: every commit is fsynced, not only checkpoints.
+    // FULL: every commit is fsynced, not only checkpoints.
     connection.execute_batch(&format!(
-        "PRAGMA locking_mode=EXCLUSIVE; PRAGMA synchronous=FULL; PRAGMA cell_size_check=ON; \
-         PRAGMA cache_size=-{CACHE_KIB};"
+        "PRAGMA page_size={PAGE}; PRAGMA synchronous=FULL; PRAGMA cell_size_check=ON; PRAGMA cache_size=-{CACHE_KIB};"
     ))
 }
 
 fn schema() -> String {
     format!(
-        "BEGIN EXCLUSIVE; \
-         CREATE TABLE location (aor BLOB PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID; \
-         PRAGMA application_id={APPLICATION}; PRAGMA user_version={SCHEMA}; COMMIT;"
+        "CREATE TABLE journal (id INTEGER PRIMARY KEY, records BLOB NOT NULL); \
+         PRAGMA application_id={APPLICATION}; PRAGMA user_version={SCHEMA};"
     )
 }
 
@@ -176,7 +238,7 @@ fn failure(error: &rusqlite::Error, path: &Path) -> StoreError {
         Some(ErrorCode::NotADatabase) => return StoreError::NotAStore { path },
         Some(ErrorCode::DatabaseCorrupt) => return StoreError::Corrupt { path },
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => return StoreError::Locked { path },
-        Some(ErrorCode::DiskFull) => io::ErrorKind::StorageFull,
+        Some(ErrorCode::DiskFull) => return StoreError::Full { path },
         Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::AuthorizationForStatementDenied) => {
             io::ErrorKind::PermissionDenied
         }
@@ -185,7 +247,7 @@ fn failure(error: &rusqlite::Error, path: &Path) -> StoreError {
             Err(error) => error.kind(),
             Ok(_) => io::ErrorKind::PermissionDenied,
         },
-        // A column of another type than we write.
+        // A row that should be there is not, or is of another type than we write.
         None => return StoreError::Corrupt { path },
         Some(_) => io::ErrorKind::Other,
     };
@@ -196,7 +258,16 @@ fn failure(error: &rusqlite::Error, path: &Path) -> StoreError {
 const APPLICATION: i64 = 0x6672_646b;
 
 /// Layout of the tables.
-const SCHEMA: u8 = 1;
+const SCHEMA: u8 = 2;
 
-/// Page cache. All reads but those of the start come from the map: it only has to hold the upper pages.
-const CACHE_KIB: u32 = 32 * 1024;
+/// The layout before, which is read and made one of today.
+const EARLIER: u8 = 1;
+
+/// Rows are long, and written once: fewer pages cost less.
+const PAGE: u32 = 4096;
+
+/// Page cache. Only the last page and the first are ever of use.
+const CACHE_KIB: u32 = 1024;
+
+/// How long to wait for another process that has locked the file, which only somebody else's tool can have done.
+const PATIENCE: Duration = Duration::from_secs(1);

@@ -2,10 +2,8 @@
 //!
 //! Decides nothing; the map does. A commit is done at once.
 
-use std::sync::Arc;
-
 use super::map::Map;
-use super::{Commit, Counts, Store, Ticket};
+use super::{Commit, Counts, SWEEP, Store, Ticket};
 use crate::{Aor, Record, Wall};
 
 /// Records in memory only.
@@ -32,19 +30,19 @@ impl Default for MemoryStore {
 }
 
 impl Store for MemoryStore {
-    fn load(&self, aor: &Aor) -> Option<Arc<Record>> {
+    fn load(&self, aor: &Aor) -> Option<Record> {
         self.map.load(aor.as_bytes())
     }
 
-    fn commit(&self, aor: &Aor, expected: u64, record: Record, _ticket: Ticket) -> Commit {
-        self.map.swap(aor.as_bytes(), expected, record, |_| Commit::Done)
+    fn commit(&self, expected: Option<&Record>, record: Record, _ticket: Ticket) -> Commit {
+        self.map.swap(expected, record, |_, _| Commit::Done)
     }
 
     fn sweep(&self, now: Wall) -> usize {
-        self.map.sweep(now, |_| true)
+        self.map.sweep(now, SWEEP)
     }
 
-    fn list(&self, visit: &mut dyn FnMut(&[u8], &Record)) {
+    fn list(&self, visit: &mut dyn FnMut(&Record)) {
         self.map.list(visit);
     }
 }

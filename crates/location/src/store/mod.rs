@@ -1,6 +1,6 @@
 //! Where records are kept: the contract of a store, and the closed set of stores.
 //!
-//! Decides what a store owes its callers: reads from memory, compare and swap, no version used twice. Must not know
+//! Decides what a store owes its callers: reads from memory, compare and swap. Must not know
 //! registration rules. To add a store: one file here, one variant in `AnyStore`, one line in `tests/battery/main.rs`.
 //! What touches files is behind the feature `disk`, so that the core can use the rules without it.
 
@@ -19,11 +19,11 @@ mod disk;
 #[cfg(feature = "disk")]
 mod file;
 #[cfg(feature = "disk")]
+mod journal;
+#[cfg(feature = "disk")]
 mod queue;
 #[cfg(feature = "disk")]
 mod writer;
-
-use std::sync::Arc;
 
 use crate::{Aor, Record, Wall};
 
@@ -36,21 +36,21 @@ pub use memory::MemoryStore;
 
 /// A location service: records under their address of record.
 pub trait Store: Send + Sync {
-    /// The record as it is now, always from memory; `None` if there is none (then its version is 0).
-    fn load(&self, aor: &Aor) -> Option<Arc<Record>>;
+    /// The record as it is now, always from memory; `None` if there is none.
+    fn load(&self, aor: &Aor) -> Option<Record>;
 
-    /// Compare and swap: put `record` in place if the version there is still `expected`, the one that the change was
-    /// computed from (0 = absent). The store gives it a new version, never used before.
-    fn commit(&self, aor: &Aor, expected: u64, record: Record, ticket: Ticket) -> Commit;
+    /// Compare and swap: put `record` in place if what is there still is `expected`, the very record that the change was
+    /// computed from (`None` = nothing was there). One without bindings goes with the next sweep.
+    fn commit(&self, expected: Option<&Record>, record: Record, ticket: Ticket) -> Commit;
 
-    /// Remove bindings that expired or were removed 32 s ago (64*T1), and count those that just expired. To be called
-    /// about once a second. Looks only at what is due, at most 64 x 256 records a call (some 30 ms); the rest waits for
+    /// Remove records whose last binding expired or was removed 32 s ago (64*T1), and count bindings that just expired.
+    /// To be called about once a second. Looks only at what is due, at most 65,536 records a call; the rest waits for
     /// the next. An expired binding is never used, swept or not.
     /// Returns the number of bindings removed.
     fn sweep(&self, now: Wall) -> usize;
 
     /// Show every address of record. Nothing is locked while `visit` runs; what changes meanwhile may or may not show.
-    fn list(&self, visit: &mut dyn FnMut(&[u8], &Record));
+    fn list(&self, visit: &mut dyn FnMut(&Record));
 }
 
 /// Who is to be told when a commit is safe: handed back as it came.
@@ -85,3 +85,6 @@ pub struct Counts {
     /// Live bindings.
     pub bindings: u64,
 }
+
+/// Records that one sweep looks at: no more than a moment of one thread.
+const SWEEP: usize = 65_536;

@@ -34,13 +34,13 @@ impl<T> Queue<T> {
         Self { state, ready: Condvar::new(), capacity, len: AtomicUsize::new(0) }
     }
 
-    /// Append `item` unless more than the capacity less `spare` would wait.
-    pub(crate) fn push(&self, item: T, spare: usize) -> Result<(), Refused> {
+    /// Append `item` unless as many as there is room for wait already.
+    pub(crate) fn push(&self, item: T) -> Result<(), Refused> {
         let mut state = self.state.lock();
         if state.closed {
             return Err(Refused::Closed);
         }
-        if state.waiting.len() >= self.capacity.saturating_sub(spare) {
+        if state.waiting.len() >= self.capacity {
             return Err(Refused::Full);
         }
         state.waiting.push_back(item);
@@ -79,10 +79,6 @@ impl<T> Queue<T> {
         self.len.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn capacity(&self) -> usize {
-        self.capacity
-    }
-
     /// Refuse what comes from now on; what waits can still be taken.
     pub(crate) fn close(&self) {
         self.state.lock().closed = true;
@@ -95,19 +91,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn full_spare_and_closed() {
+    fn full_and_closed() {
         let queue = Queue::new(4);
-        assert_eq!(queue.push(1, 2), Ok(()));
-        assert_eq!(queue.push(2, 2), Ok(()));
-        assert_eq!(queue.push(3, 2), Err(Refused::Full));
-        assert_eq!((queue.push(3, 0), queue.push(4, 0)), (Ok(()), Ok(())));
-        assert_eq!(queue.push(5, 0), Err(Refused::Full));
+        assert!((1..=4).all(|number| queue.push(number) == Ok(())));
+        assert_eq!(queue.push(5), Err(Refused::Full));
         let mut taken = Vec::new();
         assert!(queue.take(&mut taken, 3));
         assert_eq!((&taken[..], queue.len()), (&[1, 2, 3][..], 4));
         queue.finished(3);
         queue.close();
-        assert_eq!(queue.push(6, 0), Err(Refused::Closed));
+        assert_eq!(queue.push(6), Err(Refused::Closed));
         assert!(queue.take(&mut taken, 3));
         assert_eq!(taken.pop(), Some(4));
         queue.finished(1);

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 
 use location::{
     Aor, Applied, Ask, Change, Commit, ContactChange, DiskOptions, DiskStore, Flow, Hooks, Limits, Record, Store,
-    Ticket, Wall,
+    StoreError, Ticket, Wall,
 };
 
 pub(crate) const LIMITS: Limits = Limits { min_expires: 1, default_expires: 3600, max_expires: 7200, max_contacts: 10 };
@@ -53,14 +53,20 @@ pub(crate) fn register(old: &Record, cseq: u32, contacts: &[(&str, u32)], now: W
     }
 }
 
+/// What is there, and what a change starts from.
+pub(crate) fn load(store: &dyn Store, aor: &Aor) -> (Option<Record>, Record) {
+    let there = store.load(aor);
+    (there.clone(), there.unwrap_or_else(|| Record::empty(aor)))
+}
+
 /// Load, register, commit.
 pub(crate) fn commit(store: &dyn Store, aor: &Aor, cseq: u32, contacts: &[(&str, u32)], now: Wall, id: u64) -> Commit {
-    let old = store.load(aor).unwrap_or_default();
-    store.commit(aor, old.version(), register(&old, cseq, contacts, now), ticket(id))
+    let (there, old) = load(store, aor);
+    store.commit(there.as_ref(), register(&old, cseq, contacts, now), ticket(id))
 }
 
 pub(crate) fn live(store: &dyn Store, aor: &Aor, now: Wall) -> Vec<(String, u32)> {
-    let record = store.load(aor).unwrap_or_default();
+    let record = load(store, aor).1;
     let show = |uri: &[u8]| String::from_utf8_lossy(uri).into_owned();
     record.live(now).map(|binding| (show(binding.contact()), binding.remaining(now))).collect()
 }
@@ -68,9 +74,9 @@ pub(crate) fn live(store: &dyn Store, aor: &Aor, now: Wall) -> Vec<(String, u32)
 /// A disk store, and what its hook says.
 pub(crate) fn open(path: &Path, options: DiskOptions) -> (DiskStore, Told) {
     let (tell, told) = sync_channel(1 << 20);
-    let done = Box::new(move |group: &[(Ticket, bool)]| {
-        group.iter().for_each(|&answer| {
-            let _ = tell.try_send(answer);
+    let done = Box::new(move |group: &[Ticket], outcome: Result<(), &StoreError>| {
+        group.iter().for_each(|&ticket| {
+            let _ = tell.try_send((ticket, outcome.is_ok()));
         })
     });
     let hooks = Hooks { done, committed: Box::new(|_| {}) };

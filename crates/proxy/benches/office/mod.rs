@@ -5,16 +5,15 @@
 #![allow(dead_code, reason = "each user of this file needs its own part of it")]
 #![allow(clippy::unwrap_used, reason = "a message that is not SIP is a mistake in this file")]
 
+#[path = "../../tests/sim/settings.rs"]
+mod house;
+
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use bytes::Bytes;
-use location::{Commit, Limits as RegistrationLimits, MemoryStore, Store as _, Ticket};
+use location::{Commit, MemoryStore, Store as _, Ticket};
 use parser::{Message, Transport};
-use proxy::{
-    Accounts, Algorithm, Answer, Authentication, Core, Digest, Flow, Foreign, Forking, Instant, Interfaces, Keys,
-    Limits, Listener, Now, Outbox, Parked, Question, Received, Settings, Strangers, Strategy, Timers, Wall,
-};
+use proxy::{Answer, Core, Flow, Instant, Limits, Now, Outbox, Parked, Question, Received, Settings, Wall};
 
 /// Users that are registered.
 pub(crate) const USERS: u32 = 10_000;
@@ -32,7 +31,7 @@ pub(crate) struct Office {
 impl Office {
     /// With [`USERS`] users, each registered with one phone.
     pub(crate) fn new() -> Self {
-        let core = Core::new(settings().into(), &Keys { route: [1; 16], nonce: [2; 16] }, 0, 1);
+        let core = Core::new(settings().into(), &house::KEYS, 0, 1);
         let now = Now { mono: Instant::from_micros(0), wall: Wall(1_700_000_000_000) };
         let mut office =
             Self { core, store: MemoryStore::new(), outbox: Outbox::new(), questions: Vec::new(), now, turn: 0 };
@@ -51,7 +50,7 @@ impl Office {
     /// What the worker does for a datagram, up to the bytes that it would send.
     pub(crate) fn receive(&mut self, datagram: Bytes, from: SocketAddr) -> usize {
         self.outbox.clear();
-        let flow = Flow { transport: Transport::Udp, remote: from, local: SERVER, connection: 0 };
+        let flow = Flow { transport: Transport::Udp, remote: from, local: house::SERVER, connection: 0 };
         let message = Message::parse(datagram).unwrap();
         self.core.receive(self.now, Received { message, flow }, &mut self.outbox);
         while !self.outbox.questions.is_empty() {
@@ -73,8 +72,8 @@ impl Office {
 fn answer(store: &MemoryStore, question: Question) -> Answer {
     match question {
         Question::Load(aor) => Answer::Loaded(store.load(&aor)),
-        Question::Commit { aor, expected, record } => {
-            match store.commit(&aor, expected, record, Ticket { worker: 0, id: 0 }) {
+        Question::Commit { expected, record } => {
+            match store.commit(expected.as_ref(), record, Ticket { worker: 0, id: 0 }) {
                 Commit::Done => Answer::Committed,
                 Commit::Conflict => Answer::Conflict,
                 Commit::Pending | Commit::Full | Commit::Failed(_) => Answer::Failed,
@@ -83,8 +82,6 @@ fn answer(store: &MemoryStore, question: Question) -> Answer {
         Question::Resolve(_) => Answer::Failed,
     }
 }
-
-const SERVER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)), 5060);
 
 /// Where a user's phone is.
 pub(crate) fn phone(user: u32) -> SocketAddr {
@@ -160,27 +157,9 @@ fn body(method: &str) -> &'static str {
     }
 }
 
+/// The office of the tests, without its bounds: a benchmark is a flood.
 fn settings() -> Settings {
-    Settings {
-        domains: vec!["office.example".into()],
-        aliases: Vec::new(),
-        listeners: vec![Listener { transport: Transport::Udp, address: SERVER }],
-        advertise: None,
-        interfaces: Interfaces::default(),
-        authentication: Authentication::Off,
-        digest: Digest { algorithms: vec![Algorithm::Md5], nonce_lifetime: Duration::from_secs(300) },
-        accounts: Accounts::default(),
-        trusted: Vec::new(),
-        strangers: Strangers::Refuse,
-        foreign: Foreign::Refuse,
-        registrar: RegistrationLimits { min_expires: 60, default_expires: 3600, max_expires: 7200, max_contacts: 10 },
-        forking: Forking { strategy: Strategy::Parallel, ring_time: Duration::from_secs(30) },
-        timers: Timers {
-            t1: Duration::from_millis(500),
-            t2: Duration::from_secs(4),
-            t4: Duration::from_secs(5),
-            c: Duration::from_secs(181),
-        },
-        limits: Limits { transactions: 100_000, pins: 10_000_000, nonces: 100_000 },
-    }
+    let mut office = house::office();
+    office.limits = Limits { pins: 10_000_000, ..office.limits };
+    office
 }

@@ -143,6 +143,9 @@ impl Core {
             (Waiting::RegisterCommit(pending), Answer::Conflict) => {
                 outbox.ask(Question::Load(pending.aor.clone()), Parked(Waiting::RegisterLoad(pending)));
             }
+            (Waiting::RegisterCommit(pending), Answer::Full) => {
+                self.refuse_register(now, &pending, Reject::StoreFull, outbox);
+            }
             (Waiting::RegisterLoad(pending) | Waiting::RegisterCommit(pending), _) => {
                 self.refuse_register(now, &pending, Reject::Store, outbox);
             }

@@ -2,8 +2,6 @@
 //!
 //! The 200 leaves when the change is safe, not before.
 
-use std::sync::Arc;
-
 use location::Record;
 
 use super::Core;
@@ -21,15 +19,14 @@ impl Core {
         &mut self,
         now: Now,
         mut pending: Box<PendingRegister>,
-        stored: Option<Arc<Record>>,
+        stored: Option<Record>,
         outbox: &mut Outbox,
     ) {
         let tag = ToTag::new(&pending.request, &self.mac);
         match pending.decide(stored, tag.as_bytes(), &self.settings, now) {
             Ok(Decision::Answer) => Self::confirm(&pending, outbox),
             Ok(Decision::Commit { expected, record }) => {
-                let question = Question::Commit { aor: pending.aor.clone(), expected, record };
-                outbox.ask(question, Parked(Waiting::RegisterCommit(pending)));
+                outbox.ask(Question::Commit { expected, record }, Parked(Waiting::RegisterCommit(pending)));
             }
             Err(reject) => self.refuse_register(now, &pending, reject, outbox),
         }

@@ -77,7 +77,7 @@ impl Core {
         let Ok(aor) = address_of_record(&request.message, &self.settings) else { return };
         let outcome = match reject {
             Reject::Challenge { .. } => Registration::Challenged,
-            Reject::Store | Reject::Overload => Registration::Failed,
+            Reject::Store | Reject::StoreFull | Reject::Overload => Registration::Failed,
             _ => Registration::Refused,
         };
         outbox.tell(Event::Registration { outcome, aor, bindings: 0, expires: 0, flow: request.flow });

@@ -2,8 +2,6 @@
 //!
 //! A URI is in a response context once (16.5), and there are only so many.
 
-use std::sync::Arc;
-
 use location::{Aor, Record};
 use parser::{Message, Uri, equivalent};
 use smallvec::SmallVec;
@@ -68,7 +66,7 @@ impl Fork {
     }
 
     /// The plan of a user that the request was redirected to.
-    pub(crate) fn plan_for(&self, aor: &Aor, record: Option<&Arc<Record>>, now: Now) -> Option<Plan> {
+    pub(crate) fn plan_for(&self, aor: &Aor, record: Option<&Record>, now: Now) -> Option<Plan> {
         plan_for_bindings(self.request.as_ref()?, aor, record, &self.settings, now).ok()
     }
 

@@ -28,12 +28,12 @@ impl Granted<'_> {
         let message = &self.request.message;
         let mut reply = Reply::new(out, message, 200, b"OK", self.request.stamp, Some(to_tag));
         for binding in self.record.live(now.wall) {
-            reply.header(HeaderName::Contact, |out| write_contact(out, binding, binding.remaining(now.wall)));
+            reply.header(HeaderName::Contact, |out| write_contact(out, &binding, binding.remaining(now.wall)));
         }
         // They are current bindings as well, renewed for ever.
         let fixed = self.fixed.into_iter().flat_map(|fixed| besides(fixed, Some(self.record), now.wall));
         for (_, binding) in fixed {
-            reply.header(HeaderName::Contact, |out| write_contact(out, binding, self.settings.limits.max_expires));
+            reply.header(HeaderName::Contact, |out| write_contact(out, &binding, self.settings.limits.max_expires));
         }
         self.write_routes(&mut reply);
         if self.outbound {
@@ -62,7 +62,7 @@ impl Granted<'_> {
     }
 }
 
-fn write_contact(out: &mut Vec<u8>, binding: &Binding, expires: u32) {
+fn write_contact(out: &mut Vec<u8>, binding: &Binding<'_>, expires: u32) {
     out.push(b'<');
     out.extend_from_slice(binding.contact());
     out.push(b'>');

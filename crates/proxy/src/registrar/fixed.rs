@@ -43,10 +43,10 @@ pub(crate) fn besides<'r>(
     fixed: &'r Record,
     registered: Option<&'r Record>,
     now: Wall,
-) -> impl Iterator<Item = (usize, &'r Binding)> {
-    let is_registered = move |fixed: &Binding| {
+) -> impl Iterator<Item = (usize, Binding<'r>)> {
+    let is_registered = move |fixed: &Binding<'_>| {
         let Ok(uri) = Uri::parse(fixed.contact()) else { return false };
-        let same = |other: &Binding| Uri::parse(other.contact()).is_ok_and(|other| equivalent(&uri, &other));
+        let same = |other: Binding<'_>| Uri::parse(other.contact()).is_ok_and(|other| equivalent(&uri, &other));
         registered.is_some_and(|registered| registered.live(now).any(same))
     };
     fixed.bindings().iter().enumerate().filter(move |(_, binding)| !is_registered(binding))

@@ -7,8 +7,6 @@ mod change;
 mod fixed;
 mod outbound;
 
-use std::sync::Arc;
-
 use location::{Aor, Applied, Ask, Record, Refusal};
 
 use crate::clock::Now;
@@ -56,7 +54,7 @@ pub(crate) enum Decision {
     /// Nothing changes: answer.
     Answer,
     /// Store this over the version loaded, then answer.
-    Commit { expected: u64, record: Record },
+    Commit { expected: Option<Record>, record: Record },
 }
 
 impl PendingRegister {
@@ -69,7 +67,7 @@ impl PendingRegister {
     /// RFC 3261 10.3 steps 6 to 8 on the record that is stored now.
     pub(crate) fn decide(
         &mut self,
-        stored: Option<Arc<Record>>,
+        stored: Option<Record>,
         to_tag: &[u8],
         settings: &Settings,
         now: Now,
@@ -78,7 +76,7 @@ impl PendingRegister {
         if self.attempts > MAX_ATTEMPTS {
             return Err(Reject::Store);
         }
-        let stored = stored.unwrap_or_default();
+        let old = stored.clone().unwrap_or_else(|| Record::empty(&self.aor));
         let path = change::read_path(&self.request, &settings.registrar)?;
         let change = change::read_change(&self.request, &path, settings)?;
         let asked_to_add = match &change.ask {
@@ -87,9 +85,9 @@ impl PendingRegister {
             Ask::Update(contacts) => Some(contacts.iter().any(|contact| contact.expires != Some(0))),
         };
         let outbound = outbound::is_asked(&self.request, &change.ask);
-        let applied = stored.apply(&change, now.wall, &settings.registrar.limits).map_err(refuse)?;
+        let applied = old.apply(&change, now.wall, &settings.registrar.limits).map_err(refuse)?;
         let record = match &applied {
-            Applied::Unchanged => &*stored,
+            Applied::Unchanged => &old,
             Applied::Changed(record) => record,
         };
         self.summary = Summary {
@@ -102,14 +100,14 @@ impl PendingRegister {
             expires: record.live(now.wall).map(|binding| binding.remaining(now.wall)).max().unwrap_or(0),
         };
         self.answer.clear();
-        let fixed = settings.accounts.contacts(&self.aor).map(|fixed| &**fixed);
+        let fixed = settings.accounts.contacts(&self.aor);
         let granted = Granted { request: &self.request, record, fixed, settings: &settings.registrar, outbound };
         granted.write(&mut self.answer, to_tag, now);
         Ok(match applied {
-            Applied::Unchanged if asked_to_add.is_none() || stored.version() == 0 => Decision::Answer,
+            Applied::Unchanged if asked_to_add.is_none() || stored.is_none() => Decision::Answer,
             // What a copy of this request has changed may still be on its way to the disk: the answer waits behind it.
-            Applied::Unchanged => Decision::Commit { expected: stored.version(), record: (*stored).clone() },
-            Applied::Changed(record) => Decision::Commit { expected: stored.version(), record },
+            Applied::Unchanged => Decision::Commit { expected: stored, record: old },
+            Applied::Changed(record) => Decision::Commit { expected: stored, record },
         })
     }
 }

@@ -12,8 +12,6 @@ mod preferences;
 mod redirect;
 mod targets;
 
-use std::sync::Arc;
-
 use location::{Aor, Binding, Record};
 use parser::{Host, Method, SipUri, Uri};
 use smallvec::SmallVec;
@@ -66,7 +64,7 @@ pub(crate) struct Target {
 #[derive(Clone, Debug)]
 pub(crate) enum TargetUri {
     /// The Contact of a binding.
-    Binding(Arc<Record>, usize),
+    Binding(Record, usize),
     /// The one that the request has.
     Request,
     /// One that a redirection named.
@@ -155,7 +153,7 @@ impl Plan {
 
 impl TargetUri {
     /// The binding that it comes from.
-    pub(crate) fn binding(&self) -> Option<&Binding> {
+    pub(crate) fn binding(&self) -> Option<Binding<'_>> {
         match self {
             Self::Binding(record, index) => record.bindings().get(*index),
             Self::Request | Self::Redirect(_) => None,
@@ -165,7 +163,7 @@ impl TargetUri {
     /// As it stands there.
     pub(crate) fn bytes<'a>(&'a self, request: &'a Request) -> &'a [u8] {
         match self {
-            Self::Binding(..) => self.binding().map(Binding::contact).unwrap_or_default(),
+            Self::Binding(..) => self.binding().map(|binding| binding.contact()).unwrap_or_default(),
             Self::Request => request.uri(),
             Self::Redirect(uri) => uri,
         }
@@ -173,14 +171,14 @@ impl TargetUri {
 
     /// The phone that it is one contact of: `+sip.instance` (RFC 5626 4.1).
     pub(crate) fn instance(&self) -> Option<&[u8]> {
-        self.binding().and_then(Binding::instance)
+        self.binding().and_then(|binding| binding.instance())
     }
 }
 
 impl Target {
     /// The stored Path, which goes before any other Route (RFC 3327 5.4); empty if there is none.
     pub(crate) fn path(&self) -> &[u8] {
-        self.uri.binding().map(Binding::path).unwrap_or_default()
+        self.uri.binding().map(|binding| binding.path()).unwrap_or_default()
     }
 
     /// The URI that the request is sent with.

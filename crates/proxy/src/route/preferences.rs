@@ -5,8 +5,6 @@
 //! better: there is no queue, so `queue` changes nothing, and what a request only implies (its method, its event package)
 //! leaves phones out but does not order those that stay.
 
-use std::sync::Arc;
-
 use location::Record;
 use parser::headers::{AcceptContact, Event, Feature, Features, RejectContact, RequestDisposition, TagValue};
 use parser::{HeaderName, Message, Method, Params};
@@ -33,7 +31,7 @@ pub(crate) struct Disposition {
 /// A live binding that may be tried.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Candidate<'r> {
-    pub(super) record: &'r Arc<Record>,
+    pub(super) record: &'r Record,
     /// Its index there.
     pub(super) index: usize,
     /// What its user thinks of it, in thousandths.
@@ -43,7 +41,7 @@ pub(super) struct Candidate<'r> {
 }
 
 impl<'r> Candidate<'r> {
-    pub(super) const fn new(record: &'r Arc<Record>, index: usize, q: u16) -> Self {
+    pub(super) const fn new(record: &'r Record, index: usize, q: u16) -> Self {
         Self { record, index, q, fit: PERFECT }
     }
 

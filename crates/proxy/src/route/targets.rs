@@ -4,7 +4,6 @@
 
 use std::cmp::Reverse;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use location::{Aor, Binding, Flow, Record};
 use parser::{SipUri, Uri};
@@ -28,7 +27,7 @@ const DEFAULT_Q: u16 = 1000;
 pub(crate) fn plan_for_bindings(
     request: &Request,
     aor: &Aor,
-    record: Option<&Arc<Record>>,
+    record: Option<&Record>,
     settings: &Settings,
     now: Now,
 ) -> Result<Plan, Reject> {
@@ -67,16 +66,15 @@ pub(crate) fn plan_for_bindings(
 }
 
 /// The bindings that may be called: the registered ones, then those of the configuration.
-fn candidates<'r>(record: Option<&'r Arc<Record>>, fixed: Option<&'r Arc<Record>>, now: Now) -> Candidates<'r> {
+fn candidates<'r>(record: Option<&'r Record>, fixed: Option<&'r Record>, now: Now) -> Candidates<'r> {
     let mut candidates = Candidates::new();
-    let q = |binding: &Binding| binding.q().unwrap_or(DEFAULT_Q);
+    let q = |binding: Binding<'_>| binding.q().unwrap_or(DEFAULT_Q);
     if let Some(record) = record {
         let live = record.bindings().iter().enumerate().filter(|(_, binding)| binding.is_live(now.wall));
         candidates.extend(live.map(|(index, binding)| Candidate::new(record, index, q(binding))));
     }
     if let Some(fixed) = fixed {
-        let registered = record.map(|record| &**record);
-        let besides = besides(fixed, registered, now.wall);
+        let besides = besides(fixed, record, now.wall);
         candidates.extend(besides.map(|(index, binding)| Candidate::new(fixed, index, q(binding))));
     }
     candidates
@@ -120,25 +118,25 @@ pub(crate) fn target_for_uri(request: &Request, settings: &Settings) -> Result<T
 }
 
 /// None if the binding cannot be called: another scheme, a transport that we do not speak, or a flow that is gone.
-fn target_for_binding(record: &Arc<Record>, index: usize, settings: &Settings) -> Option<Target> {
+fn target_for_binding(record: &Record, index: usize, settings: &Settings) -> Option<Target> {
     let binding = record.bindings().get(index)?;
-    let uri = TargetUri::Binding(Arc::clone(record), index);
+    let uri = TargetUri::Binding(record.clone(), index);
     if let Some(path) = first_path(binding.path()) {
         return Some(Target { uri, way: way_to(&route_uri(path)?, settings).ok()?, over_flow: false });
     }
     let Ok(Uri::Sip(contact)) = Uri::parse(binding.contact()) else { return None };
-    if is_outbound(binding) {
-        let hop = only_over(binding.flow(), settings)?;
+    if is_outbound(&binding) {
+        let hop = only_over(&binding.flow(), settings)?;
         return Some(Target { uri, way: Way::Hop(hop), over_flow: true });
     }
-    match flow_of(binding, &contact, settings) {
+    match flow_of(&binding, &contact, settings) {
         Some(flow) => Some(Target { uri, way: Way::Hop(over_flow(flow, &contact)), over_flow: true }),
         None => Some(Target { uri, way: way_to(&contact, settings).ok()?, over_flow: false }),
     }
 }
 
 /// Whether the phone keeps this flow open for us, and says which of its flows it is (RFC 5626 4.2).
-fn is_outbound(binding: &Binding) -> bool {
+fn is_outbound(binding: &Binding<'_>) -> bool {
     binding.reg_id().is_some() && binding.instance().is_some()
 }
 
@@ -173,13 +171,13 @@ fn first_path(path: &[u8]) -> Option<&[u8]> {
 /// The way that the REGISTER came, where the Contact alone may not lead to the phone: one behind a firewall cannot be
 /// connected to, and one behind a NAT names an address that is not its own. A phone that named its flow wants no other
 /// (RFC 5626 7).
-fn flow_of(binding: &Binding, contact: &SipUri<'_>, settings: &Settings) -> Option<Hop> {
+fn flow_of(binding: &Binding<'_>, contact: &SipUri<'_>, settings: &Settings) -> Option<Hop> {
     let flow = binding.flow();
     let transport = contact.transport();
     if flow.transport.is_reliable() {
-        return (transport == Some(flow.transport) && flow.connection != 0).then(|| Hop::back(flow));
+        return (transport == Some(flow.transport) && flow.connection != 0).then(|| Hop::back(&flow));
     }
     let translated = flow.connection == SYMMETRIC && contact.host.ip().is_some_and(|ip| ip != flow.remote.ip());
     let fits = transport.is_none_or(|transport| transport == flow.transport);
-    (translated && fits).then(|| back_through_nat(flow, settings))
+    (translated && fits).then(|| back_through_nat(&flow, settings))
 }

@@ -2,8 +2,6 @@
 //!
 //! Values only; whether credentials are good is `auth`'s to say.
 
-use std::sync::Arc;
-
 use hashbrown::HashMap;
 use location::{Aor, Record};
 
@@ -35,7 +33,7 @@ impl Accounts {
     }
 
     /// Where this user is reached whether he registers or not.
-    pub(crate) fn contacts(&self, aor: &Aor) -> Option<&Arc<Record>> {
+    pub(crate) fn contacts(&self, aor: &Aor) -> Option<&Record> {
         self.find(aor)?.contacts.as_ref()
     }
 
@@ -51,7 +49,7 @@ pub struct Account {
     /// What proves that it is he; none of them for one who never has to.
     pub secrets: Secrets,
     /// Where he is reached whether he registers or not, see [`fixed_bindings`](crate::fixed_bindings); none for most.
-    pub contacts: Option<Arc<Record>>,
+    pub contacts: Option<Record>,
     /// For whom he may register besides himself (RFC 3261 10.3 step 4).
     pub may_register: Vec<Aor>,
 }

@@ -1,7 +1,5 @@
 //! Bindings that the configuration makes: who cannot register is called all the same.
 
-use std::sync::Arc;
-
 use location::Aor;
 use proxy::{Account, Settings, fixed_bindings};
 
@@ -9,7 +7,7 @@ use crate::sim::{Agent, DOMAIN, Sip, World, param, sequential, uri_in};
 
 /// An account for alice, and one for the door with these contacts.
 fn with_door(settings: &mut Settings, contacts: &[(&str, Option<u16>)]) {
-    let account = Account { contacts: Some(Arc::new(fixed_bindings(contacts.iter().copied()))), ..Account::default() };
+    let account = Account { contacts: Some(fixed_bindings(contacts.iter().copied())), ..Account::default() };
     settings.accounts.insert(Aor::new(b"door", DOMAIN.as_bytes()), account);
     settings.accounts.insert(Aor::new(b"alice", DOMAIN.as_bytes()), Account::default());
 }

@@ -269,8 +269,8 @@ impl State {
             _ if self.store_mood == Mood::Broken => Answer::Failed,
             Question::Load(aor) => Answer::Loaded(self.store.load(&aor)),
             Question::Commit { .. } if self.store_mood == Mood::ReadOnly => Answer::Failed,
-            Question::Commit { aor, expected, record } => {
-                match self.store.commit(&aor, expected, record, Ticket { worker: 0, id: 0 }) {
+            Question::Commit { expected, record } => {
+                match self.store.commit(expected.as_ref(), record, Ticket { worker: 0, id: 0 }) {
                     Commit::Done => Answer::Committed,
                     Commit::Conflict => Answer::Conflict,
                     _ => Answer::Failed,

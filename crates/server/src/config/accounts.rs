@@ -3,8 +3,6 @@
 //! Decides what a user may be called and turns passwords into H(user:realm:password) (RFC 7616 3.4.2) for each
 //! algorithm that is offered, so that no password stays in memory. The realm is the account's domain.
 
-use std::sync::Arc;
-
 use location::{Aor, Record};
 use md5::{Digest as _, Md5};
 use parser::headers::Contact;
@@ -134,9 +132,9 @@ impl FixedContact {
 
 impl Entry {
     /// Its bindings, if there are any that need no REGISTER.
-    pub(crate) fn bindings(&self) -> Option<Arc<Record>> {
+    pub(crate) fn bindings(&self) -> Option<Record> {
         let contacts = self.contacts.iter().map(|contact| (&*contact.uri, contact.q));
-        (!self.contacts.is_empty()).then(|| Arc::new(fixed_bindings(contacts)))
+        (!self.contacts.is_empty()).then(|| fixed_bindings(contacts))
     }
 
     /// The domain of the account.

@@ -1,0 +1,345 @@
+//! A record: all bindings of one address of record, in one allocation that is shared and never changed.
+//!
+//! Decides how records are held and compared, and what the store may note on one. The octets are those of `layout.rs`.
+//! Must not know rules (see `record.rs`).
+
+use std::fmt;
+use std::ptr;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use triomphe::ThinArc;
+
+use crate::layout::{self, Input, Scratch};
+use crate::{Aor, Binding, Wall};
+
+/// The bindings of one address of record, and its name. Immutable; a clone is another handle to the same octets.
+#[derive(Clone)]
+pub struct Record(ThinArc<Notes, u8>);
+
+/// What the map of the store notes on a record while it is there, under the lock of its shard.
+pub(crate) struct Notes {
+    aor_len: u32,
+    /// How many of its bindings the gauges count.
+    live: AtomicU32,
+    /// The second at which it has to be looked at.
+    wake: AtomicU32,
+    /// Which row of the file has the last safe record of this address (its number's low half), 0 = none.
+    row: AtomicU32,
+}
+
+impl Record {
+    /// Nobody is registered.
+    pub fn empty(aor: &Aor) -> Self {
+        Self::of_octets(aor.as_bytes(), aor.as_bytes().len(), State::default())
+    }
+
+    /// The canonical form of the address of record: see [`Aor::as_bytes`].
+    pub fn aor(&self) -> &[u8] {
+        self.octets().get(..self.aor_len()).unwrap_or_default()
+    }
+
+    /// All bindings, live or not, oldest Contact first: what an index into them means.
+    pub fn bindings(&self) -> Bindings<'_> {
+        Bindings(Input(self.octets().get(self.aor_len()..).unwrap_or_default()))
+    }
+
+    /// The bindings that may be used at this moment, oldest Contact first.
+    pub fn live(&self, now: Wall) -> impl Iterator<Item = Binding<'_>> {
+        self.bindings().into_iter().filter(move |binding| binding.is_live(now))
+    }
+
+    /// Are both the very same record? Equal ones that were made apart are not.
+    pub fn is(&self, other: &Self) -> bool {
+        ptr::eq(&raw const *self.0, &raw const *other.0)
+    }
+
+    /// A record of these bindings, as things stand at this moment.
+    pub(crate) fn of<'b>(aor: &[u8], bindings: impl Iterator<Item = Binding<'b>>, now: Wall) -> Self {
+        let mut octets = Scratch::from_slice(aor);
+        let mut state = State::default();
+        for binding in bindings {
+            state.add(&binding, now);
+            layout::write(&binding, &mut octets);
+        }
+        Self::of_octets(&octets, aor.len(), state)
+    }
+
+    /// A record that an earlier run has written: of it, what is still of use at this moment. `None`: no such record.
+    #[cfg(feature = "disk")]
+    pub(crate) fn restored(aor_len: usize, octets: &[u8], now: Wall) -> Option<Self> {
+        let (aor, rest) = octets.split_at_checked(aor_len)?;
+        let (mut input, mut state, mut as_it_is) = (Input(rest), State::default(), true);
+        while !input.0.is_empty() {
+            let binding = layout::read(&mut input)?;
+            state.add(&binding, now);
+            as_it_is &= binding == binding.after_restart() && !binding.is_forgotten(now);
+        }
+        if as_it_is {
+            return Some(Self::of_octets(octets, aor_len, state));
+        }
+        let bindings = Bindings(Input(rest)).into_iter().map(Binding::after_restart);
+        Some(Self::of(aor, bindings.filter(|binding| !binding.is_forgotten(now)), now))
+    }
+
+    /// How its bindings stand at this moment.
+    pub(crate) fn state(&self, now: Wall) -> State {
+        let mut state = State::default();
+        self.bindings().into_iter().for_each(|binding| state.add(&binding, now));
+        state
+    }
+
+    /// Address of record and bindings, as they lie in memory.
+    pub(crate) fn octets(&self) -> &[u8] {
+        &self.0.slice
+    }
+
+    pub(crate) fn aor_len(&self) -> usize {
+        self.notes().aor_len as usize
+    }
+
+    pub(crate) fn notes(&self) -> &Notes {
+        &self.0.header.header
+    }
+
+    fn of_octets(octets: &[u8], aor_len: usize, state: State) -> Self {
+        let [live, wake, row] = [state.live, state.wake.unwrap_or(0), 0].map(AtomicU32::new);
+        Self(ThinArc::from_header_and_slice(Notes { aor_len: aor_len as u32, live, wake, row }, octets))
+    }
+}
+
+/// How the bindings of a record stand at one moment.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct State {
+    /// How many are live.
+    pub(crate) live: u32,
+    /// The second at which something changes, `None`: nothing is left that anybody needs.
+    pub(crate) wake: Option<u32>,
+}
+
+impl State {
+    fn add(&mut self, binding: &Binding<'_>, now: Wall) {
+        self.live += u32::from(binding.is_live(now));
+        if !binding.is_forgotten(now) {
+            // Rounded up: when it comes, what it is for has happened.
+            let second = u32::try_from(binding.wake_at(now).0.div_ceil(1000)).unwrap_or(u32::MAX);
+            self.wake = Some(self.wake.map_or(second, |soonest| soonest.min(second)));
+        }
+    }
+}
+
+/// What has no address of record: where the rules are of interest, and nothing is to be stored.
+impl Default for Record {
+    fn default() -> Self {
+        Self::of_octets(b"", 0, State::default())
+    }
+}
+
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Record of {} ", String::from_utf8_lossy(self.aor()))?;
+        f.debug_list().entries(self.bindings()).finish()
+    }
+}
+
+/// The bindings of a record, read as they are asked for.
+#[derive(Clone, Copy)]
+pub struct Bindings<'a>(Input<'a>);
+
+impl<'a> Bindings<'a> {
+    /// The one at this place, counted from 0.
+    pub fn get(self, index: usize) -> Option<Binding<'a>> {
+        self.into_iter().nth(index)
+    }
+
+    /// How many there are, live or not.
+    pub fn len(self) -> usize {
+        self.into_iter().count()
+    }
+
+    /// None at all?
+    pub fn is_empty(self) -> bool {
+        self.0.0.is_empty()
+    }
+
+    /// One after the other.
+    pub fn iter(self) -> BindingsIter<'a> {
+        self.into_iter()
+    }
+}
+
+impl<'a> IntoIterator for Bindings<'a> {
+    type Item = Binding<'a>;
+    type IntoIter = BindingsIter<'a>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        BindingsIter(self.0)
+    }
+}
+
+/// See [`Bindings::iter`].
+#[derive(Clone)]
+pub struct BindingsIter<'a>(Input<'a>);
+
+impl<'a> Iterator for BindingsIter<'a> {
+    type Item = Binding<'a>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        // What does not read ends it; records are made by `of` or checked by `restored`, so all do.
+        layout::read(&mut self.0)
+    }
+}
+
+// Relaxed: they are read and written under the lock of the shard that the record is in.
+impl Notes {
+    pub(crate) fn live(&self) -> u32 {
+        self.live.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_live(&self, live: u32) {
+        self.live.store(live, Ordering::Relaxed);
+    }
+
+    pub(crate) fn wake(&self) -> u32 {
+        self.wake.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_wake(&self, second: u32) {
+        self.wake.store(second, Ordering::Relaxed);
+    }
+
+    pub(crate) fn row(&self) -> u32 {
+        self.row.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_row(&self, row: u32) {
+        self.row.store(row, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Flow;
+
+    const NOW: Wall = Wall(5_000);
+
+    fn plain() -> Binding<'static> {
+        let [remote, local] = ["192.0.2.7:5062", "192.0.2.1:5060"].map(|address| address.parse().unwrap());
+        Binding {
+            contact: b"sip:a@192.0.2.7:5062",
+            params: b"",
+            call_id: b"1@192.0.2.7",
+            path: b"",
+            user_agent: b"desk phone",
+            instance: None,
+            reg_id: None,
+            q: None,
+            cseq: u32::MAX,
+            removed: false,
+            expires_at: Wall(65_000),
+            registered_at: NOW,
+            since: Wall(1),
+            transaction: u64::MAX,
+            flow: Flow { transport: parser::Transport::Udp, remote, local, connection: 0 },
+        }
+    }
+
+    fn rich() -> Binding<'static> {
+        let [remote, local] = ["[fe80::7%3]:40001", "[2001:db8::1]:5061"].map(|address| address.parse().unwrap());
+        Binding {
+            params: b";+sip.instance=\"<urn:uuid:1>\";reg-id=1",
+            path: b"<sip:edge;lr>,<sip:inner;lr>",
+            instance: Some(b"<urn:uuid:1>"),
+            reg_id: Some(1),
+            q: Some(1000),
+            flow: Flow { transport: parser::Transport::Tls, remote, local, connection: 9 },
+            ..plain()
+        }
+    }
+
+    fn all() -> [Binding<'static>; 5] {
+        [
+            plain(),
+            rich(),
+            Binding { instance: Some(b"<urn:uuid:2>"), ..rich() },
+            Binding { instance: Some(b""), params: b"", ..plain() },
+            Binding { removed: true, contact: b"tel:1", user_agent: b"", ..plain() },
+        ]
+    }
+
+    fn record(bindings: &[Binding<'_>]) -> Record {
+        Record::of(b"alice@office.example", bindings.iter().copied(), NOW)
+    }
+
+    #[test]
+    fn what_is_put_in_comes_out() {
+        let record = record(&all());
+        assert_eq!(record.aor(), b"alice@office.example");
+        assert_eq!(record.bindings().into_iter().collect::<Vec<_>>(), all());
+        assert_eq!((record.bindings().get(1), record.bindings().get(5)), (Some(rich()), None));
+        assert_eq!(record.bindings().len(), 5);
+        assert!(Record::empty(&Aor::new(b"a", b"b")).bindings().is_empty());
+    }
+
+    #[test]
+    fn the_usual_phone_is_small() {
+        // With an instance that stands in the parameters, which is kept once.
+        let params = b";+sip.instance=\"<urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6>\"";
+        let phone = Binding { params, instance: params.get(16..62), ..plain() };
+        let text = phone.contact.len() + params.len() + phone.call_id.len() + phone.user_agent.len();
+        assert_eq!(phone.instance.map(<[u8]>::len), Some(46));
+        assert_eq!(record(&[phone]).octets().len(), b"alice@office.example".len() + 58 + text);
+    }
+
+    #[test]
+    fn what_changes_next() {
+        let late = Binding { expires_at: Wall(70_001), ..plain() };
+        let state = |now| record(&[plain(), late]).state(Wall(now));
+        let table = [
+            (64_999, 2, Some(65)),
+            (65_000, 1, Some(71)),
+            (70_001, 0, Some(97)),
+            (97_000, 0, Some(103)),
+            (102_001, 0, None),
+        ];
+        for (now, live, wake) in table {
+            assert_eq!((state(now).live, state(now).wake), (live, wake), "{now}");
+        }
+    }
+
+    #[cfg(feature = "disk")]
+    #[test]
+    fn a_restart_ends_connections_and_nothing_else() {
+        let symmetric = Binding { flow: Flow { connection: u64::MAX, ..plain().flow }, ..plain() };
+        let written = record(&[rich(), symmetric]);
+        let read = Record::restored(written.aor_len(), written.octets(), NOW).unwrap();
+        let expected = Binding { flow: Flow { connection: 0, ..rich().flow }, ..rich() };
+        assert_eq!(read.bindings().into_iter().collect::<Vec<_>>(), [expected, symmetric]);
+        let later = Record::restored(written.aor_len(), written.octets(), Wall(97_000)).unwrap();
+        assert!(later.bindings().is_empty());
+    }
+
+    #[cfg(feature = "disk")]
+    #[test]
+    fn no_octets_are_trusted() {
+        let written = record(&all());
+        let whole = |octets: &[u8]| Record::restored(written.aor_len(), octets, NOW).is_some();
+        let octets = written.octets();
+        let ends: Vec<usize> = (1..=5).map(|count| record(&all()[..count]).octets().len()).collect();
+        for length in written.aor_len() + 1..octets.len() {
+            assert_eq!(whole(&octets[..length]), ends.contains(&length), "{length}");
+        }
+        // A checksum stands before this; here it must not panic, and what is taken must be readable.
+        for at in 0..octets.len() {
+            for bit in 0..8 {
+                let mut bad = octets.to_vec();
+                bad[at] ^= 1 << bit;
+                if let Some(record) = Record::restored(written.aor_len(), &bad, NOW) {
+                    let again = Record::restored(record.aor_len(), record.octets(), NOW);
+                    assert_eq!(again.map(|again| again.octets().to_vec()), Some(record.octets().to_vec()));
+                }
+            }
+        }
+        assert!(Record::restored(octets.len() + 1, octets, NOW).is_none());
+    }
+}

@@ -1,0 +1,191 @@
+//! How a record lies in memory and on disk: one string of octets, the same in both places.
+//!
+//! Decides format 2: the address of record, then its bindings, numbers in little endian, each binding's text after its
+//! numbers. What only some bindings have (a reg-id, a connection, an IPv6 address) takes room only there. A change of
+//! layout is a new format number; old ones stay readable (`format1.rs`). Must not know rules or stores.
+
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+
+use parser::Transport;
+use smallvec::SmallVec;
+
+use crate::binding::MAX_TEXT;
+use crate::{Binding, Flow, Wall};
+
+/// Where a record is put together: the usual ones without an allocation.
+pub(crate) type Scratch = SmallVec<[u8; 1024]>;
+
+/// Append one binding.
+pub(crate) fn write(binding: &Binding<'_>, out: &mut Scratch) {
+    let mut put = |octets: &[u8]| out.extend_from_slice(octets);
+    let Flow { transport, remote, local, connection } = binding.flow;
+    let marks = [
+        (INSTANCE, binding.instance.is_some()),
+        (REG_ID, binding.reg_id.is_some()),
+        (Q, binding.q.is_some()),
+        (REMOVED, binding.removed),
+        (CONNECTION, connection != 0),
+        (REMOTE_V6, remote.is_ipv6()),
+        (LOCAL_V6, local.is_ipv6()),
+    ];
+    let marks: u16 = marks.iter().filter(|(_, there)| *there).map(|(mark, _)| mark).sum();
+    put(&(marks | u16::from(transport_code(transport)) << TRANSPORT).to_le_bytes());
+    put(&binding.cseq.to_le_bytes());
+    for moment in [binding.expires_at, binding.registered_at, binding.since] {
+        let [octets @ .., _, _] = moment.0.min(LAST_MOMENT).to_le_bytes();
+        put(&octets);
+    }
+    put(&binding.transaction.to_le_bytes());
+    for address in [remote, local] {
+        match address {
+            SocketAddr::V4(v4) => put(&v4.ip().octets()),
+            SocketAddr::V6(v6) => {
+                put(&v6.ip().octets());
+                put(&v6.scope_id().to_le_bytes());
+            }
+        }
+        put(&address.port().to_le_bytes());
+    }
+    if let Some(reg_id) = binding.reg_id {
+        put(&reg_id.to_le_bytes());
+    }
+    if let Some(q) = binding.q {
+        put(&q.to_le_bytes());
+    }
+    if connection != 0 {
+        put(&connection.to_le_bytes());
+    }
+    write_text(binding, out);
+}
+
+// The instance usually stands in the parameters already: then only its place is written.
+fn write_text(binding: &Binding<'_>, out: &mut Scratch) {
+    let parts = [binding.contact, binding.params, binding.call_id, binding.path, binding.user_agent];
+    // MAX_TEXT, which holds for all of them together, fits.
+    let length = |out: &mut Scratch, length: usize| out.extend_from_slice(&(length as u16).to_le_bytes());
+    parts.iter().for_each(|part| length(out, part.len()));
+    let mut apart: &[u8] = b"";
+    if let Some(instance) = binding.instance {
+        let within = memchr::memmem::find(binding.params, instance).map(|at| binding.contact.len() + at);
+        length(out, within.unwrap_or_else(|| parts.iter().map(|part| part.len()).sum()));
+        length(out, instance.len());
+        apart = if within.is_some() { apart } else { instance };
+    }
+    parts.iter().for_each(|part| out.extend_from_slice(part));
+    out.extend_from_slice(apart);
+}
+
+/// Take one binding off the front. `None`: these octets were not written here.
+pub(crate) fn read<'a>(input: &mut Input<'a>) -> Option<Binding<'a>> {
+    let marks = u16::from_le_bytes(input.array()?);
+    let has = |mark| marks & mark != 0;
+    let transport = transport_of((marks >> TRANSPORT) as u8)?;
+    let cseq = u32::from_le_bytes(input.array()?);
+    let (expires_at, registered_at, since) = (input.moment()?, input.moment()?, input.moment()?);
+    let transaction = u64::from_le_bytes(input.array()?);
+    let (remote, local) = (input.address(has(REMOTE_V6))?, input.address(has(LOCAL_V6))?);
+    let reg_id = if has(REG_ID) { Some(u32::from_le_bytes(input.array()?)) } else { None };
+    let q = if has(Q) { Some(u16::from_le_bytes(input.array()?)) } else { None };
+    let connection = if has(CONNECTION) { u64::from_le_bytes(input.array()?) } else { 0 };
+    let (contact, params, call_id, path, user_agent) =
+        (input.length()?, input.length()?, input.length()?, input.length()?, input.length()?);
+    let place = if has(INSTANCE) { Some((input.length()?, input.length()?)) } else { None };
+    let mut text = Input(input.0);
+    let all = input.slice(contact + params + call_id + path + user_agent)?;
+    let instance = match place {
+        None => None,
+        Some((start, length)) if start == all.len() => Some(input.slice(length)?),
+        Some((start, length)) => Some(all.get(start..start + length)?),
+    };
+    if all.len() > MAX_TEXT {
+        return None;
+    }
+    Some(Binding {
+        contact: text.slice(contact)?,
+        params: text.slice(params)?,
+        call_id: text.slice(call_id)?,
+        path: text.slice(path)?,
+        user_agent: text.slice(user_agent)?,
+        instance,
+        reg_id,
+        q,
+        cseq,
+        removed: has(REMOVED),
+        expires_at,
+        registered_at,
+        since,
+        transaction,
+        flow: Flow { transport, remote, local, connection },
+    })
+}
+
+/// Octets that are being read.
+#[derive(Clone, Copy)]
+pub(crate) struct Input<'a>(pub(crate) &'a [u8]);
+
+impl<'a> Input<'a> {
+    pub(crate) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (head, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(*head)
+    }
+
+    pub(crate) fn slice(&mut self, length: usize) -> Option<&'a [u8]> {
+        let (head, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(head)
+    }
+
+    pub(crate) fn address(&mut self, v6: bool) -> Option<SocketAddr> {
+        if !v6 {
+            let ip = IpAddr::from(self.array::<4>()?);
+            return Some(SocketAddr::new(ip, u16::from_le_bytes(self.array()?)));
+        }
+        let (ip, scope) = (self.array::<16>()?, u32::from_le_bytes(self.array()?));
+        Some(SocketAddrV6::new(ip.into(), u16::from_le_bytes(self.array()?), 0, scope).into())
+    }
+
+    fn moment(&mut self) -> Option<Wall> {
+        let [a, b, c, d, e, f] = self.array()?;
+        Some(Wall(u64::from_le_bytes([a, b, c, d, e, f, 0, 0])))
+    }
+
+    fn length(&mut self) -> Option<usize> {
+        Some(u16::from_le_bytes(self.array()?).into())
+    }
+}
+
+// The numbers of formats 1 and 2: never reuse one.
+fn transport_code(transport: Transport) -> u8 {
+    match transport {
+        Transport::Udp => 0,
+        Transport::Tcp => 1,
+        Transport::Tls => 2,
+        Transport::Ws => 3,
+        Transport::Wss => 4,
+    }
+}
+
+pub(crate) fn transport_of(code: u8) -> Option<Transport> {
+    Some(match code {
+        0 => Transport::Udp,
+        1 => Transport::Tcp,
+        2 => Transport::Tls,
+        3 => Transport::Ws,
+        4 => Transport::Wss,
+        _ => return None,
+    })
+}
+
+const INSTANCE: u16 = 1;
+const REG_ID: u16 = 1 << 1;
+const Q: u16 = 1 << 2;
+const REMOVED: u16 = 1 << 3;
+const CONNECTION: u16 = 1 << 4;
+const REMOTE_V6: u16 = 1 << 5;
+const LOCAL_V6: u16 = 1 << 6;
+/// How far the transport's number is shifted.
+const TRANSPORT: u32 = 8;
+
+/// Moments have 48 bits: enough until the year 10889.
+const LAST_MOMENT: u64 = (1 << 48) - 1;

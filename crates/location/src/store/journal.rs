@@ -1,0 +1,102 @@
+//! The rows of the file: each holds records as they became, the latest last.
+//!
+//! Decides the octets of a row: `format, crc32`, then for each record two lengths and its octets. Reading all rows in
+//! order, and of each address of record the last, gives what is registered. Must refuse whatever is damaged.
+
+use crate::Record;
+
+/// First octet of every row: the format of what is in it.
+pub(crate) const FORMAT: u8 = 2;
+
+/// A row takes records until it has so many octets.
+const ENOUGH: usize = 64 * 1024;
+
+const HEAD: usize = 5;
+
+/// Why octets are no row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RowError {
+    /// Written by another version of the program.
+    Format(u8),
+    /// Cut off, altered, or never ours.
+    Corrupt,
+}
+
+/// A record in a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Entry<'a> {
+    pub(crate) aor_len: usize,
+    pub(crate) octets: &'a [u8],
+}
+
+impl<'a> Entry<'a> {
+    pub(crate) fn of(record: &'a Record) -> Self {
+        Self { aor_len: record.aor_len(), octets: record.octets() }
+    }
+
+    pub(crate) fn aor(&self) -> &'a [u8] {
+        self.octets.get(..self.aor_len).unwrap_or_default()
+    }
+}
+
+/// A row that is being written.
+pub(crate) struct Draft {
+    octets: Vec<u8>,
+}
+
+impl Draft {
+    pub(crate) fn new() -> Self {
+        Self { octets: vec![0; HEAD] }
+    }
+
+    pub(crate) fn add(&mut self, entry: Entry<'_>) {
+        for length in [entry.aor_len, entry.octets.len()] {
+            self.octets.extend_from_slice(&(length as u32).to_le_bytes());
+        }
+        self.octets.extend_from_slice(entry.octets);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.octets.len() == HEAD
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.octets.len() >= ENOUGH
+    }
+
+    /// The row, complete.
+    pub(crate) fn seal(&mut self) -> &[u8] {
+        let crc = crc32fast::hash(self.octets.get(HEAD..).unwrap_or_default()).to_le_bytes();
+        for (to, from) in self.octets.iter_mut().zip([FORMAT].into_iter().chain(crc)) {
+            *to = from;
+        }
+        &self.octets
+    }
+
+    /// Begin another row.
+    pub(crate) fn clear(&mut self) {
+        self.octets.truncate(HEAD);
+    }
+}
+
+/// The records of a row, in order.
+pub(crate) fn entries(row: &[u8]) -> Result<impl Iterator<Item = Result<Entry<'_>, RowError>>, RowError> {
+    let (head, mut rest) = row.split_first_chunk::<HEAD>().ok_or(RowError::Corrupt)?;
+    let [format, crc @ ..] = *head;
+    if format != FORMAT {
+        return Err(RowError::Format(format));
+    }
+    if u32::from_le_bytes(crc) != crc32fast::hash(rest) {
+        return Err(RowError::Corrupt);
+    }
+    Ok(std::iter::from_fn(move || (!rest.is_empty()).then(|| take(&mut rest).ok_or(RowError::Corrupt))))
+}
+
+fn take<'a>(rest: &mut &'a [u8]) -> Option<Entry<'a>> {
+    let (lengths, more) = rest.split_first_chunk::<8>()?;
+    let [a, b, c, d, e, f, g, h] = *lengths;
+    let [aor_len, length] = [[a, b, c, d], [e, f, g, h]].map(|octets| u32::from_le_bytes(octets) as usize);
+    let (octets, more) = more.split_at_checked(length)?;
+    *rest = more;
+    (aor_len <= length).then_some(Entry { aor_len, octets })
+}
