@@ -51,6 +51,8 @@ pub(crate) enum Reject {
     SeveralFlows,
     #[error("a Contact that leads back here")]
     SelfContact,
+    #[error("a Contact with an instance that is no SIP URI")]
+    ContactScheme,
     #[error("no such user")]
     NotFound,
     #[error("nothing registered")]
@@ -133,6 +135,7 @@ impl Reject {
             | Self::Relay
             | Self::ForeignRoute
             | Self::SelfContact
+            | Self::ContactScheme
             | Self::TooManyContacts => 403,
             Self::NotFound => 404,
             Self::Scheme => 416,
@@ -167,6 +170,7 @@ impl Reject {
             Self::OutOfOrder => "CSeq is not higher than that of the stored binding",
             Self::TooManyContacts => "Too Many Contacts",
             Self::SelfContact => "Contact leads back to this server",
+            Self::ContactScheme => "Contact with +sip.instance is no SIP URI",
             Self::ForeignRoute => "Route was not issued here",
             Self::Relay => "Not relaying to foreign domains",
             _ => reason_phrase(self.status()),

@@ -2,7 +2,7 @@
 
 use location::{Aor, Ask, Change, ContactChange, Flow};
 use parser::headers::{Contact, Expires, NameAddr, Path, To};
-use parser::{HeaderName, Host, Message, ParseError, Uri};
+use parser::{HeaderName, Host, Message, ParseError, SipUri, Uri};
 use smallvec::SmallVec;
 
 use crate::reject::Reject;
@@ -86,26 +86,40 @@ fn read_contact<'a>(
     header_expires: Option<u32>,
     settings: &Settings,
 ) -> Result<ContactChange<'a>, Reject> {
-    if let Uri::Sip(uri) = &address.uri {
-        // A binding that leads back here would send every call round in circles.
-        let own_name = matches!(uri.host, Host::Name(_)) && settings.domain_of(uri).is_some();
-        if own_name || settings.is_own(&uri.host, uri.port) {
-            return Err(Reject::SelfContact);
-        }
-    }
     let contact = Contact::Address(address);
     let q = contact
         .q()
         .map_err(|kind| Reject::Malformed(ParseError { kind, header: Some(HeaderName::Contact), offset: 0 }))?;
+    let (instance, expires) = (contact.instance(), contact.expires().or(header_expires));
+    match &address.uri {
+        Uri::Sip(uri) if leads_back(uri, settings) => return Err(Reject::SelfContact),
+        // RFC 5627 5.1: a GRUU leads to SIP phones only.
+        Uri::Other { .. } if instance.is_some() && expires != Some(0) => return Err(Reject::ContactScheme),
+        _ => {}
+    }
     Ok(ContactChange {
         uri: address.uri.as_bytes(),
         params: address.params.as_bytes(),
         // RFC 3261 10.3 step 7: the Contact's own parameter, then the header, then the default.
-        expires: contact.expires().or(header_expires),
+        expires,
         q,
-        instance: contact.instance(),
+        instance,
         reg_id: contact.reg_id(),
     })
+}
+
+/// Whether calls to this Contact would come back here, and go round in circles: it is the AoR, a GRUU of ours (RFC 5627
+/// 5.1), or simply where we listen.
+fn leads_back(uri: &SipUri<'_>, settings: &Settings) -> bool {
+    let maddr = uri.maddr().and_then(|maddr| Host::parse(maddr).ok());
+    if [Some(uri.host), maddr].into_iter().flatten().any(|host| settings.is_own(&host, uri.port)) {
+        return true;
+    }
+    match uri.host {
+        Host::Name(_) => settings.domain_of(uri).is_some(),
+        // Without a port it is what a To may say instead of our domain; with another port it is somebody beside us.
+        Host::V4(_) | Host::V6(_) => uri.port.is_none() && settings.domain_named_by(uri).is_some(),
+    }
 }
 
 /// The flow to remember: a UDP one only says something if the client is behind a NAT and speaks symmetrically.

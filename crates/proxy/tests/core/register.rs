@@ -190,7 +190,13 @@ fn a_contact_may_be_anything_but_ourselves() {
     // checklist 17, 27, 29
     let world = World::new();
     let bob = world.udp("bob");
-    for own in ["sip:bob@office.example", "sip:bob@192.0.2.1", "sip:carol@SIP.office.example:5060"] {
+    for own in [
+        "sip:bob@office.example",
+        "sip:bob@192.0.2.1",
+        "sip:carol@SIP.office.example:5060",
+        "sip:bob@192.0.2.200;maddr=192.0.2.1",
+        "sip:bob@office.example;gr=urn:uuid:1",
+    ] {
         bob.sends(&bob.register().set("Contact", format_args!("<{own}>")));
         bob.expects("403");
     }
@@ -205,6 +211,39 @@ fn a_contact_may_be_anything_but_ourselves() {
         bob.sends(&bob.register().set("Contact", same));
         assert_eq!(bindings(&bob.expects("200")).len(), 1, "{same}");
     }
+}
+
+#[test]
+fn the_address_of_record_is_no_contact() {
+    // checklist 29, 150
+    let world = World::with(|settings| {
+        settings.domains = vec!["192.0.2.1".into()];
+        settings.listeners.iter_mut().for_each(|listener| listener.address.set_port(5062));
+    });
+    let bob = world.udp("bob");
+    let register = || bob.register().to("sip:192.0.2.1").set("To", "<sip:bob@192.0.2.1>");
+    for own in ["sip:bob@192.0.2.1", "sip:bob@192.0.2.1;gr=urn:uuid:1", "sip:bob@192.0.2.1:5062"] {
+        bob.sends(&register().set("Contact", format_args!("<{own}>")));
+        bob.expects("403");
+    }
+    // Somebody else on the same machine.
+    bob.sends(&register().set("Contact", "<sip:bob@192.0.2.1:5070>"));
+    bob.expects("200");
+}
+
+#[test]
+fn a_phone_with_an_instance_speaks_sip() {
+    // checklist 27, 150
+    let world = World::new();
+    let bob = world.udp("bob");
+    let tel = |params: &str| format!("<tel:+4930123456>;+sip.instance=\"<urn:uuid:1>\"{params}");
+    bob.sends(&bob.register().set("Contact", tel("")));
+    bob.expects("403");
+    bob.sends(&bob.register().set("Contact", tel(";expires=0")));
+    bob.expects("200");
+    bob.sends(&bob.register().set("Contact", "<mailto:bob@elsewhere.example>;audio"));
+    let ok = bob.expects("200");
+    assert!(ok.value("Contact").starts_with("<mailto:bob@elsewhere.example>;audio;expires="), "{ok}");
 }
 
 #[test]
