@@ -27,8 +27,8 @@ use md5::{Digest as _, Md5};
 use parser::headers::Challenge;
 use parser::{HeaderName, Message, Transport};
 use proxy::{
-    Accounts, Algorithm, Answer, Authentication, Core, Digest, Foreign, Forking, Handover, Hop, Instant,
-    Interfaces, Keys, Limits, Listener, Now, Outbox, Parked, Question, Received, Registrar, Secrets, Settings,
+    Accounts, Algorithm, Answer, Authentication, Core, Digest, Foreign, Forking, Hop, Instant,
+    Interfaces, Keys, Letter, Limits, Listener, Now, Outbox, Parked, Question, Received, Registrar, Secrets, Settings,
     SingleTarget, Strangers, Strategy, Timers, UnannouncedPath, Wall,
 };
 
@@ -47,7 +47,7 @@ pub struct Office {
     slow: bool,
     micros: u64,
     questions: VecDeque<(usize, Question, Parked)>,
-    letters: VecDeque<Handover>,
+    letters: VecDeque<(usize, Letter)>,
     /// What went out last.
     sent: VecDeque<Sent>,
     /// What a phone said last.
@@ -243,8 +243,8 @@ impl Office {
 
     fn settle(&mut self) {
         loop {
-            if let Some(Handover { worker, letter }) = self.letters.pop_front() {
-                self.turn(usize::from(worker), |core, now, outbox| core.deliver(now, letter, outbox));
+            if let Some((worker, letter)) = self.letters.pop_front() {
+                self.turn(worker, |core, now, outbox| core.deliver(now, letter, outbox));
             } else if self.slow || !self.answers(0) {
                 return;
             }
@@ -273,9 +273,14 @@ impl Office {
         self.sent.truncate(16);
         self.questions.extend(outbox.questions.into_iter().map(|(question, parked)| (worker, question, parked)));
         for handover in outbox.handovers {
-            let other = usize::from(handover.worker);
-            assert!(other < self.cores.len() && other != worker, "a letter has somebody else to read it");
-            self.letters.push_back(handover);
+            let addressees = match handover.worker {
+                Some(other) => vec![usize::from(other)],
+                None => (0..self.cores.len()).filter(|other| *other != worker).collect(),
+            };
+            for other in addressees {
+                assert!(other < self.cores.len() && other != worker, "a letter has somebody else to read it");
+                self.letters.push_back((other, handover.letter.clone()));
+            }
         }
     }
 
@@ -341,6 +346,7 @@ fn settings(manners: u8) -> Settings {
             strategy: if is(2) { Strategy::Sequential } else { Strategy::Parallel },
             ring_time: Duration::from_secs(30),
             recurse: true,
+            late_registration: true,
             single_target: if is(2) { SingleTarget::Stateful } else { SingleTarget::Stateless },
         },
         timers: Timers {

@@ -73,6 +73,8 @@ pub(crate) enum Waiting {
     Route(Box<Request>, Aor),
     /// A planned request, for the addresses of its targets.
     Resolve(Box<Request>, Box<Plan>),
+    /// Calls to this user, for the phone that he has since.
+    Join(Aor),
     /// A redirection, for where it leads.
     Follow(Box<Redirection>),
     /// Whoever sent this, for bad news.

@@ -26,8 +26,8 @@ pub struct Transmit {
 /// Something for the core of another worker.
 #[derive(Clone, Debug)]
 pub struct Handover {
-    /// The worker that our Via branch names.
-    pub worker: u8,
+    /// The worker that it concerns; none: all others.
+    pub worker: Option<u8>,
     /// What it must see.
     pub letter: Letter,
 }
@@ -41,6 +41,8 @@ pub enum Letter {
     Response(Box<crate::Received>),
     /// A final response to a pinned INVITE has passed: the pin may go.
     Final(u64),
+    /// A user has a phone, or a flow to one, that he did not have before.
+    Phone(location::Aor),
 }
 
 /// Everything the core has to say, in the order in which it said it.

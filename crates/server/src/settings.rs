@@ -35,6 +35,7 @@ pub(crate) fn settings(loaded: &Loaded, listeners: Vec<Listener>, interfaces: In
             strategy: config.forking.strategy.0,
             ring_time: config.forking.ring_time.0,
             recurse: config.forking.recurse.0,
+            late_registration: config.forking.late_registration.0,
             single_target: config.forking.single_target.0,
         },
         timers: Timers { t1: config.timers.t1.0, t2: config.timers.t2.0, t4: config.timers.t4.0, c: config.timers.c.0 },

@@ -12,7 +12,7 @@ use std::task::Poll;
 use bytes::Bytes;
 use location::Flow;
 use parser::Message;
-use proxy::{Answer, Core, Now, Outbox, Parked, Question, Received};
+use proxy::{Answer, Core, Letter, Now, Outbox, Parked, Question, Received};
 use tokio::sync::mpsc;
 use tokio::time::{Sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -229,6 +229,14 @@ impl Worker {
         }
     }
 
+    fn tell_others(&mut self, letter: &Letter) {
+        let all = u8::try_from(self.inboxes.len()).unwrap_or(u8::MAX);
+        let own = self.number;
+        for worker in (0..all).filter(|worker| *worker != own) {
+            self.hand_over(worker, Inbound::Letter(letter.clone()));
+        }
+    }
+
     /// Does what the core said, and what it says to that, until it is quiet.
     fn drain(&mut self, now: Now) {
         loop {
@@ -267,7 +275,10 @@ impl Worker {
             journal::log(&event);
         }
         for handover in outbox.handovers.drain(..) {
-            self.hand_over(handover.worker, Inbound::Letter(handover.letter));
+            match handover.worker {
+                Some(worker) => self.hand_over(worker, Inbound::Letter(handover.letter)),
+                None => self.tell_others(&handover.letter),
+            }
         }
         self.spare.outbox = outbox;
     }

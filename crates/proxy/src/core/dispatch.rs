@@ -63,7 +63,7 @@ impl Core {
             Ok(Turn::HandOver(worker)) => {
                 let Request { message, flow, .. } = request;
                 let letter = Letter::Request(Box::new(Received { message, flow }));
-                outbox.handovers.push(Handover { worker, letter });
+                outbox.handovers.push(Handover { worker: Some(worker), letter });
             }
             Err(reject) => self.refuse(now, &request, reject, outbox),
         }
@@ -100,7 +100,7 @@ impl Core {
         match self.own_branch(message) {
             Some(Branch::Transaction { worker, .. }) if worker != self.worker => {
                 let letter = Letter::Response(Box::new(received));
-                outbox.handovers.push(Handover { worker, letter });
+                outbox.handovers.push(Handover { worker: Some(worker), letter });
             }
             _ => self.route_response(now, message, outbox),
         }
@@ -139,7 +139,10 @@ impl Core {
     pub(super) fn dispatch_answer(&mut self, now: Now, parked: Parked, answer: Answer, outbox: &mut Outbox) {
         match (parked.0, answer) {
             (Waiting::RegisterLoad(pending), Answer::Loaded(record)) => self.registered(now, pending, record, outbox),
-            (Waiting::RegisterCommit(pending), Answer::Committed) => Self::confirm(&pending, outbox),
+            (Waiting::RegisterCommit(pending), Answer::Committed) => {
+                Self::confirm(&pending, outbox);
+                self.announce(*pending, outbox);
+            }
             (Waiting::RegisterCommit(pending), Answer::Conflict) => {
                 outbox.ask(Question::Load(pending.aor.clone()), Parked(Waiting::RegisterLoad(pending)));
             }
@@ -167,6 +170,8 @@ impl Core {
                     Err(reject) => self.refuse(now, &request, reject, outbox),
                 }
             }
+            (Waiting::Join(aor), Answer::Loaded(record)) => self.join(now, &aor, record.as_ref(), outbox),
+            (Waiting::Join(_), _) => {}
             (Waiting::Follow(way), answer) => self.looked_up(now, way, answer, outbox),
             (Waiting::Resolve(request, _), _) => self.refuse(now, &request, Reject::Unroutable, outbox),
             (Waiting::Transmit(text), _) => self.undelivered(now, text, outbox),

@@ -33,7 +33,7 @@ impl Core {
         if !names.is_empty() {
             return outbox.ask(Question::Resolve(names), Parked(Waiting::Resolve(Box::new(request), Box::new(plan))));
         }
-        if request.method() == Method::Invite && !request.in_dialog {
+        if begins_call(&request) {
             self.log_call(&request, &plan, outbox);
         }
         // RFC 5393 5.3.3: not even one branch is left.
@@ -49,10 +49,7 @@ impl Core {
 
     /// Whether a call to one phone is to be treated as one to several.
     fn wants_context(&self, request: &Request, plan: &Plan) -> bool {
-        self.settings.forking.single_target == SingleTarget::Stateful
-            && plan.aor.is_some()
-            && request.method() == Method::Invite
-            && !request.in_dialog
+        self.settings.forking.single_target == SingleTarget::Stateful && plan.aor.is_some() && begins_call(request)
     }
 
     /// An INVITE that came again, its CANCEL or the ACK of its failure: the way of the INVITE. False if it has none.
@@ -136,7 +133,7 @@ impl Core {
         if worker == self.worker {
             self.pins.answered(key, now.mono, self.settings.timers.give_up());
         } else {
-            outbox.handovers.push(Handover { worker, letter: Letter::Final(key.0) });
+            outbox.handovers.push(Handover { worker: Some(worker), letter: Letter::Final(key.0) });
         }
     }
 
@@ -167,7 +164,7 @@ impl Core {
         Ok(())
     }
 
-    fn fork(&mut self, now: Now, request: Request, plan: Plan, outbox: &mut Outbox) {
+    fn fork(&mut self, now: Now, request: Request, mut plan: Plan, outbox: &mut Outbox) {
         // A copy that came while the first one waited for DNS.
         if self.forks.id_of(request.key).is_some() {
             return;
@@ -179,6 +176,8 @@ impl Core {
         let id = self.forks.next_id(&self.mac);
         let key = request.key;
         let settings = Arc::clone(&self.settings);
+        let joinable = settings.forking.late_registration && begins_call(&request) && plan.disposition.fork;
+        plan.aor.take_if(|_| !joinable);
         let (forks, mut context) = self.split(now, outbox);
         forks.insert(id, key, Fork::start(id, request, plan, mark, settings, &mut context));
     }
@@ -236,6 +235,10 @@ impl Plan {
         self.spares.retain(|target| matches!(target.way, Way::Hop(_)));
         if self.groups.is_empty() { Err(Reject::Unroutable) } else { Ok(self) }
     }
+}
+
+fn begins_call(request: &Request) -> bool {
+    request.method() == Method::Invite && !request.in_dialog
 }
 
 fn send_request(

@@ -6,6 +6,7 @@
 mod admit;
 mod dispatch;
 mod follow;
+mod late;
 mod launch;
 mod register;
 mod respond;
@@ -95,6 +96,7 @@ impl Core {
         match letter {
             Letter::Request(received) => self.dispatch_request(now, *received, outbox),
             Letter::Response(received) => self.dispatch_response(now, *received, outbox),
+            Letter::Phone(aor) => self.phone_came(aor, outbox),
             Letter::Final(key) => {
                 let rest = self.settings.timers.give_up();
                 self.pins.answered(TransactionKey(key), now.mono, rest);

@@ -239,15 +239,24 @@ impl Branch {
         self.outcome.is_none()
     }
 
-    /// The phone of a branch that ended because its flow did: it may be tried at another of its contacts (RFC 5626 7,
-    /// RFC 5627 6.1). None if the phone has answered, or was told to stop.
-    pub(crate) fn lost_phone(&self) -> Option<&[u8]> {
-        let lost = match self.outcome.as_ref()? {
-            Outcome::Silent(status) => matches!(status, 408 | 430 | 503),
-            Outcome::Final(message) => matches!(message.status(), Some(408 | 430)),
-            Outcome::Success | Outcome::Followed => false,
+    /// Whether it ended because its flow did: its phone may be tried another way (RFC 5626 7, RFC 5627 6.1). Not if the
+    /// phone has answered, or was told to stop.
+    pub(crate) fn is_lost(&self) -> bool {
+        let lost = match &self.outcome {
+            Some(Outcome::Silent(status)) => matches!(status, 408 | 430 | 503),
+            Some(Outcome::Final(message)) => matches!(message.status(), Some(408 | 430)),
+            _ => false,
         };
-        if lost && matches!(self.cancel, Cancel::Unwanted) { self.target.instance() } else { None }
+        lost && matches!(self.cancel, Cancel::Unwanted)
+    }
+
+    /// Whether its phone has not said a word yet.
+    pub(crate) const fn is_silent(&self) -> bool {
+        self.is_pending() && matches!(&self.client, Client::Invite(client) if !client.is_proceeding())
+    }
+
+    pub(crate) const fn hop(&self) -> &Hop {
+        &self.hop
     }
 
     pub(crate) const fn target(&self) -> &TargetUri {

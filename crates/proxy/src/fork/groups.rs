@@ -14,6 +14,9 @@ use crate::settings::Strategy;
 use super::Fork;
 use super::branch::Branch;
 
+/// The part of a breadth that is kept for late phones: each takes one, as a phone does not fork.
+const LATE_PART: u32 = 4;
+
 impl Fork {
     /// Goes on if the group that rings is through: to the next one, or to the final response.
     pub(super) fn advance(&mut self, context: &mut Context<'_>) {
@@ -49,8 +52,8 @@ impl Fork {
         if !self.upstream.is_waiting() {
             return;
         }
-        let Some(lost) = self.branches.get(index) else { return };
-        let Some(phone) = lost.lost_phone() else { return };
+        let Some(lost) = self.branches.get(index).filter(|branch| branch.is_lost()) else { return };
+        let Some(phone) = lost.target().instance() else { return };
         let share = lost.share();
         if let Some(at) = self.spares.iter().position(|spare| spare.uri.instance() == Some(phone)) {
             let spare = self.spares.remove(at);
@@ -62,31 +65,41 @@ impl Fork {
         self.branches.iter().skip(self.group_from).any(Branch::is_pending)
     }
 
-    /// False if there is no breadth left for any of it: it waits for a branch to end.
+    /// False if there is none, or no breadth left for any of it: then it waits for a branch to end.
     pub(super) fn start_group(&mut self, context: &mut Context<'_>) -> bool {
-        let Some(mut group) = self.waiting.pop() else { return false };
+        if self.free_breadth() == 0 {
+            return false;
+        }
+        let Some(group) = self.waiting.pop() else { return false };
+        self.group_from = self.branches.len();
+        self.group_q = group.q;
+        self.try_group(group, context);
+        self.ring_until = self.ring_time(context.now.mono).map(|time| context.now.mono + time);
+        true
+    }
+
+    /// Tries these at once, or as many as the breadth allows (RFC 5393 5.3.3): the others are next.
+    pub(super) fn try_group(&mut self, mut group: Group, context: &mut Context<'_>) {
         let free = self.free_breadth();
         let at_once = group.targets.len().min(usize::try_from(free).unwrap_or(usize::MAX));
-        // RFC 5393 5.3.3: what the breadth does not allow at once goes one after another.
         if at_once < group.targets.len() {
             self.waiting.push(Group { q: group.q, targets: group.targets.drain(at_once..).collect() });
         }
-        let Ok(parts @ 1..) = u32::try_from(at_once) else { return false };
-        self.group_from = self.branches.len();
-        self.ring_until = self.ring_time(context.now.mono).map(|time| context.now.mono + time);
+        let Ok(parts @ 1..) = u32::try_from(at_once) else { return };
         // One is kept for each target to come: it may start while these are still being told to stop.
         let to_come = self.waiting.iter().map(|group| group.targets.len()).sum::<usize>();
         let kept = u32::try_from(to_come).unwrap_or(u32::MAX).min(free - parts);
-        let usable = free - kept;
+        // And some for phones that come later.
+        let spare = if self.callee.is_some() { (free - parts - kept) / LATE_PART } else { 0 };
+        let usable = free - kept - spare;
         for (target, number) in group.targets.iter().zip(0..) {
             let share = usable / parts + u32::from(number < usable % parts);
             self.start_branch(target, share, context);
         }
-        true
     }
 
     /// The Max-Breadth that no branch holds now.
-    fn free_breadth(&self) -> u32 {
+    pub(super) fn free_breadth(&self) -> u32 {
         let held = self.branches.iter().map(Branch::breadth).sum();
         self.breadth.saturating_sub(held)
     }
@@ -102,7 +115,7 @@ impl Fork {
         (groups > 1).then(|| left.checked_div(groups).unwrap_or_default())
     }
 
-    fn start_branch(&mut self, target: &Target, breadth: u32, context: &mut Context<'_>) {
+    pub(super) fn start_branch(&mut self, target: &Target, breadth: u32, context: &mut Context<'_>) {
         let (Way::Hop(hop), Some(request)) = (&target.way, &self.request) else { return };
         let hop = *hop;
         let Ok(index) = u8::try_from(self.branches.len()) else { return };

@@ -1,4 +1,5 @@
-//! Targets that join a request while it is being tried: where a redirection leads (RFC 3261 16.7 step 4).
+//! Targets that join a request while it is being tried: where a redirection leads (RFC 3261 16.7 step 4), and a phone that
+//! registers while its user is being called.
 //!
 //! A URI is in a response context once (16.5), and there are only so many.
 
@@ -10,7 +11,8 @@ use crate::clock::Now;
 use crate::context::Context;
 use crate::event::{Event, Limit};
 use crate::forward::BranchId;
-use crate::route::{Group, Plan, Redirect, Target, TargetUri, plan_for_bindings, redirects};
+use crate::request::Request;
+use crate::route::{Group, Plan, Redirect, Target, TargetUri, Way, plan_for_bindings, redirects};
 use crate::settings::Strategy;
 
 use super::Fork;
@@ -48,8 +50,7 @@ impl Fork {
     ) -> Option<Box<Redirection>> {
         let request = self.request.as_ref().filter(|_| self.is_open() && self.disposition.recurse)?;
         let contacts = redirects(response, request, &self.settings)?;
-        if self.size() + contacts.len() > self.settings.limits.targets {
-            context.outbox.tell(Event::LimitReached(Limit::Targets));
+        if !self.has_room(contacts.len(), context) {
             return None;
         }
         self.branches.get_mut(usize::from(id.index))?.outcome = Some(Outcome::Followed);
@@ -81,7 +82,7 @@ impl Fork {
         if self.is_open() {
             for group in plan.groups.into_iter().rev() {
                 self.waiting.push(Group { q: group.q, targets: SmallVec::new() });
-                group.targets.into_iter().for_each(|target| self.wait_next(target));
+                group.targets.into_iter().for_each(|target| self.wait_next(target, context));
             }
             self.waiting.retain(|group| !group.targets.is_empty());
             self.spares.extend(plan.spares);
@@ -92,37 +93,122 @@ impl Fork {
         self.advance(context);
     }
 
+    /// The user has registered anew: a phone that is not in the context yet rings too, for what is left of the ring time.
+    pub(crate) fn join(&mut self, aor: &Aor, record: Option<&Record>, context: &mut Context<'_>) {
+        let plan = if self.is_open() { self.plan_for(aor, record, context.now) } else { None };
+        for Group { q, targets } in plan.into_iter().flat_map(|plan| plan.groups) {
+            for target in targets {
+                self.join_one(target, q, context);
+            }
+        }
+        self.advance(context);
+    }
+
+    fn join_one(&mut self, target: Target, q: u16, context: &mut Context<'_>) {
+        let Some(request) = self.request.as_deref() else { return };
+        // A phone that registered by name would have to wait for DNS; the next call finds it.
+        let Way::Hop(hop) = target.way else { return };
+        let same = |other: &TargetUri| are_one_phone(other, &target.uri, request);
+        if let Some(at) = self.branches.iter().rposition(|branch| same(branch.target())) {
+            if self.branches.get(at).is_some_and(|branch| *branch.hop() != hop) {
+                self.join_again(at, target, context);
+            }
+            return;
+        }
+        let mut waiting = self.waiting.iter_mut().flat_map(|group| &mut group.targets);
+        if let Some(other) = waiting.find(|other| same(&other.uri)) {
+            *other = target;
+        } else if self.has_room(1, context) {
+            self.join_in_turn(target, q, context);
+        }
+    }
+
+    /// A phone that was tried already, but now has another way.
+    fn join_again(&mut self, at: usize, target: Target, context: &mut Context<'_>) {
+        if !self.has_room(1, context) {
+            return;
+        }
+        let Some(branch) = self.branches.get_mut(at) else { return };
+        let share = branch.share();
+        if branch.is_silent() {
+            // It has moved: nobody is where it was.
+            branch.cancel(None, 408, &self.settings.timers, context);
+            self.start_branch(&target, share, context);
+        } else if branch.is_lost() {
+            self.start_branch(&target, share, context);
+        } else if branch.is_pending() && !self.knows(&target.uri) {
+            self.spares.insert(0, target);
+        }
+    }
+
+    /// A phone that was not there before: at once, or when it is the turn of its preference.
+    fn join_in_turn(&mut self, target: Target, q: u16, context: &mut Context<'_>) {
+        let turn = self.disposition.strategy == Strategy::Parallel || q >= self.group_q;
+        if turn && self.free_breadth() > 0 {
+            return self.start_branch(&target, 1, context);
+        }
+        let targets = SmallVec::from_iter([target]);
+        match self.waiting.iter_mut().find(|group| group.q == q) {
+            Some(group) => group.targets.extend(targets),
+            None => {
+                let at = self.waiting.partition_point(|group| group.q < q);
+                self.waiting.insert(at, Group { q, targets });
+            }
+        }
+    }
+
     /// Whether there may be new branches.
     fn is_open(&self) -> bool {
         self.upstream.is_waiting() && !self.closed
     }
 
+    /// The user whose phones cannot join any more.
+    pub(super) fn take_callee(&mut self) -> Option<Aor> {
+        if self.is_open() { None } else { self.callee.take() }
+    }
+
     /// Puts a target into the group that is next, unless it is in the context already.
-    fn wait_next(&mut self, target: Target) {
-        if self.size() < self.settings.limits.targets
-            && !self.knows(&target.uri)
+    fn wait_next(&mut self, target: Target, context: &mut Context<'_>) {
+        if !self.knows(&target.uri)
+            && self.has_room(1, context)
             && let Some(group) = self.waiting.last_mut()
         {
             group.targets.push(target);
         }
     }
 
-    /// How many targets there were and will be.
-    fn size(&self) -> usize {
-        self.branches.len() + self.to_come().count()
+    /// Whether there may be so many more targets.
+    fn has_room(&self, more: usize, context: &mut Context<'_>) -> bool {
+        let room = self.branches.len() + self.to_come().count() + more <= self.settings.limits.targets;
+        if !room {
+            context.outbox.tell(Event::LimitReached(Limit::Targets));
+        }
+        room
     }
 
     /// RFC 3261 16.5: a target set has a URI once.
     fn knows(&self, uri: &TargetUri) -> bool {
-        let Some(request) = &self.request else { return false };
-        let same = |other: &TargetUri| match (Uri::parse(other.bytes(request)), Uri::parse(uri.bytes(request))) {
-            (Ok(one), Ok(other)) => equivalent(&one, &other),
-            _ => false,
-        };
+        let Some(request) = self.request.as_deref() else { return false };
+        let same = |other: &TargetUri| are_same(other, uri, request);
         self.branches.iter().any(|branch| same(branch.target())) || self.to_come().any(|target| same(&target.uri))
     }
 
     fn to_come(&self) -> impl Iterator<Item = &Target> {
         self.waiting.iter().flat_map(|group| &group.targets).chain(&self.spares)
+    }
+}
+
+fn are_same(one: &TargetUri, other: &TargetUri, request: &Request) -> bool {
+    match (Uri::parse(one.bytes(request)), Uri::parse(other.bytes(request))) {
+        (Ok(one), Ok(other)) => equivalent(&one, &other),
+        _ => false,
+    }
+}
+
+/// Whether two URIs are contacts of one phone, as far as it says which it is.
+fn are_one_phone(one: &TargetUri, other: &TargetUri, request: &Request) -> bool {
+    match (one.instance(), other.instance()) {
+        (Some(one), Some(other)) => one == other,
+        _ => are_same(one, other, request),
     }
 }

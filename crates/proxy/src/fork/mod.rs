@@ -14,6 +14,7 @@ mod upstream;
 
 use std::sync::Arc;
 
+use location::Aor;
 use parser::{HeaderName, Message, Method, reason_phrase};
 use smallvec::SmallVec;
 
@@ -47,6 +48,8 @@ pub(crate) struct Fork {
     branches: SmallVec<[Branch; 3]>,
     /// Where in `branches` the group that rings now begins.
     group_from: usize,
+    /// Its preference.
+    group_q: u16,
     /// Groups to come, the next one last.
     waiting: SmallVec<[Group; 1]>,
     /// Other contacts of the same phones.
@@ -54,6 +57,8 @@ pub(crate) struct Fork {
     /// When the group that rings now has rung long enough.
     ring_until: Option<Instant>,
     disposition: Disposition,
+    /// The user whose phones may still join.
+    callee: Option<Aor>,
     /// Redirections that are being looked up.
     following: u8,
     /// No new branch from now on (RFC 3261 16.7 steps 5 and 10, 16.10).
@@ -87,10 +92,12 @@ impl Fork {
             upstream,
             branches: SmallVec::new(),
             group_from: 0,
+            group_q: 0,
             waiting,
             spares: plan.spares,
             ring_until: None,
             disposition: plan.disposition,
+            callee: plan.aor,
             following: 0,
             closed: false,
             caller_hung_up: false,

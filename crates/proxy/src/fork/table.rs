@@ -4,8 +4,11 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use hashbrown::HashMap;
+use hashbrown::hash_map::EntryRef;
+use location::Aor;
 use parser::headers::Via;
 use parser::{HeaderName, Message};
+use smallvec::SmallVec;
 
 use crate::clock::Instant;
 use crate::context::Context;
@@ -20,6 +23,8 @@ use super::Fork;
 pub(crate) struct Forks {
     by_id: HashMap<u64, Entry>,
     by_key: HashMap<TransactionKey, u64>,
+    /// Those that a phone of this user may still join.
+    by_callee: HashMap<Aor, SmallVec<[u64; 2]>>,
     /// When to look at which. An entry whose fork has a later deadline by now is put back when it comes up, so that
     /// moving a deadline later costs nothing.
     agenda: BinaryHeap<Reverse<(Instant, u64)>>,
@@ -36,7 +41,13 @@ struct Entry {
 impl Forks {
     /// `seed` keeps the ids of one start apart from those of another.
     pub(crate) fn new(seed: u64) -> Self {
-        Self { by_id: HashMap::new(), by_key: HashMap::new(), agenda: BinaryHeap::new(), made: seed }
+        Self {
+            by_id: HashMap::new(),
+            by_key: HashMap::new(),
+            by_callee: HashMap::new(),
+            agenda: BinaryHeap::new(),
+            made: seed,
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -56,6 +67,9 @@ impl Forks {
 
     pub(crate) fn insert(&mut self, id: u64, key: TransactionKey, fork: Fork) {
         self.by_key.insert(key, id);
+        if let Some(callee) = &fork.callee {
+            self.by_callee.entry_ref(callee).or_default().push(id);
+        }
         self.by_id.insert(id, Entry { fork: Box::new(fork), key, booked: None });
         self.settle(id);
     }
@@ -63,6 +77,11 @@ impl Forks {
     /// The fork of a request's transaction.
     pub(crate) fn id_of(&self, key: TransactionKey) -> Option<u64> {
         self.by_key.get(&key).copied()
+    }
+
+    /// The forks that a phone of this user may join.
+    pub(crate) fn to(&self, callee: &Aor) -> impl Iterator<Item = u64> {
+        self.by_callee.get(callee).into_iter().flatten().copied()
     }
 
     /// Lets `act` work on a fork, then books its next deadline or drops it. None if there is no such fork.
@@ -100,6 +119,14 @@ impl Forks {
     fn settle(&mut self, id: u64) {
         let Some(entry) = self.by_id.get_mut(&id) else { return };
         entry.fork.forget();
+        if let Some(callee) = entry.fork.take_callee()
+            && let EntryRef::Occupied(mut calls) = self.by_callee.entry_ref(&callee)
+        {
+            calls.get_mut().retain(|call| *call != id);
+            if calls.get().is_empty() {
+                calls.remove();
+            }
+        }
         if entry.fork.is_terminated() {
             self.by_key.remove(&entry.key);
             self.by_id.remove(&id);

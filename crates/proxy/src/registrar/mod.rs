@@ -7,7 +7,7 @@ mod change;
 mod fixed;
 mod outbound;
 
-use location::{Aor, Applied, Ask, Record, Refusal};
+use location::{Aor, Applied, Ask, Binding, Record, Refusal};
 
 use crate::clock::Now;
 use crate::event::Registration;
@@ -39,6 +39,8 @@ pub(crate) struct PendingRegister {
     /// The 200, ready to leave once the change is safe.
     pub(crate) answer: Vec<u8>,
     pub(crate) summary: Summary,
+    /// Whether it adds a Contact, or a flow to one.
+    pub(crate) brings_phone: bool,
 }
 
 /// What a REGISTER did, for the log.
@@ -61,7 +63,7 @@ impl PendingRegister {
     /// A REGISTER whose sender may change the bindings of `aor`.
     pub(crate) const fn new(request: Request, aor: Aor) -> Self {
         let summary = Summary { outcome: Registration::Queried, bindings: 0, expires: 0 };
-        Self { request, aor, attempts: 0, answer: Vec::new(), summary }
+        Self { request, aor, attempts: 0, answer: Vec::new(), summary, brings_phone: false }
     }
 
     /// RFC 3261 10.3 steps 6 to 8 on the record that is stored now.
@@ -99,6 +101,7 @@ impl PendingRegister {
             bindings: record.live(now.wall).count(),
             expires: record.live(now.wall).map(|binding| binding.remaining(now.wall)).max().unwrap_or(0),
         };
+        self.brings_phone = brings_phone(&old, record, now);
         self.answer.clear();
         let fixed = settings.accounts.contacts(&self.aor);
         let granted = Granted { request: &self.request, record, fixed, settings: &settings.registrar, outbound };
@@ -110,6 +113,13 @@ impl PendingRegister {
             Applied::Changed(record) => Decision::Commit { expected: stored, record },
         })
     }
+}
+
+fn brings_phone(before: &Record, after: &Record, now: Now) -> bool {
+    let was_there = |binding: Binding<'_>| {
+        before.live(now.wall).any(|old| old.contact() == binding.contact() && old.flow() == binding.flow())
+    };
+    !after.live(now.wall).all(was_there)
 }
 
 const fn refuse(refusal: Refusal) -> Reject {

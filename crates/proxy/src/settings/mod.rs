@@ -126,6 +126,8 @@ pub struct Forking {
     pub ring_time: Duration,
     /// Whether redirections are followed here (RFC 3261 16.7 step 4), where the caller may go himself.
     pub recurse: bool,
+    /// Whether a phone that registers while its user is being called rings too.
+    pub late_registration: bool,
     /// What becomes of a call to a user with one phone.
     pub single_target: SingleTarget,
 }

@@ -125,10 +125,16 @@ fn breadths<const N: usize>(phones: [&Agent; N]) -> [String; N] {
 #[test]
 fn max_breadth_is_added_capped_and_split() {
     // checklist 130
-    for (asked, expected) in
-        [(None, ["30", "30"]), (Some(7), ["4", "3"]), (Some(1000), ["30", "30"]), (Some(2), ["1", "1"])]
-    {
-        let world = World::new();
+    // A quarter is kept where more phones may join.
+    for (late, asked, expected) in [
+        (false, None, ["30", "30"]),
+        (false, Some(7), ["4", "3"]),
+        (false, Some(1000), ["30", "30"]),
+        (true, None, ["23", "23"]),
+        (true, Some(7), ["3", "3"]),
+        (true, Some(2), ["1", "1"]),
+    ] {
+        let world = World::with(|settings| settings.forking.late_registration = late);
         let (alice, desk, mobile) = (world.udp("alice"), world.udp("bob/desk"), world.udp("bob/mobile"));
         desk.registers();
         mobile.registers();

@@ -9,6 +9,7 @@ mod digest;
 mod fixed;
 mod fork_cancel;
 mod fork_flows;
+mod fork_late;
 mod fork_parallel;
 mod fork_sequential;
 mod fork_timers;

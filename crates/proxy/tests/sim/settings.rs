@@ -28,6 +28,7 @@ const FORKING: Forking = Forking {
     strategy: Strategy::Parallel,
     ring_time: Duration::from_secs(30),
     recurse: true,
+    late_registration: true,
     single_target: SingleTarget::Stateless,
 };
 

@@ -231,9 +231,15 @@ impl State {
             self.ask(worker, question, parked);
         }
         for handover in outbox.handovers {
-            let worker = usize::from(handover.worker);
-            assert!(worker < self.cores.len(), "a letter for a worker that does not exist");
-            self.drive(worker, |core, now, outbox| core.deliver(now, handover.letter, outbox));
+            let addressees = match handover.worker {
+                Some(worker) => vec![usize::from(worker)],
+                None => (0..self.cores.len()).filter(|other| *other != worker).collect(),
+            };
+            for addressee in addressees {
+                assert!(addressee < self.cores.len(), "a letter for a worker that does not exist");
+                let letter = handover.letter.clone();
+                self.drive(addressee, |core, now, outbox| core.deliver(now, letter, outbox));
+            }
         }
     }
 

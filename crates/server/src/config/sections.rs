@@ -58,6 +58,8 @@ pub(crate) struct Forking {
     pub(crate) ring_time: Period,
     /// Whether a phone's redirection is followed here, where the caller may go himself; default true.
     pub(crate) recurse: Switch,
+    /// Whether a phone that registers while its user is being called rings too; default true.
+    pub(crate) late_registration: Switch,
     /// Calls to a user with one phone: stateless (default), which costs least, or stateful, as if he had several.
     pub(crate) single_target: SingleTargetName,
 }
@@ -68,6 +70,7 @@ impl Default for Forking {
             strategy: StrategyName(Strategy::Parallel),
             ring_time: secs(30),
             recurse: Switch(true),
+            late_registration: Switch(true),
             single_target: SingleTargetName(SingleTarget::Stateless),
         }
     }
@@ -103,7 +106,7 @@ pub(crate) struct Limits {
     pub(crate) message_size: Size,
     /// Requests being forked at a time, per worker; default 100000.
     pub(crate) transactions: Count,
-    /// Targets of one request, those that redirections add included; default 50, at most 255.
+    /// Targets of one request, those that redirections and late registrations add included; default 50, at most 255.
     pub(crate) targets: Count,
     /// Calls being set up without a fork, per worker; default 200000.
     pub(crate) pins: Count,

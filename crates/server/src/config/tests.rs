@@ -110,6 +110,7 @@ fn every_mistake_names_line_key_and_expectation() {
         ("location:\n  store: redis\n", "2:", &["location.store", "disk or memory"]),
         ("forking:\n  strategy: serial\n", "2:", &["forking.strategy", "sequential"]),
         ("forking:\n  recurse: perhaps\n", "2:", &["forking.recurse", "true or false"]),
+        ("forking:\n  late_registration: 5s\n", "2:", &["forking.late_registration", "true or false"]),
         ("forking:\n  single_target: fork\n", "2:", &["forking.single_target", "stateless or stateful"]),
         ("limits:\n  targets: 256\n", "2:", &["limits.targets", "255"]),
         ("forking: 30s\n", "1:", &["forking", "struct"]),

@@ -1,0 +1,35 @@
+//! A phone registers while its user is being called: it rings too, whichever worker it registered at.
+
+use location::{Aor, Record};
+
+use super::Core;
+use crate::ask::{Parked, Question, Waiting};
+use crate::clock::Now;
+use crate::outbox::{Handover, Letter, Outbox};
+use crate::registrar::PendingRegister;
+
+impl Core {
+    /// A registration is safe: tells everybody if it brings a phone, or a phone a new way.
+    pub(super) fn announce(&self, pending: PendingRegister, outbox: &mut Outbox) {
+        if pending.brings_phone && self.settings.forking.late_registration {
+            outbox.handovers.push(Handover { worker: None, letter: Letter::Phone(pending.aor.clone()) });
+            self.phone_came(pending.aor, outbox);
+        }
+    }
+
+    /// Looks at the user's phones again if he is being called here.
+    pub(super) fn phone_came(&self, aor: Aor, outbox: &mut Outbox) {
+        if self.forks.to(&aor).next().is_some() {
+            outbox.ask(Question::Load(aor.clone()), Parked(Waiting::Join(aor)));
+        }
+    }
+
+    /// What is new in a record joins the calls to its user.
+    pub(super) fn join(&mut self, now: Now, aor: &Aor, record: Option<&Record>, outbox: &mut Outbox) {
+        let calls: Vec<u64> = self.forks.to(aor).collect();
+        let (forks, mut context) = self.split(now, outbox);
+        for id in calls {
+            forks.with(id, |fork| fork.join(aor, record, &mut context));
+        }
+    }
+}

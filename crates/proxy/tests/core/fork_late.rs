@@ -1,0 +1,256 @@
+//! A phone registers while its user is being called, and rings too: the one that a push has woken, the one that has changed
+//! its network.
+
+use std::time::Duration;
+
+use proxy::{Event, Limit, SingleTarget};
+
+use crate::sim::{Agent, Sip, World, sequential};
+
+const PHONE: &str = ";+sip.instance=\"<urn:uuid:00000000-0000-0000-0000-000000000001>\"";
+
+/// alice calls bob, whose desk phone and home phone ring.
+fn ring(world: &World) -> (Agent, Sip, [(Agent, Sip); 2]) {
+    let alice = world.udp("alice");
+    let phones = ["bob/desk", "bob/home"].map(|name| {
+        let phone = world.udp(name);
+        phone.registers_with(";q=0.5");
+        phone
+    });
+    let invite = alice.calls("bob");
+    alice.expects("100");
+    let phones = phones.map(|phone| {
+        let heard = phone.expects("INVITE");
+        phone.answers(&heard, 180);
+        alice.expects("180");
+        (phone, heard)
+    });
+    (alice, invite, phones)
+}
+
+#[test]
+fn a_phone_that_wakes_up_can_take_the_call() {
+    // checklist 45
+    let world = World::new();
+    let (alice, invite, [(desk, at_desk), (home, at_home)]) = ring(&world);
+    world.seconds(5);
+    let mobile = world.udp("bob/mobile");
+    mobile.registers();
+    let at_mobile = mobile.expects("INVITE");
+    assert_eq!(at_mobile.uri(), mobile.contact());
+    mobile.answers(&at_mobile, 180);
+    alice.expects("180");
+    mobile.answers(&at_mobile, 200);
+    let ok = alice.expects("200");
+    alice.acks(&invite, &ok);
+    mobile.expects("ACK");
+    for (phone, heard) in [(&desk, &at_desk), (&home, &at_home)] {
+        let cancel = phone.expects("CANCEL");
+        phone.answers(&cancel, 200);
+        phone.answers(heard, 487);
+        phone.expects("ACK");
+    }
+}
+
+#[test]
+fn a_refresh_rings_nothing_twice() {
+    // checklist 45
+    let world = World::new();
+    let (alice, _, [(desk, _), (home, _)]) = ring(&world);
+    desk.registers_with(";q=0.7");
+    home.registers();
+    alice.hears_nothing();
+    assert_eq!((desk.heard(), home.heard()), (vec![], vec![]));
+    assert_eq!(world.saw(|event| matches!(event, Event::RequestForwarded { .. })), 2);
+}
+
+#[test]
+fn whichever_worker_it_registers_at() {
+    let world = World::with_workers(3, |_| {});
+    let (alice, invite, _) = ring(&world);
+    let mobile = world.udp("bob/mobile");
+    mobile.lands_on(2).registers();
+    let heard = mobile.expects("INVITE");
+    mobile.lands_on(1).answers(&heard, 200);
+    let ok = alice.expects("200");
+    alice.acks(&invite, &ok);
+}
+
+#[test]
+fn it_rings_for_what_is_left_of_the_time() {
+    let world = World::new();
+    let (_alice, _, [(desk, _), _]) = ring(&world);
+    world.seconds(20);
+    let mobile = world.udp("bob/mobile");
+    mobile.registers();
+    let heard = mobile.expects("INVITE");
+    mobile.answers(&heard, 180);
+    world.millis(9_700);
+    assert_eq!((desk.heard(), mobile.heard()), (vec![], vec![]));
+    world.millis(300);
+    mobile.expects("CANCEL");
+    desk.expects("CANCEL");
+}
+
+#[test]
+fn not_after_the_call_was_answered_declined_or_given_up() {
+    // checklist 64
+    for end in [200, 603, 487] {
+        let world = World::new();
+        let (alice, invite, [(desk, at_desk), _]) = ring(&world);
+        match end {
+            487 => drop(alice.cancels(&invite)),
+            status => drop(desk.answers(&at_desk, status)),
+        }
+        world.millis(20);
+        let mobile = world.udp("bob/mobile");
+        mobile.registers();
+        mobile.hears_nothing();
+    }
+}
+
+#[test]
+fn down_by_q_it_has_its_turn() {
+    for (q, now) in [(";q=0.9", true), (";q=0.5", true), (";q=0.1", false)] {
+        let world = World::with(|settings| settings.forking = sequential(10));
+        let (_alice, _, [(desk, _), _]) = ring(&world);
+        let mobile = world.udp("bob/mobile");
+        mobile.registers_with(q);
+        world.millis(50);
+        assert_eq!(mobile.heard().len(), usize::from(now), "{q}");
+        world.seconds(10);
+        desk.expects("CANCEL");
+        let heard = mobile.heard();
+        assert!(heard.iter().any(|sip| sip.what() == "INVITE"), "{q}");
+    }
+}
+
+#[test]
+fn a_phone_that_moved_rings_where_it_is_now() {
+    // checklist 143
+    let world = World::new();
+    let alice = world.udp("alice");
+    let (before, after, desk) = (world.udp("bob/before"), world.udp("bob/after"), world.udp("bob/desk"));
+    before.registers_with(PHONE);
+    desk.registers();
+    let invite = alice.calls("bob");
+    alice.expects("100");
+    before.expects("INVITE");
+    world.seconds(1);
+    after.registers_with(PHONE);
+    let heard = after.expects("INVITE");
+    after.answers(&heard, 200);
+    let ok = alice.expects("200");
+    alice.acks(&invite, &ok);
+}
+
+#[test]
+fn a_phone_that_rings_is_not_called_a_second_time() {
+    // checklist 143
+    let world = World::new();
+    let alice = world.udp("alice");
+    let (first, second, desk) = (world.udp("bob/first"), world.udp("bob/second"), world.udp("bob/desk"));
+    first.registers_with(&format!("{PHONE};reg-id=1"));
+    desk.registers();
+    alice.calls("bob");
+    alice.expects("100");
+    let heard = first.expects("INVITE");
+    first.answers(&heard, 180);
+    alice.expects("180");
+    second.registers_with(&format!("{PHONE};reg-id=2"));
+    second.hears_nothing();
+    // Its flow fails: now the other one is there.
+    first.answers(&heard, 430);
+    first.expects("ACK");
+    second.expects("INVITE");
+}
+
+#[test]
+fn a_phone_that_connects_again_is_called_again() {
+    // checklist 143, 144: the one that a push has woken
+    let world = World::new();
+    let (alice, mobile, desk) = (world.udp("alice"), world.tcp("bob/mobile"), world.udp("bob/desk"));
+    mobile.registers_with(&format!("{PHONE};reg-id=1"));
+    desk.registers();
+    mobile.disconnects();
+    let invite = alice.calls("bob");
+    alice.expects("100");
+    desk.expects("INVITE");
+    assert_eq!(mobile.heard(), []);
+    world.seconds(3);
+    mobile.registers_with(&format!("{PHONE};reg-id=1"));
+    let heard = mobile.expects("INVITE");
+    mobile.answers(&heard, 200);
+    let ok = alice.expects("200");
+    alice.acks(&invite, &ok);
+}
+
+#[test]
+fn who_has_answered_is_not_asked_again() {
+    // checklist 143
+    let world = World::new();
+    let alice = world.udp("alice");
+    let (before, after, desk) = (world.udp("bob/before"), world.udp("bob/after"), world.udp("bob/desk"));
+    before.registers_with(PHONE);
+    desk.registers();
+    alice.calls("bob");
+    alice.expects("100");
+    let heard = before.expects("INVITE");
+    before.answers(&heard, 486);
+    before.expects("ACK");
+    after.registers_with(PHONE);
+    after.hears_nothing();
+}
+
+#[test]
+fn it_may_be_switched_off_and_is_bounded() {
+    let world = World::with(|settings| settings.forking.late_registration = false);
+    let (_alice, ..) = ring(&world);
+    let mobile = world.udp("bob/mobile");
+    mobile.registers();
+    mobile.hears_nothing();
+
+    let world = World::with(|settings| settings.limits.targets = 2);
+    let (_alice, ..) = ring(&world);
+    let mobile = world.udp("bob/mobile");
+    mobile.registers();
+    mobile.hears_nothing();
+    assert_eq!(world.saw(|event| matches!(event, Event::LimitReached(Limit::Targets))), 1);
+}
+
+#[test]
+fn the_callers_wishes_hold_for_it_too() {
+    // checklist 158, 159
+    let world = World::new();
+    let (alice, desk, home) = (world.udp("alice"), world.udp("bob/desk"), world.udp("bob/home"));
+    desk.registers();
+    home.registers();
+    let invite = alice.request("INVITE", "sip:bob@office.example").with("Reject-Contact", "*;automata");
+    alice.sends(&invite);
+    alice.expects("100");
+    let mailbox = world.udp("bob/mailbox");
+    mailbox.registers_with(";automata");
+    mailbox.hears_nothing();
+}
+
+#[test]
+fn a_call_to_one_phone_can_be_joined_if_it_has_a_context() {
+    let world = World::with(|settings| {
+        settings.forking.single_target = SingleTarget::Stateful;
+        settings.forking.ring_time = Duration::from_secs(10);
+    });
+    let (alice, desk, mobile) = (world.udp("alice"), world.udp("bob/desk"), world.udp("bob/mobile"));
+    desk.registers();
+    let invite = alice.calls("bob");
+    alice.expects("100");
+    let heard = desk.expects("INVITE");
+    desk.answers(&heard, 180);
+    alice.expects("180");
+    mobile.registers();
+    let heard = mobile.expects("INVITE");
+    mobile.answers(&heard, 200);
+    let ok = alice.expects("200");
+    alice.acks(&invite, &ok);
+    mobile.expects("ACK");
+    desk.expects("CANCEL");
+}
