@@ -27,8 +27,20 @@ impl Context<'_> {
         more: impl FnOnce(&mut Reply<'_>),
     ) -> &[u8] {
         let tag = ToTag::new(request, self.mac);
+        self.reply_as(request, tag.as_bytes(), status, reason, more)
+    }
+
+    /// As [`Context::reply`], with this To tag.
+    pub(crate) fn reply_as(
+        &mut self,
+        request: &Request,
+        tag: &[u8],
+        status: u16,
+        reason: &[u8],
+        more: impl FnOnce(&mut Reply<'_>),
+    ) -> &[u8] {
         // RFC 3261 8.2.6.2: a 100 has no tag of ours.
-        let tag = (status > 100).then_some(tag.as_bytes());
+        let tag = (status > 100).then_some(tag);
         self.outbox.tell(Event::ResponseSent {
             method: request.method().as_str_or("other"),
             status,

@@ -5,6 +5,7 @@
 use bytes::Bytes;
 use parser::{Message, Method, write_ack, write_cancel};
 
+use super::early::EarlyDialogs;
 use super::names_a_hop_below;
 use crate::clock::Instant;
 use crate::context::Context;
@@ -25,6 +26,8 @@ pub(crate) struct Branch {
     cancel: Cancel,
     /// Its share of Max-Breadth (RFC 5393 5.3.3).
     breadth: u32,
+    /// Its early dialogs, where the caller is told when they end.
+    pub(super) early: EarlyDialogs,
     /// Its final, once there is one.
     pub(crate) outcome: Option<Outcome>,
 }
@@ -106,7 +109,17 @@ impl Branch {
             _ => (Client::Other(ClientOther::new(reliable, timers, now)), None),
         };
         let sent = Sent::Request(Box::new(sent));
-        Ok(Self { target, hop, sent, client, timer_c, cancel: Cancel::Unwanted, breadth, outcome: None })
+        Ok(Self {
+            target,
+            hop,
+            sent,
+            client,
+            timer_c,
+            cancel: Cancel::Unwanted,
+            breadth,
+            early: EarlyDialogs::new(),
+            outcome: None,
+        })
     }
 
     /// A response to the request of this branch came.

@@ -7,6 +7,7 @@
 mod answer;
 mod best;
 mod branch;
+mod early;
 mod groups;
 mod join;
 mod table;
@@ -63,6 +64,8 @@ pub(crate) struct Fork {
     following: u8,
     /// No new branch from now on (RFC 3261 16.7 steps 5 and 10, 16.10).
     closed: bool,
+    /// Whether the caller is told of early dialogs that have ended.
+    wants_199: bool,
     caller_hung_up: bool,
     loop_mark: u64,
     began: Instant,
@@ -84,6 +87,7 @@ impl Fork {
         let mut waiting = plan.groups;
         waiting.reverse();
         let breadth = request.max_breadth();
+        let wants_199 = upstream.is_invite() && early::wants_199(&request);
         request.message.detach();
         let mut fork = Self {
             id,
@@ -100,6 +104,7 @@ impl Fork {
             callee: plan.aor,
             following: 0,
             closed: false,
+            wants_199,
             caller_hung_up: false,
             loop_mark,
             began: context.now.mono,
@@ -154,7 +159,10 @@ impl Fork {
         let heard = branch.receive(response, &settings.timers, context);
         match heard {
             // RFC 3261 16.7 step 5, RFC 4320 4.1: 100 stays here, and so does any 1xx of another method.
-            Heard::Provisional if status > 100 && self.upstream.is_invite() => self.pass_up(response, context),
+            Heard::Provisional if status > 100 && self.upstream.is_invite() => {
+                self.note_early(usize::from(id.index), response);
+                self.pass_up(response, context);
+            }
             Heard::Success => {
                 let first = self.upstream.is_waiting();
                 self.pass_up(response, context);
@@ -170,22 +178,27 @@ impl Fork {
             }
             Heard::Failure => {
                 let redirection = self.follow(id, response, context);
-                if redirection.is_some() {
-                    return redirection;
+                if redirection.is_none() {
+                    self.failed(usize::from(id.index), status, context);
                 }
-                if status >= 600 {
-                    // step 5: no new branch, and the others stop ringing, by the cause of this one.
-                    self.close();
-                    let reason = format!("SIP;cause={status};text=\"{}\"", reason_phrase(status));
-                    self.cancel_pending(Some(reason.as_bytes()), 487, context);
-                }
-                self.fail_over(usize::from(id.index), context);
-                self.advance(context);
+                self.tell_ended(usize::from(id.index), status, context);
+                return redirection;
             }
             Heard::Stray => context.outbox.tell(Event::Dropped(event::Drop::StrayResponse)),
             Heard::Provisional | Heard::FailureAgain | Heard::Nothing => {}
         }
         None
+    }
+
+    /// A branch has ended with a refusal.
+    fn failed(&mut self, index: usize, status: u16, context: &mut Context<'_>) {
+        if status >= 600 {
+            // RFC 3261 16.7 step 5: no new branch, and the others stop ringing, by the cause of this one.
+            self.close();
+            self.cancel_pending(Some(cause(status).as_bytes()), 487, context);
+        }
+        self.fail_over(index, context);
+        self.advance(context);
     }
 
     /// A request of a branch could not be sent.
@@ -252,6 +265,11 @@ impl Fork {
             branch.cancel(reason, counts_as, &self.settings.timers, context);
         }
     }
+}
+
+/// The Reason for what happens because of this final (RFC 3326 2).
+fn cause(status: u16) -> String {
+    format!("SIP;cause={status};text=\"{}\"", reason_phrase(status))
 }
 
 /// Whether a response can be forwarded: there is a Via below ours.

@@ -6,6 +6,7 @@ mod sim;
 
 mod best_response;
 mod digest;
+mod early_dialog;
 mod fixed;
 mod fork_cancel;
 mod fork_flows;

@@ -1,0 +1,51 @@
+//! Early dialogs that end while the caller still waits: he is told with a 199 for each, if he understands it (RFC 6228 6).
+
+use parser::headers::{Require, To};
+use parser::{HeaderName, Message, reason_phrase};
+
+use crate::context::Context;
+use crate::request::Request;
+
+use super::{Fork, cause};
+
+/// Early dialogs of one branch that are remembered: a phone has one, a fork behind us a few.
+const MOST: usize = 8;
+
+/// The To tags of a branch's early dialogs.
+pub(super) type EarlyDialogs = Vec<Box<[u8]>>;
+
+/// Whether the caller wants to be told. Not if he asks for reliable provisionals, which no proxy can make.
+pub(super) fn wants_199(request: &Request) -> bool {
+    let must_be_reliable = || request.message.headers::<Require<'_>>().flatten().any(|it| it.tag.is("100rel"));
+    !request.in_dialog && request.supports("199") && !must_be_reliable()
+}
+
+impl Fork {
+    /// A provisional of a branch: it may make an early dialog, or end one.
+    pub(super) fn note_early(&mut self, index: usize, response: &Message) {
+        let tag = response.header::<To<'_>>().ok().flatten().and_then(|to| to.tag());
+        let branch = self.branches.get_mut(index).filter(|_| self.wants_199);
+        let (Some(branch), Some(tag)) = (branch, tag) else { return };
+        let known = branch.early.iter().position(|known| **known == *tag);
+        match known {
+            Some(at) if response.status() == Some(199) => drop(branch.early.remove(at)),
+            None if response.status() != Some(199) && branch.early.len() < MOST => branch.early.push(tag.into()),
+            _ => {}
+        }
+    }
+
+    /// A branch has failed with this code. What it leaves behind is told, if its final is not passed on by now.
+    pub(super) fn tell_ended(&mut self, index: usize, status: u16, context: &mut Context<'_>) {
+        let ended = self.branches.get_mut(index).map(|branch| std::mem::take(&mut branch.early)).unwrap_or_default();
+        for tag in ended {
+            let Some(request) = &self.request else { return };
+            if !self.upstream.is_waiting() || !self.upstream.may_send(199, &self.settings.timers, context.now.mono) {
+                return;
+            }
+            let text = context.reply_as(request, &tag, 199, reason_phrase(199).as_bytes(), |reply| {
+                reply.header(HeaderName::Reason, |out| out.extend_from_slice(cause(status).as_bytes()));
+            });
+            self.upstream.keep(text);
+        }
+    }
+}
