@@ -109,11 +109,15 @@ impl Core {
     /// RFC 3261 16.7, 16.11, 17.1.3: to the fork that asked, or on by the Via below ours.
     pub(super) fn route_response(&mut self, now: Now, message: &Message, outbox: &mut Outbox) {
         match self.own_branch(message) {
-            Some(Branch::Transaction { id, .. }) => {
+            Some(Branch::Transaction { id, origin, .. }) => {
                 let (forks, mut context) = self.split(now, outbox);
                 match forks.with(id.fork, |fork| fork.receive(id, message, &mut context)) {
                     Some(Some(redirection)) => self.follow(now, redirection, outbox),
                     Some(None) => {}
+                    // A phone that was picked up after all had ended here: nobody else can tell the caller.
+                    None if picks_up(message) => {
+                        self.forward_marked(message, &origin, outbox);
+                    }
                     None => outbox.tell(Event::Dropped(Drop::StrayResponse)),
                 }
             }
@@ -222,6 +226,11 @@ impl Core {
             _ => self.refuse(now, &request, Reject::NoTransaction, outbox),
         }
     }
+}
+
+/// Whether a response is a 2xx to an INVITE.
+fn picks_up(response: &Message) -> bool {
+    matches!(response.status(), Some(200..300)) && response.method() == Method::Invite
 }
 
 /// Whose turn it is.

@@ -120,7 +120,8 @@ impl Fork {
         let hop = *hop;
         let Ok(index) = u8::try_from(self.branches.len()) else { return };
         let id = BranchId { fork: self.id, index };
-        let branch = ViaBranch::Transaction { worker: context.worker, id, loop_mark: self.loop_mark };
+        let branch =
+            ViaBranch::Transaction { worker: context.worker, id, loop_mark: self.loop_mark, origin: self.origin };
         let forwarding = Forwarding { request, target, hop: &hop, branch, breadth };
         let Context { outbox, rewrite, mac, .. } = context;
         let method = self.upstream.method;

@@ -22,7 +22,7 @@ use smallvec::SmallVec;
 use crate::clock::Instant;
 use crate::context::Context;
 use crate::event::{self, Event};
-use crate::forward::BranchId;
+use crate::forward::{BranchId, Origin};
 use crate::request::Request;
 use crate::route::{Disposition, Group, Plan, Target};
 use crate::settings::Settings;
@@ -68,6 +68,8 @@ pub(crate) struct Fork {
     wants_199: bool,
     caller_hung_up: bool,
     loop_mark: u64,
+    /// Where its responses go, when nobody remembers.
+    origin: Origin,
     began: Instant,
     /// The settings it began with: a reload does not change a call in progress.
     settings: Arc<Settings>,
@@ -87,6 +89,7 @@ impl Fork {
         let mut waiting = plan.groups;
         waiting.reverse();
         let breadth = request.max_breadth();
+        let origin = Origin::new(&request, &settings, context.mac);
         let wants_199 = upstream.is_invite() && early::wants_199(&request);
         request.message.detach();
         let mut fork = Self {
@@ -107,6 +110,7 @@ impl Fork {
             wants_199,
             caller_hung_up: false,
             loop_mark,
+            origin,
             began: context.now.mono,
             settings,
         };

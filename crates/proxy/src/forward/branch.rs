@@ -1,14 +1,15 @@
 //! Our Via branch: which of our ways a request went, so that its response finds back (RFC 3261 16.6 step 8, 16.11).
 //!
 //! ```text
-//! z9hG4bK s           <mark:16> <peer>                 stateless
-//! z9hG4bK p <worker:2> <mark:16> <peer>                 stateless, pinned by that worker
-//! z9hG4bK t <worker:2> <fork:16> <index:2> <loop:16>    a client transaction of that worker
+//! z9hG4bK s           <mark:16> <peer>                                   stateless
+//! z9hG4bK p <worker:2> <mark:16> <peer>                                   stateless, pinned by that worker
+//! z9hG4bK t <worker:2> <fork:16> <index:2> <loop:16> <mark:16> <peer>     a client transaction of that worker
 //! ```
 //!
-//! A stateless branch says where its response goes, and carries a mark: a keyed hash of that and of the transaction key, which is computed from the Via below ours and other values that come back. A
-//! response whose mark does not verify was never ours (RFC 6026 8.2), and nobody on the way can send it elsewhere. The
-//! method is not in it, so CANCEL and ACK get the branch of their INVITE (RFC 3261 16.11).
+//! A branch says where its response goes, and carries a mark: a keyed hash of that and of the transaction key, which is
+//! computed from the Via below ours and other values that come back. A response whose mark does not verify was never ours
+//! (RFC 6026 8.2), and nobody on the way can send it elsewhere. The method is not in it, so CANCEL and ACK get the branch
+//! of their INVITE (RFC 3261 16.11). A transaction needs its mark only when it is gone and a 2xx comes all the same.
 
 use crate::mac::{Mac, Purpose, read_hex, write_hex};
 use crate::peer::Peer;
@@ -30,7 +31,7 @@ pub(crate) struct BranchId {
 pub(crate) enum Branch {
     Stateless(Origin),
     Pinned { worker: u8, origin: Origin },
-    Transaction { worker: u8, id: BranchId, loop_mark: u64 },
+    Transaction { worker: u8, id: BranchId, loop_mark: u64, origin: Origin },
 }
 
 /// Where a stateless request came from, which is where its response goes.
@@ -79,9 +80,11 @@ impl Branch {
             b't' => {
                 let (worker, rest) = rest.split_at_checked(2)?;
                 let (fork, rest) = rest.split_at_checked(16)?;
-                let (index, loop_mark) = rest.split_at_checked(2).filter(|(_, mark)| mark.len() == 16)?;
+                let (index, rest) = rest.split_at_checked(2)?;
+                let (loop_mark, origin) = rest.split_at_checked(16)?;
                 let id = BranchId { fork: read_hex(fork)?, index: byte(index)? };
-                Some(Self::Transaction { worker: byte(worker)?, id, loop_mark: read_hex(loop_mark)? })
+                let (worker, loop_mark) = (byte(worker)?, read_hex(loop_mark)?);
+                Some(Self::Transaction { worker, id, loop_mark, origin: Origin::parse(origin)? })
             }
             _ => None,
         }
@@ -99,12 +102,13 @@ impl Branch {
                 write_hex(out, u64::from(worker), 2);
                 origin.write(out);
             }
-            Self::Transaction { worker, id, loop_mark } => {
+            Self::Transaction { worker, id, loop_mark, origin } => {
                 out.push(b't');
                 write_hex(out, u64::from(worker), 2);
                 write_hex(out, id.fork, 16);
                 write_hex(out, u64::from(id.index), 2);
                 write_hex(out, loop_mark, 16);
+                origin.write(out);
             }
         }
     }
@@ -129,7 +133,12 @@ mod tests {
         for branch in [
             Branch::Stateless(Origin { peer: peer("192.0.2.7:5060", 0), mark: MARK }),
             Branch::Pinned { worker: 255, origin: Origin { peer: peer("[2001:db8::7]:5060", 77), mark: MARK } },
-            Branch::Transaction { worker: 1, id: BranchId { fork: u64::MAX, index: 3 }, loop_mark: 7 },
+            Branch::Transaction {
+                worker: 1,
+                id: BranchId { fork: u64::MAX, index: 3 },
+                loop_mark: 7,
+                origin: Origin { peer: peer("192.0.2.7:5060", 0), mark: MARK },
+            },
         ] {
             let mut text = Vec::new();
             branch.write(&mut text);

@@ -140,6 +140,34 @@ fn a_2xx_after_the_487_goes_up() {
 }
 
 #[test]
+fn a_2xx_after_everything_has_ended_goes_up_too() {
+    // checklist 65, 88: nothing is left of the call but the mark in our Via.
+    let world = World::with_workers(2, |_| {});
+    let (alice, desk, mobile, [invite, at_desk, at_mobile]) = ring(&world);
+    desk.answers(&at_desk, 486);
+    world.seconds(33);
+    let heard = alice.heard();
+    let busy = heard.iter().find(|sip| sip.what() == "486").expect("the best there is");
+    alice.acks(&invite, busy);
+    world.seconds(120);
+    assert_eq!(world.load(0).transactions, 0);
+    mobile.lands_on(1).answers(&at_mobile, 200);
+    let ok = alice.expects("200");
+    assert_eq!(ok.param("To", "tag"), Some("bob-mobile"));
+    alice.acks(&invite, &ok);
+    mobile.heard();
+    // Nothing else, and nothing that somebody made up.
+    mobile.answers(&at_mobile, 180);
+    mobile.answers(&at_mobile, 486);
+    let via = at_mobile.value("Via");
+    let id = via.find("z9hG4bKt00").unwrap() + "z9hG4bKt00".len() + 34;
+    let digit = if via[id..].starts_with('0') { "1" } else { "0" };
+    let forged = format!("{}{digit}{}", &via[..id], &via[id + 1..]);
+    mobile.sends(&mobile.answer(&at_mobile, 200).set("Via", forged));
+    alice.hears_nothing();
+}
+
+#[test]
 fn a_cancel_after_the_final_changes_nothing() {
     // checklist 78
     let world = World::new();

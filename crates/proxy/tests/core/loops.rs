@@ -78,7 +78,7 @@ fn the_loop_part_of_the_branch_does_not_depend_on_the_method() {
     let same = |request: Sip| ["Call-ID", "From"].iter().fold(request, |r, name| r.set(name, invite.value(name)));
     alice.sends(&same(alice.request("OPTIONS", "sip:bob@office.example")));
     let options = bob.expects("OPTIONS");
-    let tail = |sip: &Sip| sip.branch()[sip.branch().len() - 16..].to_owned();
+    let tail = |sip: &Sip| sip.branch()["z9hG4bKt00".len() + 18..][..16].to_owned();
     assert_eq!(tail(&invite), tail(&options));
     assert_ne!(invite.branch(), options.branch());
 }
