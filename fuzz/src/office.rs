@@ -35,7 +35,7 @@ use proxy::{
 const SERVER: SocketAddr = at(1);
 const DOMAIN: &str = "office.example";
 const MOST_STEPS: usize = 40;
-const LIMITS: Limits = Limits { transactions: 6, targets: 6, pins: 6, nonces: 6 };
+const LIMITS: Limits = Limits { transactions: 6, transaction_memory: 1 << 30, targets: 6, pins: 6, nonces: 6 };
 /// Microseconds; one that is longer than each timer of the core, and one that is longer than each but the last.
 const PAUSES: [u64; 8] = [1, 100_000, 500_000, 4_000_000, 33_000_000, 90_000_000, 182_000_000, 7_300_000_000];
 

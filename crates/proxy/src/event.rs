@@ -150,6 +150,8 @@ pub enum Drop {
 pub enum Limit {
     /// Response contexts at a time.
     Transactions,
+    /// What they hold.
+    TransactionMemory,
     /// Targets of one request.
     Targets,
     /// Pins at a time.

@@ -41,6 +41,7 @@ pub(crate) fn settings(loaded: &Loaded, listeners: Vec<Listener>, interfaces: In
         timers: Timers { t1: config.timers.t1.0, t2: config.timers.t2.0, t4: config.timers.t4.0, c: config.timers.c.0 },
         limits: Limits {
             transactions: config.limits.transactions.0,
+            transaction_memory: config.limits.transaction_memory.0,
             targets: config.limits.targets.0,
             pins: config.limits.pins.0,
             nonces: config.limits.nonces.0,

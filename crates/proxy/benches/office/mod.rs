@@ -160,6 +160,6 @@ fn body(method: &str) -> &'static str {
 /// The office of the tests, without its bounds: a benchmark is a flood.
 fn settings() -> Settings {
     let mut office = house::office();
-    office.limits = Limits { pins: 10_000_000, ..office.limits };
+    office.limits = Limits { pins: 10_000_000, transaction_memory: usize::MAX, ..office.limits };
     office
 }

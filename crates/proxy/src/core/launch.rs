@@ -190,11 +190,16 @@ impl Core {
         if went_by_before(&request.message, mark, &self.settings) {
             return Err(Reject::Loop);
         }
-        if self.forks.len() >= self.settings.limits.transactions {
-            outbox.tell(Event::LimitReached(Limit::Transactions));
-            return Err(Reject::Overload);
-        }
-        Ok(())
+        let limits = &self.settings.limits;
+        let reached = if self.forks.len() >= limits.transactions {
+            Limit::Transactions
+        } else if self.forks.held() >= limits.transaction_memory {
+            Limit::TransactionMemory
+        } else {
+            return Ok(());
+        };
+        outbox.tell(Event::LimitReached(reached));
+        Err(Reject::Overload)
     }
 
     fn log_call(&self, request: &Request, plan: &Plan, outbox: &mut Outbox) {

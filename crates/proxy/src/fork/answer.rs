@@ -39,7 +39,7 @@ impl Fork {
     /// Forwards a response; the best of several challenges takes the others' along.
     pub(super) fn pass_up(&mut self, response: &Message, context: &mut Context<'_>) {
         let status = response.status().unwrap_or(500);
-        let allowed = self.upstream.may_send(status, &self.settings.timers, context.now.mono);
+        let allowed = self.upstream.may_send(status, self.template.timers(), context.now.mono);
         let success = (200..300).contains(&status) && self.upstream.is_invite();
         // RFC 3261 16.7 step 5: once there was a final, a 2xx to an INVITE is all that still passes.
         if !allowed && !success {
@@ -67,8 +67,8 @@ impl Fork {
 
     /// A response made here.
     pub(super) fn reply(&mut self, status: u16, context: &mut Context<'_>) {
-        let Some(request) = &self.request else { return };
-        if self.upstream.may_send(status, &self.settings.timers, context.now.mono) {
+        let Some(request) = &self.template.request else { return };
+        if self.upstream.may_send(status, self.template.timers(), context.now.mono) {
             let text = context.reply(request, status, reason_phrase(status).as_bytes(), |_| {});
             self.upstream.keep(text);
         }

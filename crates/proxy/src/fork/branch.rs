@@ -7,20 +7,22 @@ use parser::{Message, Method, write_ack, write_cancel};
 
 use super::early::EarlyDialogs;
 use super::names_a_hop_below;
+use super::template::Template;
 use crate::clock::Instant;
 use crate::context::Context;
 use crate::hop::Hop;
-use crate::route::TargetUri;
-use crate::settings::Timers;
+use crate::route::Target;
 use crate::transaction::{ClientInvite, ClientOther, Due, Heard, is_due, sooner};
 
 /// A client transaction and what belongs to it.
 #[derive(Debug)]
-pub(crate) struct Branch {
-    target: TargetUri,
+pub(super) struct Branch {
+    number: u8,
+    target: Target,
     hop: Hop,
-    sent: Sent,
     client: Client,
+    /// The ACK of its failure, for copies of that.
+    ack: Bytes,
     /// RFC 3261 16.6 step 11: how long an INVITE may go without news.
     timer_c: Option<Instant>,
     cancel: Cancel,
@@ -29,7 +31,7 @@ pub(crate) struct Branch {
     /// Its early dialogs, where the caller is told when they end.
     pub(super) early: EarlyDialogs,
     /// Its final, once there is one.
-    pub(crate) outcome: Option<Outcome>,
+    pub(super) outcome: Option<Outcome>,
 }
 
 #[derive(Debug)]
@@ -38,19 +40,9 @@ enum Client {
     Other(ClientOther),
 }
 
-/// What of the request is still of use.
-#[derive(Debug)]
-enum Sent {
-    /// All of it, as it was sent: for resending, and to make ACK and CANCEL of.
-    Request(Box<Message>),
-    /// The ACK of its failure, for copies of that.
-    Ack(Bytes),
-    Nothing,
-}
-
 /// How a branch ended.
 #[derive(Clone, Debug)]
-pub(crate) enum Outcome {
+pub(super) enum Outcome {
     /// With a 2xx, which was passed on at once.
     Success,
     /// With a response of the phone.
@@ -70,19 +62,23 @@ enum Cancel {
         reason: Option<Bytes>,
         counts_as: u16,
     },
-    Sent {
-        text: Bytes,
-        client: ClientOther,
-        /// When to stop waiting for the 487 (RFC 3261 9.1: 64·T1).
-        until: Instant,
-        /// What the branch's end counts as, if its 487 comes or not.
-        counts_as: u16,
-    },
+    Sent(Box<Cancelling>),
+}
+
+/// A CANCEL that was sent.
+#[derive(Debug)]
+struct Cancelling {
+    text: Bytes,
+    client: ClientOther,
+    /// When to stop waiting for the 487 (RFC 3261 9.1: 64·T1).
+    until: Instant,
+    /// What the branch's end counts as, if its 487 comes or not.
+    counts_as: u16,
 }
 
 impl Outcome {
     /// Its code; none if it says nothing to the caller.
-    pub(crate) fn status(&self) -> Option<u16> {
+    pub(super) fn status(&self) -> Option<u16> {
         match self {
             Self::Success => Some(200),
             Self::Final(message) => message.status(),
@@ -93,46 +89,47 @@ impl Outcome {
 }
 
 impl Branch {
-    /// A branch whose request, `text`, is sent now.
-    pub(crate) fn start(
-        target: TargetUri,
-        hop: Hop,
-        text: &[u8],
+    /// A branch whose request is sent now.
+    pub(super) fn start(
+        number: u8,
+        (target, hop): (Target, Hop),
         breadth: u32,
-        timers: &Timers,
-        now: Instant,
-    ) -> Result<Self, parser::ParseError> {
-        let sent = Message::parse(Bytes::copy_from_slice(text))?;
+        template: &Template,
+        context: &mut Context<'_>,
+    ) -> Self {
+        let (timers, now) = (template.timers(), context.now.mono);
         let reliable = hop.transport.is_reliable();
-        let (client, timer_c) = match sent.method() {
-            Method::Invite => (Client::Invite(ClientInvite::new(reliable, timers, now)), Some(now + timers.c)),
-            _ => (Client::Other(ClientOther::new(reliable, timers, now)), None),
+        let is_invite = template.request.as_ref().is_some_and(|request| request.method() == Method::Invite);
+        let (client, timer_c) = match is_invite {
+            true => (Client::Invite(ClientInvite::new(reliable, timers, now)), Some(now + timers.c)),
+            false => (Client::Other(ClientOther::new(reliable, timers, now)), None),
         };
-        let sent = Sent::Request(Box::new(sent));
-        Ok(Self {
-            target,
-            hop,
-            sent,
-            client,
-            timer_c,
-            cancel: Cancel::Unwanted,
-            breadth,
-            early: EarlyDialogs::new(),
-            outcome: None,
-        })
+        let (ack, cancel, early) = (Bytes::new(), Cancel::Unwanted, EarlyDialogs::new());
+        let branch = Self { number, target, hop, client, ack, timer_c, cancel, breadth, early, outcome: None };
+        branch.send(template, context);
+        branch
+    }
+
+    fn send(&self, template: &Template, context: &mut Context<'_>) {
+        let mut text = std::mem::take(&mut context.outbox.bytes);
+        let start = text.len();
+        template.write(self, context, &mut text);
+        context.outbox.bytes = text;
+        context.outbox.transmit(self.hop, true, start);
     }
 
     /// A response to the request of this branch came.
-    pub(crate) fn receive(&mut self, response: &Message, timers: &Timers, context: &mut Context<'_>) -> Heard {
+    pub(super) fn receive(&mut self, response: &Message, template: &Template, context: &mut Context<'_>) -> Heard {
+        let timers = template.timers();
         let reliable = self.hop.transport.is_reliable();
         let status = response.status().unwrap_or(500);
         let now = context.now.mono;
         // RFC 3261 17.1.3: the branch and the method of the CSeq tell which transaction is meant.
-        if let (Method::Cancel, Cancel::Sent { client, .. }) = (response.method(), &mut self.cancel) {
-            client.receive(status, reliable, timers, now);
+        if let (Method::Cancel, Cancel::Sent(cancel)) = (response.method(), &mut self.cancel) {
+            cancel.client.receive(status, reliable, timers, now);
             return Heard::Nothing;
         }
-        if !self.is_of(response.method()) {
+        if !self.is_of(response.method(), template) {
             return Heard::Stray;
         }
         let heard = match &mut self.client {
@@ -147,41 +144,45 @@ impl Branch {
                 }
                 if let Cancel::Wanted { reason, counts_as } = &self.cancel {
                     let (reason, counts_as) = (reason.clone(), *counts_as);
-                    self.send_cancel(reason.as_deref(), counts_as, timers, context);
+                    self.send_cancel(reason.as_deref(), counts_as, template, context);
                 }
             }
-            Heard::Success => {
-                self.sent = Sent::Nothing;
-                self.end(Outcome::Success);
-            }
+            Heard::Success => self.end(Outcome::Success),
             Heard::Failure => {
-                self.acknowledge(response, context);
+                self.acknowledge(response, template, context);
                 let outcome = self.counted(response);
                 self.end(outcome);
             }
-            Heard::FailureAgain => {
-                if let Sent::Ack(text) = &self.sent {
-                    context.outbox.resend(self.hop, false, text);
-                }
-            }
-            Heard::Nothing | Heard::Stray => {}
+            Heard::FailureAgain if !self.ack.is_empty() => context.outbox.resend(self.hop, false, &self.ack),
+            Heard::FailureAgain | Heard::Nothing | Heard::Stray => {}
         }
         heard
     }
 
     /// Stops the phone ringing, now or when it gives its first sign (RFC 3261 16.10, 9.1). `counts_as` is what the
     /// branch's end stands for if no other final comes first.
-    pub(crate) fn cancel(&mut self, reason: Option<&[u8]>, counts_as: u16, timers: &Timers, context: &mut Context<'_>) {
+    pub(super) fn cancel(
+        &mut self,
+        reason: Option<&[u8]>,
+        counts_as: u16,
+        template: &Template,
+        context: &mut Context<'_>,
+    ) {
         if self.outcome.is_some() {
             return;
         }
-        if let Cancel::Wanted { counts_as: before, .. } | Cancel::Sent { counts_as: before, .. } = &mut self.cancel {
-            // It is under way already; that the caller hung up since is what he wants to hear.
+        let under_way = match &mut self.cancel {
+            Cancel::Unwanted => None,
+            Cancel::Wanted { counts_as, .. } => Some(counts_as),
+            Cancel::Sent(cancel) => Some(&mut cancel.counts_as),
+        };
+        if let Some(before) = under_way {
+            // That the caller hung up since is what he wants to hear.
             *before = counts_as.max(*before);
             return;
         }
         match &self.client {
-            Client::Invite(client) if client.is_proceeding() => self.send_cancel(reason, counts_as, timers, context),
+            Client::Invite(client) if client.is_proceeding() => self.send_cancel(reason, counts_as, template, context),
             Client::Invite(_) => {
                 self.cancel = Cancel::Wanted { reason: reason.map(Bytes::copy_from_slice), counts_as };
                 // A phone that gave no sign of life while it should have rung is not waited for any longer. Of one
@@ -196,7 +197,7 @@ impl Branch {
     }
 
     /// The request could not be sent (RFC 3261 16.9: as if a 503 had come).
-    pub(crate) fn undelivered(&mut self) {
+    pub(super) fn undelivered(&mut self) {
         if self.outcome.is_none() {
             self.abandon();
             self.end(Outcome::Silent(503));
@@ -204,7 +205,7 @@ impl Branch {
     }
 
     /// What is due. True if the branch has ended by it.
-    pub(crate) fn timeout(&mut self, timers: &Timers, context: &mut Context<'_>) -> bool {
+    pub(super) fn timeout(&mut self, template: &Template, context: &mut Context<'_>) -> bool {
         let now = context.now.mono;
         let had_ended = self.outcome.is_some();
         let due = match &mut self.client {
@@ -212,23 +213,16 @@ impl Branch {
             Client::Other(client) => client.timeout(now),
         };
         match due {
-            Due::Resend => {
-                if let Sent::Request(request) = &self.sent {
-                    context.outbox.resend(self.hop, true, request.bytes());
-                }
-            }
-            Due::TimedOut => {
-                self.sent = Sent::Nothing;
-                self.end(Outcome::Silent(self.silence()));
-            }
+            Due::Resend => self.send(template, context),
+            Due::TimedOut => self.end(Outcome::Silent(self.silence())),
             Due::Nothing => {}
         }
-        if let Cancel::Sent { text, client, until, counts_as } = &mut self.cancel {
-            if client.timeout(now) == Due::Resend {
-                context.outbox.resend(self.hop, false, text);
+        if let Cancel::Sent(cancel) = &mut self.cancel {
+            if cancel.client.timeout(now) == Due::Resend {
+                context.outbox.resend(self.hop, false, &cancel.text);
             }
-            if *until <= now && matches!(&self.client, Client::Invite(invite) if invite.is_proceeding()) {
-                let status = *counts_as;
+            if cancel.until <= now && matches!(&self.client, Client::Invite(invite) if invite.is_proceeding()) {
+                let status = cancel.counts_as;
                 self.abandon();
                 self.end(Outcome::Silent(status));
             }
@@ -236,25 +230,25 @@ impl Branch {
         // RFC 3261 16.8
         if is_due(self.timer_c, now) {
             self.timer_c = None;
-            self.cancel(None, 408, timers, context);
+            self.cancel(None, 408, template, context);
         }
         !had_ended && self.outcome.is_some()
     }
 
     /// Its final will not be passed on any more: the code is all that is left of it.
-    pub(crate) fn forget(&mut self) {
+    pub(super) fn forget(&mut self) {
         if let Some(Outcome::Final(message)) = &self.outcome {
             self.outcome = Some(Outcome::Silent(message.status().unwrap_or(500)));
         }
     }
 
-    pub(crate) const fn is_pending(&self) -> bool {
+    pub(super) const fn is_pending(&self) -> bool {
         self.outcome.is_none()
     }
 
     /// Whether it ended because its flow did: its phone may be tried another way (RFC 5626 7, RFC 5627 6.1). Not if the
     /// phone has answered, or was told to stop.
-    pub(crate) fn is_lost(&self) -> bool {
+    pub(super) fn is_lost(&self) -> bool {
         let lost = match &self.outcome {
             Some(Outcome::Silent(status)) => matches!(status, 408 | 430 | 503),
             Some(Outcome::Final(message)) => matches!(message.status(), Some(408 | 430)),
@@ -264,31 +258,56 @@ impl Branch {
     }
 
     /// Whether its phone has not said a word yet.
-    pub(crate) const fn is_silent(&self) -> bool {
+    pub(super) const fn is_silent(&self) -> bool {
         self.is_pending() && matches!(&self.client, Client::Invite(client) if !client.is_proceeding())
     }
 
-    pub(crate) const fn hop(&self) -> &Hop {
+    pub(super) const fn hop(&self) -> &Hop {
         &self.hop
     }
 
-    pub(crate) const fn target(&self) -> &TargetUri {
+    /// Bytes that it holds.
+    pub(super) fn held(&self) -> usize {
+        let refusal = match &self.outcome {
+            Some(Outcome::Final(message)) => size_of::<Message>() + message.bytes().len(),
+            _ => 0,
+        };
+        let cancel = match &self.cancel {
+            Cancel::Sent(cancel) => size_of::<Cancelling>() + cancel.text.len(),
+            _ => 0,
+        };
+        size_of::<Self>() + refusal + cancel + self.ack.len()
+    }
+
+    /// Whether its request may have to be written again.
+    pub(super) const fn needs_request(&self) -> bool {
+        match &self.client {
+            Client::Invite(client) => client.is_pending(),
+            Client::Other(client) => client.is_pending(),
+        }
+    }
+
+    pub(super) const fn number(&self) -> u8 {
+        self.number
+    }
+
+    pub(super) const fn target(&self) -> &Target {
         &self.target
     }
 
     /// The share of Max-Breadth that it was given.
-    pub(crate) const fn share(&self) -> u32 {
+    pub(super) const fn share(&self) -> u32 {
         self.breadth
     }
 
     /// The share of Max-Breadth that it holds: until its final comes (RFC 5393 5.3.3.1).
-    pub(crate) const fn breadth(&self) -> u32 {
+    pub(super) const fn breadth(&self) -> u32 {
         if self.is_pending() { self.breadth } else { 0 }
     }
 
-    pub(crate) const fn is_terminated(&self) -> bool {
+    pub(super) const fn is_terminated(&self) -> bool {
         let cancelling = match &self.cancel {
-            Cancel::Sent { client, .. } => !client.is_terminated(),
+            Cancel::Sent(cancel) => !cancel.client.is_terminated(),
             _ => false,
         };
         let transaction = match &self.client {
@@ -298,47 +317,48 @@ impl Branch {
         transaction && !cancelling
     }
 
-    pub(crate) fn deadline(&self) -> Option<Instant> {
+    pub(super) fn deadline(&self) -> Option<Instant> {
         let client = match &self.client {
             Client::Invite(client) => client.deadline(),
             Client::Other(client) => client.deadline(),
         };
         let cancel = match &self.cancel {
-            Cancel::Sent { client, until, .. } => {
+            Cancel::Sent(cancel) => {
                 let waits = matches!(&self.client, Client::Invite(invite) if invite.is_proceeding());
-                sooner(client.deadline(), waits.then_some(*until))
+                sooner(cancel.client.deadline(), waits.then_some(cancel.until))
             }
             _ => None,
         };
         sooner(sooner(client, cancel), self.timer_c)
     }
 
-    fn send_cancel(&mut self, reason: Option<&[u8]>, counts_as: u16, timers: &Timers, context: &mut Context<'_>) {
-        let Sent::Request(request) = &self.sent else { return };
-        let text = context.outbox.send(self.hop, false, |out| write_cancel(request, reason, out));
+    fn send_cancel(&mut self, reason: Option<&[u8]>, counts_as: u16, template: &Template, context: &mut Context<'_>) {
+        let Some(request) = template.sent(self, context) else { return };
+        let text = context.outbox.send(self.hop, false, |out| write_cancel(&request, reason, out));
         let text = Bytes::copy_from_slice(text);
-        let now = context.now.mono;
+        let (timers, now) = (template.timers(), context.now.mono);
         let client = ClientOther::new(self.hop.transport.is_reliable(), timers, now);
-        self.cancel = Cancel::Sent { text, client, until: now + timers.give_up(), counts_as };
+        self.cancel = Cancel::Sent(Box::new(Cancelling { text, client, until: now + timers.give_up(), counts_as }));
     }
 
     /// RFC 3261 17.1.1.3: only the failure of an INVITE is acknowledged.
-    fn acknowledge(&mut self, response: &Message, context: &mut Context<'_>) {
-        let Sent::Request(request) = std::mem::replace(&mut self.sent, Sent::Nothing) else { return };
-        if matches!(self.client, Client::Invite(_)) {
-            let text = context.outbox.send(self.hop, false, |out| write_ack(&request, response, out));
-            if !self.hop.transport.is_reliable() {
-                self.sent = Sent::Ack(Bytes::copy_from_slice(text));
-            }
+    fn acknowledge(&mut self, response: &Message, template: &Template, context: &mut Context<'_>) {
+        if !matches!(self.client, Client::Invite(_)) {
+            return;
+        }
+        let Some(request) = template.sent(self, context) else { return };
+        let text = context.outbox.send(self.hop, false, |out| write_ack(&request, response, out));
+        if !self.hop.transport.is_reliable() {
+            self.ack = Bytes::copy_from_slice(text);
         }
     }
 
-    fn is_of(&self, method: Method<'_>) -> bool {
-        match (&self.client, &self.sent) {
+    fn is_of(&self, method: Method<'_>, template: &Template) -> bool {
+        match (&self.client, &template.request) {
             (Client::Invite(_), _) => method == Method::Invite,
-            (Client::Other(_), Sent::Request(request)) => method == request.method(),
+            (Client::Other(_), Some(request)) => method == request.method(),
             // A copy of its final.
-            (Client::Other(_), _) => true,
+            (Client::Other(_), None) => true,
         }
     }
 
@@ -346,7 +366,7 @@ impl Branch {
     /// counts by its code.
     fn counted(&self, response: &Message) -> Outcome {
         match (&self.cancel, response.status()) {
-            (Cancel::Sent { counts_as: 408, .. }, Some(487)) => Outcome::Silent(408),
+            (Cancel::Sent(cancel), Some(487)) if cancel.counts_as == 408 => Outcome::Silent(408),
             (_, Some(status)) if !names_a_hop_below(response) => Outcome::Silent(status),
             _ => {
                 let mut kept = Box::new(response.clone());
@@ -356,10 +376,11 @@ impl Branch {
         }
     }
 
-    const fn silence(&self) -> u16 {
+    fn silence(&self) -> u16 {
         match &self.cancel {
             Cancel::Unwanted => 408,
-            Cancel::Wanted { counts_as, .. } | Cancel::Sent { counts_as, .. } => *counts_as,
+            Cancel::Wanted { counts_as, .. } => *counts_as,
+            Cancel::Sent(cancel) => cancel.counts_as,
         }
     }
 
@@ -371,7 +392,6 @@ impl Branch {
     }
 
     fn abandon(&mut self) {
-        self.sent = Sent::Nothing;
         match &mut self.client {
             Client::Invite(client) => client.abandon(),
             Client::Other(client) => client.abandon(),

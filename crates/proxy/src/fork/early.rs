@@ -38,8 +38,8 @@ impl Fork {
     pub(super) fn tell_ended(&mut self, index: usize, status: u16, context: &mut Context<'_>) {
         let ended = self.branches.get_mut(index).map(|branch| std::mem::take(&mut branch.early)).unwrap_or_default();
         for tag in ended {
-            let Some(request) = &self.request else { return };
-            if !self.upstream.is_waiting() || !self.upstream.may_send(199, &self.settings.timers, context.now.mono) {
+            let Some(request) = &self.template.request else { return };
+            if !self.upstream.is_waiting() || !self.upstream.may_send(199, self.template.timers(), context.now.mono) {
                 return;
             }
             let text = context.reply_as(request, &tag, 199, reason_phrase(199).as_bytes(), |reply| {

@@ -7,7 +7,6 @@ use std::time::Duration;
 use crate::clock::Instant;
 use crate::context::Context;
 use crate::event::Event;
-use crate::forward::{Branch as ViaBranch, BranchId, Forwarding, write_request};
 use crate::route::{Group, Target, Way};
 use crate::settings::Strategy;
 
@@ -53,11 +52,11 @@ impl Fork {
             return;
         }
         let Some(lost) = self.branches.get(index).filter(|branch| branch.is_lost()) else { return };
-        let Some(phone) = lost.target().instance() else { return };
+        let Some(phone) = lost.target().uri.instance() else { return };
         let share = lost.share();
         if let Some(at) = self.spares.iter().position(|spare| spare.uri.instance() == Some(phone)) {
             let spare = self.spares.remove(at);
-            self.start_branch(&spare, share, context);
+            self.start_branch(spare, share, context);
         }
     }
 
@@ -92,7 +91,7 @@ impl Fork {
         // And some for phones that come later.
         let spare = if self.callee.is_some() { (free - parts - kept) / LATE_PART } else { 0 };
         let usable = free - kept - spare;
-        for (target, number) in group.targets.iter().zip(0..) {
+        for (target, number) in group.targets.into_iter().zip(0..) {
             let share = usable / parts + u32::from(number < usable % parts);
             self.start_branch(target, share, context);
         }
@@ -107,31 +106,19 @@ impl Fork {
     /// How long the group that starts now may take; none if nothing but its own transactions bounds it.
     fn ring_time(&self, now: Instant) -> Option<Duration> {
         if self.upstream.is_invite() {
-            return Some(self.settings.forking.ring_time);
+            return Some(self.template.settings.forking.ring_time);
         }
         // RFC 4321 1.3: the sender gives up after 64·T1, so the groups have to share what of it is left.
         let groups = u32::try_from(self.waiting.len()).unwrap_or(u32::MAX).saturating_add(1);
-        let left = (self.began + self.settings.timers.give_up()).since(now);
+        let left = (self.began + self.template.timers().give_up()).since(now);
         (groups > 1).then(|| left.checked_div(groups).unwrap_or_default())
     }
 
-    pub(super) fn start_branch(&mut self, target: &Target, breadth: u32, context: &mut Context<'_>) {
-        let (Way::Hop(hop), Some(request)) = (&target.way, &self.request) else { return };
-        let hop = *hop;
-        let Ok(index) = u8::try_from(self.branches.len()) else { return };
-        let id = BranchId { fork: self.id, index };
-        let branch =
-            ViaBranch::Transaction { worker: context.worker, id, loop_mark: self.loop_mark, origin: self.origin };
-        let forwarding = Forwarding { request, target, hop: &hop, branch, breadth };
-        let Context { outbox, rewrite, mac, .. } = context;
+    pub(super) fn start_branch(&mut self, target: Target, breadth: u32, context: &mut Context<'_>) {
+        let Way::Hop(hop) = target.way else { return };
+        let Ok(number) = u8::try_from(self.branches.len()) else { return };
         let method = self.upstream.method;
-        outbox.tell(Event::RequestForwarded { method, transport: hop.transport });
-        let text = outbox.send(hop, true, |out| write_request(&forwarding, &self.settings, mac, rewrite, out));
-        // What we wrote is SIP; if it were not, there would be no branch to wait for.
-        if let Ok(branch) =
-            Branch::start(target.uri.clone(), hop, text, breadth, &self.settings.timers, context.now.mono)
-        {
-            self.branches.push(branch);
-        }
+        context.outbox.tell(Event::RequestForwarded { method, transport: hop.transport });
+        self.branches.push(Branch::start(number, (target, hop), breadth, &self.template, context));
     }
 }

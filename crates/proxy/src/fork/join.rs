@@ -48,8 +48,8 @@ impl Fork {
         response: &Message,
         context: &mut Context<'_>,
     ) -> Option<Box<Redirection>> {
-        let request = self.request.as_ref().filter(|_| self.is_open() && self.disposition.recurse)?;
-        let contacts = redirects(response, request, &self.settings)?;
+        let request = self.template.request.as_ref().filter(|_| self.is_open() && self.disposition.recurse)?;
+        let contacts = redirects(response, request, &self.template.settings)?;
         if !self.has_room(contacts.len(), context) {
             return None;
         }
@@ -57,7 +57,7 @@ impl Fork {
         self.following += 1;
         let all_at_once = self.disposition.strategy == Strategy::Parallel;
         Some(Box::new(Redirection {
-            fork: self.id,
+            fork: self.template.fork,
             branch: id,
             contacts,
             plan: Plan::default(),
@@ -68,7 +68,7 @@ impl Fork {
 
     /// The plan of a user that the request was redirected to.
     pub(crate) fn plan_for(&self, aor: &Aor, record: Option<&Record>, now: Now) -> Option<Plan> {
-        plan_for_bindings(self.request.as_ref()?, aor, record, &self.settings, now).ok()
+        plan_for_bindings(self.template.request.as_ref()?, aor, record, &self.template.settings, now).ok()
     }
 
     /// A redirection has been looked up: its targets are the next ones, in parallel with the others if all are.
@@ -105,11 +105,11 @@ impl Fork {
     }
 
     fn join_one(&mut self, target: Target, q: u16, context: &mut Context<'_>) {
-        let Some(request) = self.request.as_deref() else { return };
+        let Some(request) = self.template.request.as_deref() else { return };
         // A phone that registered by name would have to wait for DNS; the next call finds it.
         let Way::Hop(hop) = target.way else { return };
         let same = |other: &TargetUri| are_one_phone(other, &target.uri, request);
-        if let Some(at) = self.branches.iter().rposition(|branch| same(branch.target())) {
+        if let Some(at) = self.branches.iter().rposition(|branch| same(&branch.target().uri)) {
             if self.branches.get(at).is_some_and(|branch| *branch.hop() != hop) {
                 self.join_again(at, target, context);
             }
@@ -132,10 +132,10 @@ impl Fork {
         let share = branch.share();
         if branch.is_silent() {
             // It has moved: nobody is where it was.
-            branch.cancel(None, 408, &self.settings.timers, context);
-            self.start_branch(&target, share, context);
+            branch.cancel(None, 408, &self.template, context);
+            self.start_branch(target, share, context);
         } else if branch.is_lost() {
-            self.start_branch(&target, share, context);
+            self.start_branch(target, share, context);
         } else if branch.is_pending() && !self.knows(&target.uri) {
             self.spares.insert(0, target);
         }
@@ -145,7 +145,7 @@ impl Fork {
     fn join_in_turn(&mut self, target: Target, q: u16, context: &mut Context<'_>) {
         let turn = self.disposition.strategy == Strategy::Parallel || q >= self.group_q;
         if turn && self.free_breadth() > 0 {
-            return self.start_branch(&target, 1, context);
+            return self.start_branch(target, 1, context);
         }
         let targets = SmallVec::from_iter([target]);
         match self.waiting.iter_mut().find(|group| group.q == q) {
@@ -179,7 +179,7 @@ impl Fork {
 
     /// Whether there may be so many more targets.
     fn has_room(&self, more: usize, context: &mut Context<'_>) -> bool {
-        let room = self.branches.len() + self.to_come().count() + more <= self.settings.limits.targets;
+        let room = self.branches.len() + self.to_come().count() + more <= self.template.settings.limits.targets;
         if !room {
             context.outbox.tell(Event::LimitReached(Limit::Targets));
         }
@@ -188,9 +188,9 @@ impl Fork {
 
     /// RFC 3261 16.5: a target set has a URI once.
     fn knows(&self, uri: &TargetUri) -> bool {
-        let Some(request) = self.request.as_deref() else { return false };
+        let Some(request) = self.template.request.as_deref() else { return false };
         let same = |other: &TargetUri| are_same(other, uri, request);
-        self.branches.iter().any(|branch| same(branch.target())) || self.to_come().any(|target| same(&target.uri))
+        self.branches.iter().any(|branch| same(&branch.target().uri)) || self.to_come().any(|target| same(&target.uri))
     }
 
     fn to_come(&self) -> impl Iterator<Item = &Target> {

@@ -11,6 +11,7 @@ mod early;
 mod groups;
 mod join;
 mod table;
+mod template;
 mod upstream;
 
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use crate::settings::Settings;
 use crate::transaction::{Heard, is_due, sooner};
 
 use branch::Branch;
+use template::Template;
 use upstream::Upstream;
 
 pub(crate) use join::Redirection;
@@ -40,10 +42,8 @@ const COMPLETED_ELSEWHERE: &[u8] = b"SIP;cause=200;text=\"Call completed elsewhe
 /// A forked request.
 #[derive(Debug)]
 pub(crate) struct Fork {
-    id: u64,
-    /// The request, until its final has been sent.
-    request: Option<Box<Request>>,
-    /// Its Max-Breadth.
+    template: Template,
+    /// The Max-Breadth of the request.
     breadth: u32,
     upstream: Upstream,
     branches: SmallVec<[Branch; 3]>,
@@ -67,12 +67,7 @@ pub(crate) struct Fork {
     /// Whether the caller is told of early dialogs that have ended.
     wants_199: bool,
     caller_hung_up: bool,
-    loop_mark: u64,
-    /// Where its responses go, when nobody remembers.
-    origin: Origin,
     began: Instant,
-    /// The settings it began with: a reload does not change a call in progress.
-    settings: Arc<Settings>,
 }
 
 impl Fork {
@@ -93,8 +88,7 @@ impl Fork {
         let wants_199 = upstream.is_invite() && early::wants_199(&request);
         request.message.detach();
         let mut fork = Self {
-            id,
-            request: Some(Box::new(request)),
+            template: Template { fork: id, request: Some(Box::new(request)), loop_mark, origin, settings },
             breadth,
             upstream,
             branches: SmallVec::new(),
@@ -109,10 +103,7 @@ impl Fork {
             closed: false,
             wants_199,
             caller_hung_up: false,
-            loop_mark,
-            origin,
             began: context.now.mono,
-            settings,
         };
         if fork.upstream.is_invite() {
             // RFC 3261 17.2.1: within 200 ms; at once, then.
@@ -129,7 +120,7 @@ impl Fork {
 
     /// The ACK of a non-2xx final came.
     pub(crate) fn acknowledged(&mut self, context: &Context<'_>) {
-        self.upstream.acknowledged(&self.settings.timers, context.now.mono);
+        self.upstream.acknowledged(self.template.timers(), context.now.mono);
     }
 
     /// The caller hung up (RFC 3261 16.10). His own Reason goes with it, and nothing is invented (RFC 3326).
@@ -151,7 +142,6 @@ impl Fork {
         response: &Message,
         context: &mut Context<'_>,
     ) -> Option<Box<Redirection>> {
-        let settings = Arc::clone(&self.settings);
         let branch = self.branches.get_mut(usize::from(id.index))?;
         let status = response.status().unwrap_or(500);
         // RFC 3261 16.7 step 3: without a Via below ours there is nobody to pass it on to. A refusal still ends its
@@ -160,7 +150,7 @@ impl Fork {
             context.outbox.tell(Event::Dropped(event::Drop::StrayResponse));
             return None;
         }
-        let heard = branch.receive(response, &settings.timers, context);
+        let heard = branch.receive(response, &self.template, context);
         match heard {
             // RFC 3261 16.7 step 5, RFC 4320 4.1: 100 stays here, and so does any 1xx of another method.
             Heard::Provisional if status > 100 && self.upstream.is_invite() => {
@@ -215,12 +205,11 @@ impl Fork {
     }
 
     pub(crate) fn timeout(&mut self, context: &mut Context<'_>) {
-        let settings = Arc::clone(&self.settings);
         self.upstream.timeout(context);
         let mut ended = false;
         for index in 0..self.branches.len() {
             let branch = self.branches.get_mut(index);
-            if branch.is_some_and(|branch| branch.timeout(&settings.timers, context)) {
+            if branch.is_some_and(|branch| branch.timeout(&self.template, context)) {
                 self.fail_over(index, context);
                 ended = true;
             }
@@ -242,11 +231,22 @@ impl Fork {
         if self.upstream.is_waiting() {
             return;
         }
-        if self.request.take().is_some() {
+        if !self.closed {
             self.close();
-            self.upstream.forget();
         }
+        if !self.branches.iter().any(Branch::needs_request) {
+            self.template.request = None;
+        }
+        self.upstream.forget();
         self.branches.iter_mut().for_each(Branch::forget);
+    }
+
+    /// Bytes that it holds.
+    pub(crate) fn held(&self) -> usize {
+        let request =
+            self.template.request.as_ref().map_or(0, |request| size_of::<Request>() + request.message.bytes().len());
+        let branches: usize = self.branches.iter().map(Branch::held).sum();
+        size_of::<Self>() + request + branches + self.upstream.held()
     }
 
     pub(crate) fn is_terminated(&self) -> bool {
@@ -260,13 +260,13 @@ impl Fork {
 
     fn close(&mut self) {
         self.closed = true;
-        self.waiting.clear();
+        self.waiting = SmallVec::new();
         self.spares = Vec::new();
     }
 
     fn cancel_pending(&mut self, reason: Option<&[u8]>, counts_as: u16, context: &mut Context<'_>) {
         for branch in &mut self.branches {
-            branch.cancel(reason, counts_as, &self.settings.timers, context);
+            branch.cancel(reason, counts_as, &self.template, context);
         }
     }
 }

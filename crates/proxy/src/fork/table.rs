@@ -28,12 +28,16 @@ pub(crate) struct Forks {
     /// When to look at which. An entry whose fork has a later deadline by now is put back when it comes up, so that
     /// moving a deadline later costs nothing.
     agenda: BinaryHeap<Reverse<(Instant, u64)>>,
+    /// Bytes that all of them hold.
+    held: usize,
     made: u64,
 }
 
 struct Entry {
     fork: Box<Fork>,
     key: TransactionKey,
+    /// Its part of what all hold.
+    held: usize,
     /// The soonest time for which `agenda` has an entry.
     booked: Option<Instant>,
 }
@@ -46,12 +50,18 @@ impl Forks {
             by_key: HashMap::new(),
             by_callee: HashMap::new(),
             agenda: BinaryHeap::new(),
+            held: 0,
             made: seed,
         }
     }
 
     pub(crate) fn len(&self) -> usize {
         self.by_id.len()
+    }
+
+    /// Bytes that all of them hold: what they were given to keep, and their own size.
+    pub(crate) const fn held(&self) -> usize {
+        self.held
     }
 
     /// An id for a new fork. It stands in our Via, so it must not be guessed: keyed, not counted.
@@ -70,7 +80,7 @@ impl Forks {
         if let Some(callee) = &fork.callee {
             self.by_callee.entry_ref(callee).or_default().push(id);
         }
-        self.by_id.insert(id, Entry { fork: Box::new(fork), key, booked: None });
+        self.by_id.insert(id, Entry { fork: Box::new(fork), key, held: 0, booked: None });
         self.settle(id);
     }
 
@@ -127,11 +137,14 @@ impl Forks {
                 calls.remove();
             }
         }
+        self.held -= entry.held;
         if entry.fork.is_terminated() {
             self.by_key.remove(&entry.key);
             self.by_id.remove(&id);
             return;
         }
+        entry.held = entry.fork.held();
+        self.held += entry.held;
         if let Some(deadline) = entry.fork.deadline()
             && entry.booked.is_none_or(|booked| deadline < booked)
         {

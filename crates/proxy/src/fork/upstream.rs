@@ -60,6 +60,11 @@ impl Upstream {
         }
     }
 
+    /// Bytes that it holds.
+    pub(crate) fn held(&self) -> usize {
+        self.last.len()
+    }
+
     /// The request came again.
     pub(crate) fn retransmitted(&self, context: &mut Context<'_>) {
         let again = match &self.machine {

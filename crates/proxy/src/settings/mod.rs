@@ -178,6 +178,8 @@ impl Timers {
 pub struct Limits {
     /// Response contexts at a time.
     pub transactions: usize,
+    /// Bytes that they hold together, above which none is begun.
+    pub transaction_memory: usize,
     /// Targets of one request, those that redirections and late registrations add included; more than 255 are 255.
     pub targets: usize,
     /// Pins at a time.

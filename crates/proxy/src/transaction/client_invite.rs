@@ -106,6 +106,11 @@ impl ClientInvite {
         matches!(self.state, State::Proceeding)
     }
 
+    /// Whether a final response has not come yet.
+    pub(crate) const fn is_pending(&self) -> bool {
+        matches!(self.state, State::Calling | State::Proceeding)
+    }
+
     pub(crate) const fn is_terminated(&self) -> bool {
         matches!(self.state, State::Terminated)
     }

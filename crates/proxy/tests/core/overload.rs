@@ -2,7 +2,7 @@
 
 use proxy::{Event, Limit};
 
-use crate::sim::World;
+use crate::sim::{Agent, World};
 
 #[test]
 fn transactions() {
@@ -26,6 +26,33 @@ fn transactions() {
     let busy = alice.expects("486");
     alice.acks(&invite, &busy);
     assert_eq!(world.load(0).transactions, 2);
+}
+
+#[test]
+fn what_transactions_hold() {
+    let world = World::with(|settings| settings.limits.transaction_memory = 20_000);
+    let (alice, desk, mobile) = (world.udp("alice"), world.udp("bob/desk"), world.udp("bob/mobile"));
+    desk.registers();
+    mobile.registers();
+    let long = |alice: &Agent| alice.request("INVITE", "sip:bob@office.example").with_body(&"a=x\r\n".repeat(4000));
+    let invite = long(&alice);
+    alice.sends(&invite);
+    alice.expects("100");
+    let refused = long(&alice);
+    alice.sends(&refused);
+    let overload = alice.expects("503");
+    assert!(overload.has("Retry-After"));
+    alice.acks(&refused, &overload);
+    assert_eq!(world.saw(|event| matches!(event, Event::LimitReached(Limit::TransactionMemory))), 1);
+    // The one that was begun ends well, and makes room.
+    let (at_desk, at_mobile) = (desk.expects("INVITE"), mobile.expects("INVITE"));
+    mobile.answers(&at_mobile, 486);
+    desk.answers(&at_desk, 200);
+    let ok = alice.expects("200");
+    alice.acks(&invite, &ok);
+    desk.expects("ACK");
+    alice.calls("bob");
+    alice.expects("100");
 }
 
 #[test]

@@ -62,7 +62,7 @@ pub(crate) fn office() -> Settings {
             t4: Duration::from_secs(5),
             c: Duration::from_secs(181),
         },
-        limits: Limits { transactions: 10_000, targets: 50, pins: 10_000, nonces: 10_000 },
+        limits: Limits { transactions: 10_000, transaction_memory: 1 << 30, targets: 50, pins: 10_000, nonces: 10_000 },
     }
 }
 

@@ -106,6 +106,8 @@ pub(crate) struct Limits {
     pub(crate) message_size: Size,
     /// Requests being forked at a time, per worker; default 100000.
     pub(crate) transactions: Count,
+    /// What they may hold together, per worker: above it no new one begins; default 512MiB.
+    pub(crate) transaction_memory: Size,
     /// Targets of one request, those that redirections and late registrations add included; default 50, at most 255.
     pub(crate) targets: Count,
     /// Calls being set up without a fork, per worker; default 200000.
@@ -139,6 +141,7 @@ impl Default for Limits {
         Self {
             message_size: Size(64 << 10),
             transactions: Count(100_000),
+            transaction_memory: Size(512 << 20),
             targets: Count(50),
             pins: Count(200_000),
             nonces: Count(100_000),

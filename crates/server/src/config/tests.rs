@@ -112,6 +112,7 @@ fn every_mistake_names_line_key_and_expectation() {
         ("forking:\n  recurse: perhaps\n", "2:", &["forking.recurse", "true or false"]),
         ("forking:\n  late_registration: 5s\n", "2:", &["forking.late_registration", "true or false"]),
         ("forking:\n  single_target: fork\n", "2:", &["forking.single_target", "stateless or stateful"]),
+        ("limits:\n  transaction_memory: 512\n", "2:", &["limits.transaction_memory", "KiB"]),
         ("limits:\n  targets: 256\n", "2:", &["limits.targets", "255"]),
         ("forking: 30s\n", "1:", &["forking", "struct"]),
         ("trusted: [192.0.2.0/40]\n", "1:", &["trusted[0]", "network"]),

@@ -192,8 +192,8 @@ impl Series {
             [Broadcast, SendBuffer, Unsendable, ConnectionFailed, NoTransport].map(Self::Lost)
         };
         let limits = {
-            use Limit::{Contacts, Nonces, Pins, StoreQueue, Targets, Transactions};
-            [Transactions, Targets, Pins, Nonces, Contacts, StoreQueue].map(Self::LimitReached)
+            use Limit::{Contacts, Nonces, Pins, StoreQueue, Targets, TransactionMemory, Transactions};
+            [Transactions, TransactionMemory, Targets, Pins, Nonces, Contacts, StoreQueue].map(Self::LimitReached)
         };
         let caps = {
             use Cap::{
@@ -297,6 +297,7 @@ const fn lost(reason: Loss) -> &'static str {
 const fn limited(limit: Limit) -> &'static str {
     match limit {
         Limit::Transactions => "transactions",
+        Limit::TransactionMemory => "transaction_memory",
         Limit::Targets => "targets",
         Limit::Pins => "pins",
         Limit::Nonces => "nonces",
