@@ -78,7 +78,7 @@ impl Office {
 
     fn new(manners: u8) -> Self {
         let settings = Arc::new(settings(manners));
-        let keys = Keys { route: [1; 16], nonce: [2; 16] };
+        let keys = Keys { route: [1; 16], gruu: [3; 32], nonce: [2; 16] };
         Self {
             cores: [0, 1].map(|worker| Core::new(Arc::clone(&settings), &keys, worker, 7)),
             store: MemoryStore::new(),

@@ -13,7 +13,7 @@ use crate::fork::Redirection;
 use crate::hop::Name;
 use crate::registrar::PendingRegister;
 use crate::request::Request;
-use crate::route::Plan;
+use crate::route::{Callee, Plan};
 
 /// A question to the driver.
 #[derive(Debug)]
@@ -70,7 +70,7 @@ pub(crate) enum Waiting {
     /// A REGISTER, for its commit.
     RegisterCommit(Box<PendingRegister>),
     /// A request to a user of ours, for his bindings.
-    Route(Box<Request>, Aor),
+    Route(Box<Request>, Callee),
     /// A planned request, for the addresses of its targets.
     Resolve(Box<Request>, Box<Plan>),
     /// Calls to this user, for the phone that he has since.

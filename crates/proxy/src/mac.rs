@@ -19,6 +19,7 @@ pub(crate) enum Purpose {
     Pretender = 6,
     Mark = 7,
     Fingerprint = 8,
+    Gruu = 9,
 }
 
 /// A key and the hashes made with it.

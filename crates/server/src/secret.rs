@@ -5,6 +5,7 @@
 use std::path::Path;
 
 use proxy::Keys;
+use sha2::{Digest as _, Sha256};
 
 use crate::error::Fatal;
 use crate::{data, hex};
@@ -18,7 +19,7 @@ pub(crate) fn keys(folder: Option<&Path>) -> Result<Keys, Fatal> {
         None => random()?,
     };
     let (route, _) = secret.split_first_chunk::<16>().unwrap_or((&[0; 16], &[]));
-    Ok(Keys { route: *route, nonce: random()? })
+    Ok(Keys { route: *route, gruu: derived(b"gruu", &secret), nonce: random()? })
 }
 
 /// Random octets of the system.
@@ -26,6 +27,11 @@ pub(crate) fn random<const N: usize>() -> Result<[u8; N], Fatal> {
     let mut octets = [0; N];
     getrandom::fill(&mut octets)?;
     Ok(octets)
+}
+
+/// A key for one purpose, which tells nothing of the secret it comes from.
+fn derived(purpose: &[u8], secret: &[u8; 32]) -> [u8; 32] {
+    Sha256::new().chain_update(purpose).chain_update(secret).finalize().into()
 }
 
 fn stored(path: &Path) -> Result<[u8; 32], Fatal> {
@@ -38,10 +44,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_route_key_outlives_a_restart() {
+    fn the_long_lived_keys_outlive_a_restart() {
         let folder = tempfile::tempdir().expect("a folder");
         let (first, second) = (keys(Some(folder.path())).expect("keys"), keys(Some(folder.path())).expect("keys"));
-        assert_eq!(first.route, second.route);
+        assert_eq!((first.route, first.gruu), (second.route, second.gruu));
         assert_ne!(first.nonce, second.nonce);
         assert_ne!(keys(None).expect("keys").route, first.route);
     }

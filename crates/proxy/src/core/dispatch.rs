@@ -18,7 +18,7 @@ use crate::outbox::{Handover, Letter, Outbox};
 use crate::registrar::PendingRegister;
 use crate::reject::Reject;
 use crate::request::{Received, Request};
-use crate::route::{self, Destination, Plan, Standing};
+use crate::route::{self, Callee, Destination, Plan, Standing};
 
 impl Core {
     pub(super) fn dispatch_request(&mut self, now: Now, received: Received, outbox: &mut Outbox) {
@@ -56,9 +56,7 @@ impl Core {
                 outbox.ask(Question::Load(aor), Parked(Waiting::RegisterLoad(pending)));
             }
             Ok(Turn::Serve) => self.serve(now, &request, outbox),
-            Ok(Turn::LookUp(aor)) => {
-                outbox.ask(Question::Load(aor.clone()), Parked(Waiting::Route(Box::new(request), aor)));
-            }
+            Ok(Turn::LookUp(callee)) => Self::look_up(request, callee, outbox),
             Ok(Turn::Send(plan)) => self.launch(now, request, plan, outbox),
             Ok(Turn::HandOver(worker)) => {
                 let Request { message, flow, .. } = request;
@@ -87,9 +85,27 @@ impl Core {
         if standing == Standing::Alone {
             self.admit(now, request, &destination, outbox)?;
         }
-        match destination {
-            Destination::User(aor) if request.routes().next().is_none() => Ok(Turn::LookUp(aor)),
-            _ => route::target_for_uri(request, &self.settings).map(|target| Turn::Send(Plan::one(target))),
+        if let Destination::User(aor) = destination {
+            let callee = self.gruus.callee(request.uri(), aor)?;
+            // RFC 5627 6.1: what is left of the Route is then the way to the phone.
+            if callee.phone.is_some() || request.routes().next().is_none() {
+                return Ok(Turn::LookUp(callee));
+            }
+        }
+        route::target_for_uri(request, &self.settings).map(|target| Turn::Send(Plan::one(target)))
+    }
+
+    fn look_up(request: Request, callee: Callee, outbox: &mut Outbox) {
+        outbox.ask(Question::Load(callee.aor.clone()), Parked(Waiting::Route(Box::new(request), callee)));
+    }
+
+    /// The phone that a request names by its GRUU.
+    fn gruu_of(&self, request: &Request) -> Option<Callee> {
+        match route::destination(request.uri(), request.method(), &self.settings) {
+            Ok(Destination::User(aor)) => {
+                self.gruus.callee(request.uri(), aor).ok().filter(|callee| callee.phone.is_some())
+            }
+            _ => None,
         }
     }
 
@@ -156,10 +172,10 @@ impl Core {
             (Waiting::RegisterLoad(pending) | Waiting::RegisterCommit(pending), _) => {
                 self.refuse_register(now, &pending, Reject::Store, outbox);
             }
-            (Waiting::Route(request, aor), Answer::Loaded(record)) => {
-                match route::plan_for_bindings(&request, &aor, record.as_ref(), &self.settings, now) {
+            (Waiting::Route(request, callee), Answer::Loaded(record)) => {
+                match route::plan_for_callee(&request, &callee, record.as_ref(), &self.settings, &self.gruus, now) {
                     Ok(plan) if plan.disposition.redirect => self.redirect(now, &request, &plan, outbox),
-                    Ok(plan) => self.launch(now, *request, Plan { aor: Some(aor), ..plan }, outbox),
+                    Ok(plan) => self.launch(now, *request, plan, outbox),
                     // RFC 3261 9.2
                     Err(_) if request.method() == Method::Cancel => {
                         self.refuse(now, &request, Reject::NoTransaction, outbox);
@@ -193,12 +209,15 @@ impl Core {
             return;
         }
         let in_dialog = route::accept_routes(&mut request, &self.settings, &self.mac) == Ok(Standing::Dialog);
-        let target = route::target_for_uri(&request, &self.settings).ok().filter(|_| in_dialog);
-        match target {
-            Some(target) if ingress::hops(request.hops).is_ok() => {
-                self.launch(now, request, Plan::one(target), outbox);
-            }
-            _ => outbox.tell(Event::Dropped(Drop::StrayAck)),
+        if !in_dialog || ingress::hops(request.hops).is_err() {
+            return outbox.tell(Event::Dropped(Drop::StrayAck));
+        }
+        if let Some(callee) = self.gruu_of(&request) {
+            return Self::look_up(request, callee, outbox);
+        }
+        match route::target_for_uri(&request, &self.settings) {
+            Ok(target) => self.launch(now, request, Plan::one(target), outbox),
+            Err(_) => outbox.tell(Event::Dropped(Drop::StrayAck)),
         }
     }
 
@@ -217,7 +236,10 @@ impl Core {
         let standing = route::accept_routes(&mut request, &self.settings, &self.mac);
         match (standing, route::destination(request.uri(), request.method(), &self.settings)) {
             (Ok(_), Ok(Destination::User(aor))) if request.routes().next().is_none() => {
-                outbox.ask(Question::Load(aor.clone()), Parked(Waiting::Route(Box::new(request), aor)));
+                match self.gruus.callee(request.uri(), aor) {
+                    Ok(callee) => Self::look_up(request, callee, outbox),
+                    Err(reject) => self.refuse(now, &request, reject, outbox),
+                }
             }
             (Ok(Standing::Dialog), Ok(_)) => match route::target_for_uri(&request, &self.settings) {
                 Ok(target) => self.launch(now, request, Plan::one(target), outbox),
@@ -240,7 +262,7 @@ enum Turn {
     /// Our own: the request is to the server itself.
     Serve,
     /// A user of ours is to be found.
-    LookUp(Aor),
+    LookUp(Callee),
     /// It is clear where it goes.
     Send(Plan),
     /// Another worker's.

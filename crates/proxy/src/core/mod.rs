@@ -26,6 +26,7 @@ use crate::mac::Mac;
 use crate::outbox::{Letter, Outbox};
 use crate::pin::Pins;
 use crate::request::{Received, TransactionKey};
+use crate::route::Gruus;
 use crate::settings::{Keys, Settings};
 use crate::transaction::sooner;
 
@@ -33,6 +34,7 @@ use crate::transaction::sooner;
 pub struct Core {
     settings: Arc<Settings>,
     mac: Mac,
+    gruus: Gruus,
     worker: u8,
     authenticator: Authenticator,
     pins: Pins,
@@ -55,9 +57,11 @@ impl Core {
     /// A core that holds nothing. `worker` is its number, which our Via branches name; `seed` is any number that is
     /// another one at every start.
     pub fn new(settings: Arc<Settings>, keys: &Keys, worker: u8, seed: u64) -> Self {
+        let mac = Mac::new(keys.route);
         Self {
             settings,
-            mac: Mac::new(keys.route),
+            mac,
+            gruus: Gruus::new(keys.gruu, mac),
             worker,
             authenticator: Authenticator::new(keys.nonce, worker),
             pins: Pins::default(),

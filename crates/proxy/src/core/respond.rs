@@ -50,7 +50,7 @@ impl Core {
         context.reply(request, 200, b"OK", |reply| {
             reply.header(HeaderName::Allow, |out| out.extend_from_slice(b"OPTIONS, REGISTER"));
             reply.header(HeaderName::Accept, |out| out.extend_from_slice(b"application/sdp"));
-            reply.header(HeaderName::Supported, |out| out.extend_from_slice(b"path, outbound"));
+            reply.header(HeaderName::Supported, |out| out.extend_from_slice(b"path, outbound, gruu"));
         });
     }
 

@@ -1,11 +1,13 @@
 //! The 200 to a REGISTER: every binding there is now, with the time it has left (RFC 3261 10.3 step 8).
 
-use location::{Binding, Record};
+use location::{Aor, Binding, Record};
+use parser::headers::To;
 use parser::{HeaderName, Params, Reply};
 
 use crate::clock::Now;
 use crate::mac::write_decimal;
 use crate::request::Request;
+use crate::route::{Gruus, issued};
 use crate::settings::Registrar;
 
 use super::fixed::besides;
@@ -14,12 +16,15 @@ use super::outbound;
 /// What a 200 is made of.
 pub(super) struct Granted<'a> {
     pub(super) request: &'a Request,
+    pub(super) aor: &'a Aor,
     pub(super) record: &'a Record,
     /// What the configuration binds to the same address of record.
     pub(super) fixed: Option<&'a Record>,
     pub(super) settings: &'a Registrar,
     /// Whether it is to say that a flow was registered.
     pub(super) outbound: bool,
+    /// Whether it is to have GRUUs, and who makes them.
+    pub(super) gruus: Option<&'a Gruus>,
 }
 
 impl Granted<'_> {
@@ -28,7 +33,10 @@ impl Granted<'_> {
         let message = &self.request.message;
         let mut reply = Reply::new(out, message, 200, b"OK", self.request.stamp, Some(to_tag));
         for binding in self.record.live(now.wall) {
-            reply.header(HeaderName::Contact, |out| write_contact(out, &binding, binding.remaining(now.wall)));
+            reply.header(HeaderName::Contact, |out| {
+                write_contact(out, &binding, binding.remaining(now.wall));
+                self.write_gruus(out, &binding, now);
+            });
         }
         // They are current bindings as well, renewed for ever.
         let fixed = self.fixed.into_iter().flat_map(|fixed| besides(fixed, Some(self.record), now.wall));
@@ -41,6 +49,24 @@ impl Granted<'_> {
         }
         reply.header(HeaderName::Date, |out| write_date(out, now.wall.secs()));
         reply.finish();
+    }
+
+    /// RFC 5627 5.2: each phone with an instance has a public GRUU, and its newest temporary one.
+    fn write_gruus(&self, out: &mut Vec<u8>, binding: &Binding<'_>, now: Now) {
+        let to = self.request.message.header::<To<'_>>().ok().flatten();
+        let to = to.and_then(|to| to.address.uri.sip().copied());
+        let (Some(gruus), Some(to), Some(instance)) = (self.gruus, to, binding.instance()) else { return };
+        out.extend_from_slice(b";pub-gruu=\"");
+        gruus.write_public(out, &to, self.aor, instance);
+        out.push(b'"');
+        let end = out.len();
+        out.extend_from_slice(b";temp-gruu=\"");
+        let issued = issued(self.record, instance, now.wall);
+        if issued.is_some_and(|issued| gruus.write_temporary(out, &to, self.aor, instance, issued)) {
+            out.push(b'"');
+        } else {
+            out.truncate(end);
+        }
     }
 
     /// The way to the phone as it was given (RFC 3327 5.3), and the one that it is to take (RFC 3608 6.3).
@@ -66,9 +92,9 @@ fn write_contact(out: &mut Vec<u8>, binding: &Binding<'_>, expires: u32) {
     out.push(b'<');
     out.extend_from_slice(binding.contact());
     out.push(b'>');
-    // What was granted stands in place of what was asked.
-    let asked = |name: &[u8]| name.eq_ignore_ascii_case(b"expires") || name.eq_ignore_ascii_case(b"q");
-    Params::new(binding.params()).write_those(out, |name| !asked(name));
+    // What was granted stands in place of what was asked, or made up (RFC 5627 5.1).
+    let ours: [&[u8]; 4] = [b"expires", b"q", b"pub-gruu", b"temp-gruu"];
+    Params::new(binding.params()).write_those(out, |name| !ours.iter().any(|own| name.eq_ignore_ascii_case(own)));
     if let Some(q) = binding.q() {
         out.extend_from_slice(b";q=");
         write_q(out, q);

@@ -13,6 +13,7 @@ use crate::clock::Now;
 use crate::event::Registration;
 use crate::reject::Reject;
 use crate::request::Request;
+use crate::route::Gruus;
 use crate::settings::Settings;
 
 pub(crate) use change::address_of_record;
@@ -21,8 +22,8 @@ pub use fixed::fixed_bindings;
 
 use answer::Granted;
 
-/// Option tags that the registrar understands in Require (RFC 3327, RFC 5626).
-pub(crate) const EXTENSIONS: &[&[u8]] = &[b"path", b"outbound"];
+/// Option tags that the registrar understands in Require (RFC 3327, 5626, 5627).
+pub(crate) const EXTENSIONS: &[&[u8]] = &[b"path", b"outbound", b"gruu"];
 
 /// Commits that may lose their race before the request fails.
 const MAX_ATTEMPTS: u8 = 16;
@@ -72,6 +73,7 @@ impl PendingRegister {
         stored: Option<Record>,
         to_tag: &[u8],
         settings: &Settings,
+        gruus: &Gruus,
         now: Now,
     ) -> Result<Decision, Reject> {
         self.attempts += 1;
@@ -104,7 +106,15 @@ impl PendingRegister {
         self.brings_phone = brings_phone(&old, record, now);
         self.answer.clear();
         let fixed = settings.accounts.contacts(&self.aor);
-        let granted = Granted { request: &self.request, record, fixed, settings: &settings.registrar, outbound };
+        let granted = Granted {
+            request: &self.request,
+            aor: &self.aor,
+            record,
+            fixed,
+            settings: &settings.registrar,
+            outbound,
+            gruus: self.request.supports("gruu").then_some(gruus),
+        };
         granted.write(&mut self.answer, to_tag, now);
         Ok(match applied {
             Applied::Unchanged if asked_to_add.is_none() || stored.is_none() => Decision::Answer,

@@ -7,6 +7,7 @@
 //! One rule decides between the stateless and the stateful way, [`Plan::single`].
 
 mod admission;
+mod gruu;
 mod loose;
 mod preferences;
 mod redirect;
@@ -22,10 +23,11 @@ use crate::request::Request;
 use crate::settings::Settings;
 
 pub(crate) use admission::{Admission, admission, calls_as_himself};
+pub(crate) use gruu::{Callee, Gruus, issued};
 pub(crate) use loose::{Standing, accept_routes, write_token};
 pub(crate) use preferences::Disposition;
 pub(crate) use redirect::{Redirect, redirects};
-pub(crate) use targets::{plan_for_bindings, target_for_uri};
+pub(crate) use targets::{plan_for_bindings, plan_for_callee, target_for_uri};
 
 /// Who is tried, in which order.
 #[derive(Debug, Default)]
@@ -65,6 +67,8 @@ pub(crate) struct Target {
 pub(crate) enum TargetUri {
     /// The Contact of a binding.
     Binding(Record, usize),
+    /// The same for a request that brings its own Route: the Path of the binding is not used (RFC 5627 6.1).
+    BindingAlone(Record, usize),
     /// The one that the request has.
     Request,
     /// One that a redirection named.
@@ -155,7 +159,7 @@ impl TargetUri {
     /// The binding that it comes from.
     pub(crate) fn binding(&self) -> Option<Binding<'_>> {
         match self {
-            Self::Binding(record, index) => record.bindings().get(*index),
+            Self::Binding(record, index) | Self::BindingAlone(record, index) => record.bindings().get(*index),
             Self::Request | Self::Redirect(_) => None,
         }
     }
@@ -163,7 +167,9 @@ impl TargetUri {
     /// As it stands there.
     pub(crate) fn bytes<'a>(&'a self, request: &'a Request) -> &'a [u8] {
         match self {
-            Self::Binding(..) => self.binding().map(|binding| binding.contact()).unwrap_or_default(),
+            Self::Binding(..) | Self::BindingAlone(..) => {
+                self.binding().map(|binding| binding.contact()).unwrap_or_default()
+            }
             Self::Request => request.uri(),
             Self::Redirect(uri) => uri,
         }
@@ -178,7 +184,10 @@ impl TargetUri {
 impl Target {
     /// The stored Path, which goes before any other Route (RFC 3327 5.4); empty if there is none.
     pub(crate) fn path(&self) -> &[u8] {
-        self.uri.binding().map(|binding| binding.path()).unwrap_or_default()
+        match &self.uri {
+            TargetUri::Binding(..) => self.uri.binding().map(|binding| binding.path()).unwrap_or_default(),
+            TargetUri::BindingAlone(..) | TargetUri::Request | TargetUri::Redirect(_) => b"",
+        }
     }
 
     /// The URI that the request is sent with.

@@ -5,7 +5,7 @@
 //! better: there is no queue, so `queue` changes nothing, and what a request only implies (its method, its event package)
 //! leaves phones out but does not order those that stay.
 
-use location::Record;
+use location::{Binding, Record};
 use parser::headers::{AcceptContact, Event, Feature, Features, RejectContact, RequestDisposition, TagValue};
 use parser::{HeaderName, Message, Method, Params};
 use smallvec::SmallVec;
@@ -45,9 +45,13 @@ impl<'r> Candidate<'r> {
         Self { record, index, q, fit: PERFECT }
     }
 
+    pub(super) fn binding(&self) -> Option<Binding<'r>> {
+        self.record.bindings().get(self.index)
+    }
+
     /// What the phone says of itself.
     fn features(&self) -> Features<'r> {
-        let params = self.record.bindings().get(self.index).map(|binding| binding.params()).unwrap_or_default();
+        let params = self.binding().map(|binding| binding.params()).unwrap_or_default();
         Features::of(Params::new(params))
     }
 

@@ -57,6 +57,10 @@ fn admitted(uri: &SipUri<'_>, request: &Request, settings: &Settings) -> Option<
     if asked.secure && !uri.secure {
         return None;
     }
+    // Whom a GRUU means is for its caller to find out.
+    if uri.param("gr").is_some() {
+        return None;
+    }
     let to = destination(uri.as_bytes(), request.method(), settings).ok().filter(|to| *to != Destination::Server)?;
     let came_to = destination(request.uri(), request.method(), settings).ok()?;
     match (admission(request, &to, settings), admission(request, &came_to, settings)) {

@@ -6,7 +6,7 @@ use std::cmp::Reverse;
 use std::net::SocketAddr;
 
 use location::{Aor, Binding, Flow, Record};
-use parser::{SipUri, Uri};
+use parser::{Method, SipUri, Uri};
 use smallvec::SmallVec;
 
 use crate::clock::{Now, Wall};
@@ -17,7 +17,7 @@ use crate::request::Request;
 use crate::settings::{Settings, Strategy};
 
 use super::preferences::{self, Candidate, Candidates, Disposition};
-use super::{Group, Plan, Target, TargetUri, Way, route_uri, way_to};
+use super::{Callee, Group, Gruus, Plan, Target, TargetUri, Way, route_uri, way_to};
 
 /// q of a binding that has none: as if it were the highest (RFC 3261 16.6 leaves it open; phones that say nothing
 /// should ring first).
@@ -31,10 +31,58 @@ pub(crate) fn plan_for_bindings(
     settings: &Settings,
     now: Now,
 ) -> Result<Plan, Reject> {
+    plan_for_candidates(request, aor, candidates(record, settings.accounts.contacts(aor), now), settings)
+}
+
+/// The plan for whom the Request-URI names: a user with this record, or one phone of his (RFC 5627 6.1).
+pub(crate) fn plan_for_callee(
+    request: &Request,
+    callee: &Callee,
+    record: Option<&Record>,
+    settings: &Settings,
+    gruus: &Gruus,
+    now: Now,
+) -> Result<Plan, Reject> {
+    let aor = &callee.aor;
+    if callee.phone.is_none() {
+        let plan = plan_for_bindings(request, aor, record, settings, now)?;
+        return Ok(Plan { aor: Some(aor.clone()), ..plan });
+    }
+    let mut candidates = candidates(record, None, now);
+    candidates.retain(|candidate| candidate.binding().is_some_and(|binding| gruus.leads_to(callee, &binding)));
+    if candidates.is_empty() && callee.is_void() {
+        return Err(Reject::NotFound);
+    }
+    let plan = plan_for_candidates(request, aor, candidates, settings)?;
+    if request.in_dialog { within_dialog(plan, request, settings) } else { Ok(plan) }
+}
+
+/// In a dialog what is left of its Route is the way, and not the Path of the binding (RFC 5627 6.1); an ACK goes to one
+/// place.
+fn within_dialog(mut plan: Plan, request: &Request, settings: &Settings) -> Result<Plan, Reject> {
+    let route = request.routes().next();
+    if route.is_some() || request.method() == Method::Ack {
+        plan.keep_best();
+    }
+    for target in plan.targets_mut() {
+        if let (Some(route), TargetUri::Binding(record, index)) = (route, &target.uri) {
+            let uri = TargetUri::BindingAlone(record.clone(), *index);
+            let way = way_to(&route_uri(route).ok_or(Reject::Unroutable)?, settings)?;
+            *target = Target { uri, way, over_flow: false };
+        }
+    }
+    Ok(plan)
+}
+
+fn plan_for_candidates(
+    request: &Request,
+    aor: &Aor,
+    mut candidates: Candidates<'_>,
+    settings: &Settings,
+) -> Result<Plan, Reject> {
     let disposition = Disposition::of(request, settings);
     let Disposition { fork, redirect, strategy, .. } = disposition;
     let mut plan = Plan { disposition, ..Plan::default() };
-    let mut candidates = candidates(record, settings.accounts.contacts(aor), now);
     preferences::apply(&request.message, &mut candidates);
     // RFC 3841 9.1: who asks for the addresses gets them in order, and who asks for one the best.
     let all_at_once = strategy == Strategy::Parallel && fork && !redirect;
@@ -98,7 +146,9 @@ fn one_of_each_phone(mut target: Target, plan: &mut Plan) -> Option<Target> {
 /// When it was refreshed; of the same moment the Contact that was added later is the younger one.
 fn age(uri: &TargetUri) -> Option<(Wall, usize)> {
     match uri {
-        TargetUri::Binding(_, index) => Some((uri.binding()?.registered_at(), *index)),
+        TargetUri::Binding(_, index) | TargetUri::BindingAlone(_, index) => {
+            Some((uri.binding()?.registered_at(), *index))
+        }
         TargetUri::Request | TargetUri::Redirect(_) => None,
     }
 }

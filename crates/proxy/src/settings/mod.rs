@@ -193,6 +193,8 @@ pub struct Limits {
 pub struct Keys {
     /// Signs Record-Route and marks branches; the same after a restart, so that calls go on.
     pub route: [u8; 16],
+    /// Seals temporary GRUUs; the same after a restart, so that they stay good.
+    pub gruu: [u8; 32],
     /// Signs nonces; a new one at every start, so that no nonce outlives the table of its counts.
     pub nonce: [u8; 16],
 }

@@ -15,6 +15,7 @@ mod fork_parallel;
 mod fork_sequential;
 mod fork_timers;
 mod fork_wave;
+mod gruu;
 mod loops;
 mod outbound;
 mod overload;

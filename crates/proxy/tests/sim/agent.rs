@@ -195,6 +195,11 @@ impl Agent {
         }
     }
 
+    /// The next message it hears, which must come soon.
+    pub(crate) fn heard_soon(&self) -> Sip {
+        self.hears_soon().unwrap_or_else(|| panic!("{} hears nothing\n{}", self.name, self.transcript()))
+    }
+
     /// All that has come and was not expected.
     pub(crate) fn heard(&self) -> Vec<Sip> {
         self.state.borrow_mut().agents[self.id].inbox.drain(..).collect()

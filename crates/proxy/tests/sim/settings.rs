@@ -21,7 +21,7 @@ pub(crate) const fn at(host: u8) -> SocketAddr {
     SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(192, 0, 2, host)), 5060)
 }
 
-pub(crate) const KEYS: Keys = Keys { route: [1; 16], nonce: [2; 16] };
+pub(crate) const KEYS: Keys = Keys { route: [1; 16], gruu: [3; 32], nonce: [2; 16] };
 
 /// All phones at once.
 const FORKING: Forking = Forking {

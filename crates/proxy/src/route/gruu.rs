@@ -1,0 +1,179 @@
+//! GRUUs: URIs that anybody can reach one phone of a user by (RFC 5627). Makes them for the registrar, and reads them
+//! back when somebody calls one.
+//!
+//! Both kinds carry all that is needed to find the phone, so there is no table of them, and they outlive a restart:
+//! - A public one is the AoR with `gr`: the instance and a keyed hash of both. We recognise what we made, registered now
+//!   or not (5.4).
+//! - A temporary one has for its user part, sealed: the user, a hash of the instance, and the moment of issue. The seal is
+//!   a deterministic one (AES-SIV, RFC 5297): it needs no randomness, two GRUUs look alike in nothing (3.1.2), and a
+//!   retransmitted REGISTER gets the same again. It is good while the phone has been registered under one Call-ID since
+//!   that moment (5.1).
+
+use aes_siv::KeyInit as _;
+use aes_siv::siv::Aes128Siv;
+use location::{Aor, Binding, Record, Wall};
+use parser::{SipUri, Uri, unescape};
+
+use crate::mac::{Mac, Purpose, read_hex, write_decimal, write_hex};
+use crate::reject::Reject;
+
+/// Makes GRUUs and recognises them.
+#[derive(Clone, Copy)]
+pub(crate) struct Gruus {
+    key: [u8; 32],
+    mac: Mac,
+}
+
+/// Whom a Request-URI of ours names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Callee {
+    pub(crate) aor: Aor,
+    /// The one phone that a GRUU leads to; none: any of his.
+    pub(crate) phone: Option<Phone>,
+}
+
+/// One phone of a user, as his GRUU names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Phone {
+    /// Keyed hash of AoR and instance.
+    instance: u64,
+    /// Of a temporary GRUU, when it was issued.
+    issued: Option<Wall>,
+}
+
+/// RFC 5627 appendix A uses it too: for people who read logs.
+const TEMPORARY: &[u8] = b"tgruu.";
+
+/// What is sealed is padded to multiples of this, so that its length says little of the user.
+const BLOCK: usize = 32;
+
+impl Gruus {
+    /// `key` seals temporary GRUUs, `mac` signs public ones; both as long-lived as GRUUs are to be.
+    pub(crate) const fn new(key: [u8; 32], mac: Mac) -> Self {
+        Self { key, mac }
+    }
+
+    /// The public GRUU of a phone (5.4): `to`, under which its user registers, with `gr`.
+    pub(crate) fn write_public(&self, out: &mut Vec<u8>, to: &SipUri<'_>, aor: &Aor, instance: &[u8]) {
+        write_address(out, to, to.user.unwrap_or_default());
+        out.extend_from_slice(b"=");
+        write_param(out, bare(instance));
+        out.push(b'.');
+        write_hex(out, self.hash(aor, instance), 16);
+    }
+
+    /// The temporary GRUU that a phone was issued at this moment. False if the user's name is longer than it can hold.
+    pub(crate) fn write_temporary(
+        &self,
+        out: &mut Vec<u8>,
+        to: &SipUri<'_>,
+        aor: &Aor,
+        instance: &[u8],
+        issued: Wall,
+    ) -> bool {
+        let Ok(length) = u8::try_from(aor.user().len()) else { return false };
+        let mut content = issued.millis().to_be_bytes().to_vec();
+        content.extend_from_slice(&self.hash(aor, instance).to_be_bytes());
+        content.push(length);
+        content.extend_from_slice(aor.user());
+        content.resize(content.len().next_multiple_of(BLOCK), 0);
+        let Ok(sealed) = self.seal().encrypt([aor.domain()], &content) else { return false };
+        let mut user = TEMPORARY.to_vec();
+        for part in sealed.as_chunks().0 {
+            write_hex(&mut user, u64::from_be_bytes(*part), 16);
+        }
+        write_address(out, to, &user);
+        true
+    }
+
+    /// Whom a Request-URI means that names `aor`. With `gr` it means what we made it for, or nobody (6.1).
+    pub(crate) fn callee(&self, uri: &[u8], aor: Aor) -> Result<Callee, Reject> {
+        let Ok(Uri::Sip(uri)) = Uri::parse(uri) else { return Err(Reject::RequestUri) };
+        match uri.param("gr") {
+            None => Ok(Callee { aor, phone: None }),
+            Some(Some(gr)) => self.read_public(aor, gr).ok_or(Reject::NotFound),
+            Some(None) => self.read_temporary(&aor).ok_or(Reject::NotFound),
+        }
+    }
+
+    /// Whether a phone that a GRUU names is the one of this binding, and the GRUU still good.
+    pub(crate) fn leads_to(&self, callee: &Callee, binding: &Binding<'_>) -> bool {
+        let Some(phone) = callee.phone else { return true };
+        let same = |instance| self.hash(&callee.aor, instance) == phone.instance;
+        binding.instance().is_some_and(same) && phone.issued.is_none_or(|issued| binding.since() <= issued)
+    }
+
+    fn read_public(&self, aor: Aor, gr: &[u8]) -> Option<Callee> {
+        let gr = unescape(gr);
+        let (instance, hash) = gr.split_at_checked(gr.len().checked_sub(17)?)?;
+        let hash = read_hex(hash.strip_prefix(b".")?)?;
+        let made_here = hash == self.hash(&aor, instance);
+        made_here.then_some(Callee { aor, phone: Some(Phone { instance: hash, issued: None }) })
+    }
+
+    fn read_temporary(&self, alias: &Aor) -> Option<Callee> {
+        let digits = alias.user().strip_prefix(TEMPORARY)?;
+        let mut sealed = Vec::with_capacity(digits.len() / 2);
+        for part in digits.chunks(16) {
+            sealed.extend_from_slice(&read_hex(part).filter(|_| part.len() == 16)?.to_be_bytes());
+        }
+        let content = self.seal().decrypt([alias.domain()], &sealed).ok()?;
+        let (issued, rest) = content.split_first_chunk()?;
+        let (instance, rest) = rest.split_first_chunk()?;
+        let (length, user) = rest.split_first()?;
+        let phone = Phone { instance: u64::from_be_bytes(*instance), issued: Some(Wall(u64::from_be_bytes(*issued))) };
+        let aor = Aor::new(user.get(..usize::from(*length))?, alias.domain());
+        Some(Callee { aor, phone: Some(phone) })
+    }
+
+    fn hash(&self, aor: &Aor, instance: &[u8]) -> u64 {
+        self.mac.sign(Purpose::Gruu, &[aor.as_bytes(), bare(instance)])
+    }
+
+    fn seal(&self) -> Aes128Siv {
+        Aes128Siv::new(&self.key.into())
+    }
+}
+
+impl Callee {
+    /// Whether a GRUU that leads to no binding now is void for ever (5.3): a public one waits for its phone.
+    pub(crate) fn is_void(&self) -> bool {
+        self.phone.is_some_and(|phone| phone.issued.is_some())
+    }
+}
+
+/// When the newest temporary GRUU of an instance was issued (5.2): at its last refresh.
+pub(crate) fn issued(record: &Record, instance: &[u8], now: Wall) -> Option<Wall> {
+    let phone = record.live(now).filter(|binding| binding.instance() == Some(instance));
+    phone.map(|binding| binding.registered_at().max(binding.since())).max()
+}
+
+/// `scheme:user@host[:port];gr`, all but the user from `to`.
+fn write_address(out: &mut Vec<u8>, to: &SipUri<'_>, user: &[u8]) {
+    out.extend_from_slice(if to.secure { b"sips:" } else { b"sip:" });
+    out.extend_from_slice(user);
+    out.push(b'@');
+    to.host.write(out);
+    if let Some(port) = to.port {
+        out.push(b':');
+        write_decimal(out, port);
+    }
+    out.extend_from_slice(b";gr");
+}
+
+/// An instance without its angle brackets (RFC 5626 4.1), which no URI can hold.
+fn bare(instance: &[u8]) -> &[u8] {
+    instance.strip_prefix(b"<").and_then(|rest| rest.strip_suffix(b">")).unwrap_or(instance)
+}
+
+/// RFC 3261 25.1 `pvalue`.
+fn write_param(out: &mut Vec<u8>, value: &[u8]) {
+    for &octet in value {
+        if octet.is_ascii_alphanumeric() || b"-_.!~*'()[]/:&+$".contains(&octet) {
+            out.push(octet);
+        } else {
+            out.push(b'%');
+            write_hex(out, octet.into(), 2);
+        }
+    }
+}
