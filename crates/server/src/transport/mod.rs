@@ -9,6 +9,7 @@ mod directory;
 mod outgoing;
 mod reader;
 mod streams;
+mod stun;
 mod udp;
 
 use parser::Transport;

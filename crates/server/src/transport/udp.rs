@@ -17,6 +17,7 @@ use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSocketState};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
+use super::stun;
 use crate::metrics::{Cap, Loss, Series, Tally};
 
 /// The longest that one receive buffer must take: a datagram, or as many as the system coalesced (UDP_GRO).
@@ -131,9 +132,14 @@ impl Inlet {
             };
             let octets = buffer.get(..meta.len).unwrap_or_default();
             for octets in octets.chunks(meta.stride.max(1)) {
-                match fate(octets, flow.local.ip(), self.longest) {
-                    None => datagrams.push(Datagram { bytes: copy(&mut self.arena, octets), flow }),
-                    Some(series) => tally.count(series),
+                if let Some(series) = fate(octets, flow.local.ip(), self.longest) {
+                    tally.count(series);
+                } else if let Some(answer) = stun::answer(octets, flow.remote) {
+                    tally.count(Series::KeepAlive(Transport::Udp));
+                    // One that is lost is asked for again.
+                    let _ = socket.send(&Hop::back(&flow), &answer);
+                } else {
+                    datagrams.push(Datagram { bytes: copy(&mut self.arena, octets), flow });
                 }
             }
         }
@@ -202,6 +208,21 @@ mod tests {
         let mut buffer = [0; 16];
         let (length, from) = phone.recv_from(&mut buffer).expect("an answer");
         assert_eq!((&buffer[..length], from), (&b"answer"[..], to));
+    }
+
+    #[tokio::test]
+    async fn a_phone_finds_its_flow_alive() {
+        let socket = udp("0.0.0.0:0");
+        let phone = std::net::UdpSocket::bind("127.0.0.1:0").expect("a phone");
+        let to = SocketAddr::from(([127, 7, 7, 7], socket.local.port()));
+        phone.send_to(b"\0\x01\0\0\x21\x12\xA4\x42transaction!", to).expect("sent");
+        let (mut inlet, mut datagrams) = (Inlet::new(1 << 16), Vec::new());
+        socket.receiver().readable().await.expect("readable");
+        inlet.receive(&socket, &mut datagrams, &mut Tally::default());
+        let mut buffer = [0; 64];
+        let (length, from) = phone.recv_from(&mut buffer).expect("an answer");
+        assert_eq!((length, from, &buffer[..2]), (32, to, &b"\x01\x01"[..]));
+        assert!(datagrams.is_empty(), "the core hears nothing of it");
     }
 
     #[test]
