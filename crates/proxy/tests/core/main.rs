@@ -23,6 +23,7 @@ mod preferences;
 mod record_route;
 mod redirect;
 mod register;
+mod register_bad;
 mod stateless;
 mod storm;
 mod transport_failure;

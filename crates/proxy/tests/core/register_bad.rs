@@ -1,0 +1,108 @@
+//! What a broken or hostile phone sends to the registrar: the exact refusal, and nothing has changed.
+
+use crate::sim::{Agent, Sip, World, param, uri_in};
+
+/// The Contact of a request with these parameters.
+fn contact(params: &str) -> String {
+    format!("<sip:bob@192.0.2.99>{params}")
+}
+
+/// What a request asks for, the status and what the reason phrase says.
+type Case = (&'static str, fn(Sip) -> Sip, &'static str, &'static str);
+
+const CASES: &[Case] = &[
+    // Contacts.
+    ("no URI", |sip| sip.set("Contact", "<bob>"), "400", "Contact"),
+    ("no brackets", |sip| sip.set("Contact", "sip:bob@192.0.2.99?x=y"), "400", "Contact"),
+    ("no host", |sip| sip.set("Contact", "<sip:bob@>"), "400", "Contact"),
+    ("a port that is none", |sip| sip.set("Contact", "<sip:bob@192.0.2.99:99999>"), "400", "Contact"),
+    ("one good, one bad", |sip| sip.set("Contact", contact("")).with("Contact", "<sip:>"), "400", "Contact"),
+    ("half a quote", |sip| sip.set("Contact", "\"Bob <sip:bob@192.0.2.99>"), "400", "Contact"),
+    ("q above one", |sip| sip.set("Contact", contact(";q=1.1")), "400", "Contact"),
+    ("q that is no number", |sip| sip.set("Contact", contact(";q=high")), "400", "Contact"),
+    ("q with four digits", |sip| sip.set("Contact", contact(";q=0.1234")), "400", "Contact"),
+    ("q below zero", |sip| sip.set("Contact", contact(";q=-0.5")), "400", "Contact"),
+    ("a wildcard with parameters", |sip| sip.set("Contact", "*;expires=0"), "400", "Contact"),
+    ("too brief", |sip| sip.set("Contact", contact(";expires=1")), "423", ""),
+    ("thousands of contacts", |sip| many_contacts(sip, 3000), "403", "Too Many Contacts"),
+    ("thousands of times the same", |sip| many(sip, "Contact", &contact(""), 3000), "403", "Too Many Contacts"),
+    ("one contact too many", |sip| many_contacts(sip, 11), "403", "Too Many Contacts"),
+    ("thousands of lines", |sip| (0..3000).fold(sip, |sip, _| sip.with("Contact", contact(""))), "400", "header lines"),
+    // Length.
+    ("a URI of 64 KB", |sip| sip.set("Contact", long("<sip:", "@192.0.2.99>")), "400", "too long"),
+    ("parameters of 64 KB", |sip| sip.set("Contact", contact(&long(";x=", ""))), "400", "too long"),
+    ("an instance of 64 KB", |sip| sip.set("Contact", contact(&long(";+sip.instance=\"<", ">\""))), "400", "too long"),
+    ("a Call-ID of 64 KB", |sip| sip.set("Call-ID", long("", "")), "400", "too long"),
+    ("a User-Agent of 64 KB", |sip| sip.with("User-Agent", long("", "")), "400", "too long"),
+    ("a Path of 64 KB", |sip| sip.with("Path", long("<sip:", "@edge.example;lr>")), "400", "too long"),
+    ("thousands of Paths", |sip| many(sip, "Path", "<sip:edge.example;lr>", 3000), "400", "too long"),
+    // The rest of the request.
+    ("a Path that is none", |sip| sip.with("Path", "edge.example"), "400", "Path"),
+    ("a CSeq beyond 32 bits", |sip| sip.set("CSeq", "4294967296 REGISTER"), "400", "CSeq"),
+    ("a CSeq of another method", |sip| sip.set("CSeq", "7 INVITE"), "400", "CSeq"),
+    ("no Call-ID", |sip| sip.without("Call-ID"), "400", "Call-ID"),
+    ("nobody in To", |sip| sip.set("To", "<sip:office.example>"), "404", ""),
+    ("a telephone in To", |sip| sip.set("To", "<tel:+4930123456>"), "404", ""),
+    ("another domain in To", |sip| sip.set("To", "<sip:bob@elsewhere.example>"), "404", ""),
+];
+
+fn long(before: &str, after: &str) -> String {
+    format!("{before}{}{after}", "x".repeat(64 << 10))
+}
+
+/// This header with so many values in one line.
+fn many(sip: Sip, name: &str, value: &str, count: usize) -> Sip {
+    sip.set(name, vec![value; count].join(", "))
+}
+
+fn many_contacts(sip: Sip, count: usize) -> Sip {
+    let contacts: Vec<_> = (0..count).map(|at| format!("<sip:{at}@192.0.2.99>")).collect();
+    sip.set("Contact", contacts.join(", "))
+}
+
+/// What there is now: URI and time left.
+fn bindings(phone: &Agent) -> Vec<(String, String)> {
+    phone.sends(&phone.register().without("Contact"));
+    let read = |value| (uri_in(value).to_owned(), param(value, "expires").unwrap_or_default().to_owned());
+    phone.expects("200").values("Contact").map(read).collect()
+}
+
+#[test]
+fn a_bad_request_changes_nothing() {
+    // checklist 3, 28
+    let world = World::new();
+    let (bob, mallory) = (world.udp("bob"), world.udp("bob/other"));
+    bob.registers_with(";expires=600");
+    let before = bindings(&bob);
+    assert_eq!(before, [(bob.contact(), "600".to_owned())]);
+    for (what, spoil, status, reason) in CASES {
+        mallory.sends(&spoil(mallory.register()));
+        let answer = mallory.heard_soon();
+        assert_eq!(answer.what(), *status, "{what}: {answer}");
+        assert!(answer.reason().contains(reason), "{what}: {answer}");
+        let rest = bindings(&bob);
+        assert_eq!((rest.len(), &rest[0].0), (1, &before[0].0), "{what}");
+    }
+}
+
+#[test]
+fn an_absurd_time_is_no_mistake() {
+    // checklist 15, 16
+    let world = World::new();
+    let bob = world.udp("bob");
+    for (asked, granted) in [
+        ("4294967295", "7200"),
+        ("4294967296", "7200"),
+        ("99999999999999999999999999999999", "7200"),
+        ("-1", "3600"),
+        ("1.5e9", "3600"),
+        ("0x100", "3600"),
+        ("soon", "3600"),
+        ("000600", "600"),
+    ] {
+        bob.sends(&bob.register().set("Contact", contact(&format!(";expires={asked}"))));
+        assert_eq!(bob.expects("200").param("Contact", "expires"), Some(granted), "{asked}");
+        bob.sends(&bob.register().set("Contact", contact("")).with("Expires", asked));
+        assert_eq!(bob.expects("200").param("Contact", "expires"), Some(granted), "{asked} in the header");
+    }
+}
