@@ -35,6 +35,7 @@ mod aor;
 mod binding;
 mod bindings;
 mod change;
+mod draft;
 mod flow;
 #[cfg(feature = "disk")]
 mod format1;
