@@ -22,14 +22,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use location::{Aor, Commit, Flow, MemoryStore, Store, Ticket};
+use location::{Aor, Commit, Flow, MemoryStore, Store, Ticket, WhenFull};
 use md5::{Digest as _, Md5};
 use parser::headers::Challenge;
 use parser::{HeaderName, Message, Transport};
 use proxy::{
-    Accounts, Algorithm, Answer, Authentication, Core, Digest, Foreign, Forking, Hop, Instant,
-    Interfaces, Keys, Letter, Limits, Listener, Now, Outbox, Parked, Question, Received, Registrar, Secrets, Settings,
-    SingleTarget, Strangers, Strategy, Timers, UnannouncedPath, Wall,
+    Accounts, Algorithm, Answer, Authentication, Core, Digest, Foreign, Forking, Hop, Instant, Interfaces, Keys,
+    Letter, Limits, Listener, Now, Outbox, Parked, Question, Received, Registrar, Secrets, Settings, SingleTarget,
+    Strangers, Strategy, Timers, Wall,
 };
 
 const SERVER: SocketAddr = at(1);
@@ -337,10 +337,14 @@ fn settings(manners: u8) -> Settings {
         strangers: if is(4) { Strangers::Accept } else { Strangers::Refuse },
         foreign: if is(3) { Foreign::Authenticated } else { Foreign::Refuse },
         registrar: Registrar {
-            limits: location::Limits { min_expires: 60, default_expires: 3600, max_expires: 7200, max_contacts: 4 },
+            limits: location::Limits {
+                max_contacts: 4,
+                when_full: if is(2) { WhenFull::ReplaceOldest } else { WhenFull::Refuse },
+                jitter: 10,
+                ..location::Limits::DEFAULT
+            },
             service_route: vec!["sip:proxy.office.example;lr".into()],
-            unannounced_path: UnannouncedPath::Accept,
-            flow_timer: Some(120),
+            ..Registrar::default()
         },
         forking: Forking {
             strategy: if is(2) { Strategy::Sequential } else { Strategy::Parallel },

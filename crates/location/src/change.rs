@@ -69,6 +69,35 @@ pub struct Limits {
     pub max_expires: u32,
     /// Live bindings that one address of record may have.
     pub max_contacts: usize,
+    /// Contacts that one request may name. They are compared with one another, which costs the square of their number.
+    pub max_request_contacts: usize,
+    /// What becomes of a binding too many.
+    pub when_full: WhenFull,
+    /// By how many percent at most the time granted is shortened, 0 to 100, so that phones that came at once do not come
+    /// back at once. By how much is a matter of the transaction, and a retransmission's is the same.
+    pub jitter: u8,
+}
+
+impl Limits {
+    /// What suits an office.
+    pub const DEFAULT: Self = Self {
+        min_expires: 60,
+        default_expires: 3600,
+        max_expires: 7200,
+        max_contacts: 10,
+        max_request_contacts: 64,
+        when_full: WhenFull::Refuse,
+        jitter: 0,
+    };
+}
+
+/// What becomes of a binding that is more than `Limits::max_contacts`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenFull {
+    /// It is refused, with all that came with it.
+    Refuse,
+    /// It takes the place of the one that has not been refreshed for longest.
+    ReplaceOldest,
 }
 
 /// Why a change was refused. Nothing of it was applied (RFC 3261 10.3 step 7: all or nothing).
@@ -84,11 +113,10 @@ pub enum Refusal {
     /// A binding was set by this Call-ID with the same or a higher CSeq (RFC 3261 10.3 steps 6 and 7).
     #[error("out of order: Call-ID with this or a higher CSeq was seen")]
     OutOfOrder,
-    /// More live bindings than allowed, or more Contacts in one request than we are ready to compare
-    /// (64, or `max` if that is more).
+    /// More live bindings than allowed, or more Contacts in one request.
     #[error("more than {max} contacts")]
     TooManyContacts {
-        /// How many bindings an address of record may have.
+        /// How many an address of record may have, or one request.
         max: usize,
     },
     /// URI, parameters, Call-ID, Path, User-Agent and instance of one binding together exceed `max` octets.
@@ -98,7 +126,3 @@ pub enum Refusal {
         max: usize,
     },
 }
-
-/// Contacts that one request may name, if `Limits::max_contacts` is not more: they are compared with one another,
-/// which costs the square of their number.
-pub(crate) const MAX_REQUEST_CONTACTS: usize = 64;

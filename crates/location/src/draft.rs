@@ -1,7 +1,8 @@
 //! A record while a REGISTER is being applied to it: which binding a Contact means, and what becomes of that.
 //!
-//! Decides RFC 3261 10.3 step 7 for one Contact after the other: equality, order, refresh. All or nothing, limits and time
-//! are `record.rs`'s.
+//! Decides RFC 3261 10.3 step 7 for one Contact after the other: equality, order, refresh; which flow replaces which (RFC
+//! 5626 6); since when the temporary GRUUs of a phone are good (RFC 5627 5.1). All or nothing, limits and time are
+//! `record.rs`'s.
 
 use parser::Uri;
 use smallvec::SmallVec;
@@ -16,6 +17,8 @@ pub(crate) struct Draft<'a> {
     now: Wall,
     kept: SmallVec<[Kept<'a>; 2]>,
     added: Bindings<'a>,
+    /// Instances that begin anew at this moment.
+    reborn: SmallVec<[(&'a [u8], Wall); 1]>,
     pub(crate) changed: bool,
 }
 
@@ -26,7 +29,16 @@ struct Kept<'a> {
     fate: Fate<'a>,
 }
 
-impl Kept<'_> {
+impl<'a> Kept<'a> {
+    /// What it is by the end, if anything.
+    fn outcome(&self) -> Option<Binding<'a>> {
+        match self.fate {
+            Fate::Stays => Some(self.old),
+            Fate::Becomes(binding) => Some(binding),
+            Fate::Goes => None,
+        }
+    }
+
     /// Live, and no other Contact of this request has taken it.
     fn is_open(&self, now: Wall) -> bool {
         self.old.is_live(now) && matches!(self.fate, Fate::Stays)
@@ -42,8 +54,9 @@ enum Fate<'a> {
 
 impl<'a> Draft<'a> {
     pub(crate) fn of(record: &'a Record, now: Wall) -> Self {
-        let keep = |old: Binding<'a>| Kept { identity: Identity::of(old.contact()), old, fate: Fate::Stays };
-        Self { now, kept: record.remembered(now).map(keep).collect(), added: Bindings::new(), changed: false }
+        let keep = |old: Binding<'a>| Kept { identity: Identity::of_binding(&old), old, fate: Fate::Stays };
+        let kept = record.remembered(now).map(keep).collect();
+        Self { now, kept, added: Bindings::new(), reborn: SmallVec::new(), changed: false }
     }
 
     pub(crate) fn remove(&mut self, change: &Change<'_>, identity: &Identity<'_>) -> Result<(), Refusal> {
@@ -51,7 +64,7 @@ impl<'a> Draft<'a> {
             return Ok(());
         }
         let now = self.now;
-        for kept in self.kept.iter_mut().filter(|kept| kept.is_open(now) && kept.identity.equals(identity)) {
+        for kept in self.kept.iter_mut().filter(|kept| kept.is_open(now) && identity.removes(&kept.identity)) {
             kept.fate = Fate::Becomes(kept.old.removed(change, now));
             self.changed = true;
         }
@@ -69,7 +82,10 @@ impl<'a> Draft<'a> {
             return Ok(());
         }
         let now = self.now;
-        let binding = Binding::new(change, contact, granted, now)?;
+        let mut binding = Binding::new(change, contact, granted, now)?;
+        if let Some(instance) = contact.instance {
+            binding.since = self.since(change, contact, instance);
+        }
         self.changed = true;
         // RFC 3261 19.1.4 equality is not transitive: of several equal ones the octet-identical is meant.
         let mut place = None;
@@ -84,7 +100,8 @@ impl<'a> Draft<'a> {
             }
         }
         match place {
-            Some(kept) => kept.fate = Fate::Becomes(binding.refreshing(&kept.old)),
+            Some(kept) if contact.instance.is_none() => kept.fate = Fate::Becomes(binding.refreshing(&kept.old)),
+            Some(kept) => kept.fate = Fate::Becomes(binding),
             None => self.added.push(binding),
         }
         Ok(())
@@ -93,7 +110,10 @@ impl<'a> Draft<'a> {
     /// Was this request applied to this Contact before? Refused if a later one was.
     fn repeats(&self, change: &Change<'_>, identity: &Identity<'_>, removes: bool) -> Result<bool, Refusal> {
         let mut repeats = false;
-        for kept in self.kept.iter().filter(|kept| kept.identity.equals(identity)) {
+        let means = |kept: &&Kept<'_>| {
+            if removes { identity.removes(&kept.identity) } else { identity.equals(&kept.identity) }
+        };
+        for kept in self.kept.iter().filter(means) {
             match Order::of(change, &kept.old) {
                 Order::Newer => {}
                 Order::Again if removes || kept.old.is_live(self.now) => repeats = true,
@@ -104,13 +124,51 @@ impl<'a> Draft<'a> {
         Ok(repeats)
     }
 
+    /// Since when the temporary GRUUs of a phone are good once this request is applied. RFC 5627 5.1: its newest binding,
+    /// of a flow the newest of that flow, was made under another Call-ID: then they all end, on each of its flows.
+    fn since(&mut self, change: &Change<'_>, contact: &ContactChange<'a>, instance: &'a [u8]) -> Wall {
+        let now = self.now;
+        let own = || self.kept.iter().map(|kept| &kept.old).filter(|old| old.instance() == Some(instance));
+        let live = || own().filter(|old| old.is_live(now));
+        let rivals = live().filter(|old| contact.reg_id.is_none() || old.reg_id() == contact.reg_id);
+        let begun_anew = rivals.max_by_key(|old| old.registered_at()).map(|newest| newest.call_id() != change.call_id);
+        match live().map(Binding::since).max() {
+            Some(since) if begun_anew != Some(true) => since,
+            lives => {
+                // Later than any of theirs, also when the clock was set back.
+                let last = own().map(|old| old.registered_at().max(old.since())).max();
+                let since = last.map_or(now, |last| now.max(last.plus_millis(1)));
+                self.reborn.extend(lives.map(|_| (instance, since)));
+                since
+            }
+        }
+    }
+
+    /// How many will be live.
+    pub(crate) fn live(&self) -> usize {
+        let kept = self.kept.iter().filter_map(Kept::outcome).filter(|binding| binding.is_live(self.now));
+        kept.count() + self.added.len()
+    }
+
+    /// Removes those that have not been refreshed for longest, until no more than `most` are live. False if that takes
+    /// some of this very request.
+    pub(crate) fn shrink(&mut self, most: usize, change: &Change<'_>) -> bool {
+        let now = self.now;
+        for _ in most..self.live() {
+            let open = self.kept.iter_mut().filter(|kept| kept.is_open(now));
+            let Some(oldest) = open.min_by_key(|kept| kept.old.registered_at()) else { return false };
+            oldest.fate = Fate::Becomes(oldest.old.removed(change, now));
+        }
+        true
+    }
+
     pub(crate) fn finish(self) -> Bindings<'a> {
-        let kept = self.kept.into_iter().filter_map(|kept| match kept.fate {
-            Fate::Stays => Some(kept.old),
-            Fate::Becomes(binding) => Some(binding),
-            Fate::Goes => None,
-        });
-        kept.chain(self.added).collect()
+        let all = self.kept.iter().filter_map(Kept::outcome).chain(self.added);
+        let reborn = |binding: Binding<'a>| {
+            let own = self.reborn.iter().find(|(instance, _)| binding.instance() == Some(instance));
+            own.map_or(binding, |(_, since)| Binding { since: *since, ..binding })
+        };
+        all.map(reborn).collect()
     }
 }
 
@@ -135,21 +193,51 @@ impl Order {
     }
 }
 
-/// A Contact as it is compared: parsed once, by its octets if it does not parse.
-pub(crate) enum Identity<'a> {
+/// A Contact as it is compared.
+pub(crate) struct Identity<'a> {
+    /// Instance and reg-id of a flow (RFC 5626 6).
+    flow: Option<(&'a [u8], u32)>,
+    uri: Place<'a>,
+}
+
+/// A Contact URI: parsed once, by its octets if it does not parse.
+enum Place<'a> {
     Uri(Uri<'a>),
     Octets(&'a [u8]),
 }
 
 impl<'a> Identity<'a> {
-    pub(crate) fn of(uri: &'a [u8]) -> Self {
+    pub(crate) fn of_contact(contact: &ContactChange<'a>) -> Self {
+        Self { flow: contact.instance.zip(contact.reg_id), uri: Place::of(contact.uri) }
+    }
+
+    fn of_binding(binding: &Binding<'a>) -> Self {
+        Self { flow: binding.instance().zip(binding.reg_id()), uri: Place::of(binding.contact()) }
+    }
+
+    /// Whether a binding of the one is refreshed by the other.
+    pub(crate) fn equals(&self, other: &Identity<'_>) -> bool {
+        match (self.flow, other.flow) {
+            (None, None) => self.uri.equals(&other.uri),
+            (one, another) => one == another,
+        }
+    }
+
+    /// Whether a binding of `other` ends by this: who does not speak of flows means whatever is at that URI.
+    fn removes(&self, other: &Identity<'_>) -> bool {
+        self.equals(other) || self.flow.is_none() && self.uri.equals(&other.uri)
+    }
+}
+
+impl<'a> Place<'a> {
+    fn of(uri: &'a [u8]) -> Self {
         Uri::parse(uri).map_or(Self::Octets(uri), Self::Uri)
     }
 
-    pub(crate) fn equals(&self, other: &Identity<'_>) -> bool {
+    fn equals(&self, other: &Place<'_>) -> bool {
         match (self, other) {
-            (Self::Uri(a), Identity::Uri(b)) => parser::equivalent(a, b),
-            (Self::Octets(a), Identity::Octets(b)) => a == b,
+            (Self::Uri(a), Place::Uri(b)) => parser::equivalent(a, b),
+            (Self::Octets(a), Place::Octets(b)) => a == b,
             _ => false,
         }
     }

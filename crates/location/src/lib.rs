@@ -12,7 +12,6 @@
 //! let aor = Aor::new(b"alice", b"office.example");
 //! let (now, local) = (Wall(1_000), "192.0.2.1:5060".parse()?);
 //! let flow = Flow { transport: parser::Transport::Udp, remote: "192.0.2.7:5060".parse()?, local, connection: 0 };
-//! let limits = Limits { min_expires: 60, default_expires: 3600, max_expires: 7200, max_contacts: 10 };
 //! let contact = ContactChange {
 //!     uri: b"sip:alice@192.0.2.7", params: b"", expires: Some(600), q: None, instance: None, reg_id: None,
 //! };
@@ -23,7 +22,7 @@
 //!
 //! let there = store.load(&aor);
 //! let old = there.clone().unwrap_or_else(|| Record::empty(&aor));
-//! let Applied::Changed(record) = old.apply(&change, now, &limits)? else { unreachable!() };
+//! let Applied::Changed(record) = old.apply(&change, now, &Limits::DEFAULT)? else { unreachable!() };
 //! let commit = store.commit(there.as_ref(), record, Ticket { worker: 0, id: 1 });
 //! assert!(matches!(commit, Commit::Done));
 //! let left = store.load(&aor).and_then(|record| record.live(now).next().map(|binding| binding.remaining(now)));
@@ -47,7 +46,7 @@ mod time;
 pub use aor::Aor;
 pub use binding::{Binding, MAX_TEXT};
 pub use bindings::{Bindings, BindingsIter, Record};
-pub use change::{Ask, Change, ContactChange, Limits, Refusal};
+pub use change::{Ask, Change, ContactChange, Limits, Refusal, WhenFull};
 pub use flow::Flow;
 pub use record::Applied;
 #[cfg(feature = "disk")]

@@ -6,7 +6,7 @@
 
 use smallvec::SmallVec;
 
-use crate::change::{Ask, Change, ContactChange, Limits, MAX_REQUEST_CONTACTS, Refusal};
+use crate::change::{Ask, Change, ContactChange, Limits, Refusal, WhenFull};
 use crate::draft::{Bindings, Draft, Identity, Order};
 use crate::{Binding, Record, Wall};
 
@@ -15,16 +15,21 @@ use crate::{Binding, Record, Wall};
 pub enum Applied {
     /// A query, a retransmission, or a removal of what is not there: nothing to commit, answer from the old record.
     Unchanged,
-    /// To be committed against the old record's version, then answered from.
+    /// To be committed in place of the old record, then answered from.
     Changed(Record),
+    /// The same, and older bindings had to make room ([`WhenFull::ReplaceOldest`](crate::WhenFull::ReplaceOldest)).
+    Displaced(Record),
 }
 
 impl Record {
     /// Apply one REGISTER, RFC 3261 10.3.
     ///
+    /// - A Contact with instance and reg-id is a flow: it means the binding with the same two, whatever its URI (RFC 5626
+    ///   6). Any other Contact means the binding with an equal URI that is no flow; with `expires` 0 a flow too.
     /// - Order (step 7): under the same Call-ID the CSeq must be higher, unless it is the same transaction again, which
     ///   changes nothing. Another Call-ID may always change a binding.
-    /// - `expires` 0 removes. More than `max_expires` is shortened, less than `min_expires` refused.
+    /// - `expires` 0 removes. More than `max_expires` is shortened, less than `min_expires` refused; `jitter` shortens, but
+    ///   never below `min_expires`.
     /// - A removed binding is remembered for 32 s (at most 32 of them), so that a late copy of an earlier REGISTER
     ///   cannot bring it back: that is [`Refusal::OutOfOrder`].
     /// - Two equal Contacts in one request: the last one counts.
@@ -37,13 +42,14 @@ impl Record {
             Ask::RemoveAll => self.remove_all(change, now)?,
             Ask::Update(contacts) => self.update(change, contacts, now, limits)?,
         };
-        let Some(mut bindings) = changed else { return Ok(Applied::Unchanged) };
+        let Some(Next { mut bindings, displaced }) = changed else { return Ok(Applied::Unchanged) };
         forget(&mut bindings, now);
-        Ok(Applied::Changed(Self::of(self.aor(), bindings.into_iter(), now)))
+        let record = Self::of(self.aor(), bindings.into_iter(), now);
+        Ok(if displaced { Applied::Displaced(record) } else { Applied::Changed(record) })
     }
 
     // RFC 3261 10.3 step 6
-    fn remove_all(&self, change: &Change<'_>, now: Wall) -> Result<Option<Bindings<'_>>, Refusal> {
+    fn remove_all(&self, change: &Change<'_>, now: Wall) -> Result<Option<Next<'_>>, Refusal> {
         let mut seen = false;
         for binding in self.remembered(now) {
             match Order::of(change, &binding) {
@@ -57,7 +63,8 @@ impl Record {
             return Ok(None);
         }
         let all = self.bindings().into_iter();
-        Ok(Some(all.map(|binding| if binding.is_live(now) { binding.removed(change, now) } else { binding }).collect()))
+        let ended = all.map(|binding| if binding.is_live(now) { binding.removed(change, now) } else { binding });
+        Ok(Some(Next { bindings: ended.collect(), displaced: false }))
     }
 
     // RFC 3261 10.3 step 7
@@ -67,15 +74,14 @@ impl Record {
         contacts: &'a [ContactChange<'_>],
         now: Wall,
         limits: &Limits,
-    ) -> Result<Option<Bindings<'a>>, Refusal> {
-        let too_many = Refusal::TooManyContacts { max: limits.max_contacts };
-        if contacts.len() > limits.max_contacts.max(MAX_REQUEST_CONTACTS) {
-            return Err(too_many);
+    ) -> Result<Option<Next<'a>>, Refusal> {
+        if contacts.len() > limits.max_request_contacts {
+            return Err(Refusal::TooManyContacts { max: limits.max_request_contacts });
         }
-        let asked: SmallVec<[Identity<'_>; 4]> = contacts.iter().map(|contact| Identity::of(contact.uri)).collect();
+        let asked: SmallVec<[Identity<'_>; 4]> = contacts.iter().map(Identity::of_contact).collect();
         let mut draft = Draft::of(self, now);
         for (at, (contact, identity)) in contacts.iter().zip(&asked).enumerate() {
-            let granted = grant(contact.expires, limits)?;
+            let granted = grant(contact.expires, change.transaction, limits)?;
             if asked.iter().skip(at + 1).any(|later| later.equals(identity)) {
                 continue;
             }
@@ -88,11 +94,11 @@ impl Record {
         if !draft.changed {
             return Ok(None);
         }
-        let bindings = draft.finish();
-        if bindings.iter().filter(|binding| binding.is_live(now)).count() > limits.max_contacts {
-            return Err(too_many);
+        let displaced = draft.live() > limits.max_contacts;
+        if displaced && (limits.when_full == WhenFull::Refuse || !draft.shrink(limits.max_contacts, change)) {
+            return Err(Refusal::TooManyContacts { max: limits.max_contacts });
         }
-        Ok(Some(bindings))
+        Ok(Some(Next { bindings: draft.finish(), displaced }))
     }
 
     pub(crate) fn remembered(&self, now: Wall) -> impl Iterator<Item = Binding<'_>> {
@@ -100,13 +106,29 @@ impl Record {
     }
 }
 
+/// What the record becomes.
+struct Next<'a> {
+    bindings: Bindings<'a>,
+    displaced: bool,
+}
+
 // RFC 3261 10.3 steps 6 and 7: only a time below an hour may be refused as too brief.
-fn grant(asked: Option<u32>, limits: &Limits) -> Result<u32, Refusal> {
+fn grant(asked: Option<u32>, transaction: u64, limits: &Limits) -> Result<u32, Refusal> {
     match asked {
         Some(0) => Ok(0),
         Some(asked) if asked < limits.min_expires && asked < HOUR => Err(Refusal::TooBrief { min: limits.min_expires }),
-        asked => Ok(asked.unwrap_or(limits.default_expires).min(limits.max_expires).max(1)),
+        asked => {
+            let granted = asked.unwrap_or(limits.default_expires).min(limits.max_expires).max(1);
+            Ok(shorten(granted, transaction, limits.jitter).max(limits.min_expires.min(granted)))
+        }
     }
+}
+
+/// Takes off a share of up to `percent`: the transaction, a hash, says how much of it.
+fn shorten(seconds: u32, transaction: u64, percent: u8) -> u32 {
+    let most = u64::from(seconds) * u64::from(percent.min(100)) / 100;
+    let share = u128::from(most + 1) * u128::from(transaction) >> 64;
+    seconds - u32::try_from(share).unwrap_or(seconds)
 }
 
 // Drops what nobody needs any more, and the oldest of too many tombstones.
@@ -131,7 +153,7 @@ mod tests {
     use super::*;
     use crate::Flow;
 
-    const LIMITS: Limits = Limits { min_expires: 60, default_expires: 3600, max_expires: 7200, max_contacts: 3 };
+    const LIMITS: Limits = Limits { max_contacts: 3, ..Limits::DEFAULT };
 
     /// A Contact and the seconds asked for it.
     type Asked<'a> = (&'a str, Option<u32>);
@@ -408,7 +430,7 @@ mod tests {
         assert_eq!(live(&swapped, 0).len(), 3);
         assert_eq!(live(&apply(&record, &update("x", 2, &[(D, Some(600))]), 600_000), 600_000), one(D, 600));
         let flood = vec![(A, Some(600)); 65];
-        refused(&Record::default(), &update("x", 1, &flood), 0, too_many);
+        refused(&Record::default(), &update("x", 1, &flood), 0, Refusal::TooManyContacts { max: 64 });
     }
 
     #[test]

@@ -10,7 +10,7 @@ use proptest::sample::select;
 #[path = "support/mod.rs"]
 mod support;
 
-const LIMITS: Limits = Limits { min_expires: 60, default_expires: 120, max_expires: 600, max_contacts: 3 };
+const LIMITS: Limits = Limits { default_expires: 120, max_expires: 600, max_contacts: 3, ..Limits::DEFAULT };
 const URIS: [&str; 5] = ["sip:a@h", "sip:b@h", "sip:a@h:5060", "tel:1", "sip:B@h"];
 const CALLS: [&str; 2] = ["x", "y"];
 

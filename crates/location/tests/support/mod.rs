@@ -10,7 +10,7 @@ use location::{
     StoreError, Ticket, Wall,
 };
 
-pub(crate) const LIMITS: Limits = Limits { min_expires: 1, default_expires: 3600, max_expires: 7200, max_contacts: 10 };
+pub(crate) const LIMITS: Limits = Limits { min_expires: 1, ..Limits::DEFAULT };
 
 /// Hands out the answers of a disk store's hook.
 pub(crate) type Told = Receiver<(Ticket, bool)>;

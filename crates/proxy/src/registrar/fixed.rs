@@ -20,7 +20,8 @@ pub fn fixed_bindings<'a>(contacts: impl IntoIterator<Item = (&'a str, Option<u1
         reg_id: None,
     };
     let contacts: smallvec::SmallVec<_> = contacts.into_iter().map(contact).collect();
-    let limits = Limits { min_expires: 1, default_expires: 1, max_expires: u32::MAX, max_contacts: contacts.len() };
+    let most = contacts.len();
+    let limits = Limits { max_expires: u32::MAX, max_contacts: most, max_request_contacts: most, ..Limits::DEFAULT };
     let nowhere = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0);
     let change = Change {
         call_id: b"",
@@ -32,7 +33,7 @@ pub fn fixed_bindings<'a>(contacts: impl IntoIterator<Item = (&'a str, Option<u1
         ask: Ask::Update(contacts),
     };
     match Record::default().apply(&change, Wall::default(), &limits) {
-        Ok(Applied::Changed(record)) => record,
+        Ok(Applied::Changed(record) | Applied::Displaced(record)) => record,
         // None given, or a URI of some kilobytes: nothing that a phone could be reached at.
         Ok(Applied::Unchanged) | Err(_) => Record::default(),
     }

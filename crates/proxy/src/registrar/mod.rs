@@ -50,6 +50,8 @@ pub(crate) struct Summary {
     pub(crate) outcome: Registration,
     pub(crate) bindings: usize,
     pub(crate) expires: u32,
+    /// Whether others had to make room.
+    pub(crate) displaced: bool,
 }
 
 /// What to do with a REGISTER once its record is loaded.
@@ -63,7 +65,7 @@ pub(crate) enum Decision {
 impl PendingRegister {
     /// A REGISTER whose sender may change the bindings of `aor`.
     pub(crate) const fn new(request: Request, aor: Aor) -> Self {
-        let summary = Summary { outcome: Registration::Queried, bindings: 0, expires: 0 };
+        let summary = Summary { outcome: Registration::Queried, bindings: 0, expires: 0, displaced: false };
         Self { request, aor, attempts: 0, answer: Vec::new(), summary, brings_phone: false }
     }
 
@@ -92,8 +94,9 @@ impl PendingRegister {
         let applied = old.apply(&change, now.wall, &settings.registrar.limits).map_err(refuse)?;
         let record = match &applied {
             Applied::Unchanged => &old,
-            Applied::Changed(record) => record,
+            Applied::Changed(record) | Applied::Displaced(record) => record,
         };
+        let displaced = matches!(applied, Applied::Displaced(_));
         self.summary = Summary {
             outcome: match asked_to_add {
                 None => Registration::Queried,
@@ -102,6 +105,7 @@ impl PendingRegister {
             },
             bindings: record.live(now.wall).count(),
             expires: record.live(now.wall).map(|binding| binding.remaining(now.wall)).max().unwrap_or(0),
+            displaced,
         };
         self.brings_phone = brings_phone(&old, record, now);
         self.answer.clear();
@@ -120,7 +124,7 @@ impl PendingRegister {
             Applied::Unchanged if asked_to_add.is_none() || stored.is_none() => Decision::Answer,
             // What a copy of this request has changed may still be on its way to the disk: the answer waits behind it.
             Applied::Unchanged => Decision::Commit { expected: stored, record: old },
-            Applied::Changed(record) => Decision::Commit { expected: stored, record },
+            Applied::Changed(record) | Applied::Displaced(record) => Decision::Commit { expected: stored, record },
         })
     }
 }

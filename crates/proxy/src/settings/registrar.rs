@@ -16,6 +16,18 @@ pub struct Registrar {
     pub flow_timer: Option<u32>,
 }
 
+impl Default for Registrar {
+    /// What suits an office.
+    fn default() -> Self {
+        Self {
+            limits: Limits::DEFAULT,
+            service_route: Vec::new(),
+            unannounced_path: UnannouncedPath::Accept,
+            flow_timer: Some(120),
+        }
+    }
+}
+
 /// What to do with a Path that a proxy put in without the phone's knowing (RFC 3327 5.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnannouncedPath {

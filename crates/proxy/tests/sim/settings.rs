@@ -3,11 +3,10 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use location::Limits as RegistrationLimits;
 use parser::Transport;
 use proxy::{
     Accounts, Algorithm, Authentication, Digest, Foreign, Forking, Interfaces, Keys, Limits, Listener, Registrar,
-    Settings, SingleTarget, Strangers, Strategy, Timers, UnannouncedPath,
+    Settings, SingleTarget, Strangers, Strategy, Timers,
 };
 
 /// The office's domain.
@@ -54,7 +53,7 @@ pub(crate) fn office() -> Settings {
         trusted: Vec::new(),
         strangers: Strangers::Refuse,
         foreign: Foreign::Refuse,
-        registrar: registrar(),
+        registrar: Registrar::default(),
         forking: FORKING,
         timers: Timers {
             t1: Duration::from_millis(500),
@@ -63,14 +62,5 @@ pub(crate) fn office() -> Settings {
             c: Duration::from_secs(181),
         },
         limits: Limits { transactions: 10_000, transaction_memory: 1 << 30, targets: 50, pins: 10_000, nonces: 10_000 },
-    }
-}
-
-fn registrar() -> Registrar {
-    Registrar {
-        limits: RegistrationLimits { min_expires: 60, default_expires: 3600, max_expires: 7200, max_contacts: 10 },
-        service_route: Vec::new(),
-        unannounced_path: UnannouncedPath::Accept,
-        flow_timer: Some(120),
     }
 }

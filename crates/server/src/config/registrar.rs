@@ -2,6 +2,7 @@
 //!
 //! Decides names and defaults, as `sections` does for the rest, and what a URI to route by looks like.
 
+use location::WhenFull;
 use parser::{SipUri, Uri};
 use proxy::UnannouncedPath;
 use serde::Deserialize;
@@ -19,8 +20,15 @@ pub(crate) struct Registrar {
     pub(crate) default_expires: Seconds,
     /// Longer ones are shortened; default 2h.
     pub(crate) max_expires: Seconds,
+    /// Up to how much of the time granted is taken off at random, so that phones that came at once do not come back at
+    /// once, 0% to 50%; default 0%: what is asked for is granted, as operators expect.
+    pub(crate) jitter: Percent,
     /// Phones per user; default 10.
     pub(crate) max_contacts: Count,
+    /// refuse (default) one phone more, or replace_oldest.
+    pub(crate) when_full: WhenFullName,
+    /// Contacts in one REGISTER; default 64.
+    pub(crate) max_request_contacts: Count,
     /// Service-Route of every 200 (RFC 3608), the first proxy first; default none.
     pub(crate) service_route: Vec<RouteUri>,
     /// accept (default) or refuse: a Path that the phone does not list in Supported (RFC 3327 5.3).
@@ -35,13 +43,24 @@ impl Default for Registrar {
             min_expires: Seconds(60),
             default_expires: Seconds(3600),
             max_expires: Seconds(7200),
+            jitter: Percent(0),
             max_contacts: Count(10),
+            when_full: WhenFullName(WhenFull::Refuse),
+            max_request_contacts: Count(64),
             service_route: Vec::new(),
             unannounced_path: PathPolicy(UnannouncedPath::Accept),
             flow_timer: FlowTimer(Some(Seconds(120))),
         }
     }
 }
+
+/// A share of at most a half, written `10%`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Percent(pub(crate) u8);
+
+/// `when_full` by its name in the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct WhenFullName(pub(crate) WhenFull);
 
 /// A SIP URI of a proxy, as it stands in a Route.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +74,27 @@ pub(crate) struct PathPolicy(pub(crate) UnannouncedPath);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FlowTimer(pub(crate) Option<Seconds>);
 
-scalars!(RouteUri, PathPolicy, FlowTimer);
+scalars!(Percent, WhenFullName, RouteUri, PathPolicy, FlowTimer);
+
+impl Scalar for Percent {
+    const EXPECTED: &'static str = "0% to 50%";
+
+    fn read(text: &str) -> Option<Self> {
+        text.strip_suffix('%')?.trim_end().parse().ok().filter(|percent| *percent <= 50).map(Self)
+    }
+}
+
+impl Scalar for WhenFullName {
+    const EXPECTED: &'static str = "refuse or replace_oldest";
+
+    fn read(text: &str) -> Option<Self> {
+        match text {
+            "refuse" => Some(Self(WhenFull::Refuse)),
+            "replace_oldest" => Some(Self(WhenFull::ReplaceOldest)),
+            _ => None,
+        }
+    }
+}
 
 impl Scalar for RouteUri {
     const EXPECTED: &'static str = "a SIP URI with ;lr, like sip:proxy.office.example;lr";
@@ -111,6 +150,14 @@ mod tests {
             assert_eq!(RouteUri::read(bad), None, "{bad}");
         }
         assert_eq!(RouteUri::read("<sip:a;lr>"), RouteUri::read("sip:a;lr"));
+    }
+
+    #[test]
+    fn shares() {
+        assert_eq!((Percent::read("0%"), Percent::read("50 %")), (Some(Percent(0)), Some(Percent(50))));
+        for bad in ["", "10", "%", "51%", "-1%", "0.5%"] {
+            assert_eq!(Percent::read(bad), None, "{bad}");
+        }
     }
 
     #[test]

@@ -136,6 +136,8 @@ fn mistakes_about_the_registrar() {
         ("registrar:\n  min_expire: 60s\n", "2:", &["registrar", "min_expire", "unknown field"]),
         ("registrar: { max_contacts: many }\n", "1:", &["registrar.max_contacts", "whole number"]),
         ("registrar:\n  service_route:\n    - sip:a;lr\n    - sip:b\n", "4:", &["registrar.service_route[1]", ";lr"]),
+        ("registrar: { when_full: panic }\n", "1:", &["registrar.when_full", "replace_oldest"]),
+        ("registrar: { jitter: 10 }\n", "1:", &["registrar.jitter", "50%"]),
         ("registrar: { unannounced_path: maybe }\n", "1:", &["registrar.unannounced_path", "accept or refuse"]),
         ("registrar:\n  flow_timer: 120\n", "2:", &["registrar.flow_timer", "2m, or off"]),
     ]);

@@ -1,0 +1,258 @@
+//! Rules of registration beyond RFC 3261 10.3: flows, room for new phones, spread of refreshes, the life of temporary
+//! GRUUs. Those of 10.3 itself are tested beside `Record::apply`.
+
+#![allow(clippy::indexing_slicing, clippy::panic, reason = "test code outside of test functions")]
+
+use location::{Applied, Ask, Binding, Change, ContactChange, Limits, Record, Refusal, Wall, WhenFull};
+
+#[path = "support/mod.rs"]
+mod support;
+
+const LIMITS: Limits = Limits { max_contacts: 3, ..Limits::DEFAULT };
+const MAKING_ROOM: Limits = Limits { when_full: WhenFull::ReplaceOldest, ..LIMITS };
+
+/// A Contact: URI, instance, reg-id, seconds.
+type Asked<'a> = (&'a str, Option<&'a str>, Option<u32>, u32);
+
+fn plain(uri: &str) -> Asked<'_> {
+    (uri, None, None, 600)
+}
+
+fn flow<'a>(uri: &'a str, instance: &'a str, reg_id: u32) -> Asked<'a> {
+    (uri, Some(instance), Some(reg_id), 600)
+}
+
+fn change<'a>(call_id: &'a str, cseq: u32, contacts: &[Asked<'a>]) -> Change<'a> {
+    let contact = |&(uri, instance, reg_id, expires): &Asked<'a>| ContactChange {
+        uri: uri.as_bytes(),
+        params: b"",
+        expires: Some(expires),
+        q: None,
+        instance: instance.map(str::as_bytes),
+        reg_id,
+    };
+    Change {
+        call_id: call_id.as_bytes(),
+        cseq,
+        transaction: u64::from(cseq),
+        flow: support::flow(),
+        path: b"",
+        user_agent: b"",
+        ask: Ask::Update(contacts.iter().map(contact).collect()),
+    }
+}
+
+/// A record, the clock in seconds, and the policy under which it changes.
+struct Desk {
+    record: Record,
+    now: u64,
+    limits: Limits,
+}
+
+impl Desk {
+    fn new(limits: Limits) -> Self {
+        Self { record: Record::default(), now: 1_000, limits }
+    }
+
+    fn apply(&self, change: &Change<'_>) -> Result<Applied, Refusal> {
+        self.record.apply(change, self.wall(), &self.limits)
+    }
+
+    fn takes(&mut self, change: &Change<'_>) -> &mut Self {
+        match self.apply(change) {
+            Ok(Applied::Changed(record) | Applied::Displaced(record)) => self.record = record,
+            other => panic!("{change:?}: {other:?}"),
+        }
+        self.now += 10;
+        self
+    }
+
+    fn wall(&self) -> Wall {
+        Wall(self.now * 1000)
+    }
+
+    fn uris(&self) -> Vec<String> {
+        self.record.live(self.wall()).map(|binding| String::from_utf8_lossy(binding.contact()).into()).collect()
+    }
+
+    fn binding(&self, uri: &str) -> Binding<'_> {
+        let found = self.record.live(self.wall()).find(|binding| binding.contact() == uri.as_bytes());
+        found.unwrap_or_else(|| panic!("no {uri}"))
+    }
+}
+
+#[test]
+fn a_flow_replaces_the_older_one() {
+    // checklist 136
+    let mut desk = Desk::new(LIMITS);
+    desk.takes(&change("x", 1, &[flow("sip:a@h1", "I", 1)]));
+    desk.takes(&change("x", 2, &[flow("sip:a@h2", "I", 1)]));
+    assert_eq!(desk.uris(), ["sip:a@h2"], "whatever the URI");
+    desk.takes(&change("x", 3, &[flow("sip:a@h3", "I", 2)]));
+    desk.takes(&change("x", 4, &[flow("sip:a@h2", "J", 1)]));
+    assert_eq!(desk.uris(), ["sip:a@h2", "sip:a@h3", "sip:a@h2"], "other flows, other phones");
+    // Order is kept by flow.
+    assert_eq!(desk.apply(&change("x", 2, &[flow("sip:a@h9", "I", 2)])).map(|_| ()), Err(Refusal::OutOfOrder));
+    desk.takes(&change("y", 1, &[("sip:elsewhere@h", Some("I"), Some(2), 0)]));
+    assert_eq!(desk.uris(), ["sip:a@h2", "sip:a@h2"], "removed by its name, not its URI");
+}
+
+#[test]
+fn a_late_copy_does_not_bring_a_flow_back() {
+    // checklist 19, 136
+    let mut desk = Desk::new(LIMITS);
+    desk.takes(&change("x", 1, &[flow("sip:a@h1", "I", 1)]));
+    desk.takes(&change("x", 2, &[("sip:a@h1", Some("I"), Some(1), 0)]));
+    let late = change("x", 1, &[flow("sip:a@h2", "I", 1)]);
+    assert_eq!(desk.apply(&late).map(|_| ()), Err(Refusal::OutOfOrder));
+}
+
+#[test]
+fn an_instance_alone_is_no_flow() {
+    // checklist 136: RFC 5626 6 binds by it only with a reg-id.
+    let mut desk = Desk::new(LIMITS);
+    let instance = |uri| (uri, Some("I"), None, 600);
+    desk.takes(&change("x", 1, &[instance("sip:a@h1")]));
+    desk.takes(&change("x", 2, &[instance("sip:a@h2")]));
+    desk.takes(&change("x", 3, &[("sip:a@h1", Some("J"), None, 600)]));
+    assert_eq!(desk.uris(), ["sip:a@h1", "sip:a@h2"]);
+    assert_eq!(desk.binding("sip:a@h1").instance(), Some(&b"J"[..]));
+}
+
+#[test]
+fn who_does_not_speak_of_flows_leaves_them_alone() {
+    // checklist 136
+    let mut desk = Desk::new(LIMITS);
+    desk.takes(&change("x", 1, &[flow("sip:a@h", "I", 1)]));
+    desk.takes(&change("y", 1, &[plain("sip:a@h")]));
+    assert_eq!(desk.uris(), ["sip:a@h", "sip:a@h"], "two phones may have the same private address");
+    desk.takes(&change("x", 2, &[flow("sip:a@h", "I", 1)]));
+    assert_eq!(desk.uris().len(), 2);
+    // RFC 3261 10.2.2: the URI says what is to go.
+    desk.takes(&change("z", 1, &[("sip:a@h", None, None, 0)]));
+    assert_eq!(desk.uris(), [""; 0]);
+}
+
+#[test]
+fn the_last_of_the_same_flow_counts() {
+    let mut desk = Desk::new(LIMITS);
+    desk.takes(&change("x", 1, &[flow("sip:a@h1", "I", 1), flow("sip:a@h2", "I", 1)]));
+    assert_eq!(desk.uris(), ["sip:a@h2"]);
+}
+
+#[test]
+fn the_oldest_makes_room() {
+    // checklist 28
+    let mut desk = Desk::new(MAKING_ROOM);
+    for (cseq, uri) in [(1, "sip:a@h"), (2, "sip:b@h"), (3, "sip:c@h"), (4, "sip:a@h")] {
+        desk.takes(&change("x", cseq, &[plain(uri)]));
+    }
+    let one_more = change("y", 1, &[plain("sip:d@h")]);
+    assert!(matches!(desk.apply(&one_more), Ok(Applied::Displaced(_))));
+    desk.takes(&one_more);
+    assert_eq!(desk.uris(), ["sip:a@h", "sip:c@h", "sip:d@h"], "a was refreshed, b was not");
+    assert_eq!(desk.apply(&change("x", 2, &[plain("sip:b@h")])).map(|_| ()), Err(Refusal::OutOfOrder));
+    desk.takes(&change("x", 5, &[plain("sip:b@h")]));
+    assert_eq!(desk.uris(), ["sip:a@h", "sip:d@h", "sip:b@h"], "who comes back is as good as new");
+    let several = change("y", 2, &[plain("sip:e@h"), plain("sip:f@h")]);
+    desk.takes(&several);
+    assert_eq!(desk.uris(), ["sip:b@h", "sip:e@h", "sip:f@h"]);
+}
+
+#[test]
+fn one_request_makes_no_room_for_itself() {
+    // checklist 3, 28
+    let mut desk = Desk::new(MAKING_ROOM);
+    desk.takes(&change("x", 1, &[plain("sip:a@h")]));
+    let four = ["sip:1@h", "sip:2@h", "sip:3@h", "sip:4@h"].map(plain);
+    assert_eq!(desk.apply(&change("y", 1, &four)).map(|_| ()), Err(Refusal::TooManyContacts { max: 3 }));
+    assert_eq!(desk.uris(), ["sip:a@h"]);
+    desk.limits.max_request_contacts = 2;
+    let three = change("y", 1, &four[..3]);
+    assert_eq!(desk.apply(&three).map(|_| ()), Err(Refusal::TooManyContacts { max: 2 }));
+}
+
+#[test]
+fn refreshes_are_spread() {
+    let granted = |asked: u32, transaction: u64, limits: Limits| {
+        let change = Change { transaction, ..change("x", 1, &[("sip:a@h", None, None, asked)]) };
+        let desk = Desk::new(limits);
+        match desk.apply(&change) {
+            Ok(Applied::Changed(record)) => {
+                record.live(desk.wall()).next().map(|binding| binding.remaining(desk.wall()))
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    let jitter = Limits { jitter: 10, ..LIMITS };
+    for (transaction, seconds) in [(0, 3600), (u64::MAX / 2, 3420), (u64::MAX, 3240)] {
+        assert_eq!(granted(3600, transaction, jitter), Some(seconds));
+        assert_eq!(granted(3600, transaction, LIMITS), Some(3600), "unless nobody wants it");
+    }
+    // Never below what is the shortest time allowed.
+    assert_eq!(granted(62, u64::MAX, jitter), Some(60));
+    assert_eq!(granted(60, u64::MAX, jitter), Some(60));
+    assert_eq!(granted(u32::MAX, u64::MAX, jitter), Some(6480));
+}
+
+#[test]
+fn a_copy_is_granted_the_same() {
+    let mut desk = Desk::new(Limits { jitter: 50, ..LIMITS });
+    let asked = Change { transaction: u64::MAX, ..change("x", 1, &[plain("sip:a@h")]) };
+    desk.takes(&asked);
+    assert!(matches!(desk.apply(&asked), Ok(Applied::Unchanged)));
+    assert_eq!(desk.binding("sip:a@h").remaining(desk.wall()), 290);
+}
+
+/// When a phone's temporary GRUUs that are still good may have been issued at the earliest.
+fn since(desk: &Desk, uri: &str) -> u64 {
+    desk.binding(uri).since().millis() / 1000
+}
+
+#[test]
+fn a_registration_lasts_while_its_call_id_does() {
+    // checklist 149
+    let mut desk = Desk::new(LIMITS);
+    let phone = |call_id, cseq| change(call_id, cseq, &[("sip:a@h", Some("I"), None, 600)]);
+    desk.takes(&phone("x", 1)).takes(&phone("x", 2));
+    assert_eq!(since(&desk, "sip:a@h"), 1_000);
+    desk.takes(&phone("y", 1));
+    assert_eq!(since(&desk, "sip:a@h"), 1_020);
+    // Also at another address, for the phone is the same.
+    desk.takes(&change("y", 2, &[("sip:a@h2", Some("I"), None, 600)]));
+    assert_eq!(since(&desk, "sip:a@h2"), 1_020);
+    desk.takes(&change("z", 1, &[("sip:a@h3", Some("I"), None, 600)]));
+    assert_eq!(["sip:a@h", "sip:a@h2", "sip:a@h3"].map(|uri| since(&desk, uri)), [1_040; 3]);
+}
+
+#[test]
+fn each_flow_has_its_call_id_and_all_share_the_gruus() {
+    // checklist 149: RFC 5627 5.1 compares by flow and ends them by instance.
+    let mut desk = Desk::new(LIMITS);
+    desk.takes(&change("x", 1, &[flow("sip:a@h1", "I", 1)]));
+    desk.takes(&change("y", 1, &[flow("sip:a@h2", "I", 2)]));
+    assert_eq!((since(&desk, "sip:a@h1"), since(&desk, "sip:a@h2")), (1_000, 1_000));
+    desk.takes(&change("z", 1, &[flow("sip:a@h1", "I", 1)]));
+    assert_eq!((since(&desk, "sip:a@h1"), since(&desk, "sip:a@h2")), (1_020, 1_020));
+    desk.takes(&change("y", 2, &[flow("sip:a@h2", "I", 2)]));
+    assert_eq!((since(&desk, "sip:a@h1"), since(&desk, "sip:a@h2")), (1_020, 1_020));
+    desk.takes(&change("x", 1, &[flow("sip:b@h", "J", 1)]));
+    assert_eq!(since(&desk, "sip:b@h"), 1_040, "another phone");
+}
+
+#[test]
+fn the_gruus_of_before_stay_void_when_the_clock_is_set_back() {
+    // checklist 151
+    let mut desk = Desk::new(LIMITS);
+    let phone = |call_id, expires| change(call_id, 1, &[("sip:a@h", Some("I"), None, expires)]);
+    desk.takes(&phone("x", 600));
+    let issued = desk.binding("sip:a@h").registered_at();
+    desk.now -= 500;
+    desk.takes(&phone("y", 600));
+    assert!(desk.binding("sip:a@h").since() > issued);
+    // And when the phone leaves and comes back within one second.
+    desk.takes(&phone("z", 0));
+    desk.now -= 10;
+    desk.takes(&phone("w", 600));
+    assert!(desk.binding("sip:a@h").since() > issued);
+}
