@@ -152,6 +152,11 @@ impl<'a> Binding<'a> {
         Self { since: if unbroken { old.since } else { self.since }, ..self }
     }
 
+    /// This binding, which has expired, for good.
+    pub(crate) fn ended(self) -> Self {
+        Self { removed: true, ..self }
+    }
+
     /// The tombstone of this binding. Under the same Call-ID the removing request is the one that later ones must
     /// follow; under another one the binding's own number is what a late copy has to be measured by.
     pub(crate) fn removed(self, change: &Change<'_>, now: Wall) -> Self {

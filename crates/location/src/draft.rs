@@ -94,9 +94,11 @@ impl<'a> Draft<'a> {
                 if place.is_none() || kept.old.contact() == contact.uri {
                     place = Some(kept);
                 }
-            } else if !kept.old.is_live(now) && kept.old.call_id() == change.call_id {
-                // Of a removed binding only the order is still of use, and the new one carries it on.
-                kept.fate = Fate::Goes;
+            } else if !kept.old.is_live(now) {
+                // Of what has ended only the order is still of use, and under its own Call-ID the new one carries it on. It
+                // does not come to life again beside the new one if the clock is set back.
+                let carried_on = kept.old.call_id() == change.call_id;
+                kept.fate = if carried_on { Fate::Goes } else { Fate::Becomes(kept.old.ended()) };
             }
         }
         match place {

@@ -127,7 +127,7 @@ fn grant(asked: Option<u32>, transaction: u64, limits: &Limits) -> Result<u32, R
 /// Takes off a share of up to `percent`: the transaction, a hash, says how much of it.
 fn shorten(seconds: u32, transaction: u64, percent: u8) -> u32 {
     let most = u64::from(seconds) * u64::from(percent.min(100)) / 100;
-    let share = u128::from(most + 1) * u128::from(transaction) >> 64;
+    let share = (u128::from(most + 1) * u128::from(transaction)) >> 64;
     seconds - u32::try_from(share).unwrap_or(seconds)
 }
 

@@ -2,34 +2,66 @@
 
 #![allow(clippy::indexing_slicing, reason = "test code outside of test functions")]
 
-use location::{Applied, Ask, Change, ContactChange, Limits, Record, Refusal, Wall};
+use location::{Applied, Ask, Change, ContactChange, Limits, Record, Refusal, Wall, WhenFull};
 use proptest::collection::vec;
+use proptest::option::of;
 use proptest::prelude::*;
 use proptest::sample::select;
 
 #[path = "support/mod.rs"]
 mod support;
 
-const LIMITS: Limits = Limits { default_expires: 120, max_expires: 600, max_contacts: 3, ..Limits::DEFAULT };
+const LIMITS: Limits = Limits { default_expires: 120, max_expires: 600, max_contacts: 4, ..Limits::DEFAULT };
 const URIS: [&str; 5] = ["sip:a@h", "sip:b@h", "sip:a@h:5060", "tel:1", "sip:B@h"];
 const CALLS: [&str; 2] = ["x", "y"];
+const INSTANCES: [&str; 2] = ["<urn:uuid:1>", "<urn:uuid:2>"];
 
 #[derive(Clone, Debug)]
 struct Request {
-    wait: u64,
+    /// Milliseconds since the one before; below 0 the clock was set back.
+    wait: i64,
     call: usize,
     cseq: u32,
     transaction: u64,
     /// `None`: remove all.
-    contacts: Option<Vec<(usize, Option<u32>)>>,
+    contacts: Option<Vec<Contact>>,
+}
+
+#[derive(Clone, Debug)]
+struct Contact {
+    phone: Phone,
+    expires: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Phone {
+    uri: usize,
+    instance: Option<usize>,
+    reg_id: Option<u32>,
+}
+
+impl Phone {
+    fn flow(self) -> Option<(usize, u32)> {
+        self.instance.zip(self.reg_id)
+    }
+
+    fn same(self, other: Self) -> bool {
+        self.flow() == other.flow() && (self.flow().is_some() || self.uri == other.uri)
+    }
+
+    fn removes(self, other: Self) -> bool {
+        self.same(other) || self.flow().is_none() && self.uri == other.uri
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
 struct Entry {
-    uri: usize,
+    phone: Phone,
     call: usize,
     cseq: u32,
     transaction: u64,
+    set: u64,
+    since: u64,
     ends: u64,
     removed: bool,
 }
@@ -56,60 +88,157 @@ impl Entry {
 }
 
 /// All that the registrar remembers, from scratch for each request.
-fn expect(entries: &[Entry], request: &Request, now: u64) -> Result<Vec<Entry>, Refusal> {
-    let mut entries: Vec<Entry> = entries.iter().filter(|entry| entry.ends + 32_000 > now).cloned().collect();
-    let Some(contacts) = &request.contacts else {
-        if entries.iter().any(|entry| entry.late(request)) {
-            return Err(Refusal::OutOfOrder);
-        }
-        if !entries.iter().any(|entry| entry.same(request)) {
-            entries.iter_mut().filter(|entry| entry.live(now)).for_each(|entry| entry.end(request, now));
-        }
-        return Ok(entries);
-    };
-    let mut changed = false;
-    for (at, &(uri, asked)) in contacts.iter().enumerate() {
-        let secs = asked.unwrap_or(LIMITS.default_expires).min(LIMITS.max_expires);
-        if secs > 0 && secs < LIMITS.min_expires {
-            return Err(Refusal::TooBrief { min: LIMITS.min_expires });
-        }
-        if contacts.iter().skip(at + 1).any(|&(later, _)| later == uri) {
-            continue;
-        }
-        let known: Vec<Entry> = entries.iter().filter(|entry| entry.uri == uri).cloned().collect();
-        let copy_of_removed = |entry: &Entry| entry.same(request) && !entry.live(now) && secs > 0;
-        if known.iter().any(|entry| entry.late(request) || copy_of_removed(entry)) {
-            return Err(Refusal::OutOfOrder);
-        }
-        if known.iter().any(|entry| entry.same(request)) {
-            continue;
-        }
-        if secs == 0 {
-            for entry in entries.iter_mut().filter(|entry| entry.uri == uri && entry.live(now)) {
-                entry.end(request, now);
-                changed = true;
-            }
-            continue;
-        }
-        entries.retain(|entry| entry.uri != uri || !(entry.live(now) || entry.call == request.call));
-        let (call, cseq, transaction) = (request.call, request.cseq, request.transaction);
-        entries.push(Entry { uri, call, cseq, transaction, ends: now + u64::from(secs) * 1000, removed: false });
-        changed = true;
+fn expect(entries: &[Entry], request: &Request, now: u64, limits: &Limits) -> Result<Vec<Entry>, Refusal> {
+    let mut before: Vec<Entry> = entries.iter().filter(|entry| entry.ends + 32_000 > now).cloned().collect();
+    if let Some(contacts) = &request.contacts {
+        let after = update(before, contacts, request, now, limits)?;
+        return Ok(after.unwrap_or_else(|| entries.to_vec()));
     }
-    if changed && entries.iter().filter(|entry| entry.live(now)).count() > LIMITS.max_contacts {
-        return Err(Refusal::TooManyContacts { max: LIMITS.max_contacts });
+    if before.iter().any(|entry| entry.late(request)) {
+        return Err(Refusal::OutOfOrder);
     }
-    Ok(entries)
+    // What does not change is not looked through for what may be forgotten.
+    if before.iter().any(|entry| entry.same(request)) || !before.iter().any(|entry| entry.live(now)) {
+        return Ok(entries.to_vec());
+    }
+    before.iter_mut().filter(|entry| entry.live(now)).for_each(|entry| entry.end(request, now));
+    Ok(before)
 }
 
-fn real(record: &Record, request: &Request, now: u64) -> Result<Applied, Refusal> {
-    let contact = |&(uri, expires): &(usize, Option<u32>)| ContactChange {
-        uri: URIS[uri].as_bytes(),
+/// What becomes of each that was there, nothing yet; and what comes on top.
+struct Fates {
+    fates: Vec<Option<Entry>>,
+    gone: Vec<bool>,
+    added: Vec<Entry>,
+    reborn: Vec<(usize, u64)>,
+}
+
+fn update(
+    before: Vec<Entry>,
+    contacts: &[Contact],
+    request: &Request,
+    now: u64,
+    limits: &Limits,
+) -> Result<Option<Vec<Entry>>, Refusal> {
+    let (fates, gone) = (vec![None; before.len()], vec![false; before.len()]);
+    let mut next = Fates { fates, gone, added: Vec::new(), reborn: Vec::new() };
+    for (at, &Contact { phone, expires }) in contacts.iter().enumerate() {
+        let secs = grant(expires, request.transaction, limits)?;
+        if contacts.iter().skip(at + 1).any(|later| later.phone.same(phone)) {
+            continue;
+        }
+        let means = |entry: &Entry| if secs == 0 { phone.removes(entry.phone) } else { phone.same(entry.phone) };
+        let copy_of_removed = |entry: &Entry| entry.same(request) && !entry.live(now) && secs > 0;
+        if before.iter().any(|entry| means(entry) && (entry.late(request) || copy_of_removed(entry))) {
+            return Err(Refusal::OutOfOrder);
+        }
+        if before.iter().any(|entry| means(entry) && entry.same(request)) {
+            continue;
+        }
+        let meant: Vec<usize> = (0..before.len()).filter(|index| means(&before[*index])).collect();
+        if secs > 0 {
+            next.set(&before, &meant, phone, secs, request, now);
+        } else {
+            next.remove(&before, &meant, request, now);
+        }
+    }
+    if next.added.is_empty() && next.fates.iter().all(Option::is_none) {
+        return Ok(None);
+    }
+    next.make_room(&before, request, now, limits)?;
+    let kept = before.into_iter().zip(next.fates).zip(next.gone).filter(|(_, gone)| !gone);
+    let mut after: Vec<Entry> = kept.map(|((old, new), _)| new.unwrap_or(old)).chain(next.added).collect();
+    for (instance, since) in next.reborn {
+        after.iter_mut().filter(|entry| entry.phone.instance == Some(instance)).for_each(|entry| entry.since = since);
+    }
+    Ok(Some(after))
+}
+
+impl Fates {
+    fn is_open(&self, before: &[Entry], index: usize, now: u64) -> bool {
+        before[index].live(now) && self.fates[index].is_none()
+    }
+
+    fn remove(&mut self, before: &[Entry], meant: &[usize], request: &Request, now: u64) {
+        for &index in meant {
+            if self.is_open(before, index, now) {
+                let mut entry = before[index].clone();
+                entry.end(request, now);
+                self.fates[index] = Some(entry);
+            }
+        }
+    }
+
+    fn set(&mut self, before: &[Entry], meant: &[usize], phone: Phone, secs: u32, request: &Request, now: u64) {
+        let (call, cseq, transaction) = (request.call, request.cseq, request.transaction);
+        let ends = now + u64::from(secs) * 1000;
+        let mut entry = Entry { phone, call, cseq, transaction, set: now, since: now, ends, removed: false };
+        if let Some(instance) = phone.instance {
+            let (since, anew) = since(before, phone, request.call, now);
+            entry.since = since;
+            self.reborn.extend(anew.then_some((instance, since)));
+        }
+        for &index in meant.iter().filter(|index| !before[**index].live(now)) {
+            self.gone[index] |= before[index].call == call;
+            self.fates[index] = Some(Entry { removed: true, ..before[index].clone() });
+        }
+        let Some(&index) = meant.iter().find(|index| self.is_open(before, **index, now)) else {
+            return self.added.push(entry);
+        };
+        if phone.instance.is_none() && before[index].call == call {
+            entry.since = before[index].since;
+        }
+        self.fates[index] = Some(entry);
+    }
+
+    fn make_room(&mut self, before: &[Entry], request: &Request, now: u64, limits: &Limits) -> Result<(), Refusal> {
+        loop {
+            let kept = before.iter().zip(&self.fates).map(|(old, new)| new.as_ref().unwrap_or(old));
+            if kept.chain(&self.added).filter(|entry| entry.live(now)).count() <= limits.max_contacts {
+                return Ok(());
+            }
+            let open = (0..before.len()).filter(|index| self.is_open(before, *index, now));
+            let oldest = open.min_by_key(|index| before[*index].set);
+            let Some(oldest) = oldest.filter(|_| limits.when_full == WhenFull::ReplaceOldest) else {
+                return Err(Refusal::TooManyContacts { max: limits.max_contacts });
+            };
+            self.remove(before, &[oldest], request, now);
+        }
+    }
+}
+
+fn grant(asked: Option<u32>, transaction: u64, limits: &Limits) -> Result<u32, Refusal> {
+    let secs = asked.unwrap_or(limits.default_expires).min(limits.max_expires);
+    if secs > 0 && secs < limits.min_expires {
+        return Err(Refusal::TooBrief { min: limits.min_expires });
+    }
+    let most = u128::from(secs) * u128::from(limits.jitter) / 100;
+    let cut = (most + 1) * u128::from(transaction) / (u128::from(u64::MAX) + 1);
+    Ok(if secs == 0 { 0 } else { (secs - u32::try_from(cut).unwrap_or(secs)).max(limits.min_expires) })
+}
+
+/// Since when a phone's temporary GRUUs are good, and whether all of them begin anew.
+fn since(before: &[Entry], phone: Phone, call: usize, now: u64) -> (u64, bool) {
+    let own: Vec<_> = before.iter().filter(|entry| entry.phone.instance == phone.instance).collect();
+    let live: Vec<_> = own.iter().filter(|entry| entry.live(now)).collect();
+    let rivals = live.iter().filter(|entry| phone.reg_id.is_none() || entry.phone.reg_id == phone.reg_id);
+    let broken = rivals.max_by_key(|entry| entry.set).is_some_and(|newest| newest.call != call);
+    let later = own.iter().map(|entry| entry.set.max(entry.since) + 1).max().unwrap_or(0).max(now);
+    match live.iter().map(|entry| entry.since).max() {
+        Some(since) if !broken => (since, false),
+        Some(_) => (later, true),
+        None => (later, false),
+    }
+}
+
+fn real(record: &Record, request: &Request, now: u64, limits: &Limits) -> Result<Applied, Refusal> {
+    let contact = |&Contact { phone, expires }: &Contact| ContactChange {
+        uri: URIS[phone.uri].as_bytes(),
         params: b"",
         expires,
         q: None,
-        instance: None,
-        reg_id: None,
+        instance: phone.instance.map(|instance| INSTANCES[instance].as_bytes()),
+        reg_id: phone.reg_id,
     };
     let ask = match &request.contacts {
         Some(contacts) => Ask::Update(contacts.iter().map(contact).collect()),
@@ -124,39 +253,71 @@ fn real(record: &Record, request: &Request, now: u64) -> Result<Applied, Refusal
         user_agent: b"",
         ask,
     };
-    record.apply(&change, Wall(now), &LIMITS)
+    record.apply(&change, Wall(now), limits)
+}
+
+fn contact() -> impl Strategy<Value = Contact> {
+    let expires = select(vec![None, Some(0), Some(0), Some(30), Some(60), Some(90), Some(900)]);
+    // A reg-id without an instance is the proxy's to drop, but no harm here.
+    let phone = (0..URIS.len(), of(0..INSTANCES.len()), of(1..3_u32));
+    let phone = phone.prop_map(|(uri, instance, reg_id)| Phone { uri, instance, reg_id });
+    (phone, expires).prop_map(|(phone, expires)| Contact { phone, expires })
 }
 
 fn request() -> impl Strategy<Value = Request> {
-    let expires = select(vec![None, Some(0), Some(0), Some(30), Some(60), Some(90), Some(900)]);
-    let contacts = prop_oneof![1 => Just(None), 6 => vec((0..URIS.len(), expires), 1..4).prop_map(Some)];
-    let wait = prop_oneof![3 => 0..2_000_u64, 1 => 2_000..70_000_u64];
-    (wait, 0..CALLS.len(), 1..12_u32, 0..2_u64, contacts)
+    let contacts = prop_oneof![1 => Just(None), 6 => vec(contact(), 1..4).prop_map(Some)];
+    let wait = prop_oneof![12 => 0..2_000_i64, 4 => 2_000..70_000_i64, 1 => -20_000..0_i64];
+    (wait, 0..CALLS.len(), 1..12_u32, select(vec![0, u64::MAX / 3, u64::MAX]), contacts)
         .prop_map(|(wait, call, cseq, transaction, contacts)| Request { wait, call, cseq, transaction, contacts })
+}
+
+/// A sequence in which each request may come again, now or later.
+fn requests() -> impl Strategy<Value = Vec<Request>> {
+    vec((request(), of(0..8_usize)), 1..30).prop_map(|requests| {
+        let mut all: Vec<Request> = Vec::new();
+        for (request, later) in requests {
+            let copy = later.map(|later| (all.len().saturating_sub(later), request.clone()));
+            all.push(request);
+            if let Some((at, copy)) = copy {
+                all.insert(at, copy);
+            }
+        }
+        all
+    })
+}
+
+fn limits() -> impl Strategy<Value = Limits> {
+    let when_full = select(vec![WhenFull::Refuse, WhenFull::ReplaceOldest]);
+    (when_full, select(vec![0, 20])).prop_map(|(when_full, jitter)| Limits { when_full, jitter, ..LIMITS })
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn record_follows_the_model(requests in vec(request(), 1..40)) {
-        let (mut record, mut entries, mut now) = (Record::default(), Vec::new(), 1_000_000);
+    fn record_follows_the_model(requests in requests(), limits in limits()) {
+        let (mut record, mut entries, mut now) = (Record::default(), Vec::new(), 1_000_000_u64);
         for request in &requests {
-            now += request.wait;
-            match (real(&record, request, now), expect(&entries, request, now)) {
+            now = now.saturating_add_signed(request.wait);
+            match (real(&record, request, now, &limits), expect(&entries, request, now, &limits)) {
                 (Err(refusal), Err(expected)) => prop_assert_eq!(refusal, expected),
                 (Ok(applied), Ok(expected)) => {
-                    if let Applied::Changed(changed) = applied {
+                    if let Applied::Changed(changed) | Applied::Displaced(changed) = applied {
                         record = changed;
                     }
                     entries = expected;
                 }
                 (applied, expected) => prop_assert!(false, "{:?}: {:?}, not {:?}", request, applied, expected),
             }
-            let mut found: Vec<_> =
-                record.live(Wall(now)).map(|binding| (binding.contact().to_vec(), binding.expires_at().0)).collect();
+            let text = |contact: &[u8]| String::from_utf8_lossy(contact).into_owned();
+            let mut found: Vec<_> = record
+                .live(Wall(now))
+                .map(|binding| (text(binding.contact()), binding.reg_id(), binding.expires_at().0, binding.since().0))
+                .collect();
             let expected = entries.iter().filter(|entry| entry.live(now));
-            let mut expected: Vec<_> = expected.map(|entry| (URIS[entry.uri].as_bytes().to_vec(), entry.ends)).collect();
+            let mut expected: Vec<_> = expected
+                .map(|entry| (URIS[entry.phone.uri].to_owned(), entry.phone.reg_id, entry.ends, entry.since))
+                .collect();
             found.sort();
             expected.sort();
             prop_assert_eq!(found, expected, "after {:?}", request);

@@ -93,6 +93,24 @@ fn a_flow_comes_alone() {
 }
 
 #[test]
+fn a_phone_that_comes_back_replaces_its_flow() {
+    // checklist 136
+    let world = World::new();
+    let (alice, bob) = (world.udp("alice"), world.tcp("bob"));
+    bob.sends(&register(&bob, ";reg-id=1"));
+    bob.expects("200");
+    bob.disconnects();
+    // The same flow from a new connection and with another URI.
+    let contact = format!("<sip:bob@192.0.2.200;transport=tcp>;{INSTANCE};reg-id=1");
+    bob.sends(&register(&bob, ";reg-id=1").set("Contact", &contact));
+    assert_eq!(bob.expects("200").values("Contact").count(), 1);
+    alice.calls("bob");
+    assert_eq!(bob.expects("INVITE").uri(), "sip:bob@192.0.2.200;transport=tcp");
+    bob.sends(&register(&bob, ";reg-id=2"));
+    assert_eq!(bob.expects("200").values("Contact").count(), 2, "another one beside it");
+}
+
+#[test]
 fn a_udp_flow_is_the_way_to_its_phone() {
     // checklist 138
     let world = World::new();

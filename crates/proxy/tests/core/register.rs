@@ -1,6 +1,7 @@
 //! The registrar on the wire: RFC 3261 10.3. Its rules are `location`'s and tested there; here is what a phone sees.
 
-use proxy::{Event, Registration, UnannouncedPath};
+use location::WhenFull;
+use proxy::{Event, Limit, Registration, UnannouncedPath};
 
 use crate::sim::{Agent, DOMAIN, Mood, Sip, World, param, uri_in};
 
@@ -183,6 +184,44 @@ fn all_or_nothing() {
     bob.sends(&contacts(120..121, bob.register()).with("Contact", "<sip:bob@192.0.2.121>;expires=5"));
     bob.expects("423");
     assert_eq!(query(&bob).len(), 9);
+}
+
+#[test]
+fn a_new_phone_takes_the_place_of_the_oldest() {
+    // checklist 28
+    let world = World::with(|settings| {
+        settings.registrar.limits.max_contacts = 2;
+        settings.registrar.limits.when_full = WhenFull::ReplaceOldest;
+    });
+    let phones = ["bob/a", "bob/b", "bob/c"].map(|name| world.udp(name));
+    for phone in &phones {
+        phone.registers();
+        world.seconds(1);
+    }
+    let [_, second, third] = &phones;
+    let left: Vec<_> = query(second).into_iter().map(|(uri, _)| uri).collect();
+    assert_eq!(left, [second.contact(), third.contact()]);
+    assert_eq!(world.saw(|event| matches!(event, Event::LimitReached(Limit::Contacts))), 1);
+}
+
+#[test]
+fn refreshes_are_spread_if_wanted() {
+    // checklist 16
+    let world = World::with(|settings| settings.registrar.limits.jitter = 10);
+    let mut granted = Vec::new();
+    for number in 0..20 {
+        let bob = world.udp(&format!("bob{number}"));
+        let register = bob.register();
+        bob.sends(&register);
+        let first = bob.expects("200");
+        bob.sends(&register);
+        assert_eq!(bindings(&bob.expects("200")), bindings(&first), "a copy gets the same");
+        granted.push(bindings(&first)[0].1);
+    }
+    assert!(granted.iter().all(|seconds| (3240..=3600).contains(seconds)), "{granted:?}");
+    granted.sort_unstable();
+    granted.dedup();
+    assert!(granted.len() > 10, "{granted:?}");
 }
 
 #[test]
