@@ -17,6 +17,7 @@ mod call;
 mod config;
 mod digest;
 mod durability;
+mod extensions;
 mod first_run;
 mod fork;
 mod heisenberg;

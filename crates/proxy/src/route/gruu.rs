@@ -177,3 +177,73 @@ fn write_param(out: &mut Vec<u8>, value: &[u8]) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use parser::Uri;
+
+    use super::*;
+
+    const GRUUS: Gruus = Gruus::new([1; 32], Mac::new([2; 16]));
+
+    fn to(uri: &str) -> SipUri<'_> {
+        *Uri::parse(uri.as_bytes()).unwrap().sip().unwrap()
+    }
+
+    fn aor(user: &str) -> Aor {
+        Aor::new(user.as_bytes(), b"office.example")
+    }
+
+    fn temporary(user: &str, issued: u64) -> String {
+        let mut out = Vec::new();
+        assert!(GRUUS.write_temporary(&mut out, &to("sip:x@192.0.2.1:5062"), &aor(user), b"<I>", Wall(issued)));
+        String::from_utf8(out).unwrap()
+    }
+
+    /// Whom a URI means in a domain.
+    fn read(uri: &str, domain: &str) -> Option<Callee> {
+        GRUUS.callee(uri.as_bytes(), Aor::new(&to(uri).user_unescaped(), domain.as_bytes())).ok()
+    }
+
+    #[test]
+    fn a_public_one_shows_its_instance() {
+        for (instance, shown) in [("<urn:uuid:1-2>", "urn:uuid:1-2"), ("a b.\"<;", "a%20b.%22%3c%3b"), ("", "")] {
+            let mut out = Vec::new();
+            GRUUS.write_public(&mut out, &to("sips:al%69ce@[2001:db8::1]"), &aor("alice"), instance.as_bytes());
+            let uri = String::from_utf8(out).unwrap();
+            assert!(uri.starts_with(&format!("sips:al%69ce@[2001:db8::1];gr={shown}.")), "{uri}");
+            let callee = read(&uri, "office.example").unwrap();
+            assert_eq!((&callee.aor, callee.is_void()), (&aor("alice"), false));
+            assert_eq!(read(&uri, "shop.example"), None, "of another domain");
+        }
+    }
+
+    // checklist 151
+    #[test]
+    fn temporary_ones_have_nothing_in_common() {
+        let [one, next, other] = [temporary("alice", 7), temporary("alice", 8), temporary("bob", 7)];
+        assert!(one.ends_with("@192.0.2.1:5062;gr"), "{one}");
+        assert_eq!((one.len(), one.len()), (next.len(), other.len()), "not even their length");
+        let digits = |uri: &str| uri["sip:tgruu.".len()..].split('@').next().unwrap().to_owned();
+        for (one, other) in [(&one, &next), (&one, &other)] {
+            let (one, other) = (digits(one), digits(other));
+            // A sixteenth of the digits are the same by chance.
+            let same = one.bytes().zip(other.bytes()).filter(|(a, b)| a == b).count();
+            assert!(same < one.len() / 4, "{one}\n{other}");
+        }
+        assert_eq!(temporary("alice", 7), one, "a copy of a request gets the same");
+        let callee = read(&one, "office.example").unwrap();
+        assert_eq!((callee.aor, callee.phone.unwrap().issued), (aor("alice"), Some(Wall(7))));
+        assert_eq!(read(&one, "shop.example"), None);
+    }
+
+    #[test]
+    fn a_name_that_does_not_fit() {
+        let long = "x".repeat(255);
+        assert_eq!(read(&temporary(&long, 7), "office.example").unwrap().aor, aor(&long));
+        let mut out = Vec::new();
+        let longer = aor(&"x".repeat(256));
+        assert!(!GRUUS.write_temporary(&mut out, &to("sip:x@y"), &longer, b"<I>", Wall(7)));
+        assert!(out.is_empty());
+    }
+}

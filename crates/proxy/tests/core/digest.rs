@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use location::Aor;
-use proxy::{Account, Authentication, AuthenticationFailure, Event, Settings};
+use proxy::{Account, Authentication, AuthenticationFailure, Event, Foreign, Settings};
 
 use crate::sim::{Agent, DOMAIN, Login, Sip, World, challenge, quoted};
 
@@ -116,6 +116,28 @@ fn a_third_party_registers_for_those_it_may() {
     alice.sends(&register(&alice, BOB, &refused, "SHA-256", 1));
     alice.expects("403");
     assert_eq!(failures(&world, AuthenticationFailure::Identity), 1, "what one may the other may not");
+}
+
+#[test]
+fn a_register_for_elsewhere_goes_on_if_its_sender_may() {
+    // checklist 5, 148
+    let world = World::with(|settings| {
+        secured(settings);
+        settings.foreign = Foreign::Authenticated;
+    });
+    let (alice, elsewhere) = (world.udp("alice"), world.udp("registrar"));
+    let register = alice.request("REGISTER", &format!("sip:{}", elsewhere.address)).with("Supported", "path");
+    alice.sends(&register);
+    let refused = alice.expects("407");
+    let again = register.set("Via", alice.via());
+    let answer = ALICE.answer(&refused, "SHA-256", &again, 1);
+    alice.sends(&again.with("Proxy-Authorization", answer));
+    let passed = elsewhere.expects("REGISTER");
+    // We are no first hop that anything has to come back through, and a REGISTER makes no dialog.
+    assert!(!passed.has("Path") && !passed.has("Record-Route"), "{passed}");
+    assert_eq!(passed.value("Contact"), format!("<{}>", alice.contact()));
+    elsewhere.sends(&elsewhere.answer(&passed, 200).with("Contact", passed.value("Contact")));
+    assert_eq!(alice.expects("200").value("Contact"), passed.value("Contact"));
 }
 
 #[test]

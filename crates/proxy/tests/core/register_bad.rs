@@ -69,7 +69,7 @@ fn bindings(phone: &Agent) -> Vec<(String, String)> {
 
 #[test]
 fn a_bad_request_changes_nothing() {
-    // checklist 3, 28
+    // checklist 1, 3, 28
     let world = World::new();
     let (bob, mallory) = (world.udp("bob"), world.udp("bob/other"));
     bob.registers_with(";expires=600");
@@ -83,6 +83,23 @@ fn a_bad_request_changes_nothing() {
         let rest = bindings(&bob);
         assert_eq!((rest.len(), &rest[0].0), (1, &before[0].0), "{what}");
     }
+}
+
+#[test]
+fn only_a_register_registers() {
+    // checklist 1
+    let world = World::new();
+    let bob = world.udp("bob");
+    for method in ["OPTIONS", "INVITE", "MESSAGE", "SUBSCRIBE", "PUBLISH", "REGISTERED"] {
+        bob.sends(&bob.request(method, "sip:office.example").set("To", "<sip:bob@office.example>"));
+        let answer = bob.heard_soon();
+        assert!(answer.status().is_some_and(|status| status < 600), "{answer}");
+        assert!(!answer.has("Expires") && !answer.has("Contact"), "{answer}");
+        if method == "INVITE" {
+            bob.heard();
+        }
+    }
+    assert_eq!(bindings(&bob), []);
 }
 
 #[test]
