@@ -17,7 +17,7 @@ pub enum Applied {
     Unchanged,
     /// To be committed in place of the old record, then answered from.
     Changed(Record),
-    /// The same, and older bindings had to make room ([`WhenFull::ReplaceOldest`](crate::WhenFull::ReplaceOldest)).
+    /// The same, and older bindings had to make room ([`WhenFull::ReplaceOldest`]).
     Displaced(Record),
 }
 
