@@ -85,28 +85,16 @@ impl Core {
         if standing == Standing::Alone {
             self.admit(now, request, &destination, outbox)?;
         }
-        if let Destination::User(aor) = destination {
-            let callee = self.gruus.callee(request.uri(), aor)?;
+        match destination {
+            Destination::User(aor) if request.routes().next().is_none() => Ok(Turn::LookUp(Callee::user(aor))),
             // RFC 5627 6.1: what is left of the Route is then the way to the phone.
-            if callee.phone.is_some() || request.routes().next().is_none() {
-                return Ok(Turn::LookUp(callee));
-            }
+            Destination::Gruu(name) => self.gruus.read(request.uri(), name).map(Turn::LookUp),
+            _ => route::target_for_uri(request, &self.settings).map(|target| Turn::Send(Plan::one(target))),
         }
-        route::target_for_uri(request, &self.settings).map(|target| Turn::Send(Plan::one(target)))
     }
 
     fn look_up(request: Request, callee: Callee, outbox: &mut Outbox) {
         outbox.ask(Question::Load(callee.aor.clone()), Parked(Waiting::Route(Box::new(request), callee)));
-    }
-
-    /// The phone that a request names by its GRUU.
-    fn gruu_of(&self, request: &Request) -> Option<Callee> {
-        match route::destination(request.uri(), request.method(), &self.settings) {
-            Ok(Destination::User(aor)) => {
-                self.gruus.callee(request.uri(), aor).ok().filter(|callee| callee.phone.is_some())
-            }
-            _ => None,
-        }
     }
 
     pub(super) fn dispatch_response(&mut self, now: Now, received: Received, outbox: &mut Outbox) {
@@ -212,7 +200,9 @@ impl Core {
         if !in_dialog || ingress::hops(request.hops).is_err() {
             return outbox.tell(Event::Dropped(Drop::StrayAck));
         }
-        if let Some(callee) = self.gruu_of(&request) {
+        if let Ok(Destination::Gruu(name)) = route::destination(request.uri(), request.method(), &self.settings)
+            && let Ok(callee) = self.gruus.read(request.uri(), name)
+        {
             return Self::look_up(request, callee, outbox);
         }
         match route::target_for_uri(&request, &self.settings) {
@@ -236,11 +226,12 @@ impl Core {
         let standing = route::accept_routes(&mut request, &self.settings, &self.mac);
         match (standing, route::destination(request.uri(), request.method(), &self.settings)) {
             (Ok(_), Ok(Destination::User(aor))) if request.routes().next().is_none() => {
-                match self.gruus.callee(request.uri(), aor) {
-                    Ok(callee) => Self::look_up(request, callee, outbox),
-                    Err(reject) => self.refuse(now, &request, reject, outbox),
-                }
+                Self::look_up(request, Callee::user(aor), outbox);
             }
+            (Ok(_), Ok(Destination::Gruu(name))) => match self.gruus.read(request.uri(), name) {
+                Ok(callee) => Self::look_up(request, callee, outbox),
+                Err(reject) => self.refuse(now, &request, reject, outbox),
+            },
             (Ok(Standing::Dialog), Ok(_)) => match route::target_for_uri(&request, &self.settings) {
                 Ok(target) => self.launch(now, request, Plan::one(target), outbox),
                 Err(reject) => self.refuse(now, &request, reject, outbox),

@@ -86,14 +86,14 @@ impl Gruus {
         true
     }
 
-    /// Whom a Request-URI means that names `aor`. With `gr` it means what we made it for, or nobody (6.1).
-    pub(crate) fn callee(&self, uri: &[u8], aor: Aor) -> Result<Callee, Reject> {
+    /// Whom a GRUU means that has this name; nobody, if it was not made here (6.1).
+    pub(crate) fn read(&self, uri: &[u8], name: Aor) -> Result<Callee, Reject> {
         let Ok(Uri::Sip(uri)) = Uri::parse(uri) else { return Err(Reject::RequestUri) };
-        match uri.param("gr") {
-            None => Ok(Callee { aor, phone: None }),
-            Some(Some(gr)) => self.read_public(aor, gr).ok_or(Reject::NotFound),
-            Some(None) => self.read_temporary(&aor).ok_or(Reject::NotFound),
-        }
+        let callee = match uri.param("gr").flatten() {
+            Some(gr) => self.read_public(name, gr),
+            None => self.read_temporary(&name),
+        };
+        callee.ok_or(Reject::NotFound)
     }
 
     /// Whether a phone that a GRUU names is the one of this binding, and the GRUU still good.
@@ -111,18 +111,18 @@ impl Gruus {
         made_here.then_some(Callee { aor, phone: Some(Phone { instance: hash, issued: None }) })
     }
 
-    fn read_temporary(&self, alias: &Aor) -> Option<Callee> {
-        let digits = alias.user().strip_prefix(TEMPORARY)?;
+    fn read_temporary(&self, name: &Aor) -> Option<Callee> {
+        let digits = name.user().strip_prefix(TEMPORARY)?;
         let mut sealed = Vec::with_capacity(digits.len() / 2);
         for part in digits.chunks(16) {
             sealed.extend_from_slice(&read_hex(part).filter(|_| part.len() == 16)?.to_be_bytes());
         }
-        let content = self.seal().decrypt([alias.domain()], &sealed).ok()?;
+        let content = self.seal().decrypt([name.domain()], &sealed).ok()?;
         let (issued, rest) = content.split_first_chunk()?;
         let (instance, rest) = rest.split_first_chunk()?;
         let (length, user) = rest.split_first()?;
         let phone = Phone { instance: u64::from_be_bytes(*instance), issued: Some(Wall(u64::from_be_bytes(*issued))) };
-        let aor = Aor::new(user.get(..usize::from(*length))?, alias.domain());
+        let aor = Aor::new(user.get(..usize::from(*length))?, name.domain());
         Some(Callee { aor, phone: Some(phone) })
     }
 
@@ -136,6 +136,11 @@ impl Gruus {
 }
 
 impl Callee {
+    /// Any phone of this user.
+    pub(crate) const fn user(aor: Aor) -> Self {
+        Self { aor, phone: None }
+    }
+
     /// Whether a GRUU that leads to no binding now is void for ever (5.3): a public one waits for its phone.
     pub(crate) fn is_void(&self) -> bool {
         self.phone.is_some_and(|phone| phone.issued.is_some())
@@ -202,7 +207,7 @@ mod tests {
 
     /// Whom a URI means in a domain.
     fn read(uri: &str, domain: &str) -> Option<Callee> {
-        GRUUS.callee(uri.as_bytes(), Aor::new(&to(uri).user_unescaped(), domain.as_bytes())).ok()
+        GRUUS.read(uri.as_bytes(), Aor::new(&to(uri).user_unescaped(), domain.as_bytes())).ok()
     }
 
     #[test]

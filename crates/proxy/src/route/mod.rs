@@ -89,6 +89,8 @@ pub(crate) enum Way {
 pub(crate) enum Destination {
     /// To a user of ours.
     User(Aor),
+    /// To one phone, which its GRUU names (RFC 5627): by the name of its user, or by one that hides him.
+    Gruu(Aor),
     /// To this server itself.
     Server,
     /// Somewhere else.
@@ -213,7 +215,12 @@ pub(crate) fn destination(uri: &[u8], method: Method<'_>, settings: &Settings) -
         return Ok(Destination::Elsewhere);
     }
     let user = uri.user_unescaped();
-    if user.is_empty() { Ok(Destination::Server) } else { Ok(Destination::User(Aor::new(&user, domain.as_bytes()))) }
+    if user.is_empty() {
+        return Ok(Destination::Server);
+    }
+    let aor = Aor::new(&user, domain.as_bytes());
+    let is_gruu = uri.param("gr").is_some() && method != Method::Register;
+    Ok(if is_gruu { Destination::Gruu(aor) } else { Destination::User(aor) })
 }
 
 /// RFC 3261 16.6 step 7: the address that a URI names, or the name that DNS must translate.

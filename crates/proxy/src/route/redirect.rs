@@ -17,7 +17,7 @@ pub(crate) struct Redirect {
     /// In thousandths; 1000 if it does not say.
     pub(crate) q: u16,
     pub(crate) uri: Box<[u8]>,
-    /// Never the server itself.
+    /// Never the server itself, nor a GRUU.
     pub(crate) destination: Destination,
 }
 
@@ -57,11 +57,11 @@ fn admitted(uri: &SipUri<'_>, request: &Request, settings: &Settings) -> Option<
     if asked.secure && !uri.secure {
         return None;
     }
+    let to = destination(uri.as_bytes(), request.method(), settings).ok()?;
     // Whom a GRUU means is for its caller to find out.
-    if uri.param("gr").is_some() {
+    if matches!(to, Destination::Server | Destination::Gruu(_)) {
         return None;
     }
-    let to = destination(uri.as_bytes(), request.method(), settings).ok().filter(|to| *to != Destination::Server)?;
     let came_to = destination(request.uri(), request.method(), settings).ok()?;
     match (admission(request, &to, settings), admission(request, &came_to, settings)) {
         (Ok(Admission::Free), _) => Some(to),
