@@ -44,8 +44,8 @@ pub(crate) fn write_request(
     // step 3
     let left = request.hops.map_or(MAX_FORWARDS, |hops| hops.saturating_sub(1));
     set_number(message, HeaderName::MaxForwards, left.into(), rewrite);
-    // RFC 5393 5.3.3. What goes on in its dialog has one way to go, and a CANCEL or ACK the one of its INVITE.
-    if !request.in_dialog && !matches!(request.method(), Method::Ack | Method::Cancel) {
+    // RFC 5393 5.3.3: all requests; 5.4.1: but a CANCEL.
+    if request.method() != Method::Cancel {
         set_number(message, HeaderName::MaxBreadth, *breadth, rewrite);
     }
     remove_credentials(message, settings, rewrite);

@@ -153,3 +153,18 @@ fn a_slow_request_gets_a_100_when_timer_e_has_reached_t2() {
     alice.sends(&message);
     assert_eq!(alice.expects("100"), trying);
 }
+
+#[test]
+fn nothing_is_passed_on_when_the_transaction_is_gone() {
+    // checklist 125
+    let world = World::new();
+    let (alice, _, [(desk, at_desk), (mobile, at_mobile)]) = fork(&world, "MESSAGE");
+    desk.answers(&at_desk, 200);
+    alice.expects("200");
+    world.seconds(40);
+    assert_eq!(world.load(0).transactions, 0, "Timer J has passed");
+    // Neither a late response nor the mark in its Via helps.
+    mobile.answers(&at_mobile, 200);
+    desk.answers(&at_desk, 200);
+    alice.hears_nothing();
+}

@@ -23,11 +23,12 @@ fn ring(alice: &Agent, desk: &Agent, mobile: &Agent) -> (Sip, Sip, Sip) {
 
 #[test]
 fn the_first_to_answer_wins_and_the_other_stops_ringing() {
-    // checklist 65, 75, 79, 156
+    // checklist 31, 32, 65, 75, 79, 156
     let world = World::new();
     let (alice, desk, mobile) = office(&world);
     let (invite, at_desk, at_mobile) = ring(&alice, &desk, &mobile);
     assert_ne!(at_desk.branch(), at_mobile.branch());
+    assert_eq!(world.load(0).transactions, 1);
     desk.answers(&at_desk, 180);
     alice.expects("180");
     mobile.answers(&at_mobile, 180);

@@ -50,7 +50,7 @@ fn ringing_does_not_extend_the_ring_time() {
 
 #[test]
 fn a_mute_office_is_a_408() {
-    // checklist 71, 76, 90
+    // checklist 58, 71, 76, 90
     let (world, alice, desk, mobile) = office(40);
     let invite = alice.calls("bob");
     alice.expects("100");
@@ -205,4 +205,22 @@ fn over_tcp_nothing_is_sent_twice() {
     alice.acks(&invite, &busy);
     world.millis(10);
     assert_eq!(world.load(0).transactions, 0, "Timers D and I are 0");
+}
+
+#[test]
+fn the_timers_are_settings() {
+    // checklist 105: a quick network
+    let world = World::with(|settings| settings.timers.t1 = Duration::from_millis(50));
+    let (alice, desk, mobile) = (world.udp("alice"), world.udp("bob/desk"), world.udp("bob/mobile"));
+    desk.registers();
+    mobile.registers();
+    alice.calls("bob");
+    alice.expects("100");
+    world.millis(3_300);
+    // 64·T1 are 3.2 s; Timer A: 0, 50, 150, 350, 750, 1550, 3150 ms.
+    assert_eq!((count(&desk, "INVITE"), count(&mobile, "INVITE")), (7, 7));
+    // Timer G to Timer H, up to T2: the same again, to 3.2 s after the final.
+    world.seconds(4);
+    assert_eq!(count(&alice, "408"), 7);
+    assert_eq!(world.load(0).transactions, 0);
 }

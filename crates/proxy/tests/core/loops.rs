@@ -182,3 +182,38 @@ fn no_breadth_at_all_is_a_440() {
     alice.acks(&invite, &refused);
     bob.hears_nothing();
 }
+
+#[test]
+fn what_goes_on_in_a_dialog_has_its_breadth_too() {
+    // checklist 130: all proxied requests but a CANCEL
+    let world = World::new();
+    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    bob.registers();
+    let invite = alice.calls("bob");
+    let heard = bob.expects("INVITE");
+    bob.answers(&heard, 180);
+    alice.expects("180");
+    alice.cancels(&invite);
+    assert!(!bob.expects("CANCEL").has("Max-Breadth"));
+    bob.answers(&heard, 200);
+    let ok = alice.expects("200");
+    alice.acks(&invite, &ok);
+    assert_eq!(bob.expects("ACK").value("Max-Breadth"), "60");
+    alice.sends(&alice.within(&invite, &ok, "INFO").with("Max-Breadth", 5));
+    assert_eq!(bob.expects("INFO").values("Max-Breadth").collect::<Vec<_>>(), ["5"]);
+    bob.sends(&bob.back_within(&invite, &ok, "BYE"));
+    assert_eq!(alice.expects("BYE").value("Max-Breadth"), "60");
+}
+
+#[test]
+fn a_request_to_the_server_itself_that_came_two_ways_finds_nothing_to_be_merged_with() {
+    // checklist 104: a UAS compares with ongoing transactions, and ours are over when they are answered.
+    let world = World::new();
+    let alice = world.udp("alice");
+    let options = alice.request("OPTIONS", "sip:office.example");
+    for branch in ["z9hG4bKone", "z9hG4bKtwo"] {
+        let via = format!("SIP/2.0/UDP {};branch={branch}", alice.address);
+        alice.sends(&options.clone().set("Via", via));
+        assert_eq!(alice.expects("200").branch(), branch);
+    }
+}

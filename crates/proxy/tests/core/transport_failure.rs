@@ -131,3 +131,42 @@ fn nothing_is_sent_to_port_0_or_to_everybody() {
     alice.calls("bob");
     alice.expects("480");
 }
+
+#[test]
+fn a_response_whose_connection_is_gone_goes_to_where_the_caller_listens() {
+    // checklist 102, 111
+    let world = World::new();
+    let (alice, desk, mobile) = (world.tcp("alice"), world.udp("bob/desk"), world.udp("bob/mobile"));
+    desk.registers();
+    mobile.registers();
+    let invite = alice.calls("bob");
+    alice.expects("100");
+    let at_desk = desk.expects("INVITE");
+    mobile.expects("INVITE");
+    alice.disconnects();
+    desk.answers(&at_desk, 180);
+    alice.expects("180");
+    desk.answers(&at_desk, 200);
+    let ok = alice.expects("200");
+    alice.acks(&invite, &ok);
+    desk.expects("ACK");
+}
+
+#[test]
+fn a_caller_who_cannot_be_reached_leaves_his_context_as_it_is() {
+    // checklist 77, 102
+    let world = World::new();
+    let (alice, desk, mobile) = (world.tcp("alice"), world.udp("bob/desk"), world.udp("bob/mobile"));
+    desk.registers();
+    mobile.registers();
+    alice.calls("bob");
+    alice.expects("100");
+    let (at_desk, at_mobile) = (desk.expects("INVITE"), mobile.expects("INVITE"));
+    alice.is_unplugged();
+    desk.answers(&at_desk, 180);
+    mobile.answers(&at_mobile, 180);
+    world.seconds(1);
+    assert_eq!((desk.heard(), mobile.heard()), (vec![], vec![]), "they ring on");
+    desk.answers(&at_desk, 200);
+    mobile.expects("CANCEL");
+}
