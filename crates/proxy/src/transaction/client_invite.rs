@@ -9,21 +9,27 @@ use crate::settings::Timers;
 /// ```text
 ///             INVITE sent
 ///   Timer A  +-----------+   1xx    +------------+
-///   resend   |  Calling  |--------->| Proceeding |--. 1xx
+///   resend   |  Calling  |--------->| Proceeding |--. 1xx: up
 ///        '---|           |          |            |<-'
 ///            +-----------+          +------------+
-///   Timer B    |   |   | 2xx          | 2xx   | 300-699
-///   timed out  |   |   '------.  .----'       | ACK
-///              |   | 300-699  v  v            v
-///              |   | ACK   +----------+   +-----------+  300-699
-///              |   '------>| Accepted |   | Completed |--. ACK
-///              |    (to    +----------+   |           |<-'
-///              | Completed)  | Timer M    +-----------+
-///              v             v               | Timer D
+///   Timer B:   |   |   | 2xx: up      | 2xx: up  | 300-699: up, ACK
+///   timed out  |   |   '------.  .----'          |
+///   abandoned  |   | 300-699: v  v               v
+///              |   | up, ACK +----------+   +-----------+  300-699: ACK
+///              |   |         | Accepted |-. | Completed |--.
+///              |   |         |          |<' |           |<-'
+///              |   |         +----------+   +-----------+
+///              |   |     2xx: up |   Timer M       ^  | Timer D
+///              |   '-------------|-----------------'  | (reliable: at once)
+///              v                 v                    v
 ///            +------------------------------------------+
-///            |               Terminated                 |
+///            |               Terminated                 |--. 2xx: up
+///            |                                          |<-'
 ///            +------------------------------------------+
 /// ```
+///
+/// A branch may be abandoned in Proceeding too, when its CANCEL is not heeded. A 2xx after the end is a phone that was
+/// picked up all the same: it goes up as long as anybody holds this.
 #[derive(Debug)]
 pub(crate) struct ClientInvite {
     state: State,

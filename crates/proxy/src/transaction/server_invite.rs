@@ -17,13 +17,13 @@ use crate::settings::Timers;
 ///     +----------+    +-----------+  Timer G: resend; INVITE: resend
 ///     | Accepted |    | Completed |--.
 ///     +----------+    |           |<-'
-///       |  INVITE:    +-----------+
-///       |  absorbed     |       | ACK
-///       | Timer L       |       v
+///       | INVITE:     +-----------+
+///       | absorbed;     |       | ACK
+///       | 2xx: sent     |       v
 ///       |       Timer H |     +-----------+
-///       |               |     | Confirmed |
-///       |               |     +-----------+
-///       v               v       | Timer I
+///       |               |     | Confirmed |  INVITE, ACK: absorbed
+///       | Timer L       |     +-----------+
+///       v               v       | Timer I (reliable: at once)
 ///     +-----------------------------------+
 ///     |            Terminated             |
 ///     +-----------------------------------+

@@ -17,10 +17,12 @@ use crate::settings::Timers;
 ///                      +-----------+
 ///                      | Completed |  request: final again
 ///                      +-----------+
-///                          | Timer J
+///                          | Timer J (reliable: at once)
 ///                          v
 ///                      Terminated
 /// ```
+///
+/// What nobody answered goes from Trying or Proceeding to Terminated without a word (RFC 4320 4.2).
 #[derive(Debug)]
 pub(crate) struct ServerOther {
     state: State,
