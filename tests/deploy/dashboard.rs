@@ -1,6 +1,7 @@
 //! The dashboard and the rules against a real Prometheus that scrapes a real frontdesk under a small load: no query
 //! may come back empty.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -183,6 +184,23 @@ fn selectors() -> Vec<String> {
     found.sort();
     found.dedup();
     found
+}
+
+#[test]
+fn no_panel_hides_another() {
+    let dashboard: Value = serde_yaml::from_str(&read("deploy/grafana/dashboard.json")).expect("JSON");
+    let panels = dashboard["panels"].as_sequence().expect("panels");
+    let mut taken = HashSet::new();
+    for (at, panel) in panels.iter().enumerate() {
+        assert_eq!(panel["id"].as_u64(), Some(at as u64 + 1), "{panel:?}");
+        let place = |key: &str| panel["gridPos"][key].as_u64().expect("a place");
+        for x in place("x")..place("x") + place("w") {
+            assert!(x < 24, "{panel:?}");
+            for y in place("y")..place("y") + place("h") {
+                assert!(taken.insert((x, y)), "{panel:?} lies on another");
+            }
+        }
+    }
 }
 
 #[test]
