@@ -14,7 +14,7 @@ use super::file::File;
 use super::journal::{self, Entry, RowError};
 use super::map::Map;
 use super::queue::{Queue, Refused};
-use super::writer::{self, Journal, Op, Shared};
+use super::writer::{self, Journal, Op, Shared, low};
 use super::{Commit, Counts, SWEEP, Store, StoreError, Ticket};
 use crate::{Aor, Record, Wall, format1};
 
@@ -149,6 +149,7 @@ fn load(file: File, map: &Map, now: Wall) -> Result<Journal, StoreError> {
         load_earlier(&mut journal, map, now)?;
     } else {
         load_rows(&mut journal, map, now)?;
+        map.sweep(now, usize::MAX);
     }
     journal.file.trust()?;
     Ok(journal)
@@ -162,20 +163,25 @@ fn load_rows(journal: &mut Journal, map: &Map, now: Wall) -> Result<(), StoreErr
     };
     file.each(|number, row| {
         // Rows are taken away at the front only: a gap is a loss.
-        if number != rows.end && !rows.is_empty() {
+        if !rows.is_empty() && number.checked_add(1) != Some(rows.start) {
             return Err(file.corrupt());
         }
-        let start = if rows.is_empty() { number } else { rows.start };
-        *rows = start..number.checked_add(1).ok_or_else(|| file.corrupt())?;
+        let first = rows.is_empty();
+        let end = if first { number.checked_add(1).ok_or_else(|| file.corrupt())? } else { rows.end };
+        *rows = number..end;
         *octets += row.len() as u64;
-        for entry in journal::entries(row).map_err(fail)? {
-            let Entry { aor_len, octets } = entry.map_err(fail)?;
-            let record = Record::restored(aor_len, octets, now).ok_or_else(|| file.corrupt())?;
-            if record.bindings().is_empty() {
-                map.remove(record.aor());
-            } else {
-                map.insert(record, number);
-            }
+        let entries = journal::entries(row).and_then(Iterator::collect::<Result<Vec<_>, _>>).map_err(fail)?;
+        if first {
+            // At least half of the file is of use: a table that grows as it is filled takes as long again.
+            map.reserve(file.len() / 2 * entries.len() / row.len().max(1));
+        }
+        for Entry { aor_len, octets } in entries.into_iter().rev() {
+            // Of each address of record the last one counts, also if nothing is left of it.
+            map.insert_new(octets.get(..aor_len).unwrap_or_default(), || {
+                let record = Record::restored(aor_len, octets, now).ok_or_else(|| file.corrupt())?;
+                record.notes().set_row(low(number));
+                Ok(record)
+            })?;
         }
         Ok(())
     })

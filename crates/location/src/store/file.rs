@@ -47,9 +47,9 @@ impl File {
         Ok(file)
     }
 
-    /// Show every row, in order.
+    /// Show every row, the latest first.
     pub(crate) fn each(&self, mut visit: impl FnMut(i64, &[u8]) -> Result<(), StoreError>) -> Result<(), StoreError> {
-        self.query("SELECT id, records FROM journal ORDER BY id", |id, records| match (id, records) {
+        self.query("SELECT id, records FROM journal ORDER BY id DESC", |id, records| match (id, records) {
             (ValueRef::Integer(id), ValueRef::Blob(records)) => visit(id, records),
             _ => Err(self.corrupt()),
         })
@@ -96,6 +96,11 @@ impl File {
     pub(crate) fn trust(&self) -> Result<(), StoreError> {
         let set = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false);
         set.map(drop).map_err(|error| self.failure(&error))
+    }
+
+    /// Octets, 0 if the system does not say.
+    pub(crate) fn len(&self) -> usize {
+        fs::metadata(&self.path).map_or(0, |file| file.len()).try_into().unwrap_or(0)
     }
 
     pub(crate) fn path(&self) -> &Path {

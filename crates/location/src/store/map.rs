@@ -95,10 +95,22 @@ impl Map {
         self.put(&mut shard.write(), tag, record);
     }
 
-    /// Put a record in place that this row of the file has.
-    pub(crate) fn insert(&self, record: Record, row: i64) {
-        self.restore(record.clone());
-        record.notes().set_row(row as u32);
+    /// Expect so many records.
+    pub(crate) fn reserve(&self, records: usize) {
+        for shard in &self.shards {
+            let each = records / self.shards.len();
+            shard.write().table.reserve(each, |record| self.tag(record.aor()).hash());
+        }
+    }
+
+    /// Make a record for this address, unless there is one.
+    pub(crate) fn insert_new<E>(&self, aor: &[u8], make: impl FnOnce() -> Result<Record, E>) -> Result<(), E> {
+        let Some((tag, shard)) = self.place(aor) else { return Ok(()) };
+        let mut shard = shard.write();
+        if shard.find(tag, aor).is_none() {
+            self.put(&mut shard, tag, make()?);
+        }
+        Ok(())
     }
 
     /// Take the record of this address away.

@@ -1,0 +1,275 @@
+//! A million users with one phone each: what they cost in memory, how fast they are found, refreshed, made safe, loaded
+//! and forgotten.
+//!
+//! `cargo bench -p location --bench million` takes a minute or two and prints a table; run it alone on the machine.
+//! `FOLDER=...` says where the file is to be (the system's temporary folder; mind that that may be no disk).
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a bench prints, and stops at what it does not expect"
+)]
+
+use std::hint::black_box;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use std::{env, fs, thread};
+
+use location::{
+    Aor, Applied, Ask, Change, Commit, ContactChange, DiskOptions, DiskStore, Flow, Hooks, Limits, MemoryStore, Record,
+    Store, Ticket, Wall,
+};
+
+const NOW: Wall = Wall(1_750_000_000_000);
+const LIMITS: Limits = Limits { min_expires: 60, default_expires: 3600, max_expires: 7200, max_contacts: 10 };
+
+fn main() {
+    // `cargo test --benches` only wants to know that it runs.
+    let users = if env::args().any(|arg| arg == "--bench") { 1_000_000 } else { 2_000 };
+    let Some(phone) = env::var_os("PHONE") else {
+        // Each in a process of its own, whose memory nobody has used before.
+        for phone in [&SHORT, &USUAL] {
+            let mut own = Command::new(env::current_exe().unwrap());
+            assert!(own.args(env::args_os().skip(1)).env("PHONE", phone.name).status().unwrap().success());
+        }
+        return;
+    };
+    let phone = if phone == SHORT.name { &SHORT } else { &USUAL };
+    let (office, folder) =
+        (Office { users }, env::var_os("FOLDER").map_or_else(tempfile::tempdir, tempfile::tempdir_in));
+    println!("\n{users} phones, each with {} octets of text", phone.text());
+    in_memory(&office, phone);
+    on_disk(&office, phone, &folder.unwrap().path().join("location"));
+}
+
+fn in_memory(office: &Office, phone: &Phone) {
+    let before = resident();
+    let store = MemoryStore::new();
+    let fill = busy(|| office.aors().for_each(|aor| office.register(&store, phone, &aor, 1)));
+    say("memory per binding, all included", format!("{} octets", (resident() - before) / office.users as usize));
+    say("first REGISTER, in memory", per_item(fill, office));
+    let lookups = (0..5).map(|_| {
+        busy(|| {
+            office.shuffled().for_each(|aor| {
+                black_box(store.load(&aor));
+            })
+        })
+    });
+    let lookup = lookups.min().unwrap_or_default();
+    say("lookup", format!("{}, {:.1} million/s", per_item(lookup, office), rate(lookup, office) / 1e6));
+    let again = busy(|| office.shuffled().for_each(|aor| office.register(&store, phone, &aor, 2)));
+    say("REGISTER again, in memory", per_item(again, office));
+    forget(office, &store);
+}
+
+/// All of them expire in the same second.
+fn forget(office: &Office, store: &MemoryStore) {
+    for (what, after) in [("expire", 3600), ("forget", 3632)] {
+        let (mut calls, mut longest, mut all) = (0, Duration::ZERO, Duration::ZERO);
+        let done = |store: &MemoryStore| match what {
+            "expire" => store.counts().bindings == 0,
+            _ => left(store) == 0,
+        };
+        while !done(store) {
+            let took = busy(|| {
+                store.sweep(NOW.plus_secs(after));
+            });
+            (calls, longest, all) = (calls + 1, longest.max(took), all + took);
+        }
+        let calls = format!("{calls} sweeps, the longest {longest:.1?}");
+        say(&format!("to {what} all in one second"), format!("{}, {calls}", per_item(all, office)));
+    }
+}
+
+fn left(store: &MemoryStore) -> usize {
+    let mut left = 0;
+    store.list(&mut |_| left += 1);
+    left
+}
+
+fn on_disk(office: &Office, phone: &Phone, path: &Path) {
+    let (safe, groups) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let (count, count_groups) = (Arc::clone(&safe), Arc::clone(&groups));
+    let hooks = || Hooks {
+        done: Box::new({
+            let count = Arc::clone(&count);
+            move |tickets, outcome| {
+                outcome.unwrap();
+                count.fetch_add(tickets.len() as u64, Ordering::Relaxed);
+            }
+        }),
+        committed: Box::new({
+            let count = Arc::clone(&count_groups);
+            move |_| {
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        }),
+    };
+    let store = DiskStore::open(path, DiskOptions::new(NOW), hooks()).unwrap();
+    for (what, cseq) in [("first REGISTER", 1), ("REGISTER again", 2), ("and again", 3)] {
+        let (spent, safe_before, groups_before) = (cpu(), safe.load(Ordering::Relaxed), groups.load(Ordering::Relaxed));
+        let took = time(|| {
+            office.shuffled().for_each(|aor| office.register(&store, phone, &aor, cseq));
+            while safe.load(Ordering::Relaxed) < safe_before + u64::from(office.users) {
+                thread::sleep(Duration::from_micros(100));
+            }
+        });
+        let groups = groups.load(Ordering::Relaxed) - groups_before;
+        let cpu = (cpu() - spent) / office.users;
+        let size = fs::metadata(path).unwrap().len() >> 20;
+        let group = u64::from(office.users) / groups.max(1);
+        say(
+            &format!("{what}, on disk"),
+            format!("{:.0} a second, {cpu:.2?} of CPU each, {group} a group, file of {size} MB", rate(took, office)),
+        );
+    }
+    drop(store);
+    let mut kept = None;
+    let spent = cpu();
+    let load = time(|| kept = DiskStore::open(path, DiskOptions::new(NOW), hooks()).ok());
+    let spent = cpu() - spent;
+    assert_eq!(kept.map(|store| store.counts().users), Some(u64::from(office.users)));
+    say("load at the start", format!("{load:.2?}, {spent:.2?} of CPU"));
+}
+
+/// The users. Their names are made when they are needed: a list of them would be one more thing to miss in the cache.
+struct Office {
+    users: u32,
+}
+
+impl Office {
+    fn aor(number: u32) -> Aor {
+        let mut user = *b"user0000000";
+        let mut rest = number;
+        for digit in user.iter_mut().rev().take(7) {
+            *digit = b'0' + (rest % 10) as u8;
+            rest /= 10;
+        }
+        Aor::new(&user, b"office.example")
+    }
+
+    fn aors(&self) -> impl Iterator<Item = Aor> {
+        (0..self.users).map(Self::aor)
+    }
+
+    /// In no order: 7,368,787 is prime, and larger than any number of users here.
+    fn shuffled(&self) -> impl Iterator<Item = Aor> {
+        let users = u64::from(self.users);
+        (0..users).map(move |at| Self::aor((at * 7_368_787 % users) as u32))
+    }
+
+    fn register(&self, store: &dyn Store, phone: &Phone, aor: &Aor, cseq: u32) {
+        let user = String::from_utf8_lossy(aor.user()).into_owned();
+        let uri = phone.contact.replace("USER", &user);
+        let flow = Flow {
+            transport: parser::Transport::Udp,
+            remote: "192.0.2.7:5060".parse().unwrap(),
+            local: "192.0.2.1:5060".parse().unwrap(),
+            connection: 0,
+        };
+        let contact = ContactChange {
+            uri: uri.as_bytes(),
+            params: phone.params.as_bytes(),
+            expires: Some(3600),
+            q: None,
+            instance: phone.instance.map(str::as_bytes),
+            reg_id: None,
+        };
+        let change = Change {
+            call_id: phone.call_id.as_bytes(),
+            cseq,
+            transaction: 7,
+            flow,
+            path: b"",
+            user_agent: phone.user_agent.as_bytes(),
+            ask: Ask::Update([contact].into_iter().collect()),
+        };
+        loop {
+            let there = store.load(aor);
+            let old = there.clone().unwrap_or_else(|| Record::empty(aor));
+            let Ok(Applied::Changed(record)) = old.apply(&change, NOW, &LIMITS) else { panic!("{old:?}") };
+            match store.commit(there.as_ref(), record, Ticket { worker: 0, id: 0 }) {
+                Commit::Done | Commit::Pending => return,
+                Commit::Full => thread::sleep(Duration::from_micros(200)),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+/// What a phone says of itself.
+struct Phone {
+    name: &'static str,
+    contact: &'static str,
+    params: &'static str,
+    instance: Option<&'static str>,
+    call_id: &'static str,
+    user_agent: &'static str,
+}
+
+impl Phone {
+    fn text(&self) -> usize {
+        self.contact.len() + "000000".len() + self.params.len() + self.call_id.len() + self.user_agent.len()
+    }
+}
+
+/// Says the least that it may.
+const SHORT: Phone = Phone {
+    name: "short",
+    contact: "sip:USER@192.0.2.7:5060",
+    params: "",
+    instance: None,
+    call_id: "0123456789abcdef@192.0.2.7",
+    user_agent: "",
+};
+
+/// As phones on desks are.
+const USUAL: Phone = Phone {
+    name: "usual",
+    contact: "sip:USER@192.168.100.117:5060;transport=udp",
+    params: ";+sip.instance=\"<urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6>\";expires=3600",
+    instance: Some("<urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6>"),
+    call_id: "3c26700f1a8b-jz4ksr2ftb1n@192.168.100.117",
+    user_agent: "Desk Phone T46 66.85.0.5 0015653f6a80",
+};
+
+fn time(work: impl FnOnce()) -> Duration {
+    let start = Instant::now();
+    work();
+    start.elapsed()
+}
+
+/// What one thread is at work, whoever else the machine works for.
+fn busy(work: impl FnOnce()) -> Duration {
+    let before = cpu();
+    work();
+    cpu() - before
+}
+
+fn per_item(took: Duration, office: &Office) -> String {
+    format!("{:.0?}", took / office.users)
+}
+
+fn rate(took: Duration, office: &Office) -> f64 {
+    f64::from(office.users) / took.as_secs_f64()
+}
+
+fn say(what: &str, value: String) {
+    println!("{what:36}{value}");
+}
+
+/// Resident octets of this process.
+fn resident() -> usize {
+    let pages = fs::read_to_string("/proc/self/statm").unwrap();
+    pages.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok()).unwrap() * 4096
+}
+
+/// Processor time of this process.
+fn cpu() -> Duration {
+    let tasks = fs::read_dir("/proc/self/task").unwrap().flatten();
+    let spent = tasks.filter_map(|task| fs::read_to_string(task.path().join("schedstat")).ok());
+    Duration::from_nanos(spent.filter_map(|line| line.split(' ').next()?.parse::<u64>().ok()).sum())
+}
