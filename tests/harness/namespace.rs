@@ -30,8 +30,8 @@ pub(crate) fn inside(test: &str, addresses: &[&str], body: impl FnOnce()) {
     );
 }
 
-/// Root makes a network namespace at once; anybody else needs a user namespace around it.
-fn rights() -> &'static [&'static str] {
+/// Root makes a namespace at once; anybody else needs a user namespace around it.
+pub(crate) fn rights() -> &'static [&'static str] {
     let plain = Command::new("unshare").args(["--net", "true"]).output();
     if plain.is_ok_and(|output| output.status.success()) { &[] } else { &["--map-root-user"] }
 }

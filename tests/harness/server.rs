@@ -14,6 +14,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::metrics::Metrics;
+use super::namespace::rights;
 use super::process::Process;
 use super::{PATIENCE, wait_for};
 
@@ -75,6 +76,16 @@ impl Server {
         let folder = TempDir::with_prefix("frontdesk-test-").expect("a temporary folder");
         let mut shell = Command::new("sh");
         shell.args(["-c", &format!("ulimit -n {files} && exec \"$0\" \"$@\""), PROGRAM]);
+        Self::launch_by(shell, folder, fresh_ip(), config).ready()
+    }
+
+    /// Starts one whose data folder is on a disk of so many KiB, in memory. Needs the right to mount.
+    #[track_caller]
+    pub(crate) fn start_cramped(config: &str, kib: u32) -> Self {
+        let folder = TempDir::with_prefix("frontdesk-test-").expect("a temporary folder");
+        let mount = format!("mkdir data && mount -t tmpfs -o size={kib}k none data && exec \"$0\" \"$@\"");
+        let mut shell = Command::new("unshare");
+        shell.args(rights()).args(["--mount", "--", "sh", "-c", &mount, PROGRAM]);
         Self::launch_by(shell, folder, fresh_ip(), config).ready()
     }
 

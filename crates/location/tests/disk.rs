@@ -9,8 +9,9 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::mpsc::sync_channel;
+use std::thread;
 
-use location::{Aor, Commit, Counts, DiskOptions, DiskStore, Hooks, Store, StoreError, Ticket, Wall};
+use location::{Aor, Commit, Counts, DiskOptions, DiskStore, Hooks, Store, StoreError, Ticket, Wall, backup};
 use rusqlite::Connection;
 
 use support::{aor, commit, live, open, ticket};
@@ -200,6 +201,76 @@ fn a_row_that_is_missing_is_noticed() {
     }
     spoil(&path, "DELETE FROM journal WHERE id = 2");
     assert_eq!(refused(&path), StoreError::Corrupt { path });
+}
+
+#[test]
+fn a_backup_is_taken_while_phones_register() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, copy) = (folder.path().join("location"), folder.path().join("copy"));
+    let (store, told) = open(&path, options());
+    let safe = |first: u32| {
+        let numbers = first..first + 500;
+        numbers.clone().for_each(|number| {
+            assert!(matches!(commit(&store, &aor(number), 1, &[(A, 600)], NOW, 1), Commit::Pending));
+        });
+        assert!(told.iter().take(numbers.len()).all(|(_, safe)| safe));
+    };
+    safe(0);
+    thread::scope(|scope| {
+        let backup = scope.spawn(|| backup(&path, &copy));
+        (1..10).for_each(|turn| safe(500 * turn));
+        assert_eq!(backup.join().unwrap(), Ok(()));
+    });
+    let taken = StoreError::Io { path: copy.clone(), kind: ErrorKind::AlreadyExists };
+    assert_eq!(backup(&path, &copy), Err(taken));
+    // The copy is a store; and the original is none the worse for it.
+    let (copied, _) = open(&copy, options());
+    assert!((0..500).all(|number| copied.load(&aor(number)).is_some()));
+    drop(store);
+    let (store, _) = open(&path, options());
+    assert_eq!(store.counts().users, 5_000);
+}
+
+#[test]
+fn no_backup_is_made_of_what_is_no_store_or_damaged() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, copy) = (folder.path().join("location"), folder.path().join("copy"));
+    assert!(matches!(backup(&path, &copy), Err(StoreError::Io { kind: ErrorKind::NotFound, .. })));
+    fs::write(&path, "domains: [office.example]\n").unwrap();
+    assert_eq!(backup(&path, &copy), Err(StoreError::NotAStore { path: path.clone() }));
+    fs::remove_file(&path).unwrap();
+    made(&path);
+    spoil(&path, "UPDATE journal SET records = substr(records, 1, 40)");
+    assert_eq!(backup(&path, &copy), Err(StoreError::Corrupt { path: path.clone() }));
+    assert!(!copy.exists());
+    made(&copy);
+    assert!(matches!(backup(&copy, Path::new("/proc/self/copy")), Err(StoreError::Io { .. })));
+}
+
+#[test]
+fn the_file_holds_little_more_than_what_counts() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("location");
+    let (store, _) = open(&path, options());
+    // One in ten registers once only: it has to be carried along.
+    let (once, often) = (0..20, 20..200);
+    once.clone().for_each(|number| drop(commit(&store, &aor(number), 1, &[(A, 600)], NOW, 1)));
+    for cseq in 1..=120 {
+        for number in often.clone() {
+            while let Commit::Full = commit(&store, &aor(number), cseq, &[(A, 600), (B, 600)], NOW, 1) {
+                thread::yield_now();
+            }
+        }
+    }
+    store.close();
+    // 21,600 changes of some 250 octets were written; 200 records and a mebibyte may be there.
+    let octets = fs::metadata(&path).unwrap().len();
+    assert!(octets < 3 << 20, "{octets}");
+    let (store, _) = open(&path, options());
+    let cseq = |number| store.load(&aor(number)).unwrap().live(NOW).next().unwrap().cseq();
+    assert!(once.into_iter().all(|number| cseq(number) == 1));
+    assert!(often.into_iter().all(|number| cseq(number) == 120));
+    assert_eq!(store.counts(), Counts { users: 200, bindings: 380 });
 }
 
 #[test]

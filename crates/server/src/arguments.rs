@@ -1,4 +1,4 @@
-//! The command line: `frontdesk [run|check] [--config FILE]`, `--version`, `--help`.
+//! The command line: `frontdesk [run|check|backup FILE] [--config FILE]`, `--version`, `--help`.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -11,6 +11,7 @@ frontdesk: the SIP server of an office. Phones register with it, calls find them
 
 Usage: frontdesk [run] [--config FILE]     serve
        frontdesk check [--config FILE]     look at the configuration and say what is wrong
+       frontdesk backup NEW [--config FILE]     copy the registrations to a new file, also of a server that runs
        frontdesk --version | --help
 
 Without --config it reads ./config/frontdesk.yaml if there is one, else it takes the defaults.
@@ -31,6 +32,13 @@ pub(crate) enum Command {
         /// The configuration file that was named.
         config: Option<PathBuf>,
     },
+    /// Copy the location store.
+    Backup {
+        /// The configuration file that was named.
+        config: Option<PathBuf>,
+        /// The file to be made.
+        to: PathBuf,
+    },
     /// Print the version.
     Version,
     /// Print [`HELP`].
@@ -39,13 +47,19 @@ pub(crate) enum Command {
 
 /// Reads the command line, without the program's name.
 pub(crate) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, Fatal> {
-    let (mut check, mut named, mut config) = (false, false, None);
+    let (mut verb, mut backup, mut config) = (None, None, None);
     let mut arguments = arguments.into_iter();
     while let Some(argument) = arguments.next() {
         match argument.to_str() {
             Some("--help" | "-h") => return Ok(Command::Help),
             Some("--version" | "-V") => return Ok(Command::Version),
-            Some(verb @ ("run" | "check")) if !named => (named, check) = (true, verb == "check"),
+            Some(word @ ("run" | "check" | "backup")) if verb.is_none() => {
+                verb = Some(word.to_owned());
+                if word == "backup" {
+                    let to = arguments.next().ok_or_else(|| Fatal::Usage("backup needs a file".to_owned()))?;
+                    backup = Some(PathBuf::from(to));
+                }
+            }
             Some("--config" | "-c") => {
                 let file = arguments.next().ok_or_else(|| Fatal::Usage("--config needs a file".to_owned()))?;
                 config = Some(PathBuf::from(file));
@@ -56,7 +70,11 @@ pub(crate) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Comm
             _ => return Err(Fatal::Usage(format!("unknown argument {}", argument.display()))),
         }
     }
-    Ok(if check { Command::Check { config } } else { Command::Run { config } })
+    Ok(match (backup, verb.as_deref()) {
+        (Some(to), _) => Command::Backup { config, to },
+        (None, Some("check")) => Command::Check { config },
+        _ => Command::Run { config },
+    })
 }
 
 #[cfg(test)]
@@ -76,7 +94,9 @@ mod tests {
         assert_eq!(read_words("-c a.yaml"), Some(Command::Run { config: file() }));
         assert_eq!(read_words("check --help"), Some(Command::Help));
         assert_eq!(read_words("--version"), Some(Command::Version));
-        for bad in ["serve", "run check", "--config", "--verbose"] {
+        let to = PathBuf::from("b");
+        assert_eq!(read_words("backup b -c a.yaml"), Some(Command::Backup { config: file(), to }));
+        for bad in ["serve", "backup", "backup a b", "run check", "--config", "--verbose"] {
             assert_eq!(read_words(bad), None, "{bad}");
         }
     }

@@ -53,6 +53,9 @@ fn obey() -> Result<(), Fatal> {
             print!("{}", summary::of(&config::load(config.as_deref())?));
             Ok(())
         }
+        Command::Backup { config, to } => {
+            Ok(location::backup(&config::load(config.as_deref())?.config.location.path, &to)?)
+        }
         Command::Version => {
             println!("frontdesk {}", env!("CARGO_PKG_VERSION"));
             Ok(())

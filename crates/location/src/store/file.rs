@@ -20,8 +20,8 @@ use super::StoreError;
 pub(crate) struct File {
     connection: Connection,
     path: PathBuf,
-    /// Held as long as the file is in use. SQLite's own locks would keep a backup out as well.
-    _lock: fs::File,
+    /// Held as long as the file is written to. SQLite's own locks would keep a backup out as well.
+    _lock: Option<fs::File>,
 }
 
 impl File {
@@ -34,7 +34,7 @@ impl File {
         let fail = |error: rusqlite::Error| failure(&error, path);
         let connection = Connection::open_with_flags(path, flags).map_err(fail)?;
         set_up(&connection).map_err(fail)?;
-        let file = Self { connection, path: path.to_owned(), _lock: lock };
+        let file = Self { connection, path: path.to_owned(), _lock: Some(lock) };
         match file.kind()? {
             Kind::Store | Kind::Earlier => {}
             Kind::Empty => {
@@ -45,6 +45,28 @@ impl File {
         // Taking the write lock now finds out whether the file and its folder can be written.
         file.connection.execute_batch("PRAGMA journal_mode=WAL; BEGIN IMMEDIATE; COMMIT;").map_err(fail)?;
         Ok(file)
+    }
+
+    /// Open a file that a server may have in use, to look at it.
+    pub(crate) fn read_only(path: &Path) -> Result<Self, StoreError> {
+        let fail = |error: rusqlite::Error| failure(&error, path);
+        // SQLite itself has to write to the files beside it, to read a log that is under way.
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags).map_err(fail)?;
+        set_up(&connection).map_err(fail)?;
+        let file = Self { connection, path: path.to_owned(), _lock: None };
+        match file.kind()? {
+            Kind::Store | Kind::Earlier => Ok(file),
+            Kind::Empty | Kind::Foreign => Err(StoreError::NotAStore { path: path.to_owned() }),
+        }
+    }
+
+    /// Write all that is committed at this moment to a new file.
+    pub(crate) fn copy(&self, to: &Path) -> Result<(), StoreError> {
+        let Some(name) = to.to_str() else {
+            return Err(StoreError::Io { path: to.to_owned(), kind: io::ErrorKind::InvalidFilename });
+        };
+        self.connection.execute("VACUUM INTO ?1", (name,)).map(drop).map_err(|error| self.failure(&error))
     }
 
     /// Show every row, the latest first.

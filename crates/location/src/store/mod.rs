@@ -15,6 +15,8 @@ mod memory;
 #[cfg(feature = "disk")]
 mod any;
 #[cfg(feature = "disk")]
+mod backup;
+#[cfg(feature = "disk")]
 mod disk;
 #[cfg(feature = "disk")]
 mod file;
@@ -29,6 +31,8 @@ use crate::{Aor, Record, Wall};
 
 #[cfg(feature = "disk")]
 pub use any::AnyStore;
+#[cfg(feature = "disk")]
+pub use backup::backup;
 #[cfg(feature = "disk")]
 pub use disk::{CommitReport, DiskOptions, DiskStore, Done, Hooks};
 pub use error::StoreError;

@@ -388,6 +388,20 @@ fn a_store_that_fails_is_a_500_and_nothing_has_changed() {
 }
 
 #[test]
+fn a_full_disk_is_a_503_that_says_when_to_come_back() {
+    // checklist 21
+    let world = World::new();
+    let bob = world.udp("bob");
+    bob.registers();
+    world.store(Mood::Full, 0);
+    bob.sends(&bob.register().set("Contact", "<sip:bob@192.0.2.200>"));
+    assert!(bob.expects("503").value("Retry-After").parse::<u32>().is_ok_and(|seconds| seconds > 0));
+    world.store(Mood::Good, 0);
+    assert_eq!(query(&bob).len(), 1, "the old binding stays");
+    assert_eq!(world.saw(|event| matches!(event, Event::Registration { outcome: Registration::Failed, .. })), 1);
+}
+
+#[test]
 fn two_workers_register_the_same_user_at_once() {
     // checklist 3, 4
     let world = World::with_workers(3, |settings| settings.registrar.limits.max_contacts = 2);

@@ -24,6 +24,8 @@ pub(crate) enum Mood {
     Good,
     /// It loads, but takes no commit.
     ReadOnly,
+    /// The same, because it has no room.
+    Full,
     /// It answers nothing.
     Broken,
 }
@@ -275,6 +277,7 @@ impl State {
             _ if self.store_mood == Mood::Broken => Answer::Failed,
             Question::Load(aor) => Answer::Loaded(self.store.load(&aor)),
             Question::Commit { .. } if self.store_mood == Mood::ReadOnly => Answer::Failed,
+            Question::Commit { .. } if self.store_mood == Mood::Full => Answer::Full,
             Question::Commit { expected, record } => {
                 match self.store.commit(expected.as_ref(), record, Ticket { worker: 0, id: 0 }) {
                     Commit::Done => Answer::Committed,
