@@ -24,7 +24,6 @@ use location::{
 };
 
 const NOW: Wall = Wall(1_750_000_000_000);
-const LIMITS: Limits = Limits { min_expires: 60, default_expires: 3600, max_expires: 7200, max_contacts: 10 };
 
 fn main() {
     // `cargo test --benches` only wants to know that it runs.
@@ -190,7 +189,7 @@ impl Office {
         loop {
             let there = store.load(aor);
             let old = there.clone().unwrap_or_else(|| Record::empty(aor));
-            let Ok(Applied::Changed(record)) = old.apply(&change, NOW, &LIMITS) else { panic!("{old:?}") };
+            let Ok(Applied::Changed(record)) = old.apply(&change, NOW, &Limits::DEFAULT) else { panic!("{old:?}") };
             match store.commit(there.as_ref(), record, Ticket { worker: 0, id: 0 }) {
                 Commit::Done | Commit::Pending => return,
                 Commit::Full => thread::sleep(Duration::from_micros(200)),
