@@ -30,14 +30,14 @@ fn its_lines_are_its_head(message: &Message) {
 fn leniency_changes_no_place(octets: &[u8], strict: &Message) {
     let leniency = Leniency { lone_lf: true, lone_cr: true };
     let lenient = Message::parse_with(Bytes::copy_from_slice(octets), leniency).expect("a lenient reader reads more");
-    assert_eq!((strict.lines(), strict.body()), (lenient.lines(), lenient.body()));
+    assert!(strict.lines().eq(lenient.lines()) && strict.body() == lenient.body());
     assert!(strict.defect().is_some() || lenient.defect().is_none(), "a lenient reader objects to less");
 }
 
 fn it_parses_to_itself(message: &Message) {
     let again = Message::parse(message.bytes().clone()).expect("it parsed before");
     assert_eq!(message.bytes(), again.bytes());
-    assert_eq!(message.lines(), again.lines());
+    assert!(message.lines().eq(again.lines()));
     assert_eq!(message.defect(), again.defect());
     assert_eq!(message.request_uri(), again.request_uri());
 }

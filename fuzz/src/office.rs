@@ -144,7 +144,7 @@ impl Office {
             match line.name {
                 To if !whole.windows(5).any(|part| part == b";tag=") => {
                     reply.extend_from_slice(b"To: ");
-                    reply.extend_from_slice(request.line_value(line));
+                    reply.extend_from_slice(request.line_value(&line));
                     reply.extend_from_slice(format!(";tag={which}\r\n").as_bytes());
                 }
                 Via | From | To | CallId | CSeq | RecordRoute => reply.extend_from_slice(whole),

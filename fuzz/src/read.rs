@@ -13,9 +13,9 @@ pub fn parse(octets: &[u8]) -> Option<Message> {
 pub fn read_all(message: &Message) {
     let mut names = Vec::new();
     for line in message.lines() {
-        let value = message.line_value(line);
+        let value = message.line_value(&line);
         assert_eq!(message.span_of(value), Some(line.value), "a value lies where its line says");
-        let _ = (unquote(value), unescape(value), message.line_name(line));
+        let _ = (unquote(value), unescape(value), message.line_name(&line));
         if !names.contains(&line.name) {
             names.push(line.name);
             read_as(message, line.name);

@@ -3,14 +3,22 @@
 //! whether a value is good, and costs nothing as long as values are.
 
 use crate::{
-    ErrorKind, HeaderName, Host,
+    ErrorKind, HeaderName, Host, ParseError,
     list::quoted_len,
     octets::{self, CALL_ID, DISPLAY, HOST, LWS, PASSWORD, TOKEN, URI, URI_HEADER, URI_PARAM, USER, VALUE},
+    span::{locate, offset},
 };
+
+/// The fault of a `value` of `header` in the message `bytes`.
+#[cold]
+pub(crate) fn in_value(bytes: &[u8], header: HeaderName, kind: ErrorKind, value: &[u8]) -> ParseError {
+    let at = locate(bytes, value).unwrap_or_default().start;
+    ParseError { kind, header: Some(header), offset: at.saturating_add(offset(position(header, kind, value))) }
+}
 
 /// Octets from the start of `value` to the first that is wrong, by the grammar of `header`; `value.len()` at most, which is
 /// where something is missing at the end.
-pub(crate) fn position(header: HeaderName, kind: ErrorKind, value: &[u8]) -> usize {
+fn position(header: HeaderName, kind: ErrorKind, value: &[u8]) -> usize {
     if matches!(kind, ErrorKind::Range | ErrorKind::Empty | ErrorKind::Contradiction | ErrorKind::Date) {
         return 0;
     }

@@ -30,7 +30,7 @@ fn head(method: &[u8], sent: &Message, to: Option<&[u8]>, out: &mut Vec<u8>) {
         line(HeaderName::Via, via, out);
     }
     for route in sent.lines_of(HeaderName::Route) {
-        line(HeaderName::Route, sent.line_value(route), out);
+        line(HeaderName::Route, sent.line_value(&route), out);
     }
     line(HeaderName::MaxForwards, b"70", out);
     for (name, value) in [

@@ -5,9 +5,9 @@
 use memchr::memchr;
 
 use crate::{
-    ErrorKind, HeaderName, Leniency, Message, ParseError,
-    lines::{extent, line},
-    message::content_length,
+    ErrorKind, HeaderName, Leniency, ParseError,
+    head::Head,
+    lines::Cutter,
     octets::{self, TOKEN},
     span::offset,
 };
@@ -102,21 +102,12 @@ impl Framer {
 
     /// RFC 3261 18.3: on a stream Content-Length says where the message ends.
     fn message_len(&self, head: &[u8]) -> Result<usize, ParseError> {
-        let start = extent(head, 0, false, Leniency::default());
-        let mut at = start.end;
-        let mut count = 0;
-        let lines = std::iter::from_fn(|| {
-            let extent = extent(head, at, true, Leniency::default());
-            if at >= head.len() || extent.content_end == at || count == Message::MAX_LINES {
-                return None;
-            }
-            let line = line(head, at, &extent);
-            at = extent.end;
-            count += 1;
-            Some(line)
-        });
+        let mut cutter = Cutter::new(Leniency::default());
+        cutter.physical(head);
+        let mut lines = Head::new();
+        lines.read(head, cutter);
         let missing = ParseError::in_header(ErrorKind::Missing, HeaderName::ContentLength, 0);
-        let body = content_length(head, lines)?.ok_or(missing)?;
+        let body = lines.content_length(head)?.ok_or(missing)?;
         let total = usize::try_from(body).ok().and_then(|body| head.len().checked_add(body));
         total
             .filter(|total| *total <= self.max_message)

@@ -57,17 +57,19 @@
 //!
 //! [`Message::parse`] does more than httparse is asked for: it reads the start line, knows every header by its name,
 //! folds lines, and finds the end of the body. rsip reads no quoted string in a parameter; the Contacts that have one
-//! stay strings there. Up to 24 header lines, neither parse nor rewrite allocates (`tests/no_allocation.rs`).
+//! stay strings there. Up to 48 header lines, neither parse nor rewrite allocates (`tests/no_allocation.rs`).
 //!
 //! To repeat it: `cargo bench -p parser --bench speed` for this crate and httparse; `cargo run --release` in
 //! `benches/compare`, a workspace of its own, for all four parsers on the messages of `benches/messages`.
 
+mod controls;
 mod error;
 mod escape;
 mod fault;
 mod follow_up;
 mod frame;
 mod grammar;
+mod head;
 mod header;
 pub mod headers;
 mod host;

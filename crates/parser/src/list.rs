@@ -5,7 +5,7 @@ use memchr::{memchr, memchr2, memchr3};
 
 use crate::{
     HeaderName,
-    lines::Line,
+    head::{Head, Named},
     octets::{self, LWS},
 };
 
@@ -83,29 +83,30 @@ pub(crate) fn quoted_len(bytes: &[u8]) -> Option<usize> {
 #[derive(Clone, Debug)]
 pub struct Values<'a> {
     bytes: &'a [u8],
-    lines: std::slice::Iter<'a, Line>,
-    name: HeaderName,
+    head: &'a Head,
+    lines: Named<'a>,
     /// Whether commas part a line into several values.
     list: bool,
     current: Elements<'a>,
 }
 
 impl<'a> Values<'a> {
-    pub(crate) fn new(bytes: &'a [u8], lines: &'a [Line], name: HeaderName, list: bool) -> Self {
-        Self { bytes, lines: lines.iter(), name, list, current: Elements::new(b"") }
+    #[inline]
+    pub(crate) fn new(bytes: &'a [u8], head: &'a Head, name: HeaderName, list: bool) -> Self {
+        Self { bytes, head, lines: head.named(name), list, current: Elements::new(b"") }
     }
 }
 
 impl<'a> Iterator for Values<'a> {
     type Item = &'a [u8];
 
+    #[inline]
     fn next(&mut self) -> Option<&'a [u8]> {
         loop {
             if let Some(element) = self.current.next() {
                 return Some(element);
             }
-            let line = self.lines.find(|line| line.name == self.name)?;
-            let value = line.value.of(self.bytes);
+            let value = self.head.value(self.bytes, self.lines.next()?);
             if !self.list {
                 return Some(value);
             }

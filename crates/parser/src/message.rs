@@ -3,12 +3,11 @@
 //! before someone asks, except Content-Length, which says where the body ends.
 
 use bytes::{Buf as _, Bytes};
-use smallvec::SmallVec;
 
 use crate::{
-    ErrorKind, Header, HeaderName, Headers, Leniency, Line, Method, Occurs, ParseError, Span, Uri, Values, fault,
-    headers::{CSeq, ContentLength},
-    lines,
+    CSeq, ErrorKind, Header, HeaderName, Headers, Leniency, Line, Method, Occurs, ParseError, Span, Uri, Values, fault,
+    head::Head,
+    lines::Cutter,
     span::{self, offset},
     start_line::{self, StartLine},
 };
@@ -19,15 +18,12 @@ pub struct Message {
     bytes: Bytes,
     start: StartLine,
     headers_at: u32,
-    blank_at: u32,
-    body_at: u32,
-    defect: Option<ParseError>,
-    lines: SmallVec<[Line; 24]>,
+    head: Head,
 }
 
 impl Message {
     /// Header lines a message may have. Above it the message is defective and further lines are not recorded: the
-    /// longest seen in the field have below a hundred, and a line costs twenty octets of memory.
+    /// longest seen in the field have below a hundred, and a line costs eight octets of memory.
     pub const MAX_LINES: usize = 1000;
 
     /// Parses one datagram, or one message cut out by [`crate::Framer`], with the default [`Leniency`].
@@ -51,20 +47,16 @@ impl Message {
         }
         let lead = bytes.iter().position(|&byte| byte != b'\r' && byte != b'\n').unwrap_or(bytes.len());
         bytes.advance(lead);
-        let first = lines::extent(&bytes, 0, false, leniency);
-        let Some((start, flaw)) = start_line::parse(&bytes, 0, first.content_end) else {
+        let mut cutter = Cutter::new(leniency);
+        let first = cutter.physical(&bytes);
+        let Some((start, flaw)) = start_line::parse(&bytes, first.content_end, cutter.has_control) else {
             return Err(ParseError::new(ErrorKind::StartLine, 0));
         };
-        let mut message = Self {
-            start,
-            headers_at: offset(first.end),
-            blank_at: offset(first.end),
-            body_at: offset(first.end),
-            defect: flaw.or(first.flaw).map(|(kind, at)| ParseError::new(kind, offset(at))),
-            lines: SmallVec::new(),
-            bytes,
-        };
-        message.read_lines(leniency);
+        let mut message = Self { bytes, start, headers_at: offset(first.end), head: Head::new() };
+        message.head.read(&message.bytes, cutter);
+        if let Some((kind, at)) = flaw {
+            message.head.defect = Some(ParseError::new(kind, offset(at)));
+        }
         message.end_body();
         Ok(message)
     }
@@ -73,7 +65,7 @@ impl Message {
     /// large Content-Length, another SIP version, a missing blank line, control characters, a stray CR or LF, too many
     /// lines. `None` does not mean that the headers' values are good.
     pub fn defect(&self) -> Option<ParseError> {
-        self.defect
+        self.head.defect
     }
 
     /// The message's octets, from the start line to the end of the body.
@@ -147,12 +139,12 @@ impl Message {
 
     /// The body: exactly what Content-Length says, or all that is left of a datagram without one.
     pub fn body(&self) -> &[u8] {
-        self.bytes.get(self.body_at as usize..).unwrap_or_default()
+        self.bytes.get(self.head.body_at as usize..).unwrap_or_default()
     }
 
     /// The header lines, in order, at most [`Message::MAX_LINES`].
-    pub fn lines(&self) -> &[Line] {
-        &self.lines
+    pub fn lines(&self) -> impl DoubleEndedIterator<Item = Line> + ExactSizeIterator + Clone {
+        (0..self.head.len()).map(|at| self.head.line(&self.bytes, at))
     }
 
     /// A line's name as it was sent.
@@ -177,28 +169,33 @@ impl Message {
 
     /// Where the last header line ends and the blank line starts.
     pub(crate) fn blank_at(&self) -> u32 {
-        self.blank_at
+        self.head.blank_at
     }
 
     /// The lines of `name`, in order.
-    pub(crate) fn lines_of(&self, name: HeaderName) -> impl DoubleEndedIterator<Item = &Line> + Clone {
-        self.lines.iter().filter(move |line| line.name == name)
+    pub(crate) fn lines_of(&self, name: HeaderName) -> impl DoubleEndedIterator<Item = Line> + Clone {
+        self.head.named(name).map(|at| self.head.line(&self.bytes, at))
     }
 
     /// The trimmed value of the first line of `name`.
     pub fn value(&self, name: HeaderName) -> Option<&[u8]> {
-        self.lines_of(name).next().map(|line| self.line_value(line))
+        self.head.named(name).next().map(|at| self.head.value(&self.bytes, at))
     }
 
     /// Number of lines of `name`.
     pub fn count(&self, name: HeaderName) -> usize {
-        self.lines_of(name).count()
+        self.head.named(name).count()
     }
 
     /// Every element of the comma lists of `name`, over all its lines in order; commas in quoted strings and angle
     /// brackets do not count, empty elements are skipped.
     pub fn values(&self, name: HeaderName) -> Values<'_> {
-        Values::new(&self.bytes, &self.lines, name, true)
+        self.each(name, true)
+    }
+
+    /// The lines' values, or the elements of the comma lists in them.
+    pub(crate) fn each(&self, name: HeaderName, is_list: bool) -> Values<'_> {
+        Values::new(&self.bytes, &self.head, name, is_list)
     }
 
     /// The header `H`, of a list header its first element; `None` if the message has none.
@@ -210,12 +207,13 @@ impl Message {
             // A line of nothing but commas is there and names nobody.
             self.values(H::NAME).next().or_else(|| self.value(H::NAME))
         } else {
-            let mut lines = self.lines_of(H::NAME);
+            let mut lines = self.head.named(H::NAME);
             let first = lines.next();
             if let (Some(second), Occurs::Once) = (lines.next(), H::NAME.occurs()) {
-                return Err(ParseError::in_header(ErrorKind::Duplicate, H::NAME, second.whole.start));
+                let at = self.head.line(&self.bytes, second).whole.start;
+                return Err(ParseError::in_header(ErrorKind::Duplicate, H::NAME, at));
             }
-            first.map(|line| self.line_value(line))
+            first.map(|at| self.head.value(&self.bytes, at))
         };
         value.map(|value| self.typed(value)).transpose()
     }
@@ -234,62 +232,20 @@ impl Message {
     }
 
     pub(crate) fn typed<'a, H: Header<'a>>(&'a self, value: &'a [u8]) -> Result<H, ParseError> {
-        H::parse(value).map_err(|kind| {
-            let at = self.span_of(value).unwrap_or_default().start;
-            ParseError::in_header(kind, H::NAME, at.saturating_add(offset(fault::position(H::NAME, kind, value))))
-        })
-    }
-
-    fn read_lines(&mut self, leniency: Leniency) {
-        let mut at = self.headers_at as usize;
-        let mut has_control = false;
-        let end = loop {
-            let extent = lines::extent(&self.bytes, at, true, leniency);
-            if extent.content_end == at {
-                break extent;
-            }
-            if self.lines.len() < Self::MAX_LINES {
-                let line = lines::line(&self.bytes, at, &extent);
-                if let Some((kind, at)) = line.flaw(&extent) {
-                    self.note(ParseError { kind, header: line.known_name(), offset: offset(at) });
-                }
-                self.lines.push(line);
-            } else {
-                self.note(ParseError::new(ErrorKind::TooManyLines, offset(at)));
-            }
-            has_control |= extent.has_control;
-            at = extent.end;
-        };
-        self.blank_at = offset(at);
-        self.body_at = offset(end.end);
-        if let Some((kind, at)) = end.flaw {
-            self.note(ParseError::new(kind, offset(at)));
-        }
-        if has_control {
-            self.check_controls();
-        }
-    }
-
-    fn check_controls(&mut self) {
-        let stray = self.lines.iter().find_map(|line| Some((line, lines::stray_control(line.value.of(&self.bytes))?)));
-        let error = stray.map(|(line, at)| ParseError {
-            kind: ErrorKind::Control,
-            header: line.known_name(),
-            offset: line.value.start.saturating_add(offset(at)),
-        });
-        error.into_iter().for_each(|error| self.note(error));
+        H::parse(value).map_err(|kind| fault::in_value(&self.bytes, H::NAME, kind, value))
     }
 
     /// RFC 3261 18.3: what follows the body is dropped; a body shorter than announced is an error.
     fn end_body(&mut self) {
-        match content_length(&self.bytes, self.lines.iter().copied()) {
+        match self.head.content_length(&self.bytes) {
             Ok(None) => {}
             Ok(Some(length)) => {
-                let end = u64::from(self.body_at) + u64::from(length);
+                let end = u64::from(self.head.body_at) + u64::from(length);
                 match usize::try_from(end) {
                     Ok(end) if end <= self.bytes.len() => self.bytes.truncate(end),
                     _ => {
-                        self.note(ParseError::in_header(ErrorKind::ShortBody, HeaderName::ContentLength, self.body_at))
+                        let at = self.head.body_at;
+                        self.note(ParseError::in_header(ErrorKind::ShortBody, HeaderName::ContentLength, at));
                     }
                 }
             }
@@ -299,23 +255,6 @@ impl Message {
 
     /// The first fault counts.
     fn note(&mut self, error: ParseError) {
-        self.defect = self.defect.or(Some(error));
+        self.head.defect.get_or_insert(error);
     }
-}
-
-/// The Content-Length of a head: `None` without one. Lines that repeat the same number are let pass, ones that differ
-/// are not (RFC 3261 18.3 leaves no way to tell which is meant).
-pub(crate) fn content_length(bytes: &[u8], lines: impl Iterator<Item = Line>) -> Result<Option<u32>, ParseError> {
-    let mut length = None;
-    for line in lines.filter(|line| line.name == HeaderName::ContentLength) {
-        let fail = |kind| {
-            let at = fault::position(HeaderName::ContentLength, kind, line.value.of(bytes));
-            ParseError::in_header(kind, HeaderName::ContentLength, line.value.start.saturating_add(offset(at)))
-        };
-        let ContentLength(value) = ContentLength::parse(line.value.of(bytes)).map_err(fail)?;
-        if length.replace(value).is_some_and(|before| before != value) {
-            return Err(fail(ErrorKind::Contradiction));
-        }
-    }
-    Ok(length)
 }

@@ -1,6 +1,8 @@
 //! Header names: one table, one row per header (RFC 3261 7.3.1, 7.3.3, 20 and the extensions). Decides which header a
 //! name means in any case and in its compact form, and how often the header may occur; never what its value means.
 
+use wide::u8x16;
+
 /// How often a header may stand in a message, and in which form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Occurs {
@@ -22,6 +24,11 @@ macro_rules! headers {
             $(#[doc = concat!("`", $text, "`.")] $variant,)*
             /// Any other name. Its line passes untouched.
             Unknown,
+        }
+
+        impl HeaderName {
+            /// Number of names, [`HeaderName::Unknown`] counted in: one above the largest of them as a number.
+            pub(crate) const COUNT: usize = Self::Unknown as usize + 1;
         }
 
         static ROWS: &[Row] = &[
@@ -139,18 +146,15 @@ impl HeaderName {
     /// Sixteen octets are one number here: no loop, and no branch that depends on the name's length.
     #[inline]
     pub(crate) fn at_start(line: &[u8]) -> Option<(Self, u16)> {
-        const ONES: u128 = u128::from_ne_bytes([1; 16]);
-        let octets = u128::from_le_bytes(*line.first_chunk()?);
-        // The high bits of the octets that are a colon, and maybe of some after the first of them.
-        let other = octets ^ (ONES * b':' as u128);
-        let colons = other.wrapping_sub(ONES) & !other & (ONES << 7);
-        let first = colons & colons.wrapping_neg();
-        let key = octets & (first >> 7).wrapping_sub(1);
+        let octets = line.first_chunk()?;
+        let colons = u8x16::new(*octets).simd_eq(u8x16::splat(b':')).to_bitmask();
+        let len = colons.trailing_zeros();
+        let key = u128::from_le_bytes(*octets) & FIRST.get(len as usize)?;
         let mut slot = key_slot(key);
         loop {
             match KEYS.get(slot)? {
                 Key { octets: 0, .. } => return None,
-                found if found.octets == key => return Some((found.name, found.len)),
+                found if found.octets == key => return Some((found.name, len as u16)),
                 _ => slot = (slot + 1) % KEY_SLOTS,
             }
         }
@@ -228,8 +232,21 @@ const fn compact() -> [HeaderName; 128] {
 struct Key {
     /// Up to fifteen octets, the first one lowest; 0 marks a free slot.
     octets: u128,
-    len: u16,
     name: HeaderName,
+}
+
+/// Masks that leave the first octets of sixteen.
+static FIRST: [u128; 16] = first();
+
+#[expect(clippy::indexing_slicing, reason = "runs in the compiler, which refuses an index outside")]
+const fn first() -> [u128; 16] {
+    let mut table = [0; 16];
+    let mut len = 1;
+    while len < 16 {
+        table[len] = table[len - 1] << 8 | 0xff;
+        len += 1;
+    }
+    table
 }
 
 const KEY_SLOTS: usize = 256;
@@ -243,7 +260,7 @@ const fn key_slot(octets: u128) -> usize {
 
 #[expect(clippy::indexing_slicing, reason = "runs in the compiler, which refuses an index outside")]
 const fn keys() -> [Key; KEY_SLOTS] {
-    let mut table = [Key { octets: 0, len: 0, name: HeaderName::Unknown }; KEY_SLOTS];
+    let mut table = [Key { octets: 0, name: HeaderName::Unknown }; KEY_SLOTS];
     let mut row = 0;
     while row < ROWS.len() {
         let Row { name, text, compact, .. } = &ROWS[row];
@@ -270,7 +287,7 @@ const fn with_key(mut table: [Key; KEY_SLOTS], text: &[u8], name: HeaderName) ->
     while table[slot].octets != 0 {
         slot = (slot + 1) % KEY_SLOTS;
     }
-    table[slot] = Key { octets, len: text.len() as u16, name };
+    table[slot] = Key { octets, name };
     table
 }
 

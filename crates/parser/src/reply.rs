@@ -75,7 +75,7 @@ impl<'o> Reply<'o> {
     fn repeat_vias(&mut self, request: &Message, stamp: Stamp) {
         let mut stamped = false;
         for line in request.lines_of(HeaderName::Via) {
-            let value = request.line_value(line);
+            let value = request.line_value(&line);
             // The top Via is the first element of the first line that has one.
             let top = if stamped { None } else { Elements::new(value).next() };
             stamped |= top.is_some();

@@ -4,7 +4,7 @@
 use std::{net::IpAddr, ops::Range};
 
 use crate::{
-    HeaderName, Line, Message, Span, Stamp,
+    HeaderName, Message, Span, Stamp,
     list::Elements,
     span::{locate, offset},
 };
@@ -90,7 +90,7 @@ impl Rewrite {
         }
         let mut before = 0;
         for line in message.lines_of(name) {
-            let value = message.line_value(line);
+            let value = message.line_value(&line);
             let count = Elements::new(value).count();
             if before + count > taken.first {
                 let index = taken.first - before;
@@ -112,7 +112,7 @@ impl Rewrite {
         }
         let mut after = 0;
         for line in message.lines_of(name).rev() {
-            let value = message.line_value(line);
+            let value = message.line_value(&line);
             let count = Elements::new(value).count();
             if after + count > taken.last {
                 let index = count - 1 - (taken.last - after);
@@ -126,7 +126,7 @@ impl Rewrite {
 
     /// Takes every line of `name` away.
     pub fn remove_all(&mut self, message: &Message, name: HeaderName) {
-        message.lines_of(name).for_each(|line: &Line| self.remove(line.whole));
+        message.lines_of(name).for_each(|line| self.remove(line.whole));
         self.note(name, |taken| taken.first = usize::MAX);
     }
 

@@ -15,70 +15,65 @@ pub(crate) enum StartLine {
     Response { status: u16, reason: Span },
 }
 
-/// The start line that the first `end` octets from `at` on hold, with what is wrong in it but leaves it readable;
-/// `None` if it is no start line of SIP.
-pub(crate) fn parse(bytes: &[u8], at: usize, end: usize) -> Option<(StartLine, Option<(ErrorKind, usize)>)> {
-    let line = bytes.get(at..end)?;
-    if line.get(..4).is_some_and(is_sip) { status_line(bytes, line) } else { request_line(bytes, line, at) }
+/// The start line that the first `end` octets hold, with what is wrong in it but leaves it readable, and where; `None` if
+/// it is no start line of SIP. `has_control` says whether a control character stands in it.
+pub(crate) fn parse(bytes: &[u8], end: usize, has_control: bool) -> Option<(StartLine, Option<(ErrorKind, usize)>)> {
+    let line = bytes.get(..end)?;
+    if line.get(..4).is_some_and(is_sip) { status_line(line, has_control) } else { request_line(line, has_control) }
 }
 
 /// `Method SP Request-URI SP SIP-Version`.
-fn request_line(bytes: &[u8], line: &[u8], at: usize) -> Option<(StartLine, Option<(ErrorKind, usize)>)> {
+fn request_line(line: &[u8], has_control: bool) -> Option<(StartLine, Option<(ErrorKind, usize)>)> {
     let trimmed = octets::trim(line);
-    let mut flaw = (trimmed.len() != line.len()).then_some((ErrorKind::StartLineSpace, at + trimmed.len()));
-    let (method, rest) = split(trimmed, memchr(b' ', trimmed)?)?;
+    let mut flaw = (trimmed.len() != line.len()).then_some((ErrorKind::StartLineSpace, trimmed.len()));
+    let (method, rest) = split(trimmed, octets::run(trimmed, TOKEN))?;
     let (uri, version) = split(rest, memrchr(b' ', rest)?)?;
-    if !octets::all(method, TOKEN) || !version.get(..4).is_some_and(is_sip) {
-        return None;
-    }
+    let is_version_2 = is_version_2(version);
     let inner = octets::trim(uri);
-    if inner.is_empty() {
+    if method.is_empty() || inner.is_empty() || !is_version_2 && !version.get(..4).is_some_and(is_sip) {
         return None;
     }
-    if !is_version_2(version) {
-        flaw = Some((ErrorKind::Version, at + line.len() - version.len()));
-    } else if inner.len() != uri.len() || memchr(b' ', inner).is_some() {
-        let space = memchr(b' ', uri).unwrap_or_default();
-        flaw = flaw.or(Some((ErrorKind::StartLineSpace, at + method.len() + 1 + space)));
-    } else if octets::find_control(inner).is_some() {
-        flaw = flaw.or(Some((ErrorKind::Control, at + method.len() + 1)));
+    let (method, uri_at, inner_at) = (locate(line, method)?, locate(line, uri)?.start as usize, locate(line, inner)?);
+    if !is_version_2 {
+        flaw = Some((ErrorKind::Version, locate(line, version)?.start as usize));
+    } else if let Some(space) = memchr(b' ', uri) {
+        flaw = flaw.or(Some((ErrorKind::StartLineSpace, uri_at + space)));
+    } else if has_control && let Some(control) = uri.iter().position(u8::is_ascii_control) {
+        flaw = flaw.or(Some((ErrorKind::Control, uri_at + control)));
     }
-    Some((StartLine::Request { method: locate(bytes, method)?, uri: locate(bytes, inner)? }, flaw))
+    Some((StartLine::Request { method, uri: inner_at }, flaw))
 }
 
 /// `SIP-Version SP 3DIGIT SP Reason-Phrase`. A missing reason phrase and its space are let pass.
-fn status_line(bytes: &[u8], line: &[u8]) -> Option<(StartLine, Option<(ErrorKind, usize)>)> {
+fn status_line(line: &[u8], has_control: bool) -> Option<(StartLine, Option<(ErrorKind, usize)>)> {
     let (version, rest) = split(line, memchr(b' ', line)?)?;
-    let (code, reason) = match memchr(b' ', rest) {
-        Some(space) => split(rest, space)?,
-        None => (rest, rest.get(rest.len()..)?),
-    };
-    let status = octets::number(code).filter(|_| code.len() == 3).and_then(|code| u16::try_from(code).ok())?;
-    if !(100..=699).contains(&status) {
-        return None;
-    }
-    let line_at = locate(bytes, line)?.start as usize;
-    let control = reason.iter().position(|&byte| byte != b'\t' && (byte < b' ' || byte == 0x7f));
+    let (code, reason) = rest.split_at_checked(3)?;
+    let status = u16::try_from(octets::number(code)?).ok().filter(|status| (100..=699).contains(status))?;
+    let reason = if reason.is_empty() { reason } else { reason.strip_prefix(b" ")? };
+    let reason_at = line.len() - reason.len();
+    let stray = |&byte: &u8| byte.is_ascii_control() && byte != b'\t';
+    let control = if has_control { reason.iter().position(stray) } else { None };
     let flaw = if is_version_2(version) {
-        control.map(|found| (ErrorKind::Control, line_at + line.len() - reason.len() + found))
+        control.map(|found| (ErrorKind::Control, reason_at + found))
     } else {
-        Some((ErrorKind::Version, line_at))
+        Some((ErrorKind::Version, 0))
     };
-    Some((StartLine::Response { status, reason: locate(bytes, reason)? }, flaw))
+    Some((StartLine::Response { status, reason: Span::new(reason_at..line.len()) }, flaw))
 }
 
-/// The parts before and after the one octet at `at`.
+/// The parts before and after the space at `at`.
 fn split(bytes: &[u8], at: usize) -> Option<(&[u8], &[u8])> {
-    Some((bytes.get(..at)?, bytes.get(at + 1..)?))
+    let (before, after) = bytes.split_at_checked(at)?;
+    Some((before, after.strip_prefix(b" ")?))
 }
 
 /// The version is compared in any case (RFC 3261 7.1).
 fn is_sip(prefix: &[u8]) -> bool {
-    prefix.eq_ignore_ascii_case(b"SIP/")
+    prefix == b"SIP/" || prefix.eq_ignore_ascii_case(b"SIP/")
 }
 
 fn is_version_2(version: &[u8]) -> bool {
-    version.eq_ignore_ascii_case(b"SIP/2.0")
+    version == b"SIP/2.0" || version.eq_ignore_ascii_case(b"SIP/2.0")
 }
 
 #[cfg(test)]
@@ -86,7 +81,7 @@ mod tests {
     use super::*;
 
     fn flaw(line: &[u8]) -> Option<Option<ErrorKind>> {
-        parse(line, 0, line.len()).map(|(_, flaw)| flaw.map(|(kind, _)| kind))
+        parse(line, line.len(), line.iter().any(u8::is_ascii_control)).map(|(_, flaw)| flaw.map(|(kind, _)| kind))
     }
 
     #[test]

@@ -32,7 +32,7 @@ fn a_request_in_its_parts() {
     );
     assert_eq!(message.span_of(message.request_uri()), Some(message.request_uri_span()));
     assert_eq!(message.span_of(b"elsewhere"), None);
-    let line = message.lines()[0];
+    let line = message.lines().next().unwrap();
     assert_eq!((line.name, message.line_name(&line)), (HeaderName::Via, &b"v"[..]));
     assert_eq!(message.line_value(&line), b"SIP/2.0/UDP a");
 }

@@ -23,7 +23,7 @@ pub(crate) fn merge_challenges<'m>(out: &mut Vec<u8>, others: impl Iterator<Item
             if matches!(line.name, HeaderName::WwwAuthenticate | HeaderName::ProxyAuthenticate) {
                 out.extend_from_slice(line.name.as_str().as_bytes());
                 out.extend_from_slice(b": ");
-                out.extend_from_slice(other.line_value(line));
+                out.extend_from_slice(other.line_value(&line));
                 out.extend_from_slice(b"\r\n");
             }
         }

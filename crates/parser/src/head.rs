@@ -1,0 +1,247 @@
+//! The header lines of a message: where each starts, what it is called, which is the first of its name, where the blank line
+//! is (RFC 3261 7.3.1), and what is wrong with them. Shared by [`crate::Message`] and [`crate::Framer`]. Must not read values,
+//! except Content-Length, which says where the body ends.
+
+use std::ops::Range;
+
+use smallvec::SmallVec;
+
+use crate::{
+    ContentLength, ErrorKind, Header as _, HeaderName, Line, Message, ParseError, Span, fault,
+    lines::{self, Cutter},
+    octets,
+    span::{self, offset},
+};
+
+/// What is known of the header lines, by their positions: it borrows nothing, so its methods ask for the octets again.
+///
+/// It is moved whenever its message is, so what can be read again is not kept.
+#[derive(Clone, Debug)]
+pub(crate) struct Head {
+    /// Where the blank line starts.
+    pub(crate) blank_at: u32,
+    /// Where the body starts.
+    pub(crate) body_at: u32,
+    /// The first thing wrong.
+    pub(crate) defect: Option<ParseError>,
+    /// Where the last row's line ends.
+    end: u32,
+    /// The first row of each name, [`LATE`] for none and for one from there on.
+    first: [u8; HeaderName::COUNT],
+    /// Twice as many as a phone sends, and as many as a call has that passed three or four proxies. More go to the heap.
+    rows: SmallVec<[Row; 48]>,
+}
+
+/// A line, up to where the next one starts.
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    start: u32,
+    /// Octets before the colon; 0 for a line without a name.
+    colon: u16,
+    name: HeaderName,
+    /// Whether another line of that name may follow.
+    repeats: bool,
+}
+
+const LATE: usize = u8::MAX as usize;
+
+impl Head {
+    /// No lines yet.
+    pub(crate) fn new() -> Self {
+        let first = [u8::MAX; HeaderName::COUNT];
+        Self { blank_at: 0, body_at: 0, defect: None, end: 0, first, rows: SmallVec::new() }
+    }
+
+    /// Reads the lines that are still to be cut of `bytes`, up to the blank line. It fills the place where the head will
+    /// stay: a copy would cost as much as two lines.
+    pub(crate) fn read(&mut self, bytes: &[u8], mut cutter: Cutter) {
+        let blank = loop {
+            let extent = cutter.logical(bytes);
+            if extent.is_blank() {
+                break extent;
+            }
+            if self.rows.len() == Message::MAX_LINES {
+                self.note(ErrorKind::TooManyLines, extent.start);
+                continue;
+            }
+            match lines::name(bytes, &extent) {
+                Some((name, colon)) => self.push(extent.start, colon, name),
+                None => {
+                    self.note(ErrorKind::Line, extent.start);
+                    self.push(extent.start, 0, HeaderName::Unknown);
+                }
+            }
+            self.end = offset(extent.end);
+        };
+        self.blank_at = offset(blank.start);
+        self.body_at = offset(blank.end);
+        if let Some((kind, at)) = cutter.flaw {
+            self.note(kind, at);
+        }
+        if cutter.has_control {
+            self.check_controls(bytes);
+        }
+    }
+
+    #[inline]
+    fn push(&mut self, start: usize, colon: u16, name: HeaderName) {
+        let at = self.rows.len();
+        if let Some(first) = self.first.get_mut(name as usize) {
+            if *first == u8::MAX {
+                *first = u8::try_from(at).unwrap_or(u8::MAX);
+            } else if let Some(row) = self.rows.get_mut(usize::from(*first)) {
+                row.repeats = true;
+            }
+        }
+        self.rows.push(Row { start: offset(start), colon, name, repeats: at >= LATE });
+    }
+
+    /// Remembers what is wrong with the lines at `at`, if it is the first of such faults.
+    #[cold]
+    fn note(&mut self, kind: ErrorKind, at: usize) {
+        let offset = offset(at);
+        if self.defect.is_none_or(|defect| offset < defect.offset) {
+            let line = self.rows.partition_point(|row| row.start <= offset).checked_sub(1);
+            let name = line.and_then(|line| self.rows.get(line)).filter(|_| offset < self.end).map(|row| row.name);
+            self.defect = Some(ParseError { kind, header: name.filter(|name| *name != HeaderName::Unknown), offset });
+        }
+    }
+
+    /// Control characters are looked at when all else is good.
+    #[cold]
+    fn check_controls(&mut self, bytes: &[u8]) {
+        let mut lines = (0..self.len()).map(|at| self.line(bytes, at));
+        let stray =
+            lines.find_map(|line| Some(line.value.start as usize + lines::stray_control(line.value.of(bytes))?));
+        if let (Some(at), None) = (stray, self.defect) {
+            self.note(ErrorKind::Control, at);
+        }
+    }
+
+    /// Number of lines.
+    pub(crate) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// The line at `at`, an empty one if there is none.
+    pub(crate) fn line(&self, bytes: &[u8], at: usize) -> Line {
+        let whole = self.whole(at);
+        let row = self.rows.get(at);
+        let name = whole.of(bytes).get(..row.map_or(0, |row| row.colon.into())).unwrap_or_default();
+        Line {
+            name: row.map_or(HeaderName::Unknown, |row| row.name),
+            name_len: octets::trim_end(name).len() as u16,
+            whole,
+            value: span::locate(bytes, self.value(bytes, at)).unwrap_or_default(),
+        }
+    }
+
+    #[inline]
+    fn whole(&self, at: usize) -> Span {
+        let start = self.rows.get(at).map_or(self.end, |row| row.start);
+        Span { start, end: self.rows.get(at + 1).map_or(self.end, |next| next.start) }
+    }
+
+    /// The value of the line at `at`, trimmed.
+    #[inline]
+    pub(crate) fn value<'a>(&self, bytes: &'a [u8], at: usize) -> &'a [u8] {
+        let whole = self.whole(at);
+        // After the colon. A line without a name has no value either.
+        let skipped = match self.rows.get(at) {
+            Some(&Row { colon: colon @ 1.., .. }) => u32::from(colon) + 1,
+            _ => whole.len(),
+        };
+        octets::trim(Span { start: whole.start + skipped, end: whole.end }.of(bytes))
+    }
+
+    /// The positions of the lines of `name`.
+    #[inline]
+    pub(crate) fn named(&self, name: HeaderName) -> Named<'_> {
+        let first = self.first.get(name as usize).map_or(LATE, |first| usize::from(*first));
+        let is_alone = self.rows.get(first).is_some_and(|row| !row.repeats);
+        Named { rows: &self.rows, name, at: first..if is_alone { first + 1 } else { self.rows.len() } }
+    }
+
+    /// The Content-Length, `None` without one. Lines that repeat the same number are let pass, ones that differ are not
+    /// (RFC 3261 18.3 leaves no way to tell which is meant).
+    pub(crate) fn content_length(&self, bytes: &[u8]) -> Result<Option<u32>, ParseError> {
+        let mut length = None;
+        for at in self.named(HeaderName::ContentLength) {
+            let value = self.value(bytes, at);
+            let fail = |kind| fault::in_value(bytes, HeaderName::ContentLength, kind, value);
+            let ContentLength(octets) = ContentLength::parse(value).map_err(fail)?;
+            if length.replace(octets).is_some_and(|before| before != octets) {
+                return Err(fail(ErrorKind::Contradiction));
+            }
+        }
+        Ok(length)
+    }
+}
+
+/// See [`Head::named`].
+#[derive(Clone, Debug)]
+pub(crate) struct Named<'a> {
+    rows: &'a [Row],
+    name: HeaderName,
+    at: Range<usize>,
+}
+
+impl Iterator for Named<'_> {
+    type Item = usize;
+
+    #[inline]
+    fn next(&mut self) -> Option<usize> {
+        self.at.find(|at| self.rows.get(*at).is_some_and(|row| row.name == self.name))
+    }
+}
+
+impl DoubleEndedIterator for Named<'_> {
+    fn next_back(&mut self) -> Option<usize> {
+        self.at.rfind(|at| self.rows.get(*at).is_some_and(|row| row.name == self.name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Leniency;
+
+    fn head(text: &[u8]) -> Head {
+        let mut head = Head::new();
+        head.read(text, Cutter::new(Leniency::default()));
+        head
+    }
+
+    #[test]
+    fn lines_by_name_wherever_they_stand() {
+        let pattern = [HeaderName::Via, HeaderName::Subject, HeaderName::Via, HeaderName::To];
+        for lead in [0, 1, 47, 252, 253, 254, 255, 256, 257, 300] {
+            let names = [&vec![HeaderName::From; lead][..], &pattern].concat();
+            let text: String = names.iter().map(|name| format!("{}:\r\n", name.as_str())).collect();
+            let head = head(format!("{text}\r\n").as_bytes());
+            for name in [HeaderName::From, HeaderName::Via, HeaderName::Subject, HeaderName::To, HeaderName::Path] {
+                let expected: Vec<_> = (0..names.len()).filter(|at| names[*at] == name).collect();
+                assert_eq!(head.named(name).collect::<Vec<_>>(), expected, "{lead} {name:?}");
+                assert!(head.named(name).rev().eq(expected.into_iter().rev()), "{lead} {name:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn names_and_values() {
+        let text = b"To \t :\r\n \"a\r\n b\" <sip:x>  \r\nSubject:\r\nnothing\r\n\r\n body";
+        let head = head(text);
+        let (to, subject, nothing) = (head.line(text, 0), head.line(text, 1), head.line(text, 2));
+        assert_eq!((to.name, to.name_len, to.value.of(text)), (HeaderName::To, 2, &b"\"a\r\n b\" <sip:x>"[..]));
+        assert_eq!((to.whole, subject.whole.start), (Span { start: 0, end: 28 }, 28));
+        assert_eq!((subject.name_len, subject.value.len()), (7, 0));
+        assert_eq!((nothing.name_len, nothing.value.len(), nothing.whole.len()), (0, 0, 9));
+        assert_eq!((head.len(), head.blank_at, head.body_at), (3, 47, 49));
+        assert_eq!(head.defect.map(|defect| (defect.kind, defect.offset)), Some((ErrorKind::Line, 38)));
+    }
+
+    #[test]
+    fn what_a_message_carries_along_is_small() {
+        assert!(size_of::<Head>() <= 504, "{}", size_of::<Head>());
+    }
+}
