@@ -18,8 +18,8 @@ pub fn unescape(bytes: &[u8]) -> Cow<'_, [u8]> {
 pub fn escape_user(user: &[u8], out: &mut Vec<u8>) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     for &byte in user {
-        // These two are let pass where somebody else wrote them.
-        if octets::is(byte, USER) && byte != b'%' && byte != b'#' {
+        // It is let pass where somebody else wrote it.
+        if octets::is(byte, USER) && byte != b'#' {
             out.push(byte);
         } else {
             let digit = |value: u8| HEX.get(usize::from(value)).copied().unwrap_or_default();

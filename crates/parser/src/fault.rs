@@ -67,6 +67,24 @@ pub(crate) fn in_uri(uri: &[u8]) -> usize {
     walk.at.min(uri.len())
 }
 
+/// The fault of a SIP URI by its place, if that says more than where its parser gave up: a user part is only known as one
+/// by the `@` behind it.
+#[cold]
+pub(crate) fn kind_in_uri(uri: &[u8], kind: ErrorKind) -> ErrorKind {
+    let is_sip = [&b"sip:"[..], b"sips:"].iter().any(|scheme| starts_with(uri, scheme));
+    let at = in_uri(uri);
+    match uri.get(at) {
+        _ if !is_sip => kind,
+        Some(b'%') => ErrorKind::Escape,
+        _ if memchr::memchr(b'@', uri).is_some_and(|sign| at <= sign) => ErrorKind::User,
+        _ => kind,
+    }
+}
+
+fn starts_with(uri: &[u8], scheme: &[u8]) -> bool {
+    uri.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+}
+
 /// A walk over a value. Each step goes past what it knows; `false` says that it stands before what does not fit.
 struct Walk<'a> {
     text: &'a [u8],
@@ -286,11 +304,9 @@ impl<'a> Walk<'a> {
 
     /// A run of `mask`, up to a `%` that is no escape.
     fn escaped(&mut self, mask: u16) -> bool {
-        let run = self.rest().get(..octets::run(self.rest(), mask)).unwrap_or_default();
-        let broken = memchr::memchr_iter(b'%', run)
-            .find(|&at| !octets::escapes_are_whole(run.get(at..run.len().min(at + 3)).unwrap_or_default()));
-        self.at += broken.unwrap_or(run.len());
-        broken.is_none() && !run.is_empty()
+        let len = octets::escaped_run(self.rest(), mask);
+        self.at += len;
+        len > 0 && self.peek() != Some(b'%')
     }
 }
 

@@ -138,7 +138,8 @@ pub(crate) fn sent_by(input: &[u8]) -> Parsed<'_, (Host<'_>, Option<u16>)> {
 pub(crate) fn params(input: &[u8]) -> Parsed<'_, Params<'_>> {
     let mut rest = input;
     while let Some((b';', after)) = octets::trim_start(rest).split_first() {
-        rest = part(octets::trim_start(after), TOKEN)?;
+        let after = octets::trim_start(after);
+        rest = after_some(after, octets::run(after, TOKEN))?;
         if let Some((b'=', after)) = octets::trim_start(rest).split_first() {
             (rest, _) = cut(value).parse(octets::trim_start(after))?;
         }
@@ -151,24 +152,26 @@ pub(crate) fn params(input: &[u8]) -> Parsed<'_, Params<'_>> {
 pub(crate) fn uri_params(input: &[u8]) -> Parsed<'_, Params<'_>> {
     let mut rest = input;
     while let Some((b';', after)) = rest.split_first() {
-        rest = part(after, URI_PARAM)?;
+        rest = after_some(after, octets::escaped_run(after, URI_PARAM))?;
         if let Some((b'=', after)) = rest.split_first() {
-            rest = part(after, URI_PARAM)?;
+            rest = after_some(after, octets::escaped_run(after, URI_PARAM))?;
         }
     }
     Ok((rest, Params::new(up_to(input, rest))))
 }
 
-/// What follows the octets of `mask` at the start of `input`; there must be one.
-fn part(input: &[u8], mask: u16) -> Result<&[u8], nom::Err<Fault>> {
-    match octets::run(input, mask) {
+/// What follows the first `len` octets of a parameter; there must be one.
+#[inline]
+fn after_some(input: &[u8], len: usize) -> Result<&[u8], nom::Err<Fault>> {
+    match len {
         0 => Err(nom::Err::Failure(Fault(ErrorKind::Param))),
         len => Ok(input.get(len..).unwrap_or_default()),
     }
 }
 
 /// The part of `input` before `rest`, its end.
-fn up_to<'a>(input: &'a [u8], rest: &[u8]) -> &'a [u8] {
+#[inline]
+pub(crate) fn up_to<'a>(input: &'a [u8], rest: &[u8]) -> &'a [u8] {
     input.get(..input.len() - rest.len()).unwrap_or_default()
 }
 

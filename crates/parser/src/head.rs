@@ -151,7 +151,10 @@ impl Head {
             Some(&Row { colon: colon @ 1.., .. }) => u32::from(colon) + 1,
             _ => whole.len(),
         };
-        octets::trim(Span { start: whole.start + skipped, end: whole.end }.of(bytes))
+        let value = Span { start: whole.start + skipped, end: whole.end }.of(bytes);
+        // Nearly all that is to trim.
+        let value = value.strip_suffix(b"\r\n").unwrap_or(value);
+        octets::trim(value.strip_prefix(b" ").unwrap_or(value))
     }
 
     /// The positions of the lines of `name`.

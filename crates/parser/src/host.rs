@@ -38,16 +38,15 @@ impl<'a> Host<'a> {
     }
 
     /// As [`Host::parse`], for octets of [`HOST`] only.
+    #[inline]
     pub(crate) fn unbracketed(host: &'a [u8]) -> Result<Self, ErrorKind> {
-        if last_label(host).iter().all(u8::is_ascii_digit) {
+        if ends_in_digits(host) {
             return v4(host).map(Self::V4).ok_or(ErrorKind::Host);
         }
         let starts_well = host.first().is_some_and(|byte| *byte != b'.' && *byte != b'-');
-        if starts_well && !host.windows(2).any(|pair| pair == b"..") {
-            Ok(Self::Name(host))
-        } else {
-            Err(ErrorKind::Host)
-        }
+        let pairs = host.iter().zip(host.get(1..).unwrap_or_default());
+        let has_empty_label = pairs.fold(false, |found, pair| found | (pair == (&b'.', &b'.')));
+        if starts_well && !has_empty_label { Ok(Self::Name(host)) } else { Err(ErrorKind::Host) }
     }
 
     /// The address, if it is one.
@@ -128,21 +127,31 @@ fn without_zone(inner: &[u8]) -> &[u8] {
     }
 }
 
-/// The last label; a root dot at the end belongs to none.
-fn last_label(host: &[u8]) -> &[u8] {
+/// Whether the last label is all digits; a root dot at the end belongs to none.
+#[inline]
+fn ends_in_digits(host: &[u8]) -> bool {
     let host = host.strip_suffix(b".").unwrap_or(host);
-    host.rsplit(|&byte| byte == b'.').next().unwrap_or_default()
+    host.iter().rfind(|byte| !byte.is_ascii_digit()).is_none_or(|byte| *byte == b'.')
 }
 
 /// Four numbers of one to three digits, none with a zero before it.
 fn v4(host: &[u8]) -> Option<Ipv4Addr> {
-    let mut address = [0; 4];
-    let mut labels = host.split(|&byte| byte == b'.');
-    for octet in &mut address {
-        let label = labels.next().filter(|label| label.len() == 1 || !label.starts_with(b"0"))?;
-        *octet = octets::number(label).and_then(|number| u8::try_from(number).ok())?;
+    let (mut address, mut dots) = (0_u32, 0);
+    let mut number = None;
+    for byte in host {
+        number = match (number, byte) {
+            (None, b'0'..=b'9') => Some(u32::from(byte - b'0')),
+            // No zero before another digit.
+            (Some(number @ 1..=25), b'0'..=b'9') => Some(number * 10 + u32::from(byte - b'0')),
+            (Some(number @ 0..=255), b'.') => {
+                address = address << 8 | number;
+                dots += 1;
+                None
+            }
+            _ => return None,
+        };
     }
-    labels.next().is_none().then(|| address.into())
+    number.filter(|number| dots == 3 && *number < 256).map(|last| Ipv4Addr::from(address << 8 | last))
 }
 
 fn text(bytes: &[u8]) -> Option<&str> {

@@ -51,6 +51,10 @@ pub fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// Where the first element of `list` ends: at a comma, or at the end. What is not closed runs to the end.
 fn element_end(list: &[u8]) -> usize {
+    // Most lists have one element.
+    if memchr(b',', list).is_none() {
+        return list.len();
+    }
     let mut at = 0;
     while let Some(found) = list.get(at..).and_then(|rest| memchr3(b',', b'"', b'<', rest)) {
         at += found;

@@ -3,14 +3,14 @@
 
 /// `token`: what method, header and parameter names are made of.
 pub(crate) const TOKEN: u16 = 1;
-/// `user`: unreserved and user-unreserved. `%` is counted in; [`escapes_are_whole`] checks what follows it. So is `#`, which
-/// should be escaped and which phones dial as it is: nothing in a SIP URI begins with it, so it can mean nothing else.
+/// `user` without `escaped`: unreserved and user-unreserved. `#` is in neither; but phones dial it as it is, and nothing in
+/// a SIP URI begins with it, so it can mean nothing else.
 pub(crate) const USER: u16 = 1 << 1;
-/// `password`.
+/// `password` without `escaped`.
 pub(crate) const PASSWORD: u16 = 1 << 2;
-/// `paramchar` of a URI parameter, with `%`.
+/// `paramchar` of a URI parameter without `escaped`.
 pub(crate) const URI_PARAM: u16 = 1 << 3;
-/// `hname` and `hvalue` of a URI's header part, with `%`, and the `=` and `&` between them.
+/// `hname` and `hvalue` of a URI's header part without `escaped`, and the `=` and `&` between them.
 pub(crate) const URI_HEADER: u16 = 1 << 4;
 /// Octets of a host name. The underscore is in no RFC and in many networks, so it passes.
 pub(crate) const HOST: u16 = 1 << 5;
@@ -52,6 +52,18 @@ pub(crate) fn run(bytes: &[u8], mask: u16) -> usize {
     let len = fours.iter().take_while(is_whole).count() * 4;
     let rest = bytes.get(len..).unwrap_or_default();
     len + rest.iter().position(|&byte| !is(byte, mask)).unwrap_or(rest.len())
+}
+
+/// As [`run`], with each `escaped` in between (RFC 3261 25.1): a `%` without two hex digits ends it.
+#[inline]
+pub(crate) fn escaped_run(bytes: &[u8], mask: u16) -> usize {
+    let mut len = run(bytes, mask);
+    while bytes.get(len) == Some(&b'%')
+        && escapes_are_whole(bytes.get(len..bytes.len().min(len + 3)).unwrap_or_default())
+    {
+        len += 3 + run(bytes.get(len + 3..).unwrap_or_default(), mask);
+    }
+    len
 }
 
 /// `bytes` without LWS at either end.
@@ -105,10 +117,10 @@ static CLASSES: [u16; 256] = classes();
 const fn classes() -> [u16; 256] {
     let mut table = [0_u16; 256];
     table = add(table, b"-.!%*_+`'~", TOKEN | DISPLAY);
-    table = add(table, b"-_.!~*'()%&=+$,;?/#", USER);
-    table = add(table, b"-_.!~*'()%&=+$,", PASSWORD);
-    table = add(table, b"-_.!~*'()%[]/:&+$", URI_PARAM);
-    table = add(table, b"-_.!~*'()%[]/?:+$=&", URI_HEADER);
+    table = add(table, b"-_.!~*'()&=+$,;?/#", USER);
+    table = add(table, b"-_.!~*'()&=+$,", PASSWORD);
+    table = add(table, b"-_.!~*'()[]/:&+$", URI_PARAM);
+    table = add(table, b"-_.!~*'()[]/?:+$=&", URI_HEADER);
     table = add(table, b"-._", HOST);
     table = add(table, b" \t\r\n", LWS | DISPLAY);
     table = fill(table, b'0', b'9', ALPHANUMERIC);

@@ -8,7 +8,8 @@ use memchr::memchr;
 use crate::{
     ErrorKind, Host, Params, Transport,
     escape::same_ignore_case,
-    grammar,
+    fault,
+    grammar::{self, Parsed},
     octets::{self, PASSWORD, URI, URI_HEADER, USER},
     unescape,
 };
@@ -56,24 +57,32 @@ impl<'a> Uri<'a> {
     /// # Errors
     /// If it has no scheme or characters that no URI has, or if it is a malformed SIP URI: the part that is wrong.
     pub fn parse(uri: &'a [u8]) -> Result<Self, ErrorKind> {
-        let (secure, rest) = match (uri.split_at_checked(4), uri.split_at_checked(5)) {
-            (Some((scheme, rest)), _) if scheme.eq_ignore_ascii_case(b"sip:") => (false, rest),
-            (_, Some((scheme, rest))) if scheme.eq_ignore_ascii_case(b"sips:") => (true, rest),
-            _ => return Self::other(uri),
-        };
-        SipUri::parse(uri, rest, secure).map(Self::Sip)
+        match Self::prefix(uri) {
+            Ok((b"", found)) => Ok(found),
+            Ok(_) => Err(fault::kind_in_uri(uri, ErrorKind::Uri)),
+            Err(error) => Err(fault::kind_in_uri(uri, grammar::kind(error))),
+        }
     }
 
-    fn other(uri: &'a [u8]) -> Result<Self, ErrorKind> {
-        let colon = memchr(b':', uri).ok_or(ErrorKind::Uri)?;
-        let (scheme, rest) = uri.split_at_checked(colon).ok_or(ErrorKind::Uri)?;
-        let rest = rest.get(1..).unwrap_or_default();
-        let scheme_is_good = scheme.first().is_some_and(u8::is_ascii_alphabetic)
-            && scheme.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(byte));
-        if scheme_is_good && octets::all(rest, URI) {
-            Ok(Self::Other { scheme, rest, raw: uri })
-        } else {
-            Err(ErrorKind::Uri)
+    /// The URI that `input` starts with.
+    pub(crate) fn prefix(input: &'a [u8]) -> Parsed<'a, Self> {
+        let (secure, rest) = match (input.split_at_checked(4), input.split_at_checked(5)) {
+            (Some((scheme, rest)), _) if scheme.eq_ignore_ascii_case(b"sip:") => (false, rest),
+            (_, Some((scheme, rest))) if scheme.eq_ignore_ascii_case(b"sips:") => (true, rest),
+            _ => return Self::other(input),
+        };
+        SipUri::prefix(input, rest, secure).map(|(rest, uri)| (rest, Self::Sip(uri)))
+    }
+
+    fn other(input: &'a [u8]) -> Parsed<'a, Self> {
+        let is_of_scheme = |byte: &u8| byte.is_ascii_alphanumeric() || b"+-.".contains(byte);
+        let len = input.iter().take_while(|byte| is_of_scheme(byte)).count();
+        match input.split_at_checked(len) {
+            Some((scheme @ [b'a'..=b'z' | b'A'..=b'Z', ..], [b':', rest @ ..])) if octets::run(rest, URI) > 0 => {
+                let (rest, after) = rest.split_at_checked(octets::run(rest, URI)).unwrap_or_default();
+                Ok((after, Self::Other { scheme, rest, raw: grammar::up_to(input, after) }))
+            }
+            _ => grammar::fail(ErrorKind::Uri),
         }
     }
 
@@ -95,27 +104,13 @@ impl<'a> Uri<'a> {
 }
 
 impl<'a> SipUri<'a> {
-    fn parse(raw: &'a [u8], rest: &'a [u8], secure: bool) -> Result<Self, ErrorKind> {
-        // An `@` stands nowhere else: user, parameters and headers must escape it.
-        let (user, password, rest) = match memchr(b'@', rest).and_then(|at| rest.split_at_checked(at)) {
-            Some((info, rest)) => {
-                let (user, password) = user_info(info)?;
-                (Some(user), password, rest.get(1..).unwrap_or_default())
-            }
-            None => (None, None, rest),
-        };
-        let (rest, (host, port)) = grammar::host_port(rest).map_err(grammar::kind)?;
-        let (rest, params) = grammar::uri_params(rest).map_err(grammar::kind)?;
-        // Unlike a header value, a URI ends exactly where it ends.
-        let headers = match rest.split_first() {
-            None => rest,
-            Some((b'?', headers)) if octets::all(headers, URI_HEADER) => headers,
-            Some(_) => return Err(ErrorKind::Uri),
-        };
-        if !octets::escapes_are_whole(raw) {
-            return Err(ErrorKind::Escape);
-        }
-        Ok(Self { secure, user, password, host, port, params, headers, raw })
+    fn prefix(input: &'a [u8], after_scheme: &'a [u8], secure: bool) -> Parsed<'a, Self> {
+        let (rest, user, password) = user_info(after_scheme);
+        let (rest, (host, port)) = grammar::host_port(rest)?;
+        let (rest, params) = grammar::uri_params(rest)?;
+        let (rest, headers) = uri_headers(rest)?;
+        let raw = grammar::up_to(input, rest);
+        Ok((rest, Self { secure, user, password, host, port, params, headers, raw }))
     }
 
     /// The URI as it was sent.
@@ -169,14 +164,27 @@ impl<'a> SipUri<'a> {
     }
 }
 
-/// `userinfo` without the `@`: user, and password after the first colon.
-fn user_info(info: &[u8]) -> Result<(&[u8], Option<&[u8]>), ErrorKind> {
-    let (user, rest) = info.split_at_checked(octets::run(info, USER)).unwrap_or_default();
+/// `headers` without the `?`.
+#[inline]
+fn uri_headers(input: &[u8]) -> Parsed<'_, &[u8]> {
+    let Some(rest) = input.strip_prefix(b"?") else { return Ok((input, b"")) };
+    match rest.split_at_checked(octets::escaped_run(rest, URI_HEADER)) {
+        Some((headers @ [_, ..], rest)) => Ok((rest, headers)),
+        _ => grammar::fail(ErrorKind::Uri),
+    }
+}
+
+/// `userinfo`, if there is one: user, and password after the first colon. An `@` stands nowhere else in a URI.
+#[inline]
+fn user_info(input: &[u8]) -> (&[u8], Option<&[u8]>, Option<&[u8]>) {
+    let (user, rest) = input.split_at_checked(octets::escaped_run(input, USER)).unwrap_or_default();
     match rest.split_first() {
-        _ if user.is_empty() => Err(ErrorKind::User),
-        None => Ok((user, None)),
-        Some((b':', password)) if octets::run(password, PASSWORD) == password.len() => Ok((user, Some(password))),
-        Some(_) => Err(ErrorKind::User),
+        Some((b'@', rest)) if !user.is_empty() => (rest, Some(user), None),
+        Some((b':', rest)) if !user.is_empty() => match rest.split_at_checked(octets::escaped_run(rest, PASSWORD)) {
+            Some((password, [b'@', rest @ ..])) => (rest, Some(user), Some(password)),
+            _ => (input, None, None),
+        },
+        _ => (input, None, None),
     }
 }
 

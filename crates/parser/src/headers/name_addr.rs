@@ -18,8 +18,6 @@ pub struct NameAddr<'a> {
     pub uri: Uri<'a>,
     /// The header's parameters. Those of a URI without angle brackets belong here, not to the URI (20.10).
     pub params: Params<'a>,
-    /// The whole value.
-    pub raw: &'a [u8],
 }
 
 impl<'a> NameAddr<'a> {
@@ -42,10 +40,12 @@ impl<'a> NameAddr<'a> {
     /// The part that is wrong.
     pub fn bracketed(value: &'a [u8]) -> Result<Self, ErrorKind> {
         let (display, rest) = display(value)?;
-        let close = memchr(b'>', rest).ok_or(ErrorKind::Bracket)?;
-        let uri = Uri::parse(rest.get(1..close).unwrap_or_default())?;
-        let params = grammar::whole(grammar::params, rest.get(close + 1..).unwrap_or_default())?;
-        Ok(Self { display, uri, params, raw: value })
+        let (rest, uri) = match Uri::prefix(rest) {
+            Ok(([b'>', rest @ ..], uri)) => (rest, uri),
+            _ => return Err(no_uri(rest)),
+        };
+        let params = grammar::whole(grammar::params, rest)?;
+        Ok(Self { display, uri, params })
     }
 
     /// `addr-spec`: a URI with a comma, a question mark or a semicolon needs brackets (20.10), so the first semicolon
@@ -62,23 +62,32 @@ impl<'a> NameAddr<'a> {
             return Err(ErrorKind::Uri);
         }
         let uri = Uri::parse(uri)?;
-        Ok(Self { display: None, uri, params: grammar::whole(grammar::params, params)?, raw: value })
+        Ok(Self { display: None, uri, params: grammar::whole(grammar::params, params)? })
     }
 }
 
-/// `display-name`: a quoted string, or tokens; octets above ASCII pass unquoted. Returns what follows it, too: the
-/// opening bracket and the rest.
+/// `display-name`: a quoted string, or tokens; octets above ASCII pass unquoted. Returns what follows the opening bracket,
+/// too.
+#[inline]
 fn display(value: &[u8]) -> Result<(Option<&[u8]>, &[u8]), ErrorKind> {
     let len = match value.first() {
+        Some(b'<') => 0,
         Some(b'"') => quoted_len(value).ok_or(ErrorKind::Quote)?,
         _ => octets::run(value, DISPLAY),
     };
     let (name, rest) = value.split_at_checked(len).unwrap_or_default();
-    let rest = octets::trim_start(rest);
-    if rest.first() != Some(&b'<') {
-        return Err(if memchr(b'<', rest).is_some() { ErrorKind::Display } else { ErrorKind::Bracket });
+    match octets::trim_start(rest) {
+        [b'<', rest @ ..] => Ok((Some(octets::trim(name)).filter(|name| !name.is_empty()), rest)),
+        rest if memchr(b'<', rest).is_some() => Err(ErrorKind::Display),
+        _ => Err(ErrorKind::Bracket),
     }
-    Ok((Some(octets::trim(name)).filter(|name| !name.is_empty()), rest))
+}
+
+/// What is wrong with what should be a URI and a closing bracket.
+#[cold]
+fn no_uri(rest: &[u8]) -> ErrorKind {
+    let inside = memchr(b'>', rest).and_then(|close| rest.get(..close));
+    inside.map_or(ErrorKind::Bracket, |uri| Uri::parse(uri).err().unwrap_or(ErrorKind::Uri))
 }
 
 #[cfg(test)]
