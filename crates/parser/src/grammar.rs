@@ -96,7 +96,7 @@ pub(crate) fn value(input: &[u8]) -> Parsed<'_, &[u8]> {
 }
 
 /// `host`: a name, an IPv4 address, or an IPv6 address in brackets.
-#[inline]
+#[inline(always)]
 pub(crate) fn host(input: &[u8]) -> Parsed<'_, Host<'_>> {
     let (host, rest) = if input.first() == Some(&b'[') {
         let len = memchr::memchr(b']', input).map_or(0, |close| close + 1);
@@ -120,6 +120,7 @@ pub(crate) fn port(input: &[u8]) -> Parsed<'_, u16> {
 }
 
 /// `hostport` of a URI: no white space anywhere.
+#[inline(always)]
 pub(crate) fn host_port(input: &[u8]) -> Parsed<'_, (Host<'_>, Option<u16>)> {
     let (rest, host) = host(input)?;
     match rest.split_first() {

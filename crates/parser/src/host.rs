@@ -15,6 +15,7 @@ use crate::{
 
 /// A host as it is named in a URI or a Via. Equality of names is octet by octet; see [`Host::eq_ignore_case`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u64)]
 pub enum Host<'a> {
     /// A host name, as it was sent.
     Name(&'a [u8]),

@@ -57,32 +57,22 @@ impl<'a> Uri<'a> {
     /// # Errors
     /// If it has no scheme or characters that no URI has, or if it is a malformed SIP URI: the part that is wrong.
     pub fn parse(uri: &'a [u8]) -> Result<Self, ErrorKind> {
-        match Self::prefix(uri) {
-            Ok((b"", found)) => Ok(found),
+        let Some((secure, rest)) = SipUri::scheme(uri) else { return Self::other(uri) };
+        match SipUri::prefix(uri, rest, secure) {
+            Ok((b"", uri)) => Ok(Self::Sip(uri)),
             Ok(_) => Err(fault::kind_in_uri(uri, ErrorKind::Uri)),
             Err(error) => Err(fault::kind_in_uri(uri, grammar::kind(error))),
         }
     }
 
-    /// The URI that `input` starts with.
-    pub(crate) fn prefix(input: &'a [u8]) -> Parsed<'a, Self> {
-        let (secure, rest) = match (input.split_at_checked(4), input.split_at_checked(5)) {
-            (Some((scheme, rest)), _) if scheme.eq_ignore_ascii_case(b"sip:") => (false, rest),
-            (_, Some((scheme, rest))) if scheme.eq_ignore_ascii_case(b"sips:") => (true, rest),
-            _ => return Self::other(input),
-        };
-        SipUri::prefix(input, rest, secure).map(|(rest, uri)| (rest, Self::Sip(uri)))
-    }
-
-    fn other(input: &'a [u8]) -> Parsed<'a, Self> {
+    fn other(uri: &'a [u8]) -> Result<Self, ErrorKind> {
         let is_of_scheme = |byte: &u8| byte.is_ascii_alphanumeric() || b"+-.".contains(byte);
-        let len = input.iter().take_while(|byte| is_of_scheme(byte)).count();
-        match input.split_at_checked(len) {
-            Some((scheme @ [b'a'..=b'z' | b'A'..=b'Z', ..], [b':', rest @ ..])) if octets::run(rest, URI) > 0 => {
-                let (rest, after) = rest.split_at_checked(octets::run(rest, URI)).unwrap_or_default();
-                Ok((after, Self::Other { scheme, rest, raw: grammar::up_to(input, after) }))
+        let len = uri.iter().take_while(|byte| is_of_scheme(byte)).count();
+        match uri.split_at_checked(len) {
+            Some((scheme @ [b'a'..=b'z' | b'A'..=b'Z', ..], [b':', rest @ ..])) if octets::all(rest, URI) => {
+                Ok(Self::Other { scheme, rest, raw: uri })
             }
-            _ => grammar::fail(ErrorKind::Uri),
+            _ => Err(ErrorKind::Uri),
         }
     }
 
@@ -104,7 +94,19 @@ impl<'a> Uri<'a> {
 }
 
 impl<'a> SipUri<'a> {
-    fn prefix(input: &'a [u8], after_scheme: &'a [u8], secure: bool) -> Parsed<'a, Self> {
+    /// Whether the scheme of `input` is `sips`, and what follows its colon; `None` for another scheme.
+    #[inline]
+    pub(crate) fn scheme(input: &'a [u8]) -> Option<(bool, &'a [u8])> {
+        match (input.split_at_checked(4), input.split_at_checked(5)) {
+            (Some((scheme, rest)), _) if scheme.eq_ignore_ascii_case(b"sip:") => Some((false, rest)),
+            (_, Some((scheme, rest))) if scheme.eq_ignore_ascii_case(b"sips:") => Some((true, rest)),
+            _ => None,
+        }
+    }
+
+    /// The URI that `input` starts with, and what follows it.
+    #[inline(always)]
+    pub(crate) fn prefix(input: &'a [u8], after_scheme: &'a [u8], secure: bool) -> Parsed<'a, Self> {
         let (rest, user, password) = user_info(after_scheme);
         let (rest, (host, port)) = grammar::host_port(rest)?;
         let (rest, params) = grammar::uri_params(rest)?;

@@ -4,7 +4,7 @@
 use memchr::memchr;
 
 use crate::{
-    ErrorKind, Params, Uri, grammar,
+    ErrorKind, Params, SipUri, Uri, grammar,
     list::quoted_len,
     octets::{self, DISPLAY, LWS},
 };
@@ -40,11 +40,18 @@ impl<'a> NameAddr<'a> {
     /// The part that is wrong.
     pub fn bracketed(value: &'a [u8]) -> Result<Self, ErrorKind> {
         let (display, rest) = display(value)?;
-        let (rest, uri) = match Uri::prefix(rest) {
-            Ok(([b'>', rest @ ..], uri)) => (rest, uri),
-            _ => return Err(no_uri(rest)),
+        let Some((secure, after_scheme)) = SipUri::scheme(rest) else { return Self::other(display, rest) };
+        let Ok(([b'>', params @ ..], uri)) = SipUri::prefix(rest, after_scheme, secure) else {
+            return Err(no_uri(rest));
         };
-        let params = grammar::whole(grammar::params, rest)?;
+        let params = grammar::whole(grammar::params, params)?;
+        Ok(Self { display, uri: Uri::Sip(uri), params })
+    }
+
+    fn other(display: Option<&'a [u8]>, rest: &'a [u8]) -> Result<Self, ErrorKind> {
+        let close = memchr(b'>', rest).ok_or(ErrorKind::Bracket)?;
+        let uri = Uri::parse(rest.get(..close).unwrap_or_default())?;
+        let params = grammar::whole(grammar::params, rest.get(close + 1..).unwrap_or_default())?;
         Ok(Self { display, uri, params })
     }
 
