@@ -174,8 +174,8 @@ pub fn read_target(uri: &SipUri<'_>) {
     uri.write_target(&mut target);
     let parsed = Uri::parse(&target).expect("a target is a URI");
     let parsed = parsed.sip().expect("a target is a SIP URI");
-    assert!(parsed.headers.is_empty() && !parsed.params.has("method"));
-    assert_eq!((parsed.user, parsed.password, parsed.port), (uri.user, uri.password, uri.port));
+    assert!(parsed.headers().is_empty() && !parsed.params.has("method"));
+    assert_eq!((parsed.user, parsed.password(), parsed.port), (uri.user, uri.password(), uri.port));
     let mut again = Vec::new();
     parsed.write_target(&mut again);
     assert_eq!(target, again, "a target is its own target");

@@ -3,15 +3,15 @@
 
 use nom::{
     IResult, Parser,
-    bytes::complete::{tag, take_while, take_while1},
-    combinator::{cut, opt},
+    bytes::complete::tag,
+    combinator::{cut, opt, verify},
     sequence::{delimited, preceded},
 };
 
 use crate::{
     ErrorKind, Host, Params,
     list::quoted_len,
-    octets::{self, HOST, LWS, TOKEN, URI_PARAM, VALUE},
+    octets::{self, HOST, TOKEN, URI_PARAM, VALUE},
 };
 
 pub(crate) type Parsed<'a, T> = IResult<&'a [u8], T, Fault>;
@@ -56,16 +56,21 @@ pub(crate) fn kind(error: nom::Err<Fault>) -> ErrorKind {
 }
 
 pub(crate) fn lws(input: &[u8]) -> Parsed<'_, &[u8]> {
-    take_while(|byte| octets::is(byte, LWS)).parse(input)
+    let rest = octets::trim_start(input);
+    Ok((rest, up_to(input, rest)))
 }
 
 /// At least one octet of white space.
 pub(crate) fn space(input: &[u8]) -> Parsed<'_, &[u8]> {
-    take_while1(|byte| octets::is(byte, LWS)).parse(input)
+    verify(lws, |space: &[u8]| !space.is_empty()).parse(input)
 }
 
+#[inline]
 pub(crate) fn token(input: &[u8]) -> Parsed<'_, &[u8]> {
-    take_while1(|byte| octets::is(byte, TOKEN)).parse(input)
+    match input.split_at_checked(octets::run(input, TOKEN)) {
+        Some((token @ [_, ..], rest)) => Ok((rest, token)),
+        _ => fail(ErrorKind::Token),
+    }
 }
 
 /// A separator with white space around it: `SLASH`, `COLON`, `EQUAL`, `SEMI`, `COMMA`.

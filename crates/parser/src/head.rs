@@ -145,13 +145,14 @@ impl Head {
     /// The value of the line at `at`, trimmed.
     #[inline]
     pub(crate) fn value<'a>(&self, bytes: &'a [u8], at: usize) -> &'a [u8] {
-        let whole = self.whole(at);
-        // After the colon. A line without a name has no value either.
-        let skipped = match self.rows.get(at) {
-            Some(&Row { colon: colon @ 1.., .. }) => u32::from(colon) + 1,
-            _ => whole.len(),
+        let (line, colon) = match self.rows.get(at..).unwrap_or_default() {
+            [row, next, ..] => (bytes.get(row.start as usize..next.start as usize), row.colon),
+            [row] => (bytes.get(row.start as usize..self.end as usize), row.colon),
+            [] => (None, 0),
         };
-        let value = Span { start: whole.start + skipped, end: whole.end }.of(bytes);
+        let line = line.unwrap_or_default();
+        // A line without a name has no value either.
+        let value = line.get(if colon == 0 { line.len() } else { usize::from(colon) + 1 }..).unwrap_or_default();
         // Nearly all that is to trim.
         let value = value.strip_suffix(b"\r\n").unwrap_or(value);
         octets::trim(value.strip_prefix(b" ").unwrap_or(value))

@@ -106,7 +106,7 @@ impl Message {
         let (at, raw) = (self.request_uri_span().start, self.request_uri());
         let uri =
             Uri::parse(raw).map_err(|kind| ParseError::new(kind, at.saturating_add(offset(fault::in_uri(raw)))))?;
-        match uri.sip().map_or(0, |uri| uri.headers.len()) {
+        match uri.sip().map_or(0, |uri| uri.headers().len()) {
             0 => Ok(uri),
             // From the question mark on.
             len => Err(ParseError::new(ErrorKind::UriHeaders, at.saturating_add(offset(raw.len() - len - 1)))),

@@ -47,11 +47,13 @@ pub(crate) fn all(bytes: &[u8], mask: u16) -> bool {
 /// Length of the run of octets of the one class `mask` at the start of `bytes`; four at a time.
 #[inline]
 pub(crate) fn run(bytes: &[u8], mask: u16) -> usize {
-    let (fours, _) = bytes.as_chunks::<4>();
-    let is_whole = |four: &&[u8; 4]| four.iter().fold(mask, |mask, &byte| mask & classes_of(byte)) != 0;
-    let len = fours.iter().take_while(is_whole).count() * 4;
-    let rest = bytes.get(len..).unwrap_or_default();
-    len + rest.iter().position(|&byte| !is(byte, mask)).unwrap_or(rest.len())
+    let mut len = 0;
+    while let Some(&byte) = bytes.get(len)
+        && is(byte, mask)
+    {
+        len += 1;
+    }
+    len
 }
 
 /// As [`run`], with each `escaped` in between (RFC 3261 25.1): a `%` without two hex digits ends it.
@@ -74,16 +76,20 @@ pub(crate) fn trim(bytes: &[u8]) -> &[u8] {
 
 /// `bytes` without LWS at its end.
 #[inline]
-pub(crate) fn trim_end(bytes: &[u8]) -> &[u8] {
-    let end = bytes.iter().rposition(|&byte| !is(byte, LWS)).map_or(0, |last| last + 1);
-    bytes.get(..end).unwrap_or_default()
+pub(crate) fn trim_end(mut bytes: &[u8]) -> &[u8] {
+    while let [rest @ .., b' ' | b'\t' | b'\r' | b'\n'] = bytes {
+        bytes = rest;
+    }
+    bytes
 }
 
 /// `bytes` without LWS at its start.
 #[inline]
-pub(crate) fn trim_start(bytes: &[u8]) -> &[u8] {
-    let start = bytes.iter().position(|&byte| !is(byte, LWS)).unwrap_or(bytes.len());
-    bytes.get(start..).unwrap_or_default()
+pub(crate) fn trim_start(mut bytes: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t' | b'\r' | b'\n', rest @ ..] = bytes {
+        bytes = rest;
+    }
+    bytes
 }
 
 /// Whether each `%` is followed by two hex digits (`escaped`).

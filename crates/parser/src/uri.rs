@@ -11,6 +11,7 @@ use crate::{
     fault,
     grammar::{self, Parsed},
     octets::{self, PASSWORD, URI, URI_HEADER, USER},
+    span::locate,
     unescape,
 };
 
@@ -38,16 +39,12 @@ pub struct SipUri<'a> {
     pub secure: bool,
     /// The user part as it was sent, escapes and all; never empty.
     pub user: Option<&'a [u8]>,
-    /// The password as it was sent; may be empty.
-    pub password: Option<&'a [u8]>,
     /// The host.
     pub host: Host<'a>,
     /// The port, if one is written.
     pub port: Option<u16>,
     /// The URI parameters.
     pub params: Params<'a>,
-    /// The header part without its `?`, empty if there is none.
-    pub headers: &'a [u8],
     raw: &'a [u8],
 }
 
@@ -107,17 +104,33 @@ impl<'a> SipUri<'a> {
     /// The URI that `input` starts with, and what follows it.
     #[inline(always)]
     pub(crate) fn prefix(input: &'a [u8], after_scheme: &'a [u8], secure: bool) -> Parsed<'a, Self> {
-        let (rest, user, password) = user_info(after_scheme);
+        let (rest, user) = user_info(after_scheme);
         let (rest, (host, port)) = grammar::host_port(rest)?;
         let (rest, params) = grammar::uri_params(rest)?;
-        let (rest, headers) = uri_headers(rest)?;
+        let rest = after_headers(rest)?;
         let raw = grammar::up_to(input, rest);
-        Ok((rest, Self { secure, user, password, host, port, params, headers, raw }))
+        Ok((rest, Self { secure, user, host, port, params, raw }))
     }
 
     /// The URI as it was sent.
     pub fn as_bytes(&self) -> &'a [u8] {
         self.raw
+    }
+
+    /// The password as it was sent; may be empty.
+    pub fn password(&self) -> Option<&'a [u8]> {
+        let password = self.after(self.user?).strip_prefix(b":")?;
+        password.get(..memchr(b'@', password)?)
+    }
+
+    /// The header part without its `?`, empty if there is none.
+    pub fn headers(&self) -> &'a [u8] {
+        self.after(self.params.as_bytes()).strip_prefix(b"?").unwrap_or_default()
+    }
+
+    /// What follows `part` of this URI.
+    fn after(&self, part: &[u8]) -> &'a [u8] {
+        locate(self.raw, part).and_then(|span| self.raw.get(span.end as usize..)).unwrap_or_default()
     }
 
     /// The URI parameter of that name, in any case and however it is escaped (RFC 3261 19.1.4): `Some(None)` if it stands
@@ -152,7 +165,7 @@ impl<'a> SipUri<'a> {
     /// Appends the URI as a Request-URI may carry it: without headers and without the `method` parameter (RFC 3261
     /// 19.1.1 Table 1, 19.1.5), otherwise octet for octet. Everything else that a Contact may say may stand there.
     pub fn write_target(&self, out: &mut Vec<u8>) {
-        let without_headers = match self.headers.len() {
+        let without_headers = match self.headers().len() {
             0 => self.raw,
             len => self.raw.get(..self.raw.len() - len - 1).unwrap_or_default(),
         };
@@ -166,27 +179,27 @@ impl<'a> SipUri<'a> {
     }
 }
 
-/// `headers` without the `?`.
+/// What follows `headers`, if there are any.
 #[inline]
-fn uri_headers(input: &[u8]) -> Parsed<'_, &[u8]> {
-    let Some(rest) = input.strip_prefix(b"?") else { return Ok((input, b"")) };
-    match rest.split_at_checked(octets::escaped_run(rest, URI_HEADER)) {
-        Some((headers @ [_, ..], rest)) => Ok((rest, headers)),
-        _ => grammar::fail(ErrorKind::Uri),
+fn after_headers(input: &[u8]) -> Result<&[u8], nom::Err<grammar::Fault>> {
+    let Some(rest) = input.strip_prefix(b"?") else { return Ok(input) };
+    match octets::escaped_run(rest, URI_HEADER) {
+        0 => Err(nom::Err::Error(grammar::Fault(ErrorKind::Uri))),
+        len => Ok(rest.get(len..).unwrap_or_default()),
     }
 }
 
-/// `userinfo`, if there is one: user, and password after the first colon. An `@` stands nowhere else in a URI.
+/// The user of `userinfo`, if there is one, and what follows the `@`. It stands nowhere else in a URI.
 #[inline]
-fn user_info(input: &[u8]) -> (&[u8], Option<&[u8]>, Option<&[u8]>) {
+fn user_info(input: &[u8]) -> (&[u8], Option<&[u8]>) {
     let (user, rest) = input.split_at_checked(octets::escaped_run(input, USER)).unwrap_or_default();
     match rest.split_first() {
-        Some((b'@', rest)) if !user.is_empty() => (rest, Some(user), None),
+        Some((b'@', rest)) if !user.is_empty() => (rest, Some(user)),
         Some((b':', rest)) if !user.is_empty() => match rest.split_at_checked(octets::escaped_run(rest, PASSWORD)) {
-            Some((password, [b'@', rest @ ..])) => (rest, Some(user), Some(password)),
-            _ => (input, None, None),
+            Some((_password, [b'@', rest @ ..])) => (rest, Some(user)),
+            _ => (input, None),
         },
-        _ => (input, None, None),
+        _ => (input, None),
     }
 }
 
@@ -208,12 +221,12 @@ mod tests {
     fn all_parts() {
         let uri = sip("SIPS:a;b%20c:p&w@[2001:db8::1]:5071;transport=TLS;lr;maddr=h?Subject=x&to=y");
         assert!(uri.secure && uri.is_loose());
-        assert_eq!((uri.user, uri.password), (Some(&b"a;b%20c"[..]), Some(&b"p&w"[..])));
+        assert_eq!((uri.user, uri.password()), (Some(&b"a;b%20c"[..]), Some(&b"p&w"[..])));
         assert_eq!(&*uri.user_unescaped(), b"a;b c");
         assert_eq!((uri.port, uri.transport(), uri.maddr()), (Some(5071), Some(Transport::Tls), Some(&b"h"[..])));
-        assert_eq!(uri.headers, b"Subject=x&to=y");
+        assert_eq!(uri.headers(), b"Subject=x&to=y");
         assert_eq!(sip("sip:office.example").user, None);
-        assert_eq!(sip("sip:a:@h").password, Some(&b""[..]));
+        assert_eq!(sip("sip:a:@h").password(), Some(&b""[..]));
         assert_eq!(sip("sip:+1-212-555-0101;isub=1411@gw;user=phone").user, Some(&b"+1-212-555-0101;isub=1411"[..]));
         assert_eq!(sip("sip:h;transport=sctp").transport(), None);
         assert_eq!(sip("sip:*21#@h").user, Some(&b"*21#"[..]));

@@ -32,11 +32,11 @@ pub fn equivalent(a: &Uri<'_>, b: &Uri<'_>) -> bool {
 fn equivalent_sip(a: &SipUri<'_>, b: &SipUri<'_>) -> bool {
     a.secure == b.secure
         && same_part(a.user, b.user)
-        && same_part(a.password, b.password)
+        && same_part(a.password(), b.password())
         && a.host.eq_ignore_case(&b.host)
         && a.port == b.port
         && same_params(a.params, b.params)
-        && same_headers(a.headers, b.headers)
+        && same_headers(a.headers(), b.headers())
 }
 
 fn same_part(a: Option<&[u8]>, b: Option<&[u8]>) -> bool {

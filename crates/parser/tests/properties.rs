@@ -185,7 +185,7 @@ fn exercise_uri(uri: &Uri<'_>) {
         sip.write_target(&mut target);
         let target = Uri::parse(&target).unwrap();
         let target = target.sip().unwrap();
-        assert!(target.headers.is_empty() && target.param("method").is_none());
+        assert!(target.headers().is_empty() && target.param("method").is_none());
         assert_eq!((target.host, target.port, target.user), (sip.host, sip.port, sip.user));
         let _ = (sip.user_unescaped(), sip.telephone().map(|tel| tel.digits().count()));
     }

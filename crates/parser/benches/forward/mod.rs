@@ -32,6 +32,12 @@ impl Sample {
     pub(crate) fn bytes(&self) -> Bytes {
         Bytes::from_static(self.octets)
     }
+
+    /// What follows the start line.
+    pub(crate) fn header_lines(&self) -> &'static [u8] {
+        let start_line = self.octets.iter().position(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+        self.octets.get(start_line..).unwrap_or_default()
+    }
 }
 
 /// What a proxy looks at, typed.

@@ -58,7 +58,7 @@ mod tests {
             (entry.index(), entry.mp(), entry.rc(), entry.np()),
             (Some(&b"1.2"[..]), Some(&b"1"[..]), None, None)
         );
-        assert_eq!(entry.address.uri.sip().unwrap().headers, b"Reason=SIP%3Bcause%3D302");
+        assert_eq!(entry.address.uri.sip().unwrap().headers(), b"Reason=SIP%3Bcause%3D302");
         assert_eq!(HistoryInfo::parse(b"sip:bob@h;index=1").err(), Some(ErrorKind::Bracket));
     }
 }

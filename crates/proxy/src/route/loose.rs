@@ -90,7 +90,7 @@ fn strip_own_maddr(request: &mut Request, settings: &Settings) {
     let mut stripped = if uri.secure { b"sips:".to_vec() } else { b"sip:".to_vec() };
     if let Some(user) = uri.user {
         stripped.extend_from_slice(user);
-        if let Some(password) = uri.password {
+        if let Some(password) = uri.password() {
             stripped.push(b':');
             stripped.extend_from_slice(password);
         }
