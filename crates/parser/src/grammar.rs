@@ -11,7 +11,7 @@ use nom::{
 use crate::{
     ErrorKind, Host, Params,
     list::quoted_len,
-    octets::{self, HOST, TOKEN, URI_PARAM, VALUE},
+    octets::{self, TOKEN, URI_PARAM, VALUE},
 };
 
 pub(crate) type Parsed<'a, T> = IResult<&'a [u8], T, Fault>;
@@ -55,12 +55,14 @@ pub(crate) fn kind(error: nom::Err<Fault>) -> ErrorKind {
     }
 }
 
+#[inline]
 pub(crate) fn lws(input: &[u8]) -> Parsed<'_, &[u8]> {
     let rest = octets::trim_start(input);
     Ok((rest, up_to(input, rest)))
 }
 
 /// At least one octet of white space.
+#[inline]
 pub(crate) fn space(input: &[u8]) -> Parsed<'_, &[u8]> {
     verify(lws, |space: &[u8]| !space.is_empty()).parse(input)
 }
@@ -74,6 +76,7 @@ pub(crate) fn token(input: &[u8]) -> Parsed<'_, &[u8]> {
 }
 
 /// A separator with white space around it: `SLASH`, `COLON`, `EQUAL`, `SEMI`, `COMMA`.
+#[inline]
 pub(crate) fn separator<'a>(text: &'static str) -> impl Parser<&'a [u8], Output = &'a [u8], Error = Fault> {
     delimited(lws, tag(text), lws)
 }
@@ -103,15 +106,10 @@ pub(crate) fn value(input: &[u8]) -> Parsed<'_, &[u8]> {
 /// `host`: a name, an IPv4 address, or an IPv6 address in brackets.
 #[inline(always)]
 pub(crate) fn host(input: &[u8]) -> Parsed<'_, Host<'_>> {
-    let (host, rest) = if input.first() == Some(&b'[') {
-        let len = memchr::memchr(b']', input).map_or(0, |close| close + 1);
-        let (host, rest) = input.split_at_checked(len).unwrap_or_default();
-        (Host::parse(host), rest)
-    } else {
-        let (host, rest) = input.split_at_checked(octets::run(input, HOST)).unwrap_or_default();
-        (Host::unbracketed(host), rest)
-    };
-    host.map(|host| (rest, host)).map_err(|kind| nom::Err::Failure(Fault(kind)))
+    match Host::prefix(input) {
+        Some((host, rest)) => Ok((rest, host)),
+        None => Err(nom::Err::Failure(Fault(ErrorKind::Host))),
+    }
 }
 
 /// `port`: `1*DIGIT` of at most 65535.
@@ -135,8 +133,11 @@ pub(crate) fn host_port(input: &[u8]) -> Parsed<'_, (Host<'_>, Option<u16>)> {
 }
 
 /// `sent-by` of a Via: white space may stand around the colon.
+#[inline(always)]
 pub(crate) fn sent_by(input: &[u8]) -> Parsed<'_, (Host<'_>, Option<u16>)> {
-    (host, opt(preceded(separator(":"), cut(port)))).parse(input)
+    let (rest, host) = host(input)?;
+    let (rest, port) = opt(preceded(separator(":"), cut(port))).parse(rest)?;
+    Ok((rest, (host, port)))
 }
 
 /// `*( SEMI generic-param )`, the parameters after a header value.
@@ -147,7 +148,7 @@ pub(crate) fn params(input: &[u8]) -> Parsed<'_, Params<'_>> {
         let after = octets::trim_start(after);
         rest = after_some(after, octets::run(after, TOKEN))?;
         if let Some((b'=', after)) = octets::trim_start(rest).split_first() {
-            (rest, _) = cut(value).parse(octets::trim_start(after))?;
+            (rest, _) = value(octets::trim_start(after))?;
         }
     }
     Ok((rest, Params::new(up_to(input, rest))))

@@ -152,10 +152,7 @@ impl Head {
         };
         let line = line.unwrap_or_default();
         // A line without a name has no value either.
-        let value = line.get(if colon == 0 { line.len() } else { usize::from(colon) + 1 }..).unwrap_or_default();
-        // Nearly all that is to trim.
-        let value = value.strip_suffix(b"\r\n").unwrap_or(value);
-        octets::trim(value.strip_prefix(b" ").unwrap_or(value))
+        octets::trim(line.get(if colon == 0 { line.len() } else { usize::from(colon) + 1 }..).unwrap_or_default())
     }
 
     /// The positions of the lines of `name`.

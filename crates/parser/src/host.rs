@@ -8,6 +8,8 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
+use memchr::memchr;
+
 use crate::{
     ErrorKind,
     octets::{self, HOST},
@@ -32,22 +34,24 @@ impl<'a> Host<'a> {
     /// [`ErrorKind::Host`] for anything but a name of letters, digits, `-`, `_` and `.`, or an address. A name whose
     /// last label is all digits is a broken address.
     pub fn parse(host: &'a [u8]) -> Result<Self, ErrorKind> {
-        if let Some(inner) = host.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]")) {
-            return address(without_zone(inner)).map(Self::V6).ok_or(ErrorKind::Host);
+        match Self::prefix(host) {
+            Some((host, b"")) => Ok(host),
+            _ => Err(ErrorKind::Host),
         }
-        if octets::all(host, HOST) { Self::unbracketed(host) } else { Err(ErrorKind::Host) }
     }
 
-    /// As [`Host::parse`], for octets of [`HOST`] only.
+    /// The host that `input` starts with, and what follows it.
     #[inline]
-    pub(crate) fn unbracketed(host: &'a [u8]) -> Result<Self, ErrorKind> {
-        if ends_in_digits(host) {
-            return v4(host).map(Self::V4).ok_or(ErrorKind::Host);
+    pub(crate) fn prefix(input: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        if let Some(inside) = input.strip_prefix(b"[") {
+            let (inner, rest) = inside.split_at_checked(memchr(b']', inside)?)?;
+            return Some((Self::V6(address(without_zone(inner))?), rest.get(1..)?));
         }
-        let starts_well = host.first().is_some_and(|byte| *byte != b'.' && *byte != b'-');
-        let pairs = host.iter().zip(host.get(1..).unwrap_or_default());
-        let has_empty_label = pairs.fold(false, |found, pair| found | (pair == (&b'.', &b'.')));
-        if starts_well && !has_empty_label { Ok(Self::Name(host)) } else { Err(ErrorKind::Host) }
+        let (host, rest) = input.split_at_checked(octets::run(input, HOST))?;
+        if ends_in_digits(host) {
+            return Some((Self::V4(v4(host)?), rest));
+        }
+        is_name(host).then_some((Self::Name(host), rest))
     }
 
     /// The address, if it is one.
@@ -117,7 +121,7 @@ fn address(inner: &[u8]) -> Option<Ipv6Addr> {
 /// A link-local address without its zone, `%25` (RFC 6874 2) or `%` and a name, which is an interface of its sender.
 /// Anything else as it is.
 fn without_zone(inner: &[u8]) -> &[u8] {
-    let parts = memchr::memchr(b'%', inner).and_then(|at| inner.split_at_checked(at));
+    let parts = memchr(b'%', inner).and_then(|at| inner.split_at_checked(at));
     let Some((address, zone)) = parts else { return inner };
     let zone = zone.strip_prefix(b"%25").or_else(|| zone.strip_prefix(b"%")).unwrap_or_default();
     let is_link_local = address.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"fe80"));
@@ -126,6 +130,14 @@ fn without_zone(inner: &[u8]) -> &[u8] {
     } else {
         inner
     }
+}
+
+/// Whether no label is empty, save the root at the end, and the first one begins as a label does.
+#[inline]
+fn is_name(host: &[u8]) -> bool {
+    let pairs = host.iter().zip(host.get(1..).unwrap_or_default());
+    let has_empty_label = pairs.fold(false, |found, pair| found | (pair == (&b'.', &b'.')));
+    !has_empty_label && host.first().is_some_and(|byte| *byte != b'.' && *byte != b'-')
 }
 
 /// Whether the last label is all digits; a root dot at the end belongs to none.

@@ -5,7 +5,8 @@
 
 use bytes::Bytes;
 use parser::{
-    CSeq, CallId, Contact, ContentLength, From, HeaderName, MaxForwards, Message, Rewrite, Route, To, Uri, Via,
+    CSeq, CallId, Contact, ContentLength, From, HeaderName, MaxForwards, Message, ParseError, Rewrite, Route, To, Uri,
+    Via,
 };
 
 /// The octets of one message, and the name its row has in a table.
@@ -55,22 +56,19 @@ pub(crate) struct Needs<'a> {
 }
 
 /// Finds and types it.
-pub(crate) fn read(message: &Message) -> Option<Needs<'_>> {
-    let request_uri = match message.status() {
-        None => Some(Uri::parse(message.request_uri()).ok()?),
-        Some(_) => None,
-    };
-    Some(Needs {
+pub(crate) fn read(message: &Message) -> Result<Needs<'_>, ParseError> {
+    let request_uri = if message.is_request() { Some(message.uri()?) } else { None };
+    Ok(Needs {
         request_uri,
-        via: message.required().ok()?,
-        last_route: message.headers::<Route<'_>>().try_fold(None, |_, route| route.map(Some)).ok()?,
-        max_forwards: message.header().ok()?,
-        from: message.required().ok()?,
-        to: message.required().ok()?,
-        call_id: message.required().ok()?,
-        cseq: message.required().ok()?,
-        contact: message.header().ok()?,
-        content_length: message.header().ok()?,
+        via: message.required()?,
+        last_route: message.headers::<Route<'_>>().try_fold(None, |_, route| route.map(Some))?,
+        max_forwards: message.header()?,
+        from: message.required()?,
+        to: message.required()?,
+        call_id: message.required()?,
+        cseq: message.required()?,
+        contact: message.header()?,
+        content_length: message.header()?,
     })
 }
 

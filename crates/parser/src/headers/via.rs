@@ -67,13 +67,15 @@ impl<'a> Header<'a> for Via<'a> {
             return Err(ErrorKind::Empty);
         }
         let (rest, (protocol, transport)) = sent_protocol(value).map_err(grammar::kind)?;
-        let (rest, (host, port)) = preceded(space, grammar::sent_by).parse(rest).map_err(grammar::kind)?;
+        let (rest, _) = space(rest).map_err(grammar::kind)?;
+        let (rest, (host, port)) = grammar::sent_by(rest).map_err(grammar::kind)?;
         let params = grammar::whole(grammar::params, rest)?;
         Ok(Self { protocol, transport, host, port, params, raw: value })
     }
 }
 
 /// `protocol-name SLASH protocol-version SLASH transport`.
+#[inline]
 fn sent_protocol(input: &[u8]) -> Parsed<'_, (&[u8], &[u8])> {
     (recognize((token, separator("/"), token)), preceded(separator("/"), token))
         .parse(input)
