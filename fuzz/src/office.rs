@@ -27,9 +27,9 @@ use md5::{Digest as _, Md5};
 use parser::headers::Challenge;
 use parser::{HeaderName, Message, Transport};
 use proxy::{
-    Accounts, Algorithm, Answer, Authentication, Core, Digest, Foreign, Forking, Hop, Instant, Interfaces, Keys,
-    Letter, Limits, Listener, Now, Outbox, Parked, Question, Received, Registrar, Secrets, Settings, SingleTarget,
-    Strangers, Strategy, Timers, Wall,
+    Account, Accounts, Algorithm, Answer, Authentication, Core, Digest, Foreign, Forking, Hop, Instant, Interfaces,
+    Keys, Letter, Limits, Listener, Now, Outbox, Parked, Question, Received, Registrar, Secrets, Settings,
+    SingleTarget, Strangers, Strategy, Timers, Wall, fixed_bindings,
 };
 
 const SERVER: SocketAddr = at(1);
@@ -316,14 +316,25 @@ fn secret() -> String {
     format!("alice:{DOMAIN}:secret")
 }
 
+/// Alice has a password and may register for bob; the door never registers.
+fn accounts() -> Accounts {
+    let aor = |user: &str| Aor::new(user.as_bytes(), DOMAIN.as_bytes());
+    let md5 = Some(Md5::digest(secret().as_bytes()).into());
+    let alice = Account { may_register: vec![aor("bob")], ..Secrets { md5, ..Secrets::default() }.into() };
+    let door = Account { contacts: Some(fixed_bindings([("sip:door@192.0.2.14", Some(500))])), ..Account::default() };
+    let mut accounts = Accounts::default();
+    for (user, account) in [("alice", alice), ("bob", Account::default()), ("door", door)] {
+        accounts.insert(aor(user), account);
+    }
+    accounts
+}
+
 /// Bit 0: questions wait for a step. 1: users prove who they are. 2: one phone after the other. 3: our users may call
 /// foreign domains. 4: strangers may call ours. 5: the server has a name.
 fn settings(manners: u8) -> Settings {
     let is = |bit: u8| manners & 1 << bit != 0;
     let listener = |transport| Listener { transport, address: SERVER };
-    let mut accounts = Accounts::default();
-    let md5 = Some(Md5::digest(secret().as_bytes()).into());
-    accounts.insert(Aor::new(b"alice", DOMAIN.as_bytes()), Secrets { md5, ..Secrets::default() }.into());
+    let accounts = if is(1) { accounts() } else { Accounts::default() };
     Settings {
         domains: vec![DOMAIN.into()],
         aliases: vec!["sip.office.example".into()],
