@@ -173,7 +173,8 @@ impl Core {
             }
             (Waiting::Route(request, _), _) => self.refuse(now, &request, Reject::LocationDown, outbox),
             (Waiting::Resolve(request, plan), Answer::Resolved(addresses)) => {
-                match plan.resolved(&addresses, &self.settings) {
+                let may_try_again = !request.in_dialog && request.method() != Method::Cancel;
+                match plan.resolved(&addresses, may_try_again, &self.settings) {
                     Ok(plan) => self.launch(now, *request, plan, outbox),
                     Err(reject) => self.refuse(now, &request, reject, outbox),
                 }

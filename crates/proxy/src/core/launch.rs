@@ -211,26 +211,30 @@ impl Core {
 }
 
 impl Plan {
-    /// The plan with addresses in place of names; targets without any fall out.
+    /// The plan with addresses in place of names; targets without any fall out. Where a request may be tried again, the
+    /// further addresses of a name are spares (RFC 3263 4.3).
     pub(super) fn resolved(
         mut self,
         addresses: &[SmallVec<[SocketAddr; 2]>],
+        may_try_again: bool,
         settings: &Settings,
     ) -> Result<Self, Reject> {
         let mut found = addresses.iter();
+        let mut further = Vec::new();
         for target in self.targets_mut() {
-            if let Way::Name(name) = &target.way {
-                let transport = name.transport;
-                let reachable = |remote: &SocketAddr| {
-                    if settings.is_own_address(remote.ip(), Some(remote.port())) {
-                        return None;
-                    }
-                    let local = settings.local_for(transport, remote.ip())?;
-                    Some(Hop { transport, remote: *remote, local, connection: 0 })
-                };
-                if let Some(hop) = found.next().and_then(|list| list.iter().find_map(reachable)) {
-                    target.way = Way::Hop(hop);
+            let Way::Name(name) = &target.way else { continue };
+            let transport = name.transport;
+            let reachable = |remote: &SocketAddr| {
+                if settings.is_own_address(remote.ip(), Some(remote.port())) {
+                    return None;
                 }
+                let local = settings.local_for(transport, remote.ip())?;
+                Some(Way::Hop(Hop { transport, remote: *remote, local, connection: 0 }))
+            };
+            let mut ways = found.next().into_iter().flatten().filter_map(reachable);
+            if let Some(way) = ways.next() {
+                target.way = way;
+                further.extend(ways.filter(|_| may_try_again).map(|way| Target { way, ..target.clone() }));
             }
         }
         for group in &mut self.groups {
@@ -238,6 +242,7 @@ impl Plan {
         }
         self.groups.retain(|group| !group.targets.is_empty());
         self.spares.retain(|target| matches!(target.way, Way::Hop(_)));
+        self.spares.extend(further);
         if self.groups.is_empty() { Err(Reject::Unroutable) } else { Ok(self) }
     }
 }

@@ -257,6 +257,12 @@ impl Branch {
         lost && matches!(self.cancel, Cancel::Unwanted)
     }
 
+    /// Whether the element at its address wants to be left alone (RFC 3263 4.3): another address may do.
+    pub(super) fn is_unavailable(&self) -> bool {
+        let refused = matches!(&self.outcome, Some(Outcome::Final(message)) if message.status() == Some(503));
+        refused && matches!(self.cancel, Cancel::Unwanted)
+    }
+
     /// Whether its phone has not said a word yet.
     pub(super) const fn is_silent(&self) -> bool {
         self.is_pending() && matches!(&self.client, Client::Invite(client) if !client.is_proceeding())

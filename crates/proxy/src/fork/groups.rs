@@ -12,6 +12,7 @@ use crate::settings::Strategy;
 
 use super::Fork;
 use super::branch::Branch;
+use super::join::{are_one_phone, are_same};
 
 /// The part of a breadth that is kept for late phones: each takes one, as a phone does not fork.
 const LATE_PART: u32 = 4;
@@ -46,15 +47,22 @@ impl Fork {
         }
     }
 
-    /// The flow of a branch has failed: its phone is tried at the next of its contacts, if it has one (RFC 5626 7).
+    /// The flow of a branch has failed: its phone is tried at the next of its contacts (RFC 5626 7), its name at the next
+    /// address (RFC 3263 4.3), if there is one.
     pub(super) fn fail_over(&mut self, index: usize, context: &mut Context<'_>) {
-        if !self.upstream.is_waiting() {
+        if self.spares.is_empty() || !self.upstream.is_waiting() {
             return;
         }
-        let Some(lost) = self.branches.get(index).filter(|branch| branch.is_lost()) else { return };
-        let Some(phone) = lost.target().uri.instance() else { return };
-        let share = lost.share();
-        if let Some(at) = self.spares.iter().position(|spare| spare.uri.instance() == Some(phone)) {
+        let (Some(lost), Some(request)) = (self.branches.get(index), self.template.request.as_deref()) else { return };
+        let (was, share) = (&lost.target().uri, lost.share());
+        let next = if lost.is_lost() {
+            self.spares.iter().position(|spare| are_one_phone(&spare.uri, was, request))
+        } else if lost.is_unavailable() {
+            self.spares.iter().position(|spare| are_same(&spare.uri, was, request))
+        } else {
+            None
+        };
+        if let Some(at) = next {
             let spare = self.spares.remove(at);
             self.start_branch(spare, share, context);
         }
@@ -106,7 +114,7 @@ impl Fork {
     /// How long the group that starts now may take; none if nothing but its own transactions bounds it.
     fn ring_time(&self, now: Instant) -> Option<Duration> {
         if self.upstream.is_invite() {
-            return Some(self.template.settings.forking.ring_time);
+            return self.has_ring_time.then_some(self.template.settings.forking.ring_time);
         }
         // RFC 4321 1.3: the sender gives up after 64·T1, so the groups have to share what of it is left.
         let groups = u32::try_from(self.waiting.len()).unwrap_or(u32::MAX).saturating_add(1);

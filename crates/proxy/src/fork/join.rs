@@ -80,6 +80,7 @@ impl Fork {
             branch.outcome = Some(Outcome::Silent(480));
         }
         if self.is_open() {
+            self.has_ring_time = true;
             for group in plan.groups.into_iter().rev() {
                 self.waiting.push(Group { q: group.q, targets: SmallVec::new() });
                 group.targets.into_iter().for_each(|target| self.wait_next(target, context));
@@ -198,7 +199,8 @@ impl Fork {
     }
 }
 
-fn are_same(one: &TargetUri, other: &TargetUri, request: &Request) -> bool {
+/// RFC 3261 19.1.4.
+pub(super) fn are_same(one: &TargetUri, other: &TargetUri, request: &Request) -> bool {
     match (Uri::parse(one.bytes(request)), Uri::parse(other.bytes(request))) {
         (Ok(one), Ok(other)) => equivalent(&one, &other),
         _ => false,
@@ -206,7 +208,7 @@ fn are_same(one: &TargetUri, other: &TargetUri, request: &Request) -> bool {
 }
 
 /// Whether two URIs are contacts of one phone, as far as it says which it is.
-fn are_one_phone(one: &TargetUri, other: &TargetUri, request: &Request) -> bool {
+pub(super) fn are_one_phone(one: &TargetUri, other: &TargetUri, request: &Request) -> bool {
     match (one.instance(), other.instance()) {
         (Some(one), Some(other)) => one == other,
         _ => are_same(one, other, request),

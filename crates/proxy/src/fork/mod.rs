@@ -26,7 +26,7 @@ use crate::event::{self, Event};
 use crate::forward::{BranchId, Origin};
 use crate::request::Request;
 use crate::route::{Disposition, Group, Plan, Target};
-use crate::settings::Settings;
+use crate::settings::{Settings, SingleTarget};
 use crate::transaction::{Heard, is_due, sooner};
 
 use branch::Branch;
@@ -55,6 +55,8 @@ pub(crate) struct Fork {
     waiting: SmallVec<[Group; 1]>,
     /// Other contacts of the same phones.
     spares: Vec<Target>,
+    /// Whether its groups are bounded in time. One phone with a spare is not, as if it had none.
+    has_ring_time: bool,
     /// When the group that rings now has rung long enough.
     ring_until: Option<Instant>,
     disposition: Disposition,
@@ -81,6 +83,7 @@ impl Fork {
         context: &mut Context<'_>,
     ) -> Self {
         let upstream = Upstream::new(&request, &settings.timers, context.now.mono);
+        let has_ring_time = plan.phones() > 1 || settings.forking.single_target == SingleTarget::Stateful;
         let mut waiting = plan.groups;
         waiting.reverse();
         let breadth = request.max_breadth();
@@ -96,6 +99,7 @@ impl Fork {
             group_q: 0,
             waiting,
             spares: plan.spares,
+            has_ring_time,
             ring_until: None,
             disposition: plan.disposition,
             callee: plan.aor,

@@ -34,8 +34,8 @@ pub(crate) use targets::{plan_for_bindings, plan_for_callee, target_for_uri};
 pub(crate) struct Plan {
     /// One after another.
     pub(crate) groups: SmallVec<[Group; 1]>,
-    /// Further contacts of phones in the groups, the one to try first at the front: each for when its phone's flow has
-    /// failed, as a phone is tried at one contact at a time (RFC 5626 7).
+    /// Further contacts of phones in the groups, and further addresses of their names (RFC 3263 4.3), the one to try first
+    /// at the front: each for when a flow has failed, as a phone is tried at one place at a time (RFC 5626 7).
     pub(crate) spares: Vec<Target>,
     /// The user of ours that it was made for.
     pub(crate) aor: Option<Aor>,

@@ -1,6 +1,6 @@
 //! What cannot be delivered: RFC 3261 16.9, 18.4.
 
-use crate::sim::{Mood, World, sequential};
+use crate::sim::{Agent, Mood, World, sequential};
 
 #[test]
 fn a_phone_that_cannot_be_reached_is_a_503_and_does_not_hold_the_others_up() {
@@ -169,4 +169,72 @@ fn a_caller_who_cannot_be_reached_leaves_his_context_as_it_is() {
     assert_eq!((desk.heard(), mobile.heard()), (vec![], vec![]), "they ring on");
     desk.answers(&at_desk, 200);
     mobile.expects("CANCEL");
+}
+
+/// bob's phone has a name with two addresses; the first one is a host of its own.
+fn two_addresses(world: &World, transport: &str) -> (Agent, Agent, Agent) {
+    let tcp = !transport.is_empty();
+    let agent = |name| if tcp { world.tcp(name) } else { world.udp(name) };
+    let (alice, first, second) = (world.udp("alice"), agent("bob/first"), agent("bob/second"));
+    let contact = format!("<sip:bob@desk.lan.example:5060{transport}>");
+    alice.sends(&alice.register().set("To", "<sip:bob@office.example>").set("Contact", contact));
+    alice.expects("200");
+    world.dns("desk.lan.example", &[first.address, second.address]);
+    (alice, first, second)
+}
+
+#[test]
+fn the_next_address_is_tried_when_the_first_cannot_be_reached() {
+    // checklist 54, 120
+    let world = World::new();
+    let (alice, first, second) = two_addresses(&world, ";transport=tcp");
+    first.is_unplugged();
+    let invite = alice.calls("bob");
+    alice.expects("100");
+    let heard = second.expects("INVITE");
+    second.answers(&heard, 200);
+    let ok = alice.expects("200");
+    alice.acks(&invite, &ok);
+}
+
+#[test]
+fn the_next_address_is_tried_when_the_first_refuses_or_is_mute() {
+    // checklist 54, 120: each attempt has a branch of its own, and its ACK goes where it went.
+    let world = World::new();
+    let (alice, first, second) = two_addresses(&world, "");
+    let invite = alice.calls("bob");
+    alice.expects("100");
+    let at_first = first.expects("INVITE");
+    first.answers(&at_first, 503);
+    assert_eq!(first.expects("ACK").branch(), at_first.branch());
+    let at_second = second.expects("INVITE");
+    assert_ne!(at_first.branch(), at_second.branch());
+    assert_eq!(at_first.uri(), at_second.uri());
+    second.answers(&at_second, 486);
+    assert_eq!(second.expects("ACK").branch(), at_second.branch());
+    let busy = alice.expects("486");
+    alice.acks(&invite, &busy);
+
+    alice.calls("bob");
+    alice.expects("100");
+    first.expects("INVITE");
+    world.seconds(31);
+    assert_eq!(second.heard(), []);
+    world.seconds(1);
+    second.expects("INVITE");
+    first.heard();
+}
+
+#[test]
+fn an_answer_is_an_answer() {
+    // checklist 120: only 503 sends us on
+    let world = World::new();
+    let (alice, first, second) = two_addresses(&world, "");
+    let invite = alice.calls("bob");
+    alice.expects("100");
+    let heard = first.expects("INVITE");
+    first.answers(&heard, 500);
+    let failed = alice.expects("500");
+    alice.acks(&invite, &failed);
+    assert_eq!(second.heard(), []);
 }
