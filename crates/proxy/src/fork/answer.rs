@@ -9,7 +9,7 @@ use crate::forward::{merge_challenges, write_response};
 
 use super::Fork;
 use super::best;
-use super::branch::Outcome;
+use super::outcome::Outcome;
 use super::upstream::Upstream;
 
 impl Fork {

@@ -7,6 +7,7 @@ use parser::{Message, Method, write_ack, write_cancel};
 
 use super::early::EarlyDialogs;
 use super::names_a_hop_below;
+use super::outcome::Outcome;
 use super::template::Template;
 use crate::clock::Instant;
 use crate::context::Context;
@@ -40,19 +41,6 @@ enum Client {
     Other(ClientOther),
 }
 
-/// How a branch ended.
-#[derive(Clone, Debug)]
-pub(super) enum Outcome {
-    /// With a 2xx, which was passed on at once.
-    Success,
-    /// With a response of the phone.
-    Final(Box<Message>),
-    /// With a redirection that we follow: nobody hears of it.
-    Followed,
-    /// Without one: the code that stands for it (408, 480, 487, 503).
-    Silent(u16),
-}
-
 /// RFC 3261 9.1: a CANCEL waits for a provisional, and is a transaction of its own.
 #[derive(Debug)]
 enum Cancel {
@@ -74,18 +62,6 @@ struct Cancelling {
     until: Instant,
     /// What the branch's end counts as, if its 487 comes or not.
     counts_as: u16,
-}
-
-impl Outcome {
-    /// Its code; none if it says nothing to the caller.
-    pub(super) fn status(&self) -> Option<u16> {
-        match self {
-            Self::Success => Some(200),
-            Self::Final(message) => message.status(),
-            Self::Silent(status) => Some(*status),
-            Self::Followed => None,
-        }
-    }
 }
 
 impl Branch {

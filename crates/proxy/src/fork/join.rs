@@ -16,7 +16,7 @@ use crate::route::{Group, Plan, Redirect, Target, TargetUri, Way, plan_for_bindi
 use crate::settings::Strategy;
 
 use super::Fork;
-use super::branch::Outcome;
+use super::outcome::Outcome;
 
 /// A redirection that is being followed.
 #[derive(Debug)]

@@ -10,6 +10,7 @@ mod branch;
 mod early;
 mod groups;
 mod join;
+mod outcome;
 mod table;
 mod template;
 mod upstream;
