@@ -25,7 +25,7 @@ impl Core {
             return outbox.ask(Question::Resolve(names), Parked(Waiting::Follow(way)));
         }
         let (forks, mut context) = self.split(now, outbox);
-        forks.with(way.fork, |fork| fork.redirected(way.branch, way.plan, &mut context));
+        forks.with(way.branch.fork, |fork| fork.redirected(way.branch, way.plan, &mut context));
     }
 
     /// The bindings of the next Contact, or the addresses of all.
@@ -33,7 +33,7 @@ impl Core {
         match (way.contacts.pop(), answer) {
             (Some(contact), Answer::Loaded(record)) => {
                 if let Destination::User(aor) = contact.destination {
-                    let found = self.forks.with(way.fork, |fork| fork.plan_for(&aor, record.as_ref(), now));
+                    let found = self.forks.with(way.branch.fork, |fork| fork.plan_for(&aor, record.as_ref(), now));
                     way.add(contact.q, found.flatten().unwrap_or_default());
                 }
             }

@@ -87,6 +87,7 @@ impl Branch {
     }
 
     fn send(&self, template: &Template, context: &mut Context<'_>) {
+        // Lent, because writing needs the rest of the context.
         let mut text = std::mem::take(&mut context.outbox.bytes);
         let start = text.len();
         template.write(self, context, &mut text);

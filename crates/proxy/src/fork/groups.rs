@@ -86,7 +86,7 @@ impl Fork {
     }
 
     /// Tries these at once, or as many as the breadth allows (RFC 5393 5.3.3): the others are next.
-    pub(super) fn try_group(&mut self, mut group: Group, context: &mut Context<'_>) {
+    fn try_group(&mut self, mut group: Group, context: &mut Context<'_>) {
         let free = self.free_breadth();
         let at_once = group.targets.len().min(usize::try_from(free).unwrap_or(usize::MAX));
         if at_once < group.targets.len() {

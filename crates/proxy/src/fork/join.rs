@@ -21,7 +21,6 @@ use super::outcome::Outcome;
 /// A redirection that is being followed.
 #[derive(Debug)]
 pub(crate) struct Redirection {
-    pub(crate) fork: u64,
     /// The branch that was redirected.
     pub(crate) branch: BranchId,
     /// Those that are still to be looked up, the next one last.
@@ -56,14 +55,7 @@ impl Fork {
         self.branches.get_mut(usize::from(id.index))?.outcome = Some(Outcome::Followed);
         self.following += 1;
         let all_at_once = self.disposition.strategy == Strategy::Parallel;
-        Some(Box::new(Redirection {
-            fork: self.template.fork,
-            branch: id,
-            contacts,
-            plan: Plan::default(),
-            all_at_once,
-            last_q: None,
-        }))
+        Some(Box::new(Redirection { branch: id, contacts, plan: Plan::default(), all_at_once, last_q: None }))
     }
 
     /// The plan of a user that the request was redirected to.
