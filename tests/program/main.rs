@@ -21,6 +21,7 @@ mod extensions;
 mod first_run;
 mod fork;
 mod heisenberg;
+mod joining;
 mod log;
 mod metrics;
 mod patience;

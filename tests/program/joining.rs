@@ -1,0 +1,72 @@
+//! Who joins a call that rings already: a phone that registers meanwhile, and where a phone sends the call on.
+
+use crate::harness::phone::ack_of;
+use crate::harness::server::OPEN;
+use crate::harness::{Dialog, Message, Phone, Server};
+
+const BOB: &str = "sip:bob@office.example";
+
+/// A server, alice, and bob's desk phone and mobile, which ring for her.
+fn ringing(config: &str) -> (Server, (Phone, Message), [(Phone, Message); 2]) {
+    let server = Server::start(&format!("{OPEN}{config}"));
+    let phones = [Phone::udp("bob", server.address()).registered(), Phone::tcp("bob", server.address()).registered()];
+    let mut alice = Phone::udp("alice", server.address());
+    let invite = alice.invite(BOB);
+    let sent = alice.send(invite);
+    let phones = phones.map(|mut phone| {
+        let heard = phone.expect("INVITE");
+        phone.reply(&heard, 180);
+        alice.response(180);
+        (phone, heard)
+    });
+    (server, (alice, sent), phones)
+}
+
+#[test]
+fn a_phone_that_registers_while_its_user_is_called_rings_too() {
+    // Whichever worker it comes to: six of them, on ports that the system spreads over both.
+    let (server, (mut alice, sent), [(mut desk, _), (mut mobile, _)]) = ringing("workers: 2\n");
+    let mut late: Vec<Phone> = (0..6).map(|_| Phone::udp("bob", server.address()).registered()).collect();
+    let heard: Vec<Message> = late.iter_mut().map(|phone| phone.expect("INVITE")).collect();
+    late[5].reply(&heard[5], 200);
+    let ok = alice.response(200);
+    alice.send(Dialog::caller(&sent, &ok).ack());
+    late[5].expect("ACK");
+    desk.expect("CANCEL");
+    mobile.expect("CANCEL");
+}
+
+#[test]
+fn a_call_goes_on_where_a_phone_sends_it() {
+    // checklist 63
+    let (server, (mut alice, sent), [(mut desk, at_desk), (mut mobile, at_mobile)]) = ringing("");
+    let mut carol = Phone::udp("carol", server.address()).registered();
+    let moved = desk.answer(&at_desk, 302).without("Contact").with("Contact", "<sip:carol@office.example>");
+    desk.send(moved);
+    desk.expect("ACK");
+    let heard = carol.expect("INVITE");
+    assert_eq!(heard.uri(), carol.contact());
+    mobile.reply(&at_mobile, 480);
+    mobile.expect("ACK");
+    carol.reply(&heard, 486);
+    carol.expect("ACK");
+    let busy = alice.response(486);
+    alice.send(ack_of(&sent, &busy));
+}
+
+#[test]
+fn a_call_to_one_phone_goes_on_if_it_has_a_context() {
+    // checklist 63
+    let server = Server::start(&format!("{OPEN}forking: {{ single_target: stateful }}\n"));
+    let mut bob = Phone::udp("bob", server.address()).registered();
+    let mut carol = Phone::tcp("carol", server.address()).registered();
+    let mut alice = Phone::udp("alice", server.address());
+    let invite = alice.invite(BOB);
+    alice.send(invite);
+    let heard = bob.expect("INVITE");
+    let moved = bob.answer(&heard, 302).without("Contact").with("Contact", "<sip:carol@office.example>");
+    bob.send(moved);
+    let heard = carol.expect("INVITE");
+    carol.reply(&heard, 180);
+    alice.response(180);
+}
