@@ -2,6 +2,8 @@
 //!
 //! Knows its own phone only; what the others did and what the caller gets is the context's business.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use parser::{Message, Method, write_ack, write_cancel};
 
@@ -26,6 +28,8 @@ pub(super) struct Branch {
     ack: Bytes,
     /// RFC 3261 16.6 step 11: how long an INVITE may go without news.
     timer_c: Option<Instant>,
+    /// How long it may say nothing at all, where there is another place to try.
+    patience: Option<Instant>,
     cancel: Cancel,
     /// Its share of Max-Breadth (RFC 5393 5.3.3).
     breadth: u32,
@@ -70,6 +74,7 @@ impl Branch {
         number: u8,
         (target, hop): (Target, Hop),
         breadth: u32,
+        patience: Option<Duration>,
         template: &Template,
         context: &mut Context<'_>,
     ) -> Self {
@@ -81,7 +86,9 @@ impl Branch {
             false => (Client::Other(ClientOther::new(reliable, timers, now)), None),
         };
         let (ack, cancel, early) = (Bytes::new(), Cancel::Unwanted, EarlyDialogs::new());
-        let branch = Self { number, target, hop, client, ack, timer_c, cancel, breadth, early, outcome: None };
+        let patience = patience.map(|time| now + time);
+        let branch =
+            Self { number, target, hop, client, ack, timer_c, patience, cancel, breadth, early, outcome: None };
         branch.send(template, context);
         branch
     }
@@ -109,6 +116,7 @@ impl Branch {
         if !self.is_of(response.method(), template) {
             return Heard::Stray;
         }
+        self.patience = None;
         let heard = match &mut self.client {
             Client::Invite(client) => client.receive(status, reliable, timers, now),
             Client::Other(client) => client.receive(status, reliable, timers, now),
@@ -173,6 +181,16 @@ impl Branch {
         }
     }
 
+    /// Nothing is expected of it any more; if it wakes up, it is told to stop.
+    pub(super) fn give_up(&mut self) {
+        if self.outcome.is_none() {
+            if matches!((&self.client, &self.cancel), (Client::Invite(_), Cancel::Unwanted)) {
+                self.cancel = Cancel::Wanted { reason: None, counts_as: 408 };
+            }
+            self.end(Outcome::Mute);
+        }
+    }
+
     /// The request could not be sent (RFC 3261 16.9: as if a 503 had come).
     pub(super) fn undelivered(&mut self) {
         if self.outcome.is_none() {
@@ -204,6 +222,10 @@ impl Branch {
                 self.end(Outcome::Silent(status));
             }
         }
+        if is_due(self.patience, now) {
+            self.patience = None;
+            self.give_up();
+        }
         // RFC 3261 16.8
         if is_due(self.timer_c, now) {
             self.timer_c = None;
@@ -227,6 +249,7 @@ impl Branch {
     /// phone has answered, or was told to stop.
     pub(super) fn is_lost(&self) -> bool {
         let lost = match &self.outcome {
+            Some(Outcome::Mute) => return true,
             Some(Outcome::Silent(status)) => matches!(status, 408 | 430 | 503),
             Some(Outcome::Final(message)) => matches!(message.status(), Some(408 | 430)),
             _ => false,
@@ -312,7 +335,7 @@ impl Branch {
             }
             _ => None,
         };
-        sooner(sooner(client, cancel), self.timer_c)
+        sooner(sooner(client, cancel), sooner(self.timer_c, self.patience))
     }
 
     fn send_cancel(&mut self, reason: Option<&[u8]>, counts_as: u16, template: &Template, context: &mut Context<'_>) {
@@ -369,6 +392,7 @@ impl Branch {
 
     fn end(&mut self, outcome: Outcome) {
         self.timer_c = None;
+        self.patience = None;
         if self.outcome.is_none() {
             self.outcome = Some(outcome);
         }

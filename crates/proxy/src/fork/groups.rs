@@ -122,11 +122,20 @@ impl Fork {
         (groups > 1).then(|| left.checked_div(groups).unwrap_or_default())
     }
 
+    /// How long a place may say nothing at all: the caller waits for 64·T1, so all places of one phone share that.
+    fn patience(&self, target: &Target) -> Option<Duration> {
+        let request = self.template.request.as_deref()?;
+        let others = self.spares.iter().filter(|spare| are_one_phone(&spare.uri, &target.uri, request)).count();
+        let others = u32::try_from(others).ok().filter(|others| *others > 0)?;
+        self.template.timers().give_up().checked_div(others + 1)
+    }
+
     pub(super) fn start_branch(&mut self, target: Target, breadth: u32, context: &mut Context<'_>) {
         let Way::Hop(hop) = target.way else { return };
         let Ok(number) = u8::try_from(self.branches.len()) else { return };
+        let patience = self.patience(&target);
         let method = self.upstream.method;
         context.outbox.tell(Event::RequestForwarded { method, transport: hop.transport });
-        self.branches.push(Branch::start(number, (target, hop), breadth, &self.template, context));
+        self.branches.push(Branch::start(number, (target, hop), breadth, patience, &self.template, context));
     }
 }

@@ -125,7 +125,7 @@ impl Fork {
         let share = branch.share();
         if branch.is_silent() {
             // It has moved: nobody is where it was.
-            branch.cancel(None, 408, &self.template, context);
+            branch.give_up();
             self.start_branch(target, share, context);
         } else if branch.is_lost() {
             self.start_branch(target, share, context);

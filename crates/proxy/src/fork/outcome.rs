@@ -11,6 +11,8 @@ pub(super) enum Outcome {
     Final(Box<Message>),
     /// With a redirection that we follow: nobody hears of it.
     Followed,
+    /// Not a word, and there is another place to try.
+    Mute,
     /// Without one: the code that stands for it (408, 480, 487, 503).
     Silent(u16),
 }
@@ -21,6 +23,7 @@ impl Outcome {
         match self {
             Self::Success => Some(200),
             Self::Final(message) => message.status(),
+            Self::Mute => Some(408),
             Self::Silent(status) => Some(*status),
             Self::Followed => None,
         }

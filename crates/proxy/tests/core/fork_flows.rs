@@ -118,16 +118,50 @@ fn two_phones_ring_each_at_one_contact() {
 }
 
 #[test]
-fn a_mute_flow_fails_with_timer_b() {
-    // checklist 143, 153
-    // With one phone there is no ring time, however many contacts it has.
+fn a_mute_flow_has_its_share_of_64_t1() {
+    // checklist 143, 153: with one phone there is no ring time, however many contacts it has.
+    for method in ["INVITE", "MESSAGE"] {
+        let (world, alice, [first, second]) = office([1, 2]);
+        alice.sends(&alice.request(method, "sip:bob@office.example"));
+        second.expects(method);
+        world.millis(15_700);
+        assert_eq!(first.heard(), []);
+        world.millis(300);
+        let heard = first.expects(method);
+        first.answers(&heard, 200);
+        world.millis(20);
+        assert!(alice.heard().iter().any(|sip| sip.what() == "200"), "{method}");
+    }
+}
+
+#[test]
+fn a_flow_that_wakes_up_too_late_is_told_to_stop() {
+    // checklist 79, 143
     let (world, alice, [first, second]) = office([1, 2]);
     calls(&alice);
-    second.expects("INVITE");
-    world.seconds(31);
+    let late = second.expects("INVITE");
+    world.seconds(16);
+    let heard = first.expects("INVITE");
+    second.heard();
+    second.answers(&late, 180);
+    let cancel = second.expects("CANCEL");
+    second.answers(&cancel, 200);
+    second.answers(&late, 487);
+    second.expects("ACK");
+    first.answers(&heard, 200);
+    world.millis(20);
+    assert!(alice.heard().iter().any(|sip| sip.what() == "200"));
+}
+
+#[test]
+fn a_flow_that_said_something_is_not_given_up() {
+    // checklist 143
+    let (world, alice, [first, second]) = office([1, 2]);
+    calls(&alice);
+    let heard = second.expects("INVITE");
+    second.answers(&heard, 100);
+    world.seconds(60);
     assert_eq!(first.heard(), []);
-    world.seconds(1);
-    first.expects("INVITE");
 }
 
 #[test]
