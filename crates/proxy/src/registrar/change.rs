@@ -27,14 +27,15 @@ pub(crate) fn address_of_record(message: &Message, settings: &Settings) -> Resul
 /// Its Path values as one list, in their order (RFC 3327 5.3).
 pub(super) fn read_path(request: &Request, settings: &Registrar) -> Result<Vec<u8>, Reject> {
     let mut list = Vec::new();
-    for path in request.message.headers::<Path<'_>>() {
+    let paths = request.message.headers::<Path<'_>>();
+    for (path, value) in paths.zip(request.message.values(HeaderName::Path)) {
         // It becomes a Route (5.4), and one that cannot be followed makes the phone unreachable: better said now.
         let address = path.map_err(Reject::Malformed)?.address;
         address.uri.sip().ok_or(Reject::Path)?;
         if !list.is_empty() {
             list.extend_from_slice(b", ");
         }
-        list.extend_from_slice(address.raw);
+        list.extend_from_slice(value);
     }
     let unannounced = !list.is_empty() && !request.supports("path");
     if unannounced && settings.unannounced_path == UnannouncedPath::Refuse {

@@ -97,7 +97,7 @@ impl Scalar for FixedContact {
         let bracketed = if text.contains('<') { text.to_owned() } else { format!("<{text}>") };
         let contact = Contact::parse(bracketed.as_bytes()).ok()?;
         let q = contact.q().ok()?;
-        let uri = contact.address()?.uri.sip().filter(|uri| uri.headers.is_empty())?.as_bytes();
+        let uri = contact.address()?.uri.sip().filter(|uri| uri.headers().is_empty())?.as_bytes();
         // A kilobyte is more than any address; the location service keeps no binding above eight.
         let uri = str::from_utf8(uri).ok().filter(|uri| uri.len() <= 1024)?;
         Some(Self { uri: uri.into(), q })

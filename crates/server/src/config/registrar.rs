@@ -132,7 +132,7 @@ impl Scalar for FlowTimer {
 
 /// RFC 3261 19.1.1 table 1: no Route has them.
 fn is_bare(uri: &SipUri<'_>) -> bool {
-    uri.headers.is_empty() && uri.param("method").is_none()
+    uri.headers().is_empty() && uri.param("method").is_none()
 }
 
 #[cfg(test)]
