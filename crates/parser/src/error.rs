@@ -99,6 +99,9 @@ pub enum ErrorKind {
     /// A quoted string that does not end.
     #[error("unterminated quoted string")]
     Quote,
+    /// A URI without the angle brackets that must be around it.
+    #[error("no angle brackets")]
+    Unbracketed,
     /// A `<` without its `>`.
     #[error("unterminated angle bracket")]
     Bracket,

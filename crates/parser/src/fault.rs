@@ -55,9 +55,9 @@ fn position(header: HeaderName, kind: ErrorKind, value: &[u8]) -> usize {
         _ if kind == ErrorKind::Number => walk.digits(),
         _ => walk.run(TOKEN) && walk.params(),
     };
-    // An angle bracket that is not there at all should be where the value starts.
-    let no_bracket = kind == ErrorKind::Bracket && walk.at >= value.len();
-    if no_bracket { 0 } else { walk.at.min(value.len()) }
+    // Brackets that are not there at all should begin where the value starts.
+    let is_bare = kind == ErrorKind::Unbracketed && walk.at >= value.len();
+    if is_bare { 0 } else { walk.at.min(value.len()) }
 }
 
 /// Octets from the start of `uri` to the first that no URI has there.
@@ -314,8 +314,8 @@ impl<'a> Walk<'a> {
 mod tests {
     use super::*;
     use crate::{
-        AcceptContact, CSeq, CallId, Contact, ContentType, Event, Header, MaxForwards, Privacy, RetryAfter, Timestamp,
-        To, Via, Warning, WwwAuthenticate,
+        AcceptContact, CSeq, CallId, Contact, ContentType, Event, Header, MaxForwards, Path, Privacy, RetryAfter,
+        Route, Timestamp, To, Via, Warning, WwwAuthenticate,
     };
 
     /// A `^` in the text stands before the octet that is wrong.
@@ -378,6 +378,10 @@ mod tests {
             check::<To<'_>>(marked);
         }
         check::<Contact<'_>>("*^;expires=0");
+        for marked in ["^sip:a@b;lr", "\"a\" ^sip:a@b", "^<sip:a@b", "<sip:a@b;^;lr>", "A ^, <sip:a@b>"] {
+            check::<Route<'_>>(marked);
+            check::<Path<'_>>(marked);
+        }
     }
 
     #[test]

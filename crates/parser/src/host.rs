@@ -105,8 +105,9 @@ impl From<IpAddr> for Host<'_> {
     }
 }
 
-/// An IPv6 address. The grammar of RFC 3261 makes three colons before an IPv4 address at the end (RFC 5118 4.10, RFC 5954
-/// 3.1); they are read as the two that are meant, and never written.
+/// An IPv6 address by RFC 3986, whose rule replaces that of RFC 3261 (RFC 5954 4.1). The old rule made three colons before
+/// an IPv4 address (RFC 5118 4.10, RFC 5954 3.1), and who follows it to the letter may still send them: they can only mean
+/// two and are read as such. We write two.
 fn address(inner: &[u8]) -> Option<Ipv6Addr> {
     let text = text(inner)?;
     let Some((high, low)) = text.split_once(":::") else { return text.parse().ok() };

@@ -3,8 +3,9 @@
 
 /// `token`: what method, header and parameter names are made of.
 pub(crate) const TOKEN: u16 = 1;
-/// `user` without `escaped`: unreserved and user-unreserved. `#` is in neither; but phones dial it as it is, and nothing in
-/// a SIP URI begins with it, so it can mean nothing else.
+/// `user` without `escaped`: unreserved and user-unreserved (RFC 3261 25.1). `#` is in neither and should be sent as `%23`;
+/// but phones dial `#21#` as it is, and nothing in a SIP URI begins with it, so it can mean nothing else. It leaves as it
+/// came; where we write a user part ourselves it is escaped.
 pub(crate) const USER: u16 = 1 << 1;
 /// `password` without `escaped`.
 pub(crate) const PASSWORD: u16 = 1 << 2;
@@ -14,7 +15,9 @@ pub(crate) const URI_PARAM: u16 = 1 << 3;
 pub(crate) const URI_HEADER: u16 = 1 << 4;
 /// Octets of a host name. The underscore is in no RFC and in many networks, so it passes.
 pub(crate) const HOST: u16 = 1 << 5;
-/// A Call-ID: any visible ASCII. Wider than `word` because phones put `=`, `#` and `,` there, and it is only compared.
+/// A Call-ID: any visible ASCII. That is `word [ "@" word ]` (RFC 3261 25.1) and also `=`, `#`, `,`, `;`, `&`, `$`, `|`, `^`
+/// and a second `@`, which phones send. None of them ends a Call-ID, and it is only compared octet by octet (20.8): to refuse
+/// one would cost a call and protect nobody. White space and what is no ASCII stay refused.
 pub(crate) const CALL_ID: u16 = 1 << 6;
 /// An unquoted parameter value: any visible ASCII that does not end the parameter. Wider than `gen-value` because
 /// phones put `:`, `/` and `@` into tags, and a value is only carried.

@@ -135,6 +135,9 @@ mod tests {
         check("sip:a@h", "sip:a:@h", false);
         check("sip:a%3Bb@h", "sip:a;b@h", false);
         check("sip:a@[2001:db8::1]", "sip:a@[2001:DB8:0:0::1]", true);
+        // RFC 5954 4.2: the address counts, not how it is written.
+        check("sip:a@[::ffff:192.0.2.1]", "sip:a@[0:0:0:0:0:FFFF:c000:0201]", true);
+        check("sip:a@[::ffff:192.0.2.1]", "sip:a@192.0.2.1", false);
         for alone in ["user=ip", "ttl=1", "method=INVITE", "maddr=h", "transport=udp"] {
             check("sip:a@h", &format!("sip:a@h;{alone}"), false);
         }

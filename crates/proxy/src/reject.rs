@@ -160,7 +160,7 @@ impl Reject {
             Self::Malformed(error) => return write_error(out, error),
             Self::MethodMismatch => "Bad CSeq: not the method of the start line",
             Self::RequestUri => "Bad Request-URI",
-            Self::Route => "Bad Route",
+            Self::Route => "Bad Route: not a SIP URI",
             Self::DigestUri => "Bad Authorization: uri is not the Request-URI",
             Self::Path => "Bad Path: not a SIP URI",
             Self::UnannouncedPath => "Path without Supported: path",

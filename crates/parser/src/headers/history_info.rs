@@ -59,6 +59,6 @@ mod tests {
             (Some(&b"1.2"[..]), Some(&b"1"[..]), None, None)
         );
         assert_eq!(entry.address.uri.sip().unwrap().headers(), b"Reason=SIP%3Bcause%3D302");
-        assert_eq!(HistoryInfo::parse(b"sip:bob@h;index=1").err(), Some(ErrorKind::Bracket));
+        assert_eq!(HistoryInfo::parse(b"sip:bob@h;index=1").err(), Some(ErrorKind::Unbracketed));
     }
 }

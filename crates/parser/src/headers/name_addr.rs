@@ -18,6 +18,8 @@ pub struct NameAddr<'a> {
     pub uri: Uri<'a>,
     /// The header's parameters. Those of a URI without angle brackets belong here, not to the URI (20.10).
     pub params: Params<'a>,
+    /// The whole value.
+    pub raw: &'a [u8],
 }
 
 impl<'a> NameAddr<'a> {
@@ -40,19 +42,19 @@ impl<'a> NameAddr<'a> {
     /// The part that is wrong.
     pub fn bracketed(value: &'a [u8]) -> Result<Self, ErrorKind> {
         let (display, rest) = display(value)?;
-        let Some((secure, after_scheme)) = SipUri::scheme(rest) else { return Self::other(display, rest) };
+        let Some((secure, after_scheme)) = SipUri::scheme(rest) else { return Self::other(value, display, rest) };
         let Ok(([b'>', params @ ..], uri)) = SipUri::prefix(rest, after_scheme, secure) else {
             return Err(no_uri(rest));
         };
         let params = grammar::whole(grammar::params, params)?;
-        Ok(Self { display, uri: Uri::Sip(uri), params })
+        Ok(Self { display, uri: Uri::Sip(uri), params, raw: value })
     }
 
-    fn other(display: Option<&'a [u8]>, rest: &'a [u8]) -> Result<Self, ErrorKind> {
+    fn other(value: &'a [u8], display: Option<&'a [u8]>, rest: &'a [u8]) -> Result<Self, ErrorKind> {
         let close = memchr(b'>', rest).ok_or(ErrorKind::Bracket)?;
         let uri = Uri::parse(rest.get(..close).unwrap_or_default())?;
         let params = grammar::whole(grammar::params, rest.get(close + 1..).unwrap_or_default())?;
-        Ok(Self { display, uri, params })
+        Ok(Self { display, uri, params, raw: value })
     }
 
     /// `addr-spec`: a URI with a comma, a question mark or a semicolon needs brackets (20.10), so the first semicolon
@@ -69,7 +71,7 @@ impl<'a> NameAddr<'a> {
             return Err(ErrorKind::Uri);
         }
         let uri = Uri::parse(uri)?;
-        Ok(Self { display: None, uri, params: grammar::whole(grammar::params, params)? })
+        Ok(Self { display: None, uri, params: grammar::whole(grammar::params, params)?, raw: value })
     }
 }
 
@@ -86,7 +88,7 @@ fn display(value: &[u8]) -> Result<(Option<&[u8]>, &[u8]), ErrorKind> {
     match octets::trim_start(rest) {
         [b'<', rest @ ..] => Ok((Some(octets::trim(name)).filter(|name| !name.is_empty()), rest)),
         rest if memchr(b'<', rest).is_some() => Err(ErrorKind::Display),
-        _ => Err(ErrorKind::Bracket),
+        _ => Err(ErrorKind::Unbracketed),
     }
 }
 
@@ -125,7 +127,7 @@ mod tests {
             ("", ErrorKind::Empty),
             ("sip:a@b?x=y", ErrorKind::Uri),
             ("\"a <sip:a@b>", ErrorKind::Quote),
-            ("\"a\" sip:a@b", ErrorKind::Bracket),
+            ("\"a\" sip:a@b", ErrorKind::Unbracketed),
             ("<sip:a@b", ErrorKind::Bracket),
             ("< sip:a@b>", ErrorKind::Uri),
             ("<sip:a@b >", ErrorKind::Uri),
@@ -137,6 +139,6 @@ mod tests {
         ] {
             assert_eq!(NameAddr::parse(bad.as_bytes()).err(), Some(kind), "{bad}");
         }
-        assert_eq!(NameAddr::bracketed(b"sip:a@b;lr").err(), Some(ErrorKind::Bracket));
+        assert_eq!(NameAddr::bracketed(b"sip:a@b;lr").err(), Some(ErrorKind::Unbracketed));
     }
 }

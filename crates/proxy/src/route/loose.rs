@@ -5,7 +5,7 @@
 //! phone is reached over its own flow only, the token also says which (as RFC 5626 5.2 does for registrations): of our
 //! two values the second one a request meets is about the phone ahead.
 
-use parser::{HeaderName, Host, SipUri, Uri};
+use parser::{HeaderName, Host, Message, Route, SipUri, Uri};
 
 use crate::mac::{Mac, Purpose, read_hex, write_hex};
 use crate::peer::Peer;
@@ -38,7 +38,7 @@ pub(crate) fn accept_routes(request: &mut Request, settings: &Settings, mac: &Ma
     let mut ahead = None;
     let mut own = 0;
     for value in request.routes().take(MOST_OWN_ROUTES) {
-        let uri = route_uri(value).ok_or(Reject::Route)?;
+        let uri = route_uri(value).ok_or_else(|| unusable(&request.message))?;
         if !is_ours(&uri, settings) {
             break;
         }
@@ -54,6 +54,12 @@ pub(crate) fn accept_routes(request: &mut Request, settings: &Settings, mac: &Ma
     request.flow_ahead = ahead;
     signed |= request.last_route_is_uri;
     Ok(if signed && request.in_dialog { Standing::Dialog } else { Standing::Alone })
+}
+
+/// What is wrong with a Route that leads nowhere.
+fn unusable(message: &Message) -> Reject {
+    let malformed = message.headers::<Route<'_>>().find_map(Result::err);
+    malformed.map_or(Reject::Route, Reject::Malformed)
 }
 
 /// The user part of our Record-Route for a request; `peer` is the phone on that side, if only its flow leads to it.

@@ -37,6 +37,16 @@ fn a_400_names_the_header() {
     }
     alice.sends(&options(&alice).with("CSeq", "2 OPTIONS"));
     assert!(alice.expects("400").reason().contains("CSeq"));
+    for (route, what) in [
+        ("sip:office.example;lr", "no angle brackets"),
+        ("<sip:office.example;lr", "unterminated angle bracket"),
+        ("<sip:office.example:x;lr>", "port out of range"),
+        ("<tel:5>", "not a SIP URI"),
+    ] {
+        alice.sends(&options(&alice).with("Route", route));
+        let refused = alice.expects("400");
+        assert!(refused.reason().starts_with(&format!("Bad Route: {what}")), "{route} -> {}", refused.start);
+    }
     for header in ["From", "To", "Call-ID", "CSeq"] {
         alice.sends(&options(&alice).without(header));
         assert_eq!(alice.expects("400").reason(), format!("Missing {header}"));
