@@ -43,6 +43,7 @@ struct Row {
     repeats: bool,
 }
 
+/// The row from which on a name's first one is searched.
 const LATE: usize = u8::MAX as usize;
 
 impl Head {

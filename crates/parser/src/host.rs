@@ -15,8 +15,10 @@ use crate::{
     octets::{self, HOST},
 };
 
-/// A host as it is named in a URI or a Via. Equality of names is octet by octet; see [`Host::eq_ignore_case`].
+/// `host = hostname / IPv4address / IPv6reference` (RFC 3261 25.1), in a URI or a Via. Equality of names is octet by octet;
+/// see [`Host::eq_ignore_case`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+// Its parts begin at whole words: a copy made right after they were written would wait for pieces that do not.
 #[repr(u64)]
 pub enum Host<'a> {
     /// A host name, as it was sent.

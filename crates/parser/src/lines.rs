@@ -17,7 +17,7 @@ pub struct Leniency {
     pub lone_cr: bool,
 }
 
-/// One logical header line.
+/// One logical header line: `message-header`, its continuation lines included (RFC 3261 7.3.1, 25.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Line {
     /// Which header; [`HeaderName::Unknown`] for a line that has no name at all, too.
@@ -54,13 +54,16 @@ pub(crate) struct Cutter {
     leniency: Leniency,
     /// The first line end so far that is none, or none where one should be.
     pub(crate) flaw: Option<(ErrorKind, usize)>,
-    /// Whether a control character was met that is no line end. Usually there is none and nobody has to look closer.
+    /// Whether a control character was met that is no part of a line end. Usually there is none and nobody has to look
+    /// closer.
+    pub(crate) has_odd: bool,
+    /// Whether one of them is neither a tab nor a CR.
     pub(crate) has_control: bool,
 }
 
 impl Cutter {
     pub(crate) fn new(leniency: Leniency) -> Self {
-        Self { controls: Controls::new(), at: 0, leniency, flaw: None, has_control: false }
+        Self { controls: Controls::new(), at: 0, leniency, flaw: None, has_odd: false, has_control: false }
     }
 
     /// The next physical line.
@@ -103,7 +106,8 @@ impl Cutter {
     #[cold]
     fn odd(&mut self, bytes: &[u8], at: usize) -> Option<usize> {
         let rest = bytes.get(at..)?;
-        self.has_control |= !rest.starts_with(b"\n");
+        self.has_odd |= !rest.starts_with(b"\n");
+        self.has_control |= rest.first().is_some_and(|&byte| octets::is(byte, CONTROL));
         match rest.first() {
             Some(b'\n') if !self.leniency.lone_lf => self.note(ErrorKind::LoneLf, at),
             Some(b'\r') if !self.leniency.lone_cr => self.note(ErrorKind::LoneCr, at),
@@ -185,7 +189,8 @@ mod tests {
             let text = [b'a', byte, b'b', b'\r', b'\n'];
             let mut cutter = Cutter::new(Leniency::default());
             cutter.logical(&text);
-            assert_eq!(cutter.has_control, byte.is_ascii_control() && byte != b'\n', "{byte:#x}");
+            assert_eq!(cutter.has_control, octets::is(byte, CONTROL), "{byte:#x}");
+            assert_eq!(cutter.has_odd, byte.is_ascii_control() && byte != b'\n', "{byte:#x}");
         }
         assert_eq!(stray_control(b"x\0y"), Some(1));
         assert_eq!(stray_control(b"\"x\\\0y\""), None);

@@ -49,7 +49,7 @@ impl Message {
         bytes.advance(lead);
         let mut cutter = Cutter::new(leniency);
         let first = cutter.physical(&bytes);
-        let Some((start, flaw)) = start_line::parse(&bytes, first.content_end, cutter.has_control) else {
+        let Some((start, flaw)) = start_line::parse(&bytes, first.content_end, cutter.has_odd) else {
             return Err(ParseError::new(ErrorKind::StartLine, 0));
         };
         let mut message = Self { bytes, start, headers_at: offset(first.end), head: Head::new() };

@@ -3,7 +3,7 @@
 
 use crate::octets::{self, TOKEN};
 
-/// A request method. Methods are case-sensitive: `invite` is [`Method::Other`].
+/// `Method` (RFC 3261 25.1), any `token`. Methods are case-sensitive: `invite` is [`Method::Other`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Method<'a> {
     /// INVITE, RFC 3261 13.

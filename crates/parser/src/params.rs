@@ -8,7 +8,7 @@ use memchr::{memchr, memchr2};
 
 use crate::{list::quoted_len, octets};
 
-/// The parameters after a header value or in a URI, in their order, checked when the header or URI was parsed.
+/// `*( SEMI generic-param )` after a header value, or `uri-parameters` (RFC 3261 25.1), in their order, checked when the header or URI was parsed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Params<'a>(&'a [u8]);
 

@@ -16,7 +16,7 @@ pub(crate) enum StartLine {
 }
 
 /// The start line that the first `end` octets hold, with what is wrong in it but leaves it readable, and where; `None` if
-/// it is no start line of SIP. `has_control` says whether a control character stands in it.
+/// it is no start line of SIP. `has_control` says whether one stands in it, be it a tab.
 pub(crate) fn parse(bytes: &[u8], end: usize, has_control: bool) -> Option<(StartLine, Option<(ErrorKind, usize)>)> {
     let line = bytes.get(..end)?;
     if line.get(..4).is_some_and(is_sip) { status_line(line, has_control) } else { request_line(line, has_control) }

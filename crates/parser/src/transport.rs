@@ -1,7 +1,7 @@
 //! The transports this server speaks, as they are named in Via and in URIs (RFC 3261 7.3.1, 19.1.1, 26.2.2; RFC 7118 5).
 //! Decides names and constants; which one to use is RFC 3263's and the proxy's business.
 
-/// A transport protocol.
+/// `transport` (RFC 3261 25.1), as far as it is one of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Transport {
     /// UDP: datagrams, no connection.

@@ -15,7 +15,7 @@ use crate::{
     unescape,
 };
 
-/// A URI in a message.
+/// `addr-spec = SIP-URI / SIPS-URI / absoluteURI` (RFC 3261 25.1): a URI in a message.
 #[derive(Clone, Copy, Debug)]
 pub enum Uri<'a> {
     /// `sip` or `sips`.
@@ -32,7 +32,7 @@ pub enum Uri<'a> {
     },
 }
 
-/// A SIP or SIPS URI: `sip:user:password@host:port;uri-parameters?headers`.
+/// `SIP-URI` or `SIPS-URI` (RFC 3261 25.1): `sip:user:password@host:port;uri-parameters?headers`.
 #[derive(Clone, Copy, Debug)]
 pub struct SipUri<'a> {
     /// Whether the scheme is `sips`.
@@ -117,13 +117,13 @@ impl<'a> SipUri<'a> {
         self.raw
     }
 
-    /// The password as it was sent; may be empty.
+    /// The password as it was sent; may be empty. It is looked up each time: hardly anybody has one.
     pub fn password(&self) -> Option<&'a [u8]> {
         let password = self.after(self.user?).strip_prefix(b":")?;
         password.get(..memchr(b'@', password)?)
     }
 
-    /// The header part without its `?`, empty if there is none.
+    /// The header part without its `?`, empty if there is none. It is looked up each time.
     pub fn headers(&self) -> &'a [u8] {
         self.after(self.params.as_bytes()).strip_prefix(b"?").unwrap_or_default()
     }

@@ -3,7 +3,7 @@
 
 use crate::{ErrorKind, Expires, Features, Header, HeaderName, NameAddr, Params, octets, params::inside_quotes};
 
-/// One Contact value: `*`, or `( name-addr / addr-spec ) *( SEMI contact-params )`.
+/// One Contact value: `*`, or `( name-addr / addr-spec ) *( SEMI contact-params )` (RFC 3261 25.1).
 #[derive(Clone, Copy, Debug)]
 pub enum Contact<'a> {
     /// `*`: all bindings, in a REGISTER (RFC 3261 10.2.2).

@@ -2,7 +2,7 @@
 
 use crate::{ErrorKind, Header, HeaderName, octets};
 
-/// Octets of the body.
+/// Content-Length: `1*DIGIT` (RFC 3261 25.1), octets of the body, up to `u32::MAX`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ContentLength(pub u32);
 

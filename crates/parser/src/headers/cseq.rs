@@ -9,7 +9,7 @@ use crate::{
     octets,
 };
 
-/// CSeq: `1*DIGIT LWS Method`.
+/// CSeq: `1*DIGIT LWS Method` (RFC 3261 25.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CSeq<'a> {
     /// The number, below 2^31.

@@ -2,7 +2,7 @@
 
 use crate::{ErrorKind, Header, HeaderName, NameAddr};
 
-/// From: `( name-addr / addr-spec ) *( SEMI from-param )`.
+/// From: `( name-addr / addr-spec ) *( SEMI from-param )` (RFC 3261 25.1).
 #[derive(Clone, Copy, Debug)]
 pub struct From<'a> {
     /// The address and the header's parameters.

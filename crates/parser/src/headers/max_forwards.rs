@@ -2,7 +2,7 @@
 
 use crate::{ErrorKind, Header, HeaderName, octets};
 
-/// Hops left, 0 to 255 (RFC 3261 8.1.1.6).
+/// Max-Forwards: `1*DIGIT` (RFC 3261 25.1), hops left, 0 to 255 (20.22).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MaxForwards(pub u8);
 

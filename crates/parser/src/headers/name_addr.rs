@@ -9,7 +9,8 @@ use crate::{
     octets::{self, DISPLAY, LWS},
 };
 
-/// `[ display-name ] <URI>` or a bare URI, with the header's parameters.
+/// `( name-addr / addr-spec ) *( SEMI generic-param )` (RFC 3261 25.1): `[ display-name ] <URI>` or a bare URI, and the
+/// header's parameters.
 #[derive(Clone, Copy, Debug)]
 pub struct NameAddr<'a> {
     /// The display name as it was sent, with its quotes if it has them; `None` if there is none.

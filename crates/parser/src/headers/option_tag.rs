@@ -6,7 +6,7 @@ use crate::{
     octets::{self, TOKEN},
 };
 
-/// `option-tag = token`: the name of an extension, as it was sent.
+/// `option-tag = token` (RFC 3261 25.1): the name of an extension, as it was sent.
 #[derive(Clone, Copy, Debug)]
 pub struct OptionTag<'a>(pub &'a [u8]);
 

@@ -3,7 +3,7 @@
 
 use crate::octets::{self, LWS, TOKEN};
 
-/// `server-val *( LWS server-val )`, read leniently: phones write all kinds of things here, and it is for people's eyes.
+/// `server-val *( LWS server-val )` (RFC 3261 25.1), read leniently: phones write all kinds of things here, and it is for people's eyes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Products<'a>(pub(crate) &'a [u8]);
 

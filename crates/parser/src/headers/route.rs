@@ -2,7 +2,7 @@
 
 use crate::{ErrorKind, Header, HeaderName, NameAddr};
 
-/// One Route value: `name-addr *( SEMI rr-param )`; the angle brackets are required.
+/// One Route value: `name-addr *( SEMI rr-param )` (RFC 3261 25.1); the angle brackets are required.
 #[derive(Clone, Copy, Debug)]
 pub struct Route<'a> {
     /// The proxy's URI and the value's parameters.

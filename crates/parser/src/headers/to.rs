@@ -2,7 +2,7 @@
 
 use crate::{ErrorKind, Header, HeaderName, NameAddr};
 
-/// To: `( name-addr / addr-spec ) *( SEMI to-param )`.
+/// To: `( name-addr / addr-spec ) *( SEMI to-param )` (RFC 3261 25.1).
 #[derive(Clone, Copy, Debug)]
 pub struct To<'a> {
     /// The address and the header's parameters.

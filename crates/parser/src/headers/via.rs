@@ -9,7 +9,7 @@ use crate::{
     octets,
 };
 
-/// One Via value: `sent-protocol LWS sent-by *( SEMI via-params )`.
+/// One Via value: `via-parm = sent-protocol LWS sent-by *( SEMI via-params )` (RFC 3261 25.1).
 #[derive(Clone, Copy, Debug)]
 pub struct Via<'a> {
     /// Protocol and version as they were sent: `SIP/2.0`, perhaps with white space around the slash.
