@@ -3,6 +3,8 @@
 //! Decides nothing: one field after the other. What a running server cannot change is kept from the old configuration
 //! by [`reload`](crate::reload).
 
+use std::time::Duration;
+
 use location::Limits as RegistrationLimits;
 use proxy::{Authentication, Digest, Forking, Interfaces, Limits, Listener, Registrar, Settings, Timers};
 
@@ -30,7 +32,7 @@ pub(crate) fn settings(loaded: &Loaded, listeners: Vec<Listener>, interfaces: In
         trusted: config.trusted.iter().map(|network| network.0).collect(),
         strangers: config.strangers.0,
         foreign: config.foreign.0,
-        registrar: registrar(&config.registrar),
+        registrar: registrar(&config.registrar, config.limits.connection_idle.0),
         forking: Forking {
             strategy: config.forking.strategy.0,
             ring_time: config.forking.ring_time.0,
@@ -49,7 +51,13 @@ pub(crate) fn settings(loaded: &Loaded, listeners: Vec<Listener>, interfaces: In
     }
 }
 
-fn registrar(section: &RegistrarSection) -> Registrar {
+/// Seconds by which a keep-alive may be late.
+const GRACE: u32 = 10;
+
+/// `idle`: when a silent connection is closed.
+fn registrar(section: &RegistrarSection, idle: Duration) -> Registrar {
+    // RFC 5626 4.4.1: a phone that keeps to the time it was told must find its connection open.
+    let patience = u32::try_from(idle.as_secs()).unwrap_or(u32::MAX).saturating_sub(GRACE).max(1);
     Registrar {
         limits: RegistrationLimits {
             min_expires: section.min_expires.0,
@@ -62,6 +70,24 @@ fn registrar(section: &RegistrarSection) -> Registrar {
         },
         service_route: section.service_route.iter().map(|route| route.0.clone()).collect(),
         unannounced_path: section.unannounced_path.0,
-        flow_timer: section.flow_timer.0.map(|seconds| seconds.0),
+        flow_timer: section.flow_timer.0.map(|seconds| seconds.0.min(patience)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn no_phone_is_told_to_be_silent_for_longer_than_its_connection_lasts() {
+        let told = |text: &str| {
+            let config: Config = serde_yaml::from_str(text).expect("a configuration");
+            registrar(&config.registrar, config.limits.connection_idle.0).flow_timer
+        };
+        assert_eq!(told("{}"), Some(120));
+        assert_eq!(told("limits: { connection_idle: 1m }"), Some(50));
+        assert_eq!(told("limits: { connection_idle: 1s }"), Some(1));
+        assert_eq!(told("registrar: { flow_timer: off }"), None);
     }
 }

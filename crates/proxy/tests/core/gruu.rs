@@ -114,6 +114,9 @@ fn temporary_ones_end_with_the_registration() {
     assert_eq!(public, same);
     assert_eq!(refusal(&alice, &temporary), "404", "also when the phone has come back");
     rings(&alice, &other, &bob);
+    world.seconds(3600);
+    assert_eq!(refusal(&alice, &public), "480", "not only when it says goodbye");
+    assert_eq!(refusal(&alice, &other), "404");
 }
 
 #[test]
