@@ -133,17 +133,17 @@ impl<'a> Draft<'a> {
         let own = || self.kept.iter().map(|kept| &kept.old).filter(|old| old.instance() == Some(instance));
         let live = || own().filter(|old| old.is_live(now));
         let rivals = live().filter(|old| contact.reg_id.is_none() || old.reg_id() == contact.reg_id);
-        let begun_anew = rivals.max_by_key(|old| old.registered_at()).map(|newest| newest.call_id() != change.call_id);
-        match live().map(Binding::since).max() {
-            Some(since) if begun_anew != Some(true) => since,
-            lives => {
-                // Later than any of theirs, also when the clock was set back.
-                let last = own().map(|old| old.registered_at().max(old.since())).max();
-                let since = last.map_or(now, |last| now.max(last.plus_millis(1)));
-                self.reborn.extend(lives.map(|_| (instance, since)));
-                since
-            }
+        let newest = rivals.max_by_key(|old| old.registered_at());
+        let goes_on = newest.is_none_or(|newest| newest.call_id() == change.call_id);
+        let so_far = live().map(Binding::since).max();
+        if let Some(so_far) = so_far.filter(|_| goes_on) {
+            return so_far;
         }
+        // Later than any of theirs, also when the clock was set back.
+        let last = own().map(|old| old.registered_at().max(old.since())).max();
+        let since = last.map_or(now, |last| now.max(last.plus_millis(1)));
+        self.reborn.extend(so_far.map(|_| (instance, since)));
+        since
     }
 
     /// How many will be live.
@@ -197,8 +197,8 @@ impl Order {
 
 /// A Contact as it is compared.
 pub(crate) struct Identity<'a> {
-    /// Instance and reg-id of a flow (RFC 5626 6).
-    flow: Option<(&'a [u8], u32)>,
+    instance: Option<&'a [u8]>,
+    reg_id: Option<u32>,
     uri: Place<'a>,
 }
 
@@ -210,24 +210,31 @@ enum Place<'a> {
 
 impl<'a> Identity<'a> {
     pub(crate) fn of_contact(contact: &ContactChange<'a>) -> Self {
-        Self { flow: contact.instance.zip(contact.reg_id), uri: Place::of(contact.uri) }
+        Self { instance: contact.instance, reg_id: contact.reg_id, uri: Place::of(contact.uri) }
     }
 
     fn of_binding(binding: &Binding<'a>) -> Self {
-        Self { flow: binding.instance().zip(binding.reg_id()), uri: Place::of(binding.contact()) }
+        Self { instance: binding.instance(), reg_id: binding.reg_id(), uri: Place::of(binding.contact()) }
+    }
+
+    /// What a flow is called (RFC 5626 6).
+    fn flow(&self) -> Option<(&'a [u8], u32)> {
+        self.instance.zip(self.reg_id)
     }
 
     /// Whether a binding of the one is refreshed by the other.
     pub(crate) fn equals(&self, other: &Identity<'_>) -> bool {
-        match (self.flow, other.flow) {
+        match (self.flow(), other.flow()) {
             (None, None) => self.uri.equals(&other.uri),
             (one, another) => one == another,
         }
     }
 
-    /// Whether a binding of `other` ends by this: who does not speak of flows means whatever is at that URI.
+    /// Whether a binding of `other` ends by this: who does not speak of flows means whatever is at that URI, but for what he
+    /// sees to be another phone's.
     fn removes(&self, other: &Identity<'_>) -> bool {
-        self.equals(other) || self.flow.is_none() && self.uri.equals(&other.uri)
+        let same_phone = self.instance.is_none() || self.instance == other.instance;
+        self.equals(other) || self.flow().is_none() && same_phone && self.uri.equals(&other.uri)
     }
 }
 

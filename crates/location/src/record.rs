@@ -33,6 +33,7 @@ impl Record {
     /// - A removed binding is remembered for 32 s (at most 32 of them), so that a late copy of an earlier REGISTER
     ///   cannot bring it back: that is [`Refusal::OutOfOrder`].
     /// - Two equal Contacts in one request: the last one counts.
+    /// - More live bindings than `max_contacts`, and more than before: refused, or room is made.
     ///
     /// # Errors
     /// [`Refusal`]; nothing is applied then.
@@ -94,7 +95,8 @@ impl Record {
         if !draft.changed {
             return Ok(None);
         }
-        let displaced = draft.live() > limits.max_contacts;
+        // What adds nothing is not refused for what was there before the limit was lowered.
+        let displaced = draft.live() > limits.max_contacts.max(self.live(now).count());
         if displaced && (limits.when_full == WhenFull::Refuse || !draft.shrink(limits.max_contacts, change)) {
             return Err(Refusal::TooManyContacts { max: limits.max_contacts });
         }

@@ -50,7 +50,8 @@ impl Phone {
     }
 
     fn removes(self, other: Self) -> bool {
-        self.same(other) || self.flow().is_none() && self.uri == other.uri
+        let same_phone = self.instance.is_none() || self.instance == other.instance;
+        self.same(other) || self.flow().is_none() && same_phone && self.uri == other.uri
     }
 }
 
@@ -192,11 +193,13 @@ impl Fates {
     }
 
     fn make_room(&mut self, before: &[Entry], request: &Request, now: u64, limits: &Limits) -> Result<(), Refusal> {
+        let mut most = limits.max_contacts.max(before.iter().filter(|entry| entry.live(now)).count());
         loop {
             let kept = before.iter().zip(&self.fates).map(|(old, new)| new.as_ref().unwrap_or(old));
-            if kept.chain(&self.added).filter(|entry| entry.live(now)).count() <= limits.max_contacts {
+            if kept.chain(&self.added).filter(|entry| entry.live(now)).count() <= most {
                 return Ok(());
             }
+            most = limits.max_contacts;
             let open = (0..before.len()).filter(|index| self.is_open(before, *index, now));
             let oldest = open.min_by_key(|index| before[*index].set);
             let Some(oldest) = oldest.filter(|_| limits.when_full == WhenFull::ReplaceOldest) else {
@@ -299,6 +302,8 @@ proptest! {
         let (mut record, mut entries, mut now) = (Record::default(), Vec::new(), 1_000_000_u64);
         for request in &requests {
             now = now.saturating_add_signed(request.wait);
+            // The limit is another one after a reload.
+            let limits = Limits { max_contacts: if request.cseq % 3 == 0 { 2 } else { 4 }, ..limits };
             match (real(&record, request, now, &limits), expect(&entries, request, now, &limits)) {
                 (Err(refusal), Err(expected)) => prop_assert_eq!(refusal, expected),
                 (Ok(applied), Ok(expected)) => {

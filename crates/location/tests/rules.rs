@@ -128,7 +128,10 @@ fn who_does_not_speak_of_flows_leaves_them_alone() {
     assert_eq!(desk.uris(), ["sip:a@h", "sip:a@h"], "two phones may have the same private address");
     desk.takes(&change("x", 2, &[flow("sip:a@h", "I", 1)]));
     assert_eq!(desk.uris().len(), 2);
-    // RFC 3261 10.2.2: the URI says what is to go.
+    // RFC 3261 10.2.2: the URI says what is to go, if not the phone.
+    desk.takes(&change("z", 1, &[("sip:a@h", Some("J"), None, 0)]));
+    assert_eq!(desk.uris().len(), 1);
+    assert!(desk.binding("sip:a@h").reg_id().is_some());
     desk.takes(&change("z", 1, &[("sip:a@h", None, None, 0)]));
     assert_eq!(desk.uris(), [""; 0]);
 }
@@ -170,6 +173,22 @@ fn one_request_makes_no_room_for_itself() {
     desk.limits.max_request_contacts = 2;
     let three = change("y", 1, &four[..3]);
     assert_eq!(desk.apply(&three).map(|_| ()), Err(Refusal::TooManyContacts { max: 2 }));
+}
+
+#[test]
+fn a_lower_limit_is_for_those_who_come() {
+    // checklist 28
+    for when_full in [WhenFull::Refuse, WhenFull::ReplaceOldest] {
+        let mut desk = Desk::new(Limits { when_full, ..LIMITS });
+        desk.takes(&change("x", 1, &["sip:a@h", "sip:b@h", "sip:c@h"].map(plain)));
+        desk.limits.max_contacts = 1;
+        desk.takes(&change("x", 2, &[plain("sip:a@h")]));
+        assert_eq!(desk.uris().len(), 3, "a refresh");
+        desk.takes(&change("x", 3, &[("sip:a@h", None, None, 0)]));
+        assert_eq!(desk.uris().len(), 2, "a removal");
+        desk.takes(&change("x", 4, &[("sip:b@h", None, None, 0), plain("sip:d@h")]));
+        assert_eq!(desk.uris(), ["sip:c@h", "sip:d@h"], "one for another");
+    }
 }
 
 #[test]

@@ -123,7 +123,8 @@ fn leads_back(uri: &SipUri<'_>, settings: &Settings) -> bool {
     }
 }
 
-/// The flow to remember: a UDP one only says something if the client is behind a NAT and speaks symmetrically.
+/// The flow to remember. Unless its phone has named it, a UDP one only says something if the client is behind a NAT and
+/// speaks symmetrically.
 fn flow_to_keep(request: &Request) -> Flow {
     let mut flow = request.flow;
     if !flow.transport.is_reliable() {
