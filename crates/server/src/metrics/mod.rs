@@ -36,7 +36,7 @@ const TABLE: &[(Kind, &str, &str)] = &[
     (Kind::Counter, "frontdesk_limits_reached_total", "Times a configured limit took effect."),
     (Kind::Counter, "frontdesk_connections_opened_total", "Stream connections opened; in: by the peer, out: by us."),
     (Kind::Counter, "frontdesk_connections_failed_total", "Stream connections of ours that did not come about."),
-    (Kind::Counter, "frontdesk_keepalives_total", "Keep-alive packets and CRLF pings."),
+    (Kind::Counter, "frontdesk_keepalives_total", "Keep-alive packets, CRLF pings and STUN requests."),
     (Kind::Counter, "frontdesk_lookups_total", "DNS lookups by outcome."),
     (Kind::Counter, "frontdesk_store_changes_total", "Changes of the location store by outcome."),
     (Kind::Counter, "frontdesk_reloads_total", "Configuration reloads by outcome."),
