@@ -20,10 +20,13 @@ use std::{env, fs, thread};
 
 use location::{
     Aor, Applied, Ask, Change, Commit, ContactChange, DiskOptions, DiskStore, Flow, Hooks, Limits, MemoryStore, Record,
-    Store, Ticket, Wall,
+    Store, StoreError, Ticket, Wall,
 };
+use parking_lot::Mutex;
 
 const NOW: Wall = Wall(1_750_000_000_000);
+/// Nobody waits for what is done at once.
+const NOBODY: Ticket = Ticket { worker: 0, id: 0 };
 
 fn main() {
     // `cargo test --benches` only wants to know that it runs.
@@ -47,7 +50,7 @@ fn main() {
 fn in_memory(office: &Office, phone: &Phone) {
     let before = resident();
     let store = MemoryStore::new();
-    let fill = busy(|| office.aors().for_each(|aor| office.register(&store, phone, &aor, 1)));
+    let fill = busy(|| office.aors().for_each(|aor| office.register(&store, phone, &aor, 1, NOBODY)));
     say("memory per binding, all included", format!("{} octets", (resident() - before) / office.users as usize));
     say("first REGISTER, in memory", per_item(fill, office));
     let lookups = (0..5).map(|_| {
@@ -59,7 +62,7 @@ fn in_memory(office: &Office, phone: &Phone) {
     });
     let lookup = lookups.min().unwrap_or_default();
     say("lookup", format!("{}, {:.1} million/s", per_item(lookup, office), rate(lookup, office) / 1e6));
-    let again = busy(|| office.shuffled().for_each(|aor| office.register(&store, phone, &aor, 2)));
+    let again = busy(|| office.shuffled().for_each(|aor| office.register(&store, phone, &aor, 2, NOBODY)));
     say("REGISTER again, in memory", per_item(again, office));
     forget(office, &store);
 }
@@ -90,33 +93,15 @@ fn left(store: &MemoryStore) -> usize {
 }
 
 fn on_disk(office: &Office, phone: &Phone, path: &Path) {
-    let (safe, groups) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
-    let (count, count_groups) = (Arc::clone(&safe), Arc::clone(&groups));
-    let hooks = || Hooks {
-        done: Box::new({
-            let count = Arc::clone(&count);
-            move |tickets, outcome| {
-                outcome.unwrap();
-                count.fetch_add(tickets.len() as u64, Ordering::Relaxed);
-            }
-        }),
-        committed: Box::new({
-            let count = Arc::clone(&count_groups);
-            move |_| {
-                count.fetch_add(1, Ordering::Relaxed);
-            }
-        }),
-    };
-    let store = DiskStore::open(path, DiskOptions::new(NOW), hooks()).unwrap();
+    let witness = Arc::new(Witness::new());
+    let store = DiskStore::open(path, DiskOptions::new(NOW), Witness::hooks(&witness)).unwrap();
     for (what, cseq) in [("first REGISTER", 1), ("REGISTER again", 2), ("and again", 3)] {
-        let (spent, safe_before, groups_before) = (cpu(), safe.load(Ordering::Relaxed), groups.load(Ordering::Relaxed));
+        let spent = cpu();
         let took = time(|| {
-            office.shuffled().for_each(|aor| office.register(&store, phone, &aor, cseq));
-            while safe.load(Ordering::Relaxed) < safe_before + u64::from(office.users) {
-                thread::sleep(Duration::from_micros(100));
-            }
+            office.shuffled().for_each(|aor| office.register(&store, phone, &aor, cseq, witness.ticket()));
+            witness.wait_for(office.users);
         });
-        let groups = groups.load(Ordering::Relaxed) - groups_before;
+        let (_, groups) = witness.take();
         let cpu = (cpu() - spent) / office.users;
         let size = fs::metadata(path).unwrap().len() >> 20;
         let group = u64::from(office.users) / groups.max(1);
@@ -125,13 +110,80 @@ fn on_disk(office: &Office, phone: &Phone, path: &Path) {
             format!("{:.0} a second, {cpu:.2?} of CPU each, {group} a group, file of {size} MB", rate(took, office)),
         );
     }
+    paced(office, phone, &store, &witness);
     drop(store);
     let mut kept = None;
     let spent = cpu();
-    let load = time(|| kept = DiskStore::open(path, DiskOptions::new(NOW), hooks()).ok());
+    let load = time(|| kept = DiskStore::open(path, DiskOptions::new(NOW), Witness::hooks(&witness)).ok());
     let spent = cpu() - spent;
     assert_eq!(kept.map(|store| store.counts().users), Some(u64::from(office.users)));
     say("load at the start", format!("{load:.2?}, {spent:.2?} of CPU"));
+}
+
+/// Ten thousand a second: how long each waits for the disk.
+fn paced(office: &Office, phone: &Phone, store: &DiskStore, witness: &Witness) {
+    let (start, count) = (Instant::now(), office.users / 20);
+    let spent = cpu();
+    for (number, aor) in (0..count).zip(office.shuffled()) {
+        let due = start + Duration::from_micros(100) * number;
+        thread::sleep(due.saturating_duration_since(Instant::now()));
+        office.register(store, phone, &aor, 4, witness.ticket());
+    }
+    witness.wait_for(count);
+    let cpu = (cpu() - spent) / count;
+    let (mut waits, groups) = witness.take();
+    waits.sort();
+    let at = |share: usize| waits.get(waits.len() * share / 1000).copied().unwrap_or_default();
+    say(
+        "REGISTER again, 10,000 a second",
+        format!(
+            "waits of {:.1?} p50, {:.1?} p99, {:.1?} at most, {cpu:.2?} of CPU each, {} a group",
+            at(500),
+            at(990),
+            waits.last().copied().unwrap_or_default(),
+            u64::from(count) / groups.max(1)
+        ),
+    );
+}
+
+/// Hears of all that is safe, and how long that took. A ticket says when it was asked for.
+struct Witness {
+    start: Instant,
+    waits: Mutex<Vec<Duration>>,
+    groups: AtomicU64,
+}
+
+impl Witness {
+    fn new() -> Self {
+        Self { start: Instant::now(), waits: Mutex::new(Vec::new()), groups: AtomicU64::new(0) }
+    }
+
+    fn hooks(this: &Arc<Self>) -> Hooks {
+        let (this, counter) = (Arc::clone(this), Arc::clone(this));
+        let done = move |tickets: &[Ticket], outcome: Result<(), &StoreError>| {
+            outcome.unwrap();
+            let now = this.start.elapsed();
+            this.waits.lock().extend(tickets.iter().map(|ticket| now - Duration::from_nanos(ticket.id)));
+        };
+        let committed = move |_| {
+            counter.groups.fetch_add(1, Ordering::Relaxed);
+        };
+        Hooks { done: Box::new(done), committed: Box::new(committed) }
+    }
+
+    fn wait_for(&self, count: u32) {
+        while self.waits.lock().len() < count as usize {
+            thread::sleep(Duration::from_micros(100));
+        }
+    }
+
+    fn take(&self) -> (Vec<Duration>, u64) {
+        (std::mem::take(&mut *self.waits.lock()), self.groups.swap(0, Ordering::Relaxed))
+    }
+
+    fn ticket(&self) -> Ticket {
+        Ticket { worker: 0, id: self.start.elapsed().as_nanos() as u64 }
+    }
 }
 
 /// The users. Their names are made when they are needed: a list of them would be one more thing to miss in the cache.
@@ -160,7 +212,7 @@ impl Office {
         (0..users).map(move |at| Self::aor((at * 7_368_787 % users) as u32))
     }
 
-    fn register(&self, store: &dyn Store, phone: &Phone, aor: &Aor, cseq: u32) {
+    fn register(&self, store: &dyn Store, phone: &Phone, aor: &Aor, cseq: u32, ticket: Ticket) {
         let user = String::from_utf8_lossy(aor.user()).into_owned();
         let uri = phone.contact.replace("USER", &user);
         let flow = Flow {
@@ -190,7 +242,7 @@ impl Office {
             let there = store.load(aor);
             let old = there.clone().unwrap_or_else(|| Record::empty(aor));
             let Ok(Applied::Changed(record)) = old.apply(&change, NOW, &Limits::DEFAULT) else { panic!("{old:?}") };
-            match store.commit(there.as_ref(), record, Ticket { worker: 0, id: 0 }) {
+            match store.commit(there.as_ref(), record, ticket) {
                 Commit::Done | Commit::Pending => return,
                 Commit::Full => thread::sleep(Duration::from_micros(200)),
                 other => panic!("{other:?}"),

@@ -193,6 +193,39 @@ fn a_damaged_file_of_the_earlier_format_is_left_alone() {
 }
 
 #[test]
+fn no_wrong_octet_loses_a_binding_unnoticed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("location");
+    let mut refusals = 0;
+    for round in 1..=4 {
+        let (store, told) = open(&path, options());
+        for number in 0..10 * round {
+            // One row for each.
+            drop(commit(&store, &aor(number), round, &[(A, 600)], NOW, 1));
+            assert!(told.recv().unwrap().1);
+        }
+        drop(store);
+        let whole = fs::read(&path).unwrap();
+        // Where SQLite keeps its books each bit, elsewhere some.
+        for bit in (0..whole.len() * 8).filter(|bit| bit / 8 % 4096 < 8 || bit % 4_801 == 0) {
+            let mut octets = whole.clone();
+            octets[bit / 8] ^= 1 << (bit % 8);
+            fs::write(&path, &octets).unwrap();
+            let hooks = Hooks { done: Box::new(|_, _| {}), committed: Box::new(|_| {}) };
+            match DiskStore::open(&path, options(), hooks) {
+                Ok(store) => assert_eq!(store.counts().users, 10 * u64::from(round), "bit {bit} in round {round}"),
+                Err(_) => refusals += 1,
+            }
+            for beside in ["location-wal", "location-shm"] {
+                let _ = fs::remove_file(folder.path().join(beside));
+            }
+        }
+        fs::write(&path, &whole).unwrap();
+    }
+    assert!(refusals > 100, "{refusals}");
+}
+
+#[test]
 fn a_row_that_is_missing_is_noticed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("location");

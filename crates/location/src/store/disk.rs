@@ -144,6 +144,7 @@ impl Store for DiskStore {
 }
 
 fn load(file: File, map: &Map, now: Wall) -> Result<Journal, StoreError> {
+    file.audit()?;
     let mut journal = Journal { file, rows: 1..1, octets: 0 };
     if journal.file.is_earlier()? {
         load_earlier(&mut journal, map, now)?;

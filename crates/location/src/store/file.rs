@@ -77,6 +77,12 @@ impl File {
         })
     }
 
+    /// Are SQLite's own books in order? A row that they have forgotten would not be missed otherwise.
+    pub(crate) fn audit(&self) -> Result<(), StoreError> {
+        let told = self.connection.query_row("PRAGMA quick_check(1)", (), |row| row.get::<_, String>(0));
+        if told.map_err(|error| self.failure(&error))? == "ok" { Ok(()) } else { Err(self.corrupt()) }
+    }
+
     /// Was it written by the version of this program that kept one row for each address of record?
     pub(crate) fn is_earlier(&self) -> Result<bool, StoreError> {
         Ok(matches!(self.kind()?, Kind::Earlier))
@@ -247,9 +253,8 @@ fn set_up(connection: &Connection) -> Result<(), rusqlite::Error> {
     connection.busy_timeout(PATIENCE)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     // FULL: every commit is fsynced, not only checkpoints.
-    connection.execute_batch(&format!(
-        "PRAGMA page_size={PAGE}; PRAGMA synchronous=FULL; PRAGMA cell_size_check=ON; PRAGMA cache_size=-{CACHE_KIB};"
-    ))
+    connection
+        .execute_batch(&format!("PRAGMA synchronous=FULL; PRAGMA cell_size_check=ON; PRAGMA cache_size=-{CACHE_KIB};"))
 }
 
 fn schema() -> String {
@@ -289,9 +294,6 @@ const SCHEMA: u8 = 2;
 
 /// The layout before, which is read and made one of today.
 const EARLIER: u8 = 1;
-
-/// Rows are long, and written once: fewer pages cost less.
-const PAGE: u32 = 4096;
 
 /// Page cache. Only the last page and the first are ever of use.
 const CACHE_KIB: u32 = 1024;
