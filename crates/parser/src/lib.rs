@@ -40,20 +40,21 @@
 //!
 //! | | REGISTER, 593 octets | INVITE with SDP, 1308 | 200 with 5 Vias, 1243 | INVITE with 40 headers, 2364 |
 //! |---|---|---|---|---|
-//! | parse | 0.98 | 1.19 | 0.96 | 2.22 |
-//! | rsipstack 0.7.14 | 3.49 | 4.63 | 3.66 | 8.62 |
-//! | rsip 0.4.0 | 6.12 | 9.11 | 4.79 | 16.0 |
-//! | ezk-sip-types 0.6.5 | 7.57 | 12.9 | 10.3 | 35.6 |
-//! | parse and rewrite | 1.05 | 1.32 | 1.01 | 2.32 |
-//! | rsipstack | 5.31 | 7.45 | 5.56 | 15.1 |
-//! | rsip | 8.85 | 12.3 | 6.71 | 22.9 |
-//! | ezk-sip-types | 10.6 | 13.5 | 9.71 | 48.3 |
-//! | [`Message::parse`] alone | 0.27 | 0.38 | 0.36 | 1.03 |
-//! | httparse 1.10, header lines alone | 0.24 | 0.34 | 0.36 | 0.75 |
-//! | ratio to httparse | 1.1 | 1.1 | 1.0 | 1.4 |
+//! | parse | 0.68 | 0.81 | 0.63 | 1.45 |
+//! | rsipstack 0.7.14 | 3.39 | 4.52 | 3.51 | 8.38 |
+//! | rsip 0.4.0 | 5.34 | 8.04 | 4.67 | 14.0 |
+//! | ezk-sip-types 0.6.5 | 7.43 | 9.96 | 7.49 | 35.6 |
+//! | the fastest of them to ours | 5.0 | 5.5 | 5.6 | 5.8 |
+//! | parse and rewrite | 0.77 | 0.95 | 0.71 | 1.58 |
+//! | rsipstack | 5.25 | 7.43 | 5.49 | 15.0 |
+//! | rsip | 8.34 | 12.0 | 6.69 | 21.1 |
+//! | ezk-sip-types | 10.8 | 13.6 | 9.94 | 49.0 |
+//! | [`Message::parse`] alone | 0.17 | 0.23 | 0.22 | 0.52 |
+//! | httparse 1.10, header lines alone | 0.23 | 0.29 | 0.31 | 0.68 |
+//! | ratio to httparse | 0.74 | 0.80 | 0.71 | 0.77 |
 //!
-//! The machine was shared: from run to run the times move by a tenth, and the ratio to httparse lies between 1.0 and 1.2
-//! for the first three messages.
+//! The machine was shared: from run to run the times move by a twentieth. In three runs the fastest of the others took 4.96
+//! to 5.0, 5.5 to 5.6, 5.4 to 5.6 and 5.8 to 6.2 times as long as ours; the ratio to httparse was 0.95 once, else below 0.85.
 //!
 //! [`Message::parse`] does more than httparse is asked for: it reads the start line, knows every header by its name,
 //! folds lines, and finds the end of the body. rsip reads no quoted string in a parameter; the Contacts that have one
