@@ -2,6 +2,8 @@
 //!
 //! Labels are closed sets: nothing a peer writes becomes a label. Text that a peer wrote (AoRs) is only for the log.
 
+use std::net::SocketAddr;
+
 use location::{Aor, Flow};
 use parser::Transport;
 
@@ -42,8 +44,12 @@ pub enum Event {
     Registration {
         /// How it ended.
         outcome: Registration,
+        /// The status of its answer.
+        status: u16,
         /// For whom.
         aor: Aor,
+        /// Live bindings before it.
+        before: usize,
         /// Live bindings after it.
         bindings: usize,
         /// The longest remaining time of them, in seconds.
@@ -53,12 +59,36 @@ pub enum Event {
     },
     /// An INVITE that begins a call was routed.
     Call {
+        /// Names the call in what follows; never the same for two of them.
+        call: u64,
         /// The caller as he names himself.
         from: Aor,
         /// The user of ours, or the foreign address.
         to: Aor,
         /// How many phones ring, all groups together.
         targets: usize,
+    },
+    /// The first final response to an INVITE has passed. INVITEs within a dialog end so too: their calls are not known.
+    CallEnded {
+        /// As in [`Event::Call`].
+        call: u64,
+        /// 200..=699; none if no final came in time.
+        status: Option<u16>,
+        /// The phone that gave it; none if it speaks for several, or was made here.
+        by: Option<SocketAddr>,
+    },
+    /// An INVITE that would have begun a call was refused here.
+    CallRefused {
+        /// As in [`Event::Call`], if it came so far.
+        call: u64,
+        /// The caller as he names himself.
+        from: Aor,
+        /// The user of ours, or the foreign address.
+        to: Aor,
+        /// 400..=699.
+        status: u16,
+        /// Where it came from.
+        source: SocketAddr,
     },
     /// A response context ended.
     Fork {
@@ -69,6 +99,10 @@ pub enum Event {
     AuthenticationFailed {
         /// Why.
         reason: AuthenticationFailure,
+        /// Upper-case method, or `other`.
+        method: &'static str,
+        /// The user that was claimed: whose bindings were to change, or who was to be the caller.
+        user: Aor,
         /// From where.
         flow: Flow,
     },

@@ -40,7 +40,12 @@ pub enum Letter {
     /// A response that matches a transaction there.
     Response(Box<crate::Received>),
     /// A final response to a pinned INVITE has passed: the pin may go.
-    Final(u64),
+    Final {
+        /// The pin.
+        key: u64,
+        /// 200..=699.
+        status: u16,
+    },
     /// A user has a phone, or a flow to one, that he did not have before.
     Phone(location::Aor),
 }

@@ -5,6 +5,7 @@
 //! 64·T1 after the final response, at most Timer C.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use hashbrown::HashMap;
@@ -23,6 +24,7 @@ pub(crate) struct Pin {
     pub(crate) hop: Hop,
     pub(crate) branch: Branch,
     until: Instant,
+    is_answered: bool,
 }
 
 /// The pins of one worker.
@@ -50,20 +52,21 @@ impl Pins {
         let until = now + most;
         let (target, hop, branch) = way;
         if let Entry::Vacant(slot) = self.by_key.entry(key) {
-            slot.insert(Pin { target, hop, branch, until });
+            slot.insert(Pin { target, hop, branch, until, is_answered: false });
             self.silent.push_back((until, key));
         }
     }
 
-    /// A final response has passed: the pin goes after `rest`.
-    pub(crate) fn answered(&mut self, key: TransactionKey, now: Instant, rest: Duration) {
-        if let Some(pin) = self.by_key.get_mut(&key) {
-            let until = now + rest;
-            if until < pin.until {
-                pin.until = until;
-                self.answered.push_back((until, key));
-            }
+    /// A final response has passed: the pin goes after `rest`. Returns the phone that it came from if it is the first.
+    pub(crate) fn answered(&mut self, key: TransactionKey, now: Instant, rest: Duration) -> Option<SocketAddr> {
+        let pin = self.by_key.get_mut(&key).filter(|pin| !pin.is_answered)?;
+        pin.is_answered = true;
+        let until = now + rest;
+        if until < pin.until {
+            pin.until = until;
+            self.answered.push_back((until, key));
         }
+        Some(pin.hop.remote)
     }
 
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
@@ -74,11 +77,13 @@ impl Pins {
         }
     }
 
-    pub(crate) fn timeout(&mut self, now: Instant) {
+    /// Drops what is due; says of which no final response has passed.
+    pub(crate) fn timeout(&mut self, now: Instant, mut unanswered: impl FnMut(TransactionKey)) {
         for queue in [&mut self.silent, &mut self.answered] {
             while let Some((_, key)) = queue.pop_front_if(|(until, _)| *until <= now) {
-                if self.by_key.get(&key).is_some_and(|pin| pin.until <= now) {
-                    self.by_key.remove(&key);
+                let Entry::Occupied(pin) = self.by_key.entry(key) else { continue };
+                if pin.get().until <= now && !pin.remove().is_answered {
+                    unanswered(key);
                 }
             }
         }

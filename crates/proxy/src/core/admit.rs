@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use location::Aor;
-use parser::HeaderName;
+use parser::{HeaderName, Method};
 
 use super::Core;
 use crate::auth::Denied;
@@ -15,7 +15,7 @@ use crate::registrar::{EXTENSIONS, address_of_record};
 use crate::reject::{ChallengeFor, Reject};
 use crate::request::Request;
 use crate::route::{self, Admission, Destination};
-use crate::settings::Authentication;
+use crate::settings::{Authentication, Settings};
 
 impl Core {
     /// RFC 3261 16.3 step 6.
@@ -31,7 +31,7 @@ impl Core {
             return Ok(());
         };
         let proven = self.authenticate(now, request, ChallengeFor::Proxy, domain, outbox)?;
-        if route::calls_as_himself(request, &proven, &settings) { Ok(()) } else { Err(Self::impostor(request, outbox)) }
+        if route::calls_as_himself(request, &proven, &settings) { Ok(()) } else { Err(self.impostor(request, outbox)) }
     }
 
     /// RFC 3261 10.3 steps 2 to 5: may this sender touch these bindings?
@@ -43,7 +43,7 @@ impl Core {
             let proven = self.authenticate(now, request, ChallengeFor::Registrar, &domain, outbox)?;
             // RFC 3261 10.3 step 4
             if !self.settings.accounts.may_register(&proven, &aor) {
-                return Err(Self::impostor(request, outbox));
+                return Err(self.impostor(request, outbox));
             }
         } else if !self.settings.accounts.is_empty() && self.settings.accounts.find(&aor).is_none() {
             return Err(Reject::NotFound);
@@ -65,16 +65,25 @@ impl Core {
         }
         proven.map_err(|Denied { reject, failure }| {
             if let Some(reason) = failure {
-                outbox.tell(Event::AuthenticationFailed { reason, flow: request.flow });
+                Self::tell_failure(request, reason, &self.settings, outbox);
             }
             reject
         })
     }
 
     /// Refuses what was sent with good credentials, but in another user's name.
-    fn impostor(request: &Request, outbox: &mut Outbox) -> Reject {
-        let reason = AuthenticationFailure::Identity;
-        outbox.tell(Event::AuthenticationFailed { reason, flow: request.flow });
+    fn impostor(&self, request: &Request, outbox: &mut Outbox) -> Reject {
+        Self::tell_failure(request, AuthenticationFailure::Identity, &self.settings, outbox);
         Reject::Identity
+    }
+
+    fn tell_failure(request: &Request, reason: AuthenticationFailure, settings: &Settings, outbox: &mut Outbox) {
+        let claimed = match request.method() {
+            Method::Register => address_of_record(&request.message, settings).ok(),
+            _ => request.caller().map(|caller| settings.aor_named_by(&caller)),
+        };
+        let user = claimed.unwrap_or_else(|| Aor::new(b"", b""));
+        let method = request.method().as_str_or("other");
+        outbox.tell(Event::AuthenticationFailed { reason, method, user, flow: request.flow });
     }
 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use location::Aor;
-use parser::headers::{From, Via};
-use parser::{Host, Message, Method, Reply, Stamp, Uri, reason_phrase};
+use parser::headers::Via;
+use parser::{Message, Method, Reply, Stamp, Uri, reason_phrase};
 use smallvec::SmallVec;
 
 use super::Core;
@@ -130,10 +130,13 @@ impl Core {
         if status < 200 {
             return;
         }
-        if worker == self.worker {
-            self.pins.answered(key, now.mono, self.settings.timers.give_up());
-        } else {
-            outbox.handovers.push(Handover { worker: Some(worker), letter: Letter::Final(key.0) });
+        if worker != self.worker {
+            return outbox
+                .handovers
+                .push(Handover { worker: Some(worker), letter: Letter::Final { key: key.0, status } });
+        }
+        if let Some(by) = self.pins.answered(key, now.mono, self.settings.timers.give_up()) {
+            outbox.tell(Event::CallEnded { call: key.0, status: Some(status), by: Some(by) });
         }
     }
 
@@ -203,10 +206,8 @@ impl Core {
     }
 
     fn log_call(&self, request: &Request, plan: &Plan, outbox: &mut Outbox) {
-        let Ok(Some(from)) = request.message.header::<From<'_>>() else { return };
-        let Ok(to) = Uri::parse(request.uri()) else { return };
-        let (Some(from), Some(to)) = (name_of(&from.address.uri), name_of(&to)) else { return };
-        outbox.tell(Event::Call { from, to, targets: plan.phones() });
+        let Some((from, to)) = parties(request, &self.settings) else { return };
+        outbox.tell(Event::Call { call: request.key.0, from, to, targets: plan.phones() });
     }
 }
 
@@ -265,16 +266,8 @@ fn send_request(
     outbox.send(*forwarding.hop, reports, |out| write_request(forwarding, settings, mac, rewrite, out));
 }
 
-/// `user@host` of a URI, for the log.
-fn name_of(uri: &Uri<'_>) -> Option<Aor> {
-    let uri = uri.sip()?;
-    let mut host = Vec::new();
-    let host = match &uri.host {
-        Host::Name(name) => name,
-        ip => {
-            ip.write(&mut host);
-            host.as_slice()
-        }
-    };
-    Some(Aor::new(&uri.user_unescaped(), host))
+/// Who calls, as he names himself, and who is called: for the log.
+pub(super) fn parties(request: &Request, settings: &Settings) -> Option<(Aor, Aor)> {
+    let called = Uri::parse(request.uri()).ok()?;
+    Some((settings.aor_named_by(&request.caller()?), settings.aor_named_by(called.sip()?)))
 }

@@ -101,16 +101,17 @@ impl Core {
             Letter::Request(received) => self.dispatch_request(now, *received, outbox),
             Letter::Response(received) => self.dispatch_response(now, *received, outbox),
             Letter::Phone(aor) => self.phone_came(aor, outbox),
-            Letter::Final(key) => {
-                let rest = self.settings.timers.give_up();
-                self.pins.answered(TransactionKey(key), now.mono, rest);
+            Letter::Final { key, status } => {
+                self.note_final(now, self.worker, TransactionKey(key), status, outbox);
             }
         }
     }
 
     /// Does what is due. To be called when [`Core::next_timeout`] has passed; early or late does no harm.
     pub fn timeout(&mut self, now: Now, outbox: &mut Outbox) {
-        self.pins.timeout(now.mono);
+        self.pins.timeout(now.mono, |TransactionKey(call)| {
+            outbox.tell(Event::CallEnded { call, status: None, by: None });
+        });
         let (forks, mut context) = self.split(now, outbox);
         forks.timeout(&mut context);
     }

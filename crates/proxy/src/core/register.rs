@@ -36,12 +36,12 @@ impl Core {
     pub(super) fn confirm(pending: &PendingRegister, outbox: &mut Outbox) {
         let back = pending.request.back;
         outbox.tell(Event::ResponseSent { method: "REGISTER", status: 200, transport: back.transport });
-        let Summary { outcome, bindings, expires, displaced } = pending.summary;
+        let Summary { outcome, before, bindings, expires, displaced } = pending.summary;
         if displaced {
             outbox.tell(Event::LimitReached(Limit::Contacts));
         }
-        let flow = pending.request.flow;
-        outbox.tell(Event::Registration { outcome, aor: pending.aor.clone(), bindings, expires, flow });
+        let (aor, flow) = (pending.aor.clone(), pending.request.flow);
+        outbox.tell(Event::Registration { outcome, status: 200, aor, before, bindings, expires, flow });
         outbox.send(back, false, |out| out.extend_from_slice(&pending.answer));
     }
 

@@ -6,6 +6,7 @@ use parser::{HeaderName, Method};
 use smallvec::SmallVec;
 
 use super::Core;
+use super::launch::parties;
 use crate::clock::Now;
 use crate::event::{Drop, Event, Registration};
 use crate::ingress;
@@ -21,8 +22,10 @@ impl Core {
         if request.method() == Method::Ack {
             return outbox.tell(Event::Dropped(Drop::StrayAck));
         }
-        if request.method() == Method::Register {
-            self.report_registration(request, reject, outbox);
+        match request.method() {
+            Method::Register => self.report_registration(request, reject, outbox),
+            Method::Invite => self.report_call(request, reject, outbox),
+            _ => {}
         }
         let settings = Arc::clone(&self.settings);
         let challenges = match reject {
@@ -80,6 +83,16 @@ impl Core {
             Reject::Store | Reject::StoreFull | Reject::Overload => Registration::Failed,
             _ => Registration::Refused,
         };
-        outbox.tell(Event::Registration { outcome, aor, bindings: 0, expires: 0, flow: request.flow });
+        let (status, flow) = (reject.status(), request.flow);
+        outbox.tell(Event::Registration { outcome, status, aor, before: 0, bindings: 0, expires: 0, flow });
+    }
+
+    fn report_call(&self, request: &Request, reject: Reject, outbox: &mut Outbox) {
+        if request.in_dialog || matches!(reject, Reject::Challenge { .. }) {
+            return;
+        }
+        let Some((from, to)) = parties(request, &self.settings) else { return };
+        let (call, status, source) = (request.key.0, reject.status(), request.flow.remote);
+        outbox.tell(Event::CallRefused { call, from, to, status, source });
     }
 }

@@ -1,6 +1,8 @@
 //! What a response context says to the caller: responses passed on, the best of several, and those made here
 //! (RFC 3261 16.7 steps 5 to 9, RFC 4320).
 
+use std::net::SocketAddr;
+
 use parser::{Message, reason_phrase};
 
 use crate::context::Context;
@@ -26,7 +28,7 @@ impl Fork {
             408 => event::Fork::TimedOut,
             _ => event::Fork::Refused,
         };
-        context.outbox.tell(Event::Fork { outcome });
+        self.tell_end(outcome, status, None, context);
         match best {
             // RFC 4320 4.2: nobody may be told 408 to another method than INVITE.
             _ if status == 408 && !self.upstream.is_invite() => self.upstream.end_in_silence(),
@@ -71,6 +73,20 @@ impl Fork {
         if self.upstream.may_send(status, self.template.timers(), context.now.mono) {
             let text = context.reply(request, status, reason_phrase(status).as_bytes(), |_| {});
             self.upstream.keep(text);
+        }
+    }
+
+    /// Says how it ended; `by`: the phone that decided it alone.
+    pub(super) fn tell_end(
+        &self,
+        outcome: event::Fork,
+        status: u16,
+        by: Option<SocketAddr>,
+        context: &mut Context<'_>,
+    ) {
+        context.outbox.tell(Event::Fork { outcome });
+        if let Some(request) = self.template.request.as_ref().filter(|_| self.upstream.is_invite()) {
+            context.outbox.tell(Event::CallEnded { call: request.key.0, status: Some(status), by });
         }
     }
 }

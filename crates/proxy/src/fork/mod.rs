@@ -156,6 +156,7 @@ impl Fork {
             return None;
         }
         let heard = branch.receive(response, &self.template, context);
+        let by = Some(branch.hop.remote);
         match heard {
             // RFC 3261 16.7 step 5, RFC 4320 4.1: 100 stays here, and so does any 1xx of another method.
             Heard::Provisional if status > 100 && self.upstream.is_invite() => {
@@ -166,7 +167,7 @@ impl Fork {
                 let first = self.upstream.is_waiting();
                 self.pass_up(response, context);
                 if first {
-                    context.outbox.tell(Event::Fork { outcome: event::Fork::Answered });
+                    self.tell_end(event::Fork::Answered, status, by, context);
                 }
                 self.close();
                 // step 10; RFC 3841 9.1: unless the caller wants to hear them all.

@@ -48,6 +48,7 @@ pub(crate) struct PendingRegister {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Summary {
     pub(crate) outcome: Registration,
+    pub(crate) before: usize,
     pub(crate) bindings: usize,
     pub(crate) expires: u32,
     /// Whether others had to make room.
@@ -65,7 +66,7 @@ pub(crate) enum Decision {
 impl PendingRegister {
     /// A REGISTER whose sender may change the bindings of `aor`.
     pub(crate) const fn new(request: Request, aor: Aor) -> Self {
-        let summary = Summary { outcome: Registration::Queried, bindings: 0, expires: 0, displaced: false };
+        let summary = Summary { outcome: Registration::Queried, before: 0, bindings: 0, expires: 0, displaced: false };
         Self { request, aor, attempts: 0, answer: Vec::new(), summary, brings_phone: false }
     }
 
@@ -103,6 +104,7 @@ impl PendingRegister {
                 Some(true) => Registration::Registered,
                 Some(false) => Registration::Unregistered,
             },
+            before: old.live(now.wall).count(),
             bindings: record.live(now.wall).count(),
             expires: record.live(now.wall).map(|binding| binding.remaining(now.wall)).max().unwrap_or(0),
             displaced,

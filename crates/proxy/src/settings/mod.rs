@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use location::Flow;
+use location::{Aor, Flow};
 use parser::{Host, SipUri, Transport};
 
 pub use accounts::{Account, Accounts, Secrets};
@@ -217,6 +217,17 @@ impl Settings {
             Some(_) => self.is_own_address(ip, uri.port),
             None => self.listeners.iter().any(|own| self.is_own_address(ip, Some(own.address.port()))),
         })
+    }
+
+    /// The user of ours that `uri` names, or the foreign address that it is.
+    pub(crate) fn aor_named_by(&self, uri: &SipUri<'_>) -> Aor {
+        let user = uri.user_unescaped();
+        if let Some(domain) = self.domain_named_by(uri) {
+            return Aor::new(&user, domain.as_bytes());
+        }
+        let mut host = Vec::new();
+        uri.host.write(&mut host);
+        Aor::new(&user, &host)
     }
 
     fn domain(&self, uri: &SipUri<'_>, is_own: impl FnOnce(IpAddr) -> bool) -> Option<&str> {

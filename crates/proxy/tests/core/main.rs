@@ -5,6 +5,7 @@
 mod sim;
 
 mod best_response;
+mod calls;
 mod digest;
 mod early_dialog;
 mod fixed;

@@ -1,0 +1,74 @@
+//! What the log is told of a call: one beginning, one end, on whichever worker its messages land.
+
+use proxy::Event;
+
+use crate::sim::World;
+
+/// How many calls began since the last question, and how many ended with this status.
+#[track_caller]
+fn saw(world: &World, began: usize, ended: usize, end: Option<u16>) {
+    assert_eq!(world.saw(|event| matches!(event, Event::Call { .. })), began);
+    assert_eq!(world.saw(|event| matches!(event, Event::CallEnded { status, .. } if *status == end)), ended);
+    assert_eq!(world.saw(|event| matches!(event, Event::CallEnded { .. })), 0, "another end");
+}
+
+#[test]
+fn a_stateless_call_ends_once_whoever_passes_its_final() {
+    let world = World::with_workers(2, |_| {});
+    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    bob.registers();
+    alice.calls("bob");
+    let heard = bob.expects("INVITE");
+    bob.answers(&heard, 180);
+    alice.expects("180");
+    saw(&world, 1, 0, None);
+    for worker in [1, 0] {
+        bob.lands_on(worker).answers(&heard, 200);
+        alice.expects("200");
+    }
+    world.seconds(200);
+    saw(&world, 0, 1, Some(200));
+}
+
+#[test]
+fn a_phone_that_says_nothing_ends_it_too() {
+    let world = World::new();
+    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    bob.registers();
+    alice.calls("bob");
+    bob.expects("INVITE");
+    world.seconds(180);
+    saw(&world, 1, 0, None);
+    world.seconds(2);
+    saw(&world, 0, 1, None);
+}
+
+#[test]
+fn a_fork_ends_with_its_first_answer() {
+    let world = World::new();
+    let (alice, desk, mobile) = (world.udp("alice"), world.udp("bob/desk"), world.udp("bob/mobile"));
+    desk.registers();
+    mobile.registers();
+    alice.calls("bob");
+    alice.expects("100");
+    let (at_desk, at_mobile) = (desk.expects("INVITE"), mobile.expects("INVITE"));
+    desk.answers(&at_desk, 180);
+    alice.expects("180");
+    mobile.answers(&at_mobile, 200);
+    alice.expects("200");
+    let cancel = desk.expects("CANCEL");
+    desk.answers(&cancel, 200);
+    desk.answers(&at_desk, 487);
+    world.seconds(40);
+    saw(&world, 1, 1, Some(200));
+}
+
+#[test]
+fn a_call_that_is_refused_here_never_began() {
+    let world = World::new();
+    let alice = world.udp("alice");
+    alice.calls("bob");
+    alice.expects("480");
+    saw(&world, 0, 0, None);
+    assert_eq!(world.saw(|event| matches!(event, Event::CallRefused { status: 480, .. })), 1);
+}
