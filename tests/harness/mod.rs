@@ -4,14 +4,20 @@
 //! sends, waits with a deadline and takes apart what comes back. Loopback only, a fresh loopback address and a fresh
 //! folder per server, so tests run side by side. A broken expectation panics with the whole message.
 
-#![allow(dead_code, unused_imports, reason = "two test programs share these rooms, and neither lives in all of them")]
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "several test programs share these rooms, and neither lives in all of them"
+)]
 
 pub(crate) mod dialog;
 pub(crate) mod digest;
+pub(crate) mod http;
 mod link;
 pub(crate) mod message;
 pub(crate) mod metrics;
 pub(crate) mod namespace;
+pub(crate) mod openapi;
 pub(crate) mod phone;
 pub(crate) mod process;
 pub(crate) mod server;

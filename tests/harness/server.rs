@@ -154,6 +154,11 @@ impl Server {
         assert!(found.is_some(), "no {what:?} in the log:\n{}", self.log());
     }
 
+    /// Where it answers HTTP.
+    pub(crate) fn http(&self) -> SocketAddr {
+        self.metrics
+    }
+
     /// What `/metrics` says now.
     pub(crate) fn metrics(&self) -> Metrics {
         Metrics::scrape(self.metrics)

@@ -12,6 +12,7 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod admin;
 mod bad_input;
 mod call;
 mod config;

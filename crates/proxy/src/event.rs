@@ -46,6 +46,8 @@ pub enum Event {
         outcome: Registration,
         /// The status of its answer.
         status: u16,
+        /// What stands beside the status.
+        reason: &'static str,
         /// For whom.
         aor: Aor,
         /// Live bindings before it.
@@ -87,6 +89,8 @@ pub enum Event {
         to: Aor,
         /// 400..=699.
         status: u16,
+        /// What stands beside the status.
+        reason: &'static str,
         /// Where it came from.
         source: SocketAddr,
     },

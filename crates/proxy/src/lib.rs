@@ -34,6 +34,7 @@ mod route;
 mod settings;
 mod transaction;
 
+pub use crate::core::explain::{Goal, Inquiry, Step, explain};
 pub use crate::core::{Core, Load};
 pub use ask::{Answer, Parked, Question};
 pub use clock::{Instant, Now, Wall};

@@ -156,8 +156,15 @@ impl Reject {
 
     /// The reason phrase: the standard one, or what exactly is wrong where the sender can mend it.
     pub(crate) fn write_reason(self, out: &mut Vec<u8>) {
-        let text = match self {
-            Self::Malformed(error) => return write_error(out, error),
+        match self {
+            Self::Malformed(error) => write_error(out, error),
+            _ => out.extend_from_slice(self.reason().as_bytes()),
+        }
+    }
+
+    /// The same, for the log: of a malformed message only that it is.
+    pub(crate) fn reason(self) -> &'static str {
+        match self {
             Self::MethodMismatch => "Bad CSeq: not the method of the start line",
             Self::RequestUri => "Bad Request-URI",
             Self::Route => "Bad Route: not a SIP URI",
@@ -173,9 +180,9 @@ impl Reject {
             Self::ContactScheme => "Contact with +sip.instance is no SIP URI",
             Self::ForeignRoute => "Route was not issued here",
             Self::Relay => "Not relaying to foreign domains",
+            Self::Identity => "Authenticated as another user",
             _ => reason_phrase(self.status()),
-        };
-        out.extend_from_slice(text.as_bytes());
+        }
     }
 
     /// The headers that belong to the refusal, but for challenges, which `auth` writes.

@@ -1,73 +1,91 @@
-//! The main thread while the server runs: signals, the sweep of the store, the gauges, the machine's addresses, the
-//! metrics endpoint.
+//! The main thread while the server runs: signals, the sweep of the store, the gauges, the log of what happened, the
+//! machine's addresses, HTTP.
 //!
 //! Decides when the server is ready, when it reloads and when it ends.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use location::Store as _;
 use metrics_exporter_prometheus::PrometheusHandle;
+use parking_lot::Mutex;
 use proxy::Listener;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use crate::config::{Listen, Loaded};
+use crate::admin::{self, Errand, Office, Removals};
+use crate::config::Listen;
 use crate::error::Fatal;
 use crate::first_run::Made;
-use crate::log::LevelSwitch;
-use crate::metrics::{self, Levels};
-use crate::reload::Reload;
+use crate::journal::{Calls, Desk};
+use crate::log::{LevelSwitch, Writer};
+use crate::metrics::Levels;
+use crate::reload::{InForce, Reload};
 use crate::server::{Prepared, Server};
 use crate::{clock, first_run, interfaces};
 
 /// How often bindings expire, gauges are set and histograms are folded.
 const ROUND: Duration = Duration::from_secs(1);
 
+/// How often the workers' notes are read.
+const READING: Duration = Duration::from_millis(100);
+
 /// How often it is looked whether the machine has other addresses.
 const GLANCE: Duration = Duration::from_secs(10);
 
 /// Serves until a signal ends it.
-pub(crate) fn keep(prepared: Prepared, level: LevelSwitch, metrics: Option<PrometheusHandle>) -> Result<(), Fatal> {
+pub(crate) fn keep(
+    prepared: Prepared,
+    level: LevelSwitch,
+    log: &Writer,
+    metrics: Option<PrometheusHandle>,
+) -> Result<(), Fatal> {
     let runtime = Builder::new_current_thread().enable_all().build().map_err(Fatal::Thread)?;
-    let outcome = runtime.block_on(serve(prepared, level, metrics));
+    let outcome = runtime.block_on(serve(prepared, level, log, metrics));
     // A disk that hangs must not keep the program from ending.
     runtime.shutdown_background();
     outcome
 }
 
-async fn serve(mut prepared: Prepared, level: LevelSwitch, metrics: Option<PrometheusHandle>) -> Result<(), Fatal> {
+async fn serve(
+    mut prepared: Prepared,
+    level: LevelSwitch,
+    log: &Writer,
+    metrics: Option<PrometheusHandle>,
+) -> Result<(), Fatal> {
     let caught = |kind| signal(kind).map_err(Fatal::Thread);
     let (mut terminate, mut interrupt) = (caught(SignalKind::terminate())?, caught(SignalKind::interrupt())?);
     let mut hangup = caught(SignalKind::hangup())?;
     let made = prepared.made.take();
     let restored = prepared.restored();
     let mut reload = Reload::new(prepared.loaded.clone(), prepared.listeners(), prepared.interfaces.clone(), level);
-    let mut server = prepared.start()?;
-    if let (Some(listener), Some(handle)) = (server.metrics.take(), metrics.clone()) {
-        let address = listener.local_addr().map_err(Fatal::Thread)?;
-        let listener = tokio::net::TcpListener::from_std(listener).map_err(Fatal::Thread)?;
-        tokio::spawn(metrics::serve(listener, handle));
-        tracing::info!("metrics at http://{address}/metrics");
-    }
-    announce(&server, reload.loaded(), restored);
+    let mut server = prepared.start(reload.in_force().settings.clone())?;
+    let calls = Arc::new(Mutex::new(Calls::new(reload.in_force().loaded.config.limits.journal_calls.0)));
+    let mut desk = Desk::new(server.notes.clone(), calls.clone(), server.store.clone(), reload.watch());
+    let mut errands = open_office(&mut server, &reload, metrics.clone(), &calls)?;
+    announce(&server, &reload.in_force(), restored);
     if let Some(made) = made {
         introduce(&made, &server.listeners, &reload);
     }
     let started = Instant::now();
-    let mut rounds = interval(ROUND);
-    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut glances = interval(GLANCE);
-    glances.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut rounds, mut glances, mut readings) = (every(ROUND), every(GLANCE), every(READING));
     let outcome = loop {
         tokio::select! {
             _ = terminate.recv() => break Ok(()),
             _ = interrupt.recv() => break Ok(()),
-            _ = hangup.recv() => reload.run(&server.inboxes).await,
+            _ = hangup.recv() => drop(reload.run(&server.inboxes).await),
+            Some(Errand::Reload(asked)) = errands.recv() => {
+                // Whoever asked may have lost patience.
+                let _ = asked.send(reload.run(&server.inboxes).await);
+            }
             fatal = server.failed() => break Err(fatal),
             _ = glances.tick() => reload.look_around(&server.inboxes).await,
+            _ = readings.tick() => desk.read(),
             _ = rounds.tick() => {
-                round(&server, reload.loaded(), started);
+                calls.lock().sweep(clock::wall());
+                round(&server, &reload.in_force(), log, started);
                 if let Some(metrics) = &metrics {
                     metrics.run_upkeep();
                 }
@@ -75,12 +93,53 @@ async fn serve(mut prepared: Prepared, level: LevelSwitch, metrics: Option<Prome
         }
     };
     tracing::info!("stopping");
+    server.health.end();
     server.stop().await;
+    desk.read();
     outcome
 }
 
-fn round(server: &Server, loaded: &Loaded, started: Instant) {
+fn every(time: Duration) -> Interval {
+    let mut interval = interval(time);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
+}
+
+/// Begins to answer HTTP, if it is to. What only the main loop can do comes through the channel.
+fn open_office(
+    server: &mut Server,
+    reload: &Reload,
+    metrics: Option<PrometheusHandle>,
+    calls: &Arc<Mutex<Calls>>,
+) -> Result<mpsc::Receiver<Errand>, Fatal> {
+    let (errands, received) = mpsc::channel(1);
+    let (Some(listener), Some(metrics)) = (server.metrics.take(), metrics) else { return Ok(received) };
+    let address = listener.local_addr().map_err(Fatal::Thread)?;
+    let listener = tokio::net::TcpListener::from_std(listener).map_err(Fatal::Thread)?;
+    let removals = Arc::new(Removals::new(server.store.clone(), server.completions.clone()));
+    let most = reload.in_force().loaded.config.limits.admin_connections.0;
+    let office = Office {
+        store: server.store.clone(),
+        removals: removals.clone(),
+        calls: calls.clone(),
+        metrics,
+        in_force: reload.watch(),
+        health: server.health.clone(),
+        directory: server.directory.clone(),
+        listeners: server.listeners.clone(),
+        started: Instant::now(),
+        errands,
+        listings: Semaphore::new(1),
+    };
+    tokio::spawn(async move { removals.settle().await });
+    tokio::spawn(admin::serve(listener, Arc::new(office), most));
+    tracing::info!("metrics at http://{address}/metrics, status at http://{address}/");
+    Ok(received)
+}
+
+fn round(server: &Server, in_force: &InForce, log: &Writer, started: Instant) {
     server.store.sweep(clock::wall());
+    server.health.ask(&server.inboxes);
     let (counts, load) = (server.store.counts(), server.loads.sum());
     let levels = Levels {
         users: counts.users,
@@ -90,21 +149,23 @@ fn round(server: &Server, loaded: &Loaded, started: Instant) {
         pins: load.pins,
         nonces: load.nonces,
         connections: server.directory.open(),
-        accounts: loaded.accounts.len(),
+        accounts: in_force.loaded.accounts.len(),
+        ready: server.health.troubles().is_empty(),
+        log_dropped: log.dropped(),
         uptime: started.elapsed(),
     };
     levels.show();
 }
 
-fn announce(server: &Server, loaded: &Loaded, restored: location::Counts) {
-    let config = match &loaded.file {
+fn announce(server: &Server, in_force: &InForce, restored: location::Counts) {
+    let config = match &in_force.loaded.file {
         Some(file) => file.display().to_string(),
         None => "defaults".to_owned(),
     };
     tracing::info!(
         "frontdesk {} with {} accounts, {} phones of {} users restored, configuration: {config}",
         env!("CARGO_PKG_VERSION"),
-        loaded.accounts.len(),
+        in_force.loaded.accounts.len(),
         restored.bindings,
         restored.users,
     );

@@ -83,6 +83,8 @@ pub(crate) enum Inbound {
         /// The addresses of each name.
         addresses: Option<Addresses>,
     },
+    /// Is it alive?
+    Pulse(u64),
     /// The configuration has changed.
     Reconfigure(Arc<Settings>),
 }

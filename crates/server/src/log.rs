@@ -1,9 +1,12 @@
 //! Logging: one line an event on standard error, as text or JSON; the level can change while the program runs.
 //!
+//! A thread of its own writes: whoever logs never waits for the reader.
+//!
 //! Decides what wins (RUST_LOG over the configuration). Our own faults are errors, peers' faults are debug.
 
 use std::io::{IsTerminal as _, stderr};
 
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
@@ -14,17 +17,35 @@ use crate::config::{Level, Log, LogFormat};
 #[derive(Clone, Debug)]
 pub(crate) struct LevelSwitch(reload::Handle<EnvFilter, Registry>);
 
-/// Starts logging. A second call in one process changes nothing.
-pub(crate) fn start(log: &Log) -> LevelSwitch {
+/// What is behind the log, until the program ends.
+pub(crate) struct Writer {
+    dropped: ErrorCounter,
+    /// Writes what is left when it goes.
+    _thread: WorkerGuard,
+}
+
+impl Writer {
+    /// Lines that found no room.
+    pub(crate) fn dropped(&self) -> u64 {
+        u64::try_from(self.dropped.dropped_lines()).unwrap_or(u64::MAX)
+    }
+}
+
+/// Starts logging, `room` lines waiting at most for whoever reads standard error. A second call in one process changes
+/// nothing.
+pub(crate) fn start(log: &Log, room: usize) -> (LevelSwitch, Writer) {
+    let lossy = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(room);
+    let (output, thread) = lossy.finish(stderr());
+    let writer = Writer { dropped: output.error_counter(), _thread: thread };
     let (filter, handle) = reload::Layer::new(filter(log.level));
     let registry = tracing_subscriber::registry().with(filter);
     let _ = match log.format {
         LogFormat::Text => registry
-            .with(fmt::layer().with_writer(stderr).with_target(false).with_ansi(stderr().is_terminal()))
+            .with(fmt::layer().with_writer(output).with_target(false).with_ansi(stderr().is_terminal()))
             .try_init(),
-        LogFormat::Json => registry.with(fmt::layer().json().flatten_event(true).with_writer(stderr)).try_init(),
+        LogFormat::Json => registry.with(fmt::layer().json().flatten_event(true).with_writer(output)).try_init(),
     };
-    LevelSwitch(handle)
+    (LevelSwitch(handle), writer)
 }
 
 impl LevelSwitch {

@@ -3,9 +3,10 @@
 //!
 //! ```text
 //! main -> config -> server::prepare (sockets, files, store) -> worker threads, each: sockets <-> core <-> store, DNS
-//!                                                           -> house: signals, sweep, gauges, GET /metrics
+//!                                                           -> house: signals, sweep, gauges, log lines, HTTP
 //! ```
 
+mod admin;
 mod answers;
 mod arguments;
 mod clock;
@@ -13,6 +14,7 @@ mod config;
 mod data;
 mod error;
 mod first_run;
+mod health;
 mod hex;
 mod house;
 mod inbox;
@@ -69,10 +71,10 @@ fn obey() -> Result<(), Fatal> {
 
 fn run(file: Option<&Path>) -> Result<(), Fatal> {
     let loaded = config::load(file)?;
-    let level = log::start(&loaded.config.log);
+    let (level, writer) = log::start(&loaded.config.log, loaded.config.limits.log_queue.0);
     // Before the store is opened: it counts its commits from the first one.
     let metrics = metrics::install();
-    house::keep(server::prepare(loaded)?, level, metrics)
+    house::keep(server::prepare(loaded)?, level, &writer, metrics)
 }
 
 /// The one place that writes to standard error without the log, which may not be there yet.

@@ -6,8 +6,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use proxy::{Interfaces, Listener};
-use tokio::sync::mpsc;
+use proxy::{Interfaces, Listener, Settings};
+use serde::Serialize;
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use crate::config::{self, Config, Loaded, StoreKind};
@@ -20,9 +21,30 @@ use crate::{first_run, interfaces, metrics};
 /// A worker that takes longer to make room in its inbox is in trouble.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// The configuration in force, and what the workers decide with.
+pub(crate) struct InForce {
+    /// As it was read.
+    pub(crate) loaded: Loaded,
+    /// As the core knows it.
+    pub(crate) settings: Arc<Settings>,
+}
+
+/// What became of a reload.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Outcome {
+    /// Whether the new configuration is in force.
+    pub(crate) reloaded: bool,
+    /// Accounts that are known now.
+    pub(crate) accounts: usize,
+    /// Keys that have changed in the file and keep their old value until a restart.
+    pub(crate) needs_restart: Vec<&'static str>,
+    /// What is wrong with the file, if it is not in force.
+    pub(crate) error: Option<String>,
+}
+
 /// What is in force, and how to change it.
 pub(crate) struct Reload {
-    loaded: Loaded,
+    in_force: watch::Sender<Arc<InForce>>,
     listeners: Vec<Listener>,
     interfaces: Interfaces,
     level: LevelSwitch,
@@ -30,18 +52,21 @@ pub(crate) struct Reload {
 
 impl Reload {
     /// `loaded` is in force.
-    pub(crate) const fn new(
-        loaded: Loaded,
-        listeners: Vec<Listener>,
-        interfaces: Interfaces,
-        level: LevelSwitch,
-    ) -> Self {
-        Self { loaded, listeners, interfaces, level }
+    pub(crate) fn new(loaded: Loaded, listeners: Vec<Listener>, interfaces: Interfaces, level: LevelSwitch) -> Self {
+        let settings = Arc::new(settings(&loaded, listeners.clone(), interfaces.clone()));
+        let in_force = watch::Sender::new(Arc::new(InForce { loaded, settings }));
+        metrics::config_refused(false);
+        Self { in_force, listeners, interfaces, level }
     }
 
     /// What is in force.
-    pub(crate) const fn loaded(&self) -> &Loaded {
-        &self.loaded
+    pub(crate) fn in_force(&self) -> Arc<InForce> {
+        Arc::clone(&self.in_force.borrow())
+    }
+
+    /// What is in force now and later.
+    pub(crate) fn watch(&self) -> watch::Receiver<Arc<InForce>> {
+        self.in_force.subscribe()
     }
 
     /// This machine's addresses as they were last looked at.
@@ -50,24 +75,32 @@ impl Reload {
     }
 
     /// Reads the configuration again and tells every worker.
-    pub(crate) async fn run(&mut self, inboxes: &[mpsc::Sender<Inbound>]) {
+    pub(crate) async fn run(&mut self, inboxes: &[mpsc::Sender<Inbound>]) -> Outcome {
         let read = self.read();
         metrics::reloaded(read.is_ok());
-        let (loaded, later) = match read {
+        metrics::config_refused(read.is_err());
+        let (loaded, needs_restart) = match read {
             Ok(read) => read,
             Err(error) => {
                 tracing::error!("the configuration stays as it was: {error}");
-                return;
+                let accounts = self.in_force().loaded.accounts.len();
+                return Outcome {
+                    reloaded: false,
+                    accounts,
+                    needs_restart: Vec::new(),
+                    error: Some(error.to_string()),
+                };
             }
         };
-        self.loaded = loaded;
+        let accounts = loaded.accounts.len();
         self.interfaces = interfaces::list();
-        self.level.set(self.loaded.config.log.level);
-        self.tell(inboxes).await;
-        tracing::info!("configuration reloaded, {} accounts", self.loaded.accounts.len());
-        if !later.is_empty() {
-            tracing::warn!("these settings need a restart: {}", later.join(", "));
+        self.level.set(loaded.config.log.level);
+        self.put_in_force(loaded, inboxes).await;
+        tracing::info!("configuration reloaded, {accounts} accounts");
+        if !needs_restart.is_empty() {
+            tracing::warn!("these settings need a restart: {}", needs_restart.join(", "));
         }
+        Outcome { reloaded: true, accounts, needs_restart, error: None }
     }
 
     /// Looks whether the machine has other addresses now: it may have started before its network did.
@@ -76,12 +109,13 @@ impl Reload {
         if interfaces != self.interfaces {
             tracing::info!("this machine's addresses have changed");
             self.interfaces = interfaces;
-            self.tell(inboxes).await;
+            self.put_in_force(self.in_force().loaded.clone(), inboxes).await;
         }
     }
 
-    async fn tell(&self, inboxes: &[mpsc::Sender<Inbound>]) {
-        let settings = Arc::new(settings(&self.loaded, self.listeners.clone(), self.interfaces.clone()));
+    async fn put_in_force(&self, loaded: Loaded, inboxes: &[mpsc::Sender<Inbound>]) {
+        let settings = Arc::new(settings(&loaded, self.listeners.clone(), self.interfaces.clone()));
+        self.in_force.send_replace(Arc::new(InForce { loaded, settings: Arc::clone(&settings) }));
         for (worker, inbox) in inboxes.iter().enumerate() {
             let told = timeout(PATIENCE, inbox.send(Inbound::Reconfigure(Arc::clone(&settings)))).await;
             if !matches!(told, Ok(Ok(()))) {
@@ -91,12 +125,13 @@ impl Reload {
     }
 
     fn read(&self) -> Result<(Loaded, Vec<&'static str>), Fatal> {
-        let mut loaded = config::load(self.loaded.file.as_deref())?;
-        let later = keep(&mut loaded.config, &self.loaded.config);
+        let old = self.in_force();
+        let mut loaded = config::load(old.loaded.file.as_deref())?;
+        let later = keep(&mut loaded.config, &old.loaded.config);
         if first_run::is_needed(&loaded.config) {
-            if loaded.config.location.store == StoreKind::Memory && first_run::is_needed(&self.loaded.config) {
+            if loaded.config.location.store == StoreKind::Memory && first_run::is_needed(&old.loaded.config) {
                 // Passwords that were made for this run are good until it ends.
-                loaded.accounts.clone_from(&self.loaded.accounts);
+                loaded.accounts.clone_from(&old.loaded.accounts);
             } else {
                 let folder = loaded.config.data_folder().to_owned();
                 let on_disk = loaded.config.location.store == StoreKind::Disk;

@@ -21,10 +21,11 @@ use crate::clock::{self, Clock};
 use crate::config::{Endpoint, Limits, Loaded, StoreKind};
 use crate::error::Fatal;
 use crate::first_run::Made;
+use crate::health::{Health, watch_commits};
 use crate::inbox::{Completions, Inbound, Safety};
+use crate::journal::Notes;
 use crate::loads::Loads;
-use crate::metrics::{self, Tally};
-use crate::settings::settings;
+use crate::metrics::Tally;
 use crate::transport::{self, Bound, Directory, Inlet, Patience, Sockets, StreamLimits, Streams, Transports, Udp};
 use crate::worker::{Spare, Worker};
 use crate::{data, first_run, interfaces, secret};
@@ -46,6 +47,7 @@ pub(crate) struct Prepared {
     keys: Keys,
     store: Arc<AnyStore>,
     completions: Arc<[Completions]>,
+    health: Arc<Health>,
 }
 
 /// A running server.
@@ -60,6 +62,12 @@ pub(crate) struct Server {
     pub(crate) directory: Arc<Directory>,
     /// The inboxes of all workers.
     pub(crate) inboxes: Arc<[mpsc::Sender<Inbound>]>,
+    /// Commits that have become safe: of each worker, and of the operator behind them.
+    pub(crate) completions: Arc<[Completions]>,
+    /// Whether all is well.
+    pub(crate) health: Arc<Health>,
+    /// What the workers have noted.
+    pub(crate) notes: Arc<[Notes]>,
     /// Where metrics are to be served.
     pub(crate) metrics: Option<std::net::TcpListener>,
     workers: Vec<JoinHandle<()>>,
@@ -80,11 +88,12 @@ pub(crate) fn prepare(mut loaded: Loaded) -> Result<Prepared, Fatal> {
     let folder = loaded.config.data_folder().to_owned();
     let folder = on_disk.then_some(folder.as_path());
     folder.map_or(Ok(()), data::prepare)?;
-    let completions: Arc<[Completions]> = (0..workers).map(|_| Completions::default()).collect();
-    let store = Arc::new(open_store(&loaded, &completions)?);
+    let completions: Arc<[Completions]> = (0..=workers).map(|_| Completions::default()).collect();
+    let health = Arc::new(Health::new(workers));
+    let store = Arc::new(open_store(&loaded, &completions, &health)?);
     let keys = secret::keys(folder)?;
     let made = first_run::is_needed(&loaded.config).then(|| first_run::enrol(&mut loaded, folder)).transpose()?;
-    Ok(Prepared { loaded, made, interfaces: interfaces::list(), bound, metrics, keys, store, completions })
+    Ok(Prepared { loaded, made, interfaces: interfaces::list(), bound, metrics, keys, store, completions, health })
 }
 
 fn listen_for_metrics(address: SocketAddr) -> Result<std::net::TcpListener, Fatal> {
@@ -104,7 +113,7 @@ fn listen_for_metrics(address: SocketAddr) -> Result<std::net::TcpListener, Fata
     }
 }
 
-fn open_store(loaded: &Loaded, completions: &Arc<[Completions]>) -> Result<AnyStore, Fatal> {
+fn open_store(loaded: &Loaded, completions: &Arc<[Completions]>, health: &Arc<Health>) -> Result<AnyStore, Fatal> {
     if loaded.config.location.store == StoreKind::Memory {
         return Ok(AnyStore::Memory(MemoryStore::new()));
     }
@@ -122,7 +131,7 @@ fn open_store(loaded: &Loaded, completions: &Arc<[Completions]>) -> Result<AnySt
         }
         completions.iter().for_each(Completions::announce);
     };
-    let hooks = Hooks { done: Box::new(done), committed: Box::new(metrics::committed) };
+    let hooks = Hooks { done: Box::new(done), committed: watch_commits(health) };
     let mut options = DiskOptions::new(clock::wall());
     options.queue = loaded.config.limits.store_queue.0;
     let path = &loaded.config.location.path;
@@ -130,11 +139,6 @@ fn open_store(loaded: &Loaded, completions: &Arc<[Completions]>) -> Result<AnySt
 }
 
 impl Prepared {
-    /// What the workers decide with.
-    pub(crate) fn settings(&self) -> Arc<Settings> {
-        Arc::new(settings(&self.loaded, self.listeners(), self.interfaces.clone()))
-    }
-
     /// What the store has kept from earlier runs.
     pub(crate) fn restored(&self) -> location::Counts {
         self.store.counts()
@@ -145,20 +149,23 @@ impl Prepared {
         self.bound.iter().map(|bound| bound.listener).collect()
     }
 
-    /// Starts the workers.
-    pub(crate) fn start(mut self) -> Result<Server, Fatal> {
+    /// Starts the workers, which decide with `settings`.
+    pub(crate) fn start(mut self, settings: Arc<Settings>) -> Result<Server, Fatal> {
         let (count, limits, listeners) =
             (self.loaded.config.worker_count(), self.loaded.config.limits.clone(), self.listeners());
         let (inboxes, receivers): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::channel(limits.worker_queue.0)).unzip();
         let (ending, ended) = mpsc::channel(usize::from(count));
+        let notes = (0..count).map(|_| Notes::new(limits.journal_queue.0)).collect();
         let shared = Shared {
-            settings: self.settings(),
+            settings,
             keys: self.keys.clone(),
             store: Arc::clone(&self.store),
             completions: Arc::clone(&self.completions),
             directory: Arc::new(Directory::new(limits.connections.0, limits.connections_per_source.0)),
             inboxes: inboxes.into(),
             loads: Arc::new(Loads::new(count)),
+            health: Arc::clone(&self.health),
+            notes,
             clock: Clock::start(),
             stop: CancellationToken::new(),
             limits,
@@ -177,6 +184,9 @@ impl Prepared {
             loads: shared.loads,
             directory: shared.directory,
             inboxes: shared.inboxes,
+            completions: shared.completions,
+            health: shared.health,
+            notes: shared.notes,
             metrics: self.metrics.take(),
             workers,
             stop: shared.stop,
@@ -195,6 +205,8 @@ struct Shared {
     directory: Arc<Directory>,
     inboxes: Arc<[mpsc::Sender<Inbound>]>,
     loads: Arc<Loads>,
+    health: Arc<Health>,
+    notes: Arc<[Notes]>,
     clock: Clock,
     stop: CancellationToken,
     limits: Limits,
@@ -271,6 +283,8 @@ impl Shared {
             inboxes: self.inboxes,
             completions: self.completions,
             loads: self.loads,
+            health: self.health,
+            notes: self.notes,
             clock: self.clock,
             stop: self.stop,
             tally: Tally::new(),

@@ -19,11 +19,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::answers::Answers;
 use crate::clock::Clock;
+use crate::health::Health;
 use crate::inbox::{Completions, Inbound, Returned, Safety};
+use crate::journal::Notes;
 use crate::loads::Loads;
 use crate::metrics::{Cap, Series, Tally};
+use crate::refusal;
 use crate::transport::{Datagram, Inlet, Transports};
-use crate::{journal, refusal};
 
 /// Things taken from the inbox in one turn.
 const BATCH: usize = 64;
@@ -48,6 +50,10 @@ pub(crate) struct Worker {
     pub(crate) completions: Arc<[Completions]>,
     /// Where it shows how much it holds.
     pub(crate) loads: Arc<Loads>,
+    /// Where it shows that it is alive.
+    pub(crate) health: Arc<Health>,
+    /// Where all workers note what happens.
+    pub(crate) notes: Arc<[Notes]>,
     /// Time.
     pub(crate) clock: Clock,
     /// Ends it.
@@ -196,6 +202,7 @@ impl Worker {
                     self.answer(now, parked, answer);
                 }
             }
+            Inbound::Pulse(round) => self.health.answer(self.number, round),
             Inbound::Reconfigure(settings) => self.core.reconfigure(settings),
         }
     }
@@ -240,7 +247,7 @@ impl Worker {
     /// Does what the core said, and what it says to that, until it is quiet.
     fn drain(&mut self, now: Now) {
         loop {
-            self.dispatch();
+            self.dispatch(now);
             let Spare { outbox, questions, failed, .. } = &mut self.spare;
             std::mem::swap(&mut outbox.questions, questions);
             outbox.clear();
@@ -260,7 +267,7 @@ impl Worker {
     }
 
     /// Sends, counts and hands over what is in the outbox; questions stay.
-    fn dispatch(&mut self) {
+    fn dispatch(&mut self, now: Now) {
         let mut outbox = std::mem::take(&mut self.spare.outbox);
         for transmit in &outbox.transmits {
             let concerned = transmit.report_failure.then_some(self.number);
@@ -270,9 +277,12 @@ impl Worker {
                 self.spare.failed.extend(concerned.map(|_| Bytes::copy_from_slice(text)));
             }
         }
+        let notes = self.notes.get(usize::from(self.number));
         for event in outbox.events.drain(..) {
             self.tally.event(&event);
-            journal::log(&event);
+            if notes.is_some_and(|notes| !notes.take(now.wall, event)) {
+                self.tally.count(Series::CapReached(Cap::JournalQueue));
+            }
         }
         for handover in outbox.handovers.drain(..) {
             match handover.worker {

@@ -40,16 +40,12 @@ impl Core {
         if request.max_breadth() == 0 && !matches!(request.method(), Method::Ack | Method::Cancel) {
             return self.refuse(now, &request, Reject::Breadth, outbox);
         }
-        let target = plan.single().filter(|_| !self.wants_context(&request, &plan));
-        let Some(target) = target else { return self.fork(now, request, plan, outbox) };
+        let Some(target) = single(&request, &plan, &self.settings) else {
+            return self.fork(now, request, plan, outbox);
+        };
         if let Err(reject) = self.forward_stateless(now, &request, target.clone(), outbox) {
             self.refuse(now, &request, reject, outbox);
         }
-    }
-
-    /// Whether a call to one phone is to be treated as one to several.
-    fn wants_context(&self, request: &Request, plan: &Plan) -> bool {
-        self.settings.forking.single_target == SingleTarget::Stateful && plan.aor.is_some() && begins_call(request)
     }
 
     /// An INVITE that came again, its CANCEL or the ACK of its failure: the way of the INVITE. False if it has none.
@@ -264,6 +260,14 @@ fn send_request(
     let method = forwarding.request.method().as_str_or("other");
     outbox.tell(Event::RequestForwarded { method, transport: forwarding.hop.transport });
     outbox.send(*forwarding.hop, reports, |out| write_request(forwarding, settings, mac, rewrite, out));
+}
+
+/// The target of a plan that leaves without a transaction: the only one, unless a call to one phone is to be treated as
+/// one to several.
+pub(super) fn single<'p>(request: &Request, plan: &'p Plan, settings: &Settings) -> Option<&'p Target> {
+    let wants_context =
+        settings.forking.single_target == SingleTarget::Stateful && plan.aor.is_some() && begins_call(request);
+    plan.single().filter(|_| !wants_context)
 }
 
 /// Who calls, as he names himself, and who is called: for the log.

@@ -5,6 +5,7 @@
 
 mod admit;
 mod dispatch;
+pub(crate) mod explain;
 mod follow;
 mod late;
 mod launch;

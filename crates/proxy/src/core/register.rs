@@ -41,7 +41,7 @@ impl Core {
             outbox.tell(Event::LimitReached(Limit::Contacts));
         }
         let (aor, flow) = (pending.aor.clone(), pending.request.flow);
-        outbox.tell(Event::Registration { outcome, status: 200, aor, before, bindings, expires, flow });
+        outbox.tell(Event::Registration { outcome, status: 200, reason: "OK", aor, before, bindings, expires, flow });
         outbox.send(back, false, |out| out.extend_from_slice(&pending.answer));
     }
 

@@ -83,8 +83,8 @@ impl Core {
             Reject::Store | Reject::StoreFull | Reject::Overload => Registration::Failed,
             _ => Registration::Refused,
         };
-        let (status, flow) = (reject.status(), request.flow);
-        outbox.tell(Event::Registration { outcome, status, aor, before: 0, bindings: 0, expires: 0, flow });
+        let (status, reason, flow) = (reject.status(), reject.reason(), request.flow);
+        outbox.tell(Event::Registration { outcome, status, reason, aor, before: 0, bindings: 0, expires: 0, flow });
     }
 
     fn report_call(&self, request: &Request, reject: Reject, outbox: &mut Outbox) {
@@ -92,7 +92,7 @@ impl Core {
             return;
         }
         let Some((from, to)) = parties(request, &self.settings) else { return };
-        let (call, status, source) = (request.key.0, reject.status(), request.flow.remote);
-        outbox.tell(Event::CallRefused { call, from, to, status, source });
+        let (status, reason, source) = (reject.status(), reject.reason(), request.flow.remote);
+        outbox.tell(Event::CallRefused { call: request.key.0, from, to, status, reason, source });
     }
 }

@@ -22,6 +22,11 @@ impl Accounts {
         self.by_aor.is_empty()
     }
 
+    /// Who is listed, in no order.
+    pub fn aors(&self) -> impl Iterator<Item = &Aor> {
+        self.by_aor.keys()
+    }
+
     /// How many are listed.
     pub fn len(&self) -> usize {
         self.by_aor.len()

@@ -8,6 +8,7 @@ mod best_response;
 mod calls;
 mod digest;
 mod early_dialog;
+mod explain;
 mod fixed;
 mod fork_cancel;
 mod fork_flows;

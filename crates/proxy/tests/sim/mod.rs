@@ -35,7 +35,7 @@ pub(crate) use agent::Agent;
 pub(crate) use digest::{Login, challenge, quoted};
 pub(crate) use net::{Sent, Weather};
 pub(crate) use robots::{Ending, Habits, Storm};
-pub(crate) use settings::{DOMAIN, at, sequential};
+pub(crate) use settings::{DOMAIN, at, office, sequential};
 pub(crate) use sip::{Sip, param, uri_in};
 pub(crate) use state::Mood;
 
@@ -67,7 +67,7 @@ impl World {
 
     /// All chance of this world comes from `seed`.
     pub(crate) fn build(workers: u8, seed: u64, change: impl FnOnce(&mut Settings)) -> Self {
-        let mut settings = settings::office();
+        let mut settings = office();
         change(&mut settings);
         Self { state: Rc::new(RefCell::new(State::new(settings, workers, seed))) }
     }

@@ -22,8 +22,8 @@ pub(crate) use accounts::Entry;
 pub(crate) use error::ConfigError;
 pub(crate) use listen::Listen;
 pub(crate) use registrar::Registrar as RegistrarSection;
-pub(crate) use scalar::{Endpoint, HostName};
-pub(crate) use sections::{Level, Limits, Log, LogFormat, StoreKind};
+pub(crate) use scalar::{Endpoint, HostName, Token};
+pub(crate) use sections::{Level, Limits, Log, LogFormat, Masked, StoreKind};
 
 use accounts::{FixedContact, UserName};
 use error::{Conflict, Step};
@@ -73,6 +73,8 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
     /// For Prometheus.
     pub(crate) metrics: sections::Metrics,
+    /// For people who look after it.
+    pub(crate) admin: sections::Admin,
     /// What is logged.
     pub(crate) log: Log,
 }
@@ -98,6 +100,7 @@ impl Default for Config {
             timers: sections::Timers::default(),
             limits: Limits::default(),
             metrics: sections::Metrics::default(),
+            admin: sections::Admin::default(),
             log: Log::default(),
         }
     }

@@ -114,7 +114,18 @@ impl fmt::Debug for Text {
     }
 }
 
-scalars!(Period, Seconds, Size, Count, Switch, HostName, Network, Endpoint, Text);
+/// A secret that a program shows: long enough that nobody guesses it.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Token(pub(crate) Box<str>);
+
+impl fmt::Debug for Token {
+    /// Secrets never reach a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token")
+    }
+}
+
+scalars!(Token, Period, Seconds, Size, Count, Switch, HostName, Network, Endpoint, Text);
 
 impl Scalar for Period {
     const EXPECTED: &'static str = "a duration above zero with its unit, like 500ms, 60s or 1h";
@@ -218,6 +229,17 @@ impl Scalar for Text {
     fn read(text: &str) -> Option<Self> {
         let good = !text.is_empty() && !text.contains(char::is_control);
         good.then(|| Self(text.into()))
+    }
+}
+
+impl Scalar for Token {
+    const EXPECTED: &'static str =
+        "a token of 16 to 256 letters, digits and -._~+/=, as `openssl rand -hex 16` makes one";
+
+    fn read(text: &str) -> Option<Self> {
+        // RFC 6750 2.1
+        let good = |octet: u8| octet.is_ascii_alphanumeric() || b"-._~+/=".contains(&octet);
+        ((16..=256).contains(&text.len()) && text.bytes().all(good)).then(|| Self(text.into()))
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use proxy::{Algorithm, SingleTarget, Strategy};
 use serde::Deserialize;
 
-use super::scalar::{Count, Endpoint, Period, Scalar, Size, Switch, scalars};
+use super::scalar::{Count, Endpoint, Period, Scalar, Size, Switch, Token, scalars};
 
 /// `digest`: how users prove who they are (RFC 8760).
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -134,6 +134,14 @@ pub(crate) struct Limits {
     pub(crate) lookups: Count,
     /// For a DNS lookup to be answered; default 5s.
     pub(crate) lookup_time: Period,
+    /// Happenings that wait to be logged, per worker; default 8192. What finds no room is not logged.
+    pub(crate) journal_queue: Count,
+    /// Calls being set up that the status page knows of; default 10000.
+    pub(crate) journal_calls: Count,
+    /// Log lines that wait to be written; default 8192.
+    pub(crate) log_queue: Count,
+    /// HTTP connections at a time; default 32. More wait.
+    pub(crate) admin_connections: Count,
 }
 
 impl Default for Limits {
@@ -155,8 +163,21 @@ impl Default for Limits {
             connect_time: secs(5),
             lookups: Count(256),
             lookup_time: secs(5),
+            journal_queue: Count(8192),
+            journal_calls: Count(10_000),
+            log_queue: Count(8192),
+            admin_connections: Count(32),
         }
     }
+}
+
+/// `admin`: who may look at the status page and use the API.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[cfg_attr(test, derive(serde::Serialize))]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Admin {
+    /// What everybody has to show there, as a bearer token; default none, and then only this machine may.
+    pub(crate) token: Option<Token>,
 }
 
 /// `metrics`: for Prometheus.
@@ -164,7 +185,7 @@ impl Default for Limits {
 #[cfg_attr(test, derive(serde::Serialize))]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Metrics {
-    /// Address of GET /metrics, or off; default 127.0.0.1:9090, or a free port (logged) if that is in use. Port 0 takes
+    /// Address of GET /metrics, of the status page and its API, or off; default 127.0.0.1:9090, or a free port (logged) if that is in use. Port 0 takes
     /// a free one as well.
     pub(crate) listen: Endpoint,
 }
@@ -178,6 +199,8 @@ pub(crate) struct Log {
     pub(crate) level: Level,
     /// text (default) or json.
     pub(crate) format: LogFormat,
+    /// Of users, addresses, or both: shown as a stand-in that is another one after a restart; default none.
+    pub(crate) mask: Vec<Masked>,
 }
 
 /// A digest algorithm by its name in the configuration.
@@ -227,7 +250,16 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-scalars!(AlgorithmName, StrategyName, SingleTargetName, StoreKind, Level, LogFormat);
+/// What a log line does not show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Masked {
+    /// User parts.
+    Users,
+    /// IP addresses.
+    Addresses,
+}
+
+scalars!(Masked, AlgorithmName, StrategyName, SingleTargetName, StoreKind, Level, LogFormat);
 
 impl AlgorithmName {
     /// Its name in the configuration.
@@ -304,6 +336,18 @@ impl Scalar for Level {
 
     fn read(text: &str) -> Option<Self> {
         [Self::Error, Self::Warn, Self::Info, Self::Debug, Self::Trace].into_iter().find(|level| level.as_str() == text)
+    }
+}
+
+impl Scalar for Masked {
+    const EXPECTED: &'static str = "users or addresses";
+
+    fn read(text: &str) -> Option<Self> {
+        match text {
+            "users" => Some(Self::Users),
+            "addresses" => Some(Self::Addresses),
+            _ => None,
+        }
     }
 }
 

@@ -3,7 +3,6 @@
 //! Names and labels are a public interface (README). Labels are closed sets: nothing that a peer writes becomes one.
 //! A new metric is a row of [`TABLE`] and an arm in [`tally`].
 
-mod endpoint;
 mod tally;
 
 use std::time::Duration;
@@ -11,7 +10,6 @@ use std::time::Duration;
 use metrics::{Unit, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
-pub(crate) use endpoint::serve;
 pub(crate) use tally::{Cap, Loss, Series, Tally};
 
 #[derive(Clone, Copy)]
@@ -29,6 +27,7 @@ const TABLE: &[(Kind, &str, &str)] = &[
     (Kind::Counter, "frontdesk_responses_sent_total", "SIP responses that went out, by method of their request."),
     (Kind::Counter, "frontdesk_registrations_total", "REGISTER requests by outcome."),
     (Kind::Counter, "frontdesk_calls_total", "Calls (initial INVITE requests) that were routed."),
+    (Kind::Counter, "frontdesk_calls_ended_total", "Calls that were set up or not, by how that ended."),
     (Kind::Counter, "frontdesk_forks_total", "Forked requests by outcome."),
     (Kind::Counter, "frontdesk_authentication_failures_total", "Credentials that were not accepted, by reason."),
     (Kind::Counter, "frontdesk_parse_errors_total", "Messages that could not be read; answered: with a 400."),
@@ -40,6 +39,9 @@ const TABLE: &[(Kind, &str, &str)] = &[
     (Kind::Counter, "frontdesk_lookups_total", "DNS lookups by outcome."),
     (Kind::Counter, "frontdesk_store_changes_total", "Changes of the location store by outcome."),
     (Kind::Counter, "frontdesk_reloads_total", "Configuration reloads by outcome."),
+    (Kind::Counter, "frontdesk_log_lines_dropped_total", "Log lines not written, by reason: repeated, slow (reader)."),
+    (Kind::Gauge, "frontdesk_ready", "1 if phones can register and call, as /ready says."),
+    (Kind::Gauge, "frontdesk_config_reload_failed", "1 if the last reload was refused: the file is not in force."),
     (Kind::Gauge, "frontdesk_connections", "Stream connections open now."),
     (Kind::Gauge, "frontdesk_users", "Users with at least one phone registered now."),
     (Kind::Gauge, "frontdesk_bindings", "Phones registered now."),
@@ -93,6 +95,10 @@ pub(crate) struct Levels {
     pub(crate) connections: usize,
     /// Accounts.
     pub(crate) accounts: usize,
+    /// Whether all is well.
+    pub(crate) ready: bool,
+    /// Log lines that found no room.
+    pub(crate) log_dropped: u64,
     /// Since the start.
     pub(crate) uptime: Duration,
 }
@@ -109,6 +115,8 @@ impl Levels {
         gauge!("frontdesk_nonces").set(self.nonces as f64);
         gauge!("frontdesk_connections").set(self.connections as f64);
         gauge!("frontdesk_accounts").set(self.accounts as f64);
+        gauge!("frontdesk_ready").set(f64::from(self.ready));
+        metrics::counter!("frontdesk_log_lines_dropped_total", "reason" => "slow").absolute(self.log_dropped);
         gauge!("frontdesk_uptime_seconds").set(self.uptime.as_secs_f64());
     }
 }
@@ -119,6 +127,26 @@ pub(crate) fn committed(report: location::CommitReport) {
     let outcome = if report.ok { "safe" } else { "failed" };
     let changes = u64::try_from(report.changes).unwrap_or(u64::MAX);
     metrics::counter!("frontdesk_store_changes_total", "outcome" => outcome).increment(changes);
+}
+
+/// Whether the file as it is now is not the configuration in force.
+pub(crate) fn config_refused(refused: bool) {
+    gauge!("frontdesk_config_reload_failed").set(f64::from(refused));
+}
+
+/// A call has ended so.
+pub(crate) fn call_ended(ending: &'static str) {
+    metrics::counter!("frontdesk_calls_ended_total", "ending" => ending).increment(1);
+}
+
+/// A line is not written: it is one of many of its kind.
+pub(crate) fn withheld() {
+    metrics::counter!("frontdesk_log_lines_dropped_total", "reason" => "repeated").increment(1);
+}
+
+/// A cap outside the workers took effect.
+pub(crate) fn capped(limit: &'static str) {
+    metrics::counter!("frontdesk_limits_reached_total", "limit" => limit).increment(1);
 }
 
 /// Told after each reload.

@@ -86,6 +86,8 @@ pub(crate) enum Cap {
     MessageTime,
     /// `limits.lookups`
     Lookups,
+    /// `limits.journal_queue`
+    JournalQueue,
 }
 
 impl Tally {
@@ -117,6 +119,8 @@ impl Tally {
             Event::ParseError { answered, flow } => Series::ParseError(*answered, flow.transport),
             Event::Dropped(drop) => Series::Dropped(*drop),
             Event::LimitReached(limit) => Series::LimitReached(*limit),
+            // Counted where it is known which call it was.
+            Event::CallEnded { .. } | Event::CallRefused { .. } => return,
         });
     }
 
@@ -197,13 +201,13 @@ impl Series {
         };
         let caps = {
             use Cap::{
-                ConnectionIdle, ConnectionQueue, Connections, ConnectionsPerSource, Lookups, MessageSize, MessageTime,
-                WorkerQueue,
+                ConnectionIdle, ConnectionQueue, Connections, ConnectionsPerSource, JournalQueue, Lookups, MessageSize,
+                MessageTime, WorkerQueue,
             };
             [MessageSize, WorkerQueue, Connections, ConnectionsPerSource, ConnectionQueue, ConnectionIdle, MessageTime]
                 .map(Self::CapReached)
                 .into_iter()
-                .chain([Self::CapReached(Lookups)])
+                .chain([Lookups, JournalQueue].map(Self::CapReached))
         };
         let errors = [Transport::Udp, Transport::Tcp].into_iter();
         let errors = errors.flat_map(|transport| [true, false].map(|answered| Self::ParseError(answered, transport)));
@@ -316,6 +320,7 @@ const fn capped(cap: Cap) -> &'static str {
         Cap::ConnectionIdle => "connection_idle",
         Cap::MessageTime => "message_time",
         Cap::Lookups => "lookups",
+        Cap::JournalQueue => "journal_queue",
     }
 }
 

@@ -1,0 +1,168 @@
+//! What would become of a call: the turns of an INVITE through the rooms of `route`, told step by step.
+//!
+//! Nothing is sent, nothing is kept and nobody is asked for a password: it says where one would be asked for. Decides no
+//! rule; it makes the request that a phone would send and goes the way that `dispatch` goes.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use bytes::Bytes;
+use location::{Aor, Flow, Record};
+use parser::{Message, Method, Transport};
+
+use super::launch::single;
+use crate::clock::Now;
+use crate::mac::Mac;
+use crate::reject::Reject;
+use crate::request::{Received, Request};
+use crate::route::{self, Admission, Destination, Plan, Target, Way};
+use crate::settings::Settings;
+
+/// A call that nobody makes.
+#[derive(Clone, Copy, Debug)]
+pub struct Inquiry<'a> {
+    /// The caller's URI.
+    pub from: &'a str,
+    /// Who is called.
+    pub to: &'a str,
+    /// Where the INVITE would come from.
+    pub source: IpAddr,
+}
+
+/// One step of the way, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// It is for a user of ours.
+    User(Aor),
+    /// It is for another server.
+    Elsewhere,
+    /// The caller needs no password.
+    Free,
+    /// The caller has to prove that he is the user he says, of this domain.
+    Credentials(Box<str>),
+    /// So many bindings are registered, or configured.
+    Bindings(usize),
+    /// These are tried at once; what follows is tried when none of them answers in time.
+    Group {
+        /// Who.
+        targets: Vec<Goal>,
+        /// How long they ring; none if only the caller's patience and Timer C bound it.
+        ring_time: Option<Duration>,
+    },
+    /// One target: it is forwarded without a transaction.
+    Stateless,
+    /// Several: it is forked.
+    Forked,
+    /// It ends here.
+    Refused {
+        /// 400..=699.
+        status: u16,
+        /// What stands beside the status.
+        reason: &'static str,
+    },
+}
+
+/// One target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Goal {
+    /// What becomes the Request-URI.
+    pub uri: String,
+    /// What it is sent over.
+    pub transport: Transport,
+    /// Where it is sent: an address, or a name for DNS, with its port.
+    pub address: String,
+    /// Whether that is the way the phone registered, and not what its Contact says.
+    pub over_flow: bool,
+    /// User-Agent of the phone; empty if it did not say, or is none of ours.
+    pub device: Vec<u8>,
+}
+
+/// What would become of it. `load` is asked once at most, for the bindings of the user who is called.
+pub fn explain(
+    inquiry: &Inquiry<'_>,
+    settings: &Settings,
+    now: Now,
+    load: impl FnOnce(&Aor) -> Option<Record>,
+) -> Vec<Step> {
+    let mut steps = Vec::new();
+    if let Err(reject) = walk(inquiry, settings, now, load, &mut steps) {
+        steps.push(Step::Refused { status: reject.status(), reason: reject.reason() });
+    }
+    steps
+}
+
+/// The turns of [`Core::begin`](super::Core) and of the answer to its question.
+fn walk(
+    inquiry: &Inquiry<'_>,
+    settings: &Settings,
+    now: Now,
+    load: impl FnOnce(&Aor) -> Option<Record>,
+    steps: &mut Vec<Step>,
+) -> Result<(), Reject> {
+    // Its keys sign nothing that leaves.
+    let mac = Mac::new([0; 16]);
+    let (mut request, fit) = Request::new(invite(inquiry, settings)?, &mac);
+    fit?;
+    route::accept_routes(&mut request, settings, &mac)?;
+    let destination = route::destination(request.uri(), Method::Invite, settings)?;
+    match &destination {
+        Destination::User(aor) => steps.push(Step::User(aor.clone())),
+        Destination::Server => return Err(Reject::NotFound),
+        Destination::Elsewhere => steps.push(Step::Elsewhere),
+    }
+    steps.push(match route::admission(&request, &destination, settings)? {
+        Admission::Free => Step::Free,
+        Admission::Credentials(domain) => Step::Credentials(domain.into()),
+    });
+    let plan = match &destination {
+        Destination::User(aor) => {
+            let record = load(aor);
+            let registered = record.iter().flat_map(|record| record.live(now.wall)).count();
+            let configured = settings.accounts.contacts(aor).map_or(0, |fixed| fixed.bindings().len());
+            steps.push(Step::Bindings(registered + configured));
+            let plan = route::plan_for_bindings(&request, aor, record.as_ref(), settings, now)?;
+            Plan { aor: Some(aor.clone()), ..plan }
+        }
+        _ => Plan::one(route::target_for_uri(&request, settings)?),
+    };
+    let is_fork = single(&request, &plan, settings).is_none();
+    for group in &plan.groups {
+        let targets = group.targets.iter().map(|target| goal(target, &request)).collect();
+        steps.push(Step::Group { targets, ring_time: is_fork.then_some(settings.forking.ring_time) });
+    }
+    steps.push(if is_fork { Step::Forked } else { Step::Stateless });
+    Ok(())
+}
+
+/// The INVITE, as if it came from there.
+fn invite(Inquiry { from, to, source }: &Inquiry<'_>, settings: &Settings) -> Result<Received, Reject> {
+    let is_uri = |text: &str| {
+        !text.is_empty() && text.bytes().all(|octet| octet.is_ascii_graphic() && !b"<>\"".contains(&octet))
+    };
+    if !is_uri(from) || !is_uri(to) {
+        return Err(Reject::RequestUri);
+    }
+    let remote = SocketAddr::new(*source, 5060);
+    let text = format!(
+        "INVITE {to} SIP/2.0\r\nVia: SIP/2.0/UDP {remote};branch=z9hG4bKexplain\r\nFrom: <{from}>;tag=1\r\nTo: <{to}>\r\n\
+         Call-ID: explain\r\nCSeq: 1 INVITE\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
+    );
+    let message = Message::parse(Bytes::from(text)).map_err(Reject::Malformed)?;
+    let local = settings.local_for(Transport::Udp, *source).unwrap_or(remote);
+    Ok(Received { message, flow: Flow { transport: Transport::Udp, remote, local, connection: 0 } })
+}
+
+fn goal(target: &Target, request: &Request) -> Goal {
+    let (transport, address) = match &target.way {
+        Way::Hop(hop) => (hop.transport, hop.remote.to_string()),
+        Way::Name(name) => (name.transport, format!("{}:{}", name.host, name.port)),
+    };
+    let device = target.uri.binding().map(|binding| binding.user_agent().to_owned());
+    Goal {
+        uri: String::from_utf8_lossy(target.uri(request)).into_owned(),
+        transport,
+        address,
+        over_flow: target.over_flow,
+        device: device.unwrap_or_default(),
+    }
+}

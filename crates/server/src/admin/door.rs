@@ -1,0 +1,177 @@
+//! Who may look: the guards before every answer.
+//!
+//! Metrics, health and readiness tell no names and are open. All else is for this machine alone or, with a token, for whoever
+//! shows it. A browser is an enemy's tool as well as a friend's: a foreign page must neither read nor do anything here, so
+//! Host has to be an address or a name of ours (DNS rebinding), Origin ours, and what changes something needs a header
+//! that no foreign page can send. No cookies.
+
+use std::net::IpAddr;
+
+use hyper::header::{AUTHORIZATION, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN};
+use hyper::{Method, Uri};
+
+use crate::config::{Config, Token};
+
+/// What whoever changes something has to send; its value does not matter.
+pub(crate) const INTENT: HeaderName = HeaderName::from_static("x-frontdesk");
+
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// Why somebody is not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Stopped {
+    /// 403: not from this machine.
+    #[error("only for this machine: set admin.token to look from elsewhere")]
+    Remote,
+    /// 401: no token, or a wrong one.
+    #[error("the token of admin.token is needed, as Authorization: Bearer")]
+    Token,
+    /// 403: the Host is a name that is not ours.
+    #[error("unknown host name: use an address, or one of the configured domains or aliases")]
+    Host,
+    /// 403: another page's request.
+    #[error("requests of other pages are not answered")]
+    Origin,
+    /// 403: something is to be changed, and nothing says that it is meant.
+    #[error("a request that changes something needs the header X-Frontdesk")]
+    Intent,
+}
+
+/// Whether the page itself may be seen. With a token it may: it has no secrets, and asks for the token.
+pub(crate) fn page(peer: IpAddr, headers: &HeaderMap, config: &Config) -> Result<(), Stopped> {
+    if config.admin.token.is_none() && !peer.to_canonical().is_loopback() {
+        return Err(Stopped::Remote);
+    }
+    host(headers, config)
+}
+
+/// Whether a request to the API may be answered.
+pub(crate) fn api(peer: IpAddr, method: &Method, headers: &HeaderMap, config: &Config) -> Result<(), Stopped> {
+    page(peer, headers, config)?;
+    origin(headers)?;
+    if *method != Method::GET && !headers.contains_key(INTENT) {
+        return Err(Stopped::Intent);
+    }
+    match &config.admin.token {
+        Some(token) if !is_shown(token, headers) => Err(Stopped::Token),
+        _ => Ok(()),
+    }
+}
+
+fn host(headers: &HeaderMap, config: &Config) -> Result<(), Stopped> {
+    let authority = headers.get(HOST).and_then(text).and_then(|host| host.parse::<Uri>().ok());
+    let Some(host) = authority.as_ref().and_then(Uri::host) else { return Err(Stopped::Host) };
+    // No foreign name leads to an address that stands here itself.
+    let literal = host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
+    let mut own = config.domains.iter().chain(&config.aliases).chain(&config.advertise);
+    let ours = literal || host.eq_ignore_ascii_case("localhost") || own.any(|own| own.0.eq_ignore_ascii_case(host));
+    if ours { Ok(()) } else { Err(Stopped::Host) }
+}
+
+fn origin(headers: &HeaderMap) -> Result<(), Stopped> {
+    let foreign_site = headers.get(FETCH_SITE).is_some_and(|site| site != "same-origin" && site != "none");
+    let own = headers.get(HOST).and_then(text);
+    let foreign_origin = headers.get_all(ORIGIN).iter().any(|origin| {
+        let host = text(origin).and_then(|origin| origin.strip_prefix("http://").or(origin.strip_prefix("https://")));
+        host.is_none() || host != own
+    });
+    if foreign_site || foreign_origin { Err(Stopped::Origin) } else { Ok(()) }
+}
+
+fn is_shown(token: &Token, headers: &HeaderMap) -> bool {
+    let shown = headers.get(AUTHORIZATION).and_then(text).and_then(|value| {
+        let (scheme, shown) = value.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| shown.trim())
+    });
+    shown.is_some_and(|shown| is_equal(shown.as_bytes(), token.0.as_bytes()))
+}
+
+/// In a time that says nothing of where they differ.
+fn is_equal(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).fold(0, |difference, (x, y)| difference | (x ^ y)) == 0
+}
+
+fn text(value: &HeaderValue) -> Option<&str> {
+    value.to_str().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+    const TOKEN: &str = "0123456789abcdef";
+
+    fn config(token: bool) -> Config {
+        let text = format!("aliases: [sip.office.example]\nadmin: {{ token: {TOKEN} }}\n");
+        let mut config: Config = serde_yaml::from_str(&text).expect("a configuration");
+        config.admin.token = config.admin.token.filter(|_| token);
+        config
+    }
+
+    fn headers(list: &[(&'static str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in list {
+            headers.append(*name, value.parse().expect("a value"));
+        }
+        headers
+    }
+
+    #[track_caller]
+    fn get(peer: &str, token: bool, list: &[(&'static str, &str)], expected: Result<(), Stopped>) {
+        let peer = peer.parse().expect("an address");
+        assert_eq!(api(peer, &Method::GET, &headers(list), &config(token)), expected, "{list:?}");
+    }
+
+    #[test]
+    fn without_a_token_only_this_machine() {
+        for here in ["127.0.0.1", "127.1.2.3", "::1", "::ffff:127.0.0.1"] {
+            get(here, false, &[("host", "127.0.0.1:9090")], Ok(()));
+        }
+        for elsewhere in ["192.0.2.1", "2001:db8::1", "::ffff:192.0.2.1"] {
+            get(elsewhere, false, &[("host", "127.0.0.1:9090")], Err(Stopped::Remote));
+        }
+    }
+
+    #[test]
+    fn with_a_token_whoever_shows_it() {
+        let host = ("host", "192.0.2.1:9090");
+        get("192.0.2.7", true, &[host, ("authorization", "Bearer 0123456789abcdef")], Ok(()));
+        get("192.0.2.7", true, &[host, ("authorization", "bearer 0123456789abcdef")], Ok(()));
+        for wrong in ["Bearer 0123456789abcdee", "Bearer 0123456789abcde", "Basic 0123456789abcdef", "Bearer", ""] {
+            get("127.0.0.1", true, &[host, ("authorization", wrong)], Err(Stopped::Token));
+        }
+        get("127.0.0.1", true, &[host], Err(Stopped::Token));
+        assert_eq!(page([192, 0, 2, 7].into(), &headers(&[host]), &config(true)), Ok(()));
+    }
+
+    #[test]
+    fn only_names_that_nobody_else_can_point_here() {
+        for good in ["localhost:9090", "127.0.0.1", "[::1]:9090", "Office.Example", "sip.office.example:9090"] {
+            get("127.0.0.1", false, &[("host", good)], Ok(()));
+        }
+        for bad in ["evil.example:9090", "127.0.0.1.evil.example", "", "localhost.evil.example", "a b"] {
+            get("127.0.0.1", false, &[("host", bad)], Err(Stopped::Host));
+        }
+        get("127.0.0.1", false, &[], Err(Stopped::Host));
+    }
+
+    #[test]
+    fn no_other_page_reads_or_does_anything() {
+        let host = ("host", "127.0.0.1:9090");
+        get("127.0.0.1", false, &[host, ("origin", "http://127.0.0.1:9090")], Ok(()));
+        get("127.0.0.1", false, &[host, ("sec-fetch-site", "same-origin")], Ok(()));
+        for origin in ["http://evil.example", "http://127.0.0.1:9091", "null", "http://localhost:9090"] {
+            get("127.0.0.1", false, &[host, ("origin", origin)], Err(Stopped::Origin));
+        }
+        for site in ["cross-site", "same-site"] {
+            get("127.0.0.1", false, &[host, ("sec-fetch-site", site)], Err(Stopped::Origin));
+        }
+        for method in [Method::POST, Method::DELETE, Method::OPTIONS] {
+            let plain = headers(&[host, ("content-type", "text/plain")]);
+            assert_eq!(api(HERE, &method, &plain, &config(false)), Err(Stopped::Intent));
+            let meant = headers(&[host, ("x-frontdesk", "1")]);
+            assert_eq!(api(HERE, &method, &meant, &config(false)), Ok(()));
+        }
+    }
+}

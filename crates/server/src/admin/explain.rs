@@ -1,0 +1,89 @@
+//! Where a call would go, in sentences: what `frontdesk explain` prints and the API answers.
+//!
+//! Decides wording; the way itself is the core's (`proxy::explain`). Nothing is sent.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use hyper::StatusCode;
+use location::Store as _;
+use proxy::{Authentication, Goal, Inquiry, Instant, Now, Settings, Step};
+use serde::Serialize;
+
+use super::Office;
+use super::reply::{self, Reply};
+use crate::clock;
+use crate::journal::clean;
+
+#[derive(Serialize)]
+struct Explained {
+    from: String,
+    to: String,
+    goes_out: bool,
+    steps: Vec<String>,
+}
+
+/// GET /api/v1/explain
+pub(crate) fn explain(office: &Office, from: &str, to: &str, source: &str) -> Reply {
+    let source = match source {
+        "" => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        text => match text.parse() {
+            Ok(source) => source,
+            Err(_) => return reply::problem(StatusCode::BAD_REQUEST, "source: expected an IP address"),
+        },
+    };
+    let in_force = office.in_force.borrow().clone();
+    let settings = &in_force.settings;
+    let to = uri(to, settings);
+    let from = if from.is_empty() { format!("sip:somebody@{}", domain(settings)) } else { uri(from, settings) };
+    let now = Now { mono: Instant::from_micros(0), wall: clock::wall() };
+    let inquiry = Inquiry { from: &from, to: &to, source };
+    let steps = proxy::explain(&inquiry, settings, now, |aor| office.store.load(aor));
+    let goes_out = !matches!(steps.last(), Some(Step::Refused { .. }));
+    let steps = steps.iter().map(|step| words(step, settings)).collect();
+    reply::json(StatusCode::OK, &Explained { from, to, goes_out, steps })
+}
+
+/// `101` and `101@office.example` are what people say.
+fn uri(name: &str, settings: &Settings) -> String {
+    match (name.contains(':'), name.contains('@')) {
+        (true, _) => name.to_owned(),
+        (false, true) => format!("sip:{name}"),
+        (false, false) => format!("sip:{name}@{}", domain(settings)),
+    }
+}
+
+fn domain(settings: &Settings) -> &str {
+    settings.domains.first().map_or("", |domain| domain)
+}
+
+fn words(step: &Step, settings: &Settings) -> String {
+    match step {
+        Step::User(aor) => format!("It is for a user of this server: {}.", clean(aor.as_bytes())),
+        Step::Elsewhere => "It is for another server.".to_owned(),
+        Step::Free if settings.authentication == Authentication::Off => {
+            "Nobody is asked for a password here (authentication: off).".to_owned()
+        }
+        Step::Free => "The caller is not asked for a password: trusted, or strangers are accepted.".to_owned(),
+        Step::Credentials(domain) => {
+            format!("The caller has to prove with his password who he is (407, a user of {domain}).")
+        }
+        Step::Bindings(0) => "No phone of this user is registered.".to_owned(),
+        Step::Bindings(1) => "One phone of this user is registered.".to_owned(),
+        Step::Bindings(count) => format!("{count} phones of this user are registered."),
+        Step::Group { targets, ring_time } => {
+            let most = ring_time.map(|time| format!(", for at most {},", humantime::format_duration(time)));
+            let targets = targets.iter().map(phone).collect::<Vec<_>>().join("; and ");
+            format!("It goes{} to {targets}.", most.unwrap_or_default())
+        }
+        Step::Stateless => "With one target the call passes through without a transaction.".to_owned(),
+        Step::Forked => "The first to answer gets the call, and the others stop ringing.".to_owned(),
+        Step::Refused { status, reason } => format!("It ends here: {status} {reason}."),
+    }
+}
+
+fn phone(goal: &Goal) -> String {
+    let Goal { uri, transport, address, over_flow, device } = goal;
+    let device = if device.is_empty() { String::new() } else { format!("{}, ", clean(device)) };
+    let way = if *over_flow { "the way it registered" } else { "as its address says" };
+    format!("{device}{} at {address} over {}, {way}", clean(uri.as_bytes()), transport.param())
+}

@@ -1,0 +1,82 @@
+//! What the server says of itself: version, addresses, domains, how much it holds, whether all is well.
+
+use hyper::StatusCode;
+use serde::Serialize;
+
+use super::Office;
+use super::reply::{self, Reply};
+use crate::clock;
+use crate::config::{Listen, StoreKind};
+
+#[derive(Serialize)]
+struct Facts {
+    version: &'static str,
+    started: String,
+    uptime_seconds: u64,
+    configuration: Option<String>,
+    listen: Vec<String>,
+    domains: Vec<String>,
+    aliases: Vec<String>,
+    store: &'static str,
+    workers: u8,
+    accounts: usize,
+    users: u64,
+    phones: u64,
+    calls: usize,
+    connections: usize,
+    troubles: Vec<&'static str>,
+}
+
+#[derive(Serialize)]
+struct Well {
+    well: bool,
+    troubles: Vec<&'static str>,
+}
+
+/// GET /api/v1/server
+pub(crate) fn server(office: &Office) -> Reply {
+    let in_force = office.in_force.borrow().clone();
+    let config = &in_force.loaded.config;
+    let names = |names: &[crate::config::HostName]| names.iter().map(|name| name.0.to_string()).collect();
+    let listen = office.listeners.iter();
+    let listen = listen.map(|own| Listen { transport: own.transport, address: own.address }.to_string()).collect();
+    let (counts, uptime) = (office.store.counts(), office.started.elapsed());
+    let began = location::Wall(clock::wall().millis().saturating_sub(u64::try_from(uptime.as_millis()).unwrap_or(0)));
+    let facts = Facts {
+        version: env!("CARGO_PKG_VERSION"),
+        started: super::calls::moment(began),
+        uptime_seconds: uptime.as_secs(),
+        configuration: in_force.loaded.file.as_ref().map(|file| file.display().to_string()),
+        listen,
+        domains: names(&config.domains),
+        aliases: names(&config.aliases),
+        store: match config.location.store {
+            StoreKind::Disk => "disk",
+            StoreKind::Memory => "memory",
+        },
+        workers: config.worker_count(),
+        accounts: in_force.loaded.accounts.len(),
+        users: counts.users,
+        phones: counts.bindings,
+        calls: office.calls.lock().open(0).1,
+        connections: office.directory.open(),
+        troubles: office.health.troubles(),
+    };
+    reply::json(StatusCode::OK, &facts)
+}
+
+/// GET /health: is it alive?
+pub(crate) fn health(office: &Office) -> Reply {
+    well(office.health.lifelessness())
+}
+
+/// GET /ready: can phones register and call?
+pub(crate) fn ready(office: &Office) -> Reply {
+    well(office.health.troubles())
+}
+
+fn well(troubles: Vec<&'static str>) -> Reply {
+    let well = troubles.is_empty();
+    let status = if well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    reply::json(status, &Well { well, troubles })
+}

@@ -1,0 +1,63 @@
+//! What people and programs see of the running server over HTTP: the status page, its API, the metrics.
+//!
+//! Runs on the main thread. It reads what the workers leave (store, notes, loads) and never waits for one of them.
+
+mod calls;
+mod door;
+mod explain;
+mod facts;
+mod failures;
+mod removal;
+mod reply;
+mod routes;
+mod serve;
+mod users;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use location::AnyStore;
+use metrics_exporter_prometheus::PrometheusHandle;
+use parking_lot::Mutex;
+use proxy::Listener;
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+
+use crate::health::Health;
+use crate::journal::Calls;
+use crate::reload::{InForce, Outcome};
+use crate::transport::Directory;
+
+pub(crate) use removal::Removals;
+pub(crate) use serve::serve;
+
+/// All that an answer is made of.
+pub(crate) struct Office {
+    /// Who is registered.
+    pub(crate) store: Arc<AnyStore>,
+    /// The way to remove a phone.
+    pub(crate) removals: Arc<Removals>,
+    /// Who calls whom.
+    pub(crate) calls: Arc<Mutex<Calls>>,
+    /// What was counted.
+    pub(crate) metrics: PrometheusHandle,
+    /// The configuration.
+    pub(crate) in_force: watch::Receiver<Arc<InForce>>,
+    /// Whether all is well.
+    pub(crate) health: Arc<Health>,
+    /// Connections of phones.
+    pub(crate) directory: Arc<Directory>,
+    /// Where phones find the server.
+    pub(crate) listeners: Vec<Listener>,
+    /// When it began to serve.
+    pub(crate) started: Instant,
+    /// What only the main loop can do.
+    pub(crate) errands: mpsc::Sender<Errand>,
+    /// Lists of users that are being made: one at a time, since the store may be large.
+    pub(crate) listings: Semaphore,
+}
+
+/// Something for the main loop.
+pub(crate) enum Errand {
+    /// Read the configuration again.
+    Reload(oneshot::Sender<Outcome>),
+}

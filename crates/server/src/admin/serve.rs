@@ -1,0 +1,70 @@
+//! HTTP connections: how many, how long, how large.
+//!
+//! Decides patience. Bound before the program says that it serves, so that port 0 can be told. What finds no slot waits
+//! in the listener's queue; nobody keeps a slot for longer than a minute.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
+
+use super::{Office, routes};
+use crate::metrics;
+
+/// For the head of a request to arrive, and between two of them.
+const HEAD_TIME: Duration = Duration::from_secs(10);
+
+/// For a connection; then it may end what it is doing.
+const LIFE: Duration = Duration::from_secs(60);
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// A browser's request head is some kilobyte.
+const MAX_HEAD: usize = 16 << 10;
+const MAX_HEADERS: usize = 64;
+
+/// Serves until the task is dropped, `most` connections at a time.
+pub(crate) async fn serve(listener: TcpListener, office: Arc<Office>, most: usize) {
+    let slots = Arc::new(Semaphore::new(most));
+    loop {
+        if slots.available_permits() == 0 {
+            metrics::capped("admin_connections");
+        }
+        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                let office = Arc::clone(&office);
+                tokio::spawn(async move {
+                    converse(stream, peer, office).await;
+                    drop(slot);
+                });
+            }
+            Err(error) => {
+                tracing::error!(%error, "cannot accept an HTTP connection");
+                sleep(Duration::from_millis(200)).await;
+            }
+        }
+    }
+}
+
+async fn converse(stream: TcpStream, peer: SocketAddr, office: Arc<Office>) {
+    let answer = service_fn(move |request| {
+        let office = Arc::clone(&office);
+        async move { Ok::<_, Infallible>(routes::answer(&office, peer.ip(), &request).await) }
+    });
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).max_buf_size(MAX_HEAD).max_headers(MAX_HEADERS);
+    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), answer));
+    // A client that is gone or too slow is its own problem.
+    if timeout(LIFE, connection.as_mut()).await.is_err() {
+        connection.as_mut().graceful_shutdown();
+        let _ = timeout(LAST_WORDS, connection).await;
+    }
+}

@@ -1,0 +1,187 @@
+//! Users and their phones, as docs/openapi.yaml has them.
+//!
+//! Decides who is listed: whoever has an account, and whoever has a phone. Bounded: so many are shown, and how many there
+//! are is said.
+
+use std::sync::Arc;
+
+use hyper::StatusCode;
+use location::{AnyStore, Aor, Binding, Store as _, Wall};
+use proxy::Settings;
+use serde::Serialize;
+
+use super::removal::{NotRemoved, Which};
+use super::reply::{self, Reply};
+use super::{Office, calls};
+use crate::clock;
+use crate::config::Loaded;
+use crate::journal::clean;
+
+/// Users in one answer: asked for none, and at most.
+const SHOWN: usize = 200;
+const MOST: usize = 1000;
+
+#[derive(Serialize)]
+struct Users {
+    total: usize,
+    users: Vec<User>,
+}
+
+#[derive(Serialize)]
+struct User {
+    user: String,
+    domain: String,
+    account: bool,
+    phones: Vec<Phone>,
+}
+
+#[derive(Serialize)]
+struct Phone {
+    device: Option<String>,
+    contact: String,
+    address: Option<String>,
+    transport: Option<&'static str>,
+    refreshed: Option<String>,
+    expires_in: Option<u32>,
+    q: Option<f64>,
+    path: Option<String>,
+    reached_by: &'static str,
+}
+
+#[derive(Serialize)]
+struct Removed {
+    removed: usize,
+}
+
+/// GET /api/v1/users
+pub(crate) async fn list(office: &Office, search: &str, limit: Option<usize>) -> Reply {
+    let Ok(_turn) = office.listings.acquire().await else { return unavailable() };
+    let (store, in_force) = (Arc::clone(&office.store), office.in_force.borrow().clone());
+    let (search, limit) = (search.to_owned(), limit.unwrap_or(SHOWN).min(MOST));
+    // A large store takes a while to be looked through.
+    let made = tokio::task::spawn_blocking(move || {
+        let (total, aors) = select(&store, &in_force.loaded, search.as_bytes(), limit);
+        let users = aors.iter().map(|aor| user(aor, &store, &in_force.settings)).collect();
+        Users { total, users }
+    });
+    match made.await {
+        Ok(users) => reply::json(StatusCode::OK, &users),
+        Err(_) => unavailable(),
+    }
+}
+
+/// GET /api/v1/users/{user}
+pub(crate) fn show(office: &Office, name: &[u8]) -> Reply {
+    let in_force = office.in_force.borrow().clone();
+    let aor = aor_of(name, &in_force.loaded);
+    let user = user(&aor, &office.store, &in_force.settings);
+    if !user.account && user.phones.is_empty() {
+        return reply::problem(StatusCode::NOT_FOUND, "there is no such user");
+    }
+    reply::json(StatusCode::OK, &user)
+}
+
+/// DELETE /api/v1/users/{user}/phones and /api/v1/users/{user}/phones/{contact}
+pub(crate) async fn remove(office: &Office, name: &[u8], which: Which<'_>) -> Reply {
+    let aor = aor_of(name, &office.in_force.borrow().loaded);
+    match office.removals.remove(&aor, which).await {
+        Ok(removed) => {
+            tracing::info!("{removed} phones of {} removed by the operator", clean(aor.as_bytes()));
+            reply::json(StatusCode::OK, &Removed { removed })
+        }
+        Err(error @ NotRemoved::Absent) => reply::problem(StatusCode::NOT_FOUND, &error.to_string()),
+        Err(error @ NotRemoved::Store) => reply::problem(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
+    }
+}
+
+/// `101`, `101@office.example` or `sip:101@office.example`.
+fn aor_of(name: &[u8], loaded: &Loaded) -> Aor {
+    let name = name.strip_prefix(b"sip:").unwrap_or(name);
+    match name.iter().rposition(|octet| *octet == b'@').and_then(|at| name.split_at_checked(at)) {
+        Some((user, domain)) => Aor::new(user, domain.get(1..).unwrap_or_default()),
+        None => Aor::new(name, loaded.config.first_domain().as_bytes()),
+    }
+}
+
+/// The first of those whose address contains `search`, in order; and how many they are.
+fn select(store: &AnyStore, loaded: &Loaded, search: &[u8], limit: usize) -> (usize, Vec<Aor>) {
+    let fits =
+        |aor: &[u8]| search.is_empty() || aor.windows(search.len()).any(|part| part.eq_ignore_ascii_case(search));
+    let mut aors: Vec<_> = loaded.accounts.aors().filter(|aor| fits(aor.as_bytes())).cloned().collect();
+    let now = clock::wall();
+    store.list(&mut |record| {
+        let aor = record.aor();
+        if fits(aor) && record.live(now).next().is_some() {
+            let at = aor.iter().rposition(|octet| *octet == b'@').unwrap_or(0);
+            let (user, domain) = aor.split_at_checked(at).unwrap_or_default();
+            let aor = Aor::new(user, domain.get(1..).unwrap_or_default());
+            if loaded.accounts.find(&aor).is_none() {
+                aors.push(aor);
+            }
+        }
+    });
+    let total = aors.len();
+    if total > limit {
+        aors.select_nth_unstable_by(limit, |a, b| a.as_bytes().cmp(b.as_bytes()));
+        aors.truncate(limit);
+    }
+    aors.sort_unstable_by(|a, b| a.as_bytes().cmp(b.as_bytes()));
+    (total, aors)
+}
+
+fn user(aor: &Aor, store: &AnyStore, settings: &Settings) -> User {
+    let now = clock::wall();
+    let account = settings.accounts.find(aor);
+    let record = store.load(aor);
+    let registered = record.iter().flat_map(|record| record.live(now)).map(|binding| registered(&binding, now));
+    let fixed = account.and_then(|account| account.contacts.as_ref());
+    let fixed = fixed.into_iter().flat_map(|record| record.bindings()).map(|binding| fixed_phone(&binding));
+    User {
+        user: lossy(aor.user()),
+        domain: lossy(aor.domain()),
+        account: account.is_some(),
+        phones: registered.chain(fixed).collect(),
+    }
+}
+
+fn registered(binding: &Binding<'_>, now: Wall) -> Phone {
+    let flow = binding.flow();
+    let device = binding.user_agent();
+    Phone {
+        device: (!device.is_empty()).then(|| clean(device)),
+        contact: lossy(binding.contact()),
+        address: Some(flow.remote.to_string()),
+        transport: Some(flow.transport.param()),
+        refreshed: Some(calls::moment(binding.registered_at())),
+        expires_in: Some(binding.remaining(now)),
+        q: binding.q().map(|q| f64::from(q) / 1000.0),
+        path: (!binding.path().is_empty()).then(|| lossy(binding.path())),
+        reached_by: match (binding.path().is_empty(), flow.connection) {
+            (false, _) => "path",
+            (true, 0) => "contact",
+            (true, _) => "flow",
+        },
+    }
+}
+
+fn fixed_phone(binding: &Binding<'_>) -> Phone {
+    Phone {
+        device: None,
+        contact: lossy(binding.contact()),
+        address: None,
+        transport: None,
+        refreshed: None,
+        expires_in: None,
+        q: binding.q().map(|q| f64::from(q) / 1000.0),
+        path: None,
+        reached_by: "configuration",
+    }
+}
+
+fn lossy(text: &[u8]) -> String {
+    String::from_utf8_lossy(text).into_owned()
+}
+
+fn unavailable() -> Reply {
+    reply::problem(StatusCode::SERVICE_UNAVAILABLE, "the list could not be made")
+}

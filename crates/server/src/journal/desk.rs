@@ -1,0 +1,199 @@
+//! The desk reads what the workers noted: a line for each registration, call and refusal, and the list of calls.
+//!
+//! Decides wording and level: info is what an office wants to know, warn what somebody should look at. Runs on the main
+//! thread, so that a slow log costs no message. Device names come from the store, not from the note.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use location::{Aor, Store as _, Wall};
+use parking_lot::Mutex;
+use parser::Uri;
+use proxy::{AuthenticationFailure, Event, Flow, Registration};
+use tokio::sync::watch;
+use tracing::{debug, error, info, warn};
+
+use super::calls::{Calls, Ended, Open};
+use super::ending::Ending;
+use super::repeats::{Deed, Repeats};
+use super::words::{Names, Phones, Time, clean};
+use super::{Note, Notes};
+use crate::metrics;
+use crate::reload::InForce;
+
+/// Reads notes.
+pub(crate) struct Desk {
+    notes: Arc<[Notes]>,
+    calls: Arc<Mutex<Calls>>,
+    store: Arc<location::AnyStore>,
+    in_force: watch::Receiver<Arc<InForce>>,
+    names: Names,
+    repeats: Repeats,
+    spare: Vec<Note>,
+}
+
+impl Desk {
+    /// A desk for these workers' notes.
+    pub(crate) fn new(
+        notes: Arc<[Notes]>,
+        calls: Arc<Mutex<Calls>>,
+        store: Arc<location::AnyStore>,
+        in_force: watch::Receiver<Arc<InForce>>,
+    ) -> Self {
+        let names = Names::new(&in_force.borrow().loaded.config);
+        Self { notes, calls, store, in_force, names, repeats: Repeats::default(), spare: Vec::new() }
+    }
+
+    /// Reads all that is there now.
+    pub(crate) fn read(&mut self) {
+        if self.in_force.has_changed().unwrap_or(false) {
+            self.names.reconfigure(&self.in_force.borrow_and_update().loaded.config);
+        }
+        let (notes, mut spare) = (Arc::clone(&self.notes), std::mem::take(&mut self.spare));
+        for worker in notes.iter() {
+            worker.swap(&mut spare);
+            spare.drain(..).for_each(|note| self.tell(note));
+        }
+        self.spare = spare;
+    }
+
+    fn tell(&mut self, Note { at, event }: Note) {
+        match event {
+            Event::Registration { outcome, status, reason, aor, before, bindings, expires, flow } => match outcome {
+                Registration::Registered => self.registered(&aor, &flow, (before, bindings), expires),
+                Registration::Unregistered => {
+                    let (user, from) = (self.names.user(&aor), self.names.address(flow.remote.ip()));
+                    info!("{user} unregistered from {from}, {} left", Phones(bindings));
+                }
+                _ => self.register_refused(at, outcome, (status, reason), &aor, flow.remote.ip()),
+            },
+            Event::AuthenticationFailed { reason, method, user, flow } => {
+                self.unauthenticated(at, reason, method, &user, flow.remote.ip());
+            }
+            Event::Call { call, from, to, targets } => {
+                debug!("{} calls {}: {}", self.names.user(&from), self.names.user(&to), Phones(targets));
+                if !self.calls.lock().begin(call, Open { from, to, phones: targets, began: at }) {
+                    metrics::capped("journal_calls");
+                }
+            }
+            Event::CallEnded { call, status, by } => {
+                let known = self.calls.lock().end(call);
+                if let Some(call) = known {
+                    let by = by.and_then(|source| self.device(&call.to, source));
+                    self.ended(Ended { call, at, ending: Ending::of(status), status, by });
+                }
+            }
+            Event::CallRefused { call, from, to, status, reason, source } => {
+                let known = self.calls.lock().end(call);
+                let call = known.unwrap_or(Open { from, to, phones: 0, began: at });
+                self.refused(
+                    Ended { call, at, ending: Ending::refused(status), status: Some(status), by: None },
+                    reason,
+                    source,
+                );
+            }
+            _ => {}
+        }
+    }
+
+    fn registered(&self, aor: &Aor, flow: &Flow, (before, bindings): (usize, usize), expires: u32) {
+        let (user, from) = (self.names.user(aor), self.names.address(flow.remote.ip()));
+        let over = flow.transport.param();
+        let device = self.device(aor, flow.remote).map(|name| format!(" ({name})")).unwrap_or_default();
+        let expires = humantime::format_duration(Duration::from_secs(u64::from(expires)));
+        let others = if bindings > 1 { format!(", {}", Phones(bindings)) } else { String::new() };
+        // Every phone says every few minutes that it is still there.
+        if bindings > before {
+            info!("{user} registered from {from} over {over}{device}, expires in {expires}{others}");
+        } else {
+            debug!("{user} refreshed from {from} over {over}{device}, expires in {expires}{others}");
+        }
+    }
+
+    fn register_refused(
+        &mut self,
+        at: Wall,
+        outcome: Registration,
+        (status, reason): (u16, &str),
+        aor: &Aor,
+        source: IpAddr,
+    ) {
+        let (user, from) = (self.names.user(aor), self.names.address(source));
+        let Some(time) = self.repeats.again(Deed::Registration, source, at) else { return metrics::withheld() };
+        let time = Time(time);
+        let why = match status {
+            404 => "no such account",
+            423 => "the phone asks for too short a time (see registrar.min_expires)",
+            _ => reason,
+        };
+        match outcome {
+            Registration::Failed => error!("registration of {user} failed: {status} {reason}{time} from {from}"),
+            _ => warn!("registration of {user} refused: {why}{time} from {from}"),
+        }
+    }
+
+    fn unauthenticated(&mut self, at: Wall, reason: AuthenticationFailure, method: &str, user: &Aor, source: IpAddr) {
+        let Some(time) = self.repeats.again(Deed::Credentials, source, at) else { return metrics::withheld() };
+        let known = self.in_force.borrow().loaded.accounts.find(user).is_some();
+        let why = match reason {
+            AuthenticationFailure::Credentials if known => "wrong password",
+            AuthenticationFailure::Credentials => "no such account",
+            AuthenticationFailure::Replay => "its credentials were used before",
+            AuthenticationFailure::Stale | AuthenticationFailure::Identity => return,
+        };
+        let what = match method {
+            "REGISTER" => "registration",
+            "INVITE" => "call",
+            other => other,
+        };
+        let (user, from) = (self.names.user(user), self.names.address(source));
+        warn!("{what} of {user} refused: {why}{} from {from}", Time(time));
+    }
+
+    fn ended(&self, ended: Ended) {
+        let Ended { call, at, ending, status, by } = &ended;
+        let (from, to) = (self.names.user(&call.from), self.names.user(&call.to));
+        let (phones, words) = (Phones(call.phones), ending.words(*status));
+        let by = match (by, ending) {
+            (Some(name), Ending::Answered | Ending::Declined) => format!(" by {to}'s {name}"),
+            (Some(name), _) => format!(" ({to}'s {name})"),
+            (None, _) => String::new(),
+        };
+        let after = humantime::format_duration(Duration::from_secs((at.millis_since(call.began) + 500) / 1000));
+        info!("call {from} -> {to}: rang {phones}, {words}{by} after {after}");
+        self.keep(ended);
+    }
+
+    fn refused(&mut self, ended: Ended, reason: &str, source: SocketAddr) {
+        let told = self.repeats.again(Deed::Call, source.ip(), ended.at).is_some();
+        if told {
+            let (from, to) = (self.names.user(&ended.call.from), self.names.user(&ended.call.to));
+            let why = match ended.ending {
+                Ending::Forbidden | Ending::Failed => reason.to_owned(),
+                ending => ending.words(ended.status),
+            };
+            info!("call {from} -> {to} refused: {why}, from {}", self.names.address(source.ip()));
+        } else {
+            metrics::withheld();
+        }
+        self.keep(ended);
+    }
+
+    fn keep(&self, ended: Ended) {
+        metrics::call_ended(ended.ending.as_str());
+        self.calls.lock().keep(ended);
+    }
+
+    /// What the user's phone at this address calls itself.
+    fn device(&self, aor: &Aor, source: SocketAddr) -> Option<String> {
+        let record = self.store.load(aor)?;
+        let at_source = |contact: &[u8]| {
+            let Ok(Uri::Sip(contact)) = Uri::parse(contact) else { return false };
+            contact.host.ip() == Some(source.ip()) && contact.port.unwrap_or(5060) == source.port()
+        };
+        let fits = record.bindings().iter().filter(|b| b.flow().remote == source || at_source(b.contact()));
+        let last = fits.max_by_key(|binding| binding.registered_at())?;
+        Some(last.user_agent()).filter(|name| !name.is_empty()).map(clean)
+    }
+}

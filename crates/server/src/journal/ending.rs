@@ -1,0 +1,96 @@
+//! How a call ended, in a word for programs and in words for people.
+//!
+//! Decides which status means what to somebody who knows no SIP.
+
+use parser::reason_phrase;
+
+/// How a call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// Somebody picked up.
+    Answered,
+    /// The phone is in use, or its user does not want to be disturbed.
+    Busy,
+    /// Its user pushed the button.
+    Declined,
+    /// The caller hung up first.
+    Cancelled,
+    /// Nobody picked up in time.
+    Unanswered,
+    /// The phone says that its user is not there.
+    Unavailable,
+    /// No phone of this user is registered.
+    Unregistered,
+    /// There is no such user.
+    Unknown,
+    /// The caller may not.
+    Forbidden,
+    /// Another address was named.
+    Moved,
+    /// Anything else.
+    Failed,
+}
+
+impl Ending {
+    /// Of a final response that passed; none came in time.
+    pub(crate) const fn of(status: Option<u16>) -> Self {
+        match status {
+            None | Some(408) => Self::Unanswered,
+            Some(200..=299) => Self::Answered,
+            Some(300..=399) => Self::Moved,
+            Some(486 | 600) => Self::Busy,
+            Some(603 | 607) => Self::Declined,
+            Some(487) => Self::Cancelled,
+            Some(480) => Self::Unavailable,
+            Some(404 | 410 | 604) => Self::Unknown,
+            Some(401 | 403 | 407) => Self::Forbidden,
+            Some(_) => Self::Failed,
+        }
+    }
+
+    /// Of a refusal by this server.
+    pub(crate) const fn refused(status: u16) -> Self {
+        match status {
+            480 => Self::Unregistered,
+            _ => Self::of(Some(status)),
+        }
+    }
+
+    /// For programs (docs/openapi.yaml).
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Busy => "busy",
+            Self::Declined => "declined",
+            Self::Cancelled => "cancelled",
+            Self::Unanswered => "unanswered",
+            Self::Unavailable => "unavailable",
+            Self::Unregistered => "unregistered",
+            Self::Unknown => "unknown",
+            Self::Forbidden => "forbidden",
+            Self::Moved => "moved",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// For people: what to say after "the call was" or on its own.
+    pub(crate) fn words(self, status: Option<u16>) -> String {
+        let plain = match self {
+            Self::Answered => "answered",
+            Self::Busy => "busy",
+            Self::Declined => "declined",
+            Self::Cancelled => "the caller hung up",
+            Self::Unanswered => "nobody answered",
+            Self::Unavailable => "not available",
+            Self::Unregistered => "no phone is registered",
+            Self::Unknown => "no such user",
+            Self::Forbidden => "not allowed",
+            Self::Moved => "moved to another address",
+            Self::Failed => "failed",
+        };
+        match (self, status) {
+            (Self::Failed, Some(status)) => format!("failed: {status} {}", reason_phrase(status)),
+            _ => plain.to_owned(),
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! docs/openapi.yaml as a judge: is this path described, and does this answer have the shape that is promised?
+//!
+//! Knows the few words of JSON Schema that the description uses. A property that is not described is a fault too.
+
+use serde_json::{Map, Value};
+
+use super::http::Answer;
+
+/// The description.
+pub(crate) struct Description(Value);
+
+impl Description {
+    /// Reads it.
+    pub(crate) fn read() -> Self {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/openapi.yaml");
+        let text = std::fs::read_to_string(path).expect("docs/openapi.yaml");
+        Self(serde_yaml::from_str(&text).expect("a description"))
+    }
+
+    /// Every operation: method in upper case, path.
+    pub(crate) fn operations(&self) -> Vec<(String, String)> {
+        let paths = self.0["paths"].as_object().expect("paths");
+        let methods = |path: &str, item: &Value| {
+            let methods = item.as_object().expect("a path item").keys();
+            methods.map(|method| (method.to_uppercase(), path.to_owned())).collect::<Vec<_>>()
+        };
+        paths.iter().flat_map(|(path, item)| methods(path, item)).collect()
+    }
+
+    /// The statuses that an operation may be answered with.
+    pub(crate) fn statuses(&self, method: &str, path: &str) -> Vec<u16> {
+        let responses = self.0["paths"][path][method.to_lowercase()]["responses"].as_object().expect("responses");
+        responses.keys().filter_map(|status| status.parse().ok()).collect()
+    }
+
+    /// Fails unless this answer to an operation is as described.
+    #[track_caller]
+    pub(crate) fn judge(&self, method: &str, path: &str, answer: &Answer) {
+        let place = format!("{method} {path}: {}", answer.status);
+        let responses = &self.0["paths"][path][method.to_lowercase()]["responses"];
+        let response = self.follow(&responses[answer.status.to_string()]);
+        let content = response["content"].as_object().unwrap_or_else(|| panic!("{place} is not described"));
+        let (kind, media) = content.iter().next().expect("a type");
+        assert!(answer.header("Content-Type").starts_with(kind), "{place} is {}", answer.header("Content-Type"));
+        if kind == "application/json" {
+            self.fits(&media["schema"], &answer.json(), &place);
+        }
+    }
+
+    #[track_caller]
+    fn fits(&self, schema: &Value, value: &Value, place: &str) {
+        let schema = self.follow(schema);
+        let kinds: Vec<&str> = match &schema["type"] {
+            Value::Array(kinds) => kinds.iter().filter_map(Value::as_str).collect(),
+            kind => kind.as_str().into_iter().collect(),
+        };
+        assert!(kinds.iter().any(|kind| is_a(kind, value)), "{place} should be {kinds:?}, not {value}");
+        if let Some(allowed) = schema["enum"].as_array() {
+            assert!(allowed.contains(value), "{place} should be one of {allowed:?}, not {value}");
+        }
+        match value {
+            Value::Array(items) => {
+                items
+                    .iter()
+                    .enumerate()
+                    .for_each(|(at, item)| self.fits(&schema["items"], item, &format!("{place}[{at}]")));
+            }
+            Value::Object(object) => self.fits_object(schema, object, place),
+            _ => {}
+        }
+    }
+
+    #[track_caller]
+    fn fits_object(&self, schema: &Value, object: &Map<String, Value>, place: &str) {
+        for required in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            assert!(object.contains_key(required), "{place} has no {required}");
+        }
+        for (key, value) in object {
+            let property = &schema["properties"][key];
+            assert!(property.is_object(), "{place}.{key} is not described");
+            self.fits(property, value, &format!("{place}.{key}"));
+        }
+    }
+
+    fn follow<'a>(&'a self, value: &'a Value) -> &'a Value {
+        match value["$ref"].as_str().and_then(|place| place.strip_prefix('#')) {
+            Some(pointer) => self.0.pointer(pointer).unwrap_or_else(|| panic!("nothing at {pointer}")),
+            None => value,
+        }
+    }
+}
+
+fn is_a(kind: &str, value: &Value) -> bool {
+    match kind {
+        "object" => value.is_object(),
+        "array" => value.is_array(),
+        "string" => value.is_string(),
+        "boolean" => value.is_boolean(),
+        "integer" => value.is_u64() || value.is_i64(),
+        "number" => value.is_number(),
+        "null" => value.is_null(),
+        other => panic!("{other} is no type that this judge knows"),
+    }
+}

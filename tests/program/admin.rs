@@ -1,0 +1,211 @@
+//! The API under the status page: every route as docs/openapi.yaml has it, who may ask, and what becomes of a phone that
+//! an operator removes.
+
+use std::io::Write;
+use std::net::TcpStream;
+
+use crate::harness::http::{self, Answer};
+use crate::harness::openapi::Description;
+use crate::harness::server::{CLOSED, OPEN, data};
+use crate::harness::{PATIENCE, Phone, Server, wait_for};
+
+const HOSTILE: &str = "<script>alert(1)</script>\"'&";
+
+/// bob has two phones, one call was answered, one rings.
+fn office(server: &Server) -> Vec<Phone> {
+    let mut bob = Phone::udp("bob", server.address());
+    let register = bob.register(Some(&format!("<{}>", bob.contact()))).with("Expires", 600).with("User-Agent", HOSTILE);
+    bob.send(register);
+    bob.response(200);
+    let mut alice = Phone::tcp("alice", server.address()).registered();
+    let invite = alice.invite("sip:bob@office.example");
+    alice.send(invite);
+    let at_bob = bob.expect("INVITE");
+    bob.reply(&at_bob, 200);
+    alice.response(200);
+    let mut second = Phone::udp("bob", server.address()).registered_with_q("0.5");
+    let invite = alice.invite("sip:bob@office.example");
+    alice.send(invite);
+    bob.expect("INVITE");
+    second.expect("INVITE");
+    let mut carol = Phone::udp("carol", server.address());
+    let invite = carol.invite("sip:nobody@office.example");
+    carol.send(invite);
+    carol.response(480);
+    vec![bob, alice, second, carol]
+}
+
+fn path_of(template: &str) -> String {
+    template.replace("{user}", "bob").replace("{contact}", "sip%3Anobody%40192.0.2.9")
+}
+
+#[test]
+fn every_route_is_as_it_is_described() {
+    let (server, description) = (Server::start(OPEN), Description::read());
+    let _phones = office(&server);
+    let ended = || http::get(server.http(), "/api/v1/calls").json()["ended"].as_array().map(Vec::len) == Some(2);
+    assert!(wait_for(PATIENCE, || ended().then_some(())).is_some(), "{}", server.log());
+    let mut operations = description.operations();
+    // What removes goes last.
+    operations.sort_by_key(|(method, _)| method == "DELETE");
+    assert!(operations.len() >= 14);
+    for (method, template) in &operations {
+        let path = path_of(template);
+        let path = if path.ends_with("explain") { format!("{path}?to=bob&from=alice") } else { path };
+        let answer = match method.as_str() {
+            "GET" => http::get(server.http(), &path),
+            method => http::change(server.http(), method, &path),
+        };
+        description.judge(method, template, &answer);
+        let described = description.statuses(method, template);
+        assert!(described.contains(&answer.status), "{method} {path}: {}", answer.status);
+        assert!(answer.status < 300 || template.ends_with("{contact}"), "{method} {path}: {}", answer.body);
+        // Another method is told which one is right.
+        let wrong = http::change(server.http(), "PUT", &path);
+        assert!(wrong.status == 405 && wrong.header("Allow") == method, "PUT {path}: {}", wrong.head);
+        if template.starts_with("/api/") {
+            let page = format!("{method} {path} HTTP/1.1\r\nHost: evil.example\r\nX-Frontdesk: 1\r\n");
+            description.judge(method, template, &http::send(server.http(), &page));
+        }
+    }
+    assert_eq!(http::get(server.http(), "/api/v1/nothing").status, 404);
+    assert_eq!(http::get(server.http(), "/nothing").status, 404);
+}
+
+#[test]
+fn what_it_tells() {
+    let server = Server::start(OPEN);
+    let phones = office(&server);
+    let get = |path: &str| http::get(server.http(), path).json();
+    let calls = wait_for(PATIENCE, || {
+        let calls = get("/api/v1/calls");
+        (calls["ended"].as_array().map(Vec::len) == Some(2) && calls["total"] == 1).then_some(calls)
+    });
+    let calls = calls.unwrap_or_else(|| panic!("{}", get("/api/v1/calls")));
+    assert_eq!((&calls["now"][0]["to"], &calls["now"][0]["phones"]), (&"bob@office.example".into(), &2.into()));
+    let [refused, answered] = [&calls["ended"][0], &calls["ended"][1]];
+    assert_eq!((&refused["ending"], &refused["from"]), (&"unregistered".into(), &"carol@office.example".into()));
+    assert_eq!(answered["ending"], "answered");
+    assert_eq!(answered["by"], HOSTILE);
+
+    let users = get("/api/v1/users");
+    assert_eq!((&users["total"], &users["users"][1]["user"]), (&2.into(), &"bob".into()));
+    let bob = get("/api/v1/users/bob");
+    assert_eq!(bob, users["users"][1]);
+    let desk = &bob["phones"][0];
+    assert_eq!((&desk["device"], &desk["transport"]), (&HOSTILE.into(), &"udp".into()));
+    assert_eq!(desk["address"], phones[0].local().to_string());
+    assert!(desk["expires_in"].as_u64().is_some_and(|left| (500..=600).contains(&left)), "{desk}");
+    assert_eq!(get("/api/v1/users?search=LIC")["total"], 1);
+    assert_eq!(get("/api/v1/users?limit=1")["users"].as_array().map(Vec::len), Some(1));
+    assert_eq!(get("/api/v1/users/alice")["phones"][0]["reached_by"], "flow");
+
+    let explained = get("/api/v1/explain?to=bob").to_string();
+    assert!(explained.contains("2 phones") && explained.contains(&phones[2].contact()), "{explained}");
+    let refused = get("/api/v1/explain?to=nobody");
+    assert_eq!(refused["goes_out"], false, "{refused}");
+    let failures = get("/api/v1/failures").to_string();
+    assert!(failures.contains("480"), "{failures}");
+    let facts = get("/api/v1/server");
+    assert_eq!((&facts["phones"], &facts["users"]), (&3.into(), &2.into()), "{facts}");
+    assert_eq!(get("/ready")["well"], true);
+    server.counts("frontdesk_ready", &[], |ready| ready == 1.0);
+    server.counts("frontdesk_calls_ended_total", &[("ending", "answered")], |count| count == 1.0);
+}
+
+#[test]
+fn a_phone_that_is_removed_is_gone_for_good() {
+    let config = format!("{OPEN}location: {{ store: disk, path: data/location }}\n");
+    let server = Server::start(&config);
+    let mut bob = Phone::udp("bob", server.address()).registered();
+    let _second = Phone::udp("bob", server.address()).registered();
+    let contact = bob.contact().replace(':', "%3A").replace('@', "%40").replace(';', "%3B");
+    let path = format!("/api/v1/users/bob%40office.example/phones/{contact}");
+    let removed = http::change(server.http(), "DELETE", &path);
+    assert_eq!((removed.status, &removed.json()["removed"]), (200, &1.into()), "{}", removed.body);
+    assert_eq!(http::change(server.http(), "DELETE", &path).status, 404);
+    assert_eq!(bob.bindings().len(), 1);
+    let (ip, folder) = (server.ip(), server.kill());
+    assert!(data(folder.path()).exists());
+    let server = Server::start_in(folder, ip, &config);
+    assert_eq!(bob.bindings().len(), 1, "a removal that was acknowledged is lost");
+    let removed = http::change(server.http(), "DELETE", "/api/v1/users/bob/phones");
+    assert_eq!(removed.json()["removed"], 1, "{}", removed.body);
+    assert_eq!(bob.bindings().len(), 0);
+    // A phone that is still there comes back.
+    let register = bob.register(Some(&format!("<{}>", bob.contact())));
+    bob.send(register);
+    assert_eq!(bob.response(200).list("Contact").len(), 1);
+}
+
+#[test]
+fn a_token_opens_the_door_and_only_that() {
+    let server = Server::start(&format!("{OPEN}admin: {{ token: 0123456789abcdef }}\n"));
+    let host = server.http();
+    let ask = |more: &str| http::send(host, &format!("GET /api/v1/users HTTP/1.1\r\nHost: {host}\r\n{more}")).status;
+    assert_eq!(ask("Authorization: Bearer 0123456789abcdef\r\n"), 200);
+    assert_eq!(ask("Authorization: Bearer 0123456789abcdee\r\n"), 401);
+    assert_eq!(ask(""), 401);
+    assert_eq!(ask("Authorization: Bearer 0123456789abcdef\r\nOrigin: http://evil.example\r\n"), 403);
+    let page = http::get(host, "/");
+    let policy = page.header("Content-Security-Policy");
+    assert!(page.status == 200 && policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+    for open in ["/metrics", "/health", "/ready"] {
+        let answer = http::send(host, &format!("GET {open} HTTP/1.1\r\nHost: anything\r\n"));
+        assert_eq!(answer.status, 200, "{open}");
+        assert!(!answer.body.contains("office.example"), "{open} tells a name");
+    }
+    assert!(!server.log().contains("0123456789abcdef"));
+}
+
+#[test]
+fn nobody_from_elsewhere_without_a_token() {
+    crate::harness::namespace::inside("admin::nobody_from_elsewhere_without_a_token", &["192.0.2.10/32"], || {
+        let server = Server::start(&format!("{OPEN}metrics: {{ listen: \"0.0.0.0:9090\" }}\n"));
+        let (inner, outer) = ("127.0.0.1:9090".parse().unwrap(), "192.0.2.10:9090".parse().unwrap());
+        assert_eq!(http::get(inner, "/api/v1/users").status, 200, "{}", server.log());
+        for path in ["/", "/api/v1/users"] {
+            assert_eq!(http::get(outer, path).status, 403, "{path}");
+        }
+        assert_eq!(http::get(outer, "/metrics").status, 200);
+    });
+}
+
+#[test]
+fn strange_requests_end() {
+    let server = Server::start(&format!("{OPEN}limits: {{ admin_connections: 4 }}\n"));
+    let host = server.http();
+    // More idle connections than there are slots: they lose theirs, and the next one is served.
+    let idle: Vec<_> = (0..8).filter_map(|_| TcpStream::connect(host).ok()).collect();
+    drop(idle);
+    for head in
+        ["\r\n", "GET\r\n", "GET / HTTP/9\r\n", "\0\0\0\0", "POST /api/v1/reload HTTP/1.1\r\nContent-Length: 9\r\n"]
+    {
+        let mut stream = TcpStream::connect(host).expect("a connection");
+        let _ = stream.write_all(head.as_bytes());
+    }
+    let long: Answer = http::send(host, &format!("GET /{} HTTP/1.1\r\nHost: {host}\r\n", "a".repeat(4000)));
+    assert_eq!(long.status, 404);
+    assert_eq!(http::get(host, "/api/v1/users/%00%ff%/phones").status, 405);
+    assert_eq!(http::get(host, "/api/v1/users/%00%ff%").status, 404);
+    Phone::udp("bob", server.address()).registered();
+}
+
+#[test]
+fn a_reload_says_what_became_of_it() {
+    let server = Server::start(CLOSED);
+    let reload = || http::change(server.http(), "POST", "/api/v1/reload");
+    server.rewrite(&format!("{CLOSED}  - {{ user: dave, password: driver }}\nlimits: {{ pins: 7 }}\n"));
+    let good = reload();
+    assert_eq!((good.status, &good.json()["accounts"]), (200, &4.into()), "{}", good.body);
+    assert_eq!(good.json()["needs_restart"][0], "limits");
+    server.counts("frontdesk_config_reload_failed", &[], |failed| failed == 0.0);
+    server.rewrite(&format!("{CLOSED}nonsense: true\n"));
+    let bad = reload();
+    assert_eq!((bad.status, &bad.json()["accounts"]), (422, &4.into()), "{}", bad.body);
+    assert!(bad.body.contains("nonsense"), "{}", bad.body);
+    server.counts("frontdesk_config_reload_failed", &[], |failed| failed == 1.0);
+    server.rewrite(CLOSED);
+    assert_eq!(reload().status, 200);
+    server.counts("frontdesk_config_reload_failed", &[], |failed| failed == 0.0);
+}
