@@ -1,0 +1,112 @@
+//! A browser without a screen, driven over its debugging pipe: open a page, ask it something, click, look.
+//!
+//! Chromium's protocol (one JSON object a message, ended by a NUL) over two FIFOs that a shell hands it as descriptors 3
+//! and 4. Ended by its own process id when the test is over.
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::harness::process::Process;
+use crate::harness::{PATIENCE, wait_for};
+
+/// A running browser with one page.
+pub(crate) struct Browser {
+    to: File,
+    from: BufReader<File>,
+    session: Value,
+    number: u64,
+    _process: Process,
+    _folder: TempDir,
+}
+
+impl Browser {
+    /// Opens a page.
+    pub(crate) fn open(url: &str) -> Self {
+        let folder = TempDir::with_prefix("frontdesk-browser-").expect("a temporary folder");
+        let [to, from] = ["to", "from"].map(|name| folder.path().join(name));
+        let made = Command::new("mkfifo").args([&to, &from]).status();
+        assert!(made.is_ok_and(|status| status.success()), "mkfifo (coreutils) is needed");
+        let mut shell = Command::new("sh");
+        shell.args([
+            "-c",
+            "exec chromium --headless --no-sandbox --disable-gpu --disable-dev-shm-usage --hide-scrollbars \
+            --remote-debugging-pipe --user-data-dir=\"$0/profile\" 3<\"$0/to\" 4>\"$0/from\" 2>\"$0/log\"",
+        ]);
+        let process = Process::spawn(shell.arg(folder.path()));
+        // Opening a FIFO waits for the other end: the shell opens them in this order.
+        let to = OpenOptions::new().write(true).open(to).expect("the way to the browser");
+        let from = BufReader::new(File::open(from).expect("the way from the browser"));
+        let mut browser = Self { to, from, session: Value::Null, number: 0, _process: process, _folder: folder };
+        let target = browser.call("Target.createTarget", json!({ "url": url }))["targetId"].clone();
+        let attached = browser.call("Target.attachToTarget", json!({ "targetId": target, "flatten": true }));
+        browser.session = attached["sessionId"].clone();
+        browser
+    }
+
+    /// The value of an expression in the page; a promise is waited for.
+    #[track_caller]
+    pub(crate) fn ask(&mut self, expression: &str) -> Value {
+        let asked = json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
+        let answer = self.call("Runtime.evaluate", asked);
+        assert!(answer["exceptionDetails"].is_null(), "{expression}: {}", answer["exceptionDetails"]);
+        answer["result"]["value"].clone()
+    }
+
+    /// Waits until an expression is true.
+    #[track_caller]
+    pub(crate) fn shows(&mut self, expression: &str) {
+        // Before the page is there, none of its elements is.
+        let early = format!("(() => {{ try {{ return {expression} }} catch {{ return false }} }})()");
+        let shown = wait_for(PATIENCE, || {
+            // It asks its server every two seconds; no need to ask it more often than that by a hundred times.
+            std::thread::sleep(Duration::from_millis(50));
+            (self.ask(&early) == true).then_some(())
+        });
+        if shown.is_none() {
+            panic!("{expression} is not so:\n{}", self.ask("document.body.innerText"));
+        }
+    }
+
+    /// Gives the page this size.
+    pub(crate) fn resize(&mut self, width: u32, height: u32) {
+        let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600 });
+        self.call("Emulation.setDeviceMetricsOverride", size);
+    }
+
+    /// Takes a picture of it for whoever wants to look.
+    pub(crate) fn picture(&mut self, path: &Path) {
+        let data = self.call("Page.captureScreenshot", json!({ "format": "png" }))["data"].clone();
+        let mut decode = Command::new("base64");
+        decode.arg("--decode").stdin(std::process::Stdio::piped()).stdout(File::create(path).expect("a file"));
+        let mut decode = decode.spawn().expect("base64 (coreutils) is needed");
+        let text = data.as_str().expect("a picture").to_owned();
+        decode.stdin.take().expect("its input").write_all(text.as_bytes()).expect("it reads");
+        assert!(decode.wait().expect("it ends").success());
+    }
+
+    #[track_caller]
+    fn call(&mut self, method: &str, params: Value) -> Value {
+        self.number += 1;
+        let mut message = json!({ "id": self.number, "method": method, "params": params });
+        if !self.session.is_null() {
+            message["sessionId"] = self.session.clone();
+        }
+        self.to.write_all(format!("{message}\0").as_bytes()).expect("the browser reads");
+        loop {
+            let mut text = Vec::new();
+            self.from.read_until(0, &mut text).expect("the browser answers");
+            assert!(text.pop().is_some(), "the browser has ended");
+            let answer: Value = serde_json::from_slice(&text).expect("JSON");
+            if answer["id"] == self.number {
+                assert!(answer["error"].is_null(), "{method}: {}", answer["error"]);
+                return answer["result"].clone();
+            }
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! The status page in a real browser: it shows what happens while it happens, on a desk and on a phone, and what a phone
+//! calls itself stays text.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::disallowed_types,
+    reason = "a test that cannot go on must say so and stop"
+)]
+
+mod browser;
+#[path = "../harness/mod.rs"]
+mod harness;
+
+use std::path::Path;
+
+use browser::Browser;
+use harness::server::OPEN;
+use harness::{Phone, Server};
+
+const HOSTILE: &str = "<img src=x onerror=window.taken=1><script>window.taken=2</script>";
+
+#[track_caller]
+fn registered(user: &str, device: &str, server: &Server) -> Phone {
+    let mut phone = Phone::udp(user, server.address());
+    let register = phone.register(Some(&format!("<{}>", phone.contact()))).with("Expires", 600);
+    phone.send(register.with("User-Agent", device));
+    phone.response(200);
+    phone
+}
+
+#[test]
+fn it_shows_what_happens_while_it_happens() {
+    let server = Server::start(OPEN);
+    let mut bob = registered("bob", "Yealink SIP-T46S 66.84.0.15", &server);
+    let mut page = Browser::open(&format!("http://{}/", server.http()));
+    page.resize(1280, 1000);
+    page.shows("document.getElementById('users').innerText.includes('Yealink SIP-T46S')");
+    page.shows("document.getElementById('state').innerText === 'all is well'");
+    page.ask("window.same = true");
+
+    // Somebody registers, calls, is answered: nobody reloads anything.
+    let mut alice = registered("alice", HOSTILE, &server);
+    page.shows("document.getElementById('users').innerText.includes('onerror')");
+    let invite = alice.invite("sip:bob@office.example");
+    alice.send(invite);
+    let at_bob = bob.expect("INVITE");
+    page.shows("document.getElementById('now').innerText.includes('alice → bob')");
+    bob.reply(&at_bob, 200);
+    alice.response(200);
+    page.shows("document.getElementById('ended').innerText.includes('answered by Yealink SIP-T46S')");
+    page.shows("document.getElementById('now').innerText.includes('No call')");
+    let invite = bob.invite("sip:carol@office.example");
+    bob.send(invite);
+    bob.response(480);
+    page.shows("document.getElementById('failures').innerText.includes('480')");
+    assert_eq!(page.ask("window.same"), true, "the page was loaded again");
+
+    // What a phone calls itself is text.
+    assert_eq!(page.ask("document.images.length + document.scripts.length"), 1);
+    assert!(page.ask("window.taken ?? null").is_null());
+    let injected =
+        "document.body.append(Object.assign(document.createElement('script'), { text: 'window.taken = 3' }))";
+    page.ask(&format!("{injected}, null"));
+    assert!(page.ask("window.taken ?? null").is_null(), "the policy lets foreign scripts run");
+
+    // For whoever wants to look; a phone's screen needs no sideways scrolling.
+    let pictures = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    page.picture(&pictures.join("page-desk.png"));
+    page.resize(390, 1600);
+    assert_eq!(page.ask("document.documentElement.scrollWidth"), 390);
+    page.picture(&pictures.join("page-phone.png"));
+
+    // The button next to a phone.
+    page.ask("document.querySelector('#users button').click()");
+    page.shows("!document.getElementById('users').innerText.includes('onerror')");
+    page.shows("document.getElementById('users').innerText.includes('Yealink')");
+    assert_eq!(alice.bindings().len(), 0);
+
+    server.stop();
+    page.shows("document.getElementById('state').innerText === 'the server does not answer'");
+}
+
+#[test]
+fn it_asks_for_the_token() {
+    let server = Server::start(&format!("{OPEN}admin: {{ token: 0123456789abcdef }}\n"));
+    let _bob = registered("bob", "phone", &server);
+    let mut page = Browser::open(&format!("http://{}/", server.http()));
+    page.shows("!document.getElementById('door').hidden && document.getElementById('office').hidden");
+    assert_eq!(page.ask("document.body.innerText.includes('bob')"), false);
+    page.ask("document.querySelector('#key input').value = '0123456789abcdef', document.getElementById('key').requestSubmit()");
+    page.shows("document.getElementById('door').hidden && document.getElementById('users').innerText.includes('bob')");
+    assert_eq!(page.ask("document.cookie"), "");
+}
