@@ -29,7 +29,8 @@ fn refusal(steps: &[Step]) -> Option<u16> {
 
 #[test]
 fn refusals_are_those_that_a_phone_gets() {
-    let table: &[(&str, &str, fn(&mut Settings))] = &[
+    type Case = (&'static str, &'static str, fn(&mut Settings));
+    let table: &[Case] = &[
         (OFFICE, "sip:bob@office.example", |_| {}),
         (OFFICE, "sip:office.example", |_| {}),
         (OFFICE, "sip:bob@elsewhere.example", |_| {}),

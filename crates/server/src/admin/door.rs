@@ -72,7 +72,8 @@ fn origin(headers: &HeaderMap) -> Result<(), Stopped> {
     let foreign_site = headers.get(FETCH_SITE).is_some_and(|site| site != "same-origin" && site != "none");
     let own = headers.get(HOST).and_then(text);
     let foreign_origin = headers.get_all(ORIGIN).iter().any(|origin| {
-        let host = text(origin).and_then(|origin| origin.strip_prefix("http://").or(origin.strip_prefix("https://")));
+        let host =
+            text(origin).and_then(|origin| origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://")));
         host.is_none() || host != own
     });
     if foreign_site || foreign_origin { Err(Stopped::Origin) } else { Ok(()) }

@@ -52,7 +52,7 @@ fn read(text: &str) -> Vec<Failure> {
             None => failures.push(Failure { what, reason, metric, count }),
         }
     }
-    failures.sort_by(|a, b| b.count.cmp(&a.count));
+    failures.sort_by_key(|failure| std::cmp::Reverse(failure.count));
     failures
 }
 

@@ -154,3 +154,22 @@ pub(crate) fn reloaded(good: bool) {
     let outcome = if good { "good" } else { "refused" };
     metrics::counter!("frontdesk_reloads_total", "outcome" => outcome).increment(1);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_is_in_the_readme() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
+        let readme = std::fs::read_to_string(path).expect("README.md");
+        for (kind, name, _) in TABLE {
+            let kind = match kind {
+                Kind::Counter => "counter",
+                Kind::Gauge => "gauge",
+                Kind::Histogram => "histogram",
+            };
+            assert!(readme.contains(&format!("| `{name}` | {kind} |")), "{name} is not in README.md as a {kind}");
+        }
+    }
+}
