@@ -94,7 +94,7 @@ fn the_command_line_explains_itself() {
     let folder = folder();
     let help = frontdesk(folder.path(), &["--help"]);
     assert_eq!(help.status.code(), Some(0));
-    for word in ["run", "check", "--config", "--version"] {
+    for word in ["run", "check", "account", "bindings", "explain", "reload", "--config", "--version"] {
         assert!(said(&help).contains(word), "no {word} in {}", said(&help));
     }
     let version = frontdesk(folder.path(), &["--version"]);

@@ -1,7 +1,12 @@
-//! The command line: `frontdesk [run|check|backup FILE] [--config FILE]`, `--version`, `--help`.
+//! The command line.
+//!
+//! Decides words and their order: a verb, what it is about, options anywhere.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+
+use lexopt::Arg::{Long, Short, Value};
+use lexopt::{Parser, ValueExt as _};
 
 use crate::error::Fatal;
 
@@ -9,94 +14,225 @@ use crate::error::Fatal;
 pub(crate) const HELP: &str = "\
 frontdesk: the SIP server of an office. Phones register with it, calls find them.
 
-Usage: frontdesk [run] [--config FILE]     serve
-       frontdesk check [--config FILE]     look at the configuration and say what is wrong
-       frontdesk backup NEW [--config FILE]     copy the registrations to a new file, also of a server that runs
+Usage: frontdesk [run]                          serve
+       frontdesk check                          look at the configuration, say what is wrong or what it means
+       frontdesk account list                   who may register
+       frontdesk account add USER               a new account; its password is made and printed
+       frontdesk account passwd USER            another password
+       frontdesk account remove USER
+       frontdesk bindings [list [TEXT]]         who is registered, with which phone
+       frontdesk bindings show USER
+       frontdesk bindings remove USER [CONTACT] forget a phone, or all of a user; one that is there comes back
+       frontdesk explain TO [--from CALLER] [--source IP]
+                                                where a call would go, step by step; nothing is sent
+       frontdesk backup NEW                     copy the registrations to a new file, also of a server that runs
+       frontdesk reload                         read the configuration again, as SIGHUP does
        frontdesk --version | --help
 
-Without --config it reads ./config/frontdesk.yaml if there is one, else it takes the defaults.
+Options: --config FILE     else ./config/frontdesk.yaml if there is one, else the defaults
+         --admin URL       the running server, else what the configuration's metrics.listen says
+         --password-stdin  with account add and passwd: the password is the first line of standard input
+
 SIGHUP reads the configuration again, SIGTERM stops. RUST_LOG sets what is logged.
-Exit code 1: the machine refuses (address in use, folder not writable, store damaged); 2: the configuration is wrong.
+Exit code 1: the machine or the running server refuses; 2: command line or configuration are wrong.
 ";
+
+/// A command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Arguments {
+    /// What to do.
+    pub(crate) command: Command,
+    /// The configuration file that was named.
+    pub(crate) config: Option<PathBuf>,
+    /// Where the running server is, if that was said.
+    pub(crate) admin: Option<String>,
+}
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Command {
     /// Serve.
-    Run {
-        /// The configuration file that was named.
-        config: Option<PathBuf>,
-    },
+    Run,
     /// Validate the configuration.
-    Check {
-        /// The configuration file that was named.
-        config: Option<PathBuf>,
-    },
-    /// Copy the location store.
-    Backup {
-        /// The configuration file that was named.
-        config: Option<PathBuf>,
-        /// The file to be made.
-        to: PathBuf,
-    },
+    Check,
     /// Print the version.
     Version,
     /// Print [`HELP`].
     Help,
+    /// Read the configuration again.
+    Reload,
+    /// Copy the location store to this new file.
+    Backup(PathBuf),
+    /// Where a call would go.
+    Explain {
+        /// Who is called.
+        to: String,
+        /// Who calls.
+        from: Option<String>,
+        /// From where.
+        source: Option<String>,
+    },
+    /// Look at what is registered.
+    Bindings(Bindings),
+    /// Change who may register.
+    Account {
+        /// What about it.
+        deed: Deed,
+        /// Whether the password comes from standard input.
+        password_stdin: bool,
+    },
+}
+
+/// `frontdesk bindings`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Bindings {
+    /// Those whose address contains this.
+    List(Option<String>),
+    /// Of one user.
+    Show(String),
+    /// Of one user: one of them, or all.
+    Remove(String, Option<String>),
+}
+
+/// `frontdesk account`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Deed {
+    /// Who there is.
+    List,
+    /// A new one.
+    Add(String),
+    /// Another password.
+    Passwd(String),
+    /// Away with it.
+    Remove(String),
 }
 
 /// Reads the command line, without the program's name.
-pub(crate) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, Fatal> {
-    let (mut verb, mut backup, mut config) = (None, None, None);
-    let mut arguments = arguments.into_iter();
-    while let Some(argument) = arguments.next() {
-        match argument.to_str() {
-            Some("--help" | "-h") => return Ok(Command::Help),
-            Some("--version" | "-V") => return Ok(Command::Version),
-            Some(word @ ("run" | "check" | "backup")) if verb.is_none() => {
-                verb = Some(word.to_owned());
-                if word == "backup" {
-                    let to = arguments.next().ok_or_else(|| Fatal::Usage("backup needs a file".to_owned()))?;
-                    backup = Some(PathBuf::from(to));
-                }
-            }
-            Some("--config" | "-c") => {
-                let file = arguments.next().ok_or_else(|| Fatal::Usage("--config needs a file".to_owned()))?;
-                config = Some(PathBuf::from(file));
-            }
-            Some(joined) if joined.starts_with("--config=") => {
-                config = joined.strip_prefix("--config=").map(PathBuf::from);
-            }
-            _ => return Err(Fatal::Usage(format!("unknown argument {}", argument.display()))),
+pub(crate) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Arguments, Fatal> {
+    let mut parser = Parser::from_args(arguments);
+    let (mut config, mut admin, mut from, mut source) = (None, None, None, None);
+    let (mut password_stdin, mut words) = (false, Vec::new());
+    while let Some(argument) = parser.next().map_err(usage)? {
+        match argument {
+            Short('h') | Long("help") => return Ok(alone(Command::Help)),
+            Short('V') | Long("version") => return Ok(alone(Command::Version)),
+            Short('c') | Long("config") => config = Some(PathBuf::from(parser.value().map_err(usage)?)),
+            Long("admin") => admin = Some(text(&mut parser)?),
+            Long("from") => from = Some(text(&mut parser)?),
+            Long("source") => source = Some(text(&mut parser)?),
+            Long("password-stdin") => password_stdin = true,
+            Value(word) => words.push(word.string().map_err(usage)?),
+            unknown => return Err(usage(unknown.unexpected())),
         }
     }
-    Ok(match (backup, verb.as_deref()) {
-        (Some(to), _) => Command::Backup { config, to },
-        (None, Some("check")) => Command::Check { config },
-        _ => Command::Run { config },
-    })
+    let mut command = command(&words).ok_or_else(|| Fatal::Usage(format!("unknown command: {}", words.join(" "))))?;
+    match &mut command {
+        Command::Explain { from: caller, source: address, .. } => (*caller, *address) = (from.take(), source.take()),
+        Command::Account { deed: Deed::Add(_) | Deed::Passwd(_), password_stdin: wanted } => {
+            *wanted = std::mem::take(&mut password_stdin);
+        }
+        _ => {}
+    }
+    if from.is_some() || source.is_some() || password_stdin {
+        return Err(Fatal::Usage(format!("an option that has no meaning for {}", words.join(" "))));
+    }
+    Ok(Arguments { command, config, admin })
+}
+
+fn command(words: &[String]) -> Option<Command> {
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let account = |deed| Some(Command::Account { deed, password_stdin: false });
+    let bindings = |bindings| Some(Command::Bindings(bindings));
+    match words.as_slice() {
+        [] | ["run"] => Some(Command::Run),
+        ["check"] => Some(Command::Check),
+        ["reload"] => Some(Command::Reload),
+        ["backup", to] => Some(Command::Backup(PathBuf::from(to))),
+        ["explain", to] => Some(Command::Explain { to: (*to).to_owned(), from: None, source: None }),
+        ["bindings"] | ["bindings", "list"] => bindings(Bindings::List(None)),
+        ["bindings", "list", text] => bindings(Bindings::List(Some((*text).to_owned()))),
+        ["bindings", "show", user] => bindings(Bindings::Show((*user).to_owned())),
+        ["bindings", "remove", user] => bindings(Bindings::Remove((*user).to_owned(), None)),
+        ["bindings", "remove", user, contact] => {
+            bindings(Bindings::Remove((*user).to_owned(), Some((*contact).to_owned())))
+        }
+        ["account", "list"] => account(Deed::List),
+        ["account", "add", user] => account(Deed::Add((*user).to_owned())),
+        ["account", "passwd", user] => account(Deed::Passwd((*user).to_owned())),
+        ["account", "remove", user] => account(Deed::Remove((*user).to_owned())),
+        _ => None,
+    }
+}
+
+const fn alone(command: Command) -> Arguments {
+    Arguments { command, config: None, admin: None }
+}
+
+fn text(parser: &mut Parser) -> Result<String, Fatal> {
+    parser.value().map_err(usage)?.string().map_err(usage)
+}
+
+fn usage(error: lexopt::Error) -> Fatal {
+    Fatal::Usage(error.to_string())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read_words(line: &str) -> Option<Command> {
+    fn read_words(line: &str) -> Option<Arguments> {
         read(line.split_whitespace().map(OsString::from)).ok()
+    }
+
+    #[track_caller]
+    fn is(line: &str, command: Command) {
+        assert_eq!(read_words(line).map(|read| read.command), Some(command), "{line}");
     }
 
     #[test]
     fn commands() {
-        let file = || Some(PathBuf::from("a.yaml"));
-        assert_eq!(read_words(""), Some(Command::Run { config: None }));
-        assert_eq!(read_words("run --config a.yaml"), Some(Command::Run { config: file() }));
-        assert_eq!(read_words("--config=a.yaml check"), Some(Command::Check { config: file() }));
-        assert_eq!(read_words("-c a.yaml"), Some(Command::Run { config: file() }));
-        assert_eq!(read_words("check --help"), Some(Command::Help));
-        assert_eq!(read_words("--version"), Some(Command::Version));
-        let to = PathBuf::from("b");
-        assert_eq!(read_words("backup b -c a.yaml"), Some(Command::Backup { config: file(), to }));
-        for bad in ["serve", "backup", "backup a b", "run check", "--config", "--verbose"] {
+        is("", Command::Run);
+        is("run", Command::Run);
+        is("--config=a.yaml check", Command::Check);
+        is("check --help", Command::Help);
+        is("--version", Command::Version);
+        is("reload --admin http://127.0.0.1:9090", Command::Reload);
+        let explain =
+            |from: Option<&str>| Command::Explain { to: "101".into(), from: from.map(Into::into), source: None };
+        is("explain 101", explain(None));
+        is("explain --from=sip:102@office.example 101", explain(Some("sip:102@office.example")));
+        is("backup b.db", Command::Backup("b.db".into()));
+        is("bindings", Command::Bindings(Bindings::List(None)));
+        is("bindings remove 101 sip:a@b", Command::Bindings(Bindings::Remove("101".into(), Some("sip:a@b".into()))));
+        is("account add 105", Command::Account { deed: Deed::Add("105".into()), password_stdin: false });
+        is(
+            "account passwd --password-stdin 105",
+            Command::Account { deed: Deed::Passwd("105".into()), password_stdin: true },
+        );
+    }
+
+    #[test]
+    fn options() {
+        let file = Some(PathBuf::from("a.yaml"));
+        for line in ["run --config a.yaml", "-c a.yaml", "--config=a.yaml check", "reload -ca.yaml"] {
+            assert_eq!(read_words(line).map(|read| read.config), Some(file.clone()), "{line}");
+        }
+        for bad in [
+            "serve",
+            "run check",
+            "--config",
+            "--verbose",
+            "explain",
+            "account",
+            "account add",
+            "account add 1 2",
+            "bindings show",
+            "check --from x",
+            "run --password-stdin",
+            "account list --password-stdin",
+            "reload now",
+            "backup",
+        ] {
             assert_eq!(read_words(bad), None, "{bad}");
         }
     }

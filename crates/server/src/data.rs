@@ -1,10 +1,10 @@
 //! The data folder: made when it is missing, and the small files in it that only the owner may read.
 //!
-//! Decides that nothing is ever overwritten: a file is made whole under its name or not at all.
+//! Decides that no file is ever half there: each is made whole under its name, or stays as it was.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::Path;
 
 use crate::error::Fatal;
@@ -28,17 +28,30 @@ pub(crate) fn read_or_make(
         Ok(text) => Ok((text, false)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let text = content()?;
-            write_once(path, &text).map_err(refused)?;
+            write(path, &text, None).map_err(refused)?;
             Ok((text, true))
         }
         Err(source) => Err(refused(source)),
     }
 }
 
-fn write_once(path: &Path, text: &str) -> io::Result<()> {
+/// Puts `text` in the place of what a file says; who may read it stays as it was.
+pub(crate) fn replace(path: &Path, text: &str) -> io::Result<()> {
+    write(path, text, fs::metadata(path).ok().as_ref())
+}
+
+fn write(path: &Path, text: &str, like: Option<&Metadata>) -> io::Result<()> {
     // Under another name first: a crash in between leaves no half file that a later start would trust.
     let draft = path.with_extension("new");
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+    if let Some(old) = like {
+        let own = file.metadata()?;
+        // The operator may be root, and the server is not: it has to go on reading its file.
+        if (own.uid(), own.gid()) != (old.uid(), old.gid()) {
+            fchown(&file, Some(old.uid()), Some(old.gid()))?;
+        }
+        file.set_permissions(old.permissions())?;
+    }
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     fs::rename(&draft, path)?;

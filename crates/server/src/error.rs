@@ -10,6 +10,8 @@ use std::process::ExitCode;
 
 use location::StoreError;
 
+use crate::account::NotEdited;
+use crate::client::Unanswered;
 use crate::config::{ConfigError, Listen};
 
 /// The program must end.
@@ -60,6 +62,15 @@ pub(crate) enum Fatal {
     /// A thread or its event loop cannot be made.
     #[error("cannot start a thread: {}", plain(.0))]
     Thread(io::Error),
+    /// An account stays as it is.
+    #[error(transparent)]
+    Account(#[from] NotEdited),
+    /// The running server does not answer, or refuses.
+    #[error(transparent)]
+    Unanswered(#[from] Unanswered),
+    /// The running server did not take the configuration.
+    #[error("the server keeps its configuration: {0}")]
+    NotReloaded(String),
     /// A worker ended while the program should have gone on.
     #[error("worker {0} has ended")]
     Worker(u8),

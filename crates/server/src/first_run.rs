@@ -11,7 +11,8 @@ use crate::config::{self, Authentication, Config, Loaded};
 use crate::error::Fatal;
 use crate::{data, secret};
 
-const FILE: &str = "accounts.yaml";
+/// The accounts of the first run, in the data folder.
+pub(crate) const FILE: &str = "accounts.yaml";
 
 const EXTENSIONS: [&str; 3] = ["101", "102", "103"];
 
@@ -56,8 +57,8 @@ pub(crate) fn enrol(loaded: &mut Loaded, folder: Option<&Path>) -> Result<Made, 
 }
 
 const NOTE: &str = "\
-# Made by frontdesk at its first start, because no accounts were configured. Change them, add to them; then reload
-# with SIGHUP. Accounts listed in the configuration replace this file as a whole.
+# Made by frontdesk at its first start, because no accounts were configured. Change them with `frontdesk account`, or here
+# and then `frontdesk reload`. Accounts listed in the configuration replace this file as a whole.
 ";
 
 /// What to type into a phone, for people at a terminal.
@@ -78,7 +79,8 @@ pub(crate) fn hint(made: &Made, server: Option<IpAddr>, port: u16) -> String {
     text
 }
 
-fn password() -> Result<String, Fatal> {
+/// One that nobody guesses and everybody can type.
+pub(crate) fn password() -> Result<String, Fatal> {
     let octets = secret::random::<PASSWORD_LENGTH>()?;
     let letter = |octet: &u8| ALPHABET.get(usize::from(octet % 32)).copied().map(char::from);
     Ok(octets.iter().filter_map(letter).collect())

@@ -22,9 +22,9 @@ use crate::first_run::Made;
 use crate::journal::{Calls, Desk};
 use crate::log::{LevelSwitch, Writer};
 use crate::metrics::Levels;
-use crate::reload::{InForce, Reload};
+use crate::reload::{InForce, Outcome, Reload};
 use crate::server::{Prepared, Server};
-use crate::{clock, first_run, interfaces};
+use crate::{clock, first_run, interfaces, notify};
 
 /// How often bindings expire, gauges are set and histograms are folded.
 const ROUND: Duration = Duration::from_secs(1);
@@ -69,16 +69,17 @@ async fn serve(
     if let Some(made) = made {
         introduce(&made, &server.listeners, &reload);
     }
+    notify::ready();
     let started = Instant::now();
     let (mut rounds, mut glances, mut readings) = (every(ROUND), every(GLANCE), every(READING));
     let outcome = loop {
         tokio::select! {
             _ = terminate.recv() => break Ok(()),
             _ = interrupt.recv() => break Ok(()),
-            _ = hangup.recv() => drop(reload.run(&server.inboxes).await),
+            _ = hangup.recv() => drop(reload_now(&mut reload, &server).await),
             Some(Errand::Reload(asked)) = errands.recv() => {
                 // Whoever asked may have lost patience.
-                let _ = asked.send(reload.run(&server.inboxes).await);
+                let _ = asked.send(reload_now(&mut reload, &server).await);
             }
             fatal = server.failed() => break Err(fatal),
             _ = glances.tick() => reload.look_around(&server.inboxes).await,
@@ -93,9 +94,18 @@ async fn serve(
         }
     };
     tracing::info!("stopping");
+    notify::stopping();
     server.health.end();
     server.stop().await;
     desk.read();
+    outcome
+}
+
+/// The service manager waits until it is done.
+async fn reload_now(reload: &mut Reload, server: &Server) -> Outcome {
+    notify::reloading();
+    let outcome = reload.run(&server.inboxes).await;
+    notify::ready();
     outcome
 }
 
@@ -140,6 +150,7 @@ fn open_office(
 fn round(server: &Server, in_force: &InForce, log: &Writer, started: Instant) {
     server.store.sweep(clock::wall());
     server.health.ask(&server.inboxes);
+    notify::beat(&server.health);
     let (counts, load) = (server.store.counts(), server.loads.sum());
     let levels = Levels {
         users: counts.users,

@@ -6,9 +6,11 @@
 //!                                                           -> house: signals, sweep, gauges, log lines, HTTP
 //! ```
 
+mod account;
 mod admin;
 mod answers;
 mod arguments;
+mod client;
 mod clock;
 mod config;
 mod data;
@@ -23,6 +25,8 @@ mod journal;
 mod loads;
 mod log;
 mod metrics;
+mod notify;
+mod operator;
 mod refusal;
 mod reload;
 mod secret;
@@ -32,10 +36,11 @@ mod summary;
 mod transport;
 mod worker;
 
-use std::path::Path;
 use std::process::ExitCode;
 
-use arguments::Command;
+use arguments::{Arguments, Command};
+use client::Client;
+use config::Loaded;
 use error::Fatal;
 
 fn main() -> ExitCode {
@@ -49,28 +54,32 @@ fn main() -> ExitCode {
 }
 
 fn obey() -> Result<(), Fatal> {
-    match arguments::read(std::env::args_os().skip(1))? {
-        Command::Run { config } => run(config.as_deref()),
-        Command::Check { config } => {
-            print!("{}", summary::of(&config::load(config.as_deref())?));
-            Ok(())
+    let Arguments { command, config, admin } = arguments::read(std::env::args_os().skip(1))?;
+    let load = || config::load(config.as_deref());
+    let client = || Ok::<_, Fatal>(Client::new(&load()?.config, admin.as_deref())?);
+    let text = match command {
+        Command::Run => return run(load()?),
+        Command::Check => summary::of(&load()?),
+        Command::Version => format!("frontdesk {}\n", env!("CARGO_PKG_VERSION")),
+        Command::Help => arguments::HELP.to_owned(),
+        Command::Backup(to) => return Ok(location::backup(&load()?.config.location.path, &to)?),
+        Command::Reload => operator::reload(&client()?)?,
+        Command::Explain { to, from, source } => {
+            operator::explain(&client()?, &to, from.as_deref(), source.as_deref())?
         }
-        Command::Backup { config, to } => {
-            Ok(location::backup(&config::load(config.as_deref())?.config.location.path, &to)?)
+        Command::Bindings(what) => operator::bindings(&client()?, &what)?,
+        Command::Account { deed, password_stdin } => {
+            let loaded = load()?;
+            let told = account::edit(&loaded, &deed, password_stdin)?;
+            print!("{told}");
+            operator::after_edit(&loaded, admin.as_deref(), &deed)?
         }
-        Command::Version => {
-            println!("frontdesk {}", env!("CARGO_PKG_VERSION"));
-            Ok(())
-        }
-        Command::Help => {
-            print!("{}", arguments::HELP);
-            Ok(())
-        }
-    }
+    };
+    print!("{text}");
+    Ok(())
 }
 
-fn run(file: Option<&Path>) -> Result<(), Fatal> {
-    let loaded = config::load(file)?;
+fn run(loaded: Loaded) -> Result<(), Fatal> {
     let (level, writer) = log::start(&loaded.config.log, loaded.config.limits.log_queue.0);
     // Before the store is opened: it counts its commits from the first one.
     let metrics = metrics::install();

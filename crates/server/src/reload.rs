@@ -3,11 +3,12 @@
 //! Decides what needs a restart: whatever sockets, files, threads and queues were made from. It stays as it was and is
 //! named in the log. A file that cannot be used changes nothing.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use proxy::{Interfaces, Listener, Settings};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
@@ -30,14 +31,14 @@ pub(crate) struct InForce {
 }
 
 /// What became of a reload.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Outcome {
     /// Whether the new configuration is in force.
     pub(crate) reloaded: bool,
     /// Accounts that are known now.
     pub(crate) accounts: usize,
     /// Keys that have changed in the file and keep their old value until a restart.
-    pub(crate) needs_restart: Vec<&'static str>,
+    pub(crate) needs_restart: Vec<Cow<'static, str>>,
     /// What is wrong with the file, if it is not in force.
     pub(crate) error: Option<String>,
 }
@@ -100,7 +101,12 @@ impl Reload {
         if !needs_restart.is_empty() {
             tracing::warn!("these settings need a restart: {}", needs_restart.join(", "));
         }
-        Outcome { reloaded: true, accounts, needs_restart, error: None }
+        Outcome {
+            reloaded: true,
+            accounts,
+            needs_restart: needs_restart.into_iter().map(Cow::Borrowed).collect(),
+            error: None,
+        }
     }
 
     /// Looks whether the machine has other addresses now: it may have started before its network did.

@@ -1,34 +1,25 @@
-//! What `frontdesk check` says about a good configuration.
+//! What `frontdesk check` says about a good configuration: the facts, and what they mean for those who register and call.
 
 use std::fmt::Write as _;
 
-use crate::config::{Authentication, Endpoint, HostName, Loaded, StoreKind};
+use humantime::format_duration;
+use proxy::{Foreign, Strangers, Strategy};
+
+use crate::config::{Authentication, Config, Endpoint, HostName, Loaded, StoreKind};
 use crate::first_run;
 
-/// A few lines: what would be served, to whom, from where.
+/// Some lines: what would be served, to whom, from where.
 pub(crate) fn of(loaded: &Loaded) -> String {
     let config = &loaded.config;
-    let names = |names: &[HostName]| names.iter().map(|name| &*name.0).collect::<Vec<_>>().join(", ");
     let file = loaded.file.as_ref().map_or_else(|| "the defaults".to_owned(), |file| file.display().to_string());
     let listen = config.listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    let users = match (config.authentication, loaded.accounts.len()) {
-        (Authentication::Off, 0) => "anybody, without authentication".to_owned(),
-        (Authentication::Off, count) => format!("{count} accounts, without authentication"),
-        (Authentication::Required, _) if first_run::is_needed(config) => {
-            "three accounts, made at the first start".to_owned()
-        }
-        (Authentication::Required, count) => {
-            let algorithms: Vec<_> = config.digest.algorithms.iter().map(|name| name.as_str()).collect();
-            format!("{count} accounts, digest {}", algorithms.join(", "))
-        }
-    };
     let store = match config.location.store {
         StoreKind::Disk => format!("disk, {}", config.location.path.display()),
         StoreKind::Memory => "memory".to_owned(),
     };
     let metrics = match config.metrics.listen {
         Endpoint::Off => "off".to_owned(),
-        Endpoint::On(address) => format!("http://{address}/metrics"),
+        Endpoint::On(address) => format!("http://{address}/metrics, status page http://{address}/"),
     };
     let mut text = format!("{file}: good\n");
     let mut line = |name: &str, value: &str| {
@@ -39,9 +30,136 @@ pub(crate) fn of(loaded: &Loaded) -> String {
         line("aliases", &names(&config.aliases));
     }
     line("listen", &listen);
-    line("users", &users);
     line("location", &store);
     line("metrics", &metrics);
     line("workers", &config.worker_count().to_string());
+    for (question, answer) in [
+        ("Who may register?", registration(loaded)),
+        ("Who may call a user?", inbound(config)),
+        ("Whom may users call?", outbound(config).to_owned()),
+        ("Where does a call go?", way(config)),
+        ("Who may see the status page?", watchers(config)),
+    ] {
+        let _ = writeln!(text, "\n{question}\n  {answer}");
+    }
     text
+}
+
+fn registration(loaded: &Loaded) -> String {
+    let (config, count) = (&loaded.config, loaded.accounts.len());
+    let who = match (config.authentication, count) {
+        (Authentication::Off, 0) => "Anybody, as anybody: no password is asked for.".to_owned(),
+        (Authentication::Off, count) => {
+            format!("Whoever uses a name of the {count} accounts: no password is asked for.")
+        }
+        (Authentication::Required, _) if first_run::is_needed(config) => {
+            "The users 101, 102 and 103 with the passwords that the first start makes and prints.".to_owned()
+        }
+        (Authentication::Required, count) => {
+            let algorithms: Vec<_> = config.digest.algorithms.iter().map(|name| name.as_str()).collect();
+            format!("The {count} users with an account, with their password (digest {}).", algorithms.join(", "))
+        }
+    };
+    let registrar = &config.registrar;
+    let time = |seconds: u32| format_duration(std::time::Duration::from_secs(u64::from(seconds)));
+    let (min, default, max) = (registrar.min_expires.0, registrar.default_expires.0, registrar.max_expires.0);
+    format!(
+        "{who}\n  Up to {} phones each, for {} to {}; {} for a phone that does not say.",
+        registrar.max_contacts.0,
+        time(min),
+        time(max),
+        time(default),
+    )
+}
+
+fn inbound(config: &Config) -> String {
+    let own = match config.authentication {
+        Authentication::Required => "Other users, once they have proved with their password who they are.",
+        Authentication::Off => "Whoever says that he is a user.",
+    };
+    let strangers = match config.strangers.0 {
+        Strangers::Accept => "People of other domains as well (strangers: accept).",
+        Strangers::Refuse => "Nobody of another domain (strangers: refuse).",
+    };
+    let trusted: Vec<_> = config.trusted.iter().map(|network| network.0.to_string()).collect();
+    match trusted.as_slice() {
+        [] => format!("{own}\n  {strangers}"),
+        list => {
+            format!("{own}\n  {strangers}\n  Whoever sends from {}, without a password (trusted).", list.join(", "))
+        }
+    }
+}
+
+fn outbound(config: &Config) -> &'static str {
+    match (config.foreign.0, config.authentication) {
+        (Foreign::Authenticated, Authentication::Required) => {
+            "Each other, and other domains once they have proved who they are (foreign: authenticated)."
+        }
+        (Foreign::Authenticated, Authentication::Off) => {
+            "Each other. Not other domains: without authentication nobody has proved who he is."
+        }
+        (Foreign::Refuse, _) => "Each other. Not other domains (foreign: refuse).",
+    }
+}
+
+fn way(config: &Config) -> String {
+    let first = config.first_domain();
+    let mut same: Vec<_> = config.aliases.iter().map(|alias| format!("sip:X@{}", alias.0)).collect();
+    same.push("sip:X at an address of this machine".to_owned());
+    let time = format_duration(config.forking.ring_time.0);
+    let order = match config.forking.strategy.0 {
+        Strategy::Parallel => {
+            format!("all phones of X ring at once, for at most {time}; the first to answer has the call.")
+        }
+        Strategy::Sequential => format!("the phones of X ring one after another by their q, {time} each."),
+        Strategy::Wave => {
+            format!("the phones of X begin to ring one after another by their q, {time} apart, and ring on.")
+        }
+    };
+    let mut text = format!("To sip:X@{first}, which is the same as {}:\n  {order}", same.join(" and "));
+    for other in config.domains.iter().skip(1) {
+        let _ = write!(text, "\n  To sip:X@{}: alike, to another user, the X of that domain.", other.0);
+    }
+    text.push_str("\n  `frontdesk explain X` asks the running server where a call would go now.");
+    text
+}
+
+fn watchers(config: &Config) -> String {
+    match (config.metrics.listen, &config.admin.token) {
+        (Endpoint::Off, _) => "Nobody (metrics.listen: off).".to_owned(),
+        (Endpoint::On(_), Some(_)) => "Whoever shows the token (admin.token).".to_owned(),
+        (Endpoint::On(_), None) => "Whoever sits at this machine; there is no admin.token.".to_owned(),
+    }
+}
+
+fn names(names: &[HostName]) -> String {
+    names.iter().map(|name| &*name.0).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(text: &str) -> String {
+        let config: Config = serde_yaml::from_str(text).expect("a configuration");
+        of(&Loaded { file: None, config, accounts: proxy::Accounts::default() })
+    }
+
+    #[test]
+    fn each_policy_in_words() {
+        let closed = said("domains: [office.example, branch.example]\naliases: [sip.office.example]\n");
+        for word in
+            ["first start", "strangers: refuse", "foreign: refuse", "at once", "X of that domain", "this machine"]
+        {
+            assert!(closed.contains(word), "no {word} in {closed}");
+        }
+        let open = said(
+            "authentication: off\nstrangers: accept\ntrusted: [192.0.2.0/24]\nforeign: authenticated\n\
+             forking: { strategy: sequential, ring_time: 15s }\nadmin: { token: 0123456789abcdef }\n",
+        );
+        for word in ["Anybody, as anybody", "192.0.2.0/24", "strangers: accept", "nobody has proved", "15s", "token"] {
+            assert!(open.contains(word), "no {word} in {open}");
+        }
+        assert!(!open.contains("0123456789abcdef"));
+    }
 }

@@ -7,19 +7,20 @@ use std::net::{IpAddr, Ipv4Addr};
 use hyper::StatusCode;
 use location::Store as _;
 use proxy::{Authentication, Goal, Inquiry, Instant, Now, Settings, Step};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Office;
 use super::reply::{self, Reply};
 use crate::clock;
 use crate::journal::clean;
 
-#[derive(Serialize)]
-struct Explained {
-    from: String,
-    to: String,
-    goes_out: bool,
-    steps: Vec<String>,
+/// The way of a call.
+#[derive(Deserialize, Serialize)]
+pub(crate) struct Explained {
+    pub(crate) from: String,
+    pub(crate) to: String,
+    pub(crate) goes_out: bool,
+    pub(crate) steps: Vec<String>,
 }
 
 /// GET /api/v1/explain

@@ -27,8 +27,11 @@ use crate::journal::Calls;
 use crate::reload::{InForce, Outcome};
 use crate::transport::Directory;
 
+pub(crate) use explain::Explained;
 pub(crate) use removal::Removals;
+pub(crate) use reply::Problem;
 pub(crate) use serve::serve;
+pub(crate) use users::{Phone, Removed, User, Users};
 
 /// All that an answer is made of.
 pub(crate) struct Office {

@@ -1,10 +1,14 @@
 //! The shape of every answer: status, type, and the headers that keep a browser from doing more than it should.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
+use hyper::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, SERVER, WWW_AUTHENTICATE,
+};
 use hyper::{Response, StatusCode};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::door::Stopped;
 use crate::{hex, secret};
@@ -13,9 +17,9 @@ use crate::{hex, secret};
 pub(crate) type Reply = Response<Full<Bytes>>;
 
 /// What went wrong, in the body of every answer that is no 2xx.
-#[derive(Serialize)]
-struct Problem<'a> {
-    error: &'a str,
+#[derive(Deserialize, Serialize)]
+pub(crate) struct Problem<'a> {
+    pub(crate) error: Cow<'a, str>,
 }
 
 /// `value` as JSON.
@@ -28,7 +32,7 @@ pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Reply {
 
 /// Bad news.
 pub(crate) fn problem(status: StatusCode, error: &str) -> Reply {
-    json(status, &Problem { error })
+    json(status, &Problem { error: error.into() })
 }
 
 /// Not let in.
@@ -54,6 +58,8 @@ pub(crate) fn with(status: StatusCode, kind: &'static str, body: impl Into<Bytes
     *reply.status_mut() = status;
     let headers = reply.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    // By this our own commands know that it is us.
+    headers.insert(SERVER, HeaderValue::from_static("frontdesk"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
     headers.insert("x-frame-options", HeaderValue::from_static("DENY"));

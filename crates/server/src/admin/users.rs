@@ -3,12 +3,13 @@
 //! Decides who is listed: whoever has an account, and whoever has a phone. Bounded: so many are shown, and how many there
 //! are is said.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use hyper::StatusCode;
 use location::{AnyStore, Aor, Binding, Store as _, Wall};
 use proxy::Settings;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::removal::{NotRemoved, Which};
 use super::reply::{self, Reply};
@@ -21,36 +22,40 @@ use crate::journal::clean;
 const SHOWN: usize = 200;
 const MOST: usize = 1000;
 
-#[derive(Serialize)]
-struct Users {
-    total: usize,
-    users: Vec<User>,
+/// Whoever has an account or a phone.
+#[derive(Deserialize, Serialize)]
+pub(crate) struct Users {
+    pub(crate) total: usize,
+    pub(crate) users: Vec<User>,
 }
 
-#[derive(Serialize)]
-struct User {
-    user: String,
-    domain: String,
-    account: bool,
-    phones: Vec<Phone>,
+/// One user.
+#[derive(Deserialize, Serialize)]
+pub(crate) struct User {
+    pub(crate) user: String,
+    pub(crate) domain: String,
+    pub(crate) account: bool,
+    pub(crate) phones: Vec<Phone>,
 }
 
-#[derive(Serialize)]
-struct Phone {
-    device: Option<String>,
-    contact: String,
-    address: Option<String>,
-    transport: Option<&'static str>,
-    refreshed: Option<String>,
-    expires_in: Option<u32>,
-    q: Option<f64>,
-    path: Option<String>,
-    reached_by: &'static str,
+/// One phone of a user; what is `None` is not known, or not so of one that the configuration names.
+#[derive(Deserialize, Serialize)]
+pub(crate) struct Phone {
+    pub(crate) device: Option<String>,
+    pub(crate) contact: String,
+    pub(crate) address: Option<String>,
+    pub(crate) transport: Option<Cow<'static, str>>,
+    pub(crate) refreshed: Option<String>,
+    pub(crate) expires_in: Option<u32>,
+    pub(crate) q: Option<f64>,
+    pub(crate) path: Option<String>,
+    pub(crate) reached_by: Cow<'static, str>,
 }
 
-#[derive(Serialize)]
-struct Removed {
-    removed: usize,
+/// How many phones were removed.
+#[derive(Deserialize, Serialize)]
+pub(crate) struct Removed {
+    pub(crate) removed: usize,
 }
 
 /// GET /api/v1/users
@@ -151,7 +156,7 @@ fn registered(binding: &Binding<'_>, now: Wall) -> Phone {
         device: (!device.is_empty()).then(|| clean(device)),
         contact: lossy(binding.contact()),
         address: Some(flow.remote.to_string()),
-        transport: Some(flow.transport.param()),
+        transport: Some(flow.transport.param().into()),
         refreshed: Some(calls::moment(binding.registered_at())),
         expires_in: Some(binding.remaining(now)),
         q: binding.q().map(|q| f64::from(q) / 1000.0),
@@ -160,7 +165,8 @@ fn registered(binding: &Binding<'_>, now: Wall) -> Phone {
             (false, _) => "path",
             (true, 0) => "contact",
             (true, _) => "flow",
-        },
+        }
+        .into(),
     }
 }
 
@@ -174,7 +180,7 @@ fn fixed_phone(binding: &Binding<'_>) -> Phone {
         expires_in: None,
         q: binding.q().map(|q| f64::from(q) / 1000.0),
         path: None,
-        reached_by: "configuration",
+        reached_by: "configuration".into(),
     }
 }
 

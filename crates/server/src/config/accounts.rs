@@ -109,6 +109,7 @@ impl<const N: usize> Scalar for Hex<N> {
         16 => "32 hexadecimal digits",
         _ => "64 hexadecimal digits",
     };
+    const SECRET: bool = true;
 
     fn read(text: &str) -> Option<Self> {
         crate::hex::read(text).map(Self)
@@ -161,7 +162,8 @@ impl Entry {
     }
 }
 
-fn hashed(user: &str, realm: &str, password: &str) -> Secrets {
+/// H(user:realm:password) for every algorithm.
+pub(crate) fn hashed(user: &str, realm: &str, password: &str) -> Secrets {
     let text = format!("{user}:{realm}:{password}");
     Secrets {
         md5: Some(Md5::digest(&text).into()),

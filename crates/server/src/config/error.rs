@@ -71,6 +71,9 @@ impl ConfigError {
         if let Some(at) = message.rfind(" at line ") {
             message.truncate(at);
         }
+        if let Some(meant) = nearest(&message).map(|meant| format!("; did you mean `{meant}`?")) {
+            message.push_str(&meant);
+        }
         let place = Place(error.location().map(|location| (location.line(), location.column())));
         Self::Content { file: file.to_owned(), place, message }
     }
@@ -82,6 +85,19 @@ impl ConfigError {
         Self::Content { file: file.to_owned(), place, message }
     }
 }
+
+/// The expected key that is most like the unknown one: both stand in what serde says, between backticks.
+fn nearest(message: &str) -> Option<&str> {
+    let (_, said) = message.split_once("unknown field ")?;
+    let mut names = said.split('`').skip(1).step_by(2);
+    let unknown = names.next()?;
+    let like = |name: &&str| strsim::normalized_damerau_levenshtein(unknown, name);
+    let best = names.max_by(|a, b| like(a).total_cmp(&like(b)))?;
+    (like(&best) >= LIKENESS).then_some(best)
+}
+
+/// Below it a suggestion puzzles more than it helps.
+const LIKENESS: f64 = 0.6;
 
 struct Dotted<'a>(&'a [Step]);
 

@@ -18,7 +18,7 @@ use proxy::{Account, Accounts, Foreign, Secrets, Strangers};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-pub(crate) use accounts::Entry;
+pub(crate) use accounts::{Entry, hashed};
 pub(crate) use error::ConfigError;
 pub(crate) use listen::Listen;
 pub(crate) use registrar::Registrar as RegistrarSection;
@@ -185,6 +185,13 @@ pub(crate) struct Loaded {
     pub(crate) accounts: Accounts,
 }
 
+impl Loaded {
+    /// The file of accounts that the configuration names.
+    pub(crate) fn accounts_file(&self) -> Option<PathBuf> {
+        self.config.accounts_path(self.file.as_deref()?)
+    }
+}
+
 /// Reads `file`, or `./config/frontdesk.yaml` if there is one, or else takes the defaults.
 pub(crate) fn load(file: Option<&Path>) -> Result<Loaded, ConfigError> {
     let fallback = Path::new(DEFAULT_FILE);
@@ -212,6 +219,20 @@ fn read(file: &Path) -> Result<Loaded, ConfigError> {
 /// Adds the accounts that a file lists.
 pub(crate) fn read_accounts(file: &Path, config: &Config, accounts: &mut Accounts) -> Result<(), ConfigError> {
     enrol_text(file, &open(file)?, config, accounts)
+}
+
+/// The accounts of the configuration itself, and those of a text that is, or might be, in its file of accounts.
+pub(crate) fn accounts_of(loaded: &Loaded, file: &Path, text: &str) -> Result<Accounts, ConfigError> {
+    let mut accounts = Accounts::default();
+    let inline = enrol(&mut accounts, &loaded.config, &loaded.config.accounts, &[Step::Key("accounts")]);
+    inline.map_err(|conflict| ConfigError::conflict(loaded.file.as_deref().unwrap_or(file), "", &conflict))?;
+    enrol_text(file, text, &loaded.config, &mut accounts)?;
+    Ok(accounts)
+}
+
+/// The entries of such a text.
+pub(crate) fn entries(file: &Path, text: &str) -> Result<Vec<Entry>, ConfigError> {
+    parse(file, text)
 }
 
 /// Adds the accounts of a text that is, or might be, in a file.

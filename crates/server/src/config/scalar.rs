@@ -17,6 +17,9 @@ pub(crate) trait Scalar: Sized {
     /// What a good value looks like, after "expected".
     const EXPECTED: &'static str;
 
+    /// Whether even a wrong value is nobody's business.
+    const SECRET: bool = false;
+
     /// The value, if `text` is one.
     fn read(text: &str) -> Option<Self>;
 }
@@ -33,7 +36,10 @@ pub(crate) fn scalar<'de, T: Scalar, D: Deserializer<'de>>(deserializer: D) -> R
         }
 
         fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
-            T::read(text).ok_or_else(|| E::custom(format_args!("{text:?} will not do, expected {}", T::EXPECTED)))
+            T::read(text).ok_or_else(|| match T::SECRET {
+                true => E::custom(format_args!("this will not do, expected {}", T::EXPECTED)),
+                false => E::custom(format_args!("{text:?} will not do, expected {}", T::EXPECTED)),
+            })
         }
     }
 
@@ -225,6 +231,7 @@ impl Scalar for Endpoint {
 
 impl Scalar for Text {
     const EXPECTED: &'static str = "text without control characters";
+    const SECRET: bool = true;
 
     fn read(text: &str) -> Option<Self> {
         let good = !text.is_empty() && !text.contains(char::is_control);
@@ -235,6 +242,7 @@ impl Scalar for Text {
 impl Scalar for Token {
     const EXPECTED: &'static str =
         "a token of 16 to 256 letters, digits and -._~+/=, as `openssl rand -hex 16` makes one";
+    const SECRET: bool = true;
 
     fn read(text: &str) -> Option<Self> {
         // RFC 6750 2.1

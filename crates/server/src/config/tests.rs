@@ -128,6 +128,36 @@ fn every_mistake_names_line_key_and_expectation() {
 }
 
 #[test]
+fn a_misspelt_key_is_told_the_right_one() {
+    told(&[
+        ("domians: [a]\n", "1:", &["domians", "did you mean `domains`?"]),
+        ("acounts_file: a.yaml\n", "1:", &["did you mean `accounts_file`?"]),
+        ("\nregistrar:\n  max_contact: 3\n", "3:", &["registrar", "did you mean `max_contacts`?"]),
+        ("forking:\n  ringtime: 3s\n", "2:", &["forking", "did you mean `ring_time`?"]),
+        ("limits:\n  connection_per_source: 3\n", "2:", &["limits", "did you mean `connections_per_source`?"]),
+        ("accounts:\n  - { usr: a, password: b }\n", "2:", &["accounts[0]", "did you mean `user`?"]),
+        ("accounts:\n  - { user: a, ha1: { sha256: 00 } }\n", "2:", &["accounts[0].ha1", "did you mean `sha-256`?"]),
+        ("log: { lvl: info }\n", "1:", &["log", "did you mean `level`?"]),
+    ]);
+    let told = error("colour: blue\n");
+    assert!(told.contains("unknown field") && !told.contains("did you mean"), "{told}");
+}
+
+#[test]
+fn mistakes_about_those_who_watch() {
+    told(&[
+        ("admin: { token: secret }\n", "1:", &["admin.token", "16 to 256", "openssl rand"]),
+        ("admin:\n  token: \"0123456789 abcdef\"\n", "2:", &["admin.token", "letters"]),
+        ("log:\n  mask: [names]\n", "2:", &["log.mask[0]", "users or addresses"]),
+        ("log:\n  mask: users\n", "2:", &["log.mask", "sequence"]),
+        ("limits:\n  admin_connections: 0\n", "2:", &["limits.admin_connections", "above zero"]),
+        ("metrics:\n  listen: 127.0.0.1\n", "2:", &["metrics.listen", "with port"]),
+    ]);
+    let told = error("admin: { token: secret }\n");
+    assert!(!told.contains("\"secret\""), "a token that is no good is still not to be shown: {told}");
+}
+
+#[test]
 fn mistakes_about_the_registrar() {
     told(&[
         ("registrar:\n  min_expires: 60\n", "2:", &["registrar.min_expires", "unit"]),

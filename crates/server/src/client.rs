@@ -1,0 +1,145 @@
+//! The running server, asked over its own API by the commands that look after it.
+//!
+//! Decides where it is, and that it is ours: another program may have the port.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::header::{AUTHORIZATION, HOST, SERVER};
+use hyper::{Method, Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
+use tokio::net::TcpStream;
+use tokio::runtime::Builder;
+use tokio::time::timeout;
+
+use crate::admin::Problem;
+use crate::config::{Config, Endpoint};
+use crate::error::Fatal;
+
+/// For a question and its answer.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// The longest answer: a thousand users with their phones.
+const LONGEST: usize = 16 << 20;
+
+/// Where to ask.
+pub(crate) struct Client {
+    address: SocketAddr,
+    token: Option<Box<str>>,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unanswered {
+    /// Nobody is there, or somebody else.
+    #[error("no frontdesk answers at http://{0}/ (see metrics.listen, or say --admin URL)")]
+    Nobody(SocketAddr),
+    /// It is configured to answer nobody, or at an address that only its log tells.
+    #[error("metrics.listen does not say where the running server answers: say --admin URL")]
+    Nowhere,
+    /// The URL is none.
+    #[error("--admin: expected http:// and an IP address with port, like http://127.0.0.1:9090")]
+    Url,
+    /// It says no.
+    #[error("the server says: {1} ({0})")]
+    Refused(StatusCode, String),
+}
+
+impl Client {
+    /// The server of this configuration, unless `url` names another.
+    pub(crate) fn new(config: &Config, url: Option<&str>) -> Result<Self, Unanswered> {
+        let address = match (url, config.metrics.listen) {
+            (Some(url), _) => {
+                let rest = url.strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
+                let address = rest.map(|rest| rest.replacen("localhost:", "127.0.0.1:", 1));
+                address.and_then(|address| address.parse().ok()).ok_or(Unanswered::Url)?
+            }
+            (None, Endpoint::On(address)) if address.port() != 0 => near(address),
+            (None, _) => return Err(Unanswered::Nowhere),
+        };
+        Ok(Self { address, token: config.admin.token.as_ref().map(|token| token.0.clone()) })
+    }
+
+    /// What it answers to this, below `/api/v1/`. A 422 is an answer too.
+    pub(crate) fn ask<T: DeserializeOwned>(&self, method: Method, path: &str) -> Result<T, Fatal> {
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(Fatal::Thread)?;
+        let answer = runtime.block_on(async { timeout(PATIENCE, self.exchange(method, path)).await });
+        let (status, body) = answer.ok().flatten().ok_or(Unanswered::Nobody(self.address))?;
+        if matches!(status, StatusCode::OK | StatusCode::UNPROCESSABLE_ENTITY) {
+            return serde_json::from_slice(&body).map_err(|_| Unanswered::Nobody(self.address).into());
+        }
+        let problem: Option<Problem<'_>> = serde_json::from_slice(&body).ok();
+        let why = problem.map(|problem| problem.error.into_owned()).unwrap_or_default();
+        Err(Unanswered::Refused(status, why).into())
+    }
+
+    async fn exchange(&self, method: Method, path: &str) -> Option<(StatusCode, Bytes)> {
+        let stream = TcpStream::connect(self.address).await.ok()?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
+        tokio::spawn(connection);
+        let mut request = Request::builder().method(method).uri(format!("/api/v1/{path}"));
+        request = request.header(HOST, self.address.to_string()).header("x-frontdesk", "cli");
+        if let Some(token) = &self.token {
+            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+        }
+        let answer = sender.send_request(request.body(Empty::<Bytes>::new()).ok()?).await.ok()?;
+        answer.headers().get(SERVER).filter(|server| *server == "frontdesk")?;
+        let status = answer.status();
+        let body = Limited::new(answer.into_body(), LONGEST).collect().await.ok()?.to_bytes();
+        Some((status, body))
+    }
+}
+
+/// A server that listens everywhere is here too.
+fn near(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        });
+    }
+    address
+}
+
+/// Text as one part of a path, or as a value behind the `?` (RFC 3986 2.1).
+pub(crate) fn escaped(text: &str) -> String {
+    let mut out = String::new();
+    for octet in text.bytes() {
+        match octet {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(octet)),
+            _ => out.push_str(&format!("%{octet:02X}")),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_it_is() {
+        let at = |text: &str, url: Option<&str>| {
+            let config: Config = serde_yaml::from_str(text).expect("a configuration");
+            Client::new(&config, url).ok().map(|client| client.address.to_string())
+        };
+        let here = Some("127.0.0.1:9090".to_owned());
+        assert_eq!(at("domains: [a]", None), here);
+        assert_eq!(at("metrics: { listen: \"0.0.0.0:9090\" }", None), here);
+        assert_eq!(at("metrics: { listen: \"[::]:9090\" }", None), Some("[::1]:9090".to_owned()));
+        assert_eq!(at("metrics: { listen: off }", None), None);
+        assert_eq!(at("metrics: { listen: \"127.0.0.1:0\" }", None), None);
+        assert_eq!(at("metrics: { listen: off }", Some("http://localhost:9090/")), here);
+        for bad in ["127.0.0.1:9090", "https://127.0.0.1:9090", "http://127.0.0.1", "http://office.example:9090"] {
+            assert_eq!(at("domains: [a]", Some(bad)), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn parts_of_a_path() {
+        assert_eq!(escaped("sip:a@b;x=1/2"), "sip%3Aa%40b%3Bx%3D1%2F2");
+    }
+}

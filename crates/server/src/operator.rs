@@ -1,0 +1,101 @@
+//! What the commands print that ask the running server: bindings, explain, reload.
+//!
+//! Decides how an answer looks at a terminal. The answers themselves are those of docs/openapi.yaml.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use hyper::Method;
+
+use crate::admin::{Explained, Phone, Removed, User, Users};
+use crate::arguments::{Bindings, Deed};
+use crate::client::{Client, Unanswered, escaped};
+use crate::config::Loaded;
+use crate::error::Fatal;
+use crate::reload::Outcome;
+
+/// Users that are listed at most.
+const MOST: usize = 1000;
+
+/// `frontdesk bindings`
+pub(crate) fn bindings(client: &Client, what: &Bindings) -> Result<String, Fatal> {
+    match what {
+        Bindings::List(search) => {
+            let search = escaped(search.as_deref().unwrap_or_default());
+            let Users { total, users } = client.ask(Method::GET, &format!("users?limit={MOST}&search={search}"))?;
+            let mut text: String = users.iter().map(user).collect();
+            if total > users.len() {
+                let _ = writeln!(text, "… {} of {total}: `frontdesk bindings list TEXT` finds the others", users.len());
+            }
+            Ok(text)
+        }
+        Bindings::Show(name) => Ok(user(&client.ask(Method::GET, &format!("users/{}", escaped(name)))?)),
+        Bindings::Remove(name, contact) => {
+            let contact = contact.as_ref().map(|contact| format!("/{}", escaped(contact))).unwrap_or_default();
+            let path = format!("users/{}/phones{contact}", escaped(name));
+            let Removed { removed } = client.ask(Method::DELETE, &path)?;
+            Ok(format!("{} removed\n", phones(removed)))
+        }
+    }
+}
+
+/// `frontdesk explain`
+pub(crate) fn explain(client: &Client, to: &str, from: Option<&str>, source: Option<&str>) -> Result<String, Fatal> {
+    let [to, from, source] = [Some(to), from, source].map(|text| escaped(text.unwrap_or_default()));
+    let path = format!("explain?to={to}&from={from}&source={source}");
+    let Explained { from, to, steps, .. } = client.ask(Method::GET, &path)?;
+    let mut text = format!("A call from {from} to {to}:\n");
+    for (step, number) in steps.iter().zip(1..) {
+        let _ = writeln!(text, "{number:>3}. {step}");
+    }
+    Ok(text)
+}
+
+/// `frontdesk reload`; an error if the configuration was refused.
+pub(crate) fn reload(client: &Client) -> Result<String, Fatal> {
+    let Outcome { reloaded, accounts, needs_restart, error } = client.ask(Method::POST, "reload")?;
+    if !reloaded {
+        return Err(Fatal::NotReloaded(error.unwrap_or_default()));
+    }
+    let mut text = format!("the server has taken the configuration, {accounts} accounts\n");
+    if !needs_restart.is_empty() {
+        let _ = writeln!(text, "these settings need a restart: {}", needs_restart.join(", "));
+    }
+    Ok(text)
+}
+
+/// Lets the running server, if there is one, take the accounts as they are now.
+pub(crate) fn after_edit(loaded: &Loaded, url: Option<&str>, deed: &Deed) -> Result<String, Fatal> {
+    if *deed == Deed::List {
+        return Ok(String::new());
+    }
+    match Client::new(&loaded.config, url).map_err(Fatal::from).and_then(|client| reload(&client)) {
+        // It may well be that none runs; then the next one reads the file.
+        Err(Fatal::Unanswered(why @ (Unanswered::Nobody(_) | Unanswered::Nowhere))) => {
+            Ok(format!("no running server was told: {why}\n"))
+        }
+        outcome => outcome,
+    }
+}
+
+fn user(user: &User) -> String {
+    let count = if user.phones.is_empty() { "no phone".to_owned() } else { phones(user.phones.len()) };
+    let mut text = format!("{}@{}  {count}\n", user.user, user.domain);
+    for Phone { device, contact, address, transport, expires_in, .. } in &user.phones {
+        let device = device.as_deref().unwrap_or("-");
+        let address = match (address, transport) {
+            (Some(address), Some(transport)) => format!("  {address} {transport}"),
+            _ => String::new(),
+        };
+        let left = match expires_in {
+            Some(left) => format!("{} left", humantime::format_duration(Duration::from_secs(u64::from(*left)))),
+            None => "always there".to_owned(),
+        };
+        let _ = writeln!(text, "    {device}{address}  {left}\n        {contact}");
+    }
+    text
+}
+
+fn phones(count: usize) -> String {
+    if count == 1 { "1 phone".to_owned() } else { format!("{count} phones") }
+}
