@@ -131,6 +131,7 @@ fn open_office(
     let office = Office {
         store: server.store.clone(),
         removals: removals.clone(),
+        keys: server.keys.clone(),
         calls: calls.clone(),
         metrics,
         in_force: reload.watch(),

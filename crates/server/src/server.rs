@@ -52,6 +52,8 @@ pub(crate) struct Prepared {
 
 /// A running server.
 pub(crate) struct Server {
+    /// The secrets of all workers.
+    pub(crate) keys: Keys,
     /// What is listened on.
     pub(crate) listeners: Vec<Listener>,
     /// The store of all workers.
@@ -179,6 +181,7 @@ impl Prepared {
             workers.push(shared.clone().start(seat)?);
         }
         Ok(Server {
+            keys: self.keys,
             listeners,
             store: self.store,
             loads: shared.loads,

@@ -15,8 +15,8 @@ use crate::clock::Now;
 use crate::mac::Mac;
 use crate::reject::Reject;
 use crate::request::{Received, Request};
-use crate::route::{self, Admission, Destination, Plan, Target, Way};
-use crate::settings::Settings;
+use crate::route::{self, Admission, Callee, Destination, Gruus, Plan, Target, Way};
+use crate::settings::{Keys, Settings};
 
 /// A call that nobody makes.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +34,8 @@ pub struct Inquiry<'a> {
 pub enum Step {
     /// It is for a user of ours.
     User(Aor),
+    /// It is for one phone of this user, which its GRUU names (RFC 5627).
+    Phone(Aor),
     /// It is for another server.
     Elsewhere,
     /// The caller needs no password.
@@ -77,15 +79,17 @@ pub struct Goal {
     pub device: Vec<u8>,
 }
 
-/// What would become of it. `load` is asked once at most, for the bindings of the user who is called.
+/// What would become of it. `keys`: the server's, by which it knows its GRUUs. `load` is asked once at most, for the
+/// bindings of the user who is called.
 pub fn explain(
     inquiry: &Inquiry<'_>,
     settings: &Settings,
+    keys: &Keys,
     now: Now,
     load: impl FnOnce(&Aor) -> Option<Record>,
 ) -> Vec<Step> {
     let mut steps = Vec::new();
-    if let Err(reject) = walk(inquiry, settings, now, load, &mut steps) {
+    if let Err(reject) = walk(inquiry, settings, keys, now, load, &mut steps) {
         steps.push(Step::Refused { status: reject.status(), reason: reject.reason() });
     }
     steps
@@ -95,35 +99,41 @@ pub fn explain(
 fn walk(
     inquiry: &Inquiry<'_>,
     settings: &Settings,
+    keys: &Keys,
     now: Now,
     load: impl FnOnce(&Aor) -> Option<Record>,
     steps: &mut Vec<Step>,
 ) -> Result<(), Reject> {
-    // Its keys sign nothing that leaves.
-    let mac = Mac::new([0; 16]);
+    let mac = Mac::new(keys.route);
     let (mut request, fit) = Request::new(invite(inquiry, settings)?, &mac);
     fit?;
     route::accept_routes(&mut request, settings, &mac)?;
     let destination = route::destination(request.uri(), Method::Invite, settings)?;
-    match &destination {
-        Destination::User(aor) => steps.push(Step::User(aor.clone())),
+    let gruus = Gruus::new(keys.gruu, mac);
+    let callee = match &destination {
+        Destination::User(aor) => Some(Callee::user(aor.clone())),
+        Destination::Gruu(name) => Some(gruus.read(request.uri(), name.clone())?),
         Destination::Server => return Err(Reject::NotFound),
-        Destination::Elsewhere => steps.push(Step::Elsewhere),
-    }
+        Destination::Elsewhere => None,
+    };
+    steps.push(match &callee {
+        Some(Callee { aor, phone: None }) => Step::User(aor.clone()),
+        Some(Callee { aor, phone: Some(_) }) => Step::Phone(aor.clone()),
+        None => Step::Elsewhere,
+    });
     steps.push(match route::admission(&request, &destination, settings)? {
         Admission::Free => Step::Free,
         Admission::Credentials(domain) => Step::Credentials(domain.into()),
     });
-    let plan = match &destination {
-        Destination::User(aor) => {
-            let record = load(aor);
+    let plan = match &callee {
+        Some(callee) => {
+            let record = load(&callee.aor);
             let registered = record.iter().flat_map(|record| record.live(now.wall)).count();
-            let configured = settings.accounts.contacts(aor).map_or(0, |fixed| fixed.bindings().len());
+            let configured = settings.accounts.contacts(&callee.aor).map_or(0, |fixed| fixed.bindings().len());
             steps.push(Step::Bindings(registered + configured));
-            let plan = route::plan_for_bindings(&request, aor, record.as_ref(), settings, now)?;
-            Plan { aor: Some(aor.clone()), ..plan }
+            route::plan_for_callee(&request, callee, record.as_ref(), settings, &gruus, now)?
         }
-        _ => Plan::one(route::target_for_uri(&request, settings)?),
+        None => Plan::one(route::target_for_uri(&request, settings)?),
     };
     let is_fork = single(&request, &plan, settings).is_none();
     for group in &plan.groups {

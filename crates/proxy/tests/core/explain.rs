@@ -4,14 +4,14 @@ use std::net::IpAddr;
 
 use proxy::{Foreign, Inquiry, Instant, Now, Settings, Step, Strangers, Wall, explain};
 
-use crate::sim::World;
+use crate::sim::{KEYS, World};
 
 const OFFICE: &str = "sip:alice@office.example";
 
 fn ask(settings: &Settings, from: &str, to: &str) -> Vec<Step> {
     let now = Now { mono: Instant::from_micros(0), wall: Wall(0) };
     let source: IpAddr = [192, 0, 2, 99].into();
-    explain(&Inquiry { from, to, source }, settings, now, |_| None)
+    explain(&Inquiry { from, to, source }, settings, &KEYS, now, |_| None)
 }
 
 fn settings(change: impl FnOnce(&mut Settings)) -> Settings {

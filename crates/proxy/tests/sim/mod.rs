@@ -35,7 +35,7 @@ pub(crate) use agent::Agent;
 pub(crate) use digest::{Login, challenge, quoted};
 pub(crate) use net::{Sent, Weather};
 pub(crate) use robots::{Ending, Habits, Storm};
-pub(crate) use settings::{DOMAIN, at, office, sequential};
+pub(crate) use settings::{DOMAIN, KEYS, at, office, sequential};
 pub(crate) use sip::{Sip, param, uri_in};
 pub(crate) use state::Mood;
 

@@ -38,7 +38,7 @@ pub(crate) fn explain(office: &Office, from: &str, to: &str, source: &str) -> Re
     let from = if from.is_empty() { format!("sip:somebody@{}", domain(settings)) } else { uri(from, settings) };
     let now = Now { mono: Instant::from_micros(0), wall: clock::wall() };
     let inquiry = Inquiry { from: &from, to: &to, source };
-    let steps = proxy::explain(&inquiry, settings, now, |aor| office.store.load(aor));
+    let steps = proxy::explain(&inquiry, settings, &office.keys, now, |aor| office.store.load(aor));
     let goes_out = !matches!(steps.last(), Some(Step::Refused { .. }));
     let steps = steps.iter().map(|step| words(step, settings)).collect();
     reply::json(StatusCode::OK, &Explained { from, to, goes_out, steps })
@@ -60,6 +60,7 @@ fn domain(settings: &Settings) -> &str {
 fn words(step: &Step, settings: &Settings) -> String {
     match step {
         Step::User(aor) => format!("It is for a user of this server: {}.", clean(aor.as_bytes())),
+        Step::Phone(aor) => format!("It is for one phone of a user of this server: {}.", clean(aor.as_bytes())),
         Step::Elsewhere => "It is for another server.".to_owned(),
         Step::Free if settings.authentication == Authentication::Off => {
             "Nobody is asked for a password here (authentication: off).".to_owned()

@@ -19,7 +19,7 @@ use std::time::Instant;
 use location::AnyStore;
 use metrics_exporter_prometheus::PrometheusHandle;
 use parking_lot::Mutex;
-use proxy::Listener;
+use proxy::{Keys, Listener};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::health::Health;
@@ -39,6 +39,8 @@ pub(crate) struct Office {
     pub(crate) store: Arc<AnyStore>,
     /// The way to remove a phone.
     pub(crate) removals: Arc<Removals>,
+    /// By which the server knows its own addresses of phones.
+    pub(crate) keys: Keys,
     /// Who calls whom.
     pub(crate) calls: Arc<Mutex<Calls>>,
     /// What was counted.

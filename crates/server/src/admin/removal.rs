@@ -131,9 +131,9 @@ fn without(old: &Record, which: Which<'_>) -> Result<Record, NotRemoved> {
             }]),
         },
     };
-    let limits = Limits { min_expires: 1, default_expires: 1, max_expires: 1, max_contacts: usize::MAX };
+    let limits = Limits { max_contacts: usize::MAX, ..Limits::DEFAULT };
     match old.apply(&change, clock::wall(), &limits) {
-        Ok(Applied::Changed(record)) => Ok(record),
+        Ok(Applied::Changed(record) | Applied::Displaced(record)) => Ok(record),
         Ok(Applied::Unchanged) => Err(NotRemoved::Absent),
         Err(_) => Err(NotRemoved::Store),
     }
