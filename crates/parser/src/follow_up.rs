@@ -1,48 +1,75 @@
 //! The two requests an element makes out of an INVITE it sent: the ACK of a non-2xx (RFC 3261 17.1.1.3) and the CANCEL
 //! (9.1). Decides what they repeat; when they are due is the transaction's business.
 
+use smallvec::SmallVec;
+
 use crate::{CSeq, Header as _, HeaderName, Message, octets};
 
-/// Appends the ACK for the non-2xx final `response` to the INVITE `sent`, exactly as it was sent: its Request-URI, top
-/// Via, Routes, From, Call-ID and CSeq number, and the response's To.
-pub fn write_ack(sent: &Message, response: &Message, out: &mut Vec<u8>) {
-    let to = response.value(HeaderName::To).or_else(|| sent.value(HeaderName::To));
+/// What an ACK or a CANCEL repeats of the INVITE that was sent.
+#[derive(Debug)]
+pub struct Sent<'a> {
+    /// The Request-URI.
+    pub uri: &'a [u8],
+    /// The value of the top Via.
+    pub via: &'a [u8],
+    /// The values of the Route, in order.
+    pub routes: SmallVec<[&'a [u8]; 2]>,
+    /// Where From, To, Call-ID and CSeq are read: the INVITE, as it was sent or as it came.
+    pub message: &'a Message,
+}
+
+impl<'a> Sent<'a> {
+    /// An INVITE that was sent exactly like this.
+    pub fn as_is(message: &'a Message) -> Self {
+        Self {
+            uri: message.request_uri(),
+            via: message.values(HeaderName::Via).next().unwrap_or_default(),
+            routes: message.values(HeaderName::Route).collect(),
+            message,
+        }
+    }
+}
+
+/// Appends the ACK for the non-2xx final `response` to an INVITE: its Request-URI, top Via, Routes, From, Call-ID and CSeq
+/// number, and the response's To.
+pub fn write_ack(sent: &Sent<'_>, response: &Message, out: &mut Vec<u8>) {
+    let to = response.value(HeaderName::To).or_else(|| sent.message.value(HeaderName::To));
     head(b"ACK", sent, to, out);
     end(out);
 }
 
-/// Appends the CANCEL for the request `sent`, exactly as it was sent. `reason` is the whole value of a Reason header (RFC
-/// 3326).
-pub fn write_cancel(sent: &Message, reason: Option<&[u8]>, out: &mut Vec<u8>) {
-    head(b"CANCEL", sent, sent.value(HeaderName::To), out);
+/// Appends the CANCEL for an INVITE. `reason` is the whole value of a Reason header (RFC 3326).
+pub fn write_cancel(sent: &Sent<'_>, reason: Option<&[u8]>, out: &mut Vec<u8>) {
+    head(b"CANCEL", sent, sent.message.value(HeaderName::To), out);
     if let Some(reason) = reason {
         line(HeaderName::Reason, reason, out);
     }
     end(out);
 }
 
-fn head(method: &[u8], sent: &Message, to: Option<&[u8]>, out: &mut Vec<u8>) {
+fn head(method: &[u8], sent: &Sent<'_>, to: Option<&[u8]>, out: &mut Vec<u8>) {
+    let Sent { uri, via, routes, message } = sent;
     out.extend_from_slice(method);
     out.push(b' ');
-    out.extend_from_slice(sent.request_uri());
+    out.extend_from_slice(uri);
     out.extend_from_slice(b" SIP/2.0\r\n");
-    if let Some(via) = sent.values(HeaderName::Via).next() {
+    if !via.is_empty() {
         line(HeaderName::Via, via, out);
     }
-    for route in sent.lines_of(HeaderName::Route) {
-        line(HeaderName::Route, sent.line_value(&route), out);
+    for route in routes {
+        line(HeaderName::Route, route, out);
     }
     line(HeaderName::MaxForwards, b"70", out);
     for (name, value) in [
-        (HeaderName::From, sent.value(HeaderName::From)),
+        (HeaderName::From, message.value(HeaderName::From)),
         (HeaderName::To, to),
-        (HeaderName::CallId, sent.value(HeaderName::CallId)),
+        (HeaderName::CallId, message.value(HeaderName::CallId)),
     ] {
         if let Some(value) = value {
             line(name, value, out);
         }
     }
-    let cseq = sent.value(HeaderName::CSeq).and_then(|value| CSeq::parse(value).ok());
+    let cseq = message.value(HeaderName::CSeq).and_then(|value| CSeq::parse(value).ok());
     if let Some(cseq) = cseq {
         out.extend_from_slice(b"CSeq: ");
         octets::write_number(cseq.number, out);
@@ -80,10 +107,10 @@ mod tests {
     #[test]
     fn an_ack_takes_its_to_from_the_response() {
         let mut out = Vec::new();
-        write_ack(&parse(INVITE), &parse("SIP/2.0 486 Busy Here\r\nTo: <sip:b>;tag=2\r\n\r\n"), &mut out);
+        write_ack(&Sent::as_is(&parse(INVITE)), &parse("SIP/2.0 486 Busy Here\r\nTo: <sip:b>;tag=2\r\n\r\n"), &mut out);
         assert_eq!(
             String::from_utf8(out).unwrap(),
-            "ACK sip:b@h SIP/2.0\r\nVia: SIP/2.0/UDP me;branch=z9hG4bK2\r\nRoute: <sip:p;lr>, <sip:q;lr>\r\n\
+            "ACK sip:b@h SIP/2.0\r\nVia: SIP/2.0/UDP me;branch=z9hG4bK2\r\nRoute: <sip:p;lr>\r\nRoute: <sip:q;lr>\r\n\
              Route: <sip:r;lr>\r\nMax-Forwards: 70\r\nFrom: <sip:a>;tag=1\r\nTo: <sip:b>;tag=2\r\nCall-ID: c\r\n\
              CSeq: 42 ACK\r\nContent-Length: 0\r\n\r\n"
         );
@@ -92,7 +119,7 @@ mod tests {
     #[test]
     fn a_cancel_repeats_the_request_and_may_say_why() {
         let mut out = Vec::new();
-        write_cancel(&parse(INVITE), Some(b"SIP;cause=200;text=\"Call completed elsewhere\""), &mut out);
+        write_cancel(&Sent::as_is(&parse(INVITE)), Some(b"SIP;cause=200;text=\"Call completed elsewhere\""), &mut out);
         let text = String::from_utf8(out).unwrap();
         assert!(text.starts_with("CANCEL sip:b@h SIP/2.0\r\nVia: SIP/2.0/UDP me;branch=z9hG4bK2\r\nRoute:"), "{text}");
         let tail = "To: <sip:b>\r\nCall-ID: c\r\nCSeq: 42 CANCEL\r\n\

@@ -94,7 +94,7 @@ mod uri_eq;
 
 pub use error::{ErrorKind, ParseError, Reason400};
 pub use escape::{escape_user, unescape};
-pub use follow_up::{write_ack, write_cancel};
+pub use follow_up::{Sent, write_ack, write_cancel};
 pub use frame::{Frame, Framer};
 pub use header::{Header, Headers};
 pub use headers::*;

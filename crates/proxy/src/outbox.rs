@@ -89,11 +89,6 @@ impl Outbox {
     pub(crate) fn send(&mut self, hop: Hop, report_failure: bool, write: impl FnOnce(&mut Vec<u8>)) -> &[u8] {
         let start = self.bytes.len();
         write(&mut self.bytes);
-        self.transmit(hop, report_failure, start)
-    }
-
-    /// Sends what was appended from `start` on.
-    pub(crate) fn transmit(&mut self, hop: Hop, report_failure: bool, start: usize) -> &[u8] {
         let span = start..self.bytes.len();
         self.transmits.push(Transmit { hop, span: span.clone(), report_failure });
         self.bytes.get(span).unwrap_or_default()

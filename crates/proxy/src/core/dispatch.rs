@@ -101,18 +101,19 @@ impl Core {
         let message = &received.message;
         let status = message.status().unwrap_or_default();
         outbox.tell(Event::ResponseReceived { status, transport: received.flow.transport });
-        match self.own_branch(message) {
+        let branch = self.own_branch(message);
+        match branch {
             Some(Branch::Transaction { worker, .. }) if worker != self.worker => {
                 let letter = Letter::Response(Box::new(received));
                 outbox.handovers.push(Handover { worker: Some(worker), letter });
             }
-            _ => self.route_response(now, message, outbox),
+            _ => self.route_response(now, branch, message, outbox),
         }
     }
 
     /// RFC 3261 16.7, 16.11, 17.1.3: to the fork that asked, or on by the Via below ours.
-    pub(super) fn route_response(&mut self, now: Now, message: &Message, outbox: &mut Outbox) {
-        match self.own_branch(message) {
+    pub(super) fn route_response(&mut self, now: Now, branch: Option<Branch>, message: &Message, outbox: &mut Outbox) {
+        match branch {
             Some(Branch::Transaction { id, origin, .. }) => {
                 let (forks, mut context) = self.split(now, outbox);
                 match forks.with(id.fork, |fork| fork.receive(id, message, &mut context)) {

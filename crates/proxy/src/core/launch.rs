@@ -98,7 +98,8 @@ impl Core {
     pub(super) fn undelivered(&mut self, now: Now, text: Bytes, outbox: &mut Outbox) {
         let Ok(sent) = Message::parse(text) else { return };
         let top = sent.header::<Via<'_>>().ok().flatten();
-        match top.and_then(|via| Branch::parse(via.branch()?)) {
+        let branch = top.and_then(|via| Branch::parse(via.branch()?));
+        match branch {
             Some(Branch::Transaction { id, .. }) => {
                 let (forks, mut context) = self.split(now, outbox);
                 forks.with(id.fork, |fork| fork.undelivered(id, &mut context));
@@ -114,7 +115,7 @@ impl Core {
                 let unstamped = Stamp { received: None, rport: None };
                 Reply::new(&mut answer, &sent, 500, reason, unstamped, Some(tag.as_bytes())).finish();
                 if let Ok(message) = Message::parse(answer.into()) {
-                    self.route_response(now, &message, outbox);
+                    self.route_response(now, branch, &message, outbox);
                 }
             }
             _ => {}

@@ -89,31 +89,28 @@ impl Branch {
         let patience = patience.map(|time| now + time);
         let branch =
             Self { number, target, hop, client, ack, timer_c, patience, cancel, breadth, early, outcome: None };
-        branch.send(template, context);
+        template.send(&branch, context);
         branch
     }
 
-    fn send(&self, template: &Template, context: &mut Context<'_>) {
-        // Lent, because writing needs the rest of the context.
-        let mut text = std::mem::take(&mut context.outbox.bytes);
-        let start = text.len();
-        template.write(self, context, &mut text);
-        context.outbox.bytes = text;
-        context.outbox.transmit(self.hop, true, start);
-    }
-
-    /// A response to the request of this branch came.
-    pub(super) fn receive(&mut self, response: &Message, template: &Template, context: &mut Context<'_>) -> Heard {
+    /// A response to the request of this branch came; `method` is the one that its CSeq names.
+    pub(super) fn receive(
+        &mut self,
+        response: &Message,
+        method: Method<'_>,
+        template: &Template,
+        context: &mut Context<'_>,
+    ) -> Heard {
         let timers = template.timers();
         let reliable = self.hop.transport.is_reliable();
         let status = response.status().unwrap_or(500);
         let now = context.now.mono;
         // RFC 3261 17.1.3: the branch and the method of the CSeq tell which transaction is meant.
-        if let (Method::Cancel, Cancel::Sent(cancel)) = (response.method(), &mut self.cancel) {
+        if let (Method::Cancel, Cancel::Sent(cancel)) = (method, &mut self.cancel) {
             cancel.client.receive(status, reliable, timers, now);
             return Heard::Nothing;
         }
-        if !self.is_of(response.method(), template) {
+        if !self.is_of(method, template) {
             return Heard::Stray;
         }
         self.patience = None;
@@ -208,7 +205,7 @@ impl Branch {
             Client::Other(client) => client.timeout(now),
         };
         match due {
-            Due::Resend => self.send(template, context),
+            Due::Resend => template.send(self, context),
             Due::TimedOut => self.end(Outcome::Silent(self.silence())),
             Due::Nothing => {}
         }
@@ -339,9 +336,7 @@ impl Branch {
     }
 
     fn send_cancel(&mut self, reason: Option<&[u8]>, counts_as: u16, template: &Template, context: &mut Context<'_>) {
-        let Some(request) = template.sent(self, context) else { return };
-        let text = context.outbox.send(self.hop, false, |out| write_cancel(&request, reason, out));
-        let text = Bytes::copy_from_slice(text);
+        let text = template.follow_up(self, context, |sent, out| write_cancel(sent, reason, out));
         let (timers, now) = (template.timers(), context.now.mono);
         let client = ClientOther::new(self.hop.transport.is_reliable(), timers, now);
         self.cancel = Cancel::Sent(Box::new(Cancelling { text, client, until: now + timers.give_up(), counts_as }));
@@ -352,10 +347,9 @@ impl Branch {
         if !matches!(self.client, Client::Invite(_)) {
             return;
         }
-        let Some(request) = template.sent(self, context) else { return };
-        let text = context.outbox.send(self.hop, false, |out| write_ack(&request, response, out));
+        let text = template.follow_up(self, context, |sent, out| write_ack(sent, response, out));
         if !self.hop.transport.is_reliable() {
-            self.ack = Bytes::copy_from_slice(text);
+            self.ack = text;
         }
     }
 

@@ -148,14 +148,14 @@ impl Fork {
         context: &mut Context<'_>,
     ) -> Option<Box<Redirection>> {
         let branch = self.branches.get_mut(usize::from(id.index))?;
-        let status = response.status().unwrap_or(500);
+        let (status, method) = (response.status().unwrap_or(500), response.method());
         // RFC 3261 16.7 step 3: without a Via below ours there is nobody to pass it on to. A refusal still ends its
         // branch: some phones answer an INVITE that was cancelled with the one Via of the CANCEL.
-        if status < 300 && response.method() != Method::Cancel && !names_a_hop_below(response) {
+        if status < 300 && method != Method::Cancel && !names_a_hop_below(response) {
             context.outbox.tell(Event::Dropped(event::Drop::StrayResponse));
             return None;
         }
-        let heard = branch.receive(response, &self.template, context);
+        let heard = branch.receive(response, method, &self.template, context);
         let by = Some(branch.hop.remote);
         match heard {
             // RFC 3261 16.7 step 5, RFC 4320 4.1: 100 stays here, and so does any 1xx of another method.

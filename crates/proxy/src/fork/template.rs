@@ -1,15 +1,16 @@
 //! What the requests of all branches are made of.
 //!
-//! A branch keeps no copy of what it sent: when that is needed again, for a retransmission, an ACK or a CANCEL, it is
-//! written anew, the same octets each time (RFC 3261 17.1.1.2). So a call that rings costs its request once, not once for
+//! A branch keeps no copy of what it sent: a retransmission is written anew, the same octets each time (RFC 3261
+//! 17.1.1.2), and so is what an ACK or a CANCEL repeats of it. So a call that rings costs its request once, not once for
 //! each phone.
 
 use std::sync::Arc;
 
-use parser::Message;
+use bytes::Bytes;
+use parser::Sent;
 
 use crate::context::Context;
-use crate::forward::{Branch as ViaBranch, BranchId, Forwarding, Origin, write_request};
+use crate::forward::{Branch as ViaBranch, BranchId, Forwarding, Origin, as_sent, write_request};
 use crate::request::Request;
 use crate::settings::{Settings, Timers};
 
@@ -34,29 +35,34 @@ impl Template {
         &self.settings.timers
     }
 
-    /// Writes the request of a branch.
-    pub(super) fn write(&self, branch: &Branch, context: &mut Context<'_>, out: &mut Vec<u8>) {
-        let Some(request) = &self.request else { return };
-        let id = BranchId { fork: self.fork, index: branch.number() };
-        let forwarding = Forwarding {
-            request,
-            target: branch.target(),
-            hop: branch.hop(),
-            branch: ViaBranch::Transaction {
-                worker: context.worker,
-                id,
-                loop_mark: self.loop_mark,
-                origin: self.origin,
-            },
-            breadth: branch.share(),
-        };
-        write_request(&forwarding, &self.settings, context.mac, context.rewrite, out);
+    /// Sends the request of a branch.
+    pub(super) fn send(&self, branch: &Branch, context: &mut Context<'_>) {
+        let Some(forwarding) = self.forwarding(branch, context) else { return };
+        let Context { outbox, rewrite, mac, .. } = context;
+        outbox.send(*branch.hop(), true, |out| write_request(&forwarding, &self.settings, mac, rewrite, out));
     }
 
-    /// The request of a branch, to make its ACK or CANCEL of.
-    pub(super) fn sent(&self, branch: &Branch, context: &mut Context<'_>) -> Option<Message> {
-        let mut text = Vec::new();
-        self.write(branch, context, &mut text);
-        Message::parse(text.into()).ok()
+    /// Sends what `write` makes of the request of a branch: its ACK or CANCEL. Returns it, to be sent again.
+    pub(super) fn follow_up(
+        &self,
+        branch: &Branch,
+        context: &mut Context<'_>,
+        write: impl FnOnce(&Sent<'_>, &mut Vec<u8>),
+    ) -> Bytes {
+        let Some(forwarding) = self.forwarding(branch, context) else { return Bytes::new() };
+        let write = |out: &mut Vec<u8>| as_sent(&forwarding, &self.settings, |sent| write(sent, out));
+        Bytes::copy_from_slice(context.outbox.send(*branch.hop(), false, write))
+    }
+
+    fn forwarding<'a>(&'a self, branch: &'a Branch, context: &Context<'_>) -> Option<Forwarding<'a>> {
+        let (worker, loop_mark, origin) = (context.worker, self.loop_mark, self.origin);
+        let id = BranchId { fork: self.fork, index: branch.number() };
+        Some(Forwarding {
+            request: self.request.as_deref()?,
+            target: branch.target(),
+            hop: branch.hop(),
+            branch: ViaBranch::Transaction { worker, id, loop_mark, origin },
+            breadth: branch.share(),
+        })
     }
 }

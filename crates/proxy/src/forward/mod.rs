@@ -3,9 +3,11 @@
 //! Chooses nothing; `route` and `fork` have chosen. What no rule asks to change leaves as it came.
 
 mod branch;
+mod follow_up;
 mod request;
 mod response;
 
 pub(crate) use branch::{Branch, BranchId, Origin};
+pub(crate) use follow_up::as_sent;
 pub(crate) use request::{Forwarding, write_request};
 pub(crate) use response::{merge_challenges, write_response};

@@ -111,7 +111,7 @@ fn edit_routes(
 }
 
 /// RFC 3261 19.1.1: without what may not stand in a Request-URI.
-fn write_target(out: &mut Vec<u8>, uri: &[u8]) {
+pub(super) fn write_target(out: &mut Vec<u8>, uri: &[u8]) {
     match Uri::parse(uri) {
         Ok(Uri::Sip(uri)) => uri.write_target(out),
         _ => out.extend_from_slice(uri),
@@ -142,7 +142,13 @@ fn set_number(message: &Message, name: HeaderName, number: u32, rewrite: &mut Re
 }
 
 fn write_via(out: &mut Vec<u8>, hop: &Hop, branch: Branch, settings: &Settings) {
-    out.extend_from_slice(b"Via: SIP/2.0/");
+    out.extend_from_slice(b"Via: ");
+    write_via_value(out, hop, branch, settings);
+    out.extend_from_slice(b"\r\n");
+}
+
+pub(super) fn write_via_value(out: &mut Vec<u8>, hop: &Hop, branch: Branch, settings: &Settings) {
+    out.extend_from_slice(b"SIP/2.0/");
     out.extend_from_slice(hop.transport.as_str().as_bytes());
     out.push(b' ');
     write_own_address(out, hop, settings);
@@ -151,7 +157,6 @@ fn write_via(out: &mut Vec<u8>, hop: &Hop, branch: Branch, settings: &Settings) 
     if hop.transport == Transport::Udp {
         out.extend_from_slice(b";rport");
     }
-    out.extend_from_slice(b"\r\n");
 }
 
 /// One value where both sides can use it, else two: ours towards the target above ours towards the sender

@@ -34,6 +34,7 @@ pub(super) struct Candidate<'r> {
     pub(super) record: &'r Record,
     /// Its index there.
     pub(super) index: usize,
+    pub(super) binding: Binding<'r>,
     /// What its user thinks of it, in thousandths.
     pub(super) q: u16,
     /// How well it fits what the caller wants, in thousandths: `Qa` of RFC 3841 7.2.4.
@@ -41,18 +42,13 @@ pub(super) struct Candidate<'r> {
 }
 
 impl<'r> Candidate<'r> {
-    pub(super) const fn new(record: &'r Record, index: usize, q: u16) -> Self {
-        Self { record, index, q, fit: PERFECT }
-    }
-
-    pub(super) fn binding(&self) -> Option<Binding<'r>> {
-        self.record.bindings().get(self.index)
+    pub(super) fn new(record: &'r Record, (index, binding): (usize, Binding<'r>)) -> Self {
+        Self { record, index, binding, q: binding.q().unwrap_or(DEFAULT_Q), fit: PERFECT }
     }
 
     /// What the phone says of itself.
     fn features(&self) -> Features<'r> {
-        let params = self.binding().map(|binding| binding.params()).unwrap_or_default();
-        Features::of(Params::new(params))
+        Features::of(Params::new(self.binding.params()))
     }
 
     /// RFC 3841 7.2.4: by what the user prefers, then by what the caller does.
@@ -62,7 +58,11 @@ impl<'r> Candidate<'r> {
 }
 
 /// The bindings of a user that may be tried.
-pub(super) type Candidates<'r> = SmallVec<[Candidate<'r>; 8]>;
+pub(super) type Candidates<'r> = SmallVec<[Candidate<'r>; 2]>;
+
+/// q of a binding that has none: as if it were the highest (RFC 3261 16.6 leaves it open; phones that say nothing
+/// should ring first).
+const DEFAULT_Q: u16 = 1000;
 
 /// A perfect fit.
 const PERFECT: u32 = 1000;

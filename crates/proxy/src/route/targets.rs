@@ -19,10 +19,6 @@ use crate::settings::{Settings, Strategy};
 use super::preferences::{self, Candidate, Candidates, Disposition};
 use super::{Callee, Group, Gruus, Plan, Target, TargetUri, Way, route_uri, way_to};
 
-/// q of a binding that has none: as if it were the highest (RFC 3261 16.6 leaves it open; phones that say nothing
-/// should ring first).
-const DEFAULT_Q: u16 = 1000;
-
 /// The plan for a user with this record.
 pub(crate) fn plan_for_bindings(
     request: &Request,
@@ -49,7 +45,7 @@ pub(crate) fn plan_for_callee(
         return Ok(Plan { aor: Some(aor.clone()), ..plan });
     }
     let mut candidates = candidates(record, None, now);
-    candidates.retain(|candidate| candidate.binding().is_some_and(|binding| gruus.leads_to(callee, &binding)));
+    candidates.retain(|candidate| gruus.leads_to(callee, &candidate.binding));
     if candidates.is_empty() && callee.is_void() {
         return Err(Reject::NotFound);
     }
@@ -92,7 +88,7 @@ fn plan_for_candidates(
     }
     let mut last = None;
     for candidate in candidates {
-        let target = target_for_binding(candidate.record, candidate.index, settings);
+        let target = target_for(&candidate, settings);
         let Some(target) = target.and_then(|target| one_of_each_phone(target, &mut plan)) else { continue };
         let beside = all_at_once || last == Some(candidate.rank());
         match plan.groups.last_mut().filter(|_| beside) {
@@ -116,14 +112,12 @@ fn plan_for_candidates(
 /// The bindings that may be called: the registered ones, then those of the configuration.
 fn candidates<'r>(record: Option<&'r Record>, fixed: Option<&'r Record>, now: Now) -> Candidates<'r> {
     let mut candidates = Candidates::new();
-    let q = |binding: Binding<'_>| binding.q().unwrap_or(DEFAULT_Q);
     if let Some(record) = record {
         let live = record.bindings().iter().enumerate().filter(|(_, binding)| binding.is_live(now.wall));
-        candidates.extend(live.map(|(index, binding)| Candidate::new(record, index, q(binding))));
+        candidates.extend(live.map(|binding| Candidate::new(record, binding)));
     }
     if let Some(fixed) = fixed {
-        let besides = besides(fixed, record, now.wall);
-        candidates.extend(besides.map(|(index, binding)| Candidate::new(fixed, index, q(binding))));
+        candidates.extend(besides(fixed, record, now.wall).map(|binding| Candidate::new(fixed, binding)));
     }
     candidates
 }
@@ -168,18 +162,18 @@ pub(crate) fn target_for_uri(request: &Request, settings: &Settings) -> Result<T
 }
 
 /// None if the binding cannot be called: another scheme, a transport that we do not speak, or a flow that is gone.
-fn target_for_binding(record: &Record, index: usize, settings: &Settings) -> Option<Target> {
-    let binding = record.bindings().get(index)?;
-    let uri = TargetUri::Binding(record.clone(), index);
+fn target_for(candidate: &Candidate<'_>, settings: &Settings) -> Option<Target> {
+    let Candidate { record, index, binding, .. } = candidate;
+    let uri = TargetUri::Binding((*record).clone(), *index);
     if let Some(path) = first_path(binding.path()) {
         return Some(Target { uri, way: way_to(&route_uri(path)?, settings).ok()?, over_flow: false });
     }
     let Ok(Uri::Sip(contact)) = Uri::parse(binding.contact()) else { return None };
-    if is_outbound(&binding) {
+    if is_outbound(binding) {
         let hop = only_over(&binding.flow(), settings)?;
         return Some(Target { uri, way: Way::Hop(hop), over_flow: true });
     }
-    match flow_of(&binding, &contact, settings) {
+    match flow_of(binding, &contact, settings) {
         Some(flow) => Some(Target { uri, way: Way::Hop(over_flow(flow, &contact)), over_flow: true }),
         None => Some(Target { uri, way: way_to(&contact, settings).ok()?, over_flow: false }),
     }

@@ -1,0 +1,34 @@
+//! The ACK and the CANCEL of a request as it was forwarded (RFC 3261 9.1, 17.1.1.3): the way that it took, told anew.
+//!
+//! What `request.rs` makes by edits over the original is said here in parts: Request-URI, top Via, Route.
+
+use parser::Sent;
+
+use crate::route::route_uri;
+use crate::settings::Settings;
+
+use super::Forwarding;
+use super::request::{write_target, write_via_value};
+
+/// Octets that hold most URIs and our Via.
+const USUAL: usize = 192;
+
+/// Lends `write` what a request had on its way out.
+pub(crate) fn as_sent(forwarding: &Forwarding<'_>, settings: &Settings, write: impl FnOnce(&Sent<'_>)) {
+    let Forwarding { request, target, hop, branch, .. } = forwarding;
+    let (mut uri, mut via, mut last) = (Vec::with_capacity(USUAL), Vec::with_capacity(USUAL), Vec::new());
+    write_via_value(&mut via, hop, *branch, settings);
+    write_target(&mut uri, target.uri(request));
+    // RFC 3327 5.4, RFC 3261 16.6 step 6
+    let mut routes = parser::elements(target.path()).chain(request.routes()).collect::<smallvec::SmallVec<[_; 2]>>();
+    let strict = routes.first().and_then(|route| route_uri(route)).filter(|route| !route.is_loose());
+    if let Some(strict) = strict {
+        last.push(b'<');
+        last.append(&mut uri);
+        last.push(b'>');
+        strict.write_target(&mut uri);
+        routes.remove(0);
+        routes.push(&last);
+    }
+    write(&Sent { uri: &uri, via: &via, routes, message: &request.message });
+}
