@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::harness::digest::Credentials;
-use crate::harness::server::CLOSED;
+use crate::harness::server::{CLOSED, OPEN};
 use crate::harness::{Phone, Server, wait_for};
 
 const DAVE: &str = "  - { user: dave, password: driver }\n";
@@ -61,4 +61,39 @@ fn a_wrong_file_leaves_everything_as_it_was() {
     server.signal("HUP");
     let changed = wait_for(Duration::from_secs(5), || knows(&server, "dave", "driver").then_some(()));
     assert!(changed.is_some(), "the new account is not known:\n{}", server.log());
+}
+
+#[test]
+fn a_reload_in_the_middle_of_a_call_loses_nothing() {
+    let open = OPEN.replace("[office.example]", "[office.example, branch.example]");
+    let server = Server::start(OPEN);
+    let mut bob = Phone::udp("bob", server.address()).registered();
+    let mut second = Phone::tcp("bob", server.address()).registered();
+    let mut alice = Phone::udp("alice", server.address());
+    let invite = alice.invite("sip:bob@office.example");
+    alice.send(invite);
+    let (at_bob, at_second) = (bob.expect("INVITE"), second.expect("INVITE"));
+    bob.reply(&at_bob, 180);
+    alice.response(180);
+
+    let changes = "forking: { strategy: sequential }\nregistrar: { min_expires: 10m }\nlog: { level: debug }\n";
+    server.rewrite(&format!("{open}{changes}"));
+    // Packets go on while it reads: none of them is lost.
+    for turn in 0..20 {
+        if turn == 10 {
+            server.signal("HUP");
+        }
+        assert_eq!(bob.bindings().len(), 2);
+    }
+    server.logs("configuration reloaded");
+    second.reply(&at_second, 200);
+    alice.response(200);
+    assert_eq!(bob.expect("CANCEL").uri(), at_bob.uri());
+
+    // What begins now goes by the new settings.
+    let register = bob.register(Some(&format!("<{}>", bob.contact()))).with("Expires", 60);
+    bob.send(register);
+    bob.response(423);
+    let _elsewhere = Phone::udp("bob", server.address()).of("branch.example").registered();
+    server.logs("DEBUG");
 }

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use parser::Uri;
 use proxy::{AuthenticationFailure, Event, Flow, Registration};
 use tokio::sync::watch;
-use tracing::{debug, error, info, warn};
+use tracing::{Level, debug, enabled, error, info, warn};
 
 use super::calls::{Calls, Ended, Open};
 use super::ending::Ending;
@@ -72,7 +72,9 @@ impl Desk {
                 self.unauthenticated(at, reason, method, &user, flow.remote.ip());
             }
             Event::Call { call, from, to, targets } => {
-                debug!("{} calls {}: {}", self.names.user(&from), self.names.user(&to), Phones(targets));
+                if enabled!(Level::DEBUG) {
+                    debug!("{} calls {}: {}", self.names.user(&from), self.names.user(&to), Phones(targets));
+                }
                 if !self.calls.lock().begin(call, Open { from, to, phones: targets, began: at }) {
                     metrics::capped("journal_calls");
                 }
@@ -98,12 +100,14 @@ impl Desk {
     }
 
     fn registered(&self, aor: &Aor, flow: &Flow, (before, bindings): (usize, usize), expires: u32) {
+        if !enabled!(Level::INFO) {
+            return;
+        }
         let (user, from) = (self.names.user(aor), self.names.address(flow.remote.ip()));
         let over = flow.transport.param();
         let device = self.device(aor, flow.remote).map(|name| format!(" ({name})")).unwrap_or_default();
         let expires = humantime::format_duration(Duration::from_secs(u64::from(expires)));
         let others = if bindings > 1 { format!(", {}", Phones(bindings)) } else { String::new() };
-        // Every phone says every few minutes that it is still there.
         if bindings > before {
             info!("{user} registered from {from} over {over}{device}, expires in {expires}{others}");
         } else {
@@ -152,16 +156,18 @@ impl Desk {
     }
 
     fn ended(&self, ended: Ended) {
-        let Ended { call, at, ending, status, by } = &ended;
-        let (from, to) = (self.names.user(&call.from), self.names.user(&call.to));
-        let (phones, words) = (Phones(call.phones), ending.words(*status));
-        let by = match (by, ending) {
-            (Some(name), Ending::Answered | Ending::Declined) => format!(" by {to}'s {name}"),
-            (Some(name), _) => format!(" ({to}'s {name})"),
-            (None, _) => String::new(),
-        };
-        let after = humantime::format_duration(Duration::from_secs((at.millis_since(call.began) + 500) / 1000));
-        info!("call {from} -> {to}: rang {phones}, {words}{by} after {after}");
+        if enabled!(Level::INFO) {
+            let Ended { call, at, ending, status, by } = &ended;
+            let (from, to) = (self.names.user(&call.from), self.names.user(&call.to));
+            let (phones, words) = (Phones(call.phones), ending.words(*status));
+            let by = match (by, ending) {
+                (Some(name), Ending::Answered | Ending::Declined) => format!(" by {to}'s {name}"),
+                (Some(name), _) => format!(" ({to}'s {name})"),
+                (None, _) => String::new(),
+            };
+            let after = humantime::format_duration(Duration::from_secs((at.millis_since(call.began) + 500) / 1000));
+            info!("call {from} -> {to}: rang {phones}, {words}{by} after {after}");
+        }
         self.keep(ended);
     }
 

@@ -13,7 +13,7 @@ mod words;
 use location::Wall;
 use parking_lot::Mutex;
 use proxy::{AuthenticationFailure, Event, Registration};
-use tracing::debug;
+use tracing::{Level, debug, enabled};
 
 pub(crate) use calls::{Calls, Ended, Open};
 pub(crate) use desk::Desk;
@@ -51,6 +51,9 @@ impl Notes {
             | Event::Dropped(_)
             | Event::LimitReached(_)
             | Event::Fork { .. } => debug!("{event:?}"),
+            // Every phone says every few minutes that it is still there.
+            Event::Registration { outcome: Registration::Registered, before, bindings, .. }
+                if bindings <= before && !enabled!(Level::DEBUG) => {}
             Event::Registration { .. }
             | Event::Call { .. }
             | Event::CallEnded { .. }
