@@ -151,6 +151,8 @@ fn a_token_opens_the_door_and_only_that() {
     let policy = page.header("Content-Security-Policy");
     assert!(page.status == 200 && policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
     for open in ["/metrics", "/health", "/ready"] {
+        let head = http::send(host, &format!("HEAD {open} HTTP/1.1\r\nHost: anything\r\n"));
+        assert!(head.status == 200 && head.body.is_empty(), "{open}");
         let answer = http::send(host, &format!("GET {open} HTTP/1.1\r\nHost: anything\r\n"));
         assert_eq!(answer.status, 200, "{open}");
         assert!(!answer.body.contains("office.example"), "{open} tells a name");

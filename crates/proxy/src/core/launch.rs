@@ -203,7 +203,7 @@ impl Core {
     }
 
     fn log_call(&self, request: &Request, plan: &Plan, outbox: &mut Outbox) {
-        let Some((from, to)) = parties(request, &self.settings) else { return };
+        let Some((from, to)) = parties(request, plan.aor.as_ref(), &self.settings) else { return };
         outbox.tell(Event::Call { call: request.key.0, from, to, targets: plan.phones() });
     }
 }
@@ -271,8 +271,11 @@ pub(super) fn single<'p>(request: &Request, plan: &'p Plan, settings: &Settings)
     plan.single().filter(|_| !wants_context)
 }
 
-/// Who calls, as he names himself, and who is called: for the log.
-pub(super) fn parties(request: &Request, settings: &Settings) -> Option<(Aor, Aor)> {
-    let called = Uri::parse(request.uri()).ok()?;
-    Some((settings.aor_named_by(&request.caller()?), settings.aor_named_by(called.sip()?)))
+/// Who calls, as he names himself, and who is called, if that is not known yet: for the log.
+pub(super) fn parties(request: &Request, called: Option<&Aor>, settings: &Settings) -> Option<(Aor, Aor)> {
+    let to = match called {
+        Some(aor) => aor.clone(),
+        None => settings.aor_named_by(Uri::parse(request.uri()).ok()?.sip()?),
+    };
+    Some((settings.aor_named_by(&request.caller()?), to))
 }

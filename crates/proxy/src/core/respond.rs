@@ -91,7 +91,7 @@ impl Core {
         if request.in_dialog || matches!(reject, Reject::Challenge { .. }) {
             return;
         }
-        let Some((from, to)) = parties(request, &self.settings) else { return };
+        let Some((from, to)) = parties(request, None, &self.settings) else { return };
         let (status, reason, source) = (reject.status(), reject.reason(), request.flow.remote);
         outbox.tell(Event::CallRefused { call: request.key.0, from, to, status, reason, source });
     }

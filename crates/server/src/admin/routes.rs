@@ -23,25 +23,27 @@ const RELOAD_TIME: Duration = Duration::from_secs(10);
 /// Answers one request. Bodies are not read: nothing here has one.
 pub(crate) async fn answer(office: &Office, peer: IpAddr, request: &Request<Incoming>) -> Reply {
     let path = request.uri().path();
-    if let Some(reply) = open(office, request.method(), path) {
+    // RFC 9110 9.3.2: the same without the body, which hyper leaves out.
+    let method = if *request.method() == Method::HEAD { &Method::GET } else { request.method() };
+    if let Some(reply) = open(office, method, path) {
         return reply;
     }
     let in_force = Arc::clone(&office.in_force.borrow());
     let config = &in_force.loaded.config;
     if path == "/" {
-        return match (door::page(peer, request.headers(), config), request.method()) {
+        return match (door::page(peer, request.headers(), config), method) {
             (Err(why), _) => reply::stopped(why),
             (Ok(()), &Method::GET) => reply::page(PAGE),
             (Ok(()), _) => reply::not_allowed("GET"),
         };
     }
     let Some(rest) = path.strip_prefix("/api/v1/") else { return nothing() };
-    if let Err(why) = door::api(peer, request.method(), request.headers(), config) {
+    if let Err(why) = door::api(peer, method, request.headers(), config) {
         return reply::stopped(why);
     }
     let parts: Vec<_> = rest.split('/').map(|part| unescaped(part)).collect();
     let parts: Vec<&[u8]> = parts.iter().map(|part| &**part).collect();
-    api(office, request.method(), &parts, &Query::of(request)).await
+    api(office, method, &parts, &Query::of(request)).await
 }
 
 /// What everybody may see: it tells no names.
