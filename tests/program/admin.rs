@@ -1,7 +1,7 @@
 //! The API under the status page: every route as docs/openapi.yaml has it, who may ask, and what becomes of a phone that
 //! an operator removes.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use crate::harness::http::{self, Answer};
@@ -173,12 +173,22 @@ fn nobody_from_elsewhere_without_a_token() {
     });
 }
 
+/// Whether a connection is answered at all.
+fn is_served(mut stream: &TcpStream) -> bool {
+    let asked = stream.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let mut answer = String::new();
+    asked.is_ok() && stream.read_to_string(&mut answer).is_ok() && answer.starts_with("HTTP/1.1 200")
+}
+
 #[test]
 fn strange_requests_end() {
-    let server = Server::start(&format!("{OPEN}limits: {{ admin_connections: 4 }}\n"));
+    let server = Server::start(&format!("{OPEN}limits: {{ admin_connections: 16 }}\n"));
     let host = server.http();
-    // More idle connections than there are slots: they lose theirs, and the next one is served.
-    let idle: Vec<_> = (0..8).filter_map(|_| TcpStream::connect(host).ok()).collect();
+    // One peer has half of the slots, and an idle connection loses its own.
+    let idle: Vec<_> = (0..12).filter_map(|_| TcpStream::connect(host).ok()).collect();
+    let served = wait_for(PATIENCE, || TcpStream::connect(host).ok().filter(|stream| is_served(stream)));
+    assert!(served.is_some(), "idle connections keep everybody out");
+    server.counts("frontdesk_limits_reached_total", &[("limit", "admin_connections")], |count| count >= 1.0);
     drop(idle);
     for head in
         ["\r\n", "GET\r\n", "GET / HTTP/9\r\n", "\0\0\0\0", "POST /api/v1/reload HTTP/1.1\r\nContent-Length: 9\r\n"]

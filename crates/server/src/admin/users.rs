@@ -15,7 +15,7 @@ use super::removal::{NotRemoved, Which};
 use super::reply::{self, Reply};
 use super::{Office, calls};
 use crate::clock;
-use crate::config::Loaded;
+use crate::config::{Loaded, Masked};
 use crate::journal::clean;
 
 /// Users in one answer: asked for none, and at most.
@@ -89,10 +89,13 @@ pub(crate) fn show(office: &Office, name: &[u8]) -> Reply {
 
 /// DELETE /api/v1/users/{user}/phones and /api/v1/users/{user}/phones/{contact}
 pub(crate) async fn remove(office: &Office, name: &[u8], which: Which<'_>) -> Reply {
-    let aor = aor_of(name, &office.in_force.borrow().loaded);
+    let in_force = office.in_force.borrow().clone();
+    let aor = aor_of(name, &in_force.loaded);
     match office.removals.remove(&aor, which).await {
         Ok(removed) => {
-            tracing::info!("{removed} phones of {} removed by the operator", clean(aor.as_bytes()));
+            let masked = in_force.loaded.config.log.mask.contains(&Masked::Users);
+            let whose = if masked { "a user".to_owned() } else { clean(aor.as_bytes()) };
+            tracing::info!("phones of {whose} removed by the operator: {removed}");
             reply::json(StatusCode::OK, &Removed { removed })
         }
         Err(error @ NotRemoved::Absent) => reply::problem(StatusCode::NOT_FOUND, &error.to_string()),
