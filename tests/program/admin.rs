@@ -186,7 +186,7 @@ fn strange_requests_end() {
     let host = server.http();
     // One peer has half of the slots, and an idle connection loses its own.
     let idle: Vec<_> = (0..12).filter_map(|_| TcpStream::connect(host).ok()).collect();
-    let served = wait_for(PATIENCE, || TcpStream::connect(host).ok().filter(|stream| is_served(stream)));
+    let served = wait_for(PATIENCE, || TcpStream::connect(host).ok().filter(is_served));
     assert!(served.is_some(), "idle connections keep everybody out");
     server.counts("frontdesk_limits_reached_total", &[("limit", "admin_connections")], |count| count >= 1.0);
     drop(idle);

@@ -61,24 +61,34 @@ pub(crate) fn write(binding: &Binding<'_>, out: &mut Scratch) {
 // The instance usually stands in the parameters already: then only its place is written.
 fn write_text(binding: &Binding<'_>, out: &mut Scratch) {
     let parts = [binding.contact, binding.params, binding.call_id, binding.path, binding.user_agent];
-    // MAX_TEXT, which holds for all of them together, fits.
-    let length = |out: &mut Scratch, length: usize| out.extend_from_slice(&(length as u16).to_le_bytes());
-    parts.iter().for_each(|part| length(out, part.len()));
+    parts.iter().for_each(|part| write_length(part.len(), out));
     let mut apart: &[u8] = b"";
     if let Some(instance) = binding.instance {
         let within = memchr::memmem::find(binding.params, instance).map(|at| binding.contact.len() + at);
-        length(out, within.unwrap_or_else(|| parts.iter().map(|part| part.len()).sum()));
-        length(out, instance.len());
+        write_length(within.unwrap_or_else(|| parts.iter().map(|part| part.len()).sum()), out);
+        write_length(instance.len(), out);
         apart = if within.is_some() { apart } else { instance };
     }
     parts.iter().for_each(|part| out.extend_from_slice(part));
     out.extend_from_slice(apart);
 }
 
+// One octet up to 127, else two, the lower seven bits first: MAX_TEXT, which holds for all text together, fits.
+fn write_length(length: usize, out: &mut Scratch) {
+    let low = (length & 0x7F) as u8;
+    match length >> 7 {
+        0 => out.push(low),
+        high => out.extend_from_slice(&[low | 0x80, high as u8]),
+    }
+}
+
 /// Take one binding off the front. `None`: these octets were not written here.
 pub(crate) fn read<'a>(input: &mut Input<'a>) -> Option<Binding<'a>> {
     let marks = u16::from_le_bytes(input.array()?);
     let has = |mark| marks & mark != 0;
+    if has(!ALL & !(u16::MAX << TRANSPORT)) {
+        return None;
+    }
     let transport = transport_of((marks >> TRANSPORT) as u8)?;
     let cseq = u32::from_le_bytes(input.array()?);
     let (expires_at, registered_at, since) = (input.moment()?, input.moment()?, input.moment()?);
@@ -151,7 +161,12 @@ impl<'a> Input<'a> {
     }
 
     fn length(&mut self) -> Option<usize> {
-        Some(u16::from_le_bytes(self.array()?).into())
+        let [low] = self.array()?;
+        if low & 0x80 == 0 {
+            return Some(low.into());
+        }
+        let [high] = self.array()?;
+        Some(usize::from(high) << 7 | usize::from(low & 0x7F))
     }
 }
 
@@ -184,6 +199,7 @@ const REMOVED: u16 = 1 << 3;
 const CONNECTION: u16 = 1 << 4;
 const REMOTE_V6: u16 = 1 << 5;
 const LOCAL_V6: u16 = 1 << 6;
+const ALL: u16 = INSTANCE | REG_ID | Q | REMOVED | CONNECTION | REMOTE_V6 | LOCAL_V6;
 /// How far the transport's number is shifted.
 const TRANSPORT: u32 = 8;
 
