@@ -41,6 +41,17 @@ fn forwarded(bencher: Bencher<'_, '_>, method: &str) {
     bencher.with_inputs(next).bench_local_values(|datagram| office.receive(black_box(datagram), caller()));
 }
 
+/// An INVITE to a user with several phones: 100, a response context, an INVITE to each.
+#[divan::bench(args = [2, 3], sample_count = 80, sample_size = 100)]
+fn forked(bencher: Bencher<'_, '_>, phones: u32) {
+    let (mut office, mut turn) = (Office::with_phones(phones), 0);
+    let next = || {
+        turn += 1;
+        request("INVITE", turn % 100, turn)
+    };
+    bencher.with_inputs(next).bench_local_values(|datagram| office.receive(black_box(datagram), caller()));
+}
+
 /// The 200 of that INVITE on its way back.
 #[divan::bench(sample_count = 200, sample_size = 500)]
 fn invite_200(bencher: Bencher<'_, '_>) {

@@ -4,7 +4,7 @@
 mod office;
 
 use allocation_counter::measure;
-use office::{Office, caller, phone, register, request};
+use office::{Office, caller, request};
 
 /// INVITEs that ring at once, so that the growth of tables is shared by many.
 const CALLS: u32 = 4_000;
@@ -12,24 +12,9 @@ const CALLS: u32 = 4_000;
 /// What `limits.transactions` says of one with three branches.
 const PROMISED: u64 = 6 * 1024;
 
-/// An office in which each of a hundred users has so many phones.
-fn office(phones: u32) -> Office {
-    let mut office = Office::new();
-    for user in 0..100 {
-        for line in 2..=phones {
-            let text = register(user, line);
-            let text = String::from_utf8_lossy(&text);
-            let other =
-                text.replace(";line=1>", &format!(";line={line}>")).replace("1000-8000", &format!("{line:04}-8000"));
-            office.receive(other.into(), phone(user));
-        }
-    }
-    office
-}
-
 #[test]
 fn a_call_that_rings_at_three_phones() {
-    let mut office = office(3);
+    let mut office = Office::with_phones(3);
     let size = request("INVITE", 1, 1).len();
     let held = measure(|| {
         for turn in 0..CALLS {

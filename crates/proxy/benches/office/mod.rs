@@ -41,6 +41,19 @@ impl Office {
         office
     }
 
+    /// With a hundred users who have so many phones each; the others have one.
+    pub(crate) fn with_phones(phones: u32) -> Self {
+        let mut office = Self::new();
+        for user in 0..100 {
+            for line in 2..=phones {
+                let text = register(user, line);
+                let text = String::from_utf8_lossy(&text).replace(";line=1>", &format!(";line={line}>"));
+                office.receive(text.replace("1000-8000", &format!("{line:04}-8000")).into(), phone(user));
+            }
+        }
+        office
+    }
+
     /// The next number: of a user, of a transaction.
     pub(crate) fn turn(&mut self) -> u32 {
         self.turn += 1;
