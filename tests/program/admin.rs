@@ -174,7 +174,8 @@ fn nobody_from_elsewhere_without_a_token() {
 }
 
 /// Whether a connection is answered at all.
-fn is_served(mut stream: &TcpStream) -> bool {
+fn is_served(stream: &TcpStream) -> bool {
+    let mut stream = stream;
     let asked = stream.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     let mut answer = String::new();
     asked.is_ok() && stream.read_to_string(&mut answer).is_ok() && answer.starts_with("HTTP/1.1 200")

@@ -31,6 +31,9 @@ pub(crate) enum NotEdited {
     /// The file is not a plain list of entries.
     #[error("{}: this file is written in a way that is left to you: expected lines that begin with \"- \"", .0.display())]
     Layout(PathBuf),
+    /// Its folder is not there.
+    #[error("{}: there is no such folder; a relative path is meant from the working directory of the server", .0.display())]
+    NoFolder(PathBuf),
     /// The name is none, or there is no such domain.
     #[error("{0:?}: expected a user like 105, or 105@ and one of `domains`")]
     Name(String),
@@ -56,7 +59,10 @@ pub(crate) fn edit(loaded: &Loaded, deed: &Deed, password_stdin: bool) -> Result
     let file = home(loaded)?;
     let who = Who::read(name, loaded).ok_or_else(|| NotEdited::Name(name.clone()))?;
     // Two operators at once: the second waits, and then sees what the first one did.
-    let _lock = lock(&file).map_err(|source| Fatal::File { path: file.clone(), source })?;
+    let _lock = lock(&file).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => NotEdited::NoFolder(file.clone()).into(),
+        _ => Fatal::File { path: file.clone(), source },
+    })?;
     let roster = Roster::open(&file, loaded)?;
     let (text, told) = match deed {
         Deed::Remove(_) => (roster.without(&who)?, format!("{name} has no account any more")),

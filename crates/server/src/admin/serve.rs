@@ -38,13 +38,13 @@ pub(crate) async fn serve(listener: TcpListener, office: Arc<Office>, most: usiz
     let (slots, guests) = (Arc::new(Semaphore::new(most)), Arc::new(Guests::new(most.div_ceil(2))));
     loop {
         if slots.available_permits() == 0 {
-            metrics::capped("admin_connections");
+            metrics::capped(metrics::ADMIN_CONNECTIONS);
         }
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, peer)) => {
                 let Some(seat) = guests.seat(peer.ip()) else {
-                    metrics::capped("admin_connections");
+                    metrics::capped(metrics::ADMIN_CONNECTIONS);
                     continue;
                 };
                 let office = Arc::clone(&office);

@@ -76,7 +76,7 @@ impl Desk {
                     debug!("{} calls {}: {}", self.names.user(&from), self.names.user(&to), Phones(targets));
                 }
                 if !self.calls.lock().begin(call, Open { from, to, phones: targets, began: at }) {
-                    metrics::capped("journal_calls");
+                    metrics::capped(metrics::JOURNAL_CALLS);
                 }
             }
             Event::CallEnded { call, status, by } => {
@@ -187,7 +187,7 @@ impl Desk {
     }
 
     fn keep(&self, ended: Ended) {
-        metrics::call_ended(ended.ending.as_str());
+        metrics::call_ended(ended.ending);
         self.calls.lock().keep(ended);
     }
 

@@ -32,6 +32,21 @@ pub(crate) enum Ending {
 }
 
 impl Ending {
+    /// All of them.
+    pub(crate) const ALL: [Self; 11] = [
+        Self::Answered,
+        Self::Busy,
+        Self::Declined,
+        Self::Cancelled,
+        Self::Unanswered,
+        Self::Unavailable,
+        Self::Unregistered,
+        Self::Unknown,
+        Self::Forbidden,
+        Self::Moved,
+        Self::Failed,
+    ];
+
     /// Of a final response that passed; none came in time.
     pub(crate) const fn of(status: Option<u16>) -> Self {
         match status {

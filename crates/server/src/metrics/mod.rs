@@ -7,8 +7,10 @@ mod tally;
 
 use std::time::Duration;
 
-use metrics::{Unit, gauge, histogram};
+use metrics::{Unit, counter, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+
+use crate::journal::Ending;
 
 pub(crate) use tally::{Cap, Loss, Series, Tally};
 
@@ -73,8 +75,28 @@ pub(crate) fn install() -> Option<PrometheusHandle> {
         }
     }
     gauge!("frontdesk_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    begin();
     Some(handle)
 }
+
+/// Closed sets that no worker counts stand at zero, so that a first increase can be seen.
+fn begin() {
+    for ending in Ending::ALL {
+        counter!("frontdesk_calls_ended_total", "ending" => ending.as_str()).increment(0);
+    }
+    for limit in [JOURNAL_CALLS, ADMIN_CONNECTIONS] {
+        counter!("frontdesk_limits_reached_total", "limit" => limit).increment(0);
+    }
+    for reason in ["repeated", "slow"] {
+        counter!("frontdesk_log_lines_dropped_total", "reason" => reason).increment(0);
+    }
+}
+
+/// `limits.journal_calls`
+pub(crate) const JOURNAL_CALLS: &str = "journal_calls";
+
+/// `limits.admin_connections`
+pub(crate) const ADMIN_CONNECTIONS: &str = "admin_connections";
 
 /// What is looked at once a second rather than counted.
 #[derive(Clone, Copy, Debug, Default)]
@@ -116,7 +138,7 @@ impl Levels {
         gauge!("frontdesk_connections").set(self.connections as f64);
         gauge!("frontdesk_accounts").set(self.accounts as f64);
         gauge!("frontdesk_ready").set(f64::from(self.ready));
-        metrics::counter!("frontdesk_log_lines_dropped_total", "reason" => "slow").absolute(self.log_dropped);
+        counter!("frontdesk_log_lines_dropped_total", "reason" => "slow").absolute(self.log_dropped);
         gauge!("frontdesk_uptime_seconds").set(self.uptime.as_secs_f64());
     }
 }
@@ -126,7 +148,7 @@ pub(crate) fn committed(report: location::CommitReport) {
     histogram!("frontdesk_store_commit_seconds").record(report.took);
     let outcome = if report.ok { "safe" } else { "failed" };
     let changes = u64::try_from(report.changes).unwrap_or(u64::MAX);
-    metrics::counter!("frontdesk_store_changes_total", "outcome" => outcome).increment(changes);
+    counter!("frontdesk_store_changes_total", "outcome" => outcome).increment(changes);
 }
 
 /// Whether the file as it is now is not the configuration in force.
@@ -135,24 +157,24 @@ pub(crate) fn config_refused(refused: bool) {
 }
 
 /// A call has ended so.
-pub(crate) fn call_ended(ending: &'static str) {
-    metrics::counter!("frontdesk_calls_ended_total", "ending" => ending).increment(1);
+pub(crate) fn call_ended(ending: Ending) {
+    counter!("frontdesk_calls_ended_total", "ending" => ending.as_str()).increment(1);
 }
 
 /// A line is not written: it is one of many of its kind.
 pub(crate) fn withheld() {
-    metrics::counter!("frontdesk_log_lines_dropped_total", "reason" => "repeated").increment(1);
+    counter!("frontdesk_log_lines_dropped_total", "reason" => "repeated").increment(1);
 }
 
 /// A cap outside the workers took effect.
 pub(crate) fn capped(limit: &'static str) {
-    metrics::counter!("frontdesk_limits_reached_total", "limit" => limit).increment(1);
+    counter!("frontdesk_limits_reached_total", "limit" => limit).increment(1);
 }
 
 /// Told after each reload.
 pub(crate) fn reloaded(good: bool) {
     let outcome = if good { "good" } else { "refused" };
-    metrics::counter!("frontdesk_reloads_total", "outcome" => outcome).increment(1);
+    counter!("frontdesk_reloads_total", "outcome" => outcome).increment(1);
 }
 
 #[cfg(test)]
