@@ -67,7 +67,7 @@ pub enum Event {
         from: Aor,
         /// The user of ours, or the foreign address.
         to: Aor,
-        /// How many phones ring, all groups together.
+        /// How many phones are to ring, all groups together.
         targets: usize,
     },
     /// The first final response to an INVITE has passed. INVITEs within a dialog end so too: their calls are not known.
@@ -76,6 +76,8 @@ pub enum Event {
         call: u64,
         /// 200..=699; none if no final came in time.
         status: Option<u16>,
+        /// How many phones were tried.
+        tried: usize,
         /// The phone that gave it; none if it speaks for several, or was made here.
         by: Option<SocketAddr>,
     },

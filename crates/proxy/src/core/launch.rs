@@ -133,7 +133,7 @@ impl Core {
                 .push(Handover { worker: Some(worker), letter: Letter::Final { key: key.0, status } });
         }
         if let Some(by) = self.pins.answered(key, now.mono, self.settings.timers.give_up()) {
-            outbox.tell(Event::CallEnded { call: key.0, status: Some(status), by: Some(by) });
+            outbox.tell(Event::CallEnded { call: key.0, status: Some(status), tried: 1, by: Some(by) });
         }
     }
 

@@ -111,7 +111,7 @@ impl Core {
     /// Does what is due. To be called when [`Core::next_timeout`] has passed; early or late does no harm.
     pub fn timeout(&mut self, now: Now, outbox: &mut Outbox) {
         self.pins.timeout(now.mono, |TransactionKey(call)| {
-            outbox.tell(Event::CallEnded { call, status: None, by: None });
+            outbox.tell(Event::CallEnded { call, status: None, tried: 1, by: None });
         });
         let (forks, mut context) = self.split(now, outbox);
         forks.timeout(&mut context);

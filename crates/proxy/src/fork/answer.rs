@@ -86,7 +86,8 @@ impl Fork {
     ) {
         context.outbox.tell(Event::Fork { outcome });
         if let Some(request) = self.template.request.as_ref().filter(|_| self.upstream.is_invite()) {
-            context.outbox.tell(Event::CallEnded { call: request.key.0, status: Some(status), by });
+            let (call, tried) = (request.key.0, self.branches.len());
+            context.outbox.tell(Event::CallEnded { call, status: Some(status), tried, by });
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use proxy::Event;
 
-use crate::sim::World;
+use crate::sim::{World, sequential};
 
 /// How many calls began since the last question, and how many ended with this status.
 #[track_caller]
@@ -61,6 +61,21 @@ fn a_fork_ends_with_its_first_answer() {
     desk.answers(&at_desk, 487);
     world.seconds(40);
     saw(&world, 1, 1, Some(200));
+}
+
+#[test]
+fn only_phones_that_were_tried_count() {
+    let world = World::with(|settings| settings.forking = sequential(10));
+    let (alice, desk, mobile) = (world.udp("alice"), world.udp("bob/desk"), world.udp("bob/mobile"));
+    desk.registers_with(";q=1");
+    mobile.registers_with(";q=0.5");
+    alice.calls("bob");
+    let at_desk = desk.expects("INVITE");
+    desk.answers(&at_desk, 200);
+    alice.expects("100");
+    alice.expects("200");
+    assert_eq!(world.saw(|event| matches!(event, Event::Call { targets: 2, .. })), 1);
+    assert_eq!(world.saw(|event| matches!(event, Event::CallEnded { tried: 1, .. })), 1);
 }
 
 #[test]

@@ -31,7 +31,7 @@ pub(crate) struct Open {
     pub(crate) from: Aor,
     /// Who is called.
     pub(crate) to: Aor,
-    /// How many phones ring, one after another or at once.
+    /// How many phones are to ring, one after another or at once; of a call that has ended, how many did.
     pub(crate) phones: usize,
     /// When its INVITE came.
     pub(crate) began: Wall,

@@ -79,9 +79,10 @@ impl Desk {
                     metrics::capped(metrics::JOURNAL_CALLS);
                 }
             }
-            Event::CallEnded { call, status, by } => {
+            Event::CallEnded { call, status, tried, by } => {
                 let known = self.calls.lock().end(call);
                 if let Some(call) = known {
+                    let call = Open { phones: tried, ..call };
                     let by = by.and_then(|source| self.device(&call.to, source));
                     self.ended(Ended { call, at, ending: Ending::of(status), status, by });
                 }
