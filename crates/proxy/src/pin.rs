@@ -1,8 +1,8 @@
-//! Which way an INVITE went that left no transaction (RFC 3261 16.11, checklist 81, 82, 85).
+//! Which way a request went that left no transaction (RFC 3261 16.11, checklist 81, 82, 85).
 //!
 //! The location table changes, but a retransmission, the CANCEL and the ACK of a non-2xx must go the way of their
-//! INVITE. A pin is no transaction: it has no timer of its own, resends nothing and answers nothing. It stays until
-//! 64·T1 after the final response, at most Timer C.
+//! request. A pin is no transaction: it has no timer of its own, resends nothing and answers nothing. That of an INVITE
+//! stays until the last copy can have come after the final response, at most Timer C; that of another request, after it.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -17,13 +17,14 @@ use crate::hop::Hop;
 use crate::request::TransactionKey;
 use crate::route::Target;
 
-/// The way of one INVITE.
+/// The way of one request.
 #[derive(Clone, Debug)]
 pub(crate) struct Pin {
     pub(crate) target: Target,
     pub(crate) hop: Hop,
     pub(crate) branch: Branch,
     until: Instant,
+    /// Whether no final response is waited for.
     is_answered: bool,
 }
 
@@ -34,7 +35,9 @@ pub(crate) struct Pin {
 #[derive(Debug, Default)]
 pub(crate) struct Pins {
     by_key: HashMap<TransactionKey, Pin>,
+    /// INVITEs, by Timer C.
     silent: VecDeque<(Instant, TransactionKey)>,
+    /// INVITEs that were answered and other requests, by 64·T1 and T4.
     answered: VecDeque<(Instant, TransactionKey)>,
 }
 
@@ -49,12 +52,36 @@ impl Pins {
 
     /// Keeps the way of an INVITE for at most `most`.
     pub(crate) fn insert(&mut self, key: TransactionKey, way: (Target, Hop, Branch), now: Instant, most: Duration) {
-        let until = now + most;
-        let (target, hop, branch) = way;
-        if let Entry::Vacant(slot) = self.by_key.entry(key) {
-            slot.insert(Pin { target, hop, branch, until, is_answered: false });
-            self.silent.push_back((until, key));
+        if self.insert_until(key, way, now + most, false) {
+            self.silent.push_back((now + most, key));
         }
+    }
+
+    /// Keeps the way of another request for `rest`: nothing follows it but copies.
+    pub(crate) fn insert_brief(
+        &mut self,
+        key: TransactionKey,
+        way: (Target, Hop, Branch),
+        now: Instant,
+        rest: Duration,
+    ) {
+        if self.insert_until(key, way, now + rest, true) {
+            self.answered.push_back((now + rest, key));
+        }
+    }
+
+    /// False if there is one.
+    fn insert_until(
+        &mut self,
+        key: TransactionKey,
+        way: (Target, Hop, Branch),
+        until: Instant,
+        is_answered: bool,
+    ) -> bool {
+        let Entry::Vacant(slot) = self.by_key.entry(key) else { return false };
+        let (target, hop, branch) = way;
+        slot.insert(Pin { target, hop, branch, until, is_answered });
+        true
     }
 
     /// A final response has passed: the pin goes after `rest`. Returns the phone that it came from if it is the first.

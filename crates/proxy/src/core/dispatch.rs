@@ -47,7 +47,7 @@ impl Core {
             forks.with(id, |fork| fork.retransmitted(&mut context));
             return;
         }
-        if request.method() == Method::Invite && self.forward_by_pin(&mut request, outbox) {
+        if self.forward_by_pin(&mut request, outbox) {
             return;
         }
         match self.begin(now, &mut request, outbox) {

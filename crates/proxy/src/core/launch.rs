@@ -23,7 +23,7 @@ use crate::ingress;
 use crate::outbox::{Handover, Letter, Outbox};
 use crate::reject::Reject;
 use crate::request::{Request, TransactionKey};
-use crate::route::{Plan, Target, Way};
+use crate::route::{Plan, Target, TargetUri, Way};
 use crate::settings::{Settings, SingleTarget};
 
 impl Core {
@@ -48,7 +48,8 @@ impl Core {
         }
     }
 
-    /// An INVITE that came again, its CANCEL or the ACK of its failure: the way of the INVITE. False if it has none.
+    /// A request that came again, the CANCEL of an INVITE or the ACK of its failure: the way of the first. False if it
+    /// has none.
     pub(super) fn forward_by_pin(&mut self, request: &mut Request, outbox: &mut Outbox) -> bool {
         let Some(pin) = self.pins.find(request.key) else { return false };
         if ingress::hops(request.hops).is_err() {
@@ -132,7 +133,7 @@ impl Core {
                 .handovers
                 .push(Handover { worker: Some(worker), letter: Letter::Final { key: key.0, status } });
         }
-        if let Some(by) = self.pins.answered(key, now.mono, self.settings.timers.give_up()) {
+        if let Some(by) = self.pins.answered(key, now.mono, self.settings.timers.last_copy()) {
             outbox.tell(Event::CallEnded { call: key.0, status: Some(status), tried: 1, by: Some(by) });
         }
     }
@@ -151,15 +152,22 @@ impl Core {
             Method::Invite | Method::Cancel => Branch::Pinned { worker: self.worker, origin },
             _ => Branch::Stateless(origin),
         };
-        if request.method() == Method::Invite && self.pins.len() >= self.settings.limits.pins {
+        let invite = request.method() == Method::Invite;
+        // What another place than the location table decides, decides alike for a copy.
+        let looked_up = matches!(target.uri, TargetUri::Binding(..)) && request.method() != Method::Cancel;
+        let room = self.pins.len() < self.settings.limits.pins;
+        if !room && (invite || looked_up) {
             outbox.tell(Event::LimitReached(Limit::Pins));
+        }
+        if !room && invite {
             return Err(Reject::Overload);
         }
         let forwarding = Forwarding { request, target: &target, hop: &hop, branch, breadth: request.max_breadth() };
         send_request(&forwarding, &self.settings, &self.mac, &mut self.rewrite, outbox);
-        if request.method() == Method::Invite {
-            let most = self.settings.timers.c;
-            self.pins.insert(request.key, (target, hop, branch), now.mono, most);
+        if invite {
+            self.pins.insert(request.key, (target, hop, branch), now.mono, self.settings.timers.c);
+        } else if looked_up && room {
+            self.pins.insert_brief(request.key, (target, hop, branch), now.mono, self.settings.timers.last_copy());
         }
         Ok(())
     }

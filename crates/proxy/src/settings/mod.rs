@@ -171,6 +171,11 @@ impl Timers {
     pub const fn give_up(&self) -> Duration {
         self.t1.saturating_mul(64)
     }
+
+    /// How long after the first one a copy of a request can still come: 64·T1 until the last is sent, T4 on its way.
+    pub(crate) const fn last_copy(&self) -> Duration {
+        self.give_up().saturating_add(self.t4)
+    }
 }
 
 /// Caps on what one worker's core holds.

@@ -60,7 +60,7 @@ fn retransmission_cancel_and_ack_take_the_way_of_their_invite() {
 }
 
 #[test]
-fn a_pin_lasts_64_t1_after_the_final_and_timer_c_without_one() {
+fn a_pin_outlives_the_final_as_long_as_a_copy_can_come() {
     // checklist 85
     let world = World::new();
     let (alice, bob, mobile) = (world.udp("alice"), world.udp("bob/desk"), world.udp("bob/mobile"));
@@ -71,13 +71,33 @@ fn a_pin_lasts_64_t1_after_the_final_and_timer_c_without_one() {
     world.seconds(100);
     bob.answers(&heard, 486);
     let busy = alice.expects("486");
-    world.seconds(31);
+    // 64·T1 and T4
+    world.seconds(36);
     alice.acks(&invite, &busy);
     bob.expects("ACK");
     assert_eq!(world.load(0).pins, 1);
     world.seconds(1);
     assert_eq!(world.load(0).pins, 0);
     assert_eq!(mobile.heard(), []);
+}
+
+#[test]
+fn a_copy_of_another_method_goes_where_the_first_went() {
+    // checklist 81, 85
+    let world = World::new();
+    let (alice, desk, mobile) = (world.udp("alice"), world.udp("bob/desk"), world.udp("bob/mobile"));
+    desk.registers();
+    let message = alice.request("MESSAGE", "sip:bob@office.example");
+    alice.sends(&message);
+    let first = desk.expects("MESSAGE");
+    // Now a plan would have two targets.
+    mobile.registers();
+    world.seconds(31);
+    alice.sends(&message);
+    assert_eq!(desk.expects("MESSAGE"), first);
+    mobile.hears_nothing();
+    world.seconds(6);
+    assert_eq!(world.load(0).pins, 0);
 }
 
 #[test]
@@ -182,7 +202,7 @@ fn the_response_may_land_on_any_worker() {
     alice.acks(&invite, &busy);
     bob.expects("ACK");
     // The worker with the pin was told that the call is over: it does not wait for Timer C.
-    world.seconds(32);
+    world.seconds(37);
     assert_eq!(world.load(0).pins, 0);
 }
 

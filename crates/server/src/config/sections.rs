@@ -110,7 +110,7 @@ pub(crate) struct Limits {
     pub(crate) transaction_memory: Size,
     /// Targets of one request, those that redirections and late registrations add included; default 50, at most 255.
     pub(crate) targets: Count,
-    /// Calls being set up without a fork, per worker; default 200000.
+    /// Calls being set up without a fork, and other requests of the last 64·T1 and T4, per worker; default 200000.
     pub(crate) pins: Count,
     /// Digest nonces whose use is remembered, per worker; default 100000.
     pub(crate) nonces: Count,

@@ -49,7 +49,7 @@ const TABLE: &[(Kind, &str, &str)] = &[
     (Kind::Gauge, "frontdesk_bindings", "Phones registered now."),
     (Kind::Gauge, "frontdesk_accounts", "Accounts configured."),
     (Kind::Gauge, "frontdesk_transactions", "Forked requests in progress now."),
-    (Kind::Gauge, "frontdesk_pins", "Unforked calls being set up now."),
+    (Kind::Gauge, "frontdesk_pins", "Unforked calls being set up now, and other requests of the last 37 s."),
     (Kind::Gauge, "frontdesk_nonces", "Digest nonces in use now."),
     (Kind::Gauge, "frontdesk_store_queue", "Changes that wait for the disk now."),
     (Kind::Gauge, "frontdesk_uptime_seconds", "Seconds since the program started to serve."),
