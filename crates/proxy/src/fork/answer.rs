@@ -31,7 +31,9 @@ impl Fork {
         self.tell_end(outcome, status, None, context);
         match best {
             // RFC 4320 4.2: nobody may be told 408 to another method than INVITE.
-            _ if status == 408 && !self.upstream.is_invite() => self.upstream.end_in_silence(),
+            _ if status == 408 && !self.upstream.is_invite() => {
+                self.upstream.end_in_silence(&self.template.settings.timers, context.now.mono);
+            }
             _ if best::as_told(status) != status => self.reply(best::as_told(status), context),
             Some(Outcome::Final(message)) => self.pass_up(&message, context),
             _ => self.reply(status, context),

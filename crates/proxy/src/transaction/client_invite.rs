@@ -73,8 +73,9 @@ impl ClientInvite {
                 self.enter(State::Accepted, Some(now + timers.give_up()));
                 Heard::Success
             }
-            // A 2xx that comes after we gave up is a phone that was picked up all the same.
-            (State::Accepted | State::Terminated, 200..=299) => Heard::Success,
+            // A 2xx that comes after we gave up is a phone that was picked up all the same; one that comes after a
+            // failure is of another phone, behind a proxy that forked (RFC 3261 16.7 step 5).
+            (State::Accepted | State::Completed | State::Terminated, 200..=299) => Heard::Success,
             (State::Calling | State::Proceeding, 300..) => {
                 if reliable {
                     self.enter(State::Terminated, None);
@@ -180,7 +181,8 @@ mod tests {
         let mut invite = ClientInvite::new(false, &TIMERS, ms(0));
         assert_eq!(invite.receive(486, false, &TIMERS, ms(10)), Heard::Failure);
         assert_eq!(invite.receive(486, false, &TIMERS, ms(20)), Heard::FailureAgain);
-        assert_eq!(invite.receive(200, false, &TIMERS, ms(30)), Heard::Nothing);
+        assert_eq!(invite.receive(200, false, &TIMERS, ms(30)), Heard::Success, "of another phone behind a proxy");
+        assert_eq!(invite.receive(486, false, &TIMERS, ms(40)), Heard::FailureAgain);
         assert_eq!(invite.deadline(), Some(ms(32_010)));
         let mut invite = ClientInvite::new(true, &TIMERS, ms(0));
         assert_eq!(invite.receive(486, true, &TIMERS, ms(10)), Heard::Failure);

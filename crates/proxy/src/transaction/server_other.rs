@@ -84,8 +84,7 @@ impl ServerOther {
         matches!(self.state, State::Proceeding | State::Completed)
     }
 
-    /// Lets it end without an answer (RFC 4320 4.2: nobody may be told 408).
-    pub(crate) fn end(&mut self) {
+    fn end(&mut self) {
         self.state = State::Terminated;
         self.trying_at = None;
         self.ends_at = None;

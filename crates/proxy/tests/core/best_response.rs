@@ -111,9 +111,15 @@ fn the_first_final_wins_for_other_methods() {
 fn a_request_that_nobody_answers_ends_in_silence() {
     // checklist 124
     let world = World::new();
-    let (alice, ..) = fork(&world, "MESSAGE");
+    let (alice, message, phones) = fork(&world, "MESSAGE");
     world.seconds(40);
     assert!(alice.heard().iter().all(|sip| sip.what() == "100"));
+    // The last copy of it, late.
+    phones.iter().for_each(|(phone, _)| drop(phone.heard()));
+    alice.sends(&message);
+    alice.hears_nothing();
+    phones.iter().for_each(|(phone, _)| phone.hears_nothing());
+    world.seconds(25);
     assert_eq!(world.load(0).transactions, 0);
 }
 
