@@ -88,7 +88,9 @@ impl Fork {
 
     /// The user has registered anew: a phone that is not in the context yet rings too, for what is left of the ring time.
     pub(crate) fn join(&mut self, aor: &Aor, record: Option<&Record>, context: &mut Context<'_>) {
-        let plan = if self.is_open() { self.plan_for(aor, record, context.now) } else { None };
+        // When it is over, those who were told to stop are all that is waited for.
+        let rings = self.ring_until.is_some() || !self.waiting.is_empty();
+        let plan = if self.is_open() && rings { self.plan_for(aor, record, context.now) } else { None };
         for Group { q, targets } in plan.into_iter().flat_map(|plan| plan.groups) {
             for target in targets {
                 self.join_one(target, q, context);
@@ -123,12 +125,17 @@ impl Fork {
         }
         let Some(branch) = self.branches.get_mut(at) else { return };
         let share = branch.share();
+        let rings_again = branch.is_silent() || branch.is_lost();
         if branch.is_silent() {
             // It has moved: nobody is where it was.
             branch.give_up();
-            self.start_branch(target, share, context);
-        } else if branch.is_lost() {
-            self.start_branch(target, share, context);
+        }
+        if rings_again {
+            // Others may hold by now what this one held.
+            let share = share.min(self.free_breadth());
+            if share > 0 {
+                self.start_branch(target, share, context);
+            }
         } else if branch.is_pending() && !self.knows(&target.uri) {
             self.spares.insert(0, target);
         }

@@ -77,6 +77,19 @@ fn whichever_worker_it_registers_at() {
 }
 
 #[test]
+fn it_does_not_begin_to_ring_when_the_time_is_over() {
+    let world = World::new();
+    let (.., [(desk, _), (home, _)]) = ring(&world);
+    world.seconds(30);
+    desk.expects("CANCEL");
+    home.expects("CANCEL");
+    // Neither says 487, so the call is not over yet.
+    let mobile = world.udp("bob/mobile");
+    mobile.registers();
+    mobile.hears_nothing();
+}
+
+#[test]
 fn it_rings_for_what_is_left_of_the_time() {
     let world = World::new();
     let (_alice, _, [(desk, _), _]) = ring(&world);
@@ -183,6 +196,23 @@ fn a_phone_that_connects_again_is_called_again() {
     mobile.answers(&heard, 200);
     let ok = alice.expects("200");
     alice.acks(&invite, &ok);
+}
+
+#[test]
+fn a_phone_that_is_called_again_gets_no_breadth_that_another_holds() {
+    // checklist 130
+    let world = World::with(|settings| settings.forking = sequential(10));
+    let (alice, mobile, desk) = (world.udp("alice"), world.tcp("bob/mobile"), world.udp("bob/desk"));
+    mobile.registers_with(&format!("{PHONE};reg-id=1;q=1.0"));
+    desk.registers_with(";q=0.5");
+    mobile.disconnects();
+    alice.calls("bob");
+    alice.expects("100");
+    let at_desk = desk.expects("INVITE");
+    mobile.registers_with(&format!("{PHONE};reg-id=1;q=1.0"));
+    let at_mobile = mobile.expects("INVITE");
+    let breadth = |heard: &Sip| heard.number("Max-Breadth").unwrap();
+    assert!(breadth(&at_desk) + breadth(&at_mobile) <= 60);
 }
 
 #[test]
