@@ -27,6 +27,5 @@ mod redirect;
 mod register;
 mod register_bad;
 mod stateless;
-mod storm;
 mod transport_failure;
 mod validation;

@@ -2,7 +2,7 @@
 //!
 //! An agent does nothing by itself: no retransmission, no ACK, no answer. Everything that happens stands in the script.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -10,9 +10,11 @@ use std::time::Duration;
 
 use parser::Transport;
 
+use super::net::Parcel;
 use super::settings::DOMAIN;
-use super::sip::{Sip, param, uri_in};
+use super::sip::{Sip, uri_in};
 use super::state::State;
+use super::watch::Robot;
 
 /// How long an agent waits for what it expects: longer than any way through the network, shorter than T1.
 const SOON: Duration = Duration::from_millis(100);
@@ -25,12 +27,14 @@ pub(crate) struct Agent {
     name: String,
     transport: Transport,
     pub(crate) address: SocketAddr,
+    /// How many names it made up; what tells requests apart.
+    made: Rc<Cell<u32>>,
 }
 
 impl Agent {
     pub(super) fn new(state: Rc<RefCell<State>>, id: usize, name: &str, transport: Transport) -> Self {
         let address = state.borrow().agents[id].address;
-        Self { state, id, name: name.replace('/', "-"), transport, address }
+        Self { state, id, name: name.replace('/', "-"), transport, address, made: Rc::default() }
     }
 
     /// The user's name: what stands before the `/` of the agent's.
@@ -233,36 +237,43 @@ impl Agent {
         self
     }
 
+    /// Its packets may be slow, but never for seconds.
+    pub(crate) fn is_near(&self) {
+        self.state.borrow_mut().net.near.push(self.id);
+    }
+
     /// It hears nothing any more; who connects to it is refused.
     pub(crate) fn is_unplugged(&self) {
         let mut state = self.state.borrow_mut();
         state.agents[self.id].plugged = false;
-        self.close_connections(&mut state);
+        state.net.disconnect(self.id);
     }
 
     /// Its connections close; it still listens.
     pub(crate) fn disconnects(&self) {
-        self.close_connections(&mut self.state.borrow_mut());
+        self.state.borrow_mut().net.disconnect(self.id);
     }
 
-    fn close_connections(&self, state: &mut State) {
-        for connection in state.net.connections.iter_mut().filter(|connection| connection.agent == self.id) {
-            connection.open = false;
-        }
-    }
-
-    pub(super) fn id(&self) -> usize {
+    pub(crate) fn id(&self) -> usize {
         self.id
     }
 
-    pub(super) fn state(&self) -> &RefCell<State> {
-        &self.state
+    // What it does by itself.
+
+    pub(crate) fn becomes(&self, robot: impl Robot + 'static) {
+        self.state.borrow_mut().agents[self.id].robot = Some(Box::new(robot));
+    }
+
+    /// Its robot is woken with this token after so many microseconds.
+    pub(crate) fn is_woken(&self, micros: u64, token: u64) {
+        let mut state = self.state.borrow_mut();
+        let at = state.now + micros;
+        state.net.at(at, Parcel::Wake { agent: self.id, token });
     }
 
     fn next_number(&self) -> u32 {
-        let endpoint = &mut self.state.borrow_mut().agents[self.id];
-        endpoint.made += 1;
-        endpoint.made
+        self.made.set(self.made.get() + 1);
+        self.made.get()
     }
 
     fn transcript(&self) -> String {
@@ -271,7 +282,7 @@ impl Agent {
 }
 
 /// The CANCEL of an INVITE, or the ACK of its failure (RFC 3261 9.1, 17.1.1.3).
-pub(super) fn hop_by_hop(method: &str, invite: &Sip, to: &str) -> Sip {
+pub(crate) fn hop_by_hop(method: &str, invite: &Sip, to: &str) -> Sip {
     let request = Sip::new(format!("{method} {} SIP/2.0", invite.uri())).with("Via", invite.value("Via"));
     let request = invite.values("Route").fold(request, |request, route| request.with("Route", route));
     request
@@ -284,12 +295,7 @@ pub(super) fn hop_by_hop(method: &str, invite: &Sip, to: &str) -> Sip {
 }
 
 /// The CSeq of a request that comes `later` requests after an INVITE.
-pub(super) fn cseq(invite: &Sip, later: u32, method: &str) -> impl Display + use<> {
+pub(crate) fn cseq(invite: &Sip, later: u32, method: &str) -> impl Display + use<> {
     let number: u32 = invite.value("CSeq").split(' ').next().and_then(|number| number.parse().ok()).unwrap_or_default();
     format!("{} {method}", number + later)
-}
-
-/// The tag of a From or To value.
-pub(super) fn tag(value: &str) -> &str {
-    param(value, "tag").unwrap_or_default()
 }

@@ -8,6 +8,7 @@
 
 #![allow(
     dead_code,
+    unused_imports,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
@@ -17,13 +18,14 @@
 
 mod agent;
 mod digest;
+mod ladder;
 mod net;
-mod robots;
 mod settings;
 mod sip;
 mod state;
+mod watch;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -32,12 +34,13 @@ use parser::Transport;
 use proxy::{Event, Load, Settings};
 
 pub(crate) use agent::Agent;
+pub(crate) use agent::{cseq, hop_by_hop};
 pub(crate) use digest::{Login, challenge, quoted};
-pub(crate) use net::{Sent, Weather};
-pub(crate) use robots::{Ending, Habits, Storm};
+pub(crate) use net::{Dice, Fault, Weather};
 pub(crate) use settings::{DOMAIN, KEYS, at, office, sequential};
 pub(crate) use sip::{Sip, param, uri_in};
 pub(crate) use state::Mood;
+pub(crate) use watch::{Robot, Turn, Watcher};
 
 use state::State;
 
@@ -47,6 +50,8 @@ const LONGEST_LIFE: Duration = Duration::from_secs(3600);
 /// Everything there is: cores, store, clock, network, agents.
 pub(crate) struct World {
     state: Rc<RefCell<State>>,
+    /// Something went wrong, so nothing is expected of it any more.
+    given_up: Cell<bool>,
 }
 
 impl World {
@@ -69,7 +74,8 @@ impl World {
     pub(crate) fn build(workers: u8, seed: u64, change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = office();
         change(&mut settings);
-        Self { state: Rc::new(RefCell::new(State::new(settings, workers, seed))) }
+        let state = Rc::new(RefCell::new(State::new(settings, workers, seed)));
+        Self { state, given_up: Cell::new(false) }
     }
 
     /// A phone on UDP, at an address of its own. What stands after a `/` tells several phones of a user apart.
@@ -141,25 +147,78 @@ impl World {
         self.state.borrow().cores[worker].load()
     }
 
-    /// All that was ever sent, before the weather had its turn.
-    pub(crate) fn wire(&self) -> Vec<Sent> {
-        self.state.borrow().wire.clone()
+    /// How long letters from one worker to another are on their way.
+    pub(crate) fn letters_take(&self, time: Duration) {
+        self.state.borrow_mut().letters = micros(time);
+    }
+
+    /// This befalls the world after so long.
+    pub(crate) fn befalls(&self, after: Duration, fault: Fault) {
+        let mut state = self.state.borrow_mut();
+        let at = state.now + micros(after);
+        state.net.at(at, net::Parcel::Fault(fault));
+    }
+
+    /// From now on somebody watches.
+    pub(crate) fn is_watched_by(&self, watcher: impl Watcher + 'static) {
+        self.state.borrow_mut().watcher = Some(Box::new(watcher));
+    }
+
+    /// All robots leave.
+    pub(crate) fn is_deserted(&self) {
+        self.state.borrow_mut().agents.iter_mut().for_each(|agent| agent.robot = None);
+    }
+
+    /// Need not settle any more.
+    pub(crate) fn give_up(&self) {
+        self.given_up.set(true);
+    }
+
+    /// How many agents there are.
+    pub(crate) fn agents(&self) -> usize {
+        self.state.borrow().agents.len()
+    }
+
+    /// All that was ever sent in the calls that `which` picks by their Call-ID, and how many messages that are.
+    pub(crate) fn ladder(&self, which: impl Fn(&str) -> bool) -> String {
+        let state = self.state.borrow();
+        let sent = state.wire.iter().filter(|sent| which(sent.sip.value("Call-ID")));
+        ladder::draw(sent, |agent| &state.agents[agent].name)
+    }
+
+    /// How many messages were sent.
+    pub(crate) fn messages(&self) -> usize {
+        self.state.borrow().wire.len()
     }
 
     /// Runs on until nothing is due and nothing is on its way; then the cores must be empty.
     pub(crate) fn settle(&self) {
+        if let Err(left) = self.settled() {
+            panic!("{left}\n{}", self.state.borrow().transcript());
+        }
+    }
+
+    /// The same; what is left, if anything is.
+    pub(crate) fn settled(&self) -> Result<(), String> {
         let mut state = self.state.borrow_mut();
-        assert!(state.run_until_quiet(LONGEST_LIFE), "still busy after an hour\n{}", state.transcript());
-        for (worker, core) in state.cores.iter().enumerate() {
-            let load = Load { nonces: 0, ..core.load() };
-            assert_eq!(load, Load::default(), "left in worker {worker}\n{}", state.transcript());
+        if !state.run_until_quiet(LONGEST_LIFE) {
+            return Err("still busy after an hour".to_owned());
+        }
+        let load = |core: &proxy::Core| Load { nonces: 0, ..core.load() };
+        match state.cores.iter().map(load).find(|load| *load != Load::default()) {
+            Some(load) => Err(format!("a worker is left with {load:?}")),
+            None => Ok(()),
         }
     }
 }
 
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
 impl Drop for World {
     fn drop(&mut self) {
-        if !std::thread::panicking() {
+        if !std::thread::panicking() && !self.given_up.get() {
             self.settle();
         }
     }

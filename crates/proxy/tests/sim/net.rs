@@ -1,13 +1,16 @@
 //! The network between agents and server: packets on their way, connections, and the weather.
 //!
 //! Decides when a packet arrives, if it does; every decision comes from a seed. Loss, doubling and reordering are for
-//! datagrams; a connection keeps its order and loses nothing.
+//! datagrams; a connection keeps its order and loses nothing, unless it breaks: then it loses what is on its way.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 use bytes::Bytes;
-use proxy::{Answer, Parked};
+use proxy::{Answer, Letter, Parked};
+
+use super::sip::Sip;
 
 /// What datagrams suffer.
 #[derive(Clone, Copy, Debug)]
@@ -18,13 +21,16 @@ pub(crate) struct Weather {
     pub(crate) lost: u64,
     /// Out of a thousand.
     pub(crate) doubled: u64,
+    /// Out of a thousand: comes seconds late, but within T4, which is how long RFC 3261 17.1.2.2 lets a packet live.
+    pub(crate) straggling: u64,
 }
+
+/// The longest that a straggler is on its way, in microseconds.
+const LONGEST_WAY: u64 = 4_500_000;
 
 impl Weather {
     /// A millisecond, and nothing gets lost.
-    pub(crate) const FAIR: Self = Self { delay: (1, 1), lost: 0, doubled: 0 };
-    /// A bad wireless network.
-    pub(crate) const STORM: Self = Self { delay: (1, 120), lost: 100, doubled: 50 };
+    pub(crate) const FAIR: Self = Self { delay: (1, 1), lost: 0, doubled: 0, straggling: 0 };
 }
 
 /// Something on its way.
@@ -34,12 +40,20 @@ pub(crate) enum Parcel {
         from: usize,
         connection: u64,
         bytes: Bytes,
+        sip: Rc<Sip>,
     },
     ToAgent {
         agent: usize,
         connection: u64,
-        bytes: Bytes,
+        sip: Rc<Sip>,
     },
+    /// What the core of one worker tells that of another; for a message, who sent it and what it says.
+    Letter {
+        worker: usize,
+        letter: Letter,
+        message: Option<(usize, Rc<Sip>)>,
+    },
+    Fault(Fault),
     /// The answer to a question of this worker's core.
     Answer {
         worker: usize,
@@ -53,6 +67,18 @@ pub(crate) enum Parcel {
     },
 }
 
+/// What befalls the world besides the weather.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Fault {
+    /// No packet comes or goes, connections break, and who connects is refused.
+    Unplug(usize),
+    Plug(usize),
+    /// The connections of this agent break.
+    Disconnect(usize),
+    /// The wall clock is set: by so many milliseconds.
+    StepClock(i64),
+}
+
 /// One line of the record of all that was sent.
 #[derive(Clone, Debug)]
 pub(crate) struct Sent {
@@ -60,7 +86,9 @@ pub(crate) struct Sent {
     /// The agent at the other end of the wire.
     pub(crate) agent: usize,
     pub(crate) by_server: bool,
-    pub(crate) bytes: Bytes,
+    pub(crate) sip: Rc<Sip>,
+    /// How many copies of it arrive.
+    pub(crate) copies: u8,
 }
 
 /// A TCP connection.
@@ -79,6 +107,8 @@ pub(crate) struct Network {
     dice: Dice,
     pub(crate) weather: Weather,
     pub(crate) connections: Vec<Connection>,
+    /// Agents whose packets do not straggle.
+    pub(crate) near: Vec<usize>,
 }
 
 impl Network {
@@ -89,6 +119,7 @@ impl Network {
             dice: Dice::new(seed),
             weather: Weather::FAIR,
             connections: Vec::new(),
+            near: Vec::new(),
         }
     }
 
@@ -107,15 +138,16 @@ impl Network {
         self.agenda.insert((micros, self.order), parcel);
     }
 
-    /// Sends a packet into the weather; over a connection, none.
-    pub(crate) fn send(&mut self, now: u64, connection: u64, parcel: impl Fn() -> Parcel) {
+    /// Sends a packet of or to an agent into the weather; over a connection, none. Returns how many copies of it will arrive.
+    pub(crate) fn send(&mut self, now: u64, agent: usize, connection: u64, parcel: impl Fn() -> Parcel) -> u8 {
         if connection != 0 {
             let arrival = now + 1000;
             let arrival = self.connection(connection).map_or(arrival, |line| {
                 line.last = line.last.max(arrival);
                 line.last
             });
-            return self.at(arrival, parcel());
+            self.at(arrival, parcel());
+            return 1;
         }
         let copies = if self.dice.happens(self.weather.lost) {
             0
@@ -126,9 +158,14 @@ impl Network {
         };
         for _ in 0..copies {
             let (least, most) = self.weather.delay;
-            let delay = 1000 * (least + self.dice.roll(most - least + 1));
+            let delay = if self.dice.happens(self.weather.straggling) && !self.near.contains(&agent) {
+                self.dice.roll(LONGEST_WAY)
+            } else {
+                1000 * (least + self.dice.roll(most - least + 1))
+            };
             self.at(now + delay, parcel());
         }
+        copies
     }
 
     /// Opens a connection; its number.
@@ -140,6 +177,13 @@ impl Network {
     pub(crate) fn connection(&mut self, number: u64) -> Option<&mut Connection> {
         let index = usize::try_from(number).ok()?.checked_sub(1)?;
         self.connections.get_mut(index).filter(|connection| connection.open)
+    }
+
+    /// Breaks all connections of an agent.
+    pub(crate) fn disconnect(&mut self, agent: usize) {
+        for connection in self.connections.iter_mut().filter(|connection| connection.agent == agent) {
+            connection.open = false;
+        }
     }
 
     /// The number of an open connection to this address, if there is one.
@@ -164,6 +208,11 @@ impl Dice {
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         (z ^ (z >> 31)) % limit.max(1)
+    }
+
+    /// An index below `limit`.
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
+        usize::try_from(self.roll(limit as u64)).unwrap_or(0)
     }
 
     /// Whether something happens that happens so often in a thousand times.

@@ -60,6 +60,14 @@ impl Sip {
         self
     }
 
+    /// The message without the first line of this header.
+    pub(crate) fn without_first(mut self, name: &str) -> Self {
+        if let Some(index) = self.lines.iter().position(|line| value_of(line, name).is_some()) {
+            self.lines.remove(index);
+        }
+        self
+    }
+
     pub(crate) fn with_body(mut self, body: &str) -> Self {
         body.clone_into(&mut self.body);
         let length = self.body.len();
@@ -67,14 +75,18 @@ impl Sip {
     }
 
     /// The first value of a header; empty if it is missing.
-    pub(crate) fn value(&self, name: &str) -> &str {
+    pub(crate) fn value<'a>(&'a self, name: &'a str) -> &'a str {
         self.values(name).next().unwrap_or_default()
     }
 
     /// The value of each line of a header.
-    pub(crate) fn values<'a>(&'a self, name: &str) -> impl DoubleEndedIterator<Item = &'a str> + use<'a> {
-        let name = name.to_owned();
-        self.lines.iter().filter_map(move |line| value_of(line, &name))
+    pub(crate) fn values<'a>(&'a self, name: &'a str) -> impl DoubleEndedIterator<Item = &'a str> + use<'a> {
+        self.lines.iter().filter_map(move |line| value_of(line, name))
+    }
+
+    /// The header lines as they stand.
+    pub(crate) fn lines(&self) -> &[String] {
+        &self.lines
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {
@@ -111,13 +123,28 @@ impl Sip {
     }
 
     /// A parameter of the first value of a header, after its `>` if it has one.
-    pub(crate) fn param(&self, header: &str, name: &str) -> Option<&str> {
+    pub(crate) fn param<'a>(&'a self, header: &'a str, name: &str) -> Option<&'a str> {
         param(self.value(header), name)
     }
 
     /// The branch of the top Via.
     pub(crate) fn branch(&self) -> &str {
         self.param("Via", "branch").unwrap_or_default()
+    }
+
+    /// The branch of the Via below the top one.
+    pub(crate) fn branch_below(&self) -> Option<&str> {
+        self.values("Via").nth(1).and_then(|via| param(via, "branch"))
+    }
+
+    /// The tag in To.
+    pub(crate) fn to_tag(&self) -> &str {
+        self.param("To", "tag").unwrap_or_default()
+    }
+
+    /// A number that is all of a header's value.
+    pub(crate) fn number(&self, name: &str) -> Option<u32> {
+        self.values(name).next()?.parse().ok()
     }
 
     pub(crate) fn bytes(&self) -> Vec<u8> {
@@ -159,6 +186,7 @@ pub(crate) fn uri_in(value: &str) -> &str {
 }
 
 fn value_of<'a>(line: &'a str, name: &str) -> Option<&'a str> {
-    let (key, value) = line.split_once(':')?;
-    key.trim().eq_ignore_ascii_case(name).then(|| value.trim())
+    let (key, value) = line.split_at_checked(name.len())?;
+    let value = key.eq_ignore_ascii_case(name).then(|| value.trim_start().strip_prefix(':'))??;
+    Some(value.trim())
 }

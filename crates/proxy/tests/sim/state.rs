@@ -3,20 +3,23 @@
 //! Does what the server's worker loop does, one event at a time; decides nothing a core should decide.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt::Write;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use location::{Commit, Flow, MemoryStore, Store, Ticket};
 use parser::{Message, Transport};
-use proxy::{Answer, Core, Event, Hop, Instant, Now, Outbox, Parked, Question, Received, Settings, Wall};
+use proxy::{
+    Answer, Core, Event, Handover, Hop, Instant, Letter, Now, Outbox, Parked, Question, Received, Settings, Wall,
+};
 
-use super::net::{Network, Parcel, Sent};
-use super::robots::{Deed, Robot};
+use super::ladder;
+use super::net::{Fault, Network, Parcel, Sent};
 use super::settings::{KEYS, SERVER, at};
 use super::sip::Sip;
+use super::watch::{Deed, Robot, Turn, Watcher};
 
 /// How the store behaves.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -46,7 +49,6 @@ pub(crate) struct Endpoint {
     pub(crate) plugged: bool,
     pub(crate) inbox: VecDeque<Sip>,
     pub(crate) robot: Option<Box<dyn Robot>>,
-    pub(crate) made: u32,
 }
 
 pub(crate) struct State {
@@ -56,6 +58,10 @@ pub(crate) struct State {
     pub(crate) store_mood: Mood,
     /// Microseconds that an answer of store or DNS takes.
     pub(crate) patience: u64,
+    /// Microseconds that a letter to another worker takes.
+    pub(crate) letters: u64,
+    /// How far the wall clock has been set off, in milliseconds.
+    wall_step: i64,
     pub(crate) names: BTreeMap<String, Vec<SocketAddr>>,
     /// Microseconds.
     pub(crate) now: u64,
@@ -63,6 +69,7 @@ pub(crate) struct State {
     pub(crate) agents: Vec<Endpoint>,
     pub(crate) events: Vec<Event>,
     pub(crate) wire: Vec<Sent>,
+    pub(crate) watcher: Option<Box<dyn Watcher>>,
 }
 
 /// The wall clock at the beginning, in milliseconds.
@@ -77,12 +84,15 @@ impl State {
             store: MemoryStore::new(),
             store_mood: Mood::Good,
             patience: 0,
+            letters: 0,
+            wall_step: 0,
             names: BTreeMap::new(),
             now: 0,
             net: Network::new(seed),
             agents: Vec::new(),
             events: Vec::new(),
             wire: Vec::new(),
+            watcher: None,
         }
     }
 
@@ -99,7 +109,6 @@ impl State {
             plugged: true,
             inbox: VecDeque::new(),
             robot: None,
-            made: 0,
         });
         id
     }
@@ -136,6 +145,7 @@ impl State {
                 self.now = self.now.max(arrival);
                 let parcel = self.net.arrive().expect("it was there");
                 self.hand_out(parcel);
+                self.watch(|watcher, now| watcher.settled(now));
                 true
             }
             (_, Some((at, worker))) if at <= end => {
@@ -144,6 +154,7 @@ impl State {
                 self.drive(worker, |core, now, outbox| core.timeout(now, outbox));
                 let next = self.cores[worker].next_timeout();
                 assert!(next.is_none_or(|next| next.as_micros() > self.now), "a timer that is due stays due");
+                self.watch(|watcher, now| watcher.settled(now));
                 true
             }
             _ => false,
@@ -152,115 +163,192 @@ impl State {
 
     fn hand_out(&mut self, parcel: Parcel) {
         match parcel {
-            Parcel::ToServer { from, connection, bytes } => self.server_hears(from, connection, bytes),
-            Parcel::ToAgent { agent, connection, bytes } => {
-                let endpoint = &mut self.agents[agent];
-                if endpoint.plugged {
-                    endpoint.connection = connection;
-                    let sip = Sip::parse(&bytes);
-                    match endpoint.robot.take() {
-                        Some(robot) => self.act(agent, robot, |robot, now, deeds| robot.hear(now, &sip, deeds)),
-                        None => endpoint.inbox.push_back(sip),
-                    }
-                }
-            }
+            Parcel::ToServer { from, connection, bytes, sip } => self.server_hears(from, connection, bytes, sip),
+            Parcel::ToAgent { agent, connection, sip } => self.agent_hears(agent, connection, sip),
+            Parcel::Letter { worker, letter, message } => self.deliver(worker, letter, message),
             Parcel::Answer { worker, parked, answer } => {
                 self.drive(worker, |core, now, outbox| core.answer(now, parked, answer, outbox));
             }
             Parcel::Wake { agent, token } => {
                 if let Some(robot) = self.agents[agent].robot.take() {
-                    self.act(agent, robot, |robot, now, deeds| robot.wake(now, token, deeds));
+                    self.act(agent, robot, |robot, turn| robot.wake(token, turn));
                 }
             }
+            Parcel::Fault(fault) => self.befall(fault),
         }
     }
 
-    fn act(&mut self, agent: usize, mut robot: Box<dyn Robot>, act: impl FnOnce(&mut dyn Robot, u64, &mut Vec<Deed>)) {
-        let mut deeds = Vec::new();
-        act(&mut *robot, self.now, &mut deeds);
+    fn befall(&mut self, fault: Fault) {
+        match fault {
+            Fault::Unplug(agent) => {
+                self.agents[agent].plugged = false;
+                self.net.disconnect(agent);
+            }
+            Fault::Plug(agent) => self.agents[agent].plugged = true,
+            Fault::Disconnect(agent) => self.net.disconnect(agent),
+            Fault::StepClock(millis) => self.wall_step += millis,
+        }
+    }
+
+    fn act(&mut self, agent: usize, mut robot: Box<dyn Robot>, act: impl FnOnce(&mut dyn Robot, &mut Turn)) {
+        let mut turn = Turn { now: self.now, deeds: Vec::new() };
+        act(&mut *robot, &mut turn);
         self.agents[agent].robot = Some(robot);
-        for deed in deeds {
+        for deed in turn.deeds {
             match deed {
-                Deed::Send(sip) => self.agent_sends(agent, sip.bytes().into()),
+                Deed::Send(sip) => self.agent_says(agent, sip.bytes().into(), sip),
                 Deed::Wake { micros, token } => self.net.at(self.now + micros, Parcel::Wake { agent, token }),
             }
         }
     }
 
     pub(crate) fn agent_sends(&mut self, from: usize, bytes: Bytes) {
-        let endpoint = &self.agents[from];
-        let mut connection = endpoint.connection;
-        if endpoint.transport.is_reliable() && self.net.connection(connection).is_none() {
-            let remote = SocketAddr::new(endpoint.source.ip(), 40_000 + u16::try_from(from).expect("few agents"));
-            connection = self.net.connect(from, remote);
-            self.agents[from].connection = connection;
-        }
-        self.wire.push(Sent { micros: self.now, agent: from, by_server: false, bytes: bytes.clone() });
-        self.net.send(self.now, connection, || Parcel::ToServer { from, connection, bytes: bytes.clone() });
+        let sip = Rc::new(Sip::parse(&bytes));
+        self.agent_says(from, bytes, sip);
     }
 
-    fn server_hears(&mut self, from: usize, connection: u64, bytes: Bytes) {
-        let Endpoint { transport, source, worker, .. } = self.agents[from];
-        let remote = self.net.connection(connection).map_or(source, |connection| connection.remote);
-        let flow = Flow { transport, remote, local: SERVER, connection };
-        match Message::parse(bytes) {
-            Ok(message) => {
-                self.drive(worker, |core, now, outbox| core.receive(now, Received { message, flow }, outbox));
+    fn agent_says(&mut self, from: usize, bytes: Bytes, sip: Rc<Sip>) {
+        let endpoint = &self.agents[from];
+        let mut connection = endpoint.connection;
+        let mut copies = 0;
+        if endpoint.plugged {
+            if endpoint.transport.is_reliable() && self.net.connection(connection).is_none() {
+                let remote = SocketAddr::new(endpoint.source.ip(), 40_000 + u16::try_from(from).expect("few agents"));
+                connection = self.net.connect(from, remote);
+                self.agents[from].connection = connection;
             }
+            let parcel = || Parcel::ToServer { from, connection, bytes: bytes.clone(), sip: Rc::clone(&sip) };
+            copies = self.net.send(self.now, from, connection, parcel);
+        }
+        self.wire.push(Sent { micros: self.now, agent: from, by_server: false, sip, copies });
+    }
+
+    fn agent_hears(&mut self, agent: usize, connection: u64, sip: Rc<Sip>) {
+        let lost = connection != 0 && self.net.connection(connection).is_none();
+        let endpoint = &mut self.agents[agent];
+        if lost || !endpoint.plugged {
+            return;
+        }
+        endpoint.connection = connection;
+        match endpoint.robot.take() {
+            Some(robot) => self.act(agent, robot, |robot, turn| robot.hear(&sip, turn)),
+            None => endpoint.inbox.push_back(Rc::unwrap_or_clone(sip)),
+        }
+    }
+
+    fn server_hears(&mut self, from: usize, connection: u64, bytes: Bytes, sip: Rc<Sip>) {
+        let Endpoint { transport, source, worker, plugged, .. } = self.agents[from];
+        let line = self.net.connection(connection).map(|line| line.remote);
+        if connection != 0 && line.is_none() || !plugged {
+            return;
+        }
+        let flow = Flow { transport, remote: line.unwrap_or(source), local: SERVER, connection };
+        match Message::parse(bytes) {
+            Ok(message) => self.drive_with(worker, Some((from, sip)), |core, now, outbox| {
+                core.receive(now, Received { message, flow }, outbox);
+            }),
             Err(_) => self.drive(worker, |core, _, outbox| core.garbage(&flow, outbox)),
         }
     }
 
+    fn deliver(&mut self, worker: usize, letter: Letter, message: Option<(usize, Rc<Sip>)>) {
+        self.drive_with(worker, message, |core, now, outbox| core.deliver(now, letter, outbox));
+    }
+
     /// Calls one verb of a core, and does what it says.
     fn drive(&mut self, worker: usize, verb: impl FnOnce(&mut Core, Now, &mut Outbox)) {
-        let now = Now { mono: Instant::from_micros(self.now), wall: Wall(EPOCH + self.now / 1000) };
+        self.drive_with(worker, None, verb);
+    }
+
+    /// The same with a message, which its sender's agent and its text go along with.
+    fn drive_with(
+        &mut self,
+        worker: usize,
+        message: Option<(usize, Rc<Sip>)>,
+        verb: impl FnOnce(&mut Core, Now, &mut Outbox),
+    ) {
+        let wall = (EPOCH + self.now / 1000).saturating_add_signed(self.wall_step);
+        let now = Now { mono: Instant::from_micros(self.now), wall: Wall(wall) };
         let mut outbox = Outbox::new();
         verb(&mut self.cores[worker], now, &mut outbox);
+        // What another worker will deal with is heard when that one gets it.
+        let passed_on = |letter: &Letter| matches!(letter, Letter::Request(_) | Letter::Response(_));
+        let mine = !outbox.handovers.iter().any(|handover| passed_on(&handover.letter));
+        if let Some((from, sip)) = message.as_ref().filter(|_| mine) {
+            self.watch(|watcher, now| watcher.heard(now, *from, sip));
+        }
+        let handovers = std::mem::take(&mut outbox.handovers);
         self.carry_out(worker, outbox);
+        for handover in handovers {
+            let message = message.clone().filter(|_| passed_on(&handover.letter));
+            self.hand_over(worker, handover, message);
+        }
+    }
+
+    fn hand_over(&mut self, from: usize, handover: Handover, message: Option<(usize, Rc<Sip>)>) {
+        let workers = match handover.worker {
+            Some(worker) => vec![usize::from(worker)],
+            None => (0..self.cores.len()).filter(|other| *other != from).collect(),
+        };
+        for worker in workers {
+            assert!(worker < self.cores.len(), "a letter for a worker that does not exist");
+            let (letter, message) = (handover.letter.clone(), message.clone());
+            match self.letters {
+                0 => self.deliver(worker, letter, message),
+                micros => self.net.at(self.now + micros, Parcel::Letter { worker, letter, message }),
+            }
+        }
+    }
+
+    fn watch(&mut self, see: impl FnOnce(&mut dyn Watcher, u64)) {
+        if let Some(watcher) = &mut self.watcher {
+            see(&mut **watcher, self.now);
+        }
     }
 
     fn carry_out(&mut self, worker: usize, mut outbox: Outbox) {
-        self.events.append(&mut outbox.events);
+        if self.watcher.is_none() {
+            self.events.append(&mut outbox.events);
+        }
+        let mut undelivered = Vec::new();
         for transmit in std::mem::take(&mut outbox.transmits) {
             let bytes = Bytes::copy_from_slice(outbox.text(&transmit));
-            let delivered = self.transmit(&transmit.hop, &bytes);
-            if transmit.report_failure && !delivered {
-                let parked = Parked::undelivered(bytes);
-                self.drive(worker, |core, now, outbox| core.answer(now, parked, Answer::Undelivered, outbox));
+            if !self.transmit(&transmit.hop, &bytes) && transmit.report_failure {
+                undelivered.push(Parked::undelivered(bytes));
             }
         }
         for (question, parked) in outbox.questions {
             self.ask(worker, question, parked);
         }
-        for handover in outbox.handovers {
-            let addressees = match handover.worker {
-                Some(worker) => vec![usize::from(worker)],
-                None => (0..self.cores.len()).filter(|other| *other != worker).collect(),
-            };
-            for addressee in addressees {
-                assert!(addressee < self.cores.len(), "a letter for a worker that does not exist");
-                let letter = handover.letter.clone();
-                self.drive(addressee, |core, now, outbox| core.deliver(now, letter, outbox));
-            }
+        for parked in undelivered {
+            self.drive(worker, |core, now, outbox| core.answer(now, parked, Answer::Undelivered, outbox));
         }
     }
 
     /// False if it cannot be sent at all.
     fn transmit(&mut self, hop: &Hop, bytes: &Bytes) -> bool {
         assert_eq!(hop.local, SERVER, "sent from an address that is not ours");
-        let (agent, connection) = if hop.transport.is_reliable() {
-            let open = self.net.connection(hop.connection).map(|_| hop.connection);
-            let Some(number) = open.or_else(|| self.net.connection_to(hop.remote)).or_else(|| self.connect(hop)) else {
-                return false;
-            };
-            (self.net.connection(number).expect("it is open").agent, number)
-        } else {
-            let Some(agent) = self.listening(hop) else { return true };
-            (agent, 0)
-        };
-        self.wire.push(Sent { micros: self.now, agent, by_server: true, bytes: bytes.clone() });
-        self.net.send(self.now, connection, || Parcel::ToAgent { agent, connection, bytes: bytes.clone() });
-        true
+        let sip = Rc::new(Sip::parse(bytes));
+        let way = self.way(hop);
+        let agent = way.map_or_else(|| self.listening(hop), |(agent, _)| Some(agent));
+        let delivered = way.is_some() || !hop.transport.is_reliable();
+        self.watch(|watcher, now| watcher.sent(now, agent, &sip, delivered));
+        let Some(agent) = agent else { return delivered };
+        let copies = way.map_or(0, |(agent, connection)| {
+            self.net.send(self.now, agent, connection, || Parcel::ToAgent { agent, connection, sip: Rc::clone(&sip) })
+        });
+        self.wire.push(Sent { micros: self.now, agent, by_server: true, sip, copies });
+        delivered
+    }
+
+    /// Whom a message reaches, and over which connection.
+    fn way(&mut self, hop: &Hop) -> Option<(usize, u64)> {
+        if !hop.transport.is_reliable() {
+            return self.listening(hop).map(|agent| (agent, 0));
+        }
+        let open = self.net.connection(hop.connection).map(|_| hop.connection);
+        let number = open.or_else(|| self.net.connection_to(hop.remote)).or_else(|| self.connect(hop))?;
+        self.net.connection(number).map(|line| (line.agent, number))
     }
 
     fn connect(&mut self, hop: &Hop) -> Option<u64> {
@@ -301,14 +389,6 @@ impl State {
 
     /// What was said so far, for a scenario that went wrong.
     pub(crate) fn transcript(&self) -> String {
-        let mut text = String::new();
-        for sent in self.wire.iter().rev().take(60).rev() {
-            let sip = Sip::parse(&sent.bytes);
-            let arrow = if sent.by_server { "<-" } else { "->" };
-            let (seconds, millis) = (sent.micros / 1_000_000, sent.micros / 1000 % 1000);
-            let name = &self.agents[sent.agent].name;
-            let _ = writeln!(text, "{seconds:5}.{millis:03} {name:>12} {arrow} {} ({})", sip.start, sip.value("CSeq"));
-        }
-        text
+        ladder::draw(self.wire.iter().rev().take(60).rev(), |agent| &self.agents[agent].name)
     }
 }
