@@ -155,7 +155,9 @@ impl Core {
         let invite = request.method() == Method::Invite;
         // What another place than the location table decides, decides alike for a copy.
         let looked_up = matches!(target.uri, TargetUri::Binding(..)) && request.method() != Method::Cancel;
-        let room = self.pins.len() < self.settings.limits.pins;
+        // Other requests leave half of the room to INVITEs: without a pin they still go.
+        let most = if invite { self.settings.limits.pins } else { self.settings.limits.pins / 2 };
+        let room = self.pins.len() < most;
         if !room && (invite || looked_up) {
             outbox.tell(Event::LimitReached(Limit::Pins));
         }

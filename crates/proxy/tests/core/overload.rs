@@ -89,3 +89,22 @@ fn contacts() {
     assert_eq!(world.saw(|event| matches!(event, Event::LimitReached(Limit::Contacts))), 1);
     desk.registers();
 }
+
+#[test]
+fn a_flood_of_messages_leaves_room_for_calls() {
+    let world = World::with(|settings| settings.limits.pins = 4);
+    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    bob.registers();
+    for _ in 0..6 {
+        alice.sends(&alice.request("MESSAGE", "sip:bob@office.example"));
+        bob.expects("MESSAGE");
+    }
+    assert_eq!(world.load(0).pins, 2);
+    assert!(world.saw(|event| matches!(event, Event::LimitReached(Limit::Pins))) > 0);
+    let invite = alice.calls("bob");
+    let heard = bob.expects("INVITE");
+    bob.answers(&heard, 486);
+    let busy = alice.expects("486");
+    alice.acks(&invite, &busy);
+    bob.expects("ACK");
+}
