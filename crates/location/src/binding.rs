@@ -9,8 +9,7 @@ use crate::change::{Change, ContactChange, Refusal};
 use crate::time::TOMBSTONE_MILLIS;
 use crate::{Flow, Wall};
 
-/// The most octets that all text of one binding may have together: bounds what one device can make us keep, and fits
-/// the two octets in which its lengths are stored.
+/// The most octets that all text of one binding may have together: bounds what one device can make us keep.
 pub const MAX_TEXT: usize = 8 * 1024;
 
 /// A Contact URI bound to an address of record, with all that is needed to reach it and to judge the next REGISTER.

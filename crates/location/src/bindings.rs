@@ -288,7 +288,7 @@ mod tests {
         let phone = Binding { params, instance: params.get(16..62), ..plain() };
         let text = phone.contact.len() + params.len() + phone.call_id.len() + phone.user_agent.len();
         assert_eq!(phone.instance.map(<[u8]>::len), Some(46));
-        assert_eq!(record(&[phone]).octets().len(), b"alice@office.example".len() + 51 + text);
+        assert_eq!(record(&[phone]).octets().len(), b"alice@office.example".len() + 52 + text);
     }
 
     #[test]

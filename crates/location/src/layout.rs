@@ -1,7 +1,7 @@
 //! How a record lies in memory and on disk: one string of octets, the same in both places.
 //!
 //! Decides format 2: the address of record, then its bindings, numbers in little endian, each binding's text after its
-//! numbers. What only some bindings have (a reg-id, a connection, an IPv6 address) takes room only there. A change of
+//! numbers. What is small or only some bindings have (a reg-id, a connection, an IPv6 address) takes little room. A change of
 //! layout is a new format number; old ones stay readable (`format1.rs`). Must not know rules or stores.
 
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
@@ -17,7 +17,6 @@ pub(crate) type Scratch = SmallVec<[u8; 1024]>;
 
 /// Append one binding.
 pub(crate) fn write(binding: &Binding<'_>, out: &mut Scratch) {
-    let mut put = |octets: &[u8]| out.extend_from_slice(octets);
     let Flow { transport, remote, local, connection } = binding.flow;
     let marks = [
         (INSTANCE, binding.instance.is_some()),
@@ -29,31 +28,31 @@ pub(crate) fn write(binding: &Binding<'_>, out: &mut Scratch) {
         (LOCAL_V6, local.is_ipv6()),
     ];
     let marks: u16 = marks.iter().filter(|(_, there)| *there).map(|(mark, _)| mark).sum();
-    put(&(marks | u16::from(transport_code(transport)) << TRANSPORT).to_le_bytes());
-    put(&binding.cseq.to_le_bytes());
+    out.extend_from_slice(&(marks | u16::from(transport_code(transport)) << TRANSPORT).to_le_bytes());
+    write_number(binding.cseq, out);
     for moment in [binding.expires_at, binding.registered_at, binding.since] {
         let [octets @ .., _, _] = moment.0.min(LAST_MOMENT).to_le_bytes();
-        put(&octets);
+        out.extend_from_slice(&octets);
     }
-    put(&binding.transaction.to_le_bytes());
+    out.extend_from_slice(&binding.transaction.to_le_bytes());
     for address in [remote, local] {
         match address {
-            SocketAddr::V4(v4) => put(&v4.ip().octets()),
+            SocketAddr::V4(v4) => out.extend_from_slice(&v4.ip().octets()),
             SocketAddr::V6(v6) => {
-                put(&v6.ip().octets());
-                put(&v6.scope_id().to_le_bytes());
+                out.extend_from_slice(&v6.ip().octets());
+                out.extend_from_slice(&v6.scope_id().to_le_bytes());
             }
         }
-        put(&address.port().to_le_bytes());
+        out.extend_from_slice(&address.port().to_le_bytes());
     }
     if let Some(reg_id) = binding.reg_id {
-        put(&reg_id.to_le_bytes());
+        write_number(reg_id, out);
     }
     if let Some(q) = binding.q {
-        put(&q.to_le_bytes());
+        write_number(q.into(), out);
     }
     if connection != 0 {
-        put(&connection.to_le_bytes());
+        out.extend_from_slice(&connection.to_le_bytes());
     }
     write_text(binding, out);
 }
@@ -73,13 +72,18 @@ fn write_text(binding: &Binding<'_>, out: &mut Scratch) {
     out.extend_from_slice(apart);
 }
 
-// One octet up to 127, else two, the lower seven bits first: MAX_TEXT, which holds for all text together, fits.
-fn write_length(length: usize, out: &mut Scratch) {
-    let low = (length & 0x7F) as u8;
-    match length >> 7 {
-        0 => out.push(low),
-        high => out.extend_from_slice(&[low | 0x80, high as u8]),
+// Seven bits to an octet, the lowest first, a mark on each but the last: most numbers here are small.
+fn write_number(mut number: u32, out: &mut Scratch) {
+    while number > 0x7F {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
     }
+    out.push(number as u8);
+}
+
+// MAX_TEXT, which holds for all text together, fits.
+fn write_length(length: usize, out: &mut Scratch) {
+    write_number(length as u32, out);
 }
 
 /// Take one binding off the front. `None`: these octets were not written here.
@@ -90,12 +94,12 @@ pub(crate) fn read<'a>(input: &mut Input<'a>) -> Option<Binding<'a>> {
         return None;
     }
     let transport = transport_of((marks >> TRANSPORT) as u8)?;
-    let cseq = u32::from_le_bytes(input.array()?);
+    let cseq = input.number()?;
     let (expires_at, registered_at, since) = (input.moment()?, input.moment()?, input.moment()?);
     let transaction = u64::from_le_bytes(input.array()?);
     let (remote, local) = (input.address(has(REMOTE_V6))?, input.address(has(LOCAL_V6))?);
-    let reg_id = if has(REG_ID) { Some(u32::from_le_bytes(input.array()?)) } else { None };
-    let q = if has(Q) { Some(u16::from_le_bytes(input.array()?)) } else { None };
+    let reg_id = if has(REG_ID) { Some(input.number()?) } else { None };
+    let q = if has(Q) { Some(input.number()?.try_into().ok()?) } else { None };
     let connection = if has(CONNECTION) { u64::from_le_bytes(input.array()?) } else { 0 };
     let (contact, params, call_id, path, user_agent) =
         (input.length()?, input.length()?, input.length()?, input.length()?, input.length()?);
@@ -160,13 +164,20 @@ impl<'a> Input<'a> {
         Some(Wall(u64::from_le_bytes([a, b, c, d, e, f, 0, 0])))
     }
 
-    fn length(&mut self) -> Option<usize> {
-        let [low] = self.array()?;
-        if low & 0x80 == 0 {
-            return Some(low.into());
+    fn number(&mut self) -> Option<u32> {
+        let mut number = 0;
+        for shift in (0..u32::BITS).step_by(7) {
+            let [octet] = self.array()?;
+            number |= u32::from(octet & 0x7F).checked_shl(shift)?;
+            if octet & 0x80 == 0 {
+                return Some(number);
+            }
         }
-        let [high] = self.array()?;
-        Some(usize::from(high) << 7 | usize::from(low & 0x7F))
+        None
+    }
+
+    fn length(&mut self) -> Option<usize> {
+        self.number()?.try_into().ok().filter(|length| *length <= MAX_TEXT)
     }
 }
 
