@@ -20,6 +20,10 @@ const LATE_PART: u32 = 4;
 impl Fork {
     /// Goes on if the group that rings is through: to the next one, or to the final response.
     pub(super) fn advance(&mut self, context: &mut Context<'_>) {
+        // RFC 4321 1.3: who sent another method than INVITE waits no longer, so nobody else is to get it.
+        if !self.upstream.is_invite() && self.began + self.template.timers().give_up() <= context.now.mono {
+            self.close();
+        }
         while self.upstream.is_waiting() && self.following == 0 && !self.group_rings() {
             if self.waiting.is_empty() {
                 // Who was told to stop may be picked up at this very moment.

@@ -170,3 +170,14 @@ fn a_message_reaches_the_second_phone_while_its_sender_still_waits() {
     world.millis(10);
     assert!(alice.heard().iter().any(|sip| sip.what() == "200"));
 }
+
+#[test]
+fn a_message_reaches_nobody_any_more_when_its_sender_has_given_up() {
+    // checklist 126
+    let (world, alice, desk, mobile) = office();
+    // Only one may have it at a time, and what is no INVITE cannot be cancelled.
+    alice.sends(&alice.request("MESSAGE", "sip:bob@office.example").with("Max-Breadth", 1));
+    desk.expects("MESSAGE");
+    world.seconds(40);
+    mobile.hears_nothing();
+}
