@@ -261,6 +261,7 @@ impl Tried {
     /// When a 2xx came, or a 6xx that was still waited for.
     pub(crate) fn spoke_for_all(&self) -> Option<u64> {
         let success = self.heard.iter().find(|heard| (200..300).contains(&heard.status));
+        let success = success.filter(|heard| self.is_invite() || heard.at < self.began() + GIVE_UP);
         let refusal = self.ended().filter(|ended| ended.status >= 600 && !self.gave_up_before(ended.at));
         success.into_iter().chain(refusal).map(|heard| heard.at).min()
     }

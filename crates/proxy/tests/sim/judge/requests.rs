@@ -142,10 +142,12 @@ fn one_request_has_one_way(journal: &Journal, tried: &Tried) -> Verdict {
     must(other.is_none(), || format!("{} and {}", tried.branch(), other.map_or("", Tried::branch)))
 }
 
-/// RFC 3261 16.7 steps 5 and 10, 16.10: no new branch once it is decided.
+/// RFC 3261 16.7 steps 5 and 10, 16.10: no new branch once it is decided; RFC 4321 1.3: nor once the sender of another
+/// method than INVITE has given up.
 fn nothing_begins_after_the_end(journal: &Journal, tried: &Tried) -> Verdict {
     let asked = journal.asked_of(tried);
-    let over = asked.ended().is_some() || journal.decided(asked).is_some();
+    let given_up = !asked.is_invite() && journal.now >= asked.heard[0] + GIVE_UP;
+    let over = asked.ended().is_some() || journal.decided(asked).is_some() || given_up;
     must(!over || !tried.is_forked(), || format!("{} begins too late", tried.branch()))
 }
 
