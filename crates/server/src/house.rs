@@ -149,7 +149,8 @@ fn open_office(
 }
 
 fn round(server: &Server, in_force: &InForce, log: &Writer, started: Instant) {
-    server.store.sweep(clock::wall());
+    let time = clock::wall();
+    server.store.sweep(time);
     server.health.ask(&server.inboxes);
     notify::beat(&server.health);
     let (counts, load) = (server.store.counts(), server.loads.sum());
@@ -165,6 +166,7 @@ fn round(server: &Server, in_force: &InForce, log: &Writer, started: Instant) {
         ready: server.health.troubles().is_empty(),
         log_dropped: log.dropped(),
         uptime: started.elapsed(),
+        time,
     };
     levels.show();
 }

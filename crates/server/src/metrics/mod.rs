@@ -7,6 +7,7 @@ mod tally;
 
 use std::time::Duration;
 
+use location::Wall;
 use metrics::{Unit, counter, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
@@ -53,6 +54,7 @@ const TABLE: &[(Kind, &str, &str)] = &[
     (Kind::Gauge, "frontdesk_nonces", "Digest nonces in use now."),
     (Kind::Gauge, "frontdesk_store_queue", "Changes that wait for the disk now."),
     (Kind::Gauge, "frontdesk_uptime_seconds", "Seconds since the program started to serve."),
+    (Kind::Gauge, "frontdesk_time_seconds", "The clock of the machine, in seconds since 1970."),
     (Kind::Gauge, "frontdesk_build_info", "1; the version of the program is a label."),
     (Kind::Histogram, "frontdesk_store_commit_seconds", "Time to make a group of changes safe on disk."),
 ];
@@ -123,6 +125,8 @@ pub(crate) struct Levels {
     pub(crate) log_dropped: u64,
     /// Since the start.
     pub(crate) uptime: Duration,
+    /// What time it is here.
+    pub(crate) time: Wall,
 }
 
 impl Levels {
@@ -140,6 +144,7 @@ impl Levels {
         gauge!("frontdesk_ready").set(f64::from(self.ready));
         counter!("frontdesk_log_lines_dropped_total", "reason" => "slow").absolute(self.log_dropped);
         gauge!("frontdesk_uptime_seconds").set(self.uptime.as_secs_f64());
+        gauge!("frontdesk_time_seconds").set(self.time.0 as f64 / 1000.0);
     }
 }
 
