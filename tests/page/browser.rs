@@ -26,7 +26,7 @@ pub(crate) struct Browser {
 }
 
 impl Browser {
-    /// Opens a page.
+    /// Opens a page. Two minutes are enough for any test: what hangs is ended then.
     pub(crate) fn open(url: &str) -> Self {
         let folder = TempDir::with_prefix("frontdesk-browser-").expect("a temporary folder");
         let [to, from] = ["to", "from"].map(|name| folder.path().join(name));
@@ -35,7 +35,7 @@ impl Browser {
         let mut shell = Command::new("sh");
         shell.args([
             "-c",
-            "exec chromium --headless --no-sandbox --disable-gpu --disable-dev-shm-usage --hide-scrollbars \
+            "exec timeout -k 5 120 chromium --headless --no-sandbox --disable-gpu --disable-dev-shm-usage --hide-scrollbars \
             --remote-debugging-pipe --user-data-dir=\"$0/profile\" 3<\"$0/to\" 4>\"$0/from\" 2>\"$0/log\"",
         ]);
         let process = Process::spawn(shell.arg(folder.path()));
