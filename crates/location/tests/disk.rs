@@ -226,6 +226,28 @@ fn no_wrong_octet_loses_a_binding_unnoticed() {
 }
 
 #[test]
+fn what_spoils_under_a_running_server_is_noticed_before_it_is_left_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("location");
+    let (store, told) = open(&path, options());
+    let safe = |number, cseq| {
+        let agent = "x".repeat(6_000);
+        let (there, old) = support::load(&store, &aor(number));
+        let record = support::register_by(&old, cseq, &[(A, 600)], NOW, &agent);
+        assert!(matches!(store.commit(there.as_ref(), record, ticket(1)), Commit::Pending));
+        told.recv().unwrap().1
+    };
+    assert!(safe(0, 1) && safe(1, 1));
+    spoil(&path, "UPDATE journal SET records = substr(records, 1, 3000) WHERE id = 1");
+    // Some time later it is its turn to be tidied up.
+    let turns = (2..1_000).take_while(|&cseq| safe(1, cseq)).count();
+    assert!((100..900).contains(&turns), "{turns}");
+    assert_eq!(live(&store, &aor(0), NOW), [(A.to_owned(), 600)]);
+    drop(store);
+    assert_eq!(refused(&path), StoreError::Corrupt { path });
+}
+
+#[test]
 fn a_row_that_is_missing_is_noticed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("location");

@@ -100,14 +100,11 @@ impl File {
     }
 
     /// Make an earlier file one of today, with these rows, all at once.
-    pub(crate) fn renew(
-        &mut self,
-        fill: impl FnOnce(&Rows<'_>) -> Result<(), rusqlite::Error>,
-    ) -> Result<(), StoreError> {
-        self.run(|transaction| {
-            transaction.execute_batch("DROP TABLE location;")?;
-            transaction.execute_batch(&schema())?;
-            fill(&Rows(transaction))
+    pub(crate) fn renew(&mut self, fill: impl FnOnce(&Rows<'_>) -> Result<(), StoreError>) -> Result<(), StoreError> {
+        self.transaction(|rows| {
+            let sql = format!("DROP TABLE location; {}", schema());
+            rows.transaction.execute_batch(&sql).map_err(|error| rows.failure(&error))?;
+            fill(rows)
         })
     }
 
@@ -115,9 +112,13 @@ impl File {
     /// next transaction is tried afresh.
     pub(crate) fn transaction(
         &mut self,
-        fill: impl FnOnce(&Rows<'_>) -> Result<(), rusqlite::Error>,
+        fill: impl FnOnce(&Rows<'_>) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
-        self.run(|transaction| fill(&Rows(transaction)))
+        let path = &self.path;
+        let fail = |error| failure(&error, path);
+        let transaction = self.connection.transaction().map_err(fail)?;
+        fill(&Rows { transaction: &transaction, path })?;
+        transaction.commit().map_err(fail)
     }
 
     /// From now on the file may be tidied up when it is closed: it was found whole.
@@ -159,15 +160,6 @@ impl File {
         Ok(())
     }
 
-    fn run(&mut self, work: impl FnOnce(&Transaction<'_>) -> Result<(), rusqlite::Error>) -> Result<(), StoreError> {
-        let run = |connection: &mut Connection| {
-            let transaction = connection.transaction()?;
-            work(&transaction)?;
-            transaction.commit()
-        };
-        run(&mut self.connection).map_err(|error| failure(&error, &self.path))
-    }
-
     fn kind(&self) -> Result<Kind, StoreError> {
         let number = |sql: &str| {
             self.connection.query_row(sql, (), |row| row.get::<_, i64>(0)).map_err(|error| self.failure(&error))
@@ -192,20 +184,34 @@ impl File {
 }
 
 /// The rows as a transaction may change them.
-pub(crate) struct Rows<'t>(&'t Transaction<'t>);
+pub(crate) struct Rows<'t> {
+    transaction: &'t Transaction<'t>,
+    path: &'t Path,
+}
 
 impl Rows<'_> {
-    pub(crate) fn append(&self, id: i64, records: &[u8]) -> Result<(), rusqlite::Error> {
-        let mut statement = self.0.prepare_cached("INSERT INTO journal (id, records) VALUES (?1, ?2)")?;
-        statement.execute((id, records)).map(drop)
+    pub(crate) fn append(&self, id: i64, records: &[u8]) -> Result<(), StoreError> {
+        let insert = self.transaction.prepare_cached("INSERT INTO journal (id, records) VALUES (?1, ?2)");
+        insert.and_then(|mut insert| insert.execute((id, records))).map(drop).map_err(|error| self.failure(&error))
     }
 
-    pub(crate) fn read(&self, id: i64) -> Result<Vec<u8>, rusqlite::Error> {
-        self.0.prepare_cached("SELECT records FROM journal WHERE id = ?1")?.query_row((id,), |row| row.get(0))
+    pub(crate) fn read(&self, id: i64) -> Result<Vec<u8>, StoreError> {
+        let select = self.transaction.prepare_cached("SELECT records FROM journal WHERE id = ?1");
+        let row = select.and_then(|mut select| select.query_row((id,), |row| row.get(0)));
+        row.map_err(|error| self.failure(&error))
     }
 
-    pub(crate) fn delete(&self, id: i64) -> Result<(), rusqlite::Error> {
-        self.0.prepare_cached("DELETE FROM journal WHERE id = ?1")?.execute((id,)).map(drop)
+    pub(crate) fn delete(&self, id: i64) -> Result<(), StoreError> {
+        let delete = self.transaction.prepare_cached("DELETE FROM journal WHERE id = ?1");
+        delete.and_then(|mut delete| delete.execute((id,))).map(drop).map_err(|error| self.failure(&error))
+    }
+
+    pub(crate) fn corrupt(&self) -> StoreError {
+        StoreError::Corrupt { path: self.path.to_owned() }
+    }
+
+    fn failure(&self, error: &rusqlite::Error) -> StoreError {
+        failure(error, self.path)
     }
 }
 

@@ -105,22 +105,18 @@ struct Pen {
 }
 
 impl Pen {
-    fn write<'r>(
-        &mut self,
-        mut records: impl Iterator<Item = &'r Record>,
-        table: &Rows<'_>,
-    ) -> Result<(), rusqlite::Error> {
+    fn write<'r>(&mut self, mut records: impl Iterator<Item = &'r Record>, table: &Rows<'_>) -> Result<(), StoreError> {
         records.try_for_each(|record| self.put(Entry::of(record), record.clone(), table))?;
         self.end_row(table)
     }
 
-    fn put(&mut self, entry: Entry<'_>, record: Record, table: &Rows<'_>) -> Result<(), rusqlite::Error> {
+    fn put(&mut self, entry: Entry<'_>, record: Record, table: &Rows<'_>) -> Result<(), StoreError> {
         self.draft.add(entry);
         self.places.push((record, self.rows.end));
         if self.draft.is_full() { self.end_row(table) } else { Ok(()) }
     }
 
-    fn end_row(&mut self, table: &Rows<'_>) -> Result<(), rusqlite::Error> {
+    fn end_row(&mut self, table: &Rows<'_>) -> Result<(), StoreError> {
         if self.draft.is_empty() {
             return Ok(());
         }
@@ -133,14 +129,15 @@ impl Pen {
     }
 
     /// Take away the oldest rows while more than half of what is there is of no use; a few at a time.
-    fn tidy(&mut self, table: &Rows<'_>, map: &Map) -> Result<(), rusqlite::Error> {
+    fn tidy(&mut self, table: &Rows<'_>, map: &Map) -> Result<(), StoreError> {
         let mut left = TIDY_AT_ONCE;
         let old = self.rows.end;
         while self.rows.start < old && left > 0 && self.octets > 2 * map.octets() + SLACK {
             let number = self.rows.start;
             let row = table.read(number)?;
-            // It was found whole when it was read or written.
-            for entry in journal::entries(&row).into_iter().flatten().flatten() {
+            // It was whole when it was read or written: if it is not any more, no promise can be made.
+            for entry in journal::entries(&row).map_err(|_| table.corrupt())? {
+                let entry = entry.map_err(|_| table.corrupt())?;
                 let here = |record: &Record| (record.notes().row() == low(number)).then(|| record.clone());
                 if let Some(record) = map.with(entry.aor(), here).flatten() {
                     self.put(entry, record, table)?;

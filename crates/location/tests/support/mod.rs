@@ -30,6 +30,11 @@ pub(crate) fn flow() -> Flow {
 
 /// `old` after a REGISTER with this CSeq for these Contacts, each with its seconds.
 pub(crate) fn register(old: &Record, cseq: u32, contacts: &[(&str, u32)], now: Wall) -> Record {
+    register_by(old, cseq, contacts, now, "test")
+}
+
+/// The same by a device with this User-Agent.
+pub(crate) fn register_by(old: &Record, cseq: u32, contacts: &[(&str, u32)], now: Wall, agent: &str) -> Record {
     let asked = contacts.iter().map(|&(uri, secs)| ContactChange {
         uri: uri.as_bytes(),
         params: b"",
@@ -44,7 +49,7 @@ pub(crate) fn register(old: &Record, cseq: u32, contacts: &[(&str, u32)], now: W
         transaction: u64::from(cseq),
         flow: flow(),
         path: b"",
-        user_agent: b"test",
+        user_agent: agent.as_bytes(),
         ask: Ask::Update(asked.collect()),
     };
     match old.apply(&change, now, &LIMITS) {
