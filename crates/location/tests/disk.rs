@@ -248,6 +248,41 @@ fn what_spoils_under_a_running_server_is_noticed_before_it_is_left_behind() {
 }
 
 #[test]
+fn a_log_that_is_damaged_in_the_middle_is_no_torn_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, copy) = (folder.path().join("location"), folder.path().join("copy"));
+    let (store, told) = open(&path, options());
+    for number in 0..20 {
+        drop(commit(&store, &aor(number), 1, &[(A, 600)], NOW, 1));
+        assert!(told.recv().unwrap().1);
+    }
+    // As a kill leaves it.
+    let (file, log) = (fs::read(&path).unwrap(), fs::read(folder.path().join("location-wal")).unwrap());
+    let opened = |log: &[u8]| {
+        fs::write(&copy, &file).unwrap();
+        fs::write(folder.path().join("copy-wal"), log).unwrap();
+        let _ = fs::remove_file(folder.path().join("copy-shm"));
+        let hooks = Hooks { done: Box::new(|_, _| {}), committed: Box::new(|_| {}) };
+        DiskStore::open(&copy, options(), hooks).map(|store| store.counts().users)
+    };
+    assert_eq!(opened(&log), Ok(20));
+    let frame = 4096 + 24;
+    for at in (32..log.len() - 2 * frame).step_by(frame / 3) {
+        let mut bad = log.clone();
+        bad[at] ^= 1;
+        assert_eq!(opened(&bad), Err(StoreError::Corrupt { path: copy.clone() }), "{at} of {}", log.len());
+        assert_eq!(fs::read(folder.path().join("copy-wal")).unwrap(), bad);
+    }
+    // A torn end is the power's doing: what was not acknowledged may go.
+    for less in [1, frame - 1, frame / 2] {
+        assert_eq!(opened(&log[..log.len() - less]), Ok(19), "{less}");
+    }
+    let mut torn = log.clone();
+    torn[log.len() - 100] ^= 1;
+    assert_eq!(opened(&torn), Ok(19));
+}
+
+#[test]
 fn a_row_that_is_missing_is_noticed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("location");

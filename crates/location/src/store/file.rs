@@ -14,7 +14,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction};
 
-use super::StoreError;
+use super::{StoreError, wal};
 
 /// An open, locked store file.
 pub(crate) struct File {
@@ -29,6 +29,10 @@ impl File {
     pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
         prepare(path)?;
         let lock = lock(path)?;
+        let whole = wal::is_whole(&beside(path, "-wal"));
+        if !whole.map_err(|error| StoreError::Io { path: path.to_owned(), kind: error.kind() })? {
+            return Err(StoreError::Corrupt { path: path.to_owned() });
+        }
         // Each connection is used by one thread at a time: SQLite's own mutexes are for nothing.
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let fail = |error: rusqlite::Error| failure(&error, path);
@@ -242,10 +246,14 @@ fn prepare(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-fn lock(path: &Path) -> Result<fs::File, StoreError> {
+fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push("-lock");
-    let open = fs::OpenOptions::new().write(true).create(true).truncate(false).open(name);
+    name.push(suffix);
+    name.into()
+}
+
+fn lock(path: &Path) -> Result<fs::File, StoreError> {
+    let open = fs::OpenOptions::new().write(true).create(true).truncate(false).open(beside(path, "-lock"));
     let io = |error: io::Error| StoreError::Io { path: path.to_owned(), kind: error.kind() };
     let lock = open.map_err(io)?;
     match lock.try_lock() {

@@ -25,6 +25,8 @@ mod journal;
 #[cfg(feature = "disk")]
 mod queue;
 #[cfg(feature = "disk")]
+mod wal;
+#[cfg(feature = "disk")]
 mod writer;
 
 use crate::{Aor, Record, Wall};

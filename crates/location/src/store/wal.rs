@@ -1,0 +1,92 @@
+//! A look at the write-ahead log before SQLite takes it.
+//!
+//! Decides whether it is damaged in the middle. SQLite takes a log up to the first wrong octet, for it ends like that when
+//! the power fails; what had been made safe after such an octet would be gone without a word. But each transaction is on
+//! disk before the next begins: only the last can be torn, and what follows a whole one cannot be a torn end. The layout
+//! is that of <https://www.sqlite.org/fileformat2.html#walformat>. Must not write.
+
+use std::fs::File;
+use std::io::{self, BufReader, ErrorKind, Read};
+use std::path::Path;
+
+/// Is this log, if there is one, good up to its last transaction?
+pub(crate) fn is_whole(path: &Path) -> io::Result<bool> {
+    match File::open(path) {
+        Ok(file) => Ok(look(&mut BufReader::new(file))?.unwrap_or(true)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
+// `None`: it ends before anything can be said.
+fn look(log: &mut impl Read) -> io::Result<Option<bool>> {
+    let Some(header) = take::<32>(log)? else { return Ok(None) };
+    let [magic, _, page, _, salt, pepper, first, second] = words(&header, true);
+    let (big, mut sum) = (magic & 1 == 1, Sum::default());
+    sum.add(header.get(..24).unwrap_or_default(), big);
+    if magic & !1 != MAGIC || sum != Sum(first, second) {
+        // One that was just begun: what it had before is in the file.
+        return Ok(None);
+    }
+    let mut content = vec![0; if page == 1 { 1 << 16 } else { page as usize }];
+    let (mut good, mut complete) = (true, false);
+    while let Some(header) = take::<24>(log)? {
+        if !fill(log, &mut content)? {
+            break;
+        }
+        let [_, pages, own_salt, own_pepper, first, second] = words(&header, true);
+        if (own_salt, own_pepper) != (salt, pepper) {
+            // Of an earlier log, whose place this one has taken.
+            good = false;
+            continue;
+        }
+        // A transaction was completed after the fault, and this one came after it.
+        if complete {
+            return Ok(Some(false));
+        }
+        if good {
+            sum.add(header.get(..8).unwrap_or_default(), big);
+            sum.add(&content, big);
+            good = sum == Sum(first, second);
+        }
+        complete = !good && pages != 0;
+    }
+    Ok(Some(true))
+}
+
+/// The running checksum.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Sum(u32, u32);
+
+impl Sum {
+    fn add(&mut self, octets: &[u8], big: bool) {
+        for pair in octets.chunks_exact(8) {
+            let [one, two] = words(pair, big);
+            self.0 = self.0.wrapping_add(one).wrapping_add(self.1);
+            self.1 = self.1.wrapping_add(two).wrapping_add(self.0);
+        }
+    }
+}
+
+fn words<const N: usize>(octets: &[u8], big: bool) -> [u32; N] {
+    let mut words = octets.as_chunks::<4>().0.iter().map(|word| match big {
+        true => u32::from_be_bytes(*word),
+        false => u32::from_le_bytes(*word),
+    });
+    std::array::from_fn(|_| words.next().unwrap_or(0))
+}
+
+fn take<const N: usize>(log: &mut impl Read) -> io::Result<Option<[u8; N]>> {
+    let mut octets = [0; N];
+    Ok(fill(log, &mut octets)?.then_some(octets))
+}
+
+fn fill(log: &mut impl Read, octets: &mut [u8]) -> io::Result<bool> {
+    match log.read_exact(octets) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+const MAGIC: u32 = 0x377F_0682;
