@@ -135,7 +135,9 @@ fn one_request_has_one_way(journal: &Journal, tried: &Tried) -> Verdict {
         let same_context = other.is_forked() && tried.is_forked() && other.context() == tried.context();
         // A branch without a transaction names the connection of its sender, which may be another one by now.
         let moved = asked.is_reliable() && !other.is_forked() && !tried.is_forked() && same_target;
-        let came_back = other.is_reliable() && (other.heard.is_empty() || other.refused.is_some());
+        // RFC 5626 7: a phone that could not be reached over a connection, and has another one now.
+        let unreached = other.ended().is_some_and(|ended| matches!(ended.status, 408 | 430));
+        let came_back = other.is_reliable() && (other.heard.is_empty() || other.refused.is_some() || unreached);
         other.branch() != tried.branch() && !moved && (same_target && !came_back || !same_context)
     };
     let other = journal.branches(asked).find(|other| conflicts(other));

@@ -76,7 +76,12 @@ fn the_best_final_is_chosen(journal: &Journal, asked: &Asked) -> Verdict {
     let outcomes: Vec<_> = journal.branches(asked).map(|tried| outcomes(journal, asked, tried)).collect();
     let hung_up = asked.hung_up().is_some();
     // A 503 would make the caller leave this server alone for one phone's trouble.
-    let told = |status| if status == 503 { 500 } else { status };
+    // And a 430 is about a flow of ours (RFC 5626 11.5).
+    let told = |status| match status {
+        430 => 480,
+        503 => 500,
+        _ => status,
+    };
     let good = choices(&outcomes).any(|choice| {
         let best = choice.into_iter().flatten().min_by_key(|status| place(*status, hung_up));
         told(best.unwrap_or(408)) == said.status
@@ -95,6 +100,7 @@ fn place(status: u16, hung_up: bool) -> (u8, u16) {
         486 => 6,
         480 => 7,
         404 | 410 => 9,
+        430 => 11,
         408 => 12,
         503 => 13,
         500.. => 10,

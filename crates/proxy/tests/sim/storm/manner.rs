@@ -101,10 +101,11 @@ impl Manner {
 pub(super) fn of_a_request(dice: &mut Dice) -> (Option<(u64, u16)>, Option<u16>) {
     let announces = dice.happens(100).then_some(if dice.happens(500) { 183 } else { 100 });
     let answer = match dice.roll(1000) {
-        0..600 => Some((dice.roll(SECOND / 5), 200)),
-        600..750 => Some((dice.roll(40 * SECOND), 200)),
-        750..900 => {
-            let statuses = [480, 404, 486, 500, 503, 408, 401, 603, 415, 302];
+        0..560 => Some((dice.roll(SECOND / 5), 200)),
+        560..680 => Some((dice.roll(40 * SECOND), 200)),
+        680..800 => Some((dice.roll(SECOND), 408)),
+        800..920 => {
+            let statuses = [480, 404, 486, 500, 503, 430, 401, 603, 415, 302];
             Some((dice.roll(3 * SECOND), statuses[dice.below(10)]))
         }
         _ => None,
