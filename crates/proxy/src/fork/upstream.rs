@@ -103,9 +103,10 @@ impl Upstream {
 
     /// RFC 4320 4.2: a request other than INVITE that nobody answered ends in silence.
     pub(crate) fn end_in_silence(&mut self, timers: &Timers, now: Instant) {
-        // As if it were sent: copies of the request are absorbed.
-        self.may_send(408, timers, now);
         self.last = Bytes::new();
+        if let Machine::Other(machine) = &mut self.machine {
+            machine.end_in_silence(self.back.transport.is_reliable(), timers, now);
+        }
     }
 
     /// Whether the caller still waits for a final response.

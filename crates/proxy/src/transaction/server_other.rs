@@ -84,6 +84,13 @@ impl ServerOther {
         matches!(self.state, State::Proceeding | State::Completed)
     }
 
+    /// It gets no answer (RFC 4320 4.2). As its sender does not know, its copies are absorbed for as long as they come.
+    pub(crate) fn end_in_silence(&mut self, reliable: bool, timers: &Timers, now: Instant) {
+        if self.send(408, reliable, timers, now) && !reliable {
+            self.ends_at = Some(now + timers.last_copy());
+        }
+    }
+
     fn end(&mut self) {
         self.state = State::Terminated;
         self.trying_at = None;

@@ -119,7 +119,7 @@ fn a_request_that_nobody_answers_ends_in_silence() {
     alice.sends(&message);
     alice.hears_nothing();
     phones.iter().for_each(|(phone, _)| phone.hears_nothing());
-    world.seconds(25);
+    world.seconds(30);
     assert_eq!(world.load(0).transactions, 0);
 }
 
