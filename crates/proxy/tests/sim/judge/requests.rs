@@ -85,8 +85,9 @@ fn breadth_is_shared_out(journal: &Journal, tried: &Tried) -> Verdict {
     }
     let most = asked.request.number("Max-Breadth").unwrap_or(60).min(60);
     let holds = |branch: &&Tried| {
-        let silent =
-            branch.heard.is_empty() && (now >= journal.rings_until(asked, branch) || now >= branch.began() + GIVE_UP);
+        // Whoever was mute until then is told to stop when he wakes, and holds nothing.
+        let mute_until = |at| now >= at && branch.first_heard().is_none_or(|first| first >= at);
+        let silent = mute_until(journal.rings_until(asked, branch)) || mute_until(branch.began() + GIVE_UP);
         !silent && !branch.is_over(now) && !moved_on(journal, asked, branch)
     };
     let held: u32 =
