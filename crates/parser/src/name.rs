@@ -149,7 +149,7 @@ impl HeaderName {
         let octets = line.first_chunk()?;
         let colons = u8x16::new(*octets).simd_eq(u8x16::splat(b':')).to_bitmask();
         let len = colons.trailing_zeros();
-        let key = u128::from_le_bytes(*octets) & FIRST.get(len as usize)?;
+        let key = u128::from_le_bytes(*octets) & UP_TO_COLON.get(len as usize)?;
         let mut slot = key_slot(key);
         loop {
             match KEYS.get(slot)? {
@@ -230,21 +230,22 @@ const fn compact() -> [HeaderName; 128] {
 /// A name as [`HeaderName::at_start`] reads it.
 #[derive(Clone, Copy)]
 struct Key {
-    /// Up to fifteen octets, the first one lowest; 0 marks a free slot.
+    /// Up to fifteen octets and the colon, which tells `To` from a `To` with zeros behind it; the first one lowest. 0 marks
+    /// a free slot.
     octets: u128,
     name: HeaderName,
 }
 
-/// Masks that leave the first octets of sixteen.
-static FIRST: [u128; 16] = first();
+/// Masks that leave the octets up to the colon, by its position.
+static UP_TO_COLON: [u128; 16] = up_to_colon();
 
 #[expect(clippy::indexing_slicing, reason = "runs in the compiler, which refuses an index outside")]
-const fn first() -> [u128; 16] {
-    let mut table = [0; 16];
-    let mut len = 1;
-    while len < 16 {
-        table[len] = table[len - 1] << 8 | 0xff;
-        len += 1;
+const fn up_to_colon() -> [u128; 16] {
+    let mut table = [0xff; 16];
+    let mut at = 1;
+    while at < 16 {
+        table[at] = table[at - 1] << 8 | 0xff;
+        at += 1;
     }
     table
 }
@@ -277,7 +278,7 @@ const fn keys() -> [Key; KEY_SLOTS] {
 
 #[expect(clippy::indexing_slicing, reason = "runs in the compiler, which refuses an index outside")]
 const fn with_key(mut table: [Key; KEY_SLOTS], text: &[u8], name: HeaderName) -> [Key; KEY_SLOTS] {
-    let mut octets = 0;
+    let mut octets = b':' as u128;
     let mut at = text.len();
     while at > 0 {
         at -= 1;
@@ -320,9 +321,15 @@ mod tests {
                 assert_eq!(at_start(&format!("{}:x:y, and some more", char::from(letter))), Some((row.name, 1)));
             }
         }
-        for other in
-            ["Via:", ": a line without a name", "Via : white space first", "via: in another case", "\0: nothing at all"]
-        {
+        for other in [
+            "Via:",
+            ": a line without a name",
+            "Via : white space first",
+            "via: in another case",
+            "\0: nothing at all",
+            "Via\0: that is no white space",
+            "v\0\0: nor here, in the compact form",
+        ] {
             assert_eq!(at_start(other), None, "{other}");
         }
     }
