@@ -3,6 +3,9 @@
 //! Decides the shape of a request to the location service and its limits. Must not decide the outcome: that is
 //! [`Record::apply`](crate::Record::apply). Borrowing from the message, nothing is copied here.
 
+use std::net::{Ipv4Addr, SocketAddr};
+
+use parser::Transport;
 use smallvec::SmallVec;
 
 use crate::Flow;
@@ -24,6 +27,16 @@ pub struct Change<'a> {
     pub user_agent: &'a [u8],
     /// What is to be done.
     pub ask: Ask<'a>,
+}
+
+impl<'a> Change<'a> {
+    /// What is asked without a REGISTER, by the configuration or an operator: under no phone's Call-ID, so that the order
+    /// of its own REGISTERs stays as it was, and from nowhere.
+    pub fn by_hand(ask: Ask<'a>) -> Self {
+        let nowhere = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0);
+        let flow = Flow { transport: Transport::Udp, remote: nowhere, local: nowhere, connection: 0 };
+        Self { call_id: b"", cseq: 0, transaction: 0, flow, path: b"", user_agent: b"", ask }
+    }
 }
 
 /// The three things that a REGISTER can ask.
@@ -56,6 +69,13 @@ pub struct ContactChange<'a> {
     pub instance: Option<&'a [u8]>,
     /// `reg-id` value (RFC 5626 4.2).
     pub reg_id: Option<u32>,
+}
+
+impl<'a> ContactChange<'a> {
+    /// A URI and a time, and nothing else said.
+    pub const fn plain(uri: &'a [u8], expires: u32) -> Self {
+        Self { uri, params: b"", expires: Some(expires), q: None, instance: None, reg_id: None }
+    }
 }
 
 /// What the registrar allows. Seconds and numbers of bindings.

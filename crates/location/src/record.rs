@@ -21,6 +21,16 @@ pub enum Applied {
     Displaced(Record),
 }
 
+impl Applied {
+    /// The record to be committed; none if nothing changes.
+    pub fn changed(self) -> Option<Record> {
+        match self {
+            Self::Unchanged => None,
+            Self::Changed(record) | Self::Displaced(record) => Some(record),
+        }
+    }
+}
+
 impl Record {
     /// Apply one REGISTER, RFC 3261 10.3.
     ///

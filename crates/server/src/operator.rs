@@ -12,6 +12,7 @@ use crate::arguments::{Bindings, Deed};
 use crate::client::{Client, Unanswered, escaped};
 use crate::config::Loaded;
 use crate::error::Fatal;
+use crate::journal::Phones;
 use crate::reload::Outcome;
 
 /// Users that are listed at most.
@@ -34,7 +35,7 @@ pub(crate) fn bindings(client: &Client, what: &Bindings) -> Result<String, Fatal
             let contact = contact.as_ref().map(|contact| format!("/{}", escaped(contact))).unwrap_or_default();
             let path = format!("users/{}/phones{contact}", escaped(name));
             let Removed { removed } = client.ask(Method::DELETE, &path)?;
-            Ok(format!("{} removed\n", phones(removed)))
+            Ok(format!("{} removed\n", Phones(removed)))
         }
     }
 }
@@ -79,7 +80,7 @@ pub(crate) fn after_edit(loaded: &Loaded, url: Option<&str>, deed: &Deed) -> Res
 }
 
 fn user(user: &User) -> String {
-    let count = if user.phones.is_empty() { "no phone".to_owned() } else { phones(user.phones.len()) };
+    let count = if user.phones.is_empty() { "no phone".to_owned() } else { Phones(user.phones.len()).to_string() };
     let mut text = format!("{}@{}  {count}\n", user.user, user.domain);
     for Phone { device, contact, address, transport, expires_in, .. } in &user.phones {
         let device = device.as_deref().unwrap_or("-");
@@ -94,8 +95,4 @@ fn user(user: &User) -> String {
         let _ = writeln!(text, "    {device}{address}  {left}\n        {contact}");
     }
     text
-}
-
-fn phones(count: usize) -> String {
-    if count == 1 { "1 phone".to_owned() } else { format!("{count} phones") }
 }

@@ -152,24 +152,25 @@ impl Core {
             Method::Invite | Method::Cancel => Branch::Pinned { worker: self.worker, origin },
             _ => Branch::Stateless(origin),
         };
+        let Settings { limits, timers, .. } = &*self.settings;
         let invite = request.method() == Method::Invite;
         // What another place than the location table decides, decides alike for a copy.
         let looked_up = matches!(target.uri, TargetUri::Binding(..)) && request.method() != Method::Cancel;
+        let mut pinned = invite || looked_up;
         // Other requests leave half of the room to INVITEs: without a pin they still go.
-        let most = if invite { self.settings.limits.pins } else { self.settings.limits.pins / 2 };
-        let room = self.pins.len() < most;
-        if !room && (invite || looked_up) {
+        if pinned && self.pins.len() >= if invite { limits.pins } else { limits.pins / 2 } {
             outbox.tell(Event::LimitReached(Limit::Pins));
-        }
-        if !room && invite {
-            return Err(Reject::Overload);
+            if invite {
+                return Err(Reject::Overload);
+            }
+            pinned = false;
         }
         let forwarding = Forwarding { request, target: &target, hop: &hop, branch, breadth: request.max_breadth() };
         send_request(&forwarding, &self.settings, &self.mac, &mut self.rewrite, outbox);
         if invite {
-            self.pins.insert(request.key, (target, hop, branch), now.mono, self.settings.timers.c);
-        } else if looked_up && room {
-            self.pins.insert_brief(request.key, (target, hop, branch), now.mono, self.settings.timers.last_copy());
+            self.pins.insert(request.key, (target, hop, branch), now.mono, timers.c);
+        } else if pinned {
+            self.pins.insert_brief(request.key, (target, hop, branch), now.mono, timers.last_copy());
         }
         Ok(())
     }

@@ -22,7 +22,7 @@ use crate::transaction::{ClientInvite, ClientOther, Due, Heard, is_due, sooner};
 pub(super) struct Branch {
     number: u8,
     target: Target,
-    pub(super) hop: Hop,
+    hop: Hop,
     client: Client,
     /// The ACK of its failure, for copies of that.
     ack: Bytes,

@@ -156,7 +156,7 @@ impl Fork {
             return None;
         }
         let heard = branch.receive(response, method, &self.template, context);
-        let by = Some(branch.hop.remote);
+        let by = Some(branch.hop().remote);
         match heard {
             // RFC 3261 16.7 step 5, RFC 4320 4.1: 100 stays here, and so does any 1xx of another method.
             Heard::Provisional if status > 100 && self.upstream.is_invite() => {

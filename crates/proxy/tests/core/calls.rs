@@ -49,9 +49,7 @@ fn a_fork_ends_with_its_first_answer() {
     let (alice, desk, mobile) = (world.udp("alice"), world.udp("bob/desk"), world.udp("bob/mobile"));
     desk.registers();
     mobile.registers();
-    alice.calls("bob");
-    alice.expects("100");
-    let (at_desk, at_mobile) = (desk.expects("INVITE"), mobile.expects("INVITE"));
+    let (_, [at_desk, at_mobile]) = alice.rings("bob", [&desk, &mobile]);
     desk.answers(&at_desk, 180);
     alice.expects("180");
     mobile.answers(&at_mobile, 200);

@@ -26,9 +26,7 @@ fn count(agent: &Agent, what: &str) -> usize {
 fn ringing_does_not_extend_the_ring_time() {
     // checklist 71, 76
     let (world, alice, desk, mobile) = office(30);
-    let invite = alice.calls("bob");
-    alice.expects("100");
-    let (at_desk, at_mobile) = (desk.expects("INVITE"), mobile.expects("INVITE"));
+    let (invite, [at_desk, at_mobile]) = alice.rings("bob", [&desk, &mobile]);
     for _ in 0..29 {
         desk.answers(&at_desk, 180);
         mobile.answers(&at_mobile, 183);
@@ -106,9 +104,7 @@ fn a_phone_that_wakes_up_after_its_time_is_cancelled_and_not_waited_for() {
 fn timer_c_is_extended_by_a_phone_that_rings() {
     // checklist 59, 61, 76
     let (world, alice, desk, mobile) = office(3600);
-    let invite = alice.calls("bob");
-    alice.expects("100");
-    let (at_desk, at_mobile) = (desk.expects("INVITE"), mobile.expects("INVITE"));
+    let (invite, [at_desk, at_mobile]) = alice.rings("bob", [&desk, &mobile]);
     mobile.answers(&at_mobile, 486);
     desk.answers(&at_desk, 180);
     world.seconds(170);
@@ -135,9 +131,7 @@ fn timer_c_is_extended_by_a_phone_that_rings() {
 fn a_phone_that_stops_talking_ends_with_timer_c_and_64_t1() {
     // checklist 59, 76
     let (world, alice, desk, mobile) = office(3600);
-    let invite = alice.calls("bob");
-    alice.expects("100");
-    let (at_desk, at_mobile) = (desk.expects("INVITE"), mobile.expects("INVITE"));
+    let (invite, [at_desk, at_mobile]) = alice.rings("bob", [&desk, &mobile]);
     desk.answers(&at_desk, 180);
     mobile.answers(&at_mobile, 180);
     world.seconds(180);
@@ -190,9 +184,7 @@ fn over_tcp_nothing_is_sent_twice() {
     let (alice, desk, mobile) = (world.tcp("alice"), world.tcp("bob/desk"), world.tcp("bob/mobile"));
     desk.registers();
     mobile.registers();
-    let invite = alice.calls("bob");
-    alice.expects("100");
-    let (at_desk, at_mobile) = (desk.expects("INVITE"), mobile.expects("INVITE"));
+    let (invite, [at_desk, at_mobile]) = alice.rings("bob", [&desk, &mobile]);
     world.seconds(20);
     assert_eq!((desk.heard(), mobile.heard()), (vec![], vec![]), "no Timer A");
     desk.answers(&at_desk, 486);

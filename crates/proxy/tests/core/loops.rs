@@ -21,9 +21,7 @@ fn the_same_request_again_is_a_loop() {
     // checklist 37, 127, 129
     let world = World::new();
     let (alice, bob, gateway) = office(&world);
-    let invite = alice.calls("bob");
-    alice.expects("100");
-    let (at_bob, at_gateway) = (bob.expects("INVITE"), gateway.expects("INVITE"));
+    let (invite, [at_bob, at_gateway]) = alice.rings("bob", [&bob, &gateway]);
     let again = forwarded(&gateway, &at_gateway, "sip:bob@office.example");
     gateway.sends(&again);
     let looped = gateway.expects("482");

@@ -30,9 +30,7 @@ fn a_call_goes_on_where_a_phone_sends_it() {
     // checklist 45, 63
     let world = World::new();
     let [alice, carol, desk, mobile] = office(&world);
-    let invite = alice.calls("bob");
-    alice.expects("100");
-    let (at_desk, at_mobile) = (desk.expects("INVITE"), mobile.expects("INVITE"));
+    let (invite, [at_desk, at_mobile]) = alice.rings("bob", [&desk, &mobile]);
     moves(&desk, &at_desk, 302, &[&"<sip:carol@office.example>"]);
     let at_carol = carol.expects("INVITE");
     assert_eq!(at_carol.uri(), carol.contact());
@@ -53,9 +51,7 @@ fn the_redirection_itself_is_heard_by_nobody() {
     // checklist 63: what was followed is no candidate for the best response
     let world = World::new();
     let [alice, carol, desk, mobile] = office(&world);
-    let invite = alice.calls("bob");
-    alice.expects("100");
-    let (at_desk, at_mobile) = (desk.expects("INVITE"), mobile.expects("INVITE"));
+    let (invite, [at_desk, at_mobile]) = alice.rings("bob", [&desk, &mobile]);
     moves(&desk, &at_desk, 302, &[&"<sip:carol@office.example>"]);
     mobile.answers(&at_mobile, 404);
     let at_carol = carol.expects("INVITE");
@@ -69,9 +65,7 @@ fn a_uri_is_tried_once() {
     // checklist 45: to the other phone, to itself, to the user who was called, and to somebody twice.
     let world = World::new();
     let [alice, carol, desk, mobile] = office(&world);
-    let invite = alice.calls("bob");
-    alice.expects("100");
-    let (at_desk, at_mobile) = (desk.expects("INVITE"), mobile.expects("INVITE"));
+    let (invite, [at_desk, at_mobile]) = alice.rings("bob", [&desk, &mobile]);
     let twice = "<sip:carol@office.example>, <sip:CAROL@office.example>, <sip:carol@OFFICE.example;x=y>";
     moves(&desk, &at_desk, 300, &[&"<sip:bob@office.example>", &twice]);
     carol.expects("INVITE");
@@ -87,9 +81,7 @@ fn phones_that_send_a_call_in_circles_end_it() {
     // checklist 45
     let world = World::new();
     let [alice, carol, desk, mobile] = office(&world);
-    let invite = alice.calls("bob");
-    alice.expects("100");
-    let (at_desk, at_mobile) = (desk.expects("INVITE"), mobile.expects("INVITE"));
+    let (invite, [at_desk, at_mobile]) = alice.rings("bob", [&desk, &mobile]);
     mobile.answers(&at_mobile, 486);
     moves(&desk, &at_desk, 302, &[&"<sip:carol@office.example>"]);
     let at_carol = carol.expects("INVITE");
@@ -103,9 +95,7 @@ fn what_the_caller_may_not_do_is_not_done_for_him() {
     // checklist 63: foreign domains are refused here, so the caller gets the redirection as it came.
     let world = World::new();
     let [alice, carol, desk, mobile] = office(&world);
-    let invite = alice.calls("bob");
-    alice.expects("100");
-    let (at_desk, at_mobile) = (desk.expects("INVITE"), mobile.expects("INVITE"));
+    let (invite, [at_desk, at_mobile]) = alice.rings("bob", [&desk, &mobile]);
     mobile.answers(&at_mobile, 486);
     let contacts = "<sip:carol@office.example>;q=0.9, <sip:bob@elsewhere.example>";
     moves(&desk, &at_desk, 302, &[&contacts]);
@@ -121,9 +111,7 @@ fn a_set_with_another_scheme_goes_up_whole() {
     for contacts in ["<tel:+4930123>", "<sip:carol@office.example>, <mailto:bob@office.example>", "*"] {
         let world = World::new();
         let [alice, carol, desk, mobile] = office(&world);
-        let invite = alice.calls("bob");
-        alice.expects("100");
-        let (at_desk, at_mobile) = (desk.expects("INVITE"), mobile.expects("INVITE"));
+        let (invite, [at_desk, at_mobile]) = alice.rings("bob", [&desk, &mobile]);
         mobile.answers(&at_mobile, 486);
         moves(&desk, &at_desk, 302, &[&contacts]);
         let moved = alice.expects("302");
@@ -153,9 +141,7 @@ fn use_proxy_and_alternative_service_are_for_the_caller() {
     for status in [305, 380] {
         let world = World::new();
         let [alice, carol, desk, mobile] = office(&world);
-        let invite = alice.calls("bob");
-        alice.expects("100");
-        let (at_desk, at_mobile) = (desk.expects("INVITE"), mobile.expects("INVITE"));
+        let (invite, [at_desk, at_mobile]) = alice.rings("bob", [&desk, &mobile]);
         mobile.answers(&at_mobile, 486);
         moves(&desk, &at_desk, status, &[&"<sip:carol@office.example>"]);
         let moved = alice.expects(if status == 305 { "305" } else { "380" });
@@ -207,9 +193,7 @@ fn who_was_sent_a_call_rings_his_full_time() {
     // checklist 63
     let world = World::new();
     let [alice, carol, desk, mobile] = office(&world);
-    alice.calls("bob");
-    alice.expects("100");
-    let (at_desk, at_mobile) = (desk.expects("INVITE"), mobile.expects("INVITE"));
+    let (_, [at_desk, at_mobile]) = alice.rings("bob", [&desk, &mobile]);
     mobile.answers(&at_mobile, 486);
     desk.answers(&at_desk, 180);
     world.seconds(20);
@@ -227,9 +211,7 @@ fn to_somebody_who_is_not_there() {
     // checklist 63
     let world = World::new();
     let [alice, _carol, desk, mobile] = office(&world);
-    let invite = alice.calls("bob");
-    alice.expects("100");
-    let (at_desk, at_mobile) = (desk.expects("INVITE"), mobile.expects("INVITE"));
+    let (invite, [at_desk, at_mobile]) = alice.rings("bob", [&desk, &mobile]);
     mobile.answers(&at_mobile, 404);
     moves(&desk, &at_desk, 302, &[&"<sip:nobody@office.example>"]);
     let gone = alice.expects("480");
@@ -241,9 +223,7 @@ fn hanging_up_while_the_new_place_is_looked_up() {
     // checklist 64, 78
     let world = World::new();
     let [alice, carol, desk, mobile] = office(&world);
-    let invite = alice.calls("bob");
-    alice.expects("100");
-    let (at_desk, at_mobile) = (desk.expects("INVITE"), mobile.expects("INVITE"));
+    let (invite, [at_desk, at_mobile]) = alice.rings("bob", [&desk, &mobile]);
     mobile.answers(&at_mobile, 486);
     world.store(crate::sim::Mood::Good, 80);
     moves(&desk, &at_desk, 302, &[&"<sip:carol@office.example>"]);
@@ -258,9 +238,7 @@ fn hanging_up_while_the_new_place_is_looked_up() {
 fn there_are_only_so_many_targets() {
     let world = World::with(|settings| settings.limits.targets = 3);
     let [alice, carol, desk, mobile] = office(&world);
-    let invite = alice.calls("bob");
-    alice.expects("100");
-    let (at_desk, at_mobile) = (desk.expects("INVITE"), mobile.expects("INVITE"));
+    let (invite, [at_desk, at_mobile]) = alice.rings("bob", [&desk, &mobile]);
     mobile.answers(&at_mobile, 486);
     moves(&desk, &at_desk, 302, &[&"<sip:carol@office.example>", &"<sip:dave@office.example>"]);
     let moved = alice.expects("302");

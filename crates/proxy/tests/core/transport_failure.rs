@@ -53,9 +53,7 @@ fn a_caller_who_is_gone_does_not_kill_the_call_context() {
     let (alice, desk, mobile) = (world.tcp("alice"), world.udp("bob/desk"), world.udp("bob/mobile"));
     desk.registers();
     mobile.registers();
-    alice.calls("bob");
-    alice.expects("100");
-    let (at_desk, at_mobile) = (desk.expects("INVITE"), mobile.expects("INVITE"));
+    let (_, [at_desk, at_mobile]) = alice.rings("bob", [&desk, &mobile]);
     alice.is_unplugged();
     desk.answers(&at_desk, 180);
     mobile.answers(&at_mobile, 200);
@@ -159,9 +157,7 @@ fn a_caller_who_cannot_be_reached_leaves_his_context_as_it_is() {
     let (alice, desk, mobile) = (world.tcp("alice"), world.udp("bob/desk"), world.udp("bob/mobile"));
     desk.registers();
     mobile.registers();
-    alice.calls("bob");
-    alice.expects("100");
-    let (at_desk, at_mobile) = (desk.expects("INVITE"), mobile.expects("INVITE"));
+    let (_, [at_desk, at_mobile]) = alice.rings("bob", [&desk, &mobile]);
     alice.is_unplugged();
     desk.answers(&at_desk, 180);
     mobile.answers(&at_mobile, 180);

@@ -96,6 +96,13 @@ impl Agent {
         self.invites(&format!("sip:{user}@{DOMAIN}"))
     }
 
+    /// Calls a user who has these phones, which all hear of it: the INVITE, and as each of them got it.
+    pub(crate) fn rings<const N: usize>(&self, user: &str, phones: [&Self; N]) -> (Sip, [Sip; N]) {
+        let invite = self.calls(user);
+        self.expects("100");
+        (invite, phones.map(|phone| phone.expects("INVITE")))
+    }
+
     /// A REGISTER for this phone; the Call-ID stays the same.
     pub(crate) fn register(&self) -> Sip {
         self.request("REGISTER", &format!("sip:{DOMAIN}"))

@@ -47,7 +47,7 @@ struct Past {
 pub(crate) fn list(office: &Office) -> Reply {
     let now = clock::wall();
     let calls = office.calls.lock();
-    let ((open, total), ended) = (calls.open(SHOWN), calls.ended());
+    let (open, total, ended) = (calls.open(SHOWN), calls.open_count(), calls.ended());
     drop(calls);
     let now = open.into_iter().map(|call| ringing(&call, now)).collect();
     let ended = ended.into_iter().map(past).collect();

@@ -58,7 +58,7 @@ pub(crate) fn server(office: &Office) -> Reply {
         accounts: in_force.loaded.accounts.len(),
         users: counts.users,
         phones: counts.bindings,
-        calls: office.calls.lock().open(0).1,
+        calls: office.calls.lock().open_count(),
         connections: office.directory.open(),
         troubles: office.health.troubles(),
     };

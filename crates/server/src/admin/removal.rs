@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hashbrown::HashMap;
-use location::{AnyStore, Aor, Applied, Ask, Change, Commit, ContactChange, Flow, Limits, Record, Store as _, Ticket};
+use location::{AnyStore, Aor, Ask, Change, Commit, ContactChange, Limits, Record, Store as _, Ticket, Wall};
 use parking_lot::Mutex;
 use smallvec::smallvec;
 use tokio::sync::oneshot;
@@ -76,7 +76,7 @@ impl Removals {
         for _ in 0..MAX_ATTEMPTS {
             let old = self.store.load(aor).ok_or(NotRemoved::Absent)?;
             let now = clock::wall();
-            let record = without(&old, which)?;
+            let record = without(&old, which, now)?;
             let removed = old.live(now).count() - record.live(now).count();
             let (id, outcome) = self.wait();
             match self.store.commit(Some(&old), record, self.ticket(id)) {
@@ -109,32 +109,11 @@ impl Removals {
     }
 }
 
-fn without(old: &Record, which: Which<'_>) -> Result<Record, NotRemoved> {
-    let nowhere = ([0, 0, 0, 0], 0).into();
-    let change = Change {
-        // No phone's Call-ID: the order of its own REGISTERs stays as it was.
-        call_id: b"",
-        cseq: 0,
-        transaction: 0,
-        flow: Flow { transport: parser::Transport::Udp, remote: nowhere, local: nowhere, connection: 0 },
-        path: b"",
-        user_agent: b"",
-        ask: match which {
-            Which::All => Ask::RemoveAll,
-            Which::Contact(uri) => Ask::Update(smallvec![ContactChange {
-                uri,
-                params: b"",
-                expires: Some(0),
-                q: None,
-                instance: None,
-                reg_id: None,
-            }]),
-        },
-    };
+fn without(old: &Record, which: Which<'_>, now: Wall) -> Result<Record, NotRemoved> {
+    let change = Change::by_hand(match which {
+        Which::All => Ask::RemoveAll,
+        Which::Contact(uri) => Ask::Update(smallvec![ContactChange::plain(uri, 0)]),
+    });
     let limits = Limits { max_contacts: usize::MAX, ..Limits::DEFAULT };
-    match old.apply(&change, clock::wall(), &limits) {
-        Ok(Applied::Changed(record) | Applied::Displaced(record)) => Ok(record),
-        Ok(Applied::Unchanged) => Err(NotRemoved::Absent),
-        Err(_) => Err(NotRemoved::Store),
-    }
+    old.apply(&change, now, &limits).map_err(|_| NotRemoved::Store)?.changed().ok_or(NotRemoved::Absent)
 }

@@ -18,7 +18,7 @@ use tracing::{Level, debug, enabled};
 pub(crate) use calls::{Calls, Ended, Open};
 pub(crate) use desk::Desk;
 pub(crate) use ending::Ending;
-pub(crate) use words::clean;
+pub(crate) use words::{Phones, clean};
 
 /// What one worker has noted and nobody has read yet.
 #[derive(Debug)]
