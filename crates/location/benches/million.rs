@@ -41,7 +41,7 @@ fn main() {
     };
     let phone = if phone == SHORT.name { &SHORT } else { &USUAL };
     let (office, folder) =
-        (Office { users }, env::var_os("FOLDER").map_or_else(tempfile::tempdir, tempfile::tempdir_in));
+        (Office::of(users), env::var_os("FOLDER").map_or_else(tempfile::tempdir, tempfile::tempdir_in));
     println!("\n{users} phones, each with {} octets of text", phone.text());
     in_memory(&office, phone);
     on_disk(&office, phone, &folder.unwrap().path().join("location"));
@@ -50,19 +50,19 @@ fn main() {
 fn in_memory(office: &Office, phone: &Phone) {
     let before = resident();
     let store = MemoryStore::new();
-    let fill = busy(|| office.aors().for_each(|aor| office.register(&store, phone, &aor, 1, NOBODY)));
-    say("memory per binding, all included", format!("{} octets", (resident() - before) / office.users as usize));
+    let fill = busy(|| office.aors.iter().for_each(|aor| register(&store, phone, aor, 1, NOBODY)));
+    say("memory per binding, all included", format!("{} octets", (resident() - before) / office.aors.len()));
     say("first REGISTER, in memory", per_item(fill, office));
     let lookups = (0..5).map(|_| {
         busy(|| {
-            office.shuffled().for_each(|aor| {
-                black_box(store.load(&aor));
+            office.shuffled.iter().for_each(|aor| {
+                black_box(store.load(aor));
             })
         })
     });
     let lookup = lookups.min().unwrap_or_default();
     say("lookup", format!("{}, {:.1} million/s", per_item(lookup, office), rate(lookup, office) / 1e6));
-    let again = busy(|| office.shuffled().for_each(|aor| office.register(&store, phone, &aor, 2, NOBODY)));
+    let again = busy(|| office.shuffled.iter().for_each(|aor| register(&store, phone, aor, 2, NOBODY)));
     say("REGISTER again, in memory", per_item(again, office));
     forget(office, &store);
 }
@@ -98,13 +98,13 @@ fn on_disk(office: &Office, phone: &Phone, path: &Path) {
     for (what, cseq) in [("first REGISTER", 1), ("REGISTER again", 2), ("and again", 3)] {
         let spent = cpu();
         let took = time(|| {
-            office.shuffled().for_each(|aor| office.register(&store, phone, &aor, cseq, witness.ticket()));
-            witness.wait_for(office.users);
+            office.shuffled.iter().for_each(|aor| register(&store, phone, aor, cseq, witness.ticket()));
+            witness.wait_for(office.users());
         });
         let (_, groups) = witness.take();
-        let cpu = (cpu() - spent) / office.users;
+        let cpu = (cpu() - spent) / office.users();
         let size = fs::metadata(path).unwrap().len() >> 20;
-        let group = u64::from(office.users) / groups.max(1);
+        let group = u64::from(office.users()) / groups.max(1);
         say(
             &format!("{what}, on disk"),
             format!("{:.0} a second, {cpu:.2?} of CPU each, {group} a group, file of {size} MB", rate(took, office)),
@@ -116,18 +116,18 @@ fn on_disk(office: &Office, phone: &Phone, path: &Path) {
     let spent = cpu();
     let load = time(|| kept = DiskStore::open(path, DiskOptions::new(NOW), Witness::hooks(&witness)).ok());
     let spent = cpu() - spent;
-    assert_eq!(kept.map(|store| store.counts().users), Some(u64::from(office.users)));
+    assert_eq!(kept.map(|store| store.counts().users), Some(u64::from(office.users())));
     say("load at the start", format!("{load:.2?}, {spent:.2?} of CPU"));
 }
 
 /// Ten thousand a second: how long each waits for the disk.
 fn paced(office: &Office, phone: &Phone, store: &DiskStore, witness: &Witness) {
-    let (start, count) = (Instant::now(), office.users / 20);
+    let (start, count) = (Instant::now(), office.users() / 20);
     let spent = cpu();
-    for (number, aor) in (0..count).zip(office.shuffled()) {
+    for (number, aor) in (0..count).zip(&office.shuffled) {
         let due = start + Duration::from_micros(100) * number;
         thread::sleep(due.saturating_duration_since(Instant::now()));
-        office.register(store, phone, &aor, 4, witness.ticket());
+        register(store, phone, aor, 4, witness.ticket());
     }
     witness.wait_for(count);
     let cpu = (cpu() - spent) / count;
@@ -186,67 +186,59 @@ impl Witness {
     }
 }
 
-/// The users. Their names are made when they are needed: a list of them would be one more thing to miss in the cache.
+/// The users, in the order of their numbers and in none. Both are read from front to back, which the machine does ahead.
 struct Office {
-    users: u32,
+    aors: Vec<Aor>,
+    shuffled: Vec<Aor>,
 }
 
 impl Office {
-    fn aor(number: u32) -> Aor {
-        let mut user = *b"user0000000";
-        let mut rest = number;
-        for digit in user.iter_mut().rev().take(7) {
-            *digit = b'0' + (rest % 10) as u8;
-            rest /= 10;
-        }
-        Aor::new(&user, b"office.example")
+    /// 7,368,787 is prime, and larger than any number of users here.
+    fn of(users: u64) -> Self {
+        let aor = |number: u64| Aor::new(format!("user{number:07}").as_bytes(), b"office.example");
+        let shuffled = (0..users).map(|at| aor(at * 7_368_787 % users)).collect();
+        Self { aors: (0..users).map(aor).collect(), shuffled }
     }
 
-    fn aors(&self) -> impl Iterator<Item = Aor> {
-        (0..self.users).map(Self::aor)
+    fn users(&self) -> u32 {
+        self.aors.len() as u32
     }
+}
 
-    /// In no order: 7,368,787 is prime, and larger than any number of users here.
-    fn shuffled(&self) -> impl Iterator<Item = Aor> {
-        let users = u64::from(self.users);
-        (0..users).map(move |at| Self::aor((at * 7_368_787 % users) as u32))
-    }
-
-    fn register(&self, store: &dyn Store, phone: &Phone, aor: &Aor, cseq: u32, ticket: Ticket) {
-        let user = String::from_utf8_lossy(aor.user()).into_owned();
-        let uri = phone.contact.replace("USER", &user);
-        let flow = Flow {
-            transport: parser::Transport::Udp,
-            remote: "192.0.2.7:5060".parse().unwrap(),
-            local: "192.0.2.1:5060".parse().unwrap(),
-            connection: 0,
-        };
-        let contact = ContactChange {
-            uri: uri.as_bytes(),
-            params: phone.params.as_bytes(),
-            expires: Some(3600),
-            q: None,
-            instance: phone.instance.map(str::as_bytes),
-            reg_id: None,
-        };
-        let change = Change {
-            call_id: phone.call_id.as_bytes(),
-            cseq,
-            transaction: 7,
-            flow,
-            path: b"",
-            user_agent: phone.user_agent.as_bytes(),
-            ask: Ask::Update([contact].into_iter().collect()),
-        };
-        loop {
-            let there = store.load(aor);
-            let old = there.clone().unwrap_or_else(|| Record::empty(aor));
-            let Ok(Applied::Changed(record)) = old.apply(&change, NOW, &Limits::DEFAULT) else { panic!("{old:?}") };
-            match store.commit(there.as_ref(), record, ticket) {
-                Commit::Done | Commit::Pending => return,
-                Commit::Full => thread::sleep(Duration::from_micros(200)),
-                other => panic!("{other:?}"),
-            }
+fn register(store: &dyn Store, phone: &Phone, aor: &Aor, cseq: u32, ticket: Ticket) {
+    let user = String::from_utf8_lossy(aor.user()).into_owned();
+    let uri = phone.contact.replace("USER", &user);
+    let flow = Flow {
+        transport: parser::Transport::Udp,
+        remote: "192.0.2.7:5060".parse().unwrap(),
+        local: "192.0.2.1:5060".parse().unwrap(),
+        connection: 0,
+    };
+    let contact = ContactChange {
+        uri: uri.as_bytes(),
+        params: phone.params.as_bytes(),
+        expires: Some(3600),
+        q: None,
+        instance: phone.instance.map(str::as_bytes),
+        reg_id: None,
+    };
+    let change = Change {
+        call_id: phone.call_id.as_bytes(),
+        cseq,
+        transaction: 7,
+        flow,
+        path: b"",
+        user_agent: phone.user_agent.as_bytes(),
+        ask: Ask::Update([contact].into_iter().collect()),
+    };
+    loop {
+        let there = store.load(aor);
+        let old = there.clone().unwrap_or_else(|| Record::empty(aor));
+        let Ok(Applied::Changed(record)) = old.apply(&change, NOW, &Limits::DEFAULT) else { panic!("{old:?}") };
+        match store.commit(there.as_ref(), record, ticket) {
+            Commit::Done | Commit::Pending => return,
+            Commit::Full => thread::sleep(Duration::from_micros(200)),
+            other => panic!("{other:?}"),
         }
     }
 }
@@ -301,11 +293,11 @@ fn busy(work: impl FnOnce()) -> Duration {
 }
 
 fn per_item(took: Duration, office: &Office) -> String {
-    format!("{:.0?}", took / office.users)
+    format!("{:.0?}", took / office.users())
 }
 
 fn rate(took: Duration, office: &Office) -> f64 {
-    f64::from(office.users) / took.as_secs_f64()
+    f64::from(office.users()) / took.as_secs_f64()
 }
 
 fn say(what: &str, value: String) {

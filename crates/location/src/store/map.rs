@@ -5,11 +5,11 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
+use hashbrown::{DefaultHashBuilder, HashTable};
 use parking_lot::RwLock;
 
 use super::{Commit, Counts};
@@ -18,7 +18,8 @@ use crate::{Record, Wall};
 /// All records, in shards that are locked apart from one another.
 pub(crate) struct Map {
     shards: Box<[RwLock<Shard>]>,
-    hasher: RandomState,
+    /// Keyed at each start. Who only asks cannot make a chain longer, and nobody sees a hash.
+    hasher: DefaultHashBuilder,
     users: AtomicU64,
     bindings: AtomicU64,
     octets: AtomicU64,
@@ -47,7 +48,7 @@ impl Map {
     pub(crate) fn new() -> Self {
         Self {
             shards: (0..SHARDS).map(|_| RwLock::default()).collect(),
-            hasher: RandomState::new(),
+            hasher: DefaultHashBuilder::default(),
             users: AtomicU64::new(0),
             bindings: AtomicU64::new(0),
             octets: AtomicU64::new(0),
