@@ -1,17 +1,12 @@
 //! The shared rules of RFC 3261 25.1 as nom parsers: tokens, quoted strings, host and port, parameters. Headers and URIs
 //! are put together from these. A rule names its own fault; must not allocate.
 
-use nom::{
-    IResult, Parser,
-    bytes::complete::tag,
-    combinator::{cut, opt, verify},
-    sequence::{delimited, preceded},
-};
+use nom::{IResult, Parser, bytes::complete::tag, combinator::verify, sequence::delimited};
 
 use crate::{
     ErrorKind, Host, Params,
     list::quoted_len,
-    octets::{self, TOKEN, URI_PARAM, VALUE},
+    octets::{self, TOKEN, URI_PARAM},
 };
 
 pub(crate) type Parsed<'a, T> = IResult<&'a [u8], T, Fault>;
@@ -97,7 +92,7 @@ pub(crate) fn value(input: &[u8]) -> Parsed<'_, &[u8]> {
     if input.first() == Some(&b'"') {
         return quoted_string(input);
     }
-    match octets::run(input, VALUE) {
+    match octets::value_run(input) {
         0 => fail(ErrorKind::Param),
         len => Ok(input.split_at_checked(len).map_or((&b""[..], input), |(value, rest)| (rest, value))),
     }
@@ -136,8 +131,10 @@ pub(crate) fn host_port(input: &[u8]) -> Parsed<'_, (Host<'_>, Option<u16>)> {
 #[inline(always)]
 pub(crate) fn sent_by(input: &[u8]) -> Parsed<'_, (Host<'_>, Option<u16>)> {
     let (rest, host) = host(input)?;
-    let (rest, port) = opt(preceded(separator(":"), cut(port))).parse(rest)?;
-    Ok((rest, (host, port)))
+    match octets::trim_start(rest).split_first() {
+        Some((b':', after)) => port(octets::trim_start(after)).map(|(rest, port)| (rest, (host, Some(port)))),
+        _ => Ok((rest, (host, None))),
+    }
 }
 
 /// `*( SEMI generic-param )`, the parameters after a header value.

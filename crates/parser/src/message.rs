@@ -87,6 +87,7 @@ impl Message {
     /// The request's method; of a response the method in its CSeq, `Other(b"")` if that cannot be read.
     pub fn method(&self) -> Method<'_> {
         let method = match self.start {
+            StartLine::Request { known: Some(method), .. } => Some(method),
             StartLine::Request { method, .. } => Method::from_bytes(method.of(&self.bytes)),
             StartLine::Response { .. } => self.header::<CSeq<'_>>().ok().flatten().map(|cseq| cseq.method),
         };
@@ -162,6 +163,11 @@ impl Message {
         span::locate(&self.bytes, part)
     }
 
+    /// The lines of `name`, in order.
+    pub fn lines_of(&self, name: HeaderName) -> impl DoubleEndedIterator<Item = Line> + Clone {
+        self.head.named(name).map(|at| self.head.line(&self.bytes, at))
+    }
+
     /// Where the first header line starts.
     pub fn first_header_at(&self) -> u32 {
         self.headers_at
@@ -170,11 +176,6 @@ impl Message {
     /// Where the last header line ends and the blank line starts.
     pub(crate) fn blank_at(&self) -> u32 {
         self.head.blank_at
-    }
-
-    /// The lines of `name`, in order.
-    pub(crate) fn lines_of(&self, name: HeaderName) -> impl DoubleEndedIterator<Item = Line> + Clone {
-        self.head.named(name).map(|at| self.head.line(&self.bytes, at))
     }
 
     /// The trimmed value of the first line of `name`.

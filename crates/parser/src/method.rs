@@ -41,6 +41,11 @@ pub enum Method<'a> {
 impl<'a> Method<'a> {
     /// The method that `token` names, `None` if it is not a token at all.
     pub fn from_bytes(token: &'a [u8]) -> Option<Self> {
+        Self::known(token).or_else(|| octets::all(token, TOKEN).then_some(Self::Other(token)))
+    }
+
+    /// The method that `token` names, if it has a name here.
+    pub(crate) fn known(token: &[u8]) -> Option<Self> {
         Some(match token {
             b"INVITE" => Self::Invite,
             b"ACK" => Self::Ack,
@@ -56,7 +61,6 @@ impl<'a> Method<'a> {
             b"NOTIFY" => Self::Notify,
             b"PUBLISH" => Self::Publish,
             b"REFER" => Self::Refer,
-            other if octets::all(other, TOKEN) => Self::Other(other),
             _ => return None,
         })
     }

@@ -1,6 +1,8 @@
 //! Byte classes of RFC 3261 section 25.1, as one table looked up per octet. Decides what kind of octet this is, never
 //! what a run of them means.
 
+use wide::u8x16;
+
 /// `token`: what method, header and parameter names are made of.
 pub(crate) const TOKEN: u16 = 1;
 /// `user` without `escaped`: unreserved and user-unreserved (RFC 3261 25.1). `#` is in neither and should be sent as `%23`;
@@ -47,7 +49,7 @@ pub(crate) fn all(bytes: &[u8], mask: u16) -> bool {
     !bytes.is_empty() && bytes.iter().all(|&byte| is(byte, mask))
 }
 
-/// Length of the run of octets of the one class `mask` at the start of `bytes`; four at a time.
+/// Length of the run of octets of the one class `mask` at the start of `bytes`.
 #[inline]
 pub(crate) fn run(bytes: &[u8], mask: u16) -> usize {
     let mut len = 0;
@@ -57,6 +59,22 @@ pub(crate) fn run(bytes: &[u8], mask: u16) -> usize {
         len += 1;
     }
     len
+}
+
+/// Length of the run of [`VALUE`]; sixteen at a time, for branches and tags are long.
+#[inline]
+pub(crate) fn value_run(bytes: &[u8]) -> usize {
+    let mut len = 0;
+    while let Some(octets) = bytes.get(len..).and_then(<[u8]>::first_chunk) {
+        let octets = u8x16::new(*octets);
+        let visible = octets.simd_eq(octets.max(u8x16::splat(0x21)).min(u8x16::splat(0x7e)));
+        let ends = b"\";,<>".iter().fold(!visible, |ends, end| ends | octets.simd_eq(u8x16::splat(*end)));
+        match ends.to_bitmask() {
+            0 => len += 16,
+            ends => return len + ends.trailing_zeros() as usize,
+        }
+    }
+    len + run(bytes.get(len..).unwrap_or_default(), VALUE)
 }
 
 /// As [`run`], with each `escaped` in between (RFC 3261 25.1): a `%` without two hex digits ends it.
@@ -115,10 +133,19 @@ pub(crate) fn number(bytes: &[u8]) -> Option<u64> {
 
 /// Appends `value` in decimal, without a detour through a `String`.
 pub(crate) fn write_number(value: u32, out: &mut Vec<u8>) {
-    if value >= 10 {
-        write_number(value / 10, out);
+    if value < 10 {
+        return out.push(b'0' + value as u8);
     }
-    out.push(b'0' + (value % 10) as u8);
+    let (mut digits, mut rest, mut len) = ([0; 10], value, 0);
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        len += 1;
+        if rest == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(digits.get(digits.len() - len..).unwrap_or_default());
 }
 
 static CLASSES: [u16; 256] = classes();
@@ -191,6 +218,17 @@ mod tests {
         }
         assert!(!is(b'@', USER) && !is(b':', USER) && is(b'?', USER) && is(b'#', USER));
         assert!(!is(b';', URI_PARAM) && is(b'[', URI_PARAM));
+    }
+
+    #[test]
+    fn values_end_where_their_class_does() {
+        for byte in 0..=255_u8 {
+            for at in 0..40 {
+                let mut text = [b'x'; 40];
+                text[at] = byte;
+                assert_eq!(value_run(&text), run(&text, VALUE), "{byte:#x} at {at}");
+            }
+        }
     }
 
     #[test]

@@ -75,8 +75,8 @@ impl<'a> Iterator for ParamsIter<'a> {
     type Item = (&'a [u8], Option<&'a [u8]>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let start = memchr(b';', self.rest)? + 1;
-        let rest = self.rest.get(start..).unwrap_or_default();
+        // Only white space stands before the semicolon: the parameters were checked.
+        let rest = octets::trim_start(self.rest).strip_prefix(b";")?;
         let (param, rest) = rest.split_at_checked(end(rest)).unwrap_or((rest, b""));
         self.rest = rest;
         Some(match memchr(b'=', param).and_then(|at| param.split_at_checked(at)) {

@@ -3,7 +3,9 @@
 
 use std::net::IpAddr;
 
-use crate::{Header as _, Via, host::write_ip};
+use memchr::memchr;
+
+use crate::{Params, grammar, host::write_ip, octets};
 
 /// Where a request really came from, to be written into its top Via.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,15 +17,16 @@ pub struct Stamp {
 }
 
 impl Stamp {
-    /// Appends the Via value `element` with this stamp. One that cannot be parsed is copied as it is.
+    /// Appends the Via value `element` with this stamp. One whose parameters cannot be read is copied as it is.
     pub(crate) fn write(&self, element: &[u8], out: &mut Vec<u8>) {
-        let via = match Via::parse(element) {
-            Ok(via) if *self != Self::default() => via,
-            _ => return out.extend_from_slice(element),
-        };
-        let head = element.len() - trailing(element, via.params.as_bytes());
-        out.extend_from_slice(element.get(..head).unwrap_or_default());
-        for (name, value) in via.params {
+        // Nothing before the parameters of a Via may hold a semicolon.
+        let head = memchr(b';', element).unwrap_or(element.len());
+        let (head, params) = element.split_at_checked(head).unwrap_or_default();
+        if *self == Self::default() || grammar::whole(grammar::params, params).is_err() {
+            return out.extend_from_slice(element);
+        }
+        out.extend_from_slice(octets::trim_end(head));
+        for (name, value) in Params::new(params) {
             if self.received.is_some() && name.eq_ignore_ascii_case(b"received") {
                 continue;
             }
@@ -32,7 +35,7 @@ impl Stamp {
             match (self.rport, value) {
                 (Some(port), _) if name.eq_ignore_ascii_case(b"rport") => {
                     out.push(b'=');
-                    crate::octets::write_number(port.into(), out);
+                    octets::write_number(port.into(), out);
                 }
                 (_, Some(value)) => {
                     out.push(b'=');
@@ -47,13 +50,6 @@ impl Stamp {
             write_ip(ip, out);
         }
     }
-}
-
-/// Length of `element` from where its parameters start.
-fn trailing(element: &[u8], params: &[u8]) -> usize {
-    crate::span::locate(element, params)
-        .filter(|_| !params.is_empty())
-        .map_or(0, |span| element.len() - span.start as usize)
 }
 
 #[cfg(test)]

@@ -4,15 +4,23 @@
 use memchr::{memchr, memrchr};
 
 use crate::{
-    ErrorKind, Span,
+    ErrorKind, Method, Span,
     octets::{self, TOKEN},
     span::locate,
 };
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum StartLine {
-    Request { method: Span, uri: Span },
-    Response { status: u16, reason: Span },
+    /// `known` is the method, unless it is none that this crate has a name for.
+    Request {
+        method: Span,
+        known: Option<Method<'static>>,
+        uri: Span,
+    },
+    Response {
+        status: u16,
+        reason: Span,
+    },
 }
 
 /// The start line that the first `end` octets hold, with what is wrong in it but leaves it readable, and where; `None` if
@@ -33,6 +41,7 @@ fn request_line(line: &[u8], has_control: bool) -> Option<(StartLine, Option<(Er
     if method.is_empty() || inner.is_empty() || !is_version_2 && !version.get(..4).is_some_and(is_sip) {
         return None;
     }
+    let known = Method::known(method);
     let (method, uri_at, inner_at) = (locate(line, method)?, locate(line, uri)?.start as usize, locate(line, inner)?);
     if !is_version_2 {
         flaw = Some((ErrorKind::Version, locate(line, version)?.start as usize));
@@ -41,7 +50,7 @@ fn request_line(line: &[u8], has_control: bool) -> Option<(StartLine, Option<(Er
     } else if has_control && let Some(control) = uri.iter().position(u8::is_ascii_control) {
         flaw = flaw.or(Some((ErrorKind::Control, uri_at + control)));
     }
-    Some((StartLine::Request { method, uri: inner_at }, flaw))
+    Some((StartLine::Request { method, known, uri: inner_at }, flaw))
 }
 
 /// `SIP-Version SP 3DIGIT SP Reason-Phrase`. A missing reason phrase and its space are let pass.

@@ -4,7 +4,7 @@
 use parser::{
     Accept, AcceptContact, Allow, AuthenticationInfo, Authorization, CSeq, CallId, Contact, ContentType, Date,
     Diversion, Event, FeatureCaps, FlowTimer, Frame, Framer, From, Header, HeaderName, HistoryInfo, Leniency,
-    MaxForwards, Message, PAssertedIdentity, ParseError, Privacy, ProxyRequire, Reason, RejectContact, Reply,
+    MaxForwards, Message, NameAddr, PAssertedIdentity, ParseError, Privacy, ProxyRequire, Reason, RejectContact, Reply,
     RequestDisposition, Require, RetryAfter, Rewrite, Route, Sent, Server, Stamp, Supported, TelUri, Timestamp, To,
     Uri, UserAgent, Via, Warning, WwwAuthenticate, equivalent, escape_user, unescape, unquote, write_ack, write_cancel,
 };
@@ -122,6 +122,9 @@ fn read_all(message: &Message) -> Result<(), ParseError> {
         }
     }
     let mut first = Ok(());
+    for To { address } in message.headers::<To<'_>>().filter_map(Result::ok) {
+        assert!(NameAddr::params_of(address.raw).iter().eq(address.params));
+    }
     macro_rules! every {
         ($($header:ty),* $(,)?) => { $(all::<$header>(message, &mut first);)* };
     }

@@ -41,9 +41,10 @@ impl Peer {
     /// What a signature covers.
     pub(crate) fn octets(&self) -> [u8; 27] {
         let mut octets = [0; 27];
-        let fields = [self.listener].into_iter().chain(self.remote.port().to_be_bytes());
-        let fields = fields.chain(octets_of(self.remote.ip())).chain(self.connection.to_be_bytes());
-        octets.iter_mut().zip(fields).for_each(|(octet, field)| *octet = field);
+        octets[0] = self.listener;
+        octets[1..3].copy_from_slice(&self.remote.port().to_be_bytes());
+        octets[3..19].copy_from_slice(&octets_of(self.remote.ip()));
+        octets[19..].copy_from_slice(&self.connection.to_be_bytes());
         octets
     }
 

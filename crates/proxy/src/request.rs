@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 
 use location::Flow;
-use parser::headers::Via;
+use parser::headers::{NameAddr, Via};
 use parser::{HeaderName, Host, Message, Method, SipUri, Stamp, headers};
 
 use crate::hop::Hop;
@@ -86,7 +86,7 @@ impl Request {
         };
         let key = match (&head, &via) {
             (Some(head), _) => Some(TransactionKey::new(&message, &head.via, head.sequence, head.from.tag(), mac)),
-            (None, Some(via)) => TransactionKey::of(&message, via, mac),
+            (None, Some(via)) => TransactionKey::of(&message, via, mac).map(|(key, _)| key),
             (None, None) => None,
         };
         let request = Self {
@@ -157,26 +157,20 @@ impl TransactionKey {
             Host::Name(name) => name,
             Host::V4(_) | Host::V6(_) => b"",
         };
-        let address = via.host.ip().map(octets_of).unwrap_or_default();
-        Self(mac.sign(
-            Purpose::Transaction,
-            &[
-                via.branch().unwrap_or_default(),
-                name,
-                &address,
-                &via.port.unwrap_or_default().to_be_bytes(),
-                message.value(HeaderName::CallId).unwrap_or_default(),
-                &sequence.to_be_bytes(),
-                from_tag.unwrap_or_default(),
-            ],
-        ))
+        let mut numbers = [0; 22];
+        numbers[..16].copy_from_slice(&via.host.ip().map(octets_of).unwrap_or_default());
+        numbers[16..18].copy_from_slice(&via.port.unwrap_or_default().to_be_bytes());
+        numbers[18..].copy_from_slice(&sequence.to_be_bytes());
+        let branch = via.branch().unwrap_or_default();
+        let call_id = message.value(HeaderName::CallId).unwrap_or_default();
+        Self(mac.sign(Purpose::Transaction, &[branch, name, &numbers, call_id, from_tag.unwrap_or_default()]))
     }
 
-    /// The key of the request that this is, or that this answers; `via` is the one it came here with.
-    pub(crate) fn of(message: &Message, via: &Via<'_>, mac: &Mac) -> Option<Self> {
-        let sequence = message.header::<headers::CSeq<'_>>().ok().flatten()?;
-        let from = message.header::<headers::From<'_>>().ok().flatten()?;
-        Some(Self::new(message, via, sequence.number, from.tag(), mac))
+    /// The key of the request that this is, or that this answers, and its method; `via` is the one it came here with.
+    pub(crate) fn of<'m>(message: &'m Message, via: &Via<'_>, mac: &Mac) -> Option<(Self, Method<'m>)> {
+        let headers::CSeq { number, method } = message.header().ok()??;
+        let from = NameAddr::params_of(message.value(HeaderName::From)?);
+        Some((Self::new(message, via, number, from.value("tag"), mac), method))
     }
 }
 

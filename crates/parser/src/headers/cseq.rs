@@ -1,7 +1,7 @@
 //! CSeq (RFC 3261 20.16): numbers the requests of a dialog or of a phone's registrations. Decides its grammar and the
 //! limit of the number (8.1.1.5); whether the method is the request's own is the proxy's business.
 
-use nom::{Parser, character::complete::digit1, sequence::separated_pair};
+use nom::sequence::preceded;
 
 use crate::{
     ErrorKind, Header, HeaderName, Method,
@@ -23,10 +23,12 @@ impl<'a> Header<'a> for CSeq<'a> {
     const LIST: bool = false;
 
     fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
-        if !value.first().is_some_and(u8::is_ascii_digit) {
+        let len = value.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let (digits, rest) = value.split_at_checked(len).unwrap_or_default();
+        if digits.is_empty() {
             return Err(ErrorKind::Number);
         }
-        let (digits, method) = grammar::whole(|input| separated_pair(digit1, space, token).parse(input), value)?;
+        let method = grammar::whole(preceded(space, token), rest)?;
         // RFC 3261 8.1.1.5: below 2^31.
         let number = octets::number(digits).filter(|number| *number < 1 << 31).ok_or(ErrorKind::Range)?;
         let number = u32::try_from(number).map_err(|_| ErrorKind::Range)?;

@@ -1,7 +1,7 @@
 //! The address form that From, To, Contact, Route and their like share (RFC 3261 20.10, 25.1 `name-addr`, `addr-spec`).
 //! Decides where display name, URI and header parameters part; which parameters there are is each header's business.
 
-use memchr::memchr;
+use memchr::{memchr, memchr2};
 
 use crate::{
     ErrorKind, Params, SipUri, Uri, grammar,
@@ -35,6 +35,18 @@ impl<'a> NameAddr<'a> {
         let run = octets::run(value, DISPLAY);
         let named = matches!(value.get(run), Some(b'<' | b'"'));
         if named { Self::bracketed(value) } else { Self::bare(value) }
+    }
+
+    /// The header's parameters alone, of a value that nobody needs the rest of: of one that parses the same as
+    /// [`NameAddr::parse`] finds, of another one anything.
+    pub fn params_of(value: &'a [u8]) -> Params<'a> {
+        let name = if value.first() == Some(&b'"') { quoted_len(value).unwrap_or(0) } else { 0 };
+        let (_, rest) = value.split_at_checked(name).unwrap_or_default();
+        let Some(mut at) = memchr2(b'<', b';', rest) else { return Params::default() };
+        if rest.get(at) == Some(&b'<') {
+            at = memchr(b'>', rest).map_or(rest.len(), |close| close + 1);
+        }
+        Params::new(rest.get(at..).unwrap_or_default())
     }
 
     /// Parses the form with angle brackets only, which routes require.
@@ -107,6 +119,7 @@ mod tests {
     fn parts(value: &str) -> (Option<&str>, &str, &str) {
         let text = |bytes| std::str::from_utf8(bytes).unwrap();
         let address = NameAddr::parse(value.as_bytes()).unwrap();
+        assert!(NameAddr::params_of(value.as_bytes()).iter().eq(address.params), "{value}");
         (address.display.map(text), text(address.uri.as_bytes()), text(address.params.as_bytes()))
     }
 

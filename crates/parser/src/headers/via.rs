@@ -77,6 +77,12 @@ impl<'a> Header<'a> for Via<'a> {
 /// `protocol-name SLASH protocol-version SLASH transport`.
 #[inline]
 fn sent_protocol(input: &[u8]) -> Parsed<'_, (&[u8], &[u8])> {
+    // Nearly everybody writes it like this.
+    if let Some((protocol @ b"SIP/2.0", [b'/', rest @ ..])) = input.split_at_checked(7)
+        && let Ok((rest @ [b' ', ..], transport)) = token(rest)
+    {
+        return Ok((rest, (protocol, transport)));
+    }
     (recognize((token, separator("/"), token)), preceded(separator("/"), token))
         .parse(input)
         .map_err(|_: nom::Err<Fault>| nom::Err::Error(Fault(ErrorKind::Protocol)))

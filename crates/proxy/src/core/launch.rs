@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use location::Aor;
 use parser::headers::Via;
-use parser::{Message, Method, Reply, Stamp, Uri, reason_phrase};
+use parser::{Header as _, HeaderName, Message, Method, Reply, Stamp, Uri, reason_phrase};
 use smallvec::SmallVec;
 
 use super::Core;
@@ -78,9 +78,9 @@ impl Core {
         origin: &Origin,
         outbox: &mut Outbox,
     ) -> Option<TransactionKey> {
-        let below = response.headers::<Via<'_>>().nth(1).and_then(Result::ok);
+        let below = via_below(response);
         let key = below.and_then(|below| TransactionKey::of(response, &below, &self.mac));
-        let Some(key) = key.filter(|key| origin.verify(*key, &self.mac)) else {
+        let Some((key, method)) = key.filter(|(key, _)| origin.verify(*key, &self.mac)) else {
             outbox.tell(Event::Dropped(Drop::StrayResponse));
             return None;
         };
@@ -89,7 +89,7 @@ impl Core {
             return None;
         };
         let status = response.status().unwrap_or_default();
-        let method = response.method().as_str_or("other");
+        let method = method.as_str_or("other");
         outbox.tell(Event::ResponseSent { method, status, transport: hop.transport });
         outbox.send(hop, false, |out| write_response(response, &mut self.rewrite, out, |_| {}));
         Some(key)
@@ -108,9 +108,8 @@ impl Core {
             // Nothing was kept of it, and nothing is needed: the answer is made of the request as it was sent, and
             // goes back the way that its Via says.
             Some(Branch::Stateless(_) | Branch::Pinned { .. }) if sent.is_request() => {
-                let below = sent.headers::<Via<'_>>().nth(1).and_then(Result::ok);
-                let key = below.and_then(|below| TransactionKey::of(&sent, &below, &self.mac));
-                let Some(tag) = key.map(|key| ToTag::of_key(key, &self.mac)) else { return };
+                let key = via_below(&sent).and_then(|below| TransactionKey::of(&sent, &below, &self.mac));
+                let Some(tag) = key.map(|(key, _)| ToTag::of_key(key, &self.mac)) else { return };
                 let mut answer = Vec::new();
                 let reason = reason_phrase(500).as_bytes();
                 let unstamped = Stamp { received: None, rport: None };
@@ -254,6 +253,11 @@ impl Plan {
         self.spares.extend(further);
         if self.groups.is_empty() { Err(Reject::Unroutable) } else { Ok(self) }
     }
+}
+
+/// The second Via of what has ours on top.
+fn via_below(message: &Message) -> Option<Via<'_>> {
+    Via::parse(message.values(HeaderName::Via).nth(1)?).ok()
 }
 
 fn begins_call(request: &Request) -> bool {

@@ -120,7 +120,7 @@ pub(super) fn write_target(out: &mut Vec<u8>, uri: &[u8]) {
 
 /// RFC 3261 22.3: credentials for our realm end here.
 fn remove_credentials(message: &Message, settings: &Settings, rewrite: &mut Rewrite) {
-    for line in message.lines().filter(|line| line.name == HeaderName::ProxyAuthorization) {
+    for line in message.lines_of(HeaderName::ProxyAuthorization) {
         let realm = Credentials::parse(message.line_value(&line)).ok().and_then(|credentials| credentials.realm());
         if realm.is_some_and(|realm| settings.domains.iter().any(|domain| *domain.as_bytes() == *realm)) {
             rewrite.remove(line.whole);
@@ -130,7 +130,7 @@ fn remove_credentials(message: &Message, settings: &Settings, rewrite: &mut Rewr
 
 /// Gives a header that holds one number this value, and adds it if it is not there.
 fn set_number(message: &Message, name: HeaderName, number: u32, rewrite: &mut Rewrite) {
-    match message.lines().find(|line| line.name == name) {
+    match message.lines_of(name).next() {
         Some(line) => rewrite.replace(line.value, |out| write_decimal(out, number)),
         None => rewrite.append(message, |out| {
             out.extend_from_slice(name.as_str().as_bytes());

@@ -112,8 +112,7 @@ fn names_one_phone(request: &Request) -> bool {
 
 /// RFC 3841 7.2: leaves out the phones that the caller does not want, and says how well the others fit.
 pub(super) fn apply(message: &Message, candidates: &mut Candidates<'_>) {
-    let explicit = |name| matches!(name, HeaderName::AcceptContact | HeaderName::RejectContact);
-    if message.lines().any(|line| explicit(line.name)) {
+    if [HeaderName::AcceptContact, HeaderName::RejectContact].iter().any(|name| message.count(*name) > 0) {
         candidates.retain(|candidate| match fit(message, candidate.features()) {
             Some(fit) => {
                 candidate.fit = fit;
