@@ -164,7 +164,16 @@ impl<'a> Input<'a> {
         Some(Wall(u64::from_le_bytes([a, b, c, d, e, f, 0, 0])))
     }
 
+    #[inline]
     fn number(&mut self) -> Option<u32> {
+        if let [octet @ ..0x80, rest @ ..] = self.0 {
+            self.0 = rest;
+            return Some(u32::from(*octet));
+        }
+        self.long_number()
+    }
+
+    fn long_number(&mut self) -> Option<u32> {
         let mut number = 0;
         for shift in (0..u32::BITS).step_by(7) {
             let [octet] = self.array()?;

@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use memchr::{memchr, memchr2};
+use memchr::memchr;
 
 use crate::{list::quoted_len, octets};
 
@@ -75,30 +75,18 @@ impl<'a> Iterator for ParamsIter<'a> {
     type Item = (&'a [u8], Option<&'a [u8]>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        // Only white space stands before the semicolon: the parameters were checked.
-        let rest = octets::trim_start(self.rest).strip_prefix(b";")?;
-        let (param, rest) = rest.split_at_checked(end(rest)).unwrap_or((rest, b""));
+        // Nothing but what the grammar has is there: the parameters were checked.
+        let rest = octets::trim_start(octets::trim_start(self.rest).strip_prefix(b";")?);
+        let len = rest.iter().position(|byte| matches!(byte, b'=' | b';')).unwrap_or(rest.len());
+        let (name, rest) = rest.split_at_checked(len).unwrap_or_default();
         self.rest = rest;
-        Some(match memchr(b'=', param).and_then(|at| param.split_at_checked(at)) {
-            Some((name, value)) => (octets::trim(name), Some(octets::trim(value.get(1..).unwrap_or_default()))),
-            None => (octets::trim(param), None),
-        })
+        let Some(value) = rest.strip_prefix(b"=") else { return Some((octets::trim_end(name), None)) };
+        let value = octets::trim_start(value);
+        let quoted = if value.first() == Some(&b'"') { quoted_len(value) } else { None };
+        let (value, rest) = value.split_at_checked(quoted.unwrap_or_else(|| octets::value_run(value)))?;
+        self.rest = rest;
+        Some((octets::trim_end(name), Some(value)))
     }
-}
-
-/// Where the parameter at the start of `bytes` ends: at the next `;` outside quotes, or at the end.
-fn end(bytes: &[u8]) -> usize {
-    let mut at = 0;
-    while let Some(found) = bytes.get(at..).and_then(|rest| memchr2(b';', b'"', rest)) {
-        at += found;
-        let rest = bytes.get(at..).unwrap_or_default();
-        if rest.first() == Some(&b';') {
-            return at;
-        }
-        let Some(skipped) = quoted_len(rest) else { break };
-        at += skipped;
-    }
-    bytes.len()
 }
 
 /// The content of a quoted string, its quoted pairs undone (RFC 3261 25.1); anything else as it is.

@@ -34,7 +34,6 @@ pub(crate) fn syntax(message: &Message) -> Result<Head<'_>, Reject> {
         return Err(Reject::MethodMismatch);
     }
     let hops = message.header().map_err(Reject::Malformed)?.map(|MaxForwards(hops)| hops);
-    message.uri().map_err(Reject::Malformed)?;
     Ok(Head { via, from, to, sequence: number, hops })
 }
 

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use location::Flow;
 use parser::headers::{NameAddr, Via};
-use parser::{HeaderName, Host, Message, Method, SipUri, Stamp, headers};
+use parser::{HeaderName, Host, Message, Method, SipUri, Span, Stamp, Uri, headers};
 
 use crate::hop::Hop;
 use crate::ingress;
@@ -37,6 +37,8 @@ pub(crate) struct Request {
     pub(crate) stamp: Stamp,
     /// Its transaction: the same for an INVITE, its retransmissions, its CANCEL and the ACK of its non-2xx final.
     pub(crate) key: TransactionKey,
+    /// Where the URI of its From stands; none if it was not read.
+    from: Option<Span>,
     /// Its CSeq number.
     pub(crate) sequence: u32,
     /// Whether it belongs to a dialog: its To has a tag.
@@ -91,6 +93,7 @@ impl Request {
         };
         let request = Self {
             key: key.unwrap_or(TransactionKey(0)),
+            from: head.as_ref().and_then(|head| message.span_of(head.from.address.uri.as_bytes())),
             sequence: head.as_ref().map_or(0, |head| head.sequence),
             in_dialog: head.as_ref().is_some_and(|head| head.to.tag().is_some()),
             hops: head.as_ref().and_then(|head| head.hops),
@@ -122,6 +125,14 @@ impl Request {
         self.effective_uri.as_deref().unwrap_or_else(|| self.message.request_uri())
     }
 
+    /// The same, typed.
+    pub(crate) fn typed_uri(&self) -> Result<Uri<'_>, Reject> {
+        match &self.effective_uri {
+            Some(uri) => Uri::parse(uri).map_err(|_| Reject::RequestUri),
+            None => self.message.uri().map_err(Reject::Malformed),
+        }
+    }
+
     /// Whether its sender lists this option tag in Supported (RFC 3261 20.37).
     pub(crate) fn supports(&self, tag: &str) -> bool {
         self.message.values(HeaderName::Supported).any(|listed| listed.eq_ignore_ascii_case(tag.as_bytes()))
@@ -129,7 +140,11 @@ impl Request {
 
     /// The URI that its sender names himself by.
     pub(crate) fn caller(&self) -> Option<SipUri<'_>> {
-        self.message.header::<headers::From<'_>>().ok()??.address.uri.sip().copied()
+        let uri = match self.from {
+            Some(Span { start, end }) => Uri::parse(self.message.bytes().get(start as usize..end as usize)?).ok()?,
+            None => self.message.header::<headers::From<'_>>().ok()??.address.uri,
+        };
+        uri.sip().copied()
     }
 
     /// How many branches it may still be forked into at once (RFC 5393 5.3.3): at most 60, and 60 if it does not say.

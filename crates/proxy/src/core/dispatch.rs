@@ -70,7 +70,7 @@ impl Core {
     /// Checks, and finds out whose turn it is.
     fn begin(&mut self, now: Now, request: &mut Request, outbox: &mut Outbox) -> Result<Turn, Reject> {
         let standing = route::accept_routes(request, &self.settings, &self.mac)?;
-        let destination = route::destination(request.uri(), request.method(), &self.settings)?;
+        let destination = route::destination_of(request, &self.settings)?;
         if let Some(worker) = self.authenticator.worker_of_nonce(request, &self.settings) {
             return Ok(Turn::HandOver(worker));
         }
@@ -202,7 +202,7 @@ impl Core {
         if !in_dialog || ingress::hops(request.hops).is_err() {
             return outbox.tell(Event::Dropped(Drop::StrayAck));
         }
-        if let Ok(Destination::Gruu(name)) = route::destination(request.uri(), request.method(), &self.settings)
+        if let Ok(Destination::Gruu(name)) = route::destination_of(&request, &self.settings)
             && let Ok(callee) = self.gruus.read(request.uri(), name)
         {
             return Self::look_up(request, callee, outbox);
@@ -226,7 +226,7 @@ impl Core {
         }
         // Nothing is known of its INVITE (a restart): it can only go where that would go now, if that is one place.
         let standing = route::accept_routes(&mut request, &self.settings, &self.mac);
-        match (standing, route::destination(request.uri(), request.method(), &self.settings)) {
+        match (standing, route::destination_of(&request, &self.settings)) {
             (Ok(_), Ok(Destination::User(aor))) if request.routes().next().is_none() => {
                 Self::look_up(request, Callee::user(aor), outbox);
             }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use location::{Aor, Flow, Record};
-use parser::{Message, Method, Transport};
+use parser::{Message, Transport};
 
 use super::launch::single;
 use crate::clock::Now;
@@ -108,7 +108,7 @@ fn walk(
     let (mut request, fit) = Request::new(invite(inquiry, settings)?, &mac);
     fit?;
     route::accept_routes(&mut request, settings, &mac)?;
-    let destination = route::destination(request.uri(), Method::Invite, settings)?;
+    let destination = route::destination_of(&request, settings)?;
     let gruus = Gruus::new(keys.gruu, mac);
     let callee = match &destination {
         Destination::User(aor) => Some(Callee::user(aor.clone())),

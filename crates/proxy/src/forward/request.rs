@@ -112,6 +112,11 @@ fn edit_routes(
 
 /// RFC 3261 19.1.1: without what may not stand in a Request-URI.
 pub(super) fn write_target(out: &mut Vec<u8>, uri: &[u8]) {
+    // What may not stand there is a header part, or a parameter whose name has an m or is escaped.
+    let params = uri.iter().position(|octet| matches!(octet, b';' | b'?')).and_then(|at| uri.get(at..));
+    if !params.unwrap_or_default().iter().any(|octet| matches!(octet, b'?' | b'm' | b'M' | b'%')) {
+        return out.extend_from_slice(uri);
+    }
     match Uri::parse(uri) {
         Ok(Uri::Sip(uri)) => uri.write_target(out),
         _ => out.extend_from_slice(uri),

@@ -198,14 +198,19 @@ impl Target {
     }
 }
 
-/// RFC 3261 16.3 step 2, 16.5: is the Request-URI ours to look up?
-pub(crate) fn destination(uri: &[u8], method: Method<'_>, settings: &Settings) -> Result<Destination, Reject> {
+/// Where a request goes by its Request-URI.
+pub(crate) fn destination_of(request: &Request, settings: &Settings) -> Result<Destination, Reject> {
+    destination(&request.typed_uri()?, request.method(), settings)
+}
+
+/// RFC 3261 16.3 step 2, 16.5: is this Request-URI ours to look up?
+pub(crate) fn destination(uri: &Uri<'_>, method: Method<'_>, settings: &Settings) -> Result<Destination, Reject> {
     // RFC 3261 16.3 step 2: 416 for a scheme that we cannot route by.
-    let Uri::Sip(uri) = Uri::parse(uri).map_err(|_| Reject::RequestUri)? else { return Err(Reject::Scheme) };
+    let Uri::Sip(uri) = uri else { return Err(Reject::Scheme) };
     let domain = match method {
         // Its Request-URI is a name (RFC 3261 10.2), not an address.
-        Method::Register => settings.domain_named_by(&uri),
-        _ => settings.domain_of(&uri),
+        Method::Register => settings.domain_named_by(uri),
+        _ => settings.domain_of(uri),
     };
     let Some(domain) = domain else { return Ok(Destination::Elsewhere) };
     // RFC 3261 16.5: a maddr that is not ours overrides the domain.

@@ -53,16 +53,16 @@ impl Redirect {
 /// Where a URI leads, if the caller could have gone there himself: a redirection widens nobody's rights.
 fn admitted(uri: &SipUri<'_>, request: &Request, settings: &Settings) -> Option<Destination> {
     // RFC 3261 16.7 step 4: what was to be secure stays so.
-    let Ok(Uri::Sip(asked)) = Uri::parse(request.uri()) else { return None };
+    let Ok(Uri::Sip(asked)) = request.typed_uri() else { return None };
     if asked.secure && !uri.secure {
         return None;
     }
-    let to = destination(uri.as_bytes(), request.method(), settings).ok()?;
+    let to = destination(&Uri::Sip(*uri), request.method(), settings).ok()?;
     // Whom a GRUU means is for its caller to find out.
     if matches!(to, Destination::Server | Destination::Gruu(_)) {
         return None;
     }
-    let came_to = destination(request.uri(), request.method(), settings).ok()?;
+    let came_to = destination(&Uri::Sip(asked), request.method(), settings).ok()?;
     match (admission(request, &to, settings), admission(request, &came_to, settings)) {
         (Ok(Admission::Free), _) => Some(to),
         // Whose credentials were asked for when the request came has proven who he is.

@@ -125,6 +125,9 @@ fn candidates<'r>(record: Option<&'r Record>, fixed: Option<&'r Record>, now: No
 /// RFC 5626 7, RFC 5627 6.1: of several contacts of one phone the one that was refreshed last is tried, wherever the
 /// others stand; they are spares. None if the phone is in the plan already.
 fn one_of_each_phone(mut target: Target, plan: &mut Plan) -> Option<Target> {
+    if plan.groups.is_empty() {
+        return Some(target);
+    }
     let Some(instance) = target.uri.instance() else { return Some(target) };
     let rival = plan.groups.iter_mut().flat_map(|group| &mut group.targets);
     let Some(rival) = rival.into_iter().find(|rival| rival.uri.instance() == Some(instance)) else {
