@@ -4,6 +4,8 @@
 //! 5626 6); since when the temporary GRUUs of a phone are good (RFC 5627 5.1). All or nothing, limits and time are
 //! `record.rs`'s.
 
+use std::cell::OnceCell;
+
 use parser::Uri;
 use smallvec::SmallVec;
 
@@ -202,10 +204,11 @@ pub(crate) struct Identity<'a> {
     uri: Place<'a>,
 }
 
-/// A Contact URI: parsed once, by its octets if it does not parse.
-enum Place<'a> {
-    Uri(Uri<'a>),
-    Octets(&'a [u8]),
+/// A Contact URI. A refresh nearly always brings the same octets again: it is parsed when it does not.
+struct Place<'a> {
+    octets: &'a [u8],
+    /// `None` inside: it does not parse.
+    uri: OnceCell<Option<Uri<'a>>>,
 }
 
 impl<'a> Identity<'a> {
@@ -239,15 +242,16 @@ impl<'a> Identity<'a> {
 }
 
 impl<'a> Place<'a> {
-    fn of(uri: &'a [u8]) -> Self {
-        Uri::parse(uri).map_or(Self::Octets(uri), Self::Uri)
+    const fn of(octets: &'a [u8]) -> Self {
+        Self { octets, uri: OnceCell::new() }
+    }
+
+    fn uri(&self) -> Option<&Uri<'a>> {
+        self.uri.get_or_init(|| Uri::parse(self.octets).ok()).as_ref()
     }
 
     fn equals(&self, other: &Place<'_>) -> bool {
-        match (self, other) {
-            (Self::Uri(a), Place::Uri(b)) => parser::equivalent(a, b),
-            (Self::Octets(a), Place::Octets(b)) => a == b,
-            _ => false,
-        }
+        let equivalent = || self.uri().zip(other.uri()).is_some_and(|(one, other)| parser::equivalent(one, other));
+        self.octets == other.octets || equivalent()
     }
 }

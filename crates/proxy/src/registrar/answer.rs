@@ -18,6 +18,8 @@ pub(super) struct Granted<'a> {
     pub(super) request: &'a Request,
     pub(super) aor: &'a Aor,
     pub(super) record: &'a Record,
+    /// Those of its bindings that are to be told.
+    pub(super) live: &'a [Binding<'a>],
     /// What the configuration binds to the same address of record.
     pub(super) fixed: Option<&'a Record>,
     pub(super) settings: &'a Registrar,
@@ -32,10 +34,10 @@ impl Granted<'_> {
     pub(super) fn write(&self, out: &mut Vec<u8>, to_tag: &[u8], now: Now) {
         let message = &self.request.message;
         let mut reply = Reply::new(out, message, 200, b"OK", self.request.stamp, Some(to_tag));
-        for binding in self.record.live(now.wall) {
+        for binding in self.live {
             reply.header(HeaderName::Contact, |out| {
-                write_contact(out, &binding, binding.remaining(now.wall));
-                self.write_gruus(out, &binding, now);
+                write_contact(out, binding, binding.remaining(now.wall));
+                self.write_gruus(out, binding, now);
             });
         }
         // They are current bindings as well, renewed for ever.
@@ -53,9 +55,9 @@ impl Granted<'_> {
 
     /// RFC 5627 5.2: each phone with an instance has a public GRUU, and its newest temporary one.
     fn write_gruus(&self, out: &mut Vec<u8>, binding: &Binding<'_>, now: Now) {
+        let (Some(gruus), Some(instance)) = (self.gruus, binding.instance()) else { return };
         let to = self.request.message.header::<To<'_>>().ok().flatten();
-        let to = to.and_then(|to| to.address.uri.sip().copied());
-        let (Some(gruus), Some(to), Some(instance)) = (self.gruus, to, binding.instance()) else { return };
+        let Some(to) = to.and_then(|to| to.address.uri.sip().copied()) else { return };
         out.extend_from_slice(b";pub-gruu=\"");
         gruus.write_public(out, &to, self.aor, instance);
         out.push(b'"');

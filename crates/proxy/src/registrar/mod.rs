@@ -8,6 +8,7 @@ mod fixed;
 mod outbound;
 
 use location::{Aor, Applied, Ask, Binding, Record, Refusal};
+use smallvec::SmallVec;
 
 use crate::clock::Now;
 use crate::event::Registration;
@@ -63,6 +64,9 @@ pub(crate) enum Decision {
     Commit { expected: Option<Record>, record: Record },
 }
 
+/// The bindings of a record that are live.
+type Live<'a> = SmallVec<[Binding<'a>; 2]>;
+
 impl PendingRegister {
     /// A REGISTER whose sender may change the bindings of `aor`.
     pub(crate) const fn new(request: Request, aor: Aor) -> Self {
@@ -98,30 +102,26 @@ impl PendingRegister {
             Applied::Changed(record) | Applied::Displaced(record) => record,
         };
         let displaced = matches!(applied, Applied::Displaced(_));
-        self.summary = Summary {
-            outcome: match asked_to_add {
-                None => Registration::Queried,
-                Some(true) => Registration::Registered,
-                Some(false) => Registration::Unregistered,
-            },
-            before: old.live(now.wall).count(),
-            bindings: record.live(now.wall).count(),
-            expires: record.live(now.wall).map(|binding| binding.remaining(now.wall)).max().unwrap_or(0),
-            displaced,
-        };
-        self.brings_phone = brings_phone(&old, record, now);
+        let was: Live<'_> = old.live(now.wall).collect();
+        let live: Live<'_> = record.live(now.wall).collect();
+        self.summary = summary(asked_to_add, displaced, &was, &live, now);
+        self.brings_phone = brings_phone(&was, &live);
         self.answer.clear();
+        // What is repeated of the request is the most of it.
+        self.answer.reserve(self.request.message.bytes().len());
         let fixed = settings.accounts.contacts(&self.aor);
         let granted = Granted {
             request: &self.request,
             aor: &self.aor,
             record,
+            live: &live,
             fixed,
             settings: &settings.registrar,
             outbound,
             gruus: self.request.supports("gruu").then_some(gruus),
         };
         granted.write(&mut self.answer, to_tag, now);
+        drop((was, live));
         Ok(match applied {
             Applied::Unchanged if asked_to_add.is_none() || stored.is_none() => Decision::Answer,
             // What a copy of this request has changed may still be on its way to the disk: the answer waits behind it.
@@ -131,11 +131,31 @@ impl PendingRegister {
     }
 }
 
-fn brings_phone(before: &Record, after: &Record, now: Now) -> bool {
-    let was_there = |binding: Binding<'_>| {
-        before.live(now.wall).any(|old| old.contact() == binding.contact() && old.flow() == binding.flow())
+fn summary(
+    asked_to_add: Option<bool>,
+    displaced: bool,
+    was: &[Binding<'_>],
+    live: &[Binding<'_>],
+    now: Now,
+) -> Summary {
+    Summary {
+        outcome: match asked_to_add {
+            None => Registration::Queried,
+            Some(true) => Registration::Registered,
+            Some(false) => Registration::Unregistered,
+        },
+        before: was.len(),
+        bindings: live.len(),
+        expires: live.iter().map(|binding| binding.remaining(now.wall)).max().unwrap_or(0),
+        displaced,
+    }
+}
+
+fn brings_phone(before: &[Binding<'_>], after: &[Binding<'_>]) -> bool {
+    let was_there = |binding: &Binding<'_>| {
+        before.iter().any(|old| old.contact() == binding.contact() && old.flow() == binding.flow())
     };
-    !after.live(now.wall).all(was_there)
+    !after.iter().all(was_there)
 }
 
 const fn refuse(refusal: Refusal) -> Reject {
