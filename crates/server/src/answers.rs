@@ -3,7 +3,6 @@
 //! Decides what is answered in the same turn (all that memory knows) and what later. Every question gets exactly one
 //! answer; a lookup has a deadline and there are only so many at a time.
 
-use std::hash::RandomState;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +25,7 @@ const MOST_ADDRESSES: usize = 8;
 pub(crate) struct Answers {
     worker: u8,
     store: Arc<AnyStore>,
-    waiting: HashMap<u64, Parked, RandomState>,
+    waiting: HashMap<u64, Parked>,
     next: u64,
     lookups: Arc<Semaphore>,
     time: Duration,

@@ -82,7 +82,10 @@ impl Udp {
     /// Sends one message.
     pub(crate) fn send(&self, hop: &Hop, text: &[u8]) -> Result<(), Loss> {
         let wildcard = self.local.ip().is_unspecified();
-        let source = Some(hop.local.ip()).filter(|ip| wildcard && !ip.is_unspecified());
+        if !wildcard {
+            return outcome(self.sender.send_to(text, hop.remote).map(drop), hop);
+        }
+        let source = Some(hop.local.ip()).filter(|ip| !ip.is_unspecified());
         let transmit = quinn_udp::Transmit {
             destination: hop.remote,
             ecn: None,
@@ -91,15 +94,19 @@ impl Udp {
             src_ip: source,
         };
         // The sender of a wildcard address is connected over loopback: without a source it would send from there.
-        let socket = if wildcard && source.is_none() { (&self.receiver).into() } else { (&self.sender).into() };
-        self.state.try_send(socket, &transmit).map_err(|error| match error.kind() {
-            io::ErrorKind::WouldBlock => Loss::SendBuffer,
-            _ => {
-                tracing::debug!(%error, remote = %hop.remote, "cannot send");
-                Loss::Unsendable
-            }
-        })
+        let socket = if source.is_none() { (&self.receiver).into() } else { (&self.sender).into() };
+        outcome(self.state.try_send(socket, &transmit), hop)
     }
+}
+
+fn outcome(sent: io::Result<()>, hop: &Hop) -> Result<(), Loss> {
+    sent.map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => Loss::SendBuffer,
+        _ => {
+            tracing::debug!(%error, remote = %hop.remote, "cannot send");
+            Loss::Unsendable
+        }
+    })
 }
 
 impl Inlet {
