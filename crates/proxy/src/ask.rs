@@ -63,6 +63,28 @@ impl Parked {
     }
 }
 
+/// A request while the store is asked.
+pub(crate) type Stall = Box<Option<Request>>;
+
+/// An empty one, to be used again: what needs no transaction is forwarded without an allocation. One is enough where
+/// the store answers at once.
+#[derive(Debug, Default)]
+pub(crate) struct Stalls(Option<Stall>);
+
+impl Stalls {
+    pub(crate) fn put(&mut self, request: Request) -> Stall {
+        let mut stall = self.0.take().unwrap_or_default();
+        *stall = Some(request);
+        stall
+    }
+
+    pub(crate) fn lead_out(&mut self, mut stall: Stall) -> Option<Request> {
+        let request = stall.take();
+        self.0 = Some(stall);
+        request
+    }
+}
+
 #[derive(Debug)]
 pub(crate) enum Waiting {
     /// A REGISTER, for the record of its AoR.
@@ -70,7 +92,7 @@ pub(crate) enum Waiting {
     /// A REGISTER, for its commit.
     RegisterCommit(Box<PendingRegister>),
     /// A request to a user of ours, for his bindings.
-    Route(Box<Request>, Callee),
+    Route(Stall, Callee),
     /// A planned request, for the addresses of its targets.
     Resolve(Box<Request>, Box<Plan>),
     /// Calls to this user, for the phone that he has since.

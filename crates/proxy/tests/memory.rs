@@ -1,10 +1,11 @@
-//! What a forked INVITE costs while it rings, counted by an allocator: the figure that config/frontdesk.yaml promises.
+//! What a request costs, counted by an allocator: a forked INVITE while it rings (the figure that config/frontdesk.yaml
+//! promises), and what goes on without a transaction.
 
 #[path = "../benches/office/mod.rs"]
 mod office;
 
 use allocation_counter::measure;
-use office::{Office, caller, request};
+use office::{Office, caller, ok, options, phone, request};
 
 /// INVITEs that ring at once, so that the growth of tables is shared by many.
 const CALLS: u32 = 4_000;
@@ -25,4 +26,25 @@ fn a_call_that_rings_at_three_phones() {
     let each = u64::try_from(held.bytes_current).expect("more than before") / u64::from(CALLS);
     println!("{each} bytes for an INVITE of {size} at three phones");
     assert!(each <= PROMISED, "{each} bytes");
+}
+
+/// The lists of the outbox have grown to their size with the first messages, and so have the tables of the pins.
+#[test]
+fn what_is_forwarded_without_a_transaction_allocates_nothing() {
+    const WARM: u32 = 1_200;
+    let mut office = Office::new();
+    for method in ["MESSAGE", "INVITE"] {
+        for turn in 0..WARM {
+            office.receive(request(method, turn, turn), caller());
+        }
+        let ok = ok(office.sent());
+        office.receive(ok.clone(), phone(7));
+        let (request, options) = (request(method, 7, WARM), options(WARM));
+        for (what, datagram, from) in
+            [(method, request, caller()), ("200", ok, phone(7)), ("OPTIONS", options, caller())]
+        {
+            let counted = measure(|| assert!(office.receive(datagram, from) > 0, "{what} goes on"));
+            assert_eq!(counted.count_total, 0, "{what} of {method}");
+        }
+    }
 }

@@ -56,7 +56,7 @@ impl Core {
                 outbox.ask(Question::Load(aor), Parked(Waiting::RegisterLoad(pending)));
             }
             Ok(Turn::Serve) => self.serve(now, &request, outbox),
-            Ok(Turn::LookUp(callee)) => Self::look_up(request, callee, outbox),
+            Ok(Turn::LookUp(callee)) => self.look_up(request, callee, outbox),
             Ok(Turn::Send(plan)) => self.launch(now, request, plan, outbox),
             Ok(Turn::HandOver(worker)) => {
                 let Request { message, flow, .. } = request;
@@ -93,8 +93,25 @@ impl Core {
         }
     }
 
-    fn look_up(request: Request, callee: Callee, outbox: &mut Outbox) {
-        outbox.ask(Question::Load(callee.aor.clone()), Parked(Waiting::Route(Box::new(request), callee)));
+    fn look_up(&mut self, request: Request, callee: Callee, outbox: &mut Outbox) {
+        let question = Question::Load(callee.aor.clone());
+        outbox.ask(question, Parked(Waiting::Route(self.stalls.put(request), callee)));
+    }
+
+    /// A user of ours is found, or is not.
+    fn route(&mut self, now: Now, request: Request, callee: &Callee, answer: Answer, outbox: &mut Outbox) {
+        let Answer::Loaded(record) = answer else {
+            return self.refuse(now, &request, Reject::LocationDown, outbox);
+        };
+        match route::plan_for_callee(&request, callee, record.as_ref(), &self.settings, &self.gruus, now) {
+            Ok(plan) if plan.disposition.redirect => self.redirect(now, &request, &plan, outbox),
+            Ok(plan) => self.launch(now, request, plan, outbox),
+            // RFC 3261 9.2
+            Err(_) if request.method() == Method::Cancel => {
+                self.refuse(now, &request, Reject::NoTransaction, outbox);
+            }
+            Err(reject) => self.refuse(now, &request, reject, outbox),
+        }
     }
 
     pub(super) fn dispatch_response(&mut self, now: Now, received: Received, outbox: &mut Outbox) {
@@ -161,18 +178,11 @@ impl Core {
             (Waiting::RegisterLoad(pending) | Waiting::RegisterCommit(pending), _) => {
                 self.refuse_register(now, &pending, Reject::Store, outbox);
             }
-            (Waiting::Route(request, callee), Answer::Loaded(record)) => {
-                match route::plan_for_callee(&request, &callee, record.as_ref(), &self.settings, &self.gruus, now) {
-                    Ok(plan) if plan.disposition.redirect => self.redirect(now, &request, &plan, outbox),
-                    Ok(plan) => self.launch(now, *request, plan, outbox),
-                    // RFC 3261 9.2
-                    Err(_) if request.method() == Method::Cancel => {
-                        self.refuse(now, &request, Reject::NoTransaction, outbox);
-                    }
-                    Err(reject) => self.refuse(now, &request, reject, outbox),
+            (Waiting::Route(stalled, callee), answer) => {
+                if let Some(request) = self.stalls.lead_out(stalled) {
+                    self.route(now, request, &callee, answer, outbox);
                 }
             }
-            (Waiting::Route(request, _), _) => self.refuse(now, &request, Reject::LocationDown, outbox),
             (Waiting::Resolve(request, plan), Answer::Resolved(addresses)) => {
                 let may_try_again = !request.in_dialog && request.method() != Method::Cancel;
                 match plan.resolved(&addresses, may_try_again, &self.settings) {
@@ -205,7 +215,7 @@ impl Core {
         if let Ok(Destination::Gruu(name)) = route::destination_of(&request, &self.settings)
             && let Ok(callee) = self.gruus.read(request.uri(), name)
         {
-            return Self::look_up(request, callee, outbox);
+            return self.look_up(request, callee, outbox);
         }
         match route::target_for_uri(&request, &self.settings) {
             Ok(target) => self.launch(now, request, Plan::one(target), outbox),
@@ -228,10 +238,10 @@ impl Core {
         let standing = route::accept_routes(&mut request, &self.settings, &self.mac);
         match (standing, route::destination_of(&request, &self.settings)) {
             (Ok(_), Ok(Destination::User(aor))) if request.routes().next().is_none() => {
-                Self::look_up(request, Callee::user(aor), outbox);
+                self.look_up(request, Callee::user(aor), outbox);
             }
             (Ok(_), Ok(Destination::Gruu(name))) => match self.gruus.read(request.uri(), name) {
-                Ok(callee) => Self::look_up(request, callee, outbox),
+                Ok(callee) => self.look_up(request, callee, outbox),
                 Err(reject) => self.refuse(now, &request, reject, outbox),
             },
             (Ok(Standing::Dialog), Ok(_)) => match route::target_for_uri(&request, &self.settings) {

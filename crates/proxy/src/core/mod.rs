@@ -17,7 +17,7 @@ use std::sync::Arc;
 use location::Flow;
 use parser::Rewrite;
 
-use crate::ask::{Answer, Parked};
+use crate::ask::{Answer, Parked, Stalls};
 use crate::auth::Authenticator;
 use crate::clock::{Instant, Now};
 use crate::context::Context;
@@ -40,6 +40,7 @@ pub struct Core {
     authenticator: Authenticator,
     pins: Pins,
     forks: Forks,
+    stalls: Stalls,
     rewrite: Rewrite,
 }
 
@@ -67,6 +68,7 @@ impl Core {
             authenticator: Authenticator::new(keys.nonce, worker),
             pins: Pins::default(),
             forks: Forks::new(seed),
+            stalls: Stalls::default(),
             rewrite: Rewrite::new(),
         }
     }
