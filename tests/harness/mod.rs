@@ -12,6 +12,7 @@
 
 pub(crate) mod dialog;
 pub(crate) mod digest;
+pub(crate) mod flood;
 pub(crate) mod http;
 mod link;
 pub(crate) mod message;

@@ -3,8 +3,8 @@
 //!
 //!     FRONTDESK_KILL_ROUNDS=100 cargo test --release --test program -- --nocapture durability::a_kill
 
-use std::collections::BTreeMap;
 use std::fs;
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::process::Command;
 use std::thread;
@@ -12,78 +12,146 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::harness::flood::{Answer, Template, after, digits};
 use crate::harness::message::uri;
 use crate::harness::server::{OPEN, PROGRAM, fresh_ip};
-use crate::harness::{Message, Phone, Server};
+use crate::harness::{PATIENCE, Phone, Server};
 
 const ROUNDS: u32 = 6;
 const SENDERS: u32 = 4;
-/// Requests under way at a time, per sender.
-const WINDOW: usize = 24;
+/// Users of each sender.
+const USERS: u32 = 2_000;
+/// Requests under way at a time, per sender: the groups of the disk are some milliseconds apart, and all answers of one
+/// come at once.
+const WINDOW: usize = 160;
 
 fn config() -> String {
     format!("{OPEN}location: {{ store: disk, path: data/location }}\n")
 }
 
-/// What was acknowledged last: user to Contact, or to nothing if it was removed.
-type Promises = BTreeMap<String, Option<String>>;
-
-/// One sender's promises, and the users whose last request may or may not have been carried out.
-#[derive(Default)]
-struct Heard {
-    acknowledged: usize,
-    promised: Promises,
-    open: BTreeMap<String, Option<String>>,
+/// What one user was told: the turn of the last request, and of the last one that had its 200. Turn 0 is before the first.
+#[derive(Clone, Copy, Default)]
+struct User {
+    asked: u32,
+    acknowledged: u32,
 }
 
-/// Registers, refreshes and removes as fast as the server takes it, until it is gone.
-fn load(server: SocketAddr, sender: u32, round: u32, until: Instant) -> Heard {
-    let socket = UdpSocket::bind("127.0.0.1:0").expect("a UDP port");
-    socket.connect(server).expect("the server's address");
-    socket.set_read_timeout(Some(Duration::from_millis(20))).expect("a timeout");
-    let mut heard = Heard::default();
-    let mut number = 0;
-    let mut buffer = vec![0; 65_535];
-    // A little longer than the server lives, so that it dies with requests under way.
-    while Instant::now() < until + Duration::from_millis(100) {
-        while heard.open.len() < WINDOW {
-            number += 1;
-            let user = format!("u{sender}x{}", number % 500);
-            if heard.open.contains_key(&user) {
-                continue;
-            }
-            let contact = (number % 7 != 0).then(|| format!("sip:{user}@192.0.2.{}", round % 200 + 1));
-            if socket.send(&request(&user, contact.as_deref(), round, sender, number)).is_err() {
-                return heard;
-            }
-            heard.open.insert(user, contact);
-        }
-        let Ok(length) = socket.recv(&mut buffer) else { continue };
-        let answer = Message::parse(&buffer[..length]).expect("an answer in SIP");
-        assert_eq!(answer.status(), Some(200), "{answer}");
-        let user = uri(answer.header("To")).trim_start_matches("sip:").split('@').next().unwrap_or_default().to_owned();
-        if let Some(contact) = heard.open.remove(&user) {
-            heard.acknowledged += 1;
-            heard.promised.insert(user, contact);
+/// Every seventh request removes.
+const fn contact_of(turn: u32) -> Option<u32> {
+    if turn.is_multiple_of(7) { None } else { Some(turn) }
+}
+
+/// Some users, whose phones register, refresh and unregister, one thing at a time each.
+struct Sender {
+    first: u32,
+    users: Vec<User>,
+    turn: u32,
+    bind: Template,
+    remove: Template,
+    list: Template,
+}
+
+impl Sender {
+    fn new(number: u32) -> Self {
+        Self {
+            first: number * USERS,
+            users: vec![User::default(); USERS as usize],
+            turn: 0,
+            bind: register("phone", "Contact: <sip:uUUUUUUU@192.0.2.1>;turn=NNNNNNNNNN;expires=3600\r\n"),
+            remove: register("phone", "Contact: *\r\nExpires: 0\r\n"),
+            list: register("judge", ""),
         }
     }
-    heard
+
+    /// Asks as fast as the server takes it, until the server is gone; how much was acknowledged.
+    fn load(&mut self, server: SocketAddr, until: Instant) -> usize {
+        let socket = connect(server, Duration::from_millis(20));
+        let (mut acknowledged, mut open) = (0, 0);
+        let mut buffer = [0; 4096];
+        // A little longer than the server lives, so that it dies with requests under way.
+        while Instant::now() < until + Duration::from_millis(100) {
+            while open < WINDOW {
+                if !self.ask(&socket) {
+                    return acknowledged;
+                }
+                open += 1;
+            }
+            match socket.recv(&mut buffer) {
+                Ok(length) => {
+                    let answer = read(&buffer[..length]);
+                    let user = &mut self.users[(answer.user - self.first) as usize];
+                    assert_eq!(user.asked, answer.turn, "it was not asked");
+                    user.acknowledged = answer.turn;
+                    (acknowledged, open) = (acknowledged + 1, open - 1);
+                }
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+                Err(_) => break,
+            }
+        }
+        acknowledged
+    }
+
+    /// The next request, of the next user who waits for none; false when nobody listens any more.
+    fn ask(&mut self, socket: &UdpSocket) -> bool {
+        let user = loop {
+            self.turn += 1;
+            let user = &mut self.users[(self.turn % USERS) as usize];
+            if user.asked == user.acknowledged {
+                break user;
+            }
+        };
+        user.asked = self.turn;
+        let template = if contact_of(self.turn).is_some() { &mut self.bind } else { &mut self.remove };
+        socket.send(template.fill(self.first + self.turn % USERS, self.turn)).is_ok()
+    }
+
+    /// Compares what is there with what was promised. What it finds is a promise too.
+    fn check(&mut self, server: SocketAddr) {
+        let socket = connect(server, PATIENCE);
+        let mut buffer = [0; 4096];
+        for (users, first) in self.users.chunks_mut(64).zip((self.first..).step_by(64)) {
+            self.turn += 1;
+            for (user, _) in (first..).zip(users.iter()) {
+                socket.send(self.list.fill(user, self.turn)).expect("the server is there");
+            }
+            for _ in 0..users.len() {
+                let length = socket.recv(&mut buffer).expect("an answer");
+                let answer = read(&buffer[..length]);
+                let turn = after(answer.text, b";turn=").map(|turn| digits(&turn[..10]).expect("what we wrote"));
+                let user = &mut users[(answer.user - first) as usize];
+                // A request whose answer was not heard may have been carried out.
+                let carried_out = [user.asked, user.acknowledged].into_iter().find(|asked| contact_of(*asked) == turn);
+                *user = match carried_out {
+                    Some(asked) => User { asked, acknowledged: asked },
+                    None => panic!(
+                        "user {}: turn {} was acknowledged and {} asked for last (every seventh removes), but there is {turn:?}",
+                        answer.user, user.acknowledged, user.asked
+                    ),
+                };
+            }
+        }
+    }
 }
 
-/// A REGISTER that adds or refreshes this Contact, or removes all.
-fn request(user: &str, contact: Option<&str>, round: u32, sender: u32, number: u32) -> Vec<u8> {
-    let message = Message::request("REGISTER", "sip:office.example")
-        .with("Via", format!("SIP/2.0/UDP 127.0.0.1;rport;branch=z9hG4bKd{round}x{sender}x{number}"))
-        .with("Max-Forwards", 70)
-        .with("From", format!("<sip:{user}@office.example>;tag=t"))
-        .with("To", format!("<sip:{user}@office.example>"))
-        .with("Call-ID", format!("d{round}x{sender}x{number}"))
-        .with("CSeq", "1 REGISTER");
-    let message = match contact {
-        Some(contact) => message.with("Contact", format!("<{contact}>;expires=3600")),
-        None => message.with("Contact", "*").with("Expires", 0),
-    };
-    message.bytes()
+/// A REGISTER of a phone that always has the same Call-ID.
+fn register(call_id: &str, contact: &str) -> Template {
+    Template::new(&format!(
+        "REGISTER sip:office.example SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1;rport;branch=z9hG4bKUUUUUUU.NNNNNNNNNN\r\n\
+         Max-Forwards: 70\r\nFrom: <sip:uUUUUUUU@office.example>;tag=t\r\nTo: <sip:uUUUUUUU@office.example>\r\n\
+         Call-ID: {call_id}-UUUUUUU\r\nCSeq: NNNNNNNNNN REGISTER\r\n{contact}Content-Length: 0\r\n\r\n"
+    ))
+}
+
+fn connect(server: SocketAddr, patience: Duration) -> UdpSocket {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a UDP port");
+    socket.connect(server).expect("the server's address");
+    socket.set_read_timeout(Some(patience)).expect("a timeout");
+    socket
+}
+
+fn read(text: &[u8]) -> Answer<'_> {
+    let answer = Answer::read(text).filter(|answer| answer.status == 200);
+    answer.unwrap_or_else(|| panic!("not a 200 to us: {}", String::from_utf8_lossy(text)))
 }
 
 fn query(server: SocketAddr, user: &str) -> Vec<String> {
@@ -94,56 +162,32 @@ fn query(server: SocketAddr, user: &str) -> Vec<String> {
 #[test]
 fn a_kill_loses_nothing_that_was_promised() {
     let ip: IpAddr = fresh_ip();
-    // Each round's Contact is another one.
-    let config = config() + "registrar: { max_contacts: 300 }\n";
     let mut folder = TempDir::with_prefix("frontdesk-test-").expect("a temporary folder");
-    let mut promised = Promises::new();
-    let mut unsure = BTreeMap::new();
+    let mut senders: Vec<_> = (0..SENDERS).map(Sender::new).collect();
     let rounds = std::env::var("FRONTDESK_KILL_ROUNDS").map_or(ROUNDS, |rounds| rounds.parse().expect("a number"));
     let (mut acknowledged, mut under_load) = (0, Duration::ZERO);
     for round in 0..rounds {
-        let server = Server::start_in(folder, ip, &config);
-        check(server.address(), &promised, &unsure);
+        let server = Server::start_in(folder, ip, &config());
+        senders.iter_mut().for_each(|sender| sender.check(server.address()));
         let address = server.address();
         // No two rounds end at the same place.
         let life = Duration::from_millis(100 + u64::from(round) * 373 % 1_100);
         let until = Instant::now() + life;
         under_load += life;
-        let senders: Vec<_> =
-            (0..SENDERS).map(|sender| thread::spawn(move || load(address, sender, round, until))).collect();
-        thread::sleep(until.saturating_duration_since(Instant::now()));
-        folder = server.kill();
-        for sender in senders {
-            let heard = sender.join().expect("a sender");
-            acknowledged += heard.acknowledged;
-            for (user, contact) in heard.promised {
-                unsure.remove(&user);
-                promised.insert(user, contact);
-            }
-            unsure.extend(heard.open);
-        }
+        folder = thread::scope(|scope| {
+            let loads: Vec<_> =
+                senders.iter_mut().map(|sender| scope.spawn(move || sender.load(address, until))).collect();
+            thread::sleep(until.saturating_duration_since(Instant::now()));
+            let folder = server.kill();
+            acknowledged += loads.into_iter().map(|load| load.join().expect("a sender")).sum::<usize>();
+            folder
+        });
     }
-    let server = Server::start_in(folder, ip, &config);
-    check(server.address(), &promised, &unsure);
+    let server = Server::start_in(folder, ip, &config());
+    senders.iter_mut().for_each(|sender| sender.check(server.address()));
     assert!(acknowledged > rounds as usize, "the servers did nothing");
     let rate = acknowledged as f64 / under_load.as_secs_f64();
     println!("{rounds} kills after {acknowledged} 200s, {rate:.0} a second: no binding was lost, none came back");
-}
-
-/// Compares what is there with what was promised.
-#[track_caller]
-fn check(server: SocketAddr, promised: &Promises, unsure: &Promises) {
-    for (user, contact) in promised {
-        let there = query(server, user);
-        // A request whose answer was not heard may have been carried out after the promise.
-        if unsure.contains_key(user) {
-            continue;
-        }
-        match contact {
-            Some(contact) => assert!(there.contains(contact), "{user}: {contact} is lost: {there:?}"),
-            None => assert!(there.is_empty(), "{user} was removed, but there is {there:?}"),
-        }
-    }
 }
 
 #[test]
