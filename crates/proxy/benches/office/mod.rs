@@ -9,6 +9,7 @@
 mod house;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use location::{Commit, MemoryStore, Store as _, Ticket};
@@ -21,7 +22,7 @@ pub(crate) const USERS: u32 = 10_000;
 /// A core that serves `office.example`, with its store.
 pub(crate) struct Office {
     core: Core,
-    store: MemoryStore,
+    store: Arc<MemoryStore>,
     outbox: Outbox,
     questions: Vec<(Question, Parked)>,
     now: Now,
@@ -31,10 +32,7 @@ pub(crate) struct Office {
 impl Office {
     /// With [`USERS`] users, each registered with one phone.
     pub(crate) fn new() -> Self {
-        let core = Core::new(settings().into(), &house::KEYS, 0, 1);
-        let now = Now { mono: Instant::from_micros(0), wall: Wall(1_700_000_000_000) };
-        let mut office =
-            Self { core, store: MemoryStore::new(), outbox: Outbox::new(), questions: Vec::new(), now, turn: 0 };
+        let mut office = Self::over(Arc::new(MemoryStore::new()), 0);
         for user in 0..USERS {
             office.take(register(user, 1), phone(user));
         }
@@ -52,6 +50,17 @@ impl Office {
             }
         }
         office
+    }
+
+    /// Another worker's core, with the same location map.
+    pub(crate) fn beside(&self, worker: u8) -> Self {
+        Self::over(Arc::clone(&self.store), worker)
+    }
+
+    fn over(store: Arc<MemoryStore>, worker: u8) -> Self {
+        let core = Core::new(settings().into(), &house::KEYS, worker, 1);
+        let now = Now { mono: Instant::from_micros(0), wall: Wall(1_700_000_000_000) };
+        Self { core, store, outbox: Outbox::new(), questions: Vec::new(), now, turn: 0 }
     }
 
     /// The next number: of a user, of a transaction.

@@ -1,0 +1,91 @@
+//! What must not grow: the server's processor time for a REGISTER with ever more users, and for a MESSAGE beside calls that
+//! ring; how soon a server is ready, and what one costs that has nothing to do.
+//!
+//! `tests/load/growth/run` builds and prints the table. The servers of one row run at the same time, idle but for the one
+//! that is measured, in short slices in turn: so all of them meet the same weather. Loopback only, bounded in time.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a tool for developers: it stops where it fails"
+)]
+
+#[expect(dead_code, reason = "all that counts here is that an answer came")]
+#[path = "../../harness/flood.rs"]
+mod flood;
+mod office;
+mod server;
+mod slices;
+#[path = "../usage.rs"]
+mod usage;
+
+use std::path::Path;
+use std::thread::sleep;
+use std::time::Duration;
+
+use office::Office;
+use server::{Layout, Server, Store};
+
+/// Calls that ring while others send messages.
+const CALLS: u32 = 50_000;
+
+fn main() {
+    let Some(program) = std::env::args().nth(1) else {
+        println!("usage: growth PROGRAM");
+        return;
+    };
+    let program = Path::new(&program);
+    users(program);
+    calls(program);
+    start(program);
+    idle(program);
+}
+
+/// Refreshes over UDP, the store in memory.
+fn users(program: &Path) {
+    let counts = [10_000, 100_000, 1_000_000];
+    let mut offices = counts.map(|users| Office::open(server(program), users));
+    let costs = slices::compare(&mut offices, Office::refresh);
+    slices::print("REGISTER again", counts.map(|users| format!("{users} users")), &costs);
+}
+
+/// Messages to users who have one phone, while others are being called on two.
+fn calls(program: &Path) {
+    let mut offices = [(); 2].map(|()| Office::open(server(program), CALLS + 10_000));
+    offices.iter_mut().for_each(|office| office.add_phones(CALLS));
+    offices[1].ring();
+    let costs = slices::compare(&mut offices, Office::message);
+    slices::print("MESSAGE forwarded", [0, CALLS].map(|calls| format!("{calls} pending forks")), &costs);
+}
+
+fn server(program: &Path) -> Server {
+    Server::start(program, Store::Memory, Layout::Pinned).0
+}
+
+/// From the start of the process to its first answer.
+fn start(program: &Path) {
+    for (store, name) in [(Store::Memory, "memory"), (Store::Disk, "disk")] {
+        let mut took: Vec<_> = (0..20).map(|_| Server::start(program, store, Layout::Free).1).collect();
+        took.sort();
+        let [least, median] = [took[0], took[10]].map(|time| time.as_secs_f64() * 1e3);
+        println!(
+            "{:<20}{:<24}{least:>8.1} ms at least, {median:.1} in the middle",
+            "start to ready",
+            format!("empty store, {name}")
+        );
+    }
+}
+
+/// A server as it is installed, nobody calling.
+fn idle(program: &Path) {
+    let (server, _) = Server::start(program, Store::Disk, Layout::Free);
+    sleep(Duration::from_secs(2));
+    let (cpu, time) = (usage::of(server.id()), Duration::from_secs(10));
+    sleep(time);
+    let share = (usage::of(server.id()) - cpu).as_secs_f64() / time.as_secs_f64() * 100.0;
+    println!("{:<44}{share:>8.3} % of a processor", "idle");
+    let memory = server.resident() as f64 / f64::from(1 << 20);
+    println!("{:<44}{memory:>8.1} MiB resident", "idle");
+}

@@ -1,0 +1,56 @@
+//! Processor time of several servers, measured in short slices in turn.
+//!
+//! Decides what is told: the least that a transaction cost, which the machine disturbed least, and the median of the
+//! quotients of neighbouring slices, which both had the same disturbance.
+
+use std::time::Duration;
+
+use crate::office::Office;
+use crate::usage;
+
+/// Slices of each server.
+const ROUNDS: usize = 21;
+/// How long one is.
+const SLICE: Duration = Duration::from_millis(400);
+
+/// What a transaction costs one server.
+pub(crate) struct Cost {
+    /// Processor time in microseconds, in the best slice.
+    least: f64,
+    /// Times that of the first server.
+    ratio: f64,
+}
+
+/// Lets each server do `work` in turn.
+pub(crate) fn compare(offices: &mut [Office], work: fn(&mut Office, Duration) -> u32) -> Vec<Cost> {
+    let mut slices = vec![Vec::with_capacity(ROUNDS); offices.len()];
+    for round in 0..=ROUNDS {
+        for (office, slices) in offices.iter_mut().zip(&mut slices) {
+            let before = usage::of(office.process());
+            let done = work(office, SLICE);
+            let cost = (usage::of(office.process()) - before).as_secs_f64() * 1e6 / f64::from(done.max(1));
+            // The first round warms up.
+            if round > 0 {
+                slices.push(cost);
+            }
+        }
+    }
+    let first = slices[0].clone();
+    let cost = |own: Vec<f64>| Cost {
+        least: own.iter().copied().fold(f64::INFINITY, f64::min),
+        ratio: median(own.iter().zip(&first).map(|(own, first)| own / first).collect()),
+    };
+    slices.into_iter().map(cost).collect()
+}
+
+/// One line for each.
+pub(crate) fn print<const N: usize>(what: &str, names: [String; N], costs: &[Cost]) {
+    for (name, Cost { least, ratio }) in names.iter().zip(costs) {
+        println!("{what:<20}{name:<24}{least:>8.2} us at least   x {ratio:.2}");
+    }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
