@@ -1,5 +1,5 @@
 //! What must not grow: the server's processor time for a REGISTER with ever more users, and for a MESSAGE beside calls that
-//! ring; how soon a server is ready, and what one costs that has nothing to do.
+//! ring; what the disk adds to a REGISTER; how soon a server is ready, and what one costs that has nothing to do.
 //!
 //! `tests/load/growth/run` builds and prints the table. The servers of one row run at the same time, idle but for the one
 //! that is measured, in short slices in turn: so all of them meet the same weather. Loopback only, bounded in time.
@@ -30,6 +30,10 @@ use server::{Layout, Server, Store};
 
 /// Calls that ring while others send messages.
 const CALLS: u32 = 50_000;
+/// Requests under way at a time: enough for a server that always has something to do.
+const WINDOW: u32 = 64;
+/// The same for a disk, which answers by the group.
+const WINDOW_OF_DISK: u32 = 512;
 
 fn main() {
     let Some(program) = std::env::args().nth(1) else {
@@ -39,6 +43,7 @@ fn main() {
     let program = Path::new(&program);
     users(program);
     calls(program);
+    disk(program);
     start(program);
     idle(program);
 }
@@ -46,14 +51,27 @@ fn main() {
 /// Refreshes over UDP, the store in memory.
 fn users(program: &Path) {
     let counts = [10_000, 100_000, 1_000_000];
-    let mut offices = counts.map(|users| Office::open(server(program), users));
+    let mut offices = counts.map(|users| Office::open(server(program), users, WINDOW));
     let costs = slices::compare(&mut offices, Office::refresh);
     slices::print("REGISTER again", counts.map(|users| format!("{users} users")), &costs);
 }
 
+/// Refreshes whose 200 waits for an fsync, against those that do not; and how long one waits.
+fn disk(program: &Path) {
+    let mut offices = [Store::Memory, Store::Disk].map(|store| {
+        let (server, _) = Server::start(program, store, Layout::Pinned);
+        Office::open(server, 100_000, WINDOW_OF_DISK)
+    });
+    let costs = slices::compare(&mut offices, Office::refresh);
+    slices::print("REGISTER again", ["store in memory", "store on disk"].map(str::to_owned), &costs);
+    let waits = offices[1].paced(10_000, Duration::from_secs(5));
+    let [middle, most] = [50, 99].map(|share| waits[waits.len() * share / 100].as_secs_f64() * 1e3);
+    println!("{:<44}{middle:>8.2} ms p50, {most:.2} ms p99", "on disk, 10,000 a second");
+}
+
 /// Messages to users who have one phone, while others are being called on two.
 fn calls(program: &Path) {
-    let mut offices = [(); 2].map(|()| Office::open(server(program), CALLS + 10_000));
+    let mut offices = [(); 2].map(|()| Office::open(server(program), CALLS + 10_000, WINDOW));
     offices.iter_mut().for_each(|office| office.add_phones(CALLS));
     offices[1].ring();
     let costs = slices::compare(&mut offices, Office::message);

@@ -13,8 +13,6 @@ use socket2::SockRef;
 use crate::flood::{Answer, Template};
 use crate::server::Server;
 
-/// Requests under way at a time.
-const WINDOW: u32 = 64;
 /// Calls that begin at a time.
 const BREADTH: u32 = 16;
 /// After that an answer does not come any more.
@@ -27,6 +25,8 @@ pub(crate) struct Office {
     server: Server,
     socket: UdpSocket,
     users: u32,
+    /// Requests under way at a time.
+    window: u32,
     /// So many of them, the first ones, have two phones.
     twice: u32,
     turn: u32,
@@ -57,8 +57,8 @@ enum Came {
 }
 
 impl Office {
-    /// Registers so many users with one phone each.
-    pub(crate) fn open(server: Server, users: u32) -> Self {
+    /// Registers so many users with one phone each, `window` requests under way at a time, then and later.
+    pub(crate) fn open(server: Server, users: u32, window: u32) -> Self {
         let socket = UdpSocket::bind((server.address().ip(), 0)).expect("a port");
         socket.connect(server.address()).expect("the server's address");
         socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
@@ -69,6 +69,7 @@ impl Office {
             server,
             socket,
             users,
+            window,
             twice: 0,
             turn: 0,
             phone: register(own, 1),
@@ -99,6 +100,28 @@ impl Office {
         self.flood(Ask::Phone, |turn| (Instant::now() < end).then(|| scatter(first + turn, users)))
     }
 
+    /// Refreshes so many registrations a second, whatever the answers take; how long each was waited for, in order.
+    pub(crate) fn paced(&mut self, rate: u32, time: Duration) -> Vec<Duration> {
+        self.socket.set_nonblocking(true).expect("a socket option");
+        let (begin, first, count) = (Instant::now(), self.turn + 1, (time.as_secs_f64() * f64::from(rate)) as u32);
+        let due = |sent: u32| Duration::from_secs(1) * sent / rate;
+        let (mut sent, mut waits) = (0, Vec::new());
+        while waits.len() < count as usize {
+            assert!(begin.elapsed() < time + PATIENCE, "an answer was lost");
+            while sent < count && begin.elapsed() >= due(sent) {
+                self.send(Ask::Phone, scatter(sent, self.users));
+                sent += 1;
+            }
+            let Ok(length) = self.socket.recv(&mut self.buffer) else { continue };
+            let answer = Answer::read(&self.buffer[..length]).filter(|answer| answer.status == 200).expect("a 200");
+            // From when it ought to have left: a generator that is late hides nothing.
+            waits.push(begin.elapsed() - due(answer.turn - first));
+        }
+        self.socket.set_nonblocking(false).expect("a socket option");
+        waits.sort();
+        waits
+    }
+
     /// Sends messages for a while to those who have one phone; how many.
     pub(crate) fn message(&mut self, time: Duration) -> u32 {
         let (twice, once) = (self.twice, self.users - self.twice);
@@ -127,7 +150,7 @@ impl Office {
     fn flood(&mut self, ask: Ask, mut next: impl FnMut(u32) -> Option<u32>) -> u32 {
         let (mut sent, mut done) = (0, 0);
         loop {
-            while sent - done < WINDOW {
+            while sent - done < self.window {
                 let Some(user) = next(sent) else { break };
                 self.send(ask, user);
                 sent += 1;

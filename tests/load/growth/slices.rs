@@ -3,7 +3,7 @@
 //! Decides what is told: the least that a transaction cost, which the machine disturbed least, and the median of the
 //! quotients of neighbouring slices, which both had the same disturbance.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::office::Office;
 use crate::usage;
@@ -19,6 +19,8 @@ pub(crate) struct Cost {
     least: f64,
     /// Times that of the first server.
     ratio: f64,
+    /// Transactions a second, in the best slice.
+    rate: f64,
 }
 
 /// Lets each server do `work` in turn.
@@ -26,27 +28,29 @@ pub(crate) fn compare(offices: &mut [Office], work: fn(&mut Office, Duration) ->
     let mut slices = vec![Vec::with_capacity(ROUNDS); offices.len()];
     for round in 0..=ROUNDS {
         for (office, slices) in offices.iter_mut().zip(&mut slices) {
-            let before = usage::of(office.process());
-            let done = work(office, SLICE);
-            let cost = (usage::of(office.process()) - before).as_secs_f64() * 1e6 / f64::from(done.max(1));
+            let (before, begin) = (usage::of(office.process()), Instant::now());
+            let done = f64::from(work(office, SLICE));
+            let rate = done / begin.elapsed().as_secs_f64();
+            let cost = (usage::of(office.process()) - before).as_secs_f64() * 1e6 / done;
             // The first round warms up.
             if round > 0 {
-                slices.push(cost);
+                slices.push((cost, rate));
             }
         }
     }
     let first = slices[0].clone();
-    let cost = |own: Vec<f64>| Cost {
-        least: own.iter().copied().fold(f64::INFINITY, f64::min),
-        ratio: median(own.iter().zip(&first).map(|(own, first)| own / first).collect()),
+    let cost = |own: Vec<(f64, f64)>| Cost {
+        least: own.iter().map(|(cost, _)| *cost).fold(f64::INFINITY, f64::min),
+        ratio: median(own.iter().zip(&first).map(|((own, _), (first, _))| own / first).collect()),
+        rate: own.iter().map(|(_, rate)| *rate).fold(0.0, f64::max),
     };
     slices.into_iter().map(cost).collect()
 }
 
 /// One line for each.
 pub(crate) fn print<const N: usize>(what: &str, names: [String; N], costs: &[Cost]) {
-    for (name, Cost { least, ratio }) in names.iter().zip(costs) {
-        println!("{what:<20}{name:<24}{least:>8.2} us at least   x {ratio:.2}");
+    for (name, Cost { least, ratio, rate }) in names.iter().zip(costs) {
+        println!("{what:<20}{name:<24}{least:>8.2} us at least   x {ratio:.2}   up to {rate:.0} a second");
     }
 }
 
