@@ -131,23 +131,23 @@ impl Core {
     /// RFC 3261 16.7, 16.11, 17.1.3: to the fork that asked, or on by the Via below ours.
     pub(super) fn route_response(&mut self, now: Now, branch: Option<Branch>, message: &Message, outbox: &mut Outbox) {
         match branch {
-            Some(Branch::Transaction { id, origin, .. }) => {
+            Some(branch @ Branch::Transaction { id, .. }) => {
                 let (forks, mut context) = self.split(now, outbox);
                 match forks.with(id.fork, |fork| fork.receive(id, message, &mut context)) {
                     Some(Some(redirection)) => self.follow(now, redirection, outbox),
                     Some(None) => {}
                     // A phone that was picked up after all had ended here: nobody else can tell the caller.
                     None if picks_up(message) => {
-                        self.forward_marked(message, &origin, outbox);
+                        self.forward_marked(message, &branch, outbox);
                     }
                     None => outbox.tell(Event::Dropped(Drop::StrayResponse)),
                 }
             }
-            Some(Branch::Stateless(origin)) => {
-                self.forward_marked(message, &origin, outbox);
+            Some(branch @ Branch::Stateless(_)) => {
+                self.forward_marked(message, &branch, outbox);
             }
-            Some(Branch::Pinned { worker, origin }) => {
-                if let Some(key) = self.forward_marked(message, &origin, outbox) {
+            Some(branch @ Branch::Pinned { worker, .. }) => {
+                if let Some(key) = self.forward_marked(message, &branch, outbox) {
                     self.note_final(now, worker, key, message.status().unwrap_or_default(), outbox);
                 }
             }

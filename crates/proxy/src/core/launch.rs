@@ -75,16 +75,16 @@ impl Core {
     pub(super) fn forward_marked(
         &mut self,
         response: &Message,
-        origin: &Origin,
+        branch: &Branch,
         outbox: &mut Outbox,
     ) -> Option<TransactionKey> {
         let below = via_below(response);
         let key = below.and_then(|below| TransactionKey::of(response, &below, &self.mac));
-        let Some((key, method)) = key.filter(|(key, _)| origin.verify(*key, &self.mac)) else {
+        let Some((key, method)) = key.filter(|(key, _)| branch.verify(*key, &self.mac)) else {
             outbox.tell(Event::Dropped(Drop::StrayResponse));
             return None;
         };
-        let Some(hop) = origin.peer.hop(&self.settings) else {
+        let Some(hop) = branch.origin().peer.hop(&self.settings) else {
             outbox.tell(Event::Dropped(Drop::Unroutable));
             return None;
         };
@@ -145,7 +145,7 @@ impl Core {
         outbox: &mut Outbox,
     ) -> Result<(), Reject> {
         let Way::Hop(hop) = target.way else { return Err(Reject::Unroutable) };
-        let origin = Origin::new(request, &self.settings, &self.mac);
+        let origin = Origin::new(request, None, &self.settings, &self.mac);
         let branch = match request.method() {
             // The CANCEL of an INVITE that is not known any more, and an ACK, get the branch that it had (16.11).
             Method::Invite | Method::Cancel => Branch::Pinned { worker: self.worker, origin },

@@ -88,7 +88,7 @@ impl Fork {
         let mut waiting = plan.groups;
         waiting.reverse();
         let breadth = request.max_breadth();
-        let origin = Origin::new(&request, &settings, context.mac);
+        let origin = Origin::new(&request, Some((context.worker, id)), &settings, context.mac);
         let wants_199 = upstream.is_invite() && early::wants_199(&request);
         request.message.detach();
         let mut fork = Self {

@@ -9,7 +9,8 @@
 //! A branch says where its response goes, and carries a mark: a keyed hash of that and of the transaction key, which is
 //! computed from the Via below ours and other values that come back. A response whose mark does not verify was never ours
 //! (RFC 6026 8.2), and nobody on the way can send it elsewhere. The method is not in it, so CANCEL and ACK get the branch
-//! of their INVITE (RFC 3261 16.11). A transaction needs its mark only when it is gone and a 2xx comes all the same.
+//! of their INVITE (RFC 3261 16.11). A transaction needs its mark only when it is gone and a 2xx comes all the same; the
+//! mark covers its fork too, so that a phone cannot answer past a fork that is there.
 
 use crate::mac::{Mac, Purpose, read_hex, write_hex};
 use crate::peer::Peer;
@@ -34,7 +35,7 @@ pub(crate) enum Branch {
     Transaction { worker: u8, id: BranchId, loop_mark: u64, origin: Origin },
 }
 
-/// Where a stateless request came from, which is where its response goes.
+/// Where a request came from, which is where its response goes without a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Origin {
     /// RFC 3261 18.2.2, RFC 3581 4.
@@ -43,14 +44,10 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
-    pub(crate) fn new(request: &Request, settings: &Settings, mac: &Mac) -> Self {
+    /// `fork` is the worker and the number of the fork that sends the request, if one does.
+    pub(crate) fn new(request: &Request, fork: Option<(u8, u64)>, settings: &Settings, mac: &Mac) -> Self {
         let peer = Peer::of_hop(&request.back, settings);
-        Self { peer, mark: mark(&peer, request.key, mac) }
-    }
-
-    /// Whether it was made here for the transaction `key`.
-    pub(crate) fn verify(&self, key: TransactionKey, mac: &Mac) -> bool {
-        self.mark == mark(&self.peer, key, mac)
+        Self { peer, mark: mark(&peer, request.key, fork, mac) }
     }
 
     fn parse(text: &[u8]) -> Option<Self> {
@@ -64,11 +61,31 @@ impl Origin {
     }
 }
 
-fn mark(peer: &Peer, key: TransactionKey, mac: &Mac) -> u64 {
-    mac.sign(Purpose::Mark, &[&peer.octets(), &key.0.to_be_bytes()])
+fn mark(peer: &Peer, key: TransactionKey, fork: Option<(u8, u64)>, mac: &Mac) -> u64 {
+    let (peer, key) = (peer.octets(), key.0.to_be_bytes());
+    match fork {
+        None => mac.sign(Purpose::Mark, &[&peer, &key]),
+        Some((worker, fork)) => mac.sign(Purpose::Mark, &[&peer, &key, &[worker], &fork.to_be_bytes()]),
+    }
 }
 
 impl Branch {
+    pub(crate) const fn origin(&self) -> &Origin {
+        match self {
+            Self::Stateless(origin) | Self::Pinned { origin, .. } | Self::Transaction { origin, .. } => origin,
+        }
+    }
+
+    /// Whether it was made here for the transaction `key`.
+    pub(crate) fn verify(&self, key: TransactionKey, mac: &Mac) -> bool {
+        let fork = match self {
+            Self::Transaction { worker, id, .. } => Some((*worker, id.fork)),
+            Self::Stateless(_) | Self::Pinned { .. } => None,
+        };
+        let Origin { peer, mark: written } = self.origin();
+        *written == mark(peer, key, fork, mac)
+    }
+
     pub(crate) fn parse(text: &[u8]) -> Option<Self> {
         let (kind, rest) = text.strip_prefix(COOKIE)?.split_first()?;
         match kind {
@@ -153,14 +170,14 @@ mod tests {
     fn a_mark_holds_for_its_transaction_and_its_peer_only() {
         // checklist 88
         let (mac, key, own) = (Mac::new([1; 16]), TransactionKey(5), peer("192.0.2.7:5060", 9));
-        let mark = mark(&own, key, &mac);
-        let origin = Origin { peer: own, mark };
-        assert!(origin.verify(key, &mac));
-        assert!(!origin.verify(TransactionKey(6), &mac));
-        assert!(!origin.verify(key, &Mac::new([2; 16])));
+        let mark = mark(&own, key, None, &mac);
+        let branch = Branch::Stateless(Origin { peer: own, mark });
+        assert!(branch.verify(key, &mac));
+        assert!(!branch.verify(TransactionKey(6), &mac));
+        assert!(!branch.verify(key, &Mac::new([2; 16])));
         let others = [peer("192.0.2.7:5060", 8), peer("192.0.2.7:5061", 9), peer("192.0.2.8:5060", 9)];
         for peer in others.into_iter().chain([Peer { listener: 2, ..own }]) {
-            assert!(!Origin { peer, mark }.verify(key, &mac));
+            assert!(!Branch::Stateless(Origin { peer, mark }).verify(key, &mac));
         }
     }
 }

@@ -207,6 +207,27 @@ fn a_response_to_a_branch_that_never_was_is_dropped() {
 }
 
 #[test]
+fn a_phone_cannot_answer_past_its_fork() {
+    // checklist 60, 88: the mark in its branch is good for that fork of that worker and for nothing else.
+    let world = World::with_workers(2, |_| {});
+    let (alice, desk, mobile) = office(&world);
+    let (_, at_desk, _) = ring(&alice, &desk, &mobile);
+    let (via, branch) = (at_desk.value("Via"), at_desk.branch());
+    let (fork, origin) = (&branch["z9hG4bKt00".len()..][..16], &branch["z9hG4bKt00".len() + 34..]);
+    let forged = [
+        branch.replace(fork, &fork.chars().rev().collect::<String>()),
+        branch.replace("z9hG4bKt00", "z9hG4bKt01"),
+        format!("z9hG4bKs{origin}"),
+        format!("z9hG4bKp00{origin}"),
+    ];
+    for other in &forged {
+        desk.sends(&desk.answer(&at_desk, 200).set("Via", via.replace(branch, other)));
+    }
+    alice.hears_nothing();
+    assert_eq!(world.saw(|event| matches!(event, Event::Dropped(Drop::StrayResponse))), forged.len());
+}
+
+#[test]
 fn a_response_whose_only_via_is_ours_goes_no_further() {
     // checklist 62
     let world = World::new();
