@@ -147,7 +147,9 @@ impl Core {
                 self.forward_marked(message, &branch, outbox);
             }
             Some(branch @ Branch::Pinned { worker, .. }) => {
-                if let Some(key) = self.forward_marked(message, &branch, outbox) {
+                let key = self.forward_marked(message, &branch, outbox);
+                // Its CANCEL has the same branch, and a 200 of its own.
+                if let Some(key) = key.filter(|_| message.method() == Method::Invite) {
                     self.note_final(now, worker, key, message.status().unwrap_or_default(), outbox);
                 }
             }

@@ -31,6 +31,25 @@ fn a_stateless_call_ends_once_whoever_passes_its_final() {
 }
 
 #[test]
+fn the_200_of_a_cancel_ends_no_call() {
+    let world = World::new();
+    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    bob.registers();
+    let invite = alice.calls("bob");
+    let heard = bob.expects("INVITE");
+    bob.answers(&heard, 180);
+    alice.expects("180");
+    alice.cancels(&invite);
+    let cancel = bob.expects("CANCEL");
+    bob.answers(&cancel, 200);
+    alice.expects("200");
+    saw(&world, 1, 0, None);
+    bob.answers(&heard, 487);
+    alice.expects("487");
+    saw(&world, 0, 1, Some(487));
+}
+
+#[test]
 fn a_phone_that_says_nothing_ends_it_too() {
     let world = World::new();
     let (alice, bob) = (world.udp("alice"), world.udp("bob"));
