@@ -39,11 +39,11 @@ pub enum Letter {
     Request(Box<crate::Received>),
     /// A response that matches a transaction there.
     Response(Box<crate::Received>),
-    /// A final response to a pinned INVITE has passed: the pin may go.
-    Final {
+    /// A response to a pinned INVITE has passed: it still rings, or the pin may go.
+    Passed {
         /// The pin.
         key: u64,
-        /// 200..=699.
+        /// 101..=699.
         status: u16,
     },
     /// A user has a phone, or a flow to one, that he did not have before.

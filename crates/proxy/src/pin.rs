@@ -2,7 +2,8 @@
 //!
 //! The location table changes, but a retransmission, the CANCEL and the ACK of a non-2xx must go the way of their
 //! request. A pin is no transaction: it has no timer of its own, resends nothing and answers nothing. That of an INVITE
-//! stays until the last copy can have come after the final response, at most Timer C; that of another request, after it.
+//! stays until the last copy can have come after the final response, or Timer C has passed without news of the phone;
+//! that of another request, until the last copy can have come after it.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -31,7 +32,7 @@ pub(crate) struct Pin {
 /// The pins of one worker.
 ///
 /// Both lifetimes are constants, so two queues in order of time do for all deadlines. An entry whose pin has another
-/// deadline by now is skipped.
+/// deadline by now is skipped, or put back where that is, so that a phone that rings on costs nothing until Timer C.
 #[derive(Debug, Default)]
 pub(crate) struct Pins {
     by_key: HashMap<TransactionKey, Pin>,
@@ -84,15 +85,19 @@ impl Pins {
         true
     }
 
+    /// A provisional response has passed: the pin of an INVITE that waits for its final stays until then.
+    pub(crate) fn rings(&mut self, key: TransactionKey, until: Instant) {
+        if let Some(pin) = self.by_key.get_mut(&key).filter(|pin| !pin.is_answered) {
+            pin.until = until;
+        }
+    }
+
     /// A final response has passed: the pin goes after `rest`. Returns the phone that it came from if it is the first.
     pub(crate) fn answered(&mut self, key: TransactionKey, now: Instant, rest: Duration) -> Option<SocketAddr> {
         let pin = self.by_key.get_mut(&key).filter(|pin| !pin.is_answered)?;
         pin.is_answered = true;
-        let until = now + rest;
-        if until < pin.until {
-            pin.until = until;
-            self.answered.push_back((until, key));
-        }
+        pin.until = now + rest;
+        self.answered.push_back((pin.until, key));
         Some(pin.hop.remote)
     }
 
@@ -106,13 +111,22 @@ impl Pins {
 
     /// Drops what is due; says of which no final response has passed.
     pub(crate) fn timeout(&mut self, now: Instant, mut unanswered: impl FnMut(TransactionKey)) {
-        for queue in [&mut self.silent, &mut self.answered] {
-            while let Some((_, key)) = queue.pop_front_if(|(until, _)| *until <= now) {
-                let Entry::Occupied(pin) = self.by_key.entry(key) else { continue };
-                if pin.get().until <= now && !pin.remove().is_answered {
-                    unanswered(key);
-                }
+        while let Some((_, key)) = self.silent.pop_front_if(|(until, _)| *until <= now) {
+            let Entry::Occupied(pin) = self.by_key.entry(key) else { continue };
+            let Pin { until, is_answered, .. } = *pin.get();
+            if is_answered {
+                continue;
             }
+            if until > now {
+                let place = self.silent.partition_point(|(other, _)| *other <= until);
+                self.silent.insert(place, (until, key));
+            } else {
+                pin.remove();
+                unanswered(key);
+            }
+        }
+        while let Some((_, key)) = self.answered.pop_front_if(|(until, _)| *until <= now) {
+            self.by_key.remove(&key);
         }
     }
 }

@@ -150,7 +150,7 @@ impl Core {
                 let key = self.forward_marked(message, &branch, outbox);
                 // Its CANCEL has the same branch, and a 200 of its own.
                 if let Some(key) = key.filter(|_| message.method() == Method::Invite) {
-                    self.note_final(now, worker, key, message.status().unwrap_or_default(), outbox);
+                    self.note_response(now, worker, key, message.status().unwrap_or_default(), outbox);
                 }
             }
             _ => outbox.tell(Event::Dropped(Drop::StrayResponse)),

@@ -122,15 +122,25 @@ impl Core {
         }
     }
 
-    /// A final response to a pinned INVITE lets its pin go soon, wherever that is.
-    pub(super) fn note_final(&mut self, now: Now, worker: u8, key: TransactionKey, status: u16, outbox: &mut Outbox) {
-        if status < 200 {
+    /// A response to a pinned INVITE has passed: a final lets its pin go soon, a phone that rings keeps it, wherever it is.
+    pub(super) fn note_response(
+        &mut self,
+        now: Now,
+        worker: u8,
+        key: TransactionKey,
+        status: u16,
+        outbox: &mut Outbox,
+    ) {
+        // RFC 3261 16.7 step 2: a 100 says nothing of the phone.
+        if status <= 100 {
             return;
         }
         if worker != self.worker {
-            return outbox
-                .handovers
-                .push(Handover { worker: Some(worker), letter: Letter::Final { key: key.0, status } });
+            let letter = Letter::Passed { key: key.0, status };
+            return outbox.handovers.push(Handover { worker: Some(worker), letter });
+        }
+        if status < 200 {
+            return self.pins.rings(key, now.mono + self.settings.timers.c);
         }
         if let Some(by) = self.pins.answered(key, now.mono, self.settings.timers.last_copy()) {
             outbox.tell(Event::CallEnded { call: key.0, status: Some(status), tried: 1, by: Some(by) });

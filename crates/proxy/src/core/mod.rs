@@ -104,8 +104,8 @@ impl Core {
             Letter::Request(received) => self.dispatch_request(now, *received, outbox),
             Letter::Response(received) => self.dispatch_response(now, *received, outbox),
             Letter::Phone(aor) => self.phone_came(aor, outbox),
-            Letter::Final { key, status } => {
-                self.note_final(now, self.worker, TransactionKey(key), status, outbox);
+            Letter::Passed { key, status } => {
+                self.note_response(now, self.worker, TransactionKey(key), status, outbox);
             }
         }
     }

@@ -115,6 +115,53 @@ fn a_pin_without_a_final_lasts_timer_c() {
 }
 
 #[test]
+fn a_phone_that_rings_keeps_its_pin() {
+    // checklist 61, 85: RFC 3261 16.7 step 2, on whichever worker its 180 lands.
+    let world = World::with_workers(2, |_| {});
+    let (alice, bob, mobile) = (world.udp("alice"), world.udp("bob/desk"), world.udp("bob/mobile"));
+    bob.registers();
+    let invite = alice.calls("bob");
+    let heard = bob.expects("INVITE");
+    mobile.registers();
+    for worker in [0, 1, 0] {
+        world.seconds(120);
+        bob.lands_on(worker).answers(&heard, 180);
+        alice.expects("180");
+    }
+    world.seconds(179);
+    bob.answers(&heard, 486);
+    let busy = alice.expects("486");
+    world.seconds(35);
+    alice.acks(&invite, &busy);
+    bob.expects("ACK");
+    mobile.hears_nothing();
+    world.seconds(2);
+    assert_eq!(world.load(0).pins, 0);
+}
+
+#[test]
+fn a_ringing_phone_that_fell_silent_loses_its_pin_after_timer_c() {
+    // checklist 61, 85: a 100 is no news of the phone.
+    let world = World::new();
+    let (alice, [bob, carol]) = (world.udp("alice"), ["bob", "carol"].map(|name| world.udp(name)));
+    let calls = [&bob, &carol].map(|phone| {
+        phone.registers();
+        alice.calls(phone.user());
+        phone.expects("INVITE")
+    });
+    world.seconds(100);
+    carol.answers(&calls[1], 100);
+    world.seconds(50);
+    bob.answers(&calls[0], 180);
+    world.seconds(32);
+    assert_eq!(world.load(0).pins, 1);
+    world.seconds(148);
+    assert_eq!(world.load(0).pins, 1);
+    world.seconds(2);
+    assert_eq!(world.load(0).pins, 0);
+}
+
+#[test]
 fn a_response_without_a_mark_of_ours_is_dropped() {
     // checklist 60, 88, 109
     let world = World::new();
