@@ -27,6 +27,12 @@ impl Hop {
     pub const fn back(flow: &Flow) -> Self {
         Self { transport: flow.transport, remote: flow.remote, local: flow.local, connection: flow.connection }
     }
+
+    /// The response that it is as good as if nothing can be sent there (RFC 3261 16.9; RFC 5626 11.5 where only a flow
+    /// led there).
+    pub(crate) const fn failure(&self) -> u16 {
+        if self.remote.port() == 0 { 430 } else { 503 }
+    }
 }
 
 /// A host to be looked up (RFC 3263; the port and transport are already chosen).

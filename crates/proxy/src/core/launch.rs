@@ -16,7 +16,7 @@ use crate::ask::{Parked, Question, Waiting};
 use crate::clock::Now;
 use crate::context::ToTag;
 use crate::event::{Drop, Event, Limit};
-use crate::fork::{Fork, loop_mark, went_by_before};
+use crate::fork::{Fork, as_told, loop_mark, went_by_before};
 use crate::forward::{Branch, Forwarding, Origin, write_request, write_response};
 use crate::hop::Hop;
 use crate::ingress;
@@ -95,7 +95,7 @@ impl Core {
         Some(key)
     }
 
-    /// A request of ours could not be sent: as if its next hop had answered 503 (RFC 3261 16.9).
+    /// A request of ours could not be sent: as if its next hop had refused it (RFC 3261 16.9).
     pub(super) fn undelivered(&mut self, now: Now, text: Bytes, outbox: &mut Outbox) {
         let Ok(sent) = Message::parse(text) else { return };
         let top = sent.header::<Via<'_>>().ok().flatten();
@@ -109,11 +109,13 @@ impl Core {
             // goes back the way that its Via says.
             Some(Branch::Stateless(_) | Branch::Pinned { .. }) if sent.is_request() => {
                 let key = via_below(&sent).and_then(|below| TransactionKey::of(&sent, &below, &self.mac));
-                let Some(tag) = key.map(|(key, _)| ToTag::of_key(key, &self.mac)) else { return };
+                let Some((key, _)) = key else { return };
+                let tag = ToTag::of_key(key, &self.mac);
+                let status = as_told(self.pins.find(key).map_or(503, |pin| pin.hop.failure()));
                 let mut answer = Vec::new();
-                let reason = reason_phrase(500).as_bytes();
+                let reason = reason_phrase(status).as_bytes();
                 let unstamped = Stamp { received: None, rport: None };
-                Reply::new(&mut answer, &sent, 500, reason, unstamped, Some(tag.as_bytes())).finish();
+                Reply::new(&mut answer, &sent, status, reason, unstamped, Some(tag.as_bytes())).finish();
                 if let Ok(message) = Message::parse(answer.into()) {
                     self.route_response(now, branch, &message, outbox);
                 }

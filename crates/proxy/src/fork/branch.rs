@@ -188,11 +188,11 @@ impl Branch {
         }
     }
 
-    /// The request could not be sent (RFC 3261 16.9: as if a 503 had come).
+    /// The request could not be sent.
     pub(super) fn undelivered(&mut self) {
         if self.outcome.is_none() {
             self.abandon();
-            self.end(Outcome::Silent(503));
+            self.end(Outcome::Silent(self.hop.failure()));
         }
     }
 

@@ -34,6 +34,7 @@ use branch::Branch;
 use template::Template;
 use upstream::Upstream;
 
+pub(crate) use best::as_told;
 pub(crate) use join::Redirection;
 pub(crate) use table::{Forks, loop_mark, went_by_before};
 

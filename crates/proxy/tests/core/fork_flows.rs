@@ -102,6 +102,25 @@ fn no_caller_hears_of_a_failed_flow() {
 }
 
 #[test]
+fn a_user_whose_flows_have_all_ended_is_away() {
+    // checklist 138, 144: one flow, two of one phone, one of each of two phones
+    for flows in [&[("1", 1)][..], &[("1", 1), ("1", 2)], &[("1", 1), ("2", 1)]] {
+        for method in ["INVITE", "MESSAGE"] {
+            let world = World::new();
+            let alice = world.udp("alice");
+            for (phone, reg_id) in flows {
+                let line = world.tcp(&format!("bob/{phone}-{reg_id}"));
+                line.registers_with(&flow(phone, *reg_id));
+                line.disconnects();
+            }
+            alice.sends(&alice.request(method, "sip:bob@office.example"));
+            world.millis(20);
+            assert_eq!(alice.heard().last().map(Sip::what), Some("480"), "{method}, {flows:?}");
+        }
+    }
+}
+
+#[test]
 fn two_phones_ring_each_at_one_contact() {
     // checklist 143
     let (world, alice, [first, second]) = office([1, 2]);
@@ -199,7 +218,7 @@ fn a_closed_connection_takes_all_its_bindings_along() {
     let ok = alice.expects("200");
     alice.acks(&invite, &ok);
     let invite = alice.calls("carol");
-    let refused = alice.expects("500");
+    let refused = alice.expects("480");
     alice.acks(&invite, &refused);
     // Nobody connects to a phone that keeps its flows itself.
     assert_eq!(phone.heard(), []);
