@@ -166,6 +166,12 @@ impl<'a> Binding<'a> {
         tombstone
     }
 
+    /// May the request that last touched it still be under way somewhere?
+    pub(crate) fn is_fresh(&self, now: Wall) -> bool {
+        let touched = if self.removed { self.expires_at } else { self.registered_at };
+        now < touched.plus_millis(TOMBSTONE_MILLIS)
+    }
+
     /// Has it been dead for so long that nobody needs it any more?
     pub(crate) fn is_forgotten(&self, now: Wall) -> bool {
         self.expires_at.plus_millis(TOMBSTONE_MILLIS) <= now

@@ -133,6 +133,9 @@ pub enum Refusal {
     /// A binding was set by this Call-ID with the same or a higher CSeq (RFC 3261 10.3 steps 6 and 7).
     #[error("out of order: Call-ID with this or a higher CSeq was seen")]
     OutOfOrder,
+    /// A binding was set by this very request a moment ago, but it came another way (RFC 3261 8.2.2.2): 482.
+    #[error("merged: the same request came another way")]
+    Merged,
     /// More live bindings than allowed, or more Contacts in one request.
     #[error("more than {max} contacts")]
     TooManyContacts {

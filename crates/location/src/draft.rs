@@ -118,11 +118,11 @@ impl<'a> Draft<'a> {
             if removes { identity.removes(&kept.identity) } else { identity.equals(&kept.identity) }
         };
         for kept in self.kept.iter().filter(means) {
-            match Order::of(change, &kept.old) {
+            match Order::of(change, &kept.old, self.now)? {
                 Order::Newer => {}
                 Order::Again if removes || kept.old.is_live(self.now) => repeats = true,
                 // The latter: a copy of the request that set what has ended since.
-                Order::Late | Order::Again => return Err(Refusal::OutOfOrder),
+                Order::Again => return Err(Refusal::OutOfOrder),
             }
         }
         Ok(repeats)
@@ -181,19 +181,22 @@ impl<'a> Draft<'a> {
 pub(crate) enum Order {
     Newer,
     Again,
-    Late,
 }
 
 impl Order {
     // RFC 3261 10.3 step 7
-    pub(crate) fn of(change: &Change<'_>, binding: &Binding<'_>) -> Self {
+    pub(crate) fn of(change: &Change<'_>, binding: &Binding<'_>, now: Wall) -> Result<Self, Refusal> {
         if binding.call_id() != change.call_id || change.cseq > binding.cseq() {
-            Self::Newer
-        } else if change.cseq == binding.cseq() && change.transaction == binding.transaction() {
-            Self::Again
-        } else {
-            Self::Late
+            return Ok(Self::Newer);
         }
+        if change.cseq < binding.cseq() {
+            return Err(Refusal::OutOfOrder);
+        }
+        if change.transaction == binding.transaction() {
+            return Ok(Self::Again);
+        }
+        // RFC 3261 8.2.2.2: compared with what is under way; later the same CSeq is a number used twice.
+        Err(if binding.is_fresh(now) { Refusal::Merged } else { Refusal::OutOfOrder })
     }
 }
 

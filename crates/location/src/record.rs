@@ -37,7 +37,8 @@ impl Record {
     /// - A Contact with instance and reg-id is a flow: it means the binding with the same two, whatever its URI (RFC 5626
     ///   6). Any other Contact means the binding with an equal URI that is no flow; with `expires` 0 a flow too.
     /// - Order (step 7): under the same Call-ID the CSeq must be higher, unless it is the same transaction again, which
-    ///   changes nothing. Another Call-ID may always change a binding.
+    ///   changes nothing. Another Call-ID may always change a binding. The same CSeq in another transaction within 32 s is
+    ///   a merged request (8.2.2.2): [`Refusal::Merged`].
     /// - `expires` 0 removes. More than `max_expires` is shortened, less than `min_expires` refused; `jitter` shortens, but
     ///   never below `min_expires`.
     /// - A removed binding is remembered for 32 s (at most 32 of them), so that a late copy of an earlier REGISTER
@@ -63,11 +64,7 @@ impl Record {
     fn remove_all(&self, change: &Change<'_>, now: Wall) -> Result<Option<Next<'_>>, Refusal> {
         let mut seen = false;
         for binding in self.remembered(now) {
-            match Order::of(change, &binding) {
-                Order::Late => return Err(Refusal::OutOfOrder),
-                Order::Again => seen = true,
-                Order::Newer => {}
-            }
+            seen |= matches!(Order::of(change, &binding, now)?, Order::Again);
         }
         // A request that already was applied must not remove what others have added since.
         if seen || self.live(now).next().is_none() {
@@ -291,7 +288,8 @@ mod tests {
         unchanged(&record, &update("x", 5, &[(A, Some(600))]), 10);
         // The same CSeq in another transaction is no retransmission.
         let reused = Change { transaction: 99, ..update("x", 5, &[(A, Some(600))]) };
-        refused(&record, &reused, 10, Refusal::OutOfOrder);
+        refused(&record, &reused, 31_999, Refusal::Merged);
+        refused(&record, &reused, 32_000, Refusal::OutOfOrder);
     }
 
     #[test]
@@ -420,7 +418,7 @@ mod tests {
         let record = apply(&record, &update("y", 1, &[(C, Some(600))]), 0);
         refused(&record, &change("x", 4, Ask::RemoveAll), 0, Refusal::OutOfOrder);
         let reused = Change { transaction: 99, ..change("x", 5, Ask::RemoveAll) };
-        refused(&record, &reused, 0, Refusal::OutOfOrder);
+        refused(&record, &reused, 0, Refusal::Merged);
         assert_eq!(live(&apply(&record, &change("other", 1, Ask::RemoveAll), 0), 0), []);
         let gone = apply(&record, &change("x", 6, Ask::RemoveAll), 0);
         assert_eq!(live(&gone, 0), []);

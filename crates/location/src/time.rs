@@ -44,8 +44,8 @@ impl Wall {
     }
 }
 
-/// How long a removed or expired binding is remembered: 64*T1 with the default T1 of RFC 3261 17.1.1.1. A copy of
-/// an earlier REGISTER cannot arrive later than that.
+/// How long a removed or expired binding is remembered, and a REGISTER is under way: 64*T1 with the default T1 of RFC 3261
+/// 17.1.1.1. A copy of an earlier REGISTER cannot arrive later than that.
 pub(crate) const TOMBSTONE_MILLIS: u64 = 32_000;
 
 #[cfg(test)]

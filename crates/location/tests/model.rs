@@ -83,8 +83,11 @@ impl Entry {
         (self.call, self.cseq, self.transaction) == (request.call, request.cseq, request.transaction)
     }
 
-    fn late(&self, request: &Request) -> bool {
-        self.call == request.call && request.cseq <= self.cseq && !self.same(request)
+    fn refuses(&self, request: &Request, now: u64) -> Option<Refusal> {
+        let touched = if self.removed { self.ends } else { self.set };
+        let late = self.call == request.call && request.cseq <= self.cseq && !self.same(request);
+        let merged = request.cseq == self.cseq && now < touched + 32_000;
+        late.then_some(if merged { Refusal::Merged } else { Refusal::OutOfOrder })
     }
 }
 
@@ -95,8 +98,8 @@ fn expect(entries: &[Entry], request: &Request, now: u64, limits: &Limits) -> Re
         let after = update(before, contacts, request, now, limits)?;
         return Ok(after.unwrap_or_else(|| entries.to_vec()));
     }
-    if before.iter().any(|entry| entry.late(request)) {
-        return Err(Refusal::OutOfOrder);
+    if let Some(refusal) = before.iter().find_map(|entry| entry.refuses(request, now)) {
+        return Err(refusal);
     }
     // What does not change is not looked through for what may be forgotten.
     if before.iter().any(|entry| entry.same(request)) || !before.iter().any(|entry| entry.live(now)) {
@@ -130,8 +133,11 @@ fn update(
         }
         let means = |entry: &Entry| if secs == 0 { phone.removes(entry.phone) } else { phone.same(entry.phone) };
         let copy_of_removed = |entry: &Entry| entry.same(request) && !entry.live(now) && secs > 0;
-        if before.iter().any(|entry| means(entry) && (entry.late(request) || copy_of_removed(entry))) {
-            return Err(Refusal::OutOfOrder);
+        let refuses = |entry: &Entry| {
+            entry.refuses(request, now).or_else(|| copy_of_removed(entry).then_some(Refusal::OutOfOrder))
+        };
+        if let Some(refusal) = before.iter().filter(|entry| means(entry)).find_map(refuses) {
+            return Err(refusal);
         }
         if before.iter().any(|entry| means(entry) && entry.same(request)) {
             continue;

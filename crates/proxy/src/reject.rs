@@ -71,6 +71,8 @@ pub(crate) enum Reject {
     TooManyContacts,
     #[error("older than the stored binding")]
     OutOfOrder,
+    #[error("the same request came another way")]
+    Merged,
     #[error("the store failed")]
     Store,
     #[error("the store has no room")]
@@ -145,7 +147,8 @@ impl Reject {
             Self::Breadth => 440,
             Self::NotRegistered | Self::Unroutable => 480,
             Self::NoTransaction => 481,
-            Self::Loop => 482,
+            // RFC 3261 8.2.2.2
+            Self::Loop | Self::Merged => 482,
             Self::TooManyHops => 483,
             // RFC 3261 10.3 step 7: a registration that cannot be stored is a 500.
             Self::OutOfOrder | Self::Store => 500,
@@ -175,6 +178,7 @@ impl Reject {
             Self::Wildcard => "Bad Contact: * must stand alone with Expires: 0",
             Self::ContactTooLong => "Bad Contact: too long to be stored, with its Path and instance",
             Self::OutOfOrder => "CSeq is not higher than that of the stored binding",
+            Self::Merged => "Loop Detected: the same REGISTER came another way",
             Self::TooManyContacts => "Too Many Contacts",
             Self::SelfContact => "Contact leads back to this server",
             Self::ContactScheme => "Contact with +sip.instance is no SIP URI",

@@ -162,6 +162,7 @@ const fn refuse(refusal: Refusal) -> Reject {
     match refusal {
         Refusal::TooBrief { min } => Reject::TooBrief { min },
         Refusal::OutOfOrder => Reject::OutOfOrder,
+        Refusal::Merged => Reject::Merged,
         Refusal::TooManyContacts { .. } => Reject::TooManyContacts,
         _ => Reject::ContactTooLong,
     }

@@ -135,6 +135,26 @@ fn an_older_request_changes_nothing() {
 }
 
 #[test]
+fn a_request_that_came_another_way_is_merged() {
+    // checklist 19, 104: RFC 3261 8.2.2.2, as long as the first one's transaction lasts; then it is out of order.
+    let world = World::new();
+    let bob = world.udp("bob");
+    for change in [bob.register(), bob.register().with("Expires", 0)] {
+        bob.sends(&change);
+        bob.expects("200");
+        let other = change.clone().set("Via", change.value("Via").replace("z9hG4bK", "z9hG4bKx"));
+        bob.sends(&other);
+        assert_eq!(bob.expects("482").branch(), other.branch());
+    }
+    let register = bob.register();
+    bob.sends(&register);
+    bob.expects("200");
+    world.seconds(33);
+    bob.sends(&register.clone().set("Via", register.value("Via").replace("z9hG4bK", "z9hG4bKx")));
+    bob.expects("500");
+}
+
+#[test]
 fn a_retransmission_gets_the_same_answer() {
     // checklist 26
     let world = World::new();
