@@ -2,6 +2,7 @@
 //! 3608); and what the configuration does for those that cannot ask.
 
 use std::net::UdpSocket;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -74,7 +75,29 @@ fn a_flow_is_the_only_way_to_its_phone() {
     let invite = alice.invite("sip:bob@office.example");
     alice.send(invite);
     let refused = alice.next_final();
-    assert!(matches!(refused.status(), Some(480 | 500)), "nobody connects to its Contact: {refused}");
+    assert_eq!(refused.status(), Some(480), "nobody connects to its Contact: {refused}");
+}
+
+#[test]
+fn a_phone_that_keeps_no_flow_timer_has_lost_its_flow() {
+    // checklist 145
+    let server = Server::start(&format!("{OPEN}registrar: {{ flow_timer: 1s, flow_grace: 1s }}\n"));
+    let [mut kept, mut lost] = [(); 2].map(|()| {
+        let mut phone = Phone::tcp("bob", server.address());
+        let register = registration(&mut phone, ";reg-id=1");
+        assert_eq!(phone.ask(register).header("Flow-Timer"), "1");
+        phone
+    });
+    // Who was promised nothing may be silent.
+    let mut plain = Phone::tcp("carol", server.address()).registered();
+    for _ in 0..3 {
+        kept.send_raw(b"\r\n\r\n");
+        kept.octets(2);
+        assert!(!kept.closed(Duration::from_millis(900)), "a flow that was kept alive is gone");
+    }
+    assert!(lost.closed(PATIENCE), "a flow that failed is still there");
+    assert!(!plain.closed(Duration::from_millis(100)));
+    server.counts("frontdesk_limits_reached_total", &[("limit", "flow_timer")], |count| count >= 1.0);
 }
 
 #[test]

@@ -21,6 +21,9 @@ pub struct Transmit {
     /// Whether the core wants its text back, with [`Answer::Undelivered`](crate::Answer::Undelivered), if it cannot be
     /// sent: a request, whose sender is to be told.
     pub report_failure: bool,
+    /// It promises that its peer will not be silent for longer than so many seconds from now on: who is has lost his
+    /// connection (RFC 5626 5.4).
+    pub silence: Option<u32>,
 }
 
 /// Something for the core of another worker.
@@ -90,8 +93,15 @@ impl Outbox {
         let start = self.bytes.len();
         write(&mut self.bytes);
         let span = start..self.bytes.len();
-        self.transmits.push(Transmit { hop, span: span.clone(), report_failure });
+        self.transmits.push(Transmit { hop, span: span.clone(), report_failure, silence: None });
         self.bytes.get(span).unwrap_or_default()
+    }
+
+    /// For how long the peer that was written to last may be silent, in seconds.
+    pub(crate) fn bound_silence(&mut self, silence: Option<u32>) {
+        if let Some(last) = self.transmits.last_mut() {
+            last.silence = silence;
+        }
     }
 
     /// Sends kept text again.

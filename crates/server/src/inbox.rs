@@ -6,6 +6,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use location::Flow;
@@ -101,6 +102,8 @@ pub(crate) struct Relay {
     pub(crate) text: Bytes,
     /// The worker that wants it back if it cannot be sent.
     pub(crate) concerned: Option<u8>,
+    /// For how long its peer may be silent from then on.
+    pub(crate) silence: Option<Duration>,
 }
 
 /// A message that could not be sent, on its way back to the worker that wants to know.

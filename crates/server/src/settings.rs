@@ -51,13 +51,11 @@ pub(crate) fn settings(loaded: &Loaded, listeners: Vec<Listener>, interfaces: In
     }
 }
 
-/// Seconds by which a keep-alive may be late.
-const GRACE: u32 = 10;
-
 /// `idle`: when a silent connection is closed.
 fn registrar(section: &RegistrarSection, idle: Duration) -> Registrar {
     // RFC 5626 4.4.1: a phone that keeps to the time it was told must find its connection open.
-    let patience = u32::try_from(idle.as_secs()).unwrap_or(u32::MAX).saturating_sub(GRACE).max(1);
+    let idle = u32::try_from(idle.as_secs()).unwrap_or(u32::MAX);
+    let patience = idle.saturating_sub(section.flow_grace.0).max(1);
     Registrar {
         limits: RegistrationLimits {
             min_expires: section.min_expires.0,
@@ -71,6 +69,7 @@ fn registrar(section: &RegistrarSection, idle: Duration) -> Registrar {
         service_route: section.service_route.iter().map(|route| route.0.clone()).collect(),
         unannounced_path: section.unannounced_path.0,
         flow_timer: section.flow_timer.0.map(|seconds| seconds.0.min(patience)),
+        flow_grace: section.flow_grace.0,
     }
 }
 
@@ -86,7 +85,7 @@ mod tests {
             registrar(&config.registrar, config.limits.connection_idle.0).flow_timer
         };
         assert_eq!(told("{}"), Some(120));
-        assert_eq!(told("limits: { connection_idle: 1m }"), Some(50));
+        assert_eq!(told("limits: { connection_idle: 1m }"), Some(30));
         assert_eq!(told("limits: { connection_idle: 1s }"), Some(1));
         assert_eq!(told("registrar: { flow_timer: off }"), None);
     }

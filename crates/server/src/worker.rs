@@ -8,6 +8,7 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
 use location::Flow;
@@ -25,7 +26,7 @@ use crate::journal::Notes;
 use crate::loads::Loads;
 use crate::metrics::{Cap, Series, Tally};
 use crate::refusal;
-use crate::transport::{Datagram, Inlet, Transports};
+use crate::transport::{self, Datagram, Inlet, Transports};
 
 /// Things taken from the inbox in one turn.
 const BATCH: usize = 64;
@@ -272,7 +273,9 @@ impl Worker {
         for transmit in &outbox.transmits {
             let concerned = transmit.report_failure.then_some(self.number);
             let text = outbox.text(transmit);
-            if let Err(loss) = self.transports.send(&transmit.hop, text, concerned, &mut self.tally) {
+            let silence = transmit.silence.map(|seconds| Duration::from_secs(seconds.into()));
+            let letter = transport::Letter { hop: &transmit.hop, text, concerned, silence };
+            if let Err(loss) = self.transports.send(letter, &mut self.tally) {
                 self.tally.count(Series::Lost(loss));
                 self.spare.failed.extend(concerned.map(|_| Bytes::copy_from_slice(text)));
             }

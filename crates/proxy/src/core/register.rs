@@ -43,6 +43,7 @@ impl Core {
         let (aor, flow) = (pending.aor.clone(), pending.request.flow);
         outbox.tell(Event::Registration { outcome, status: 200, reason: "OK", aor, before, bindings, expires, flow });
         outbox.send(back, false, |out| out.extend_from_slice(&pending.answer));
+        outbox.bound_silence(pending.silence);
     }
 
     pub(super) fn refuse_register(&mut self, now: Now, pending: &PendingRegister, reject: Reject, outbox: &mut Outbox) {

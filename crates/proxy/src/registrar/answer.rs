@@ -11,7 +11,6 @@ use crate::route::{Gruus, issued};
 use crate::settings::Registrar;
 
 use super::fixed::besides;
-use super::outbound;
 
 /// What a 200 is made of.
 pub(super) struct Granted<'a> {
@@ -25,6 +24,8 @@ pub(super) struct Granted<'a> {
     pub(super) settings: &'a Registrar,
     /// Whether it is to say that a flow was registered.
     pub(super) outbound: bool,
+    /// After how many seconds at the latest the phone is to speak on that flow.
+    pub(super) flow_timer: Option<u32>,
     /// Whether it is to have GRUUs, and who makes them.
     pub(super) gruus: Option<&'a Gruus>,
 }
@@ -47,7 +48,10 @@ impl Granted<'_> {
         }
         self.write_routes(&mut reply);
         if self.outbound {
-            outbound::confirm(&mut reply, self.request, self.settings);
+            reply.header(HeaderName::Require, |out| out.extend_from_slice(b"outbound"));
+        }
+        if let Some(seconds) = self.flow_timer {
+            reply.header(HeaderName::FlowTimer, |out| write_decimal(out, seconds));
         }
         reply.header(HeaderName::Date, |out| write_date(out, now.wall.secs()));
         reply.finish();

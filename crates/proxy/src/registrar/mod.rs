@@ -43,6 +43,8 @@ pub(crate) struct PendingRegister {
     pub(crate) summary: Summary,
     /// Whether it adds a Contact, or a flow to one.
     pub(crate) brings_phone: bool,
+    /// Seconds for which its phone may be silent afterwards, if that was agreed upon.
+    pub(crate) silence: Option<u32>,
 }
 
 /// What a REGISTER did, for the log.
@@ -71,7 +73,7 @@ impl PendingRegister {
     /// A REGISTER whose sender may change the bindings of `aor`.
     pub(crate) const fn new(request: Request, aor: Aor) -> Self {
         let summary = Summary { outcome: Registration::Queried, before: 0, bindings: 0, expires: 0, displaced: false };
-        Self { request, aor, attempts: 0, answer: Vec::new(), summary, brings_phone: false }
+        Self { request, aor, attempts: 0, answer: Vec::new(), summary, brings_phone: false, silence: None }
     }
 
     /// RFC 3261 10.3 steps 6 to 8 on the record that is stored now.
@@ -96,6 +98,7 @@ impl PendingRegister {
             Ask::Update(contacts) => Some(contacts.iter().any(|contact| contact.expires != Some(0))),
         };
         let outbound = outbound::is_asked(&self.request, &change.ask);
+        let flow_timer = outbound::flow_timer(&self.request, &settings.registrar).filter(|_| outbound);
         let applied = old.apply(&change, now.wall, &settings.registrar.limits).map_err(refuse)?;
         let record = match &applied {
             Applied::Unchanged => &old,
@@ -106,6 +109,7 @@ impl PendingRegister {
         let live: Live<'_> = record.live(now.wall).collect();
         self.summary = summary(asked_to_add, displaced, &was, &live, now);
         self.brings_phone = brings_phone(&was, &live);
+        self.silence = flow_timer.map(|seconds| seconds.saturating_add(settings.registrar.flow_grace));
         self.answer.clear();
         // What is repeated of the request is the most of it.
         self.answer.reserve(self.request.message.bytes().len());
@@ -118,6 +122,7 @@ impl PendingRegister {
             fixed,
             settings: &settings.registrar,
             outbound,
+            flow_timer,
             gruus: self.request.supports("gruu").then_some(gruus),
         };
         granted.write(&mut self.answer, to_tag, now);

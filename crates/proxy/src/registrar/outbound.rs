@@ -5,10 +5,9 @@
 //! `location`'s rule.
 
 use location::{Ask, ContactChange};
+use parser::HeaderName;
 use parser::headers::Path;
-use parser::{HeaderName, Reply};
 
-use crate::mac::write_decimal;
 use crate::reject::Reject;
 use crate::request::Request;
 use crate::settings::Registrar;
@@ -42,14 +41,10 @@ pub(super) fn is_asked(request: &Request, ask: &Ask<'_>) -> bool {
     contacts.iter().any(|contact| contact.reg_id.is_some()) && request.supports("outbound")
 }
 
-/// Says so.
-pub(super) fn confirm(reply: &mut Reply<'_>, request: &Request, settings: &Registrar) {
-    reply.header(HeaderName::Require, |out| out.extend_from_slice(b"outbound"));
-    // Only of a stream do we know for how long it may be silent; over UDP that is a matter of the NATs on the way.
-    let direct = is_first_hop(request) && request.flow.transport.is_reliable();
-    if let Some(seconds) = settings.flow_timer.filter(|_| direct) {
-        reply.header(HeaderName::FlowTimer, |out| write_decimal(out, seconds));
-    }
+/// Its Flow-Timer in seconds (RFC 5626 5.4), where the flow ends here. Only of a stream do we know for how long it may be
+/// silent; over UDP that is a matter of the NATs on the way.
+pub(super) fn flow_timer(request: &Request, settings: &Registrar) -> Option<u32> {
+    settings.flow_timer.filter(|_| is_first_hop(request) && request.flow.transport.is_reliable())
 }
 
 /// Whether the phone itself is at the other end of the flow.

@@ -14,6 +14,8 @@ pub struct Registrar {
     pub unannounced_path: UnannouncedPath,
     /// Seconds for Flow-Timer in the 200 to a phone that registers a flow over a stream (RFC 5626 6); none: not said.
     pub flow_timer: Option<u32>,
+    /// Seconds for which such a flow may be silent beyond that (RFC 5626 5.4).
+    pub flow_grace: u32,
 }
 
 impl Default for Registrar {
@@ -24,6 +26,7 @@ impl Default for Registrar {
             service_route: Vec::new(),
             unannounced_path: UnannouncedPath::Accept,
             flow_timer: Some(120),
+            flow_grace: 30,
         }
     }
 }

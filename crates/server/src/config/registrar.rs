@@ -35,6 +35,8 @@ pub(crate) struct Registrar {
     pub(crate) unannounced_path: PathPolicy,
     /// Flow-Timer for phones that register a flow over TCP (RFC 5626 6), or off; default 2m.
     pub(crate) flow_timer: FlowTimer,
+    /// How much longer than that such a flow may be silent before its connection is closed (RFC 5626 5.4); default 30s.
+    pub(crate) flow_grace: Seconds,
 }
 
 impl Default for Registrar {
@@ -50,6 +52,7 @@ impl Default for Registrar {
             service_route: Vec::new(),
             unannounced_path: PathPolicy(UnannouncedPath::Accept),
             flow_timer: FlowTimer(Some(Seconds(120))),
+            flow_grace: Seconds(30),
         }
     }
 }

@@ -82,6 +82,8 @@ pub(crate) enum Cap {
     ConnectionQueue,
     /// `limits.connection_idle`
     ConnectionIdle,
+    /// `registrar.flow_timer`
+    FlowTimer,
     /// `limits.message_time`
     MessageTime,
     /// `limits.lookups`
@@ -201,13 +203,13 @@ impl Series {
         };
         let caps = {
             use Cap::{
-                ConnectionIdle, ConnectionQueue, Connections, ConnectionsPerSource, JournalQueue, Lookups, MessageSize,
-                MessageTime, WorkerQueue,
+                ConnectionIdle, ConnectionQueue, Connections, ConnectionsPerSource, FlowTimer, JournalQueue, Lookups,
+                MessageSize, MessageTime, WorkerQueue,
             };
             [MessageSize, WorkerQueue, Connections, ConnectionsPerSource, ConnectionQueue, ConnectionIdle, MessageTime]
                 .map(Self::CapReached)
                 .into_iter()
-                .chain([Lookups, JournalQueue].map(Self::CapReached))
+                .chain([FlowTimer, Lookups, JournalQueue].map(Self::CapReached))
         };
         let errors = [Transport::Udp, Transport::Tcp].into_iter();
         let errors = errors.flat_map(|transport| [true, false].map(|answered| Self::ParseError(answered, transport)));
@@ -318,6 +320,7 @@ const fn capped(cap: Cap) -> &'static str {
         Cap::ConnectionsPerSource => "connections_per_source",
         Cap::ConnectionQueue => "connection_queue",
         Cap::ConnectionIdle => "connection_idle",
+        Cap::FlowTimer => "flow_timer",
         Cap::MessageTime => "message_time",
         Cap::Lookups => "lookups",
         Cap::JournalQueue => "journal_queue",

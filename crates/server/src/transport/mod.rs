@@ -13,7 +13,6 @@ mod stun;
 mod udp;
 
 use parser::Transport;
-use proxy::Hop;
 
 use crate::metrics::{Loss, Tally};
 
@@ -32,21 +31,16 @@ pub(crate) struct Transports {
 }
 
 impl Transports {
-    /// Sends a message. `concerned` is told later if a connection has to be made first and cannot be.
-    pub(crate) fn send(
-        &mut self,
-        hop: &Hop,
-        text: &[u8],
-        concerned: Option<u8>,
-        tally: &mut Tally,
-    ) -> Result<(), Loss> {
+    /// Sends a message. Who is concerned is told later if a connection has to be made first and cannot be.
+    pub(crate) fn send(&mut self, letter: Letter<'_>, tally: &mut Tally) -> Result<(), Loss> {
+        let hop = letter.hop;
         match hop.transport {
             Transport::Udp => {
                 let fittest = self.udp.iter().filter_map(|udp| Some((udp.fitness(hop.local)?, udp)));
                 let (_, udp) = fittest.max_by_key(|(fitness, _)| *fitness).ok_or(Loss::NoTransport)?;
-                udp.send(hop, text)
+                udp.send(hop, letter.text)
             }
-            Transport::Tcp => self.streams.send(Letter { hop, text, concerned }, tally),
+            Transport::Tcp => self.streams.send(letter, tally),
             Transport::Tls | Transport::Ws | Transport::Wss => Err(Loss::NoTransport),
         }
     }

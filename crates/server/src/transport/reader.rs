@@ -4,13 +4,14 @@
 //! a peer that sends too much is slowed down by TCP, and nobody else is.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::BytesMut;
 use location::Flow;
 use tokio::net::TcpListener;
 use tokio::net::tcp::OwnedReadHalf;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::codec::Decoder as _;
 
@@ -42,12 +43,34 @@ pub(crate) struct Patience {
     pub(crate) message: Duration,
 }
 
+/// How long the peer of one connection may be silent, where less than [`Patience::idle`] was agreed upon.
+#[derive(Debug, Default)]
+pub(crate) struct Silence {
+    /// In seconds; 0: nothing was.
+    longest: AtomicU64,
+    agreed: Notify,
+}
+
+impl Silence {
+    /// From now on no longer than this.
+    pub(crate) fn bound(&self, longest: Duration) {
+        self.longest.store(longest.as_secs(), Ordering::Relaxed);
+        self.agreed.notify_one();
+    }
+
+    fn longest(&self) -> Option<Duration> {
+        Some(self.longest.load(Ordering::Relaxed)).filter(|seconds| *seconds > 0).map(Duration::from_secs)
+    }
+}
+
 /// One connection to read from.
 pub(crate) struct Reader {
     /// Its read side.
     pub(crate) half: OwnedReadHalf,
     /// Its write side, for pongs.
     pub(crate) outgoing: Arc<Outgoing>,
+    /// What its peer has agreed to.
+    pub(crate) silence: Arc<Silence>,
     /// Its addresses and number.
     pub(crate) flow: Flow,
     /// Its worker.
@@ -137,11 +160,14 @@ impl Reader {
             }
             let (deadline, cap) = match begun {
                 Some(begun) => (begun + self.patience.message, Cap::MessageTime),
-                None => (Instant::now() + self.patience.idle, Cap::ConnectionIdle),
+                None => self.idle(),
             };
-            match timeout_at(deadline, self.half.readable()).await {
-                Ok(ready) => ready?,
-                Err(_) => return Ok(Some(cap)),
+            tokio::select! {
+                ready = timeout_at(deadline, self.half.readable()) => match ready {
+                    Ok(ready) => ready?,
+                    Err(_) => return Ok(Some(cap)),
+                },
+                () = self.silence.agreed.notified() => continue,
             }
             buffer.reserve(PIECE);
             match self.half.try_read_buf(&mut buffer) {
@@ -150,6 +176,15 @@ impl Reader {
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error.into()),
             }
+        }
+    }
+
+    /// Until when a peer that has nothing to say may be silent.
+    fn idle(&self) -> (Instant, Cap) {
+        match self.silence.longest().filter(|longest| *longest < self.patience.idle) {
+            // RFC 5626 5.4
+            Some(longest) => (Instant::now() + longest, Cap::FlowTimer),
+            None => (Instant::now() + self.patience.idle, Cap::ConnectionIdle),
         }
     }
 
@@ -187,6 +222,12 @@ mod tests {
 
     /// A peer's end of a connection, and what the worker hears of it.
     async fn connect(must_greet: bool) -> (TcpStream, mpsc::Receiver<Inbound>) {
+        let (peer, heard, _) = connect_silent(must_greet).await;
+        (peer, heard)
+    }
+
+    /// The same, and how long the peer may be silent.
+    async fn connect_silent(must_greet: bool) -> (TcpStream, mpsc::Receiver<Inbound>, Arc<Silence>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let local = listener.local_addr().expect("an address");
         let (peer, ours) = tokio::join!(TcpStream::connect(local), listener.accept());
@@ -194,8 +235,10 @@ mod tests {
         let (inbox, heard) = mpsc::channel(8);
         let (half, write) = ours.into_split();
         let patience = Patience { longest: 1000, idle: Duration::from_secs(7200), message: Duration::from_secs(15) };
+        let silence = Arc::new(Silence::default());
         let reader = Reader {
             half,
+            silence: Arc::clone(&silence),
             outgoing: Outgoing::new(write, 1000, patience.message, 1, inbox.clone()),
             flow: Flow { transport: Transport::Tcp, remote, local, connection: 1 },
             inbox,
@@ -204,7 +247,7 @@ mod tests {
             admission: Arc::new(Directory::new(1, 1)).admit(remote.ip()).expect("a place"),
         };
         tokio::spawn(reader.run());
-        (peer, heard)
+        (peer, heard, silence)
     }
 
     async fn end(heard: &mut mpsc::Receiver<Inbound>) -> Option<Cap> {
@@ -246,6 +289,27 @@ mod tests {
         let begun = Instant::now();
         assert_eq!(end(&mut heard).await, Some(Cap::ConnectionIdle));
         assert!(begun.elapsed() >= Duration::from_secs(7200));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_agreed_to_speak_is_missed_soon() {
+        // checklist 145
+        let (mut peer, mut heard, silence) = connect_silent(false).await;
+        // While it already waits.
+        sleep(Duration::from_secs(100)).await;
+        silence.bound(Duration::from_secs(150));
+        let begun = Instant::now();
+        for _ in 0..3 {
+            sleep(Duration::from_secs(140)).await;
+            peer.write_all(b"\r\n\r\n").await.expect("sent");
+            assert!(matches!(heard.recv().await, Some(Inbound::Ping { refused: false, .. })));
+        }
+        assert_eq!(end(&mut heard).await, Some(Cap::FlowTimer));
+        assert!((570..575).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+        // What is longer than anybody may be silent means nothing.
+        let (_peer, mut heard, silence) = connect_silent(false).await;
+        silence.bound(Duration::from_secs(9000));
+        assert_eq!(end(&mut heard).await, Some(Cap::ConnectionIdle));
     }
 
     #[tokio::test]

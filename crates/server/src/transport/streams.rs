@@ -22,7 +22,7 @@ use tokio::time::timeout;
 
 use super::directory::{self, Admission, Directory, Numbers};
 use super::outgoing::{Outgoing, Refused};
-use super::reader::{Patience, Reader};
+use super::reader::{Patience, Reader, Silence};
 use crate::inbox::{Inbound, Relay, Returned};
 use crate::metrics::{Cap, Loss, Series, Tally};
 
@@ -52,7 +52,7 @@ pub(crate) struct StreamLimits {
 
 enum Connection {
     Opening { flow: Flow, waiting: Vec<(Bytes, Option<u8>)>, bytes: usize, admission: Admission, task: AbortHandle },
-    Open { flow: Flow, outgoing: Arc<Outgoing>, reader: AbortHandle },
+    Open { flow: Flow, outgoing: Arc<Outgoing>, silence: Arc<Silence>, reader: AbortHandle },
 }
 
 /// A message to send over a stream.
@@ -64,6 +64,8 @@ pub(crate) struct Letter<'a> {
     pub(crate) text: &'a [u8],
     /// The worker that wants it back if it cannot be sent.
     pub(crate) concerned: Option<u8>,
+    /// For how long the peer may be silent from then on; none: as before.
+    pub(crate) silence: Option<Duration>,
 }
 
 impl Streams {
@@ -102,8 +104,8 @@ impl Streams {
 
     /// Like [`Streams::send`], for what another worker handed over: it is not handed on again.
     pub(crate) fn send_relayed(&mut self, relay: &Relay, tally: &mut Tally) -> Result<(), Loss> {
-        let (hop, text, concerned) = (&relay.hop, &relay.text[..], relay.concerned);
-        let letter = Letter { hop, text, concerned };
+        let Relay { hop, text, concerned, silence } = relay;
+        let letter = Letter { hop, text, concerned: *concerned, silence: *silence };
         let listed = self.directory.find(hop.transport, hop.remote).unwrap_or_default();
         let own = [hop.connection, listed].into_iter().find(|connection| self.connections.contains_key(connection));
         match own {
@@ -195,8 +197,11 @@ impl Streams {
             Some(Connection::Open { outgoing, .. }) if letter.concerned.is_some() && outgoing.is_ending() => {
                 Refused::Broken
             }
-            Some(Connection::Open { outgoing, .. }) => match outgoing.send(text) {
-                Ok(()) => return Ok(()),
+            Some(Connection::Open { outgoing, silence, .. }) => match outgoing.send(text) {
+                Ok(()) => {
+                    letter.silence.into_iter().for_each(|longest| silence.bound(longest));
+                    return Ok(());
+                }
                 Err(refused) => refused,
             },
             Some(Connection::Opening { waiting, bytes, .. }) if *bytes + text.len() <= self.limits.queue => {
@@ -225,9 +230,9 @@ impl Streams {
     }
 
     fn relay(&mut self, worker: u8, letter: Letter<'_>, tally: &mut Tally) -> Result<(), Loss> {
-        let (hop, concerned) = (*letter.hop, letter.concerned);
+        let Letter { hop, concerned, silence, .. } = letter;
         let Some(inbox) = self.inboxes.get(usize::from(worker)) else { return self.open(letter, tally) };
-        let relay = Box::new(Relay { hop, text: Bytes::copy_from_slice(letter.text), concerned });
+        let relay = Box::new(Relay { hop: *hop, text: Bytes::copy_from_slice(letter.text), concerned, silence });
         inbox.try_send(Inbound::Relay(relay)).map_err(|_| {
             tally.count(Series::CapReached(Cap::WorkerQueue));
             Loss::ConnectionFailed
@@ -267,9 +272,11 @@ impl Streams {
         let patience = self.limits.patience;
         let inbox = self.inbox().cloned().unwrap_or_else(|| mpsc::channel(1).0);
         let outgoing = Outgoing::new(write, self.limits.queue, patience.message, flow.connection, inbox.clone());
-        let reader = Reader { half, outgoing: Arc::clone(&outgoing), flow, inbox, patience, must_greet, admission };
+        let silence = Arc::new(Silence::default());
+        let (writer, bound) = (Arc::clone(&outgoing), Arc::clone(&silence));
+        let reader = Reader { half, outgoing: writer, silence: bound, flow, inbox, patience, must_greet, admission };
         let reader = tokio::spawn(reader.run()).abort_handle();
-        let open = Connection::Open { flow, outgoing: Arc::clone(&outgoing), reader };
+        let open = Connection::Open { flow, outgoing: Arc::clone(&outgoing), silence, reader };
         self.connections.insert(flow.connection, open);
         outgoing
     }
@@ -325,7 +332,7 @@ mod tests {
         let phone = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let hop = hop(phone.local_addr().expect("an address"), 0);
         let mut tally = Tally::default();
-        let letter = |text| Letter { hop: &hop, text, concerned: None };
+        let letter = |text| Letter { hop: &hop, text, concerned: None, silence: None };
         one.send(letter(b"one "), &mut tally).expect("waits for the connection");
         one.send(letter(b"two "), &mut tally).expect("waits for the connection");
         assert_eq!(settle(&mut one, &mut first).await, (1, Vec::new()));
@@ -349,7 +356,7 @@ mod tests {
         // Numbers of an earlier run: of this worker, and of one that is no longer there.
         for lost in [77, 200 << 56 | 77] {
             let hop = hop(remote, lost);
-            one.send(Letter { hop: &hop, text: b"x", concerned: None }, &mut tally).expect("sent anew");
+            one.send(Letter { hop: &hop, text: b"x", concerned: None, silence: None }, &mut tally).expect("sent anew");
         }
         assert_eq!(settle(&mut one, &mut first).await, (1, Vec::new()));
     }
@@ -359,7 +366,7 @@ mod tests {
         // checklist 141, 144
         let ([mut one, _], _inboxes) = workers();
         let hop = hop(([127, 0, 0, 1], 0).into(), 77);
-        let sent = one.send(Letter { hop: &hop, text: b"x", concerned: Some(0) }, &mut Tally::default());
+        let sent = one.send(Letter { hop: &hop, text: b"x", concerned: Some(0), silence: None }, &mut Tally::default());
         assert_eq!((sent, one.connections.len()), (Err(Loss::ConnectionFailed), 0));
     }
 
@@ -372,7 +379,8 @@ mod tests {
         let mut tally = Tally::default();
         let hop = hop(remote, 0);
         for (text, concerned) in [(&b"mine"[..], Some(0)), (b"nobody's", None), (b"yours", Some(1))] {
-            one.send(Letter { hop: &hop, text, concerned }, &mut tally).expect("waits for the connection");
+            one.send(Letter { hop: &hop, text, concerned, silence: None }, &mut tally)
+                .expect("waits for the connection");
         }
         let back = vec![(0, Bytes::from_static(b"mine")), (1, Bytes::from_static(b"yours"))];
         assert_eq!(settle(&mut one, &mut first).await, (0, back));
