@@ -9,7 +9,8 @@ use crate::change::{Change, ContactChange, Refusal};
 use crate::time::TOMBSTONE_MILLIS;
 use crate::{Flow, Wall};
 
-/// The most octets that all text of one binding may have together: bounds what one device can make us keep.
+/// The most octets that all text of one binding may have together, whatever [`Limits`](crate::Limits) say: the layout holds
+/// no more.
 pub const MAX_TEXT: usize = 8 * 1024;
 
 /// A Contact URI bound to an address of record, with all that is needed to reach it and to judge the next REGISTER.
@@ -120,6 +121,7 @@ impl<'a> Binding<'a> {
         change: &'a Change<'_>,
         contact: &ContactChange<'a>,
         granted: u32,
+        max_text: usize,
         now: Wall,
     ) -> Result<Self, Refusal> {
         let binding = Self {
@@ -139,10 +141,9 @@ impl<'a> Binding<'a> {
             transaction: change.transaction,
             flow: change.flow,
         };
-        if binding.texts().iter().map(|text| text.len()).sum::<usize>() > MAX_TEXT {
-            return Err(Refusal::TooLong { max: MAX_TEXT });
-        }
-        Ok(binding)
+        let max = max_text.min(MAX_TEXT);
+        let length: usize = binding.texts().iter().map(|text| text.len()).sum();
+        if length > max { Err(Refusal::TooLong { max }) } else { Ok(binding) }
     }
 
     /// This binding in place of `old`, which was live.

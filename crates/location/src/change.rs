@@ -91,6 +91,9 @@ pub struct Limits {
     pub max_contacts: usize,
     /// Contacts that one request may name. They are compared with one another, which costs the square of their number.
     pub max_request_contacts: usize,
+    /// Octets of text that one binding may have together: URI, parameters, Call-ID, Path, User-Agent and instance. More than
+    /// [`MAX_TEXT`](crate::MAX_TEXT) is taken as that.
+    pub max_text: usize,
     /// What becomes of a binding too many.
     pub when_full: WhenFull,
     /// By how many percent at most the time granted is shortened, 0 to 100, so that phones that came at once do not come
@@ -106,6 +109,7 @@ impl Limits {
         max_expires: 7200,
         max_contacts: 10,
         max_request_contacts: 64,
+        max_text: crate::MAX_TEXT,
         when_full: WhenFull::Refuse,
         jitter: 0,
     };

@@ -79,12 +79,13 @@ impl<'a> Draft<'a> {
         contact: &ContactChange<'a>,
         identity: &Identity<'_>,
         granted: u32,
+        max_text: usize,
     ) -> Result<(), Refusal> {
         if self.repeats(change, identity, false)? {
             return Ok(());
         }
         let now = self.now;
-        let mut binding = Binding::new(change, contact, granted, now)?;
+        let mut binding = Binding::new(change, contact, granted, max_text, now)?;
         if let Some(instance) = contact.instance {
             binding.since = self.since(change, contact, instance);
         }

@@ -96,7 +96,7 @@ impl Record {
             if granted == 0 {
                 draft.remove(change, identity)?;
             } else {
-                draft.set(change, contact, identity, granted)?;
+                draft.set(change, contact, identity, granted, limits.max_text)?;
             }
         }
         if !draft.changed {
@@ -447,6 +447,13 @@ mod tests {
     fn text_is_limited() {
         let long = format!("sip:{}@h", "a".repeat(crate::MAX_TEXT));
         refused(&Record::default(), &update("x", 1, &[(&long, None)]), 0, Refusal::TooLong { max: crate::MAX_TEXT });
+        // What is allowed may be less, and is never more.
+        for (max_text, contact, fits) in [(100, 40, true), (100, 100, false), (usize::MAX, crate::MAX_TEXT, false)] {
+            let uri = format!("sip:{}@h", "a".repeat(contact));
+            let limits = Limits { max_text, ..LIMITS };
+            let applied = Record::default().apply(&update("x", 1, &[(&uri, None)]), Wall(0), &limits);
+            assert_eq!(applied.is_ok(), fits, "{max_text}");
+        }
     }
 
     #[test]

@@ -200,6 +200,8 @@ pub enum Limit {
     Nonces,
     /// Contacts of an AoR.
     Contacts,
+    /// Text of one Contact and what belongs to it.
+    ContactSize,
     /// The store's queue.
     StoreQueue,
 }

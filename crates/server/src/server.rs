@@ -135,9 +135,9 @@ fn open_store(loaded: &Loaded, completions: &Arc<[Completions]>, health: &Arc<He
     };
     let hooks = Hooks { done: Box::new(done), committed: watch_commits(health) };
     let mut options = DiskOptions::new(clock::wall());
-    options.queue = loaded.config.limits.store_queue.0;
-    let path = &loaded.config.location.path;
-    Ok(AnyStore::Disk(DiskStore::open(path, options, hooks)?))
+    let section = &loaded.config.location;
+    (options.queue, options.pace) = (loaded.config.limits.store_queue.0, section.pace.0);
+    Ok(AnyStore::Disk(DiskStore::open(&section.path, options, hooks)?))
 }
 
 impl Prepared {

@@ -63,6 +63,7 @@ fn registrar(section: &RegistrarSection, idle: Duration) -> Registrar {
             max_expires: section.max_expires.0,
             max_contacts: section.max_contacts.0,
             max_request_contacts: section.max_request_contacts.0,
+            max_text: section.contact_size.0,
             when_full: section.when_full.0,
             jitter: section.jitter.0,
         },

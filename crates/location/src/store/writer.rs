@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use parking_lot::RwLock;
 
@@ -15,7 +15,7 @@ use super::file::{File, Rows};
 use super::journal::{self, Draft, Entry};
 use super::map::Map;
 use super::queue::Queue;
-use super::{CommitReport, Hooks, StoreError, Ticket};
+use super::{CommitReport, DiskOptions, Hooks, StoreError, Ticket};
 use crate::Record;
 
 /// One change of one record, in memory already.
@@ -45,10 +45,10 @@ pub(crate) struct Journal {
 }
 
 /// Runs until the queue is closed and empty.
-pub(crate) fn run(mut journal: Journal, shared: &Shared, most: usize) {
+pub(crate) fn run(mut journal: Journal, shared: &Shared, options: DiskOptions) {
     let _guard = CloseOnExit(&shared.queue);
     let (mut group, mut tickets) = (Vec::new(), Vec::new());
-    while shared.queue.take(&mut group, most) {
+    while shared.queue.take(&mut group, options.group) {
         let (start, changes) = (Instant::now(), group.len());
         let written = journal.write(group.iter().map(|op| &op.after), &shared.map);
         let report = CommitReport { changes, took: start.elapsed(), ok: written.is_ok() };
@@ -61,7 +61,7 @@ pub(crate) fn run(mut journal: Journal, shared: &Shared, most: usize) {
         (shared.hooks.done)(&tickets, written.as_ref().copied());
         (shared.hooks.committed)(report);
         tickets.clear();
-        thread::sleep(PACE.saturating_sub(start.elapsed()));
+        thread::sleep(options.pace.saturating_sub(start.elapsed()));
     }
 }
 
@@ -179,9 +179,6 @@ impl Drop for CloseOnExit<'_> {
         self.0.close();
     }
 }
-
-/// Groups begin no closer together: nobody minds the wait, and a transaction costs as much as the rest of ten REGISTERs.
-const PACE: Duration = Duration::from_millis(4);
 
 /// What may be of no use in any case.
 const SLACK: u64 = 1 << 20;

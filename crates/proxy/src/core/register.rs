@@ -47,8 +47,10 @@ impl Core {
     }
 
     pub(super) fn refuse_register(&mut self, now: Now, pending: &PendingRegister, reject: Reject, outbox: &mut Outbox) {
-        if reject == Reject::TooManyContacts {
-            outbox.tell(Event::LimitReached(Limit::Contacts));
+        match reject {
+            Reject::TooManyContacts => outbox.tell(Event::LimitReached(Limit::Contacts)),
+            Reject::ContactTooLong => outbox.tell(Event::LimitReached(Limit::ContactSize)),
+            _ => {}
         }
         self.refuse(now, &pending.request, reject, outbox);
     }

@@ -207,6 +207,16 @@ fn all_or_nothing() {
 }
 
 #[test]
+fn how_much_is_kept_of_a_contact_is_a_setting() {
+    let world = World::with(|settings| settings.registrar.limits.max_text = 300);
+    let bob = world.udp("bob");
+    bob.sends(&bob.register().with("User-Agent", "x".repeat(300)));
+    assert!(bob.expects("400").reason().contains("too long"));
+    assert_eq!(world.saw(|event| matches!(event, Event::LimitReached(Limit::ContactSize))), 1);
+    bob.registers();
+}
+
+#[test]
 fn a_new_phone_takes_the_place_of_the_oldest() {
     // checklist 28
     let world = World::with(|settings| {

@@ -2,6 +2,10 @@
 //!
 //! Decides which combinations make no server. Each finding names one key, so that its line can be told.
 
+use std::time::Duration;
+
+use location::MAX_TEXT;
+
 use super::error::{Conflict, Step};
 use super::{Config, Listen};
 
@@ -12,6 +16,7 @@ pub(crate) fn check(config: &Config) -> Result<(), Conflict> {
     algorithms(config)?;
     expiry(config)?;
     timers(config)?;
+    store(config)?;
     targets(config)
 }
 
@@ -64,6 +69,18 @@ fn expiry(config: &Config) -> Result<(), Conflict> {
     }
     if registrar.max_expires < registrar.default_expires {
         return conflict(at("max_expires"), "expected at least `default_expires`");
+    }
+    Ok(())
+}
+
+fn store(config: &Config) -> Result<(), Conflict> {
+    if config.registrar.contact_size.0 > MAX_TEXT {
+        // The store's layout holds no more.
+        return conflict([Step::Key("registrar"), Step::Key("contact_size")], "expected at most 8KiB");
+    }
+    if config.location.pace.0 > Duration::from_secs(1) {
+        // Phones wait for their 200.
+        return conflict([Step::Key("location"), Step::Key("pace")], "expected at most 1s");
     }
     Ok(())
 }

@@ -2,12 +2,12 @@
 //!
 //! Decides names and defaults, as `sections` does for the rest, and what a URI to route by looks like.
 
-use location::WhenFull;
+use location::{MAX_TEXT, WhenFull};
 use parser::{SipUri, Uri};
 use proxy::UnannouncedPath;
 use serde::Deserialize;
 
-use super::scalar::{Count, Scalar, Seconds, scalars};
+use super::scalar::{Count, Scalar, Seconds, Size, scalars};
 
 /// `registrar`: what a REGISTER may ask for (RFC 3261 10.3).
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -29,6 +29,8 @@ pub(crate) struct Registrar {
     pub(crate) when_full: WhenFullName,
     /// Contacts in one REGISTER; default 64.
     pub(crate) max_request_contacts: Count,
+    /// What is kept of one Contact, with its Call-ID, Path, User-Agent and instance; default 8KiB, which is the most.
+    pub(crate) contact_size: Size,
     /// Service-Route of every 200 (RFC 3608), the first proxy first; default none.
     pub(crate) service_route: Vec<RouteUri>,
     /// accept (default) or refuse: a Path that the phone does not list in Supported (RFC 3327 5.3).
@@ -49,6 +51,7 @@ impl Default for Registrar {
             max_contacts: Count(10),
             when_full: WhenFullName(WhenFull::Refuse),
             max_request_contacts: Count(64),
+            contact_size: Size(MAX_TEXT),
             service_route: Vec::new(),
             unannounced_path: PathPolicy(UnannouncedPath::Accept),
             flow_timer: FlowTimer(Some(Seconds(120))),

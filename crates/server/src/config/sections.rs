@@ -38,11 +38,14 @@ pub(crate) struct Location {
     /// The store's file, relative to the working directory; default data/location. Its folder also keeps the
     /// server's secret key and the accounts of the first run.
     pub(crate) path: PathBuf,
+    /// Changes that come within it are made safe together; default 4ms, at most 1s.
+    pub(crate) pace: Period,
 }
 
 impl Default for Location {
     fn default() -> Self {
-        Self { store: StoreKind::Disk, path: PathBuf::from("data/location") }
+        let pace = Period(Duration::from_millis(4));
+        Self { store: StoreKind::Disk, path: PathBuf::from("data/location"), pace }
     }
 }
 

@@ -170,6 +170,8 @@ fn mistakes_about_the_registrar() {
         ("registrar: { jitter: 10 }\n", "1:", &["registrar.jitter", "50%"]),
         ("registrar: { unannounced_path: maybe }\n", "1:", &["registrar.unannounced_path", "accept or refuse"]),
         ("registrar:\n  flow_timer: 120\n", "2:", &["registrar.flow_timer", "2m, or off"]),
+        ("registrar:\n  contact_size: 9KiB\n", "2:", &["registrar.contact_size", "8KiB"]),
+        ("location: { pace: 2s }\n", "1:", &["location.pace", "1s"]),
     ]);
 }
 

@@ -198,8 +198,9 @@ impl Series {
             [Broadcast, SendBuffer, Unsendable, ConnectionFailed, NoTransport].map(Self::Lost)
         };
         let limits = {
-            use Limit::{Contacts, Nonces, Pins, StoreQueue, Targets, TransactionMemory, Transactions};
-            [Transactions, TransactionMemory, Targets, Pins, Nonces, Contacts, StoreQueue].map(Self::LimitReached)
+            use Limit::{ContactSize, Contacts, Nonces, Pins, StoreQueue, Targets, TransactionMemory, Transactions};
+            [Transactions, TransactionMemory, Targets, Pins, Nonces, Contacts, ContactSize, StoreQueue]
+                .map(Self::LimitReached)
         };
         let caps = {
             use Cap::{
@@ -308,6 +309,7 @@ const fn limited(limit: Limit) -> &'static str {
         Limit::Pins => "pins",
         Limit::Nonces => "nonces",
         Limit::Contacts => "contacts",
+        Limit::ContactSize => "contact_size",
         Limit::StoreQueue => "store_queue",
     }
 }
