@@ -20,8 +20,7 @@ const LATE_PART: u32 = 4;
 impl Fork {
     /// Goes on if the group that rings is through: to the next one, or to the final response.
     pub(super) fn advance(&mut self, context: &mut Context<'_>) {
-        // RFC 4321 1.3: who sent another method than INVITE waits no longer, so nobody else is to get it.
-        if !self.upstream.is_invite() && self.began + self.template.timers().give_up() <= context.now.mono {
+        if self.sender_is_gone(context.now.mono) {
             self.close();
         }
         while self.upstream.is_waiting() && self.following == 0 && !self.group_rings() {
@@ -54,7 +53,7 @@ impl Fork {
     /// The flow of a branch has failed: its phone is tried at the next of its contacts (RFC 5626 7), its name at the next
     /// address (RFC 3263 4.3), if there is one.
     pub(super) fn fail_over(&mut self, index: usize, context: &mut Context<'_>) {
-        if self.spares.is_empty() || !self.upstream.is_waiting() {
+        if self.spares.is_empty() || !self.upstream.is_waiting() || self.sender_is_gone(context.now.mono) {
             return;
         }
         let (Some(lost), Some(request)) = (self.branches.get(index), self.template.request.as_deref()) else { return };
@@ -70,6 +69,11 @@ impl Fork {
             let spare = self.spares.remove(at);
             self.start_branch(spare, share, context);
         }
+    }
+
+    /// RFC 4321 1.3: who sent another method than INVITE waits for 64·T1, so nobody else is to get it then.
+    fn sender_is_gone(&self, now: Instant) -> bool {
+        !self.upstream.is_invite() && self.began + self.template.timers().give_up() <= now
     }
 
     fn group_rings(&self) -> bool {

@@ -184,6 +184,17 @@ fn a_flow_that_said_something_is_not_given_up() {
 }
 
 #[test]
+fn a_flow_that_only_said_wait_is_not_replaced_when_the_sender_is_gone() {
+    // RFC 4321 1.3
+    let (world, alice, [first, second]) = office([1, 2]);
+    alice.sends(&alice.request("MESSAGE", "sip:bob@office.example"));
+    let heard = second.expects("MESSAGE");
+    second.answers(&heard, 100);
+    world.seconds(60);
+    assert_eq!(first.heard(), []);
+}
+
+#[test]
 fn after_hanging_up_no_other_flow_is_tried() {
     // checklist 64, 143
     let (_world, alice, [first, second]) = office([1, 2]);
