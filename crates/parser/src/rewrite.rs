@@ -33,9 +33,9 @@ struct Edit {
 
 impl Edit {
     /// Inserts first and in their order, then the last recorded replacement.
-    fn key(&self) -> (u32, bool, u32) {
-        let replaces = !self.span.is_empty();
-        (self.span.start, replaces, if replaces { u32::MAX - self.order } else { self.order })
+    fn key(&self) -> u64 {
+        let order = if self.span.is_empty() { self.order } else { u32::MAX - self.order };
+        u64::from(self.span.start) << 32 | u64::from(order)
     }
 }
 

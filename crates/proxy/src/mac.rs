@@ -52,12 +52,13 @@ pub(crate) fn octets_of(ip: IpAddr) -> [u8; 16] {
     }
 }
 
-/// Appends `value` as `width` lower-case hex digits (its low ones).
-pub(crate) fn write_hex(out: &mut Vec<u8>, value: u64, width: u32) {
+/// Appends `value` as `width` lower-case hex digits (its low ones): an even number, at most 16.
+pub(crate) fn write_hex(out: &mut Vec<u8>, value: u64, width: usize) {
     const DIGITS: [u8; 16] = *b"0123456789abcdef";
-    for place in (0..width).rev() {
-        let nibble = (value >> (place * 4)) & 0xf;
-        out.extend(DIGITS.get(usize::try_from(nibble).unwrap_or_default()));
+    let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or_default();
+    let octets = value.to_be_bytes();
+    for octet in octets.get(octets.len().saturating_sub(width / 2)..).unwrap_or_default() {
+        out.extend_from_slice(&[digit(octet >> 4), digit(octet & 0xf)]);
     }
 }
 
