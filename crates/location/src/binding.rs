@@ -26,11 +26,24 @@ pub struct Binding<'a> {
     pub(crate) q: Option<u16>,
     pub(crate) cseq: u32,
     pub(crate) removed: bool,
+    /// Removed, and not by a REGISTER that names it.
+    pub(crate) deactivated: bool,
     pub(crate) expires_at: Wall,
     pub(crate) registered_at: Wall,
     pub(crate) since: Wall,
     pub(crate) transaction: u64,
     pub(crate) flow: Flow,
+}
+
+/// How a binding ended (RFC 3680 4.7.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Nobody refreshed it in time.
+    Expired,
+    /// A REGISTER removed it.
+    Unregistered,
+    /// An operator removed it, or it had to make room for another: its phone may come back.
+    Deactivated,
 }
 
 impl<'a> Binding<'a> {
@@ -109,6 +122,16 @@ impl<'a> Binding<'a> {
         !self.removed && self.expires_at > now
     }
 
+    /// How it ended; none if it may still be used.
+    pub fn end(&self, now: Wall) -> Option<End> {
+        match (self.is_live(now), self.removed, self.deactivated) {
+            (true, ..) => None,
+            (_, false, _) => Some(End::Expired),
+            (_, true, false) => Some(End::Unregistered),
+            (_, true, true) => Some(End::Deactivated),
+        }
+    }
+
     /// Seconds left, rounded up, for `;expires=`; 0 if it is not live.
     pub fn remaining(&self, now: Wall) -> u32 {
         if !self.is_live(now) {
@@ -135,6 +158,7 @@ impl<'a> Binding<'a> {
             q: contact.q.map(|q| q.min(1000)),
             cseq: change.cseq,
             removed: false,
+            deactivated: false,
             expires_at: now.plus_secs(granted),
             registered_at: now,
             since: now,
@@ -160,11 +184,16 @@ impl<'a> Binding<'a> {
     /// The tombstone of this binding. Under the same Call-ID the removing request is the one that later ones must
     /// follow; under another one the binding's own number is what a late copy has to be measured by.
     pub(crate) fn removed(self, change: &Change<'_>, now: Wall) -> Self {
-        let tombstone = Self { removed: true, expires_at: now, ..self };
+        let tombstone = Self { removed: true, deactivated: change.is_by_hand(), expires_at: now, ..self };
         if self.call_id == change.call_id {
             return Self { cseq: change.cseq, transaction: change.transaction, ..tombstone };
         }
         tombstone
+    }
+
+    /// The same for one that has to make room.
+    pub(crate) fn displaced(self, change: &Change<'_>, now: Wall) -> Self {
+        Self { deactivated: true, ..self.removed(change, now) }
     }
 
     /// May the request that last touched it still be under way somewhere?

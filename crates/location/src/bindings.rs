@@ -236,6 +236,7 @@ mod tests {
             q: None,
             cseq: u32::MAX,
             removed: false,
+            deactivated: false,
             expires_at: Wall(65_000),
             registered_at: NOW,
             since: Wall(1),
@@ -263,7 +264,14 @@ mod tests {
             rich(),
             Binding { instance: Some(b"<urn:uuid:2>"), ..rich() },
             Binding { instance: Some(b""), params: b"", ..plain() },
-            Binding { removed: true, contact: b"tel:1", user_agent: b"", path: &[b'p'; 300], ..plain() },
+            Binding {
+                removed: true,
+                deactivated: true,
+                contact: b"tel:1",
+                user_agent: b"",
+                path: &[b'p'; 300],
+                ..plain()
+            },
         ]
     }
 

@@ -37,6 +37,10 @@ impl<'a> Change<'a> {
         let flow = Flow { transport: Transport::Udp, remote: nowhere, local: nowhere, connection: 0 };
         Self { call_id: b"", cseq: 0, transaction: 0, flow, path: b"", user_agent: b"", ask }
     }
+
+    pub(crate) const fn is_by_hand(&self) -> bool {
+        self.call_id.is_empty()
+    }
 }
 
 /// The three things that a REGISTER can ask.

@@ -162,7 +162,7 @@ impl<'a> Draft<'a> {
         for _ in most..self.live() {
             let open = self.kept.iter_mut().filter(|kept| kept.is_open(now));
             let Some(oldest) = open.min_by_key(|kept| kept.old.registered_at()) else { return false };
-            oldest.fate = Fate::Becomes(oldest.old.removed(change, now));
+            oldest.fate = Fate::Becomes(oldest.old.displaced(change, now));
         }
         true
     }

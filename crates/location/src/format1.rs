@@ -61,6 +61,7 @@ fn read_binding<'a>(input: &mut Input<'a>) -> Option<Binding<'a>> {
         q: has(Q).then_some(q),
         cseq,
         removed: has(REMOVED),
+        deactivated: false,
         expires_at,
         registered_at,
         since: registered_at,

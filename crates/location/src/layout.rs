@@ -26,6 +26,7 @@ pub(crate) fn write(binding: &Binding<'_>, out: &mut Scratch) {
         (CONNECTION, connection != 0),
         (REMOTE_V6, remote.is_ipv6()),
         (LOCAL_V6, local.is_ipv6()),
+        (DEACTIVATED, binding.deactivated),
     ];
     let marks: u16 = marks.iter().filter(|(_, there)| *there).map(|(mark, _)| mark).sum();
     out.extend_from_slice(&(marks | u16::from(transport_code(transport)) << TRANSPORT).to_le_bytes());
@@ -131,6 +132,7 @@ pub(crate) fn read<'a>(input: &mut Input<'a>) -> Option<Binding<'a>> {
         q,
         cseq,
         removed: has(REMOVED),
+        deactivated: has(DEACTIVATED),
         expires_at,
         registered_at,
         since,
@@ -225,7 +227,8 @@ const REMOVED: u16 = 1 << 3;
 const CONNECTION: u16 = 1 << 4;
 const REMOTE_V6: u16 = 1 << 5;
 const LOCAL_V6: u16 = 1 << 6;
-const ALL: u16 = INSTANCE | REG_ID | Q | REMOVED | CONNECTION | REMOTE_V6 | LOCAL_V6;
+const DEACTIVATED: u16 = 1 << 7;
+const ALL: u16 = INSTANCE | REG_ID | Q | REMOVED | CONNECTION | REMOTE_V6 | LOCAL_V6 | DEACTIVATED;
 /// How far the transport's number is shifted.
 const TRANSPORT: u32 = 8;
 

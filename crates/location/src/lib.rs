@@ -44,7 +44,7 @@ mod store;
 mod time;
 
 pub use aor::Aor;
-pub use binding::{Binding, MAX_TEXT};
+pub use binding::{Binding, End, MAX_TEXT};
 pub use bindings::{Bindings, BindingsIter, Record};
 pub use change::{Ask, Change, ContactChange, Limits, Refusal, WhenFull};
 pub use flow::Flow;

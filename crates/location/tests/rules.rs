@@ -3,7 +3,7 @@
 
 #![allow(clippy::indexing_slicing, clippy::panic, reason = "test code outside of test functions")]
 
-use location::{Applied, Ask, Binding, Change, ContactChange, Limits, Record, Refusal, Wall, WhenFull};
+use location::{Applied, Ask, Binding, Change, ContactChange, End, Limits, Record, Refusal, Wall, WhenFull};
 
 #[path = "support/mod.rs"]
 mod support;
@@ -189,6 +189,29 @@ fn a_lower_limit_is_for_those_who_come() {
         desk.takes(&change("x", 4, &[("sip:b@h", None, None, 0), plain("sip:d@h")]));
         assert_eq!(desk.uris(), ["sip:c@h", "sip:d@h"], "one for another");
     }
+}
+
+#[test]
+fn what_has_ended_says_how() {
+    // checklist 155
+    let mut desk = Desk::new(MAKING_ROOM);
+    let ends = |desk: &Desk| {
+        let ended = desk.record.bindings().into_iter().filter_map(|binding| Some((binding, binding.end(desk.wall())?)));
+        ended.map(|(binding, end)| (String::from_utf8_lossy(binding.contact()).into_owned(), end)).collect::<Vec<_>>()
+    };
+    desk.takes(&change("x", 1, &["sip:a@h", "sip:b@h", "sip:c@h"].map(plain)));
+    assert_eq!(ends(&desk), []);
+    desk.takes(&change("x", 2, &[plain("sip:d@h")]));
+    assert_eq!(ends(&desk), [("sip:a@h".to_owned(), End::Deactivated)], "it made room");
+    // One phone removes another's.
+    desk.takes(&change("y", 1, &[("sip:b@h", None, None, 0)]));
+    assert_eq!(ends(&desk)[1..], [("sip:b@h".to_owned(), End::Unregistered)]);
+    desk.takes(&Change::by_hand(Ask::Update([ContactChange::plain(b"sip:c@h", 0)].into_iter().collect())));
+    assert_eq!(ends(&desk)[2..], [("sip:c@h".to_owned(), End::Deactivated)], "an operator did");
+    desk.takes(&change("z", 1, &[("sip:e@h", None, None, 60)]));
+    desk.now += 50;
+    assert_eq!(desk.binding("sip:d@h").end(desk.wall()), None);
+    assert_eq!(ends(&desk).last(), Some(&("sip:e@h".to_owned(), End::Expired)));
 }
 
 #[test]
