@@ -29,13 +29,21 @@ use parser::{HeaderName, Message, Transport};
 use proxy::{
     Account, Accounts, Algorithm, Answer, Authentication, Core, Digest, Foreign, Forking, Hop, Instant, Interfaces,
     Keys, Letter, Limits, Listener, Now, Outbox, Parked, Question, Received, Registrar, Secrets, Settings,
-    SingleTarget, Strangers, Strategy, Timers, Wall, fixed_bindings,
+    SingleTarget, Strangers, Strategy, Timers, Wall, Watched, Watching, fixed_bindings,
 };
 
 const SERVER: SocketAddr = at(1);
 const DOMAIN: &str = "office.example";
 const MOST_STEPS: usize = 40;
-const LIMITS: Limits = Limits { transactions: 6, transaction_memory: 1 << 30, targets: 6, pins: 6, nonces: 6 };
+const LIMITS: Limits = Limits {
+    transactions: 6,
+    transaction_memory: 1 << 30,
+    targets: 6,
+    pins: 6,
+    nonces: 6,
+    subscriptions: 4,
+    subscriptions_per_user: 3,
+};
 /// Microseconds; one that is longer than each timer of the core, and one that is longer than each but the last.
 const PAUSES: [u64; 8] = [1, 100_000, 500_000, 4_000_000, 33_000_000, 90_000_000, 182_000_000, 7_300_000_000];
 
@@ -77,10 +85,10 @@ impl Office {
     }
 
     fn new(manners: u8) -> Self {
-        let settings = Arc::new(settings(manners));
+        let (settings, watched) = (Arc::new(settings(manners)), Arc::new(Watched::new(2)));
         let keys = Keys { route: [1; 16], gruu: [3; 32], nonce: [2; 16] };
         Self {
-            cores: [0, 1].map(|worker| Core::new(Arc::clone(&settings), &keys, worker, 7)),
+            cores: [0, 1].map(|worker| Core::new(Arc::clone(&settings), &keys, worker, 7, Arc::clone(&watched))),
             store: MemoryStore::new(),
             slow: manners & 1 != 0,
             micros: 1_000_000,
@@ -261,6 +269,7 @@ impl Office {
     fn carry_out(&mut self, worker: usize, outbox: Outbox) {
         let load = self.cores[worker].load();
         assert!(load.transactions <= LIMITS.transactions && load.pins <= LIMITS.pins && load.nonces <= LIMITS.nonces);
+        assert!(load.subscriptions <= LIMITS.subscriptions);
         assert!(outbox.transmits.len() <= 64, "one cause has few effects");
         for transmit in &outbox.transmits {
             let bytes = Bytes::copy_from_slice(outbox.text(transmit));
@@ -291,10 +300,15 @@ impl Office {
         }
         for _ in 0..8 {
             self.passes(7_300_000_000);
+            while self.answers(1) {
+                self.settle();
+            }
         }
         for core in &self.cores {
             assert_eq!(core.next_timeout(), None, "everything ends");
-            assert_eq!((core.load().transactions, core.load().pins), (0, 0), "what has ended is forgotten");
+            let load = core.load();
+            let held = (load.transactions, load.pins, load.subscriptions);
+            assert_eq!(held, (0, 0, 0), "what has ended is forgotten");
         }
     }
 }
@@ -316,11 +330,12 @@ fn secret() -> String {
     format!("alice:{DOMAIN}:secret")
 }
 
-/// Alice has a password and may register for bob; the door never registers.
+/// Alice has a password and may register for bob, and watch him; the door never registers.
 fn accounts() -> Accounts {
     let aor = |user: &str| Aor::new(user.as_bytes(), DOMAIN.as_bytes());
     let md5 = Some(Md5::digest(secret().as_bytes()).into());
-    let alice = Account { may_register: vec![aor("bob")], ..Secrets { md5, ..Secrets::default() }.into() };
+    let others = || vec![aor("bob")];
+    let alice = Account { may_register: others(), may_watch: others(), ..Secrets { md5, ..Secrets::default() }.into() };
     let door = Account { contacts: Some(fixed_bindings([("sip:door@192.0.2.14", Some(500))])), ..Account::default() };
     let mut accounts = Accounts::default();
     for (user, account) in [("alice", alice), ("bob", Account::default()), ("door", door)] {
@@ -357,6 +372,7 @@ fn settings(manners: u8) -> Settings {
             service_route: vec!["sip:proxy.office.example;lr".into()],
             ..Registrar::default()
         },
+        watching: Watching::default(),
         forking: Forking {
             strategy: if is(2) { Strategy::Sequential } else { Strategy::Parallel },
             ring_time: Duration::from_secs(30),

@@ -33,3 +33,4 @@ mod relay;
 mod routing;
 mod signals;
 mod systemd;
+mod watch;

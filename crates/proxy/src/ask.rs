@@ -99,6 +99,10 @@ pub(crate) enum Waiting {
     Join(Aor),
     /// A redirection, for where it leads.
     Follow(Box<Redirection>),
+    /// A subscription, for the record that it is about.
+    Watch(u64),
+    /// A subscription, for the addresses of where its NOTIFYs go.
+    Reach(u64, Name),
     /// Whoever sent this, for bad news.
     Transmit(Bytes),
 }

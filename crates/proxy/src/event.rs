@@ -101,6 +101,11 @@ pub enum Event {
         /// How it ended.
         outcome: Fork,
     },
+    /// A NOTIFY of ours has ended (RFC 3680).
+    Notified {
+        /// How.
+        outcome: Notification,
+    },
     /// Credentials were missing or wrong.
     AuthenticationFailed {
         /// Why.
@@ -155,6 +160,17 @@ pub enum Fork {
     TimedOut,
 }
 
+/// How a NOTIFY ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Notification {
+    /// With a 2xx.
+    Answered,
+    /// With another final response.
+    Refused,
+    /// With none, or it could not be sent.
+    Unanswered,
+}
+
 /// Why credentials were not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AuthenticationFailure {
@@ -202,6 +218,10 @@ pub enum Limit {
     Contacts,
     /// Text of one Contact and what belongs to it.
     ContactSize,
+    /// Subscriptions at a time.
+    Subscriptions,
+    /// Those to one user.
+    SubscriptionsPerUser,
     /// The store's queue.
     StoreQueue,
 }

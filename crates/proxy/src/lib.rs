@@ -33,12 +33,13 @@ mod request;
 mod route;
 mod settings;
 mod transaction;
+mod watch;
 
 pub use crate::core::explain::{Goal, Inquiry, Step, explain};
 pub use crate::core::{Core, Load};
 pub use ask::{Answer, Parked, Question};
 pub use clock::{Instant, Now, Wall};
-pub use event::{AuthenticationFailure, Drop, Event, Fork, Limit, Registration};
+pub use event::{AuthenticationFailure, Drop, Event, Fork, Limit, Notification, Registration};
 pub use hop::{Hop, Name};
 pub use location::Flow;
 pub use outbox::{Handover, Letter, Outbox, Transmit};
@@ -46,5 +47,6 @@ pub use registrar::fixed_bindings;
 pub use request::Received;
 pub use settings::{
     Account, Accounts, Algorithm, Authentication, Digest, Foreign, Forking, Interfaces, Keys, Limits, Listener,
-    Registrar, Secrets, Settings, SingleTarget, Strangers, Strategy, Timers, UnannouncedPath,
+    Registrar, Secrets, Settings, SingleTarget, Strangers, Strategy, Timers, UnannouncedPath, Watching,
 };
+pub use watch::Watched;

@@ -20,6 +20,7 @@ pub(crate) enum Purpose {
     Mark = 7,
     Fingerprint = 8,
     Gruu = 9,
+    Watch = 10,
 }
 
 /// A key and the hashes made with it.

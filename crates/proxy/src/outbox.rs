@@ -51,6 +51,8 @@ pub enum Letter {
     },
     /// A user has a phone, or a flow to one, that he did not have before.
     Phone(location::Aor),
+    /// The bindings of a user have changed whom somebody may watch there.
+    Registration(location::Aor),
 }
 
 /// Everything the core has to say, in the order in which it said it.

@@ -5,6 +5,7 @@
 use parser::{HeaderName, Message, ParseError, Reply, reason_phrase};
 
 use crate::mac::write_decimal;
+use crate::watch::PACKAGE;
 
 /// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -81,6 +82,20 @@ pub(crate) enum Reject {
     LocationDown,
     #[error("at the limit of transactions")]
     Overload,
+    #[error("an event package that is not ours")]
+    Event,
+    #[error("takes nothing that we tell")]
+    Unacceptable,
+    #[error("no such subscription")]
+    Subscription,
+    #[error("not to watch this user")]
+    Watcher,
+    #[error("a Contact that is no SIP URI")]
+    Target,
+    #[error("a dialog with too much text")]
+    DialogTooLong,
+    #[error("older than the last request of its dialog")]
+    LateInDialog,
 }
 
 /// Which role asks for credentials.
@@ -130,7 +145,9 @@ impl Reject {
             | Self::Path
             | Self::SeveralFlows
             | Self::Wildcard
-            | Self::ContactTooLong => 400,
+            | Self::ContactTooLong
+            | Self::Target
+            | Self::DialogTooLong => 400,
             Self::Challenge { of, .. } => of.status(),
             Self::Identity
             | Self::Stranger
@@ -138,20 +155,23 @@ impl Reject {
             | Self::ForeignRoute
             | Self::SelfContact
             | Self::ContactScheme
-            | Self::TooManyContacts => 403,
+            | Self::TooManyContacts
+            | Self::Watcher => 403,
             Self::NotFound => 404,
+            Self::Unacceptable => 406,
             Self::Scheme => 416,
             Self::Extension { .. } | Self::UnannouncedPath => 420,
             Self::TooBrief { .. } => 423,
             Self::FirstHop => 439,
             Self::Breadth => 440,
             Self::NotRegistered | Self::Unroutable => 480,
-            Self::NoTransaction => 481,
+            Self::NoTransaction | Self::Subscription => 481,
             // RFC 3261 8.2.2.2
             Self::Loop | Self::Merged => 482,
             Self::TooManyHops => 483,
-            // RFC 3261 10.3 step 7: a registration that cannot be stored is a 500.
-            Self::OutOfOrder | Self::Store => 500,
+            Self::Event => 489,
+            // RFC 3261 10.3 step 7: a registration that cannot be stored is a 500; 12.2.2
+            Self::OutOfOrder | Self::Store | Self::LateInDialog => 500,
             Self::StoreFull | Self::LocationDown | Self::Overload => 503,
             Self::Version => 505,
         }
@@ -185,6 +205,11 @@ impl Reject {
             Self::ForeignRoute => "Route was not issued here",
             Self::Relay => "Not relaying to foreign domains",
             Self::Identity => "Authenticated as another user",
+            Self::Subscription => "Subscription Does Not Exist",
+            Self::Watcher => "Not allowed to watch this user",
+            Self::Target => "Bad Contact: not a SIP URI",
+            Self::DialogTooLong => "Too much text in From, To, Call-ID, Contact and Record-Route",
+            Self::LateInDialog => "CSeq is not higher than that of the last SUBSCRIBE",
             _ => reason_phrase(self.status()),
         }
     }
@@ -202,6 +227,8 @@ impl Reject {
             }
             // RFC 3327 5.3
             Self::UnannouncedPath => reply.header(HeaderName::Unsupported, |out| out.extend_from_slice(b"path")),
+            // RFC 6665 8.3.2
+            Self::Event => reply.header(HeaderName::AllowEvents, |out| out.extend_from_slice(PACKAGE)),
             // RFC 3261 10.3 step 7
             Self::TooBrief { min } => reply.header(HeaderName::MinExpires, |out| write_decimal(out, min)),
             Self::Store | Self::StoreFull | Self::LocationDown | Self::Overload => {

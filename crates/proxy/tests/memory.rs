@@ -5,10 +5,13 @@
 mod office;
 
 use allocation_counter::measure;
-use office::{Office, caller, ok, options, phone, request};
+use office::{Office, caller, ok, options, phone, request, subscribe};
 
 /// INVITEs that ring at once, so that the growth of tables is shared by many.
 const CALLS: u32 = 4_000;
+
+/// What `limits.subscriptions` says of one that is at rest.
+const PROMISED_WATCHER: u64 = 1536;
 
 /// What `limits.transactions` says of one with three branches.
 const PROMISED: u64 = 6 * 1024;
@@ -47,4 +50,21 @@ fn what_is_forwarded_without_a_transaction_allocates_nothing() {
             assert_eq!(counted.count_total, 0, "{what} of {method}");
         }
     }
+}
+
+#[test]
+fn a_phone_that_watches_its_user() {
+    // checklist 155
+    let mut office = Office::new();
+    let held = measure(|| {
+        for user in 0..CALLS {
+            office.receive(subscribe(user), caller());
+            assert!(office.sent().starts_with(b"NOTIFY "), "a 200 and a NOTIFY");
+            let answer = ok(office.sent());
+            office.receive(answer, caller());
+        }
+    });
+    let each = u64::try_from(held.bytes_current).expect("more than before") / u64::from(CALLS);
+    println!("{each} bytes for a subscription");
+    assert!(each <= PROMISED_WATCHER, "{each} bytes");
 }

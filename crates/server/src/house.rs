@@ -126,7 +126,7 @@ fn open_office(
     let (Some(listener), Some(metrics)) = (server.metrics.take(), metrics) else { return Ok(received) };
     let address = listener.local_addr().map_err(Fatal::Thread)?;
     let listener = tokio::net::TcpListener::from_std(listener).map_err(Fatal::Thread)?;
-    let removals = Arc::new(Removals::new(server.store.clone(), server.completions.clone()));
+    let removals = Arc::new(Removals::new(server.store.clone(), server.completions.clone(), server.inboxes.clone()));
     let most = reload.in_force().loaded.config.limits.admin_connections.0;
     let office = Office {
         store: server.store.clone(),
@@ -161,6 +161,7 @@ fn round(server: &Server, in_force: &InForce, log: &Writer, started: Instant) {
         transactions: load.transactions,
         pins: load.pins,
         nonces: load.nonces,
+        subscriptions: load.subscriptions,
         connections: server.directory.open(),
         accounts: in_force.loaded.accounts.len(),
         ready: server.health.troubles().is_empty(),

@@ -13,6 +13,7 @@ struct Cell {
     transactions: AtomicUsize,
     pins: AtomicUsize,
     nonces: AtomicUsize,
+    subscriptions: AtomicUsize,
 }
 
 impl Loads {
@@ -27,6 +28,7 @@ impl Loads {
         cell.transactions.store(load.transactions, Ordering::Relaxed);
         cell.pins.store(load.pins, Ordering::Relaxed);
         cell.nonces.store(load.nonces, Ordering::Relaxed);
+        cell.subscriptions.store(load.subscriptions, Ordering::Relaxed);
     }
 
     /// What all of them hold.
@@ -36,6 +38,7 @@ impl Loads {
             transactions: sum(|cell| &cell.transactions),
             pins: sum(|cell| &cell.pins),
             nonces: sum(|cell| &cell.nonces),
+            subscriptions: sum(|cell| &cell.subscriptions),
         }
     }
 }

@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use location::{AnyStore, DiskOptions, DiskStore, Hooks, MemoryStore, StoreError, Ticket};
-use proxy::{Core, Interfaces, Keys, Listener, Settings};
+use proxy::{Core, Interfaces, Keys, Listener, Settings, Watched};
 use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -161,6 +161,7 @@ impl Prepared {
         let shared = Shared {
             settings,
             keys: self.keys.clone(),
+            watched: Arc::new(Watched::new(count)),
             store: Arc::clone(&self.store),
             completions: Arc::clone(&self.completions),
             directory: Arc::new(Directory::new(limits.connections.0, limits.connections_per_source.0)),
@@ -203,6 +204,7 @@ impl Prepared {
 struct Shared {
     settings: Arc<Settings>,
     keys: Keys,
+    watched: Arc<Watched>,
     store: Arc<AnyStore>,
     completions: Arc<[Completions]>,
     directory: Arc<Directory>,
@@ -279,7 +281,7 @@ impl Shared {
         Ok(Worker {
             number,
             answers: Answers::new(number, self.store, lookups, &self.settings.listeners, own),
-            core: Core::new(self.settings, &self.keys, number, seed),
+            core: Core::new(self.settings, &self.keys, number, seed, self.watched),
             transports: Transports { udp, streams },
             inlet: Inlet::new(self.limits.message_size.0),
             inbox,

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use location::Limits as RegistrationLimits;
-use proxy::{Authentication, Digest, Forking, Interfaces, Limits, Listener, Registrar, Settings, Timers};
+use proxy::{Authentication, Digest, Forking, Interfaces, Limits, Listener, Registrar, Settings, Timers, Watching};
 
 use crate::config::{self, HostName, Loaded, RegistrarSection};
 
@@ -33,6 +33,12 @@ pub(crate) fn settings(loaded: &Loaded, listeners: Vec<Listener>, interfaces: In
         strangers: config.strangers.0,
         foreign: config.foreign.0,
         registrar: registrar(&config.registrar, config.limits.connection_idle.0),
+        watching: Watching {
+            min_expires: config.subscriptions.min_expires.0,
+            default_expires: config.subscriptions.default_expires.0,
+            max_expires: config.subscriptions.max_expires.0,
+            interval: config.subscriptions.interval.0,
+        },
         forking: Forking {
             strategy: config.forking.strategy.0,
             ring_time: config.forking.ring_time.0,
@@ -47,6 +53,8 @@ pub(crate) fn settings(loaded: &Loaded, listeners: Vec<Listener>, interfaces: In
             targets: config.limits.targets.0,
             pins: config.limits.pins.0,
             nonces: config.limits.nonces.0,
+            subscriptions: config.limits.subscriptions.0,
+            subscriptions_per_user: config.limits.subscriptions_per_user.0,
         },
     }
 }

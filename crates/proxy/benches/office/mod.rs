@@ -14,7 +14,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use location::{Commit, MemoryStore, Store as _, Ticket};
 use parser::{Message, Transport};
-use proxy::{Answer, Core, Flow, Instant, Limits, Now, Outbox, Parked, Question, Received, Settings, Wall};
+use proxy::{Answer, Core, Flow, Instant, Limits, Now, Outbox, Parked, Question, Received, Settings, Wall, Watched};
 
 /// Users that are registered.
 pub(crate) const USERS: u32 = 10_000;
@@ -58,7 +58,7 @@ impl Office {
     }
 
     fn over(store: Arc<MemoryStore>, worker: u8) -> Self {
-        let core = Core::new(settings().into(), &house::KEYS, worker, 1);
+        let core = Core::new(settings().into(), &house::KEYS, worker, 1, Watched::new(2).into());
         let now = Now { mono: Instant::from_micros(0), wall: Wall(1_700_000_000_000) };
         Self { core, store, outbox: Outbox::new(), questions: Vec::new(), now, turn: 0 }
     }
@@ -151,6 +151,14 @@ pub(crate) fn request(method: &str, user: u32, turn: u32) -> Bytes {
     .into()
 }
 
+/// A phone wants to know what becomes of its user's registrations.
+pub(crate) fn subscribe(user: u32) -> Bytes {
+    let own = format!("\"User {user}\" <sip:u{user}@office.example>;tag=1928301774");
+    let text = request("SUBSCRIBE", user, user);
+    let text = String::from_utf8_lossy(&text).replace("\"Caller\" <sip:caller@office.example>;tag=1928301774", &own);
+    text.replace("Content-Length", "Event: reg\r\nContent-Length").into()
+}
+
 /// The server itself is asked.
 pub(crate) fn options(turn: u32) -> Bytes {
     let text = request("OPTIONS", 0, turn);
@@ -187,6 +195,7 @@ fn body(method: &str) -> &'static str {
 /// The office of the tests, without its bounds: a benchmark is a flood.
 fn settings() -> Settings {
     let mut office = house::office();
-    office.limits = Limits { pins: 10_000_000, transaction_memory: usize::MAX, ..office.limits };
+    office.limits =
+        Limits { pins: 10_000_000, transaction_memory: usize::MAX, subscriptions: usize::MAX, ..office.limits };
     office
 }

@@ -16,6 +16,7 @@ use crate::reject::{ChallengeFor, Reject};
 use crate::request::Request;
 use crate::route::{self, Admission, Destination};
 use crate::settings::{Authentication, Settings};
+use crate::watch::Watcher;
 
 impl Core {
     /// RFC 3261 16.3 step 6.
@@ -49,6 +50,33 @@ impl Core {
             return Err(Reject::NotFound);
         }
         Ok(aor)
+    }
+
+    /// RFC 3680 4.6: may this sender see these bindings? As when they are to change, no network is trusted; who proves
+    /// nothing, because nobody has to, is who he says.
+    pub(super) fn admit_watcher(
+        &mut self,
+        now: Now,
+        request: &Request,
+        aor: &Aor,
+        outbox: &mut Outbox,
+    ) -> Result<Watcher, Reject> {
+        let settings = Arc::clone(&self.settings);
+        let watcher = if settings.authentication == Authentication::Required {
+            let domain = String::from_utf8_lossy(aor.domain());
+            self.authenticate(now, request, ChallengeFor::Registrar, &domain, outbox)?
+        } else {
+            if !settings.accounts.is_empty() && settings.accounts.find(aor).is_none() {
+                return Err(Reject::NotFound);
+            }
+            request.caller().map(|caller| settings.aor_named_by(&caller)).ok_or(Reject::Watcher)?
+        };
+        let watcher = Watcher::new(watcher, &settings);
+        if watcher.may_watch(aor, &settings) {
+            return Ok(watcher);
+        }
+        Self::tell_failure(request, AuthenticationFailure::Identity, &settings, outbox);
+        Err(Reject::Watcher)
     }
 
     fn authenticate(

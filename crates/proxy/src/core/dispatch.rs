@@ -19,6 +19,7 @@ use crate::registrar::PendingRegister;
 use crate::reject::Reject;
 use crate::request::{Received, Request};
 use crate::route::{self, Callee, Destination, Plan, Standing};
+use crate::watch::{self, LocalTag, Meant};
 
 impl Core {
     pub(super) fn dispatch_request(&mut self, now: Now, received: Received, outbox: &mut Outbox) {
@@ -58,6 +59,7 @@ impl Core {
             Ok(Turn::Serve) => self.serve(now, &request, outbox),
             Ok(Turn::LookUp(callee)) => self.look_up(request, callee, outbox),
             Ok(Turn::Send(plan)) => self.launch(now, request, plan, outbox),
+            Ok(Turn::Watch(meant)) => self.watch(now, &request, meant, outbox),
             Ok(Turn::HandOver(worker)) => {
                 let Request { message, flow, .. } = request;
                 let letter = Letter::Request(Box::new(Received { message, flow }));
@@ -70,11 +72,20 @@ impl Core {
     /// Checks, and finds out whose turn it is.
     fn begin(&mut self, now: Now, request: &mut Request, outbox: &mut Outbox) -> Result<Turn, Reject> {
         let standing = route::accept_routes(request, &self.settings, &self.mac)?;
+        let method = request.method();
         let destination = route::destination_of(request, &self.settings)?;
+        let watch = if method == Method::Subscribe { watch::meant(request, &destination)? } else { None };
+        // Its dialog is proof enough, and lives where it began.
+        if let Some(Meant::Within(tag)) = watch {
+            return self.turn_of_dialog(tag);
+        }
         if let Some(worker) = self.authenticator.worker_of_nonce(request, &self.settings) {
             return Ok(Turn::HandOver(worker));
         }
-        if request.method() == Method::Register && destination != Destination::Elsewhere {
+        if let Some(meant) = watch {
+            return Ok(Turn::Watch(meant));
+        }
+        if method == Method::Register && destination != Destination::Elsewhere {
             return self.admit_register(now, request, outbox).map(Turn::Register);
         }
         if destination == Destination::Server {
@@ -90,6 +101,16 @@ impl Core {
             // RFC 5627 6.1: what is left of the Route is then the way to the phone.
             Destination::Gruu(name) => self.gruus.read(request.uri(), name).map(Turn::LookUp),
             _ => route::target_for_uri(request, &self.settings).map(|target| Turn::Send(Plan::one(target))),
+        }
+    }
+
+    /// RFC 6665 4.2.1.4: by the worker that our To tag names.
+    fn turn_of_dialog(&self, tag: LocalTag) -> Result<Turn, Reject> {
+        match tag.worker {
+            worker if worker == self.worker => Ok(Turn::Watch(Meant::Within(tag))),
+            worker if self.subscriptions.has_worker(worker) => Ok(Turn::HandOver(worker)),
+            // Of a run with more of them.
+            _ => Err(Reject::Subscription),
         }
     }
 
@@ -120,7 +141,7 @@ impl Core {
         outbox.tell(Event::ResponseReceived { status, transport: received.flow.transport });
         let branch = self.own_branch(message);
         match branch {
-            Some(Branch::Transaction { worker, .. }) if worker != self.worker => {
+            Some(Branch::Transaction { worker, .. } | Branch::Notify { worker, .. }) if worker != self.worker => {
                 let letter = Letter::Response(Box::new(received));
                 outbox.handovers.push(Handover { worker: Some(worker), letter });
             }
@@ -153,7 +174,8 @@ impl Core {
                     self.note_response(now, worker, key, message.status().unwrap_or_default(), outbox);
                 }
             }
-            _ => outbox.tell(Event::Dropped(Drop::StrayResponse)),
+            Some(Branch::Notify { id, .. }) => self.notify_answered(now, id, message, outbox),
+            None => outbox.tell(Event::Dropped(Drop::StrayResponse)),
         }
     }
 
@@ -169,7 +191,7 @@ impl Core {
             (Waiting::RegisterLoad(pending), Answer::Loaded(record)) => self.registered(now, pending, record, outbox),
             (Waiting::RegisterCommit(pending), Answer::Committed) => {
                 Self::confirm(&pending, outbox);
-                self.announce(*pending, outbox);
+                self.announce(now, *pending, outbox);
             }
             (Waiting::RegisterCommit(pending), Answer::Conflict) => {
                 outbox.ask(Question::Load(pending.aor.clone()), Parked(Waiting::RegisterLoad(pending)));
@@ -194,6 +216,9 @@ impl Core {
             }
             (Waiting::Join(aor), Answer::Loaded(record)) => self.join(now, &aor, record.as_ref(), outbox),
             (Waiting::Join(_), _) => {}
+            (Waiting::Watch(id), Answer::Loaded(record)) => self.looked(now, id, Some(record), outbox),
+            (Waiting::Watch(id), _) => self.looked(now, id, None, outbox),
+            (Waiting::Reach(id, host), answer) => self.reached(now, id, &host, &answer, outbox),
             (Waiting::Follow(way), answer) => self.looked_up(now, way, answer, outbox),
             (Waiting::Resolve(request, _), _) => self.refuse(now, &request, Reject::Unroutable, outbox),
             (Waiting::Transmit(text), _) => self.undelivered(now, text, outbox),
@@ -270,6 +295,8 @@ enum Turn {
     LookUp(Callee),
     /// It is clear where it goes.
     Send(Plan),
+    /// The notifier's.
+    Watch(Meant),
     /// Another worker's.
     HandOver(u8),
 }

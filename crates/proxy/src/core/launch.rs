@@ -84,7 +84,7 @@ impl Core {
             outbox.tell(Event::Dropped(Drop::StrayResponse));
             return None;
         };
-        let Some(hop) = branch.origin().peer.hop(&self.settings) else {
+        let Some(hop) = branch.origin().and_then(|origin| origin.peer.hop(&self.settings)) else {
             outbox.tell(Event::Dropped(Drop::Unroutable));
             return None;
         };
@@ -105,6 +105,7 @@ impl Core {
                 let (forks, mut context) = self.split(now, outbox);
                 forks.with(id.fork, |fork| fork.undelivered(id, &mut context));
             }
+            Some(Branch::Notify { id, .. }) => self.notify_undelivered(now, id, outbox),
             // Nothing was kept of it, and nothing is needed: the answer is made of the request as it was sent, and
             // goes back the way that its Via says.
             Some(Branch::Stateless(_) | Branch::Pinned { .. }) if sent.is_request() => {

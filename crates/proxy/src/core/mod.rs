@@ -1,6 +1,6 @@
 //! The core: its state, the verbs that the driver calls, and the turns of every message.
 //!
-//! Each worker owns one; nothing in it is shared but the settings. The top floor of this crate: it calls down to all
+//! Each worker owns one; nothing in it is shared but the settings and the board of who watches whom. The top floor of this crate: it calls down to all
 //! other rooms, and none of them knows it.
 
 mod admit;
@@ -11,6 +11,7 @@ mod late;
 mod launch;
 mod register;
 mod respond;
+mod watch;
 
 use std::sync::Arc;
 
@@ -30,6 +31,7 @@ use crate::request::{Received, TransactionKey};
 use crate::route::Gruus;
 use crate::settings::{Keys, Settings};
 use crate::transaction::sooner;
+use crate::watch::{Subscriptions, Watched};
 
 /// One worker's decisions.
 pub struct Core {
@@ -41,6 +43,7 @@ pub struct Core {
     pins: Pins,
     forks: Forks,
     stalls: Stalls,
+    subscriptions: Subscriptions,
     rewrite: Rewrite,
 }
 
@@ -53,12 +56,14 @@ pub struct Load {
     pub pins: usize,
     /// Nonces in use.
     pub nonces: usize,
+    /// Subscriptions to registrations.
+    pub subscriptions: usize,
 }
 
 impl Core {
     /// A core that holds nothing. `worker` is its number, which our Via branches name; `seed` is any number that is
-    /// another one at every start.
-    pub fn new(settings: Arc<Settings>, keys: &Keys, worker: u8, seed: u64) -> Self {
+    /// another one at every start; `watched` is the same for all workers.
+    pub fn new(settings: Arc<Settings>, keys: &Keys, worker: u8, seed: u64, watched: Arc<Watched>) -> Self {
         let mac = Mac::new(keys.route);
         Self {
             settings,
@@ -69,6 +74,7 @@ impl Core {
             pins: Pins::default(),
             forks: Forks::new(seed),
             stalls: Stalls::default(),
+            subscriptions: Subscriptions::new(watched),
             rewrite: Rewrite::new(),
         }
     }
@@ -104,6 +110,7 @@ impl Core {
             Letter::Request(received) => self.dispatch_request(now, *received, outbox),
             Letter::Response(received) => self.dispatch_response(now, *received, outbox),
             Letter::Phone(aor) => self.phone_came(aor, outbox),
+            Letter::Registration(aor) => self.registration_changed(now, &aor, outbox),
             Letter::Passed { key, status } => {
                 self.note_response(now, self.worker, TransactionKey(key), status, outbox);
             }
@@ -117,21 +124,26 @@ impl Core {
         });
         let (forks, mut context) = self.split(now, outbox);
         forks.timeout(&mut context);
+        let (subscriptions, mut context) = self.watching(now, outbox);
+        subscriptions.timeout(&mut context);
     }
 
     /// When [`Core::timeout`] wants to be called next.
     pub fn next_timeout(&self) -> Option<Instant> {
-        sooner(self.pins.next_timeout(), self.forks.next_timeout())
+        let calls = sooner(self.pins.next_timeout(), self.forks.next_timeout());
+        sooner(calls, self.subscriptions.next_timeout())
     }
 
     /// Takes new settings for all that begins from now on; what has begun keeps those it began with.
     pub fn reconfigure(&mut self, settings: Arc<Settings>) {
         self.settings = settings;
+        self.subscriptions.reconfigured();
     }
 
     /// How much it holds now.
     pub fn load(&self) -> Load {
-        Load { transactions: self.forks.len(), pins: self.pins.len(), nonces: self.authenticator.nonces() }
+        let (transactions, pins, nonces) = (self.forks.len(), self.pins.len(), self.authenticator.nonces());
+        Load { transactions, pins, nonces, subscriptions: self.subscriptions.len() }
     }
 
     /// The forks, and the context they work in.

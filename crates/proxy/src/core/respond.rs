@@ -15,6 +15,7 @@ use crate::registrar::address_of_record;
 use crate::reject::Reject;
 use crate::request::Request;
 use crate::route::Plan;
+use crate::watch::PACKAGE;
 
 impl Core {
     /// Answers a request with its refusal. An ACK is never answered (RFC 3261 17).
@@ -51,7 +52,8 @@ impl Core {
         }
         let (_, mut context) = self.split(now, outbox);
         context.reply(request, 200, b"OK", |reply| {
-            reply.header(HeaderName::Allow, |out| out.extend_from_slice(b"OPTIONS, REGISTER"));
+            reply.header(HeaderName::Allow, |out| out.extend_from_slice(b"OPTIONS, REGISTER, SUBSCRIBE"));
+            reply.header(HeaderName::AllowEvents, |out| out.extend_from_slice(PACKAGE));
             reply.header(HeaderName::Accept, |out| out.extend_from_slice(b"application/sdp"));
             reply.header(HeaderName::Supported, |out| out.extend_from_slice(b"path, outbound, gruu"));
         });

@@ -4,6 +4,7 @@
 //! z9hG4bK s           <mark:16> <peer>                                   stateless
 //! z9hG4bK p <worker:2> <mark:16> <peer>                                   stateless, pinned by that worker
 //! z9hG4bK t <worker:2> <fork:16> <index:2> <loop:16> <mark:16> <peer>     a client transaction of that worker
+//! z9hG4bK n <worker:2> <subscription:16> <sequence:8>                     a NOTIFY of that worker
 //! ```
 //!
 //! A branch says where its response goes, and carries a mark: a keyed hash of that and of the transaction key, which is
@@ -27,12 +28,22 @@ pub(crate) struct BranchId {
     pub(crate) index: u8,
 }
 
+/// Names one NOTIFY of one worker's core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct NotifyId {
+    /// Not to be guessed: whoever knows it has seen the NOTIFY.
+    pub(crate) subscription: u64,
+    /// Its CSeq number.
+    pub(crate) sequence: u32,
+}
+
 /// A branch of ours, read or to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Branch {
     Stateless(Origin),
     Pinned { worker: u8, origin: Origin },
     Transaction { worker: u8, id: BranchId, loop_mark: u64, origin: Origin },
+    Notify { worker: u8, id: NotifyId },
 }
 
 /// Where a request came from, which is where its response goes without a transaction.
@@ -70,9 +81,11 @@ fn mark(peer: &Peer, key: TransactionKey, fork: Option<(u8, u64)>, mac: &Mac) ->
 }
 
 impl Branch {
-    pub(crate) const fn origin(&self) -> &Origin {
+    /// None of what began here.
+    pub(crate) const fn origin(&self) -> Option<&Origin> {
         match self {
-            Self::Stateless(origin) | Self::Pinned { origin, .. } | Self::Transaction { origin, .. } => origin,
+            Self::Stateless(origin) | Self::Pinned { origin, .. } | Self::Transaction { origin, .. } => Some(origin),
+            Self::Notify { .. } => None,
         }
     }
 
@@ -80,10 +93,9 @@ impl Branch {
     pub(crate) fn verify(&self, key: TransactionKey, mac: &Mac) -> bool {
         let fork = match self {
             Self::Transaction { worker, id, .. } => Some((*worker, id.fork)),
-            Self::Stateless(_) | Self::Pinned { .. } => None,
+            Self::Stateless(_) | Self::Pinned { .. } | Self::Notify { .. } => None,
         };
-        let Origin { peer, mark: written } = self.origin();
-        *written == mark(peer, key, fork, mac)
+        self.origin().is_some_and(|origin| origin.mark == mark(&origin.peer, key, fork, mac))
     }
 
     pub(crate) fn parse(text: &[u8]) -> Option<Self> {
@@ -102,6 +114,13 @@ impl Branch {
                 let id = BranchId { fork: read_hex(fork)?, index: byte(index)? };
                 let (worker, loop_mark) = (byte(worker)?, read_hex(loop_mark)?);
                 Some(Self::Transaction { worker, id, loop_mark, origin: Origin::parse(origin)? })
+            }
+            b'n' => {
+                let (worker, rest) = rest.split_at_checked(2)?;
+                let (subscription, sequence) = rest.split_at_checked(16)?;
+                let sequence = Some(sequence).filter(|sequence| sequence.len() == 8)?;
+                let (subscription, sequence) = (read_hex(subscription)?, u32::try_from(read_hex(sequence)?).ok()?);
+                Some(Self::Notify { worker: byte(worker)?, id: NotifyId { subscription, sequence } })
             }
             _ => None,
         }
@@ -126,6 +145,12 @@ impl Branch {
                 write_hex(out, u64::from(id.index), 2);
                 write_hex(out, loop_mark, 16);
                 origin.write(out);
+            }
+            Self::Notify { worker, id } => {
+                out.push(b'n');
+                write_hex(out, u64::from(worker), 2);
+                write_hex(out, id.subscription, 16);
+                write_hex(out, u64::from(id.sequence), 8);
             }
         }
     }
@@ -156,6 +181,7 @@ mod tests {
                 loop_mark: 7,
                 origin: Origin { peer: peer("192.0.2.7:5060", 0), mark: MARK },
             },
+            Branch::Notify { worker: 7, id: NotifyId { subscription: u64::MAX, sequence: 1 } },
         ] {
             let mut text = Vec::new();
             branch.write(&mut text);

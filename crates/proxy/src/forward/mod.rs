@@ -7,7 +7,7 @@ mod follow_up;
 mod request;
 mod response;
 
-pub(crate) use branch::{Branch, BranchId, Origin};
+pub(crate) use branch::{Branch, BranchId, NotifyId, Origin};
 pub(crate) use follow_up::as_sent;
-pub(crate) use request::{Forwarding, write_request};
+pub(crate) use request::{Forwarding, write_own_address, write_request, write_target, write_via_value};
 pub(crate) use response::{merge_challenges, write_response};

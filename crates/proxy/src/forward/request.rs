@@ -111,7 +111,7 @@ fn edit_routes(
 }
 
 /// RFC 3261 19.1.1: without what may not stand in a Request-URI.
-pub(super) fn write_target(out: &mut Vec<u8>, uri: &[u8]) {
+pub(crate) fn write_target(out: &mut Vec<u8>, uri: &[u8]) {
     // What may not stand there is a header part, or a parameter whose name has an m or is escaped.
     let params = uri.iter().position(|octet| matches!(octet, b';' | b'?')).and_then(|at| uri.get(at..));
     if !params.unwrap_or_default().iter().any(|octet| matches!(octet, b'?' | b'm' | b'M' | b'%')) {
@@ -152,7 +152,7 @@ fn write_via(out: &mut Vec<u8>, hop: &Hop, branch: Branch, settings: &Settings) 
     out.extend_from_slice(b"\r\n");
 }
 
-pub(super) fn write_via_value(out: &mut Vec<u8>, hop: &Hop, branch: Branch, settings: &Settings) {
+pub(crate) fn write_via_value(out: &mut Vec<u8>, hop: &Hop, branch: Branch, settings: &Settings) {
     out.extend_from_slice(b"SIP/2.0/");
     out.extend_from_slice(hop.transport.as_str().as_bytes());
     out.push(b' ');
@@ -189,7 +189,7 @@ fn write_record_routes(out: &mut Vec<u8>, forwarding: &Forwarding<'_>, settings:
     }
 }
 
-fn write_own_address(out: &mut Vec<u8>, side: &Hop, settings: &Settings) {
+pub(crate) fn write_own_address(out: &mut Vec<u8>, side: &Hop, settings: &Settings) {
     match &settings.advertise {
         Some(host) => out.extend_from_slice(host.as_bytes()),
         None => match side.local.ip() {

@@ -94,13 +94,15 @@ impl Granted<'_> {
     }
 }
 
+/// Of a Contact: what was granted stands in place of what was asked, or made up (RFC 5627 5.1).
+pub(crate) const GRANTED_PARAMS: [&[u8]; 4] = [b"expires", b"q", b"pub-gruu", b"temp-gruu"];
+
 fn write_contact(out: &mut Vec<u8>, binding: &Binding<'_>, expires: u32) {
     out.push(b'<');
     out.extend_from_slice(binding.contact());
     out.push(b'>');
-    // What was granted stands in place of what was asked, or made up (RFC 5627 5.1).
-    let ours: [&[u8]; 4] = [b"expires", b"q", b"pub-gruu", b"temp-gruu"];
-    Params::new(binding.params()).write_those(out, |name| !ours.iter().any(|own| name.eq_ignore_ascii_case(own)));
+    Params::new(binding.params())
+        .write_those(out, |name| !GRANTED_PARAMS.iter().any(|own| name.eq_ignore_ascii_case(own)));
     if let Some(q) = binding.q() {
         out.extend_from_slice(b";q=");
         write_q(out, q);
@@ -110,7 +112,7 @@ fn write_contact(out: &mut Vec<u8>, binding: &Binding<'_>, expires: u32) {
 }
 
 /// RFC 3261 25.1 qvalue, from thousandths.
-fn write_q(out: &mut Vec<u8>, q: u16) {
+pub(crate) fn write_q(out: &mut Vec<u8>, q: u16) {
     if q >= 1000 {
         out.push(b'1');
         return;

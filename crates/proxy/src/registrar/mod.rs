@@ -17,6 +17,7 @@ use crate::request::Request;
 use crate::route::Gruus;
 use crate::settings::Settings;
 
+pub(crate) use answer::{GRANTED_PARAMS, write_q};
 pub(crate) use change::address_of_record;
 pub(crate) use fixed::besides;
 pub use fixed::fixed_bindings;

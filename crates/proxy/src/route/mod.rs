@@ -27,7 +27,7 @@ pub(crate) use gruu::{Callee, Gruus, issued};
 pub(crate) use loose::{Standing, accept_routes, write_token};
 pub(crate) use preferences::Disposition;
 pub(crate) use redirect::{Redirect, redirects};
-pub(crate) use targets::{plan_for_bindings, plan_for_callee, target_for_uri};
+pub(crate) use targets::{over_flow, plan_for_bindings, plan_for_callee, target_for_uri};
 
 /// Who is tried, in which order.
 #[derive(Debug, Default)]

@@ -203,7 +203,7 @@ fn back_through_nat(flow: &Flow, settings: &Settings) -> Hop {
 }
 
 /// A phone's flow. When its connection has closed, the address that the phone names is what is left to try.
-fn over_flow(flow: Hop, named: &SipUri<'_>) -> Hop {
+pub(crate) fn over_flow(flow: Hop, named: &SipUri<'_>) -> Hop {
     let port = named.port.unwrap_or_else(|| flow.transport.default_port());
     match named.host.ip() {
         Some(ip) if flow.transport.is_reliable() => Hop { remote: SocketAddr::new(ip, port), ..flow },

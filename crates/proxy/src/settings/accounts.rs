@@ -37,6 +37,11 @@ impl Accounts {
         user == aor || self.find(user).is_some_and(|account| account.may_register.contains(aor))
     }
 
+    /// Whether this user may see the bindings of an AoR: they are his own, or his account says so (RFC 3680 4.6).
+    pub(crate) fn may_watch(&self, user: &Aor, aor: &Aor) -> bool {
+        user == aor || self.find(user).is_some_and(|account| account.may_watch.contains(aor))
+    }
+
     /// Where this user is reached whether he registers or not.
     pub(crate) fn contacts(&self, aor: &Aor) -> Option<&Record> {
         self.find(aor)?.contacts.as_ref()
@@ -57,6 +62,8 @@ pub struct Account {
     pub contacts: Option<Record>,
     /// For whom he may register besides himself (RFC 3261 10.3 step 4).
     pub may_register: Vec<Aor>,
+    /// Whose registrations he may watch besides his own (RFC 3680 4.6).
+    pub may_watch: Vec<Aor>,
 }
 
 /// The secrets of one user: H(user:realm:password) by algorithm (RFC 7616 3.4.2), realm = his domain.

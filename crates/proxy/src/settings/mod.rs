@@ -4,6 +4,7 @@
 
 mod accounts;
 mod registrar;
+mod watching;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -14,6 +15,7 @@ use parser::{Host, SipUri, Transport};
 
 pub use accounts::{Account, Accounts, Secrets};
 pub use registrar::{Registrar, UnannouncedPath};
+pub use watching::Watching;
 
 /// Settings of one core; shared by all workers.
 #[derive(Clone, Debug)]
@@ -42,6 +44,8 @@ pub struct Settings {
     pub foreign: Foreign,
     /// What a REGISTER may ask for, and what its 200 says.
     pub registrar: Registrar,
+    /// What who watches registrations may ask for.
+    pub watching: Watching,
     /// How several contacts are tried.
     pub forking: Forking,
     /// RFC 3261 17 timers.
@@ -191,6 +195,10 @@ pub struct Limits {
     pub pins: usize,
     /// Nonces in use at a time.
     pub nonces: usize,
+    /// Subscriptions to registrations at a time.
+    pub subscriptions: usize,
+    /// Those to one user.
+    pub subscriptions_per_user: usize,
 }
 
 /// Long-lived secrets of the server.

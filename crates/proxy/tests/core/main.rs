@@ -29,3 +29,5 @@ mod register_bad;
 mod stateless;
 mod transport_failure;
 mod validation;
+mod watch;
+mod watch_storm;

@@ -134,6 +134,11 @@ impl World {
         self.state.borrow_mut().reconfigure(change);
     }
 
+    /// An operator removes a phone of a user.
+    pub(crate) fn remove(&self, user: &str, contact: &str) {
+        self.state.borrow_mut().remove(user, contact);
+    }
+
     /// How many such events there were since the last question.
     pub(crate) fn saw(&self, which: impl Fn(&Event) -> bool) -> usize {
         let mut state = self.state.borrow_mut();

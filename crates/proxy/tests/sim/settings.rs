@@ -6,7 +6,7 @@ use std::time::Duration;
 use parser::Transport;
 use proxy::{
     Accounts, Algorithm, Authentication, Digest, Foreign, Forking, Interfaces, Keys, Limits, Listener, Registrar,
-    Settings, SingleTarget, Strangers, Strategy, Timers,
+    Settings, SingleTarget, Strangers, Strategy, Timers, Watching,
 };
 
 /// The office's domain.
@@ -54,6 +54,7 @@ pub(crate) fn office() -> Settings {
         strangers: Strangers::Refuse,
         foreign: Foreign::Refuse,
         registrar: Registrar::default(),
+        watching: Watching::default(),
         forking: FORKING,
         timers: Timers {
             t1: Duration::from_millis(500),
@@ -61,6 +62,14 @@ pub(crate) fn office() -> Settings {
             t4: Duration::from_secs(5),
             c: Duration::from_secs(181),
         },
-        limits: Limits { transactions: 10_000, transaction_memory: 1 << 30, targets: 50, pins: 10_000, nonces: 10_000 },
+        limits: Limits {
+            transactions: 10_000,
+            transaction_memory: 1 << 30,
+            targets: 50,
+            pins: 10_000,
+            nonces: 10_000,
+            subscriptions: 100,
+            subscriptions_per_user: 50,
+        },
     }
 }

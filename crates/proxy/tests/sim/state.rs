@@ -9,15 +9,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use location::{Commit, Flow, MemoryStore, Store, Ticket};
+use location::{Aor, Ask, Change, Commit, ContactChange, Flow, Limits, MemoryStore, Store, Ticket};
 use parser::{Message, Transport};
 use proxy::{
     Answer, Core, Event, Handover, Hop, Instant, Letter, Now, Outbox, Parked, Question, Received, Settings, Wall,
+    Watched,
 };
 
 use super::ladder;
 use super::net::{Fault, Network, Parcel, Sent};
-use super::settings::{KEYS, SERVER, at};
+use super::settings::{DOMAIN, KEYS, SERVER, at};
 use super::sip::Sip;
 use super::watch::{Deed, Robot, Turn, Watcher};
 
@@ -77,9 +78,10 @@ const EPOCH: u64 = 1_750_000_000_000;
 
 impl State {
     pub(crate) fn new(settings: Settings, workers: u8, seed: u64) -> Self {
-        let shared = Arc::new(settings.clone());
+        let (shared, watched) = (Arc::new(settings.clone()), Arc::new(Watched::new(workers)));
+        let core = |worker| Core::new(Arc::clone(&shared), &KEYS, worker, seed, Arc::clone(&watched));
         Self {
-            cores: (0..workers).map(|worker| Core::new(Arc::clone(&shared), &KEYS, worker, seed)).collect(),
+            cores: (0..workers).map(core).collect(),
             settings,
             store: MemoryStore::new(),
             store_mood: Mood::Good,
@@ -119,6 +121,22 @@ impl State {
         for core in &mut self.cores {
             core.reconfigure(Arc::clone(&shared));
         }
+    }
+
+    pub(crate) fn remove(&mut self, user: &str, contact: &str) {
+        let aor = Aor::new(user.as_bytes(), DOMAIN.as_bytes());
+        let old = self.store.load(&aor).expect("a registered user");
+        let ask = Ask::Update([ContactChange::plain(contact.as_bytes(), 0)].into_iter().collect());
+        let applied = old.apply(&Change::by_hand(ask), self.wall(), &Limits::DEFAULT).expect("good");
+        let record = applied.changed().expect("a phone of his");
+        assert!(matches!(self.store.commit(Some(&old), record, Ticket { worker: 0, id: 0 }), Commit::Done));
+        for worker in 0..self.cores.len() {
+            self.deliver(worker, Letter::Registration(aor.clone()), None);
+        }
+    }
+
+    fn wall(&self) -> Wall {
+        Wall((EPOCH + self.now / 1000).saturating_add_signed(self.wall_step))
     }
 
     /// Lets time pass, and everything happen that is due in it.
@@ -267,8 +285,7 @@ impl State {
         message: Option<(usize, Rc<Sip>)>,
         verb: impl FnOnce(&mut Core, Now, &mut Outbox),
     ) {
-        let wall = (EPOCH + self.now / 1000).saturating_add_signed(self.wall_step);
-        let now = Now { mono: Instant::from_micros(self.now), wall: Wall(wall) };
+        let now = Now { mono: Instant::from_micros(self.now), wall: self.wall() };
         let mut outbox = Outbox::new();
         verb(&mut self.cores[worker], now, &mut outbox);
         // What another worker will deal with is heard when that one gets it.

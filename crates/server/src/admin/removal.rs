@@ -10,12 +10,13 @@ use std::time::Duration;
 use hashbrown::HashMap;
 use location::{AnyStore, Aor, Ask, Change, Commit, ContactChange, Limits, Record, Store as _, Ticket, Wall};
 use parking_lot::Mutex;
+use proxy::Letter;
 use smallvec::smallvec;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::clock;
-use crate::inbox::{Completions, Safety};
+use crate::inbox::{Completions, Inbound, Safety};
 
 /// Races that may be lost before it is given up.
 const MAX_ATTEMPTS: usize = 16;
@@ -27,6 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) struct Removals {
     store: Arc<AnyStore>,
     completions: Arc<[Completions]>,
+    inboxes: Arc<[mpsc::Sender<Inbound>]>,
     waiting: Mutex<HashMap<u64, oneshot::Sender<Safety>>>,
     next: AtomicU64,
 }
@@ -52,9 +54,13 @@ pub(crate) enum NotRemoved {
 }
 
 impl Removals {
-    /// `completions`: one for each worker, and ours behind them.
-    pub(crate) fn new(store: Arc<AnyStore>, completions: Arc<[Completions]>) -> Self {
-        Self { store, completions, waiting: Mutex::default(), next: AtomicU64::new(0) }
+    /// `completions`: one for each worker, and ours behind them; `inboxes`: of the workers, who tell those who watch.
+    pub(crate) fn new(
+        store: Arc<AnyStore>,
+        completions: Arc<[Completions]>,
+        inboxes: Arc<[mpsc::Sender<Inbound>]>,
+    ) -> Self {
+        Self { store, completions, inboxes, waiting: Mutex::default(), next: AtomicU64::new(0) }
     }
 
     /// Passes on what the store says, until the task is dropped.
@@ -73,6 +79,15 @@ impl Removals {
 
     /// Removes phones; says how many, once it is safe.
     pub(crate) async fn remove(&self, aor: &Aor, which: Which<'_>) -> Result<usize, NotRemoved> {
+        let removed = self.commit(aor, which).await?;
+        for inbox in &*self.inboxes {
+            // A worker that has ended watches nobody.
+            let _ = inbox.send(Inbound::Letter(Letter::Registration(aor.clone()))).await;
+        }
+        Ok(removed)
+    }
+
+    async fn commit(&self, aor: &Aor, which: Which<'_>) -> Result<usize, NotRemoved> {
         for _ in 0..MAX_ATTEMPTS {
             let old = self.store.load(aor).ok_or(NotRemoved::Absent)?;
             let now = clock::wall();

@@ -37,6 +37,9 @@ pub(crate) struct Entry {
     /// Users of the same domain for whom this one may register too.
     #[serde(default)]
     pub(crate) may_register: Vec<UserName>,
+    /// Users of the same domain whose registrations this one may watch (RFC 3680).
+    #[serde(default)]
+    pub(crate) may_watch: Vec<UserName>,
 }
 
 /// H(user:realm:password) in hexadecimal, realm = the account's domain.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use location::MAX_TEXT;
 
 use super::error::{Conflict, Step};
+use super::scalar::Seconds;
 use super::{Config, Listen};
 
 /// The first conflict, if there is one.
@@ -58,16 +59,21 @@ fn algorithms(config: &Config) -> Result<(), Conflict> {
 }
 
 fn expiry(config: &Config) -> Result<(), Conflict> {
-    let registrar = &config.registrar;
-    let at = |key| [Step::Key("registrar"), Step::Key(key)];
-    if registrar.min_expires.0 > 3600 {
-        // RFC 3261 10.3 step 7: only less than an hour may be called too brief.
+    let (registrar, subscriptions) = (&config.registrar, &config.subscriptions);
+    ordered("registrar", registrar.min_expires, registrar.default_expires, registrar.max_expires)?;
+    ordered("subscriptions", subscriptions.min_expires, subscriptions.default_expires, subscriptions.max_expires)
+}
+
+fn ordered(section: &'static str, min: Seconds, default: Seconds, max: Seconds) -> Result<(), Conflict> {
+    let at = |key| [Step::Key(section), Step::Key(key)];
+    if min.0 > 3600 {
+        // RFC 3261 10.3 step 7, RFC 6665 4.2.1.1: only less than an hour may be called too brief.
         return conflict(at("min_expires"), "expected at most 1h");
     }
-    if registrar.default_expires < registrar.min_expires {
+    if default < min {
         return conflict(at("default_expires"), "expected at least `min_expires`");
     }
-    if registrar.max_expires < registrar.default_expires {
+    if max < default {
         return conflict(at("max_expires"), "expected at least `default_expires`");
     }
     Ok(())

@@ -63,6 +63,8 @@ pub(crate) struct Config {
     pub(crate) foreign: ForeignName,
     /// What a REGISTER may ask for.
     pub(crate) registrar: RegistrarSection,
+    /// Who watches registrations.
+    pub(crate) subscriptions: sections::Subscriptions,
     /// Where registrations are kept.
     pub(crate) location: sections::Location,
     /// How several phones of one user ring.
@@ -95,6 +97,7 @@ impl Default for Config {
             strangers: StrangersName(Strangers::Refuse),
             foreign: ForeignName(Foreign::Refuse),
             registrar: RegistrarSection::default(),
+            subscriptions: sections::Subscriptions::default(),
             location: sections::Location::default(),
             forking: sections::Forking::default(),
             timers: sections::Timers::default(),
@@ -299,11 +302,10 @@ fn enrol(accounts: &mut Accounts, config: &Config, entries: &[Entry], path: &[St
         let Some(secrets) = secrets else {
             return conflict("ha1", format!("{user:?} has no hash for any of `digest.algorithms`"));
         };
-        let may_register = entry.may_register.iter().map(|other| other.aor(domain)).collect();
-        if accounts
-            .insert(entry.user.aor(domain), Account { secrets, contacts: entry.bindings(), may_register })
-            .is_some()
-        {
+        let aors = |users: &[UserName]| users.iter().map(|other| other.aor(domain)).collect();
+        let (may_register, may_watch) = (aors(&entry.may_register), aors(&entry.may_watch));
+        let account = Account { secrets, contacts: entry.bindings(), may_register, may_watch };
+        if accounts.insert(entry.user.aor(domain), account).is_some() {
             return conflict("user", format!("{user:?} is listed twice for {domain:?}"));
         }
     }
@@ -319,8 +321,10 @@ fn check_names(accounts: &Accounts, config: &Config, entries: &[Entry], path: &[
         };
         let domain = entry.domain(config);
         let unknown = |other: &UserName| accounts.find(&other.aor(domain)).is_none();
-        if let Some(item) = entry.may_register.iter().position(unknown) {
-            return conflict("may_register", item, format!("expected a user of {domain:?} who has an account"));
+        for (key, users) in [("may_register", &entry.may_register), ("may_watch", &entry.may_watch)] {
+            if let Some(item) = users.iter().position(unknown) {
+                return conflict(key, item, format!("expected a user of {domain:?} who has an account"));
+            }
         }
         let own = || config.domains.iter().chain(&config.aliases).chain(&config.advertise);
         let leads_back = |contact: &FixedContact| own().any(|name| contact.is_at(name));

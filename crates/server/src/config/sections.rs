@@ -8,7 +8,7 @@ use std::time::Duration;
 use proxy::{Algorithm, SingleTarget, Strategy};
 use serde::Deserialize;
 
-use super::scalar::{Count, Endpoint, Period, Scalar, Size, Switch, Token, scalars};
+use super::scalar::{Count, Endpoint, Period, Scalar, Seconds, Size, Switch, Token, scalars};
 
 /// `digest`: how users prove who they are (RFC 8760).
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -46,6 +46,29 @@ impl Default for Location {
     fn default() -> Self {
         let pace = Period(Duration::from_millis(4));
         Self { store: StoreKind::Disk, path: PathBuf::from("data/location"), pace }
+    }
+}
+
+/// `subscriptions`: who watches registrations (RFC 3680).
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[cfg_attr(test, derive(serde::Serialize))]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Subscriptions {
+    /// Shorter ones get 423; default 60s.
+    pub(crate) min_expires: Seconds,
+    /// For those who do not ask; default 3761s (RFC 3680 4.4).
+    pub(crate) default_expires: Seconds,
+    /// Longer ones are shortened; default 2h.
+    pub(crate) max_expires: Seconds,
+    /// How long after a NOTIFY the next one may follow; what changes meanwhile is told together; default 5s (RFC 3680
+    /// 4.10).
+    pub(crate) interval: Period,
+}
+
+impl Default for Subscriptions {
+    fn default() -> Self {
+        let [min_expires, default_expires, max_expires] = [60, 3761, 7200].map(Seconds);
+        Self { min_expires, default_expires, max_expires, interval: secs(5) }
     }
 }
 
@@ -117,6 +140,10 @@ pub(crate) struct Limits {
     pub(crate) pins: Count,
     /// Digest nonces whose use is remembered, per worker; default 100000.
     pub(crate) nonces: Count,
+    /// Subscriptions to registrations at a time, per worker; default 10000.
+    pub(crate) subscriptions: Count,
+    /// Of them those to one user; default 50. Each change of his registrations is so many NOTIFYs.
+    pub(crate) subscriptions_per_user: Count,
     /// Messages from connections and other workers that wait for a worker; default 4096.
     pub(crate) worker_queue: Count,
     /// Changes that wait for the disk; default 65536.
@@ -156,6 +183,8 @@ impl Default for Limits {
             targets: Count(50),
             pins: Count(200_000),
             nonces: Count(100_000),
+            subscriptions: Count(10_000),
+            subscriptions_per_user: Count(50),
             worker_queue: Count(4096),
             store_queue: Count(65_536),
             connections: Count(10_000),

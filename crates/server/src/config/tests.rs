@@ -164,6 +164,8 @@ fn mistakes_about_the_registrar() {
         ("registrar:\n  min_expires: 2h\n", "2:", &["registrar.min_expires", "1h"]),
         ("registrar:\n  max_contacts: 10\n  max_expires: 10m\n", "3:", &["registrar.max_expires", "default_expires"]),
         ("registrar:\n  min_expire: 60s\n", "2:", &["registrar", "min_expire", "unknown field"]),
+        ("subscriptions:\n  default_expires: 59s\n", "2:", &["subscriptions.default_expires", "min_expires"]),
+        ("subscriptions: { interval: 5 }\n", "1:", &["subscriptions.interval", "unit"]),
         ("registrar: { max_contacts: many }\n", "1:", &["registrar.max_contacts", "whole number"]),
         ("registrar:\n  service_route:\n    - sip:a;lr\n    - sip:b\n", "4:", &["registrar.service_route[1]", ";lr"]),
         ("registrar: { when_full: panic }\n", "1:", &["registrar.when_full", "replace_oldest"]),

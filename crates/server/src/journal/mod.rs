@@ -51,7 +51,8 @@ impl Notes {
             | Event::ParseError { .. }
             | Event::Dropped(_)
             | Event::LimitReached(_)
-            | Event::Fork { .. } => debug!("{event:?}"),
+            | Event::Fork { .. }
+            | Event::Notified { .. } => debug!("{event:?}"),
             // Every phone says every few minutes that it is still there.
             Event::Registration { outcome: Registration::Registered, before, bindings, .. }
                 if bindings <= before && !enabled!(Level::DEBUG) => {}

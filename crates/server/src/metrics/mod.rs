@@ -32,6 +32,7 @@ const TABLE: &[(Kind, &str, &str)] = &[
     (Kind::Counter, "frontdesk_calls_total", "Calls (initial INVITE requests) that were routed."),
     (Kind::Counter, "frontdesk_calls_ended_total", "Calls that were set up or not, by how that ended."),
     (Kind::Counter, "frontdesk_forks_total", "Forked requests by outcome."),
+    (Kind::Counter, "frontdesk_notifications_total", "NOTIFYs to who watches registrations, by outcome."),
     (Kind::Counter, "frontdesk_authentication_failures_total", "Credentials that were not accepted, by reason."),
     (Kind::Counter, "frontdesk_parse_errors_total", "Messages that could not be read; answered: with a 400."),
     (Kind::Counter, "frontdesk_drops_total", "Messages that were dropped without an answer, by reason."),
@@ -52,6 +53,7 @@ const TABLE: &[(Kind, &str, &str)] = &[
     (Kind::Gauge, "frontdesk_transactions", "Forked requests in progress now."),
     (Kind::Gauge, "frontdesk_pins", "Unforked calls being set up now, and other requests of the last 37 s."),
     (Kind::Gauge, "frontdesk_nonces", "Digest nonces in use now."),
+    (Kind::Gauge, "frontdesk_subscriptions", "Subscriptions to registrations now."),
     (Kind::Gauge, "frontdesk_store_queue", "Changes that wait for the disk now."),
     (Kind::Gauge, "frontdesk_uptime_seconds", "Seconds since the program started to serve."),
     (Kind::Gauge, "frontdesk_time_seconds", "The clock of the machine, in seconds since 1970."),
@@ -115,6 +117,8 @@ pub(crate) struct Levels {
     pub(crate) pins: usize,
     /// Nonces of all workers.
     pub(crate) nonces: usize,
+    /// Subscriptions of all workers.
+    pub(crate) subscriptions: usize,
     /// Open connections.
     pub(crate) connections: usize,
     /// Accounts.
@@ -139,6 +143,7 @@ impl Levels {
         gauge!("frontdesk_transactions").set(self.transactions as f64);
         gauge!("frontdesk_pins").set(self.pins as f64);
         gauge!("frontdesk_nonces").set(self.nonces as f64);
+        gauge!("frontdesk_subscriptions").set(self.subscriptions as f64);
         gauge!("frontdesk_connections").set(self.connections as f64);
         gauge!("frontdesk_accounts").set(self.accounts as f64);
         gauge!("frontdesk_ready").set(f64::from(self.ready));

@@ -5,7 +5,7 @@
 use hashbrown::HashMap;
 use metrics::{Counter, Label, counter};
 use parser::Transport;
-use proxy::{AuthenticationFailure, Drop, Event, Fork, Limit, Registration};
+use proxy::{AuthenticationFailure, Drop, Event, Fork, Limit, Notification, Registration};
 
 /// The counters of one worker.
 #[derive(Default)]
@@ -30,6 +30,8 @@ pub(crate) enum Series {
     Call,
     /// A response context by outcome.
     Fork(Fork),
+    /// A NOTIFY by outcome.
+    Notified(Notification),
     /// Credentials refused.
     AuthenticationFailed(AuthenticationFailure),
     /// Unreadable message: answered?, transport.
@@ -117,6 +119,7 @@ impl Tally {
             Event::Registration { outcome, .. } => Series::Registration(*outcome),
             Event::Call { .. } => Series::Call,
             Event::Fork { outcome } => Series::Fork(*outcome),
+            Event::Notified { outcome } => Series::Notified(*outcome),
             Event::AuthenticationFailed { reason, .. } => Series::AuthenticationFailed(*reason),
             Event::ParseError { answered, flow } => Series::ParseError(*answered, flow.transport),
             Event::Dropped(drop) => Series::Dropped(*drop),
@@ -141,6 +144,7 @@ impl Series {
             Self::Registration(_) => "frontdesk_registrations_total",
             Self::Call => "frontdesk_calls_total",
             Self::Fork(_) => "frontdesk_forks_total",
+            Self::Notified(_) => "frontdesk_notifications_total",
             Self::AuthenticationFailed(_) => "frontdesk_authentication_failures_total",
             Self::ParseError(..) => "frontdesk_parse_errors_total",
             Self::Dropped(_) | Self::Lost(_) => "frontdesk_drops_total",
@@ -165,6 +169,7 @@ impl Series {
             }
             Self::Registration(outcome) => vec![label("outcome", registration(outcome))],
             Self::Fork(outcome) => vec![label("outcome", fork(outcome))],
+            Self::Notified(outcome) => vec![label("outcome", notified(outcome))],
             Self::AuthenticationFailed(reason) => vec![label("reason", failure(reason))],
             Self::ParseError(answered, transport) => {
                 vec![label("answered", if answered { "yes" } else { "no" }), over(transport)]
@@ -185,6 +190,10 @@ impl Series {
         use Registration::{Challenged, Failed, Queried, Refused, Registered, Unregistered};
         let registrations = [Registered, Unregistered, Queried, Challenged, Refused, Failed].map(Self::Registration);
         let forks = [Fork::Answered, Fork::Cancelled, Fork::Refused, Fork::TimedOut].map(Self::Fork);
+        let notifications = {
+            use Notification::{Answered, Refused, Unanswered};
+            [Answered, Refused, Unanswered].map(Self::Notified)
+        };
         let failures = {
             use AuthenticationFailure::{Credentials, Identity, Replay, Stale};
             [Credentials, Stale, Replay, Identity].map(Self::AuthenticationFailed)
@@ -198,8 +207,13 @@ impl Series {
             [Broadcast, SendBuffer, Unsendable, ConnectionFailed, NoTransport].map(Self::Lost)
         };
         let limits = {
-            use Limit::{ContactSize, Contacts, Nonces, Pins, StoreQueue, Targets, TransactionMemory, Transactions};
+            use Limit::{
+                ContactSize, Contacts, Nonces, Pins, StoreQueue, Subscriptions, SubscriptionsPerUser, Targets,
+                TransactionMemory, Transactions,
+            };
             [Transactions, TransactionMemory, Targets, Pins, Nonces, Contacts, ContactSize, StoreQueue]
+                .into_iter()
+                .chain([Subscriptions, SubscriptionsPerUser])
                 .map(Self::LimitReached)
         };
         let caps = {
@@ -218,6 +232,7 @@ impl Series {
         registrations
             .into_iter()
             .chain(forks)
+            .chain(notifications)
             .chain(failures)
             .chain(drops)
             .chain(losses)
@@ -271,6 +286,14 @@ const fn fork(outcome: Fork) -> &'static str {
     }
 }
 
+const fn notified(outcome: Notification) -> &'static str {
+    match outcome {
+        Notification::Answered => "answered",
+        Notification::Refused => "refused",
+        Notification::Unanswered => "unanswered",
+    }
+}
+
 const fn failure(reason: AuthenticationFailure) -> &'static str {
     match reason {
         AuthenticationFailure::Credentials => "credentials",
@@ -310,6 +333,8 @@ const fn limited(limit: Limit) -> &'static str {
         Limit::Nonces => "nonces",
         Limit::Contacts => "contacts",
         Limit::ContactSize => "contact_size",
+        Limit::SubscriptionsPerUser => "subscriptions_per_user",
+        Limit::Subscriptions => "subscriptions",
         Limit::StoreQueue => "store_queue",
     }
 }

@@ -1,0 +1,128 @@
+//! The turns of who watches registrations: his SUBSCRIBE, a change, the record, the response to a NOTIFY (RFC 3680).
+
+use std::sync::Arc;
+
+use location::{Aor, Record};
+use parser::Message;
+
+use super::Core;
+use crate::ask::Answer;
+use crate::clock::Now;
+use crate::context::Context;
+use crate::event::{Drop, Event, Limit};
+use crate::forward::NotifyId;
+use crate::hop;
+use crate::outbox::{Handover, Letter, Outbox};
+use crate::reject::Reject;
+use crate::request::Request;
+use crate::watch::{Asked, LocalTag, Meant, Subscription, Subscriptions};
+
+impl Core {
+    /// A SUBSCRIBE that is for this worker.
+    pub(super) fn watch(&mut self, now: Now, request: &Request, meant: Meant, outbox: &mut Outbox) {
+        if let Err(reject) = self.subscribe(now, request, meant, outbox) {
+            self.refuse(now, request, reject, outbox);
+        }
+    }
+
+    fn subscribe(&mut self, now: Now, request: &Request, meant: Meant, outbox: &mut Outbox) -> Result<(), Reject> {
+        let settings = Arc::clone(&self.settings);
+        let aor = match meant {
+            Meant::Begin(aor) => aor,
+            Meant::Within(tag) => {
+                let (subscriptions, mut context) = self.watching(now, outbox);
+                let refresh = |subscription: &mut Subscription, context: &mut Context<'_>| {
+                    subscription.refresh(request, &settings, context)
+                };
+                return subscriptions.with(tag.id, &mut context, refresh).unwrap_or(Err(Reject::Subscription));
+            }
+        };
+        let tag = LocalTag::new(request.key, self.worker, &self.mac);
+        if let Some(answered) = self.subscriptions.find(tag.id).map(Subscription::answered) {
+            let (_, mut context) = self.watching(now, outbox);
+            answered.answer(tag, request, &settings, &mut context);
+            return Ok(());
+        }
+        let watcher = self.admit_watcher(now, request, &aor, outbox)?;
+        let asked = Asked::of(request, tag, &settings)?;
+        self.has_room(&aor, outbox)?;
+        let (subscriptions, mut context) = self.watching(now, outbox);
+        subscriptions.insert(tag, &aor, &mut context, |context| {
+            Subscription::begin((aor.clone(), watcher), request, asked, &settings, context)
+        });
+        Ok(())
+    }
+
+    /// Each change of a user's bindings is so many NOTIFYs: there is a limit for one as well as for all.
+    fn has_room(&self, aor: &Aor, outbox: &mut Outbox) -> Result<(), Reject> {
+        let limits = &self.settings.limits;
+        let reached = if self.subscriptions.len() >= limits.subscriptions {
+            Limit::Subscriptions
+        } else if self.subscriptions.to(aor).count() >= limits.subscriptions_per_user {
+            Limit::SubscriptionsPerUser
+        } else {
+            return Ok(());
+        };
+        outbox.tell(Event::LimitReached(reached));
+        Err(Reject::Overload)
+    }
+
+    /// The bindings of a user have changed: whoever watches him hears of it, at whichever worker.
+    pub(super) fn tell_watchers(&mut self, now: Now, aor: &Aor, outbox: &mut Outbox) {
+        for worker in self.subscriptions.workers_for(aor, &self.mac) {
+            if worker == self.worker {
+                self.registration_changed(now, aor, outbox);
+            } else {
+                let letter = Letter::Registration(aor.clone());
+                outbox.handovers.push(Handover { worker: Some(worker), letter });
+            }
+        }
+    }
+
+    /// The same, told here.
+    pub(super) fn registration_changed(&mut self, now: Now, aor: &Aor, outbox: &mut Outbox) {
+        let watchers: Vec<u64> = self.subscriptions.to(aor).collect();
+        let (subscriptions, mut context) = self.watching(now, outbox);
+        for id in watchers {
+            subscriptions.with(id, &mut context, Subscription::changed);
+        }
+    }
+
+    /// The answer to the look of a subscription at its record.
+    pub(super) fn looked(&mut self, now: Now, id: u64, record: Option<Option<Record>>, outbox: &mut Outbox) {
+        let settings = Arc::clone(&self.settings);
+        let (subscriptions, mut context) = self.watching(now, outbox);
+        subscriptions.with(id, &mut context, |watcher, context| watcher.looked(record, &settings, context));
+    }
+
+    /// What DNS says of where the NOTIFYs of a subscription go.
+    pub(super) fn reached(&mut self, now: Now, id: u64, host: &hop::Name, answer: &Answer, outbox: &mut Outbox) {
+        let settings = Arc::clone(&self.settings);
+        let (subscriptions, mut context) = self.watching(now, outbox);
+        subscriptions.with(id, &mut context, |watcher, context| watcher.reached(host, answer, &settings, context));
+    }
+
+    /// A response to a NOTIFY of this worker.
+    pub(super) fn notify_answered(&mut self, now: Now, id: NotifyId, response: &Message, outbox: &mut Outbox) {
+        let settings = Arc::clone(&self.settings);
+        let (subscriptions, mut context) = self.watching(now, outbox);
+        let hear = |watcher: &mut Subscription, context: &mut Context<'_>| {
+            watcher.heard(id.sequence, response, &settings, context);
+        };
+        if subscriptions.with(id.subscription, &mut context, hear).is_none() {
+            outbox.tell(Event::Dropped(Drop::StrayResponse));
+        }
+    }
+
+    /// A NOTIFY could not be sent.
+    pub(super) fn notify_undelivered(&mut self, now: Now, id: NotifyId, outbox: &mut Outbox) {
+        let (subscriptions, mut context) = self.watching(now, outbox);
+        subscriptions.with(id.subscription, &mut context, |watcher, context| watcher.undelivered(id.sequence, context));
+    }
+
+    /// The subscriptions, and the context they work in.
+    pub(super) fn watching<'a>(&'a mut self, now: Now, outbox: &'a mut Outbox) -> (&'a mut Subscriptions, Context<'a>) {
+        let context = Context { now, mac: &self.mac, worker: self.worker, rewrite: &mut self.rewrite, outbox };
+        (&mut self.subscriptions, context)
+    }
+}

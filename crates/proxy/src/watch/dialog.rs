@@ -1,0 +1,221 @@
+//! The dialog of a subscription: what a SUBSCRIBE says of it, and the NOTIFYs that are sent within it (RFC 3261 12.1.1,
+//! 12.2.1.1; RFC 6665 4.4.1).
+//!
+//! Decides the way of a NOTIFY: by the route set, else over the flow that leads to a phone behind a NAT or a firewall, else
+//! to the Contact. Must not know what is told.
+
+use std::net::SocketAddr;
+
+use parser::headers::{Contact, Event, From};
+use parser::{HeaderName, Message, Reply, SipUri, Transport, Uri};
+use smallvec::SmallVec;
+
+use crate::ask::Answer;
+use crate::forward::{self, Branch};
+use crate::hop::{self, Hop};
+use crate::mac::write_decimal;
+use crate::reject::Reject;
+use crate::request::Request;
+use crate::route::{Way, over_flow, route_uri, way_to};
+use crate::settings::Settings;
+
+use super::PACKAGE;
+use super::table::LocalTag;
+
+/// Octets of text that are kept of one dialog: more is nothing that a phone says.
+const MOST: usize = 4096;
+
+/// One dialog, as its notifier sees it.
+#[derive(Debug)]
+pub(super) struct Dialog {
+    pub(super) tag: LocalTag,
+    /// Our From: their To.
+    local: Box<[u8]>,
+    /// Our To: their From, with its tag.
+    remote: Box<[u8]>,
+    call_id: Box<[u8]>,
+    /// Tells several subscriptions of one dialog apart, if there can be any.
+    event_id: Option<Box<[u8]>>,
+    /// The Request-URI of what we send.
+    target: Box<[u8]>,
+    routes: SmallVec<[Box<[u8]>; 1]>,
+    /// Where it is sent.
+    pub(super) way: Way,
+    /// CSeq number of the last SUBSCRIBE.
+    pub(super) sequence: u32,
+}
+
+/// What a NOTIFY says besides its dialog.
+pub(super) struct Notice<'a> {
+    pub(super) hop: &'a Hop,
+    pub(super) branch: Branch,
+    pub(super) sequence: u32,
+    /// Of Subscription-State.
+    pub(super) state: &'a [u8],
+    pub(super) body: &'a [u8],
+}
+
+impl Dialog {
+    /// The dialog that a SUBSCRIBE begins, or as it goes on from there.
+    pub(super) fn new(request: &Request, tag: LocalTag, settings: &Settings) -> Result<Self, Reject> {
+        let message = &request.message;
+        let target = target_of(message)?.ok_or(Reject::Target)?;
+        let routes: SmallVec<[&[u8]; 1]> = message.values(HeaderName::RecordRoute).collect();
+        let text = |name| message.value(name).unwrap_or_default();
+        let event = message.header::<Event<'_>>().ok().flatten();
+        let event_id = event.and_then(|event| event.id());
+        let kept = [text(HeaderName::To), text(HeaderName::From), text(HeaderName::CallId), target.as_bytes()];
+        let kept = kept.into_iter().chain(event_id).chain(routes.iter().copied());
+        if kept.map(<[u8]>::len).sum::<usize>() > MOST {
+            return Err(Reject::DialogTooLong);
+        }
+        Ok(Self {
+            tag,
+            local: text(HeaderName::To).into(),
+            remote: text(HeaderName::From).into(),
+            call_id: text(HeaderName::CallId).into(),
+            event_id: event_id.map(Into::into),
+            way: way(request, &target, routes.first().copied(), settings)?,
+            target: target.as_bytes().into(),
+            routes: routes.into_iter().map(Into::into).collect(),
+            sequence: request.sequence,
+        })
+    }
+
+    /// Whether a request belongs to the same subscription.
+    pub(super) fn is_of(&self, message: &Message) -> bool {
+        let tag = message.header::<From<'_>>().ok().flatten().and_then(|from| from.tag());
+        let event = message.header::<Event<'_>>().ok().flatten();
+        message.value(HeaderName::CallId) == Some(&*self.call_id)
+            && tag == tag_of(&self.remote)
+            && event.and_then(|event| event.id()) == self.event_id.as_deref()
+    }
+
+    /// Goes on as a later SUBSCRIBE says: its Contact, if it names one, is where we send to, over the flow that it came by
+    /// (RFC 3261 12.2.2). The route set stays.
+    pub(super) fn refresh(&mut self, request: &Request, settings: &Settings) -> Result<(), Reject> {
+        let target: Box<[u8]> = match target_of(&request.message)? {
+            Some(target) if target.as_bytes().len() > MOST => return Err(Reject::DialogTooLong),
+            Some(target) => target.as_bytes().into(),
+            None => self.target.clone(),
+        };
+        let Ok(Uri::Sip(uri)) = Uri::parse(&target) else { return Err(Reject::Target) };
+        self.way = way(request, &uri, self.routes.first().map(|route| &**route), settings)?;
+        (self.target, self.sequence) = (target, request.sequence);
+        Ok(())
+    }
+
+    /// Writes a NOTIFY (RFC 6665 4.2.2).
+    pub(super) fn write(&self, notice: &Notice<'_>, settings: &Settings, out: &mut Vec<u8>) {
+        let Notice { hop, branch, sequence, state, body } = notice;
+        let strict = self.routes.first().and_then(|route| route_uri(route)).filter(|route| !route.is_loose());
+        out.extend_from_slice(b"NOTIFY ");
+        match &strict {
+            // RFC 3261 12.2.1.1: a strict router wants to be the Request-URI.
+            Some(strict) => strict.write_target(out),
+            None => forward::write_target(out, &self.target),
+        }
+        out.extend_from_slice(b" SIP/2.0\r\n");
+        line(out, HeaderName::Via, |out| forward::write_via_value(out, hop, *branch, settings));
+        for route in self.routes.iter().skip(usize::from(strict.is_some())) {
+            line(out, HeaderName::Route, |out| out.extend_from_slice(route));
+        }
+        if strict.is_some() {
+            line(out, HeaderName::Route, |out| {
+                out.push(b'<');
+                forward::write_target(out, &self.target);
+                out.push(b'>');
+            });
+        }
+        line(out, HeaderName::MaxForwards, |out| out.extend_from_slice(b"70"));
+        line(out, HeaderName::From, |out| {
+            out.extend_from_slice(&self.local);
+            if tag_of(&self.local).is_none() {
+                out.extend_from_slice(b";tag=");
+                self.tag.write(out);
+            }
+        });
+        line(out, HeaderName::To, |out| out.extend_from_slice(&self.remote));
+        line(out, HeaderName::CallId, |out| out.extend_from_slice(&self.call_id));
+        line(out, HeaderName::CSeq, |out| {
+            write_decimal(out, *sequence);
+            out.extend_from_slice(b" NOTIFY");
+        });
+        line(out, HeaderName::Contact, |out| write_contact(out, hop, settings));
+        line(out, HeaderName::Event, |out| {
+            out.extend_from_slice(PACKAGE);
+            if let Some(id) = &self.event_id {
+                out.extend_from_slice(b";id=");
+                out.extend_from_slice(id);
+            }
+        });
+        line(out, HeaderName::SubscriptionState, |out| out.extend_from_slice(state));
+        line(out, HeaderName::ContentType, |out| out.extend_from_slice(b"application/reginfo+xml"));
+        line(out, HeaderName::ContentLength, |out| write_decimal(out, body.len() as u64));
+        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(body);
+    }
+}
+
+/// The way to the first address that DNS has of a host.
+pub(super) fn hop_to(host: &hop::Name, answer: &Answer, settings: &Settings) -> Option<Hop> {
+    let Answer::Resolved(addresses) = answer else { return None };
+    let usable = |remote: &&SocketAddr| !settings.is_own_address(remote.ip(), Some(remote.port()));
+    let remote = *addresses.iter().flatten().find(usable)?;
+    let local = settings.local_for(host.transport, remote.ip())?;
+    Some(Hop { transport: host.transport, remote, local, connection: 0 })
+}
+
+/// What the 200 to a SUBSCRIBE says besides the usual (RFC 6665 4.2.1.1, RFC 3261 12.1.1).
+pub(super) fn write_answer(reply: &mut Reply<'_>, request: &Request, granted: u32, settings: &Settings) {
+    if !request.in_dialog {
+        for route in request.message.values(HeaderName::RecordRoute) {
+            reply.header(HeaderName::RecordRoute, |out| out.extend_from_slice(route));
+        }
+    }
+    reply.header(HeaderName::Contact, |out| write_contact(out, &Hop::back(&request.flow), settings));
+    reply.header(HeaderName::Expires, |out| write_decimal(out, granted));
+}
+
+/// RFC 3261 12.2.1.1, and for a phone without a proxy before it what RFC 5626 says of its registration: only its own flow
+/// is sure to lead to it.
+fn way(request: &Request, target: &SipUri<'_>, route: Option<&[u8]>, settings: &Settings) -> Result<Way, Reject> {
+    if let Some(route) = route {
+        return way_to(&route_uri(route).ok_or(Reject::Route)?, settings);
+    }
+    let direct = request.message.values(HeaderName::Via).nth(1).is_none();
+    if direct && request.is_flow_bound() {
+        return Ok(Way::Hop(over_flow(Hop::back(&request.flow), target)));
+    }
+    way_to(target, settings)
+}
+
+/// The URI in its Contact, if it has one.
+fn target_of(message: &Message) -> Result<Option<SipUri<'_>>, Reject> {
+    let Some(contact) = message.headers::<Contact<'_>>().next() else { return Ok(None) };
+    let contact = contact.map_err(Reject::Malformed)?;
+    let uri = contact.address().and_then(|address| address.uri.sip().copied());
+    uri.map(Some).ok_or(Reject::Target)
+}
+
+fn tag_of(value: &[u8]) -> Option<&[u8]> {
+    <From<'_> as parser::Header<'_>>::parse(value).ok()?.tag()
+}
+
+/// Where requests within the dialog are to come: to this server, not to a user.
+fn write_contact(out: &mut Vec<u8>, hop: &Hop, settings: &Settings) {
+    out.extend_from_slice(b"<sip:");
+    forward::write_own_address(out, hop, settings);
+    if hop.transport != Transport::Udp {
+        out.extend_from_slice(b";transport=");
+        out.extend_from_slice(hop.transport.param().as_bytes());
+    }
+    out.push(b'>');
+}
+
+fn line(out: &mut Vec<u8>, name: HeaderName, value: impl FnOnce(&mut Vec<u8>)) {
+    out.extend_from_slice(name.as_str().as_bytes());
+    out.extend_from_slice(b": ");
+    value(out);
+    out.extend_from_slice(b"\r\n");
+}

@@ -1,0 +1,35 @@
+//! Who watches, and whether he may (RFC 3680 4.6).
+//!
+//! Decides it anew at each look: what was proven when a subscription began holds for as long as the account is the same.
+
+use location::Aor;
+
+use crate::settings::{Authentication, Secrets, Settings};
+
+/// Somebody who watches.
+#[derive(Debug)]
+pub(crate) struct Watcher {
+    user: Aor,
+    /// By what he proved that it is he; none where nobody has to.
+    proof: Option<Secrets>,
+}
+
+impl Watcher {
+    /// This user, who has proven it if he has to.
+    pub(crate) fn new(user: Aor, settings: &Settings) -> Self {
+        let proven = settings.authentication == Authentication::Required;
+        let account = settings.accounts.find(&user).filter(|_| proven);
+        Self { proof: account.map(|account| account.secrets.clone()), user }
+    }
+
+    /// Whether he may see the bindings of this user: not with a password that was taken from him, nor without one where
+    /// there must be one by now.
+    pub(crate) fn may_watch(&self, aor: &Aor, settings: &Settings) -> bool {
+        let account = settings.accounts.find(&self.user);
+        let is_he = match &self.proof {
+            Some(proof) => account.is_some_and(|account| account.secrets == *proof),
+            None => settings.authentication == Authentication::Off,
+        };
+        is_he && settings.accounts.may_watch(&self.user, aor)
+    }
+}

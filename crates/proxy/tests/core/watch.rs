@@ -1,0 +1,754 @@
+//! Who watches registrations is told what changes: the `reg` event package (RFC 3680) on the rules of RFC 6665.
+
+use std::time::Duration;
+
+use location::{Aor, WhenFull};
+use proxy::{Account, Accounts, Authentication, Event, Limit, Notification, Settings, fixed_bindings};
+
+use crate::sim::{Agent, DOMAIN, Login, Sip, World, at, cseq, uri_in};
+
+const BOB: &str = "sip:bob@office.example";
+
+/// A SUBSCRIBE to a user, for ten minutes.
+fn subscribe(watcher: &Agent, aor: &str) -> Sip {
+    watcher.request("SUBSCRIBE", aor).with("Event", "reg").with("Expires", 600)
+}
+
+/// bob watches himself from his desk: the SUBSCRIBE, its 200, and the first NOTIFY, which he answers.
+fn watch(desk: &Agent) -> (Sip, Sip, Sip) {
+    let asked = subscribe(desk, BOB);
+    desk.sends(&asked);
+    let ok = desk.expects("200");
+    (asked, ok, told(desk))
+}
+
+/// The next NOTIFY, answered.
+fn told(watcher: &Agent) -> Sip {
+    let notify = watcher.expects("NOTIFY");
+    watcher.answers(&notify, 200);
+    notify
+}
+
+/// A SUBSCRIBE within the dialog.
+fn again(watcher: &Agent, asked: &Sip, ok: &Sip, later: u32, expires: u32) -> Sip {
+    watcher
+        .within(asked, ok, "SUBSCRIBE")
+        .set("CSeq", cseq(asked, later, "SUBSCRIBE"))
+        .with("Event", "reg")
+        .with("Expires", expires)
+}
+
+/// All values of an attribute, in their order.
+fn all<'a>(notify: &'a Sip, element: &str, name: &str) -> Vec<&'a str> {
+    let begin = format!("<{element}");
+    let attribute = |tag: &'a str| {
+        let (_, value) = tag.split('>').next()?.split_once(&format!(" {name}=\""))?;
+        value.split('"').next()
+    };
+    notify.body.split(&begin).skip(1).map(|tag| attribute(tag).unwrap_or_default()).collect()
+}
+
+/// Version, whether full, state of the registration, and the event of each contact.
+fn document(notify: &Sip) -> (u32, bool, &str, Vec<&str>) {
+    let one = |element: &str, name: &str| all(notify, element, name).first().copied().unwrap_or_default();
+    assert_eq!(notify.value("Content-Type"), "application/reginfo+xml");
+    assert_eq!(notify.number("Content-Length"), u32::try_from(notify.body.len()).ok());
+    let happened = all(notify, "contact", "event");
+    let there = all(notify, "contact", "state");
+    for (event, state) in happened.iter().zip(there) {
+        let active = ["registered", "created", "refreshed"].contains(event);
+        assert_eq!(state, if active { "active" } else { "terminated" });
+    }
+    let version = one("reginfo", "version").parse().unwrap_or(u32::MAX);
+    assert_eq!(notify.value("CSeq"), format!("{} NOTIFY", version + 1));
+    (version, one("reginfo", "state") == "full", one("registration", "state"), happened)
+}
+
+fn aor(user: &str) -> Aor {
+    Aor::new(user.as_bytes(), DOMAIN.as_bytes())
+}
+
+#[test]
+fn first_all_there_is_then_what_changes() {
+    // checklist 155
+    let world = World::new();
+    let (desk, mobile) = (world.udp("bob/desk"), world.udp("bob/mobile"));
+    desk.registers();
+    let (asked, ok, first) = watch(&desk);
+    assert_eq!(ok.number("Expires"), Some(600));
+    assert_eq!(ok.value("Contact"), "<sip:192.0.2.1:5060>");
+    assert_eq!(first.uri(), desk.contact());
+    assert_eq!(first.value("From"), ok.value("To"));
+    assert_eq!(first.value("To"), asked.value("From"));
+    assert_eq!((first.value("Event"), first.value("Subscription-State")), ("reg", "active;expires=600"));
+    assert_eq!(document(&first), (0, true, "active", vec!["registered"]));
+    assert_eq!(all(&first, "registration", "aor"), [BOB]);
+    assert_eq!(
+        (all(&first, "contact", "expires"), all(&first, "contact", "duration-registered")),
+        (vec!["3600"], vec!["0"])
+    );
+    assert!(first.body.contains(&format!("<uri>{}</uri>", desk.contact())));
+    world.seconds(10);
+    mobile.registers_with(";q=0.8;+sip.instance=\"<urn:uuid:1>\"");
+    let second = told(&desk);
+    assert_eq!(document(&second), (1, false, "active", vec!["registered"]));
+    assert_eq!(
+        (all(&second, "contact", "q"), all(&second, "contact", "callid")),
+        (vec!["0.8"], vec!["register-bob-mobile"])
+    );
+    assert!(
+        second.body.contains("<unknown-param name=\"+sip.instance\">&quot;&lt;urn:uuid:1&gt;&quot;</unknown-param>")
+    );
+    assert_ne!(all(&first, "contact", "id"), all(&second, "contact", "id"));
+    assert_eq!(all(&first, "registration", "id"), all(&second, "registration", "id"));
+    world.seconds(10);
+    desk.registers();
+    let third = told(&desk);
+    assert_eq!(document(&third), (2, false, "active", vec!["refreshed"]));
+    assert_eq!(all(&third, "contact", "id"), all(&first, "contact", "id"));
+    assert_eq!(third.value("Subscription-State"), "active;expires=580");
+    world.millis(1);
+    assert_eq!(world.saw(|event| matches!(event, Event::Notified { outcome: Notification::Answered })), 3);
+}
+
+#[test]
+fn who_has_no_phone_can_be_watched() {
+    // checklist 155
+    let world = World::new();
+    let desk = world.udp("bob/desk");
+    let (.., first) = watch(&desk);
+    assert_eq!(document(&first), (0, true, "init", vec![]));
+    world.seconds(5);
+    desk.registers();
+    assert_eq!(document(&told(&desk)), (1, false, "active", vec!["registered"]));
+    world.seconds(5);
+    desk.sends(&desk.register().set("Contact", "*").with("Expires", 0));
+    desk.expects("200");
+    assert_eq!(document(&told(&desk)), (2, false, "terminated", vec!["unregistered"]));
+}
+
+#[test]
+fn each_end_has_its_name() {
+    // checklist 155
+    let world = World::with(|settings| {
+        settings.registrar.limits.max_contacts = 2;
+        settings.registrar.limits.when_full = WhenFull::ReplaceOldest;
+    });
+    let [desk, home, mobile] = ["bob/desk", "bob/home", "bob/mobile"].map(|name| world.udp(name));
+    home.registers();
+    world.millis(1);
+    desk.registers();
+    watch(&desk);
+    world.seconds(5);
+    mobile.registers_with(";expires=100");
+    let replaced = told(&desk);
+    assert_eq!(document(&replaced), (1, false, "active", vec!["deactivated", "registered"]));
+    assert!(replaced.body.contains(&home.contact()));
+    world.millis(94_000);
+    desk.registers();
+    assert_eq!(document(&told(&desk)).3, ["refreshed"]);
+    world.millis(4_500);
+    desk.hears_nothing();
+    world.millis(1_500);
+    assert_eq!(document(&told(&desk)), (3, false, "active", vec!["expired"]), "as soon as the interval lets it");
+    world.remove("bob", &desk.contact());
+    world.seconds(5);
+    assert_eq!(document(&told(&desk)), (4, false, "terminated", vec!["deactivated"]), "an operator did");
+}
+
+#[test]
+fn what_is_configured_was_created_and_is_rejected() {
+    // checklist 155
+    let door = |contacts: &[(&str, Option<u16>)]| Account {
+        contacts: Some(fixed_bindings(contacts.iter().copied())),
+        ..Account::default()
+    };
+    let world =
+        World::with(|settings| drop(settings.accounts.insert(aor("bob"), door(&[("sip:bob@192.0.2.99", None)]))));
+    let desk = world.udp("bob/desk");
+    let (.., first) = watch(&desk);
+    assert_eq!(document(&first), (0, true, "active", vec!["created"]));
+    assert_eq!(all(&first, "contact", "expires"), [""], "it stays");
+    world.seconds(5);
+    let contacts = [("sip:bob@192.0.2.98", Some(500))];
+    world.reconfigure(|settings| drop(settings.accounts.insert(aor("bob"), door(&contacts))));
+    assert_eq!(document(&told(&desk)), (1, false, "active", vec!["rejected", "created"]));
+    world.seconds(5);
+    world.reconfigure(|_| {});
+    desk.hears_nothing();
+    desk.sends(&desk.register().set("Contact", "<sip:bob@192.0.2.98>;expires=100"));
+    desk.expects("200");
+    assert_eq!(document(&told(&desk)), (2, false, "active", vec!["registered"]), "it is the phone's own now");
+}
+
+#[test]
+fn no_more_than_one_in_five_seconds() {
+    // checklist 155
+    let world = World::new();
+    let [desk, home, mobile] = ["bob/desk", "bob/home", "bob/mobile"].map(|name| world.udp(name));
+    watch(&desk);
+    world.seconds(2);
+    home.registers();
+    mobile.registers();
+    desk.registers();
+    desk.sends(&mobile.register().set("Contact", format_args!("<{}>;expires=0", mobile.contact())));
+    desk.expects("200");
+    world.millis(2_000);
+    desk.hears_nothing();
+    world.millis(1_000);
+    assert_eq!(document(&told(&desk)), (1, false, "active", vec!["registered", "registered"]), "all in one");
+    world.seconds(1);
+    home.registers();
+    world.seconds(3);
+    desk.hears_nothing();
+    world.seconds(1);
+    assert_eq!(document(&told(&desk)), (2, false, "active", vec!["refreshed"]));
+}
+
+#[test]
+fn a_refresh_tells_all_at_once() {
+    // checklist 155
+    let world = World::new();
+    let desk = world.udp("bob/desk");
+    desk.registers();
+    let (asked, ok, _) = watch(&desk);
+    let refresh = again(&desk, &asked, &ok, 1, 300);
+    assert_eq!(refresh.uri(), "sip:192.0.2.1:5060");
+    desk.sends(&refresh);
+    assert_eq!(desk.expects("200").number("Expires"), Some(300));
+    let second = told(&desk);
+    assert_eq!(document(&second), (1, true, "active", vec!["registered"]));
+    assert_eq!(second.value("Subscription-State"), "active;expires=300");
+    // A copy changes nothing; neither does what is late.
+    desk.sends(&refresh);
+    desk.expects("200");
+    desk.sends(&again(&desk, &asked, &ok, 0, 300));
+    desk.expects("500");
+    desk.hears_nothing();
+    // The Contact of a refresh is where we send to from now on.
+    desk.sends(&again(&desk, &asked, &ok, 2, 300).without("Contact"));
+    desk.expects("200");
+    assert_eq!(document(&told(&desk)).0, 2);
+    let moved = world.udp("bob/moved");
+    desk.sends(&again(&desk, &asked, &ok, 3, 300).set("Contact", format_args!("<{}>", moved.contact())));
+    desk.expects("200");
+    assert_eq!(document(&told(&moved)).0, 3);
+}
+
+#[test]
+fn who_has_heard_enough_hears_once_more() {
+    // checklist 155
+    let world = World::new();
+    let desk = world.udp("bob/desk");
+    desk.registers();
+    let (asked, ok, _) = watch(&desk);
+    let goodbye = again(&desk, &asked, &ok, 1, 0);
+    desk.sends(&goodbye);
+    assert_eq!(desk.expects("200").number("Expires"), Some(0));
+    let last = told(&desk);
+    assert_eq!(document(&last), (1, true, "active", vec!["registered"]));
+    assert_eq!(last.value("Subscription-State"), "terminated;reason=timeout");
+    desk.sends(&goodbye);
+    desk.expects("200");
+    desk.sends(&again(&desk, &asked, &ok, 2, 600));
+    assert_eq!(desk.expects("481").reason(), "Subscription Does Not Exist");
+    world.seconds(10);
+    desk.registers();
+    desk.hears_nothing();
+    assert_eq!(world.load(0).subscriptions, 1, "for copies of its last SUBSCRIBE");
+    world.seconds(30);
+    assert_eq!(world.load(0).subscriptions, 0);
+}
+
+#[test]
+fn a_fetch_is_one_look() {
+    // checklist 155
+    let world = World::new();
+    let desk = world.udp("bob/desk");
+    desk.registers();
+    let fetch = subscribe(&desk, BOB).set("Expires", 0);
+    desk.sends(&fetch);
+    assert_eq!(desk.expects("200").number("Expires"), Some(0));
+    let only = told(&desk);
+    assert_eq!(document(&only), (0, true, "active", vec!["registered"]));
+    assert_eq!(only.value("Subscription-State"), "terminated;reason=timeout");
+    desk.sends(&fetch);
+    desk.expects("200");
+    desk.hears_nothing();
+}
+
+#[test]
+fn a_subscription_ends_by_itself() {
+    // checklist 155
+    let world = World::new();
+    let desk = world.udp("bob/desk");
+    watch(&desk);
+    world.millis(599_900);
+    let last = told(&desk);
+    assert_eq!(last.value("Subscription-State"), "terminated;reason=timeout");
+    assert_eq!(document(&last), (1, false, "init", vec![]));
+    world.millis(1);
+    assert_eq!(world.load(0).subscriptions, 0);
+}
+
+#[test]
+fn copies_begin_nothing() {
+    // checklist 155
+    let world = World::new();
+    let desk = world.udp("bob/desk");
+    let (asked, ok, _) = watch(&desk);
+    desk.sends(&asked);
+    assert_eq!(desk.expects("200").value("To"), ok.value("To"));
+    desk.hears_nothing();
+    desk.sends(&again(&desk, &asked, &ok, 1, 600));
+    desk.expects("200");
+    told(&desk);
+    desk.sends(&asked);
+    desk.expects("200");
+    desk.hears_nothing();
+    assert_eq!(world.load(0).subscriptions, 1);
+}
+
+#[test]
+fn a_notify_that_gets_lost_is_sent_again() {
+    // checklist 155, 94
+    let world = World::new();
+    let desk = world.udp("bob/desk");
+    desk.sends(&subscribe(&desk, BOB));
+    desk.expects("200");
+    let first = desk.expects("NOTIFY");
+    world.millis(500);
+    assert_eq!(desk.expects("NOTIFY"), first);
+    // What changes meanwhile waits.
+    desk.registers();
+    world.millis(1_000);
+    assert_eq!(desk.expects("NOTIFY"), first);
+    desk.answers(&first, 200);
+    world.seconds(4);
+    assert_eq!(document(&told(&desk)), (1, false, "active", vec!["registered"]));
+}
+
+#[test]
+fn who_answers_nothing_is_told_nothing_more() {
+    // checklist 155
+    let world = World::new();
+    let desk = world.udp("bob/desk");
+    desk.sends(&subscribe(&desk, BOB));
+    desk.expects("200");
+    world.millis(32_100);
+    assert_eq!(desk.heard().len(), 11, "Timer E");
+    assert_eq!(world.saw(|event| matches!(event, Event::Notified { outcome: Notification::Unanswered })), 1);
+    assert_eq!(world.load(0).subscriptions, 0);
+    desk.registers();
+    desk.hears_nothing();
+}
+
+#[test]
+fn who_knows_nothing_of_it_is_told_nothing_more() {
+    // checklist 155
+    for (status, goes_on) in [(481, false), (404, false), (501, false), (500, true), (503, true)] {
+        let world = World::new();
+        let desk = world.udp("bob/desk");
+        watch(&desk);
+        world.seconds(5);
+        desk.registers();
+        let notify = desk.expects("NOTIFY");
+        desk.answers(&notify, status);
+        world.seconds(5);
+        desk.registers();
+        if goes_on {
+            assert_eq!(document(&told(&desk)), (2, true, "active", vec!["registered"]), "what was lost is made up for");
+        } else {
+            desk.hears_nothing();
+        }
+    }
+}
+
+#[test]
+fn a_new_subscribe_does_not_wait_for_an_old_notify() {
+    // checklist 155
+    let world = World::new();
+    let desk = world.udp("bob/desk");
+    let asked = subscribe(&desk, BOB);
+    desk.sends(&asked);
+    let ok = desk.expects("200");
+    let unanswered = desk.expects("NOTIFY");
+    desk.sends(&again(&desk, &asked, &ok, 1, 600));
+    desk.expects("200");
+    assert_eq!(document(&told(&desk)), (1, true, "init", vec![]));
+    desk.answers(&unanswered, 481);
+    world.seconds(5);
+    desk.registers();
+    assert_eq!(document(&told(&desk)).0, 2, "that was of another time");
+}
+
+#[test]
+fn what_cannot_be_granted() {
+    // checklist 155
+    let world = World::new();
+    let desk = world.udp("bob/desk");
+    let refused = |subscribe: Sip, status: &str| {
+        desk.sends(&subscribe);
+        desk.expects(status)
+    };
+    let asked = || subscribe(&desk, BOB);
+    assert_eq!(refused(asked().set("Expires", 59), "423").number("Min-Expires"), Some(60));
+    refused(asked().with("Accept", "application/pidf+xml, text/plain"), "406");
+    refused(asked().with("Accept", "application/reginfo+xml;q=0"), "406");
+    refused(asked().without("Contact"), "400");
+    refused(asked().set("Contact", "<tel:1>"), "400");
+    refused(asked().set("Contact", format_args!("<sip:bob@192.0.2.11;x={}>", "y".repeat(5000))), "400");
+    assert_eq!(refused(asked().with("Require", "eventlist"), "420").value("Unsupported"), "eventlist");
+    let unknown = asked().set("To", format_args!("<{BOB}>;tag=00ffffffffffffffff"));
+    refused(unknown.clone(), "481");
+    refused(unknown.set("To", format_args!("<{BOB}>;tag=3fffffffffffffffff")), "481");
+    let server = asked().to("sip:192.0.2.1").set("Event", "presence");
+    assert_eq!(refused(server, "489").value("Allow-Events"), "reg");
+    assert_eq!(world.load(0).subscriptions, 0);
+    for accept in ["application/reginfo+xml", "text/plain, Application/*", "*/*;q=0.1"] {
+        desk.sends(&asked().set("Expires", 0).with("Accept", accept));
+        desk.expects("200");
+        told(&desk);
+    }
+    let (asked, ok, _) = watch(&desk);
+    desk.sends(&again(&desk, &asked, &ok, 1, 600).set("Event", "reg;id=2"));
+    desk.expects("481");
+    desk.sends(&again(&desk, &asked, &ok, 1, 600).set("From", "<sip:eve@office.example>;tag=x"));
+    desk.expects("481");
+}
+
+#[test]
+fn other_packages_go_to_the_phone() {
+    // checklist 155
+    let world = World::new();
+    let (alice, desk) = (world.udp("alice"), world.udp("bob/desk"));
+    desk.registers();
+    for event in ["presence", "message-summary", "reg.winfo"] {
+        alice.sends(&alice.request("SUBSCRIBE", BOB).with("Event", event));
+        let heard = desk.expects("SUBSCRIBE");
+        assert_eq!(heard.value("Event"), event);
+        desk.answers(&heard, 202);
+        alice.expects("202");
+    }
+}
+
+#[test]
+fn our_options_name_it() {
+    // checklist 155
+    let world = World::new();
+    let alice = world.udp("alice");
+    alice.sends(&alice.request("OPTIONS", "sip:office.example"));
+    let ok = alice.expects("200");
+    assert_eq!((ok.value("Allow"), ok.value("Allow-Events")), ("OPTIONS, REGISTER, SUBSCRIBE", "reg"));
+}
+
+const ALICE: Login<'_> = Login { user: "alice", password: "wonderland" };
+const CAROL: Login<'_> = Login { user: "carol", password: "calendar" };
+
+/// alice may watch bob; carol may not.
+fn secured(settings: &mut Settings) {
+    settings.authentication = Authentication::Required;
+    let alice = Account { may_watch: vec![aor("bob")], ..ALICE.account(DOMAIN) };
+    for (user, account) in [("alice", alice), ("bob", Account::default()), ("carol", CAROL.account(DOMAIN))] {
+        settings.accounts.insert(aor(user), account);
+    }
+}
+
+/// Subscribes with credentials; what was sent.
+fn prove(watcher: &Agent, login: Login<'_>, uri: &str) -> Sip {
+    watcher.sends(&subscribe(watcher, uri));
+    let refused = watcher.expects("401");
+    let asked = subscribe(watcher, uri);
+    let answer = login.answer(&refused, "SHA-256", &asked, 1);
+    let asked = asked.with("Authorization", answer);
+    watcher.sends(&asked);
+    asked
+}
+
+#[test]
+fn only_who_may() {
+    // checklist 155
+    let world = World::with(secured);
+    let (alice, carol) = (world.udp("alice"), world.udp("carol"));
+    prove(&carol, CAROL, BOB);
+    assert_eq!(carol.expects("403").reason(), "Not allowed to watch this user");
+    prove(&carol, CAROL, "sip:carol@office.example");
+    carol.expects("200");
+    told(&carol);
+    let asked = prove(&alice, ALICE, BOB);
+    let ok = alice.expects("200");
+    told(&alice);
+    // A copy of it is no replay, and a refresh needs no password: its dialog is proof.
+    alice.sends(&asked);
+    alice.expects("200");
+    alice.sends(&again(&alice, &asked, &ok, 1, 600));
+    alice.expects("200");
+    told(&alice);
+    alice.hears_nothing();
+    // No more than that he may not any longer.
+    world.seconds(5);
+    world.reconfigure(|settings| drop(settings.accounts.insert(aor("alice"), ALICE.account(DOMAIN))));
+    let last = told(&alice);
+    assert_eq!(last.value("Subscription-State"), "terminated;reason=rejected");
+    assert_eq!(document(&last), (2, true, "init", vec![]));
+}
+
+#[test]
+fn a_refresh_by_who_may_not_any_more() {
+    // checklist 155
+    let world = World::with(secured);
+    let alice = world.udp("alice");
+    let asked = prove(&alice, ALICE, BOB);
+    let ok = alice.expects("200");
+    told(&alice);
+    world.reconfigure(|settings| drop(settings.accounts.insert(aor("alice"), ALICE.account(DOMAIN))));
+    alice.sends(&again(&alice, &asked, &ok, 1, 600));
+    alice.expects("403");
+    assert_eq!(told(&alice).value("Subscription-State"), "terminated;reason=rejected");
+}
+
+#[test]
+fn who_is_not_the_same_any_more_is_rejected() {
+    // checklist 155
+    let changed = Login { password: "looking-glass", ..CAROL };
+    let changes: [fn(&mut Settings, Login<'_>); 2] = [
+        |settings, changed| drop(settings.accounts.insert(aor("carol"), changed.account(DOMAIN))),
+        |settings, _| {
+            settings.accounts = Accounts::default();
+            settings.accounts.insert(aor("bob"), Account::default());
+        },
+    ];
+    for change in changes {
+        let world = World::with(secured);
+        let carol = world.udp("carol");
+        prove(&carol, CAROL, "sip:carol@office.example");
+        carol.expects("200");
+        told(&carol);
+        world.seconds(5);
+        world.reconfigure(|settings| settings.authentication = Authentication::Required);
+        carol.hears_nothing();
+        world.reconfigure(|settings| change(settings, changed));
+        assert_eq!(told(&carol).value("Subscription-State"), "terminated;reason=rejected");
+    }
+    let world = World::new();
+    let desk = world.udp("bob/desk");
+    watch(&desk);
+    world.seconds(5);
+    world.reconfigure(secured);
+    assert_eq!(told(&desk).value("Subscription-State"), "terminated;reason=rejected", "he never had to prove it");
+}
+
+#[test]
+fn without_passwords_everybody_is_who_he_says() {
+    // checklist 155
+    let world = World::new();
+    let (alice, stranger) = (world.udp("alice"), world.udp("bob"));
+    alice.sends(&subscribe(&alice, BOB));
+    alice.expects("403");
+    stranger.sends(&subscribe(&stranger, BOB).set("From", "<sip:bob@elsewhere.example>;tag=1"));
+    stranger.expects("403");
+    let world = World::with(|settings| {
+        secured(settings);
+        settings.authentication = Authentication::Off;
+    });
+    let (alice, nobody) = (world.udp("alice"), world.udp("nobody"));
+    alice.sends(&subscribe(&alice, BOB));
+    alice.expects("200");
+    told(&alice);
+    nobody.sends(&subscribe(&nobody, "sip:nobody@office.example"));
+    nobody.expects("404");
+}
+
+#[test]
+fn a_trusted_network_is_not_trusted_so_far() {
+    // checklist 155
+    let world = World::with(|settings| {
+        secured(settings);
+        settings.trusted = vec!["192.0.2.0/24".parse().unwrap()];
+    });
+    let alice = world.udp("alice");
+    alice.sends(&subscribe(&alice, BOB));
+    alice.expects("401");
+}
+
+#[test]
+fn whichever_worker_hears_of_it() {
+    // checklist 155
+    let world = World::with_workers(3, |_| {});
+    let (desk, mobile) = (world.udp("bob/desk"), world.udp("bob/mobile"));
+    let (asked, ok, _) = watch(desk.lands_on(1));
+    world.seconds(5);
+    mobile.lands_on(2).registers();
+    let notify = desk.expects("NOTIFY");
+    assert_eq!(document(&notify), (1, false, "active", vec!["registered"]));
+    // Its answer and the next SUBSCRIBE come to other workers.
+    desk.lands_on(0).answers(&notify, 200);
+    desk.sends(&again(&desk, &asked, &ok, 1, 600));
+    assert_eq!(desk.expects("200").value("To"), ok.value("To"));
+    assert_eq!(document(&told(&desk)), (2, true, "active", vec!["registered"]));
+    assert_eq!([0, 1, 2].map(|worker| world.load(worker).subscriptions), [0, 1, 0]);
+}
+
+#[test]
+fn credentials_of_another_worker() {
+    // checklist 155
+    let world = World::with_workers(2, secured);
+    let alice = world.udp("alice");
+    alice.sends(&subscribe(&alice, BOB));
+    let refused = alice.expects("401");
+    let asked = subscribe(&alice, BOB);
+    let answer = ALICE.answer(&refused, "SHA-256", &asked, 1);
+    let asked = asked.with("Authorization", &answer);
+    alice.lands_on(1).sends(&asked);
+    let ok = alice.expects("200");
+    told(&alice);
+    // The nonce of one worker and the dialog of another would go round in circles.
+    alice.sends(&again(&alice, &asked, &ok, 1, 600).with("Authorization", &answer));
+    alice.expects("200");
+    told(&alice);
+    assert_eq!([0, 1].map(|worker| world.load(worker).subscriptions), [1, 0]);
+}
+
+#[test]
+fn over_the_connection_that_it_came_on() {
+    // checklist 155
+    let world = World::new();
+    let desk = world.tcp("bob/desk");
+    desk.sends(&subscribe(&desk, BOB).set("Contact", "<sip:bob@10.0.0.7:4711;transport=tcp>"));
+    assert_eq!(desk.expects("200").value("Contact"), "<sip:192.0.2.1:5060;transport=tcp>");
+    let first = desk.expects("NOTIFY");
+    assert_eq!(first.uri(), "sip:bob@10.0.0.7:4711;transport=tcp");
+    desk.answers(&first, 200);
+    world.seconds(5);
+    desk.disconnects();
+    let mobile = world.udp("bob/mobile");
+    mobile.registers();
+    desk.hears_nothing();
+    assert_eq!(world.saw(|event| matches!(event, Event::Notified { outcome: Notification::Unanswered })), 1);
+    assert_eq!(world.load(0).subscriptions, 0);
+}
+
+#[test]
+fn through_the_nat_that_it_came_through() {
+    // checklist 155
+    let world = World::new();
+    let desk = world.udp("bob/desk");
+    desk.appears_at("203.0.113.9:40123".parse().unwrap());
+    let (.., first) = watch(&desk);
+    assert_eq!(first.uri(), desk.contact());
+}
+
+#[test]
+fn by_the_route_that_was_recorded() {
+    // checklist 155, 161
+    for (route, uri, routes) in [
+        ("<sip:192.0.2.12;lr>", "sip:bob@10.0.0.7", vec!["<sip:192.0.2.12;lr>", "<sip:10.0.0.1;lr>"]),
+        ("<sip:edge@192.0.2.12>", "sip:edge@192.0.2.12", vec!["<sip:10.0.0.1;lr>", "<sip:bob@10.0.0.7>"]),
+    ] {
+        let world = World::new();
+        let (desk, edge) = (world.udp("bob/desk"), world.udp("edge"));
+        let asked = subscribe(&desk, BOB).set("Contact", "<sip:bob@10.0.0.7>");
+        desk.sends(&asked.with("Record-Route", route).with("Record-Route", "<sip:10.0.0.1;lr>"));
+        let ok = desk.expects("200");
+        assert_eq!(ok.values("Record-Route").collect::<Vec<_>>(), [route, "<sip:10.0.0.1;lr>"]);
+        let notify = told(&edge);
+        assert_eq!((notify.uri(), notify.values("Route").collect::<Vec<_>>()), (uri, routes));
+    }
+}
+
+#[test]
+fn to_a_host_that_dns_knows() {
+    // checklist 155
+    let world = World::new();
+    let (desk, app) = (world.udp("bob/desk"), world.udp("app"));
+    world.dns("app.office.test", &[app.address]);
+    world.store(crate::sim::Mood::Good, 20);
+    desk.sends(&subscribe(&desk, BOB).set("Contact", "<sip:bob@app.office.test>"));
+    desk.expects("200");
+    assert_eq!(document(&told(&app)), (0, true, "init", vec![]));
+    // Before DNS has answered he says that he is elsewhere.
+    let asked = subscribe(&desk, BOB).set("Contact", "<sip:bob@app.office.test>");
+    desk.sends(&asked);
+    let ok = desk.expects("200");
+    desk.sends(&again(&desk, &asked, &ok, 1, 600));
+    desk.expects("200");
+    assert_eq!(document(&told(&desk)), (0, true, "init", vec![]));
+    app.hears_nothing();
+    desk.sends(&subscribe(&desk, BOB).set("Contact", "<sip:bob@nowhere.test>"));
+    desk.expects("200");
+    world.seconds(1);
+    assert_eq!(world.saw(|event| matches!(event, Event::Notified { outcome: Notification::Unanswered })), 1);
+}
+
+#[test]
+fn a_store_that_does_not_answer_is_asked_again() {
+    // checklist 155
+    let world = World::new();
+    let desk = world.udp("bob/desk");
+    desk.registers();
+    world.store(crate::sim::Mood::Broken, 0);
+    desk.sends(&subscribe(&desk, BOB));
+    desk.expects("200");
+    desk.hears_nothing();
+    world.store(crate::sim::Mood::Good, 0);
+    world.seconds(5);
+    assert_eq!(document(&told(&desk)), (0, true, "active", vec!["registered"]));
+}
+
+#[test]
+fn what_a_phone_wrote_is_no_markup() {
+    // checklist 155
+    let world = World::new();
+    let desk = world.udp("bob/desk");
+    let contact = "<sip:a&b'@192.0.2.11;x=%3Curi%3E>;note=\"</uri><contact id='1'/>&\"";
+    desk.sends(&desk.register().set("Contact", contact).set("Call-ID", "<!--"));
+    desk.expects("200");
+    let (.., first) = watch(&desk);
+    assert!(first.body.contains("<uri>sip:a&amp;b&apos;@192.0.2.11;x=%3Curi%3E</uri>"), "{}", first.body);
+    assert!(first.body.contains("&quot;&lt;/uri&gt;&lt;contact id=&apos;1&apos;/&gt;&amp;&quot;"), "{}", first.body);
+    assert_eq!(all(&first, "contact", "callid"), ["&lt;!--"]);
+}
+
+#[test]
+fn there_is_room_for_so_many() {
+    // checklist 155
+    let world = World::with(|settings| settings.limits.subscriptions = 1);
+    let desk = world.udp("bob/desk");
+    let (asked, ok, _) = watch(&desk);
+    desk.sends(&subscribe(&desk, BOB));
+    assert_eq!(desk.expects("503").number("Retry-After"), Some(10));
+    assert_eq!(world.saw(|event| matches!(event, Event::LimitReached(Limit::Subscriptions))), 1);
+    desk.sends(&again(&desk, &asked, &ok, 1, 600));
+    desk.expects("200");
+    told(&desk);
+}
+
+#[test]
+fn one_user_does_not_take_all_the_room() {
+    // checklist 155
+    let world = World::with(|settings| settings.limits.subscriptions_per_user = 1);
+    let [desk, alice] = ["bob/desk", "alice"].map(|name| world.udp(name));
+    watch(&desk);
+    desk.sends(&subscribe(&desk, BOB));
+    desk.expects("503");
+    assert_eq!(world.saw(|event| matches!(event, Event::LimitReached(Limit::SubscriptionsPerUser))), 1);
+    alice.sends(&subscribe(&alice, "sip:alice@office.example"));
+    alice.expects("200");
+    told(&alice);
+}
+
+#[test]
+fn several_watch_one() {
+    // checklist 155
+    let world = World::with_workers(2, |_| {});
+    let [desk, home] = ["bob/desk", "bob/home"].map(|name| world.udp(name));
+    watch(&desk);
+    watch(home.lands_on(1));
+    world.wait(Duration::from_secs(5));
+    world.udp("bob/mobile").registers();
+    for phone in [&desk, &home] {
+        assert_eq!(document(&told(phone)), (1, false, "active", vec!["registered"]));
+    }
+    assert_eq!(uri_in(desk.register().value("To")), BOB);
+    assert_eq!(desk.address, at(11));
+}

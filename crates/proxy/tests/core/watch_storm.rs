@@ -1,0 +1,114 @@
+//! Whatever happens on the way: a watcher who reads his NOTIFYs by RFC 3680 5.2 knows in the end what is true.
+
+#![allow(clippy::indexing_slicing, clippy::panic, reason = "test code outside of test functions")]
+
+use std::collections::BTreeMap;
+
+use crate::sim::{Agent, Dice, Sip, Weather, World, param, uri_in};
+
+const BOB: &str = "sip:bob@office.example";
+
+/// What a watcher knows: the contacts that are there, by id.
+#[derive(Default)]
+struct View {
+    version: Option<u32>,
+    contacts: BTreeMap<String, String>,
+    partial: usize,
+}
+
+impl View {
+    /// RFC 3680 5.2
+    fn reads(&mut self, notify: &Sip) {
+        let attribute = |tag: &str, name: &str| {
+            let (_, value) = tag.split_once(&format!(" {name}=\"")).unwrap_or_default();
+            value.split('"').next().unwrap_or_default().to_owned()
+        };
+        let (_, document) = notify.body.split_once("<reginfo").unwrap_or_default();
+        let version = attribute(document, "version").parse().ok();
+        if version <= self.version {
+            return;
+        }
+        let full = attribute(document, "state") == "full";
+        let follows = self.version.is_some_and(|last| version == Some(last + 1));
+        assert!(full || follows, "a change of what was never told");
+        self.version = version;
+        if full {
+            self.contacts.clear();
+        }
+        self.partial += usize::from(!full);
+        for contact in document.split("<contact").skip(1) {
+            let (_, uri) = contact.split_once("<uri>").unwrap_or_default();
+            let uri = uri.split('<').next().unwrap_or_default();
+            let id = attribute(contact, "id");
+            match attribute(contact, "state").as_str() {
+                "active" => drop(self.contacts.insert(id, uri.to_owned())),
+                _ => assert!(self.contacts.remove(&id).is_some(), "the end of what never was"),
+            }
+        }
+    }
+
+    /// Reads and answers what has come.
+    fn hears(&mut self, watcher: &Agent) {
+        for notify in watcher.heard().iter().filter(|sip| sip.what() == "NOTIFY") {
+            self.reads(notify);
+            watcher.answers(notify, 200);
+        }
+    }
+}
+
+/// Sends a request until it is answered.
+fn insists(world: &World, phone: &Agent, request: &Sip) -> Sip {
+    for _ in 0..50 {
+        phone.sends(request);
+        world.millis(60);
+        let answers = phone.heard();
+        if let Some(answer) = answers.into_iter().find(|sip| sip.value("CSeq") == request.value("CSeq")) {
+            assert_eq!(answer.what(), "200", "{answer}");
+            return answer;
+        }
+    }
+    panic!("nothing gets through");
+}
+
+fn storm(seed: u64) {
+    let workers = 1 + u8::try_from(seed % 3).unwrap_or(0);
+    let world = World::build(workers, seed, |settings| settings.registrar.limits.min_expires = 1);
+    let mut dice = Dice::new(seed);
+    let watcher = world.udp("bob/watcher");
+    let phones = ["bob/desk", "bob/home", "bob/mobile"].map(|name| world.udp(name));
+    watcher.lands_on(usize::from(workers) - 1);
+    let subscribe = watcher.request("SUBSCRIBE", BOB).with("Event", "reg").with("Expires", 3000);
+    watcher.sends(&subscribe);
+    let mut view = View::default();
+    watcher.expects("200");
+    world.weather(Weather { delay: (1, 30), lost: 200, doubled: 100, straggling: 20 });
+    for _ in 0..40 {
+        let phone = &phones[dice.below(phones.len())];
+        phone.lands_on(dice.below(usize::from(workers)));
+        let expires = [0, 3, 20, 600][dice.below(4)];
+        insists(&world, phone, &phone.register().with("Expires", expires));
+        for _ in 0..dice.below(12) {
+            world.millis(700);
+            view.hears(&watcher);
+        }
+    }
+    world.weather(Weather::FAIR);
+    for _ in 0..100 {
+        world.millis(500);
+        view.hears(&watcher);
+    }
+    let query = insists(&world, &phones[0], &phones[0].register().without("Contact"));
+    let long = |contact: &&str| param(contact, "expires") != Some("1");
+    let mut there: Vec<&str> = query.values("Contact").filter(long).map(uri_in).collect();
+    let mut known: Vec<&str> = view.contacts.values().map(String::as_str).collect();
+    there.sort_unstable();
+    known.sort_unstable();
+    assert_eq!(known, there, "seed {seed}");
+    assert!(view.partial > 3, "seed {seed}: {} changes", view.partial);
+}
+
+#[test]
+fn the_view_is_true_in_the_end() {
+    // checklist 155
+    (0..60).for_each(storm);
+}
