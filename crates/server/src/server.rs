@@ -80,12 +80,6 @@ pub(crate) struct Server {
 /// Takes hold of everything that the server needs, or says what cannot be had.
 pub(crate) fn prepare(mut loaded: Loaded) -> Result<Prepared, Fatal> {
     let workers = loaded.config.worker_count();
-    let bind = |listen| transport::bind(listen, workers).map_err(|source| Fatal::Listen { listen: *listen, source });
-    let bound = loaded.config.listen.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
-    let metrics = match loaded.config.metrics.listen {
-        Endpoint::Off => None,
-        Endpoint::On(address) => Some(listen_for_metrics(address)?),
-    };
     let on_disk = loaded.config.location.store == StoreKind::Disk;
     let folder = loaded.config.data_folder().to_owned();
     let folder = on_disk.then_some(folder.as_path());
@@ -94,6 +88,13 @@ pub(crate) fn prepare(mut loaded: Loaded) -> Result<Prepared, Fatal> {
     let health = Arc::new(Health::new(workers));
     let store = Arc::new(open_store(&loaded, &completions, &health)?);
     let keys = secret::keys(folder)?;
+    // Not before the bindings are known: a phone must not be told that nobody is there.
+    let bind = |listen| transport::bind(listen, workers).map_err(|source| Fatal::Listen { listen: *listen, source });
+    let bound = loaded.config.listen.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
+    let metrics = match loaded.config.metrics.listen {
+        Endpoint::Off => None,
+        Endpoint::On(address) => Some(listen_for_metrics(address)?),
+    };
     let made = first_run::is_needed(&loaded.config).then(|| first_run::enrol(&mut loaded, folder)).transpose()?;
     Ok(Prepared { loaded, made, interfaces: interfaces::list(), bound, metrics, keys, store, completions, health })
 }

@@ -30,7 +30,8 @@ pub(crate) struct Desk {
     in_force: watch::Receiver<Arc<InForce>>,
     names: Names,
     repeats: Repeats,
-    spare: Vec<Note>,
+    /// Lists that are empty between readings and keep their memory.
+    spare: (Vec<Note>, Vec<Note>),
 }
 
 impl Desk {
@@ -42,7 +43,7 @@ impl Desk {
         in_force: watch::Receiver<Arc<InForce>>,
     ) -> Self {
         let names = Names::new(&in_force.borrow().loaded.config);
-        Self { notes, calls, store, in_force, names, repeats: Repeats::default(), spare: Vec::new() }
+        Self { notes, calls, store, in_force, names, repeats: Repeats::default(), spare: Default::default() }
     }
 
     /// Reads all that is there now.
@@ -50,12 +51,15 @@ impl Desk {
         if self.in_force.has_changed().unwrap_or(false) {
             self.names.reconfigure(&self.in_force.borrow_and_update().loaded.config);
         }
-        let (notes, mut spare) = (Arc::clone(&self.notes), std::mem::take(&mut self.spare));
-        for worker in notes.iter() {
-            worker.swap(&mut spare);
-            spare.drain(..).for_each(|note| self.tell(note));
+        let (mut all, mut own) = std::mem::take(&mut self.spare);
+        for worker in self.notes.iter() {
+            worker.swap(&mut own);
+            all.append(&mut own);
         }
-        self.spare = spare;
+        // Each worker's are in order, all of them are not yet.
+        all.sort_by_key(|note| note.at);
+        all.drain(..).for_each(|note| self.tell(note));
+        self.spare = (all, own);
     }
 
     fn tell(&mut self, Note { at, event }: Note) {
