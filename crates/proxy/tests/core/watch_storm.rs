@@ -81,7 +81,7 @@ fn storm(seed: u64) {
     watcher.sends(&subscribe);
     let mut view = View::default();
     watcher.expects("200");
-    world.weather(Weather { delay: (1, 30), lost: 200, doubled: 100, straggling: 20 });
+    world.weather(Weather { delay: (1, 30), lost: 200, doubled: 100, straggling: 20, ..Weather::FAIR });
     for _ in 0..40 {
         let phone = &phones[dice.below(phones.len())];
         phone.lands_on(dice.below(usize::from(workers)));

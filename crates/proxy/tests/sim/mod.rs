@@ -157,6 +157,11 @@ impl World {
         self.state.borrow_mut().letters = micros(time);
     }
 
+    /// How long a change of a registration takes to be safe.
+    pub(crate) fn commits_take(&self, time: Duration) {
+        self.state.borrow_mut().commits = micros(time);
+    }
+
     /// This befalls the world after so long.
     pub(crate) fn befalls(&self, after: Duration, fault: Fault) {
         let mut state = self.state.borrow_mut();

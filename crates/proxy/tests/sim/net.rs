@@ -11,6 +11,7 @@ use bytes::Bytes;
 use proxy::{Answer, Letter, Parked};
 
 use super::sip::Sip;
+use super::state::Mood;
 
 /// What datagrams suffer.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +24,8 @@ pub(crate) struct Weather {
     pub(crate) doubled: u64,
     /// Out of a thousand: comes seconds late, but within T4, which is how long RFC 3261 17.1.2.2 lets a packet live.
     pub(crate) straggling: u64,
+    /// Letters between workers that find no room, out of a thousand.
+    pub(crate) letters_lost: u64,
 }
 
 /// The longest that a straggler is on its way, in microseconds.
@@ -30,7 +33,7 @@ const LONGEST_WAY: u64 = 4_500_000;
 
 impl Weather {
     /// A millisecond, and nothing gets lost.
-    pub(crate) const FAIR: Self = Self { delay: (1, 1), lost: 0, doubled: 0, straggling: 0 };
+    pub(crate) const FAIR: Self = Self { delay: (1, 1), lost: 0, doubled: 0, straggling: 0, letters_lost: 0 };
 }
 
 /// Something on its way.
@@ -77,6 +80,8 @@ pub(crate) enum Fault {
     Disconnect(usize),
     /// The wall clock is set: by so many milliseconds.
     StepClock(i64),
+    /// The store behaves like this from now on.
+    Store(Mood),
 }
 
 /// One line of the record of all that was sent.
@@ -166,6 +171,11 @@ impl Network {
             self.at(now + delay, parcel());
         }
         copies
+    }
+
+    /// Whether a letter between workers finds no room.
+    pub(crate) fn loses_letter(&mut self) -> bool {
+        self.weather.letters_lost > 0 && self.dice.happens(self.weather.letters_lost)
     }
 
     /// Opens a connection; its number.

@@ -23,7 +23,7 @@ use super::sip::Sip;
 use super::watch::{Deed, Robot, Turn, Watcher};
 
 /// How the store behaves.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mood {
     Good,
     /// It loads, but takes no commit.
@@ -61,6 +61,8 @@ pub(crate) struct State {
     pub(crate) patience: u64,
     /// Microseconds that a letter to another worker takes.
     pub(crate) letters: u64,
+    /// Microseconds that a change takes to be safe.
+    pub(crate) commits: u64,
     /// How far the wall clock has been set off, in milliseconds.
     wall_step: i64,
     pub(crate) names: BTreeMap<String, Vec<SocketAddr>>,
@@ -87,6 +89,7 @@ impl State {
             store_mood: Mood::Good,
             patience: 0,
             letters: 0,
+            commits: 0,
             wall_step: 0,
             names: BTreeMap::new(),
             now: 0,
@@ -205,6 +208,7 @@ impl State {
             Fault::Plug(agent) => self.agents[agent].plugged = true,
             Fault::Disconnect(agent) => self.net.disconnect(agent),
             Fault::StepClock(millis) => self.wall_step += millis,
+            Fault::Store(mood) => self.store_mood = mood,
         }
     }
 
@@ -309,6 +313,9 @@ impl State {
         };
         for worker in workers {
             assert!(worker < self.cores.len(), "a letter for a worker that does not exist");
+            if self.net.loses_letter() {
+                continue;
+            }
             let (letter, message) = (handover.letter.clone(), message.clone());
             match self.letters {
                 0 => self.deliver(worker, letter, message),
@@ -378,6 +385,7 @@ impl State {
     }
 
     fn ask(&mut self, worker: usize, question: Question, parked: Parked) {
+        let safe = if matches!(question, Question::Commit { .. }) { self.commits } else { 0 };
         let answer = match question {
             _ if self.store_mood == Mood::Broken => Answer::Failed,
             Question::Load(aor) => Answer::Loaded(self.store.load(&aor)),
@@ -398,7 +406,7 @@ impl State {
                 Answer::Resolved(names.iter().map(addresses).collect())
             }
         };
-        match self.patience {
+        match self.patience + safe {
             0 => self.drive(worker, |core, now, outbox| core.answer(now, parked, answer, outbox)),
             patience => self.net.at(self.now + patience, Parcel::Answer { worker, parked, answer }),
         }

@@ -9,7 +9,7 @@ use hashbrown::HashMap;
 
 use crate::sim::Sip;
 
-use super::{GIVE_UP, T4, Terms};
+use super::{GIVE_UP, T4, TWO_FLOWS, Terms};
 
 /// A request that the server heard: one server transaction, or what would be one.
 pub(crate) struct Asked {
@@ -48,6 +48,8 @@ pub(crate) struct Tried {
     pub(crate) refused: Option<u64>,
     /// Responses to it that are what they claim to be.
     pub(crate) heard: Vec<Heard>,
+    /// When an ACK or CANCEL of the caller last went after it.
+    pub(crate) followed: u64,
     /// ACKs that the server made for it.
     pub(crate) acks: usize,
     /// When each copy of the CANCEL that the server made for it was sent.
@@ -95,6 +97,18 @@ impl Journal {
         let shared = |began: &u64| self.terms.joins && *began < tried.began();
         let group = self.branches(asked).map(Tried::began).filter(shared).min();
         group.unwrap_or_else(|| tried.began()) + self.terms.ring_time
+    }
+
+    /// How long each group may ring at the most: one phone alone, as long as it likes.
+    pub(crate) fn ring_time(&self, asked: &Asked) -> u64 {
+        let bounded = !asked.request.uri().contains(TWO_FLOWS);
+        if bounded { self.terms.ring_time } else { u64::MAX }
+    }
+
+    /// Until when a branch may ring at the latest, where others of its request make it ring on.
+    pub(crate) fn rings_on_until(&self, asked: &Asked, tried: &Tried) -> u64 {
+        let began = if self.terms.rings_on { self.last_began(asked) } else { tried.began() };
+        began.saturating_add(self.ring_time(asked))
     }
 
     /// When the last branch began.
@@ -147,15 +161,34 @@ impl Asked {
         rested || self.acked.is_some_and(|acked| self.is_forked() && acked + rest <= now)
     }
 
-    /// Whether a request that comes again is a new one.
+    /// Whether a request that comes again is a new one. A REGISTER is known again by the binding that it left.
     pub(crate) fn is_new_again(&self, now: u64) -> bool {
-        !self.is_stateless() && self.is_forgotten(now)
+        self.request.what() != "REGISTER" && !self.is_stateless() && self.is_forgotten(now)
     }
 
     /// Whether the way of a request without a transaction is still known.
     pub(crate) fn is_pinned(&self, journal: &Journal) -> bool {
-        let longest = if self.is_invite() { journal.terms.timer_c } else { GIVE_UP };
-        !self.is_forgotten(journal.now) && journal.now < self.heard[0] + longest
+        !self.is_forgotten(journal.now) && journal.now < self.pinned_until(journal)
+    }
+
+    /// That of an INVITE lives on with each news of the phone (RFC 3261 16.7 step 2), and with its final; another worker
+    /// may have to be told.
+    fn pinned_until(&self, journal: &Journal) -> u64 {
+        let Terms { timer_c, letters, .. } = journal.terms;
+        if !self.is_invite() {
+            return self.heard[0] + GIVE_UP;
+        }
+        let mut until = self.heard[0] + timer_c;
+        for heard in journal.branches(self).flat_map(|tried| &tried.heard) {
+            if heard.status == 100 || letters.is_none_or(|letters| heard.at + letters >= until) {
+                continue;
+            }
+            if heard.status >= 200 {
+                return until.max(heard.at + GIVE_UP);
+            }
+            until = heard.at + timer_c;
+        }
+        until
     }
 
     /// The last response that was sent.
@@ -183,6 +216,7 @@ impl Tried {
             sent: Vec::new(),
             refused: None,
             heard: Vec::new(),
+            followed: 0,
             acks: 0,
             cancels: Vec::new(),
             cancel: None,
@@ -221,7 +255,19 @@ impl Tried {
     }
 
     pub(crate) fn is_over(&self, now: u64) -> bool {
-        self.ended().is_some() || self.gave_up_before(now) || !self.is_invite() && now >= self.began() + GIVE_UP
+        let timed_out = !self.is_invite() && now >= self.began() + GIVE_UP;
+        self.ended().is_some() || self.gave_up_before(now) || timed_out || self.is_mute_flow(now)
+    }
+
+    /// Whether it went to a phone with two flows.
+    pub(crate) fn is_flow(&self) -> bool {
+        self.request.uri().contains(TWO_FLOWS)
+    }
+
+    /// Whether the other flow is tried, as this one said nothing in its share of the time that the caller waits.
+    pub(crate) fn is_mute_flow(&self, now: u64) -> bool {
+        let patience = self.began() + GIVE_UP / 2;
+        self.is_flow() && now >= patience && self.first_heard().is_none_or(|first| first >= patience)
     }
 
     /// Whether its client transaction had given up when this came (Timer B; 9.1 after a CANCEL).

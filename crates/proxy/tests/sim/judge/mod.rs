@@ -34,14 +34,14 @@ pub(crate) struct Terms {
     pub(crate) rings_on: bool,
     /// Whether a phone that registers late rings too.
     pub(crate) joins: bool,
+    /// How long a letter between workers takes, if it comes for sure.
+    pub(crate) letters: Option<u64>,
+    /// How long a change takes to be safe.
+    pub(crate) commits: u64,
 }
 
-impl Terms {
-    /// Until when a branch may ring, if the last one of its request began at `last_began`.
-    fn rings_until(&self, began: u64, last_began: u64) -> u64 {
-        self.ring_time + if self.rings_on { last_began } else { began }
-    }
-}
+/// Who has one phone with two flows (RFC 5626): with one phone there is no ring time.
+pub(crate) const TWO_FLOWS: &str = "frank";
 
 /// The timers of RFC 3261 table 4 in microseconds.
 pub(crate) const T1: u64 = 500_000;
@@ -70,6 +70,8 @@ pub(crate) struct Judge {
     touched: BTreeSet<Rc<str>>,
     /// Copies of requests that this step heard.
     copies: Vec<Rc<str>>,
+    /// INVITEs whose ACK or CANCEL it heard.
+    followed: Vec<Rc<str>>,
     /// How many messages were sent by Call-ID.
     sent: HashMap<String, usize>,
     /// When to look at a branch again: its ring time or its Timer C has passed.
@@ -87,6 +89,7 @@ impl Court {
             seen: Seen::default(),
             touched: BTreeSet::new(),
             copies: Vec::new(),
+            followed: Vec::new(),
             sent: HashMap::new(),
             due: BinaryHeap::new(),
         })))
@@ -149,12 +152,14 @@ impl Judge {
         match (sip.what(), known) {
             ("CANCEL", Some(asked)) if !asked.is_forgotten(now) => {
                 asked.cancelled.get_or_insert(now);
+                self.followed.push(Rc::clone(&key));
             }
             ("CANCEL", _) => return,
             ("ACK", Some(asked)) if asked.is_invite() => {
                 if asked.ended().is_some() {
                     asked.acked.get_or_insert(now);
                 }
+                self.followed.push(Rc::clone(&key));
             }
             (_, known) => {
                 let fresh = known.is_none_or(|asked| asked.is_new_again(now));
@@ -198,7 +203,12 @@ impl Judge {
         let Some(asked) = self.journal.asked.get_mut(key) else { return };
         match sip.method() {
             "CANCEL" => return asked.cancel_replies += 1,
-            "REGISTER" => return,
+            "REGISTER" => {
+                let safe = responses::a_200_waits_for_the_disk(&self.journal.terms, asked, now, sip);
+                enforce("a_200_waits_for_the_disk", call_id, safe);
+                let status = sip.status().unwrap_or_default();
+                return asked.said.push(Said { at: now, status, sip: Rc::clone(sip), own: true });
+            }
             _ => {}
         }
         let own = !sip.has(PHONE_MARK);
@@ -213,14 +223,20 @@ impl Judge {
         let call_id = sip.value("Call-ID");
         let below: Rc<str> = sip.branch_below().unwrap_or_default().into();
         let asked = self.journal.asked.get(&below);
+        // RFC 3261 16.10: a CANCEL goes on, too, if its INVITE was lost on the way here.
+        if asked.is_none() && sip.what() == "CANCEL" && self.journal.senders.contains_key(&below) {
+            return;
+        }
         enforce("nothing_is_asked_for_nobody", call_id, requests::nothing_is_asked_for_nobody(asked, sip));
         let branch: Rc<str> = sip.branch().into();
         if let ("CANCEL" | "ACK", Some(asked)) = (sip.what(), asked)
             && asked.is_invite()
         {
-            let tried = self.journal.tried.get(&branch);
-            let same = requests::a_follow_up_goes_the_way_of_its_invite(tried, agent, sip);
-            let same = if asked.is_pinned(&self.journal) { same } else { Ok(()) };
+            let pinned = asked.is_pinned(&self.journal);
+            let tried = self.journal.tried.get_mut(&branch);
+            let same = requests::a_follow_up_goes_the_way_of_its_invite(tried.as_deref(), agent, sip);
+            let same = if pinned { same } else { Ok(()) };
+            tried.into_iter().for_each(|tried| tried.followed = now);
             return enforce("a_follow_up_goes_the_way_of_its_invite", call_id, same);
         }
         let fresh = !self.journal.tried.contains_key(&branch);
@@ -289,6 +305,11 @@ impl Judge {
             for (rule, check) in step::OF_STEPS {
                 enforce(rule, asked.request.value("Call-ID"), check(&self.journal, asked));
             }
+        }
+        for key in std::mem::take(&mut self.followed) {
+            let asked = &self.journal.asked[&key];
+            let went = step::a_follow_up_goes_on(&self.journal, asked);
+            enforce("a_follow_up_goes_on", asked.request.value("Call-ID"), went);
         }
         for key in std::mem::take(&mut self.copies) {
             let asked = &self.journal.asked[&key];

@@ -14,6 +14,7 @@ pub(super) const OF_NEW_BRANCHES: &[Rule<Tried>] = rules![
     what_is_forwarded_is_what_came,
     what_comes_round_is_stopped,
     nothing_begins_after_the_end,
+    one_flow_of_a_phone_at_a_time,
 ];
 
 pub(super) const OF_CANCELS: &[Rule<Tried>] = rules![a_cancel_follows_a_provisional, a_cancel_has_a_cause];
@@ -25,7 +26,7 @@ pub(super) fn nothing_is_asked_for_nobody(asked: Option<&Asked>, sip: &Sip) -> V
 
 /// RFC 3261 16.11, 17.1.1.2: the same text to the same place.
 pub(super) fn a_copy_is_a_copy(tried: &Tried, agent: Option<usize>, sip: &Rc<Sip>) -> Verdict {
-    must(tried.agent == agent && tried.request == *sip, || {
+    must(is_same_way(tried, agent) && tried.request == *sip, || {
         format!("to {:?}\n{}then to {agent:?}\n{sip}", tried.agent, tried.request)
     })
 }
@@ -37,7 +38,7 @@ pub(super) fn a_follow_up_goes_the_way_of_its_invite(
     sip: &Sip,
 ) -> Verdict {
     let Some(tried) = tried else { return Err(format!("no INVITE went this way\n{sip}")) };
-    must(tried.agent == agent && tried.request.uri() == sip.uri(), || {
+    must(is_same_way(tried, agent) && tried.request.uri() == sip.uri(), || {
         format!("the INVITE went to {:?}\n{}but not\n{sip}", tried.agent, tried.request)
     })
 }
@@ -54,7 +55,7 @@ pub(super) fn a_follow_up_is_of_its_invite(tried: Option<&Tried>, agent: Option<
         "CANCEL" => same("To"),
         _ => tried.heard.iter().any(|heard| heard.status >= 300 && heard.sip.value("To") == sip.value("To")),
     };
-    let good = tried.agent == agent
+    let good = is_same_way(tried, agent)
         && sip.uri() == invite.uri()
         && sip.values("Via").eq(invite.values("Via").take(1))
         && ["Call-ID", "From", "Route"].into_iter().all(same)
@@ -154,6 +155,23 @@ fn nothing_begins_after_the_end(journal: &Journal, tried: &Tried) -> Verdict {
     must(!over || !tried.is_forked(), || format!("{} begins too late", tried.branch()))
 }
 
+/// RFC 5626 7: and another one only if the first has failed; a final other than 408 and 430 is the phone's answer.
+fn one_flow_of_a_phone_at_a_time(journal: &Journal, tried: &Tried) -> Verdict {
+    let asked = journal.asked_of(tried);
+    let failed = |other: &Tried| {
+        let unreached = other.ended().is_some_and(|ended| matches!(ended.status, 408 | 430));
+        unreached || other.refused.is_some() || other.is_mute_flow(journal.now)
+    };
+    let rivals = |other: &&Tried| other.is_flow() && other.request.uri() != tried.request.uri();
+    let rival = journal.branches(asked).filter(rivals).find(|other| tried.is_flow() && !failed(other));
+    must(rival.is_none(), || format!("{} beside {}", tried.branch(), rival.map_or("", Tried::branch)))
+}
+
+/// Whether it goes where this went. Nothing leads to a flow that has ended since.
+fn is_same_way(tried: &Tried, agent: Option<usize>) -> bool {
+    tried.agent == agent || tried.is_flow() && (agent.is_none() || tried.agent.is_none())
+}
+
 /// RFC 3261 9.1.
 fn a_cancel_follows_a_provisional(_: &Journal, tried: &Tried) -> Verdict {
     must(tried.is_proceeding(), || format!("{} is not proceeding", tried.branch()))
@@ -162,7 +180,7 @@ fn a_cancel_follows_a_provisional(_: &Journal, tried: &Tried) -> Verdict {
 /// RFC 3261 16.7 steps 5 and 10, 16.8, 16.10: the caller hung up, another phone decided, or a clock ran out.
 fn a_cancel_has_a_cause(journal: &Journal, tried: &Tried) -> Verdict {
     let asked = journal.asked_of(tried);
-    let moved = moved_on(journal, asked, tried);
+    let moved = moved_on(journal, asked, tried) || tried.is_mute_flow(journal.now);
     let last_news = tried.last_news().unwrap_or_else(|| tried.began());
     let no_news = journal.now >= last_news + journal.terms.timer_c;
     let good = journal.decided(asked).is_some() || journal.now >= journal.rings_until(asked, tried) || no_news || moved;

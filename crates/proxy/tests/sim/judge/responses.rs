@@ -1,5 +1,6 @@
 //! Invariants of every response that leaves.
 
+use super::Terms;
 use super::journal::{Asked, Heard, Journal, Said, Tried};
 use super::rule::{Rule, Verdict, must, rules};
 use crate::sim::Sip;
@@ -17,6 +18,14 @@ pub(super) const OF_RESPONSES: &[Rule<Asked>] = rules![
 pub(super) fn a_response_goes_where_its_via_says(journal: &Journal, agent: Option<usize>, sip: &Sip) -> Verdict {
     let sender = journal.senders.get(sip.branch()).copied();
     must(sender.is_some() && agent == sender, || format!("agent {agent:?} gets what agent {sender:?} asked for\n{sip}"))
+}
+
+/// RFC 3261 10.3 step 8: what the 200 says has happened, so that the machine may die that very moment.
+pub(super) fn a_200_waits_for_the_disk(terms: &Terms, asked: &Asked, now: u64, sip: &Sip) -> Verdict {
+    // Nothing happens where nothing was to be removed.
+    let changes = asked.request.has("Contact") && !asked.request.value("Contact").contains("expires=0");
+    let safe = asked.heard[0] + terms.commits;
+    must(sip.status() != Some(200) || !changes || now >= safe, || format!("safe at {safe}\n{sip}"))
 }
 
 /// RFC 3261 16.7 steps 3 and 9, 16.11; RFC 6026 8.2: without our Via, else as it came; nothing that nobody said.
@@ -123,10 +132,13 @@ fn outcomes(journal: &Journal, asked: &Asked, tried: &Tried) -> Vec<Option<u16>>
 fn codes(journal: &Journal, asked: &Asked, tried: &Tried) -> Vec<u16> {
     let refused = journal.branches(asked).filter_map(Tried::ended).find(|ended| ended.status >= 600);
     let called_off = asked.hung_up().into_iter().chain(refused.map(|ended| ended.at)).min();
-    let rang_out = journal.rings_until(asked, tried);
-    let unheard = tried.first_heard().is_none_or(|first| first >= rang_out);
+    let unheard = was_mute(journal, asked, tried);
     match tried.ended() {
-        _ if tried.refused.is_some() => vec![503, tried.ended().map_or(503, |ended| ended.status)],
+        // RFC 3261 16.9; RFC 5626 11.5 where nothing but a flow led there.
+        _ if tried.refused.is_some() => {
+            let refused = if tried.agent.is_none() { 430 } else { 503 };
+            vec![refused, tried.ended().map_or(refused, |ended| ended.status)]
+        }
         Some(ended) if unheard || tried.gave_up_before(ended.at) => vec![ended.status, 408, 487],
         // RFC 3261 16.8: what our own clock cancelled, the caller did not.
         Some(ended)
@@ -138,6 +150,12 @@ fn codes(journal: &Journal, asked: &Asked, tried: &Tried) -> Vec<u16> {
         None if called_off.is_none() => vec![408],
         None => vec![487, 408],
     }
+}
+
+/// Whether it said nothing as long as anybody waited: what it says then comes too late.
+fn was_mute(journal: &Journal, asked: &Asked, tried: &Tried) -> bool {
+    let rang_out = journal.rings_until(asked, tried);
+    tried.first_heard().is_none_or(|first| first >= rang_out || tried.is_mute_flow(first))
 }
 
 /// All ways to take one of each.
@@ -160,10 +178,17 @@ fn challenges_are_merged(journal: &Journal, asked: &Asked) -> Verdict {
         return Ok(());
     }
     let sent = challenges(&said.sip);
-    let challenging =
-        journal.branches(asked).filter_map(Tried::ended).filter(|ended| matches!(ended.status, 401 | 407));
-    let asked_for: Vec<Vec<&str>> =
-        challenging.filter(|ended| ended.at <= said.at).map(|ended| challenges(&ended.sip)).collect();
+    let challenging = |tried: &&Tried| {
+        let ended = tried.ended().filter(|ended| matches!(ended.status, 401 | 407) && ended.at <= said.at);
+        // Of one that spoke when nobody waited any more, it may be too late.
+        ended.is_some_and(|ended| !was_mute(journal, asked, tried) || sent.contains(&challenges(&ended.sip)[0]))
+    };
+    let asked_for: Vec<Vec<&str>> = journal
+        .branches(asked)
+        .filter(challenging)
+        .filter_map(Tried::ended)
+        .map(|ended| challenges(&ended.sip))
+        .collect();
     let total: usize = asked_for.iter().map(Vec::len).sum();
     let first = asked.ended().is_some_and(|ended| std::ptr::eq(ended, said));
     let in_order = |one: &Vec<&str>| {

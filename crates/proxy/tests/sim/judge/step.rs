@@ -24,7 +24,7 @@ fn nobody_rings_in_vain(journal: &Journal, asked: &Asked) -> Verdict {
     }
     let over = journal.decided(asked).is_some();
     let in_vain = |branch: &&Tried| {
-        let rang_out = journal.now > journal.terms.rings_until(branch.began(), journal.last_began(asked));
+        let rang_out = journal.now > journal.rings_on_until(asked, branch);
         (over || rang_out) && is_ringing(branch)
     };
     let victim = journal.branches(asked).find(in_vain);
@@ -110,9 +110,18 @@ fn a_copy_goes_the_same_way(journal: &Journal, asked: &Asked) -> Verdict {
     must(!pinned || went, || "the copy did not go on".to_owned())
 }
 
+/// RFC 3261 16.11: the CANCEL of the INVITE and the ACK of its failure, for as long as its pin lives.
+pub(super) fn a_follow_up_goes_on(journal: &Journal, asked: &Asked) -> Verdict {
+    // What we said ourselves is acknowledged to us.
+    let own = asked.ended().is_some_and(|ended| ended.own);
+    let pinned = asked.is_stateless() && asked.is_pinned(journal) && !own;
+    let went = journal.branches(asked).any(|tried| tried.followed == journal.now);
+    must(!pinned || went, || "the ACK or CANCEL did not go on".to_owned())
+}
+
 /// The group's ring time, which no provisional extends.
 fn nobody_rings_beyond_the_ring_time(journal: &Journal, tried: &Tried) -> Verdict {
-    let over = journal.now > journal.terms.rings_until(tried.began(), journal.last_began(journal.asked_of(tried)));
+    let over = journal.now > journal.rings_on_until(journal.asked_of(tried), tried);
     must(!over || !is_ringing(tried), || format!("{} rings on", tried.branch()))
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use proxy::{Settings, Strategy};
 
 use crate::judge::Terms;
-use crate::sim::{Dice, Fault, Weather, World};
+use crate::sim::{Dice, Fault, Mood, Weather, World};
 
 /// Everything about a world that is not its people.
 pub(super) struct Climate {
@@ -20,6 +20,10 @@ pub(super) struct Climate {
     disconnected: u64,
     clock_steps: u64,
     letters: Duration,
+    /// How long a change takes to be safe.
+    commits: Duration,
+    /// How often the store refuses changes for a while.
+    refusals: u64,
 }
 
 impl Climate {
@@ -31,6 +35,7 @@ impl Climate {
             lost: dice.roll(200),
             doubled: dice.roll(100),
             straggling: dice.roll(40),
+            letters_lost: if dice.happens(300) { dice.roll(100) } else { 0 },
         };
         Self {
             workers: [1, 1, 2, 3][dice.below(4)],
@@ -43,6 +48,8 @@ impl Climate {
             disconnected: if dice.happens(300) { dice.roll(800) } else { 0 },
             clock_steps: if dice.happens(200) { 1 + dice.roll(3) } else { 0 },
             letters: Duration::from_micros(if dice.happens(500) { dice.roll(3000) } else { 0 }),
+            commits: Duration::from_micros(if dice.happens(400) { dice.roll(5_000_000) } else { 0 }),
+            refusals: if dice.happens(300) { 1 + dice.roll(3) } else { 0 },
         }
     }
 
@@ -58,17 +65,30 @@ impl Climate {
         let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         // A redirection lets new phones ring beside the others, and a wave is made of that.
         let rings_on = self.strategy != Strategy::Sequential;
-        Terms { ring_time: micros(self.ring_time), timer_c: micros(self.timer_c), rings_on, joins: self.joins }
+        Terms {
+            ring_time: micros(self.ring_time),
+            timer_c: micros(self.timer_c),
+            rings_on,
+            joins: self.joins,
+            letters: (self.weather.letters_lost == 0).then_some(micros(self.letters)),
+            commits: micros(self.commits),
+        }
     }
 
     /// Lets the storm begin, for `agents` agents; it rages for a minute.
     pub(super) fn break_out(&self, world: &World, agents: usize, dice: &mut Dice) {
         world.weather(self.weather);
         world.letters_take(self.letters);
+        world.commits_take(self.commits);
         let mut soon = |most: u64| Duration::from_millis(dice.roll(most));
         for _ in 0..self.clock_steps {
             let step = i64::try_from(soon(8_000_000).as_millis()).unwrap_or(0) - 4_000_000;
             world.befalls(soon(90_000), Fault::StepClock(step));
+        }
+        for refusal in 0..self.refusals {
+            let when = soon(90_000);
+            world.befalls(when, Fault::Store(if refusal % 2 == 0 { Mood::ReadOnly } else { Mood::Full }));
+            world.befalls(when + soon(20_000), Fault::Store(Mood::Good));
         }
         for agent in 0..agents {
             if soon(1000).as_millis() < self.cut_off.into() {

@@ -11,7 +11,7 @@ mod report;
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use crate::judge::Court;
+use crate::judge::{Court, TWO_FLOWS};
 use crate::sim::{Agent, DOMAIN, Dice, Sip, World};
 
 use caller::{Caller, Intent};
@@ -81,16 +81,22 @@ impl Office<'_> {
         let phones = 2 + self.dice.below(3);
         for number in 0..phones {
             let phone = self.agent(&format!("bob/{number}"));
-            self.furnish(&phone, true);
+            self.furnish(&phone, true, "");
         }
         // One phone at a time: calls to her need no transaction.
         for number in 0..2 {
             let phone = self.agent(&format!("carol/{number}"));
-            self.furnish(&phone, number == 0);
+            self.furnish(&phone, number == 0, "");
+        }
+        // One phone that keeps two flows (RFC 5626).
+        for number in 1..=2 {
+            let flow = self.agent(&format!("{TWO_FLOWS}/{number}"));
+            let instance = "<urn:uuid:00000000-0000-1000-8000-000a95a0e128>";
+            self.furnish(&flow, true, &format!(";+sip.instance=\"{instance}\";reg-id={number}"));
         }
         self.mirror("dave/mirror", ["dave", "bob", "carol"]);
         let phone = self.agent("dave/0");
-        self.furnish(&phone, true);
+        self.furnish(&phone, true, "");
         self.mirror("eve/mirror", ["eve", "bob", "dave"]);
         let callers = ["alice", "anna", "adam"].map(|name| self.agent(name));
         let mut robots = callers.each_ref().map(|caller| Caller::new(caller.clone(), Rc::clone(report)));
@@ -124,10 +130,10 @@ impl Office<'_> {
         agent.becomes(Mirror::new(agent.clone(), format!("sip:{user}@{DOMAIN}")));
     }
 
-    /// A phone, with what will become of its registration in the next minute.
-    fn furnish(&mut self, phone: &Agent, registered: bool) {
+    /// A phone or one of its flows, with what will become of its registration in the next minute.
+    fn furnish(&mut self, phone: &Agent, registered: bool, flow: &str) {
         if registered {
-            phone.registers_with(&self.preference());
+            phone.registers_with(&format!("{}{flow}", self.preference()));
         }
         let elsewhere = ["dave", "carol", "nobody", "bob"][self.dice.below(4)];
         let forges = if self.dice.happens(500) { 60 } else { 0 };
@@ -139,9 +145,9 @@ impl Office<'_> {
             let register = phone.register();
             let contact = phone.contact();
             let register = if self.dice.happens(400) {
-                register.set("Contact", format_args!("<{contact}>;expires=0"))
+                register.set("Contact", format_args!("<{contact}>;expires=0{flow}"))
             } else {
-                register.set("Contact", format_args!("<{contact}>{}", self.preference()))
+                register.set("Contact", format_args!("<{contact}>{}{flow}", self.preference()))
             };
             phone.is_woken(at, robot.plan(register));
         }
@@ -155,9 +161,10 @@ impl Office<'_> {
     fn intent(&mut self, caller: &Agent) -> Intent {
         let dice = &mut self.dice;
         let user = match dice.roll(100) {
-            0..65 => "bob",
-            65..83 => "carol",
-            83..96 => "dave",
+            0..58 => "bob",
+            58..74 => "carol",
+            74..84 => TWO_FLOWS,
+            84..96 => "dave",
             96..99 => "eve",
             _ => "nobody",
         };

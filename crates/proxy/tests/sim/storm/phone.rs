@@ -219,14 +219,13 @@ impl Phone {
             0 if stateless => response.set("Call-ID", "somebody-elses"),
             1 if stateless => response.set("CSeq", format_args!("77 {}", request.what())),
             _ => {
-                // In a stateless branch any digit; in that of a transaction its number and its mark.
+                // In a stateless branch any digit; in that of a transaction its number, or as if it had none.
                 let mut branch = request.branch().to_owned();
-                let places = if stateless {
-                    vec![10 + self.dice.below(branch.len() - 10)]
+                if !stateless && self.dice.happens(500) {
+                    branch.replace_range(7..44, "s");
                 } else {
-                    vec![10 + self.dice.below(16), 44 + self.dice.below(16)]
-                };
-                for place in places {
+                    let digits = if stateless { branch.len() - 10 } else { 16 };
+                    let place = 10 + self.dice.below(digits);
                     let digit = if branch[place..].starts_with('7') { "8" } else { "7" };
                     branch.replace_range(place..=place, digit);
                 }
