@@ -7,6 +7,7 @@ mod digest;
 mod nonce;
 mod unheeded;
 
+use ctutils::CtEq as _;
 use location::Aor;
 use parser::headers::{Credentials, To};
 use parser::{HeaderName, Message, Method, Reply, SipUri, Uri, equivalent};
@@ -124,7 +125,7 @@ fn judge(
     let account = settings.accounts.find(&aor);
     let asked = digest::Asked { algorithm, method: request.method(), uri: &uri, nonce: &nonce, credentials };
     let right = match account.and_then(|account| digest::secret(&account.secrets, algorithm)) {
-        Some(secret) => asked.response_with(&secret).is_some_and(|expected| constant_time_eq(&expected, response)),
+        Some(secret) => asked.response_with(&secret).is_some_and(|expected| expected.ct_eq(response).to_bool()),
         None => {
             // The same work for a user that does not exist.
             asked.response_with(&nonces.pretend_secret(algorithm, aor.as_bytes()));
@@ -228,10 +229,6 @@ fn names_same_resource(digest_uri: &[u8], request_uri: &[u8]) -> bool {
         }
         _ => false,
     }
-}
-
-fn constant_time_eq(a: &[u8], b: &[u8]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).fold(0, |difference, (x, y)| difference | (x ^ y)) == 0
 }
 
 /// Whether a method may be challenged at all (RFC 3261 22.1: ACK and CANCEL cannot be sent again).

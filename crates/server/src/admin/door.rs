@@ -7,6 +7,7 @@
 
 use std::net::IpAddr;
 
+use ctutils::CtEq as _;
 use hyper::header::{AUTHORIZATION, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN};
 use hyper::{Method, Uri};
 
@@ -84,12 +85,8 @@ fn is_shown(token: &Token, headers: &HeaderMap) -> bool {
         let (scheme, shown) = value.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then(|| shown.trim())
     });
-    shown.is_some_and(|shown| is_equal(shown.as_bytes(), token.0.as_bytes()))
-}
-
-/// In a time that says nothing of where they differ.
-fn is_equal(a: &[u8], b: &[u8]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).fold(0, |difference, (x, y)| difference | (x ^ y)) == 0
+    // In a time that says nothing of where they differ.
+    shown.is_some_and(|shown| shown.as_bytes().ct_eq(token.0.as_bytes()).to_bool())
 }
 
 fn text(value: &HeaderValue) -> Option<&str> {
