@@ -387,7 +387,8 @@ impl Branch {
     fn end(&mut self, outcome: Outcome) {
         self.timer_c = None;
         self.patience = None;
-        if self.outcome.is_none() {
+        // What it says after all counts more than its silence.
+        if matches!(self.outcome, None | Some(Outcome::Mute)) {
             self.outcome = Some(outcome);
         }
     }

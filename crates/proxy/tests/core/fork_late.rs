@@ -158,6 +158,29 @@ fn a_phone_that_moved_rings_where_it_is_now() {
 }
 
 #[test]
+fn what_it_says_where_it_was_counts() {
+    // checklist 69
+    let world = World::new();
+    let alice = world.udp("alice");
+    let (before, after, desk) = (world.udp("bob/before"), world.udp("bob/after"), world.udp("bob/desk"));
+    before.registers_with(PHONE);
+    desk.registers();
+    let invite = alice.calls("bob");
+    alice.expects("100");
+    let (heard, at_desk) = (before.expects("INVITE"), desk.expects("INVITE"));
+    after.registers_with(PHONE);
+    let again = after.expects("INVITE");
+    before.answers(&heard, 486);
+    before.expects("ACK");
+    for (phone, heard) in [(&after, again), (&desk, at_desk)] {
+        phone.answers(&heard, 404);
+        phone.expects("ACK");
+    }
+    let busy = alice.expects("486");
+    alice.acks(&invite, &busy);
+}
+
+#[test]
 fn a_phone_that_rings_is_not_called_a_second_time() {
     // checklist 143
     let world = World::new();

@@ -159,7 +159,11 @@ impl Judge {
                 if asked.ended().is_some() {
                     asked.acked.get_or_insert(now);
                 }
-                self.followed.push(Rc::clone(&key));
+                // What we said ourselves is acknowledged to us.
+                let to = sip.value("To");
+                if asked.said.iter().any(|said| !said.own && said.status >= 300 && said.sip.value("To") == to) {
+                    self.followed.push(Rc::clone(&key));
+                }
             }
             (_, known) => {
                 let fresh = known.is_none_or(|asked| asked.is_new_again(now));

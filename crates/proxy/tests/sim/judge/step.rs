@@ -112,7 +112,7 @@ fn a_copy_goes_the_same_way(journal: &Journal, asked: &Asked) -> Verdict {
 
 /// RFC 3261 16.11: the CANCEL of the INVITE and the ACK of its failure, for as long as its pin lives.
 pub(super) fn a_follow_up_goes_on(journal: &Journal, asked: &Asked) -> Verdict {
-    // What we said ourselves is acknowledged to us.
+    // A CANCEL of what has ended here ends here.
     let own = asked.ended().is_some_and(|ended| ended.own);
     let pinned = asked.is_stateless() && asked.is_pinned(journal) && !own;
     let went = journal.branches(asked).any(|tried| tried.followed == journal.now);
