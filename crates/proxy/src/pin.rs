@@ -55,6 +55,10 @@ impl Pins {
     pub(crate) fn insert(&mut self, key: TransactionKey, way: (Target, Hop, Branch), now: Instant, most: Duration) {
         if self.insert_until(key, way, now + most, false) {
             self.silent.push_back((now + most, key));
+            // Most are answered long before: their entries are not to outgrow the pins.
+            if self.silent.len() > 2 * self.by_key.len() + 1024 {
+                self.silent.retain(|(_, key)| self.by_key.get(key).is_some_and(|pin| !pin.is_answered));
+            }
         }
     }
 
@@ -99,6 +103,19 @@ impl Pins {
         pin.until = now + rest;
         self.answered.push_back((pin.until, key));
         Some(pin.hop.remote)
+    }
+
+    /// Drops the pin that waits for copies only, and has done so for longest; false if there is none.
+    pub(crate) fn make_room(&mut self) -> bool {
+        while let Some((until, key)) = self.answered.pop_front() {
+            if let Entry::Occupied(pin) = self.by_key.entry(key)
+                && pin.get().until == until
+            {
+                pin.remove();
+                return true;
+            }
+        }
+        false
     }
 
     pub(crate) fn next_timeout(&self) -> Option<Instant> {

@@ -9,8 +9,8 @@ use nom::{Parser, combinator::cut, sequence::separated_pair};
 use crate::{
     ErrorKind,
     grammar::{self, separator, token, value},
-    list::Elements,
-    octets::{self, TOKEN},
+    list::quoted_len,
+    octets::{self, LWS, TOKEN},
     unquote,
 };
 
@@ -106,9 +106,21 @@ impl<'a> AuthParams<'a> {
 
     /// Name and value of each parameter, quotes kept. What has no `=` is skipped.
     pub fn iter(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
-        Elements::new(self.0).filter_map(|param| {
-            let (name, value) = param.split_at_checked(memchr(b'=', param)?)?;
-            Some((octets::trim(name), octets::trim(value.get(1..)?)))
+        let mut rest = self.0;
+        std::iter::from_fn(move || {
+            loop {
+                let lead = rest.iter().position(|byte| *byte != b',' && !octets::is(*byte, LWS))?;
+                let (_, param) = rest.split_at_checked(lead)?;
+                let end = param.iter().position(|byte| matches!(byte, b'=' | b',')).unwrap_or(param.len());
+                let (name, after) = param.split_at_checked(end)?;
+                rest = after;
+                let Some(value) = after.strip_prefix(b"=").map(octets::trim_start) else { continue };
+                let quoted = if value.first() == Some(&b'"') { quoted_len(value) } else { None };
+                let end = quoted.or_else(|| memchr(b',', value)).unwrap_or(value.len());
+                let (value, after) = value.split_at_checked(end)?;
+                rest = after;
+                return Some((octets::trim_end(name), octets::trim_end(value)));
+            }
         })
     }
 

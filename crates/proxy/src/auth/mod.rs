@@ -75,8 +75,8 @@ impl Authenticator {
             return None;
         }
         let message = &request.message;
-        let is_credentials = |name| matches!(name, HeaderName::Authorization | HeaderName::ProxyAuthorization);
-        let mut lines = message.lines().filter(|line| is_credentials(line.name));
+        let kinds = [HeaderName::Authorization, HeaderName::ProxyAuthorization];
+        let mut lines = kinds.into_iter().flat_map(|kind| message.lines_of(kind));
         let issuer = lines.find_map(|line| {
             let nonce = Credentials::parse(message.line_value(&line)).ok()?.nonce()?;
             self.nonces.issuer(&nonce)
@@ -205,8 +205,8 @@ fn spend(
 
 /// The first Digest credentials for our realm.
 fn credentials_for<'a>(message: &'a Message, of: ChallengeFor, domain: &str) -> Option<Credentials<'a>> {
-    let lines = message.lines().filter(|line| line.name == of.credentials());
-    let mut credentials = lines.filter_map(|line| Credentials::parse(message.line_value(&line)).ok());
+    let mut credentials =
+        message.lines_of(of.credentials()).filter_map(|line| Credentials::parse(message.line_value(&line)).ok());
     credentials.find(|credentials| {
         credentials.is_digest() && credentials.realm().is_some_and(|realm| *realm == *domain.as_bytes())
     })

@@ -172,10 +172,10 @@ impl Core {
         // Other requests leave half of the room to INVITEs: without a pin they still go.
         if pinned && self.pins.len() >= if invite { limits.pins } else { limits.pins / 2 } {
             outbox.tell(Event::LimitReached(Limit::Pins));
-            if invite {
+            pinned = self.pins.make_room();
+            if invite && !pinned {
                 return Err(Reject::Overload);
             }
-            pinned = false;
         }
         let forwarding = Forwarding { request, target: &target, hop: &hop, branch, breadth: request.max_breadth() };
         send_request(&forwarding, &self.settings, &self.mac, &mut self.rewrite, outbox);

@@ -236,6 +236,11 @@ impl Branch {
         if let Some(Outcome::Final(message)) = &self.outcome {
             self.outcome = Some(Outcome::Silent(message.status().unwrap_or(500)));
         }
+        if let Cancel::Sent(cancel) = &mut self.cancel
+            && !cancel.client.is_pending()
+        {
+            cancel.text = Bytes::new();
+        }
     }
 
     pub(super) const fn is_pending(&self) -> bool {
@@ -269,7 +274,7 @@ impl Branch {
         &self.hop
     }
 
-    /// Bytes that it holds.
+    /// Bytes that it holds beside its own.
     pub(super) fn held(&self) -> usize {
         let refusal = match &self.outcome {
             Some(Outcome::Final(message)) => size_of::<Message>() + message.bytes().len(),
@@ -279,7 +284,7 @@ impl Branch {
             Cancel::Sent(cancel) => size_of::<Cancelling>() + cancel.text.len(),
             _ => 0,
         };
-        size_of::<Self>() + refusal + cancel + self.ack.len()
+        refusal + cancel + self.ack.len()
     }
 
     /// Whether its request may have to be written again.

@@ -253,7 +253,8 @@ impl Fork {
         let request =
             self.template.request.as_ref().map_or(0, |request| size_of::<Request>() + request.message.bytes().len());
         let branches: usize = self.branches.iter().map(Branch::held).sum();
-        size_of::<Self>() + request + branches + self.upstream.held()
+        let spilled = if self.branches.spilled() { self.branches.capacity() * size_of::<Branch>() } else { 0 };
+        size_of::<Self>() + request + branches + spilled + self.upstream.held()
     }
 
     pub(crate) fn is_terminated(&self) -> bool {

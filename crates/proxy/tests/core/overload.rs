@@ -79,6 +79,30 @@ fn pins() {
 }
 
 #[test]
+fn a_new_call_is_worth_more_than_copies_of_old_ones() {
+    // checklist 82
+    let world = World::with(|settings| settings.limits.pins = 2);
+    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    bob.registers();
+    let ringing = alice.calls("bob");
+    let heard = bob.expects("INVITE");
+    for _ in 0..4 {
+        let invite = alice.calls("bob");
+        bob.answers(&bob.expects("INVITE"), 200);
+        let ok = alice.expects("200");
+        alice.acks(&invite, &ok);
+        bob.expects("ACK");
+    }
+    assert_eq!(world.load(0).pins, 2);
+    assert_eq!(world.saw(|event| matches!(event, Event::LimitReached(Limit::Pins))), 3);
+    // The one that nobody has answered has kept its way.
+    bob.answers(&heard, 486);
+    let busy = alice.expects("486");
+    alice.acks(&ringing, &busy);
+    bob.expects("ACK");
+}
+
+#[test]
 fn contacts() {
     // checklist 28
     let world = World::with(|settings| settings.registrar.limits.max_contacts = 1);

@@ -178,7 +178,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             message_size: Size(64 << 10),
-            transactions: Count(100_000),
+            transactions: Count(400_000),
             transaction_memory: Size(512 << 20),
             targets: Count(50),
             pins: Count(200_000),
