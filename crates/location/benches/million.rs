@@ -219,7 +219,8 @@ fn register(store: &dyn Store, phone: &Phone, aor: &Aor, cseq: u32, ticket: Tick
         params: phone.params.as_bytes(),
         expires: Some(3600),
         q: None,
-        instance: phone.instance.map(str::as_bytes),
+        // A part of the parameters, as a REGISTER has it.
+        instance: phone.instance.and_then(|own| phone.params.matches(own).next()).map(str::as_bytes),
         reg_id: None,
     };
     let change = Change {
