@@ -64,19 +64,13 @@ fn write_text(binding: &Binding<'_>, out: &mut Scratch) {
     parts.iter().for_each(|part| write_length(part.len(), out));
     let mut apart: &[u8] = b"";
     if let Some(instance) = binding.instance {
-        let within = place(binding.params, instance).map(|at| binding.contact.len() + at);
+        let within = parser::locate(binding.params, instance).map(|span| binding.contact.len() + span.start as usize);
         write_length(within.unwrap_or_else(|| parts.iter().map(|part| part.len()).sum()), out);
         write_length(instance.len(), out);
         apart = if within.is_some() { apart } else { instance };
     }
     parts.iter().for_each(|part| out.extend_from_slice(part));
     out.extend_from_slice(apart);
-}
-
-/// Where `part` lies in `whole`, if it was cut out of it.
-fn place(whole: &[u8], part: &[u8]) -> Option<usize> {
-    let at = part.as_ptr().addr().checked_sub(whole.as_ptr().addr())?;
-    (at + part.len() <= whole.len()).then_some(at)
 }
 
 // Seven bits to an octet, the lowest first, a mark on each but the last: most numbers here are small.

@@ -72,7 +72,7 @@ fn head(method: &[u8], sent: &Sent<'_>, to: Option<&[u8]>, out: &mut Vec<u8>) {
     let cseq = message.value(HeaderName::CSeq).and_then(|value| CSeq::parse(value).ok());
     if let Some(cseq) = cseq {
         out.extend_from_slice(b"CSeq: ");
-        octets::write_number(cseq.number, out);
+        octets::write_decimal(out, cseq.number);
         out.push(b' ');
         out.extend_from_slice(method);
         out.extend_from_slice(b"\r\n");

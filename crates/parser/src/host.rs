@@ -180,10 +180,10 @@ pub(crate) fn write_ip(ip: IpAddr, out: &mut Vec<u8>) {
     match ip {
         IpAddr::V4(ip) => {
             let [first, rest @ ..] = ip.octets();
-            octets::write_number(first.into(), out);
+            octets::write_decimal(out, first);
             for octet in rest {
                 out.push(b'.');
-                octets::write_number(octet.into(), out);
+                octets::write_decimal(out, octet);
             }
         }
         // Writing into a Vec cannot fail.

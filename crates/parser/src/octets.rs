@@ -131,12 +131,13 @@ pub(crate) fn number(bytes: &[u8]) -> Option<u64> {
     })
 }
 
-/// Appends `value` in decimal, without a detour through a `String`.
-pub(crate) fn write_number(value: u32, out: &mut Vec<u8>) {
-    if value < 10 {
-        return out.push(b'0' + value as u8);
+/// Appends a number in decimal, without a detour through a `String`.
+pub fn write_decimal(out: &mut Vec<u8>, value: impl Into<u64>) {
+    let mut rest = value.into();
+    if rest < 10 {
+        return out.push(b'0' + rest as u8);
     }
-    let (mut digits, mut rest, mut len) = ([0; 10], value, 0);
+    let (mut digits, mut len) = ([0; 20], 0);
     for digit in digits.iter_mut().rev() {
         *digit = b'0' + (rest % 10) as u8;
         rest /= 10;
@@ -238,9 +239,10 @@ mod tests {
         assert_eq!(number(b""), None);
         assert_eq!(number(b"-1"), None);
         let mut out = Vec::new();
-        write_number(0, &mut out);
-        write_number(u32::MAX, &mut out);
-        assert_eq!(out, b"04294967295");
+        write_decimal(&mut out, 0u32);
+        write_decimal(&mut out, u32::MAX);
+        write_decimal(&mut out, u64::MAX);
+        assert_eq!(out, b"0429496729518446744073709551615");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A response made here (RFC 3261 8.2.6): which headers of the request it repeats and in which order. Decides no status;
 //! repeats the request's values as they came, good or bad, because the peer matches on them.
 
-use crate::{Header as _, HeaderName, Message, Stamp, To, list::Elements, octets::write_number};
+use crate::{Header as _, HeaderName, Message, Stamp, To, list::Elements, octets::write_decimal};
 
 /// Whether the request says where an answer goes: it has a Via. Of the other lines that a response repeats, a missing
 /// one is what the answer is about (RFC 4475 3.3.1).
@@ -29,7 +29,7 @@ impl<'o> Reply<'o> {
         to_tag: Option<&[u8]>,
     ) -> Self {
         out.extend_from_slice(b"SIP/2.0 ");
-        write_number(status.into(), out);
+        write_decimal(out, status);
         out.push(b' ');
         out.extend_from_slice(reason);
         out.extend_from_slice(b"\r\n");

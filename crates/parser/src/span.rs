@@ -40,7 +40,7 @@ pub(crate) fn offset(at: usize) -> u32 {
 }
 
 /// Where `part` lies in `whole`, if it is a subslice of it.
-pub(crate) fn locate(whole: &[u8], part: &[u8]) -> Option<Span> {
+pub fn locate(whole: &[u8], part: &[u8]) -> Option<Span> {
     let start = part.as_ptr().addr().checked_sub(whole.as_ptr().addr())?;
     let end = start.checked_add(part.len())?;
     (end <= whole.len()).then(|| Span::new(start..end))

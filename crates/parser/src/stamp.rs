@@ -35,7 +35,7 @@ impl Stamp {
             match (self.rport, value) {
                 (Some(port), _) if name.eq_ignore_ascii_case(b"rport") => {
                     out.push(b'=');
-                    octets::write_number(port.into(), out);
+                    octets::write_decimal(out, port);
                 }
                 (_, Some(value)) => {
                     out.push(b'=');

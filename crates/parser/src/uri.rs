@@ -179,6 +179,20 @@ impl<'a> SipUri<'a> {
     }
 }
 
+/// Appends a URI without what may not stand in a Request-URI (RFC 3261 19.1.1), see [`SipUri::write_target`]; one of
+/// another scheme, or that does not parse, as it is.
+pub fn write_target(out: &mut Vec<u8>, uri: &[u8]) {
+    // That is a header part, or a parameter whose name has an m or is escaped.
+    let params = uri.iter().position(|byte| matches!(byte, b';' | b'?')).and_then(|at| uri.get(at..));
+    if !params.unwrap_or_default().iter().any(|byte| matches!(byte, b'?' | b'm' | b'M' | b'%')) {
+        return out.extend_from_slice(uri);
+    }
+    match Uri::parse(uri) {
+        Ok(Uri::Sip(uri)) => uri.write_target(out),
+        _ => out.extend_from_slice(uri),
+    }
+}
+
 /// What follows `headers`, if there are any.
 #[inline]
 fn after_headers(input: &[u8]) -> Result<&[u8], nom::Err<grammar::Fault>> {
@@ -214,6 +228,9 @@ mod tests {
     fn target(uri: &str) -> String {
         let mut out = Vec::new();
         sip(uri).write_target(&mut out);
+        let mut unparsed = Vec::new();
+        write_target(&mut unparsed, uri.as_bytes());
+        assert_eq!(unparsed, out, "{uri}");
         String::from_utf8(out).unwrap()
     }
 

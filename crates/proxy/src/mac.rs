@@ -78,22 +78,6 @@ pub(crate) fn read_hex(text: &[u8]) -> Option<u64> {
     })
 }
 
-/// Appends a number in decimal.
-pub(crate) fn write_decimal(out: &mut Vec<u8>, value: impl Into<u64>) {
-    let mut value = value.into();
-    let mut digits = [0u8; 20];
-    let mut length = 0;
-    for slot in digits.iter_mut().rev() {
-        *slot = b'0' + u8::try_from(value % 10).unwrap_or_default();
-        value /= 10;
-        length += 1;
-        if value == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(digits.get(digits.len() - length..).unwrap_or_default());
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,11 +90,6 @@ mod tests {
         assert_eq!(read_hex(&out), Some(0xab));
         assert_eq!(read_hex(b"00AB"), None);
         assert_eq!(read_hex(b""), None);
-        let mut out = Vec::new();
-        write_decimal(&mut out, 0u32);
-        write_decimal(&mut out, 4_294_967_295u32);
-        write_decimal(&mut out, u64::MAX);
-        assert_eq!(out, b"0429496729518446744073709551615");
     }
 
     #[test]

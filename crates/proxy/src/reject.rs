@@ -2,9 +2,8 @@
 //!
 //! RFC 3261 21 for the codes. Nothing here decides; nothing elsewhere writes an error response.
 
-use parser::{HeaderName, Message, ParseError, Reply, reason_phrase};
+use parser::{HeaderName, Message, ParseError, Reply, reason_phrase, write_decimal};
 
-use crate::mac::write_decimal;
 use crate::watch::PACKAGE;
 
 /// Why a request is refused.

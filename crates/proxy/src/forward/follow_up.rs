@@ -2,13 +2,13 @@
 //!
 //! What `request.rs` makes by edits over the original is said here in parts: Request-URI, top Via, Route.
 
-use parser::Sent;
+use parser::{Sent, write_target};
 
 use crate::route::route_uri;
 use crate::settings::Settings;
 
 use super::Forwarding;
-use super::request::{write_target, write_via_value};
+use super::request::write_via_value;
 
 /// Octets that hold most URIs and our Via.
 const USUAL: usize = 192;

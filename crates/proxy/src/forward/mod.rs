@@ -9,5 +9,5 @@ mod response;
 
 pub(crate) use branch::{Branch, BranchId, NotifyId, Origin};
 pub(crate) use follow_up::as_sent;
-pub(crate) use request::{Forwarding, write_own_address, write_request, write_target, write_via_value};
+pub(crate) use request::{Forwarding, write_own_address, write_request, write_via_value};
 pub(crate) use response::{merge_challenges, write_response};

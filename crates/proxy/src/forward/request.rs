@@ -1,11 +1,11 @@
 //! A request on its way out: RFC 3261 16.6 steps 1 to 9 as edits over the original.
 
 use parser::headers::Credentials;
-use parser::{HeaderName, Host, Message, Method, Rewrite, Transport, Uri};
+use parser::{HeaderName, Host, Message, Method, Rewrite, Transport, write_decimal, write_target};
 
 use super::Branch;
 use crate::hop::Hop;
-use crate::mac::{Mac, write_decimal};
+use crate::mac::Mac;
 use crate::peer::Peer;
 use crate::request::Request;
 use crate::route::{Target, forms_dialog, route_uri, write_token};
@@ -108,19 +108,6 @@ fn edit_routes(
     }
     let rest: Vec<u8> = parser::elements(path).skip(1).collect::<Vec<_>>().join(&b", "[..]);
     (!rest.is_empty()).then_some(rest)
-}
-
-/// RFC 3261 19.1.1: without what may not stand in a Request-URI.
-pub(crate) fn write_target(out: &mut Vec<u8>, uri: &[u8]) {
-    // What may not stand there is a header part, or a parameter whose name has an m or is escaped.
-    let params = uri.iter().position(|octet| matches!(octet, b';' | b'?')).and_then(|at| uri.get(at..));
-    if !params.unwrap_or_default().iter().any(|octet| matches!(octet, b'?' | b'm' | b'M' | b'%')) {
-        return out.extend_from_slice(uri);
-    }
-    match Uri::parse(uri) {
-        Ok(Uri::Sip(uri)) => uri.write_target(out),
-        _ => out.extend_from_slice(uri),
-    }
 }
 
 /// RFC 3261 22.3: credentials for our realm end here.

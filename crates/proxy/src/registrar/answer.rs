@@ -2,10 +2,9 @@
 
 use location::{Aor, Binding, Record};
 use parser::headers::To;
-use parser::{HeaderName, Params, Reply};
+use parser::{HeaderName, Params, Reply, write_decimal};
 
 use crate::clock::Now;
-use crate::mac::write_decimal;
 use crate::request::Request;
 use crate::route::{Gruus, issued};
 use crate::settings::Registrar;

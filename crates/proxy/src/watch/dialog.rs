@@ -7,13 +7,12 @@
 use std::net::SocketAddr;
 
 use parser::headers::{Contact, Event, From};
-use parser::{HeaderName, Message, Reply, SipUri, Transport, Uri};
+use parser::{HeaderName, Message, Reply, SipUri, Transport, Uri, write_decimal, write_target};
 use smallvec::SmallVec;
 
 use crate::ask::Answer;
 use crate::forward::{self, Branch};
 use crate::hop::{self, Hop};
-use crate::mac::write_decimal;
 use crate::reject::Reject;
 use crate::request::Request;
 use crate::route::{Way, over_flow, route_uri, way_to};
@@ -113,7 +112,7 @@ impl Dialog {
         match &strict {
             // RFC 3261 12.2.1.1: a strict router wants to be the Request-URI.
             Some(strict) => strict.write_target(out),
-            None => forward::write_target(out, &self.target),
+            None => write_target(out, &self.target),
         }
         out.extend_from_slice(b" SIP/2.0\r\n");
         line(out, HeaderName::Via, |out| forward::write_via_value(out, hop, *branch, settings));
@@ -123,7 +122,7 @@ impl Dialog {
         if strict.is_some() {
             line(out, HeaderName::Route, |out| {
                 out.push(b'<');
-                forward::write_target(out, &self.target);
+                write_target(out, &self.target);
                 out.push(b'>');
             });
         }

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use location::{Aor, Record};
-use parser::Message;
+use parser::{Message, write_decimal};
 
 use crate::ask::{Answer, Parked, Question, Waiting};
 use crate::clock::Instant;
@@ -14,7 +14,6 @@ use crate::context::Context;
 use crate::event::{Event, Notification};
 use crate::forward::{Branch, NotifyId};
 use crate::hop;
-use crate::mac::write_decimal;
 use crate::reject::Reject;
 use crate::request::{Request, TransactionKey};
 use crate::route::Way;
