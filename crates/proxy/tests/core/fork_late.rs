@@ -138,16 +138,21 @@ fn down_by_q_it_has_its_turn() {
     }
 }
 
-#[test]
-fn a_phone_that_moved_rings_where_it_is_now() {
-    // checklist 143
-    let world = World::new();
-    let alice = world.udp("alice");
-    let (before, after, desk) = (world.udp("bob/before"), world.udp("bob/after"), world.udp("bob/desk"));
+/// Alice calls Bob's phone `before` and his desk; `after` is where the phone will be.
+fn a_call_before_a_move(world: &World) -> ([Agent; 4], Sip) {
+    let [alice, before, after, desk] = ["alice", "bob/before", "bob/after", "bob/desk"].map(|name| world.udp(name));
     before.registers_with(PHONE);
     desk.registers();
     let invite = alice.calls("bob");
     alice.expects("100");
+    ([alice, before, after, desk], invite)
+}
+
+#[test]
+fn a_phone_that_moved_rings_where_it_is_now() {
+    // checklist 143
+    let world = World::new();
+    let ([alice, before, after, _desk], invite) = a_call_before_a_move(&world);
     before.expects("INVITE");
     world.seconds(1);
     after.registers_with(PHONE);
@@ -161,12 +166,7 @@ fn a_phone_that_moved_rings_where_it_is_now() {
 fn what_it_says_where_it_was_counts() {
     // checklist 69
     let world = World::new();
-    let alice = world.udp("alice");
-    let (before, after, desk) = (world.udp("bob/before"), world.udp("bob/after"), world.udp("bob/desk"));
-    before.registers_with(PHONE);
-    desk.registers();
-    let invite = alice.calls("bob");
-    alice.expects("100");
+    let ([alice, before, after, desk], invite) = a_call_before_a_move(&world);
     let (heard, at_desk) = (before.expects("INVITE"), desk.expects("INVITE"));
     after.registers_with(PHONE);
     let again = after.expects("INVITE");
