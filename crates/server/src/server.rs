@@ -26,7 +26,9 @@ use crate::inbox::{Completions, Inbound, Safety};
 use crate::journal::Notes;
 use crate::loads::Loads;
 use crate::metrics::Tally;
-use crate::transport::{self, Bound, Directory, Inlet, Patience, Sockets, StreamLimits, Streams, Transports, Udp};
+use crate::transport::{
+    self, Bound, Directory, Inlet, Outlet, Patience, Sockets, StreamLimits, Streams, Transports, Udp,
+};
 use crate::worker::{Spare, Worker};
 use crate::{data, first_run, interfaces, secret};
 
@@ -268,7 +270,7 @@ impl Shared {
         let mut udp = Vec::new();
         for (listener, sockets) in sockets {
             match sockets {
-                Sockets::Udp { receiver, sender } => udp.push(Udp::new(receiver, sender, listener.address)?),
+                Sockets::Udp(socket) => udp.push(Udp::new(socket, listener.address)?),
                 Sockets::Tcp(listener) => {
                     let listener = tokio::net::TcpListener::from_std(listener)?;
                     tokio::spawn(transport::accept(listener, Arc::clone(&self.directory), own.clone()));
@@ -283,7 +285,7 @@ impl Shared {
             number,
             answers: Answers::new(number, self.store, lookups, &self.settings.listeners, own),
             core: Core::new(self.settings, &self.keys, number, seed, self.watched),
-            transports: Transports { udp, streams },
+            transports: Transports { udp, outlet: Outlet::default(), streams },
             inlet: Inlet::new(self.limits.message_size.0),
             inbox,
             inboxes: self.inboxes,

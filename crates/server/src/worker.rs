@@ -98,7 +98,7 @@ impl Worker {
                     let stopped = stopped.as_mut().poll(cx).is_ready();
                     let mut ready = announced.as_mut().poll(cx).is_ready();
                     ready |= wound && timer.as_mut().poll(cx).is_ready();
-                    ready |= udp.iter().fold(false, |ready, udp| ready | udp.receiver().poll_recv_ready(cx).is_ready());
+                    ready |= udp.iter().fold(false, |ready, udp| ready | udp.socket().poll_recv_ready(cx).is_ready());
                     ready |= inbox.poll_recv_many(cx, &mut inbound, BATCH).is_ready();
                     if stopped || ready { Poll::Ready(stopped) } else { Poll::Pending }
                 })
@@ -154,6 +154,7 @@ impl Worker {
             self.receive(now, bytes, flow);
         }
         self.spare.datagrams = datagrams;
+        self.flush(now);
         self.loads.show(self.number, &self.core.load());
         more
     }
@@ -267,6 +268,17 @@ impl Worker {
         }
     }
 
+    /// Sends what waits for the end of the turn, and what the core says to what could not be sent.
+    fn flush(&mut self, now: Now) {
+        loop {
+            self.transports.flush(&mut self.spare.failed, &mut self.tally);
+            if self.spare.failed.is_empty() {
+                return;
+            }
+            self.drain(now);
+        }
+    }
+
     /// Sends, counts and hands over what is in the outbox; questions stay.
     fn dispatch(&mut self, now: Now) {
         let mut outbox = std::mem::take(&mut self.spare.outbox);
@@ -279,6 +291,9 @@ impl Worker {
                 self.tally.count(Series::Lost(loss));
                 self.spare.failed.extend(concerned.map(|_| Bytes::copy_from_slice(text)));
             }
+        }
+        if self.transports.outlet.is_full() {
+            self.transports.flush(&mut self.spare.failed, &mut self.tally);
         }
         let notes = self.notes.get(usize::from(self.number));
         for event in outbox.events.drain(..) {

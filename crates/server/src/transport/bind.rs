@@ -4,8 +4,10 @@
 //! second server of the same user join in unnoticed, each address is first bound without it.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::{Ipv4PacketInfo, Ipv6RecvPacketInfo, UdpGroSegment};
 use parser::Transport;
 use proxy::Listener;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -30,13 +32,8 @@ pub(crate) struct Bound {
 /// What one worker gets of a listener.
 #[derive(Debug)]
 pub(crate) enum Sockets {
-    /// See [`udp`](super::udp) for why there are two.
-    Udp {
-        /// Receives.
-        receiver: std::net::UdpSocket,
-        /// Sends.
-        sender: std::net::UdpSocket,
-    },
+    /// Receives and sends.
+    Udp(std::net::UdpSocket),
     /// Accepts.
     Tcp(std::net::TcpListener),
 }
@@ -46,16 +43,11 @@ pub(crate) fn bind(listen: &Listen, workers: u8) -> io::Result<Bound> {
     let transport = listen.transport;
     let address = probe(listen)?;
     let mut sockets = Vec::with_capacity(usize::from(workers));
-    if transport == Transport::Udp {
-        // All senders first: until it is connected, one of them could be given a datagram.
-        let senders: Vec<_> = (0..workers).map(|_| sender(address)).collect::<io::Result<_>>()?;
-        for sender in senders {
-            sockets.push(Sockets::Udp { receiver: udp(address)?.into(), sender });
-        }
-    } else {
-        for _ in 0..workers {
-            sockets.push(Sockets::Tcp(tcp(address)?));
-        }
+    for _ in 0..workers {
+        sockets.push(match transport {
+            Transport::Udp => Sockets::Udp(udp(address)?.into()),
+            _ => Sockets::Tcp(tcp(address)?),
+        });
     }
     Ok(Bound { listener: Listener { transport, address }, sockets })
 }
@@ -76,24 +68,17 @@ fn udp(address: SocketAddr) -> io::Result<Socket> {
     socket.set_reuse_port(true)?;
     // A smaller buffer than asked for is no error.
     let _ = (socket.set_recv_buffer_size(BUFFER), socket.set_send_buffer_size(BUFFER));
+    if address.ip().is_unspecified() {
+        // To answer from the address that was asked (RFC 3581 4).
+        match address {
+            SocketAddr::V4(_) => setsockopt(&socket, Ipv4PacketInfo, &true)?,
+            SocketAddr::V6(_) => setsockopt(&socket, Ipv6RecvPacketInfo, &true)?,
+        }
+    }
+    // Only saves work, and old systems do not have it.
+    let _ = setsockopt(&socket, UdpGroSegment, &true);
     socket.bind(&address.into())?;
     Ok(socket)
-}
-
-/// A socket that sends from `address` and is given no datagram: connected to nobody (port 9 of this machine).
-fn sender(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
-    let socket = udp(address)?;
-    let nobody = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip => ip,
-    };
-    let mut nobody = SocketAddr::new(nobody, 9);
-    if let (SocketAddr::V6(nobody), SocketAddr::V6(own)) = (&mut nobody, address) {
-        nobody.set_scope_id(own.scope_id());
-    }
-    socket.connect(&nobody.into())?;
-    Ok(socket.into())
 }
 
 fn tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
@@ -136,24 +121,5 @@ mod tests {
             let again = Listen { transport, address: first.listener.address };
             assert_eq!(bind(&again, 1).expect_err("in use").kind(), io::ErrorKind::AddrInUse, "{transport:?}");
         }
-    }
-
-    #[test]
-    fn senders_are_given_nothing() {
-        let bound = bind(&listen(Transport::Udp, "127.0.0.1:0"), 3).expect("a free port");
-        for _ in 0..64 {
-            // A new source port each, so that the system spreads them over the sockets.
-            let phone = std::net::UdpSocket::bind("127.0.0.1:0").expect("a phone");
-            phone.send_to(b"x", bound.listener.address).expect("sent");
-        }
-        let mut seen = 0;
-        for sockets in &bound.sockets {
-            let Sockets::Udp { receiver, sender } = sockets else { panic!("UDP") };
-            while receiver.recv(&mut [0; 8]).is_ok() {
-                seen += 1;
-            }
-            assert!(sender.recv(&mut [0; 8]).is_err());
-        }
-        assert_eq!(seen, 64);
     }
 }

@@ -2,9 +2,9 @@
 //!
 //! Decides which datagrams are messages at all, and which socket sends. Must not parse.
 //!
-//! Two sockets share each address. quinn-udp receives: many datagrams a system call, each with the address it came to.
-//! But it also forbids its socket to send fragments, and a SIP message may be longer than the path's MTU (RFC 3261
-//! 18.1.1 wants 65,535 bytes to work). So a plain second socket sends, and fragments.
+//! quinn-udp receives many datagrams a system call, each with the address it came to, and sends runs of equally long ones.
+//! The options that it would give its socket are not for us: it forbids fragments, and a SIP message may be longer than
+//! the path's MTU (RFC 3261 18.1.1 wants 65,535 bytes to work); it asks for the time and the class of each datagram.
 
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
@@ -13,7 +13,8 @@ use bytes::{Bytes, BytesMut};
 use location::Flow;
 use parser::Transport;
 use proxy::Hop;
-use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSocketState};
+use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSocketState};
+use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
@@ -28,9 +29,8 @@ const ARENA: usize = 16 << 10;
 
 /// One listening address of one worker.
 pub(crate) struct Udp {
-    receiver: UdpSocket,
-    sender: std::net::UdpSocket,
-    state: UdpSocketState,
+    socket: UdpSocket,
+    system: UdpSocketState,
     local: SocketAddr,
 }
 
@@ -52,19 +52,16 @@ pub(crate) struct Inlet {
 }
 
 impl Udp {
-    /// Takes the sockets into this thread's event loop.
-    pub(crate) fn new(
-        receiver: std::net::UdpSocket,
-        sender: std::net::UdpSocket,
-        local: SocketAddr,
-    ) -> io::Result<Self> {
-        let state = UdpSocketState::new((&receiver).into())?;
-        Ok(Self { receiver: UdpSocket::from_std(receiver)?, sender, state, local })
+    /// Takes the socket into this thread's event loop.
+    pub(crate) fn new(socket: std::net::UdpSocket, local: SocketAddr) -> io::Result<Self> {
+        // It finds out what the system can do, and gives its options to a socket that nobody uses.
+        let system = UdpSocketState::new((&std::net::UdpSocket::bind(SocketAddr::new(local.ip(), 0))?).into())?;
+        Ok(Self { socket: UdpSocket::from_std(socket)?, system, local })
     }
 
     /// The socket to wait on.
-    pub(crate) const fn receiver(&self) -> &UdpSocket {
-        &self.receiver
+    pub(crate) const fn socket(&self) -> &UdpSocket {
+        &self.socket
     }
 
     /// How well this socket serves a message that says it comes from `local`; `None`: not at all.
@@ -80,33 +77,36 @@ impl Udp {
     }
 
     /// Sends one message.
-    pub(crate) fn send(&self, hop: &Hop, text: &[u8]) -> Result<(), Loss> {
-        let wildcard = self.local.ip().is_unspecified();
-        if !wildcard {
-            return outcome(self.sender.send_to(text, hop.remote).map(drop), hop);
-        }
-        let source = Some(hop.local.ip()).filter(|ip| !ip.is_unspecified());
-        let transmit = quinn_udp::Transmit {
-            destination: hop.remote,
-            ecn: None,
-            contents: text,
-            segment_size: None,
-            src_ip: source,
+    pub(super) fn send(&self, hop: &Hop, text: &[u8]) -> Result<(), Loss> {
+        let sent = match self.local.ip().is_unspecified() {
+            true => self.transmit(hop, text, None),
+            false => SockRef::from(&self.socket).send_to(text, &hop.remote.into()).map(drop),
         };
-        // The sender of a wildcard address is connected over loopback: without a source it would send from there.
-        let socket = if source.is_none() { (&self.receiver).into() } else { (&self.sender).into() };
-        outcome(self.state.try_send(socket, &transmit), hop)
+        sent.map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => Loss::SendBuffer,
+            _ => {
+                tracing::debug!(%error, remote = %hop.remote, "cannot send");
+                Loss::Unsendable
+            }
+        })
     }
-}
 
-fn outcome(sent: io::Result<()>, hop: &Hop) -> Result<(), Loss> {
-    sent.map_err(|error| match error.kind() {
-        io::ErrorKind::WouldBlock => Loss::SendBuffer,
-        _ => {
-            tracing::debug!(%error, remote = %hop.remote, "cannot send");
-            Loss::Unsendable
-        }
-    })
+    /// Sends several messages in one call: `text` is cut after every `segment` bytes. All of them leave, or none.
+    pub(super) fn send_run(&self, hop: &Hop, text: &[u8], segment: usize) -> io::Result<()> {
+        self.transmit(hop, text, Some(segment))
+    }
+
+    /// How many messages one call may hold; 1 where the system has refused more.
+    pub(super) fn most_segments(&self) -> usize {
+        self.system.max_gso_segments()
+    }
+
+    fn transmit(&self, hop: &Hop, contents: &[u8], segment_size: Option<usize>) -> io::Result<()> {
+        let wildcard = self.local.ip().is_unspecified();
+        let src_ip = Some(hop.local.ip()).filter(|ip| wildcard && !ip.is_unspecified());
+        let transmit = Transmit { destination: hop.remote, ecn: None, contents, segment_size, src_ip };
+        self.system.try_send((&self.socket).into(), &transmit)
+    }
 }
 
 impl Inlet {
@@ -125,8 +125,8 @@ impl Inlet {
         let mut buffers = self.buffers.chunks_exact_mut(BUFFER);
         let mut slices: [_; BATCH_SIZE] = std::array::from_fn(|_| IoSliceMut::new(buffers.next().unwrap_or_default()));
         let mut received = 0;
-        let outcome = socket.receiver.try_io(Interest::READABLE, || {
-            received = socket.state.recv((&socket.receiver).into(), &mut slices, &mut self.metas)?;
+        let outcome = socket.socket.try_io(Interest::READABLE, || {
+            received = socket.system.recv((&socket.socket).into(), &mut slices, &mut self.metas)?;
             // A short batch has emptied the socket: saying so saves the call that would find it empty.
             if received < BATCH_SIZE { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
         });
@@ -179,16 +179,16 @@ fn copy(arena: &mut BytesMut, octets: &[u8]) -> Bytes {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::config::Listen;
     use crate::transport::bind::{self, Sockets};
 
-    fn udp(address: &str) -> Udp {
+    pub(in crate::transport) fn udp(address: &str) -> Udp {
         let listen = Listen { transport: Transport::Udp, address: address.parse().expect("an address") };
         let mut bound = bind::bind(&listen, 1).expect("a free port");
-        let Some(Sockets::Udp { receiver, sender }) = bound.sockets.pop() else { panic!("UDP") };
-        Udp::new(receiver, sender, bound.listener.address).expect("a socket")
+        let Some(Sockets::Udp(socket)) = bound.sockets.pop() else { panic!("UDP") };
+        Udp::new(socket, bound.listener.address).expect("a socket")
     }
 
     #[tokio::test]
@@ -202,7 +202,7 @@ mod tests {
         }
         let (mut inlet, mut datagrams) = (Inlet::new(1 << 16), Vec::new());
         while datagrams.len() < 2 {
-            socket.receiver().readable().await.expect("readable");
+            socket.socket().readable().await.expect("readable");
             inlet.receive(&socket, &mut datagrams, &mut Tally::default());
         }
         let lengths: Vec<_> = datagrams.iter().map(|datagram| datagram.bytes.len()).collect();
@@ -224,7 +224,7 @@ mod tests {
         let to = SocketAddr::from(([127, 7, 7, 7], socket.local.port()));
         phone.send_to(b"\0\x01\0\0\x21\x12\xA4\x42transaction!", to).expect("sent");
         let (mut inlet, mut datagrams) = (Inlet::new(1 << 16), Vec::new());
-        socket.receiver().readable().await.expect("readable");
+        socket.socket().readable().await.expect("readable");
         inlet.receive(&socket, &mut datagrams, &mut Tally::default());
         let mut buffer = [0; 64];
         let (length, from) = phone.recv_from(&mut buffer).expect("an answer");
