@@ -154,6 +154,8 @@ impl Worker {
             self.receive(now, bytes, flow);
         }
         self.spare.datagrams = datagrams;
+        // First: who asks for the metrics after an answer finds it counted.
+        self.tally.publish();
         self.flush(now);
         self.loads.show(self.number, &self.core.load());
         more
@@ -273,7 +275,7 @@ impl Worker {
         loop {
             self.transports.flush(&mut self.spare.failed, &mut self.tally);
             if self.spare.failed.is_empty() {
-                return;
+                return self.tally.publish();
             }
             self.drain(now);
         }

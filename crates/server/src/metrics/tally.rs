@@ -1,6 +1,7 @@
-//! Counters, each looked up once and then kept: counting is an addition.
+//! Counters, each looked up once and then kept. A worker counts for itself and tells the counters, which are shared by
+//! all, once a turn: counting is an addition.
 //!
-//! Decides labels. A worker owns its tally; the counters behind it are shared by all.
+//! Decides labels.
 
 use hashbrown::HashMap;
 use metrics::{Counter, Label, counter};
@@ -11,6 +12,8 @@ use proxy::{AuthenticationFailure, Drop, Event, Fork, Limit, Notification, Regis
 #[derive(Default)]
 pub(crate) struct Tally {
     counters: HashMap<Series, Counter>,
+    /// What the counters do not know yet: a turn meets few series, so they are found by looking at each.
+    fresh: Vec<(Series, u64)>,
 }
 
 /// One time series.
@@ -104,9 +107,19 @@ impl Tally {
         tally
     }
 
-    /// Counts one.
+    /// Counts one, for the next [`publish`](Self::publish).
     pub(crate) fn count(&mut self, series: Series) {
-        self.counter(series).increment(1);
+        match self.fresh.iter_mut().find(|(known, _)| *known == series) {
+            Some((_, count)) => *count += 1,
+            None => self.fresh.push((series, 1)),
+        }
+    }
+
+    /// Shows what was counted since the last time.
+    pub(crate) fn publish(&mut self) {
+        let mut fresh = std::mem::take(&mut self.fresh);
+        fresh.drain(..).for_each(|(series, count)| self.counter(series).increment(count));
+        self.fresh = fresh;
     }
 
     /// Counts what the core said.
