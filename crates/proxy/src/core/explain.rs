@@ -10,7 +10,7 @@ use bytes::Bytes;
 use location::{Aor, Flow, Record};
 use parser::{Message, Transport};
 
-use super::launch::single;
+use super::launch::leaves_alone;
 use crate::clock::Now;
 use crate::mac::Mac;
 use crate::reject::Reject;
@@ -135,7 +135,7 @@ fn walk(
         }
         None => Plan::one(route::target_for_uri(&request, settings)?),
     };
-    let is_fork = single(&request, &plan, settings).is_none();
+    let is_fork = !leaves_alone(&request, &plan, settings);
     for group in &plan.groups {
         let targets = group.targets.iter().map(|target| goal(target, &request)).collect();
         steps.push(Step::Group { targets, ring_time: is_fork.then_some(settings.forking.ring_time) });

@@ -40,10 +40,11 @@ impl Core {
         if request.max_breadth() == 0 && !matches!(request.method(), Method::Ack | Method::Cancel) {
             return self.refuse(now, &request, Reject::Breadth, outbox);
         }
-        let Some(target) = single(&request, &plan, &self.settings) else {
+        if !leaves_alone(&request, &plan, &self.settings) {
             return self.fork(now, request, plan, outbox);
-        };
-        if let Err(reject) = self.forward_stateless(now, &request, target.clone(), outbox) {
+        }
+        let Some(target) = plan.into_best() else { return };
+        if let Err(reject) = self.forward_stateless(now, &request, target, outbox) {
             self.refuse(now, &request, reject, outbox);
         }
     }
@@ -291,12 +292,12 @@ fn send_request(
     outbox.send(*forwarding.hop, reports, |out| write_request(forwarding, settings, mac, rewrite, out));
 }
 
-/// The target of a plan that leaves without a transaction: the only one, unless a call to one phone is to be treated as
-/// one to several.
-pub(super) fn single<'p>(request: &Request, plan: &'p Plan, settings: &Settings) -> Option<&'p Target> {
+/// Whether a request leaves without a transaction: it has one target, and is no call to one phone where such a one is to
+/// be treated as one to several.
+pub(super) fn leaves_alone(request: &Request, plan: &Plan, settings: &Settings) -> bool {
     let wants_context =
         settings.forking.single_target == SingleTarget::Stateful && plan.aor.is_some() && begins_call(request);
-    plan.single().filter(|_| !wants_context)
+    plan.is_single() && !wants_context
 }
 
 /// Who calls, as he names himself, and who is called, if that is not known yet: for the log.

@@ -4,7 +4,7 @@
 //! 2. `admission`: who may send what to whom.
 //! 3. here: a user of ours by his bindings, anything else by its URI.
 //!
-//! One rule decides between the stateless and the stateful way, [`Plan::single`].
+//! One rule decides between the stateless and the stateful way, [`Plan::is_single`].
 
 mod admission;
 mod gruu;
@@ -106,11 +106,14 @@ impl Plan {
         Self { groups, ..Self::default() }
     }
 
-    /// The target of a plan that needs no transaction: it is the only one.
-    pub(crate) fn single(&self) -> Option<&Target> {
-        let [group] = self.groups.as_slice() else { return None };
-        let [target] = group.targets.as_slice() else { return None };
-        self.spares.is_empty().then_some(target)
+    /// Whether it needs no transaction: it has one target.
+    pub(crate) fn is_single(&self) -> bool {
+        self.phones() == 1 && self.spares.is_empty()
+    }
+
+    /// The first target.
+    pub(crate) fn into_best(self) -> Option<Target> {
+        self.groups.into_iter().next()?.targets.into_iter().next()
     }
 
     /// Every target, spares last.
