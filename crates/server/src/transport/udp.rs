@@ -24,6 +24,9 @@ use crate::metrics::{Cap, Loss, Series, Tally};
 /// The longest that one receive buffer must take: a datagram, or as many as the system coalesced (UDP_GRO).
 const BUFFER: usize = 1 << 16;
 
+/// System calls a turn and socket, while each fills its batch: the more, the longer are the runs that leave.
+const BATCHES: usize = 4;
+
 /// Datagrams are copied into pieces of this much memory. A message that is kept keeps its piece: small bounds that.
 const ARENA: usize = 16 << 10;
 
@@ -120,8 +123,12 @@ impl Inlet {
         }
     }
 
-    /// Appends one batch of what waits at `socket`; says whether there may be more.
+    /// Appends what waits at `socket`, up to so many as make one turn; says whether there may be more.
     pub(crate) fn receive(&mut self, socket: &Udp, datagrams: &mut Vec<Datagram>, tally: &mut Tally) -> bool {
+        (0..BATCHES).all(|_| self.receive_batch(socket, datagrams, tally))
+    }
+
+    fn receive_batch(&mut self, socket: &Udp, datagrams: &mut Vec<Datagram>, tally: &mut Tally) -> bool {
         let mut buffers = self.buffers.chunks_exact_mut(BUFFER);
         let mut slices: [_; BATCH_SIZE] = std::array::from_fn(|_| IoSliceMut::new(buffers.next().unwrap_or_default()));
         let mut received = 0;
