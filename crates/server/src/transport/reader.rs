@@ -3,16 +3,20 @@
 //! Decides how long a peer may be silent or slow. The worker's inbox is bounded and this task waits for room in it, so
 //! a peer that sends too much is slowed down by TCP, and nobody else is.
 
+use std::io::{self, Read as _};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::BytesMut;
 use location::Flow;
-use tokio::net::TcpListener;
+use socket2::SockRef;
+use tokio::io::Interest;
 use tokio::net::tcp::OwnedReadHalf;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::codec::Decoder as _;
 
 use super::codec::{Codec, Item, StreamError};
@@ -140,6 +144,9 @@ impl Reader {
         let mut buffer = BytesMut::new();
         // When the peer began the message that is not yet whole.
         let mut begun = self.must_greet.then(Instant::now);
+        // Since when he says nothing.
+        let mut silent = Instant::now();
+        let mut alarm = pin!(sleep_until(self.idle(silent).0));
         loop {
             while let Some(item) = codec.decode(&mut buffer)? {
                 match item {
@@ -160,31 +167,57 @@ impl Reader {
             }
             let (deadline, cap) = match begun {
                 Some(begun) => (begun + self.patience.message, Cap::MessageTime),
-                None => self.idle(),
+                None => self.idle(silent),
             };
-            tokio::select! {
-                ready = timeout_at(deadline, self.half.readable()) => match ready {
-                    Ok(ready) => ready?,
-                    Err(_) => return Ok(Some(cap)),
-                },
-                () = self.silence.agreed.notified() => continue,
+            // Most deadlines are put off before they come: the alarm learns of that when it rings.
+            if deadline < alarm.deadline() {
+                alarm.as_mut().reset(deadline);
             }
-            buffer.reserve(PIECE);
-            match self.half.try_read_buf(&mut buffer) {
+            tokio::select! {
+                biased;
+                ready = self.half.readable() => ready?,
+                () = self.silence.agreed.notified() => {
+                    silent = Instant::now();
+                    continue;
+                }
+                () = alarm.as_mut() => {
+                    if deadline <= alarm.deadline() {
+                        return Ok(Some(cap));
+                    }
+                    alarm.as_mut().reset(deadline);
+                    continue;
+                }
+            }
+            match self.read(&mut buffer) {
                 Ok(0) => return Ok(None),
-                Ok(_) => {}
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                Ok(_) => silent = Instant::now(),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error.into()),
             }
         }
     }
 
+    /// Appends what is there; 0: the peer has closed.
+    fn read(&self, buffer: &mut BytesMut) -> io::Result<usize> {
+        let before = buffer.len();
+        buffer.resize(before + PIECE, 0);
+        let stream: &TcpStream = self.half.as_ref();
+        let (mut length, room) = (0, buffer.get_mut(before..).unwrap_or_default());
+        let outcome = stream.try_io(Interest::READABLE, || {
+            length = (&*SockRef::from(stream)).read(room)?;
+            // A short read has emptied the socket: saying so saves the call that would find it empty.
+            if (1..PIECE).contains(&length) { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+        });
+        buffer.truncate(before + length);
+        if length > 0 { Ok(length) } else { outcome.map(|()| 0) }
+    }
+
     /// Until when a peer that has nothing to say may be silent.
-    fn idle(&self) -> (Instant, Cap) {
+    fn idle(&self, silent: Instant) -> (Instant, Cap) {
         match self.silence.longest().filter(|longest| *longest < self.patience.idle) {
             // RFC 5626 5.4
-            Some(longest) => (Instant::now() + longest, Cap::FlowTimer),
-            None => (Instant::now() + self.patience.idle, Cap::ConnectionIdle),
+            Some(longest) => (silent + longest, Cap::FlowTimer),
+            None => (silent + self.patience.idle, Cap::ConnectionIdle),
         }
     }
 
@@ -202,7 +235,7 @@ async fn drain(half: OwnedReadHalf) {
             match half.try_read(&mut waste) {
                 Ok(0) => return,
                 Ok(_) => {}
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(_) => return,
             }
         }
@@ -214,7 +247,6 @@ async fn drain(half: OwnedReadHalf) {
 mod tests {
     use parser::Transport;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio::net::TcpStream;
 
     use super::*;
 
