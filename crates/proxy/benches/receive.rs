@@ -6,7 +6,7 @@
 mod office;
 
 use divan::{Bencher, black_box};
-use office::{Office, USERS, caller, ok, options, phone, register, request};
+use office::{Office, USERS, caller, ok, options, phone, register, register_with, request};
 
 fn main() {
     divan::main();
@@ -26,6 +26,29 @@ fn register_again(bencher: Bencher<'_, '_>) {
     let next = || {
         turn += 1;
         (turn % USERS, register(turn % USERS, turn / USERS + 2))
+    };
+    bencher.with_inputs(next).bench_local_values(|(user, datagram)| office.receive(black_box(datagram), phone(user)));
+}
+
+/// A phone's refresh where everybody has to prove who he is, with the nonce that it has: 200.
+#[divan::bench(sample_count = 200, sample_size = 500)]
+fn register_auth(bencher: Bencher<'_, '_>) {
+    let ((mut office, nonces), mut turn) = (Office::secured(), 0);
+    let next = || {
+        turn += 1;
+        let nonce = nonces.get((turn % USERS) as usize).map_or("", |nonce| nonce);
+        (turn % USERS, register_with(turn % USERS, turn / USERS + 3, nonce))
+    };
+    bencher.with_inputs(next).bench_local_values(|(user, datagram)| office.receive(black_box(datagram), phone(user)));
+}
+
+/// The same phone without credentials: 401.
+#[divan::bench(sample_count = 200, sample_size = 500)]
+fn register_challenged(bencher: Bencher<'_, '_>) {
+    let ((mut office, _), mut turn) = (Office::secured(), 0);
+    let next = || {
+        turn += 1;
+        (turn % USERS, register(turn % USERS, turn / USERS + 3))
     };
     bencher.with_inputs(next).bench_local_values(|(user, datagram)| office.receive(black_box(datagram), phone(user)));
 }

@@ -12,9 +12,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use location::{Commit, MemoryStore, Store as _, Ticket};
+use location::{Aor, Commit, MemoryStore, Store as _, Ticket};
+use md5::{Digest as _, Md5};
 use parser::{Message, Transport};
-use proxy::{Answer, Core, Flow, Instant, Limits, Now, Outbox, Parked, Question, Received, Settings, Wall, Watched};
+use proxy::{
+    Answer, Authentication, Core, Flow, Instant, Limits, Now, Outbox, Parked, Question, Received, Secrets, Settings,
+    Wall, Watched,
+};
+
+use house::DOMAIN;
 
 /// Users that are registered.
 pub(crate) const USERS: u32 = 10_000;
@@ -32,11 +38,33 @@ pub(crate) struct Office {
 impl Office {
     /// With [`USERS`] users, each registered with one phone.
     pub(crate) fn new() -> Self {
-        let mut office = Self::over(Arc::new(MemoryStore::new()), 0);
+        let mut office = Self::over(Arc::new(MemoryStore::new()), 0, settings());
         for user in 0..USERS {
             office.take(register(user, 1), phone(user));
         }
         office
+    }
+
+    /// With the same users, who have to prove who they are, and the nonce that each has used once.
+    pub(crate) fn secured() -> (Self, Vec<String>) {
+        let mut settings = settings();
+        settings.authentication = Authentication::Required;
+        for user in 0..USERS {
+            let secrets = Secrets { md5: Some(md5(&a1(user))), ..Secrets::default() };
+            settings.accounts.insert(Aor::new(name(user).as_bytes(), DOMAIN.as_bytes()), secrets.into());
+        }
+        let mut office = Self::over(Arc::new(MemoryStore::new()), 0, settings);
+        let nonces = (0..USERS).map(|user| office.sign_in(user)).collect();
+        (office, nonces)
+    }
+
+    fn sign_in(&mut self, user: u32) -> String {
+        self.take(register(user, 1), phone(user));
+        let refused = String::from_utf8_lossy(self.sent());
+        let nonce = refused.split("nonce=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap().to_owned();
+        self.take(register_with(user, 2, &nonce), phone(user));
+        assert!(self.sent().starts_with(b"SIP/2.0 200 "), "{}", String::from_utf8_lossy(self.sent()));
+        nonce
     }
 
     /// With a hundred users who have so many phones each; the others have one.
@@ -54,11 +82,11 @@ impl Office {
 
     /// Another worker's core, with the same location map.
     pub(crate) fn beside(&self, worker: u8) -> Self {
-        Self::over(Arc::clone(&self.store), worker)
+        Self::over(Arc::clone(&self.store), worker, settings())
     }
 
-    fn over(store: Arc<MemoryStore>, worker: u8) -> Self {
-        let core = Core::new(settings().into(), &house::KEYS, worker, 1, Watched::new(2).into());
+    fn over(store: Arc<MemoryStore>, worker: u8, settings: Settings) -> Self {
+        let core = Core::new(settings.into(), &house::KEYS, worker, 1, Watched::new(2).into());
         let now = Now { mono: Instant::from_micros(0), wall: Wall(1_700_000_000_000) };
         Self { core, store, outbox: Outbox::new(), questions: Vec::new(), now, turn: 0 }
     }
@@ -135,6 +163,36 @@ pub(crate) fn register(user: u32, cseq: u32) -> Bytes {
     .into()
 }
 
+/// The same with credentials, as a phone that knows MD5 alone sends them: its `cseq` is one ahead of its count of the nonce.
+pub(crate) fn register_with(user: u32, cseq: u32, nonce: &str) -> Bytes {
+    let (uri, nc, cnonce) = ("sip:office.example", format!("{:08x}", cseq - 1), "0a4f113b8e6c42d1");
+    let (a1, a2) = (hex(&md5(&a1(user))), hex(&md5(&format!("REGISTER:{uri}"))));
+    let response = hex(&md5(&format!("{a1}:{nonce}:{nc}:{cnonce}:auth:{a2}")));
+    let credentials = format!(
+        "Authorization: Digest username=\"{}\", realm=\"{DOMAIN}\", nonce=\"{nonce}\", uri=\"{uri}\", \
+         response=\"{response}\", algorithm=MD5, cnonce=\"{cnonce}\", qop=auth, nc={nc}\r\n",
+        name(user)
+    );
+    let text = register(user, cseq);
+    String::from_utf8_lossy(&text).replace("User-Agent", &format!("{credentials}User-Agent")).into()
+}
+
+fn name(user: u32) -> String {
+    format!("u{user}")
+}
+
+fn a1(user: u32) -> String {
+    format!("{}:{DOMAIN}:secret of {user}", name(user))
+}
+
+fn md5(text: &str) -> [u8; 16] {
+    Md5::digest(text).into()
+}
+
+fn hex(hash: &[u8]) -> String {
+    hash.iter().map(|octet| format!("{octet:02x}")).collect()
+}
+
 /// A request to a user, with a body.
 pub(crate) fn request(method: &str, user: u32, turn: u32) -> Bytes {
     let (caller, body) = (caller(), body(method));
@@ -195,7 +253,12 @@ fn body(method: &str) -> &'static str {
 /// The office of the tests, without its bounds: a benchmark is a flood.
 fn settings() -> Settings {
     let mut office = house::office();
-    office.limits =
-        Limits { pins: 10_000_000, transaction_memory: usize::MAX, subscriptions: usize::MAX, ..office.limits };
+    office.limits = Limits {
+        pins: 10_000_000,
+        transaction_memory: usize::MAX,
+        nonces: usize::MAX,
+        subscriptions: usize::MAX,
+        ..office.limits
+    };
     office
 }
