@@ -15,12 +15,49 @@ use crate::{
 };
 
 /// `credentials = "Digest" LWS digest-response / other-response` (RFC 3261 25.1): a scheme, and what belongs to it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Credentials<'a> {
     /// The scheme as it was sent, a token: `Digest` in some case.
     pub scheme: &'a [u8],
     /// What follows the scheme.
     pub params: AuthParams<'a>,
+    /// Of the parameters that a digest-response has, the first of each name: whoever reads one reads most of them.
+    known: Known<'a>,
+}
+
+/// Values as they were sent.
+#[derive(Clone, Copy, Debug, Default)]
+struct Known<'a> {
+    username: Option<&'a [u8]>,
+    realm: Option<&'a [u8]>,
+    nonce: Option<&'a [u8]>,
+    uri: Option<&'a [u8]>,
+    response: Option<&'a [u8]>,
+    algorithm: Option<&'a [u8]>,
+    cnonce: Option<&'a [u8]>,
+    opaque: Option<&'a [u8]>,
+    qop: Option<&'a [u8]>,
+    nc: Option<&'a [u8]>,
+}
+
+impl<'a> Known<'a> {
+    fn note(&mut self, name: &[u8], value: &'a [u8]) {
+        let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
+        let known = match name.len() {
+            2 if is("nc") => &mut self.nc,
+            3 if is("uri") => &mut self.uri,
+            3 if is("qop") => &mut self.qop,
+            5 if is("realm") => &mut self.realm,
+            5 if is("nonce") => &mut self.nonce,
+            6 if is("cnonce") => &mut self.cnonce,
+            6 if is("opaque") => &mut self.opaque,
+            8 if is("username") => &mut self.username,
+            8 if is("response") => &mut self.response,
+            9 if is("algorithm") => &mut self.algorithm,
+            _ => return,
+        };
+        known.get_or_insert(value);
+    }
 }
 
 impl<'a> Credentials<'a> {
@@ -29,63 +66,69 @@ impl<'a> Credentials<'a> {
     /// # Errors
     /// The part that is wrong.
     pub fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
-        let (scheme, params) = scheme_and_params(value)?;
-        Ok(Self { scheme, params })
+        let (scheme, params) = scheme_and_rest(value)?;
+        let (params, mut known) = (AuthParams(params), Known::default());
+        if is_digest(scheme) {
+            params.check(|name, value| known.note(name, value))?;
+        } else {
+            params.iter().for_each(|(name, value)| known.note(name, value));
+        }
+        Ok(Self { scheme, params, known })
     }
 
     /// Whether the scheme is Digest.
     pub fn is_digest(&self) -> bool {
-        self.scheme.eq_ignore_ascii_case(b"digest")
+        is_digest(self.scheme)
     }
 
     /// `username = "username" EQUAL quoted-string`, unquoted.
     pub fn username(&self) -> Option<Cow<'a, [u8]>> {
-        self.params.unquoted("username")
+        self.known.username.map(unquote)
     }
 
     /// `realm = "realm" EQUAL quoted-string`, unquoted.
     pub fn realm(&self) -> Option<Cow<'a, [u8]>> {
-        self.params.unquoted("realm")
+        self.known.realm.map(unquote)
     }
 
     /// `nonce = "nonce" EQUAL quoted-string`, unquoted.
     pub fn nonce(&self) -> Option<Cow<'a, [u8]>> {
-        self.params.unquoted("nonce")
+        self.known.nonce.map(unquote)
     }
 
     /// `digest-uri = "uri" EQUAL LDQUOT Request-URI RDQUOT`, unquoted.
     pub fn uri(&self) -> Option<Cow<'a, [u8]>> {
-        self.params.unquoted("uri")
+        self.known.uri.map(unquote)
     }
 
     /// `cnonce = "cnonce" EQUAL quoted-string`, unquoted.
     pub fn cnonce(&self) -> Option<Cow<'a, [u8]>> {
-        self.params.unquoted("cnonce")
+        self.known.cnonce.map(unquote)
     }
 
     /// `opaque = "opaque" EQUAL quoted-string`, unquoted.
     pub fn opaque(&self) -> Option<Cow<'a, [u8]>> {
-        self.params.unquoted("opaque")
+        self.known.opaque.map(unquote)
     }
 
     /// `dresponse = "response" EQUAL request-digest` without its quotes: lower-case hex if the peer follows the RFC.
     pub fn response(&self) -> Option<&'a [u8]> {
-        self.params.bare("response")
+        self.known.response.map(bare)
     }
 
     /// `algorithm = "algorithm" EQUAL token`, without quotes if somebody put them.
     pub fn algorithm(&self) -> Option<&'a [u8]> {
-        self.params.bare("algorithm")
+        self.known.algorithm.map(bare)
     }
 
     /// `message-qop = "qop" EQUAL qop-value`, without quotes if somebody put them.
     pub fn qop(&self) -> Option<&'a [u8]> {
-        self.params.bare("qop")
+        self.known.qop.map(bare)
     }
 
     /// `nonce-count = "nc" EQUAL 8LHEX` (RFC 7616 3.4), `None` for any other number of digits.
     pub fn nc(&self) -> Option<u32> {
-        self.params.nonce_count()
+        self.known.nc.and_then(nonce_count)
     }
 }
 
@@ -96,7 +139,8 @@ pub struct AuthParams<'a>(&'a [u8]);
 impl<'a> AuthParams<'a> {
     /// Parses a whole value of nothing but parameters, at least one.
     pub(crate) fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
-        check(value).map(|()| Self(value))
+        let params = Self(value);
+        params.check(|_, _| {}).map(|()| params)
     }
 
     /// The parameters as they were sent.
@@ -136,50 +180,71 @@ impl<'a> AuthParams<'a> {
 
     /// The value without its quotes, for values that hold no quoted pairs.
     pub(crate) fn bare(&self, name: &str) -> Option<&'a [u8]> {
-        let value = self.value(name)?;
-        Some(crate::params::inside_quotes(value).unwrap_or(value))
+        self.value(name).map(bare)
     }
 
-    /// `nc-value = 8LHEX`; capitals are let pass, another length is not.
+    /// The count of an Authentication-Info.
     pub(crate) fn nonce_count(&self) -> Option<u32> {
-        let digits = self.bare("nc").filter(|digits| digits.len() == 8)?;
-        let digits = digits.iter().all(u8::is_ascii_hexdigit).then_some(digits)?;
-        u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+        nonce_count(self.value("nc")?)
+    }
+
+    /// Checks the grammar of all parameters; `each` is told their names and values on the way, as [`AuthParams::iter`] has
+    /// them.
+    fn check(&self, mut each: impl FnMut(&'a [u8], &'a [u8])) -> Result<(), ErrorKind> {
+        let one = |input| separated_pair(token, separator("="), cut(value)).parse(input);
+        let mut rest = self.0;
+        if rest.is_empty() {
+            return Err(ErrorKind::Empty);
+        }
+        loop {
+            let (after, (name, value)) = match one(rest) {
+                Ok(done) => done,
+                Err(nom::Err::Failure(grammar::Fault(kind))) => return Err(kind),
+                Err(_) => return Err(ErrorKind::Param),
+            };
+            each(name, value);
+            match separator(",").parse(after) {
+                Ok((next, _)) => rest = next,
+                Err(_) if octets::trim(after).is_empty() => return Ok(()),
+                Err(_) => return Err(ErrorKind::Trailing),
+            }
+        }
     }
 }
 
 /// `auth-scheme LWS auth-params`, the shape of credentials and of challenges.
 pub(crate) fn scheme_and_params(text: &[u8]) -> Result<(&[u8], AuthParams<'_>), ErrorKind> {
+    let (scheme, params) = scheme_and_rest(text)?;
+    let params = AuthParams(params);
+    if is_digest(scheme) {
+        params.check(|_, _| {})?;
+    }
+    Ok((scheme, params))
+}
+
+fn scheme_and_rest(text: &[u8]) -> Result<(&[u8], &[u8]), ErrorKind> {
     let (scheme, rest) = text.split_at_checked(octets::run(text, TOKEN)).unwrap_or_default();
     let params = octets::trim(rest);
     if scheme.is_empty() || params.len() == rest.len() && !rest.is_empty() {
         return Err(ErrorKind::Token);
     }
-    if scheme.eq_ignore_ascii_case(b"digest") {
-        check(params)?;
-    }
-    Ok((scheme, AuthParams(params)))
+    Ok((scheme, params))
 }
 
-/// Checks the grammar of all parameters without keeping them.
-fn check(params: &[u8]) -> Result<(), ErrorKind> {
-    let one = |input| separated_pair(token, separator("="), cut(value)).parse(input);
-    let mut rest = params;
-    if rest.is_empty() {
-        return Err(ErrorKind::Empty);
-    }
-    loop {
-        let (after, _) = match one(rest) {
-            Ok(done) => done,
-            Err(nom::Err::Failure(grammar::Fault(kind))) => return Err(kind),
-            Err(_) => return Err(ErrorKind::Param),
-        };
-        match separator(",").parse(after) {
-            Ok((next, _)) => rest = next,
-            Err(_) if octets::trim(after).is_empty() => return Ok(()),
-            Err(_) => return Err(ErrorKind::Trailing),
-        }
-    }
+fn is_digest(scheme: &[u8]) -> bool {
+    scheme.eq_ignore_ascii_case(b"digest")
+}
+
+/// A value without its quotes, for values that hold no quoted pairs.
+fn bare(value: &[u8]) -> &[u8] {
+    crate::params::inside_quotes(value).unwrap_or(value)
+}
+
+/// `nc-value = 8LHEX`; capitals are let pass, another length is not.
+fn nonce_count(value: &[u8]) -> Option<u32> {
+    let digits = bare(value);
+    let whole = digits.len() == 8 && digits.iter().all(u8::is_ascii_hexdigit);
+    u32::from_str_radix(std::str::from_utf8(digits).ok().filter(|_| whole)?, 16).ok()
 }
 
 #[cfg(test)]
@@ -203,6 +268,16 @@ mod tests {
         assert_eq!(credentials.response(), Some(&b"0af"[..]));
         assert_eq!(credentials.algorithm(), Some(&b"SHA-256"[..]));
         assert_eq!((credentials.qop(), credentials.nc()), (Some(&b"auth"[..]), Some(26)));
+    }
+
+    #[test]
+    fn the_first_of_a_name_counts() {
+        for scheme in ["Digest", "Other"] {
+            let text = format!("{scheme} Realm=\"a\", x=y, realm=\"b\", qop=\"auth\", QOP=auth-int");
+            let credentials = Credentials::parse(text.as_bytes()).unwrap();
+            assert_eq!(credentials.realm().as_deref(), Some(&b"a"[..]), "{scheme}");
+            assert_eq!((credentials.qop(), credentials.nonce()), (Some(&b"auth"[..]), None), "{scheme}");
+        }
     }
 
     #[test]
