@@ -5,7 +5,7 @@
 mod office;
 
 use allocation_counter::measure;
-use office::{Office, caller, ok, options, phone, request, subscribe};
+use office::{Office, caller, ok, options, phone, register, register_with, request, subscribe};
 
 /// INVITEs that ring at once, so that the growth of tables is shared by many.
 const CALLS: u32 = 4_000;
@@ -50,6 +50,21 @@ fn what_is_forwarded_without_a_transaction_allocates_nothing() {
             assert_eq!(counted.count_total, 0, "{what} of {method}");
         }
     }
+}
+
+#[test]
+fn credentials_are_judged_without_an_allocation() {
+    let (mut open, (mut secured, nonces)) = (Office::new(), Office::secured());
+    let nonce = nonces.first().expect("one for each user");
+    let [mut plain, mut signed] = [0, 0];
+    // The first grow the lists of the outbox.
+    for cseq in 3..6 {
+        let (register, register_with) = (register(0, cseq), register_with(0, cseq, nonce));
+        plain = measure(|| assert!(open.receive(register, phone(0)) > 0)).count_total;
+        signed = measure(|| assert!(secured.receive(register_with, phone(0)) > 0)).count_total;
+        assert!(secured.sent().starts_with(b"SIP/2.0 200 "));
+    }
+    assert_eq!(signed, plain);
 }
 
 #[test]

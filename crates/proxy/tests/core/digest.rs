@@ -195,6 +195,27 @@ fn the_worker_that_issued_a_nonce_counts_its_uses() {
 }
 
 #[test]
+fn among_several_credentials_the_first_for_our_realm_count() {
+    // checklist 172
+    let world = World::with_workers(2, secured);
+    let alice = world.udp("alice");
+    let refused = challenged(&alice);
+    let others = ["Bearer abc", "Digest realm", "Digest realm=\"elsewhere.example\", nonce=\"1\", username=\"x\""];
+    let mut plain = alice.register();
+    for other in others {
+        plain = plain.with("Authorization", other);
+    }
+    let answer = ALICE.answer(&refused, "SHA-256", &plain, 1);
+    alice.lands_on(1).sends(&plain.clone().with("Authorization", &answer));
+    alice.expects("200");
+    assert_eq!((world.load(0).nonces, world.load(1).nonces), (1, 0), "the nonce is looked for in all of them");
+    let wrong = "Digest realm=\"office.example\", nonce=\"1\", username=\"alice\", uri=\"sip:x\", response=\"2\"";
+    alice.sends(&plain.with("Authorization", wrong).with("Authorization", answer));
+    assert!(!alice.expects("401").value("WWW-Authenticate").contains("stale"));
+    assert_eq!(failures(&world, AuthenticationFailure::Credentials), 1);
+}
+
+#[test]
 fn each_count_is_good_once_and_in_any_near_order() {
     // checklist 172
     let (world, alice, _) = office();
