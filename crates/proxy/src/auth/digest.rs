@@ -19,7 +19,7 @@ pub(super) struct Asked<'a> {
     pub(super) method: Method<'a>,
     pub(super) uri: &'a [u8],
     pub(super) nonce: &'a [u8],
-    pub(super) credentials: Credentials<'a>,
+    pub(super) credentials: &'a Credentials<'a>,
 }
 
 /// The algorithm that credentials name; MD5 if none (RFC 7616 3.3). Session variants are not offered, so not taken.
@@ -121,7 +121,8 @@ mod tests {
             let nonce = credentials.nonce().unwrap();
             let uri = credentials.uri().unwrap();
             let method = Method::Other(b"GET");
-            let asked = Asked { algorithm: expected_algorithm, method, uri: &uri, nonce: &nonce, credentials };
+            let asked =
+                Asked { algorithm: expected_algorithm, method, uri: &uri, nonce: &nonce, credentials: &credentials };
             assert_eq!(asked.response_with(&a1).unwrap().as_slice(), response.as_bytes());
             assert_eq!(credentials.response().unwrap(), response.as_bytes());
         }

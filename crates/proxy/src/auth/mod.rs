@@ -5,12 +5,13 @@
 
 mod digest;
 mod nonce;
+mod presented;
 mod unheeded;
 
 use ctutils::CtEq as _;
 use location::Aor;
-use parser::headers::{Credentials, To};
-use parser::{HeaderName, Message, Method, Reply, SipUri, Uri, equivalent};
+use parser::headers::To;
+use parser::{Method, Reply, SipUri, Uri, equivalent};
 use smallvec::SmallVec;
 
 use crate::clock::Now;
@@ -18,6 +19,8 @@ use crate::event::AuthenticationFailure;
 use crate::reject::{ChallengeFor, Reject};
 use crate::request::Request;
 use crate::settings::{Algorithm, Authentication, Settings};
+
+pub(crate) use presented::Presented;
 
 use nonce::{Nonce, Nonces};
 use unheeded::Unheeded;
@@ -52,36 +55,37 @@ impl Authenticator {
         self.nonces.take_overflow()
     }
 
+    /// The credentials of a request, for the steps that follow; none where nobody is asked for any.
+    pub(crate) fn read<'a>(&self, request: &'a Request, settings: &Settings) -> SmallVec<[Presented<'a>; 2]> {
+        match settings.authentication {
+            Authentication::Off => SmallVec::new(),
+            Authentication::Required => Presented::read(request, &self.nonces),
+        }
+    }
+
+    /// The other worker that issued the nonce of these credentials: it knows their counts. An INVITE stays here, where its
+    /// CANCEL will come, and gets a nonce of this worker.
+    pub(crate) fn worker_of_nonce(&self, method: Method<'_>, presented: &[Presented<'_>]) -> Option<u8> {
+        let issuer = presented.iter().find_map(|presented| presented.nonce.as_ref())?.worker;
+        (method != Method::Invite && issuer != self.nonces.worker()).then_some(issuer)
+    }
+
     /// Who sent this request, proven for the realm `domain`.
     pub(crate) fn authenticate(
         &mut self,
         request: &Request,
+        presented: &[Presented<'_>],
         of: ChallengeFor,
         domain: &str,
         settings: &Settings,
         now: Now,
     ) -> Result<Aor, Denied> {
-        let Some(credentials) = credentials_for(&request.message, of, domain) else {
+        // The first Digest ones for our realm.
+        let Some(presented) = presented.iter().find(|presented| presented.is_for(of, domain)) else {
             return Err(Denied { reject: Reject::Challenge { of, stale: false }, failure: None });
         };
         self.unheeded.heeded(request, of);
-        judge(credentials, request, of, domain, settings, &mut self.nonces, now)
-    }
-
-    /// The other worker that issued the nonce of a request's credentials: it knows their counts. An INVITE stays here,
-    /// where its CANCEL will come, and gets a nonce of this worker.
-    pub(crate) fn worker_of_nonce(&self, request: &Request, settings: &Settings) -> Option<u8> {
-        if settings.authentication == Authentication::Off || request.method() == Method::Invite {
-            return None;
-        }
-        let message = &request.message;
-        let kinds = [HeaderName::Authorization, HeaderName::ProxyAuthorization];
-        let mut lines = kinds.into_iter().flat_map(|kind| message.lines_of(kind));
-        let issuer = lines.find_map(|line| {
-            let nonce = Credentials::parse(message.line_value(&line)).ok()?.nonce()?;
-            self.nonces.issuer(&nonce)
-        });
-        issuer.filter(|issuer| *issuer != self.nonces.worker())
+        judge(presented, request, domain, settings, &mut self.nonces, now)
     }
 
     /// The challenges for a request, one per algorithm in the order of preference (RFC 8760 2.3).
@@ -104,21 +108,21 @@ impl Authenticator {
 }
 
 fn judge(
-    credentials: Credentials<'_>,
+    presented: &Presented<'_>,
     request: &Request,
-    of: ChallengeFor,
     domain: &str,
     settings: &Settings,
     nonces: &mut Nonces,
     now: Now,
 ) -> Result<Aor, Denied> {
+    let &Presented { of, ref credentials, .. } = presented;
     let challenge = |stale, failure| Denied { reject: Reject::Challenge { of, stale }, failure: Some(failure) };
     let (Some(user), Some(nonce), Some(uri), Some(response)) =
         (credentials.username(), credentials.nonce(), credentials.uri(), credentials.response())
     else {
         return Err(challenge(false, AuthenticationFailure::Credentials));
     };
-    let Some(algorithm) = digest::algorithm(&credentials).filter(|a| settings.digest.algorithms.contains(a)) else {
+    let Some(algorithm) = digest::algorithm(credentials).filter(|a| settings.digest.algorithms.contains(a)) else {
         return Err(challenge(false, AuthenticationFailure::Credentials));
     };
     let aor = Aor::new(without_domain(&user, domain), domain.as_bytes());
@@ -139,7 +143,7 @@ fn judge(
     if !names_same_resource(&uri, request.message.request_uri()) {
         return Err(Denied { reject: Reject::DigestUri, failure: Some(AuthenticationFailure::Credentials) });
     }
-    spend(&nonce, &credentials, request, settings, nonces, now).map_err(|failure| challenge(true, failure))?;
+    spend(presented, request, settings, nonces, now).map_err(|failure| challenge(true, failure))?;
     Ok(aor)
 }
 
@@ -189,8 +193,7 @@ fn named_user(request: &Request, of: ChallengeFor) -> Option<&[u8]> {
 }
 
 fn spend(
-    nonce: &[u8],
-    credentials: &Credentials<'_>,
+    Presented { credentials, nonce, .. }: &Presented<'_>,
     request: &Request,
     settings: &Settings,
     nonces: &mut Nonces,
@@ -200,16 +203,7 @@ fn spend(
     let copy = nonces.fingerprint(request);
     // Without qop there is no count: such a nonce is good for one request (RFC 3261 22.4 step 8 keeps it allowed).
     let count = if credentials.qop().is_some() { credentials.nc() } else { None };
-    nonces.spend(nonce, count, copy, settings, now)
-}
-
-/// The first Digest credentials for our realm.
-fn credentials_for<'a>(message: &'a Message, of: ChallengeFor, domain: &str) -> Option<Credentials<'a>> {
-    let mut credentials =
-        message.lines_of(of.credentials()).filter_map(|line| Credentials::parse(message.line_value(&line)).ok());
-    credentials.find(|credentials| {
-        credentials.is_digest() && credentials.realm().is_some_and(|realm| *realm == *domain.as_bytes())
-    })
+    nonces.spend(nonce.as_ref(), count, copy, settings, now)
 }
 
 /// Some phones send `user@domain` as their user name.

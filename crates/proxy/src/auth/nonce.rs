@@ -45,10 +45,10 @@ struct Counts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Fingerprint(u64);
 
-/// A nonce to hand out.
+/// A nonce that was issued here: to hand out, or come back.
 pub(crate) struct Nonce {
     serial: Serial,
-    worker: u8,
+    pub(super) worker: u8,
     signature: u64,
 }
 
@@ -76,6 +76,21 @@ impl Nonces {
         Nonce { serial, worker: self.worker, signature: self.signature(self.worker, serial) }
     }
 
+    /// The nonce that this text is; none if no worker here issued it.
+    pub(super) fn read(&self, text: &[u8]) -> Option<Nonce> {
+        if text.len() != LENGTH {
+            return None;
+        }
+        let (head, signature) = text.split_at_checked(LENGTH - 16)?;
+        let (time, rest) = head.split_at_checked(8)?;
+        let (worker, number) = rest.split_at_checked(2)?;
+        let worker = u8::try_from(read_hex(worker)?).ok()?;
+        let serial =
+            Serial { time: u32::try_from(read_hex(time)?).ok()?, number: u32::try_from(read_hex(number)?).ok()? };
+        let signature = read_hex(signature)?;
+        (signature == self.signature(worker, serial)).then_some(Nonce { serial, worker, signature })
+    }
+
     /// What tells a message from every other, and from itself sent by somebody else.
     pub(super) fn fingerprint(&self, request: &Request) -> Fingerprint {
         let source = request.flow.remote;
@@ -86,14 +101,14 @@ impl Nonces {
     /// Takes one use of a nonce. `count` is the nc; none without qop, which uses the nonce up.
     pub(super) fn spend(
         &mut self,
-        text: &[u8],
+        nonce: Option<&Nonce>,
         count: Option<u32>,
         copy: Fingerprint,
         settings: &Settings,
         now: Now,
     ) -> Result<(), AuthenticationFailure> {
-        let verified = self.verify(text).filter(|(worker, _)| *worker == self.worker);
-        let (_, serial) = verified.ok_or(AuthenticationFailure::Stale)?;
+        let own = nonce.filter(|nonce| nonce.worker == self.worker);
+        let serial = own.ok_or(AuthenticationFailure::Stale)?.serial;
         let lifetime = u32::try_from(settings.digest.nonce_lifetime.as_secs()).unwrap_or(u32::MAX);
         // A clock set back makes an old nonce look young: one from the future is as stale as one from the past.
         let age = seconds(now).checked_sub(serial.time).ok_or(AuthenticationFailure::Stale)?;
@@ -123,24 +138,6 @@ impl Nonces {
     /// The worker whose nonces these are.
     pub(super) const fn worker(&self) -> u8 {
         self.worker
-    }
-
-    /// The worker that issued this nonce; none if nobody here did.
-    pub(super) fn issuer(&self, text: &[u8]) -> Option<u8> {
-        self.verify(text).map(|(worker, _)| worker)
-    }
-
-    fn verify(&self, text: &[u8]) -> Option<(u8, Serial)> {
-        if text.len() != LENGTH {
-            return None;
-        }
-        let (head, signature) = text.split_at_checked(LENGTH - 16)?;
-        let (time, rest) = head.split_at_checked(8)?;
-        let (worker, number) = rest.split_at_checked(2)?;
-        let worker = u8::try_from(read_hex(worker)?).ok()?;
-        let serial =
-            Serial { time: u32::try_from(read_hex(time)?).ok()?, number: u32::try_from(read_hex(number)?).ok()? };
-        (read_hex(signature)? == self.signature(worker, serial)).then_some((worker, serial))
     }
 
     fn signature(&self, worker: u8, serial: Serial) -> u64 {

@@ -6,7 +6,7 @@ use location::Aor;
 use parser::{HeaderName, Method};
 
 use super::Core;
-use crate::auth::Denied;
+use crate::auth::{Denied, Presented};
 use crate::clock::Now;
 use crate::event::{AuthenticationFailure, Event, Limit};
 use crate::ingress;
@@ -24,6 +24,7 @@ impl Core {
         &mut self,
         now: Now,
         request: &Request,
+        presented: &[Presented<'_>],
         destination: &Destination,
         outbox: &mut Outbox,
     ) -> Result<(), Reject> {
@@ -31,17 +32,23 @@ impl Core {
         let Admission::Credentials(domain) = route::admission(request, destination, &settings)? else {
             return Ok(());
         };
-        let proven = self.authenticate(now, request, ChallengeFor::Proxy, domain, outbox)?;
+        let proven = self.authenticate(now, request, presented, ChallengeFor::Proxy, domain, outbox)?;
         if route::calls_as_himself(request, &proven, &settings) { Ok(()) } else { Err(self.impostor(request, outbox)) }
     }
 
     /// RFC 3261 10.3 steps 2 to 5: may this sender touch these bindings?
-    pub(super) fn admit_register(&mut self, now: Now, request: &Request, outbox: &mut Outbox) -> Result<Aor, Reject> {
+    pub(super) fn admit_register(
+        &mut self,
+        now: Now,
+        request: &Request,
+        presented: &[Presented<'_>],
+        outbox: &mut Outbox,
+    ) -> Result<Aor, Reject> {
         ingress::understood(&request.message, HeaderName::Require, EXTENSIONS)?;
         let aor = address_of_record(&request.message, &self.settings)?;
         if self.settings.authentication == Authentication::Required {
             let domain = String::from_utf8_lossy(aor.domain());
-            let proven = self.authenticate(now, request, ChallengeFor::Registrar, &domain, outbox)?;
+            let proven = self.authenticate(now, request, presented, ChallengeFor::Registrar, &domain, outbox)?;
             // RFC 3261 10.3 step 4
             if !self.settings.accounts.may_register(&proven, &aor) {
                 return Err(self.impostor(request, outbox));
@@ -64,7 +71,8 @@ impl Core {
         let settings = Arc::clone(&self.settings);
         let watcher = if settings.authentication == Authentication::Required {
             let domain = String::from_utf8_lossy(aor.domain());
-            self.authenticate(now, request, ChallengeFor::Registrar, &domain, outbox)?
+            let presented = self.authenticator.read(request, &settings);
+            self.authenticate(now, request, &presented, ChallengeFor::Registrar, &domain, outbox)?
         } else {
             if !settings.accounts.is_empty() && settings.accounts.find(aor).is_none() {
                 return Err(Reject::NotFound);
@@ -83,11 +91,12 @@ impl Core {
         &mut self,
         now: Now,
         request: &Request,
+        presented: &[Presented<'_>],
         of: ChallengeFor,
         domain: &str,
         outbox: &mut Outbox,
     ) -> Result<Aor, Reject> {
-        let proven = self.authenticator.authenticate(request, of, domain, &self.settings, now);
+        let proven = self.authenticator.authenticate(request, presented, of, domain, &self.settings, now);
         if self.authenticator.take_overflow() {
             outbox.tell(Event::LimitReached(Limit::Nonces));
         }

@@ -79,14 +79,15 @@ impl Core {
         if let Some(Meant::Within(tag)) = watch {
             return self.turn_of_dialog(tag);
         }
-        if let Some(worker) = self.authenticator.worker_of_nonce(request, &self.settings) {
+        let presented = self.authenticator.read(request, &self.settings);
+        if let Some(worker) = self.authenticator.worker_of_nonce(method, &presented) {
             return Ok(Turn::HandOver(worker));
         }
         if let Some(meant) = watch {
             return Ok(Turn::Watch(meant));
         }
         if method == Method::Register && destination != Destination::Elsewhere {
-            return self.admit_register(now, request, outbox).map(Turn::Register);
+            return self.admit_register(now, request, &presented, outbox).map(Turn::Register);
         }
         if destination == Destination::Server {
             return Ok(Turn::Serve);
@@ -94,7 +95,7 @@ impl Core {
         ingress::hops(request.hops)?;
         ingress::proxy_require(&request.message)?;
         if standing == Standing::Alone {
-            self.admit(now, request, &destination, outbox)?;
+            self.admit(now, request, &presented, &destination, outbox)?;
         }
         match destination {
             Destination::User(aor) if request.routes().next().is_none() => Ok(Turn::LookUp(Callee::user(aor))),
