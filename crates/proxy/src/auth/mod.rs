@@ -76,7 +76,7 @@ impl Authenticator {
         request: &Request,
         presented: &[Presented<'_>],
         of: ChallengeFor,
-        domain: &str,
+        domain: &[u8],
         settings: &Settings,
         now: Now,
     ) -> Result<Aor, Denied> {
@@ -99,9 +99,10 @@ impl Authenticator {
     ) -> SmallVec<[Challenge<'s>; 3]> {
         let all = settings.digest.algorithms.as_slice();
         let choice = all.len() > 1 && all.contains(&Algorithm::Md5);
-        let md5_only = choice && self.unheeded.challenged(request, of, now);
+        let named = named(request, of);
+        let md5_only = choice && self.unheeded.challenged(request, named.as_ref(), now);
         let offered = if md5_only { &[Algorithm::Md5] } else { all };
-        let realm = realm(request, of, settings);
+        let realm = realm(named.as_ref(), settings);
         let challenge = |&algorithm| Challenge { of, algorithm, realm, nonce: self.nonces.issue(now), stale };
         offered.iter().map(challenge).collect()
     }
@@ -110,7 +111,7 @@ impl Authenticator {
 fn judge(
     presented: &Presented<'_>,
     request: &Request,
-    domain: &str,
+    domain: &[u8],
     settings: &Settings,
     nonces: &mut Nonces,
     now: Now,
@@ -125,7 +126,7 @@ fn judge(
     let Some(algorithm) = digest::algorithm(credentials).filter(|a| settings.digest.algorithms.contains(a)) else {
         return Err(challenge(false, AuthenticationFailure::Credentials));
     };
-    let aor = Aor::new(without_domain(&user, domain), domain.as_bytes());
+    let aor = Aor::new(without_domain(&user, domain), domain);
     let account = settings.accounts.find(&aor);
     let asked = digest::Asked { algorithm, method: request.method(), uri: &uri, nonce: &nonce, credentials };
     let right = match account.and_then(|account| digest::secret(&account.secrets, algorithm)) {
@@ -147,9 +148,9 @@ fn judge(
     Ok(aor)
 }
 
-/// The realm that a request is challenged for: the domain that it is about.
-fn realm<'s>(request: &Request, of: ChallengeFor, settings: &'s Settings) -> &'s str {
-    let domain = named(request, of).and_then(|uri| settings.domain_named_by(&uri));
+/// The realm that a request about this user is challenged for: his domain.
+fn realm<'s>(named: Option<&SipUri<'_>>, settings: &'s Settings) -> &'s str {
+    let domain = named.and_then(|uri| settings.domain_named_by(uri));
     domain.or_else(|| settings.domains.first().map(|first| &**first)).unwrap_or_default()
 }
 
@@ -188,10 +189,6 @@ fn named(request: &Request, of: ChallengeFor) -> Option<SipUri<'_>> {
     }
 }
 
-fn named_user(request: &Request, of: ChallengeFor) -> Option<&[u8]> {
-    named(request, of)?.user
-}
-
 fn spend(
     Presented { credentials, nonce, .. }: &Presented<'_>,
     request: &Request,
@@ -207,8 +204,8 @@ fn spend(
 }
 
 /// Some phones send `user@domain` as their user name.
-fn without_domain<'a>(user: &'a [u8], domain: &str) -> &'a [u8] {
-    user.strip_suffix(domain.as_bytes()).and_then(|rest| rest.strip_suffix(b"@")).unwrap_or(user)
+fn without_domain<'a>(user: &'a [u8], domain: &[u8]) -> &'a [u8] {
+    user.strip_suffix(domain).and_then(|rest| rest.strip_suffix(b"@")).unwrap_or(user)
 }
 
 fn names_same_resource(digest_uri: &[u8], request_uri: &[u8]) -> bool {

@@ -34,9 +34,7 @@ impl<'a> Presented<'a> {
     }
 
     /// Whether they answer a challenge for this realm.
-    pub(super) fn is_for(&self, of: ChallengeFor, domain: &str) -> bool {
-        self.of == of
-            && self.credentials.is_digest()
-            && self.credentials.realm().is_some_and(|realm| *realm == *domain.as_bytes())
+    pub(super) fn is_for(&self, of: ChallengeFor, domain: &[u8]) -> bool {
+        self.of == of && self.credentials.is_digest() && self.credentials.realm().is_some_and(|realm| *realm == *domain)
     }
 }

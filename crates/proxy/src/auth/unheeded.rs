@@ -7,9 +7,9 @@
 use std::hash::BuildHasher;
 
 use hashbrown::HashMap;
-use parser::{HeaderName, Method};
+use parser::{HeaderName, Method, SipUri};
 
-use super::named_user;
+use super::named;
 use crate::clock::Now;
 use crate::mac::octets_of;
 use crate::reject::ChallengeFor;
@@ -35,8 +35,8 @@ const MOST: usize = 10_000;
 
 impl Unheeded {
     /// A challenge is about to be sent: is it to be MD5 alone?
-    pub(crate) fn challenged(&mut self, request: &Request, of: ChallengeFor, now: Now) -> bool {
-        let Some(key) = self.device(request, of) else { return false };
+    pub(super) fn challenged(&mut self, request: &Request, named: Option<&SipUri<'_>>, now: Now) -> bool {
+        let Some(key) = self.device(request, named) else { return false };
         if self.devices.len() >= MOST {
             self.devices.clear();
         }
@@ -49,7 +49,7 @@ impl Unheeded {
 
     /// Credentials came: a device that is offered all algorithms has understood them.
     pub(super) fn heeded(&mut self, request: &Request, of: ChallengeFor) {
-        if let Some(key) = self.device(request, of)
+        if let Some(key) = self.device(request, named(request, of).as_ref())
             && self.devices.get(&key).is_some_and(|device| !device.md5_only)
         {
             self.devices.remove(&key);
@@ -57,9 +57,9 @@ impl Unheeded {
     }
 
     /// A device: who it says it is, what it is, where it is. Only phones are meant, and those name themselves.
-    fn device(&self, request: &Request, of: ChallengeFor) -> Option<u64> {
+    fn device(&self, request: &Request, named: Option<&SipUri<'_>>) -> Option<u64> {
         let agent = request.message.value(HeaderName::UserAgent)?;
-        let user = named_user(request, of)?;
+        let user = named?.user?;
         Some(self.devices.hasher().hash_one((user, agent, octets_of(request.flow.remote.ip()))))
     }
 }

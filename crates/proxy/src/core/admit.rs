@@ -32,7 +32,7 @@ impl Core {
         let Admission::Credentials(domain) = route::admission(request, destination, &settings)? else {
             return Ok(());
         };
-        let proven = self.authenticate(now, request, presented, ChallengeFor::Proxy, domain, outbox)?;
+        let proven = self.authenticate(now, request, presented, ChallengeFor::Proxy, domain.as_bytes(), outbox)?;
         if route::calls_as_himself(request, &proven, &settings) { Ok(()) } else { Err(self.impostor(request, outbox)) }
     }
 
@@ -47,8 +47,7 @@ impl Core {
         ingress::understood(&request.message, HeaderName::Require, EXTENSIONS)?;
         let aor = address_of_record(&request.message, &self.settings)?;
         if self.settings.authentication == Authentication::Required {
-            let domain = String::from_utf8_lossy(aor.domain());
-            let proven = self.authenticate(now, request, presented, ChallengeFor::Registrar, &domain, outbox)?;
+            let proven = self.authenticate(now, request, presented, ChallengeFor::Registrar, aor.domain(), outbox)?;
             // RFC 3261 10.3 step 4
             if !self.settings.accounts.may_register(&proven, &aor) {
                 return Err(self.impostor(request, outbox));
@@ -70,9 +69,8 @@ impl Core {
     ) -> Result<Watcher, Reject> {
         let settings = Arc::clone(&self.settings);
         let watcher = if settings.authentication == Authentication::Required {
-            let domain = String::from_utf8_lossy(aor.domain());
             let presented = self.authenticator.read(request, &settings);
-            self.authenticate(now, request, &presented, ChallengeFor::Registrar, &domain, outbox)?
+            self.authenticate(now, request, &presented, ChallengeFor::Registrar, aor.domain(), outbox)?
         } else {
             if !settings.accounts.is_empty() && settings.accounts.find(aor).is_none() {
                 return Err(Reject::NotFound);
@@ -93,7 +91,7 @@ impl Core {
         request: &Request,
         presented: &[Presented<'_>],
         of: ChallengeFor,
-        domain: &str,
+        domain: &[u8],
         outbox: &mut Outbox,
     ) -> Result<Aor, Reject> {
         let proven = self.authenticator.authenticate(request, presented, of, domain, &self.settings, now);
