@@ -2,6 +2,8 @@
 //!
 //! RFC 3261 21 for the codes. Nothing here decides; nothing elsewhere writes an error response.
 
+use std::borrow::Cow;
+
 use parser::{HeaderName, Message, ParseError, Reply, reason_phrase, write_decimal};
 
 use crate::watch::PACKAGE;
@@ -177,10 +179,10 @@ impl Reject {
     }
 
     /// The reason phrase: the standard one, or what exactly is wrong where the sender can mend it.
-    pub(crate) fn write_reason(self, out: &mut Vec<u8>) {
+    pub(crate) fn phrase(self) -> Cow<'static, str> {
         match self {
-            Self::Malformed(error) => write_error(out, error),
-            _ => out.extend_from_slice(self.reason().as_bytes()),
+            Self::Malformed(error) => error.reason().to_string().into(),
+            _ => self.reason().into(),
         }
     }
 
@@ -236,10 +238,4 @@ impl Reject {
             _ => {}
         }
     }
-}
-
-fn write_error(out: &mut Vec<u8>, error: ParseError) {
-    use std::io::Write;
-    // Writing to a Vec cannot fail.
-    let _ = write!(out, "{}", error.reason());
 }

@@ -34,9 +34,7 @@ impl Core {
             _ => SmallVec::new(),
         };
         let (_, mut context) = self.split(now, outbox);
-        let mut reason = Vec::new();
-        reject.write_reason(&mut reason);
-        context.reply(request, reject.status(), &reason, |reply| {
+        context.reply(request, reject.status(), reject.phrase().as_bytes(), |reply| {
             challenges.iter().for_each(|challenge| challenge.write(reply));
             reject.write_headers(reply, &request.message);
         });
