@@ -242,9 +242,8 @@ fn bare(value: &[u8]) -> &[u8] {
 
 /// `nc-value = 8LHEX`; capitals are let pass, another length is not.
 fn nonce_count(value: &[u8]) -> Option<u32> {
-    let digits = bare(value);
-    let whole = digits.len() == 8 && digits.iter().all(u8::is_ascii_hexdigit);
-    u32::from_str_radix(std::str::from_utf8(digits).ok().filter(|_| whole)?, 16).ok()
+    let digits: &[u8; 8] = bare(value).try_into().ok()?;
+    digits.iter().try_fold(0, |count, digit| Some(count << 4 | char::from(*digit).to_digit(16)?))
 }
 
 #[cfg(test)]
@@ -285,6 +284,7 @@ mod tests {
         for bad in ["1", "000000001", "0000000g", "+0000001"] {
             assert_eq!(Credentials::parse(format!("Digest nc={bad}").as_bytes()).unwrap().nc(), None, "{bad}");
         }
+        assert_eq!(Credentials::parse(b"Digest nc=fFfFfFfE").unwrap().nc(), Some(u32::MAX - 1));
     }
 
     #[test]
