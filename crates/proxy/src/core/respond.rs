@@ -1,13 +1,12 @@
 //! What is answered here: refusals, and requests to the server itself (RFC 3261 8.2, 11).
 
-use std::sync::Arc;
-
 use parser::{HeaderName, Method};
 use smallvec::SmallVec;
 
 use super::Core;
 use super::launch::parties;
 use crate::clock::Now;
+use crate::context::Context;
 use crate::event::{Drop, Event, Registration};
 use crate::ingress;
 use crate::outbox::Outbox;
@@ -28,12 +27,11 @@ impl Core {
             Method::Invite => self.report_call(request, reject, outbox),
             _ => {}
         }
-        let settings = Arc::clone(&self.settings);
         let challenges = match reject {
-            Reject::Challenge { of, stale } => self.authenticator.challenges(request, of, stale, &settings, now),
+            Reject::Challenge { of, stale } => self.authenticator.challenges(request, of, stale, &self.settings, now),
             _ => SmallVec::new(),
         };
-        let (_, mut context) = self.split(now, outbox);
+        let mut context = Context { now, mac: &self.mac, worker: self.worker, rewrite: &mut self.rewrite, outbox };
         context.reply(request, reject.status(), reject.phrase().as_bytes(), |reply| {
             challenges.iter().for_each(|challenge| challenge.write(reply));
             reject.write_headers(reply, &request.message);
