@@ -141,7 +141,9 @@ impl Nonces {
     }
 
     fn signature(&self, worker: u8, serial: Serial) -> u64 {
-        self.mac.sign(Purpose::Nonce, &[&serial.time.to_be_bytes(), &serial.number.to_be_bytes(), &[worker]])
+        let Serial { time, number } = serial;
+        let all = u128::from(worker) << 64 | u128::from(time) << 32 | u128::from(number);
+        self.mac.sign(Purpose::Nonce, &[&all.to_be_bytes()])
     }
 
     /// Drops what has expired, and the oldest where there are too many; a few per call, so that no call is long.
