@@ -9,7 +9,7 @@ use std::fmt;
 use smallvec::SmallVec;
 
 /// A canonical `user@domain`. Up to 64 octets it lives inline, so that a lookup allocates nothing.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(PartialEq, Eq, Hash)]
 pub struct Aor {
     text: SmallVec<[u8; 64]>,
 }
@@ -21,7 +21,8 @@ impl Aor {
         let mut text = SmallVec::with_capacity(user.len() + domain.len() + 1);
         text.extend_from_slice(user);
         text.push(b'@');
-        text.extend(domain.iter().map(u8::to_ascii_lowercase));
+        text.extend_from_slice(domain);
+        text.get_mut(user.len() + 1..).unwrap_or_default().make_ascii_lowercase();
         Self { text }
     }
 
@@ -45,6 +46,13 @@ impl Aor {
         let at = self.text.iter().rposition(|&byte| byte == b'@');
         let (user, rest) = self.text.split_at_checked(at.unwrap_or(0)).unwrap_or_default();
         (user, rest.get(1..).unwrap_or_default())
+    }
+}
+
+// The derived one copies octet by octet.
+impl Clone for Aor {
+    fn clone(&self) -> Self {
+        Self { text: SmallVec::from_slice(&self.text) }
     }
 }
 
