@@ -3,13 +3,14 @@
 //! Decides how records are held and compared, and what the store may note on one. The octets are those of `layout.rs`.
 //! Must not know rules (see `record.rs`).
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use triomphe::ThinArc;
 
-use crate::layout::{self, Input, Scratch};
+use crate::layout::{self, Input};
 use crate::{Aor, Binding, Wall};
 
 /// The bindings of one address of record, and its name. Immutable; a clone is another handle to the same octets.
@@ -54,12 +55,13 @@ impl Record {
     }
 
     /// A record of these bindings, as things stand at this moment.
-    pub(crate) fn of<'b>(aor: &[u8], bindings: impl Iterator<Item = Binding<'b>>, now: Wall) -> Self {
-        let mut octets = Scratch::from_slice(aor);
+    pub(crate) fn of<'b>(aor: &[u8], bindings: impl Iterator<Item: Borrow<Binding<'b>>>, now: Wall) -> Self {
+        let mut octets = Vec::with_capacity(USUAL);
+        octets.extend_from_slice(aor);
         let mut state = State::default();
         for binding in bindings {
-            state.add(&binding, now);
-            layout::write(&binding, &mut octets);
+            state.add(binding.borrow(), now);
+            layout::write(binding.borrow(), &mut octets);
         }
         Self::of_octets(&octets, aor.len(), state)
     }
@@ -215,6 +217,9 @@ impl Notes {
         self.row.store(row, Ordering::Relaxed);
     }
 }
+
+/// Octets that hardly any record has more of: one that is put together grows seldom.
+const USUAL: usize = 1024;
 
 #[cfg(test)]
 mod tests {

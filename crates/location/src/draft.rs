@@ -1,7 +1,7 @@
 //! A record while a REGISTER is being applied to it: which binding a Contact means, and what becomes of that.
 //!
-//! Decides RFC 3261 10.3 step 7 for one Contact after the other: equality, order, refresh; which flow replaces which (RFC
-//! 5626 6); since when the temporary GRUUs of a phone are good (RFC 5627 5.1). All or nothing, limits and time are
+//! Decides RFC 3261 10.3 step 6, and step 7 for one Contact after the other: equality, order, refresh; which flow replaces
+//! which (RFC 5626 6); since when the temporary GRUUs of a phone are good (RFC 5627 5.1). All or nothing, limits and time are
 //! `record.rs`'s.
 
 use std::cell::OnceCell;
@@ -12,13 +12,11 @@ use smallvec::SmallVec;
 use crate::change::{Change, ContactChange, Refusal};
 use crate::{Binding, Record, Wall};
 
-pub(crate) type Bindings<'a> = SmallVec<[Binding<'a>; 2]>;
-
 /// The record while a request is being applied: what was there, what replaces it, what comes on top.
 pub(crate) struct Draft<'a> {
     now: Wall,
     kept: SmallVec<[Kept<'a>; 2]>,
-    added: Bindings<'a>,
+    added: SmallVec<[Binding<'a>; 2]>,
     /// Instances that begin anew at this moment.
     reborn: SmallVec<[(&'a [u8], Wall); 1]>,
     pub(crate) changed: bool,
@@ -33,9 +31,17 @@ struct Kept<'a> {
 
 impl<'a> Kept<'a> {
     /// What it is by the end, if anything.
-    fn outcome(&self) -> Option<Binding<'a>> {
-        match self.fate {
-            Fate::Stays => Some(self.old),
+    fn outcome(&self) -> Option<&Binding<'a>> {
+        match &self.fate {
+            Fate::Stays => Some(&self.old),
+            Fate::Becomes(binding) => Some(binding),
+            Fate::Goes => None,
+        }
+    }
+
+    fn outcome_mut(&mut self) -> Option<&mut Binding<'a>> {
+        match &mut self.fate {
+            Fate::Stays => Some(&mut self.old),
             Fate::Becomes(binding) => Some(binding),
             Fate::Goes => None,
         }
@@ -57,8 +63,25 @@ enum Fate<'a> {
 impl<'a> Draft<'a> {
     pub(crate) fn of(record: &'a Record, now: Wall) -> Self {
         let keep = |old: Binding<'a>| Kept { identity: Identity::of_binding(&old), old, fate: Fate::Stays };
-        let kept = record.remembered(now).map(keep).collect();
-        Self { now, kept, added: Bindings::new(), reborn: SmallVec::new(), changed: false }
+        let mut draft =
+            Self { now, kept: SmallVec::new(), added: SmallVec::new(), reborn: SmallVec::new(), changed: false };
+        draft.kept.extend(record.bindings().into_iter().filter(|old| !old.is_forgotten(now)).map(keep));
+        draft
+    }
+
+    // RFC 3261 10.3 step 6
+    pub(crate) fn remove_all(&mut self, change: &Change<'_>) -> Result<(), Refusal> {
+        let now = self.now;
+        let mut seen = false;
+        for kept in &self.kept {
+            seen |= matches!(Order::of(change, &kept.old, now)?, Order::Again);
+        }
+        // A request that already was applied must not remove what others have added since.
+        for kept in self.kept.iter_mut().filter(|kept| !seen && kept.is_open(now)) {
+            kept.fate = Fate::Becomes(kept.old.removed(change, now));
+            self.changed = true;
+        }
+        Ok(())
     }
 
     pub(crate) fn remove(&mut self, change: &Change<'_>, identity: &Identity<'_>) -> Result<(), Refusal> {
@@ -151,8 +174,12 @@ impl<'a> Draft<'a> {
 
     /// How many will be live.
     pub(crate) fn live(&self) -> usize {
-        let kept = self.kept.iter().filter_map(Kept::outcome).filter(|binding| binding.is_live(self.now));
-        kept.count() + self.added.len()
+        self.outcome().filter(|binding| binding.is_live(self.now)).count()
+    }
+
+    /// How many were.
+    pub(crate) fn live_before(&self) -> usize {
+        self.kept.iter().filter(|kept| kept.old.is_live(self.now)).count()
     }
 
     /// Removes those that have not been refreshed for longest, until no more than `most` are live. False if that takes
@@ -167,13 +194,31 @@ impl<'a> Draft<'a> {
         true
     }
 
-    pub(crate) fn finish(self) -> Bindings<'a> {
-        let all = self.kept.iter().filter_map(Kept::outcome).chain(self.added);
-        let reborn = |binding: Binding<'a>| {
-            let own = self.reborn.iter().find(|(instance, _)| binding.instance() == Some(instance));
-            own.map_or(binding, |(_, since)| Binding { since: *since, ..binding })
-        };
-        all.map(reborn).collect()
+    /// What the record will be.
+    pub(crate) fn finish(&mut self) -> impl Iterator<Item = &Binding<'a>> {
+        self.forget();
+        let reborn = std::mem::take(&mut self.reborn);
+        for (instance, since) in reborn {
+            let all = self.kept.iter_mut().filter_map(Kept::outcome_mut).chain(&mut self.added);
+            all.filter(|binding| binding.instance() == Some(instance)).for_each(|binding| binding.since = since);
+        }
+        self.outcome()
+    }
+
+    /// Drops the oldest of too many tombstones.
+    fn forget(&mut self) {
+        let now = self.now;
+        let is_dead = |kept: &Kept<'_>| kept.outcome().is_some_and(|binding| !binding.is_live(now));
+        let count = self.kept.iter().filter(|kept| is_dead(kept)).count();
+        for _ in MAX_TOMBSTONES..count {
+            let dead = self.kept.iter_mut().filter(|kept| is_dead(kept));
+            let Some(oldest) = dead.min_by_key(|kept| kept.outcome().map(Binding::expires_at)) else { return };
+            oldest.fate = Fate::Goes;
+        }
+    }
+
+    fn outcome(&self) -> impl Iterator<Item = &Binding<'a>> {
+        self.kept.iter().filter_map(Kept::outcome).chain(&self.added)
     }
 }
 
@@ -259,3 +304,6 @@ impl<'a> Place<'a> {
         self.octets == other.octets || equivalent()
     }
 }
+
+/// Tombstones that one record keeps: a device that registers and removes in a loop must not make it grow.
+pub(crate) const MAX_TOMBSTONES: usize = 32;

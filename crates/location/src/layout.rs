@@ -7,16 +7,12 @@
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 
 use parser::Transport;
-use smallvec::SmallVec;
 
 use crate::binding::MAX_TEXT;
 use crate::{Binding, Flow, Wall};
 
-/// Where a record is put together: the usual ones without an allocation.
-pub(crate) type Scratch = SmallVec<[u8; 1024]>;
-
 /// Append one binding.
-pub(crate) fn write(binding: &Binding<'_>, out: &mut Scratch) {
+pub(crate) fn write(binding: &Binding<'_>, out: &mut Vec<u8>) {
     let Flow { transport, remote, local, connection } = binding.flow;
     let marks = [
         (INSTANCE, binding.instance.is_some()),
@@ -59,7 +55,7 @@ pub(crate) fn write(binding: &Binding<'_>, out: &mut Scratch) {
 }
 
 // The instance usually stands in the parameters already: then only its place is written.
-fn write_text(binding: &Binding<'_>, out: &mut Scratch) {
+fn write_text(binding: &Binding<'_>, out: &mut Vec<u8>) {
     let parts = [binding.contact, binding.params, binding.call_id, binding.path, binding.user_agent];
     parts.iter().for_each(|part| write_length(part.len(), out));
     let mut apart: &[u8] = b"";
@@ -74,7 +70,7 @@ fn write_text(binding: &Binding<'_>, out: &mut Scratch) {
 }
 
 // Seven bits to an octet, the lowest first, a mark on each but the last: most numbers here are small.
-fn write_number(mut number: u32, out: &mut Scratch) {
+fn write_number(mut number: u32, out: &mut Vec<u8>) {
     while number > 0x7F {
         out.push(number as u8 | 0x80);
         number >>= 7;
@@ -83,7 +79,7 @@ fn write_number(mut number: u32, out: &mut Scratch) {
 }
 
 // MAX_TEXT, which holds for all text together, fits.
-fn write_length(length: usize, out: &mut Scratch) {
+fn write_length(length: usize, out: &mut Vec<u8>) {
     write_number(length as u32, out);
 }
 
@@ -96,21 +92,22 @@ pub(crate) fn read<'a>(input: &mut Input<'a>) -> Option<Binding<'a>> {
     }
     let transport = transport_of((marks >> TRANSPORT) as u8)?;
     let cseq = input.number()?;
-    let (expires_at, registered_at, since) = (input.moment()?, input.moment()?, input.moment()?);
-    let transaction = u64::from_le_bytes(input.array()?);
+    // Of known length together: the compiler checks it once.
+    let mut stamps = Input(input.slice(26)?);
+    let (expires_at, registered_at, since) = (stamps.moment()?, stamps.moment()?, stamps.moment()?);
+    let transaction = u64::from_le_bytes(stamps.array()?);
     let (remote, local) = (input.address(has(REMOTE_V6))?, input.address(has(LOCAL_V6))?);
     let reg_id = if has(REG_ID) { Some(input.number()?) } else { None };
     let q = if has(Q) { Some(input.number()?.try_into().ok()?) } else { None };
     let connection = if has(CONNECTION) { u64::from_le_bytes(input.array()?) } else { 0 };
-    let (contact, params, call_id, path, user_agent) =
-        (input.length()?, input.length()?, input.length()?, input.length()?, input.length()?);
-    let place = if has(INSTANCE) { Some((input.length()?, input.length()?)) } else { None };
+    let [contact, params, call_id, path, user_agent] = input.lengths()?;
+    let place = if has(INSTANCE) { Some(input.lengths()?) } else { None };
     let mut text = Input(input.0);
     let all = input.slice(contact + params + call_id + path + user_agent)?;
     let instance = match place {
         None => None,
-        Some((start, length)) if start == all.len() => Some(input.slice(length)?),
-        Some((start, length)) => Some(all.get(start..start + length)?),
+        Some([start, length]) if start == all.len() => Some(input.slice(length)?),
+        Some([start, length]) => Some(all.get(start..start + length)?),
     };
     if all.len() > MAX_TEXT {
         return None;
@@ -187,8 +184,19 @@ impl<'a> Input<'a> {
         None
     }
 
-    fn length(&mut self) -> Option<usize> {
-        self.number()?.try_into().ok().filter(|length| *length <= MAX_TEXT)
+    #[inline]
+    fn lengths<const N: usize>(&mut self) -> Option<[usize; N]> {
+        let (head, rest) = self.0.split_first_chunk()?;
+        // Most texts are short, and their lengths an octet each.
+        if head.iter().all(|octet| *octet < 0x80) {
+            self.0 = rest;
+            return Some(head.map(usize::from));
+        }
+        let mut lengths = [0; N];
+        for length in &mut lengths {
+            *length = self.number()?.try_into().ok().filter(|length| *length <= MAX_TEXT)?;
+        }
+        Some(lengths)
     }
 }
 

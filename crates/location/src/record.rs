@@ -7,8 +7,8 @@
 use smallvec::SmallVec;
 
 use crate::change::{Ask, Change, ContactChange, Limits, Refusal, WhenFull};
-use crate::draft::{Bindings, Draft, Identity, Order};
-use crate::{Binding, Record, Wall};
+use crate::draft::{Draft, Identity};
+use crate::{Record, Wall};
 
 /// What [`Record::apply`] came to.
 #[derive(Clone, Debug)]
@@ -49,76 +49,51 @@ impl Record {
     /// # Errors
     /// [`Refusal`]; nothing is applied then.
     pub fn apply(&self, change: &Change<'_>, now: Wall, limits: &Limits) -> Result<Applied, Refusal> {
-        let changed = match &change.ask {
-            Ask::Query => None,
-            Ask::RemoveAll => self.remove_all(change, now)?,
-            Ask::Update(contacts) => self.update(change, contacts, now, limits)?,
-        };
-        let Some(Next { mut bindings, displaced }) = changed else { return Ok(Applied::Unchanged) };
-        forget(&mut bindings, now);
-        let record = Self::of(self.aor(), bindings.into_iter(), now);
-        Ok(if displaced { Applied::Displaced(record) } else { Applied::Changed(record) })
-    }
-
-    // RFC 3261 10.3 step 6
-    fn remove_all(&self, change: &Change<'_>, now: Wall) -> Result<Option<Next<'_>>, Refusal> {
-        let mut seen = false;
-        for binding in self.remembered(now) {
-            seen |= matches!(Order::of(change, &binding, now)?, Order::Again);
-        }
-        // A request that already was applied must not remove what others have added since.
-        if seen || self.live(now).next().is_none() {
-            return Ok(None);
-        }
-        let all = self.bindings().into_iter();
-        let ended = all.map(|binding| if binding.is_live(now) { binding.removed(change, now) } else { binding });
-        Ok(Some(Next { bindings: ended.collect(), displaced: false }))
-    }
-
-    // RFC 3261 10.3 step 7
-    fn update<'a>(
-        &'a self,
-        change: &'a Change<'_>,
-        contacts: &'a [ContactChange<'_>],
-        now: Wall,
-        limits: &Limits,
-    ) -> Result<Option<Next<'a>>, Refusal> {
-        if contacts.len() > limits.max_request_contacts {
-            return Err(Refusal::TooManyContacts { max: limits.max_request_contacts });
-        }
-        let asked: SmallVec<[Identity<'_>; 4]> = contacts.iter().map(Identity::of_contact).collect();
         let mut draft = Draft::of(self, now);
-        for (at, (contact, identity)) in contacts.iter().zip(&asked).enumerate() {
-            let granted = grant(contact.expires, change.transaction, limits)?;
-            if asked.iter().skip(at + 1).any(|later| later.equals(identity)) {
-                continue;
+        let displaced = match &change.ask {
+            Ask::Query => return Ok(Applied::Unchanged),
+            Ask::RemoveAll => {
+                draft.remove_all(change)?;
+                false
             }
-            if granted == 0 {
-                draft.remove(change, identity)?;
-            } else {
-                draft.set(change, contact, identity, granted, limits.max_text)?;
-            }
-        }
+            Ask::Update(contacts) => update(&mut draft, change, contacts, limits)?,
+        };
         if !draft.changed {
-            return Ok(None);
+            return Ok(Applied::Unchanged);
         }
-        // What adds nothing is not refused for what was there before the limit was lowered.
-        let displaced = draft.live() > limits.max_contacts.max(self.live(now).count());
-        if displaced && (limits.when_full == WhenFull::Refuse || !draft.shrink(limits.max_contacts, change)) {
-            return Err(Refusal::TooManyContacts { max: limits.max_contacts });
-        }
-        Ok(Some(Next { bindings: draft.finish(), displaced }))
-    }
-
-    pub(crate) fn remembered(&self, now: Wall) -> impl Iterator<Item = Binding<'_>> {
-        self.bindings().into_iter().filter(move |binding| !binding.is_forgotten(now))
+        let record = Self::of(self.aor(), draft.finish(), now);
+        Ok(if displaced { Applied::Displaced(record) } else { Applied::Changed(record) })
     }
 }
 
-/// What the record becomes.
-struct Next<'a> {
-    bindings: Bindings<'a>,
-    displaced: bool,
+/// RFC 3261 10.3 step 7. Whether older bindings have to make room.
+fn update<'a>(
+    draft: &mut Draft<'a>,
+    change: &'a Change<'_>,
+    contacts: &'a [ContactChange<'_>],
+    limits: &Limits,
+) -> Result<bool, Refusal> {
+    if contacts.len() > limits.max_request_contacts {
+        return Err(Refusal::TooManyContacts { max: limits.max_request_contacts });
+    }
+    let asked: SmallVec<[Identity<'_>; 4]> = contacts.iter().map(Identity::of_contact).collect();
+    for (at, (contact, identity)) in contacts.iter().zip(&asked).enumerate() {
+        let granted = grant(contact.expires, change.transaction, limits)?;
+        if asked.iter().skip(at + 1).any(|later| later.equals(identity)) {
+            continue;
+        }
+        if granted == 0 {
+            draft.remove(change, identity)?;
+        } else {
+            draft.set(change, contact, identity, granted, limits.max_text)?;
+        }
+    }
+    // What adds nothing is not refused for what was there before the limit was lowered.
+    let displaced = draft.live() > limits.max_contacts.max(draft.live_before());
+    if displaced && (limits.when_full == WhenFull::Refuse || !draft.shrink(limits.max_contacts, change)) {
+        return Err(Refusal::TooManyContacts { max: limits.max_contacts });
+    }
+    Ok(displaced)
 }
 
 // RFC 3261 10.3 steps 6 and 7: only a time below an hour may be refused as too brief.
@@ -140,27 +115,13 @@ fn shorten(seconds: u32, transaction: u64, percent: u8) -> u32 {
     seconds - u32::try_from(share).unwrap_or(seconds)
 }
 
-// Drops what nobody needs any more, and the oldest of too many tombstones.
-fn forget(bindings: &mut Bindings<'_>, now: Wall) {
-    bindings.retain(|binding| !binding.is_forgotten(now));
-    let mut dead = bindings.iter().filter(|binding| !binding.is_live(now)).count();
-    while dead > MAX_TOMBSTONES {
-        let oldest = bindings.iter().enumerate().filter(|(_, binding)| !binding.is_live(now));
-        let Some((at, _)) = oldest.min_by_key(|(_, binding)| binding.expires_at()) else { return };
-        bindings.remove(at);
-        dead -= 1;
-    }
-}
-
 const HOUR: u32 = 3600;
-
-/// Tombstones that one record keeps: a device that registers and removes in a loop must not make it grow.
-const MAX_TOMBSTONES: usize = 32;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Flow;
+    use crate::draft::MAX_TOMBSTONES;
+    use crate::{Binding, Flow};
 
     const LIMITS: Limits = Limits { max_contacts: 3, ..Limits::DEFAULT };
 
