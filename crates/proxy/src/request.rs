@@ -39,6 +39,8 @@ pub(crate) struct Request {
     pub(crate) key: TransactionKey,
     /// Where the URI of its From stands; none if it was not read.
     from: Option<Span>,
+    /// The same of its To.
+    to: Option<Span>,
     /// Its CSeq number.
     pub(crate) sequence: u32,
     /// Whether it belongs to a dialog: its To has a tag.
@@ -94,6 +96,7 @@ impl Request {
         let request = Self {
             key: key.unwrap_or(TransactionKey(0)),
             from: head.as_ref().and_then(|head| message.span_of(head.from.address.uri.as_bytes())),
+            to: head.as_ref().and_then(|head| message.span_of(head.to.address.uri.as_bytes())),
             sequence: head.as_ref().map_or(0, |head| head.sequence),
             in_dialog: head.as_ref().is_some_and(|head| head.to.tag().is_some()),
             hops: head.as_ref().and_then(|head| head.hops),
@@ -141,10 +144,22 @@ impl Request {
     /// The URI that its sender names himself by.
     pub(crate) fn caller(&self) -> Option<SipUri<'_>> {
         let uri = match self.from {
-            Some(Span { start, end }) => Uri::parse(self.message.bytes().get(start as usize..end as usize)?).ok()?,
+            Some(span) => self.uri_at(span)?,
             None => self.message.header::<headers::From<'_>>().ok()??.address.uri,
         };
         uri.sip().copied()
+    }
+
+    /// The URI of its To.
+    pub(crate) fn addressee(&self) -> Result<Uri<'_>, Reject> {
+        match self.to.and_then(|span| self.uri_at(span)) {
+            Some(uri) => Ok(uri),
+            None => Ok(self.message.required::<headers::To<'_>>().map_err(Reject::Malformed)?.address.uri),
+        }
+    }
+
+    fn uri_at(&self, Span { start, end }: Span) -> Option<Uri<'_>> {
+        Uri::parse(self.message.bytes().get(start as usize..end as usize)?).ok()
     }
 
     /// How many branches it may still be forked into at once (RFC 5393 5.3.3): at most 60, and 60 if it does not say.

@@ -45,7 +45,7 @@ impl Core {
         outbox: &mut Outbox,
     ) -> Result<Aor, Reject> {
         ingress::understood(&request.message, HeaderName::Require, EXTENSIONS)?;
-        let aor = address_of_record(&request.message, &self.settings)?;
+        let aor = address_of_record(request, &self.settings)?;
         if self.settings.authentication == Authentication::Required {
             let proven = self.authenticate(now, request, presented, ChallengeFor::Registrar, aor.domain(), outbox)?;
             // RFC 3261 10.3 step 4
@@ -114,7 +114,7 @@ impl Core {
 
     fn tell_failure(request: &Request, reason: AuthenticationFailure, settings: &Settings, outbox: &mut Outbox) {
         let claimed = match request.method() {
-            Method::Register => address_of_record(&request.message, settings).ok(),
+            Method::Register => address_of_record(request, settings).ok(),
             _ => request.caller().map(|caller| settings.aor_named_by(&caller)),
         };
         let user = claimed.unwrap_or_else(|| Aor::new(b"", b""));

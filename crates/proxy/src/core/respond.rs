@@ -75,7 +75,7 @@ impl Core {
     }
 
     fn report_registration(&self, request: &Request, reject: Reject, outbox: &mut Outbox) {
-        let Ok(aor) = address_of_record(&request.message, &self.settings) else { return };
+        let Ok(aor) = address_of_record(request, &self.settings) else { return };
         let outcome = match reject {
             Reject::Challenge { .. } => Registration::Challenged,
             Reject::Store | Reject::StoreFull | Reject::Overload => Registration::Failed,

@@ -1,8 +1,7 @@
 //! The 200 to a REGISTER: every binding there is now, with the time it has left (RFC 3261 10.3 step 8).
 
 use location::{Aor, Binding, Record};
-use parser::headers::To;
-use parser::{HeaderName, Params, Reply, write_decimal};
+use parser::{HeaderName, Params, Reply, Uri, write_decimal};
 
 use crate::clock::Now;
 use crate::request::Request;
@@ -59,8 +58,7 @@ impl Granted<'_> {
     /// RFC 5627 5.2: each phone with an instance has a public GRUU, and its newest temporary one.
     fn write_gruus(&self, out: &mut Vec<u8>, binding: &Binding<'_>, now: Now) {
         let (Some(gruus), Some(instance)) = (self.gruus, binding.instance()) else { return };
-        let to = self.request.message.header::<To<'_>>().ok().flatten();
-        let Some(to) = to.and_then(|to| to.address.uri.sip().copied()) else { return };
+        let Ok(Uri::Sip(to)) = self.request.addressee() else { return };
         out.extend_from_slice(b";pub-gruu=\"");
         gruus.write_public(out, &to, self.aor, instance);
         out.push(b'"');
@@ -77,10 +75,10 @@ impl Granted<'_> {
     /// The way to the phone as it was given (RFC 3327 5.3), and the one that it is to take (RFC 3608 6.3).
     fn write_routes(&self, reply: &mut Reply<'_>) {
         let message = &self.request.message;
-        for path in message.values(HeaderName::Path) {
-            reply.header(HeaderName::Path, |out| out.extend_from_slice(path));
-        }
         if message.count(HeaderName::Path) > 0 {
+            for path in message.values(HeaderName::Path) {
+                reply.header(HeaderName::Path, |out| out.extend_from_slice(path));
+            }
             reply.header(HeaderName::Supported, |out| out.extend_from_slice(b"path"));
         }
         for route in &self.settings.service_route {

@@ -1,8 +1,8 @@
 //! From a REGISTER to a `Change` (RFC 3261 10.3 steps 5 and 6): reads SIP, knows no rule.
 
 use location::{Aor, Ask, Change, ContactChange, Flow};
-use parser::headers::{Contact, Expires, NameAddr, Path, To};
-use parser::{HeaderName, Host, Message, ParseError, SipUri, Uri};
+use parser::headers::{Contact, Expires, NameAddr, Path};
+use parser::{HeaderName, Host, ParseError, SipUri, Uri};
 use smallvec::SmallVec;
 
 use crate::reject::Reject;
@@ -13,9 +13,8 @@ use super::SYMMETRIC;
 use super::outbound::settle_reg_ids;
 
 /// The AoR that a REGISTER is about (RFC 3261 10.3 step 5): its To.
-pub(crate) fn address_of_record(message: &Message, settings: &Settings) -> Result<Aor, Reject> {
-    let to = message.required::<To<'_>>().map_err(Reject::Malformed)?;
-    let Uri::Sip(uri) = to.address.uri else { return Err(Reject::NotFound) };
+pub(crate) fn address_of_record(request: &Request, settings: &Settings) -> Result<Aor, Reject> {
+    let Uri::Sip(uri) = request.addressee()? else { return Err(Reject::NotFound) };
     let domain = settings.domain_named_by(&uri).ok_or(Reject::NotFound)?;
     let user = uri.user_unescaped();
     if user.is_empty() {
