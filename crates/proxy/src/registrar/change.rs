@@ -26,6 +26,9 @@ pub(crate) fn address_of_record(request: &Request, settings: &Settings) -> Resul
 /// Its Path values as one list, in their order (RFC 3327 5.3).
 pub(super) fn read_path(request: &Request, settings: &Registrar) -> Result<Vec<u8>, Reject> {
     let mut list = Vec::new();
+    if request.message.count(HeaderName::Path) == 0 {
+        return Ok(list);
+    }
     let paths = request.message.headers::<Path<'_>>();
     for (path, value) in paths.zip(request.message.values(HeaderName::Path)) {
         // It becomes a Route (5.4), and one that cannot be followed makes the phone unreachable: better said now.
@@ -87,10 +90,13 @@ fn read_contact<'a>(
     settings: &Settings,
 ) -> Result<ContactChange<'a>, Reject> {
     let contact = Contact::Address(address);
-    let q = contact
-        .q()
-        .map_err(|kind| Reject::Malformed(ParseError { kind, header: Some(HeaderName::Contact), offset: 0 }))?;
-    let (instance, expires) = (contact.instance(), contact.expires().or(header_expires));
+    // Most Contacts have few of these: what is not there is not looked for again.
+    let names: SmallVec<[&[u8]; 8]> = address.params.iter().map(|(name, _)| name).collect();
+    let has = |own: &str| names.iter().any(|name| name.eq_ignore_ascii_case(own.as_bytes()));
+    let malformed = |kind| Reject::Malformed(ParseError { kind, header: Some(HeaderName::Contact), offset: 0 });
+    let q = if has("q") { contact.q().map_err(malformed)? } else { None };
+    let instance = if has("+sip.instance") { contact.instance() } else { None };
+    let expires = if has("expires") { contact.expires() } else { None }.or(header_expires);
     match &address.uri {
         Uri::Sip(uri) if leads_back(uri, settings) => return Err(Reject::SelfContact),
         // RFC 5627 5.1: a GRUU leads to SIP phones only.
@@ -104,7 +110,7 @@ fn read_contact<'a>(
         expires,
         q,
         instance,
-        reg_id: contact.reg_id(),
+        reg_id: if has("reg-id") { contact.reg_id() } else { None },
     })
 }
 

@@ -44,7 +44,7 @@ pub(super) fn is_asked(request: &Request, ask: &Ask<'_>) -> bool {
 /// Its Flow-Timer in seconds (RFC 5626 5.4), where the flow ends here. Only of a stream do we know for how long it may be
 /// silent; over UDP that is a matter of the NATs on the way.
 pub(super) fn flow_timer(request: &Request, settings: &Registrar) -> Option<u32> {
-    settings.flow_timer.filter(|_| is_first_hop(request) && request.flow.transport.is_reliable())
+    settings.flow_timer.filter(|_| request.flow.transport.is_reliable() && is_first_hop(request))
 }
 
 /// Whether the phone itself is at the other end of the flow.
