@@ -4,7 +4,7 @@ use parser::{Message, Reply, Rewrite};
 
 use crate::clock::Now;
 use crate::event::Event;
-use crate::mac::{Mac, Purpose, write_hex};
+use crate::mac::{Mac, Purpose, hex};
 use crate::outbox::Outbox;
 use crate::request::{Request, TransactionKey};
 
@@ -64,10 +64,7 @@ impl ToTag {
     }
 
     pub(crate) fn of_key(key: TransactionKey, mac: &Mac) -> Self {
-        let value = mac.sign(Purpose::ToTag, &[&key.0.to_be_bytes()]);
-        let mut text = Vec::with_capacity(16);
-        write_hex(&mut text, value, 16);
-        Self(text.try_into().unwrap_or([b'0'; 16]))
+        Self(hex(mac.sign(Purpose::ToTag, &[&key.0.to_be_bytes()])))
     }
 
     pub(crate) const fn as_bytes(&self) -> &[u8] {

@@ -53,14 +53,19 @@ pub(crate) fn octets_of(ip: IpAddr) -> [u8; 16] {
     }
 }
 
-/// Appends `value` as `width` lower-case hex digits (its low ones): an even number, at most 16.
-pub(crate) fn write_hex(out: &mut Vec<u8>, value: u64, width: usize) {
+/// `value` as lower-case hex digits.
+pub(crate) fn hex(value: u64) -> [u8; 16] {
     const DIGITS: [u8; 16] = *b"0123456789abcdef";
-    let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or_default();
-    let octets = value.to_be_bytes();
-    for octet in octets.get(octets.len().saturating_sub(width / 2)..).unwrap_or_default() {
-        out.extend_from_slice(&[digit(octet >> 4), digit(octet & 0xf)]);
-    }
+    let mut shift = u64::BITS;
+    [(); 16].map(|()| {
+        shift -= 4;
+        DIGITS.get((value >> shift & 0xf) as usize).copied().unwrap_or_default()
+    })
+}
+
+/// Appends `value` as `width` lower-case hex digits (its low ones), at most 16.
+pub(crate) fn write_hex(out: &mut Vec<u8>, value: u64, width: usize) {
+    out.extend_from_slice(hex(value).get(16_usize.saturating_sub(width)..).unwrap_or_default());
 }
 
 /// Reads lower-case hex digits, all of `text`; none for anything else or more than 16 digits.
