@@ -192,7 +192,7 @@ impl Core {
             (Waiting::RegisterLoad(pending), Answer::Loaded(record)) => self.registered(now, pending, record, outbox),
             (Waiting::RegisterCommit(pending), Answer::Committed) => {
                 Self::confirm(&pending, outbox);
-                self.announce(now, *pending, outbox);
+                self.announce(now, &pending, outbox);
             }
             (Waiting::RegisterCommit(pending), Answer::Conflict) => {
                 outbox.ask(Question::Load(pending.aor.clone()), Parked(Waiting::RegisterLoad(pending)));

@@ -10,11 +10,11 @@ use crate::registrar::PendingRegister;
 
 impl Core {
     /// A registration is safe: tells who watches its user, and everybody if it brings a phone, or a phone a new way.
-    pub(super) fn announce(&mut self, now: Now, pending: PendingRegister, outbox: &mut Outbox) {
+    pub(super) fn announce(&mut self, now: Now, pending: &PendingRegister, outbox: &mut Outbox) {
         self.tell_watchers(now, &pending.aor, outbox);
         if pending.brings_phone && self.settings.forking.late_registration {
             outbox.handovers.push(Handover { worker: None, letter: Letter::Phone(pending.aor.clone()) });
-            self.phone_came(pending.aor, outbox);
+            self.phone_came(pending.aor.clone(), outbox);
         }
     }
 
