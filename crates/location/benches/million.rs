@@ -235,7 +235,7 @@ fn register(store: &dyn Store, phone: &Phone, aor: &Aor, cseq: u32, ticket: Tick
     loop {
         let there = store.load(aor);
         let old = there.clone().unwrap_or_else(|| Record::empty(aor));
-        let Ok(Applied::Changed(record)) = old.apply(&change, NOW, &Limits::DEFAULT) else { panic!("{old:?}") };
+        let Ok(Applied::Changed { record, .. }) = old.apply(&change, NOW, &Limits::DEFAULT) else { panic!("{old:?}") };
         match store.commit(there.as_ref(), record, ticket) {
             Commit::Done | Commit::Pending => return,
             Commit::Full => thread::sleep(Duration::from_micros(200)),

@@ -182,6 +182,15 @@ impl<'a> Draft<'a> {
         self.kept.iter().filter(|kept| kept.old.is_live(self.now)).count()
     }
 
+    /// Whether a Contact will be live that was not, or over a flow that it did not have.
+    pub(crate) fn adds_way(&self) -> bool {
+        let live_before = || self.kept.iter().map(|kept| &kept.old).filter(|old| old.is_live(self.now));
+        let was_there = |binding: &Binding<'_>| {
+            live_before().any(|old| old.contact() == binding.contact() && old.flow() == binding.flow())
+        };
+        !self.outcome().filter(|binding| binding.is_live(self.now)).all(was_there)
+    }
+
     /// Removes those that have not been refreshed for longest, until no more than `most` are live. False if that takes
     /// some of this very request.
     pub(crate) fn shrink(&mut self, most: usize, change: &Change<'_>) -> bool {

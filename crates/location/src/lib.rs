@@ -22,7 +22,7 @@
 //!
 //! let there = store.load(&aor);
 //! let old = there.clone().unwrap_or_else(|| Record::empty(&aor));
-//! let Applied::Changed(record) = old.apply(&change, now, &Limits::DEFAULT)? else { unreachable!() };
+//! let Applied::Changed { record, .. } = old.apply(&change, now, &Limits::DEFAULT)? else { unreachable!() };
 //! let commit = store.commit(there.as_ref(), record, Ticket { worker: 0, id: 1 });
 //! assert!(matches!(commit, Commit::Done));
 //! let left = store.load(&aor).and_then(|record| record.live(now).next().map(|binding| binding.remaining(now)));

@@ -15,10 +15,17 @@ use crate::{Record, Wall};
 pub enum Applied {
     /// A query, a retransmission, or a removal of what is not there: nothing to commit, answer from the old record.
     Unchanged,
-    /// To be committed in place of the old record, then answered from.
-    Changed(Record),
-    /// The same, and older bindings had to make room ([`WhenFull::ReplaceOldest`]).
-    Displaced(Record),
+    /// Something changes.
+    Changed {
+        /// To be committed in place of the old record, then answered from.
+        record: Record,
+        /// How many bindings were live before.
+        before: usize,
+        /// Whether a Contact is live that was not, or over a flow that it did not have.
+        adds_way: bool,
+        /// Whether older bindings had to make room ([`WhenFull::ReplaceOldest`]).
+        displaced: bool,
+    },
 }
 
 impl Applied {
@@ -26,7 +33,7 @@ impl Applied {
     pub fn changed(self) -> Option<Record> {
         match self {
             Self::Unchanged => None,
-            Self::Changed(record) | Self::Displaced(record) => Some(record),
+            Self::Changed { record, .. } => Some(record),
         }
     }
 }
@@ -61,8 +68,8 @@ impl Record {
         if !draft.changed {
             return Ok(Applied::Unchanged);
         }
-        let record = Self::of(self.aor(), draft.finish(), now);
-        Ok(if displaced { Applied::Displaced(record) } else { Applied::Changed(record) })
+        let (before, adds_way) = (draft.live_before(), draft.adds_way());
+        Ok(Applied::Changed { record: Self::of(self.aor(), draft.finish(), now), before, adds_way, displaced })
     }
 }
 
@@ -151,7 +158,7 @@ mod tests {
 
     fn apply(record: &Record, change: &Change<'_>, now: u64) -> Record {
         match record.apply(change, Wall(now), &LIMITS) {
-            Ok(Applied::Changed(record)) => record,
+            Ok(Applied::Changed { record, displaced: false, .. }) => record,
             other => panic!("{change:?} at {now}: {other:?}"),
         }
     }
@@ -217,7 +224,9 @@ mod tests {
         for (asked, granted) in table {
             let applied = Record::default().apply(&update("x", 1, &[(A, asked)]), Wall(0), &LIMITS);
             match (applied, granted) {
-                (Ok(Applied::Changed(record)), Ok(secs)) => assert_eq!(live(&record, 0), one(A, secs), "{asked:?}"),
+                (Ok(Applied::Changed { record, .. }), Ok(secs)) => {
+                    assert_eq!(live(&record, 0), one(A, secs), "{asked:?}")
+                }
                 (Err(refusal), Err(expected)) => assert_eq!(refusal, expected, "{asked:?}"),
                 other => panic!("{asked:?}: {other:?}"),
             }
@@ -225,7 +234,7 @@ mod tests {
         // Nobody may be told that an hour is too brief.
         let strict = Limits { min_expires: 7000, ..LIMITS };
         let applied = |asked| Record::default().apply(&update("x", 1, &[(A, Some(asked))]), Wall(0), &strict);
-        assert!(matches!(applied(3600), Ok(Applied::Changed(_))));
+        assert!(matches!(applied(3600), Ok(Applied::Changed { .. })));
         assert!(matches!(applied(3599), Err(Refusal::TooBrief { min: 7000 })));
     }
 

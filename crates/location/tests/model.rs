@@ -240,6 +240,15 @@ fn since(before: &[Entry], phone: Phone, call: usize, now: u64) -> (u64, bool) {
     }
 }
 
+/// Whether one of the two leads to a phone in a way that the other does not.
+fn has_way_beside(record: &Record, other: &Record, now: Wall) -> bool {
+    let ways = |record: &Record| -> Vec<_> {
+        record.live(now).map(|binding| (binding.contact().to_vec(), binding.flow())).collect()
+    };
+    let there = ways(other);
+    ways(record).iter().any(|way| !there.contains(way))
+}
+
 fn real(record: &Record, request: &Request, now: u64, limits: &Limits) -> Result<Applied, Refusal> {
     let contact = |&Contact { phone, expires }: &Contact| ContactChange {
         uri: URIS[phone.uri].as_bytes(),
@@ -313,7 +322,9 @@ proptest! {
             match (real(&record, request, now, &limits), expect(&entries, request, now, &limits)) {
                 (Err(refusal), Err(expected)) => prop_assert_eq!(refusal, expected),
                 (Ok(applied), Ok(expected)) => {
-                    if let Applied::Changed(changed) | Applied::Displaced(changed) = applied {
+                    if let Applied::Changed { record: changed, before, adds_way, .. } = applied {
+                        prop_assert_eq!(before, record.live(Wall(now)).count());
+                        prop_assert_eq!(adds_way, has_way_beside(&changed, &record, Wall(now)));
                         record = changed;
                     }
                     entries = expected;

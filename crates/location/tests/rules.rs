@@ -60,7 +60,7 @@ impl Desk {
 
     fn takes(&mut self, change: &Change<'_>) -> &mut Self {
         match self.apply(change) {
-            Ok(Applied::Changed(record) | Applied::Displaced(record)) => self.record = record,
+            Ok(Applied::Changed { record, .. }) => self.record = record,
             other => panic!("{change:?}: {other:?}"),
         }
         self.now += 10;
@@ -151,7 +151,7 @@ fn the_oldest_makes_room() {
         desk.takes(&change("x", cseq, &[plain(uri)]));
     }
     let one_more = change("y", 1, &[plain("sip:d@h")]);
-    assert!(matches!(desk.apply(&one_more), Ok(Applied::Displaced(_))));
+    assert!(matches!(desk.apply(&one_more), Ok(Applied::Changed { before: 3, adds_way: true, displaced: true, .. })));
     desk.takes(&one_more);
     assert_eq!(desk.uris(), ["sip:a@h", "sip:c@h", "sip:d@h"], "a was refreshed, b was not");
     assert_eq!(desk.apply(&change("x", 2, &[plain("sip:b@h")])).map(|_| ()), Err(Refusal::OutOfOrder));
@@ -220,7 +220,7 @@ fn refreshes_are_spread() {
         let change = Change { transaction, ..change("x", 1, &[("sip:a@h", None, None, asked)]) };
         let desk = Desk::new(limits);
         match desk.apply(&change) {
-            Ok(Applied::Changed(record)) => {
+            Ok(Applied::Changed { record, displaced: false, .. }) => {
                 record.live(desk.wall()).next().map(|binding| binding.remaining(desk.wall()))
             }
             other => panic!("{other:?}"),

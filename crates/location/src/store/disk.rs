@@ -248,7 +248,7 @@ mod tests {
         let aor = Aor::new(user, b"office.example");
         let there = store.load(&aor);
         let old = there.clone().unwrap_or_else(|| Record::empty(&aor));
-        let Ok(Applied::Changed(record)) = old.apply(&change, NOW, &limits) else { panic!("{change:?}") };
+        let Ok(Applied::Changed { record, .. }) = old.apply(&change, NOW, &limits) else { panic!("{change:?}") };
         store.commit(there.as_ref(), record, Ticket { worker: 0, id: cseq.into() })
     }
 

@@ -53,7 +53,7 @@ pub(crate) fn register_by(old: &Record, cseq: u32, contacts: &[(&str, u32)], now
         ask: Ask::Update(asked.collect()),
     };
     match old.apply(&change, now, &LIMITS) {
-        Ok(Applied::Changed(record)) => record,
+        Ok(Applied::Changed { record, .. }) => record,
         other => panic!("{other:?}"),
     }
 }

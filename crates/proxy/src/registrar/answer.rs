@@ -15,8 +15,6 @@ pub(super) struct Granted<'a> {
     pub(super) request: &'a Request,
     pub(super) aor: &'a Aor,
     pub(super) record: &'a Record,
-    /// Those of its bindings that are to be told.
-    pub(super) live: &'a [Binding<'a>],
     /// What the configuration binds to the same address of record.
     pub(super) fixed: Option<&'a Record>,
     pub(super) settings: &'a Registrar,
@@ -28,15 +26,26 @@ pub(super) struct Granted<'a> {
     pub(super) gruus: Option<&'a Gruus>,
 }
 
+/// What it tells of the record.
+pub(super) struct Told {
+    /// How many bindings are live.
+    pub(super) bindings: usize,
+    /// The longest time that one of them has left, in seconds.
+    pub(super) expires: u32,
+}
+
 impl Granted<'_> {
     /// Writes it.
-    pub(super) fn write(&self, out: &mut Vec<u8>, to_tag: &[u8], now: Now) {
+    pub(super) fn write(&self, out: &mut Vec<u8>, to_tag: &[u8], now: Now) -> Told {
         let message = &self.request.message;
         let mut reply = Reply::new(out, message, 200, b"OK", self.request.stamp, Some(to_tag));
-        for binding in self.live {
+        let mut told = Told { bindings: 0, expires: 0 };
+        for binding in self.record.live(now.wall) {
+            let expires = binding.remaining(now.wall);
+            told = Told { bindings: told.bindings + 1, expires: told.expires.max(expires) };
             reply.header(HeaderName::Contact, |out| {
-                write_contact(out, binding, binding.remaining(now.wall));
-                self.write_gruus(out, binding, now);
+                write_contact(out, &binding, expires);
+                self.write_gruus(out, &binding, now);
             });
         }
         // They are current bindings as well, renewed for ever.
@@ -53,6 +62,7 @@ impl Granted<'_> {
         }
         reply.header(HeaderName::Date, |out| write_date(out, now.wall.secs()));
         reply.finish();
+        told
     }
 
     /// RFC 5627 5.2: each phone with an instance has a public GRUU, and its newest temporary one.
@@ -144,12 +154,7 @@ fn write_date(out: &mut Vec<u8>, seconds: u64) {
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
     let month = (shifted_month + 2) % 12;
     let year = year_of_era + era * 400 + u64::from(month < 2);
-    let two = |out: &mut Vec<u8>, value: u64| {
-        if value < 10 {
-            out.push(b'0');
-        }
-        write_decimal(out, value);
-    };
+    let two = |out: &mut Vec<u8>, value: u64| out.extend([value / 10, value % 10].map(|digit| b'0' + digit as u8));
     let name = |names: &'static [&'static [u8]], index: u64| {
         usize::try_from(index).ok().and_then(|index| names.get(index)).copied().unwrap_or_default()
     };

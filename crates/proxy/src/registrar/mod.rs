@@ -7,8 +7,7 @@ mod change;
 mod fixed;
 mod outbound;
 
-use location::{Aor, Applied, Ask, Binding, Record, Refusal};
-use smallvec::SmallVec;
+use location::{Aor, Applied, Ask, Record, Refusal};
 
 use crate::clock::Now;
 use crate::event::Registration;
@@ -22,7 +21,7 @@ pub(crate) use change::address_of_record;
 pub(crate) use fixed::besides;
 pub use fixed::fixed_bindings;
 
-use answer::Granted;
+use answer::{Granted, Told};
 
 /// Option tags that the registrar understands in Require (RFC 3327, 5626, 5627).
 pub(crate) const EXTENSIONS: &[&[u8]] = &[b"path", b"outbound", b"gruu"];
@@ -67,9 +66,6 @@ pub(crate) enum Decision {
     Commit { expected: Option<Record>, record: Record },
 }
 
-/// The bindings of a record that are live.
-type Live<'a> = SmallVec<[Binding<'a>; 2]>;
-
 impl PendingRegister {
     /// A REGISTER whose sender may change the bindings of `aor`.
     pub(crate) const fn new(request: Request, aor: Aor) -> Self {
@@ -93,75 +89,44 @@ impl PendingRegister {
         let old = stored.clone().unwrap_or_else(|| Record::empty(&self.aor));
         let path = change::read_path(&self.request, &settings.registrar)?;
         let change = change::read_change(&self.request, &path, settings)?;
-        let asked_to_add = match &change.ask {
-            Ask::Query => None,
-            Ask::RemoveAll => Some(false),
-            Ask::Update(contacts) => Some(contacts.iter().any(|contact| contact.expires != Some(0))),
+        let outcome = match &change.ask {
+            Ask::Query => Registration::Queried,
+            Ask::Update(contacts) if contacts.iter().any(|contact| contact.expires != Some(0)) => {
+                Registration::Registered
+            }
+            Ask::RemoveAll | Ask::Update(_) => Registration::Unregistered,
         };
         let outbound = outbound::is_asked(&self.request, &change.ask);
         let flow_timer = outbound::flow_timer(&self.request, &settings.registrar).filter(|_| outbound);
         let applied = old.apply(&change, now.wall, &settings.registrar.limits).map_err(refuse)?;
-        let record = match &applied {
-            Applied::Unchanged => &old,
-            Applied::Changed(record) | Applied::Displaced(record) => record,
+        let (record, before, adds_way, displaced) = match &applied {
+            Applied::Unchanged => (&old, None, false, false),
+            Applied::Changed { record, before, adds_way, displaced } => (record, Some(*before), *adds_way, *displaced),
         };
-        let displaced = matches!(applied, Applied::Displaced(_));
-        let was: Live<'_> = old.live(now.wall).collect();
-        let live: Live<'_> = record.live(now.wall).collect();
-        self.summary = summary(asked_to_add, displaced, &was, &live, now);
-        self.brings_phone = brings_phone(&was, &live);
+        self.brings_phone = adds_way;
         self.silence = flow_timer.map(|seconds| seconds.saturating_add(settings.registrar.flow_grace));
-        self.answer.clear();
         // What is repeated of the request is the most of it.
-        self.answer.reserve(self.request.message.bytes().len());
+        self.answer = Vec::with_capacity(self.request.message.bytes().len());
         let fixed = settings.accounts.contacts(&self.aor);
         let granted = Granted {
             request: &self.request,
             aor: &self.aor,
             record,
-            live: &live,
             fixed,
             settings: &settings.registrar,
             outbound,
             flow_timer,
             gruus: self.request.supports("gruu").then_some(gruus),
         };
-        granted.write(&mut self.answer, to_tag, now);
-        drop((was, live));
+        let Told { bindings, expires } = granted.write(&mut self.answer, to_tag, now);
+        self.summary = Summary { outcome, before: before.unwrap_or(bindings), bindings, expires, displaced };
         Ok(match applied {
-            Applied::Unchanged if asked_to_add.is_none() || stored.is_none() => Decision::Answer,
+            Applied::Unchanged if outcome == Registration::Queried || stored.is_none() => Decision::Answer,
             // What a copy of this request has changed may still be on its way to the disk: the answer waits behind it.
             Applied::Unchanged => Decision::Commit { expected: stored, record: old },
-            Applied::Changed(record) | Applied::Displaced(record) => Decision::Commit { expected: stored, record },
+            Applied::Changed { record, .. } => Decision::Commit { expected: stored, record },
         })
     }
-}
-
-fn summary(
-    asked_to_add: Option<bool>,
-    displaced: bool,
-    was: &[Binding<'_>],
-    live: &[Binding<'_>],
-    now: Now,
-) -> Summary {
-    Summary {
-        outcome: match asked_to_add {
-            None => Registration::Queried,
-            Some(true) => Registration::Registered,
-            Some(false) => Registration::Unregistered,
-        },
-        before: was.len(),
-        bindings: live.len(),
-        expires: live.iter().map(|binding| binding.remaining(now.wall)).max().unwrap_or(0),
-        displaced,
-    }
-}
-
-fn brings_phone(before: &[Binding<'_>], after: &[Binding<'_>]) -> bool {
-    let was_there = |binding: &Binding<'_>| {
-        before.iter().any(|old| old.contact() == binding.contact() && old.flow() == binding.flow())
-    };
-    !after.iter().all(was_there)
 }
 
 const fn refuse(refusal: Refusal) -> Reject {
