@@ -55,7 +55,7 @@ pub enum Ask<'a> {
     /// `Contact: *` with `Expires: 0`. RFC 3261 10.2.2.
     RemoveAll,
     /// Add, refresh or remove these. RFC 3261 10.2.1, 10.2.2.
-    Update(SmallVec<[ContactChange<'a>; 4]>),
+    Update(SmallVec<[ContactChange<'a>; 2]>),
 }
 
 /// One Contact of a REGISTER.

@@ -61,12 +61,16 @@ enum Fate<'a> {
 }
 
 impl<'a> Draft<'a> {
-    pub(crate) fn of(record: &'a Record, now: Wall) -> Self {
+    /// Of no record yet.
+    pub(crate) fn new(now: Wall) -> Self {
+        Self { now, kept: SmallVec::new(), added: SmallVec::new(), reborn: SmallVec::new(), changed: false }
+    }
+
+    /// Takes what is still of use of a record. Apart from `new`, because a draft is two kilobytes to move.
+    pub(crate) fn keep(&mut self, record: &'a Record) {
+        let now = self.now;
         let keep = |old: Binding<'a>| Kept { identity: Identity::of_binding(&old), old, fate: Fate::Stays };
-        let mut draft =
-            Self { now, kept: SmallVec::new(), added: SmallVec::new(), reborn: SmallVec::new(), changed: false };
-        draft.kept.extend(record.bindings().into_iter().filter(|old| !old.is_forgotten(now)).map(keep));
-        draft
+        self.kept.extend(record.bindings().into_iter().filter(|old| !old.is_forgotten(now)).map(keep));
     }
 
     // RFC 3261 10.3 step 6

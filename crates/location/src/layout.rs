@@ -184,7 +184,7 @@ impl<'a> Input<'a> {
         None
     }
 
-    #[inline]
+    #[inline(always)]
     fn lengths<const N: usize>(&mut self) -> Option<[usize; N]> {
         let (head, rest) = self.0.split_first_chunk()?;
         // Most texts are short, and their lengths an octet each.

@@ -243,7 +243,9 @@ mod tests {
             flow: Flow { transport: parser::Transport::Udp, remote: address, local: address, connection: 0 },
             path: b"",
             user_agent: agent,
-            ask: Ask::Update([b"sip:1@h", b"sip:2@h", b"sip:3@h", b"sip:4@h"].map(|uri| contact(uri)).into()),
+            ask: Ask::Update(
+                [b"sip:1@h", b"sip:2@h", b"sip:3@h", b"sip:4@h"].iter().map(|uri| contact(*uri)).collect(),
+            ),
         };
         let aor = Aor::new(user, b"office.example");
         let there = store.load(&aor);
