@@ -18,8 +18,7 @@ impl Aor {
     /// From the user part, already unescaped, and the domain in any case. The domain must hold no `@`
     /// (a parsed host cannot).
     pub fn new(user: &[u8], domain: &[u8]) -> Self {
-        let mut text = SmallVec::with_capacity(user.len() + domain.len() + 1);
-        text.extend_from_slice(user);
+        let mut text = SmallVec::from_slice(user);
         text.push(b'@');
         text.extend_from_slice(domain);
         text.get_mut(user.len() + 1..).unwrap_or_default().make_ascii_lowercase();
