@@ -10,7 +10,6 @@ mod unheeded;
 
 use ctutils::CtEq as _;
 use location::Aor;
-use parser::headers::To;
 use parser::{Method, Reply, SipUri, Uri, equivalent};
 use smallvec::SmallVec;
 
@@ -184,7 +183,7 @@ impl Challenge<'_> {
 /// The URI of the user that a request has to prove: To of a REGISTER, else From.
 fn named(request: &Request, of: ChallengeFor) -> Option<SipUri<'_>> {
     match of {
-        ChallengeFor::Registrar => request.message.header::<To<'_>>().ok()??.address.uri.sip().copied(),
+        ChallengeFor::Registrar => request.addressee().ok()?.sip().copied(),
         ChallengeFor::Proxy => request.caller(),
     }
 }
