@@ -12,7 +12,7 @@ use memchr::memchr;
 
 use crate::{
     ErrorKind,
-    octets::{self, HOST},
+    octets::{self, DIGIT, HOST, LABEL},
 };
 
 /// `host = hostname / IPv4address / IPv6reference` (RFC 3261 25.1), in a URI or a Via. Equality of names is octet by octet;
@@ -49,11 +49,10 @@ impl<'a> Host<'a> {
             let (inner, rest) = inside.split_at_checked(memchr(b']', inside)?)?;
             return Some((Self::V6(address(without_zone(inner))?), rest.get(1..)?));
         }
-        let (host, rest) = input.split_at_checked(octets::run(input, HOST))?;
-        if ends_in_digits(host) {
-            return Some((Self::V4(v4(host)?), rest));
+        if let Some((ip, rest)) = v4(input) {
+            return Some((Self::V4(ip), rest));
         }
-        is_name(host).then_some((Self::Name(host), rest))
+        name(input).map(|(name, rest)| (Self::Name(name), rest))
     }
 
     /// The address, if it is one.
@@ -135,39 +134,51 @@ fn without_zone(inner: &[u8]) -> &[u8] {
     }
 }
 
-/// Whether no label is empty, save the root at the end, and the first one begins as a label does.
+/// Four numbers of one to three digits, none with a zero before it, and what follows them.
 #[inline]
-fn is_name(host: &[u8]) -> bool {
-    let pairs = host.iter().zip(host.get(1..).unwrap_or_default());
-    let has_empty_label = pairs.fold(false, |found, pair| found | (pair == (&b'.', &b'.')));
-    !has_empty_label && host.first().is_some_and(|byte| *byte != b'.' && *byte != b'-')
+fn v4(input: &[u8]) -> Option<(Ipv4Addr, &[u8])> {
+    let (first, rest) = number(input)?;
+    let (second, rest) = number(rest.strip_prefix(b".")?)?;
+    let (third, rest) = number(rest.strip_prefix(b".")?)?;
+    let (fourth, rest) = number(rest.strip_prefix(b".")?)?;
+    let is_whole = rest.first().is_none_or(|&byte| !octets::is(byte, HOST));
+    is_whole.then_some((Ipv4Addr::new(first, second, third, fourth), rest))
 }
 
-/// Whether the last label is all digits; a root dot at the end belongs to none.
+/// `dec-octet` (RFC 3986 3.2.2) and what follows it.
 #[inline]
-fn ends_in_digits(host: &[u8]) -> bool {
-    let host = host.strip_suffix(b".").unwrap_or(host);
-    host.iter().rfind(|byte| !byte.is_ascii_digit()).is_none_or(|byte| *byte == b'.')
-}
-
-/// Four numbers of one to three digits, none with a zero before it.
-fn v4(host: &[u8]) -> Option<Ipv4Addr> {
-    let (mut address, mut dots) = (0_u32, 0);
-    let mut number = None;
-    for byte in host {
-        number = match (number, byte) {
-            (None, b'0'..=b'9') => Some(u32::from(byte - b'0')),
-            // No zero before another digit.
-            (Some(number @ 1..=25), b'0'..=b'9') => Some(number * 10 + u32::from(byte - b'0')),
-            (Some(number @ 0..=255), b'.') => {
-                address = address << 8 | number;
-                dots += 1;
-                None
-            }
-            _ => return None,
-        };
+fn number(input: &[u8]) -> Option<(u8, &[u8])> {
+    let (&first, mut rest) = input.split_first().filter(|(first, _)| first.is_ascii_digit())?;
+    let mut number = u16::from(first - b'0');
+    // No zero before another digit, and no fourth one.
+    while let 1..=25 = number
+        && let [digit @ b'0'..=b'9', after @ ..] = rest
+    {
+        number = number * 10 + u16::from(digit - b'0');
+        rest = after;
     }
-    number.filter(|number| dots == 3 && *number < 256).map(|last| Ipv4Addr::from(address << 8 | last))
+    u8::try_from(number).ok().map(|number| (number, rest))
+}
+
+/// A name and what follows it: labels, none of them empty save the root at the end. The first one begins as a label does;
+/// the last one is not all digits, which would be a broken address.
+#[inline]
+fn name(input: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (mut len, mut last) = (0, &b""[..]);
+    while let Some(rest) = input.get(len..)
+        && let Some(label @ [_, ..]) = rest.get(..octets::run(rest, LABEL))
+    {
+        last = label;
+        len += label.len();
+        if input.get(len) != Some(&b'.') {
+            break;
+        }
+        len += 1;
+    }
+    let (name, rest) = input.split_at_checked(len)?;
+    let has_empty_label = rest.first() == Some(&b'.');
+    let is_name = !has_empty_label && name.first().is_some_and(|first| *first != b'-');
+    (is_name && octets::run(last, DIGIT) < last.len()).then_some((name, rest))
 }
 
 fn text(bytes: &[u8]) -> Option<&str> {
@@ -180,15 +191,26 @@ pub(crate) fn write_ip(ip: IpAddr, out: &mut Vec<u8>) {
     match ip {
         IpAddr::V4(ip) => {
             let [first, rest @ ..] = ip.octets();
-            octets::write_decimal(out, first);
+            write_number(first, out);
             for octet in rest {
                 out.push(b'.');
-                octets::write_decimal(out, octet);
+                write_number(octet, out);
             }
         }
         // Writing into a Vec cannot fail.
         IpAddr::V6(ip) => drop(write!(out, "{ip}")),
     }
+}
+
+#[inline]
+fn write_number(octet: u8, out: &mut Vec<u8>) {
+    if octet >= 100 {
+        out.push(b'0' + octet / 100);
+    }
+    if octet >= 10 {
+        out.push(b'0' + octet / 10 % 10);
+    }
+    out.push(b'0' + octet % 10);
 }
 
 #[cfg(test)]

@@ -32,6 +32,10 @@ pub(crate) const LWS: u16 = 1 << 9;
 pub(crate) const DISPLAY: u16 = 1 << 10;
 /// Control characters that no header line may carry outside a quoted pair.
 pub(crate) const CONTROL: u16 = 1 << 11;
+/// [`HOST`] without the dot.
+pub(crate) const LABEL: u16 = 1 << 12;
+/// `DIGIT`.
+pub(crate) const DIGIT: u16 = 1 << 13;
 
 /// Whether `byte` is in one of the classes of `mask`.
 #[inline]
@@ -49,7 +53,15 @@ pub(crate) fn all(bytes: &[u8], mask: u16) -> bool {
     !bytes.is_empty() && bytes.iter().all(|&byte| is(byte, mask))
 }
 
-/// Length of the run of octets of the one class `mask` at the start of `bytes`.
+/// Whether `bytes` is not empty and all visible ASCII; sixteen at a time, for Call-IDs are long.
+#[inline]
+pub(crate) fn all_visible(bytes: &[u8]) -> bool {
+    let (chunks, rest) = bytes.as_chunks();
+    let hidden = chunks.iter().fold(u8x16::ZERO, |hidden, chunk| hidden | !visible(u8x16::new(*chunk)));
+    !bytes.is_empty() && hidden.to_bitmask() == 0 && rest.iter().all(u8::is_ascii_graphic)
+}
+
+/// Length of the run of octets of the classes `mask` at the start of `bytes`.
 #[inline]
 pub(crate) fn run(bytes: &[u8], mask: u16) -> usize {
     let mut len = 0;
@@ -67,14 +79,19 @@ pub(crate) fn value_run(bytes: &[u8]) -> usize {
     let mut len = 0;
     while let Some(octets) = bytes.get(len..).and_then(<[u8]>::first_chunk) {
         let octets = u8x16::new(*octets);
-        let visible = octets.simd_eq(octets.max(u8x16::splat(0x21)).min(u8x16::splat(0x7e)));
-        let ends = b"\";,<>".iter().fold(!visible, |ends, end| ends | octets.simd_eq(u8x16::splat(*end)));
+        let ends = b"\";,<>".iter().fold(!visible(octets), |ends, end| ends | octets.simd_eq(u8x16::splat(*end)));
         match ends.to_bitmask() {
             0 => len += 16,
             ends => return len + ends.trailing_zeros() as usize,
         }
     }
     len + run(bytes.get(len..).unwrap_or_default(), VALUE)
+}
+
+/// A mask of the octets that are visible ASCII.
+#[inline]
+fn visible(octets: u8x16) -> u8x16 {
+    octets.simd_eq(octets.max(u8x16::splat(0x21)).min(u8x16::splat(0x7e)))
 }
 
 /// As [`run`], with each `escaped` in between (RFC 3261 25.1): a `%` without two hex digits ends it.
@@ -89,6 +106,12 @@ pub(crate) fn escaped_run(bytes: &[u8], mask: u16) -> usize {
     len
 }
 
+/// Whether `word` is `name` in any case. Nearly everybody writes it as it stands in its RFC.
+#[inline(always)]
+pub(crate) fn means(word: &[u8], name: &[u8]) -> bool {
+    word == name || word.eq_ignore_ascii_case(name)
+}
+
 /// `bytes` without LWS at either end.
 #[inline]
 pub(crate) fn trim(bytes: &[u8]) -> &[u8] {
@@ -98,7 +121,9 @@ pub(crate) fn trim(bytes: &[u8]) -> &[u8] {
 /// `bytes` without LWS at its end.
 #[inline]
 pub(crate) fn trim_end(mut bytes: &[u8]) -> &[u8] {
-    while let [rest @ .., b' ' | b'\t' | b'\r' | b'\n'] = bytes {
+    while let [rest @ .., byte] = bytes
+        && is(*byte, LWS)
+    {
         bytes = rest;
     }
     bytes
@@ -107,7 +132,9 @@ pub(crate) fn trim_end(mut bytes: &[u8]) -> &[u8] {
 /// `bytes` without LWS at its start.
 #[inline]
 pub(crate) fn trim_start(mut bytes: &[u8]) -> &[u8] {
-    while let [b' ' | b'\t' | b'\r' | b'\n', rest @ ..] = bytes {
+    while let [byte, rest @ ..] = bytes
+        && is(*byte, LWS)
+    {
         bytes = rest;
     }
     bytes
@@ -159,8 +186,9 @@ const fn classes() -> [u16; 256] {
     table = add(table, b"-_.!~*'()[]/:&+$", URI_PARAM);
     table = add(table, b"-_.!~*'()[]/?:+$=&", URI_HEADER);
     table = add(table, b"-._", HOST);
+    table = add(table, b"-_", LABEL);
     table = add(table, b" \t\r\n", LWS | DISPLAY);
-    table = fill(table, b'0', b'9', ALPHANUMERIC);
+    table = fill(table, b'0', b'9', ALPHANUMERIC | DIGIT);
     table = fill(table, b'a', b'z', ALPHANUMERIC);
     table = fill(table, b'A', b'Z', ALPHANUMERIC);
     table = fill(table, 0x80, 0xff, DISPLAY);
@@ -173,7 +201,7 @@ const fn classes() -> [u16; 256] {
     fill(table, 0x7f, 0x7f, CONTROL)
 }
 
-const ALPHANUMERIC: u16 = TOKEN | USER | PASSWORD | URI_PARAM | URI_HEADER | HOST | DISPLAY;
+const ALPHANUMERIC: u16 = TOKEN | USER | PASSWORD | URI_PARAM | URI_HEADER | HOST | LABEL | DISPLAY;
 
 #[expect(clippy::indexing_slicing, reason = "runs in the compiler, which refuses an index outside")]
 const fn add(mut table: [u16; 256], set: &[u8], mask: u16) -> [u16; 256] {
@@ -228,6 +256,7 @@ mod tests {
                 let mut text = [b'x'; 40];
                 text[at] = byte;
                 assert_eq!(value_run(&text), run(&text, VALUE), "{byte:#x} at {at}");
+                assert_eq!(all_visible(&text), is(byte, CALL_ID), "{byte:#x} at {at}");
             }
         }
     }

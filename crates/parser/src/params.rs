@@ -6,7 +6,10 @@ use std::borrow::Cow;
 
 use memchr::memchr;
 
-use crate::{list::quoted_len, octets};
+use crate::{
+    list::quoted_len,
+    octets::{self, TOKEN, URI_PARAM},
+};
 
 /// `*( SEMI generic-param )` after a header value, or `uri-parameters` (RFC 3261 25.1), in their order, checked when the header or URI was parsed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,7 +45,7 @@ impl<'a> Params<'a> {
 
     /// The first parameter of that name, in any case: `Some(None)` if it stands without a value.
     pub fn get(&self, name: &str) -> Option<Option<&'a [u8]>> {
-        self.iter().find(|(found, _)| found.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
+        self.iter().find(|(found, _)| octets::means(found, name.as_bytes())).map(|(_, value)| value)
     }
 
     /// The value of the first parameter of that name, as it was sent.
@@ -77,15 +80,14 @@ impl<'a> Iterator for ParamsIter<'a> {
     fn next(&mut self) -> Option<Self::Item> {
         // Nothing but what the grammar has is there: the parameters were checked.
         let rest = octets::trim_start(octets::trim_start(self.rest).strip_prefix(b";")?);
-        let len = rest.iter().position(|byte| matches!(byte, b'=' | b';')).unwrap_or(rest.len());
-        let (name, rest) = rest.split_at_checked(len).unwrap_or_default();
-        self.rest = rest;
-        let Some(value) = rest.strip_prefix(b"=") else { return Some((octets::trim_end(name), None)) };
+        let (name, rest) = rest.split_at_checked(octets::run(rest, TOKEN | URI_PARAM))?;
+        self.rest = octets::trim_start(rest);
+        let Some(value) = self.rest.strip_prefix(b"=") else { return Some((name, None)) };
         let value = octets::trim_start(value);
         let quoted = if value.first() == Some(&b'"') { quoted_len(value) } else { None };
         let (value, rest) = value.split_at_checked(quoted.unwrap_or_else(|| octets::value_run(value)))?;
         self.rest = rest;
-        Some((octets::trim_end(name), Some(value)))
+        Some((name, Some(value)))
     }
 }
 

@@ -78,11 +78,11 @@ fn split(bytes: &[u8], at: usize) -> Option<(&[u8], &[u8])> {
 
 /// The version is compared in any case (RFC 3261 7.1).
 fn is_sip(prefix: &[u8]) -> bool {
-    prefix == b"SIP/" || prefix.eq_ignore_ascii_case(b"SIP/")
+    octets::means(prefix, b"SIP/")
 }
 
 fn is_version_2(version: &[u8]) -> bool {
-    version == b"SIP/2.0" || version.eq_ignore_ascii_case(b"SIP/2.0")
+    octets::means(version, b"SIP/2.0")
 }
 
 #[cfg(test)]

@@ -95,8 +95,8 @@ impl<'a> SipUri<'a> {
     #[inline]
     pub(crate) fn scheme(input: &'a [u8]) -> Option<(bool, &'a [u8])> {
         match (input.split_at_checked(4), input.split_at_checked(5)) {
-            (Some((scheme, rest)), _) if scheme.eq_ignore_ascii_case(b"sip:") => Some((false, rest)),
-            (_, Some((scheme, rest))) if scheme.eq_ignore_ascii_case(b"sips:") => Some((true, rest)),
+            (Some((scheme, rest)), _) if octets::means(scheme, b"sip:") => Some((false, rest)),
+            (_, Some((scheme, rest))) if octets::means(scheme, b"sips:") => Some((true, rest)),
             _ => None,
         }
     }

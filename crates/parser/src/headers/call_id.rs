@@ -1,10 +1,7 @@
 //! Call-ID (RFC 3261 20.8): names a call or the registrations of one phone. Decides its grammar only; it is compared
 //! octet by octet.
 
-use crate::{
-    ErrorKind, Header, HeaderName,
-    octets::{self, CALL_ID},
-};
+use crate::{ErrorKind, Header, HeaderName, octets};
 
 /// Call-ID: `callid = word [ "@" word ]` (RFC 3261 25.1), as it was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -18,7 +15,7 @@ impl<'a> Header<'a> for CallId<'a> {
         match value {
             [] => Err(ErrorKind::Empty),
             // More than one `@`, and what is no `word`, is let pass: nothing is read out of a Call-ID.
-            value if octets::all(value, CALL_ID) => Ok(Self(value)),
+            value if octets::all_visible(value) => Ok(Self(value)),
             _ => Err(ErrorKind::Token),
         }
     }
