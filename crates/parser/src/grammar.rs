@@ -31,11 +31,9 @@ pub(crate) fn fail<T>(kind: ErrorKind) -> Parsed<'static, T> {
 }
 
 /// Runs `rule` over all of `input`; white space may follow.
-pub(crate) fn whole<'a, T>(
-    mut rule: impl Parser<&'a [u8], Output = T, Error = Fault>,
-    input: &'a [u8],
-) -> Result<T, ErrorKind> {
-    match rule.parse(input) {
+#[inline]
+pub(crate) fn whole<'a, T>(rule: impl FnOnce(&'a [u8]) -> Parsed<'a, T>, input: &'a [u8]) -> Result<T, ErrorKind> {
+    match rule(input) {
         Ok((rest, value)) if octets::trim_start(rest).is_empty() => Ok(value),
         Ok(_) => Err(ErrorKind::Trailing),
         Err(error) => Err(kind(error)),
@@ -107,12 +105,21 @@ pub(crate) fn host(input: &[u8]) -> Parsed<'_, Host<'_>> {
     }
 }
 
+/// `1*DIGIT`, saturating.
+#[inline]
+pub(crate) fn number(input: &[u8]) -> Parsed<'_, u64> {
+    let (mut rest, mut number) = (input, 0_u64);
+    while let [digit @ b'0'..=b'9', after @ ..] = rest {
+        number = number.saturating_mul(10).saturating_add(u64::from(digit - b'0'));
+        rest = after;
+    }
+    if rest.len() < input.len() { Ok((rest, number)) } else { fail(ErrorKind::Number) }
+}
+
 /// `port`: `1*DIGIT` of at most 65535.
 pub(crate) fn port(input: &[u8]) -> Parsed<'_, u16> {
-    let len = input.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    let (digits, rest) = input.split_at_checked(len).unwrap_or((b"", input));
-    match octets::number(digits).map(u16::try_from) {
-        Some(Ok(port)) => Ok((rest, port)),
+    match number(input).map(|(rest, number)| (rest, u16::try_from(number))) {
+        Ok((rest, Ok(port))) => Ok((rest, port)),
         _ => fail(ErrorKind::Port),
     }
 }
@@ -140,12 +147,26 @@ pub(crate) fn sent_by(input: &[u8]) -> Parsed<'_, (Host<'_>, Option<u16>)> {
 /// `*( SEMI generic-param )`, the parameters after a header value.
 #[inline]
 pub(crate) fn params(input: &[u8]) -> Parsed<'_, Params<'_>> {
+    params_told(input, |_, _| {})
+}
+
+/// As [`params`]; `tell` hears name and value of each, so that nobody has to walk over them once more.
+#[inline]
+pub(crate) fn params_told<'a>(
+    input: &'a [u8],
+    mut tell: impl FnMut(&'a [u8], Option<&'a [u8]>),
+) -> Parsed<'a, Params<'a>> {
     let mut rest = input;
     while let Some((b';', after)) = octets::trim_start(rest).split_first() {
         let after = octets::trim_start(after);
         rest = after_some(after, octets::run(after, TOKEN))?;
+        let name = up_to(after, rest);
         if let Some((b'=', after)) = octets::trim_start(rest).split_first() {
-            (rest, _) = value(octets::trim_start(after))?;
+            let found;
+            (rest, found) = value(octets::trim_start(after))?;
+            tell(name, Some(found));
+        } else {
+            tell(name, None);
         }
     }
     Ok((rest, Params::new(up_to(input, rest))))

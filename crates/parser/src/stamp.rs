@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use memchr::memchr;
 
-use crate::{Params, grammar, host::write_ip, octets};
+use crate::{grammar, host::write_ip, octets};
 
 /// Where a request really came from, to be written into its top Via.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,32 +22,40 @@ impl Stamp {
         // Nothing before the parameters of a Via may hold a semicolon.
         let head = memchr(b';', element).unwrap_or(element.len());
         let (head, params) = element.split_at_checked(head).unwrap_or_default();
-        if *self == Self::default() || grammar::whole(grammar::params, params).is_err() {
+        if *self == Self::default() {
             return out.extend_from_slice(element);
         }
+        let start = out.len();
         out.extend_from_slice(octets::trim_end(head));
-        for (name, value) in Params::new(params) {
-            if self.received.is_some() && name.eq_ignore_ascii_case(b"received") {
-                continue;
-            }
-            out.push(b';');
-            out.extend_from_slice(name);
-            match (self.rport, value) {
-                (Some(port), _) if name.eq_ignore_ascii_case(b"rport") => {
-                    out.push(b'=');
-                    octets::write_decimal(out, port);
-                }
-                (_, Some(value)) => {
-                    out.push(b'=');
-                    out.extend_from_slice(value);
-                }
-                (_, None) => {}
-            }
+        let write = |name: &[u8], value: Option<&[u8]>| self.write_param(name, value, out);
+        if grammar::whole(|input| grammar::params_told(input, write), params).is_err() {
+            out.truncate(start);
+            return out.extend_from_slice(element);
         }
         if let Some(ip) = self.received {
             // RFC 3261 25.1 `via-received`: an IPv6 address stands without brackets.
             out.extend_from_slice(b";received=");
             write_ip(ip, out);
+        }
+    }
+
+    #[inline]
+    fn write_param(&self, name: &[u8], value: Option<&[u8]>, out: &mut Vec<u8>) {
+        if self.received.is_some() && octets::means(name, b"received") {
+            return;
+        }
+        out.push(b';');
+        out.extend_from_slice(name);
+        match (self.rport, value) {
+            (Some(port), _) if octets::means(name, b"rport") => {
+                out.push(b'=');
+                octets::write_decimal(out, port);
+            }
+            (_, Some(value)) => {
+                out.push(b'=');
+                out.extend_from_slice(value);
+            }
+            (_, None) => {}
         }
     }
 }

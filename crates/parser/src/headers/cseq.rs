@@ -1,12 +1,11 @@
 //! CSeq (RFC 3261 20.16): numbers the requests of a dialog or of a phone's registrations. Decides its grammar and the
 //! limit of the number (8.1.1.5); whether the method is the request's own is the proxy's business.
 
-use nom::sequence::preceded;
+use nom::{Parser, sequence::preceded};
 
 use crate::{
     ErrorKind, Header, HeaderName, Method,
     grammar::{self, space, token},
-    octets,
 };
 
 /// CSeq: `1*DIGIT LWS Method` (RFC 3261 25.1).
@@ -23,15 +22,10 @@ impl<'a> Header<'a> for CSeq<'a> {
     const LIST: bool = false;
 
     fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
-        let len = value.iter().take_while(|byte| byte.is_ascii_digit()).count();
-        let (digits, rest) = value.split_at_checked(len).unwrap_or_default();
-        if digits.is_empty() {
-            return Err(ErrorKind::Number);
-        }
-        let method = grammar::whole(preceded(space, token), rest)?;
+        let (rest, number) = grammar::number(value).map_err(grammar::kind)?;
+        let method = grammar::whole(|input| preceded(space, token).parse(input), rest)?;
         // RFC 3261 8.1.1.5: below 2^31.
-        let number = octets::number(digits).filter(|number| *number < 1 << 31).ok_or(ErrorKind::Range)?;
-        let number = u32::try_from(number).map_err(|_| ErrorKind::Range)?;
+        let number = u32::try_from(number).ok().filter(|number| *number < 1 << 31).ok_or(ErrorKind::Range)?;
         Ok(Self { number, method: Method::from_bytes(method).ok_or(ErrorKind::Token)? })
     }
 }

@@ -12,7 +12,7 @@ pub struct From<'a> {
 impl<'a> From<'a> {
     /// The `tag` parameter as it was sent.
     pub fn tag(&self) -> Option<&'a [u8]> {
-        self.address.params.value("tag")
+        self.address.tag
     }
 }
 

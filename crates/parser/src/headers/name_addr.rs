@@ -19,6 +19,8 @@ pub struct NameAddr<'a> {
     pub uri: Uri<'a>,
     /// The header's parameters. Those of a URI without angle brackets belong here, not to the URI (20.10).
     pub params: Params<'a>,
+    /// The `tag` parameter of From and To, which everybody asks for.
+    pub(crate) tag: Option<&'a [u8]>,
     /// The whole value.
     pub raw: &'a [u8],
 }
@@ -59,15 +61,15 @@ impl<'a> NameAddr<'a> {
         let Ok(([b'>', params @ ..], uri)) = SipUri::prefix(rest, after_scheme, secure) else {
             return Err(no_uri(rest));
         };
-        let params = grammar::whole(grammar::params, params)?;
-        Ok(Self { display, uri: Uri::Sip(uri), params, raw: value })
+        let (params, tag) = params_and_tag(params)?;
+        Ok(Self { display, uri: Uri::Sip(uri), params, tag, raw: value })
     }
 
     fn other(value: &'a [u8], display: Option<&'a [u8]>, rest: &'a [u8]) -> Result<Self, ErrorKind> {
         let close = memchr(b'>', rest).ok_or(ErrorKind::Bracket)?;
         let uri = Uri::parse(rest.get(..close).unwrap_or_default())?;
-        let params = grammar::whole(grammar::params, rest.get(close + 1..).unwrap_or_default())?;
-        Ok(Self { display, uri, params, raw: value })
+        let (params, tag) = params_and_tag(rest.get(close + 1..).unwrap_or_default())?;
+        Ok(Self { display, uri, params, tag, raw: value })
     }
 
     /// `addr-spec`: a URI with a comma, a question mark or a semicolon needs brackets (20.10), so the first semicolon
@@ -84,7 +86,8 @@ impl<'a> NameAddr<'a> {
             return Err(ErrorKind::Uri);
         }
         let uri = Uri::parse(uri)?;
-        Ok(Self { display: None, uri, params: grammar::whole(grammar::params, params)?, raw: value })
+        let (params, tag) = params_and_tag(params)?;
+        Ok(Self { display: None, uri, params, tag, raw: value })
     }
 }
 
@@ -103,6 +106,18 @@ fn display(value: &[u8]) -> Result<(Option<&[u8]>, &[u8]), ErrorKind> {
         rest if memchr(b'<', rest).is_some() => Err(ErrorKind::Display),
         _ => Err(ErrorKind::Unbracketed),
     }
+}
+
+#[inline]
+fn params_and_tag(input: &[u8]) -> Result<(Params<'_>, Option<&[u8]>), ErrorKind> {
+    let mut tag = None;
+    let note = |name: &[u8], value| {
+        if octets::means(name, b"tag") {
+            tag.get_or_insert(value);
+        }
+    };
+    let params = grammar::whole(|input| grammar::params_told(input, note), input)?;
+    Ok((params, tag.flatten()))
 }
 
 /// What is wrong with what should be a URI and a closing bracket.

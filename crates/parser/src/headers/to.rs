@@ -12,7 +12,7 @@ pub struct To<'a> {
 impl<'a> To<'a> {
     /// The `tag` parameter as it was sent.
     pub fn tag(&self) -> Option<&'a [u8]> {
-        self.address.params.value("tag")
+        self.address.tag
     }
 }
 

@@ -22,6 +22,8 @@ pub struct Via<'a> {
     pub port: Option<u16>,
     /// The parameters.
     pub params: Params<'a>,
+    branch: Option<&'a [u8]>,
+    rport: Option<Option<&'a [u8]>>,
     /// The whole value.
     pub raw: &'a [u8],
 }
@@ -29,7 +31,7 @@ pub struct Via<'a> {
 impl<'a> Via<'a> {
     /// The `branch` parameter.
     pub fn branch(&self) -> Option<&'a [u8]> {
-        self.params.value("branch")
+        self.branch
     }
 
     /// The `received` parameter.
@@ -49,7 +51,7 @@ impl<'a> Via<'a> {
 
     /// The `rport` parameter (RFC 3581): `Some(None)` if it stands without a port, or with one that is none.
     pub fn rport(&self) -> Option<Option<u16>> {
-        self.params.get("rport").map(|value| u16::try_from(octets::number(value?)?).ok())
+        self.rport.map(|value| u16::try_from(octets::number(value?)?).ok())
     }
 
     /// The transport, if it is one of ours.
@@ -69,8 +71,17 @@ impl<'a> Header<'a> for Via<'a> {
         let (rest, (protocol, transport)) = sent_protocol(value).map_err(grammar::kind)?;
         let (rest, _) = space(rest).map_err(grammar::kind)?;
         let (rest, (host, port)) = grammar::sent_by(rest).map_err(grammar::kind)?;
-        let params = grammar::whole(grammar::params, rest)?;
-        Ok(Self { protocol, transport, host, port, params, raw: value })
+        let (mut branch, mut rport) = (None, None);
+        // Nearly every Via is asked for these two.
+        let note = |name: &[u8], value| {
+            if octets::means(name, b"branch") {
+                branch.get_or_insert(value);
+            } else if octets::means(name, b"rport") {
+                rport.get_or_insert(value);
+            }
+        };
+        let params = grammar::whole(|input| grammar::params_told(input, note), rest)?;
+        Ok(Self { protocol, transport, host, port, params, branch: branch.flatten(), rport, raw: value })
     }
 }
 
