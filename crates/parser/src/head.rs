@@ -146,14 +146,29 @@ impl Head {
     /// The value of the line at `at`, trimmed.
     #[inline]
     pub(crate) fn value<'a>(&self, bytes: &'a [u8], at: usize) -> &'a [u8] {
-        let (line, colon) = match self.rows.get(at..).unwrap_or_default() {
-            [row, next, ..] => (bytes.get(row.start as usize..next.start as usize), row.colon),
-            [row] => (bytes.get(row.start as usize..self.end as usize), row.colon),
-            [] => (None, 0),
+        let (row, end) = match self.rows.get(at..).unwrap_or_default() {
+            [row, next, ..] => (row, next.start),
+            [row] => (row, self.end),
+            [] => return b"",
         };
-        let line = line.unwrap_or_default();
         // A line without a name has no value either.
-        octets::trim(line.get(if colon == 0 { line.len() } else { usize::from(colon) + 1 }..).unwrap_or_default())
+        let start = if row.colon == 0 { end as usize } else { row.start as usize + usize::from(row.colon) + 1 };
+        let mut value = bytes.get(start..end as usize).unwrap_or_default();
+        // Nearly always all that is to be trimmed there.
+        if let [rest @ .., b'\r', b'\n'] = value {
+            value = rest;
+        }
+        octets::trim(value)
+    }
+
+    /// The position of the first line of `name`.
+    #[inline]
+    pub(crate) fn first(&self, name: HeaderName) -> Option<usize> {
+        match self.first.get(name as usize).map_or(LATE, |first| usize::from(*first)) {
+            LATE if self.rows.len() > LATE => self.named(name).next(),
+            LATE => None,
+            first => Some(first),
+        }
     }
 
     /// The positions of the lines of `name`.

@@ -3,6 +3,7 @@
 //! before someone asks, except Content-Length, which says where the body ends.
 
 use bytes::{Buf as _, Bytes};
+use memchr::memchr;
 
 use crate::{
     CSeq, ErrorKind, Header, HeaderName, Headers, Leniency, Line, Method, Occurs, ParseError, Span, Uri, Values, fault,
@@ -168,6 +169,11 @@ impl Message {
         self.head.named(name).map(|at| self.head.line(&self.bytes, at))
     }
 
+    /// The trimmed values of the lines of `name`, in order.
+    pub(crate) fn line_values(&self, name: HeaderName) -> impl Iterator<Item = &[u8]> {
+        self.head.named(name).map(|at| self.head.value(&self.bytes, at))
+    }
+
     /// Where the first header line starts.
     pub fn first_header_at(&self) -> u32 {
         self.headers_at
@@ -180,7 +186,7 @@ impl Message {
 
     /// The trimmed value of the first line of `name`.
     pub fn value(&self, name: HeaderName) -> Option<&[u8]> {
-        self.head.named(name).next().map(|at| self.head.value(&self.bytes, at))
+        self.head.first(name).map(|at| self.head.value(&self.bytes, at))
     }
 
     /// Number of lines of `name`.
@@ -204,19 +210,25 @@ impl Message {
     /// # Errors
     /// If it cannot be parsed, or if a header that may occur once has two lines ([`ErrorKind::Duplicate`]).
     pub fn header<'a, H: Header<'a>>(&'a self) -> Result<Option<H>, ParseError> {
-        let value = if H::LIST {
+        self.first::<H>()?.map(|value| self.typed(value)).transpose()
+    }
+
+    /// The octets that [`Message::header`] reads.
+    #[inline]
+    fn first<'a, H: Header<'a>>(&'a self) -> Result<Option<&'a [u8]>, ParseError> {
+        let Some(value) = self.value(H::NAME) else { return Ok(None) };
+        if H::LIST {
+            let is_alone = !value.is_empty() && memchr(b',', value).is_none();
             // A line of nothing but commas is there and names nobody.
-            self.values(H::NAME).next().or_else(|| self.value(H::NAME))
-        } else {
-            let mut lines = self.head.named(H::NAME);
-            let first = lines.next();
-            if let (Some(second), Occurs::Once) = (lines.next(), H::NAME.occurs()) {
-                let at = self.head.line(&self.bytes, second).whole.start;
-                return Err(ParseError::in_header(ErrorKind::Duplicate, H::NAME, at));
-            }
-            first.map(|at| self.head.value(&self.bytes, at))
-        };
-        value.map(|value| self.typed(value)).transpose()
+            return Ok(if is_alone { Some(value) } else { self.values(H::NAME).next().or(Some(value)) });
+        }
+        if H::NAME.occurs() == Occurs::Once
+            && let Some(second) = self.head.named(H::NAME).nth(1)
+        {
+            let at = self.head.line(&self.bytes, second).whole.start;
+            return Err(ParseError::in_header(ErrorKind::Duplicate, H::NAME, at));
+        }
+        Ok(Some(value))
     }
 
     /// Every `H`, in order: of a list header each element, of the others each line.
@@ -229,7 +241,10 @@ impl Message {
     /// # Errors
     /// As [`Message::header`], and [`ErrorKind::Missing`] if there is none.
     pub fn required<'a, H: Header<'a>>(&'a self) -> Result<H, ParseError> {
-        self.header()?.ok_or_else(|| ParseError::in_header(ErrorKind::Missing, H::NAME, 0))
+        match self.first::<H>()? {
+            Some(value) => self.typed(value),
+            None => Err(ParseError::in_header(ErrorKind::Missing, H::NAME, 0)),
+        }
     }
 
     pub(crate) fn typed<'a, H: Header<'a>>(&'a self, value: &'a [u8]) -> Result<H, ParseError> {

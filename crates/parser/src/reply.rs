@@ -1,6 +1,8 @@
 //! A response made here (RFC 3261 8.2.6): which headers of the request it repeats and in which order. Decides no status;
 //! repeats the request's values as they came, good or bad, because the peer matches on them.
 
+use memchr::memchr;
+
 use crate::{Header as _, HeaderName, Message, Stamp, To, list::Elements, octets::write_decimal};
 
 /// Whether the request says where an answer goes: it has a Via. Of the other lines that a response repeats, a missing
@@ -54,6 +56,7 @@ impl<'o> Reply<'o> {
     }
 
     /// Appends one header line; `value` appends its value.
+    #[inline]
     pub fn header(&mut self, name: HeaderName, value: impl FnOnce(&mut Vec<u8>)) {
         self.out.extend_from_slice(name.as_str().as_bytes());
         self.out.extend_from_slice(b": ");
@@ -66,6 +69,7 @@ impl<'o> Reply<'o> {
         self.out.extend_from_slice(b"Content-Length: 0\r\n\r\n");
     }
 
+    #[inline(always)] // Else its name is looked up each time.
     fn repeat(&mut self, request: &Message, name: HeaderName) {
         if let Some(value) = request.value(name) {
             self.header(name, |out| out.extend_from_slice(value));
@@ -74,8 +78,7 @@ impl<'o> Reply<'o> {
 
     fn repeat_vias(&mut self, request: &Message, stamp: Stamp) {
         let mut stamped = false;
-        for line in request.lines_of(HeaderName::Via) {
-            let value = request.line_value(&line);
+        for value in request.line_values(HeaderName::Via) {
             // The top Via is the first element of the first line that has one.
             let top = if stamped { None } else { Elements::new(value).next() };
             stamped |= top.is_some();
@@ -92,8 +95,9 @@ impl<'o> Reply<'o> {
 
 /// Whether a To has a tag; of one that cannot be parsed, whether it seems to.
 fn has_tag(to: &[u8]) -> bool {
-    // Most have none, and need no parsing to see it.
-    if !to.windows(3).any(|part| part.eq_ignore_ascii_case(b"tag")) {
+    // Most have no parameters at all, and need no parsing to see it.
+    let Some(params) = memchr(b';', to).and_then(|at| to.get(at..)) else { return false };
+    if !params.windows(3).any(|part| part.eq_ignore_ascii_case(b"tag")) {
         return false;
     }
     match To::parse(to) {
