@@ -14,8 +14,12 @@ const PROXY_EXTENSIONS: &[&[u8]] = &[];
 /// What any processing needs of a request, typed.
 pub(crate) struct Head<'m> {
     pub(crate) via: Via<'m>,
-    pub(crate) from: From<'m>,
-    pub(crate) to: To<'m>,
+    /// The URI of its From.
+    pub(crate) caller: &'m [u8],
+    pub(crate) from_tag: Option<&'m [u8]>,
+    /// The URI of its To.
+    pub(crate) callee: &'m [u8],
+    pub(crate) in_dialog: bool,
     pub(crate) sequence: u32,
     pub(crate) hops: Option<u8>,
 }
@@ -26,15 +30,17 @@ pub(crate) fn syntax(message: &Message) -> Result<Head<'_>, Reject> {
         return Err(if defect.kind == ErrorKind::Version { Reject::Version } else { Reject::Malformed(defect) });
     }
     let via = message.required().map_err(Reject::Malformed)?;
-    let from = message.required().map_err(Reject::Malformed)?;
-    let to = message.required().map_err(Reject::Malformed)?;
+    let from = message.required::<From<'_>>().map_err(Reject::Malformed)?;
+    let (caller, from_tag) = (from.address.uri.as_bytes(), from.tag());
+    let to = message.required::<To<'_>>().map_err(Reject::Malformed)?;
+    let (callee, in_dialog) = (to.address.uri.as_bytes(), to.tag().is_some());
     message.required::<CallId<'_>>().map_err(Reject::Malformed)?;
     let CSeq { number, method } = message.required().map_err(Reject::Malformed)?;
     if method.as_bytes() != message.method().as_bytes() {
         return Err(Reject::MethodMismatch);
     }
     let hops = message.header().map_err(Reject::Malformed)?.map(|MaxForwards(hops)| hops);
-    Ok(Head { via, from, to, sequence: number, hops })
+    Ok(Head { via, caller, from_tag, callee, in_dialog, sequence: number, hops })
 }
 
 /// RFC 3261 16.3 step 3: a request that may not go further.

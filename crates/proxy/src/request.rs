@@ -66,16 +66,15 @@ pub(crate) struct TransactionKey(pub(crate) u64);
 impl Request {
     /// A request that can be answered, and whether it is fit for more (RFC 3261 16.3 step 1). Its head is typed here, once.
     pub(crate) fn new(received: Received, mac: &Mac) -> (Self, Result<(), Reject>) {
-        let Received { message, flow } = received;
-        let (head, verdict) = match ingress::syntax(&message) {
+        // It is moved once, at the end: it is large.
+        let (message, flow) = (&received.message, received.flow);
+        let (head, verdict) = match ingress::syntax(message) {
             Ok(head) => (Some(head), Ok(())),
             Err(reject) => (None, Err(reject)),
         };
-        let via = match &head {
-            Some(head) => Some(head.via),
-            None => message.header().ok().flatten(),
-        };
-        let (back, stamp, translated) = match &via {
+        let readable = if head.is_none() { message.header().ok().flatten() } else { None };
+        let via = head.as_ref().map(|head| &head.via).or(readable.as_ref());
+        let (back, stamp, translated) = match via {
             Some(via) => {
                 let elsewhere = via.host.ip().is_some_and(|ip| ip != flow.remote.ip());
                 let symmetric = via.rport().is_some();
@@ -88,19 +87,19 @@ impl Request {
             // A Via that cannot be read is copied as it is; the source is all there is to answer to.
             None => (Hop::back(&flow), Stamp { received: None, rport: None }, false),
         };
-        let key = match (&head, &via) {
-            (Some(head), _) => Some(TransactionKey::new(&message, &head.via, head.sequence, head.from.tag(), mac)),
-            (None, Some(via)) => TransactionKey::of(&message, via, mac).map(|(key, _)| key),
+        let key = match (&head, via) {
+            (Some(head), _) => Some(TransactionKey::new(message, &head.via, head.sequence, head.from_tag, mac)),
+            (None, Some(via)) => TransactionKey::of(message, via, mac).map(|(key, _)| key),
             (None, None) => None,
         };
         let request = Self {
             key: key.unwrap_or(TransactionKey(0)),
-            from: head.as_ref().and_then(|head| message.span_of(head.from.address.uri.as_bytes())),
-            to: head.as_ref().and_then(|head| message.span_of(head.to.address.uri.as_bytes())),
+            from: head.as_ref().and_then(|head| message.span_of(head.caller)),
+            to: head.as_ref().and_then(|head| message.span_of(head.callee)),
             sequence: head.as_ref().map_or(0, |head| head.sequence),
-            in_dialog: head.as_ref().is_some_and(|head| head.to.tag().is_some()),
+            in_dialog: head.as_ref().is_some_and(|head| head.in_dialog),
             hops: head.as_ref().and_then(|head| head.hops),
-            message,
+            message: received.message,
             flow,
             back,
             stamp,
