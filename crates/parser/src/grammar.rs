@@ -173,7 +173,7 @@ pub(crate) fn params_told<'a>(
 }
 
 /// `uri-parameters`: no white space, no quotes; `=` parts name and value.
-#[inline]
+#[inline(always)]
 pub(crate) fn uri_params(input: &[u8]) -> Parsed<'_, Params<'_>> {
     let mut rest = input;
     while let Some((b';', after)) = rest.split_first() {

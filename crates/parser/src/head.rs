@@ -154,11 +154,15 @@ impl Head {
         // A line without a name has no value either.
         let start = if row.colon == 0 { end as usize } else { row.start as usize + usize::from(row.colon) + 1 };
         let mut value = bytes.get(start..end as usize).unwrap_or_default();
-        // Nearly always all that is to be trimmed there.
+        // One blank before it and the line end behind: to go for more is seldom needed.
         if let [rest @ .., b'\r', b'\n'] = value {
             value = rest;
         }
-        octets::trim(value)
+        value = octets::trim_end(value);
+        if let [b' ', rest @ ..] = value {
+            value = rest;
+        }
+        octets::trim_start(value)
     }
 
     /// The position of the first line of `name`.

@@ -107,11 +107,14 @@ impl<'a> Iterator for Values<'a> {
     #[inline]
     fn next(&mut self) -> Option<&'a [u8]> {
         loop {
-            if let Some(element) = self.current.next() {
+            if !self.current.rest.is_empty()
+                && let Some(element) = self.current.next()
+            {
                 return Some(element);
             }
             let value = self.head.value(self.bytes, self.lines.next()?);
-            if !self.list {
+            // Most lines have one element.
+            if !self.list || !value.is_empty() && memchr(b',', value).is_none() {
                 return Some(value);
             }
             self.current = Elements::new(value);

@@ -86,9 +86,16 @@ impl Message {
     }
 
     /// The request's method; of a response the method in its CSeq, `Other(b"")` if that cannot be read.
+    #[inline]
     pub fn method(&self) -> Method<'_> {
+        match self.start {
+            StartLine::Request { known: Some(method), .. } => method,
+            _ => self.other_method(),
+        }
+    }
+
+    fn other_method(&self) -> Method<'_> {
         let method = match self.start {
-            StartLine::Request { known: Some(method), .. } => Some(method),
             StartLine::Request { method, .. } => Method::from_bytes(method.of(&self.bytes)),
             StartLine::Response { .. } => self.header::<CSeq<'_>>().ok().flatten().map(|cseq| cseq.method),
         };

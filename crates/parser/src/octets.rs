@@ -129,15 +129,19 @@ pub(crate) fn trim_end(mut bytes: &[u8]) -> &[u8] {
     bytes
 }
 
-/// `bytes` without LWS at its start.
+/// `bytes` without LWS at its start. Where it may stand there is hardly ever any.
 #[inline]
-pub(crate) fn trim_start(mut bytes: &[u8]) -> &[u8] {
-    while let [byte, rest @ ..] = bytes
-        && is(*byte, LWS)
-    {
-        bytes = rest;
+pub(crate) fn trim_start(bytes: &[u8]) -> &[u8] {
+    match bytes {
+        [] => bytes,
+        [first, ..] if *first > b' ' => bytes,
+        _ => trim_start_run(bytes),
     }
-    bytes
+}
+
+#[inline(never)]
+fn trim_start_run(bytes: &[u8]) -> &[u8] {
+    bytes.get(run(bytes, LWS)..).unwrap_or_default()
 }
 
 /// Whether each `%` is followed by two hex digits (`escaped`).

@@ -56,7 +56,7 @@ impl<'o> Reply<'o> {
     }
 
     /// Appends one header line; `value` appends its value.
-    #[inline]
+    #[inline(always)] // Else its name is looked up each time.
     pub fn header(&mut self, name: HeaderName, value: impl FnOnce(&mut Vec<u8>)) {
         self.out.extend_from_slice(name.as_str().as_bytes());
         self.out.extend_from_slice(b": ");
@@ -69,7 +69,7 @@ impl<'o> Reply<'o> {
         self.out.extend_from_slice(b"Content-Length: 0\r\n\r\n");
     }
 
-    #[inline(always)] // Else its name is looked up each time.
+    #[inline(always)]
     fn repeat(&mut self, request: &Message, name: HeaderName) {
         if let Some(value) = request.value(name) {
             self.header(name, |out| out.extend_from_slice(value));

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use memchr::memchr;
+use memchr::{memchr, memchr2};
 
 use crate::{
     ErrorKind, Host, Params, Transport,
@@ -183,7 +183,7 @@ impl<'a> SipUri<'a> {
 /// another scheme, or that does not parse, as it is.
 pub fn write_target(out: &mut Vec<u8>, uri: &[u8]) {
     // That is a header part, or a parameter whose name has an m or is escaped.
-    let params = uri.iter().position(|byte| matches!(byte, b';' | b'?')).and_then(|at| uri.get(at..));
+    let params = memchr2(b';', b'?', uri).and_then(|at| uri.get(at..));
     if !params.unwrap_or_default().iter().any(|byte| matches!(byte, b'?' | b'm' | b'M' | b'%')) {
         return out.extend_from_slice(uri);
     }
@@ -194,7 +194,7 @@ pub fn write_target(out: &mut Vec<u8>, uri: &[u8]) {
 }
 
 /// What follows `headers`, if there are any.
-#[inline]
+#[inline(always)]
 fn after_headers(input: &[u8]) -> Result<&[u8], nom::Err<grammar::Fault>> {
     let Some(rest) = input.strip_prefix(b"?") else { return Ok(input) };
     match octets::escaped_run(rest, URI_HEADER) {
@@ -204,7 +204,7 @@ fn after_headers(input: &[u8]) -> Result<&[u8], nom::Err<grammar::Fault>> {
 }
 
 /// The user of `userinfo`, if there is one, and what follows the `@`. It stands nowhere else in a URI.
-#[inline]
+#[inline(always)]
 fn user_info(input: &[u8]) -> (&[u8], Option<&[u8]>) {
     let (user, rest) = input.split_at_checked(octets::escaped_run(input, USER)).unwrap_or_default();
     match rest.split_first() {

@@ -122,8 +122,8 @@ fn remove_credentials(message: &Message, settings: &Settings, rewrite: &mut Rewr
 
 /// Gives a header that holds one number this value, and adds it if it is not there.
 fn set_number(message: &Message, name: HeaderName, number: u32, rewrite: &mut Rewrite) {
-    match message.lines_of(name).next() {
-        Some(line) => rewrite.replace(line.value, |out| write_decimal(out, number)),
+    match message.value(name).and_then(|value| message.span_of(value)) {
+        Some(value) => rewrite.replace(value, |out| write_decimal(out, number)),
         None => rewrite.append(message, |out| {
             out.extend_from_slice(name.as_str().as_bytes());
             out.extend_from_slice(b": ");
