@@ -207,6 +207,14 @@ pub(crate) struct Named<'a> {
     at: Range<usize>,
 }
 
+impl Named<'_> {
+    /// Whether there is certainly no line left.
+    #[inline]
+    pub(crate) fn is_over(&self) -> bool {
+        self.at.is_empty()
+    }
+}
+
 impl Iterator for Named<'_> {
     type Item = usize;
 

@@ -99,13 +99,8 @@ impl<'a> Values<'a> {
     pub(crate) fn new(bytes: &'a [u8], head: &'a Head, name: HeaderName, list: bool) -> Self {
         Self { bytes, head, lines: head.named(name), list, current: Elements::new(b"") }
     }
-}
 
-impl<'a> Iterator for Values<'a> {
-    type Item = &'a [u8];
-
-    #[inline]
-    fn next(&mut self) -> Option<&'a [u8]> {
+    fn next_of_line(&mut self) -> Option<&'a [u8]> {
         loop {
             if !self.current.rest.is_empty()
                 && let Some(element) = self.current.next()
@@ -119,6 +114,16 @@ impl<'a> Iterator for Values<'a> {
             }
             self.current = Elements::new(value);
         }
+    }
+}
+
+impl<'a> Iterator for Values<'a> {
+    type Item = &'a [u8];
+
+    #[inline]
+    fn next(&mut self) -> Option<&'a [u8]> {
+        // Often there is no such line.
+        if self.current.rest.is_empty() && self.lines.is_over() { None } else { self.next_of_line() }
     }
 }
 

@@ -28,15 +28,8 @@ pub struct Rewrite {
 struct Edit {
     span: Span,
     text: Range<usize>,
-    order: u32,
-}
-
-impl Edit {
-    /// Inserts first and in their order, then the last recorded replacement.
-    fn key(&self) -> u64 {
-        let order = if self.span.is_empty() { self.order } else { u32::MAX - self.order };
-        u64::from(self.span.start) << 32 | u64::from(order)
-    }
+    /// By place; there inserts first and in their order, then the last recorded replacement.
+    key: u64,
 }
 
 /// How many elements of a list header are gone at either end.
@@ -65,7 +58,9 @@ impl Rewrite {
         let start = self.texts.len();
         text(&mut self.texts);
         let order = offset(self.edits.len());
-        self.edits.push(Edit { span, text: start..self.texts.len(), order });
+        let order = if span.is_empty() { order } else { u32::MAX - order };
+        let key = u64::from(span.start) << 32 | u64::from(order);
+        self.edits.push(Edit { span, text: start..self.texts.len(), key });
     }
 
     /// Puts what `text` appends before the octet at `at`.
@@ -151,7 +146,7 @@ impl Rewrite {
     /// Appends the message to `out` with all edits applied. The edits stay, so that the same list can be written again;
     /// `message` must be the one they were recorded for.
     pub fn write(&mut self, message: &Message, out: &mut Vec<u8>) {
-        self.edits.sort_unstable_by_key(Edit::key);
+        self.edits.sort_unstable_by_key(|edit| edit.key);
         let bytes = message.bytes();
         out.reserve(bytes.len() + self.texts.len());
         let mut at = 0;
