@@ -16,7 +16,7 @@ use crate::ask::{Parked, Question, Waiting};
 use crate::clock::Now;
 use crate::context::ToTag;
 use crate::event::{Drop, Event, Limit};
-use crate::fork::{Fork, as_told, loop_mark, went_by_before};
+use crate::fork::{Fork, Forks, as_told, loop_mark, went_by_before};
 use crate::forward::{Branch, Forwarding, Origin, write_request, write_response};
 use crate::hop::Hop;
 use crate::ingress;
@@ -206,7 +206,7 @@ impl Core {
         forks.insert(id, key, Fork::start(id, request, plan, mark, settings, &mut context));
     }
 
-    fn may_fork(&self, request: &Request, mark: u64, outbox: &mut Outbox) -> Result<(), Reject> {
+    fn may_fork(&mut self, request: &Request, mark: u64, outbox: &mut Outbox) -> Result<(), Reject> {
         if request.method() == Method::Cancel {
             return Err(Reject::NoTransaction);
         }
@@ -215,15 +215,19 @@ impl Core {
             return Err(Reject::Loop);
         }
         let limits = &self.settings.limits;
-        let reached = if self.forks.len() >= limits.transactions {
-            Limit::Transactions
-        } else if self.forks.held() >= limits.transaction_memory {
-            Limit::TransactionMemory
-        } else {
-            return Ok(());
+        let reached = |forks: &Forks| match () {
+            () if forks.len() >= limits.transactions => Some(Limit::Transactions),
+            () if forks.held() >= limits.transaction_memory => Some(Limit::TransactionMemory),
+            () => None,
         };
-        outbox.tell(Event::LimitReached(reached));
-        Err(Reject::Overload)
+        let Some(limit) = reached(&self.forks) else { return Ok(()) };
+        outbox.tell(Event::LimitReached(limit));
+        while reached(&self.forks).is_some() {
+            if !self.forks.make_room() {
+                return Err(Reject::Overload);
+            }
+        }
+        Ok(())
     }
 
     fn log_call(&self, request: &Request, plan: &Plan, outbox: &mut Outbox) {

@@ -261,6 +261,11 @@ impl Fork {
         self.upstream.is_terminated() && self.branches.iter().all(Branch::is_terminated)
     }
 
+    /// Whether it stays for copies only, of what came and of what was sent.
+    pub(crate) fn is_over(&self) -> bool {
+        self.upstream.is_over() && self.template.request.is_none()
+    }
+
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let own = sooner(self.upstream.deadline(), self.ring_until);
         self.branches.iter().fold(own, |soonest, branch| sooner(soonest, branch.deadline()))

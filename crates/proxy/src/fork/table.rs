@@ -1,7 +1,7 @@
 //! All response contexts of one worker: by transaction key for requests, by id for responses, by time.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 
 use hashbrown::HashMap;
 use hashbrown::hash_map::EntryRef;
@@ -28,6 +28,8 @@ pub(crate) struct Forks {
     /// When to look at which. An entry whose fork has a later deadline by now is put back when it comes up, so that
     /// moving a deadline later costs nothing.
     agenda: BinaryHeap<Reverse<(Instant, u64)>>,
+    /// Those that stay for copies only, in the order in which they ended; some have gone since.
+    over: VecDeque<u64>,
     /// Bytes that all of them hold.
     held: usize,
     made: u64,
@@ -40,6 +42,8 @@ struct Entry {
     held: usize,
     /// The soonest time for which `agenda` has an entry.
     booked: Option<Instant>,
+    /// Whether it stands in `over`.
+    is_over: bool,
 }
 
 impl Forks {
@@ -50,6 +54,7 @@ impl Forks {
             by_key: HashMap::new(),
             by_callee: HashMap::new(),
             agenda: BinaryHeap::new(),
+            over: VecDeque::new(),
             held: 0,
             made: seed,
         }
@@ -80,7 +85,7 @@ impl Forks {
         if let Some(callee) = &fork.callee {
             self.by_callee.entry_ref(callee).or_default().push(id);
         }
-        self.by_id.insert(id, Entry { fork: Box::new(fork), key, held: 0, booked: None });
+        self.by_id.insert(id, Entry { fork: Box::new(fork), key, held: 0, booked: None, is_over: false });
         self.settle(id);
     }
 
@@ -100,6 +105,18 @@ impl Forks {
         let done = act(&mut entry.fork);
         self.settle(id);
         Some(done)
+    }
+
+    /// Drops the one that waits for copies only, and has done so for longest; false if there is none.
+    pub(crate) fn make_room(&mut self) -> bool {
+        while let Some(id) = self.over.pop_front() {
+            if let Some(entry) = self.by_id.remove(&id) {
+                self.by_key.remove(&entry.key);
+                self.held -= entry.held;
+                return true;
+            }
+        }
+        false
     }
 
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
@@ -145,11 +162,18 @@ impl Forks {
         }
         entry.held = entry.fork.held();
         self.held += entry.held;
+        let ends = !entry.is_over && entry.fork.is_over();
+        entry.is_over |= ends;
         if let Some(deadline) = entry.fork.deadline()
             && entry.booked.is_none_or(|booked| deadline < booked)
         {
             entry.booked = Some(deadline);
             self.agenda.push(Reverse((deadline, id)));
+        }
+        if ends {
+            // Those that have gone are at the front: they ended first.
+            while self.over.pop_front_if(|first| !self.by_id.contains_key(first)).is_some() {}
+            self.over.push_back(id);
         }
     }
 }

@@ -117,6 +117,14 @@ impl Upstream {
         }
     }
 
+    /// Whether it has done its part, and stays for copies only. A refusal that nobody has acknowledged is sent again.
+    pub(crate) const fn is_over(&self) -> bool {
+        match &self.machine {
+            Machine::Invite(machine) => !machine.retransmitted(),
+            Machine::Other(machine) => !machine.is_pending(),
+        }
+    }
+
     pub(crate) const fn is_invite(&self) -> bool {
         matches!(self.machine, Machine::Invite(_))
     }

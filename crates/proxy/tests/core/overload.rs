@@ -29,6 +29,44 @@ fn transactions() {
 }
 
 #[test]
+fn a_new_fork_is_worth_more_than_copies_of_old_ones() {
+    let world = World::with(|settings| settings.limits.transactions = 2);
+    let (alice, desk, mobile) = (world.udp("alice"), world.udp("bob/desk"), world.udp("bob/mobile"));
+    desk.registers();
+    mobile.registers();
+    let rings = || {
+        let invite = alice.calls("bob");
+        alice.expects("100");
+        (invite, desk.expects("INVITE"), mobile.expects("INVITE"))
+    };
+    let is_refused = |(at_desk, at_mobile)| {
+        for (phone, invite) in [(&desk, at_desk), (&mobile, at_mobile)] {
+            phone.answers(&invite, 486);
+            phone.expects("ACK");
+        }
+        alice.expects("486")
+    };
+    let (ringing, first_at_desk, first_at_mobile) = rings();
+    for _ in 0..4 {
+        let (invite, at_desk, at_mobile) = rings();
+        let busy = is_refused((at_desk, at_mobile));
+        alice.acks(&invite, &busy);
+    }
+    assert_eq!(world.load(0).transactions, 2);
+    assert_eq!(world.saw(|event| matches!(event, Event::LimitReached(Limit::Transactions))), 3);
+    // The one that rang all the time has stayed.
+    let busy = is_refused((first_at_desk, first_at_mobile));
+    let (second, at_desk, at_mobile) = rings();
+    // And so does one whose refusal nobody has acknowledged: it is still to be sent again.
+    let third = alice.calls("bob");
+    let overload = alice.expects("503");
+    alice.acks(&third, &overload);
+    alice.acks(&ringing, &busy);
+    let busy = is_refused((at_desk, at_mobile));
+    alice.acks(&second, &busy);
+}
+
+#[test]
 fn what_transactions_hold() {
     let world = World::with(|settings| settings.limits.transaction_memory = 20_000);
     let (alice, desk, mobile) = (world.udp("alice"), world.udp("bob/desk"), world.udp("bob/mobile"));
