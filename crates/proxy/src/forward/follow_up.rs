@@ -18,9 +18,10 @@ pub(crate) fn as_sent(forwarding: &Forwarding<'_>, settings: &Settings, write: i
     let Forwarding { request, target, hop, branch, .. } = forwarding;
     let (mut uri, mut via, mut last) = (Vec::with_capacity(USUAL), Vec::with_capacity(USUAL), Vec::new());
     write_via_value(&mut via, hop, *branch, settings);
-    write_target(&mut uri, target.uri(request));
+    let (target_uri, path) = target.uri.with_path(request);
+    write_target(&mut uri, target_uri);
     // RFC 3327 5.4, RFC 3261 16.6 step 6
-    let mut routes = parser::elements(target.path()).chain(request.routes()).collect::<smallvec::SmallVec<[_; 2]>>();
+    let mut routes = parser::elements(path).chain(request.routes()).collect::<smallvec::SmallVec<[_; 2]>>();
     let strict = routes.first().and_then(|route| route_uri(route)).filter(|route| !route.is_loose());
     if let Some(strict) = strict {
         last.push(b'<');

@@ -39,8 +39,7 @@ pub(crate) fn write_request(
     if let Some(received) = request.stamp.received {
         rewrite.stamp_via(message, received, request.stamp.rport);
     }
-    let path = target.path();
-    let next_route = edit_routes(request, target, path, message, rewrite);
+    let next_route = edit_routes(request, target, rewrite);
     // step 3
     let left = request.hops.map_or(MAX_FORWARDS, |hops| hops.saturating_sub(1));
     set_number(message, HeaderName::MaxForwards, left.into(), rewrite);
@@ -73,20 +72,14 @@ pub(crate) fn write_request(
 }
 
 /// Steps 2 and 6: Request-URI and Route. Returns the Route value to put before those that stay.
-fn edit_routes(
-    request: &Request,
-    target: &Target,
-    path: &[u8],
-    message: &Message,
-    rewrite: &mut Rewrite,
-) -> Option<Vec<u8>> {
+fn edit_routes(request: &Request, target: &Target, rewrite: &mut Rewrite) -> Option<Vec<u8>> {
+    let (message, (uri, path)) = (&request.message, target.uri.with_path(request));
     for _ in 0..request.own_routes {
         rewrite.remove_first(message, HeaderName::Route);
     }
     if request.last_route_is_uri {
         rewrite.remove_last(message, HeaderName::Route);
     }
-    let uri = target.uri(request);
     let first = parser::elements(path).next().or_else(|| request.routes().next());
     let strict = first.and_then(route_uri).filter(|route| !route.is_loose());
     let Some(strict) = strict else {

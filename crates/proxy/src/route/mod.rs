@@ -171,12 +171,17 @@ impl TargetUri {
 
     /// As it stands there.
     pub(crate) fn bytes<'a>(&'a self, request: &'a Request) -> &'a [u8] {
+        self.with_path(request).0
+    }
+
+    /// The same, and the stored Path, which goes before any other Route (RFC 3327 5.4); empty if there is none. Both at
+    /// once: a binding is found by reading those before it.
+    pub(crate) fn with_path<'a>(&'a self, request: &'a Request) -> (&'a [u8], &'a [u8]) {
         match self {
-            Self::Binding(..) | Self::BindingAlone(..) => {
-                self.binding().map(|binding| binding.contact()).unwrap_or_default()
-            }
-            Self::Request => request.uri(),
-            Self::Redirect(uri) => uri,
+            Self::Binding(..) => self.binding().map(|binding| (binding.contact(), binding.path())).unwrap_or_default(),
+            Self::BindingAlone(..) => (self.binding().map(|binding| binding.contact()).unwrap_or_default(), b""),
+            Self::Request => (request.uri(), b""),
+            Self::Redirect(uri) => (uri, b""),
         }
     }
 
@@ -187,14 +192,6 @@ impl TargetUri {
 }
 
 impl Target {
-    /// The stored Path, which goes before any other Route (RFC 3327 5.4); empty if there is none.
-    pub(crate) fn path(&self) -> &[u8] {
-        match &self.uri {
-            TargetUri::Binding(..) => self.uri.binding().map(|binding| binding.path()).unwrap_or_default(),
-            TargetUri::BindingAlone(..) | TargetUri::Request | TargetUri::Redirect(_) => b"",
-        }
-    }
-
     /// The URI that the request is sent with.
     pub(crate) fn uri<'a>(&'a self, request: &'a Request) -> &'a [u8] {
         self.uri.bytes(request)

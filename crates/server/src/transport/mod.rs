@@ -45,7 +45,7 @@ impl Transports {
                 let fitness = |(index, udp): (usize, &Udp)| Some((udp.fitness(hop.local)?, index));
                 let fittest = self.udp.iter().enumerate().filter_map(fitness).max();
                 let (_, socket) = fittest.ok_or(Loss::NoTransport)?;
-                self.outlet.push(socket, *hop, letter.text, letter.concerned.is_some());
+                self.outlet.push(socket, hop, letter.text, letter.concerned.is_some());
                 Ok(())
             }
             Transport::Tcp => self.streams.send(letter, tally),

@@ -36,7 +36,9 @@ pub(crate) struct Outlet {
 struct Waiting {
     /// The same for all to one peer.
     mark: u64,
-    hop: Hop,
+    to: SocketAddr,
+    /// The address that it says it comes from.
+    from: IpAddr,
     /// The index of its socket.
     socket: usize,
     span: Range<usize>,
@@ -46,10 +48,11 @@ struct Waiting {
 
 impl Outlet {
     /// One more, for the socket at this index.
-    pub(super) fn push(&mut self, socket: usize, hop: Hop, text: &[u8], concerns: bool) {
+    pub(super) fn push(&mut self, socket: usize, hop: &Hop, text: &[u8], concerns: bool) {
         let start = self.text.len();
         self.text.extend_from_slice(text);
-        self.waiting.push(Waiting { mark: mark(hop.remote), hop, socket, span: start..self.text.len(), concerns });
+        let (to, from, span) = (hop.remote, hop.local.ip(), start..self.text.len());
+        self.waiting.push(Waiting { mark: mark(to), to, from, socket, span, concerns });
     }
 
     /// Whether it must be flushed before it is given more.
@@ -66,12 +69,13 @@ impl Outlet {
             let Some(socket) = sockets.get(first.socket) else { break };
             let (together, others) = rest.split_at(length_of_run(rest, socket.most_segments()));
             rest = others;
-            if together.len() > 1 && socket.send_run(&first.hop, join(together, text, run), first.span.len()).is_ok() {
+            let run = (together.len() > 1).then(|| join(together, text, run));
+            if run.is_some_and(|run| socket.send_run(first.to, first.from, run, first.span.len()).is_ok()) {
                 continue;
             }
             for one in together {
                 let text = text.get(one.span.clone()).unwrap_or_default();
-                if let Err(loss) = socket.send(&one.hop, text) {
+                if let Err(loss) = socket.send(one.to, one.from, text) {
                     tally.count(Series::Lost(loss));
                     failed.extend(one.concerns.then(|| Bytes::copy_from_slice(text)));
                 }
@@ -98,7 +102,7 @@ fn length_of_run(waiting: &[Waiting], most: usize) -> usize {
     if !(1..=SEGMENT).contains(&segment) {
         return 1;
     }
-    let same_way = |one: &&Waiting| one.socket == first.socket && one.hop == first.hop;
+    let same_way = |one: &&Waiting| (one.socket, one.to, one.from) == (first.socket, first.to, first.from);
     let mut same_way = waiting.iter().take(most.min(RUN / segment).max(1)).take_while(same_way);
     let alike = same_way.clone().take_while(|one| one.span.len() == segment).count();
     let has_short_end = same_way.nth(alike).is_some_and(|one| (1..segment).contains(&one.span.len()));
@@ -134,7 +138,7 @@ mod tests {
     fn waiting(port: u16, lengths: &[usize]) -> Vec<Waiting> {
         let mut outlet = Outlet::default();
         let (peer, own) = (SocketAddr::from(([192, 0, 2, 1], port)), SocketAddr::from(([192, 0, 2, 9], 5060)));
-        lengths.iter().for_each(|length| outlet.push(0, hop(peer, own), &vec![b'x'; *length], false));
+        lengths.iter().for_each(|length| outlet.push(0, &hop(peer, own), &vec![b'x'; *length], false));
         outlet.waiting
     }
 
@@ -167,7 +171,7 @@ mod tests {
             let length = |at: usize| if at % 10 == 9 { 9000 } else { 400 + at / 4 % 2 };
             let text = |at: usize| [at.to_string().as_bytes(), &vec![b'x'; length(at)]].concat();
             for at in 0..120 {
-                outlet.push(0, hop(remote(at % 3), local), &text(at), false);
+                outlet.push(0, &hop(remote(at % 3), local), &text(at), false);
             }
             let sockets = [socket];
             outlet.flush(&sockets, &mut Vec::new(), &mut Tally::default());
@@ -188,9 +192,9 @@ mod tests {
         let (there, nowhere) = (peer.local_addr().expect("an address"), SocketAddr::from(([255; 4], 5060)));
         let (mut outlet, mut failed, mut tally) = (Outlet::default(), Vec::new(), Tally::default());
         for (text, concerns) in [(b"one", true), (b"two", false), (b"six", true)] {
-            outlet.push(0, hop(nowhere, local), text, concerns);
+            outlet.push(0, &hop(nowhere, local), text, concerns);
         }
-        outlet.push(0, hop(there, local), b"arrives", true);
+        outlet.push(0, &hop(there, local), b"arrives", true);
         outlet.flush(&sockets, &mut failed, &mut tally);
         assert_eq!(failed, [&b"one"[..], b"six"]);
         let mut buffer = [0; 16];

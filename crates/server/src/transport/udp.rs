@@ -12,7 +12,6 @@ use std::net::{IpAddr, SocketAddr};
 use bytes::{Bytes, BytesMut};
 use location::Flow;
 use parser::Transport;
-use proxy::Hop;
 use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSocketState};
 use socket2::SockRef;
 use tokio::io::Interest;
@@ -79,24 +78,24 @@ impl Udp {
         }
     }
 
-    /// Sends one message.
-    pub(super) fn send(&self, hop: &Hop, text: &[u8]) -> Result<(), Loss> {
+    /// Sends one message, to `to` from `from`, which counts where the socket has several addresses.
+    pub(super) fn send(&self, to: SocketAddr, from: IpAddr, text: &[u8]) -> Result<(), Loss> {
         let sent = match self.local.ip().is_unspecified() {
-            true => self.transmit(hop, text, None),
-            false => SockRef::from(&self.socket).send_to(text, &hop.remote.into()).map(drop),
+            true => self.transmit(to, from, text, None),
+            false => SockRef::from(&self.socket).send_to(text, &to.into()).map(drop),
         };
         sent.map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock => Loss::SendBuffer,
             _ => {
-                tracing::debug!(%error, remote = %hop.remote, "cannot send");
+                tracing::debug!(%error, remote = %to, "cannot send");
                 Loss::Unsendable
             }
         })
     }
 
     /// Sends several messages in one call: `text` is cut after every `segment` bytes. All of them leave, or none.
-    pub(super) fn send_run(&self, hop: &Hop, text: &[u8], segment: usize) -> io::Result<()> {
-        self.transmit(hop, text, Some(segment))
+    pub(super) fn send_run(&self, to: SocketAddr, from: IpAddr, text: &[u8], segment: usize) -> io::Result<()> {
+        self.transmit(to, from, text, Some(segment))
     }
 
     /// How many messages one call may hold; 1 where the system has refused more.
@@ -104,10 +103,10 @@ impl Udp {
         self.system.max_gso_segments()
     }
 
-    fn transmit(&self, hop: &Hop, contents: &[u8], segment_size: Option<usize>) -> io::Result<()> {
+    fn transmit(&self, to: SocketAddr, from: IpAddr, contents: &[u8], segment_size: Option<usize>) -> io::Result<()> {
         let wildcard = self.local.ip().is_unspecified();
-        let src_ip = Some(hop.local.ip()).filter(|ip| wildcard && !ip.is_unspecified());
-        let transmit = Transmit { destination: hop.remote, ecn: None, contents, segment_size, src_ip };
+        let src_ip = Some(from).filter(|ip| wildcard && !ip.is_unspecified());
+        let transmit = Transmit { destination: to, ecn: None, contents, segment_size, src_ip };
         self.system.try_send((&self.socket).into(), &transmit)
     }
 }
@@ -151,7 +150,7 @@ impl Inlet {
                 } else if let Some(answer) = stun::answer(octets, flow.remote) {
                     tally.count(Series::KeepAlive(Transport::Udp));
                     // One that is lost is asked for again.
-                    let _ = socket.send(&Hop::back(&flow), &answer);
+                    let _ = socket.send(flow.remote, flow.local.ip(), &answer);
                 } else {
                     datagrams.push(Datagram { bytes: copy(&mut self.arena, octets), flow });
                 }
@@ -218,7 +217,7 @@ pub(super) mod tests {
         assert_eq!((flow.local, Some(flow.remote)), (to, phone.local_addr().ok()));
 
         // The answer leaves from the address that was asked.
-        socket.send(&Hop::back(&flow), b"answer").expect("sent");
+        socket.send(phone.local_addr().expect("an address"), flow.local.ip(), b"answer").expect("sent");
         let mut buffer = [0; 16];
         let (length, from) = phone.recv_from(&mut buffer).expect("an answer");
         assert_eq!((&buffer[..length], from), (&b"answer"[..], to));
