@@ -49,7 +49,9 @@ impl Unheeded {
 
     /// Credentials came: a device that is offered all algorithms has understood them.
     pub(super) fn heeded(&mut self, request: &Request, of: ChallengeFor) {
-        if let Some(key) = self.device(request, named(request, of).as_ref())
+        // Nobody is, where one algorithm is offered.
+        if !self.devices.is_empty()
+            && let Some(key) = self.device(request, named(request, of).as_ref())
             && self.devices.get(&key).is_some_and(|device| !device.md5_only)
         {
             self.devices.remove(&key);
