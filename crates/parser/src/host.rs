@@ -191,26 +191,15 @@ pub(crate) fn write_ip(ip: IpAddr, out: &mut Vec<u8>) {
     match ip {
         IpAddr::V4(ip) => {
             let [first, rest @ ..] = ip.octets();
-            write_number(first, out);
+            octets::write_decimal(out, first);
             for octet in rest {
                 out.push(b'.');
-                write_number(octet, out);
+                octets::write_decimal(out, octet);
             }
         }
         // Writing into a Vec cannot fail.
         IpAddr::V6(ip) => drop(write!(out, "{ip}")),
     }
-}
-
-#[inline]
-fn write_number(octet: u8, out: &mut Vec<u8>) {
-    if octet >= 100 {
-        out.push(b'0' + octet / 100);
-    }
-    if octet >= 10 {
-        out.push(b'0' + octet / 10 % 10);
-    }
-    out.push(b'0' + octet % 10);
 }
 
 #[cfg(test)]

@@ -104,7 +104,7 @@ pub use list::{Values, elements};
 pub use message::Message;
 pub use method::Method;
 pub use name::{HeaderName, Occurs};
-pub use octets::write_decimal;
+pub use octets::{means, write_decimal};
 pub use params::{Params, ParamsIter, unquote};
 pub use reply::{Reply, can_answer};
 pub use rewrite::Rewrite;

@@ -109,7 +109,7 @@ impl<'a> Values<'a> {
             }
             let value = self.head.value(self.bytes, self.lines.next()?);
             // Most lines have one element.
-            if !self.list || !value.is_empty() && memchr(b',', value).is_none() {
+            if !self.list || is_alone(value) {
                 return Some(value);
             }
             self.current = Elements::new(value);
@@ -125,6 +125,12 @@ impl<'a> Iterator for Values<'a> {
         // Often there is no such line.
         if self.current.rest.is_empty() && self.lines.is_over() { None } else { self.next_of_line() }
     }
+}
+
+/// Whether a list is certainly one element, and nothing is to be cut.
+#[inline]
+pub(crate) fn is_alone(list: &[u8]) -> bool {
+    !list.is_empty() && memchr(b',', list).is_none()
 }
 
 #[cfg(test)]

@@ -3,12 +3,12 @@
 //! before someone asks, except Content-Length, which says where the body ends.
 
 use bytes::{Buf as _, Bytes};
-use memchr::memchr;
 
 use crate::{
     CSeq, ErrorKind, Header, HeaderName, Headers, Leniency, Line, Method, Occurs, ParseError, Span, Uri, Values, fault,
     head::Head,
     lines::Cutter,
+    list,
     span::{self, offset},
     start_line::{self, StartLine},
 };
@@ -225,9 +225,8 @@ impl Message {
     fn first<'a, H: Header<'a>>(&'a self) -> Result<Option<&'a [u8]>, ParseError> {
         let Some(value) = self.value(H::NAME) else { return Ok(None) };
         if H::LIST {
-            let is_alone = !value.is_empty() && memchr(b',', value).is_none();
             // A line of nothing but commas is there and names nobody.
-            return Ok(if is_alone { Some(value) } else { self.values(H::NAME).next().or(Some(value)) });
+            return Ok(if list::is_alone(value) { Some(value) } else { self.values(H::NAME).next().or(Some(value)) });
         }
         if H::NAME.occurs() == Occurs::Once
             && let Some(second) = self.head.named(H::NAME).nth(1)

@@ -108,7 +108,7 @@ pub(crate) fn escaped_run(bytes: &[u8], mask: u16) -> usize {
 
 /// Whether `word` is `name` in any case. Nearly everybody writes it as it stands in its RFC.
 #[inline(always)]
-pub(crate) fn means(word: &[u8], name: &[u8]) -> bool {
+pub fn means(word: &[u8], name: &[u8]) -> bool {
     word == name || word.eq_ignore_ascii_case(name)
 }
 

@@ -5,6 +5,7 @@
 
 mod office;
 
+use bytes::Bytes;
 use divan::{Bencher, black_box};
 use office::{Office, USERS, caller, ok, options, phone, register, register_with, request};
 
@@ -22,30 +23,26 @@ fn options_answered(bencher: Bencher<'_, '_>) {
 /// A phone's refresh: same Call-ID and Contact, higher CSeq.
 #[divan::bench(sample_count = 200, sample_size = 500)]
 fn register_again(bencher: Bencher<'_, '_>) {
-    let (mut office, mut turn) = (Office::new(), 0);
-    let next = || {
-        turn += 1;
-        (turn % USERS, register(turn % USERS, turn / USERS + 2))
-    };
-    bencher.with_inputs(next).bench_local_values(|(user, datagram)| office.receive(black_box(datagram), phone(user)));
+    registers(bencher, Office::new(), register);
 }
 
 /// A phone's refresh where everybody has to prove who he is, with the nonce that it has: 200.
 #[divan::bench(sample_count = 200, sample_size = 500)]
 fn register_auth(bencher: Bencher<'_, '_>) {
-    let ((mut office, nonces), mut turn) = (Office::secured(), 0);
-    let next = || {
-        turn += 1;
-        let nonce = nonces.get((turn % USERS) as usize).map_or("", |nonce| nonce);
-        (turn % USERS, register_with(turn % USERS, turn / USERS + 3, nonce))
-    };
-    bencher.with_inputs(next).bench_local_values(|(user, datagram)| office.receive(black_box(datagram), phone(user)));
+    let (office, nonces) = Office::secured();
+    let nonce = |user: u32| nonces.get(user as usize).map_or("", |nonce| nonce);
+    registers(bencher, office, |user, cseq| register_with(user, cseq, nonce(user)));
 }
 
 /// The same phone without credentials: 401.
 #[divan::bench(sample_count = 200, sample_size = 500)]
 fn register_challenged(bencher: Bencher<'_, '_>) {
-    let ((mut office, _), mut turn) = (Office::secured(), 0);
+    registers(bencher, Office::secured().0, register);
+}
+
+/// All users in turn, each with a higher CSeq than the last time.
+fn registers(bencher: Bencher<'_, '_>, mut office: Office, register: impl Fn(u32, u32) -> Bytes) {
+    let mut turn = 0;
     let next = || {
         turn += 1;
         (turn % USERS, register(turn % USERS, turn / USERS + 3))

@@ -215,10 +215,12 @@ impl Core {
             return Err(Reject::Loop);
         }
         let limits = &self.settings.limits;
-        let reached = |forks: &Forks| match () {
-            () if forks.len() >= limits.transactions => Some(Limit::Transactions),
-            () if forks.held() >= limits.transaction_memory => Some(Limit::TransactionMemory),
-            () => None,
+        let reached = |forks: &Forks| {
+            if forks.len() >= limits.transactions {
+                Some(Limit::Transactions)
+            } else {
+                (forks.held() >= limits.transaction_memory).then_some(Limit::TransactionMemory)
+            }
         };
         let Some(limit) = reached(&self.forks) else { return Ok(()) };
         outbox.tell(Event::LimitReached(limit));

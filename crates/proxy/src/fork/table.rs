@@ -110,13 +110,19 @@ impl Forks {
     /// Drops the one that waits for copies only, and has done so for longest; false if there is none.
     pub(crate) fn make_room(&mut self) -> bool {
         while let Some(id) = self.over.pop_front() {
-            if let Some(entry) = self.by_id.remove(&id) {
-                self.by_key.remove(&entry.key);
-                self.held -= entry.held;
+            if self.remove(id) {
                 return true;
             }
         }
         false
+    }
+
+    /// False if there is no such fork.
+    fn remove(&mut self, id: u64) -> bool {
+        let Some(entry) = self.by_id.remove(&id) else { return false };
+        self.by_key.remove(&entry.key);
+        self.held -= entry.held;
+        true
     }
 
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
@@ -154,12 +160,11 @@ impl Forks {
                 calls.remove();
             }
         }
-        self.held -= entry.held;
         if entry.fork.is_terminated() {
-            self.by_key.remove(&entry.key);
-            self.by_id.remove(&id);
+            self.remove(id);
             return;
         }
+        self.held -= entry.held;
         entry.held = entry.fork.held();
         self.held += entry.held;
         let ends = !entry.is_over && entry.fork.is_over();

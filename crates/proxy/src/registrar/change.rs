@@ -90,19 +90,10 @@ fn read_contact<'a>(
     settings: &Settings,
 ) -> Result<ContactChange<'a>, Reject> {
     let contact = Contact::Address(address);
-    // Most Contacts have one of these or none: what is not there is not looked for.
-    let [mut has_q, mut has_instance, mut has_expires, mut has_reg_id] = [false; 4];
-    for (name, _) in address.params {
-        let is = |own: &[u8]| name == own || name.eq_ignore_ascii_case(own);
-        has_q |= is(b"q");
-        has_instance |= is(b"+sip.instance");
-        has_expires |= is(b"expires");
-        has_reg_id |= is(b"reg-id");
-    }
-    let malformed = |kind| Reject::Malformed(ParseError { kind, header: Some(HeaderName::Contact), offset: 0 });
-    let q = if has_q { contact.q().map_err(malformed)? } else { None };
-    let instance = if has_instance { contact.instance() } else { None };
-    let expires = if has_expires { contact.expires() } else { None }.or(header_expires);
+    let q = contact
+        .q()
+        .map_err(|kind| Reject::Malformed(ParseError { kind, header: Some(HeaderName::Contact), offset: 0 }))?;
+    let (instance, expires) = (contact.instance(), contact.expires().or(header_expires));
     match &address.uri {
         Uri::Sip(uri) if leads_back(uri, settings) => return Err(Reject::SelfContact),
         // RFC 5627 5.1: a GRUU leads to SIP phones only.
@@ -116,7 +107,7 @@ fn read_contact<'a>(
         expires,
         q,
         instance,
-        reg_id: if has_reg_id { contact.reg_id() } else { None },
+        reg_id: contact.reg_id(),
     })
 }
 

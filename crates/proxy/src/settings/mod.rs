@@ -247,8 +247,7 @@ impl Settings {
         let first = self.domains.first()?;
         match uri.host {
             Host::Name(name) => {
-                // Nearly everybody writes it as we do.
-                let same = |own: &str| own.as_bytes() == name || own.as_bytes().eq_ignore_ascii_case(name);
+                let same = |own: &str| parser::means(name, own.as_bytes());
                 if let Some(domain) = self.domains.iter().find(|domain| same(domain)) {
                     return Some(domain);
                 }
