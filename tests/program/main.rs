@@ -13,6 +13,7 @@
 mod harness;
 
 mod admin;
+mod attack;
 mod bad_input;
 mod call;
 mod config;

@@ -1,0 +1,2 @@
+//! Attacks on the whole program, over loopback: one file for each kind of attack that docs/security.md lists.
+
