@@ -9,6 +9,7 @@ use bytes::Bytes;
 use location::{Aor, Record};
 use smallvec::SmallVec;
 
+use crate::core::in_dialog::DialogCheck;
 use crate::fork::Redirection;
 use crate::hop::Name;
 use crate::registrar::PendingRegister;
@@ -93,6 +94,10 @@ pub(crate) enum Waiting {
     RegisterCommit(Box<PendingRegister>),
     /// A request to a user of ours, for his bindings.
     Route(Stall, Callee),
+    /// A request in a dialog, for the registration of one of its sides.
+    Dialog(Stall, Box<DialogCheck>),
+    /// The CANCEL of an INVITE that is not known, for the registration of its caller.
+    Cancel(Stall),
     /// A planned request, for the addresses of its targets.
     Resolve(Box<Request>, Box<Plan>),
     /// Calls to this user, for the phone that he has since.

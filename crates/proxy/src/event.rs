@@ -117,6 +117,15 @@ pub enum Event {
         /// From where.
         flow: Flow,
     },
+    /// A request with a token of its dialog did not come from one side of it, or did not go to the other.
+    DialogRequest {
+        /// What became of it.
+        outcome: DialogRequest,
+        /// Upper-case method, or `other`.
+        method: &'static str,
+        /// From where.
+        flow: Flow,
+    },
     /// A message could not be read.
     ParseError {
         /// Whether it could be answered with a 400.
@@ -158,6 +167,15 @@ pub enum Fork {
     Refused,
     /// No phone gave a final in time.
     TimedOut,
+}
+
+/// What became of a request that its dialog alone does not let pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DialogRequest {
+    /// Its sender was asked for credentials.
+    Challenged,
+    /// It was refused; an ACK, dropped.
+    Refused,
 }
 
 /// How a NOTIFY ended.
@@ -222,6 +240,8 @@ pub enum Limit {
     Subscriptions,
     /// Those to one user.
     SubscriptionsPerUser,
+    /// Sides of dialogs that have moved.
+    MovedDialogs,
     /// The store's queue.
     StoreQueue,
 }

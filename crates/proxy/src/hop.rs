@@ -28,6 +28,14 @@ impl Hop {
         Self { transport: flow.transport, remote: flow.remote, local: flow.local, connection: flow.connection }
     }
 
+    /// The same, with no other way than its connection.
+    pub(crate) fn or_nowhere(mut self) -> Self {
+        if self.transport.is_reliable() {
+            self.remote.set_port(0);
+        }
+        self
+    }
+
     /// The response that it is as good as if nothing can be sent there (RFC 3261 16.9; RFC 5626 11.5 where only a flow
     /// led there).
     pub(crate) const fn failure(&self) -> u16 {

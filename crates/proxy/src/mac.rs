@@ -21,6 +21,9 @@ pub(crate) enum Purpose {
     Fingerprint = 8,
     Gruu = 9,
     Watch = 10,
+    NextHop = 11,
+    Identity = 12,
+    Dialog = 13,
 }
 
 /// A key and the hashes made with it.

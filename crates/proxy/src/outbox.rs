@@ -49,6 +49,13 @@ pub enum Letter {
         /// 101..=699.
         status: u16,
     },
+    /// One side of a dialog is not where its Record-Route token says.
+    Moved {
+        /// Which.
+        side: crate::dialog::SideOfDialog,
+        /// Where it is.
+        moved: crate::dialog::Moved,
+    },
     /// A user has a phone, or a flow to one, that he did not have before.
     Phone(location::Aor),
     /// The bindings of a user have changed whom somebody may watch there.

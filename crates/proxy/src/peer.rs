@@ -1,10 +1,11 @@
-//! A peer as text: where something came from or goes to, in hex, to be found again in our Via and Record-Route.
+//! A peer as text or octets: where something came from or goes to, to be found again in our Via and Record-Route.
 //!
 //! ```text
-//! <listener:2> <port:4> <ip:8|32> [<connection:16>]
+//! <listener:2> <port:4> <ip:8|32> [<connection:16>]                     in a Via branch, as hex digits
+//! <listener> <kind> <port:2> <ip:4|16> [<connection:8>]                 in a dialog token, as octets
 //! ```
 //!
-//! Says nothing of itself: whoever writes one signs it.
+//! Neither form is signed: whoever writes one signs it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -13,6 +14,12 @@ use location::Flow;
 use crate::hop::Hop;
 use crate::mac::{octets_of, read_hex, write_hex};
 use crate::settings::Settings;
+
+/// Bit of `kind`: the address is an IPv6 one.
+const IPV6: u8 = 1;
+
+/// Bit of `kind`: a connection follows.
+const CONNECTION: u8 = 2;
 
 /// An address, and the listener or connection over which it is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +78,38 @@ impl Peer {
         })
     }
 
+    /// Reads the octets that [`Peer::write_octets`] wrote; returns what follows them.
+    pub(crate) fn read_octets(octets: &[u8]) -> Option<(Self, &[u8])> {
+        let (&[listener, kind, high, low], rest) = octets.split_first_chunk()?;
+        let (ip, rest) = if kind & IPV6 == 0 {
+            let (ip, rest) = rest.split_first_chunk::<4>()?;
+            (IpAddr::from(*ip), rest)
+        } else {
+            let (ip, rest) = rest.split_first_chunk::<16>()?;
+            (IpAddr::from(*ip), rest)
+        };
+        let remote = SocketAddr::new(ip, u16::from_be_bytes([high, low]));
+        if kind & CONNECTION == 0 {
+            return Some((Self { listener, remote, connection: 0 }, rest));
+        }
+        let (connection, rest) = rest.split_first_chunk()?;
+        Some((Self { listener, remote, connection: u64::from_be_bytes(*connection) }, rest))
+    }
+
+    /// Appends the peer as octets: 8 for an IPv4 address, 20 for an IPv6 one, and 8 more with a connection.
+    pub(crate) fn write_octets(&self, out: &mut impl Extend<u8>) {
+        let kind = if self.remote.is_ipv6() { IPV6 } else { 0 } | if self.connection == 0 { 0 } else { CONNECTION };
+        let [high, low] = self.remote.port().to_be_bytes();
+        out.extend([self.listener, kind, high, low]);
+        match self.remote.ip() {
+            IpAddr::V4(ip) => out.extend(ip.octets()),
+            IpAddr::V6(ip) => out.extend(ip.octets()),
+        }
+        if self.connection != 0 {
+            out.extend(self.connection.to_be_bytes());
+        }
+    }
+
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         write_hex(out, u64::from(self.listener), 2);
         write_hex(out, u64::from(self.remote.port()), 4);
@@ -103,7 +142,13 @@ mod tests {
             assert_eq!(Peer::parse(&text), Some(peer));
             text.pop();
             assert_eq!(Peer::parse(&text), None);
+            let mut octets = Vec::new();
+            peer.write_octets(&mut octets);
+            assert_eq!(Peer::read_octets(&octets), Some((peer, &[][..])));
+            octets.pop();
+            assert_eq!(Peer::read_octets(&octets), None);
         }
         assert_eq!(Peer::parse(b""), None);
+        assert_eq!(Peer::read_octets(b""), None);
     }
 }

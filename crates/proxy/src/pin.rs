@@ -4,6 +4,9 @@
 //! request. A pin is no transaction: it has no timer of its own, resends nothing and answers nothing. That of an INVITE
 //! stays until the last copy can have come after the final response, or Timer C has passed without news of the phone;
 //! that of another request, until the last copy can have come after it.
+//!
+//! What goes by a pin is not judged again, so only a copy does: octet by octet the same request from the same place, or the
+//! ACK or the CANCEL of the INVITE from there. Whoever has read the request can repeat all that makes its key.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -12,12 +15,18 @@ use std::time::Duration;
 use hashbrown::DefaultHashBuilder;
 use indexmap::IndexMap;
 use indexmap::map::Entry;
+use parser::Method;
 
 use crate::clock::Instant;
+use crate::connections::Connections;
 use crate::forward::Branch;
 use crate::hop::Hop;
-use crate::request::TransactionKey;
+use crate::mac::Mac;
+use crate::request::{Request, Source, TransactionKey};
 use crate::route::Target;
+
+/// What a request was sent with.
+type Way = (Target, Hop, Branch);
 
 /// The way of one request.
 #[derive(Clone, Debug)]
@@ -25,9 +34,23 @@ pub(crate) struct Pin {
     pub(crate) target: Target,
     pub(crate) hop: Hop,
     pub(crate) branch: Branch,
+    source: Source,
+    /// Keyed hash of its octets.
+    content: u64,
     until: Instant,
     /// Whether no final response is waited for.
     is_answered: bool,
+}
+
+/// What a pin is to a request with its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Match {
+    /// The way of the request that this is a copy of, or belongs to.
+    Same,
+    /// The way of another request.
+    Other,
+    /// There is none.
+    Unknown,
 }
 
 /// The pins of one worker.
@@ -53,9 +76,18 @@ impl Pins {
         self.by_key.get(&key)
     }
 
+    /// The pin of the request that this is a copy of, or the ACK or CANCEL of.
+    pub(crate) fn find_for(&self, request: &Request, connections: &Connections, mac: &Mac) -> Result<&Pin, Match> {
+        let pin = self.by_key.get(&request.key).ok_or(Match::Unknown)?;
+        let belongs = matches!(request.method(), Method::Ack | Method::Cancel);
+        let same = pin.source.is(&request.source(), connections) && (belongs || pin.content == request.content(mac));
+        if same { Ok(pin) } else { Err(Match::Other) }
+    }
+
     /// Keeps the way of an INVITE for at most `most`.
-    pub(crate) fn insert(&mut self, key: TransactionKey, way: (Target, Hop, Branch), now: Instant, most: Duration) {
-        if self.insert_until(key, way, now + most, false) {
+    pub(crate) fn insert(&mut self, request: &Request, way: Way, now: Instant, most: Duration, mac: &Mac) {
+        let key = request.key;
+        if self.insert_until(request, way, now + most, false, mac) {
             self.silent.push_back((now + most, key));
             // Most are answered long before: their entries are not to outgrow the pins.
             if self.silent.len() > 2 * self.by_key.len() + 1024 {
@@ -65,29 +97,18 @@ impl Pins {
     }
 
     /// Keeps the way of another request for `rest`: nothing follows it but copies.
-    pub(crate) fn insert_brief(
-        &mut self,
-        key: TransactionKey,
-        way: (Target, Hop, Branch),
-        now: Instant,
-        rest: Duration,
-    ) {
-        if self.insert_until(key, way, now + rest, true) {
-            self.answered.push_back((now + rest, key));
+    pub(crate) fn insert_brief(&mut self, request: &Request, way: Way, now: Instant, rest: Duration, mac: &Mac) {
+        if self.insert_until(request, way, now + rest, true, mac) {
+            self.answered.push_back((now + rest, request.key));
         }
     }
 
     /// False if there is one.
-    fn insert_until(
-        &mut self,
-        key: TransactionKey,
-        way: (Target, Hop, Branch),
-        until: Instant,
-        is_answered: bool,
-    ) -> bool {
-        let Entry::Vacant(slot) = self.by_key.entry(key) else { return false };
+    fn insert_until(&mut self, request: &Request, way: Way, until: Instant, is_answered: bool, mac: &Mac) -> bool {
+        let Entry::Vacant(slot) = self.by_key.entry(request.key) else { return false };
         let (target, hop, branch) = way;
-        slot.insert(Pin { target, hop, branch, until, is_answered });
+        let (source, content) = (request.source(), request.content(mac));
+        slot.insert(Pin { target, hop, branch, source, content, until, is_answered });
         true
     }
 

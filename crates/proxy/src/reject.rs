@@ -41,8 +41,10 @@ pub(crate) enum Reject {
     Stranger,
     #[error("not relaying to foreign domains")]
     Relay,
-    #[error("a Route that was not issued here")]
+    #[error("Route values of several dialogs")]
     ForeignRoute,
+    #[error("not from a peer of its dialog")]
+    NotThePeer,
     #[error("a Path that is no SIP URI")]
     Path,
     #[error("a Path that the phone does not know of")]
@@ -154,6 +156,7 @@ impl Reject {
             | Self::Stranger
             | Self::Relay
             | Self::ForeignRoute
+            | Self::NotThePeer
             | Self::SelfContact
             | Self::ContactScheme
             | Self::TooManyContacts
@@ -203,7 +206,8 @@ impl Reject {
             Self::TooManyContacts => "Too Many Contacts",
             Self::SelfContact => "Contact leads back to this server",
             Self::ContactScheme => "Contact with +sip.instance is no SIP URI",
-            Self::ForeignRoute => "Route was not issued here",
+            Self::ForeignRoute => "Route of several dialogs",
+            Self::NotThePeer => "Not from a peer of this dialog",
             Self::Relay => "Not relaying to foreign domains",
             Self::Identity => "Authenticated as another user",
             Self::Subscription => "Subscription Does Not Exist",

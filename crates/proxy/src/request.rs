@@ -6,8 +6,9 @@ use std::net::SocketAddr;
 
 use location::Flow;
 use parser::headers::{NameAddr, Via};
-use parser::{HeaderName, Host, Message, Method, SipUri, Span, Stamp, Uri, headers};
+use parser::{HeaderName, Host, Message, Method, SipUri, Span, Stamp, Transport, Uri, headers};
 
+use crate::connections::Connections;
 use crate::hop::Hop;
 use crate::ingress;
 use crate::mac::{Mac, Purpose, octets_of};
@@ -49,14 +50,49 @@ pub(crate) struct Request {
     pub(crate) hops: Option<u8>,
     /// Whether it came through a NAT by a client that speaks symmetrically (RFC 3581): the address it names leads nowhere.
     pub(crate) translated: bool,
-    /// The phone at the other end of its dialog, where only its own flow leads to it: from our Record-Route.
-    pub(crate) flow_ahead: Option<Peer>,
+    /// The other side of its dialog, where only its own flow leads to it.
+    pub(crate) flow_ahead: Option<FlowAhead>,
     /// How many of its first Route values are ours (RFC 3261 16.4).
     pub(crate) own_routes: usize,
     /// The Request-URI to route by, where it is not the one in the start line (RFC 3261 16.4).
     pub(crate) effective_uri: Option<Box<[u8]>>,
     /// Whether the last Route value was that Request-URI, hidden there by a strict router upstream.
     pub(crate) last_route_is_uri: bool,
+}
+
+/// The place that a request came from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Source {
+    transport: Transport,
+    remote: SocketAddr,
+    connection: u64,
+    /// The address that its responses go to.
+    back: SocketAddr,
+}
+
+impl Source {
+    /// Whether another request with the same way back came from the same place: over UDP the same address and port; over a
+    /// stream the same connection, one that was opened from here to where responses go, or any from that address once the
+    /// first is closed.
+    pub(crate) fn is(&self, other: &Self, connections: &Connections) -> bool {
+        if self.transport != other.transport {
+            return false;
+        }
+        if !self.transport.is_reliable() {
+            return self.remote == other.remote;
+        }
+        self.connection == other.connection
+            || other.remote == other.back
+            || (self.remote.ip() == other.remote.ip() && !connections.is_open(self.connection))
+    }
+}
+
+/// The flow that leads to the other side of a dialog.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FlowAhead {
+    pub(crate) peer: Peer,
+    /// Whether the address in the Request-URI may be tried once the flow is closed.
+    pub(crate) or_named: bool,
 }
 
 /// A keyed hash of what names a transaction and comes back in its responses.
@@ -88,8 +124,11 @@ impl Request {
             None => (Hop::back(&flow), Stamp { received: None, rport: None }, false),
         };
         let key = match (&head, via) {
-            (Some(head), _) => Some(TransactionKey::new(message, &head.via, head.sequence, head.from_tag, mac)),
-            (None, Some(via)) => TransactionKey::of(message, via, mac).map(|(key, _)| key),
+            (Some(head), _) => {
+                let numbers = (head.sequence, message.method());
+                Some(TransactionKey::new(message, (&head.via, back.remote), numbers, head.from_tag, mac))
+            }
+            (None, Some(via)) => TransactionKey::of(message, via, back.remote, mac).map(|(key, _)| key),
             (None, None) => None,
         };
         let request = Self {
@@ -112,10 +151,21 @@ impl Request {
         (request, verdict)
     }
 
+    /// A keyed hash of its octets: a retransmission has the same.
+    pub(crate) fn content(&self, mac: &Mac) -> u64 {
+        mac.sign(Purpose::Fingerprint, &[self.message.bytes()])
+    }
+
     /// Whether its sender is reached over the way it came, rather than at the address it names: its own connection, or
     /// through its NAT.
     pub(crate) fn is_flow_bound(&self) -> bool {
         self.flow.transport.is_reliable() || self.translated
+    }
+
+    /// Where it came from.
+    pub(crate) const fn source(&self) -> Source {
+        let Flow { transport, remote, connection, .. } = self.flow;
+        Source { transport, remote, connection, back: self.back.remote }
     }
 
     pub(crate) fn method(&self) -> Method<'_> {
@@ -179,27 +229,47 @@ impl Request {
 
 impl TransactionKey {
     /// The key of a request, from its top Via and the values beside it. RFC 3261 17.2.3 asks for branch, sent-by and
-    /// method. The method is left out on purpose, so that CANCEL and ACK find their INVITE (16.11); Call-ID, CSeq number
-    /// and From tag serve clients that predate the branch.
-    fn new(message: &Message, via: &Via<'_>, sequence: u32, from_tag: Option<&[u8]>, mac: &Mac) -> Self {
+    /// method, where ACK and CANCEL count as the INVITE that they belong to (9.2, 16.11); Call-ID, CSeq number and From tag
+    /// serve clients that predate the branch. Whoever has read a request can repeat all of these: so the key has the
+    /// address too that responses go to, which a request from elsewhere cannot have.
+    fn new(
+        message: &Message,
+        (via, way_back): (&Via<'_>, SocketAddr),
+        (sequence, method): (u32, Method<'_>),
+        from_tag: Option<&[u8]>,
+        mac: &Mac,
+    ) -> Self {
         let name = match via.host {
             Host::Name(name) => name,
             Host::V4(_) | Host::V6(_) => b"",
         };
-        let mut numbers = [0; 22];
+        let mut numbers = [0; 40];
         numbers[..16].copy_from_slice(&via.host.ip().map(octets_of).unwrap_or_default());
         numbers[16..18].copy_from_slice(&via.port.unwrap_or_default().to_be_bytes());
-        numbers[18..].copy_from_slice(&sequence.to_be_bytes());
+        numbers[18..22].copy_from_slice(&sequence.to_be_bytes());
+        numbers[22..38].copy_from_slice(&octets_of(way_back.ip()));
+        numbers[38..].copy_from_slice(&way_back.port().to_be_bytes());
         let branch = via.branch().unwrap_or_default();
         let call_id = message.value(HeaderName::CallId).unwrap_or_default();
-        Self(mac.sign(Purpose::Transaction, &[branch, name, &numbers, call_id, from_tag.unwrap_or_default()]))
+        let method = match method {
+            Method::Invite | Method::Ack | Method::Cancel => b"",
+            other => other.as_bytes(),
+        };
+        let parts = [branch, name, &numbers, call_id, from_tag.unwrap_or_default(), method];
+        Self(mac.sign(Purpose::Transaction, &parts))
     }
 
-    /// The key of the request that this is, or that this answers, and its method; `via` is the one it came here with.
-    pub(crate) fn of<'m>(message: &'m Message, via: &Via<'_>, mac: &Mac) -> Option<(Self, Method<'m>)> {
+    /// The key of the request that this is, or that this answers, and its method; `via` is the one it came here with, and
+    /// `way_back` is where its responses go.
+    pub(crate) fn of<'m>(
+        message: &'m Message,
+        via: &Via<'_>,
+        way_back: SocketAddr,
+        mac: &Mac,
+    ) -> Option<(Self, Method<'m>)> {
         let headers::CSeq { number, method } = message.header().ok()??;
         let from = NameAddr::params_of(message.value(HeaderName::From)?);
-        Some((Self::new(message, via, number, from.value("tag"), mac), method))
+        Some((Self::new(message, (via, way_back), (number, method), from.value("tag"), mac), method))
     }
 }
 

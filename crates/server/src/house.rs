@@ -162,6 +162,7 @@ fn round(server: &Server, in_force: &InForce, log: &Writer, started: Instant) {
         pins: load.pins,
         nonces: load.nonces,
         subscriptions: load.subscriptions,
+        moved_dialogs: load.moved_dialogs,
         connections: server.directory.open(),
         accounts: in_force.loaded.accounts.len(),
         ready: server.health.troubles().is_empty(),

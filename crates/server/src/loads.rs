@@ -14,6 +14,7 @@ struct Cell {
     pins: AtomicUsize,
     nonces: AtomicUsize,
     subscriptions: AtomicUsize,
+    moved_dialogs: AtomicUsize,
 }
 
 impl Loads {
@@ -29,6 +30,7 @@ impl Loads {
         cell.pins.store(load.pins, Ordering::Relaxed);
         cell.nonces.store(load.nonces, Ordering::Relaxed);
         cell.subscriptions.store(load.subscriptions, Ordering::Relaxed);
+        cell.moved_dialogs.store(load.moved_dialogs, Ordering::Relaxed);
     }
 
     /// What all of them hold.
@@ -39,6 +41,7 @@ impl Loads {
             pins: sum(|cell| &cell.pins),
             nonces: sum(|cell| &cell.nonces),
             subscriptions: sum(|cell| &cell.subscriptions),
+            moved_dialogs: sum(|cell| &cell.moved_dialogs),
         }
     }
 }

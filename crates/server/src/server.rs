@@ -278,13 +278,14 @@ impl Shared {
             }
         }
         let epoch = (seed >> 32) as u32;
+        let connections = Arc::clone(self.directory.connections());
         let limits = stream_limits(&self.limits);
         let streams = Streams::new(number, epoch, self.directory, Arc::clone(&self.inboxes), limits);
         let lookups = LookupLimits { most: self.limits.lookups.0, time: self.limits.lookup_time.0 };
         Ok(Worker {
             number,
             answers: Answers::new(number, self.store, lookups, &self.settings.listeners, own),
-            core: Core::new(self.settings, &self.keys, number, seed, self.watched),
+            core: Core::new(self.settings, &self.keys, number, seed, self.watched).with_connections(connections),
             transports: Transports { udp, outlet: Outlet::default(), streams },
             inlet: Inlet::new(self.limits.message_size.0),
             inbox,

@@ -1,2 +1,1 @@
 //! Attacks on the whole program, over loopback: one file for each kind of attack that docs/security.md lists.
-

@@ -8,6 +8,7 @@ use parser::{HeaderName, Method};
 use super::Core;
 use crate::auth::{Denied, Presented};
 use crate::clock::Now;
+use crate::dialog::InDialog;
 use crate::event::{AuthenticationFailure, Event, Limit};
 use crate::ingress;
 use crate::outbox::Outbox;
@@ -34,6 +35,28 @@ impl Core {
         };
         let proven = self.authenticate(now, request, presented, ChallengeFor::Proxy, domain.as_bytes(), outbox)?;
         if route::calls_as_himself(request, &proven, &settings) { Ok(()) } else { Err(self.impostor(request, outbox)) }
+    }
+
+    /// A request to the other side of its dialog, from another place than its sender's: the sender has to prove to be the
+    /// user on that side of the dialog, or the one that its From names.
+    pub(super) fn admit_sender(
+        &mut self,
+        now: Now,
+        request: &Request,
+        dialog: &InDialog,
+        outbox: &mut Outbox,
+    ) -> Result<(), Reject> {
+        let settings = Arc::clone(&self.settings);
+        let Admission::Credentials(domain) = route::admission_in_dialog(request, dialog.sender(), &settings)? else {
+            return Ok(());
+        };
+        let presented = self.authenticator.read(request, &settings);
+        let proven = self.authenticate(now, request, &presented, ChallengeFor::Proxy, domain.as_bytes(), outbox)?;
+        let is_side = dialog.sender() == Some(&proven) && dialog.may_use_from(request, &settings, &self.mac);
+        if is_side || (dialog.sender().is_none() && route::calls_as_himself(request, &proven, &settings)) {
+            return Ok(());
+        }
+        Err(self.impostor(request, outbox))
     }
 
     /// RFC 3261 10.3 steps 2 to 5: may this sender touch these bindings?

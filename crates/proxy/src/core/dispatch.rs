@@ -11,14 +11,16 @@ use super::Core;
 use crate::ask::{Answer, Parked, Question, Waiting};
 use crate::clock::Now;
 use crate::context::acknowledges_us;
+use crate::dialog::InDialog;
 use crate::event::{Drop, Event};
 use crate::forward::Branch;
 use crate::ingress;
 use crate::outbox::{Handover, Letter, Outbox};
+use crate::pin::Match;
 use crate::registrar::PendingRegister;
 use crate::reject::Reject;
 use crate::request::{Received, Request};
-use crate::route::{self, Callee, Destination, Plan, Standing};
+use crate::route::{self, Callee, Destination, Plan};
 use crate::watch::{self, LocalTag, Meant};
 
 impl Core {
@@ -48,7 +50,7 @@ impl Core {
             forks.with(id, |fork| fork.retransmitted(&mut context));
             return;
         }
-        if self.forward_by_pin(&mut request, outbox) {
+        if self.forward_by_pin(&mut request, outbox) == Match::Same {
             return;
         }
         match self.begin(now, &mut request, outbox) {
@@ -59,6 +61,7 @@ impl Core {
             Ok(Turn::Serve) => self.serve(now, &request, outbox),
             Ok(Turn::LookUp(callee)) => self.look_up(request, callee, outbox),
             Ok(Turn::Send(plan)) => self.launch(now, request, plan, outbox),
+            Ok(Turn::InDialog(dialog, destination)) => self.in_dialog(now, request, dialog, destination, outbox),
             Ok(Turn::Watch(meant)) => self.watch(now, &request, meant, outbox),
             Ok(Turn::HandOver(worker)) => {
                 let Request { message, flow, .. } = request;
@@ -71,7 +74,7 @@ impl Core {
 
     /// Checks, and finds out whose turn it is.
     fn begin(&mut self, now: Now, request: &mut Request, outbox: &mut Outbox) -> Result<Turn, Reject> {
-        let standing = route::accept_routes(request, &self.settings, &self.mac)?;
+        let dialog = route::accept_routes(request, &self.settings, &self.mac)?;
         let method = request.method();
         let destination = route::destination_of(request, &self.settings)?;
         let watch = if method == Method::Subscribe { watch::meant(request, &destination)? } else { None };
@@ -94,9 +97,10 @@ impl Core {
         }
         ingress::hops(request.hops)?;
         ingress::proxy_require(&request.message)?;
-        if standing == Standing::Alone {
-            self.admit(now, request, &presented, &destination, outbox)?;
+        if let Some(dialog) = dialog {
+            return Ok(Turn::InDialog(dialog, destination));
         }
+        self.admit(now, request, &presented, &destination, outbox)?;
         match destination {
             Destination::User(aor) if request.routes().next().is_none() => Ok(Turn::LookUp(Callee::user(aor))),
             // RFC 5627 6.1: what is left of the Route is then the way to the phone.
@@ -115,7 +119,7 @@ impl Core {
         }
     }
 
-    fn look_up(&mut self, request: Request, callee: Callee, outbox: &mut Outbox) {
+    pub(super) fn look_up(&mut self, request: Request, callee: Callee, outbox: &mut Outbox) {
         let question = Question::Load(callee.aor.clone());
         outbox.ask(question, Parked(Waiting::Route(self.stalls.put(request), callee)));
     }
@@ -208,6 +212,8 @@ impl Core {
                     self.route(now, request, &callee, answer, outbox);
                 }
             }
+            (Waiting::Cancel(stalled), answer) => self.cancel_looked_up(now, stalled, answer, outbox),
+            (Waiting::Dialog(stalled, check), answer) => self.dialog_looked_up(now, stalled, check, answer, outbox),
             (Waiting::Resolve(request, plan), Answer::Resolved(addresses)) => {
                 let may_try_again = !request.in_dialog && request.method() != Method::Cancel;
                 match plan.resolved(&addresses, may_try_again, &self.settings) {
@@ -228,56 +234,17 @@ impl Core {
 
     /// An ACK ends with the transaction that it acknowledges, or goes the way of its INVITE, or on in its dialog.
     fn acknowledge(&mut self, now: Now, mut request: Request, outbox: &mut Outbox) {
-        if let Some(id) = self.forks.id_of(request.key) {
+        if let Some(id) = self.forks.id_of(request.key)
+            && self.forks.is_from(id, &request.source(), &self.connections)
+        {
             let (forks, context) = self.split(now, outbox);
             forks.with(id, |fork| fork.acknowledged(&context));
             return;
         }
-        if acknowledges_us(&request, &self.mac) || self.forward_by_pin(&mut request, outbox) {
+        if acknowledges_us(&request, &self.mac) || self.forward_by_pin(&mut request, outbox) == Match::Same {
             return;
         }
-        let in_dialog = route::accept_routes(&mut request, &self.settings, &self.mac) == Ok(Standing::Dialog);
-        if !in_dialog || ingress::hops(request.hops).is_err() {
-            return outbox.tell(Event::Dropped(Drop::StrayAck));
-        }
-        if let Ok(Destination::Gruu(name)) = route::destination_of(&request, &self.settings)
-            && let Ok(callee) = self.gruus.read(request.uri(), name)
-        {
-            return self.look_up(request, callee, outbox);
-        }
-        match route::target_for_uri(&request, &self.settings) {
-            Ok(target) => self.launch(now, request, Plan::one(target), outbox),
-            Err(_) => outbox.tell(Event::Dropped(Drop::StrayAck)),
-        }
-    }
-
-    /// RFC 3261 16.10.
-    fn cancel(&mut self, now: Now, mut request: Request, outbox: &mut Outbox) {
-        if let Some(id) = self.forks.id_of(request.key) {
-            let (forks, mut context) = self.split(now, outbox);
-            context.reply(&request, 200, b"OK", |_| {});
-            forks.with(id, |fork| fork.cancelled(&request.message, &mut context));
-            return;
-        }
-        if self.forward_by_pin(&mut request, outbox) {
-            return;
-        }
-        // Nothing is known of its INVITE (a restart): it can only go where that would go now, if that is one place.
-        let standing = route::accept_routes(&mut request, &self.settings, &self.mac);
-        match (standing, route::destination_of(&request, &self.settings)) {
-            (Ok(_), Ok(Destination::User(aor))) if request.routes().next().is_none() => {
-                self.look_up(request, Callee::user(aor), outbox);
-            }
-            (Ok(_), Ok(Destination::Gruu(name))) => match self.gruus.read(request.uri(), name) {
-                Ok(callee) => self.look_up(request, callee, outbox),
-                Err(reject) => self.refuse(now, &request, reject, outbox),
-            },
-            (Ok(Standing::Dialog), Ok(_)) => match route::target_for_uri(&request, &self.settings) {
-                Ok(target) => self.launch(now, request, Plan::one(target), outbox),
-                Err(reject) => self.refuse(now, &request, reject, outbox),
-            },
-            _ => self.refuse(now, &request, Reject::NoTransaction, outbox),
-        }
+        self.acknowledge_in_dialog(now, request, outbox);
     }
 }
 
@@ -296,6 +263,8 @@ enum Turn {
     LookUp(Callee),
     /// It is clear where it goes.
     Send(Plan),
+    /// It has a token of its dialog.
+    InDialog(InDialog, Destination),
     /// The notifier's.
     Watch(Meant),
     /// Another worker's.

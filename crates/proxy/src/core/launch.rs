@@ -21,6 +21,7 @@ use crate::forward::{Branch, Forwarding, Origin, write_request, write_response};
 use crate::hop::Hop;
 use crate::ingress;
 use crate::outbox::{Handover, Letter, Outbox};
+use crate::pin::Match;
 use crate::reject::Reject;
 use crate::request::{Request, TransactionKey};
 use crate::route::{Plan, Target, TargetUri, Way};
@@ -49,16 +50,17 @@ impl Core {
         }
     }
 
-    /// A request that came again, the CANCEL of an INVITE or the ACK of its failure: the way of the first. False if it
-    /// has none.
-    pub(super) fn forward_by_pin(&mut self, request: &mut Request, outbox: &mut Outbox) -> bool {
-        let Some(pin) = self.pins.find(request.key) else { return false };
-        if ingress::hops(request.hops).is_err() {
-            return false;
-        }
+    /// A request that came again, the CANCEL of an INVITE or the ACK of its failure: the way of the first.
+    pub(super) fn forward_by_pin(&mut self, request: &mut Request, outbox: &mut Outbox) -> Match {
+        let pin = match self.pins.find_for(request, &self.connections, &self.mac) {
+            Ok(pin) => pin,
+            Err(no_copy) => return no_copy,
+        };
         // The way is known; what of the Route is ours still has to come off.
-        if crate::route::accept_routes(request, &self.settings, &self.mac).is_err() {
-            return false;
+        let fit = ingress::hops(request.hops).is_ok()
+            && crate::route::accept_routes(request, &self.settings, &self.mac).is_ok();
+        if !fit {
+            return Match::Unknown;
         }
         let forwarding = Forwarding {
             request,
@@ -68,7 +70,7 @@ impl Core {
             breadth: request.max_breadth(),
         };
         send_request(&forwarding, &self.settings, &self.mac, &mut self.rewrite, outbox);
-        true
+        Match::Same
     }
 
     /// RFC 3261 16.11: a response goes back the way its request came.
@@ -80,7 +82,8 @@ impl Core {
         outbox: &mut Outbox,
     ) -> Option<TransactionKey> {
         let below = via_below(response);
-        let key = below.and_then(|below| TransactionKey::of(response, &below, &self.mac));
+        let way_back = branch.origin().map(Origin::way_back);
+        let key = below.zip(way_back).and_then(|(below, way)| TransactionKey::of(response, &below, way, &self.mac));
         let Some((key, method)) = key.filter(|(key, _)| branch.verify(*key, &self.mac)) else {
             outbox.tell(Event::Dropped(Drop::StrayResponse));
             return None;
@@ -92,7 +95,8 @@ impl Core {
         let status = response.status().unwrap_or_default();
         let method = method.as_str_or("other");
         outbox.tell(Event::ResponseSent { method, status, transport: hop.transport });
-        outbox.send(hop, false, |out| write_response(response, &mut self.rewrite, out, |_| {}));
+        let (settings, mac, rewrite) = (&self.settings, &self.mac, &mut self.rewrite);
+        outbox.send(hop, false, |out| write_response(response, settings, mac, rewrite, out, |_| {}));
         Some(key)
     }
 
@@ -109,8 +113,9 @@ impl Core {
             Some(Branch::Notify { id, .. }) => self.notify_undelivered(now, id, outbox),
             // Nothing was kept of it, and nothing is needed: the answer is made of the request as it was sent, and
             // goes back the way that its Via says.
-            Some(Branch::Stateless(_) | Branch::Pinned { .. }) if sent.is_request() => {
-                let key = via_below(&sent).and_then(|below| TransactionKey::of(&sent, &below, &self.mac));
+            Some(Branch::Stateless(origin) | Branch::Pinned { origin, .. }) if sent.is_request() => {
+                let key =
+                    via_below(&sent).and_then(|below| TransactionKey::of(&sent, &below, origin.way_back(), &self.mac));
                 let Some((key, _)) = key else { return };
                 let tag = ToTag::of_key(key, &self.mac);
                 let status = as_told(self.pins.find(key).map_or(503, |pin| pin.hop.failure()));
@@ -181,9 +186,9 @@ impl Core {
         let forwarding = Forwarding { request, target: &target, hop: &hop, branch, breadth: request.max_breadth() };
         send_request(&forwarding, &self.settings, &self.mac, &mut self.rewrite, outbox);
         if invite {
-            self.pins.insert(request.key, (target, hop, branch), now.mono, timers.c);
+            self.pins.insert(request, (target, hop, branch), now.mono, timers.c, &self.mac);
         } else if pinned {
-            self.pins.insert_brief(request.key, (target, hop, branch), now.mono, timers.last_copy());
+            self.pins.insert_brief(request, (target, hop, branch), now.mono, timers.last_copy(), &self.mac);
         }
         Ok(())
     }

@@ -4,9 +4,11 @@
 //! other rooms, and none of them knows it.
 
 mod admit;
+mod cancel;
 mod dispatch;
 pub(crate) mod explain;
 mod follow;
+pub(crate) mod in_dialog;
 mod late;
 mod launch;
 mod register;
@@ -21,7 +23,9 @@ use parser::Rewrite;
 use crate::ask::{Answer, Parked, Stalls};
 use crate::auth::Authenticator;
 use crate::clock::{Instant, Now};
+use crate::connections::Connections;
 use crate::context::Context;
+use crate::dialog::MovedSides;
 use crate::event::{Drop, Event};
 use crate::fork::Forks;
 use crate::mac::Mac;
@@ -42,6 +46,8 @@ pub struct Core {
     authenticator: Authenticator,
     pins: Pins,
     forks: Forks,
+    moved: MovedSides,
+    connections: Arc<Connections>,
     stalls: Stalls,
     subscriptions: Subscriptions,
     rewrite: Rewrite,
@@ -58,6 +64,8 @@ pub struct Load {
     pub nonces: usize,
     /// Subscriptions to registrations.
     pub subscriptions: usize,
+    /// Sides of dialogs that are not where their Record-Route token says.
+    pub moved_dialogs: usize,
 }
 
 impl Core {
@@ -73,10 +81,19 @@ impl Core {
             authenticator: Authenticator::new(keys.nonce, worker),
             pins: Pins::default(),
             forks: Forks::new(seed),
+            moved: MovedSides::default(),
+            connections: Arc::default(),
             stalls: Stalls::default(),
             subscriptions: Subscriptions::new(watched),
             rewrite: Rewrite::new(),
         }
+    }
+
+    /// The same core, which is told by `connections` what is open. Without, it takes every connection for closed.
+    #[must_use]
+    pub fn with_connections(mut self, connections: Arc<Connections>) -> Self {
+        self.connections = connections;
+        self
     }
 
     /// A message came.
@@ -110,6 +127,7 @@ impl Core {
             Letter::Request(received) => self.dispatch_request(now, *received, outbox),
             Letter::Response(received) => self.dispatch_response(now, *received, outbox),
             Letter::Phone(aor) => self.phone_came(aor, outbox),
+            Letter::Moved { side, moved } => self.dialog_moved(side, moved, outbox),
             Letter::Registration(aor) => self.registration_changed(now, &aor, outbox),
             Letter::Passed { key, status } => {
                 self.note_response(now, self.worker, TransactionKey(key), status, outbox);
@@ -143,7 +161,8 @@ impl Core {
     /// How much it holds now.
     pub fn load(&self) -> Load {
         let (transactions, pins, nonces) = (self.forks.len(), self.pins.len(), self.authenticator.nonces());
-        Load { transactions, pins, nonces, subscriptions: self.subscriptions.len() }
+        let (subscriptions, moved_dialogs) = (self.subscriptions.len(), self.moved.len());
+        Load { transactions, pins, nonces, subscriptions, moved_dialogs }
     }
 
     /// The forks, and the context they work in.

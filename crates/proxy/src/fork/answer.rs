@@ -54,11 +54,11 @@ impl Fork {
             Some(Outcome::Final(other)) if other.bytes() != response.bytes() => Some(&**other),
             _ => None,
         });
-        let Context { outbox, rewrite, .. } = context;
+        let (settings, Context { outbox, rewrite, mac, .. }) = (&self.template.settings, context);
         let Upstream { back, method, .. } = self.upstream;
         outbox.tell(Event::ResponseSent { method, status, transport: back.transport });
         let text = outbox.send(back, false, |out| {
-            write_response(response, rewrite, out, |more| {
+            write_response(response, settings, mac, rewrite, out, |more| {
                 if challenges {
                     merge_challenges(more, others);
                 }

@@ -22,10 +22,11 @@ use parser::{HeaderName, Message, Method, reason_phrase};
 use smallvec::SmallVec;
 
 use crate::clock::Instant;
+use crate::connections::Connections;
 use crate::context::Context;
 use crate::event::{self, Event};
 use crate::forward::{BranchId, Origin};
-use crate::request::Request;
+use crate::request::{Request, Source};
 use crate::route::{Disposition, Group, Plan, Target};
 use crate::settings::{Settings, SingleTarget};
 use crate::transaction::{Heard, is_due, sooner};
@@ -117,6 +118,11 @@ impl Fork {
         }
         fork.advance(context);
         fork
+    }
+
+    /// Whether its request came from this place.
+    pub(crate) fn is_from(&self, source: &Source, connections: &Connections) -> bool {
+        self.upstream.source.is(source, connections)
     }
 
     /// The request came again.

@@ -11,10 +11,11 @@ use parser::{HeaderName, Message};
 use smallvec::SmallVec;
 
 use crate::clock::Instant;
+use crate::connections::Connections;
 use crate::context::Context;
 use crate::forward::Branch as ViaBranch;
 use crate::mac::{Mac, Purpose};
-use crate::request::{Request, TransactionKey};
+use crate::request::{Request, Source, TransactionKey};
 use crate::settings::Settings;
 
 use super::Fork;
@@ -92,6 +93,11 @@ impl Forks {
     /// The fork of a request's transaction.
     pub(crate) fn id_of(&self, key: TransactionKey) -> Option<u64> {
         self.by_key.get(&key).copied()
+    }
+
+    /// Whether the request of a fork came from this place.
+    pub(crate) fn is_from(&self, id: u64, source: &Source, connections: &Connections) -> bool {
+        self.by_id.get(&id).is_some_and(|entry| entry.fork.is_from(source, connections))
     }
 
     /// The forks that a phone of this user may join.

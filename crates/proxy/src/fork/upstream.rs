@@ -6,7 +6,7 @@ use parser::Method;
 use crate::clock::Instant;
 use crate::context::Context;
 use crate::hop::Hop;
-use crate::request::Request;
+use crate::request::{Request, Source};
 use crate::settings::Timers;
 use crate::transaction::{Due, ServerInvite, ServerOther};
 
@@ -16,6 +16,8 @@ pub(crate) struct Upstream {
     machine: Machine,
     /// Where responses go.
     pub(crate) back: Hop,
+    /// Where the request came from: its ACK and its CANCEL come from there too.
+    pub(crate) source: Source,
     /// The method, for metrics.
     pub(crate) method: &'static str,
     /// The last response, for retransmissions.
@@ -34,7 +36,8 @@ impl Upstream {
             Method::Invite => Machine::Invite(ServerInvite::new()),
             _ => Machine::Other(ServerOther::new(request.flow.transport.is_reliable(), timers, now)),
         };
-        Self { machine, back: request.back, method: request.method().as_str_or("other"), last: Bytes::new() }
+        let (back, source) = (request.back, request.source());
+        Self { machine, back, source, method: request.method().as_str_or("other"), last: Bytes::new() }
     }
 
     /// Whether the machine lets a response pass; the caller sends it and, unless it is the 2xx of an INVITE, has it

@@ -13,6 +13,8 @@
 //! of their INVITE (RFC 3261 16.11). A transaction needs its mark only when it is gone and a 2xx comes all the same; the
 //! mark covers its fork too, so that a phone cannot answer past a fork that is there.
 
+use std::net::SocketAddr;
+
 use crate::mac::{Mac, Purpose, read_hex, write_hex};
 use crate::peer::Peer;
 use crate::request::{Request, TransactionKey};
@@ -59,6 +61,11 @@ impl Origin {
     pub(crate) fn new(request: &Request, fork: Option<(u8, u64)>, settings: &Settings, mac: &Mac) -> Self {
         let peer = Peer::of_hop(&request.back, settings);
         Self { peer, mark: mark(&peer, request.key, fork, mac) }
+    }
+
+    /// The address that the response goes to.
+    pub(crate) const fn way_back(&self) -> SocketAddr {
+        self.peer.remote
     }
 
     fn parse(text: &[u8]) -> Option<Self> {

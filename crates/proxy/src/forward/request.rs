@@ -4,11 +4,11 @@ use parser::headers::Credentials;
 use parser::{HeaderName, Host, Message, Method, Rewrite, Transport, write_decimal, write_target};
 
 use super::Branch;
+use crate::dialog::token_for;
 use crate::hop::Hop;
 use crate::mac::Mac;
-use crate::peer::Peer;
 use crate::request::Request;
-use crate::route::{Target, forms_dialog, route_uri, write_token};
+use crate::route::{Target, forms_dialog, route_uri};
 use crate::settings::Settings;
 
 /// Max-Forwards of a request that came without (RFC 3261 16.6 step 3).
@@ -145,15 +145,15 @@ pub(crate) fn write_via_value(out: &mut Vec<u8>, hop: &Hop, branch: Branch, sett
 }
 
 /// One value where both sides can use it, else two: ours towards the target above ours towards the sender
-/// (RFC 3261 16.7 step 8, RFC 5658). Two as well where a phone is reached over its own flow only.
+/// (RFC 3261 16.7 step 8, RFC 5658). Both have the same token.
 fn write_record_routes(out: &mut Vec<u8>, forwarding: &Forwarding<'_>, settings: &Settings, mac: &Mac) {
     let Forwarding { request, target, hop, .. } = forwarding;
     let back = Hop::back(&request.flow);
-    let ahead = target.over_flow.then(|| Peer::of_hop(hop, settings));
-    let behind = request.is_flow_bound().then(|| Peer::of_hop(&back, settings));
-    let mut write = |side: &Hop, peer| {
+    let (ahead, user) = ((*hop, target.over_flow), target.uri.user());
+    let token = token_for(request, ahead, user, settings, mac);
+    let mut write = |side: &Hop| {
         out.extend_from_slice(b"Record-Route: <sip:");
-        write_token(out, request, peer, mac);
+        out.extend_from_slice(&token);
         out.push(b'@');
         write_own_address(out, side, settings);
         if side.transport != Transport::Udp {
@@ -162,10 +162,9 @@ fn write_record_routes(out: &mut Vec<u8>, forwarding: &Forwarding<'_>, settings:
         }
         out.extend_from_slice(b";lr>\r\n");
     };
-    write(hop, ahead);
-    let one_side = back.transport == hop.transport && back.local == hop.local;
-    if !one_side || ahead.is_some() || behind.is_some() {
-        write(&back, behind);
+    write(hop);
+    if back.transport != hop.transport || back.local != hop.local {
+        write(&back);
     }
 }
 

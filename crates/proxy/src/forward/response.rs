@@ -2,15 +2,23 @@
 
 use parser::{HeaderName, Message, Rewrite};
 
-/// Writes a response without our Via; `more` appends header lines. `rewrite` is scratch.
+use crate::dialog::refresh_targets;
+use crate::mac::Mac;
+use crate::settings::Settings;
+
+/// Writes a response without our Via, and with the callee's target in our Record-Route; `more` appends header lines.
+/// `rewrite` is scratch.
 pub(crate) fn write_response(
     response: &Message,
+    settings: &Settings,
+    mac: &Mac,
     rewrite: &mut Rewrite,
     out: &mut Vec<u8>,
     more: impl FnOnce(&mut Vec<u8>),
 ) {
     rewrite.clear();
     rewrite.remove_first(response, HeaderName::Via);
+    refresh_targets(response, settings, mac, rewrite);
     rewrite.append(response, more);
     rewrite.write(response, out);
 }

@@ -45,6 +45,26 @@ pub(crate) fn admission<'s>(
     }
 }
 
+/// What a request of a dialog needs that goes to the other side, but does not come from where its sender was: as for an
+/// initial request, but that nobody is a stranger who is let in. A stranger has no credentials that could show that the
+/// call is his.
+pub(crate) fn admission_in_dialog<'s>(
+    request: &Request,
+    sender: Option<&Aor>,
+    settings: &'s Settings,
+) -> Result<Admission<'s>, Reject> {
+    if settings.trusts(request.flow.remote.ip()) {
+        return Ok(Admission::Free);
+    }
+    let by_token = sender.and_then(|sender| settings.domains.iter().find(|it| it.as_bytes() == sender.domain()));
+    let by_from = || request.caller().and_then(|caller| settings.domain_named_by(&caller));
+    let Some(domain) = by_token.map(|domain| &**domain).or_else(by_from) else { return Err(Reject::NotThePeer) };
+    match settings.authentication {
+        Authentication::Off => Ok(Admission::Free),
+        Authentication::Required => challengeable(request, domain).ok_or(Reject::NotThePeer),
+    }
+}
+
 /// A user can only call as himself.
 pub(crate) fn calls_as_himself(request: &Request, proven: &Aor, settings: &Settings) -> bool {
     request.caller().is_some_and(|caller| {

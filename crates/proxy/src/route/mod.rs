@@ -22,9 +22,9 @@ use crate::reject::Reject;
 use crate::request::Request;
 use crate::settings::Settings;
 
-pub(crate) use admission::{Admission, admission, calls_as_himself};
+pub(crate) use admission::{Admission, admission, admission_in_dialog, calls_as_himself};
 pub(crate) use gruu::{Callee, Gruus, issued};
-pub(crate) use loose::{Standing, accept_routes, write_token};
+pub(crate) use loose::accept_routes;
 pub(crate) use preferences::Disposition;
 pub(crate) use redirect::{Redirect, redirects};
 pub(crate) use targets::{over_flow, plan_for_bindings, plan_for_callee, target_for_uri};
@@ -167,6 +167,14 @@ impl TargetUri {
             Self::Binding(record, index) | Self::BindingAlone(record, index) => record.bindings().get(*index),
             Self::Request | Self::Redirect(_) => None,
         }
+    }
+
+    /// The user of ours whose binding it is; `None` for the bindings that the configuration makes.
+    pub(crate) fn user(&self) -> Option<Aor> {
+        let (Self::Binding(record, _) | Self::BindingAlone(record, _)) = self else { return None };
+        let aor = record.aor();
+        let at = aor.iter().rposition(|&octet| octet == b'@')?;
+        Some(Aor::new(aor.get(..at)?, aor.get(at + 1..)?))
     }
 
     /// As it stands there.

@@ -158,8 +158,10 @@ pub(crate) fn target_for_uri(request: &Request, settings: &Settings) -> Result<T
         return Ok(Target { uri, way, over_flow: false });
     }
     let Ok(Uri::Sip(remote_target)) = Uri::parse(request.uri()) else { return Err(Reject::Scheme) };
-    match request.flow_ahead.and_then(|peer| peer.hop(settings)) {
-        Some(flow) => Ok(Target { uri, way: Way::Hop(over_flow(flow, &remote_target)), over_flow: true }),
+    let flow = request.flow_ahead.and_then(|ahead| Some((ahead.peer.hop(settings)?, ahead.or_named)));
+    match flow {
+        Some((flow, true)) => Ok(Target { uri, way: Way::Hop(over_flow(flow, &remote_target)), over_flow: true }),
+        Some((flow, false)) => Ok(Target { uri, way: Way::Hop(flow.or_nowhere()), over_flow: true }),
         None => Ok(Target { uri, way: way_to(&remote_target, settings)?, over_flow: false }),
     }
 }
@@ -192,8 +194,7 @@ fn only_over(flow: &Flow, settings: &Settings) -> Option<Hop> {
     if !flow.transport.is_reliable() {
         return Some(back_through_nat(flow, settings));
     }
-    let remote = SocketAddr::new(flow.remote.ip(), 0);
-    (flow.connection != 0).then_some(Hop { remote, ..Hop::back(flow) })
+    (flow.connection != 0).then(|| Hop::back(flow).or_nowhere())
 }
 
 /// To where a datagram came from, from the address of ours that leads there now.

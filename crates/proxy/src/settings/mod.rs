@@ -199,6 +199,8 @@ pub struct Limits {
     pub subscriptions: usize,
     /// Those to one user.
     pub subscriptions_per_user: usize,
+    /// Sides of dialogs that are remembered to be elsewhere than when the dialog was made.
+    pub moved_dialogs: usize,
 }
 
 /// Long-lived secrets of the server.

@@ -366,6 +366,7 @@ fn a_user_calls_as_himself_only() {
 fn ack_and_cancel_are_never_challenged() {
     // checklist 39
     let (_world, alice, bob) = office();
+    sign_in(&alice, ALICE);
     sign_in(&bob, BOB);
     let invite = alice.request("INVITE", "sip:bob@office.example");
     alice.cancels(&invite);

@@ -6,6 +6,7 @@ mod sim;
 
 mod best_response;
 mod calls;
+mod dialog_peers;
 mod digest;
 mod early_dialog;
 mod explain;
@@ -26,6 +27,7 @@ mod record_route;
 mod redirect;
 mod register;
 mod register_bad;
+mod same_transaction;
 mod stateless;
 mod transport_failure;
 mod validation;

@@ -258,12 +258,13 @@ fn a_cancel_without_a_pin_goes_where_its_invite_would() {
     // checklist 80
     let world = World::with_workers(2, |_| {});
     let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    alice.registers();
     bob.registers();
     let invite = alice.calls("bob");
     let heard = bob.expects("INVITE");
     bob.answers(&heard, 180);
     alice.expects("180");
-    // Another worker knows nothing of the INVITE.
+    // Another worker knows nothing of the INVITE, but that the CANCEL comes from where alice is registered.
     alice.lands_on(1).cancels(&invite);
     let cancel = bob.expects("CANCEL");
     assert_eq!(cancel.uri(), heard.uri());

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use parser::Transport;
 
+use super::digest::Login;
 use super::net::Parcel;
 use super::settings::DOMAIN;
 use super::sip::{Sip, uri_in};
@@ -76,6 +77,30 @@ impl Agent {
             .with("CSeq", format_args!("{number} {method}"))
             .with("Contact", format_args!("<{}>", self.contact()));
         request.with("Content-Length", 0)
+    }
+
+    /// Sends a request, and again with credentials when it is challenged, which must be soon. Returns what was sent last.
+    pub(crate) fn proves(&self, login: Login<'_>, request: &Sip) -> Sip {
+        self.sends(request);
+        let refused = self.heard_soon();
+        let header = match refused.status() {
+            Some(401) => "Authorization",
+            Some(407) => "Proxy-Authorization",
+            _ => panic!("{} expects a challenge and hears\n{refused}\n{}", self.name, self.transcript()),
+        };
+        if request.what() == "INVITE" {
+            self.acks(request, &refused);
+        }
+        let again = request.clone().set("Via", self.via());
+        let again = again.clone().with(header, login.answer(&refused, "SHA-256", &again, 1));
+        self.sends(&again);
+        again
+    }
+
+    /// Registers this phone with credentials, which works.
+    pub(crate) fn signs_in(&self, login: Login<'_>) {
+        self.proves(login, &self.register());
+        self.expects("200");
     }
 
     /// The value of a Via of this agent, with a branch that it never used before.

@@ -214,7 +214,7 @@ impl World {
         if !state.run_until_quiet(LONGEST_LIFE) {
             return Err("still busy after an hour".to_owned());
         }
-        let load = |core: &proxy::Core| Load { nonces: 0, ..core.load() };
+        let load = |core: &proxy::Core| Load { nonces: 0, moved_dialogs: 0, ..core.load() };
         match state.cores.iter().map(load).find(|load| *load != Load::default()) {
             Some(load) => Err(format!("a worker is left with {load:?}")),
             None => Ok(()),

@@ -3,6 +3,9 @@
 //! Decides when a packet arrives, if it does; every decision comes from a seed. Loss, doubling and reordering are for
 //! datagrams; a connection keeps its order and loses nothing, unless it breaks: then it loses what is on its way.
 
+use std::sync::Arc;
+
+use proxy::Connections;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -112,6 +115,8 @@ pub(crate) struct Network {
     dice: Dice,
     pub(crate) weather: Weather,
     pub(crate) connections: Vec<Connection>,
+    /// The numbers of those that are open, for the cores.
+    pub(crate) open: Arc<Connections>,
     /// Agents whose packets do not straggle.
     pub(crate) near: Vec<usize>,
 }
@@ -124,6 +129,7 @@ impl Network {
             dice: Dice::new(seed),
             weather: Weather::FAIR,
             connections: Vec::new(),
+            open: Arc::default(),
             near: Vec::new(),
         }
     }
@@ -181,7 +187,9 @@ impl Network {
     /// Opens a connection; its number.
     pub(crate) fn connect(&mut self, agent: usize, remote: SocketAddr) -> u64 {
         self.connections.push(Connection { agent, remote, open: true, last: 0 });
-        self.connections.len() as u64
+        let number = self.connections.len() as u64;
+        self.open.opened(number);
+        number
     }
 
     pub(crate) fn connection(&mut self, number: u64) -> Option<&mut Connection> {
@@ -191,8 +199,11 @@ impl Network {
 
     /// Breaks all connections of an agent.
     pub(crate) fn disconnect(&mut self, agent: usize) {
-        for connection in self.connections.iter_mut().filter(|connection| connection.agent == agent) {
+        for (connection, number) in
+            self.connections.iter_mut().zip(1..).filter(|(connection, _)| connection.agent == agent)
+        {
             connection.open = false;
+            self.open.closed(number);
         }
     }
 

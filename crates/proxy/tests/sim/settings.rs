@@ -70,6 +70,7 @@ pub(crate) fn office() -> Settings {
             nonces: 10_000,
             subscriptions: 100,
             subscriptions_per_user: 50,
+            moved_dialogs: 1_000,
         },
     }
 }

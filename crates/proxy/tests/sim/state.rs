@@ -42,7 +42,9 @@ pub(crate) struct Endpoint {
     pub(crate) address: SocketAddr,
     /// Where its packets come from, and where it can be reached.
     pub(crate) source: SocketAddr,
-    /// The connection it speaks over; 0 if none is open.
+    /// The connection that it opened, for its requests; 0 if it opened none.
+    pub(crate) own_connection: u64,
+    /// The connection over which it was spoken to last, for its responses (RFC 3261 18.2.2); 0 if none.
     pub(crate) connection: u64,
     /// The worker whose socket its packets reach.
     pub(crate) worker: usize,
@@ -81,7 +83,11 @@ const EPOCH: u64 = 1_750_000_000_000;
 impl State {
     pub(crate) fn new(settings: Settings, workers: u8, seed: u64) -> Self {
         let (shared, watched) = (Arc::new(settings.clone()), Arc::new(Watched::new(workers)));
-        let core = |worker| Core::new(Arc::clone(&shared), &KEYS, worker, seed, Arc::clone(&watched));
+        let net = Network::new(seed);
+        let core = |worker| {
+            let core = Core::new(Arc::clone(&shared), &KEYS, worker, seed, Arc::clone(&watched));
+            core.with_connections(Arc::clone(&net.open))
+        };
         Self {
             cores: (0..workers).map(core).collect(),
             settings,
@@ -93,7 +99,7 @@ impl State {
             wall_step: 0,
             names: BTreeMap::new(),
             now: 0,
-            net: Network::new(seed),
+            net,
             agents: Vec::new(),
             events: Vec::new(),
             wire: Vec::new(),
@@ -109,6 +115,7 @@ impl State {
             transport,
             address,
             source: address,
+            own_connection: 0,
             connection: 0,
             worker: 0,
             plugged: true,
@@ -231,13 +238,13 @@ impl State {
 
     fn agent_says(&mut self, from: usize, bytes: Bytes, sip: Rc<Sip>) {
         let endpoint = &self.agents[from];
-        let mut connection = endpoint.connection;
+        let mut connection = if sip.is_request() { endpoint.own_connection } else { endpoint.connection };
         let mut copies = 0;
         if endpoint.plugged {
             if endpoint.transport.is_reliable() && self.net.connection(connection).is_none() {
                 let remote = SocketAddr::new(endpoint.source.ip(), 40_000 + u16::try_from(from).expect("few agents"));
                 connection = self.net.connect(from, remote);
-                self.agents[from].connection = connection;
+                self.agents[from].own_connection = connection;
             }
             let parcel = || Parcel::ToServer { from, connection, bytes: bytes.clone(), sip: Rc::clone(&sip) };
             copies = self.net.send(self.now, from, connection, parcel);

@@ -144,6 +144,9 @@ pub(crate) struct Limits {
     pub(crate) subscriptions: Count,
     /// Of them those to one user; default 50. Each change of his registrations is so many NOTIFYs.
     pub(crate) subscriptions_per_user: Count,
+    /// Sides of dialogs that are remembered to have moved since the dialog was made, per worker; default 10000. A side that
+    /// is forgotten proves by its registration or its password where it is.
+    pub(crate) moved_dialogs: Count,
     /// Messages from connections and other workers that wait for a worker; default 4096.
     pub(crate) worker_queue: Count,
     /// Changes that wait for the disk; default 65536.
@@ -185,6 +188,7 @@ impl Default for Limits {
             nonces: Count(100_000),
             subscriptions: Count(10_000),
             subscriptions_per_user: Count(50),
+            moved_dialogs: Count(10_000),
             worker_queue: Count(4096),
             store_queue: Count(65_536),
             connections: Count(10_000),

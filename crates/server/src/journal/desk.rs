@@ -75,6 +75,7 @@ impl Desk {
             Event::AuthenticationFailed { reason, method, user, flow } => {
                 self.unauthenticated(at, reason, method, &user, flow.remote.ip());
             }
+            Event::DialogRequest { method, flow, .. } => self.not_a_peer(at, method, flow.remote.ip()),
             Event::Call { call, from, to, targets } => {
                 if enabled!(Level::DEBUG) {
                     debug!("{} calls {}: {}", self.names.user(&from), self.names.user(&to), Phones(targets));
@@ -158,6 +159,12 @@ impl Desk {
         };
         let (user, from) = (self.names.user(user), self.names.address(source));
         warn!("{what} of {user} refused: {why}{} from {from}", Time(time));
+    }
+
+    fn not_a_peer(&mut self, at: Wall, method: &str, source: IpAddr) {
+        let Some(time) = self.repeats.again(Deed::Dialog, source, at) else { return metrics::withheld() };
+        let from = self.names.address(source);
+        warn!("{method} in a call refused: {from} is not a side of that call{}", Time(time));
     }
 
     fn ended(&self, ended: Ended) {

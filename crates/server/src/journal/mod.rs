@@ -12,7 +12,7 @@ mod words;
 
 use location::Wall;
 use parking_lot::Mutex;
-use proxy::{AuthenticationFailure, Event, Registration};
+use proxy::{AuthenticationFailure, DialogRequest, Event, Registration};
 use tracing::{Level, debug, enabled};
 
 pub(crate) use calls::{Calls, Ended, Open};
@@ -48,6 +48,7 @@ impl Notes {
                 reason: AuthenticationFailure::Stale | AuthenticationFailure::Identity,
                 ..
             }
+            | Event::DialogRequest { outcome: DialogRequest::Challenged, .. }
             | Event::ParseError { .. }
             | Event::Dropped(_)
             | Event::LimitReached(_)
@@ -60,6 +61,7 @@ impl Notes {
             | Event::Call { .. }
             | Event::CallEnded { .. }
             | Event::CallRefused { .. }
+            | Event::DialogRequest { .. }
             | Event::AuthenticationFailed { .. } => return self.put(Note { at, event }),
             Event::RequestReceived { .. }
             | Event::RequestForwarded { .. }

@@ -23,13 +23,15 @@ pub(crate) enum Deed {
     Registration,
     /// A call that was refused.
     Call,
+    /// A request in a dialog that did not come from a side of it.
+    Dialog,
 }
 
 impl Deed {
     /// How often it is told in any case.
     const fn told(self) -> u32 {
         match self {
-            Self::Credentials | Self::Registration => 3,
+            Self::Credentials | Self::Registration | Self::Dialog => 3,
             // People call in vain now and then, and an office has one address.
             Self::Call => 20,
         }

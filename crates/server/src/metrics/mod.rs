@@ -33,6 +33,11 @@ const TABLE: &[(Kind, &str, &str)] = &[
     (Kind::Counter, "frontdesk_calls_ended_total", "Calls that were set up or not, by how that ended."),
     (Kind::Counter, "frontdesk_forks_total", "Forked requests by outcome."),
     (Kind::Counter, "frontdesk_notifications_total", "NOTIFYs to who watches registrations, by outcome."),
+    (
+        Kind::Counter,
+        "frontdesk_dialog_requests_total",
+        "Requests in a dialog that did not come from one side of it and go to the other, by outcome.",
+    ),
     (Kind::Counter, "frontdesk_authentication_failures_total", "Credentials that were not accepted, by reason."),
     (Kind::Counter, "frontdesk_parse_errors_total", "Messages that could not be read; answered: with a 400."),
     (Kind::Counter, "frontdesk_drops_total", "Messages that were dropped without an answer, by reason."),
@@ -54,6 +59,7 @@ const TABLE: &[(Kind, &str, &str)] = &[
     (Kind::Gauge, "frontdesk_pins", "Unforked calls being set up now, and other requests of the last 37 s."),
     (Kind::Gauge, "frontdesk_nonces", "Digest nonces in use now."),
     (Kind::Gauge, "frontdesk_subscriptions", "Subscriptions to registrations now."),
+    (Kind::Gauge, "frontdesk_moved_dialogs", "Sides of dialogs that are remembered to have moved."),
     (Kind::Gauge, "frontdesk_store_queue", "Changes that wait for the disk now."),
     (Kind::Gauge, "frontdesk_uptime_seconds", "Seconds since the program started to serve."),
     (Kind::Gauge, "frontdesk_time_seconds", "The clock of the machine, in seconds since 1970."),
@@ -119,6 +125,8 @@ pub(crate) struct Levels {
     pub(crate) nonces: usize,
     /// Subscriptions of all workers.
     pub(crate) subscriptions: usize,
+    /// Moved sides of dialogs of all workers.
+    pub(crate) moved_dialogs: usize,
     /// Open connections.
     pub(crate) connections: usize,
     /// Accounts.
@@ -144,6 +152,7 @@ impl Levels {
         gauge!("frontdesk_pins").set(self.pins as f64);
         gauge!("frontdesk_nonces").set(self.nonces as f64);
         gauge!("frontdesk_subscriptions").set(self.subscriptions as f64);
+        gauge!("frontdesk_moved_dialogs").set(self.moved_dialogs as f64);
         gauge!("frontdesk_connections").set(self.connections as f64);
         gauge!("frontdesk_accounts").set(self.accounts as f64);
         gauge!("frontdesk_ready").set(f64::from(self.ready));

@@ -6,7 +6,7 @@
 use hashbrown::HashMap;
 use metrics::{Counter, Label, counter};
 use parser::Transport;
-use proxy::{AuthenticationFailure, Drop, Event, Fork, Limit, Notification, Registration};
+use proxy::{AuthenticationFailure, DialogRequest, Drop, Event, Fork, Limit, Notification, Registration};
 
 /// The counters of one worker.
 #[derive(Default)]
@@ -35,6 +35,7 @@ pub(crate) enum Series {
     Fork(Fork),
     /// A NOTIFY by outcome.
     Notified(Notification),
+    DialogRequest(DialogRequest),
     /// Credentials refused.
     AuthenticationFailed(AuthenticationFailure),
     /// Unreadable message: answered?, transport.
@@ -133,6 +134,7 @@ impl Tally {
             Event::Call { .. } => Series::Call,
             Event::Fork { outcome } => Series::Fork(*outcome),
             Event::Notified { outcome } => Series::Notified(*outcome),
+            Event::DialogRequest { outcome, .. } => Series::DialogRequest(*outcome),
             Event::AuthenticationFailed { reason, .. } => Series::AuthenticationFailed(*reason),
             Event::ParseError { answered, flow } => Series::ParseError(*answered, flow.transport),
             Event::Dropped(drop) => Series::Dropped(*drop),
@@ -158,6 +160,7 @@ impl Series {
             Self::Call => "frontdesk_calls_total",
             Self::Fork(_) => "frontdesk_forks_total",
             Self::Notified(_) => "frontdesk_notifications_total",
+            Self::DialogRequest(_) => "frontdesk_dialog_requests_total",
             Self::AuthenticationFailed(_) => "frontdesk_authentication_failures_total",
             Self::ParseError(..) => "frontdesk_parse_errors_total",
             Self::Dropped(_) | Self::Lost(_) => "frontdesk_drops_total",
@@ -183,6 +186,7 @@ impl Series {
             Self::Registration(outcome) => vec![label("outcome", registration(outcome))],
             Self::Fork(outcome) => vec![label("outcome", fork(outcome))],
             Self::Notified(outcome) => vec![label("outcome", notified(outcome))],
+            Self::DialogRequest(outcome) => vec![label("outcome", dialog_request(outcome))],
             Self::AuthenticationFailed(reason) => vec![label("reason", failure(reason))],
             Self::ParseError(answered, transport) => {
                 vec![label("answered", if answered { "yes" } else { "no" }), over(transport)]
@@ -207,6 +211,7 @@ impl Series {
             use Notification::{Answered, Refused, Unanswered};
             [Answered, Refused, Unanswered].map(Self::Notified)
         };
+        let dialog_requests = [DialogRequest::Challenged, DialogRequest::Refused].map(Self::DialogRequest);
         let failures = {
             use AuthenticationFailure::{Credentials, Identity, Replay, Stale};
             [Credentials, Stale, Replay, Identity].map(Self::AuthenticationFailed)
@@ -221,12 +226,12 @@ impl Series {
         };
         let limits = {
             use Limit::{
-                ContactSize, Contacts, Nonces, Pins, StoreQueue, Subscriptions, SubscriptionsPerUser, Targets,
-                TransactionMemory, Transactions,
+                ContactSize, Contacts, MovedDialogs, Nonces, Pins, StoreQueue, Subscriptions, SubscriptionsPerUser,
+                Targets, TransactionMemory, Transactions,
             };
             [Transactions, TransactionMemory, Targets, Pins, Nonces, Contacts, ContactSize, StoreQueue]
                 .into_iter()
-                .chain([Subscriptions, SubscriptionsPerUser])
+                .chain([Subscriptions, SubscriptionsPerUser, MovedDialogs])
                 .map(Self::LimitReached)
         };
         let caps = {
@@ -246,6 +251,7 @@ impl Series {
             .into_iter()
             .chain(forks)
             .chain(notifications)
+            .chain(dialog_requests)
             .chain(failures)
             .chain(drops)
             .chain(losses)
@@ -307,6 +313,13 @@ const fn notified(outcome: Notification) -> &'static str {
     }
 }
 
+const fn dialog_request(outcome: DialogRequest) -> &'static str {
+    match outcome {
+        DialogRequest::Challenged => "challenged",
+        DialogRequest::Refused => "refused",
+    }
+}
+
 const fn failure(reason: AuthenticationFailure) -> &'static str {
     match reason {
         AuthenticationFailure::Credentials => "credentials",
@@ -347,6 +360,7 @@ const fn limited(limit: Limit) -> &'static str {
         Limit::Contacts => "contacts",
         Limit::ContactSize => "contact_size",
         Limit::SubscriptionsPerUser => "subscriptions_per_user",
+        Limit::MovedDialogs => "moved_dialogs",
         Limit::Subscriptions => "subscriptions",
         Limit::StoreQueue => "store_queue",
     }

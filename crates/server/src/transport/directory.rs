@@ -9,6 +9,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 use parser::Transport;
+use proxy::Connections;
 
 use crate::metrics::Cap;
 
@@ -18,6 +19,8 @@ pub(crate) struct Directory {
     most: usize,
     most_per_source: usize,
     inner: Mutex<Inner>,
+    /// Those that are open, for the cores.
+    connections: Arc<Connections>,
 }
 
 #[derive(Debug, Default)]
@@ -37,7 +40,7 @@ pub(crate) struct Admission {
 impl Directory {
     /// With these caps: connections in all, and of one source address.
     pub(crate) fn new(most: usize, most_per_source: usize) -> Self {
-        Self { most, most_per_source, inner: Mutex::default() }
+        Self { most, most_per_source, inner: Mutex::default(), connections: Arc::default() }
     }
 
     /// One more connection with this peer, or the cap that forbids it.
@@ -60,13 +63,20 @@ impl Directory {
         self.inner.lock().open
     }
 
+    /// The numbers of those that are open.
+    pub(crate) const fn connections(&self) -> &Arc<Connections> {
+        &self.connections
+    }
+
     /// From now on messages to `remote` can go over `connection`. The latest wins: it is the likeliest to be alive.
     pub(crate) fn list(&self, transport: Transport, remote: SocketAddr, connection: u64) {
+        self.connections.opened(connection);
         self.inner.lock().by_remote.insert((transport, remote), connection);
     }
 
     /// `connection` is gone.
     pub(crate) fn strike(&self, transport: Transport, remote: SocketAddr, connection: u64) {
+        self.connections.closed(connection);
         let mut inner = self.inner.lock();
         if inner.by_remote.get(&(transport, remote)) == Some(&connection) {
             inner.by_remote.remove(&(transport, remote));

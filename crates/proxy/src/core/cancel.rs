@@ -1,0 +1,93 @@
+//! CANCEL (RFC 3261 9.2, 16.10): to the response context or the pin of its INVITE, if it comes from where that came from.
+//!
+//! A CANCEL of an INVITE that is not known here, after a restart, is forwarded as 16.10 asks only for those who may learn
+//! what the phone answers. Everybody else gets 481 whatever the user is: registered, away, or unknown.
+
+use parser::Method;
+
+use super::Core;
+use crate::ask::{Answer, Parked, Question, Stall, Waiting};
+use crate::clock::Now;
+use crate::dialog::InDialog;
+use crate::outbox::Outbox;
+use crate::pin::Match;
+use crate::reject::Reject;
+use crate::request::Request;
+use crate::route::{self, Callee, Destination, Plan};
+
+impl Core {
+    pub(super) fn cancel(&mut self, now: Now, mut request: Request, outbox: &mut Outbox) {
+        debug_assert_eq!(request.method(), Method::Cancel);
+        if let Some(id) = self.forks.id_of(request.key) {
+            // Whoever has read an INVITE can write its CANCEL; it counts from the place of the INVITE only.
+            if !self.forks.is_from(id, &request.source(), &self.connections) {
+                return self.refuse(now, &request, Reject::NoTransaction, outbox);
+            }
+            let (forks, mut context) = self.split(now, outbox);
+            context.reply(&request, 200, b"OK", |_| {});
+            forks.with(id, |fork| fork.cancelled(&request.message, &mut context));
+            return;
+        }
+        match self.forward_by_pin(&mut request, outbox) {
+            Match::Same => {}
+            Match::Other => self.refuse(now, &request, Reject::NoTransaction, outbox),
+            Match::Unknown => self.cancel_unknown(now, request, outbox),
+        }
+    }
+
+    /// The INVITE is not known here.
+    fn cancel_unknown(&mut self, now: Now, mut request: Request, outbox: &mut Outbox) {
+        // The branch on its way out names the address that responses go to, as that of the INVITE did. A sender who gives
+        // the address of somebody else at its own host would get the branch of that other's INVITE.
+        let answered_at_source = request.back.remote == request.flow.remote;
+        let dialog = route::accept_routes(&mut request, &self.settings, &self.mac);
+        match (dialog, request.caller().map(|caller| self.settings.aor_named_by(&caller))) {
+            (Ok(Some(dialog)), _) if answered_at_source => self.cancel_in_dialog(now, request, dialog, outbox),
+            (Ok(None), _) if self.settings.trusts(request.flow.remote.ip()) => {
+                self.forward_cancel(now, request, outbox)
+            }
+            (Ok(None), Some(caller)) if answered_at_source => {
+                outbox.ask(Question::Load(caller), Parked(Waiting::Cancel(self.stalls.put(request))));
+            }
+            _ => self.refuse(now, &request, Reject::NoTransaction, outbox),
+        }
+    }
+
+    /// Where the caller is registered is known: a CANCEL that comes from there may go on.
+    pub(super) fn cancel_looked_up(&mut self, now: Now, stalled: Stall, answer: Answer, outbox: &mut Outbox) {
+        let Some(request) = self.stalls.lead_out(stalled) else { return };
+        match answer {
+            Answer::Loaded(Some(record)) if InDialog::is_flow_of(&record, &request.flow, now.wall) => {
+                self.forward_cancel(now, request, outbox);
+            }
+            _ => self.refuse(now, &request, Reject::NoTransaction, outbox),
+        }
+    }
+
+    /// RFC 3261 16.10: where its INVITE would go now, if that is one place.
+    fn forward_cancel(&mut self, now: Now, request: Request, outbox: &mut Outbox) {
+        match route::destination_of(&request, &self.settings) {
+            Ok(Destination::User(aor)) if request.routes().next().is_none() => {
+                self.look_up(request, Callee::user(aor), outbox);
+            }
+            Ok(Destination::Gruu(name)) => match self.gruus.read(request.uri(), name) {
+                Ok(callee) => self.look_up(request, callee, outbox),
+                Err(_) => self.refuse(now, &request, Reject::NoTransaction, outbox),
+            },
+            _ => self.refuse(now, &request, Reject::NoTransaction, outbox),
+        }
+    }
+
+    /// Of a re-INVITE: from one side of its dialog to the other.
+    fn cancel_in_dialog(&mut self, now: Now, mut request: Request, mut dialog: InDialog, outbox: &mut Outbox) {
+        dialog.catch_up(&self.moved, &request, &self.mac);
+        let (settings, mac) = (&self.settings, &self.mac);
+        if dialog.is_from_sender(&request.flow, settings) && dialog.leads_to_other(&request, settings, mac) {
+            request.flow_ahead = dialog.flow_ahead(&request, mac);
+            if let Ok(target) = route::target_for_uri(&request, settings) {
+                return self.launch(now, request, Plan::one(target), outbox);
+            }
+        }
+        self.refuse(now, &request, Reject::NoTransaction, outbox);
+    }
+}

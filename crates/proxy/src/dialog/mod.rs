@@ -1,0 +1,16 @@
+//! Dialogs that this server record-routed, without keeping them: what a Record-Route token says, and whether a request of a
+//! dialog comes from one of its sides and goes to the other (RFC 3261 12.2, 16.4, 16.6 step 4, 16.12).
+//!
+//! Whoever has read a message of a call knows its token. So a token alone permits nothing: a request passes without
+//! credentials only from the peer that the token names and only to the other one. Must not ask for credentials (`auth`)
+//! nor find out where a user is registered (`core`).
+
+mod in_dialog;
+mod moved;
+mod record_route;
+mod token;
+
+pub(crate) use in_dialog::InDialog;
+pub(crate) use moved::MovedSides;
+pub use moved::{Moved, SideOfDialog};
+pub(crate) use record_route::{refresh_targets, token_for};

@@ -1,0 +1,354 @@
+//! Requests in a dialog pass from one side of it to the other, and from nobody else to nowhere else: what a captured
+//! message is good for (nothing), and what a call of honest phones survives.
+
+use location::Aor;
+use proxy::{Authentication, DialogRequest, Event, Settings, Strangers};
+
+use crate::sim::{Agent, DOMAIN, Login, Sip, World, uri_in};
+
+const ALICE: Login<'static> = Login { user: "alice", password: "wonder land" };
+const BOB: Login<'static> = Login { user: "bob", password: "builder" };
+const MALLORY: Login<'static> = Login { user: "mallory", password: "malice" };
+
+/// Methods that a dialog carries.
+const METHODS: [&str; 8] = ["BYE", "INVITE", "UPDATE", "INFO", "MESSAGE", "REFER", "NOTIFY", "OPTIONS"];
+
+fn secured(settings: &mut Settings) {
+    settings.authentication = Authentication::Required;
+    for login in [ALICE, BOB, MALLORY] {
+        settings.accounts.insert(Aor::new(login.user.as_bytes(), DOMAIN.as_bytes()), login.account(DOMAIN));
+    }
+}
+
+/// Alice calls bob, who picks up. Returns her INVITE and its 200.
+fn call(alice: &Agent, bob: &Agent) -> (Sip, Sip) {
+    bob.signs_in(BOB);
+    let invite = alice.proves(ALICE, &alice.request("INVITE", "sip:bob@office.example"));
+    let ok = picks_up(bob, alice, &bob.contact());
+    alice.acks(&invite, &ok);
+    bob.expects("ACK");
+    (invite, ok)
+}
+
+/// The called side picks up, with this Contact. Returns the 200 as the caller gets it.
+fn picks_up(called: &Agent, caller: &Agent, contact: &str) -> Sip {
+    let invite = called.expects("INVITE");
+    called.sends(&called.answer(&invite, 200).set("Contact", format_args!("<{contact}>")));
+    caller.expects("200")
+}
+
+fn refused(world: &World) -> usize {
+    world.saw(|event| matches!(event, Event::DialogRequest { outcome: DialogRequest::Refused, .. }))
+}
+
+#[test]
+fn a_captured_message_of_a_call_opens_nothing() {
+    // checklist 42
+    for strangers in [Strangers::Refuse, Strangers::Accept] {
+        let world = World::with(|settings| {
+            secured(settings);
+            settings.strangers = strangers;
+        });
+        let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+        let [mallory, victim] = ["mallory", "victim"].map(|name| world.udp(name));
+        let (invite, ok) = call(&alice, &bob);
+        let far = format!("sip:{}", victim.address);
+        for method in METHODS {
+            // Her dialog as she and as he would go on in it, and on to somebody else; as herself, as him, as a stranger.
+            let captured = [alice.within(&invite, &ok, method), bob.back_within(&invite, &ok, method)];
+            for captured in captured.into_iter().flat_map(|it| [it.clone().to(&far), it]) {
+                for from in ["sip:alice@office.example", "sip:bob@office.example", "sip:x@elsewhere.example"] {
+                    let tag = captured.param("From", "tag").unwrap().to_owned();
+                    let sent = captured.clone().set("From", format_args!("<{from}>;tag={tag}"));
+                    mallory.sends(&sent.set("Via", mallory.via()));
+                    let status = mallory.heard_soon().status();
+                    assert!(matches!(status, Some(403 | 407)), "{method} {status:?}");
+                }
+            }
+        }
+        // An ACK cannot be challenged, and repeats credentials that everybody has read.
+        for captured in [alice.within(&invite, &ok, "ACK"), bob.back_within(&invite, &ok, "ACK")] {
+            mallory.sends(&captured.with("Proxy-Authorization", invite.value("Proxy-Authorization")));
+        }
+        mallory.hears_nothing();
+        assert!(refused(&world) > 0);
+        for phone in [&alice, &bob, &victim] {
+            assert_eq!(phone.heard(), []);
+        }
+    }
+}
+
+#[test]
+fn credentials_of_somebody_else_are_no_part_of_a_call() {
+    let world = World::with(secured);
+    let (alice, bob, mallory) = (world.udp("alice"), world.udp("bob"), world.udp("mallory"));
+    let (invite, ok) = call(&alice, &bob);
+    for from in ["alice", "bob", "mallory"] {
+        for captured in [alice.within(&invite, &ok, "BYE"), bob.back_within(&invite, &ok, "BYE")] {
+            let tag = captured.param("From", "tag").unwrap().to_owned();
+            let bye = captured.set("From", format_args!("<sip:{from}@{DOMAIN}>;tag={tag}")).set("Via", mallory.via());
+            mallory.proves(MALLORY, &bye);
+            mallory.expects("403");
+        }
+    }
+    assert_eq!((alice.heard(), bob.heard()), (vec![], vec![]));
+}
+
+#[test]
+fn a_dialog_of_ones_own_leads_to_its_other_side_only() {
+    let world = World::with(secured);
+    let (alice, bob, victim) = (world.udp("alice"), world.udp("bob"), world.udp("victim"));
+    let (invite, ok) = call(&alice, &bob);
+    let far = format!("sip:{}", victim.address);
+    let elsewhere = format!("<{far};lr>");
+    for method in METHODS {
+        let within = || alice.within(&invite, &ok, method).set("Via", alice.via());
+        alice.sends(&within().to(&far));
+        alice.expects("403");
+        alice.sends(&within().with("Route", &elsewhere));
+        alice.expects("403");
+        // A strict router's form of the same.
+        let route = uri_in(ok.value("Record-Route")).to_owned();
+        alice.sends(&within().to(route).set("Route", &elsewhere));
+        alice.expects("403");
+        // To another user of ours she may, as she might have without a dialog: as herself, with her password.
+        alice.sends(&within().to("sip:mallory@office.example"));
+        alice.expects("407");
+    }
+    assert_eq!((bob.heard(), victim.heard()), (vec![], vec![]));
+}
+
+#[test]
+fn a_side_of_a_dialog_cannot_speak_as_somebody_else() {
+    let world = World::with(secured);
+    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    let (invite, ok) = call(&alice, &bob);
+    let tag = invite.param("From", "tag").unwrap();
+    let update =
+        alice.within(&invite, &ok, "UPDATE").set("From", format_args!("<sip:mallory@office.example>;tag={tag}"));
+    alice.proves(ALICE, &update);
+    alice.expects("403");
+    assert_eq!(bob.heard(), []);
+}
+
+#[test]
+fn tokens_of_two_dialogs_do_not_make_a_third() {
+    // A caller may choose the Call-ID and the tag of a call that she has seen.
+    let world = World::with(secured);
+    let (alice, bob, mallory) = (world.udp("alice"), world.udp("bob"), world.udp("mallory"));
+    let (invite, ok) = call(&alice, &bob);
+    let (call_id, tag) = (invite.value("Call-ID"), invite.param("From", "tag").unwrap());
+    let own = mallory
+        .request("INVITE", "sip:bob@office.example")
+        .set("Call-ID", call_id)
+        .set("From", format_args!("<sip:mallory@office.example>;tag={tag}"));
+    let own = mallory.proves(MALLORY, &own);
+    let own_ok = picks_up(&bob, &mallory, &bob.contact());
+    mallory.acks(&own, &own_ok);
+    bob.expects("ACK");
+    let [hers, captured] = [&own_ok, &ok].map(|ok| ok.value("Record-Route").to_owned());
+    let bye = alice.within(&invite, &ok, "BYE").without("Route");
+    for routes in [[&hers, &captured], [&captured, &hers]] {
+        let bye = routes.iter().fold(bye.clone(), |bye, route| bye.with("Route", route));
+        mallory.sends(&bye.set("Via", mallory.via()));
+        let status = mallory.heard_soon().status();
+        assert!(matches!(status, Some(403 | 407)), "{status:?}");
+    }
+    assert_eq!(bob.heard(), []);
+}
+
+#[test]
+fn a_call_goes_on_at_another_core_with_the_same_keys() {
+    // As after a restart: nothing of the call is known there but what its messages say.
+    for (alice_on_tcp, bob_on_tcp) in [(false, false), (false, true), (true, false), (true, true)] {
+        let world = World::with_workers(2, secured);
+        let phone = |name, on_tcp| if on_tcp { world.tcp(name) } else { world.udp(name) };
+        let (alice, bob) = (phone("alice", alice_on_tcp), phone("bob", bob_on_tcp));
+        let (invite, ok) = call(&alice, &bob);
+        alice.lands_on(1);
+        bob.lands_on(1);
+        for (sender, other, request) in [
+            (&alice, &bob, alice.within(&invite, &ok, "INFO")),
+            (&bob, &alice, bob.back_within(&invite, &ok, "INFO")),
+            (&bob, &alice, bob.back_within(&invite, &ok, "BYE")),
+        ] {
+            sender.sends(&request);
+            let came = other.expects(request.what());
+            other.answers(&came, 200);
+            sender.expects("200");
+        }
+        assert_eq!(refused(&world), 0);
+    }
+}
+
+#[test]
+fn a_side_behind_a_nat_that_has_moved_proves_itself_once() {
+    let world = World::with(secured);
+    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    alice.appears_at("198.51.100.7:1026".parse().unwrap());
+    let (invite, ok) = call(&alice, &bob);
+    alice.appears_at("198.51.100.7:2052".parse().unwrap());
+    let again = alice.proves(ALICE, &alice.within(&invite, &ok, "INVITE"));
+    let ok_again = picks_up(&bob, &alice, &bob.contact());
+    // Neither the ACK nor what comes after it needs credentials, and bob's requests find the new place.
+    alice.sends(&alice.within(&invite, &ok, "ACK").set("CSeq", again.value("CSeq").replace("INVITE", "ACK")));
+    bob.expects("ACK");
+    bob.sends(&bob.back_within(&invite, &ok, "INFO"));
+    let info = alice.expects("INFO");
+    alice.answers(&info, 200);
+    bob.expects("200");
+    alice.sends(&alice.within(&invite, &ok_again, "BYE").set("Route", ok.value("Record-Route")));
+    bob.expects("BYE");
+    assert_eq!(world.load(0).moved_dialogs, 1);
+}
+
+#[test]
+fn a_side_that_registered_from_its_new_place_needs_no_credentials() {
+    for on_tcp in [false, true] {
+        let world = World::with(secured);
+        let alice = if on_tcp { world.tcp("alice") } else { world.udp("alice") };
+        let bob = world.udp("bob");
+        alice.signs_in(ALICE);
+        let (invite, ok) = call(&alice, &bob);
+        match on_tcp {
+            true => alice.disconnects(),
+            false => drop(alice.appears_at("192.0.2.77:5060".parse().unwrap())),
+        }
+        alice.signs_in(ALICE);
+        alice.sends(&alice.within(&invite, &ok, "BYE"));
+        let bye = bob.expects("BYE");
+        bob.answers(&bye, 200);
+        alice.expects("200");
+    }
+}
+
+#[test]
+fn a_refreshed_target_is_followed() {
+    // RFC 3261 12.2.1.1, RFC 3311 5.1: from both sides, by both methods, at every worker.
+    for method in ["INVITE", "UPDATE"] {
+        for callee_moves in [true, false] {
+            let world = World::with_workers(2, secured);
+            let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+            let new = world.udp("new");
+            let (invite, ok) = call(&alice, &bob);
+            let (mover, stays) = if callee_moves { (&bob, &alice) } else { (&alice, &bob) };
+            let within = |agent: &Agent, method: &str| match agent.user() {
+                "bob" => agent.back_within(&invite, &ok, method),
+                _ => agent.within(&invite, &ok, method),
+            };
+            let contact = format!("sip:{}@{}", mover.user(), new.address);
+            mover.sends(&within(mover, method).set("Contact", format_args!("<{contact}>")));
+            let came = stays.expects(method);
+            assert!(came.value("Contact").contains(&contact));
+            stays.answers(&came, 200);
+            mover.expects("200");
+            stays.lands_on(1).sends(&within(stays, "BYE").to(&contact));
+            let bye = new.expects("BYE");
+            new.answers(&bye, 200);
+            stays.expects("200");
+        }
+    }
+}
+
+#[test]
+fn a_gateway_may_name_another_host_in_its_200() {
+    let world = World::with(|settings| {
+        secured(settings);
+        settings.foreign = proxy::Foreign::Authenticated;
+    });
+    let (alice, gateway, media) = (world.udp("alice"), world.udp("gateway"), world.udp("media"));
+    world.dns("gw.example", &[gateway.address]);
+    let invite = alice.proves(ALICE, &alice.request("INVITE", "sip:5551234@gw.example"));
+    let ok = picks_up(&gateway, &alice, &format!("sip:5551234@{}", media.address));
+    alice.acks(&invite, &ok);
+    media.expects("ACK");
+    // A copy of its 200 names it again.
+    alice.sends(&alice.within(&invite, &ok, "BYE"));
+    let bye = media.expects("BYE");
+    media.answers(&bye, 200);
+    alice.expects("200");
+}
+
+#[test]
+fn a_provider_may_answer_from_another_address_of_its_networks() {
+    let world = World::with(|settings| {
+        secured(settings);
+        settings.trusted = vec!["192.0.2.14/31".parse().unwrap()];
+    });
+    let (_alice, bob, _, one, two) =
+        (world.udp("alice"), world.udp("bob"), world.udp("x"), world.udp("one"), world.udp("two"));
+    assert_eq!(
+        (one.address.ip().to_string(), two.address.ip().to_string()),
+        ("192.0.2.14".into(), "192.0.2.15".into())
+    );
+    bob.signs_in(BOB);
+    let invite = one.request("INVITE", "sip:bob@office.example").set("From", "<sip:5551234@provider.example>;tag=p1");
+    one.sends(&invite);
+    let ok = picks_up(&bob, &one, &bob.contact());
+    two.sends(&two.within(&invite, &ok, "ACK"));
+    bob.expects("ACK");
+    // Its Contact may move too, and bob's requests go there.
+    two.sends(&two.within(&invite, &ok, "UPDATE"));
+    let update = bob.expects("UPDATE");
+    bob.answers(&update, 200);
+    two.expects("200");
+    bob.sends(&bob.back_within(&invite, &ok, "BYE").to(two.contact()));
+    let bye = two.expects("BYE");
+    two.answers(&bye, 200);
+    bob.expects("200");
+}
+
+#[test]
+fn a_stranger_who_calls_may_hang_up_from_where_it_called() {
+    let world = World::with(|settings| {
+        secured(settings);
+        settings.strangers = Strangers::Accept;
+    });
+    let bob = world.udp("bob");
+    bob.signs_in(BOB);
+    for stranger in [world.udp("stranger"), world.tcp("stranger")] {
+        let invite =
+            stranger.request("INVITE", "sip:bob@office.example").set("From", "<sip:stranger@far.example>;tag=s1");
+        stranger.sends(&invite);
+        let ok = picks_up(&bob, &stranger, &bob.contact());
+        stranger.acks(&invite, &ok);
+        bob.expects("ACK");
+        // Over TCP also by another connection: it has no credentials of ours to show.
+        stranger.disconnects();
+        stranger.sends(&stranger.within(&invite, &ok, "BYE"));
+        let bye = bob.expects("BYE");
+        bob.answers(&bye, 200);
+        stranger.expects("200");
+    }
+}
+
+#[test]
+fn a_call_that_came_by_twice_goes_on_through_both() {
+    // A spiral: a proxy without Record-Route sends the call back to us, for another user.
+    let world = World::with(|settings| {
+        secured(settings);
+        settings.foreign = proxy::Foreign::Authenticated;
+        settings.trusted = vec!["192.0.2.13/32".parse().unwrap()];
+    });
+    let (alice, bob, proxy) = (world.udp("alice"), world.udp("bob"), world.udp("proxy"));
+    assert_eq!(proxy.address.ip().to_string(), "192.0.2.13");
+    world.dns("proxy.example", &[proxy.address]);
+    bob.signs_in(BOB);
+    let invite = alice.proves(ALICE, &alice.request("INVITE", "sip:x@proxy.example"));
+    let came = proxy.expects("INVITE");
+    proxy.sends(&came.to("sip:bob@office.example").set("Max-Forwards", 60).with_first("Via", proxy.via()));
+    let heard = bob.expects("INVITE");
+    assert_eq!(heard.values("Record-Route").count(), 2, "{heard}");
+    bob.answers(&heard, 200);
+    let ok = proxy.expects("200");
+    proxy.sends(&ok.without_first("Via"));
+    let ok = alice.expects("200");
+    alice.acks(&invite, &ok);
+    let ack = bob.expects("ACK");
+    assert!(!ack.has("Route"), "{ack}");
+    bob.sends(&bob.back_within(&invite, &ok, "BYE"));
+    let bye = alice.expects("BYE");
+    assert!(!bye.has("Route"), "{bye}");
+    alice.answers(&bye, 200);
+    bob.expects("200");
+}

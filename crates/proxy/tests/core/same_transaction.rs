@@ -1,0 +1,183 @@
+//! What counts as a copy of a request, and what as its ACK or CANCEL: nothing that somebody else sends who has read it
+//! (RFC 3261 9.2, 16.10, 16.11, 17.2.3).
+
+use location::Aor;
+use proxy::{Authentication, Settings};
+
+use crate::sim::{Agent, DOMAIN, Login, Sip, World, hop_by_hop};
+
+const ALICE: Login<'static> = Login { user: "alice", password: "wonder land" };
+
+fn secured(settings: &mut Settings) {
+    settings.authentication = Authentication::Required;
+    for user in ["alice", "bob", "carol"] {
+        let login = Login { user, ..ALICE };
+        settings.accounts.insert(Aor::new(user.as_bytes(), DOMAIN.as_bytes()), login.account(DOMAIN));
+    }
+}
+
+/// Registers a phone with its user's password.
+fn signs_in(phone: &Agent) {
+    phone.signs_in(Login { user: phone.user(), ..ALICE });
+}
+
+#[test]
+fn what_is_no_copy_goes_no_way_of_another_request() {
+    // checklist 81
+    let world = World::with(secured);
+    let (alice, bob, mallory) = (world.udp("alice"), world.udp("bob"), world.udp("mallory"));
+    signs_in(&bob);
+    let message = alice.proves(ALICE, &alice.request("MESSAGE", "sip:bob@office.example"));
+    bob.expects("MESSAGE");
+    let invite = |from: &str| {
+        let invite = message.clone().set("CSeq", message.value("CSeq").replace("MESSAGE", "INVITE"));
+        Sip::parse(invite.to_string().replacen("MESSAGE", "INVITE", 1).as_bytes())
+            .set("From", from)
+            .without("Proxy-Authorization")
+    };
+    let tag = message.param("From", "tag").unwrap();
+    let as_carol = format!("<sip:carol@office.example>;tag={tag}");
+    for sender in [&mallory, &alice] {
+        // Another method as somebody else, the same with another From, with other content, and the copy from elsewhere.
+        sender.sends(&invite(&as_carol));
+        sender.sends(&message.clone().without("Proxy-Authorization").set("From", &as_carol));
+        sender.sends(&message.clone().without("Proxy-Authorization").with_body("other words"));
+    }
+    mallory.sends(&message);
+    for sender in [&mallory, &alice] {
+        let answers: Vec<_> = (0..3).map(|_| sender.heard_soon()).collect();
+        // Responses go where the Via says: hers to her, whoever wrote it.
+        assert!(answers.iter().all(|answer| answer.status() == Some(407)), "{answers:?}");
+    }
+    assert_eq!(mallory.heard_soon().status(), Some(407), "her credentials were used, elsewhere");
+    // Hers, octet by octet, is a copy.
+    alice.sends(&message);
+    bob.expects("MESSAGE");
+    assert_eq!(bob.heard(), []);
+}
+
+/// Her INVITE as somebody else would cancel it: from his address, with the way back that she has or with his own.
+fn foreign(method: &str, invite: &Sip, to: &str, sender: &Agent) -> [Sip; 2] {
+    let captured = hop_by_hop(method, invite, to);
+    let own_via = format!("SIP/2.0/UDP {};branch={};rport", sender.address, invite.branch());
+    [captured.clone().set("Via", own_via), captured]
+}
+
+#[test]
+fn a_cancel_counts_from_where_its_invite_came_from() {
+    // checklist 79, 80
+    for phones in [1, 2] {
+        let world = World::with(secured);
+        let (alice, mallory) = (world.udp("alice"), world.udp("mallory"));
+        let bobs = [world.udp("bob/desk"), world.udp("bob/mobile")];
+        bobs.iter().take(phones).for_each(signs_in);
+        let invite = alice.proves(ALICE, &alice.request("INVITE", "sip:bob@office.example"));
+        let heard: Vec<_> = bobs.iter().take(phones).map(|bob| bob.expects("INVITE")).collect();
+        bobs[0].answers(&heard[0], 180);
+        for cancel in foreign("CANCEL", &invite, invite.value("To"), &mallory) {
+            mallory.sends(&cancel);
+            assert_eq!(mallory.heard_soon().status(), Some(481));
+        }
+        // At her own address, but by another program: the port is what tells them apart.
+        let neighbour = world.udp("neighbour");
+        let beside = std::net::SocketAddr::new(alice.address.ip(), 5099);
+        for cancel in foreign("CANCEL", &invite, invite.value("To"), &alice) {
+            neighbour.appears_at(beside).sends(&cancel);
+        }
+        bobs.iter().for_each(|bob| bob.hears_nothing());
+        alice.heard();
+        alice.cancels(&invite);
+        assert_eq!(bobs[0].expects("CANCEL").branch(), heard[0].branch());
+        world.give_up();
+    }
+}
+
+#[test]
+fn an_ack_counts_from_where_its_invite_came_from() {
+    // checklist 96
+    let world = World::with(secured);
+    let (alice, mallory) = (world.udp("alice"), world.udp("mallory"));
+    let bobs = [world.udp("bob/desk"), world.udp("bob/mobile")];
+    bobs.iter().for_each(signs_in);
+    let invite = alice.proves(ALICE, &alice.request("INVITE", "sip:bob@office.example"));
+    alice.expects("100");
+    for bob in &bobs {
+        let heard = bob.expects("INVITE");
+        bob.answers(&heard, 486);
+        bob.expects("ACK");
+    }
+    let busy = alice.expects("486");
+    for ack in foreign("ACK", &invite, busy.value("To"), &mallory) {
+        mallory.sends(&ack);
+    }
+    // It is repeated until she has acknowledged it herself.
+    world.millis(500);
+    alice.expects("486");
+    alice.acks(&invite, &busy);
+    world.seconds(5);
+    assert_eq!(alice.heard(), []);
+}
+
+#[test]
+fn a_cancel_of_nothing_tells_nothing() {
+    // RFC 3261 16.10 would forward it; what the phone answers says that there is one.
+    let world = World::with(secured);
+    let (bob, carol, mallory) = (world.udp("bob"), world.udp("carol"), world.udp("mallory"));
+    signs_in(&bob);
+    signs_in(&carol);
+    for user in ["bob", "alice", "nobody"] {
+        for from in ["carol", "mallory"] {
+            let invite = mallory
+                .request("INVITE", &format!("sip:{user}@office.example"))
+                .set("From", format_args!("<sip:{from}@office.example>;tag=1"));
+            mallory.cancels(&invite);
+            let answer = mallory.heard_soon();
+            assert_eq!((answer.status(), answer.reason()), (Some(481), "Call/Transaction Does Not Exist"), "{user}");
+        }
+    }
+    bob.hears_nothing();
+    // From where one of ours is registered it goes on, and says nothing either where nobody is.
+    let [to_bob, to_nobody] =
+        ["bob", "nobody"].map(|user| carol.request("INVITE", &format!("sip:{user}@office.example")));
+    carol.cancels(&to_bob);
+    let cancel = bob.expects("CANCEL");
+    bob.answers(&cancel, 481);
+    carol.expects("481");
+    carol.cancels(&to_nobody);
+    carol.expects("481");
+}
+
+#[test]
+fn two_senders_with_one_branch_do_not_meet() {
+    // Whoever uses the branch, the Call-ID and the tag of a call that rings begins a call of its own.
+    let world = World::with(secured);
+    let (alice, carol) = (world.udp("alice"), world.udp("carol"));
+    let bobs = [world.udp("bob/desk"), world.udp("bob/mobile")];
+    bobs.iter().for_each(signs_in);
+    let invite = alice.proves(ALICE, &alice.request("INVITE", "sip:bob@office.example"));
+    alice.expects("100");
+    let hers = bobs[0].expects("INVITE");
+    bobs[1].expects("INVITE");
+    let tag = invite.param("From", "tag").unwrap();
+    let same = invite
+        .clone()
+        .without("Proxy-Authorization")
+        .set("From", format_args!("<sip:carol@office.example>;tag={tag}"))
+        .set("Via", format_args!("SIP/2.0/UDP {};branch={};rport", carol.address, invite.branch()));
+    carol.sends(&same);
+    let refused = carol.expects("407");
+    carol.acks(&same, &refused);
+    carol.sends(
+        &same.clone().with("Proxy-Authorization", Login { user: "carol", ..ALICE }.answer(&refused, "MD5", &same, 1)),
+    );
+    carol.expects("100");
+    bobs[0].expects("INVITE");
+    // Her call is hers to cancel, and his to answer.
+    bobs[0].answers(&hers, 180);
+    alice.expects("180");
+    alice.cancels(&invite);
+    alice.expects("200");
+    assert_eq!(bobs[0].expects("CANCEL").branch(), hers.branch());
+    carol.hears_nothing();
+    world.give_up();
+}
