@@ -73,20 +73,36 @@ impl Server {
     /// Starts one that may have no more than so many open files.
     #[track_caller]
     pub(crate) fn start_starved(config: &str, files: u32) -> Self {
+        Self::start_limited(config, &format!("ulimit -n {files}"))
+    }
+
+    /// Starts one after these commands of a shell.
+    #[track_caller]
+    pub(crate) fn start_limited(config: &str, commands: &str) -> Self {
         let folder = TempDir::with_prefix("frontdesk-test-").expect("a temporary folder");
         let mut shell = Command::new("sh");
-        shell.args(["-c", &format!("ulimit -n {files} && exec \"$0\" \"$@\""), PROGRAM]);
+        shell.args(["-c", &format!("{commands} && exec \"$0\" \"$@\""), PROGRAM]);
         Self::launch_by(shell, folder, fresh_ip(), config).ready()
     }
 
     /// Starts one whose data folder is on a disk of so many KiB, in memory. Needs the right to mount.
     #[track_caller]
     pub(crate) fn start_cramped(config: &str, kib: u32) -> Self {
+        Self::launch_mounted(config, kib, "").ready()
+    }
+
+    /// Starts one after an earlier run of which a full disk is left: without waiting for anything, for it is to fail.
+    pub(crate) fn launch_full(config: &str) -> Self {
+        let earlier = "(timeout -s KILL 2 \"$0\" \"$@\" || true) && (dd if=/dev/zero of=data/rest bs=1k 2>&- || true)";
+        Self::launch_mounted(config, 1024, &format!("{earlier} && "))
+    }
+
+    fn launch_mounted(config: &str, kib: u32, before: &str) -> Self {
         let folder = TempDir::with_prefix("frontdesk-test-").expect("a temporary folder");
-        let mount = format!("mkdir data && mount -t tmpfs -o size={kib}k none data && exec \"$0\" \"$@\"");
+        let mount = format!("mkdir data && mount -t tmpfs -o size={kib}k none data && {before}exec \"$0\" \"$@\"");
         let mut shell = Command::new("unshare");
         shell.args(rights()).args(["--mount", "--", "sh", "-c", &mount, PROGRAM]);
-        Self::launch_by(shell, folder, fresh_ip(), config).ready()
+        Self::launch_by(shell, folder, fresh_ip(), config)
     }
 
     #[track_caller]

@@ -168,7 +168,7 @@ impl Witness {
         let committed = move |_| {
             counter.groups.fetch_add(1, Ordering::Relaxed);
         };
-        Hooks { done: Box::new(done), committed: Box::new(committed) }
+        Hooks { done: Box::new(done), committed: Box::new(committed), usable: Box::new(|_| {}) }
     }
 
     fn wait_for(&self, count: u32) {

@@ -198,8 +198,12 @@ impl<'a> Binding<'a> {
 
     /// May the request that last touched it still be under way somewhere?
     pub(crate) fn is_fresh(&self, now: Wall) -> bool {
-        let touched = if self.removed { self.expires_at } else { self.registered_at };
-        now < touched.plus_millis(TOMBSTONE_MILLIS)
+        now < self.changed_at().plus_millis(TOMBSTONE_MILLIS)
+    }
+
+    /// When it was last set, refreshed or removed.
+    pub(crate) fn changed_at(&self) -> Wall {
+        if self.removed { self.expires_at } else { self.registered_at }
     }
 
     /// Has it been dead for so long that nobody needs it any more?

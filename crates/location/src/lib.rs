@@ -50,6 +50,6 @@ pub use change::{Ask, Change, ContactChange, Limits, Refusal, WhenFull};
 pub use flow::Flow;
 pub use record::Applied;
 #[cfg(feature = "disk")]
-pub use store::{AnyStore, CommitReport, DiskOptions, DiskStore, Done, Hooks, backup};
+pub use store::{AnyStore, CommitReport, DiskOptions, DiskStore, Done, Hooks, Usable, backup};
 pub use store::{Commit, Counts, MemoryStore, Store, StoreError, Ticket};
 pub use time::Wall;

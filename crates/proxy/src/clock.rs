@@ -1,7 +1,8 @@
 //! Time as an argument.
 //!
-//! The driver reads both clocks once per batch. Timers use the monotonic one; bindings and nonces, which outlive a
-//! process or are shown to people, use the wall clock. Nothing in this crate asks for the time.
+//! The driver reads the clocks once per batch. Timers use the monotonic one; bindings and nonces, which outlive a process,
+//! use a wall clock that runs steadily, whatever becomes of the machine's; that one is only shown. Nothing in this crate
+//! asks for the time.
 
 use std::ops::{Add, Sub};
 use std::time::Duration;
@@ -45,11 +46,14 @@ impl Sub<Duration> for Instant {
     }
 }
 
-/// Both clocks, read at one moment.
+/// The clocks, read at one moment.
 #[derive(Clone, Copy, Debug)]
 pub struct Now {
     /// For timers.
     pub mono: Instant,
-    /// For expiry times and nonces: milliseconds since the Unix epoch.
+    /// For expiry times and nonces: about milliseconds since the Unix epoch. It must run steadily from one call to the
+    /// next: setting the machine's clock neither drops nor prolongs anything.
     pub wall: Wall,
+    /// What the machine's clock says: for Date (RFC 3261 20.17). Nothing is measured by it.
+    pub date: Wall,
 }

@@ -82,8 +82,8 @@ impl Answers {
                         tally.count(Series::LimitReached(proxy::Limit::StoreQueue));
                         Some((parked, Answer::Full))
                     }
-                    // The program is ending.
-                    Commit::Failed(StoreError::Closed) => Some((parked, Answer::Failed)),
+                    // The program is ending. RFC 3261 21.5.4: for maintenance, with a Retry-After; the next run takes it.
+                    Commit::Failed(StoreError::Closed) => Some((parked, Answer::Full)),
                     Commit::Failed(error) => {
                         tracing::error!(%error, "a registration could not be stored");
                         Some((parked, Answer::Failed))

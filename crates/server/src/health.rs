@@ -4,8 +4,9 @@
 //! full or whose loop hangs does not count as alive.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
+use location::StoreError;
 use tokio::sync::mpsc;
 
 use crate::inbox::Inbound;
@@ -18,7 +19,8 @@ const PATIENCE: u64 = 5;
 pub(crate) struct Health {
     round: AtomicU64,
     answered: Box<[AtomicU64]>,
-    store_failed: AtomicBool,
+    /// One of `STORE_…`.
+    store: AtomicU8,
     ending: AtomicBool,
 }
 
@@ -28,7 +30,7 @@ impl Health {
         Self {
             round: AtomicU64::new(0),
             answered: (0..workers).map(|_| AtomicU64::new(0)).collect(),
-            store_failed: AtomicBool::new(false),
+            store: AtomicU8::new(STORE_GOOD),
             ending: AtomicBool::new(false),
         }
     }
@@ -49,9 +51,19 @@ impl Health {
         }
     }
 
-    /// A group of changes is safe, or is not.
-    pub(crate) fn committed(&self, ok: bool) {
-        self.store_failed.store(!ok, Ordering::Relaxed);
+    /// Changes cannot be made safe, or can be again.
+    pub(crate) fn store(&self, outcome: Result<(), &StoreError>) {
+        let state = match outcome {
+            Ok(()) => STORE_GOOD,
+            Err(StoreError::Lost { .. }) => STORE_LOST,
+            Err(_) => STORE_FAILED,
+        };
+        self.store.store(state, Ordering::Relaxed);
+    }
+
+    /// Whether the store takes changes, as far as is known.
+    pub(crate) fn is_store_usable(&self) -> bool {
+        self.store.load(Ordering::Relaxed) == STORE_GOOD
     }
 
     /// The program ends: nothing new should come.
@@ -69,8 +81,10 @@ impl Health {
     /// What keeps phones from registering or calling.
     pub(crate) fn troubles(&self) -> Vec<&'static str> {
         let mut troubles = self.lifelessness();
-        if self.store_failed.load(Ordering::Relaxed) {
-            troubles.push("the last registrations could not be stored");
+        match self.store.load(Ordering::Relaxed) {
+            STORE_GOOD => {}
+            STORE_LOST => troubles.push("the location store's files were deleted, cut or replaced"),
+            _ => troubles.push("the last registrations could not be stored"),
         }
         if self.ending.load(Ordering::Relaxed) {
             troubles.push("the program is ending");
@@ -79,13 +93,14 @@ impl Health {
     }
 }
 
-/// What the store calls after each group of changes.
-pub(crate) fn watch_commits(health: &Arc<Health>) -> Box<dyn Fn(location::CommitReport) + Send + Sync> {
+const STORE_GOOD: u8 = 0;
+const STORE_FAILED: u8 = 1;
+const STORE_LOST: u8 = 2;
+
+/// What the store calls when changes cannot be made safe, and when they can be again.
+pub(crate) fn watch_store(health: &Arc<Health>) -> location::Usable {
     let health = Arc::clone(health);
-    Box::new(move |report| {
-        health.committed(report.ok);
-        crate::metrics::committed(report);
-    })
+    Box::new(move |outcome| health.store(outcome))
 }
 
 #[cfg(test)]
@@ -109,10 +124,14 @@ mod tests {
     fn a_store_that_fails_is_not_ready_until_it_works_again() {
         let health = Health::new(1);
         assert!(health.troubles().is_empty());
-        health.committed(false);
-        assert!(!health.troubles().is_empty() && health.lifelessness().is_empty());
-        health.committed(true);
-        assert!(health.troubles().is_empty());
+        let path = std::path::PathBuf::new;
+        for error in [StoreError::Full { path: path() }, StoreError::Lost { path: path() }] {
+            health.store(Err(&error));
+            assert!(!health.is_store_usable(), "{error}");
+            assert!(health.troubles().len() == 1 && health.lifelessness().is_empty(), "{error}");
+        }
+        health.store(Ok(()));
+        assert!(health.is_store_usable() && health.troubles().is_empty());
         health.end();
         assert_eq!(health.troubles(), ["the program is ending"]);
     }

@@ -16,6 +16,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::admin::{self, Errand, Office, Removals};
+use crate::clock::Shift;
 use crate::config::Listen;
 use crate::error::Fatal;
 use crate::first_run::Made;
@@ -149,8 +150,11 @@ fn open_office(
 }
 
 fn round(server: &Server, in_force: &InForce, log: &Writer, started: Instant) {
-    let time = clock::wall();
-    server.store.sweep(time);
+    if let Some(Shift { by, ahead }) = clock::check() {
+        server.store.set_ahead(ahead);
+        note_shift(by);
+    }
+    server.store.sweep(clock::wall());
     server.health.ask(&server.inboxes);
     notify::beat(&server.health);
     let (counts, load) = (server.store.counts(), server.loads.sum());
@@ -158,6 +162,7 @@ fn round(server: &Server, in_force: &InForce, log: &Writer, started: Instant) {
         users: counts.users,
         bindings: counts.bindings,
         store_queue: server.store.queue_len(),
+        store_usable: server.health.is_store_usable(),
         transactions: load.transactions,
         pins: load.pins,
         nonces: load.nonces,
@@ -168,9 +173,19 @@ fn round(server: &Server, in_force: &InForce, log: &Writer, started: Instant) {
         ready: server.health.troubles().is_empty(),
         log_dropped: log.dropped(),
         uptime: started.elapsed(),
-        time,
+        time: clock::machine(),
     };
     levels.show();
+}
+
+/// Says that the machine's clock was set; that it drifts is everyday's business.
+fn note_shift(millis: i64) {
+    let by = Duration::from_secs(millis.unsigned_abs().div_ceil(1000));
+    if by > ROUND {
+        let direction = if millis > 0 { "forward" } else { "back" };
+        let by = humantime::format_duration(by);
+        tracing::warn!("the machine's clock was set {direction} by {by}: registrations go on as they were granted");
+    }
 }
 
 fn announce(server: &Server, in_force: &InForce, restored: location::Counts) {

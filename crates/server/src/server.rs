@@ -21,7 +21,7 @@ use crate::clock::{self, Clock};
 use crate::config::{Endpoint, Limits, Loaded, StoreKind};
 use crate::error::Fatal;
 use crate::first_run::Made;
-use crate::health::{Health, watch_commits};
+use crate::health::{Health, watch_store};
 use crate::inbox::{Completions, Inbound, Safety};
 use crate::journal::Notes;
 use crate::loads::Loads;
@@ -88,7 +88,9 @@ pub(crate) fn prepare(mut loaded: Loaded) -> Result<Prepared, Fatal> {
     folder.map_or(Ok(()), data::prepare)?;
     let completions: Arc<[Completions]> = (0..=workers).map(|_| Completions::default()).collect();
     let health = Arc::new(Health::new(workers));
+    let opened = clock::since_boot();
     let store = Arc::new(open_store(&loaded, &completions, &health)?);
+    clock::begin(store.time().unwrap_or_else(clock::machine), opened);
     let keys = secret::keys(folder)?;
     // Not before the bindings are known: a phone must not be told that nobody is there.
     let bind = |listen| transport::bind(listen, workers).map_err(|source| Fatal::Listen { listen: *listen, source });
@@ -136,8 +138,9 @@ fn open_store(loaded: &Loaded, completions: &Arc<[Completions]>, health: &Arc<He
         }
         completions.iter().for_each(Completions::announce);
     };
-    let hooks = Hooks { done: Box::new(done), committed: watch_commits(health) };
-    let mut options = DiskOptions::new(clock::wall());
+    let hooks =
+        Hooks { done: Box::new(done), committed: Box::new(crate::metrics::committed), usable: watch_store(health) };
+    let mut options = DiskOptions::new(clock::machine());
     let section = &loaded.config.location;
     (options.queue, options.pace) = (loaded.config.limits.store_queue.0, section.pace.0);
     Ok(AnyStore::Disk(DiskStore::open(&section.path, options, hooks)?))

@@ -20,6 +20,31 @@ impl AnyStore {
         }
     }
 
+    /// See [`DiskStore::time`]; none in memory, which has no earlier runs.
+    pub fn time(&self) -> Option<Wall> {
+        match self {
+            Self::Memory(_) => None,
+            Self::Disk(store) => Some(store.time()),
+        }
+    }
+
+    /// See [`DiskStore::set_ahead`].
+    pub fn set_ahead(&self, millis: i64) {
+        match self {
+            Self::Memory(_) => {}
+            Self::Disk(store) => store.set_ahead(millis),
+        }
+    }
+
+    /// Addresses of record that take room, with a live binding or without; also of those removed in the last 32 s. One
+    /// atomic read.
+    pub fn records(&self) -> u64 {
+        match self {
+            Self::Memory(store) => store.records(),
+            Self::Disk(store) => store.records(),
+        }
+    }
+
     /// Changes that wait for the disk; 0 in memory.
     pub fn queue_len(&self) -> usize {
         match self {

@@ -5,6 +5,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use crate::{Aor, Record, Wall, format1};
 /// How to open a [`DiskStore`].
 #[derive(Clone, Copy, Debug)]
 pub struct DiskOptions {
-    /// What has been dead for 32 s at this moment is not loaded.
+    /// What the machine's clock says. See [`DiskStore::time`].
     pub now: Wall,
     /// Changes that may wait for the disk; one more is [`Commit::Full`]. At least 1.
     pub queue: usize,
@@ -39,13 +40,18 @@ impl DiskOptions {
     }
 }
 
-/// What a durable store calls from its writer thread. Both must be quick and must not panic.
+/// What a durable store calls from its writer thread. They must be quick and must not panic.
 pub struct Hooks {
     /// For each pending commit once, in groups.
     pub done: Done,
     /// After each group.
     pub committed: Box<dyn Fn(CommitReport) + Send + Sync>,
+    /// When it turns out that changes cannot be made safe, and when they can be again. They can at the start.
+    pub usable: Usable,
 }
+
+/// Told whether changes can be made safe from now on, or why not.
+pub type Usable = Box<dyn Fn(Result<(), &StoreError>) + Send + Sync>;
 
 /// Told whose commits are safe, or why they are not: then the records before them are in place again.
 pub type Done = Box<dyn Fn(&[Ticket], Result<(), &StoreError>) + Send + Sync>;
@@ -64,6 +70,7 @@ pub struct CommitReport {
 /// Records in memory and in a file. Dropping it writes what waits.
 pub struct DiskStore {
     shared: Arc<Shared>,
+    time: Wall,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -72,27 +79,49 @@ impl DiskStore {
     /// belongs to this store until it is closed (beside it stands a write-ahead log, `<path>-wal`: they go together).
     ///
     /// # Errors
-    /// In use by another process, not a store, damaged, of another format, or not to be read or written. The file is
-    /// left as it was.
+    /// In use by another process, not a store, damaged, of another format, or not to be read or written, which is tried.
+    /// The file is left as it was.
     pub fn open(path: &Path, options: DiskOptions, hooks: Hooks) -> Result<Self, StoreError> {
         Self::start(File::open(path)?, options, hooks)
     }
 
     fn start(file: File, options: DiskOptions, hooks: Hooks) -> Result<Self, StoreError> {
         let map = Map::new();
-        let journal = load(file, &map, options.now)?;
+        let (journal, time) = load(file, &map, options.now)?;
         let queue = Queue::new(options.queue.max(1));
-        let shared = Arc::new(Shared { map, queue, gate: RwLock::new(()), hooks });
+        let ahead = AtomicI64::new(journal.ahead);
+        let shared = Arc::new(Shared { map, queue, gate: RwLock::new(()), ahead, hooks });
         let (path, in_thread) = (journal.file.path().to_owned(), Arc::clone(&shared));
         let spawned =
             thread::Builder::new().name("location".to_owned()).spawn(move || writer::run(journal, &in_thread, options));
         let writer = spawned.map_err(|error| StoreError::Io { path, kind: error.kind() })?;
-        Ok(Self { shared, writer: Mutex::new(Some(writer)) })
+        Ok(Self { shared, time, writer: Mutex::new(Some(writer)) })
+    }
+
+    /// The store's own time at the moment when it was opened, in which the dates of all its records are, and in which every
+    /// `now` has to be from then on.
+    ///
+    /// It is the machine's clock at the first start. From then on it goes on as time passes, whatever becomes of that clock
+    /// (see [`set_ahead`](Self::set_ahead)), and from one run to the next as far as the machine's clock tells how long
+    /// it was in between: never backward, since the last change that was written was before.
+    pub fn time(&self) -> Wall {
+        self.time
+    }
+
+    /// The machine's clock is this many milliseconds ahead of the store's time now: it was set. Kept for the next start,
+    /// within a second or with the next change.
+    pub fn set_ahead(&self, millis: i64) {
+        self.shared.ahead.store(millis, Ordering::Relaxed);
     }
 
     /// See [`AnyStore::counts`](super::AnyStore::counts).
     pub fn counts(&self) -> Counts {
         self.shared.map.counts()
+    }
+
+    /// See [`AnyStore::records`](super::AnyStore::records).
+    pub fn records(&self) -> u64 {
+        self.shared.map.records()
     }
 
     /// Changes that wait for the disk or are being written.
@@ -145,21 +174,37 @@ impl Store for DiskStore {
     }
 }
 
-fn load(file: File, map: &Map, now: Wall) -> Result<Journal, StoreError> {
+/// All that is in the file, and the store's time.
+fn load(file: File, map: &Map, clock: Wall) -> Result<(Journal, Wall), StoreError> {
     file.audit()?;
-    let mut journal = Journal { file, rows: 1..1, octets: 0 };
+    let ahead = file.ahead()?;
+    let mut now = Wall(clock.0.saturating_add_signed(ahead.saturating_neg()));
+    let mut journal = Journal { file, rows: 1..1, octets: 0, ahead, spoilt: None };
     if journal.file.is_earlier()? {
         load_earlier(&mut journal, map, now)?;
     } else {
+        // A clock that was set back, or that was not yet set when the machine started, must not prolong anything.
+        now = now.max(last_change(&journal.file)?);
         load_rows(&mut journal, map, now)?;
         map.sweep(now, usize::MAX);
     }
     journal.file.trust()?;
-    Ok(journal)
+    journal.ahead = i64::try_from(i128::from(clock.0) - i128::from(now.0)).unwrap_or(0);
+    journal.file.begin(journal.ahead)?;
+    Ok((journal, now))
+}
+
+/// When the last change was made that is in the file: a group ends with the record that was changed last.
+fn last_change(file: &File) -> Result<Wall, StoreError> {
+    let Some(row) = file.last()? else { return Ok(Wall(0)) };
+    let last = journal::entries(&row).ok().and_then(|entries| entries.last()).and_then(Result::ok);
+    let record = last.and_then(|Entry { aor_len, octets }| Record::restored(aor_len, octets, Wall(0)));
+    let changed = record.iter().flat_map(|record| record.bindings()).map(|binding| binding.changed_at()).max();
+    Ok(changed.unwrap_or_default())
 }
 
 fn load_rows(journal: &mut Journal, map: &Map, now: Wall) -> Result<(), StoreError> {
-    let Journal { file, rows, octets } = journal;
+    let Journal { file, rows, octets, .. } = journal;
     let fail = |error| match error {
         RowError::Corrupt => file.corrupt(),
         RowError::Format(found) => StoreError::Format { path: file.path().to_owned(), found, known: journal::FORMAT },
@@ -228,7 +273,7 @@ mod tests {
         let file = File::open(&folder.join("location")).unwrap();
         file.limit(pages);
         let options = DiskOptions { group: 1, ..DiskOptions::new(NOW) };
-        let hooks = Hooks { done: Box::new(done), committed: Box::new(|_| {}) };
+        let hooks = Hooks { done: Box::new(done), committed: Box::new(|_| {}), usable: Box::new(|_| {}) };
         (DiskStore::start(file, options, hooks).unwrap(), told, go)
     }
 

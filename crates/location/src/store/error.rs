@@ -37,6 +37,12 @@ pub enum StoreError {
         /// The format known here.
         known: u8,
     },
+    /// Its files are not the ones that were opened. What is in memory is as it was.
+    #[error("{path:?}, or a file beside it, was deleted, cut or replaced while it was in use")]
+    Lost {
+        /// The store's file.
+        path: PathBuf,
+    },
     /// No room on the disk.
     #[error("{path:?}: the disk is full")]
     Full {

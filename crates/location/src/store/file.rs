@@ -12,14 +12,17 @@ use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, Transaction};
 
+use super::places::{Look, Places};
 use super::{StoreError, wal};
 
 /// An open, locked store file.
 pub(crate) struct File {
     connection: Connection,
     path: PathBuf,
+    /// The files as this program left them; none while it only looks at them, or has just begun to.
+    places: Option<Places>,
     /// Held as long as the file is written to. SQLite's own locks would keep a backup out as well.
     _lock: Option<fs::File>,
 }
@@ -38,7 +41,7 @@ impl File {
         let fail = |error: rusqlite::Error| failure(&error, path);
         let connection = Connection::open_with_flags(path, flags).map_err(fail)?;
         set_up(&connection).map_err(fail)?;
-        let file = Self { connection, path: path.to_owned(), _lock: Some(lock) };
+        let file = Self { connection, path: path.to_owned(), places: None, _lock: Some(lock) };
         match file.kind()? {
             Kind::Store | Kind::Earlier => {}
             Kind::Empty => {
@@ -58,7 +61,7 @@ impl File {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags).map_err(fail)?;
         set_up(&connection).map_err(fail)?;
-        let file = Self { connection, path: path.to_owned(), _lock: None };
+        let file = Self { connection, path: path.to_owned(), places: None, _lock: None };
         match file.kind()? {
             Kind::Store | Kind::Earlier => Ok(file),
             Kind::Empty | Kind::Foreign => Err(StoreError::NotAStore { path: path.to_owned() }),
@@ -73,12 +76,60 @@ impl File {
         self.connection.execute("VACUUM INTO ?1", (name,)).map(drop).map_err(|error| self.failure(&error))
     }
 
+    /// Write how far the machine's clock is ahead of the store's time, for the first time in this run. So it is known that
+    /// the file can be written at all, and safely: what is opened without this may be on a full disk. From now on
+    /// [`check`](Self::check) knows the files.
+    pub(crate) fn begin(&mut self, ahead: i64) -> Result<(), StoreError> {
+        self.transaction(|rows| {
+            let made = rows.transaction.execute_batch(CLOCK);
+            made.map_err(|error| rows.failure(&error))?;
+            rows.set_ahead(ahead)
+        })?;
+        let data = ["", "-wal"].map(|suffix| beside(&self.path, suffix));
+        let others = ["-shm", "-lock"].map(|suffix| beside(&self.path, suffix));
+        let places = Places::of(&data, &others).map_err(|_| StoreError::Lost { path: self.path.clone() })?;
+        self.places = Some(places);
+        Ok(())
+    }
+
+    /// How far the machine's clock was ahead of the store's time, in milliseconds, when that was last written.
+    pub(crate) fn ahead(&self) -> Result<i64, StoreError> {
+        let sql = "SELECT count(*) FROM sqlite_schema WHERE name = 'clock'";
+        let number = |sql: &str| self.connection.query_row(sql, (), |row| row.get::<_, i64>(0));
+        let known = number(sql).map_err(|error| self.failure(&error))?;
+        if known == 0 {
+            return Ok(0);
+        }
+        number("SELECT coalesce(sum(ahead), 0) FROM clock").map_err(|error| self.failure(&error))
+    }
+
+    /// Are the files still those that were opened, and as they were left? `verify` reads what somebody else has written.
+    pub(crate) fn check(&mut self, verify: impl FnOnce(&Path) -> bool) -> Result<(), StoreError> {
+        let good = match self.places.as_ref().map_or(Look::Same, Places::look) {
+            Look::Same => true,
+            Look::Written => verify(&self.path) && self.note(),
+            Look::Lost => false,
+        };
+        if good { Ok(()) } else { Err(StoreError::Lost { path: self.path.clone() }) }
+    }
+
+    fn note(&mut self) -> bool {
+        self.places.as_mut().is_none_or(Places::note)
+    }
+
     /// Show every row, the latest first.
     pub(crate) fn each(&self, mut visit: impl FnMut(i64, &[u8]) -> Result<(), StoreError>) -> Result<(), StoreError> {
         self.query("SELECT id, records FROM journal ORDER BY id DESC", |id, records| match (id, records) {
             (ValueRef::Integer(id), ValueRef::Blob(records)) => visit(id, records),
             _ => Err(self.corrupt()),
         })
+    }
+
+    /// The latest row, if there is one.
+    pub(crate) fn last(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        let sql = "SELECT records FROM journal ORDER BY id DESC LIMIT 1";
+        let row = self.connection.query_row(sql, (), |row| row.get(0)).optional();
+        row.map_err(|error| self.failure(&error))
     }
 
     /// Are SQLite's own books in order? A row that they have forgotten would not be missed otherwise.
@@ -122,7 +173,9 @@ impl File {
         let fail = |error| failure(&error, path);
         let transaction = self.connection.transaction().map_err(fail)?;
         fill(&Rows { transaction: &transaction, path })?;
-        transaction.commit().map_err(fail)
+        transaction.commit().map_err(fail)?;
+        // A file that was taken away meanwhile was written in vain.
+        if self.note() { Ok(()) } else { Err(StoreError::Lost { path: self.path.clone() }) }
     }
 
     /// From now on the file may be tidied up when it is closed: it was found whole.
@@ -208,6 +261,11 @@ impl Rows<'_> {
     pub(crate) fn delete(&self, id: i64) -> Result<(), StoreError> {
         let delete = self.transaction.prepare_cached("DELETE FROM journal WHERE id = ?1");
         delete.and_then(|mut delete| delete.execute((id,))).map(drop).map_err(|error| self.failure(&error))
+    }
+
+    pub(crate) fn set_ahead(&self, ahead: i64) -> Result<(), StoreError> {
+        let set = self.transaction.execute("INSERT OR REPLACE INTO clock (id, ahead) VALUES (1, ?1)", (ahead,));
+        set.map(drop).map_err(|error| self.failure(&error))
     }
 
     pub(crate) fn corrupt(&self) -> StoreError {
@@ -299,6 +357,9 @@ fn failure(error: &rusqlite::Error, path: &Path) -> StoreError {
     };
     StoreError::Io { path, kind }
 }
+
+/// Not part of the schema's number: a program that does not know of it reads the rest.
+const CLOCK: &str = "CREATE TABLE IF NOT EXISTS clock (id INTEGER PRIMARY KEY, ahead INTEGER NOT NULL)";
 
 /// Tells our databases from those of other programs: "frdk".
 const APPLICATION: i64 = 0x6672_646b;

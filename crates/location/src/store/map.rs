@@ -23,6 +23,7 @@ pub(crate) struct Map {
     users: AtomicU64,
     bindings: AtomicU64,
     octets: AtomicU64,
+    records: AtomicU64,
 }
 
 #[derive(Default)]
@@ -52,6 +53,7 @@ impl Map {
             users: AtomicU64::new(0),
             bindings: AtomicU64::new(0),
             octets: AtomicU64::new(0),
+            records: AtomicU64::new(0),
         }
     }
 
@@ -156,6 +158,11 @@ impl Map {
         self.octets.load(Ordering::Relaxed)
     }
 
+    /// How many records there are.
+    pub(crate) fn records(&self) -> u64 {
+        self.records.load(Ordering::Relaxed)
+    }
+
     fn sweep_shard(&self, shard: &mut Shard, now: Wall, most: usize) -> (usize, usize) {
         let second = u32::try_from(now.secs()).unwrap_or(u32::MAX);
         let (mut removed, mut used) = (0, 0);
@@ -217,6 +224,7 @@ impl Map {
         self.recount(live(before), live(after));
         let octets = |record: Option<&Record>| record.map_or(0, |record| record.octets().len() as u64);
         shift(&self.octets, octets(before), octets(after));
+        shift(&self.records, u64::from(before.is_some()), u64::from(after.is_some()));
     }
 
     fn recount(&self, before: u32, after: u32) {

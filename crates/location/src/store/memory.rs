@@ -21,6 +21,11 @@ impl MemoryStore {
     pub fn counts(&self) -> Counts {
         self.map.counts()
     }
+
+    /// See [`AnyStore::records`](super::AnyStore::records).
+    pub fn records(&self) -> u64 {
+        self.map.records()
+    }
 }
 
 impl Default for MemoryStore {

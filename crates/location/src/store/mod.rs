@@ -23,6 +23,8 @@ mod file;
 #[cfg(feature = "disk")]
 mod journal;
 #[cfg(feature = "disk")]
+mod places;
+#[cfg(feature = "disk")]
 mod queue;
 #[cfg(feature = "disk")]
 mod wal;
@@ -36,7 +38,7 @@ pub use any::AnyStore;
 #[cfg(feature = "disk")]
 pub use backup::backup;
 #[cfg(feature = "disk")]
-pub use disk::{CommitReport, DiskOptions, DiskStore, Done, Hooks};
+pub use disk::{CommitReport, DiskOptions, DiskStore, Done, Hooks, Usable};
 pub use error::StoreError;
 pub use memory::MemoryStore;
 

@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
@@ -28,6 +29,17 @@ pub(crate) enum Refused {
     Closed,
 }
 
+/// What [`Queue::take`] came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// Something, at least one.
+    Some,
+    /// Nothing came in time.
+    Nothing,
+    /// The queue is closed and empty.
+    End,
+}
+
 impl<T> Queue<T> {
     pub(crate) fn new(capacity: usize) -> Self {
         let state = Mutex::new(State { waiting: VecDeque::new(), closed: false });
@@ -50,18 +62,20 @@ impl<T> Queue<T> {
         Ok(())
     }
 
-    /// Wait for something, then move up to `most` of it into `into`. False: closed and empty.
-    pub(crate) fn take(&self, into: &mut Vec<T>, most: usize) -> bool {
+    /// Wait for something, but no longer than `patience`, then move up to `most` of it into `into`.
+    pub(crate) fn take(&self, into: &mut Vec<T>, most: usize, patience: Duration) -> Taken {
         let mut state = self.state.lock();
         while state.waiting.is_empty() {
             if state.closed {
-                return false;
+                return Taken::End;
             }
-            self.ready.wait(&mut state);
+            if self.ready.wait_for(&mut state, patience).timed_out() && state.waiting.is_empty() {
+                return if state.closed { Taken::End } else { Taken::Nothing };
+            }
         }
         let count = state.waiting.len().min(most.max(1));
         into.extend(state.waiting.drain(..count));
-        true
+        Taken::Some
     }
 
     /// Everything that waits, without waiting.
@@ -96,15 +110,17 @@ mod tests {
         assert!((1..=4).all(|number| queue.push(number) == Ok(())));
         assert_eq!(queue.push(5), Err(Refused::Full));
         let mut taken = Vec::new();
-        assert!(queue.take(&mut taken, 3));
+        let take = |taken: &mut Vec<i32>| queue.take(taken, 3, Duration::ZERO);
+        assert_eq!(take(&mut taken), Taken::Some);
         assert_eq!((&taken[..], queue.len()), (&[1, 2, 3][..], 4));
         queue.finished(3);
         queue.close();
         assert_eq!(queue.push(6), Err(Refused::Closed));
-        assert!(queue.take(&mut taken, 3));
+        assert_eq!(take(&mut taken), Taken::Some);
         assert_eq!(taken.pop(), Some(4));
         queue.finished(1);
-        assert!(!queue.take(&mut taken, 3));
+        assert_eq!(take(&mut taken), Taken::End);
+        assert_eq!(Queue::<i32>::new(1).take(&mut taken, 3, Duration::ZERO), Taken::Nothing);
         assert_eq!(queue.len(), 0);
     }
 }

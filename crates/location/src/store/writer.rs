@@ -2,19 +2,22 @@
 //!
 //! Decides what is written when, and what happens if it cannot be: memory goes back to what is on disk. The file only
 //! grows at its end; what has been replaced there is left behind, and when that is more than what is of use, the oldest
-//! rows are taken away, the records of them that still count being written again. Must not decide who wins: that was
-//! settled in memory, and the queue has the same order. Its clock only measures itself.
+//! rows are taken away, the records of them that still count being written again. Before each group and once a second it is
+//! asked whether the files are still the ones that were opened: nothing is called safe that went into a deleted file. Must
+//! not decide who wins: that was settled in memory, and the queue has the same order. Its clock only measures itself.
 
 use std::ops::Range;
+use std::path::Path;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
 
 use super::file::{File, Rows};
 use super::journal::{self, Draft, Entry};
 use super::map::Map;
-use super::queue::Queue;
+use super::queue::{Queue, Taken};
 use super::{CommitReport, DiskOptions, Hooks, StoreError, Ticket};
 use crate::Record;
 
@@ -32,6 +35,8 @@ pub(crate) struct Shared {
     /// Read by each commit from its swap to its place in the queue; written while a failed group is undone, so that
     /// nothing builds on what is being taken back.
     pub(crate) gate: RwLock<()>,
+    /// How far the machine's clock is ahead of the store's time, in milliseconds.
+    pub(crate) ahead: AtomicI64,
     pub(crate) hooks: Hooks,
 }
 
@@ -42,20 +47,41 @@ pub(crate) struct Journal {
     pub(crate) rows: Range<i64>,
     /// What the rows have together.
     pub(crate) octets: u64,
+    /// [`Shared::ahead`] as it is in the file.
+    pub(crate) ahead: i64,
+    /// When somebody else's writing was last found to have spoilt the file.
+    pub(crate) spoilt: Option<Instant>,
 }
 
 /// Runs until the queue is closed and empty.
 pub(crate) fn run(mut journal: Journal, shared: &Shared, options: DiskOptions) {
     let _guard = CloseOnExit(&shared.queue);
     let (mut group, mut tickets) = (Vec::new(), Vec::new());
-    while shared.queue.take(&mut group, options.group) {
-        let (start, changes) = (Instant::now(), group.len());
-        let written = journal.write(group.iter().map(|op| &op.after), &shared.map);
-        let report = CommitReport { changes, took: start.elapsed(), ok: written.is_ok() };
-        if let Err(error) = &written {
-            undo(shared, &mut group);
-            tracing::error!(%error, lost = group.len(), "registrations could not be written");
+    let mut state = State::default();
+    loop {
+        let taken = shared.queue.take(&mut group, options.group, CHECK_INTERVAL);
+        let ahead = shared.ahead.load(Ordering::Relaxed);
+        match taken {
+            Taken::End => return,
+            Taken::Nothing => {
+                state.checked(journal.check(), &shared.hooks);
+                if ahead != journal.ahead && state.is_good() {
+                    let written = journal.write(std::iter::empty(), ahead, &shared.map);
+                    state.written(written.as_ref().copied(), &shared.hooks);
+                }
+                continue;
+            }
+            Taken::Some => {}
         }
+        let (start, changes) = (Instant::now(), group.len());
+        let checked = journal.check();
+        let written = checked.and_then(|()| journal.write(group.iter().map(|op| &op.after), ahead, &shared.map));
+        let report = CommitReport { changes, took: start.elapsed(), ok: written.is_ok() };
+        if written.is_err() {
+            undo(shared, &mut group);
+        }
+        // Before anybody is told of his commit: who asks then finds it said.
+        state.written(written.as_ref().copied(), &shared.hooks);
         shared.queue.finished(group.len());
         tickets.extend(group.drain(..).map(|op| op.ticket));
         (shared.hooks.done)(&tickets, written.as_ref().copied());
@@ -65,16 +91,82 @@ pub(crate) fn run(mut journal: Journal, shared: &Shared, options: DiskOptions) {
     }
 }
 
+/// Whether changes can be made safe, as the hook was last told.
+#[derive(Default)]
+struct State {
+    failure: Option<StoreError>,
+    logged: Option<Instant>,
+}
+
+impl State {
+    fn is_good(&self) -> bool {
+        self.failure.is_none()
+    }
+
+    /// The files were looked at. That says nothing of a disk that was full.
+    fn checked(&mut self, outcome: Result<(), StoreError>, hooks: &Hooks) {
+        match (&outcome, &self.failure) {
+            (Ok(()), None) => {}
+            (Ok(()), Some(StoreError::Lost { .. })) | (Err(_), _) => self.written(outcome.as_ref().copied(), hooks),
+            (Ok(()), Some(_)) => {}
+        }
+    }
+
+    /// Something was written, or could not be.
+    fn written(&mut self, outcome: Result<(), &StoreError>, hooks: &Hooks) {
+        let failure = outcome.err();
+        if failure == self.failure.as_ref() && failure.is_none() {
+            return;
+        }
+        // One line for a failure, and not one for each group that meets it.
+        let is_new = failure != self.failure.as_ref();
+        if is_new || self.logged.is_none_or(|last| last.elapsed() >= LOG_INTERVAL) {
+            self.logged = Some(Instant::now());
+            match failure {
+                Some(error) => tracing::error!(%error, "registrations cannot be written"),
+                None => tracing::info!("registrations can be written again"),
+            }
+        }
+        if is_new {
+            self.failure = failure.cloned();
+            (hooks.usable)(outcome);
+        }
+    }
+}
+
 impl Journal {
-    /// Write these records at the end, all or none.
-    pub(crate) fn write<'r>(&mut self, records: impl Iterator<Item = &'r Record>, map: &Map) -> Result<(), StoreError> {
+    /// Write these records at the end, all or none, and how far the machine's clock is ahead.
+    pub(crate) fn write<'r>(
+        &mut self,
+        records: impl Iterator<Item = &'r Record>,
+        ahead: i64,
+        map: &Map,
+    ) -> Result<(), StoreError> {
         let mut pen = self.pen();
+        let is_other = ahead != self.ahead;
         self.file.transaction(|table| {
             pen.tidy(table, map)?;
-            pen.write(records, table)
+            pen.write(records, table)?;
+            if is_other { table.set_ahead(ahead) } else { Ok(()) }
         })?;
+        self.ahead = ahead;
         self.take_note(pen, map);
         Ok(())
+    }
+
+    /// Are the files still those that were opened? What somebody else has written must have left every row as it was.
+    pub(crate) fn check(&mut self) -> Result<(), StoreError> {
+        if self.spoilt.is_some_and(|found| found.elapsed() < VERIFY_INTERVAL) {
+            return Err(StoreError::Lost { path: self.file.path().to_owned() });
+        }
+        let (rows, octets) = (self.rows.clone(), self.octets);
+        let mut spoilt = false;
+        let outcome = self.file.check(|path| {
+            spoilt = !has_rows(path, &rows, octets);
+            !spoilt
+        });
+        self.spoilt = spoilt.then(Instant::now);
+        outcome
     }
 
     /// Make an earlier file one of today, with these records.
@@ -96,6 +188,20 @@ impl Journal {
             map.with(record.aor(), |current| current.notes().set_row(low(row)));
         }
     }
+}
+
+/// Whether a file holds exactly these rows, each of them whole.
+fn has_rows(path: &Path, rows: &Range<i64>, octets: u64) -> bool {
+    let (mut count, mut sum) = (0, 0);
+    let read = File::read_only(path).and_then(|file| {
+        file.audit()?;
+        file.each(|number, row| {
+            let whole = journal::entries(row).is_ok_and(|mut entries| entries.all(|entry| entry.is_ok()));
+            (count, sum) = (count + 1, sum + row.len() as u64);
+            if whole && rows.contains(&number) { Ok(()) } else { Err(file.corrupt()) }
+        })
+    });
+    read.is_ok() && (count, sum) == (rows.end - rows.start, octets)
 }
 
 /// A transaction that writes rows.
@@ -179,6 +285,15 @@ impl Drop for CloseOnExit<'_> {
         self.0.close();
     }
 }
+
+/// How often the files are looked at while nothing is written.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often a file that somebody else has spoilt is read again: it may be large.
+const VERIFY_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How often a failure that goes on is said again.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What may be of no use in any case.
 const SLACK: u64 = 1 << 20;

@@ -84,6 +84,6 @@ pub(crate) fn open(path: &Path, options: DiskOptions) -> (DiskStore, Told) {
             let _ = tell.try_send((ticket, outcome.is_ok()));
         })
     });
-    let hooks = Hooks { done, committed: Box::new(|_| {}) };
+    let hooks = Hooks { done, committed: Box::new(|_| {}), usable: Box::new(|_| {}) };
     (DiskStore::open(path, options, hooks).unwrap(), told)
 }

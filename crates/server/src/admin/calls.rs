@@ -83,7 +83,9 @@ fn name(aor: &Aor) -> String {
     clean(aor.as_bytes())
 }
 
-/// RFC 3339, in UTC.
-pub(crate) fn moment(wall: Wall) -> String {
-    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_millis(wall.millis())).to_string()
+/// A moment of the server's own time by the machine's clock: RFC 3339, in UTC.
+pub(crate) fn moment(own: Wall) -> String {
+    // The year 9999 is the last one that can be written.
+    let millis = clock::shown(own).millis().min(253_402_300_799_000);
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_millis(millis)).to_string()
 }

@@ -61,6 +61,11 @@ const TABLE: &[(Kind, &str, &str)] = &[
     (Kind::Gauge, "frontdesk_subscriptions", "Subscriptions to registrations now."),
     (Kind::Gauge, "frontdesk_moved_dialogs", "Sides of dialogs that are remembered to have moved."),
     (Kind::Gauge, "frontdesk_store_queue", "Changes that wait for the disk now."),
+    (
+        Kind::Gauge,
+        "frontdesk_store_usable",
+        "1 if the store takes changes: the last were written, its files are there.",
+    ),
     (Kind::Gauge, "frontdesk_uptime_seconds", "Seconds since the program started to serve."),
     (Kind::Gauge, "frontdesk_time_seconds", "The clock of the machine, in seconds since 1970."),
     (Kind::Gauge, "frontdesk_build_info", "1; the version of the program is a label."),
@@ -117,6 +122,8 @@ pub(crate) struct Levels {
     pub(crate) bindings: u64,
     /// Changes waiting for the disk.
     pub(crate) store_queue: usize,
+    /// Whether the store takes changes.
+    pub(crate) store_usable: bool,
     /// Response contexts of all workers.
     pub(crate) transactions: usize,
     /// Pins of all workers.
@@ -148,6 +155,7 @@ impl Levels {
         gauge!("frontdesk_users").set(self.users as f64);
         gauge!("frontdesk_bindings").set(self.bindings as f64);
         gauge!("frontdesk_store_queue").set(self.store_queue as f64);
+        gauge!("frontdesk_store_usable").set(f64::from(self.store_usable));
         gauge!("frontdesk_transactions").set(self.transactions as f64);
         gauge!("frontdesk_pins").set(self.pins as f64);
         gauge!("frontdesk_nonces").set(self.nonces as f64);

@@ -1,0 +1,83 @@
+//! A machine's clock that is wrong, or set: registrations go on as they were granted. What happens while the server runs is
+//! tested where the clock is an argument (`crates/server/src/clock.rs`, `crates/location/tests/disk.rs`); here it is
+//! wrong from one run to the next.
+
+use std::path::Path;
+use std::sync::mpsc::sync_channel;
+use std::time::{Duration, SystemTime};
+
+use location::{
+    Aor, Ask, Change, ContactChange, DiskOptions, DiskStore, Flow, Hooks, Limits, Record, Store as _, Ticket, Wall,
+};
+use tempfile::TempDir;
+
+use crate::harness::server::{OPEN, data, fresh_ip};
+use crate::harness::{Phone, Server, http};
+
+const CONFIG: &str = "location: { store: disk, path: data/location }\n";
+const HOURS_10: i64 = 10 * 3_600_000;
+
+/// What an earlier run has left: bob is registered for an hour, by a clock that was so far ahead of today's; then, in the
+/// same run, it was set right, or was not.
+fn left_behind(folder: &Path, ahead: i64, set_right: bool) {
+    let millis = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
+    let clock = Wall(Wall::since_epoch(millis).0.saturating_add_signed(ahead));
+    let (tell, told) = sync_channel(1);
+    let hooks = Hooks {
+        done: Box::new(move |_, outcome| tell.send(outcome.is_ok()).expect("somebody waits")),
+        committed: Box::new(|_| {}),
+        usable: Box::new(|_| {}),
+    };
+    let store = DiskStore::open(&data(folder).join("location"), DiskOptions::new(clock), hooks).expect("a store");
+    if set_right {
+        store.set_ahead(-ahead);
+    }
+    let aor = Aor::new(b"bob", b"office.example");
+    let local = "127.0.0.1:5060".parse().expect("an address");
+    let flow = Flow { transport: parser::Transport::Udp, remote: local, local, connection: 0 };
+    let uri = b"sip:bob@192.0.2.7";
+    let contact = ContactChange { uri, params: b"", expires: Some(3600), q: None, instance: None, reg_id: None };
+    let ask = Ask::Update([contact].into_iter().collect());
+    let change = Change { call_id: b"1", cseq: 1, transaction: 1, flow, path: b"", user_agent: b"", ask };
+    let applied = Record::empty(&aor).apply(&change, store.time(), &Limits::DEFAULT).expect("registered");
+    store.commit(None, applied.changed().expect("a change"), Ticket { worker: 0, id: 1 });
+    assert_eq!(told.recv(), Ok(true));
+}
+
+/// Seconds that bob's phone is registered for still, as the server says.
+fn left(ahead: i64, set_right: bool) -> u64 {
+    let folder = TempDir::with_prefix("frontdesk-test-").expect("a temporary folder");
+    left_behind(folder.path(), ahead, set_right);
+    let server = Server::start_in(folder, fresh_ip(), &format!("{OPEN}{CONFIG}"));
+    let bob = http::get(server.http(), "/api/v1/users/bob");
+    if bob.status == 404 {
+        return 0;
+    }
+    // What is shown is the machine's clock, and so is the Date of a 200.
+    let mut phone = Phone::udp("bob", server.address());
+    let query = phone.register(None);
+    let date = phone.ask(query).header("Date").to_owned();
+    let told = humantime::parse_rfc3339(server.log().split_whitespace().next().expect("a line")).expect("a time");
+    let [today, yesterday] = [told, told - Duration::from_secs(60)]
+        .map(|time| humantime::format_rfc3339_seconds(time).to_string().get(11..16).expect("hours").to_owned());
+    assert!(date.contains(&format!(" {today}:")) || date.contains(&format!(" {yesterday}:")), "{date} at {told:?}");
+    let seconds = bob.json()["phones"][0]["expires_in"].as_u64().expect("seconds");
+    let refreshed = bob.json()["phones"][0]["refreshed"].as_str().expect("a time").to_owned();
+    let refreshed = humantime::parse_rfc3339(&refreshed).expect("a time");
+    assert!(refreshed.elapsed().is_ok_and(|passed| passed < Duration::from_secs(60)), "{refreshed:?}");
+    seconds
+}
+
+#[test]
+fn a_clock_that_was_set_between_two_runs_drops_and_prolongs_nothing() {
+    // It was right all the time.
+    assert!((3500..=3600).contains(&left(0, false)));
+    // It was ten hours ahead, or behind, and was set right while the server ran.
+    for ahead in [HOURS_10, -HOURS_10] {
+        let left = left(ahead, true);
+        assert!((3500..=3600).contains(&left), "{ahead}: {left}");
+    }
+    // It is ten hours behind what it was: nobody is registered for longer than was granted.
+    let left = left(HOURS_10, false);
+    assert!((3500..=3600).contains(&left), "{left}");
+}
