@@ -25,6 +25,10 @@ impl Aor {
         Self { text }
     }
 
+    pub(crate) fn of_canonical(text: &[u8]) -> Self {
+        Self { text: SmallVec::from_slice(text) }
+    }
+
     /// The canonical form, as [`Store::list`](crate::Store::list) shows it.
     pub fn as_bytes(&self) -> &[u8] {
         &self.text

@@ -66,6 +66,11 @@ impl Record {
         Self::of_octets(&octets, aor.len(), state)
     }
 
+    /// Whose it is.
+    pub fn address(&self) -> Aor {
+        Aor::of_canonical(self.aor())
+    }
+
     /// A record that an earlier run has written: of it, what is still of use at this moment. `None`: no such record.
     #[cfg(feature = "disk")]
     pub(crate) fn restored(aor_len: usize, octets: &[u8], now: Wall) -> Option<Self> {

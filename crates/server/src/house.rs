@@ -13,7 +13,7 @@ use proxy::Listener;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc};
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
 use crate::admin::{self, Errand, Office, Removals};
 use crate::clock::Shift;
@@ -25,13 +25,16 @@ use crate::log::{LevelSwitch, Writer};
 use crate::metrics::Levels;
 use crate::reload::{InForce, Outcome, Reload};
 use crate::server::{Prepared, Server};
-use crate::{clock, first_run, interfaces, notify};
+use crate::{clock, first_run, interfaces, notify, unknown};
 
 /// How often bindings expire, gauges are set and histograms are folded.
 const ROUND: Duration = Duration::from_secs(1);
 
 /// How often the workers' notes are read.
 const READING: Duration = Duration::from_millis(100);
+
+/// How long is waited for the registrations of removed accounts to be removed.
+const REMOVING: Duration = Duration::from_secs(2);
 
 /// How often it is looked whether the machine has other addresses.
 const GLANCE: Duration = Duration::from_secs(10);
@@ -60,12 +63,16 @@ async fn serve(
     let (mut terminate, mut interrupt) = (caught(SignalKind::terminate())?, caught(SignalKind::interrupt())?);
     let mut hangup = caught(SignalKind::hangup())?;
     let made = prepared.made.take();
-    let restored = prepared.restored();
     let mut reload = Reload::new(prepared.loaded.clone(), prepared.listeners(), prepared.interfaces.clone(), level);
+    remove_at_start(&prepared, &reload).await;
+    let restored = prepared.restored();
     let mut server = prepared.start(reload.in_force().settings.clone())?;
     let calls = Arc::new(Mutex::new(Calls::new(reload.in_force().loaded.config.limits.journal_calls.0)));
     let mut desk = Desk::new(server.notes.clone(), calls.clone(), server.store.clone(), reload.watch());
-    let mut errands = open_office(&mut server, &reload, metrics.clone(), &calls)?;
+    let removals = Arc::new(Removals::new(server.store.clone(), server.completions.clone(), server.inboxes.clone()));
+    let settling = removals.clone();
+    tokio::spawn(async move { settling.settle().await });
+    let mut errands = open_office(&mut server, &reload, metrics.clone(), &calls, &removals)?;
     announce(&server, &reload.in_force(), restored);
     if let Some(made) = made {
         introduce(&made, &server.listeners, &reload);
@@ -77,10 +84,10 @@ async fn serve(
         tokio::select! {
             _ = terminate.recv() => break Ok(()),
             _ = interrupt.recv() => break Ok(()),
-            _ = hangup.recv() => drop(reload_now(&mut reload, &server).await),
+            _ = hangup.recv() => drop(reload_now(&mut reload, &server, &removals).await),
             Some(Errand::Reload(asked)) = errands.recv() => {
                 // Whoever asked may have lost patience.
-                let _ = asked.send(reload_now(&mut reload, &server).await);
+                let _ = asked.send(reload_now(&mut reload, &server, &removals).await);
             }
             fatal = server.failed() => break Err(fatal),
             _ = glances.tick() => reload.look_around(&server.inboxes).await,
@@ -103,11 +110,31 @@ async fn serve(
 }
 
 /// The service manager waits until it is done.
-async fn reload_now(reload: &mut Reload, server: &Server) -> Outcome {
+async fn reload_now(reload: &mut Reload, server: &Server, removals: &Arc<Removals>) -> Outcome {
     notify::reloading();
     let outcome = reload.run(&server.inboxes).await;
+    if outcome.reloaded {
+        let (store, removals, in_force) = (server.store.clone(), removals.clone(), reload.watch());
+        let removing = tokio::spawn(async move { unknown::remove(store, &removals, &in_force).await });
+        // What takes longer goes on by itself.
+        let _ = timeout(REMOVING, removing).await;
+    }
     notify::ready();
     outcome
+}
+
+/// Before any worker serves, so that no call reaches a user who is not there any more.
+async fn remove_at_start(prepared: &Prepared, reload: &Reload) {
+    let removals = prepared.removals();
+    let in_force = reload.watch();
+    tokio::select! {
+        () = removals.settle() => {}
+        removed = timeout(REMOVING, unknown::remove(prepared.store(), &removals, &in_force)) => {
+            if removed.is_err() {
+                tracing::error!("registrations of users without an account are not yet removed on the disk");
+            }
+        }
+    }
 }
 
 fn every(time: Duration) -> Interval {
@@ -122,12 +149,12 @@ fn open_office(
     reload: &Reload,
     metrics: Option<PrometheusHandle>,
     calls: &Arc<Mutex<Calls>>,
+    removals: &Arc<Removals>,
 ) -> Result<mpsc::Receiver<Errand>, Fatal> {
     let (errands, received) = mpsc::channel(1);
     let (Some(listener), Some(metrics)) = (server.metrics.take(), metrics) else { return Ok(received) };
     let address = listener.local_addr().map_err(Fatal::Thread)?;
     let listener = tokio::net::TcpListener::from_std(listener).map_err(Fatal::Thread)?;
-    let removals = Arc::new(Removals::new(server.store.clone(), server.completions.clone(), server.inboxes.clone()));
     let most = reload.in_force().loaded.config.limits.admin_connections.0;
     let office = Office {
         store: server.store.clone(),
@@ -143,7 +170,6 @@ fn open_office(
         errands,
         listings: Semaphore::new(1),
     };
-    tokio::spawn(async move { removals.settle().await });
     tokio::spawn(admin::serve(listener, Arc::new(office), most));
     tracing::info!("metrics at http://{address}/metrics, status at http://{address}/");
     Ok(received)

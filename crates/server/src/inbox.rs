@@ -15,7 +15,7 @@ use parser::ParseError;
 use proxy::{Hop, Letter, Settings};
 use smallvec::SmallVec;
 use tokio::net::TcpStream;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 use crate::metrics::Cap;
 use crate::transport::Admission;
@@ -86,8 +86,8 @@ pub(crate) enum Inbound {
     },
     /// Is it alive?
     Pulse(u64),
-    /// The configuration has changed.
-    Reconfigure(Arc<Settings>),
+    /// The configuration has changed; to be told when the worker decides by it.
+    Reconfigure(Arc<Settings>, oneshot::Sender<()>),
 }
 
 /// Addresses in order of preference, for each name asked.

@@ -34,6 +34,7 @@ mod server;
 mod settings;
 mod summary;
 mod transport;
+mod unknown;
 mod worker;
 
 use std::process::ExitCode;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use proxy::{Interfaces, Listener, Settings};
 use serde::{Deserialize, Serialize};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use crate::config::{self, Config, Loaded, StoreKind};
@@ -122,9 +122,16 @@ impl Reload {
     async fn put_in_force(&self, loaded: Loaded, inboxes: &[mpsc::Sender<Inbound>]) {
         let settings = Arc::new(settings(&loaded, self.listeners.clone(), self.interfaces.clone()));
         self.in_force.send_replace(Arc::new(InForce { loaded, settings: Arc::clone(&settings) }));
-        for (worker, inbox) in inboxes.iter().enumerate() {
-            let told = timeout(PATIENCE, inbox.send(Inbound::Reconfigure(Arc::clone(&settings)))).await;
-            if !matches!(told, Ok(Ok(()))) {
+        let mut waiting = Vec::with_capacity(inboxes.len());
+        for inbox in inboxes {
+            let (taken, outcome) = oneshot::channel();
+            // One that finds no room drops the sender, and so the receiver is told.
+            let _ = timeout(PATIENCE, inbox.send(Inbound::Reconfigure(Arc::clone(&settings), taken))).await;
+            waiting.push(outcome);
+        }
+        // From then on no worker registers anybody by the old settings.
+        for (worker, outcome) in waiting.into_iter().enumerate() {
+            if !matches!(timeout(PATIENCE, outcome).await, Ok(Ok(()))) {
                 tracing::error!("worker {worker} keeps the old configuration: it does not listen");
             }
         }

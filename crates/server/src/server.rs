@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::admin::Removals;
 use crate::answers::{Answers, LookupLimits};
 use crate::clock::{self, Clock};
 use crate::config::{Endpoint, Limits, Loaded, StoreKind};
@@ -150,6 +151,16 @@ impl Prepared {
     /// What the store has kept from earlier runs.
     pub(crate) fn restored(&self) -> location::Counts {
         self.store.counts()
+    }
+
+    /// The store.
+    pub(crate) fn store(&self) -> Arc<AnyStore> {
+        Arc::clone(&self.store)
+    }
+
+    /// What removes registrations while there are no workers.
+    pub(crate) fn removals(&self) -> Removals {
+        Removals::new(self.store(), Arc::clone(&self.completions), Arc::new([]))
     }
 
     /// The addresses as they are bound.

@@ -207,7 +207,11 @@ impl Worker {
                 }
             }
             Inbound::Pulse(round) => self.health.answer(self.number, round),
-            Inbound::Reconfigure(settings) => self.core.reconfigure(settings),
+            Inbound::Reconfigure(settings, taken) => {
+                self.core.reconfigure(settings);
+                // Whoever asked may have lost patience.
+                let _ = taken.send(());
+            }
         }
     }
 

@@ -1,7 +1,7 @@
-//! Phones that an operator removes: the same rules and the same store as a REGISTER that does it, and the same promise:
-//! what was answered is safe on disk.
+//! Phones that an operator removes, or that are removed with their account: the same rules and the same store as a REGISTER
+//! that does it, and the same promise: what was answered is safe on disk.
 //!
-//! A phone that is still there comes back with its next REGISTER.
+//! A phone that is still there comes back with its next REGISTER, if its user may register.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,6 +21,9 @@ use crate::inbox::{Completions, Inbound, Safety};
 /// Races that may be lost before it is given up.
 const MAX_ATTEMPTS: usize = 16;
 
+/// Users whose phones are removed at a time: far fewer than the store's queue takes.
+const BATCH: usize = 256;
+
 /// For the disk.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -31,6 +34,14 @@ pub(crate) struct Removals {
     inboxes: Arc<[mpsc::Sender<Inbound>]>,
     waiting: Mutex<HashMap<u64, oneshot::Sender<Safety>>>,
     next: AtomicU64,
+}
+
+/// A removal that is done in memory.
+struct Begun {
+    /// How many phones.
+    removed: usize,
+    /// What the disk will say; none if it has nothing to say.
+    outcome: Option<oneshot::Receiver<Safety>>,
 }
 
 /// Which phones.
@@ -79,29 +90,64 @@ impl Removals {
 
     /// Removes phones; says how many, once it is safe.
     pub(crate) async fn remove(&self, aor: &Aor, which: Which<'_>) -> Result<usize, NotRemoved> {
-        let removed = self.commit(aor, which).await?;
+        let begun = self.commit(aor, which, |_| true)?;
+        let removed = self.made_safe(begun).await?;
+        self.notify(aor).await;
+        Ok(removed)
+    }
+
+    /// Removes all phones of these users, unless `is_meant` says no any more. Which users, with how many phones each, and for
+    /// how many it failed.
+    pub(crate) async fn remove_all(&self, aors: &[Aor], is_meant: impl Fn(&Aor) -> bool) -> (Vec<(Aor, usize)>, usize) {
+        let (mut removed, mut failed) = (Vec::new(), 0);
+        for batch in aors.chunks(BATCH) {
+            // All of them wait for the disk together.
+            let begun: Vec<_> = batch.iter().map(|aor| self.commit(aor, Which::All, &is_meant)).collect();
+            for (aor, begun) in batch.iter().zip(begun) {
+                let outcome = match begun {
+                    Ok(begun) => self.made_safe(begun).await,
+                    Err(error) => Err(error),
+                };
+                match outcome {
+                    Ok(phones) => {
+                        self.notify(aor).await;
+                        removed.push((aor.clone(), phones));
+                    }
+                    // Somebody else was first, or it is not meant any more.
+                    Err(NotRemoved::Absent) => {}
+                    Err(NotRemoved::Store) => failed += 1,
+                }
+            }
+        }
+        (removed, failed)
+    }
+
+    /// Tells the workers, who tell those who watch (RFC 3680).
+    async fn notify(&self, aor: &Aor) {
         for inbox in &*self.inboxes {
             // A worker that has ended watches nobody.
             let _ = inbox.send(Inbound::Letter(Letter::Registration(aor.clone()))).await;
         }
-        Ok(removed)
     }
 
-    async fn commit(&self, aor: &Aor, which: Which<'_>) -> Result<usize, NotRemoved> {
+    /// Removes them in memory. `is_meant` is asked after the record was read: if something is registered after it has
+    /// said yes, the commit finds out.
+    fn commit(&self, aor: &Aor, which: Which<'_>, is_meant: impl Fn(&Aor) -> bool) -> Result<Begun, NotRemoved> {
         for _ in 0..MAX_ATTEMPTS {
             let old = self.store.load(aor).ok_or(NotRemoved::Absent)?;
+            if !is_meant(aor) {
+                return Err(NotRemoved::Absent);
+            }
             let now = clock::wall();
             let record = without(&old, which, now)?;
             let removed = old.live(now).count() - record.live(now).count();
             let (id, outcome) = self.wait();
             match self.store.commit(Some(&old), record, self.ticket(id)) {
-                Commit::Done => return Ok(removed),
-                Commit::Pending => {
-                    return match timeout(PATIENCE, outcome).await {
-                        Ok(Ok(Safety::Safe)) => Ok(removed),
-                        _ => Err(NotRemoved::Store),
-                    };
+                Commit::Done => {
+                    self.waiting.lock().remove(&id);
+                    return Ok(Begun { removed, outcome: None });
                 }
+                Commit::Pending => return Ok(Begun { removed, outcome: Some(outcome) }),
                 Commit::Conflict => drop(self.waiting.lock().remove(&id)),
                 Commit::Full | Commit::Failed(_) => {
                     self.waiting.lock().remove(&id);
@@ -110,6 +156,14 @@ impl Removals {
             }
         }
         Err(NotRemoved::Store)
+    }
+
+    async fn made_safe(&self, begun: Begun) -> Result<usize, NotRemoved> {
+        let Begun { removed, outcome: Some(outcome) } = begun else { return Ok(begun.removed) };
+        match timeout(PATIENCE, outcome).await {
+            Ok(Ok(Safety::Safe)) => Ok(removed),
+            _ => Err(NotRemoved::Store),
+        }
     }
 
     fn wait(&self) -> (u64, oneshot::Receiver<Safety>) {

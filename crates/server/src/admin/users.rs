@@ -119,11 +119,8 @@ fn select(store: &AnyStore, loaded: &Loaded, search: &[u8], limit: usize) -> (us
     let mut aors: Vec<_> = loaded.accounts.aors().filter(|aor| fits(aor.as_bytes())).cloned().collect();
     let now = clock::wall();
     store.list(&mut |record| {
-        let aor = record.aor();
-        if fits(aor) && record.live(now).next().is_some() {
-            let at = aor.iter().rposition(|octet| *octet == b'@').unwrap_or(0);
-            let (user, domain) = aor.split_at_checked(at).unwrap_or_default();
-            let aor = Aor::new(user, domain.get(1..).unwrap_or_default());
+        if fits(record.aor()) && record.live(now).next().is_some() {
+            let aor = record.address();
             if loaded.accounts.find(&aor).is_none() {
                 aors.push(aor);
             }

@@ -1,0 +1,94 @@
+//! Registrations of users who have no account: an account that was removed must not ring any more.
+//!
+//! Decides whose registrations go, at the start and after each reload, by the same rules as whoever registers: with
+//! `authentication: required`, and where accounts are listed, only they exist; without both anybody may register, and
+//! nothing is removed. Must not decide how something is removed: see [`Removals`].
+
+use std::sync::Arc;
+
+use location::{AnyStore, Aor, Store as _};
+use proxy::{Authentication, Settings};
+use tokio::sync::watch;
+
+use crate::admin::Removals;
+use crate::clock;
+use crate::config::Masked;
+use crate::journal::{Phones, clean};
+use crate::reload::InForce;
+
+/// Lines for so many users, then one for the others.
+const LINES: usize = 20;
+
+/// Whether this user may have registrations.
+pub(crate) fn may_exist(aor: &Aor, settings: &Settings) -> bool {
+    let anybody = settings.authentication == Authentication::Off && settings.accounts.is_empty();
+    anybody || settings.accounts.find(aor).is_some()
+}
+
+/// Removes what users have registered who may not exist by the configuration in force.
+pub(crate) async fn remove(store: Arc<AnyStore>, removals: &Removals, in_force: &watch::Receiver<Arc<InForce>>) {
+    let settings = Arc::clone(&in_force.borrow().settings);
+    // A large store takes a while to be looked through.
+    let Ok(unknown) = tokio::task::spawn_blocking(move || find(&store, &settings)).await else { return };
+    if unknown.is_empty() {
+        return;
+    }
+    // By the time it is their turn they may have an account again.
+    let is_unknown = |aor: &Aor| !may_exist(aor, &in_force.borrow().settings);
+    let (removed, failed) = removals.remove_all(&unknown, is_unknown).await;
+    let masked = in_force.borrow().loaded.config.log.mask.contains(&Masked::Users);
+    for (aor, phones) in removed.iter().take(LINES) {
+        let whose = if masked { "a user".to_owned() } else { name(aor, in_force) };
+        tracing::info!("registrations of {whose} removed: there is no such account ({})", Phones(*phones));
+    }
+    if removed.len() > LINES {
+        tracing::info!("registrations of {} more users removed: there are no such accounts", removed.len() - LINES);
+    }
+    if failed > 0 {
+        tracing::error!("registrations of {failed} users without an account could not be removed for good");
+    }
+}
+
+fn find(store: &AnyStore, settings: &Settings) -> Vec<Aor> {
+    let (mut unknown, now) = (Vec::new(), clock::wall());
+    store.list(&mut |record| {
+        let aor = record.address();
+        if !may_exist(&aor, settings) && record.live(now).next().is_some() {
+            unknown.push(aor);
+        }
+    });
+    unknown
+}
+
+fn name(aor: &Aor, in_force: &watch::Receiver<Arc<InForce>>) -> String {
+    let is_first = aor.domain() == in_force.borrow().loaded.config.first_domain().as_bytes();
+    clean(if is_first { aor.user() } else { aor.as_bytes() })
+}
+
+#[cfg(test)]
+mod tests {
+    use proxy::Account;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::config::Loaded;
+    use crate::settings::settings;
+
+    #[test]
+    fn only_accounts_exist_where_there_are_any() {
+        let [bob, eve] = [b"bob", b"eve"].map(|user| Aor::new(user, b"office.example"));
+        let exist = |text: &str, listed: bool| {
+            let config: Config = serde_yaml::from_str(text).expect("a configuration");
+            let mut loaded = Loaded { file: None, config, accounts: proxy::Accounts::default() };
+            if listed {
+                loaded.accounts.insert(bob.clone(), Account::default());
+            }
+            let settings = settings(&loaded, Vec::new(), proxy::Interfaces::default());
+            [may_exist(&bob, &settings), may_exist(&eve, &settings)]
+        };
+        assert_eq!(exist("authentication: required", true), [true, false]);
+        assert_eq!(exist("authentication: required", false), [false, false]);
+        assert_eq!(exist("authentication: off", true), [true, false]);
+        assert_eq!(exist("authentication: off", false), [true, true]);
+    }
+}
