@@ -10,7 +10,7 @@ use std::time::Duration;
 use hashbrown::HashMap;
 use location::{AnyStore, Commit, Store as _, StoreError, Ticket};
 use parser::Transport;
-use proxy::{Answer, Listener, Name, Parked, Question};
+use proxy::{Answer, Authentication, Listener, Name, Parked, Question, Settings};
 use smallvec::SmallVec;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
@@ -25,6 +25,10 @@ const MOST_ADDRESSES: usize = 8;
 pub(crate) struct Answers {
     worker: u8,
     store: Arc<AnyStore>,
+    /// How many may be registered; none where accounts are the bound.
+    most_users: Option<u64>,
+    /// `limits.users`
+    users: usize,
     waiting: HashMap<u64, Parked>,
     next: u64,
     lookups: Arc<Semaphore>,
@@ -53,16 +57,38 @@ impl Families {
 }
 
 impl Answers {
-    /// Nothing waits yet.
+    /// Nothing waits yet. `users`: as many may be registered where anybody may register.
     pub(crate) fn new(
         worker: u8,
         store: Arc<AnyStore>,
         limits: LookupLimits,
-        listeners: &[Listener],
+        users: usize,
+        settings: &Settings,
         inbox: mpsc::Sender<Inbound>,
     ) -> Self {
-        let (families, lookups) = (Families(listeners.into()), Arc::new(Semaphore::new(limits.most)));
-        Self { worker, store, waiting: HashMap::default(), next: 0, lookups, time: limits.time, families, inbox }
+        let families = Families(settings.listeners.as_slice().into());
+        let lookups = Arc::new(Semaphore::new(limits.most));
+        let mut answers = Self {
+            worker,
+            store,
+            most_users: None,
+            users,
+            waiting: HashMap::default(),
+            next: 0,
+            lookups,
+            time: limits.time,
+            families,
+            inbox,
+        };
+        answers.reconfigure(settings);
+        answers
+    }
+
+    /// The configuration has changed.
+    pub(crate) fn reconfigure(&mut self, settings: &Settings) {
+        // With accounts nobody else registers, and a reload removes who is left.
+        let anybody = settings.authentication == Authentication::Off && settings.accounts.is_empty();
+        self.most_users = anybody.then(|| u64::try_from(self.users).unwrap_or(u64::MAX));
     }
 
     /// The answer, if memory has it; else it comes by [`Answers::committed`] or [`Answers::resolved`].
@@ -70,6 +96,11 @@ impl Answers {
         match question {
             Question::Load(aor) => Some((parked, Answer::Loaded(self.store.load(&aor)))),
             Question::Commit { expected, record } => {
+                // Records and not live users: one who registers and unregisters is remembered for a while too.
+                if expected.is_none() && self.most_users.is_some_and(|most| self.store.records() >= most) {
+                    tally.count(Series::CapReached(Cap::Users));
+                    return Some((parked, Answer::Full));
+                }
                 let id = self.number();
                 match self.store.commit(expected.as_ref(), record, Ticket { worker: u16::from(self.worker), id }) {
                     Commit::Done => Some((parked, Answer::Committed)),

@@ -298,7 +298,7 @@ impl Shared {
         let lookups = LookupLimits { most: self.limits.lookups.0, time: self.limits.lookup_time.0 };
         Ok(Worker {
             number,
-            answers: Answers::new(number, self.store, lookups, &self.settings.listeners, own),
+            answers: Answers::new(number, self.store, lookups, self.limits.users.0, &self.settings, own),
             core: Core::new(self.settings, &self.keys, number, seed, self.watched).with_connections(connections),
             transports: Transports { udp, outlet: Outlet::default(), streams },
             inlet: Inlet::new(self.limits.message_size.0),

@@ -208,6 +208,7 @@ impl Worker {
             }
             Inbound::Pulse(round) => self.health.answer(self.number, round),
             Inbound::Reconfigure(settings, taken) => {
+                self.answers.reconfigure(&settings);
                 self.core.reconfigure(settings);
                 // Whoever asked may have lost patience.
                 let _ = taken.send(());

@@ -147,6 +147,9 @@ pub(crate) struct Limits {
     /// Sides of dialogs that are remembered to have moved since the dialog was made, per worker; default 10000. A side that
     /// is forgotten proves by its registration or its password where it is.
     pub(crate) moved_dialogs: Count,
+    /// Users who may be registered at a time where anybody may register (`authentication: off` without accounts); default
+    /// 100000. One more gets 503.
+    pub(crate) users: Count,
     /// Messages from connections and other workers that wait for a worker; default 4096.
     pub(crate) worker_queue: Count,
     /// Changes that wait for the disk; default 65536.
@@ -189,6 +192,7 @@ impl Default for Limits {
             subscriptions: Count(10_000),
             subscriptions_per_user: Count(50),
             moved_dialogs: Count(10_000),
+            users: Count(100_000),
             worker_queue: Count(4096),
             store_queue: Count(65_536),
             connections: Count(10_000),

@@ -96,6 +96,8 @@ pub(crate) enum Cap {
     Lookups,
     /// `limits.journal_queue`
     JournalQueue,
+    /// `limits.users`
+    Users,
 }
 
 impl Tally {
@@ -237,12 +239,12 @@ impl Series {
         let caps = {
             use Cap::{
                 ConnectionIdle, ConnectionQueue, Connections, ConnectionsPerSource, FlowTimer, JournalQueue, Lookups,
-                MessageSize, MessageTime, WorkerQueue,
+                MessageSize, MessageTime, Users, WorkerQueue,
             };
             [MessageSize, WorkerQueue, Connections, ConnectionsPerSource, ConnectionQueue, ConnectionIdle, MessageTime]
                 .map(Self::CapReached)
                 .into_iter()
-                .chain([FlowTimer, Lookups, JournalQueue].map(Self::CapReached))
+                .chain([FlowTimer, Lookups, JournalQueue, Users].map(Self::CapReached))
         };
         let errors = [Transport::Udp, Transport::Tcp].into_iter();
         let errors = errors.flat_map(|transport| [true, false].map(|answered| Self::ParseError(answered, transport)));
@@ -378,6 +380,7 @@ const fn capped(cap: Cap) -> &'static str {
         Cap::MessageTime => "message_time",
         Cap::Lookups => "lookups",
         Cap::JournalQueue => "journal_queue",
+        Cap::Users => "users",
     }
 }
 
