@@ -14,6 +14,7 @@ mod client;
 mod clock;
 mod config;
 mod data;
+mod descriptors;
 mod error;
 mod first_run;
 mod health;
@@ -81,10 +82,12 @@ fn obey() -> Result<(), Fatal> {
 }
 
 fn run(loaded: Loaded) -> Result<(), Fatal> {
+    // Before anything is opened.
+    let files = descriptors::raise();
     let (level, writer) = log::start(&loaded.config.log, loaded.config.limits.log_queue.0);
     // Before the store is opened: it counts its commits from the first one.
     let metrics = metrics::install();
-    house::keep(server::prepare(loaded)?, level, &writer, metrics)
+    house::keep(server::prepare(loaded, files)?, level, &writer, metrics)
 }
 
 /// The one place that writes to standard error without the log, which may not be there yet.

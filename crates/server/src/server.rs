@@ -31,7 +31,7 @@ use crate::transport::{
     self, Bound, Directory, Inlet, Outlet, Patience, Sockets, StreamLimits, Streams, Transports, Udp,
 };
 use crate::worker::{Spare, Worker};
-use crate::{data, first_run, interfaces, secret};
+use crate::{data, descriptors, first_run, interfaces, secret};
 
 /// SIGTERM must end the program within 5 s, whatever the disk does.
 const STORE_PATIENCE: Duration = Duration::from_secs(3);
@@ -51,6 +51,8 @@ pub(crate) struct Prepared {
     store: Arc<AnyStore>,
     completions: Arc<[Completions]>,
     health: Arc<Health>,
+    /// How many connections of phones there may be.
+    connections: usize,
 }
 
 /// A running server.
@@ -80,8 +82,8 @@ pub(crate) struct Server {
     ended: mpsc::Receiver<u8>,
 }
 
-/// Takes hold of everything that the server needs, or says what cannot be had.
-pub(crate) fn prepare(mut loaded: Loaded) -> Result<Prepared, Fatal> {
+/// Takes hold of everything that the server needs, or says what cannot be had. `files` may be open.
+pub(crate) fn prepare(mut loaded: Loaded, files: usize) -> Result<Prepared, Fatal> {
     let workers = loaded.config.worker_count();
     let on_disk = loaded.config.location.store == StoreKind::Disk;
     let folder = loaded.config.data_folder().to_owned();
@@ -101,7 +103,23 @@ pub(crate) fn prepare(mut loaded: Loaded) -> Result<Prepared, Fatal> {
         Endpoint::On(address) => Some(listen_for_metrics(address)?),
     };
     let made = first_run::is_needed(&loaded.config).then(|| first_run::enrol(&mut loaded, folder)).transpose()?;
-    Ok(Prepared { loaded, made, interfaces: interfaces::list(), bound, metrics, keys, store, completions, health })
+    let connections = connections(&loaded.config.limits, files, workers);
+    let interfaces = interfaces::list();
+    Ok(Prepared { loaded, made, interfaces, bound, metrics, keys, store, completions, health, connections })
+}
+
+/// How many connections of phones there may be: as configured, or fewer if the system grants too few files.
+fn connections(limits: &Limits, files: usize, workers: u8) -> usize {
+    let configured = limits.connections.0;
+    let open = descriptors::open();
+    let most = descriptors::connections(configured, files, open, workers, limits.admin_connections.0);
+    if most < configured {
+        tracing::warn!(
+            "limits.connections is {configured}, but the system lets this process open {files} files only: \
+             at most {most} connections are taken (see `ulimit -n`, LimitNOFILE)"
+        );
+    }
+    most
 }
 
 fn listen_for_metrics(address: SocketAddr) -> Result<std::net::TcpListener, Fatal> {
@@ -181,7 +199,7 @@ impl Prepared {
             watched: Arc::new(Watched::new(count)),
             store: Arc::clone(&self.store),
             completions: Arc::clone(&self.completions),
-            directory: Arc::new(Directory::new(limits.connections.0, limits.connections_per_source.0)),
+            directory: Arc::new(Directory::new(self.connections, limits.connections_per_source.0)),
             inboxes: inboxes.into(),
             loads: Arc::new(Loads::new(count)),
             health: Arc::clone(&self.health),

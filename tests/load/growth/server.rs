@@ -106,6 +106,6 @@ fn config(address: SocketAddr, store: Store, layout: Layout) -> String {
     format!(
         "domains: [office.example]\nlisten: [\"udp://{address}\"]\nauthentication: off\n{workers}\
          location: {{ store: {store}, path: data/location }}\nmetrics: {{ listen: \"127.0.0.1:0\" }}\n\
-         forking: {{ ring_time: 3m }}\nlog: {{ level: warn }}\n"
+         forking: {{ ring_time: 3m }}\nlimits: {{ users: 2000000 }}\nlog: {{ level: warn }}\n"
     )
 }
