@@ -4,12 +4,18 @@
 //! shows it. A browser is an enemy's tool as well as a friend's: a foreign page must neither read nor do anything here, so
 //! Host has to be an address or a name of ours (DNS rebinding), Origin ours, and what changes something needs a header
 //! that no foreign page can send. No cookies.
+//!
+//! Before all that a request must say one thing only: what two programs in a row could read in two ways is refused (RFC
+//! 9112 3.2, 6.1), whatever it asks for.
 
 use std::net::IpAddr;
 
 use ctutils::CtEq as _;
-use hyper::header::{AUTHORIZATION, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN};
-use hyper::{Method, Uri};
+use hyper::header::{
+    AUTHORIZATION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN, TRANSFER_ENCODING,
+};
+use hyper::http::uri::Authority;
+use hyper::{Method, Uri, Version};
 
 use crate::config::{Config, Token};
 
@@ -21,6 +27,11 @@ const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// Why somebody is not let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Stopped {
+    /// 400: it can be read in two ways.
+    #[error(
+        "expected one Host that is a host name or address, as in the request line if it has one, and no Transfer-Encoding"
+    )]
+    Malformed,
     /// 403: not from this machine.
     #[error("only for this machine: set admin.token to look from elsewhere")]
     Remote,
@@ -36,6 +47,36 @@ pub(crate) enum Stopped {
     /// 403: something is to be changed, and nothing says that it is meant.
     #[error("a request that changes something needs the header X-Frontdesk")]
     Intent,
+}
+
+/// Whether a request says one thing only, whatever it asks for.
+pub(crate) fn well_formed(version: Version, uri: &Uri, headers: &HeaderMap) -> Result<(), Stopped> {
+    let host = match (headers.get_all(HOST).iter().count(), version) {
+        (1, _) => authority(headers).ok_or(Stopped::Malformed)?,
+        // RFC 9112 3.2: only HTTP/1.0 may leave it out. Load balancers do.
+        (0, Version::HTTP_10) if uri.authority().is_none() => return one_length(headers),
+        _ => return Err(Stopped::Malformed),
+    };
+    // RFC 9112 3.2.2: a whole URI in the request line wins over Host; who sends both differently wants to mislead.
+    if uri.authority().is_some_and(|named| *named != host) {
+        return Err(Stopped::Malformed);
+    }
+    one_length(headers)
+}
+
+/// RFC 9112 6.1: who sends Transfer-Encoding and Content-Length hopes that somebody on the way believes the other one. No
+/// request has a body here, so no encoding is taken at all: hyper does not show the length that came with one.
+fn one_length(headers: &HeaderMap) -> Result<(), Stopped> {
+    let count = |name: &HeaderName| headers.get_all(name).iter().count();
+    // Each of those that decide here stands once, so that nobody checks one of two and acts on the other.
+    let once = [CONTENT_LENGTH, ORIGIN, AUTHORIZATION, FETCH_SITE].iter().all(|name| count(name) <= 1);
+    if once && count(&TRANSFER_ENCODING) == 0 { Ok(()) } else { Err(Stopped::Malformed) }
+}
+
+/// Host, if it is nothing but a host and perhaps a port (RFC 9110 7.2).
+fn authority(headers: &HeaderMap) -> Option<Authority> {
+    let host = headers.get(HOST).and_then(text)?.parse::<Authority>().ok()?;
+    Some(host).filter(|host| !host.as_str().contains('@') && !host.host().is_empty())
 }
 
 /// Whether the page itself may be seen. With a token it may: it has no secrets, and asks for the token.
@@ -60,8 +101,9 @@ pub(crate) fn api(peer: IpAddr, method: &Method, headers: &HeaderMap, config: &C
 }
 
 fn host(headers: &HeaderMap, config: &Config) -> Result<(), Stopped> {
-    let authority = headers.get(HOST).and_then(text).and_then(|host| host.parse::<Uri>().ok());
-    let Some(host) = authority.as_ref().and_then(Uri::host) else { return Err(Stopped::Host) };
+    let Some(authority) = authority(headers) else { return Err(Stopped::Host) };
+    // The final dot of a name from the root changes nothing.
+    let host = authority.host().strip_suffix('.').unwrap_or_else(|| authority.host());
     // No foreign name leads to an address that stands here itself.
     let literal = host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
     let mut own = config.domains.iter().chain(&config.aliases).chain(&config.advertise);
@@ -145,13 +187,56 @@ mod tests {
 
     #[test]
     fn only_names_that_nobody_else_can_point_here() {
-        for good in ["localhost:9090", "127.0.0.1", "[::1]:9090", "Office.Example", "sip.office.example:9090"] {
+        for good in [
+            "localhost:9090",
+            "127.0.0.1",
+            "[::1]:9090",
+            "Office.Example",
+            "office.example.:9090",
+            "sip.office.example:9090",
+        ] {
             get("127.0.0.1", false, &[("host", good)], Ok(()));
         }
         for bad in ["evil.example:9090", "127.0.0.1.evil.example", "", "localhost.evil.example", "a b"] {
             get("127.0.0.1", false, &[("host", bad)], Err(Stopped::Host));
         }
         get("127.0.0.1", false, &[], Err(Stopped::Host));
+    }
+
+    #[test]
+    fn what_can_be_read_in_two_ways_is_refused() {
+        let judge = |version, target: &str, list: &[(&'static str, &str)]| {
+            well_formed(version, &target.parse().expect("a target"), &headers(list))
+        };
+        let host = ("host", "127.0.0.1:9090");
+        for (target, list) in [
+            ("/", &[host][..]),
+            ("http://127.0.0.1:9090/", &[host]),
+            ("/", &[("host", "anything.example")]),
+            ("/", &[host, ("content-length", "0")]),
+            ("/", &[host, ("origin", "http://127.0.0.1:9090"), ("authorization", "Bearer x")]),
+        ] {
+            assert_eq!(judge(Version::HTTP_11, target, list), Ok(()), "{target} {list:?}");
+        }
+        for (target, list) in [
+            ("/", &[][..]),
+            ("/", &[host, host]),
+            ("/", &[host, ("host", "evil.example")]),
+            ("/", &[("host", "")]),
+            ("/", &[("host", "a b")]),
+            ("/", &[("host", "a.example/b")]),
+            ("/", &[("host", "evil.example@127.0.0.1:9090")]),
+            ("http://evil.example/", &[host]),
+            ("/", &[host, ("content-length", "4"), ("transfer-encoding", "chunked")]),
+            ("/", &[host, ("content-length", "4"), ("content-length", "0")]),
+            ("/", &[host, ("origin", "http://127.0.0.1:9090"), ("origin", "http://evil.example")]),
+            ("/", &[host, ("authorization", "Bearer a"), ("authorization", "Bearer b")]),
+        ] {
+            assert_eq!(judge(Version::HTTP_11, target, list), Err(Stopped::Malformed), "{target} {list:?}");
+        }
+        assert_eq!(judge(Version::HTTP_10, "/health", &[]), Ok(()));
+        assert_eq!(judge(Version::HTTP_10, "/health", &[host, host]), Err(Stopped::Malformed));
+        assert_eq!(judge(Version::HTTP_10, "http://evil.example/", &[]), Err(Stopped::Malformed));
     }
 
     #[test]

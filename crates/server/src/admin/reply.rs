@@ -37,7 +37,11 @@ pub(crate) fn problem(status: StatusCode, error: &str) -> Reply {
 
 /// Not let in.
 pub(crate) fn stopped(why: Stopped) -> Reply {
-    let status = if why == Stopped::Token { StatusCode::UNAUTHORIZED } else { StatusCode::FORBIDDEN };
+    let status = match why {
+        Stopped::Malformed => StatusCode::BAD_REQUEST,
+        Stopped::Token => StatusCode::UNAUTHORIZED,
+        Stopped::Remote | Stopped::Host | Stopped::Origin | Stopped::Intent => StatusCode::FORBIDDEN,
+    };
     let mut reply = problem(status, &why.to_string());
     if why == Stopped::Token {
         reply.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"frontdesk\""));

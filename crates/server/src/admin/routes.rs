@@ -22,6 +22,9 @@ const RELOAD_TIME: Duration = Duration::from_secs(10);
 
 /// Answers one request. Bodies are not read: nothing here has one.
 pub(crate) async fn answer(office: &Office, peer: IpAddr, request: &Request<Incoming>) -> Reply {
+    if let Err(why) = door::well_formed(request.version(), request.uri(), request.headers()) {
+        return reply::stopped(why);
+    }
     let path = request.uri().path();
     // RFC 9110 9.3.2: the same without the body, which hyper leaves out.
     let method = if *request.method() == Method::HEAD { &Method::GET } else { request.method() };

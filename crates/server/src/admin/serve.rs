@@ -1,7 +1,9 @@
 //! HTTP connections: how many, how long, how large.
 //!
-//! Decides patience. Bound before the program says that it serves, so that port 0 can be told. What finds no slot waits
-//! in the listener's queue; nobody keeps a slot for longer than a minute, and no peer has more than half of them.
+//! Decides patience. Bound before the program says that it serves, so that port 0 can be told. Nobody waits for a place: a
+//! connection that comes when all are taken, or when its peer has half of them, ends the one that has been idle for
+//! longest (of its peer's, in the second case). So whoever sends its request at once is served, also while others hold
+//! connections open and send theirs a letter a second.
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
@@ -9,14 +11,12 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hashbrown::HashMap;
-use hashbrown::hash_map::Entry;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
 use super::{Office, routes};
@@ -35,23 +35,14 @@ const MAX_HEADERS: usize = 64;
 
 /// Serves until the task is dropped, `most` connections at a time.
 pub(crate) async fn serve(listener: TcpListener, office: Arc<Office>, most: usize) {
-    let (slots, guests) = (Arc::new(Semaphore::new(most)), Arc::new(Guests::new(most.div_ceil(2))));
+    let connections = Arc::new(Connections::new(most));
     loop {
-        if slots.available_permits() == 0 {
-            metrics::capped(metrics::ADMIN_CONNECTIONS);
-        }
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, peer)) => {
-                let Some(seat) = guests.seat(peer.ip()) else {
-                    metrics::capped(metrics::ADMIN_CONNECTIONS);
-                    continue;
-                };
-                let office = Arc::clone(&office);
-                tokio::spawn(async move {
-                    converse(stream, peer, office).await;
-                    drop((slot, seat));
-                });
+                let Some(place) = connections.admit(peer.ip()) else { continue };
+                let (office, id) = (Arc::clone(&office), place.id);
+                let task = tokio::spawn(converse(stream, peer, office, place));
+                connections.began(id, task.abort_handle());
             }
             Err(error) => {
                 tracing::error!(%error, "cannot accept an HTTP connection");
@@ -61,48 +52,111 @@ pub(crate) async fn serve(listener: TcpListener, office: Arc<Office>, most: usiz
     }
 }
 
-/// How many connections each peer has.
-struct Guests {
+/// The connections that there are.
+struct Connections {
     most: usize,
-    by_peer: Mutex<HashMap<IpAddr, usize>>,
+    most_per_peer: usize,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    list: Vec<Entry>,
+    next: u64,
+}
+
+struct Entry {
+    id: u64,
+    peer: IpAddr,
+    /// When it began to wait for its peer; none while a request is being answered.
+    idle: Option<u64>,
+    task: Option<AbortHandle>,
 }
 
 /// One of them, while it lasts.
-struct Seat {
-    peer: IpAddr,
-    guests: Arc<Guests>,
+struct Place {
+    id: u64,
+    connections: Arc<Connections>,
 }
 
-impl Guests {
+impl Connections {
     fn new(most: usize) -> Self {
-        Self { most, by_peer: Mutex::default() }
+        Self { most, most_per_peer: most.div_ceil(2), inner: Mutex::default() }
     }
 
-    fn seat(self: &Arc<Self>, peer: IpAddr) -> Option<Seat> {
-        let mut by_peer = self.by_peer.lock();
-        let count = by_peer.entry(peer).or_default();
-        let room = *count < self.most;
-        *count += usize::from(room);
-        room.then(|| Seat { peer, guests: Arc::clone(self) })
+    /// A place for one more, perhaps that of another. None if all that it could have are being answered.
+    fn admit(self: &Arc<Self>, peer: IpAddr) -> Option<Place> {
+        let mut inner = self.inner.lock();
+        let is_share_full = inner.list.iter().filter(|entry| entry.peer == peer).count() >= self.most_per_peer;
+        if is_share_full || inner.list.len() >= self.most {
+            metrics::capped(metrics::ADMIN_CONNECTIONS);
+            let may_end = |entry: &&Entry| entry.idle.is_some() && (!is_share_full || entry.peer == peer);
+            let id = inner.list.iter().filter(may_end).min_by_key(|entry| entry.idle)?.id;
+            inner.end(id).and_then(|entry| entry.task)?.abort();
+        }
+        let id = inner.tick();
+        inner.list.push(Entry { id, peer, idle: Some(id), task: None });
+        Some(Place { id, connections: Arc::clone(self) })
     }
-}
 
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let mut by_peer = self.guests.by_peer.lock();
-        if let Entry::Occupied(mut count) = by_peer.entry(self.peer) {
-            *count.get_mut() -= 1;
-            if *count.get() == 0 {
-                count.remove();
-            }
+    /// Its task is this one.
+    fn began(&self, id: u64, task: AbortHandle) {
+        if let Some(entry) = self.inner.lock().find(id) {
+            entry.task = Some(task);
         }
     }
 }
 
-async fn converse(stream: TcpStream, peer: SocketAddr, office: Arc<Office>) {
+impl Inner {
+    fn tick(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    fn find(&mut self, id: u64) -> Option<&mut Entry> {
+        self.list.iter_mut().find(|entry| entry.id == id)
+    }
+
+    fn end(&mut self, id: u64) -> Option<Entry> {
+        let at = self.list.iter().position(|entry| entry.id == id)?;
+        Some(self.list.swap_remove(at))
+    }
+}
+
+impl Place {
+    /// A request has come whole, and is being answered.
+    fn busy(&self) {
+        if let Some(entry) = self.connections.inner.lock().find(self.id) {
+            entry.idle = None;
+        }
+    }
+
+    /// It has its answer.
+    fn idle(&self) {
+        let mut inner = self.connections.inner.lock();
+        let now = inner.tick();
+        if let Some(entry) = inner.find(self.id) {
+            entry.idle = Some(now);
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.connections.inner.lock().end(self.id);
+    }
+}
+
+async fn converse(stream: TcpStream, peer: SocketAddr, office: Arc<Office>, place: Place) {
+    let place = Arc::new(place);
     let answer = service_fn(move |request| {
-        let office = Arc::clone(&office);
-        async move { Ok::<_, Infallible>(routes::answer(&office, peer.ip(), &request).await) }
+        let (office, place) = (Arc::clone(&office), Arc::clone(&place));
+        async move {
+            place.busy();
+            let reply = routes::answer(&office, peer.ip(), &request).await;
+            place.idle();
+            Ok::<_, Infallible>(reply)
+        }
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).max_buf_size(MAX_HEAD).max_headers(MAX_HEADERS);
@@ -118,16 +172,39 @@ async fn converse(stream: TcpStream, peer: SocketAddr, office: Arc<Office>) {
 mod tests {
     use super::*;
 
-    #[test]
-    fn nobody_takes_all_seats() {
-        let guests = Arc::new(Guests::new(2));
-        let [one, other] = [[192, 0, 2, 1], [192, 0, 2, 2]].map(IpAddr::from);
-        let (first, second) = (guests.seat(one), guests.seat(one));
-        assert!(first.is_some() && second.is_some() && guests.seat(one).is_none());
-        assert!(guests.seat(other).is_some());
-        drop(first);
-        assert!(guests.seat(one).is_some());
-        drop(second);
-        assert!(guests.by_peer.lock().is_empty());
+    fn peers(connections: &Connections) -> Vec<u8> {
+        let octet = |entry: &Entry| match entry.peer {
+            IpAddr::V4(ip) => ip.octets()[3],
+            IpAddr::V6(_) => 0,
+        };
+        let mut peers: Vec<_> = connections.inner.lock().list.iter().map(octet).collect();
+        peers.sort_unstable();
+        peers
+    }
+
+    #[tokio::test]
+    async fn who_comes_last_finds_a_place() {
+        let connections = Arc::new(Connections::new(4));
+        let admit = |peer: u8| {
+            let place = connections.admit([192, 0, 2, peer].into())?;
+            connections.began(place.id, tokio::spawn(std::future::pending::<()>()).abort_handle());
+            Some(place)
+        };
+        let first = [admit(1), admit(1)].map(|place| place.expect("a place"));
+        // The third of one peer ends that peer's first.
+        let third = admit(1).expect("a place");
+        assert_eq!(peers(&connections), [1, 1]);
+        let others = [admit(2), admit(3)].map(|place| place.expect("a place"));
+        // All are taken: the one that is idle for longest ends, but none that is being answered.
+        first[1].busy();
+        let fourth = admit(4).expect("a place");
+        assert_eq!(peers(&connections), [1, 2, 3, 4]);
+        others.iter().chain([&fourth]).for_each(Place::busy);
+        assert!(admit(5).is_none());
+        first[1].idle();
+        assert!(admit(5).is_some());
+        assert_eq!(peers(&connections), [2, 3, 4]);
+        drop((first, third, others, fourth));
+        assert!(peers(&connections).is_empty());
     }
 }

@@ -176,7 +176,7 @@ pub(crate) struct Limits {
     pub(crate) journal_calls: Count,
     /// Log lines that wait to be written; default 8192.
     pub(crate) log_queue: Count,
-    /// HTTP connections at a time, half of them from one address; default 32. More wait.
+    /// HTTP connections at a time, half of them from one address; default 32. One more ends the one that is idle for longest.
     pub(crate) admin_connections: Count,
 }
 
