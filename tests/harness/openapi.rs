@@ -42,9 +42,37 @@ impl Description {
         let content = response["content"].as_object().unwrap_or_else(|| panic!("{place} is not described"));
         let (kind, media) = content.iter().next().expect("a type");
         assert!(answer.header("Content-Type").starts_with(kind), "{place} is {}", answer.header("Content-Type"));
-        if kind == "application/json" {
-            self.fits(&media["schema"], &answer.json(), &place);
+        match kind.as_str() {
+            "application/json" => self.fits(&media["schema"], &answer.json(), &place),
+            "application/yaml" => {
+                self.fits(&media["schema"], &serde_yaml::from_str(&answer.body).expect("YAML"), &place);
+            }
+            _ => self.fits(&media["schema"], &Value::String(answer.body.clone()), &place),
         }
+    }
+
+    /// Values of the parameters behind the `?`, each with a good or a bad one and the others as they should be: the query,
+    /// and whether it is good.
+    pub(crate) fn queries(&self, method: &str, path: &str) -> Vec<(String, bool)> {
+        let parameters = self.0["paths"][path][method.to_lowercase()]["parameters"].as_array();
+        let parameters = parameters.into_iter().flatten().map(|parameter| self.follow(parameter));
+        let parameters: Vec<&Value> = parameters.filter(|parameter| parameter["in"] == "query").collect();
+        let name = |parameter: &Value| parameter["name"].as_str().expect("a name").to_owned();
+        let needed = |but: &str| {
+            let needed = parameters.iter().filter(|parameter| parameter["required"] == true && name(parameter) != but);
+            needed.map(|parameter| format!("&{}=bob", name(parameter))).collect::<String>()
+        };
+        let mut queries = Vec::new();
+        for parameter in &parameters {
+            let own = name(parameter);
+            if parameter["required"] == true {
+                queries.push((needed(&own), false));
+            }
+            for (value, is_good) in values(&parameter["schema"]) {
+                queries.push((format!("{own}={value}{}", needed(&own)), is_good));
+            }
+        }
+        queries
     }
 
     #[track_caller]
@@ -75,6 +103,9 @@ impl Description {
         for required in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
             assert!(object.contains_key(required), "{place} has no {required}");
         }
+        if schema["properties"].is_null() {
+            return;
+        }
         for (key, value) in object {
             let property = &schema["properties"][key];
             assert!(property.is_object(), "{place}.{key} is not described");
@@ -88,6 +119,34 @@ impl Description {
             None => value,
         }
     }
+}
+
+/// Good and bad values of a parameter.
+fn values(schema: &Value) -> Vec<(String, bool)> {
+    let mut values = Vec::new();
+    let mut add = |value: String, is_good| values.push((value, is_good));
+    match schema["type"].as_str().expect("a type") {
+        "integer" => {
+            for (bound, outside) in [("minimum", -1), ("maximum", 1)] {
+                let bound = schema[bound].as_i64().expect("a bound");
+                add(bound.to_string(), true);
+                add((bound + outside).to_string(), false);
+            }
+            ["", "many", "1.5", "99999999999999999999"].iter().for_each(|bad| add((*bad).to_owned(), false));
+        }
+        "string" if schema["anyOf"][0]["format"] == "ipv4" && schema["anyOf"][1]["format"] == "ipv6" => {
+            ["192.0.2.1", "2001:db8::1"].iter().for_each(|good| add((*good).to_owned(), true));
+            ["nowhere", "192.0.2", "192.0.2.1:5060", "10"].iter().for_each(|bad| add((*bad).to_owned(), false));
+        }
+        "string" => {
+            add("bob".to_owned(), true);
+            if schema["minLength"] == 1 {
+                add(String::new(), false);
+            }
+        }
+        other => panic!("{other} is no type of a parameter that this judge knows"),
+    }
+    values
 }
 
 fn is_a(kind: &str, value: &Value) -> bool {

@@ -73,6 +73,21 @@ fn every_route_is_as_it_is_described() {
 }
 
 #[test]
+fn parameters_are_as_they_are_described() {
+    let (server, description) = (Server::start(OPEN), Description::read());
+    let mut judged = 0;
+    for (method, template) in description.operations() {
+        for (query, is_good) in description.queries(&method, &template) {
+            let answer = http::get(server.http(), &format!("{}?{query}", path_of(&template)));
+            assert_eq!(answer.status, if is_good { 200 } else { 400 }, "{template}?{query}: {}", answer.body);
+            description.judge(&method, &template, &answer);
+            judged += 1;
+        }
+    }
+    assert!(judged >= 15, "{judged}");
+}
+
+#[test]
 fn what_it_tells() {
     let server = Server::start(OPEN);
     let phones = office(&server);

@@ -25,6 +25,9 @@ pub(crate) struct Explained {
 
 /// GET /api/v1/explain
 pub(crate) fn explain(office: &Office, from: &str, to: &str, source: &str) -> Reply {
+    if to.is_empty() {
+        return reply::problem(StatusCode::BAD_REQUEST, "to: expected a SIP URI or a user");
+    }
     let source = match source {
         "" => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         text => match text.parse() {

@@ -63,7 +63,10 @@ fn open(office: &Office, method: &Method, path: &str) -> Option<Reply> {
 async fn api(office: &Office, method: &Method, path: &[&[u8]], query: &Query<'_>) -> Reply {
     match (path, method) {
         ([b"server"], &Method::GET) => facts::server(office),
-        ([b"users"], &Method::GET) => users::list(office, &query.text("search"), query.number("limit")).await,
+        ([b"users"], &Method::GET) => match query.number("limit") {
+            Some(limit) => users::list(office, &query.text("search"), limit).await,
+            None => reply::problem(StatusCode::BAD_REQUEST, "limit: expected a whole number from 1 to 1000"),
+        },
         ([b"users", user], &Method::GET) => users::show(office, user),
         ([b"users", user, b"phones"], &Method::DELETE) => users::remove(office, user, Which::All).await,
         ([b"users", user, b"phones", contact], &Method::DELETE) => {
@@ -109,15 +112,21 @@ impl<'a> Query<'a> {
         Self(request.uri().query().unwrap_or_default())
     }
 
-    /// Empty if it is not there.
-    fn text(&self, key: &str) -> String {
+    fn find(&self, key: &str) -> Option<String> {
         let pairs = self.0.split('&').filter_map(|pair| pair.split_once('='));
-        let value = pairs.into_iter().find(|(name, _)| *name == key).map(|(_, value)| unescaped(value));
-        value.map(|value| String::from_utf8_lossy(&value).into_owned()).unwrap_or_default()
+        let value = pairs.into_iter().find(|(name, _)| *name == key).map(|(_, value)| unescaped(value))?;
+        Some(String::from_utf8_lossy(&value).into_owned())
     }
 
+    /// Empty if it is not there.
+    fn text(&self, key: &str) -> String {
+        self.find(key).unwrap_or_default()
+    }
+
+    /// How many are to be shown; none if that is no number that may be asked for.
     fn number(&self, key: &str) -> Option<usize> {
-        self.text(key).parse().ok()
+        let Some(text) = self.find(key) else { return Some(users::SHOWN) };
+        text.parse().ok().filter(|number| (1..=users::MOST).contains(number))
     }
 }
 

@@ -19,8 +19,8 @@ use crate::config::{Loaded, Masked};
 use crate::journal::clean;
 
 /// Users in one answer: asked for none, and at most.
-const SHOWN: usize = 200;
-const MOST: usize = 1000;
+pub(crate) const SHOWN: usize = 200;
+pub(crate) const MOST: usize = 1000;
 
 /// Whoever has an account or a phone.
 #[derive(Deserialize, Serialize)]
@@ -60,10 +60,10 @@ pub(crate) struct Removed {
 }
 
 /// GET /api/v1/users
-pub(crate) async fn list(office: &Office, search: &str, limit: Option<usize>) -> Reply {
+pub(crate) async fn list(office: &Office, search: &str, limit: usize) -> Reply {
     let Ok(_turn) = office.listings.acquire().await else { return unavailable() };
     let (store, in_force) = (Arc::clone(&office.store), office.in_force.borrow().clone());
-    let (search, limit) = (search.to_owned(), limit.unwrap_or(SHOWN).min(MOST));
+    let search = search.to_owned();
     // A large store takes a while to be looked through.
     let made = tokio::task::spawn_blocking(move || {
         let (total, aors) = select(&store, &in_force.loaded, search.as_bytes(), limit);
