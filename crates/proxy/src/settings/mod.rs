@@ -242,13 +242,14 @@ impl Settings {
         }
         let mut host = Vec::new();
         uri.host.write(&mut host);
-        Aor::new(&user, &host)
+        Aor::new(&user, without_root(&host))
     }
 
     fn domain(&self, uri: &SipUri<'_>, is_own: impl FnOnce(IpAddr) -> bool) -> Option<&str> {
         let first = self.domains.first()?;
         match uri.host {
             Host::Name(name) => {
+                let name = without_root(name);
                 let same = |own: &str| parser::means(name, own.as_bytes());
                 if let Some(domain) = self.domains.iter().find(|domain| same(domain)) {
                     return Some(domain);
@@ -271,7 +272,9 @@ impl Settings {
     /// Whether a host and port is an address this server listens on (RFC 3261 16.4), whatever the transport.
     pub(crate) fn is_own(&self, host: &Host<'_>, port: Option<u16>) -> bool {
         match host {
-            Host::Name(name) => self.advertise.as_ref().is_some_and(|own| own.as_bytes().eq_ignore_ascii_case(name)),
+            Host::Name(name) => {
+                self.advertise.as_ref().is_some_and(|own| own.as_bytes().eq_ignore_ascii_case(without_root(name)))
+            }
             Host::V4(_) | Host::V6(_) => host.ip().is_some_and(|ip| self.is_own_address(ip, port)),
         }
     }
@@ -352,6 +355,12 @@ fn remote_loopback(remote: IpAddr) -> IpAddr {
         IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
     }
+}
+
+/// RFC 3261 25.1 hostname: a name may end with the dot of the root (RFC 1034 3.1), and is the same name then. The names of
+/// the configuration come without it.
+fn without_root(name: &[u8]) -> &[u8] {
+    name.strip_suffix(b".").unwrap_or(name)
 }
 
 fn is_literal(name: &str, ip: IpAddr) -> bool {

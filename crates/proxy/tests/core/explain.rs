@@ -28,6 +28,21 @@ fn refusal(steps: &[Step]) -> Option<u16> {
 }
 
 #[test]
+fn a_final_dot_names_the_same_domain() {
+    let plain = ask(&settings(|_| {}), OFFICE, "sip:bob@office.example");
+    for (from, to) in [
+        (OFFICE, "sip:bob@office.example."),
+        ("sip:alice@Office.Example.", "sip:bob@OFFICE.EXAMPLE."),
+        (OFFICE, "sip:bob@sip.office.example."),
+    ] {
+        assert_eq!(ask(&settings(|_| {}), from, to), plain, "{from} -> {to}");
+    }
+    let dots = ask(&settings(|_| {}), OFFICE, "sip:bob@office.example..");
+    assert_eq!(refusal(&dots).map(|status| status / 100), Some(4), "{dots:?}");
+    assert_ne!(dots, plain);
+}
+
+#[test]
 fn refusals_are_those_that_a_phone_gets() {
     type Case = (&'static str, &'static str, fn(&mut Settings));
     let table: &[Case] = &[

@@ -130,7 +130,9 @@ impl FixedContact {
     /// Whether its host is this name.
     pub(crate) fn is_at(&self, name: &HostName) -> bool {
         let Ok(Uri::Sip(uri)) = Uri::parse(self.uri.as_bytes()) else { return false };
-        matches!(uri.host, Host::Name(host) if host.eq_ignore_ascii_case(name.0.as_bytes()))
+        // With or without the dot of the root.
+        let is_name = |host: &[u8]| host.strip_suffix(b".").unwrap_or(host).eq_ignore_ascii_case(name.0.as_bytes());
+        matches!(uri.host, Host::Name(host) if is_name(host))
     }
 }
 

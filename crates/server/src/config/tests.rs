@@ -200,6 +200,11 @@ fn mistakes_about_accounts() {
             "3:",
             &["accounts[0].contacts[0]", "not this server's"],
         ),
+        (
+            "accounts:\n  - user: door\n    contacts: [\"sip:bob@office.example.\"]\n",
+            "3:",
+            &["accounts[0].contacts[0]", "not this server's"],
+        ),
         ("accounts:\n  - { user: a, password: x, ha1: {} }\n", "2:", &["accounts[0].user", "not both"]),
         (
             "accounts:\n  - user: a\n    password: x\n    may_register: [a, bob]\n",
