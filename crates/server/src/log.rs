@@ -12,6 +12,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
 
 use crate::config::{Level, Log, LogFormat};
+use crate::printable::LogWriter;
 
 /// Changes the level of the running program.
 #[derive(Clone, Debug)]
@@ -37,12 +38,14 @@ pub(crate) fn start(log: &Log, room: usize) -> (LevelSwitch, Writer) {
     let lossy = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(room);
     let (output, thread) = lossy.finish(stderr());
     let writer = Writer { dropped: output.error_counter(), _thread: thread };
+    let ansi = stderr().is_terminal() && log.format == LogFormat::Text;
+    let output = LogWriter::new(output, ansi);
     let (filter, handle) = reload::Layer::new(filter(log.level));
     let registry = tracing_subscriber::registry().with(filter);
     let _ = match log.format {
-        LogFormat::Text => registry
-            .with(fmt::layer().with_writer(output).with_target(false).with_ansi(stderr().is_terminal()))
-            .try_init(),
+        LogFormat::Text => {
+            registry.with(fmt::layer().with_writer(output).with_target(false).with_ansi(ansi)).try_init()
+        }
         LogFormat::Json => registry.with(fmt::layer().json().flatten_event(true).with_writer(output)).try_init(),
     };
     (LevelSwitch(handle), writer)

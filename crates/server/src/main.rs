@@ -28,6 +28,7 @@ mod log;
 mod metrics;
 mod notify;
 mod operator;
+mod printable;
 mod refusal;
 mod reload;
 mod secret;

@@ -13,6 +13,7 @@ use crate::client::{Client, Unanswered, escaped};
 use crate::config::Loaded;
 use crate::error::Fatal;
 use crate::journal::Phones;
+use crate::printable::line;
 use crate::reload::Outcome;
 
 /// Users that are listed at most.
@@ -45,9 +46,9 @@ pub(crate) fn explain(client: &Client, to: &str, from: Option<&str>, source: Opt
     let [to, from, source] = [Some(to), from, source].map(|text| escaped(text.unwrap_or_default()));
     let path = format!("explain?to={to}&from={from}&source={source}");
     let Explained { from, to, steps, .. } = client.ask(Method::GET, &path)?;
-    let mut text = format!("A call from {from} to {to}:\n");
+    let mut text = format!("A call from {} to {}:\n", line(&from), line(&to));
     for (step, number) in steps.iter().zip(1..) {
-        let _ = writeln!(text, "{number:>3}. {step}");
+        let _ = writeln!(text, "{number:>3}. {}", line(step));
     }
     Ok(text)
 }
@@ -81,9 +82,9 @@ pub(crate) fn after_edit(loaded: &Loaded, url: Option<&str>, deed: &Deed) -> Res
 
 fn user(user: &User) -> String {
     let count = if user.phones.is_empty() { "no phone".to_owned() } else { Phones(user.phones.len()).to_string() };
-    let mut text = format!("{}@{}  {count}\n", user.user, user.domain);
+    let mut text = format!("{}@{}  {count}\n", line(&user.user), line(&user.domain));
     for Phone { device, contact, address, transport, expires_in, .. } in &user.phones {
-        let device = device.as_deref().unwrap_or("-");
+        let (device, contact) = (line(device.as_deref().unwrap_or("-")), line(contact));
         let address = match (address, transport) {
             (Some(address), Some(transport)) => format!("  {address} {transport}"),
             _ => String::new(),

@@ -11,7 +11,7 @@ use hyper::{Response, StatusCode};
 use serde::{Deserialize, Serialize};
 
 use super::door::Stopped;
-use crate::{hex, secret};
+use crate::{hex, printable, secret};
 
 /// An answer.
 pub(crate) type Reply = Response<Full<Bytes>>;
@@ -25,7 +25,7 @@ pub(crate) struct Problem<'a> {
 /// `value` as JSON.
 pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Reply {
     match serde_json::to_vec(value) {
-        Ok(body) => with(status, "application/json", body),
+        Ok(body) => with(status, "application/json", printable::json(body)),
         Err(error) => with(StatusCode::INTERNAL_SERVER_ERROR, TEXT, error.to_string()),
     }
 }

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use location::Aor;
 
 use crate::config::{Config, Masked};
+use crate::printable;
 
 /// The longest text of a peer that is shown.
 const LONGEST: usize = 64;
@@ -57,10 +58,11 @@ impl Names {
     }
 }
 
-/// What a peer wrote, without what is no letter, and not all of it if it is long.
+/// What a peer wrote, without what could deceive, and not all of it if it is long.
 pub(crate) fn clean(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
-    let mut clean: String = text.chars().map(|c| if c.is_control() { '?' } else { c }).take(LONGEST).collect();
+    let mut clean = String::with_capacity(text.len().min(LONGEST));
+    text.chars().take(LONGEST).for_each(|c| printable::push(&mut clean, c));
     if text.chars().nth(LONGEST).is_some() {
         clean.push('…');
     }
@@ -122,7 +124,8 @@ mod tests {
 
     #[test]
     fn nothing_of_a_peer_breaks_a_line() {
-        assert_eq!(clean(b"a\r\n\x1b[31mb\xff"), "a???[31mb\u{fffd}");
+        assert_eq!(clean(b"a\r\n\x1b[31mb\xff"), "a\\u000d\\u000a\\u001b[31mb\u{fffd}");
+        assert_eq!(clean("a\u{202e}b".as_bytes()), "a\\u202eb");
         assert_eq!(clean(&[b'x'; 100]).chars().count(), LONGEST + 1);
     }
 }

@@ -1,0 +1,157 @@
+//! Text that peers wrote, on its way to people: log lines, terminals, JSON.
+//!
+//! Decides which characters are not shown as they are: those that end a line or begin a command of a terminal (C0, DEL and
+//! C1 controls, U+2028, U+2029), those that turn around or hide what stands beside them (Unicode TR 36 and 55: directional
+//! controls, zero-width and other format characters, tags). They are written `\u202e`, which is also how JSON writes
+//! them. Letters of every script stay.
+
+use std::borrow::Cow;
+use std::io::{self, Write};
+
+use tracing_subscriber::fmt::MakeWriter;
+
+/// Whether a character could make something else of a line than what its reader sees.
+pub(crate) fn is_deceptive(c: char) -> bool {
+    c.is_control() || is_format(c)
+}
+
+// Unicode categories Cf, Zl and Zp.
+const fn is_format(c: char) -> bool {
+    matches!(
+        c,
+        '\u{ad}'
+            | '\u{600}'..='\u{605}'
+            | '\u{61c}'
+            | '\u{6dd}'
+            | '\u{70f}'
+            | '\u{890}'..='\u{891}'
+            | '\u{8e2}'
+            | '\u{180e}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+            | '\u{fff0}'..='\u{fffb}'
+            | '\u{110bd}'
+            | '\u{110cd}'
+            | '\u{13430}'..='\u{1345f}'
+            | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{e0fff}'
+    )
+}
+
+/// Appends a character, or what stands for it.
+pub(crate) fn push(out: &mut String, c: char) {
+    if is_deceptive(c) { push_escaped(out, c) } else { out.push(c) }
+}
+
+fn push_escaped(out: &mut String, c: char) {
+    for unit in c.encode_utf16(&mut [0; 2]) {
+        out.push_str(&format!("\\u{unit:04x}"));
+    }
+}
+
+/// One line for a terminal.
+pub(crate) fn line(text: &str) -> Cow<'_, str> {
+    escaped(text, is_deceptive)
+}
+
+/// JSON text: what stands in its strings unescaped is escaped, so that it can be looked at as it is.
+pub(crate) fn json(text: Vec<u8>) -> Vec<u8> {
+    if text.is_ascii() {
+        return text;
+    }
+    // Outside of ASCII there are only the insides of strings.
+    let deceptive = |c: char| !c.is_ascii() && is_deceptive(c);
+    escaped(&String::from_utf8_lossy(&text), deceptive).into_owned().into_bytes()
+}
+
+fn escaped(text: &str, deceptive: impl Fn(char) -> bool) -> Cow<'_, str> {
+    if !text.chars().any(&deceptive) {
+        return text.into();
+    }
+    let mut out = String::with_capacity(text.len() + 32);
+    text.chars().for_each(|c| if deceptive(c) { push_escaped(&mut out, c) } else { out.push(c) });
+    out.into()
+}
+
+/// The last stop of every log line, whoever made it and of what: one event stays one line.
+#[derive(Clone, Debug)]
+pub(crate) struct LogWriter<W> {
+    inner: W,
+    /// Whether lines are coloured, and so have escape sequences of our own.
+    ansi: bool,
+}
+
+impl<W> LogWriter<W> {
+    /// In front of `inner`.
+    pub(crate) const fn new(inner: W, ansi: bool) -> Self {
+        Self { inner, ansi }
+    }
+}
+
+impl<W: Write> Write for LogWriter<W> {
+    /// `line` is a whole event: the subscriber writes each at once.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let (text, end) = line.strip_suffix(b"\n").map_or((line, ""), |text| (text, "\n"));
+        let is_plain = |octet: &u8| (b' '..0x7f).contains(octet) || (self.ansi && *octet == 0x1b);
+        if text.iter().all(is_plain) {
+            self.inner.write_all(line)?;
+            return Ok(line.len());
+        }
+        let deceptive = |c: char| is_deceptive(c) && !(self.ansi && c == '\x1b');
+        let text = String::from_utf8_lossy(text);
+        self.inner.write_all(format!("{}{end}", escaped(&text, deceptive)).as_bytes())?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+impl<'a, W: Write + Clone> MakeWriter<'a> for LogWriter<W> {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_deceives_is_escaped_and_letters_stay() {
+        let mut all = String::new();
+        "a\u{202e}ü漢ع\u{85}\u{2028}\u{2066}\u{200b}\u{feff}\u{e0041}\r\x1b👍\u{e9}"
+            .chars()
+            .for_each(|c| push(&mut all, c));
+        assert_eq!(all, r"a\u202eü漢ع\u0085\u2028\u2066\u200b\ufeff\udb40\udc41\u000d\u001b👍é");
+        assert_eq!(line("one\ntwo"), r"one\u000atwo");
+        assert!(matches!(line("Müller"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn json_means_the_same_afterwards() {
+        let value = serde_json::json!({ "a\u{202e}": ["\n\u{2028}ü\u{1d173}", "\u{9b}"] });
+        let text = json(serde_json::to_vec(&value).expect("JSON"));
+        assert_eq!(serde_json::from_slice::<serde_json::Value>(&text).expect("JSON"), value);
+        assert!(String::from_utf8(text).is_ok_and(|text| text.chars().all(|c| c.is_ascii() || c == 'ü')));
+    }
+
+    #[test]
+    fn an_event_is_one_line() {
+        for (ansi, written) in [(false, "a\\u000ab\\u001b[1mc\\u202e\n"), (true, "a\\u000ab\x1b[1mc\\u202e\n")] {
+            let mut log = LogWriter::new(Vec::new(), ansi);
+            let line = "a\nb\x1b[1mc\u{202e}\n";
+            assert_eq!(log.write(line.as_bytes()).expect("room"), line.len());
+            assert_eq!(String::from_utf8_lossy(&log.inner), written);
+        }
+        let mut log = LogWriter::new(Vec::new(), false);
+        log.write_all(b"plain\nand broken \xff\n").expect("room");
+        assert_eq!(String::from_utf8_lossy(&log.inner), "plain\\u000aand broken \u{fffd}\n");
+    }
+}
