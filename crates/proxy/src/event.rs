@@ -58,6 +58,8 @@ pub enum Event {
         expires: u32,
         /// Where it came from.
         flow: Flow,
+        /// What its sender may not, if it was refused for that.
+        offence: Option<Offence>,
     },
     /// An INVITE that begins a call was routed.
     Call {
@@ -93,6 +95,19 @@ pub enum Event {
         status: u16,
         /// What stands beside the status.
         reason: &'static str,
+        /// Where it came from.
+        source: SocketAddr,
+        /// What its sender may not, if it was refused for that.
+        offence: Option<Offence>,
+    },
+    /// Any other request was refused because of its sender, outside of a dialog.
+    RequestRefused {
+        /// What its sender may not.
+        offence: Offence,
+        /// Upper-case method, or `other`.
+        method: &'static str,
+        /// The sender as he names himself.
+        from: Aor,
         /// Where it came from.
         source: SocketAddr,
     },
@@ -154,6 +169,19 @@ pub enum Registration {
     Refused,
     /// The store could not take it.
     Failed,
+}
+
+/// What the sender of a request may not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Offence {
+    /// Act as another user than the one that the credentials are of.
+    Identity,
+    /// Reach our users from elsewhere.
+    Stranger,
+    /// Reach somebody elsewhere through us.
+    Relay,
+    /// Use a Route that was not issued here.
+    ForeignRoute,
 }
 
 /// How a response context ended.

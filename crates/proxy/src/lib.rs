@@ -43,7 +43,7 @@ pub use ask::{Answer, Parked, Question};
 pub use clock::{Instant, Now, Wall};
 pub use connections::Connections;
 pub use dialog::{Moved, SideOfDialog};
-pub use event::{AuthenticationFailure, DialogRequest, Drop, Event, Fork, Limit, Notification, Registration};
+pub use event::{AuthenticationFailure, DialogRequest, Drop, Event, Fork, Limit, Notification, Offence, Registration};
 pub use hop::{Hop, Name};
 pub use location::Flow;
 pub use outbox::{Handover, Letter, Outbox, Transmit};

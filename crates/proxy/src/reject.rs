@@ -6,6 +6,7 @@ use std::borrow::Cow;
 
 use parser::{HeaderName, Message, ParseError, Reply, reason_phrase, write_decimal};
 
+use crate::event::Offence;
 use crate::watch::PACKAGE;
 
 /// Why a request is refused.
@@ -216,6 +217,17 @@ impl Reject {
             Self::DialogTooLong => "Too much text in From, To, Call-ID, Contact and Record-Route",
             Self::LateInDialog => "CSeq is not higher than that of the last SUBSCRIBE",
             _ => reason_phrase(self.status()),
+        }
+    }
+
+    /// What the sender may not, if that is the reason: for the log.
+    pub(crate) const fn offence(self) -> Option<Offence> {
+        match self {
+            Self::Identity => Some(Offence::Identity),
+            Self::Stranger => Some(Offence::Stranger),
+            Self::Relay => Some(Offence::Relay),
+            Self::ForeignRoute => Some(Offence::ForeignRoute),
+            _ => None,
         }
     }
 

@@ -105,7 +105,7 @@ async fn serve(
     notify::stopping();
     server.health.end();
     server.stop().await;
-    desk.read();
+    desk.close();
     outcome
 }
 

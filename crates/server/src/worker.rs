@@ -13,7 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use location::Flow;
 use parser::Message;
-use proxy::{Answer, Core, Letter, Now, Outbox, Parked, Question, Received};
+use proxy::{Answer, Core, Event, Letter, Now, Outbox, Parked, Question, Received};
 use tokio::sync::mpsc;
 use tokio::time::{Sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -174,8 +174,10 @@ impl Worker {
             }
             Inbound::Broken { flow, head, error } => {
                 let answer = refusal::write(head, &flow, error);
-                self.tally.count(Series::ParseError(!answer.is_empty(), flow.transport));
+                let event = Event::ParseError { answered: !answer.is_empty(), flow };
+                self.tally.event(&event);
                 streams.farewell(flow.connection, &answer);
+                self.note(now, event);
             }
             Inbound::Closed { connection, cap } => {
                 cap.into_iter().for_each(|cap| self.tally.count(Series::CapReached(cap)));
@@ -213,6 +215,14 @@ impl Worker {
                 // Whoever asked may have lost patience.
                 let _ = taken.send(());
             }
+        }
+    }
+
+    /// For the log.
+    fn note(&mut self, now: Now, event: Event) {
+        let notes = self.notes.get(usize::from(self.number));
+        if notes.is_some_and(|notes| !notes.take(now.wall, event)) {
+            self.tally.count(Series::CapReached(Cap::JournalQueue));
         }
     }
 
@@ -302,12 +312,9 @@ impl Worker {
         if self.transports.outlet.is_full() {
             self.transports.flush(&mut self.spare.failed, &mut self.tally);
         }
-        let notes = self.notes.get(usize::from(self.number));
         for event in outbox.events.drain(..) {
             self.tally.event(&event);
-            if notes.is_some_and(|notes| !notes.take(now.wall, event)) {
-                self.tally.count(Series::CapReached(Cap::JournalQueue));
-            }
+            self.note(now, event);
         }
         for handover in outbox.handovers.drain(..) {
             match handover.worker {

@@ -41,7 +41,8 @@ impl Core {
             outbox.tell(Event::LimitReached(Limit::Contacts));
         }
         let (aor, flow) = (pending.aor.clone(), pending.request.flow);
-        outbox.tell(Event::Registration { outcome, status: 200, reason: "OK", aor, before, bindings, expires, flow });
+        let (status, reason, offence) = (200, "OK", None);
+        outbox.tell(Event::Registration { outcome, status, reason, aor, before, bindings, expires, flow, offence });
         outbox.send(back, false, |out| out.extend_from_slice(&pending.answer));
         outbox.bound_silence(pending.silence);
     }

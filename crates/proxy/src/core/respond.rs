@@ -1,5 +1,6 @@
 //! What is answered here: refusals, and requests to the server itself (RFC 3261 8.2, 11).
 
+use location::Aor;
 use parser::{HeaderName, Method};
 use smallvec::SmallVec;
 
@@ -25,7 +26,7 @@ impl Core {
         match request.method() {
             Method::Register => self.report_registration(request, reject, outbox),
             Method::Invite => self.report_call(request, reject, outbox),
-            _ => {}
+            _ => self.report_request(request, reject, outbox),
         }
         let challenges = match reject {
             Reject::Challenge { of, stale } => self.authenticator.challenges(request, of, stale, &self.settings, now),
@@ -75,14 +76,17 @@ impl Core {
     }
 
     fn report_registration(&self, request: &Request, reject: Reject, outbox: &mut Outbox) {
-        let Ok(aor) = address_of_record(request, &self.settings) else { return };
+        let Ok(aor) = address_of_record(request, &self.settings) else {
+            return self.report_request(request, reject, outbox);
+        };
         let outcome = match reject {
             Reject::Challenge { .. } => Registration::Challenged,
             Reject::Store | Reject::StoreFull | Reject::Overload => Registration::Failed,
             _ => Registration::Refused,
         };
-        let (status, reason, flow) = (reject.status(), reject.reason(), request.flow);
-        outbox.tell(Event::Registration { outcome, status, reason, aor, before: 0, bindings: 0, expires: 0, flow });
+        let (status, reason, flow, offence) = (reject.status(), reject.reason(), request.flow, reject.offence());
+        let (before, bindings, expires) = (0, 0, 0);
+        outbox.tell(Event::Registration { outcome, status, reason, aor, before, bindings, expires, flow, offence });
     }
 
     fn report_call(&self, request: &Request, reject: Reject, outbox: &mut Outbox) {
@@ -91,6 +95,16 @@ impl Core {
         }
         let Some((from, to)) = parties(request, None, &self.settings) else { return };
         let (status, reason, source) = (reject.status(), reject.reason(), request.flow.remote);
-        outbox.tell(Event::CallRefused { call: request.key.0, from, to, status, reason, source });
+        let (call, offence) = (request.key.0, reject.offence());
+        outbox.tell(Event::CallRefused { call, from, to, status, reason, source, offence });
+    }
+
+    /// Of other requests only that somebody tried what he may not.
+    fn report_request(&self, request: &Request, reject: Reject, outbox: &mut Outbox) {
+        let Some(offence) = reject.offence().filter(|_| !request.in_dialog) else { return };
+        let from = request.caller().map(|caller| self.settings.aor_named_by(&caller));
+        let from = from.unwrap_or_else(|| Aor::new(b"", b""));
+        let (method, source) = (request.method().as_str_or("other"), request.flow.remote);
+        outbox.tell(Event::RequestRefused { offence, method, from, source });
     }
 }

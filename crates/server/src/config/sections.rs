@@ -174,6 +174,8 @@ pub(crate) struct Limits {
     pub(crate) journal_queue: Count,
     /// Calls being set up that the status page knows of; default 10000.
     pub(crate) journal_calls: Count,
+    /// Log lines a minute about refusals of one kind; default 100. What has no line is summed up once a minute.
+    pub(crate) refusal_lines: Count,
     /// Log lines that wait to be written; default 8192.
     pub(crate) log_queue: Count,
     /// HTTP connections at a time, half of them from one address; default 32. One more ends the one that is idle for longest.
@@ -205,6 +207,7 @@ impl Default for Limits {
             lookup_time: secs(5),
             journal_queue: Count(8192),
             journal_calls: Count(10_000),
+            refusal_lines: Count(100),
             log_queue: Count(8192),
             admin_connections: Count(32),
         }

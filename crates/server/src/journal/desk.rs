@@ -10,7 +10,7 @@ use std::time::Duration;
 use location::{Aor, Store as _, Wall};
 use parking_lot::Mutex;
 use parser::Uri;
-use proxy::{AuthenticationFailure, Event, Flow, Registration};
+use proxy::{AuthenticationFailure, Event, Flow, Offence, Registration};
 use tokio::sync::watch;
 use tracing::{Level, debug, enabled, error, info, warn};
 
@@ -19,8 +19,8 @@ use super::ending::Ending;
 use super::repeats::{Deed, Repeats};
 use super::words::{Names, Phones, Time, clean};
 use super::{Note, Notes};
-use crate::metrics;
 use crate::reload::InForce;
+use crate::{clock, metrics};
 
 /// Reads notes.
 pub(crate) struct Desk {
@@ -43,7 +43,8 @@ impl Desk {
         in_force: watch::Receiver<Arc<InForce>>,
     ) -> Self {
         let names = Names::new(&in_force.borrow().loaded.config);
-        Self { notes, calls, store, in_force, names, repeats: Repeats::default(), spare: Default::default() }
+        let repeats = Repeats::new(in_force.borrow().loaded.config.limits.refusal_lines.0);
+        Self { notes, calls, store, in_force, names, repeats, spare: Default::default() }
     }
 
     /// Reads all that is there now.
@@ -52,26 +53,50 @@ impl Desk {
             self.names.reconfigure(&self.in_force.borrow_and_update().loaded.config);
         }
         let (mut all, mut own) = std::mem::take(&mut self.spare);
+        let now = clock::wall();
         for worker in self.notes.iter() {
-            worker.swap(&mut own);
+            let lost = worker.swap(&mut own);
+            lost.into_iter().zip(Deed::ALL).for_each(|(count, deed)| self.repeats.unseen(deed, count, now));
             all.append(&mut own);
         }
         // Each worker's are in order, all of them are not yet.
         all.sort_by_key(|note| note.at);
         all.drain(..).for_each(|note| self.tell(note));
         self.spare = (all, own);
+        self.sum_up(now);
+    }
+
+    /// Reads what is left when the workers have ended, and sums up what had no line.
+    pub(crate) fn close(&mut self) {
+        self.read();
+        self.sum_up(Wall(u64::MAX));
+    }
+
+    fn sum_up(&mut self, now: Wall) {
+        for (deed, line) in self.repeats.sums(now) {
+            match deed {
+                Deed::Call => info!("{line}"),
+                _ => warn!("{line}"),
+            }
+        }
     }
 
     fn tell(&mut self, Note { at, event }: Note) {
+        let deed = Deed::of(&event);
         match event {
-            Event::Registration { outcome, status, reason, aor, before, bindings, expires, flow } => match outcome {
-                Registration::Registered => self.registered(&aor, &flow, (before, bindings), expires),
-                Registration::Unregistered => {
-                    let (user, from) = (self.names.user(&aor), self.names.address(flow.remote.ip()));
-                    info!("{user} unregistered from {from}, {} left", Phones(bindings));
+            Event::Registration { outcome, status, reason, aor, before, bindings, expires, flow, .. } => {
+                match outcome {
+                    Registration::Registered => self.registered(&aor, &flow, (before, bindings), expires),
+                    Registration::Unregistered => {
+                        let (user, from) = (self.names.user(&aor), self.names.address(flow.remote.ip()));
+                        info!("{user} unregistered from {from}, {} left", Phones(bindings));
+                    }
+                    _ => {
+                        let deed = deed.unwrap_or(Deed::Registration);
+                        self.register_refused(at, deed, outcome, (status, reason), &aor, flow.remote.ip());
+                    }
                 }
-                _ => self.register_refused(at, outcome, (status, reason), &aor, flow.remote.ip()),
-            },
+            }
             Event::AuthenticationFailed { reason, method, user, flow } => {
                 self.unauthenticated(at, reason, method, &user, flow.remote.ip());
             }
@@ -92,14 +117,16 @@ impl Desk {
                     self.ended(Ended { call, at, ending: Ending::of(status), status, by });
                 }
             }
-            Event::CallRefused { call, from, to, status, reason, source } => {
+            Event::RequestRefused { offence, method, from, source } => {
+                self.request_refused(at, offence, method, &from, source.ip());
+            }
+            Event::ParseError { flow, .. } => self.unreadable(at, &flow),
+            Event::CallRefused { call, from, to, status, reason, source, offence } => {
                 let known = self.calls.lock().end(call);
                 let call = known.unwrap_or(Open { from, to, phones: 0, began: at });
-                self.refused(
-                    Ended { call, at, ending: Ending::refused(status), status: Some(status), by: None },
-                    reason,
-                    source,
-                );
+                let ended = Ended { call, at, ending: Ending::refused(status), status: Some(status), by: None };
+                let reason = offence.map_or(reason, words_of);
+                self.refused(deed.unwrap_or(Deed::Call), ended, reason, source.ip());
             }
             _ => {}
         }
@@ -124,13 +151,14 @@ impl Desk {
     fn register_refused(
         &mut self,
         at: Wall,
+        deed: Deed,
         outcome: Registration,
         (status, reason): (u16, &str),
         aor: &Aor,
         source: IpAddr,
     ) {
         let (user, from) = (self.names.user(aor), self.names.address(source));
-        let Some(time) = self.repeats.again(Deed::Registration, source, at) else { return metrics::withheld() };
+        let Some(time) = self.repeats.again(deed, source, Some(aor), at) else { return metrics::withheld() };
         let time = Time(time);
         let why = match status {
             404 => "no such account",
@@ -144,7 +172,9 @@ impl Desk {
     }
 
     fn unauthenticated(&mut self, at: Wall, reason: AuthenticationFailure, method: &str, user: &Aor, source: IpAddr) {
-        let Some(time) = self.repeats.again(Deed::Credentials, source, at) else { return metrics::withheld() };
+        let Some(time) = self.repeats.again(Deed::Credentials, source, Some(user), at) else {
+            return metrics::withheld();
+        };
         let known = self.in_force.borrow().loaded.accounts.find(user).is_some();
         let why = match reason {
             AuthenticationFailure::Credentials if known => "wrong password",
@@ -162,9 +192,22 @@ impl Desk {
     }
 
     fn not_a_peer(&mut self, at: Wall, method: &str, source: IpAddr) {
-        let Some(time) = self.repeats.again(Deed::Dialog, source, at) else { return metrics::withheld() };
+        let Some(time) = self.repeats.again(Deed::Dialog, source, None, at) else { return metrics::withheld() };
         let from = self.names.address(source);
         warn!("{method} in a call refused: {from} is not a side of that call{}", Time(time));
+    }
+
+    fn request_refused(&mut self, at: Wall, offence: Offence, method: &str, user: &Aor, source: IpAddr) {
+        let deed = Deed::of_offence(offence);
+        let Some(time) = self.repeats.again(deed, source, Some(user), at) else { return metrics::withheld() };
+        let (user, from) = (self.names.user(user), self.names.address(source));
+        warn!("{method} of {user} refused: {}{} from {from}", words_of(offence), Time(time));
+    }
+
+    fn unreadable(&mut self, at: Wall, flow: &Flow) {
+        let source = flow.remote.ip();
+        let Some(time) = self.repeats.again(Deed::Garbage, source, None, at) else { return metrics::withheld() };
+        info!("unreadable message over {}{} from {}", flow.transport.param(), Time(time), self.names.address(source));
     }
 
     fn ended(&self, ended: Ended) {
@@ -183,15 +226,15 @@ impl Desk {
         self.keep(ended);
     }
 
-    fn refused(&mut self, ended: Ended, reason: &str, source: SocketAddr) {
-        let told = self.repeats.again(Deed::Call, source.ip(), ended.at).is_some();
+    fn refused(&mut self, deed: Deed, ended: Ended, reason: &str, source: IpAddr) {
+        let told = self.repeats.again(deed, source, Some(&ended.call.from), ended.at).is_some();
         if told {
             let (from, to) = (self.names.user(&ended.call.from), self.names.user(&ended.call.to));
             let why = match ended.ending {
                 Ending::Forbidden | Ending::Failed => reason.to_owned(),
                 ending => ending.words(ended.status),
             };
-            info!("call {from} -> {to} refused: {why}, from {}", self.names.address(source.ip()));
+            info!("call {from} -> {to} refused: {why}, from {}", self.names.address(source));
         } else {
             metrics::withheld();
         }
@@ -213,5 +256,15 @@ impl Desk {
         let fits = record.bindings().iter().filter(|b| b.flow().remote == source || at_source(b.contact()));
         let last = fits.max_by_key(|binding| binding.registered_at())?;
         Some(last.user_agent()).filter(|name| !name.is_empty()).map(clean)
+    }
+}
+
+/// Why somebody may not.
+const fn words_of(offence: Offence) -> &'static str {
+    match offence {
+        Offence::Identity => "authenticated as another user",
+        Offence::Stranger => "a stranger (see strangers, trusted)",
+        Offence::Relay => "not relaying to foreign domains (see foreign)",
+        Offence::ForeignRoute => "a Route that was not issued here",
     }
 }

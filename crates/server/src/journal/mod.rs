@@ -18,13 +18,23 @@ use tracing::{Level, debug, enabled};
 pub(crate) use calls::{Calls, Ended, Open};
 pub(crate) use desk::Desk;
 pub(crate) use ending::Ending;
+use repeats::{DEEDS, Deed};
 pub(crate) use words::{Phones, clean};
 
 /// What one worker has noted and nobody has read yet.
 #[derive(Debug)]
 pub(crate) struct Notes {
-    list: Mutex<Vec<Note>>,
+    waiting: Mutex<Waiting>,
     most: usize,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    list: Vec<Note>,
+    /// How many of them are refusals, by kind.
+    refusals: [usize; DEEDS],
+    /// Refusals that found no room.
+    lost: [u64; DEEDS],
 }
 
 /// Something that happened, and when.
@@ -36,8 +46,8 @@ struct Note {
 
 impl Notes {
     /// Room for so many.
-    pub(crate) const fn new(most: usize) -> Self {
-        Self { list: Mutex::new(Vec::new()), most }
+    pub(crate) fn new(most: usize) -> Self {
+        Self { waiting: Mutex::default(), most }
     }
 
     /// Puts an event aside, if it is worth a line. False if there is no room.
@@ -49,7 +59,6 @@ impl Notes {
                 ..
             }
             | Event::DialogRequest { outcome: DialogRequest::Challenged, .. }
-            | Event::ParseError { .. }
             | Event::Dropped(_)
             | Event::LimitReached(_)
             | Event::Fork { .. }
@@ -61,6 +70,8 @@ impl Notes {
             | Event::Call { .. }
             | Event::CallEnded { .. }
             | Event::CallRefused { .. }
+            | Event::RequestRefused { .. }
+            | Event::ParseError { .. }
             | Event::DialogRequest { .. }
             | Event::AuthenticationFailed { .. } => return self.put(Note { at, event }),
             Event::RequestReceived { .. }
@@ -72,16 +83,29 @@ impl Notes {
     }
 
     fn put(&self, note: Note) -> bool {
-        let mut list = self.list.lock();
-        let room = list.len() < self.most;
+        let deed = Deed::of(&note.event).map(|deed| deed as usize);
+        let mut waiting = self.waiting.lock();
+        let Waiting { list, refusals, lost } = &mut *waiting;
+        let all: usize = refusals.iter().sum();
+        let mut room = list.len() < self.most;
+        if let Some(own) = deed.and_then(|deed| refusals.get_mut(deed)) {
+            // A flood of one kind leaves room for the other kinds, and all of them for what is no refusal.
+            room &= *own < self.most.div_ceil(4) && all < self.most - self.most / 4;
+            *own += usize::from(room);
+        }
         if room {
             list.push(note);
+        } else if let Some(lost) = deed.and_then(|deed| lost.get_mut(deed)) {
+            *lost += 1;
         }
         room
     }
 
-    /// Swaps what is there for `empty`.
-    fn swap(&self, empty: &mut Vec<Note>) {
-        std::mem::swap(&mut *self.list.lock(), empty);
+    /// Swaps what is there for `empty`, and says how many refusals of each kind found no room.
+    fn swap(&self, empty: &mut Vec<Note>) -> [u64; DEEDS] {
+        let mut waiting = self.waiting.lock();
+        std::mem::swap(&mut waiting.list, empty);
+        waiting.refusals = [0; DEEDS];
+        std::mem::take(&mut waiting.lost)
     }
 }

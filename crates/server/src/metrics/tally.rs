@@ -142,7 +142,7 @@ impl Tally {
             Event::Dropped(drop) => Series::Dropped(*drop),
             Event::LimitReached(limit) => Series::LimitReached(*limit),
             // Counted where it is known which call it was.
-            Event::CallEnded { .. } | Event::CallRefused { .. } => return,
+            Event::CallEnded { .. } | Event::CallRefused { .. } | Event::RequestRefused { .. } => return,
         });
     }
 
