@@ -260,8 +260,7 @@ impl Office {
     }
 
     fn turn(&mut self, worker: usize, verb: impl FnOnce(&mut Core, Now, &mut Outbox)) {
-        let wall = Wall(1_750_000_000_000 + self.micros / 1000);
-        let now = Now { mono: Instant::from_micros(self.micros), wall, date: wall };
+        let now = Now { mono: Instant::from_micros(self.micros), wall: Wall(1_750_000_000_000 + self.micros / 1000) };
         let mut outbox = Outbox::new();
         verb(&mut self.cores[worker], now, &mut outbox);
         self.carry_out(worker, outbox);

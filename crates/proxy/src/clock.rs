@@ -52,8 +52,8 @@ pub struct Now {
     /// For timers.
     pub mono: Instant,
     /// For expiry times and nonces: about milliseconds since the Unix epoch. It must run steadily from one call to the
-    /// next: setting the machine's clock neither drops nor prolongs anything.
+    /// next: setting the machine's clock neither drops nor prolongs anything. See [`Registrar::clock_ahead`].
+    ///
+    /// [`Registrar::clock_ahead`]: crate::Registrar::clock_ahead
     pub wall: Wall,
-    /// What the machine's clock says: for Date (RFC 3261 20.17). Nothing is measured by it.
-    pub date: Wall,
 }

@@ -33,12 +33,10 @@ impl Clock {
         Self { origin: tokio::time::Instant::now() }
     }
 
-    /// Monotonic time, the server's own time, and what the machine's clock says.
+    /// Monotonic time and the server's own time.
     pub(crate) fn now(&self) -> Now {
         let elapsed = self.origin.elapsed();
-        let wall = wall();
-        let mono = Instant::from_micros(u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX));
-        Now { mono, wall, date: shown(wall) }
+        Now { mono: Instant::from_micros(u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX)), wall: wall() }
     }
 
     /// A moment of the core, for the event loop's timer.
@@ -64,7 +62,7 @@ impl OwnTime {
 /// From now on the server has a time of its own, which was `time` when `since_boot` was read. The first call counts.
 pub(crate) fn begin(time: Wall, since_boot: Duration) {
     if OWN.set(OwnTime { began: time, since_boot }).is_ok() {
-        AHEAD.store(ahead(machine(), wall()), Ordering::Relaxed);
+        AHEAD.store(difference(machine(), wall()), Ordering::Relaxed);
     }
 }
 
@@ -75,7 +73,12 @@ pub(crate) fn wall() -> Wall {
 
 /// A moment of the own time as the machine's clock would have it now: for people.
 pub(crate) fn shown(own: Wall) -> Wall {
-    Wall(own.0.saturating_add_signed(AHEAD.load(Ordering::Relaxed)))
+    Wall(own.0.saturating_add_signed(ahead()))
+}
+
+/// How far the machine's clock is ahead of the own time, in milliseconds.
+pub(crate) fn ahead() -> i64 {
+    AHEAD.load(Ordering::Relaxed)
 }
 
 /// What the machine's clock says.
@@ -93,8 +96,8 @@ pub(crate) fn since_boot() -> Duration {
 /// By how much the machine's clock differs from what it should say, and how far it is ahead of the own time, if that has
 /// changed since the last call. To be called about once a second.
 pub(crate) fn check() -> Option<Shift> {
-    let now = ahead(machine(), wall());
-    let shift = now.saturating_sub(AHEAD.load(Ordering::Relaxed));
+    let now = difference(machine(), wall());
+    let shift = now.saturating_sub(ahead());
     (shift.saturating_abs() >= SHIFT_MILLIS).then(|| {
         AHEAD.store(now, Ordering::Relaxed);
         Shift { by: shift, ahead: now }
@@ -110,7 +113,7 @@ pub(crate) struct Shift {
     pub(crate) ahead: i64,
 }
 
-fn ahead(machine: Wall, own: Wall) -> i64 {
+fn difference(machine: Wall, own: Wall) -> i64 {
     i64::try_from(i128::from(machine.0) - i128::from(own.0)).unwrap_or(0)
 }
 
@@ -129,7 +132,7 @@ mod tests {
     #[test]
     fn the_machine_s_clock_may_be_anywhere() {
         for (machine, own, expected) in [(10, 3, 7), (3, 10, -7), (u64::MAX, 0, 0)] {
-            assert_eq!(ahead(Wall(machine), Wall(own)), expected);
+            assert_eq!(difference(Wall(machine), Wall(own)), expected);
         }
         // The one test of this program that begins the own time: the machine's clock is three hours behind it.
         let hours = 3 * 3_600_000;

@@ -93,6 +93,11 @@ async fn serve(
             _ = glances.tick() => reload.look_around(&server.inboxes).await,
             _ = readings.tick() => desk.read(),
             _ = rounds.tick() => {
+                if let Some(Shift { by, ahead }) = clock::check() {
+                    server.store.set_ahead(ahead);
+                    note_shift(by);
+                    reload.renew(&server.inboxes).await;
+                }
                 calls.lock().sweep(clock::wall());
                 round(&server, &reload.in_force(), log, started);
                 if let Some(metrics) = &metrics {
@@ -176,10 +181,6 @@ fn open_office(
 }
 
 fn round(server: &Server, in_force: &InForce, log: &Writer, started: Instant) {
-    if let Some(Shift { by, ahead }) = clock::check() {
-        server.store.set_ahead(ahead);
-        note_shift(by);
-    }
     server.store.sweep(clock::wall());
     server.health.ask(&server.inboxes);
     notify::beat(&server.health);

@@ -115,8 +115,13 @@ impl Reload {
         if interfaces != self.interfaces {
             tracing::info!("this machine's addresses have changed");
             self.interfaces = interfaces;
-            self.put_in_force(self.in_force().loaded.clone(), inboxes).await;
+            self.renew(inboxes).await;
         }
+    }
+
+    /// Tells every worker what is in force once more: the machine's clock was set, and they send its time.
+    pub(crate) async fn renew(&self, inboxes: &[mpsc::Sender<Inbound>]) {
+        self.put_in_force(self.in_force().loaded.clone(), inboxes).await;
     }
 
     async fn put_in_force(&self, loaded: Loaded, inboxes: &[mpsc::Sender<Inbound>]) {

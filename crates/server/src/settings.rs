@@ -8,6 +8,7 @@ use std::time::Duration;
 use location::Limits as RegistrationLimits;
 use proxy::{Authentication, Digest, Forking, Interfaces, Limits, Listener, Registrar, Settings, Timers, Watching};
 
+use crate::clock;
 use crate::config::{self, HostName, Loaded, RegistrarSection};
 
 /// The settings of each core. `listeners`: the addresses as they are bound.
@@ -80,6 +81,7 @@ fn registrar(section: &RegistrarSection, idle: Duration) -> Registrar {
         unannounced_path: section.unannounced_path.0,
         flow_timer: section.flow_timer.0.map(|seconds| seconds.0.min(patience)),
         flow_grace: section.flow_grace.0,
+        clock_ahead: clock::ahead(),
     }
 }
 

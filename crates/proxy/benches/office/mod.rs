@@ -87,7 +87,7 @@ impl Office {
 
     fn over(store: Arc<MemoryStore>, worker: u8, settings: Settings) -> Self {
         let core = Core::new(settings.into(), &house::KEYS, worker, 1, Watched::new(2).into());
-        let now = Now { mono: Instant::from_micros(0), wall: Wall(1_700_000_000_000), date: Wall(1_700_000_000_000) };
+        let now = Now { mono: Instant::from_micros(0), wall: Wall(1_700_000_000_000) };
         Self { core, store, outbox: Outbox::new(), questions: Vec::new(), now, turn: 0 }
     }
 

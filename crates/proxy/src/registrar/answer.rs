@@ -60,7 +60,7 @@ impl Granted<'_> {
         if let Some(seconds) = self.flow_timer {
             reply.header(HeaderName::FlowTimer, |out| write_decimal(out, seconds));
         }
-        reply.header(HeaderName::Date, |out| write_date(out, now.date.secs()));
+        reply.header(HeaderName::Date, |out| write_date(out, self.settings.date(now).secs()));
         reply.finish();
         told
     }

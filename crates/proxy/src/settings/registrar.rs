@@ -2,6 +2,8 @@
 
 use location::Limits;
 
+use crate::clock::{Now, Wall};
+
 /// Settings of the registrar.
 #[derive(Clone, Debug)]
 pub struct Registrar {
@@ -16,6 +18,16 @@ pub struct Registrar {
     pub flow_timer: Option<u32>,
     /// Seconds for which such a flow may be silent beyond that (RFC 5626 5.4).
     pub flow_grace: u32,
+    /// How far the machine's clock, which people and phones go by, is ahead of [`Now::wall`], in milliseconds. Nothing is
+    /// measured by it; it is for Date.
+    pub clock_ahead: i64,
+}
+
+impl Registrar {
+    /// RFC 3261 20.17
+    pub(crate) fn date(&self, now: Now) -> Wall {
+        Wall(now.wall.0.saturating_add_signed(self.clock_ahead))
+    }
 }
 
 impl Default for Registrar {
@@ -27,6 +39,7 @@ impl Default for Registrar {
             unannounced_path: UnannouncedPath::Accept,
             flow_timer: Some(120),
             flow_grace: 30,
+            clock_ahead: 0,
         }
     }
 }

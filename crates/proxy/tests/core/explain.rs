@@ -9,7 +9,7 @@ use crate::sim::{KEYS, World};
 const OFFICE: &str = "sip:alice@office.example";
 
 fn ask(settings: &Settings, from: &str, to: &str) -> Vec<Step> {
-    let now = Now { mono: Instant::from_micros(0), wall: Wall(0), date: Wall(0) };
+    let now = Now { mono: Instant::from_micros(0), wall: Wall(0) };
     let source: IpAddr = [192, 0, 2, 99].into();
     explain(&Inquiry { from, to, source }, settings, &KEYS, now, |_| None)
 }

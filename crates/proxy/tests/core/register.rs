@@ -459,3 +459,15 @@ fn copies_of_a_register_on_two_workers_are_one() {
     let (first, second) = (bob.expects("200"), bob.expects("200"));
     assert_eq!(bindings(&first), bindings(&second));
 }
+
+#[test]
+fn the_date_is_the_machines_clock_and_nothing_expires_by_it() {
+    for ahead in [0, i64::MIN, 86_400_000] {
+        let world = World::with(move |settings| settings.registrar.clock_ahead = ahead);
+        let bob = world.udp("bob");
+        bob.sends(&bob.register());
+        let ok = bob.expects("200");
+        assert!(ok.value("Contact").contains("expires=3600"), "{ahead}: {ok}");
+        assert_eq!(ok.value("Date").contains(" 1970 00:00:00 GMT"), ahead == i64::MIN, "{ahead}: {ok}");
+    }
+}

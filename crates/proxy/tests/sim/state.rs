@@ -296,7 +296,7 @@ impl State {
         message: Option<(usize, Rc<Sip>)>,
         verb: impl FnOnce(&mut Core, Now, &mut Outbox),
     ) {
-        let now = Now { mono: Instant::from_micros(self.now), wall: self.wall(), date: self.wall() };
+        let now = Now { mono: Instant::from_micros(self.now), wall: self.wall() };
         let mut outbox = Outbox::new();
         verb(&mut self.cores[worker], now, &mut outbox);
         // What another worker will deal with is heard when that one gets it.

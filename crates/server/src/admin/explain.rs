@@ -39,7 +39,7 @@ pub(crate) fn explain(office: &Office, from: &str, to: &str, source: &str) -> Re
     let settings = &in_force.settings;
     let to = uri(to, settings);
     let from = if from.is_empty() { format!("sip:somebody@{}", domain(settings)) } else { uri(from, settings) };
-    let now = Now { mono: Instant::from_micros(0), wall: clock::wall(), date: clock::machine() };
+    let now = Now { mono: Instant::from_micros(0), wall: clock::wall() };
     let inquiry = Inquiry { from: &from, to: &to, source };
     let steps = proxy::explain(&inquiry, settings, &office.keys, now, |aor| office.store.load(aor));
     let goes_out = !matches!(steps.last(), Some(Step::Refused { .. }));
