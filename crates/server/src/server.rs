@@ -354,6 +354,9 @@ impl Server {
 
     /// Makes every change safe, lets the workers say so, and ends them.
     pub(crate) async fn stop(mut self) {
+        if !self.health.is_store_usable() {
+            tracing::error!("the location store could not be written: the last registrations end with this run");
+        }
         let store = Arc::clone(&self.store);
         let closed = tokio::task::spawn_blocking(move || store.close());
         if timeout(STORE_PATIENCE, closed).await.is_err() {

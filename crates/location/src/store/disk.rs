@@ -300,6 +300,23 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_is_taken_away_while_it_is_written_can_come_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, elsewhere) = (folder.path().join("location"), folder.path().join("elsewhere"));
+        let map = Map::new();
+        let (mut journal, _) = load(File::open(&path).unwrap(), &map, NOW).unwrap();
+        let record = Record::empty(&Aor::new(b"alice", b"office.example"));
+        let mut write = |journal: &mut Journal| journal.write(std::iter::once(&record), 0, &map);
+        assert!(write(&mut journal).is_ok() && journal.check().is_ok());
+        // After the last look, before the commit.
+        std::fs::rename(&path, &elsewhere).unwrap();
+        assert!(matches!(write(&mut journal), Err(StoreError::Lost { .. })));
+        assert!(matches!(journal.check(), Err(StoreError::Lost { .. })));
+        std::fs::rename(&elsewhere, &path).unwrap();
+        assert!(journal.check().is_ok() && write(&mut journal).is_ok() && journal.check().is_ok());
+    }
+
+    #[test]
     fn a_failed_group_takes_back_all_that_was_built_on_it() {
         let folder = tempfile::tempdir().unwrap();
         let (store, told, go) = small(folder.path(), 8);

@@ -173,8 +173,11 @@ impl File {
         let fail = |error| failure(&error, path);
         let transaction = self.connection.transaction().map_err(fail)?;
         fill(&Rows { transaction: &transaction, path })?;
-        transaction.commit().map_err(fail)?;
-        // A file that was taken away meanwhile was written in vain.
+        transaction.commit().map_err(fail)
+    }
+
+    /// Something was written: are the files still the ones that were opened, so that it was not written in vain?
+    pub(crate) fn written(&mut self) -> Result<(), StoreError> {
         if self.note() { Ok(()) } else { Err(StoreError::Lost { path: self.path.clone() }) }
     }
 

@@ -151,7 +151,8 @@ impl Journal {
         })?;
         self.ahead = ahead;
         self.take_note(pen, map);
-        Ok(())
+        // Only now: it is in the file, should that be put back.
+        self.file.written()
     }
 
     /// Are the files still those that were opened? What somebody else has written must have left every row as it was.
