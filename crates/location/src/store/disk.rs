@@ -306,7 +306,7 @@ mod tests {
         let map = Map::new();
         let (mut journal, _) = load(File::open(&path).unwrap(), &map, NOW).unwrap();
         let record = Record::empty(&Aor::new(b"alice", b"office.example"));
-        let mut write = |journal: &mut Journal| journal.write(std::iter::once(&record), 0, &map);
+        let write = |journal: &mut Journal| journal.write(std::iter::once(&record), 0, &map);
         assert!(write(&mut journal).is_ok() && journal.check().is_ok());
         // After the last look, before the commit.
         std::fs::rename(&path, &elsewhere).unwrap();
