@@ -43,6 +43,8 @@ const LIMITS: Limits = Limits {
     nonces: 6,
     subscriptions: 4,
     subscriptions_per_user: 3,
+    moved_dialogs: 3,
+    amplification: 3,
 };
 /// Microseconds; one that is longer than each timer of the core, and one that is longer than each but the last.
 const PAUSES: [u64; 8] = [1, 100_000, 500_000, 4_000_000, 33_000_000, 90_000_000, 182_000_000, 7_300_000_000];

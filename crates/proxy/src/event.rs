@@ -217,6 +217,8 @@ pub enum Drop {
     Unroutable,
     /// The source cannot be answered (port 0).
     Source,
+    /// An answer that would have been too long for a source that has proved nothing.
+    Amplification,
 }
 
 /// A limit of the configuration.
@@ -242,6 +244,8 @@ pub enum Limit {
     SubscriptionsPerUser,
     /// Sides of dialogs that have moved.
     MovedDialogs,
+    /// How much longer than its request an answer may be.
+    Amplification,
     /// The store's queue.
     StoreQueue,
 }

@@ -13,6 +13,7 @@
 //! There is no socket, no clock and no runtime in this crate: time is an argument, randomness comes from a seed, and
 //! every race is a sequence of calls in a test.
 
+mod amplification;
 mod ask;
 mod auth;
 mod clock;

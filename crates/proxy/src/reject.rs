@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use parser::{HeaderName, Message, ParseError, Reply, reason_phrase, write_decimal};
+use parser::{HeaderName, Message, OptionTag, ParseError, Reply, reason_phrase, write_decimal};
 
 use crate::watch::PACKAGE;
 
@@ -224,11 +224,15 @@ impl Reject {
         match self {
             // RFC 3261 8.2.2.3
             Self::Extension { header, known } => {
-                for tag in request.values(header) {
-                    if !known.iter().any(|own| own.eq_ignore_ascii_case(tag)) {
-                        reply.header(HeaderName::Unsupported, |out| out.extend_from_slice(tag));
+                // In one line: a line for each would make a long answer of a short list.
+                let is_unknown = |tag: &&[u8]| !known.iter().any(|own| own.eq_ignore_ascii_case(tag));
+                let is_tag = |tag: &&[u8]| OptionTag::parse(tag).is_ok();
+                reply.header(HeaderName::Unsupported, |out| {
+                    for (place, tag) in request.values(header).filter(is_unknown).filter(is_tag).enumerate() {
+                        out.extend_from_slice(if place > 0 { b", " } else { b"" });
+                        out.extend_from_slice(tag);
                     }
-                }
+                });
             }
             // RFC 3327 5.3
             Self::UnannouncedPath => reply.header(HeaderName::Unsupported, |out| out.extend_from_slice(b"path")),

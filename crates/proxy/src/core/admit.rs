@@ -20,7 +20,7 @@ use crate::settings::{Authentication, Settings};
 use crate::watch::Watcher;
 
 impl Core {
-    /// RFC 3261 16.3 step 6.
+    /// RFC 3261 16.3 step 6. Whether the sender has proved to be the user in From.
     pub(super) fn admit(
         &mut self,
         now: Now,
@@ -28,13 +28,17 @@ impl Core {
         presented: &[Presented<'_>],
         destination: &Destination,
         outbox: &mut Outbox,
-    ) -> Result<(), Reject> {
+    ) -> Result<bool, Reject> {
         let settings = Arc::clone(&self.settings);
         let Admission::Credentials(domain) = route::admission(request, destination, &settings)? else {
-            return Ok(());
+            return Ok(false);
         };
         let proven = self.authenticate(now, request, presented, ChallengeFor::Proxy, domain.as_bytes(), outbox)?;
-        if route::calls_as_himself(request, &proven, &settings) { Ok(()) } else { Err(self.impostor(request, outbox)) }
+        if route::calls_as_himself(request, &proven, &settings) {
+            Ok(true)
+        } else {
+            Err(self.impostor(request, outbox))
+        }
     }
 
     /// A request to the other side of its dialog, from another place than its sender's: the sender has to prove to be the

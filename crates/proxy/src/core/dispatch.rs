@@ -21,6 +21,7 @@ use crate::registrar::PendingRegister;
 use crate::reject::Reject;
 use crate::request::{Received, Request};
 use crate::route::{self, Callee, Destination, Plan};
+use crate::settings::Authentication;
 use crate::watch::{self, LocalTag, Meant};
 
 impl Core {
@@ -90,7 +91,10 @@ impl Core {
             return Ok(Turn::Watch(meant));
         }
         if method == Method::Register && destination != Destination::Elsewhere {
-            return self.admit_register(now, request, &presented, outbox).map(Turn::Register);
+            let aor = self.admit_register(now, request, &presented, outbox)?;
+            drop(presented);
+            request.proven = self.settings.authentication == Authentication::Required;
+            return Ok(Turn::Register(aor));
         }
         if destination == Destination::Server {
             return Ok(Turn::Serve);
@@ -100,7 +104,9 @@ impl Core {
         if let Some(dialog) = dialog {
             return Ok(Turn::InDialog(dialog, destination));
         }
-        self.admit(now, request, &presented, &destination, outbox)?;
+        let proven = self.admit(now, request, &presented, &destination, outbox)?;
+        drop(presented);
+        request.proven = proven;
         match destination {
             Destination::User(aor) if request.routes().next().is_none() => Ok(Turn::LookUp(Callee::user(aor))),
             // RFC 5627 6.1: what is left of the Route is then the way to the phone.

@@ -154,7 +154,7 @@ impl Core {
             return Err(Reject::NotThePeer);
         }
         let presented = self.authenticator.read(request, &std::sync::Arc::clone(&self.settings));
-        self.admit(now, request, &presented, destination, outbox)
+        self.admit(now, request, &presented, destination, outbox).map(|_| ())
     }
 
     /// Whether the Request-URI is a name of the user on the other side: the address of record, or a GRUU.

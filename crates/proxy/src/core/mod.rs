@@ -167,7 +167,14 @@ impl Core {
 
     /// The forks, and the context they work in.
     fn split<'a>(&'a mut self, now: Now, outbox: &'a mut Outbox) -> (&'a mut Forks, Context<'a>) {
-        let context = Context { now, mac: &self.mac, worker: self.worker, rewrite: &mut self.rewrite, outbox };
+        let context = Context {
+            now,
+            mac: &self.mac,
+            worker: self.worker,
+            settings: &self.settings,
+            rewrite: &mut self.rewrite,
+            outbox,
+        };
         (&mut self.forks, context)
     }
 }

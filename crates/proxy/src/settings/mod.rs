@@ -201,6 +201,8 @@ pub struct Limits {
     pub subscriptions_per_user: usize,
     /// Sides of dialogs that are remembered to be elsewhere than when the dialog was made.
     pub moved_dialogs: usize,
+    /// How many times as long as its request an answer over UDP may be to a sender that has proved nothing.
+    pub amplification: usize,
 }
 
 /// Long-lived secrets of the server.

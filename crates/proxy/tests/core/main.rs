@@ -4,6 +4,7 @@
 #[path = "../sim/mod.rs"]
 mod sim;
 
+mod amplification;
 mod best_response;
 mod calls;
 mod dialog_peers;

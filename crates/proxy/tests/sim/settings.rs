@@ -71,6 +71,7 @@ pub(crate) fn office() -> Settings {
             subscriptions: 100,
             subscriptions_per_user: 50,
             moved_dialogs: 1_000,
+            amplification: 3,
         },
     }
 }

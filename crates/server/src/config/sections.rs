@@ -147,6 +147,8 @@ pub(crate) struct Limits {
     /// Sides of dialogs that are remembered to have moved since the dialog was made, per worker; default 10000. A side that
     /// is forgotten proves by its registration or its password where it is.
     pub(crate) moved_dialogs: Count,
+    /// How many times as long as its request an answer over UDP may be to a sender that has proved nothing; default 3.
+    pub(crate) amplification: Count,
     /// Messages from connections and other workers that wait for a worker; default 4096.
     pub(crate) worker_queue: Count,
     /// Changes that wait for the disk; default 65536.
@@ -189,6 +191,7 @@ impl Default for Limits {
             subscriptions: Count(10_000),
             subscriptions_per_user: Count(50),
             moved_dialogs: Count(10_000),
+            amplification: Count(3),
             worker_queue: Count(4096),
             store_queue: Count(65_536),
             connections: Count(10_000),

@@ -217,8 +217,8 @@ impl Series {
             [Credentials, Stale, Replay, Identity].map(Self::AuthenticationFailed)
         };
         let drops = {
-            use Drop::{Garbage, Source, StrayAck, StrayResponse, Unanswerable, Unroutable};
-            [Garbage, Unanswerable, StrayResponse, StrayAck, Unroutable, Source].map(Self::Dropped)
+            use Drop::{Amplification, Garbage, Source, StrayAck, StrayResponse, Unanswerable, Unroutable};
+            [Garbage, Unanswerable, StrayResponse, StrayAck, Unroutable, Source, Amplification].map(Self::Dropped)
         };
         let losses = {
             use Loss::{Broadcast, ConnectionFailed, NoTransport, SendBuffer, Unsendable};
@@ -226,12 +226,12 @@ impl Series {
         };
         let limits = {
             use Limit::{
-                ContactSize, Contacts, MovedDialogs, Nonces, Pins, StoreQueue, Subscriptions, SubscriptionsPerUser,
-                Targets, TransactionMemory, Transactions,
+                Amplification, ContactSize, Contacts, MovedDialogs, Nonces, Pins, StoreQueue, Subscriptions,
+                SubscriptionsPerUser, Targets, TransactionMemory, Transactions,
             };
             [Transactions, TransactionMemory, Targets, Pins, Nonces, Contacts, ContactSize, StoreQueue]
                 .into_iter()
-                .chain([Subscriptions, SubscriptionsPerUser, MovedDialogs])
+                .chain([Subscriptions, SubscriptionsPerUser, MovedDialogs, Amplification])
                 .map(Self::LimitReached)
         };
         let caps = {
@@ -337,6 +337,7 @@ const fn dropped(reason: Drop) -> &'static str {
         Drop::StrayAck => "stray_ack",
         Drop::Unroutable => "unroutable",
         Drop::Source => "source",
+        Drop::Amplification => "amplification",
     }
 }
 
@@ -363,6 +364,7 @@ const fn limited(limit: Limit) -> &'static str {
         Limit::MovedDialogs => "moved_dialogs",
         Limit::Subscriptions => "subscriptions",
         Limit::StoreQueue => "store_queue",
+        Limit::Amplification => "amplification",
     }
 }
 
