@@ -6,6 +6,7 @@ use std::borrow::Cow;
 
 use parser::{HeaderName, Message, OptionTag, ParseError, Reply, reason_phrase, write_decimal};
 
+use crate::route::Missing;
 use crate::watch::PACKAGE;
 
 /// Why a request is refused.
@@ -49,6 +50,8 @@ pub(crate) enum Reject {
     Path,
     #[error("a Path that the phone does not know of")]
     UnannouncedPath,
+    #[error("privacy that is critical and not to be had")]
+    Privacy(Missing),
     #[error("a flow that the first hop cannot find again")]
     FirstHop,
     #[error("a flow among several contacts")]
@@ -174,8 +177,8 @@ impl Reject {
             Self::Loop | Self::Merged => 482,
             Self::TooManyHops => 483,
             Self::Event => 489,
-            // RFC 3261 10.3 step 7: a registration that cannot be stored is a 500; 12.2.2
-            Self::OutOfOrder | Self::Store | Self::LateInDialog => 500,
+            // RFC 3261 10.3 step 7: a registration that cannot be stored is a 500; 12.2.2; RFC 3323 5
+            Self::OutOfOrder | Self::Store | Self::LateInDialog | Self::Privacy(_) => 500,
             Self::StoreFull | Self::LocationDown | Self::Overload => 503,
             Self::Version => 505,
         }
@@ -185,6 +188,7 @@ impl Reject {
     pub(crate) fn phrase(self) -> Cow<'static, str> {
         match self {
             Self::Malformed(error) => error.reason().to_string().into(),
+            Self::Privacy(missing) => format!("Privacy Failure: {}", missing.list()).into(),
             _ => self.reason().into(),
         }
     }
@@ -214,6 +218,7 @@ impl Reject {
             Self::Watcher => "Not allowed to watch this user",
             Self::Target => "Bad Contact: not a SIP URI",
             Self::DialogTooLong => "Too much text in From, To, Call-ID, Contact and Record-Route",
+            Self::Privacy(_) => "Privacy Failure",
             Self::LateInDialog => "CSeq is not higher than that of the last SUBSCRIBE",
             _ => reason_phrase(self.status()),
         }

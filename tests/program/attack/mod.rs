@@ -1,3 +1,4 @@
 //! Attacks on the whole program, over loopback: one file for each kind of attack that docs/security.md lists.
 
 mod amplification;
+mod identity;

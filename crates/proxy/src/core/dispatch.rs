@@ -13,7 +13,7 @@ use crate::clock::Now;
 use crate::context::acknowledges_us;
 use crate::dialog::InDialog;
 use crate::event::{Drop, Event};
-use crate::forward::Branch;
+use crate::forward::{Branch, without_claims};
 use crate::ingress;
 use crate::outbox::{Handover, Letter, Outbox};
 use crate::pin::Match;
@@ -147,10 +147,15 @@ impl Core {
     }
 
     pub(super) fn dispatch_response(&mut self, now: Now, received: Received, outbox: &mut Outbox) {
-        let message = &received.message;
+        let Received { message, flow } = &received;
         let status = message.status().unwrap_or_default();
-        outbox.tell(Event::ResponseReceived { status, transport: received.flow.transport });
+        outbox.tell(Event::ResponseReceived { status, transport: flow.transport });
         let branch = self.own_branch(message);
+        let screened = branch.as_ref().and_then(Branch::origin).and_then(|origin| {
+            let (from, to) = (flow.remote.ip(), origin.peer.remote.ip());
+            without_claims(message, from, to, &self.settings, &mut self.rewrite)
+        });
+        let message = screened.as_ref().unwrap_or(message);
         match branch {
             Some(Branch::Transaction { worker, .. } | Branch::Notify { worker, .. }) if worker != self.worker => {
                 let letter = Letter::Response(Box::new(received));

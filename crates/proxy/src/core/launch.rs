@@ -17,14 +17,14 @@ use crate::clock::Now;
 use crate::context::ToTag;
 use crate::event::{Drop, Event, Limit};
 use crate::fork::{Fork, Forks, as_told, loop_mark, went_by_before};
-use crate::forward::{Branch, Forwarding, Origin, write_request, write_response};
+use crate::forward::{Branch, Forwarding, Origin, prefers_identity, write_request, write_response};
 use crate::hop::Hop;
 use crate::ingress;
 use crate::outbox::{Handover, Letter, Outbox};
 use crate::pin::Match;
 use crate::reject::Reject;
 use crate::request::{Request, TransactionKey};
-use crate::route::{Plan, Target, TargetUri, Way};
+use crate::route::{self, Plan, Target, TargetUri, Way, keeps_privacy};
 use crate::settings::{Settings, SingleTarget};
 
 impl Core {
@@ -33,6 +33,9 @@ impl Core {
         let names = plan.names();
         if !names.is_empty() {
             return outbox.ask(Question::Resolve(names), Parked(Waiting::Resolve(Box::new(request), Box::new(plan))));
+        }
+        if let Err(reject) = keeps_privacy(&request, &plan, &self.settings) {
+            return self.refuse(now, &request, reject, outbox);
         }
         if begins_call(&request) {
             self.log_call(&request, &plan, outbox);
@@ -57,11 +60,13 @@ impl Core {
             Err(no_copy) => return no_copy,
         };
         // The way is known; what of the Route is ours still has to come off.
-        let fit = ingress::hops(request.hops).is_ok()
-            && crate::route::accept_routes(request, &self.settings, &self.mac).is_ok();
-        if !fit {
-            return Match::Unknown;
-        }
+        let dialog = match route::accept_routes(request, &self.settings, &self.mac) {
+            Ok(dialog) if ingress::hops(request.hops).is_ok() => dialog,
+            _ => return Match::Unknown,
+        };
+        // A copy asserts what the first one did.
+        request.proven =
+            prefers_identity(&request.message) && dialog.is_none() && route::was_proven(request, &self.settings);
         let forwarding = Forwarding {
             request,
             target: &pin.target,

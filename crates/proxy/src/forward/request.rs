@@ -4,6 +4,7 @@ use parser::headers::Credentials;
 use parser::{HeaderName, Host, Message, Method, Rewrite, Transport, write_decimal, write_target};
 
 use super::Branch;
+use super::identity::edit_claims;
 use crate::dialog::token_for;
 use crate::hop::Hop;
 use crate::mac::Mac;
@@ -48,6 +49,7 @@ pub(crate) fn write_request(
         set_number(message, HeaderName::MaxBreadth, *breadth, rewrite);
     }
     remove_credentials(message, settings, rewrite);
+    edit_claims(request, hop, settings, rewrite);
     // step 8, then step 4 below it, then a Path as the first Route
     rewrite.put_first(message, |out| write_via(out, hop, *branch, settings));
     if forms_dialog(request) {

@@ -10,7 +10,7 @@ use crate::reject::Reject;
 use crate::request::Request;
 use crate::settings::{Authentication, Foreign, Settings, Strangers};
 
-use super::Destination;
+use super::{Destination, destination_of};
 
 /// What a request needs before it may go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +63,12 @@ pub(crate) fn admission_in_dialog<'s>(
         Authentication::Off => Ok(Admission::Free),
         Authentication::Required => challengeable(request, domain).ok_or(Reject::NotThePeer),
     }
+}
+
+/// Whether a request outside of any dialog of ours, that was let through, had to prove who its sender is.
+pub(crate) fn was_proven(request: &Request, settings: &Settings) -> bool {
+    destination_of(request, settings)
+        .is_ok_and(|to| matches!(admission(request, &to, settings), Ok(Admission::Credentials(_))))
 }
 
 /// A user can only call as himself.

@@ -10,6 +10,7 @@ mod admission;
 mod gruu;
 mod loose;
 mod preferences;
+mod privacy;
 mod redirect;
 mod targets;
 
@@ -22,10 +23,11 @@ use crate::reject::Reject;
 use crate::request::Request;
 use crate::settings::Settings;
 
-pub(crate) use admission::{Admission, admission, admission_in_dialog, calls_as_himself};
+pub(crate) use admission::{Admission, admission, admission_in_dialog, calls_as_himself, was_proven};
 pub(crate) use gruu::{Callee, Gruus, issued};
 pub(crate) use loose::accept_routes;
 pub(crate) use preferences::Disposition;
+pub(crate) use privacy::{Missing, keeps_privacy};
 pub(crate) use redirect::{Redirect, redirects};
 pub(crate) use targets::{over_flow, plan_for_bindings, plan_for_callee, target_for_uri};
 

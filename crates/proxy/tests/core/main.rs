@@ -20,6 +20,7 @@ mod fork_sequential;
 mod fork_timers;
 mod fork_wave;
 mod gruu;
+mod identity;
 mod loops;
 mod outbound;
 mod overload;
