@@ -30,6 +30,7 @@ mod mac;
 mod outbox;
 mod peer;
 mod pin;
+mod reach;
 mod registrar;
 mod reject;
 mod request;

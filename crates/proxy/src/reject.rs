@@ -6,6 +6,7 @@ use std::borrow::Cow;
 
 use parser::{HeaderName, Message, OptionTag, ParseError, Reply, reason_phrase, write_decimal};
 
+use crate::reach::Barred;
 use crate::route::Missing;
 use crate::watch::PACKAGE;
 
@@ -50,6 +51,8 @@ pub(crate) enum Reject {
     Path,
     #[error("a Path that the phone does not know of")]
     UnannouncedPath,
+    #[error("an address that is none to send to")]
+    Address { place: &'static str, barred: Barred },
     #[error("privacy that is critical and not to be had")]
     Privacy(Missing),
     #[error("a flow that the first hop cannot find again")]
@@ -161,6 +164,7 @@ impl Reject {
             | Self::ForeignRoute
             | Self::NotThePeer
             | Self::SelfContact
+            | Self::Address { .. }
             | Self::ContactScheme
             | Self::TooManyContacts
             | Self::Watcher => 403,
@@ -188,6 +192,7 @@ impl Reject {
     pub(crate) fn phrase(self) -> Cow<'static, str> {
         match self {
             Self::Malformed(error) => error.reason().to_string().into(),
+            Self::Address { place, barred } => format!("{place} names {}", barred.as_str()).into(),
             Self::Privacy(missing) => format!("Privacy Failure: {}", missing.list()).into(),
             _ => self.reason().into(),
         }
@@ -218,6 +223,7 @@ impl Reject {
             Self::Watcher => "Not allowed to watch this user",
             Self::Target => "Bad Contact: not a SIP URI",
             Self::DialogTooLong => "Too much text in From, To, Call-ID, Contact and Record-Route",
+            Self::Address { .. } => "Names an address that is none to send to",
             Self::Privacy(_) => "Privacy Failure",
             Self::LateInDialog => "CSeq is not higher than that of the last SUBSCRIBE",
             _ => reason_phrase(self.status()),

@@ -56,6 +56,8 @@ pub(crate) struct Request {
     pub(crate) own_routes: usize,
     /// The Request-URI to route by, where it is not the one in the start line (RFC 3261 16.4).
     pub(crate) effective_uri: Option<Box<[u8]>>,
+    /// Whether it goes to the other side of its dialog, as its token names it: then its sender has not chosen where it leads.
+    pub(crate) goes_to_other_side: bool,
     /// Whether its sender has proved to be the user that it names as its sender: in From, or in To of a REGISTER.
     pub(crate) proven: bool,
     /// Whether the last Route value was that Request-URI, hidden there by a strict router upstream.
@@ -148,6 +150,7 @@ impl Request {
             flow_ahead: None,
             own_routes: 0,
             effective_uri: None,
+            goes_to_other_side: false,
             proven: false,
             last_route_is_uri: false,
         };

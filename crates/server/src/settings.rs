@@ -78,6 +78,7 @@ fn registrar(section: &RegistrarSection, idle: Duration) -> Registrar {
             jitter: section.jitter.0,
         },
         service_route: section.service_route.iter().map(|route| route.0.clone()).collect(),
+        contact_networks: section.contact_networks.iter().map(|network| network.0).collect(),
         unannounced_path: section.unannounced_path.0,
         flow_timer: section.flow_timer.0.map(|seconds| seconds.0.min(patience)),
         flow_grace: section.flow_grace.0,

@@ -1,4 +1,5 @@
 //! Attacks on the whole program, over loopback: one file for each kind of attack that docs/security.md lists.
 
 mod amplification;
+mod contacts;
 mod identity;

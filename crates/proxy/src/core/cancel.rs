@@ -84,6 +84,7 @@ impl Core {
         let (settings, mac) = (&self.settings, &self.mac);
         if dialog.is_from_sender(&request.flow, settings) && dialog.leads_to_other(&request, settings, mac) {
             request.flow_ahead = dialog.flow_ahead(&request, mac);
+            request.goes_to_other_side = true;
             if let Ok(target) = route::target_for_uri(&request, settings) {
                 return self.launch(now, request, Plan::one(target), outbox);
             }

@@ -111,7 +111,7 @@ impl Core {
             Destination::User(aor) if request.routes().next().is_none() => Ok(Turn::LookUp(Callee::user(aor))),
             // RFC 5627 6.1: what is left of the Route is then the way to the phone.
             Destination::Gruu(name) => self.gruus.read(request.uri(), name).map(Turn::LookUp),
-            _ => route::target_for_uri(request, &self.settings).map(|target| Turn::Send(Plan::one(target))),
+            _ => route::target_alone(request, &self.settings).map(|target| Turn::Send(Plan::one(target))),
         }
     }
 
@@ -227,7 +227,8 @@ impl Core {
             (Waiting::Dialog(stalled, check), answer) => self.dialog_looked_up(now, stalled, check, answer, outbox),
             (Waiting::Resolve(request, plan), Answer::Resolved(addresses)) => {
                 let may_try_again = !request.in_dialog && request.method() != Method::Cancel;
-                match plan.resolved(&addresses, may_try_again, &self.settings) {
+                let from = (!request.goes_to_other_side).then(|| request.flow.remote.ip());
+                match plan.resolved(&addresses, may_try_again, from, &self.settings) {
                     Ok(plan) => self.launch(now, *request, plan, outbox),
                     Err(reject) => self.refuse(now, &request, reject, outbox),
                 }

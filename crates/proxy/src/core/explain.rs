@@ -133,7 +133,7 @@ fn walk(
             steps.push(Step::Bindings(registered + configured));
             route::plan_for_callee(&request, callee, record.as_ref(), settings, &gruus, now)?
         }
-        None => Plan::one(route::target_for_uri(&request, settings)?),
+        None => Plan::one(route::target_alone(&request, settings)?),
     };
     let is_fork = !leaves_alone(&request, &plan, settings);
     for group in &plan.groups {

@@ -12,7 +12,8 @@ use crate::event::{DialogRequest, Drop, Event, Limit};
 use crate::outbox::{Handover, Letter, Outbox};
 use crate::reject::Reject;
 use crate::request::Request;
-use crate::route::{self, Callee, Destination, Plan};
+use crate::route::{self, Callee, Destination, Plan, Target};
+use crate::settings::Settings;
 
 /// What is known of a request in a dialog so far.
 #[derive(Debug)]
@@ -113,6 +114,7 @@ impl Core {
             return self.refuse(now, &request, reject, outbox);
         }
         let DialogCheck { dialog, destination, to_other, .. } = check;
+        request.goes_to_other_side = to_other;
         if to_other {
             request.flow_ahead = dialog.flow_ahead(&request, &self.mac);
         }
@@ -126,10 +128,18 @@ impl Core {
                 Ok(callee) => self.look_up(request, callee, outbox),
                 Err(reject) => self.refuse(now, &request, reject, outbox),
             },
-            _ => match route::target_for_uri(&request, &self.settings) {
+            _ => match Self::target_in_dialog(&request, &self.settings) {
                 Ok(target) => self.launch(now, request, Plan::one(target), outbox),
                 Err(reject) => self.refuse(now, &request, reject, outbox),
             },
+        }
+    }
+
+    /// Where it leads: to the other side, wherever that is; else no further than a request that begins something.
+    fn target_in_dialog(request: &Request, settings: &Settings) -> Result<Target, Reject> {
+        match request.goes_to_other_side {
+            true => route::target_for_uri(request, settings),
+            false => route::target_alone(request, settings),
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! One target: forwarded without a transaction, and an INVITE is pinned. Anything else: a response context.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -22,6 +22,7 @@ use crate::hop::Hop;
 use crate::ingress;
 use crate::outbox::{Handover, Letter, Outbox};
 use crate::pin::Match;
+use crate::reach;
 use crate::reject::Reject;
 use crate::request::{Request, TransactionKey};
 use crate::route::{self, Plan, Target, TargetUri, Way, keeps_privacy};
@@ -255,6 +256,7 @@ impl Plan {
         mut self,
         addresses: &[SmallVec<[SocketAddr; 2]>],
         may_try_again: bool,
+        from: Option<IpAddr>,
         settings: &Settings,
     ) -> Result<Self, Reject> {
         let mut found = addresses.iter();
@@ -263,13 +265,17 @@ impl Plan {
             let Way::Name(name) = &target.way else { continue };
             let transport = name.transport;
             let reachable = |remote: &SocketAddr| {
-                if settings.is_own_address(remote.ip(), Some(remote.port())) {
+                // Whoever named the host, `from` where no binding did, may have it lead elsewhere by now.
+                if settings.is_own_address(remote.ip(), Some(remote.port()))
+                    || !reach::may_lead_to(target, remote.ip(), from, settings)
+                {
                     return None;
                 }
                 let local = settings.local_for(transport, remote.ip())?;
                 Some(Way::Hop(Hop { transport, remote: *remote, local, connection: 0 }))
             };
-            let mut ways = found.next().into_iter().flatten().filter_map(reachable);
+            let ways: SmallVec<[Way; 2]> = found.next().into_iter().flatten().filter_map(reachable).collect();
+            let mut ways = ways.into_iter();
             if let Some(way) = ways.next() {
                 target.way = way;
                 further.extend(ways.filter(|_| may_try_again).map(|way| Target { way, ..target.clone() }));

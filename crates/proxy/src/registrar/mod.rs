@@ -99,7 +99,7 @@ impl PendingRegister {
             return Err(Reject::Store);
         }
         let old = stored.clone().unwrap_or_else(|| Record::empty(&self.aor));
-        let path = change::read_path(&self.request, &settings.registrar)?;
+        let path = change::read_path(&self.request, settings)?;
         let change = change::read_change(&self.request, &path, settings)?;
         let outcome = match &change.ask {
             Ask::Query => Registration::Queried,

@@ -29,7 +29,7 @@ pub(crate) use loose::accept_routes;
 pub(crate) use preferences::Disposition;
 pub(crate) use privacy::{Missing, keeps_privacy};
 pub(crate) use redirect::{Redirect, redirects};
-pub(crate) use targets::{over_flow, plan_for_bindings, plan_for_callee, target_for_uri};
+pub(crate) use targets::{over_flow, plan_for_bindings, plan_for_callee, target_alone, target_for_uri};
 
 /// Who is tried, in which order.
 #[derive(Debug, Default)]
@@ -193,6 +193,11 @@ impl TargetUri {
             Self::Request => (request.uri(), b""),
             Self::Redirect(uri) => (uri, b""),
         }
+    }
+
+    /// Whether a redirection named it.
+    pub(crate) const fn is_redirect(&self) -> bool {
+        matches!(self, Self::Redirect(_))
     }
 
     /// The phone that it is one contact of: `+sip.instance` (RFC 5626 4.1).

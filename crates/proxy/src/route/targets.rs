@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 
 use crate::clock::{Now, Wall};
 use crate::hop::Hop;
+use crate::reach;
 use crate::registrar::{SYMMETRIC, besides};
 use crate::reject::Reject;
 use crate::request::Request;
@@ -88,7 +89,8 @@ fn plan_for_candidates(
     }
     let mut last = None;
     for candidate in candidates {
-        let target = target_for(&candidate, settings);
+        // What was registered before the rule, or under another configuration, is not called.
+        let target = target_for(&candidate, settings).filter(|target| reach::is_reachable(target, None, settings));
         let Some(target) = target.and_then(|target| one_of_each_phone(target, &mut plan)) else { continue };
         let beside = all_at_once || last == Some(candidate.rank());
         match plan.groups.last_mut().filter(|_| beside) {
@@ -164,6 +166,17 @@ pub(crate) fn target_for_uri(request: &Request, settings: &Settings) -> Result<T
         Some((flow, false)) => Ok(Target { uri, way: Way::Hop(flow.or_nowhere()), over_flow: true }),
         None => Ok(Target { uri, way: way_to(&remote_target, settings)?, over_flow: false }),
     }
+}
+
+/// The same of a request that stands for itself: its sender leads us nowhere that it could not register.
+pub(crate) fn target_alone(request: &Request, settings: &Settings) -> Result<Target, Reject> {
+    let target = target_for_uri(request, settings)?;
+    let place = if request.routes().next().is_some() { "Route" } else { "Request-URI" };
+    if let Way::Hop(hop) = &target.way {
+        let from = request.flow.remote.ip();
+        reach::may_send(hop.remote.ip(), from, settings).map_err(|barred| Reject::Address { place, barred })?;
+    }
+    Ok(target)
 }
 
 /// None if the binding cannot be called: another scheme, a transport that we do not speak, or a flow that is gone.

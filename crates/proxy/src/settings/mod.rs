@@ -278,6 +278,11 @@ impl Settings {
         }
     }
 
+    /// Whether this is an address of this machine, whatever the port.
+    pub(crate) fn is_own_ip(&self, ip: IpAddr) -> bool {
+        self.interfaces.has(ip) || self.listeners.iter().any(|listener| listener.address.ip() == ip)
+    }
+
     /// Whether this server listens there; `port` none is the transport's own.
     pub(crate) fn is_own_address(&self, ip: IpAddr, port: Option<u16>) -> bool {
         let advertised = self.advertise.as_ref().is_some_and(|own| is_literal(own, ip));

@@ -7,6 +7,7 @@ mod sim;
 mod amplification;
 mod best_response;
 mod calls;
+mod contacts;
 mod dialog_peers;
 mod digest;
 mod early_dialog;

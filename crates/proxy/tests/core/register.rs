@@ -295,7 +295,8 @@ fn the_address_of_record_is_no_contact() {
         bob.sends(&register().set("Contact", format_args!("<{own}>")));
         bob.expects("403");
     }
-    // Somebody else on the same machine.
+    // Somebody else on the same machine, who says so from there.
+    bob.appears_at(std::net::SocketAddr::from(([192, 0, 2, 1], 5070)));
     bob.sends(&register().set("Contact", "<sip:bob@192.0.2.1:5070>"));
     bob.expects("200");
 }
