@@ -11,6 +11,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
+use location::Binding;
 use parser::{Host, SipUri};
 
 use crate::route::{Target, Way};
@@ -106,30 +107,33 @@ pub(crate) fn check_host(
     Ok(())
 }
 
-/// Whether a target of a plan may be sent to now. `from`: who named it, where no binding did; none if nobody is to be asked.
-/// A name may: it is judged when it is resolved.
-pub(crate) fn is_reachable(target: &Target, from: Option<IpAddr>, settings: &Settings) -> bool {
+/// Whether a target may be sent to now that was made of this binding. A name may: it is judged when it is resolved.
+pub(crate) fn is_reachable(target: &Target, binding: &Binding<'_>, settings: &Settings) -> bool {
     match &target.way {
         Way::Name(_) => true,
-        Way::Hop(hop) => may_lead_to(target, hop.remote.ip(), from, settings),
+        Way::Hop(hop) => may_be_at(binding, hop.remote.ip(), target.over_flow, settings),
     }
 }
 
-/// The same of an address that its name was resolved to.
+/// Whether a target may be sent to at an address that its name was resolved to. `from`: who named it, where no binding did;
+/// none if nobody is to be asked.
 pub(crate) fn may_lead_to(target: &Target, ip: IpAddr, from: Option<IpAddr>, settings: &Settings) -> bool {
-    let Some(binding) = target.uri.binding() else {
-        return from.is_none_or(|from| match target.uri.is_redirect() {
-            true => may_name(ip, from, settings).is_ok(),
-            false => may_send(ip, from, settings).is_ok(),
-        });
-    };
+    match (target.uri.binding(), from) {
+        (Some(binding), _) => may_be_at(&binding, ip, target.over_flow, settings),
+        (None, None) => true,
+        (None, Some(from)) if target.uri.is_redirect() => may_name(ip, from, settings).is_ok(),
+        (None, Some(from)) => may_send(ip, from, settings).is_ok(),
+    }
+}
+
+fn may_be_at(binding: &Binding<'_>, ip: IpAddr, over_flow: bool, settings: &Settings) -> bool {
     let from = binding.flow().remote.ip();
-    // Made by the configuration: it came from nowhere.
-    if from.is_unspecified() {
+    // Where its REGISTER came from, as nearly all are; the phone need not have named that. Or made by the configuration: it
+    // came from nowhere.
+    if (ip == from && (over_flow || settings.registrar.contact_networks.is_empty())) || from.is_unspecified() {
         return true;
     }
-    // Back the way that it came: the phone has not named that.
-    (target.over_flow && ip == from) || may_name(ip, from, settings).is_ok()
+    may_name(ip, from, settings).is_ok()
 }
 
 /// RFC 6761 6.3, and what some resolvers read as numbers (`0x7f.1`), which no host name ends in (RFC 1123 2.1).

@@ -64,7 +64,7 @@ pub(crate) fn without_claims(
     let trusted = settings.trusts(from);
     let hidden = Hidden::from(response, to, settings);
     let is_gone = |name: &HeaderName| !trusted || hidden.has(*name, response);
-    let mut gone = CLAIMS.into_iter().filter(is_gone).filter(|name| is_there(response, *name)).peekable();
+    let mut gone = CLAIMS.into_iter().filter(is_gone).filter(|name| response.has_any(&[*name])).peekable();
     gone.peek()?;
     rewrite.clear();
     gone.for_each(|name| rewrite.remove_all(response, name));
@@ -76,15 +76,11 @@ pub(crate) fn without_claims(
 
 /// Whether a request has a P-Preferred-Identity, so that it matters whether its sender proved who it is.
 pub(crate) fn prefers_identity(request: &Message) -> bool {
-    is_there(request, HeaderName::PPreferredIdentity)
+    request.has_any(&[HeaderName::PPreferredIdentity])
 }
 
 fn has_claims(message: &Message) -> bool {
-    CLAIMS.iter().any(|name| is_there(message, *name))
-}
-
-fn is_there(message: &Message, name: HeaderName) -> bool {
-    message.value(name).is_some()
+    message.has_any(&CLAIMS)
 }
 
 /// What of a message is not to be told where it goes.

@@ -57,7 +57,7 @@ impl Granted<'_> {
         let own = reply.end();
         let mut told = Told { bindings: 0, expires: 0, fitted: Fitted::Whole };
         let is_own = |binding: &Binding<'_>| binding.transaction() == self.request.key.0;
-        let first = self.record.live(now.wall).filter(|binding| own_first && is_own(binding));
+        let first = own_first.then(|| self.record.live(now.wall).filter(is_own)).into_iter().flatten();
         let others = self.record.live(now.wall).filter(|binding| !(own_first && is_own(binding)));
         for binding in first.chain(others) {
             let expires = binding.remaining(now.wall);

@@ -34,7 +34,7 @@ impl Missing {
 /// Refuses a request that begins something, if it would reach a place where its privacy ends.
 pub(crate) fn keeps_privacy(request: &Request, plan: &Plan, settings: &Settings) -> Result<(), Reject> {
     // What ends a call, or belongs to one, goes on: it tells nothing that is not known.
-    if request.message.value(HeaderName::Privacy).is_none()
+    if !request.message.has_any(&[HeaderName::Privacy])
         || request.in_dialog
         || matches!(request.method(), Method::Ack | Method::Cancel)
     {

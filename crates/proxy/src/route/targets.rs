@@ -90,7 +90,8 @@ fn plan_for_candidates(
     let mut last = None;
     for candidate in candidates {
         // What was registered before the rule, or under another configuration, is not called.
-        let target = target_for(&candidate, settings).filter(|target| reach::is_reachable(target, None, settings));
+        let target =
+            target_for(&candidate, settings).filter(|target| reach::is_reachable(target, &candidate.binding, settings));
         let Some(target) = target.and_then(|target| one_of_each_phone(target, &mut plan)) else { continue };
         let beside = all_at_once || last == Some(candidate.rank());
         match plan.groups.last_mut().filter(|_| beside) {
