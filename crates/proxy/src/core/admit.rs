@@ -47,13 +47,14 @@ impl Core {
         outbox: &mut Outbox,
     ) -> Result<(), Reject> {
         let settings = Arc::clone(&self.settings);
-        let Admission::Credentials(domain) = route::admission_in_dialog(request, dialog.sender(), &settings)? else {
+        let sender = dialog.sender(&settings);
+        let Admission::Credentials(domain) = route::admission_in_dialog(request, sender.as_ref(), &settings)? else {
             return Ok(());
         };
         let presented = self.authenticator.read(request, &settings);
         let proven = self.authenticate(now, request, &presented, ChallengeFor::Proxy, domain.as_bytes(), outbox)?;
-        let is_side = dialog.sender() == Some(&proven) && dialog.may_use_from(request, &settings, &self.mac);
-        if is_side || (dialog.sender().is_none() && route::calls_as_himself(request, &proven, &settings)) {
+        let is_side = sender.as_ref() == Some(&proven) && dialog.may_use_from(request, &settings, &self.mac);
+        if is_side || (sender.is_none() && route::calls_as_himself(request, &proven, &settings)) {
             return Ok(());
         }
         Err(self.impostor(request, outbox))

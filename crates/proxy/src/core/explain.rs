@@ -12,6 +12,7 @@ use parser::{Message, Transport};
 
 use super::launch::leaves_alone;
 use crate::clock::Now;
+use crate::dialog::Next;
 use crate::mac::Mac;
 use crate::reject::Reject;
 use crate::request::{Received, Request};
@@ -133,7 +134,7 @@ fn walk(
             steps.push(Step::Bindings(registered + configured));
             route::plan_for_callee(&request, callee, record.as_ref(), settings, &gruus, now)?
         }
-        None => Plan::one(route::target_for_uri(&request, settings)?),
+        None => Plan::one(route::target_for_next(&Next::of(&request, &request.typed_uri()?)?, None, settings)?),
     };
     let is_fork = !leaves_alone(&request, &plan, settings);
     for group in &plan.groups {

@@ -10,10 +10,11 @@ use parser::{Method, SipUri, Uri};
 use smallvec::SmallVec;
 
 use crate::clock::{Now, Wall};
+use crate::dialog::Next;
 use crate::hop::Hop;
 use crate::registrar::{SYMMETRIC, besides};
 use crate::reject::Reject;
-use crate::request::Request;
+use crate::request::{FlowAhead, Request};
 use crate::settings::{Settings, Strategy};
 
 use super::preferences::{self, Candidate, Candidates, Disposition};
@@ -56,7 +57,7 @@ pub(crate) fn plan_for_callee(
 /// In a dialog what is left of its Route is the way, and not the Path of the binding (RFC 5627 6.1); an ACK goes to one
 /// place.
 fn within_dialog(mut plan: Plan, request: &Request, settings: &Settings) -> Result<Plan, Reject> {
-    let route = request.routes().next();
+    let route = request.next_route();
     if route.is_some() || request.method() == Method::Ack {
         plan.keep_best();
     }
@@ -150,19 +151,14 @@ fn age(uri: &TargetUri) -> Option<(Wall, usize)> {
     }
 }
 
-/// The target of a request that goes by its own Route or Request-URI.
-pub(crate) fn target_for_uri(request: &Request, settings: &Settings) -> Result<Target, Reject> {
+/// The target of a request that goes by its own Route or Request-URI, or over the flow of the other side of its dialog.
+pub(crate) fn target_for_next(next: &Next<'_>, flow: Option<FlowAhead>, settings: &Settings) -> Result<Target, Reject> {
     let uri = TargetUri::Request;
-    if let Some(route) = request.routes().next() {
-        let way = way_to(&route_uri(route).ok_or(Reject::Unroutable)?, settings)?;
-        return Ok(Target { uri, way, over_flow: false });
-    }
-    let Ok(Uri::Sip(remote_target)) = Uri::parse(request.uri()) else { return Err(Reject::Scheme) };
-    let flow = request.flow_ahead.and_then(|ahead| Some((ahead.peer.hop(settings)?, ahead.or_named)));
+    let flow = flow.and_then(|ahead| Some((ahead.peer.hop(settings)?, ahead.or_named)));
     match flow {
-        Some((flow, true)) => Ok(Target { uri, way: Way::Hop(over_flow(flow, &remote_target)), over_flow: true }),
+        Some((flow, true)) => Ok(Target { uri, way: Way::Hop(over_flow(flow, &next.uri)), over_flow: true }),
         Some((flow, false)) => Ok(Target { uri, way: Way::Hop(flow.or_nowhere()), over_flow: true }),
-        None => Ok(Target { uri, way: way_to(&remote_target, settings)?, over_flow: false }),
+        None => Ok(Target { uri, way: way_to(&next.uri, settings)?, over_flow: false }),
     }
 }
 
