@@ -41,6 +41,7 @@ const LIMITS: Limits = Limits {
     targets: 6,
     pins: 6,
     nonces: 6,
+    unanswered_challenges: 4,
     subscriptions: 4,
     subscriptions_per_user: 3,
 };
@@ -357,7 +358,7 @@ fn settings(manners: u8) -> Settings {
         advertise: is(5).then(|| "edge.office.example".into()),
         interfaces: Interfaces::default(),
         authentication: if is(1) { Authentication::Required } else { Authentication::Off },
-        digest: Digest { algorithms: vec![Algorithm::Md5], nonce_lifetime: Duration::from_secs(300) },
+        digest: Digest { algorithms: vec![Algorithm::Md5], ..Digest::default() },
         accounts,
         trusted: Vec::new(),
         strangers: if is(4) { Strangers::Accept } else { Strangers::Refuse },

@@ -292,6 +292,7 @@ fn settings() -> Settings {
         pins: 10_000_000,
         transaction_memory: usize::MAX,
         nonces: usize::MAX,
+        unanswered_challenges: usize::MAX,
         subscriptions: usize::MAX,
         ..office.limits
     };

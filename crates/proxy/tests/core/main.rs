@@ -4,6 +4,7 @@
 #[path = "../sim/mod.rs"]
 mod sim;
 
+mod algorithms;
 mod best_response;
 mod calls;
 mod dialog_peers;
@@ -19,6 +20,7 @@ mod fork_sequential;
 mod fork_timers;
 mod fork_wave;
 mod gruu;
+mod guessing;
 mod loops;
 mod outbound;
 mod overload;

@@ -5,6 +5,7 @@
 
 mod accounts;
 mod conflicts;
+mod digest;
 mod error;
 mod listen;
 mod registrar;
@@ -50,7 +51,7 @@ pub(crate) struct Config {
     /// required (default) or off.
     pub(crate) authentication: Authentication,
     /// How users prove who they are.
-    pub(crate) digest: sections::Digest,
+    pub(crate) digest: digest::Digest,
     /// Who may register and call.
     pub(crate) accounts: Vec<Entry>,
     /// A list of more accounts, relative to this file's folder.
@@ -90,7 +91,7 @@ impl Default for Config {
             advertise: None,
             workers: None,
             authentication: Authentication::Required,
-            digest: sections::Digest::default(),
+            digest: digest::Digest::default(),
             accounts: Vec::new(),
             accounts_file: None,
             trusted: Vec::new(),

@@ -72,7 +72,7 @@ impl Desk {
                 }
                 _ => self.register_refused(at, outcome, (status, reason), &aor, flow.remote.ip()),
             },
-            Event::AuthenticationFailed { reason, method, user, flow } => {
+            Event::AuthenticationFailed { reason, method, user, flow, .. } => {
                 self.unauthenticated(at, reason, method, &user, flow.remote.ip());
             }
             Event::DialogRequest { method, flow, .. } => self.not_a_peer(at, method, flow.remote.ip()),

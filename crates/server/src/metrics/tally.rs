@@ -226,12 +226,12 @@ impl Series {
         };
         let limits = {
             use Limit::{
-                ContactSize, Contacts, MovedDialogs, Nonces, Pins, StoreQueue, Subscriptions, SubscriptionsPerUser,
-                Targets, TransactionMemory, Transactions,
+                ContactSize, Contacts, MovedDialogs, NonceFailures, Nonces, Pins, StoreQueue, Subscriptions,
+                SubscriptionsPerUser, Targets, TransactionMemory, Transactions, UnansweredChallenges,
             };
             [Transactions, TransactionMemory, Targets, Pins, Nonces, Contacts, ContactSize, StoreQueue]
                 .into_iter()
-                .chain([Subscriptions, SubscriptionsPerUser, MovedDialogs])
+                .chain([Subscriptions, SubscriptionsPerUser, MovedDialogs, NonceFailures, UnansweredChallenges])
                 .map(Self::LimitReached)
         };
         let caps = {
@@ -357,6 +357,8 @@ const fn limited(limit: Limit) -> &'static str {
         Limit::Targets => "targets",
         Limit::Pins => "pins",
         Limit::Nonces => "nonces",
+        Limit::NonceFailures => "nonce_failures",
+        Limit::UnansweredChallenges => "unanswered_challenges",
         Limit::Contacts => "contacts",
         Limit::ContactSize => "contact_size",
         Limit::SubscriptionsPerUser => "subscriptions_per_user",
