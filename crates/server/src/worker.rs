@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use location::Flow;
-use parser::Message;
+use parser::{Message, Transport};
 use proxy::{Answer, Core, Letter, Now, Outbox, Parked, Question, Received};
 use tokio::sync::mpsc;
 use tokio::time::{Sleep, sleep_until};
@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::answers::Answers;
 use crate::clock::Clock;
+use crate::defence::{Defence, Failure};
 use crate::health::Health;
 use crate::inbox::{Completions, Inbound, Returned, Safety};
 use crate::journal::Notes;
@@ -53,6 +54,10 @@ pub(crate) struct Worker {
     pub(crate) loads: Arc<Loads>,
     /// Where it shows that it is alive.
     pub(crate) health: Arc<Health>,
+    /// Who is not answered.
+    pub(crate) defence: Arc<Defence>,
+    /// The ban up to which connections were closed.
+    pub(crate) round: usize,
     /// Where all workers note what happens.
     pub(crate) notes: Arc<[Notes]>,
     /// Time.
@@ -148,12 +153,18 @@ impl Worker {
         }
         let mut datagrams = std::mem::take(&mut self.spare.datagrams);
         for udp in &self.transports.udp {
-            more |= self.inlet.receive(udp, &mut datagrams, &mut self.tally);
+            more |= self.inlet.receive(udp, &self.defence, &mut datagrams, &mut self.tally);
         }
         for Datagram { bytes, flow } in datagrams.drain(..) {
-            self.receive(now, bytes, flow);
+            // Again: what came before it in this batch may have led to a ban.
+            if self.defence.covers(flow.remote.ip()) {
+                self.tally.count(Series::Banned(flow.transport));
+            } else {
+                self.receive(now, bytes, flow);
+            }
         }
         self.spare.datagrams = datagrams;
+        self.close_banned();
         // First: who asks for the metrics after an answer finds it counted.
         self.tally.publish();
         self.flush(now);
@@ -164,6 +175,13 @@ impl Worker {
     fn take(&mut self, now: Now, inbound: Inbound) {
         let streams = &mut self.transports.streams;
         match inbound {
+            Inbound::Message { flow, .. } | Inbound::Broken { flow, .. } if self.defence.covers(flow.remote.ip()) => {
+                self.tally.count(Series::Banned(flow.transport));
+                streams.close(flow.connection);
+            }
+            Inbound::Accepted { remote, .. } if self.defence.covers(remote.ip()) => {
+                self.tally.count(Series::Banned(Transport::Tcp));
+            }
             Inbound::Message { bytes, flow } => self.receive(now, bytes, flow),
             Inbound::Accepted { stream, remote, admission } => {
                 streams.accepted(stream, remote, admission, &mut self.tally);
@@ -173,6 +191,7 @@ impl Worker {
                 failed.into_iter().for_each(|concerned| self.fail(now, concerned));
             }
             Inbound::Broken { flow, head, error } => {
+                self.defence.failed(flow.remote.ip(), Failure::Unreadable);
                 let answer = refusal::write(head, &flow, error);
                 self.tally.count(Series::ParseError(!answer.is_empty(), flow.transport));
                 streams.farewell(flow.connection, &answer);
@@ -208,6 +227,16 @@ impl Worker {
             }
             Inbound::Pulse(round) => self.health.answer(self.number, round),
             Inbound::Reconfigure(settings) => self.core.reconfigure(settings),
+        }
+    }
+
+    /// Closes what banned addresses still have open: at the next turn of each worker, which has one a second.
+    fn close_banned(&mut self) {
+        let round = self.defence.round();
+        if self.round != round {
+            self.round = round;
+            let defence = &self.defence;
+            self.transports.streams.close_with(|peer| defence.covers(peer));
         }
     }
 
@@ -300,6 +329,7 @@ impl Worker {
         let notes = self.notes.get(usize::from(self.number));
         for event in outbox.events.drain(..) {
             self.tally.event(&event);
+            self.defence.see(&event);
             if notes.is_some_and(|notes| !notes.take(now.wall, event)) {
                 self.tally.count(Series::CapReached(Cap::JournalQueue));
             }

@@ -1,1 +1,3 @@
 //! Attacks on the whole program, over loopback: one file for each kind of attack that docs/security.md lists.
+
+mod guessing;

@@ -5,6 +5,7 @@
 
 mod accounts;
 mod conflicts;
+mod defence;
 mod digest;
 mod error;
 mod listen;
@@ -20,6 +21,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 pub(crate) use accounts::{Entry, hashed};
+pub(crate) use defence::Defence;
 pub(crate) use error::ConfigError;
 pub(crate) use listen::Listen;
 pub(crate) use registrar::Registrar as RegistrarSection;
@@ -58,6 +60,8 @@ pub(crate) struct Config {
     pub(crate) accounts_file: Option<PathBuf>,
     /// Networks whose requests to our users need no credentials; default none.
     pub(crate) trusted: Vec<Network>,
+    /// Who guesses is not answered for a while.
+    pub(crate) defence: Defence,
     /// Whether foreign domains outside `trusted` may call our users; default refuse.
     pub(crate) strangers: StrangersName,
     /// Whether our users may call foreign domains; default refuse.
@@ -95,6 +99,7 @@ impl Default for Config {
             accounts: Vec::new(),
             accounts_file: None,
             trusted: Vec::new(),
+            defence: Defence::default(),
             strangers: StrangersName(Strangers::Refuse),
             foreign: ForeignName(Foreign::Refuse),
             registrar: RegistrarSection::default(),

@@ -124,6 +124,8 @@ pub(crate) struct Limits {
     pub(crate) nonces: Count,
     /// The last REGISTERs that were challenged, per worker, to know a phone that gives up; default 100000.
     pub(crate) unanswered_challenges: Count,
+    /// Addresses that are banned at a time, and as many whose failures are counted; default 10000.
+    pub(crate) bans: Count,
     /// Subscriptions to registrations at a time, per worker; default 10000.
     pub(crate) subscriptions: Count,
     /// Of them those to one user; default 50. Each change of his registrations is so many NOTIFYs.
@@ -171,6 +173,7 @@ impl Default for Limits {
             pins: Count(200_000),
             nonces: Count(100_000),
             unanswered_challenges: Count(100_000),
+            bans: Count(10_000),
             subscriptions: Count(10_000),
             subscriptions_per_user: Count(50),
             moved_dialogs: Count(10_000),

@@ -44,6 +44,8 @@ pub(crate) enum Series {
     Dropped(Drop),
     /// The transports dropped a message.
     Lost(Loss),
+    /// A banned address sent something, or wanted to.
+    Banned(Transport),
     /// A limit of the core.
     LimitReached(Limit),
     /// A limit of the transports.
@@ -164,6 +166,7 @@ impl Series {
             Self::AuthenticationFailed(_) => "frontdesk_authentication_failures_total",
             Self::ParseError(..) => "frontdesk_parse_errors_total",
             Self::Dropped(_) | Self::Lost(_) => "frontdesk_drops_total",
+            Self::Banned(_) => "frontdesk_banned_dropped_total",
             Self::LimitReached(_) | Self::CapReached(_) => "frontdesk_limits_reached_total",
             Self::ConnectionOpened(_) => "frontdesk_connections_opened_total",
             Self::ConnectionFailed => "frontdesk_connections_failed_total",
@@ -196,7 +199,7 @@ impl Series {
             Self::LimitReached(limit) => vec![label("limit", limited(limit))],
             Self::CapReached(cap) => vec![label("limit", capped(cap))],
             Self::ConnectionOpened(ours) => vec![label("direction", if ours { "out" } else { "in" })],
-            Self::KeepAlive(transport) => vec![over(transport)],
+            Self::KeepAlive(transport) | Self::Banned(transport) => vec![over(transport)],
             Self::Lookup(found) => vec![label("outcome", if found { "found" } else { "failed" })],
             Self::Call | Self::ConnectionFailed => Vec::new(),
         }
@@ -246,6 +249,7 @@ impl Series {
         };
         let errors = [Transport::Udp, Transport::Tcp].into_iter();
         let errors = errors.flat_map(|transport| [true, false].map(|answered| Self::ParseError(answered, transport)));
+        let banned = [Transport::Udp, Transport::Tcp].map(Self::Banned);
         let others = [Self::Call, Self::ConnectionFailed, Self::ConnectionOpened(true), Self::ConnectionOpened(false)];
         registrations
             .into_iter()
@@ -258,6 +262,7 @@ impl Series {
             .chain(limits)
             .chain(caps)
             .chain(errors)
+            .chain(banned)
             .chain(others)
     }
 }
