@@ -5,7 +5,8 @@
 //! banned by writing that address into datagrams. Spared, and only warned of, are `trusted` networks and addresses from
 //! which a phone of ours is registered: a whole office may be behind one address.
 //!
-//! While nobody is banned the check is a load of an atomic. All of it is in memory: it survives a reload and ends with the
+//! Each worker has a list of its own of who is banned, so that the check is a load of an atomic while nobody is, and takes
+//! no lock while somebody is. All of it is in memory: it survives a reload and ends with the
 //! process. Must not look into messages.
 
 use std::collections::VecDeque;
@@ -35,16 +36,23 @@ const FRESH: Duration = Duration::from_secs(10);
 
 /// Failures and bans.
 pub(crate) struct Defence {
-    /// How many are banned: read for each message.
+    /// How many are banned.
     banned: AtomicUsize,
     /// How many addresses have failures.
     watched: AtomicUsize,
-    /// How many bans there were so far.
+    /// How often that list has changed: read for each message.
     round: AtomicUsize,
     most: usize,
     inner: RwLock<Inner>,
     store: Arc<AnyStore>,
     registered: Mutex<Option<Registered>>,
+}
+
+/// A worker's list of who is banned.
+#[derive(Default)]
+pub(crate) struct Banned {
+    round: usize,
+    sources: HashSet<Source>,
 }
 
 struct Inner {
@@ -173,14 +181,9 @@ impl Defence {
         self.banned.load(Ordering::Relaxed)
     }
 
-    /// Whether this address is not to be answered.
+    /// Whether this address is not to be answered. For who has no [`Banned`].
     pub(crate) fn covers(&self, ip: IpAddr) -> bool {
         self.banned() > 0 && self.inner.read().bans.contains_key(&Source::from(ip))
-    }
-
-    /// Another number after each ban: connections may have to be closed.
-    pub(crate) fn round(&self) -> usize {
-        self.round.load(Ordering::Relaxed)
     }
 
     /// Something happened in a core.
@@ -228,8 +231,7 @@ impl Defence {
             inner.watched.remove(&source);
             inner.make_room(self.most);
             inner.bans.insert(source, Ban { since: clock::wall(), ends: now + time, failures, what });
-            self.banned.store(inner.bans.len(), Ordering::Relaxed);
-            self.round.fetch_add(1, Ordering::Relaxed);
+            self.changed(&inner);
         } else if let Some(watched) = inner.watched.get_mut(&source) {
             watched.spared_until = Some(now + rules.within.max(rules.ban.unwrap_or_default()));
         }
@@ -266,9 +268,12 @@ impl Defence {
         let now = Instant::now();
         let mut inner = self.inner.write();
         let within = inner.rules.within;
+        let before = inner.bans.len();
         inner.bans.retain(|_, ban| now < ban.ends);
+        if inner.bans.len() != before {
+            self.changed(&inner);
+        }
         inner.watched.retain(|_, watched| watched.matters(now, within));
-        self.banned.store(inner.bans.len(), Ordering::Relaxed);
         self.watched.store(inner.watched.len(), Ordering::Relaxed);
         drop(inner);
         let mut known = self.registered.lock();
@@ -280,8 +285,14 @@ impl Defence {
         let mut inner = self.inner.write();
         inner.watched.remove(&source);
         let lifted = inner.bans.remove(&source).is_some();
-        self.banned.store(inner.bans.len(), Ordering::Relaxed);
+        self.changed(&inner);
         lifted
+    }
+
+    /// Bans have come or gone. Called with the lock held, so that who sees another round finds the list of it.
+    fn changed(&self, inner: &Inner) {
+        self.banned.store(inner.bans.len(), Ordering::Relaxed);
+        self.round.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Those that are banned, in order.
@@ -301,6 +312,25 @@ impl Defence {
         }
         let mut inner = self.inner.write();
         (std::mem::take(&mut inner.notices), std::mem::take(&mut inner.unnoticed))
+    }
+}
+
+impl Banned {
+    /// Brings it up to date; true if it has changed.
+    pub(crate) fn update(&mut self, defence: &Defence) -> bool {
+        if self.round == defence.round.load(Ordering::Relaxed) {
+            return false;
+        }
+        let inner = defence.inner.read();
+        self.round = defence.round.load(Ordering::Relaxed);
+        self.sources.clear();
+        self.sources.extend(inner.bans.keys());
+        true
+    }
+
+    /// Whether this address is not to be answered.
+    pub(crate) fn covers(&self, ip: IpAddr) -> bool {
+        !self.sources.is_empty() && self.sources.contains(&Source::from(ip))
     }
 }
 
@@ -415,7 +445,10 @@ mod tests {
         fails(&defence, "198.51.100.7", 1);
         assert!(defence.covers(ip("198.51.100.7")) && defence.covers(ip("::ffff:198.51.100.7")));
         assert!(!defence.covers(ip("198.51.100.8")));
-        assert_eq!((defence.banned(), defence.round()), (1, 1));
+        let mut list = Banned::default();
+        assert!(list.update(&defence) && !list.update(&defence));
+        assert!(list.covers(ip("198.51.100.7")) && !list.covers(ip("198.51.100.8")));
+        assert_eq!(defence.banned(), 1);
         let (notices, more) = defence.take_notices();
         let [Notice { outcome: Outcome::Banned(time), failures: 3, what, .. }] = &notices[..] else {
             panic!("{notices:?}")
@@ -426,6 +459,7 @@ mod tests {
         assert_eq!((defence.take_notices().0.len(), defence.list().len()), (0, 1));
         assert!(defence.lift(Source::from(ip("198.51.100.7"))) && !defence.covers(ip("198.51.100.7")));
         assert!(!defence.lift(Source::from(ip("198.51.100.7"))));
+        assert!(list.update(&defence) && !list.covers(ip("198.51.100.7")));
     }
 
     #[test]

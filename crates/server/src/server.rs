@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::answers::{Answers, LookupLimits};
 use crate::clock::{self, Clock};
 use crate::config::{Endpoint, Limits, Loaded, StoreKind};
-use crate::defence::Defence;
+use crate::defence::{Banned, Defence};
 use crate::error::Fatal;
 use crate::first_run::Made;
 use crate::health::{Health, watch_commits};
@@ -305,7 +305,7 @@ impl Shared {
             loads: self.loads,
             health: self.health,
             defence: self.defence,
-            round: 0,
+            banned: Banned::default(),
             notes: self.notes,
             clock: self.clock,
             stop: self.stop,

@@ -5,6 +5,7 @@
 //! drained after each verb until it is quiet, so answers that memory has cost no wait.
 
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
@@ -20,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::answers::Answers;
 use crate::clock::Clock;
-use crate::defence::{Defence, Failure};
+use crate::defence::{Banned, Defence, Failure};
 use crate::health::Health;
 use crate::inbox::{Completions, Inbound, Returned, Safety};
 use crate::journal::Notes;
@@ -56,8 +57,8 @@ pub(crate) struct Worker {
     pub(crate) health: Arc<Health>,
     /// Who is not answered.
     pub(crate) defence: Arc<Defence>,
-    /// The ban up to which connections were closed.
-    pub(crate) round: usize,
+    /// Who is not answered, as it was when this worker looked last.
+    pub(crate) banned: Banned,
     /// Where all workers note what happens.
     pub(crate) notes: Arc<[Notes]>,
     /// Time.
@@ -148,23 +149,25 @@ impl Worker {
             self.core.timeout(now, &mut self.spare.outbox);
             self.drain(now);
         }
+        self.heed_bans();
         for inbound in inbound.drain(..) {
-            self.take(now, inbound);
+            if !self.is_refused(&inbound) {
+                self.take(now, inbound);
+            }
         }
         let mut datagrams = std::mem::take(&mut self.spare.datagrams);
         for udp in &self.transports.udp {
-            more |= self.inlet.receive(udp, &self.defence, &mut datagrams, &mut self.tally);
+            more |= self.inlet.receive(udp, &self.banned, &mut datagrams, &mut self.tally);
         }
         for Datagram { bytes, flow } in datagrams.drain(..) {
             // Again: what came before it in this batch may have led to a ban.
-            if self.defence.covers(flow.remote.ip()) {
+            if self.is_banned(flow.remote.ip()) {
                 self.tally.count(Series::Banned(flow.transport));
             } else {
                 self.receive(now, bytes, flow);
             }
         }
         self.spare.datagrams = datagrams;
-        self.close_banned();
         // First: who asks for the metrics after an answer finds it counted.
         self.tally.publish();
         self.flush(now);
@@ -175,13 +178,6 @@ impl Worker {
     fn take(&mut self, now: Now, inbound: Inbound) {
         let streams = &mut self.transports.streams;
         match inbound {
-            Inbound::Message { flow, .. } | Inbound::Broken { flow, .. } if self.defence.covers(flow.remote.ip()) => {
-                self.tally.count(Series::Banned(flow.transport));
-                streams.close(flow.connection);
-            }
-            Inbound::Accepted { remote, .. } if self.defence.covers(remote.ip()) => {
-                self.tally.count(Series::Banned(Transport::Tcp));
-            }
             Inbound::Message { bytes, flow } => self.receive(now, bytes, flow),
             Inbound::Accepted { stream, remote, admission } => {
                 streams.accepted(stream, remote, admission, &mut self.tally);
@@ -230,13 +226,30 @@ impl Worker {
         }
     }
 
-    /// Closes what banned addresses still have open: at the next turn of each worker, which has one a second.
-    fn close_banned(&mut self) {
-        let round = self.defence.round();
-        if self.round != round {
-            self.round = round;
-            let defence = &self.defence;
-            self.transports.streams.close_with(|peer| defence.covers(peer));
+    /// Drops what a banned address sends over a connection, or the connection itself.
+    fn is_refused(&mut self, inbound: &Inbound) -> bool {
+        let (peer, transport) = match inbound {
+            Inbound::Message { flow, .. } | Inbound::Broken { flow, .. } => (flow.remote, flow.transport),
+            Inbound::Accepted { remote, .. } => (*remote, Transport::Tcp),
+            _ => return false,
+        };
+        let refused = self.is_banned(peer.ip());
+        if refused {
+            self.tally.count(Series::Banned(transport));
+        }
+        refused
+    }
+
+    fn is_banned(&mut self, ip: IpAddr) -> bool {
+        self.heed_bans();
+        self.banned.covers(ip)
+    }
+
+    /// After each ban closes the connections that banned addresses still have open. Each worker has a turn every second.
+    fn heed_bans(&mut self) {
+        if self.banned.update(&self.defence) {
+            let banned = &self.banned;
+            self.transports.streams.close_with(|peer| banned.covers(peer));
         }
     }
 

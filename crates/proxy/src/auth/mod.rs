@@ -101,7 +101,8 @@ impl Authenticator {
             return Err(Denied { reject: Reject::Challenge { of, stale: false }, failure: None, counts: false });
         };
         let (aor, algorithm) = judge(presented, request, domain, settings, &mut self.nonces, now)?;
-        if request.method() == Method::Register && settings.digest.algorithms.len() > 1 {
+        let choice = settings.digest.algorithms.len() > 1;
+        if choice && request.method() == Method::Register && self.unheeded.learns_from(algorithm) {
             let named = user_of(named(request, of).as_ref(), domain);
             self.unheeded.succeeded(request, (&named, named == aor), algorithm, settings, now);
         }

@@ -123,6 +123,11 @@ impl Unheeded {
         false
     }
 
+    /// Whether a success with this algorithm changes anything.
+    pub(super) fn learns_from(&self, algorithm: Algorithm) -> bool {
+        algorithm != Algorithm::Md5 || !self.challenged.is_empty()
+    }
+
     /// A REGISTER of this user's phone brought good credentials; `by_itself`: of this user, who alone adds to what is known
     /// of this account.
     pub(super) fn succeeded(
