@@ -9,6 +9,8 @@
 //! no lock while somebody is. All of it is in memory: it survives a reload and ends with the
 //! process. Must not look into messages.
 
+mod failure;
+
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -17,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use hashbrown::{HashMap, HashSet};
 use ipnet::IpNet;
-use location::{AnyStore, Aor, Store as _, Wall};
+use location::{AnyStore, Store as _, Wall};
 use parking_lot::{Mutex, RwLock};
 use proxy::{Event, Registration, Source};
 
@@ -25,8 +27,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::metrics;
 
-/// Users that are named beside a ban.
-const NAMED: usize = 5;
+pub(crate) use failure::{Failure, Notice, Outcome, What};
 
 /// Notices that wait to be logged.
 const NOTICES: usize = 100;
@@ -83,19 +84,6 @@ struct Watched {
     spared_until: Option<Instant>,
 }
 
-/// What an address has shown.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct What {
-    /// The first users whose passwords were wrong, with or without an account.
-    pub(crate) users: Vec<Aor>,
-    /// Whether there are more of them.
-    pub(crate) others: bool,
-    /// Whether something came that could not be read.
-    pub(crate) unreadable: bool,
-    /// Whether a wrong token was shown to the admin API.
-    pub(crate) token: bool,
-}
-
 /// An address that is not answered.
 #[derive(Clone, Debug)]
 pub(crate) struct Ban {
@@ -107,45 +95,6 @@ pub(crate) struct Ban {
     pub(crate) failures: usize,
     /// What they were.
     pub(crate) what: What,
-}
-
-/// Something for the log.
-#[derive(Clone, Debug)]
-pub(crate) struct Notice {
-    /// The address.
-    pub(crate) source: Source,
-    /// What becomes of it.
-    pub(crate) outcome: Outcome,
-    /// Failures that were too many.
-    pub(crate) failures: usize,
-    /// Within this time.
-    pub(crate) within: Duration,
-    /// What they were.
-    pub(crate) what: What,
-}
-
-/// What becomes of an address with too many failures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    /// It is not answered for so long.
-    Banned(Duration),
-    /// Nothing: it is one of `trusted`.
-    Trusted,
-    /// Nothing: a phone is registered from there.
-    Registered,
-    /// Nothing: `defence.ban` is off.
-    Off,
-}
-
-/// One thing that is held against an address.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Failure<'a> {
-    /// Wrong credentials for this user, or a user that does not exist.
-    Credentials(&'a Aor),
-    /// Something that could not be read came over a connection.
-    Unreadable,
-    /// A wrong token was shown to the admin API.
-    Token,
 }
 
 /// From where phones are registered.
@@ -389,18 +338,6 @@ impl Watched {
     }
 }
 
-impl What {
-    fn note(&mut self, failure: Failure<'_>) {
-        match failure {
-            Failure::Credentials(user) if self.users.contains(user) => {}
-            Failure::Credentials(user) if self.users.len() < NAMED => self.users.push(user.clone()),
-            Failure::Credentials(_) => self.others = true,
-            Failure::Unreadable => self.unreadable = true,
-            Failure::Token => self.token = true,
-        }
-    }
-}
-
 impl Rules {
     fn of(config: &Config) -> Self {
         Self {
@@ -414,7 +351,7 @@ impl Rules {
 
 #[cfg(test)]
 mod tests {
-    use location::MemoryStore;
+    use location::{Aor, MemoryStore};
 
     use super::*;
 
