@@ -116,6 +116,9 @@ pub enum Event {
         user: Aor,
         /// From where.
         flow: Flow,
+        /// Whether it is held against the address: wrong credentials, from an address that is the sender's own. Over UDP
+        /// anybody writes any address; it is known to be its own if the nonce was sent there.
+        counts: bool,
     },
     /// A request with a token of its dialog did not come from one side of it, or did not go to the other.
     DialogRequest {
@@ -234,6 +237,10 @@ pub enum Limit {
     Pins,
     /// Nonces in the replay window.
     Nonces,
+    /// Wrong responses to one nonce.
+    NonceFailures,
+    /// Challenged REGISTERs that are remembered.
+    UnansweredChallenges,
     /// Contacts of an AoR.
     Contacts,
     /// Text of one Contact and what belongs to it.

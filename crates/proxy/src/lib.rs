@@ -36,6 +36,7 @@ mod reject;
 mod request;
 mod route;
 mod settings;
+mod source;
 mod transaction;
 mod watch;
 
@@ -55,4 +56,5 @@ pub use settings::{
     Account, Accounts, Algorithm, Authentication, Digest, Foreign, Forking, Interfaces, Keys, Limits, Listener,
     Registrar, Secrets, Settings, SingleTarget, Strangers, Strategy, Timers, UnannouncedPath, Watching,
 };
+pub use source::{NoSource, Source};
 pub use watch::Watched;

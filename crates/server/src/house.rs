@@ -63,7 +63,7 @@ async fn serve(
     let mut reload = Reload::new(prepared.loaded.clone(), prepared.listeners(), prepared.interfaces.clone(), level);
     let mut server = prepared.start(reload.in_force().settings.clone())?;
     let calls = Arc::new(Mutex::new(Calls::new(reload.in_force().loaded.config.limits.journal_calls.0)));
-    let mut desk = Desk::new(server.notes.clone(), calls.clone(), server.store.clone(), reload.watch());
+    let mut desk = Desk::new(&server, calls.clone(), reload.watch());
     let mut errands = open_office(&mut server, &reload, metrics.clone(), &calls)?;
     announce(&server, &reload.in_force(), restored);
     if let Some(made) = made {
@@ -105,6 +105,7 @@ async fn serve(
 async fn reload_now(reload: &mut Reload, server: &Server) -> Outcome {
     notify::reloading();
     let outcome = reload.run(&server.inboxes).await;
+    server.defence.reconfigure(&reload.in_force().loaded.config);
     notify::ready();
     outcome
 }
@@ -136,6 +137,7 @@ fn open_office(
         metrics,
         in_force: reload.watch(),
         health: server.health.clone(),
+        defence: server.defence.clone(),
         directory: server.directory.clone(),
         listeners: server.listeners.clone(),
         started: Instant::now(),
@@ -151,6 +153,7 @@ fn open_office(
 fn round(server: &Server, in_force: &InForce, log: &Writer, started: Instant) {
     let time = clock::wall();
     server.store.sweep(time);
+    server.defence.sweep();
     server.health.ask(&server.inboxes);
     notify::beat(&server.health);
     let (counts, load) = (server.store.counts(), server.loads.sum());
@@ -164,6 +167,7 @@ fn round(server: &Server, in_force: &InForce, log: &Writer, started: Instant) {
         subscriptions: load.subscriptions,
         moved_dialogs: load.moved_dialogs,
         connections: server.directory.open(),
+        bans: server.defence.banned(),
         accounts: in_force.loaded.accounts.len(),
         ready: server.health.troubles().is_empty(),
         log_dropped: log.dropped(),

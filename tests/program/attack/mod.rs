@@ -2,4 +2,5 @@
 
 mod amplification;
 mod contacts;
+mod guessing;
 mod identity;

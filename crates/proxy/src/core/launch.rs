@@ -56,7 +56,7 @@ impl Core {
 
     /// A request that came again, the CANCEL of an INVITE or the ACK of its failure: the way of the first.
     pub(super) fn forward_by_pin(&mut self, request: &mut Request, outbox: &mut Outbox) -> Match {
-        let pin = match self.pins.find_for(request, &self.connections, &self.mac) {
+        let pin = match self.pins.find_for(request, &self.connections) {
             Ok(pin) => pin,
             Err(no_copy) => return no_copy,
         };
@@ -192,9 +192,9 @@ impl Core {
         let forwarding = Forwarding { request, target: &target, hop: &hop, branch, breadth: request.max_breadth() };
         send_request(&forwarding, &self.settings, &self.mac, &mut self.rewrite, outbox);
         if invite {
-            self.pins.insert(request, (target, hop, branch), now.mono, timers.c, &self.mac);
+            self.pins.insert(request, (target, hop, branch), now.mono, timers.c);
         } else if pinned {
-            self.pins.insert_brief(request, (target, hop, branch), now.mono, timers.last_copy(), &self.mac);
+            self.pins.insert_brief(request, (target, hop, branch), now.mono, timers.last_copy());
         }
         Ok(())
     }

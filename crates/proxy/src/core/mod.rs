@@ -78,7 +78,7 @@ impl Core {
             mac,
             gruus: Gruus::new(keys.gruu, mac),
             worker,
-            authenticator: Authenticator::new(keys.nonce, worker),
+            authenticator: Authenticator::new(keys, worker),
             pins: Pins::default(),
             forks: Forks::new(seed),
             moved: MovedSides::default(),

@@ -28,7 +28,7 @@ pub(crate) fn admission<'s>(
     settings: &'s Settings,
 ) -> Result<Admission<'s>, Reject> {
     let caller = request.caller().and_then(|caller| settings.domain_named_by(&caller));
-    let outbound = matches!(destination, Destination::Elsewhere) || request.routes().next().is_some();
+    let outbound = matches!(destination, Destination::Elsewhere) || request.next_route().is_some();
     if outbound {
         let may = settings.foreign == Foreign::Authenticated && settings.authentication == Authentication::Required;
         let Some(domain) = caller.filter(|_| may) else { return Err(Reject::Relay) };

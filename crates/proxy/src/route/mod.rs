@@ -29,7 +29,7 @@ pub(crate) use loose::accept_routes;
 pub(crate) use preferences::Disposition;
 pub(crate) use privacy::{Missing, keeps_privacy};
 pub(crate) use redirect::{Redirect, redirects};
-pub(crate) use targets::{over_flow, plan_for_bindings, plan_for_callee, target_alone, target_for_uri};
+pub(crate) use targets::{Toward, over_flow, plan_for_bindings, plan_for_callee, target_for_next};
 
 /// Who is tried, in which order.
 #[derive(Debug, Default)]
@@ -43,6 +43,8 @@ pub(crate) struct Plan {
     pub(crate) aor: Option<Aor>,
     /// How its request is treated.
     pub(crate) disposition: Disposition,
+    /// Whether it leads to the other side of a dialog, wherever that is.
+    pub(crate) goes_to_other_side: bool,
 }
 
 /// Who is tried at once.
@@ -87,7 +89,7 @@ pub(crate) enum Way {
 }
 
 /// Where the Request-URI leads.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Destination {
     /// To a user of ours.
     User(Aor),
@@ -171,12 +173,12 @@ impl TargetUri {
         }
     }
 
-    /// The user of ours whose binding it is; `None` for the bindings that the configuration makes.
-    pub(crate) fn user(&self) -> Option<Aor> {
-        let (Self::Binding(record, _) | Self::BindingAlone(record, _)) = self else { return None };
-        let aor = record.aor();
-        let at = aor.iter().rposition(|&octet| octet == b'@')?;
-        Some(Aor::new(aor.get(..at)?, aor.get(at + 1..)?))
+    /// The address of record whose binding it is; empty for the bindings that the configuration makes, and for all else.
+    pub(crate) fn aor(&self) -> &[u8] {
+        match self {
+            Self::Binding(record, _) | Self::BindingAlone(record, _) => record.aor(),
+            Self::Request | Self::Redirect(_) => b"",
+        }
     }
 
     /// As it stands there.

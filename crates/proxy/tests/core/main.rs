@@ -4,6 +4,7 @@
 #[path = "../sim/mod.rs"]
 mod sim;
 
+mod algorithms;
 mod amplification;
 mod best_response;
 mod calls;
@@ -21,6 +22,7 @@ mod fork_sequential;
 mod fork_timers;
 mod fork_wave;
 mod gruu;
+mod guessing;
 mod identity;
 mod loops;
 mod outbound;

@@ -43,6 +43,11 @@ pub(crate) async fn serve(listener: TcpListener, office: Arc<Office>, most: usiz
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, peer)) => {
+                // Who sits at this machine may lift any ban.
+                if office.defence.covers(peer.ip()) && !peer.ip().to_canonical().is_loopback() {
+                    metrics::refused_connection();
+                    continue;
+                }
                 let Some(seat) = guests.seat(peer.ip()) else {
                     metrics::capped(metrics::ADMIN_CONNECTIONS);
                     continue;

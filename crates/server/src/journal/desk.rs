@@ -14,19 +14,23 @@ use proxy::{AuthenticationFailure, Event, Flow, Registration};
 use tokio::sync::watch;
 use tracing::{Level, debug, enabled, error, info, warn};
 
+use super::bans;
 use super::calls::{Calls, Ended, Open};
 use super::ending::Ending;
 use super::repeats::{Deed, Repeats};
 use super::words::{Names, Phones, Time, clean};
 use super::{Note, Notes};
+use crate::defence::Defence;
 use crate::metrics;
 use crate::reload::InForce;
+use crate::server::Server;
 
 /// Reads notes.
 pub(crate) struct Desk {
     notes: Arc<[Notes]>,
     calls: Arc<Mutex<Calls>>,
     store: Arc<location::AnyStore>,
+    defence: Arc<Defence>,
     in_force: watch::Receiver<Arc<InForce>>,
     names: Names,
     repeats: Repeats,
@@ -35,15 +39,11 @@ pub(crate) struct Desk {
 }
 
 impl Desk {
-    /// A desk for these workers' notes.
-    pub(crate) fn new(
-        notes: Arc<[Notes]>,
-        calls: Arc<Mutex<Calls>>,
-        store: Arc<location::AnyStore>,
-        in_force: watch::Receiver<Arc<InForce>>,
-    ) -> Self {
+    /// A desk for the notes of this server's workers.
+    pub(crate) fn new(server: &Server, calls: Arc<Mutex<Calls>>, in_force: watch::Receiver<Arc<InForce>>) -> Self {
+        let (notes, store, defence) = (server.notes.clone(), server.store.clone(), server.defence.clone());
         let names = Names::new(&in_force.borrow().loaded.config);
-        Self { notes, calls, store, in_force, names, repeats: Repeats::default(), spare: Default::default() }
+        Self { notes, calls, store, defence, in_force, names, repeats: Repeats::default(), spare: Default::default() }
     }
 
     /// Reads all that is there now.
@@ -60,6 +60,8 @@ impl Desk {
         all.sort_by_key(|note| note.at);
         all.drain(..).for_each(|note| self.tell(note));
         self.spare = (all, own);
+        let (notices, more) = self.defence.take_notices();
+        bans::tell(&notices, more, &self.names);
     }
 
     fn tell(&mut self, Note { at, event }: Note) {
@@ -72,7 +74,7 @@ impl Desk {
                 }
                 _ => self.register_refused(at, outcome, (status, reason), &aor, flow.remote.ip()),
             },
-            Event::AuthenticationFailed { reason, method, user, flow } => {
+            Event::AuthenticationFailed { reason, method, user, flow, .. } => {
                 self.unauthenticated(at, reason, method, &user, flow.remote.ip());
             }
             Event::DialogRequest { method, flow, .. } => self.not_a_peer(at, method, flow.remote.ip()),
