@@ -41,8 +41,11 @@ const LIMITS: Limits = Limits {
     targets: 6,
     pins: 6,
     nonces: 6,
+    unanswered_challenges: 4,
     subscriptions: 4,
     subscriptions_per_user: 3,
+    moved_dialogs: 3,
+    amplification: 3,
 };
 /// Microseconds; one that is longer than each timer of the core, and one that is longer than each but the last.
 const PAUSES: [u64; 8] = [1, 100_000, 500_000, 4_000_000, 33_000_000, 90_000_000, 182_000_000, 7_300_000_000];
@@ -357,7 +360,7 @@ fn settings(manners: u8) -> Settings {
         advertise: is(5).then(|| "edge.office.example".into()),
         interfaces: Interfaces::default(),
         authentication: if is(1) { Authentication::Required } else { Authentication::Off },
-        digest: Digest { algorithms: vec![Algorithm::Md5], nonce_lifetime: Duration::from_secs(300) },
+        digest: Digest { algorithms: vec![Algorithm::Md5], ..Digest::default() },
         accounts,
         trusted: Vec::new(),
         strangers: if is(4) { Strangers::Accept } else { Strangers::Refuse },

@@ -1,6 +1,6 @@
 //! Real clients: SIPp scenarios and baresip phones, which were written by others and judge for themselves.
 //!
-//! Needs the Debian packages `sip-tester` and `baresip-core`; `tests/run` installs them.
+//! Needs the Debian packages `sip-tester`, `baresip-core` and `sipsak`; `tests/run` installs them.
 
 #![allow(
     clippy::unwrap_used,
@@ -16,3 +16,4 @@ mod harness;
 
 mod baresip;
 mod sipp;
+mod sipsak;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::harness::process::Process;
-use crate::harness::server::{CLOSED, MD5_ONLY, fresh_ip, run};
+use crate::harness::server::{CLOSED, fresh_ip, run};
 use crate::harness::{PATIENCE, Server, wait_for};
 
 /// A transport as SIPp names it, and as a URI does.
@@ -79,7 +79,7 @@ impl Sipp {
 /// A server with Alice and Bob.
 #[track_caller]
 fn office(config: &str) -> Server {
-    Server::start(&format!("{CLOSED}{MD5_ONLY}{config}"))
+    Server::start(&format!("{CLOSED}{config}"))
 }
 
 /// A phone of Bob's: it plays `scenario` when it is called, and is registered with digest.
@@ -132,6 +132,10 @@ fn a_phone_registers_with_digest() {
         register(&server, over, "sip:bob@192.0.2.1", "1.0");
     }
     server.counts("frontdesk_bindings", &[], |count| count == 1.0);
+    // It knows MD5 only and gives up at SHA-256. Its User-Agent says so: one challenge, one answer.
+    for outcome in ["challenged", "registered"] {
+        server.counts("frontdesk_registrations_total", &[("outcome", outcome)], |count| count == 2.0);
+    }
 }
 
 #[test]

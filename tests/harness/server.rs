@@ -34,10 +34,6 @@ accounts:
   - { user: carol, password: christmas }
 ";
 
-/// For clients that know MD5 only and give up at any other challenge, against RFC 8760 2.4: Debian 12's baresip and
-/// SIPp.
-pub(crate) const MD5_ONLY: &str = "digest: { algorithms: [md5] }\n";
-
 /// A running server. Killed when dropped.
 #[derive(Debug)]
 pub(crate) struct Server {

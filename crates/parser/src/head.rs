@@ -175,6 +175,12 @@ impl Head {
         }
     }
 
+    /// Whether there is a line of any of these names.
+    pub(crate) fn has_any(&self, names: &[HeaderName]) -> bool {
+        let is_early = |name: &HeaderName| self.first.get(*name as usize).is_some_and(|first| *first != u8::MAX);
+        names.iter().any(is_early) || (self.rows.len() > LATE && names.iter().any(|name| self.first(*name).is_some()))
+    }
+
     /// The positions of the lines of `name`.
     #[inline]
     pub(crate) fn named(&self, name: HeaderName) -> Named<'_> {
@@ -251,6 +257,7 @@ mod tests {
             for name in [HeaderName::From, HeaderName::Via, HeaderName::Subject, HeaderName::To, HeaderName::Path] {
                 let expected: Vec<_> = (0..names.len()).filter(|at| names[*at] == name).collect();
                 assert_eq!(head.named(name).collect::<Vec<_>>(), expected, "{lead} {name:?}");
+                assert_eq!(head.has_any(&[HeaderName::Route, name]), !expected.is_empty(), "{lead} {name:?}");
                 assert!(head.named(name).rev().eq(expected.into_iter().rev()), "{lead} {name:?}");
             }
         }

@@ -196,6 +196,11 @@ impl Message {
         self.head.first(name).map(|at| self.head.value(&self.bytes, at))
     }
 
+    /// Whether there is a line of any of these names.
+    pub fn has_any(&self, names: &[HeaderName]) -> bool {
+        self.head.has_any(names)
+    }
+
     /// Number of lines of `name`.
     pub fn count(&self, name: HeaderName) -> usize {
         self.head.named(name).count()

@@ -106,6 +106,7 @@ headers! {
     Diversion "Diversion" None, List;
     PAssertedIdentity "P-Asserted-Identity" None, List;
     PPreferredIdentity "P-Preferred-Identity" None, List;
+    RemotePartyId "Remote-Party-ID" None, List;
     Privacy "Privacy" None, Lines;
     Identity "Identity" Some(b'y'), Lines;
     ReferTo "Refer-To" Some(b'r'), Once;

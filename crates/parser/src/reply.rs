@@ -64,6 +64,11 @@ impl<'o> Reply<'o> {
         self.out.extend_from_slice(b"\r\n");
     }
 
+    /// How many octets the buffer has by now.
+    pub fn end(&self) -> usize {
+        self.out.len()
+    }
+
     /// Ends the response: no body.
     pub fn finish(self) {
         self.out.extend_from_slice(b"Content-Length: 0\r\n\r\n");

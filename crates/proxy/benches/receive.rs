@@ -7,7 +7,7 @@ mod office;
 
 use bytes::Bytes;
 use divan::{Bencher, black_box};
-use office::{Office, USERS, caller, ok, options, phone, register, register_with, request};
+use office::{Office, USERS, call_with, caller, ok, options, phone, register, register_with, request, within};
 
 fn main() {
     divan::main();
@@ -59,6 +59,36 @@ fn forwarded(bencher: Bencher<'_, '_>, method: &str) {
         request(method, turn % USERS, turn)
     };
     bencher.with_inputs(next).bench_local_values(|datagram| office.receive(black_box(datagram), caller()));
+}
+
+/// The same INVITE where its caller has to prove who it is, with the nonce that the caller has.
+#[divan::bench(sample_count = 200, sample_size = 500)]
+fn invite_auth(bencher: Bencher<'_, '_>) {
+    let ((mut office, nonces), mut turn) = (Office::secured(), 0);
+    let nonces: Vec<String> = nonces;
+    let next = || {
+        turn += 1;
+        let user = turn % USERS;
+        (user, call_with(user, turn, turn / USERS + 2, nonces.get(user as usize).map_or("", |nonce| nonce)))
+    };
+    bencher.with_inputs(next).bench_local_values(|(user, datagram)| office.receive(black_box(datagram), phone(user)));
+}
+
+/// A request in a dialog, with our Record-Route value as its Route, from the caller or from the called phone.
+#[divan::bench(args = ["ACK", "BYE", "BYE back"], sample_count = 200, sample_size = 500)]
+fn in_dialog(bencher: Bencher<'_, '_>, what: &str) {
+    let mut office = Office::new();
+    office.receive(request("INVITE", 1, 1), caller());
+    let invite = office.sent().to_owned();
+    office.receive(ok(&invite), phone(1));
+    let (method, back) = what.split_once(' ').map_or((what, false), |(method, _)| (method, true));
+    let (ok, from) = (office.sent().to_owned(), if back { phone(1) } else { caller() });
+    let mut turn = 0;
+    let next = || {
+        turn += 1;
+        within(&ok, method, back, turn)
+    };
+    bencher.with_inputs(next).bench_local_values(|datagram| office.receive(black_box(datagram), from));
 }
 
 /// An INVITE to a user with several phones: 100, a response context, an INVITE to each.

@@ -2,17 +2,21 @@
 
 use parser::{Message, Reply, Rewrite};
 
+use crate::amplification::{self, Fitted};
 use crate::clock::Now;
 use crate::event::Event;
 use crate::mac::{Mac, Purpose, hex};
 use crate::outbox::Outbox;
 use crate::request::{Request, TransactionKey};
+use crate::settings::Settings;
 
 /// Lent to every step of a verb.
 pub(crate) struct Context<'a> {
     pub(crate) now: Now,
     pub(crate) mac: &'a Mac,
     pub(crate) worker: u8,
+    /// Those of now; what has begun keeps those it began with.
+    pub(crate) settings: &'a Settings,
     pub(crate) rewrite: &'a mut Rewrite,
     pub(crate) outbox: &'a mut Outbox,
 }
@@ -30,7 +34,8 @@ impl Context<'_> {
         self.reply_as(request, tag.as_bytes(), status, reason, more)
     }
 
-    /// As [`Context::reply`], with this To tag.
+    /// As [`Context::reply`], with this To tag. Returns what was sent; nothing if nothing may be
+    /// ([`amplification`]).
     pub(crate) fn reply_as(
         &mut self,
         request: &Request,
@@ -41,16 +46,25 @@ impl Context<'_> {
     ) -> &[u8] {
         // RFC 3261 8.2.6.2: a 100 has no tag of ours.
         let tag = (status > 100).then_some(tag);
+        let limit = amplification::limit(request, self.settings);
+        let mut fitted = Fitted::Whole;
+        self.outbox.send(request.back, false, |out| {
+            let start = out.len();
+            let mut reply = Reply::new(out, &request.message, status, reason, request.stamp, tag);
+            let own = reply.end();
+            more(&mut reply);
+            reply.finish();
+            fitted = amplification::fit(out, start, own, limit);
+        });
+        if !self.outbox.tell_fitted(fitted) {
+            return b"";
+        }
         self.outbox.tell(Event::ResponseSent {
             method: request.method().as_str_or("other"),
             status,
             transport: request.back.transport,
         });
-        self.outbox.send(request.back, false, |out| {
-            let mut reply = Reply::new(out, &request.message, status, reason, request.stamp, tag);
-            more(&mut reply);
-            reply.finish();
-        })
+        self.outbox.last()
     }
 }
 

@@ -131,6 +131,9 @@ pub enum Event {
         user: Aor,
         /// From where.
         flow: Flow,
+        /// Whether it is held against the address: wrong credentials, from an address that is the sender's own. Over UDP
+        /// anybody writes any address; it is known to be its own if the nonce was sent there.
+        counts: bool,
     },
     /// A request with a token of its dialog did not come from one side of it, or did not go to the other.
     DialogRequest {
@@ -245,6 +248,8 @@ pub enum Drop {
     Unroutable,
     /// The source cannot be answered (port 0).
     Source,
+    /// An answer that would have been too long for a source that has proved nothing.
+    Amplification,
 }
 
 /// A limit of the configuration.
@@ -260,6 +265,10 @@ pub enum Limit {
     Pins,
     /// Nonces in the replay window.
     Nonces,
+    /// Wrong responses to one nonce.
+    NonceFailures,
+    /// Challenged REGISTERs that are remembered.
+    UnansweredChallenges,
     /// Contacts of an AoR.
     Contacts,
     /// Text of one Contact and what belongs to it.
@@ -270,6 +279,8 @@ pub enum Limit {
     SubscriptionsPerUser,
     /// Sides of dialogs that have moved.
     MovedDialogs,
+    /// How much longer than its request an answer may be.
+    Amplification,
     /// The store's queue.
     StoreQueue,
 }

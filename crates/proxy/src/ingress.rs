@@ -19,7 +19,7 @@ pub(crate) struct Head<'m> {
     pub(crate) from_tag: Option<&'m [u8]>,
     /// The URI of its To.
     pub(crate) callee: &'m [u8],
-    pub(crate) in_dialog: bool,
+    pub(crate) to_tag: Option<&'m [u8]>,
     pub(crate) sequence: u32,
     pub(crate) hops: Option<u8>,
 }
@@ -33,14 +33,14 @@ pub(crate) fn syntax(message: &Message) -> Result<Head<'_>, Reject> {
     let from = message.required::<From<'_>>().map_err(Reject::Malformed)?;
     let (caller, from_tag) = (from.address.uri.as_bytes(), from.tag());
     let to = message.required::<To<'_>>().map_err(Reject::Malformed)?;
-    let (callee, in_dialog) = (to.address.uri.as_bytes(), to.tag().is_some());
+    let (callee, to_tag) = (to.address.uri.as_bytes(), to.tag());
     message.required::<CallId<'_>>().map_err(Reject::Malformed)?;
     let CSeq { number, method } = message.required().map_err(Reject::Malformed)?;
     if method.as_bytes() != message.method().as_bytes() {
         return Err(Reject::MethodMismatch);
     }
     let hops = message.header().map_err(Reject::Malformed)?.map(|MaxForwards(hops)| hops);
-    Ok(Head { via, caller, from_tag, callee, in_dialog, sequence: number, hops })
+    Ok(Head { via, caller, from_tag, callee, to_tag, sequence: number, hops })
 }
 
 /// RFC 3261 16.3 step 3: a request that may not go further.

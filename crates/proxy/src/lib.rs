@@ -13,6 +13,7 @@
 //! There is no socket, no clock and no runtime in this crate: time is an argument, randomness comes from a seed, and
 //! every race is a sequence of calls in a test.
 
+mod amplification;
 mod ask;
 mod auth;
 mod clock;
@@ -29,11 +30,13 @@ mod mac;
 mod outbox;
 mod peer;
 mod pin;
+mod reach;
 mod registrar;
 mod reject;
 mod request;
 mod route;
 mod settings;
+mod source;
 mod transaction;
 mod watch;
 
@@ -53,4 +56,5 @@ pub use settings::{
     Account, Accounts, Algorithm, Authentication, Digest, Foreign, Forking, Interfaces, Keys, Limits, Listener,
     Registrar, Secrets, Settings, SingleTarget, Strangers, Strategy, Timers, UnannouncedPath, Watching,
 };
+pub use source::{NoSource, Source};
 pub use watch::Watched;

@@ -6,8 +6,9 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
+use crate::amplification::Fitted;
 use crate::ask::{Parked, Question};
-use crate::event::Event;
+use crate::event::{Drop, Event, Limit};
 use crate::hop::Hop;
 
 /// One message to send: `outbox.bytes[span]` to `hop`.
@@ -102,8 +103,16 @@ impl Outbox {
         let start = self.bytes.len();
         write(&mut self.bytes);
         let span = start..self.bytes.len();
-        self.transmits.push(Transmit { hop, span: span.clone(), report_failure, silence: None });
+        // An answer that may not be as long as it would have to be.
+        if !span.is_empty() {
+            self.transmits.push(Transmit { hop, span: span.clone(), report_failure, silence: None });
+        }
         self.bytes.get(span).unwrap_or_default()
+    }
+
+    /// The message that was written last.
+    pub(crate) fn last(&self) -> &[u8] {
+        self.transmits.last().map(|last| self.text(last)).unwrap_or_default()
     }
 
     /// For how long the peer that was written to last may be silent, in seconds.
@@ -124,5 +133,15 @@ impl Outbox {
 
     pub(crate) fn tell(&mut self, event: Event) {
         self.events.push(event);
+    }
+
+    /// Counts an answer that was shortened, or not sent at all. Whether there is one.
+    pub(crate) fn tell_fitted(&mut self, fitted: Fitted) -> bool {
+        match fitted {
+            Fitted::Whole => {}
+            Fitted::Cut => self.tell(Event::LimitReached(Limit::Amplification)),
+            Fitted::Nothing => self.tell(Event::Dropped(Drop::Amplification)),
+        }
+        fitted != Fitted::Nothing
     }
 }

@@ -7,9 +7,10 @@
 //!
 //! Neither form is signed: whoever writes one signs it.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use location::Flow;
+use smallvec::SmallVec;
 
 use crate::hop::Hop;
 use crate::mac::{octets_of, read_hex, write_hex};
@@ -56,24 +57,25 @@ impl Peer {
     }
 
     pub(crate) fn parse(text: &[u8]) -> Option<Self> {
-        let (listener, text) = text.split_at_checked(2)?;
-        let (port, text) = text.split_at_checked(4)?;
-        let (ip, connection) = match text.len() {
-            8 | 24 => {
-                let (ip, rest) = text.split_at_checked(8)?;
-                (IpAddr::V4(Ipv4Addr::from_bits(u32::try_from(read_hex(ip)?).ok()?)), rest)
+        let (listener, port, ip, connection) = match text.len() {
+            14 | 30 => {
+                let (peer, connection) = text.split_at_checked(14)?;
+                let [_, listener, high, low, ip @ ..] = read_hex(peer)?.to_be_bytes();
+                (listener, [high, low], IpAddr::from(ip), connection)
             }
-            32 | 48 => {
-                let (high, rest) = text.split_at_checked(16)?;
-                let (low, rest) = rest.split_at_checked(16)?;
-                let bits = u128::from(read_hex(high)?) << 64 | u128::from(read_hex(low)?);
-                (IpAddr::V6(Ipv6Addr::from_bits(bits)), rest)
+            38 | 54 => {
+                let (start, rest) = text.split_at_checked(6)?;
+                let (first, rest) = rest.split_at_checked(16)?;
+                let (last, connection) = rest.split_at_checked(16)?;
+                let [.., listener, high, low] = read_hex(start)?.to_be_bytes();
+                let bits = u128::from(read_hex(first)?) << 64 | u128::from(read_hex(last)?);
+                (listener, [high, low], IpAddr::V6(Ipv6Addr::from_bits(bits)), connection)
             }
             _ => return None,
         };
         Some(Self {
-            listener: u8::try_from(read_hex(listener)?).ok()?,
-            remote: SocketAddr::new(ip, u16::try_from(read_hex(port)?).ok()?),
+            listener,
+            remote: SocketAddr::new(ip, u16::from_be_bytes(port)),
             connection: if connection.is_empty() { 0 } else { read_hex(connection)? },
         })
     }
@@ -97,26 +99,31 @@ impl Peer {
     }
 
     /// Appends the peer as octets: 8 for an IPv4 address, 20 for an IPv6 one, and 8 more with a connection.
-    pub(crate) fn write_octets(&self, out: &mut impl Extend<u8>) {
-        let kind = if self.remote.is_ipv6() { IPV6 } else { 0 } | if self.connection == 0 { 0 } else { CONNECTION };
+    pub(crate) fn write_octets<const N: usize>(&self, out: &mut SmallVec<[u8; N]>) {
+        let kind = if self.connection == 0 { 0 } else { CONNECTION };
         let [high, low] = self.remote.port().to_be_bytes();
-        out.extend([self.listener, kind, high, low]);
         match self.remote.ip() {
-            IpAddr::V4(ip) => out.extend(ip.octets()),
-            IpAddr::V6(ip) => out.extend(ip.octets()),
+            IpAddr::V4(ip) => {
+                let [a, b, c, d] = ip.octets();
+                out.extend_from_slice(&[self.listener, kind, high, low, a, b, c, d]);
+            }
+            IpAddr::V6(ip) => {
+                out.extend_from_slice(&[self.listener, kind | IPV6, high, low]);
+                out.extend_from_slice(&ip.octets());
+            }
         }
         if self.connection != 0 {
-            out.extend(self.connection.to_be_bytes());
+            out.extend_from_slice(&self.connection.to_be_bytes());
         }
     }
 
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
-        write_hex(out, u64::from(self.listener), 2);
-        write_hex(out, u64::from(self.remote.port()), 4);
+        let start = u64::from(self.listener) << 16 | u64::from(self.remote.port());
         match self.remote.ip() {
-            IpAddr::V4(ip) => write_hex(out, u64::from(ip.to_bits()), 8),
+            IpAddr::V4(ip) => write_hex(out, start << 32 | u64::from(ip.to_bits()), 14),
             IpAddr::V6(ip) => {
                 let bits = ip.to_bits();
+                write_hex(out, start, 6);
                 write_hex(out, (bits >> 64) as u64, 16);
                 write_hex(out, bits as u64, 16);
             }
@@ -142,7 +149,7 @@ mod tests {
             assert_eq!(Peer::parse(&text), Some(peer));
             text.pop();
             assert_eq!(Peer::parse(&text), None);
-            let mut octets = Vec::new();
+            let mut octets = SmallVec::<[u8; 28]>::new();
             peer.write_octets(&mut octets);
             assert_eq!(Peer::read_octets(&octets), Some((peer, &[][..])));
             octets.pop();

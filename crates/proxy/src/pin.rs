@@ -9,6 +9,7 @@
 //! ACK or the CANCEL of the INVITE from there. Whoever has read the request can repeat all that makes its key.
 
 use std::collections::VecDeque;
+use std::hash::BuildHasher as _;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -21,7 +22,6 @@ use crate::clock::Instant;
 use crate::connections::Connections;
 use crate::forward::Branch;
 use crate::hop::Hop;
-use crate::mac::Mac;
 use crate::request::{Request, Source, TransactionKey};
 use crate::route::Target;
 
@@ -35,7 +35,7 @@ pub(crate) struct Pin {
     pub(crate) hop: Hop,
     pub(crate) branch: Branch,
     source: Source,
-    /// Keyed hash of its octets.
+    /// A hash of its octets.
     content: u64,
     until: Instant,
     /// Whether no final response is waited for.
@@ -59,6 +59,9 @@ pub(crate) enum Match {
 /// deadline by now is skipped, or put back where that is, so that a phone that rings on costs nothing until Timer C.
 #[derive(Debug, Default)]
 pub(crate) struct Pins {
+    /// Hashes the octets of requests. Its keys are random and its values never leave, so that nobody can write another
+    /// request with the same one: each try would need a request from the address of the first.
+    hasher: DefaultHashBuilder,
     /// In one row, where they come and go nearly in turn: memory that is read in turn is near when it is wanted.
     by_key: IndexMap<TransactionKey, Pin, DefaultHashBuilder>,
     /// INVITEs, by Timer C.
@@ -77,17 +80,17 @@ impl Pins {
     }
 
     /// The pin of the request that this is a copy of, or the ACK or CANCEL of.
-    pub(crate) fn find_for(&self, request: &Request, connections: &Connections, mac: &Mac) -> Result<&Pin, Match> {
+    pub(crate) fn find_for(&self, request: &Request, connections: &Connections) -> Result<&Pin, Match> {
         let pin = self.by_key.get(&request.key).ok_or(Match::Unknown)?;
         let belongs = matches!(request.method(), Method::Ack | Method::Cancel);
-        let same = pin.source.is(&request.source(), connections) && (belongs || pin.content == request.content(mac));
+        let same = pin.source.is(&request.source(), connections) && (belongs || pin.content == self.content(request));
         if same { Ok(pin) } else { Err(Match::Other) }
     }
 
     /// Keeps the way of an INVITE for at most `most`.
-    pub(crate) fn insert(&mut self, request: &Request, way: Way, now: Instant, most: Duration, mac: &Mac) {
+    pub(crate) fn insert(&mut self, request: &Request, way: Way, now: Instant, most: Duration) {
         let key = request.key;
-        if self.insert_until(request, way, now + most, false, mac) {
+        if self.insert_until(request, way, now + most, false) {
             self.silent.push_back((now + most, key));
             // Most are answered long before: their entries are not to outgrow the pins.
             if self.silent.len() > 2 * self.by_key.len() + 1024 {
@@ -97,17 +100,17 @@ impl Pins {
     }
 
     /// Keeps the way of another request for `rest`: nothing follows it but copies.
-    pub(crate) fn insert_brief(&mut self, request: &Request, way: Way, now: Instant, rest: Duration, mac: &Mac) {
-        if self.insert_until(request, way, now + rest, true, mac) {
+    pub(crate) fn insert_brief(&mut self, request: &Request, way: Way, now: Instant, rest: Duration) {
+        if self.insert_until(request, way, now + rest, true) {
             self.answered.push_back((now + rest, request.key));
         }
     }
 
     /// False if there is one.
-    fn insert_until(&mut self, request: &Request, way: Way, until: Instant, is_answered: bool, mac: &Mac) -> bool {
+    fn insert_until(&mut self, request: &Request, way: Way, until: Instant, is_answered: bool) -> bool {
+        let (source, content) = (request.source(), self.content(request));
         let Entry::Vacant(slot) = self.by_key.entry(request.key) else { return false };
         let (target, hop, branch) = way;
-        let (source, content) = (request.source(), request.content(mac));
         slot.insert(Pin { target, hop, branch, source, content, until, is_answered });
         true
     }
@@ -139,6 +142,10 @@ impl Pins {
             }
         }
         false
+    }
+
+    fn content(&self, request: &Request) -> u64 {
+        self.hasher.hash_one(&request.message.bytes()[..])
     }
 
     pub(crate) fn next_timeout(&self) -> Option<Instant> {

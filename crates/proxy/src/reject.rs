@@ -4,9 +4,11 @@
 
 use std::borrow::Cow;
 
-use parser::{HeaderName, Message, ParseError, Reply, reason_phrase, write_decimal};
+use parser::{HeaderName, Message, OptionTag, ParseError, Reply, reason_phrase, write_decimal};
 
 use crate::event::Offence;
+use crate::reach::Barred;
+use crate::route::Missing;
 use crate::watch::PACKAGE;
 
 /// Why a request is refused.
@@ -50,6 +52,10 @@ pub(crate) enum Reject {
     Path,
     #[error("a Path that the phone does not know of")]
     UnannouncedPath,
+    #[error("an address that is none to send to")]
+    Address { place: &'static str, barred: Barred },
+    #[error("privacy that is critical and not to be had")]
+    Privacy(Missing),
     #[error("a flow that the first hop cannot find again")]
     FirstHop,
     #[error("a flow among several contacts")]
@@ -159,6 +165,7 @@ impl Reject {
             | Self::ForeignRoute
             | Self::NotThePeer
             | Self::SelfContact
+            | Self::Address { .. }
             | Self::ContactScheme
             | Self::TooManyContacts
             | Self::Watcher => 403,
@@ -175,8 +182,8 @@ impl Reject {
             Self::Loop | Self::Merged => 482,
             Self::TooManyHops => 483,
             Self::Event => 489,
-            // RFC 3261 10.3 step 7: a registration that cannot be stored is a 500; 12.2.2
-            Self::OutOfOrder | Self::Store | Self::LateInDialog => 500,
+            // RFC 3261 10.3 step 7: a registration that cannot be stored is a 500; 12.2.2; RFC 3323 5
+            Self::OutOfOrder | Self::Store | Self::LateInDialog | Self::Privacy(_) => 500,
             Self::StoreFull | Self::LocationDown | Self::Overload => 503,
             Self::Version => 505,
         }
@@ -186,6 +193,8 @@ impl Reject {
     pub(crate) fn phrase(self) -> Cow<'static, str> {
         match self {
             Self::Malformed(error) => error.reason().to_string().into(),
+            Self::Address { place, barred } => format!("{place} names {}", barred.as_str()).into(),
+            Self::Privacy(missing) => format!("Privacy Failure: {}", missing.list()).into(),
             _ => self.reason().into(),
         }
     }
@@ -215,6 +224,8 @@ impl Reject {
             Self::Watcher => "Not allowed to watch this user",
             Self::Target => "Bad Contact: not a SIP URI",
             Self::DialogTooLong => "Too much text in From, To, Call-ID, Contact and Record-Route",
+            Self::Address { .. } => "Names an address that is none to send to",
+            Self::Privacy(_) => "Privacy Failure",
             Self::LateInDialog => "CSeq is not higher than that of the last SUBSCRIBE",
             _ => reason_phrase(self.status()),
         }
@@ -236,11 +247,15 @@ impl Reject {
         match self {
             // RFC 3261 8.2.2.3
             Self::Extension { header, known } => {
-                for tag in request.values(header) {
-                    if !known.iter().any(|own| own.eq_ignore_ascii_case(tag)) {
-                        reply.header(HeaderName::Unsupported, |out| out.extend_from_slice(tag));
+                // In one line: a line for each would make a long answer of a short list.
+                let is_unknown = |tag: &&[u8]| !known.iter().any(|own| own.eq_ignore_ascii_case(tag));
+                let is_tag = |tag: &&[u8]| OptionTag::parse(tag).is_ok();
+                reply.header(HeaderName::Unsupported, |out| {
+                    for (place, tag) in request.values(header).filter(is_unknown).filter(is_tag).enumerate() {
+                        out.extend_from_slice(if place > 0 { b", " } else { b"" });
+                        out.extend_from_slice(tag);
                     }
-                }
+                });
             }
             // RFC 3327 5.3
             Self::UnannouncedPath => reply.header(HeaderName::Unsupported, |out| out.extend_from_slice(b"path")),

@@ -42,6 +42,8 @@ pub(crate) struct Request {
     from: Option<Span>,
     /// The same of its To.
     to: Option<Span>,
+    /// Where its From tag and its To tag stand; empty if there is none.
+    tags: [Span; 2],
     /// Its CSeq number.
     pub(crate) sequence: u32,
     /// Whether it belongs to a dialog: its To has a tag.
@@ -50,12 +52,14 @@ pub(crate) struct Request {
     pub(crate) hops: Option<u8>,
     /// Whether it came through a NAT by a client that speaks symmetrically (RFC 3581): the address it names leads nowhere.
     pub(crate) translated: bool,
-    /// The other side of its dialog, where only its own flow leads to it.
-    pub(crate) flow_ahead: Option<FlowAhead>,
     /// How many of its first Route values are ours (RFC 3261 16.4).
     pub(crate) own_routes: usize,
+    /// Whether it is known that no other follows them.
+    pub(crate) has_only_own_routes: bool,
     /// The Request-URI to route by, where it is not the one in the start line (RFC 3261 16.4).
     pub(crate) effective_uri: Option<Box<[u8]>>,
+    /// Whether its sender has proved to be the user that it names as its sender: in From, or in To of a REGISTER.
+    pub(crate) proven: bool,
     /// Whether the last Route value was that Request-URI, hidden there by a strict router upstream.
     pub(crate) last_route_is_uri: bool,
 }
@@ -135,25 +139,24 @@ impl Request {
             key: key.unwrap_or(TransactionKey(0)),
             from: head.as_ref().and_then(|head| message.span_of(head.caller)),
             to: head.as_ref().and_then(|head| message.span_of(head.callee)),
+            tags: head.as_ref().map_or_else(Default::default, |head| {
+                [head.from_tag, head.to_tag].map(|tag| tag.and_then(|tag| message.span_of(tag)).unwrap_or_default())
+            }),
             sequence: head.as_ref().map_or(0, |head| head.sequence),
-            in_dialog: head.as_ref().is_some_and(|head| head.in_dialog),
+            in_dialog: head.as_ref().is_some_and(|head| head.to_tag.is_some()),
             hops: head.as_ref().and_then(|head| head.hops),
             message: received.message,
             flow,
             back,
             stamp,
             translated,
-            flow_ahead: None,
             own_routes: 0,
+            has_only_own_routes: false,
             effective_uri: None,
+            proven: false,
             last_route_is_uri: false,
         };
         (request, verdict)
-    }
-
-    /// A keyed hash of its octets: a retransmission has the same.
-    pub(crate) fn content(&self, mac: &Mac) -> u64 {
-        mac.sign(Purpose::Fingerprint, &[self.message.bytes()])
     }
 
     /// Whether its sender is reached over the way it came, rather than at the address it names: its own connection, or
@@ -207,8 +210,27 @@ impl Request {
         }
     }
 
-    fn uri_at(&self, Span { start, end }: Span) -> Option<Uri<'_>> {
-        Uri::parse(self.message.bytes().get(start as usize..end as usize)?).ok()
+    /// The URI that its sender names itself by, as it stands there.
+    pub(crate) fn caller_text(&self) -> &[u8] {
+        self.from.map(|span| self.text_at(span)).unwrap_or_default()
+    }
+
+    /// The URI of its To, as it stands there.
+    pub(crate) fn addressee_text(&self) -> &[u8] {
+        self.to.map(|span| self.text_at(span)).unwrap_or_default()
+    }
+
+    /// Its From tag and its To tag; empty if there is none.
+    pub(crate) fn tags(&self) -> [&[u8]; 2] {
+        self.tags.map(|tag| self.text_at(tag))
+    }
+
+    fn uri_at(&self, span: Span) -> Option<Uri<'_>> {
+        Uri::parse(self.text_at(span)).ok()
+    }
+
+    fn text_at(&self, Span { start, end }: Span) -> &[u8] {
+        self.message.bytes().get(start as usize..end as usize).unwrap_or_default()
     }
 
     /// How many branches it may still be forked into at once (RFC 5393 5.3.3): at most 60, and 60 if it does not say.
@@ -217,6 +239,11 @@ impl Request {
             Ok(Some(headers::MaxBreadth(breadth))) => breadth.min(MAX_BREADTH),
             _ => MAX_BREADTH,
         }
+    }
+
+    /// The first Route value left once ours are gone.
+    pub(crate) fn next_route(&self) -> Option<&[u8]> {
+        if self.has_only_own_routes { None } else { self.routes().next() }
     }
 
     /// The Route values left once ours are gone.
@@ -243,20 +270,23 @@ impl TransactionKey {
             Host::Name(name) => name,
             Host::V4(_) | Host::V6(_) => b"",
         };
-        let mut numbers = [0; 40];
-        numbers[..16].copy_from_slice(&via.host.ip().map(octets_of).unwrap_or_default());
-        numbers[16..18].copy_from_slice(&via.port.unwrap_or_default().to_be_bytes());
-        numbers[18..22].copy_from_slice(&sequence.to_be_bytes());
-        numbers[22..38].copy_from_slice(&octets_of(way_back.ip()));
-        numbers[38..].copy_from_slice(&way_back.port().to_be_bytes());
+        let sent_by = via.host.ip().map(octets_of).unwrap_or_default();
+        let (kind, method) = kind_of(method);
+        let mut numbers = [0; 25];
+        numbers[..16].copy_from_slice(&octets_of(way_back.ip()));
+        numbers[16..18].copy_from_slice(&way_back.port().to_be_bytes());
+        numbers[18..20].copy_from_slice(&via.port.unwrap_or_default().to_be_bytes());
+        numbers[20..24].copy_from_slice(&sequence.to_be_bytes());
+        numbers[24] = kind;
+        // Mostly responses go to the sent-by address, which is in it already then.
+        let sent_by = if numbers.starts_with(&sent_by) { &b""[..] } else { &sent_by };
         let branch = via.branch().unwrap_or_default();
         let call_id = message.value(HeaderName::CallId).unwrap_or_default();
-        let method = match method {
-            Method::Invite | Method::Ack | Method::Cancel => b"",
-            other => other.as_bytes(),
-        };
-        let parts = [branch, name, &numbers, call_id, from_tag.unwrap_or_default(), method];
-        Self(mac.sign(Purpose::Transaction, &parts))
+        let from_tag = from_tag.unwrap_or_default();
+        if name.is_empty() && method.is_empty() && sent_by.is_empty() {
+            return Self(mac.sign(Purpose::Transaction, &[branch, &numbers, call_id, from_tag]));
+        }
+        Self(mac.sign(Purpose::Transaction, &[branch, &numbers, call_id, from_tag, method, name, sent_by]))
     }
 
     /// The key of the request that this is, or that this answers, and its method; `via` is the one it came here with, and
@@ -271,6 +301,27 @@ impl TransactionKey {
         let from = NameAddr::params_of(message.value(HeaderName::From)?);
         Some((Self::new(message, (via, way_back), (number, method), from.value("tag"), mac), method))
     }
+}
+
+/// A number for what a request is matched by: its method, where ACK and CANCEL count as their INVITE; and the name of a
+/// method that has none.
+fn kind_of(method: Method<'_>) -> (u8, &[u8]) {
+    let kind = match method {
+        Method::Invite | Method::Ack | Method::Cancel => 1,
+        Method::Bye => 2,
+        Method::Register => 3,
+        Method::Options => 4,
+        Method::Message => 5,
+        Method::Subscribe => 6,
+        Method::Notify => 7,
+        Method::Info => 8,
+        Method::Update => 9,
+        Method::Prack => 10,
+        Method::Refer => 11,
+        Method::Publish => 12,
+        Method::Other(name) => return (0, name),
+    };
+    (kind, b"")
 }
 
 /// RFC 3261 18.2.2, RFC 3581 4: the connection it came on; else the source, at its own port or at the one the sender

@@ -23,6 +23,8 @@ Usage: frontdesk [run]                          serve
        frontdesk bindings [list [TEXT]]         who is registered, with which phone
        frontdesk bindings show USER
        frontdesk bindings remove USER [CONTACT] forget a phone, or all of a user; one that is there comes back
+       frontdesk bans [list]                    addresses that are not answered: who guesses passwords
+       frontdesk bans remove ADDRESS            answer it again
        frontdesk explain TO [--from CALLER] [--source IP]
                                                 where a call would go, step by step; nothing is sent
        frontdesk backup NEW                     copy the registrations to a new file, also of a server that runs
@@ -74,6 +76,8 @@ pub(crate) enum Command {
     },
     /// Look at what is registered.
     Bindings(Bindings),
+    /// Look at who is not answered.
+    Bans(Bans),
     /// Change who may register.
     Account {
         /// What about it.
@@ -92,6 +96,15 @@ pub(crate) enum Bindings {
     Show(String),
     /// Of one user: one of them, or all.
     Remove(String, Option<String>),
+}
+
+/// `frontdesk bans`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Bans {
+    /// All of them.
+    List,
+    /// Answer this address again.
+    Remove(String),
 }
 
 /// `frontdesk account`.
@@ -156,6 +169,8 @@ fn command(words: &[String]) -> Option<Command> {
         ["bindings", "remove", user, contact] => {
             bindings(Bindings::Remove((*user).to_owned(), Some((*contact).to_owned())))
         }
+        ["bans"] | ["bans", "list"] => Some(Command::Bans(Bans::List)),
+        ["bans", "remove", address] => Some(Command::Bans(Bans::Remove((*address).to_owned()))),
         ["account", "list"] => account(Deed::List),
         ["account", "add", user] => account(Deed::Add((*user).to_owned())),
         ["account", "passwd", user] => account(Deed::Passwd((*user).to_owned())),
@@ -204,6 +219,8 @@ mod tests {
         is("backup b.db", Command::Backup("b.db".into()));
         is("bindings", Command::Bindings(Bindings::List(None)));
         is("bindings remove 101 sip:a@b", Command::Bindings(Bindings::Remove("101".into(), Some("sip:a@b".into()))));
+        is("bans", Command::Bans(Bans::List));
+        is("bans remove 198.51.100.7", Command::Bans(Bans::Remove("198.51.100.7".into())));
         is("account add 105", Command::Account { deed: Deed::Add("105".into()), password_stdin: false });
         is(
             "account passwd --password-stdin 105",
@@ -227,6 +244,7 @@ mod tests {
             "account add",
             "account add 1 2",
             "bindings show",
+            "bans remove",
             "check --from x",
             "run --password-stdin",
             "account list --password-stdin",

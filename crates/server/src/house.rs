@@ -68,7 +68,7 @@ async fn serve(
     let restored = prepared.restored();
     let mut server = prepared.start(reload.in_force().settings.clone())?;
     let calls = Arc::new(Mutex::new(Calls::new(reload.in_force().loaded.config.limits.journal_calls.0)));
-    let mut desk = Desk::new(server.notes.clone(), calls.clone(), server.store.clone(), reload.watch());
+    let mut desk = Desk::new(&server, calls.clone(), reload.watch());
     let removals = Arc::new(Removals::new(server.store.clone(), server.completions.clone(), server.inboxes.clone()));
     let settling = removals.clone();
     tokio::spawn(async move { settling.settle().await });
@@ -124,6 +124,7 @@ async fn reload_now(reload: &mut Reload, server: &Server, removals: &Arc<Removal
         // What takes longer goes on by itself.
         let _ = timeout(REMOVING, removing).await;
     }
+    server.defence.reconfigure(&reload.in_force().loaded.config);
     notify::ready();
     outcome
 }
@@ -169,6 +170,7 @@ fn open_office(
         metrics,
         in_force: reload.watch(),
         health: server.health.clone(),
+        defence: server.defence.clone(),
         directory: server.directory.clone(),
         listeners: server.listeners.clone(),
         started: Instant::now(),
@@ -182,6 +184,7 @@ fn open_office(
 
 fn round(server: &Server, in_force: &InForce, log: &Writer, started: Instant) {
     server.store.sweep(clock::wall());
+    server.defence.sweep();
     server.health.ask(&server.inboxes);
     notify::beat(&server.health);
     let (counts, load) = (server.store.counts(), server.loads.sum());
@@ -196,6 +199,7 @@ fn round(server: &Server, in_force: &InForce, log: &Writer, started: Instant) {
         subscriptions: load.subscriptions,
         moved_dialogs: load.moved_dialogs,
         connections: server.directory.open(),
+        bans: server.defence.banned(),
         accounts: in_force.loaded.accounts.len(),
         ready: server.health.troubles().is_empty(),
         log_dropped: log.dropped(),

@@ -14,6 +14,7 @@ mod client;
 mod clock;
 mod config;
 mod data;
+mod defence;
 mod descriptors;
 mod error;
 mod first_run;
@@ -71,6 +72,7 @@ fn obey() -> Result<(), Fatal> {
             operator::explain(&client()?, &to, from.as_deref(), source.as_deref())?
         }
         Command::Bindings(what) => operator::bindings(&client()?, &what)?,
+        Command::Bans(what) => operator::bans(&client()?, &what)?,
         Command::Account { deed, password_stdin } => {
             let loaded = load()?;
             let told = account::edit(&loaded, &deed, password_stdin)?;

@@ -1,4 +1,4 @@
-//! What the commands print that ask the running server: bindings, explain, reload.
+//! What the commands print that ask the running server: bindings, bans, explain, reload.
 //!
 //! Decides how an answer looks at a terminal. The answers themselves are those of docs/openapi.yaml.
 
@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use hyper::Method;
 
-use crate::admin::{Explained, Phone, Removed, User, Users};
-use crate::arguments::{Bindings, Deed};
+use crate::admin::{Banned, Bans, Explained, Phone, Removed, User, Users};
+use crate::arguments::{self, Bindings, Deed};
 use crate::client::{Client, Unanswered, escaped};
 use crate::config::Loaded;
 use crate::error::Fatal;
@@ -39,6 +39,23 @@ pub(crate) fn bindings(client: &Client, what: &Bindings) -> Result<String, Fatal
             Ok(format!("{} removed\n", Phones(removed)))
         }
     }
+}
+
+/// `frontdesk bans`
+pub(crate) fn bans(client: &Client, what: &arguments::Bans) -> Result<String, Fatal> {
+    let address = match what {
+        arguments::Bans::List => {
+            let Bans { total, bans } = client.ask(Method::GET, "bans")?;
+            let mut text: String = bans.iter().map(ban).collect();
+            if total > bans.len() {
+                let _ = writeln!(text, "… {} of {total}", bans.len());
+            }
+            return Ok(text);
+        }
+        arguments::Bans::Remove(address) => address,
+    };
+    let Removed { .. } = client.ask(Method::DELETE, &format!("bans/{}", escaped(address)))?;
+    Ok(format!("{address} is answered again\n"))
 }
 
 /// `frontdesk explain`
@@ -78,6 +95,12 @@ pub(crate) fn after_edit(loaded: &Loaded, url: Option<&str>, deed: &Deed) -> Res
         }
         outcome => outcome,
     }
+}
+
+fn ban(Banned { address, seconds_left, failures, users, .. }: &Banned) -> String {
+    let left = humantime::format_duration(Duration::from_secs(*seconds_left));
+    let users = if users.is_empty() { String::new() } else { format!("  {}", users.join(", ")) };
+    format!("{address}  {left} left, {failures} failures{users}\n")
 }
 
 fn user(user: &User) -> String {

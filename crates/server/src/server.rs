@@ -20,6 +20,7 @@ use crate::admin::Removals;
 use crate::answers::{Answers, LookupLimits};
 use crate::clock::{self, Clock};
 use crate::config::{Endpoint, Limits, Loaded, StoreKind};
+use crate::defence::{Banned, Defence};
 use crate::error::Fatal;
 use crate::first_run::Made;
 use crate::health::{Health, watch_store};
@@ -67,6 +68,8 @@ pub(crate) struct Server {
     pub(crate) loads: Arc<Loads>,
     /// Connections of all workers.
     pub(crate) directory: Arc<Directory>,
+    /// Who is not answered.
+    pub(crate) defence: Arc<Defence>,
     /// The inboxes of all workers.
     pub(crate) inboxes: Arc<[mpsc::Sender<Inbound>]>,
     /// Commits that have become safe: of each worker, and of the operator behind them.
@@ -200,6 +203,7 @@ impl Prepared {
             store: Arc::clone(&self.store),
             completions: Arc::clone(&self.completions),
             directory: Arc::new(Directory::new(self.connections, limits.connections_per_source.0)),
+            defence: Arc::new(Defence::new(&self.loaded.config, Arc::clone(&self.store))),
             inboxes: inboxes.into(),
             loads: Arc::new(Loads::new(count)),
             health: Arc::clone(&self.health),
@@ -222,6 +226,7 @@ impl Prepared {
             store: self.store,
             loads: shared.loads,
             directory: shared.directory,
+            defence: shared.defence,
             inboxes: shared.inboxes,
             completions: shared.completions,
             health: shared.health,
@@ -243,6 +248,7 @@ struct Shared {
     store: Arc<AnyStore>,
     completions: Arc<[Completions]>,
     directory: Arc<Directory>,
+    defence: Arc<Defence>,
     inboxes: Arc<[mpsc::Sender<Inbound>]>,
     loads: Arc<Loads>,
     health: Arc<Health>,
@@ -305,7 +311,12 @@ impl Shared {
                 Sockets::Udp(socket) => udp.push(Udp::new(socket, listener.address)?),
                 Sockets::Tcp(listener) => {
                     let listener = tokio::net::TcpListener::from_std(listener)?;
-                    tokio::spawn(transport::accept(listener, Arc::clone(&self.directory), own.clone()));
+                    tokio::spawn(transport::accept(
+                        listener,
+                        Arc::clone(&self.directory),
+                        Arc::clone(&self.defence),
+                        own.clone(),
+                    ));
                 }
             }
         }
@@ -325,6 +336,8 @@ impl Shared {
             completions: self.completions,
             loads: self.loads,
             health: self.health,
+            defence: self.defence,
+            banned: Banned::default(),
             notes: self.notes,
             clock: self.clock,
             stop: self.stop,

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use location::Limits as RegistrationLimits;
-use proxy::{Authentication, Digest, Forking, Interfaces, Limits, Listener, Registrar, Settings, Timers, Watching};
+use proxy::{Authentication, Forking, Interfaces, Limits, Listener, Registrar, Settings, Timers, Watching};
 
 use crate::clock;
 use crate::config::{self, HostName, Loaded, RegistrarSection};
@@ -25,10 +25,7 @@ pub(crate) fn settings(loaded: &Loaded, listeners: Vec<Listener>, interfaces: In
             config::Authentication::Required => Authentication::Required,
             config::Authentication::Off => Authentication::Off,
         },
-        digest: Digest {
-            algorithms: config.digest.algorithms.iter().map(|name| name.0).collect(),
-            nonce_lifetime: config.digest.nonce_lifetime.0,
-        },
+        digest: config.digest.settings(),
         accounts: loaded.accounts.clone(),
         trusted: config.trusted.iter().map(|network| network.0).collect(),
         strangers: config.strangers.0,
@@ -54,9 +51,11 @@ pub(crate) fn settings(loaded: &Loaded, listeners: Vec<Listener>, interfaces: In
             targets: config.limits.targets.0,
             pins: config.limits.pins.0,
             nonces: config.limits.nonces.0,
+            unanswered_challenges: config.limits.unanswered_challenges.0,
             subscriptions: config.limits.subscriptions.0,
             subscriptions_per_user: config.limits.subscriptions_per_user.0,
             moved_dialogs: config.limits.moved_dialogs.0,
+            amplification: config.limits.amplification.0,
         },
     }
 }
@@ -78,6 +77,7 @@ fn registrar(section: &RegistrarSection, idle: Duration) -> Registrar {
             jitter: section.jitter.0,
         },
         service_route: section.service_route.iter().map(|route| route.0.clone()).collect(),
+        contact_networks: section.contact_networks.iter().map(|network| network.0).collect(),
         unannounced_path: section.unannounced_path.0,
         flow_timer: section.flow_timer.0.map(|seconds| seconds.0.min(patience)),
         flow_grace: section.flow_grace.0,

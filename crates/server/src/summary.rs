@@ -38,6 +38,7 @@ pub(crate) fn of(loaded: &Loaded) -> String {
         ("Who may call a user?", inbound(config)),
         ("Whom may users call?", outbound(config).to_owned()),
         ("Where does a call go?", way(config)),
+        ("Who is not answered?", banned(config)),
         ("Who may see the status page?", watchers(config)),
     ] {
         let _ = writeln!(text, "\n{question}\n  {answer}");
@@ -122,6 +123,15 @@ fn way(config: &Config) -> String {
     }
     text.push_str("\n  `frontdesk explain X` asks the running server where a call would go now.");
     text
+}
+
+fn banned(config: &Config) -> String {
+    let crate::config::Defence { failures, within, ban } = &config.defence;
+    let many = format!("{} failures within {}", failures.0, format_duration(within.0));
+    match ban.0 {
+        Some(time) => format!("An address with {many}, for {}; `frontdesk bans` lists them.", format_duration(time)),
+        None => format!("Nobody (defence.ban: off); an address with {many} is logged."),
+    }
 }
 
 fn watchers(config: &Config) -> String {

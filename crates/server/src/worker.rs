@@ -5,6 +5,7 @@
 //! drained after each verb until it is quiet, so answers that memory has cost no wait.
 
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
@@ -12,7 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use location::Flow;
-use parser::Message;
+use parser::{Message, Transport};
 use proxy::{Answer, Core, Event, Letter, Now, Outbox, Parked, Question, Received};
 use tokio::sync::mpsc;
 use tokio::time::{Sleep, sleep_until};
@@ -20,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::answers::Answers;
 use crate::clock::Clock;
+use crate::defence::{Banned, Defence, Failure};
 use crate::health::Health;
 use crate::inbox::{Completions, Inbound, Returned, Safety};
 use crate::journal::Notes;
@@ -53,6 +55,10 @@ pub(crate) struct Worker {
     pub(crate) loads: Arc<Loads>,
     /// Where it shows that it is alive.
     pub(crate) health: Arc<Health>,
+    /// Who is not answered.
+    pub(crate) defence: Arc<Defence>,
+    /// Who is not answered, as it was when this worker looked last.
+    pub(crate) banned: Banned,
     /// Where all workers note what happens.
     pub(crate) notes: Arc<[Notes]>,
     /// Time.
@@ -143,15 +149,23 @@ impl Worker {
             self.core.timeout(now, &mut self.spare.outbox);
             self.drain(now);
         }
+        self.heed_bans();
         for inbound in inbound.drain(..) {
-            self.take(now, inbound);
+            if !self.is_refused(&inbound) {
+                self.take(now, inbound);
+            }
         }
         let mut datagrams = std::mem::take(&mut self.spare.datagrams);
         for udp in &self.transports.udp {
-            more |= self.inlet.receive(udp, &mut datagrams, &mut self.tally);
+            more |= self.inlet.receive(udp, &self.banned, &mut datagrams, &mut self.tally);
         }
         for Datagram { bytes, flow } in datagrams.drain(..) {
-            self.receive(now, bytes, flow);
+            // Again: what came before it in this batch may have led to a ban.
+            if self.is_banned(flow.remote.ip()) {
+                self.tally.count(Series::Banned(flow.transport));
+            } else {
+                self.receive(now, bytes, flow);
+            }
         }
         self.spare.datagrams = datagrams;
         // First: who asks for the metrics after an answer finds it counted.
@@ -173,6 +187,7 @@ impl Worker {
                 failed.into_iter().for_each(|concerned| self.fail(now, concerned));
             }
             Inbound::Broken { flow, head, error } => {
+                self.defence.failed(flow.remote.ip(), Failure::Unreadable);
                 let answer = refusal::write(head, &flow, error);
                 let event = Event::ParseError { answered: !answer.is_empty(), flow };
                 self.tally.event(&event);
@@ -223,6 +238,33 @@ impl Worker {
         let notes = self.notes.get(usize::from(self.number));
         if notes.is_some_and(|notes| !notes.take(now.wall, event)) {
             self.tally.count(Series::CapReached(Cap::JournalQueue));
+        }
+    }
+
+    /// Drops what a banned address sends over a connection, or the connection itself.
+    fn is_refused(&mut self, inbound: &Inbound) -> bool {
+        let (peer, transport) = match inbound {
+            Inbound::Message { flow, .. } | Inbound::Broken { flow, .. } => (flow.remote, flow.transport),
+            Inbound::Accepted { remote, .. } => (*remote, Transport::Tcp),
+            _ => return false,
+        };
+        let refused = self.is_banned(peer.ip());
+        if refused {
+            self.tally.count(Series::Banned(transport));
+        }
+        refused
+    }
+
+    fn is_banned(&mut self, ip: IpAddr) -> bool {
+        self.heed_bans();
+        self.banned.covers(ip)
+    }
+
+    /// After each ban closes the connections that banned addresses still have open. Each worker has a turn every second.
+    fn heed_bans(&mut self) {
+        if self.banned.update(&self.defence) {
+            let banned = &self.banned;
+            self.transports.streams.close_with(|peer| banned.covers(peer));
         }
     }
 
@@ -314,6 +356,7 @@ impl Worker {
         }
         for event in outbox.events.drain(..) {
             self.tally.event(&event);
+            self.defence.see(&event);
             self.note(now, event);
         }
         for handover in outbox.handovers.drain(..) {

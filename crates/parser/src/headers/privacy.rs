@@ -1,5 +1,5 @@
-//! Privacy (RFC 3323 4.2, RFC 3325 9.3): what a sender wants to keep to itself. Decides its grammar only; a proxy of ours
-//! offers no privacy service and passes it on.
+//! Privacy (RFC 3323 4.2, RFC 3325 9.3): what a sender wants to keep to itself. Decides its grammar only; what is
+//! kept to is the proxy's business.
 
 use crate::{
     ErrorKind, Header, HeaderName,

@@ -177,6 +177,24 @@ pub(crate) fn register_with(user: u32, cseq: u32, nonce: &str) -> Bytes {
     String::from_utf8_lossy(&text).replace("User-Agent", &format!("{credentials}User-Agent")).into()
 }
 
+/// An INVITE of a user to the next one, with credentials; `nc` is the count of the nonce.
+pub(crate) fn call_with(user: u32, turn: u32, nc: u32, nonce: &str) -> Bytes {
+    let (called, nc, cnonce, own) = ((user + 1) % USERS, format!("{nc:08x}"), "0a4f113b8e6c42d1", phone(user));
+    let uri = format!("sip:u{called}@office.example");
+    let (a1, a2) = (hex(&md5(&a1(user))), hex(&md5(&format!("INVITE:{uri}"))));
+    let response = hex(&md5(&format!("{a1}:{nonce}:{nc}:{cnonce}:auth:{a2}")));
+    let credentials = format!(
+        "Proxy-Authorization: Digest username=\"{}\", realm=\"{DOMAIN}\", nonce=\"{nonce}\", uri=\"{uri}\", \
+         response=\"{response}\", algorithm=MD5, cnonce=\"{cnonce}\", qop=auth, nc={nc}\r\n",
+        name(user)
+    );
+    let text = request("INVITE", called, turn);
+    let text = String::from_utf8_lossy(&text).replace("User-Agent", &format!("{credentials}User-Agent"));
+    text.replace("sip:caller@office.example", &format!("sip:u{user}@office.example"))
+        .replace(&caller().to_string(), &own.to_string())
+        .into()
+}
+
 fn name(user: u32) -> String {
     format!("u{user}")
 }
@@ -230,10 +248,27 @@ pub(crate) fn ok(invite: &[u8]) -> Bytes {
         ["Via:", "Record-Route:", "From:", "To:", "Call-ID:", "CSeq:"].iter().any(|name| line.starts_with(name))
     });
     let head: String = repeated.flat_map(|line| [line, "\r\n"]).collect();
+    let head = head.replace("\r\nCall-ID", ";tag=a6c85cf\r\nCall-ID");
     let (body, length) = (body("INVITE"), body("INVITE").len());
     format!(
         "SIP/2.0 200 OK\r\n{head}Contact: <sip:u1@10.0.0.1:5060>\r\nContent-Type: application/sdp\r\n\
          Content-Length: {length}\r\n\r\n{body}"
+    )
+    .into()
+}
+
+/// A request in the dialog that this 200 made: of the caller, or of the phone that gave it.
+pub(crate) fn within(ok: &[u8], method: &str, back: bool, turn: u32) -> Bytes {
+    let text = String::from_utf8_lossy(ok).into_owned();
+    let value = |name: &str| text.split("\r\n").find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+    let (from, to) = if back { (value("To: "), value("From: ")) } else { (value("From: "), value("To: ")) };
+    let (sender, target) = if back { (phone(1), caller()) } else { (caller(), phone(1)) };
+    format!(
+        "{method} sip:u1@{target} SIP/2.0\r\nVia: SIP/2.0/UDP {sender};branch=z9hG4bK-within-{turn};rport\r\n\
+         Route: {}\r\nMax-Forwards: 70\r\nFrom: {from}\r\nTo: {to}\r\nCall-ID: {}\r\n\
+         CSeq: 314160 {method}\r\nUser-Agent: Softphone 5.19.1\r\nContent-Length: 0\r\n\r\n",
+        value("Record-Route: "),
+        value("Call-ID: "),
     )
     .into()
 }
@@ -257,6 +292,7 @@ fn settings() -> Settings {
         pins: 10_000_000,
         transaction_memory: usize::MAX,
         nonces: usize::MAX,
+        unanswered_challenges: usize::MAX,
         subscriptions: usize::MAX,
         ..office.limits
     };

@@ -1,7 +1,12 @@
 //! Who is it? Digest authentication (RFC 3261 22, RFC 7616, RFC 8760).
 //!
 //! Decides from the credentials of one request; knows no routing. Challenges are stateless: a nonce is signed, only the
-//! counts of nonces in use are remembered. An unknown user and a wrong password cannot be told apart, not even in time.
+//! counts of nonces in use are remembered. An unknown user and a wrong password cannot be told apart, not even in time,
+//! and neither can a user without an account from one who has one.
+//!
+//! A response is judged only by a nonce that is ours, young and not yet guessed with too often: with any other the answer
+//! is `stale=true`, whatever the response. So each guess costs a part of a nonce, which only who receives our challenges
+//! has.
 
 mod digest;
 mod nonce;
@@ -14,10 +19,11 @@ use parser::{Method, Reply, SipUri, Uri, equivalent};
 use smallvec::SmallVec;
 
 use crate::clock::Now;
-use crate::event::AuthenticationFailure;
+use crate::event::{AuthenticationFailure, Limit};
+use crate::mac::{Mac, Purpose};
 use crate::reject::{ChallengeFor, Reject};
 use crate::request::Request;
-use crate::settings::{Algorithm, Authentication, Settings};
+use crate::settings::{Algorithm, Authentication, Keys, Settings};
 
 pub(crate) use presented::Presented;
 
@@ -28,6 +34,8 @@ use unheeded::Unheeded;
 pub(crate) struct Authenticator {
     nonces: Nonces,
     unheeded: Unheeded,
+    /// Picks what a user without an account looks like: the same after a restart, or it would show who has one.
+    stand_ins: Mac,
 }
 
 /// Why credentials did not do.
@@ -36,12 +44,18 @@ pub(crate) struct Denied {
     pub(crate) reject: Reject,
     /// For the log; none when there were no credentials at all, which is how every exchange begins.
     pub(crate) failure: Option<AuthenticationFailure>,
+    /// Whether it is held against the address, see [`Event::AuthenticationFailed`](crate::Event::AuthenticationFailed).
+    pub(crate) counts: bool,
 }
 
 impl Authenticator {
-    /// The authenticator of a worker; `key` signs its nonces.
-    pub(crate) fn new(key: [u8; 16], worker: u8) -> Self {
-        Self { nonces: Nonces::new(key, worker), unheeded: Unheeded::default() }
+    /// The authenticator of a worker.
+    pub(crate) fn new(keys: &Keys, worker: u8) -> Self {
+        Self {
+            nonces: Nonces::new(keys.nonce, worker),
+            unheeded: Unheeded::new(Mac::new(keys.nonce)),
+            stand_ins: Mac::new(keys.route),
+        }
     }
 
     /// Nonces in use.
@@ -49,9 +63,12 @@ impl Authenticator {
         self.nonces.len()
     }
 
-    /// Whether a nonce in use was pushed out since the last call: its client has to begin anew.
-    pub(crate) const fn take_overflow(&mut self) -> bool {
-        self.nonces.take_overflow()
+    /// The limits that took effect since the last call.
+    pub(crate) fn take_limits(&mut self) -> impl Iterator<Item = Limit> {
+        let nonces = self.nonces.take_overflow().then_some(Limit::Nonces);
+        let failures = self.nonces.take_exhausted().then_some(Limit::NonceFailures);
+        let challenges = self.unheeded.take_overflow().then_some(Limit::UnansweredChallenges);
+        [nonces, failures, challenges].into_iter().flatten()
     }
 
     /// The credentials of a request, for the steps that follow; none where nobody is asked for any.
@@ -81,10 +98,15 @@ impl Authenticator {
     ) -> Result<Aor, Denied> {
         // The first Digest ones for our realm.
         let Some(presented) = presented.iter().find(|presented| presented.is_for(of, domain)) else {
-            return Err(Denied { reject: Reject::Challenge { of, stale: false }, failure: None });
+            return Err(Denied { reject: Reject::Challenge { of, stale: false }, failure: None, counts: false });
         };
-        self.unheeded.heeded(request, of);
-        judge(presented, request, domain, settings, &mut self.nonces, now)
+        let (aor, algorithm) = judge(presented, request, domain, settings, &mut self.nonces, now)?;
+        let choice = settings.digest.algorithms.len() > 1;
+        if choice && request.method() == Method::Register && self.unheeded.learns_from(algorithm) {
+            let named = user_of(named(request, of).as_ref(), domain);
+            self.unheeded.succeeded(request, (&named, named == aor), algorithm, settings, now);
+        }
+        Ok(aor)
     }
 
     /// The challenges for a request, one per algorithm in the order of preference (RFC 8760 2.3).
@@ -96,14 +118,41 @@ impl Authenticator {
         settings: &'s Settings,
         now: Now,
     ) -> SmallVec<[Challenge<'s>; 3]> {
-        let all = settings.digest.algorithms.as_slice();
-        let choice = all.len() > 1 && all.contains(&Algorithm::Md5);
         let named = named(request, of);
-        let md5_only = choice && self.unheeded.challenged(request, named.as_ref(), now);
-        let offered = if md5_only { &[Algorithm::Md5] } else { all };
         let realm = realm(named.as_ref(), settings);
-        let challenge = |&algorithm| Challenge { of, algorithm, realm, nonce: self.nonces.issue(now), stale };
-        offered.iter().map(challenge).collect()
+        let offered = self.offered(request, of, &user_of(named.as_ref(), realm.as_bytes()), settings, now);
+        let source = request.flow.remote.ip();
+        let challenge = |algorithm| Challenge { of, algorithm, realm, nonce: self.nonces.issue(source, now), stale };
+        offered.into_iter().map(challenge).collect()
+    }
+
+    /// The algorithms that a challenge about this user is for: those that can be answered, or MD5 alone where a phone is
+    /// known to give up at another.
+    fn offered(
+        &mut self,
+        request: &Request,
+        of: ChallengeFor,
+        user: &Aor,
+        settings: &Settings,
+        now: Now,
+    ) -> SmallVec<[Algorithm; 3]> {
+        let all = settings.digest.algorithms.as_slice();
+        if all.len() < 2 {
+            return all.into();
+        }
+        let stand_in = self.stand_ins.sign(Purpose::Pretender, &[b"algorithms", user.as_bytes()]);
+        let answerable = settings.accounts.answerable(user, stand_in);
+        let mut offered: SmallVec<_> = all.iter().copied().filter(|each| answerable.contains(*each)).collect();
+        if offered.is_empty() {
+            offered = all.into();
+        }
+        if offered.len() > 1 && offered.contains(&Algorithm::Md5) {
+            let answered = presented::names_other_than(request, of, Algorithm::Md5);
+            if self.unheeded.challenged(request, user, answered, settings, now) {
+                offered.retain(|algorithm| *algorithm == Algorithm::Md5);
+            }
+        }
+        offered
     }
 }
 
@@ -114,16 +163,33 @@ fn judge(
     settings: &Settings,
     nonces: &mut Nonces,
     now: Now,
-) -> Result<Aor, Denied> {
-    let &Presented { of, ref credentials, .. } = presented;
-    let challenge = |stale, failure| Denied { reject: Reject::Challenge { of, stale }, failure: Some(failure) };
+) -> Result<(Aor, Algorithm), Denied> {
+    let &Presented { of, ref credentials, nonce: ref presented_nonce } = presented;
+    // A connection has its address by its handshake; over UDP anybody writes any address.
+    let own_address = |nonces: &Nonces| {
+        let remote = request.flow.remote.ip();
+        let sent_there = presented_nonce.as_ref().is_some_and(|nonce| nonces.was_sent_to(nonce, remote));
+        request.flow.transport.is_reliable() || sent_there
+    };
+    let wrong = |nonces: &Nonces| Denied {
+        reject: Reject::Challenge { of, stale: false },
+        failure: Some(AuthenticationFailure::Credentials),
+        counts: own_address(nonces),
+    };
+    let stale =
+        |failure| Denied { reject: Reject::Challenge { of, stale: true }, failure: Some(failure), counts: false };
     let (Some(user), Some(nonce), Some(uri), Some(response)) =
         (credentials.username(), credentials.nonce(), credentials.uri(), credentials.response())
     else {
-        return Err(challenge(false, AuthenticationFailure::Credentials));
+        return Err(wrong(nonces));
+    };
+    // RFC 7616 3.3: a nonce that is not valid is stale, whatever the response. Told apart, a response could be guessed at
+    // with any nonce, made-up ones too.
+    let Some(serial) = nonces.judged_by(presented_nonce.as_ref(), settings, now) else {
+        return Err(stale(AuthenticationFailure::Stale));
     };
     let Some(algorithm) = digest::algorithm(credentials).filter(|a| settings.digest.algorithms.contains(a)) else {
-        return Err(challenge(false, AuthenticationFailure::Credentials));
+        return Err(wrong(nonces));
     };
     let aor = Aor::new(without_domain(&user, domain), domain);
     let account = settings.accounts.find(&aor);
@@ -137,14 +203,27 @@ fn judge(
         }
     };
     if !right {
-        return Err(challenge(false, AuthenticationFailure::Credentials));
+        let copy = nonces.fingerprint(request);
+        let is_new = nonces.failed(serial, copy, settings, now);
+        let denied = wrong(nonces);
+        return Err(Denied { counts: denied.counts && is_new, ..denied });
     }
     // RFC 7616 3.4.6: the client signed another request than the one it sent.
     if !names_same_resource(&uri, request.message.request_uri()) {
-        return Err(Denied { reject: Reject::DigestUri, failure: Some(AuthenticationFailure::Credentials) });
+        let failure = Some(AuthenticationFailure::Credentials);
+        return Err(Denied { reject: Reject::DigestUri, failure, counts: false });
     }
-    spend(presented, request, settings, nonces, now).map_err(|failure| challenge(true, failure))?;
-    Ok(aor)
+    // Only the same octets from the same place are a retransmission; with anything changed it is a replay.
+    let copy = nonces.fingerprint(request);
+    // Without qop there is no count: such a nonce is good for one request (RFC 3261 22.4 step 8 keeps it allowed).
+    let count = if credentials.qop().is_some() { credentials.nc() } else { None };
+    nonces.spend(serial, count, copy, settings, now).map_err(stale)?;
+    Ok((aor, algorithm))
+}
+
+/// The user that this URI names in a realm; nobody's name if there is none.
+fn user_of(named: Option<&SipUri<'_>>, realm: &[u8]) -> Aor {
+    Aor::new(&named.map(SipUri::user_unescaped).unwrap_or_default(), realm)
 }
 
 /// The realm that a request about this user is challenged for: his domain.
@@ -186,20 +265,6 @@ fn named(request: &Request, of: ChallengeFor) -> Option<SipUri<'_>> {
         ChallengeFor::Registrar => request.addressee().ok()?.sip().copied(),
         ChallengeFor::Proxy => request.caller(),
     }
-}
-
-fn spend(
-    Presented { credentials, nonce, .. }: &Presented<'_>,
-    request: &Request,
-    settings: &Settings,
-    nonces: &mut Nonces,
-    now: Now,
-) -> Result<(), AuthenticationFailure> {
-    // Only the same octets from the same place are a retransmission; with anything changed it is a replay.
-    let copy = nonces.fingerprint(request);
-    // Without qop there is no count: such a nonce is good for one request (RFC 3261 22.4 step 8 keeps it allowed).
-    let count = if credentials.qop().is_some() { credentials.nc() } else { None };
-    nonces.spend(nonce.as_ref(), count, copy, settings, now)
 }
 
 /// Some phones send `user@domain` as their user name.

@@ -1,10 +1,16 @@
 //! Nonces: signed by this worker, so that issuing one costs no memory; counted once used, in a bounded table.
 //!
-//! RFC 7616 3.3 and 5.4, RFC 3261 22.3. A nonce is `time(8 hex) worker(2) number(8) signature(16)`. It is good on the
-//! worker that issued it, because only that one knows its counts: a request that comes to another is handed over. So
-//! there is no shared table.
+//! RFC 7616 3.3 and 5.4, RFC 3261 22.3. A nonce is `time(8 hex) worker(2) number(8) address(8) signature(16)`. It is good
+//! on the worker that issued it, because only that one knows its counts: a request that comes to another is handed over.
+//! So there is no shared table.
+//!
+//! Its time is that of the monotonic clock, so that no change of the machine's clock makes it older or younger: a nonce
+//! does not outlive the process, whose key signs it. Its `address` is a keyed hash of the address that it was sent to.
+//! Whether the nonce is good does not depend on it, since the address of a phone behind a NAT may change; it only proves
+//! that who presents the nonce receives what is sent to that address.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use super::digest::{self, Hex};
 use crate::clock::Now;
@@ -12,23 +18,31 @@ use crate::event::AuthenticationFailure;
 use crate::mac::{Mac, Purpose, octets_of, read_hex, write_hex};
 use crate::request::Request;
 use crate::settings::{Algorithm, Secrets, Settings};
+use crate::source::Source;
 
 /// The nonces of one worker.
 pub(crate) struct Nonces {
     mac: Mac,
     worker: u8,
     next: u32,
+    /// The time of a nonce that is issued at the origin of the monotonic clock: nobody is told how long we have been up.
+    origin: u32,
     /// By order of issue, so that the oldest goes first.
     used: BTreeMap<Serial, Counts>,
     /// Whether `used` was too small since somebody last asked.
     overflowed: bool,
     /// A nonce up to this one that is not in `used` may have been used before it was pushed out.
     forgotten: Option<Serial>,
+    /// How many wrong responses came to a nonce, by order of issue. Apart from `used`, so that who guesses pushes no
+    /// nonce out that somebody uses. One that is pushed out here may be guessed with a few times more.
+    failed: BTreeMap<Serial, Wrong>,
+    /// Whether a nonce had its last wrong response since somebody last asked.
+    exhausted: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Serial {
-    /// Seconds since the Unix epoch.
+pub(super) struct Serial {
+    /// Seconds of the monotonic clock, from [`Nonces::origin`].
     time: u32,
     number: u32,
 }
@@ -41,6 +55,13 @@ struct Counts {
     last: Fingerprint,
 }
 
+/// Wrong responses to a nonce.
+struct Wrong {
+    count: u32,
+    /// The message that brought the last one: its retransmissions are no further guess.
+    last: Fingerprint,
+}
+
 /// A keyed hash of a message and its source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Fingerprint(u64);
@@ -49,14 +70,20 @@ pub(super) struct Fingerprint(u64);
 pub(crate) struct Nonce {
     serial: Serial,
     pub(super) worker: u8,
+    /// The hash of the address that it was sent to.
+    address: u32,
     signature: u64,
 }
 
-const LENGTH: usize = 34;
+const LENGTH: usize = 42;
 
 impl Nonces {
-    pub(crate) const fn new(key: [u8; 16], worker: u8) -> Self {
-        Self { mac: Mac::new(key), worker, next: 0, used: BTreeMap::new(), overflowed: false, forgotten: None }
+    pub(crate) fn new(key: [u8; 16], worker: u8) -> Self {
+        let mac = Mac::new(key);
+        // The same for all workers. Half of the range is left to count in.
+        let origin = mac.sign(Purpose::Nonce, &[b"origin"]) as u32 >> 1;
+        let (used, failed) = (BTreeMap::new(), BTreeMap::new());
+        Self { mac, worker, next: 0, origin, used, overflowed: false, forgotten: None, failed, exhausted: false }
     }
 
     /// How many are in use.
@@ -69,11 +96,17 @@ impl Nonces {
         std::mem::replace(&mut self.overflowed, false)
     }
 
-    /// A fresh one.
-    pub(crate) fn issue(&mut self, now: Now) -> Nonce {
+    /// Whether a nonce had its last wrong response since the last call.
+    pub(crate) const fn take_exhausted(&mut self) -> bool {
+        std::mem::replace(&mut self.exhausted, false)
+    }
+
+    /// A fresh one, to be sent to `address`.
+    pub(crate) fn issue(&mut self, address: IpAddr, now: Now) -> Nonce {
         self.next = self.next.wrapping_add(1);
-        let serial = Serial { time: seconds(now), number: self.next };
-        Nonce { serial, worker: self.worker, signature: self.signature(self.worker, serial) }
+        let serial = Serial { time: self.seconds(now), number: self.next };
+        let address = self.address(serial, address);
+        Nonce { serial, worker: self.worker, address, signature: self.signature(self.worker, serial) }
     }
 
     /// The nonce that this text is; none if no worker here issued it.
@@ -83,12 +116,49 @@ impl Nonces {
         }
         let (head, signature) = text.split_at_checked(LENGTH - 16)?;
         let (time, rest) = head.split_at_checked(8)?;
-        let (worker, number) = rest.split_at_checked(2)?;
+        let (worker, rest) = rest.split_at_checked(2)?;
+        let (number, address) = rest.split_at_checked(8)?;
+        let number_in = |hex| u32::try_from(read_hex(hex)?).ok();
         let worker = u8::try_from(read_hex(worker)?).ok()?;
-        let serial =
-            Serial { time: u32::try_from(read_hex(time)?).ok()?, number: u32::try_from(read_hex(number)?).ok()? };
-        let signature = read_hex(signature)?;
-        (signature == self.signature(worker, serial)).then_some(Nonce { serial, worker, signature })
+        let serial = Serial { time: number_in(time)?, number: number_in(number)? };
+        let (address, signature) = (number_in(address)?, read_hex(signature)?);
+        (signature == self.signature(worker, serial)).then_some(Nonce { serial, worker, address, signature })
+    }
+
+    /// Whether who presents it at this address receives what is sent there.
+    pub(super) fn was_sent_to(&self, nonce: &Nonce, address: IpAddr) -> bool {
+        nonce.address == self.address(nonce.serial, address)
+    }
+
+    /// The serial of a nonce that a response may be judged by: issued here, young, and not guessed with too often. With
+    /// any other the response must not be looked at, since the answer would tell whether it is right.
+    pub(super) fn judged_by(&self, nonce: Option<&Nonce>, settings: &Settings, now: Now) -> Option<Serial> {
+        let serial = nonce.filter(|nonce| nonce.worker == self.worker)?.serial;
+        let age = self.seconds(now).checked_sub(serial.time)?;
+        let spoilt = || self.failed.get(&serial).is_some_and(|wrong| wrong.count >= settings.digest.nonce_failures);
+        (age <= lifetime(settings) && (self.failed.is_empty() || !spoilt())).then_some(serial)
+    }
+
+    /// A wrong response came to it. False if it is a copy of the last one.
+    pub(super) fn failed(&mut self, serial: Serial, copy: Fingerprint, settings: &Settings, now: Now) -> bool {
+        let expired_before = self.seconds(now).saturating_sub(lifetime(settings));
+        while let Some(first) = self.failed.first_entry()
+            && first.key().time < expired_before
+        {
+            first.remove();
+        }
+        if let Some(wrong) = self.failed.get_mut(&serial) {
+            let is_new = wrong.last != copy;
+            *wrong = Wrong { count: wrong.count.saturating_add(is_new.into()), last: copy };
+            self.exhausted |= is_new && wrong.count == settings.digest.nonce_failures;
+            return is_new;
+        }
+        if self.failed.len() >= settings.limits.nonces.max(1) {
+            self.failed.pop_first();
+            self.overflowed = true;
+        }
+        self.failed.insert(serial, Wrong { count: 1, last: copy });
+        true
     }
 
     /// What tells a message from every other, and from itself sent by somebody else.
@@ -101,21 +171,13 @@ impl Nonces {
     /// Takes one use of a nonce. `count` is the nc; none without qop, which uses the nonce up.
     pub(super) fn spend(
         &mut self,
-        nonce: Option<&Nonce>,
+        serial: Serial,
         count: Option<u32>,
         copy: Fingerprint,
         settings: &Settings,
         now: Now,
     ) -> Result<(), AuthenticationFailure> {
-        let own = nonce.filter(|nonce| nonce.worker == self.worker);
-        let serial = own.ok_or(AuthenticationFailure::Stale)?.serial;
-        let lifetime = u32::try_from(settings.digest.nonce_lifetime.as_secs()).unwrap_or(u32::MAX);
-        // A clock set back makes an old nonce look young: one from the future is as stale as one from the past.
-        let age = seconds(now).checked_sub(serial.time).ok_or(AuthenticationFailure::Stale)?;
-        if age > lifetime {
-            return Err(AuthenticationFailure::Stale);
-        }
-        self.forget(seconds(now).saturating_sub(lifetime), settings.limits.nonces);
+        self.forget(self.seconds(now).saturating_sub(lifetime(settings)), settings.limits.nonces);
         let count = count.unwrap_or(u32::MAX);
         match self.used.get_mut(&serial) {
             Some(counts) => counts.spend(count, copy),
@@ -144,6 +206,16 @@ impl Nonces {
         let Serial { time, number } = serial;
         let all = u128::from(worker) << 64 | u128::from(time) << 32 | u128::from(number);
         self.mac.sign(Purpose::Nonce, &[&all.to_be_bytes()])
+    }
+
+    fn address(&self, Serial { time, number }: Serial, address: IpAddr) -> u32 {
+        let serial = u64::from(time) << 32 | u64::from(number);
+        self.mac.sign(Purpose::Nonce, &[&serial.to_be_bytes(), &octets_of(Source::from(address).ip())]) as u32
+    }
+
+    fn seconds(&self, now: Now) -> u32 {
+        let seconds = now.mono.as_micros() / 1_000_000;
+        self.origin.saturating_add(u32::try_from(seconds).unwrap_or(u32::MAX))
     }
 
     /// Drops what has expired, and the oldest where there are too many; a few per call, so that no call is long.
@@ -190,12 +262,13 @@ impl Nonce {
         write_hex(out, u64::from(self.serial.time), 8);
         write_hex(out, u64::from(self.worker), 2);
         write_hex(out, u64::from(self.serial.number), 8);
+        write_hex(out, u64::from(self.address), 8);
         write_hex(out, self.signature, 16);
     }
 }
 
-fn seconds(now: Now) -> u32 {
-    u32::try_from(now.wall.secs()).unwrap_or(u32::MAX)
+fn lifetime(settings: &Settings) -> u32 {
+    u32::try_from(settings.digest.nonce_lifetime.as_secs()).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

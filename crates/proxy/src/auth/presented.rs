@@ -6,9 +6,11 @@
 use parser::headers::Credentials;
 use smallvec::SmallVec;
 
+use super::digest;
 use super::nonce::{Nonce, Nonces};
 use crate::reject::ChallengeFor;
 use crate::request::Request;
+use crate::settings::Algorithm;
 
 /// One line of credentials.
 pub(crate) struct Presented<'a> {
@@ -37,4 +39,13 @@ impl<'a> Presented<'a> {
     pub(super) fn is_for(&self, of: ChallengeFor, domain: &[u8]) -> bool {
         self.of == of && self.credentials.is_digest() && self.credentials.realm().is_some_and(|realm| *realm == *domain)
     }
+}
+
+/// Whether a request brings credentials of an algorithm that we know besides this one.
+pub(super) fn names_other_than(request: &Request, of: ChallengeFor, algorithm: Algorithm) -> bool {
+    let mut lines = request.message.lines_of(of.credentials());
+    lines.any(|line| {
+        let credentials = Credentials::parse(request.message.line_value(&line));
+        credentials.is_ok_and(|credentials| digest::algorithm(&credentials).is_some_and(|named| named != algorithm))
+    })
 }

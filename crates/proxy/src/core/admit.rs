@@ -9,7 +9,7 @@ use super::Core;
 use crate::auth::{Denied, Presented};
 use crate::clock::Now;
 use crate::dialog::InDialog;
-use crate::event::{AuthenticationFailure, Event, Limit};
+use crate::event::{AuthenticationFailure, Event};
 use crate::ingress;
 use crate::outbox::Outbox;
 use crate::registrar::{EXTENSIONS, address_of_record};
@@ -20,7 +20,7 @@ use crate::settings::{Authentication, Settings};
 use crate::watch::Watcher;
 
 impl Core {
-    /// RFC 3261 16.3 step 6.
+    /// RFC 3261 16.3 step 6. Whether the sender has proved to be the user in From.
     pub(super) fn admit(
         &mut self,
         now: Now,
@@ -28,13 +28,17 @@ impl Core {
         presented: &[Presented<'_>],
         destination: &Destination,
         outbox: &mut Outbox,
-    ) -> Result<(), Reject> {
+    ) -> Result<bool, Reject> {
         let settings = Arc::clone(&self.settings);
         let Admission::Credentials(domain) = route::admission(request, destination, &settings)? else {
-            return Ok(());
+            return Ok(false);
         };
         let proven = self.authenticate(now, request, presented, ChallengeFor::Proxy, domain.as_bytes(), outbox)?;
-        if route::calls_as_himself(request, &proven, &settings) { Ok(()) } else { Err(self.impostor(request, outbox)) }
+        if route::calls_as_himself(request, &proven, &settings) {
+            Ok(true)
+        } else {
+            Err(self.impostor(request, outbox))
+        }
     }
 
     /// A request to the other side of its dialog, from another place than its sender's: the sender has to prove to be the
@@ -47,13 +51,14 @@ impl Core {
         outbox: &mut Outbox,
     ) -> Result<(), Reject> {
         let settings = Arc::clone(&self.settings);
-        let Admission::Credentials(domain) = route::admission_in_dialog(request, dialog.sender(), &settings)? else {
+        let sender = dialog.sender(&settings);
+        let Admission::Credentials(domain) = route::admission_in_dialog(request, sender.as_ref(), &settings)? else {
             return Ok(());
         };
         let presented = self.authenticator.read(request, &settings);
         let proven = self.authenticate(now, request, &presented, ChallengeFor::Proxy, domain.as_bytes(), outbox)?;
-        let is_side = dialog.sender() == Some(&proven) && dialog.may_use_from(request, &settings, &self.mac);
-        if is_side || (dialog.sender().is_none() && route::calls_as_himself(request, &proven, &settings)) {
+        let is_side = sender.as_ref() == Some(&proven) && dialog.may_use_from(request, &settings, &self.mac);
+        if is_side || (sender.is_none() && route::calls_as_himself(request, &proven, &settings)) {
             return Ok(());
         }
         Err(self.impostor(request, outbox))
@@ -104,7 +109,7 @@ impl Core {
         if watcher.may_watch(aor, &settings) {
             return Ok(watcher);
         }
-        Self::tell_failure(request, AuthenticationFailure::Identity, &settings, outbox);
+        Self::tell_failure(request, AuthenticationFailure::Identity, false, &settings, outbox);
         Err(Reject::Watcher)
     }
 
@@ -118,12 +123,10 @@ impl Core {
         outbox: &mut Outbox,
     ) -> Result<Aor, Reject> {
         let proven = self.authenticator.authenticate(request, presented, of, domain, &self.settings, now);
-        if self.authenticator.take_overflow() {
-            outbox.tell(Event::LimitReached(Limit::Nonces));
-        }
-        proven.map_err(|Denied { reject, failure }| {
+        self.authenticator.take_limits().for_each(|limit| outbox.tell(Event::LimitReached(limit)));
+        proven.map_err(|Denied { reject, failure, counts }| {
             if let Some(reason) = failure {
-                Self::tell_failure(request, reason, &self.settings, outbox);
+                Self::tell_failure(request, reason, counts, &self.settings, outbox);
             }
             reject
         })
@@ -131,17 +134,23 @@ impl Core {
 
     /// Refuses what was sent with good credentials, but in another user's name.
     fn impostor(&self, request: &Request, outbox: &mut Outbox) -> Reject {
-        Self::tell_failure(request, AuthenticationFailure::Identity, &self.settings, outbox);
+        Self::tell_failure(request, AuthenticationFailure::Identity, false, &self.settings, outbox);
         Reject::Identity
     }
 
-    fn tell_failure(request: &Request, reason: AuthenticationFailure, settings: &Settings, outbox: &mut Outbox) {
+    fn tell_failure(
+        request: &Request,
+        reason: AuthenticationFailure,
+        counts: bool,
+        settings: &Settings,
+        outbox: &mut Outbox,
+    ) {
         let claimed = match request.method() {
             Method::Register => address_of_record(request, settings).ok(),
             _ => request.caller().map(|caller| settings.aor_named_by(&caller)),
         };
         let user = claimed.unwrap_or_else(|| Aor::new(b"", b""));
         let method = request.method().as_str_or("other");
-        outbox.tell(Event::AuthenticationFailed { reason, method, user, flow: request.flow });
+        outbox.tell(Event::AuthenticationFailed { reason, method, user, flow: request.flow, counts });
     }
 }

@@ -8,12 +8,12 @@ use parser::Method;
 use super::Core;
 use crate::ask::{Answer, Parked, Question, Stall, Waiting};
 use crate::clock::Now;
-use crate::dialog::InDialog;
+use crate::dialog::{InDialog, Next};
 use crate::outbox::Outbox;
 use crate::pin::Match;
 use crate::reject::Reject;
 use crate::request::Request;
-use crate::route::{self, Callee, Destination, Plan};
+use crate::route::{self, Callee, Destination, Plan, Toward};
 
 impl Core {
     pub(super) fn cancel(&mut self, now: Now, mut request: Request, outbox: &mut Outbox) {
@@ -67,7 +67,7 @@ impl Core {
     /// RFC 3261 16.10: where its INVITE would go now, if that is one place.
     fn forward_cancel(&mut self, now: Now, request: Request, outbox: &mut Outbox) {
         match route::destination_of(&request, &self.settings) {
-            Ok(Destination::User(aor)) if request.routes().next().is_none() => {
+            Ok(Destination::User(aor)) if request.next_route().is_none() => {
                 self.look_up(request, Callee::user(aor), outbox);
             }
             Ok(Destination::Gruu(name)) => match self.gruus.read(request.uri(), name) {
@@ -79,14 +79,18 @@ impl Core {
     }
 
     /// Of a re-INVITE: from one side of its dialog to the other.
-    fn cancel_in_dialog(&mut self, now: Now, mut request: Request, mut dialog: InDialog, outbox: &mut Outbox) {
+    fn cancel_in_dialog(&mut self, now: Now, request: Request, mut dialog: InDialog, outbox: &mut Outbox) {
         dialog.catch_up(&self.moved, &request, &self.mac);
         let (settings, mac) = (&self.settings, &self.mac);
-        if dialog.is_from_sender(&request.flow, settings) && dialog.leads_to_other(&request, settings, mac) {
-            request.flow_ahead = dialog.flow_ahead(&request, mac);
-            if let Ok(target) = route::target_for_uri(&request, settings) {
-                return self.launch(now, request, Plan::one(target), outbox);
-            }
+        let next = request.typed_uri().and_then(|uri| Next::of(&request, &uri)).ok();
+        let next = next.filter(|next| dialog.leads_to_other(next, settings, mac));
+        let target = next.filter(|_| dialog.is_from_sender(&request.flow, settings)).and_then(|next| {
+            let toward = Toward::OtherSide(dialog.flow_ahead(&next, mac));
+            route::target_for_next(&next, toward, &request, settings).ok()
+        });
+        if let Some(target) = target {
+            let plan = Plan { goes_to_other_side: true, ..Plan::one(target) };
+            return self.launch(now, request, plan, outbox);
         }
         self.refuse(now, &request, Reject::NoTransaction, outbox);
     }

@@ -5,22 +5,24 @@
 
 use location::Aor;
 use parser::headers::Via;
-use parser::{Message, Method, can_answer};
+use parser::{Message, Method, Uri, can_answer};
 
 use super::Core;
+use super::in_dialog::DialogCheck;
 use crate::ask::{Answer, Parked, Question, Waiting};
 use crate::clock::Now;
 use crate::context::acknowledges_us;
-use crate::dialog::InDialog;
+use crate::dialog::Next;
 use crate::event::{Drop, Event};
-use crate::forward::Branch;
+use crate::forward::{Branch, without_claims};
 use crate::ingress;
 use crate::outbox::{Handover, Letter, Outbox};
 use crate::pin::Match;
 use crate::registrar::PendingRegister;
 use crate::reject::Reject;
 use crate::request::{Received, Request};
-use crate::route::{self, Callee, Destination, Plan};
+use crate::route::{self, Callee, Destination, Plan, Toward};
+use crate::settings::Authentication;
 use crate::watch::{self, LocalTag, Meant};
 
 impl Core {
@@ -61,7 +63,7 @@ impl Core {
             Ok(Turn::Serve) => self.serve(now, &request, outbox),
             Ok(Turn::LookUp(callee)) => self.look_up(request, callee, outbox),
             Ok(Turn::Send(plan)) => self.launch(now, request, plan, outbox),
-            Ok(Turn::InDialog(dialog, destination)) => self.in_dialog(now, request, dialog, destination, outbox),
+            Ok(Turn::CheckDialog(check)) => self.check_dialog(now, request, check, outbox),
             Ok(Turn::Watch(meant)) => self.watch(now, &request, meant, outbox),
             Ok(Turn::HandOver(worker)) => {
                 let Request { message, flow, .. } = request;
@@ -75,8 +77,8 @@ impl Core {
     /// Checks, and finds out whose turn it is.
     fn begin(&mut self, now: Now, request: &mut Request, outbox: &mut Outbox) -> Result<Turn, Reject> {
         let dialog = route::accept_routes(request, &self.settings, &self.mac)?;
-        let method = request.method();
-        let destination = route::destination_of(request, &self.settings)?;
+        let (uri, method) = (request.typed_uri()?, request.method());
+        let destination = route::destination(&uri, method, &self.settings)?;
         let watch = if method == Method::Subscribe { watch::meant(request, &destination)? } else { None };
         // Its dialog is proof enough, and lives where it began.
         if let Some(Meant::Within(tag)) = watch {
@@ -90,22 +92,46 @@ impl Core {
             return Ok(Turn::Watch(meant));
         }
         if method == Method::Register && destination != Destination::Elsewhere {
-            return self.admit_register(now, request, &presented, outbox).map(Turn::Register);
+            let aor = self.admit_register(now, request, &presented, outbox)?;
+            drop(presented);
+            request.proven = self.settings.authentication == Authentication::Required;
+            return Ok(Turn::Register(aor));
         }
         if destination == Destination::Server {
             return Ok(Turn::Serve);
         }
         ingress::hops(request.hops)?;
         ingress::proxy_require(&request.message)?;
-        if let Some(dialog) = dialog {
-            return Ok(Turn::InDialog(dialog, destination));
-        }
-        self.admit(now, request, &presented, &destination, outbox)?;
+        let (toward, proven) = match dialog {
+            Some(dialog) => match self.enter_dialog(request, &uri, dialog, &destination, outbox) {
+                Ok(flow) => (Toward::OtherSide(flow), false),
+                Err(check) => return Ok(Turn::CheckDialog(check)),
+            },
+            None => (Toward::Anybody, self.admit(now, request, &presented, &destination, outbox)?),
+        };
+        drop(presented);
+        let turn = self.turn_to(request, &uri, destination, toward)?;
+        request.proven = proven;
+        Ok(turn)
+    }
+
+    /// Whose turn a request is that may go to its destination.
+    pub(super) fn turn_to(
+        &self,
+        request: &Request,
+        uri: &Uri<'_>,
+        destination: Destination,
+        toward: Toward,
+    ) -> Result<Turn, Reject> {
         match destination {
-            Destination::User(aor) if request.routes().next().is_none() => Ok(Turn::LookUp(Callee::user(aor))),
+            Destination::User(aor) if request.next_route().is_none() => Ok(Turn::LookUp(Callee::user(aor))),
             // RFC 5627 6.1: what is left of the Route is then the way to the phone.
             Destination::Gruu(name) => self.gruus.read(request.uri(), name).map(Turn::LookUp),
-            _ => route::target_for_uri(request, &self.settings).map(|target| Turn::Send(Plan::one(target))),
+            _ => {
+                let target = route::target_for_next(&Next::of(request, uri)?, toward, request, &self.settings)?;
+                let goes_to_other_side = matches!(toward, Toward::OtherSide(_));
+                Ok(Turn::Send(Plan { goes_to_other_side, ..Plan::one(target) }))
+            }
         }
     }
 
@@ -141,10 +167,15 @@ impl Core {
     }
 
     pub(super) fn dispatch_response(&mut self, now: Now, received: Received, outbox: &mut Outbox) {
-        let message = &received.message;
+        let Received { message, flow } = &received;
         let status = message.status().unwrap_or_default();
-        outbox.tell(Event::ResponseReceived { status, transport: received.flow.transport });
+        outbox.tell(Event::ResponseReceived { status, transport: flow.transport });
         let branch = self.own_branch(message);
+        let screened = branch.as_ref().and_then(Branch::origin).and_then(|origin| {
+            let (from, to) = (flow.remote.ip(), origin.peer.remote.ip());
+            without_claims(message, from, to, &self.settings, &mut self.rewrite)
+        });
+        let message = screened.as_ref().unwrap_or(message);
         match branch {
             Some(Branch::Transaction { worker, .. } | Branch::Notify { worker, .. }) if worker != self.worker => {
                 let letter = Letter::Response(Box::new(received));
@@ -216,7 +247,8 @@ impl Core {
             (Waiting::Dialog(stalled, check), answer) => self.dialog_looked_up(now, stalled, check, answer, outbox),
             (Waiting::Resolve(request, plan), Answer::Resolved(addresses)) => {
                 let may_try_again = !request.in_dialog && request.method() != Method::Cancel;
-                match plan.resolved(&addresses, may_try_again, &self.settings) {
+                let from = (!plan.goes_to_other_side).then(|| request.flow.remote.ip());
+                match plan.resolved(&addresses, may_try_again, from, &self.settings) {
                     Ok(plan) => self.launch(now, *request, plan, outbox),
                     Err(reject) => self.refuse(now, &request, reject, outbox),
                 }
@@ -254,7 +286,7 @@ fn picks_up(response: &Message) -> bool {
 }
 
 /// Whose turn it is.
-enum Turn {
+pub(super) enum Turn {
     /// The registrar's, for this AoR.
     Register(Aor),
     /// Our own: the request is to the server itself.
@@ -263,8 +295,8 @@ enum Turn {
     LookUp(Callee),
     /// It is clear where it goes.
     Send(Plan),
-    /// It has a token of its dialog.
-    InDialog(InDialog, Destination),
+    /// It has a token of its dialog, but did not come from where that says, or does not go where it says.
+    CheckDialog(Box<DialogCheck>),
     /// The notifier's.
     Watch(Meant),
     /// Another worker's.

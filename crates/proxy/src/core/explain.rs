@@ -12,10 +12,11 @@ use parser::{Message, Transport};
 
 use super::launch::leaves_alone;
 use crate::clock::Now;
+use crate::dialog::Next;
 use crate::mac::Mac;
 use crate::reject::Reject;
 use crate::request::{Received, Request};
-use crate::route::{self, Admission, Callee, Destination, Gruus, Plan, Target, Way};
+use crate::route::{self, Admission, Callee, Destination, Gruus, Plan, Target, Toward, Way};
 use crate::settings::{Keys, Settings};
 
 /// A call that nobody makes.
@@ -133,7 +134,11 @@ fn walk(
             steps.push(Step::Bindings(registered + configured));
             route::plan_for_callee(&request, callee, record.as_ref(), settings, &gruus, now)?
         }
-        None => Plan::one(route::target_for_uri(&request, settings)?),
+        None => {
+            let uri = request.typed_uri()?;
+            let next = Next::of(&request, &uri)?;
+            Plan::one(route::target_for_next(&next, Toward::Anybody, &request, settings)?)
+        }
     };
     let is_fork = !leaves_alone(&request, &plan, settings);
     for group in &plan.groups {

@@ -38,10 +38,10 @@ impl Core {
                 }
             }
             (None, Answer::Resolved(addresses)) => {
-                way.plan = way.plan.resolved(&addresses, true, &self.settings).unwrap_or_default();
+                way.plan = way.plan.resolved(&addresses, true, Some(way.from), &self.settings).unwrap_or_default();
             }
             // What needs no name is still there.
-            (None, _) => way.plan = way.plan.resolved(&[], true, &self.settings).unwrap_or_default(),
+            (None, _) => way.plan = way.plan.resolved(&[], true, Some(way.from), &self.settings).unwrap_or_default(),
             // The store does not answer: this one cannot be reached.
             (Some(_), _) => {}
         }

@@ -1,18 +1,22 @@
 //! The turns of a request that carries a token of its dialog: from its peer to the other side at once; else after the
 //! registrations of both sides were looked at; else as if it began something (RFC 3261 12.2, 16.4, 22.1).
 
+use std::sync::Arc;
+
 use location::Aor;
-use parser::Method;
+use parser::{Method, Uri};
 
 use super::Core;
+use super::dispatch::Turn;
 use crate::ask::{Answer, Parked, Question, Stall, Waiting};
 use crate::clock::Now;
-use crate::dialog::InDialog;
+use crate::dialog::{InDialog, Moved, Next, SideOfDialog};
 use crate::event::{DialogRequest, Drop, Event, Limit};
+use crate::ingress;
 use crate::outbox::{Handover, Letter, Outbox};
 use crate::reject::Reject;
-use crate::request::Request;
-use crate::route::{self, Callee, Destination, Plan};
+use crate::request::{FlowAhead, Request};
+use crate::route::{self, Destination, Toward};
 
 /// What is known of a request in a dialog so far.
 #[derive(Debug)]
@@ -36,45 +40,59 @@ enum Ask {
 }
 
 impl Core {
-    /// A request with a token of its dialog.
-    pub(super) fn in_dialog(
+    /// A request with a token of its dialog: free if it comes from its sender and goes to the other side. Else what there is
+    /// to find out.
+    pub(super) fn enter_dialog(
         &mut self,
-        now: Now,
-        request: Request,
+        request: &Request,
+        uri: &Uri<'_>,
         mut dialog: InDialog,
-        destination: Destination,
+        destination: &Destination,
         outbox: &mut Outbox,
-    ) {
-        dialog.catch_up(&self.moved, &request, &self.mac);
+    ) -> Result<Option<FlowAhead>, Box<DialogCheck>> {
+        dialog.catch_up(&self.moved, request, &self.mac);
         let (settings, mac) = (&self.settings, &self.mac);
-        let may_use_from = dialog.may_use_from(&request, settings, mac);
+        let may_use_from = dialog.may_use_from(request, settings, mac);
         let from_sender = may_use_from && dialog.is_from_sender(&request.flow, settings);
-        let to_other =
-            dialog.leads_to_other(&request, settings, mac) || self.names_other(&dialog, &request, &destination);
+        let next = Next::of(request, uri).ok();
+        let to_other = next.as_ref().is_some_and(|next| dialog.leads_to_other(next, settings, mac));
+        if from_sender && to_other {
+            self.note_move(&dialog, request, outbox);
+            return Ok(next.and_then(|next| dialog.flow_ahead(&next, &self.mac)));
+        }
+        let to_other = to_other || self.names_other(&dialog, request, destination);
         // A registration says where a phone is, not whom it may call itself.
         let to_ask = if may_use_from { Ask::Sender } else { Ask::Other };
-        self.check(now, request, DialogCheck { dialog, destination, from_sender, to_other, to_ask }, outbox);
+        let destination = destination.clone();
+        Err(Box::new(DialogCheck { dialog, destination, from_sender, to_other, to_ask }))
     }
 
     /// Looks at the next registration that may tell more, or decides.
-    fn check(&mut self, now: Now, request: Request, mut check: DialogCheck, outbox: &mut Outbox) {
-        if check.to_ask == Ask::Sender && (check.from_sender || check.dialog.sender().is_none()) {
-            check.to_ask = Ask::Other;
+    pub(super) fn check_dialog(
+        &mut self,
+        now: Now,
+        request: Request,
+        mut check: Box<DialogCheck>,
+        outbox: &mut Outbox,
+    ) {
+        let DialogCheck { dialog, from_sender, to_other, to_ask, .. } = &mut *check;
+        if *to_ask == Ask::Sender && (*from_sender || dialog.sender(&self.settings).is_none()) {
+            *to_ask = Ask::Other;
         }
-        if check.to_ask == Ask::Other && (check.to_other || check.dialog.other().is_none()) {
-            check.to_ask = Ask::Nobody;
+        if *to_ask == Ask::Other && (*to_other || dialog.other(&self.settings).is_none()) {
+            *to_ask = Ask::Nobody;
         }
-        let user = match check.to_ask {
-            Ask::Sender => check.dialog.sender(),
-            Ask::Other => check.dialog.other(),
+        let user = match to_ask {
+            Ask::Sender => dialog.sender(&self.settings),
+            Ask::Other => dialog.other(&self.settings),
             Ask::Nobody => None,
         };
-        match user.cloned() {
+        match user {
             Some(aor) => {
                 let stall = self.stalls.put(request);
-                outbox.ask(Question::Load(aor), Parked(Waiting::Dialog(stall, Box::new(check))));
+                outbox.ask(Question::Load(aor), Parked(Waiting::Dialog(stall, check)));
             }
-            None => self.decide(now, request, check, outbox),
+            None => self.decide(now, request, *check, outbox),
         }
     }
 
@@ -95,16 +113,20 @@ impl Core {
                 check.to_ask = Ask::Other;
             }
             Ask::Other | Ask::Nobody => {
-                let fixed = check.dialog.other().and_then(|aor| self.settings.accounts.contacts(aor));
+                let user = check.dialog.other(&self.settings);
+                let fixed = user.as_ref().and_then(|aor| self.settings.accounts.contacts(aor));
                 let mut records = record.iter().chain(fixed);
-                check.to_other = records.any(|it| InDialog::is_contact_of(it, &request, now.wall, &self.mac));
+                let next = request.typed_uri().and_then(|uri| Next::of(&request, &uri));
+                check.to_other = next.is_ok_and(|next| {
+                    records.any(|record| InDialog::is_contact_of(record, &next, now.wall, &self.mac))
+                });
                 check.to_ask = Ask::Nobody;
             }
         }
-        self.check(now, request, *check, outbox);
+        self.check_dialog(now, request, check, outbox);
     }
 
-    fn decide(&mut self, now: Now, mut request: Request, check: DialogCheck, outbox: &mut Outbox) {
+    fn decide(&mut self, now: Now, request: Request, check: DialogCheck, outbox: &mut Outbox) {
         if let Err(reject) = self.admit_in_dialog(now, &request, &check, outbox) {
             let refused = !matches!(reject, Reject::Challenge { .. }) || request.method() == Method::Ack;
             let outcome = if refused { DialogRequest::Refused } else { DialogRequest::Challenged };
@@ -113,23 +135,23 @@ impl Core {
             return self.refuse(now, &request, reject, outbox);
         }
         let DialogCheck { dialog, destination, to_other, .. } = check;
-        if to_other {
-            request.flow_ahead = dialog.flow_ahead(&request, &self.mac);
-        }
         self.note_move(&dialog, &request, outbox);
-        match destination {
-            Destination::User(aor) if request.routes().next().is_none() => {
-                self.look_up(request, Callee::user(aor), outbox);
-            }
-            // RFC 5627 6.1: what is left of the Route is then the way to the phone.
-            Destination::Gruu(name) => match self.gruus.read(request.uri(), name) {
-                Ok(callee) => self.look_up(request, callee, outbox),
-                Err(reject) => self.refuse(now, &request, reject, outbox),
-            },
-            _ => match route::target_for_uri(&request, &self.settings) {
-                Ok(target) => self.launch(now, request, Plan::one(target), outbox),
-                Err(reject) => self.refuse(now, &request, reject, outbox),
-            },
+        let next = request.typed_uri().and_then(|uri| Next::of(&request, &uri));
+        let toward = match next {
+            Ok(next) if to_other => Toward::OtherSide(dialog.flow_ahead(&next, &self.mac)),
+            _ => Toward::Anybody,
+        };
+        self.go_on(now, request, destination, toward, outbox);
+    }
+
+    /// Where its destination is, now that it may go there.
+    fn go_on(&mut self, now: Now, request: Request, destination: Destination, toward: Toward, outbox: &mut Outbox) {
+        let turn = request.typed_uri().and_then(|uri| self.turn_to(&request, &uri, destination, toward));
+        match turn {
+            Ok(Turn::LookUp(callee)) => self.look_up(request, callee, outbox),
+            Ok(Turn::Send(plan)) => self.launch(now, request, plan, outbox),
+            Ok(_) => self.refuse(now, &request, Reject::Unroutable, outbox),
+            Err(reject) => self.refuse(now, &request, reject, outbox),
         }
     }
 
@@ -153,16 +175,18 @@ impl Core {
         if request.method() == Method::Ack {
             return Err(Reject::NotThePeer);
         }
-        let presented = self.authenticator.read(request, &std::sync::Arc::clone(&self.settings));
-        self.admit(now, request, &presented, destination, outbox)
+        let settings = Arc::clone(&self.settings);
+        let presented = self.authenticator.read(request, &settings);
+        self.admit(now, request, &presented, destination, outbox).map(|_| ())
     }
 
     /// Whether the Request-URI is a name of the user on the other side: the address of record, or a GRUU.
     fn names_other(&self, dialog: &InDialog, request: &Request, destination: &Destination) -> bool {
-        if request.routes().next().is_some() {
+        if request.next_route().is_some() {
             return false;
         }
-        let is_other = |aor: &Aor| dialog.other() == Some(aor);
+        let other = dialog.other(&self.settings);
+        let is_other = |aor: &Aor| other.as_ref() == Some(aor);
         match destination {
             Destination::User(aor) => is_other(aor),
             Destination::Gruu(name) => {
@@ -186,12 +210,7 @@ impl Core {
     }
 
     /// Another worker saw that a side has moved, or this one did.
-    pub(super) fn dialog_moved(
-        &mut self,
-        side: crate::dialog::SideOfDialog,
-        moved: crate::dialog::Moved,
-        outbox: &mut Outbox,
-    ) {
+    pub(super) fn dialog_moved(&mut self, side: SideOfDialog, moved: Moved, outbox: &mut Outbox) {
         if self.moved.note(side, moved, self.settings.limits.moved_dialogs) {
             outbox.tell(Event::LimitReached(Limit::MovedDialogs));
         }
@@ -201,12 +220,21 @@ impl Core {
     /// credentials that it repeats from its INVITE (RFC 3261 22.1) prove nothing to somebody else who has read them.
     pub(super) fn acknowledge_in_dialog(&mut self, now: Now, mut request: Request, outbox: &mut Outbox) {
         let dialog = route::accept_routes(&mut request, &self.settings, &self.mac).ok().flatten();
-        let destination = route::destination_of(&request, &self.settings);
-        match (dialog, destination) {
-            (Some(dialog), Ok(destination)) if crate::ingress::hops(request.hops).is_ok() => {
-                self.in_dialog(now, request, dialog, destination, outbox);
-            }
-            _ => outbox.tell(Event::Dropped(Drop::StrayAck)),
+        match dialog.filter(|_| ingress::hops(request.hops).is_ok()) {
+            Some(dialog) => self.acknowledge_between_sides(now, request, dialog, outbox),
+            None => outbox.tell(Event::Dropped(Drop::StrayAck)),
+        }
+    }
+
+    fn acknowledge_between_sides(&mut self, now: Now, request: Request, dialog: InDialog, outbox: &mut Outbox) {
+        let entered = request.typed_uri().and_then(|uri| {
+            let destination = route::destination(&uri, request.method(), &self.settings)?;
+            Ok((self.enter_dialog(&request, &uri, dialog, &destination, outbox), destination))
+        });
+        match entered {
+            Ok((Ok(flow), destination)) => self.go_on(now, request, destination, Toward::OtherSide(flow), outbox),
+            Ok((Err(check), _)) => self.check_dialog(now, request, check, outbox),
+            Err(_) => outbox.tell(Event::Dropped(Drop::StrayAck)),
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! One target: forwarded without a transaction, and an INVITE is pinned. Anything else: a response context.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -17,14 +17,15 @@ use crate::clock::Now;
 use crate::context::ToTag;
 use crate::event::{Drop, Event, Limit};
 use crate::fork::{Fork, Forks, as_told, loop_mark, went_by_before};
-use crate::forward::{Branch, Forwarding, Origin, write_request, write_response};
+use crate::forward::{Branch, Forwarding, Origin, prefers_identity, write_request, write_response};
 use crate::hop::Hop;
 use crate::ingress;
 use crate::outbox::{Handover, Letter, Outbox};
 use crate::pin::Match;
+use crate::reach;
 use crate::reject::Reject;
 use crate::request::{Request, TransactionKey};
-use crate::route::{Plan, Target, TargetUri, Way};
+use crate::route::{self, Plan, Target, TargetUri, Way, keeps_privacy};
 use crate::settings::{Settings, SingleTarget};
 
 impl Core {
@@ -33,6 +34,9 @@ impl Core {
         let names = plan.names();
         if !names.is_empty() {
             return outbox.ask(Question::Resolve(names), Parked(Waiting::Resolve(Box::new(request), Box::new(plan))));
+        }
+        if let Err(reject) = keeps_privacy(&request, &plan, &self.settings) {
+            return self.refuse(now, &request, reject, outbox);
         }
         if begins_call(&request) {
             self.log_call(&request, &plan, outbox);
@@ -52,16 +56,18 @@ impl Core {
 
     /// A request that came again, the CANCEL of an INVITE or the ACK of its failure: the way of the first.
     pub(super) fn forward_by_pin(&mut self, request: &mut Request, outbox: &mut Outbox) -> Match {
-        let pin = match self.pins.find_for(request, &self.connections, &self.mac) {
+        let pin = match self.pins.find_for(request, &self.connections) {
             Ok(pin) => pin,
             Err(no_copy) => return no_copy,
         };
         // The way is known; what of the Route is ours still has to come off.
-        let fit = ingress::hops(request.hops).is_ok()
-            && crate::route::accept_routes(request, &self.settings, &self.mac).is_ok();
-        if !fit {
-            return Match::Unknown;
-        }
+        let dialog = match route::accept_routes(request, &self.settings, &self.mac) {
+            Ok(dialog) if ingress::hops(request.hops).is_ok() => dialog,
+            _ => return Match::Unknown,
+        };
+        // A copy asserts what the first one did.
+        request.proven =
+            prefers_identity(&request.message) && dialog.is_none() && route::was_proven(request, &self.settings);
         let forwarding = Forwarding {
             request,
             target: &pin.target,
@@ -186,9 +192,9 @@ impl Core {
         let forwarding = Forwarding { request, target: &target, hop: &hop, branch, breadth: request.max_breadth() };
         send_request(&forwarding, &self.settings, &self.mac, &mut self.rewrite, outbox);
         if invite {
-            self.pins.insert(request, (target, hop, branch), now.mono, timers.c, &self.mac);
+            self.pins.insert(request, (target, hop, branch), now.mono, timers.c);
         } else if pinned {
-            self.pins.insert_brief(request, (target, hop, branch), now.mono, timers.last_copy(), &self.mac);
+            self.pins.insert_brief(request, (target, hop, branch), now.mono, timers.last_copy());
         }
         Ok(())
     }
@@ -250,6 +256,7 @@ impl Plan {
         mut self,
         addresses: &[SmallVec<[SocketAddr; 2]>],
         may_try_again: bool,
+        from: Option<IpAddr>,
         settings: &Settings,
     ) -> Result<Self, Reject> {
         let mut found = addresses.iter();
@@ -258,13 +265,17 @@ impl Plan {
             let Way::Name(name) = &target.way else { continue };
             let transport = name.transport;
             let reachable = |remote: &SocketAddr| {
-                if settings.is_own_address(remote.ip(), Some(remote.port())) {
+                // Whoever named the host, `from` where no binding did, may have it lead elsewhere by now.
+                if settings.is_own_address(remote.ip(), Some(remote.port()))
+                    || !reach::may_lead_to(target, remote.ip(), from, settings)
+                {
                     return None;
                 }
                 let local = settings.local_for(transport, remote.ip())?;
                 Some(Way::Hop(Hop { transport, remote: *remote, local, connection: 0 }))
             };
-            let mut ways = found.next().into_iter().flatten().filter_map(reachable);
+            let ways: SmallVec<[Way; 2]> = found.next().into_iter().flatten().filter_map(reachable).collect();
+            let mut ways = ways.into_iter();
             if let Some(way) = ways.next() {
                 target.way = way;
                 further.extend(ways.filter(|_| may_try_again).map(|way| Target { way, ..target.clone() }));

@@ -78,7 +78,7 @@ impl Core {
             mac,
             gruus: Gruus::new(keys.gruu, mac),
             worker,
-            authenticator: Authenticator::new(keys.nonce, worker),
+            authenticator: Authenticator::new(keys, worker),
             pins: Pins::default(),
             forks: Forks::new(seed),
             moved: MovedSides::default(),
@@ -167,7 +167,14 @@ impl Core {
 
     /// The forks, and the context they work in.
     fn split<'a>(&'a mut self, now: Now, outbox: &'a mut Outbox) -> (&'a mut Forks, Context<'a>) {
-        let context = Context { now, mac: &self.mac, worker: self.worker, rewrite: &mut self.rewrite, outbox };
+        let context = Context {
+            now,
+            mac: &self.mac,
+            worker: self.worker,
+            settings: &self.settings,
+            rewrite: &mut self.rewrite,
+            outbox,
+        };
         (&mut self.forks, context)
     }
 }

@@ -35,7 +35,9 @@ impl Core {
     /// The change is safe: the 200 leaves.
     pub(super) fn confirm(pending: &PendingRegister, outbox: &mut Outbox) {
         let back = pending.request.back;
-        outbox.tell(Event::ResponseSent { method: "REGISTER", status: 200, transport: back.transport });
+        if outbox.tell_fitted(pending.fitted) {
+            outbox.tell(Event::ResponseSent { method: "REGISTER", status: 200, transport: back.transport });
+        }
         let Summary { outcome, before, bindings, expires, displaced } = pending.summary;
         if displaced {
             outbox.tell(Event::LimitReached(Limit::Contacts));

@@ -32,7 +32,14 @@ impl Core {
             Reject::Challenge { of, stale } => self.authenticator.challenges(request, of, stale, &self.settings, now),
             _ => SmallVec::new(),
         };
-        let mut context = Context { now, mac: &self.mac, worker: self.worker, rewrite: &mut self.rewrite, outbox };
+        let mut context = Context {
+            now,
+            mac: &self.mac,
+            worker: self.worker,
+            settings: &self.settings,
+            rewrite: &mut self.rewrite,
+            outbox,
+        };
         context.reply(request, reject.status(), reject.phrase().as_bytes(), |reply| {
             challenges.iter().for_each(|challenge| challenge.write(reply));
             reject.write_headers(reply, &request.message);

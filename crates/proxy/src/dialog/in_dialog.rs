@@ -5,15 +5,19 @@
 //! asked by `core`, with [`InDialog::is_flow_of`] and [`InDialog::is_contact_of`].
 
 use location::{Aor, Flow, Record};
-use parser::headers::{From, To};
-use parser::{HeaderName, SipUri, Uri};
+use parser::headers::{Contact, Route};
+use parser::{Header as _, HeaderName, SipUri, Uri};
 
 use super::moved::{Moved, MovedSides, SideOfDialog};
-use super::record_route::first_domain;
-use super::token::{DialogId, DialogToken, Side, identity, literal, next_hop};
+use super::next_hop::{literal, next_hop};
+use super::record_route::{first_domain, identity};
+use super::token::{DialogId, DialogToken, Sealed, Side};
 use crate::clock::Wall;
+use crate::hop::Hop;
 use crate::mac::Mac;
 use crate::peer::Peer;
+use crate::reach::{check_host, may_send};
+use crate::reject::Reject;
 use crate::request::{FlowAhead, Request};
 use crate::settings::Settings;
 
@@ -27,15 +31,39 @@ pub(crate) struct InDialog {
     from_caller: bool,
 }
 
+/// Where a request goes next.
+#[derive(Clone, Copy)]
+pub(crate) struct Next<'a> {
+    pub(crate) uri: SipUri<'a>,
+    /// Whether a Route says so, and not the Request-URI.
+    pub(crate) by_route: bool,
+}
+
+impl<'a> Next<'a> {
+    /// Of a request with this Request-URI to route by, with what is ours taken off its Route.
+    pub(crate) fn of(request: &'a Request, uri: &Uri<'a>) -> Result<Self, Reject> {
+        if let Some(route) = request.next_route() {
+            let address = Route::parse(route).map_err(|_| Reject::Unroutable)?.address;
+            return Ok(Self { uri: *address.uri.sip().ok_or(Reject::Unroutable)?, by_route: true });
+        }
+        Ok(Self { uri: *uri.sip().ok_or(Reject::Scheme)?, by_route: false })
+    }
+}
+
 impl InDialog {
     /// Reads a token, the user part of a Record-Route value of ours. `None` if it was not made here for this dialog.
-    pub(crate) fn read(token: &[u8], request: &Request, settings: &Settings, mac: &Mac) -> Option<Self> {
-        let message = &request.message;
-        let call_id = message.value(HeaderName::CallId)?;
-        let from = message.header::<From<'_>>().ok()??;
-        let to = message.header::<To<'_>>().ok()??;
-        let tags = (from.tag().unwrap_or_default(), to.tag()?);
-        let (token, from_caller) = DialogToken::read_in_request(token, call_id, tags, first_domain(settings), mac)?;
+    pub(crate) fn read(token: &[u8], request: &Request, mac: &Mac) -> Option<Self> {
+        let sealed = Sealed::decode(token)?;
+        let call_id = request.message.value(HeaderName::CallId)?;
+        let [from_tag, to_tag] = request.tags();
+        let opened = |caller_tag| {
+            let hinted = sealed.seems_made_with(caller_tag);
+            if hinted { sealed.open(DialogId { call_id, caller_tag }, mac) } else { None }
+        };
+        let (token, from_caller) = match opened(from_tag) {
+            Some(token) => (token, true),
+            None => (opened(to_tag)?, false),
+        };
         let DialogToken { caller, callee, target } = token;
         // Each side is given the target of the other one.
         let target = target.filter(|target| target.of_callee == from_caller).map(|target| target.next_hop);
@@ -46,7 +74,7 @@ impl InDialog {
     /// The dialog of a request that came by twice when its dialog was made (a spiral): from the sender of this token to the
     /// other side of the next one. `None` if the two are not of one call. Anybody can make a dialog with the Call-ID and
     /// the tag of a call that he has seen; that its caller is the same user, nobody else can.
-    pub(crate) fn then(self, next: Self) -> Option<Self> {
+    pub(crate) fn then(&self, next: Self) -> Option<Self> {
         let same_user = match self.from_caller {
             true => self.sender.user == next.sender.user,
             false => self.other.user == next.other.user,
@@ -55,17 +83,17 @@ impl InDialog {
         let same_peer =
             one.remote == two.remote || (one.connection != two.connection && one.remote.ip() == two.remote.ip());
         let linked = same_user && same_peer && self.from_caller == next.from_caller;
-        linked.then_some(Self { sender: self.sender, ..next })
+        linked.then(|| Self { sender: self.sender.clone(), ..next })
     }
 
     /// The user of ours on the sender's side.
-    pub(crate) const fn sender(&self) -> Option<&Aor> {
-        self.sender.user.as_ref()
+    pub(crate) fn sender(&self, settings: &Settings) -> Option<Aor> {
+        self.sender.user.as_ref().map(|user| user.aor(first_domain(settings)))
     }
 
     /// The user of ours on the other side.
-    pub(crate) const fn other(&self) -> Option<&Aor> {
-        self.other.user.as_ref()
+    pub(crate) fn other(&self, settings: &Settings) -> Option<Aor> {
+        self.other.user.as_ref().map(|user| user.aor(first_domain(settings)))
     }
 
     /// Whether a request came from the sender's peer: the same address over UDP, the same connection, or a connection that
@@ -86,35 +114,39 @@ impl InDialog {
 
     /// Whether the From is one that the sender may use without credentials: no name of ours, or its own.
     pub(crate) fn may_use_from(&self, request: &Request, settings: &Settings, mac: &Mac) -> bool {
+        let first = first_domain(settings);
+        let user = self.sender.user.as_ref();
+        if user.is_some_and(|user| user.is_written(request.caller_text(), first)) {
+            return true;
+        }
         let Some(uri) = request.caller() else { return true };
         if settings.domain_named_by(&uri).is_none() {
             return true;
         }
         let named = settings.aor_named_by(&uri);
-        self.sender.user.as_ref() == Some(&named) || self.sender.identity == Some(identity(&named, mac))
+        user.is_some_and(|user| user.aor(first) == named) || self.sender.identity == Some(identity(&named, mac))
     }
 
     /// Whether a request leads to the other side by its next hop: over its flow, to its peer, to the target that it named.
-    pub(crate) fn leads_to_other(&self, request: &Request, settings: &Settings, mac: &Mac) -> bool {
-        let Some((next, by_route)) = next_of(request) else { return false };
+    pub(crate) fn leads_to_other(&self, next: &Next<'_>, settings: &Settings, mac: &Mac) -> bool {
+        let Next { uri, by_route } = next;
         if self.other.only_flow && !by_route {
             return true;
         }
-        let address = literal(&next);
+        let (address, peer) = (literal(uri), self.other.peer.remote);
         // The trunk's own networks: a provider moves a call from one of its hosts to another.
-        let trusted =
-            || address.is_some_and(|it| settings.trusts(it.ip())) && settings.trusts(self.other.peer.remote.ip());
-        address == Some(self.other.peer.remote) || self.target == Some(next_hop(&next, mac)) || trusted()
+        let trusted = || address.is_some_and(|it| settings.trusts(it.ip())) && settings.trusts(peer.ip());
+        address == Some(peer) || (self.target.is_some() && self.target == Some(next_hop(uri, mac))) || trusted()
     }
 
     /// The other side's own flow, where the request has no Route left and only that flow leads there.
-    pub(crate) fn flow_ahead(&self, request: &Request, mac: &Mac) -> Option<FlowAhead> {
-        let (next, by_route) = next_of(request)?;
-        if by_route || !self.other.only_flow {
+    pub(crate) fn flow_ahead(&self, next: &Next<'_>, mac: &Mac) -> Option<FlowAhead> {
+        let Next { uri, by_route } = next;
+        if *by_route || !self.other.only_flow {
             return None;
         }
         // The address in the Request-URI is the sender's to choose: it is used only if the other side named it.
-        let or_named = self.target == Some(next_hop(&next, mac)) || literal(&next) == Some(self.other.peer.remote);
+        let or_named = literal(uri) == Some(self.other.peer.remote) || self.target == Some(next_hop(uri, mac));
         Some(FlowAhead { peer: self.other.peer, or_named })
     }
 
@@ -138,10 +170,11 @@ impl InDialog {
 
     /// Where the sender is now, if that is not what its token says: another peer, or a Contact that leads elsewhere.
     pub(crate) fn moved(&self, request: &Request, settings: &Settings, mac: &Mac) -> Option<(SideOfDialog, Moved)> {
-        let peer = Peer::of_hop(&crate::hop::Hop::back(&request.flow), settings);
-        let contact = request.message.header::<parser::headers::Contact<'_>>().ok().flatten();
+        let peer = Peer::of_hop(&Hop::back(&request.flow), settings);
+        let contact = request.message.header::<Contact<'_>>().ok().flatten();
         let target =
             contact.as_ref().and_then(|contact| contact.address()).and_then(|address| address.uri.sip().copied());
+        let target = target.filter(|uri| check_host(uri, request.flow.remote.ip(), settings, may_send).is_ok());
         let elsewhere = target.filter(|uri| !self.sender.only_flow && literal(uri) != Some(self.sender.peer.remote));
         if peer == self.sender.peer && elsewhere.is_none() {
             return None;
@@ -164,9 +197,8 @@ impl InDialog {
     }
 
     /// Whether a request goes where a user is registered now, or is configured to be.
-    pub(crate) fn is_contact_of(record: &Record, request: &Request, now: Wall, mac: &Mac) -> bool {
-        let Some((next, _)) = next_of(request) else { return false };
-        let (address, hop) = (literal(&next), next_hop(&next, mac));
+    pub(crate) fn is_contact_of(record: &Record, next: &Next<'_>, now: Wall, mac: &Mac) -> bool {
+        let (address, hop) = (literal(&next.uri), next_hop(&next.uri, mac));
         record.live(now).any(|binding| {
             let contact = Uri::parse(binding.contact()).ok().and_then(|uri| uri.sip().copied());
             address == Some(binding.flow().remote) || contact.is_some_and(|contact| next_hop(&contact, mac) == hop)
@@ -175,22 +207,8 @@ impl InDialog {
 
     fn key(&self, request: &Request, mac: &Mac) -> Option<u64> {
         let call_id = request.message.value(HeaderName::CallId)?;
-        let caller_tag = match self.from_caller {
-            true => request.message.header::<From<'_>>().ok()??.tag(),
-            false => request.message.header::<To<'_>>().ok()??.tag(),
-        };
-        Some(DialogId { call_id, caller_tag: caller_tag? }.key(mac))
-    }
-}
-
-/// Where a request goes next, and whether a Route says so.
-fn next_of(request: &Request) -> Option<(SipUri<'_>, bool)> {
-    if let Some(route) = request.routes().next() {
-        let address = <parser::headers::Route<'_> as parser::Header<'_>>::parse(route).ok()?.address;
-        return Some((*address.uri.sip()?, true));
-    }
-    match Uri::parse(request.uri()) {
-        Ok(Uri::Sip(uri)) => Some((uri, false)),
-        _ => None,
+        let [from_tag, to_tag] = request.tags();
+        let caller_tag = if self.from_caller { from_tag } else { to_tag };
+        Some(DialogId { call_id, caller_tag }.key(mac))
     }
 }

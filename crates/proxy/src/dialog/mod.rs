@@ -7,10 +7,11 @@
 
 mod in_dialog;
 mod moved;
+mod next_hop;
 mod record_route;
 mod token;
 
-pub(crate) use in_dialog::InDialog;
+pub(crate) use in_dialog::{InDialog, Next};
 pub(crate) use moved::MovedSides;
 pub use moved::{Moved, SideOfDialog};
 pub(crate) use record_route::{refresh_targets, token_for};

@@ -1,60 +1,69 @@
 //! Tokens on their way out: the one for a request that makes a dialog, and the same with the callee's target once a response
 //! names it (RFC 3261 16.6 step 4, 16.7 step 8).
 //!
-//! The caller reads the token in the response, the callee the one in the request. So each side is told, signed, where
+//! The caller reads the token in the response, the callee the one in the request. So each side is given, signed, where
 //! requests to the other may go: to its peer, or to the Contact or the Record-Route next to ours that it named itself.
 
 use location::Aor;
-use parser::headers::{Contact, From, Route};
+use parser::headers::{Contact, NameAddr, Route};
 use parser::{Header as _, HeaderName, Message, Rewrite, SipUri, Uri};
 
-use super::token::{DialogId, DialogToken, Side, Target, TokenText, identity, literal, next_hop};
+use super::next_hop::{bracketed, literal, next_hop};
+use super::token::{DialogId, DialogToken, Sealed, Side, Target, TokenText, User, callee_in};
 use crate::hop::Hop;
-use crate::mac::Mac;
+use crate::mac::{Mac, Purpose};
 use crate::peer::Peer;
+use crate::reach::{check_host, may_send};
 use crate::request::Request;
 use crate::settings::Settings;
 
 /// More values of ours in one response are no spiral but somebody's making.
 const MOST_OWN_VALUES: usize = 8;
 
-/// The token of a request that makes a dialog: it came over its flow, and leaves to `hop` for `user`.
+/// The token of a request that makes a dialog: it came over its flow, and leaves to `hop` for the user with this address of
+/// record, which is empty if it is nobody's of ours.
 pub(crate) fn token_for(
     request: &Request,
     (hop, only_flow): (&Hop, bool),
-    user: Option<Aor>,
+    aor: &[u8],
     settings: &Settings,
     mac: &Mac,
 ) -> TokenText {
-    let message = &request.message;
-    let caller_user = request.caller().and_then(|uri| user_named_by(&uri, settings));
-    let called = request.addressee().ok().and_then(|uri| user_named_by(uri.sip()?, settings));
+    let (message, first) = (&request.message, first_domain(settings));
     let caller = Side {
         peer: Peer::of_hop(&Hop::back(&request.flow), settings),
         only_flow: request.is_flow_bound(),
-        user: caller_user,
+        user: named(request.caller_text(), settings),
         identity: None,
     };
-    let called = called.filter(|called| Some(called) != user.as_ref()).map(|called| identity(&called, mac));
-    let callee = Side { peer: Peer::of_hop(hop, settings), only_flow, user, identity: called };
+    let user = User::of_aor(aor, first);
+    let is_called = user.as_ref().is_some_and(|user| user.is_written(request.addressee_text(), first));
+    let called = if is_called { None } else { named(request.addressee_text(), settings) };
+    let called = called.filter(|called| Some(called) != user.as_ref());
+    let identity = called.map(|called| identity(&called.aor(first), mac));
+    let callee = Side { peer: Peer::of_hop(hop, settings), only_flow, user, identity };
     let next = message.value(HeaderName::RecordRoute).and_then(uri_of_route).or_else(|| contact(message));
-    let target = target_of(next, &caller, false, mac);
-    let from_tag = from_tag(message);
-    let id = DialogId {
-        call_id: message.value(HeaderName::CallId).unwrap_or_default(),
-        caller_tag: from_tag.unwrap_or_default(),
-    };
-    DialogToken { caller, callee, target }.text(id, first_domain(settings), mac)
+    let target = target_of(next, &caller.peer, false, settings, mac);
+    let [caller_tag, _] = request.tags();
+    let id = DialogId { call_id: message.value(HeaderName::CallId).unwrap_or_default(), caller_tag };
+    DialogToken { caller, callee, target }.text(id, mac)
 }
 
 /// Puts the callee's target into our Record-Route values of a response that makes a dialog, where that is not the peer that
 /// the request went to: a gateway may name another host, a proxy behind us may have put itself into the route.
 pub(crate) fn refresh_targets(response: &Message, settings: &Settings, mac: &Mac, rewrite: &mut Rewrite) {
-    if !matches!(response.status(), Some(101..300)) || response.count(HeaderName::RecordRoute) == 0 {
+    if response.count(HeaderName::RecordRoute) == 0 || !matches!(response.status(), Some(101..300)) {
         return;
     }
-    let Some(call_id) = response.value(HeaderName::CallId) else { return };
-    let id = DialogId { call_id, caller_tag: from_tag(response).unwrap_or_default() };
+    // Mostly there is one value, ours, and the callee is where the request went.
+    let mut values = response.values(HeaderName::RecordRoute);
+    if let (Some(only), None) = (values.next(), values.next())
+        && token_in(only)
+            .and_then(callee_in)
+            .is_some_and(|callee| contact(response).and_then(|uri| literal(&uri)) == Some(callee.remote))
+    {
+        return;
+    }
     // What stands above a value is nearer to the callee.
     let mut above: Option<SipUri<'_>> = None;
     let mut last: Option<(&[u8], Option<TokenText>)> = None;
@@ -67,7 +76,7 @@ pub(crate) fn refresh_targets(response: &Message, settings: &Settings, mac: &Mac
         // RFC 5658: both values of a double Record-Route have the same token.
         let text = match last.take() {
             Some((token, text)) if token == user => text,
-            _ => refreshed(user, id, above, response, settings, mac),
+            _ => refreshed(user, above, response, settings, mac),
         };
         if let (Some(text), Some(span)) = (&text, response.span_of(user)) {
             rewrite.replace(span, |out| out.extend_from_slice(text));
@@ -77,49 +86,62 @@ pub(crate) fn refresh_targets(response: &Message, settings: &Settings, mac: &Mac
     }
 }
 
+/// The token in a Record-Route value as we write it. It may be none of ours; then nothing is changed in it.
+fn token_in(value: &[u8]) -> Option<&[u8]> {
+    let rest = value.strip_prefix(b"<sip:")?;
+    rest.get(..memchr::memchr(b'@', rest)?)
+}
+
 /// The token with the callee's target; `None` if it needs none, or is none of ours.
 fn refreshed(
     token: &[u8],
-    id: DialogId<'_>,
     above: Option<SipUri<'_>>,
     response: &Message,
     settings: &Settings,
     mac: &Mac,
 ) -> Option<TokenText> {
-    let token = DialogToken::read(token, id, first_domain(settings), mac)?;
     let next = above.or_else(|| contact(response));
-    let target = target_of(next, &token.callee, true, mac)?;
-    Some(DialogToken { target: Some(target), ..token }.text(id, first_domain(settings), mac))
+    let target = target_of(next, &callee_in(token)?, true, settings, mac)?;
+    let caller_tag = NameAddr::params_of(response.value(HeaderName::From)?).value("tag").unwrap_or_default();
+    let id = DialogId { call_id: response.value(HeaderName::CallId)?, caller_tag };
+    let token = Sealed::decode(token)?.open(id, mac)?;
+    Some(DialogToken { target: Some(target), ..token }.text(id, mac))
 }
 
-/// Where requests to a side go, if that is not where its peer is.
-fn target_of(next: Option<SipUri<'_>>, side: &Side, of_callee: bool, mac: &Mac) -> Option<Target> {
-    let next = next.filter(|next| literal(next) != Some(side.peer.remote))?;
+/// Where requests to a side go, if that is not where its peer is, and is no place that it must not name (`reach`).
+fn target_of(next: Option<SipUri<'_>>, peer: &Peer, of_callee: bool, settings: &Settings, mac: &Mac) -> Option<Target> {
+    let next = next.filter(|next| literal(next) != Some(peer.remote))?;
+    check_host(&next, peer.remote.ip(), settings, may_send).ok()?;
     Some(Target { of_callee, next_hop: next_hop(&next, mac) })
 }
 
-fn user_named_by(uri: &SipUri<'_>, settings: &Settings) -> Option<Aor> {
-    let domain = settings.domain_named_by(uri)?;
+/// The user of ours that a URI names.
+fn named(uri: &[u8], settings: &Settings) -> Option<User> {
+    let first = first_domain(settings);
+    // As it mostly is written: nothing to be unescaped, and no port.
+    let usual =
+        uri.strip_prefix(b"sip:").and_then(|rest| rest.strip_suffix(first)).and_then(|rest| rest.strip_suffix(b"@"));
+    if let Some(user) = usual.filter(|user| !user.is_empty() && user.iter().all(|it| it.is_ascii_alphanumeric())) {
+        return User::new(user, first, first);
+    }
+    let Ok(Uri::Sip(uri)) = Uri::parse(uri) else { return None };
+    let domain = settings.domain_named_by(&uri)?;
     let user = uri.user_unescaped();
-    (!user.is_empty()).then(|| Aor::new(&user, domain.as_bytes()))
+    if user.is_empty() { None } else { User::new(&user, domain.as_bytes(), first) }
 }
 
 fn contact(message: &Message) -> Option<SipUri<'_>> {
-    match message.header::<Contact<'_>>().ok()??.address()?.uri {
-        Uri::Sip(uri) => Some(uri),
-        Uri::Other { .. } => None,
-    }
+    let value = message.value(HeaderName::Contact)?;
+    bracketed(value).or_else(|| Contact::parse(value).ok()?.address()?.uri.sip().copied())
 }
 
 fn uri_of_route(value: &[u8]) -> Option<SipUri<'_>> {
-    match Route::parse(value).ok()?.address.uri {
-        Uri::Sip(uri) => Some(uri),
-        Uri::Other { .. } => None,
-    }
+    bracketed(value).or_else(|| Route::parse(value).ok()?.address.uri.sip().copied())
 }
 
-fn from_tag(message: &Message) -> Option<&[u8]> {
-    message.header::<From<'_>>().ok()??.tag()
+/// A user of ours as From or To names it, as a hash.
+pub(super) fn identity(aor: &Aor, mac: &Mac) -> u32 {
+    (mac.sign(Purpose::Identity, &[aor.as_bytes()]) & u64::from(u32::MAX)) as u32
 }
 
 /// Users there are written without their domain.

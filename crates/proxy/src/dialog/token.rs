@@ -2,33 +2,40 @@
 //! step 4 lets a proxy put what it needs into that value, so that it keeps no dialog state).
 //!
 //! ```text
-//! base64url( version flags mac:8 caller-peer callee-peer [target:4] [user] [user] [identity:4] [identity:4] )
+//! base64url( version mac:8 flags hint caller-peer callee-peer [target:4] [user] [user] [identity:4] [identity:4] )
 //! ```
 //!
 //! The MAC covers all other octets, the Call-ID and the tag of the caller: a token taken into another call, or with
-//! anything in it changed, does not verify. The From or To tag that verifies also says who sends a request: the caller or
-//! the callee. Must not decide what a token permits: that is `in_dialog.rs`.
+//! anything in it changed, does not verify. The hint is a checksum of the caller's tag, so that one MAC is computed and not
+//! two: it tells whether the caller or the callee sends a request, and the MAC confirms it. Must not decide what a token
+//! permits: that is `in_dialog.rs`.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use location::Aor;
-use parser::SipUri;
 use smallvec::SmallVec;
 
-use crate::mac::{Mac, Purpose, octets_of};
+use crate::mac::{Mac, Purpose};
 use crate::peer::Peer;
 
 /// Tokens of another form do not verify; calls that were set up with them lose their fast way, as after new keys.
 const VERSION: u8 = 1;
 
-/// Octets before the peers: version, flags, MAC.
-const HEAD: usize = 10;
+/// Octets before those that the MAC covers: version and MAC.
+const HEAD: usize = 9;
+
+/// Octets before the peers: flags and hint too.
+const START: usize = HEAD + 2;
+
+/// Octets of a peer, see [`Peer::write_octets`].
+const SHORTEST_PEER: usize = 8;
+const LONGEST_PEER: usize = 28;
 
 /// The longest user that is put into a token. Without its user a side proves itself by its address or by credentials.
 const LONGEST_USER: usize = 64;
 
 /// Octets of the longest token: two IPv6 peers with connections, two users, everything else.
-const LONGEST: usize = HEAD + 2 * 28 + 4 + 2 * (1 + LONGEST_USER) + 2 * 4;
+const LONGEST: usize = START + 2 * LONGEST_PEER + 4 + 2 * (1 + LONGEST_USER) + 2 * 4;
 
 mod flag {
     pub(super) const TARGET: u8 = 1;
@@ -40,9 +47,6 @@ mod flag {
     pub(super) const CALLER_IDENTITY: u8 = 64;
     pub(super) const CALLEE_IDENTITY: u8 = 128;
 }
-
-/// A token as text: the user part of a Record-Route value.
-pub(crate) type TokenText = SmallVec<[u8; 128]>;
 
 /// What a token says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,9 +67,16 @@ pub(crate) struct Side {
     /// Whether it is reached over that flow only, not at the address that it names.
     pub(crate) only_flow: bool,
     /// The user of ours that it belongs to.
-    pub(crate) user: Option<Aor>,
+    pub(crate) user: Option<User>,
     /// The user of ours that it is called in From and To, as a hash, where that is another than `user`: a group, a number.
     pub(crate) identity: Option<u32>,
+}
+
+/// A user of ours: the user part, unescaped, and the domain where that is not the first of ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct User {
+    text: SmallVec<[u8; 24]>,
+    has_domain: bool,
 }
 
 /// The next hop of requests to one side, as a hash: its Contact, or the Record-Route value next to ours.
@@ -90,65 +101,109 @@ impl DialogId<'_> {
     }
 }
 
+/// A token as text: the user part of a Record-Route value.
+pub(crate) type TokenText = SmallVec<[u8; 128]>;
+
+impl User {
+    /// `user` of `domain`; `first` is the first domain of ours. `None` if the name is too long for a token.
+    pub(crate) fn new(user: &[u8], domain: &[u8], first: &[u8]) -> Option<Self> {
+        let has_domain = domain != first;
+        let mut text = SmallVec::from_slice(user);
+        if has_domain {
+            text.push(b'@');
+            text.extend_from_slice(domain);
+        }
+        (text.len() <= LONGEST_USER).then_some(Self { text, has_domain })
+    }
+
+    /// The user whose address of record this is.
+    pub(crate) fn of_aor(aor: &[u8], first: &[u8]) -> Option<Self> {
+        let at = aor.iter().rposition(|&octet| octet == b'@')?;
+        Self::new(aor.get(..at)?, aor.get(at + 1..)?, first)
+    }
+
+    pub(crate) fn aor(&self, first: &[u8]) -> Aor {
+        if !self.has_domain {
+            return Aor::new(&self.text, first);
+        }
+        // An AoR is not escaped: its user may hold an `@`, its domain cannot.
+        let at = self.text.iter().rposition(|&octet| octet == b'@').unwrap_or_default();
+        let (user, domain) = self.text.split_at_checked(at).unwrap_or_default();
+        Aor::new(user, domain.get(1..).unwrap_or_default())
+    }
+
+    /// Whether a URI is, octet by octet, the usual way to write this user: `sip:user@domain`. False says nothing.
+    pub(crate) fn is_written(&self, uri: &[u8], first: &[u8]) -> bool {
+        let user = uri.strip_prefix(b"sip:").and_then(|rest| rest.strip_prefix(&*self.text));
+        !self.has_domain && user.and_then(|rest| rest.strip_prefix(b"@")).is_some_and(|domain| domain == first)
+    }
+
+    fn read(octets: &[u8], is_there: bool) -> Option<(Option<Self>, &[u8])> {
+        if !is_there {
+            return Some((None, octets));
+        }
+        let (&length, rest) = octets.split_first()?;
+        let (text, rest) = rest.split_at_checked(usize::from(length & !OTHER_DOMAIN))?;
+        Some((Some(Self { text: SmallVec::from_slice(text), has_domain: length & OTHER_DOMAIN != 0 }), rest))
+    }
+
+    fn write(&self, octets: &mut Octets) {
+        // It is at most LONGEST_USER octets long.
+        let length = u8::try_from(self.text.len()).unwrap_or_default();
+        octets.push(length | if self.has_domain { OTHER_DOMAIN } else { 0 });
+        octets.extend_from_slice(&self.text);
+    }
+}
+
+/// Bit of a user's length: its domain follows it.
+const OTHER_DOMAIN: u8 = 128;
+
+type Octets = SmallVec<[u8; 128]>;
+
 impl DialogToken {
-    /// The token of a dialog as text. `domain` is the first of ours: users there are written without it.
-    pub(crate) fn text(&self, id: DialogId<'_>, domain: &[u8], mac: &Mac) -> TokenText {
-        let mut octets = SmallVec::<[u8; 128]>::from_slice(&[0; HEAD]);
+    /// The token of a dialog as text.
+    pub(crate) fn text(&self, id: DialogId<'_>, mac: &Mac) -> TokenText {
+        let mut octets = Octets::from_slice(&[0; START]);
         self.caller.peer.write_octets(&mut octets);
         self.callee.peer.write_octets(&mut octets);
         let mut flags = 0;
         if let Some(target) = self.target {
             flags |= flag::TARGET | if target.of_callee { flag::OF_CALLEE } else { 0 };
-            octets.extend(target.next_hop.to_be_bytes());
+            octets.extend_from_slice(&target.next_hop.to_be_bytes());
         }
         flags |= if self.caller.only_flow { flag::CALLER_FLOW } else { 0 };
         flags |= if self.callee.only_flow { flag::CALLEE_FLOW } else { 0 };
         for (side, bit) in [(&self.caller, flag::CALLER_USER), (&self.callee, flag::CALLEE_USER)] {
-            flags |= if write_user(&mut octets, side.user.as_ref(), domain) { bit } else { 0 };
-        }
-        for (side, bit) in [(&self.caller, flag::CALLER_IDENTITY), (&self.callee, flag::CALLEE_IDENTITY)] {
-            if let Some(identity) = side.identity {
-                octets.extend(identity.to_be_bytes());
+            if let Some(user) = &side.user {
+                user.write(&mut octets);
                 flags |= bit;
             }
         }
-        let signature = signature(id, flags, octets.get(HEAD..).unwrap_or_default(), mac);
-        let head = [VERSION, flags].into_iter().chain(signature);
-        octets.iter_mut().zip(head).for_each(|(octet, value)| *octet = value);
+        for (side, bit) in [(&self.caller, flag::CALLER_IDENTITY), (&self.callee, flag::CALLEE_IDENTITY)] {
+            if let Some(identity) = side.identity {
+                octets.extend_from_slice(&identity.to_be_bytes());
+                flags |= bit;
+            }
+        }
+        if let Some([head @ .., of_flags, of_hint]) = octets.first_chunk_mut::<START>() {
+            (*of_flags, *of_hint) = (flags, hint(id.caller_tag));
+            head[0] = VERSION;
+        }
+        let signature = signature(id, octets.get(HEAD..).unwrap_or_default(), mac);
+        octets.iter_mut().skip(1).zip(signature).for_each(|(octet, value)| *octet = value);
         let mut text = TokenText::from_elem(0, octets.len().div_ceil(3) * 4);
         let length = URL_SAFE_NO_PAD.encode_slice(&octets, &mut text);
         text.truncate(length.unwrap_or_default());
         text
     }
 
-    /// Reads a token that was made for a dialog; `None` if it was not made here, or for another dialog.
-    pub(crate) fn read(text: &[u8], id: DialogId<'_>, domain: &[u8], mac: &Mac) -> Option<Self> {
-        Sealed::decode(text)?.open(id, domain, mac)
-    }
-
-    /// Reads the token in a request of a dialog: what it says, and whether the caller sends the request.
-    pub(crate) fn read_in_request(
-        text: &[u8],
-        call_id: &[u8],
-        (from_tag, to_tag): (&[u8], &[u8]),
-        domain: &[u8],
-        mac: &Mac,
-    ) -> Option<(Self, bool)> {
-        let sealed = Sealed::decode(text)?;
-        let opened = |caller_tag| sealed.open(DialogId { call_id, caller_tag }, domain, mac);
-        match opened(from_tag) {
-            Some(token) => Some((token, true)),
-            None => Some((opened(to_tag)?, false)),
-        }
-    }
-
-    fn parse(flags: u8, octets: &[u8], domain: &[u8]) -> Option<Self> {
+    fn parse(flags: u8, octets: &[u8]) -> Option<Self> {
         let has = |bit| flags & bit != 0;
         let (caller, octets) = Peer::read_octets(octets)?;
         let (callee, octets) = Peer::read_octets(octets)?;
         let (next_hop, octets) = read_number(octets, has(flag::TARGET))?;
-        let (caller_user, octets) = read_user(octets, has(flag::CALLER_USER), domain)?;
-        let (callee_user, octets) = read_user(octets, has(flag::CALLEE_USER), domain)?;
+        let (caller_user, octets) = User::read(octets, has(flag::CALLER_USER))?;
+        let (callee_user, octets) = User::read(octets, has(flag::CALLEE_USER))?;
         let (caller_identity, octets) = read_number(octets, has(flag::CALLER_IDENTITY))?;
         let (callee_identity, octets) = read_number(octets, has(flag::CALLEE_IDENTITY))?;
         let side = |peer, flow, user, identity| Side { peer, only_flow: has(flow), user, identity };
@@ -160,102 +215,55 @@ impl DialogToken {
     }
 }
 
+/// Where the callee is by a token whose signature is not checked: by one of our own, if it is one.
+pub(super) fn callee_in(token: &[u8]) -> Option<Peer> {
+    let mut octets = [0; (START + 2 * LONGEST_PEER).next_multiple_of(3)];
+    // What follows the peers is not needed. Two short ones need half of the text.
+    let most = [START + 2 * SHORTEST_PEER, START + 2 * LONGEST_PEER].map(|octets| octets.div_ceil(3) * 4);
+    most.into_iter().find_map(|most| {
+        let text = token.get(..most.min(token.len())).unwrap_or_default();
+        let length = URL_SAFE_NO_PAD.decode_slice(text, &mut octets).ok()?;
+        let (_, rest) = Peer::read_octets(octets.get(START..length)?)?;
+        Peer::read_octets(rest).map(|(callee, _)| callee).filter(|_| octets.first() == Some(&VERSION))
+    })
+}
+
 /// A token whose signature is still to be checked.
-struct Sealed {
+pub(super) struct Sealed {
     octets: [u8; LONGEST],
     length: usize,
 }
 
 impl Sealed {
-    fn decode(text: &[u8]) -> Option<Self> {
+    /// `None` for text that is no token.
+    pub(super) fn decode(text: &[u8]) -> Option<Self> {
         let mut octets = [0; LONGEST];
         // Longer text than a token can have is refused before it is decoded.
         let text = Some(text).filter(|text| text.len() <= LONGEST.div_ceil(3) * 4)?;
         let length = URL_SAFE_NO_PAD.decode_slice(text, &mut octets).ok()?;
-        (length > HEAD && octets.first() == Some(&VERSION)).then_some(Self { octets, length })
+        (length > START && octets.first() == Some(&VERSION)).then_some(Self { octets, length })
     }
 
-    fn open(&self, id: DialogId<'_>, domain: &[u8], mac: &Mac) -> Option<DialogToken> {
-        let (head, rest) = self.octets.get(..self.length)?.split_first_chunk::<HEAD>()?;
-        let &[_, flags, ref given @ ..] = head;
-        (*given == signature(id, flags, rest, mac)).then(|| DialogToken::parse(flags, rest, domain))?
+    /// Whether it seems to be of a dialog that the sender of this tag made.
+    pub(super) fn seems_made_with(&self, caller_tag: &[u8]) -> bool {
+        self.octets.get(HEAD + 1) == Some(&hint(caller_tag))
     }
-}
 
-fn signature(id: DialogId<'_>, flags: u8, octets: &[u8], mac: &Mac) -> [u8; 8] {
-    mac.sign(Purpose::Route, &[id.call_id, id.caller_tag, &[flags], octets]).to_be_bytes()
-}
-
-/// The next hop that a URI names, as a hash: its host, or its maddr, and its port.
-pub(crate) fn next_hop(uri: &SipUri<'_>, mac: &Mac) -> u32 {
-    let port = port_of(uri).to_be_bytes();
-    match host_of(uri) {
-        Some(host) if let Some(ip) = host.ip() => low_half(mac.sign(Purpose::NextHop, &[&octets_of(ip), &port])),
-        Some(parser::Host::Name(name)) => {
-            let mut lower = SmallVec::<[u8; 64]>::from_slice(name);
-            lower.make_ascii_lowercase();
-            low_half(mac.sign(Purpose::NextHop, &[&lower, &port]))
-        }
-        _ => low_half(mac.sign(Purpose::NextHop, &[uri.as_bytes()])),
+    /// What it says; `None` if it was not made here, or for another dialog.
+    pub(super) fn open(&self, id: DialogId<'_>, mac: &Mac) -> Option<DialogToken> {
+        let (&[_, ref given @ ..], covered) = self.octets.get(..self.length)?.split_first_chunk::<HEAD>()?;
+        let &[flags, _, ref rest @ ..] = covered else { return None };
+        (*given == signature(id, covered, mac)).then(|| DialogToken::parse(flags, rest))?
     }
 }
 
-/// The address that a URI names, if it names no host.
-pub(crate) fn literal(uri: &SipUri<'_>) -> Option<std::net::SocketAddr> {
-    Some(std::net::SocketAddr::new(host_of(uri)?.ip()?, port_of(uri)))
+fn signature(id: DialogId<'_>, octets: &[u8], mac: &Mac) -> [u8; 8] {
+    mac.sign(Purpose::Route, &[id.call_id, id.caller_tag, octets]).to_be_bytes()
 }
 
-fn host_of<'a>(uri: &SipUri<'a>) -> Option<parser::Host<'a>> {
-    match uri.maddr() {
-        Some(maddr) => parser::Host::parse(maddr).ok(),
-        None => Some(uri.host),
-    }
-}
-
-fn port_of(uri: &SipUri<'_>) -> u16 {
-    let default = if uri.secure { parser::Transport::Tls } else { parser::Transport::Udp };
-    uri.port.unwrap_or_else(|| uri.transport().unwrap_or(default).default_port())
-}
-
-/// A user of ours as From or To names it, as a hash.
-pub(crate) fn identity(aor: &Aor, mac: &Mac) -> u32 {
-    low_half(mac.sign(Purpose::Identity, &[aor.as_bytes()]))
-}
-
-/// Enough where the hash stands in a token, which nobody else can make: to guess one, a request for each try is needed.
-const fn low_half(hash: u64) -> u32 {
-    (hash & u32::MAX as u64) as u32
-}
-
-/// False if there is none, or one that is too long.
-fn write_user(octets: &mut impl Extend<u8>, user: Option<&Aor>, domain: &[u8]) -> bool {
-    let Some(user) = user else { return false };
-    let text = if user.domain() == domain { user.user() } else { user.as_bytes() };
-    let length = u8::try_from(text.len()).ok().filter(|length| usize::from(*length) <= LONGEST_USER);
-    let Some(length) = length else { return false };
-    // RFC 3261 25.1: an `@` in a user part is escaped, but AoRs are not; the first octet tells both forms apart.
-    let foreign = if user.domain() == domain { 0 } else { OTHER_DOMAIN };
-    octets.extend([length | foreign]);
-    octets.extend(text.iter().copied());
-    true
-}
-
-/// Bit of a user's length: its domain follows it.
-const OTHER_DOMAIN: u8 = 128;
-
-fn read_user<'a>(octets: &'a [u8], is_there: bool, domain: &[u8]) -> Option<(Option<Aor>, &'a [u8])> {
-    if !is_there {
-        return Some((None, octets));
-    }
-    let (&length, rest) = octets.split_first()?;
-    let (text, rest) = rest.split_at_checked(usize::from(length & !OTHER_DOMAIN))?;
-    let aor = if length & OTHER_DOMAIN == 0 {
-        Aor::new(text, domain)
-    } else {
-        let at = text.iter().rposition(|&octet| octet == b'@')?;
-        Aor::new(text.get(..at)?, text.get(at + 1..)?)
-    };
-    Some((Some(aor), rest))
+/// A checksum of a tag. Two tags of one dialog have the same now and then; then the MAC decides.
+fn hint(tag: &[u8]) -> u8 {
+    tag.iter().fold(0, |sum: u8, octet| sum.rotate_left(3) ^ octet)
 }
 
 fn read_number(octets: &[u8], is_there: bool) -> Option<(Option<u32>, &[u8])> {
@@ -272,15 +280,12 @@ mod tests {
 
     const MAC: Mac = Mac::new([1; 16]);
     const ID: DialogId<'_> = DialogId { call_id: b"1@192.0.2.7", caller_tag: b"a1" };
-    const DOMAIN: &[u8] = b"office.example";
+    const FIRST: &[u8] = b"office.example";
 
     fn side(remote: &str, connection: u64, user: Option<&str>, identity: Option<u32>) -> Side {
-        let aor = |user: &str| match user.split_once('@') {
-            Some((user, domain)) => Aor::new(user.as_bytes(), domain.as_bytes()),
-            None => Aor::new(user.as_bytes(), DOMAIN),
-        };
+        let user = user.map(|aor| User::of_aor(aor.as_bytes(), FIRST).unwrap());
         let peer = Peer { listener: 1, remote: remote.parse().unwrap(), connection };
-        Side { peer, only_flow: connection != 0, user: user.map(aor), identity }
+        Side { peer, only_flow: connection != 0, user, identity }
     }
 
     fn tokens() -> Vec<DialogToken> {
@@ -288,13 +293,13 @@ mod tests {
         let long = format!("{}@shop.example", "x".repeat(LONGEST_USER - 13));
         vec![
             DialogToken {
-                caller: side("192.0.2.7:5060", 0, Some("alice"), None),
-                callee: side("192.0.2.8:5060", 0, Some("bob"), None),
+                caller: side("192.0.2.7:5060", 0, Some("alice@office.example"), None),
+                callee: side("192.0.2.8:5060", 0, Some("bob@office.example"), None),
                 target: None,
             },
             DialogToken {
                 caller: side("192.0.2.7:5060", 0, None, None),
-                callee: side("[2001:db8::8]:49152", u64::MAX, Some("bob"), Some(7)),
+                callee: side("[2001:db8::8]:49152", u64::MAX, Some("bob@office.example"), Some(7)),
                 target: target(false),
             },
             DialogToken {
@@ -305,8 +310,12 @@ mod tests {
         ]
     }
 
-    fn text(token: &DialogToken) -> Vec<u8> {
-        token.text(ID, DOMAIN, &MAC).to_vec()
+    fn text(token: &DialogToken) -> TokenText {
+        token.text(ID, &MAC)
+    }
+
+    fn read(text: &[u8], id: DialogId<'_>, mac: &Mac) -> Option<DialogToken> {
+        Sealed::decode(text)?.open(id, mac)
     }
 
     #[test]
@@ -317,11 +326,10 @@ mod tests {
                 text.iter().all(|octet| octet.is_ascii_alphanumeric() || b"-_".contains(octet)),
                 "fit for a user part"
             );
-            assert_eq!(DialogToken::read(&text, ID, DOMAIN, &MAC), Some(token.clone()));
-            let in_request = |tags| DialogToken::read_in_request(&text, ID.call_id, tags, DOMAIN, &MAC);
-            assert_eq!(in_request((b"a1", b"b2")), Some((token.clone(), true)));
-            assert_eq!(in_request((b"b2", b"a1")), Some((token, false)));
-            assert_eq!(in_request((b"b2", b"c3")), None);
+            assert_eq!(read(&text, ID, &MAC), Some(token.clone()));
+            let sealed = Sealed::decode(&text).unwrap();
+            assert!(sealed.seems_made_with(b"a1") && !sealed.seems_made_with(b"b2"));
+            assert_eq!(callee_in(&text), Some(token.callee.peer));
         }
         let usual = text(&tokens()[0]);
         assert!(usual.len() <= 56, "{} octets", usual.len());
@@ -332,30 +340,32 @@ mod tests {
         for token in tokens() {
             let text = text(&token);
             for id in [DialogId { call_id: b"2@192.0.2.7", ..ID }, DialogId { caller_tag: b"a2", ..ID }] {
-                assert_eq!(DialogToken::read(&text, id, DOMAIN, &MAC), None);
+                assert_eq!(read(&text, id, &MAC), None);
             }
-            assert_eq!(DialogToken::read(&text, ID, DOMAIN, &Mac::new([2; 16])), None);
+            assert_eq!(read(&text, ID, &Mac::new([2; 16])), None);
             for at in 0..text.len() {
                 for octet in *b"Aa0_" {
                     let mut forged = text.clone();
                     forged[at] = octet;
-                    let read = DialogToken::read(&forged, ID, DOMAIN, &MAC);
-                    assert!(read.is_none() || forged == text, "octet {at} is not covered");
+                    assert!(read(&forged, ID, &MAC).is_none() || forged == text, "octet {at} is not covered");
                 }
-                assert_eq!(DialogToken::read(&text[..at], ID, DOMAIN, &MAC), None);
+                assert_eq!(read(&text[..at], ID, &MAC), None);
             }
         }
     }
 
     #[test]
-    fn a_next_hop_is_host_and_port() {
-        let uri = |text: &'static str| *parser::Uri::parse(text.as_bytes()).unwrap().sip().unwrap();
-        let hop = |text| next_hop(&uri(text), &MAC);
-        assert_eq!(hop("sip:a@GW.example"), hop("sip:b@gw.EXAMPLE:5060;transport=tcp"));
-        assert_eq!(hop("sip:a@192.0.2.7"), hop("sip:x.example;maddr=192.0.2.7"));
-        assert_ne!(hop("sip:a@192.0.2.7"), hop("sip:a@192.0.2.7:5061"));
-        assert_ne!(hop("sip:a@192.0.2.7"), hop("sip:a@192.0.2.8"));
-        assert_eq!(literal(&uri("sips:192.0.2.7")), Some("192.0.2.7:5061".parse().unwrap()));
-        assert_eq!(literal(&uri("sip:a@gw.example")), None);
+    fn users_have_their_domain_where_it_is_not_the_first() {
+        for aor in ["alice@office.example", "a@b@office.example", "alice@shop.example", "a@b@shop.example"] {
+            let user = User::of_aor(aor.as_bytes(), FIRST).unwrap();
+            assert_eq!(user.aor(FIRST).as_bytes(), aor.as_bytes());
+        }
+        let alice = User::new(b"alice", FIRST, FIRST).unwrap();
+        assert!(alice.is_written(b"sip:alice@office.example", FIRST));
+        for other in ["sip:alice@office.example:5060", "sip:alice@office.example2", "sip:alic@office.example", "sips:"]
+        {
+            assert!(!alice.is_written(other.as_bytes(), FIRST), "{other}");
+        }
+        assert_eq!(User::new(&[b'x'; LONGEST_USER + 1], FIRST, FIRST), None);
     }
 }

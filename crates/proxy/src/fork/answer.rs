@@ -74,7 +74,7 @@ impl Fork {
         let Some(request) = &self.template.request else { return };
         if self.upstream.may_send(status, self.template.timers(), context.now.mono) {
             let text = context.reply(request, status, reason_phrase(status).as_bytes(), |_| {});
-            self.upstream.keep(text);
+            self.upstream.keep_own(text);
         }
     }
 

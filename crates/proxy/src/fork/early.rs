@@ -45,7 +45,7 @@ impl Fork {
             let text = context.reply_as(request, &tag, 199, reason_phrase(199).as_bytes(), |reply| {
                 reply.header(HeaderName::Reason, |out| out.extend_from_slice(cause(status).as_bytes()));
             });
-            self.upstream.keep(text);
+            self.upstream.keep_own(text);
         }
     }
 }

@@ -3,6 +3,8 @@
 //!
 //! A URI is in a response context once (16.5), and there are only so many.
 
+use std::net::IpAddr;
+
 use location::{Aor, Record};
 use parser::{Message, Uri, equivalent};
 use smallvec::SmallVec;
@@ -23,6 +25,8 @@ use super::outcome::Outcome;
 pub(crate) struct Redirection {
     /// The branch that was redirected.
     pub(crate) branch: BranchId,
+    /// Where the phone is that redirected it.
+    pub(crate) from: IpAddr,
     /// Those that are still to be looked up, the next one last.
     pub(crate) contacts: Vec<Redirect>,
     /// What was found so far.
@@ -48,14 +52,15 @@ impl Fork {
         context: &mut Context<'_>,
     ) -> Option<Box<Redirection>> {
         let request = self.template.request.as_ref().filter(|_| self.is_open() && self.disposition.recurse)?;
-        let contacts = redirects(response, request, &self.template.settings)?;
+        let from = self.branches.get(usize::from(id.index))?.hop().remote.ip();
+        let contacts = redirects(response, from, request, &self.template.settings)?;
         if !self.has_room(contacts.len(), context) {
             return None;
         }
         self.branches.get_mut(usize::from(id.index))?.outcome = Some(Outcome::Followed);
         self.following += 1;
         let all_at_once = self.disposition.strategy == Strategy::Parallel;
-        Some(Box::new(Redirection { branch: id, contacts, plan: Plan::default(), all_at_once, last_q: None }))
+        Some(Box::new(Redirection { branch: id, from, contacts, plan: Plan::default(), all_at_once, last_q: None }))
     }
 
     /// The plan of a user that the request was redirected to.

@@ -85,7 +85,7 @@ impl Fork {
         settings: Arc<Settings>,
         context: &mut Context<'_>,
     ) -> Self {
-        let upstream = Upstream::new(&request, &settings.timers, context.now.mono);
+        let upstream = Upstream::new(&request, &settings, context.now.mono);
         let has_ring_time = plan.phones() > 1 || settings.forking.single_target == SingleTarget::Stateful;
         let mut waiting = plan.groups;
         waiting.reverse();
@@ -126,7 +126,7 @@ impl Fork {
     }
 
     /// The request came again.
-    pub(crate) fn retransmitted(&self, context: &mut Context<'_>) {
+    pub(crate) fn retransmitted(&mut self, context: &mut Context<'_>) {
         self.upstream.retransmitted(context);
     }
 

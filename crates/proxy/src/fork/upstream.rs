@@ -3,11 +3,13 @@
 use bytes::Bytes;
 use parser::Method;
 
+use crate::amplification;
 use crate::clock::Instant;
 use crate::context::Context;
+use crate::event::{Event, Limit};
 use crate::hop::Hop;
 use crate::request::{Request, Source};
-use crate::settings::Timers;
+use crate::settings::{Settings, Timers};
 use crate::transaction::{Due, ServerInvite, ServerOther};
 
 /// The server transaction of a forked request.
@@ -22,6 +24,11 @@ pub(crate) struct Upstream {
     pub(crate) method: &'static str,
     /// The last response, for retransmissions.
     last: Bytes,
+    /// How many octets may still be sent again: a source that has proved nothing gets no more of what is made here and of
+    /// copies than `limits.amplification` times what it sent ([`amplification`]).
+    allowance: usize,
+    /// What a copy of the request adds to that.
+    per_copy: usize,
 }
 
 #[derive(Debug)]
@@ -31,13 +38,14 @@ enum Machine {
 }
 
 impl Upstream {
-    pub(crate) fn new(request: &Request, timers: &Timers, now: Instant) -> Self {
+    pub(crate) fn new(request: &Request, settings: &Settings, now: Instant) -> Self {
         let machine = match request.method() {
             Method::Invite => Machine::Invite(ServerInvite::new()),
-            _ => Machine::Other(ServerOther::new(request.flow.transport.is_reliable(), timers, now)),
+            _ => Machine::Other(ServerOther::new(request.flow.transport.is_reliable(), &settings.timers, now)),
         };
-        let (back, source) = (request.back, request.source());
-        Self { machine, back, source, method: request.method().as_str_or("other"), last: Bytes::new() }
+        let per_copy = amplification::limit(request, settings);
+        let (back, source, method) = (request.back, request.source(), request.method().as_str_or("other"));
+        Self { machine, back, source, method, last: Bytes::new(), allowance: per_copy, per_copy }
     }
 
     /// Whether the machine lets a response pass; the caller sends it and, unless it is the 2xx of an INVITE, has it
@@ -52,6 +60,12 @@ impl Upstream {
 
     pub(crate) fn keep(&mut self, text: &[u8]) {
         self.last = Bytes::copy_from_slice(text);
+    }
+
+    /// The same for a response made here.
+    pub(crate) fn keep_own(&mut self, text: &[u8]) {
+        self.allowance = self.allowance.saturating_sub(text.len());
+        self.keep(text);
     }
 
     /// Lets go of a response that will not be sent again.
@@ -69,13 +83,27 @@ impl Upstream {
     }
 
     /// The request came again.
-    pub(crate) fn retransmitted(&self, context: &mut Context<'_>) {
+    pub(crate) fn retransmitted(&mut self, context: &mut Context<'_>) {
+        self.allowance = self.allowance.saturating_add(self.per_copy);
         let again = match &self.machine {
             Machine::Invite(machine) => machine.retransmitted(),
             Machine::Other(machine) => machine.retransmitted(),
         };
-        if again && !self.last.is_empty() {
-            context.outbox.resend(self.back, false, &self.last);
+        if again {
+            self.resend(context);
+        }
+    }
+
+    /// Sends the last response again, if its receiver may have so much.
+    fn resend(&mut self, context: &mut Context<'_>) {
+        match self.allowance.checked_sub(self.last.len()) {
+            _ if self.last.is_empty() => {}
+            Some(left) => {
+                // What has no bound needs none.
+                self.allowance = if self.per_copy == usize::MAX { self.allowance } else { left };
+                context.outbox.resend(self.back, false, &self.last);
+            }
+            None => context.outbox.tell(Event::LimitReached(Limit::Amplification)),
         }
     }
 
@@ -89,7 +117,7 @@ impl Upstream {
         match &mut self.machine {
             Machine::Invite(machine) => {
                 if machine.timeout(context.now.mono) == Due::Resend {
-                    context.outbox.resend(self.back, false, &self.last);
+                    self.resend(context);
                 }
             }
             Machine::Other(machine) => machine.timeout(context.now.mono),

@@ -4,6 +4,7 @@ use parser::headers::Credentials;
 use parser::{HeaderName, Host, Message, Method, Rewrite, Transport, write_decimal, write_target};
 
 use super::Branch;
+use super::identity::edit_claims;
 use crate::dialog::token_for;
 use crate::hop::Hop;
 use crate::mac::Mac;
@@ -48,6 +49,7 @@ pub(crate) fn write_request(
         set_number(message, HeaderName::MaxBreadth, *breadth, rewrite);
     }
     remove_credentials(message, settings, rewrite);
+    edit_claims(request, hop, settings, rewrite);
     // step 8, then step 4 below it, then a Path as the first Route
     rewrite.put_first(message, |out| write_via(out, hop, *branch, settings));
     if forms_dialog(request) {
@@ -80,7 +82,7 @@ fn edit_routes(request: &Request, target: &Target, rewrite: &mut Rewrite) -> Opt
     if request.last_route_is_uri {
         rewrite.remove_last(message, HeaderName::Route);
     }
-    let first = parser::elements(path).next().or_else(|| request.routes().next());
+    let first = parser::elements(path).next().or_else(|| request.next_route());
     let strict = first.and_then(route_uri).filter(|route| !route.is_loose());
     let Some(strict) = strict else {
         if uri != message.request_uri() {
@@ -149,8 +151,7 @@ pub(crate) fn write_via_value(out: &mut Vec<u8>, hop: &Hop, branch: Branch, sett
 fn write_record_routes(out: &mut Vec<u8>, forwarding: &Forwarding<'_>, settings: &Settings, mac: &Mac) {
     let Forwarding { request, target, hop, .. } = forwarding;
     let back = Hop::back(&request.flow);
-    let (ahead, user) = ((*hop, target.over_flow), target.uri.user());
-    let token = token_for(request, ahead, user, settings, mac);
+    let token = token_for(request, (hop, target.over_flow), target.uri.aor(), settings, mac);
     let mut write = |side: &Hop| {
         out.extend_from_slice(b"Record-Route: <sip:");
         out.extend_from_slice(&token);

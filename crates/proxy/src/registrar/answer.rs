@@ -3,6 +3,7 @@
 use location::{Aor, Binding, Record};
 use parser::{HeaderName, Params, Reply, Uri, write_decimal};
 
+use crate::amplification::{self, Fitted};
 use crate::clock::Now;
 use crate::request::Request;
 use crate::route::{Gruus, issued};
@@ -32,17 +33,36 @@ pub(super) struct Told {
     pub(super) bindings: usize,
     /// The longest time that one of them has left, in seconds.
     pub(super) expires: u32,
+    pub(super) fitted: Fitted,
 }
 
 impl Granted<'_> {
-    /// Writes it.
-    pub(super) fn write(&self, out: &mut Vec<u8>, to_tag: &[u8], now: Now) -> Told {
+    /// Writes it, in at most `limit` octets; `out` is empty.
+    pub(super) fn write(&self, out: &mut Vec<u8>, to_tag: &[u8], limit: usize, now: Now) -> Told {
+        let (own, mut told) = self.write_all(out, to_tag, false, now);
+        if out.len() > limit {
+            // Only where nobody proves anything: what a phone looks for is its own Contact, so that is the first then, and
+            // what does not fit is left out, against RFC 3261 10.3 step 8.
+            out.clear();
+            self.write_all(out, to_tag, true, now);
+            told.fitted = amplification::fit(out, 0, own, limit);
+        }
+        told
+    }
+
+    /// Writes all of it; returns where what is not repeated of the request begins.
+    fn write_all(&self, out: &mut Vec<u8>, to_tag: &[u8], own_first: bool, now: Now) -> (usize, Told) {
         let message = &self.request.message;
         let mut reply = Reply::new(out, message, 200, b"OK", self.request.stamp, Some(to_tag));
-        let mut told = Told { bindings: 0, expires: 0 };
-        for binding in self.record.live(now.wall) {
+        let own = reply.end();
+        let mut told = Told { bindings: 0, expires: 0, fitted: Fitted::Whole };
+        let is_own = |binding: &Binding<'_>| binding.transaction() == self.request.key.0;
+        let first = own_first.then(|| self.record.live(now.wall).filter(is_own)).into_iter().flatten();
+        let others = self.record.live(now.wall).filter(|binding| !(own_first && is_own(binding)));
+        for binding in first.chain(others) {
             let expires = binding.remaining(now.wall);
-            told = Told { bindings: told.bindings + 1, expires: told.expires.max(expires) };
+            told.bindings += 1;
+            told.expires = told.expires.max(expires);
             reply.header(HeaderName::Contact, |out| {
                 write_contact(out, &binding, expires);
                 self.write_gruus(out, &binding, now);
@@ -62,7 +82,7 @@ impl Granted<'_> {
         }
         reply.header(HeaderName::Date, |out| write_date(out, self.settings.date(now).secs()));
         reply.finish();
-        told
+        (own, told)
     }
 
     /// RFC 5627 5.2: each phone with an instance has a public GRUU, and its newest temporary one.

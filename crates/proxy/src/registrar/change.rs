@@ -5,9 +5,10 @@ use parser::headers::{Contact, Expires, NameAddr, Path};
 use parser::{HeaderName, Host, ParseError, SipUri, Uri};
 use smallvec::SmallVec;
 
+use crate::reach;
 use crate::reject::Reject;
 use crate::request::Request;
-use crate::settings::{Registrar, Settings, UnannouncedPath};
+use crate::settings::{Settings, UnannouncedPath};
 
 use super::SYMMETRIC;
 use super::outbound::settle_reg_ids;
@@ -24,7 +25,7 @@ pub(crate) fn address_of_record(request: &Request, settings: &Settings) -> Resul
 }
 
 /// Its Path values as one list, in their order (RFC 3327 5.3).
-pub(super) fn read_path(request: &Request, settings: &Registrar) -> Result<Vec<u8>, Reject> {
+pub(super) fn read_path(request: &Request, settings: &Settings) -> Result<Vec<u8>, Reject> {
     let mut list = Vec::new();
     if request.message.count(HeaderName::Path) == 0 {
         return Ok(list);
@@ -33,14 +34,15 @@ pub(super) fn read_path(request: &Request, settings: &Registrar) -> Result<Vec<u
     for (path, value) in paths.zip(request.message.values(HeaderName::Path)) {
         // It becomes a Route (5.4), and one that cannot be followed makes the phone unreachable: better said now.
         let address = path.map_err(Reject::Malformed)?.address;
-        address.uri.sip().ok_or(Reject::Path)?;
+        let uri = address.uri.sip().ok_or(Reject::Path)?;
+        check_address("Path", uri, request, settings)?;
         if !list.is_empty() {
             list.extend_from_slice(b", ");
         }
         list.extend_from_slice(value);
     }
     let unannounced = !list.is_empty() && !request.supports("path");
-    if unannounced && settings.unannounced_path == UnannouncedPath::Refuse {
+    if unannounced && settings.registrar.unannounced_path == UnannouncedPath::Refuse {
         return Err(Reject::UnannouncedPath);
     }
     Ok(list)
@@ -70,7 +72,7 @@ fn read_ask<'a>(request: &'a Request, settings: &Settings) -> Result<Ask<'a>, Re
     for contact in message.headers::<Contact<'a>>() {
         match contact.map_err(Reject::Malformed)? {
             Contact::Star => wildcard = true,
-            Contact::Address(address) => contacts.push(read_contact(address, expires, settings)?),
+            Contact::Address(address) => contacts.push(read_contact(address, expires, request, settings)?),
         }
     }
     match (wildcard, contacts.is_empty()) {
@@ -87,6 +89,7 @@ fn read_ask<'a>(request: &'a Request, settings: &Settings) -> Result<Ask<'a>, Re
 fn read_contact<'a>(
     address: NameAddr<'a>,
     header_expires: Option<u32>,
+    request: &Request,
     settings: &Settings,
 ) -> Result<ContactChange<'a>, Reject> {
     let contact = Contact::Address(address);
@@ -96,6 +99,8 @@ fn read_contact<'a>(
     let (instance, expires) = (contact.instance(), contact.expires().or(header_expires));
     match &address.uri {
         Uri::Sip(uri) if leads_back(uri, settings) => return Err(Reject::SelfContact),
+        // What is there from before the rule can be removed.
+        Uri::Sip(uri) if expires != Some(0) => check_address("Contact", uri, request, settings)?,
         // RFC 5627 5.1: a GRUU leads to SIP phones only.
         Uri::Other { .. } if instance.is_some() && expires != Some(0) => return Err(Reject::ContactScheme),
         _ => {}
@@ -109,6 +114,12 @@ fn read_contact<'a>(
         instance,
         reg_id: contact.reg_id(),
     })
+}
+
+/// Whether this phone may have us send there.
+fn check_address(place: &'static str, uri: &SipUri<'_>, request: &Request, settings: &Settings) -> Result<(), Reject> {
+    reach::check_host(uri, request.flow.remote.ip(), settings, reach::may_name)
+        .map_err(|barred| Reject::Address { place, barred })
 }
 
 /// Whether calls to this Contact would come back here, and go round in circles: it is the AoR, a GRUU of ours (RFC 5627

@@ -9,6 +9,7 @@ mod outbound;
 
 use location::{Aor, Applied, Ask, Record, Refusal};
 
+use crate::amplification::{self, Fitted};
 use crate::clock::Now;
 use crate::event::Registration;
 use crate::reject::Reject;
@@ -40,6 +41,8 @@ pub(crate) struct PendingRegister {
     attempts: u8,
     /// The 200, ready to leave once the change is safe.
     pub(crate) answer: Vec<u8>,
+    /// What became of it: empty if it would have been too long.
+    pub(crate) fitted: Fitted,
     pub(crate) summary: Summary,
     /// Whether it adds a Contact, or a flow to one.
     pub(crate) brings_phone: bool,
@@ -70,7 +73,16 @@ impl PendingRegister {
     /// A REGISTER whose sender may change the bindings of `aor`.
     pub(crate) const fn new(request: Request, aor: Aor) -> Self {
         let summary = Summary { outcome: Registration::Queried, before: 0, bindings: 0, expires: 0, displaced: false };
-        Self { request, aor, attempts: 0, answer: Vec::new(), summary, brings_phone: false, silence: None }
+        Self {
+            request,
+            aor,
+            attempts: 0,
+            answer: Vec::new(),
+            fitted: Fitted::Whole,
+            summary,
+            brings_phone: false,
+            silence: None,
+        }
     }
 
     /// RFC 3261 10.3 steps 6 to 8 on the record that is stored now.
@@ -87,7 +99,7 @@ impl PendingRegister {
             return Err(Reject::Store);
         }
         let old = stored.clone().unwrap_or_else(|| Record::empty(&self.aor));
-        let path = change::read_path(&self.request, &settings.registrar)?;
+        let path = change::read_path(&self.request, settings)?;
         let change = change::read_change(&self.request, &path, settings)?;
         let outcome = match &change.ask {
             Ask::Query => Registration::Queried,
@@ -118,7 +130,9 @@ impl PendingRegister {
             flow_timer,
             gruus: self.request.supports("gruu").then_some(gruus),
         };
-        let Told { bindings, expires } = granted.write(&mut self.answer, to_tag, now);
+        let limit = amplification::limit(&self.request, settings);
+        let Told { bindings, expires, fitted } = granted.write(&mut self.answer, to_tag, limit, now);
+        self.fitted = fitted;
         self.summary = Summary { outcome, before: before.unwrap_or(bindings), bindings, expires, displaced };
         Ok(match applied {
             Applied::Unchanged if outcome == Registration::Queried || stored.is_none() => Decision::Answer,

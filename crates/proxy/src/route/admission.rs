@@ -10,7 +10,7 @@ use crate::reject::Reject;
 use crate::request::Request;
 use crate::settings::{Authentication, Foreign, Settings, Strangers};
 
-use super::Destination;
+use super::{Destination, destination_of};
 
 /// What a request needs before it may go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub(crate) fn admission<'s>(
     settings: &'s Settings,
 ) -> Result<Admission<'s>, Reject> {
     let caller = request.caller().and_then(|caller| settings.domain_named_by(&caller));
-    let outbound = matches!(destination, Destination::Elsewhere) || request.routes().next().is_some();
+    let outbound = matches!(destination, Destination::Elsewhere) || request.next_route().is_some();
     if outbound {
         let may = settings.foreign == Foreign::Authenticated && settings.authentication == Authentication::Required;
         let Some(domain) = caller.filter(|_| may) else { return Err(Reject::Relay) };
@@ -63,6 +63,12 @@ pub(crate) fn admission_in_dialog<'s>(
         Authentication::Off => Ok(Admission::Free),
         Authentication::Required => challengeable(request, domain).ok_or(Reject::NotThePeer),
     }
+}
+
+/// Whether a request outside of any dialog of ours, that was let through, had to prove who its sender is.
+pub(crate) fn was_proven(request: &Request, settings: &Settings) -> bool {
+    destination_of(request, settings)
+        .is_ok_and(|to| matches!(admission(request, &to, settings), Ok(Admission::Credentials(_))))
 }
 
 /// A user can only call as himself.

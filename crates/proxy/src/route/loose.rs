@@ -26,9 +26,14 @@ pub(crate) fn accept_routes(request: &mut Request, settings: &Settings, mac: &Ma
         dialog = restore_from_strict_router(request, settings, mac);
         strip_own_maddr(request, settings);
     }
-    let mut own = 0;
     let mut last = if request.last_route_is_uri { user_of(request.message.request_uri()) } else { b"" };
-    for value in request.routes().take(MOST_OWN_ROUTES) {
+    let (mut own, mut has_only_own) = (0, false);
+    let mut routes = request.routes();
+    while own < MOST_OWN_ROUTES {
+        let Some(value) = routes.next() else {
+            has_only_own = true;
+            break;
+        };
         let uri = route_uri(value).ok_or_else(|| unusable(&request.message))?;
         if !is_ours(&uri, settings) {
             break;
@@ -36,20 +41,21 @@ pub(crate) fn accept_routes(request: &mut Request, settings: &Settings, mac: &Ma
         let token = uri.user.unwrap_or_default();
         // RFC 5658: both values of a double Record-Route have the same token.
         if request.in_dialog && token != last {
-            dialog = match (dialog.take(), InDialog::read(token, request, settings, mac)) {
-                (None, next) => next,
-                (Some(before), Some(next)) => match InDialog::then(before, next) {
-                    Some(both) => Some(both),
+            match (&dialog, InDialog::read(token, request, mac)) {
+                (_, None) => {}
+                (None, next) => dialog = next,
+                (Some(before), Some(next)) => match before.then(next) {
+                    Some(both) => dialog = Some(both),
                     // Two dialogs that have nothing to do with each other: neither counts.
                     None => return Err(Reject::ForeignRoute),
                 },
-                (before, None) => before,
-            };
+            }
             last = token;
         }
         own += 1;
     }
-    request.own_routes = own;
+    drop(routes);
+    (request.own_routes, request.has_only_own_routes) = (own, has_only_own);
     Ok(dialog)
 }
 
@@ -67,7 +73,7 @@ fn restore_from_strict_router(request: &mut Request, settings: &Settings, mac: &
     if !request.in_dialog || !uri.is_loose() || !is_ours(&uri, settings) {
         return None;
     }
-    let dialog = InDialog::read(uri.user?, request, settings, mac)?;
+    let dialog = InDialog::read(uri.user?, request, mac)?;
     let last = request.message.values(parser::HeaderName::Route).last().and_then(route_uri)?;
     request.effective_uri = Some(last.as_bytes().into());
     request.last_route_is_uri = true;

@@ -10,6 +10,7 @@ mod admission;
 mod gruu;
 mod loose;
 mod preferences;
+mod privacy;
 mod redirect;
 mod targets;
 
@@ -22,12 +23,13 @@ use crate::reject::Reject;
 use crate::request::Request;
 use crate::settings::Settings;
 
-pub(crate) use admission::{Admission, admission, admission_in_dialog, calls_as_himself};
+pub(crate) use admission::{Admission, admission, admission_in_dialog, calls_as_himself, was_proven};
 pub(crate) use gruu::{Callee, Gruus, issued};
 pub(crate) use loose::accept_routes;
 pub(crate) use preferences::Disposition;
+pub(crate) use privacy::{Missing, keeps_privacy};
 pub(crate) use redirect::{Redirect, redirects};
-pub(crate) use targets::{over_flow, plan_for_bindings, plan_for_callee, target_for_uri};
+pub(crate) use targets::{Toward, over_flow, plan_for_bindings, plan_for_callee, target_for_next};
 
 /// Who is tried, in which order.
 #[derive(Debug, Default)]
@@ -41,6 +43,8 @@ pub(crate) struct Plan {
     pub(crate) aor: Option<Aor>,
     /// How its request is treated.
     pub(crate) disposition: Disposition,
+    /// Whether it leads to the other side of a dialog, wherever that is.
+    pub(crate) goes_to_other_side: bool,
 }
 
 /// Who is tried at once.
@@ -85,7 +89,7 @@ pub(crate) enum Way {
 }
 
 /// Where the Request-URI leads.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Destination {
     /// To a user of ours.
     User(Aor),
@@ -169,12 +173,12 @@ impl TargetUri {
         }
     }
 
-    /// The user of ours whose binding it is; `None` for the bindings that the configuration makes.
-    pub(crate) fn user(&self) -> Option<Aor> {
-        let (Self::Binding(record, _) | Self::BindingAlone(record, _)) = self else { return None };
-        let aor = record.aor();
-        let at = aor.iter().rposition(|&octet| octet == b'@')?;
-        Some(Aor::new(aor.get(..at)?, aor.get(at + 1..)?))
+    /// The address of record whose binding it is; empty for the bindings that the configuration makes, and for all else.
+    pub(crate) fn aor(&self) -> &[u8] {
+        match self {
+            Self::Binding(record, _) | Self::BindingAlone(record, _) => record.aor(),
+            Self::Request | Self::Redirect(_) => b"",
+        }
     }
 
     /// As it stands there.
@@ -191,6 +195,11 @@ impl TargetUri {
             Self::Request => (request.uri(), b""),
             Self::Redirect(uri) => (uri, b""),
         }
+    }
+
+    /// Whether a redirection named it.
+    pub(crate) const fn is_redirect(&self) -> bool {
+        matches!(self, Self::Redirect(_))
     }
 
     /// The phone that it is one contact of: `+sip.instance` (RFC 5626 4.1).

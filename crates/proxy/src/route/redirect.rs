@@ -3,9 +3,12 @@
 //! All of it or nothing: a 3xx with one Contact that is not for us (another scheme, a place where the caller may not go)
 //! goes up whole, and the caller decides.
 
+use std::net::IpAddr;
+
 use parser::headers::Contact;
 use parser::{Message, SipUri, Uri};
 
+use crate::reach;
 use crate::request::Request;
 use crate::settings::Settings;
 
@@ -21,8 +24,13 @@ pub(crate) struct Redirect {
     pub(crate) destination: Destination,
 }
 
-/// The contacts of a redirection, the best one last; none if it is not to be followed.
-pub(crate) fn redirects(response: &Message, request: &Request, settings: &Settings) -> Option<Vec<Redirect>> {
+/// The contacts of a redirection by a phone at `from`, the best one last; none if it is not to be followed.
+pub(crate) fn redirects(
+    response: &Message,
+    from: IpAddr,
+    request: &Request,
+    settings: &Settings,
+) -> Option<Vec<Redirect>> {
     // 305 and 380 are for the caller himself (RFC 3261 21.3.4, 21.3.5), and in a dialog nobody else is meant.
     let followed = matches!(response.status(), Some(300..=302)) && settings.forking.recurse && !request.in_dialog;
     if !followed {
@@ -32,6 +40,10 @@ pub(crate) fn redirects(response: &Message, request: &Request, settings: &Settin
         let contact = contact.ok()?;
         let uri = contact.address()?.uri;
         let destination = admitted(uri.sip()?, request, settings)?;
+        // A user of ours is looked up; anything else is sent to, by a phone's word.
+        if destination == Destination::Elsewhere {
+            reach::check_host(uri.sip()?, from, settings, reach::may_name).ok()?;
+        }
         Some(Redirect { q: contact.q().ok()?.unwrap_or(1000), uri: uri.as_bytes().into(), destination })
     });
     let mut contacts: Vec<Redirect> = contacts.collect::<Option<_>>()?;

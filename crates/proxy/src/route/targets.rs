@@ -10,10 +10,12 @@ use parser::{Method, SipUri, Uri};
 use smallvec::SmallVec;
 
 use crate::clock::{Now, Wall};
+use crate::dialog::Next;
 use crate::hop::Hop;
+use crate::reach;
 use crate::registrar::{SYMMETRIC, besides};
 use crate::reject::Reject;
-use crate::request::Request;
+use crate::request::{FlowAhead, Request};
 use crate::settings::{Settings, Strategy};
 
 use super::preferences::{self, Candidate, Candidates, Disposition};
@@ -56,7 +58,7 @@ pub(crate) fn plan_for_callee(
 /// In a dialog what is left of its Route is the way, and not the Path of the binding (RFC 5627 6.1); an ACK goes to one
 /// place.
 fn within_dialog(mut plan: Plan, request: &Request, settings: &Settings) -> Result<Plan, Reject> {
-    let route = request.routes().next();
+    let route = request.next_route();
     if route.is_some() || request.method() == Method::Ack {
         plan.keep_best();
     }
@@ -88,7 +90,9 @@ fn plan_for_candidates(
     }
     let mut last = None;
     for candidate in candidates {
-        let target = target_for(&candidate, settings);
+        // What was registered before the rule, or under another configuration, is not called.
+        let target =
+            target_for(&candidate, settings).filter(|target| reach::is_reachable(target, &candidate.binding, settings));
         let Some(target) = target.and_then(|target| one_of_each_phone(target, &mut plan)) else { continue };
         let beside = all_at_once || last == Some(candidate.rank());
         match plan.groups.last_mut().filter(|_| beside) {
@@ -150,20 +154,36 @@ fn age(uri: &TargetUri) -> Option<(Wall, usize)> {
     }
 }
 
+/// How far a request may lead that goes by its own Route or Request-URI.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Toward {
+    /// Nowhere that its sender could not register.
+    Anybody,
+    /// To the other side of its dialog, wherever that is; over its flow, if only that leads there.
+    OtherSide(Option<FlowAhead>),
+}
+
 /// The target of a request that goes by its own Route or Request-URI.
-pub(crate) fn target_for_uri(request: &Request, settings: &Settings) -> Result<Target, Reject> {
+pub(crate) fn target_for_next(
+    next: &Next<'_>,
+    toward: Toward,
+    request: &Request,
+    settings: &Settings,
+) -> Result<Target, Reject> {
     let uri = TargetUri::Request;
-    if let Some(route) = request.routes().next() {
-        let way = way_to(&route_uri(route).ok_or(Reject::Unroutable)?, settings)?;
-        return Ok(Target { uri, way, over_flow: false });
+    if let Toward::OtherSide(Some(ahead)) = toward
+        && let Some(flow) = ahead.peer.hop(settings)
+    {
+        let hop = if ahead.or_named { over_flow(flow, &next.uri) } else { flow.or_nowhere() };
+        return Ok(Target { uri, way: Way::Hop(hop), over_flow: true });
     }
-    let Ok(Uri::Sip(remote_target)) = Uri::parse(request.uri()) else { return Err(Reject::Scheme) };
-    let flow = request.flow_ahead.and_then(|ahead| Some((ahead.peer.hop(settings)?, ahead.or_named)));
-    match flow {
-        Some((flow, true)) => Ok(Target { uri, way: Way::Hop(over_flow(flow, &remote_target)), over_flow: true }),
-        Some((flow, false)) => Ok(Target { uri, way: Way::Hop(flow.or_nowhere()), over_flow: true }),
-        None => Ok(Target { uri, way: way_to(&remote_target, settings)?, over_flow: false }),
+    let way = way_to(&next.uri, settings)?;
+    if let (Toward::Anybody, Way::Hop(hop)) = (toward, &way) {
+        let place = if next.by_route { "Route" } else { "Request-URI" };
+        let from = request.flow.remote.ip();
+        reach::may_send(hop.remote.ip(), from, settings).map_err(|barred| Reject::Address { place, barred })?;
     }
+    Ok(Target { uri, way, over_flow: false })
 }
 
 /// None if the binding cannot be called: another scheme, a transport that we do not speak, or a flow that is gone.

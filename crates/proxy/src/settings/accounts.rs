@@ -5,16 +5,63 @@
 use hashbrown::HashMap;
 use location::{Aor, Record};
 
+use super::{Algorithm, Algorithms};
+
 /// The accounts by AoR.
 #[derive(Clone, Debug, Default)]
 pub struct Accounts {
     by_aor: HashMap<Aor, Account>,
+    /// How many accounts have secrets for just these algorithms, by [`Algorithms::index`].
+    sets: [u32; Algorithms::SETS],
+    /// What those can answer who may register for an AoR besides its own user.
+    others: HashMap<Aor, Algorithms>,
 }
 
 impl Accounts {
     /// Adds an account; returns the one that had this AoR before.
     pub fn insert(&mut self, aor: Aor, account: Account) -> Option<Account> {
-        self.by_aor.insert(aor, account)
+        let algorithms = account.secrets.algorithms();
+        for other in &account.may_register {
+            let others = self.others.entry_ref(other).or_default();
+            *others = others.union(algorithms);
+        }
+        self.count(algorithms, 1);
+        let replaced = self.by_aor.insert(aor, account);
+        if let Some(replaced) = &replaced {
+            self.count(replaced.secrets.algorithms(), -1);
+        }
+        replaced
+    }
+
+    /// The algorithms for which a challenge about this AoR can be answered: by the secrets of its account, and of those who
+    /// may register for it. Where there is nothing to answer with, those of some account that there is: as many AoRs
+    /// without an account look like an account with MD5 alone as there are such accounts among all, so that a challenge
+    /// does not tell who has an account. `stand_in` picks it: a keyed hash of the AoR, the same after a restart.
+    pub(crate) fn answerable(&self, aor: &Aor, stand_in: u64) -> Algorithms {
+        // Made in any case: the time must not tell either.
+        let model = self.model(stand_in);
+        let own = self.find(aor).map(|account| account.secrets.algorithms()).unwrap_or_default();
+        let others = if self.others.is_empty() { None } else { self.others.get(aor) };
+        let all = own.union(others.copied().unwrap_or_default());
+        if all.is_empty() { model } else { all }
+    }
+
+    fn model(&self, stand_in: u64) -> Algorithms {
+        let with_secrets = self.sets.iter().skip(1).map(|count| u64::from(*count));
+        let mut place = ((stand_in >> 32) * with_secrets.sum::<u64>()) >> 32;
+        for (index, count) in (0..).zip(self.sets).skip(1) {
+            match place.checked_sub(u64::from(count)) {
+                Some(rest) => place = rest,
+                None => return Algorithms::from_index(index),
+            }
+        }
+        Algorithms::ALL
+    }
+
+    fn count(&mut self, algorithms: Algorithms, change: i32) {
+        if let Some(count) = self.sets.get_mut(algorithms.index()) {
+            *count = count.saturating_add_signed(change);
+        }
     }
 
     /// Whether nobody is listed.
@@ -77,6 +124,15 @@ pub struct Secrets {
     pub sha512t256: Option<[u8; 32]>,
 }
 
+impl Secrets {
+    /// The algorithms that they are for.
+    pub(crate) fn algorithms(&self) -> Algorithms {
+        Algorithms::of(Algorithm::Md5, self.md5.is_some())
+            .union(Algorithms::of(Algorithm::Sha256, self.sha256.is_some()))
+            .union(Algorithms::of(Algorithm::Sha512t256, self.sha512t256.is_some()))
+    }
+}
+
 impl From<Secrets> for Account {
     fn from(secrets: Secrets) -> Self {
         Self { secrets, ..Self::default() }
@@ -87,5 +143,44 @@ impl std::fmt::Debug for Secrets {
     /// Secrets never reach a log.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Secrets")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn aor(number: u32) -> Aor {
+        Aor::new(number.to_string().as_bytes(), b"office.example")
+    }
+
+    fn with(md5: bool, sha256: bool) -> Secrets {
+        Secrets { md5: md5.then_some([0; 16]), sha256: sha256.then_some([0; 32]), sha512t256: None }
+    }
+
+    #[test]
+    fn who_has_no_account_looks_like_those_who_have_one() {
+        let mut accounts = Accounts::default();
+        assert_eq!(accounts.answerable(&aor(1), 0), Algorithms::ALL);
+        // One in four can answer SHA-256 alone, and one is replaced.
+        for number in 0..4 {
+            accounts.insert(aor(number), with(true, true).into());
+        }
+        accounts.insert(aor(0), with(false, true).into());
+        accounts.insert(aor(9), Account::default());
+        let shas = Algorithms::of(Algorithm::Sha256, true);
+        assert_eq!(accounts.answerable(&aor(0), u64::MAX), shas);
+        let strangers = (0..1000_u64).map(|at| accounts.answerable(&aor(100), at << 54));
+        assert_eq!(strangers.filter(|set| *set == shas).count(), 256);
+        assert!(!accounts.answerable(&aor(9), 0).is_empty(), "an account that is never asked looks like any other");
+    }
+
+    #[test]
+    fn who_registers_for_others_can_answer_for_them() {
+        let mut accounts = Accounts::default();
+        accounts.insert(aor(1), with(true, false).into());
+        accounts.insert(aor(2), Account { may_register: vec![aor(1)], ..with(false, true).into() });
+        assert!(accounts.answerable(&aor(1), 0).contains(Algorithm::Sha256));
+        assert!(!accounts.answerable(&aor(2), 0).contains(Algorithm::Md5));
     }
 }

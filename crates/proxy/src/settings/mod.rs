@@ -3,6 +3,7 @@
 //! Reading and checking YAML is the server's work; nothing here can be wrong in itself.
 
 mod accounts;
+mod digest;
 mod registrar;
 mod watching;
 
@@ -14,6 +15,8 @@ use location::{Aor, Flow};
 use parser::{Host, SipUri, Transport};
 
 pub use accounts::{Account, Accounts, Secrets};
+pub(crate) use digest::Algorithms;
+pub use digest::{Algorithm, Digest};
 pub use registrar::{Registrar, UnannouncedPath};
 pub use watching::Watching;
 
@@ -81,26 +84,6 @@ pub enum Authentication {
     Required,
     /// Nobody is asked.
     Off,
-}
-
-/// Digest parameters (RFC 8760).
-#[derive(Clone, Debug)]
-pub struct Digest {
-    /// Offered in this order, one challenge each. Never empty.
-    pub algorithms: Vec<Algorithm>,
-    /// How long a nonce is good.
-    pub nonce_lifetime: Duration,
-}
-
-/// A digest algorithm (RFC 7616 6.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Algorithm {
-    /// MD5, for phones that know nothing else.
-    Md5,
-    /// SHA-256.
-    Sha256,
-    /// SHA-512/256.
-    Sha512t256,
 }
 
 /// Whether requests to our users from foreign domains outside the trusted networks are taken.
@@ -193,14 +176,18 @@ pub struct Limits {
     pub targets: usize,
     /// Pins at a time.
     pub pins: usize,
-    /// Nonces in use at a time.
+    /// Nonces in use at a time; as many whose responses were wrong.
     pub nonces: usize,
+    /// The last REGISTERs that were challenged, to know a phone that gives up.
+    pub unanswered_challenges: usize,
     /// Subscriptions to registrations at a time.
     pub subscriptions: usize,
     /// Those to one user.
     pub subscriptions_per_user: usize,
     /// Sides of dialogs that are remembered to be elsewhere than when the dialog was made.
     pub moved_dialogs: usize,
+    /// How many times as long as its request an answer over UDP may be to a sender that has proved nothing.
+    pub amplification: usize,
 }
 
 /// Long-lived secrets of the server.
@@ -277,6 +264,11 @@ impl Settings {
             }
             Host::V4(_) | Host::V6(_) => host.ip().is_some_and(|ip| self.is_own_address(ip, port)),
         }
+    }
+
+    /// Whether this is an address of this machine, whatever the port.
+    pub(crate) fn is_own_ip(&self, ip: IpAddr) -> bool {
+        self.interfaces.has(ip) || self.listeners.iter().any(|listener| listener.address.ip() == ip)
     }
 
     /// Whether this server listens there; `port` none is the transport's own.

@@ -1,5 +1,6 @@
 //! What a REGISTER may ask for, and what its 200 says (RFC 3261 10.3, 3327, 3608, 5626).
 
+use ipnet::IpNet;
 use location::Limits;
 
 use crate::clock::{Now, Wall};
@@ -12,6 +13,8 @@ pub struct Registrar {
     /// Through which proxies phones are told to send their requests, the first one first: SIP URIs with `lr`
     /// (RFC 3608 6.3). Empty: nothing is said.
     pub service_route: Vec<Box<str>>,
+    /// Where phones may say that they are, in Contact and Path, and send calls on to; empty: anywhere.
+    pub contact_networks: Vec<IpNet>,
     /// A Path in the REGISTER of a phone that does not list `path` in Supported.
     pub unannounced_path: UnannouncedPath,
     /// Seconds for Flow-Timer in the 200 to a phone that registers a flow over a stream (RFC 5626 6); none: not said.
@@ -36,6 +39,7 @@ impl Default for Registrar {
         Self {
             limits: Limits::DEFAULT,
             service_route: Vec::new(),
+            contact_networks: Vec::new(),
             unannounced_path: UnannouncedPath::Accept,
             flow_timer: Some(120),
             flow_grace: 30,

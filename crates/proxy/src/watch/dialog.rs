@@ -4,7 +4,7 @@
 //! Decides the way of a NOTIFY: by the route set, else over the flow that leads to a phone behind a NAT or a firewall, else
 //! to the Contact. Must not know what is told.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use parser::headers::{Contact, Event, From};
 use parser::{HeaderName, Message, Reply, SipUri, Transport, Uri, write_decimal, write_target};
@@ -13,6 +13,7 @@ use smallvec::SmallVec;
 use crate::ask::Answer;
 use crate::forward::{self, Branch};
 use crate::hop::{self, Hop};
+use crate::reach;
 use crate::reject::Reject;
 use crate::request::Request;
 use crate::route::{Way, over_flow, route_uri, way_to};
@@ -40,6 +41,8 @@ pub(super) struct Dialog {
     routes: SmallVec<[Box<[u8]>; 1]>,
     /// Where it is sent.
     pub(super) way: Way,
+    /// Where the SUBSCRIBE came from that says so.
+    from: IpAddr,
     /// CSeq number of the last SUBSCRIBE.
     pub(super) sequence: u32,
 }
@@ -75,6 +78,7 @@ impl Dialog {
             call_id: text(HeaderName::CallId).into(),
             event_id: event_id.map(Into::into),
             way: way(request, &target, routes.first().copied(), settings)?,
+            from: request.flow.remote.ip(),
             target: target.as_bytes().into(),
             routes: routes.into_iter().map(Into::into).collect(),
             sequence: request.sequence,
@@ -100,8 +104,20 @@ impl Dialog {
         };
         let Ok(Uri::Sip(uri)) = Uri::parse(&target) else { return Err(Reject::Target) };
         self.way = way(request, &uri, self.routes.first().map(|route| &**route), settings)?;
-        (self.target, self.sequence) = (target, request.sequence);
+        (self.target, self.sequence, self.from) = (target, request.sequence, request.flow.remote.ip());
         Ok(())
+    }
+
+    /// The way to the first address that DNS has of a host, and that its subscriber may name.
+    pub(super) fn hop_to(&self, host: &hop::Name, answer: &Answer, settings: &Settings) -> Option<Hop> {
+        let Answer::Resolved(addresses) = answer else { return None };
+        let usable = |remote: &&SocketAddr| {
+            !settings.is_own_address(remote.ip(), Some(remote.port()))
+                && reach::may_name(remote.ip(), self.from, settings).is_ok()
+        };
+        let remote = *addresses.iter().flatten().find(usable)?;
+        let local = settings.local_for(host.transport, remote.ip())?;
+        Some(Hop { transport: host.transport, remote, local, connection: 0 })
     }
 
     /// Writes a NOTIFY (RFC 6665 4.2.2).
@@ -156,15 +172,6 @@ impl Dialog {
     }
 }
 
-/// The way to the first address that DNS has of a host.
-pub(super) fn hop_to(host: &hop::Name, answer: &Answer, settings: &Settings) -> Option<Hop> {
-    let Answer::Resolved(addresses) = answer else { return None };
-    let usable = |remote: &&SocketAddr| !settings.is_own_address(remote.ip(), Some(remote.port()));
-    let remote = *addresses.iter().flatten().find(usable)?;
-    let local = settings.local_for(host.transport, remote.ip())?;
-    Some(Hop { transport: host.transport, remote, local, connection: 0 })
-}
-
 /// What the 200 to a SUBSCRIBE says besides the usual (RFC 6665 4.2.1.1, RFC 3261 12.1.1).
 pub(super) fn write_answer(reply: &mut Reply<'_>, request: &Request, granted: u32, settings: &Settings) {
     if !request.in_dialog {
@@ -179,8 +186,15 @@ pub(super) fn write_answer(reply: &mut Reply<'_>, request: &Request, granted: u3
 /// RFC 3261 12.2.1.1, and for a phone without a proxy before it what RFC 5626 says of its registration: only its own flow
 /// is sure to lead to it.
 fn way(request: &Request, target: &SipUri<'_>, route: Option<&[u8]>, settings: &Settings) -> Result<Way, Reject> {
+    let check = |place, uri: &SipUri<'_>| {
+        reach::check_host(uri, request.flow.remote.ip(), settings, reach::may_name)
+            .map_err(|barred| Reject::Address { place, barred })
+    };
+    check("Contact", target)?;
     if let Some(route) = route {
-        return way_to(&route_uri(route).ok_or(Reject::Route)?, settings);
+        let route = route_uri(route).ok_or(Reject::Route)?;
+        check("Record-Route", &route)?;
+        return way_to(&route, settings);
     }
     let direct = request.message.values(HeaderName::Via).nth(1).is_none();
     if direct && request.is_flow_bound() {

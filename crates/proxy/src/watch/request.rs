@@ -30,7 +30,7 @@ pub(crate) enum Meant {
 /// What a SUBSCRIBE is; none if it goes on to somebody else, as all other event packages do.
 pub(crate) fn meant(request: &Request, destination: &Destination) -> Result<Option<Meant>, Reject> {
     let here = matches!(destination, Destination::User(_) | Destination::Server);
-    if !here || request.routes().next().is_some() {
+    if !here || request.next_route().is_some() {
         return Ok(None);
     }
     let event = request.message.header::<Event<'_>>().ok().flatten();

@@ -21,7 +21,7 @@ use crate::settings::Settings;
 use crate::transaction::{is_due, sooner};
 
 use super::contacts::{Contact, Contacts, Happening};
-use super::dialog::{Dialog, Notice, hop_to, write_answer};
+use super::dialog::{Dialog, Notice, write_answer};
 use super::notify::{Ended, Notify};
 use super::reginfo::Document;
 use super::request::{Asked, granted};
@@ -174,7 +174,7 @@ impl Subscription {
             return;
         }
         self.asking = false;
-        match hop_to(host, answer, settings) {
+        match self.dialog.hop_to(host, answer, settings) {
             _ if self.phase == Phase::Over => {}
             Some(hop) => {
                 self.dialog.way = Way::Hop(hop);

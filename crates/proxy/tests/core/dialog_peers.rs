@@ -352,3 +352,22 @@ fn a_call_that_came_by_twice_goes_on_through_both() {
     alice.answers(&bye, 200);
     bob.expects("200");
 }
+
+#[test]
+fn a_side_names_no_place_that_it_could_not_register() {
+    let world = World::with(secured);
+    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    signs_in_and_picks_up_at(&alice, &bob, "sip:bob@127.0.0.1:9090");
+    signs_in_and_picks_up_at(&alice, &bob, "sip:bob@192.0.2.1:22");
+}
+
+/// The ACK of a call whose callee names this place in its 200 goes nowhere.
+fn signs_in_and_picks_up_at(alice: &Agent, bob: &Agent, contact: &str) {
+    bob.signs_in(BOB);
+    let invite = alice.proves(ALICE, &alice.request("INVITE", "sip:bob@office.example"));
+    let ok = picks_up(bob, alice, contact);
+    alice.acks(&invite, &ok);
+    alice.sends(&alice.within(&invite, &ok, "BYE"));
+    assert_eq!(alice.heard_soon().status(), Some(403));
+    bob.hears_nothing();
+}

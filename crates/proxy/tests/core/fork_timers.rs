@@ -150,6 +150,7 @@ fn a_phone_that_stops_talking_ends_with_timer_c_and_64_t1() {
 fn a_caller_who_never_acknowledges_is_given_up_after_timer_h() {
     // checklist 99
     let (world, alice, desk, mobile) = office(30);
+    world.reconfigure(|settings| settings.trusted = vec!["192.0.2.0/24".parse().unwrap()]);
     alice.calls("bob");
     alice.expects("100");
     for phone in [&desk, &mobile] {
@@ -202,7 +203,10 @@ fn over_tcp_nothing_is_sent_twice() {
 #[test]
 fn the_timers_are_settings() {
     // checklist 105: a quick network
-    let world = World::with(|settings| settings.timers.t1 = Duration::from_millis(50));
+    let world = World::with(|settings| {
+        settings.timers.t1 = Duration::from_millis(50);
+        settings.trusted = vec!["192.0.2.0/24".parse().unwrap()];
+    });
     let (alice, desk, mobile) = (world.udp("alice"), world.udp("bob/desk"), world.udp("bob/mobile"));
     desk.registers();
     mobile.registers();

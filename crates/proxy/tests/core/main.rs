@@ -4,8 +4,11 @@
 #[path = "../sim/mod.rs"]
 mod sim;
 
+mod algorithms;
+mod amplification;
 mod best_response;
 mod calls;
+mod contacts;
 mod dialog_peers;
 mod digest;
 mod early_dialog;
@@ -19,6 +22,8 @@ mod fork_sequential;
 mod fork_timers;
 mod fork_wave;
 mod gruu;
+mod guessing;
+mod identity;
 mod loops;
 mod outbound;
 mod overload;

@@ -99,7 +99,7 @@ fn an_extension_that_the_proxy_must_know() {
     let (_world, alice, bob) = office();
     alice.sends(&options(&alice).with("Proxy-Require", "teleport, levitation"));
     let refused = alice.expects("420");
-    assert_eq!(refused.values("Unsupported").collect::<Vec<_>>(), ["teleport", "levitation"]);
+    assert_eq!(refused.values("Unsupported").collect::<Vec<_>>(), ["teleport, levitation"]);
     // What the phone must know is not ours to judge.
     alice.sends(&options(&alice).with("Require", "teleport"));
     bob.expects("OPTIONS");

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use parser::Transport;
 use proxy::{
-    Accounts, Algorithm, Authentication, Digest, Foreign, Forking, Interfaces, Keys, Limits, Listener, Registrar,
-    Settings, SingleTarget, Strangers, Strategy, Timers, Watching,
+    Accounts, Authentication, Digest, Foreign, Forking, Interfaces, Keys, Limits, Listener, Registrar, Settings,
+    SingleTarget, Strangers, Strategy, Timers, Watching,
 };
 
 /// The office's domain.
@@ -45,10 +45,7 @@ pub(crate) fn office() -> Settings {
         advertise: None,
         interfaces: Interfaces::default(),
         authentication: Authentication::Off,
-        digest: Digest {
-            algorithms: vec![Algorithm::Sha256, Algorithm::Md5],
-            nonce_lifetime: Duration::from_secs(300),
-        },
+        digest: Digest::default(),
         accounts: Accounts::default(),
         trusted: Vec::new(),
         strangers: Strangers::Refuse,
@@ -68,9 +65,11 @@ pub(crate) fn office() -> Settings {
             targets: 50,
             pins: 10_000,
             nonces: 10_000,
+            unanswered_challenges: 10_000,
             subscriptions: 100,
             subscriptions_per_user: 50,
             moved_dialogs: 1_000,
+            amplification: 3,
         },
     }
 }

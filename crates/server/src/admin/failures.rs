@@ -16,6 +16,7 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("frontdesk_forks_total", "outcome", "calls to several phones"),
     ("frontdesk_responses_sent_total", "code", "calls"),
     ("frontdesk_drops_total", "reason", "messages dropped"),
+    ("frontdesk_banned_dropped_total", "transport", "messages of banned addresses"),
     ("frontdesk_limits_reached_total", "limit", "limits reached"),
     ("frontdesk_parse_errors_total", "transport", "unreadable messages"),
     ("frontdesk_connections_failed_total", "", "connections to phones"),

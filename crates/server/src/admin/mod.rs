@@ -2,6 +2,7 @@
 //!
 //! Runs on the main thread. It reads what the workers leave (store, notes, loads) and never waits for one of them.
 
+mod bans;
 mod calls;
 mod door;
 mod explain;
@@ -22,11 +23,13 @@ use parking_lot::Mutex;
 use proxy::{Keys, Listener};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
+use crate::defence::Defence;
 use crate::health::Health;
 use crate::journal::Calls;
 use crate::reload::{InForce, Outcome};
 use crate::transport::Directory;
 
+pub(crate) use bans::{Banned, Bans};
 pub(crate) use explain::Explained;
 pub(crate) use removal::Removals;
 pub(crate) use reply::Problem;
@@ -49,6 +52,8 @@ pub(crate) struct Office {
     pub(crate) in_force: watch::Receiver<Arc<InForce>>,
     /// Whether all is well.
     pub(crate) health: Arc<Health>,
+    /// Who is not answered.
+    pub(crate) defence: Arc<Defence>,
     /// Connections of phones.
     pub(crate) directory: Arc<Directory>,
     /// Where phones find the server.

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Incoming;
+use hyper::header::AUTHORIZATION;
 use hyper::{Method, Request, StatusCode};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::removal::Which;
 use super::reply::{self, Reply};
-use super::{Errand, Office, calls, door, explain, facts, failures, users};
+use super::{Errand, Office, bans, calls, door, explain, facts, failures, users};
+use crate::defence::Failure;
 
 const PAGE: &str = include_str!("page.html");
 const DESCRIPTION: &str = include_str!("../../../../docs/openapi.yaml");
@@ -42,6 +44,10 @@ pub(crate) async fn answer(office: &Office, peer: IpAddr, request: &Request<Inco
     }
     let Some(rest) = path.strip_prefix("/api/v1/") else { return nothing() };
     if let Err(why) = door::api(peer, method, request.headers(), config) {
+        // A wrong one, not a missing one: the page asks for it.
+        if why == door::Stopped::Token && request.headers().contains_key(AUTHORIZATION) {
+            office.defence.failed(peer, Failure::Token);
+        }
         return reply::stopped(why);
     }
     let parts: Vec<_> = rest.split('/').map(|part| unescaped(part)).collect();
@@ -72,6 +78,8 @@ async fn api(office: &Office, method: &Method, path: &[&[u8]], query: &Query<'_>
         ([b"users", user, b"phones", contact], &Method::DELETE) => {
             users::remove(office, user, Which::Contact(contact)).await
         }
+        ([b"bans"], &Method::GET) => bans::list(office),
+        ([b"bans", address], &Method::DELETE) => bans::remove(office, address),
         ([b"calls"], &Method::GET) => calls::list(office),
         ([b"failures"], &Method::GET) => failures::list(office),
         ([b"explain"], &Method::GET) => {
@@ -79,10 +87,11 @@ async fn api(office: &Office, method: &Method, path: &[&[u8]], query: &Query<'_>
         }
         ([b"reload"], &Method::POST) => reload(office).await,
         ([b"openapi.yaml"], &Method::GET) => reply::with(StatusCode::OK, "application/yaml", DESCRIPTION),
-        ([b"server" | b"users" | b"calls" | b"failures" | b"explain" | b"openapi.yaml"] | [b"users", _], _) => {
-            reply::not_allowed("GET")
-        }
-        ([b"users", _, b"phones"] | [b"users", _, b"phones", _], _) => reply::not_allowed("DELETE"),
+        (
+            [b"server" | b"bans" | b"users" | b"calls" | b"failures" | b"explain" | b"openapi.yaml"] | [b"users", _],
+            _,
+        ) => reply::not_allowed("GET"),
+        ([b"bans", _] | [b"users", _, b"phones"] | [b"users", _, b"phones", _], _) => reply::not_allowed("DELETE"),
         ([b"reload"], _) => reply::not_allowed("POST"),
         _ => nothing(),
     }

@@ -39,6 +39,11 @@ pub(crate) async fn serve(listener: TcpListener, office: Arc<Office>, most: usiz
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
+                // Who sits at this machine may lift any ban.
+                if office.defence.covers(peer.ip()) && !peer.ip().to_canonical().is_loopback() {
+                    metrics::refused_connection();
+                    continue;
+                }
                 let Some(place) = connections.admit(peer.ip()) else { continue };
                 let (office, id) = (Arc::clone(&office), place.id);
                 let task = tokio::spawn(converse(stream, peer, office, place));

@@ -12,8 +12,8 @@ use serde::Deserialize;
 use sha2::{Sha256, Sha512_256};
 
 use super::Config;
+use super::digest::AlgorithmName;
 use super::scalar::{HostName, Scalar, Text, scalars};
-use super::sections::AlgorithmName;
 
 /// One account: `password` or `ha1`, not both; neither for one with `contacts` that never registers or calls.
 #[derive(Clone, Debug, Deserialize, PartialEq)]

@@ -15,6 +15,7 @@ pub(crate) fn check(config: &Config) -> Result<(), Conflict> {
     names(config)?;
     listeners(&config.listen)?;
     algorithms(config)?;
+    defence(config)?;
     expiry(config)?;
     timers(config)?;
     store(config)?;
@@ -56,6 +57,14 @@ fn algorithms(config: &Config) -> Result<(), Conflict> {
         Some(at) => conflict([path[0], path[1], Step::Item(at)], "this algorithm is listed twice"),
         None => Ok(()),
     }
+}
+
+fn defence(config: &Config) -> Result<(), Conflict> {
+    // The time of each of them is kept.
+    if config.defence.failures.0 > 1000 {
+        return conflict([Step::Key("defence"), Step::Key("failures")], "expected at most 1000");
+    }
+    Ok(())
 }
 
 fn expiry(config: &Config) -> Result<(), Conflict> {

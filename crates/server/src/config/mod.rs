@@ -5,6 +5,8 @@
 
 mod accounts;
 mod conflicts;
+mod defence;
+mod digest;
 mod error;
 mod listen;
 mod registrar;
@@ -19,6 +21,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 pub(crate) use accounts::{Entry, hashed};
+pub(crate) use defence::Defence;
 pub(crate) use error::ConfigError;
 pub(crate) use listen::Listen;
 pub(crate) use registrar::Registrar as RegistrarSection;
@@ -50,13 +53,15 @@ pub(crate) struct Config {
     /// required (default) or off.
     pub(crate) authentication: Authentication,
     /// How users prove who they are.
-    pub(crate) digest: sections::Digest,
+    pub(crate) digest: digest::Digest,
     /// Who may register and call.
     pub(crate) accounts: Vec<Entry>,
     /// A list of more accounts, relative to this file's folder.
     pub(crate) accounts_file: Option<PathBuf>,
     /// Networks whose requests to our users need no credentials; default none.
     pub(crate) trusted: Vec<Network>,
+    /// Who guesses is not answered for a while.
+    pub(crate) defence: Defence,
     /// Whether foreign domains outside `trusted` may call our users; default refuse.
     pub(crate) strangers: StrangersName,
     /// Whether our users may call foreign domains; default refuse.
@@ -90,10 +95,11 @@ impl Default for Config {
             advertise: None,
             workers: None,
             authentication: Authentication::Required,
-            digest: sections::Digest::default(),
+            digest: digest::Digest::default(),
             accounts: Vec::new(),
             accounts_file: None,
             trusted: Vec::new(),
+            defence: Defence::default(),
             strangers: StrangersName(Strangers::Refuse),
             foreign: ForeignName(Foreign::Refuse),
             registrar: RegistrarSection::default(),

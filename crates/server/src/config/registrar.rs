@@ -7,7 +7,7 @@ use parser::{SipUri, Uri};
 use proxy::UnannouncedPath;
 use serde::Deserialize;
 
-use super::scalar::{Count, Scalar, Seconds, Size, scalars};
+use super::scalar::{Count, Network, Scalar, Seconds, Size, scalars};
 
 /// `registrar`: what a REGISTER may ask for (RFC 3261 10.3).
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -33,6 +33,8 @@ pub(crate) struct Registrar {
     pub(crate) contact_size: Size,
     /// Service-Route of every 200 (RFC 3608), the first proxy first; default none.
     pub(crate) service_route: Vec<RouteUri>,
+    /// Networks that phones may name in Contact and Path, and send calls on to; default none, which is any.
+    pub(crate) contact_networks: Vec<Network>,
     /// accept (default) or refuse: a Path that the phone does not list in Supported (RFC 3327 5.3).
     pub(crate) unannounced_path: PathPolicy,
     /// Flow-Timer for phones that register a flow over TCP (RFC 5626 6), or off; default 2m.
@@ -53,6 +55,7 @@ impl Default for Registrar {
             max_request_contacts: Count(64),
             contact_size: Size(MAX_TEXT),
             service_route: Vec::new(),
+            contact_networks: Vec::new(),
             unannounced_path: PathPolicy(UnannouncedPath::Accept),
             flow_timer: FlowTimer(Some(Seconds(120))),
             flow_grace: Seconds(30),

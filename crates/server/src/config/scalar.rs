@@ -69,6 +69,10 @@ pub(crate) use scalars;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Period(pub(crate) Duration);
 
+/// A duration above zero, or `off`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pause(pub(crate) Option<Duration>);
+
 /// A duration of whole seconds above zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
 pub(crate) struct Seconds(pub(crate) u32);
@@ -131,13 +135,24 @@ impl fmt::Debug for Token {
     }
 }
 
-scalars!(Token, Period, Seconds, Size, Count, Switch, HostName, Network, Endpoint, Text);
+scalars!(Token, Period, Pause, Seconds, Size, Count, Switch, HostName, Network, Endpoint, Text);
 
 impl Scalar for Period {
     const EXPECTED: &'static str = "a duration above zero with its unit, like 500ms, 60s or 1h";
 
     fn read(text: &str) -> Option<Self> {
         humantime::parse_duration(text).ok().filter(|duration| !duration.is_zero()).map(Self)
+    }
+}
+
+impl Scalar for Pause {
+    const EXPECTED: &'static str = "a duration above zero with its unit, like 60s or 10m, or off";
+
+    fn read(text: &str) -> Option<Self> {
+        match text {
+            "off" | "false" => Some(Self(None)),
+            _ => Period::read(text).map(|period| Self(Some(period.0))),
+        }
     }
 }
 

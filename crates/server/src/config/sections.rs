@@ -5,28 +5,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use proxy::{Algorithm, SingleTarget, Strategy};
+use proxy::{SingleTarget, Strategy};
 use serde::Deserialize;
 
 use super::scalar::{Count, Endpoint, Period, Scalar, Seconds, Size, Switch, Token, scalars};
-
-/// `digest`: how users prove who they are (RFC 8760).
-#[derive(Clone, Debug, Deserialize, PartialEq)]
-#[cfg_attr(test, derive(serde::Serialize))]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Digest {
-    /// Offered in this order, one challenge each; default sha-256, md5. Also sha-512-256.
-    pub(crate) algorithms: Vec<AlgorithmName>,
-    /// How long a nonce is good; default 5m.
-    pub(crate) nonce_lifetime: Period,
-}
-
-impl Default for Digest {
-    fn default() -> Self {
-        let algorithms = vec![AlgorithmName(Algorithm::Sha256), AlgorithmName(Algorithm::Md5)];
-        Self { algorithms, nonce_lifetime: secs(300) }
-    }
-}
 
 /// `location`: where registrations are kept.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -138,8 +120,12 @@ pub(crate) struct Limits {
     pub(crate) targets: Count,
     /// Calls being set up without a fork, and other requests of the last 64·T1 and T4, per worker; default 200000.
     pub(crate) pins: Count,
-    /// Digest nonces whose use is remembered, per worker; default 100000.
+    /// Digest nonces whose use is remembered, per worker, and as many that wrong responses came to; default 100000.
     pub(crate) nonces: Count,
+    /// The last REGISTERs that were challenged, per worker, to know a phone that gives up; default 100000.
+    pub(crate) unanswered_challenges: Count,
+    /// Addresses that are banned at a time, and as many whose failures are counted; default 10000.
+    pub(crate) bans: Count,
     /// Subscriptions to registrations at a time, per worker; default 10000.
     pub(crate) subscriptions: Count,
     /// Of them those to one user; default 50. Each change of his registrations is so many NOTIFYs.
@@ -150,6 +136,8 @@ pub(crate) struct Limits {
     /// Users who may be registered at a time where anybody may register (`authentication: off` without accounts); default
     /// 100000. One more gets 503.
     pub(crate) users: Count,
+    /// How many times as long as its request an answer over UDP may be to a sender that has proved nothing; default 3.
+    pub(crate) amplification: Count,
     /// Messages from connections and other workers that wait for a worker; default 4096.
     pub(crate) worker_queue: Count,
     /// Changes that wait for the disk; default 65536.
@@ -191,10 +179,13 @@ impl Default for Limits {
             targets: Count(50),
             pins: Count(200_000),
             nonces: Count(100_000),
+            unanswered_challenges: Count(100_000),
+            bans: Count(10_000),
             subscriptions: Count(10_000),
             subscriptions_per_user: Count(50),
             moved_dialogs: Count(10_000),
             users: Count(100_000),
+            amplification: Count(3),
             worker_queue: Count(4096),
             store_queue: Count(65_536),
             connections: Count(10_000),
@@ -245,10 +236,6 @@ pub(crate) struct Log {
     /// Of users, addresses, or both: shown as a stand-in that is another one after a restart; default none.
     pub(crate) mask: Vec<Masked>,
 }
-
-/// A digest algorithm by its name in the configuration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct AlgorithmName(pub(crate) Algorithm);
 
 /// A forking strategy by its name in the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -302,27 +289,7 @@ pub(crate) enum Masked {
     Addresses,
 }
 
-scalars!(Masked, AlgorithmName, StrategyName, SingleTargetName, StoreKind, Level, LogFormat);
-
-impl AlgorithmName {
-    /// Its name in the configuration.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self.0 {
-            Algorithm::Md5 => "md5",
-            Algorithm::Sha256 => "sha-256",
-            Algorithm::Sha512t256 => "sha-512-256",
-        }
-    }
-}
-
-impl Scalar for AlgorithmName {
-    const EXPECTED: &'static str = "sha-256, sha-512-256 or md5";
-
-    fn read(text: &str) -> Option<Self> {
-        let all = [Algorithm::Sha256, Algorithm::Sha512t256, Algorithm::Md5].map(Self);
-        all.into_iter().find(|name| name.as_str().eq_ignore_ascii_case(text))
-    }
-}
+scalars!(Masked, StrategyName, SingleTargetName, StoreKind, Level, LogFormat);
 
 impl Scalar for StrategyName {
     const EXPECTED: &'static str = "parallel, sequential or wave";

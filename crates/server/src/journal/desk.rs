@@ -14,12 +14,15 @@ use proxy::{AuthenticationFailure, Event, Flow, Offence, Registration};
 use tokio::sync::watch;
 use tracing::{Level, debug, enabled, error, info, warn};
 
+use super::bans;
 use super::calls::{Calls, Ended, Open};
 use super::ending::Ending;
 use super::repeats::{Deed, Repeats};
 use super::words::{Names, Phones, Time, clean};
 use super::{Note, Notes};
+use crate::defence::Defence;
 use crate::reload::InForce;
+use crate::server::Server;
 use crate::{clock, metrics};
 
 /// Reads notes.
@@ -27,6 +30,7 @@ pub(crate) struct Desk {
     notes: Arc<[Notes]>,
     calls: Arc<Mutex<Calls>>,
     store: Arc<location::AnyStore>,
+    defence: Arc<Defence>,
     in_force: watch::Receiver<Arc<InForce>>,
     names: Names,
     repeats: Repeats,
@@ -35,16 +39,12 @@ pub(crate) struct Desk {
 }
 
 impl Desk {
-    /// A desk for these workers' notes.
-    pub(crate) fn new(
-        notes: Arc<[Notes]>,
-        calls: Arc<Mutex<Calls>>,
-        store: Arc<location::AnyStore>,
-        in_force: watch::Receiver<Arc<InForce>>,
-    ) -> Self {
+    /// A desk for the notes of this server's workers.
+    pub(crate) fn new(server: &Server, calls: Arc<Mutex<Calls>>, in_force: watch::Receiver<Arc<InForce>>) -> Self {
+        let (notes, store, defence) = (server.notes.clone(), server.store.clone(), server.defence.clone());
         let names = Names::new(&in_force.borrow().loaded.config);
         let repeats = Repeats::new(in_force.borrow().loaded.config.limits.refusal_lines.0);
-        Self { notes, calls, store, in_force, names, repeats, spare: Default::default() }
+        Self { notes, calls, store, defence, in_force, names, repeats, spare: Default::default() }
     }
 
     /// Reads all that is there now.
@@ -63,6 +63,8 @@ impl Desk {
         all.sort_by_key(|note| note.at);
         all.drain(..).for_each(|note| self.tell(note));
         self.spare = (all, own);
+        let (notices, more) = self.defence.take_notices();
+        bans::tell(&notices, more, &self.names);
         self.sum_up(now);
     }
 
@@ -97,7 +99,7 @@ impl Desk {
                     }
                 }
             }
-            Event::AuthenticationFailed { reason, method, user, flow } => {
+            Event::AuthenticationFailed { reason, method, user, flow, .. } => {
                 self.unauthenticated(at, reason, method, &user, flow.remote.ip());
             }
             Event::DialogRequest { method, flow, .. } => self.not_a_peer(at, method, flow.remote.ip()),

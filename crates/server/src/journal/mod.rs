@@ -4,6 +4,7 @@
 //! nothing is written while a message waits. Peers' faults are debug lines of the worker. Counting is
 //! [`metrics`](crate::metrics)' business.
 
+mod bans;
 mod calls;
 mod desk;
 mod ending;

@@ -47,6 +47,12 @@ const TABLE: &[(Kind, &str, &str)] = &[
     (Kind::Counter, "frontdesk_keepalives_total", "Keep-alive packets, CRLF pings and STUN requests."),
     (Kind::Counter, "frontdesk_lookups_total", "DNS lookups by outcome."),
     (Kind::Counter, "frontdesk_store_changes_total", "Changes of the location store by outcome."),
+    (
+        Kind::Counter,
+        "frontdesk_bans_total",
+        "Addresses with too many failures, by what became of them: banned, spared.",
+    ),
+    (Kind::Counter, "frontdesk_banned_dropped_total", "Messages and connections of banned addresses, dropped unseen."),
     (Kind::Counter, "frontdesk_reloads_total", "Configuration reloads by outcome."),
     (Kind::Counter, "frontdesk_log_lines_dropped_total", "Log lines not written, by reason: repeated, slow (reader)."),
     (Kind::Gauge, "frontdesk_ready", "1 if phones can register and call, as /ready says."),
@@ -54,6 +60,7 @@ const TABLE: &[(Kind, &str, &str)] = &[
     (Kind::Gauge, "frontdesk_connections", "Stream connections open now."),
     (Kind::Gauge, "frontdesk_users", "Users with at least one phone registered now."),
     (Kind::Gauge, "frontdesk_bindings", "Phones registered now."),
+    (Kind::Gauge, "frontdesk_bans", "Addresses that are banned now."),
     (Kind::Gauge, "frontdesk_accounts", "Accounts configured."),
     (Kind::Gauge, "frontdesk_transactions", "Forked requests in progress now."),
     (Kind::Gauge, "frontdesk_pins", "Unforked calls being set up now, and other requests of the last 37 s."),
@@ -99,8 +106,11 @@ fn begin() {
     for ending in Ending::ALL {
         counter!("frontdesk_calls_ended_total", "ending" => ending.as_str()).increment(0);
     }
-    for limit in [JOURNAL_CALLS, ADMIN_CONNECTIONS] {
+    for limit in [JOURNAL_CALLS, ADMIN_CONNECTIONS, BANS] {
         counter!("frontdesk_limits_reached_total", "limit" => limit).increment(0);
+    }
+    for outcome in ["banned", "spared"] {
+        counter!("frontdesk_bans_total", "outcome" => outcome).increment(0);
     }
     for reason in ["repeated", "slow"] {
         counter!("frontdesk_log_lines_dropped_total", "reason" => reason).increment(0);
@@ -112,6 +122,9 @@ pub(crate) const JOURNAL_CALLS: &str = "journal_calls";
 
 /// `limits.admin_connections`
 pub(crate) const ADMIN_CONNECTIONS: &str = "admin_connections";
+
+/// `limits.bans`
+pub(crate) const BANS: &str = "bans";
 
 /// What is looked at once a second rather than counted.
 #[derive(Clone, Copy, Debug, Default)]
@@ -136,6 +149,8 @@ pub(crate) struct Levels {
     pub(crate) moved_dialogs: usize,
     /// Open connections.
     pub(crate) connections: usize,
+    /// Banned addresses.
+    pub(crate) bans: usize,
     /// Accounts.
     pub(crate) accounts: usize,
     /// Whether all is well.
@@ -162,6 +177,7 @@ impl Levels {
         gauge!("frontdesk_subscriptions").set(self.subscriptions as f64);
         gauge!("frontdesk_moved_dialogs").set(self.moved_dialogs as f64);
         gauge!("frontdesk_connections").set(self.connections as f64);
+        gauge!("frontdesk_bans").set(self.bans as f64);
         gauge!("frontdesk_accounts").set(self.accounts as f64);
         gauge!("frontdesk_ready").set(f64::from(self.ready));
         counter!("frontdesk_log_lines_dropped_total", "reason" => "slow").absolute(self.log_dropped);
@@ -196,6 +212,17 @@ pub(crate) fn withheld() {
 /// A cap outside the workers took effect.
 pub(crate) fn capped(limit: &'static str) {
     counter!("frontdesk_limits_reached_total", "limit" => limit).increment(1);
+}
+
+/// An address had too many failures.
+pub(crate) fn failed_too_often(banned: bool) {
+    let outcome = if banned { "banned" } else { "spared" };
+    counter!("frontdesk_bans_total", "outcome" => outcome).increment(1);
+}
+
+/// A connection of a banned address was closed at once.
+pub(crate) fn refused_connection() {
+    counter!("frontdesk_banned_dropped_total", "transport" => "tcp").increment(1);
 }
 
 /// Told after each reload.

@@ -44,6 +44,8 @@ pub(crate) enum Series {
     Dropped(Drop),
     /// The transports dropped a message.
     Lost(Loss),
+    /// A banned address sent something, or wanted to.
+    Banned(Transport),
     /// A limit of the core.
     LimitReached(Limit),
     /// A limit of the transports.
@@ -166,6 +168,7 @@ impl Series {
             Self::AuthenticationFailed(_) => "frontdesk_authentication_failures_total",
             Self::ParseError(..) => "frontdesk_parse_errors_total",
             Self::Dropped(_) | Self::Lost(_) => "frontdesk_drops_total",
+            Self::Banned(_) => "frontdesk_banned_dropped_total",
             Self::LimitReached(_) | Self::CapReached(_) => "frontdesk_limits_reached_total",
             Self::ConnectionOpened(_) => "frontdesk_connections_opened_total",
             Self::ConnectionFailed => "frontdesk_connections_failed_total",
@@ -198,7 +201,7 @@ impl Series {
             Self::LimitReached(limit) => vec![label("limit", limited(limit))],
             Self::CapReached(cap) => vec![label("limit", capped(cap))],
             Self::ConnectionOpened(ours) => vec![label("direction", if ours { "out" } else { "in" })],
-            Self::KeepAlive(transport) => vec![over(transport)],
+            Self::KeepAlive(transport) | Self::Banned(transport) => vec![over(transport)],
             Self::Lookup(found) => vec![label("outcome", if found { "found" } else { "failed" })],
             Self::Call | Self::ConnectionFailed => Vec::new(),
         }
@@ -219,8 +222,8 @@ impl Series {
             [Credentials, Stale, Replay, Identity].map(Self::AuthenticationFailed)
         };
         let drops = {
-            use Drop::{Garbage, Source, StrayAck, StrayResponse, Unanswerable, Unroutable};
-            [Garbage, Unanswerable, StrayResponse, StrayAck, Unroutable, Source].map(Self::Dropped)
+            use Drop::{Amplification, Garbage, Source, StrayAck, StrayResponse, Unanswerable, Unroutable};
+            [Garbage, Unanswerable, StrayResponse, StrayAck, Unroutable, Source, Amplification].map(Self::Dropped)
         };
         let losses = {
             use Loss::{Broadcast, ConnectionFailed, NoTransport, SendBuffer, Unsendable};
@@ -228,12 +231,13 @@ impl Series {
         };
         let limits = {
             use Limit::{
-                ContactSize, Contacts, MovedDialogs, Nonces, Pins, StoreQueue, Subscriptions, SubscriptionsPerUser,
-                Targets, TransactionMemory, Transactions,
+                Amplification, ContactSize, Contacts, MovedDialogs, NonceFailures, Nonces, Pins, StoreQueue,
+                Subscriptions, SubscriptionsPerUser, Targets, TransactionMemory, Transactions, UnansweredChallenges,
             };
             [Transactions, TransactionMemory, Targets, Pins, Nonces, Contacts, ContactSize, StoreQueue]
                 .into_iter()
-                .chain([Subscriptions, SubscriptionsPerUser, MovedDialogs])
+                .chain([Subscriptions, SubscriptionsPerUser, MovedDialogs, NonceFailures, UnansweredChallenges])
+                .chain([Amplification])
                 .map(Self::LimitReached)
         };
         let caps = {
@@ -248,6 +252,7 @@ impl Series {
         };
         let errors = [Transport::Udp, Transport::Tcp].into_iter();
         let errors = errors.flat_map(|transport| [true, false].map(|answered| Self::ParseError(answered, transport)));
+        let banned = [Transport::Udp, Transport::Tcp].map(Self::Banned);
         let others = [Self::Call, Self::ConnectionFailed, Self::ConnectionOpened(true), Self::ConnectionOpened(false)];
         registrations
             .into_iter()
@@ -260,6 +265,7 @@ impl Series {
             .chain(limits)
             .chain(caps)
             .chain(errors)
+            .chain(banned)
             .chain(others)
     }
 }
@@ -339,6 +345,7 @@ const fn dropped(reason: Drop) -> &'static str {
         Drop::StrayAck => "stray_ack",
         Drop::Unroutable => "unroutable",
         Drop::Source => "source",
+        Drop::Amplification => "amplification",
     }
 }
 
@@ -359,12 +366,15 @@ const fn limited(limit: Limit) -> &'static str {
         Limit::Targets => "targets",
         Limit::Pins => "pins",
         Limit::Nonces => "nonces",
+        Limit::NonceFailures => "nonce_failures",
+        Limit::UnansweredChallenges => "unanswered_challenges",
         Limit::Contacts => "contacts",
         Limit::ContactSize => "contact_size",
         Limit::SubscriptionsPerUser => "subscriptions_per_user",
         Limit::MovedDialogs => "moved_dialogs",
         Limit::Subscriptions => "subscriptions",
         Limit::StoreQueue => "store_queue",
+        Limit::Amplification => "amplification",
     }
 }
 

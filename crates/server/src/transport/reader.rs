@@ -22,8 +22,9 @@ use tokio_util::codec::Decoder as _;
 use super::codec::{Codec, Item, StreamError};
 use super::directory::{Admission, Directory};
 use super::outgoing::Outgoing;
+use crate::defence::Defence;
 use crate::inbox::Inbound;
-use crate::metrics::Cap;
+use crate::metrics::{self, Cap};
 
 /// How much is read at once.
 const PIECE: usize = 4 << 10;
@@ -88,10 +89,19 @@ pub(crate) struct Reader {
 }
 
 /// Accepts connections for a worker.
-pub(crate) async fn accept(listener: TcpListener, directory: Arc<Directory>, inbox: mpsc::Sender<Inbound>) {
+pub(crate) async fn accept(
+    listener: TcpListener,
+    directory: Arc<Directory>,
+    defence: Arc<Defence>,
+    inbox: mpsc::Sender<Inbound>,
+) {
     let mut complained: Option<Instant> = None;
     loop {
         let inbound = match listener.accept().await {
+            Ok((_, remote)) if defence.covers(remote.ip()) => {
+                metrics::refused_connection();
+                continue;
+            }
             Ok((stream, remote)) => match directory.admit(remote.ip()) {
                 Ok(admission) => Inbound::Accepted { stream, remote, admission },
                 Err(cap) => Inbound::Capped(cap),

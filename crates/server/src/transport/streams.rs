@@ -5,7 +5,7 @@
 
 use std::hash::RandomState;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,6 +53,14 @@ pub(crate) struct StreamLimits {
 enum Connection {
     Opening { flow: Flow, waiting: Vec<(Bytes, Option<u8>)>, bytes: usize, admission: Admission, task: AbortHandle },
     Open { flow: Flow, outgoing: Arc<Outgoing>, silence: Arc<Silence>, reader: AbortHandle },
+}
+
+impl Connection {
+    const fn flow(&self) -> &Flow {
+        match self {
+            Self::Opening { flow, .. } | Self::Open { flow, .. } => flow,
+        }
+    }
 }
 
 /// A message to send over a stream.
@@ -162,6 +170,13 @@ impl Streams {
                 returned(waiting).collect()
             }
         }
+    }
+
+    /// Closes all connections with such a peer.
+    pub(crate) fn close_with(&mut self, is_meant: impl Fn(IpAddr) -> bool) {
+        let open = self.connections.iter().filter(|(_, connection)| is_meant(connection.flow().remote.ip()));
+        let meant: Vec<u64> = open.map(|(number, _)| *number).collect();
+        meant.into_iter().for_each(|connection| self.close(connection));
     }
 
     /// A connection has ended, or must.

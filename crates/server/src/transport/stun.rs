@@ -122,6 +122,18 @@ mod tests {
     }
 
     #[test]
+    fn no_answer_is_three_times_as_long_as_its_request() {
+        // Without attributes, and with the shortest that brings an error; from the address that makes the longest answer.
+        for attributes in [&[][..], &[(0x0003, &[][..])], &[(0x0003, &[0, 0, 0, 6][..])]] {
+            let request = request(attributes);
+            for source in ["192.0.2.1:5060", "[2001:db8:1234:5678:11:2233:4455:6677]:32853"] {
+                let answered = answer(&request, source.parse().expect("an address")).expect("an answer");
+                assert!(answered.len() <= 3 * request.len(), "{} for {}", answered.len(), request.len());
+            }
+        }
+    }
+
+    #[test]
     fn anything_else_is_left_alone() {
         let source = "192.0.2.1:5060".parse().expect("an address");
         let good = request(&[(0x8022, b"phone")]);

@@ -18,6 +18,7 @@ use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
 use super::stun;
+use crate::defence::Banned;
 use crate::metrics::{Cap, Loss, Series, Tally};
 
 /// The longest that one receive buffer must take: a datagram, or as many as the system coalesced (UDP_GRO).
@@ -123,11 +124,24 @@ impl Inlet {
     }
 
     /// Appends what waits at `socket`, up to so many as make one turn; says whether there may be more.
-    pub(crate) fn receive(&mut self, socket: &Udp, datagrams: &mut Vec<Datagram>, tally: &mut Tally) -> bool {
-        (0..BATCHES).all(|_| self.receive_batch(socket, datagrams, tally))
+    /// What a banned address sent is dropped unseen.
+    pub(crate) fn receive(
+        &mut self,
+        socket: &Udp,
+        banned: &Banned,
+        datagrams: &mut Vec<Datagram>,
+        tally: &mut Tally,
+    ) -> bool {
+        (0..BATCHES).all(|_| self.receive_batch(socket, banned, datagrams, tally))
     }
 
-    fn receive_batch(&mut self, socket: &Udp, datagrams: &mut Vec<Datagram>, tally: &mut Tally) -> bool {
+    fn receive_batch(
+        &mut self,
+        socket: &Udp,
+        banned: &Banned,
+        datagrams: &mut Vec<Datagram>,
+        tally: &mut Tally,
+    ) -> bool {
         let mut buffers = self.buffers.chunks_exact_mut(BUFFER);
         let mut slices: [_; BATCH_SIZE] = std::array::from_fn(|_| IoSliceMut::new(buffers.next().unwrap_or_default()));
         let mut received = 0;
@@ -143,6 +157,10 @@ impl Inlet {
                 local: SocketAddr::new(meta.dst_ip.unwrap_or_else(|| socket.local.ip()), socket.local.port()),
                 connection: 0,
             };
+            if banned.covers(meta.addr.ip()) {
+                tally.count(Series::Banned(Transport::Udp));
+                continue;
+            }
             let octets = buffer.get(..meta.len).unwrap_or_default();
             for octets in octets.chunks(meta.stride.max(1)) {
                 if let Some(series) = fate(octets, flow.local.ip(), self.longest) {
@@ -187,14 +205,41 @@ fn copy(arena: &mut BytesMut, octets: &[u8]) -> Bytes {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::config::Listen;
+    use crate::config::{Config, Listen};
+    use crate::defence::{Defence, Failure};
     use crate::transport::bind::{self, Sockets};
+    use location::{AnyStore, MemoryStore};
+    use std::sync::Arc;
 
     pub(in crate::transport) fn udp(address: &str) -> Udp {
         let listen = Listen { transport: Transport::Udp, address: address.parse().expect("an address") };
         let mut bound = bind::bind(&listen, 1).expect("a free port");
         let Some(Sockets::Udp(socket)) = bound.sockets.pop() else { panic!("UDP") };
         Udp::new(socket, bound.listener.address).expect("a socket")
+    }
+
+    #[tokio::test]
+    async fn a_banned_address_is_not_heard() {
+        let (socket, mut config) = (udp("127.0.0.1:0"), Config::default());
+        config.defence.failures.0 = 1;
+        let defence = Defence::new(&config, Arc::new(AnyStore::Memory(MemoryStore::new())));
+        let [good, bad] = ["127.0.0.21:0", "127.0.0.22:0"].map(|at| std::net::UdpSocket::bind(at).expect("a phone"));
+        defence.failed(bad.local_addr().expect("an address").ip(), Failure::Unreadable);
+        let mut banned = Banned::default();
+        banned.update(&defence);
+        for phone in [&bad, &good] {
+            phone.send_to(b"\0\x01\0\0\x21\x12\xA4\x42transaction!", socket.local).expect("sent");
+            phone.send_to(b"OPTIONS", socket.local).expect("sent");
+        }
+        let (mut inlet, mut datagrams) = (Inlet::new(1 << 16), Vec::new());
+        while datagrams.is_empty() {
+            socket.socket().readable().await.expect("readable");
+            inlet.receive(&socket, &banned, &mut datagrams, &mut Tally::default());
+        }
+        let from: Vec<_> = datagrams.iter().map(|datagram| Some(datagram.flow.remote)).collect();
+        assert_eq!(from, [good.local_addr().ok()]);
+        bad.set_nonblocking(true).expect("a phone");
+        assert!(bad.recv_from(&mut [0; 64]).is_err(), "not even STUN is answered");
     }
 
     #[tokio::test]
@@ -209,7 +254,7 @@ pub(super) mod tests {
         let (mut inlet, mut datagrams) = (Inlet::new(1 << 16), Vec::new());
         while datagrams.len() < 2 {
             socket.socket().readable().await.expect("readable");
-            inlet.receive(&socket, &mut datagrams, &mut Tally::default());
+            inlet.receive(&socket, &Banned::default(), &mut datagrams, &mut Tally::default());
         }
         let lengths: Vec<_> = datagrams.iter().map(|datagram| datagram.bytes.len()).collect();
         assert_eq!(lengths, [7, 40_000]);
@@ -231,7 +276,7 @@ pub(super) mod tests {
         phone.send_to(b"\0\x01\0\0\x21\x12\xA4\x42transaction!", to).expect("sent");
         let (mut inlet, mut datagrams) = (Inlet::new(1 << 16), Vec::new());
         socket.socket().readable().await.expect("readable");
-        inlet.receive(&socket, &mut datagrams, &mut Tally::default());
+        inlet.receive(&socket, &Banned::default(), &mut datagrams, &mut Tally::default());
         let mut buffer = [0; 64];
         let (length, from) = phone.recv_from(&mut buffer).expect("an answer");
         assert_eq!((length, from, &buffer[..2]), (32, to, &b"\x01\x01"[..]));

@@ -1,0 +1,278 @@
+//! Which digest algorithms are offered to whom (RFC 8760 2.3, 2.4): what the account can answer, and MD5 alone to phones
+//! that give up at another, without weakening any that does not.
+
+use std::time::Duration;
+
+use location::Aor;
+use proxy::{Authentication, Event, Limit, Secrets, Settings};
+
+use crate::sim::{Agent, DOMAIN, Login, Sip, World};
+
+const ALICE: Login<'static> = Login { user: "alice", password: "wonder land" };
+const BOB: Login<'static> = Login { user: "bob", password: "builder" };
+
+/// Alice and Bob with both secrets, Carol with SHA-256 alone, Dave with MD5 alone.
+fn secured(settings: &mut Settings) {
+    settings.authentication = Authentication::Required;
+    settings.digest.md5_user_agents = vec!["baresip v1.".into(), "sipsak ".into()];
+    let both = |user: &str| Login { user, password: "builder" }.account(DOMAIN).secrets;
+    let carol = Secrets { md5: None, ..both("carol") };
+    let dave = Secrets { sha256: None, ..both("dave") };
+    let bob = BOB.account(DOMAIN).secrets;
+    for (user, secrets) in [("alice", ALICE.account(DOMAIN).secrets), ("bob", bob), ("carol", carol), ("dave", dave)] {
+        settings.accounts.insert(Aor::new(user.as_bytes(), DOMAIN.as_bytes()), secrets.into());
+    }
+}
+
+/// A world in which every account has both secrets.
+fn uniform(settings: &mut Settings) {
+    settings.authentication = Authentication::Required;
+    for login in [ALICE, BOB] {
+        settings.accounts.insert(Aor::new(login.user.as_bytes(), DOMAIN.as_bytes()), login.account(DOMAIN));
+    }
+}
+
+fn with_agent(request: Sip, agent: &str) -> Sip {
+    request.with("User-Agent", agent)
+}
+
+/// The challenge for a REGISTER of a phone that names itself.
+fn challenged(phone: &Agent, agent: &str) -> Sip {
+    phone.sends(&with_agent(phone.register(), agent));
+    phone.expects("401")
+}
+
+/// The algorithms of a challenge.
+fn algorithms(refused: &Sip) -> Vec<&str> {
+    let all = refused.values("WWW-Authenticate").chain(refused.values("Proxy-Authenticate"));
+    all.filter_map(|value| value.split("algorithm=").nth(1)?.split(',').next()).collect()
+}
+
+fn offered(phone: &Agent, agent: &str) -> usize {
+    algorithms(&challenged(phone, agent)).len()
+}
+
+fn answers(phone: &Agent, login: Login<'_>, refused: &Sip, algorithm: &str, agent: &str) {
+    let register = with_agent(phone.register(), agent);
+    let answer = login.answer(refused, algorithm, &register, 1);
+    phone.sends(&register.with("Authorization", answer));
+    phone.expects("200");
+}
+
+#[test]
+fn a_phone_that_gives_up_is_offered_md5_alone_until_it_succeeds() {
+    // checklist 171: RFC 8760 2.4 asks clients to pass over what they do not know; some give up instead.
+    let world = World::with(uniform);
+    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    assert_eq!(offered(&alice, "old phone"), 2);
+    world.seconds(2);
+    assert_eq!(offered(&alice, "old phone"), 2, "too soon to be another try");
+    world.seconds(30);
+    assert_eq!(offered(&alice, "old phone"), 1);
+    assert_eq!(offered(&bob, "old phone"), 2, "another user");
+    let refused = challenged(&alice, "old phone");
+    assert_eq!(algorithms(&refused), ["MD5"]);
+    answers(&alice, ALICE, &refused, "MD5", "old phone");
+    world.seconds(600);
+    assert_eq!(offered(&alice, "old phone"), 2, "it may know better by now");
+}
+
+#[test]
+fn the_offer_of_md5_alone_ends_by_itself() {
+    let world = World::with(|settings| {
+        uniform(settings);
+        settings.digest.md5_fallback = Some(Duration::from_secs(60));
+    });
+    let alice = world.udp("alice");
+    offered(&alice, "old phone");
+    world.seconds(30);
+    assert_eq!(offered(&alice, "old phone"), 1);
+    world.seconds(59);
+    assert_eq!(offered(&alice, "old phone"), 1);
+    world.seconds(1);
+    assert_eq!(offered(&alice, "old phone"), 2);
+    world.seconds(30);
+    assert_eq!(offered(&alice, "old phone"), 1, "and is made again");
+}
+
+#[test]
+fn without_a_fallback_nobody_falls_back() {
+    let world = World::with(|settings| {
+        uniform(settings);
+        settings.digest.md5_fallback = None;
+    });
+    let alice = world.udp("alice");
+    for _ in 0..3 {
+        assert_eq!(offered(&alice, "old phone"), 2);
+        world.seconds(30);
+    }
+}
+
+#[test]
+fn a_copy_of_a_register_is_no_second_try() {
+    // RFC 3261 17.1.2.2: an answer that is lost has its request come again for 32 s.
+    let world = World::with(uniform);
+    let alice = world.udp("alice");
+    let register = with_agent(alice.register(), "Good Phone 1");
+    for _ in 0..4 {
+        alice.sends(&register);
+        assert_eq!(algorithms(&alice.expects("401")).len(), 2);
+        world.seconds(8);
+    }
+}
+
+#[test]
+fn a_phone_that_answers_is_always_offered_all() {
+    // checklist 171
+    let world = World::with(uniform);
+    let alice = world.udp("alice");
+    for _ in 0..3 {
+        let refused = challenged(&alice, "Good Phone 1");
+        assert_eq!(algorithms(&refused).len(), 2);
+        answers(&alice, ALICE, &refused, "SHA-256", "Good Phone 1");
+        world.seconds(600);
+    }
+}
+
+#[test]
+fn a_phone_with_a_wrong_password_has_not_given_up() {
+    let world = World::with(uniform);
+    let alice = world.udp("alice");
+    for _ in 0..4 {
+        let refused = challenged(&alice, "Good Phone 1");
+        let register = with_agent(alice.register(), "Good Phone 1");
+        let answer = Login { password: "wrong", ..ALICE }.answer(&refused, "SHA-256", &register, 1);
+        alice.sends(&register.with("Authorization", answer));
+        assert_eq!(algorithms(&alice.expects("401")).len(), 2);
+        world.seconds(30);
+    }
+}
+
+#[test]
+fn nobody_at_the_same_address_has_a_phone_offered_less() {
+    // Behind one NAT all have one address, and what a phone calls itself is no secret.
+    let world = World::with(uniform);
+    let alice = world.udp("alice");
+    let forged = |number: usize| {
+        let register = with_agent(alice.register(), "Good Phone 1").set("Call-ID", format_args!("forged-{number}"));
+        alice.sends(&register);
+        algorithms(&alice.expects("401")).len()
+    };
+    for _ in 0..4 {
+        forged(0);
+        world.seconds(6);
+    }
+    assert_eq!(forged(0), 1, "who gives up is offered MD5 alone, whoever it is");
+    let refused = challenged(&alice, "Good Phone 1");
+    assert_eq!(algorithms(&refused).len(), 2, "the phone is not");
+    answers(&alice, ALICE, &refused, "SHA-256", "Good Phone 1");
+
+    // Once it has answered, not even who knows its Call-ID.
+    for _ in 0..4 {
+        assert_eq!(offered(&alice, "Good Phone 1"), 2);
+        world.seconds(30);
+    }
+}
+
+#[test]
+fn what_falls_out_of_the_table_is_offered_all() {
+    let world = World::with(|settings| {
+        uniform(settings);
+        settings.limits.unanswered_challenges = 10;
+    });
+    let alice = world.udp("alice");
+    let refused = challenged(&alice, "Good Phone 1");
+    answers(&alice, ALICE, &refused, "SHA-256", "Good Phone 1");
+    for number in 0..50 {
+        alice.sends(&alice.register().set("Call-ID", format_args!("flood-{number}")));
+        alice.expects("401");
+    }
+    alice.sends(&alice.register().with("Authorization", "Digest realm=\"office.example\""));
+    alice.expects("401");
+    assert!(world.saw(|event| matches!(event, Event::LimitReached(Limit::UnansweredChallenges))) > 0);
+    // What a password has shown is kept apart from what anybody can send.
+    for _ in 0..2 {
+        world.seconds(30);
+        assert_eq!(offered(&alice, "Good Phone 1"), 2);
+    }
+}
+
+#[test]
+fn the_calls_of_a_phone_that_fell_back_are_offered_md5_alone() {
+    let world = World::with(uniform);
+    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    let called = |phone: &Agent| {
+        phone.sends(&with_agent(phone.request("MESSAGE", "sip:bob@office.example"), "old phone"));
+        algorithms(&phone.expects("407")).len()
+    };
+    assert_eq!(called(&alice), 2);
+    offered(&alice, "old phone");
+    world.seconds(30);
+    let refused = challenged(&alice, "old phone");
+    assert_eq!(called(&alice), 2, "nobody has shown yet who that is");
+    answers(&alice, ALICE, &refused, "MD5", "old phone");
+    assert_eq!(called(&alice), 1);
+    assert_eq!(called(&bob), 2, "another phone");
+    let refused = challenged(&alice, "old phone");
+    answers(&alice, ALICE, &refused, "SHA-256", "old phone");
+    assert_eq!(called(&alice), 2, "it has learnt SHA-256");
+}
+
+#[test]
+fn known_old_clients_are_offered_md5_alone_at_once() {
+    let world = World::with(secured);
+    for agent in ["baresip v1.0.0 (x86_64/linux)", "BARESIP V1.1", "sipsak 0.9.8.1"] {
+        let alice = world.udp("alice");
+        let refused = challenged(&alice, agent);
+        assert_eq!(algorithms(&refused), ["MD5"], "{agent}");
+        answers(&alice, ALICE, &refused, "MD5", agent);
+        alice.sends(&with_agent(alice.request("INVITE", "sip:bob@office.example"), agent));
+        assert_eq!(algorithms(&alice.expects("407")), ["MD5"], "{agent}");
+        let carol = world.udp("carol");
+        assert_eq!(algorithms(&challenged(&carol, agent)), ["SHA-256"], "its account cannot answer MD5");
+    }
+    let alice = world.udp("alice");
+    for agent in ["baresip v3.12.0", "my baresip v1.0", "sipsak", ""] {
+        assert_eq!(offered(&alice, agent), 2, "{agent}");
+    }
+}
+
+#[test]
+fn only_what_the_account_can_answer_is_offered() {
+    let world = World::with(secured);
+    let (carol, dave) = (world.udp("carol"), world.udp("dave"));
+    for _ in 0..4 {
+        assert_eq!(algorithms(&challenged(&carol, "old phone")), ["SHA-256"]);
+        assert_eq!(algorithms(&challenged(&dave, "old phone")), ["MD5"]);
+        world.seconds(30);
+    }
+    let refused = challenged(&carol, "old phone");
+    answers(&carol, Login { user: "carol", password: "builder" }, &refused, "SHA-256", "old phone");
+    let refused = challenged(&dave, "Good Phone 1");
+    answers(&dave, Login { user: "dave", password: "builder" }, &refused, "MD5", "Good Phone 1");
+}
+
+#[test]
+fn a_user_without_an_account_is_challenged_like_one_with_one() {
+    let world = World::with(uniform);
+    let (alice, nobody) = (world.udp("alice"), world.udp("nobody"));
+    let looks = |phone: &Agent, method: &str, agent: &str| {
+        let request = match method {
+            "REGISTER" => phone.register(),
+            "SUBSCRIBE" => phone.request(method, &phone.aor()).with("Event", "reg"),
+            _ => phone.request(method, "sip:bob@office.example"),
+        };
+        phone.sends(&with_agent(request, agent));
+        world.millis(50);
+        let refused = phone.heard().pop().expect("an answer");
+        (refused.start.clone(), algorithms(&refused).iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
+    };
+    for agent in ["Good Phone 1", "old phone", "sipsak 0.9.8.1"] {
+        for method in ["REGISTER", "REGISTER", "INVITE", "MESSAGE", "OPTIONS", "SUBSCRIBE", "PUBLISH"] {
+            let (known, unknown) = (looks(&alice, method, agent), looks(&nobody, method, agent));
+            assert_eq!(known, unknown, "{method} of {agent}");
+            assert!(known.0.contains("401") || known.0.contains("407"), "{method}: {}", known.0);
+            world.seconds(30);
+        }
+    }
+}

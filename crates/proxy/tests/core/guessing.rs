@@ -1,0 +1,175 @@
+//! Who guesses passwords: what a nonce takes, what is held against an address, and what tells nothing (RFC 7616 3.3, 5).
+
+use std::time::Duration;
+
+use location::Aor;
+use proxy::{Authentication, AuthenticationFailure, Event, Limit, Settings};
+
+use crate::sim::{Agent, DOMAIN, Fault, Login, Sip, World};
+
+const ALICE: Login<'static> = Login { user: "alice", password: "wonder land" };
+
+fn secured(settings: &mut Settings) {
+    settings.authentication = Authentication::Required;
+    settings.accounts.insert(Aor::new(b"alice", DOMAIN.as_bytes()), ALICE.account(DOMAIN));
+}
+
+fn challenged(phone: &Agent) -> Sip {
+    phone.sends(&phone.register());
+    phone.expects("401")
+}
+
+fn answer(phone: &Agent, password: &str, refused: &Sip, nc: u32) -> Sip {
+    let register = phone.register();
+    let answer = Login { password, ..ALICE }.answer(refused, "SHA-256", &register, nc);
+    register.with("Authorization", answer)
+}
+
+fn is_stale(refused: &Sip) -> bool {
+    refused.value("WWW-Authenticate").contains("stale=true")
+}
+
+/// Failures that are held against an address, and those that are not.
+fn failures(world: &World) -> (usize, usize) {
+    let saw = |held: bool| {
+        world.saw(|event| {
+            let wanted = AuthenticationFailure::Credentials;
+            matches!(event, Event::AuthenticationFailed { reason, counts, .. } if *reason == wanted && *counts == held)
+        })
+    };
+    (saw(true), saw(false))
+}
+
+#[test]
+fn a_nonce_takes_few_wrong_responses() {
+    let world = World::with(secured);
+    let alice = world.udp("alice");
+    let refused = challenged(&alice);
+    for nc in 1..=5 {
+        alice.sends(&answer(&alice, "wrong", &refused, nc));
+        assert!(!is_stale(&alice.expects("401")), "response {nc}");
+    }
+    // From here on right and wrong look the same.
+    for (password, nc) in [("wrong", 6), ("wonder land", 7), ("wrong", 8)] {
+        alice.sends(&answer(&alice, password, &refused, nc));
+        assert!(is_stale(&alice.expects("401")), "{password}");
+    }
+    assert_eq!(failures(&world), (5, 0));
+    let refused = challenged(&alice);
+    alice.sends(&answer(&alice, "wonder land", &refused, 1));
+    alice.expects("200");
+    assert_eq!(world.saw(|event| matches!(event, Event::LimitReached(Limit::NonceFailures))), 1);
+}
+
+#[test]
+fn a_nonce_that_is_not_good_tells_nothing_of_the_password() {
+    let world = World::with(secured);
+    let alice = world.udp("alice");
+    let old = challenged(&alice);
+    let nonce = crate::sim::quoted(old.value("WWW-Authenticate"), "nonce").to_owned();
+    let made_up =
+        Sip::parse(String::from_utf8_lossy(&old.bytes()).replace(&nonce, &"0".repeat(nonce.len())).as_bytes());
+    world.seconds(301);
+    for refused in [&old, &made_up] {
+        for password in ["wonder land", "wrong"] {
+            alice.sends(&answer(&alice, password, refused, 1));
+            assert!(is_stale(&alice.expects("401")), "{password}");
+        }
+    }
+    assert_eq!(failures(&world), (0, 0));
+}
+
+#[test]
+fn a_copy_of_a_wrong_response_is_one_guess() {
+    let world = World::with(secured);
+    let alice = world.udp("alice");
+    let refused = challenged(&alice);
+    let guess = answer(&alice, "wrong", &refused, 1);
+    for _ in 0..10 {
+        alice.sends(&guess);
+        assert!(!is_stale(&alice.expects("401")));
+    }
+    assert_eq!(failures(&world).0, 1);
+}
+
+#[test]
+fn over_udp_only_who_receives_at_an_address_fails_there() {
+    let world = World::with(secured);
+    let (alice, mallory, tcp) = (world.udp("alice"), world.udp("mallory"), world.tcp("alice/2"));
+    // A nonce that was sent to Mallory, in a datagram that says it is from Alice.
+    let refused = challenged(&mallory);
+    alice.sends(&answer(&alice, "wrong", &refused, 1));
+    alice.expects("401");
+    assert_eq!(failures(&world), (0, 1));
+    // Nothing but garbage in it.
+    alice.sends(&alice.register().with("Authorization", "Digest realm=\"office.example\", username=\"alice\""));
+    alice.expects("401");
+    assert_eq!(failures(&world), (0, 1));
+    mallory.sends(&answer(&mallory, "wrong", &refused, 2));
+    mallory.expects("401");
+    assert_eq!(failures(&world), (1, 0));
+    // A phone behind a NAT whose address has changed goes on with its nonce.
+    let refused = challenged(&mallory);
+    alice.sends(&answer(&alice, "wonder land", &refused, 1));
+    alice.expects("200");
+    // A connection needs no proof.
+    tcp.sends(&answer(&tcp, "wrong", &refused, 2));
+    tcp.expects("401");
+    assert_eq!(failures(&world), (1, 0));
+}
+
+#[test]
+fn who_guesses_pushes_out_no_nonce_in_use() {
+    let world = World::with(|settings| {
+        secured(settings);
+        settings.limits.nonces = 4;
+    });
+    let (alice, mallory) = (world.udp("alice"), world.udp("mallory"));
+    let refused = challenged(&alice);
+    alice.sends(&answer(&alice, "wonder land", &refused, 1));
+    alice.expects("200");
+    for _ in 0..20 {
+        let refused = challenged(&mallory);
+        mallory.sends(&answer(&mallory, "wrong", &refused, 1));
+        mallory.expects("401");
+    }
+    alice.sends(&answer(&alice, "wonder land", &refused, 2));
+    alice.expects("200");
+}
+
+#[test]
+fn nonces_do_not_depend_on_the_clock_of_the_machine() {
+    const THREE_HOURS: i64 = 3 * 3_600_000;
+    let world = World::with(|settings| {
+        secured(settings);
+        settings.limits.nonces = 2;
+    });
+    let alice = world.udp("alice");
+    let signs_in = |refused: &Sip| {
+        alice.sends(&answer(&alice, "wonder land", refused, 1));
+        alice.expects("200");
+    };
+    let before = challenged(&alice);
+    world.befalls(Duration::ZERO, Fault::StepClock(THREE_HOURS));
+    world.seconds(1);
+    signs_in(&before);
+    // The table is filled, and overflows, under the wrong clock.
+    for _ in 0..5 {
+        signs_in(&challenged(&alice));
+    }
+    let ahead = challenged(&alice);
+    world.befalls(Duration::ZERO, Fault::StepClock(-THREE_HOURS));
+    world.seconds(1);
+    signs_in(&ahead);
+    for _ in 0..5 {
+        signs_in(&challenged(&alice));
+        world.seconds(1);
+    }
+    let behind = challenged(&alice);
+    world.befalls(Duration::ZERO, Fault::StepClock(-THREE_HOURS));
+    world.seconds(1);
+    signs_in(&behind);
+    world.seconds(301);
+    alice.sends(&answer(&alice, "wonder land", &behind, 2));
+    assert!(is_stale(&alice.expects("401")), "it still has its time");
+}

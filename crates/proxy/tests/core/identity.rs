@@ -1,0 +1,320 @@
+//! Who somebody is said to be, and what of it goes to whom: RFC 3325, RFC 3323, RFC 5806, RFC 7044.
+
+use location::Aor;
+use proxy::{Account, Authentication, Foreign, Settings, Strangers, fixed_bindings};
+
+use crate::sim::{Agent, DOMAIN, Login, Sip, World};
+
+const ALICE: Login<'static> = Login { user: "alice", password: "wonder land" };
+const BOB: Login<'static> = Login { user: "bob", password: "builder" };
+
+/// What no phone may say of its caller, nor a called phone of itself.
+const CLAIMS: [(&str, &str); 5] = [
+    ("P-Asserted-Identity", "<sip:boss@office.example>"),
+    ("P-Preferred-Identity", "<sip:boss@office.example>"),
+    ("Remote-Party-ID", "\"Boss\" <sip:boss@office.example>;party=calling;screen=yes"),
+    ("Diversion", "<sip:boss@office.example>;reason=unconditional"),
+    ("History-Info", "<sip:boss@office.example>;index=1, <sip:bob@office.example>;index=1.1"),
+];
+
+fn aor(user: &str) -> Aor {
+    Aor::new(user.as_bytes(), DOMAIN.as_bytes())
+}
+
+/// The trunk is the first agent of its world, at 192.0.2.11.
+fn secured(settings: &mut Settings) {
+    settings.authentication = Authentication::Required;
+    settings.foreign = Foreign::Authenticated;
+    settings.strangers = Strangers::Accept;
+    settings.trusted = "192.0.2.11/32".parse().into_iter().collect();
+    for login in [ALICE, BOB] {
+        settings.accounts.insert(aor(login.user), login.account(DOMAIN));
+    }
+    let gateway = fixed_bindings([("sip:gateway@192.0.2.11", None)]);
+    settings.accounts.insert(aor("gateway"), Account { contacts: Some(gateway), ..Account::default() });
+}
+
+/// The trunk, alice, and bob with one phone.
+fn office() -> (World, Agent, Agent, Agent) {
+    let world = World::with(secured);
+    let (trunk, alice, bob) = (world.udp("trunk"), world.udp("alice"), world.udp("bob"));
+    sign_in(&bob, BOB);
+    (world, trunk, alice, bob)
+}
+
+fn sign_in(phone: &Agent, login: Login<'_>) {
+    phone.sends(&phone.register());
+    let refused = phone.expects("401");
+    let register = phone.register();
+    let answer = login.answer(&refused, "SHA-256", &register, 1);
+    phone.sends(&register.with("Authorization", answer));
+    phone.expects("200");
+}
+
+/// Sends a request that begins something with the credentials of its user.
+fn proven(phone: &Agent, login: Login<'_>, request: &Sip) -> Sip {
+    let method = request.what().to_owned();
+    phone.sends(request);
+    let refused = phone.expects("407");
+    if method == "INVITE" {
+        phone.acks(request, &refused);
+    }
+    let again = request.clone().set("Via", phone.via()).set("CSeq", format!("77 {method}"));
+    let answer = login.answer(&refused, "SHA-256", &again, 1);
+    let again = again.with("Proxy-Authorization", answer);
+    phone.sends(&again);
+    again
+}
+
+fn with_claims(message: Sip) -> Sip {
+    CLAIMS.iter().fold(message, |message, (name, value)| message.with(name, value))
+}
+
+/// The names of the claims that a message has.
+fn claims(message: &Sip) -> Vec<&'static str> {
+    CLAIMS.iter().map(|(name, _)| *name).filter(|name| message.has(name)).collect()
+}
+
+const NONE: [&str; 0] = [];
+
+fn all() -> Vec<&'static str> {
+    CLAIMS.iter().map(|(name, _)| *name).collect()
+}
+
+fn message_to(phone: &Agent, user: &str) -> Sip {
+    phone.request("MESSAGE", &format!("sip:{user}@{DOMAIN}"))
+}
+
+#[test]
+fn what_phones_and_strangers_claim_comes_off() {
+    // RFC 3325 5
+    let (world, _trunk, alice, bob) = office();
+    for method in ["MESSAGE", "INVITE", "OPTIONS"] {
+        proven(&alice, ALICE, &with_claims(alice.request(method, "sip:bob@office.example")));
+        assert_eq!(claims(&bob.expects(method)), NONE, "{method}");
+    }
+    let stranger = world.udp("stranger");
+    let foreign = with_claims(message_to(&stranger, "bob")).set("From", "<sip:s@elsewhere.example>;tag=1");
+    stranger.sends(&foreign);
+    let heard = bob.expects("MESSAGE");
+    assert_eq!(claims(&heard), NONE);
+    // In any spelling, on several lines, and with the rest of the message as it was.
+    let odd = foreign
+        .set("Via", stranger.via())
+        .set("CSeq", "2 MESSAGE")
+        .with("p-asserted-identity ", " tel:+1")
+        .with("P-ASSERTED-IDENTITY", "<sip:a@b>,\r\n <tel:+2>")
+        .with("Subject", "hello");
+    stranger.sends(&odd);
+    let heard = bob.expects("MESSAGE");
+    assert_eq!((claims(&heard), heard.value("Subject")), (NONE.to_vec(), "hello"));
+}
+
+#[test]
+fn so_do_those_of_copies_and_of_requests_in_a_dialog() {
+    let (_world, _trunk, alice, bob) = office();
+    let invite = proven(&alice, ALICE, &with_claims(alice.request("INVITE", "sip:bob@office.example")));
+    let heard = bob.expects("INVITE");
+    alice.sends(&invite);
+    assert_eq!(bob.expects("INVITE"), heard, "a copy is the same, octet by octet");
+    bob.answers(&heard, 200);
+    let ok = alice.expects("200");
+    alice.sends(&with_claims(alice.within(&invite, &ok, "ACK").set("CSeq", "77 ACK")));
+    assert_eq!(claims(&bob.expects("ACK")), NONE);
+    alice.sends(&with_claims(alice.within(&invite, &ok, "INVITE").set("CSeq", "78 INVITE")));
+    assert_eq!(claims(&bob.expects("INVITE")), NONE);
+    bob.sends(&with_claims(bob.back_within(&heard, &ok, "UPDATE")));
+    assert_eq!(claims(&alice.expects("UPDATE")), NONE);
+    let invite = proven(&alice, ALICE, &alice.request("INVITE", "sip:bob@office.example"));
+    bob.expects("INVITE");
+    alice.sends(&with_claims(alice.cancel(&invite)));
+    assert_eq!(claims(&bob.expects("CANCEL")), NONE);
+}
+
+#[test]
+fn so_do_those_of_a_forked_call() {
+    let (world, _trunk, alice, desk) = office();
+    let mobile = world.udp("bob/mobile");
+    sign_in(&mobile, BOB);
+    proven(&alice, ALICE, &with_claims(alice.request("INVITE", "sip:bob@office.example")));
+    alice.expects("100");
+    for phone in [&desk, &mobile] {
+        assert_eq!(claims(&phone.expects("INVITE")), NONE);
+    }
+    world.millis(600);
+    assert_eq!(claims(&desk.expects("INVITE")), NONE, "a copy");
+    mobile.expects("INVITE");
+    let heard = desk.heard();
+    assert_eq!(heard, []);
+    world.give_up();
+}
+
+#[test]
+fn what_a_trusted_source_says_stays() {
+    let (_world, trunk, alice, bob) = office();
+    trunk.sends(&with_claims(message_to(&trunk, "bob")).set("From", "<sip:+1@elsewhere.example>;tag=1"));
+    let heard = bob.expects("MESSAGE");
+    assert_eq!(claims(&heard), all());
+    // And what is said to it is as true as what is said to others.
+    proven(&alice, ALICE, &with_claims(message_to(&alice, "gateway")));
+    assert_eq!(claims(&trunk.expects("MESSAGE")), NONE);
+}
+
+#[test]
+fn a_user_may_choose_an_identity_of_its_own() {
+    // RFC 3325 5 and 6
+    let (world, _trunk, alice, bob) = office();
+    let preferring = |phone: &Agent, value: &str| message_to(phone, "bob").with("P-Preferred-Identity", value);
+    for own in [
+        "<sip:alice@office.example>",
+        "\"Queen\" <sip:alice@office.example;x=y>",
+        "sip:%61lice@OFFICE.example",
+        "<sips:alice@sip.office.example>",
+        "<tel:+1>, <sip:alice@office.example>",
+    ] {
+        let sent = proven(&alice, ALICE, &preferring(&alice, own));
+        let heard = bob.expects("MESSAGE");
+        // As it is known here, and not as it was put.
+        assert_eq!(heard.values("P-Asserted-Identity").collect::<Vec<_>>(), ["<sip:alice@office.example>"], "{own}");
+        assert!(!heard.has("P-Preferred-Identity"));
+        alice.sends(&sent);
+        assert_eq!(bob.expects("MESSAGE"), heard, "a copy is the same, octet by octet");
+    }
+    for other in
+        ["<sip:bob@office.example>", "<sip:alice@elsewhere.example>", "<tel:+1>", "", "<sip:alice@office.example"]
+    {
+        proven(&alice, ALICE, &preferring(&alice, other));
+        assert_eq!(claims(&bob.expects("MESSAGE")), NONE, "{other}");
+    }
+    // Beside what it claims, which goes.
+    proven(&alice, ALICE, &with_claims(preferring(&alice, "<sip:alice@office.example>")));
+    let heard = bob.expects("MESSAGE");
+    assert_eq!(claims(&heard), ["P-Asserted-Identity"]);
+    assert_eq!(heard.value("P-Asserted-Identity"), "<sip:alice@office.example>");
+    // Whoever proved nothing has no identity that could be asserted.
+    let stranger = world.udp("stranger");
+    stranger.sends(&preferring(&stranger, "<sip:s@elsewhere.example>").set("From", "<sip:s@elsewhere.example>;tag=1"));
+    assert_eq!(claims(&bob.expects("MESSAGE")), NONE);
+    world.reconfigure(|settings| settings.authentication = Authentication::Off);
+    alice.sends(&preferring(&alice, "<sip:alice@office.example>"));
+    assert_eq!(claims(&bob.expects("MESSAGE")), NONE);
+}
+
+#[test]
+fn who_wants_to_stay_private_is_not_told_of_outside() {
+    // RFC 3325 7 and 9.3, RFC 7044 10.1.2, RFC 3323 4.2
+    let (_world, trunk, alice, bob) = office();
+    let from_trunk = |user: &str| with_claims(message_to(&trunk, user)).set("From", "<sip:a@anonymous.invalid>;tag=1");
+    let other = CLAIMS.iter().map(|(name, _)| *name).filter(|name| *name != "History-Info").collect::<Vec<_>>();
+    for (privacy, left) in [
+        ("id", vec![]),
+        ("ID;critical", vec![]),
+        ("user, id", vec![]),
+        ("id;", vec![]),
+        ("none", all()),
+        ("user", all()),
+        ("session", all()),
+        ("history", other.clone()),
+        ("header", other),
+    ] {
+        trunk.sends(&from_trunk("bob").with("Privacy", privacy));
+        let heard = bob.expects("MESSAGE");
+        assert_eq!(claims(&heard), left, "{privacy}");
+        assert_eq!(heard.value("Privacy"), privacy);
+        // Within the trust domain it goes on.
+        trunk.sends(&from_trunk("gateway").with("Privacy", privacy));
+        assert_eq!(claims(&trunk.expects("MESSAGE")), all(), "{privacy}");
+    }
+    trunk.sends(&from_trunk("bob").with("Privacy", "user").with("Privacy", "id"));
+    assert_eq!(claims(&bob.expects("MESSAGE")), NONE, "on a second line");
+    // What asks for it itself.
+    for (name, value) in [
+        ("Remote-Party-ID", "<sip:boss@office.example>;privacy=full"),
+        ("Diversion", "<sip:boss@office.example>;privacy=\"full\""),
+        ("History-Info", "<sip:boss@office.example?Privacy=history>;index=1"),
+    ] {
+        trunk.sends(&from_trunk("bob").set(name, value));
+        let left: Vec<_> = all().into_iter().filter(|left| *left != name).collect();
+        assert_eq!(claims(&bob.expects("MESSAGE")), left, "{name}");
+    }
+    let open = "<sip:boss@office.example>;privacy=off";
+    trunk.sends(&from_trunk("bob").set("Remote-Party-ID", open).set("Diversion", open));
+    assert_eq!(claims(&bob.expects("MESSAGE")), all());
+    // A user of ours.
+    let own = |user| message_to(&alice, user).with("P-Preferred-Identity", "<sip:alice@office.example>");
+    proven(&alice, ALICE, &own("bob").with("Privacy", "id"));
+    assert_eq!(claims(&bob.expects("MESSAGE")), NONE);
+    proven(&alice, ALICE, &own("gateway").with("Privacy", "id"));
+    assert_eq!(claims(&trunk.expects("MESSAGE")), ["P-Asserted-Identity"]);
+}
+
+#[test]
+fn what_a_called_phone_claims_comes_off_its_responses() {
+    let (world, trunk, alice, bob) = office();
+    let mobile = world.udp("bob/mobile");
+    for forked in [false, true] {
+        if forked {
+            sign_in(&mobile, BOB);
+        }
+        proven(&alice, ALICE, &alice.request("INVITE", "sip:bob@office.example"));
+        if forked {
+            alice.expects("100");
+            mobile.expects("INVITE");
+        }
+        let heard = bob.expects("INVITE");
+        for status in [180, 200] {
+            bob.sends(&with_claims(bob.answer(&heard, status)));
+            let answer = alice.expects(&status.to_string());
+            assert_eq!(claims(&answer), NONE, "{status}, forked: {forked}");
+            assert!(answer.has("Contact"));
+        }
+    }
+    proven(&alice, ALICE, &message_to(&alice, "gateway"));
+    let heard = trunk.expects("MESSAGE");
+    let answer = with_claims(trunk.answer(&heard, 200));
+    trunk.sends(&answer);
+    assert_eq!(claims(&alice.expects("200")), all(), "from a trusted network");
+    trunk.sends(&answer.clone().with("Privacy", "id"));
+    assert_eq!(claims(&alice.expects("200")), NONE, "who is called may want to stay private too");
+    // Whoever answers for the trunk from another address is not the trunk.
+    let mallory = world.udp("mallory");
+    mallory.sends(&answer);
+    assert_eq!(claims(&alice.expects("200")), NONE);
+    trunk.sends(&message_to(&trunk, "gateway").set("From", "<sip:+1@elsewhere.example>;tag=1"));
+    let heard = trunk.expects("MESSAGE");
+    trunk.sends(&with_claims(trunk.answer(&heard, 200)).with("Privacy", "id"));
+    assert_eq!(claims(&trunk.expects("200")), all(), "within the trust domain");
+    world.give_up();
+}
+
+#[test]
+fn privacy_that_is_critical_and_not_to_be_had_fails() {
+    // RFC 3323 4.2 and 5
+    let (world, trunk, _alice, bob) = office();
+    let from_trunk = |user: &str, privacy: &str| {
+        message_to(&trunk, user).set("From", "<sip:a@anonymous.invalid>;tag=1").with("Privacy", privacy)
+    };
+    for (privacy, missing) in [
+        ("header;critical", "header"),
+        ("critical;id;session", "session"),
+        ("user;header;session;x;critical", "header, session, user, x"),
+    ] {
+        trunk.sends(&from_trunk("bob", privacy));
+        let refused = trunk.expects("500");
+        assert_eq!(refused.reason(), format!("Privacy Failure: {}", missing.replace("x", "others")), "{privacy}");
+    }
+    for privacy in ["id;critical", "history;critical", "none", "header;session;user", "critical"] {
+        trunk.sends(&from_trunk("bob", privacy));
+        bob.expects("MESSAGE");
+    }
+    // The next one in the trust domain may be a privacy service.
+    trunk.sends(&from_trunk("gateway", "header;critical"));
+    trunk.expects("MESSAGE");
+    // A call that is up can be ended.
+    let bye = from_trunk("bob", "header;critical").set("CSeq", "1 BYE").set("To", "<sip:bob@office.example>;tag=1");
+    let mut bye = bye;
+    bye.start = bye.start.replace("MESSAGE", "BYE");
+    trunk.sends(&bye);
+    bob.expects("BYE");
+    world.give_up();
+}

@@ -1,0 +1,67 @@
+//! Addresses that are not answered, as docs/openapi.yaml has them.
+
+use std::time::Instant;
+
+use hyper::StatusCode;
+use proxy::Source;
+use serde::{Deserialize, Serialize};
+
+use super::reply::{self, Reply};
+use super::users::Removed;
+use super::{Office, calls};
+use crate::config::Masked;
+use crate::defence::Ban;
+use crate::journal::clean;
+
+/// Addresses in one answer at most.
+const MOST: usize = 1000;
+
+/// Those that are banned.
+#[derive(Deserialize, Serialize)]
+pub(crate) struct Bans {
+    pub(crate) total: usize,
+    pub(crate) bans: Vec<Banned>,
+}
+
+/// One of them.
+#[derive(Deserialize, Serialize)]
+pub(crate) struct Banned {
+    pub(crate) address: String,
+    pub(crate) since: String,
+    pub(crate) seconds_left: u64,
+    pub(crate) failures: usize,
+    pub(crate) users: Vec<String>,
+}
+
+/// GET /api/v1/bans
+pub(crate) fn list(office: &Office) -> Reply {
+    let all = office.defence.list();
+    let total = all.len();
+    let bans = all.into_iter().take(MOST).map(|(source, ban)| banned(source, &ban)).collect();
+    reply::json(StatusCode::OK, &Bans { total, bans })
+}
+
+/// DELETE /api/v1/bans/{address}
+pub(crate) fn remove(office: &Office, address: &[u8]) -> Reply {
+    let source = std::str::from_utf8(address).ok().and_then(|text| text.parse::<Source>().ok());
+    let Some(source) = source else {
+        return reply::problem(StatusCode::BAD_REQUEST, "expected an IP address, like 198.51.100.7 or 2001:db8::/64");
+    };
+    if !office.defence.lift(source) {
+        return reply::problem(StatusCode::NOT_FOUND, "this address is not banned");
+    }
+    let masked = office.in_force.borrow().loaded.config.log.mask.contains(&Masked::Addresses);
+    let which = if masked { "an address".to_owned() } else { source.to_string() };
+    tracing::info!("the ban of {which} was lifted by the operator");
+    reply::json(StatusCode::OK, &Removed { removed: 1 })
+}
+
+fn banned(source: Source, ban: &Ban) -> Banned {
+    Banned {
+        address: source.to_string(),
+        since: calls::moment(ban.since),
+        seconds_left: ban.ends.saturating_duration_since(Instant::now()).as_secs(),
+        failures: ban.failures,
+        users: ban.what.users.iter().map(|user| clean(user.as_bytes())).collect(),
+    }
+}
