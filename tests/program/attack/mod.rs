@@ -3,6 +3,7 @@
 mod amplification;
 mod clock;
 mod contacts;
+mod dialogs;
 mod guessing;
 mod identity;
 mod operations;
