@@ -36,6 +36,19 @@ impl Hop {
         self
     }
 
+    /// Whether a message that came over a flow came from here: over UDP from the same address and port; over a stream by the
+    /// same connection, or from the address that was connected to where that one was closed.
+    pub(crate) fn is_source_of(&self, flow: &Flow) -> bool {
+        let same = match self.transport.is_reliable() {
+            true => {
+                let same_connection = self.connection != 0 && self.connection == flow.connection;
+                same_connection || self.remote.ip() == flow.remote.ip()
+            }
+            false => self.remote == flow.remote,
+        };
+        self.transport == flow.transport && same
+    }
+
     /// The response that it is as good as if nothing can be sent there (RFC 3261 16.9; RFC 5626 11.5 where only a flow
     /// led there).
     pub(crate) const fn failure(&self) -> u16 {

@@ -184,8 +184,10 @@ fn judge(
         return Err(wrong(nonces));
     };
     // RFC 7616 3.3: a nonce that is not valid is stale, whatever the response. Told apart, a response could be guessed at
-    // with any nonce, made-up ones too.
-    let Some(serial) = nonces.judged_by(presented_nonce.as_ref(), settings, now) else {
+    // with any nonce, made-up ones too. So is one that was sent to another address: credentials that somebody has read are
+    // of no use elsewhere, nor is a challenge that was fetched at one address to guess from another.
+    let sent_here = presented_nonce.as_ref().filter(|nonce| nonces.was_sent_to(nonce, request.flow.remote.ip()));
+    let Some(serial) = nonces.judged_by(sent_here, settings, now) else {
         return Err(stale(AuthenticationFailure::Stale));
     };
     let Some(algorithm) = digest::algorithm(credentials).filter(|a| settings.digest.algorithms.contains(a)) else {

@@ -135,8 +135,9 @@ impl Nonces {
     pub(super) fn judged_by(&self, nonce: Option<&Nonce>, settings: &Settings, now: Now) -> Option<Serial> {
         let serial = nonce.filter(|nonce| nonce.worker == self.worker)?.serial;
         let age = self.seconds(now).checked_sub(serial.time)?;
+        let forgotten = self.forgotten.is_some_and(|forgotten| serial <= forgotten) && !self.used.contains_key(&serial);
         let spoilt = || self.failed.get(&serial).is_some_and(|wrong| wrong.count >= settings.digest.nonce_failures);
-        (age <= lifetime(settings) && (self.failed.is_empty() || !spoilt())).then_some(serial)
+        (age <= lifetime(settings) && !forgotten && (self.failed.is_empty() || !spoilt())).then_some(serial)
     }
 
     /// A wrong response came to it. False if it is a copy of the last one.
@@ -154,7 +155,9 @@ impl Nonces {
             return is_new;
         }
         if self.failed.len() >= settings.limits.nonces.max(1) {
-            self.failed.pop_first();
+            // What is not remembered as guessed with must not be good again.
+            let oldest = self.failed.pop_first().map(|(serial, _)| serial);
+            self.forgotten = self.forgotten.max(oldest);
             self.overflowed = true;
         }
         self.failed.insert(serial, Wrong { count: 1, last: copy });

@@ -58,10 +58,21 @@ impl Core {
         let presented = self.authenticator.read(request, &settings);
         let proven = self.authenticate(now, request, &presented, ChallengeFor::Proxy, domain.as_bytes(), outbox)?;
         let is_side = sender.as_ref() == Some(&proven) && dialog.may_use_from(request, &settings, &self.mac);
-        if is_side || (sender.is_none() && route::calls_as_himself(request, &proven, &settings)) {
-            return Ok(());
+        if is_side { Ok(()) } else { Err(self.impostor(request, outbox)) }
+    }
+
+    /// Credentials that nobody asked for (RFC 3261 22.3 lets a phone send them with each request) are used up all the same:
+    /// else whoever has read them could be the first to use them.
+    pub(super) fn spend_credentials(&mut self, now: Now, request: &Request, presented: &[Presented<'_>]) {
+        if presented.is_empty() {
+            return;
         }
-        Err(self.impostor(request, outbox))
+        let settings = Arc::clone(&self.settings);
+        for domain in &settings.domains {
+            // What is wrong with them is nobody's business here.
+            let of = ChallengeFor::Proxy;
+            let _ = self.authenticator.authenticate(request, presented, of, domain.as_bytes(), &settings, now);
+        }
     }
 
     /// RFC 3261 10.3 steps 2 to 5: may this sender touch these bindings?

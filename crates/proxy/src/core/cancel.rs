@@ -84,7 +84,9 @@ impl Core {
         let (settings, mac) = (&self.settings, &self.mac);
         let next = request.typed_uri().and_then(|uri| Next::of(&request, &uri)).ok();
         let next = next.filter(|next| dialog.leads_to_other(next, settings, mac));
-        let target = next.filter(|_| dialog.is_from_sender(&request.flow, settings)).and_then(|next| {
+        let from_sender =
+            dialog.is_from_sender(&request.flow, settings) && dialog.may_use_from(&request, settings, mac);
+        let target = next.filter(|_| from_sender).and_then(|next| {
             let toward = Toward::OtherSide(dialog.flow_ahead(&next, mac));
             route::target_for_next(&next, toward, &request, settings).ok()
         });

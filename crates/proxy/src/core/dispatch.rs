@@ -3,7 +3,7 @@
 //! Every turn ends in one call: to the registrar, to `forward`, to a fork, or to `refuse`. No bytes are made here and no
 //! rule is decided here.
 
-use location::Aor;
+use location::{Aor, Flow};
 use parser::headers::Via;
 use parser::{Message, Method, Uri, can_answer};
 
@@ -104,10 +104,16 @@ impl Core {
         ingress::proxy_require(&request.message)?;
         let (toward, proven) = match dialog {
             Some(dialog) => match self.enter_dialog(request, &uri, dialog, &destination, outbox) {
-                Ok(flow) => (Toward::OtherSide(flow), false),
+                Ok(flow) => {
+                    self.spend_credentials(now, request, &presented);
+                    (Toward::OtherSide(flow), false)
+                }
                 Err(check) => return Ok(Turn::CheckDialog(check)),
             },
-            None => (Toward::Anybody, self.admit(now, request, &presented, &destination, outbox)?),
+            None => {
+                route::outside_of_dialogs(request, &self.settings)?;
+                (Toward::Anybody, self.admit(now, request, &presented, &destination, outbox)?)
+            }
         };
         drop(presented);
         let turn = self.turn_to(request, &uri, destination, toward)?;
@@ -181,37 +187,46 @@ impl Core {
                 let letter = Letter::Response(Box::new(received));
                 outbox.handovers.push(Handover { worker: Some(worker), letter });
             }
-            _ => self.route_response(now, branch, message, outbox),
+            _ => self.route_response(now, branch, message, Some(flow), outbox),
         }
     }
 
     /// RFC 3261 16.7, 16.11, 17.1.3: to the fork that asked, or on by the Via below ours.
-    pub(super) fn route_response(&mut self, now: Now, branch: Option<Branch>, message: &Message, outbox: &mut Outbox) {
-        match branch {
-            Some(branch @ Branch::Transaction { id, .. }) => {
+    ///
+    /// `source` is where it came from; `None` if it was made here.
+    pub(super) fn route_response(
+        &mut self,
+        now: Now,
+        branch: Option<Branch>,
+        message: &Message,
+        source: Option<&Flow>,
+        outbox: &mut Outbox,
+    ) {
+        match (branch, source) {
+            (Some(branch @ Branch::Transaction { id, .. }), Some(source)) => {
                 let (forks, mut context) = self.split(now, outbox);
-                match forks.with(id.fork, |fork| fork.receive(id, message, &mut context)) {
+                match forks.with(id.fork, |fork| fork.receive(id, message, source, &mut context)) {
                     Some(Some(redirection)) => self.follow(now, redirection, outbox),
                     Some(None) => {}
                     // A phone that was picked up after all had ended here: nobody else can tell the caller.
                     None if picks_up(message) => {
-                        self.forward_marked(message, &branch, outbox);
+                        self.forward_marked(message, &branch, Some(source), outbox);
                     }
                     None => outbox.tell(Event::Dropped(Drop::StrayResponse)),
                 }
             }
-            Some(branch @ Branch::Stateless(_)) => {
-                self.forward_marked(message, &branch, outbox);
+            (Some(branch @ Branch::Stateless(_)), _) => {
+                self.forward_marked(message, &branch, source, outbox);
             }
-            Some(branch @ Branch::Pinned { worker, .. }) => {
-                let key = self.forward_marked(message, &branch, outbox);
+            (Some(branch @ Branch::Pinned { worker, .. }), _) => {
+                let key = self.forward_marked(message, &branch, source, outbox);
                 // Its CANCEL has the same branch, and a 200 of its own.
                 if let Some(key) = key.filter(|_| message.method() == Method::Invite) {
                     self.note_response(now, worker, key, message.status().unwrap_or_default(), outbox);
                 }
             }
-            Some(Branch::Notify { id, .. }) => self.notify_answered(now, id, message, outbox),
-            None => outbox.tell(Event::Dropped(Drop::StrayResponse)),
+            (Some(Branch::Notify { id, .. }), Some(source)) => self.notify_answered(now, id, message, source, outbox),
+            _ => outbox.tell(Event::Dropped(Drop::StrayResponse)),
         }
     }
 

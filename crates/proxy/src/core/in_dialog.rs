@@ -55,7 +55,9 @@ impl Core {
         let may_use_from = dialog.may_use_from(request, settings, mac);
         let from_sender = may_use_from && dialog.is_from_sender(&request.flow, settings);
         let next = Next::of(request, uri).ok();
-        let to_other = next.as_ref().is_some_and(|next| dialog.leads_to_other(next, settings, mac));
+        // A name of ours is looked up, whatever flow leads to the other side.
+        let to_other = *destination == Destination::Elsewhere
+            && next.as_ref().is_some_and(|next| dialog.leads_to_other(next, settings, mac));
         if from_sender && to_other {
             self.note_move(&dialog, request, outbox);
             return Ok(next.and_then(|next| dialog.flow_ahead(&next, &self.mac)));
@@ -134,11 +136,16 @@ impl Core {
             outbox.tell(Event::DialogRequest { outcome, method, flow });
             return self.refuse(now, &request, reject, outbox);
         }
-        let DialogCheck { dialog, destination, to_other, .. } = check;
-        self.note_move(&dialog, &request, outbox);
+        let DialogCheck { dialog, destination, from_sender, to_other, .. } = check;
+        if to_other {
+            self.note_move(&dialog, &request, outbox);
+        }
         let next = request.typed_uri().and_then(|uri| Next::of(&request, &uri));
         let toward = match next {
             Ok(next) if to_other => Toward::OtherSide(dialog.flow_ahead(&next, &self.mac)),
+            Ok(next) if from_sender && destination == Destination::Elsewhere => {
+                dialog.peer_of_other(&next).map_or(Toward::Anybody, |peer| Toward::OtherSide(Some(peer)))
+            }
             _ => Toward::Anybody,
         };
         self.go_on(now, request, destination, toward, outbox);
@@ -165,7 +172,16 @@ impl Core {
         outbox: &mut Outbox,
     ) -> Result<(), Reject> {
         let DialogCheck { dialog, destination, from_sender, to_other, .. } = check;
-        if *from_sender && *to_other {
+        let goes_to_peer = || {
+            let next = request.typed_uri().and_then(|uri| Next::of(request, &uri));
+            *destination == Destination::Elsewhere && next.is_ok_and(|next| dialog.peer_of_other(&next).is_some())
+        };
+        if *from_sender && (*to_other || goes_to_peer()) {
+            return Ok(());
+        }
+        // It cannot be challenged: a phone that had to connect anew has no other way to acknowledge.
+        let is_ack = request.method() == Method::Ack;
+        if *to_other && is_ack && dialog.is_reconnected(&request.flow, &self.connections) {
             return Ok(());
         }
         if *to_other {

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use location::Aor;
+use location::{Aor, Flow};
 use parser::headers::Via;
 use parser::{Header as _, HeaderName, Message, Method, Reply, Stamp, Uri, reason_phrase};
 use smallvec::SmallVec;
@@ -24,8 +24,8 @@ use crate::outbox::{Handover, Letter, Outbox};
 use crate::pin::Match;
 use crate::reach;
 use crate::reject::Reject;
-use crate::request::{Request, TransactionKey};
-use crate::route::{self, Plan, Target, TargetUri, Way, keeps_privacy};
+use crate::request::{Received, Request, TransactionKey};
+use crate::route::{self, Plan, Target, TargetUri, Way, keeps_privacy, may_answer};
 use crate::settings::{Settings, SingleTarget};
 
 impl Core {
@@ -80,18 +80,29 @@ impl Core {
     }
 
     /// RFC 3261 16.11: a response goes back the way its request came.
-    /// Returns the key of its transaction; none if it was dropped, because its mark is not ours (RFC 6026 8.2).
+    /// Returns the key of its transaction; none if it was dropped, because its mark is not ours (RFC 6026 8.2) or it does not
+    /// come from where the request went. `source` is `None` for a response that was made here.
     pub(super) fn forward_marked(
         &mut self,
         response: &Message,
         branch: &Branch,
+        source: Option<&Flow>,
         outbox: &mut Outbox,
     ) -> Option<TransactionKey> {
         let below = via_below(response);
         let way_back = branch.origin().map(Origin::way_back);
         let key = below.zip(way_back).and_then(|(below, way)| TransactionKey::of(response, &below, way, &self.mac));
-        let Some((key, method)) = key.filter(|(key, _)| branch.verify(*key, &self.mac)) else {
-            outbox.tell(Event::Dropped(Drop::StrayResponse));
+        let fits = |key| source.is_none_or(|source| self.may_answer(branch, key, source));
+        let Some((key, method)) = key.filter(|(key, _)| fits(*key)) else {
+            match (branch, source) {
+                // The worker with the pin knows where else the phone may speak from.
+                (Branch::Pinned { worker, .. }, Some(source)) if *worker != self.worker => {
+                    let received = Received { message: response.clone(), flow: *source };
+                    let letter = Letter::Response(Box::new(received));
+                    outbox.handovers.push(Handover { worker: Some(*worker), letter });
+                }
+                _ => outbox.tell(Event::Dropped(Drop::StrayResponse)),
+            }
             return None;
         };
         let Some(hop) = branch.origin().and_then(|origin| origin.peer.hop(&self.settings)) else {
@@ -104,6 +115,16 @@ impl Core {
         let (settings, mac, rewrite) = (&self.settings, &self.mac, &mut self.rewrite);
         outbox.send(hop, false, |out| write_response(response, settings, mac, rewrite, out, |_| {}));
         Some(key)
+    }
+
+    /// Whether the mark of a response verifies: it came from where its request went, or from where else its phone may speak.
+    fn may_answer(&self, branch: &Branch, key: TransactionKey, source: &Flow) -> bool {
+        if branch.verify(key, source, &self.mac) {
+            return true;
+        }
+        // The same branch, so that nobody sends the response elsewhere.
+        let pin = self.pins.find(key).filter(|pin| pin.branch == *branch);
+        pin.is_some_and(|pin| may_answer(&pin.hop, &pin.target, source, &self.settings))
     }
 
     /// A request of ours could not be sent: as if its next hop had refused it (RFC 3261 16.9).
@@ -130,7 +151,7 @@ impl Core {
                 let unstamped = Stamp { received: None, rport: None };
                 Reply::new(&mut answer, &sent, status, reason, unstamped, Some(tag.as_bytes())).finish();
                 if let Ok(message) = Message::parse(answer.into()) {
-                    self.route_response(now, branch, &message, outbox);
+                    self.route_response(now, branch, &message, None, outbox);
                 }
             }
             _ => {}
@@ -170,12 +191,7 @@ impl Core {
         outbox: &mut Outbox,
     ) -> Result<(), Reject> {
         let Way::Hop(hop) = target.way else { return Err(Reject::Unroutable) };
-        let origin = Origin::new(request, None, &self.settings, &self.mac);
-        let branch = match request.method() {
-            // The CANCEL of an INVITE that is not known any more, and an ACK, get the branch that it had (16.11).
-            Method::Invite | Method::Cancel => Branch::Pinned { worker: self.worker, origin },
-            _ => Branch::Stateless(origin),
-        };
+        let origin = Origin::new(request, (&hop, &target), None, &self.settings, &self.mac);
         let Settings { limits, timers, .. } = &*self.settings;
         let invite = request.method() == Method::Invite;
         // What another place than the location table decides, decides alike for a copy.
@@ -189,6 +205,12 @@ impl Core {
                 return Err(Reject::Overload);
             }
         }
+        // The CANCEL of an INVITE that is not known any more gets the branch that it had (16.11).
+        let branch = if pinned || request.method() == Method::Cancel {
+            Branch::Pinned { worker: self.worker, origin }
+        } else {
+            Branch::Stateless(origin)
+        };
         let forwarding = Forwarding { request, target: &target, hop: &hop, branch, breadth: request.max_breadth() };
         send_request(&forwarding, &self.settings, &self.mac, &mut self.rewrite, outbox);
         if invite {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use location::{Aor, Record};
+use location::{Aor, Flow, Record};
 use parser::Message;
 
 use super::Core;
@@ -15,6 +15,7 @@ use crate::hop;
 use crate::outbox::{Handover, Letter, Outbox};
 use crate::reject::Reject;
 use crate::request::Request;
+use crate::settings::Authentication;
 use crate::watch::{Asked, LocalTag, Meant, Subscription, Subscriptions};
 
 impl Core {
@@ -30,6 +31,7 @@ impl Core {
         let aor = match meant {
             Meant::Begin(aor) => aor,
             Meant::Within(tag) => {
+                self.admit_refresh(now, request, tag, outbox)?;
                 let (subscriptions, mut context) = self.watching(now, outbox);
                 let refresh = |subscription: &mut Subscription, context: &mut Context<'_>| {
                     subscription.refresh(request, &settings, context)
@@ -51,6 +53,20 @@ impl Core {
             Subscription::begin((aor.clone(), watcher), request, asked, &settings, context)
         });
         Ok(())
+    }
+
+    /// A SUBSCRIBE within its dialog needs no credentials from where the last one came from; from elsewhere those of the
+    /// same user.
+    fn admit_refresh(&mut self, now: Now, request: &Request, tag: LocalTag, outbox: &mut Outbox) -> Result<(), Reject> {
+        let subscription = self.subscriptions.find(tag.id).ok_or(Reject::Subscription)?;
+        let from_there = subscription.is_from(&request.source(), &self.connections);
+        if from_there || self.settings.authentication == Authentication::Off {
+            return Ok(());
+        }
+        let aor = subscription.parties().0.clone();
+        let watcher = self.admit_watcher(now, request, &aor, outbox)?;
+        let same = self.subscriptions.find(tag.id).is_some_and(|it| it.parties().1.is(&watcher));
+        if same { Ok(()) } else { Err(Reject::Watcher) }
     }
 
     /// Each change of a user's bindings is so many NOTIFYs: there is a limit for one as well as for all.
@@ -103,11 +119,18 @@ impl Core {
     }
 
     /// A response to a NOTIFY of this worker.
-    pub(super) fn notify_answered(&mut self, now: Now, id: NotifyId, response: &Message, outbox: &mut Outbox) {
+    pub(super) fn notify_answered(
+        &mut self,
+        now: Now,
+        id: NotifyId,
+        response: &Message,
+        source: &Flow,
+        outbox: &mut Outbox,
+    ) {
         let settings = Arc::clone(&self.settings);
         let (subscriptions, mut context) = self.watching(now, outbox);
         let hear = |watcher: &mut Subscription, context: &mut Context<'_>| {
-            watcher.heard(id.sequence, response, &settings, context);
+            watcher.heard(id.sequence, response, source, &settings, context);
         };
         if subscriptions.with(id.subscription, &mut context, hear).is_none() {
             outbox.tell(Event::Dropped(Drop::StrayResponse));

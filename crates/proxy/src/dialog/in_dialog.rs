@@ -10,13 +10,13 @@ use parser::{Header as _, HeaderName, SipUri, Uri};
 
 use super::moved::{Moved, MovedSides, SideOfDialog};
 use super::next_hop::{literal, next_hop};
-use super::record_route::{first_domain, identity};
-use super::token::{DialogId, DialogToken, Sealed, Side};
+use super::record_route::{first_domain, identity, may_name};
+use super::token::{DialogId, DialogToken, Sealed, Side, User};
 use crate::clock::Wall;
+use crate::connections::Connections;
 use crate::hop::Hop;
-use crate::mac::Mac;
+use crate::mac::{Mac, Purpose};
 use crate::peer::Peer;
-use crate::reach::{check_host, may_send};
 use crate::reject::Reject;
 use crate::request::{FlowAhead, Request};
 use crate::settings::Settings;
@@ -29,6 +29,8 @@ pub(crate) struct InDialog {
     /// The next hop that the other side named, as a hash.
     target: Option<u32>,
     from_caller: bool,
+    /// Names the dialog as it was made, where that is known.
+    key: Option<u64>,
 }
 
 /// Where a request goes next.
@@ -68,7 +70,7 @@ impl InDialog {
         // Each side is given the target of the other one.
         let target = target.filter(|target| target.of_callee == from_caller).map(|target| target.next_hop);
         let (sender, other) = if from_caller { (caller, callee) } else { (callee, caller) };
-        Some(Self { sender, other, target, from_caller })
+        Some(Self { sender, other, target, from_caller, key: None })
     }
 
     /// The dialog of a request that came by twice when its dialog was made (a spiral): from the sender of this token to the
@@ -112,6 +114,13 @@ impl InDialog {
             || (user.is_none() && peer.remote.ip() == flow.remote.ip())
     }
 
+    /// Whether a request came over a stream from the host of the sender, whose own connection is closed.
+    pub(crate) fn is_reconnected(&self, flow: &Flow, connections: &Connections) -> bool {
+        let Peer { remote, connection, .. } = self.sender.peer;
+        let closed = connection != 0 && !connections.is_open(connection);
+        flow.transport.is_reliable() && closed && remote.ip() == flow.remote.ip()
+    }
+
     /// Whether the From is one that the sender may use without credentials: no name of ours, or its own.
     pub(crate) fn may_use_from(&self, request: &Request, settings: &Settings, mac: &Mac) -> bool {
         let first = first_domain(settings);
@@ -146,8 +155,20 @@ impl InDialog {
             return None;
         }
         // The address in the Request-URI is the sender's to choose: it is used only if the other side named it.
-        let or_named = literal(uri) == Some(self.other.peer.remote) || self.target == Some(next_hop(uri, mac));
+        let address = literal(uri);
+        let named = || {
+            self.target == Some(next_hop(uri, mac)) && address.map(|it| it.ip()) == Some(self.other.peer.remote.ip())
+        };
+        let or_named = address == Some(self.other.peer.remote) || named();
         Some(FlowAhead { peer: self.other.peer, or_named })
+    }
+
+    /// The other side's peer, for a request whose next hop leads elsewhere: a phone may name an address in its Contact at
+    /// which it cannot be reached from here, and a proxy before it a name. Only for a user of ours.
+    pub(crate) fn peer_of_other(&self, next: &Next<'_>) -> Option<FlowAhead> {
+        let is_its_proxy = literal(&next.uri).is_none();
+        let leads_there = self.other.user.is_some() && (!next.by_route || is_its_proxy);
+        leads_there.then_some(FlowAhead { peer: self.other.peer, or_named: false })
     }
 
     /// Takes over what has moved since the dialog was made.
@@ -156,6 +177,7 @@ impl InDialog {
             return;
         }
         let Some(dialog) = self.key(request, mac) else { return };
+        self.key = Some(dialog);
         if let Some(Moved { peer, .. }) = moved.find(SideOfDialog { dialog, is_caller: self.from_caller }) {
             self.sender.peer = *peer;
         }
@@ -174,7 +196,7 @@ impl InDialog {
         let contact = request.message.header::<Contact<'_>>().ok().flatten();
         let target =
             contact.as_ref().and_then(|contact| contact.address()).and_then(|address| address.uri.sip().copied());
-        let target = target.filter(|uri| check_host(uri, request.flow.remote.ip(), settings, may_send).is_ok());
+        let target = target.filter(|uri| may_name(uri, &self.sender, request.flow.remote.ip(), settings));
         let elsewhere = target.filter(|uri| !self.sender.only_flow && literal(uri) != Some(self.sender.peer.remote));
         if peer == self.sender.peer && elsewhere.is_none() {
             return None;
@@ -205,10 +227,21 @@ impl InDialog {
         })
     }
 
+    /// Anybody may make a dialog with the Call-ID and the tag of a call that it has seen: so the peers and the users of both
+    /// sides, as they were when the dialog was made, are part of its name.
     fn key(&self, request: &Request, mac: &Mac) -> Option<u64> {
+        if self.key.is_some() {
+            return self.key;
+        }
         let call_id = request.message.value(HeaderName::CallId)?;
         let [from_tag, to_tag] = request.tags();
-        let caller_tag = if self.from_caller { from_tag } else { to_tag };
-        Some(DialogId { call_id, caller_tag }.key(mac))
+        let (caller, callee, caller_tag) = match self.from_caller {
+            true => (&self.sender, &self.other, from_tag),
+            false => (&self.other, &self.sender, to_tag),
+        };
+        let [caller_user, callee_user] =
+            [caller, callee].map(|side| side.user.as_ref().map(User::as_bytes).unwrap_or_default());
+        let parts = [call_id, caller_tag, &caller.peer.octets(), &callee.peer.octets(), caller_user, callee_user];
+        Some(mac.sign(Purpose::Dialog, &parts))
     }
 }

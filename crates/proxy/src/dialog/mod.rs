@@ -14,4 +14,5 @@ mod token;
 pub(crate) use in_dialog::{InDialog, Next};
 pub(crate) use moved::MovedSides;
 pub use moved::{Moved, SideOfDialog};
+pub(crate) use next_hop::literal;
 pub(crate) use record_route::{refresh_targets, token_for};

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use crate::mac::{Mac, Purpose, octets_of};
 
 /// The address that a URI names; `None` if it names a host.
-pub(super) fn literal(uri: &SipUri<'_>) -> Option<SocketAddr> {
+pub(crate) fn literal(uri: &SipUri<'_>) -> Option<SocketAddr> {
     Some(SocketAddr::new(host_of(uri)?.ip()?, port_of(uri)))
 }
 

@@ -4,6 +4,8 @@
 //! The caller reads the token in the response, the callee the one in the request. So each side is given, signed, where
 //! requests to the other may go: to its peer, or to the Contact or the Record-Route next to ours that it named itself.
 
+use std::net::IpAddr;
+
 use location::Aor;
 use parser::headers::{Contact, NameAddr, Route};
 use parser::{Header as _, HeaderName, Message, Rewrite, SipUri, Uri};
@@ -15,7 +17,7 @@ use crate::mac::{Mac, Purpose};
 use crate::peer::Peer;
 use crate::reach::{check_host, may_send};
 use crate::request::Request;
-use crate::settings::Settings;
+use crate::settings::{Authentication, Settings};
 
 /// More values of ours in one response are no spiral but somebody's making.
 const MOST_OWN_VALUES: usize = 8;
@@ -38,12 +40,16 @@ pub(crate) fn token_for(
     };
     let user = User::of_aor(aor, first);
     let is_called = user.as_ref().is_some_and(|user| user.is_written(request.addressee_text(), first));
+    // What the caller wrote into To counts only if it is what was called: a caller could write anybody there, and the
+    // called phone would pass for that user.
     let called = if is_called { None } else { named(request.addressee_text(), settings) };
     let called = called.filter(|called| Some(called) != user.as_ref());
+    let called = called.filter(|called| named(message.request_uri(), settings).as_ref() == Some(called));
     let identity = called.map(|called| identity(&called.aor(first), mac));
     let callee = Side { peer: Peer::of_hop(hop, settings), only_flow, user, identity };
     let next = message.value(HeaderName::RecordRoute).and_then(uri_of_route).or_else(|| contact(message));
-    let target = target_of(next, &caller.peer, false, settings, mac);
+    let target = target_of(next, &caller, settings, mac);
+    let target = target.map(|next_hop| Target { of_callee: false, next_hop });
     let [caller_tag, _] = request.tags();
     let id = DialogId { call_id: message.value(HeaderName::CallId).unwrap_or_default(), caller_tag };
     DialogToken { caller, callee, target }.text(id, mac)
@@ -101,18 +107,32 @@ fn refreshed(
     mac: &Mac,
 ) -> Option<TokenText> {
     let next = above.or_else(|| contact(response));
-    let target = target_of(next, &callee_in(token)?, true, settings, mac)?;
+    if next.and_then(|next| literal(&next)) == callee_in(token).map(|callee| callee.remote) {
+        return None;
+    }
     let caller_tag = NameAddr::params_of(response.value(HeaderName::From)?).value("tag").unwrap_or_default();
     let id = DialogId { call_id: response.value(HeaderName::CallId)?, caller_tag };
     let token = Sealed::decode(token)?.open(id, mac)?;
+    let target = Target { of_callee: true, next_hop: target_of(next, &token.callee, settings, mac)? };
     Some(DialogToken { target: Some(target), ..token }.text(id, mac))
 }
 
-/// Where requests to a side go, if that is not where its peer is, and is no place that it must not name (`reach`).
-fn target_of(next: Option<SipUri<'_>>, peer: &Peer, of_callee: bool, settings: &Settings, mac: &Mac) -> Option<Target> {
-    let next = next.filter(|next| literal(next) != Some(peer.remote))?;
-    check_host(&next, peer.remote.ip(), settings, may_send).ok()?;
-    Some(Target { of_callee, next_hop: next_hop(&next, mac) })
+/// Where requests to a side go, if that is not where its peer is.
+fn target_of(next: Option<SipUri<'_>>, side: &Side, settings: &Settings, mac: &Mac) -> Option<u32> {
+    let next = next.filter(|next| literal(next) != Some(side.peer.remote))?;
+    may_name(&next, side, side.peer.remote.ip(), settings).then(|| next_hop(&next, mac))
+}
+
+/// Whether a side may name this place for the requests of the other one, when it speaks from this address: none that `reach`
+/// bars; and as a user of ours, none but its own host. With a Contact of somebody else's phone and the identifiers of a call
+/// of that phone, the other side's BYE would end that call. Other places of a user are found in its registration.
+pub(super) fn may_name(place: &SipUri<'_>, side: &Side, from: IpAddr, settings: &Settings) -> bool {
+    let own_host = || literal(place).is_some_and(|place| place.ip() == from);
+    check_host(place, from, settings, may_send).is_ok()
+        && (side.user.is_none()
+            || settings.authentication == Authentication::Off
+            || settings.trusts(side.peer.remote.ip())
+            || own_host())
 }
 
 /// The user of ours that a URI names.

@@ -94,13 +94,6 @@ pub(crate) struct DialogId<'a> {
     pub(crate) caller_tag: &'a [u8],
 }
 
-impl DialogId<'_> {
-    /// The dialog as a key for a table.
-    pub(super) fn key(self, mac: &Mac) -> u64 {
-        mac.sign(Purpose::Dialog, &[self.call_id, self.caller_tag])
-    }
-}
-
 /// A token as text: the user part of a Record-Route value.
 pub(crate) type TokenText = SmallVec<[u8; 128]>;
 
@@ -120,6 +113,11 @@ impl User {
     pub(crate) fn of_aor(aor: &[u8], first: &[u8]) -> Option<Self> {
         let at = aor.iter().rposition(|&octet| octet == b'@')?;
         Self::new(aor.get(..at)?, aor.get(at + 1..)?, first)
+    }
+
+    /// As it stands in a token.
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.text
     }
 
     pub(crate) fn aor(&self, first: &[u8]) -> Aor {

@@ -17,7 +17,7 @@ mod upstream;
 
 use std::sync::Arc;
 
-use location::Aor;
+use location::{Aor, Flow};
 use parser::{HeaderName, Message, Method, reason_phrase};
 use smallvec::SmallVec;
 
@@ -25,9 +25,9 @@ use crate::clock::Instant;
 use crate::connections::Connections;
 use crate::context::Context;
 use crate::event::{self, Event};
-use crate::forward::{BranchId, Origin};
+use crate::forward::BranchId;
 use crate::request::{Request, Source};
-use crate::route::{Disposition, Group, Plan, Target};
+use crate::route::{Disposition, Group, Plan, Target, may_answer};
 use crate::settings::{Settings, SingleTarget};
 use crate::transaction::{Heard, is_due, sooner};
 
@@ -90,11 +90,10 @@ impl Fork {
         let mut waiting = plan.groups;
         waiting.reverse();
         let breadth = request.max_breadth();
-        let origin = Origin::new(&request, Some((context.worker, id)), &settings, context.mac);
         let wants_199 = upstream.is_invite() && early::wants_199(&request);
         request.message.detach();
         let mut fork = Self {
-            template: Template { fork: id, request: Some(Box::new(request)), loop_mark, origin, settings },
+            template: Template { fork: id, request: Some(Box::new(request)), loop_mark, settings },
             breadth,
             upstream,
             branches: SmallVec::new(),
@@ -152,9 +151,14 @@ impl Fork {
         &mut self,
         id: BranchId,
         response: &Message,
+        source: &Flow,
         context: &mut Context<'_>,
     ) -> Option<Box<Redirection>> {
         let branch = self.branches.get_mut(usize::from(id.index))?;
+        if !may_answer(branch.hop(), branch.target(), source, &self.template.settings) {
+            context.outbox.tell(Event::Dropped(event::Drop::StrayResponse));
+            return None;
+        }
         let (status, method) = (response.status().unwrap_or(500), response.method());
         // RFC 3261 16.7 step 3: without a Via below ours there is nobody to pass it on to. A refusal still ends its
         // branch: some phones answer an INVITE that was cancelled with the one Via of the CANCEL.

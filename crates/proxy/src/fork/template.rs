@@ -24,8 +24,6 @@ pub(super) struct Template {
     /// As it came; none when nobody needs it any more.
     pub(super) request: Option<Box<Request>>,
     pub(super) loop_mark: u64,
-    /// Where responses go when the fork is gone.
-    pub(super) origin: Origin,
     /// The settings it began with: a reload does not change a call in progress.
     pub(super) settings: Arc<Settings>,
 }
@@ -55,10 +53,12 @@ impl Template {
     }
 
     fn forwarding<'a>(&'a self, branch: &'a Branch, context: &Context<'_>) -> Option<Forwarding<'a>> {
-        let (worker, loop_mark, origin) = (context.worker, self.loop_mark, self.origin);
+        let (worker, loop_mark, request) = (context.worker, self.loop_mark, self.request.as_deref()?);
         let id = BranchId { fork: self.fork, index: branch.number() };
+        let to = (branch.hop(), branch.target());
+        let origin = Origin::new(request, to, Some((worker, self.fork)), &self.settings, context.mac);
         Some(Forwarding {
-            request: self.request.as_deref()?,
+            request,
             target: branch.target(),
             hop: branch.hop(),
             branch: ViaBranch::Transaction { worker, id, loop_mark, origin },

@@ -7,17 +7,23 @@
 //! z9hG4bK n <worker:2> <subscription:16> <sequence:8>                     a NOTIFY of that worker
 //! ```
 //!
-//! A branch says where its response goes, and carries a mark: a keyed hash of that and of the transaction key, which is
-//! computed from the Via below ours and other values that come back. A response whose mark does not verify was never ours
-//! (RFC 6026 8.2), and nobody on the way can send it elsewhere. The method is not in it, so CANCEL and ACK get the branch
+//! A branch says where its response goes, and carries a mark: a keyed hash of that, of where the request went, and of the
+//! transaction key, which is computed from the Via below ours and other values that come back. A response whose mark does not
+//! verify was never ours (RFC 6026 8.2), nobody on the way can send it elsewhere, and whoever has read the request cannot
+//! answer it from another address. The method is not in it, so CANCEL and ACK get the branch
 //! of their INVITE (RFC 3261 16.11). A transaction needs its mark only when it is gone and a 2xx comes all the same; the
 //! mark covers its fork too, so that a phone cannot answer past a fork that is there.
 
 use std::net::SocketAddr;
 
-use crate::mac::{Mac, Purpose, read_hex, write_hex};
+use location::Flow;
+use parser::Transport;
+
+use crate::hop::Hop;
+use crate::mac::{Mac, Purpose, octets_of, read_hex, write_hex};
 use crate::peer::Peer;
 use crate::request::{Request, TransactionKey};
+use crate::route::Target;
 use crate::settings::Settings;
 
 /// RFC 3261 8.1.1.7.
@@ -57,10 +63,16 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
-    /// `fork` is the worker and the number of the fork that sends the request, if one does.
-    pub(crate) fn new(request: &Request, fork: Option<(u8, u64)>, settings: &Settings, mac: &Mac) -> Self {
+    /// Of a request that goes to this hop for this target; `fork` is the worker and the number of the fork that sends it, if one does.
+    pub(crate) fn new(
+        request: &Request,
+        (hop, target): (&Hop, &Target),
+        fork: Option<(u8, u64)>,
+        settings: &Settings,
+        mac: &Mac,
+    ) -> Self {
         let peer = Peer::of_hop(&request.back, settings);
-        Self { peer, mark: mark(&peer, request.key, fork, mac) }
+        Self { peer, mark: mark(&peer, &Place::of(hop, target), request.key, fork, mac) }
     }
 
     /// The address that the response goes to.
@@ -79,11 +91,33 @@ impl Origin {
     }
 }
 
-fn mark(peer: &Peer, key: TransactionKey, fork: Option<(u8, u64)>, mac: &Mac) -> u64 {
-    let (peer, key) = (peer.octets(), key.0.to_be_bytes());
+/// Where a request went, as octets: the address and the port over UDP, the address over a stream, whose port may be that of
+/// either side.
+struct Place([u8; 18]);
+
+impl Place {
+    fn of(hop: &Hop, target: &Target) -> Self {
+        Self::at(hop.transport, target.remote(hop))
+    }
+
+    fn at(transport: Transport, remote: SocketAddr) -> Self {
+        let mut octets = [0; 18];
+        octets[..16].copy_from_slice(&octets_of(remote.ip()));
+        if !transport.is_reliable() {
+            octets[16..].copy_from_slice(&remote.port().to_be_bytes());
+        }
+        Self(octets)
+    }
+}
+
+fn mark(peer: &Peer, place: &Place, key: TransactionKey, fork: Option<(u8, u64)>, mac: &Mac) -> u64 {
+    let mut octets = [0; 53];
+    octets[..27].copy_from_slice(&peer.octets());
+    octets[27..35].copy_from_slice(&key.0.to_be_bytes());
+    octets[35..].copy_from_slice(&place.0);
     match fork {
-        None => mac.sign(Purpose::Mark, &[&peer, &key]),
-        Some((worker, fork)) => mac.sign(Purpose::Mark, &[&peer, &key, &[worker], &fork.to_be_bytes()]),
+        None => mac.sign(Purpose::Mark, &[&octets]),
+        Some((worker, fork)) => mac.sign(Purpose::Mark, &[&octets, &[worker], &fork.to_be_bytes()]),
     }
 }
 
@@ -96,13 +130,14 @@ impl Branch {
         }
     }
 
-    /// Whether it was made here for the transaction `key`.
-    pub(crate) fn verify(&self, key: TransactionKey, mac: &Mac) -> bool {
+    /// Whether it was made here for the transaction `key`, for a request that went to where this flow leads.
+    pub(crate) fn verify(&self, key: TransactionKey, source: &Flow, mac: &Mac) -> bool {
+        let place = Place::at(source.transport, source.remote);
         let fork = match self {
             Self::Transaction { worker, id, .. } => Some((*worker, id.fork)),
             Self::Stateless(_) | Self::Pinned { .. } | Self::Notify { .. } => None,
         };
-        self.origin().is_some_and(|origin| origin.mark == mark(&origin.peer, key, fork, mac))
+        self.origin().is_some_and(|origin| origin.mark == mark(&origin.peer, &place, key, fork, mac))
     }
 
     pub(crate) fn parse(text: &[u8]) -> Option<Self> {
@@ -173,6 +208,18 @@ mod tests {
 
     const MARK: u64 = 0x0123_4567_89ab_cdef;
 
+    #[test]
+    fn over_a_stream_the_host_counts() {
+        let (mac, key, own) = (Mac::new([1; 16]), TransactionKey(5), peer("192.0.2.7:5060", 9));
+        let to: SocketAddr = "192.0.2.9:5060".parse().unwrap();
+        let mark = mark(&own, &Place::at(Transport::Tcp, to), key, None, &mac);
+        for (came, fits) in [("192.0.2.9:40000", true), ("192.0.2.8:5060", false)] {
+            let remote: SocketAddr = came.parse().unwrap();
+            let flow = Flow { transport: Transport::Tcp, remote, local: remote, connection: 8 };
+            assert_eq!(Branch::Stateless(Origin { peer: own, mark }).verify(key, &flow, &mac), fits, "{came}");
+        }
+    }
+
     fn peer(remote: &str, connection: u64) -> Peer {
         Peer { listener: 1, remote: remote.parse().unwrap(), connection }
     }
@@ -203,14 +250,22 @@ mod tests {
     fn a_mark_holds_for_its_transaction_and_its_peer_only() {
         // checklist 88
         let (mac, key, own) = (Mac::new([1; 16]), TransactionKey(5), peer("192.0.2.7:5060", 9));
-        let mark = mark(&own, key, None, &mac);
+        let flow = |transport, remote: &str, connection| {
+            let remote: SocketAddr = remote.parse().unwrap();
+            Flow { transport, remote, local: remote, connection }
+        };
+        let to = flow(Transport::Udp, "192.0.2.9:5060", 0);
+        let mark = mark(&own, &Place::at(to.transport, to.remote), key, None, &mac);
         let branch = Branch::Stateless(Origin { peer: own, mark });
-        assert!(branch.verify(key, &mac));
-        assert!(!branch.verify(TransactionKey(6), &mac));
-        assert!(!branch.verify(key, &Mac::new([2; 16])));
+        assert!(branch.verify(key, &to, &mac));
+        assert!(!branch.verify(TransactionKey(6), &to, &mac));
+        assert!(!branch.verify(key, &to, &Mac::new([2; 16])));
+        for elsewhere in ["192.0.2.9:5061", "192.0.2.8:5060"] {
+            assert!(!branch.verify(key, &flow(Transport::Udp, elsewhere, 0), &mac));
+        }
         let others = [peer("192.0.2.7:5060", 8), peer("192.0.2.7:5061", 9), peer("192.0.2.8:5060", 9)];
         for peer in others.into_iter().chain([Peer { listener: 2, ..own }]) {
-            assert!(!Branch::Stateless(Origin { peer, mark }).verify(key, &mac));
+            assert!(!Branch::Stateless(Origin { peer, mark }).verify(key, &to, &mac));
         }
     }
 }

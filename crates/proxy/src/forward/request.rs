@@ -151,7 +151,8 @@ pub(crate) fn write_via_value(out: &mut Vec<u8>, hop: &Hop, branch: Branch, sett
 fn write_record_routes(out: &mut Vec<u8>, forwarding: &Forwarding<'_>, settings: &Settings, mac: &Mac) {
     let Forwarding { request, target, hop, .. } = forwarding;
     let back = Hop::back(&request.flow);
-    let token = token_for(request, (hop, target.over_flow), target.uri.aor(), settings, mac);
+    let reached = Hop { remote: target.remote(hop), ..**hop };
+    let token = token_for(request, (&reached, target.over_flow), target.uri.aor(), settings, mac);
     let mut write = |side: &Hop| {
         out.extend_from_slice(b"Record-Route: <sip:");
         out.extend_from_slice(&token);

@@ -45,6 +45,14 @@ pub(crate) fn admission<'s>(
     }
 }
 
+/// A request of a dialog has our Record-Route, since every dialog is made through it. One that has none could be of any
+/// call: a phone finds the call by its Call-ID and its tags, which everybody on the wire has read, and does not ask for
+/// the From.
+pub(crate) fn outside_of_dialogs(request: &Request, settings: &Settings) -> Result<(), Reject> {
+    let judged = settings.authentication == Authentication::Required && !settings.trusts(request.flow.remote.ip());
+    if request.in_dialog && judged { Err(Reject::NoTransaction) } else { Ok(()) }
+}
+
 /// What a request of a dialog needs that goes to the other side, but does not come from where its sender was: as for an
 /// initial request, but that nobody is a stranger who is let in. A stranger has no credentials that could show that the
 /// call is his.
@@ -56,13 +64,12 @@ pub(crate) fn admission_in_dialog<'s>(
     if settings.trusts(request.flow.remote.ip()) {
         return Ok(Admission::Free);
     }
-    let by_token = sender.and_then(|sender| settings.domains.iter().find(|it| it.as_bytes() == sender.domain()));
-    let by_from = || request.caller().and_then(|caller| settings.domain_named_by(&caller));
-    let Some(domain) = by_token.map(|domain| &**domain).or_else(by_from) else { return Err(Reject::NotThePeer) };
-    match settings.authentication {
-        Authentication::Off => Ok(Admission::Free),
-        Authentication::Required => challengeable(request, domain).ok_or(Reject::NotThePeer),
+    if settings.authentication == Authentication::Off {
+        return Ok(Admission::Free);
     }
+    // What no user of ours began is no user's to go on with.
+    let domain = sender.and_then(|sender| settings.domains.iter().find(|it| it.as_bytes() == sender.domain()));
+    domain.and_then(|domain| challengeable(request, domain)).ok_or(Reject::NotThePeer)
 }
 
 /// Whether a request outside of any dialog of ours, that was let through, had to prove who its sender is.

@@ -23,13 +23,15 @@ use crate::reject::Reject;
 use crate::request::Request;
 use crate::settings::Settings;
 
-pub(crate) use admission::{Admission, admission, admission_in_dialog, calls_as_himself, was_proven};
+pub(crate) use admission::{
+    Admission, admission, admission_in_dialog, calls_as_himself, outside_of_dialogs, was_proven,
+};
 pub(crate) use gruu::{Callee, Gruus, issued};
 pub(crate) use loose::accept_routes;
 pub(crate) use preferences::Disposition;
 pub(crate) use privacy::{Missing, keeps_privacy};
 pub(crate) use redirect::{Redirect, redirects};
-pub(crate) use targets::{Toward, over_flow, plan_for_bindings, plan_for_callee, target_for_next};
+pub(crate) use targets::{Toward, may_answer, over_flow, plan_for_bindings, plan_for_callee, target_for_next};
 
 /// Who is tried, in which order.
 #[derive(Debug, Default)]
@@ -209,6 +211,14 @@ impl TargetUri {
 }
 
 impl Target {
+    /// The address at the other end of a hop to it. That of the hop is where to connect to once the phone's own connection
+    /// is closed.
+    pub(crate) fn remote(&self, hop: &Hop) -> std::net::SocketAddr {
+        let flow = self.uri.binding().map(|binding| binding.flow());
+        let flow = flow.filter(|flow| hop.connection != 0 && flow.connection == hop.connection);
+        flow.map_or(hop.remote, |flow| flow.remote)
+    }
+
     /// The URI that the request is sent with.
     pub(crate) fn uri<'a>(&'a self, request: &'a Request) -> &'a [u8] {
         self.uri.bytes(request)

@@ -3,7 +3,6 @@
 //! Groups by the configured strategy; finds out how each target is reached. Does not look at the caller.
 
 use std::cmp::Reverse;
-use std::net::SocketAddr;
 
 use location::{Aor, Binding, Flow, Record};
 use parser::{Method, SipUri, Uri};
@@ -66,6 +65,10 @@ fn within_dialog(mut plan: Plan, request: &Request, settings: &Settings) -> Resu
         if let (Some(route), TargetUri::Binding(record, index)) = (route, &target.uri) {
             let uri = TargetUri::BindingAlone(record.clone(), *index);
             let way = way_to(&route_uri(route).ok_or(Reject::Unroutable)?, settings)?;
+            if let Way::Hop(hop) = &way {
+                let barred = |barred| Reject::Address { place: "Route", barred };
+                reach::may_send(hop.remote.ip(), request.flow.remote.ip(), settings).map_err(barred)?;
+            }
             *target = Target { uri, way, over_flow: false };
         }
     }
@@ -186,6 +189,20 @@ pub(crate) fn target_for_next(
     Ok(Target { uri, way, over_flow: false })
 }
 
+/// Whether a response comes from where its request went, so that nobody else answers a call. Besides the hop itself: where
+/// the phone registered from, as some phones listen at one port and send from another; any port of a host that is no
+/// phone of ours; and a host in the trunk's own networks.
+pub(crate) fn may_answer(hop: &Hop, target: &Target, source: &Flow, settings: &Settings) -> bool {
+    if hop.is_source_of(source) {
+        return true;
+    }
+    let same_host = hop.remote.ip() == source.remote.ip();
+    let registered_there =
+        || target.uri.binding().is_some_and(|binding| Hop::back(&binding.flow()).is_source_of(source));
+    let trusted = || settings.trusts(hop.remote.ip()) && settings.trusts(source.remote.ip());
+    hop.transport == source.transport && ((same_host && target.uri.aor().is_empty()) || registered_there() || trusted())
+}
+
 /// None if the binding cannot be called: another scheme, a transport that we do not speak, or a flow that is gone.
 fn target_for(candidate: &Candidate<'_>, settings: &Settings) -> Option<Target> {
     let Candidate { record, index, binding, .. } = candidate;
@@ -225,9 +242,8 @@ fn back_through_nat(flow: &Flow, settings: &Settings) -> Hop {
 
 /// A phone's flow. When its connection has closed, the address that the phone names is what is left to try.
 pub(crate) fn over_flow(flow: Hop, named: &SipUri<'_>) -> Hop {
-    let port = named.port.unwrap_or_else(|| flow.transport.default_port());
-    match named.host.ip() {
-        Some(ip) if flow.transport.is_reliable() => Hop { remote: SocketAddr::new(ip, port), ..flow },
+    match crate::dialog::literal(named) {
+        Some(remote) if flow.transport.is_reliable() => Hop { remote, ..flow },
         _ => flow,
     }
 }

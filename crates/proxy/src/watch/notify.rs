@@ -1,6 +1,7 @@
 //! One NOTIFY on its way: its transaction, and what its end means to the subscription (RFC 3261 17.1.2, RFC 6665 4.2.2).
 
 use bytes::Bytes;
+use location::Flow;
 use parser::Message;
 
 use crate::clock::Instant;
@@ -39,6 +40,12 @@ impl Notify {
     /// Whether it is this one.
     pub(super) const fn is(&self, sequence: u32) -> bool {
         self.sequence == sequence
+    }
+
+    /// Whether a response to it may come over this flow: from the host that it went to.
+    pub(super) fn is_answered_from(&self, source: &Flow) -> bool {
+        let same_host = self.hop.transport == source.transport && self.hop.remote.ip() == source.remote.ip();
+        same_host || self.hop.is_source_of(source)
     }
 
     /// What a response to it means; none if it is no final one.

@@ -5,17 +5,18 @@
 
 use std::time::Duration;
 
-use location::{Aor, Record};
+use location::{Aor, Flow, Record};
 use parser::{Message, write_decimal};
 
 use crate::ask::{Answer, Parked, Question, Waiting};
 use crate::clock::Instant;
+use crate::connections::Connections;
 use crate::context::Context;
 use crate::event::{Event, Notification};
 use crate::forward::{Branch, NotifyId};
 use crate::hop;
 use crate::reject::Reject;
-use crate::request::{Request, TransactionKey};
+use crate::request::{Request, Source, TransactionKey};
 use crate::route::Way;
 use crate::settings::Settings;
 use crate::transaction::{is_due, sooner};
@@ -53,6 +54,8 @@ pub(crate) struct Subscription {
     aor: Aor,
     watcher: Watcher,
     dialog: Dialog,
+    /// Where its last SUBSCRIBE came from.
+    source: Source,
     phase: Phase,
     answered: Answered,
     expires_at: Instant,
@@ -102,6 +105,7 @@ impl Subscription {
             aor,
             watcher,
             dialog: asked.dialog,
+            source: request.source(),
             phase: Phase::Active,
             answered: Answered { key: request.key, granted: asked.granted },
             expires_at: now,
@@ -116,6 +120,17 @@ impl Subscription {
         };
         subscription.grant(request, settings, context);
         subscription
+    }
+
+    /// Whose registrations it is about, and who watches them.
+    pub(crate) const fn parties(&self) -> (&Aor, &Watcher) {
+        (&self.aor, &self.watcher)
+    }
+
+    /// Whether a SUBSCRIBE within its dialog comes from where the last one came from. Whoever has read that one knows all
+    /// that names the dialog.
+    pub(crate) fn is_from(&self, source: &Source, connections: &Connections) -> bool {
+        self.source.is(source, connections)
     }
 
     /// A SUBSCRIBE within its dialog.
@@ -142,6 +157,7 @@ impl Subscription {
         }
         let granted = granted(request, settings)?;
         self.dialog.refresh(request, settings)?;
+        self.source = request.source();
         self.answered = Answered { key: request.key, granted };
         self.grant(request, settings, context);
         Ok(())
@@ -222,8 +238,16 @@ impl Subscription {
     }
 
     /// A response to one of its NOTIFYs.
-    pub(crate) fn heard(&mut self, sequence: u32, response: &Message, settings: &Settings, context: &mut Context<'_>) {
-        let Some(notify) = self.under_way.as_mut().filter(|notify| notify.is(sequence)) else { return };
+    pub(crate) fn heard(
+        &mut self,
+        sequence: u32,
+        response: &Message,
+        source: &Flow,
+        settings: &Settings,
+        context: &mut Context<'_>,
+    ) {
+        let own = |notify: &&mut Notify| notify.is(sequence) && notify.is_answered_from(source);
+        let Some(notify) = self.under_way.as_mut().filter(own) else { return };
         match notify.heard(response, &settings.timers, context.now.mono) {
             Some(Ended::Well) => self.go_on(Notification::Answered, context),
             Some(Ended::Badly) => {

@@ -22,6 +22,11 @@ impl Watcher {
         Self { proof: account.map(|account| account.secrets.clone()), user }
     }
 
+    /// Whether both are the same user.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        self.user == other.user
+    }
+
     /// Whether he may see the bindings of this user: not with a password that was taken from him, nor without one where
     /// there must be one by now.
     pub(crate) fn may_watch(&self, aor: &Aor, settings: &Settings) -> bool {

@@ -103,14 +103,15 @@ fn a_dialog_of_ones_own_leads_to_its_other_side_only() {
     let elsewhere = format!("<{far};lr>");
     for method in METHODS {
         let within = || alice.within(&invite, &ok, method).set("Via", alice.via());
+        // Wherever the Request-URI leads, it goes to bob.
         alice.sends(&within().to(&far));
-        alice.expects("403");
+        bob.expects(method);
         alice.sends(&within().with("Route", &elsewhere));
         alice.expects("403");
         // A strict router's form of the same.
         let route = uri_in(ok.value("Record-Route")).to_owned();
         alice.sends(&within().to(route).set("Route", &elsewhere));
-        alice.expects("403");
+        bob.expects(method);
         // To another user of ours she may, as she might have without a dialog: as herself, with her password.
         alice.sends(&within().to("sip:mallory@office.example"));
         alice.expects("407");
@@ -229,14 +230,17 @@ fn a_refreshed_target_is_followed() {
         for callee_moves in [true, false] {
             let world = World::with_workers(2, secured);
             let (alice, bob) = (world.udp("alice"), world.udp("bob"));
-            let new = world.udp("new");
             let (invite, ok) = call(&alice, &bob);
             let (mover, stays) = if callee_moves { (&bob, &alice) } else { (&alice, &bob) };
+            // Another port of the same host.
+            let new = world.udp("new");
+            let moved_to = std::net::SocketAddr::new(mover.address.ip(), 5062);
+            new.appears_at(moved_to);
             let within = |agent: &Agent, method: &str| match agent.user() {
                 "bob" => agent.back_within(&invite, &ok, method),
                 _ => agent.within(&invite, &ok, method),
             };
-            let contact = format!("sip:{}@{}", mover.user(), new.address);
+            let contact = format!("sip:{}@{moved_to}", mover.user());
             mover.sends(&within(mover, method).set("Contact", format_args!("<{contact}>")));
             let came = stays.expects(method);
             assert!(came.value("Contact").contains(&contact));
@@ -361,13 +365,116 @@ fn a_side_names_no_place_that_it_could_not_register() {
     signs_in_and_picks_up_at(&alice, &bob, "sip:bob@192.0.2.1:22");
 }
 
-/// The ACK of a call whose callee names this place in its 200 goes nowhere.
+/// The ACK of a call whose callee names this place in its 200 goes to the callee all the same.
 fn signs_in_and_picks_up_at(alice: &Agent, bob: &Agent, contact: &str) {
     bob.signs_in(BOB);
     let invite = alice.proves(ALICE, &alice.request("INVITE", "sip:bob@office.example"));
     let ok = picks_up(bob, alice, contact);
     alice.acks(&invite, &ok);
+    assert_eq!(bob.expects("ACK").uri(), contact);
     alice.sends(&alice.within(&invite, &ok, "BYE"));
-    assert_eq!(alice.heard_soon().status(), Some(403));
+    assert_eq!(bob.expects("BYE").uri(), contact);
+}
+
+#[test]
+fn a_request_without_our_route_is_of_no_dialog() {
+    // A phone finds a call by its Call-ID and its tags: with an account, or as a stranger, anybody could name one.
+    for strangers in [Strangers::Refuse, Strangers::Accept] {
+        let world = World::with(|settings| {
+            secured(settings);
+            settings.strangers = strangers;
+        });
+        let (alice, bob, mallory) = (world.udp("alice"), world.udp("bob"), world.udp("mallory"));
+        let (invite, ok) = call(&alice, &bob);
+        for from in ["alice@office.example", "mallory@office.example", "x@elsewhere.example"] {
+            for uri in ["sip:bob@office.example", &bob.contact()] {
+                let bye = alice.within(&invite, &ok, "BYE").without("Route").to(uri).set("Via", mallory.via());
+                let tag = invite.param("From", "tag").unwrap();
+                mallory.sends(&bye.set("From", format_args!("<sip:{from}>;tag={tag}")));
+                mallory.expects("481");
+            }
+        }
+        assert_eq!(bob.heard(), []);
+    }
+}
+
+#[test]
+fn nobody_goes_on_in_a_call_of_a_stranger() {
+    // It has no user, so no credentials are those of that side.
+    let world = World::with(|settings| {
+        secured(settings);
+        settings.strangers = Strangers::Accept;
+    });
+    let (bob, stranger, mallory) = (world.udp("bob"), world.udp("stranger"), world.udp("mallory"));
+    bob.signs_in(BOB);
+    let invite = stranger.request("INVITE", "sip:bob@office.example").set("From", "<sip:stranger@far.example>;tag=s1");
+    stranger.sends(&invite);
+    let ok = picks_up(&bob, &stranger, &bob.contact());
+    for from in ["sip:stranger@far.example", "sip:mallory@office.example"] {
+        let bye = stranger.within(&invite, &ok, "BYE").set("Via", mallory.via());
+        mallory.sends(&bye.set("From", format_args!("<{from}>;tag=s1")));
+        mallory.expects("403");
+    }
     bob.hears_nothing();
+}
+
+#[test]
+fn a_subscription_is_refreshed_from_its_place_or_with_its_credentials() {
+    // RFC 3680 4.6: whoever has read the SUBSCRIBE knows all that names its dialog.
+    let world = World::with(secured);
+    let (alice, mallory) = (world.udp("alice"), world.udp("mallory"));
+    let subscribe = alice.request("SUBSCRIBE", "sip:alice@office.example").with("Event", "reg");
+    let subscribe = alice.proves(ALICE, &subscribe);
+    let ok = alice.expects("200");
+    let notify = alice.expects("NOTIFY");
+    alice.answers(&notify, 200);
+    let again = |expires: u32| {
+        let within = alice.request("SUBSCRIBE", uri_in(ok.value("Contact")));
+        let within = within.with("Event", "reg").with("Expires", expires).set("From", subscribe.value("From"));
+        within.set("To", ok.value("To")).set("Call-ID", subscribe.value("Call-ID")).set("CSeq", "90 SUBSCRIBE")
+    };
+    for expires in [600, 0] {
+        let captured = again(expires).set("Via", mallory.via()).set("Contact", format_args!("<{}>", mallory.contact()));
+        mallory.proves(MALLORY, &captured);
+        mallory.expects("403");
+    }
+    // Nor does anybody answer its NOTIFYs.
+    mallory.sends(&mallory.answer(&notify, 481));
+    alice.sends(&again(600));
+    alice.expects("200");
+    let notify = alice.expects("NOTIFY");
+    alice.answers(&notify, 200);
+    // From another place of hers with her password.
+    alice.appears_at("192.0.2.77:5060".parse().unwrap());
+    alice.proves(ALICE, &again(0).set("CSeq", "92 SUBSCRIBE"));
+    alice.expects("200");
+    alice.expects("NOTIFY");
+    world.give_up();
+}
+
+#[test]
+fn credentials_that_nobody_asked_for_are_good_once() {
+    // RFC 3261 22.3: her phone sends them with each request; her neighbour behind the same NAT address has read them.
+    let world = World::with(secured);
+    let (alice, bob, mallory) = (world.udp("alice"), world.udp("bob"), world.udp("mallory"));
+    alice.appears_at("198.51.100.7:1026".parse().unwrap());
+    mallory.appears_at("198.51.100.7:2052".parse().unwrap());
+    let (invite, ok) = call(&alice, &bob);
+    let update = alice.proves(ALICE, &alice.request("MESSAGE", "sip:bob@office.example"));
+    bob.expects("MESSAGE");
+    let nonce = update.value("Proxy-Authorization").to_owned();
+    let challenge = Sip::new("SIP/2.0 407").with(
+        "Proxy-Authenticate",
+        format_args!(
+            "Digest realm=\"{DOMAIN}\", nonce=\"{}\", algorithm=SHA-256, qop=\"auth\"",
+            crate::sim::quoted(&nonce, "nonce")
+        ),
+    );
+    let update = alice.within(&invite, &ok, "UPDATE");
+    let update = update.clone().with("Proxy-Authorization", ALICE.answer(&challenge, "SHA-256", &update, 2));
+    alice.sends(&update);
+    bob.expects("UPDATE");
+    mallory.sends(&update.set("Via", mallory.via()).set("Contact", format_args!("<{}>", mallory.contact())));
+    mallory.expects("407");
+    assert_eq!(bob.heard(), []);
 }

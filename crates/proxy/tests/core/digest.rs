@@ -255,7 +255,7 @@ fn a_retransmission_may_use_its_count_again() {
 }
 
 #[test]
-fn a_copy_from_somewhere_else_is_a_replay() {
+fn a_copy_from_somewhere_else_is_stale() {
     // checklist 172
     let (world, alice, _) = office();
     let refused = challenged(&alice);
@@ -265,7 +265,7 @@ fn a_copy_from_somewhere_else_is_a_replay() {
     let mallory = world.udp("mallory");
     mallory.sends(&heard);
     mallory.expects("401");
-    assert_eq!(failures(&world, AuthenticationFailure::Replay), 1);
+    assert_eq!(failures(&world, AuthenticationFailure::Stale), 1);
 }
 
 #[test]

@@ -93,14 +93,19 @@ fn a_copy_of_a_wrong_response_is_one_guess() {
 }
 
 #[test]
-fn over_udp_only_who_receives_at_an_address_fails_there() {
+fn a_nonce_is_of_use_only_where_it_was_sent() {
     let world = World::with(secured);
     let (alice, mallory, tcp) = (world.udp("alice"), world.udp("mallory"), world.tcp("alice/2"));
-    // A nonce that was sent to Mallory, in a datagram that says it is from Alice.
+    // A nonce that was sent to Mallory, in a datagram that says it is from Alice: right or wrong, it is not looked at.
     let refused = challenged(&mallory);
-    alice.sends(&answer(&alice, "wrong", &refused, 1));
-    alice.expects("401");
-    assert_eq!(failures(&world), (0, 1));
+    let stale = |phone: &Agent| assert!(phone.expects("401").value("WWW-Authenticate").contains("stale=true"));
+    for password in ["wrong", "wonder land"] {
+        alice.sends(&answer(&alice, password, &refused, 1));
+        stale(&alice);
+        tcp.sends(&answer(&tcp, password, &refused, 2));
+        stale(&tcp);
+    }
+    assert_eq!(failures(&world), (0, 0));
     // Nothing but garbage in it.
     alice.sends(&alice.register().with("Authorization", "Digest realm=\"office.example\", username=\"alice\""));
     alice.expects("401");
@@ -108,14 +113,31 @@ fn over_udp_only_who_receives_at_an_address_fails_there() {
     mallory.sends(&answer(&mallory, "wrong", &refused, 2));
     mallory.expects("401");
     assert_eq!(failures(&world), (1, 0));
-    // A phone behind a NAT whose address has changed goes on with its nonce.
-    let refused = challenged(&mallory);
-    alice.sends(&answer(&alice, "wonder land", &refused, 1));
+    // A phone whose address has changed is challenged anew, once.
+    alice.sends(&answer(&alice, "wonder land", &challenged(&alice), 1));
     alice.expects("200");
-    // A connection needs no proof.
-    tcp.sends(&answer(&tcp, "wrong", &refused, 2));
-    tcp.expects("401");
-    assert_eq!(failures(&world), (1, 0));
+}
+
+#[test]
+fn a_nonce_that_was_guessed_with_is_not_good_again() {
+    let world = World::with(|settings| {
+        secured(settings);
+        settings.limits.nonces = 10;
+    });
+    let (alice, mallory) = (world.udp("alice"), world.udp("mallory"));
+    let refused = challenged(&mallory);
+    for count in 1..=5 {
+        mallory.sends(&answer(&mallory, "wrong", &refused, count));
+        mallory.expects("401");
+    }
+    // What is remembered of it is pushed out.
+    for _ in 0..11 {
+        let other = challenged(&alice);
+        alice.sends(&answer(&alice, "wrong", &other, 1));
+        alice.expects("401");
+    }
+    mallory.sends(&answer(&mallory, "wonder land", &refused, 6));
+    assert!(mallory.expects("401").value("WWW-Authenticate").contains("stale=true"));
 }
 
 #[test]

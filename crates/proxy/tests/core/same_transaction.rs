@@ -181,3 +181,58 @@ fn two_senders_with_one_branch_do_not_meet() {
     carol.hears_nothing();
     world.give_up();
 }
+
+#[test]
+fn a_response_counts_from_where_its_request_went() {
+    // Whoever has read the request can write every octet of a response: only its source tells it from the phone's own.
+    for phones in [1, 2] {
+        let world = World::with(secured);
+        let (alice, mallory) = (world.udp("alice"), world.udp("mallory"));
+        let mallory_on_tcp = world.tcp("mallory");
+        let bobs = [world.udp("bob/desk"), world.tcp("bob/mobile")];
+        bobs.iter().take(phones).for_each(signs_in);
+        let invite = alice.proves(ALICE, &alice.request("INVITE", "sip:bob@office.example"));
+        let heard: Vec<_> = bobs.iter().take(phones).map(|bob| bob.expects("INVITE")).collect();
+        alice.heard();
+        for heard in &heard {
+            for status in [180, 200, 302, 486, 603] {
+                mallory.sends(&mallory.answer(heard, status));
+                mallory_on_tcp.sends(&mallory_on_tcp.answer(heard, status));
+            }
+        }
+        alice.hears_nothing();
+        bobs[0].answers(&heard[0], 200);
+        let ok = alice.expects("200");
+        alice.acks(&invite, &ok);
+        assert_eq!(bobs[0].expects("ACK").uri(), bobs[0].contact());
+        world.give_up();
+    }
+}
+
+#[test]
+fn a_phone_may_answer_from_where_it_registered() {
+    // Some phones listen at one port and send from another; at any worker.
+    for worker in [0, 1] {
+        let world = World::with_workers(2, secured);
+        let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+        // The port that it sends from: nobody listens there.
+        let out = world.udp("out");
+        out.appears_at(std::net::SocketAddr::new(bob.address.ip(), 49_152));
+        let without_rport = |request: Sip| {
+            let via = bob.via().replace(";rport", "");
+            request.set("Via", via)
+        };
+        let register = without_rport(bob.register());
+        out.sends(&register);
+        let refused = bob.expects("401");
+        let again = without_rport(register);
+        let login = Login { user: "bob", ..ALICE };
+        out.sends(&again.clone().with("Authorization", login.answer(&refused, "SHA-256", &again, 1)));
+        bob.expects("200");
+        alice.proves(ALICE, &alice.request("INVITE", "sip:bob@office.example"));
+        let heard = bob.expects("INVITE");
+        out.lands_on(worker).sends(&bob.answer(&heard, 486));
+        assert_eq!(alice.heard_soon().status(), Some(486));
+        world.give_up();
+    }
+}
