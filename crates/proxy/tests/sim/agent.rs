@@ -109,6 +109,12 @@ impl Agent {
         format!("SIP/2.0/{transport} {};branch=z9hG4bK-{}-{};rport", self.address, self.name, self.next_number())
     }
 
+    /// The same request once more, as a new one (RFC 3261 22.2): with another branch and the next CSeq number.
+    pub(crate) fn again(&self, request: &Sip) -> Sip {
+        let number = cseq(request, 1, request.what());
+        request.clone().set("Via", self.via()).set("CSeq", number)
+    }
+
     /// Sends an INVITE to a URI.
     pub(crate) fn invites(&self, uri: &str) -> Sip {
         let invite = self.request("INVITE", uri);
@@ -272,6 +278,11 @@ impl Agent {
     /// Its packets may be slow, but never for seconds.
     pub(crate) fn is_near(&self) {
         self.state.borrow_mut().net.near.push(self.id);
+    }
+
+    /// What happens to its packets changes nothing of what happens to those of others.
+    pub(crate) fn is_apart(&self) {
+        self.state.borrow_mut().net.apart.push(self.id);
     }
 
     /// It hears nothing any more; who connects to it is refused.

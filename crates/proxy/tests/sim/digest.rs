@@ -27,12 +27,16 @@ impl Login<'_> {
 
     /// The answer to the challenge for `algorithm` in a 401 or 407, for the `nc`th request with its nonce.
     pub(crate) fn answer(&self, refused: &Sip, algorithm: &str, request: &Sip, nc: u32) -> String {
-        let challenge = challenge(refused, algorithm);
+        self.respond(&challenge(refused, algorithm), algorithm, request, nc)
+    }
+
+    /// The answer to a challenge for `algorithm`, for the `nc`th request with its nonce.
+    pub(crate) fn respond(&self, challenge: &str, algorithm: &str, request: &Sip, nc: u32) -> String {
         let hash = |text: String| match algorithm {
             "MD5" => hex(&Md5::digest(text.as_bytes())),
             _ => hex(&Sha256::digest(text.as_bytes())),
         };
-        let (realm, nonce) = (quoted(&challenge, "realm"), quoted(&challenge, "nonce"));
+        let (realm, nonce) = (quoted(challenge, "realm"), quoted(challenge, "nonce"));
         let (user, uri) = (self.user, request.uri());
         let a1 = hash(format!("{user}:{realm}:{}", self.password));
         let a2 = hash(format!("{}:{uri}", request.what()));

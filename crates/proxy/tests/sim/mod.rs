@@ -18,6 +18,7 @@
 
 mod agent;
 mod digest;
+mod effects;
 mod ladder;
 mod net;
 mod settings;
@@ -36,11 +37,11 @@ use proxy::{Event, Load, Settings};
 pub(crate) use agent::Agent;
 pub(crate) use agent::{cseq, hop_by_hop};
 pub(crate) use digest::{Login, challenge, quoted};
-pub(crate) use net::{Dice, Fault, Weather};
+pub(crate) use net::{Dice, Fault, Sent, Weather, Wire};
 pub(crate) use settings::{DOMAIN, KEYS, at, office, sequential};
 pub(crate) use sip::{Sip, param, uri_in};
 pub(crate) use state::Mood;
-pub(crate) use watch::{Robot, Turn, Watcher};
+pub(crate) use watch::{Cause, Robot, Turn, Watcher};
 
 use state::State;
 
@@ -189,16 +190,33 @@ impl World {
         self.state.borrow().agents.len()
     }
 
+    /// The user of each agent.
+    pub(crate) fn users(&self) -> Vec<String> {
+        let user = |name: &str| name.split('/').next().unwrap_or_default().to_owned();
+        self.state.borrow().agents.iter().map(|agent| user(&agent.name)).collect()
+    }
+
     /// All that was ever sent in the calls that `which` picks by their Call-ID, and how many messages that are.
     pub(crate) fn ladder(&self, which: impl Fn(&str) -> bool) -> String {
         let state = self.state.borrow();
-        let sent = state.wire.iter().filter(|sent| which(sent.sip.value("Call-ID")));
+        let wire = state.wire.borrow();
+        let sent = wire.iter().filter(|sent| which(sent.sip.value("Call-ID")));
         ladder::draw(sent, |agent| &state.agents[agent].name)
+    }
+
+    /// Everything on the wire, now and later.
+    pub(crate) fn wire(&self) -> Wire {
+        Rc::clone(&self.state.borrow().wire)
+    }
+
+    /// The program ends and starts again: nothing is kept but the store and the long-lived keys.
+    pub(crate) fn restart(&self) {
+        self.state.borrow_mut().restart();
     }
 
     /// How many messages were sent.
     pub(crate) fn messages(&self) -> usize {
-        self.state.borrow().wire.len()
+        self.state.borrow().wire.borrow().len()
     }
 
     /// Runs on until nothing is due and nothing is on its way; then the cores must be empty.

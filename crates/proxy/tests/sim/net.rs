@@ -3,18 +3,18 @@
 //! Decides when a packet arrives, if it does; every decision comes from a seed. Loss, doubling and reordering are for
 //! datagrams; a connection keeps its order and loses nothing, unless it breaks: then it loses what is on its way.
 
-use std::sync::Arc;
-
-use proxy::Connections;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use proxy::{Answer, Letter, Parked};
+use proxy::{Answer, Connections, Letter, Parked};
 
 use super::sip::Sip;
 use super::state::Mood;
+use super::watch::Cause;
 
 /// What datagrams suffer.
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +57,7 @@ pub(crate) enum Parcel {
     Letter {
         worker: usize,
         letter: Letter,
-        message: Option<(usize, Rc<Sip>)>,
+        message: Option<Cause>,
     },
     Fault(Fault),
     /// The answer to a question of this worker's core.
@@ -65,6 +65,7 @@ pub(crate) enum Parcel {
         worker: usize,
         parked: Parked,
         answer: Answer,
+        cause: Option<Cause>,
     },
     /// An agent wanted to be woken.
     Wake {
@@ -99,6 +100,9 @@ pub(crate) struct Sent {
     pub(crate) copies: u8,
 }
 
+/// All that was ever sent, lost copies included; whoever can read the wire shares it.
+pub(crate) type Wire = Rc<RefCell<Vec<Sent>>>;
+
 /// A TCP connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Connection {
@@ -119,6 +123,9 @@ pub(crate) struct Network {
     pub(crate) open: Arc<Connections>,
     /// Agents whose packets do not straggle.
     pub(crate) near: Vec<usize>,
+    /// Agents whose packets have dice of their own: what they send changes nothing of what happens to others.
+    pub(crate) apart: Vec<usize>,
+    dice_apart: Dice,
 }
 
 impl Network {
@@ -131,6 +138,8 @@ impl Network {
             connections: Vec::new(),
             open: Arc::default(),
             near: Vec::new(),
+            apart: Vec::new(),
+            dice_apart: Dice::new(seed ^ 0x5eed),
         }
     }
 
@@ -160,28 +169,35 @@ impl Network {
             self.at(arrival, parcel());
             return 1;
         }
-        let copies = if self.dice.happens(self.weather.lost) {
+        let mut arrivals = [0; 2];
+        let dice = if self.apart.contains(&agent) { &mut self.dice_apart } else { &mut self.dice };
+        let copies = if dice.happens(self.weather.lost) {
             0
-        } else if self.dice.happens(self.weather.doubled) {
+        } else if dice.happens(self.weather.doubled) {
             2
         } else {
             1
         };
-        for _ in 0..copies {
+        for arrival in &mut arrivals[..copies] {
             let (least, most) = self.weather.delay;
-            let delay = if self.dice.happens(self.weather.straggling) && !self.near.contains(&agent) {
-                self.dice.roll(LONGEST_WAY)
+            let delay = if dice.happens(self.weather.straggling) && !self.near.contains(&agent) {
+                dice.roll(LONGEST_WAY)
             } else {
-                1000 * (least + self.dice.roll(most - least + 1))
+                1000 * (least + dice.roll(most - least + 1))
             };
-            self.at(now + delay, parcel());
+            *arrival = now + delay;
         }
-        copies
+        arrivals[..copies].iter().for_each(|arrival| self.at(*arrival, parcel()));
+        u8::try_from(copies).unwrap_or(u8::MAX)
     }
 
-    /// Whether a letter between workers finds no room.
-    pub(crate) fn loses_letter(&mut self) -> bool {
-        self.weather.letters_lost > 0 && self.dice.happens(self.weather.letters_lost)
+    /// Whether a letter between workers finds no room; the agent is the one whose message led to it.
+    pub(crate) fn loses_letter(&mut self, agent: Option<usize>) -> bool {
+        let dice = match agent {
+            Some(agent) if self.apart.contains(&agent) => &mut self.dice_apart,
+            _ => &mut self.dice,
+        };
+        self.weather.letters_lost > 0 && dice.happens(self.weather.letters_lost)
     }
 
     /// Opens a connection; its number.

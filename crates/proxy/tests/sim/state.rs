@@ -11,16 +11,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use location::{Aor, Ask, Change, Commit, ContactChange, Flow, Limits, MemoryStore, Store, Ticket};
 use parser::{Message, Transport};
-use proxy::{
-    Answer, Core, Event, Handover, Hop, Instant, Letter, Now, Outbox, Parked, Question, Received, Settings, Wall,
-    Watched,
-};
+use proxy::{Connections, Core, Event, Handover, Instant, Keys, Letter, Now, Outbox, Received, Settings, Wall, Watched};
 
 use super::ladder;
-use super::net::{Fault, Network, Parcel, Sent};
+use super::net::{Fault, Network, Parcel, Sent, Wire};
 use super::settings::{DOMAIN, KEYS, SERVER, at};
 use super::sip::Sip;
-use super::watch::{Deed, Robot, Turn, Watcher};
+use super::watch::{Cause, Deed, Robot, Turn, Watcher};
 
 /// How the store behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +54,7 @@ pub(crate) struct Endpoint {
 pub(crate) struct State {
     pub(crate) cores: Vec<Core>,
     settings: Settings,
-    store: MemoryStore,
+    pub(super) store: MemoryStore,
     pub(crate) store_mood: Mood,
     /// Microseconds that an answer of store or DNS takes.
     pub(crate) patience: u64,
@@ -73,8 +70,12 @@ pub(crate) struct State {
     pub(crate) net: Network,
     pub(crate) agents: Vec<Endpoint>,
     pub(crate) events: Vec<Event>,
-    pub(crate) wire: Vec<Sent>,
+    pub(crate) wire: Wire,
     pub(crate) watcher: Option<Box<dyn Watcher>>,
+    /// The message that what happens now is a consequence of, and its sender. None for a timer.
+    pub(crate) cause: Option<Cause>,
+    /// How often all cores were replaced by new ones.
+    restarts: u8,
 }
 
 /// The wall clock at the beginning, in milliseconds.
@@ -82,14 +83,9 @@ const EPOCH: u64 = 1_750_000_000_000;
 
 impl State {
     pub(crate) fn new(settings: Settings, workers: u8, seed: u64) -> Self {
-        let (shared, watched) = (Arc::new(settings.clone()), Arc::new(Watched::new(workers)));
         let net = Network::new(seed);
-        let core = |worker| {
-            let core = Core::new(Arc::clone(&shared), &KEYS, worker, seed, Arc::clone(&watched));
-            core.with_connections(Arc::clone(&net.open))
-        };
         Self {
-            cores: (0..workers).map(core).collect(),
+            cores: cores(&settings, &KEYS, workers, seed, &net.open),
             settings,
             store: MemoryStore::new(),
             store_mood: Mood::Good,
@@ -102,8 +98,10 @@ impl State {
             net,
             agents: Vec::new(),
             events: Vec::new(),
-            wire: Vec::new(),
+            wire: Wire::default(),
             watcher: None,
+            cause: None,
+            restarts: 0,
         }
     }
 
@@ -131,6 +129,14 @@ impl State {
         for core in &mut self.cores {
             core.reconfigure(Arc::clone(&shared));
         }
+    }
+
+    /// The program ends and starts again: nothing is kept but the store and the long-lived keys.
+    pub(crate) fn restart(&mut self) {
+        self.restarts += 1;
+        let workers = u8::try_from(self.cores.len()).expect("few workers");
+        let keys = Keys { nonce: [2 + self.restarts; 16], ..KEYS };
+        self.cores = cores(&self.settings, &keys, workers, u64::from(self.restarts), &self.net.open);
     }
 
     pub(crate) fn remove(&mut self, user: &str, contact: &str) {
@@ -179,6 +185,7 @@ impl State {
             (_, Some((at, worker))) if at <= end => {
                 assert!(at > 0, "a timer before the beginning");
                 self.now = self.now.max(at);
+                self.cause = None;
                 self.drive(worker, |core, now, outbox| core.timeout(now, outbox));
                 let next = self.cores[worker].next_timeout();
                 assert!(next.is_none_or(|next| next.as_micros() > self.now), "a timer that is due stays due");
@@ -190,11 +197,13 @@ impl State {
     }
 
     fn hand_out(&mut self, parcel: Parcel) {
+        self.cause = None;
         match parcel {
             Parcel::ToServer { from, connection, bytes, sip } => self.server_hears(from, connection, bytes, sip),
             Parcel::ToAgent { agent, connection, sip } => self.agent_hears(agent, connection, sip),
             Parcel::Letter { worker, letter, message } => self.deliver(worker, letter, message),
-            Parcel::Answer { worker, parked, answer } => {
+            Parcel::Answer { worker, parked, answer, cause } => {
+                self.cause = cause;
                 self.drive(worker, |core, now, outbox| core.answer(now, parked, answer, outbox));
             }
             Parcel::Wake { agent, token } => {
@@ -249,7 +258,7 @@ impl State {
             let parcel = || Parcel::ToServer { from, connection, bytes: bytes.clone(), sip: Rc::clone(&sip) };
             copies = self.net.send(self.now, from, connection, parcel);
         }
-        self.wire.push(Sent { micros: self.now, agent: from, by_server: false, sip, copies });
+        self.wire.borrow_mut().push(Sent { micros: self.now, agent: from, by_server: false, sip, copies });
     }
 
     fn agent_hears(&mut self, agent: usize, connection: u64, sip: Rc<Sip>) {
@@ -273,29 +282,28 @@ impl State {
         }
         let flow = Flow { transport, remote: line.unwrap_or(source), local: SERVER, connection };
         match Message::parse(bytes) {
-            Ok(message) => self.drive_with(worker, Some((from, sip)), |core, now, outbox| {
-                core.receive(now, Received { message, flow }, outbox);
-            }),
+            Ok(message) => {
+                self.cause = Some((from, Rc::clone(&sip)));
+                self.drive_with(worker, Some((from, sip)), |core, now, outbox| {
+                    core.receive(now, Received { message, flow }, outbox);
+                });
+            }
             Err(_) => self.drive(worker, |core, _, outbox| core.garbage(&flow, outbox)),
         }
     }
 
-    fn deliver(&mut self, worker: usize, letter: Letter, message: Option<(usize, Rc<Sip>)>) {
+    fn deliver(&mut self, worker: usize, letter: Letter, message: Option<Cause>) {
+        self.cause.clone_from(&message);
         self.drive_with(worker, message, |core, now, outbox| core.deliver(now, letter, outbox));
     }
 
     /// Calls one verb of a core, and does what it says.
-    fn drive(&mut self, worker: usize, verb: impl FnOnce(&mut Core, Now, &mut Outbox)) {
+    pub(super) fn drive(&mut self, worker: usize, verb: impl FnOnce(&mut Core, Now, &mut Outbox)) {
         self.drive_with(worker, None, verb);
     }
 
     /// The same with a message, which its sender's agent and its text go along with.
-    fn drive_with(
-        &mut self,
-        worker: usize,
-        message: Option<(usize, Rc<Sip>)>,
-        verb: impl FnOnce(&mut Core, Now, &mut Outbox),
-    ) {
+    fn drive_with(&mut self, worker: usize, message: Option<Cause>, verb: impl FnOnce(&mut Core, Now, &mut Outbox)) {
         let now = Now { mono: Instant::from_micros(self.now), wall: self.wall() };
         let mut outbox = Outbox::new();
         verb(&mut self.cores[worker], now, &mut outbox);
@@ -320,7 +328,8 @@ impl State {
         };
         for worker in workers {
             assert!(worker < self.cores.len(), "a letter for a worker that does not exist");
-            if self.net.loses_letter() {
+            let sender = self.cause.as_ref().map(|(agent, _)| *agent);
+            if self.net.loses_letter(sender) {
                 continue;
             }
             let (letter, message) = (handover.letter.clone(), message.clone());
@@ -331,96 +340,24 @@ impl State {
         }
     }
 
-    fn watch(&mut self, see: impl FnOnce(&mut dyn Watcher, u64)) {
+    pub(super) fn watch(&mut self, see: impl FnOnce(&mut dyn Watcher, u64)) {
         if let Some(watcher) = &mut self.watcher {
             see(&mut **watcher, self.now);
         }
     }
 
-    fn carry_out(&mut self, worker: usize, mut outbox: Outbox) {
-        if self.watcher.is_none() {
-            self.events.append(&mut outbox.events);
-        }
-        let mut undelivered = Vec::new();
-        for transmit in std::mem::take(&mut outbox.transmits) {
-            let bytes = Bytes::copy_from_slice(outbox.text(&transmit));
-            if !self.transmit(&transmit.hop, &bytes) && transmit.report_failure {
-                undelivered.push(Parked::undelivered(bytes));
-            }
-        }
-        for (question, parked) in outbox.questions {
-            self.ask(worker, question, parked);
-        }
-        for parked in undelivered {
-            self.drive(worker, |core, now, outbox| core.answer(now, parked, Answer::Undelivered, outbox));
-        }
-    }
-
-    /// False if it cannot be sent at all.
-    fn transmit(&mut self, hop: &Hop, bytes: &Bytes) -> bool {
-        assert_eq!(hop.local, SERVER, "sent from an address that is not ours");
-        let sip = Rc::new(Sip::parse(bytes));
-        let way = self.way(hop);
-        let agent = way.map_or_else(|| self.listening(hop), |(agent, _)| Some(agent));
-        let delivered = way.is_some() || !hop.transport.is_reliable();
-        self.watch(|watcher, now| watcher.sent(now, agent, &sip, delivered));
-        let Some(agent) = agent else { return delivered };
-        let copies = way.map_or(0, |(agent, connection)| {
-            self.net.send(self.now, agent, connection, || Parcel::ToAgent { agent, connection, sip: Rc::clone(&sip) })
-        });
-        self.wire.push(Sent { micros: self.now, agent, by_server: true, sip, copies });
-        delivered
-    }
-
-    /// Whom a message reaches, and over which connection.
-    fn way(&mut self, hop: &Hop) -> Option<(usize, u64)> {
-        if !hop.transport.is_reliable() {
-            return self.listening(hop).map(|agent| (agent, 0));
-        }
-        let open = self.net.connection(hop.connection).map(|_| hop.connection);
-        let number = open.or_else(|| self.net.connection_to(hop.remote)).or_else(|| self.connect(hop))?;
-        self.net.connection(number).map(|line| (line.agent, number))
-    }
-
-    fn connect(&mut self, hop: &Hop) -> Option<u64> {
-        let agent = self.listening(hop).filter(|agent| self.agents[*agent].plugged)?;
-        Some(self.net.connect(agent, hop.remote))
-    }
-
-    fn listening(&self, hop: &Hop) -> Option<usize> {
-        self.agents.iter().position(|agent| agent.transport == hop.transport && agent.source == hop.remote)
-    }
-
-    fn ask(&mut self, worker: usize, question: Question, parked: Parked) {
-        let safe = if matches!(question, Question::Commit { .. }) { self.commits } else { 0 };
-        let answer = match question {
-            _ if self.store_mood == Mood::Broken => Answer::Failed,
-            Question::Load(aor) => Answer::Loaded(self.store.load(&aor)),
-            Question::Commit { .. } if self.store_mood == Mood::ReadOnly => Answer::Failed,
-            Question::Commit { .. } if self.store_mood == Mood::Full => Answer::Full,
-            Question::Commit { expected, record } => {
-                match self.store.commit(expected.as_ref(), record, Ticket { worker: 0, id: 0 }) {
-                    Commit::Done => Answer::Committed,
-                    Commit::Conflict => Answer::Conflict,
-                    _ => Answer::Failed,
-                }
-            }
-            Question::Resolve(names) => {
-                let addresses = |name: &proxy::Name| {
-                    let found = self.names.get(&*name.host).into_iter().flatten();
-                    found.map(|address| SocketAddr::new(address.ip(), name.port)).collect()
-                };
-                Answer::Resolved(names.iter().map(addresses).collect())
-            }
-        };
-        match self.patience + safe {
-            0 => self.drive(worker, |core, now, outbox| core.answer(now, parked, answer, outbox)),
-            patience => self.net.at(self.now + patience, Parcel::Answer { worker, parked, answer }),
-        }
-    }
-
     /// What was said so far, for a scenario that went wrong.
     pub(crate) fn transcript(&self) -> String {
-        ladder::draw(self.wire.iter().rev().take(60).rev(), |agent| &self.agents[agent].name)
+        let wire = self.wire.borrow();
+        ladder::draw(wire.iter().rev().take(60).rev(), |agent| &self.agents[agent].name)
     }
+}
+
+fn cores(settings: &Settings, keys: &Keys, workers: u8, seed: u64, open: &Arc<Connections>) -> Vec<Core> {
+    let (shared, watched) = (Arc::new(settings.clone()), Arc::new(Watched::new(workers)));
+    let core = |worker| {
+        let core = Core::new(Arc::clone(&shared), keys, worker, seed, Arc::clone(&watched));
+        core.with_connections(Arc::clone(open))
+    };
+    (0..workers).map(core).collect()
 }

@@ -4,6 +4,9 @@ use std::rc::Rc;
 
 use super::sip::Sip;
 
+/// A message that something is a consequence of, and its sender.
+pub(crate) type Cause = (usize, Rc<Sip>);
+
 /// What a robot does.
 pub(crate) enum Deed {
     Send(Rc<Sip>),
@@ -45,8 +48,9 @@ pub(crate) trait Robot {
 pub(crate) trait Watcher {
     /// A message of this agent has reached the core that deals with it; what that says comes next.
     fn heard(&mut self, now: u64, agent: usize, sip: &Rc<Sip>);
-    /// The server sends this, to an agent or to nobody; whether its transport takes it.
-    fn sent(&mut self, now: u64, agent: Option<usize>, sip: &Rc<Sip>, taken: bool);
+    /// The server sends this, to an agent or to nobody; whether its transport takes it; because of which message, if it
+    /// was no timer.
+    fn sent(&mut self, now: u64, agent: Option<usize>, sip: &Rc<Sip>, taken: bool, cause: Option<&Cause>);
     /// The cores have done all there is to do at this step.
     fn settled(&mut self, now: u64);
 }

@@ -3,9 +3,11 @@
 //! Four kinds of invariants, one file each: of a response that leaves, of a request that leaves, of every step (what a
 //! message or a timer must have led to by the time the cores are done with it), and of the end.
 
+mod attack;
 mod clockwork;
 mod end;
 mod journal;
+mod plot;
 mod requests;
 mod responses;
 mod rule;
@@ -18,12 +20,14 @@ use std::rc::Rc;
 
 use hashbrown::HashMap;
 
-use crate::sim::{Sip, Watcher};
+use crate::sim::{Cause, Sip, Watcher};
 
 use journal::{Asked, Heard, Journal, Said, Tried};
-use rule::{Verdict, enforce, must};
+use plot::Attacks;
+use rule::Verdict;
 
-pub(crate) use rule::Broken;
+pub(crate) use plot::{Cast, Plot};
+pub(crate) use rule::{Broken, enforce, must};
 
 /// What the judge has to know of the settings, in microseconds.
 #[derive(Clone, Copy, Debug)]
@@ -61,10 +65,14 @@ pub(crate) struct Seen {
     pub(crate) cancels: u64,
     pub(crate) forks: u64,
     pub(crate) stateless: u64,
+    /// Messages that were attacks, and those of them that went on to somebody.
+    pub(crate) attacks: u64,
+    pub(crate) admitted: u64,
 }
 
 pub(crate) struct Judge {
     journal: Journal,
+    attacks: Attacks,
     seen: Seen,
     /// The requests that this step has to do with.
     touched: BTreeSet<Rc<str>>,
@@ -83,9 +91,10 @@ pub(crate) struct Judge {
 pub(crate) struct Court(Rc<RefCell<Judge>>);
 
 impl Court {
-    pub(crate) fn new(terms: Terms) -> Self {
+    pub(crate) fn new(terms: Terms, plot: Plot, cast: Cast) -> Self {
         Self(Rc::new(RefCell::new(Judge {
             journal: Journal::new(terms),
+            attacks: Attacks::new(plot, cast),
             seen: Seen::default(),
             touched: BTreeSet::new(),
             copies: Vec::new(),
@@ -96,20 +105,28 @@ impl Court {
     }
 
     /// The invariants that can be judged only when all is over. `settled` says whether it is.
-    pub(crate) fn close(&self, settled: Verdict) -> Seen {
-        let judge = self.0.borrow();
+    pub(crate) fn close(&self, settled: Verdict) {
         enforce("nothing_is_left", "", settled);
-        for asked in judge.journal.asked.values() {
+        let judge = self.0.borrow();
+        for asked in judge.journal.asked.values().filter(|asked| judge.is_judged(&asked.request)) {
             for (rule, check) in end::OF_REQUESTS {
                 enforce(rule, asked.request.value("Call-ID"), check(&judge.journal, asked));
             }
         }
-        for tried in judge.journal.tried.values() {
+        for tried in judge.journal.tried.values().filter(|tried| judge.is_judged(&tried.request)) {
             for (rule, check) in clockwork::OF_BRANCHES {
                 enforce(rule, tried.request.value("Call-ID"), check(&judge.journal, tried));
             }
         }
-        judge.seen
+    }
+
+    /// What was seen, once the adversary has stopped too.
+    pub(crate) fn adjourn(&self, settled: Verdict) -> Seen {
+        enforce("nothing_is_left", "", settled);
+        let judge = self.0.borrow();
+        let learned = attack::nobody_learns_who_is_registered(&judge.attacks);
+        enforce("nobody_learns_who_is_registered", "", learned);
+        Seen { attacks: judge.attacks.plot.len() as u64, ..judge.seen }
     }
 }
 
@@ -117,6 +134,9 @@ impl Watcher for Court {
     fn heard(&mut self, now: u64, agent: usize, sip: &Rc<Sip>) {
         let mut judge = self.0.borrow_mut();
         judge.journal.now = now;
+        if judge.attacks.hears(agent, sip) {
+            return;
+        }
         if sip.is_request() {
             judge.request_heard(now, agent, sip);
         } else {
@@ -124,14 +144,17 @@ impl Watcher for Court {
         }
     }
 
-    fn sent(&mut self, now: u64, agent: Option<usize>, sip: &Rc<Sip>, taken: bool) {
+    fn sent(&mut self, now: u64, agent: Option<usize>, sip: &Rc<Sip>, taken: bool, cause: Option<&Cause>) {
         let mut judge = self.0.borrow_mut();
         judge.journal.now = now;
+        if let Some(attack) = judge.attacks.behind(agent, sip, cause) {
+            return judge.attack_sent(&attack, agent, sip);
+        }
         let count = judge.sent.entry_ref(sip.value("Call-ID")).or_default();
         *count += 1;
         enforce("messages_are_bounded", sip.value("Call-ID"), messages_are_bounded(*count));
         match sip.what() {
-            _ if !sip.is_request() => judge.response_sent(now, agent, sip),
+            _ if !sip.is_request() => judge.response_sent(now, agent, sip, cause),
             "ACK" | "CANCEL" if sip.branch_below().is_none() => judge.follow_up_sent(now, agent, sip),
             _ => judge.request_sent(now, agent, sip, taken),
         }
@@ -145,6 +168,11 @@ impl Watcher for Court {
 }
 
 impl Judge {
+    /// Whether anything is asked of a call that this message is of: not if the adversary interferes with its own.
+    fn is_judged(&self, sip: &Sip) -> bool {
+        !self.attacks.is_spoilt(sip.value("Call-ID"))
+    }
+
     fn request_heard(&mut self, now: u64, agent: usize, sip: &Rc<Sip>) {
         let key: Rc<str> = sip.branch().into();
         self.journal.senders.insert(Rc::clone(&key), agent);
@@ -181,7 +209,7 @@ impl Judge {
     fn response_heard(&mut self, now: u64, agent: usize, sip: &Rc<Sip>) {
         let Some(tried) = self.journal.tried.get_mut(sip.branch()).filter(|tried| tried.is_answered_by(agent, sip))
         else {
-            self.seen.forged += 1;
+            self.seen.forged += u64::from(self.attacks.of_branch(sip.branch()).is_none());
             return;
         };
         let status = sip.status().unwrap_or_default();
@@ -199,7 +227,7 @@ impl Judge {
         self.touched.insert(asked);
     }
 
-    fn response_sent(&mut self, now: u64, agent: Option<usize>, sip: &Rc<Sip>) {
+    fn response_sent(&mut self, now: u64, agent: Option<usize>, sip: &Rc<Sip>, cause: Option<&Cause>) {
         let call_id = sip.value("Call-ID");
         let to_asker = responses::a_response_goes_where_its_via_says(&self.journal, agent, sip);
         enforce("a_response_goes_where_its_via_says", call_id, to_asker);
@@ -216,8 +244,16 @@ impl Judge {
             _ => {}
         }
         let own = !sip.has(PHONE_MARK);
-        asked.said.push(Said { at: now, status: sip.status().unwrap_or_default(), sip: Rc::clone(sip), own });
+        let status = sip.status().unwrap_or_default();
+        asked.said.push(Said { at: now, status, sip: Rc::clone(sip), own });
+        if !own && (101..300).contains(&status) && sip.method() == "INVITE" {
+            let agents = [agent, cause.map(|(agent, _)| *agent)].map(Option::unwrap_or_default);
+            self.attacks.dialog_made(sip, agents);
+        }
         let asked = &self.journal.asked[key];
+        if !self.is_judged(sip) {
+            return;
+        }
         for (rule, check) in responses::OF_RESPONSES {
             enforce(rule, call_id, check(&self.journal, asked));
         }
@@ -264,6 +300,9 @@ impl Judge {
             }
         }
         enforce("a_copy_is_a_copy", call_id, requests::a_copy_is_a_copy(tried, agent, sip));
+        if fresh {
+            self.others_sent(agent, sip);
+        }
     }
 
     /// A branch begins.
@@ -305,18 +344,26 @@ impl Judge {
 
     fn settle(&mut self, now: u64) {
         for key in std::mem::take(&mut self.touched) {
-            let Some(asked) = self.journal.asked.get(&key) else { continue };
+            let Some(asked) = self.journal.asked.get(&key).filter(|asked| self.is_judged(&asked.request)) else {
+                continue;
+            };
             for (rule, check) in step::OF_STEPS {
                 enforce(rule, asked.request.value("Call-ID"), check(&self.journal, asked));
             }
         }
         for key in std::mem::take(&mut self.followed) {
             let asked = &self.journal.asked[&key];
+            if !self.is_judged(&asked.request) {
+                continue;
+            }
             let went = step::a_follow_up_goes_on(&self.journal, asked);
             enforce("a_follow_up_goes_on", asked.request.value("Call-ID"), went);
         }
         for key in std::mem::take(&mut self.copies) {
             let asked = &self.journal.asked[&key];
+            if !self.is_judged(&asked.request) {
+                continue;
+            }
             for (rule, check) in step::OF_COPIES {
                 enforce(rule, asked.request.value("Call-ID"), check(&self.journal, asked));
             }
@@ -324,6 +371,9 @@ impl Judge {
         while let Some(Reverse((_, branch))) = self.due.peek().filter(|Reverse((at, _))| *at < now).cloned() {
             self.due.pop();
             let tried = &self.journal.tried[&branch];
+            if !self.is_judged(&tried.request) {
+                continue;
+            }
             for (rule, check) in step::OF_DEADLINES {
                 enforce(rule, tried.request.value("Call-ID"), check(&self.journal, tried));
             }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::GIVE_UP;
 use super::journal::{Asked, Journal, Tried, is_transaction};
 use super::rule::{Rule, Verdict, must, rules};
-use crate::sim::Sip;
+use crate::sim::{DOMAIN, Sip, quoted};
 
 pub(super) const OF_NEW_BRANCHES: &[Rule<Tried>] = rules![
     one_request_has_one_way,
@@ -100,10 +100,12 @@ fn breadth_is_shared_out(journal: &Journal, tried: &Tried) -> Verdict {
     })
 }
 
-/// RFC 3261 16.6 step 1: but for what a proxy has to change, all lines and the body as they came.
+/// RFC 3261 16.6 step 1: but for what a proxy has to change, all lines and the body as they came. Credentials for our realm
+/// end here (22.3).
 fn what_is_forwarded_is_what_came(journal: &Journal, tried: &Tried) -> Verdict {
     const OURS: [&str; 6] = ["Via:", "Route:", "Record-Route:", "Max-Forwards:", "Max-Breadth:", "Content-Length:"];
-    let ours = |line: &&String| !OURS.iter().any(|name| line.starts_with(name));
+    let proof = |line: &String| line.starts_with("Proxy-Authorization:") && quoted(line, "realm") == DOMAIN;
+    let ours = |line: &&String| !OURS.iter().any(|name| line.starts_with(name)) && !proof(line);
     let (came, went) = (&journal.asked_of(tried).request, &tried.request);
     let vias = came.values("Via").skip(1).eq(went.values("Via").skip(2));
     let rest = came.lines().iter().filter(ours).eq(went.lines().iter().filter(ours));

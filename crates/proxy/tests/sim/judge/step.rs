@@ -103,11 +103,13 @@ fn a_copy_is_answered_like_the_first(journal: &Journal, asked: &Asked) -> Verdic
     must(!due || answered, || "the copy got no answer".to_owned())
 }
 
-/// RFC 3261 16.11: for as long as its pin lives.
+/// RFC 3261 16.11: for as long as its pin lives. What goes to another domain leaves none, so a copy of it is challenged if
+/// its nonce has expired since.
 fn a_copy_goes_the_same_way(journal: &Journal, asked: &Asked) -> Verdict {
     let pinned = asked.is_stateless() && asked.is_pinned(journal);
     let went = journal.branches(asked).any(|tried| tried.sent.contains(&journal.now));
-    must(!pinned || went, || "the copy did not go on".to_owned())
+    let challenged = asked.said.iter().any(|said| said.at == journal.now && said.own && said.status == 407);
+    must(!pinned || went || challenged, || "the copy did not go on".to_owned())
 }
 
 /// RFC 3261 16.11: the CANCEL of the INVITE and the ACK of its failure, for as long as its pin lives.

@@ -7,9 +7,13 @@ use std::rc::Rc;
 use hashbrown::HashMap;
 
 use super::client::{Agenda, Sending};
+use super::credentials::Credentials;
 use super::report::Report;
 use crate::judge::PHONE_MARK;
 use crate::sim::{Agent, Robot, Sip, Turn, hop_by_hop};
+
+/// Where credentials for a proxy stand.
+const PROOF: &str = "Proxy-Authorization";
 
 /// What a caller means to do.
 pub(super) struct Intent {
@@ -33,6 +37,8 @@ pub(crate) struct Caller {
     by_branch: HashMap<String, usize>,
     agenda: Agenda<(usize, Todo)>,
     report: Rc<RefCell<Report>>,
+    /// None where nobody is asked for any.
+    credentials: Option<Credentials>,
 }
 
 struct Transaction {
@@ -57,23 +63,23 @@ enum Todo {
 }
 
 impl Caller {
-    pub(super) fn new(agent: Agent, report: Rc<RefCell<Report>>) -> Self {
+    pub(super) fn new(agent: Agent, report: Rc<RefCell<Report>>, credentials: Option<Credentials>) -> Self {
         let transactions = Vec::new();
-        Self { agent, transactions, by_branch: HashMap::new(), agenda: Agenda::new(), report }
+        Self { agent, transactions, by_branch: HashMap::new(), agenda: Agenda::new(), report, credentials }
     }
 
     /// Something to be done. Returns the token that begins it.
     pub(super) fn plan(&mut self, intent: Intent) -> u64 {
         let request = intent.request.clone();
-        let index = self.add(request, Some(intent));
+        let index = self.add(Sending::new(request), Some(intent));
         self.agenda.note((index, Todo::Send))
     }
 
-    fn add(&mut self, request: Sip, intent: Option<Intent>) -> usize {
+    fn add(&mut self, sending: Sending, intent: Option<Intent>) -> usize {
         let index = self.transactions.len();
-        self.by_branch.insert(request.branch().to_owned(), index);
+        self.by_branch.insert(sending.request.branch().to_owned(), index);
         self.transactions.push(Transaction {
-            sending: Sending::new(request),
+            sending,
             intent,
             wants_cancel: false,
             cancel: None,
@@ -84,13 +90,27 @@ impl Caller {
     }
 
     fn begin(&mut self, request: Sip, turn: &mut Turn) {
-        let index = self.add(request, None);
+        let index = self.add(Sending::new(request), None);
         self.send(index, turn);
     }
 
     fn send(&mut self, index: usize, turn: &mut Turn) {
         let token = self.agenda.note((index, Todo::Send));
-        self.transactions[index].sending.send(turn, token);
+        let sending = &mut self.transactions[index].sending;
+        sending.sign(self.credentials.as_mut());
+        sending.send(turn, token);
+    }
+
+    /// A challenge of ours is answered, by a new transaction in place of this one; not if nobody wants it any more.
+    fn challenged(&mut self, index: usize, refused: &Sip, turn: &mut Turn) {
+        let Transaction { sending, intent, wants_cancel, .. } = &mut self.transactions[index];
+        if *wants_cancel {
+            return;
+        }
+        let Some(again) = sending.answer(&self.agent, self.credentials.as_mut(), refused) else { return };
+        let intent = intent.take();
+        let index = self.add(again, intent);
+        turn.wake(0, self.agenda.note((index, Todo::Send)));
     }
 
     fn invited(&mut self, index: usize, sip: &Rc<Sip>, status: u16, turn: &mut Turn) {
@@ -102,6 +122,7 @@ impl Caller {
             200..300 => self.answered(index, sip, turn),
             _ => {
                 let failure = (status, sip.to_tag().to_owned(), sip.value(PHONE_MARK).starts_with("sip:"));
+                let is_first = transaction.failure.is_none();
                 let first = transaction.failure.get_or_insert_with(|| failure.clone());
                 // RFC 3261 8.2.7: a refusal leaves no state, so a late copy may find what the first did not.
                 assert!(
@@ -112,6 +133,9 @@ impl Caller {
                 if transaction.intent.as_ref().is_none_or(|intent| !intent.forgets_ack) {
                     let invite = &transaction.sending.request;
                     turn.send(hop_by_hop("ACK", invite, sip.value("To")));
+                }
+                if is_first {
+                    self.challenged(index, sip, turn);
                 }
             }
         }
@@ -127,6 +151,8 @@ impl Caller {
         let invite = Rc::clone(&sending.request);
         let number = invite.value("CSeq").split(' ').next().unwrap_or_default();
         let ack = self.agent.within(&invite, ok, "ACK").set("CSeq", format_args!("{number} ACK"));
+        // RFC 3261 22.1: an ACK cannot be challenged, so it has the credentials of its INVITE.
+        let ack = invite.values(PROOF).fold(ack, |ack, proof| ack.with(PROOF, proof));
         let ack = Rc::new(ack);
         turn.resend(&ack);
         acks.insert(ok.to_tag().to_owned(), ack);
@@ -137,14 +163,14 @@ impl Caller {
         let Some(talks) = intent.talks else { return };
         let (bye, hold) = (self.agent.within(&invite, ok, "BYE"), intent.holds);
         if hold {
-            let index = self.add(self.agent.within(&invite, ok, "INVITE"), None);
+            let index = self.add(Sending::new(self.agent.within(&invite, ok, "INVITE")), None);
             turn.wake(talks / 2, self.agenda.note((index, Todo::Hold)));
         }
         let number = format!(
             "{} BYE",
             bye.value("CSeq").split(' ').next().unwrap_or_default().parse::<u32>().unwrap_or_default() + 1
         );
-        let index = self.add(bye.set("CSeq", number), None);
+        let index = self.add(Sending::new(bye.set("CSeq", number)), None);
         turn.wake(talks, self.agenda.note((index, Todo::Bye)));
     }
 
@@ -182,7 +208,10 @@ impl Robot for Caller {
                 assert_eq!(method, transaction.sending.request.what(), "a response to something else\n{sip}");
                 transaction.sending.heard(status);
                 if status >= 200 {
-                    transaction.failure = Some((status, String::new(), false));
+                    let is_first = transaction.failure.replace((status, String::new(), false)).is_none();
+                    if is_first {
+                        self.challenged(index, sip, turn);
+                    }
                 }
             }
         }
@@ -198,6 +227,7 @@ impl Robot for Caller {
                 if let Some(micros) = hangs_up {
                     turn.wake(micros, self.agenda.note((index, Todo::HangUp)));
                 }
+                transaction.sending.sign(self.credentials.as_mut());
                 transaction.sending.send(turn, token);
             }
             Todo::Hold | Todo::Bye => self.send(index, turn),

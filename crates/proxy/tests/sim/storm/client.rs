@@ -2,8 +2,9 @@
 
 use std::rc::Rc;
 
+use super::credentials::{Credentials, MOST_CHALLENGES};
 use crate::judge::{GIVE_UP, T1, T2};
-use crate::sim::{Sip, Turn};
+use crate::sim::{Agent, Sip, Turn};
 
 /// A request under way.
 pub(super) struct Sending {
@@ -12,11 +13,33 @@ pub(super) struct Sending {
     spent: u64,
     proceeding: bool,
     over: bool,
+    /// How many challenges led to it.
+    challenges: u8,
 }
 
 impl Sending {
     pub(super) fn new(request: Sip) -> Self {
-        Self { request: Rc::new(request), interval: T1, spent: 0, proceeding: false, over: false }
+        Self { request: Rc::new(request), interval: T1, spent: 0, proceeding: false, over: false, challenges: 0 }
+    }
+
+    /// Puts credentials into what was not sent yet, if there is a nonce for them.
+    pub(super) fn sign(&mut self, credentials: Option<&mut Credentials>) {
+        if !self.has_begun()
+            && let Some(signed) = credentials.and_then(|credentials| credentials.sign(&self.request))
+        {
+            self.request = Rc::new(signed);
+        }
+    }
+
+    /// RFC 3261 22.2, 22.3: what to send after a challenge of ours; none if that was tried often enough, or if it is
+    /// somebody else's.
+    pub(super) fn answer(&self, agent: &Agent, credentials: Option<&mut Credentials>, refused: &Sip) -> Option<Self> {
+        let credentials = credentials.filter(|_| self.challenges < MOST_CHALLENGES)?;
+        if !matches!(refused.status(), Some(401 | 407)) || !credentials.learn(refused) {
+            return None;
+        }
+        let request = credentials.sign(&agent.again(&self.request))?;
+        Some(Self { challenges: self.challenges + 1, ..Self::new(request) })
     }
 
     /// Sends it, again if it was sent before; to be called once, and then whenever `token` wakes.

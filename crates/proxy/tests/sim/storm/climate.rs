@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use proxy::{Settings, Strategy};
 
+use super::security::Security;
 use crate::judge::Terms;
 use crate::sim::{Dice, Fault, Mood, Weather, World};
 
 /// Everything about a world that is not its people.
 pub(super) struct Climate {
     pub(super) workers: u8,
+    pub(super) security: Security,
     strategy: Strategy,
     ring_time: Duration,
     timer_c: Duration,
@@ -39,6 +41,7 @@ impl Climate {
         };
         Self {
             workers: [1, 1, 2, 3][dice.below(4)],
+            security: Security::draw(dice),
             strategy: [Strategy::Parallel, Strategy::Parallel, Strategy::Sequential, Strategy::Wave][dice.below(4)],
             ring_time: seconds(dice, &[5, 15, 30, 30, 60, 300]),
             timer_c: seconds(dice, &[181, 181, 181, 40]),
@@ -60,6 +63,7 @@ impl Climate {
         settings.timers.c = self.timer_c;
         // Nobody proves anything in a storm, and its judge counts every copy of Timer G.
         settings.limits.amplification = 1000;
+        self.security.settle_in(settings);
     }
 
     /// What the judge has to know of it.
@@ -75,6 +79,10 @@ impl Climate {
             letters: (self.weather.letters_lost == 0).then_some(micros(self.letters)),
             commits: micros(self.commits),
         }
+    }
+
+    pub(super) const fn loses_letters(&self) -> bool {
+        self.weather.letters_lost > 0
     }
 
     /// Lets the storm begin, for `agents` agents; it rages for a minute.

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use hashbrown::HashMap;
 
 use super::client::{Agenda, Sending};
+use super::credentials::Credentials;
 use super::manner::{Manner, WhenCancelled, of_a_request};
 use crate::judge::{GIVE_UP, PHONE_MARK, T1, T2};
 use crate::sim::{Agent, Dice, Robot, Sip, Turn};
@@ -22,6 +23,8 @@ pub(crate) struct Phone {
     by_branch: HashMap<String, usize>,
     own: Vec<Sending>,
     agenda: Agenda<Todo>,
+    /// None where nobody is asked for any.
+    credentials: Option<Credentials>,
 }
 
 /// A server transaction.
@@ -53,7 +56,13 @@ enum Todo {
 }
 
 impl Phone {
-    pub(super) fn new(agent: Agent, dice: Dice, forges: u64, elsewhere: String) -> Self {
+    pub(super) fn new(
+        agent: Agent,
+        dice: Dice,
+        forges: u64,
+        elsewhere: String,
+        credentials: Option<Credentials>,
+    ) -> Self {
         Self {
             agent,
             dice,
@@ -63,6 +72,7 @@ impl Phone {
             by_branch: HashMap::new(),
             own: Vec::new(),
             agenda: Agenda::new(),
+            credentials,
         }
     }
 
@@ -70,6 +80,28 @@ impl Phone {
     pub(super) fn plan(&mut self, request: Sip) -> u64 {
         self.own.push(Sending::new(request));
         self.agenda.note(Todo::Own(self.own.len() - 1))
+    }
+
+    /// Sends a request of its own, again if it was sent before.
+    fn send_own(&mut self, index: usize, turn: &mut Turn, token: u64) {
+        let own = &mut self.own[index];
+        own.sign(self.credentials.as_mut());
+        own.send(turn, token);
+    }
+
+    /// A response to a request of its own; a challenge of ours is answered.
+    fn answered(&mut self, sip: &Rc<Sip>, status: u16, turn: &mut Turn) {
+        let mine = |own: &&mut Sending| own.request.branch() == sip.branch();
+        let own = self.own.iter_mut().rfind(mine).unwrap_or_else(|| panic!("a response to nothing\n{sip}"));
+        let first = !own.is_over();
+        own.heard(status);
+        if first
+            && status >= 200
+            && let Some(again) = own.answer(&self.agent, self.credentials.as_mut(), sip)
+        {
+            self.own.push(again);
+            turn.wake(0, self.agenda.note(Todo::Own(self.own.len() - 1)));
+        }
     }
 
     fn asked(&mut self, request: &Rc<Sip>, turn: &mut Turn) {
@@ -115,7 +147,15 @@ impl Phone {
 
     fn response(&self, index: usize, status: u16) -> Rc<Sip> {
         let name = self.agent.contact();
-        let response = self.agent.answer(&self.calls[index].request, status).with(PHONE_MARK, &name);
+        let request = &self.calls[index].request;
+        let response = self.agent.answer(request, status).with(PHONE_MARK, &name);
+        // RFC 3261 19.3: another tag for each call.
+        let response = if request.to_tag().is_empty() && status > 100 {
+            let to = format!("{}-{index}", response.value("To"));
+            response.set("To", to)
+        } else {
+            response
+        };
         Rc::new(match status {
             302 => response.set("Contact", format_args!("<{}>", self.elsewhere)),
             401 => response.with("WWW-Authenticate", format_args!("Digest realm=\"{name}\", nonce=\"1\"")),
@@ -247,9 +287,7 @@ impl Phone {
 impl Robot for Phone {
     fn hear(&mut self, sip: &Rc<Sip>, turn: &mut Turn) {
         if let Some(status) = sip.status() {
-            let mine = |own: &&mut Sending| own.request.branch() == sip.branch();
-            let own = self.own.iter_mut().rfind(mine).unwrap_or_else(|| panic!("a response to nothing\n{sip}"));
-            return own.heard(status);
+            return self.answered(sip, status, turn);
         }
         let known = self.by_branch.get(sip.branch()).copied();
         match (sip.what(), known) {
@@ -275,7 +313,7 @@ impl Robot for Phone {
             Todo::AnswerAgain(index) => self.answer_again(index, turn),
             Todo::Repeat(index, number) => self.repeat(index, number, turn, token),
             Todo::HangUp(index) => self.hang_up(index, turn),
-            Todo::Own(index) => self.own[index].send(turn, token),
+            Todo::Own(index) => self.send_own(index, turn, token),
         }
     }
 }

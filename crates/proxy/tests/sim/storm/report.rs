@@ -37,6 +37,8 @@ impl Report {
         self.seen.cancels += other.seen.cancels;
         self.seen.forks += other.seen.forks;
         self.seen.stateless += other.seen.stateless;
+        self.seen.attacks += other.seen.attacks;
+        self.seen.admitted += other.seen.admitted;
         for (ending, count) in &other.endings {
             *self.endings.entry(ending.clone()).or_default() += count;
         }
@@ -45,10 +47,11 @@ impl Report {
 
 impl Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Seen { forged, cancels, forks, stateless } = self.seen;
+        let Seen { forged, cancels, forks, stateless, attacks, admitted } = self.seen;
         writeln!(f, "{} calls of {} seeds, {} messages, 0 violations", self.calls(), self.seeds, self.messages)?;
         writeln!(f, "branches: {forks} with a transaction, {stateless} without; {cancels} cancelled by the server")?;
         writeln!(f, "hung up: {}; several 2xx: {}; forged responses dropped: {forged}", self.hung_up, self.several)?;
+        writeln!(f, "attacks: {attacks}; admitted, in the adversary's own name: {admitted}")?;
         for ((method, status), count) in &self.endings {
             let status = status.map_or_else(|| "none".to_owned(), |status| status.to_string());
             writeln!(f, "{method:>10} {status:>5} {count:>9}")?;

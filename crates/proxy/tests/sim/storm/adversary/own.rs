@@ -1,0 +1,137 @@
+//! The attacks of one who is a user: with credentials and dialogs of its own.
+
+use super::Mind;
+use super::moves::Move;
+use crate::sim::{DOMAIN, Sip, uri_in};
+
+pub(super) const OWN_MOVES: [Move; 9] = [
+    call,
+    call_as_another,
+    follow_routes,
+    lead_own_dialog,
+    lead_own_call,
+    pose_in_own_dialog,
+    twin,
+    speak_by_twin,
+    register,
+];
+
+/// A call or another request as itself: to users, to nobody, and to where it may not go.
+fn call(mind: &mut Mind, limb: usize) -> Option<Sip> {
+    let method = mind.one_of(&["INVITE", "MESSAGE", "OPTIONS", "SUBSCRIBE", "REFER", "BYE"]);
+    let (uri, tag) = (mind.target(limb), mind.name());
+    let from = mind.as_mallory(&tag);
+    let request = mind.request(limb, method, &uri, &from, &format!("<{uri}>"));
+    let request = if mind.dice.happens(200) { mind.assert_identity(request) } else { request };
+    Some(mind.signed(limb, request))
+}
+
+/// With its own credentials, in the name of another.
+fn call_as_another(mind: &mut Mind, limb: usize) -> Option<Sip> {
+    let (from, uri, method) = (mind.person(), mind.target(limb), mind.method());
+    let request = mind.request(limb, method, &uri, &from, &format!("<{uri}>"));
+    Some(mind.signed(limb, request))
+}
+
+/// With its own credentials, as itself, on the Route of others and in their dialog.
+fn follow_routes(mind: &mut Mind, limb: usize) -> Option<Sip> {
+    let dialog = mind.captured_dialog()?;
+    let method = mind.method();
+    let tag = mind.name();
+    let from = match mind.dice.roll(2) {
+        0 => mind.as_mallory(dialog.param("From", "tag").unwrap_or_default()),
+        _ => mind.as_mallory(&tag),
+    };
+    let to = if mind.dice.happens(700) { dialog.value("To").to_owned() } else { format!("<sip:bob@{DOMAIN}>") };
+    let uri = if mind.dice.happens(400) { uri_in(dialog.value("Contact")).to_owned() } else { mind.target(limb) };
+    let request = mind.request(limb, method, &uri, &from, &to).set("Call-ID", dialog.value("Call-ID"));
+    let request = if mind.dice.happens(700) { mind.routed(request, &dialog) } else { request };
+    Some(mind.signed(limb, request))
+}
+
+/// A dialog that it made itself, led to another place.
+fn lead_own_dialog(mind: &mut Mind, limb: usize) -> Option<Sip> {
+    let dialog = mind.own_dialog()?;
+    let invite = mind.invite_of(&dialog)?;
+    let method = mind.method();
+    let request = mind.limbs[limb].agent.clone().within(&invite, &dialog, method);
+    Some(mind.led_astray(limb, request))
+}
+
+/// A dialog that others made with its phone, led to another place.
+fn lead_own_call(mind: &mut Mind, limb: usize) -> Option<Sip> {
+    let (invite, answer) = mind.own_call(limb)?;
+    let method = mind.method();
+    let request = mind.limbs[limb].agent.clone().back_within(&invite, &answer, method);
+    Some(mind.led_astray(limb, request))
+}
+
+/// The token of its own dialog, with other tags or in another's name.
+fn pose_in_own_dialog(mind: &mut Mind, limb: usize) -> Option<Sip> {
+    let dialog = mind.own_dialog()?;
+    let invite = mind.invite_of(&dialog)?;
+    let method = mind.method();
+    let (from, to, user) = (mind.person(), mind.person(), mind.user());
+    let request = mind.limbs[limb].agent.clone().within(&invite, &dialog, method);
+    let tag = request.param("From", "tag").unwrap_or_default().to_owned();
+    Some(match mind.dice.roll(3) {
+        0 => request.set("From", from),
+        1 => request.set("To", to),
+        _ => request.set("From", format_args!("<sip:{user}@{DOMAIN}>;tag={tag}")),
+    })
+}
+
+/// A call of its own with the Call-ID and the tag of others, so that what it gets for it fits theirs.
+fn twin(mind: &mut Mind, limb: usize) -> Option<Sip> {
+    let invite = mind.captured_invite()?;
+    let from = mind.as_mallory(invite.param("From", "tag").unwrap_or_default());
+    let request = mind.request(limb, "INVITE", invite.uri(), &from, &format!("<{}>", uri_in(invite.value("To"))));
+    let request = request.set("Call-ID", invite.value("Call-ID")).set("CSeq", invite.value("CSeq"));
+    let request = if mind.dice.happens(400) { request.set("Via", invite.value("Via")) } else { request };
+    Some(mind.signed(limb, request))
+}
+
+/// What its call with the Call-ID and the tag of others made, with the tag that the other side has in theirs.
+fn speak_by_twin(mind: &mut Mind, limb: usize) -> Option<Sip> {
+    let own = mind.own_dialog()?;
+    let invite = mind.invite_of(&own)?;
+    let call_id = own.value("Call-ID").to_owned();
+    let theirs = mind.captured(|sent| sent.sip.value("Call-ID") == call_id && !sent.sip.to_tag().is_empty())?;
+    let method = mind.method();
+    let request = mind.limbs[limb].agent.clone().within(&invite, &own, method).set("To", theirs.value("To"));
+    Some(if mind.dice.happens(500) { mind.signed(limb, request) } else { request })
+}
+
+/// A phone of its own, for itself or for others.
+fn register(mind: &mut Mind, limb: usize) -> Option<Sip> {
+    let agent = mind.limbs[limb].agent.clone();
+    let user = if mind.dice.happens(500) { "mallory" } else { mind.user() };
+    let name = mind.name();
+    let register = agent.register().set("To", format_args!("<sip:{user}@{DOMAIN}>")).set("Call-ID", name);
+    let register = register.set("Contact", format_args!("<sip:mallory@{}>", agent.address));
+    Some(mind.signed(limb, register))
+}
+
+impl Mind {
+    /// Another Request-URI, another Route, or both.
+    fn led_astray(&mut self, limb: usize, request: Sip) -> Sip {
+        let uri = self.target(limb);
+        let request = match self.dice.roll(4) {
+            0 => request,
+            _ => request.to(uri),
+        };
+        let request = match self.dice.roll(4) {
+            0 => request.with("Route", "<sip:203.0.113.9;lr>"),
+            1 => match self.captured_branch() {
+                Some(branch) => request.with("Route", format_args!("<{};lr>", branch.uri())),
+                None => request,
+            },
+            2 => match self.captured_dialog() {
+                Some(dialog) => self.routed(request, &dialog),
+                None => request,
+            },
+            _ => request,
+        };
+        if self.dice.happens(300) { self.signed(limb, request) } else { request }
+    }
+}

@@ -1,0 +1,76 @@
+//! What the adversary takes from the wire: messages of others, the newer the likelier.
+
+use std::rc::Rc;
+
+use super::Mind;
+use crate::sim::{Sent, Sip};
+
+/// How far back it looks for one of a kind.
+const FARTHEST: usize = 500;
+
+impl Mind {
+    /// A message of this kind, of or to an agent that is not the adversary's.
+    pub(super) fn captured(&mut self, kind: impl Fn(&Sent) -> bool) -> Option<Rc<Sip>> {
+        self.taken(|sent, own| !own && kind(sent))
+    }
+
+    /// A message of this kind; the second argument says whether an agent of the adversary sent it or got it.
+    pub(super) fn taken(&mut self, kind: impl Fn(&Sent, bool) -> bool) -> Option<Rc<Sip>> {
+        let wire = self.wire.borrow();
+        let reach = [20, 100, 1000, usize::MAX][self.dice.below(4)];
+        let back = self.dice.below(wire.len().min(reach));
+        let own = |sent: &Sent| self.limbs.iter().any(|part| part.agent.id() == sent.agent);
+        let found = wire.iter().rev().skip(back).take(FARTHEST).find(|sent| kind(sent, own(sent)));
+        found.map(|sent| Rc::clone(&sent.sip))
+    }
+
+    /// A request as its sender sent it.
+    pub(super) fn captured_request(&mut self) -> Option<Rc<Sip>> {
+        self.captured(|sent| !sent.by_server && sent.sip.is_request())
+    }
+
+    /// An INVITE as its sender sent it.
+    pub(super) fn captured_invite(&mut self) -> Option<Rc<Sip>> {
+        self.captured(|sent| !sent.by_server && sent.sip.what() == "INVITE")
+    }
+
+    /// A response to an INVITE as its sender got it: 101 to 299, so that there is a dialog.
+    pub(super) fn captured_dialog(&mut self) -> Option<Rc<Sip>> {
+        self.captured(is_dialog)
+    }
+
+    /// The INVITE that a response answers, as its sender sent it.
+    pub(super) fn invite_of(&self, response: &Sip) -> Option<Rc<Sip>> {
+        let wire = self.wire.borrow();
+        let same =
+            |sent: &&Sent| !sent.by_server && sent.sip.what() == "INVITE" && sent.sip.branch() == response.branch();
+        wire.iter().rev().find(same).map(|sent| Rc::clone(&sent.sip))
+    }
+
+    /// A request as the server sent it to a phone of others.
+    pub(super) fn captured_branch(&mut self) -> Option<Rc<Sip>> {
+        self.captured(|sent| sent.by_server && sent.sip.is_request() && sent.sip.what() != "ACK")
+    }
+
+    /// A dialog of mallory's own, as the adversary's caller got it.
+    pub(super) fn own_dialog(&mut self) -> Option<Rc<Sip>> {
+        self.taken(|sent, own| own && is_dialog(sent))
+    }
+
+    /// An INVITE of others to mallory's phone that was answered: as it came, and the answer.
+    pub(super) fn own_call(&mut self, limb: usize) -> Option<(Rc<Sip>, Rc<Sip>)> {
+        let own = self.limbs[limb].agent.id();
+        let answer = self.taken(|sent, _| {
+            sent.agent == own && !sent.by_server && sent.sip.status() == Some(200) && sent.sip.method() == "INVITE"
+        })?;
+        let wire = self.wire.borrow();
+        let same = |sent: &&Sent| sent.by_server && sent.agent == own && sent.sip.branch() == answer.branch();
+        let invite = wire.iter().rev().find(same).map(|sent| Rc::clone(&sent.sip))?;
+        Some((invite, answer))
+    }
+}
+
+fn is_dialog(sent: &Sent) -> bool {
+    let answered = matches!(sent.sip.status(), Some(101..300));
+    sent.by_server && answered && sent.sip.method() == "INVITE" && !sent.sip.to_tag().is_empty()
+}
