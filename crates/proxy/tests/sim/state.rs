@@ -11,7 +11,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use location::{Aor, Ask, Change, Commit, ContactChange, Flow, Limits, MemoryStore, Store, Ticket};
 use parser::{Message, Transport};
-use proxy::{Connections, Core, Event, Handover, Instant, Keys, Letter, Now, Outbox, Received, Settings, Wall, Watched};
+use proxy::{
+    Connections, Core, Event, Handover, Instant, Keys, Letter, Now, Outbox, Received, Settings, Wall, Watched,
+};
 
 use super::ladder;
 use super::net::{Fault, Network, Parcel, Sent, Wire};

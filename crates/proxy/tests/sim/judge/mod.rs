@@ -293,6 +293,12 @@ impl Judge {
             tried.refused.get_or_insert(now);
         }
         self.touched.insert(below);
+        if fresh {
+            self.others_sent(agent, sip);
+        }
+        if !self.is_judged(sip) {
+            return;
+        }
         let tried = &self.journal.tried[&branch];
         if fresh {
             for (rule, check) in requests::OF_NEW_BRANCHES {
@@ -300,9 +306,6 @@ impl Judge {
             }
         }
         enforce("a_copy_is_a_copy", call_id, requests::a_copy_is_a_copy(tried, agent, sip));
-        if fresh {
-            self.others_sent(agent, sip);
-        }
     }
 
     /// A branch begins.

@@ -202,9 +202,12 @@ impl Attacks {
     /// A call that is no attack has reached an agent.
     pub(super) fn joined(&mut self, call_id: &str, from: usize, to: Option<usize>) {
         let own = self.is_adversary(from) || to.is_some_and(|to| self.is_adversary(to));
-        if own || self.own.contains_key(call_id) {
-            let agents = self.own.entry_ref(call_id).or_default();
-            agents.extend([Some(from), to].into_iter().flatten());
+        if own {
+            self.own.entry_ref(call_id).or_default();
+        }
+        // What goes round through another proxy reaches others too.
+        for calls in [&mut self.own, &mut self.calls] {
+            calls.get_mut(call_id).into_iter().for_each(|agents| agents.extend([Some(from), to].into_iter().flatten()));
         }
     }
 
@@ -219,11 +222,16 @@ impl Attacks {
 
     /// A response that makes a dialog of others, or may make one, was sent: by a phone to a caller.
     pub(super) fn dialog_made(&mut self, sip: &Sip, agents: [usize; 2]) {
-        let Some(from) = sip.param("From", "tag").filter(|_| !self.own.contains_key(sip.value("Call-ID"))) else {
-            return;
+        let call_id = sip.value("Call-ID");
+        // What an attack began, and another proxy sent on, is its own.
+        let own = match named(sip.value("From")) {
+            Named::Ours(user) => self.cast.account == Some(user),
+            Named::Foreign => self.calls.contains_key(call_id),
         };
+        let own = own || self.own.contains_key(call_id);
+        let Some(from) = sip.param("From", "tag").filter(|_| !own) else { return };
         let tags: [Rc<str>; 2] = [from.into(), sip.to_tag().into()];
-        let dialogs = self.dialogs.entry_ref(sip.value("Call-ID")).or_default();
+        let dialogs = self.dialogs.entry_ref(call_id).or_default();
         if !dialogs.iter().any(|dialog| dialog.tags == tags) {
             dialogs.push(Dialog { tags, agents });
         }
