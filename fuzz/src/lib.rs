@@ -3,5 +3,5 @@
 mod office;
 mod read;
 
-pub use office::Office;
+pub use office::{Office, splice};
 pub use read::{parse, read_all, read_number, read_target};

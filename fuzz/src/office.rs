@@ -16,6 +16,8 @@
 //! What must be so: nothing panics, a timer that was due is due no more, what goes out is SIP, what is held stays below
 //! its limits, and once everybody is silent nothing is held at all.
 
+mod splice;
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -31,6 +33,8 @@ use proxy::{
     Keys, Letter, Limits, Listener, Now, Outbox, Parked, Question, Received, Registrar, Secrets, Settings,
     SingleTarget, Strangers, Strategy, Timers, Wall, Watched, Watching, fixed_bindings,
 };
+
+pub use splice::splice;
 
 const SERVER: SocketAddr = at(1);
 const DOMAIN: &str = "office.example";
