@@ -170,7 +170,7 @@ impl Watcher for Court {
 impl Judge {
     /// Whether anything is asked of a call that this message is of: not if the adversary interferes with its own.
     fn is_judged(&self, sip: &Sip) -> bool {
-        !self.attacks.is_spoilt(sip.value("Call-ID"))
+        !self.attacks.is_spoilt(sip)
     }
 
     fn request_heard(&mut self, now: u64, agent: usize, sip: &Rc<Sip>) {

@@ -112,6 +112,8 @@ pub(super) struct Attacks {
     dialogs: HashMap<String, Vec<Dialog>>,
     /// Calls of its own that the adversary itself interferes with: nothing is asked of them.
     spoilt: HashSet<String>,
+    /// Call-ID and From of attacks that went on: what other proxies make of them is theirs.
+    passed: HashSet<(String, String)>,
     /// What was answered to probes, by group; none until there is an answer.
     pub(super) probes: HashMap<Rc<str>, Vec<(Rc<Sip>, Option<Answered>)>>,
 }
@@ -177,6 +179,7 @@ impl Attacks {
         let (agent, cause) = attack;
         self.admitted.insert((*agent, cause.branch().into()));
         self.calls.entry_ref(sip.value("Call-ID")).or_default().extend(to);
+        self.passed.insert((sip.value("Call-ID").to_owned(), sip.value("From").to_owned()));
         if let Some(context) = context(sip.branch()) {
             self.contexts.insert(context.into(), attack.clone());
         }
@@ -213,10 +216,12 @@ impl Attacks {
 
     /// Whether an agent, or another of its user, is in a call that the adversary is in. The adversary is in all of them.
     pub(super) fn is_own_call(&self, call_id: &str, agent: Option<usize>) -> bool {
-        let Some(agent) = agent else { return false };
         let user = |agent: usize| self.cast.users.get(agent);
-        let is_in =
-            |agents: &Vec<usize>| self.is_adversary(agent) || agents.iter().any(|other| user(*other) == user(agent));
+        let is_in = |agents: &Vec<usize>| match agent {
+            Some(agent) => self.is_adversary(agent) || agents.iter().any(|other| user(*other) == user(agent)),
+            // Nobody is there: the other side is cut off.
+            None => true,
+        };
         [&self.own, &self.calls].into_iter().filter_map(|calls| calls.get(call_id)).any(is_in)
     }
 
@@ -248,9 +253,12 @@ impl Attacks {
         self.dialogs.get(sip.value("Call-ID")).is_some_and(|dialogs| dialogs.iter().any(same))
     }
 
-    /// Whether the adversary interferes with this call, which is its own.
-    pub(super) fn is_spoilt(&self, call_id: &str) -> bool {
+    /// Whether a message is of a call of its own that the adversary interferes with, or of one that an attack began.
+    pub(super) fn is_spoilt(&self, sip: &Sip) -> bool {
+        let (call_id, from) = (sip.value("Call-ID"), sip.value("From"));
+        // Most calls have nothing to do with it.
         self.spoilt.contains(call_id)
+            || self.calls.contains_key(call_id) && self.passed.contains(&(call_id.to_owned(), from.to_owned()))
     }
 }
 
