@@ -85,8 +85,8 @@ impl Climate {
         self.weather.letters_lost > 0
     }
 
-    /// Lets the storm begin, for `agents` agents; it rages for a minute.
-    pub(super) fn break_out(&self, world: &World, agents: usize, dice: &mut Dice) {
+    /// Lets the storm begin, for these agents; it rages for a minute.
+    pub(super) fn break_out(&self, world: &World, agents: impl Iterator<Item = usize>, dice: &mut Dice) {
         world.weather(self.weather);
         world.letters_take(self.letters);
         world.commits_take(self.commits);
@@ -100,7 +100,7 @@ impl Climate {
             world.befalls(when, Fault::Store(if refusal % 2 == 0 { Mood::ReadOnly } else { Mood::Full }));
             world.befalls(when + soon(20_000), Fault::Store(Mood::Good));
         }
-        for agent in 0..agents {
+        for agent in agents {
             if soon(1000).as_millis() < self.cut_off.into() {
                 let when = soon(80_000);
                 world.befalls(when, Fault::Unplug(agent));

@@ -54,13 +54,14 @@ impl Storm {
         let report = Rc::new(RefCell::new(Report::default()));
         let plot = Plot::default();
         let mut office = Office { world: &world, workers: climate.workers, security: climate.security, dice };
-        let trusted = office.open(&report);
-        let limbs = office.let_in_adversary(&plot, &report, attacks);
+        let (trusted, mallory) = office.open(&report);
+        let limbs = office.let_in_adversary(&plot, &report, mallory, attacks);
         let cast = office.cast(&limbs, &trusted, climate.loses_letters());
         let court = Court::new(climate.terms(), plot, cast);
         world.is_watched_by(court.clone());
         let Office { mut dice, security, .. } = office;
-        climate.break_out(&world, world.agents() - limbs.len(), &mut dice);
+        let others = (0..world.agents()).filter(|agent| !limbs.iter().any(|limb| limb.id() == *agent));
+        climate.break_out(&world, others, &mut dice);
         Self { world, court, report, seed, limbs, is_outsider: security.adversary == Adversary::Outsider }
     }
 

@@ -30,6 +30,9 @@ const OWN_CALLS: u64 = 6;
 /// How many attacks there are at least; at most twice as many.
 const ATTACKS: u64 = 50;
 
+/// The phone of the adversary's user, and what it proved itself with.
+pub(super) type Mallory = (Agent, Option<Credentials>);
+
 /// The people of a storm.
 pub(super) struct Office<'w> {
     pub(super) world: &'w World,
@@ -40,7 +43,7 @@ pub(super) struct Office<'w> {
 
 impl Office<'_> {
     /// Everybody but the adversary. Returns those in a trusted network.
-    pub(super) fn open(&mut self, report: &Rc<RefCell<Report>>) -> Vec<Agent> {
+    pub(super) fn open(&mut self, report: &Rc<RefCell<Report>>) -> (Vec<Agent>, Option<Mallory>) {
         let phones = 2 + self.dice.below(3);
         for number in 0..phones {
             let phone = self.agent(&format!("bob/{number}"));
@@ -66,6 +69,8 @@ impl Office<'_> {
         let trusted = if self.security.trusts { trusted } else { Vec::new() };
         let networks = trusted.iter().map(|agent| agent.address.ip().into()).collect();
         self.world.reconfigure(|settings| settings.trusted = networks);
+        // From here on no time passes before the storm.
+        let mallory = self.mallory();
         // Outside, and not registered.
         let partner = self.agent("partner");
         let robot = self.phone(&partner, 0, "", None);
@@ -82,22 +87,35 @@ impl Office<'_> {
         for (caller, robot) in callers.iter().zip(robots) {
             caller.becomes(robot);
         }
-        trusted
+        (trusted, mallory)
+    }
+
+    /// The phone of the adversary's user, registered.
+    fn mallory(&mut self) -> Option<Mallory> {
+        if self.security.adversary != Adversary::User {
+            return None;
+        }
+        let phone = self.agent("mallory/0");
+        let mut credentials = self.security.credentials(MALLORY);
+        register(&phone, "", credentials.as_mut());
+        Some((phone, credentials))
     }
 
     /// The adversary's addresses. It may be there and not attack.
-    pub(super) fn let_in_adversary(&mut self, plot: &Plot, report: &Rc<RefCell<Report>>, attacks: bool) -> Vec<Agent> {
-        let Security { adversary, .. } = self.security;
-        if adversary == Adversary::Absent {
+    pub(super) fn let_in_adversary(
+        &mut self,
+        plot: &Plot,
+        report: &Rc<RefCell<Report>>,
+        mallory: Option<Mallory>,
+        attacks: bool,
+    ) -> Vec<Agent> {
+        if self.security.adversary == Adversary::Absent {
             return Vec::new();
         }
         let seed = self.dice.roll(u64::MAX);
         let mind = Mind::new(self.world.wire(), Dice::new(seed), plot.clone(), self.security);
         let mut limbs = Vec::new();
-        if adversary == Adversary::User {
-            let phone = self.agent("mallory/0");
-            let mut credentials = self.security.credentials(MALLORY);
-            register(&phone, "", credentials.as_mut());
+        if let Some((phone, credentials)) = mallory {
             let robot = self.phone(&phone, 2, "", credentials);
             phone.becomes(Mind::extend(&mind, &phone, Some(Box::new(robot))));
             let caller = self.agent("mallory/1");
