@@ -79,7 +79,8 @@ fn an_attack_reaches_nobody_but_as_itself(leaving: &Leaving<'_>) -> Verdict {
             let proven = is_proven(attack, user) && (users_only || attacks.cast.foreign);
             itself(user) && (proven || is_in_own_dialog || calls_off)
         }
-        Named::Foreign => attacks.cast.strangers && (users_only || is_in_own_dialog),
+        // Within a dialog a callee is named as its caller named it, which may be by a name of another domain.
+        Named::Foreign => is_in_own_dialog || attacks.cast.strangers && users_only,
     };
     must(good || follows, || leaving.show())
 }
