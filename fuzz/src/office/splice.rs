@@ -312,7 +312,7 @@ impl Call {
 }
 
 /// Whether the core bounds its answers yet (issue 12 item 5).
-const ANSWERS_ARE_BOUNDED: bool = false;
+const ANSWERS_ARE_BOUNDED: bool = true;
 
 /// A request that strangers may send: not in a name of ours, and to a phone of a user.
 fn is_call_of_a_stranger(text: &str) -> bool {

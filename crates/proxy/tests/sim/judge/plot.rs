@@ -63,6 +63,8 @@ pub(crate) struct Cast {
     pub(crate) foreign: bool,
     /// Whether letters between workers may be lost.
     pub(crate) loses_letters: bool,
+    /// How many times as long as its request an answer may be over UDP.
+    pub(crate) amplification: usize,
 }
 
 /// Who a URI names.
@@ -217,8 +219,11 @@ impl Attacks {
     /// Whether an agent, or another of its user, is in a call that the adversary is in. The adversary is in all of them.
     pub(super) fn is_own_call(&self, call_id: &str, agent: Option<usize>) -> bool {
         let user = |agent: usize| self.cast.users.get(agent);
+        let trusted = |agent: usize| self.cast.trusted.contains(&agent);
+        // A provider may move a call to another of its hosts, and all that is trusted counts as one provider.
+        let same = |one: usize, other: usize| user(one) == user(other) || trusted(one) && trusted(other);
         let is_in = |agents: &Vec<usize>| match agent {
-            Some(agent) => self.is_adversary(agent) || agents.iter().any(|other| user(*other) == user(agent)),
+            Some(agent) => self.is_adversary(agent) || agents.iter().any(|other| same(*other, agent)),
             // Nobody is there: the other side is cut off.
             None => true,
         };

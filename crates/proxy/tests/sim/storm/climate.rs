@@ -61,8 +61,6 @@ impl Climate {
         settings.forking.ring_time = self.ring_time;
         settings.forking.late_registration = self.joins;
         settings.timers.c = self.timer_c;
-        // Nobody proves anything in a storm, and its judge counts every copy of Timer G.
-        settings.limits.amplification = 1000;
         self.security.settle_in(settings);
     }
 

@@ -156,6 +156,7 @@ impl Office<'_> {
             strangers,
             foreign,
             loses_letters,
+            amplification: self.security.amplification(),
         }
     }
 

@@ -56,7 +56,14 @@ impl Security {
         }
     }
 
+    /// How many times as long as its request an answer may be, where nobody proves anything: the judge counts every copy of
+    /// Timer G.
+    pub(super) const fn amplification(&self) -> usize {
+        if self.required && !self.strangers { 3 } else { 1000 }
+    }
+
     pub(super) fn settle_in(&self, settings: &mut Settings) {
+        settings.limits.amplification = self.amplification();
         if !self.required {
             return;
         }
