@@ -19,6 +19,9 @@ pub(super) struct Leaving<'a> {
     pub(super) journal: &'a Journal,
 }
 
+/// An invariant of what leaves, by name.
+type OfLeaving = (&'static str, fn(&Leaving<'_>) -> Verdict);
+
 impl Leaving<'_> {
     fn attack(&self) -> &Sip {
         &self.because_of.1
@@ -35,7 +38,7 @@ impl Leaving<'_> {
 }
 
 /// Of a request that leaves because of an attack.
-pub(super) const OF_REQUESTS: &[(&str, fn(&Leaving<'_>) -> Verdict)] = rules![
+pub(super) const OF_REQUESTS: &[OfLeaving] = rules![
     an_attack_goes_no_way_of_others,
     an_attack_reaches_nobody_but_as_itself,
     an_attack_touches_no_dialog_of_others,
@@ -43,15 +46,14 @@ pub(super) const OF_REQUESTS: &[(&str, fn(&Leaving<'_>) -> Verdict)] = rules![
 ];
 
 /// Of a response that leaves because of an attack.
-pub(super) const OF_RESPONSES: &[(&str, fn(&Leaving<'_>) -> Verdict)] = rules![
+pub(super) const OF_RESPONSES: &[OfLeaving] = rules![
     an_attack_answers_nobody,
     an_attack_registers_for_itself,
     an_answer_is_no_longer_than_three_times_its_request
 ];
 
 /// Of a request that leaves because of what others sent.
-pub(super) const OF_OTHERS: &[(&str, fn(&Leaving<'_>) -> Verdict)] =
-    rules![an_identity_needs_its_credentials, no_call_is_led_to_the_adversary];
+pub(super) const OF_OTHERS: &[OfLeaving] = rules![an_identity_needs_its_credentials, no_call_is_led_to_the_adversary];
 
 /// RFC 3261 9.1, 16.10, 17.2.3; issue 12 items 1 to 3: an attack is no copy, no CANCEL and no ACK of what others sent, and
 /// moves no response context of theirs.

@@ -117,7 +117,7 @@ pub(super) struct Attacks {
     /// Call-ID and From of attacks that went on: what other proxies make of them is theirs.
     passed: HashSet<(String, String)>,
     /// What was answered to probes, by group; none until there is an answer.
-    pub(super) probes: HashMap<Rc<str>, Vec<(Rc<Sip>, Option<Answered>)>>,
+    pub(super) probes: HashMap<Rc<str>, Vec<Probe>>,
 }
 
 /// A dialog of others: the tags and the agents of both sides.
@@ -125,6 +125,9 @@ struct Dialog {
     tags: [Rc<str>; 2],
     agents: [usize; 2],
 }
+
+/// A probe and what was answered to it.
+type Probe = (Rc<Sip>, Option<Answered>);
 
 /// What the sender of a probe learns: the status, and which headers there are.
 pub(super) type Answered = (u16, Vec<String>);
@@ -191,7 +194,7 @@ impl Attacks {
     /// A response to an attack left.
     pub(super) fn answered(&mut self, (_, attack): &Cause, sip: &Sip) {
         let Some(probes) = self.plot.group(attack).and_then(|group| self.probes.get_mut(&group)) else { return };
-        let same = |(probe, answer): &&mut (Rc<Sip>, Option<Answered>)| answer.is_none() && Rc::ptr_eq(probe, attack);
+        let same = |(probe, answer): &&mut Probe| answer.is_none() && Rc::ptr_eq(probe, attack);
         let Some((_, answer)) = probes.iter_mut().find(same) else { return };
         let mut headers: Vec<String> =
             sip.lines().iter().map(|line| line.split(':').next().unwrap_or_default().to_owned()).collect();

@@ -93,7 +93,7 @@ impl Mind {
     }
 
     /// The request as its limb would send it: under a Via of its own.
-    pub(super) fn from_here(&self, limb: usize, request: Sip) -> Sip {
+    pub(super) fn by_own_via(&self, limb: usize, request: Sip) -> Sip {
         let via = self.limbs[limb].agent.via();
         request.set("Via", via)
     }

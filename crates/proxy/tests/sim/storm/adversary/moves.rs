@@ -91,7 +91,7 @@ fn replay_elsewhere(mind: &mut Mind, limb: usize) -> Option<Sip> {
         }
         1 => {
             let from = mind.person();
-            mind.from_here(limb, request).set("From", from)
+            mind.by_own_via(limb, request).set("From", from)
         }
         _ => request.with_body("pay 100 to mallory"),
     })
@@ -103,7 +103,7 @@ fn call_off(mind: &mut Mind, limb: usize) -> Option<Sip> {
     let cancel = hop_by_hop("CANCEL", &invite, invite.value("To"));
     Some(match mind.dice.roll(4) {
         // For a call that this server knows nothing of.
-        0 => mind.from_here(limb, cancel),
+        0 => mind.by_own_via(limb, cancel),
         _ => cancel,
     })
 }
@@ -216,7 +216,7 @@ fn splice(mind: &mut Mind, limb: usize) -> Option<Sip> {
             4 => take(sip, "From"),
             5 => take(sip, "Call-ID"),
             6 => take(sip, "Via"),
-            7 => mind.from_here(limb, sip),
+            7 => mind.by_own_via(limb, sip),
             8 => take(sip, "Proxy-Authorization"),
             9 => sip.set("CSeq", format_args!("{} {method}", number.parse::<u32>().unwrap_or_default() + 1)),
             10 => {
