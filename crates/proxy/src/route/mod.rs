@@ -82,7 +82,7 @@ pub(crate) enum TargetUri {
 }
 
 /// How a target is reached.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
     /// Known.
     Hop(Hop),

@@ -112,9 +112,9 @@ fn a_dialog_of_ones_own_leads_to_its_other_side_only() {
         let route = uri_in(ok.value("Record-Route")).to_owned();
         alice.sends(&within().to(route).set("Route", &elsewhere));
         bob.expects(method);
-        // To another user of ours she may, as she might have without a dialog: as herself, with her password.
+        // To another user of ours neither: what has a To tag is of a dialog.
         alice.sends(&within().to("sip:mallory@office.example"));
-        alice.expects("407");
+        alice.expects("403");
     }
     assert_eq!((bob.heard(), victim.heard()), (vec![], vec![]));
 }
