@@ -40,6 +40,20 @@ pub(crate) struct Pin {
     until: Instant,
     /// Whether no final response is waited for.
     is_answered: bool,
+    /// Whether a 2xx has passed.
+    is_accepted: bool,
+}
+
+impl Pin {
+    /// Whether a 2xx has passed: the ACK does not go by the pin (RFC 6026 7.1).
+    pub(crate) const fn is_accepted(&self) -> bool {
+        self.is_accepted
+    }
+
+    /// Whether no final response is known to have passed.
+    pub(crate) const fn awaits_first_final(&self) -> bool {
+        !self.is_answered
+    }
 }
 
 /// What a pin is to a request with its key.
@@ -111,7 +125,7 @@ impl Pins {
         let (source, content) = (request.source(), self.content(request));
         let Entry::Vacant(slot) = self.by_key.entry(request.key) else { return false };
         let (target, hop, branch) = way;
-        slot.insert(Pin { target, hop, branch, source, content, until, is_answered });
+        slot.insert(Pin { target, hop, branch, source, content, until, is_answered, is_accepted: false });
         true
     }
 
@@ -123,8 +137,19 @@ impl Pins {
     }
 
     /// A final response has passed: the pin goes after `rest`. Returns the phone that it came from if it is the first.
-    pub(crate) fn answered(&mut self, key: TransactionKey, now: Instant, rest: Duration) -> Option<SocketAddr> {
-        let pin = self.by_key.get_mut(&key).filter(|pin| !pin.is_answered)?;
+    pub(crate) fn answered(
+        &mut self,
+        key: TransactionKey,
+        status: u16,
+        now: Instant,
+        rest: Duration,
+    ) -> Option<SocketAddr> {
+        let pin = self.by_key.get_mut(&key)?;
+        // A proxy behind us may send a 2xx of each of its phones.
+        pin.is_accepted |= matches!(status, 200..300);
+        if pin.is_answered {
+            return None;
+        }
         pin.is_answered = true;
         pin.until = now + rest;
         self.answered.push_back((pin.until, key));

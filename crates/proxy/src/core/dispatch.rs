@@ -11,7 +11,6 @@ use super::Core;
 use super::in_dialog::DialogCheck;
 use crate::ask::{Answer, Parked, Question, Waiting};
 use crate::clock::Now;
-use crate::context::acknowledges_us;
 use crate::dialog::Next;
 use crate::event::{Drop, Event};
 use crate::forward::{Branch, without_claims};
@@ -277,21 +276,6 @@ impl Core {
             (Waiting::Resolve(request, _), _) => self.refuse(now, &request, Reject::Unroutable, outbox),
             (Waiting::Transmit(text), _) => self.undelivered(now, text, outbox),
         }
-    }
-
-    /// An ACK ends with the transaction that it acknowledges, or goes the way of its INVITE, or on in its dialog.
-    fn acknowledge(&mut self, now: Now, mut request: Request, outbox: &mut Outbox) {
-        if let Some(id) = self.forks.id_of(request.key)
-            && self.forks.is_from(id, &request.source(), &self.connections)
-        {
-            let (forks, context) = self.split(now, outbox);
-            forks.with(id, |fork| fork.acknowledged(&context));
-            return;
-        }
-        if acknowledges_us(&request, &self.mac) || self.forward_by_pin(&mut request, outbox) == Match::Same {
-            return;
-        }
-        self.acknowledge_in_dialog(now, request, outbox);
     }
 }
 

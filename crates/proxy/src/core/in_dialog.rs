@@ -12,7 +12,6 @@ use crate::ask::{Answer, Parked, Question, Stall, Waiting};
 use crate::clock::Now;
 use crate::dialog::{InDialog, Moved, Next, SideOfDialog};
 use crate::event::{DialogRequest, Drop, Event, Limit};
-use crate::ingress;
 use crate::outbox::{Handover, Letter, Outbox};
 use crate::reject::Reject;
 use crate::request::{FlowAhead, Request};
@@ -233,17 +232,14 @@ impl Core {
         }
     }
 
-    /// An ACK that belongs to no transaction here goes on in its dialog, from its sender only: it cannot be challenged, and
-    /// credentials that it repeats from its INVITE (RFC 3261 22.1) prove nothing to somebody else who has read them.
-    pub(super) fn acknowledge_in_dialog(&mut self, now: Now, mut request: Request, outbox: &mut Outbox) {
-        let dialog = route::accept_routes(&mut request, &self.settings, &self.mac).ok().flatten();
-        match dialog.filter(|_| ingress::hops(request.hops).is_ok()) {
-            Some(dialog) => self.acknowledge_between_sides(now, request, dialog, outbox),
-            None => outbox.tell(Event::Dropped(Drop::StrayAck)),
-        }
-    }
-
-    fn acknowledge_between_sides(&mut self, now: Now, request: Request, dialog: InDialog, outbox: &mut Outbox) {
+    /// From one side of its dialog to the other: an ACK that belongs to no transaction here.
+    pub(super) fn acknowledge_between_sides(
+        &mut self,
+        now: Now,
+        request: Request,
+        dialog: InDialog,
+        outbox: &mut Outbox,
+    ) {
         let entered = request.typed_uri().and_then(|uri| {
             let destination = route::destination(&uri, request.method(), &self.settings)?;
             Ok((self.enter_dialog(&request, &uri, dialog, &destination, outbox), destination))

@@ -65,6 +65,11 @@ impl Core {
             Ok(dialog) if ingress::hops(request.hops).is_ok() => dialog,
             _ => return Match::Unknown,
         };
+        // The final may have passed at another worker, whose word is still on its way. The ACK of a refusal has the Route of
+        // its INVITE (RFC 3261 17.1.1.3), so one in a dialog that its INVITE was not in acknowledges a 2xx.
+        if request.method() == Method::Ack && pin.awaits_first_final() && dialog.is_some() {
+            return Match::Other;
+        }
         // A copy asserts what the first one did.
         request.proven =
             prefers_identity(&request.message) && dialog.is_none() && route::was_proven(request, &self.settings);
@@ -178,12 +183,13 @@ impl Core {
         if status < 200 {
             return self.pins.rings(key, now.mono + self.settings.timers.c);
         }
-        if let Some(by) = self.pins.answered(key, now.mono, self.settings.timers.last_copy()) {
+        if let Some(by) = self.pins.answered(key, status, now.mono, self.settings.timers.last_copy()) {
             outbox.tell(Event::CallEnded { call: key.0, status: Some(status), tried: 1, by: Some(by) });
         }
     }
 
-    fn forward_stateless(
+    /// RFC 3261 16.11. The target has to have its address.
+    pub(super) fn forward_stateless(
         &mut self,
         now: Now,
         request: &Request,

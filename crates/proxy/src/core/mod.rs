@@ -3,6 +3,7 @@
 //! Each worker owns one; nothing in it is shared but the settings and the board of who watches whom. The top floor of this crate: it calls down to all
 //! other rooms, and none of them knows it.
 
+mod acknowledge;
 mod admit;
 mod cancel;
 mod dispatch;

@@ -26,12 +26,14 @@ use crate::connections::Connections;
 use crate::context::Context;
 use crate::event::{self, Event};
 use crate::forward::BranchId;
+use crate::hop::Hop;
 use crate::request::{Request, Source};
 use crate::route::{Disposition, Group, Plan, Target, may_answer};
 use crate::settings::{Settings, SingleTarget};
 use crate::transaction::{Heard, is_due, sooner};
 
 use branch::Branch;
+use outcome::Outcome;
 use template::Template;
 use upstream::Upstream;
 
@@ -41,6 +43,9 @@ pub(crate) use table::{Forks, loop_mark, went_by_before};
 
 /// What a phone is told that rang in vain because another was picked up (RFC 3326 2).
 const COMPLETED_ELSEWHERE: &[u8] = b"SIP;cause=200;text=\"Call completed elsewhere\"";
+
+/// Where the 2xx of an INVITE came from.
+pub(crate) type Accepted = SmallVec<[Hop; 1]>;
 
 /// A forked request.
 #[derive(Debug)]
@@ -129,9 +134,15 @@ impl Fork {
         self.upstream.retransmitted(context);
     }
 
-    /// The ACK of a non-2xx final came.
-    pub(crate) fn acknowledged(&mut self, context: &Context<'_>) {
+    /// An ACK came. That of a non-2xx final ends here; where a 2xx was sent, returns where it came from: the ACK is passed
+    /// on (RFC 6026 7.1).
+    pub(crate) fn acknowledged(&mut self, context: &Context<'_>) -> Option<Accepted> {
+        if self.upstream.is_accepted() {
+            let accepted = self.branches.iter().filter(|branch| matches!(branch.outcome, Some(Outcome::Success)));
+            return Some(accepted.map(|branch| *branch.hop()).collect());
+        }
         self.upstream.acknowledged(self.template.timers(), context.now.mono);
+        None
     }
 
     /// The caller hung up (RFC 3261 16.10). His own Reason goes with it, and nothing is invented (RFC 3326).

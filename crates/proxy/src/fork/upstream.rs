@@ -113,6 +113,11 @@ impl Upstream {
         }
     }
 
+    /// Whether a 2xx to an INVITE was sent (RFC 6026 7.1).
+    pub(crate) const fn is_accepted(&self) -> bool {
+        matches!(&self.machine, Machine::Invite(machine) if machine.is_accepted())
+    }
+
     pub(crate) fn timeout(&mut self, context: &mut Context<'_>) {
         match &mut self.machine {
             Machine::Invite(machine) => {

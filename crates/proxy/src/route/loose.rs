@@ -21,6 +21,8 @@ const MOST_OWN_ROUTES: usize = 4;
 /// tokens are of, if it has any.
 pub(crate) fn accept_routes(request: &mut Request, settings: &Settings, mac: &Mac) -> Result<Option<InDialog>, Reject> {
     let mut dialog = None;
+    // It may have been here before.
+    request.own_routes = 0;
     // Both look for a parameter, and most Request-URIs have none.
     if request.message.request_uri().contains(&b';') {
         dialog = restore_from_strict_router(request, settings, mac);

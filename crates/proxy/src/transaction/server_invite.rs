@@ -122,6 +122,11 @@ impl ServerInvite {
         matches!(self.state, State::Proceeding)
     }
 
+    /// Whether a 2xx was sent: an ACK is passed on (RFC 6026 7.1).
+    pub(crate) const fn is_accepted(&self) -> bool {
+        matches!(self.state, State::Accepted)
+    }
+
     pub(crate) const fn is_terminated(&self) -> bool {
         matches!(self.state, State::Terminated)
     }

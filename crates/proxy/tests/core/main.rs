@@ -4,6 +4,7 @@
 #[path = "../sim/mod.rs"]
 mod sim;
 
+mod ack_of_success;
 mod algorithms;
 mod amplification;
 mod best_response;

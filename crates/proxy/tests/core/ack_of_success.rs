@@ -1,0 +1,147 @@
+//! The ACK of a 2xx that comes on the INVITE's branch, or without a branch, as old and careless clients send it. RFC 6026
+//! 7.1: in Accepted an ACK is passed on, which for a proxy means by its Route or Request-URI.
+
+use crate::sim::{Agent, Sip, World, cseq};
+
+/// The ACK of a 2xx on the branch of its INVITE, with and without the Route that the dialog has.
+fn ack_on_branch(caller: &Agent, invite: &Sip, ok: &Sip) -> Sip {
+    caller.within(invite, ok, "ACK").set("CSeq", cseq(invite, 0, "ACK")).set("Via", invite.value("Via"))
+}
+
+/// An INVITE without a branch, as RFC 2543 had it.
+fn old(caller: &Agent, user: &str) -> Sip {
+    let via = format!("SIP/2.0/UDP {}", caller.address);
+    caller.request("INVITE", &format!("sip:{user}@office.example")).set("Via", via)
+}
+
+#[test]
+fn it_reaches_the_phone_of_a_pinned_invite() {
+    for is_old in [false, true] {
+        let world = World::new();
+        let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+        bob.registers();
+        let invite = if is_old { old(&alice, "bob") } else { alice.request("INVITE", "sip:bob@office.example") };
+        alice.sends(&invite);
+        let heard = bob.expects("INVITE");
+        // Behind its address the phone names another user: what the caller is to send its ACK to.
+        let named = format!("sip:line2@{}", bob.address);
+        bob.sends(&bob.answer(&heard, 200).set("Contact", format_args!("<{named}>")));
+        let ok = alice.expects("200");
+        let ack = ack_on_branch(&alice, &invite, &ok);
+        alice.sends(&ack);
+        let at_bob = bob.expects("ACK");
+        assert_eq!(at_bob.uri(), named, "the Request-URI is the caller's");
+        assert!(!at_bob.has("Route"), "{at_bob}");
+        // Each 2xx that comes again has its ACK again.
+        alice.sends(&ack);
+        bob.expects("ACK");
+        // A client that ignores Record-Route.
+        alice.sends(&ack.clone().without("Route"));
+        assert_eq!(bob.expects("ACK").uri(), named);
+        // Nobody but the caller.
+        world.udp("mallory").sends(&ack.without("Route"));
+        bob.hears_nothing();
+    }
+}
+
+#[test]
+fn it_reaches_the_phone_of_a_forked_invite() {
+    for is_old in [false, true] {
+        let world = World::new();
+        let (alice, bob, mobile) = (world.udp("alice"), world.udp("bob/desk"), world.udp("bob/mobile"));
+        bob.registers();
+        mobile.registers();
+        let invite = if is_old { old(&alice, "bob") } else { alice.request("INVITE", "sip:bob@office.example") };
+        alice.sends(&invite);
+        alice.expects("100");
+        let (heard, cancelled) = (bob.expects("INVITE"), mobile.expects("INVITE"));
+        mobile.answers(&cancelled, 180);
+        alice.expects("180");
+        bob.answers(&heard, 200);
+        let ok = alice.expects("200");
+        let cancel = mobile.expects("CANCEL");
+        mobile.answers(&cancel, 200);
+        mobile.answers(&cancelled, 487);
+        mobile.expects("ACK");
+        let ack = ack_on_branch(&alice, &invite, &ok);
+        alice.sends(&ack);
+        let at_bob = bob.expects("ACK");
+        assert_eq!(at_bob.uri(), bob.contact());
+        assert!(!at_bob.has("Route"), "{at_bob}");
+        alice.sends(&ack.clone().without("Route"));
+        assert_eq!(bob.expects("ACK").uri(), bob.contact());
+        world.udp("mallory").sends(&ack.without("Route"));
+        bob.hears_nothing();
+        mobile.hears_nothing();
+    }
+}
+
+#[test]
+fn two_phones_that_answered_have_each_its_own() {
+    let world = World::new();
+    let (alice, bob, mobile) = (world.udp("alice"), world.udp("bob/desk"), world.udp("bob/mobile"));
+    bob.registers();
+    mobile.registers();
+    let (invite, [at_bob, at_mobile]) = alice.rings("bob", [&bob, &mobile]);
+    bob.answers(&at_bob, 200);
+    let first = alice.expects("200");
+    mobile.answers(&at_mobile, 200);
+    let second = alice.expects("200");
+    for (ok, phone) in [(first, &bob), (second, &mobile)] {
+        let ack = ack_on_branch(&alice, &invite, &ok);
+        alice.sends(&ack);
+        phone.expects("ACK");
+        alice.sends(&ack.without("Route"));
+        phone.expects("ACK");
+    }
+    assert_eq!((bob.heard(), mobile.heard()), (vec![], vec![]));
+}
+
+#[test]
+fn the_ack_of_a_refusal_still_goes_by_the_pin() {
+    // RFC 3261 16.11, 17.1.1.3: its Request-URI is that of the INVITE, and so has to be replaced again.
+    let world = World::new();
+    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    bob.registers();
+    let invite = alice.calls("bob");
+    let heard = bob.expects("INVITE");
+    bob.answers(&heard, 486);
+    let busy = alice.expects("486");
+    alice.acks(&invite, &busy);
+    let ack = bob.expects("ACK");
+    assert_eq!((ack.uri(), ack.branch()), (heard.uri(), heard.branch()));
+}
+
+#[test]
+fn it_overtakes_the_word_that_the_call_was_answered() {
+    // The 200 lands on another worker than its INVITE, and the ACK is here before that worker's letter.
+    let world = World::with_workers(2, |_| {});
+    world.letters_take(std::time::Duration::from_millis(50));
+    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    alice.lands_on(0);
+    bob.lands_on(1);
+    bob.registers();
+    let invite = alice.calls("bob");
+    let heard = bob.expects("INVITE");
+    let named = format!("sip:line2@{}", bob.address);
+    bob.sends(&bob.answer(&heard, 200).set("Contact", format_args!("<{named}>")));
+    let ok = alice.expects("200");
+    alice.sends(&ack_on_branch(&alice, &invite, &ok));
+    assert_eq!(bob.expects("ACK").uri(), named);
+}
+
+#[test]
+fn it_reaches_a_phone_behind_its_connection() {
+    let world = World::new();
+    let (alice, bob) = (world.tcp("alice"), world.tcp("bob"));
+    bob.registers();
+    let invite = alice.calls("bob");
+    let heard = bob.expects("INVITE");
+    bob.answers(&heard, 200);
+    let ok = alice.expects("200");
+    let ack = ack_on_branch(&alice, &invite, &ok);
+    alice.sends(&ack);
+    bob.expects("ACK");
+    alice.sends(&ack.without("Route"));
+    assert_eq!(bob.expects("ACK").uri(), bob.contact());
+}
