@@ -54,7 +54,7 @@ const LEFT_OUT: [(HeaderName, usize); 15] = [
 /// How many octets the answer to this request may have.
 pub(crate) fn limit(request: &Request, settings: &Settings) -> usize {
     let forgeable = request.flow.transport == Transport::Udp;
-    if !forgeable || request.proven || settings.trusts(request.flow.remote.ip()) {
+    if !forgeable || request.proven.is_somebody() || settings.trusts(request.flow.remote.ip()) {
         return usize::MAX;
     }
     settings.limits.amplification.saturating_mul(request.message.bytes().len())

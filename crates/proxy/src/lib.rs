@@ -53,7 +53,7 @@ pub use outbox::{Handover, Letter, Outbox, Transmit};
 pub use registrar::fixed_bindings;
 pub use request::Received;
 pub use settings::{
-    Account, Accounts, Algorithm, Authentication, Digest, Foreign, Forking, Interfaces, Keys, Limits, Listener,
+    Account, Accounts, Algorithm, Authentication, Caller, Digest, Foreign, Forking, Interfaces, Keys, Limits, Listener,
     Registrar, Secrets, Settings, SingleTarget, Strangers, Strategy, Timers, UnannouncedPath, Watching,
 };
 pub use source::{NoSource, Source};

@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 
-use location::Flow;
+use location::{Aor, Flow};
 use parser::headers::{NameAddr, Via};
 use parser::{HeaderName, Host, Message, Method, SipUri, Span, Stamp, Transport, Uri, headers};
 
@@ -58,10 +58,28 @@ pub(crate) struct Request {
     pub(crate) has_only_own_routes: bool,
     /// The Request-URI to route by, where it is not the one in the start line (RFC 3261 16.4).
     pub(crate) effective_uri: Option<Box<[u8]>>,
-    /// Whether its sender has proved to be the user that it names as its sender: in From, or in To of a REGISTER.
-    pub(crate) proven: bool,
+    /// Who its sender has proved to be.
+    pub(crate) proven: Proven,
     /// Whether the last Route value was that Request-URI, hidden there by a strict router upstream.
     pub(crate) last_route_is_uri: bool,
+}
+
+/// Who the sender of a request has proved to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Proven {
+    /// Nobody: nobody has to, or it has not been asked yet.
+    Nobody,
+    /// The user that the request names as its sender: in From, or in To of a REGISTER that is its own.
+    InFrom,
+    /// This user: From has another name that it may have, or none.
+    As(Box<Aor>),
+}
+
+impl Proven {
+    /// Whether it proved anything.
+    pub(crate) const fn is_somebody(&self) -> bool {
+        !matches!(self, Self::Nobody)
+    }
 }
 
 /// The place that a request came from.
@@ -153,7 +171,7 @@ impl Request {
             own_routes: 0,
             has_only_own_routes: false,
             effective_uri: None,
-            proven: false,
+            proven: Proven::Nobody,
             last_route_is_uri: false,
         };
         (request, verdict)

@@ -109,6 +109,12 @@ impl Authenticator {
         Ok(aor)
     }
 
+    /// The user that these credentials of a proxy's challenge name in a realm; whether they are good is not looked at.
+    pub(crate) fn user_in(&self, presented: &[Presented<'_>], domain: &[u8]) -> Option<Aor> {
+        let presented = presented.iter().find(|presented| presented.is_for(ChallengeFor::Proxy, domain))?;
+        Some(Aor::new(without_domain(&presented.credentials.username()?, domain), domain))
+    }
+
     /// The challenges for a request, one per algorithm in the order of preference (RFC 8760 2.3).
     pub(crate) fn challenges<'s>(
         &mut self,
@@ -119,8 +125,11 @@ impl Authenticator {
         now: Now,
     ) -> SmallVec<[Challenge<'s>; 3]> {
         let named = named(request, of);
-        let realm = realm(named.as_ref(), settings);
-        let offered = self.offered(request, of, &user_of(named.as_ref(), realm.as_bytes()), settings, now);
+        let domain = named.as_ref().and_then(|uri| settings.domain_named_by(uri));
+        let realm = domain.unwrap_or_else(|| realm_of(request, settings));
+        // What is not of ours is the name of no account: nothing is known of what its user can answer.
+        let user = domain.map(|domain| user_of(named.as_ref(), domain.as_bytes()));
+        let offered = self.offered(request, of, user.as_ref(), settings, now);
         let source = request.flow.remote.ip();
         let challenge = |algorithm| Challenge { of, algorithm, realm, nonce: self.nonces.issue(source, now), stale };
         offered.into_iter().map(challenge).collect()
@@ -132,14 +141,12 @@ impl Authenticator {
         &mut self,
         request: &Request,
         of: ChallengeFor,
-        user: &Aor,
+        user: Option<&Aor>,
         settings: &Settings,
         now: Now,
     ) -> SmallVec<[Algorithm; 3]> {
         let all = settings.digest.algorithms.as_slice();
-        if all.len() < 2 {
-            return all.into();
-        }
+        let Some(user) = user.filter(|_| all.len() > 1) else { return all.into() };
         let stand_in = self.stand_ins.sign(Purpose::Pretender, &[b"algorithms", user.as_bytes()]);
         let answerable = settings.accounts.answerable(user, stand_in);
         let mut offered: SmallVec<_> = all.iter().copied().filter(|each| answerable.contains(*each)).collect();
@@ -228,10 +235,15 @@ fn user_of(named: Option<&SipUri<'_>>, realm: &[u8]) -> Aor {
     Aor::new(&named.map(SipUri::user_unescaped).unwrap_or_default(), realm)
 }
 
-/// The realm that a request about this user is challenged for: his domain.
-fn realm<'s>(named: Option<&SipUri<'_>>, settings: &'s Settings) -> &'s str {
-    let domain = named.and_then(|uri| settings.domain_named_by(uri));
-    domain.or_else(|| settings.domains.first().map(|first| &**first)).unwrap_or_default()
+/// The realm that a request is challenged for whose sender names no domain of ours: that of the user it is for, whether there
+/// is one or not.
+pub(crate) fn realm_of<'s>(request: &Request, settings: &'s Settings) -> &'s str {
+    let first = settings.domains.first().map(|first| &**first).unwrap_or_default();
+    if settings.domains.len() < 2 {
+        return first;
+    }
+    let uri = request.typed_uri().ok();
+    uri.as_ref().and_then(Uri::sip).and_then(|uri| settings.domain_named_by(uri)).unwrap_or(first)
 }
 
 /// One challenge.

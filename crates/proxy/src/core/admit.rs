@@ -14,13 +14,13 @@ use crate::ingress;
 use crate::outbox::Outbox;
 use crate::registrar::{EXTENSIONS, address_of_record};
 use crate::reject::{ChallengeFor, Reject};
-use crate::request::Request;
-use crate::route::{self, Admission, Destination};
-use crate::settings::{Authentication, Settings};
+use crate::request::{Proven, Request};
+use crate::route::{self, Admission, CallsAs, Destination};
+use crate::settings::{Authentication, Named, Settings};
 use crate::watch::Watcher;
 
 impl Core {
-    /// RFC 3261 16.3 step 6. Whether the sender has proved to be the user in From.
+    /// RFC 3261 16.3 step 6. Who the sender has proved to be; nobody where nobody has to.
     pub(super) fn admit(
         &mut self,
         now: Now,
@@ -28,16 +28,19 @@ impl Core {
         presented: &[Presented<'_>],
         destination: &Destination,
         outbox: &mut Outbox,
-    ) -> Result<bool, Reject> {
+    ) -> Result<Proven, Reject> {
         let settings = Arc::clone(&self.settings);
         let Admission::Credentials(domain) = route::admission(request, destination, &settings)? else {
-            return Ok(false);
+            return Ok(Proven::Nobody);
         };
+        if presented.is_empty() {
+            tell_stranger(request, destination, &settings, outbox);
+        }
         let proven = self.authenticate(now, request, presented, ChallengeFor::Proxy, domain.as_bytes(), outbox)?;
-        if route::calls_as_himself(request, &proven, &settings) {
-            Ok(true)
-        } else {
-            Err(self.impostor(request, outbox))
+        match route::calls_as(request, &proven, &settings) {
+            Some(CallsAs::Itself) => Ok(Proven::InFrom),
+            Some(CallsAs::Listed) => Ok(Proven::As(Box::new(proven))),
+            None => Err(self.impostor(request, outbox)),
         }
     }
 
@@ -57,8 +60,13 @@ impl Core {
         };
         let presented = self.authenticator.read(request, &settings);
         let proven = self.authenticate(now, request, &presented, ChallengeFor::Proxy, domain.as_bytes(), outbox)?;
-        let is_side = sender.as_ref() == Some(&proven) && dialog.may_use_from(request, &settings, &self.mac);
-        if is_side { Ok(()) } else { Err(self.impostor(request, outbox)) }
+        let is_side = sender.is_some_and(|sender| {
+            // It may have made the dialog by a name that its account lists.
+            let named = Named { address: sender, is_ours: true };
+            named.address == proven || settings.accounts.may_call_as(&proven, &named)
+        });
+        let may = is_side && dialog.may_use_from(request, &settings, &self.mac);
+        if may { Ok(()) } else { Err(self.impostor(request, outbox)) }
     }
 
     /// Credentials that nobody asked for (RFC 3261 22.3 lets a phone send them with each request) are used up all the same:
@@ -120,7 +128,7 @@ impl Core {
         if watcher.may_watch(aor, &settings) {
             return Ok(watcher);
         }
-        Self::tell_failure(request, AuthenticationFailure::Identity, false, &settings, outbox);
+        Self::tell_failure(request, AuthenticationFailure::Identity, (false, None), &settings, outbox);
         Err(Reject::Watcher)
     }
 
@@ -137,7 +145,12 @@ impl Core {
         self.authenticator.take_limits().for_each(|limit| outbox.tell(Event::LimitReached(limit)));
         proven.map_err(|Denied { reject, failure, counts }| {
             if let Some(reason) = failure {
-                Self::tell_failure(request, reason, counts, &self.settings, outbox);
+                // Where From has no name of ours, the credentials say who it is to be.
+                let by_credentials = || match request.caller().and_then(|it| self.settings.domain_named_by(&it)) {
+                    None if of == ChallengeFor::Proxy => self.authenticator.user_in(presented, domain),
+                    _ => None,
+                };
+                Self::tell_failure(request, reason, (counts, by_credentials()), &self.settings, outbox);
             }
             reject
         })
@@ -145,18 +158,19 @@ impl Core {
 
     /// Refuses what was sent with good credentials, but in another user's name.
     fn impostor(&self, request: &Request, outbox: &mut Outbox) -> Reject {
-        Self::tell_failure(request, AuthenticationFailure::Identity, false, &self.settings, outbox);
+        Self::tell_failure(request, AuthenticationFailure::Identity, (false, None), &self.settings, outbox);
         Reject::Identity
     }
 
     fn tell_failure(
         request: &Request,
         reason: AuthenticationFailure,
-        counts: bool,
+        (counts, claimed): (bool, Option<Aor>),
         settings: &Settings,
         outbox: &mut Outbox,
     ) {
         let claimed = match request.method() {
+            _ if claimed.is_some() => claimed,
             Method::Register => address_of_record(request, settings).ok(),
             _ => request.caller().map(|caller| settings.aor_named_by(&caller)),
         };
@@ -164,4 +178,14 @@ impl Core {
         let method = request.method().as_str_or("other");
         outbox.tell(Event::AuthenticationFailed { reason, method, user, flow: request.flow, counts });
     }
+}
+
+/// Who has no name that a user may have is challenged all the same, but the operator hears of it: a trunk that is missing from
+/// `trusted` looks like that.
+fn tell_stranger(request: &Request, destination: &Destination, settings: &Settings, outbox: &mut Outbox) {
+    let offence = route::is_strangers(request, destination, settings).and_then(Reject::offence);
+    let Some(offence) = offence else { return };
+    let from = request.caller().map_or_else(|| Aor::new(b"", b""), |caller| settings.aor_named_by(&caller));
+    let (method, source) = (request.method().as_str_or("other"), request.flow.remote);
+    outbox.tell(Event::RequestRefused { offence, method, from, source });
 }

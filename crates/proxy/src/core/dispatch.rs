@@ -19,7 +19,7 @@ use crate::outbox::{Handover, Letter, Outbox};
 use crate::pin::Match;
 use crate::registrar::PendingRegister;
 use crate::reject::Reject;
-use crate::request::{Received, Request};
+use crate::request::{Proven, Received, Request};
 use crate::route::{self, Callee, Destination, Plan, Toward};
 use crate::settings::Authentication;
 use crate::watch::{self, LocalTag, Meant};
@@ -93,7 +93,9 @@ impl Core {
         if method == Method::Register && destination != Destination::Elsewhere {
             let aor = self.admit_register(now, request, &presented, outbox)?;
             drop(presented);
-            request.proven = self.settings.authentication == Authentication::Required;
+            if self.settings.authentication == Authentication::Required {
+                request.proven = Proven::InFrom;
+            }
             return Ok(Turn::Register(aor));
         }
         if destination == Destination::Server {
@@ -105,7 +107,7 @@ impl Core {
             Some(dialog) => match self.enter_dialog(request, &uri, dialog, &destination, outbox) {
                 Ok(flow) => {
                     self.spend_credentials(now, request, &presented);
-                    (Toward::OtherSide(flow), false)
+                    (Toward::OtherSide(flow), Proven::Nobody)
                 }
                 Err(check) => return Ok(Turn::CheckDialog(check)),
             },

@@ -124,7 +124,13 @@ fn walk(
     });
     steps.push(match route::admission(&request, &destination, settings)? {
         Admission::Free => Step::Free,
-        Admission::Credentials(domain) => Step::Credentials(domain.into()),
+        Admission::Credentials(domain) => {
+            // Whoever it is will be challenged, but no user may have this name.
+            if let Some(reject) = route::is_strangers(&request, &destination, settings) {
+                return Err(reject);
+            }
+            Step::Credentials(domain.into())
+        }
     });
     let plan = match &callee {
         Some(callee) => {

@@ -24,7 +24,7 @@ use crate::outbox::{Handover, Letter, Outbox};
 use crate::pin::Match;
 use crate::reach;
 use crate::reject::Reject;
-use crate::request::{Received, Request, TransactionKey};
+use crate::request::{Proven, Received, Request, TransactionKey};
 use crate::route::{self, Plan, Target, TargetUri, Way, keeps_privacy, may_answer};
 use crate::settings::{Settings, SingleTarget};
 
@@ -71,8 +71,9 @@ impl Core {
             return Match::Other;
         }
         // A copy asserts what the first one did.
-        request.proven =
-            prefers_identity(&request.message) && dialog.is_none() && route::was_proven(request, &self.settings);
+        if prefers_identity(&request.message) && dialog.is_none() {
+            request.proven = self.proven_by_first(request);
+        }
         let forwarding = Forwarding {
             request,
             target: &pin.target,
@@ -82,6 +83,14 @@ impl Core {
         };
         send_request(&forwarding, &self.settings, &self.mac, &mut self.rewrite, outbox);
         Match::Same
+    }
+
+    /// Who the sender of a copy has proved to be with the first one, octet by octet the same.
+    fn proven_by_first(&self, request: &Request) -> Proven {
+        let Some(domain) = route::was_proven(request, &self.settings) else { return Proven::Nobody };
+        let presented = self.authenticator.read(request, &self.settings);
+        let user = self.authenticator.user_in(&presented, domain.as_bytes());
+        user.map_or(Proven::Nobody, |user| Proven::As(Box::new(user)))
     }
 
     /// RFC 3261 16.11: a response goes back the way its request came.

@@ -15,8 +15,8 @@ use parser::headers::{NameAddr, PPreferredIdentity, Privacy};
 use parser::{HeaderName, Message, Rewrite, Uri, escape_user, unquote};
 
 use crate::hop::Hop;
-use crate::request::Request;
-use crate::settings::Settings;
+use crate::request::{Proven, Request};
+use crate::settings::{Named, Settings};
 
 /// They lie side by side in the parser's table.
 const CLAIMS: [HeaderName; 5] = [
@@ -139,19 +139,26 @@ fn is_marked(name: HeaderName, value: &[u8]) -> bool {
 
 /// The identity of its sender that a request prefers, if the sender has proved it.
 fn preferred(request: &Request, settings: &Settings) -> Option<Aor> {
-    if !request.proven {
-        return None;
-    }
-    let user = settings.aor_named_by(&request.caller()?);
+    // The user that was proved, whatever From says.
+    let user = match &request.proven {
+        Proven::Nobody => return None,
+        Proven::InFrom => settings.aor_named_by(&request.caller()?),
+        Proven::As(user) => Aor::clone(user),
+    };
     let mut preferred = request.message.headers::<PPreferredIdentity<'_>>().flatten();
     preferred.find_map(|preferred| own_identity(&preferred.address.uri, &user, settings))
 }
 
-/// The identity of this user that a URI names: so far each has one, the address of record. RFC 3325 6: what names nobody or
-/// somebody else is no more than a hint that is not taken.
+/// The identity of this user that a URI names: the address of record, or a name of ours that its account may call by.
+/// RFC 3325 6: what names nobody or somebody else is no more than a hint that is not taken.
 fn own_identity(uri: &Uri<'_>, user: &Aor, settings: &Settings) -> Option<Aor> {
-    let named = settings.aor_named_by(uri.sip()?);
-    (named == *user).then_some(named)
+    let uri = uri.sip()?;
+    let address = settings.aor_named_by(uri);
+    if address == *user {
+        return Some(address);
+    }
+    let named = Named { address, is_ours: settings.domain_named_by(uri).is_some() };
+    (named.is_ours && settings.accounts.may_call_as(user, &named)).then_some(named.address)
 }
 
 /// As it is known here: nobody has checked the display name and the parameters that it was preferred with.

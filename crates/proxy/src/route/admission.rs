@@ -2,13 +2,17 @@
 //!
 //! Nothing is relayed for strangers: a request goes to a user of ours, or on in a dialog that we record-routed, or
 //! anywhere if its sender proved to be a user of ours and the configuration lets users call out.
+//!
+//! A From that is not of ours may be a user's all the same: an anonymous one (RFC 3323 4.1.1.3), or one of the names in its
+//! account's `may_call_as`. So its sender is challenged like anybody else, whatever the From and whoever is called: an answer
+//! that depended on them would tell which names and users there are. Only valid credentials decide who it is.
 
 use location::Aor;
 
 use crate::auth;
 use crate::reject::Reject;
 use crate::request::Request;
-use crate::settings::{Authentication, Foreign, Settings, Strangers};
+use crate::settings::{Authentication, Foreign, Named, Settings, Strangers};
 
 use super::{Destination, destination_of};
 
@@ -29,9 +33,12 @@ pub(crate) fn admission<'s>(
 ) -> Result<Admission<'s>, Reject> {
     let caller = request.caller().and_then(|caller| settings.domain_named_by(&caller));
     let outbound = matches!(destination, Destination::Elsewhere) || request.next_route().is_some();
+    let may_prove = settings.authentication == Authentication::Required;
     if outbound {
-        let may = settings.foreign == Foreign::Authenticated && settings.authentication == Authentication::Required;
-        let Some(domain) = caller.filter(|_| may) else { return Err(Reject::Relay) };
+        if settings.foreign == Foreign::Refuse || !may_prove {
+            return Err(Reject::Relay);
+        }
+        let domain = caller.unwrap_or_else(|| auth::realm_of(request, settings));
         return challengeable(request, domain).ok_or(Reject::Relay);
     }
     if settings.trusts(request.flow.remote.ip()) {
@@ -41,6 +48,7 @@ pub(crate) fn admission<'s>(
         Some(_) if settings.authentication == Authentication::Off => Ok(Admission::Free),
         Some(domain) => Ok(challengeable(request, domain).unwrap_or(Admission::Free)),
         None if settings.strangers == Strangers::Accept => Ok(Admission::Free),
+        None if may_prove => challengeable(request, auth::realm_of(request, settings)).ok_or(Reject::Stranger),
         None => Err(Reject::Stranger),
     }
 }
@@ -51,6 +59,17 @@ pub(crate) fn admission<'s>(
 pub(crate) fn outside_of_dialogs(request: &Request, settings: &Settings) -> Result<(), Reject> {
     let judged = settings.authentication == Authentication::Required && !settings.trusts(request.flow.remote.ip());
     if request.in_dialog && judged { Err(Reject::NoTransaction) } else { Ok(()) }
+}
+
+/// Why a request is refused in the end whose sender has no name that any user may have, and brings no credentials: it is
+/// challenged all the same. `None` if it may be a user's.
+pub(crate) fn is_strangers(request: &Request, destination: &Destination, settings: &Settings) -> Option<Reject> {
+    let named = named_in_from(request, settings);
+    if named.as_ref().is_some_and(|named| named.is_ours || settings.accounts.is_caller(named)) {
+        return None;
+    }
+    let outbound = matches!(destination, Destination::Elsewhere) || request.next_route().is_some();
+    Some(if outbound { Reject::Relay } else { Reject::Stranger })
 }
 
 /// What a request of a dialog needs that goes to the other side, but does not come from where its sender was: as for an
@@ -72,18 +91,45 @@ pub(crate) fn admission_in_dialog<'s>(
     domain.and_then(|domain| challengeable(request, domain)).ok_or(Reject::NotThePeer)
 }
 
-/// Whether a request outside of any dialog of ours, that was let through, had to prove who its sender is.
-pub(crate) fn was_proven(request: &Request, settings: &Settings) -> bool {
-    destination_of(request, settings)
-        .is_ok_and(|to| matches!(admission(request, &to, settings), Ok(Admission::Credentials(_))))
+/// The domain of whose users the sender of a request had to prove to be one, that was let through outside of any dialog of
+/// ours; `None` if nothing had to be proved.
+pub(crate) fn was_proven<'s>(request: &Request, settings: &'s Settings) -> Option<&'s str> {
+    let to = destination_of(request, settings).ok()?;
+    match admission(request, &to, settings) {
+        Ok(Admission::Credentials(domain)) => Some(domain),
+        _ => None,
+    }
 }
 
-/// A user can only call as himself.
-pub(crate) fn calls_as_himself(request: &Request, proven: &Aor, settings: &Settings) -> bool {
-    request.caller().is_some_and(|caller| {
-        let domain = settings.domain_named_by(&caller);
-        domain.is_some_and(|domain| Aor::new(&caller.user_unescaped(), domain.as_bytes()) == *proven)
-    })
+/// As whom a user calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CallsAs {
+    /// By its own address of record.
+    Itself,
+    /// By no name, or another one that its account lists.
+    Listed,
+}
+
+/// As whom a user calls; `None` if it is somebody else.
+pub(crate) fn calls_as(request: &Request, proven: &Aor, settings: &Settings) -> Option<CallsAs> {
+    let named = named_in_from(request, settings)?;
+    if named.is_ours && named.address == *proven {
+        return Some(CallsAs::Itself);
+    }
+    settings.accounts.may_call_as(proven, &named).then_some(CallsAs::Listed)
+}
+
+/// The name in From; none if it is neither a SIP address nor a number.
+fn named_in_from(request: &Request, settings: &Settings) -> Option<Named> {
+    let Some(caller) = request.caller() else {
+        // RFC 3966 3: what follows the number are its parameters.
+        let text = request.caller_text();
+        let number = text.split_at_checked(4).filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"tel:"))?.1;
+        let number = number.split(|octet| *octet == b';').next().unwrap_or_default();
+        return Some(Named { address: Aor::new(number, b""), is_ours: false });
+    };
+    let is_ours = settings.domain_named_by(&caller).is_some();
+    Some(Named { address: settings.aor_named_by(&caller), is_ours })
 }
 
 fn challengeable<'s>(request: &Request, domain: &'s str) -> Option<Admission<'s>> {

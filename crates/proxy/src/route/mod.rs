@@ -24,7 +24,7 @@ use crate::request::Request;
 use crate::settings::Settings;
 
 pub(crate) use admission::{
-    Admission, admission, admission_in_dialog, calls_as_himself, outside_of_dialogs, was_proven,
+    Admission, CallsAs, admission, admission_in_dialog, calls_as, is_strangers, outside_of_dialogs, was_proven,
 };
 pub(crate) use gruu::{Callee, Gruus, issued};
 pub(crate) use loose::accept_routes;

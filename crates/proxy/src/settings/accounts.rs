@@ -2,9 +2,10 @@
 //!
 //! Values only; whether credentials are good is `auth`'s to say.
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use location::{Aor, Record};
 
+use super::callers::{Caller, Named, is_among};
 use super::{Algorithm, Algorithms};
 
 /// The accounts by AoR.
@@ -15,6 +16,8 @@ pub struct Accounts {
     sets: [u32; Algorithms::SETS],
     /// What those can answer who may register for an AoR besides its own user.
     others: HashMap<Aor, Algorithms>,
+    /// The names that some account may be called by besides its own.
+    callers: HashSet<Caller>,
 }
 
 impl Accounts {
@@ -25,6 +28,7 @@ impl Accounts {
             let others = self.others.entry_ref(other).or_default();
             *others = others.union(algorithms);
         }
+        self.callers.extend(account.may_call_as.iter().cloned());
         self.count(algorithms, 1);
         let replaced = self.by_aor.insert(aor, account);
         if let Some(replaced) = &replaced {
@@ -89,6 +93,18 @@ impl Accounts {
         user == aor || self.find(user).is_some_and(|account| account.may_watch.contains(aor))
     }
 
+    /// Whether this user may have this name in From: nobody's, or one that its account lists. Its own is no question of the
+    /// account.
+    pub(crate) fn may_call_as(&self, user: &Aor, named: &Named) -> bool {
+        let lists = |account: &Account| account.may_call_as.iter().any(|caller| caller.is(named, user.domain()));
+        named.is_anonymous() || self.find(user).is_some_and(lists)
+    }
+
+    /// Whether a From that is not of ours can be any user's.
+    pub(crate) fn is_caller(&self, named: &Named) -> bool {
+        named.is_anonymous() || is_among(&self.callers, named)
+    }
+
     /// Where this user is reached whether he registers or not.
     pub(crate) fn contacts(&self, aor: &Aor) -> Option<&Record> {
         self.find(aor)?.contacts.as_ref()
@@ -111,6 +127,8 @@ pub struct Account {
     pub may_register: Vec<Aor>,
     /// Whose registrations he may watch besides his own (RFC 3680 4.6).
     pub may_watch: Vec<Aor>,
+    /// Names that may stand in From of its requests besides its own.
+    pub may_call_as: Vec<Caller>,
 }
 
 /// The secrets of one user: H(user:realm:password) by algorithm (RFC 7616 3.4.2), realm = his domain.

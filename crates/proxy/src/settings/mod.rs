@@ -3,6 +3,7 @@
 //! Reading and checking YAML is the server's work; nothing here can be wrong in itself.
 
 mod accounts;
+mod callers;
 mod digest;
 mod registrar;
 mod watching;
@@ -15,6 +16,8 @@ use location::{Aor, Flow};
 use parser::{Host, SipUri, Transport};
 
 pub use accounts::{Account, Accounts, Secrets};
+pub use callers::Caller;
+pub(crate) use callers::Named;
 pub(crate) use digest::Algorithms;
 pub use digest::{Algorithm, Digest};
 pub use registrar::{Registrar, UnannouncedPath};

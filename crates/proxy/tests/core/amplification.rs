@@ -143,7 +143,7 @@ fn what_cannot_be_cut_so_far_is_not_sent() {
     assert_eq!(world.saw(|event| matches!(event, Event::Dropped(Drop::Amplification))), 1);
     assert_eq!(world.saw(|event| matches!(event, Event::ResponseSent { .. })), 0);
     let honest = mallory.request("MESSAGE", &format!("{own};x=1").replace("sip:", "sip:y@"));
-    assert_eq!(answer_to(&mallory, &world, &honest.to_string()).map(|answer| answer.status()), Some(Some(403)));
+    assert_eq!(answer_to(&mallory, &world, &honest.to_string()).map(|answer| answer.status()), Some(Some(407)));
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod ack_of_success;
 mod algorithms;
 mod amplification;
 mod best_response;
+mod call_as;
 mod calls;
 mod contacts;
 mod dialog_peers;

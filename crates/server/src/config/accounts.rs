@@ -7,7 +7,7 @@ use location::{Aor, Record};
 use md5::{Digest as _, Md5};
 use parser::headers::Contact;
 use parser::{Header as _, Host, Uri};
-use proxy::{Algorithm, Secrets, fixed_bindings};
+use proxy::{Algorithm, Caller, Secrets, fixed_bindings};
 use serde::Deserialize;
 use sha2::{Sha256, Sha512_256};
 
@@ -40,6 +40,9 @@ pub(crate) struct Entry {
     /// Users of the same domain whose registrations this one may watch (RFC 3680).
     #[serde(default)]
     pub(crate) may_watch: Vec<UserName>,
+    /// Names that may stand in From of this account's requests besides its own address (proxy's `Caller`).
+    #[serde(default)]
+    pub(crate) may_call_as: Vec<CallerName>,
 }
 
 /// H(user:realm:password) in hexadecimal, realm = the account's domain.
@@ -64,6 +67,15 @@ pub(crate) struct FixedContact {
     pub(crate) q: Option<u16>,
 }
 
+/// A name in From: a user part or number, `user@host`, or `*@host` for every user of a host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CallerName {
+    /// Without escapes; none for every user of the host.
+    pub(crate) user: Option<Box<[u8]>>,
+    /// As it is compared: in lower case, and without the dot of the root.
+    pub(crate) host: Option<Box<str>>,
+}
+
 /// A user name that a digest can carry.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct UserName(pub(crate) Box<str>);
@@ -79,7 +91,7 @@ impl<const N: usize> std::fmt::Debug for Hex<N> {
     }
 }
 
-scalars!(UserName, FixedContact, Hex<16>, Hex<32>);
+scalars!(UserName, FixedContact, CallerName, Hex<16>, Hex<32>);
 
 impl Scalar for UserName {
     const EXPECTED: &'static str = "a user name like 101 or alice, without spaces, quotes, colon and @";
@@ -104,6 +116,44 @@ impl Scalar for FixedContact {
         // A kilobyte is more than any address; the location service keeps no binding above eight.
         let uri = str::from_utf8(uri).ok().filter(|uri| uri.len() <= 1024)?;
         Some(Self { uri: uri.into(), q })
+    }
+}
+
+impl Scalar for CallerName {
+    const EXPECTED: &'static str =
+        "a number or user like +4989123451, user@host, or *@192.0.2.60 for every user of a host";
+
+    fn read(text: &str) -> Option<Self> {
+        let name = ["sip:", "sips:", "tel:"].iter().find_map(|scheme| text.strip_prefix(scheme)).unwrap_or(text);
+        let Some((user, host)) = name.rsplit_once('@') else {
+            return UserName::read(name).map(|user| Self { user: Some(user.0.as_bytes().into()), host: None });
+        };
+        let uri = format!("sip:{user}@{host}");
+        let Ok(Uri::Sip(uri)) = Uri::parse(uri.as_bytes()) else { return None };
+        if uri.port.is_some() || !uri.params.as_bytes().is_empty() || !uri.headers().is_empty() {
+            return None;
+        }
+        let mut host = Vec::new();
+        uri.host.write(&mut host);
+        let host = String::from_utf8(host).ok()?.to_ascii_lowercase();
+        let host = Some(host.strip_suffix('.').unwrap_or(&host).into());
+        let user = (user != "*").then(|| uri.user_unescaped().into_owned().into_boxed_slice());
+        Some(Self { user, host })
+    }
+}
+
+impl CallerName {
+    /// What it means; none if it is every user of a domain of ours, which only they themselves are.
+    pub(crate) fn caller(&self, config: &Config) -> Option<Caller> {
+        let is = |name: &&HostName| self.host.as_deref() == Some(&*name.0);
+        let alias = config.aliases.iter().chain(&config.advertise).any(|name| is(&name));
+        let own = config.domains.iter().find(is).map(|domain| &*domain.0).or(alias.then(|| config.first_domain()));
+        match (&self.user, &self.host) {
+            (Some(user), None) => Some(Caller::User(user.clone())),
+            (Some(user), Some(host)) => Some(Caller::Address(Aor::new(user, own.unwrap_or(host).as_bytes()))),
+            (None, Some(host)) if own.is_none() => Some(Caller::Host(host.as_bytes().into())),
+            (None, _) => None,
+        }
     }
 }
 
@@ -216,6 +266,36 @@ mod tests {
         for bad in ["", "*", "door", "tel:1", "<sip:a@b>;q=2", "sip:a@b?x=y", "sip:a@b, sip:c@d"] {
             assert_eq!(read(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn names_to_call_by() {
+        let read = |text: &str| {
+            let CallerName { user, host } = CallerName::read(text)?;
+            Some((user.map(|user| String::from_utf8_lossy(&user).into_owned()), host.map(String::from)))
+        };
+        let name = |user: Option<&str>, host: Option<&str>| Some((user.map(str::to_owned), host.map(str::to_owned)));
+        for (text, expected) in [
+            ("+4989123451", name(Some("+4989123451"), None)),
+            ("tel:+4989123451", name(Some("+4989123451"), None)),
+            ("sales", name(Some("sales"), None)),
+            ("a%20b@Gw.Example.", name(Some("a b"), Some("gw.example"))),
+            ("sip:door@192.0.2.60", name(Some("door"), Some("192.0.2.60"))),
+            ("*@[2001:DB8::1]", name(None, Some("[2001:db8::1]"))),
+        ] {
+            assert_eq!(read(text), expected, "{text}");
+        }
+        for bad in ["", "a b", "*@", "@host", "a@h:5060", "a@h;x=y", "a@h?x=y", "a@h@"] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+        let mut config = Config { domains: vec![HostName("office.example".into())], ..Config::default() };
+        config.aliases = vec![HostName("sip.office.example".into())];
+        let caller = |text: &str| CallerName::read(text).and_then(|name| name.caller(&config));
+        let address = |user: &str, host: &str| Some(Caller::Address(Aor::new(user.as_bytes(), host.as_bytes())));
+        assert_eq!(caller("sales@sip.office.example"), address("sales", "office.example"));
+        assert_eq!(caller("sales@gw.example"), address("sales", "gw.example"));
+        assert_eq!(caller("*@gw.example"), Some(Caller::Host(b"gw.example".as_slice().into())));
+        assert_eq!((caller("*@office.example"), caller("*@sip.office.example")), (None, None));
     }
 
     #[test]

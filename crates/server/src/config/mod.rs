@@ -310,7 +310,12 @@ fn enrol(accounts: &mut Accounts, config: &Config, entries: &[Entry], path: &[St
         };
         let aors = |users: &[UserName]| users.iter().map(|other| other.aor(domain)).collect();
         let (may_register, may_watch) = (aors(&entry.may_register), aors(&entry.may_watch));
-        let account = Account { secrets, contacts: entry.bindings(), may_register, may_watch };
+        let callers: Vec<_> = entry.may_call_as.iter().map(|name| name.caller(config)).collect();
+        if callers.contains(&None) {
+            return conflict("may_call_as", format!("{user:?} cannot call as every user of a domain of this server"));
+        }
+        let may_call_as = callers.into_iter().flatten().collect();
+        let account = Account { secrets, contacts: entry.bindings(), may_register, may_watch, may_call_as };
         if accounts.insert(entry.user.aor(domain), account).is_some() {
             return conflict("user", format!("{user:?} is listed twice for {domain:?}"));
         }

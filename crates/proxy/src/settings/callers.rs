@@ -1,0 +1,94 @@
+//! Names that an account may call by besides its own address of record: what its `may_call_as` lists.
+//!
+//! A gateway has the number of whoever calls through it in From, beside its own address; a user with a number of the public
+//! network has that number. Values only: whose credentials were good is decided by `auth`, and that an anonymous From
+//! (RFC 3323 4.1.1.3) is everybody's by `route`.
+
+use hashbrown::HashSet;
+use location::Aor;
+
+/// A name, or several of one kind, that an account may have in From.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Caller {
+    /// This user part, or number, at the account's own domain, or at a host that is no domain of ours.
+    User(Box<[u8]>),
+    /// This user part at this host.
+    Address(Aor),
+    /// Any user part at this host, in lower case, which is no domain of ours.
+    Host(Box<[u8]>),
+}
+
+/// The host of an anonymous From (RFC 3323 4.1.1.3).
+const ANONYMOUS: &[u8] = b"anonymous.invalid";
+
+/// The sender of a request as its From names it.
+#[derive(Clone, Debug)]
+pub(crate) struct Named {
+    /// For a `tel:` URI (RFC 3966): the number, and an empty domain.
+    pub(crate) address: Aor,
+    /// Whether its domain is one of ours.
+    pub(crate) is_ours: bool,
+}
+
+impl Named {
+    /// Whether it says nothing of the sender: everybody may be called so.
+    pub(crate) fn is_anonymous(&self) -> bool {
+        self.address.domain() == ANONYMOUS
+    }
+}
+
+impl Caller {
+    /// Whether this is the sender's name, in a request of an account of this domain.
+    pub(crate) fn is(&self, named: &Named, domain: &[u8]) -> bool {
+        let Named { address, is_ours } = named;
+        match self {
+            Self::User(user) => **user == *address.user() && (!is_ours || address.domain() == domain),
+            Self::Address(own) => own == address,
+            Self::Host(host) => !is_ours && **host == *address.domain(),
+        }
+    }
+}
+
+/// Whether some account, of whatever domain, may be called by this name: asked of each stranger's request, so no account is
+/// looked at.
+pub(super) fn is_among(callers: &HashSet<Caller>, named: &Named) -> bool {
+    let Named { address, .. } = named;
+    !callers.is_empty()
+        && (callers.contains(&Caller::User(address.user().into()))
+            || callers.contains(&Caller::Host(address.domain().into()))
+            || callers.contains(&Caller::Address(address.clone())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(user: &str, domain: &str, is_ours: bool) -> Named {
+        Named { address: Aor::new(user.as_bytes(), domain.as_bytes()), is_ours }
+    }
+
+    #[test]
+    fn each_kind_of_name() {
+        let user = Caller::User(b"+49891".as_slice().into());
+        let address = Caller::Address(Aor::new(b"door", b"gw.example"));
+        let host = Caller::Host(b"192.0.2.60".as_slice().into());
+        for (name, by_user, by_address, by_host) in [
+            (named("+49891", "office.example", true), true, false, false),
+            (named("+49891", "branch.example", true), false, false, false),
+            (named("+49891", "192.0.2.60", false), true, false, true),
+            (named("+49891", "", false), true, false, false),
+            (named("door", "gw.example", false), false, true, false),
+            (named("Door", "gw.example", false), false, false, false),
+            (named("1", "192.0.2.60", true), false, false, false),
+            (named("", "192.0.2.60", false), false, false, true),
+        ] {
+            let is = [&user, &address, &host].map(|caller| caller.is(&name, b"office.example"));
+            assert_eq!(is, [by_user, by_address, by_host], "{name:?}");
+            let all = HashSet::from_iter([user.clone(), address.clone(), host.clone()]);
+            assert!(!is.contains(&true) || is_among(&all, &name), "{name:?}");
+        }
+        assert!(!is_among(&HashSet::new(), &named("door", "gw.example", false)));
+        assert!(named("anonymous", "Anonymous.Invalid", false).is_anonymous());
+        assert!(!named("anonymous", "office.example", true).is_anonymous());
+    }
+}
