@@ -80,7 +80,7 @@ fn serves(folder: &Path, server: SocketAddr) {
     }
     let mut eve = Phone::udp("eve", server).of("elsewhere.example");
     let invite = eve.invite(&format!("sip:101@{}", server.ip()));
-    assert_eq!(eve.ask(invite).status(), Some(403));
+    assert_eq!(eve.ask(invite).status(), Some(407));
 
     let file = data(folder).join("accounts.yaml");
     let mode = fs::metadata(&file).expect("the accounts are kept").permissions().mode() & 0o777;

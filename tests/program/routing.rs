@@ -63,7 +63,7 @@ fn strangers_are_refused() {
     for method in ["INVITE", "MESSAGE", "SUBSCRIBE", "REFER"] {
         let request = eve.request(method, BOB);
         let refused = outcome(&mut eve, request);
-        assert_eq!(refused.status(), Some(403), "{method}: {refused}");
+        assert_eq!(refused.status(), Some(407), "{method}: {refused}");
     }
     bob.silence();
 }
@@ -99,7 +99,7 @@ fn a_trusted_network_needs_no_credentials() {
     let server = Server::start(&format!("{CLOSED}trusted: [192.0.2.0/24]\n"));
     let mut other = stranger(&server);
     let invite = other.invite(BOB);
-    assert_eq!(outcome(&mut other, invite).status(), Some(403));
+    assert_eq!(outcome(&mut other, invite).status(), Some(407));
 }
 
 #[test]

@@ -162,9 +162,19 @@ pub(crate) fn params_told<'a>(
         rest = after_some(after, octets::run(after, TOKEN))?;
         let name = up_to(after, rest);
         if let Some((b'=', after)) = octets::trim_start(rest).split_first() {
-            let found;
-            (rest, found) = value(octets::trim_start(after))?;
-            tell(name, Some(found));
+            let after = octets::trim_start(after);
+            match value(after) {
+                Ok((behind, found)) => {
+                    rest = behind;
+                    tell(name, Some(found));
+                }
+                // RFC 3581 3 has `rport` without a value; some clients write the `=` all the same.
+                Err(_) if octets::means(name, b"rport") && matches!(after.first(), None | Some(b';' | b',')) => {
+                    rest = after;
+                    tell(name, None);
+                }
+                Err(error) => return Err(error),
+            }
         } else {
             tell(name, None);
         }

@@ -91,6 +91,16 @@ mod tests {
     }
 
     #[test]
+    fn what_a_client_wrote_is_replaced() {
+        let via = "SIP/2.0/UDP h;rport=1;Received=198.51.100.1;rport=2;branch=x;received=\"a\"";
+        assert_eq!(
+            stamped(via, Some("192.0.2.9"), Some(40000)),
+            "SIP/2.0/UDP h;rport=40000;rport=40000;branch=x;received=192.0.2.9"
+        );
+        assert_eq!(stamped("SIP/2.0/UDP h;rport=;branch=x", None, Some(9)), "SIP/2.0/UDP h;rport=9;branch=x");
+    }
+
+    #[test]
     fn what_cannot_be_read_is_left_alone() {
         assert_eq!(stamped("SIP/2.0/UDP h;;", Some("192.0.2.9"), Some(1)), "SIP/2.0/UDP h;;");
     }

@@ -356,5 +356,7 @@ fn answer_hop(via: &Via<'_>, flow: &Flow, at_source: bool) -> Hop {
 /// RFC 3261 18.2.1, RFC 3581 4.
 fn stamp(via: &Via<'_>, source: SocketAddr, symmetric: bool) -> Stamp {
     let same = via.host.ip() == Some(source.ip());
-    Stamp { received: (!same || symmetric).then_some(source.ip()), rport: symmetric.then_some(source.port()) }
+    // A client that writes `received` itself names where our responses are to be looked for: nobody has checked that.
+    let due = !same || symmetric || via.has_received();
+    Stamp { received: due.then_some(source.ip()), rport: symmetric.then_some(source.port()) }
 }

@@ -24,7 +24,8 @@ fn no_answer_is_longer_than_three_times_its_request() {
     for (status, request) in [
         (400, "A b SIP/2.0\r\nv:SIP/2.0/UDP a;rport\r\n\r\n".to_owned()),
         (401, smallest("REGISTER", "sip:office.example", "").replace("t:<sip:", "t:<sip:alice@")),
-        (403, smallest("INVITE", user, "")),
+        (403, smallest("MESSAGE", "sip:elsewhere.example", "")),
+        (407, smallest("INVITE", user, "")),
         (404, smallest("MESSAGE", "sip:office.example", "")),
         (407, smallest("INVITE", user, "").replace("a@b", "alice@office.example")),
         (420, smallest("OPTIONS", "sip:office.example", &format!("Require:{tags}\r\n"))),

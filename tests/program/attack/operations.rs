@@ -55,7 +55,7 @@ fn garbage_and_foreign_identities_are_logged() {
     let mut stranger = Phone::udp("eve", server.address()).of("elsewhere.example");
     let message = stranger.request("MESSAGE", "sip:bob@office.example");
     stranger.send(message);
-    stranger.response(403);
+    stranger.response(407);
     server.logs("MESSAGE of eve@elsewhere.example refused");
 }
 

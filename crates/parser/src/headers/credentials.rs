@@ -130,6 +130,11 @@ impl<'a> Credentials<'a> {
     pub fn nc(&self) -> Option<u32> {
         self.known.nc.and_then(nonce_count)
     }
+
+    /// Whether there is an `nc` that is not eight digits.
+    pub fn has_bad_count(&self) -> bool {
+        self.known.nc.is_some_and(|count| nonce_count(count).is_none())
+    }
 }
 
 /// `auth-param *( COMMA auth-param )`, `auth-param = auth-param-name EQUAL ( token / quoted-string )` (RFC 3261 25.1).
@@ -282,7 +287,9 @@ mod tests {
     #[test]
     fn the_count_has_eight_digits() {
         for bad in ["1", "000000001", "0000000g", "+0000001"] {
-            assert_eq!(Credentials::parse(format!("Digest nc={bad}").as_bytes()).unwrap().nc(), None, "{bad}");
+            let text = format!("Digest nc={bad}");
+            let credentials = Credentials::parse(text.as_bytes()).unwrap();
+            assert_eq!((credentials.nc(), credentials.has_bad_count()), (None, true), "{bad}");
         }
         assert_eq!(Credentials::parse(b"Digest nc=fFfFfFfE").unwrap().nc(), Some(u32::MAX - 1));
     }

@@ -24,6 +24,7 @@ pub struct Via<'a> {
     pub params: Params<'a>,
     branch: Option<&'a [u8]>,
     rport: Option<Option<&'a [u8]>>,
+    received: Option<Option<&'a [u8]>>,
     /// The whole value.
     pub raw: &'a [u8],
 }
@@ -36,7 +37,12 @@ impl<'a> Via<'a> {
 
     /// The `received` parameter.
     pub fn received(&self) -> Option<&'a [u8]> {
-        self.params.value("received")
+        self.received.flatten()
+    }
+
+    /// Whether it has a `received` parameter, of whatever value: the receiver has to replace what a client wrote there.
+    pub fn has_received(&self) -> bool {
+        self.received.is_some()
     }
 
     /// The `maddr` parameter.
@@ -71,17 +77,19 @@ impl<'a> Header<'a> for Via<'a> {
         let (rest, (protocol, transport)) = sent_protocol(value).map_err(grammar::kind)?;
         let (rest, _) = space(rest).map_err(grammar::kind)?;
         let (rest, (host, port)) = grammar::sent_by(rest).map_err(grammar::kind)?;
-        let (mut branch, mut rport) = (None, None);
-        // Nearly every Via is asked for these two.
+        let (mut branch, mut rport, mut received) = (None, None, None);
+        // Nearly every Via is asked for these.
         let note = |name: &[u8], value| {
             if octets::means(name, b"branch") {
                 branch.get_or_insert(value);
             } else if octets::means(name, b"rport") {
                 rport.get_or_insert(value);
+            } else if octets::means(name, b"received") {
+                received.get_or_insert(value);
             }
         };
         let params = grammar::whole(|input| grammar::params_told(input, note), rest)?;
-        Ok(Self { protocol, transport, host, port, params, branch: branch.flatten(), rport, raw: value })
+        Ok(Self { protocol, transport, host, port, params, branch: branch.flatten(), rport, received, raw: value })
     }
 }
 
@@ -119,6 +127,17 @@ mod tests {
         assert_eq!(Via::parse(b"SIP/2.0/UDP h").unwrap().rport(), None);
         assert_eq!(Via::parse(b"SIP/2.0/UDP h;ttl=16").unwrap().ttl(), Some(16));
         assert_eq!(Via::parse(b"SIP/2.0/UDP h;ttl=256").unwrap().ttl(), None);
+    }
+
+    #[test]
+    fn an_rport_without_the_value_that_its_sign_announces() {
+        for via in ["SIP/2.0/UDP h;rport=;branch=x", "SIP/2.0/UDP h;branch=x;RPORT=", "SIP/2.0/UDP h;rport = ;branch=x"]
+        {
+            let via = Via::parse(via.as_bytes()).unwrap();
+            assert_eq!((via.rport(), via.branch()), (Some(None), Some(&b"x"[..])));
+        }
+        assert!(Via::parse(b"SIP/2.0/UDP h;received=;rport").is_err());
+        assert!(Via::parse(b"SIP/2.0/UDP h;received;rport").unwrap().has_received());
     }
 
     #[test]

@@ -197,6 +197,11 @@ fn judge(
     let Some(serial) = nonces.judged_by(sent_here, settings, now) else {
         return Err(stale(AuthenticationFailure::Stale));
     };
+    // RFC 7616 3.4: a client that counts in another way has no chance with any response; with a new nonce it begins anew. The
+    // response is not looked at, so that it cannot be guessed at for nothing.
+    if credentials.has_bad_count() {
+        return Err(stale(AuthenticationFailure::Stale));
+    }
     let Some(algorithm) = digest::algorithm(credentials).filter(|a| settings.digest.algorithms.contains(a)) else {
         return Err(wrong(nonces));
     };
@@ -218,7 +223,7 @@ fn judge(
         return Err(Denied { counts: denied.counts && is_new, ..denied });
     }
     // RFC 7616 3.4.6: the client signed another request than the one it sent.
-    if !names_same_resource(&uri, request.message.request_uri()) {
+    if !names_same_resource(&uri, request.message.request_uri(), settings) {
         let failure = Some(AuthenticationFailure::Credentials);
         return Err(Denied { reject: Reject::DigestUri, failure, counts: false });
     }
@@ -286,15 +291,18 @@ fn without_domain<'a>(user: &'a [u8], domain: &[u8]) -> &'a [u8] {
     user.strip_suffix(domain).and_then(|rest| rest.strip_suffix(b"@")).unwrap_or(user)
 }
 
-fn names_same_resource(digest_uri: &[u8], request_uri: &[u8]) -> bool {
+fn names_same_resource(digest_uri: &[u8], request_uri: &[u8], settings: &Settings) -> bool {
     if digest_uri == request_uri {
         return true;
     }
     match (Uri::parse(digest_uri), Uri::parse(request_uri)) {
         (Ok(Uri::Sip(a)), Ok(Uri::Sip(b))) => {
             // Phones leave out or add port and transport here; who is meant must be the same.
+            // A server has several names and addresses, and some phones use one in `uri` and another in the Request-URI.
+            let same_domain =
+                || settings.domain_named_by(&a).is_some_and(|it| settings.domain_named_by(&b) == Some(it));
             equivalent(&Uri::Sip(a), &Uri::Sip(b))
-                || (a.user_unescaped() == b.user_unescaped() && a.host.eq_ignore_case(&b.host))
+                || (a.user_unescaped() == b.user_unescaped() && (a.host.eq_ignore_case(&b.host) || same_domain()))
         }
         _ => false,
     }

@@ -33,8 +33,12 @@ impl Core {
         let Admission::Credentials(domain) = route::admission(request, destination, &settings)? else {
             return Ok(Proven::Nobody);
         };
-        if presented.is_empty() {
-            tell_stranger(request, destination, &settings, outbox);
+        // Who has no name that a user may have is challenged all the same, but the operator hears of it: a trunk that is
+        // missing from `trusted` looks like that.
+        if presented.is_empty()
+            && let Some(reject) = route::is_strangers(request, destination, &settings)
+        {
+            self.report(request, reject, outbox);
         }
         let proven = self.authenticate(now, request, presented, ChallengeFor::Proxy, domain.as_bytes(), outbox)?;
         match route::calls_as(request, &proven, &settings) {
@@ -178,14 +182,4 @@ impl Core {
         let method = request.method().as_str_or("other");
         outbox.tell(Event::AuthenticationFailed { reason, method, user, flow: request.flow, counts });
     }
-}
-
-/// Who has no name that a user may have is challenged all the same, but the operator hears of it: a trunk that is missing from
-/// `trusted` looks like that.
-fn tell_stranger(request: &Request, destination: &Destination, settings: &Settings, outbox: &mut Outbox) {
-    let offence = route::is_strangers(request, destination, settings).and_then(Reject::offence);
-    let Some(offence) = offence else { return };
-    let from = request.caller().map_or_else(|| Aor::new(b"", b""), |caller| settings.aor_named_by(&caller));
-    let (method, source) = (request.method().as_str_or("other"), request.flow.remote);
-    outbox.tell(Event::RequestRefused { offence, method, from, source });
 }

@@ -23,11 +23,7 @@ impl Core {
         if request.method() == Method::Ack {
             return outbox.tell(Event::Dropped(Drop::StrayAck));
         }
-        match request.method() {
-            Method::Register => self.report_registration(request, reject, outbox),
-            Method::Invite => self.report_call(request, reject, outbox),
-            _ => self.report_request(request, reject, outbox),
-        }
+        self.report(request, reject, outbox);
         let challenges = match reject {
             Reject::Challenge { of, stale } => self.authenticator.challenges(request, of, stale, &self.settings, now),
             _ => SmallVec::new(),
@@ -81,6 +77,15 @@ impl Core {
                 }
             }
         });
+    }
+
+    /// Says that a request was refused, and why.
+    pub(super) fn report(&self, request: &Request, reject: Reject, outbox: &mut Outbox) {
+        match request.method() {
+            Method::Register => self.report_registration(request, reject, outbox),
+            Method::Invite => self.report_call(request, reject, outbox),
+            _ => self.report_request(request, reject, outbox),
+        }
     }
 
     fn report_registration(&self, request: &Request, reject: Reject, outbox: &mut Outbox) {

@@ -130,7 +130,7 @@ fn leads_back(uri: &SipUri<'_>, settings: &Settings) -> bool {
         return true;
     }
     match uri.host {
-        Host::Name(_) => settings.domain_of(uri).is_some(),
+        Host::Name(_) => settings.domain_named_by(uri).is_some(),
         // Without a port it is what a To may say instead of our domain; with another port it is somebody beside us.
         Host::V4(_) | Host::V6(_) => uri.port.is_none() && settings.domain_named_by(uri).is_some(),
     }

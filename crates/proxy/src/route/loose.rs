@@ -11,7 +11,7 @@ use crate::reject::Reject;
 use crate::request::Request;
 use crate::settings::Settings;
 
-use super::route_uri;
+use super::{is_own_maddr, route_uri};
 
 /// A double Record-Route has two values, and a request that came by twice when its dialog was made meets both. More of ours
 /// in a row is a loop of somebody's making.
@@ -86,7 +86,7 @@ fn restore_from_strict_router(request: &mut Request, settings: &Settings, mac: &
 fn strip_own_maddr(request: &mut Request, settings: &Settings) {
     let Ok(Uri::Sip(uri)) = Uri::parse(request.uri()) else { return };
     let Some(maddr) = uri.maddr().and_then(|maddr| Host::parse(maddr).ok()) else { return };
-    if !settings.is_own(&maddr, uri.port) {
+    if !is_own_maddr(&maddr, uri.port, settings) {
         return;
     }
     let mut stripped = if uri.secure { b"sips:".to_vec() } else { b"sip:".to_vec() };
@@ -105,7 +105,7 @@ fn strip_own_maddr(request: &mut Request, settings: &Settings) {
 }
 
 fn is_ours(uri: &SipUri<'_>, settings: &Settings) -> bool {
-    settings.is_own(&uri.host, uri.port) || settings.domain_of(uri).is_some()
+    settings.is_own(&uri.host, uri.port) || settings.domain_named_by(uri).is_some()
 }
 
 fn user_of(uri: &[u8]) -> &[u8] {

@@ -234,15 +234,10 @@ pub(crate) fn destination_of(request: &Request, settings: &Settings) -> Result<D
 pub(crate) fn destination(uri: &Uri<'_>, method: Method<'_>, settings: &Settings) -> Result<Destination, Reject> {
     // RFC 3261 16.3 step 2: 416 for a scheme that we cannot route by.
     let Uri::Sip(uri) = uri else { return Err(Reject::Scheme) };
-    let domain = match method {
-        // Its Request-URI is a name (RFC 3261 10.2), not an address.
-        Method::Register => settings.domain_named_by(uri),
-        _ => settings.domain_of(uri),
-    };
-    let Some(domain) = domain else { return Ok(Destination::Elsewhere) };
+    let Some(domain) = settings.domain_named_by(uri) else { return Ok(Destination::Elsewhere) };
     // RFC 3261 16.5: a maddr that is not ours overrides the domain.
     if let Some(maddr) = uri.maddr()
-        && !settings.is_own(&Host::parse(maddr).unwrap_or(Host::Name(maddr)), uri.port)
+        && !is_own_maddr(&Host::parse(maddr).unwrap_or(Host::Name(maddr)), uri.port, settings)
     {
         return Ok(Destination::Elsewhere);
     }
@@ -253,6 +248,11 @@ pub(crate) fn destination(uri: &Uri<'_>, method: Method<'_>, settings: &Settings
     let aor = Aor::new(&user, domain.as_bytes());
     let is_gruu = uri.param("gr").is_some() && method != Method::Register;
     Ok(if is_gruu { Destination::Gruu(aor) } else { Destination::User(aor) })
+}
+
+/// Whether a maddr is this server, with the port of its URI; without one it is our address whatever the port, as in a host.
+fn is_own_maddr(maddr: &Host<'_>, port: Option<u16>, settings: &Settings) -> bool {
+    settings.is_own(maddr, port) || (port.is_none() && maddr.ip().is_some_and(|ip| settings.listens_on(ip)))
 }
 
 /// RFC 3261 16.6 step 7: the address that a URI names, or the name that DNS must translate.

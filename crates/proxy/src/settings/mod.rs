@@ -211,16 +211,13 @@ impl std::fmt::Debug for Keys {
 }
 
 impl Settings {
-    /// The AoR domain that a request to `uri` is for: one of `domains`, or the first for an alias or an address of ours.
-    pub(crate) fn domain_of(&self, uri: &SipUri<'_>) -> Option<&str> {
-        self.domain(uri, |ip| self.is_own_address(ip, uri.port))
-    }
-
-    /// The AoR domain that `uri` names a user of. Unlike the address to send to, a name may leave out our port.
+    /// The AoR domain that `uri` names a user of: one of `domains`, or the first for an alias or an address of ours. Phones
+    /// that were given our address with its port leave the port out when they name a user, so without a port it is ours
+    /// whatever the port; with another port it is somebody beside us.
     pub(crate) fn domain_named_by(&self, uri: &SipUri<'_>) -> Option<&str> {
         self.domain(uri, |ip| match uri.port {
             Some(_) => self.is_own_address(ip, uri.port),
-            None => self.listeners.iter().any(|own| self.is_own_address(ip, Some(own.address.port()))),
+            None => self.listens_on(ip),
         })
     }
 
@@ -267,6 +264,11 @@ impl Settings {
             }
             Host::V4(_) | Host::V6(_) => host.ip().is_some_and(|ip| self.is_own_address(ip, port)),
         }
+    }
+
+    /// Whether this server listens at this address, on whatever port.
+    pub(crate) fn listens_on(&self, ip: IpAddr) -> bool {
+        self.listeners.iter().any(|own| self.is_own_address(ip, Some(own.address.port())))
     }
 
     /// Whether this is an address of this machine, whatever the port.

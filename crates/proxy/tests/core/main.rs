@@ -35,6 +35,7 @@ mod redirect;
 mod register;
 mod register_bad;
 mod same_transaction;
+mod spelling;
 mod stateless;
 mod transport_failure;
 mod validation;

@@ -1,0 +1,200 @@
+//! What phones of the field write differently from the RFCs: names of the server without its port, preloaded Routes with a
+//! user part, `received` and `rport` of their own, digest parameters.
+
+use std::net::SocketAddr;
+
+use location::Aor;
+use proxy::{
+    Authentication, AuthenticationFailure, Event, Foreign, Inquiry, Instant, Listener, Now, Settings, Step, Wall,
+    explain,
+};
+
+use crate::sim::{Agent, DOMAIN, KEYS, Login, Sip, World, office};
+
+const ALICE: Login<'static> = Login { user: "alice", password: "wonder land" };
+
+fn secured(settings: &mut Settings) {
+    settings.authentication = Authentication::Required;
+    settings.accounts.insert(Aor::new(b"alice", DOMAIN.as_bytes()), ALICE.account(DOMAIN));
+}
+
+#[test]
+fn our_address_without_its_port_names_the_first_domain() {
+    // A server that listens on 5070 only.
+    let mut settings = office();
+    let address = SocketAddr::new(settings.listeners[0].address.ip(), 5070);
+    settings.listeners.iter_mut().for_each(|listener| *listener = Listener { address, ..*listener });
+    let now = Now { mono: Instant::from_micros(0), wall: Wall(0) };
+    let first_step = |to: &str| {
+        let inquiry = Inquiry { from: "sip:alice@office.example", to, source: address.ip() };
+        explain(&inquiry, &settings, &KEYS, now, |_| None).swap_remove(0)
+    };
+    let bob = Step::User(Aor::new(b"bob", DOMAIN.as_bytes()));
+    for uri in [
+        "sip:bob@192.0.2.1",
+        "sip:bob@192.0.2.1:5070",
+        "sip:bob@192.0.2.1;user=phone",
+        "sip:bob@office.example;maddr=192.0.2.1",
+    ] {
+        assert_eq!(first_step(uri), bob, "{uri}");
+    }
+    // With another port it is somebody beside us.
+    for uri in ["sip:bob@192.0.2.1:5060", "sip:bob@192.0.2.1:5080", "sip:bob@192.0.2.2"] {
+        assert_eq!(first_step(uri), Step::Elsewhere, "{uri}");
+    }
+}
+
+#[test]
+fn a_preloaded_route_with_a_user_part_is_an_outbound_proxy() {
+    let world = World::new();
+    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    bob.registers();
+    let routes = [
+        "<sip:anything@192.0.2.1;lr>",
+        "<sip:anything@office.example;lr>",
+        "<sip:alice@192.0.2.1:5060;transport=udp;lr>",
+        "<sip:0123456789abcdef@sip.office.example;lr=on>",
+        "<sip:a@192.0.2.1;lr>, <sip:b@office.example;lr>",
+        "<sip:a@192.0.2.1;lr>, <sip:192.0.2.1;lr>, <sip:b@192.0.2.1:5060;lr>, <sip:office.example;lr>",
+    ];
+    for route in routes {
+        for method in ["INVITE", "MESSAGE", "SUBSCRIBE"] {
+            alice.sends(&alice.request(method, "sip:bob@office.example").with("Route", route));
+            let heard = bob.expects(method);
+            assert!(!heard.has("Route"), "{route}: {heard}");
+            assert_eq!(heard.uri(), bob.contact());
+            bob.answers(&heard, 486);
+            alice.expects("486");
+        }
+        // It opens no way outside.
+        alice.sends(&alice.request("MESSAGE", "sip:x@198.51.100.9").with("Route", route));
+        assert_eq!(alice.expects("403").reason(), "Not relaying to foreign domains", "{route}");
+        // With a To tag but no token it is judged as if it began something.
+        let within = |uri: &str| {
+            let request = alice.request("MESSAGE", uri).with("Route", route);
+            let to = format!("{};tag=elsewhere", request.value("To"));
+            request.set("To", to)
+        };
+        alice.sends(&within("sip:bob@office.example"));
+        assert!(!bob.expects("MESSAGE").has("Route"));
+        alice.sends(&within("sip:x@198.51.100.9"));
+        alice.expects("403");
+    }
+    // More of them in a row is a loop of somebody's making.
+    let many = ["<sip:a@192.0.2.1;lr>"; 6].join(", ");
+    alice.sends(&alice.request("MESSAGE", "sip:bob@office.example").with("Route", many));
+    assert!(alice.heard_soon().status() >= Some(400));
+    world.give_up();
+}
+
+#[test]
+fn a_preloaded_route_beside_credentials() {
+    let world = World::with(secured);
+    let (alice, phone) = (world.udp("alice"), world.udp("alice/desk"));
+    phone.signs_in(ALICE);
+    let routed = || alice.request("MESSAGE", "sip:alice@office.example").with("Route", "<sip:alice@192.0.2.1;lr>");
+    alice.proves(ALICE, &routed());
+    phone.expects("MESSAGE");
+    // Nothing is free because of it.
+    alice.sends(&routed());
+    alice.expects("407");
+    // And those of users who may call out.
+    world.reconfigure(|settings| settings.foreign = Foreign::Authenticated);
+    let peer = world.udp("peer");
+    let out = alice.request("MESSAGE", &peer.contact()).with("Route", "<sip:alice@192.0.2.1;lr>");
+    alice.proves(ALICE, &out);
+    assert!(!peer.expects("MESSAGE").has("Route"));
+}
+
+/// The top Via but one of what arrived: the sender's, as we have stamped it.
+fn stamped(agent: &Agent, via: &str, to: &Agent) -> String {
+    agent.sends(
+        &agent.request("MESSAGE", &format!("{}@office.example", to.aor().split('@').next().unwrap())).set("Via", via),
+    );
+    to.expects("MESSAGE").values("Via").nth(1).unwrap().to_owned()
+}
+
+#[test]
+fn received_and_rport_are_what_we_saw() {
+    // RFC 3261 18.2.1, RFC 3581 4
+    let world = World::new();
+    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    bob.registers();
+    let own = format!("SIP/2.0/UDP {};branch=z9hG4bK1", alice.address);
+    for (written, expected) in [
+        (";received=198.51.100.9", ";received=192.0.2.11"),
+        (";received=198.51.100.9;rport=9", ";rport=5060;received=192.0.2.11"),
+        (";rport=9", ";rport=5060;received=192.0.2.11"),
+        (";rport=", ";rport=5060;received=192.0.2.11"),
+        (";Received=\"x\"", ";received=192.0.2.11"),
+        (";received", ";received=192.0.2.11"),
+        (";rport;received=198.51.100.9;received=198.51.100.8", ";rport=5060;received=192.0.2.11"),
+        ("", ""),
+    ] {
+        assert_eq!(stamped(&alice, &format!("{own}{written}"), &bob), format!("{own}{expected}"), "{written}");
+        // So do the answers made here.
+        alice.sends(&alice.request("OPTIONS", "sip:192.0.2.1").set("Via", format_args!("{own}{written}")));
+        assert_eq!(alice.expects("200").value("Via"), format!("{own}{expected}"), "{written}");
+    }
+    // What a client says of itself leads no response anywhere.
+    let mallory = world.udp("mallory");
+    let via = format!("SIP/2.0/UDP {};branch=z9hG4bK2;received={};rport=5060", mallory.address, alice.address.ip());
+    mallory.sends(&mallory.request("OPTIONS", "sip:192.0.2.1").set("Via", via));
+    mallory.expects("200");
+    alice.hears_nothing();
+}
+
+fn counted(login: Login<'_>, refused: &Sip, request: &Sip, nc: &str) -> String {
+    login.answer(refused, "SHA-256", request, 1).replace("nc=00000001", &format!("nc={nc}"))
+}
+
+#[test]
+fn a_count_that_is_not_eight_digits_is_challenged_as_stale() {
+    let world = World::with(secured);
+    let alice = world.udp("alice");
+    alice.sends(&alice.register());
+    let mut refused = alice.expects("401");
+    for nc in ["1", "0001", "000000001", "0000000x", "\"1\""] {
+        let register = alice.register();
+        alice.sends(&register.clone().with("Authorization", counted(ALICE, &refused, &register, nc)));
+        refused = alice.expects("401");
+        assert!(refused.value("WWW-Authenticate").ends_with("stale=true"), "{nc}: {refused}");
+    }
+    // No guess is counted, and no right response is told from a wrong one.
+    let wrong = Login { password: "guess", ..ALICE };
+    let register = alice.register();
+    alice.sends(&register.clone().with("Authorization", counted(wrong, &refused, &register, "1")));
+    refused = alice.expects("401");
+    assert!(refused.value("WWW-Authenticate").ends_with("stale=true"));
+    let failures = |wanted: AuthenticationFailure| {
+        world.saw(move |event| matches!(event, Event::AuthenticationFailed { reason, .. } if *reason == wanted))
+    };
+    assert_eq!((failures(AuthenticationFailure::Credentials), failures(AuthenticationFailure::Stale)), (0, 6));
+    let register = alice.register();
+    alice.sends(&register.clone().with("Authorization", ALICE.answer(&refused, "SHA-256", &register, 1)));
+    alice.expects("200");
+}
+
+#[test]
+fn a_digest_uri_may_name_the_server_by_another_of_its_names() {
+    let world = World::with(|settings| {
+        secured(settings);
+        settings.domains.push("branch.example".into());
+    });
+    let alice = world.udp("alice");
+    let names =
+        ["sip:192.0.2.1", "sip:192.0.2.1:5060", "sip:sip.office.example", "sip:OFFICE.example.", "sips:office.example"];
+    for (uri, status) in names.map(|uri| (uri, "200")).into_iter().chain([
+        ("sip:branch.example", "400"),
+        ("sip:elsewhere.example", "400"),
+        ("sip:192.0.2.1:5099", "400"),
+        ("sip:bob@office.example", "400"),
+    ]) {
+        alice.sends(&alice.register());
+        let refused = alice.expects("401");
+        let register = alice.register();
+        let answer = ALICE.answer(&refused, "SHA-256", &register.clone().to(uri), 1);
+        alice.sends(&register.with("Authorization", answer));
+        alice.expects(status);
+    }
+}
