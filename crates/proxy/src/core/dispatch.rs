@@ -162,7 +162,11 @@ impl Core {
         let Answer::Loaded(record) = answer else {
             return self.refuse(now, &request, Reject::LocationDown, outbox);
         };
-        match route::plan_for_callee(&request, callee, record.as_ref(), &self.settings, &self.gruus, now) {
+        let mut plan = route::plan_for_callee(&request, callee, record.as_ref(), &self.settings, &self.gruus, now);
+        if route::is_to_itself(&request, &callee.aor, &self.settings) {
+            plan = route::without_sender(plan, &request);
+        }
+        match plan {
             Ok(plan) if plan.disposition.redirect => self.redirect(now, &request, &plan, outbox),
             Ok(plan) => self.launch(now, request, plan, outbox),
             // RFC 3261 9.2

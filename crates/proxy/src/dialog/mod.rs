@@ -8,6 +8,7 @@
 mod in_dialog;
 mod moved;
 mod next_hop;
+mod notify;
 mod record_route;
 mod token;
 
@@ -15,4 +16,5 @@ pub(crate) use in_dialog::{InDialog, Next};
 pub(crate) use moved::MovedSides;
 pub use moved::{Moved, SideOfDialog};
 pub(crate) use next_hop::literal;
+pub(crate) use notify::write_record_routes_of_notify;
 pub(crate) use record_route::{refresh_targets, token_for};

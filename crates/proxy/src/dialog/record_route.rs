@@ -109,7 +109,7 @@ fn refreshed(
 }
 
 /// Where requests to a side go, if that is not where its peer is.
-fn target_of(next: Option<SipUri<'_>>, side: &Side, settings: &Settings, mac: &Mac) -> Option<u32> {
+pub(super) fn target_of(next: Option<SipUri<'_>>, side: &Side, settings: &Settings, mac: &Mac) -> Option<u32> {
     let next = next.filter(|next| literal(next) != Some(side.peer.remote))?;
     may_name(&next, side, side.peer.remote.ip(), settings).then(|| next_hop(&next, mac))
 }
@@ -145,12 +145,12 @@ fn named(uri: &[u8], settings: &Settings) -> Option<User> {
     if user.is_empty() { None } else { User::new(&user, domain.as_bytes(), first) }
 }
 
-fn contact(message: &Message) -> Option<SipUri<'_>> {
+pub(super) fn contact(message: &Message) -> Option<SipUri<'_>> {
     let value = message.value(HeaderName::Contact)?;
     bracketed(value).or_else(|| Contact::parse(value).ok()?.address()?.uri.sip().copied())
 }
 
-fn uri_of_route(value: &[u8]) -> Option<SipUri<'_>> {
+pub(super) fn uri_of_route(value: &[u8]) -> Option<SipUri<'_>> {
     bracketed(value).or_else(|| Route::parse(value).ok()?.address.uri.sip().copied())
 }
 

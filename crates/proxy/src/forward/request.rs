@@ -5,11 +5,11 @@ use parser::{HeaderName, Host, Message, Method, Rewrite, Transport, write_decima
 
 use super::Branch;
 use super::identity::edit_claims;
-use crate::dialog::token_for;
+use crate::dialog::{token_for, write_record_routes_of_notify};
 use crate::hop::Hop;
 use crate::mac::Mac;
 use crate::request::Request;
-use crate::route::{Target, forms_dialog, route_uri};
+use crate::route::{Target, forms_dialog, is_notify_in_dialog, route_uri};
 use crate::settings::Settings;
 
 /// Max-Forwards of a request that came without (RFC 3261 16.6 step 3).
@@ -54,6 +54,8 @@ pub(crate) fn write_request(
     rewrite.put_first(message, |out| write_via(out, hop, *branch, settings));
     if forms_dialog(request) {
         rewrite.put_first(message, |out| write_record_routes(out, forwarding, settings, mac));
+    } else if is_notify_in_dialog(request) {
+        rewrite.put_first(message, |out| write_record_routes_of_notify(out, request, settings, mac));
     }
     if let Some(route) = next_route {
         rewrite.put_first(message, |out| {

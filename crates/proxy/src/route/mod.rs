@@ -9,6 +9,7 @@
 mod admission;
 mod gruu;
 mod loose;
+mod own_events;
 mod preferences;
 mod privacy;
 mod redirect;
@@ -28,6 +29,7 @@ pub(crate) use admission::{
 };
 pub(crate) use gruu::{Callee, Gruus, issued};
 pub(crate) use loose::accept_routes;
+pub(crate) use own_events::{is_to_itself, without_sender};
 pub(crate) use preferences::Disposition;
 pub(crate) use privacy::{Missing, keeps_privacy};
 pub(crate) use redirect::{Redirect, redirects};
@@ -296,4 +298,10 @@ pub(crate) fn route_uri(value: &[u8]) -> Option<SipUri<'_>> {
 /// Whether a request asks for a dialog, so that we put ourselves into its route (RFC 3261 16.6 step 4).
 pub(crate) fn forms_dialog(request: &Request) -> bool {
     matches!(request.method(), Method::Invite | Method::Subscribe | Method::Refer) && !request.in_dialog
+}
+
+/// Whether a request is a NOTIFY whose dialog was record-routed here, as far as its Route shows: it makes the dialog at the
+/// subscriber (RFC 6665 4.3, 4.4.1).
+pub(crate) fn is_notify_in_dialog(request: &Request) -> bool {
+    request.method() == Method::Notify && request.in_dialog && request.own_routes > 0
 }

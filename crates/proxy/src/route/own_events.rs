@@ -1,0 +1,70 @@
+//! A SUBSCRIBE or PUBLISH of a user to itself: message-summary, presence. It is meant for a server that knows these things, and
+//! would come back to the phone that sent it, which answers with a refusal that the phone then shows as its server's.
+//!
+//! So the sender is no target: not its flow, its Contact, nor another flow of the same phone. Other phones of the user are.
+//! Without any the answer is 489 for a package that nobody here has (RFC 6665 8.3.2), with those that there are; a phone that
+//! gets it stops asking. Must not decide who the sender is: that is `admission`'s.
+
+use location::{Aor, Binding};
+use parser::headers::{Contact, Event};
+use parser::{Method, Uri, equivalent};
+
+use crate::reject::Reject;
+use crate::request::{Proven, Request};
+use crate::settings::Settings;
+use crate::watch::PACKAGE;
+
+use super::Plan;
+
+/// Whether this request begins something of the user with itself.
+pub(crate) fn is_to_itself(request: &Request, aor: &Aor, settings: &Settings) -> bool {
+    if !matches!(request.method(), Method::Subscribe | Method::Publish) || request.in_dialog {
+        return false;
+    }
+    match &request.proven {
+        Proven::As(user) => **user == *aor,
+        _ => request.caller().is_some_and(|caller| settings.aor_named_by(&caller) == *aor),
+    }
+}
+
+/// The plan for such a request: without the phone that sent it.
+pub(crate) fn without_sender(plan: Result<Plan, Reject>, request: &Request) -> Result<Plan, Reject> {
+    let Ok(mut plan) = plan else { return Err(nobody(request)) };
+    let contact = request.message.header::<Contact<'_>>().ok().flatten();
+    let uri = contact.as_ref().and_then(|contact| contact.address()).map(|address| address.uri);
+    let mut instance = contact.as_ref().and_then(Contact::instance).map(<[u8]>::to_vec);
+    // Its other flows are known by the instance of the one that it came over.
+    let own = plan.targets().find_map(|target| {
+        target.uri.binding().filter(|binding| is_senders(binding, uri.as_ref(), request))?.instance()
+    });
+    if let Some(own) = own {
+        instance.get_or_insert_with(|| own.to_vec());
+    }
+    let is_other = |target: &super::Target| {
+        target.uri.binding().is_none_or(|binding| {
+            let same_phone = instance.is_some() && binding.instance() == instance.as_deref();
+            !same_phone && !is_senders(&binding, uri.as_ref(), request)
+        })
+    };
+    plan.groups.iter_mut().for_each(|group| group.targets.retain(|target| is_other(target)));
+    plan.groups.retain(|group| !group.targets.is_empty());
+    plan.spares.retain(is_other);
+    if plan.groups.is_empty() { Err(nobody(request)) } else { Ok(plan) }
+}
+
+/// Whether a binding is of the phone that sent this request: by its flow, or by the Contact that it names.
+fn is_senders(binding: &Binding<'_>, contact: Option<&Uri<'_>>, request: &Request) -> bool {
+    let (own, flow) = (binding.flow(), &request.flow);
+    let same_flow = match flow.transport.is_reliable() {
+        true => own.connection == flow.connection,
+        false => own.remote == flow.remote,
+    };
+    (own.transport == flow.transport && same_flow)
+        || contact.is_some_and(|contact| Uri::parse(binding.contact()).is_ok_and(|bound| equivalent(&bound, contact)))
+}
+
+fn nobody(request: &Request) -> Reject {
+    let event = request.message.header::<Event<'_>>().ok().flatten();
+    let is_ours = event.is_some_and(|event| event.package == PACKAGE) && request.method() == Method::Subscribe;
+    if is_ours { Reject::NotRegistered } else { Reject::Event }
+}

@@ -1,0 +1,137 @@
+//! Record-Route in NOTIFY (RFC 6665 4.3): the subscriber's route set is that of the NOTIFY.
+
+use location::Aor;
+use proxy::Authentication;
+
+use crate::sim::{Agent, DOMAIN, Login, Sip, World, uri_in};
+
+/// A NOTIFY of a notifier in the dialog of a SUBSCRIBE that it heard, which may come before its 2xx.
+fn notify(notifier: &Agent, subscribe: &Sip, ok: &Sip) -> Sip {
+    notifier
+        .back_within(subscribe, ok, "NOTIFY")
+        .with("Event", "dialog")
+        .with("Subscription-State", "active;expires=600")
+}
+
+/// A request of the subscriber in the dialog that a NOTIFY has made (RFC 6665 4.4.1, RFC 3261 12.1.1).
+fn within_notify(subscriber: &Agent, notify: &Sip, method: &str) -> Sip {
+    let request = subscriber.request(method, uri_in(notify.value("Contact")));
+    let request = notify.values("Record-Route").fold(request, |request, route| request.with("Route", route));
+    request.set("From", notify.value("To")).set("To", notify.value("From")).set("Call-ID", notify.value("Call-ID"))
+}
+
+fn subscribe(subscriber: &Agent) -> Sip {
+    subscriber.request("SUBSCRIBE", "sip:bob@office.example").with("Event", "dialog").with("Expires", 600)
+}
+
+#[test]
+fn each_notifier_of_a_forked_subscribe_is_refreshed_by_the_route_of_its_notify() {
+    let world = World::new();
+    let (alice, desk, mobile) = (world.udp("alice"), world.udp("bob/desk"), world.tcp("bob/mobile"));
+    desk.registers();
+    mobile.registers();
+    alice.sends(&subscribe(&alice));
+    let heard = [desk.expects("SUBSCRIBE"), mobile.expects("SUBSCRIBE")];
+    // Both take it, and only one 2xx gets to her.
+    let phones = [&desk, &mobile];
+    let oks = [0, 1].map(|at| phones[at].answers(&heard[at], 200));
+    alice.expects("200");
+    alice.hears_nothing();
+    for at in [0, 1] {
+        let phone = phones[at];
+        let notify = notify(phone, &heard[at], &oks[at]);
+        phone.sends(&notify);
+        let made = alice.expects("NOTIFY");
+        assert!(!made.has("Route"));
+        let recorded: Vec<_> = made.values("Record-Route").collect();
+        assert_eq!(recorded.len(), heard[at].values("Record-Route").count(), "{made}");
+        alice.answers(&made, 200);
+        phone.expects("200");
+        let refresh = within_notify(&alice, &made, "SUBSCRIBE").with("Event", "dialog");
+        alice.sends(&refresh);
+        let refreshed = phone.expects("SUBSCRIBE");
+        assert_eq!((refreshed.uri(), refreshed.has("Route")), (phone.contact().as_str(), false));
+        phone.answers(&refreshed, 200);
+        alice.expects("200");
+    }
+}
+
+#[test]
+fn the_contact_of_the_notifier_is_where_its_requests_go() {
+    // Its Contact is another place than the one that the SUBSCRIBE went to: a presence server behind a proxy.
+    let (alice_login, bob_login) =
+        (Login { user: "alice", password: "wonder land" }, Login { user: "bob", password: "builder" });
+    let world = World::with(|settings| {
+        settings.authentication = Authentication::Required;
+        for login in [alice_login, bob_login] {
+            settings.accounts.insert(Aor::new(login.user.as_bytes(), DOMAIN.as_bytes()), login.account(DOMAIN));
+        }
+    });
+    let (alice, bob, server) = (world.udp("alice"), world.udp("bob"), world.udp("server"));
+    bob.signs_in(bob_login);
+    alice.proves(alice_login, &subscribe(&alice));
+    let heard = bob.expects("SUBSCRIBE");
+    let ok = bob.answer(&heard, 200);
+    let contact = format!("<sip:presence@{}>", server.address);
+    bob.sends(&notify(&bob, &heard, &ok).set("Contact", &contact));
+    let made = alice.expects("NOTIFY");
+    alice.sends(&within_notify(&alice, &made, "SUBSCRIBE").with("Event", "dialog"));
+    assert_eq!(server.expects("SUBSCRIBE").uri(), uri_in(&contact));
+    // It is hers alone to use, from where she is.
+    let mallory = world.udp("mallory");
+    let stolen = within_notify(&alice, &made, "SUBSCRIBE").set("Via", mallory.via());
+    mallory.sends(&stolen);
+    mallory.expects("407");
+    server.hears_nothing();
+    world.give_up();
+}
+
+#[test]
+fn a_notify_of_no_dialog_of_ours_gets_none() {
+    // RFC 6665 4.3: who was not in the route of the SUBSCRIBE must not be in that of its NOTIFY.
+    let world = World::new();
+    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    bob.registers();
+    for route in [None, Some("<sip:192.0.2.1;lr>"), Some("<sip:0123456789@192.0.2.1;lr>")] {
+        for tag in ["", ";tag=1"] {
+            let mut notify = alice.request("NOTIFY", "sip:bob@office.example").with("Event", "message-summary");
+            let to = format!("{}{tag}", notify.value("To"));
+            notify = notify.set("To", to);
+            notify = route.iter().fold(notify, |notify, route| notify.with("Route", route));
+            alice.sends(&notify);
+            let heard = bob.expects("NOTIFY");
+            assert!(!heard.has("Record-Route"), "{heard}");
+        }
+    }
+}
+
+#[test]
+fn the_notify_of_a_refer_within_a_call_keeps_the_call() {
+    let world = World::new();
+    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    bob.registers();
+    let invite = alice.calls("bob");
+    let heard = bob.expects("INVITE");
+    bob.answers(&heard, 200);
+    let ok = alice.expects("200");
+    alice.acks(&invite, &ok);
+    bob.expects("ACK");
+    alice.sends(&alice.within(&invite, &ok, "REFER").with("Refer-To", "<sip:carol@office.example>"));
+    let refer = bob.expects("REFER");
+    assert!(!refer.has("Record-Route"));
+    bob.answers(&refer, 202);
+    alice.expects("202");
+    for (phone, other, request) in
+        [(&bob, &alice, bob.back_within(&invite, &ok, "NOTIFY")), (&alice, &bob, alice.within(&invite, &ok, "NOTIFY"))]
+    {
+        phone.sends(&request.with("Event", "refer").with("Subscription-State", "active"));
+        let notify = other.expects("NOTIFY");
+        assert!(notify.has("Record-Route"));
+        other.answers(&notify, 200);
+        phone.expects("200");
+        other.sends(&within_notify(other, &notify, "INFO"));
+        let info = phone.expects("INFO");
+        phone.answers(&info, 200);
+        other.expects("200");
+    }
+}

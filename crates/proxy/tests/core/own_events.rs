@@ -1,0 +1,113 @@
+//! A SUBSCRIBE or PUBLISH of a user to itself does not come back to the phone that sent it.
+
+use location::Aor;
+use proxy::Authentication;
+
+use crate::sim::{Agent, DOMAIN, Login, Sip, World};
+
+const ALICE: Login<'static> = Login { user: "alice", password: "wonder land" };
+
+fn event(phone: &Agent, method: &str, package: &str) -> Sip {
+    phone.request(method, &phone.aor()).with("Event", package).with("Expires", 600)
+}
+
+fn refused(phone: &Agent) {
+    let refused = phone.expects("489");
+    assert_eq!(refused.value("Allow-Events"), "reg", "{refused}");
+}
+
+#[test]
+fn alone_it_hears_that_nobody_has_the_package() {
+    for registered in [true, false] {
+        let world = World::new();
+        for phone in [world.udp("alice"), world.tcp("alice/tcp")] {
+            if registered {
+                phone.registers();
+            }
+            for (method, package) in
+                [("SUBSCRIBE", "message-summary"), ("SUBSCRIBE", "presence"), ("PUBLISH", "presence")]
+            {
+                phone.sends(&event(&phone, method, package));
+                refused(&phone);
+            }
+            // Without an Event it is no better.
+            phone.sends(&phone.request("PUBLISH", &phone.aor()));
+            refused(&phone);
+            if registered {
+                phone.sends(&phone.register().with("Expires", 0));
+                phone.expects("200");
+            }
+        }
+    }
+}
+
+#[test]
+fn another_phone_of_the_user_is_asked() {
+    let world = World::new();
+    let (desk, mobile) = (world.udp("alice/desk"), world.udp("alice/mobile"));
+    desk.registers();
+    mobile.registers();
+    desk.sends(&event(&desk, "SUBSCRIBE", "dialog"));
+    let heard = mobile.expects("SUBSCRIBE");
+    mobile.answers(&heard, 200);
+    desk.expects("200");
+    desk.hears_nothing();
+}
+
+#[test]
+fn the_sender_is_known_by_its_flow_its_contact_and_its_instance() {
+    let world = World::new();
+    let phone = world.tcp("alice");
+    phone.registers_with(";+sip.instance=\"<urn:uuid:00000000-0000-1000-8000-AABBCCDDEEFF>\"");
+    // A new connection, the same Contact.
+    phone.disconnects();
+    phone.sends(&event(&phone, "SUBSCRIBE", "presence"));
+    refused(&phone);
+    // Another Contact, the same instance.
+    let instance = "\"<urn:uuid:00000000-0000-1000-8000-AABBCCDDEEFF>\"";
+    let contact = format!("<sip:alice@192.0.2.11:5099;transport=tcp>;+sip.instance={instance}");
+    phone.disconnects();
+    phone.sends(&event(&phone, "SUBSCRIBE", "presence").set("Contact", contact));
+    refused(&phone);
+    // Another Contact, the same flow.
+    let udp = world.udp("bob");
+    udp.registers();
+    udp.sends(&event(&udp, "PUBLISH", "presence").set("Contact", "<sip:bob@192.0.2.99:1>"));
+    refused(&udp);
+}
+
+#[test]
+fn others_and_other_methods_ring_it_still() {
+    let world = World::new();
+    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    alice.registers();
+    bob.registers();
+    bob.sends(&bob.request("SUBSCRIBE", &alice.aor()).with("Event", "presence"));
+    alice.expects("SUBSCRIBE");
+    for method in ["MESSAGE", "OPTIONS", "INVITE"] {
+        alice.sends(&alice.request(method, &alice.aor()));
+        let heard = alice.heard_soon();
+        assert_eq!(heard.what(), method);
+        alice.answers(&heard, 486);
+        alice.expects("486");
+    }
+    // Our own package is ours.
+    alice.sends(&event(&alice, "SUBSCRIBE", "reg"));
+    alice.expects("200");
+    world.give_up();
+}
+
+#[test]
+fn credentials_say_who_the_sender_is() {
+    let world = World::with(|settings| {
+        settings.authentication = Authentication::Required;
+        settings.accounts.insert(Aor::new(b"alice", DOMAIN.as_bytes()), ALICE.account(DOMAIN));
+    });
+    let alice = world.udp("alice");
+    alice.signs_in(ALICE);
+    for from in ["sip:alice@office.example", "sip:anonymous@anonymous.invalid"] {
+        let request = event(&alice, "PUBLISH", "presence").set("From", format_args!("<{from}>;tag=1"));
+        alice.proves(ALICE, &request);
+        refused(&alice);
+    }
+}
