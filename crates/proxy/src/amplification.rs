@@ -28,7 +28,7 @@ pub(crate) enum Fitted {
 }
 
 /// What is left out, the first row first, and how many lines of that name stay. The last lines of a name go first.
-const LEFT_OUT: [(HeaderName, usize); 15] = [
+const LEFT_OUT: [(HeaderName, usize); 16] = [
     // Good to know, and the same in every answer: the request may be made again over TCP.
     (HeaderName::Date, 0),
     (HeaderName::Accept, 0),
@@ -36,6 +36,7 @@ const LEFT_OUT: [(HeaderName, usize); 15] = [
     (HeaderName::Supported, 0),
     (HeaderName::AllowEvents, 0),
     (HeaderName::Reason, 0),
+    (HeaderName::Warning, 0),
     (HeaderName::RetryAfter, 0),
     // RFC 3261 18.3: a datagram ends where its body does.
     (HeaderName::ContentLength, 0),

@@ -14,7 +14,7 @@ use crate::fork::Redirection;
 use crate::hop::Name;
 use crate::registrar::PendingRegister;
 use crate::request::Request;
-use crate::route::{Callee, Plan};
+use crate::route::{Callee, Expansion, Plan};
 
 /// A question to the driver.
 #[derive(Debug)]
@@ -94,6 +94,8 @@ pub(crate) enum Waiting {
     RegisterCommit(Box<PendingRegister>),
     /// A request to a user of ours, for his bindings.
     Route(Stall, Callee),
+    /// A request, for the bindings of a user whom a Contact of its plan names.
+    Users(Stall, Box<Expansion>),
     /// A request in a dialog, for the registration of one of its sides.
     Dialog(Stall, Box<DialogCheck>),
     /// The CANCEL of an INVITE that is not known, for the registration of its caller.

@@ -70,6 +70,10 @@ pub(crate) enum Reject {
     NotRegistered,
     #[error("no address to send to")]
     Unroutable,
+    #[error("sips without a way that is secure")]
+    SipsNotAllowed,
+    #[error("a Contact that is sips, and a request that is not")]
+    SipsRequired,
     #[error("no such transaction")]
     NoTransaction,
     #[error("the wildcard Contact must stand alone with Expires: 0")]
@@ -176,7 +180,8 @@ impl Reject {
             Self::TooBrief { .. } => 423,
             Self::FirstHop => 439,
             Self::Breadth => 440,
-            Self::NotRegistered | Self::Unroutable => 480,
+            // RFC 5630 5.3
+            Self::NotRegistered | Self::Unroutable | Self::SipsNotAllowed | Self::SipsRequired => 480,
             Self::NoTransaction | Self::Subscription => 481,
             // RFC 3261 8.2.2.2
             Self::Loop | Self::Merged => 482,
@@ -261,6 +266,13 @@ impl Reject {
             Self::UnannouncedPath => reply.header(HeaderName::Unsupported, |out| out.extend_from_slice(b"path")),
             // RFC 6665 8.3.2
             Self::Event => reply.header(HeaderName::AllowEvents, |out| out.extend_from_slice(PACKAGE)),
+            // RFC 5630 5.3, RFC 3261 20.43
+            Self::SipsNotAllowed => {
+                reply.header(HeaderName::Warning, |out| out.extend_from_slice(b"380 frontdesk \"SIPS Not Allowed\""));
+            }
+            Self::SipsRequired => {
+                reply.header(HeaderName::Warning, |out| out.extend_from_slice(b"381 frontdesk \"SIPS Required\""));
+            }
             // RFC 3261 10.3 step 7
             Self::TooBrief { min } => reply.header(HeaderName::MinExpires, |out| write_decimal(out, min)),
             Self::Store | Self::StoreFull | Self::LocationDown | Self::Overload => {

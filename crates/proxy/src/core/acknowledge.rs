@@ -66,7 +66,9 @@ impl Core {
         };
         let Some(hop) = hop else { return outbox.tell(Event::Dropped(Drop::StrayAck)) };
         let target = Target { uri: TargetUri::Request, way: Way::Hop(*hop), over_flow: false };
-        if self.forward_stateless(now, request, target, outbox).is_err() {
+        let sent = route::admits_hop(request.uri(), b"", &target.way)
+            .and_then(|()| self.forward_stateless(now, request, target, outbox));
+        if sent.is_err() {
             outbox.tell(Event::Dropped(Drop::StrayAck));
         }
     }

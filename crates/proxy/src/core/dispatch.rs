@@ -20,7 +20,7 @@ use crate::pin::Match;
 use crate::registrar::PendingRegister;
 use crate::reject::Reject;
 use crate::request::{Proven, Received, Request};
-use crate::route::{self, Callee, Destination, Plan, Toward};
+use crate::route::{self, Callee, Destination, Expansion, Plan, Toward};
 use crate::settings::Authentication;
 use crate::watch::{self, LocalTag, Meant};
 
@@ -167,8 +167,15 @@ impl Core {
             plan = route::without_sender(plan, &request);
         }
         match plan {
-            Ok(plan) if plan.disposition.redirect => self.redirect(now, &request, &plan, outbox),
-            Ok(plan) => self.launch(now, request, plan, outbox),
+            // RFC 3261 9.2, 16.10: the CANCEL of an INVITE that is not known goes to a phone, if that is one.
+            Ok(plan) if request.method() == Method::Cancel && plan.groups.is_empty() => {
+                self.refuse(now, &request, Reject::NoTransaction, outbox);
+            }
+            Ok(plan) if !plan.users.is_empty() && request.method() != Method::Cancel => {
+                let way = Expansion::new(plan, &callee.aor, &self.gruus);
+                self.expand(now, request, Box::new(way), outbox);
+            }
+            Ok(plan) => self.send_plan(now, request, plan, outbox),
             // RFC 3261 9.2
             Err(_) if request.method() == Method::Cancel => {
                 self.refuse(now, &request, Reject::NoTransaction, outbox);
@@ -263,6 +270,7 @@ impl Core {
                     self.route(now, request, &callee, answer, outbox);
                 }
             }
+            (Waiting::Users(stalled, way), answer) => self.user_looked_up(now, stalled, way, answer, outbox),
             (Waiting::Cancel(stalled), answer) => self.cancel_looked_up(now, stalled, answer, outbox),
             (Waiting::Dialog(stalled, check), answer) => self.dialog_looked_up(now, stalled, check, answer, outbox),
             (Waiting::Resolve(request, plan), Answer::Resolved(addresses)) => {

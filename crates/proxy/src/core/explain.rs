@@ -16,7 +16,7 @@ use crate::dialog::Next;
 use crate::mac::Mac;
 use crate::reject::Reject;
 use crate::request::{Received, Request};
-use crate::route::{self, Admission, Callee, Destination, Gruus, Plan, Target, Toward, Way};
+use crate::route::{self, Admission, Callee, Destination, Expansion, Gruus, Plan, Target, Toward, Way};
 use crate::settings::{Keys, Settings};
 
 /// A call that nobody makes.
@@ -80,14 +80,14 @@ pub struct Goal {
     pub device: Vec<u8>,
 }
 
-/// What would become of it. `keys`: the server's, by which it knows its GRUUs. `load` is asked once at most, for the
-/// bindings of the user who is called.
+/// What would become of it. `keys`: the server's, by which it knows its GRUUs. `load` is asked for the bindings of the user who
+/// is called, and of those whom its Contacts name.
 pub fn explain(
     inquiry: &Inquiry<'_>,
     settings: &Settings,
     keys: &Keys,
     now: Now,
-    load: impl FnOnce(&Aor) -> Option<Record>,
+    load: impl Fn(&Aor) -> Option<Record>,
 ) -> Vec<Step> {
     let mut steps = Vec::new();
     if let Err(reject) = walk(inquiry, settings, keys, now, load, &mut steps) {
@@ -102,7 +102,7 @@ fn walk(
     settings: &Settings,
     keys: &Keys,
     now: Now,
-    load: impl FnOnce(&Aor) -> Option<Record>,
+    load: impl Fn(&Aor) -> Option<Record>,
     steps: &mut Vec<Step>,
 ) -> Result<(), Reject> {
     let mac = Mac::new(keys.route);
@@ -138,7 +138,8 @@ fn walk(
             let registered = record.iter().flat_map(|record| record.live(now.wall)).count();
             let configured = settings.accounts.contacts(&callee.aor).map_or(0, |fixed| fixed.bindings().len());
             steps.push(Step::Bindings(registered + configured));
-            route::plan_for_callee(&request, callee, record.as_ref(), settings, &gruus, now)?
+            let plan = route::plan_for_callee(&request, callee, record.as_ref(), settings, &gruus, now)?;
+            expanded(plan, &callee.aor, &request, load, (settings, &gruus), now)?
         }
         None => {
             let uri = request.typed_uri()?;
@@ -153,6 +154,28 @@ fn walk(
     }
     steps.push(if is_fork { Step::Forked } else { Step::Stateless });
     Ok(())
+}
+
+/// The plan with what the users have whom its Contacts name.
+fn expanded(
+    plan: Plan,
+    aor: &Aor,
+    request: &Request,
+    load: impl Fn(&Aor) -> Option<Record>,
+    (settings, gruus): (&Settings, &Gruus),
+    now: Now,
+) -> Result<Plan, Reject> {
+    if plan.users.is_empty() {
+        return Ok(plan);
+    }
+    let mut way = Expansion::new(plan, aor, gruus);
+    while let Some(callee) = way.next(request, settings) {
+        let record = load(&callee.aor);
+        let found = route::plan_for_callee(request, callee, record.as_ref(), settings, gruus, now);
+        way.found(found.unwrap_or_default(), gruus, settings);
+    }
+    let (plan, _) = way.into_plan();
+    if plan.groups.is_empty() { Err(Reject::NotRegistered) } else { Ok(plan) }
 }
 
 /// The INVITE, as if it came from there.

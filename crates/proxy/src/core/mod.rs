@@ -14,6 +14,7 @@ mod late;
 mod launch;
 mod register;
 mod respond;
+mod users;
 mod watch;
 
 use std::sync::Arc;

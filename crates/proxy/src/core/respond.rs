@@ -1,7 +1,7 @@
 //! What is answered here: refusals, and requests to the server itself (RFC 3261 8.2, 11).
 
 use location::Aor;
-use parser::{HeaderName, Method};
+use parser::{HeaderName, Method, write_target};
 use smallvec::SmallVec;
 
 use super::Core;
@@ -71,7 +71,8 @@ impl Core {
                 for target in &group.targets {
                     reply.header(HeaderName::Contact, |out| {
                         out.push(b'<');
-                        out.extend_from_slice(target.uri(request));
+                        // Whoever called there would send the header part of a Contact.
+                        write_target(out, target.uri(request));
                         out.extend_from_slice(format!(">;q={}.{:03}", q / 1000, q % 1000).as_bytes());
                     });
                 }

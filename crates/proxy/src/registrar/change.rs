@@ -2,12 +2,13 @@
 
 use location::{Aor, Ask, Change, ContactChange, Flow};
 use parser::headers::{Contact, Expires, NameAddr, Path};
-use parser::{HeaderName, Host, ParseError, SipUri, Uri};
+use parser::{HeaderName, Host, Method, ParseError, SipUri, Uri};
 use smallvec::SmallVec;
 
 use crate::reach;
 use crate::reject::Reject;
 use crate::request::Request;
+use crate::route::{Destination, Gruus, destination};
 use crate::settings::{Settings, UnannouncedPath};
 
 use super::SYMMETRIC;
@@ -49,7 +50,12 @@ pub(super) fn read_path(request: &Request, settings: &Settings) -> Result<Vec<u8
 }
 
 /// What it asks for.
-pub(super) fn read_change<'a>(request: &'a Request, path: &'a [u8], settings: &Settings) -> Result<Change<'a>, Reject> {
+pub(super) fn read_change<'a>(
+    request: &'a Request,
+    path: &'a [u8],
+    (aor, gruus): (&Aor, &Gruus),
+    settings: &Settings,
+) -> Result<Change<'a>, Reject> {
     let message = &request.message;
     Ok(Change {
         call_id: message.value(HeaderName::CallId).unwrap_or_default(),
@@ -58,12 +64,12 @@ pub(super) fn read_change<'a>(request: &'a Request, path: &'a [u8], settings: &S
         flow: flow_to_keep(request),
         path,
         user_agent: message.value(HeaderName::UserAgent).unwrap_or_default(),
-        ask: read_ask(request, settings)?,
+        ask: read_ask(request, (aor, gruus), settings)?,
     })
 }
 
 /// RFC 3261 10.3 step 6.
-fn read_ask<'a>(request: &'a Request, settings: &Settings) -> Result<Ask<'a>, Reject> {
+fn read_ask<'a>(request: &'a Request, own: (&Aor, &Gruus), settings: &Settings) -> Result<Ask<'a>, Reject> {
     let message = &request.message;
     // RFC 3261 20.19: an Expires that cannot be read is as good as none.
     let expires = message.header::<Expires>().ok().flatten().map(|Expires(seconds)| seconds);
@@ -72,7 +78,7 @@ fn read_ask<'a>(request: &'a Request, settings: &Settings) -> Result<Ask<'a>, Re
     for contact in message.headers::<Contact<'a>>() {
         match contact.map_err(Reject::Malformed)? {
             Contact::Star => wildcard = true,
-            Contact::Address(address) => contacts.push(read_contact(address, expires, request, settings)?),
+            Contact::Address(address) => contacts.push(read_contact(address, expires, request, own, settings)?),
         }
     }
     match (wildcard, contacts.is_empty()) {
@@ -90,6 +96,7 @@ fn read_contact<'a>(
     address: NameAddr<'a>,
     header_expires: Option<u32>,
     request: &Request,
+    own: (&Aor, &Gruus),
     settings: &Settings,
 ) -> Result<ContactChange<'a>, Reject> {
     let contact = Contact::Address(address);
@@ -98,9 +105,12 @@ fn read_contact<'a>(
         .map_err(|kind| Reject::Malformed(ParseError { kind, header: Some(HeaderName::Contact), offset: 0 }))?;
     let (instance, expires) = (contact.instance(), contact.expires().or(header_expires));
     match &address.uri {
-        Uri::Sip(uri) if leads_back(uri, settings) => return Err(Reject::SelfContact),
-        // What is there from before the rule can be removed.
-        Uri::Sip(uri) if expires != Some(0) => check_address("Contact", uri, request, settings)?,
+        Uri::Sip(uri) => match leads_to(uri, own, settings)? {
+            LeadsTo::OtherUser => {}
+            // What is there from before the rule can be removed.
+            LeadsTo::Address if expires == Some(0) => {}
+            LeadsTo::Address => check_address("Contact", uri, request, settings)?,
+        },
         // RFC 5627 5.1: a GRUU leads to SIP phones only.
         Uri::Other { .. } if instance.is_some() && expires != Some(0) => return Err(Reject::ContactScheme),
         _ => {}
@@ -122,18 +132,31 @@ fn check_address(place: &'static str, uri: &SipUri<'_>, request: &Request, setti
         .map_err(|barred| Reject::Address { place, barred })
 }
 
-/// Whether calls to this Contact would come back here, and go round in circles: it is the AoR, a GRUU of ours (RFC 5627
-/// 5.1), or simply where we listen.
-fn leads_back(uri: &SipUri<'_>, settings: &Settings) -> bool {
-    let maddr = uri.maddr().and_then(|maddr| Host::parse(maddr).ok());
-    if [Some(uri.host), maddr].into_iter().flatten().any(|host| settings.is_own(&host, uri.port)) {
-        return true;
-    }
-    match uri.host {
-        Host::Name(_) => settings.domain_named_by(uri).is_some(),
-        // Without a port it is what a To may say instead of our domain; with another port it is somebody beside us.
-        Host::V4(_) | Host::V6(_) => uri.port.is_none() && settings.domain_named_by(uri).is_some(),
-    }
+/// Where calls to a Contact go.
+enum LeadsTo {
+    /// To another user of ours, or to one of its phones: it is looked up, and never connected to.
+    OtherUser,
+    /// To an address.
+    Address,
+}
+
+/// Where calls to this Contact go. One of the user itself would lead back to it: the AoR, a GRUU of it (RFC 5627 5.1), or simply
+/// where we listen.
+fn leads_to(uri: &SipUri<'_>, (aor, gruus): (&Aor, &Gruus), settings: &Settings) -> Result<LeadsTo, Reject> {
+    let is_other = match destination(&Uri::Sip(*uri), Method::Invite, settings)? {
+        Destination::User(named) => named != *aor,
+        // One that was not made here leads nowhere.
+        Destination::Gruu(name) => gruus.read(uri.as_bytes(), name).is_ok_and(|callee| callee.aor != *aor),
+        Destination::Server => false,
+        Destination::Elsewhere => {
+            let maddr = uri.maddr().and_then(|maddr| Host::parse(maddr).ok());
+            let is_here = [Some(uri.host), maddr].into_iter().flatten().any(|host| settings.is_own(&host, uri.port));
+            // A maddr that leads elsewhere from a name of ours.
+            let is_ours = is_here || settings.domain_named_by(uri).is_some();
+            return if is_ours { Err(Reject::SelfContact) } else { Ok(LeadsTo::Address) };
+        }
+    };
+    if is_other { Ok(LeadsTo::OtherUser) } else { Err(Reject::SelfContact) }
 }
 
 /// The flow to remember. Unless its phone has named it, a UDP one only says something if the client is behind a NAT and

@@ -100,7 +100,7 @@ impl PendingRegister {
         }
         let old = stored.clone().unwrap_or_else(|| Record::empty(&self.aor));
         let path = change::read_path(&self.request, settings)?;
-        let change = change::read_change(&self.request, &path, settings)?;
+        let change = change::read_change(&self.request, &path, (&self.aor, gruus), settings)?;
         let outcome = match &change.ask {
             Ask::Query => Registration::Queried,
             Ask::Update(contacts) if contacts.iter().any(|contact| contact.expires != Some(0)) => {

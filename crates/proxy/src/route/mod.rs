@@ -13,7 +13,9 @@ mod own_events;
 mod preferences;
 mod privacy;
 mod redirect;
+mod secure;
 mod targets;
+mod user_contacts;
 
 use location::{Aor, Binding, Record};
 use parser::{Host, Method, SipUri, Uri};
@@ -33,7 +35,9 @@ pub(crate) use own_events::{is_to_itself, without_sender};
 pub(crate) use preferences::Disposition;
 pub(crate) use privacy::{Missing, keeps_privacy};
 pub(crate) use redirect::{Redirect, redirects};
+pub(crate) use secure::{admits_hop, is_sips};
 pub(crate) use targets::{Toward, may_answer, over_flow, plan_for_bindings, plan_for_callee, target_for_next};
+pub(crate) use user_contacts::{Expansion, UserContact};
 
 /// Who is tried, in which order.
 #[derive(Debug, Default)]
@@ -43,6 +47,8 @@ pub(crate) struct Plan {
     /// Further contacts of phones in the groups, and further addresses of their names (RFC 3263 4.3), the one to try first
     /// at the front: each for when a flow has failed, as a phone is tried at one place at a time (RFC 5626 7).
     pub(crate) spares: Vec<Target>,
+    /// Contacts that name users of ours, which are still to be looked up.
+    pub(crate) users: Vec<UserContact>,
     /// The user of ours that it was made for.
     pub(crate) aor: Option<Aor>,
     /// How its request is treated.
@@ -212,6 +218,16 @@ impl TargetUri {
     }
 }
 
+impl Way {
+    /// Whether it may be used for `sips:` (RFC 3261 26.2.2).
+    pub(crate) fn is_secure(&self) -> bool {
+        match self {
+            Self::Hop(hop) => hop.transport.is_secure(),
+            Self::Name(name) => name.transport.is_secure(),
+        }
+    }
+}
+
 impl Target {
     /// The address at the other end of a hop to it. That of the hop is where to connect to once the phone's own connection
     /// is closed.
@@ -260,8 +276,11 @@ fn is_own_maddr(maddr: &Host<'_>, port: Option<u16>, settings: &Settings) -> boo
 /// RFC 3261 16.6 step 7: the address that a URI names, or the name that DNS must translate.
 pub(crate) fn way_to(uri: &SipUri<'_>, settings: &Settings) -> Result<Way, Reject> {
     let transport = match uri.transport() {
+        // RFC 3261 26.2.2: `sips:` with transport=tcp is TLS over it; over UDP there is none.
+        None | Some(parser::Transport::Tcp) if uri.secure => parser::Transport::Tls,
+        Some(parser::Transport::Ws) if uri.secure => parser::Transport::Wss,
+        Some(parser::Transport::Udp) if uri.secure => return Err(Reject::SipsNotAllowed),
         Some(transport) => transport,
-        None if uri.secure => parser::Transport::Tls,
         None => parser::Transport::Udp,
     };
     let port = uri.port.unwrap_or_else(|| transport.default_port());

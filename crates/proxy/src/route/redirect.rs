@@ -12,7 +12,7 @@ use crate::reach;
 use crate::request::Request;
 use crate::settings::Settings;
 
-use super::{Admission, Destination, Target, TargetUri, admission, destination, way_to};
+use super::{Admission, Destination, Target, TargetUri, admission, admits_hop, destination, way_to};
 
 /// One Contact of a redirection.
 #[derive(Debug)]
@@ -58,6 +58,7 @@ impl Redirect {
     pub(crate) fn target(self, settings: &Settings) -> Option<Target> {
         let Ok(Uri::Sip(uri)) = Uri::parse(&self.uri) else { return None };
         let way = way_to(&uri, settings).ok()?;
+        admits_hop(&self.uri, &self.uri, &way).ok()?;
         Some(Target { uri: TargetUri::Redirect(self.uri), way, over_flow: false })
     }
 }
@@ -66,7 +67,8 @@ impl Redirect {
 fn admitted(uri: &SipUri<'_>, request: &Request, settings: &Settings) -> Option<Destination> {
     // RFC 3261 16.7 step 4: what was to be secure stays so.
     let Ok(Uri::Sip(asked)) = request.typed_uri() else { return None };
-    if asked.secure && !uri.secure {
+    // RFC 5630 5.3: and what was not is not made so here.
+    if asked.secure != uri.secure {
         return None;
     }
     let to = destination(&Uri::Sip(*uri), request.method(), settings).ok()?;

@@ -18,7 +18,9 @@ use crate::request::{FlowAhead, Request};
 use crate::settings::{Settings, Strategy};
 
 use super::preferences::{self, Candidate, Candidates, Disposition};
-use super::{Callee, Group, Gruus, Plan, Target, TargetUri, Way, route_uri, way_to};
+use super::{
+    Callee, Group, Gruus, Plan, Target, TargetUri, UserContact, Way, admits_hop, is_sips, route_uri, secure, way_to,
+};
 
 /// The plan for a user with this record.
 pub(crate) fn plan_for_bindings(
@@ -69,6 +71,7 @@ fn within_dialog(mut plan: Plan, request: &Request, settings: &Settings) -> Resu
                 let barred = |barred| Reject::Address { place: "Route", barred };
                 reach::may_send(hop.remote.ip(), request.flow.remote.ip(), settings).map_err(barred)?;
             }
+            admits_hop(uri.with_path(request).0, route, &way)?;
             *target = Target { uri, way, over_flow: false };
         }
     }
@@ -91,11 +94,25 @@ fn plan_for_candidates(
         // Stable: those that are equally good keep the order in which they registered.
         candidates.sort_by_key(|candidate| Reverse(candidate.rank()));
     }
-    let mut last = None;
+    let (mut last, mut barred) = (None, None);
     for candidate in candidates {
+        if let Some(user) = UserContact::of(&candidate, settings) {
+            match (is_sips(request.uri()), is_sips(candidate.binding.contact())) {
+                (true, false) => barred = Some(Reject::SipsNotAllowed),
+                (false, true) => barred = Some(Reject::SipsRequired),
+                // The bindings of that user are judged when they are looked up.
+                _ => plan.users.push(user),
+            }
+            continue;
+        }
         // What was registered before the rule, or under another configuration, is not called.
         let target =
             target_for(&candidate, settings).filter(|target| reach::is_reachable(target, &candidate.binding, settings));
+        let way = target.as_ref().map(|target| &target.way);
+        if let Err(reject) = secure::admits(request.uri(), candidate.binding.contact(), way) {
+            barred = Some(reject);
+            continue;
+        }
         let Some(target) = target.and_then(|target| one_of_each_phone(target, &mut plan)) else { continue };
         let beside = all_at_once || last == Some(candidate.rank());
         match plan.groups.last_mut().filter(|_| beside) {
@@ -105,12 +122,12 @@ fn plan_for_candidates(
         last = Some(candidate.rank());
     }
     plan.spares.sort_by_key(|spare| Reverse(age(&spare.uri)));
-    if plan.groups.is_empty() {
+    if plan.groups.is_empty() && plan.users.is_empty() {
         // checklist 46
         let unknown = !settings.accounts.is_empty() && settings.accounts.find(aor).is_none();
-        return Err(if unknown { Reject::NotFound } else { Reject::NotRegistered });
+        return Err(if unknown { Reject::NotFound } else { barred.unwrap_or(Reject::NotRegistered) });
     }
-    if !fork && !redirect {
+    if !fork && !redirect && plan.users.is_empty() {
         plan.keep_best();
     }
     Ok(plan)
@@ -178,9 +195,15 @@ pub(crate) fn target_for_next(
         && let Some(flow) = ahead.peer.hop(settings)
     {
         let hop = if ahead.or_named { over_flow(flow, &next.uri) } else { flow.or_nowhere() };
+        admits_hop(request.uri(), next.uri.as_bytes(), &Way::Hop(hop))?;
         return Ok(Target { uri, way: Way::Hop(hop), over_flow: true });
     }
-    let way = way_to(&next.uri, settings)?;
+    let way = match way_to(&next.uri, settings) {
+        // Nothing here speaks TLS.
+        Err(Reject::Unroutable) if next.uri.secure => return Err(Reject::SipsNotAllowed),
+        way => way?,
+    };
+    admits_hop(request.uri(), next.uri.as_bytes(), &way)?;
     if let (Toward::Anybody, Way::Hop(hop)) = (toward, &way) {
         let place = if next.by_route { "Route" } else { "Request-URI" };
         let from = request.flow.remote.ip();

@@ -247,11 +247,13 @@ impl Settings {
             Host::V4(_) | Host::V6(_) => {
                 let ip = uri.host.ip()?;
                 let literal = self.domains.iter().find(|domain| is_literal(domain, ip));
-                if literal.is_some() {
-                    return literal.map(|domain| &**domain);
+                let alias = literal.is_none() && self.aliases.iter().any(|alias| is_literal(alias, ip));
+                let is_own = is_own(ip);
+                // At another port of our own address is somebody beside us, whatever its name.
+                if !is_own && uri.port.is_some() && (alias || literal.is_some()) && self.listens_on(ip) {
+                    return None;
                 }
-                let alias = self.aliases.iter().any(|alias| is_literal(alias, ip));
-                (alias || is_own(ip)).then_some(&**first)
+                literal.map(|domain| &**domain).or((alias || is_own).then_some(&**first))
             }
         }
     }
@@ -361,5 +363,10 @@ fn without_root(name: &[u8]) -> &[u8] {
 }
 
 fn is_literal(name: &str, ip: IpAddr) -> bool {
+    // Mostly it is a host name: its last label is not a number (RFC 3261 25.1 toplabel), and it has no colon.
+    let may_be = if ip.is_ipv4() { name.ends_with(|last: char| last.is_ascii_digit()) } else { name.contains(':') };
+    if !may_be {
+        return false;
+    }
     name.trim_matches(['[', ']']).parse::<IpAddr>() == Ok(ip)
 }

@@ -16,7 +16,7 @@ use crate::hop::{self, Hop};
 use crate::reach;
 use crate::reject::Reject;
 use crate::request::Request;
-use crate::route::{Way, over_flow, route_uri, way_to};
+use crate::route::{Way, admits_hop, over_flow, route_uri, way_to};
 use crate::settings::Settings;
 
 use super::PACKAGE;
@@ -191,6 +191,17 @@ fn way(request: &Request, target: &SipUri<'_>, route: Option<&[u8]>, settings: &
             .map_err(|barred| Reject::Address { place, barred })
     };
     check("Contact", target)?;
+    let way = way_by(request, target, route, check, settings)?;
+    admits_hop(target.as_bytes(), route.unwrap_or_default(), &way).map(|()| way)
+}
+
+fn way_by(
+    request: &Request,
+    target: &SipUri<'_>,
+    route: Option<&[u8]>,
+    check: impl Fn(&'static str, &SipUri<'_>) -> Result<(), Reject>,
+    settings: &Settings,
+) -> Result<Way, Reject> {
     if let Some(route) = route {
         let route = route_uri(route).ok_or(Reject::Route)?;
         check("Record-Route", &route)?;

@@ -262,7 +262,7 @@ fn a_contact_may_be_anything_but_ourselves() {
     for own in [
         "sip:bob@office.example",
         "sip:bob@192.0.2.1",
-        "sip:carol@SIP.office.example:5060",
+        "sip:bob@SIP.office.example:5060",
         "sip:bob@192.0.2.200;maddr=192.0.2.1",
         "sip:bob@office.example;gr=urn:uuid:1",
     ] {

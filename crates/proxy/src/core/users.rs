@@ -1,0 +1,55 @@
+//! Contacts that name users of ours, on their way to phones: each user is looked up, one after another, and what is found is put
+//! into the plan of the request (`route::Expansion`).
+
+use super::Core;
+use crate::ask::{Answer, Parked, Question, Stall, Waiting};
+use crate::clock::Now;
+use crate::event::{Event, Limit};
+use crate::outbox::Outbox;
+use crate::reject::Reject;
+use crate::request::Request;
+use crate::route::{self, Expansion, Plan};
+
+impl Core {
+    /// Asks for the next user, or goes on with what was found.
+    pub(super) fn expand(&mut self, now: Now, request: Request, mut way: Box<Expansion>, outbox: &mut Outbox) {
+        if let Some(callee) = way.next(&request, &self.settings) {
+            let question = Question::Load(callee.aor.clone());
+            return outbox.ask(question, Parked(Waiting::Users(self.stalls.put(request), way)));
+        }
+        let (plan, is_cut) = way.into_plan();
+        if is_cut {
+            outbox.tell(Event::LimitReached(Limit::Targets));
+        }
+        if plan.groups.is_empty() {
+            return self.refuse(now, &request, Reject::NotRegistered, outbox);
+        }
+        self.send_plan(now, request, plan, outbox);
+    }
+
+    /// The bindings of a user are here, or are not to be had.
+    pub(super) fn user_looked_up(
+        &mut self,
+        now: Now,
+        stalled: Stall,
+        mut way: Box<Expansion>,
+        answer: Answer,
+        outbox: &mut Outbox,
+    ) {
+        let Some(request) = self.stalls.lead_out(stalled) else { return };
+        let record = if let Answer::Loaded(record) = answer { record } else { None };
+        let found = way.current().and_then(|callee| {
+            route::plan_for_callee(&request, callee, record.as_ref(), &self.settings, &self.gruus, now).ok()
+        });
+        way.found(found.unwrap_or_default(), &self.gruus, &self.settings);
+        self.expand(now, request, way, outbox);
+    }
+
+    /// Where a request goes is known: it is told to its sender that asked for it, or the request is sent.
+    pub(super) fn send_plan(&mut self, now: Now, request: Request, plan: Plan, outbox: &mut Outbox) {
+        if plan.disposition.redirect {
+            return self.redirect(now, &request, &plan, outbox);
+        }
+        self.launch(now, request, plan, outbox);
+    }
+}

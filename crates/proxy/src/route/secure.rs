@@ -1,0 +1,59 @@
+//! `sips:` (RFC 3261 26.2.2, RFC 5630 5.3): a request to such a URI leaves over TLS or not at all, and to `sips:` Contacts only.
+//!
+//! Asked wherever a way is found: for bindings, for Route and Request-URI, for redirections, for the NOTIFYs of a subscription.
+//! The flow that a phone registered over counts like any other way. Must not decide what else may be called.
+
+use crate::reject::Reject;
+
+use super::Way;
+
+/// Whether a URI is a `sips:` one.
+pub(crate) fn is_sips(uri: &[u8]) -> bool {
+    uri.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"sips:"))
+}
+
+/// Whether a request to this Request-URI may be sent to this Contact, if there is a way to it that may be secure.
+pub(crate) fn admits(asked: &[u8], contact: &[u8], way: Option<&Way>) -> Result<(), Reject> {
+    match (is_sips(asked), is_sips(contact)) {
+        (false, false) => Ok(()),
+        (true, false) => Err(Reject::SipsNotAllowed),
+        (_, true) if way.is_some_and(Way::is_secure) => Ok(()),
+        (true, true) => Err(Reject::SipsNotAllowed),
+        (false, true) => Err(Reject::SipsRequired),
+    }
+}
+
+/// Whether a message with this Request-URI, whose next hop is at this URI, may be sent this way.
+pub(crate) fn admits_hop(asked: &[u8], next: &[u8], way: &Way) -> Result<(), Reject> {
+    if (is_sips(asked) || is_sips(next)) && !way.is_secure() { Err(Reject::SipsNotAllowed) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use parser::Transport;
+
+    use super::*;
+    use crate::hop::Name;
+
+    #[test]
+    fn each_pair_of_schemes() {
+        let way = |transport| Way::Name(Name { host: "h".into(), port: 1, transport });
+        let (tls, tcp) = (way(Transport::Tls), way(Transport::Tcp));
+        let (sip, sips) = (&b"sip:a@b"[..], &b"SIPS:a@b"[..]);
+        for (asked, contact, way, expected) in [
+            (sip, sip, Some(&tcp), Ok(())),
+            (sip, sip, None, Ok(())),
+            (sip, sips, Some(&tcp), Err(Reject::SipsRequired)),
+            (sip, sips, None, Err(Reject::SipsRequired)),
+            (sip, sips, Some(&tls), Ok(())),
+            (sips, sip, Some(&tls), Err(Reject::SipsNotAllowed)),
+            (sips, sips, Some(&tcp), Err(Reject::SipsNotAllowed)),
+            (sips, sips, Some(&tls), Ok(())),
+        ] {
+            assert_eq!(admits(asked, contact, way), expected);
+        }
+        assert!(!is_sips(b"sip:sips:") && !is_sips(b"sips") && !is_sips(b""));
+        assert_eq!(admits_hop(sips, sip, &tls), Ok(()));
+        assert_eq!(admits_hop(sip, sips, &tcp), Err(Reject::SipsNotAllowed));
+    }
+}

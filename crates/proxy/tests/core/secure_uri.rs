@@ -1,0 +1,168 @@
+//! `sips:` without TLS: nothing for such a URI leaves in the clear (RFC 3261 26.2.2, RFC 5630 5.3).
+
+use location::Aor;
+use proxy::{Account, Authentication, Foreign, fixed_bindings};
+
+use crate::sim::{Agent, DOMAIN, Sip, World};
+
+/// A refusal because there is no TLS: 480, with the Warning that says why.
+fn refused(phone: &Agent, code: u16) {
+    let refused = phone.expects("480");
+    let warning = refused.value("Warning").to_owned();
+    let text = if code == 380 { "SIPS Not Allowed" } else { "SIPS Required" };
+    assert!(warning.starts_with(&format!("{code} ")) && warning.ends_with(&format!("\"{text}\"")), "{refused}");
+}
+
+/// Registers this Contact for the phone's user, which works.
+fn registers(phone: &Agent, contact: &str) {
+    phone.sends(&phone.register().set("Contact", contact));
+    phone.expects("200");
+}
+
+#[test]
+fn a_call_to_a_sips_uri_reaches_nobody_in_the_clear() {
+    let world = World::new();
+    let (alice, bob, tcp) = (world.udp("alice"), world.udp("bob"), world.tcp("bob/tcp"));
+    bob.registers();
+    tcp.registers();
+    for method in ["INVITE", "MESSAGE", "SUBSCRIBE", "OPTIONS"] {
+        for uri in ["sips:bob@office.example", "SIPS:bob@192.0.2.1", "sips:bob@office.example;transport=tcp"] {
+            alice.sends(&alice.request(method, uri));
+            refused(&alice, 380);
+        }
+    }
+    // A user who is not there has nothing more to say.
+    alice.sends(&alice.request("MESSAGE", "sips:nobody@office.example"));
+    alice.expects("480");
+    bob.hears_nothing();
+    tcp.hears_nothing();
+}
+
+#[test]
+fn a_sips_contact_is_never_called_in_the_clear() {
+    // Whatever flow it registered over, and whatever its parameters say.
+    for (params, transport) in [
+        ("", "udp"),
+        (";transport=udp", "udp"),
+        ("", "tcp"),
+        (";transport=tcp", "tcp"),
+        (";transport=ws", "tcp"),
+        (";ob>;reg-id=1;+sip.instance=\"<urn:uuid:00000000-0000-1000-8000-AABBCCDDEEFF>\"", "tcp"),
+        (";ob>;reg-id=1;+sip.instance=\"<urn:uuid:00000000-0000-1000-8000-AABBCCDDEEFF>\"", "udp"),
+    ] {
+        let world = World::new();
+        let alice = world.udp("alice");
+        let bob = if transport == "tcp" { world.tcp("bob") } else { world.udp("bob") };
+        let end = if params.contains('>') { "" } else { ">" };
+        registers(&bob, &format!("<sips:bob@{}{params}{end}", bob.address));
+        for (uri, code) in [("sip:bob@office.example", 381), ("sips:bob@office.example", 380)] {
+            alice.sends(&alice.request("INVITE", uri));
+            refused(&alice, code);
+        }
+        bob.hears_nothing();
+        // Beside a Contact in the clear only that one is called.
+        let desk = world.udp("bob/desk");
+        desk.registers();
+        alice.sends(&alice.request("MESSAGE", "sip:bob@office.example"));
+        desk.expects("MESSAGE");
+        bob.hears_nothing();
+    }
+}
+
+#[test]
+fn neither_a_path_nor_a_fixed_contact_leads_around_it() {
+    let world = World::with(|settings| {
+        let contacts = Some(fixed_bindings([("sips:door@192.0.2.12", None)]));
+        let door = Account { contacts, ..Account::default() };
+        settings.accounts.insert(Aor::new(b"door", DOMAIN.as_bytes()), door);
+        for user in ["alice", "edge", "bob"] {
+            settings.accounts.insert(Aor::new(user.as_bytes(), DOMAIN.as_bytes()), Account::default());
+        }
+    });
+    let (alice, edge, bob) = (world.udp("alice"), world.udp("edge"), world.udp("bob"));
+    assert_eq!(edge.address.to_string(), "192.0.2.12:5060");
+    alice.sends(&alice.request("MESSAGE", "sip:door@office.example"));
+    refused(&alice, 381);
+    for (path, contact) in
+        [("sip:192.0.2.12;lr", "sips:bob@198.51.100.7"), ("sips:192.0.2.12;lr", "sip:bob@198.51.100.7")]
+    {
+        let register = bob.register().with("Path", format!("<{path}>")).with("Supported", "path");
+        bob.sends(&register.set("Contact", format!("<{contact}>")));
+        bob.expects("200");
+        alice.sends(&alice.request("MESSAGE", "sip:bob@office.example"));
+        alice.expects("480");
+    }
+    edge.hears_nothing();
+}
+
+#[test]
+fn no_route_leads_out_in_the_clear() {
+    let world = World::with(|settings| {
+        settings.authentication = Authentication::Required;
+        settings.foreign = Foreign::Authenticated;
+        let login = crate::sim::Login { user: "alice", password: "wonder land" };
+        settings.accounts.insert(Aor::new(b"alice", DOMAIN.as_bytes()), login.account(DOMAIN));
+    });
+    let login = crate::sim::Login { user: "alice", password: "wonder land" };
+    let (alice, peer) = (world.udp("alice"), world.udp("peer"));
+    let address = peer.address;
+    let routed = |uri: &str, route: &str| alice.request("MESSAGE", uri).with("Route", format!("<{route};lr>"));
+    for request in [
+        alice.request("MESSAGE", &format!("sips:peer@{address}")),
+        alice.request("MESSAGE", &format!("sips:peer@{address};transport=tcp")),
+        alice.request("MESSAGE", &format!("sips:peer@{address};transport=udp")),
+        routed(&format!("sips:peer@{address}"), &format!("sip:{address}")),
+        routed(&format!("sip:peer@{address}"), &format!("sips:{address}")),
+        routed("sips:alice@office.example", &format!("sip:{address}")),
+    ] {
+        alice.proves(login, &request);
+        refused(&alice, 380);
+    }
+    peer.hears_nothing();
+}
+
+#[test]
+fn a_redirection_changes_neither_to_nor_from_it() {
+    // RFC 5630 5.3: it goes up, and the caller decides.
+    let world = World::new();
+    let (alice, carol) = (world.udp("alice"), world.udp("carol"));
+    let (bob, mobile) = (world.udp("bob/desk"), world.udp("bob/mobile"));
+    bob.registers();
+    mobile.registers();
+    carol.registers();
+    let (_, [at_bob, at_mobile]) = alice.rings("bob", [&bob, &mobile]);
+    bob.sends(&bob.answer(&at_bob, 302).set("Contact", "<sips:carol@office.example>"));
+    bob.expects("ACK");
+    mobile.answers(&at_mobile, 486);
+    mobile.expects("ACK");
+    let up = alice.heard_soon();
+    assert!(up.status() >= Some(300), "{up}");
+    carol.hears_nothing();
+    world.give_up();
+}
+
+#[test]
+fn in_a_dialog_and_to_a_subscriber_neither() {
+    let world = World::new();
+    let (alice, bob) = (world.tcp("alice"), world.tcp("bob"));
+    bob.registers();
+    let invite = alice.calls("bob");
+    let heard = bob.expects("INVITE");
+    let secure = format!("<sips:bob@{}>", bob.address);
+    bob.sends(&bob.answer(&heard, 200).set("Contact", &secure));
+    let ok = alice.expects("200");
+    let ack: Sip = alice.within(&invite, &ok, "ACK").set("CSeq", crate::sim::cseq(&invite, 0, "ACK"));
+    alice.sends(&ack);
+    bob.hears_nothing();
+    // On the branch of its INVITE, without a Route.
+    alice.sends(&ack.set("Via", invite.value("Via")).without("Route"));
+    bob.hears_nothing();
+    alice.sends(&alice.within(&invite, &ok, "BYE"));
+    refused(&alice, 380);
+    bob.hears_nothing();
+    // Who watches registrations by a sips: Contact would be told in the clear.
+    let subscribe = alice.request("SUBSCRIBE", &alice.aor()).with("Event", "reg");
+    alice.sends(&subscribe.set("Contact", format!("<sips:alice@{}>", alice.address)));
+    refused(&alice, 380);
+    world.give_up();
+}
