@@ -20,6 +20,7 @@ mod config;
 mod digest;
 mod durability;
 mod extensions;
+mod field;
 mod first_run;
 mod fork;
 mod heisenberg;

@@ -27,10 +27,10 @@ impl Core {
         {
             let (forks, context) = self.split(now, outbox);
             let accepted = forks.with(id, |fork| fork.acknowledged(&context)).flatten();
-            return match accepted {
-                Some(accepted) => self.acknowledge_success(now, request, accepted, outbox),
-                None => {}
-            };
+            if let Some(accepted) = accepted {
+                self.acknowledge_success(now, request, accepted, outbox);
+            }
+            return;
         }
         if acknowledges_us(&request, &self.mac) {
             return;

@@ -90,8 +90,9 @@ impl Expansion {
     pub(crate) fn found(&mut self, mut found: Plan, gruus: &Gruus, settings: &Settings) {
         let Some((_, q, depth)) = self.current.take() else { return };
         self.queue(std::mem::take(&mut found.users), Some(q), depth.saturating_add(1), gruus);
-        let mut at = self.plan.groups.partition_point(|group| group.q > q);
-        for group in found.groups {
+        // What this user tries after one another stays in that order, before those with a lower preference.
+        let place = self.plan.groups.partition_point(|group| group.q > q);
+        for (at, group) in (place..).zip(found.groups) {
             let targets: Vec<_> = group.targets.into_iter().filter(|target| !self.has(target)).collect();
             let room = self.room(settings);
             self.is_cut |= targets.len() > room;
@@ -105,8 +106,6 @@ impl Expansion {
                 Some(beside) => beside.targets.extend(targets),
                 None => self.plan.groups.insert(at, Group { q, targets: targets.collect() }),
             }
-            // What this user tries after one another stays in that order, before those with a lower preference.
-            at += 1;
         }
         self.plan.groups.retain(|group| !group.targets.is_empty());
         let room = self.room(settings);

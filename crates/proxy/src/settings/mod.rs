@@ -253,7 +253,7 @@ impl Settings {
                 if !is_own && uri.port.is_some() && (alias || literal.is_some()) && self.listens_on(ip) {
                     return None;
                 }
-                literal.map(|domain| &**domain).or((alias || is_own).then_some(&**first))
+                literal.map(|domain| &**domain).or_else(|| (alias || is_own).then_some(&**first))
             }
         }
     }

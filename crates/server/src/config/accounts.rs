@@ -147,7 +147,8 @@ impl CallerName {
     pub(crate) fn caller(&self, config: &Config) -> Option<Caller> {
         let is = |name: &&HostName| self.host.as_deref() == Some(&*name.0);
         let alias = config.aliases.iter().chain(&config.advertise).any(|name| is(&name));
-        let own = config.domains.iter().find(is).map(|domain| &*domain.0).or(alias.then(|| config.first_domain()));
+        let own =
+            config.domains.iter().find(is).map(|domain| &*domain.0).or_else(|| alias.then(|| config.first_domain()));
         match (&self.user, &self.host) {
             (Some(user), None) => Some(Caller::User(user.clone())),
             (Some(user), Some(host)) => Some(Caller::Address(Aor::new(user, own.unwrap_or(host).as_bytes()))),
