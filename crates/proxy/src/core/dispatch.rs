@@ -20,7 +20,7 @@ use crate::pin::Match;
 use crate::registrar::PendingRegister;
 use crate::reject::Reject;
 use crate::request::{Proven, Received, Request};
-use crate::route::{self, Callee, Destination, Expansion, Plan, Toward};
+use crate::route::{self, Callee, Destination, Plan, Toward};
 use crate::settings::Authentication;
 use crate::watch::{self, LocalTag, Meant};
 
@@ -162,20 +162,13 @@ impl Core {
         let Answer::Loaded(record) = answer else {
             return self.refuse(now, &request, Reject::LocationDown, outbox);
         };
-        let mut plan = route::plan_for_callee(&request, callee, record.as_ref(), &self.settings, &self.gruus, now);
         if route::is_to_itself(&request, &callee.aor, &self.settings) {
-            plan = route::without_sender(plan, &request);
+            return self.route_to_itself(now, request, callee, record.as_ref(), outbox);
         }
-        match plan {
-            // RFC 3261 9.2, 16.10: the CANCEL of an INVITE that is not known goes to a phone, if that is one.
-            Ok(plan) if request.method() == Method::Cancel && plan.groups.is_empty() => {
-                self.refuse(now, &request, Reject::NoTransaction, outbox);
-            }
-            Ok(plan) if !plan.users.is_empty() && request.method() != Method::Cancel => {
-                let way = Expansion::new(plan, &callee.aor, &self.gruus);
-                self.expand(now, request, Box::new(way), outbox);
-            }
-            Ok(plan) => self.send_plan(now, request, plan, outbox),
+        match route::plan_for_callee(&request, callee, record.as_ref(), &self.settings, &self.gruus, now) {
+            Ok(plan) if plan.users.is_some() => self.follow_users(now, request, plan, &callee.aor, outbox),
+            Ok(plan) if plan.disposition.redirect => self.redirect(now, &request, &plan, outbox),
+            Ok(plan) => self.launch(now, request, plan, outbox),
             // RFC 3261 9.2
             Err(_) if request.method() == Method::Cancel => {
                 self.refuse(now, &request, Reject::NoTransaction, outbox);

@@ -165,7 +165,7 @@ fn expanded(
     (settings, gruus): (&Settings, &Gruus),
     now: Now,
 ) -> Result<Plan, Reject> {
-    if plan.users.is_empty() {
+    if plan.users.is_none() {
         return Ok(plan);
     }
     let mut way = Expansion::new(plan, aor, gruus);

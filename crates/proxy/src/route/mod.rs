@@ -47,8 +47,8 @@ pub(crate) struct Plan {
     /// Further contacts of phones in the groups, and further addresses of their names (RFC 3263 4.3), the one to try first
     /// at the front: each for when a flow has failed, as a phone is tried at one place at a time (RFC 5626 7).
     pub(crate) spares: Vec<Target>,
-    /// Contacts that name users of ours, which are still to be looked up.
-    pub(crate) users: Vec<UserContact>,
+    /// Contacts that name users of ours, which are still to be looked up; hardly any plan has them.
+    pub(crate) users: Option<Box<Vec<UserContact>>>,
     /// The user of ours that it was made for.
     pub(crate) aor: Option<Aor>,
     /// How its request is treated.
@@ -298,8 +298,9 @@ pub(crate) fn way_to(uri: &SipUri<'_>, settings: &Settings) -> Result<Way, Rejec
     if port == 0 || ip.is_unspecified() || ip.is_multicast() {
         return Err(Reject::Unroutable);
     }
-    // What comes back to us would come back again, Max-Forwards times.
-    if settings.is_own(&host, Some(port)) {
+    // What comes back to us would come back again, Max-Forwards times. Without a port our address is ours, whatever the port.
+    let is_ours = if uri.port.is_some() { settings.is_own_address(ip, Some(port)) } else { settings.listens_on(ip) };
+    if is_ours {
         return Err(Reject::Loop);
     }
     let local = settings.local_for(transport, ip).ok_or(Reject::Unroutable)?;

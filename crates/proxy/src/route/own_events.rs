@@ -49,7 +49,7 @@ pub(crate) fn without_sender(plan: Result<Plan, Reject>, request: &Request) -> R
     plan.groups.iter_mut().for_each(|group| group.targets.retain(|target| is_other(target)));
     plan.groups.retain(|group| !group.targets.is_empty());
     plan.spares.retain(is_other);
-    if plan.groups.is_empty() && plan.users.is_empty() { Err(nobody(request)) } else { Ok(plan) }
+    if plan.groups.is_empty() && plan.users.is_none() { Err(nobody(request)) } else { Ok(plan) }
 }
 
 /// Whether a binding is of the phone that sent this request: by its flow, or by the Contact that it names.

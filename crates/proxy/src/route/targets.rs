@@ -94,24 +94,23 @@ fn plan_for_candidates(
         // Stable: those that are equally good keep the order in which they registered.
         candidates.sort_by_key(|candidate| Reverse(candidate.rank()));
     }
-    let (mut last, mut barred) = (None, None);
+    let (mut last, mut barred, asked_sips) = (None, None, is_sips(request.uri()));
     for candidate in candidates {
-        if let Some(user) = UserContact::of(&candidate, settings) {
-            match (is_sips(request.uri()), is_sips(candidate.binding.contact())) {
-                (true, false) => barred = Some(Reject::SipsNotAllowed),
-                (false, true) => barred = Some(Reject::SipsRequired),
-                // The bindings of that user are judged when they are looked up.
-                _ => plan.users.push(user),
-            }
-            continue;
-        }
         // What was registered before the rule, or under another configuration, is not called.
         let target =
             target_for(&candidate, settings).filter(|target| reach::is_reachable(target, &candidate.binding, settings));
-        let way = target.as_ref().map(|target| &target.way);
-        if let Err(reject) = secure::admits(request.uri(), candidate.binding.contact(), way) {
-            barred = Some(reject);
-            continue;
+        if asked_sips || !UserContact::is_none(&candidate.binding, target.as_ref(), settings) {
+            match special(&candidate, target.as_ref(), request, settings) {
+                Ok(None) => {}
+                Ok(Some(user)) => {
+                    plan.users.get_or_insert_default().push(user);
+                    continue;
+                }
+                Err(reject) => {
+                    barred = Some(reject);
+                    continue;
+                }
+            }
         }
         let Some(target) = target.and_then(|target| one_of_each_phone(target, &mut plan)) else { continue };
         let beside = all_at_once || last == Some(candidate.rank());
@@ -122,15 +121,35 @@ fn plan_for_candidates(
         last = Some(candidate.rank());
     }
     plan.spares.sort_by_key(|spare| Reverse(age(&spare.uri)));
-    if plan.groups.is_empty() && plan.users.is_empty() {
+    if plan.groups.is_empty() && plan.users.is_none() {
         // checklist 46
         let unknown = !settings.accounts.is_empty() && settings.accounts.find(aor).is_none();
         return Err(if unknown { Reject::NotFound } else { barred.unwrap_or(Reject::NotRegistered) });
     }
-    if !fork && !redirect && plan.users.is_empty() {
+    if !fork && !redirect && plan.users.is_none() {
         plan.keep_best();
     }
     Ok(plan)
+}
+
+/// Whether a Contact names a user of ours, or may not be called because of `sips:`.
+#[cold]
+fn special(
+    candidate: &Candidate<'_>,
+    target: Option<&Target>,
+    request: &Request,
+    settings: &Settings,
+) -> Result<Option<UserContact>, Reject> {
+    let contact = candidate.binding.contact();
+    if let Some(user) = UserContact::of(candidate, settings) {
+        return match (is_sips(request.uri()), is_sips(contact)) {
+            (true, false) => Err(Reject::SipsNotAllowed),
+            (false, true) => Err(Reject::SipsRequired),
+            // The bindings of that user are judged when they are looked up.
+            _ => Ok(Some(user)),
+        };
+    }
+    secure::admits(request.uri(), contact, target.map(|target| &target.way)).map(|()| None)
 }
 
 /// The bindings that may be called: the registered ones, then those of the configuration.

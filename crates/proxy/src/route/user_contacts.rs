@@ -5,12 +5,13 @@
 //! `limits.targets`. A circle of users so ends at the phones of all of them. Must not load anything: that is `core`'s.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 
-use location::Aor;
+use location::{Aor, Binding};
 use parser::{Method, Uri};
 
 use super::preferences::Candidate;
-use super::{Callee, Destination, Group, Gruus, Plan, Target, destination};
+use super::{Callee, Destination, Group, Gruus, Plan, Target, Way, destination, is_sips};
 use crate::request::Request;
 use crate::settings::{Settings, Strategy};
 
@@ -28,6 +29,19 @@ pub(crate) struct UserContact {
 }
 
 impl UserContact {
+    /// Whether a Contact surely names no user of ours, nor is a `sips:` one that is called in the clear. Mostly its host is the
+    /// address that it leads to: [`super::way_to`] finds no way to an address of ours, nor one for `sips:` that is not secure.
+    pub(super) fn is_none(binding: &Binding<'_>, target: Option<&Target>, settings: &Settings) -> bool {
+        if let Some(Target { way: Way::Hop(hop), over_flow: false, .. }) = target
+            && binding.path().is_empty()
+        {
+            return !hop.transport.is_secure() && !settings.has_literal_name(hop.remote.ip());
+        }
+        let contact = binding.contact();
+        let is_foreign = |ip| !settings.listens_on(ip) && !settings.has_literal_name(ip);
+        !is_sips(contact) && literal_host(contact).is_some_and(is_foreign)
+    }
+
     /// None if the Contact leads elsewhere, or to this server itself.
     pub(super) fn of(candidate: &Candidate<'_>, settings: &Settings) -> Option<Self> {
         let contact = candidate.binding.contact();
@@ -57,7 +71,7 @@ pub(crate) struct Expansion {
 impl Expansion {
     /// The plan for this user.
     pub(crate) fn new(mut plan: Plan, callee: &Aor, gruus: &Gruus) -> Self {
-        let users = std::mem::take(&mut plan.users);
+        let users = plan.users.take();
         let (seen, waiting) = (vec![callee.clone()], VecDeque::new());
         let mut expansion = Self { plan, seen, waiting, current: None, is_cut: false };
         expansion.queue(users, None, 1, gruus);
@@ -89,7 +103,7 @@ impl Expansion {
     /// What was found for it.
     pub(crate) fn found(&mut self, mut found: Plan, gruus: &Gruus, settings: &Settings) {
         let Some((_, q, depth)) = self.current.take() else { return };
-        self.queue(std::mem::take(&mut found.users), Some(q), depth.saturating_add(1), gruus);
+        self.queue(found.users.take(), Some(q), depth.saturating_add(1), gruus);
         // What this user tries after one another stays in that order, before those with a lower preference.
         let place = self.plan.groups.partition_point(|group| group.q > q);
         for (at, group) in (place..).zip(found.groups) {
@@ -120,8 +134,8 @@ impl Expansion {
         (self.plan, self.is_cut)
     }
 
-    fn queue(&mut self, users: Vec<UserContact>, q: Option<u16>, depth: u8, gruus: &Gruus) {
-        for user in users {
+    fn queue(&mut self, users: Option<Box<Vec<UserContact>>>, q: Option<u16>, depth: u8, gruus: &Gruus) {
+        for user in users.into_iter().flat_map(|users| *users) {
             let callee = match user.gruu {
                 None => Some(Callee::user(user.name)),
                 Some(uri) => gruus.read(&uri, user.name).ok(),
@@ -145,9 +159,52 @@ impl Expansion {
     }
 }
 
+/// The IPv4 address that stands as the host of a SIP URI; none if it is something else.
+fn literal_host(uri: &[u8]) -> Option<IpAddr> {
+    let host = uri.get(memchr::memchr(b'@', uri)? + 1..)?;
+    let (mut octets, mut at, mut value) = ([0_u8; 4], 0, None);
+    for octet in host {
+        match octet {
+            b'0'..=b'9' => value = Some(value.unwrap_or(0_u8).checked_mul(10)?.checked_add(octet - b'0')?),
+            b'.' => {
+                *octets.get_mut(at)? = value.take()?;
+                at += 1;
+            }
+            _ => break,
+        }
+    }
+    let [_, _, _, last] = &mut octets;
+    *last = value.filter(|_| at == 3)?;
+    Some(IpAddr::V4(octets.into()))
+}
+
 impl Plan {
     /// Whether all its targets are tried at once.
     pub(super) fn is_parallel(&self) -> bool {
         self.disposition.strategy == Strategy::Parallel && self.disposition.fork && !self.disposition.redirect
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_address_is_read_as_one() {
+        for (uri, ip) in [
+            ("sip:a@192.0.2.11", Some([192, 0, 2, 11])),
+            ("sip:a@192.0.2.11:5060;x=1.2", Some([192, 0, 2, 11])),
+            ("sip:a@192.0.2.11?x", Some([192, 0, 2, 11])),
+            ("sip:a@192.0.2", None),
+            ("sip:a@192.0.2.256", None),
+            ("sip:a@1.2.3.4.5", None),
+            ("sip:a@1..3.4", None),
+            ("sip:a@office.example", None),
+            ("sip:192.0.2.11", None),
+            ("sip:a@[::1]", None),
+            ("sip:a@", None),
+        ] {
+            assert_eq!(literal_host(uri.as_bytes()), ip.map(IpAddr::from), "{uri}");
+        }
     }
 }

@@ -270,7 +270,12 @@ impl Settings {
 
     /// Whether this server listens at this address, on whatever port.
     pub(crate) fn listens_on(&self, ip: IpAddr) -> bool {
-        self.listeners.iter().any(|own| self.is_own_address(ip, Some(own.address.port())))
+        self.listeners.iter().any(|listener| self.is_bound_to(listener, ip)) || self.advertises(ip)
+    }
+
+    /// Whether one of our domains or aliases is this address.
+    pub(crate) fn has_literal_name(&self, ip: IpAddr) -> bool {
+        self.domains.iter().any(|name| is_literal(name, ip)) || self.aliases.iter().any(|name| is_literal(name, ip))
     }
 
     /// Whether this is an address of this machine, whatever the port.
@@ -280,13 +285,21 @@ impl Settings {
 
     /// Whether this server listens there; `port` none is the transport's own.
     pub(crate) fn is_own_address(&self, ip: IpAddr, port: Option<u16>) -> bool {
-        let advertised = self.advertise.as_ref().is_some_and(|own| is_literal(own, ip));
+        let advertised = self.advertises(ip);
         self.listeners.iter().any(|listener| {
             let port_fits = listener.address.port() == port.unwrap_or_else(|| listener.transport.default_port());
-            let bound = listener.address.ip();
-            let wildcard = bound.is_unspecified() && bound.is_ipv4() == ip.is_ipv4();
-            port_fits && (advertised || bound == ip || (wildcard && self.interfaces.has(ip)))
+            port_fits && (advertised || self.is_bound_to(listener, ip))
         })
+    }
+
+    fn is_bound_to(&self, listener: &Listener, ip: IpAddr) -> bool {
+        let bound = listener.address.ip();
+        let wildcard = bound.is_unspecified() && bound.is_ipv4() == ip.is_ipv4();
+        bound == ip || (wildcard && self.interfaces.has(ip))
+    }
+
+    fn advertises(&self, ip: IpAddr) -> bool {
+        self.advertise.as_ref().is_some_and(|own| is_literal(own, ip))
     }
 
     /// Index of the listener that a flow came over; the first if it has been closed since.
@@ -362,9 +375,13 @@ fn without_root(name: &[u8]) -> &[u8] {
     name.strip_suffix(b".").unwrap_or(name)
 }
 
+#[inline]
 fn is_literal(name: &str, ip: IpAddr) -> bool {
     // Mostly it is a host name: its last label is not a number (RFC 3261 25.1 toplabel), and it has no colon.
-    let may_be = if ip.is_ipv4() { name.ends_with(|last: char| last.is_ascii_digit()) } else { name.contains(':') };
+    let may_be = match ip {
+        IpAddr::V4(_) => name.as_bytes().last().is_some_and(u8::is_ascii_digit),
+        IpAddr::V6(_) => name.contains(':'),
+    };
     if !may_be {
         return false;
     }
