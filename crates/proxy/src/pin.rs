@@ -40,19 +40,21 @@ pub(crate) struct Pin {
     until: Instant,
     /// Whether no final response is waited for.
     is_answered: bool,
-    /// Whether a 2xx has passed.
+    /// Whether the first final that passed was a 2xx.
     is_accepted: bool,
+    /// Whether its request was in a dialog.
+    in_dialog: bool,
 }
 
 impl Pin {
-    /// Whether a 2xx has passed: the ACK does not go by the pin (RFC 6026 7.1).
+    /// Whether the first final that passed was a 2xx: the ACK does not go by the pin (RFC 6026 7.1).
     pub(crate) const fn is_accepted(&self) -> bool {
         self.is_accepted
     }
 
-    /// Whether no final response is known to have passed.
-    pub(crate) const fn awaits_first_final(&self) -> bool {
-        !self.is_answered
+    /// Whether it is of an INVITE that was in a dialog: so is the ACK of its refusal.
+    pub(crate) const fn in_dialog(&self) -> bool {
+        self.in_dialog
     }
 }
 
@@ -124,8 +126,8 @@ impl Pins {
     fn insert_until(&mut self, request: &Request, way: Way, until: Instant, is_answered: bool) -> bool {
         let (source, content) = (request.source(), self.content(request));
         let Entry::Vacant(slot) = self.by_key.entry(request.key) else { return false };
-        let (target, hop, branch) = way;
-        slot.insert(Pin { target, hop, branch, source, content, until, is_answered, is_accepted: false });
+        let ((target, hop, branch), in_dialog) = (way, request.in_dialog);
+        slot.insert(Pin { target, hop, branch, source, content, until, is_answered, is_accepted: false, in_dialog });
         true
     }
 
@@ -144,13 +146,9 @@ impl Pins {
         now: Instant,
         rest: Duration,
     ) -> Option<SocketAddr> {
-        let pin = self.by_key.get_mut(&key)?;
-        // A proxy behind us may send a 2xx of each of its phones.
-        pin.is_accepted |= matches!(status, 200..300);
-        if pin.is_answered {
-            return None;
-        }
+        let pin = self.by_key.get_mut(&key).filter(|pin| !pin.is_answered)?;
         pin.is_answered = true;
+        pin.is_accepted = matches!(status, 200..300);
         pin.until = now + rest;
         self.answered.push_back((pin.until, key));
         Some(pin.hop.remote)

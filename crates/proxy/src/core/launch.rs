@@ -65,9 +65,9 @@ impl Core {
             Ok(dialog) if ingress::hops(request.hops).is_ok() => dialog,
             _ => return Match::Unknown,
         };
-        // The final may have passed at another worker, whose word is still on its way. The ACK of a refusal has the Route of
-        // its INVITE (RFC 3261 17.1.1.3), so one in a dialog that its INVITE was not in acknowledges a 2xx.
-        if request.method() == Method::Ack && pin.awaits_first_final() && dialog.is_some() {
+        // The 2xx may have passed at another worker, whose word is still on its way, or after a refusal. The ACK of a refusal has
+        // the Route of its INVITE (RFC 3261 17.1.1.3), so one in a dialog that its INVITE was not in acknowledges a 2xx.
+        if request.method() == Method::Ack && !pin.in_dialog() && dialog.is_some() {
             return Match::Other;
         }
         // A copy asserts what the first one did.

@@ -37,7 +37,7 @@ pub(crate) use privacy::{Missing, keeps_privacy};
 pub(crate) use redirect::{Redirect, redirects};
 pub(crate) use secure::{admits_hop, is_sips};
 pub(crate) use targets::{Toward, may_answer, over_flow, plan_for_bindings, plan_for_callee, target_for_next};
-pub(crate) use user_contacts::{Expansion, UserContact};
+pub(crate) use user_contacts::{Expansion, UserContact, UserContacts};
 
 /// Who is tried, in which order.
 #[derive(Debug, Default)]
@@ -48,7 +48,7 @@ pub(crate) struct Plan {
     /// at the front: each for when a flow has failed, as a phone is tried at one place at a time (RFC 5626 7).
     pub(crate) spares: Vec<Target>,
     /// Contacts that name users of ours, which are still to be looked up; hardly any plan has them.
-    pub(crate) users: Option<Box<Vec<UserContact>>>,
+    pub(crate) users: Option<Box<UserContacts>>,
     /// The user of ours that it was made for.
     pub(crate) aor: Option<Aor>,
     /// How its request is treated.

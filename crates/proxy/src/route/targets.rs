@@ -103,7 +103,7 @@ fn plan_for_candidates(
             match special(&candidate, target.as_ref(), request, settings) {
                 Ok(None) => {}
                 Ok(Some(user)) => {
-                    plan.users.get_or_insert_default().push(user);
+                    plan.users.get_or_insert_default().0.push(user);
                     continue;
                 }
                 Err(reject) => {

@@ -28,6 +28,10 @@ pub(crate) struct UserContact {
     q: u16,
 }
 
+/// Several of them, behind one pointer: a plan is moved often, and hardly any has one.
+#[derive(Debug, Default)]
+pub(crate) struct UserContacts(pub(super) Vec<UserContact>);
+
 impl UserContact {
     /// Whether a Contact surely names no user of ours, nor is a `sips:` one that is called in the clear. Mostly its host is the
     /// address that it leads to: [`super::way_to`] finds no way to an address of ours, nor one for `sips:` that is not secure.
@@ -134,8 +138,8 @@ impl Expansion {
         (self.plan, self.is_cut)
     }
 
-    fn queue(&mut self, users: Option<Box<Vec<UserContact>>>, q: Option<u16>, depth: u8, gruus: &Gruus) {
-        for user in users.into_iter().flat_map(|users| *users) {
+    fn queue(&mut self, users: Option<Box<UserContacts>>, q: Option<u16>, depth: u8, gruus: &Gruus) {
+        for user in users.into_iter().flat_map(|users| users.0) {
             let callee = match user.gruu {
                 None => Some(Callee::user(user.name)),
                 Some(uri) => gruus.read(&uri, user.name).ok(),
