@@ -2,14 +2,14 @@
 //! NOTIFY and not the one in the 2xx to its SUBSCRIBE. Of a SUBSCRIBE that several phones took, most 2xx never get there.
 //!
 //! A NOTIFY that carries tokens of ours came of a SUBSCRIBE, a REFER or an INVITE that was record-routed here, so its
-//! subscriber is given the same tokens, with the notifier's Contact signed into them. One without was not, and RFC 6665 4.3
-//! forbids to add any.
+//! subscriber is given the same tokens, with the notifier's Contact signed into them, and with the mark of the notifier's tag
+//! as in a response. One without was not, and RFC 6665 4.3 forbids to add any.
 
 use parser::{HeaderName, write_decimal};
 use smallvec::SmallVec;
 
 use super::record_route::{contact, target_of, uri_of_route};
-use super::token::{DialogId, DialogToken, Sealed, Target, TokenText};
+use super::token::{DialogId, DialogToken, Sealed, Target, TokenText, split_mark, write_mark};
 use crate::mac::Mac;
 use crate::request::Request;
 use crate::settings::Settings;
@@ -22,10 +22,14 @@ pub(crate) fn write_record_routes_of_notify(out: &mut Vec<u8>, request: &Request
     let nearest = routes.first().and_then(|value| uri_of_route(value)?.user);
     for value in routes.iter().rev() {
         let Some(uri) = uri_of_route(value) else { continue };
-        let text = uri.user.and_then(|token| for_subscriber(token, Some(token) == nearest, request, settings, mac));
-        let Some(text) = text else { continue };
+        let text = uri.user.and_then(|user| for_subscriber(user, Some(user) == nearest, request, settings, mac));
+        let Some((text, notifier_is_callee)) = text else { continue };
         out.extend_from_slice(b"Record-Route: <sip:");
         out.extend_from_slice(&text);
+        if notifier_is_callee {
+            let [notifier, _] = request.tags();
+            write_mark(out, &text, notifier, mac);
+        }
         out.push(b'@');
         uri.host.write(out);
         if let Some(port) = uri.port {
@@ -37,9 +41,17 @@ pub(crate) fn write_record_routes_of_notify(out: &mut Vec<u8>, request: &Request
     }
 }
 
-/// The token with the notifier's target in it; `None` if it is none of this dialog.
-fn for_subscriber(token: &[u8], nearest: bool, request: &Request, settings: &Settings, mac: &Mac) -> Option<TokenText> {
+/// The token with the notifier's target in it, and whether the notifier is the callee of the dialog; `None` if it is none of
+/// this dialog.
+fn for_subscriber(
+    user: &[u8],
+    nearest: bool,
+    request: &Request,
+    settings: &Settings,
+    mac: &Mac,
+) -> Option<(TokenText, bool)> {
     let message = &request.message;
+    let (token, _) = split_mark(user);
     let sealed = Sealed::decode(token)?;
     let call_id = message.value(HeaderName::CallId)?;
     let [notifier, subscriber] = request.tags();
@@ -52,11 +64,11 @@ fn for_subscriber(token: &[u8], nearest: bool, request: &Request, settings: &Set
     let notifier_is_callee = of_callee.is_some();
     let (token, id) = of_callee.or_else(|| open(notifier))?;
     if !nearest {
-        return Some(token.text(id, mac));
+        return Some((token.text(id, mac), notifier_is_callee));
     }
     let side = if notifier_is_callee { &token.callee } else { &token.caller };
     let next = message.value(HeaderName::RecordRoute).and_then(uri_of_route).or_else(|| contact(message));
     let next_hop = target_of(next, side, settings, mac);
     let target = next_hop.map(|next_hop| Target { of_callee: notifier_is_callee, next_hop });
-    Some(DialogToken { target, ..token }.text(id, mac))
+    Some((DialogToken { target, ..token }.text(id, mac), notifier_is_callee))
 }
