@@ -141,7 +141,7 @@ impl<'a> Draft<'a> {
 
     /// Was this request applied to this Contact before? Refused if a later one was.
     fn repeats(&self, change: &Change<'_>, identity: &Identity<'_>, removes: bool) -> Result<bool, Refusal> {
-        let mut repeats = false;
+        let (mut repeats, mut has_ended) = (false, false);
         let means = |kept: &&Kept<'_>| {
             if removes { identity.removes(&kept.identity) } else { identity.equals(&kept.identity) }
         };
@@ -149,9 +149,12 @@ impl<'a> Draft<'a> {
             match Order::of(change, &kept.old, self.now)? {
                 Order::Newer => {}
                 Order::Again if removes || kept.old.is_live(self.now) => repeats = true,
-                // The latter: a copy of the request that set what has ended since.
-                Order::Again => return Err(Refusal::OutOfOrder),
+                Order::Again => has_ended = true,
             }
+        }
+        // A copy of the request that set what has ended since. Not of one that ended a flow at one URI and set it at another.
+        if has_ended && !repeats {
+            return Err(Refusal::OutOfOrder);
         }
         Ok(repeats)
     }
@@ -285,6 +288,14 @@ impl<'a> Identity<'a> {
     /// What a flow is called (RFC 5626 6).
     fn flow(&self) -> Option<(&'a [u8], u32)> {
         self.instance.zip(self.reg_id)
+    }
+
+    pub(crate) fn is_flow(&self) -> bool {
+        self.flow().is_some()
+    }
+
+    pub(crate) fn has_uri_of(&self, other: &Identity<'_>) -> bool {
+        self.uri.equals(&other.uri)
     }
 
     /// Whether a binding of the one is refreshed by the other.

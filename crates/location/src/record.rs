@@ -50,7 +50,8 @@ impl Record {
     ///   never below `min_expires`.
     /// - A removed binding is remembered for 32 s (at most 32 of them), so that a late copy of an earlier REGISTER
     ///   cannot bring it back: that is [`Refusal::OutOfOrder`].
-    /// - Two equal Contacts in one request: the last one counts.
+    /// - Two equal Contacts in one request: the last one counts. But a flow that is set at one URI and removed at another is
+    ///   one that has moved: it is set, in either order.
     /// - More live bindings than `max_contacts`, and more than before: refused, or room is made.
     ///
     /// # Errors
@@ -87,7 +88,15 @@ fn update<'a>(
     let asked: SmallVec<[Identity<'_>; 2]> = contacts.iter().map(Identity::of_contact).collect();
     for (at, (contact, identity)) in contacts.iter().zip(&asked).enumerate() {
         let granted = grant(contact.expires, change.transaction, limits)?;
-        if asked.iter().skip(at + 1).any(|later| later.equals(identity)) {
+        let is_set_too = |other: &(&ContactChange<'_>, &Identity<'_>)| other.0.expires != Some(0) && moves(identity, other.1);
+        if granted == 0 && contacts.iter().zip(&asked).any(|other| is_set_too(&other)) {
+            // The old URI of a flow that this request puts at another one: the flow takes its old URI along.
+            continue;
+        }
+        let counts_instead = |(later, other): (&ContactChange<'_>, &Identity<'_>)| {
+            other.equals(identity) && !(later.expires == Some(0) && moves(other, identity))
+        };
+        if contacts.iter().zip(&asked).skip(at + 1).any(counts_instead) {
             continue;
         }
         if granted == 0 {
@@ -102,6 +111,12 @@ fn update<'a>(
         return Err(Refusal::TooManyContacts { max: limits.max_contacts });
     }
     Ok(displaced)
+}
+
+/// Whether two Contacts are the same flow at different URIs. A phone whose address has changed says both in one REGISTER:
+/// where its flow is, and, with `expires` 0, where it was (RFC 5626 6).
+fn moves(one: &Identity<'_>, other: &Identity<'_>) -> bool {
+    one.is_flow() && one.equals(other) && !one.has_uri_of(other)
 }
 
 // RFC 3261 10.3 steps 6 and 7: only a time below an hour may be refused as too brief.

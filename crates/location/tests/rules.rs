@@ -144,6 +144,42 @@ fn the_last_of_the_same_flow_counts() {
 }
 
 #[test]
+fn a_flow_that_moves_says_where_it_was() {
+    // pjsua does so whenever its TCP address changes.
+    let removal = |instance, reg_id| ("sip:a@h1", instance, reg_id, 0);
+    for removal in [removal(Some("I"), Some(1)), removal(Some("I"), None), removal(None, None)] {
+        for comes_first in [true, false] {
+            let mut desk = Desk::new(LIMITS);
+            desk.takes(&change("x", 1, &[flow("sip:a@h1", "I", 1)]));
+            desk.takes(&change("x", 2, &[flow("sip:a@h1", "I", 2), flow("sip:c@h", "J", 1)]));
+            let mut contacts = [flow("sip:a@h2", "I", 1), removal];
+            if comes_first {
+                contacts.reverse();
+            }
+            let moves = change("x", 3, &contacts);
+            desk.takes(&moves);
+            let is_first = |uri: &&String| *uri == "sip:a@h2";
+            assert_eq!(desk.uris().iter().filter(is_first).count(), 1, "{removal:?} {comes_first}");
+            assert_eq!(desk.binding("sip:a@h2").reg_id(), Some(1));
+            let left = desk.record.live(desk.wall()).any(|it| it.contact() == b"sip:a@h1" && it.reg_id() == Some(1));
+            assert!(!left, "{removal:?} {comes_first}");
+            assert_eq!(desk.binding("sip:c@h").instance(), Some(&b"J"[..]), "another phone stays");
+            if removal.2.is_some() {
+                assert_eq!(desk.binding("sip:a@h1").reg_id(), Some(2), "another flow stays");
+            }
+            // A copy of the request changes nothing.
+            assert!(matches!(desk.apply(&moves), Ok(Applied::Unchanged)), "{removal:?} {comes_first}");
+        }
+    }
+    // Where nothing was bound, too; and of the same URI the last one counts, as of two that are set.
+    let mut desk = Desk::new(LIMITS);
+    desk.takes(&change("x", 1, &[removal(Some("I"), Some(1)), flow("sip:a@h2", "I", 1), flow("sip:a@h3", "I", 1)]));
+    assert_eq!(desk.uris(), ["sip:a@h3"]);
+    desk.takes(&change("x", 2, &[flow("sip:a@h3", "I", 1), ("sip:a@h3", Some("I"), Some(1), 0)]));
+    assert_eq!(desk.uris(), [""; 0]);
+}
+
+#[test]
 fn the_oldest_makes_room() {
     // checklist 28
     let mut desk = Desk::new(MAKING_ROOM);
