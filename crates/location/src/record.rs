@@ -88,7 +88,8 @@ fn update<'a>(
     let asked: SmallVec<[Identity<'_>; 2]> = contacts.iter().map(Identity::of_contact).collect();
     for (at, (contact, identity)) in contacts.iter().zip(&asked).enumerate() {
         let granted = grant(contact.expires, change.transaction, limits)?;
-        let is_set_too = |other: &(&ContactChange<'_>, &Identity<'_>)| other.0.expires != Some(0) && moves(identity, other.1);
+        let is_set_too =
+            |other: &(&ContactChange<'_>, &Identity<'_>)| other.0.expires != Some(0) && moves(identity, other.1);
         if granted == 0 && contacts.iter().zip(&asked).any(|other| is_set_too(&other)) {
             // The old URI of a flow that this request puts at another one: the flow takes its old URI along.
             continue;
@@ -165,7 +166,7 @@ mod tests {
 
     fn contact<'a>(&(uri, expires): &Asked<'a>) -> ContactChange<'a> {
         let uri = uri.as_bytes();
-        ContactChange { uri, params: b";a=b", expires, q: Some(500), instance: None, reg_id: None }
+        ContactChange { uri, params: b";a=b", expires, q: Some(500), instance: None, reg_id: None, connection: None }
     }
 
     fn update<'a>(call_id: &'a str, cseq: u32, contacts: &[Asked<'a>]) -> Change<'a> {

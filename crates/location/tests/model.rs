@@ -257,6 +257,7 @@ fn real(record: &Record, request: &Request, now: u64, limits: &Limits) -> Result
         q: None,
         instance: phone.instance.map(|instance| INSTANCES[instance].as_bytes()),
         reg_id: phone.reg_id,
+        connection: None,
     };
     let ask = match &request.contacts {
         Some(contacts) => Ask::Update(contacts.iter().map(contact).collect()),

@@ -30,6 +30,7 @@ fn change<'a>(call_id: &'a str, cseq: u32, contacts: &[Asked<'a>]) -> Change<'a>
         q: None,
         instance: instance.map(str::as_bytes),
         reg_id,
+        connection: None,
     };
     Change {
         call_id: call_id.as_bytes(),

@@ -196,6 +196,7 @@ impl InDialog {
         let contact = request.message.header::<Contact<'_>>().ok().flatten();
         let target =
             contact.as_ref().and_then(|contact| contact.address()).and_then(|address| address.uri.sip().copied());
+        let only_flow = request.is_flow_bound(target.as_ref());
         let target = target.filter(|uri| may_name(uri, &self.sender, request.flow.remote.ip(), settings));
         let elsewhere = target.filter(|uri| !self.sender.only_flow && literal(uri) != Some(self.sender.peer.remote));
         if peer == self.sender.peer && elsewhere.is_none() {
@@ -203,7 +204,7 @@ impl InDialog {
         }
         let side = SideOfDialog { dialog: self.key(request, mac)?, is_caller: self.from_caller };
         let next_hop = target.map(|uri| next_hop(&uri, mac));
-        Some((side, Moved { peer, only_flow: request.is_flow_bound(), next_hop }))
+        Some((side, Moved { peer, only_flow, next_hop }))
     }
 
     /// Whether a flow is one over which a user is registered now: what a phone is reached over is its own.

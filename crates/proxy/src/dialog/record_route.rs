@@ -32,9 +32,10 @@ pub(crate) fn token_for(
     mac: &Mac,
 ) -> TokenText {
     let (message, first) = (&request.message, first_domain(settings));
+    let next = message.value(HeaderName::RecordRoute).and_then(uri_of_route).or_else(|| contact(message));
     let caller = Side {
         peer: Peer::of_hop(&Hop::back(&request.flow), settings),
-        only_flow: request.is_flow_bound(),
+        only_flow: request.is_flow_bound(next.as_ref()),
         user: named(request.caller_text(), settings),
         identity: None,
     };
@@ -47,7 +48,6 @@ pub(crate) fn token_for(
     let called = called.filter(|called| named(message.request_uri(), settings).as_ref() == Some(called));
     let identity = called.map(|called| identity(&called.aor(first), mac));
     let callee = Side { peer: Peer::of_hop(hop, settings), only_flow, user, identity };
-    let next = message.value(HeaderName::RecordRoute).and_then(uri_of_route).or_else(|| contact(message));
     let target = target_of(next, &caller, settings, mac);
     let target = target.map(|next_hop| Target { of_callee: false, next_hop });
     let [caller_tag, _] = request.tags();

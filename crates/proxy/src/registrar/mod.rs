@@ -30,8 +30,8 @@ pub(crate) const EXTENSIONS: &[&[u8]] = &[b"path", b"outbound", b"gruu"];
 /// Commits that may lose their race before the request fails.
 const MAX_ATTEMPTS: u8 = 16;
 
-/// The `connection` of a binding's UDP flow that its client asked to be answered on (RFC 3581) from behind a NAT.
-pub(crate) const SYMMETRIC: u64 = u64::MAX;
+/// The `connection` of a binding that is reached over UDP at the source of its REGISTER (`nat`).
+pub(crate) const AT_SOURCE: u64 = u64::MAX;
 
 /// A REGISTER between load and commit.
 #[derive(Debug)]

@@ -262,6 +262,11 @@ pub(crate) fn way_to(uri: &SipUri<'_>, settings: &Settings) -> Result<Way, Rejec
         None if uri.secure => parser::Transport::Tls,
         None => parser::Transport::Udp,
     };
+    way_over(uri, transport, settings)
+}
+
+/// The same over this transport.
+pub(crate) fn way_over(uri: &SipUri<'_>, transport: parser::Transport, settings: &Settings) -> Result<Way, Reject> {
     let port = uri.port.unwrap_or_else(|| transport.default_port());
     let host = match uri.maddr() {
         Some(maddr) => Host::parse(maddr).map_err(|_| Reject::Unroutable)?,

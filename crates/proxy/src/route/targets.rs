@@ -5,20 +5,20 @@
 use std::cmp::Reverse;
 
 use location::{Aor, Binding, Flow, Record};
-use parser::{Method, SipUri, Uri};
+use parser::{Method, SipUri, Transport, Uri};
 use smallvec::SmallVec;
 
 use crate::clock::{Now, Wall};
 use crate::dialog::Next;
 use crate::hop::Hop;
 use crate::reach;
-use crate::registrar::{SYMMETRIC, besides};
+use crate::registrar::{AT_SOURCE, besides};
 use crate::reject::Reject;
 use crate::request::{FlowAhead, Request};
 use crate::settings::{Settings, Strategy};
 
 use super::preferences::{self, Candidate, Candidates, Disposition};
-use super::{Callee, Group, Gruus, Plan, Target, TargetUri, Way, route_uri, way_to};
+use super::{Callee, Group, Gruus, Plan, Target, TargetUri, Way, route_uri, way_over, way_to};
 
 /// The plan for a user with this record.
 pub(crate) fn plan_for_bindings(
@@ -215,8 +215,13 @@ fn target_for(candidate: &Candidate<'_>, settings: &Settings) -> Option<Target> 
         let hop = only_over(&binding.flow(), settings)?;
         return Some(Target { uri, way: Way::Hop(hop), over_flow: true });
     }
+    let flow = binding.flow();
     match flow_of(binding, &contact, settings) {
         Some(flow) => Some(Target { uri, way: Way::Hop(over_flow(flow, &contact)), over_flow: true }),
+        // The connection ended with an earlier run of the program. Its transport is the one that the phone speaks.
+        None if fits(&contact, flow.transport) && flow.transport.is_reliable() => {
+            Some(Target { uri, way: way_over(&contact, flow.transport, settings).ok()?, over_flow: false })
+        }
         None => Some(Target { uri, way: way_to(&contact, settings).ok()?, over_flow: false }),
     }
 }
@@ -252,16 +257,24 @@ fn first_path(path: &[u8]) -> Option<&[u8]> {
     parser::elements(path).next()
 }
 
-/// The way that the REGISTER came, where the Contact alone may not lead to the phone: one behind a firewall cannot be
-/// connected to, and one behind a NAT names an address that is not its own. A phone that named its flow wants no other
-/// (RFC 5626 7).
+/// The way that the REGISTER came, where that leads to the phone and the Contact may not: a phone that registered over a
+/// stream is called over it, unless its Contact names another transport; one behind a NAT is called at its source (`nat`).
 fn flow_of(binding: &Binding<'_>, contact: &SipUri<'_>, settings: &Settings) -> Option<Hop> {
     let flow = binding.flow();
-    let transport = contact.transport();
-    if flow.transport.is_reliable() {
-        return (transport == Some(flow.transport) && flow.connection != 0).then(|| Hop::back(&flow));
+    if !fits(contact, flow.transport) {
+        return None;
     }
-    let translated = flow.connection == SYMMETRIC && contact.host.ip().is_some_and(|ip| ip != flow.remote.ip());
-    let fits = transport.is_none_or(|transport| transport == flow.transport);
-    (translated && fits).then(|| back_through_nat(&flow, settings))
+    match flow.transport.is_reliable() {
+        true => (flow.connection != 0).then(|| Hop::back(&flow)),
+        false => (flow.connection == AT_SOURCE).then(|| back_through_nat(&flow, settings)),
+    }
+}
+
+/// Whether a Contact can be reached over this transport: it names it, or none.
+fn fits(contact: &SipUri<'_>, transport: Transport) -> bool {
+    match contact.param("transport") {
+        Some(_) => contact.transport() == Some(transport),
+        // RFC 3261 26.2.2: no clear text for `sips:`.
+        None => !contact.secure || matches!(transport, Transport::Tls | Transport::Wss),
+    }
 }

@@ -25,6 +25,7 @@ mod gruu;
 mod guessing;
 mod identity;
 mod loops;
+mod nat;
 mod outbound;
 mod overload;
 mod preferences;
