@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use crate::change::{Ask, Change, ContactChange, Limits, Refusal, WhenFull};
 use crate::draft::{Draft, Identity};
-use crate::{Record, Wall};
+use crate::{Flow, Record, Wall};
 
 /// What [`Record::apply`] came to.
 #[derive(Clone, Debug)]
@@ -23,7 +23,7 @@ pub enum Applied {
         before: usize,
         /// Whether a Contact is live that was not, or over a flow that it did not have.
         adds_way: bool,
-        /// Whether older bindings had to make room ([`WhenFull::ReplaceOldest`]).
+        /// Whether older bindings had to make room: useless ones, or any ([`WhenFull::ReplaceOldest`]).
         displaced: bool,
     },
 }
@@ -52,11 +52,27 @@ impl Record {
     ///   cannot bring it back: that is [`Refusal::OutOfOrder`].
     /// - Two equal Contacts in one request: the last one counts. But a flow that is set at one URI and removed at another is
     ///   one that has moved: it is set, in either order.
-    /// - More live bindings than `max_contacts`, and more than before: refused, or room is made.
+    /// - More live bindings than `max_contacts`, and more than before: refused, or room is made. Before that, older bindings
+    ///   of a phone that has registered elsewhere since give way.
     ///
     /// # Errors
     /// [`Refusal`]; nothing is applied then.
     pub fn apply(&self, change: &Change<'_>, now: Wall, limits: &Limits) -> Result<Applied, Refusal> {
+        self.apply_knowing(change, now, limits, &|_| false)
+    }
+
+    /// The same where it is known which flows are gone, because their connection is closed. Bindings with such a flow are the
+    /// first to give way: a phone that reconnects again and again does not lock itself out.
+    ///
+    /// # Errors
+    /// [`Refusal`]; nothing is applied then.
+    pub fn apply_knowing(
+        &self,
+        change: &Change<'_>,
+        now: Wall,
+        limits: &Limits,
+        is_gone: &dyn Fn(&Flow) -> bool,
+    ) -> Result<Applied, Refusal> {
         let mut draft = Draft::new(now);
         draft.keep(self);
         let displaced = match &change.ask {
@@ -65,7 +81,7 @@ impl Record {
                 draft.remove_all(change)?;
                 false
             }
-            Ask::Update(contacts) => update(&mut draft, change, contacts, limits)?,
+            Ask::Update(contacts) => update(&mut draft, change, contacts, limits, is_gone)?,
         };
         if !draft.changed {
             return Ok(Applied::Unchanged);
@@ -81,6 +97,7 @@ fn update<'a>(
     change: &'a Change<'_>,
     contacts: &'a [ContactChange<'_>],
     limits: &Limits,
+    is_gone: &dyn Fn(&Flow) -> bool,
 ) -> Result<bool, Refusal> {
     if contacts.len() > limits.max_request_contacts {
         return Err(Refusal::TooManyContacts { max: limits.max_request_contacts });
@@ -107,8 +124,12 @@ fn update<'a>(
         }
     }
     // What adds nothing is not refused for what was there before the limit was lowered.
-    let displaced = draft.live() > limits.max_contacts.max(draft.live_before());
-    if displaced && (limits.when_full == WhenFull::Refuse || !draft.shrink(limits.max_contacts, change)) {
+    let most = limits.max_contacts.max(draft.live_before());
+    let displaced = draft.live() > most;
+    if displaced {
+        draft.drop_useless(limits.max_contacts, change, is_gone);
+    }
+    if draft.live() > most && (limits.when_full == WhenFull::Refuse || !draft.shrink(limits.max_contacts, change)) {
         return Err(Refusal::TooManyContacts { max: limits.max_contacts });
     }
     Ok(displaced)

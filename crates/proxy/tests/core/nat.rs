@@ -143,3 +143,34 @@ fn a_register_from_another_place_moves_the_flow() {
         tcp.disconnects();
     }
 }
+
+#[test]
+fn a_softphone_that_reconnects_is_never_locked_out() {
+    // checklist 28
+    let limits = |settings: &mut proxy::Settings| settings.registrar.limits.max_contacts = 3;
+    for (instance, on_tcp) in
+        [(";+sip.instance=\"<urn:uuid:1>\"", true), ("", true), (";+sip.instance=\"<urn:uuid:1>\"", false)]
+    {
+        let world = World::with(limits);
+        let (alice, desk) = (world.udp("alice"), world.udp("bob/desk"));
+        desk.registers();
+        let bob = if on_tcp { world.tcp("bob") } else { world.udp("bob") };
+        for number in 0..20u16 {
+            world.seconds(1);
+            if !on_tcp {
+                bob.appears_at(([192, 0, 2, 99], 40_000 + number).into());
+            }
+            let transport = if on_tcp { ";transport=tcp" } else { "" };
+            let contact = format!("<sip:bob@192.0.2.99:{}{transport}>{instance}", 40_000 + number);
+            bob.sends(&bob.register().set("Call-ID", format_args!("again-{number}")).set("Contact", contact));
+            bob.expects("200");
+            if number < 19 {
+                bob.disconnects();
+            }
+        }
+        alice.calls("bob");
+        bob.expects("INVITE");
+        desk.expects("INVITE");
+        world.give_up();
+    }
+}
