@@ -24,6 +24,7 @@ pub(crate) enum Purpose {
     NextHop = 11,
     Identity = 12,
     Dialog = 13,
+    Phone = 14,
 }
 
 /// A key and the hashes made with it.

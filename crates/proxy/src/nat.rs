@@ -37,7 +37,7 @@ pub(crate) fn reach(request: &Request, contact: Option<&SipUri<'_>>) -> Reach {
         return Reach::Contact;
     }
     let Some(via) = request.message.header::<Via<'_>>().ok().flatten() else { return Reach::Contact };
-    let via_port = via.port.unwrap_or(Transport::Udp.default_port());
+    let via_port = via.port.unwrap_or_else(|| Transport::Udp.default_port());
     let (contact, contact_port) = contact.map_or((via.host, via_port), |contact| (contact.host, port_of(contact)));
     let rport = via.rport().is_some();
     let is_proxied = request.message.values(HeaderName::Via).nth(1).is_some();
@@ -45,7 +45,7 @@ pub(crate) fn reach(request: &Request, contact: Option<&SipUri<'_>>) -> Reach {
 }
 
 fn port_of(uri: &SipUri<'_>) -> u16 {
-    uri.port.unwrap_or(Transport::Udp.default_port())
+    uri.port.unwrap_or_else(|| Transport::Udp.default_port())
 }
 
 /// All that the decision is made of.

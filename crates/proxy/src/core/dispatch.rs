@@ -103,7 +103,7 @@ impl Core {
         ingress::hops(request.hops)?;
         ingress::proxy_require(&request.message)?;
         let (toward, proven) = match dialog {
-            Some(dialog) => match self.enter_dialog(request, &uri, dialog, &destination, outbox) {
+            Some(dialog) => match self.enter_dialog(now, request, &uri, dialog, &destination, outbox) {
                 Ok(flow) => {
                     self.spend_credentials(now, request, &presented);
                     (Toward::OtherSide(flow), false)

@@ -13,6 +13,7 @@ mod preferences;
 mod privacy;
 mod redirect;
 mod targets;
+mod today;
 
 use location::{Aor, Binding, Record};
 use parser::{Host, Method, SipUri, Uri};
@@ -32,6 +33,7 @@ pub(crate) use preferences::Disposition;
 pub(crate) use privacy::{Missing, keeps_privacy};
 pub(crate) use redirect::{Redirect, redirects};
 pub(crate) use targets::{Toward, may_answer, over_flow, plan_for_bindings, plan_for_callee, target_for_next};
+pub(crate) use today::flow_today;
 
 /// Who is tried, in which order.
 #[derive(Debug, Default)]

@@ -203,26 +203,31 @@ pub(crate) fn may_answer(hop: &Hop, target: &Target, source: &Flow, settings: &S
     hop.transport == source.transport && ((same_host && target.uri.aor().is_empty()) || registered_there() || trusted())
 }
 
-/// None if the binding cannot be called: another scheme, a transport that we do not speak, or a flow that is gone.
+/// None if the binding cannot be called.
 fn target_for(candidate: &Candidate<'_>, settings: &Settings) -> Option<Target> {
     let Candidate { record, index, binding, .. } = candidate;
-    let uri = TargetUri::Binding((*record).clone(), *index);
+    let (way, over_flow) = way_of(binding, settings)?;
+    Some(Target { uri: TargetUri::Binding((*record).clone(), *index), way, over_flow })
+}
+
+/// How a binding is reached, and whether that is its flow. None if it cannot be called: another scheme, a transport that we do
+/// not speak, or a flow that is gone.
+pub(super) fn way_of(binding: &Binding<'_>, settings: &Settings) -> Option<(Way, bool)> {
     if let Some(path) = first_path(binding.path()) {
-        return Some(Target { uri, way: way_to(&route_uri(path)?, settings).ok()?, over_flow: false });
+        return Some((way_to(&route_uri(path)?, settings).ok()?, false));
     }
     let Ok(Uri::Sip(contact)) = Uri::parse(binding.contact()) else { return None };
-    if is_outbound(binding) {
-        let hop = only_over(&binding.flow(), settings)?;
-        return Some(Target { uri, way: Way::Hop(hop), over_flow: true });
-    }
     let flow = binding.flow();
+    if is_outbound(binding) {
+        return Some((Way::Hop(only_over(&flow, settings)?), true));
+    }
     match flow_of(binding, &contact, settings) {
-        Some(flow) => Some(Target { uri, way: Way::Hop(over_flow(flow, &contact)), over_flow: true }),
+        Some(flow) => Some((Way::Hop(over_flow(flow, &contact)), true)),
         // The connection ended with an earlier run of the program. Its transport is the one that the phone speaks.
         None if fits(&contact, flow.transport) && flow.transport.is_reliable() => {
-            Some(Target { uri, way: way_over(&contact, flow.transport, settings).ok()?, over_flow: false })
+            Some((way_over(&contact, flow.transport, settings).ok()?, false))
         }
-        None => Some(Target { uri, way: way_to(&contact, settings).ok()?, over_flow: false }),
+        None => Some((way_to(&contact, settings).ok()?, false)),
     }
 }
 

@@ -25,6 +25,7 @@ mod gruu;
 mod guessing;
 mod identity;
 mod loops;
+mod moved_phones;
 mod nat;
 mod outbound;
 mod overload;
