@@ -79,7 +79,7 @@ enum Sender {
 }
 
 /// Where the Contact is, seen from the source.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     /// There.
     Source,
@@ -172,6 +172,11 @@ fn is_private(ip: IpAddr) -> bool {
         }
         IpAddr::V6(ip) => ip.is_unique_local() || ip.is_unicast_link_local() || ip.is_loopback(),
     }
+}
+
+/// Whether a host name means nothing outside of its own network.
+pub(crate) fn is_local(name: &[u8]) -> bool {
+    place_of_name(name) != Place::Named
 }
 
 fn place_of_name(name: &[u8]) -> Place {

@@ -75,6 +75,32 @@ impl Core {
         }
     }
 
+    /// A request to the Contact of a phone (`contact`): its sender has to prove to be this user, which From names. `is_at_home`:
+    /// it comes from where that user is registered. Whether it is proven.
+    pub(super) fn admit_to_contact(
+        &mut self,
+        now: Now,
+        request: &Request,
+        is_at_home: bool,
+        sender: &Aor,
+        outbox: &mut Outbox,
+    ) -> Result<bool, Reject> {
+        let settings = Arc::clone(&self.settings);
+        if request.method() == Method::Ack || settings.authentication == Authentication::Off {
+            return if is_at_home { Ok(false) } else { Err(Reject::Relay) };
+        }
+        let presented = self.authenticator.read(request, &settings);
+        if !is_at_home && presented.is_empty() {
+            return Err(Reject::Relay);
+        }
+        let proven = self.authenticate(now, request, &presented, ChallengeFor::Proxy, sender.domain(), outbox)?;
+        if route::calls_as_himself(request, &proven, &settings) {
+            Ok(true)
+        } else {
+            Err(self.impostor(request, outbox))
+        }
+    }
+
     /// RFC 3261 10.3 steps 2 to 5: may this sender touch these bindings?
     pub(super) fn admit_register(
         &mut self,

@@ -181,6 +181,7 @@ impl Core {
         match turn {
             Ok(Turn::LookUp(callee)) => self.look_up(request, callee, outbox),
             Ok(Turn::Send(plan)) => self.launch(now, request, plan, outbox),
+            Ok(Turn::FindContact(search)) => self.find_contact(now, request, search, outbox),
             Ok(_) => self.refuse(now, &request, Reject::Unroutable, outbox),
             Err(reject) => self.refuse(now, &request, reject, outbox),
         }
@@ -267,9 +268,13 @@ impl Core {
     /// An ACK that belongs to no transaction here goes on in its dialog, from its sender only: it cannot be challenged, and
     /// credentials that it repeats from its INVITE (RFC 3261 22.1) prove nothing to somebody else who has read them.
     pub(super) fn acknowledge_in_dialog(&mut self, now: Now, mut request: Request, outbox: &mut Outbox) {
-        let dialog = route::accept_routes(&mut request, &self.settings, &self.mac).ok().flatten();
-        match dialog.filter(|_| ingress::hops(request.hops).is_ok()) {
-            Some(dialog) => self.acknowledge_between_sides(now, request, dialog, outbox),
+        let dialog = route::accept_routes(&mut request, &self.settings, &self.mac).ok();
+        if ingress::hops(request.hops).is_err() {
+            return outbox.tell(Event::Dropped(Drop::StrayAck));
+        }
+        match dialog {
+            Some(Some(dialog)) => self.acknowledge_between_sides(now, request, dialog, outbox),
+            Some(None) => self.acknowledge_contact(now, request, outbox),
             None => outbox.tell(Event::Dropped(Drop::StrayAck)),
         }
     }

@@ -5,6 +5,7 @@
 
 mod admit;
 mod cancel;
+pub(crate) mod contact;
 mod dispatch;
 pub(crate) mod explain;
 mod follow;

@@ -233,7 +233,9 @@ impl InDialog {
         let contact = request.message.header::<Contact<'_>>().ok().flatten();
         let target =
             contact.as_ref().and_then(|contact| contact.address()).and_then(|address| address.uri.sip().copied());
-        let only_flow = request.is_flow_bound(target.as_ref());
+        // Who was not behind a NAT when the dialog was made, and speaks from the same place, names another Contact on purpose.
+        let may_be_behind_nat = self.sender.only_flow || peer != self.sender.peer;
+        let only_flow = may_be_behind_nat && request.is_flow_bound(target.as_ref());
         let target = target.filter(|uri| may_name(uri, &self.sender, request.flow.remote.ip(), settings));
         let elsewhere = target.filter(|uri| !self.sender.only_flow && literal(uri) != Some(self.sender.peer.remote));
         if peer == self.sender.peer && elsewhere.is_none() {

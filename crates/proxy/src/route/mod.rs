@@ -7,6 +7,7 @@
 //! One rule decides between the stateless and the stateful way, [`Plan::is_single`].
 
 mod admission;
+mod contacts;
 mod gruu;
 mod loose;
 mod preferences;
@@ -27,6 +28,7 @@ use crate::settings::Settings;
 pub(crate) use admission::{
     Admission, admission, admission_in_dialog, calls_as_himself, outside_of_dialogs, was_proven,
 };
+pub(crate) use contacts::{plan_for_contact, users_with_contact};
 pub(crate) use gruu::{Callee, Gruus, issued};
 pub(crate) use loose::accept_routes;
 pub(crate) use preferences::Disposition;

@@ -117,7 +117,7 @@ fn plan_for_candidates(
 }
 
 /// The bindings that may be called: the registered ones, then those of the configuration.
-fn candidates<'r>(record: Option<&'r Record>, fixed: Option<&'r Record>, now: Now) -> Candidates<'r> {
+pub(super) fn candidates<'r>(record: Option<&'r Record>, fixed: Option<&'r Record>, now: Now) -> Candidates<'r> {
     let mut candidates = Candidates::new();
     if let Some(record) = record {
         let live = record.bindings().iter().enumerate().filter(|(_, binding)| binding.is_live(now.wall));
@@ -204,7 +204,7 @@ pub(crate) fn may_answer(hop: &Hop, target: &Target, source: &Flow, settings: &S
 }
 
 /// None if the binding cannot be called.
-fn target_for(candidate: &Candidate<'_>, settings: &Settings) -> Option<Target> {
+pub(super) fn target_for(candidate: &Candidate<'_>, settings: &Settings) -> Option<Target> {
     let Candidate { record, index, binding, .. } = candidate;
     let (way, over_flow) = way_of(binding, settings)?;
     Some(Target { uri: TargetUri::Binding((*record).clone(), *index), way, over_flow })

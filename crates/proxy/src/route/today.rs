@@ -76,7 +76,10 @@ fn is_open(binding: &Binding<'_>, connections: &Connections) -> bool {
 
 /// By an address: a name would have to be resolved first.
 fn hop_of(binding: &Binding<'_>, settings: &Settings) -> Option<Hop> {
+    let flow = binding.flow();
     match way_of(binding, settings)? {
+        // The hop has the address to connect to once the connection is closed; the flow is where the phone speaks from.
+        (Way::Hop(hop), true) if flow.transport.is_reliable() => Some(Hop { remote: flow.remote, ..hop }),
         (Way::Hop(hop), over_flow) if reach::may_be_at(binding, hop.remote.ip(), over_flow, settings) => Some(hop),
         _ => None,
     }
@@ -87,7 +90,7 @@ pub(super) fn is_at(binding: &Binding<'_>, uri: &SipUri<'_>) -> bool {
     let Ok(Uri::Sip(contact)) = Uri::parse(binding.contact()) else { return false };
     let port = |uri: &SipUri<'_>| uri.port.or_else(|| uri.transport().map(|transport| transport.default_port()));
     let same_port = port(&contact).unwrap_or(5060) == port(uri).unwrap_or(5060);
-    same_port && is_from(binding, uri)
+    same_port && contact.secure == uri.secure && is_from(binding, uri)
 }
 
 /// Whether a URI names the same user and host as the Contact of a binding.

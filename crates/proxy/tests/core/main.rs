@@ -8,6 +8,7 @@ mod algorithms;
 mod amplification;
 mod best_response;
 mod calls;
+mod contact_uri;
 mod contacts;
 mod dialog_peers;
 mod digest;
