@@ -125,8 +125,10 @@ impl Seen<'_> {
             (Place::OtherPort, _) => Reach::Contact,
             // The Via is true, so nothing was translated: the Contact is elsewhere on purpose.
             (Place::Private | Place::Public | Place::Named, Sender::True | Sender::OtherPort) => Reach::Contact,
-            // The phone believes to be at its Contact, and came from elsewhere: with `rport` or without.
-            (Place::Private | Place::Public, Sender::Translated) if same_host => Reach::Source,
+            // The phone believes to be at its Contact, and came from elsewhere. But not a public host that came from a private
+            // address and does not ask for an answer there: no NAT is so placed, it sends from another of its addresses.
+            (Place::Private, Sender::Translated) if same_host => Reach::Source,
+            (Place::Public, Sender::Translated) if same_host && (self.rport || from_public) => Reach::Source,
             // Translated from one private network to another, or nothing is known of it: a private address is behind it.
             (Place::Private, _) => Reach::Source,
             // Another public host, on purpose.
@@ -291,6 +293,7 @@ mod tests {
         ("192.168.1.9:5060", "192.168.1.9 2", "192.168.1.5:5060", Contact, "a proxy of the same network"),
         ("192.168.1.5:4000", "192.168.1.5:4000 rport", "203.0.113.9:5060", Contact, "another public host, on purpose"),
         ("192.168.1.5:4000", "203.0.113.9:7777 rport", "203.0.113.9:7777", Source, "STUN, for a server that is inside"),
+        ("127.0.0.1:4000", "203.0.113.9:5060", "203.0.113.9", Contact, "another of its own addresses"),
     ];
 
     #[test]

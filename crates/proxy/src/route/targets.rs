@@ -224,7 +224,7 @@ pub(super) fn way_of(binding: &Binding<'_>, settings: &Settings) -> Option<(Way,
     match flow_of(binding, &contact, settings) {
         Some(flow) => Some((Way::Hop(over_flow(flow, &contact)), true)),
         // The connection ended with an earlier run of the program. Its transport is the one that the phone speaks.
-        None if fits(&contact, flow.transport) && flow.transport.is_reliable() => {
+        None if flow.transport.is_reliable() && fits(&contact, flow.transport) => {
             Some((way_over(&contact, flow.transport, settings).ok()?, false))
         }
         None => Some((way_to(&contact, settings).ok()?, false)),
@@ -266,13 +266,11 @@ fn first_path(path: &[u8]) -> Option<&[u8]> {
 /// stream is called over it, unless its Contact names another transport; one behind a NAT is called at its source (`nat`).
 fn flow_of(binding: &Binding<'_>, contact: &SipUri<'_>, settings: &Settings) -> Option<Hop> {
     let flow = binding.flow();
-    if !fits(contact, flow.transport) {
+    let leads_there = if flow.transport.is_reliable() { flow.connection != 0 } else { flow.connection == AT_SOURCE };
+    if !leads_there || !fits(contact, flow.transport) {
         return None;
     }
-    match flow.transport.is_reliable() {
-        true => (flow.connection != 0).then(|| Hop::back(&flow)),
-        false => (flow.connection == AT_SOURCE).then(|| back_through_nat(&flow, settings)),
-    }
+    Some(if flow.transport.is_reliable() { Hop::back(&flow) } else { back_through_nat(&flow, settings) })
 }
 
 /// Whether a Contact can be reached over this transport: it names it, or none.
