@@ -137,14 +137,16 @@ fn update(
             continue;
         }
         let means = |entry: &Entry| if secs == 0 { phone.removes(entry.phone) } else { phone.same(entry.phone) };
-        let copy_of_removed = |entry: &Entry| entry.same(request) && !entry.live(now) && secs > 0;
-        let refuses = |entry: &Entry| {
-            entry.refuses(request, now).or_else(|| copy_of_removed(entry).then_some(Refusal::OutOfOrder))
-        };
-        if let Some(refusal) = before.iter().filter(|entry| means(entry)).find_map(refuses) {
+        if let Some(refusal) = before.iter().filter(|entry| means(entry)).find_map(|entry| entry.refuses(request, now))
+        {
             return Err(refusal);
         }
-        if before.iter().any(|entry| means(entry) && entry.same(request)) {
+        let mut copies = before.iter().filter(|entry| means(entry) && entry.same(request)).peekable();
+        if copies.peek().is_some() {
+            // What it set has ended since. One that removes a flow by its URI and sets it leaves both.
+            if secs > 0 && !copies.any(|entry| entry.live(now)) {
+                return Err(Refusal::OutOfOrder);
+            }
             continue;
         }
         let meant: Vec<usize> = (0..before.len()).filter(|index| means(&before[*index])).collect();
