@@ -211,6 +211,26 @@ fn it_refreshes(client: &'static Client, over: Over) {
     office.leaves();
 }
 
+/// A client whose connection ends, as it does when the server is restarted, registers over a new one and is called there.
+#[track_caller]
+fn it_is_called_after_a_restart(client: &'static Client) {
+    let config = "location: { store: disk, path: data/location }\n";
+    let mut office = Office::open(config, client, Over::Tcp, Over::Udp, false);
+    let ip = office.server.ip();
+    office.server = Server::start_in(office.server.stop(), ip, &format!("{CLOSED}{config}"));
+    office.server.counts("frontdesk_registrations_total", &[("outcome", "registered")], |count| count == 1.0);
+    office.server.counts("frontdesk_bindings", &[], |count| count == 2.0);
+    let invite = office.carol_dials();
+    let dialog = office.answers(&invite);
+    office.carol_hangs_up(dialog);
+    office.leaves();
+}
+
+#[test]
+fn pjsua_is_called_after_a_restart() {
+    it_is_called_after_a_restart(&PJSUA);
+}
+
 /// The tests of a client; after its name, what its calls wait for.
 macro_rules! tests_of {
     ($($name:ident: $client:ident $(waits $reason:literal)?),+) => { $(mod $name {

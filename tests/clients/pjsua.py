@@ -77,6 +77,7 @@ def main(address, transport, identity, registrar, user, password, *proxy):
     account = pj.AccountConfig()
     account.idUri = identity
     account.regConfig.registrarUri = registrar
+    account.regConfig.firstRetryIntervalSec = account.regConfig.retryIntervalSec = 1
     account.sipConfig.authCreds.append(pj.AuthCredInfo("digest", "*", user, 0, password))
     for uri in proxy:
         account.sipConfig.proxies.append(uri)
