@@ -174,10 +174,17 @@ impl Office {
         self.phone.says(self.client.is_hung_up);
     }
 
+    /// The client takes its registration back.
+    #[track_caller]
+    fn unregisters(&mut self) {
+        self.types(self.client.unregister);
+        self.server.counts("frontdesk_registrations_total", &[("outcome", "unregistered")], |count| count == 1.0);
+    }
+
     /// The client takes its registration back, is not reached any more, and ends.
     #[track_caller]
     fn leaves(mut self) {
-        self.types(self.client.unregister);
+        self.unregisters();
         self.server.counts("frontdesk_bindings", &[], |count| count == 1.0);
         let invite = self.carol.invite("sip:alice@office.example");
         let invite = self.carol.authenticated(invite, Credentials::new("carol", "christmas"));
@@ -205,10 +212,11 @@ fn all_calls_work(client: &'static Client, over: Over, proxy: bool) {
 #[track_caller]
 fn it_refreshes(client: &'static Client, over: Over) {
     let config = "registrar: { min_expires: 5s, default_expires: 7s, max_expires: 7s }\n";
-    let office = Office::open(config, client, over, over, false);
+    let mut office = Office::open(config, client, over, over, false);
     let refreshed = |count| count >= 3.0;
     office.server.counts("frontdesk_registrations_total", &[("outcome", "registered")], refreshed);
-    office.leaves();
+    office.unregisters();
+    office.phone.quits();
 }
 
 /// A client whose connection ends, as it does when the server is restarted, registers over a new one and is called there.

@@ -7,6 +7,7 @@ use std::fs;
 use std::io::Write;
 use std::net::IpAddr;
 use std::process::{ChildStdin, Command, Stdio};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -136,8 +137,10 @@ impl Softphone {
         String::from_utf8_lossy(&fs::read(self.folder.path().join("stdout.log")).unwrap_or_default()).into_owned()
     }
 
-    /// Types a line.
+    /// Types a line, as fast as a person. What a client has just printed it may still be doing, and until that is done some
+    /// ignore what is typed.
     pub(crate) fn type_in(&mut self, line: &str) {
+        std::thread::sleep(Duration::from_millis(100));
         writeln!(self.input, "{line}").unwrap_or_else(|error| panic!("it takes no {line:?}: {error}\n{}", self.log()));
     }
 
