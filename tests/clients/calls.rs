@@ -239,31 +239,27 @@ fn pjsua_is_called_after_a_restart() {
     it_is_called_after_a_restart(&PJSUA);
 }
 
-/// The tests of a client; after its name, what its calls wait for.
+/// The tests of a client.
 macro_rules! tests_of {
-    ($($name:ident: $client:ident $(waits $reason:literal)?),+) => { $(mod $name {
+    ($($name:ident: $client:ident),+) => { $(mod $name {
         use super::{Over, all_calls_work, it_refreshes};
 
         #[test]
-        $(#[ignore = $reason])?
         fn over_udp() {
             all_calls_work(&super::$client, Over::Udp, false);
         }
 
         #[test]
-        $(#[ignore = $reason])?
         fn over_udp_through_an_outbound_proxy() {
             all_calls_work(&super::$client, Over::Udp, true);
         }
 
         #[test]
-        $(#[ignore = $reason])?
         fn over_tcp() {
             all_calls_work(&super::$client, Over::Tcp, false);
         }
 
         #[test]
-        $(#[ignore = $reason])?
         fn over_tcp_through_an_outbound_proxy() {
             all_calls_work(&super::$client, Over::Tcp, true);
         }
@@ -283,5 +279,5 @@ macro_rules! tests_of {
 tests_of!(
     linphone: LINPHONE,
     pjsua: PJSUA,
-    twinkle: TWINKLE waits "Twinkle escapes every Z in a Route, and the server does not know its token then"
+    twinkle: TWINKLE
 );
