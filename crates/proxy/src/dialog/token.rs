@@ -13,6 +13,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use location::Aor;
+use parser::unescape;
 use smallvec::SmallVec;
 
 use crate::mac::{Mac, Purpose};
@@ -229,6 +230,7 @@ impl DialogToken {
 
 /// Where the callee is by a token whose signature is not checked: by one of our own, if it is one.
 pub(super) fn callee_in(token: &[u8]) -> Option<Peer> {
+    let token = &*unescape(token);
     let mut octets = [0; (START + 2 * LONGEST_PEER).next_multiple_of(3)];
     // What follows the peers is not needed. Two short ones need half of the text.
     let most = [START + 2 * SHORTEST_PEER, START + 2 * LONGEST_PEER].map(|octets| octets.div_ceil(3) * 4);
@@ -251,7 +253,10 @@ impl Sealed {
     pub(super) fn decode(text: &[u8]) -> Option<Self> {
         let mut octets = [0; LONGEST];
         // Longer text than a token can have is refused before it is decoded.
-        let text = Some(text).filter(|text| text.len() <= LONGEST.div_ceil(3) * 4)?;
+        let longest = LONGEST.div_ceil(3) * 4;
+        // RFC 3261 19.1.4: an escape means the character that it stands for. Twinkle writes every Z of a Route as %5a.
+        let text = unescape(Some(text).filter(|text| text.len() <= 3 * longest)?);
+        let text = Some(&*text).filter(|text| text.len() <= longest)?;
         let length = URL_SAFE_NO_PAD.decode_slice(text, &mut octets).ok()?;
         (length > START && octets.first() == Some(&VERSION)).then_some(Self { octets, length })
     }
@@ -346,6 +351,15 @@ mod tests {
         }
         let usual = text(&tokens()[0]);
         assert!(usual.len() <= 56, "{} octets", usual.len());
+    }
+
+    #[test]
+    fn an_escaped_token_is_the_same_token() {
+        for token in tokens() {
+            let escaped: String = text(&token).iter().map(|octet| format!("%{octet:02x}")).collect();
+            assert_eq!(read(escaped.as_bytes(), ID, &MAC), Some(token.clone()));
+            assert_eq!(callee_in(escaped.as_bytes()), Some(token.callee.peer));
+        }
     }
 
     #[test]
