@@ -4,6 +4,7 @@ use parser::{Message, Reply, Rewrite};
 
 use crate::amplification::{self, Fitted};
 use crate::clock::Now;
+use crate::connections::Connections;
 use crate::event::Event;
 use crate::mac::{Mac, Purpose, hex};
 use crate::outbox::Outbox;
@@ -17,6 +18,7 @@ pub(crate) struct Context<'a> {
     pub(crate) worker: u8,
     /// Those of now; what has begun keeps those it began with.
     pub(crate) settings: &'a Settings,
+    pub(crate) connections: &'a Connections,
     pub(crate) rewrite: &'a mut Rewrite,
     pub(crate) outbox: &'a mut Outbox,
 }

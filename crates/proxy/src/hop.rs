@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use location::Flow;
 use parser::Transport;
 
+use crate::connections::Connections;
+
 /// Where a message goes.
 ///
 /// - UDP: to `remote`, from the socket that listens on `local`.
@@ -32,6 +34,14 @@ impl Hop {
     pub(crate) fn or_nowhere(mut self) -> Self {
         if self.transport.is_reliable() {
             self.remote.set_port(0);
+        }
+        self
+    }
+
+    /// The way that is left now: to the address, if the connection is closed.
+    pub(crate) fn today(mut self, connections: &Connections) -> Self {
+        if self.connection != 0 && self.remote.port() != 0 && !connections.is_open(self.connection) {
+            self.connection = 0;
         }
         self
     }

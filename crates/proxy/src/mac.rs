@@ -25,6 +25,7 @@ pub(crate) enum Purpose {
     Identity = 12,
     Dialog = 13,
     Phone = 14,
+    Answer = 15,
 }
 
 /// A key and the hashes made with it.

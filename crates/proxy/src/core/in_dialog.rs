@@ -187,8 +187,8 @@ impl Core {
         }
     }
 
-    /// From its peer to the other side: free. Else its sender has to prove who it is, and where it does not go to the other
-    /// side, it may go no further than a request that begins something.
+    /// From its peer to the other side: free. To the other side from elsewhere, its sender has to prove who it is. To anybody
+    /// else it goes only where nobody is asked for credentials.
     fn admit_in_dialog(
         &mut self,
         now: Now,
@@ -212,8 +212,9 @@ impl Core {
         if *to_other {
             return self.admit_sender(now, request, dialog, outbox);
         }
-        // It cannot be challenged, and begins nothing.
-        if request.method() == Method::Ack {
+        // It is not of the dialog that its Route is of, and could be of any: as if it had no Route of ours. An ACK cannot be
+        // challenged either, and begins nothing.
+        if is_ack || route::outside_of_dialogs(request, &self.settings).is_err() {
             return Err(Reject::NotThePeer);
         }
         let settings = Arc::clone(&self.settings);

@@ -37,6 +37,7 @@ impl Core {
             mac: &self.mac,
             worker: self.worker,
             settings: &self.settings,
+            connections: &self.connections,
             rewrite: &mut self.rewrite,
             outbox,
         };

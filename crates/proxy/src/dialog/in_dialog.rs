@@ -6,12 +6,12 @@
 
 use location::{Aor, Flow, Record};
 use parser::headers::{Contact, Route};
-use parser::{Header as _, HeaderName, SipUri, Uri};
+use parser::{Header as _, HeaderName, SipUri, Uri, unescape};
 
 use super::moved::{Moved, MovedSides, SideOfDialog};
 use super::next_hop::{literal, next_hop};
 use super::record_route::{first_domain, identity, may_name};
-use super::token::{DialogId, DialogToken, Sealed, Side, User};
+use super::token::{DialogId, DialogToken, Sealed, Side, User, is_mark, split_mark};
 use crate::clock::Wall;
 use crate::connections::Connections;
 use crate::hop::Hop;
@@ -68,9 +68,12 @@ impl<'a> Next<'a> {
 }
 
 impl InDialog {
-    /// Reads a token, the user part of a Record-Route value of ours. `None` if it was not made here for this dialog.
-    pub(crate) fn read(token: &[u8], request: &Request, mac: &Mac) -> Option<Self> {
-        let sealed = Sealed::decode(token)?;
+    /// Reads a token from the user part of a Record-Route value of ours. `None` if it was not made here for this dialog.
+    pub(crate) fn read(user: &[u8], request: &Request, mac: &Mac) -> Option<Self> {
+        // RFC 3261 19.1.4: an escape means the character that it stands for. Twinkle writes every Z of a Route as %5a.
+        let user = unescape(user);
+        let (text, mark) = split_mark(&user);
+        let sealed = Sealed::decode(text)?;
         let call_id = request.message.value(HeaderName::CallId)?;
         let [from_tag, to_tag] = request.tags();
         let opened = |caller_tag| {
@@ -78,6 +81,8 @@ impl InDialog {
             if hinted { sealed.open(DialogId { call_id, caller_tag }, mac) } else { None }
         };
         let (token, from_caller) = match opened(from_tag) {
+            // Of another dialog of the same caller, or of somebody who made one with its identifiers.
+            Some(_) if !is_mark(mark, text, to_tag, mac) => return None,
             Some(token) => (token, true),
             None => (opened(to_tag)?, false),
         };

@@ -4,14 +4,15 @@
 //! The caller reads the token in the response, the callee the one in the request. So each side is given, signed, where
 //! requests to the other may go: to its peer, or to the Contact or the Record-Route next to ours that it named itself.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use location::Aor;
 use parser::headers::{Contact, NameAddr, Route};
-use parser::{Header as _, HeaderName, Message, Rewrite, SipUri, Uri};
+use parser::{Header as _, HeaderName, Message, Rewrite, SipUri, Uri, unescape};
 
 use super::next_hop::{bracketed, literal, next_hop};
-use super::token::{DialogId, DialogToken, Sealed, Side, Target, TokenText, User, callee_in};
+use super::token::{DialogId, DialogToken, Sealed, Side, Target, TokenText, User, callee_in, split_mark, write_mark};
 use crate::hop::Hop;
 use crate::mac::{Mac, Purpose};
 use crate::peer::Peer;
@@ -60,47 +61,39 @@ pub(crate) fn token_for(
     DialogToken { caller, callee, target }.text(id, mac)
 }
 
-/// Puts the callee's target into our Record-Route values of a response that makes a dialog, where that is not the peer that
-/// the request went to: a gateway may name another host, a proxy behind us may have put itself into the route.
+/// Marks our Record-Route values of a response that makes a dialog with the callee's tag, and puts the callee's target into
+/// them where that is not the peer that the request went to: a gateway may name another host, a proxy behind us may have put
+/// itself into the route.
 pub(crate) fn refresh_targets(response: &Message, settings: &Settings, mac: &Mac, rewrite: &mut Rewrite) {
     if response.count(HeaderName::RecordRoute) == 0 || !matches!(response.status(), Some(101..300)) {
         return;
     }
-    // Mostly there is one value, ours, and the callee is where the request went.
-    let mut values = response.values(HeaderName::RecordRoute);
-    if let (Some(only), None) = (values.next(), values.next())
-        && token_in(only)
-            .and_then(callee_in)
-            .is_some_and(|callee| contact(response).and_then(|uri| literal(&uri)) == Some(callee.remote))
-    {
-        return;
-    }
+    let Some(callee_tag) = tag_of(response, HeaderName::To) else { return };
     // What stands above a value is nearer to the callee.
     let mut above: Option<SipUri<'_>> = None;
-    let mut last: Option<(&[u8], Option<TokenText>)> = None;
+    let mut last: Option<(Cow<'_, [u8]>, TokenText)> = None;
     for value in response.values(HeaderName::RecordRoute).take(MOST_OWN_VALUES) {
         let Some(uri) = uri_of_route(value) else { return };
-        let Some(user) = uri.user.filter(|_| settings.is_own(&uri.host, uri.port)) else {
+        let own = uri.user.filter(|_| settings.is_own(&uri.host, uri.port));
+        let Some(user) = own.filter(|user| split_mark(user).1.is_none()) else {
             above = Some(uri);
             continue;
         };
+        let token = unescape(user);
         // RFC 5658: both values of a double Record-Route have the same token.
         let text = match last.take() {
-            Some((token, text)) if token == user => text,
-            _ => refreshed(user, above, response, settings, mac),
+            Some((known, text)) if known == token => text,
+            _ => refreshed(&token, above, response, settings, mac).unwrap_or_else(|| TokenText::from_slice(&token)),
         };
-        if let (Some(text), Some(span)) = (&text, response.span_of(user)) {
-            rewrite.replace(span, |out| out.extend_from_slice(text));
+        if let Some(span) = response.span_of(user) {
+            rewrite.replace(span, |out| {
+                out.extend_from_slice(&text);
+                write_mark(out, &text, callee_tag, mac);
+            });
         }
-        last = Some((user, text));
+        last = Some((token, text));
         above = Some(uri);
     }
-}
-
-/// The token in a Record-Route value as we write it. It may be none of ours; then nothing is changed in it.
-fn token_in(value: &[u8]) -> Option<&[u8]> {
-    let rest = value.strip_prefix(b"<sip:")?;
-    rest.get(..memchr::memchr(b'@', rest)?)
 }
 
 /// The token with the callee's target; `None` if it needs none, or is none of ours.
@@ -115,7 +108,7 @@ fn refreshed(
     if next.and_then(|next| literal(&next)) == callee_in(token).map(|callee| callee.remote) {
         return None;
     }
-    let caller_tag = NameAddr::params_of(response.value(HeaderName::From)?).value("tag").unwrap_or_default();
+    let caller_tag = tag_of(response, HeaderName::From).unwrap_or_default();
     let id = DialogId { call_id: response.value(HeaderName::CallId)?, caller_tag };
     let token = Sealed::decode(token)?.open(id, mac)?;
     let target = Target { of_callee: true, next_hop: target_of(next, &token.callee, settings, mac)? };
@@ -138,6 +131,10 @@ pub(super) fn may_name(place: &SipUri<'_>, side: &Side, from: IpAddr, settings: 
             || settings.authentication == Authentication::Off
             || settings.trusts(side.peer.remote.ip())
             || own_host())
+}
+
+fn tag_of(message: &Message, name: HeaderName) -> Option<&[u8]> {
+    NameAddr::params_of(message.value(name)?).value("tag")
 }
 
 /// The user of ours that a URI names.

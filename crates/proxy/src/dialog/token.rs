@@ -2,21 +2,24 @@
 //! step 4 lets a proxy put what it needs into that value, so that it keeps no dialog state).
 //!
 //! ```text
+//! token [ "." mark:12 ]
 //! base64url( version mac:8 flags hint caller-peer callee-peer [target:4] [user [phone:4]] [user [phone:4]] [identity:4] [identity:4] )
 //! ```
 //!
 //! The MAC covers all other octets, the Call-ID and the tag of the caller: a token taken into another call, or with
 //! anything in it changed, does not verify. The hint is a checksum of the caller's tag, so that one MAC is computed and not
-//! two: it tells whether the caller or the callee sends a request, and the MAC confirms it. Must not decide what a token
-//! permits: that is `in_dialog.rs`.
+//! two: it tells whether the caller or the callee sends a request, and the MAC confirms it.
+//!
+//! The callee's tag is not known when a token is made. The mark, which a response gets on its way to the caller, is a MAC of
+//! it: a caller that made its own call with the identifiers of somebody else's cannot go on with the other's tag. Must not
+//! decide what a token permits: that is `in_dialog.rs`.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use location::Aor;
-use parser::unescape;
 use smallvec::SmallVec;
 
-use crate::mac::{Mac, Purpose};
+use crate::mac::{Mac, Purpose, read_hex, write_hex};
 use crate::peer::Peer;
 
 /// Tokens of another form do not verify; calls that were set up with them lose their fast way, as after new keys.
@@ -230,7 +233,6 @@ impl DialogToken {
 
 /// Where the callee is by a token whose signature is not checked: by one of our own, if it is one.
 pub(super) fn callee_in(token: &[u8]) -> Option<Peer> {
-    let token = &*unescape(token);
     let mut octets = [0; (START + 2 * LONGEST_PEER).next_multiple_of(3)];
     // What follows the peers is not needed. Two short ones need half of the text.
     let most = [START + 2 * SHORTEST_PEER, START + 2 * LONGEST_PEER].map(|octets| octets.div_ceil(3) * 4);
@@ -240,6 +242,33 @@ pub(super) fn callee_in(token: &[u8]) -> Option<Peer> {
         let (_, rest) = Peer::read_octets(octets.get(START..length)?)?;
         Peer::read_octets(rest).map(|(callee, _)| callee).filter(|_| octets.first() == Some(&VERSION))
     })
+}
+
+/// The user part of a Record-Route value of ours: the token, and the mark of the callee's tag if it has one.
+pub(super) fn split_mark(user: &[u8]) -> (&[u8], Option<&[u8]>) {
+    match memchr::memchr(b'.', user) {
+        Some(at) => (user.get(..at).unwrap_or_default(), user.get(at + 1..)),
+        None => (user, None),
+    }
+}
+
+/// Appends the mark of a token for the dialog with this callee's tag.
+pub(super) fn write_mark(out: &mut Vec<u8>, token: &[u8], callee_tag: &[u8], mac: &Mac) {
+    out.push(b'.');
+    write_hex(out, mark(token, callee_tag, mac), MARK_DIGITS);
+}
+
+/// Whether a mark is that of a token for the dialog with this callee's tag.
+pub(super) fn is_mark(text: Option<&[u8]>, token: &[u8], callee_tag: &[u8], mac: &Mac) -> bool {
+    let given = text.filter(|text| text.len() == MARK_DIGITS).and_then(read_hex);
+    given == Some(mark(token, callee_tag, mac))
+}
+
+/// Hexadecimal digits of a mark.
+const MARK_DIGITS: usize = 12;
+
+fn mark(token: &[u8], callee_tag: &[u8], mac: &Mac) -> u64 {
+    mac.sign(Purpose::Answer, &[token, callee_tag]) >> (64 - 4 * MARK_DIGITS)
 }
 
 /// A token whose signature is still to be checked.
@@ -254,9 +283,7 @@ impl Sealed {
         let mut octets = [0; LONGEST];
         // Longer text than a token can have is refused before it is decoded.
         let longest = LONGEST.div_ceil(3) * 4;
-        // RFC 3261 19.1.4: an escape means the character that it stands for. Twinkle writes every Z of a Route as %5a.
-        let text = unescape(Some(text).filter(|text| text.len() <= 3 * longest)?);
-        let text = Some(&*text).filter(|text| text.len() <= longest)?;
+        let text = Some(text).filter(|text| text.len() <= longest)?;
         let length = URL_SAFE_NO_PAD.decode_slice(text, &mut octets).ok()?;
         (length > START && octets.first() == Some(&VERSION)).then_some(Self { octets, length })
     }
@@ -354,15 +381,6 @@ mod tests {
     }
 
     #[test]
-    fn an_escaped_token_is_the_same_token() {
-        for token in tokens() {
-            let escaped: String = text(&token).iter().map(|octet| format!("%{octet:02x}")).collect();
-            assert_eq!(read(escaped.as_bytes(), ID, &MAC), Some(token.clone()));
-            assert_eq!(callee_in(escaped.as_bytes()), Some(token.callee.peer));
-        }
-    }
-
-    #[test]
     fn a_token_of_another_dialog_or_with_anything_changed_does_not_verify() {
         for token in tokens() {
             let text = text(&token);
@@ -379,6 +397,19 @@ mod tests {
                 assert_eq!(read(&text[..at], ID, &MAC), None);
             }
         }
+    }
+
+    #[test]
+    fn a_mark_is_of_one_token_and_one_tag() {
+        let token = text(&tokens()[0]);
+        let mut user = token.to_vec();
+        assert_eq!(split_mark(&user), (&token[..], None));
+        write_mark(&mut user, &token, b"b2", &MAC);
+        let (split, mark) = split_mark(&user);
+        assert_eq!(split, &token[..]);
+        assert!(is_mark(mark, &token, b"b2", &MAC));
+        assert!(!is_mark(mark, &token, b"b3", &MAC) && !is_mark(mark, b"other", b"b2", &MAC));
+        assert!(!is_mark(None, &token, b"b2", &MAC) && !is_mark(Some(b""), &token, b"b2", &MAC));
     }
 
     #[test]

@@ -107,10 +107,12 @@ impl Fork {
     fn join_one(&mut self, target: Target, q: u16, context: &mut Context<'_>) {
         let Some(request) = self.template.request.as_deref() else { return };
         // A phone that registered by name would have to wait for DNS; the next call finds it.
-        let Way::Hop(hop) = target.way else { return };
+        if matches!(target.way, Way::Name(_)) {
+            return;
+        }
         let same = |other: &TargetUri| are_one_phone(other, &target.uri, request);
         if let Some(at) = self.branches.iter().rposition(|branch| same(&branch.target().uri)) {
-            if self.branches.get(at).is_some_and(|branch| *branch.hop() != hop) {
+            if self.branches.get(at).is_some_and(|branch| branch.target().way != target.way) {
                 self.join_again(at, target, context);
             }
             return;

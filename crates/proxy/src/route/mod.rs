@@ -86,7 +86,7 @@ pub(crate) enum TargetUri {
 }
 
 /// How a target is reached.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
     /// Known.
     Hop(Hop),

@@ -112,9 +112,9 @@ fn a_dialog_of_ones_own_leads_to_its_other_side_only() {
         let route = uri_in(ok.value("Record-Route")).to_owned();
         alice.sends(&within().to(route).set("Route", &elsewhere));
         bob.expects(method);
-        // To another user of ours she may, as she might have without a dialog: as herself, with her password.
+        // To another user of ours neither: what has a To tag is of a dialog.
         alice.sends(&within().to("sip:mallory@office.example"));
-        alice.expects("407");
+        alice.expects("403");
     }
     assert_eq!((bob.heard(), victim.heard()), (vec![], vec![]));
 }
@@ -219,6 +219,32 @@ fn a_side_that_registered_from_its_new_place_needs_no_credentials() {
         alice.sends(&alice.within(&invite, &ok, "BYE"));
         let bye = bob.expects("BYE");
         bob.answers(&bye, 200);
+        alice.expects("200");
+    }
+}
+
+#[test]
+fn a_route_may_come_back_with_escapes() {
+    // RFC 3261 19.1.4. Twinkle writes every Z of a user part as %5a, in a Route and in the Record-Route of its responses.
+    let world = World::with(secured);
+    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    let escaped = |value: &str| {
+        let (user, rest) = value.split_once('@').unwrap();
+        let octets = user.strip_prefix("<sip:").unwrap().bytes();
+        format!("<sip:{}@{rest}", octets.map(|octet| format!("%{octet:02x}")).collect::<String>())
+    };
+    bob.signs_in(BOB);
+    alice.proves(ALICE, &alice.request("INVITE", "sip:bob@office.example"));
+    let invite = bob.expects("INVITE");
+    let ok = bob.answer(&invite, 200).set("Contact", format_args!("<{}>", bob.contact()));
+    bob.sends(&ok.set("Record-Route", escaped(invite.value("Record-Route"))));
+    let ok = alice.expects("200");
+    for method in ["UPDATE", "BYE"] {
+        let request = alice.within(&invite, &ok, method);
+        let route = escaped(request.value("Route"));
+        alice.sends(&request.set("Route", route));
+        let came = bob.expects(method);
+        bob.answers(&came, 200);
         alice.expects("200");
     }
 }

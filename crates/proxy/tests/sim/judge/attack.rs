@@ -95,12 +95,8 @@ fn an_attack_reaches_nobody_but_as_itself(leaving: &Leaving<'_>) -> Verdict {
 /// RFC 3261 12.2, 15: whatever it proves, it is not of their dialog: it neither ends nor changes it.
 fn an_attack_touches_no_dialog_of_others(leaving: &Leaving<'_>) -> Verdict {
     let touches = leaving.attacks.is_in_dialog_of_others(leaving.sip, leaving.to);
-    let itself = matches!(named(leaving.sip.value("From")), Named::Ours(_)) || leaving.attacks.cast.strangers;
-    must(!touches || itself && NAMES_OF_DIALOGS_ARE_FREE, || leaving.show())
+    must(!touches, || leaving.show())
 }
-
-/// Whether one that is admitted as itself may use the Call-ID and the tags of others.
-const NAMES_OF_DIALOGS_ARE_FREE: bool = true;
 
 /// RFC 3325 5, issue 12 item 6.
 fn an_attack_asserts_no_identity(leaving: &Leaving<'_>) -> Verdict {
