@@ -34,7 +34,12 @@ impl Core {
             return Ok(false);
         };
         let proven = self.authenticate(now, request, presented, ChallengeFor::Proxy, domain.as_bytes(), outbox)?;
-        if route::calls_as_himself(request, &proven, &settings) {
+        self.admit_as(request, &proven, outbox)
+    }
+
+    /// Who has proven to be this user calls by its name, or by one that is nobody's of ours.
+    fn admit_as(&self, request: &Request, proven: &Aor, outbox: &mut Outbox) -> Result<bool, Reject> {
+        if route::calls_as_himself(request, proven, &self.settings) {
             Ok(true)
         } else {
             Err(self.impostor(request, outbox))
@@ -94,11 +99,7 @@ impl Core {
             return Err(Reject::Relay);
         }
         let proven = self.authenticate(now, request, &presented, ChallengeFor::Proxy, sender.domain(), outbox)?;
-        if route::calls_as_himself(request, &proven, &settings) {
-            Ok(true)
-        } else {
-            Err(self.impostor(request, outbox))
-        }
+        self.admit_as(request, &proven, outbox)
     }
 
     /// RFC 3261 10.3 steps 2 to 5: may this sender touch these bindings?
