@@ -1,18 +1,52 @@
-//! sipsak, a tool that administrators try servers with: it knows MD5 only and gives up at SHA-256.
+//! sipsak, a tool that administrators try servers with: it knows MD5 only and gives up at SHA-256. It registers; calls
+//! are not what it is for.
 
 use std::process::Command;
 
 use crate::harness::Server;
 use crate::harness::server::CLOSED;
+use crate::softphone::Over;
+
+/// Registers, refreshes and de-registers, each after one challenge.
+#[track_caller]
+fn it_registers_and_leaves(over: Over, proxy: bool) {
+    let server = Server::start(CLOSED);
+    let ip = server.ip().to_string();
+    let domain = if proxy { "office.example" } else { &ip };
+    for (expires, outcome, so_far, bindings) in
+        [("600", "registered", 1.0, 1.0), ("600", "registered", 2.0, 1.0), ("0", "unregistered", 1.0, 0.0)]
+    {
+        let mut sipsak = Command::new("sipsak");
+        if proxy {
+            // First, or it looks the domain up.
+            sipsak.args(["-p", &ip]);
+        }
+        sipsak.args(["-U", "-i", "-E", over.name(), "-C", "sip:bob@192.0.2.1", "-s", &format!("sip:bob@{domain}")]);
+        sipsak.args(["-u", "bob", "-a", "builder", "-x", expires]);
+        let output = sipsak.output().expect("sipsak");
+        assert!(output.status.success(), "{output:?}");
+        server.counts("frontdesk_registrations_total", &[("outcome", outcome)], |count| count == so_far);
+        server.counts("frontdesk_bindings", &[], |count| count == bindings);
+    }
+    server.counts("frontdesk_registrations_total", &[("outcome", "challenged")], |count| count == 3.0);
+}
 
 #[test]
-fn it_registers_at_once() {
-    let server = Server::start(CLOSED);
-    let mut sipsak = Command::new("sipsak");
-    sipsak.args(["-U", "-i", "-C", "sip:bob@192.0.2.1", "-s", &format!("sip:bob@{}", server.ip())]);
-    let output = sipsak.args(["-u", "bob", "-a", "builder", "-x", "600"]).output().expect("sipsak");
-    assert!(output.status.success(), "{output:?}");
-    for outcome in ["challenged", "registered"] {
-        server.counts("frontdesk_registrations_total", &[("outcome", outcome)], |count| count == 1.0);
-    }
+fn over_udp() {
+    it_registers_and_leaves(Over::Udp, false);
+}
+
+#[test]
+fn over_udp_through_an_outbound_proxy() {
+    it_registers_and_leaves(Over::Udp, true);
+}
+
+#[test]
+fn over_tcp() {
+    it_registers_and_leaves(Over::Tcp, false);
+}
+
+#[test]
+fn over_tcp_through_an_outbound_proxy() {
+    it_registers_and_leaves(Over::Tcp, true);
 }

@@ -75,10 +75,11 @@ fn every_link_leads_somewhere() {
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             let (file, heading) = link.split_once('#').unwrap_or((link, ""));
             let file = if file.is_empty() { page.clone() } else { format!("{folder}/{file}") };
-            let target = crate::path(file.trim_start_matches('/'));
+            let file = file.trim_start_matches('/');
+            let target = crate::path(file);
             assert!(target.exists(), "{page} links to {link}");
             if !heading.is_empty() {
-                let target = read(&file);
+                let target = read(file);
                 let mut headings = target.lines().filter_map(|line| line.strip_prefix('#'));
                 let found = headings.any(|title| anchor(title.trim_start_matches(['#', ' '])) == heading);
                 assert!(found, "{page} links to {link}");

@@ -231,10 +231,15 @@ impl Drop for Server {
 
 /// Starts the program in a folder, its standard output and error in new files there.
 pub(crate) fn run(mut command: Command, folder: &Path) -> Process {
+    log_into(&mut command, folder);
+    Process::spawn(command.stdin(std::process::Stdio::null()))
+}
+
+/// Makes a command run in a folder, its standard output and error in new files there.
+pub(crate) fn log_into(command: &mut Command, folder: &Path) {
     let file = |name: &str| File::create(folder.join(name)).expect("a log file");
-    command.current_dir(folder).env_remove("RUST_LOG").stdin(std::process::Stdio::null());
+    command.current_dir(folder).env_remove("RUST_LOG");
     command.stdout(file("stdout.log")).stderr(file("stderr.log"));
-    Process::spawn(&mut command)
 }
 
 /// A loopback address that no other server of this run has had.

@@ -3,8 +3,9 @@
 
 use std::net::{SocketAddr, UdpSocket};
 
+use crate::harness::digest::Credentials;
 use crate::harness::message::{param, uri};
-use crate::harness::server::{OPEN, fresh_ip};
+use crate::harness::server::{CLOSED, OPEN, fresh_ip};
 use crate::harness::{Dialog, Phone, Server, wait_for};
 
 const BOB: &str = "sip:bob@office.example";
@@ -45,6 +46,158 @@ fn a_phone_on_tcp_is_reached_over_its_own_connection() {
     let at_bob = bob.expect("INVITE");
     bob.reply(&at_bob, 486);
     alice.response(486);
+}
+
+/// Whatever the phone says of itself: a private address with `rport` or without, a name, STUN's port.
+#[test]
+fn a_phone_behind_any_nat_is_reached_where_it_registered_from() {
+    let server = Server::start(OPEN);
+    let mut alice = Phone::udp("alice", server.address());
+    for (number, (contact, sent_by)) in [
+        ("10.11.12.13:5062", "10.11.12.13:5062"),
+        ("10.11.12.13:5062", "laptop.local:5062;rport"),
+        ("laptop.local:5062", "10.11.12.13:5062;rport"),
+        ("127.0.0.1:9", "10.11.12.13:5062;rport"),
+        ("127.0.0.1:9", "127.0.0.1:9;rport"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut bob = Phone::udp(&format!("bob{number}"), server.address());
+        let contact = contact.replace("127.0.0.1", &bob.local().ip().to_string());
+        let sent_by = sent_by.replace("127.0.0.1", &bob.local().ip().to_string());
+        let register = bob.register(Some(&format!("<sip:bob@{contact}>"))).with("Expires", 600);
+        bob.send(register.with_first("Via", format!("SIP/2.0/UDP {sent_by};branch=z9hG4bKinside{number}")));
+        bob.response(200);
+        let invite = alice.invite(&bob.aor());
+        alice.send(invite);
+        let at_bob = bob.expect("INVITE");
+        assert_eq!(at_bob.uri(), format!("sip:bob@{contact}"));
+        bob.reply(&at_bob, 486);
+        alice.response(486);
+    }
+}
+
+#[test]
+fn a_phone_on_tcp_need_not_say_so_in_its_contact() {
+    let server = Server::start(OPEN);
+    let mut bob = Phone::tcp("bob", server.address());
+    let register = bob.register(Some("<sip:bob@10.11.12.13:5062>")).with("Expires", 600);
+    assert_eq!(bob.ask(register).status(), Some(200));
+    let mut alice = Phone::udp("alice", server.address());
+    let invite = alice.invite(BOB);
+    alice.send(invite);
+    let at_bob = bob.expect("INVITE");
+    bob.reply(&at_bob, 486);
+    alice.response(486);
+}
+
+#[test]
+fn a_phone_that_moves_its_contact_says_so_in_one_register() {
+    let server = Server::start(OPEN);
+    let mut alice = Phone::udp("alice", server.address());
+    let contact = |port: u16| format!("<sip:bob@10.11.12.13:{port};transport=tcp;ob>");
+    let flow = ";reg-id=1;+sip.instance=\"<urn:uuid:00000000-0000-0000-0000-0000c0ffee00>\"";
+    let mut bob = Phone::tcp("bob", server.address());
+    let register = bob.register(Some(&format!("{}{flow}", contact(40_000)))).with("Supported", "outbound");
+    assert_eq!(bob.ask(register).status(), Some(200));
+    for (port, new_first) in [(40_001, true), (40_002, false)] {
+        // The old connection is still open: it only has another address now.
+        let mut moved = Phone::tcp("bob", server.address());
+        let (new, old) = (format!("{}{flow}", contact(port)), format!("{};expires=0{flow}", contact(port - 1)));
+        let contacts = if new_first { format!("{new}, {old}") } else { format!("{old}, {new}") };
+        let register = moved.register(Some(&contacts)).with("Supported", "outbound");
+        let ok = moved.ask(register);
+        assert_eq!(ok.status(), Some(200));
+        let bound = ok.list("Contact");
+        assert!(bound.len() == 1 && bound[0].starts_with(&contact(port)), "{ok}");
+        let invite = alice.invite(BOB);
+        alice.send(invite);
+        let at_bob = moved.expect("INVITE");
+        moved.reply(&at_bob, 486);
+        alice.response(486);
+        bob.silence();
+        bob = moved;
+    }
+}
+
+#[test]
+fn a_softphone_that_reconnects_does_not_lock_itself_out() {
+    let server = Server::start(OPEN);
+    let mut desk = Phone::udp("bob", server.address()).registered();
+    let instances = [";+sip.instance=\"<urn:uuid:00000000-0000-0000-0000-0000c0ffee00>\"", ""];
+    for (turn, instance) in instances.into_iter().cycle().take(30).enumerate() {
+        let mut bob = Phone::tcp("bob", server.address());
+        let port = 40_000 + turn;
+        let contact = format!("<sip:bob@10.11.12.13:{port};transport=tcp>{instance}");
+        let register = bob.register(Some(&contact)).with("Expires", 600);
+        // The server may hear of the last closed connection a moment later.
+        let ok = wait_for(crate::harness::PATIENCE, || {
+            let again = register.clone().with_first("Via", bob.via());
+            let answer = bob.ask(again);
+            (answer.status() == Some(200)).then_some(answer)
+        });
+        assert!(ok.is_some(), "registration {turn} is refused");
+    }
+    let bound = desk.bindings();
+    assert!(bound.len() <= 10 && bound.iter().any(|it| it.contains(&desk.contact())), "{bound:?}");
+}
+
+#[test]
+fn a_call_goes_on_with_a_phone_that_has_another_connection() {
+    let server = Server::start(&format!("{OPEN}workers: 2\n"));
+    let mut alice = Phone::udp("alice", server.address()).registered();
+    let contact = "<sip:bob@10.11.12.13:5062;transport=tcp>";
+    let mut bob = Phone::tcp("bob", server.address());
+    let register = bob.register(Some(contact)).with("Expires", 600);
+    assert_eq!(bob.ask(register).status(), Some(200));
+    let invite = alice.invite(BOB);
+    let sent = alice.send(invite);
+    let at_bob = bob.expect("INVITE");
+    let answer = bob.answer(&at_bob, 200).set("Contact", contact);
+    bob.send(answer);
+    let ok = alice.response(200);
+    let mut dialog = Dialog::caller(&sent, &ok);
+    alice.send(dialog.ack());
+    bob.expect("ACK");
+    // The connection breaks, and the phone comes back over another one.
+    drop(bob);
+    let mut bob = Phone::tcp("bob", server.address());
+    let register = bob.register(Some(contact)).with("Expires", 600);
+    assert_eq!(bob.ask(register).status(), Some(200));
+    let gone = || (server.metrics().sum("frontdesk_connections", &[]) <= 1.0).then_some(());
+    wait_for(crate::harness::PATIENCE, gone);
+    for method in ["INFO", "BYE"] {
+        let request = dialog.request(method);
+        alice.send(request);
+        let at_bob = bob.expect(method);
+        bob.reply(&at_bob, 200);
+        alice.response(200);
+    }
+}
+
+#[test]
+fn the_target_of_a_transfer_is_reached_by_its_contact() {
+    let server = Server::start(CLOSED);
+    let mut alice = Phone::udp("alice", server.address()).registered_as("wonderland");
+    let contact = "sip:bob@10.11.12.13:5062";
+    let mut bob = Phone::tcp("bob", server.address());
+    let register = bob.register(Some(&format!("<{contact}>"))).with("Expires", 600);
+    bob.authenticated(register, Credentials::new("bob", "builder"));
+    bob.response(200);
+    let invite = alice.invite(contact);
+    alice.authenticated(invite, Credentials::new("alice", "wonderland"));
+    let at_bob = bob.expect("INVITE");
+    assert_eq!(at_bob.uri(), contact);
+    bob.reply(&at_bob, 486);
+    alice.response(486);
+    // Nobody else is told whether somebody is there.
+    let mut eve = Phone::udp("alice", server.address());
+    for uri in [contact, "sip:bob@10.11.12.13:5063"] {
+        let message = eve.request("MESSAGE", uri);
+        assert_eq!(eve.ask(message).status(), Some(403));
+    }
+    bob.silence();
 }
 
 #[test]

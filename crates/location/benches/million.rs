@@ -222,6 +222,7 @@ fn register(store: &dyn Store, phone: &Phone, aor: &Aor, cseq: u32, ticket: Tick
         // A part of the parameters, as a REGISTER has it.
         instance: phone.instance.and_then(|own| phone.params.matches(own).next()).map(str::as_bytes),
         reg_id: None,
+        connection: None,
     };
     let change = Change {
         call_id: phone.call_id.as_bytes(),

@@ -163,7 +163,7 @@ impl<'a> Binding<'a> {
             registered_at: now,
             since: now,
             transaction: change.transaction,
-            flow: change.flow,
+            flow: Flow { connection: contact.connection.unwrap_or(change.flow.connection), ..change.flow },
         };
         let max = max_text.min(MAX_TEXT);
         let length: usize = binding.texts().iter().map(|text| text.len()).sum();

@@ -73,12 +73,14 @@ pub struct ContactChange<'a> {
     pub instance: Option<&'a [u8]>,
     /// `reg-id` value (RFC 5626 4.2).
     pub reg_id: Option<u32>,
+    /// The `connection` of the flow that its binding keeps, where that is not the one of the request.
+    pub connection: Option<u64>,
 }
 
 impl<'a> ContactChange<'a> {
     /// A URI and a time, and nothing else said.
     pub const fn plain(uri: &'a [u8], expires: u32) -> Self {
-        Self { uri, params: b"", expires: Some(expires), q: None, instance: None, reg_id: None }
+        Self { uri, params: b"", expires: Some(expires), q: None, instance: None, reg_id: None, connection: None }
     }
 }
 

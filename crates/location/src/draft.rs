@@ -10,7 +10,7 @@ use parser::Uri;
 use smallvec::SmallVec;
 
 use crate::change::{Change, ContactChange, Refusal};
-use crate::{Binding, Record, Wall};
+use crate::{Binding, Flow, Record, Wall};
 
 /// The record while a request is being applied: what was there, what replaces it, what comes on top.
 pub(crate) struct Draft<'a> {
@@ -141,7 +141,7 @@ impl<'a> Draft<'a> {
 
     /// Was this request applied to this Contact before? Refused if a later one was.
     fn repeats(&self, change: &Change<'_>, identity: &Identity<'_>, removes: bool) -> Result<bool, Refusal> {
-        let mut repeats = false;
+        let (mut repeats, mut has_ended) = (false, false);
         let means = |kept: &&Kept<'_>| {
             if removes { identity.removes(&kept.identity) } else { identity.equals(&kept.identity) }
         };
@@ -149,9 +149,12 @@ impl<'a> Draft<'a> {
             match Order::of(change, &kept.old, self.now)? {
                 Order::Newer => {}
                 Order::Again if removes || kept.old.is_live(self.now) => repeats = true,
-                // The latter: a copy of the request that set what has ended since.
-                Order::Again => return Err(Refusal::OutOfOrder),
+                Order::Again => has_ended = true,
             }
+        }
+        // A copy of the request that set what has ended since. Not of one that ended a flow at one URI and set it at another.
+        if has_ended && !repeats {
+            return Err(Refusal::OutOfOrder);
         }
         Ok(repeats)
     }
@@ -193,6 +196,32 @@ impl<'a> Draft<'a> {
             live_before().any(|old| old.contact() == binding.contact() && old.flow() == binding.flow())
         };
         !self.outcome().filter(|binding| binding.is_live(self.now)).all(was_there)
+    }
+
+    /// Removes those that lead to no phone or to one that has a newer one, until no more than `most` are live: first those
+    /// whose flow is gone, then the older ones of one instance, unless they are flows of their own; of each kind the oldest
+    /// first.
+    pub(crate) fn drop_useless(&mut self, most: usize, change: &Change<'_>, is_gone: &dyn Fn(&Flow) -> bool) {
+        let now = self.now;
+        let gone = |_: &Self, old: &Binding<'_>| is_gone(&old.flow());
+        let superseded = |draft: &Self, old: &Binding<'_>| old.reg_id().is_none() && draft.has_newer(old);
+        for is_useless in [&gone as &dyn Fn(&Self, &Binding<'_>) -> bool, &superseded] {
+            while self.live() > most {
+                let open = self.kept.iter().enumerate().filter(|(_, kept)| kept.is_open(now));
+                let useless = open.filter(|(_, kept)| is_useless(self, &kept.old));
+                let oldest = useless.min_by_key(|(_, kept)| kept.old.registered_at()).map(|(at, _)| at);
+                let Some(oldest) = oldest.and_then(|at| self.kept.get_mut(at)) else { break };
+                oldest.fate = Fate::Becomes(oldest.old.displaced(change, now));
+            }
+        }
+    }
+
+    /// Whether another binding of the same instance was refreshed later.
+    fn has_newer(&self, old: &Binding<'_>) -> bool {
+        let is_newer = |other: &&Binding<'_>| {
+            other.is_live(self.now) && other.instance() == old.instance() && other.registered_at() > old.registered_at()
+        };
+        old.instance().is_some() && self.outcome().any(|other| is_newer(&other))
     }
 
     /// Removes those that have not been refreshed for longest, until no more than `most` are live. False if that takes
@@ -285,6 +314,14 @@ impl<'a> Identity<'a> {
     /// What a flow is called (RFC 5626 6).
     fn flow(&self) -> Option<(&'a [u8], u32)> {
         self.instance.zip(self.reg_id)
+    }
+
+    pub(crate) fn is_flow(&self) -> bool {
+        self.flow().is_some()
+    }
+
+    pub(crate) fn has_uri_of(&self, other: &Identity<'_>) -> bool {
+        self.uri.equals(&other.uri)
     }
 
     /// Whether a binding of the one is refreshed by the other.

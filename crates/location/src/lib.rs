@@ -13,7 +13,7 @@
 //! let (now, local) = (Wall(1_000), "192.0.2.1:5060".parse()?);
 //! let flow = Flow { transport: parser::Transport::Udp, remote: "192.0.2.7:5060".parse()?, local, connection: 0 };
 //! let contact = ContactChange {
-//!     uri: b"sip:alice@192.0.2.7", params: b"", expires: Some(600), q: None, instance: None, reg_id: None,
+//!     uri: b"sip:alice@192.0.2.7", params: b"", expires: Some(600), q: None, instance: None, reg_id: None, connection: None,
 //! };
 //! let change = Change {
 //!     call_id: b"1@192.0.2.7", cseq: 1, transaction: 7, flow, path: b"", user_agent: b"",

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use crate::change::{Ask, Change, ContactChange, Limits, Refusal, WhenFull};
 use crate::draft::{Draft, Identity};
-use crate::{Record, Wall};
+use crate::{Flow, Record, Wall};
 
 /// What [`Record::apply`] came to.
 #[derive(Clone, Debug)]
@@ -23,7 +23,7 @@ pub enum Applied {
         before: usize,
         /// Whether a Contact is live that was not, or over a flow that it did not have.
         adds_way: bool,
-        /// Whether older bindings had to make room ([`WhenFull::ReplaceOldest`]).
+        /// Whether older bindings had to make room: useless ones, or any ([`WhenFull::ReplaceOldest`]).
         displaced: bool,
     },
 }
@@ -50,12 +50,29 @@ impl Record {
     ///   never below `min_expires`.
     /// - A removed binding is remembered for 32 s (at most 32 of them), so that a late copy of an earlier REGISTER
     ///   cannot bring it back: that is [`Refusal::OutOfOrder`].
-    /// - Two equal Contacts in one request: the last one counts.
-    /// - More live bindings than `max_contacts`, and more than before: refused, or room is made.
+    /// - Two equal Contacts in one request: the last one counts. But a flow that is set at one URI and removed at another is
+    ///   one that has moved: it is set, in either order.
+    /// - More live bindings than `max_contacts`, and more than before: refused, or room is made. Before that, older bindings
+    ///   of a phone that has registered elsewhere since give way.
     ///
     /// # Errors
     /// [`Refusal`]; nothing is applied then.
     pub fn apply(&self, change: &Change<'_>, now: Wall, limits: &Limits) -> Result<Applied, Refusal> {
+        self.apply_knowing(change, now, limits, &|_| false)
+    }
+
+    /// The same where it is known which flows are gone, because their connection is closed. Bindings with such a flow are the
+    /// first to give way: a phone that reconnects again and again does not lock itself out.
+    ///
+    /// # Errors
+    /// [`Refusal`]; nothing is applied then.
+    pub fn apply_knowing(
+        &self,
+        change: &Change<'_>,
+        now: Wall,
+        limits: &Limits,
+        is_gone: &dyn Fn(&Flow) -> bool,
+    ) -> Result<Applied, Refusal> {
         let mut draft = Draft::new(now);
         draft.keep(self);
         let displaced = match &change.ask {
@@ -64,7 +81,7 @@ impl Record {
                 draft.remove_all(change)?;
                 false
             }
-            Ask::Update(contacts) => update(&mut draft, change, contacts, limits)?,
+            Ask::Update(contacts) => update(&mut draft, change, contacts, limits, is_gone)?,
         };
         if !draft.changed {
             return Ok(Applied::Unchanged);
@@ -80,6 +97,7 @@ fn update<'a>(
     change: &'a Change<'_>,
     contacts: &'a [ContactChange<'_>],
     limits: &Limits,
+    is_gone: &dyn Fn(&Flow) -> bool,
 ) -> Result<bool, Refusal> {
     if contacts.len() > limits.max_request_contacts {
         return Err(Refusal::TooManyContacts { max: limits.max_request_contacts });
@@ -87,7 +105,16 @@ fn update<'a>(
     let asked: SmallVec<[Identity<'_>; 2]> = contacts.iter().map(Identity::of_contact).collect();
     for (at, (contact, identity)) in contacts.iter().zip(&asked).enumerate() {
         let granted = grant(contact.expires, change.transaction, limits)?;
-        if asked.iter().skip(at + 1).any(|later| later.equals(identity)) {
+        let is_set_too =
+            |other: &(&ContactChange<'_>, &Identity<'_>)| other.0.expires != Some(0) && moves(identity, other.1);
+        if granted == 0 && contacts.iter().zip(&asked).any(|other| is_set_too(&other)) {
+            // The old URI of a flow that this request puts at another one: the flow takes its old URI along.
+            continue;
+        }
+        let counts_instead = |(later, other): (&ContactChange<'_>, &Identity<'_>)| {
+            other.equals(identity) && !(later.expires == Some(0) && moves(other, identity))
+        };
+        if contacts.iter().zip(&asked).skip(at + 1).any(counts_instead) {
             continue;
         }
         if granted == 0 {
@@ -97,11 +124,21 @@ fn update<'a>(
         }
     }
     // What adds nothing is not refused for what was there before the limit was lowered.
-    let displaced = draft.live() > limits.max_contacts.max(draft.live_before());
-    if displaced && (limits.when_full == WhenFull::Refuse || !draft.shrink(limits.max_contacts, change)) {
+    let most = limits.max_contacts.max(draft.live_before());
+    let displaced = draft.live() > most;
+    if displaced {
+        draft.drop_useless(limits.max_contacts, change, is_gone);
+    }
+    if draft.live() > most && (limits.when_full == WhenFull::Refuse || !draft.shrink(limits.max_contacts, change)) {
         return Err(Refusal::TooManyContacts { max: limits.max_contacts });
     }
     Ok(displaced)
+}
+
+/// Whether two Contacts are the same flow at different URIs. A phone whose address has changed says both in one REGISTER:
+/// where its flow is, and, with `expires` 0, where it was (RFC 5626 6).
+fn moves(one: &Identity<'_>, other: &Identity<'_>) -> bool {
+    one.is_flow() && one.equals(other) && !one.has_uri_of(other)
 }
 
 // RFC 3261 10.3 steps 6 and 7: only a time below an hour may be refused as too brief.
@@ -150,7 +187,7 @@ mod tests {
 
     fn contact<'a>(&(uri, expires): &Asked<'a>) -> ContactChange<'a> {
         let uri = uri.as_bytes();
-        ContactChange { uri, params: b";a=b", expires, q: Some(500), instance: None, reg_id: None }
+        ContactChange { uri, params: b";a=b", expires, q: Some(500), instance: None, reg_id: None, connection: None }
     }
 
     fn update<'a>(call_id: &'a str, cseq: u32, contacts: &[Asked<'a>]) -> Change<'a> {

@@ -128,18 +128,25 @@ fn update(
     let mut next = Fates { fates, gone, added: Vec::new(), reborn: Vec::new() };
     for (at, &Contact { phone, expires }) in contacts.iter().enumerate() {
         let secs = grant(expires, request.transaction, limits)?;
-        if contacts.iter().skip(at + 1).any(|later| later.phone.same(phone)) {
+        // A flow at another URI: where it has moved to.
+        let moves = |other: Phone| phone.flow().is_some() && phone.same(other) && phone.uri != other.uri;
+        let removes = |it: &Contact| it.expires == Some(0);
+        let moves_to = contacts.iter().any(|other| moves(other.phone) && !removes(other));
+        let mut later = contacts.iter().skip(at + 1).filter(|later| later.phone.same(phone));
+        if (secs == 0 && moves_to) || later.any(|later| !(removes(later) && moves(later.phone))) {
             continue;
         }
         let means = |entry: &Entry| if secs == 0 { phone.removes(entry.phone) } else { phone.same(entry.phone) };
-        let copy_of_removed = |entry: &Entry| entry.same(request) && !entry.live(now) && secs > 0;
-        let refuses = |entry: &Entry| {
-            entry.refuses(request, now).or_else(|| copy_of_removed(entry).then_some(Refusal::OutOfOrder))
-        };
-        if let Some(refusal) = before.iter().filter(|entry| means(entry)).find_map(refuses) {
+        if let Some(refusal) = before.iter().filter(|entry| means(entry)).find_map(|entry| entry.refuses(request, now))
+        {
             return Err(refusal);
         }
-        if before.iter().any(|entry| means(entry) && entry.same(request)) {
+        let mut copies = before.iter().filter(|entry| means(entry) && entry.same(request)).peekable();
+        if copies.peek().is_some() {
+            // What it set has ended since. One that removes a flow by its URI and sets it leaves both.
+            if secs > 0 && !copies.any(|entry| entry.live(now)) {
+                return Err(Refusal::OutOfOrder);
+            }
             continue;
         }
         let meant: Vec<usize> = (0..before.len()).filter(|index| means(&before[*index])).collect();
@@ -198,11 +205,37 @@ impl Fates {
         self.fates[index] = Some(entry);
     }
 
+    /// How many are live.
+    fn live(&self, before: &[Entry], now: u64) -> usize {
+        self.after(before).filter(|entry| entry.live(now)).count()
+    }
+
+    fn after<'a>(&'a self, before: &'a [Entry]) -> impl Iterator<Item = &'a Entry> {
+        before.iter().zip(&self.fates).map(|(old, new)| new.as_ref().unwrap_or(old)).chain(&self.added)
+    }
+
+    /// The longest not refreshed of those whose phone has registered elsewhere since.
+    fn superseded(&self, before: &[Entry], now: u64) -> Option<usize> {
+        let has_newer = |old: &Entry| {
+            let newer = |it: &Entry| it.live(now) && it.phone.instance == old.phone.instance && it.set > old.set;
+            old.phone.instance.is_some() && self.after(before).any(newer)
+        };
+        let open = (0..before.len()).filter(|index| self.is_open(before, *index, now));
+        let superseded = open.filter(|index| before[*index].phone.reg_id.is_none() && has_newer(&before[*index]));
+        superseded.min_by_key(|index| before[*index].set)
+    }
+
     fn make_room(&mut self, before: &[Entry], request: &Request, now: u64, limits: &Limits) -> Result<(), Refusal> {
         let mut most = limits.max_contacts.max(before.iter().filter(|entry| entry.live(now)).count());
+        if self.live(before, now) > most {
+            while self.live(before, now) > limits.max_contacts
+                && let Some(index) = self.superseded(before, now)
+            {
+                self.remove(before, &[index], request, now);
+            }
+        }
         loop {
-            let kept = before.iter().zip(&self.fates).map(|(old, new)| new.as_ref().unwrap_or(old));
-            if kept.chain(&self.added).filter(|entry| entry.live(now)).count() <= most {
+            if self.live(before, now) <= most {
                 return Ok(());
             }
             most = limits.max_contacts;
@@ -257,6 +290,7 @@ fn real(record: &Record, request: &Request, now: u64, limits: &Limits) -> Result
         q: None,
         instance: phone.instance.map(|instance| INSTANCES[instance].as_bytes()),
         reg_id: phone.reg_id,
+        connection: None,
     };
     let ask = match &request.contacts {
         Some(contacts) => Ask::Update(contacts.iter().map(contact).collect()),

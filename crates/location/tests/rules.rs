@@ -3,7 +3,8 @@
 
 #![allow(clippy::indexing_slicing, clippy::panic, reason = "test code outside of test functions")]
 
-use location::{Applied, Ask, Binding, Change, ContactChange, End, Limits, Record, Refusal, Wall, WhenFull};
+use location::{Applied, Ask, Binding, Change, ContactChange, End, Flow, Limits, Record, Refusal, Wall, WhenFull};
+use parser::Transport;
 
 #[path = "support/mod.rs"]
 mod support;
@@ -30,6 +31,7 @@ fn change<'a>(call_id: &'a str, cseq: u32, contacts: &[Asked<'a>]) -> Change<'a>
         q: None,
         instance: instance.map(str::as_bytes),
         reg_id,
+        connection: None,
     };
     Change {
         call_id: call_id.as_bytes(),
@@ -144,6 +146,42 @@ fn the_last_of_the_same_flow_counts() {
 }
 
 #[test]
+fn a_flow_that_moves_says_where_it_was() {
+    // pjsua does so whenever its TCP address changes.
+    let removal = |instance, reg_id| ("sip:a@h1", instance, reg_id, 0);
+    for removal in [removal(Some("I"), Some(1)), removal(Some("I"), None), removal(None, None)] {
+        for comes_first in [true, false] {
+            let mut desk = Desk::new(LIMITS);
+            desk.takes(&change("x", 1, &[flow("sip:a@h1", "I", 1)]));
+            desk.takes(&change("x", 2, &[flow("sip:a@h1", "I", 2), flow("sip:c@h", "J", 1)]));
+            let mut contacts = [flow("sip:a@h2", "I", 1), removal];
+            if comes_first {
+                contacts.reverse();
+            }
+            let moves = change("x", 3, &contacts);
+            desk.takes(&moves);
+            let is_first = |uri: &&String| *uri == "sip:a@h2";
+            assert_eq!(desk.uris().iter().filter(is_first).count(), 1, "{removal:?} {comes_first}");
+            assert_eq!(desk.binding("sip:a@h2").reg_id(), Some(1));
+            let left = desk.record.live(desk.wall()).any(|it| it.contact() == b"sip:a@h1" && it.reg_id() == Some(1));
+            assert!(!left, "{removal:?} {comes_first}");
+            assert_eq!(desk.binding("sip:c@h").instance(), Some(&b"J"[..]), "another phone stays");
+            if removal.2.is_some() {
+                assert_eq!(desk.binding("sip:a@h1").reg_id(), Some(2), "another flow stays");
+            }
+            // A copy of the request changes nothing.
+            assert!(matches!(desk.apply(&moves), Ok(Applied::Unchanged)), "{removal:?} {comes_first}");
+        }
+    }
+    // Where nothing was bound, too; and of the same URI the last one counts, as of two that are set.
+    let mut desk = Desk::new(LIMITS);
+    desk.takes(&change("x", 1, &[removal(Some("I"), Some(1)), flow("sip:a@h2", "I", 1), flow("sip:a@h3", "I", 1)]));
+    assert_eq!(desk.uris(), ["sip:a@h3"]);
+    desk.takes(&change("x", 2, &[flow("sip:a@h3", "I", 1), ("sip:a@h3", Some("I"), Some(1), 0)]));
+    assert_eq!(desk.uris(), [""; 0]);
+}
+
+#[test]
 fn the_oldest_makes_room() {
     // checklist 28
     let mut desk = Desk::new(MAKING_ROOM);
@@ -189,6 +227,53 @@ fn a_lower_limit_is_for_those_who_come() {
         desk.takes(&change("x", 4, &[("sip:b@h", None, None, 0), plain("sip:d@h")]));
         assert_eq!(desk.uris(), ["sip:c@h", "sip:d@h"], "one for another");
     }
+}
+
+#[test]
+fn a_phone_that_reconnects_does_not_lock_itself_out() {
+    // checklist 28
+    let phone = |number: u32, connection| {
+        let flow = Flow { transport: Transport::Tcp, connection, ..support::flow() };
+        (format!("sip:a@h:{number}"), format!("{number}"), flow)
+    };
+    // By its instance, by its closed connections, by both.
+    for (instance, closes) in [(Some("I"), false), (None, true), (Some("I"), true)] {
+        let mut desk = Desk::new(LIMITS);
+        let flow = Flow { connection: 1_000, ..support::flow() };
+        desk.takes(&Change { flow, ..change("fixed", 1, &[plain("sip:desk@h")]) });
+        for number in 1..20 {
+            let (uri, call_id, flow) = phone(number, u64::from(number));
+            let asked = change(&call_id, 1, &[(&uri, instance, None, 600)]);
+            let is_gone = |flow: &Flow| closes && flow.connection < u64::from(number);
+            let applied = desk.record.apply_knowing(&Change { flow, ..asked }, desk.wall(), &LIMITS, &is_gone);
+            let Ok(Applied::Changed { record, displaced, .. }) = applied else { panic!("{number}: {applied:?}") };
+            assert_eq!(displaced, number > 2);
+            (desk.record, desk.now) = (record, desk.now + 10);
+            let uris = desk.uris();
+            assert!(uris.len() <= 3 && uris[0] == "sip:desk@h" && uris.last() == Some(&uri), "{uris:?}");
+        }
+    }
+}
+
+#[test]
+fn only_what_is_useless_gives_way() {
+    // checklist 28
+    let too_many = Err(Refusal::TooManyContacts { max: 3 });
+    let mut desk = Desk::new(LIMITS);
+    desk.takes(&change("x", 1, &[flow("sip:1@h", "I", 1)]));
+    desk.takes(&change("y", 1, &[flow("sip:2@h", "I", 2)]));
+    desk.takes(&change("z", 1, &[("sip:3@h", Some("J"), None, 600)]));
+    // Flows of one phone stand beside one another, and another phone's binding is its own.
+    assert_eq!(desk.apply(&change("w", 1, &[("sip:4@h", Some("K"), None, 600)])).map(|_| ()), too_many);
+    assert_eq!(desk.apply(&change("w", 1, &[flow("sip:4@h", "I", 3)])).map(|_| ()), too_many);
+    assert_eq!(desk.apply(&change("w", 1, &[plain("sip:4@h")])).map(|_| ()), too_many);
+    // No more than has to.
+    desk.takes(&change("w", 1, &[("sip:4@h", Some("J"), None, 600)]));
+    assert_eq!(desk.uris(), ["sip:1@h", "sip:2@h", "sip:4@h"]);
+    // Several at once make room as one does, but not for themselves.
+    let both = [("sip:5@h", Some("J"), None, 600), ("sip:6@h", Some("J"), None, 600)];
+    assert_eq!(desk.apply(&change("v", 1, &both)).map(|_| ()), too_many);
+    assert_eq!(desk.uris(), ["sip:1@h", "sip:2@h", "sip:4@h"]);
 }
 
 #[test]

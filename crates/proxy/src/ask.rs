@@ -9,6 +9,7 @@ use bytes::Bytes;
 use location::{Aor, Record};
 use smallvec::SmallVec;
 
+use crate::core::contact::ContactSearch;
 use crate::core::in_dialog::DialogCheck;
 use crate::fork::Redirection;
 use crate::hop::Name;
@@ -98,6 +99,8 @@ pub(crate) enum Waiting {
     Users(Stall, Box<Expansion>),
     /// A request in a dialog, for the registration of one of its sides.
     Dialog(Stall, Box<DialogCheck>),
+    /// A request to the Contact of a phone, for the bindings of who may have it.
+    Contact(Stall, Box<ContactSearch>),
     /// The CANCEL of an INVITE that is not known, for the registration of its caller.
     Cancel(Stall),
     /// A planned request, for the addresses of its targets.

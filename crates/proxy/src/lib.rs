@@ -27,6 +27,7 @@ mod forward;
 mod hop;
 mod ingress;
 mod mac;
+mod nat;
 mod outbox;
 mod peer;
 mod pin;

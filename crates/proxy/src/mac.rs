@@ -24,7 +24,8 @@ pub(crate) enum Purpose {
     NextHop = 11,
     Identity = 12,
     Dialog = 13,
-    Answer = 14,
+    Phone = 14,
+    Answer = 15,
 }
 
 /// A key and the hashes made with it.

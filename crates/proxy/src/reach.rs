@@ -126,7 +126,8 @@ pub(crate) fn may_lead_to(target: &Target, ip: IpAddr, from: Option<IpAddr>, set
     }
 }
 
-fn may_be_at(binding: &Binding<'_>, ip: IpAddr, over_flow: bool, settings: &Settings) -> bool {
+/// Whether the phone of this binding may be called at this address.
+pub(crate) fn may_be_at(binding: &Binding<'_>, ip: IpAddr, over_flow: bool, settings: &Settings) -> bool {
     let from = binding.flow().remote.ip();
     // Where its REGISTER came from, as nearly all are; the phone need not have named that. Or made by the configuration: it
     // came from nowhere.

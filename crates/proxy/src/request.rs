@@ -12,6 +12,7 @@ use crate::connections::Connections;
 use crate::hop::Hop;
 use crate::ingress;
 use crate::mac::{Mac, Purpose, octets_of};
+use crate::nat::{self, Reach};
 use crate::peer::Peer;
 use crate::reject::Reject;
 
@@ -50,8 +51,6 @@ pub(crate) struct Request {
     pub(crate) in_dialog: bool,
     /// Its Max-Forwards.
     pub(crate) hops: Option<u8>,
-    /// Whether it came through a NAT by a client that speaks symmetrically (RFC 3581): the address it names leads nowhere.
-    pub(crate) translated: bool,
     /// How many of its first Route values are ours (RFC 3261 16.4).
     pub(crate) own_routes: usize,
     /// Whether it is known that no other follows them.
@@ -132,18 +131,14 @@ impl Request {
         };
         let readable = if head.is_none() { message.header().ok().flatten() } else { None };
         let via = head.as_ref().map(|head| &head.via).or(readable.as_ref());
-        let (back, stamp, translated) = match via {
+        let (back, stamp) = match via {
             Some(via) => {
                 let elsewhere = via.host.ip().is_some_and(|ip| ip != flow.remote.ip());
                 let symmetric = via.rport().is_some();
-                (
-                    answer_hop(via, &flow, symmetric || elsewhere),
-                    stamp(via, flow.remote, symmetric),
-                    symmetric && elsewhere,
-                )
+                (answer_hop(via, &flow, symmetric || elsewhere), stamp(via, flow.remote, symmetric))
             }
             // A Via that cannot be read is copied as it is; the source is all there is to answer to.
-            None => (Hop::back(&flow), Stamp { received: None, rport: None }, false),
+            None => (Hop::back(&flow), Stamp { received: None, rport: None }),
         };
         let key = match (&head, via) {
             (Some(head), _) => {
@@ -167,7 +162,6 @@ impl Request {
             flow,
             back,
             stamp,
-            translated,
             own_routes: 0,
             has_only_own_routes: false,
             effective_uri: None,
@@ -177,10 +171,10 @@ impl Request {
         (request, verdict)
     }
 
-    /// Whether its sender is reached over the way it came, rather than at the address it names: its own connection, or
+    /// Whether its sender is reached over the way it came, rather than at the Contact that it names: its own connection, or
     /// through its NAT.
-    pub(crate) fn is_flow_bound(&self) -> bool {
-        self.flow.transport.is_reliable() || self.translated
+    pub(crate) fn is_flow_bound(&self, contact: Option<&SipUri<'_>>) -> bool {
+        self.flow.transport.is_reliable() || nat::reach(self, contact) == Reach::Source
     }
 
     /// Where it came from.

@@ -280,7 +280,15 @@ mod tests {
     fn commit(store: &DiskStore, user: &[u8], cseq: u32, agent: &[u8]) -> Commit {
         let limits = Limits { min_expires: 1, max_contacts: 50, ..Limits::DEFAULT };
         let address = "192.0.2.7:5060".parse().unwrap();
-        let contact = |uri| ContactChange { uri, params: b"", expires: None, q: None, instance: None, reg_id: None };
+        let contact = |uri| ContactChange {
+            uri,
+            params: b"",
+            expires: None,
+            q: None,
+            instance: None,
+            reg_id: None,
+            connection: None,
+        };
         let change = Change {
             call_id: b"call",
             cseq,

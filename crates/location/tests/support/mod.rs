@@ -42,6 +42,7 @@ pub(crate) fn register_by(old: &Record, cseq: u32, contacts: &[(&str, u32)], now
         q: None,
         instance: None,
         reg_id: None,
+        connection: None,
     });
     let change = Change {
         call_id: b"call",

@@ -51,6 +51,7 @@ impl Core {
         let dialog = route::accept_routes(&mut request, &self.settings, &self.mac).ok();
         match dialog.filter(|_| ingress::hops(request.hops).is_ok()) {
             Some(Some(dialog)) => self.acknowledge_between_sides(now, request, dialog, outbox),
+            Some(None) if answered_by.is_empty() => self.acknowledge_contact(now, request, outbox),
             Some(None) if request.next_route().is_none() => self.acknowledge_phone(now, &request, &answered_by, outbox),
             _ => outbox.tell(Event::Dropped(Drop::StrayAck)),
         }

@@ -41,7 +41,12 @@ impl Core {
             self.report(request, reject, outbox);
         }
         let proven = self.authenticate(now, request, presented, ChallengeFor::Proxy, domain.as_bytes(), outbox)?;
-        match route::calls_as(request, &proven, &settings) {
+        self.admit_as(request, proven, outbox)
+    }
+
+    /// Who has proven to be this user calls by its name, or by one that is nobody's of ours.
+    fn admit_as(&self, request: &Request, proven: Aor, outbox: &mut Outbox) -> Result<Proven, Reject> {
+        match route::calls_as(request, &proven, &self.settings) {
             Some(CallsAs::Itself) => Ok(Proven::InFrom),
             Some(CallsAs::Listed) => Ok(Proven::As(Box::new(proven))),
             None => Err(self.impostor(request, outbox)),
@@ -85,6 +90,28 @@ impl Core {
             let of = ChallengeFor::Proxy;
             let _ = self.authenticator.authenticate(request, presented, of, domain.as_bytes(), &settings, now);
         }
+    }
+
+    /// A request to the Contact of a phone (`contact`): its sender has to prove to be this user, which From names. `is_at_home`:
+    /// it comes from where that user is registered. Whether it is proven.
+    pub(super) fn admit_to_contact(
+        &mut self,
+        now: Now,
+        request: &Request,
+        is_at_home: bool,
+        sender: &Aor,
+        outbox: &mut Outbox,
+    ) -> Result<Proven, Reject> {
+        let settings = Arc::clone(&self.settings);
+        if request.method() == Method::Ack || settings.authentication == Authentication::Off {
+            return if is_at_home { Ok(Proven::Nobody) } else { Err(Reject::Relay) };
+        }
+        let presented = self.authenticator.read(request, &settings);
+        if !is_at_home && presented.is_empty() {
+            return Err(Reject::Relay);
+        }
+        let proven = self.authenticate(now, request, &presented, ChallengeFor::Proxy, sender.domain(), outbox)?;
+        self.admit_as(request, proven, outbox)
     }
 
     /// RFC 3261 10.3 steps 2 to 5: may this sender touch these bindings?

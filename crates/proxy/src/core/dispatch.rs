@@ -8,6 +8,7 @@ use parser::headers::Via;
 use parser::{Message, Method, Uri, can_answer};
 
 use super::Core;
+use super::contact::ContactSearch;
 use super::in_dialog::DialogCheck;
 use crate::ask::{Answer, Parked, Question, Waiting};
 use crate::clock::Now;
@@ -63,6 +64,7 @@ impl Core {
             Ok(Turn::LookUp(callee)) => self.look_up(request, callee, outbox),
             Ok(Turn::Send(plan)) => self.launch(now, request, plan, outbox),
             Ok(Turn::CheckDialog(check)) => self.check_dialog(now, request, check, outbox),
+            Ok(Turn::FindContact(search)) => self.find_contact(now, request, search, outbox),
             Ok(Turn::Watch(meant)) => self.watch(now, &request, meant, outbox),
             Ok(Turn::HandOver(worker)) => {
                 let Request { message, flow, .. } = request;
@@ -104,7 +106,7 @@ impl Core {
         ingress::hops(request.hops)?;
         ingress::proxy_require(&request.message)?;
         let (toward, proven) = match dialog {
-            Some(dialog) => match self.enter_dialog(request, &uri, dialog, &destination, outbox) {
+            Some(dialog) => match self.enter_dialog(now, request, &uri, dialog, &destination, outbox) {
                 Ok(flow) => {
                     self.spend_credentials(now, request, &presented);
                     (Toward::OtherSide(flow), Proven::Nobody)
@@ -113,7 +115,13 @@ impl Core {
             },
             None => {
                 route::outside_of_dialogs(request, &self.settings)?;
-                (Toward::Anybody, self.admit(now, request, &presented, &destination, outbox)?)
+                match self.admit(now, request, &presented, &destination, outbox) {
+                    Err(Reject::Relay) if destination == Destination::Elsewhere => {
+                        let search = ContactSearch::of_unproven(request, &uri, &self.settings);
+                        return search.map(Turn::FindContact).ok_or(Reject::Relay);
+                    }
+                    proven => (Toward::Anybody, proven?),
+                }
             }
         };
         drop(presented);
@@ -134,6 +142,12 @@ impl Core {
             Destination::User(aor) if request.next_route().is_none() => Ok(Turn::LookUp(Callee::user(aor))),
             // RFC 5627 6.1: what is left of the Route is then the way to the phone.
             Destination::Gruu(name) => self.gruus.read(request.uri(), name).map(Turn::LookUp),
+            Destination::Elsewhere
+                if matches!(toward, Toward::Anybody)
+                    && let Some(search) = ContactSearch::of_admitted(request, uri, &self.settings) =>
+            {
+                Ok(Turn::FindContact(search))
+            }
             _ => {
                 let target = route::target_for_next(&Next::of(request, uri)?, toward, request, &self.settings)?;
                 let goes_to_other_side = matches!(toward, Toward::OtherSide(_));
@@ -266,6 +280,9 @@ impl Core {
             (Waiting::Users(stalled, way), answer) => self.user_looked_up(now, stalled, way, answer, outbox),
             (Waiting::Cancel(stalled), answer) => self.cancel_looked_up(now, stalled, answer, outbox),
             (Waiting::Dialog(stalled, check), answer) => self.dialog_looked_up(now, stalled, check, answer, outbox),
+            (Waiting::Contact(stalled, search), answer) => {
+                self.contact_looked_up(now, stalled, search, answer, outbox);
+            }
             (Waiting::Resolve(request, plan), Answer::Resolved(addresses)) => {
                 let may_try_again = !request.in_dialog && request.method() != Method::Cancel;
                 let from = (!plan.goes_to_other_side).then(|| request.flow.remote.ip());
@@ -303,6 +320,8 @@ pub(super) enum Turn {
     Send(Plan),
     /// It has a token of its dialog, but did not come from where that says, or does not go where it says.
     CheckDialog(Box<DialogCheck>),
+    /// Its Request-URI may be the Contact of a phone.
+    FindContact(Box<ContactSearch>),
     /// The notifier's.
     Watch(Meant),
     /// Another worker's.

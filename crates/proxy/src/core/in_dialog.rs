@@ -10,7 +10,7 @@ use super::Core;
 use super::dispatch::Turn;
 use crate::ask::{Answer, Parked, Question, Stall, Waiting};
 use crate::clock::Now;
-use crate::dialog::{InDialog, Moved, Next, SideOfDialog};
+use crate::dialog::{FlowOfDialog, InDialog, Moved, Next, SideOfDialog};
 use crate::event::{DialogRequest, Drop, Event, Limit};
 use crate::outbox::{Handover, Letter, Outbox};
 use crate::reject::Reject;
@@ -35,6 +35,8 @@ pub(crate) struct DialogCheck {
 enum Ask {
     Sender,
     Other,
+    /// The other side's again: for its flow of today.
+    Flow,
     Nobody,
 }
 
@@ -43,6 +45,7 @@ impl Core {
     /// to find out.
     pub(super) fn enter_dialog(
         &mut self,
+        now: Now,
         request: &Request,
         uri: &Uri<'_>,
         mut dialog: InDialog,
@@ -57,13 +60,18 @@ impl Core {
         // A name of ours is looked up, whatever flow leads to the other side.
         let to_other = *destination == Destination::Elsewhere
             && next.as_ref().is_some_and(|next| dialog.leads_to_other(next, settings, mac));
-        if from_sender && to_other {
-            self.note_move(&dialog, request, outbox);
+        let passes = from_sender && to_other;
+        if passes && !next.as_ref().is_some_and(|next| self.may_have_moved(&dialog, next)) {
+            self.note_move(now, &dialog, request, outbox);
             return Ok(next.and_then(|next| dialog.flow_ahead(&next, &self.mac)));
         }
         let to_other = to_other || self.names_other(&dialog, request, destination);
-        // A registration says where a phone is, not whom it may call itself.
-        let to_ask = if may_use_from { Ask::Sender } else { Ask::Other };
+        let to_ask = match may_use_from {
+            _ if passes => Ask::Flow,
+            // A registration says where a phone is, not whom it may call itself.
+            true => Ask::Sender,
+            false => Ask::Other,
+        };
         let destination = destination.clone();
         Err(Box::new(DialogCheck { dialog, destination, from_sender, to_other, to_ask }))
     }
@@ -81,11 +89,16 @@ impl Core {
             *to_ask = Ask::Other;
         }
         if *to_ask == Ask::Other && (*to_other || dialog.other(&self.settings).is_none()) {
-            *to_ask = Ask::Nobody;
+            *to_ask = Ask::Flow;
+        }
+        if *to_ask == Ask::Flow {
+            let next = request.typed_uri().and_then(|uri| Next::of(&request, &uri));
+            let asks = *to_other && next.is_ok_and(|next| self.may_have_moved(dialog, &next));
+            *to_ask = if asks { Ask::Flow } else { Ask::Nobody };
         }
         let user = match to_ask {
             Ask::Sender => dialog.sender(&self.settings),
-            Ask::Other => dialog.other(&self.settings),
+            Ask::Other | Ask::Flow => dialog.other(&self.settings),
             Ask::Nobody => None,
         };
         match user {
@@ -113,7 +126,7 @@ impl Core {
                 check.from_sender = record.is_some_and(|record| InDialog::is_flow_of(&record, &request.flow, now.wall));
                 check.to_ask = Ask::Other;
             }
-            Ask::Other | Ask::Nobody => {
+            Ask::Other => {
                 let user = check.dialog.other(&self.settings);
                 let fixed = user.as_ref().and_then(|aor| self.settings.accounts.contacts(aor));
                 let mut records = record.iter().chain(fixed);
@@ -121,7 +134,18 @@ impl Core {
                 check.to_other = next.is_ok_and(|next| {
                     records.any(|record| InDialog::is_contact_of(record, &next, now.wall, &self.mac))
                 });
-                check.to_ask = Ask::Nobody;
+                check.to_ask = Ask::Flow;
+            }
+            Ask::Flow | Ask::Nobody => {
+                let next = request.typed_uri().and_then(|uri| Next::of(&request, &uri));
+                let side = next.ok().and_then(|next| check.dialog.flow_of_other(&next));
+                let hop = record.as_ref().zip(side).and_then(|(record, side)| {
+                    route::flow_today(record, &side, now.wall, &self.connections, &self.settings, &self.mac)
+                });
+                if let Some(hop) = hop {
+                    check.dialog.other_is_at(&hop, &request, &self.settings, &self.mac);
+                }
+                return self.decide(now, request, *check, outbox);
             }
         }
         self.check_dialog(now, request, check, outbox);
@@ -137,7 +161,7 @@ impl Core {
         }
         let DialogCheck { dialog, destination, from_sender, to_other, .. } = check;
         if to_other {
-            self.note_move(&dialog, &request, outbox);
+            self.note_move(now, &dialog, &request, outbox);
         }
         let next = request.typed_uri().and_then(|uri| Next::of(&request, &uri));
         let toward = match next {
@@ -156,6 +180,7 @@ impl Core {
         match turn {
             Ok(Turn::LookUp(callee)) => self.look_up(request, callee, outbox),
             Ok(Turn::Send(plan)) => self.launch(now, request, plan, outbox),
+            Ok(Turn::FindContact(search)) => self.find_contact(now, request, search, outbox),
             Ok(_) => self.refuse(now, &request, Reject::Unroutable, outbox),
             Err(reject) => self.refuse(now, &request, reject, outbox),
         }
@@ -196,6 +221,14 @@ impl Core {
         self.admit(now, request, &presented, destination, outbox).map(|_| ())
     }
 
+    /// Whether the other side may be reached over another flow by now: its connection is closed, or it is behind a NAT, which
+    /// gives it another port without a word.
+    fn may_have_moved(&self, dialog: &InDialog, next: &Next<'_>) -> bool {
+        dialog
+            .flow_of_other(next)
+            .is_some_and(|FlowOfDialog { peer, .. }| peer.connection == 0 || !self.connections.is_open(peer.connection))
+    }
+
     /// Whether the Request-URI is a name of the user on the other side: the address of record, or a GRUU.
     fn names_other(&self, dialog: &InDialog, request: &Request, destination: &Destination) -> bool {
         if request.next_route().is_some() {
@@ -214,12 +247,12 @@ impl Core {
 
     /// A sender that is not where the token says, or that names another Contact: all workers are told, since a request of
     /// the other side may reach any of them.
-    fn note_move(&mut self, dialog: &InDialog, request: &Request, outbox: &mut Outbox) {
+    fn note_move(&mut self, now: Now, dialog: &InDialog, request: &Request, outbox: &mut Outbox) {
         if !refreshes_target(request.method()) && dialog.is_from_sender(&request.flow, &self.settings) {
             return;
         }
-        let Some((side, moved)) = dialog.moved(request, &self.settings, &self.mac) else { return };
-        if self.moved.find(side) != Some(&moved) {
+        let Some((side, moved)) = dialog.moved(request, now.wall, &self.settings, &self.mac) else { return };
+        if !self.moved.find(side).is_some_and(|known| known.says(&moved)) {
             self.dialog_moved(side, moved, outbox);
             outbox.handovers.push(Handover { worker: None, letter: Letter::Moved { side, moved } });
         }
@@ -242,7 +275,7 @@ impl Core {
     ) {
         let entered = request.typed_uri().and_then(|uri| {
             let destination = route::destination(&uri, request.method(), &self.settings)?;
-            Ok((self.enter_dialog(&request, &uri, dialog, &destination, outbox), destination))
+            Ok((self.enter_dialog(now, &request, &uri, dialog, &destination, outbox), destination))
         });
         match entered {
             Ok((Ok(flow), destination)) => self.go_on(now, request, destination, Toward::OtherSide(flow), outbox),

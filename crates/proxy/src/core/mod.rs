@@ -6,6 +6,7 @@
 mod acknowledge;
 mod admit;
 mod cancel;
+pub(crate) mod contact;
 mod dispatch;
 pub(crate) mod explain;
 mod follow;

@@ -23,7 +23,7 @@ impl Core {
         outbox: &mut Outbox,
     ) {
         let tag = ToTag::new(&pending.request, &self.mac);
-        match pending.decide(stored, tag.as_bytes(), &self.settings, &self.gruus, now) {
+        match pending.decide(stored, tag.as_bytes(), &self.settings, &self.gruus, &self.connections, now) {
             Ok(Decision::Answer) => Self::confirm(&pending, outbox),
             Ok(Decision::Commit { expected, record }) => {
                 outbox.ask(Question::Commit { expected, record }, Parked(Waiting::RegisterCommit(pending)));

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 
 use location::{Aor, Flow, Record};
 use parser::headers::{Contact, Route};
-use parser::{Header as _, HeaderName, SipUri, Uri};
+use parser::{Header as _, HeaderName, SipUri, Uri, unescape};
 
 use super::moved::{Moved, MovedSides, SideOfDialog};
 use super::next_hop::{literal, next_hop};
@@ -33,6 +33,21 @@ pub(crate) struct InDialog {
     from_caller: bool,
     /// Names the dialog as it was made, where that is known.
     key: Option<u64>,
+    /// When the other side was seen where it is now; the beginning of time if that is what the token says.
+    other_seen: Wall,
+}
+
+/// A side of a dialog that is a phone of ours, and reached over its flow.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FlowOfDialog<'a> {
+    /// The flow, as the dialog knows it.
+    pub(crate) peer: Peer,
+    /// The phone, as a hash of its instance, or one of its flows.
+    pub(crate) phone: Option<u32>,
+    /// When it was seen on that flow, if that was after the dialog was made.
+    pub(crate) seen: Wall,
+    /// Its Contact in the dialog.
+    pub(crate) contact: SipUri<'a>,
 }
 
 /// Where a request goes next.
@@ -62,7 +77,9 @@ impl<'a> Next<'a> {
 impl InDialog {
     /// Reads a token from the user part of a Record-Route value of ours. `None` if it was not made here for this dialog.
     pub(crate) fn read(user: &[u8], request: &Request, mac: &Mac) -> Option<Self> {
-        let (text, mark) = split_mark(user);
+        // RFC 3261 19.1.4: an escape means the character that it stands for. Twinkle writes every Z of a Route as %5a.
+        let user = unescape(user);
+        let (text, mark) = split_mark(&user);
         let sealed = Sealed::decode(text)?;
         let call_id = request.message.value(HeaderName::CallId)?;
         let [from_tag, to_tag] = request.tags();
@@ -80,7 +97,7 @@ impl InDialog {
         // Each side is given the target of the other one.
         let target = target.filter(|target| target.of_callee == from_caller).map(|target| target.next_hop);
         let (sender, other) = if from_caller { (caller, callee) } else { (callee, caller) };
-        Some(Self { sender, other, target, from_caller, key: None })
+        Some(Self { sender, other, target, from_caller, key: None, other_seen: Wall::default() })
     }
 
     /// The dialog of a request that came by twice when its dialog was made (a spiral): from the sender of this token to the
@@ -181,6 +198,21 @@ impl InDialog {
         leads_there.then_some(FlowAhead { peer: self.other.peer, or_named: false })
     }
 
+    /// The other side, if only a flow leads there that its phone may have given up since: it is a user of ours, and may have
+    /// registered over another one.
+    pub(crate) fn flow_of_other<'a>(&self, next: &Next<'a>) -> Option<FlowOfDialog<'a>> {
+        let Side { peer, only_flow, user, phone, .. } = &self.other;
+        let is_such = *only_flow && user.is_some() && !next.by_route;
+        is_such.then_some(FlowOfDialog { peer: *peer, phone: *phone, seen: self.other_seen, contact: next.uri })
+    }
+
+    /// The other side is reached over this flow today.
+    pub(crate) fn other_is_at(&mut self, hop: &Hop, request: &Request, settings: &Settings, mac: &Mac) {
+        // The dialog keeps the name that it was made with.
+        self.key = self.key(request, mac);
+        self.other.peer = Peer::of_hop(hop, settings);
+    }
+
     /// Takes over what has moved since the dialog was made.
     pub(crate) fn catch_up(&mut self, moved: &MovedSides, request: &Request, mac: &Mac) {
         if moved.len() == 0 {
@@ -191,21 +223,31 @@ impl InDialog {
         if let Some(Moved { peer, .. }) = moved.find(SideOfDialog { dialog, is_caller: self.from_caller }) {
             self.sender.peer = *peer;
         }
-        if let Some(Moved { peer, only_flow, next_hop }) =
+        if let Some(Moved { peer, only_flow, next_hop, at }) =
             moved.find(SideOfDialog { dialog, is_caller: !self.from_caller })
         {
             self.other.peer = *peer;
             self.other.only_flow = *only_flow;
             self.target = next_hop.or(self.target);
+            self.other_seen = *at;
         }
     }
 
     /// Where the sender is now, if that is not what its token says: another peer, or a Contact that leads elsewhere.
-    pub(crate) fn moved(&self, request: &Request, settings: &Settings, mac: &Mac) -> Option<(SideOfDialog, Moved)> {
+    pub(crate) fn moved(
+        &self,
+        request: &Request,
+        now: Wall,
+        settings: &Settings,
+        mac: &Mac,
+    ) -> Option<(SideOfDialog, Moved)> {
         let peer = Peer::of_hop(&Hop::back(&request.flow), settings);
         let contact = request.message.header::<Contact<'_>>().ok().flatten();
         let target =
             contact.as_ref().and_then(|contact| contact.address()).and_then(|address| address.uri.sip().copied());
+        // Who was not behind a NAT when the dialog was made, and speaks from the same place, names another Contact on purpose.
+        let may_be_behind_nat = self.sender.only_flow || peer != self.sender.peer;
+        let only_flow = may_be_behind_nat && request.is_flow_bound(target.as_ref());
         let target = target.filter(|uri| may_name(uri, &self.sender, request.flow.remote.ip(), settings));
         let elsewhere = target.filter(|uri| !self.sender.only_flow && literal(uri) != Some(self.sender.peer.remote));
         if peer == self.sender.peer && elsewhere.is_none() {
@@ -213,7 +255,7 @@ impl InDialog {
         }
         let side = SideOfDialog { dialog: self.key(request, mac)?, is_caller: self.from_caller };
         let next_hop = target.map(|uri| next_hop(&uri, mac));
-        Some((side, Moved { peer, only_flow: request.is_flow_bound(), next_hop }))
+        Some((side, Moved { peer, only_flow, next_hop, at: now }))
     }
 
     /// Whether a flow is one over which a user is registered now: what a phone is reached over is its own.

@@ -12,9 +12,9 @@ mod notify;
 mod record_route;
 mod token;
 
-pub(crate) use in_dialog::{InDialog, Next};
+pub(crate) use in_dialog::{FlowOfDialog, InDialog, Next};
 pub(crate) use moved::MovedSides;
 pub use moved::{Moved, SideOfDialog};
 pub(crate) use next_hop::literal;
 pub(crate) use notify::write_record_routes_of_notify;
-pub(crate) use record_route::{refresh_targets, token_for};
+pub(crate) use record_route::{phone_of, refresh_targets, token_for};

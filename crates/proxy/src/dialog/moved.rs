@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 
 use hashbrown::HashMap;
 
+use crate::clock::Wall;
 use crate::peer::Peer;
 
 /// One side of one dialog.
@@ -28,6 +29,15 @@ pub struct Moved {
     pub(crate) only_flow: bool,
     /// The next hop that its last Contact named, as a hash; `None` if it named none.
     pub(crate) next_hop: Option<u32>,
+    /// When this was seen.
+    pub(crate) at: Wall,
+}
+
+impl Moved {
+    /// Whether it says the same, whenever it was seen.
+    pub(crate) fn says(&self, other: &Self) -> bool {
+        Self { at: other.at, ..*self } == *other
+    }
 }
 
 /// Those that one worker knows of.
@@ -73,6 +83,7 @@ mod tests {
             peer: Peer { listener: 0, remote: ([192, 0, 2, 7], port).into(), connection: 0 },
             only_flow: false,
             next_hop,
+            at: Wall(0),
         }
     }
 

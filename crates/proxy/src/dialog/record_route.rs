@@ -4,11 +4,12 @@
 //! The caller reads the token in the response, the callee the one in the request. So each side is given, signed, where
 //! requests to the other may go: to its peer, or to the Contact or the Record-Route next to ours that it named itself.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use location::Aor;
 use parser::headers::{Contact, NameAddr, Route};
-use parser::{Header as _, HeaderName, Message, Rewrite, SipUri, Uri};
+use parser::{Header as _, HeaderName, Message, Rewrite, SipUri, Uri, unescape};
 
 use super::next_hop::{bracketed, literal, next_hop};
 use super::token::{DialogId, DialogToken, Sealed, Side, Target, TokenText, User, callee_in, split_mark, write_mark};
@@ -17,28 +18,34 @@ use crate::mac::{Mac, Purpose};
 use crate::peer::Peer;
 use crate::reach::{check_host, may_send};
 use crate::request::Request;
+use crate::route::Target as RouteTarget;
 use crate::settings::{Authentication, Settings};
 
 /// More values of ours in one response are no spiral but somebody's making.
 const MOST_OWN_VALUES: usize = 8;
 
-/// The token of a request that makes a dialog: it came over its flow, and leaves to `hop` for the user with this address of
-/// record, which is empty if it is nobody's of ours.
+/// The token of a request that makes a dialog: it came over its flow, and leaves to `hop` for this target.
 pub(crate) fn token_for(
     request: &Request,
-    (hop, only_flow): (&Hop, bool),
-    aor: &[u8],
+    (hop, target): (&Hop, &RouteTarget),
     settings: &Settings,
     mac: &Mac,
 ) -> TokenText {
     let (message, first) = (&request.message, first_domain(settings));
+    let next = message.value(HeaderName::RecordRoute).and_then(uri_of_route).or_else(|| contact(message));
+    let user = named(request.caller_text(), settings);
+    let only_flow = request.is_flow_bound(next.as_ref());
+    let phone = user.as_ref().filter(|_| only_flow).and_then(|_| instance_of(message));
     let caller = Side {
         peer: Peer::of_hop(&Hop::back(&request.flow), settings),
-        only_flow: request.is_flow_bound(),
-        user: named(request.caller_text(), settings),
+        only_flow,
+        user,
+        phone: phone.map(|instance| phone_of(instance, None, mac)),
         identity: None,
     };
-    let user = User::of_aor(aor, first);
+    let user = User::of_aor(target.uri.aor(), first);
+    let only_flow = target.over_flow;
+    let phone = if only_flow { phone_called(target, mac) } else { None };
     let is_called = user.as_ref().is_some_and(|user| user.is_written(request.addressee_text(), first));
     // What the caller wrote into To counts only if it is what was called: a caller could write anybody there, and the
     // called phone would pass for that user.
@@ -46,8 +53,7 @@ pub(crate) fn token_for(
     let called = called.filter(|called| Some(called) != user.as_ref());
     let called = called.filter(|called| named(message.request_uri(), settings).as_ref() == Some(called));
     let identity = called.map(|called| identity(&called.aor(first), mac));
-    let callee = Side { peer: Peer::of_hop(hop, settings), only_flow, user, identity };
-    let next = message.value(HeaderName::RecordRoute).and_then(uri_of_route).or_else(|| contact(message));
+    let callee = Side { peer: Peer::of_hop(hop, settings), only_flow, user, phone, identity };
     let target = target_of(next, &caller, settings, mac);
     let target = target.map(|next_hop| Target { of_callee: false, next_hop });
     let [caller_tag, _] = request.tags();
@@ -65,18 +71,19 @@ pub(crate) fn refresh_targets(response: &Message, settings: &Settings, mac: &Mac
     let Some(callee_tag) = tag_of(response, HeaderName::To) else { return };
     // What stands above a value is nearer to the callee.
     let mut above: Option<SipUri<'_>> = None;
-    let mut last: Option<(&[u8], TokenText)> = None;
+    let mut last: Option<(Cow<'_, [u8]>, TokenText)> = None;
     for value in response.values(HeaderName::RecordRoute).take(MOST_OWN_VALUES) {
         let Some(uri) = uri_of_route(value) else { return };
         let own = uri.user.filter(|_| settings.is_own(&uri.host, uri.port));
-        let Some((user, (token, None))) = own.map(|user| (user, split_mark(user))) else {
+        let Some(user) = own.filter(|user| split_mark(user).1.is_none()) else {
             above = Some(uri);
             continue;
         };
+        let token = unescape(user);
         // RFC 5658: both values of a double Record-Route have the same token.
         let text = match last.take() {
             Some((known, text)) if known == token => text,
-            _ => refreshed(token, above, response, settings, mac).unwrap_or_else(|| TokenText::from_slice(token)),
+            _ => refreshed(&token, above, response, settings, mac).unwrap_or_else(|| TokenText::from_slice(&token)),
         };
         if let Some(span) = response.span_of(user) {
             rewrite.replace(span, |out| {
@@ -152,6 +159,24 @@ pub(super) fn contact(message: &Message) -> Option<SipUri<'_>> {
 
 pub(super) fn uri_of_route(value: &[u8]) -> Option<SipUri<'_>> {
     bracketed(value).or_else(|| Route::parse(value).ok()?.address.uri.sip().copied())
+}
+
+/// The instance of a phone that names it in its Contact.
+fn instance_of(message: &Message) -> Option<&[u8]> {
+    message.header::<Contact<'_>>().ok()??.instance()
+}
+
+/// The phone that a request goes to, if it has an instance.
+fn phone_called(target: &RouteTarget, mac: &Mac) -> Option<u32> {
+    let binding = target.uri.binding()?;
+    Some(phone_of(binding.instance()?, binding.reg_id(), mac))
+}
+
+/// A phone, or one of its flows, as a hash of its instance and reg-id (RFC 5626 4). As for a next hop, 32 bits are enough: the
+/// token is ours.
+pub(crate) fn phone_of(instance: &[u8], reg_id: Option<u32>, mac: &Mac) -> u32 {
+    let reg_id = reg_id.unwrap_or_default().to_be_bytes();
+    (mac.sign(Purpose::Phone, &[instance, &reg_id]) & u64::from(u32::MAX)) as u32
 }
 
 /// A user of ours as From or To names it, as a hash.

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! token [ "." mark:12 ]
-//! base64url( version mac:8 flags hint caller-peer callee-peer [target:4] [user] [user] [identity:4] [identity:4] )
+//! base64url( version mac:8 flags hint caller-peer callee-peer [target:4] [user [phone:4]] [user [phone:4]] [identity:4] [identity:4] )
 //! ```
 //!
 //! The MAC covers all other octets, the Call-ID and the tag of the caller: a token taken into another call, or with
@@ -23,7 +23,7 @@ use crate::mac::{Mac, Purpose, read_hex, write_hex};
 use crate::peer::Peer;
 
 /// Tokens of another form do not verify; calls that were set up with them lose their fast way, as after new keys.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Octets before those that the MAC covers: version and MAC.
 const HEAD: usize = 9;
@@ -36,10 +36,10 @@ const SHORTEST_PEER: usize = 8;
 const LONGEST_PEER: usize = 28;
 
 /// The longest user that is put into a token. Without its user a side proves itself by its address or by credentials.
-const LONGEST_USER: usize = 64;
+const LONGEST_USER: usize = 63;
 
 /// Octets of the longest token: two IPv6 peers with connections, two users, everything else.
-const LONGEST: usize = START + 2 * LONGEST_PEER + 4 + 2 * (1 + LONGEST_USER) + 2 * 4;
+const LONGEST: usize = START + 2 * LONGEST_PEER + 4 + 2 * (1 + LONGEST_USER + 4) + 2 * 4;
 
 mod flag {
     pub(super) const TARGET: u8 = 1;
@@ -72,6 +72,10 @@ pub(crate) struct Side {
     pub(crate) only_flow: bool,
     /// The user of ours that it belongs to.
     pub(crate) user: Option<User>,
+    /// Which phone of that user it is, as a hash of its instance, and of its reg-id where that is known
+    /// (RFC 5626 4): for a phone that is reached over a flow, and
+    /// may have another one later.
+    pub(crate) phone: Option<u32>,
     /// The user of ours that it is called in From and To, as a hash, where that is another than `user`: a group, a number.
     pub(crate) identity: Option<u32>,
 }
@@ -140,25 +144,35 @@ impl User {
         !self.has_domain && user.and_then(|rest| rest.strip_prefix(b"@")).is_some_and(|domain| domain == first)
     }
 
-    fn read(octets: &[u8], is_there: bool) -> Option<(Option<Self>, &[u8])> {
+    /// Reads a user and its phone.
+    fn read(octets: &[u8], is_there: bool) -> Option<(Option<Self>, Option<u32>, &[u8])> {
         if !is_there {
-            return Some((None, octets));
+            return Some((None, None, octets));
         }
         let (&length, rest) = octets.split_first()?;
-        let (text, rest) = rest.split_at_checked(usize::from(length & !OTHER_DOMAIN))?;
-        Some((Some(Self { text: SmallVec::from_slice(text), has_domain: length & OTHER_DOMAIN != 0 }), rest))
+        let (text, rest) = rest.split_at_checked(usize::from(length & !(OTHER_DOMAIN | PHONE)))?;
+        let (phone, rest) = read_number(rest, length & PHONE != 0)?;
+        let user = Self { text: SmallVec::from_slice(text), has_domain: length & OTHER_DOMAIN != 0 };
+        Some((Some(user), phone, rest))
     }
 
-    fn write(&self, octets: &mut Octets) {
+    fn write(&self, phone: Option<u32>, octets: &mut Octets) {
         // It is at most LONGEST_USER octets long.
         let length = u8::try_from(self.text.len()).unwrap_or_default();
-        octets.push(length | if self.has_domain { OTHER_DOMAIN } else { 0 });
+        let (domain, flow) = (if self.has_domain { OTHER_DOMAIN } else { 0 }, if phone.is_some() { PHONE } else { 0 });
+        octets.push(length | domain | flow);
         octets.extend_from_slice(&self.text);
+        if let Some(phone) = phone {
+            octets.extend_from_slice(&phone.to_be_bytes());
+        }
     }
 }
 
 /// Bit of a user's length: its domain follows it.
 const OTHER_DOMAIN: u8 = 128;
+
+/// Bit of a user's length: which of its phones it is follows it.
+const PHONE: u8 = 64;
 
 type Octets = SmallVec<[u8; 128]>;
 
@@ -177,7 +191,7 @@ impl DialogToken {
         flags |= if self.callee.only_flow { flag::CALLEE_FLOW } else { 0 };
         for (side, bit) in [(&self.caller, flag::CALLER_USER), (&self.callee, flag::CALLEE_USER)] {
             if let Some(user) = &side.user {
-                user.write(&mut octets);
+                user.write(side.phone, &mut octets);
                 flags |= bit;
             }
         }
@@ -204,14 +218,14 @@ impl DialogToken {
         let (caller, octets) = Peer::read_octets(octets)?;
         let (callee, octets) = Peer::read_octets(octets)?;
         let (next_hop, octets) = read_number(octets, has(flag::TARGET))?;
-        let (caller_user, octets) = User::read(octets, has(flag::CALLER_USER))?;
-        let (callee_user, octets) = User::read(octets, has(flag::CALLEE_USER))?;
+        let (caller_user, caller_phone, octets) = User::read(octets, has(flag::CALLER_USER))?;
+        let (callee_user, callee_phone, octets) = User::read(octets, has(flag::CALLEE_USER))?;
         let (caller_identity, octets) = read_number(octets, has(flag::CALLER_IDENTITY))?;
         let (callee_identity, octets) = read_number(octets, has(flag::CALLEE_IDENTITY))?;
-        let side = |peer, flow, user, identity| Side { peer, only_flow: has(flow), user, identity };
+        let side = |peer, flow, (user, phone), identity| Side { peer, only_flow: has(flow), user, phone, identity };
         octets.is_empty().then(|| Self {
-            caller: side(caller, flag::CALLER_FLOW, caller_user, caller_identity),
-            callee: side(callee, flag::CALLEE_FLOW, callee_user, callee_identity),
+            caller: side(caller, flag::CALLER_FLOW, (caller_user, caller_phone), caller_identity),
+            callee: side(callee, flag::CALLEE_FLOW, (callee_user, callee_phone), callee_identity),
             target: next_hop.map(|next_hop| Target { of_callee: has(flag::OF_CALLEE), next_hop }),
         })
     }
@@ -268,7 +282,8 @@ impl Sealed {
     pub(super) fn decode(text: &[u8]) -> Option<Self> {
         let mut octets = [0; LONGEST];
         // Longer text than a token can have is refused before it is decoded.
-        let text = Some(text).filter(|text| text.len() <= LONGEST.div_ceil(3) * 4)?;
+        let longest = LONGEST.div_ceil(3) * 4;
+        let text = Some(text).filter(|text| text.len() <= longest)?;
         let length = URL_SAFE_NO_PAD.decode_slice(text, &mut octets).ok()?;
         (length > START && octets.first() == Some(&VERSION)).then_some(Self { octets, length })
     }
@@ -314,7 +329,8 @@ mod tests {
     fn side(remote: &str, connection: u64, user: Option<&str>, identity: Option<u32>) -> Side {
         let user = user.map(|aor| User::of_aor(aor.as_bytes(), FIRST).unwrap());
         let peer = Peer { listener: 1, remote: remote.parse().unwrap(), connection };
-        Side { peer, only_flow: connection != 0, user, identity }
+        let phone = user.as_ref().and(identity).filter(|_| connection != 0);
+        Side { peer, only_flow: connection != 0, user, phone, identity }
     }
 
     fn tokens() -> Vec<DialogToken> {

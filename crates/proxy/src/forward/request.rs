@@ -154,7 +154,7 @@ fn write_record_routes(out: &mut Vec<u8>, forwarding: &Forwarding<'_>, settings:
     let Forwarding { request, target, hop, .. } = forwarding;
     let back = Hop::back(&request.flow);
     let reached = Hop { remote: target.remote(hop), ..**hop };
-    let token = token_for(request, (&reached, target.over_flow), target.uri.aor(), settings, mac);
+    let token = token_for(request, (&reached, target), settings, mac);
     let mut write = |side: &Hop| {
         out.extend_from_slice(b"Record-Route: <sip:");
         out.extend_from_slice(&token);

@@ -1,17 +1,18 @@
 //! From a REGISTER to a `Change` (RFC 3261 10.3 steps 5 and 6): reads SIP, knows no rule.
 
-use location::{Aor, Ask, Change, ContactChange, Flow};
+use location::{Aor, Ask, Change, ContactChange};
 use parser::headers::{Contact, Expires, NameAddr, Path};
 use parser::{HeaderName, Host, Method, ParseError, SipUri, Uri};
 use smallvec::SmallVec;
 
+use crate::nat::{self, Reach};
 use crate::reach;
 use crate::reject::Reject;
 use crate::request::Request;
 use crate::route::{Destination, Gruus, destination};
 use crate::settings::{Settings, UnannouncedPath};
 
-use super::SYMMETRIC;
+use super::AT_SOURCE;
 use super::outbound::settle_reg_ids;
 
 /// The AoR that a REGISTER is about (RFC 3261 10.3 step 5): its To.
@@ -61,7 +62,7 @@ pub(super) fn read_change<'a>(
         call_id: message.value(HeaderName::CallId).unwrap_or_default(),
         cseq: request.sequence,
         transaction: request.key.0,
-        flow: flow_to_keep(request),
+        flow: request.flow,
         path,
         user_agent: message.value(HeaderName::UserAgent).unwrap_or_default(),
         ask: read_ask(request, (aor, gruus), settings)?,
@@ -123,6 +124,7 @@ fn read_contact<'a>(
         q,
         instance,
         reg_id: contact.reg_id(),
+        connection: connection_to_keep(request, &address.uri),
     })
 }
 
@@ -159,12 +161,11 @@ fn leads_to(uri: &SipUri<'_>, (aor, gruus): (&Aor, &Gruus), settings: &Settings)
     if is_other { Ok(LeadsTo::OtherUser) } else { Err(Reject::SelfContact) }
 }
 
-/// The flow to remember. Unless its phone has named it, a UDP one only says something if the client is behind a NAT and
-/// speaks symmetrically.
-fn flow_to_keep(request: &Request) -> Flow {
-    let mut flow = request.flow;
-    if !flow.transport.is_reliable() {
-        flow.connection = if request.translated { SYMMETRIC } else { 0 };
+/// Whether the source is kept as the way to this Contact. A stream always is.
+fn connection_to_keep(request: &Request, contact: &Uri<'_>) -> Option<u64> {
+    if request.flow.transport.is_reliable() {
+        return None;
     }
-    flow
+    let at_source = contact.sip().is_some_and(|uri| nat::reach(request, Some(uri)) == Reach::Source);
+    Some(if at_source { AT_SOURCE } else { 0 })
 }

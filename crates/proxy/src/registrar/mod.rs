@@ -7,10 +7,11 @@ mod change;
 mod fixed;
 mod outbound;
 
-use location::{Aor, Applied, Ask, Record, Refusal};
+use location::{Aor, Applied, Ask, Flow, Record, Refusal};
 
 use crate::amplification::{self, Fitted};
 use crate::clock::Now;
+use crate::connections::Connections;
 use crate::event::Registration;
 use crate::reject::Reject;
 use crate::request::Request;
@@ -30,8 +31,8 @@ pub(crate) const EXTENSIONS: &[&[u8]] = &[b"path", b"outbound", b"gruu"];
 /// Commits that may lose their race before the request fails.
 const MAX_ATTEMPTS: u8 = 16;
 
-/// The `connection` of a binding's UDP flow that its client asked to be answered on (RFC 3581) from behind a NAT.
-pub(crate) const SYMMETRIC: u64 = u64::MAX;
+/// The `connection` of a binding that is reached over UDP at the source of its REGISTER (`nat`).
+pub(crate) const AT_SOURCE: u64 = u64::MAX;
 
 /// A REGISTER between load and commit.
 #[derive(Debug)]
@@ -92,6 +93,7 @@ impl PendingRegister {
         to_tag: &[u8],
         settings: &Settings,
         gruus: &Gruus,
+        connections: &Connections,
         now: Now,
     ) -> Result<Decision, Reject> {
         self.attempts += 1;
@@ -110,7 +112,8 @@ impl PendingRegister {
         };
         let outbound = outbound::is_asked(&self.request, &change.ask);
         let flow_timer = outbound::flow_timer(&self.request, &settings.registrar).filter(|_| outbound);
-        let applied = old.apply(&change, now.wall, &settings.registrar.limits).map_err(refuse)?;
+        let is_gone = |flow: &Flow| flow.transport.is_reliable() && !connections.is_open(flow.connection);
+        let applied = old.apply_knowing(&change, now.wall, &settings.registrar.limits, &is_gone).map_err(refuse)?;
         let (record, before, adds_way, displaced) = match &applied {
             Applied::Unchanged => (&old, None, false, false),
             Applied::Changed { record, before, adds_way, displaced } => (record, Some(*before), *adds_way, *displaced),

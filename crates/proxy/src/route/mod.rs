@@ -7,6 +7,7 @@
 //! One rule decides between the stateless and the stateful way, [`Plan::is_single`].
 
 mod admission;
+mod contacts;
 mod gruu;
 mod loose;
 mod own_events;
@@ -15,6 +16,7 @@ mod privacy;
 mod redirect;
 mod secure;
 mod targets;
+mod today;
 mod user_contacts;
 
 use location::{Aor, Binding, Record};
@@ -29,6 +31,7 @@ use crate::settings::Settings;
 pub(crate) use admission::{
     Admission, CallsAs, admission, admission_in_dialog, calls_as, is_strangers, outside_of_dialogs, was_proven,
 };
+pub(crate) use contacts::{plan_for_contact, users_with_contact};
 pub(crate) use gruu::{Callee, Gruus, issued};
 pub(crate) use loose::accept_routes;
 pub(crate) use own_events::{is_to_itself, without_sender};
@@ -37,6 +40,7 @@ pub(crate) use privacy::{Missing, keeps_privacy};
 pub(crate) use redirect::{Redirect, redirects};
 pub(crate) use secure::{admits_hop, is_sips};
 pub(crate) use targets::{Toward, may_answer, over_flow, plan_for_bindings, plan_for_callee, target_for_next};
+pub(crate) use today::flow_today;
 pub(crate) use user_contacts::{Expansion, UserContact, UserContacts};
 
 /// Who is tried, in which order.
@@ -283,6 +287,11 @@ pub(crate) fn way_to(uri: &SipUri<'_>, settings: &Settings) -> Result<Way, Rejec
         Some(transport) => transport,
         None => parser::Transport::Udp,
     };
+    way_over(uri, transport, settings)
+}
+
+/// The same over this transport.
+pub(crate) fn way_over(uri: &SipUri<'_>, transport: parser::Transport, settings: &Settings) -> Result<Way, Reject> {
     let port = uri.port.unwrap_or_else(|| transport.default_port());
     let host = match uri.maddr() {
         Some(maddr) => Host::parse(maddr).map_err(|_| Reject::Unroutable)?,

@@ -5,21 +5,22 @@
 use std::cmp::Reverse;
 
 use location::{Aor, Binding, Flow, Record};
-use parser::{Method, SipUri, Uri};
+use parser::{Method, SipUri, Transport, Uri};
 use smallvec::SmallVec;
 
 use crate::clock::{Now, Wall};
 use crate::dialog::Next;
 use crate::hop::Hop;
 use crate::reach;
-use crate::registrar::{SYMMETRIC, besides};
+use crate::registrar::{AT_SOURCE, besides};
 use crate::reject::Reject;
 use crate::request::{FlowAhead, Request};
 use crate::settings::{Settings, Strategy};
 
 use super::preferences::{self, Candidate, Candidates, Disposition};
 use super::{
-    Callee, Group, Gruus, Plan, Target, TargetUri, UserContact, Way, admits_hop, is_sips, route_uri, secure, way_to,
+    Callee, Group, Gruus, Plan, Target, TargetUri, UserContact, Way, admits_hop, is_sips, route_uri, secure, way_over,
+    way_to,
 };
 
 /// The plan for a user with this record.
@@ -153,7 +154,7 @@ fn special(
 }
 
 /// The bindings that may be called: the registered ones, then those of the configuration.
-fn candidates<'r>(record: Option<&'r Record>, fixed: Option<&'r Record>, now: Now) -> Candidates<'r> {
+pub(super) fn candidates<'r>(record: Option<&'r Record>, fixed: Option<&'r Record>, now: Now) -> Candidates<'r> {
     let mut candidates = Candidates::new();
     if let Some(record) = record {
         let live = record.bindings().iter().enumerate().filter(|(_, binding)| binding.is_live(now.wall));
@@ -245,21 +246,31 @@ pub(crate) fn may_answer(hop: &Hop, target: &Target, source: &Flow, settings: &S
     hop.transport == source.transport && ((same_host && target.uri.aor().is_empty()) || registered_there() || trusted())
 }
 
-/// None if the binding cannot be called: another scheme, a transport that we do not speak, or a flow that is gone.
-fn target_for(candidate: &Candidate<'_>, settings: &Settings) -> Option<Target> {
+/// None if the binding cannot be called.
+pub(super) fn target_for(candidate: &Candidate<'_>, settings: &Settings) -> Option<Target> {
     let Candidate { record, index, binding, .. } = candidate;
-    let uri = TargetUri::Binding((*record).clone(), *index);
+    let (way, over_flow) = way_of(binding, settings)?;
+    Some(Target { uri: TargetUri::Binding((*record).clone(), *index), way, over_flow })
+}
+
+/// How a binding is reached, and whether that is its flow. None if it cannot be called: another scheme, a transport that we do
+/// not speak, or a flow that is gone.
+pub(super) fn way_of(binding: &Binding<'_>, settings: &Settings) -> Option<(Way, bool)> {
     if let Some(path) = first_path(binding.path()) {
-        return Some(Target { uri, way: way_to(&route_uri(path)?, settings).ok()?, over_flow: false });
+        return Some((way_to(&route_uri(path)?, settings).ok()?, false));
     }
     let Ok(Uri::Sip(contact)) = Uri::parse(binding.contact()) else { return None };
+    let flow = binding.flow();
     if is_outbound(binding) {
-        let hop = only_over(&binding.flow(), settings)?;
-        return Some(Target { uri, way: Way::Hop(hop), over_flow: true });
+        return Some((Way::Hop(only_over(&flow, settings)?), true));
     }
     match flow_of(binding, &contact, settings) {
-        Some(flow) => Some(Target { uri, way: Way::Hop(over_flow(flow, &contact)), over_flow: true }),
-        None => Some(Target { uri, way: way_to(&contact, settings).ok()?, over_flow: false }),
+        Some(flow) => Some((Way::Hop(over_flow(flow, &contact)), true)),
+        // The connection ended with an earlier run of the program. Its transport is the one that the phone speaks.
+        None if flow.transport.is_reliable() && fits(&contact, flow.transport) => {
+            Some((way_over(&contact, flow.transport, settings).ok()?, false))
+        }
+        None => Some((way_to(&contact, settings).ok()?, false)),
     }
 }
 
@@ -294,16 +305,22 @@ fn first_path(path: &[u8]) -> Option<&[u8]> {
     parser::elements(path).next()
 }
 
-/// The way that the REGISTER came, where the Contact alone may not lead to the phone: one behind a firewall cannot be
-/// connected to, and one behind a NAT names an address that is not its own. A phone that named its flow wants no other
-/// (RFC 5626 7).
+/// The way that the REGISTER came, where that leads to the phone and the Contact may not: a phone that registered over a
+/// stream is called over it, unless its Contact names another transport; one behind a NAT is called at its source (`nat`).
 fn flow_of(binding: &Binding<'_>, contact: &SipUri<'_>, settings: &Settings) -> Option<Hop> {
     let flow = binding.flow();
-    let transport = contact.transport();
-    if flow.transport.is_reliable() {
-        return (transport == Some(flow.transport) && flow.connection != 0).then(|| Hop::back(&flow));
+    let leads_there = if flow.transport.is_reliable() { flow.connection != 0 } else { flow.connection == AT_SOURCE };
+    if !leads_there || !fits(contact, flow.transport) {
+        return None;
     }
-    let translated = flow.connection == SYMMETRIC && contact.host.ip().is_some_and(|ip| ip != flow.remote.ip());
-    let fits = transport.is_none_or(|transport| transport == flow.transport);
-    (translated && fits).then(|| back_through_nat(&flow, settings))
+    Some(if flow.transport.is_reliable() { Hop::back(&flow) } else { back_through_nat(&flow, settings) })
+}
+
+/// Whether a Contact can be reached over this transport: it names it, or none.
+fn fits(contact: &SipUri<'_>, transport: Transport) -> bool {
+    match contact.param("transport") {
+        Some(_) => contact.transport() == Some(transport),
+        // RFC 3261 26.2.2: no clear text for `sips:`.
+        None => !contact.secure || matches!(transport, Transport::Tls | Transport::Wss),
+    }
 }

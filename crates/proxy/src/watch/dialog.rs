@@ -208,7 +208,7 @@ fn way_by(
         return way_to(&route, settings);
     }
     let direct = request.message.values(HeaderName::Via).nth(1).is_none();
-    if direct && request.is_flow_bound() {
+    if direct && request.is_flow_bound(Some(target)) {
         return Ok(Way::Hop(over_flow(Hop::back(&request.flow), target)));
     }
     way_to(target, settings)

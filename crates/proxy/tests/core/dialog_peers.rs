@@ -224,6 +224,32 @@ fn a_side_that_registered_from_its_new_place_needs_no_credentials() {
 }
 
 #[test]
+fn a_route_may_come_back_with_escapes() {
+    // RFC 3261 19.1.4. Twinkle writes every Z of a user part as %5a, in a Route and in the Record-Route of its responses.
+    let world = World::with(secured);
+    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    let escaped = |value: &str| {
+        let (user, rest) = value.split_once('@').unwrap();
+        let octets = user.strip_prefix("<sip:").unwrap().bytes();
+        format!("<sip:{}@{rest}", octets.map(|octet| format!("%{octet:02x}")).collect::<String>())
+    };
+    bob.signs_in(BOB);
+    alice.proves(ALICE, &alice.request("INVITE", "sip:bob@office.example"));
+    let invite = bob.expects("INVITE");
+    let ok = bob.answer(&invite, 200).set("Contact", format_args!("<{}>", bob.contact()));
+    bob.sends(&ok.set("Record-Route", escaped(invite.value("Record-Route"))));
+    let ok = alice.expects("200");
+    for method in ["UPDATE", "BYE"] {
+        let request = alice.within(&invite, &ok, method);
+        let route = escaped(request.value("Route"));
+        alice.sends(&request.set("Route", route));
+        let came = bob.expects(method);
+        bob.answers(&came, 200);
+        alice.expects("200");
+    }
+}
+
+#[test]
 fn a_refreshed_target_is_followed() {
     // RFC 3261 12.2.1.1, RFC 3311 5.1: from both sides, by both methods, at every worker.
     for method in ["INVITE", "UPDATE"] {

@@ -73,12 +73,17 @@ fn an_attack_reaches_nobody_but_as_itself(leaving: &Leaving<'_>) -> Verdict {
     let follows = matches!(attack.what(), "ACK" | "CANCEL") && attacks.follows_its_own(leaving.because_of);
     let itself = |user: &str| attacks.cast.account == Some(user);
     let users_only = matches!(named(attack.uri()), Named::Ours(user) if !user.is_empty()) && !sip.has("Route");
+    // The Contact of a phone counts as a name of its user, for what begins something: who may call the user may call the phone.
+    let user_of = |to: usize| attacks.cast.users.get(to).map(String::as_str);
+    let called = attack.uri().strip_prefix("sip:").and_then(|uri| uri.split_once('@')).map(|(user, _)| user);
+    let is_contact = called.is_some() && leaving.to.is_some_and(|to| user_of(to) == called);
+    let calls_phone = is_contact && attack.to_tag().is_empty() && !sip.has("Route");
     // A CANCEL of what is not known any more goes on from where its sender is registered (RFC 3261 16.10).
     let calls_off = attack.what() == "CANCEL" && users_only;
     let is_in_own_dialog = !sip.to_tag().is_empty() && attacks.is_own_call(sip.value("Call-ID"), leaving.to);
     let good = match named(sip.value("From")) {
         Named::Ours(user) => {
-            let proven = is_proven(attack, user) && (users_only || attacks.cast.foreign);
+            let proven = is_proven(attack, user) && (users_only || calls_phone || attacks.cast.foreign);
             itself(user) && (proven || is_in_own_dialog || calls_off)
         }
         // Within a dialog a callee is named as its caller named it, which may be by a name of another domain.

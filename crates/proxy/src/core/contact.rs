@@ -1,0 +1,126 @@
+//! A Request-URI that is the Contact of one of our phones, and no name of a user: the target of a transfer (RFC 3515 2.1,
+//! RFC 5589 7), or the request of a phone that keeps no route set. It goes to that phone over its way, as a call to the user would.
+//!
+//! No relay: only a live binding counts, and only for a sender who has proved to be a user of ours. A request without
+//! credentials is challenged if it comes from where its user is registered; from elsewhere it is refused as every request to a
+//! foreign address, so that a stranger does not find out who is registered where. A request with a To tag and without our
+//! Record-Route goes nowhere (`route::outside_of_dialogs`), unless nobody has to prove anything; an ACK then passes from where
+//! its user is registered. Must not decide which users may have that Contact: that is `route`'s.
+
+use std::sync::Arc;
+
+use location::Aor;
+use parser::{Method, Uri};
+use smallvec::SmallVec;
+
+use super::Core;
+use crate::ask::{Answer, Parked, Question, Stall, Waiting};
+use crate::clock::Now;
+use crate::dialog::{InDialog, Next};
+use crate::event::{Drop, Event};
+use crate::outbox::Outbox;
+use crate::reject::Reject;
+use crate::request::Request;
+use crate::route::{self, Destination, Plan, Toward};
+use crate::settings::Settings;
+
+/// A search for the binding whose Contact the Request-URI is.
+#[derive(Debug)]
+pub(crate) struct ContactSearch {
+    /// Who has to prove itself first; none if that is done.
+    sender: Option<Aor>,
+    /// Whose bindings are still to be looked at, the likeliest last.
+    users: SmallVec<[Aor; 4]>,
+}
+
+impl ContactSearch {
+    /// For a request that may go anywhere. None if its Request-URI cannot be a Contact of ours.
+    pub(super) fn of_admitted(request: &Request, uri: &Uri<'_>, settings: &Settings) -> Option<Box<Self>> {
+        let users = route::users_with_contact(request, uri, settings)?;
+        Some(Box::new(Self { sender: None, users }))
+    }
+
+    /// For one that may go nowhere else. None as well if its sender names itself by no user of ours.
+    pub(super) fn of_unproven(request: &Request, uri: &Uri<'_>, settings: &Settings) -> Option<Box<Self>> {
+        let users = route::users_with_contact(request, uri, settings)?;
+        let caller = request.caller().filter(|caller| settings.domain_named_by(caller).is_some())?;
+        Some(Box::new(Self { sender: Some(settings.aor_named_by(&caller)), users }))
+    }
+}
+
+impl Core {
+    /// Looks at the next user, or gives up.
+    pub(super) fn find_contact(&mut self, now: Now, request: Request, search: Box<ContactSearch>, outbox: &mut Outbox) {
+        match search.sender.as_ref().or_else(|| search.users.last()) {
+            Some(user) => {
+                let question = Question::Load(user.clone());
+                outbox.ask(question, Parked(Waiting::Contact(self.stalls.put(request), search)));
+            }
+            None => self.contact_not_found(now, request, outbox),
+        }
+    }
+
+    /// The bindings of a user are here: of the sender, or of one who may have the Contact.
+    pub(super) fn contact_looked_up(
+        &mut self,
+        now: Now,
+        stalled: Stall,
+        mut search: Box<ContactSearch>,
+        answer: Answer,
+        outbox: &mut Outbox,
+    ) {
+        let Some(mut request) = self.stalls.lead_out(stalled) else { return };
+        let Answer::Loaded(record) = answer else {
+            return self.refuse_contact(now, &request, Reject::LocationDown, outbox);
+        };
+        if let Some(sender) = search.sender.take() {
+            let is_at_home = record.is_some_and(|record| InDialog::is_flow_of(&record, &request.flow, now.wall));
+            match self.admit_to_contact(now, &request, is_at_home, &sender, outbox) {
+                Ok(proven) => request.proven = proven,
+                Err(reject) => return self.refuse_contact(now, &request, reject, outbox),
+            }
+        } else if let Some(user) = search.users.pop()
+            && let Some(plan) = route::plan_for_contact(&request, &user, record.as_ref(), &self.settings, now)
+        {
+            return self.launch(now, request, plan, outbox);
+        }
+        self.find_contact(now, request, search, outbox);
+    }
+
+    /// Then it is a foreign address.
+    fn contact_not_found(&mut self, now: Now, request: Request, outbox: &mut Outbox) {
+        let settings = Arc::clone(&self.settings);
+        let target = request.typed_uri().and_then(|uri| {
+            // The rule for who may call out, once more: the search may have been for one who may not.
+            route::admission(&request, &Destination::Elsewhere, &settings)?;
+            route::target_for_next(&Next::of(&request, &uri)?, Toward::Anybody, &request, &settings)
+        });
+        match target {
+            Ok(target) => self.launch(now, request, Plan::one(target), outbox),
+            Err(reject) => self.refuse_contact(now, &request, reject, outbox),
+        }
+    }
+
+    /// An ACK outside of the dialogs that are known here.
+    pub(super) fn acknowledge_contact(&mut self, now: Now, request: Request, outbox: &mut Outbox) {
+        let search = match request.typed_uri() {
+            Ok(uri) if request.in_dialog && route::outside_of_dialogs(&request, &self.settings).is_ok() => {
+                let destination = route::destination(&uri, request.method(), &self.settings);
+                let is_elsewhere = destination.is_ok_and(|destination| destination == Destination::Elsewhere);
+                if is_elsewhere { ContactSearch::of_unproven(&request, &uri, &self.settings) } else { None }
+            }
+            _ => None,
+        };
+        match search {
+            Some(search) => self.find_contact(now, request, search, outbox),
+            None => outbox.tell(Event::Dropped(Drop::StrayAck)),
+        }
+    }
+
+    fn refuse_contact(&mut self, now: Now, request: &Request, reject: Reject, outbox: &mut Outbox) {
+        match request.method() {
+            Method::Ack => outbox.tell(Event::Dropped(Drop::StrayAck)),
+            _ => self.refuse(now, request, reject, outbox),
+        }
+    }
+}

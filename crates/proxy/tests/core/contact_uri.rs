@@ -1,0 +1,196 @@
+//! A Request-URI that is the Contact of one of our phones leads to that phone, over its own way, for users who have proved
+//! themselves: targets of transfers, phones that keep no route set. It opens no relay and tells strangers nothing.
+
+use location::Aor;
+use proxy::{Authentication, Foreign, Settings};
+
+use crate::sim::{Agent, DOMAIN, Login, Sip, World, cseq};
+
+const ALICE: Login<'static> = Login { user: "alice", password: "wonder land" };
+const BOB: Login<'static> = Login { user: "bob", password: "builder" };
+const CAROL: Login<'static> = Login { user: "carol", password: "christmas" };
+
+fn secured(settings: &mut Settings) {
+    settings.authentication = Authentication::Required;
+    for login in [ALICE, BOB, CAROL] {
+        settings.accounts.insert(Aor::new(login.user.as_bytes(), DOMAIN.as_bytes()), login.account(DOMAIN));
+    }
+}
+
+/// Carol's phone is behind a NAT, or on TCP with a Contact that nobody can connect to.
+fn registers_hidden(carol: &Agent, contact: &str, login: Option<Login<'_>>) {
+    let register = carol.register().set("Contact", format_args!("<{contact}>"));
+    let register = register.set("Via", carol.via().replace(&carol.address.ip().to_string(), "192.168.1.5"));
+    match login {
+        Some(login) => {
+            carol.sends(&register);
+            let refused = carol.expects("401");
+            let again = register.set("Via", carol.via().replace(&carol.address.ip().to_string(), "192.168.1.5"));
+            let again = again.set("CSeq", "77 REGISTER");
+            carol.sends(&again.clone().with("Authorization", login.answer(&refused, "SHA-256", &again, 1)));
+        }
+        None => carol.sends(&register),
+    }
+    carol.expects("200");
+}
+
+#[test]
+fn the_target_of_a_transfer_is_called_at_its_contact() {
+    let contacts = [
+        // What the Contact is, and what it says in the request that it is called by.
+        ("sip:carol@192.168.1.5:5062", ""),
+        ("sip:carol@192.168.1.5:5062;line=7", ""),
+        ("sip:carol-0x55d0c@192.168.1.5:5062", ""),
+        ("sip:a7c93f@192.168.1.5:5062", "<sip:carol@office.example>"),
+        ("sip:a7c93f@x.invalid", "<sip:carol@office.example>;x=1"),
+    ];
+    for on_tcp in [false, true] {
+        for (contact, referred_by) in contacts {
+            for foreign in [Foreign::Refuse, Foreign::Authenticated] {
+                let world = World::with(|settings| {
+                    secured(settings);
+                    settings.foreign = foreign;
+                });
+                let alice = world.udp("alice");
+                let carol = if on_tcp { world.tcp("carol") } else { world.udp("carol") };
+                carol.appears_at("198.51.100.7:1026".parse().unwrap());
+                alice.signs_in(ALICE);
+                registers_hidden(&carol, contact, Some(CAROL));
+                let mut invite = alice.request("INVITE", contact);
+                if !referred_by.is_empty() {
+                    invite = invite.with("Referred-By", referred_by);
+                }
+                let invite = alice.proves(ALICE, &invite);
+                let heard = carol.expects("INVITE");
+                assert_eq!(heard.uri(), contact);
+                carol.sends(&carol.answer(&heard, 200).set("Contact", format_args!("<{contact}>")));
+                let ok = alice.expects("200");
+                alice.acks(&invite, &ok);
+                carol.expects("ACK");
+                alice.sends(&alice.within(&invite, &ok, "BYE"));
+                let bye = carol.expects("BYE");
+                carol.answers(&bye, 200);
+                alice.expects("200");
+            }
+        }
+    }
+}
+
+#[test]
+fn phones_without_a_route_set_hang_up_where_nobody_proves_anything() {
+    // RFC 3261 12.1 asks for one; some phones keep none and send all to their server.
+    for contact in ["sip:carol@192.168.1.5:5062", "sip:a7c93f@192.168.1.5:5062"] {
+        let world = World::new();
+        let (alice, carol) = (world.udp("alice"), world.udp("carol"));
+        carol.appears_at("198.51.100.7:1026".parse().unwrap());
+        alice.registers();
+        registers_hidden(&carol, contact, None);
+        let invite = alice.calls("carol");
+        let heard = carol.expects("INVITE");
+        carol.sends(&carol.answer(&heard, 200).set("Contact", format_args!("<{contact}>")));
+        let ok = alice.expects("200");
+        let ack = alice.within(&invite, &ok, "ACK").without("Route").set("CSeq", cseq(&invite, 0, "ACK"));
+        alice.sends(&ack);
+        assert_eq!(carol.expects("ACK").uri(), contact);
+        alice.sends(&alice.within(&invite, &ok, "BYE").without("Route"));
+        let bye = carol.expects("BYE");
+        carol.answers(&bye, 200);
+        alice.expects("200");
+    }
+}
+
+#[test]
+fn a_request_of_a_dialog_needs_its_route_where_users_prove_themselves() {
+    // checklist 42: a phone finds its call by Call-ID and tags, and does not ask for the From.
+    let world = World::with(secured);
+    let (alice, bob, carol) = (world.udp("alice"), world.udp("bob"), world.udp("carol"));
+    carol.appears_at("198.51.100.7:1026".parse().unwrap());
+    let contact = "sip:carol@192.168.1.5:5062";
+    alice.signs_in(ALICE);
+    bob.signs_in(BOB);
+    registers_hidden(&carol, contact, Some(CAROL));
+    let invite = alice.proves(ALICE, &alice.request("INVITE", "sip:carol@office.example"));
+    let heard = carol.expects("INVITE");
+    carol.sends(&carol.answer(&heard, 200).set("Contact", format_args!("<{contact}>")));
+    let ok = alice.expects("200");
+    alice.acks(&invite, &ok);
+    carol.expects("ACK");
+    for sender in [&alice, &bob] {
+        for method in ["BYE", "INVITE", "INFO"] {
+            let captured = alice.within(&invite, &ok, method).without("Route").set("Via", sender.via());
+            let tag = captured.param("From", "tag").unwrap().to_owned();
+            sender.sends(&captured.set("From", format_args!("<{}>;tag={tag}", sender.aor())));
+            sender.expects("481");
+        }
+        sender.sends(&alice.within(&invite, &ok, "ACK").without("Route").set("Via", sender.via()));
+        sender.hears_nothing();
+    }
+    assert_eq!(carol.heard(), []);
+}
+
+#[test]
+fn only_live_contacts_count_and_only_for_users_who_proved_themselves() {
+    // checklist 42, 43
+    let world = World::with(secured);
+    let (alice, carol, mallory, victim) =
+        (world.udp("alice"), world.udp("carol"), world.udp("mallory"), world.udp("victim"));
+    carol.appears_at("198.51.100.7:1026".parse().unwrap());
+    let contact = "sip:carol@192.168.1.5:5062";
+    alice.signs_in(ALICE);
+    registers_hidden(&carol, contact, Some(CAROL));
+    let from = |name: &str, request: Sip| request.set("From", format_args!("<sip:{name}>;tag=1"));
+    // A stranger is told the same of what is there and of what is not, whoever it says that it is.
+    for uri in [contact, "sip:carol@192.168.1.5:5063", "sip:nobody@192.168.1.5:5062"] {
+        for name in ["alice@office.example", "carol@office.example", "x@elsewhere.example"] {
+            for method in ["INVITE", "MESSAGE", "BYE", "REFER"] {
+                mallory.sends(&from(name, mallory.request(method, uri)));
+                mallory.expects("403");
+            }
+            mallory.sends(&from(name, mallory.request("ACK", uri).set("To", format_args!("<{uri}>;tag=9"))));
+            mallory.hears_nothing();
+        }
+    }
+    // A user reaches nobody else.
+    let far = format!("sip:carol@{}", victim.address);
+    for uri in [far.as_str(), "sip:carol@192.168.1.5:5063", "sip:bob@192.168.1.5:5062"] {
+        alice.proves(ALICE, &alice.request("MESSAGE", uri));
+        alice.expects("403");
+        alice.sends(&alice.request("ACK", uri).set("To", format_args!("<{uri}>;tag=9")));
+    }
+    alice.hears_nothing();
+    // In somebody else's name neither, also with good credentials.
+    alice.sends(&alice.request("MESSAGE", contact));
+    let challenge = alice.expects("407");
+    let as_carol = from("carol@office.example", alice.request("MESSAGE", contact));
+    let credentials = ALICE.answer(&challenge, "SHA-256", &as_carol, 1);
+    alice.sends(&as_carol.with("Proxy-Authorization", credentials));
+    assert_eq!(alice.expects("403").reason(), "Authenticated as another user");
+    // With a Route it is a request to that place.
+    alice.sends(&alice.request("MESSAGE", contact).with("Route", format_args!("<{far};lr>")));
+    alice.expects("403");
+    // And nobody any more, once the phone has gone.
+    alice.proves(ALICE, &alice.request("MESSAGE", contact));
+    carol.expects("MESSAGE");
+    let gone = carol.register().set("Contact", format_args!("<{contact}>;expires=0")).set("CSeq", "90 REGISTER");
+    carol.proves(CAROL, &gone.set("Call-ID", "another"));
+    carol.expects("200");
+    alice.proves(ALICE, &alice.request("MESSAGE", contact));
+    alice.expects("403");
+    assert_eq!((carol.heard(), victim.heard()), (vec![], vec![]));
+}
+
+#[test]
+fn where_nobody_proves_anything_a_registered_phone_may() {
+    let world = World::new();
+    let (alice, carol, mallory) = (world.udp("alice"), world.udp("carol"), world.udp("mallory"));
+    carol.appears_at("198.51.100.7:1026".parse().unwrap());
+    let contact = "sip:carol@192.168.1.5:5062";
+    alice.registers();
+    registers_hidden(&carol, contact, None);
+    alice.sends(&alice.request("MESSAGE", contact));
+    carol.expects("MESSAGE");
+    mallory.sends(&mallory.request("MESSAGE", contact));
+    mallory.expects("403");
+    mallory.sends(&mallory.request("MESSAGE", contact).set("From", "<sip:alice@office.example>;tag=1"));
+    mallory.expects("403");
+}

@@ -1,0 +1,283 @@
+//! What every softphone must be able to do: register, refresh, call, be called, and de-register, over UDP and TCP, with
+//! and without an outbound proxy. A scripted phone of Carol's is the other side of the calls; what both sides say is
+//! checked.
+
+use crate::harness::digest::Credentials;
+use crate::harness::phone::{ack_of, cancel_of};
+use crate::harness::server::CLOSED;
+use crate::harness::{Dialog, Message, Phone, Server};
+use crate::linphone::LINPHONE;
+use crate::pjsua::PJSUA;
+use crate::softphone::{Client, Over, Settings, Softphone};
+use crate::twinkle::TWINKLE;
+
+/// One call, or one try.
+type Call = fn(&mut Office);
+
+/// The calls of every client, in order.
+const CALLS: [(&str, Call); 10] = [
+    ("it calls, and hangs up", |office| {
+        let invite = office.dials();
+        office.carol_answers(&invite);
+        office.hangs_up();
+    }),
+    ("it calls, and Carol hangs up", |office| {
+        let invite = office.dials();
+        let dialog = office.carol_answers(&invite);
+        office.carol_hangs_up(dialog);
+    }),
+    ("it calls, and cancels", |office| {
+        let invite = office.dials();
+        office.types(office.client.hang_up);
+        let cancel = office.carol.expect("CANCEL");
+        office.carol.reply(&cancel, 200);
+        office.carol_refuses(&invite, 487);
+        office.phone.says(office.client.has_cancelled);
+    }),
+    ("Carol is busy", |office| {
+        let invite = office.dials();
+        office.carol_refuses(&invite, 486);
+        office.phone.says(office.client.is_busy);
+    }),
+    ("Carol declines", |office| {
+        let invite = office.dials();
+        office.carol_refuses(&invite, 603);
+        office.phone.says(office.client.is_declined);
+    }),
+    ("it is called, and hangs up", |office| {
+        let invite = office.carol_dials();
+        office.answers(&invite);
+        office.hangs_up();
+    }),
+    ("it is called, and Carol hangs up", |office| {
+        let invite = office.carol_dials();
+        let dialog = office.answers(&invite);
+        office.carol_hangs_up(dialog);
+    }),
+    ("it is called, and Carol cancels", |office| {
+        let invite = office.carol_dials();
+        office.carol.send(cancel_of(&invite));
+        office.carol.response(200);
+        office.is_refused(&invite, 487);
+        office.phone.says(office.client.is_cancelled);
+    }),
+    ("it declines", |office| {
+        let invite = office.carol_dials();
+        office.types(office.client.decline);
+        office.is_refused(&invite, office.client.declines_with);
+    }),
+    ("it is busy", |office| {
+        let invite = office.dials();
+        let dialog = office.carol_answers(&invite);
+        let mut bob = Phone::udp("bob", office.server.address());
+        let invite = bob.invite("sip:alice@office.example");
+        bob.authenticated(invite, Credentials::new("bob", "builder"));
+        assert_eq!(bob.next_final().status(), Some(486));
+        office.carol_hangs_up(dialog);
+    }),
+];
+
+/// A server, a client that is alice's phone, and Carol's phone.
+struct Office {
+    server: Server,
+    client: &'static Client,
+    settings: Settings,
+    phone: Softphone,
+    carol: Phone,
+}
+
+impl Office {
+    /// The client and Carol are registered, each after one challenge.
+    #[track_caller]
+    fn open(config: &str, client: &'static Client, over: Over, carol_over: Over, proxy: bool) -> Self {
+        let server = Server::start(&format!("{CLOSED}{config}"));
+        let settings = Settings::new(&server, over, proxy);
+        let carol = carol_over.phone("carol", &server).registered_as("christmas");
+        let phone = (client.start)(&server, &settings);
+        for outcome in ["registered", "challenged"] {
+            server.counts("frontdesk_registrations_total", &[("outcome", outcome)], |count| count == 2.0);
+        }
+        server.counts("frontdesk_bindings", &[], |count| count == 2.0);
+        Self { server, client, settings, phone, carol }
+    }
+
+    /// Types a line into the client.
+    fn types(&mut self, line: &str) {
+        self.phone.type_in(line);
+    }
+
+    /// The client calls Carol, and her phone rings.
+    #[track_caller]
+    fn dials(&mut self) -> Message {
+        self.types(&format!("{} {}", self.client.call, self.settings.uri("carol")));
+        let invite = self.carol.expect("INVITE");
+        self.carol.reply(&invite, 180);
+        self.phone.says(self.client.hears_ringing);
+        invite
+    }
+
+    /// Carol calls, and the client rings.
+    #[track_caller]
+    fn carol_dials(&mut self) -> Message {
+        let invite = self.carol.invite("sip:alice@office.example");
+        let invite = self.carol.authenticated(invite, Credentials::new("carol", "christmas"));
+        self.carol.response(180);
+        self.phone.says(self.client.rings);
+        invite
+    }
+
+    #[track_caller]
+    fn carol_answers(&mut self, invite: &Message) -> Dialog {
+        let session = self.carol.invite("sip:nobody").body;
+        let ok = self.carol.answer(invite, 200).body("application/sdp", session);
+        let ok = self.carol.send(ok);
+        self.carol.expect("ACK");
+        self.phone.says(self.client.is_answered);
+        Dialog::callee(invite, &ok)
+    }
+
+    #[track_caller]
+    fn answers(&mut self, invite: &Message) -> Dialog {
+        self.types(self.client.answer);
+        let ok = self.carol.next_final();
+        assert_eq!(ok.status(), Some(200), "{ok}");
+        let dialog = Dialog::caller(invite, &ok);
+        self.carol.send(dialog.ack());
+        self.phone.says(self.client.has_answered);
+        dialog
+    }
+
+    #[track_caller]
+    fn carol_refuses(&mut self, invite: &Message, status: u16) {
+        self.carol.reply(invite, status);
+        self.carol.expect("ACK");
+    }
+
+    #[track_caller]
+    fn is_refused(&mut self, invite: &Message, status: u16) {
+        let refusal = self.carol.next_final();
+        assert_eq!(refusal.status(), Some(status), "{refusal}");
+        self.carol.send(ack_of(invite, &refusal));
+    }
+
+    #[track_caller]
+    fn hangs_up(&mut self) {
+        self.types(self.client.hang_up);
+        let bye = self.carol.expect("BYE");
+        self.carol.reply(&bye, 200);
+    }
+
+    #[track_caller]
+    fn carol_hangs_up(&mut self, mut dialog: Dialog) {
+        self.carol.send(dialog.request("BYE"));
+        self.carol.response(200);
+        self.phone.says(self.client.is_hung_up);
+    }
+
+    /// The client takes its registration back.
+    #[track_caller]
+    fn unregisters(&mut self) {
+        self.types(self.client.unregister);
+        self.server.counts("frontdesk_registrations_total", &[("outcome", "unregistered")], |count| count == 1.0);
+    }
+
+    /// The client takes its registration back, is not reached any more, and ends.
+    #[track_caller]
+    fn leaves(mut self) {
+        self.unregisters();
+        self.server.counts("frontdesk_bindings", &[], |count| count == 1.0);
+        let invite = self.carol.invite("sip:alice@office.example");
+        let invite = self.carol.authenticated(invite, Credentials::new("carol", "christmas"));
+        self.is_refused(&invite, 480);
+        self.phone.quits();
+    }
+}
+
+/// A client registers, calls and is called, and de-registers. Carol is on the other transport where there is an outbound proxy.
+#[track_caller]
+fn all_calls_work(client: &'static Client, over: Over, proxy: bool) {
+    let other = if over == Over::Udp { Over::Tcp } else { Over::Udp };
+    let mut office = Office::open("", client, over, if proxy { other } else { over }, proxy);
+    for (name, call) in CALLS {
+        println!("--- {name}");
+        call(&mut office);
+        // Nothing comes late. Twinkle, besides, ignores what is typed while it puts the last call away.
+        office.carol.silence();
+    }
+    office.server.counts("frontdesk_bindings", &[], |count| count == 2.0);
+    office.leaves();
+}
+
+/// Left alone, a client registers again before its registration ends.
+#[track_caller]
+fn it_refreshes(client: &'static Client, over: Over) {
+    let config = "registrar: { min_expires: 5s, default_expires: 7s, max_expires: 7s }\n";
+    let mut office = Office::open(config, client, over, over, false);
+    let refreshed = |count| count >= 3.0;
+    office.server.counts("frontdesk_registrations_total", &[("outcome", "registered")], refreshed);
+    office.unregisters();
+    office.phone.quits();
+}
+
+/// A client whose connection ends, as it does when the server is restarted, registers over a new one and is called there.
+#[track_caller]
+fn it_is_called_after_a_restart(client: &'static Client) {
+    let config = "location: { store: disk, path: data/location }\n";
+    let mut office = Office::open(config, client, Over::Tcp, Over::Udp, false);
+    let ip = office.server.ip();
+    office.server = Server::start_in(office.server.stop(), ip, &format!("{CLOSED}{config}"));
+    office.server.counts("frontdesk_registrations_total", &[("outcome", "registered")], |count| count == 1.0);
+    office.server.counts("frontdesk_bindings", &[], |count| count == 2.0);
+    let invite = office.carol_dials();
+    let dialog = office.answers(&invite);
+    office.carol_hangs_up(dialog);
+    office.leaves();
+}
+
+#[test]
+fn pjsua_is_called_after_a_restart() {
+    it_is_called_after_a_restart(&PJSUA);
+}
+
+/// The tests of a client.
+macro_rules! tests_of {
+    ($($name:ident: $client:ident),+) => { $(mod $name {
+        use super::{Over, all_calls_work, it_refreshes};
+
+        #[test]
+        fn over_udp() {
+            all_calls_work(&super::$client, Over::Udp, false);
+        }
+
+        #[test]
+        fn over_udp_through_an_outbound_proxy() {
+            all_calls_work(&super::$client, Over::Udp, true);
+        }
+
+        #[test]
+        fn over_tcp() {
+            all_calls_work(&super::$client, Over::Tcp, false);
+        }
+
+        #[test]
+        fn over_tcp_through_an_outbound_proxy() {
+            all_calls_work(&super::$client, Over::Tcp, true);
+        }
+
+        #[test]
+        fn refreshes_over_udp() {
+            it_refreshes(&super::$client, Over::Udp);
+        }
+
+        #[test]
+        fn refreshes_over_tcp() {
+            it_refreshes(&super::$client, Over::Tcp);
+        }
+    })+ };
+}
+
+tests_of!(
+    linphone: LINPHONE,
+    pjsua: PJSUA,
+    twinkle: TWINKLE
+);

@@ -1,0 +1,189 @@
+//! A softphone without a window: lines are typed into it, and what it prints is read. It runs without sound, without a
+//! terminal and in a home folder of its own, and it ends with its test.
+
+use std::cell::Cell;
+use std::fmt::Write as _;
+use std::fs;
+use std::io::Write;
+use std::net::IpAddr;
+use std::process::{ChildStdin, Command, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::harness::process::Process;
+use crate::harness::server::log_into;
+use crate::harness::{PATIENCE, Phone, Server, wait_for};
+
+/// A client: how it is started, how it is typed to, and what it prints.
+pub(crate) struct Client {
+    /// Starts it as alice's phone, with these settings.
+    pub(crate) start: fn(&Server, &Settings) -> Softphone,
+    /// What makes it call; the URI follows.
+    pub(crate) call: &'static str,
+    /// What makes it answer.
+    pub(crate) answer: &'static str,
+    /// What makes it decline a call that rings.
+    pub(crate) decline: &'static str,
+    /// What makes it end a call, or take back one that nobody has answered.
+    pub(crate) hang_up: &'static str,
+    /// What makes it take its registration back.
+    pub(crate) unregister: &'static str,
+    /// What it prints when a call for it rings.
+    pub(crate) rings: &'static str,
+    /// What it prints when the phone that it calls rings.
+    pub(crate) hears_ringing: &'static str,
+    /// What it prints when its call was answered.
+    pub(crate) is_answered: &'static str,
+    /// What it prints when it has answered a call.
+    pub(crate) has_answered: &'static str,
+    /// What it prints when the other side has hung up.
+    pub(crate) is_hung_up: &'static str,
+    /// What it prints when it has taken its call back.
+    pub(crate) has_cancelled: &'static str,
+    /// What it prints when a caller gave up before it answered.
+    pub(crate) is_cancelled: &'static str,
+    /// What it prints when the other side is busy (486).
+    pub(crate) is_busy: &'static str,
+    /// What it prints when the other side declines (603).
+    pub(crate) is_declined: &'static str,
+    /// The status with which it declines a call.
+    pub(crate) declines_with: u16,
+}
+
+/// A transport.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Over {
+    Udp,
+    Tcp,
+}
+
+impl Over {
+    /// Its name as a URI has it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+        }
+    }
+
+    /// A scripted phone on it.
+    pub(crate) fn phone(self, user: &str, server: &Server) -> Phone {
+        match self {
+            Self::Udp => Phone::udp(user, server.address()),
+            Self::Tcp => Phone::tcp(user, server.address()),
+        }
+    }
+}
+
+/// What is typed into a client's account settings.
+pub(crate) struct Settings {
+    /// Between the client and the server.
+    pub(crate) over: Over,
+    /// The domain of its address of record.
+    pub(crate) domain: String,
+    /// The server as a SIP URI: its registrar or, if it has one, its outbound proxy.
+    pub(crate) server: String,
+    /// Whether it has an outbound proxy.
+    pub(crate) proxy: bool,
+}
+
+impl Settings {
+    /// With an outbound proxy the domain is a name that no DNS knows; without one it is the server's address.
+    pub(crate) fn new(server: &Server, over: Over, proxy: bool) -> Self {
+        let ip = server.ip();
+        let domain = if proxy { "office.example".to_owned() } else { ip.to_string() };
+        Self { over, domain, server: format!("sip:{ip};transport={}", over.name()), proxy }
+    }
+
+    /// The URI of a user, as a person dials it.
+    pub(crate) fn uri(&self, user: &str) -> String {
+        // Without an outbound proxy nothing but the URI says that the server is to be asked over TCP.
+        let transport = if self.proxy || self.over == Over::Udp { "" } else { ";transport=tcp" };
+        format!("sip:{user}@{}{transport}", self.domain)
+    }
+
+    /// Its own address of record.
+    pub(crate) fn identity(&self) -> String {
+        format!("sip:alice@{}", self.domain)
+    }
+}
+
+/// A running client.
+pub(crate) struct Softphone {
+    process: Process,
+    input: ChildStdin,
+    folder: TempDir,
+    read: Cell<usize>,
+}
+
+impl Softphone {
+    /// Runs a command that lives in this folder.
+    #[track_caller]
+    pub(crate) fn run(mut command: Command, folder: TempDir) -> Self {
+        // No sound server, no desktop: what is not there cannot differ from machine to machine.
+        command.env("HOME", folder.path()).env("LANG", "C.UTF-8").env("PULSE_SERVER", "none");
+        for name in ["DISPLAY", "WAYLAND_DISPLAY", "DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR"] {
+            command.env_remove(name);
+        }
+        log_into(&mut command, folder.path());
+        let mut process = Process::spawn(command.stdin(Stdio::piped()));
+        let input = process.stdin().expect("a pipe");
+        Self { process, input, folder, read: Cell::new(0) }
+    }
+
+    /// Everything it has printed.
+    fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(self.folder.path().join("stdout.log")).unwrap_or_default()).into_owned()
+    }
+
+    /// Types a line, as fast as a person. What a client has just printed it may still be doing, and until that is done some
+    /// ignore what is typed.
+    pub(crate) fn type_in(&mut self, line: &str) {
+        std::thread::sleep(Duration::from_millis(100));
+        writeln!(self.input, "{line}").unwrap_or_else(|error| panic!("it takes no {line:?}: {error}\n{}", self.log()));
+    }
+
+    /// Waits until it prints something, after what was waited for last.
+    #[track_caller]
+    pub(crate) fn says(&self, what: &str) {
+        let found = wait_for(PATIENCE, || {
+            let log = self.log();
+            let new = log.get(self.read.get()..).unwrap_or_default();
+            new.find(what).map(|at| self.read.set(self.read.get() + at + what.len()))
+        });
+        assert!(
+            found.is_some(),
+            "it does not say {what:?} after the first {} octets:\n{}",
+            self.read.get(),
+            self.log()
+        );
+    }
+
+    /// It ends when it is asked to.
+    #[track_caller]
+    pub(crate) fn quits(mut self) {
+        self.type_in("quit");
+        let status = self.process.wait(PATIENCE).unwrap_or_else(|| panic!("it does not quit:\n{}", self.log()));
+        assert!(status.success(), "it ended with {status}:\n{}", self.log());
+    }
+}
+
+impl Drop for Softphone {
+    /// A failed test shows what the client had to say.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let mut text = String::new();
+            for name in ["stdout.log", "stderr.log", "linphone.log", "pjsua.log", ".twinkle/twinkle.log"] {
+                let log = fs::read(self.folder.path().join(name)).unwrap_or_default();
+                let _ = writeln!(text, "--- {name} of the client ---\n{}", String::from_utf8_lossy(&log));
+            }
+            println!("{text}");
+        }
+    }
+}
+
+/// A port of loopback that is free now, for a client that listens on all addresses.
+pub(crate) fn free_port() -> u16 {
+    crate::harness::server::free_port(IpAddr::from([0, 0, 0, 0]))
+}
