@@ -21,7 +21,7 @@ use crate::forward::{Branch, Forwarding, Origin, prefers_identity, write_request
 use crate::hop::Hop;
 use crate::ingress;
 use crate::outbox::{Handover, Letter, Outbox};
-use crate::pin::Match;
+use crate::pin::{Match, Pin};
 use crate::reach;
 use crate::reject::Reject;
 use crate::request::{Proven, Received, Request, TransactionKey};
@@ -158,8 +158,13 @@ impl Core {
                 let key =
                     via_below(&sent).and_then(|below| TransactionKey::of(&sent, &below, origin.way_back(), &self.mac));
                 let Some((key, _)) = key else { return };
+                let pin = self.pins.find(key);
+                // A late copy of an INVITE that was accepted: the caller would take the call for failed.
+                if pin.is_some_and(Pin::is_accepted) {
+                    return;
+                }
                 let tag = ToTag::of_key(key, &self.mac);
-                let status = as_told(self.pins.find(key).map_or(503, |pin| pin.hop.failure()));
+                let status = as_told(pin.map_or(503, |pin| pin.hop.failure()));
                 let mut answer = Vec::new();
                 let reason = reason_phrase(status).as_bytes();
                 let unstamped = Stamp { received: None, rport: None };

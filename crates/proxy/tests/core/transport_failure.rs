@@ -64,6 +64,24 @@ fn a_caller_who_is_gone_does_not_kill_the_call_context() {
 }
 
 #[test]
+fn a_late_copy_of_an_accepted_invite_does_not_fail_the_call() {
+    // checklist 77; RFC 6026 7.1
+    let world = World::new();
+    let (alice, bob) = (world.udp("alice"), world.tcp("bob"));
+    bob.registers();
+    let invite = alice.calls("bob");
+    let at_bob = bob.expects("INVITE");
+    bob.answers(&at_bob, 200);
+    let ok = alice.expects("200");
+    bob.is_unplugged();
+    alice.sends(&invite);
+    alice.hears_nothing();
+    // A request that is new is told of it.
+    alice.sends(&alice.within(&invite, &ok, "BYE"));
+    alice.expects("500");
+}
+
+#[test]
 fn a_connection_that_closed_is_opened_again_to_the_contact() {
     // checklist 107, 111
     let world = World::new();
