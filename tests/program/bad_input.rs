@@ -320,6 +320,8 @@ fn running_out_of_files_is_survived() {
     let options = judge.request("OPTIONS", "sip:office.example");
     assert_eq!(judge.ask(options).status(), Some(200));
     drop(crowd);
+    // Until the server has seen that they are closed, it has no room for another one.
+    server.counts("frontdesk_connections", &[], |count| count == 0.0);
     serves(&server);
 }
 
