@@ -181,8 +181,7 @@ impl Core {
         }
         match route::plan_for_callee(&request, callee, record.as_ref(), &self.settings, &self.gruus, now) {
             Ok(plan) if plan.users.is_some() => self.follow_users(now, request, plan, &callee.aor, outbox),
-            Ok(plan) if plan.disposition.redirect => self.redirect(now, &request, &plan, outbox),
-            Ok(plan) => self.launch(now, request, plan, outbox),
+            Ok(plan) => self.send_plan(now, request, plan, outbox),
             // RFC 3261 9.2
             Err(_) if request.method() == Method::Cancel => {
                 self.refuse(now, &request, Reject::NoTransaction, outbox);

@@ -170,6 +170,16 @@ impl Core {
 
     /// The forks, and the context they work in.
     fn split<'a>(&'a mut self, now: Now, outbox: &'a mut Outbox) -> (&'a mut Forks, Context<'a>) {
+        let (forks, _, context) = self.parts(now, outbox);
+        (forks, context)
+    }
+
+    /// What remembers, and the context that it works in.
+    fn parts<'a>(
+        &'a mut self,
+        now: Now,
+        outbox: &'a mut Outbox,
+    ) -> (&'a mut Forks, &'a mut Subscriptions, Context<'a>) {
         let context = Context {
             now,
             mac: &self.mac,
@@ -179,6 +189,6 @@ impl Core {
             rewrite: &mut self.rewrite,
             outbox,
         };
-        (&mut self.forks, context)
+        (&mut self.forks, &mut self.subscriptions, context)
     }
 }

@@ -78,7 +78,7 @@ impl Core {
     }
 
     /// Where a request goes is known: it is told to its sender that asked for it, or the request is sent.
-    fn send_plan(&mut self, now: Now, request: Request, plan: Plan, outbox: &mut Outbox) {
+    pub(super) fn send_plan(&mut self, now: Now, request: Request, plan: Plan, outbox: &mut Outbox) {
         if plan.disposition.redirect {
             return self.redirect(now, &request, &plan, outbox);
         }

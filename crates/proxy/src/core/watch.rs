@@ -145,15 +145,7 @@ impl Core {
 
     /// The subscriptions, and the context they work in.
     pub(super) fn watching<'a>(&'a mut self, now: Now, outbox: &'a mut Outbox) -> (&'a mut Subscriptions, Context<'a>) {
-        let context = Context {
-            now,
-            mac: &self.mac,
-            worker: self.worker,
-            settings: &self.settings,
-            connections: &self.connections,
-            rewrite: &mut self.rewrite,
-            outbox,
-        };
-        (&mut self.subscriptions, context)
+        let (_, subscriptions, context) = self.parts(now, outbox);
+        (subscriptions, context)
     }
 }
