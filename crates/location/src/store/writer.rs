@@ -80,7 +80,7 @@ pub(crate) fn run(mut journal: Journal, shared: &Shared, options: DiskOptions) {
         if written.is_err() {
             undo(shared, &mut group);
         }
-        // Before anybody is told of his commit: who asks then finds it said.
+        // Before any commit is answered: whoever asks afterwards is told the new state.
         state.written(written.as_ref().copied(), &shared.hooks);
         shared.queue.finished(group.len());
         tickets.extend(group.drain(..).map(|op| op.ticket));

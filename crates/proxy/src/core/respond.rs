@@ -113,7 +113,7 @@ impl Core {
         outbox.tell(Event::CallRefused { call, from, to, status, reason, source, offence });
     }
 
-    /// Of other requests only that somebody tried what he may not.
+    /// Of other requests only those that their sender may not send.
     fn report_request(&self, request: &Request, reject: Reject, outbox: &mut Outbox) {
         let Some(offence) = reject.offence().filter(|_| !request.in_dialog) else { return };
         let from = request.caller().map(|caller| self.settings.aor_named_by(&caller));
