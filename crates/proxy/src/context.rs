@@ -93,6 +93,6 @@ pub(crate) fn acknowledges_us(ack: &Request, mac: &Mac) -> bool {
     to_tag_of(&ack.message).is_some_and(|tag| tag == ToTag::new(ack, mac).as_bytes())
 }
 
-fn to_tag_of(message: &Message) -> Option<&[u8]> {
+pub(crate) fn to_tag_of(message: &Message) -> Option<&[u8]> {
     message.header::<parser::headers::To<'_>>().ok().flatten()?.tag()
 }

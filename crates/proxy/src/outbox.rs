@@ -49,6 +49,8 @@ pub enum Letter {
         key: u64,
         /// 101..=699.
         status: u16,
+        /// Of a response from 300 on: a checksum of its To tag.
+        refused: Option<u64>,
     },
     /// One side of a dialog is not where its Record-Route token says.
     Moved {

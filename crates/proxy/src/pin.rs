@@ -9,7 +9,7 @@
 //! ACK or the CANCEL of the INVITE from there. Whoever has read the request can repeat all that makes its key.
 
 use std::collections::VecDeque;
-use std::hash::BuildHasher as _;
+use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -40,16 +40,25 @@ pub(crate) struct Pin {
     until: Instant,
     /// Whether no final response is waited for.
     is_answered: bool,
-    /// Whether the first final that passed was a 2xx.
+    /// Whether a 2xx has passed.
     is_accepted: bool,
+    /// The [`tag_checksum`] of the refusal that has passed, if one has.
+    refused: Option<u64>,
     /// Whether its request was in a dialog.
     in_dialog: bool,
 }
 
 impl Pin {
-    /// Whether the first final that passed was a 2xx: the ACK does not go by the pin (RFC 6026 7.1).
+    /// Whether a 2xx has passed.
     pub(crate) const fn is_accepted(&self) -> bool {
         self.is_accepted
+    }
+
+    /// Whether the ACK with this To tag acknowledges a 2xx: then it does not go by the pin (RFC 6026 7.1). A proxy below may
+    /// refuse and then pass on the 2xx of a phone that answered late (RFC 3261 16.7 step 5), and the network may reorder the
+    /// two. The ACK of the refusal has the tag of that (17.1.1.3).
+    pub(crate) fn is_accepted_with(&self, to_tag: &[u8]) -> bool {
+        self.is_accepted && self.refused != Some(tag_checksum(to_tag))
     }
 
     /// Whether it is of an INVITE that was in a dialog: so is the ACK of its refusal.
@@ -127,7 +136,18 @@ impl Pins {
         let (source, content) = (request.source(), self.content(request));
         let Entry::Vacant(slot) = self.by_key.entry(request.key) else { return false };
         let ((target, hop, branch), in_dialog) = (way, request.in_dialog);
-        slot.insert(Pin { target, hop, branch, source, content, until, is_answered, is_accepted: false, in_dialog });
+        slot.insert(Pin {
+            target,
+            hop,
+            branch,
+            source,
+            content,
+            until,
+            is_answered,
+            is_accepted: false,
+            refused: None,
+            in_dialog,
+        });
         true
     }
 
@@ -138,17 +158,22 @@ impl Pins {
         }
     }
 
-    /// A final response has passed: the pin goes after `rest`. Returns the phone that it came from if it is the first.
+    /// A final response has passed, a 2xx or a refusal with the [`tag_checksum`] `refused`: the pin goes after `rest`.
+    /// Returns the phone that it came from if it is the first.
     pub(crate) fn answered(
         &mut self,
         key: TransactionKey,
-        status: u16,
+        refused: Option<u64>,
         now: Instant,
         rest: Duration,
     ) -> Option<SocketAddr> {
-        let pin = self.by_key.get_mut(&key).filter(|pin| !pin.is_answered)?;
+        let pin = self.by_key.get_mut(&key)?;
+        pin.is_accepted |= refused.is_none();
+        pin.refused = pin.refused.or(refused);
+        if pin.is_answered {
+            return None;
+        }
         pin.is_answered = true;
-        pin.is_accepted = matches!(status, 200..300);
         pin.until = now + rest;
         self.answered.push_back((pin.until, key));
         Some(pin.hop.remote)
@@ -199,4 +224,9 @@ impl Pins {
             self.by_key.swap_remove(&key);
         }
     }
+}
+
+/// A checksum of a To tag, the same at every worker. Tags with the same one harm nobody but the caller that sends its ACK.
+pub(crate) fn tag_checksum(to_tag: &[u8]) -> u64 {
+    BuildHasherDefault::<DefaultHasher>::default().hash_one(to_tag)
 }

@@ -36,7 +36,8 @@ impl Core {
             return;
         }
         let pinned = self.pins.find_for(&request, &self.connections);
-        let answered_by = match pinned.map(|pin| pin.is_accepted().then_some(pin.hop)) {
+        let [_, to_tag] = request.tags();
+        let answered_by = match pinned.map(|pin| pin.is_accepted_with(to_tag).then_some(pin.hop)) {
             Ok(Some(hop)) => Accepted::from_iter([hop]),
             Ok(None) if self.forward_by_pin(&mut request, outbox) == Match::Same => return,
             _ => Accepted::new(),

@@ -178,12 +178,13 @@ impl Core {
     }
 
     /// A response to a pinned INVITE has passed: a final lets its pin go soon, a phone that rings keeps it, wherever it is.
+    /// `refused`: of a refusal, the checksum of its To tag.
     pub(super) fn note_response(
         &mut self,
         now: Now,
         worker: u8,
         key: TransactionKey,
-        status: u16,
+        (status, refused): (u16, Option<u64>),
         outbox: &mut Outbox,
     ) {
         // RFC 3261 16.7 step 2: a 100 says nothing of the phone.
@@ -191,13 +192,13 @@ impl Core {
             return;
         }
         if worker != self.worker {
-            let letter = Letter::Passed { key: key.0, status };
+            let letter = Letter::Passed { key: key.0, status, refused };
             return outbox.handovers.push(Handover { worker: Some(worker), letter });
         }
         if status < 200 {
             return self.pins.rings(key, now.mono + self.settings.timers.c);
         }
-        if let Some(by) = self.pins.answered(key, status, now.mono, self.settings.timers.last_copy()) {
+        if let Some(by) = self.pins.answered(key, refused, now.mono, self.settings.timers.last_copy()) {
             outbox.tell(Event::CallEnded { call: key.0, status: Some(status), tried: 1, by: Some(by) });
         }
     }

@@ -113,6 +113,42 @@ fn the_ack_of_a_refusal_still_goes_by_the_pin() {
 }
 
 #[test]
+fn the_ack_of_a_refusal_goes_by_the_pin_before_and_after_a_success() {
+    // A proxy below refuses, and then a phone answers late after all (RFC 3261 16.7 step 5); the network may reorder the two.
+    for refused_first in [false, true] {
+        for worker in [0, 1] {
+            let world = World::with_workers(2, |_| {});
+            let (alice, below) = (world.udp("alice"), world.udp("bob"));
+            alice.lands_on(0);
+            below.lands_on(0);
+            below.registers();
+            below.lands_on(worker);
+            let invite = alice.calls("bob");
+            let heard = below.expects("INVITE");
+            let named = format!("sip:line2@{}", below.address);
+            let success = below.answer(&heard, 200).set("Contact", format_args!("<{named}>"));
+            let refusal = below.answer(&heard, 486).set("To", "<sip:bob@office.example>;tag=another");
+            let mut finals = [success, refusal];
+            finals.rotate_left(usize::from(refused_first));
+            let mut heard_finals = finals.map(|answer| {
+                below.sends(&answer);
+                alice.expects(&answer.status().unwrap().to_string())
+            });
+            heard_finals.rotate_left(usize::from(refused_first));
+            let [ok, busy] = &heard_finals;
+            for _ in 0..2 {
+                alice.acks(&invite, busy);
+                let ack = below.expects("ACK");
+                assert_eq!((ack.uri(), ack.branch()), (heard.uri(), heard.branch()), "{refused_first} {worker}");
+                // A client that ignores Record-Route.
+                alice.sends(&ack_on_branch(&alice, &invite, ok).without("Route"));
+                assert_eq!(below.expects("ACK").uri(), named, "{refused_first} {worker}");
+            }
+        }
+    }
+}
+
+#[test]
 fn it_overtakes_the_word_that_the_call_was_answered() {
     // The 200 lands on another worker than its INVITE, and the ACK is here before that worker's letter.
     let world = World::with_workers(2, |_| {});
