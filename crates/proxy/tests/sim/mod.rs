@@ -196,6 +196,13 @@ impl World {
         self.state.borrow().agents.iter().map(|agent| user(&agent.name)).collect()
     }
 
+    /// The Contact of each agent, without parameters.
+    pub(crate) fn contacts(&self) -> Vec<String> {
+        let users = self.users();
+        let state = self.state.borrow();
+        users.iter().zip(&state.agents).map(|(user, agent)| format!("sip:{user}@{}", agent.address)).collect()
+    }
+
     /// All that was ever sent in the calls that `which` picks by their Call-ID, and how many messages that are.
     pub(crate) fn ladder(&self, which: impl Fn(&str) -> bool) -> String {
         let state = self.state.borrow();

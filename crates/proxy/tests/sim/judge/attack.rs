@@ -74,9 +74,11 @@ fn an_attack_reaches_nobody_but_as_itself(leaving: &Leaving<'_>) -> Verdict {
     let itself = |user: &str| attacks.cast.account == Some(user);
     let users_only = matches!(named(attack.uri()), Named::Ours(user) if !user.is_empty()) && !sip.has("Route");
     // The Contact of a phone counts as a name of its user, for what begins something: who may call the user may call the phone.
-    let user_of = |to: usize| attacks.cast.users.get(to).map(String::as_str);
-    let called = attack.uri().strip_prefix("sip:").and_then(|uri| uri.split_once('@')).map(|(user, _)| user);
-    let is_contact = called.is_some() && leaving.to.is_some_and(|to| user_of(to) == called);
+    // Without its connection it reaches nobody.
+    let contact = attack.uri().split(';').next();
+    let phone = attacks.cast.contacts.iter().position(|known| Some(known.as_str()) == contact);
+    let user_of = |agent: usize| attacks.cast.users.get(agent);
+    let is_contact = phone.is_some_and(|phone| leaving.to.is_none_or(|to| user_of(to) == user_of(phone)));
     let calls_phone = is_contact && attack.to_tag().is_empty() && !sip.has("Route");
     // A CANCEL of what is not known any more goes on from where its sender is registered (RFC 3261 16.10).
     let calls_off = attack.what() == "CANCEL" && users_only;

@@ -49,6 +49,8 @@ impl Plot {
 pub(crate) struct Cast {
     /// The user of each agent.
     pub(crate) users: Vec<String>,
+    /// The Contact of each agent, without parameters.
+    pub(crate) contacts: Vec<String>,
     /// The agents of the adversary.
     pub(crate) adversaries: Vec<usize>,
     /// The agents in a trusted network.

@@ -149,6 +149,7 @@ impl Office<'_> {
         let Security { required, strangers, foreign, adversary, .. } = self.security;
         Cast {
             users: self.world.users(),
+            contacts: self.world.contacts(),
             adversaries: limbs.iter().map(Agent::id).collect(),
             trusted: trusted.iter().map(Agent::id).collect(),
             account: (adversary == Adversary::User).then_some(MALLORY),
