@@ -50,7 +50,7 @@ pub use dialog::{Moved, SideOfDialog};
 pub use event::{AuthenticationFailure, DialogRequest, Drop, Event, Fork, Limit, Notification, Offence, Registration};
 pub use hop::{Hop, Name};
 pub use location::Flow;
-pub use outbox::{Handover, Letter, Outbox, Transmit};
+pub use outbox::{Handover, Letter, Outbox, Passed, Transmit};
 pub use registrar::fixed_bindings;
 pub use request::Received;
 pub use settings::{

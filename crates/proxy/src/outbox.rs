@@ -47,10 +47,8 @@ pub enum Letter {
     Passed {
         /// The pin.
         key: u64,
-        /// 101..=699.
-        status: u16,
-        /// Of a response from 300 on: a checksum of its To tag.
-        refused: Option<u64>,
+        /// What it was.
+        response: Passed,
     },
     /// One side of a dialog is not where its Record-Route token says.
     Moved {
@@ -63,6 +61,20 @@ pub enum Letter {
     Phone(location::Aor),
     /// The bindings of a user have changed whom somebody may watch there.
     Registration(location::Aor),
+}
+
+/// A response to a pinned INVITE.
+#[derive(Clone, Copy, Debug)]
+pub enum Passed {
+    /// 101..=199.
+    Provisional,
+    /// A final one.
+    Final {
+        /// 200..=699.
+        status: u16,
+        /// A checksum of its To tag.
+        to_tag: u64,
+    },
 }
 
 /// Everything the core has to say, in the order in which it said it.

@@ -40,9 +40,9 @@ pub(crate) struct Pin {
     until: Instant,
     /// Whether no final response is waited for.
     is_answered: bool,
-    /// Whether a 2xx has passed.
-    is_accepted: bool,
-    /// The [`tag_checksum`] of the refusal that has passed, if one has.
+    /// The [`tag_checksum`] of the last 2xx that has passed, if one has.
+    accepted: Option<u64>,
+    /// The same of the last refusal.
     refused: Option<u64>,
     /// Whether its request was in a dialog.
     in_dialog: bool,
@@ -51,20 +51,37 @@ pub(crate) struct Pin {
 impl Pin {
     /// Whether a 2xx has passed.
     pub(crate) const fn is_accepted(&self) -> bool {
-        self.is_accepted
+        self.accepted.is_some()
     }
 
-    /// Whether the ACK with this To tag acknowledges a 2xx: then it does not go by the pin (RFC 6026 7.1). A proxy below may
-    /// refuse and then pass on the 2xx of a phone that answered late (RFC 3261 16.7 step 5), and the network may reorder the
-    /// two. The ACK of the refusal has the tag of that (17.1.1.3).
-    pub(crate) fn is_accepted_with(&self, to_tag: &[u8]) -> bool {
-        self.is_accepted && self.refused != Some(tag_checksum(to_tag))
+    /// What the ACK with this To tag acknowledges. A proxy below may refuse and then pass on the 2xx of a phone that answered
+    /// late (RFC 3261 16.7 step 5), and the network may reorder the two.
+    pub(crate) fn acknowledged_by(&self, to_tag: &[u8]) -> Acknowledged {
+        let to_tag = Some(tag_checksum(to_tag));
+        match (self.accepted, self.refused) {
+            (accepted, _) if accepted == to_tag => Acknowledged::Success,
+            (_, refused) if refused == to_tag => Acknowledged::Refusal,
+            // The final may have passed at another worker, whose word is still on its way.
+            (None, None) => Acknowledged::Refusal,
+            _ => Acknowledged::Nothing,
+        }
     }
 
     /// Whether it is of an INVITE that was in a dialog: so is the ACK of its refusal.
     pub(crate) const fn in_dialog(&self) -> bool {
         self.in_dialog
     }
+}
+
+/// What an ACK acknowledges, by its To tag (RFC 3261 13.2.2.4, 17.1.1.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Acknowledged {
+    /// A 2xx: the ACK does not go by the pin (RFC 6026 7.1).
+    Success,
+    /// A refusal: it goes by the pin.
+    Refusal,
+    /// No final that has passed.
+    Nothing,
 }
 
 /// What a pin is to a request with its key.
@@ -144,7 +161,7 @@ impl Pins {
             content,
             until,
             is_answered,
-            is_accepted: false,
+            accepted: None,
             refused: None,
             in_dialog,
         });
@@ -158,18 +175,17 @@ impl Pins {
         }
     }
 
-    /// A final response has passed, a 2xx or a refusal with the [`tag_checksum`] `refused`: the pin goes after `rest`.
-    /// Returns the phone that it came from if it is the first.
+    /// A final response has passed, whose To tag has this [`tag_checksum`]: the pin goes after `rest`. Returns the phone that
+    /// it came from if it is the first.
     pub(crate) fn answered(
         &mut self,
         key: TransactionKey,
-        refused: Option<u64>,
+        (status, to_tag): (u16, u64),
         now: Instant,
         rest: Duration,
     ) -> Option<SocketAddr> {
         let pin = self.by_key.get_mut(&key)?;
-        pin.is_accepted |= refused.is_none();
-        pin.refused = pin.refused.or(refused);
+        *(if status < 300 { &mut pin.accepted } else { &mut pin.refused }) = Some(to_tag);
         if pin.is_answered {
             return None;
         }

@@ -59,6 +59,8 @@ pub(crate) struct Request {
     pub(crate) effective_uri: Option<Box<[u8]>>,
     /// Who its sender has proved to be.
     pub(crate) proven: Proven,
+    /// Whether no binding was found whose Contact its Request-URI is: a copy of it may find one.
+    pub(crate) is_no_contact: bool,
     /// Whether the last Route value was that Request-URI, hidden there by a strict router upstream.
     pub(crate) last_route_is_uri: bool,
 }
@@ -166,6 +168,7 @@ impl Request {
             has_only_own_routes: false,
             effective_uri: None,
             proven: Proven::Nobody,
+            is_no_contact: false,
             last_route_is_uri: false,
         };
         (request, verdict)

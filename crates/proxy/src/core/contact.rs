@@ -88,7 +88,8 @@ impl Core {
     }
 
     /// Then it is a foreign address.
-    fn contact_not_found(&mut self, now: Now, request: Request, outbox: &mut Outbox) {
+    fn contact_not_found(&mut self, now: Now, mut request: Request, outbox: &mut Outbox) {
+        request.is_no_contact = true;
         let settings = Arc::clone(&self.settings);
         let target = request.typed_uri().and_then(|uri| {
             // The rule for who may call out, once more: the search may have been for one who may not.

@@ -12,13 +12,12 @@ use super::contact::ContactSearch;
 use super::in_dialog::DialogCheck;
 use crate::ask::{Answer, Parked, Question, Waiting};
 use crate::clock::Now;
-use crate::context::to_tag_of;
 use crate::dialog::Next;
 use crate::event::{Drop, Event};
 use crate::forward::{Branch, without_claims};
 use crate::ingress;
 use crate::outbox::{Handover, Letter, Outbox};
-use crate::pin::{Match, tag_checksum};
+use crate::pin::Match;
 use crate::registrar::PendingRegister;
 use crate::reject::Reject;
 use crate::request::{Proven, Received, Request};
@@ -241,9 +240,7 @@ impl Core {
                 let key = self.forward_marked(message, &branch, source, outbox);
                 // Its CANCEL has the same branch, and a 200 of its own.
                 if let Some(key) = key.filter(|_| message.method() == Method::Invite) {
-                    let status = message.status().unwrap_or_default();
-                    let refused = (status >= 300).then(|| tag_checksum(to_tag_of(message).unwrap_or_default()));
-                    self.note_response(now, worker, key, (status, refused), outbox);
+                    self.note_response(now, worker, key, message, outbox);
                 }
             }
             (Some(Branch::Notify { id, .. }), Some(source)) => self.notify_answered(now, id, message, source, outbox),

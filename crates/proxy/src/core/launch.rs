@@ -14,14 +14,14 @@ use smallvec::SmallVec;
 use super::Core;
 use crate::ask::{Parked, Question, Waiting};
 use crate::clock::Now;
-use crate::context::ToTag;
+use crate::context::{ToTag, to_tag_of};
 use crate::event::{Drop, Event, Limit};
 use crate::fork::{Fork, Forks, as_told, loop_mark, went_by_before};
 use crate::forward::{Branch, Forwarding, Origin, prefers_identity, write_request, write_response};
 use crate::hop::Hop;
 use crate::ingress;
-use crate::outbox::{Handover, Letter, Outbox};
-use crate::pin::{Match, Pin};
+use crate::outbox::{Handover, Letter, Outbox, Passed};
+use crate::pin::{Match, Pin, tag_checksum};
 use crate::reach;
 use crate::reject::Reject;
 use crate::request::{Proven, Received, Request, TransactionKey};
@@ -177,29 +177,39 @@ impl Core {
         }
     }
 
-    /// A response to a pinned INVITE has passed: a final lets its pin go soon, a phone that rings keeps it, wherever it is.
-    /// `refused`: of a refusal, the checksum of its To tag.
+    /// A response to a pinned INVITE has passed: its pin is at this worker.
     pub(super) fn note_response(
         &mut self,
         now: Now,
         worker: u8,
         key: TransactionKey,
-        (status, refused): (u16, Option<u64>),
+        response: &Message,
         outbox: &mut Outbox,
     ) {
-        // RFC 3261 16.7 step 2: a 100 says nothing of the phone.
-        if status <= 100 {
-            return;
+        let response = match response.status().unwrap_or_default() {
+            // RFC 3261 16.7 step 2: a 100 says nothing of the phone.
+            ..=100 => return,
+            101..200 => Passed::Provisional,
+            status => Passed::Final { status, to_tag: tag_checksum(to_tag_of(response).unwrap_or_default()) },
+        };
+        if worker == self.worker {
+            self.response_passed(now, key, response, outbox);
+        } else {
+            let letter = Letter::Passed { key: key.0, response };
+            outbox.handovers.push(Handover { worker: Some(worker), letter });
         }
-        if worker != self.worker {
-            let letter = Letter::Passed { key: key.0, status, refused };
-            return outbox.handovers.push(Handover { worker: Some(worker), letter });
-        }
-        if status < 200 {
-            return self.pins.rings(key, now.mono + self.settings.timers.c);
-        }
-        if let Some(by) = self.pins.answered(key, refused, now.mono, self.settings.timers.last_copy()) {
-            outbox.tell(Event::CallEnded { call: key.0, status: Some(status), tried: 1, by: Some(by) });
+    }
+
+    /// A final lets a pin go soon, a phone that rings keeps it.
+    pub(super) fn response_passed(&mut self, now: Now, key: TransactionKey, response: Passed, outbox: &mut Outbox) {
+        let timers = &self.settings.timers;
+        match response {
+            Passed::Provisional => self.pins.rings(key, now.mono + timers.c),
+            Passed::Final { status, to_tag } => {
+                if let Some(by) = self.pins.answered(key, (status, to_tag), now.mono, timers.last_copy()) {
+                    outbox.tell(Event::CallEnded { call: key.0, status: Some(status), tried: 1, by: Some(by) });
+                }
+            }
         }
     }
 
@@ -217,7 +227,9 @@ impl Core {
         let Settings { limits, timers, .. } = &*self.settings;
         let invite = request.method() == Method::Invite;
         // What another place than the location table decides, decides alike for a copy.
-        let looked_up = matches!(target.uri, TargetUri::Binding(..)) && request.method() != Method::Cancel;
+        let is_binding = matches!(target.uri, TargetUri::Binding(..)) && request.method() != Method::Cancel;
+        let looked_up =
+            is_binding || request.is_no_contact && !matches!(request.method(), Method::Cancel | Method::Ack);
         let mut pinned = invite || looked_up;
         // Other requests leave half of the room to INVITEs: without a pin they still go.
         if pinned && self.pins.len() >= if invite { limits.pins } else { limits.pins / 2 } {

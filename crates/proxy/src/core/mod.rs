@@ -132,9 +132,7 @@ impl Core {
             Letter::Phone(aor) => self.phone_came(aor, outbox),
             Letter::Moved { side, moved } => self.dialog_moved(side, moved, outbox),
             Letter::Registration(aor) => self.registration_changed(now, &aor, outbox),
-            Letter::Passed { key, status, refused } => {
-                self.note_response(now, self.worker, TransactionKey(key), (status, refused), outbox);
-            }
+            Letter::Passed { key, response } => self.response_passed(now, TransactionKey(key), response, outbox),
         }
     }
 

@@ -4,8 +4,6 @@
 //! does the next hop lead to the other side, and is the From one that the sender may use? What a registration can add is
 //! asked by `core`, with [`InDialog::is_flow_of`] and [`InDialog::is_contact_of`].
 
-use std::net::SocketAddr;
-
 use location::{Aor, Flow, Record};
 use parser::headers::{Contact, Route};
 use parser::{Header as _, HeaderName, SipUri, Uri, unescape};
@@ -66,11 +64,6 @@ impl<'a> Next<'a> {
             return Ok(Self { uri: *address.uri.sip().ok_or(Reject::Unroutable)?, by_route: true });
         }
         Ok(Self { uri: *uri.sip().ok_or(Reject::Scheme)?, by_route: false })
-    }
-
-    /// The address that it names; none if it is a name.
-    pub(crate) fn address(&self) -> Option<SocketAddr> {
-        literal(&self.uri)
     }
 }
 

@@ -12,8 +12,9 @@ use super::names_a_hop_below;
 use super::outcome::Outcome;
 use super::template::Template;
 use crate::clock::Instant;
-use crate::context::Context;
+use crate::context::{Context, to_tag_of};
 use crate::hop::Hop;
+use crate::pin::tag_checksum;
 use crate::route::Target;
 use crate::transaction::{ClientInvite, ClientOther, Due, Heard, is_due, sooner};
 
@@ -37,6 +38,8 @@ pub(super) struct Branch {
     pub(super) early: EarlyDialogs,
     /// Its final, once there is one.
     pub(super) outcome: Option<Outcome>,
+    /// The [`tag_checksum`] of its last 2xx to an INVITE.
+    pub(super) accepted: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -87,8 +90,20 @@ impl Branch {
         };
         let (ack, cancel, early) = (Bytes::new(), Cancel::Unwanted, EarlyDialogs::new());
         let patience = patience.map(|time| now + time);
-        let branch =
-            Self { number, target, hop, client, ack, timer_c, patience, cancel, breadth, early, outcome: None };
+        let branch = Self {
+            number,
+            target,
+            hop,
+            client,
+            ack,
+            timer_c,
+            patience,
+            cancel,
+            breadth,
+            early,
+            outcome: None,
+            accepted: None,
+        };
         template.send(&branch, context);
         branch
     }
@@ -129,7 +144,10 @@ impl Branch {
                     self.send_cancel(reason.as_deref(), counts_as, template, context);
                 }
             }
-            Heard::Success => self.end(Outcome::Success),
+            Heard::Success => {
+                self.accepted = to_tag_of(response).map(tag_checksum).filter(|_| method == Method::Invite);
+                self.end(Outcome::Success);
+            }
             Heard::Failure => {
                 self.acknowledge(response, template, context);
                 let outcome = self.counted(response);

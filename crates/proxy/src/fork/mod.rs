@@ -33,7 +33,6 @@ use crate::settings::{Settings, SingleTarget};
 use crate::transaction::{Heard, is_due, sooner};
 
 use branch::Branch;
-use outcome::Outcome;
 use template::Template;
 use upstream::Upstream;
 
@@ -44,8 +43,14 @@ pub(crate) use table::{Forks, loop_mark, went_by_before};
 /// What a phone is told that rang in vain because another was picked up (RFC 3326 2).
 const COMPLETED_ELSEWHERE: &[u8] = b"SIP;cause=200;text=\"Call completed elsewhere\"";
 
-/// Where the 2xx of an INVITE came from.
-pub(crate) type Accepted = SmallVec<[Hop; 1]>;
+/// What the caller of a forked INVITE was sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Final {
+    /// A refusal, or nothing yet.
+    NoSuccess,
+    /// A 2xx; and where the one that is asked for came from, if it is known.
+    Success(Option<Hop>),
+}
 
 /// A forked request.
 #[derive(Debug)]
@@ -134,15 +139,15 @@ impl Fork {
         self.upstream.retransmitted(context);
     }
 
-    /// An ACK came. That of a non-2xx final ends here; where a 2xx was sent, returns where it came from: the ACK is passed
-    /// on (RFC 6026 7.1).
-    pub(crate) fn acknowledged(&mut self, context: &Context<'_>) -> Option<Accepted> {
+    /// An ACK came, with a To tag of this [`tag_checksum`](crate::pin::tag_checksum). That of a refusal ends here; that of a 2xx
+    /// is passed on (RFC 6026 7.1).
+    pub(crate) fn acknowledged(&mut self, to_tag: u64, context: &Context<'_>) -> Final {
         if self.upstream.is_accepted() {
-            let accepted = self.branches.iter().filter(|branch| matches!(branch.outcome, Some(Outcome::Success)));
-            return Some(accepted.map(|branch| *branch.hop()).collect());
+            let answered_by = self.branches.iter().find(|branch| branch.accepted == Some(to_tag));
+            return Final::Success(answered_by.map(|branch| *branch.hop()));
         }
         self.upstream.acknowledged(self.template.timers(), context.now.mono);
-        None
+        Final::NoSuccess
     }
 
     /// The caller hung up (RFC 3261 16.10). His own Reason goes with it, and nothing is invented (RFC 3326).

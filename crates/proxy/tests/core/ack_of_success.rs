@@ -39,7 +39,9 @@ fn it_reaches_the_phone_of_a_pinned_invite() {
         alice.sends(&ack.clone().without("Route"));
         assert_eq!(bob.expects("ACK").uri(), named);
         // Nobody but the caller.
-        world.udp("mallory").sends(&ack.without("Route"));
+        world.udp("mallory").sends(&ack.clone().without("Route"));
+        // And not with the tags of another call, which its identifiers may have been taken from.
+        alice.sends(&ack.without("Route").set("To", "<sip:bob@office.example>;tag=another"));
         bob.hears_nothing();
     }
 }
@@ -70,7 +72,8 @@ fn it_reaches_the_phone_of_a_forked_invite() {
         assert!(!at_bob.has("Route"), "{at_bob}");
         alice.sends(&ack.clone().without("Route"));
         assert_eq!(bob.expects("ACK").uri(), bob.contact());
-        world.udp("mallory").sends(&ack.without("Route"));
+        world.udp("mallory").sends(&ack.clone().without("Route"));
+        alice.sends(&ack.without("Route").set("To", "<sip:bob@office.example>;tag=another"));
         bob.hears_nothing();
         mobile.hears_nothing();
     }

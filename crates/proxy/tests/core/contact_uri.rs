@@ -194,3 +194,24 @@ fn where_nobody_proves_anything_a_registered_phone_may() {
     mallory.sends(&mallory.request("MESSAGE", contact).set("From", "<sip:alice@office.example>;tag=1"));
     mallory.expects("403");
 }
+
+#[test]
+fn a_copy_goes_the_way_of_the_first_though_the_phone_has_come_meanwhile() {
+    // RFC 3261 16.11: a copy must not be routed by what the location service says by then.
+    let world = World::with(|settings| {
+        secured(settings);
+        settings.foreign = Foreign::Authenticated;
+    });
+    let (alice, carol) = (world.udp("alice"), world.udp("carol"));
+    alice.signs_in(ALICE);
+    let options = alice.request("OPTIONS", &carol.contact());
+    alice.sends(&options);
+    let proven =
+        options.clone().with("Proxy-Authorization", ALICE.answer(&alice.expects("407"), "SHA-256", &options, 1));
+    let proven = proven.set("CSeq", "78 OPTIONS").set("Via", alice.via());
+    alice.sends(&proven);
+    let first = carol.expects("OPTIONS");
+    carol.signs_in(CAROL);
+    alice.sends(&proven);
+    assert_eq!(carol.expects("OPTIONS").branch(), first.branch());
+}

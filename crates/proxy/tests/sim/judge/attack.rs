@@ -96,8 +96,11 @@ fn an_attack_reaches_nobody_but_as_itself(leaving: &Leaving<'_>) -> Verdict {
 
 /// RFC 3261 12.2, 15: whatever it proves, it is not of their dialog: it neither ends nor changes it.
 fn an_attack_touches_no_dialog_of_others(leaving: &Leaving<'_>) -> Verdict {
-    let touches = leaving.attacks.is_in_dialog_of_others(leaving.sip, leaving.to);
-    must(!touches, || leaving.show())
+    let Leaving { sip, attacks, .. } = leaving;
+    // RFC 3261 9.2, 17.2.3: on the branch of its own INVITE they are of that transaction, whatever dialog they name.
+    let is_of_own_invite = matches!(sip.what(), "ACK" | "CANCEL") && attacks.of_branch(sip.branch()).is_some();
+    let touches = attacks.is_in_dialog_of_others(sip, leaving.to);
+    must(!touches || is_of_own_invite, || leaving.show())
 }
 
 /// RFC 3325 5, issue 12 item 6.
