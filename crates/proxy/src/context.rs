@@ -1,6 +1,7 @@
 //! What every step of one verb shares: the time, the keys, scratch memory and the way out.
 
-use parser::{Message, Reply, Rewrite};
+use parser::headers::NameAddr;
+use parser::{HeaderName, Message, Reply, Rewrite};
 
 use crate::amplification::{self, Fitted};
 use crate::clock::Now;
@@ -72,7 +73,9 @@ impl Context<'_> {
 
 /// Our To tag in responses to a request: the same for every copy of it (RFC 3261 8.2.7), so that the ACK can be
 /// recognised without having kept anything.
-pub(crate) struct ToTag([u8; 16]);
+pub(crate) struct ToTag([u8; TO_TAG_DIGITS]);
+
+const TO_TAG_DIGITS: usize = 16;
 
 impl ToTag {
     pub(crate) fn new(request: &Request, mac: &Mac) -> Self {
@@ -90,9 +93,11 @@ impl ToTag {
 
 /// Whether an ACK acknowledges a final response that was made here: then it ends here.
 pub(crate) fn acknowledges_us(ack: &Request, mac: &Mac) -> bool {
-    to_tag_of(&ack.message).is_some_and(|tag| tag == ToTag::new(ack, mac).as_bytes())
+    let [_, to_tag] = ack.tags();
+    to_tag.len() == TO_TAG_DIGITS && to_tag == ToTag::new(ack, mac).as_bytes()
 }
 
-pub(crate) fn to_tag_of(message: &Message) -> Option<&[u8]> {
-    message.header::<parser::headers::To<'_>>().ok().flatten()?.tag()
+/// The tag of the From or the To of a message, if those are known to parse.
+pub(crate) fn tag_of(message: &Message, name: HeaderName) -> Option<&[u8]> {
+    NameAddr::params_of(message.value(name)?).value("tag")
 }

@@ -14,7 +14,7 @@ use smallvec::SmallVec;
 use super::Core;
 use crate::ask::{Parked, Question, Waiting};
 use crate::clock::Now;
-use crate::context::{ToTag, to_tag_of};
+use crate::context::{ToTag, tag_of};
 use crate::event::{Drop, Event, Limit};
 use crate::fork::{Fork, Forks, as_told, loop_mark, went_by_before};
 use crate::forward::{Branch, Forwarding, Origin, prefers_identity, write_request, write_response};
@@ -106,8 +106,8 @@ impl Core {
         let below = via_below(response);
         let way_back = branch.origin().map(Origin::way_back);
         let key = below.zip(way_back).and_then(|(below, way)| TransactionKey::of(response, &below, way, &self.mac));
-        let fits = |key| source.is_none_or(|source| self.may_answer(branch, key, source));
-        let Some((key, method)) = key.filter(|(key, _)| fits(*key)) else {
+        let sent_to = key.zip(source).and_then(|((key, _), source)| self.sent_to(branch, key, source));
+        let Some((key, method)) = key.filter(|_| source.is_none() || sent_to.is_some()) else {
             match (branch, source) {
                 // The worker with the pin knows where else the phone may speak from.
                 (Branch::Pinned { worker, .. }, Some(source)) if *worker != self.worker => {
@@ -127,18 +127,19 @@ impl Core {
         let method = method.as_str_or("other");
         outbox.tell(Event::ResponseSent { method, status, transport: hop.transport });
         let (settings, mac, rewrite) = (&self.settings, &self.mac, &mut self.rewrite);
-        outbox.send(hop, false, |out| write_response(response, settings, mac, rewrite, out, |_| {}));
+        outbox.send(hop, false, |out| write_response(response, sent_to, settings, mac, rewrite, out, |_| {}));
         Some(key)
     }
 
-    /// Whether the mark of a response verifies: it came from where its request went, or from where else its phone may speak.
-    fn may_answer(&self, branch: &Branch, key: TransactionKey, source: &Flow) -> bool {
+    /// Where the request of a response went, if the mark of that verifies and it came from there, or from where else its
+    /// phone may speak.
+    fn sent_to(&self, branch: &Branch, key: TransactionKey, source: &Flow) -> Option<SocketAddr> {
         if branch.verify(key, source, &self.mac) {
-            return true;
+            return Some(source.remote);
         }
         // The same branch, so that nobody sends the response elsewhere.
-        let pin = self.pins.find(key).filter(|pin| pin.branch == *branch);
-        pin.is_some_and(|pin| may_answer(&pin.hop, &pin.target, source, &self.settings))
+        let pin = self.pins.find(key).filter(|pin| pin.branch == *branch)?;
+        may_answer(&pin.hop, &pin.target, source, &self.settings).then_some(pin.hop.remote)
     }
 
     /// A request of ours could not be sent: as if its next hop had refused it (RFC 3261 16.9).
@@ -190,7 +191,7 @@ impl Core {
             // RFC 3261 16.7 step 2: a 100 says nothing of the phone.
             ..=100 => return,
             101..200 => Passed::Provisional,
-            status => Passed::Final { status, to_tag: tag_checksum(to_tag_of(response).unwrap_or_default()) },
+            status => Passed::Final { status, to_tag: tag_checksum(tag_of(response, HeaderName::To).unwrap_or_default()) },
         };
         if worker == self.worker {
             self.response_passed(now, key, response, outbox);

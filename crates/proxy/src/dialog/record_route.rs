@@ -5,14 +5,15 @@
 //! requests to the other may go: to its peer, or to the Contact or the Record-Route next to ours that it named itself.
 
 use std::borrow::Cow;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use location::Aor;
-use parser::headers::{Contact, NameAddr, Route};
+use parser::headers::{Contact, Route};
 use parser::{Header as _, HeaderName, Message, Rewrite, SipUri, Uri, unescape};
 
 use super::next_hop::{bracketed, literal, next_hop};
 use super::token::{DialogId, DialogToken, Sealed, Side, Target, TokenText, User, callee_in, split_mark, write_mark};
+use crate::context::tag_of;
 use crate::hop::Hop;
 use crate::mac::{Mac, Purpose};
 use crate::peer::Peer;
@@ -63,8 +64,14 @@ pub(crate) fn token_for(
 
 /// Marks our Record-Route values of a response that makes a dialog with the callee's tag, and puts the callee's target into
 /// them where that is not the peer that the request went to: a gateway may name another host, a proxy behind us may have put
-/// itself into the route.
-pub(crate) fn refresh_targets(response: &Message, settings: &Settings, mac: &Mac, rewrite: &mut Rewrite) {
+/// itself into the route. `sent_to`: where the request went that this answers, if that is known without our value.
+pub(crate) fn refresh_targets(
+    response: &Message,
+    mut sent_to: Option<SocketAddr>,
+    settings: &Settings,
+    mac: &Mac,
+    rewrite: &mut Rewrite,
+) {
     if response.count(HeaderName::RecordRoute) == 0 || !matches!(response.status(), Some(101..300)) {
         return;
     }
@@ -83,7 +90,16 @@ pub(crate) fn refresh_targets(response: &Message, settings: &Settings, mac: &Mac
         // RFC 5658: both values of a double Record-Route have the same token.
         let text = match last.take() {
             Some((known, text)) if known == token => text,
-            _ => refreshed(&token, above, response, settings, mac).unwrap_or_else(|| TokenText::from_slice(&token)),
+            _ => {
+                let next = above.or_else(|| contact(response));
+                // The uppermost of our values is of the last way that the request took from here.
+                let peer = sent_to.take().or_else(|| callee_in(&token).map(|callee| callee.remote));
+                let refreshed = match next.and_then(|next| literal(&next)) {
+                    named if named == peer => None,
+                    _ => refreshed(&token, next, response, settings, mac),
+                };
+                refreshed.unwrap_or_else(|| TokenText::from_slice(&token))
+            }
         };
         if let Some(span) = response.span_of(user) {
             rewrite.replace(span, |out| {
@@ -96,18 +112,14 @@ pub(crate) fn refresh_targets(response: &Message, settings: &Settings, mac: &Mac
     }
 }
 
-/// The token with the callee's target; `None` if it needs none, or is none of ours.
+/// The token with `next` as the callee's target; `None` if that may not be it, or the token is none of ours.
 fn refreshed(
     token: &[u8],
-    above: Option<SipUri<'_>>,
+    next: Option<SipUri<'_>>,
     response: &Message,
     settings: &Settings,
     mac: &Mac,
 ) -> Option<TokenText> {
-    let next = above.or_else(|| contact(response));
-    if next.and_then(|next| literal(&next)) == callee_in(token).map(|callee| callee.remote) {
-        return None;
-    }
     let caller_tag = tag_of(response, HeaderName::From).unwrap_or_default();
     let id = DialogId { call_id: response.value(HeaderName::CallId)?, caller_tag };
     let token = Sealed::decode(token)?.open(id, mac)?;
@@ -131,10 +143,6 @@ pub(super) fn may_name(place: &SipUri<'_>, side: &Side, from: IpAddr, settings: 
             || settings.authentication == Authentication::Off
             || settings.trusts(side.peer.remote.ip())
             || own_host())
-}
-
-fn tag_of(message: &Message, name: HeaderName) -> Option<&[u8]> {
-    NameAddr::params_of(message.value(name)?).value("tag")
 }
 
 /// The user of ours that a URI names.

@@ -58,7 +58,7 @@ impl Fork {
         let Upstream { back, method, .. } = self.upstream;
         outbox.tell(Event::ResponseSent { method, status, transport: back.transport });
         let text = outbox.send(back, false, |out| {
-            write_response(response, settings, mac, rewrite, out, |more| {
+            write_response(response, None, settings, mac, rewrite, out, |more| {
                 if challenges {
                     merge_challenges(more, others);
                 }

@@ -5,14 +5,14 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use parser::{Message, Method, write_ack, write_cancel};
+use parser::{HeaderName, Message, Method, write_ack, write_cancel};
 
 use super::early::EarlyDialogs;
 use super::names_a_hop_below;
 use super::outcome::Outcome;
 use super::template::Template;
 use crate::clock::Instant;
-use crate::context::{Context, to_tag_of};
+use crate::context::{Context, tag_of};
 use crate::hop::Hop;
 use crate::pin::tag_checksum;
 use crate::route::Target;
@@ -145,7 +145,8 @@ impl Branch {
                 }
             }
             Heard::Success => {
-                self.accepted = to_tag_of(response).map(tag_checksum).filter(|_| method == Method::Invite);
+                let to_tag = tag_of(response, HeaderName::To).unwrap_or_default();
+                self.accepted = (method == Method::Invite).then(|| tag_checksum(to_tag));
                 self.end(Outcome::Success);
             }
             Heard::Failure => {

@@ -1,5 +1,7 @@
 //! A response on its way back: RFC 3261 16.7 steps 3 and 9, 16.11.
 
+use std::net::SocketAddr;
+
 use parser::{HeaderName, Message, Rewrite};
 
 use crate::dialog::refresh_targets;
@@ -7,9 +9,10 @@ use crate::mac::Mac;
 use crate::settings::Settings;
 
 /// Writes a response without our Via, and with the callee's target in our Record-Route; `more` appends header lines.
-/// `rewrite` is scratch.
+/// `sent_to` is where its request went, if that is known. `rewrite` is scratch.
 pub(crate) fn write_response(
     response: &Message,
+    sent_to: Option<SocketAddr>,
     settings: &Settings,
     mac: &Mac,
     rewrite: &mut Rewrite,
@@ -18,7 +21,7 @@ pub(crate) fn write_response(
 ) {
     rewrite.clear();
     rewrite.remove_first(response, HeaderName::Via);
-    refresh_targets(response, settings, mac, rewrite);
+    refresh_targets(response, sent_to, settings, mac, rewrite);
     rewrite.append(response, more);
     rewrite.write(response, out);
 }
