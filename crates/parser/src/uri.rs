@@ -136,6 +136,10 @@ impl<'a> SipUri<'a> {
     /// The URI parameter of that name, in any case and however it is escaped (RFC 3261 19.1.4): `Some(None)` if it stands
     /// without a value.
     pub fn param(&self, name: &str) -> Option<Option<&'a [u8]>> {
+        // Most URIs have none.
+        if self.params.as_bytes().is_empty() {
+            return None;
+        }
         if memchr(b'%', self.params.as_bytes()).is_none() {
             return self.params.get(name);
         }

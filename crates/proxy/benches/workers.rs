@@ -42,8 +42,7 @@ fn main() {
 fn compare<T>(what: &str, rounds: u32, prepare: impl Fn(u32, u32) -> T + Sync, work: impl Fn(&mut Office, T) + Sync) {
     let first = Office::new();
     let (there, busy) = (Barrier::new(2), AtomicU32::new(0));
-    let live = |worker: u32| {
-        let mut office = first.beside(worker as u8);
+    let live = |worker: u32, mut office: Office| {
         let mut spent = Vec::new();
         for round in 0..rounds {
             let [input, next] = [2 * round, 2 * round + 1].map(|round| prepare(worker, round));
@@ -61,7 +60,11 @@ fn compare<T>(what: &str, rounds: u32, prepare: impl Fn(u32, u32) -> T + Sync, w
     };
     let [one, other] = thread::scope(|scope| {
         let live = &live;
-        [0, 1].map(|worker| scope.spawn(move || live(worker))).map(|thread| thread.join().unwrap())
+        let start = |worker: u32| {
+            let office = first.beside(worker as u8);
+            scope.spawn(move || live(worker, office))
+        };
+        [0, 1].map(start).map(|thread| thread.join().unwrap())
     });
     let alone = one.iter().filter_map(|(alone, _)| *alone).min().unwrap();
     let both = one.iter().zip(&other).map(|((_, one), (_, other))| *one.max(other)).min().unwrap();

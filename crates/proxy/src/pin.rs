@@ -22,7 +22,7 @@ use crate::clock::Instant;
 use crate::connections::Connections;
 use crate::forward::Branch;
 use crate::hop::Hop;
-use crate::request::{Request, Source, TransactionKey};
+use crate::request::{ContentHasher, Request, Source, TransactionKey};
 use crate::route::Target;
 
 /// What a request was sent with.
@@ -99,11 +99,9 @@ pub(crate) enum Match {
 ///
 /// Both lifetimes are constants, so two queues in order of time do for all deadlines. An entry whose pin has another
 /// deadline by now is skipped, or put back where that is, so that a phone that rings on costs nothing until Timer C.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Pins {
-    /// Hashes the octets of requests. Its keys are random and its values never leave, so that nobody can write another
-    /// request with the same one: each try would need a request from the address of the first.
-    hasher: DefaultHashBuilder,
+    hasher: ContentHasher,
     /// In one row, where they come and go nearly in turn: memory that is read in turn is near when it is wanted.
     by_key: IndexMap<TransactionKey, Pin, DefaultHashBuilder>,
     /// INVITEs, by Timer C.
@@ -113,6 +111,11 @@ pub(crate) struct Pins {
 }
 
 impl Pins {
+    pub(crate) fn new(hasher: ContentHasher) -> Self {
+        let by_key = IndexMap::default();
+        Self { hasher, by_key, silent: VecDeque::new(), answered: VecDeque::new() }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.by_key.len()
     }
@@ -125,7 +128,8 @@ impl Pins {
     pub(crate) fn find_for(&self, request: &Request, connections: &Connections) -> Result<&Pin, Match> {
         let pin = self.by_key.get(&request.key).ok_or(Match::Unknown)?;
         let belongs = matches!(request.method(), Method::Ack | Method::Cancel);
-        let same = pin.source.is(&request.source(), connections) && (belongs || pin.content == self.content(request));
+        let same =
+            pin.source.is(&request.source(), connections) && (belongs || pin.content == request.content(&self.hasher));
         if same { Ok(pin) } else { Err(Match::Other) }
     }
 
@@ -150,7 +154,7 @@ impl Pins {
 
     /// False if there is one.
     fn insert_until(&mut self, request: &Request, way: Way, until: Instant, is_answered: bool) -> bool {
-        let (source, content) = (request.source(), self.content(request));
+        let (source, content) = (request.source(), request.content(&self.hasher));
         let Entry::Vacant(slot) = self.by_key.entry(request.key) else { return false };
         let ((target, hop, branch), in_dialog) = (way, request.in_dialog);
         slot.insert(Pin {
@@ -206,10 +210,6 @@ impl Pins {
             }
         }
         false
-    }
-
-    fn content(&self, request: &Request) -> u64 {
-        self.hasher.hash_one(&request.message.bytes()[..])
     }
 
     pub(crate) fn next_timeout(&self) -> Option<Instant> {

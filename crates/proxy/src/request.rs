@@ -2,8 +2,11 @@
 //!
 //! Nobody edits a message: what has to change on the way out is recorded here and written by `forward`.
 
+use std::cell::OnceCell;
+use std::hash::BuildHasher as _;
 use std::net::SocketAddr;
 
+use hashbrown::DefaultHashBuilder;
 use location::{Aor, Flow};
 use parser::headers::{NameAddr, Via};
 use parser::{HeaderName, Host, Message, Method, SipUri, Span, Stamp, Transport, Uri, headers};
@@ -15,6 +18,7 @@ use crate::mac::{Mac, Purpose, octets_of};
 use crate::nat::{self, Reach};
 use crate::peer::Peer;
 use crate::reject::Reject;
+use crate::settings::Settings;
 
 /// RFC 5393 5.3.3: what a request without Max-Breadth has, and the most that any is granted.
 const MAX_BREADTH: u32 = 60;
@@ -61,9 +65,15 @@ pub(crate) struct Request {
     pub(crate) proven: Proven,
     /// Whether no binding was found whose Contact its Request-URI is: a copy of it may find one.
     pub(crate) is_no_contact: bool,
+    /// A hash of its octets, once somebody has asked for it.
+    content: OnceCell<u64>,
     /// Whether the last Route value was that Request-URI, hidden there by a strict router upstream.
     pub(crate) last_route_is_uri: bool,
 }
+
+/// Hashes the octets of requests, with the same key in all of a core. Its keys are random and its values never leave, so that
+/// nobody can write another request with the same one: each try would need a request from the address of the first.
+pub(crate) type ContentHasher = DefaultHashBuilder;
 
 /// Who the sender of a request has proved to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -169,6 +179,7 @@ impl Request {
             effective_uri: None,
             proven: Proven::Nobody,
             is_no_contact: false,
+            content: OnceCell::new(),
             last_route_is_uri: false,
         };
         (request, verdict)
@@ -178,6 +189,11 @@ impl Request {
     /// through its NAT.
     pub(crate) fn is_flow_bound(&self, contact: Option<&SipUri<'_>>) -> bool {
         self.flow.transport.is_reliable() || nat::reach(self, contact) == Reach::Source
+    }
+
+    /// A hash of its octets, which tells a copy of it from every other request.
+    pub(crate) fn content(&self, hasher: &ContentHasher) -> u64 {
+        *self.content.get_or_init(|| hasher.hash_one(&self.message.bytes()[..]))
     }
 
     /// Where it came from.
@@ -223,6 +239,23 @@ impl Request {
             Some(uri) => Ok(uri),
             None => Ok(self.message.required::<headers::To<'_>>().map_err(Reject::Malformed)?.address.uri),
         }
+    }
+
+    /// The AoR domain that its From names a user of ([`Settings::domain_named_by`]).
+    pub(crate) fn caller_domain<'s>(&self, settings: &'s Settings) -> Option<&'s str> {
+        match settings.usual_user(self.caller_text()) {
+            Some(_) => settings.domains.first().map(|domain| &**domain),
+            None => settings.domain_named_by(&self.caller()?),
+        }
+    }
+
+    /// The user of ours that its From names, or the foreign address that it is; whether it is ours.
+    pub(crate) fn caller_aor(&self, settings: &Settings) -> Option<(Aor, bool)> {
+        if let Some((user, domain)) = settings.usual_user(self.caller_text()).zip(settings.domains.first()) {
+            return Some((Aor::new(user, domain.as_bytes()), true));
+        }
+        let caller = self.caller()?;
+        Some((settings.aor_named_by(&caller), settings.domain_named_by(&caller).is_some()))
     }
 
     /// The URI that its sender names itself by, as it stands there.

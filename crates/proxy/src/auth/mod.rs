@@ -22,7 +22,7 @@ use crate::clock::Now;
 use crate::event::{AuthenticationFailure, Limit};
 use crate::mac::{Mac, Purpose};
 use crate::reject::{ChallengeFor, Reject};
-use crate::request::Request;
+use crate::request::{ContentHasher, Request};
 use crate::settings::{Algorithm, Authentication, Keys, Settings};
 
 pub(crate) use presented::Presented;
@@ -50,9 +50,9 @@ pub(crate) struct Denied {
 
 impl Authenticator {
     /// The authenticator of a worker.
-    pub(crate) fn new(keys: &Keys, worker: u8) -> Self {
+    pub(crate) fn new(keys: &Keys, worker: u8, hasher: ContentHasher) -> Self {
         Self {
-            nonces: Nonces::new(keys.nonce, worker),
+            nonces: Nonces::new(keys.nonce, worker, hasher),
             unheeded: Unheeded::new(Mac::new(keys.nonce)),
             stand_ins: Mac::new(keys.route),
         }

@@ -10,19 +10,21 @@
 //! that who presents the nonce receives what is sent to that address.
 
 use std::collections::BTreeMap;
+use std::hash::BuildHasher as _;
 use std::net::IpAddr;
 
 use super::digest::{self, Hex};
 use crate::clock::Now;
 use crate::event::AuthenticationFailure;
 use crate::mac::{Mac, Purpose, octets_of, read_hex, write_hex};
-use crate::request::Request;
+use crate::request::{ContentHasher, Request};
 use crate::settings::{Algorithm, Secrets, Settings};
 use crate::source::Source;
 
 /// The nonces of one worker.
 pub(crate) struct Nonces {
     mac: Mac,
+    hasher: ContentHasher,
     worker: u8,
     next: u32,
     /// The time of a nonce that is issued at the origin of the monotonic clock: nobody is told how long we have been up.
@@ -78,12 +80,23 @@ pub(crate) struct Nonce {
 const LENGTH: usize = 42;
 
 impl Nonces {
-    pub(crate) fn new(key: [u8; 16], worker: u8) -> Self {
+    pub(crate) fn new(key: [u8; 16], worker: u8, hasher: ContentHasher) -> Self {
         let mac = Mac::new(key);
         // The same for all workers. Half of the range is left to count in.
         let origin = mac.sign(Purpose::Nonce, &[b"origin"]) as u32 >> 1;
         let (used, failed) = (BTreeMap::new(), BTreeMap::new());
-        Self { mac, worker, next: 0, origin, used, overflowed: false, forgotten: None, failed, exhausted: false }
+        Self {
+            mac,
+            hasher,
+            worker,
+            next: 0,
+            origin,
+            used,
+            overflowed: false,
+            forgotten: None,
+            failed,
+            exhausted: false,
+        }
     }
 
     /// How many are in use.
@@ -166,9 +179,7 @@ impl Nonces {
 
     /// What tells a message from every other, and from itself sent by somebody else.
     pub(super) fn fingerprint(&self, request: &Request) -> Fingerprint {
-        let source = request.flow.remote;
-        let parts = [&octets_of(source.ip())[..], &source.port().to_be_bytes(), request.message.bytes()];
-        Fingerprint(self.mac.sign(Purpose::Fingerprint, &parts))
+        Fingerprint(self.hasher.hash_one((request.content(&self.hasher), request.flow.remote)))
     }
 
     /// Takes one use of a nonce. `count` is the nc; none without qop, which uses the nonce up.

@@ -191,7 +191,9 @@ impl Core {
             // RFC 3261 16.7 step 2: a 100 says nothing of the phone.
             ..=100 => return,
             101..200 => Passed::Provisional,
-            status => Passed::Final { status, to_tag: tag_checksum(tag_of(response, HeaderName::To).unwrap_or_default()) },
+            status => {
+                Passed::Final { status, to_tag: tag_checksum(tag_of(response, HeaderName::To).unwrap_or_default()) }
+            }
         };
         if worker == self.worker {
             self.response_passed(now, key, response, outbox);
@@ -385,5 +387,5 @@ pub(super) fn parties(request: &Request, called: Option<&Aor>, settings: &Settin
         Some(aor) => aor.clone(),
         None => settings.aor_named_by(Uri::parse(request.uri()).ok()?.sip()?),
     };
-    Some((settings.aor_named_by(&request.caller()?), to))
+    Some((request.caller_aor(settings)?.0, to))
 }

@@ -34,7 +34,7 @@ use crate::fork::Forks;
 use crate::mac::Mac;
 use crate::outbox::{Letter, Outbox};
 use crate::pin::Pins;
-use crate::request::{Received, TransactionKey};
+use crate::request::{ContentHasher, Received, TransactionKey};
 use crate::route::Gruus;
 use crate::settings::{Keys, Settings};
 use crate::transaction::sooner;
@@ -76,13 +76,14 @@ impl Core {
     /// another one at every start; `watched` is the same for all workers.
     pub fn new(settings: Arc<Settings>, keys: &Keys, worker: u8, seed: u64, watched: Arc<Watched>) -> Self {
         let mac = Mac::new(keys.route);
+        let hasher = ContentHasher::default();
         Self {
             settings,
             mac,
             gruus: Gruus::new(keys.gruu, mac),
             worker,
-            authenticator: Authenticator::new(keys, worker),
-            pins: Pins::default(),
+            authenticator: Authenticator::new(keys, worker, hasher.clone()),
+            pins: Pins::new(hasher),
             forks: Forks::new(seed),
             moved: MovedSides::default(),
             connections: Arc::default(),

@@ -148,10 +148,7 @@ pub(super) fn may_name(place: &SipUri<'_>, side: &Side, from: IpAddr, settings: 
 /// The user of ours that a URI names.
 fn named(uri: &[u8], settings: &Settings) -> Option<User> {
     let first = first_domain(settings);
-    // As it mostly is written: nothing to be unescaped, and no port.
-    let usual =
-        uri.strip_prefix(b"sip:").and_then(|rest| rest.strip_suffix(first)).and_then(|rest| rest.strip_suffix(b"@"));
-    if let Some(user) = usual.filter(|user| !user.is_empty() && user.iter().all(|it| it.is_ascii_alphanumeric())) {
+    if let Some(user) = settings.usual_user(uri) {
         return User::new(user, first, first);
     }
     let Ok(Uri::Sip(uri)) = Uri::parse(uri) else { return None };

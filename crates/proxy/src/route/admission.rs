@@ -31,7 +31,7 @@ pub(crate) fn admission<'s>(
     destination: &Destination,
     settings: &'s Settings,
 ) -> Result<Admission<'s>, Reject> {
-    let caller = request.caller().and_then(|caller| settings.domain_named_by(&caller));
+    let caller = request.caller_domain(settings);
     let outbound = matches!(destination, Destination::Elsewhere) || request.next_route().is_some();
     let may_prove = settings.authentication == Authentication::Required;
     if outbound {
@@ -121,15 +121,14 @@ pub(crate) fn calls_as(request: &Request, proven: &Aor, settings: &Settings) -> 
 
 /// The name in From; none if it is neither a SIP address nor a number.
 fn named_in_from(request: &Request, settings: &Settings) -> Option<Named> {
-    let Some(caller) = request.caller() else {
+    let Some((address, is_ours)) = request.caller_aor(settings) else {
         // RFC 3966 3: what follows the number are its parameters.
         let text = request.caller_text();
         let number = text.split_at_checked(4).filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"tel:"))?.1;
         let number = number.split(|octet| *octet == b';').next().unwrap_or_default();
         return Some(Named { address: Aor::new(number, b""), is_ours: false });
     };
-    let is_ours = settings.domain_named_by(&caller).is_some();
-    Some(Named { address: settings.aor_named_by(&caller), is_ours })
+    Some(Named { address, is_ours })
 }
 
 fn challengeable<'s>(request: &Request, domain: &'s str) -> Option<Admission<'s>> {
