@@ -237,10 +237,10 @@ impl Core {
                 self.forward_marked(message, &branch, source, outbox);
             }
             (Some(branch @ Branch::Pinned { worker, .. }), _) => {
-                let key = self.forward_marked(message, &branch, source, outbox);
+                let forwarded = self.forward_marked(message, &branch, source, outbox);
                 // Its CANCEL has the same branch, and a 200 of its own.
-                if let Some(key) = key.filter(|_| message.method() == Method::Invite) {
-                    self.note_response(now, worker, key, message, outbox);
+                if let Some(forwarded) = forwarded.filter(|forwarded| forwarded.method == Method::Invite) {
+                    self.note_response(now, worker, forwarded, outbox);
                 }
             }
             (Some(Branch::Notify { id, .. }), Some(source)) => self.notify_answered(now, id, message, source, outbox),

@@ -176,13 +176,18 @@ impl Core {
 
     /// Where its destination is, now that it may go there.
     fn go_on(&mut self, now: Now, request: Request, destination: Destination, toward: Toward, outbox: &mut Outbox) {
-        let turn = request.typed_uri().and_then(|uri| self.turn_to(&request, &uri, destination, toward));
-        match turn {
-            Ok(Turn::LookUp(callee)) => self.look_up(request, callee, outbox),
-            Ok(Turn::Send(plan)) => self.launch(now, request, plan, outbox),
-            Ok(Turn::FindContact(search)) => self.find_contact(now, request, search, outbox),
-            Ok(_) => self.refuse(now, &request, Reject::Unroutable, outbox),
+        match request.typed_uri().and_then(|uri| self.turn_to(&request, &uri, destination, toward)) {
+            Ok(turn) => self.take_turn(now, request, turn, outbox),
             Err(reject) => self.refuse(now, &request, reject, outbox),
+        }
+    }
+
+    fn take_turn(&mut self, now: Now, request: Request, turn: Turn, outbox: &mut Outbox) {
+        match turn {
+            Turn::LookUp(callee) => self.look_up(request, callee, outbox),
+            Turn::Send(plan) => self.launch(now, request, plan, outbox),
+            Turn::FindContact(search) => self.find_contact(now, request, search, outbox),
+            _ => self.refuse(now, &request, Reject::Unroutable, outbox),
         }
     }
 
@@ -275,11 +280,14 @@ impl Core {
     ) {
         let entered = request.typed_uri().and_then(|uri| {
             let destination = route::destination(&uri, request.method(), &self.settings)?;
-            Ok((self.enter_dialog(now, &request, &uri, dialog, &destination, outbox), destination))
+            match self.enter_dialog(now, &request, &uri, dialog, &destination, outbox) {
+                Ok(flow) => self.turn_to(&request, &uri, destination, Toward::OtherSide(flow)),
+                Err(check) => Ok(Turn::CheckDialog(check)),
+            }
         });
         match entered {
-            Ok((Ok(flow), destination)) => self.go_on(now, request, destination, Toward::OtherSide(flow), outbox),
-            Ok((Err(check), _)) => self.check_dialog(now, request, check, outbox),
+            Ok(Turn::CheckDialog(check)) => self.check_dialog(now, request, check, outbox),
+            Ok(turn) => self.take_turn(now, request, turn, outbox),
             Err(_) => outbox.tell(Event::Dropped(Drop::StrayAck)),
         }
     }

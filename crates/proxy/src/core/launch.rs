@@ -15,6 +15,7 @@ use super::Core;
 use crate::ask::{Parked, Question, Waiting};
 use crate::clock::Now;
 use crate::context::{ToTag, tag_of};
+use crate::dialog::Callee;
 use crate::event::{Drop, Event, Limit};
 use crate::fork::{Fork, Forks, as_told, loop_mark, went_by_before};
 use crate::forward::{Branch, Forwarding, Origin, prefers_identity, write_request, write_response};
@@ -27,6 +28,16 @@ use crate::reject::Reject;
 use crate::request::{Proven, Received, Request, TransactionKey};
 use crate::route::{self, Plan, Target, TargetUri, Way, keeps_privacy, may_answer};
 use crate::settings::{Settings, SingleTarget};
+
+/// A response that went back the way of its request.
+pub(super) struct Forwarded<'m> {
+    /// The transaction of its request.
+    key: TransactionKey,
+    /// The method of that.
+    pub(super) method: Method<'m>,
+    status: u16,
+    to_tag: &'m [u8],
+}
 
 impl Core {
     /// Sends a request where its plan says.
@@ -94,15 +105,15 @@ impl Core {
     }
 
     /// RFC 3261 16.11: a response goes back the way its request came.
-    /// Returns the key of its transaction; none if it was dropped, because its mark is not ours (RFC 6026 8.2) or it does not
+    /// Returns what is known of it; none if it was dropped, because its mark is not ours (RFC 6026 8.2) or it does not
     /// come from where the request went. `source` is `None` for a response that was made here.
-    pub(super) fn forward_marked(
+    pub(super) fn forward_marked<'m>(
         &mut self,
-        response: &Message,
+        response: &'m Message,
         branch: &Branch,
         source: Option<&Flow>,
         outbox: &mut Outbox,
-    ) -> Option<TransactionKey> {
+    ) -> Option<Forwarded<'m>> {
         let below = via_below(response);
         let way_back = branch.origin().map(Origin::way_back);
         let key = below.zip(way_back).and_then(|(below, way)| TransactionKey::of(response, &below, way, &self.mac));
@@ -124,11 +135,12 @@ impl Core {
             return None;
         };
         let status = response.status().unwrap_or_default();
-        let method = method.as_str_or("other");
-        outbox.tell(Event::ResponseSent { method, status, transport: hop.transport });
+        outbox.tell(Event::ResponseSent { method: method.as_str_or("other"), status, transport: hop.transport });
         let (settings, mac, rewrite) = (&self.settings, &self.mac, &mut self.rewrite);
-        outbox.send(hop, false, |out| write_response(response, sent_to, settings, mac, rewrite, out, |_| {}));
-        Some(key)
+        let to_tag = tag_of(response, HeaderName::To).unwrap_or_default();
+        let callee = Callee { tag: to_tag, address: sent_to };
+        outbox.send(hop, false, |out| write_response(response, callee, settings, mac, rewrite, out, |_| {}));
+        Some(Forwarded { key, method, status, to_tag })
     }
 
     /// Where the request of a response went, if the mark of that verifies and it came from there, or from where else its
@@ -183,17 +195,14 @@ impl Core {
         &mut self,
         now: Now,
         worker: u8,
-        key: TransactionKey,
-        response: &Message,
+        Forwarded { key, status, to_tag, .. }: Forwarded<'_>,
         outbox: &mut Outbox,
     ) {
-        let response = match response.status().unwrap_or_default() {
+        let response = match status {
             // RFC 3261 16.7 step 2: a 100 says nothing of the phone.
             ..=100 => return,
             101..200 => Passed::Provisional,
-            status => {
-                Passed::Final { status, to_tag: tag_checksum(tag_of(response, HeaderName::To).unwrap_or_default()) }
-            }
+            _ => Passed::Final { status, to_tag: tag_checksum(to_tag) },
         };
         if worker == self.worker {
             self.response_passed(now, key, response, outbox);

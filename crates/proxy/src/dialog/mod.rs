@@ -17,4 +17,4 @@ pub(crate) use moved::MovedSides;
 pub use moved::{Moved, SideOfDialog};
 pub(crate) use next_hop::literal;
 pub(crate) use notify::write_record_routes_of_notify;
-pub(crate) use record_route::{phone_of, refresh_targets, token_for};
+pub(crate) use record_route::{Callee, own_user, phone_of, refresh_targets, token_for};

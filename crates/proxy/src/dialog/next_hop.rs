@@ -42,6 +42,30 @@ pub(super) fn bracketed(value: &[u8]) -> Option<SipUri<'_>> {
     }
 }
 
+/// A route or Contact value as most are, `<sip:USER@ADDRESS:PORT` with an IPv4 address and nothing escaped, and what follows
+/// that: so that it need not be parsed as a URI each time. `None` says nothing, and the user is not checked.
+pub(super) fn plain(value: &[u8]) -> Option<(&[u8], SocketAddr, &[u8])> {
+    let rest = value.strip_prefix(b"<sip:")?;
+    let (user, rest) = rest.split_at_checked(memchr::memchr(b'@', rest)?)?;
+    let rest = rest.get(1..)?;
+    let (host, rest) = rest.split_at_checked(memchr::memchr(b':', rest)?)?;
+    let Ok(Host::V4(ip)) = Host::parse(host) else { return None };
+    let mut rest = rest.get(1..)?;
+    let mut port = 0_u16;
+    while let [digit @ b'0'..=b'9', after @ ..] = rest {
+        port = port.checked_mul(10)?.checked_add(u16::from(digit - b'0'))?;
+        rest = after;
+    }
+    (memchr::memchr2(b'>', b'%', user).is_none() && port != 0).then_some((user, SocketAddr::new(ip.into(), port), rest))
+}
+
+/// The address that a value leads to as [`plain`] reads it. A maddr would be another one.
+pub(super) fn plain_address(value: &[u8]) -> Option<SocketAddr> {
+    let (_, address, rest) = plain(value)?;
+    let leads_there = rest.first() == Some(&b'>') || memchr::memchr3(b'm', b'M', b'%', rest).is_none();
+    leads_there.then_some(address)
+}
+
 fn host_of<'a>(uri: &SipUri<'a>) -> Option<Host<'a>> {
     if uri.params.as_bytes().is_empty() {
         return Some(uri.host);
@@ -72,6 +96,32 @@ mod tests {
         assert_ne!(hop("sip:a@192.0.2.7"), hop("sip:a@192.0.2.8"));
         assert_eq!(literal(&uri("sips:192.0.2.7")), Some("192.0.2.7:5061".parse().unwrap()));
         assert_eq!(literal(&uri("sip:a@gw.example")), None);
+    }
+
+    #[test]
+    fn a_plain_value_says_what_its_uri_does() {
+        let values = [
+            "<sip:a@192.0.2.7:5060>",
+            "<sip:a@192.0.2.7:5061;lr>",
+            "<sip:a;b@192.0.2.7:65535;transport=tcp>;q=1",
+            "<sip:a@192.0.2.7:5060;maddr=192.0.2.9>",
+            "<sip:a@192.0.2.7>",
+            "<sip:a@192.0.2.7:65536>",
+            "<sip:a@192.0.2.7:0>",
+            "<sip:a%40b@192.0.2.7:5060>",
+            "<sip:a@[2001:db8::1]:5060>",
+            "<sip:gw.example:5060>;x=<sip:a@192.0.2.7:5060>",
+            "\"A\" <sip:a@192.0.2.7:5060>",
+        ];
+        let plain_ones = values.map(|value| {
+            let address = plain_address(value.as_bytes());
+            let uri = bracketed(value.as_bytes());
+            assert!(address.is_none() || address == uri.and_then(|uri| literal(&uri)), "{value}");
+            assert!(address.is_none() || plain(value.as_bytes()).map(|it| it.0) == uri.unwrap().user, "{value}");
+            address.is_some()
+        });
+        assert_eq!(plain_ones[..3], [true; 3]);
+        assert_eq!(plain_ones[3..], [false; 8]);
     }
 
     #[test]

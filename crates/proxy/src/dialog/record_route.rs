@@ -11,7 +11,7 @@ use location::Aor;
 use parser::headers::{Contact, Route};
 use parser::{Header as _, HeaderName, Message, Rewrite, SipUri, Uri, unescape};
 
-use super::next_hop::{bracketed, literal, next_hop};
+use super::next_hop::{bracketed, literal, next_hop, plain, plain_address};
 use super::token::{DialogId, DialogToken, Sealed, Side, Target, TokenText, User, callee_in, split_mark, write_mark};
 use crate::context::tag_of;
 use crate::hop::Hop;
@@ -62,20 +62,44 @@ pub(crate) fn token_for(
     DialogToken { caller, callee, target }.text(id, mac)
 }
 
+/// The side that a response comes from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Callee<'a> {
+    /// Its tag.
+    pub(crate) tag: &'a [u8],
+    /// Where the request went, if that is known without our Record-Route value.
+    pub(crate) address: Option<SocketAddr>,
+}
+
 /// Marks our Record-Route values of a response that makes a dialog with the callee's tag, and puts the callee's target into
 /// them where that is not the peer that the request went to: a gateway may name another host, a proxy behind us may have put
-/// itself into the route. `sent_to`: where the request went that this answers, if that is known without our value.
+/// itself into the route.
 pub(crate) fn refresh_targets(
     response: &Message,
-    mut sent_to: Option<SocketAddr>,
+    callee: Callee<'_>,
     settings: &Settings,
     mac: &Mac,
     rewrite: &mut Rewrite,
 ) {
-    if response.count(HeaderName::RecordRoute) == 0 || !matches!(response.status(), Some(101..300)) {
+    let Callee { tag: callee_tag, address: mut sent_to } = callee;
+    let makes_dialog = matches!(response.status(), Some(101..300)) && !callee_tag.is_empty();
+    if !makes_dialog || response.count(HeaderName::RecordRoute) == 0 {
         return;
     }
-    let Some(callee_tag) = tag_of(response, HeaderName::To) else { return };
+    // As nearly all responses are: there is nothing but our value, and the Contact is where the request went.
+    let value = response.value(HeaderName::RecordRoute).unwrap_or_default();
+    if let Some(user) = own_user(value, settings)
+        && response.count(HeaderName::RecordRoute) == 1
+        && split_mark(user).1.is_none()
+        && sent_to.is_some()
+        && sent_to == response.value(HeaderName::Contact).and_then(plain_address)
+        && let Some(span) = response.span_of(user)
+    {
+        return rewrite.replace(span, |out| {
+            out.extend_from_slice(user);
+            write_mark(out, user, callee_tag, mac);
+        });
+    }
     // What stands above a value is nearer to the callee.
     let mut above: Option<SipUri<'_>> = None;
     let mut last: Option<(Cow<'_, [u8]>, TokenText)> = None;
@@ -110,6 +134,12 @@ pub(crate) fn refresh_targets(
         last = Some((token, text));
         above = Some(uri);
     }
+}
+
+/// The user part of a value that is as this server writes it.
+pub(crate) fn own_user<'v>(value: &'v [u8], settings: &Settings) -> Option<&'v [u8]> {
+    let (user, address, b";lr>") = plain(value)? else { return None };
+    settings.is_own_address(address.ip(), Some(address.port())).then_some(user)
 }
 
 /// The token with `next` as the callee's target; `None` if that may not be it, or the token is none of ours.

@@ -3,9 +3,10 @@
 
 use std::net::SocketAddr;
 
-use parser::{Message, reason_phrase};
+use parser::{HeaderName, Message, reason_phrase};
 
-use crate::context::Context;
+use crate::context::{Context, tag_of};
+use crate::dialog::Callee;
 use crate::event::{self, Event};
 use crate::forward::{merge_challenges, write_response};
 
@@ -57,8 +58,9 @@ impl Fork {
         let (settings, Context { outbox, rewrite, mac, .. }) = (&self.template.settings, context);
         let Upstream { back, method, .. } = self.upstream;
         outbox.tell(Event::ResponseSent { method, status, transport: back.transport });
+        let tag = tag_of(response, HeaderName::To).unwrap_or_default();
         let text = outbox.send(back, false, |out| {
-            write_response(response, None, settings, mac, rewrite, out, |more| {
+            write_response(response, Callee { tag, address: None }, settings, mac, rewrite, out, |more| {
                 if challenges {
                     merge_challenges(more, others);
                 }

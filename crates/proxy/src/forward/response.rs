@@ -1,18 +1,16 @@
 //! A response on its way back: RFC 3261 16.7 steps 3 and 9, 16.11.
 
-use std::net::SocketAddr;
-
 use parser::{HeaderName, Message, Rewrite};
 
-use crate::dialog::refresh_targets;
+use crate::dialog::{Callee, refresh_targets};
 use crate::mac::Mac;
 use crate::settings::Settings;
 
 /// Writes a response without our Via, and with the callee's target in our Record-Route; `more` appends header lines.
-/// `sent_to` is where its request went, if that is known. `rewrite` is scratch.
+/// `rewrite` is scratch.
 pub(crate) fn write_response(
     response: &Message,
-    sent_to: Option<SocketAddr>,
+    callee: Callee<'_>,
     settings: &Settings,
     mac: &Mac,
     rewrite: &mut Rewrite,
@@ -21,7 +19,7 @@ pub(crate) fn write_response(
 ) {
     rewrite.clear();
     rewrite.remove_first(response, HeaderName::Via);
-    refresh_targets(response, sent_to, settings, mac, rewrite);
+    refresh_targets(response, callee, settings, mac, rewrite);
     rewrite.append(response, more);
     rewrite.write(response, out);
 }

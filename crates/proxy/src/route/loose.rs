@@ -5,7 +5,7 @@
 
 use parser::{Host, Message, Route, SipUri, Uri};
 
-use crate::dialog::InDialog;
+use crate::dialog::{InDialog, own_user};
 use crate::mac::Mac;
 use crate::reject::Reject;
 use crate::request::Request;
@@ -36,14 +36,23 @@ pub(crate) fn accept_routes(request: &mut Request, settings: &Settings, mac: &Ma
             has_only_own = true;
             break;
         };
-        let uri = route_uri(value).ok_or_else(|| unusable(&request.message))?;
-        if !is_ours(&uri, settings) {
-            break;
-        }
-        let token = uri.user.unwrap_or_default();
+        // As nearly all phones send it back. A user that is no token of this dialog is checked as any URI is.
+        let usual = own_user(value, settings).filter(|token| request.in_dialog && *token != last);
+        let usual = usual.and_then(|token| Some((token, Some(InDialog::read(token, request, mac)?))));
+        let (token, read) = match usual {
+            Some(usual) => usual,
+            None => {
+                let uri = route_uri(value).ok_or_else(|| unusable(&request.message))?;
+                if !is_ours(&uri, settings) {
+                    break;
+                }
+                let token = uri.user.unwrap_or_default();
+                (token, (request.in_dialog && token != last).then(|| InDialog::read(token, request, mac)).flatten())
+            }
+        };
         // RFC 5658: both values of a double Record-Route have the same token.
-        if request.in_dialog && token != last {
-            match (&dialog, InDialog::read(token, request, mac)) {
+        if token != last {
+            match (&dialog, read) {
                 (_, None) => {}
                 (None, next) => dialog = next,
                 (Some(before), Some(next)) => match before.then(next) {
