@@ -42,7 +42,7 @@ struct Known<'a> {
 
 impl<'a> Known<'a> {
     fn note(&mut self, name: &[u8], value: &'a [u8]) {
-        let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
+        let is = |known: &str| octets::means(name, known.as_bytes());
         let known = match name.len() {
             2 if is("nc") => &mut self.nc,
             3 if is("uri") => &mut self.uri,
@@ -74,6 +74,13 @@ impl<'a> Credentials<'a> {
             params.iter().for_each(|(name, value)| known.note(name, value));
         }
         Ok(Self { scheme, params, known })
+    }
+
+    /// The realm alone, of credentials that nobody needs the rest of: of those that parse what [`Credentials::realm`] finds,
+    /// of others anything.
+    pub fn realm_of(value: &'a [u8]) -> Option<Cow<'a, [u8]>> {
+        let (_, params) = scheme_and_rest(value).ok()?;
+        AuthParams(params).unquoted("realm")
     }
 
     /// Whether the scheme is Digest.
@@ -265,6 +272,9 @@ mod tests {
         assert!(credentials.is_digest());
         assert_eq!(credentials.username().as_deref(), Some(&b"a\"b, c"[..]));
         assert_eq!(credentials.realm().as_deref(), Some(&b"r"[..]));
+        let quoted = b"Digest username=\"a\\\", realm=\\\"x\\\"\" , nonce=\"n\", REALM = \"r\\\"\"";
+        assert_eq!(Credentials::realm_of(quoted), Credentials::parse(quoted).unwrap().realm());
+        assert_eq!(Credentials::realm_of(b"Digest username=\"a\""), None);
         assert_eq!(credentials.nonce().as_deref(), Some(&b"n="[..]));
         assert_eq!(credentials.uri().as_deref(), Some(&b"sip:h"[..]));
         assert_eq!(credentials.cnonce().as_deref(), Some(&b"c"[..]));
@@ -280,6 +290,7 @@ mod tests {
             let text = format!("{scheme} Realm=\"a\", x=y, realm=\"b\", qop=\"auth\", QOP=auth-int");
             let credentials = Credentials::parse(text.as_bytes()).unwrap();
             assert_eq!(credentials.realm().as_deref(), Some(&b"a"[..]), "{scheme}");
+            assert_eq!(Credentials::realm_of(text.as_bytes()), credentials.realm(), "{scheme}");
             assert_eq!((credentials.qop(), credentials.nonce()), (Some(&b"auth"[..]), None), "{scheme}");
         }
     }

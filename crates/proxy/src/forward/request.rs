@@ -110,7 +110,7 @@ fn edit_routes(request: &Request, target: &Target, rewrite: &mut Rewrite) -> Opt
 /// RFC 3261 22.3: credentials for our realm end here.
 fn remove_credentials(message: &Message, settings: &Settings, rewrite: &mut Rewrite) {
     for line in message.lines_of(HeaderName::ProxyAuthorization) {
-        let realm = Credentials::parse(message.line_value(&line)).ok().and_then(|credentials| credentials.realm());
+        let realm = Credentials::realm_of(message.line_value(&line));
         if realm.is_some_and(|realm| settings.domains.iter().any(|domain| *domain.as_bytes() == *realm)) {
             rewrite.remove(line.whole);
         }
