@@ -166,7 +166,7 @@ impl Seen<'_> {
 }
 
 /// Whether an address means nothing outside of its own network (RFC 1918, 6598, 3927, 4193).
-fn is_private(ip: IpAddr) -> bool {
+pub(crate) fn is_private(ip: IpAddr) -> bool {
     match ip.to_canonical() {
         IpAddr::V4(ip) => {
             let is_shared = ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64;

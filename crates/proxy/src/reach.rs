@@ -8,14 +8,15 @@
 //!
 //! What the configuration names may be anywhere and does not come here. RFC 3261 has no such rule.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ipnet::IpNet;
 use location::Binding;
 use parser::{Host, SipUri};
 
+use crate::nat;
 use crate::route::{Target, Way};
-use crate::settings::Settings;
+use crate::settings::{Authentication, Settings};
 
 /// Why an address is none to send to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,6 +136,28 @@ pub(crate) fn may_be_at(binding: &Binding<'_>, ip: IpAddr, over_flow: bool, sett
         return true;
     }
     may_name(ip, from, settings).is_ok()
+}
+
+/// Whether a user that was heard from `source` may be reached at `place` in a dialog. Whoever has an account and has seen a call
+/// can make one with its own phone that has the same Call-ID and tags: if a Contact, a Path or another user's name led the
+/// requests of that dialog to somebody else's phone, that phone would take them for those of its own call. A private address
+/// is one machine, which may send from another port than it listens at; behind a public one there may be several.
+pub(crate) fn is_own_place(place: SocketAddr, source: SocketAddr) -> bool {
+    place == source || (place.ip() == source.ip() && nat::is_private(place.ip()))
+}
+
+/// Whether a binding leads to where its user was heard from, and so counts in a dialog. What the configuration made came from
+/// nowhere, and counts; so does what came from a trusted network.
+pub(crate) fn leads_to_own_place(binding: &Binding<'_>, way: &Way, over_flow: bool, settings: &Settings) -> bool {
+    let source = binding.flow().remote;
+    let is_own = matches!(way, Way::Hop(hop) if is_own_place(hop.remote, source));
+    over_flow || is_own || is_believed(source.ip(), settings)
+}
+
+/// Whether a Contact that was registered from this address is not judged.
+pub(crate) fn is_believed(source: IpAddr, settings: &Settings) -> bool {
+    let nobody_proves = settings.authentication == Authentication::Off;
+    nobody_proves || source.is_unspecified() || settings.trusts(source)
 }
 
 /// RFC 6761 6.3, and what some resolvers read as numbers (`0x7f.1`), which no host name ends in (RFC 1123 2.1).

@@ -132,7 +132,7 @@ impl Core {
                 let mut records = record.iter().chain(fixed);
                 let next = request.typed_uri().and_then(|uri| Next::of(&request, &uri));
                 check.to_other = next.is_ok_and(|next| {
-                    records.any(|record| InDialog::is_contact_of(record, &next, now.wall, &self.mac))
+                    records.any(|record| InDialog::is_contact_of(record, &next, now.wall, &self.settings, &self.mac))
                 });
                 check.to_ask = Ask::Flow;
             }

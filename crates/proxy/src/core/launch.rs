@@ -151,7 +151,7 @@ impl Core {
         }
         // The same branch, so that nobody sends the response elsewhere.
         let pin = self.pins.find(key).filter(|pin| pin.branch == *branch)?;
-        may_answer(&pin.hop, &pin.target, source, &self.settings).then_some(pin.hop.remote)
+        may_answer(&pin.hop, &pin.target, source, &self.settings).then(|| pin.target.remote(&pin.hop))
     }
 
     /// A request of ours could not be sent: as if its next hop had refused it (RFC 3261 16.9).

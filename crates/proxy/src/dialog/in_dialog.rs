@@ -17,6 +17,7 @@ use crate::connections::Connections;
 use crate::hop::Hop;
 use crate::mac::{Mac, Purpose};
 use crate::peer::Peer;
+use crate::reach;
 use crate::reject::Reject;
 use crate::request::{FlowAhead, Request};
 use crate::settings::Settings;
@@ -82,7 +83,7 @@ impl InDialog {
         };
         let (token, from_caller) = match opened(from_tag) {
             // Of another dialog of the same caller, or of somebody who made one with its identifiers.
-            Some(_) if !is_mark(mark, text, to_tag, mac) => return None,
+            Some(token) if !is_mark(mark, text, (to_tag, token.callee.peer.remote), mac) => return None,
             Some(token) => (token, true),
             None => (opened(to_tag)?, false),
         };
@@ -241,7 +242,7 @@ impl InDialog {
         // Who was not behind a NAT when the dialog was made, and speaks from the same place, names another Contact on purpose.
         let may_be_behind_nat = self.sender.only_flow || peer != self.sender.peer;
         let only_flow = may_be_behind_nat && request.is_flow_bound(target.as_ref());
-        let target = target.filter(|uri| may_name(uri, &self.sender, request.flow.remote.ip(), settings));
+        let target = target.filter(|uri| may_name(uri, &self.sender, request.flow.remote, settings));
         let elsewhere = target.filter(|uri| !self.sender.only_flow && literal(uri) != Some(self.sender.peer.remote));
         if peer == self.sender.peer && elsewhere.is_none() {
             return None;
@@ -263,12 +264,16 @@ impl InDialog {
         })
     }
 
-    /// Whether a request goes where a user is registered now, or is configured to be.
-    pub(crate) fn is_contact_of(record: &Record, next: &Next<'_>, now: Wall, mac: &Mac) -> bool {
+    /// Whether a request goes where a user is registered now, at a place of its own, or is configured to be.
+    pub(crate) fn is_contact_of(record: &Record, next: &Next<'_>, now: Wall, settings: &Settings, mac: &Mac) -> bool {
         let (address, hop) = (literal(&next.uri), next_hop(&next.uri, mac));
         record.live(now).any(|binding| {
+            let source = binding.flow().remote;
+            let is_own = reach::is_believed(source.ip(), settings)
+                || address.is_some_and(|address| reach::is_own_place(address, source));
             let contact = Uri::parse(binding.contact()).ok().and_then(|uri| uri.sip().copied());
-            address == Some(binding.flow().remote) || contact.is_some_and(|contact| next_hop(&contact, mac) == hop)
+            let is_contact = contact.is_some_and(|contact| next_hop(&contact, mac) == hop);
+            address == Some(source) || (is_contact && is_own)
         })
     }
 

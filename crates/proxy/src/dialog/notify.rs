@@ -5,6 +5,8 @@
 //! subscriber is given the same tokens, with the notifier's Contact signed into them, and with the mark of the notifier's tag
 //! as in a response. One without was not, and RFC 6665 4.3 forbids to add any.
 
+use std::net::SocketAddr;
+
 use parser::{HeaderName, write_decimal};
 use smallvec::SmallVec;
 
@@ -23,12 +25,12 @@ pub(crate) fn write_record_routes_of_notify(out: &mut Vec<u8>, request: &Request
     for value in routes.iter().rev() {
         let Some(uri) = uri_of_route(value) else { continue };
         let text = uri.user.and_then(|user| for_subscriber(user, Some(user) == nearest, request, settings, mac));
-        let Some((text, notifier_is_callee)) = text else { continue };
+        let Some((text, callee)) = text else { continue };
         out.extend_from_slice(b"Record-Route: <sip:");
         out.extend_from_slice(&text);
-        if notifier_is_callee {
+        if let Some(address) = callee {
             let [notifier, _] = request.tags();
-            write_mark(out, &text, notifier, mac);
+            write_mark(out, &text, (notifier, address), mac);
         }
         out.push(b'@');
         uri.host.write(out);
@@ -41,15 +43,15 @@ pub(crate) fn write_record_routes_of_notify(out: &mut Vec<u8>, request: &Request
     }
 }
 
-/// The token with the notifier's target in it, and whether the notifier is the callee of the dialog; `None` if it is none of
-/// this dialog.
+/// The token with the notifier's target in it; and where the notifier is, if it is the callee of the dialog. `None` if it is none
+/// of this dialog.
 fn for_subscriber(
     user: &[u8],
     nearest: bool,
     request: &Request,
     settings: &Settings,
     mac: &Mac,
-) -> Option<(TokenText, bool)> {
+) -> Option<(TokenText, Option<SocketAddr>)> {
     let message = &request.message;
     let (token, _) = split_mark(user);
     let sealed = Sealed::decode(token)?;
@@ -63,12 +65,15 @@ fn for_subscriber(
     let of_callee = open(subscriber);
     let notifier_is_callee = of_callee.is_some();
     let (token, id) = of_callee.or_else(|| open(notifier))?;
+    // A user could notify on the token of another phone that the SUBSCRIBE went to, with that phone's tag in a call.
+    let address = if token.callee.user.is_some() { request.flow.remote } else { token.callee.peer.remote };
+    let callee = notifier_is_callee.then_some(address);
     if !nearest {
-        return Some((token.text(id, mac), notifier_is_callee));
+        return Some((token.text(id, mac), callee));
     }
     let side = if notifier_is_callee { &token.callee } else { &token.caller };
     let next = message.value(HeaderName::RecordRoute).and_then(uri_of_route).or_else(|| contact(message));
     let next_hop = target_of(next, side, settings, mac);
     let target = next_hop.map(|next_hop| Target { of_callee: notifier_is_callee, next_hop });
-    Some((DialogToken { target, ..token }.text(id, mac), notifier_is_callee))
+    Some((DialogToken { target, ..token }.text(id, mac), callee))
 }

@@ -5,22 +5,22 @@
 //! requests to the other may go: to its peer, or to the Contact or the Record-Route next to ours that it named itself.
 
 use std::borrow::Cow;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use location::Aor;
 use parser::headers::{Contact, Route};
 use parser::{Header as _, HeaderName, Message, Rewrite, SipUri, Uri, unescape};
 
 use super::next_hop::{bracketed, literal, next_hop, plain, plain_address};
-use super::token::{DialogId, DialogToken, Sealed, Side, Target, TokenText, User, callee_in, split_mark, write_mark};
+use super::token::{DialogId, DialogToken, Sealed, Side, Target, TokenText, User, split_mark, write_mark};
 use crate::context::tag_of;
 use crate::hop::Hop;
 use crate::mac::{Mac, Purpose};
 use crate::peer::Peer;
-use crate::reach::{check_host, may_send};
+use crate::reach::{self, check_host, may_send};
 use crate::request::Request;
 use crate::route::Target as RouteTarget;
-use crate::settings::{Authentication, Settings};
+use crate::settings::Settings;
 
 /// More values of ours in one response are no spiral but somebody's making.
 const MOST_OWN_VALUES: usize = 8;
@@ -67,13 +67,14 @@ pub(crate) fn token_for(
 pub(crate) struct Callee<'a> {
     /// Its tag.
     pub(crate) tag: &'a [u8],
-    /// Where the request went, if that is known without our Record-Route value.
+    /// Where the request went that it answers; none of a response that makes no dialog.
     pub(crate) address: Option<SocketAddr>,
 }
 
-/// Marks our Record-Route values of a response that makes a dialog with the callee's tag, and puts the callee's target into
-/// them where that is not the peer that the request went to: a gateway may name another host, a proxy behind us may have put
-/// itself into the route.
+/// Marks our Record-Route value of a response that makes a dialog with the callee's tag, and puts the callee's target into it
+/// where that is not the peer that the request went to: a gateway may name another host, a proxy behind us may have put itself
+/// into the route. Values below it are of earlier ways of a request that came by twice: they are marked when the response
+/// comes by again.
 pub(crate) fn refresh_targets(
     response: &Message,
     callee: Callee<'_>,
@@ -81,28 +82,26 @@ pub(crate) fn refresh_targets(
     mac: &Mac,
     rewrite: &mut Rewrite,
 ) {
-    let Callee { tag: callee_tag, address: mut sent_to } = callee;
-    let makes_dialog = matches!(response.status(), Some(101..300)) && !callee_tag.is_empty();
-    if !makes_dialog || response.count(HeaderName::RecordRoute) == 0 {
+    let makes_dialog = matches!(response.status(), Some(101..300)) && !callee.tag.is_empty();
+    let Some(address) = callee.address.filter(|_| makes_dialog && response.count(HeaderName::RecordRoute) > 0) else {
         return;
-    }
+    };
     // As nearly all responses are: there is nothing but our value, and the Contact is where the request went.
     let value = response.value(HeaderName::RecordRoute).unwrap_or_default();
     if let Some(user) = own_user(value, settings)
         && response.count(HeaderName::RecordRoute) == 1
         && split_mark(user).1.is_none()
-        && sent_to.is_some()
-        && sent_to == response.value(HeaderName::Contact).and_then(plain_address)
+        && Some(address) == response.value(HeaderName::Contact).and_then(plain_address)
         && let Some(span) = response.span_of(user)
     {
         return rewrite.replace(span, |out| {
             out.extend_from_slice(user);
-            write_mark(out, user, callee_tag, mac);
+            write_mark(out, user, (callee.tag, address), mac);
         });
     }
     // What stands above a value is nearer to the callee.
     let mut above: Option<SipUri<'_>> = None;
-    let mut last: Option<(Cow<'_, [u8]>, TokenText)> = None;
+    let mut marked: Option<(Cow<'_, [u8]>, TokenText)> = None;
     for value in response.values(HeaderName::RecordRoute).take(MOST_OWN_VALUES) {
         let Some(uri) = uri_of_route(value) else { return };
         let own = uri.user.filter(|_| settings.is_own(&uri.host, uri.port));
@@ -111,27 +110,24 @@ pub(crate) fn refresh_targets(
             continue;
         };
         let token = unescape(user);
-        // RFC 5658: both values of a double Record-Route have the same token.
-        let text = match last.take() {
-            Some((known, text)) if known == token => text,
-            _ => {
+        let text = match &marked {
+            // RFC 5658: both values of a double Record-Route have the same token.
+            Some((known, text)) if *known == token => text.clone(),
+            Some(_) => return,
+            None => {
                 let next = above.or_else(|| contact(response));
-                // The uppermost of our values is of the last way that the request took from here.
-                let peer = sent_to.take().or_else(|| callee_in(&token).map(|callee| callee.remote));
-                let refreshed = match next.and_then(|next| literal(&next)) {
-                    named if named == peer => None,
-                    _ => refreshed(&token, next, response, settings, mac),
-                };
+                let is_there = next.and_then(|next| literal(&next)) == Some(address);
+                let refreshed = if is_there { None } else { refreshed(&token, next, response, settings, mac) };
                 refreshed.unwrap_or_else(|| TokenText::from_slice(&token))
             }
         };
         if let Some(span) = response.span_of(user) {
             rewrite.replace(span, |out| {
                 out.extend_from_slice(&text);
-                write_mark(out, &text, callee_tag, mac);
+                write_mark(out, &text, (callee.tag, address), mac);
             });
         }
-        last = Some((token, text));
+        marked = Some((token, text));
         above = Some(uri);
     }
 }
@@ -160,19 +156,16 @@ fn refreshed(
 /// Where requests to a side go, if that is not where its peer is.
 pub(super) fn target_of(next: Option<SipUri<'_>>, side: &Side, settings: &Settings, mac: &Mac) -> Option<u32> {
     let next = next.filter(|next| literal(next) != Some(side.peer.remote))?;
-    may_name(&next, side, side.peer.remote.ip(), settings).then(|| next_hop(&next, mac))
+    may_name(&next, side, side.peer.remote, settings).then(|| next_hop(&next, mac))
 }
 
-/// Whether a side may name this place for the requests of the other one, when it speaks from this address: none that `reach`
-/// bars; and as a user of ours, none but its own host. With a Contact of somebody else's phone and the identifiers of a call
-/// of that phone, the other side's BYE would end that call. Other places of a user are found in its registration.
-pub(super) fn may_name(place: &SipUri<'_>, side: &Side, from: IpAddr, settings: &Settings) -> bool {
-    let own_host = || literal(place).is_some_and(|place| place.ip() == from);
-    check_host(place, from, settings, may_send).is_ok()
+/// Whether a side may name this place for the requests of the other one, when it was heard from `source`: none that `reach`
+/// bars; and as a user of ours, none but its own. Its other places are found in its registration.
+pub(super) fn may_name(place: &SipUri<'_>, side: &Side, source: SocketAddr, settings: &Settings) -> bool {
+    check_host(place, source.ip(), settings, may_send).is_ok()
         && (side.user.is_none()
-            || settings.authentication == Authentication::Off
-            || settings.trusts(side.peer.remote.ip())
-            || own_host())
+            || reach::is_believed(source.ip(), settings)
+            || literal(place).is_some_and(|place| reach::is_own_place(place, source)))
 }
 
 /// The user of ours that a URI names.

@@ -14,12 +14,14 @@
 //! it: a caller that made its own call with the identifiers of somebody else's cannot go on with the other's tag. Must not
 //! decide what a token permits: that is `in_dialog.rs`.
 
+use std::net::SocketAddr;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use location::Aor;
 use smallvec::SmallVec;
 
-use crate::mac::{Mac, Purpose, read_hex, write_hex};
+use crate::mac::{Mac, Purpose, octets_of, read_hex, write_hex};
 use crate::peer::Peer;
 
 /// Tokens of another form do not verify; calls that were set up with them lose their fast way, as after new keys.
@@ -34,8 +36,7 @@ const HEAD_TEXT: usize = HEAD / 3 * 4;
 /// Octets before the peers: flags and hint too.
 const START: usize = HEAD + 2;
 
-/// Octets of a peer, see [`Peer::write_octets`].
-const SHORTEST_PEER: usize = 8;
+/// Octets of a peer at most, see [`Peer::write_octets`].
 const LONGEST_PEER: usize = 28;
 
 /// The longest user that is put into a token. Without its user a side proves itself by its address or by credentials.
@@ -234,19 +235,6 @@ impl DialogToken {
     }
 }
 
-/// Where the callee is by a token whose signature is not checked: by one of our own, if it is one.
-pub(super) fn callee_in(token: &[u8]) -> Option<Peer> {
-    let mut octets = [0; (START + 2 * LONGEST_PEER).next_multiple_of(3)];
-    // What follows the peers is not needed. Two short ones need half of the text.
-    let most = [START + 2 * SHORTEST_PEER, START + 2 * LONGEST_PEER].map(|octets| octets.div_ceil(3) * 4);
-    most.into_iter().find_map(|most| {
-        let text = token.get(..most.min(token.len())).unwrap_or_default();
-        let length = URL_SAFE_NO_PAD.decode_slice(text, &mut octets).ok()?;
-        let (_, rest) = Peer::read_octets(octets.get(START..length)?)?;
-        Peer::read_octets(rest).map(|(callee, _)| callee).filter(|_| octets.first() == Some(&VERSION))
-    })
-}
-
 /// The user part of a Record-Route value of ours: the token, and the mark of the callee's tag if it has one.
 pub(super) fn split_mark(user: &[u8]) -> (&[u8], Option<&[u8]>) {
     match memchr::memchr(b'.', user) {
@@ -255,25 +243,27 @@ pub(super) fn split_mark(user: &[u8]) -> (&[u8], Option<&[u8]>) {
     }
 }
 
-/// Appends the mark of a token for the dialog with this callee's tag.
-pub(super) fn write_mark(out: &mut Vec<u8>, token: &[u8], callee_tag: &[u8], mac: &Mac) {
+/// Appends the mark of a token for the dialog with this callee: its tag, and where it was reached.
+pub(super) fn write_mark(out: &mut Vec<u8>, token: &[u8], callee: (&[u8], SocketAddr), mac: &Mac) {
     out.push(b'.');
-    write_hex(out, mark(token, callee_tag, mac), MARK_DIGITS);
+    write_hex(out, mark(token, callee, mac), MARK_DIGITS);
 }
 
-/// Whether a mark is that of a token for the dialog with this callee's tag.
-pub(super) fn is_mark(text: Option<&[u8]>, token: &[u8], callee_tag: &[u8], mac: &Mac) -> bool {
+/// Whether a mark is that of a token for the dialog with this callee.
+pub(super) fn is_mark(text: Option<&[u8]>, token: &[u8], callee: (&[u8], SocketAddr), mac: &Mac) -> bool {
     let given = text.filter(|text| text.len() == MARK_DIGITS).and_then(read_hex);
-    given == Some(mark(token, callee_tag, mac))
+    given == Some(mark(token, callee, mac))
 }
 
 /// Hexadecimal digits of a mark.
 const MARK_DIGITS: usize = 12;
 
-/// It covers the MAC of the token, and so what that covers.
-fn mark(token: &[u8], callee_tag: &[u8], mac: &Mac) -> u64 {
+/// It covers the MAC of the token, and so what that covers. And the place: of a request that went to several phones, one phone
+/// could answer with the token of another, and have that one's marked with a tag of its choice.
+fn mark(token: &[u8], (tag, address): (&[u8], SocketAddr), mac: &Mac) -> u64 {
     let head = token.get(..HEAD_TEXT.min(token.len())).unwrap_or_default();
-    mac.sign(Purpose::Answer, &[head, callee_tag]) >> (64 - 4 * MARK_DIGITS)
+    let parts = [head, tag, &octets_of(address.ip()), &address.port().to_be_bytes()];
+    mac.sign(Purpose::Answer, &parts) >> (64 - 4 * MARK_DIGITS)
 }
 
 /// A token whose signature is still to be checked.
@@ -379,7 +369,6 @@ mod tests {
             assert_eq!(read(&text, ID, &MAC), Some(token.clone()));
             let sealed = Sealed::decode(&text).unwrap();
             assert!(sealed.seems_made_with(b"a1") && !sealed.seems_made_with(b"b2"));
-            assert_eq!(callee_in(&text), Some(token.callee.peer));
         }
         let usual = text(&tokens()[0]);
         assert!(usual.len() <= 56, "{} octets", usual.len());
@@ -405,16 +394,19 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_is_of_one_token_and_one_tag() {
+    fn a_mark_is_of_one_token_one_tag_and_one_place() {
         let token = text(&tokens()[0]);
+        let place: SocketAddr = "192.0.2.11:5060".parse().unwrap();
         let mut user = token.to_vec();
         assert_eq!(split_mark(&user), (&token[..], None));
-        write_mark(&mut user, &token, b"b2", &MAC);
+        write_mark(&mut user, &token, (b"b2", place), &MAC);
         let (split, mark) = split_mark(&user);
         assert_eq!(split, &token[..]);
-        assert!(is_mark(mark, &token, b"b2", &MAC));
-        assert!(!is_mark(mark, &token, b"b3", &MAC) && !is_mark(mark, b"other", b"b2", &MAC));
-        assert!(!is_mark(None, &token, b"b2", &MAC) && !is_mark(Some(b""), &token, b"b2", &MAC));
+        let is = |mark, token: &[u8], tag: &[u8], place| is_mark(mark, token, (tag, place), &MAC);
+        assert!(is(mark, &token, b"b2", place));
+        assert!(!is(mark, &token, b"b3", place) && !is(mark, b"other", b"b2", place));
+        assert!(!is(mark, &token, b"b2", "192.0.2.11:5061".parse().unwrap()));
+        assert!(!is(None, &token, b"b2", place) && !is(Some(b""), &token, b"b2", place));
     }
 
     #[test]

@@ -36,13 +36,14 @@ impl Fork {
                 self.upstream.end_in_silence(&self.template.settings.timers, context.now.mono);
             }
             _ if best::as_told(status) != status => self.reply(best::as_told(status), context),
-            Some(Outcome::Final(message)) => self.pass_up(&message, context),
+            Some(Outcome::Final(message)) => self.pass_up(&message, None, context),
             _ => self.reply(status, context),
         }
     }
 
-    /// Forwards a response; the best of several challenges takes the others' along.
-    pub(super) fn pass_up(&mut self, response: &Message, context: &mut Context<'_>) {
+    /// Forwards a response; the best of several challenges takes the others' along. `address`: where the request went, if the
+    /// response may make a dialog.
+    pub(super) fn pass_up(&mut self, response: &Message, address: Option<SocketAddr>, context: &mut Context<'_>) {
         let status = response.status().unwrap_or(500);
         let allowed = self.upstream.may_send(status, self.template.timers(), context.now.mono);
         let success = (200..300).contains(&status) && self.upstream.is_invite();
@@ -60,7 +61,7 @@ impl Fork {
         outbox.tell(Event::ResponseSent { method, status, transport: back.transport });
         let tag = tag_of(response, HeaderName::To).unwrap_or_default();
         let text = outbox.send(back, false, |out| {
-            write_response(response, Callee { tag, address: None }, settings, mac, rewrite, out, |more| {
+            write_response(response, Callee { tag, address }, settings, mac, rewrite, out, |more| {
                 if challenges {
                     merge_challenges(more, others);
                 }

@@ -184,15 +184,16 @@ impl Fork {
         }
         let heard = branch.receive(response, method, &self.template, context);
         let by = Some(branch.hop().remote);
+        let address = Some(branch.target().remote(branch.hop()));
         match heard {
             // RFC 3261 16.7 step 5, RFC 4320 4.1: 100 stays here, and so does any 1xx of another method.
             Heard::Provisional if status > 100 && self.upstream.is_invite() => {
                 self.note_early(usize::from(id.index), response);
-                self.pass_up(response, context);
+                self.pass_up(response, address, context);
             }
             Heard::Success => {
                 let first = self.upstream.is_waiting();
-                self.pass_up(response, context);
+                self.pass_up(response, address, context);
                 if first {
                     self.tell_end(event::Fork::Answered, status, by, context);
                 }

@@ -100,6 +100,9 @@ fn plan_for_candidates(
         // What was registered before the rule, or under another configuration, is not called.
         let target =
             target_for(&candidate, settings).filter(|target| reach::is_reachable(target, &candidate.binding, settings));
+        if request.in_dialog && !is_own_place(&candidate, target.as_ref(), settings) {
+            continue;
+        }
         if asked_sips || !UserContact::is_none(&candidate.binding, target.as_ref(), settings) {
             match special(&candidate, target.as_ref(), request, settings) {
                 Ok(None) => {}
@@ -131,6 +134,16 @@ fn plan_for_candidates(
         plan.keep_best();
     }
     Ok(plan)
+}
+
+/// Whether a request in a dialog may go to this binding.
+#[cold]
+fn is_own_place(candidate: &Candidate<'_>, target: Option<&Target>, settings: &Settings) -> bool {
+    let binding = &candidate.binding;
+    let is_own = |target: &Target| reach::leads_to_own_place(binding, &target.way, target.over_flow, settings);
+    let names_user =
+        || !reach::is_believed(binding.flow().remote.ip(), settings) && UserContact::of(candidate, settings).is_some();
+    target.is_some_and(is_own) && !names_user()
 }
 
 /// Whether a Contact names a user of ours, or may not be called because of `sips:`.

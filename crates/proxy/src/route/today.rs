@@ -80,7 +80,10 @@ fn hop_of(binding: &Binding<'_>, settings: &Settings) -> Option<Hop> {
     match way_of(binding, settings)? {
         // The hop has the address to connect to once the connection is closed; the flow is where the phone speaks from.
         (Way::Hop(hop), true) if flow.transport.is_reliable() => Some(Hop { remote: flow.remote, ..hop }),
-        (Way::Hop(hop), over_flow) if reach::may_be_at(binding, hop.remote.ip(), over_flow, settings) => Some(hop),
+        (way @ Way::Hop(hop), over_flow) => {
+            let is_reachable = reach::may_be_at(binding, hop.remote.ip(), over_flow, settings);
+            (is_reachable && reach::leads_to_own_place(binding, &way, over_flow, settings)).then_some(hop)
+        }
         _ => None,
     }
 }

@@ -255,7 +255,9 @@ fn a_refreshed_target_is_followed() {
     for method in ["INVITE", "UPDATE"] {
         for callee_moves in [true, false] {
             let world = World::with_workers(2, secured);
-            let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+            // A private address is one machine.
+            let [alice, bob] = ["alice", "bob"].map(|name| world.udp(name));
+            let (alice, bob) = (alice.at("10.0.0.11:5060".parse().unwrap()), bob.at("10.0.0.12:5060".parse().unwrap()));
             let (invite, ok) = call(&alice, &bob);
             let (mover, stays) = if callee_moves { (&bob, &alice) } else { (&alice, &bob) };
             // Another port of the same host.

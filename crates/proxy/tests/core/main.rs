@@ -43,6 +43,7 @@ mod same_transaction;
 mod secure_uri;
 mod spelling;
 mod stateless;
+mod stolen_identifiers;
 mod transport_failure;
 mod user_contacts;
 mod validation;

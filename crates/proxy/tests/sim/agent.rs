@@ -247,7 +247,8 @@ impl Agent {
         self.state.borrow_mut().agents[self.id].inbox.drain(..).collect()
     }
 
-    fn hears_soon(&self) -> Option<Sip> {
+    /// The next message it hears, if one comes soon.
+    pub(crate) fn hears_soon(&self) -> Option<Sip> {
         let mut state = self.state.borrow_mut();
         let end = state.now + u64::try_from(SOON.as_micros()).expect("a short time");
         loop {
@@ -266,6 +267,17 @@ impl Agent {
     /// Its packets reach the socket of this worker.
     pub(crate) fn lands_on(&self, worker: usize) -> &Self {
         self.state.borrow_mut().agents[self.id].worker = worker;
+        self
+    }
+
+    /// It is at this address, and says so.
+    #[must_use]
+    pub(crate) fn at(mut self, address: SocketAddr) -> Self {
+        self.address = address;
+        let mut state = self.state.borrow_mut();
+        let agent = &mut state.agents[self.id];
+        (agent.address, agent.source) = (address, address);
+        drop(state);
         self
     }
 
