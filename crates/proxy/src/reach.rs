@@ -140,10 +140,11 @@ pub(crate) fn may_be_at(binding: &Binding<'_>, ip: IpAddr, over_flow: bool, sett
 
 /// Whether a user that was heard from `source` may be reached at `place` in a dialog. Whoever has an account and has seen a call
 /// can make one with its own phone that has the same Call-ID and tags: if a Contact, a Path or another user's name led the
-/// requests of that dialog to somebody else's phone, that phone would take them for those of its own call. A private address
-/// is one machine, which may send from another port than it listens at; behind a public one there may be several.
+/// requests of that dialog to somebody else's phone, that phone would take them for those of its own call. A private address,
+/// and any of IPv6, is one machine, which may send from another port than it listens at; behind a public one of IPv4 there may
+/// be several.
 pub(crate) fn is_own_place(place: SocketAddr, source: SocketAddr) -> bool {
-    place == source || (place.ip() == source.ip() && nat::is_private(place.ip()))
+    place == source || (place.ip() == source.ip() && (place.is_ipv6() || nat::is_private(place.ip())))
 }
 
 /// Whether a binding leads to where its user was heard from, and so counts in a dialog. What the configuration made came from

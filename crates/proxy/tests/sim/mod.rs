@@ -79,6 +79,11 @@ impl World {
         Self { state, given_up: Cell::new(false) }
     }
 
+    /// Agents that are still to come are in this network.
+    pub(crate) fn is_in(&self, network: [u8; 3]) {
+        self.state.borrow_mut().network = network;
+    }
+
     /// A phone on UDP, at an address of its own. What stands after a `/` tells several phones of a user apart.
     pub(crate) fn udp(&self, name: &str) -> Agent {
         self.agent(name, Transport::Udp)

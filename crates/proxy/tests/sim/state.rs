@@ -76,6 +76,8 @@ pub(crate) struct State {
     pub(crate) watcher: Option<Box<dyn Watcher>>,
     /// The message that what happens now is a consequence of, and its sender. None for a timer.
     pub(crate) cause: Option<Cause>,
+    /// The network of agents that are still to come.
+    pub(super) network: [u8; 3],
     /// How often all cores were replaced by new ones.
     restarts: u8,
 }
@@ -104,12 +106,15 @@ impl State {
             watcher: None,
             cause: None,
             restarts: 0,
+            network: [192, 0, 2],
         }
     }
 
     pub(crate) fn add_agent(&mut self, name: &str, transport: Transport) -> usize {
         let id = self.agents.len();
-        let address = at(u8::try_from(id + 11).expect("room in the network"));
+        let [a, b, c] = self.network;
+        let host = u8::try_from(id + 11).expect("room in the network");
+        let address = SocketAddr::new([a, b, c, host].into(), 5060);
         self.agents.push(Endpoint {
             name: name.to_owned(),
             transport,

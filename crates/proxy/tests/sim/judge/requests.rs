@@ -169,9 +169,10 @@ fn one_flow_of_a_phone_at_a_time(journal: &Journal, tried: &Tried) -> Verdict {
     must(rival.is_none(), || format!("{} beside {}", tried.branch(), rival.map_or("", Tried::branch)))
 }
 
-/// Whether it goes where this went. Nothing leads to a flow that has ended since.
+/// Whether it goes where this went. Nothing leads to a flow that has ended since, nor over a stream to an agent that is cut off.
 fn is_same_way(tried: &Tried, agent: Option<usize>) -> bool {
-    tried.agent == agent || tried.is_flow() && (agent.is_none() || tried.agent.is_none())
+    let may_be_gone = tried.is_flow() || tried.request.value("Via").starts_with("SIP/2.0/TCP");
+    tried.agent == agent || may_be_gone && (agent.is_none() || tried.agent.is_none())
 }
 
 /// RFC 3261 9.1.
