@@ -107,7 +107,7 @@ fn has_tag(to: &[u8]) -> bool {
     }
     match To::parse(to) {
         Ok(to) => to.address.params.has("tag"),
-        Err(_) => to.windows(5).any(|part| part.eq_ignore_ascii_case(b";tag=")),
+        Err(_) => to.windows(4).any(|part| part.eq_ignore_ascii_case(b";tag")),
     }
 }
 

@@ -41,7 +41,7 @@ pub(crate) struct Pin {
     is_answered: bool,
     /// The [`tag_checksum`] of the last 2xx that has passed, if one has.
     accepted: Option<u64>,
-    /// The same of the last refusal.
+    /// The same of the last refusal; of a request in a dialog, of any final that may come.
     refused: Option<u64>,
     /// Whether its request was in a dialog.
     in_dialog: bool,
@@ -56,12 +56,12 @@ impl Pin {
     /// What the ACK with this To tag acknowledges. A proxy below may refuse and then pass on the 2xx of a phone that answered
     /// late (RFC 3261 16.7 step 5), and the network may reorder the two.
     pub(crate) fn acknowledged_by(&self, to_tag: &[u8]) -> Acknowledged {
-        let to_tag = Some(tag_checksum(to_tag));
+        let sum = Some(tag_checksum(to_tag));
         match (self.accepted, self.refused) {
-            (accepted, _) if accepted == to_tag => Acknowledged::Success,
-            (_, refused) if refused == to_tag => Acknowledged::Refusal,
-            // The final may have passed at another worker, whose word is still on its way.
-            (None, None) => Acknowledged::Refusal,
+            (accepted, _) if accepted == sum => Acknowledged::Success,
+            (_, refused) if refused == sum => Acknowledged::Refusal,
+            // As RFC 2543 had it. It names no dialog.
+            (_, Some(_)) if to_tag.is_empty() => Acknowledged::Refusal,
             _ => Acknowledged::Nothing,
         }
     }
@@ -156,6 +156,9 @@ impl Pins {
         let (source, content) = (request.source(), request.content(&self.hasher));
         let Entry::Vacant(slot) = self.by_key.entry(request.key) else { return false };
         let ((target, hop, branch), in_dialog) = (way, request.in_dialog);
+        // RFC 3261 12.2.2: a final to a request in a dialog has the tag that the request has.
+        let [_, to_tag] = request.tags();
+        let refused = in_dialog.then(|| tag_checksum(to_tag));
         slot.insert(Pin {
             target,
             hop,
@@ -165,7 +168,7 @@ impl Pins {
             until,
             is_answered,
             accepted: None,
-            refused: None,
+            refused,
             in_dialog,
         });
         true

@@ -249,15 +249,6 @@ impl Request {
         }
     }
 
-    /// The user of ours that its From names, or the foreign address that it is; whether it is ours.
-    pub(crate) fn caller_aor(&self, settings: &Settings) -> Option<(Aor, bool)> {
-        if let Some((user, domain)) = settings.usual_user(self.caller_text()).zip(settings.domains.first()) {
-            return Some((Aor::new(user, domain.as_bytes()), true));
-        }
-        let caller = self.caller()?;
-        Some((settings.aor_named_by(&caller), settings.domain_named_by(&caller).is_some()))
-    }
-
     /// The URI that its sender names itself by, as it stands there.
     pub(crate) fn caller_text(&self) -> &[u8] {
         self.from.map(|span| self.text_at(span)).unwrap_or_default()

@@ -138,6 +138,11 @@ impl<'a> Credentials<'a> {
         self.known.nc.and_then(nonce_count)
     }
 
+    /// The digits of the `nc` as they were sent: the response is made of these.
+    pub fn nc_text(&self) -> Option<&'a [u8]> {
+        self.known.nc.map(bare)
+    }
+
     /// Whether there is an `nc` that is not eight digits.
     pub fn has_bad_count(&self) -> bool {
         self.known.nc.is_some_and(|count| nonce_count(count).is_none())

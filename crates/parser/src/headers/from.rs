@@ -21,6 +21,6 @@ impl<'a> Header<'a> for From<'a> {
     const LIST: bool = false;
 
     fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
-        NameAddr::parse(value).map(|address| Self { address })
+        NameAddr::with_one_tag(value).map(|address| Self { address })
     }
 }

@@ -21,6 +21,8 @@ pub struct NameAddr<'a> {
     pub params: Params<'a>,
     /// The `tag` parameter of From and To, which everybody asks for.
     pub(crate) tag: Option<&'a [u8]>,
+    /// Whether there is a `tag` without a value, or a second one.
+    is_tag_ambiguous: bool,
     /// The whole value.
     pub raw: &'a [u8],
 }
@@ -37,6 +39,16 @@ impl<'a> NameAddr<'a> {
         let run = octets::run(value, DISPLAY);
         let named = matches!(value.get(run), Some(b'<' | b'"'));
         if named { Self::bracketed(value) } else { Self::bare(value) }
+    }
+
+    /// The address of a From or a To: its tag names one side of a dialog, so there is one, and it has a value (RFC 3261 7.3.1,
+    /// 19.3). Of two, each reader could take another one.
+    ///
+    /// # Errors
+    /// The part that is wrong.
+    pub(crate) fn with_one_tag(value: &'a [u8]) -> Result<Self, ErrorKind> {
+        Self::parse(value)
+            .and_then(|address| if address.is_tag_ambiguous { Err(ErrorKind::Param) } else { Ok(address) })
     }
 
     /// The header's parameters alone, of a value that nobody needs the rest of: of one that parses the same as
@@ -61,15 +73,15 @@ impl<'a> NameAddr<'a> {
         let Ok(([b'>', params @ ..], uri)) = SipUri::prefix(rest, after_scheme, secure) else {
             return Err(no_uri(rest));
         };
-        let (params, tag) = params_and_tag(params)?;
-        Ok(Self { display, uri: Uri::Sip(uri), params, tag, raw: value })
+        let (params, tag, is_tag_ambiguous) = params_and_tag(params)?;
+        Ok(Self { display, uri: Uri::Sip(uri), params, tag, is_tag_ambiguous, raw: value })
     }
 
     fn other(value: &'a [u8], display: Option<&'a [u8]>, rest: &'a [u8]) -> Result<Self, ErrorKind> {
         let close = memchr(b'>', rest).ok_or(ErrorKind::Bracket)?;
         let uri = Uri::parse(rest.get(..close).unwrap_or_default())?;
-        let (params, tag) = params_and_tag(rest.get(close + 1..).unwrap_or_default())?;
-        Ok(Self { display, uri, params, tag, raw: value })
+        let (params, tag, is_tag_ambiguous) = params_and_tag(rest.get(close + 1..).unwrap_or_default())?;
+        Ok(Self { display, uri, params, tag, is_tag_ambiguous, raw: value })
     }
 
     /// `addr-spec`: a URI with a comma, a question mark or a semicolon needs brackets (20.10), so the first semicolon
@@ -86,8 +98,8 @@ impl<'a> NameAddr<'a> {
             return Err(ErrorKind::Uri);
         }
         let uri = Uri::parse(uri)?;
-        let (params, tag) = params_and_tag(params)?;
-        Ok(Self { display: None, uri, params, tag, raw: value })
+        let (params, tag, is_tag_ambiguous) = params_and_tag(params)?;
+        Ok(Self { display: None, uri, params, tag, is_tag_ambiguous, raw: value })
     }
 }
 
@@ -108,16 +120,18 @@ fn display(value: &[u8]) -> Result<(Option<&[u8]>, &[u8]), ErrorKind> {
     }
 }
 
+/// The parameters, the first `tag`, and whether that is not the only one or has no value.
 #[inline]
-fn params_and_tag(input: &[u8]) -> Result<(Params<'_>, Option<&[u8]>), ErrorKind> {
-    let mut tag = None;
-    let note = |name: &[u8], value| {
+fn params_and_tag(input: &[u8]) -> Result<(Params<'_>, Option<&[u8]>, bool), ErrorKind> {
+    let (mut tag, mut is_ambiguous) = (None, false);
+    let note = |name: &[u8], value: Option<_>| {
         if octets::means(name, b"tag") {
+            is_ambiguous |= tag.is_some() || value.is_none();
             tag.get_or_insert(value);
         }
     };
     let params = grammar::whole(|input| grammar::params_told(input, note), input)?;
-    Ok((params, tag.flatten()))
+    Ok((params, tag.flatten(), is_ambiguous))
 }
 
 /// What is wrong with what should be a URI and a closing bracket.

@@ -21,6 +21,23 @@ impl<'a> Header<'a> for To<'a> {
     const LIST: bool = false;
 
     fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
-        NameAddr::parse(value).map(|address| Self { address })
+        NameAddr::with_one_tag(value).map(|address| Self { address })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_one_tag_and_it_has_a_value() {
+        let tag = |value: &'static str| To::parse(value.as_bytes()).map(|to| to.tag());
+        assert_eq!(tag("<sip:a@b>;x=1;TAG=1"), Ok(Some(&b"1"[..])));
+        assert_eq!(tag("sip:a@b"), Ok(None));
+        for bad in
+            ["<sip:a@b>;tag", "<sip:a@b>;tag;tag=1", "<sip:a@b>;tag=1;tag=2", "sip:a@b;tag=1;Tag", "<sip:a@b>;tag="]
+        {
+            assert_eq!(tag(bad), Err(ErrorKind::Param), "{bad}");
+        }
     }
 }

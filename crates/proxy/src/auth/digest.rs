@@ -58,15 +58,10 @@ impl Asked<'_> {
         if !qop.eq_ignore_ascii_case(b"auth") {
             return None;
         }
-        let count = self.credentials.nc()?;
-        let count = format_count(count);
+        let count = self.credentials.nc_text()?;
         let cnonce = self.credentials.cnonce()?;
-        Some(hash(self.algorithm, &[secret, self.nonce, &count, &cnonce, qop, &a2]))
+        Some(hash(self.algorithm, &[secret, self.nonce, count, &cnonce, qop, &a2]))
     }
-}
-
-fn format_count(count: u32) -> Hex {
-    hex(&count.to_be_bytes())
 }
 
 /// H(parts joined by colons) as hex.
@@ -130,6 +125,19 @@ mod tests {
                 Asked { algorithm: expected_algorithm, method, uri: &uri, nonce: &nonce, credentials: &credentials };
             assert_eq!(asked.response_with(&a1).unwrap().as_slice(), response.as_bytes());
             assert_eq!(credentials.response().unwrap(), response.as_bytes());
+        }
+    }
+
+    #[test]
+    fn the_count_goes_in_as_it_was_sent() {
+        for count in ["0000000a", "0000000A"] {
+            let text = format!("Digest nonce=\"n\", uri=\"sip:a\", nc={count}, cnonce=\"c\", qop=auth");
+            let credentials = Authorization::parse(text.as_bytes()).unwrap().credentials;
+            let (algorithm, method) = (Algorithm::Md5, Method::Invite);
+            let asked = Asked { algorithm, method, uri: b"sip:a", nonce: b"n", credentials: &credentials };
+            let a2 = hash(algorithm, &[b"INVITE", b"sip:a"]);
+            let expected = hash(algorithm, &[b"a1", b"n", count.as_bytes(), b"c", b"auth", &a2]);
+            assert_eq!(asked.response_with(b"a1"), Some(expected), "{count}");
         }
     }
 }

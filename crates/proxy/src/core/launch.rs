@@ -27,7 +27,7 @@ use crate::reach;
 use crate::reject::Reject;
 use crate::request::{Proven, Received, Request, TransactionKey};
 use crate::route::{self, Plan, Target, TargetUri, Way, keeps_privacy, may_answer};
-use crate::settings::{Settings, SingleTarget};
+use crate::settings::{Named, Settings, SingleTarget};
 
 /// A response that went back the way of its request.
 pub(super) struct Forwarded<'m> {
@@ -396,5 +396,5 @@ pub(super) fn parties(request: &Request, called: Option<&Aor>, settings: &Settin
         Some(aor) => aor.clone(),
         None => settings.aor_named_by(Uri::parse(request.uri()).ok()?.sip()?),
     };
-    Some((request.caller_aor(settings)?.0, to))
+    Some((Named::of(request.caller_text(), settings)?.address, to))
 }

@@ -20,7 +20,7 @@ use crate::peer::Peer;
 use crate::reach;
 use crate::reject::Reject;
 use crate::request::{FlowAhead, Request};
-use crate::settings::Settings;
+use crate::settings::{Authentication, Named, Settings};
 
 /// What the token in a request says of the two ends of its dialog.
 #[derive(Debug, PartialEq, Eq)]
@@ -142,19 +142,25 @@ impl InDialog {
         flow.transport.is_reliable() && closed && remote.ip() == flow.remote.ip()
     }
 
-    /// Whether the From is one that the sender may use without credentials: no name of ours, or its own.
+    /// Whether the From is one that the sender may use without credentials: of a user of ours its own name, the one that the
+    /// dialog was made with, or one that its account lists; of anybody else any but one of ours (RFC 4916 lets it change).
     pub(crate) fn may_use_from(&self, request: &Request, settings: &Settings, mac: &Mac) -> bool {
-        let first = first_domain(settings);
-        let user = self.sender.user.as_ref();
+        let (first, user) = (first_domain(settings), self.sender.user.as_ref());
         if user.is_some_and(|user| user.is_written(request.caller_text(), first)) {
             return true;
         }
-        let Some(uri) = request.caller() else { return true };
-        if settings.domain_named_by(&uri).is_none() {
+        let Some(named) = Named::of(request.caller_text(), settings) else {
+            return user.is_none() && self.sender.identity.is_none();
+        };
+        if self.sender.identity.is_some_and(|known| known == identity(&named.address, mac)) {
             return true;
         }
-        let named = settings.aor_named_by(&uri);
-        user.is_some_and(|user| user.aor(first) == named) || self.sender.identity == Some(identity(&named, mac))
+        match user.map(|user| user.aor(first)) {
+            Some(user) if named.is_ours => user == named.address,
+            Some(_) if settings.authentication == Authentication::Off => true,
+            Some(user) => settings.accounts.may_call_as(&user, &named),
+            None => !named.is_ours && self.sender.identity.is_none(),
+        }
     }
 
     /// Whether a request leads to the other side by its next hop: over its flow, to its peer, to the target that it named.

@@ -20,7 +20,7 @@ use crate::peer::Peer;
 use crate::reach::{self, check_host, may_send};
 use crate::request::Request;
 use crate::route::Target as RouteTarget;
-use crate::settings::Settings;
+use crate::settings::{Named, Settings};
 
 /// More values of ours in one response are no spiral but somebody's making.
 const MOST_OWN_VALUES: usize = 8;
@@ -37,23 +37,32 @@ pub(crate) fn token_for(
     let user = named(request.caller_text(), settings);
     let only_flow = request.is_flow_bound(next.as_ref());
     let phone = user.as_ref().filter(|_| only_flow).and_then(|_| instance_of(message));
+    // Whoever calls by a name that is not of ours keeps it in the dialog. It may be a user (`may_call_as`, RFC 3323), who is
+    // not named in the token: the called side can read that.
+    let is_judged = user.is_none() && !reach::is_believed(request.flow.remote.ip(), settings);
+    let other_name = if is_judged { Named::of(request.caller_text(), settings) } else { None };
     let caller = Side {
         peer: Peer::of_hop(&Hop::back(&request.flow), settings),
         only_flow,
         user,
         phone: phone.map(|instance| phone_of(instance, None, mac)),
-        identity: None,
+        identity: other_name.map(|name| identity(&name.address, mac)),
     };
     let user = User::of_aor(target.uri.aor(), first);
     let only_flow = target.over_flow;
     let phone = if only_flow { phone_called(target, mac) } else { None };
     let is_called = user.as_ref().is_some_and(|user| user.is_written(request.addressee_text(), first));
-    // What the caller wrote into To counts only if it is what was called: a caller could write anybody there, and the
-    // called phone would pass for that user.
-    let called = if is_called { None } else { named(request.addressee_text(), settings) };
-    let called = called.filter(|called| Some(called) != user.as_ref());
-    let called = called.filter(|called| named(message.request_uri(), settings).as_ref() == Some(called));
-    let identity = called.map(|called| identity(&called.aor(first), mac));
+    // A user of ours that the caller wrote into To counts only if it is what was called: a caller could write anybody there,
+    // and the called phone would pass for that user.
+    let called = if is_called { None } else { Named::of(request.addressee_text(), settings) };
+    let is_user =
+        |called: &Named| user.as_ref().is_some_and(|user| called.is_ours && user.aor(first) == called.address);
+    let is_asked_for = |called: &Named| {
+        !called.is_ours
+            || Named::of(message.request_uri(), settings).is_some_and(|asked| asked.address == called.address)
+    };
+    let called = called.filter(|called| !is_user(called) && is_asked_for(called));
+    let identity = called.map(|called| identity(&called.address, mac));
     let callee = Side { peer: Peer::of_hop(hop, settings), only_flow, user, phone, identity };
     let target = target_of(next, &caller, settings, mac);
     let target = target.map(|next_hop| Target { of_callee: false, next_hop });

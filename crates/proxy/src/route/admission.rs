@@ -8,6 +8,7 @@
 //! that depended on them would tell which names and users there are. Only valid credentials decide who it is.
 
 use location::Aor;
+use parser::Method;
 
 use crate::auth;
 use crate::reject::Reject;
@@ -58,13 +59,15 @@ pub(crate) fn admission<'s>(
 /// the From.
 pub(crate) fn outside_of_dialogs(request: &Request, settings: &Settings) -> Result<(), Reject> {
     let judged = settings.authentication == Authentication::Required && !settings.trusts(request.flow.remote.ip());
-    if request.in_dialog && judged { Err(Reject::NoTransaction) } else { Ok(()) }
+    // RFC 3261 15, RFC 3262 4, RFC 3311 5.1: without a To tag these are of no dialog at all.
+    let is_within = request.in_dialog || matches!(request.method(), Method::Bye | Method::Prack | Method::Update);
+    if is_within && judged { Err(Reject::NoTransaction) } else { Ok(()) }
 }
 
 /// Why a request is refused in the end whose sender has no name that any user may have, and brings no credentials: it is
 /// challenged all the same. `None` if it may be a user's.
 pub(crate) fn is_strangers(request: &Request, destination: &Destination, settings: &Settings) -> Option<Reject> {
-    let named = named_in_from(request, settings);
+    let named = Named::of(request.caller_text(), settings);
     if named.as_ref().is_some_and(|named| named.is_ours || settings.accounts.is_caller(named)) {
         return None;
     }
@@ -112,23 +115,11 @@ pub(crate) enum CallsAs {
 
 /// As whom a user calls; `None` if it is somebody else.
 pub(crate) fn calls_as(request: &Request, proven: &Aor, settings: &Settings) -> Option<CallsAs> {
-    let named = named_in_from(request, settings)?;
+    let named = Named::of(request.caller_text(), settings)?;
     if named.is_ours && named.address == *proven {
         return Some(CallsAs::Itself);
     }
     settings.accounts.may_call_as(proven, &named).then_some(CallsAs::Listed)
-}
-
-/// The name in From; none if it is neither a SIP address nor a number.
-fn named_in_from(request: &Request, settings: &Settings) -> Option<Named> {
-    let Some((address, is_ours)) = request.caller_aor(settings) else {
-        // RFC 3966 3: what follows the number are its parameters.
-        let text = request.caller_text();
-        let number = text.split_at_checked(4).filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"tel:"))?.1;
-        let number = number.split(|octet| *octet == b';').next().unwrap_or_default();
-        return Some(Named { address: Aor::new(number, b""), is_ours: false });
-    };
-    Some(Named { address, is_ours })
 }
 
 fn challengeable<'s>(request: &Request, domain: &'s str) -> Option<Admission<'s>> {

@@ -6,6 +6,9 @@
 
 use hashbrown::HashSet;
 use location::Aor;
+use parser::Uri;
+
+use super::Settings;
 
 /// A name, or several of one kind, that an account may have in From.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -31,6 +34,25 @@ pub(crate) struct Named {
 }
 
 impl Named {
+    /// The name that a URI is; none if it is neither a SIP address nor a number.
+    pub(crate) fn of(uri: &[u8], settings: &Settings) -> Option<Self> {
+        if let Some((user, domain)) = settings.usual_user(uri).zip(settings.domains.first()) {
+            return Some(Self { address: Aor::new(user, domain.as_bytes()), is_ours: true });
+        }
+        match Uri::parse(uri).ok()? {
+            Uri::Sip(uri) => {
+                let is_ours = settings.domain_named_by(&uri).is_some();
+                Some(Self { address: settings.aor_named_by(&uri), is_ours })
+            }
+            Uri::Other { scheme, rest, .. } if scheme.eq_ignore_ascii_case(b"tel") => {
+                // RFC 3966 3: what follows the number are its parameters.
+                let number = rest.split(|octet| *octet == b';').next().unwrap_or_default();
+                Some(Self { address: Aor::new(number, b""), is_ours: false })
+            }
+            Uri::Other { .. } => None,
+        }
+    }
+
     /// Whether it says nothing of the sender: everybody may be called so.
     pub(crate) fn is_anonymous(&self) -> bool {
         self.address.domain() == ANONYMOUS

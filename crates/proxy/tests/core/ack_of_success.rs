@@ -152,6 +152,63 @@ fn the_ack_of_a_refusal_goes_by_the_pin_before_and_after_a_success() {
 }
 
 #[test]
+fn it_reaches_a_phone_that_was_picked_up_after_the_caller_was_refused() {
+    // RFC 3261 16.7 step 5: the 2xx passes all the same.
+    let world = World::new();
+    let (alice, bob, mobile) = (world.udp("alice"), world.udp("bob/desk"), world.udp("bob/mobile"));
+    bob.registers();
+    mobile.registers();
+    let (invite, [at_bob, at_mobile]) = alice.rings("bob", [&bob, &mobile]);
+    bob.answers(&at_bob, 603);
+    bob.expects("ACK");
+    mobile.answers(&at_mobile, 180);
+    alice.expects("180");
+    let cancel = mobile.expects("CANCEL");
+    mobile.answers(&cancel, 200);
+    world.wait(std::time::Duration::from_secs(33));
+    let refused = loop {
+        let heard = alice.heard_soon();
+        if heard.status() == Some(603) {
+            break heard;
+        }
+    };
+    mobile.answers(&at_mobile, 200);
+    let ok = loop {
+        let heard = alice.heard_soon();
+        if heard.status() == Some(200) {
+            break heard;
+        }
+    };
+    alice.sends(&ack_on_branch(&alice, &invite, &ok));
+    mobile.expects("ACK");
+    alice.sends(&ack_on_branch(&alice, &invite, &ok).without("Route"));
+    mobile.expects("ACK");
+    alice.acks(&invite, &refused);
+    assert_eq!((bob.heard(), mobile.heard()), (vec![], vec![]));
+}
+
+#[test]
+fn before_any_final_there_is_nothing_to_acknowledge() {
+    // A phone that finds a call by its Call-ID and tags would take it for the ACK of another one.
+    let world = World::new();
+    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    bob.registers();
+    let invite = alice.calls("bob");
+    let heard = bob.expects("INVITE");
+    bob.answers(&heard, 180);
+    let ringing = alice.expects("180");
+    let early = ack_on_branch(&alice, &invite, &ringing).to(invite.uri()).without("Route");
+    alice.sends(&early.clone().set("To", "<sip:bob@office.example>;tag=another"));
+    alice.sends(&early);
+    bob.hears_nothing();
+    // RFC 2543 knew no tags: such an ACK of a refusal passes.
+    bob.answers(&heard, 486);
+    alice.expects("486");
+    alice.sends(&early.set("To", invite.value("To")));
+    bob.expects("ACK");
+}
+
+#[test]
 fn it_overtakes_the_word_that_the_call_was_answered() {
     // The 200 lands on another worker than its INVITE, and the ACK is here before that worker's letter.
     let world = World::with_workers(2, |_| {});

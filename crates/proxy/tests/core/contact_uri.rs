@@ -142,7 +142,7 @@ fn only_live_contacts_count_and_only_for_users_who_proved_themselves() {
     // A stranger is told the same of what is there and of what is not, whoever it says that it is.
     for uri in [contact, "sip:carol@192.168.1.5:5063", "sip:nobody@192.168.1.5:5062"] {
         for name in ["alice@office.example", "carol@office.example", "x@elsewhere.example"] {
-            for method in ["INVITE", "MESSAGE", "BYE", "REFER"] {
+            for method in ["INVITE", "MESSAGE", "INFO", "REFER"] {
                 mallory.sends(&from(name, mallory.request(method, uri)));
                 mallory.expects("403");
             }

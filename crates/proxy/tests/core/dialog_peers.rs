@@ -2,7 +2,7 @@
 //! message is good for (nothing), and what a call of honest phones survives.
 
 use location::Aor;
-use proxy::{Authentication, DialogRequest, Event, Settings, Strangers};
+use proxy::{Account, Authentication, Caller, DialogRequest, Event, Settings, Strangers};
 
 use crate::sim::{Agent, DOMAIN, Login, Sip, World, uri_in};
 
@@ -129,6 +129,71 @@ fn a_side_of_a_dialog_cannot_speak_as_somebody_else() {
         alice.within(&invite, &ok, "UPDATE").set("From", format_args!("<sip:mallory@office.example>;tag={tag}"));
     alice.proves(ALICE, &update);
     alice.expects("403");
+    assert_eq!(bob.heard(), []);
+}
+
+#[test]
+fn a_user_has_no_foreign_name_in_a_dialog_either() {
+    // RFC 4916 lets a From change: to one that the account may have.
+    let world = World::with(|settings| {
+        secured(settings);
+        let alice = Aor::new(b"alice", DOMAIN.as_bytes());
+        let account = settings.accounts.find(&alice).cloned().unwrap();
+        let listed = Account { may_call_as: vec![Caller::User(b"+4989".as_slice().into())], ..account };
+        settings.accounts.insert(alice, listed);
+    });
+    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    let (invite, ok) = call(&alice, &bob);
+    for (side, from, passes) in [
+        (&alice, "sip:boss@bank.example", false),
+        (&alice, "tel:110", false),
+        (&alice, "sip:alice@192.0.2.1:5999", false),
+        (&alice, "urn:service:sos", false),
+        (&bob, "sip:boss@bank.example", false),
+        (&bob, "tel:+4989", false),
+        (&alice, "tel:+4989", true),
+        (&alice, "sip:anonymous@anonymous.invalid", true),
+        (&alice, "sip:alice@office.example", true),
+    ] {
+        let other = if side.user() == "alice" { &bob } else { &alice };
+        let within = if side.user() == "alice" {
+            alice.within(&invite, &ok, "UPDATE")
+        } else {
+            bob.back_within(&invite, &ok, "UPDATE")
+        };
+        let tag = within.param("From", "tag").unwrap().to_owned();
+        let update = within.set("From", format_args!("<{from}>;tag={tag}")).set("Via", side.via());
+        side.sends(&update);
+        if passes {
+            other.expects("UPDATE");
+        } else {
+            assert!(matches!(side.heard_soon().status(), Some(403 | 407)), "{from}");
+            assert_eq!(other.heard(), [], "{from}");
+        }
+    }
+}
+
+#[test]
+fn whoever_called_by_another_name_keeps_it() {
+    let world = World::with(secured);
+    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    bob.signs_in(BOB);
+    let hidden = "sip:anonymous@anonymous.invalid";
+    let invite = alice.request("INVITE", "sip:bob@office.example");
+    let tag = invite.param("From", "tag").unwrap().to_owned();
+    let invite = alice.proves(ALICE, &invite.set("From", format_args!("<{hidden}>;tag={tag}")));
+    let ok = picks_up(&bob, &alice, &bob.contact());
+    alice.acks(&invite, &ok);
+    bob.expects("ACK");
+    for from in ["sip:boss@bank.example", "sip:bob@office.example"] {
+        let update = alice.within(&invite, &ok, "UPDATE").set("Via", alice.via());
+        alice.sends(&update.set("From", format_args!("<{from}>;tag={tag}")));
+        assert!(matches!(alice.heard_soon().status(), Some(403 | 407)), "{from}");
+    }
+    bob.sends(&bob.back_within(&invite, &ok, "UPDATE"));
+    alice.expects("UPDATE");
+    alice.sends(&alice.within(&invite, &ok, "BYE"));
+    bob.expects("BYE");
     assert_eq!(bob.heard(), []);
 }
 
@@ -414,6 +479,12 @@ fn a_request_without_our_route_is_of_no_dialog() {
         });
         let (alice, bob, mallory) = (world.udp("alice"), world.udp("bob"), world.udp("mallory"));
         let (invite, ok) = call(&alice, &bob);
+        // Nor are these of any, without a To tag: a phone may look at the Call-ID alone.
+        for method in ["BYE", "UPDATE", "PRACK"] {
+            let request = alice.within(&invite, &ok, method).without("Route").to("sip:bob@office.example");
+            mallory.sends(&request.set("To", invite.value("To")).set("Via", mallory.via()));
+            mallory.expects("481");
+        }
         for from in ["alice@office.example", "mallory@office.example", "x@elsewhere.example"] {
             for uri in ["sip:bob@office.example", &bob.contact()] {
                 let bye = alice.within(&invite, &ok, "BYE").without("Route").to(uri).set("Via", mallory.via());
