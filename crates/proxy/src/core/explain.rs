@@ -39,6 +39,10 @@ pub enum Step {
     Phone(Aor),
     /// It is for another server.
     Elsewhere,
+    /// It is the Contact of a phone of this user, and no name: goes there for users who have proved themselves.
+    Contact(Aor),
+    /// No account has this name, and nobody registers it.
+    NoAccount,
     /// The caller needs no password.
     Free,
     /// The caller has to prove that he is the user he says, of this domain.
@@ -117,12 +121,19 @@ fn walk(
         Destination::Server => return Err(Reject::NotFound),
         Destination::Elsewhere => None,
     };
-    steps.push(match &callee {
-        Some(Callee { aor, phone: None }) => Step::User(aor.clone()),
-        Some(Callee { aor, phone: Some(_) }) => Step::Phone(aor.clone()),
-        None => Step::Elsewhere,
+    let of_contact = if callee.is_none() { contact(&request, &load, settings, now) } else { None };
+    steps.push(match (&callee, &of_contact) {
+        (Some(Callee { aor, phone: None }), _) => Step::User(aor.clone()),
+        (Some(Callee { aor, phone: Some(_) }), _) => Step::Phone(aor.clone()),
+        (None, Some((aor, _))) => Step::Contact(aor.clone()),
+        (None, None) => Step::Elsewhere,
     });
-    steps.push(match route::admission(&request, &destination, settings)? {
+    let admission = match (route::admission(&request, &destination, settings), request.caller_domain(settings)) {
+        // As from where its user is registered: whoever may not call out may call the phones of users.
+        (Err(Reject::Relay), Some(domain)) if of_contact.is_some() => Admission::Credentials(domain),
+        (admission, _) => admission?,
+    };
+    steps.push(match admission {
         Admission::Free => Step::Free,
         Admission::Credentials(domain) => {
             // Whoever it is will be challenged, but no user may have this name.
@@ -137,10 +148,13 @@ fn walk(
             let record = load(&callee.aor);
             let registered = record.iter().flat_map(|record| record.live(now.wall)).count();
             let configured = settings.accounts.contacts(&callee.aor).map_or(0, |fixed| fixed.bindings().len());
-            steps.push(Step::Bindings(registered + configured));
+            let count = registered + configured;
+            let is_unknown = !settings.accounts.is_empty() && settings.accounts.find(&callee.aor).is_none();
+            steps.push(if count == 0 && is_unknown { Step::NoAccount } else { Step::Bindings(count) });
             let plan = route::plan_for_callee(&request, callee, record.as_ref(), settings, &gruus, now)?;
-            expanded(plan, &callee.aor, &request, load, (settings, &gruus), now)?
+            expanded(plan, &callee.aor, &request, &load, (settings, &gruus), now)?
         }
+        None if let Some((_, plan)) = of_contact => plan,
         None => {
             let uri = request.typed_uri()?;
             let next = Next::of(&request, &uri)?;
@@ -154,6 +168,20 @@ fn walk(
     }
     steps.push(if is_fork { Step::Forked } else { Step::Stateless });
     Ok(())
+}
+
+/// The phone whose Contact the Request-URI is, and its user.
+fn contact(
+    request: &Request,
+    load: &impl Fn(&Aor) -> Option<Record>,
+    settings: &Settings,
+    now: Now,
+) -> Option<(Aor, Plan)> {
+    let users = route::users_with_contact(request, &request.typed_uri().ok()?, settings)?;
+    users.into_iter().rev().find_map(|user| {
+        let plan = route::plan_for_contact(request, &user, load(&user).as_ref(), settings, now)?;
+        Some((user, plan))
+    })
 }
 
 /// The plan with what the users have whom its Contacts name.

@@ -2,9 +2,10 @@
 
 use std::net::IpAddr;
 
-use proxy::{Foreign, Inquiry, Instant, Now, Settings, Step, Strangers, Wall, explain};
+use location::Aor;
+use proxy::{Account, Authentication, Foreign, Inquiry, Instant, Now, Settings, Step, Strangers, Wall, explain};
 
-use crate::sim::{KEYS, World};
+use crate::sim::{DOMAIN, KEYS, World};
 
 const OFFICE: &str = "sip:alice@office.example";
 
@@ -69,4 +70,42 @@ fn no_line_can_be_smuggled_in() {
     for to in ["", "sip:a@b SIP/2.0\r\nX: y", "sip:a@office.example>", "sip:\u{e9}@office.example"] {
         assert_eq!(refusal(&ask(&settings, OFFICE, to)), Some(400), "{to:?}");
     }
+}
+
+#[test]
+fn the_contact_of_a_phone_is_told_from_another_server() {
+    for foreign in [Foreign::Refuse, Foreign::Authenticated] {
+        let change = |settings: &mut Settings| {
+            settings.authentication = Authentication::Required;
+            settings.foreign = foreign;
+        };
+        let world = World::new();
+        let bob = world.udp("bob");
+        bob.registers();
+        let now = Now { mono: Instant::from_micros(0), wall: Wall(0) };
+        let source: IpAddr = [192, 0, 2, 99].into();
+        let asked = |to: &str| {
+            let inquiry = Inquiry { from: OFFICE, to, source };
+            explain(&inquiry, &settings(change), &KEYS, now, |aor| world.registered(aor))
+        };
+        let steps = asked(&bob.contact());
+        let [Step::Contact(user), Step::Credentials(_), Step::Group { targets, .. }, Step::Stateless] = &*steps else {
+            panic!("{steps:?}")
+        };
+        assert_eq!((user.user(), &*targets[0].address), (&b"bob"[..], &*bob.address.to_string()));
+        let elsewhere = asked("sip:bob@192.0.2.77");
+        assert_eq!(refusal(&elsewhere), (foreign == Foreign::Refuse).then_some(403), "{elsewhere:?}");
+        assert_eq!(elsewhere[0], Step::Elsewhere);
+    }
+}
+
+#[test]
+fn an_account_that_does_not_exist_is_no_phone_that_is_off() {
+    let change = |settings: &mut Settings| {
+        settings.accounts.insert(Aor::new(b"bob", DOMAIN.as_bytes()), Account::default());
+    };
+    let steps = |to| ask(&settings(change), OFFICE, to);
+    assert!(steps("sip:bob@office.example").contains(&Step::Bindings(0)));
+    let unknown = steps("sip:999@office.example");
+    assert!(unknown.contains(&Step::NoAccount) && refusal(&unknown) == Some(404), "{unknown:?}");
 }

@@ -135,6 +135,11 @@ impl World {
         state.patience = 1000 * millis;
     }
 
+    /// What is registered for a user.
+    pub(crate) fn registered(&self, aor: &location::Aor) -> Option<location::Record> {
+        location::Store::load(&self.state.borrow().store, aor)
+    }
+
     /// New settings, as after SIGHUP.
     pub(crate) fn reconfigure(&self, change: impl FnOnce(&mut Settings)) {
         self.state.borrow_mut().reconfigure(change);

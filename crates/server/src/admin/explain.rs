@@ -65,6 +65,13 @@ fn words(step: &Step, settings: &Settings) -> String {
         Step::User(aor) => format!("It is for a user of this server: {}.", clean(aor.as_bytes())),
         Step::Phone(aor) => format!("It is for one phone of a user of this server: {}.", clean(aor.as_bytes())),
         Step::Elsewhere => "It is for another server.".to_owned(),
+        Step::Contact(aor) => {
+            format!(
+                "It is the Contact of a phone of {}, which only users of this server may call.",
+                clean(aor.as_bytes())
+            )
+        }
+        Step::NoAccount => "There is no account of this name.".to_owned(),
         Step::Free if settings.authentication == Authentication::Off => {
             "Nobody is asked for a password here (authentication: off).".to_owned()
         }

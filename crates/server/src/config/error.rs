@@ -64,17 +64,22 @@ impl fmt::Display for Place {
 }
 
 impl ConfigError {
-    /// What the YAML reader says.
-    pub(crate) fn yaml(file: &Path, error: &serde_yaml::Error) -> Self {
+    /// What the YAML reader says of `text`.
+    pub(crate) fn yaml(file: &Path, text: &str, error: &serde_yaml::Error) -> Self {
         let mut message = error.to_string();
         // The reader puts the place last; here it stands first, as editors like it.
         if let Some(at) = message.rfind(" at line ") {
             message.truncate(at);
         }
+        let mut place = Place(error.location().map(|location| (location.line(), location.column())));
+        if let Some(key) = between(&message, "duplicate field `", "`").map(str::to_owned) {
+            place = second_place_of(text, &key).unwrap_or(place);
+            message = format!("{key}: is here a second time, expected once");
+        }
+        message = in_words_of_yaml(&message, text, place);
         if let Some(meant) = nearest(&message).map(|meant| format!("; did you mean `{meant}`?")) {
             message.push_str(&meant);
         }
-        let place = Place(error.location().map(|location| (location.line(), location.column())));
         Self::Content { file: file.to_owned(), place, message }
     }
 
@@ -84,6 +89,37 @@ impl ConfigError {
         let message = format!("{}: {}", Dotted(&conflict.path), conflict.message);
         Self::Content { file: file.to_owned(), place, message }
     }
+}
+
+/// What the reader says, without Rust's names for the shapes of YAML.
+fn in_words_of_yaml(message: &str, text: &str, Place(place): Place) -> String {
+    if let Some((before, name)) = message.split_once("expected struct ") {
+        let key = name.to_lowercase();
+        return format!("{before}expected keys and values of its own, as in `{key}: {{ key: value }}`");
+    }
+    let line = place.and_then(|(line, _)| text.lines().nth(line.checked_sub(1)?)).unwrap_or_default();
+    if message.contains("cannot start any token") && line.contains('\t') {
+        return "a tab, expected spaces: YAML has no tabs at the start of a line".to_owned();
+    }
+    message.replace("expected a sequence", "expected a list, as in `[one, two]`")
+}
+
+fn between<'t>(text: &'t str, before: &str, after: &str) -> Option<&'t str> {
+    Some(text.split_once(before)?.1.split_once(after)?.0)
+}
+
+/// Where a key stands for the second time at the same depth: of two of them the reader tells the place of what holds both.
+fn second_place_of(text: &str, key: &str) -> Option<Place> {
+    let places = text.lines().enumerate().filter_map(|(line, content)| {
+        let own = content.trim_start().strip_prefix(key)?;
+        let depth = content.len() - content.trim_start().len();
+        own.trim_start().starts_with(':').then_some((line + 1, depth))
+    });
+    let places: Vec<_> = places.collect();
+    let is_second = |at: usize, depth: usize| places.iter().take(at).any(|(_, other)| *other == depth);
+    let (line, depth) =
+        places.iter().enumerate().find_map(|(at, &(line, depth))| is_second(at, depth).then_some((line, depth)))?;
+    Some(Place(Some((line, depth + 1))))
 }
 
 /// The expected key that is most like the unknown one: both stand in what serde says, between backticks.

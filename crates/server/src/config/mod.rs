@@ -14,6 +14,7 @@ mod scalar;
 mod sections;
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use proxy::{Account, Accounts, Foreign, Secrets, Strangers};
@@ -219,7 +220,11 @@ fn read(file: &Path) -> Result<Loaded, ConfigError> {
     let path = [Step::Key("accounts")];
     enrol(&mut accounts, &config, &config.accounts, &path).map_err(conflict)?;
     if let Some(other) = config.accounts_path(file) {
-        read_accounts(&other, &config, &mut accounts)?;
+        let unreadable = |source: io::Error| {
+            let message = format!("{} cannot be read ({source}), expected a file that lists accounts", other.display());
+            conflict(Conflict { path: vec![Step::Key("accounts_file")], message })
+        };
+        enrol_text(&other, &fs::read_to_string(&other).map_err(unreadable)?, &config, &mut accounts)?;
     }
     check_names(&accounts, &config, &config.accounts, &path).map_err(conflict)?;
     Ok(Loaded { file: Some(file.to_owned()), config, accounts })
@@ -285,7 +290,11 @@ fn open(file: &Path) -> Result<String, ConfigError> {
 fn parse<T: DeserializeOwned + Default>(file: &Path, text: &str) -> Result<T, ConfigError> {
     // Nothing but comments is a configuration too.
     let empty = text.lines().all(|line| matches!(line.trim_start().chars().next(), None | Some('#')));
-    if empty { Ok(T::default()) } else { serde_yaml::from_str(text).map_err(|error| ConfigError::yaml(file, &error)) }
+    if empty {
+        Ok(T::default())
+    } else {
+        serde_yaml::from_str(text).map_err(|error| ConfigError::yaml(file, text, &error))
+    }
 }
 
 /// Adds `entries`, which stand at `path` of their file.

@@ -245,7 +245,7 @@ impl Scalar for Endpoint {
 }
 
 impl Scalar for Text {
-    const EXPECTED: &'static str = "text without control characters";
+    const EXPECTED: &'static str = "text that is not empty, without control characters";
     const SECRET: bool = true;
 
     fn read(text: &str) -> Option<Self> {

@@ -92,7 +92,7 @@ fn every_mistake_names_line_key_and_expectation() {
     told(&[
         ("domain: [a]\n", "1:", &["domain", "unknown field", "domains"]),
         ("domains: []\n", "1:", &["domains", "at least one"]),
-        ("domains: office.example\n", "1:", &["domains", "sequence"]),
+        ("domains: office.example\n", "1:", &["domains", "expected a list"]),
         ("domains: [a, a]\n", "1:", &["domains[1]", "twice"]),
         ("domains: [a b]\n", "1:", &["domains[0]", "host name"]),
         ("\naliases: [office.example]\n", "2:", &["aliases[0]", "domains"]),
@@ -120,16 +120,18 @@ fn every_mistake_names_line_key_and_expectation() {
         ("forking:\n  single_target: fork\n", "2:", &["forking.single_target", "stateless or stateful"]),
         ("limits:\n  transaction_memory: 512\n", "2:", &["limits.transaction_memory", "KiB"]),
         ("limits:\n  targets: 256\n", "2:", &["limits.targets", "255"]),
-        ("forking: 30s\n", "1:", &["forking", "struct"]),
+        ("forking: 30s\n", "1:", &["forking", "expected keys and values", "forking: {"]),
         ("trusted: [192.0.2.0/40]\n", "1:", &["trusted[0]", "network"]),
         ("strangers: welcome\n", "1:", &["strangers", "refuse or accept"]),
         ("foreign: all\n", "1:", &["foreign", "authenticated"]),
         ("metrics: { listen: 9090 }\n", "1:", &["metrics.listen", "127.0.0.1:9090"]),
         ("log:\n  level: loud\n", "2:", &["log.level", "debug"]),
         ("log:\n  format: xml\n", "2:", &["log.format", "json"]),
-        ("domains: [a]\ndomains: [b]\n", "", &["duplicate"]),
+        ("domains: [a]\n# again\ndomains: [b]\n", "3:", &["domains", "second time"]),
+        ("limits:\n  pins: 3\nlog:\n  level: info\n  level: debug\n", "5:", &["level", "second time"]),
         ("domains: [a\n", "", &["2"]),
-        ("\tdomains: [a]\n", "1:", &[]),
+        ("\tdomains: [a]\n", "1:", &["tab", "spaces"]),
+        ("limits:\n\tpins: 3\n", "2:", &["tab", "spaces"]),
     ]);
 }
 
@@ -155,7 +157,7 @@ fn mistakes_about_those_who_watch() {
         ("admin: { token: secret }\n", "1:", &["admin.token", "16 to 256", "openssl rand"]),
         ("admin:\n  token: \"0123456789 abcdef\"\n", "2:", &["admin.token", "letters"]),
         ("log:\n  mask: [names]\n", "2:", &["log.mask[0]", "users or addresses"]),
-        ("log:\n  mask: users\n", "2:", &["log.mask", "sequence"]),
+        ("log:\n  mask: users\n", "2:", &["log.mask", "expected a list"]),
         ("limits:\n  admin_connections: 0\n", "2:", &["limits.admin_connections", "above zero"]),
         ("metrics:\n  listen: 127.0.0.1\n", "2:", &["metrics.listen", "with port"]),
     ]);
@@ -217,7 +219,8 @@ fn mistakes_about_accounts() {
             "4:",
             &["accounts[0].may_register[1]", "has an account"],
         ),
-        ("accounts_file: nowhere.yaml\n", "nowhere.yaml", &["No such file"]),
+        ("\naccounts_file: nowhere.yaml\n", "2:", &["accounts_file", "nowhere.yaml", "No such file"]),
+        ("accounts:\n  - { user: a, password: \"\" }\n", "2:", &["accounts[0].password", "not empty"]),
     ]);
 }
 
