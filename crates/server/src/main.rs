@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! main -> config -> server::prepare (sockets, files, store) -> worker threads, each: sockets <-> core <-> store, DNS
-//!                                                           -> house: signals, sweep, gauges, log lines, HTTP
+//!                                                           -> supervisor: signals, sweep, gauges, log, HTTP
 //! ```
 
 mod account;
@@ -20,7 +20,6 @@ mod error;
 mod first_run;
 mod health;
 mod hex;
-mod house;
 mod inbox;
 mod interfaces;
 mod journal;
@@ -36,6 +35,7 @@ mod secret;
 mod server;
 mod settings;
 mod summary;
+mod supervisor;
 mod transport;
 mod unknown;
 mod worker;
@@ -90,7 +90,7 @@ fn run(loaded: Loaded) -> Result<(), Fatal> {
     let (level, writer) = log::start(&loaded.config.log, loaded.config.limits.log_queue.0);
     // Before the store is opened: it counts its commits from the first one.
     let metrics = metrics::install();
-    house::keep(server::prepare(loaded, files)?, level, &writer, metrics)
+    supervisor::run(server::prepare(loaded, files)?, level, &writer, metrics)
 }
 
 /// The one place that writes to standard error without the log, which may not be there yet.

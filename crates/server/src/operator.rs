@@ -14,7 +14,7 @@ use crate::config::Loaded;
 use crate::error::Fatal;
 use crate::journal::Phones;
 use crate::printable::line;
-use crate::reload::Outcome;
+use crate::reload::ReloadOutcome;
 
 /// Users that are listed at most.
 const MOST: usize = 1000;
@@ -72,7 +72,7 @@ pub(crate) fn explain(client: &Client, to: &str, from: Option<&str>, source: Opt
 
 /// `frontdesk reload`; an error if the configuration was refused.
 pub(crate) fn reload(client: &Client) -> Result<String, Fatal> {
-    let Outcome { reloaded, accounts, needs_restart, error } = client.ask(Method::POST, "reload")?;
+    let ReloadOutcome { reloaded, accounts, needs_restart, error } = client.ask(Method::POST, "reload")?;
     if !reloaded {
         return Err(Fatal::NotReloaded(error.unwrap_or_default()));
     }

@@ -14,7 +14,7 @@ use crate::admin::Removals;
 use crate::clock;
 use crate::config::Masked;
 use crate::journal::{Phones, clean};
-use crate::reload::InForce;
+use crate::reload::ActiveConfig;
 
 /// Lines for so many users, then one for the others.
 const LINES: usize = 20;
@@ -26,19 +26,23 @@ pub(crate) fn may_exist(aor: &Aor, settings: &Settings) -> bool {
 }
 
 /// Removes what users have registered who may not exist by the configuration in force.
-pub(crate) async fn remove(store: Arc<AnyStore>, removals: &Removals, in_force: &watch::Receiver<Arc<InForce>>) {
-    let settings = Arc::clone(&in_force.borrow().settings);
+pub(crate) async fn remove(
+    store: Arc<AnyStore>,
+    removals: &Removals,
+    active_config: &watch::Receiver<Arc<ActiveConfig>>,
+) {
+    let settings = Arc::clone(&active_config.borrow().settings);
     // A large store takes a while to be looked through.
     let Ok(unknown) = tokio::task::spawn_blocking(move || find(&store, &settings)).await else { return };
     if unknown.is_empty() {
         return;
     }
     // By the time it is their turn they may have an account again.
-    let is_unknown = |aor: &Aor| !may_exist(aor, &in_force.borrow().settings);
+    let is_unknown = |aor: &Aor| !may_exist(aor, &active_config.borrow().settings);
     let (removed, failed) = removals.remove_all(&unknown, is_unknown).await;
-    let masked = in_force.borrow().loaded.config.log.mask.contains(&Masked::Users);
+    let masked = active_config.borrow().loaded.config.log.mask.contains(&Masked::Users);
     for (aor, phones) in removed.iter().take(LINES) {
-        let whose = if masked { "a user".to_owned() } else { name(aor, in_force) };
+        let whose = if masked { "a user".to_owned() } else { name(aor, active_config) };
         tracing::info!("registrations of {whose} removed: there is no such account ({})", Phones(*phones));
     }
     if removed.len() > LINES {
@@ -60,8 +64,8 @@ fn find(store: &AnyStore, settings: &Settings) -> Vec<Aor> {
     unknown
 }
 
-fn name(aor: &Aor, in_force: &watch::Receiver<Arc<InForce>>) -> String {
-    let is_first = aor.domain() == in_force.borrow().loaded.config.first_domain().as_bytes();
+fn name(aor: &Aor, active_config: &watch::Receiver<Arc<ActiveConfig>>) -> String {
+    let is_first = aor.domain() == active_config.borrow().loaded.config.first_domain().as_bytes();
     clean(if is_first { aor.user() } else { aor.as_bytes() })
 }
 

@@ -50,7 +50,7 @@ pub(crate) fn remove(office: &Office, address: &[u8]) -> Reply {
     if !office.defence.lift(source) {
         return reply::problem(StatusCode::NOT_FOUND, "this address is not banned");
     }
-    let masked = office.in_force.borrow().loaded.config.log.mask.contains(&Masked::Addresses);
+    let masked = office.active_config.borrow().loaded.config.log.mask.contains(&Masked::Addresses);
     let which = if masked { "an address".to_owned() } else { source.to_string() };
     tracing::info!("the ban of {which} was lifted by the operator");
     reply::json(StatusCode::OK, &Removed { removed: 1 })

@@ -35,8 +35,8 @@ pub(crate) fn explain(office: &Office, from: &str, to: &str, source: &str) -> Re
             Err(_) => return reply::problem(StatusCode::BAD_REQUEST, "source: expected an IP address"),
         },
     };
-    let in_force = office.in_force.borrow().clone();
-    let settings = &in_force.settings;
+    let active_config = office.active_config.borrow().clone();
+    let settings = &active_config.settings;
     let to = uri(to, settings);
     let from = if from.is_empty() { format!("sip:somebody@{}", domain(settings)) } else { uri(from, settings) };
     let now = Now { mono: Instant::from_micros(0), wall: clock::wall() };

@@ -35,8 +35,8 @@ struct Well {
 
 /// GET /api/v1/server
 pub(crate) fn server(office: &Office) -> Reply {
-    let in_force = office.in_force.borrow().clone();
-    let config = &in_force.loaded.config;
+    let active_config = office.active_config.borrow().clone();
+    let config = &active_config.loaded.config;
     let names = |names: &[crate::config::HostName]| names.iter().map(|name| name.0.to_string()).collect();
     let listen = office.listeners.iter();
     let listen = listen.map(|own| Listen { transport: own.transport, address: own.address }.to_string()).collect();
@@ -46,7 +46,7 @@ pub(crate) fn server(office: &Office) -> Reply {
         version: env!("CARGO_PKG_VERSION"),
         started: super::calls::moment(began),
         uptime_seconds: uptime.as_secs(),
-        configuration: in_force.loaded.file.as_ref().map(|file| file.display().to_string()),
+        configuration: active_config.loaded.file.as_ref().map(|file| file.display().to_string()),
         listen,
         domains: names(&config.domains),
         aliases: names(&config.aliases),
@@ -55,7 +55,7 @@ pub(crate) fn server(office: &Office) -> Reply {
             StoreKind::Memory => "memory",
         },
         workers: config.worker_count(),
-        accounts: in_force.loaded.accounts.len(),
+        accounts: active_config.loaded.accounts.len(),
         users: counts.users,
         phones: counts.bindings,
         calls: office.calls.lock().open_count(),

@@ -26,7 +26,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use crate::defence::Defence;
 use crate::health::Health;
 use crate::journal::Calls;
-use crate::reload::{InForce, Outcome};
+use crate::reload::{ActiveConfig, ReloadOutcome};
 use crate::transport::Directory;
 
 pub(crate) use bans::{Banned, Bans};
@@ -49,7 +49,7 @@ pub(crate) struct Office {
     /// What was counted.
     pub(crate) metrics: PrometheusHandle,
     /// The configuration.
-    pub(crate) in_force: watch::Receiver<Arc<InForce>>,
+    pub(crate) active_config: watch::Receiver<Arc<ActiveConfig>>,
     /// Whether all is well.
     pub(crate) health: Arc<Health>,
     /// Who is not answered.
@@ -69,5 +69,5 @@ pub(crate) struct Office {
 /// Something for the main loop.
 pub(crate) enum Errand {
     /// Read the configuration again.
-    Reload(oneshot::Sender<Outcome>),
+    Reload(oneshot::Sender<ReloadOutcome>),
 }

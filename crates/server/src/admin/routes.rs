@@ -33,8 +33,8 @@ pub(crate) async fn answer(office: &Office, peer: IpAddr, request: &Request<Inco
     if let Some(reply) = open(office, method, path) {
         return reply;
     }
-    let in_force = Arc::clone(&office.in_force.borrow());
-    let config = &in_force.loaded.config;
+    let active_config = Arc::clone(&office.active_config.borrow());
+    let config = &active_config.loaded.config;
     if path == "/" {
         return match (door::page(peer, request.headers(), config), method) {
             (Err(why), _) => reply::stopped(why),

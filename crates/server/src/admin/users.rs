@@ -62,12 +62,12 @@ pub(crate) struct Removed {
 /// GET /api/v1/users
 pub(crate) async fn list(office: &Office, search: &str, limit: usize) -> Reply {
     let Ok(_turn) = office.listings.acquire().await else { return unavailable() };
-    let (store, in_force) = (Arc::clone(&office.store), office.in_force.borrow().clone());
+    let (store, active_config) = (Arc::clone(&office.store), office.active_config.borrow().clone());
     let search = search.to_owned();
     // A large store takes a while to be looked through.
     let made = tokio::task::spawn_blocking(move || {
-        let (total, aors) = select(&store, &in_force.loaded, search.as_bytes(), limit);
-        let users = aors.iter().map(|aor| user(aor, &store, &in_force.settings)).collect();
+        let (total, aors) = select(&store, &active_config.loaded, search.as_bytes(), limit);
+        let users = aors.iter().map(|aor| user(aor, &store, &active_config.settings)).collect();
         Users { total, users }
     });
     match made.await {
@@ -78,9 +78,9 @@ pub(crate) async fn list(office: &Office, search: &str, limit: usize) -> Reply {
 
 /// GET /api/v1/users/{user}
 pub(crate) fn show(office: &Office, name: &[u8]) -> Reply {
-    let in_force = office.in_force.borrow().clone();
-    let aor = aor_of(name, &in_force.loaded);
-    let user = user(&aor, &office.store, &in_force.settings);
+    let active_config = office.active_config.borrow().clone();
+    let aor = aor_of(name, &active_config.loaded);
+    let user = user(&aor, &office.store, &active_config.settings);
     if !user.account && user.phones.is_empty() {
         return reply::problem(StatusCode::NOT_FOUND, "there is no such user");
     }
@@ -89,11 +89,11 @@ pub(crate) fn show(office: &Office, name: &[u8]) -> Reply {
 
 /// DELETE /api/v1/users/{user}/phones and /api/v1/users/{user}/phones/{contact}
 pub(crate) async fn remove(office: &Office, name: &[u8], which: Which<'_>) -> Reply {
-    let in_force = office.in_force.borrow().clone();
-    let aor = aor_of(name, &in_force.loaded);
+    let active_config = office.active_config.borrow().clone();
+    let aor = aor_of(name, &active_config.loaded);
     match office.removals.remove(&aor, which).await {
         Ok(removed) => {
-            let masked = in_force.loaded.config.log.mask.contains(&Masked::Users);
+            let masked = active_config.loaded.config.log.mask.contains(&Masked::Users);
             let whose = if masked { "a user".to_owned() } else { clean(aor.as_bytes()) };
             tracing::info!("phones of {whose} removed by the operator: {removed}");
             reply::json(StatusCode::OK, &Removed { removed })

@@ -21,7 +21,7 @@ use super::repeats::{Deed, Repeats};
 use super::words::{Names, Phones, Time, clean};
 use super::{Note, Notes};
 use crate::defence::Defence;
-use crate::reload::InForce;
+use crate::reload::ActiveConfig;
 use crate::server::Server;
 use crate::{clock, metrics};
 
@@ -31,7 +31,7 @@ pub(crate) struct Desk {
     calls: Arc<Mutex<Calls>>,
     store: Arc<location::AnyStore>,
     defence: Arc<Defence>,
-    in_force: watch::Receiver<Arc<InForce>>,
+    active_config: watch::Receiver<Arc<ActiveConfig>>,
     names: Names,
     repeats: Repeats,
     /// Lists that are empty between readings and keep their memory.
@@ -40,17 +40,21 @@ pub(crate) struct Desk {
 
 impl Desk {
     /// A desk for the notes of this server's workers.
-    pub(crate) fn new(server: &Server, calls: Arc<Mutex<Calls>>, in_force: watch::Receiver<Arc<InForce>>) -> Self {
+    pub(crate) fn new(
+        server: &Server,
+        calls: Arc<Mutex<Calls>>,
+        active_config: watch::Receiver<Arc<ActiveConfig>>,
+    ) -> Self {
         let (notes, store, defence) = (server.notes.clone(), server.store.clone(), server.defence.clone());
-        let names = Names::new(&in_force.borrow().loaded.config);
-        let repeats = Repeats::new(in_force.borrow().loaded.config.limits.refusal_lines.0);
-        Self { notes, calls, store, defence, in_force, names, repeats, spare: Default::default() }
+        let names = Names::new(&active_config.borrow().loaded.config);
+        let repeats = Repeats::new(active_config.borrow().loaded.config.limits.refusal_lines.0);
+        Self { notes, calls, store, defence, active_config, names, repeats, spare: Default::default() }
     }
 
     /// Reads all that is there now.
     pub(crate) fn read(&mut self) {
-        if self.in_force.has_changed().unwrap_or(false) {
-            self.names.reconfigure(&self.in_force.borrow_and_update().loaded.config);
+        if self.active_config.has_changed().unwrap_or(false) {
+            self.names.reconfigure(&self.active_config.borrow_and_update().loaded.config);
         }
         let (mut all, mut own) = std::mem::take(&mut self.spare);
         let now = clock::wall();
@@ -177,7 +181,7 @@ impl Desk {
         let Some(time) = self.repeats.again(Deed::Credentials, source, Some(user), at) else {
             return metrics::withheld();
         };
-        let known = self.in_force.borrow().loaded.accounts.find(user).is_some();
+        let known = self.active_config.borrow().loaded.accounts.find(user).is_some();
         let why = match reason {
             AuthenticationFailure::Credentials if known => "wrong password",
             AuthenticationFailure::Credentials => "no such account",

@@ -23,24 +23,24 @@ use crate::first_run::Made;
 use crate::journal::{Calls, Desk};
 use crate::log::{LevelSwitch, Writer};
 use crate::metrics::Levels;
-use crate::reload::{InForce, Outcome, Reload};
+use crate::reload::{ActiveConfig, Reload, ReloadOutcome};
 use crate::server::{Prepared, Server};
 use crate::{clock, first_run, interfaces, notify, unknown};
 
 /// How often bindings expire, gauges are set and histograms are folded.
-const ROUND: Duration = Duration::from_secs(1);
+const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How often the workers' notes are read.
-const READING: Duration = Duration::from_millis(100);
+const LOG_DRAIN_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How long is waited for the registrations of removed accounts to be removed.
-const REMOVING: Duration = Duration::from_secs(2);
+const REMOVAL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How often it is looked whether the machine has other addresses.
-const GLANCE: Duration = Duration::from_secs(10);
+const INTERFACE_POLL_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Serves until a signal ends it.
-pub(crate) fn keep(
+pub(crate) fn run(
     prepared: Prepared,
     level: LevelSwitch,
     log: &Writer,
@@ -59,27 +59,28 @@ async fn serve(
     log: &Writer,
     metrics: Option<PrometheusHandle>,
 ) -> Result<(), Fatal> {
-    let caught = |kind| signal(kind).map_err(Fatal::Thread);
-    let (mut terminate, mut interrupt) = (caught(SignalKind::terminate())?, caught(SignalKind::interrupt())?);
-    let mut hangup = caught(SignalKind::hangup())?;
+    let signals = |kind| signal(kind).map_err(Fatal::Thread);
+    let (mut terminate, mut interrupt) = (signals(SignalKind::terminate())?, signals(SignalKind::interrupt())?);
+    let mut hangup = signals(SignalKind::hangup())?;
     let made = prepared.made.take();
     let mut reload = Reload::new(prepared.loaded.clone(), prepared.listeners(), prepared.interfaces.clone(), level);
     remove_at_start(&prepared, &reload).await;
     let restored = prepared.restored();
-    let mut server = prepared.start(reload.in_force().settings.clone())?;
-    let calls = Arc::new(Mutex::new(Calls::new(reload.in_force().loaded.config.limits.journal_calls.0)));
-    let mut desk = Desk::new(&server, calls.clone(), reload.watch());
+    let mut server = prepared.start(reload.active_config().settings.clone())?;
+    let calls = Arc::new(Mutex::new(Calls::new(reload.active_config().loaded.config.limits.journal_calls.0)));
+    let mut desk = Desk::new(&server, calls.clone(), reload.subscribe());
     let removals = Arc::new(Removals::new(server.store.clone(), server.completions.clone(), server.inboxes.clone()));
-    let settling = removals.clone();
-    tokio::spawn(async move { settling.settle().await });
-    let mut errands = open_office(&mut server, &reload, metrics.clone(), &calls, &removals)?;
-    announce(&server, &reload.in_force(), restored);
+    let dispatcher = removals.clone();
+    tokio::spawn(async move { dispatcher.settle().await });
+    let mut errands = spawn_admin(&mut server, &reload, metrics.clone(), &calls, &removals)?;
+    log_start(&server, &reload.active_config(), restored);
     if let Some(made) = made {
-        introduce(&made, &server.listeners, &reload);
+        show_accounts(&made, &server.listeners, &reload);
     }
     notify::ready();
     let started = Instant::now();
-    let (mut rounds, mut glances, mut readings) = (every(ROUND), every(GLANCE), every(READING));
+    let (mut maintenance, mut interface_polls, mut log_drains) =
+        (ticker(MAINTENANCE_INTERVAL), ticker(INTERFACE_POLL_INTERVAL), ticker(LOG_DRAIN_INTERVAL));
     let outcome = loop {
         tokio::select! {
             _ = terminate.recv() => break Ok(()),
@@ -90,16 +91,16 @@ async fn serve(
                 let _ = asked.send(reload_now(&mut reload, &server, &removals).await);
             }
             fatal = server.failed() => break Err(fatal),
-            _ = glances.tick() => reload.look_around(&server.inboxes).await,
-            _ = readings.tick() => desk.read(),
-            _ = rounds.tick() => {
+            _ = interface_polls.tick() => reload.poll_interfaces(&server.inboxes).await,
+            _ = log_drains.tick() => desk.read(),
+            _ = maintenance.tick() => {
                 if let Some(Shift { by, ahead }) = clock::check() {
                     server.store.set_ahead(ahead);
-                    note_shift(by);
-                    reload.renew(&server.inboxes).await;
+                    log_clock_shift(by);
+                    reload.republish(&server.inboxes).await;
                 }
                 calls.lock().sweep(clock::wall());
-                round(&server, &reload.in_force(), log, started);
+                maintain(&server, &reload.active_config(), log, started);
                 if let Some(metrics) = &metrics {
                     metrics.run_upkeep();
                 }
@@ -115,16 +116,16 @@ async fn serve(
 }
 
 /// The service manager waits until it is done.
-async fn reload_now(reload: &mut Reload, server: &Server, removals: &Arc<Removals>) -> Outcome {
+async fn reload_now(reload: &mut Reload, server: &Server, removals: &Arc<Removals>) -> ReloadOutcome {
     notify::reloading();
     let outcome = reload.run(&server.inboxes).await;
     if outcome.reloaded {
-        let (store, removals, in_force) = (server.store.clone(), removals.clone(), reload.watch());
-        let removing = tokio::spawn(async move { unknown::remove(store, &removals, &in_force).await });
+        let (store, removals, active_config) = (server.store.clone(), removals.clone(), reload.subscribe());
+        let removing = tokio::spawn(async move { unknown::remove(store, &removals, &active_config).await });
         // What takes longer goes on by itself.
-        let _ = timeout(REMOVING, removing).await;
+        let _ = timeout(REMOVAL_TIMEOUT, removing).await;
     }
-    server.defence.reconfigure(&reload.in_force().loaded.config);
+    server.defence.reconfigure(&reload.active_config().loaded.config);
     notify::ready();
     outcome
 }
@@ -132,10 +133,10 @@ async fn reload_now(reload: &mut Reload, server: &Server, removals: &Arc<Removal
 /// Before any worker serves, so that no call reaches a user who is not there any more.
 async fn remove_at_start(prepared: &Prepared, reload: &Reload) {
     let removals = prepared.removals();
-    let in_force = reload.watch();
+    let active_config = reload.subscribe();
     tokio::select! {
         () = removals.settle() => {}
-        removed = timeout(REMOVING, unknown::remove(prepared.store(), &removals, &in_force)) => {
+        removed = timeout(REMOVAL_TIMEOUT, unknown::remove(prepared.store(), &removals, &active_config)) => {
             if removed.is_err() {
                 tracing::error!("registrations of users without an account are not yet removed on the disk");
             }
@@ -143,14 +144,14 @@ async fn remove_at_start(prepared: &Prepared, reload: &Reload) {
     }
 }
 
-fn every(time: Duration) -> Interval {
+fn ticker(time: Duration) -> Interval {
     let mut interval = interval(time);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     interval
 }
 
 /// Begins to answer HTTP, if it is to. What only the main loop can do comes through the channel.
-fn open_office(
+fn spawn_admin(
     server: &mut Server,
     reload: &Reload,
     metrics: Option<PrometheusHandle>,
@@ -161,14 +162,14 @@ fn open_office(
     let (Some(listener), Some(metrics)) = (server.metrics.take(), metrics) else { return Ok(received) };
     let address = listener.local_addr().map_err(Fatal::Thread)?;
     let listener = tokio::net::TcpListener::from_std(listener).map_err(Fatal::Thread)?;
-    let most = reload.in_force().loaded.config.limits.admin_connections.0;
+    let most = reload.active_config().loaded.config.limits.admin_connections.0;
     let office = Office {
         store: server.store.clone(),
         removals: removals.clone(),
         keys: server.keys.clone(),
         calls: calls.clone(),
         metrics,
-        in_force: reload.watch(),
+        active_config: reload.subscribe(),
         health: server.health.clone(),
         defence: server.defence.clone(),
         directory: server.directory.clone(),
@@ -182,7 +183,7 @@ fn open_office(
     Ok(received)
 }
 
-fn round(server: &Server, in_force: &InForce, log: &Writer, started: Instant) {
+fn maintain(server: &Server, active_config: &ActiveConfig, log: &Writer, started: Instant) {
     server.store.sweep(clock::wall());
     server.defence.sweep();
     server.health.ask(&server.inboxes);
@@ -200,7 +201,7 @@ fn round(server: &Server, in_force: &InForce, log: &Writer, started: Instant) {
         moved_dialogs: load.moved_dialogs,
         connections: server.directory.open(),
         bans: server.defence.banned(),
-        accounts: in_force.loaded.accounts.len(),
+        accounts: active_config.loaded.accounts.len(),
         ready: server.health.troubles().is_empty(),
         log_dropped: log.dropped(),
         uptime: started.elapsed(),
@@ -210,24 +211,24 @@ fn round(server: &Server, in_force: &InForce, log: &Writer, started: Instant) {
 }
 
 /// Says that the machine's clock was set; that it drifts is everyday's business.
-fn note_shift(millis: i64) {
+fn log_clock_shift(millis: i64) {
     let by = Duration::from_secs(millis.unsigned_abs().div_ceil(1000));
-    if by > ROUND {
+    if by > MAINTENANCE_INTERVAL {
         let direction = if millis > 0 { "forward" } else { "back" };
         let by = humantime::format_duration(by);
         tracing::warn!("the machine's clock was set {direction} by {by}: registrations go on as they were granted");
     }
 }
 
-fn announce(server: &Server, in_force: &InForce, restored: location::Counts) {
-    let config = match &in_force.loaded.file {
+fn log_start(server: &Server, active_config: &ActiveConfig, restored: location::Counts) {
+    let config = match &active_config.loaded.file {
         Some(file) => file.display().to_string(),
         None => "defaults".to_owned(),
     };
     tracing::info!(
         "frontdesk {} with {} accounts, {} phones of {} users restored, configuration: {config}",
         env!("CARGO_PKG_VERSION"),
-        in_force.loaded.accounts.len(),
+        active_config.loaded.accounts.len(),
         restored.bindings,
         restored.users,
     );
@@ -237,7 +238,7 @@ fn announce(server: &Server, in_force: &InForce, restored: location::Counts) {
 }
 
 /// Says how phones can register, on standard output the first time, in the log later.
-fn introduce(made: &Made, listeners: &[Listener], reload: &Reload) {
+fn show_accounts(made: &Made, listeners: &[Listener], reload: &Reload) {
     if let (Some(file), true) = (&made.file, made.fresh.is_empty()) {
         tracing::info!("no accounts are configured: those of the first start are in {}", file.display());
         return;
