@@ -37,7 +37,7 @@ mod settings;
 mod summary;
 mod supervisor;
 mod transport;
-mod unknown;
+mod unknown_users;
 mod worker;
 
 use std::process::ExitCode;

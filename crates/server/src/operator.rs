@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use hyper::Method;
 
-use crate::admin::{Banned, Bans, Explained, Phone, Removed, User, Users};
+use crate::admin::{BanEntry, Bans, Explanation, Phone, Removed, User, Users};
 use crate::arguments::{self, Bindings, Deed};
 use crate::client::{Client, Unanswered, escaped};
 use crate::config::Loaded;
@@ -62,7 +62,7 @@ pub(crate) fn bans(client: &Client, what: &arguments::Bans) -> Result<String, Fa
 pub(crate) fn explain(client: &Client, to: &str, from: Option<&str>, source: Option<&str>) -> Result<String, Fatal> {
     let [to, from, source] = [Some(to), from, source].map(|text| escaped(text.unwrap_or_default()));
     let path = format!("explain?to={to}&from={from}&source={source}");
-    let Explained { from, to, steps, .. } = client.ask(Method::GET, &path)?;
+    let Explanation { from, to, steps, .. } = client.ask(Method::GET, &path)?;
     let mut text = format!("A call from {} to {}:\n", line(&from), line(&to));
     for (step, number) in steps.iter().zip(1..) {
         let _ = writeln!(text, "{number:>3}. {}", line(step));
@@ -97,7 +97,7 @@ pub(crate) fn after_edit(loaded: &Loaded, url: Option<&str>, deed: &Deed) -> Res
     }
 }
 
-fn ban(Banned { address, seconds_left, failures, users, .. }: &Banned) -> String {
+fn ban(BanEntry { address, seconds_left, failures, users, .. }: &BanEntry) -> String {
     let left = humantime::format_duration(Duration::from_secs(*seconds_left));
     let users = if users.is_empty() { String::new() } else { format!("  {}", users.join(", ")) };
     format!("{address}  {left} left, {failures} failures{users}\n")

@@ -15,7 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
-use crate::admin::{self, Errand, Office, Removals};
+use crate::admin::{self, AdminCommand, AdminState, Removals};
 use crate::clock::Shift;
 use crate::config::Listen;
 use crate::error::Fatal;
@@ -25,7 +25,7 @@ use crate::log::{LevelSwitch, Writer};
 use crate::metrics::Levels;
 use crate::reload::{ActiveConfig, Reload, ReloadOutcome};
 use crate::server::{Prepared, Server};
-use crate::{clock, first_run, interfaces, notify, unknown};
+use crate::{clock, first_run, interfaces, notify, unknown_users};
 
 /// How often bindings expire, gauges are set and histograms are folded.
 const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(1);
@@ -71,8 +71,8 @@ async fn serve(
     let mut desk = Desk::new(&server, calls.clone(), reload.subscribe());
     let removals = Arc::new(Removals::new(server.store.clone(), server.completions.clone(), server.inboxes.clone()));
     let dispatcher = removals.clone();
-    tokio::spawn(async move { dispatcher.settle().await });
-    let mut errands = spawn_admin(&mut server, &reload, metrics.clone(), &calls, &removals)?;
+    tokio::spawn(async move { dispatcher.dispatch_completions().await });
+    let mut commands = spawn_admin(&mut server, &reload, metrics.clone(), &calls, &removals)?;
     log_start(&server, &reload.active_config(), restored);
     if let Some(made) = made {
         show_accounts(&made, &server.listeners, &reload);
@@ -86,7 +86,7 @@ async fn serve(
             _ = terminate.recv() => break Ok(()),
             _ = interrupt.recv() => break Ok(()),
             _ = hangup.recv() => drop(reload_now(&mut reload, &server, &removals).await),
-            Some(Errand::Reload(asked)) = errands.recv() => {
+            Some(AdminCommand::Reload(asked)) = commands.recv() => {
                 // Whoever asked may have lost patience.
                 let _ = asked.send(reload_now(&mut reload, &server, &removals).await);
             }
@@ -121,7 +121,7 @@ async fn reload_now(reload: &mut Reload, server: &Server, removals: &Arc<Removal
     let outcome = reload.run(&server.inboxes).await;
     if outcome.reloaded {
         let (store, removals, active_config) = (server.store.clone(), removals.clone(), reload.subscribe());
-        let removing = tokio::spawn(async move { unknown::remove(store, &removals, &active_config).await });
+        let removing = tokio::spawn(async move { unknown_users::remove(store, &removals, &active_config).await });
         // What takes longer goes on by itself.
         let _ = timeout(REMOVAL_TIMEOUT, removing).await;
     }
@@ -135,8 +135,8 @@ async fn remove_at_start(prepared: &Prepared, reload: &Reload) {
     let removals = prepared.removals();
     let active_config = reload.subscribe();
     tokio::select! {
-        () = removals.settle() => {}
-        removed = timeout(REMOVAL_TIMEOUT, unknown::remove(prepared.store(), &removals, &active_config)) => {
+        () = removals.dispatch_completions() => {}
+        removed = timeout(REMOVAL_TIMEOUT, unknown_users::remove(prepared.store(), &removals, &active_config)) => {
             if removed.is_err() {
                 tracing::error!("registrations of users without an account are not yet removed on the disk");
             }
@@ -157,13 +157,13 @@ fn spawn_admin(
     metrics: Option<PrometheusHandle>,
     calls: &Arc<Mutex<Calls>>,
     removals: &Arc<Removals>,
-) -> Result<mpsc::Receiver<Errand>, Fatal> {
-    let (errands, received) = mpsc::channel(1);
+) -> Result<mpsc::Receiver<AdminCommand>, Fatal> {
+    let (commands, received) = mpsc::channel(1);
     let (Some(listener), Some(metrics)) = (server.metrics.take(), metrics) else { return Ok(received) };
     let address = listener.local_addr().map_err(Fatal::Thread)?;
     let listener = tokio::net::TcpListener::from_std(listener).map_err(Fatal::Thread)?;
     let most = reload.active_config().loaded.config.limits.admin_connections.0;
-    let office = Office {
+    let state = AdminState {
         store: server.store.clone(),
         removals: removals.clone(),
         keys: server.keys.clone(),
@@ -175,10 +175,10 @@ fn spawn_admin(
         directory: server.directory.clone(),
         listeners: server.listeners.clone(),
         started: Instant::now(),
-        errands,
+        commands,
         listings: Semaphore::new(1),
     };
-    tokio::spawn(admin::serve(listener, Arc::new(office), most));
+    tokio::spawn(admin::serve(listener, Arc::new(state), most));
     tracing::info!("metrics at http://{address}/metrics, status at http://{address}/");
     Ok(received)
 }

@@ -6,11 +6,11 @@ use hyper::StatusCode;
 use parser::reason_phrase;
 use serde::Serialize;
 
-use super::Office;
+use super::AdminState;
 use super::reply::{self, Reply};
 
 /// The counters, with the label that is the reason and what it counts.
-const TABLE: &[(&str, &str, &str)] = &[
+const FAILURE_COUNTERS: &[(&str, &str, &str)] = &[
     ("frontdesk_authentication_failures_total", "reason", "credentials refused"),
     ("frontdesk_registrations_total", "outcome", "registrations"),
     ("frontdesk_forks_total", "outcome", "calls to several phones"),
@@ -24,7 +24,7 @@ const TABLE: &[(&str, &str, &str)] = &[
 ];
 
 #[derive(Debug, PartialEq, Eq, Serialize)]
-struct Failure {
+struct FailureCount {
     what: &'static str,
     reason: String,
     metric: &'static str,
@@ -32,16 +32,16 @@ struct Failure {
 }
 
 /// GET /api/v1/failures
-pub(crate) fn list(office: &Office) -> Reply {
-    reply::json(StatusCode::OK, &read(&office.metrics.render()))
+pub(crate) fn list(state: &AdminState) -> Reply {
+    reply::json(StatusCode::OK, &read(&state.metrics.render()))
 }
 
-fn read(text: &str) -> Vec<Failure> {
-    let mut failures: Vec<Failure> = Vec::new();
+fn read(text: &str) -> Vec<FailureCount> {
+    let mut failures: Vec<FailureCount> = Vec::new();
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         let Some((series, count)) = line.rsplit_once(' ') else { continue };
         let (name, labels) = series.split_once('{').unwrap_or((series, ""));
-        let Some((metric, key, what)) = TABLE.iter().find(|(metric, ..)| *metric == name) else { continue };
+        let Some((metric, key, what)) = FAILURE_COUNTERS.iter().find(|(metric, ..)| *metric == name) else { continue };
         let reason = label(labels, key).unwrap_or("failed");
         let (Ok(count @ 1..), true) = (count.parse::<u64>(), is_failure(metric, labels, reason)) else { continue };
         let reason = match reason.parse() {
@@ -50,7 +50,7 @@ fn read(text: &str) -> Vec<Failure> {
         };
         match failures.iter_mut().find(|failure| failure.metric == *metric && failure.reason == reason) {
             Some(failure) => failure.count += count,
-            None => failures.push(Failure { what, reason, metric, count }),
+            None => failures.push(FailureCount { what, reason, metric, count }),
         }
     }
     failures.sort_by_key(|failure| std::cmp::Reverse(failure.count));

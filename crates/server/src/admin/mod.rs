@@ -4,14 +4,14 @@
 
 mod bans;
 mod calls;
-mod door;
 mod explain;
-mod facts;
 mod failures;
+mod guard;
 mod removal;
 mod reply;
 mod routes;
 mod serve;
+mod status;
 mod users;
 
 use std::sync::Arc;
@@ -29,15 +29,15 @@ use crate::journal::Calls;
 use crate::reload::{ActiveConfig, ReloadOutcome};
 use crate::transport::Directory;
 
-pub(crate) use bans::{Banned, Bans};
-pub(crate) use explain::Explained;
+pub(crate) use bans::{BanEntry, Bans};
+pub(crate) use explain::Explanation;
 pub(crate) use removal::Removals;
 pub(crate) use reply::Problem;
 pub(crate) use serve::serve;
 pub(crate) use users::{Phone, Removed, User, Users};
 
 /// All that an answer is made of.
-pub(crate) struct Office {
+pub(crate) struct AdminState {
     /// Who is registered.
     pub(crate) store: Arc<AnyStore>,
     /// The way to remove a phone.
@@ -61,13 +61,13 @@ pub(crate) struct Office {
     /// When it began to serve.
     pub(crate) started: Instant,
     /// What only the main loop can do.
-    pub(crate) errands: mpsc::Sender<Errand>,
+    pub(crate) commands: mpsc::Sender<AdminCommand>,
     /// Lists of users that are being made: one at a time, since the store may be large.
     pub(crate) listings: Semaphore,
 }
 
 /// Something for the main loop.
-pub(crate) enum Errand {
+pub(crate) enum AdminCommand {
     /// Read the configuration again.
     Reload(oneshot::Sender<ReloadOutcome>),
 }

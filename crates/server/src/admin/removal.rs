@@ -19,13 +19,13 @@ use crate::clock;
 use crate::inbox::{Completions, Inbound, Safety};
 
 /// Races that may be lost before it is given up.
-const MAX_ATTEMPTS: usize = 16;
+const MAX_CONFLICTS: usize = 16;
 
 /// Users whose phones are removed at a time: far fewer than the store's queue takes.
 const BATCH: usize = 256;
 
 /// For the disk.
-const PATIENCE: Duration = Duration::from_secs(5);
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Removals that wait for the disk.
 pub(crate) struct Removals {
@@ -37,7 +37,7 @@ pub(crate) struct Removals {
 }
 
 /// A removal that is done in memory.
-struct Begun {
+struct PendingRemoval {
     /// How many phones.
     removed: usize,
     /// What the disk will say; none if it has nothing to say.
@@ -46,7 +46,7 @@ struct Begun {
 
 /// Which phones.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Which<'a> {
+pub(crate) enum RemovalScope<'a> {
     /// All of the user.
     All,
     /// The one with this Contact URI.
@@ -55,10 +55,10 @@ pub(crate) enum Which<'a> {
 
 /// Why nothing was removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum NotRemoved {
+pub(crate) enum RemovalError {
     /// There is no such phone.
     #[error("no such phone is registered")]
-    Absent,
+    NotFound,
     /// The store did not take it, or not in time.
     #[error("the store did not take it")]
     Store,
@@ -75,7 +75,7 @@ impl Removals {
     }
 
     /// Passes on what the store says, until the task is dropped.
-    pub(crate) async fn settle(&self) {
+    pub(crate) async fn dispatch_completions(&self) {
         let Some(own) = self.completions.last() else { return };
         let mut done = Vec::new();
         loop {
@@ -89,23 +89,27 @@ impl Removals {
     }
 
     /// Removes phones; says how many, once it is safe.
-    pub(crate) async fn remove(&self, aor: &Aor, which: Which<'_>) -> Result<usize, NotRemoved> {
-        let begun = self.commit(aor, which, |_| true)?;
-        let removed = self.made_safe(begun).await?;
+    pub(crate) async fn remove(&self, aor: &Aor, scope: RemovalScope<'_>) -> Result<usize, RemovalError> {
+        let pending = self.commit(aor, scope, |_| true)?;
+        let removed = self.wait_until_durable(pending).await?;
         self.notify(aor).await;
         Ok(removed)
     }
 
-    /// Removes all phones of these users, unless `is_meant` says no any more. Which users, with how many phones each, and for
+    /// Removes all phones of these users, unless `should_remove` says no any more. Which users, with how many phones each, and for
     /// how many it failed.
-    pub(crate) async fn remove_all(&self, aors: &[Aor], is_meant: impl Fn(&Aor) -> bool) -> (Vec<(Aor, usize)>, usize) {
+    pub(crate) async fn remove_all(
+        &self,
+        aors: &[Aor],
+        should_remove: impl Fn(&Aor) -> bool,
+    ) -> (Vec<(Aor, usize)>, usize) {
         let (mut removed, mut failed) = (Vec::new(), 0);
         for batch in aors.chunks(BATCH) {
             // All of them wait for the disk together.
-            let begun: Vec<_> = batch.iter().map(|aor| self.commit(aor, Which::All, &is_meant)).collect();
-            for (aor, begun) in batch.iter().zip(begun) {
-                let outcome = match begun {
-                    Ok(begun) => self.made_safe(begun).await,
+            let pending: Vec<_> = batch.iter().map(|aor| self.commit(aor, RemovalScope::All, &should_remove)).collect();
+            for (aor, pending) in batch.iter().zip(pending) {
+                let outcome = match pending {
+                    Ok(pending) => self.wait_until_durable(pending).await,
                     Err(error) => Err(error),
                 };
                 match outcome {
@@ -114,8 +118,8 @@ impl Removals {
                         removed.push((aor.clone(), phones));
                     }
                     // Somebody else was first, or it is not meant any more.
-                    Err(NotRemoved::Absent) => {}
-                    Err(NotRemoved::Store) => failed += 1,
+                    Err(RemovalError::NotFound) => {}
+                    Err(RemovalError::Store) => failed += 1,
                 }
             }
         }
@@ -130,43 +134,48 @@ impl Removals {
         }
     }
 
-    /// Removes them in memory. `is_meant` is asked after the record was read: if something is registered after it has
+    /// Removes them in memory. `should_remove` is asked after the record was read: if something is registered after it has
     /// said yes, the commit finds out.
-    fn commit(&self, aor: &Aor, which: Which<'_>, is_meant: impl Fn(&Aor) -> bool) -> Result<Begun, NotRemoved> {
-        for _ in 0..MAX_ATTEMPTS {
-            let old = self.store.load(aor).ok_or(NotRemoved::Absent)?;
-            if !is_meant(aor) {
-                return Err(NotRemoved::Absent);
+    fn commit(
+        &self,
+        aor: &Aor,
+        scope: RemovalScope<'_>,
+        should_remove: impl Fn(&Aor) -> bool,
+    ) -> Result<PendingRemoval, RemovalError> {
+        for _ in 0..MAX_CONFLICTS {
+            let old = self.store.load(aor).ok_or(RemovalError::NotFound)?;
+            if !should_remove(aor) {
+                return Err(RemovalError::NotFound);
             }
             let now = clock::wall();
-            let record = without(&old, which, now)?;
+            let record = record_without(&old, scope, now)?;
             let removed = old.live(now).count() - record.live(now).count();
-            let (id, outcome) = self.wait();
+            let (id, outcome) = self.add_waiter();
             match self.store.commit(Some(&old), record, self.ticket(id)) {
                 Commit::Done => {
                     self.waiting.lock().remove(&id);
-                    return Ok(Begun { removed, outcome: None });
+                    return Ok(PendingRemoval { removed, outcome: None });
                 }
-                Commit::Pending => return Ok(Begun { removed, outcome: Some(outcome) }),
+                Commit::Pending => return Ok(PendingRemoval { removed, outcome: Some(outcome) }),
                 Commit::Conflict => drop(self.waiting.lock().remove(&id)),
                 Commit::Full | Commit::Failed(_) => {
                     self.waiting.lock().remove(&id);
-                    return Err(NotRemoved::Store);
+                    return Err(RemovalError::Store);
                 }
             }
         }
-        Err(NotRemoved::Store)
+        Err(RemovalError::Store)
     }
 
-    async fn made_safe(&self, begun: Begun) -> Result<usize, NotRemoved> {
-        let Begun { removed, outcome: Some(outcome) } = begun else { return Ok(begun.removed) };
-        match timeout(PATIENCE, outcome).await {
+    async fn wait_until_durable(&self, pending: PendingRemoval) -> Result<usize, RemovalError> {
+        let PendingRemoval { removed, outcome: Some(outcome) } = pending else { return Ok(pending.removed) };
+        match timeout(COMMIT_TIMEOUT, outcome).await {
             Ok(Ok(Safety::Safe)) => Ok(removed),
-            _ => Err(NotRemoved::Store),
+            _ => Err(RemovalError::Store),
         }
     }
 
-    fn wait(&self) -> (u64, oneshot::Receiver<Safety>) {
+    fn add_waiter(&self) -> (u64, oneshot::Receiver<Safety>) {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (sender, receiver) = oneshot::channel();
         self.waiting.lock().insert(id, sender);
@@ -178,11 +187,11 @@ impl Removals {
     }
 }
 
-fn without(old: &Record, which: Which<'_>, now: Wall) -> Result<Record, NotRemoved> {
-    let change = Change::by_hand(match which {
-        Which::All => Ask::RemoveAll,
-        Which::Contact(uri) => Ask::Update(smallvec![ContactChange::plain(uri, 0)]),
+fn record_without(old: &Record, scope: RemovalScope<'_>, now: Wall) -> Result<Record, RemovalError> {
+    let change = Change::by_hand(match scope {
+        RemovalScope::All => Ask::RemoveAll,
+        RemovalScope::Contact(uri) => Ask::Update(smallvec![ContactChange::plain(uri, 0)]),
     });
     let limits = Limits { max_contacts: usize::MAX, ..Limits::DEFAULT };
-    old.apply(&change, now, &limits).map_err(|_| NotRemoved::Store)?.changed().ok_or(NotRemoved::Absent)
+    old.apply(&change, now, &limits).map_err(|_| RemovalError::Store)?.changed().ok_or(RemovalError::NotFound)
 }

@@ -10,7 +10,7 @@ use hyper::header::{
 use hyper::{Response, StatusCode};
 use serde::{Deserialize, Serialize};
 
-use super::door::Stopped;
+use super::guard::AccessDenied;
 use crate::{hex, printable, secret};
 
 /// An answer.
@@ -25,8 +25,8 @@ pub(crate) struct Problem<'a> {
 /// `value` as JSON.
 pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Reply {
     match serde_json::to_vec(value) {
-        Ok(body) => with(status, "application/json", printable::json(body)),
-        Err(error) => with(StatusCode::INTERNAL_SERVER_ERROR, TEXT, error.to_string()),
+        Ok(body) => response(status, "application/json", printable::json(body)),
+        Err(error) => response(StatusCode::INTERNAL_SERVER_ERROR, TEXT, error.to_string()),
     }
 }
 
@@ -36,14 +36,16 @@ pub(crate) fn problem(status: StatusCode, error: &str) -> Reply {
 }
 
 /// Not let in.
-pub(crate) fn stopped(why: Stopped) -> Reply {
+pub(crate) fn denied(why: AccessDenied) -> Reply {
     let status = match why {
-        Stopped::Malformed => StatusCode::BAD_REQUEST,
-        Stopped::Token => StatusCode::UNAUTHORIZED,
-        Stopped::Remote | Stopped::Host | Stopped::Origin | Stopped::Intent => StatusCode::FORBIDDEN,
+        AccessDenied::Malformed => StatusCode::BAD_REQUEST,
+        AccessDenied::Token => StatusCode::UNAUTHORIZED,
+        AccessDenied::Remote | AccessDenied::Host | AccessDenied::Origin | AccessDenied::CsrfHeader => {
+            StatusCode::FORBIDDEN
+        }
     };
     let mut reply = problem(status, &why.to_string());
-    if why == Stopped::Token {
+    if why == AccessDenied::Token {
         reply.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"frontdesk\""));
     }
     reply
@@ -57,7 +59,7 @@ pub(crate) fn not_allowed(allow: &'static str) -> Reply {
 }
 
 /// Any text.
-pub(crate) fn with(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Reply {
+pub(crate) fn response(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Reply {
     let mut reply = Response::new(Full::new(body.into()));
     *reply.status_mut() = status;
     let headers = reply.headers_mut();
@@ -78,7 +80,7 @@ pub(crate) fn page(html: &str) -> Reply {
         return problem(StatusCode::INTERNAL_SERVER_ERROR, "no random numbers");
     };
     let number = hex::write(&number);
-    let mut reply = with(StatusCode::OK, "text/html; charset=utf-8", html.replace("{nonce}", &number));
+    let mut reply = response(StatusCode::OK, "text/html; charset=utf-8", html.replace("{nonce}", &number));
     let policy = format!(
         "default-src 'none'; script-src 'nonce-{number}'; style-src 'nonce-{number}'; connect-src 'self'; \
          base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

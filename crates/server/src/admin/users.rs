@@ -11,16 +11,16 @@ use location::{AnyStore, Aor, Binding, Store as _, Wall};
 use proxy::Settings;
 use serde::{Deserialize, Serialize};
 
-use super::removal::{NotRemoved, Which};
+use super::removal::{RemovalError, RemovalScope};
 use super::reply::{self, Reply};
-use super::{Office, calls};
+use super::{AdminState, calls};
 use crate::clock;
 use crate::config::{Loaded, Masked};
 use crate::journal::clean;
 
 /// Users in one answer: asked for none, and at most.
-pub(crate) const SHOWN: usize = 200;
-pub(crate) const MOST: usize = 1000;
+pub(crate) const DEFAULT_LIMIT: usize = 200;
+pub(crate) const MAX_LIMIT: usize = 1000;
 
 /// Whoever has an account or a phone.
 #[derive(Deserialize, Serialize)]
@@ -60,27 +60,27 @@ pub(crate) struct Removed {
 }
 
 /// GET /api/v1/users
-pub(crate) async fn list(office: &Office, search: &str, limit: usize) -> Reply {
-    let Ok(_turn) = office.listings.acquire().await else { return unavailable() };
-    let (store, active_config) = (Arc::clone(&office.store), office.active_config.borrow().clone());
+pub(crate) async fn list(state: &AdminState, search: &str, limit: usize) -> Reply {
+    let Ok(_permit) = state.listings.acquire().await else { return unavailable() };
+    let (store, active_config) = (Arc::clone(&state.store), state.active_config.borrow().clone());
     let search = search.to_owned();
     // A large store takes a while to be looked through.
-    let made = tokio::task::spawn_blocking(move || {
+    let listing = tokio::task::spawn_blocking(move || {
         let (total, aors) = select(&store, &active_config.loaded, search.as_bytes(), limit);
         let users = aors.iter().map(|aor| user(aor, &store, &active_config.settings)).collect();
         Users { total, users }
     });
-    match made.await {
+    match listing.await {
         Ok(users) => reply::json(StatusCode::OK, &users),
         Err(_) => unavailable(),
     }
 }
 
 /// GET /api/v1/users/{user}
-pub(crate) fn show(office: &Office, name: &[u8]) -> Reply {
-    let active_config = office.active_config.borrow().clone();
+pub(crate) fn show(state: &AdminState, name: &[u8]) -> Reply {
+    let active_config = state.active_config.borrow().clone();
     let aor = aor_of(name, &active_config.loaded);
-    let user = user(&aor, &office.store, &active_config.settings);
+    let user = user(&aor, &state.store, &active_config.settings);
     if !user.account && user.phones.is_empty() {
         return reply::problem(StatusCode::NOT_FOUND, "there is no such user");
     }
@@ -88,22 +88,22 @@ pub(crate) fn show(office: &Office, name: &[u8]) -> Reply {
 }
 
 /// DELETE /api/v1/users/{user}/phones and /api/v1/users/{user}/phones/{contact}
-pub(crate) async fn remove(office: &Office, name: &[u8], which: Which<'_>) -> Reply {
-    let active_config = office.active_config.borrow().clone();
+pub(crate) async fn remove(state: &AdminState, name: &[u8], scope: RemovalScope<'_>) -> Reply {
+    let active_config = state.active_config.borrow().clone();
     let aor = aor_of(name, &active_config.loaded);
-    match office.removals.remove(&aor, which).await {
+    match state.removals.remove(&aor, scope).await {
         Ok(removed) => {
             let masked = active_config.loaded.config.log.mask.contains(&Masked::Users);
             let whose = if masked { "a user".to_owned() } else { clean(aor.as_bytes()) };
             tracing::info!("phones of {whose} removed by the operator: {removed}");
             reply::json(StatusCode::OK, &Removed { removed })
         }
-        Err(error @ NotRemoved::Absent) => reply::problem(StatusCode::NOT_FOUND, &error.to_string()),
-        Err(error @ NotRemoved::Store) => reply::problem(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
+        Err(error @ RemovalError::NotFound) => reply::problem(StatusCode::NOT_FOUND, &error.to_string()),
+        Err(error @ RemovalError::Store) => reply::problem(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
     }
 }
 
-/// `101`, `101@office.example` or `sip:101@office.example`.
+/// `101`, `101@state.example` or `sip:101@state.example`.
 fn aor_of(name: &[u8], loaded: &Loaded) -> Aor {
     let name = name.strip_prefix(b"sip:").unwrap_or(name);
     match name.iter().rposition(|octet| *octet == b'@').and_then(|at| name.split_at_checked(at)) {
@@ -114,12 +114,12 @@ fn aor_of(name: &[u8], loaded: &Loaded) -> Aor {
 
 /// The first of those whose address contains `search`, in order; and how many they are.
 fn select(store: &AnyStore, loaded: &Loaded, search: &[u8], limit: usize) -> (usize, Vec<Aor>) {
-    let fits =
+    let matches =
         |aor: &[u8]| search.is_empty() || aor.windows(search.len()).any(|part| part.eq_ignore_ascii_case(search));
-    let mut aors: Vec<_> = loaded.accounts.aors().filter(|aor| fits(aor.as_bytes())).cloned().collect();
+    let mut aors: Vec<_> = loaded.accounts.aors().filter(|aor| matches(aor.as_bytes())).cloned().collect();
     let now = clock::wall();
     store.list(&mut |record| {
-        if fits(record.aor()) && record.live(now).next().is_some() {
+        if matches(record.aor()) && record.live(now).next().is_some() {
             let aor = record.address();
             if loaded.accounts.find(&aor).is_none() {
                 aors.push(aor);
@@ -158,8 +158,8 @@ fn registered(binding: &Binding<'_>, now: Wall) -> Phone {
         contact: lossy(binding.contact()),
         address: Some(flow.remote.to_string()),
         transport: Some(flow.transport.param().into()),
-        since: Some(calls::moment(binding.since())),
-        refreshed: Some(calls::moment(binding.registered_at())),
+        since: Some(calls::rfc3339(binding.since())),
+        refreshed: Some(calls::rfc3339(binding.registered_at())),
         expires_in: Some(binding.remaining(now)),
         q: binding.q().map(|q| f64::from(q) / 1000.0),
         path: (!binding.path().is_empty()).then(|| lossy(binding.path())),

@@ -17,10 +17,10 @@ use crate::journal::{Phones, clean};
 use crate::reload::ActiveConfig;
 
 /// Lines for so many users, then one for the others.
-const LINES: usize = 20;
+const MAX_LINES: usize = 20;
 
 /// Whether this user may have registrations.
-pub(crate) fn may_exist(aor: &Aor, settings: &Settings) -> bool {
+pub(crate) fn may_have_bindings(aor: &Aor, settings: &Settings) -> bool {
     let anybody = settings.authentication == Authentication::Off && settings.accounts.is_empty();
     anybody || settings.accounts.find(aor).is_some()
 }
@@ -33,31 +33,31 @@ pub(crate) async fn remove(
 ) {
     let settings = Arc::clone(&active_config.borrow().settings);
     // A large store takes a while to be looked through.
-    let Ok(unknown) = tokio::task::spawn_blocking(move || find(&store, &settings)).await else { return };
+    let Ok(unknown) = tokio::task::spawn_blocking(move || find_unknown(&store, &settings)).await else { return };
     if unknown.is_empty() {
         return;
     }
     // By the time it is their turn they may have an account again.
-    let is_unknown = |aor: &Aor| !may_exist(aor, &active_config.borrow().settings);
+    let is_unknown = |aor: &Aor| !may_have_bindings(aor, &active_config.borrow().settings);
     let (removed, failed) = removals.remove_all(&unknown, is_unknown).await;
     let masked = active_config.borrow().loaded.config.log.mask.contains(&Masked::Users);
-    for (aor, phones) in removed.iter().take(LINES) {
+    for (aor, phones) in removed.iter().take(MAX_LINES) {
         let whose = if masked { "a user".to_owned() } else { name(aor, active_config) };
         tracing::info!("registrations of {whose} removed: there is no such account ({})", Phones(*phones));
     }
-    if removed.len() > LINES {
-        tracing::info!("registrations of {} more users removed: there are no such accounts", removed.len() - LINES);
+    if removed.len() > MAX_LINES {
+        tracing::info!("registrations of {} more users removed: there are no such accounts", removed.len() - MAX_LINES);
     }
     if failed > 0 {
         tracing::error!("registrations of {failed} users without an account could not be removed for good");
     }
 }
 
-fn find(store: &AnyStore, settings: &Settings) -> Vec<Aor> {
+fn find_unknown(store: &AnyStore, settings: &Settings) -> Vec<Aor> {
     let (mut unknown, now) = (Vec::new(), clock::wall());
     store.list(&mut |record| {
         let aor = record.address();
-        if !may_exist(&aor, settings) && record.live(now).next().is_some() {
+        if !may_have_bindings(&aor, settings) && record.live(now).next().is_some() {
             unknown.push(aor);
         }
     });
@@ -88,7 +88,7 @@ mod tests {
                 loaded.accounts.insert(bob.clone(), Account::default());
             }
             let settings = settings(&loaded, Vec::new(), proxy::Interfaces::default());
-            [may_exist(&bob, &settings), may_exist(&eve, &settings)]
+            [may_have_bindings(&bob, &settings), may_have_bindings(&eve, &settings)]
         };
         assert_eq!(exist("authentication: required", true), [true, false]);
         assert_eq!(exist("authentication: required", false), [false, false]);

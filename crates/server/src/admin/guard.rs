@@ -20,13 +20,13 @@ use hyper::{Method, Uri, Version};
 use crate::config::{Config, Token};
 
 /// What whoever changes something has to send; its value does not matter.
-pub(crate) const INTENT: HeaderName = HeaderName::from_static("x-frontdesk");
+pub(crate) const CSRF_HEADER: HeaderName = HeaderName::from_static("x-frontdesk");
 
-const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Why somebody is not let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Stopped {
+pub(crate) enum AccessDenied {
     /// 400: it can be read in two ways.
     #[error(
         "expected one Host that is a host name or address, as in the request line if it has one, and no Transfer-Encoding"
@@ -46,83 +46,88 @@ pub(crate) enum Stopped {
     Origin,
     /// 403: something is to be changed, and nothing says that it is meant.
     #[error("a request that changes something needs the header X-Frontdesk")]
-    Intent,
+    CsrfHeader,
 }
 
 /// Whether a request says one thing only, whatever it asks for.
-pub(crate) fn well_formed(version: Version, uri: &Uri, headers: &HeaderMap) -> Result<(), Stopped> {
+pub(crate) fn check_unambiguous(version: Version, uri: &Uri, headers: &HeaderMap) -> Result<(), AccessDenied> {
     let host = match (headers.get_all(HOST).iter().count(), version) {
-        (1, _) => authority(headers).ok_or(Stopped::Malformed)?,
+        (1, _) => host_header(headers).ok_or(AccessDenied::Malformed)?,
         // RFC 9112 3.2: only HTTP/1.0 may leave it out. Load balancers do.
-        (0, Version::HTTP_10) if uri.authority().is_none() => return one_length(headers),
-        _ => return Err(Stopped::Malformed),
+        (0, Version::HTTP_10) if uri.authority().is_none() => return check_header_counts(headers),
+        _ => return Err(AccessDenied::Malformed),
     };
     // RFC 9112 3.2.2: a whole URI in the request line wins over Host; who sends both differently wants to mislead.
     if uri.authority().is_some_and(|named| *named != host) {
-        return Err(Stopped::Malformed);
+        return Err(AccessDenied::Malformed);
     }
-    one_length(headers)
+    check_header_counts(headers)
 }
 
 /// RFC 9112 6.1: who sends Transfer-Encoding and Content-Length hopes that somebody on the way believes the other one. No
 /// request has a body here, so no encoding is taken at all: hyper does not show the length that came with one.
-fn one_length(headers: &HeaderMap) -> Result<(), Stopped> {
+fn check_header_counts(headers: &HeaderMap) -> Result<(), AccessDenied> {
     let count = |name: &HeaderName| headers.get_all(name).iter().count();
     // Each of those that decide here stands once, so that nobody checks one of two and acts on the other.
-    let once = [CONTENT_LENGTH, ORIGIN, AUTHORIZATION, FETCH_SITE].iter().all(|name| count(name) <= 1);
-    if once && count(&TRANSFER_ENCODING) == 0 { Ok(()) } else { Err(Stopped::Malformed) }
+    let once = [CONTENT_LENGTH, ORIGIN, AUTHORIZATION, SEC_FETCH_SITE].iter().all(|name| count(name) <= 1);
+    if once && count(&TRANSFER_ENCODING) == 0 { Ok(()) } else { Err(AccessDenied::Malformed) }
 }
 
 /// Host, if it is nothing but a host and perhaps a port (RFC 9110 7.2).
-fn authority(headers: &HeaderMap) -> Option<Authority> {
+fn host_header(headers: &HeaderMap) -> Option<Authority> {
     let host = headers.get(HOST).and_then(text)?.parse::<Authority>().ok()?;
     Some(host).filter(|host| !host.as_str().contains('@') && !host.host().is_empty())
 }
 
 /// Whether the page itself may be seen. With a token it may: it has no secrets, and asks for the token.
-pub(crate) fn page(peer: IpAddr, headers: &HeaderMap, config: &Config) -> Result<(), Stopped> {
+pub(crate) fn check_page(peer: IpAddr, headers: &HeaderMap, config: &Config) -> Result<(), AccessDenied> {
     if config.admin.token.is_none() && !peer.to_canonical().is_loopback() {
-        return Err(Stopped::Remote);
+        return Err(AccessDenied::Remote);
     }
-    host(headers, config)
+    check_host(headers, config)
 }
 
 /// Whether a request to the API may be answered.
-pub(crate) fn api(peer: IpAddr, method: &Method, headers: &HeaderMap, config: &Config) -> Result<(), Stopped> {
-    page(peer, headers, config)?;
-    origin(headers)?;
-    if *method != Method::GET && !headers.contains_key(INTENT) {
-        return Err(Stopped::Intent);
+pub(crate) fn check_api(
+    peer: IpAddr,
+    method: &Method,
+    headers: &HeaderMap,
+    config: &Config,
+) -> Result<(), AccessDenied> {
+    check_page(peer, headers, config)?;
+    check_origin(headers)?;
+    if *method != Method::GET && !headers.contains_key(CSRF_HEADER) {
+        return Err(AccessDenied::CsrfHeader);
     }
     match &config.admin.token {
-        Some(token) if !is_shown(token, headers) => Err(Stopped::Token),
+        Some(token) if !has_token(token, headers) => Err(AccessDenied::Token),
         _ => Ok(()),
     }
 }
 
-fn host(headers: &HeaderMap, config: &Config) -> Result<(), Stopped> {
-    let Some(authority) = authority(headers) else { return Err(Stopped::Host) };
+fn check_host(headers: &HeaderMap, config: &Config) -> Result<(), AccessDenied> {
+    let Some(authority) = host_header(headers) else { return Err(AccessDenied::Host) };
     // The final dot of a name from the root changes nothing.
     let host = authority.host().strip_suffix('.').unwrap_or_else(|| authority.host());
     // No foreign name leads to an address that stands here itself.
     let literal = host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
     let mut own = config.domains.iter().chain(&config.aliases).chain(&config.advertise);
     let ours = literal || host.eq_ignore_ascii_case("localhost") || own.any(|own| own.0.eq_ignore_ascii_case(host));
-    if ours { Ok(()) } else { Err(Stopped::Host) }
+    if ours { Ok(()) } else { Err(AccessDenied::Host) }
 }
 
-fn origin(headers: &HeaderMap) -> Result<(), Stopped> {
-    let foreign_site = headers.get(FETCH_SITE).is_some_and(|site| site != "same-origin" && site != "none");
+fn check_origin(headers: &HeaderMap) -> Result<(), AccessDenied> {
+    let foreign_site = headers.get(SEC_FETCH_SITE).is_some_and(|site| site != "same-origin" && site != "none");
     let own = headers.get(HOST).and_then(text);
     let foreign_origin = headers.get_all(ORIGIN).iter().any(|origin| {
         let host =
             text(origin).and_then(|origin| origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://")));
         host.is_none() || host != own
     });
-    if foreign_site || foreign_origin { Err(Stopped::Origin) } else { Ok(()) }
+    if foreign_site || foreign_origin { Err(AccessDenied::Origin) } else { Ok(()) }
 }
 
-fn is_shown(token: &Token, headers: &HeaderMap) -> bool {
+fn has_token(token: &Token, headers: &HeaderMap) -> bool {
     let shown = headers.get(AUTHORIZATION).and_then(text).and_then(|value| {
         let (scheme, shown) = value.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then(|| shown.trim())
@@ -158,9 +163,9 @@ mod tests {
     }
 
     #[track_caller]
-    fn get(peer: &str, token: bool, list: &[(&'static str, &str)], expected: Result<(), Stopped>) {
+    fn get(peer: &str, token: bool, list: &[(&'static str, &str)], expected: Result<(), AccessDenied>) {
         let peer = peer.parse().expect("an address");
-        assert_eq!(api(peer, &Method::GET, &headers(list), &config(token)), expected, "{list:?}");
+        assert_eq!(check_api(peer, &Method::GET, &headers(list), &config(token)), expected, "{list:?}");
     }
 
     #[test]
@@ -169,7 +174,7 @@ mod tests {
             get(here, false, &[("host", "127.0.0.1:9090")], Ok(()));
         }
         for elsewhere in ["192.0.2.1", "2001:db8::1", "::ffff:192.0.2.1"] {
-            get(elsewhere, false, &[("host", "127.0.0.1:9090")], Err(Stopped::Remote));
+            get(elsewhere, false, &[("host", "127.0.0.1:9090")], Err(AccessDenied::Remote));
         }
     }
 
@@ -179,10 +184,10 @@ mod tests {
         get("192.0.2.7", true, &[host, ("authorization", "Bearer 0123456789abcdef")], Ok(()));
         get("192.0.2.7", true, &[host, ("authorization", "bearer 0123456789abcdef")], Ok(()));
         for wrong in ["Bearer 0123456789abcdee", "Bearer 0123456789abcde", "Basic 0123456789abcdef", "Bearer", ""] {
-            get("127.0.0.1", true, &[host, ("authorization", wrong)], Err(Stopped::Token));
+            get("127.0.0.1", true, &[host, ("authorization", wrong)], Err(AccessDenied::Token));
         }
-        get("127.0.0.1", true, &[host], Err(Stopped::Token));
-        assert_eq!(page([192, 0, 2, 7].into(), &headers(&[host]), &config(true)), Ok(()));
+        get("127.0.0.1", true, &[host], Err(AccessDenied::Token));
+        assert_eq!(check_page([192, 0, 2, 7].into(), &headers(&[host]), &config(true)), Ok(()));
     }
 
     #[test]
@@ -198,15 +203,15 @@ mod tests {
             get("127.0.0.1", false, &[("host", good)], Ok(()));
         }
         for bad in ["evil.example:9090", "127.0.0.1.evil.example", "", "localhost.evil.example", "a b"] {
-            get("127.0.0.1", false, &[("host", bad)], Err(Stopped::Host));
+            get("127.0.0.1", false, &[("host", bad)], Err(AccessDenied::Host));
         }
-        get("127.0.0.1", false, &[], Err(Stopped::Host));
+        get("127.0.0.1", false, &[], Err(AccessDenied::Host));
     }
 
     #[test]
     fn what_can_be_read_in_two_ways_is_refused() {
-        let judge = |version, target: &str, list: &[(&'static str, &str)]| {
-            well_formed(version, &target.parse().expect("a target"), &headers(list))
+        let check = |version, target: &str, list: &[(&'static str, &str)]| {
+            check_unambiguous(version, &target.parse().expect("a target"), &headers(list))
         };
         let host = ("host", "127.0.0.1:9090");
         for (target, list) in [
@@ -216,7 +221,7 @@ mod tests {
             ("/", &[host, ("content-length", "0")]),
             ("/", &[host, ("origin", "http://127.0.0.1:9090"), ("authorization", "Bearer x")]),
         ] {
-            assert_eq!(judge(Version::HTTP_11, target, list), Ok(()), "{target} {list:?}");
+            assert_eq!(check(Version::HTTP_11, target, list), Ok(()), "{target} {list:?}");
         }
         for (target, list) in [
             ("/", &[][..]),
@@ -232,11 +237,11 @@ mod tests {
             ("/", &[host, ("origin", "http://127.0.0.1:9090"), ("origin", "http://evil.example")]),
             ("/", &[host, ("authorization", "Bearer a"), ("authorization", "Bearer b")]),
         ] {
-            assert_eq!(judge(Version::HTTP_11, target, list), Err(Stopped::Malformed), "{target} {list:?}");
+            assert_eq!(check(Version::HTTP_11, target, list), Err(AccessDenied::Malformed), "{target} {list:?}");
         }
-        assert_eq!(judge(Version::HTTP_10, "/health", &[]), Ok(()));
-        assert_eq!(judge(Version::HTTP_10, "/health", &[host, host]), Err(Stopped::Malformed));
-        assert_eq!(judge(Version::HTTP_10, "http://evil.example/", &[]), Err(Stopped::Malformed));
+        assert_eq!(check(Version::HTTP_10, "/health", &[]), Ok(()));
+        assert_eq!(check(Version::HTTP_10, "/health", &[host, host]), Err(AccessDenied::Malformed));
+        assert_eq!(check(Version::HTTP_10, "http://evil.example/", &[]), Err(AccessDenied::Malformed));
     }
 
     #[test]
@@ -245,16 +250,16 @@ mod tests {
         get("127.0.0.1", false, &[host, ("origin", "http://127.0.0.1:9090")], Ok(()));
         get("127.0.0.1", false, &[host, ("sec-fetch-site", "same-origin")], Ok(()));
         for origin in ["http://evil.example", "http://127.0.0.1:9091", "null", "http://localhost:9090"] {
-            get("127.0.0.1", false, &[host, ("origin", origin)], Err(Stopped::Origin));
+            get("127.0.0.1", false, &[host, ("origin", origin)], Err(AccessDenied::Origin));
         }
         for site in ["cross-site", "same-site"] {
-            get("127.0.0.1", false, &[host, ("sec-fetch-site", site)], Err(Stopped::Origin));
+            get("127.0.0.1", false, &[host, ("sec-fetch-site", site)], Err(AccessDenied::Origin));
         }
         for method in [Method::POST, Method::DELETE, Method::OPTIONS] {
             let plain = headers(&[host, ("content-type", "text/plain")]);
-            assert_eq!(api(HERE, &method, &plain, &config(false)), Err(Stopped::Intent));
+            assert_eq!(check_api(HERE, &method, &plain, &config(false)), Err(AccessDenied::CsrfHeader));
             let meant = headers(&[host, ("x-frontdesk", "1")]);
-            assert_eq!(api(HERE, &method, &meant, &config(false)), Ok(()));
+            assert_eq!(check_api(HERE, &method, &meant, &config(false)), Ok(()));
         }
     }
 }
