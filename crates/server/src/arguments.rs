@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use lexopt::Arg::{Long, Short, Value};
 use lexopt::{Parser, ValueExt as _};
 
-use crate::error::Fatal;
+use crate::error::CliError;
 
 /// What `--help` prints.
 pub(crate) const HELP: &str = "\
@@ -75,13 +75,13 @@ pub(crate) enum Command {
         source: Option<String>,
     },
     /// Look at what is registered.
-    Bindings(Bindings),
+    Bindings(BindingsCommand),
     /// Look at who is not answered.
-    Bans(Bans),
+    Bans(BansCommand),
     /// Change who may register.
     Account {
         /// What about it.
-        deed: Deed,
+        command: AccountCommand,
         /// Whether the password comes from standard input.
         password_stdin: bool,
     },
@@ -89,7 +89,7 @@ pub(crate) enum Command {
 
 /// `frontdesk bindings`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Bindings {
+pub(crate) enum BindingsCommand {
     /// Those whose address contains this.
     List(Option<String>),
     /// Of one user.
@@ -100,7 +100,7 @@ pub(crate) enum Bindings {
 
 /// `frontdesk bans`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Bans {
+pub(crate) enum BansCommand {
     /// All of them.
     List,
     /// Answer this address again.
@@ -109,7 +109,7 @@ pub(crate) enum Bans {
 
 /// `frontdesk account`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Deed {
+pub(crate) enum AccountCommand {
     /// Who there is.
     List,
     /// A new one.
@@ -121,14 +121,14 @@ pub(crate) enum Deed {
 }
 
 /// Reads the command line, without the program's name.
-pub(crate) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Arguments, Fatal> {
+pub(crate) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Arguments, CliError> {
     let mut parser = Parser::from_args(arguments);
     let (mut config, mut admin, mut from, mut source) = (None, None, None, None);
     let (mut password_stdin, mut words) = (false, Vec::new());
     while let Some(argument) = parser.next().map_err(usage)? {
         match argument {
-            Short('h') | Long("help") => return Ok(alone(Command::Help)),
-            Short('V') | Long("version") => return Ok(alone(Command::Version)),
+            Short('h') | Long("help") => return Ok(without_options(Command::Help)),
+            Short('V') | Long("version") => return Ok(without_options(Command::Version)),
             Short('c') | Long("config") => config = Some(PathBuf::from(parser.value().map_err(usage)?)),
             Long("admin") => admin = Some(text(&mut parser)?),
             Long("from") => from = Some(text(&mut parser)?),
@@ -138,23 +138,24 @@ pub(crate) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Argu
             unknown => return Err(usage(unknown.unexpected())),
         }
     }
-    let mut command = command(&words).ok_or_else(|| Fatal::Usage(format!("unknown command: {}", words.join(" "))))?;
+    let mut command =
+        command(&words).ok_or_else(|| CliError::Usage(format!("unknown command: {}", words.join(" "))))?;
     match &mut command {
         Command::Explain { from: caller, source: address, .. } => (*caller, *address) = (from.take(), source.take()),
-        Command::Account { deed: Deed::Add(_) | Deed::Passwd(_), password_stdin: wanted } => {
+        Command::Account { command: AccountCommand::Add(_) | AccountCommand::Passwd(_), password_stdin: wanted } => {
             *wanted = std::mem::take(&mut password_stdin);
         }
         _ => {}
     }
     if from.is_some() || source.is_some() || password_stdin {
-        return Err(Fatal::Usage(format!("an option that has no meaning for {}", words.join(" "))));
+        return Err(CliError::Usage(format!("an option that has no meaning for {}", words.join(" "))));
     }
     Ok(Arguments { command, config, admin })
 }
 
 fn command(words: &[String]) -> Option<Command> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let account = |deed| Some(Command::Account { deed, password_stdin: false });
+    let account = |command| Some(Command::Account { command, password_stdin: false });
     let bindings = |bindings| Some(Command::Bindings(bindings));
     match words.as_slice() {
         [] | ["run"] => Some(Command::Run),
@@ -162,33 +163,33 @@ fn command(words: &[String]) -> Option<Command> {
         ["reload"] => Some(Command::Reload),
         ["backup", to] => Some(Command::Backup(PathBuf::from(to))),
         ["explain", to] => Some(Command::Explain { to: (*to).to_owned(), from: None, source: None }),
-        ["bindings"] | ["bindings", "list"] => bindings(Bindings::List(None)),
-        ["bindings", "list", text] => bindings(Bindings::List(Some((*text).to_owned()))),
-        ["bindings", "show", user] => bindings(Bindings::Show((*user).to_owned())),
-        ["bindings", "remove", user] => bindings(Bindings::Remove((*user).to_owned(), None)),
+        ["bindings"] | ["bindings", "list"] => bindings(BindingsCommand::List(None)),
+        ["bindings", "list", text] => bindings(BindingsCommand::List(Some((*text).to_owned()))),
+        ["bindings", "show", user] => bindings(BindingsCommand::Show((*user).to_owned())),
+        ["bindings", "remove", user] => bindings(BindingsCommand::Remove((*user).to_owned(), None)),
         ["bindings", "remove", user, contact] => {
-            bindings(Bindings::Remove((*user).to_owned(), Some((*contact).to_owned())))
+            bindings(BindingsCommand::Remove((*user).to_owned(), Some((*contact).to_owned())))
         }
-        ["bans"] | ["bans", "list"] => Some(Command::Bans(Bans::List)),
-        ["bans", "remove", address] => Some(Command::Bans(Bans::Remove((*address).to_owned()))),
-        ["account", "list"] => account(Deed::List),
-        ["account", "add", user] => account(Deed::Add((*user).to_owned())),
-        ["account", "passwd", user] => account(Deed::Passwd((*user).to_owned())),
-        ["account", "remove", user] => account(Deed::Remove((*user).to_owned())),
+        ["bans"] | ["bans", "list"] => Some(Command::Bans(BansCommand::List)),
+        ["bans", "remove", address] => Some(Command::Bans(BansCommand::Remove((*address).to_owned()))),
+        ["account", "list"] => account(AccountCommand::List),
+        ["account", "add", user] => account(AccountCommand::Add((*user).to_owned())),
+        ["account", "passwd", user] => account(AccountCommand::Passwd((*user).to_owned())),
+        ["account", "remove", user] => account(AccountCommand::Remove((*user).to_owned())),
         _ => None,
     }
 }
 
-const fn alone(command: Command) -> Arguments {
+const fn without_options(command: Command) -> Arguments {
     Arguments { command, config: None, admin: None }
 }
 
-fn text(parser: &mut Parser) -> Result<String, Fatal> {
+fn text(parser: &mut Parser) -> Result<String, CliError> {
     parser.value().map_err(usage)?.string().map_err(usage)
 }
 
-fn usage(error: lexopt::Error) -> Fatal {
-    Fatal::Usage(error.to_string())
+fn usage(error: lexopt::Error) -> CliError {
+    CliError::Usage(error.to_string())
 }
 
 #[cfg(test)]
@@ -217,14 +218,17 @@ mod tests {
         is("explain 101", explain(None));
         is("explain --from=sip:102@office.example 101", explain(Some("sip:102@office.example")));
         is("backup b.db", Command::Backup("b.db".into()));
-        is("bindings", Command::Bindings(Bindings::List(None)));
-        is("bindings remove 101 sip:a@b", Command::Bindings(Bindings::Remove("101".into(), Some("sip:a@b".into()))));
-        is("bans", Command::Bans(Bans::List));
-        is("bans remove 198.51.100.7", Command::Bans(Bans::Remove("198.51.100.7".into())));
-        is("account add 105", Command::Account { deed: Deed::Add("105".into()), password_stdin: false });
+        is("bindings", Command::Bindings(BindingsCommand::List(None)));
+        is(
+            "bindings remove 101 sip:a@b",
+            Command::Bindings(BindingsCommand::Remove("101".into(), Some("sip:a@b".into()))),
+        );
+        is("bans", Command::Bans(BansCommand::List));
+        is("bans remove 198.51.100.7", Command::Bans(BansCommand::Remove("198.51.100.7".into())));
+        is("account add 105", Command::Account { command: AccountCommand::Add("105".into()), password_stdin: false });
         is(
             "account passwd --password-stdin 105",
-            Command::Account { deed: Deed::Passwd("105".into()), password_stdin: true },
+            Command::Account { command: AccountCommand::Passwd("105".into()), password_stdin: true },
         );
     }
 

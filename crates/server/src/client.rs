@@ -17,13 +17,13 @@ use tokio::time::timeout;
 
 use crate::admin::Problem;
 use crate::config::{Config, Endpoint};
-use crate::error::Fatal;
+use crate::error::CliError;
 
 /// For a question and its answer.
-const PATIENCE: Duration = Duration::from_secs(15);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The longest answer: a thousand users with their phones.
-const LONGEST: usize = 16 << 20;
+const MAX_RESPONSE_SIZE: usize = 16 << 20;
 
 /// Where to ask.
 pub(crate) struct Client {
@@ -33,16 +33,16 @@ pub(crate) struct Client {
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Unanswered {
+pub(crate) enum ClientError {
     /// Nobody is there, or somebody else.
     #[error("no frontdesk answers at http://{0}/ (see metrics.listen, or say --admin URL)")]
-    Nobody(SocketAddr),
+    NoServer(SocketAddr),
     /// It is configured to answer nobody, or at an address that only its log tells.
     #[error("metrics.listen does not say where the running server answers: say --admin URL")]
-    Nowhere,
+    NoAddress,
     /// The URL is none.
     #[error("--admin: expected http:// and an IP address with port, like http://127.0.0.1:9090")]
-    Url,
+    InvalidUrl,
     /// It says no.
     #[error("the server says: {1} ({0})")]
     Refused(StatusCode, String),
@@ -50,33 +50,33 @@ pub(crate) enum Unanswered {
 
 impl Client {
     /// The server of this configuration, unless `url` names another.
-    pub(crate) fn new(config: &Config, url: Option<&str>) -> Result<Self, Unanswered> {
+    pub(crate) fn new(config: &Config, url: Option<&str>) -> Result<Self, ClientError> {
         let address = match (url, config.metrics.listen) {
             (Some(url), _) => {
                 let rest = url.strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
                 let address = rest.map(|rest| rest.replacen("localhost:", "127.0.0.1:", 1));
-                address.and_then(|address| address.parse().ok()).ok_or(Unanswered::Url)?
+                address.and_then(|address| address.parse().ok()).ok_or(ClientError::InvalidUrl)?
             }
-            (None, Endpoint::On(address)) if address.port() != 0 => near(address),
-            (None, _) => return Err(Unanswered::Nowhere),
+            (None, Endpoint::On(address)) if address.port() != 0 => with_loopback(address),
+            (None, _) => return Err(ClientError::NoAddress),
         };
         Ok(Self { address, token: config.admin.token.as_ref().map(|token| token.0.clone()) })
     }
 
     /// What it answers to this, below `/api/v1/`. A 422 is an answer too.
-    pub(crate) fn ask<T: DeserializeOwned>(&self, method: Method, path: &str) -> Result<T, Fatal> {
-        let runtime = Builder::new_current_thread().enable_all().build().map_err(Fatal::Thread)?;
-        let answer = runtime.block_on(async { timeout(PATIENCE, self.exchange(method, path)).await });
-        let (status, body) = answer.ok().flatten().ok_or(Unanswered::Nobody(self.address))?;
+    pub(crate) fn request<T: DeserializeOwned>(&self, method: Method, path: &str) -> Result<T, CliError> {
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(CliError::Thread)?;
+        let answer = runtime.block_on(async { timeout(REQUEST_TIMEOUT, self.send(method, path)).await });
+        let (status, body) = answer.ok().flatten().ok_or(ClientError::NoServer(self.address))?;
         if matches!(status, StatusCode::OK | StatusCode::UNPROCESSABLE_ENTITY) {
-            return serde_json::from_slice(&body).map_err(|_| Unanswered::Nobody(self.address).into());
+            return serde_json::from_slice(&body).map_err(|_| ClientError::NoServer(self.address).into());
         }
         let problem: Option<Problem<'_>> = serde_json::from_slice(&body).ok();
         let why = problem.map(|problem| problem.error.into_owned()).unwrap_or_default();
-        Err(Unanswered::Refused(status, why).into())
+        Err(ClientError::Refused(status, why).into())
     }
 
-    async fn exchange(&self, method: Method, path: &str) -> Option<(StatusCode, Bytes)> {
+    async fn send(&self, method: Method, path: &str) -> Option<(StatusCode, Bytes)> {
         let stream = TcpStream::connect(self.address).await.ok()?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
         tokio::spawn(connection);
@@ -88,13 +88,13 @@ impl Client {
         let answer = sender.send_request(request.body(Empty::<Bytes>::new()).ok()?).await.ok()?;
         answer.headers().get(SERVER).filter(|server| *server == "frontdesk")?;
         let status = answer.status();
-        let body = Limited::new(answer.into_body(), LONGEST).collect().await.ok()?.to_bytes();
+        let body = Limited::new(answer.into_body(), MAX_RESPONSE_SIZE).collect().await.ok()?.to_bytes();
         Some((status, body))
     }
 }
 
 /// A server that listens everywhere is here too.
-fn near(mut address: SocketAddr) -> SocketAddr {
+fn with_loopback(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         address.set_ip(match address {
             SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -105,7 +105,7 @@ fn near(mut address: SocketAddr) -> SocketAddr {
 }
 
 /// Text as one part of a path, or as a value behind the `?` (RFC 3986 2.1).
-pub(crate) fn escaped(text: &str) -> String {
+pub(crate) fn percent_encoded(text: &str) -> String {
     let mut out = String::new();
     for octet in text.bytes() {
         match octet {
@@ -140,6 +140,6 @@ mod tests {
 
     #[test]
     fn parts_of_a_path() {
-        assert_eq!(escaped("sip:a@b;x=1/2"), "sip%3Aa%40b%3Bx%3D1%2F2");
+        assert_eq!(percent_encoded("sip:a@b;x=1/2"), "sip%3Aa%40b%3Bx%3D1%2F2");
     }
 }

@@ -14,7 +14,7 @@ use nix::time::{ClockId, clock_gettime};
 use proxy::{Instant, Now};
 
 /// What differs by less is drift, and not worth a write.
-const SHIFT_MILLIS: i64 = 500;
+const MIN_SHIFT_MILLIS: i64 = 500;
 
 static OWN: OnceLock<OwnTime> = OnceLock::new();
 
@@ -60,19 +60,19 @@ impl OwnTime {
 }
 
 /// From now on the server has a time of its own, which was `time` when `since_boot` was read. The first call counts.
-pub(crate) fn begin(time: Wall, since_boot: Duration) {
+pub(crate) fn init(time: Wall, since_boot: Duration) {
     if OWN.set(OwnTime { began: time, since_boot }).is_ok() {
-        AHEAD.store(difference(machine(), wall()), Ordering::Relaxed);
+        AHEAD.store(millis_between(machine_time(), wall()), Ordering::Relaxed);
     }
 }
 
 /// The server's own time; before it has begun, the machine's clock.
 pub(crate) fn wall() -> Wall {
-    OWN.get().map_or_else(machine, |own| own.at(since_boot()))
+    OWN.get().map_or_else(machine_time, |own| own.at(since_boot()))
 }
 
 /// A moment of the own time as the machine's clock would have it now: for people.
-pub(crate) fn shown(own: Wall) -> Wall {
+pub(crate) fn to_machine_time(own: Wall) -> Wall {
     Wall(own.0.saturating_add_signed(ahead()))
 }
 
@@ -82,7 +82,7 @@ pub(crate) fn ahead() -> i64 {
 }
 
 /// What the machine's clock says.
-pub(crate) fn machine() -> Wall {
+pub(crate) fn machine_time() -> Wall {
     // A clock before 1970 counts as 1970.
     Wall::since_epoch(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
 }
@@ -95,25 +95,25 @@ pub(crate) fn since_boot() -> Duration {
 
 /// By how much the machine's clock differs from what it should say, and how far it is ahead of the own time, if that has
 /// changed since the last call. To be called about once a second.
-pub(crate) fn check() -> Option<Shift> {
-    let now = difference(machine(), wall());
+pub(crate) fn detect_shift() -> Option<ClockShift> {
+    let now = millis_between(machine_time(), wall());
     let shift = now.saturating_sub(ahead());
-    (shift.saturating_abs() >= SHIFT_MILLIS).then(|| {
+    (shift.saturating_abs() >= MIN_SHIFT_MILLIS).then(|| {
         AHEAD.store(now, Ordering::Relaxed);
-        Shift { by: shift, ahead: now }
+        ClockShift { by: shift, ahead: now }
     })
 }
 
 /// The machine's clock was set, or has drifted. In milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Shift {
+pub(crate) struct ClockShift {
     /// Forward; back if it is negative.
     pub(crate) by: i64,
     /// How far the machine's clock is ahead of the own time now.
     pub(crate) ahead: i64,
 }
 
-fn difference(machine: Wall, own: Wall) -> i64 {
+fn millis_between(machine: Wall, own: Wall) -> i64 {
     i64::try_from(i128::from(machine.0) - i128::from(own.0)).unwrap_or(0)
 }
 
@@ -132,20 +132,20 @@ mod tests {
     #[test]
     fn the_machine_s_clock_may_be_anywhere() {
         for (machine, own, expected) in [(10, 3, 7), (3, 10, -7), (u64::MAX, 0, 0)] {
-            assert_eq!(difference(Wall(machine), Wall(own)), expected);
+            assert_eq!(millis_between(Wall(machine), Wall(own)), expected);
         }
         // The one test of this program that begins the own time: the machine's clock is three hours behind it.
         let hours = 3 * 3_600_000;
-        begin(machine().plus_millis(hours), since_boot());
-        begin(Wall(0), Duration::ZERO);
-        assert!(wall().millis_since(machine()).abs_diff(hours) < 1_000, "the first call counts");
-        assert!(shown(wall()).0.abs_diff(machine().0) < 1_000);
-        assert_eq!(check(), None);
+        init(machine_time().plus_millis(hours), since_boot());
+        init(Wall(0), Duration::ZERO);
+        assert!(wall().millis_since(machine_time()).abs_diff(hours) < 1_000, "the first call counts");
+        assert!(to_machine_time(wall()).0.abs_diff(machine_time().0) < 1_000);
+        assert_eq!(detect_shift(), None);
         // As if it had been set.
         AHEAD.fetch_add(60_000, Ordering::Relaxed);
-        let shift = check().expect("it is noticed");
+        let shift = detect_shift().expect("it is noticed");
         assert!((shift.by + 60_000).abs() < 1_000 && (shift.ahead + hours as i64).abs() < 1_000, "{shift:?}");
-        assert_eq!(check(), None, "once");
+        assert_eq!(detect_shift(), None, "once");
     }
 
     #[test]

@@ -7,23 +7,23 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::Path;
 
-use crate::error::Fatal;
+use crate::error::CliError;
 
 /// Makes the folder if it is not there, for its owner alone.
-pub(crate) fn prepare(folder: &Path) -> Result<(), Fatal> {
+pub(crate) fn prepare(folder: &Path) -> Result<(), CliError> {
     if folder.is_dir() {
         return Ok(());
     }
     let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
-    made.map_err(|source| Fatal::File { path: folder.to_owned(), source })
+    made.map_err(|source| CliError::File { path: folder.to_owned(), source })
 }
 
 /// The content of a file, or what `content` makes, written to it for good.
 pub(crate) fn read_or_make(
     path: &Path,
-    content: impl FnOnce() -> Result<String, Fatal>,
-) -> Result<(String, bool), Fatal> {
-    let refused = |source| Fatal::File { path: path.to_owned(), source };
+    content: impl FnOnce() -> Result<String, CliError>,
+) -> Result<(String, bool), CliError> {
+    let refused = |source| CliError::File { path: path.to_owned(), source };
     match fs::read_to_string(path) {
         Ok(text) => Ok((text, false)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -40,11 +40,11 @@ pub(crate) fn replace(path: &Path, text: &str) -> io::Result<()> {
     write(path, text, fs::metadata(path).ok().as_ref())
 }
 
-fn write(path: &Path, text: &str, like: Option<&Metadata>) -> io::Result<()> {
+fn write(path: &Path, text: &str, permissions_of: Option<&Metadata>) -> io::Result<()> {
     // Under another name first: a crash in between leaves no half file that a later start would trust.
-    let draft = path.with_extension("new");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-    if let Some(old) = like {
+    let temporary = path.with_extension("new");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+    if let Some(old) = permissions_of {
         let own = file.metadata()?;
         // The operator may be root, and the server is not: it has to go on reading its file.
         if (own.uid(), own.gid()) != (old.uid(), old.gid()) {
@@ -54,7 +54,7 @@ fn write(path: &Path, text: &str, like: Option<&Metadata>) -> io::Result<()> {
     }
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
-    fs::rename(&draft, path)?;
+    fs::rename(&temporary, path)?;
     match path.parent() {
         Some(folder) if folder != Path::new("") => File::open(folder)?.sync_all(),
         _ => Ok(()),

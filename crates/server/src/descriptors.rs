@@ -9,7 +9,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 const PER_WORKER: usize = 24;
 
 /// For what comes and goes: reading the configuration and accounts, files of the store.
-const SPARE: usize = 32;
+const RESERVE: usize = 32;
 
 /// Raises the limit of open files to what the system allows this process, and says how many that are. Most systems grant
 /// 1024 at first, for the sake of programs that still use select(2).
@@ -28,7 +28,7 @@ pub(crate) fn open() -> usize {
 /// How many connections of phones there may be, of those configured: `limit` files may be open, `open` are before the
 /// first connection, `admin` are for HTTP.
 pub(crate) fn connections(configured: usize, limit: usize, open: usize, workers: u8, admin: usize) -> usize {
-    let reserve = open.saturating_add(admin).saturating_add(PER_WORKER * usize::from(workers) + SPARE);
+    let reserve = open.saturating_add(admin).saturating_add(PER_WORKER * usize::from(workers) + RESERVE);
     // Where it is too tight for everything, some are better than none.
     configured.min(limit.saturating_sub(reserve).max(limit / 4))
 }

@@ -10,13 +10,13 @@ use std::process::ExitCode;
 
 use location::StoreError;
 
-use crate::account::NotEdited;
-use crate::client::Unanswered;
+use crate::account::AccountError;
+use crate::client::ClientError;
 use crate::config::{ConfigError, Listen};
 
 /// The program must end.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Fatal {
+pub(crate) enum CliError {
     /// The command line makes no sense.
     #[error("{0}\nTry `frontdesk --help`.")]
     Usage(String),
@@ -24,7 +24,7 @@ pub(crate) enum Fatal {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// An address cannot be listened on.
-    #[error("cannot listen on {listen}: {}", plain(source))]
+    #[error("cannot listen on {listen}: {}", describe_io_error(source))]
     Listen {
         /// Which.
         listen: Listen,
@@ -32,7 +32,7 @@ pub(crate) enum Fatal {
         source: io::Error,
     },
     /// The address for metrics cannot be listened on.
-    #[error("cannot serve metrics on {address}: {}", plain(source))]
+    #[error("cannot serve metrics on {address}: {}", describe_io_error(source))]
     Metrics {
         /// Which.
         address: SocketAddr,
@@ -40,7 +40,7 @@ pub(crate) enum Fatal {
         source: io::Error,
     },
     /// A file of the data folder cannot be read or made.
-    #[error("{}: {}", path.display(), plain(source))]
+    #[error("{}: {}", path.display(), describe_io_error(source))]
     File {
         /// Which.
         path: PathBuf,
@@ -60,14 +60,14 @@ pub(crate) enum Fatal {
     #[error("the system gives no random numbers: {0}")]
     Random(#[from] getrandom::Error),
     /// A thread or its event loop cannot be made.
-    #[error("cannot start a thread: {}", plain(.0))]
+    #[error("cannot start a thread: {}", describe_io_error(.0))]
     Thread(io::Error),
     /// An account stays as it is.
     #[error(transparent)]
-    Account(#[from] NotEdited),
+    Account(#[from] AccountError),
     /// The running server does not answer, or refuses.
     #[error(transparent)]
-    Unanswered(#[from] Unanswered),
+    Client(#[from] ClientError),
     /// The running server did not take the configuration.
     #[error("the server keeps its configuration: {0}")]
     NotReloaded(String),
@@ -76,7 +76,7 @@ pub(crate) enum Fatal {
     Worker(u8),
 }
 
-impl Fatal {
+impl CliError {
     /// 2 for a bad command line or configuration, 1 for the rest.
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
@@ -87,7 +87,7 @@ impl Fatal {
 }
 
 /// The common refusals in plain words; the number of the system's error adds nothing to them.
-fn plain(error: &io::Error) -> String {
+fn describe_io_error(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => "the address is in use by another program".to_owned(),
         io::ErrorKind::AddrNotAvailable => "this machine has no such address".to_owned(),

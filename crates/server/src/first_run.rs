@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use crate::config::{self, Authentication, Config, Loaded};
-use crate::error::Fatal;
+use crate::error::CliError;
 use crate::{data, secret};
 
 /// The accounts of the first run, in the data folder.
@@ -24,11 +24,11 @@ const PASSWORD_LENGTH: usize = 12;
 
 /// Where the accounts of the first run are, and whether they have just been made.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Made {
+pub(crate) struct InitialAccounts {
     /// The file; `None` with `store: memory`, where nothing is written.
     pub(crate) file: Option<PathBuf>,
     /// User and password of each, if they are new.
-    pub(crate) fresh: Vec<(String, String)>,
+    pub(crate) created: Vec<(String, String)>,
 }
 
 /// Whether this configuration leaves it to the server to make accounts.
@@ -37,39 +37,39 @@ pub(crate) fn is_needed(config: &Config) -> bool {
 }
 
 /// Adds the accounts of the first run to `loaded`. `folder`: the data folder, if anything may be written.
-pub(crate) fn enrol(loaded: &mut Loaded, folder: Option<&Path>) -> Result<Made, Fatal> {
-    let mut fresh = Vec::new();
+pub(crate) fn add_accounts(loaded: &mut Loaded, folder: Option<&Path>) -> Result<InitialAccounts, CliError> {
+    let mut created = Vec::new();
     for user in EXTENSIONS {
-        fresh.push((user.to_owned(), password()?));
+        created.push((user.to_owned(), password()?));
     }
-    let text = fresh.iter().fold(NOTE.to_owned(), |mut text, (user, password)| {
+    let text = created.iter().fold(FILE_HEADER.to_owned(), |mut text, (user, password)| {
         let _ = writeln!(text, "- {{ user: \"{user}\", password: \"{password}\" }}");
         text
     });
     let Some(folder) = folder else {
-        config::enrol_text(Path::new(FILE), &text, &loaded.config, &mut loaded.accounts)?;
-        return Ok(Made { file: None, fresh });
+        config::add_accounts_from_text(Path::new(FILE), &text, &loaded.config, &mut loaded.accounts)?;
+        return Ok(InitialAccounts { file: None, created });
     };
     let file = folder.join(FILE);
     let (_, made) = data::read_or_make(&file, || Ok(text))?;
-    config::read_accounts(&file, &loaded.config, &mut loaded.accounts)?;
-    Ok(Made { file: Some(file), fresh: if made { fresh } else { Vec::new() } })
+    config::add_accounts_from_file(&file, &loaded.config, &mut loaded.accounts)?;
+    Ok(InitialAccounts { file: Some(file), created: if made { created } else { Vec::new() } })
 }
 
-const NOTE: &str = "\
+const FILE_HEADER: &str = "\
 # Made by frontdesk at its first start, because no accounts were configured. Change them with `frontdesk account`, or here
 # and then `frontdesk reload`. Accounts listed in the configuration replace this file as a whole.
 ";
 
 /// What to type into a phone, for people at a terminal.
-pub(crate) fn hint(made: &Made, server: Option<IpAddr>, port: u16) -> String {
+pub(crate) fn hint(made: &InitialAccounts, server: Option<IpAddr>, port: u16) -> String {
     let server = server.map_or_else(|| "this machine's address".to_owned(), |ip| ip.to_string());
     let port = if port == 5060 { String::new() } else { format!("  port {port}") };
     let mut text = format!(
         "\nThree phones can register now. Type into each phone's account settings:\n\n  \
          server (domain, registrar)  {server}{port}\n"
     );
-    for (user, password) in &made.fresh {
+    for (user, password) in &made.created {
         let _ = writeln!(text, "  user {user}   password {password}");
     }
     let _ = match &made.file {
@@ -80,10 +80,10 @@ pub(crate) fn hint(made: &Made, server: Option<IpAddr>, port: u16) -> String {
 }
 
 /// One that nobody guesses and everybody can type.
-pub(crate) fn password() -> Result<String, Fatal> {
+pub(crate) fn password() -> Result<String, CliError> {
     let octets = secret::random::<PASSWORD_LENGTH>()?;
-    let letter = |octet: &u8| ALPHABET.get(usize::from(octet % 32)).copied().map(char::from);
-    Ok(octets.iter().filter_map(letter).collect())
+    let character = |octet: &u8| ALPHABET.get(usize::from(octet % 32)).copied().map(char::from);
+    Ok(octets.iter().filter_map(character).collect())
 }
 
 #[cfg(test)]
@@ -99,10 +99,10 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let (mut first, mut second) = (loaded(), loaded());
         assert!(is_needed(&first.config));
-        let made = enrol(&mut first, Some(folder.path())).expect("accounts");
-        assert_eq!((made.fresh.len(), first.accounts.len()), (3, 3));
-        let again = enrol(&mut second, Some(folder.path())).expect("accounts");
-        assert!(again.fresh.is_empty() && again.file == made.file);
+        let made = add_accounts(&mut first, Some(folder.path())).expect("accounts");
+        assert_eq!((made.created.len(), first.accounts.len()), (3, 3));
+        let again = add_accounts(&mut second, Some(folder.path())).expect("accounts");
+        assert!(again.created.is_empty() && again.file == made.file);
         let aor = location::Aor::new(b"101", b"office.example");
         let secrets = |loaded: &Loaded| loaded.accounts.find(&aor).map(|account| account.secrets.clone());
         assert!(secrets(&first).is_some() && secrets(&first) == secrets(&second));
@@ -111,8 +111,8 @@ mod tests {
     #[test]
     fn nothing_is_written_without_a_folder() {
         let mut loaded = loaded();
-        let made = enrol(&mut loaded, None).expect("accounts");
-        assert_eq!((made.file.is_none(), made.fresh.len(), loaded.accounts.len()), (true, 3, 3));
+        let made = add_accounts(&mut loaded, None).expect("accounts");
+        assert_eq!((made.file.is_none(), made.created.len(), loaded.accounts.len()), (true, 3, 3));
     }
 
     #[test]
@@ -133,7 +133,8 @@ mod tests {
 
     #[test]
     fn the_hint_says_what_to_type() {
-        let made = Made { file: Some("data/accounts.yaml".into()), fresh: vec![("101".into(), "secret".into())] };
+        let made =
+            InitialAccounts { file: Some("data/accounts.yaml".into()), created: vec![("101".into(), "secret".into())] };
         let text = hint(&made, Some([192, 0, 2, 7].into()), 5080);
         for part in ["192.0.2.7", "5080", "101", "secret", "data/accounts.yaml"] {
             assert!(text.contains(part), "{part} in {text}");

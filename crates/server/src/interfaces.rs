@@ -23,11 +23,11 @@ pub(crate) fn list() -> Interfaces {
     Interfaces {
         networks: all.iter().filter_map(network).collect(),
         // Documentation addresses (RFC 5737, RFC 3849): never local, so the default route decides.
-        default_v4: source(([192, 0, 2, 1], 9).into()).and_then(|ip| match ip {
+        default_v4: source_address(([192, 0, 2, 1], 9).into()).and_then(|ip| match ip {
             IpAddr::V4(ip) => Some(ip),
             IpAddr::V6(_) => None,
         }),
-        default_v6: source(([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1], 9).into()).and_then(|ip| match ip {
+        default_v6: source_address(([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1], 9).into()).and_then(|ip| match ip {
             IpAddr::V6(ip) => Some(ip),
             IpAddr::V4(_) => None,
         }),
@@ -35,13 +35,13 @@ pub(crate) fn list() -> Interfaces {
 }
 
 /// The address that a phone on the LAN can type in.
-pub(crate) fn reachable(interfaces: &Interfaces) -> Option<IpAddr> {
+pub(crate) fn lan_address(interfaces: &Interfaces) -> Option<IpAddr> {
     let lan = || interfaces.networks.iter().map(|(ip, _)| *ip).find(|ip| ip.is_ipv4() && !ip.is_loopback());
     interfaces.default_v4.map(IpAddr::V4).or_else(lan).or_else(|| interfaces.default_v6.map(IpAddr::V6))
 }
 
 /// The address that packets to `remote` leave from. Connecting a UDP socket asks the routing table, nothing more.
-fn source(remote: SocketAddr) -> Option<IpAddr> {
+fn source_address(remote: SocketAddr) -> Option<IpAddr> {
     let any: SocketAddr = if remote.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0; 16], 0).into() };
     let socket = UdpSocket::bind(any).ok()?;
     socket.connect(remote).ok()?;
@@ -58,6 +58,6 @@ mod tests {
         let loopback = IpAddr::from([127, 0, 0, 1]);
         let found = interfaces.networks.iter().find(|(ip, _)| *ip == loopback);
         assert!(found.is_some_and(|(_, network)| network.contains(&IpAddr::from([127, 9, 9, 9]))));
-        assert_eq!(source(([127, 0, 0, 9], 9).into()), Some(loopback));
+        assert_eq!(source_address(([127, 0, 0, 9], 9).into()), Some(loopback));
     }
 }

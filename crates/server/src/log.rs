@@ -19,25 +19,25 @@ use crate::printable::LogWriter;
 pub(crate) struct LevelSwitch(reload::Handle<EnvFilter, Registry>);
 
 /// What is behind the log, until the program ends.
-pub(crate) struct Writer {
+pub(crate) struct LogThread {
     dropped: ErrorCounter,
     /// Writes what is left when it goes.
     _thread: WorkerGuard,
 }
 
-impl Writer {
+impl LogThread {
     /// Lines that found no room.
     pub(crate) fn dropped(&self) -> u64 {
         u64::try_from(self.dropped.dropped_lines()).unwrap_or(u64::MAX)
     }
 }
 
-/// Starts logging, `room` lines waiting at most for whoever reads standard error. A second call in one process changes
+/// Starts logging, `queue` lines waiting at most for whoever reads standard error. A second call in one process changes
 /// nothing.
-pub(crate) fn start(log: &Log, room: usize) -> (LevelSwitch, Writer) {
-    let lossy = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(room);
+pub(crate) fn start(log: &Log, queue: usize) -> (LevelSwitch, LogThread) {
+    let lossy = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(queue);
     let (output, thread) = lossy.finish(stderr());
-    let writer = Writer { dropped: output.error_counter(), _thread: thread };
+    let log_thread = LogThread { dropped: output.error_counter(), _thread: thread };
     let ansi = stderr().is_terminal() && log.format == LogFormat::Text;
     let output = LogWriter::new(output, ansi);
     let (filter, handle) = reload::Layer::new(filter(log.level));
@@ -48,7 +48,7 @@ pub(crate) fn start(log: &Log, room: usize) -> (LevelSwitch, Writer) {
         }
         LogFormat::Json => registry.with(fmt::layer().json().flatten_event(true).with_writer(output)).try_init(),
     };
-    (LevelSwitch(handle), writer)
+    (LevelSwitch(handle), log_thread)
 }
 
 impl LevelSwitch {

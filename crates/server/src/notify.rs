@@ -8,31 +8,31 @@ use crate::health::Health;
 
 /// The server can be used.
 pub(crate) fn ready() {
-    tell(&[NotifyState::Ready]);
+    send(&[NotifyState::Ready]);
 }
 
 /// The configuration is being read; [`ready`] follows.
 pub(crate) fn reloading() {
     // systemd 253 wants to know since when.
     match NotifyState::monotonic_usec_now() {
-        Ok(now) => tell(&[NotifyState::Reloading, now]),
-        Err(_) => tell(&[NotifyState::Reloading]),
+        Ok(now) => send(&[NotifyState::Reloading, now]),
+        Err(_) => send(&[NotifyState::Reloading]),
     }
 }
 
 /// The end has begun.
 pub(crate) fn stopping() {
-    tell(&[NotifyState::Stopping]);
+    send(&[NotifyState::Stopping]);
 }
 
 /// Feeds the watchdog, if it wants to be and deserves it. To be called more often than it bites: once a second.
-pub(crate) fn beat(health: &Health) {
-    if sd_notify::watchdog_enabled().is_some() && health.lifelessness().is_empty() {
-        tell(&[NotifyState::Watchdog]);
+pub(crate) fn feed_watchdog(health: &Health) {
+    if sd_notify::watchdog_enabled().is_some() && health.liveness_problems().is_empty() {
+        send(&[NotifyState::Watchdog]);
     }
 }
 
-fn tell(state: &[NotifyState<'_>]) {
+fn send(state: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
         tracing::debug!(%error, "the service manager does not listen");
     }

@@ -42,7 +42,7 @@ const fn is_format(c: char) -> bool {
 }
 
 /// Appends a character, or what stands for it.
-pub(crate) fn push(out: &mut String, c: char) {
+pub(crate) fn push_printable(out: &mut String, c: char) {
     if is_deceptive(c) { push_escaped(out, c) } else { out.push(c) }
 }
 
@@ -53,21 +53,21 @@ fn push_escaped(out: &mut String, c: char) {
 }
 
 /// One line for a terminal.
-pub(crate) fn line(text: &str) -> Cow<'_, str> {
-    escaped(text, is_deceptive)
+pub(crate) fn escape_line(text: &str) -> Cow<'_, str> {
+    escape(text, is_deceptive)
 }
 
 /// JSON text: what stands in its strings unescaped is escaped, so that it can be looked at as it is.
-pub(crate) fn json(text: Vec<u8>) -> Vec<u8> {
+pub(crate) fn escape_json(text: Vec<u8>) -> Vec<u8> {
     if text.is_ascii() {
         return text;
     }
     // Outside of ASCII there are only the insides of strings.
     let deceptive = |c: char| !c.is_ascii() && is_deceptive(c);
-    escaped(&String::from_utf8_lossy(&text), deceptive).into_owned().into_bytes()
+    escape(&String::from_utf8_lossy(&text), deceptive).into_owned().into_bytes()
 }
 
-fn escaped(text: &str, deceptive: impl Fn(char) -> bool) -> Cow<'_, str> {
+fn escape(text: &str, deceptive: impl Fn(char) -> bool) -> Cow<'_, str> {
     if !text.chars().any(&deceptive) {
         return text.into();
     }
@@ -102,7 +102,7 @@ impl<W: Write> Write for LogWriter<W> {
         }
         let deceptive = |c: char| is_deceptive(c) && !(self.ansi && c == '\x1b');
         let text = String::from_utf8_lossy(text);
-        self.inner.write_all(format!("{}{end}", escaped(&text, deceptive)).as_bytes())?;
+        self.inner.write_all(format!("{}{end}", escape(&text, deceptive)).as_bytes())?;
         Ok(line.len())
     }
 
@@ -128,16 +128,16 @@ mod tests {
         let mut all = String::new();
         "a\u{202e}ü漢ع\u{85}\u{2028}\u{2066}\u{200b}\u{feff}\u{e0041}\r\x1b👍\u{e9}"
             .chars()
-            .for_each(|c| push(&mut all, c));
+            .for_each(|c| push_printable(&mut all, c));
         assert_eq!(all, r"a\u202eü漢ع\u0085\u2028\u2066\u200b\ufeff\udb40\udc41\u000d\u001b👍é");
-        assert_eq!(line("one\ntwo"), r"one\u000atwo");
-        assert!(matches!(line("Müller"), Cow::Borrowed(_)));
+        assert_eq!(escape_line("one\ntwo"), r"one\u000atwo");
+        assert!(matches!(escape_line("Müller"), Cow::Borrowed(_)));
     }
 
     #[test]
     fn json_means_the_same_afterwards() {
         let value = serde_json::json!({ "a\u{202e}": ["\n\u{2028}ü\u{1d173}", "\u{9b}"] });
-        let text = json(serde_json::to_vec(&value).expect("JSON"));
+        let text = escape_json(serde_json::to_vec(&value).expect("JSON"));
         assert_eq!(serde_json::from_slice::<serde_json::Value>(&text).expect("JSON"), value);
         assert!(String::from_utf8(text).is_ok_and(|text| text.chars().all(|c| c.is_ascii() || c == 'ü')));
     }

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use crate::config::{self, Config, Loaded, StoreKind};
-use crate::error::Fatal;
+use crate::error::CliError;
 use crate::inbox::Inbound;
 use crate::log::LevelSwitch;
 use crate::settings::settings;
@@ -142,7 +142,7 @@ impl Reload {
         }
     }
 
-    fn read(&self) -> Result<(Loaded, Vec<&'static str>), Fatal> {
+    fn read(&self) -> Result<(Loaded, Vec<&'static str>), CliError> {
         let old = self.active_config();
         let mut loaded = config::load(old.loaded.file.as_deref())?;
         let needs_restart = keep_restart_only(&mut loaded.config, &old.loaded.config);
@@ -153,7 +153,7 @@ impl Reload {
             } else {
                 let folder = loaded.config.data_folder().to_owned();
                 let on_disk = loaded.config.location.store == StoreKind::Disk;
-                first_run::enrol(&mut loaded, on_disk.then_some(&folder))?;
+                first_run::add_accounts(&mut loaded, on_disk.then_some(&folder))?;
             }
         }
         Ok((loaded, needs_restart))

@@ -7,36 +7,36 @@ use std::path::Path;
 use proxy::Keys;
 use sha2::{Digest as _, Sha256};
 
-use crate::error::Fatal;
+use crate::error::CliError;
 use crate::{data, hex};
 
 const FILE: &str = "secret.key";
 
 /// Keys for a server with this data folder; without one, all of them are new.
-pub(crate) fn keys(folder: Option<&Path>) -> Result<Keys, Fatal> {
+pub(crate) fn keys(folder: Option<&Path>) -> Result<Keys, CliError> {
     let secret = match folder {
-        Some(folder) => stored(&folder.join(FILE))?,
+        Some(folder) => load_or_create(&folder.join(FILE))?,
         None => random()?,
     };
     let (route, _) = secret.split_first_chunk::<16>().unwrap_or((&[0; 16], &[]));
-    Ok(Keys { route: *route, gruu: derived(b"gruu", &secret), nonce: random()? })
+    Ok(Keys { route: *route, gruu: derive_key(b"gruu", &secret), nonce: random()? })
 }
 
 /// Random octets of the system.
-pub(crate) fn random<const N: usize>() -> Result<[u8; N], Fatal> {
+pub(crate) fn random<const N: usize>() -> Result<[u8; N], CliError> {
     let mut octets = [0; N];
     getrandom::fill(&mut octets)?;
     Ok(octets)
 }
 
 /// A key for one purpose, which tells nothing of the secret it comes from.
-fn derived(purpose: &[u8], secret: &[u8; 32]) -> [u8; 32] {
+fn derive_key(purpose: &[u8], secret: &[u8; 32]) -> [u8; 32] {
     Sha256::new().chain_update(purpose).chain_update(secret).finalize().into()
 }
 
-fn stored(path: &Path) -> Result<[u8; 32], Fatal> {
+fn load_or_create(path: &Path) -> Result<[u8; 32], CliError> {
     let (text, _) = data::read_or_make(path, || Ok(format!("{}\n", hex::write(&random::<32>()?))))?;
-    hex::read(text.trim()).ok_or_else(|| Fatal::Key { path: path.to_owned() })
+    hex::read(text.trim()).ok_or_else(|| CliError::Key { path: path.to_owned() })
 }
 
 #[cfg(test)]

@@ -21,9 +21,9 @@ use crate::answers::{Answers, LookupLimits};
 use crate::clock::{self, Clock};
 use crate::config::{Endpoint, Limits, Loaded, StoreKind};
 use crate::defence::{Banned, Defence};
-use crate::error::Fatal;
-use crate::first_run::Made;
-use crate::health::{Health, watch_store};
+use crate::error::CliError;
+use crate::first_run::InitialAccounts;
+use crate::health::{Health, store_callback};
 use crate::inbox::{Completions, Inbound, Safety};
 use crate::journal::Notes;
 use crate::loads::Loads;
@@ -43,7 +43,7 @@ pub(crate) struct Prepared {
     /// The configuration in force, with the accounts of the first run.
     pub(crate) loaded: Loaded,
     /// The accounts of the first run, if they are in force.
-    pub(crate) made: Option<Made>,
+    pub(crate) initial_accounts: Option<InitialAccounts>,
     /// This machine's addresses.
     pub(crate) interfaces: Interfaces,
     bound: Vec<Bound>,
@@ -86,7 +86,7 @@ pub(crate) struct Server {
 }
 
 /// Takes hold of everything that the server needs, or says what cannot be had. `files` may be open.
-pub(crate) fn prepare(mut loaded: Loaded, files: usize) -> Result<Prepared, Fatal> {
+pub(crate) fn prepare(mut loaded: Loaded, files: usize) -> Result<Prepared, CliError> {
     let workers = loaded.config.worker_count();
     let on_disk = loaded.config.location.store == StoreKind::Disk;
     let folder = loaded.config.data_folder().to_owned();
@@ -96,19 +96,20 @@ pub(crate) fn prepare(mut loaded: Loaded, files: usize) -> Result<Prepared, Fata
     let health = Arc::new(Health::new(workers));
     let opened = clock::since_boot();
     let store = Arc::new(open_store(&loaded, &completions, &health)?);
-    clock::begin(store.time().unwrap_or_else(clock::machine), opened);
+    clock::init(store.time().unwrap_or_else(clock::machine_time), opened);
     let keys = secret::keys(folder)?;
     // Not before the bindings are known: a phone must not be told that nobody is there.
-    let bind = |listen| transport::bind(listen, workers).map_err(|source| Fatal::Listen { listen: *listen, source });
+    let bind = |listen| transport::bind(listen, workers).map_err(|source| CliError::Listen { listen: *listen, source });
     let bound = loaded.config.listen.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
     let metrics = match loaded.config.metrics.listen {
         Endpoint::Off => None,
         Endpoint::On(address) => Some(listen_for_metrics(address)?),
     };
-    let made = first_run::is_needed(&loaded.config).then(|| first_run::enrol(&mut loaded, folder)).transpose()?;
+    let initial_accounts =
+        first_run::is_needed(&loaded.config).then(|| first_run::add_accounts(&mut loaded, folder)).transpose()?;
     let connections = connections(&loaded.config.limits, files, workers);
     let interfaces = interfaces::list();
-    Ok(Prepared { loaded, made, interfaces, bound, metrics, keys, store, completions, health, connections })
+    Ok(Prepared { loaded, initial_accounts, interfaces, bound, metrics, keys, store, completions, health, connections })
 }
 
 /// How many connections of phones there may be: as configured, or fewer if the system grants too few files.
@@ -125,13 +126,13 @@ fn connections(limits: &Limits, files: usize, workers: u8) -> usize {
     most
 }
 
-fn listen_for_metrics(address: SocketAddr) -> Result<std::net::TcpListener, Fatal> {
+fn listen_for_metrics(address: SocketAddr) -> Result<std::net::TcpListener, CliError> {
     let listen = |address: SocketAddr| -> io::Result<_> {
         let listener = std::net::TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
         Ok(listener)
     };
-    let fail = |source| Fatal::Metrics { address, source };
+    let fail = |source| CliError::Metrics { address, source };
     match listen(address) {
         // Prometheus itself likes this port. Phones that cannot call are worse than metrics at another one.
         Err(error) if error.kind() == io::ErrorKind::AddrInUse && Endpoint::On(address) == Endpoint::default() => {
@@ -142,7 +143,7 @@ fn listen_for_metrics(address: SocketAddr) -> Result<std::net::TcpListener, Fata
     }
 }
 
-fn open_store(loaded: &Loaded, completions: &Arc<[Completions]>, health: &Arc<Health>) -> Result<AnyStore, Fatal> {
+fn open_store(loaded: &Loaded, completions: &Arc<[Completions]>, health: &Arc<Health>) -> Result<AnyStore, CliError> {
     if loaded.config.location.store == StoreKind::Memory {
         return Ok(AnyStore::Memory(MemoryStore::new()));
     }
@@ -161,8 +162,8 @@ fn open_store(loaded: &Loaded, completions: &Arc<[Completions]>, health: &Arc<He
         completions.iter().for_each(Completions::announce);
     };
     let hooks =
-        Hooks { done: Box::new(done), committed: Box::new(crate::metrics::committed), usable: watch_store(health) };
-    let mut options = DiskOptions::new(clock::machine());
+        Hooks { done: Box::new(done), committed: Box::new(crate::metrics::committed), usable: store_callback(health) };
+    let mut options = DiskOptions::new(clock::machine_time());
     let section = &loaded.config.location;
     (options.queue, options.pace) = (loaded.config.limits.store_queue.0, section.pace.0);
     Ok(AnyStore::Disk(DiskStore::open(&section.path, options, hooks)?))
@@ -190,7 +191,7 @@ impl Prepared {
     }
 
     /// Starts the workers, which decide with `settings`.
-    pub(crate) fn start(mut self, settings: Arc<Settings>) -> Result<Server, Fatal> {
+    pub(crate) fn start(mut self, settings: Arc<Settings>) -> Result<Server, CliError> {
         let (count, limits, listeners) =
             (self.loaded.config.worker_count(), self.loaded.config.limits.clone(), self.listeners());
         let (inboxes, receivers): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::channel(limits.worker_queue.0)).unzip();
@@ -278,10 +279,10 @@ impl Drop for Ending {
 }
 
 impl Shared {
-    fn start(self, seat: Seat) -> Result<JoinHandle<()>, Fatal> {
+    fn start(self, seat: Seat) -> Result<JoinHandle<()>, CliError> {
         let name = format!("worker-{}", seat.number);
         let runtime = Builder::new_current_thread().enable_all().max_blocking_threads(8).build();
-        let runtime = runtime.map_err(Fatal::Thread)?;
+        let runtime = runtime.map_err(CliError::Thread)?;
         let thread = thread::Builder::new().name(name).spawn(move || {
             let Seat { number, seed, sockets, inbox, ending } = seat;
             runtime.block_on(async {
@@ -294,7 +295,7 @@ impl Shared {
             runtime.shutdown_background();
             drop(ending);
         });
-        thread.map_err(Fatal::Thread)
+        thread.map_err(CliError::Thread)
     }
 
     fn worker(
@@ -361,8 +362,8 @@ fn stream_limits(limits: &Limits) -> StreamLimits {
 
 impl Server {
     /// Waits for a worker to end, which it never should.
-    pub(crate) async fn failed(&mut self) -> Fatal {
-        Fatal::Worker(self.ended.recv().await.unwrap_or_default())
+    pub(crate) async fn failed(&mut self) -> CliError {
+        CliError::Worker(self.ended.recv().await.unwrap_or_default())
     }
 
     /// Makes every change safe, lets the workers say so, and ends them.

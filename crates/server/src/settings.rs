@@ -64,7 +64,7 @@ pub(crate) fn settings(loaded: &Loaded, listeners: Vec<Listener>, interfaces: In
 fn registrar(section: &RegistrarSection, idle: Duration) -> Registrar {
     // RFC 5626 4.4.1: a phone that keeps to the time it was told must find its connection open.
     let idle = u32::try_from(idle.as_secs()).unwrap_or(u32::MAX);
-    let patience = idle.saturating_sub(section.flow_grace.0).max(1);
+    let max_flow_timer = idle.saturating_sub(section.flow_grace.0).max(1);
     Registrar {
         limits: RegistrationLimits {
             min_expires: section.min_expires.0,
@@ -79,7 +79,7 @@ fn registrar(section: &RegistrarSection, idle: Duration) -> Registrar {
         service_route: section.service_route.iter().map(|route| route.0.clone()).collect(),
         contact_networks: section.contact_networks.iter().map(|network| network.0).collect(),
         unannounced_path: section.unannounced_path.0,
-        flow_timer: section.flow_timer.0.map(|seconds| seconds.0.min(patience)),
+        flow_timer: section.flow_timer.0.map(|seconds| seconds.0.min(max_flow_timer)),
         flow_grace: section.flow_grace.0,
         clock_ahead: clock::ahead(),
     }

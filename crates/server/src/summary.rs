@@ -9,7 +9,7 @@ use crate::config::{Authentication, Config, Endpoint, HostName, Loaded, StoreKin
 use crate::first_run;
 
 /// Some lines: what would be served, to whom, from where.
-pub(crate) fn of(loaded: &Loaded) -> String {
+pub(crate) fn summary(loaded: &Loaded) -> String {
     let config = &loaded.config;
     let file = loaded.file.as_ref().map_or_else(|| "the defaults".to_owned(), |file| file.display().to_string());
     let listen = config.listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
@@ -37,9 +37,9 @@ pub(crate) fn of(loaded: &Loaded) -> String {
         ("Who may register?", registration(loaded)),
         ("Who may call a user?", inbound(config)),
         ("Whom may users call?", outbound(config).to_owned()),
-        ("Where does a call go?", way(config)),
-        ("Who is not answered?", banned(config)),
-        ("Who may see the status page?", watchers(config)),
+        ("Where does a call go?", routing(config)),
+        ("Who is not answered?", bans(config)),
+        ("Who may see the status page?", admin_access(config)),
     ] {
         let _ = writeln!(text, "\n{question}\n  {answer}");
     }
@@ -103,7 +103,7 @@ fn outbound(config: &Config) -> &'static str {
     }
 }
 
-fn way(config: &Config) -> String {
+fn routing(config: &Config) -> String {
     let first = config.first_domain();
     let mut same: Vec<_> = config.aliases.iter().map(|alias| format!("sip:X@{}", alias.0)).collect();
     same.push("sip:X at an address of this machine".to_owned());
@@ -125,7 +125,7 @@ fn way(config: &Config) -> String {
     text
 }
 
-fn banned(config: &Config) -> String {
+fn bans(config: &Config) -> String {
     let crate::config::Defence { failures, within, ban } = &config.defence;
     let many = format!("{} failures within {}", failures.0, format_duration(within.0));
     match ban.0 {
@@ -134,7 +134,7 @@ fn banned(config: &Config) -> String {
     }
 }
 
-fn watchers(config: &Config) -> String {
+fn admin_access(config: &Config) -> String {
     match (config.metrics.listen, &config.admin.token) {
         (Endpoint::Off, _) => "Nobody (metrics.listen: off).".to_owned(),
         (Endpoint::On(_), Some(_)) => "Whoever shows the token (admin.token).".to_owned(),
@@ -152,7 +152,7 @@ mod tests {
 
     fn said(text: &str) -> String {
         let config: Config = serde_yaml::from_str(text).expect("a configuration");
-        of(&Loaded { file: None, config, accounts: proxy::Accounts::default() })
+        summary(&Loaded { file: None, config, accounts: proxy::Accounts::default() })
     }
 
     #[test]

@@ -16,13 +16,13 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
 use crate::admin::{self, AdminCommand, AdminState, Removals};
-use crate::clock::Shift;
+use crate::clock::ClockShift;
 use crate::config::Listen;
-use crate::error::Fatal;
-use crate::first_run::Made;
+use crate::error::CliError;
+use crate::first_run::InitialAccounts;
 use crate::journal::{Calls, Desk};
-use crate::log::{LevelSwitch, Writer};
-use crate::metrics::Levels;
+use crate::log::{LevelSwitch, LogThread};
+use crate::metrics::Gauges;
 use crate::reload::{ActiveConfig, Reload, ReloadOutcome};
 use crate::server::{Prepared, Server};
 use crate::{clock, first_run, interfaces, notify, unknown_users};
@@ -43,10 +43,10 @@ const INTERFACE_POLL_INTERVAL: Duration = Duration::from_secs(10);
 pub(crate) fn run(
     prepared: Prepared,
     level: LevelSwitch,
-    log: &Writer,
+    log: &LogThread,
     metrics: Option<PrometheusHandle>,
-) -> Result<(), Fatal> {
-    let runtime = Builder::new_current_thread().enable_all().build().map_err(Fatal::Thread)?;
+) -> Result<(), CliError> {
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(CliError::Thread)?;
     let outcome = runtime.block_on(serve(prepared, level, log, metrics));
     // A disk that hangs must not keep the program from ending.
     runtime.shutdown_background();
@@ -56,13 +56,13 @@ pub(crate) fn run(
 async fn serve(
     mut prepared: Prepared,
     level: LevelSwitch,
-    log: &Writer,
+    log: &LogThread,
     metrics: Option<PrometheusHandle>,
-) -> Result<(), Fatal> {
-    let signals = |kind| signal(kind).map_err(Fatal::Thread);
+) -> Result<(), CliError> {
+    let signals = |kind| signal(kind).map_err(CliError::Thread);
     let (mut terminate, mut interrupt) = (signals(SignalKind::terminate())?, signals(SignalKind::interrupt())?);
     let mut hangup = signals(SignalKind::hangup())?;
-    let made = prepared.made.take();
+    let initial_accounts = prepared.initial_accounts.take();
     let mut reload = Reload::new(prepared.loaded.clone(), prepared.listeners(), prepared.interfaces.clone(), level);
     remove_at_start(&prepared, &reload).await;
     let restored = prepared.restored();
@@ -74,8 +74,8 @@ async fn serve(
     tokio::spawn(async move { dispatcher.dispatch_completions().await });
     let mut commands = spawn_admin(&mut server, &reload, metrics.clone(), &calls, &removals)?;
     log_start(&server, &reload.active_config(), restored);
-    if let Some(made) = made {
-        show_accounts(&made, &server.listeners, &reload);
+    if let Some(initial_accounts) = initial_accounts {
+        show_accounts(&initial_accounts, &server.listeners, &reload);
     }
     notify::ready();
     let started = Instant::now();
@@ -94,7 +94,7 @@ async fn serve(
             _ = interface_polls.tick() => reload.poll_interfaces(&server.inboxes).await,
             _ = log_drains.tick() => desk.read(),
             _ = maintenance.tick() => {
-                if let Some(Shift { by, ahead }) = clock::check() {
+                if let Some(ClockShift { by, ahead }) = clock::detect_shift() {
                     server.store.set_ahead(ahead);
                     log_clock_shift(by);
                     reload.republish(&server.inboxes).await;
@@ -109,7 +109,7 @@ async fn serve(
     };
     tracing::info!("stopping");
     notify::stopping();
-    server.health.end();
+    server.health.set_ending();
     server.stop().await;
     desk.close();
     outcome
@@ -157,11 +157,11 @@ fn spawn_admin(
     metrics: Option<PrometheusHandle>,
     calls: &Arc<Mutex<Calls>>,
     removals: &Arc<Removals>,
-) -> Result<mpsc::Receiver<AdminCommand>, Fatal> {
+) -> Result<mpsc::Receiver<AdminCommand>, CliError> {
     let (commands, received) = mpsc::channel(1);
     let (Some(listener), Some(metrics)) = (server.metrics.take(), metrics) else { return Ok(received) };
-    let address = listener.local_addr().map_err(Fatal::Thread)?;
-    let listener = tokio::net::TcpListener::from_std(listener).map_err(Fatal::Thread)?;
+    let address = listener.local_addr().map_err(CliError::Thread)?;
+    let listener = tokio::net::TcpListener::from_std(listener).map_err(CliError::Thread)?;
     let most = reload.active_config().loaded.config.limits.admin_connections.0;
     let state = AdminState {
         store: server.store.clone(),
@@ -183,13 +183,13 @@ fn spawn_admin(
     Ok(received)
 }
 
-fn maintain(server: &Server, active_config: &ActiveConfig, log: &Writer, started: Instant) {
+fn maintain(server: &Server, active_config: &ActiveConfig, log: &LogThread, started: Instant) {
     server.store.sweep(clock::wall());
     server.defence.sweep();
-    server.health.ask(&server.inboxes);
-    notify::beat(&server.health);
+    server.health.check_workers(&server.inboxes);
+    notify::feed_watchdog(&server.health);
     let (counts, load) = (server.store.counts(), server.loads.sum());
-    let levels = Levels {
+    let gauges = Gauges {
         users: counts.users,
         bindings: counts.bindings,
         store_queue: server.store.queue_len(),
@@ -202,12 +202,12 @@ fn maintain(server: &Server, active_config: &ActiveConfig, log: &Writer, started
         connections: server.directory.open(),
         bans: server.defence.banned(),
         accounts: active_config.loaded.accounts.len(),
-        ready: server.health.troubles().is_empty(),
+        ready: server.health.readiness_problems().is_empty(),
         log_dropped: log.dropped(),
         uptime: started.elapsed(),
-        time: clock::machine(),
+        time: clock::machine_time(),
     };
-    levels.show();
+    gauges.publish();
 }
 
 /// Says that the machine's clock was set; that it drifts is everyday's business.
@@ -238,13 +238,13 @@ fn log_start(server: &Server, active_config: &ActiveConfig, restored: location::
 }
 
 /// Says how phones can register, on standard output the first time, in the log later.
-fn show_accounts(made: &Made, listeners: &[Listener], reload: &Reload) {
-    if let (Some(file), true) = (&made.file, made.fresh.is_empty()) {
+fn show_accounts(initial_accounts: &InitialAccounts, listeners: &[Listener], reload: &Reload) {
+    if let (Some(file), true) = (&initial_accounts.file, initial_accounts.created.is_empty()) {
         tracing::info!("no accounts are configured: those of the first start are in {}", file.display());
         return;
     }
     let port = listeners.first().map_or(5060, |listener| listener.address.port());
     let own = listeners.iter().map(|listener| listener.address.ip()).find(|ip| !ip.is_unspecified());
-    let server = own.or_else(|| interfaces::reachable(reload.interfaces()));
-    println!("{}", first_run::hint(made, server, port));
+    let server = own.or_else(|| interfaces::lan_address(reload.interfaces()));
+    println!("{}", first_run::hint(initial_accounts, server, port));
 }

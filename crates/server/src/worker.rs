@@ -20,6 +20,7 @@ use tokio::time::{Sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::answers::Answers;
+use crate::bad_request;
 use crate::clock::Clock;
 use crate::defence::{Banned, Defence, Failure};
 use crate::health::Health;
@@ -27,7 +28,6 @@ use crate::inbox::{Completions, Inbound, Returned, Safety};
 use crate::journal::Notes;
 use crate::loads::Loads;
 use crate::metrics::{Cap, Series, Tally};
-use crate::refusal;
 use crate::transport::{self, Datagram, Inlet, Transports};
 
 /// Things taken from the inbox in one turn.
@@ -171,7 +171,7 @@ impl Worker {
         // First: who asks for the metrics after an answer finds it counted.
         self.tally.publish();
         self.flush(now);
-        self.loads.show(self.number, &self.core.load());
+        self.loads.publish(self.number, &self.core.load());
         more
     }
 
@@ -188,7 +188,7 @@ impl Worker {
             }
             Inbound::Broken { flow, head, error } => {
                 self.defence.failed(flow.remote.ip(), Failure::Unreadable);
-                let answer = refusal::write(head, &flow, error);
+                let answer = bad_request::write(head, &flow, error);
                 let event = Event::ParseError { answered: !answer.is_empty(), flow };
                 self.tally.event(&event);
                 streams.farewell(flow.connection, &answer);
@@ -223,7 +223,7 @@ impl Worker {
                     self.answer(now, parked, answer);
                 }
             }
-            Inbound::Pulse(round) => self.health.answer(self.number, round),
+            Inbound::Pulse(round) => self.health.worker_answered(self.number, round),
             Inbound::Reconfigure(settings, taken) => {
                 self.answers.reconfigure(&settings);
                 self.core.reconfigure(settings);

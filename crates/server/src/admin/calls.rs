@@ -86,6 +86,6 @@ fn name(aor: &Aor) -> String {
 /// A moment of the server's own time by the machine's clock: RFC 3339, in UTC.
 pub(crate) fn rfc3339(own: Wall) -> String {
     // The year 9999 is the last one that can be written.
-    let millis = clock::shown(own).millis().min(253_402_300_799_000);
+    let millis = clock::to_machine_time(own).millis().min(253_402_300_799_000);
     humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_millis(millis)).to_string()
 }

@@ -25,7 +25,7 @@ pub(crate) struct Problem<'a> {
 /// `value` as JSON.
 pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Reply {
     match serde_json::to_vec(value) {
-        Ok(body) => response(status, "application/json", printable::json(body)),
+        Ok(body) => response(status, "application/json", printable::escape_json(body)),
         Err(error) => response(StatusCode::INTERNAL_SERVER_ERROR, TEXT, error.to_string()),
     }
 }

@@ -94,7 +94,7 @@ impl HttpConnections {
         let mut inner = self.inner.lock();
         let is_share_full = inner.list.iter().filter(|entry| entry.peer == peer).count() >= self.max_per_peer;
         if is_share_full || inner.list.len() >= self.max {
-            metrics::capped(metrics::ADMIN_CONNECTIONS);
+            metrics::limit_reached(metrics::ADMIN_CONNECTIONS);
             let may_close = |entry: &&HttpConnection| entry.idle.is_some() && (!is_share_full || entry.peer == peer);
             let id = inner.list.iter().filter(may_close).min_by_key(|entry| entry.idle)?.id;
             inner.remove(id).and_then(|entry| entry.task)?.abort();

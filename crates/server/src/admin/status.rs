@@ -60,19 +60,19 @@ pub(crate) fn server(state: &AdminState) -> Reply {
         phones: counts.bindings,
         calls: state.calls.lock().open_count(),
         connections: state.directory.open(),
-        troubles: state.health.troubles(),
+        troubles: state.health.readiness_problems(),
     };
     reply::json(StatusCode::OK, &status)
 }
 
 /// GET /health: is it alive?
 pub(crate) fn health(state: &AdminState) -> Reply {
-    health_reply(state.health.lifelessness())
+    health_reply(state.health.liveness_problems())
 }
 
 /// GET /ready: can phones register and call?
 pub(crate) fn ready(state: &AdminState) -> Reply {
-    health_reply(state.health.troubles())
+    health_reply(state.health.readiness_problems())
 }
 
 fn health_reply(troubles: Vec<&'static str>) -> Reply {

@@ -19,7 +19,7 @@ use super::scalar::{HostName, Scalar, Text, scalars};
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[cfg_attr(test, derive(serde::Serialize))]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Entry {
+pub(crate) struct AccountEntry {
     /// The user part of the address, as it is without %-escapes.
     pub(crate) user: UserName,
     /// In clear.
@@ -187,7 +187,7 @@ impl FixedContact {
     }
 }
 
-impl Entry {
+impl AccountEntry {
     /// Its bindings, if there are any that need no REGISTER.
     pub(crate) fn bindings(&self) -> Option<Record> {
         let contacts = self.contacts.iter().map(|contact| (&*contact.uri, contact.q));
@@ -232,7 +232,7 @@ pub(crate) fn hashed(user: &str, realm: &str, password: &str) -> Secrets {
 mod tests {
     use super::*;
 
-    fn entry(text: &str) -> Entry {
+    fn entry(text: &str) -> AccountEntry {
         serde_yaml::from_str(text).expect("an account")
     }
 

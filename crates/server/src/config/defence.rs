@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::scalar::{Count, Pause, Period};
+use super::scalar::{Count, Period, PeriodOrOff};
 
 /// `defence`
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
@@ -16,12 +16,12 @@ pub(crate) struct Defence {
     /// If they come within this time; default 1m.
     pub(crate) within: Period,
     /// How long the address is not answered then; default 10m, or off: it is only logged.
-    pub(crate) ban: Pause,
+    pub(crate) ban: PeriodOrOff,
 }
 
 impl Default for Defence {
     fn default() -> Self {
         let [within, ban] = [60, 600].map(Duration::from_secs);
-        Self { failures: Count(20), within: Period(within), ban: Pause(Some(ban)) }
+        Self { failures: Count(20), within: Period(within), ban: PeriodOrOff(Some(ban)) }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use proxy::Algorithm;
 use serde::Deserialize;
 
-use super::scalar::{Count, Pause, Period, Scalar, scalars};
+use super::scalar::{Count, Period, PeriodOrOff, Scalar, scalars};
 
 /// Each knows MD5 only, so nothing is lost by offering it alone, and gives up at SHA-256, or is too old to have been
 /// tried with it. Asterisk learnt SHA-256 with 20.12, FreeSWITCH with 1.10.7, PJSIP with 2.11, Twinkle with 1.10.3,
@@ -48,7 +48,7 @@ pub(crate) struct Digest {
     /// Wrong responses that a nonce takes before it is stale; default 5.
     pub(crate) nonce_failures: Count,
     /// How long a phone that gave up at a challenge with several algorithms is offered MD5 alone; default 5m, or off.
-    pub(crate) md5_fallback: Pause,
+    pub(crate) md5_fallback: PeriodOrOff,
     /// How the User-Agent of clients begins that are offered MD5 alone at once; default: old ones that are known to need it.
     pub(crate) md5_user_agents: Vec<AgentPrefix>,
 }
@@ -60,7 +60,7 @@ impl Default for Digest {
             algorithms: vec![AlgorithmName(Algorithm::Sha256), AlgorithmName(Algorithm::Md5)],
             nonce_lifetime: Period(minutes),
             nonce_failures: Count(5),
-            md5_fallback: Pause(Some(minutes)),
+            md5_fallback: PeriodOrOff(Some(minutes)),
             md5_user_agents: OLD_CLIENTS.map(|prefix| AgentPrefix(prefix.into())).into(),
         }
     }

@@ -21,7 +21,7 @@ use proxy::{Account, Accounts, Foreign, Secrets, Strangers};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-pub(crate) use accounts::{Entry, hashed};
+pub(crate) use accounts::{AccountEntry, hashed};
 pub(crate) use defence::Defence;
 pub(crate) use error::ConfigError;
 pub(crate) use listen::Listen;
@@ -30,7 +30,7 @@ pub(crate) use scalar::{Endpoint, HostName, Token};
 pub(crate) use sections::{Level, Limits, Log, LogFormat, Masked, StoreKind};
 
 use accounts::{FixedContact, UserName};
-use error::{Conflict, Step};
+use error::{Conflict, PathStep};
 use scalar::{Network, Scalar, scalars};
 
 /// Where the configuration is looked for when nobody says where.
@@ -56,7 +56,7 @@ pub(crate) struct Config {
     /// How users prove who they are.
     pub(crate) digest: digest::Digest,
     /// Who may register and call.
-    pub(crate) accounts: Vec<Entry>,
+    pub(crate) accounts: Vec<AccountEntry>,
     /// A list of more accounts, relative to this file's folder.
     pub(crate) accounts_file: Option<PathBuf>,
     /// Networks whose requests to our users need no credentials; default none.
@@ -217,43 +217,48 @@ fn read(file: &Path) -> Result<Loaded, ConfigError> {
     let mut accounts = Accounts::default();
     let conflict = |conflict| ConfigError::conflict(file, &text, &conflict);
     conflicts::check(&config).map_err(conflict)?;
-    let path = [Step::Key("accounts")];
-    enrol(&mut accounts, &config, &config.accounts, &path).map_err(conflict)?;
+    let path = [PathStep::Key("accounts")];
+    add_accounts(&mut accounts, &config, &config.accounts, &path).map_err(conflict)?;
     if let Some(other) = config.accounts_path(file) {
         let unreadable = |source: io::Error| {
             let message = format!("{} cannot be read ({source}), expected a file that lists accounts", other.display());
-            conflict(Conflict { path: vec![Step::Key("accounts_file")], message })
+            conflict(Conflict { path: vec![PathStep::Key("accounts_file")], message })
         };
-        enrol_text(&other, &fs::read_to_string(&other).map_err(unreadable)?, &config, &mut accounts)?;
+        add_accounts_from_text(&other, &fs::read_to_string(&other).map_err(unreadable)?, &config, &mut accounts)?;
     }
     check_names(&accounts, &config, &config.accounts, &path).map_err(conflict)?;
     Ok(Loaded { file: Some(file.to_owned()), config, accounts })
 }
 
 /// Adds the accounts that a file lists.
-pub(crate) fn read_accounts(file: &Path, config: &Config, accounts: &mut Accounts) -> Result<(), ConfigError> {
-    enrol_text(file, &open(file)?, config, accounts)
+pub(crate) fn add_accounts_from_file(file: &Path, config: &Config, accounts: &mut Accounts) -> Result<(), ConfigError> {
+    add_accounts_from_text(file, &open(file)?, config, accounts)
 }
 
 /// The accounts of the configuration itself, and those of a text that is, or might be, in its file of accounts.
 pub(crate) fn accounts_of(loaded: &Loaded, file: &Path, text: &str) -> Result<Accounts, ConfigError> {
     let mut accounts = Accounts::default();
-    let inline = enrol(&mut accounts, &loaded.config, &loaded.config.accounts, &[Step::Key("accounts")]);
+    let inline = add_accounts(&mut accounts, &loaded.config, &loaded.config.accounts, &[PathStep::Key("accounts")]);
     inline.map_err(|conflict| ConfigError::conflict(loaded.file.as_deref().unwrap_or(file), "", &conflict))?;
-    enrol_text(file, text, &loaded.config, &mut accounts)?;
+    add_accounts_from_text(file, text, &loaded.config, &mut accounts)?;
     Ok(accounts)
 }
 
 /// The entries of such a text.
-pub(crate) fn entries(file: &Path, text: &str) -> Result<Vec<Entry>, ConfigError> {
+pub(crate) fn entries(file: &Path, text: &str) -> Result<Vec<AccountEntry>, ConfigError> {
     parse(file, text)
 }
 
 /// Adds the accounts of a text that is, or might be, in a file.
-pub(crate) fn enrol_text(file: &Path, text: &str, config: &Config, accounts: &mut Accounts) -> Result<(), ConfigError> {
-    let entries: Vec<Entry> = parse(file, text)?;
-    let enrolled = enrol(accounts, config, &entries, &[]);
-    let checked = enrolled.and_then(|()| check_names(accounts, config, &entries, &[]));
+pub(crate) fn add_accounts_from_text(
+    file: &Path,
+    text: &str,
+    config: &Config,
+    accounts: &mut Accounts,
+) -> Result<(), ConfigError> {
+    let entries: Vec<AccountEntry> = parse(file, text)?;
+    let added = add_accounts(accounts, config, &entries, &[]);
+    let checked = added.and_then(|()| check_names(accounts, config, &entries, &[]));
     checked.map_err(|conflict| ConfigError::conflict(file, text, &conflict))
 }
 
@@ -298,10 +303,15 @@ fn parse<T: DeserializeOwned + Default>(file: &Path, text: &str) -> Result<T, Co
 }
 
 /// Adds `entries`, which stand at `path` of their file.
-fn enrol(accounts: &mut Accounts, config: &Config, entries: &[Entry], path: &[Step]) -> Result<(), Conflict> {
+fn add_accounts(
+    accounts: &mut Accounts,
+    config: &Config,
+    entries: &[AccountEntry],
+    path: &[PathStep],
+) -> Result<(), Conflict> {
     for (at, entry) in entries.iter().enumerate() {
         let conflict = |key, message: String| {
-            let path = path.iter().copied().chain([Step::Item(at), Step::Key(key)]).collect();
+            let path = path.iter().copied().chain([PathStep::Item(at), PathStep::Key(key)]).collect();
             Err(Conflict { path, message })
         };
         let (user, domain) = (&entry.user.0, entry.domain(config));
@@ -333,10 +343,15 @@ fn enrol(accounts: &mut Accounts, config: &Config, entries: &[Entry], path: &[St
 }
 
 /// Whether all that `entries` name is there: a misspelt user, or a contact that leads back, would never be told.
-fn check_names(accounts: &Accounts, config: &Config, entries: &[Entry], path: &[Step]) -> Result<(), Conflict> {
+fn check_names(
+    accounts: &Accounts,
+    config: &Config,
+    entries: &[AccountEntry],
+    path: &[PathStep],
+) -> Result<(), Conflict> {
     for (at, entry) in entries.iter().enumerate() {
         let conflict = |key, item, message: String| {
-            let steps = [Step::Item(at), Step::Key(key), Step::Item(item)];
+            let steps = [PathStep::Item(at), PathStep::Key(key), PathStep::Item(item)];
             Err(Conflict { path: path.iter().copied().chain(steps).collect(), message })
         };
         let domain = entry.domain(config);
@@ -347,8 +362,8 @@ fn check_names(accounts: &Accounts, config: &Config, entries: &[Entry], path: &[
             }
         }
         let own = || config.domains.iter().chain(&config.aliases).chain(&config.advertise);
-        let leads_back = |contact: &FixedContact| own().any(|name| contact.is_at(name));
-        if let Some(item) = entry.contacts.iter().position(leads_back) {
+        let is_own_address = |contact: &FixedContact| own().any(|name| contact.is_at(name));
+        if let Some(item) = entry.contacts.iter().position(is_own_address) {
             return conflict("contacts", item, "expected an address that is not this server's".to_owned());
         }
     }

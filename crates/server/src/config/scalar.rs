@@ -71,7 +71,7 @@ pub(crate) struct Period(pub(crate) Duration);
 
 /// A duration above zero, or `off`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Pause(pub(crate) Option<Duration>);
+pub(crate) struct PeriodOrOff(pub(crate) Option<Duration>);
 
 /// A duration of whole seconds above zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
@@ -87,7 +87,7 @@ pub(crate) struct Count(pub(crate) usize);
 
 /// Yes or no.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Switch(pub(crate) bool);
+pub(crate) struct Flag(pub(crate) bool);
 
 /// A host name or IP address, lower case, IPv6 without brackets.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -135,7 +135,7 @@ impl fmt::Debug for Token {
     }
 }
 
-scalars!(Token, Period, Pause, Seconds, Size, Count, Switch, HostName, Network, Endpoint, Text);
+scalars!(Token, Period, PeriodOrOff, Seconds, Size, Count, Flag, HostName, Network, Endpoint, Text);
 
 impl Scalar for Period {
     const EXPECTED: &'static str = "a duration above zero with its unit, like 500ms, 60s or 1h";
@@ -145,7 +145,7 @@ impl Scalar for Period {
     }
 }
 
-impl Scalar for Pause {
+impl Scalar for PeriodOrOff {
     const EXPECTED: &'static str = "a duration above zero with its unit, like 60s or 10m, or off";
 
     fn read(text: &str) -> Option<Self> {
@@ -167,7 +167,7 @@ impl Scalar for Seconds {
     }
 }
 
-impl Scalar for Switch {
+impl Scalar for Flag {
     const EXPECTED: &'static str = "true or false";
 
     fn read(text: &str) -> Option<Self> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use proxy::{SingleTarget, Strategy};
 use serde::Deserialize;
 
-use super::scalar::{Count, Endpoint, Period, Scalar, Seconds, Size, Switch, Token, scalars};
+use super::scalar::{Count, Endpoint, Flag, Period, Scalar, Seconds, Size, Token, scalars};
 
 /// `location`: where registrations are kept.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -65,9 +65,9 @@ pub(crate) struct Forking {
     /// How long each group rings; default 30s.
     pub(crate) ring_time: Period,
     /// Whether a phone's redirection is followed here, where the caller may go himself; default true.
-    pub(crate) recurse: Switch,
+    pub(crate) recurse: Flag,
     /// Whether a phone that registers while its user is being called rings too; default true.
-    pub(crate) late_registration: Switch,
+    pub(crate) late_registration: Flag,
     /// Calls to a user with one phone: stateless (default), which costs least, or stateful, as if he had several.
     pub(crate) single_target: SingleTargetName,
 }
@@ -77,8 +77,8 @@ impl Default for Forking {
         Self {
             strategy: StrategyName(Strategy::Parallel),
             ring_time: secs(30),
-            recurse: Switch(true),
-            late_registration: Switch(true),
+            recurse: Flag(true),
+            late_registration: Flag(true),
             single_target: SingleTargetName(SingleTarget::Stateless),
         }
     }

@@ -173,7 +173,7 @@ impl Defence {
             None => Outcome::Off,
             Some(time) => Outcome::Banned(time),
         };
-        metrics::failed_too_often(matches!(outcome, Outcome::Banned(_)));
+        metrics::address_failed(matches!(outcome, Outcome::Banned(_)));
         let mut inner = self.inner.write();
         inner.notice(Notice { source, outcome, failures, within: rules.within, what: what.clone() });
         if let Outcome::Banned(time) = outcome {
@@ -293,7 +293,7 @@ impl Inner {
             // Any of them: who has many addresses shall not know which are forgotten.
             let any = self.watched.keys().next().copied();
             any.and_then(|any| self.watched.remove(&any));
-            metrics::capped(metrics::BANS);
+            metrics::limit_reached(metrics::BANS);
         }
         let watched = self.watched.entry(source).or_default();
         if watched.spared_until.is_some_and(|until| now < until) {
@@ -318,7 +318,7 @@ impl Inner {
         if self.bans.len() >= most {
             let first = self.bans.iter().min_by_key(|(_, ban)| ban.ends).map(|(source, _)| *source);
             first.and_then(|first| self.bans.remove(&first));
-            metrics::capped(metrics::BANS);
+            metrics::limit_reached(metrics::BANS);
         }
     }
 

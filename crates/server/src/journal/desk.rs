@@ -112,7 +112,7 @@ impl Desk {
                     debug!("{} calls {}: {}", self.names.user(&from), self.names.user(&to), Phones(targets));
                 }
                 if !self.calls.lock().begin(call, Open { from, to, phones: targets, began: at }) {
-                    metrics::capped(metrics::JOURNAL_CALLS);
+                    metrics::limit_reached(metrics::JOURNAL_CALLS);
                 }
             }
             Event::CallEnded { call, status, tried, by } => {
@@ -164,7 +164,7 @@ impl Desk {
         source: IpAddr,
     ) {
         let (user, from) = (self.names.user(aor), self.names.address(source));
-        let Some(time) = self.repeats.again(deed, source, Some(aor), at) else { return metrics::withheld() };
+        let Some(time) = self.repeats.again(deed, source, Some(aor), at) else { return metrics::line_suppressed() };
         let time = Time(time);
         let why = match status {
             404 => "no such account",
@@ -179,7 +179,7 @@ impl Desk {
 
     fn unauthenticated(&mut self, at: Wall, reason: AuthenticationFailure, method: &str, user: &Aor, source: IpAddr) {
         let Some(time) = self.repeats.again(Deed::Credentials, source, Some(user), at) else {
-            return metrics::withheld();
+            return metrics::line_suppressed();
         };
         let known = self.active_config.borrow().loaded.accounts.find(user).is_some();
         let why = match reason {
@@ -198,21 +198,21 @@ impl Desk {
     }
 
     fn not_a_peer(&mut self, at: Wall, method: &str, source: IpAddr) {
-        let Some(time) = self.repeats.again(Deed::Dialog, source, None, at) else { return metrics::withheld() };
+        let Some(time) = self.repeats.again(Deed::Dialog, source, None, at) else { return metrics::line_suppressed() };
         let from = self.names.address(source);
         warn!("{method} in a call refused: {from} is not a side of that call{}", Time(time));
     }
 
     fn request_refused(&mut self, at: Wall, offence: Offence, method: &str, user: &Aor, source: IpAddr) {
         let deed = Deed::of_offence(offence);
-        let Some(time) = self.repeats.again(deed, source, Some(user), at) else { return metrics::withheld() };
+        let Some(time) = self.repeats.again(deed, source, Some(user), at) else { return metrics::line_suppressed() };
         let (user, from) = (self.names.user(user), self.names.address(source));
         warn!("{method} of {user} refused: {}{} from {from}", words_of(offence), Time(time));
     }
 
     fn unreadable(&mut self, at: Wall, flow: &Flow) {
         let source = flow.remote.ip();
-        let Some(time) = self.repeats.again(Deed::Garbage, source, None, at) else { return metrics::withheld() };
+        let Some(time) = self.repeats.again(Deed::Garbage, source, None, at) else { return metrics::line_suppressed() };
         info!("unreadable message over {}{} from {}", flow.transport.param(), Time(time), self.names.address(source));
     }
 
@@ -242,7 +242,7 @@ impl Desk {
             };
             info!("call {from} -> {to} refused: {why}, from {}", self.names.address(source));
         } else {
-            metrics::withheld();
+            metrics::line_suppressed();
         }
         self.keep(ended);
     }

@@ -62,7 +62,7 @@ impl Names {
 pub(crate) fn clean(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
     let mut clean = String::with_capacity(text.len().min(LONGEST));
-    text.chars().take(LONGEST).for_each(|c| printable::push(&mut clean, c));
+    text.chars().take(LONGEST).for_each(|c| printable::push_printable(&mut clean, c));
     if text.chars().nth(LONGEST).is_some() {
         clean.push('…');
     }

@@ -97,12 +97,12 @@ pub(crate) fn install() -> Option<PrometheusHandle> {
         }
     }
     gauge!("frontdesk_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
-    begin();
+    publish_zeros();
     Some(handle)
 }
 
 /// Closed sets that no worker counts stand at zero, so that a first increase can be seen.
-fn begin() {
+fn publish_zeros() {
     for ending in Ending::ALL {
         counter!("frontdesk_calls_ended_total", "ending" => ending.as_str()).increment(0);
     }
@@ -128,7 +128,7 @@ pub(crate) const BANS: &str = "bans";
 
 /// What is looked at once a second rather than counted.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Levels {
+pub(crate) struct Gauges {
     /// Users with a live binding.
     pub(crate) users: u64,
     /// Live bindings.
@@ -163,10 +163,10 @@ pub(crate) struct Levels {
     pub(crate) time: Wall,
 }
 
-impl Levels {
+impl Gauges {
     /// Shows them.
     #[expect(clippy::cast_precision_loss, reason = "a gauge is an f64, exact up to 2^53")]
-    pub(crate) fn show(&self) {
+    pub(crate) fn publish(&self) {
         gauge!("frontdesk_users").set(self.users as f64);
         gauge!("frontdesk_bindings").set(self.bindings as f64);
         gauge!("frontdesk_store_queue").set(self.store_queue as f64);
@@ -205,17 +205,17 @@ pub(crate) fn call_ended(ending: Ending) {
 }
 
 /// A line is not written: it is one of many of its kind.
-pub(crate) fn withheld() {
+pub(crate) fn line_suppressed() {
     counter!("frontdesk_log_lines_dropped_total", "reason" => "repeated").increment(1);
 }
 
 /// A cap outside the workers took effect.
-pub(crate) fn capped(limit: &'static str) {
+pub(crate) fn limit_reached(limit: &'static str) {
     counter!("frontdesk_limits_reached_total", "limit" => limit).increment(1);
 }
 
 /// An address had too many failures.
-pub(crate) fn failed_too_often(banned: bool) {
+pub(crate) fn address_failed(banned: bool) {
     let outcome = if banned { "banned" } else { "spared" };
     counter!("frontdesk_bans_total", "outcome" => outcome).increment(1);
 }

@@ -13,7 +13,7 @@ use proxy::{AuthenticationFailure, DialogRequest, Drop, Event, Fork, Limit, Noti
 pub(crate) struct Tally {
     counters: HashMap<Series, Counter>,
     /// What the counters do not know yet: a turn meets few series, so they are found by looking at each.
-    fresh: Vec<(Series, u64)>,
+    unpublished: Vec<(Series, u64)>,
 }
 
 /// One time series.
@@ -106,7 +106,7 @@ impl Tally {
     /// A tally in which the closed sets already stand at zero, so that a first increase can be seen.
     pub(crate) fn new() -> Self {
         let mut tally = Self::default();
-        for series in Series::closed() {
+        for series in Series::with_fixed_labels() {
             tally.counter(series);
         }
         tally
@@ -114,17 +114,17 @@ impl Tally {
 
     /// Counts one, for the next [`publish`](Self::publish).
     pub(crate) fn count(&mut self, series: Series) {
-        match self.fresh.iter_mut().find(|(known, _)| *known == series) {
+        match self.unpublished.iter_mut().find(|(known, _)| *known == series) {
             Some((_, count)) => *count += 1,
-            None => self.fresh.push((series, 1)),
+            None => self.unpublished.push((series, 1)),
         }
     }
 
     /// Shows what was counted since the last time.
     pub(crate) fn publish(&mut self) {
-        let mut fresh = std::mem::take(&mut self.fresh);
-        fresh.drain(..).for_each(|(series, count)| self.counter(series).increment(count));
-        self.fresh = fresh;
+        let mut unpublished = std::mem::take(&mut self.unpublished);
+        unpublished.drain(..).for_each(|(series, count)| self.counter(series).increment(count));
+        self.unpublished = unpublished;
     }
 
     /// Counts what the core said.
@@ -184,22 +184,22 @@ impl Series {
             Self::RequestReceived(method, transport) | Self::RequestForwarded(method, transport) => {
                 vec![label("method", method), over(transport)]
             }
-            Self::ResponseReceived(status, transport) => vec![code(status), over(transport)],
+            Self::ResponseReceived(status, transport) => vec![code_label(status), over(transport)],
             Self::ResponseSent(method, status, transport) => {
-                vec![label("method", method), code(status), over(transport)]
+                vec![label("method", method), code_label(status), over(transport)]
             }
-            Self::Registration(outcome) => vec![label("outcome", registration(outcome))],
-            Self::Fork(outcome) => vec![label("outcome", fork(outcome))],
-            Self::Notified(outcome) => vec![label("outcome", notified(outcome))],
-            Self::DialogRequest(outcome) => vec![label("outcome", dialog_request(outcome))],
-            Self::AuthenticationFailed(reason) => vec![label("reason", failure(reason))],
+            Self::Registration(outcome) => vec![label("outcome", registration_label(outcome))],
+            Self::Fork(outcome) => vec![label("outcome", fork_label(outcome))],
+            Self::Notified(outcome) => vec![label("outcome", notification_label(outcome))],
+            Self::DialogRequest(outcome) => vec![label("outcome", dialog_request_label(outcome))],
+            Self::AuthenticationFailed(reason) => vec![label("reason", failure_label(reason))],
             Self::ParseError(answered, transport) => {
                 vec![label("answered", if answered { "yes" } else { "no" }), over(transport)]
             }
-            Self::Dropped(reason) => vec![label("reason", dropped(reason))],
-            Self::Lost(reason) => vec![label("reason", lost(reason))],
-            Self::LimitReached(limit) => vec![label("limit", limited(limit))],
-            Self::CapReached(cap) => vec![label("limit", capped(cap))],
+            Self::Dropped(reason) => vec![label("reason", drop_label(reason))],
+            Self::Lost(reason) => vec![label("reason", loss_label(reason))],
+            Self::LimitReached(limit) => vec![label("limit", limit_label(limit))],
+            Self::CapReached(cap) => vec![label("limit", cap_label(cap))],
             Self::ConnectionOpened(ours) => vec![label("direction", if ours { "out" } else { "in" })],
             Self::KeepAlive(transport) | Self::Banned(transport) => vec![over(transport)],
             Self::Lookup(found) => vec![label("outcome", if found { "found" } else { "failed" })],
@@ -208,7 +208,7 @@ impl Series {
     }
 
     /// The series of closed sets, which are worth showing at zero.
-    fn closed() -> impl Iterator<Item = Self> {
+    fn with_fixed_labels() -> impl Iterator<Item = Self> {
         use Registration::{Challenged, Failed, Queried, Refused, Registered, Unregistered};
         let registrations = [Registered, Unregistered, Queried, Challenged, Refused, Failed].map(Self::Registration);
         let forks = [Fork::Answered, Fork::Cancelled, Fork::Refused, Fork::TimedOut].map(Self::Fork);
@@ -278,7 +278,7 @@ const CODES: &[u16] = &[
     600, 603, 604, 606, 607, 608,
 ];
 
-fn code(status: u16) -> Label {
+fn code_label(status: u16) -> Label {
     if CODES.binary_search(&status).is_ok() {
         return Label::new("code", status.to_string());
     }
@@ -293,7 +293,7 @@ fn code(status: u16) -> Label {
     Label::from_static_parts("code", class)
 }
 
-const fn registration(outcome: Registration) -> &'static str {
+const fn registration_label(outcome: Registration) -> &'static str {
     match outcome {
         Registration::Registered => "registered",
         Registration::Unregistered => "unregistered",
@@ -304,7 +304,7 @@ const fn registration(outcome: Registration) -> &'static str {
     }
 }
 
-const fn fork(outcome: Fork) -> &'static str {
+const fn fork_label(outcome: Fork) -> &'static str {
     match outcome {
         Fork::Answered => "answered",
         Fork::Cancelled => "cancelled",
@@ -313,7 +313,7 @@ const fn fork(outcome: Fork) -> &'static str {
     }
 }
 
-const fn notified(outcome: Notification) -> &'static str {
+const fn notification_label(outcome: Notification) -> &'static str {
     match outcome {
         Notification::Answered => "answered",
         Notification::Refused => "refused",
@@ -321,14 +321,14 @@ const fn notified(outcome: Notification) -> &'static str {
     }
 }
 
-const fn dialog_request(outcome: DialogRequest) -> &'static str {
+const fn dialog_request_label(outcome: DialogRequest) -> &'static str {
     match outcome {
         DialogRequest::Challenged => "challenged",
         DialogRequest::Refused => "refused",
     }
 }
 
-const fn failure(reason: AuthenticationFailure) -> &'static str {
+const fn failure_label(reason: AuthenticationFailure) -> &'static str {
     match reason {
         AuthenticationFailure::Credentials => "credentials",
         AuthenticationFailure::Stale => "stale",
@@ -337,7 +337,7 @@ const fn failure(reason: AuthenticationFailure) -> &'static str {
     }
 }
 
-const fn dropped(reason: Drop) -> &'static str {
+const fn drop_label(reason: Drop) -> &'static str {
     match reason {
         Drop::Garbage => "garbage",
         Drop::Unanswerable => "unanswerable",
@@ -349,7 +349,7 @@ const fn dropped(reason: Drop) -> &'static str {
     }
 }
 
-const fn lost(reason: Loss) -> &'static str {
+const fn loss_label(reason: Loss) -> &'static str {
     match reason {
         Loss::Broadcast => "broadcast",
         Loss::SendBuffer => "send_buffer",
@@ -359,7 +359,7 @@ const fn lost(reason: Loss) -> &'static str {
     }
 }
 
-const fn limited(limit: Limit) -> &'static str {
+const fn limit_label(limit: Limit) -> &'static str {
     match limit {
         Limit::Transactions => "transactions",
         Limit::TransactionMemory => "transaction_memory",
@@ -378,7 +378,7 @@ const fn limited(limit: Limit) -> &'static str {
     }
 }
 
-const fn capped(cap: Cap) -> &'static str {
+const fn cap_label(cap: Cap) -> &'static str {
     match cap {
         Cap::MessageSize => "message_size",
         Cap::WorkerQueue => "worker_queue",
@@ -401,14 +401,14 @@ mod tests {
     #[test]
     fn peers_invent_no_labels() {
         assert!(CODES.is_sorted());
-        assert_eq!(code(486), Label::new("code", "486"));
-        assert_eq!(code(499), Label::new("code", "4xx"));
-        assert_eq!(code(699), Label::new("code", "6xx"));
+        assert_eq!(code_label(486), Label::new("code", "486"));
+        assert_eq!(code_label(499), Label::new("code", "4xx"));
+        assert_eq!(code_label(699), Label::new("code", "6xx"));
     }
 
     #[test]
     fn every_series_is_described() {
         let described = |series: Series| super::super::TABLE.iter().any(|(_, name, _)| *name == series.name());
-        assert!(Series::closed().all(described));
+        assert!(Series::with_fixed_labels().all(described));
     }
 }

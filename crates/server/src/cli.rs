@@ -8,73 +8,76 @@ use std::time::Duration;
 use hyper::Method;
 
 use crate::admin::{BanEntry, Bans, Explanation, Phone, Removed, User, Users};
-use crate::arguments::{self, Bindings, Deed};
-use crate::client::{Client, Unanswered, escaped};
+use crate::arguments::{self, AccountCommand, BindingsCommand};
+use crate::client::{Client, ClientError, percent_encoded};
 use crate::config::Loaded;
-use crate::error::Fatal;
+use crate::error::CliError;
 use crate::journal::Phones;
-use crate::printable::line;
+use crate::printable::escape_line;
 use crate::reload::ReloadOutcome;
 
 /// Users that are listed at most.
-const MOST: usize = 1000;
+const MAX_USERS: usize = 1000;
 
 /// `frontdesk bindings`
-pub(crate) fn bindings(client: &Client, what: &Bindings) -> Result<String, Fatal> {
+pub(crate) fn bindings(client: &Client, what: &BindingsCommand) -> Result<String, CliError> {
     match what {
-        Bindings::List(search) => {
-            let search = escaped(search.as_deref().unwrap_or_default());
-            let Users { total, users } = client.ask(Method::GET, &format!("users?limit={MOST}&search={search}"))?;
+        BindingsCommand::List(search) => {
+            let search = percent_encoded(search.as_deref().unwrap_or_default());
+            let Users { total, users } =
+                client.request(Method::GET, &format!("users?limit={MAX_USERS}&search={search}"))?;
             let mut text: String = users.iter().map(user).collect();
             if total > users.len() {
                 let _ = writeln!(text, "… {} of {total}: `frontdesk bindings list TEXT` finds the others", users.len());
             }
             Ok(text)
         }
-        Bindings::Show(name) => Ok(user(&client.ask(Method::GET, &format!("users/{}", escaped(name)))?)),
-        Bindings::Remove(name, contact) => {
-            let contact = contact.as_ref().map(|contact| format!("/{}", escaped(contact))).unwrap_or_default();
-            let path = format!("users/{}/phones{contact}", escaped(name));
-            let Removed { removed } = client.ask(Method::DELETE, &path)?;
+        BindingsCommand::Show(name) => {
+            Ok(user(&client.request(Method::GET, &format!("users/{}", percent_encoded(name)))?))
+        }
+        BindingsCommand::Remove(name, contact) => {
+            let contact = contact.as_ref().map(|contact| format!("/{}", percent_encoded(contact))).unwrap_or_default();
+            let path = format!("users/{}/phones{contact}", percent_encoded(name));
+            let Removed { removed } = client.request(Method::DELETE, &path)?;
             Ok(format!("{} removed\n", Phones(removed)))
         }
     }
 }
 
 /// `frontdesk bans`
-pub(crate) fn bans(client: &Client, what: &arguments::Bans) -> Result<String, Fatal> {
+pub(crate) fn bans(client: &Client, what: &arguments::BansCommand) -> Result<String, CliError> {
     let address = match what {
-        arguments::Bans::List => {
-            let Bans { total, bans } = client.ask(Method::GET, "bans")?;
+        arguments::BansCommand::List => {
+            let Bans { total, bans } = client.request(Method::GET, "bans")?;
             let mut text: String = bans.iter().map(ban).collect();
             if total > bans.len() {
                 let _ = writeln!(text, "… {} of {total}", bans.len());
             }
             return Ok(text);
         }
-        arguments::Bans::Remove(address) => address,
+        arguments::BansCommand::Remove(address) => address,
     };
-    let Removed { .. } = client.ask(Method::DELETE, &format!("bans/{}", escaped(address)))?;
+    let Removed { .. } = client.request(Method::DELETE, &format!("bans/{}", percent_encoded(address)))?;
     Ok(format!("{address} is answered again\n"))
 }
 
 /// `frontdesk explain`
-pub(crate) fn explain(client: &Client, to: &str, from: Option<&str>, source: Option<&str>) -> Result<String, Fatal> {
-    let [to, from, source] = [Some(to), from, source].map(|text| escaped(text.unwrap_or_default()));
+pub(crate) fn explain(client: &Client, to: &str, from: Option<&str>, source: Option<&str>) -> Result<String, CliError> {
+    let [to, from, source] = [Some(to), from, source].map(|text| percent_encoded(text.unwrap_or_default()));
     let path = format!("explain?to={to}&from={from}&source={source}");
-    let Explanation { from, to, steps, .. } = client.ask(Method::GET, &path)?;
-    let mut text = format!("A call from {} to {}:\n", line(&from), line(&to));
+    let Explanation { from, to, steps, .. } = client.request(Method::GET, &path)?;
+    let mut text = format!("A call from {} to {}:\n", escape_line(&from), escape_line(&to));
     for (step, number) in steps.iter().zip(1..) {
-        let _ = writeln!(text, "{number:>3}. {}", line(step));
+        let _ = writeln!(text, "{number:>3}. {}", escape_line(step));
     }
     Ok(text)
 }
 
 /// `frontdesk reload`; an error if the configuration was refused.
-pub(crate) fn reload(client: &Client) -> Result<String, Fatal> {
-    let ReloadOutcome { reloaded, accounts, needs_restart, error } = client.ask(Method::POST, "reload")?;
+pub(crate) fn reload(client: &Client) -> Result<String, CliError> {
+    let ReloadOutcome { reloaded, accounts, needs_restart, error } = client.request(Method::POST, "reload")?;
     if !reloaded {
-        return Err(Fatal::NotReloaded(error.unwrap_or_default()));
+        return Err(CliError::NotReloaded(error.unwrap_or_default()));
     }
     let mut text = format!("the server has taken the configuration, {accounts} accounts\n");
     if !needs_restart.is_empty() {
@@ -84,13 +87,13 @@ pub(crate) fn reload(client: &Client) -> Result<String, Fatal> {
 }
 
 /// Lets the running server, if there is one, take the accounts as they are now.
-pub(crate) fn after_edit(loaded: &Loaded, url: Option<&str>, deed: &Deed) -> Result<String, Fatal> {
-    if *deed == Deed::List {
+pub(crate) fn after_edit(loaded: &Loaded, url: Option<&str>, command: &AccountCommand) -> Result<String, CliError> {
+    if *command == AccountCommand::List {
         return Ok(String::new());
     }
-    match Client::new(&loaded.config, url).map_err(Fatal::from).and_then(|client| reload(&client)) {
+    match Client::new(&loaded.config, url).map_err(CliError::from).and_then(|client| reload(&client)) {
         // It may well be that none runs; then the next one reads the file.
-        Err(Fatal::Unanswered(why @ (Unanswered::Nobody(_) | Unanswered::Nowhere))) => {
+        Err(CliError::Client(why @ (ClientError::NoServer(_) | ClientError::NoAddress))) => {
             Ok(format!("no running server was told: {why}\n"))
         }
         outcome => outcome,
@@ -105,9 +108,9 @@ fn ban(BanEntry { address, seconds_left, failures, users, .. }: &BanEntry) -> St
 
 fn user(user: &User) -> String {
     let count = if user.phones.is_empty() { "no phone".to_owned() } else { Phones(user.phones.len()).to_string() };
-    let mut text = format!("{}@{}  {count}\n", line(&user.user), line(&user.domain));
+    let mut text = format!("{}@{}  {count}\n", escape_line(&user.user), escape_line(&user.domain));
     for Phone { device, contact, address, transport, expires_in, .. } in &user.phones {
-        let (device, contact) = (line(device.as_deref().unwrap_or("-")), line(contact));
+        let (device, contact) = (escape_line(device.as_deref().unwrap_or("-")), escape_line(contact));
         let address = match (address, transport) {
             (Some(address), Some(transport)) => format!("  {address} {transport}"),
             _ => String::new(),
