@@ -12,7 +12,7 @@ use crate::arguments::{self, AccountCommand, BindingsCommand};
 use crate::client::{Client, ClientError, percent_encoded};
 use crate::config::Loaded;
 use crate::error::CliError;
-use crate::journal::Phones;
+use crate::journal::PhoneCount;
 use crate::printable::escape_line;
 use crate::reload::ReloadOutcome;
 
@@ -39,7 +39,7 @@ pub(crate) fn bindings(client: &Client, what: &BindingsCommand) -> Result<String
             let contact = contact.as_ref().map(|contact| format!("/{}", percent_encoded(contact))).unwrap_or_default();
             let path = format!("users/{}/phones{contact}", percent_encoded(name));
             let Removed { removed } = client.request(Method::DELETE, &path)?;
-            Ok(format!("{} removed\n", Phones(removed)))
+            Ok(format!("{} removed\n", PhoneCount(removed)))
         }
     }
 }
@@ -107,7 +107,7 @@ fn ban(BanEntry { address, seconds_left, failures, users, .. }: &BanEntry) -> St
 }
 
 fn user(user: &User) -> String {
-    let count = if user.phones.is_empty() { "no phone".to_owned() } else { Phones(user.phones.len()).to_string() };
+    let count = if user.phones.is_empty() { "no phone".to_owned() } else { PhoneCount(user.phones.len()).to_string() };
     let mut text = format!("{}@{}  {count}\n", escape_line(&user.user), escape_line(&user.domain));
     for Phone { device, contact, address, transport, expires_in, .. } in &user.phones {
         let (device, contact) = (escape_line(device.as_deref().unwrap_or("-")), escape_line(contact));

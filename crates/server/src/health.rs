@@ -40,7 +40,7 @@ impl Health {
         let round = self.round.fetch_add(1, Ordering::Relaxed) + 1;
         for inbox in inboxes {
             // One that has no room has not answered for a while either.
-            let _ = inbox.try_send(Inbound::Pulse(round));
+            let _ = inbox.try_send(Inbound::HealthCheck(round));
         }
     }
 

@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{Notify, oneshot};
 
 use crate::metrics::Cap;
-use crate::transport::Admission;
+use crate::transport::ConnectionPermit;
 
 /// One thing for a worker to do.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ pub(crate) enum Inbound {
         /// The peer.
         remote: SocketAddr,
         /// Its place among the connections.
-        admission: Admission,
+        permit: ConnectionPermit,
     },
     /// A connection of ours is open, or is not going to be.
     Connected {
@@ -47,7 +47,7 @@ pub(crate) enum Inbound {
         outcome: io::Result<TcpStream>,
     },
     /// A connection sent something that is no SIP, or SIP without length: it cannot go on.
-    Broken {
+    FramingError {
         /// Its addresses and number.
         flow: Flow,
         /// What came.
@@ -70,13 +70,13 @@ pub(crate) enum Inbound {
         refused: bool,
     },
     /// A cap took effect elsewhere.
-    Capped(Cap),
+    CapReached(Cap),
     /// Another worker sends over a connection of ours.
-    Relay(Box<Relay>),
+    Send(Box<SendRequest>),
     /// Another worker could not send this, which we gave it.
     Undelivered(Bytes),
     /// Another worker's core says something to ours.
-    Letter(Letter),
+    CoreMessage(Letter),
     /// DNS has answered; `None` if it has not.
     Resolved {
         /// Whose question.
@@ -85,7 +85,7 @@ pub(crate) enum Inbound {
         addresses: Option<Addresses>,
     },
     /// Is it alive?
-    Pulse(u64),
+    HealthCheck(u64),
     /// The configuration has changed; to be told when the worker decides by it.
     Reconfigure(Arc<Settings>, oneshot::Sender<()>),
 }
@@ -95,64 +95,64 @@ pub(crate) type Addresses = SmallVec<[SmallVec<[SocketAddr; 2]>; 1]>;
 
 /// A message for a connection of another worker.
 #[derive(Debug)]
-pub(crate) struct Relay {
+pub(crate) struct SendRequest {
     /// Where to.
     pub(crate) hop: Hop,
     /// The message.
-    pub(crate) text: Bytes,
+    pub(crate) bytes: Bytes,
     /// The worker that wants it back if it cannot be sent.
-    pub(crate) concerned: Option<u8>,
+    pub(crate) report_to: Option<u8>,
     /// For how long its peer may be silent from then on.
-    pub(crate) silence: Option<Duration>,
+    pub(crate) flow_timeout: Option<Duration>,
 }
 
 /// A message that could not be sent, on its way back to the worker that wants to know.
 #[derive(Clone, Debug)]
-pub(crate) struct Returned {
+pub(crate) struct UndeliveredMessage {
     /// The worker.
     pub(crate) worker: u8,
     /// The message.
-    pub(crate) text: Bytes,
+    pub(crate) bytes: Bytes,
 }
 
 /// What became of a commit that waited for the disk.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Safety {
+pub(crate) enum CommitOutcome {
     /// It is on the disk.
-    Safe,
+    Durable,
     /// The disk is full.
-    Full,
+    DiskFull,
     /// It could not be written.
-    Lost,
+    Failed,
 }
 
 /// Commits that have become safe, or have not. Bounded by the commits that the worker has pending.
 #[derive(Debug, Default)]
 pub(crate) struct Completions {
-    list: Mutex<Vec<(u64, Safety)>>,
+    list: Mutex<Vec<(u64, CommitOutcome)>>,
     wake: Notify,
 }
 
 impl Completions {
-    /// Adds one; [`Completions::announce`] when all of a group are in.
-    pub(crate) fn push(&self, id: u64, safety: Safety) {
-        self.list.lock().push((id, safety));
+    /// Adds one; [`Completions::notify`] when all of a group are in.
+    pub(crate) fn push(&self, id: u64, outcome: CommitOutcome) {
+        self.list.lock().push((id, outcome));
     }
 
     /// Wakes the worker if there is anything for it.
-    pub(crate) fn announce(&self) {
+    pub(crate) fn notify(&self) {
         if !self.list.lock().is_empty() {
             self.wake.notify_one();
         }
     }
 
     /// Waits for the next announcement.
-    pub(crate) async fn announced(&self) {
+    pub(crate) async fn notified(&self) {
         self.wake.notified().await;
     }
 
-    /// Takes all of them; `into` is empty before.
-    pub(crate) fn take(&self, into: &mut Vec<(u64, Safety)>) {
-        std::mem::swap(&mut *self.list.lock(), into);
+    /// Takes all of them; `outcomes` is empty before.
+    pub(crate) fn take_all(&self, outcomes: &mut Vec<(u64, CommitOutcome)>) {
+        std::mem::swap(&mut *self.list.lock(), outcomes);
     }
 }

@@ -20,23 +20,24 @@ use crate::admin::Removals;
 use crate::answers::{Answers, LookupLimits};
 use crate::clock::{self, Clock};
 use crate::config::{Endpoint, Limits, Loaded, StoreKind};
-use crate::defence::{Banned, Defence};
+use crate::defence::{BanList, Defence};
 use crate::error::CliError;
 use crate::first_run::InitialAccounts;
 use crate::health::{Health, store_callback};
-use crate::inbox::{Completions, Inbound, Safety};
-use crate::journal::Notes;
+use crate::inbox::{CommitOutcome, Completions, Inbound};
+use crate::journal::EventQueue;
 use crate::loads::Loads;
 use crate::metrics::Tally;
 use crate::transport::{
-    self, Bound, Directory, Inlet, Outlet, Patience, Sockets, StreamLimits, Streams, Transports, Udp,
+    self, BoundListener, Directory, ReadLimits, StreamLimits, Streams, Transports, Udp, UdpReceiver, UdpSendQueue,
+    WorkerSocket,
 };
-use crate::worker::{Spare, Worker};
+use crate::worker::{Scratch, Worker};
 use crate::{data, descriptors, first_run, interfaces, secret};
 
 /// SIGTERM must end the program within 5 s, whatever the disk does.
-const STORE_PATIENCE: Duration = Duration::from_secs(3);
-const WORKER_PATIENCE: Duration = Duration::from_secs(1);
+const STORE_CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
+const WORKER_STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What is ready to serve, but does not yet.
 pub(crate) struct Prepared {
@@ -46,7 +47,7 @@ pub(crate) struct Prepared {
     pub(crate) initial_accounts: Option<InitialAccounts>,
     /// This machine's addresses.
     pub(crate) interfaces: Interfaces,
-    bound: Vec<Bound>,
+    bound: Vec<BoundListener>,
     metrics: Option<std::net::TcpListener>,
     keys: Keys,
     store: Arc<AnyStore>,
@@ -77,7 +78,7 @@ pub(crate) struct Server {
     /// Whether all is well.
     pub(crate) health: Arc<Health>,
     /// What the workers have noted.
-    pub(crate) notes: Arc<[Notes]>,
+    pub(crate) event_queues: Arc<[EventQueue]>,
     /// Where metrics are to be served.
     pub(crate) metrics: Option<std::net::TcpListener>,
     workers: Vec<JoinHandle<()>>,
@@ -149,17 +150,17 @@ fn open_store(loaded: &Loaded, completions: &Arc<[Completions]>, health: &Arc<He
     }
     let completions = Arc::clone(completions);
     let done = move |group: &[Ticket], outcome: Result<(), &StoreError>| {
-        let safety = match outcome {
-            Ok(()) => Safety::Safe,
-            Err(StoreError::Full { .. }) => Safety::Full,
-            Err(_) => Safety::Lost,
+        let outcome = match outcome {
+            Ok(()) => CommitOutcome::Durable,
+            Err(StoreError::Full { .. }) => CommitOutcome::DiskFull,
+            Err(_) => CommitOutcome::Failed,
         };
         for ticket in group {
             if let Some(worker) = completions.get(usize::from(ticket.worker)) {
-                worker.push(ticket.id, safety);
+                worker.push(ticket.id, outcome);
             }
         }
-        completions.iter().for_each(Completions::announce);
+        completions.iter().for_each(Completions::notify);
     };
     let hooks =
         Hooks { done: Box::new(done), committed: Box::new(crate::metrics::committed), usable: store_callback(health) };
@@ -195,8 +196,8 @@ impl Prepared {
         let (count, limits, listeners) =
             (self.loaded.config.worker_count(), self.loaded.config.limits.clone(), self.listeners());
         let (inboxes, receivers): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::channel(limits.worker_queue.0)).unzip();
-        let (ending, ended) = mpsc::channel(usize::from(count));
-        let notes = (0..count).map(|_| Notes::new(limits.journal_queue.0)).collect();
+        let (exit_sender, ended) = mpsc::channel(usize::from(count));
+        let event_queues = (0..count).map(|_| EventQueue::new(limits.journal_queue.0)).collect();
         let shared = Shared {
             settings,
             keys: self.keys.clone(),
@@ -208,18 +209,19 @@ impl Prepared {
             inboxes: inboxes.into(),
             loads: Arc::new(Loads::new(count)),
             health: Arc::clone(&self.health),
-            notes,
+            event_queues,
             clock: Clock::start(),
             stop: CancellationToken::new(),
             limits,
         };
         let mut workers = Vec::with_capacity(usize::from(count));
         for (number, inbox) in (0..count).zip(receivers) {
-            let own = |bound: &mut Bound| Some((bound.listener, bound.sockets.pop()?));
+            let own = |bound: &mut BoundListener| Some((bound.listener, bound.sockets.pop()?));
             let sockets = self.bound.iter_mut().filter_map(own).collect();
             let seed = u64::from_ne_bytes(secret::random()?);
-            let seat = Seat { number, seed, sockets, inbox, ending: Ending(number, ending.clone()) };
-            workers.push(shared.clone().start(seat)?);
+            let parts =
+                WorkerParts { number, seed, sockets, inbox, exit_guard: WorkerExitGuard(number, exit_sender.clone()) };
+            workers.push(shared.clone().start(parts)?);
         }
         Ok(Server {
             keys: self.keys,
@@ -231,7 +233,7 @@ impl Prepared {
             inboxes: shared.inboxes,
             completions: shared.completions,
             health: shared.health,
-            notes: shared.notes,
+            event_queues: shared.event_queues,
             metrics: self.metrics.take(),
             workers,
             stop: shared.stop,
@@ -253,25 +255,25 @@ struct Shared {
     inboxes: Arc<[mpsc::Sender<Inbound>]>,
     loads: Arc<Loads>,
     health: Arc<Health>,
-    notes: Arc<[Notes]>,
+    event_queues: Arc<[EventQueue]>,
     clock: Clock,
     stop: CancellationToken,
     limits: Limits,
 }
 
 /// What one worker has for itself.
-struct Seat {
+struct WorkerParts {
     number: u8,
     seed: u64,
-    sockets: Vec<(Listener, Sockets)>,
+    sockets: Vec<(Listener, WorkerSocket)>,
     inbox: mpsc::Receiver<Inbound>,
-    ending: Ending,
+    exit_guard: WorkerExitGuard,
 }
 
 /// Tells that a worker has ended, even by a panic.
-struct Ending(u8, mpsc::Sender<u8>);
+struct WorkerExitGuard(u8, mpsc::Sender<u8>);
 
-impl Drop for Ending {
+impl Drop for WorkerExitGuard {
     fn drop(&mut self) {
         // There is room for every worker's one word.
         let _ = self.1.try_send(self.0);
@@ -279,12 +281,12 @@ impl Drop for Ending {
 }
 
 impl Shared {
-    fn start(self, seat: Seat) -> Result<JoinHandle<()>, CliError> {
-        let name = format!("worker-{}", seat.number);
+    fn start(self, parts: WorkerParts) -> Result<JoinHandle<()>, CliError> {
+        let name = format!("worker-{}", parts.number);
         let runtime = Builder::new_current_thread().enable_all().max_blocking_threads(8).build();
         let runtime = runtime.map_err(CliError::Thread)?;
         let thread = thread::Builder::new().name(name).spawn(move || {
-            let Seat { number, seed, sockets, inbox, ending } = seat;
+            let WorkerParts { number, seed, sockets, inbox, exit_guard } = parts;
             runtime.block_on(async {
                 match self.worker(number, seed, sockets, inbox) {
                     Ok(worker) => worker.run().await,
@@ -293,7 +295,7 @@ impl Shared {
             });
             // A DNS lookup that still runs is left alone.
             runtime.shutdown_background();
-            drop(ending);
+            drop(exit_guard);
         });
         thread.map_err(CliError::Thread)
     }
@@ -302,15 +304,15 @@ impl Shared {
         self,
         number: u8,
         seed: u64,
-        sockets: Vec<(Listener, Sockets)>,
+        sockets: Vec<(Listener, WorkerSocket)>,
         inbox: mpsc::Receiver<Inbound>,
     ) -> io::Result<Worker> {
         let own = self.inboxes.get(usize::from(number)).cloned().unwrap_or_else(|| mpsc::channel(1).0);
         let mut udp = Vec::new();
         for (listener, sockets) in sockets {
             match sockets {
-                Sockets::Udp(socket) => udp.push(Udp::new(socket, listener.address)?),
-                Sockets::Tcp(listener) => {
+                WorkerSocket::Udp(socket) => udp.push(Udp::new(socket, listener.address)?),
+                WorkerSocket::Tcp(listener) => {
                     let listener = tokio::net::TcpListener::from_std(listener)?;
                     tokio::spawn(transport::accept(
                         listener,
@@ -325,35 +327,35 @@ impl Shared {
         let connections = Arc::clone(self.directory.connections());
         let limits = stream_limits(&self.limits);
         let streams = Streams::new(number, epoch, self.directory, Arc::clone(&self.inboxes), limits);
-        let lookups = LookupLimits { most: self.limits.lookups.0, time: self.limits.lookup_time.0 };
+        let lookups = LookupLimits { max: self.limits.lookups.0, timeout: self.limits.lookup_time.0 };
         Ok(Worker {
             number,
             answers: Answers::new(number, self.store, lookups, self.limits.users.0, &self.settings, own),
             core: Core::new(self.settings, &self.keys, number, seed, self.watched).with_connections(connections),
-            transports: Transports { udp, outlet: Outlet::default(), streams },
-            inlet: Inlet::new(self.limits.message_size.0),
+            transports: Transports { udp, udp_send_queue: UdpSendQueue::default(), streams },
+            udp_receiver: UdpReceiver::new(self.limits.message_size.0),
             inbox,
             inboxes: self.inboxes,
             completions: self.completions,
             loads: self.loads,
             health: self.health,
             defence: self.defence,
-            banned: Banned::default(),
-            notes: self.notes,
+            banned: BanList::default(),
+            event_queues: self.event_queues,
             clock: self.clock,
             stop: self.stop,
             tally: Tally::new(),
-            spare: Spare::default(),
+            scratch: Scratch::default(),
         })
     }
 }
 
 fn stream_limits(limits: &Limits) -> StreamLimits {
     StreamLimits {
-        patience: Patience {
-            longest: limits.message_size.0,
-            idle: limits.connection_idle.0,
-            message: limits.message_time.0,
+        read: ReadLimits {
+            max_message: limits.message_size.0,
+            idle_timeout: limits.connection_idle.0,
+            message_timeout: limits.message_time.0,
         },
         queue: limits.connection_queue.0,
         connect: limits.connect_time.0,
@@ -373,7 +375,7 @@ impl Server {
         }
         let store = Arc::clone(&self.store);
         let closed = tokio::task::spawn_blocking(move || store.close());
-        if timeout(STORE_PATIENCE, closed).await.is_err() {
+        if timeout(STORE_CLOSE_TIMEOUT, closed).await.is_err() {
             tracing::error!("the location store cannot be closed: the last registrations may be lost");
         }
         self.stop.cancel();
@@ -382,7 +384,7 @@ impl Server {
                 self.ended.recv().await;
             }
         };
-        if timeout(WORKER_PATIENCE, all_ended).await.is_err() {
+        if timeout(WORKER_STOP_TIMEOUT, all_ended).await.is_err() {
             tracing::error!("a worker does not end");
             return;
         }

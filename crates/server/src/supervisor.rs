@@ -20,7 +20,7 @@ use crate::clock::ClockShift;
 use crate::config::Listen;
 use crate::error::CliError;
 use crate::first_run::InitialAccounts;
-use crate::journal::{Calls, Desk};
+use crate::journal::{CallHistory, EventLog};
 use crate::log::{LevelSwitch, LogThread};
 use crate::metrics::Gauges;
 use crate::reload::{ActiveConfig, Reload, ReloadOutcome};
@@ -67,8 +67,8 @@ async fn serve(
     remove_at_start(&prepared, &reload).await;
     let restored = prepared.restored();
     let mut server = prepared.start(reload.active_config().settings.clone())?;
-    let calls = Arc::new(Mutex::new(Calls::new(reload.active_config().loaded.config.limits.journal_calls.0)));
-    let mut desk = Desk::new(&server, calls.clone(), reload.subscribe());
+    let calls = Arc::new(Mutex::new(CallHistory::new(reload.active_config().loaded.config.limits.journal_calls.0)));
+    let mut event_log = EventLog::new(&server, calls.clone(), reload.subscribe());
     let removals = Arc::new(Removals::new(server.store.clone(), server.completions.clone(), server.inboxes.clone()));
     let dispatcher = removals.clone();
     tokio::spawn(async move { dispatcher.dispatch_completions().await });
@@ -92,7 +92,7 @@ async fn serve(
             }
             fatal = server.failed() => break Err(fatal),
             _ = interface_polls.tick() => reload.poll_interfaces(&server.inboxes).await,
-            _ = log_drains.tick() => desk.read(),
+            _ = log_drains.tick() => event_log.drain(),
             _ = maintenance.tick() => {
                 if let Some(ClockShift { by, ahead }) = clock::detect_shift() {
                     server.store.set_ahead(ahead);
@@ -111,7 +111,7 @@ async fn serve(
     notify::stopping();
     server.health.set_ending();
     server.stop().await;
-    desk.close();
+    event_log.finish();
     outcome
 }
 
@@ -155,7 +155,7 @@ fn spawn_admin(
     server: &mut Server,
     reload: &Reload,
     metrics: Option<PrometheusHandle>,
-    calls: &Arc<Mutex<Calls>>,
+    calls: &Arc<Mutex<CallHistory>>,
     removals: &Arc<Removals>,
 ) -> Result<mpsc::Receiver<AdminCommand>, CliError> {
     let (commands, received) = mpsc::channel(1);
@@ -199,8 +199,8 @@ fn maintain(server: &Server, active_config: &ActiveConfig, log: &LogThread, star
         nonces: load.nonces,
         subscriptions: load.subscriptions,
         moved_dialogs: load.moved_dialogs,
-        connections: server.directory.open(),
-        bans: server.defence.banned(),
+        connections: server.directory.open_count(),
+        bans: server.defence.ban_count(),
         accounts: active_config.loaded.accounts.len(),
         ready: server.health.readiness_problems().is_empty(),
         log_dropped: log.dropped(),

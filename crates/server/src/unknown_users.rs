@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use crate::admin::Removals;
 use crate::clock;
 use crate::config::Masked;
-use crate::journal::{Phones, clean};
+use crate::journal::{PhoneCount, sanitize};
 use crate::reload::ActiveConfig;
 
 /// Lines for so many users, then one for the others.
@@ -43,7 +43,7 @@ pub(crate) async fn remove(
     let masked = active_config.borrow().loaded.config.log.mask.contains(&Masked::Users);
     for (aor, phones) in removed.iter().take(MAX_LINES) {
         let whose = if masked { "a user".to_owned() } else { name(aor, active_config) };
-        tracing::info!("registrations of {whose} removed: there is no such account ({})", Phones(*phones));
+        tracing::info!("registrations of {whose} removed: there is no such account ({})", PhoneCount(*phones));
     }
     if removed.len() > MAX_LINES {
         tracing::info!("registrations of {} more users removed: there are no such accounts", removed.len() - MAX_LINES);
@@ -66,7 +66,7 @@ fn find_unknown(store: &AnyStore, settings: &Settings) -> Vec<Aor> {
 
 fn name(aor: &Aor, active_config: &watch::Receiver<Arc<ActiveConfig>>) -> String {
     let is_first = aor.domain() == active_config.borrow().loaded.config.first_domain().as_bytes();
-    clean(if is_first { aor.user() } else { aor.as_bytes() })
+    sanitize(if is_first { aor.user() } else { aor.as_bytes() })
 }
 
 #[cfg(test)]

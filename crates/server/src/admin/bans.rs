@@ -11,7 +11,7 @@ use super::users::Removed;
 use super::{AdminState, calls};
 use crate::config::Masked;
 use crate::defence::Ban;
-use crate::journal::clean;
+use crate::journal::sanitize;
 
 /// Addresses in one answer at most.
 const MAX_SHOWN: usize = 1000;
@@ -62,6 +62,6 @@ fn ban_entry(source: Source, ban: &Ban) -> BanEntry {
         since: calls::rfc3339(ban.since),
         seconds_left: ban.ends.saturating_duration_since(Instant::now()).as_secs(),
         failures: ban.failures,
-        users: ban.what.users.iter().map(|user| clean(user.as_bytes())).collect(),
+        users: ban.summary.users.iter().map(|user| sanitize(user.as_bytes())).collect(),
     }
 }

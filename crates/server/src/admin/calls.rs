@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::AdminState;
 use super::reply::{self, Reply};
 use crate::clock;
-use crate::journal::{Ended, Open, clean};
+use crate::journal::{ActiveCall, EndedCall, sanitize};
 
 /// Of those being set up, at most.
 const MAX_SHOWN: usize = 100;
@@ -47,14 +47,14 @@ struct EndedCallEntry {
 pub(crate) fn list(state: &AdminState) -> Reply {
     let now = clock::wall();
     let calls = state.calls.lock();
-    let (open, total, ended) = (calls.open(MAX_SHOWN), calls.open_count(), calls.ended());
+    let (open, total, ended) = (calls.active(MAX_SHOWN), calls.active_count(), calls.ended());
     drop(calls);
     let now = open.into_iter().map(|call| active_entry(&call, now)).collect();
     let ended = ended.into_iter().map(ended_entry).collect();
     reply::json(StatusCode::OK, &CallsReply { total, now, ended })
 }
 
-fn active_entry(call: &Open, now: Wall) -> ActiveCallEntry {
+fn active_entry(call: &ActiveCall, now: Wall) -> ActiveCallEntry {
     ActiveCallEntry {
         from: name(&call.from),
         to: name(&call.to),
@@ -64,8 +64,8 @@ fn active_entry(call: &Open, now: Wall) -> ActiveCallEntry {
     }
 }
 
-fn ended_entry(ended: Ended) -> EndedCallEntry {
-    let Ended { call, at, ending, status, by } = ended;
+fn ended_entry(ended: EndedCall) -> EndedCallEntry {
+    let EndedCall { call, at, ending, status, by } = ended;
     EndedCallEntry {
         from: name(&call.from),
         to: name(&call.to),
@@ -80,7 +80,7 @@ fn ended_entry(ended: Ended) -> EndedCallEntry {
 }
 
 fn name(aor: &Aor) -> String {
-    clean(aor.as_bytes())
+    sanitize(aor.as_bytes())
 }
 
 /// A moment of the server's own time by the machine's clock: RFC 3339, in UTC.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::AdminState;
 use super::reply::{self, Reply};
 use crate::clock;
-use crate::journal::clean;
+use crate::journal::sanitize;
 
 /// The way of a call.
 #[derive(Deserialize, Serialize)]
@@ -62,13 +62,13 @@ fn domain(settings: &Settings) -> &str {
 
 fn describe_step(step: &Step, settings: &Settings) -> String {
     match step {
-        Step::User(aor) => format!("It is for a user of this server: {}.", clean(aor.as_bytes())),
-        Step::Phone(aor) => format!("It is for one phone of a user of this server: {}.", clean(aor.as_bytes())),
+        Step::User(aor) => format!("It is for a user of this server: {}.", sanitize(aor.as_bytes())),
+        Step::Phone(aor) => format!("It is for one phone of a user of this server: {}.", sanitize(aor.as_bytes())),
         Step::Elsewhere => "It is for another server.".to_owned(),
         Step::Contact(aor) => {
             format!(
                 "It is the Contact of a phone of {}, which only users of this server may call.",
-                clean(aor.as_bytes())
+                sanitize(aor.as_bytes())
             )
         }
         Step::NoAccount => "There is no account of this name.".to_owned(),
@@ -95,7 +95,7 @@ fn describe_step(step: &Step, settings: &Settings) -> String {
 
 fn describe_target(goal: &Goal) -> String {
     let Goal { uri, transport, address, over_flow, device } = goal;
-    let device = if device.is_empty() { String::new() } else { format!("{}, ", clean(device)) };
+    let device = if device.is_empty() { String::new() } else { format!("{}, ", sanitize(device)) };
     let way = if *over_flow { "the way it registered" } else { "as its address says" };
-    format!("{device}{} at {address} over {}, {way}", clean(uri.as_bytes()), transport.param())
+    format!("{device}{} at {address} over {}, {way}", sanitize(uri.as_bytes()), transport.param())
 }

@@ -25,7 +25,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::defence::Defence;
 use crate::health::Health;
-use crate::journal::Calls;
+use crate::journal::CallHistory;
 use crate::reload::{ActiveConfig, ReloadOutcome};
 use crate::transport::Directory;
 
@@ -45,7 +45,7 @@ pub(crate) struct AdminState {
     /// By which the server knows its own addresses of phones.
     pub(crate) keys: Keys,
     /// Who calls whom.
-    pub(crate) calls: Arc<Mutex<Calls>>,
+    pub(crate) calls: Arc<Mutex<CallHistory>>,
     /// What was counted.
     pub(crate) metrics: PrometheusHandle,
     /// The configuration.

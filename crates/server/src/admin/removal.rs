@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::clock;
-use crate::inbox::{Completions, Inbound, Safety};
+use crate::inbox::{CommitOutcome, Completions, Inbound};
 
 /// Races that may be lost before it is given up.
 const MAX_CONFLICTS: usize = 16;
@@ -32,7 +32,7 @@ pub(crate) struct Removals {
     store: Arc<AnyStore>,
     completions: Arc<[Completions]>,
     inboxes: Arc<[mpsc::Sender<Inbound>]>,
-    waiting: Mutex<HashMap<u64, oneshot::Sender<Safety>>>,
+    waiting: Mutex<HashMap<u64, oneshot::Sender<CommitOutcome>>>,
     next: AtomicU64,
 }
 
@@ -41,7 +41,7 @@ struct PendingRemoval {
     /// How many phones.
     removed: usize,
     /// What the disk will say; none if it has nothing to say.
-    outcome: Option<oneshot::Receiver<Safety>>,
+    outcome: Option<oneshot::Receiver<CommitOutcome>>,
 }
 
 /// Which phones.
@@ -79,11 +79,11 @@ impl Removals {
         let Some(own) = self.completions.last() else { return };
         let mut done = Vec::new();
         loop {
-            own.announced().await;
-            own.take(&mut done);
-            for (id, safety) in done.drain(..) {
+            own.notified().await;
+            own.take_all(&mut done);
+            for (id, outcome) in done.drain(..) {
                 // Whoever asked may have lost patience.
-                let _ = self.waiting.lock().remove(&id).map(|waiting| waiting.send(safety));
+                let _ = self.waiting.lock().remove(&id).map(|waiting| waiting.send(outcome));
             }
         }
     }
@@ -130,7 +130,7 @@ impl Removals {
     async fn notify(&self, aor: &Aor) {
         for inbox in &*self.inboxes {
             // A worker that has ended watches nobody.
-            let _ = inbox.send(Inbound::Letter(Letter::Registration(aor.clone()))).await;
+            let _ = inbox.send(Inbound::CoreMessage(Letter::Registration(aor.clone()))).await;
         }
     }
 
@@ -170,12 +170,12 @@ impl Removals {
     async fn wait_until_durable(&self, pending: PendingRemoval) -> Result<usize, RemovalError> {
         let PendingRemoval { removed, outcome: Some(outcome) } = pending else { return Ok(pending.removed) };
         match timeout(COMMIT_TIMEOUT, outcome).await {
-            Ok(Ok(Safety::Safe)) => Ok(removed),
+            Ok(Ok(CommitOutcome::Durable)) => Ok(removed),
             _ => Err(RemovalError::Store),
         }
     }
 
-    fn add_waiter(&self) -> (u64, oneshot::Receiver<Safety>) {
+    fn add_waiter(&self) -> (u64, oneshot::Receiver<CommitOutcome>) {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (sender, receiver) = oneshot::channel();
         self.waiting.lock().insert(id, sender);

@@ -46,7 +46,7 @@ pub(crate) async fn answer(state: &AdminState, peer: IpAddr, request: &Request<I
     if let Err(why) = guard::check_api(peer, method, request.headers(), config) {
         // A wrong one, not a missing one: the page asks for it.
         if why == guard::AccessDenied::Token && request.headers().contains_key(AUTHORIZATION) {
-            state.defence.failed(peer, Failure::Token);
+            state.defence.record_failure(peer, Failure::Token);
         }
         return reply::denied(why);
     }

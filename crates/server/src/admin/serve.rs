@@ -40,7 +40,7 @@ pub(crate) async fn serve(listener: TcpListener, state: Arc<AdminState>, max: us
         match listener.accept().await {
             Ok((stream, peer)) => {
                 // Who sits at this machine may lift any ban.
-                if state.defence.covers(peer.ip()) && !peer.ip().to_canonical().is_loopback() {
+                if state.defence.is_banned(peer.ip()) && !peer.ip().to_canonical().is_loopback() {
                     metrics::refused_connection();
                     continue;
                 }

@@ -58,8 +58,8 @@ pub(crate) fn server(state: &AdminState) -> Reply {
         accounts: active_config.loaded.accounts.len(),
         users: counts.users,
         phones: counts.bindings,
-        calls: state.calls.lock().open_count(),
-        connections: state.directory.open(),
+        calls: state.calls.lock().active_count(),
+        connections: state.directory.open_count(),
         troubles: state.health.readiness_problems(),
     };
     reply::json(StatusCode::OK, &status)

@@ -16,7 +16,7 @@ use super::reply::{self, Reply};
 use super::{AdminState, calls};
 use crate::clock;
 use crate::config::{Loaded, Masked};
-use crate::journal::clean;
+use crate::journal::sanitize;
 
 /// Users in one answer: asked for none, and at most.
 pub(crate) const DEFAULT_LIMIT: usize = 200;
@@ -94,7 +94,7 @@ pub(crate) async fn remove(state: &AdminState, name: &[u8], scope: RemovalScope<
     match state.removals.remove(&aor, scope).await {
         Ok(removed) => {
             let masked = active_config.loaded.config.log.mask.contains(&Masked::Users);
-            let whose = if masked { "a user".to_owned() } else { clean(aor.as_bytes()) };
+            let whose = if masked { "a user".to_owned() } else { sanitize(aor.as_bytes()) };
             tracing::info!("phones of {whose} removed by the operator: {removed}");
             reply::json(StatusCode::OK, &Removed { removed })
         }
@@ -154,7 +154,7 @@ fn registered(binding: &Binding<'_>, now: Wall) -> Phone {
     let flow = binding.flow();
     let device = binding.user_agent();
     Phone {
-        device: (!device.is_empty()).then(|| clean(device)),
+        device: (!device.is_empty()).then(|| sanitize(device)),
         contact: lossy(binding.contact()),
         address: Some(flow.remote.to_string()),
         transport: Some(flow.transport.param().into()),

@@ -8,26 +8,26 @@ use location::Aor;
 use proxy::Source;
 
 /// Users that are named beside a ban.
-const NAMED: usize = 5;
+const MAX_USERS: usize = 5;
 
 /// Something for the log.
 #[derive(Clone, Debug)]
-pub(crate) struct Notice {
+pub(crate) struct BanNotice {
     /// The address.
     pub(crate) source: Source,
     /// What becomes of it.
-    pub(crate) outcome: Outcome,
+    pub(crate) outcome: BanOutcome,
     /// Failures that were too many.
     pub(crate) failures: usize,
     /// Within this time.
     pub(crate) within: Duration,
     /// What they were.
-    pub(crate) what: What,
+    pub(crate) summary: FailureSummary,
 }
 
 /// What becomes of an address with too many failures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(crate) enum BanOutcome {
     /// It is not answered for so long.
     Banned(Duration),
     /// Nothing: it is one of `trusted`.
@@ -51,7 +51,7 @@ pub(crate) enum Failure<'a> {
 
 /// What an address has shown.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct What {
+pub(crate) struct FailureSummary {
     /// The first users whose passwords were wrong, with or without an account.
     pub(crate) users: Vec<Aor>,
     /// Whether there are more of them.
@@ -62,12 +62,12 @@ pub(crate) struct What {
     pub(crate) token: bool,
 }
 
-impl What {
+impl FailureSummary {
     /// Adds a failure.
-    pub(super) fn note(&mut self, failure: Failure<'_>) {
+    pub(super) fn add(&mut self, failure: Failure<'_>) {
         match failure {
             Failure::Credentials(user) if self.users.contains(user) => {}
-            Failure::Credentials(user) if self.users.len() < NAMED => self.users.push(user.clone()),
+            Failure::Credentials(user) if self.users.len() < MAX_USERS => self.users.push(user.clone()),
             Failure::Credentials(_) => self.others = true,
             Failure::Unreadable => self.unreadable = true,
             Failure::Token => self.token = true,

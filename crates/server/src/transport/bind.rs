@@ -22,16 +22,16 @@ const BACKLOG: i32 = 1024;
 
 /// The sockets of one listener, one for each worker.
 #[derive(Debug)]
-pub(crate) struct Bound {
+pub(crate) struct BoundListener {
     /// What is served, with the real port.
     pub(crate) listener: Listener,
     /// For one worker each.
-    pub(crate) sockets: Vec<Sockets>,
+    pub(crate) sockets: Vec<WorkerSocket>,
 }
 
 /// What one worker gets of a listener.
 #[derive(Debug)]
-pub(crate) enum Sockets {
+pub(crate) enum WorkerSocket {
     /// Receives and sends.
     Udp(std::net::UdpSocket),
     /// Accepts.
@@ -39,21 +39,21 @@ pub(crate) enum Sockets {
 }
 
 /// Binds one listener for so many workers.
-pub(crate) fn bind(listen: &Listen, workers: u8) -> io::Result<Bound> {
+pub(crate) fn bind(listen: &Listen, workers: u8) -> io::Result<BoundListener> {
     let transport = listen.transport;
-    let address = probe(listen)?;
+    let address = bind_exclusively(listen)?;
     let mut sockets = Vec::with_capacity(usize::from(workers));
     for _ in 0..workers {
         sockets.push(match transport {
-            Transport::Udp => Sockets::Udp(udp(address)?.into()),
-            _ => Sockets::Tcp(tcp(address)?),
+            Transport::Udp => WorkerSocket::Udp(udp(address)?.into()),
+            _ => WorkerSocket::Tcp(tcp(address)?),
         });
     }
-    Ok(Bound { listener: Listener { transport, address }, sockets })
+    Ok(BoundListener { listener: Listener { transport, address }, sockets })
 }
 
 /// The address, with a free port for port 0, if nobody else has it.
-fn probe(listen: &Listen) -> io::Result<SocketAddr> {
+fn bind_exclusively(listen: &Listen) -> io::Result<SocketAddr> {
     let socket = open(listen.address, listen.transport)?;
     if listen.transport != Transport::Udp {
         // Connections of an earlier run that linger in TIME_WAIT are no reason to refuse; a listening socket still is.

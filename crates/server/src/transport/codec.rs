@@ -39,9 +39,9 @@ pub(crate) enum StreamError {
 }
 
 impl Codec {
-    /// For messages up to `longest` bytes.
-    pub(crate) fn new(longest: usize) -> Self {
-        Self { framer: Framer::new(longest) }
+    /// For messages up to `max_message` bytes.
+    pub(crate) fn new(max_message: usize) -> Self {
+        Self { framer: Framer::new(max_message) }
     }
 }
 
@@ -96,14 +96,14 @@ mod tests {
     #[test]
     fn a_broken_message_is_kept() {
         let text = &b"OPTIONS sip:a@b SIP/2.0\r\nVia: x\r\n\r\n"[..];
-        let told = Codec::new(1000).decode(&mut BytesMut::from(text));
-        assert!(matches!(told, Err(StreamError::Framing { head, .. }) if head == text));
+        let result = Codec::new(1000).decode(&mut BytesMut::from(text));
+        assert!(matches!(result, Err(StreamError::Framing { head, .. }) if head == text));
     }
 
     #[test]
     fn too_long_is_broken() {
         let text = format!("OPTIONS sip:a@b SIP/2.0\r\nSubject: {}", "x".repeat(2000));
-        let told = Codec::new(1000).decode(&mut BytesMut::from(text.as_bytes()));
-        assert!(matches!(told, Err(StreamError::Framing { .. })), "{told:?}");
+        let result = Codec::new(1000).decode(&mut BytesMut::from(text.as_bytes()));
+        assert!(matches!(result, Err(StreamError::Framing { .. })), "{result:?}");
     }
 }

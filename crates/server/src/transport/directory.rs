@@ -16,8 +16,8 @@ use crate::metrics::Cap;
 /// All stream connections of the server.
 #[derive(Debug)]
 pub(crate) struct Directory {
-    most: usize,
-    most_per_source: usize,
+    max: usize,
+    max_per_source: usize,
     inner: Mutex<Inner>,
     /// Those that are open, for the cores.
     connections: Arc<Connections>,
@@ -32,34 +32,34 @@ struct Inner {
 
 /// The right to have one connection; given back when dropped.
 #[derive(Debug)]
-pub(crate) struct Admission {
+pub(crate) struct ConnectionPermit {
     directory: Arc<Directory>,
     source: IpAddr,
 }
 
 impl Directory {
     /// With these caps: connections in all, and of one source address.
-    pub(crate) fn new(most: usize, most_per_source: usize) -> Self {
-        Self { most, most_per_source, inner: Mutex::default(), connections: Arc::default() }
+    pub(crate) fn new(max: usize, max_per_source: usize) -> Self {
+        Self { max, max_per_source, inner: Mutex::default(), connections: Arc::default() }
     }
 
     /// One more connection with this peer, or the cap that forbids it.
-    pub(crate) fn admit(self: &Arc<Self>, source: IpAddr) -> Result<Admission, Cap> {
+    pub(crate) fn admit(self: &Arc<Self>, source: IpAddr) -> Result<ConnectionPermit, Cap> {
         let mut inner = self.inner.lock();
-        if inner.open >= self.most {
+        if inner.open >= self.max {
             return Err(Cap::Connections);
         }
         let own = inner.by_source.entry(source).or_insert(0);
-        if *own >= self.most_per_source {
+        if *own >= self.max_per_source {
             return Err(Cap::ConnectionsPerSource);
         }
         *own += 1;
         inner.open += 1;
-        Ok(Admission { directory: Arc::clone(self), source })
+        Ok(ConnectionPermit { directory: Arc::clone(self), source })
     }
 
     /// Connections admitted now.
-    pub(crate) fn open(&self) -> usize {
+    pub(crate) fn open_count(&self) -> usize {
         self.inner.lock().open
     }
 
@@ -75,7 +75,7 @@ impl Directory {
     }
 
     /// `connection` is gone.
-    pub(crate) fn strike(&self, transport: Transport, remote: SocketAddr, connection: u64) {
+    pub(crate) fn unlist(&self, transport: Transport, remote: SocketAddr, connection: u64) {
         self.connections.closed(connection);
         let mut inner = self.inner.lock();
         if inner.by_remote.get(&(transport, remote)) == Some(&connection) {
@@ -89,7 +89,7 @@ impl Directory {
     }
 }
 
-impl Drop for Admission {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         let mut inner = self.directory.inner.lock();
         inner.open = inner.open.saturating_sub(1);
@@ -105,7 +105,7 @@ impl Drop for Admission {
 /// Numbers for the connections of one worker: never 0, never used twice, not even after a restart, because bindings
 /// that were registered over a connection outlive the process.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Numbers {
+pub(crate) struct ConnectionIds {
     next: u64,
 }
 
@@ -113,7 +113,7 @@ pub(crate) struct Numbers {
 const WORKER_SHIFT: u32 = 56;
 const EPOCH_SHIFT: u32 = 32;
 
-impl Numbers {
+impl ConnectionIds {
     /// For a worker; `epoch` is random at each start.
     pub(crate) const fn new(worker: u8, epoch: u32) -> Self {
         let epoch = (epoch & 0x00ff_ffff) as u64;
@@ -121,7 +121,7 @@ impl Numbers {
     }
 
     /// One more.
-    pub(crate) const fn take(&mut self) -> u64 {
+    pub(crate) const fn next_id(&mut self) -> u64 {
         self.next += 1;
         self.next
     }
@@ -138,11 +138,11 @@ mod tests {
 
     #[test]
     fn numbers_name_their_worker() {
-        let mut numbers = Numbers::new(3, u32::MAX);
-        let (first, second) = (numbers.take(), numbers.take());
+        let mut ids = ConnectionIds::new(3, u32::MAX);
+        let (first, second) = (ids.next_id(), ids.next_id());
         assert_ne!(first, second);
         assert_eq!((owner(first), owner(second)), (3, 3));
-        assert_ne!(Numbers::new(0, 0).take(), 0);
+        assert_ne!(ConnectionIds::new(0, 0).next_id(), 0);
     }
 
     #[test]
@@ -155,7 +155,7 @@ mod tests {
         let _third = directory.admit(two).expect("the third");
         assert_eq!(directory.admit(two).expect_err("too many"), Cap::Connections);
         drop(first);
-        assert_eq!(directory.open(), 2);
+        assert_eq!(directory.open_count(), 2);
         assert!(directory.admit(one).is_ok());
     }
 
@@ -165,9 +165,9 @@ mod tests {
         let remote = SocketAddr::from(([192, 0, 2, 1], 5060));
         directory.list(Transport::Tcp, remote, 1);
         directory.list(Transport::Tcp, remote, 2);
-        directory.strike(Transport::Tcp, remote, 1);
+        directory.unlist(Transport::Tcp, remote, 1);
         assert_eq!(directory.find(Transport::Tcp, remote), Some(2));
-        directory.strike(Transport::Tcp, remote, 2);
+        directory.unlist(Transport::Tcp, remote, 2);
         assert_eq!(directory.find(Transport::Tcp, remote), None);
     }
 }

@@ -6,10 +6,10 @@
 use std::net::{IpAddr, SocketAddr};
 
 /// RFC 8489 5.
-const COOKIE: [u8; 4] = 0x2112_A442_u32.to_be_bytes();
-const REQUEST: u16 = 0x0001;
-const SUCCESS: u16 = 0x0101;
-const FAILURE: u16 = 0x0111;
+const MAGIC_COOKIE: [u8; 4] = 0x2112_A442_u32.to_be_bytes();
+const BINDING_REQUEST: u16 = 0x0001;
+const BINDING_SUCCESS: u16 = 0x0101;
+const BINDING_ERROR: u16 = 0x0111;
 
 /// RFC 8489 18.3.
 const ERROR_CODE: u16 = 0x0009;
@@ -17,10 +17,10 @@ const UNKNOWN_ATTRIBUTES: u16 = 0x000A;
 const XOR_MAPPED_ADDRESS: u16 = 0x0020;
 
 /// Attributes from here on may be passed over.
-const OPTIONAL: u16 = 0x8000;
+const COMPREHENSION_OPTIONAL: u16 = 0x8000;
 
 /// Those that must be understood and that RFC 8489 has: none asks anything of a server without credentials.
-const KNOWN: [u16; 10] = [0x0001, 0x0006, 0x0008, 0x0014, 0x0015, 0x001C, 0x001D, 0x001E, 0x0020, 0x0009];
+const KNOWN_ATTRIBUTES: [u16; 10] = [0x0001, 0x0006, 0x0008, 0x0014, 0x0015, 0x001C, 0x001D, 0x001E, 0x0020, 0x0009];
 
 /// The answer to a datagram from `source`; `None` if it is no Binding request.
 pub(super) fn answer(datagram: &[u8], source: SocketAddr) -> Option<Vec<u8>> {
@@ -28,17 +28,17 @@ pub(super) fn answer(datagram: &[u8], source: SocketAddr) -> Option<Vec<u8>> {
     let (method, rest) = number(head)?;
     let (length, rest) = number(rest)?;
     let (cookie, transaction) = rest.split_first_chunk()?;
-    if method != REQUEST || usize::from(length) != attributes.len() || *cookie != COOKIE {
+    if method != BINDING_REQUEST || usize::from(length) != attributes.len() || *cookie != MAGIC_COOKIE {
         return None;
     }
     let mut value = Vec::with_capacity(24);
     let Some(unknown) = first_unknown(attributes)? else {
         mapped_address(&mut value, source, transaction);
-        return Some(message(SUCCESS, transaction, &[(XOR_MAPPED_ADDRESS, &value)]));
+        return Some(message(BINDING_SUCCESS, transaction, &[(XOR_MAPPED_ADDRESS, &value)]));
     };
     // RFC 8489 6.3.1: 420, and which one it was.
     let unknown = unknown.to_be_bytes();
-    Some(message(FAILURE, transaction, &[(ERROR_CODE, &[0, 0, 4, 20]), (UNKNOWN_ATTRIBUTES, &unknown)]))
+    Some(message(BINDING_ERROR, transaction, &[(ERROR_CODE, &[0, 0, 4, 20]), (UNKNOWN_ATTRIBUTES, &unknown)]))
 }
 
 /// The first attribute that must be understood and is not; `None` if they are malformed.
@@ -46,7 +46,7 @@ fn first_unknown(mut attributes: &[u8]) -> Option<Option<u16>> {
     while !attributes.is_empty() {
         let (kind, rest) = number(attributes)?;
         let (length, rest) = number(rest)?;
-        if kind < OPTIONAL && !KNOWN.contains(&kind) {
+        if kind < COMPREHENSION_OPTIONAL && !KNOWN_ATTRIBUTES.contains(&kind) {
             return Some(Some(kind));
         }
         attributes = rest.get(usize::from(length).next_multiple_of(4)..)?;
@@ -56,7 +56,7 @@ fn first_unknown(mut attributes: &[u8]) -> Option<Option<u16>> {
 
 /// RFC 8489 14.2.
 fn mapped_address(out: &mut Vec<u8>, source: SocketAddr, transaction: &[u8]) {
-    let mask = || COOKIE.iter().chain(transaction);
+    let mask = || MAGIC_COOKIE.iter().chain(transaction);
     let family = if source.is_ipv4() { 1 } else { 2 };
     out.extend([0, family]);
     out.extend(source.port().to_be_bytes().iter().zip(mask()).map(|(octet, mask)| octet ^ mask));
@@ -77,7 +77,7 @@ fn message(kind: u16, transaction: &[u8], attributes: &[(u16, &[u8])]) -> Vec<u8
     let mut out = Vec::with_capacity(20 + body.len());
     out.extend(kind.to_be_bytes());
     out.extend(u16::try_from(body.len()).unwrap_or_default().to_be_bytes());
-    out.extend(COOKIE);
+    out.extend(MAGIC_COOKIE);
     out.extend_from_slice(transaction);
     out.extend_from_slice(&body);
     out
@@ -95,7 +95,7 @@ mod tests {
     const TRANSACTION: [u8; 12] = [0xB7, 0xE7, 0xA7, 0x01, 0xBC, 0x34, 0xD6, 0x86, 0xFA, 0x87, 0xDF, 0xAE];
 
     fn request(attributes: &[(u16, &[u8])]) -> Vec<u8> {
-        message(REQUEST, &TRANSACTION, attributes)
+        message(BINDING_REQUEST, &TRANSACTION, attributes)
     }
 
     // checklist 145

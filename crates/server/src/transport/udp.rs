@@ -18,7 +18,7 @@ use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
 use super::stun;
-use crate::defence::Banned;
+use crate::defence::BanList;
 use crate::metrics::{Cap, Loss, Series, Tally};
 
 /// The longest that one receive buffer must take: a datagram, or as many as the system coalesced (UDP_GRO).
@@ -47,11 +47,11 @@ pub(crate) struct Datagram {
 }
 
 /// Receive buffers of one worker, used by all its sockets in turn.
-pub(crate) struct Inlet {
+pub(crate) struct UdpReceiver {
     buffers: Box<[u8]>,
     metas: [RecvMeta; BATCH_SIZE],
     arena: BytesMut,
-    longest: usize,
+    max_message: usize,
 }
 
 impl Udp {
@@ -68,7 +68,7 @@ impl Udp {
     }
 
     /// How well this socket serves a message that says it comes from `local`; `None`: not at all.
-    pub(crate) fn fitness(&self, local: SocketAddr) -> Option<u8> {
+    pub(crate) fn match_score(&self, local: SocketAddr) -> Option<u8> {
         let same_port = self.local.port() == local.port();
         match (self.local.ip() == local.ip(), self.local.ip().is_unspecified()) {
             _ if self.local.is_ipv4() != local.is_ipv4() => None,
@@ -80,12 +80,12 @@ impl Udp {
     }
 
     /// Sends one message, to `to` from `from`, which counts where the socket has several addresses.
-    pub(super) fn send(&self, to: SocketAddr, from: IpAddr, text: &[u8]) -> Result<(), Loss> {
-        let sent = match self.local.ip().is_unspecified() {
-            true => self.transmit(to, from, text, None),
-            false => SockRef::from(&self.socket).send_to(text, &to.into()).map(drop),
+    pub(super) fn send(&self, to: SocketAddr, from: IpAddr, bytes: &[u8]) -> Result<(), Loss> {
+        let result = match self.local.ip().is_unspecified() {
+            true => self.transmit(to, from, bytes, None),
+            false => SockRef::from(&self.socket).send_to(bytes, &to.into()).map(drop),
         };
-        sent.map_err(|error| match error.kind() {
+        result.map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock => Loss::SendBuffer,
             _ => {
                 tracing::debug!(%error, remote = %to, "cannot send");
@@ -94,13 +94,13 @@ impl Udp {
         })
     }
 
-    /// Sends several messages in one call: `text` is cut after every `segment` bytes. All of them leave, or none.
-    pub(super) fn send_run(&self, to: SocketAddr, from: IpAddr, text: &[u8], segment: usize) -> io::Result<()> {
-        self.transmit(to, from, text, Some(segment))
+    /// Sends several messages in one call: `bytes` is cut after every `segment` bytes. All of them leave, or none.
+    pub(super) fn send_run(&self, to: SocketAddr, from: IpAddr, bytes: &[u8], segment: usize) -> io::Result<()> {
+        self.transmit(to, from, bytes, Some(segment))
     }
 
     /// How many messages one call may hold; 1 where the system has refused more.
-    pub(super) fn most_segments(&self) -> usize {
+    pub(super) fn max_segments(&self) -> usize {
         self.system.max_gso_segments()
     }
 
@@ -112,14 +112,14 @@ impl Udp {
     }
 }
 
-impl Inlet {
-    /// Buffers for messages up to `longest` bytes.
-    pub(crate) fn new(longest: usize) -> Self {
+impl UdpReceiver {
+    /// Buffers for messages up to `max_message` bytes.
+    pub(crate) fn new(max_message: usize) -> Self {
         Self {
             buffers: vec![0; BUFFER * BATCH_SIZE].into_boxed_slice(),
             metas: [RecvMeta::default(); BATCH_SIZE],
             arena: BytesMut::new(),
-            longest,
+            max_message,
         }
     }
 
@@ -128,7 +128,7 @@ impl Inlet {
     pub(crate) fn receive(
         &mut self,
         socket: &Udp,
-        banned: &Banned,
+        banned: &BanList,
         datagrams: &mut Vec<Datagram>,
         tally: &mut Tally,
     ) -> bool {
@@ -138,7 +138,7 @@ impl Inlet {
     fn receive_batch(
         &mut self,
         socket: &Udp,
-        banned: &Banned,
+        banned: &BanList,
         datagrams: &mut Vec<Datagram>,
         tally: &mut Tally,
     ) -> bool {
@@ -157,13 +157,13 @@ impl Inlet {
                 local: SocketAddr::new(meta.dst_ip.unwrap_or_else(|| socket.local.ip()), socket.local.port()),
                 connection: 0,
             };
-            if banned.covers(meta.addr.ip()) {
+            if banned.is_banned(meta.addr.ip()) {
                 tally.count(Series::Banned(Transport::Udp));
                 continue;
             }
             let octets = buffer.get(..meta.len).unwrap_or_default();
             for octets in octets.chunks(meta.stride.max(1)) {
-                if let Some(series) = fate(octets, flow.local.ip(), self.longest) {
+                if let Some(series) = classify(octets, flow.local.ip(), self.max_message) {
                     tally.count(series);
                 } else if let Some(answer) = stun::answer(octets, flow.remote) {
                     tally.count(Series::KeepAlive(Transport::Udp));
@@ -179,7 +179,7 @@ impl Inlet {
 }
 
 /// What a datagram counts as that is no message for us; `None` if it may be one.
-fn fate(octets: &[u8], local: IpAddr, longest: usize) -> Option<Series> {
+fn classify(octets: &[u8], local: IpAddr, max_message: usize) -> Option<Series> {
     // RFC 5626 3.5.2 and custom: phones keep their NAT open with blank lines or a zero octet.
     if octets.iter().all(|octet| matches!(octet, b'\r' | b'\n' | 0 | b' ')) {
         return Some(Series::KeepAlive(Transport::Udp));
@@ -191,7 +191,7 @@ fn fate(octets: &[u8], local: IpAddr, longest: usize) -> Option<Series> {
     if broadcast {
         return Some(Series::Lost(Loss::Broadcast));
     }
-    (octets.len() > longest).then_some(Series::CapReached(Cap::MessageSize))
+    (octets.len() > max_message).then_some(Series::CapReached(Cap::MessageSize))
 }
 
 fn copy(arena: &mut BytesMut, octets: &[u8]) -> Bytes {
@@ -207,14 +207,14 @@ pub(super) mod tests {
     use super::*;
     use crate::config::{Config, Listen};
     use crate::defence::{Defence, Failure};
-    use crate::transport::bind::{self, Sockets};
+    use crate::transport::bind::{self, WorkerSocket};
     use location::{AnyStore, MemoryStore};
     use std::sync::Arc;
 
     pub(in crate::transport) fn udp(address: &str) -> Udp {
         let listen = Listen { transport: Transport::Udp, address: address.parse().expect("an address") };
         let mut bound = bind::bind(&listen, 1).expect("a free port");
-        let Some(Sockets::Udp(socket)) = bound.sockets.pop() else { panic!("UDP") };
+        let Some(WorkerSocket::Udp(socket)) = bound.sockets.pop() else { panic!("UDP") };
         Udp::new(socket, bound.listener.address).expect("a socket")
     }
 
@@ -224,17 +224,17 @@ pub(super) mod tests {
         config.defence.failures.0 = 1;
         let defence = Defence::new(&config, Arc::new(AnyStore::Memory(MemoryStore::new())));
         let [good, bad] = ["127.0.0.21:0", "127.0.0.22:0"].map(|at| std::net::UdpSocket::bind(at).expect("a phone"));
-        defence.failed(bad.local_addr().expect("an address").ip(), Failure::Unreadable);
-        let mut banned = Banned::default();
+        defence.record_failure(bad.local_addr().expect("an address").ip(), Failure::Unreadable);
+        let mut banned = BanList::default();
         banned.update(&defence);
         for phone in [&bad, &good] {
             phone.send_to(b"\0\x01\0\0\x21\x12\xA4\x42transaction!", socket.local).expect("sent");
             phone.send_to(b"OPTIONS", socket.local).expect("sent");
         }
-        let (mut inlet, mut datagrams) = (Inlet::new(1 << 16), Vec::new());
+        let (mut udp_receiver, mut datagrams) = (UdpReceiver::new(1 << 16), Vec::new());
         while datagrams.is_empty() {
             socket.socket().readable().await.expect("readable");
-            inlet.receive(&socket, &banned, &mut datagrams, &mut Tally::default());
+            udp_receiver.receive(&socket, &banned, &mut datagrams, &mut Tally::default());
         }
         let from: Vec<_> = datagrams.iter().map(|datagram| Some(datagram.flow.remote)).collect();
         assert_eq!(from, [good.local_addr().ok()]);
@@ -251,10 +251,10 @@ pub(super) mod tests {
         for octets in [&b"OPTIONS"[..], b"\r\n\r\n", &long] {
             phone.send_to(octets, to).expect("sent");
         }
-        let (mut inlet, mut datagrams) = (Inlet::new(1 << 16), Vec::new());
+        let (mut udp_receiver, mut datagrams) = (UdpReceiver::new(1 << 16), Vec::new());
         while datagrams.len() < 2 {
             socket.socket().readable().await.expect("readable");
-            inlet.receive(&socket, &Banned::default(), &mut datagrams, &mut Tally::default());
+            udp_receiver.receive(&socket, &BanList::default(), &mut datagrams, &mut Tally::default());
         }
         let lengths: Vec<_> = datagrams.iter().map(|datagram| datagram.bytes.len()).collect();
         assert_eq!(lengths, [7, 40_000]);
@@ -274,9 +274,9 @@ pub(super) mod tests {
         let phone = std::net::UdpSocket::bind("127.0.0.1:0").expect("a phone");
         let to = SocketAddr::from(([127, 7, 7, 7], socket.local.port()));
         phone.send_to(b"\0\x01\0\0\x21\x12\xA4\x42transaction!", to).expect("sent");
-        let (mut inlet, mut datagrams) = (Inlet::new(1 << 16), Vec::new());
+        let (mut udp_receiver, mut datagrams) = (UdpReceiver::new(1 << 16), Vec::new());
         socket.socket().readable().await.expect("readable");
-        inlet.receive(&socket, &Banned::default(), &mut datagrams, &mut Tally::default());
+        udp_receiver.receive(&socket, &BanList::default(), &mut datagrams, &mut Tally::default());
         let mut buffer = [0; 64];
         let (length, from) = phone.recv_from(&mut buffer).expect("an answer");
         assert_eq!((length, from, &buffer[..2]), (32, to, &b"\x01\x01"[..]));
@@ -286,18 +286,18 @@ pub(super) mod tests {
     #[test]
     fn what_is_no_message() {
         let local = IpAddr::from([192, 0, 2, 1]);
-        assert_eq!(fate(b"", local, 100), Some(Series::KeepAlive(Transport::Udp)));
-        assert_eq!(fate(b"\0", local, 100), Some(Series::KeepAlive(Transport::Udp)));
-        assert_eq!(fate(b"x", IpAddr::from([255; 4]), 100), Some(Series::Lost(Loss::Broadcast)));
-        assert_eq!(fate(&[b'x'; 101], local, 100), Some(Series::CapReached(Cap::MessageSize)));
-        assert_eq!(fate(&[b'x'; 100], local, 100), None);
+        assert_eq!(classify(b"", local, 100), Some(Series::KeepAlive(Transport::Udp)));
+        assert_eq!(classify(b"\0", local, 100), Some(Series::KeepAlive(Transport::Udp)));
+        assert_eq!(classify(b"x", IpAddr::from([255; 4]), 100), Some(Series::Lost(Loss::Broadcast)));
+        assert_eq!(classify(&[b'x'; 101], local, 100), Some(Series::CapReached(Cap::MessageSize)));
+        assert_eq!(classify(&[b'x'; 100], local, 100), None);
     }
 
     #[tokio::test]
     async fn the_fittest_socket() {
         let (own, wild) = (udp("127.0.0.5:0"), udp("0.0.0.0:0"));
-        assert_eq!(own.fitness(own.local), Some(3));
-        assert_eq!(wild.fitness(SocketAddr::new(own.local.ip(), wild.local.port())), Some(2));
-        assert_eq!(own.fitness("[::1]:5060".parse().expect("an address")), None);
+        assert_eq!(own.match_score(own.local), Some(3));
+        assert_eq!(wild.match_score(SocketAddr::new(own.local.ip(), wild.local.port())), Some(2));
+        assert_eq!(own.match_score("[::1]:5060".parse().expect("an address")), None);
     }
 }

@@ -12,46 +12,47 @@ use crate::config::{Config, Masked};
 use crate::printable;
 
 /// The longest text of a peer that is shown.
-const LONGEST: usize = 64;
+const MAX_SHOWN: usize = 64;
 
 /// How names and addresses are shown.
 #[derive(Debug)]
-pub(crate) struct Names {
-    home: Box<str>,
-    users: bool,
-    addresses: bool,
+pub(crate) struct NameFormat {
+    first_domain: Box<str>,
+    masks_users: bool,
+    masks_addresses: bool,
     /// Another one at every start, so that a stand-in says nothing beyond one run.
     hasher: RandomState,
 }
 
-impl Names {
+impl NameFormat {
     /// As the configuration wants it.
     pub(crate) fn new(config: &Config) -> Self {
-        let mut names = Self { home: "".into(), users: false, addresses: false, hasher: RandomState::new() };
+        let mut names =
+            Self { first_domain: "".into(), masks_users: false, masks_addresses: false, hasher: RandomState::new() };
         names.reconfigure(config);
         names
     }
 
     /// As it wants it now; the stand-ins stay.
     pub(crate) fn reconfigure(&mut self, config: &Config) {
-        self.home = config.first_domain().into();
-        self.users = config.log.mask.contains(&Masked::Users);
-        self.addresses = config.log.mask.contains(&Masked::Addresses);
+        self.first_domain = config.first_domain().into();
+        self.masks_users = config.log.mask.contains(&Masked::Users);
+        self.masks_addresses = config.log.mask.contains(&Masked::Addresses);
     }
 
     /// A user; without the domain that goes without saying.
     pub(crate) fn user(&self, aor: &Aor) -> String {
-        let at_home = aor.domain() == self.home.as_bytes();
-        if self.users {
-            let domain = if at_home { String::new() } else { format!("@{}", clean(aor.domain())) };
+        let is_first_domain = aor.domain() == self.first_domain.as_bytes();
+        if self.masks_users {
+            let domain = if is_first_domain { String::new() } else { format!("@{}", sanitize(aor.domain())) };
             return format!("user-{:04x}{domain}", self.hasher.hash_one(aor.user()) & 0xffff);
         }
-        clean(if at_home { aor.user() } else { aor.as_bytes() })
+        sanitize(if is_first_domain { aor.user() } else { aor.as_bytes() })
     }
 
     /// An address.
     pub(crate) fn address(&self, ip: IpAddr) -> String {
-        match self.addresses {
+        match self.masks_addresses {
             true => format!("address-{:04x}", self.hasher.hash_one(ip) & 0xffff),
             false => ip.to_string(),
         }
@@ -59,20 +60,20 @@ impl Names {
 }
 
 /// What a peer wrote, without what could deceive, and not all of it if it is long.
-pub(crate) fn clean(text: &[u8]) -> String {
+pub(crate) fn sanitize(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
-    let mut clean = String::with_capacity(text.len().min(LONGEST));
-    text.chars().take(LONGEST).for_each(|c| printable::push_printable(&mut clean, c));
-    if text.chars().nth(LONGEST).is_some() {
-        clean.push('…');
+    let mut sanitized = String::with_capacity(text.len().min(MAX_SHOWN));
+    text.chars().take(MAX_SHOWN).for_each(|c| printable::push_printable(&mut sanitized, c));
+    if text.chars().nth(MAX_SHOWN).is_some() {
+        sanitized.push('…');
     }
-    clean
+    sanitized
 }
 
 /// So many phones.
-pub(crate) struct Phones(pub(crate) usize);
+pub(crate) struct PhoneCount(pub(crate) usize);
 
-impl fmt::Display for Phones {
+impl fmt::Display for PhoneCount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             1 => f.write_str("1 phone"),
@@ -82,9 +83,9 @@ impl fmt::Display for Phones {
 }
 
 /// ", 3rd time", which goes without saying for the first.
-pub(crate) struct Time(pub(crate) u32);
+pub(crate) struct Occurrence(pub(crate) u32);
 
-impl fmt::Display for Time {
+impl fmt::Display for Occurrence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             1 => f.write_str(","),
@@ -105,7 +106,7 @@ mod tests {
 
     #[test]
     fn the_domain_goes_without_saying() {
-        let names = Names::new(&Config::default());
+        let names = NameFormat::new(&Config::default());
         assert_eq!(names.user(&aor("101", "office.example")), "101");
         assert_eq!(names.user(&aor("101", "branch.example")), "101@branch.example");
     }
@@ -114,7 +115,7 @@ mod tests {
     fn masks() {
         let mut config = Config::default();
         config.log.mask = vec![Masked::Users, Masked::Addresses];
-        let names = Names::new(&config);
+        let names = NameFormat::new(&config);
         let one = names.user(&aor("101", "office.example"));
         assert!(one.starts_with("user-") && !one.contains("101"), "{one}");
         assert_eq!(one, names.user(&aor("101", "office.example")), "one user, one stand-in");
@@ -124,8 +125,8 @@ mod tests {
 
     #[test]
     fn nothing_of_a_peer_breaks_a_line() {
-        assert_eq!(clean(b"a\r\n\x1b[31mb\xff"), "a\\u000d\\u000a\\u001b[31mb\u{fffd}");
-        assert_eq!(clean("a\u{202e}b".as_bytes()), "a\\u202eb");
-        assert_eq!(clean(&[b'x'; 100]).chars().count(), LONGEST + 1);
+        assert_eq!(sanitize(b"a\r\n\x1b[31mb\xff"), "a\\u000d\\u000a\\u001b[31mb\u{fffd}");
+        assert_eq!(sanitize("a\u{202e}b".as_bytes()), "a\\u202eb");
+        assert_eq!(sanitize(&[b'x'; 100]).chars().count(), MAX_SHOWN + 1);
     }
 }

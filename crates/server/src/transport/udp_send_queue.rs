@@ -15,27 +15,27 @@ use super::Udp;
 use crate::metrics::{Series, Tally};
 
 /// What an outlet holds before it must be emptied: datagrams, and bytes of them.
-const MANY: usize = 256;
-const LARGE: usize = 256 << 10;
+const MAX_DATAGRAMS: usize = 256;
+const MAX_BYTES: usize = 256 << 10;
 
 /// Longer ones leave alone: what does not fit into a packet cannot be cut off (Ethernet's MTU, less IPv6 and UDP).
-const SEGMENT: usize = 1452;
+const MAX_SEGMENT: usize = 1452;
 
 /// What one call takes (UDP's own limit over IPv4).
-const RUN: usize = 65_507;
+const MAX_RUN: usize = 65_507;
 
 /// What one worker's UDP sockets have to send.
 #[derive(Debug, Default)]
-pub(crate) struct Outlet {
-    text: Vec<u8>,
-    waiting: Vec<Waiting>,
+pub(crate) struct UdpSendQueue {
+    bytes: Vec<u8>,
+    queued: Vec<QueuedDatagram>,
     run: Vec<u8>,
 }
 
 #[derive(Debug)]
-struct Waiting {
+struct QueuedDatagram {
     /// The same for all to one peer.
-    mark: u64,
+    sort_key: u64,
     to: SocketAddr,
     /// The address that it says it comes from.
     from: IpAddr,
@@ -43,51 +43,51 @@ struct Waiting {
     socket: usize,
     span: Range<usize>,
     /// Whether its text is wanted back if it cannot be sent.
-    concerns: bool,
+    report_failure: bool,
 }
 
-impl Outlet {
+impl UdpSendQueue {
     /// One more, for the socket at this index.
-    pub(super) fn push(&mut self, socket: usize, hop: &Hop, text: &[u8], concerns: bool) {
-        let start = self.text.len();
-        self.text.extend_from_slice(text);
-        let (to, from, span) = (hop.remote, hop.local.ip(), start..self.text.len());
-        self.waiting.push(Waiting { mark: mark(to), to, from, socket, span, concerns });
+    pub(super) fn push(&mut self, socket: usize, hop: &Hop, bytes: &[u8], report_failure: bool) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        let (to, from, span) = (hop.remote, hop.local.ip(), start..self.bytes.len());
+        self.queued.push(QueuedDatagram { sort_key: sort_key(to), to, from, socket, span, report_failure });
     }
 
     /// Whether it must be flushed before it is given more.
     pub(crate) fn is_full(&self) -> bool {
-        self.waiting.len() >= MANY || self.text.len() >= LARGE
+        self.queued.len() >= MAX_DATAGRAMS || self.bytes.len() >= MAX_BYTES
     }
 
     /// Sends all. What could not be sent and is wanted back is appended to `failed`.
     pub(super) fn flush(&mut self, sockets: &[Udp], failed: &mut Vec<Bytes>, tally: &mut Tally) {
-        let Self { text, waiting, run } = self;
-        waiting.sort_unstable_by_key(|one| (one.mark, one.span.start));
-        let mut rest = waiting.as_slice();
+        let Self { bytes, queued, run } = self;
+        queued.sort_unstable_by_key(|datagram| (datagram.sort_key, datagram.span.start));
+        let mut rest = queued.as_slice();
         while let [first, ..] = rest {
             let Some(socket) = sockets.get(first.socket) else { break };
-            let (together, others) = rest.split_at(length_of_run(rest, socket.most_segments()));
+            let (run_datagrams, others) = rest.split_at(length_of_run(rest, socket.max_segments()));
             rest = others;
-            let run = (together.len() > 1).then(|| join(together, text, run));
+            let run = (run_datagrams.len() > 1).then(|| join(run_datagrams, bytes, run));
             if run.is_some_and(|run| socket.send_run(first.to, first.from, run, first.span.len()).is_ok()) {
                 continue;
             }
-            for one in together {
-                let text = text.get(one.span.clone()).unwrap_or_default();
-                if let Err(loss) = socket.send(one.to, one.from, text) {
+            for datagram in run_datagrams {
+                let bytes = bytes.get(datagram.span.clone()).unwrap_or_default();
+                if let Err(loss) = socket.send(datagram.to, datagram.from, bytes) {
                     tally.count(Series::Lost(loss));
-                    failed.extend(one.concerns.then(|| Bytes::copy_from_slice(text)));
+                    failed.extend(datagram.report_failure.then(|| Bytes::copy_from_slice(bytes)));
                 }
             }
         }
-        waiting.clear();
-        text.clear();
+        queued.clear();
+        bytes.clear();
     }
 }
 
 /// A number to sort by: peers that share one only share fewer calls.
-fn mark(peer: SocketAddr) -> u64 {
+fn sort_key(peer: SocketAddr) -> u64 {
     let ip = match peer.ip() {
         IpAddr::V4(ip) => u64::from(ip.to_bits()),
         IpAddr::V6(ip) => (ip.to_bits() ^ (ip.to_bits() >> 64)) as u64,
@@ -96,29 +96,33 @@ fn mark(peer: SocketAddr) -> u64 {
 }
 
 /// How many of the first ones leave in one call, at least 1: to one peer, equally long, but the last may be shorter.
-fn length_of_run(waiting: &[Waiting], most: usize) -> usize {
-    let Some(first) = waiting.first() else { return 0 };
+fn length_of_run(queued: &[QueuedDatagram], max: usize) -> usize {
+    let Some(first) = queued.first() else { return 0 };
     let segment = first.span.len();
-    if !(1..=SEGMENT).contains(&segment) {
+    if !(1..=MAX_SEGMENT).contains(&segment) {
         return 1;
     }
-    let same_way = |one: &&Waiting| (one.socket, one.to, one.from) == (first.socket, first.to, first.from);
-    let mut same_way = waiting.iter().take(most.min(RUN / segment).max(1)).take_while(same_way);
-    let alike = same_way.clone().take_while(|one| one.span.len() == segment).count();
-    let has_short_end = same_way.nth(alike).is_some_and(|one| (1..segment).contains(&one.span.len()));
+    let same_way = |datagram: &&QueuedDatagram| {
+        (datagram.socket, datagram.to, datagram.from) == (first.socket, first.to, first.from)
+    };
+    let mut same_way = queued.iter().take(max.min(MAX_RUN / segment).max(1)).take_while(same_way);
+    let alike = same_way.clone().take_while(|datagram| datagram.span.len() == segment).count();
+    let has_short_end = same_way.nth(alike).is_some_and(|datagram| (1..segment).contains(&datagram.span.len()));
     alike + usize::from(has_short_end)
 }
 
 /// Their text in one piece: often it is one already.
-fn join<'t>(together: &[Waiting], text: &'t [u8], run: &'t mut Vec<u8>) -> &'t [u8] {
-    let follows = |pair: &[Waiting]| matches!(pair, [one, next] if one.span.end == next.span.start);
-    if let [first, .., last] = together
-        && together.windows(2).all(follows)
+fn join<'t>(run_datagrams: &[QueuedDatagram], bytes: &'t [u8], run: &'t mut Vec<u8>) -> &'t [u8] {
+    let follows = |pair: &[QueuedDatagram]| matches!(pair, [datagram, next] if datagram.span.end == next.span.start);
+    if let [first, .., last] = run_datagrams
+        && run_datagrams.windows(2).all(follows)
     {
-        return text.get(first.span.start..last.span.end).unwrap_or_default();
+        return bytes.get(first.span.start..last.span.end).unwrap_or_default();
     }
     run.clear();
-    together.iter().for_each(|one| run.extend_from_slice(text.get(one.span.clone()).unwrap_or_default()));
+    run_datagrams
+        .iter()
+        .for_each(|datagram| run.extend_from_slice(bytes.get(datagram.span.clone()).unwrap_or_default()));
     run
 }
 
@@ -135,16 +139,16 @@ mod tests {
         Hop { transport: Transport::Udp, remote, local, connection: 0 }
     }
 
-    fn waiting(port: u16, lengths: &[usize]) -> Vec<Waiting> {
-        let mut outlet = Outlet::default();
+    fn queued(port: u16, lengths: &[usize]) -> Vec<QueuedDatagram> {
+        let mut udp_send_queue = UdpSendQueue::default();
         let (peer, own) = (SocketAddr::from(([192, 0, 2, 1], port)), SocketAddr::from(([192, 0, 2, 9], 5060)));
-        lengths.iter().for_each(|length| outlet.push(0, &hop(peer, own), &vec![b'x'; *length], false));
-        outlet.waiting
+        lengths.iter().for_each(|length| udp_send_queue.push(0, &hop(peer, own), &vec![b'x'; *length], false));
+        udp_send_queue.queued
     }
 
     #[test]
     fn what_shares_a_call() {
-        let run = |lengths: &[usize], most| length_of_run(&waiting(1, lengths), most);
+        let run = |lengths: &[usize], max| length_of_run(&queued(1, lengths), max);
         assert_eq!(run(&[300], 64), 1);
         assert_eq!(run(&[300, 300, 300], 64), 3);
         assert_eq!(run(&[300, 300, 300], 2), 2);
@@ -155,7 +159,7 @@ mod tests {
         assert_eq!(run(&[0, 0], 64), 1);
         assert_eq!(run(&[1453, 1453], 64), 1);
         assert_eq!(run(&[1400; 100], 64), 46, "no longer than a datagram");
-        let two_peers = [waiting(1, &[300]), waiting(2, &[300])].into_iter().flatten().collect::<Vec<_>>();
+        let two_peers = [queued(1, &[300]), queued(2, &[300])].into_iter().flatten().collect::<Vec<_>>();
         assert_eq!(length_of_run(&two_peers, 64), 1);
     }
 
@@ -166,21 +170,21 @@ mod tests {
             let local = SocketAddr::from(([127, 0, 0, 1], socket.socket().local_addr().expect("bound").port()));
             let peers = [(); 3].map(|()| UdpSocket::bind("127.0.0.1:0").expect("a peer"));
             let remote = |peer: usize| peers[peer].local_addr().expect("an address");
-            let mut outlet = Outlet::default();
+            let mut udp_send_queue = UdpSendQueue::default();
             // The long ones need fragments or, over loopback, none; the others go in runs of several lengths.
             let length = |at: usize| if at % 10 == 9 { 9000 } else { 400 + at / 4 % 2 };
-            let text = |at: usize| [at.to_string().as_bytes(), &vec![b'x'; length(at)]].concat();
+            let bytes = |at: usize| [at.to_string().as_bytes(), &vec![b'x'; length(at)]].concat();
             for at in 0..120 {
-                outlet.push(0, &hop(remote(at % 3), local), &text(at), false);
+                udp_send_queue.push(0, &hop(remote(at % 3), local), &bytes(at), false);
             }
             let sockets = [socket];
-            outlet.flush(&sockets, &mut Vec::new(), &mut Tally::default());
+            udp_send_queue.flush(&sockets, &mut Vec::new(), &mut Tally::default());
             for at in 0..120 {
                 let mut buffer = [0; 10_000];
                 let (length, from) = peers[at % 3].recv_from(&mut buffer).expect("a datagram");
-                assert!(buffer[..length] == text(at) && from == local, "{own} {at}");
+                assert!(buffer[..length] == bytes(at) && from == local, "{own} {at}");
             }
-            assert!(outlet.waiting.is_empty() && outlet.text.is_empty());
+            assert!(udp_send_queue.queued.is_empty() && udp_send_queue.bytes.is_empty());
         }
     }
 
@@ -190,12 +194,12 @@ mod tests {
         let local = sockets[0].socket().local_addr().expect("bound");
         let peer = UdpSocket::bind("127.0.0.1:0").expect("a peer");
         let (there, nowhere) = (peer.local_addr().expect("an address"), SocketAddr::from(([255; 4], 5060)));
-        let (mut outlet, mut failed, mut tally) = (Outlet::default(), Vec::new(), Tally::default());
-        for (text, concerns) in [(b"one", true), (b"two", false), (b"six", true)] {
-            outlet.push(0, &hop(nowhere, local), text, concerns);
+        let (mut udp_send_queue, mut failed, mut tally) = (UdpSendQueue::default(), Vec::new(), Tally::default());
+        for (bytes, report_failure) in [(b"one", true), (b"two", false), (b"six", true)] {
+            udp_send_queue.push(0, &hop(nowhere, local), bytes, report_failure);
         }
-        outlet.push(0, &hop(there, local), b"arrives", true);
-        outlet.flush(&sockets, &mut failed, &mut tally);
+        udp_send_queue.push(0, &hop(there, local), b"arrives", true);
+        udp_send_queue.flush(&sockets, &mut failed, &mut tally);
         assert_eq!(failed, [&b"one"[..], b"six"]);
         let mut buffer = [0; 16];
         assert_eq!(peer.recv(&mut buffer).ok(), Some(7));

@@ -15,124 +15,127 @@ use tokio::sync::watch;
 use tracing::{Level, debug, enabled, error, info, warn};
 
 use super::bans;
-use super::calls::{Calls, Ended, Open};
+use super::calls::{ActiveCall, CallHistory, EndedCall};
 use super::ending::Ending;
-use super::repeats::{Deed, Repeats};
-use super::words::{Names, Phones, Time, clean};
-use super::{Note, Notes};
+use super::format::{NameFormat, Occurrence, PhoneCount, sanitize};
+use super::rate_limit::{RateLimit, RefusalKind};
+use super::{EventQueue, QueuedEvent};
 use crate::defence::Defence;
 use crate::reload::ActiveConfig;
 use crate::server::Server;
 use crate::{clock, metrics};
 
 /// Reads notes.
-pub(crate) struct Desk {
-    notes: Arc<[Notes]>,
-    calls: Arc<Mutex<Calls>>,
+pub(crate) struct EventLog {
+    queues: Arc<[EventQueue]>,
+    calls: Arc<Mutex<CallHistory>>,
     store: Arc<location::AnyStore>,
     defence: Arc<Defence>,
     active_config: watch::Receiver<Arc<ActiveConfig>>,
-    names: Names,
-    repeats: Repeats,
+    names: NameFormat,
+    rate_limit: RateLimit,
     /// Lists that are empty between readings and keep their memory.
-    spare: (Vec<Note>, Vec<Note>),
+    scratch: (Vec<QueuedEvent>, Vec<QueuedEvent>),
 }
 
-impl Desk {
+impl EventLog {
     /// A desk for the notes of this server's workers.
     pub(crate) fn new(
         server: &Server,
-        calls: Arc<Mutex<Calls>>,
+        calls: Arc<Mutex<CallHistory>>,
         active_config: watch::Receiver<Arc<ActiveConfig>>,
     ) -> Self {
-        let (notes, store, defence) = (server.notes.clone(), server.store.clone(), server.defence.clone());
-        let names = Names::new(&active_config.borrow().loaded.config);
-        let repeats = Repeats::new(active_config.borrow().loaded.config.limits.refusal_lines.0);
-        Self { notes, calls, store, defence, active_config, names, repeats, spare: Default::default() }
+        let (queues, store, defence) = (server.event_queues.clone(), server.store.clone(), server.defence.clone());
+        let names = NameFormat::new(&active_config.borrow().loaded.config);
+        let rate_limit = RateLimit::new(active_config.borrow().loaded.config.limits.refusal_lines.0);
+        Self { queues, calls, store, defence, active_config, names, rate_limit, scratch: Default::default() }
     }
 
     /// Reads all that is there now.
-    pub(crate) fn read(&mut self) {
+    pub(crate) fn drain(&mut self) {
         if self.active_config.has_changed().unwrap_or(false) {
             self.names.reconfigure(&self.active_config.borrow_and_update().loaded.config);
         }
-        let (mut all, mut own) = std::mem::take(&mut self.spare);
+        let (mut all, mut own) = std::mem::take(&mut self.scratch);
         let now = clock::wall();
-        for worker in self.notes.iter() {
-            let lost = worker.swap(&mut own);
-            lost.into_iter().zip(Deed::ALL).for_each(|(count, deed)| self.repeats.unseen(deed, count, now));
+        for queue in self.queues.iter() {
+            let dropped = queue.drain_into(&mut own);
+            dropped
+                .into_iter()
+                .zip(RefusalKind::ALL)
+                .for_each(|(count, kind)| self.rate_limit.count_dropped(kind, count, now));
             all.append(&mut own);
         }
         // Each worker's are in order, all of them are not yet.
-        all.sort_by_key(|note| note.at);
-        all.drain(..).for_each(|note| self.tell(note));
-        self.spare = (all, own);
-        let (notices, more) = self.defence.take_notices();
-        bans::tell(&notices, more, &self.names);
-        self.sum_up(now);
+        all.sort_by_key(|event| event.at);
+        all.drain(..).for_each(|event| self.log_event(event));
+        self.scratch = (all, own);
+        let (notices, dropped) = self.defence.take_notices();
+        bans::log_notices(&notices, dropped, &self.names);
+        self.log_summaries(now);
     }
 
     /// Reads what is left when the workers have ended, and sums up what had no line.
-    pub(crate) fn close(&mut self) {
-        self.read();
-        self.sum_up(Wall(u64::MAX));
+    pub(crate) fn finish(&mut self) {
+        self.drain();
+        self.log_summaries(Wall(u64::MAX));
     }
 
-    fn sum_up(&mut self, now: Wall) {
-        for (deed, line) in self.repeats.sums(now) {
-            match deed {
-                Deed::Call => info!("{line}"),
+    fn log_summaries(&mut self, now: Wall) {
+        for (kind, line) in self.rate_limit.summaries(now) {
+            match kind {
+                RefusalKind::Call => info!("{line}"),
                 _ => warn!("{line}"),
             }
         }
     }
 
-    fn tell(&mut self, Note { at, event }: Note) {
-        let deed = Deed::of(&event);
+    fn log_event(&mut self, QueuedEvent { at, event }: QueuedEvent) {
+        let kind = RefusalKind::of(&event);
         match event {
             Event::Registration { outcome, status, reason, aor, before, bindings, expires, flow, .. } => {
                 match outcome {
                     Registration::Registered => self.registered(&aor, &flow, (before, bindings), expires),
                     Registration::Unregistered => {
                         let (user, from) = (self.names.user(&aor), self.names.address(flow.remote.ip()));
-                        info!("{user} unregistered from {from}, {} left", Phones(bindings));
+                        info!("{user} unregistered from {from}, {} left", PhoneCount(bindings));
                     }
                     _ => {
-                        let deed = deed.unwrap_or(Deed::Registration);
-                        self.register_refused(at, deed, outcome, (status, reason), &aor, flow.remote.ip());
+                        let kind = kind.unwrap_or(RefusalKind::Registration);
+                        self.register_refused(at, kind, outcome, (status, reason), &aor, flow.remote.ip());
                     }
                 }
             }
             Event::AuthenticationFailed { reason, method, user, flow, .. } => {
-                self.unauthenticated(at, reason, method, &user, flow.remote.ip());
+                self.authentication_failed(at, reason, method, &user, flow.remote.ip());
             }
-            Event::DialogRequest { method, flow, .. } => self.not_a_peer(at, method, flow.remote.ip()),
+            Event::DialogRequest { method, flow, .. } => self.dialog_request_refused(at, method, flow.remote.ip()),
             Event::Call { call, from, to, targets } => {
                 if enabled!(Level::DEBUG) {
-                    debug!("{} calls {}: {}", self.names.user(&from), self.names.user(&to), Phones(targets));
+                    debug!("{} calls {}: {}", self.names.user(&from), self.names.user(&to), PhoneCount(targets));
                 }
-                if !self.calls.lock().begin(call, Open { from, to, phones: targets, began: at }) {
+                if !self.calls.lock().begin(call, ActiveCall { from, to, phones: targets, began: at }) {
                     metrics::limit_reached(metrics::JOURNAL_CALLS);
                 }
             }
             Event::CallEnded { call, status, tried, by } => {
                 let known = self.calls.lock().end(call);
                 if let Some(call) = known {
-                    let call = Open { phones: tried, ..call };
-                    let by = by.and_then(|source| self.device(&call.to, source));
-                    self.ended(Ended { call, at, ending: Ending::of(status), status, by });
+                    let call = ActiveCall { phones: tried, ..call };
+                    let by = by.and_then(|source| self.device_name(&call.to, source));
+                    self.call_ended(EndedCall { call, at, ending: Ending::of(status), status, by });
                 }
             }
             Event::RequestRefused { offence, method, from, source } => {
                 self.request_refused(at, offence, method, &from, source.ip());
             }
-            Event::ParseError { flow, .. } => self.unreadable(at, &flow),
+            Event::ParseError { flow, .. } => self.parse_error(at, &flow),
             Event::CallRefused { call, from, to, status, reason, source, offence } => {
                 let known = self.calls.lock().end(call);
-                let call = known.unwrap_or(Open { from, to, phones: 0, began: at });
-                let ended = Ended { call, at, ending: Ending::refused(status), status: Some(status), by: None };
-                let reason = offence.map_or(reason, words_of);
-                self.refused(deed.unwrap_or(Deed::Call), ended, reason, source.ip());
+                let call = known.unwrap_or(ActiveCall { from, to, phones: 0, began: at });
+                let ended = EndedCall { call, at, ending: Ending::refused(status), status: Some(status), by: None };
+                let reason = offence.map_or(reason, offence_reason);
+                self.call_refused(kind.unwrap_or(RefusalKind::Call), ended, reason, source.ip());
             }
             _ => {}
         }
@@ -144,9 +147,9 @@ impl Desk {
         }
         let (user, from) = (self.names.user(aor), self.names.address(flow.remote.ip()));
         let over = flow.transport.param();
-        let device = self.device(aor, flow.remote).map(|name| format!(" ({name})")).unwrap_or_default();
+        let device = self.device_name(aor, flow.remote).map(|name| format!(" ({name})")).unwrap_or_default();
         let expires = humantime::format_duration(Duration::from_secs(u64::from(expires)));
-        let others = if bindings > 1 { format!(", {}", Phones(bindings)) } else { String::new() };
+        let others = if bindings > 1 { format!(", {}", PhoneCount(bindings)) } else { String::new() };
         if bindings > before {
             info!("{user} registered from {from} over {over}{device}, expires in {expires}{others}");
         } else {
@@ -157,15 +160,15 @@ impl Desk {
     fn register_refused(
         &mut self,
         at: Wall,
-        deed: Deed,
+        kind: RefusalKind,
         outcome: Registration,
         (status, reason): (u16, &str),
         aor: &Aor,
         source: IpAddr,
     ) {
         let (user, from) = (self.names.user(aor), self.names.address(source));
-        let Some(time) = self.repeats.again(deed, source, Some(aor), at) else { return metrics::line_suppressed() };
-        let time = Time(time);
+        let Some(time) = self.rate_limit.count(kind, source, Some(aor), at) else { return metrics::line_suppressed() };
+        let time = Occurrence(time);
         let why = match status {
             404 => "no such account",
             423 => "the phone asks for too short a time (see registrar.min_expires)",
@@ -177,8 +180,15 @@ impl Desk {
         }
     }
 
-    fn unauthenticated(&mut self, at: Wall, reason: AuthenticationFailure, method: &str, user: &Aor, source: IpAddr) {
-        let Some(time) = self.repeats.again(Deed::Credentials, source, Some(user), at) else {
+    fn authentication_failed(
+        &mut self,
+        at: Wall,
+        reason: AuthenticationFailure,
+        method: &str,
+        user: &Aor,
+        source: IpAddr,
+    ) {
+        let Some(time) = self.rate_limit.count(RefusalKind::Credentials, source, Some(user), at) else {
             return metrics::line_suppressed();
         };
         let known = self.active_config.borrow().loaded.accounts.find(user).is_some();
@@ -188,39 +198,48 @@ impl Desk {
             AuthenticationFailure::Replay => "its credentials were used before",
             AuthenticationFailure::Stale | AuthenticationFailure::Identity => return,
         };
-        let what = match method {
+        let request = match method {
             "REGISTER" => "registration",
             "INVITE" => "call",
             other => other,
         };
         let (user, from) = (self.names.user(user), self.names.address(source));
-        warn!("{what} of {user} refused: {why}{} from {from}", Time(time));
+        warn!("{request} of {user} refused: {why}{} from {from}", Occurrence(time));
     }
 
-    fn not_a_peer(&mut self, at: Wall, method: &str, source: IpAddr) {
-        let Some(time) = self.repeats.again(Deed::Dialog, source, None, at) else { return metrics::line_suppressed() };
+    fn dialog_request_refused(&mut self, at: Wall, method: &str, source: IpAddr) {
+        let Some(time) = self.rate_limit.count(RefusalKind::Dialog, source, None, at) else {
+            return metrics::line_suppressed();
+        };
         let from = self.names.address(source);
-        warn!("{method} in a call refused: {from} is not a side of that call{}", Time(time));
+        warn!("{method} in a call refused: {from} is not a side of that call{}", Occurrence(time));
     }
 
     fn request_refused(&mut self, at: Wall, offence: Offence, method: &str, user: &Aor, source: IpAddr) {
-        let deed = Deed::of_offence(offence);
-        let Some(time) = self.repeats.again(deed, source, Some(user), at) else { return metrics::line_suppressed() };
+        let kind = RefusalKind::of_offence(offence);
+        let Some(time) = self.rate_limit.count(kind, source, Some(user), at) else { return metrics::line_suppressed() };
         let (user, from) = (self.names.user(user), self.names.address(source));
-        warn!("{method} of {user} refused: {}{} from {from}", words_of(offence), Time(time));
+        warn!("{method} of {user} refused: {}{} from {from}", offence_reason(offence), Occurrence(time));
     }
 
-    fn unreadable(&mut self, at: Wall, flow: &Flow) {
+    fn parse_error(&mut self, at: Wall, flow: &Flow) {
         let source = flow.remote.ip();
-        let Some(time) = self.repeats.again(Deed::Garbage, source, None, at) else { return metrics::line_suppressed() };
-        info!("unreadable message over {}{} from {}", flow.transport.param(), Time(time), self.names.address(source));
+        let Some(time) = self.rate_limit.count(RefusalKind::Garbage, source, None, at) else {
+            return metrics::line_suppressed();
+        };
+        info!(
+            "unreadable message over {}{} from {}",
+            flow.transport.param(),
+            Occurrence(time),
+            self.names.address(source)
+        );
     }
 
-    fn ended(&self, ended: Ended) {
+    fn call_ended(&self, ended: EndedCall) {
         if enabled!(Level::INFO) {
-            let Ended { call, at, ending, status, by } = &ended;
+            let EndedCall { call, at, ending, status, by } = &ended;
             let (from, to) = (self.names.user(&call.from), self.names.user(&call.to));
-            let (phones, words) = (Phones(call.phones), ending.words(*status));
+            let (phones, words) = (PhoneCount(call.phones), ending.words(*status));
             let by = match (by, ending) {
                 (Some(name), Ending::Answered | Ending::Declined) => format!(" by {to}'s {name}"),
                 (Some(name), _) => format!(" ({to}'s {name})"),
@@ -229,12 +248,12 @@ impl Desk {
             let after = humantime::format_duration(Duration::from_secs((at.millis_since(call.began) + 500) / 1000));
             info!("call {from} -> {to}: rang {phones}, {words}{by} after {after}");
         }
-        self.keep(ended);
+        self.store_ended(ended);
     }
 
-    fn refused(&mut self, deed: Deed, ended: Ended, reason: &str, source: IpAddr) {
-        let told = self.repeats.again(deed, source, Some(&ended.call.from), ended.at).is_some();
-        if told {
+    fn call_refused(&mut self, kind: RefusalKind, ended: EndedCall, reason: &str, source: IpAddr) {
+        let is_logged = self.rate_limit.count(kind, source, Some(&ended.call.from), ended.at).is_some();
+        if is_logged {
             let (from, to) = (self.names.user(&ended.call.from), self.names.user(&ended.call.to));
             let why = match ended.ending {
                 Ending::Forbidden | Ending::Failed => reason.to_owned(),
@@ -244,16 +263,16 @@ impl Desk {
         } else {
             metrics::line_suppressed();
         }
-        self.keep(ended);
+        self.store_ended(ended);
     }
 
-    fn keep(&self, ended: Ended) {
+    fn store_ended(&self, ended: EndedCall) {
         metrics::call_ended(ended.ending);
-        self.calls.lock().keep(ended);
+        self.calls.lock().push_ended(ended);
     }
 
     /// What the user's phone at this address calls itself.
-    fn device(&self, aor: &Aor, source: SocketAddr) -> Option<String> {
+    fn device_name(&self, aor: &Aor, source: SocketAddr) -> Option<String> {
         let record = self.store.load(aor)?;
         let at_source = |contact: &[u8]| {
             let Ok(Uri::Sip(contact)) = Uri::parse(contact) else { return false };
@@ -261,12 +280,12 @@ impl Desk {
         };
         let fits = record.bindings().iter().filter(|b| b.flow().remote == source || at_source(b.contact()));
         let last = fits.max_by_key(|binding| binding.registered_at())?;
-        Some(last.user_agent()).filter(|name| !name.is_empty()).map(clean)
+        Some(last.user_agent()).filter(|name| !name.is_empty()).map(sanitize)
     }
 }
 
 /// Why somebody may not.
-const fn words_of(offence: Offence) -> &'static str {
+const fn offence_reason(offence: Offence) -> &'static str {
     match offence {
         Offence::Identity => "authenticated as another user",
         Offence::Stranger => "a stranger (see strangers, trusted)",

@@ -3,7 +3,7 @@
 //! Decides which refusals have a line of their own. Of each kind and source the first few, then the hundredth, the
 //! thousandth and so on; after ten quiet minutes it begins anew. Each kind has its own memory and its own number of lines
 //! a minute, so that a flood of one kind hides no other. What has no line is summed up once a minute, by kind: how many,
-//! from how many addresses, in how many users' names. Bounded: all tables have room for [`MOST`], and say so.
+//! from how many addresses, in how many users' names. Bounded: all tables have room for [`MAX_SOURCES`], and say so.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::IpAddr;
@@ -13,17 +13,17 @@ use location::{Aor, Wall};
 use proxy::{AuthenticationFailure, Event, Offence, Registration};
 
 /// Sources that are remembered, of each kind; and how far addresses and users are counted exactly.
-const MOST: usize = 1024;
+const MAX_SOURCES: usize = 1024;
 
 /// After so long nobody remembers.
-const MEMORY_MILLIS: u64 = 600_000;
+const FORGET_AFTER_MILLIS: u64 = 600_000;
 
 /// Between two sums, and the time that the lines are counted by.
 const MINUTE_MILLIS: u64 = 60_000;
 
 /// What is done again: the kinds of refusals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Deed {
+pub(crate) enum RefusalKind {
     /// Credentials that were refused.
     Credentials,
     /// A request in the name of somebody else than its sender proved to be.
@@ -43,11 +43,11 @@ pub(crate) enum Deed {
 }
 
 /// How many kinds there are.
-pub(crate) const DEEDS: usize = 8;
+pub(crate) const REFUSAL_KINDS: usize = 8;
 
-impl Deed {
+impl RefusalKind {
     /// All of them, in the order of their places.
-    pub(crate) const ALL: [Self; DEEDS] = [
+    pub(crate) const ALL: [Self; REFUSAL_KINDS] = [
         Self::Credentials,
         Self::Identity,
         Self::Stranger,
@@ -93,7 +93,7 @@ impl Deed {
     }
 
     /// How often it is told in any case.
-    const fn told(self) -> u32 {
+    const fn logged_always(self) -> u32 {
         match self {
             // People call in vain now and then, and an office has one address.
             Self::Call => 20,
@@ -102,7 +102,7 @@ impl Deed {
     }
 
     /// What is counted, after a number.
-    const fn words(self) -> &'static str {
+    const fn description(self) -> &'static str {
         match self {
             Self::Credentials => "wrong passwords or unknown users",
             Self::Identity => "requests in the name of another user",
@@ -118,118 +118,118 @@ impl Deed {
 
 /// Who did what how often.
 #[derive(Debug)]
-pub(crate) struct Repeats {
-    kinds: [Kind; DEEDS],
+pub(crate) struct RateLimit {
+    kinds: [KindState; REFUSAL_KINDS],
     /// Lines a minute, of each kind.
-    lines: usize,
+    lines_per_minute: usize,
     hasher: RandomState,
 }
 
 /// Of one kind.
 #[derive(Debug, Default)]
-struct Kind {
-    seen: HashMap<IpAddr, Seen>,
+struct KindState {
+    sources: HashMap<IpAddr, SourceCount>,
     /// When the minute began in which lines are counted; none if nothing has happened since the last sum.
-    began: Option<Wall>,
+    minute_began: Option<Wall>,
     lines: usize,
-    sum: Sum,
+    summary: Summary,
 }
 
 #[derive(Debug)]
-struct Seen {
+struct SourceCount {
     count: u32,
     last: Wall,
 }
 
 /// What had no line.
 #[derive(Debug, Default)]
-struct Sum {
+struct Summary {
     count: u64,
     addresses: HashSet<IpAddr>,
     /// By their hashes: names may be long.
     users: HashSet<u64>,
     /// Some were not even looked at: there are more addresses and users than are known.
-    unseen: bool,
+    is_incomplete: bool,
 }
 
-impl Repeats {
+impl RateLimit {
     /// So many lines a minute of each kind.
-    pub(crate) fn new(lines: usize) -> Self {
-        Self { kinds: Default::default(), lines, hasher: RandomState::new() }
+    pub(crate) fn new(lines_per_minute: usize) -> Self {
+        Self { kinds: Default::default(), lines_per_minute, hasher: RandomState::new() }
     }
 
     /// Which time it is, if that is to be told; else it goes into the next sum.
-    pub(crate) fn again(&mut self, deed: Deed, source: IpAddr, user: Option<&Aor>, now: Wall) -> Option<u32> {
-        let most = self.lines;
-        let kind = self.kinds.get_mut(deed as usize)?;
-        kind.began.get_or_insert(now);
-        let count = kind.count(source, now);
-        let is_told = count <= deed.told() || (count >= 10 && is_power_of_ten(count));
-        if is_told && kind.lines < most {
-            kind.lines += 1;
+    pub(crate) fn count(&mut self, kind: RefusalKind, source: IpAddr, user: Option<&Aor>, now: Wall) -> Option<u32> {
+        let max_lines = self.lines_per_minute;
+        let state = self.kinds.get_mut(kind as usize)?;
+        state.minute_began.get_or_insert(now);
+        let count = state.count(source, now);
+        let is_logged = count <= kind.logged_always() || (count >= 10 && is_power_of_ten(count));
+        if is_logged && state.lines < max_lines {
+            state.lines += 1;
             return Some(count);
         }
-        kind.sum.count += 1;
-        let unknown = kind.sum.addresses.len() < MOST;
-        kind.sum.unseen |= !unknown && !kind.sum.addresses.contains(&source);
-        if unknown {
-            kind.sum.addresses.insert(source);
+        state.summary.count += 1;
+        let has_room = state.summary.addresses.len() < MAX_SOURCES;
+        state.summary.is_incomplete |= !has_room && !state.summary.addresses.contains(&source);
+        if has_room {
+            state.summary.addresses.insert(source);
         }
-        if let Some(user) = user.filter(|_| kind.sum.users.len() < MOST) {
-            kind.sum.users.insert(self.hasher.hash_one(user));
+        if let Some(user) = user.filter(|_| state.summary.users.len() < MAX_SOURCES) {
+            state.summary.users.insert(self.hasher.hash_one(user));
         }
         None
     }
 
     /// So many have happened that nobody has looked at.
-    pub(crate) fn unseen(&mut self, deed: Deed, count: u64, now: Wall) {
-        let Some(kind) = self.kinds.get_mut(deed as usize).filter(|_| count > 0) else { return };
-        kind.began.get_or_insert(now);
-        kind.sum.count += count;
-        kind.sum.unseen = true;
+    pub(crate) fn count_dropped(&mut self, kind: RefusalKind, count: u64, now: Wall) {
+        let Some(state) = self.kinds.get_mut(kind as usize).filter(|_| count > 0) else { return };
+        state.minute_began.get_or_insert(now);
+        state.summary.count += count;
+        state.summary.is_incomplete = true;
     }
 
     /// A line for each kind of which something had none, once its minute is over.
-    pub(crate) fn sums(&mut self, now: Wall) -> Vec<(Deed, String)> {
+    pub(crate) fn summaries(&mut self, now: Wall) -> Vec<(RefusalKind, String)> {
         let mut lines = Vec::new();
-        for (deed, kind) in Deed::ALL.into_iter().zip(&mut self.kinds) {
-            if kind.began.is_none_or(|began| now.millis_since(began) < MINUTE_MILLIS) {
+        for (kind, state) in RefusalKind::ALL.into_iter().zip(&mut self.kinds) {
+            if state.minute_began.is_none_or(|began| now.millis_since(began) < MINUTE_MILLIS) {
                 continue;
             }
-            (kind.began, kind.lines) = (None, 0);
-            let sum = std::mem::take(&mut kind.sum);
-            if sum.count > 0 {
-                lines.push((deed, sum.words(deed)));
+            (state.minute_began, state.lines) = (None, 0);
+            let summary = std::mem::take(&mut state.summary);
+            if summary.count > 0 {
+                lines.push((kind, summary.description(kind)));
             }
         }
         lines
     }
 }
 
-impl Kind {
+impl KindState {
     /// Which time it is. A source for which there is no room is always new.
     fn count(&mut self, source: IpAddr, now: Wall) -> u32 {
-        if self.seen.len() >= MOST && !self.seen.contains_key(&source) {
-            self.seen.retain(|_, seen| now.millis_since(seen.last) < MEMORY_MILLIS);
-            if self.seen.len() >= MOST {
+        if self.sources.len() >= MAX_SOURCES && !self.sources.contains_key(&source) {
+            self.sources.retain(|_, known| now.millis_since(known.last) < FORGET_AFTER_MILLIS);
+            if self.sources.len() >= MAX_SOURCES {
                 return 1;
             }
         }
-        let seen = self.seen.entry(source).or_insert(Seen { count: 0, last: now });
-        if now.millis_since(seen.last) >= MEMORY_MILLIS {
-            seen.count = 0;
+        let known = self.sources.entry(source).or_insert(SourceCount { count: 0, last: now });
+        if now.millis_since(known.last) >= FORGET_AFTER_MILLIS {
+            known.count = 0;
         }
-        seen.count = seen.count.saturating_add(1);
-        seen.last = now;
-        seen.count
+        known.count = known.count.saturating_add(1);
+        known.last = now;
+        known.count
     }
 }
 
-impl Sum {
-    fn words(&self, deed: Deed) -> String {
+impl Summary {
+    fn description(&self, kind: RefusalKind) -> String {
         let many = |count: usize, one: &str, more: &str| {
             let word = if count == 1 { one } else { more };
-            let more_than = if self.unseen || count >= MOST { "more than " } else { "" };
+            let more_than = if self.is_incomplete || count >= MAX_SOURCES { "more than " } else { "" };
             format!("{more_than}{count} {word}")
         };
         let Self { count, addresses, users, .. } = self;
@@ -241,7 +241,7 @@ impl Sum {
             0 => String::new(),
             count => format!(", in the name of {}", many(count, "user", "users")),
         };
-        format!("not logged in the last minute: {count} {}{from}{users}", deed.words())
+        format!("not logged in the last minute: {count} {}{from}{users}", kind.description())
     }
 }
 
@@ -265,57 +265,61 @@ mod tests {
 
     #[test]
     fn kinds_have_places_of_their_own() {
-        for (at, deed) in Deed::ALL.into_iter().enumerate() {
-            assert_eq!(deed as usize, at);
+        for (at, kind) in RefusalKind::ALL.into_iter().enumerate() {
+            assert_eq!(kind as usize, at);
         }
     }
 
     #[test]
     fn the_first_three_and_the_powers_of_ten() {
-        let mut repeats = Repeats::new(100);
-        let told: Vec<_> =
-            (0..2000).filter_map(|at| repeats.again(Deed::Credentials, GUESSER, None, Wall(at))).collect();
-        assert_eq!(told, [1, 2, 3, 10, 100, 1000]);
-        assert_eq!(repeats.again(Deed::Call, GUESSER, None, Wall(2000)), Some(1));
-        assert_eq!(repeats.again(Deed::Credentials, GUESSER, None, Wall(2000 + MEMORY_MILLIS)), Some(1));
+        let mut rate_limit = RateLimit::new(100);
+        let logged_always: Vec<_> =
+            (0..2000).filter_map(|at| rate_limit.count(RefusalKind::Credentials, GUESSER, None, Wall(at))).collect();
+        assert_eq!(logged_always, [1, 2, 3, 10, 100, 1000]);
+        assert_eq!(rate_limit.count(RefusalKind::Call, GUESSER, None, Wall(2000)), Some(1));
+        assert_eq!(
+            rate_limit.count(RefusalKind::Credentials, GUESSER, None, Wall(2000 + FORGET_AFTER_MILLIS)),
+            Some(1)
+        );
     }
 
     #[test]
     fn a_crowd_of_one_kind_hides_no_other() {
-        let mut repeats = Repeats::new(100);
-        let told = (0..5000).filter_map(|at| repeats.again(Deed::Stranger, crowd(at), None, Wall(7))).count();
-        assert_eq!(told, 100);
-        for deed in Deed::ALL.into_iter().filter(|deed| *deed != Deed::Stranger) {
-            assert_eq!(repeats.again(deed, GUESSER, None, Wall(8)), Some(1), "{deed:?}");
+        let mut rate_limit = RateLimit::new(100);
+        let logged_always =
+            (0..5000).filter_map(|at| rate_limit.count(RefusalKind::Stranger, crowd(at), None, Wall(7))).count();
+        assert_eq!(logged_always, 100);
+        for kind in RefusalKind::ALL.into_iter().filter(|kind| *kind != RefusalKind::Stranger) {
+            assert_eq!(rate_limit.count(kind, GUESSER, None, Wall(8)), Some(1), "{kind:?}");
         }
         // A minute later there are lines again, also for a source that finds no room in the memory.
-        assert_eq!(repeats.sums(Wall(7 + MINUTE_MILLIS - 1)), []);
-        assert_eq!(repeats.sums(Wall(7 + MINUTE_MILLIS)).len(), 1);
-        assert_eq!(repeats.again(Deed::Stranger, crowd(9999), None, Wall(60_008)), Some(1));
-        assert!(repeats.kinds.iter().all(|kind| kind.seen.len() <= MOST));
+        assert_eq!(rate_limit.summaries(Wall(7 + MINUTE_MILLIS - 1)), []);
+        assert_eq!(rate_limit.summaries(Wall(7 + MINUTE_MILLIS)).len(), 1);
+        assert_eq!(rate_limit.count(RefusalKind::Stranger, crowd(9999), None, Wall(60_008)), Some(1));
+        assert!(rate_limit.kinds.iter().all(|kind| kind.sources.len() <= MAX_SOURCES));
     }
 
     #[test]
     fn what_has_no_line_is_summed_up() {
-        let mut repeats = Repeats::new(2);
-        let mut again = |deed, source, name: &str, at| repeats.again(deed, source, Some(&user(name)), Wall(at));
-        assert_eq!([1, 2].map(|at| again(Deed::Credentials, crowd(at), "101", 1000)), [Some(1), Some(1)]);
+        let mut rate_limit = RateLimit::new(2);
+        let mut count = |kind, source, name: &str, at| rate_limit.count(kind, source, Some(&user(name)), Wall(at));
+        assert_eq!([1, 2].map(|at| count(RefusalKind::Credentials, crowd(at), "101", 1000)), [Some(1), Some(1)]);
         for at in 3..=9 {
-            assert_eq!(again(Deed::Credentials, crowd(at), if at == 3 { "102" } else { "101" }, 2000), None);
+            assert_eq!(count(RefusalKind::Credentials, crowd(at), if at == 3 { "102" } else { "101" }, 2000), None);
         }
-        again(Deed::Garbage, GUESSER, "101", 40_000);
-        let sums = repeats.sums(Wall(61_000));
+        count(RefusalKind::Garbage, GUESSER, "101", 40_000);
+        let summaries = rate_limit.summaries(Wall(61_000));
         let expected = "not logged in the last minute: 7 wrong passwords or unknown users, from 7 addresses, in the name of 2 users";
-        assert_eq!(sums, [(Deed::Credentials, expected.to_owned())]);
+        assert_eq!(summaries, [(RefusalKind::Credentials, expected.to_owned())]);
         // Once.
-        assert_eq!(repeats.sums(Wall(200_000)), []);
+        assert_eq!(rate_limit.summaries(Wall(200_000)), []);
         // What finds no room anywhere is counted all the same.
-        repeats.unseen(Deed::Garbage, 5, Wall(300_000));
-        assert_eq!(repeats.sums(Wall(360_000))[0].1, "not logged in the last minute: 5 unreadable messages");
+        rate_limit.count_dropped(RefusalKind::Garbage, 5, Wall(300_000));
+        assert_eq!(rate_limit.summaries(Wall(360_000))[0].1, "not logged in the last minute: 5 unreadable messages");
         for at in 0..3000 {
-            repeats.again(Deed::Relay, crowd(at), Some(&user(&at.to_string())), Wall(400_000));
+            rate_limit.count(RefusalKind::Relay, crowd(at), Some(&user(&at.to_string())), Wall(400_000));
         }
-        let [(Deed::Relay, line)] = &repeats.sums(Wall(460_000))[..] else { panic!("one line") };
+        let [(RefusalKind::Relay, line)] = &rate_limit.summaries(Wall(460_000))[..] else { panic!("one line") };
         assert_eq!(
             line,
             "not logged in the last minute: 2998 requests to be relayed, from more than 1024 addresses, in the name of \
