@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_meant_stays_as_it_is() {
+    fn other_entries_are_unchanged() {
         let (folder, loaded) = office(TEXT);
         edit(&loaded, &AccountCommand::Remove("bob".into()), false).expect("done");
         let gone = "- user: bob\n  password: builder\n  contacts:\n    - sip:bob@192.0.2.9\n";
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_is_said() {
+    fn refused_edits_say_why() {
         let message = |text: &str, command: AccountCommand| {
             let (folder, loaded) = office(text);
             let message = edit(&loaded, &command, false).expect_err("refused").to_string();

@@ -48,7 +48,7 @@ mod tests {
     }
 
     #[test]
-    fn others_are_not() {
+    fn other_messages_are_not_answered() {
         assert_eq!(refuse(format!("SIP/2.0 200 OK\r\n{REST}").leak()), "");
         assert_eq!(refuse(format!("ACK sip:b@b SIP/2.0\r\n{REST}").leak()), "");
         assert_eq!(refuse("OPTIONS sip:b@b SIP/2.0\r\nFrom: <sip:a@b>\r\n\r\n"), "");

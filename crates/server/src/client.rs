@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn where_it_is() {
+    fn the_address_of_the_server() {
         let at = |text: &str, url: Option<&str>| {
             let config: Config = serde_yaml::from_str(text).expect("a configuration");
             Client::new(&config, url).ok().map(|client| client.address.to_string())
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_of_a_path() {
+    fn path_segments_are_encoded() {
         assert_eq!(percent_encoded("sip:a@b;x=1/2"), "sip%3Aa%40b%3Bx%3D1%2F2");
     }
 }

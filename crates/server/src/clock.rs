@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_own_time_knows_no_other_clock() {
+    fn own_time_follows_the_boot_clock_only() {
         let own = OwnTime { began: Wall(1_000_000), since_boot: Duration::from_secs(50) };
         assert_eq!(own.at(Duration::from_secs(50)), Wall(1_000_000));
         assert_eq!(own.at(Duration::from_secs(53)), Wall(1_003_000));
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn the_machine_s_clock_may_be_anywhere() {
+    fn the_machine_s_clock_may_differ() {
         for (machine, own, expected) in [(10, 3, 7), (3, 10, -7), (u64::MAX, 0, 0)] {
             assert_eq!(millis_between(Wall(machine), Wall(own)), expected);
         }

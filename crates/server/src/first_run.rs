@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn an_open_or_listed_server_makes_none() {
+    fn no_accounts_are_made_where_they_are_not_needed() {
         let mut open = loaded();
         open.config.authentication = Authentication::Off;
         assert!(!is_needed(&open.config));

@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_worker_that_does_not_answer_is_enough() {
+    fn one_hung_worker_fails_liveness() {
         let health = Health::new(2);
         for round in 1..=20 {
             health.check_workers(&[]);
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_store_that_fails_is_not_ready_until_it_works_again() {
+    fn a_failed_store_is_not_ready_until_it_recovers() {
         let health = Health::new(1);
         assert!(health.readiness_problems().is_empty());
         let path = std::path::PathBuf::new;

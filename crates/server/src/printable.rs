@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_deceives_is_escaped_and_letters_stay() {
+    fn deceptive_characters_are_escaped() {
         let mut all = String::new();
         "a\u{202e}ü漢ع\u{85}\u{2028}\u{2066}\u{200b}\u{feff}\u{e0041}\r\x1b👍\u{e9}"
             .chars()
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn json_means_the_same_afterwards() {
+    fn escaped_json_has_the_same_value() {
         let value = serde_json::json!({ "a\u{202e}": ["\n\u{2028}ü\u{1d173}", "\u{9b}"] });
         let text = escape_json(serde_json::to_vec(&value).expect("JSON"));
         assert_eq!(serde_json::from_slice::<serde_json::Value>(&text).expect("JSON"), value);

@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn something_else_is_left_alone() {
+    fn a_file_without_a_key_is_not_overwritten() {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::write(folder.path().join(FILE), "not a key").expect("a file");
         let told = keys(Some(folder.path())).expect_err("no key").to_string();

@@ -91,7 +91,7 @@ mod tests {
     use crate::config::Config;
 
     #[test]
-    fn no_phone_is_told_to_be_silent_for_longer_than_its_connection_lasts() {
+    fn the_flow_timer_is_shorter_than_the_idle_timeout() {
         let told = |text: &str| {
             let config: Config = serde_yaml::from_str(text).expect("a configuration");
             registrar(&config.registrar, config.limits.connection_idle.0).flow_timer

@@ -79,7 +79,7 @@ mod tests {
     use crate::settings::settings;
 
     #[test]
-    fn only_accounts_exist_where_there_are_any() {
+    fn only_users_with_an_account_may_have_bindings() {
         let [bob, eve] = [b"bob", b"eve"].map(|user| Aor::new(user, b"office.example"));
         let exist = |text: &str, listed: bool| {
             let config: Config = serde_yaml::from_str(text).expect("a configuration");

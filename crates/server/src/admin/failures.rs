@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_went_wrong() {
+    fn only_failures_are_listed() {
         let text = "\
 # TYPE frontdesk_registrations_total counter
 frontdesk_registrations_total{outcome=\"registered\"} 7

@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn with_a_token_whoever_shows_it() {
+    fn with_a_token_from_any_address() {
         let host = ("host", "192.0.2.1:9090");
         get("192.0.2.7", true, &[host, ("authorization", "Bearer 0123456789abcdef")], Ok(()));
         get("192.0.2.7", true, &[host, ("authorization", "bearer 0123456789abcdef")], Ok(()));
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn only_names_that_nobody_else_can_point_here() {
+    fn only_host_names_of_this_server() {
         for good in [
             "localhost:9090",
             "127.0.0.1",
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_read_in_two_ways_is_refused() {
+    fn an_ambiguous_request_is_refused() {
         let check = |version, target: &str, list: &[(&'static str, &str)]| {
             check_unambiguous(version, &target.parse().expect("a target"), &headers(list))
         };
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn no_other_page_reads_or_does_anything() {
+    fn requests_of_other_origins_are_refused() {
         let host = ("host", "127.0.0.1:9090");
         get("127.0.0.1", false, &[host, ("origin", "http://127.0.0.1:9090")], Ok(()));
         get("127.0.0.1", false, &[host, ("sec-fetch-site", "same-origin")], Ok(()));

@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_comes_last_finds_a_place() {
+    async fn a_new_connection_replaces_the_longest_idle_one() {
         let connections = Arc::new(HttpConnections::new(4));
         let admit = |peer: u8| {
             let permit = connections.admit([192, 0, 2, peer].into())?;

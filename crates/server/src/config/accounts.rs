@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_is_taken_as_it_is() {
+    fn a_configured_hash_is_used_unchanged() {
         let hashed = entry("{ user: 101, ha1: { md5: 3D78807DEFE7DE2157E2B0B6573A855F } }");
         assert_eq!(&*hashed.user.0, "101");
         assert!(hashed.secrets("office.example", &[AlgorithmName(Algorithm::Md5)]).is_some());
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn names_to_call_by() {
+    fn caller_names() {
         let read = |text: &str| {
             let CallerName { user, host } = CallerName::read(text)?;
             Some((user.map(|user| String::from_utf8_lossy(&user).into_owned()), host.map(String::from)))

@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn shares() {
+    fn percentages() {
         assert_eq!((Percent::read("0%"), Percent::read("50 %")), (Some(Percent(0)), Some(Percent(50))));
         for bad in ["", "10", "%", "51%", "-1%", "0.5%"] {
             assert_eq!(Percent::read(bad), None, "{bad}");

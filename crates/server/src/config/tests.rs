@@ -27,7 +27,7 @@ fn good(text: &str) -> Loaded {
 }
 
 #[test]
-fn the_example_says_the_defaults() {
+fn the_example_contains_the_defaults() {
     let config: Config = serde_yaml::from_str(&example()).expect("the example is valid");
     assert_eq!(config, Config::default());
 }
@@ -51,7 +51,7 @@ fn the_example_shows_every_key() {
 }
 
 #[test]
-fn what_the_example_comments_out_is_valid_too() {
+fn commented_settings_of_the_example_are_valid() {
     // Lines that begin with "#" and a key are optional settings: all of them together are a configuration.
     let text: String = example().lines().map(|line| format!("{}\n", line.strip_prefix("#~").unwrap_or(line))).collect();
     let config: Config = serde_yaml::from_str(&text).expect("the commented settings are valid");
@@ -67,7 +67,7 @@ fn off_in_both_spellings() {
 }
 
 #[test]
-fn an_empty_file_says_the_defaults() {
+fn an_empty_file_means_the_defaults() {
     assert_eq!(good("").config, Config::default());
     assert_eq!(good("# nothing\n").config, Config::default());
 }
@@ -136,7 +136,7 @@ fn every_mistake_names_line_key_and_expectation() {
 }
 
 #[test]
-fn a_misspelt_key_is_told_the_right_one() {
+fn a_misspelt_key_suggests_the_right_one() {
     told(&[
         ("domians: [a]\n", "1:", &["domians", "did you mean `domains`?"]),
         ("acounts_file: a.yaml\n", "1:", &["did you mean `accounts_file`?"]),
@@ -152,7 +152,7 @@ fn a_misspelt_key_is_told_the_right_one() {
 }
 
 #[test]
-fn mistakes_about_those_who_watch() {
+fn mistakes_about_admin_and_log() {
     told(&[
         ("admin: { token: secret }\n", "1:", &["admin.token", "16 to 256", "openssl rand"]),
         ("admin:\n  token: \"0123456789 abcdef\"\n", "2:", &["admin.token", "letters"]),

@@ -381,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn so_many_failures_are_too_many() {
+    fn an_address_is_banned_at_the_failure_limit() {
         let defence = defence("defence: { failures: 3 }");
         fails(&defence, "198.51.100.7", 2);
         assert!(!defence.is_banned(ip("198.51.100.7")));
@@ -406,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn they_count_within_their_time_and_bans_end() {
+    fn failures_and_bans_expire() {
         let defence = defence("defence: { failures: 2, within: 50ms, ban: 60ms }");
         fails(&defence, "198.51.100.7", 1);
         std::thread::sleep(Duration::from_millis(70));
@@ -420,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_spared_is_spoken_of_once() {
+    fn an_exempt_address_is_reported_once() {
         for (config, outcome) in [
             ("trusted: [198.51.100.0/24]\ndefence: { failures: 2 }", BanOutcome::Trusted),
             ("defence: { failures: 2, ban: off }", BanOutcome::Off),
@@ -433,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn of_an_ipv6_address_the_network_counts() {
+    fn an_ipv6_ban_covers_the_64() {
         let defence = defence("defence: { failures: 4 }");
         for host in 0..4 {
             fails(&defence, &format!("2001:db8::{host}"), 1);
@@ -443,7 +443,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_grows_without_bound() {
+    fn all_tables_are_bounded() {
         let defence = defence("defence: { failures: 1 }\nlimits: { bans: 3 }");
         for host in 0..200 {
             fails(&defence, &format!("198.51.100.{host}"), 1);

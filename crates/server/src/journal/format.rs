@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn the_domain_goes_without_saying() {
+    fn the_first_domain_is_omitted() {
         let names = NameFormat::new(&Config::default());
         assert_eq!(names.user(&aor("101", "office.example")), "101");
         assert_eq!(names.user(&aor("101", "branch.example")), "101@branch.example");
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_of_a_peer_breaks_a_line() {
+    fn peer_text_cannot_break_a_line() {
         assert_eq!(sanitize(b"a\r\n\x1b[31mb\xff"), "a\\u000d\\u000a\\u001b[31mb\u{fffd}");
         assert_eq!(sanitize("a\u{202e}b".as_bytes()), "a\\u202eb");
         assert_eq!(sanitize(&[b'x'; 100]).chars().count(), MAX_SHOWN + 1);

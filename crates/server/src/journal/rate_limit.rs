@@ -264,14 +264,14 @@ mod tests {
     }
 
     #[test]
-    fn kinds_have_places_of_their_own() {
+    fn kinds_are_indexed_by_their_order() {
         for (at, kind) in RefusalKind::ALL.into_iter().enumerate() {
             assert_eq!(kind as usize, at);
         }
     }
 
     #[test]
-    fn the_first_three_and_the_powers_of_ten() {
+    fn the_first_three_and_powers_of_ten_are_logged() {
         let mut rate_limit = RateLimit::new(100);
         let logged_always: Vec<_> =
             (0..2000).filter_map(|at| rate_limit.count(RefusalKind::Credentials, GUESSER, None, Wall(at))).collect();
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crowd_of_one_kind_hides_no_other() {
+    fn a_flood_of_one_kind_does_not_suppress_another() {
         let mut rate_limit = RateLimit::new(100);
         let logged_always =
             (0..5000).filter_map(|at| rate_limit.count(RefusalKind::Stranger, crowd(at), None, Wall(7))).count();
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_line_is_summed_up() {
+    fn suppressed_lines_are_summarised() {
         let mut rate_limit = RateLimit::new(2);
         let mut count = |kind, source, name: &str, at| rate_limit.count(kind, source, Some(&user(name)), Wall(at));
         assert_eq!([1, 2].map(|at| count(RefusalKind::Credentials, crowd(at), "101", 1000)), [Some(1), Some(1)]);

@@ -399,7 +399,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn peers_invent_no_labels() {
+    fn unknown_codes_are_counted_by_class() {
         assert!(CODES.is_sorted());
         assert_eq!(code_label(486), Label::new("code", "486"));
         assert_eq!(code_label(499), Label::new("code", "4xx"));

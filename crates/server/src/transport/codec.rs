@@ -94,14 +94,14 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_message_is_kept() {
+    fn a_message_without_length_is_kept_for_the_answer() {
         let text = &b"OPTIONS sip:a@b SIP/2.0\r\nVia: x\r\n\r\n"[..];
         let result = Codec::new(1000).decode(&mut BytesMut::from(text));
         assert!(matches!(result, Err(StreamError::Framing { head, .. }) if head == text));
     }
 
     #[test]
-    fn too_long_is_broken() {
+    fn too_long_a_message_is_an_error() {
         let text = format!("OPTIONS sip:a@b SIP/2.0\r\nSubject: {}", "x".repeat(2000));
         let result = Codec::new(1000).decode(&mut BytesMut::from(text.as_bytes()));
         assert!(matches!(result, Err(StreamError::Framing { .. })), "{result:?}");

@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_name_their_worker() {
+    fn ids_contain_their_worker() {
         let mut ids = ConnectionIds::new(3, u32::MAX);
         let (first, second) = (ids.next_id(), ids.next_id());
         assert_ne!(first, second);
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn caps_hold_and_are_given_back() {
+    fn limits_hold_and_permits_are_returned() {
         let directory = Arc::new(Directory::new(3, 2));
         let (one, two) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
         let first = directory.admit(one).expect("the first");

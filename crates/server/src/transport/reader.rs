@@ -306,17 +306,17 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_says_nothing_is_shown_the_door() {
+    async fn a_silent_peer_is_disconnected() {
         let (_peer, mut inbox) = connect(true).await;
-        let message_began = Instant::now();
+        let started = Instant::now();
         assert_eq!(end(&mut inbox).await, Some(Cap::MessageTime));
-        assert!(message_began.elapsed() < Duration::from_secs(16));
+        assert!(started.elapsed() < Duration::from_secs(16));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_dribbles_is_shown_the_door() {
+    async fn a_slow_message_is_disconnected() {
         let (mut peer, mut inbox) = connect(false).await;
-        let message_began = Instant::now();
+        let started = Instant::now();
         let dribble = async {
             while peer.write_all(b"O").await.is_ok() {
                 sleep(Duration::from_secs(1)).await;
@@ -326,34 +326,34 @@ mod tests {
             () = dribble => panic!("nobody cared"),
             cap = end(&mut inbox) => assert_eq!(cap, Some(Cap::MessageTime)),
         }
-        assert!(message_began.elapsed() < Duration::from_secs(17));
+        assert!(started.elapsed() < Duration::from_secs(17));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_has_spoken_may_be_silent_for_long() {
+    async fn after_its_first_message_a_peer_may_be_idle() {
         let (mut peer, mut inbox) = connect(true).await;
         peer.write_all(OPTIONS).await.expect("sent");
         assert!(matches!(inbox.recv().await, Some(Inbound::Message { bytes, .. }) if bytes == OPTIONS));
-        let message_began = Instant::now();
+        let started = Instant::now();
         assert_eq!(end(&mut inbox).await, Some(Cap::ConnectionIdle));
-        assert!(message_began.elapsed() >= Duration::from_secs(7200));
+        assert!(started.elapsed() >= Duration::from_secs(7200));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_agreed_to_speak_is_missed_soon() {
+    async fn a_flow_that_stops_its_keep_alives_is_closed() {
         // checklist 145
         let (mut peer, mut inbox, flow_timeout) = connect_with_timeout(false).await;
         // While it already waits.
         sleep(Duration::from_secs(100)).await;
         flow_timeout.set(Duration::from_secs(150));
-        let message_began = Instant::now();
+        let started = Instant::now();
         for _ in 0..3 {
             sleep(Duration::from_secs(140)).await;
             peer.write_all(b"\r\n\r\n").await.expect("sent");
             assert!(matches!(inbox.recv().await, Some(Inbound::Ping { refused: false, .. })));
         }
         assert_eq!(end(&mut inbox).await, Some(Cap::FlowTimer));
-        assert!((570..575).contains(&message_began.elapsed().as_secs()), "{:?}", message_began.elapsed());
+        assert!((570..575).contains(&started.elapsed().as_secs()), "{:?}", started.elapsed());
         // What is longer than anybody may be silent means nothing.
         let (_peer, mut inbox, flow_timeout) = connect_with_timeout(false).await;
         flow_timeout.set(Duration::from_secs(9000));
@@ -364,16 +364,16 @@ mod tests {
     async fn a_ping_has_its_pong() {
         let (mut peer, mut inbox) = connect(true).await;
         peer.write_all(b"\r\n\r\n").await.expect("sent");
-        let mut send_pong = [0; 2];
-        peer.read_exact(&mut send_pong).await.expect("a pong");
-        assert_eq!(&send_pong, b"\r\n");
+        let mut pong = [0; 2];
+        peer.read_exact(&mut pong).await.expect("a pong");
+        assert_eq!(&pong, b"\r\n");
         assert!(matches!(inbox.recv().await, Some(Inbound::Ping { refused: false, .. })));
         drop(peer);
         assert_eq!(end(&mut inbox).await, None);
     }
 
     #[tokio::test]
-    async fn a_broken_stream_is_told_with_what_came() {
+    async fn a_framing_error_is_reported_with_what_was_received() {
         let (mut peer, mut inbox) = connect(true).await;
         let text = &b"OPTIONS sip:a@b SIP/2.0\r\nVia: x\r\n\r\n"[..];
         peer.write_all(text).await.expect("sent");

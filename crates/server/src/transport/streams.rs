@@ -402,7 +402,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_registered_over_a_lost_connection_gets_a_new_one() {
+    async fn a_binding_of_a_lost_connection_gets_a_new_one() {
         let ([mut one, _], [mut first, _second]) = workers();
         let phone = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let remote = phone.local_addr().expect("an address");
@@ -417,7 +417,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn where_only_a_lost_connection_led_nothing_is_opened() {
+    async fn a_flow_only_hop_opens_no_connection() {
         // checklist 141, 144
         let ([mut one, _], _inboxes) = workers();
         let hop = hop(([127, 0, 0, 1], 0).into(), 77);

@@ -100,7 +100,7 @@ mod tests {
 
     // checklist 145
     #[test]
-    fn a_phone_is_told_where_it_is_seen() {
+    fn a_binding_response_has_the_source_address() {
         // RFC 5769 2.2 and 2.3 have this transaction and these addresses.
         let answered = answer(&request(&[]), "192.0.2.1:32853".parse().expect("an address")).expect("an answer");
         assert_eq!(answered[..4], [1, 1, 0, 12]);
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn what_must_be_understood_and_is_not() {
+    fn an_unknown_required_attribute_is_refused() {
         let source = "192.0.2.1:5060".parse().expect("an address");
         let kind = |attributes: &[(u16, &[u8])]| answer(&request(attributes), source).map(|text| text[1]);
         assert_eq!(kind(&[(0x8022, b"phone"), (0x0006, b"user")]), Some(1));
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_left_alone() {
+    fn other_datagrams_are_not_answered() {
         let source = "192.0.2.1:5060".parse().expect("an address");
         let good = request(&[(0x8022, b"phone")]);
         for bad in [&b""[..], b"\0\x01", b"OPTIONS sip:a SIP/2.0\r\n\r\n", &good[..good.len() - 1]] {

@@ -219,7 +219,7 @@ pub(super) mod tests {
     }
 
     #[tokio::test]
-    async fn a_banned_address_is_not_heard() {
+    async fn datagrams_of_a_banned_address_are_dropped() {
         let (socket, mut config) = (udp("127.0.0.1:0"), Config::default());
         config.defence.failures.0 = 1;
         let defence = Defence::new(&config, Arc::new(AnyStore::Memory(MemoryStore::new())));
@@ -243,7 +243,7 @@ pub(super) mod tests {
     }
 
     #[tokio::test]
-    async fn a_batch_comes_with_its_addresses() {
+    async fn a_batch_has_its_addresses() {
         let socket = udp("0.0.0.0:0");
         let phone = std::net::UdpSocket::bind("127.0.0.1:0").expect("a phone");
         let to = SocketAddr::from(([127, 7, 7, 7], socket.local.port()));
@@ -269,7 +269,7 @@ pub(super) mod tests {
     }
 
     #[tokio::test]
-    async fn a_phone_finds_its_flow_alive() {
+    async fn a_stun_request_is_answered() {
         let socket = udp("0.0.0.0:0");
         let phone = std::net::UdpSocket::bind("127.0.0.1:0").expect("a phone");
         let to = SocketAddr::from(([127, 7, 7, 7], socket.local.port()));
@@ -284,7 +284,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_is_no_message() {
+    fn datagrams_that_are_no_message() {
         let local = IpAddr::from([192, 0, 2, 1]);
         assert_eq!(classify(b"", local, 100), Some(Series::KeepAlive(Transport::Udp)));
         assert_eq!(classify(b"\0", local, 100), Some(Series::KeepAlive(Transport::Udp)));
@@ -294,7 +294,7 @@ pub(super) mod tests {
     }
 
     #[tokio::test]
-    async fn the_fittest_socket() {
+    async fn the_best_socket_sends() {
         let (own, wild) = (udp("127.0.0.5:0"), udp("0.0.0.0:0"));
         assert_eq!(own.match_score(own.local), Some(3));
         assert_eq!(wild.match_score(SocketAddr::new(own.local.ip(), wild.local.port())), Some(2));

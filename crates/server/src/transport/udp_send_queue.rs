@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_shares_a_call() {
+    fn datagrams_that_share_a_call() {
         let run = |lengths: &[usize], max| length_of_run(&queued(1, lengths), max);
         assert_eq!(run(&[300], 64), 1);
         assert_eq!(run(&[300, 300, 300], 64), 3);
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_cannot_be_sent_comes_back() {
+    async fn undelivered_messages_are_returned() {
         let sockets = [udp("127.0.0.1:0")];
         let local = sockets[0].socket().local_addr().expect("bound");
         let peer = UdpSocket::bind("127.0.0.1:0").expect("a peer");

@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_goodbye_is_seen_before_it_is_read() {
+    async fn a_closed_peer_is_seen_before_its_fin_is_read() {
         let (ours, theirs) = pair().await;
         let (inbox, _keep) = mpsc::channel(1);
         let (_unread, half) = ours.into_split();
