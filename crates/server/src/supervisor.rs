@@ -1,7 +1,7 @@
-//! The main thread while the server runs: signals, the sweep of the store, the gauges, the log of what happened, the
-//! machine's addresses, HTTP.
+//! The main thread while the server runs: signals, expiry of bindings, gauges, the log of events, the machine's
+//! addresses, the admin API.
 //!
-//! Decides when the server is ready, when it reloads and when it ends.
+//! Decides when the server is ready, when it reloads and when it stops.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,19 +27,19 @@ use crate::reload::{ActiveConfig, Reload, ReloadOutcome};
 use crate::server::{Prepared, Server};
 use crate::{clock, first_run, interfaces, notify, unknown_users};
 
-/// How often bindings expire, gauges are set and histograms are folded.
+/// Interval of expiry, gauges, health checks and histogram upkeep.
 const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How often the workers' notes are read.
+/// Interval at which the event queues of the workers are read.
 const LOG_DRAIN_INTERVAL: Duration = Duration::from_millis(100);
 
-/// How long is waited for the registrations of removed accounts to be removed.
+/// How long the start and a reload wait for the removal of registrations without an account.
 const REMOVAL_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How often it is looked whether the machine has other addresses.
+/// Interval at which the addresses of the machine are read again.
 const INTERFACE_POLL_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Serves until a signal ends it.
+/// Runs the server until SIGTERM, SIGINT or the end of a worker.
 pub(crate) fn run(
     prepared: Prepared,
     level: LevelSwitch,
@@ -48,7 +48,7 @@ pub(crate) fn run(
 ) -> Result<(), CliError> {
     let runtime = Builder::new_current_thread().enable_all().build().map_err(CliError::Thread)?;
     let outcome = runtime.block_on(serve(prepared, level, log, metrics));
-    // A disk that hangs must not keep the program from ending.
+    // A blocking write that hangs must not delay the exit.
     runtime.shutdown_background();
     outcome
 }
@@ -87,7 +87,7 @@ async fn serve(
             _ = interrupt.recv() => break Ok(()),
             _ = hangup.recv() => drop(reload_now(&mut reload, &server, &removals).await),
             Some(AdminCommand::Reload(asked)) = commands.recv() => {
-                // Whoever asked may have lost patience.
+                // The HTTP request may have timed out.
                 let _ = asked.send(reload_now(&mut reload, &server, &removals).await);
             }
             fatal = server.failed() => break Err(fatal),
@@ -115,14 +115,14 @@ async fn serve(
     outcome
 }
 
-/// The service manager waits until it is done.
+/// Reloads, between the `RELOADING` and `READY` notifications for the service manager.
 async fn reload_now(reload: &mut Reload, server: &Server, removals: &Arc<Removals>) -> ReloadOutcome {
     notify::reloading();
     let outcome = reload.run(&server.inboxes).await;
     if outcome.reloaded {
         let (store, removals, active_config) = (server.store.clone(), removals.clone(), reload.subscribe());
         let removing = tokio::spawn(async move { unknown_users::remove(store, &removals, &active_config).await });
-        // What takes longer goes on by itself.
+        // The removal continues in its task after the timeout.
         let _ = timeout(REMOVAL_TIMEOUT, removing).await;
     }
     server.defence.reconfigure(&reload.active_config().loaded.config);
@@ -130,7 +130,7 @@ async fn reload_now(reload: &mut Reload, server: &Server, removals: &Arc<Removal
     outcome
 }
 
-/// Before any worker serves, so that no call reaches a user who is not there any more.
+/// Runs before the workers start, so that no call reaches a user whose account was removed.
 async fn remove_at_start(prepared: &Prepared, reload: &Reload) {
     let removals = prepared.removals();
     let active_config = reload.subscribe();
@@ -150,7 +150,7 @@ fn ticker(time: Duration) -> Interval {
     interval
 }
 
-/// Begins to answer HTTP, if it is to. What only the main loop can do comes through the channel.
+/// Starts the admin API, if `metrics.listen` is not off. Returns the receiver of its commands for the main loop.
 fn spawn_admin(
     server: &mut Server,
     reload: &Reload,
@@ -210,7 +210,7 @@ fn maintain(server: &Server, active_config: &ActiveConfig, log: &LogThread, star
     gauges.publish();
 }
 
-/// Says that the machine's clock was set; that it drifts is everyday's business.
+/// Logs that the machine's clock was set. Smaller differences are drift and not logged.
 fn log_clock_shift(millis: i64) {
     let by = Duration::from_secs(millis.unsigned_abs().div_ceil(1000));
     if by > MAINTENANCE_INTERVAL {
@@ -237,7 +237,7 @@ fn log_start(server: &Server, active_config: &ActiveConfig, restored: location::
     }
 }
 
-/// Says how phones can register, on standard output the first time, in the log later.
+/// Prints how phones can register: on standard output when the accounts are new, else in the log.
 fn show_accounts(initial_accounts: &InitialAccounts, listeners: &[Listener], reload: &Reload) {
     if let (Some(file), true) = (&initial_accounts.file, initial_accounts.created.is_empty()) {
         tracing::info!("no accounts are configured: those of the first start are in {}", file.display());

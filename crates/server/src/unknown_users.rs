@@ -1,8 +1,8 @@
-//! Registrations of users who have no account: an account that was removed must not ring any more.
+//! Registrations of users without an account: an account that was removed must not ring any more.
 //!
-//! Decides whose registrations go, at the start and after each reload, by the same rules as whoever registers: with
-//! `authentication: required`, and where accounts are listed, only they exist; without both anybody may register, and
-//! nothing is removed. Must not decide how something is removed: see [`Removals`].
+//! Decides whose bindings are removed, at the start and after each reload, by the rules for REGISTER: with
+//! `authentication: required`, or with accounts listed, only users with an account may have bindings; otherwise
+//! anybody may register and nothing is removed. Must not decide how bindings are removed: see [`Removals`].
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::config::Masked;
 use crate::journal::{PhoneCount, sanitize};
 use crate::reload::ActiveConfig;
 
-/// Lines for so many users, then one for the others.
+/// Users that get a log line each; one line counts the rest.
 const MAX_LINES: usize = 20;
 
 /// Whether this user may have registrations.
@@ -25,19 +25,19 @@ pub(crate) fn may_have_bindings(aor: &Aor, settings: &Settings) -> bool {
     anybody || settings.accounts.find(aor).is_some()
 }
 
-/// Removes what users have registered who may not exist by the configuration in force.
+/// Removes the bindings of users who may not have any by the configuration in force.
 pub(crate) async fn remove(
     store: Arc<AnyStore>,
     removals: &Removals,
     active_config: &watch::Receiver<Arc<ActiveConfig>>,
 ) {
     let settings = Arc::clone(&active_config.borrow().settings);
-    // A large store takes a while to be looked through.
+    // A large store takes long to scan.
     let Ok(unknown) = tokio::task::spawn_blocking(move || find_unknown(&store, &settings)).await else { return };
     if unknown.is_empty() {
         return;
     }
-    // By the time it is their turn they may have an account again.
+    // A later reload may have added the account again.
     let is_unknown = |aor: &Aor| !may_have_bindings(aor, &active_config.borrow().settings);
     let (removed, failed) = removals.remove_all(&unknown, is_unknown).await;
     let masked = active_config.borrow().loaded.config.log.mask.contains(&Masked::Users);

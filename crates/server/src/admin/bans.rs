@@ -1,4 +1,4 @@
-//! Addresses that are not answered, as docs/openapi.yaml has them.
+//! Banned addresses, as docs/openapi.yaml defines them.
 
 use std::time::Instant;
 
@@ -13,17 +13,17 @@ use crate::config::Masked;
 use crate::defence::Ban;
 use crate::journal::sanitize;
 
-/// Addresses in one answer at most.
+/// Addresses in one answer.
 const MAX_SHOWN: usize = 1000;
 
-/// Those that are banned.
+/// The banned addresses.
 #[derive(Deserialize, Serialize)]
 pub(crate) struct Bans {
     pub(crate) total: usize,
     pub(crate) bans: Vec<BanEntry>,
 }
 
-/// One of them.
+/// One banned address.
 #[derive(Deserialize, Serialize)]
 pub(crate) struct BanEntry {
     pub(crate) address: String,

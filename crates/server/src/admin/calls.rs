@@ -1,4 +1,4 @@
-//! Calls being set up and the last ones that ended, as docs/openapi.yaml has them.
+//! Active calls and the last ended calls, as docs/openapi.yaml defines them.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -11,7 +11,7 @@ use super::reply::{self, Reply};
 use crate::clock;
 use crate::journal::{ActiveCall, EndedCall, sanitize};
 
-/// Of those being set up, at most.
+/// Active calls in one answer.
 const MAX_SHOWN: usize = 100;
 
 #[derive(Serialize)]
@@ -83,9 +83,9 @@ fn name(aor: &Aor) -> String {
     sanitize(aor.as_bytes())
 }
 
-/// A moment of the server's own time by the machine's clock: RFC 3339, in UTC.
+/// A server time as RFC 3339 text in UTC, by the clock of the machine.
 pub(crate) fn rfc3339(own: Wall) -> String {
-    // The year 9999 is the last one that can be written.
+    // RFC 3339 ends with the year 9999.
     let millis = clock::to_machine_time(own).millis().min(253_402_300_799_000);
     humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_millis(millis)).to_string()
 }

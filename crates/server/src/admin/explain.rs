@@ -1,6 +1,6 @@
-//! Where a call would go, in sentences: what `frontdesk explain` prints and the API answers.
+//! How a call would be routed, in sentences: the answer of the API and the output of `frontdesk explain`.
 //!
-//! Decides wording; the way itself is the core's (`proxy::explain`). Nothing is sent.
+//! Decides the wording; the routing itself is `proxy::explain`. Nothing is sent.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -14,7 +14,7 @@ use super::reply::{self, Reply};
 use crate::clock;
 use crate::journal::sanitize;
 
-/// The way of a call.
+/// The routing of a call, step by step.
 #[derive(Deserialize, Serialize)]
 pub(crate) struct Explanation {
     pub(crate) from: String,
@@ -47,7 +47,7 @@ pub(crate) fn explain(state: &AdminState, from: &str, to: &str, source: &str) ->
     reply::json(StatusCode::OK, &Explanation { from, to, goes_out, steps })
 }
 
-/// `101` and `101@state.example` are what people say.
+/// Accepts `101` and `101@office.example` too.
 fn to_uri(name: &str, settings: &Settings) -> String {
     match (name.contains(':'), name.contains('@')) {
         (true, _) => name.to_owned(),
@@ -67,7 +67,7 @@ fn describe_step(step: &Step, settings: &Settings) -> String {
         Step::Elsewhere => "It is for another server.".to_owned(),
         Step::Contact(aor) => {
             format!(
-                "It is the Contact of a phone of {}, which only users of this server may call.",
+                "It is the Contact of a phone of {}: only users of this server may call it.",
                 sanitize(aor.as_bytes())
             )
         }
@@ -77,7 +77,7 @@ fn describe_step(step: &Step, settings: &Settings) -> String {
         }
         Step::Free => "The caller is not asked for a password: trusted, or strangers are accepted.".to_owned(),
         Step::Credentials(domain) => {
-            format!("The caller has to prove with his password who he is (407, a user of {domain}).")
+            format!("The caller must authenticate with a password (407, as a user of {domain}).")
         }
         Step::Bindings(0) => "No phone of this user is registered.".to_owned(),
         Step::Bindings(1) => "One phone of this user is registered.".to_owned(),

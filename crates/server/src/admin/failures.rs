@@ -1,6 +1,6 @@
-//! What went wrong since the start, by reason: the counters of `/metrics` that a person should look at.
+//! Failures since the start, by reason: the counters of `/metrics` that an operator should look at.
 //!
-//! Decides which those are. Read from the text that Prometheus gets: one truth.
+//! Decides which counters those are. Reads the text that Prometheus gets, so that both show the same numbers.
 
 use hyper::StatusCode;
 use parser::reason_phrase;
@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::AdminState;
 use super::reply::{self, Reply};
 
-/// The counters, with the label that is the reason and what it counts.
+/// Name of the counter, its label for the reason, and what it counts.
 const FAILURE_COUNTERS: &[(&str, &str, &str)] = &[
     ("frontdesk_authentication_failures_total", "reason", "credentials refused"),
     ("frontdesk_registrations_total", "outcome", "registrations"),
@@ -57,13 +57,13 @@ fn read(text: &str) -> Vec<FailureCount> {
     failures
 }
 
-/// Most of these counters count nothing else; these few do.
+/// Whether this series counts failures: some counters count successes too.
 fn is_failure(metric: &str, labels: &str, reason: &str) -> bool {
     match metric {
         "frontdesk_registrations_total" => matches!(reason, "refused" | "failed"),
         "frontdesk_forks_total" => matches!(reason, "refused" | "timed_out"),
         "frontdesk_store_changes_total" => reason == "failed",
-        // 401 and 407 are how every exchange with a password begins, and 487 is a caller who hung up.
+        // 401 and 407 begin every exchange with a password, and 487 is a caller that hung up.
         "frontdesk_responses_sent_total" => {
             let refused = reason.starts_with(['4', '5', '6']) && !matches!(reason, "401" | "407" | "487");
             refused && label(labels, "method") == Some("INVITE")
@@ -72,7 +72,7 @@ fn is_failure(metric: &str, labels: &str, reason: &str) -> bool {
     }
 }
 
-/// Labels are closed sets of ours: no value has a quote in it.
+/// The value of a label. Label values are defined by this program and contain no quotes.
 fn label<'a>(labels: &'a str, key: &str) -> Option<&'a str> {
     let (_, rest) = labels.split_once(&format!("{key}=\""))?;
     rest.split('"').next().filter(|_| !key.is_empty())

@@ -1,12 +1,12 @@
-//! Who may look: the guards before every answer.
+//! Access control: the checks before a request is handled.
 //!
-//! Metrics, health and readiness tell no names and are open. All else is for this machine alone or, with a token, for whoever
-//! shows it. A browser is an enemy's tool as well as a friend's: a foreign page must neither read nor do anything here, so
-//! Host has to be an address or a name of ours (DNS rebinding), Origin ours, and what changes something needs a header
-//! that no foreign page can send. No cookies.
+//! Metrics, health and readiness contain no names and are open to everybody. Everything else is open to loopback
+//! clients only or, with `admin.token`, to clients that send the token. A web page of another origin can make a
+//! browser send requests here, so Host has to be an IP address or a name of this server (DNS rebinding), Origin has
+//! to be this server, and requests that change something need a header that a cross-origin page cannot set. There are
+//! no cookies.
 //!
-//! Before all that a request must say one thing only: what two programs in a row could read in two ways is refused (RFC
-//! 9112 3.2, 6.1), whatever it asks for.
+//! Requests that two HTTP implementations could interpret differently are refused first (RFC 9112 3.2, 6.1).
 
 use std::net::IpAddr;
 
@@ -19,67 +19,69 @@ use hyper::{Method, Uri, Version};
 
 use crate::config::{Config, Token};
 
-/// What whoever changes something has to send; its value does not matter.
+/// Required for every method but GET; the value does not matter.
 pub(crate) const CSRF_HEADER: HeaderName = HeaderName::from_static("x-frontdesk");
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Why somebody is not let in.
+/// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum AccessDenied {
-    /// 400: it can be read in two ways.
+    /// 400: the request is ambiguous.
     #[error(
         "expected one Host that is a host name or address, as in the request line if it has one, and no Transfer-Encoding"
     )]
     Malformed,
-    /// 403: not from this machine.
+    /// 403: no token is configured and the client is not on this machine.
     #[error("only for this machine: set admin.token to look from elsewhere")]
     Remote,
-    /// 401: no token, or a wrong one.
+    /// 401: the token is missing or wrong.
     #[error("the token of admin.token is needed, as Authorization: Bearer")]
     Token,
-    /// 403: the Host is a name that is not ours.
+    /// 403: Host is not a name of this server.
     #[error("unknown host name: use an address, or one of the configured domains or aliases")]
     Host,
-    /// 403: another page's request.
+    /// 403: Origin is not this server.
     #[error("requests of other pages are not answered")]
     Origin,
-    /// 403: something is to be changed, and nothing says that it is meant.
+    /// 403: the method is not GET and [`CSRF_HEADER`] is missing.
     #[error("a request that changes something needs the header X-Frontdesk")]
     CsrfHeader,
 }
 
-/// Whether a request says one thing only, whatever it asks for.
+/// Refuses requests that two HTTP implementations could interpret differently.
 pub(crate) fn check_unambiguous(version: Version, uri: &Uri, headers: &HeaderMap) -> Result<(), AccessDenied> {
     let host = match (headers.get_all(HOST).iter().count(), version) {
         (1, _) => host_header(headers).ok_or(AccessDenied::Malformed)?,
-        // RFC 9112 3.2: only HTTP/1.0 may leave it out. Load balancers do.
+        // RFC 9112 3.2: only HTTP/1.0 requests may omit Host. Health checks of load balancers do.
         (0, Version::HTTP_10) if uri.authority().is_none() => return check_header_counts(headers),
         _ => return Err(AccessDenied::Malformed),
     };
-    // RFC 9112 3.2.2: a whole URI in the request line wins over Host; who sends both differently wants to mislead.
+    // RFC 9112 3.2.2: an absolute URI in the request line overrides Host, so a different Host could only deceive a
+    // proxy.
     if uri.authority().is_some_and(|named| *named != host) {
         return Err(AccessDenied::Malformed);
     }
     check_header_counts(headers)
 }
 
-/// RFC 9112 6.1: who sends Transfer-Encoding and Content-Length hopes that somebody on the way believes the other one. No
-/// request has a body here, so no encoding is taken at all: hyper does not show the length that came with one.
+/// RFC 9112 6.1: Transfer-Encoding together with Content-Length is used for request smuggling. Transfer-Encoding is
+/// refused altogether, since no request here has a body and hyper hides the Content-Length that came with it.
 fn check_header_counts(headers: &HeaderMap) -> Result<(), AccessDenied> {
     let count = |name: &HeaderName| headers.get_all(name).iter().count();
-    // Each of those that decide here stands once, so that nobody checks one of two and acts on the other.
+    // At most once each, so that no check sees another value than the code that uses it.
     let once = [CONTENT_LENGTH, ORIGIN, AUTHORIZATION, SEC_FETCH_SITE].iter().all(|name| count(name) <= 1);
     if once && count(&TRANSFER_ENCODING) == 0 { Ok(()) } else { Err(AccessDenied::Malformed) }
 }
 
-/// Host, if it is nothing but a host and perhaps a port (RFC 9110 7.2).
+/// The Host header, if it is a host with an optional port (RFC 9110 7.2).
 fn host_header(headers: &HeaderMap) -> Option<Authority> {
     let host = headers.get(HOST).and_then(text)?.parse::<Authority>().ok()?;
     Some(host).filter(|host| !host.as_str().contains('@') && !host.host().is_empty())
 }
 
-/// Whether the page itself may be seen. With a token it may: it has no secrets, and asks for the token.
+/// Checks a request for the page. With a token configured the page is open to any address: it has no secrets, and asks
+/// for the token.
 pub(crate) fn check_page(peer: IpAddr, headers: &HeaderMap, config: &Config) -> Result<(), AccessDenied> {
     if config.admin.token.is_none() && !peer.to_canonical().is_loopback() {
         return Err(AccessDenied::Remote);
@@ -87,7 +89,7 @@ pub(crate) fn check_page(peer: IpAddr, headers: &HeaderMap, config: &Config) -> 
     check_host(headers, config)
 }
 
-/// Whether a request to the API may be answered.
+/// Checks a request to the API.
 pub(crate) fn check_api(
     peer: IpAddr,
     method: &Method,
@@ -107,9 +109,9 @@ pub(crate) fn check_api(
 
 fn check_host(headers: &HeaderMap, config: &Config) -> Result<(), AccessDenied> {
     let Some(authority) = host_header(headers) else { return Err(AccessDenied::Host) };
-    // The final dot of a name from the root changes nothing.
+    // A trailing dot (the DNS root) makes no difference.
     let host = authority.host().strip_suffix('.').unwrap_or_else(|| authority.host());
-    // No foreign name leads to an address that stands here itself.
+    // DNS rebinding needs a name, so IP addresses are safe.
     let literal = host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
     let mut own = config.domains.iter().chain(&config.aliases).chain(&config.advertise);
     let ours = literal || host.eq_ignore_ascii_case("localhost") || own.any(|own| own.0.eq_ignore_ascii_case(host));
@@ -132,7 +134,7 @@ fn has_token(token: &Token, headers: &HeaderMap) -> bool {
         let (scheme, shown) = value.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then(|| shown.trim())
     });
-    // In a time that says nothing of where they differ.
+    // Constant-time, so that the response time reveals nothing of the token.
     shown.is_some_and(|shown| shown.as_bytes().ct_eq(token.0.as_bytes()).to_bool())
 }
 

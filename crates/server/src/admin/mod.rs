@@ -1,6 +1,6 @@
-//! What people and programs see of the running server over HTTP: the status page, its API, the metrics.
+//! The admin interface over HTTP: the status page, its API, the metrics.
 //!
-//! Runs on the main thread. It reads what the workers leave (store, notes, loads) and never waits for one of them.
+//! Runs on the main thread. Reads shared state (store, call history, loads) and never waits for a worker.
 
 mod bans;
 mod calls;
@@ -36,38 +36,38 @@ pub(crate) use reply::Problem;
 pub(crate) use serve::serve;
 pub(crate) use users::{Phone, Removed, User, Users};
 
-/// All that an answer is made of.
+/// The state that request handlers read.
 pub(crate) struct AdminState {
-    /// Who is registered.
+    /// The bindings.
     pub(crate) store: Arc<AnyStore>,
-    /// The way to remove a phone.
+    /// Removes bindings.
     pub(crate) removals: Arc<Removals>,
-    /// By which the server knows its own addresses of phones.
+    /// Keys of the cores, to recognise GRUUs and Routes of this server.
     pub(crate) keys: Keys,
-    /// Who calls whom.
+    /// Active and ended calls.
     pub(crate) calls: Arc<Mutex<CallHistory>>,
-    /// What was counted.
+    /// The metrics recorder.
     pub(crate) metrics: PrometheusHandle,
-    /// The configuration.
+    /// The configuration in force.
     pub(crate) active_config: watch::Receiver<Arc<ActiveConfig>>,
-    /// Whether all is well.
+    /// Health of workers and store.
     pub(crate) health: Arc<Health>,
-    /// Who is not answered.
+    /// Failures and bans.
     pub(crate) defence: Arc<Defence>,
-    /// Connections of phones.
+    /// The SIP connections.
     pub(crate) directory: Arc<Directory>,
-    /// Where phones find the server.
+    /// The SIP listeners.
     pub(crate) listeners: Vec<Listener>,
-    /// When it began to serve.
+    /// When the server started.
     pub(crate) started: Instant,
-    /// What only the main loop can do.
+    /// Commands for the main loop.
     pub(crate) commands: mpsc::Sender<AdminCommand>,
-    /// Lists of users that are being made: one at a time, since the store may be large.
+    /// Limits user lists to one at a time, since the store may be large.
     pub(crate) listings: Semaphore,
 }
 
-/// Something for the main loop.
+/// A command that the main loop runs.
 pub(crate) enum AdminCommand {
-    /// Read the configuration again.
+    /// Reload the configuration.
     Reload(oneshot::Sender<ReloadOutcome>),
 }

@@ -1,7 +1,7 @@
-//! Phones that an operator removes, or that are removed with their account: the same rules and the same store as a REGISTER
-//! that does it, and the same promise: what was answered is safe on disk.
+//! Removal of bindings by the operator, or because an account was removed: the same rules and store as an
+//! unregistering REGISTER, and the same guarantee: a removal that was confirmed is durable.
 //!
-//! A phone that is still there comes back with its next REGISTER, if its user may register.
+//! A phone that is still running comes back with its next REGISTER, if its user may register.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,16 +18,16 @@ use tokio::time::timeout;
 use crate::clock;
 use crate::inbox::{CommitOutcome, Completions, Inbound};
 
-/// Races that may be lost before it is given up.
+/// Commits that may conflict before the removal fails.
 const MAX_CONFLICTS: usize = 16;
 
-/// Users whose phones are removed at a time: far fewer than the store's queue takes.
+/// Users per group commit: far below the capacity of the store's queue.
 const BATCH: usize = 256;
 
-/// For the disk.
+/// How long a removal waits for the disk.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Removals that wait for the disk.
+/// Removes bindings, and waits for the commits.
 pub(crate) struct Removals {
     store: Arc<AnyStore>,
     completions: Arc<[Completions]>,
@@ -36,18 +36,18 @@ pub(crate) struct Removals {
     next: AtomicU64,
 }
 
-/// A removal that is done in memory.
+/// A removal that is committed in memory.
 struct PendingRemoval {
-    /// How many phones.
+    /// How many bindings it removes.
     removed: usize,
-    /// What the disk will say; none if it has nothing to say.
+    /// Whether it became durable; `None` if there is nothing to wait for.
     outcome: Option<oneshot::Receiver<CommitOutcome>>,
 }
 
-/// Which phones.
+/// Which bindings of a user are removed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum RemovalScope<'a> {
-    /// All of the user.
+    /// All of them.
     All,
     /// The one with this Contact URI.
     Contact(&'a [u8]),
@@ -56,16 +56,17 @@ pub(crate) enum RemovalScope<'a> {
 /// Why nothing was removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum RemovalError {
-    /// There is no such phone.
+    /// There is no such binding.
     #[error("no such phone is registered")]
     NotFound,
-    /// The store did not take it, or not in time.
+    /// The store refused the commit, or did not finish in time.
     #[error("the store did not take it")]
     Store,
 }
 
 impl Removals {
-    /// `completions`: one for each worker, and ours behind them; `inboxes`: of the workers, who tell those who watch.
+    /// `completions`: one for each worker, and the last one for this type. `inboxes`: of the workers, which notify the
+    /// subscribers.
     pub(crate) fn new(
         store: Arc<AnyStore>,
         completions: Arc<[Completions]>,
@@ -74,7 +75,7 @@ impl Removals {
         Self { store, completions, inboxes, waiting: Mutex::default(), next: AtomicU64::new(0) }
     }
 
-    /// Passes on what the store says, until the task is dropped.
+    /// Delivers the outcomes of commits to their waiters, until the task is dropped.
     pub(crate) async fn dispatch_completions(&self) {
         let Some(own) = self.completions.last() else { return };
         let mut done = Vec::new();
@@ -82,13 +83,13 @@ impl Removals {
             own.notified().await;
             own.take_all(&mut done);
             for (id, outcome) in done.drain(..) {
-                // Whoever asked may have lost patience.
+                // The waiter may have timed out.
                 let _ = self.waiting.lock().remove(&id).map(|waiting| waiting.send(outcome));
             }
         }
     }
 
-    /// Removes phones; says how many, once it is safe.
+    /// Removes bindings and returns their number once the removal is durable.
     pub(crate) async fn remove(&self, aor: &Aor, scope: RemovalScope<'_>) -> Result<usize, RemovalError> {
         let pending = self.commit(aor, scope, |_| true)?;
         let removed = self.wait_until_durable(pending).await?;
@@ -96,8 +97,8 @@ impl Removals {
         Ok(removed)
     }
 
-    /// Removes all phones of these users, unless `should_remove` says no any more. Which users, with how many phones each, and for
-    /// how many it failed.
+    /// Removes all bindings of these users, except users for whom `should_remove` is no longer true. Returns the users
+    /// with their number of bindings, and how many users failed.
     pub(crate) async fn remove_all(
         &self,
         aors: &[Aor],
@@ -105,7 +106,7 @@ impl Removals {
     ) -> (Vec<(Aor, usize)>, usize) {
         let (mut removed, mut failed) = (Vec::new(), 0);
         for batch in aors.chunks(BATCH) {
-            // All of them wait for the disk together.
+            // Committed first and awaited afterwards, so that the batch shares a group commit.
             let pending: Vec<_> = batch.iter().map(|aor| self.commit(aor, RemovalScope::All, &should_remove)).collect();
             for (aor, pending) in batch.iter().zip(pending) {
                 let outcome = match pending {
@@ -117,7 +118,7 @@ impl Removals {
                         self.notify(aor).await;
                         removed.push((aor.clone(), phones));
                     }
-                    // Somebody else was first, or it is not meant any more.
+                    // Already removed, or no longer to be removed.
                     Err(RemovalError::NotFound) => {}
                     Err(RemovalError::Store) => failed += 1,
                 }
@@ -126,16 +127,16 @@ impl Removals {
         (removed, failed)
     }
 
-    /// Tells the workers, who tell those who watch (RFC 3680).
+    /// Tells the workers, which notify the subscribers (RFC 3680).
     async fn notify(&self, aor: &Aor) {
         for inbox in &*self.inboxes {
-            // A worker that has ended watches nobody.
+            // A worker that has ended has no subscriptions.
             let _ = inbox.send(Inbound::CoreMessage(Letter::Registration(aor.clone()))).await;
         }
     }
 
-    /// Removes them in memory. `should_remove` is asked after the record was read: if something is registered after it has
-    /// said yes, the commit finds out.
+    /// Commits the removal in memory. `should_remove` is called after the record is loaded: a REGISTER after that call
+    /// makes the commit conflict.
     fn commit(
         &self,
         aor: &Aor,

@@ -1,4 +1,4 @@
-//! The shape of every answer: status, type, and the headers that keep a browser from doing more than it should.
+//! The form of every response: status, content type, and security headers for browsers.
 
 use std::borrow::Cow;
 
@@ -13,10 +13,10 @@ use serde::{Deserialize, Serialize};
 use super::guard::AccessDenied;
 use crate::{hex, printable, secret};
 
-/// An answer.
+/// An HTTP response.
 pub(crate) type Reply = Response<Full<Bytes>>;
 
-/// What went wrong, in the body of every answer that is no 2xx.
+/// The body of every response that is not 2xx.
 #[derive(Deserialize, Serialize)]
 pub(crate) struct Problem<'a> {
     pub(crate) error: Cow<'a, str>,
@@ -30,12 +30,12 @@ pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Reply {
     }
 }
 
-/// Bad news.
+/// An error.
 pub(crate) fn problem(status: StatusCode, error: &str) -> Reply {
     json(status, &Problem { error: error.into() })
 }
 
-/// Not let in.
+/// The response to a request that was refused by [`guard`](super::guard).
 pub(crate) fn denied(why: AccessDenied) -> Reply {
     let status = match why {
         AccessDenied::Malformed => StatusCode::BAD_REQUEST,
@@ -51,20 +51,20 @@ pub(crate) fn denied(why: AccessDenied) -> Reply {
     reply
 }
 
-/// Another method is needed here.
+/// 405 with Allow.
 pub(crate) fn not_allowed(allow: &'static str) -> Reply {
-    let mut reply = problem(StatusCode::METHOD_NOT_ALLOWED, "this can only be asked another way");
+    let mut reply = problem(StatusCode::METHOD_NOT_ALLOWED, "this path needs another method: see Allow");
     reply.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
     reply
 }
 
-/// Any text.
+/// A response with the headers that all responses have.
 pub(crate) fn response(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Reply {
     let mut reply = Response::new(Full::new(body.into()));
     *reply.status_mut() = status;
     let headers = reply.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    // By this our own commands know that it is us.
+    // The commands check it: another program may listen on the port.
     headers.insert(SERVER, HeaderValue::from_static("frontdesk"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
@@ -74,7 +74,8 @@ pub(crate) fn response(status: StatusCode, kind: &'static str, body: impl Into<B
     reply
 }
 
-/// The page: its own script and style, its own API, nothing else. What may run carries a number of this one answer.
+/// The page, with a Content-Security-Policy that allows only its own script, style and API. Scripts need the nonce of
+/// this response.
 pub(crate) fn page(html: &str) -> Reply {
     let Ok(number) = secret::random::<16>() else {
         return problem(StatusCode::INTERNAL_SERVER_ERROR, "no random numbers");

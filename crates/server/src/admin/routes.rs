@@ -1,4 +1,4 @@
-//! Every path that is answered, in one list; docs/openapi.yaml describes them, and a test compares the two.
+//! All paths of the admin interface, in one list; docs/openapi.yaml describes them, and a test compares the two.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -19,16 +19,16 @@ use crate::defence::Failure;
 const PAGE: &str = include_str!("page.html");
 const OPENAPI: &str = include_str!("../../../../docs/openapi.yaml");
 
-/// For the main loop to read the configuration.
+/// How long a request waits for the main loop to reload.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Answers one request. Bodies are not read: nothing here has one.
+/// Answers one request. Bodies are not read: no request here has one.
 pub(crate) async fn answer(state: &AdminState, peer: IpAddr, request: &Request<Incoming>) -> Reply {
     if let Err(why) = guard::check_unambiguous(request.version(), request.uri(), request.headers()) {
         return reply::denied(why);
     }
     let path = request.uri().path();
-    // RFC 9110 9.3.2: the same without the body, which hyper leaves out.
+    // RFC 9110 9.3.2: HEAD is answered as GET; hyper omits the body.
     let method = if *request.method() == Method::HEAD { &Method::GET } else { request.method() };
     if let Some(reply) = unrestricted(state, method, path) {
         return reply;
@@ -44,7 +44,7 @@ pub(crate) async fn answer(state: &AdminState, peer: IpAddr, request: &Request<I
     }
     let Some(rest) = path.strip_prefix("/api/v1/") else { return not_found() };
     if let Err(why) = guard::check_api(peer, method, request.headers(), config) {
-        // A wrong one, not a missing one: the page asks for it.
+        // Only a wrong token counts: the page sends its first request without one.
         if why == guard::AccessDenied::Token && request.headers().contains_key(AUTHORIZATION) {
             state.defence.record_failure(peer, Failure::Token);
         }
@@ -55,7 +55,7 @@ pub(crate) async fn answer(state: &AdminState, peer: IpAddr, request: &Request<I
     api(state, method, &parts, &Query::of(request)).await
 }
 
-/// What everybody may see: it tells no names.
+/// Paths that are open to everybody: their answers contain no names.
 fn unrestricted(state: &AdminState, method: &Method, path: &str) -> Option<Reply> {
     let reply = match path {
         "/metrics" => reply::response(StatusCode::OK, reply::METRICS, state.metrics.render()),
@@ -113,7 +113,7 @@ fn not_found() -> Reply {
     reply::problem(StatusCode::NOT_FOUND, "there is nothing here: see /api/v1/openapi.yaml")
 }
 
-/// The values behind the `?`.
+/// The query parameters.
 struct Query<'a>(&'a str);
 
 impl<'a> Query<'a> {
@@ -127,19 +127,19 @@ impl<'a> Query<'a> {
         Some(String::from_utf8_lossy(&value).into_owned())
     }
 
-    /// Empty if it is not there.
+    /// Empty if the parameter is missing.
     fn text(&self, key: &str) -> String {
         self.find(key).unwrap_or_default()
     }
 
-    /// How many are to be shown; none if that is no number that may be asked for.
+    /// The default if the parameter is missing; `None` if it is out of range.
     fn number(&self, key: &str) -> Option<usize> {
         let Some(text) = self.find(key) else { return Some(users::DEFAULT_LIMIT) };
         text.parse().ok().filter(|number| (1..=users::MAX_LIMIT).contains(number))
     }
 }
 
-/// RFC 3986 2.1; a `%` that begins no octet stands for itself.
+/// RFC 3986 2.1. A `%` without two hexadecimal digits is kept.
 fn percent_decoded(text: &str) -> Cow<'_, [u8]> {
     parser::unescape(text.as_bytes())
 }

@@ -1,9 +1,8 @@
 //! HTTP connections: how many, how long, how large.
 //!
-//! Decides patience. Bound before the program says that it serves, so that port 0 can be told. Nobody waits for a place: a
-//! connection that comes when all are taken, or when its peer has half of them, ends the one that has been idle for
-//! longest (of its peer's, in the second case). So whoever sends its request at once is served, also while others hold
-//! connections open and send theirs a letter a second.
+//! Decides the limits and timeouts. When all connections are in use, or one peer has half of them, a new connection
+//! replaces the one that has been idle for longest (of the same peer, in the second case). So a client that sends its
+//! request at once is served while an attacker holds connections open or sends requests slowly.
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
@@ -22,24 +21,24 @@ use tokio::time::{sleep, timeout};
 use super::{AdminState, routes};
 use crate::metrics;
 
-/// For the head of a request to arrive, and between two of them.
+/// Timeout for the head of a request, and for the next request on the connection.
 const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// For a connection; then it may end what it is doing.
+/// Lifetime of a connection; a request in progress then has [`SHUTDOWN_GRACE`] to finish.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 
-/// A browser's request head is some kilobyte.
+/// Request heads of browsers are about a kilobyte.
 const MAX_HEADER_SIZE: usize = 16 << 10;
 const MAX_HEADER_COUNT: usize = 64;
 
-/// Serves until the task is dropped, `max` connections at a time.
+/// Accepts connections until the task is dropped, at most `max` at a time.
 pub(crate) async fn serve(listener: TcpListener, state: Arc<AdminState>, max: usize) {
     let connections = Arc::new(HttpConnections::new(max));
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                // Who sits at this machine may lift any ban.
+                // Loopback clients are exempt, so that the operator can lift any ban.
                 if state.defence.is_banned(peer.ip()) && !peer.ip().to_canonical().is_loopback() {
                     metrics::refused_connection();
                     continue;
@@ -57,7 +56,7 @@ pub(crate) async fn serve(listener: TcpListener, state: Arc<AdminState>, max: us
     }
 }
 
-/// The connections that there are.
+/// The open HTTP connections.
 struct HttpConnections {
     max: usize,
     max_per_peer: usize,
@@ -73,12 +72,12 @@ struct Inner {
 struct HttpConnection {
     id: u64,
     peer: IpAddr,
-    /// When it began to wait for its peer; none while a request is being answered.
+    /// Order in which connections became idle; `None` while a request is being answered.
     idle: Option<u64>,
     task: Option<AbortHandle>,
 }
 
-/// One of them, while it lasts.
+/// Counts one connection until it is dropped.
 struct HttpPermit {
     id: u64,
     connections: Arc<HttpConnections>,
@@ -89,7 +88,7 @@ impl HttpConnections {
         Self { max, max_per_peer: max.div_ceil(2), inner: Mutex::default() }
     }
 
-    /// A place for one more, perhaps that of another. None if all that it could have are being answered.
+    /// Admits a connection, closing an idle one if needed. `None` if every candidate is answering a request.
     fn admit(self: &Arc<Self>, peer: IpAddr) -> Option<HttpPermit> {
         let mut inner = self.inner.lock();
         let is_share_full = inner.list.iter().filter(|entry| entry.peer == peer).count() >= self.max_per_peer;
@@ -104,7 +103,7 @@ impl HttpConnections {
         Some(HttpPermit { id, connections: Arc::clone(self) })
     }
 
-    /// Its task is this one.
+    /// Sets the task to abort when the connection is replaced.
     fn set_task(&self, id: u64, task: AbortHandle) {
         if let Some(entry) = self.inner.lock().find(id) {
             entry.task = Some(task);
@@ -129,14 +128,14 @@ impl Inner {
 }
 
 impl HttpPermit {
-    /// A request has come whole, and is being answered.
+    /// A request is being answered.
     fn mark_busy(&self) {
         if let Some(entry) = self.connections.inner.lock().find(self.id) {
             entry.idle = None;
         }
     }
 
-    /// It has its answer.
+    /// The response has been built.
     fn mark_idle(&self) {
         let mut inner = self.connections.inner.lock();
         let now = inner.next_tick();
@@ -169,7 +168,7 @@ async fn serve_connection(stream: TcpStream, peer: SocketAddr, state: Arc<AdminS
         .max_buf_size(MAX_HEADER_SIZE)
         .max_headers(MAX_HEADER_COUNT);
     let mut connection = pin!(http.serve_connection(TokioIo::new(stream), answer));
-    // A client that is gone or too slow is its own problem.
+    // Errors are not logged: the client has gone or was too slow.
     if timeout(CONNECTION_TIMEOUT, connection.as_mut()).await.is_err() {
         connection.as_mut().graceful_shutdown();
         let _ = timeout(SHUTDOWN_GRACE, connection).await;
@@ -199,11 +198,11 @@ mod tests {
             Some(permit)
         };
         let first = [admit(1), admit(1)].map(|permit| permit.expect("a place"));
-        // The third of one peer ends that peer's first.
+        // Over half of the limit: the third connection of one peer replaces its first.
         let third = admit(1).expect("a place");
         assert_eq!(peers(&connections), [1, 1]);
         let others = [admit(2), admit(3)].map(|permit| permit.expect("a place"));
-        // All are taken: the one that is idle for longest ends, but none that is being answered.
+        // Over the limit: the longest idle connection is replaced, never one that is being answered.
         first[1].mark_busy();
         let fourth = admit(4).expect("a place");
         assert_eq!(peers(&connections), [1, 2, 3, 4]);

@@ -1,4 +1,4 @@
-//! What the server says of itself: version, addresses, domains, how much it holds, whether all is well.
+//! The state of the server: version, addresses, domains, load, health.
 
 use hyper::StatusCode;
 use serde::Serialize;
@@ -65,12 +65,12 @@ pub(crate) fn server(state: &AdminState) -> Reply {
     reply::json(StatusCode::OK, &status)
 }
 
-/// GET /health: is it alive?
+/// GET /health: liveness.
 pub(crate) fn health(state: &AdminState) -> Reply {
     health_reply(state.health.liveness_problems())
 }
 
-/// GET /ready: can phones register and call?
+/// GET /ready: whether phones can register and call.
 pub(crate) fn ready(state: &AdminState) -> Reply {
     health_reply(state.health.readiness_problems())
 }

@@ -1,7 +1,6 @@
-//! Users and their phones, as docs/openapi.yaml has them.
+//! Users and their phones, as docs/openapi.yaml defines them.
 //!
-//! Decides who is listed: whoever has an account, and whoever has a phone. Bounded: so many are shown, and how many there
-//! are is said.
+//! Lists every user with an account or a binding. The list is limited; its total is not.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -18,11 +17,11 @@ use crate::clock;
 use crate::config::{Loaded, Masked};
 use crate::journal::sanitize;
 
-/// Users in one answer: asked for none, and at most.
+/// Users in one answer: the default, and the maximum that can be asked for.
 pub(crate) const DEFAULT_LIMIT: usize = 200;
 pub(crate) const MAX_LIMIT: usize = 1000;
 
-/// Whoever has an account or a phone.
+/// Users with an account or a binding.
 #[derive(Deserialize, Serialize)]
 pub(crate) struct Users {
     pub(crate) total: usize,
@@ -38,7 +37,7 @@ pub(crate) struct User {
     pub(crate) phones: Vec<Phone>,
 }
 
-/// One phone of a user; what is `None` is not known, or not so of one that the configuration names.
+/// One phone of a user: a binding, or a contact of the configuration, which has only some of the fields.
 #[derive(Deserialize, Serialize)]
 pub(crate) struct Phone {
     pub(crate) device: Option<String>,
@@ -64,7 +63,7 @@ pub(crate) async fn list(state: &AdminState, search: &str, limit: usize) -> Repl
     let Ok(_permit) = state.listings.acquire().await else { return unavailable() };
     let (store, active_config) = (Arc::clone(&state.store), state.active_config.borrow().clone());
     let search = search.to_owned();
-    // A large store takes a while to be looked through.
+    // A large store takes long to scan.
     let listing = tokio::task::spawn_blocking(move || {
         let (total, aors) = select(&store, &active_config.loaded, search.as_bytes(), limit);
         let users = aors.iter().map(|aor| user(aor, &store, &active_config.settings)).collect();
@@ -112,7 +111,7 @@ fn aor_of(name: &[u8], loaded: &Loaded) -> Aor {
     }
 }
 
-/// The first of those whose address contains `search`, in order; and how many they are.
+/// The first `limit` users whose address contains `search`, sorted, and the number of all matches.
 fn select(store: &AnyStore, loaded: &Loaded, search: &[u8], limit: usize) -> (usize, Vec<Aor>) {
     let matches =
         |aor: &[u8]| search.is_empty() || aor.windows(search.len()).any(|part| part.eq_ignore_ascii_case(search));

@@ -1,13 +1,12 @@
-//! Who guesses is not answered: the failures of each address, and the addresses that are banned (docs/security.md).
+//! Failures of each address, and banned addresses (docs/security.md).
 //!
-//! Decides what counts, when it is too much, and who is spared. Shared by all workers and the main thread. A failure over
-//! UDP counts only if its sender receives what is sent to its address (the core says so): else anybody could have another
-//! banned by writing that address into datagrams. Spared, and only warned of, are `trusted` networks and addresses from
-//! which a phone of ours is registered: a whole office may be behind one address.
+//! Decides which failures count, when an address is banned, and which addresses are exempt. Shared by all workers and
+//! the main thread. A failure over UDP counts only if the core has proof that the sender receives packets at its
+//! address: otherwise anybody could get another address banned with forged datagrams. `trusted` networks and
+//! addresses from which a phone is registered are exempt and only logged, since a whole office may share one address.
 //!
-//! Each worker has a list of its own of who is banned, so that the check is a load of an atomic while nobody is, and takes
-//! no lock while somebody is. All of it is in memory: it survives a reload and ends with the
-//! process. Must not look into messages.
+//! Each worker has a copy of the ban list, so that a check reads one atomic while nothing has changed, and takes no
+//! lock. Everything is in memory: it survives a reload and is lost at exit. Must not look into messages.
 
 mod failure;
 
@@ -29,19 +28,19 @@ use crate::metrics;
 
 pub(crate) use failure::{BanNotice, BanOutcome, Failure, FailureSummary};
 
-/// Notices that wait to be logged.
+/// Limit of notices that wait to be logged.
 const MAX_NOTICES: usize = 100;
 
-/// For how long it is known from where phones are registered; then it is looked up again.
+/// Lifetime of the cached set of registered addresses.
 const REGISTERED_MAX_AGE: Duration = Duration::from_secs(10);
 
 /// Failures and bans.
 pub(crate) struct Defence {
-    /// How many are banned.
+    /// Number of bans.
     banned: AtomicUsize,
-    /// How many addresses have failures.
+    /// Number of addresses with failures.
     history_count: AtomicUsize,
-    /// How often that list has changed: read for each message.
+    /// Incremented when the ban list changes; read for each message.
     version: AtomicUsize,
     max_addresses: usize,
     inner: RwLock<Inner>,
@@ -49,7 +48,7 @@ pub(crate) struct Defence {
     registered: Mutex<Option<Registered>>,
 }
 
-/// A worker's list of who is banned.
+/// The ban list of one worker.
 #[derive(Default)]
 pub(crate) struct BanList {
     version: usize,
@@ -61,11 +60,11 @@ struct Inner {
     histories: HashMap<Source, FailureHistory>,
     bans: HashMap<Source, Ban>,
     notices: Vec<BanNotice>,
-    /// Notices that found no room.
+    /// Notices dropped because the limit was reached.
     dropped_notices: usize,
 }
 
-/// As the configuration has it.
+/// The rules of the configuration.
 #[derive(Clone, Debug)]
 struct Rules {
     failures: usize,
@@ -77,34 +76,34 @@ struct Rules {
 /// The failures of one address.
 #[derive(Default)]
 struct FailureHistory {
-    /// When they were, the oldest first.
+    /// Their times, oldest first.
     times: VecDeque<Instant>,
     summary: FailureSummary,
-    /// Until when nothing more is said of it.
+    /// Until then nothing more is logged about the address.
     quiet_until: Option<Instant>,
 }
 
-/// An address that is not answered.
+/// A banned address.
 #[derive(Clone, Debug)]
 pub(crate) struct Ban {
-    /// When it began, for people.
+    /// When it began, for display.
     pub(crate) since: Wall,
     /// When it ends.
     pub(crate) ends: Instant,
-    /// Failures that led to it.
+    /// Number of failures that led to it.
     pub(crate) failures: usize,
-    /// What they were.
+    /// The kinds of failures.
     pub(crate) summary: FailureSummary,
 }
 
-/// From where phones are registered.
+/// Cached set of the addresses from which phones are registered.
 struct Registered {
     at: Instant,
     sources: HashSet<Source>,
 }
 
 impl Defence {
-    /// Nobody has failed yet. `store` knows from where phones are registered.
+    /// Without failures. `store` knows from which addresses phones are registered.
     pub(crate) fn new(config: &Config, store: Arc<AnyStore>) -> Self {
         let rules = Rules::of(config);
         let (histories, bans) = (HashMap::new(), HashMap::new());
@@ -120,22 +119,22 @@ impl Defence {
         }
     }
 
-    /// Takes new rules for what comes. Bans stay as they are.
+    /// Applies a new configuration. Existing bans stay.
     pub(crate) fn reconfigure(&self, config: &Config) {
         self.inner.write().rules = Rules::of(config);
     }
 
-    /// How many addresses are banned.
+    /// Number of banned addresses.
     pub(crate) fn ban_count(&self) -> usize {
         self.banned.load(Ordering::Relaxed)
     }
 
-    /// Whether this address is not to be answered. For who has no [`BanList`].
+    /// Whether the address is banned, for callers without a [`BanList`].
     pub(crate) fn is_banned(&self, ip: IpAddr) -> bool {
         self.ban_count() > 0 && self.inner.read().bans.contains_key(&Source::from(ip))
     }
 
-    /// Something happened in a core.
+    /// Counts the failures among the events of a core.
     pub(crate) fn observe(&self, event: &Event) {
         match event {
             Event::AuthenticationFailed { counts: true, user, flow, .. } => {
@@ -144,7 +143,7 @@ impl Defence {
             Event::ParseError { flow, .. } if flow.transport.is_reliable() => {
                 self.record_failure(flow.remote.ip(), Failure::Unreadable);
             }
-            // Without authentication: who has no account is told so.
+            // Without authentication an unknown user gets 404.
             Event::Registration { outcome: Registration::Refused, status: 404, aor, flow, .. }
                 if flow.transport.is_reliable() =>
             {
@@ -157,7 +156,7 @@ impl Defence {
         }
     }
 
-    /// An address has failed, and it is its own.
+    /// Counts a failure of an address that is known not to be forged.
     pub(crate) fn record_failure(&self, ip: IpAddr, failure: Failure<'_>) {
         let (source, now) = (Source::from(ip), Instant::now());
         let (rules, failures, summary) = {
@@ -186,7 +185,7 @@ impl Defence {
         }
     }
 
-    /// A phone has registered from there.
+    /// Adds an address to the cached set.
     fn registered(&self, ip: IpAddr) {
         if self.history_count.load(Ordering::Relaxed) > 0
             && let Some(cached) = &mut *self.registered.lock()
@@ -197,7 +196,7 @@ impl Defence {
 
     fn is_registered(&self, source: Source) -> bool {
         let mut cached = self.registered.lock();
-        // At most once in a while, whoever fails how often: a large store takes some time.
+        // Cached, since scanning a large store takes time and failures may be frequent.
         let current = cached.take().filter(|cached| cached.at.elapsed() < REGISTERED_MAX_AGE);
         let current = current.unwrap_or_else(|| {
             let (now, mut sources) = (clock::wall(), HashSet::new());
@@ -209,7 +208,7 @@ impl Defence {
         cached.insert(current).sources.contains(&source)
     }
 
-    /// Ends what is over.
+    /// Removes expired bans and failures.
     pub(crate) fn sweep(&self) {
         if self.ban_count() == 0 && self.history_count.load(Ordering::Relaxed) == 0 {
             return;
@@ -229,7 +228,7 @@ impl Defence {
         *cached = cached.take().filter(|cached| cached.at.elapsed() < REGISTERED_MAX_AGE);
     }
 
-    /// Ends a ban, and forgets the failures of the address. False if it is not banned.
+    /// Removes a ban and the failures of the address. False if it is not banned.
     pub(crate) fn lift(&self, source: Source) -> bool {
         let mut inner = self.inner.write();
         inner.histories.remove(&source);
@@ -238,13 +237,14 @@ impl Defence {
         lifted
     }
 
-    /// Bans have come or gone. Called with the lock held, so that who sees another round finds the list of it.
+    /// Publishes a change of the bans. Called with the lock held, so that a reader that sees the new version also
+    /// finds the new list.
     fn bans_changed(&self, inner: &Inner) {
         self.banned.store(inner.bans.len(), Ordering::Relaxed);
         self.version.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Those that are banned, in order.
+    /// The bans, sorted by address.
     pub(crate) fn list(&self) -> Vec<(Source, Ban)> {
         let inner = self.inner.read();
         let mut all: Vec<_> = inner.bans.iter().map(|(source, ban)| (*source, ban.clone())).collect();
@@ -253,9 +253,9 @@ impl Defence {
         all
     }
 
-    /// What is to be logged, and how much more there was.
+    /// Takes the notices, and the number of dropped ones.
     pub(crate) fn take_notices(&self) -> (Vec<BanNotice>, usize) {
-        // Read first: mostly there is nothing.
+        // A read lock first: mostly there is nothing.
         if self.inner.read().notices.is_empty() {
             return (Vec::new(), 0);
         }
@@ -265,7 +265,7 @@ impl Defence {
 }
 
 impl BanList {
-    /// Brings it up to date; true if it has changed.
+    /// Copies the ban list if it has changed; returns whether it has.
     pub(crate) fn update(&mut self, defence: &Defence) -> bool {
         if self.version == defence.version.load(Ordering::Relaxed) {
             return false;
@@ -277,14 +277,14 @@ impl BanList {
         true
     }
 
-    /// Whether this address is not to be answered.
+    /// Whether the address is banned.
     pub(crate) fn is_banned(&self, ip: IpAddr) -> bool {
         !self.sources.is_empty() && self.sources.contains(&Source::from(ip))
     }
 }
 
 impl Inner {
-    /// Counts a failure; if it is one too many, how many there were and what.
+    /// Counts a failure; if the limit is reached, returns the number and kinds.
     fn count(
         &mut self,
         source: Source,
@@ -296,7 +296,7 @@ impl Inner {
             return None;
         }
         if self.histories.len() >= max_addresses && !self.histories.contains_key(&source) {
-            // Any of them: who has many addresses shall not know which are forgotten.
+            // An arbitrary one, so that an attacker with many addresses cannot predict which is evicted.
             let evicted = self.histories.keys().next().copied();
             evicted.and_then(|source| self.histories.remove(&source));
             metrics::limit_reached(metrics::BANS);
@@ -319,7 +319,7 @@ impl Inner {
         Some((std::mem::take(&mut history.times).len(), std::mem::take(&mut history.summary)))
     }
 
-    /// For one more ban: the one that ends first makes room.
+    /// Makes room for a ban by removing the one that ends first.
     fn make_room(&mut self, max_addresses: usize) {
         if self.bans.len() >= max_addresses {
             let first = self.bans.iter().min_by_key(|(_, ban)| ban.ends).map(|(source, _)| *source);
@@ -397,7 +397,7 @@ mod tests {
             panic!("{notices:?}")
         };
         assert_eq!((*time, more, &summary.users[..]), (Duration::from_secs(600), 0, &[aor("0"), aor("1")][..]));
-        // What still comes of it is not counted.
+        // Failures of a banned address are not counted.
         fails(&defence, "198.51.100.7", 10);
         assert_eq!((defence.take_notices().0.len(), defence.list().len()), (0, 1));
         assert!(defence.lift(Source::from(ip("198.51.100.7"))) && !defence.is_banned(ip("198.51.100.7")));

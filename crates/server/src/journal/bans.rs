@@ -1,4 +1,4 @@
-//! A line for each address that was banned, or would have been.
+//! A log line for each address that was banned, or would have been.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use tracing::warn;
 use super::format::NameFormat;
 use crate::defence::{BanNotice, BanOutcome, FailureSummary};
 
-/// Writes them. `dropped`: so many are left out.
+/// Logs the notices. `dropped`: the number of notices that were dropped.
 pub(super) fn log_notices(notices: &[BanNotice], dropped: usize, names: &NameFormat) {
     for BanNotice { source, outcome, failures, within, summary } in notices {
         let ip = source.ip();
@@ -32,7 +32,7 @@ pub(super) fn log_notices(notices: &[BanNotice], dropped: usize, names: &NameFor
     }
 }
 
-/// What the failures were.
+/// The kinds of failures.
 fn describe(summary: &FailureSummary, names: &NameFormat) -> String {
     let mut text = String::new();
     let users: Vec<_> = summary.users.iter().map(|user| names.user(user)).collect();

@@ -1,7 +1,6 @@
-//! The calls that are being set up, and the last ones that ended: what the status page shows.
+//! The call history for the status page: active calls and the last ended calls.
 //!
-//! Decides how many are kept. A call is one from its first INVITE to its final response; what is talked about then is
-//! none of our business (no dialog is tracked).
+//! Decides how many are kept. A call is active from its first INVITE to its final response; dialogs are not tracked.
 
 use std::collections::VecDeque;
 
@@ -10,10 +9,10 @@ use location::{Aor, Wall};
 
 use super::ending::Ending;
 
-/// How many that ended are kept.
+/// Ended calls that are kept.
 const MAX_ENDED: usize = 100;
 
-/// What is older was lost on the way, or rings for an hour.
+/// Older active calls are dropped: their end was lost, or they ring for an hour.
 const MAX_AGE_MILLIS: u64 = 3_600_000;
 
 /// The calls of all workers.
@@ -27,38 +26,38 @@ pub(crate) struct CallHistory {
 /// A call that is being set up.
 #[derive(Clone, Debug)]
 pub(crate) struct ActiveCall {
-    /// The caller as he names himself.
+    /// The caller by From.
     pub(crate) from: Aor,
-    /// Who is called.
+    /// The callee.
     pub(crate) to: Aor,
-    /// How many phones are to ring, one after another or at once; of a call that has ended, how many did.
+    /// Targets of an active call; of an ended call, the targets that were tried.
     pub(crate) phones: usize,
-    /// When its INVITE came.
+    /// When the INVITE was received.
     pub(crate) began: Wall,
 }
 
-/// A call that was set up, or was not.
+/// A call with a final response.
 #[derive(Clone, Debug)]
 pub(crate) struct EndedCall {
-    /// As it began.
+    /// The call.
     pub(crate) call: ActiveCall,
-    /// When its final response passed.
+    /// When the final response was forwarded.
     pub(crate) at: Wall,
-    /// How.
+    /// How it ended.
     pub(crate) ending: Ending,
-    /// The status; none if there was none.
+    /// The status of the final response; `None` if there was none.
     pub(crate) status: Option<u16>,
-    /// The phone whose response that was.
+    /// The phone that sent it.
     pub(crate) by: Option<String>,
 }
 
 impl CallHistory {
-    /// Room for so many that are being set up.
+    /// With a limit of active calls.
     pub(crate) fn new(max_active: usize) -> Self {
         Self { active: HashMap::new(), max_active, ended: VecDeque::with_capacity(MAX_ENDED) }
     }
 
-    /// A call begins. False if there is no room to know of it.
+    /// Adds an active call. False if the limit is reached.
     pub(crate) fn begin(&mut self, id: u64, call: ActiveCall) -> bool {
         let has_room = self.active.len() < self.max_active;
         if has_room {
@@ -67,12 +66,12 @@ impl CallHistory {
         has_room
     }
 
-    /// Takes out a call that has ended; none if it was not known.
+    /// Removes an active call; `None` if it is not known.
     pub(crate) fn end(&mut self, id: u64) -> Option<ActiveCall> {
         self.active.remove(&id)
     }
 
-    /// Keeps one that has ended, and lets go of the oldest.
+    /// Adds an ended call, and drops the oldest.
     pub(crate) fn push_ended(&mut self, ended: EndedCall) {
         if self.ended.len() == MAX_ENDED {
             self.ended.pop_front();
@@ -80,24 +79,24 @@ impl CallHistory {
         self.ended.push_back(ended);
     }
 
-    /// Forgets what cannot be true any more.
+    /// Drops active calls that are too old.
     pub(crate) fn sweep(&mut self, now: Wall) {
         self.active.retain(|_, call| now.millis_since(call.began) < MAX_AGE_MILLIS);
     }
 
-    /// Those being set up, the newest first, at most `max_active`.
+    /// The active calls, newest first, at most `max_active`.
     pub(crate) fn active(&self, max_active: usize) -> Vec<ActiveCall> {
         let mut all: Vec<_> = self.active.values().collect();
         all.sort_unstable_by_key(|call| std::cmp::Reverse(call.began));
         all.into_iter().take(max_active).cloned().collect()
     }
 
-    /// How many are being set up.
+    /// The number of active calls.
     pub(crate) fn active_count(&self) -> usize {
         self.active.len()
     }
 
-    /// Those that ended, the last one first.
+    /// The ended calls, newest first.
     pub(crate) fn ended(&self) -> Vec<EndedCall> {
         self.ended.iter().rev().cloned().collect()
     }

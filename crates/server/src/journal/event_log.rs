@@ -1,7 +1,7 @@
-//! The desk reads what the workers noted: a line for each registration, call and refusal, and the list of calls.
+//! Turns queued events into log lines for registrations, calls and refusals, and into the call history.
 //!
-//! Decides wording and level: info is what an office wants to know, warn what somebody should look at. Runs on the main
-//! thread, so that a slow log costs no message. Device names come from the store, not from the note.
+//! Decides wording and level: info for normal operation, warn for what an operator should look at. Runs on the main
+//! thread, so that slow logging delays no message. Device names come from the store, not from the event.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use crate::reload::ActiveConfig;
 use crate::server::Server;
 use crate::{clock, metrics};
 
-/// Reads notes.
+/// Reads the event queues.
 pub(crate) struct EventLog {
     queues: Arc<[EventQueue]>,
     calls: Arc<Mutex<CallHistory>>,
@@ -34,12 +34,12 @@ pub(crate) struct EventLog {
     active_config: watch::Receiver<Arc<ActiveConfig>>,
     names: NameFormat,
     rate_limit: RateLimit,
-    /// Lists that are empty between readings and keep their memory.
+    /// Empty between calls; kept for their memory.
     scratch: (Vec<QueuedEvent>, Vec<QueuedEvent>),
 }
 
 impl EventLog {
-    /// A desk for the notes of this server's workers.
+    /// For the event queues of this server.
     pub(crate) fn new(
         server: &Server,
         calls: Arc<Mutex<CallHistory>>,
@@ -51,7 +51,7 @@ impl EventLog {
         Self { queues, calls, store, defence, active_config, names, rate_limit, scratch: Default::default() }
     }
 
-    /// Reads all that is there now.
+    /// Logs all queued events.
     pub(crate) fn drain(&mut self) {
         if self.active_config.has_changed().unwrap_or(false) {
             self.names.reconfigure(&self.active_config.borrow_and_update().loaded.config);
@@ -66,7 +66,7 @@ impl EventLog {
                 .for_each(|(count, kind)| self.rate_limit.count_dropped(kind, count, now));
             all.append(&mut own);
         }
-        // Each worker's are in order, all of them are not yet.
+        // Each queue is ordered, but their concatenation is not.
         all.sort_by_key(|event| event.at);
         all.drain(..).for_each(|event| self.log_event(event));
         self.scratch = (all, own);
@@ -75,7 +75,7 @@ impl EventLog {
         self.log_summaries(now);
     }
 
-    /// Reads what is left when the workers have ended, and sums up what had no line.
+    /// Logs the remaining events and summaries, once the workers have ended.
     pub(crate) fn finish(&mut self) {
         self.drain();
         self.log_summaries(Wall(u64::MAX));
@@ -271,7 +271,7 @@ impl EventLog {
         self.calls.lock().push_ended(ended);
     }
 
-    /// What the user's phone at this address calls itself.
+    /// The User-Agent of the binding that was registered from, or has a Contact at, this address.
     fn device_name(&self, aor: &Aor, source: SocketAddr) -> Option<String> {
         let record = self.store.load(aor)?;
         let at_source = |contact: &[u8]| {
@@ -284,7 +284,7 @@ impl EventLog {
     }
 }
 
-/// Why somebody may not.
+/// The reason in a log line.
 const fn offence_reason(offence: Offence) -> &'static str {
     match offence {
         Offence::Identity => "authenticated as another user",

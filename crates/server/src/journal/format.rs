@@ -1,6 +1,6 @@
-//! Names, addresses and numbers as they stand in a log line.
+//! Names, addresses and counts as they appear in log lines.
 //!
-//! Decides what is masked, and that nothing a peer wrote can forge a line or reach a terminal as a command.
+//! Decides what is masked, and that no peer can forge a line or send a control sequence to a terminal.
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
@@ -11,7 +11,7 @@ use location::Aor;
 use crate::config::{Config, Masked};
 use crate::printable;
 
-/// The longest text of a peer that is shown.
+/// Longest text of a peer that is shown, in characters.
 const MAX_SHOWN: usize = 64;
 
 /// How names and addresses are shown.
@@ -20,12 +20,12 @@ pub(crate) struct NameFormat {
     first_domain: Box<str>,
     masks_users: bool,
     masks_addresses: bool,
-    /// Another one at every start, so that a stand-in says nothing beyond one run.
+    /// Random at each start, so that pseudonyms cannot be linked across restarts.
     hasher: RandomState,
 }
 
 impl NameFormat {
-    /// As the configuration wants it.
+    /// By the configuration.
     pub(crate) fn new(config: &Config) -> Self {
         let mut names =
             Self { first_domain: "".into(), masks_users: false, masks_addresses: false, hasher: RandomState::new() };
@@ -33,14 +33,14 @@ impl NameFormat {
         names
     }
 
-    /// As it wants it now; the stand-ins stay.
+    /// After a reload. The pseudonyms stay the same.
     pub(crate) fn reconfigure(&mut self, config: &Config) {
         self.first_domain = config.first_domain().into();
         self.masks_users = config.log.mask.contains(&Masked::Users);
         self.masks_addresses = config.log.mask.contains(&Masked::Addresses);
     }
 
-    /// A user; without the domain that goes without saying.
+    /// A user; without the domain if it is the first one.
     pub(crate) fn user(&self, aor: &Aor) -> String {
         let is_first_domain = aor.domain() == self.first_domain.as_bytes();
         if self.masks_users {
@@ -50,7 +50,7 @@ impl NameFormat {
         sanitize(if is_first_domain { aor.user() } else { aor.as_bytes() })
     }
 
-    /// An address.
+    /// An IP address.
     pub(crate) fn address(&self, ip: IpAddr) -> String {
         match self.masks_addresses {
             true => format!("address-{:04x}", self.hasher.hash_one(ip) & 0xffff),
@@ -59,7 +59,7 @@ impl NameFormat {
     }
 }
 
-/// What a peer wrote, without what could deceive, and not all of it if it is long.
+/// Text of a peer: escaped, and truncated if it is long.
 pub(crate) fn sanitize(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
     let mut sanitized = String::with_capacity(text.len().min(MAX_SHOWN));
@@ -70,7 +70,7 @@ pub(crate) fn sanitize(text: &[u8]) -> String {
     sanitized
 }
 
-/// So many phones.
+/// A number of phones.
 pub(crate) struct PhoneCount(pub(crate) usize);
 
 impl fmt::Display for PhoneCount {
@@ -82,7 +82,7 @@ impl fmt::Display for PhoneCount {
     }
 }
 
-/// ", 3rd time", which goes without saying for the first.
+/// `, 3rd time`; only the comma for the first.
 pub(crate) struct Occurrence(pub(crate) u32);
 
 impl fmt::Display for Occurrence {

@@ -1,8 +1,7 @@
-//! What happened, for people: the workers take notes, the desk makes lines and a list of calls of them.
+//! The log of events: workers queue events, the main thread turns them into log lines and a call history.
 //!
-//! A note is an event that is put aside as it is, under a lock that nobody else holds for long: no words are made and
-//! nothing is written while a message waits. Peers' faults are debug lines of the worker. Counting is
-//! [`metrics`](crate::metrics)' business.
+//! An event is queued unchanged under a short lock: no text is formatted while a message waits. Faults of peers are
+//! debug lines of the worker. Counting is done in [`metrics`](crate::metrics).
 
 mod bans;
 mod calls;
@@ -22,7 +21,7 @@ pub(crate) use event_log::EventLog;
 pub(crate) use format::{PhoneCount, sanitize};
 use rate_limit::{REFUSAL_KINDS, RefusalKind};
 
-/// What one worker has noted and nobody has read yet.
+/// Events of one worker that have not been read yet.
 #[derive(Debug)]
 pub(crate) struct EventQueue {
     waiting: Mutex<Waiting>,
@@ -32,13 +31,13 @@ pub(crate) struct EventQueue {
 #[derive(Debug, Default)]
 struct Waiting {
     list: Vec<QueuedEvent>,
-    /// How many of them are refusals, by kind.
+    /// Number of refusals in `list`, by kind.
     refusals: [usize; REFUSAL_KINDS],
-    /// Refusals that found no room.
+    /// Refusals that were dropped because the queue was full, by kind.
     dropped: [u64; REFUSAL_KINDS],
 }
 
-/// Something that happened, and when.
+/// An event and its time.
 #[derive(Debug)]
 struct QueuedEvent {
     at: Wall,
@@ -46,12 +45,12 @@ struct QueuedEvent {
 }
 
 impl EventQueue {
-    /// Room for so many.
+    /// With room for `capacity` events.
     pub(crate) fn new(capacity: usize) -> Self {
         Self { waiting: Mutex::default(), capacity }
     }
 
-    /// Puts an event aside, if it is worth a line. False if there is no room.
+    /// Queues an event that may get a log line. False if the queue is full.
     pub(crate) fn record(&self, at: Wall, event: Event) -> bool {
         match event {
             Event::Registration { outcome: Registration::Queried | Registration::Challenged, .. }
@@ -64,7 +63,7 @@ impl EventQueue {
             | Event::LimitReached(_)
             | Event::Fork { .. }
             | Event::Notified { .. } => debug!("{event:?}"),
-            // Every phone says every few minutes that it is still there.
+            // Refreshes are frequent and logged at debug level only.
             Event::Registration { outcome: Registration::Registered, before, bindings, .. }
                 if bindings <= before && !enabled!(Level::DEBUG) => {}
             Event::Registration { .. }
@@ -90,7 +89,8 @@ impl EventQueue {
         let all: usize = refusals.iter().sum();
         let mut has_room = list.len() < self.capacity;
         if let Some(own) = kind.and_then(|kind| refusals.get_mut(kind)) {
-            // A flood of one kind leaves room for the other kinds, and all of them for what is no refusal.
+            // Each kind may take a quarter of the queue and all refusals together three quarters, so that a flood of
+            // refusals leaves room for the rest.
             has_room &= *own < self.capacity.div_ceil(4) && all < self.capacity - self.capacity / 4;
             *own += usize::from(has_room);
         }
@@ -102,7 +102,7 @@ impl EventQueue {
         has_room
     }
 
-    /// Swaps what is there for `empty`, and says how many refusals of each kind found no room.
+    /// Swaps the queued events for `empty`, and returns how many refusals of each kind were dropped.
     fn drain_into(&self, empty: &mut Vec<QueuedEvent>) -> [u64; REFUSAL_KINDS] {
         let mut waiting = self.waiting.lock();
         std::mem::swap(&mut waiting.list, empty);

@@ -1,9 +1,9 @@
-//! How often somebody has done it again: a guesser of passwords gets a few lines, not a line a guess.
+//! Limits log lines about refusals: a password guesser gets a few lines, not one for each attempt.
 //!
-//! Decides which refusals have a line of their own. Of each kind and source the first few, then the hundredth, the
-//! thousandth and so on; after ten quiet minutes it begins anew. Each kind has its own memory and its own number of lines
-//! a minute, so that a flood of one kind hides no other. What has no line is summed up once a minute, by kind: how many,
-//! from how many addresses, in how many users' names. Bounded: all tables have room for [`MAX_SOURCES`], and say so.
+//! For each kind and source the first few refusals are logged, then the 100th, the 1000th and so on; after ten
+//! minutes without a refusal the count starts again. Each kind has its own table and its own number of lines per
+//! minute, so that a flood of one kind does not suppress another. Refusals without a line are summarised once a
+//! minute by kind: their number, addresses and users. All tables are limited to [`MAX_SOURCES`].
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::IpAddr;
@@ -12,41 +12,41 @@ use hashbrown::{HashMap, HashSet};
 use location::{Aor, Wall};
 use proxy::{AuthenticationFailure, Event, Offence, Registration};
 
-/// Sources that are remembered, of each kind; and how far addresses and users are counted exactly.
+/// Limit of sources per kind, and of addresses and users that a summary counts exactly.
 const MAX_SOURCES: usize = 1024;
 
-/// After so long nobody remembers.
+/// A source without a refusal for this long is forgotten.
 const FORGET_AFTER_MILLIS: u64 = 600_000;
 
-/// Between two sums, and the time that the lines are counted by.
+/// Interval of summaries and of the line limit.
 const MINUTE_MILLIS: u64 = 60_000;
 
-/// What is done again: the kinds of refusals.
+/// The kinds of refusals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum RefusalKind {
-    /// Credentials that were refused.
+    /// Refused credentials.
     Credentials,
-    /// A request in the name of somebody else than its sender proved to be.
+    /// A request whose From is not the authenticated user.
     Identity,
-    /// A request of somebody from elsewhere.
+    /// A request of a foreign domain.
     Stranger,
-    /// A request to somebody elsewhere, or by a Route that is not ours.
+    /// A request to a foreign domain, or with a Route that this server did not issue.
     Relay,
-    /// A registration that was refused for another reason.
+    /// Any other refused registration.
     Registration,
-    /// A call that was refused for another reason.
+    /// Any other refused call.
     Call,
-    /// A request in a dialog that did not come from a side of it.
+    /// An in-dialog request that does not come from a side of the dialog.
     Dialog,
-    /// What cannot be read.
+    /// A message that cannot be parsed.
     Garbage,
 }
 
-/// How many kinds there are.
+/// The number of kinds.
 pub(crate) const REFUSAL_KINDS: usize = 8;
 
 impl RefusalKind {
-    /// All of them, in the order of their places.
+    /// All kinds, in the order of their discriminants.
     pub(crate) const ALL: [Self; REFUSAL_KINDS] = [
         Self::Credentials,
         Self::Identity,
@@ -58,7 +58,7 @@ impl RefusalKind {
         Self::Garbage,
     ];
 
-    /// The kind of an event; none if it is no refusal.
+    /// The kind of an event; `None` if it is no refusal.
     pub(crate) const fn of(event: &Event) -> Option<Self> {
         Some(match event {
             Event::AuthenticationFailed {
@@ -83,7 +83,7 @@ impl RefusalKind {
         }
     }
 
-    /// The kind of what somebody may not.
+    /// The kind of an offence.
     pub(crate) const fn of_offence(offence: Offence) -> Self {
         match offence {
             Offence::Identity => Self::Identity,
@@ -92,16 +92,16 @@ impl RefusalKind {
         }
     }
 
-    /// How often it is told in any case.
+    /// How many refusals of one source are logged before only powers of ten are.
     const fn logged_always(self) -> u32 {
         match self {
-            // People call in vain now and then, and an office has one address.
+            // Failed calls are normal, and a whole office may share one address.
             Self::Call => 20,
             _ => 3,
         }
     }
 
-    /// What is counted, after a number.
+    /// Plural noun for the summary.
     const fn description(self) -> &'static str {
         match self {
             Self::Credentials => "wrong passwords or unknown users",
@@ -116,7 +116,7 @@ impl RefusalKind {
     }
 }
 
-/// Who did what how often.
+/// Counts refusals by kind and source.
 #[derive(Debug)]
 pub(crate) struct RateLimit {
     kinds: [KindState; REFUSAL_KINDS],
@@ -125,11 +125,11 @@ pub(crate) struct RateLimit {
     hasher: RandomState,
 }
 
-/// Of one kind.
+/// The state of one kind.
 #[derive(Debug, Default)]
 struct KindState {
     sources: HashMap<IpAddr, SourceCount>,
-    /// When the minute began in which lines are counted; none if nothing has happened since the last sum.
+    /// Start of the current minute; `None` if there was no refusal since the last summary.
     minute_began: Option<Wall>,
     lines: usize,
     summary: Summary,
@@ -141,24 +141,25 @@ struct SourceCount {
     last: Wall,
 }
 
-/// What had no line.
+/// Refusals without a line.
 #[derive(Debug, Default)]
 struct Summary {
     count: u64,
     addresses: HashSet<IpAddr>,
-    /// By their hashes: names may be long.
+    /// Hashes, since names may be long.
     users: HashSet<u64>,
-    /// Some were not even looked at: there are more addresses and users than are known.
+    /// More addresses and users exist than were recorded.
     is_incomplete: bool,
 }
 
 impl RateLimit {
-    /// So many lines a minute of each kind.
+    /// With a limit of lines per minute and kind.
     pub(crate) fn new(lines_per_minute: usize) -> Self {
         Self { kinds: Default::default(), lines_per_minute, hasher: RandomState::new() }
     }
 
-    /// Which time it is, if that is to be told; else it goes into the next sum.
+    /// Counts a refusal. Returns the number of this source's refusals if it is to be logged; otherwise it goes into
+    /// the next summary.
     pub(crate) fn count(&mut self, kind: RefusalKind, source: IpAddr, user: Option<&Aor>, now: Wall) -> Option<u32> {
         let max_lines = self.lines_per_minute;
         let state = self.kinds.get_mut(kind as usize)?;
@@ -181,7 +182,7 @@ impl RateLimit {
         None
     }
 
-    /// So many have happened that nobody has looked at.
+    /// Counts refusals that the event queue dropped.
     pub(crate) fn count_dropped(&mut self, kind: RefusalKind, count: u64, now: Wall) {
         let Some(state) = self.kinds.get_mut(kind as usize).filter(|_| count > 0) else { return };
         state.minute_began.get_or_insert(now);
@@ -189,7 +190,7 @@ impl RateLimit {
         state.summary.is_incomplete = true;
     }
 
-    /// A line for each kind of which something had none, once its minute is over.
+    /// A summary for each kind with refusals that were not logged, once its minute is over.
     pub(crate) fn summaries(&mut self, now: Wall) -> Vec<(RefusalKind, String)> {
         let mut lines = Vec::new();
         for (kind, state) in RefusalKind::ALL.into_iter().zip(&mut self.kinds) {
@@ -207,7 +208,7 @@ impl RateLimit {
 }
 
 impl KindState {
-    /// Which time it is. A source for which there is no room is always new.
+    /// The number of this source's refusals. If the table is full, an unknown source counts as new.
     fn count(&mut self, source: IpAddr, now: Wall) -> u32 {
         if self.sources.len() >= MAX_SOURCES && !self.sources.contains_key(&source) {
             self.sources.retain(|_, known| now.millis_since(known.last) < FORGET_AFTER_MILLIS);
@@ -292,7 +293,7 @@ mod tests {
         for kind in RefusalKind::ALL.into_iter().filter(|kind| *kind != RefusalKind::Stranger) {
             assert_eq!(rate_limit.count(kind, GUESSER, None, Wall(8)), Some(1), "{kind:?}");
         }
-        // A minute later there are lines again, also for a source that finds no room in the memory.
+        // After a minute lines are logged again, also for a source that is not in the full table.
         assert_eq!(rate_limit.summaries(Wall(7 + MINUTE_MILLIS - 1)), []);
         assert_eq!(rate_limit.summaries(Wall(7 + MINUTE_MILLIS)).len(), 1);
         assert_eq!(rate_limit.count(RefusalKind::Stranger, crowd(9999), None, Wall(60_008)), Some(1));
@@ -311,9 +312,9 @@ mod tests {
         let summaries = rate_limit.summaries(Wall(61_000));
         let expected = "not logged in the last minute: 7 wrong passwords or unknown users, from 7 addresses, in the name of 2 users";
         assert_eq!(summaries, [(RefusalKind::Credentials, expected.to_owned())]);
-        // Once.
+        // A summary is returned once.
         assert_eq!(rate_limit.summaries(Wall(200_000)), []);
-        // What finds no room anywhere is counted all the same.
+        // Dropped events are counted too.
         rate_limit.count_dropped(RefusalKind::Garbage, 5, Wall(300_000));
         assert_eq!(rate_limit.summaries(Wall(360_000))[0].1, "not logged in the last minute: 5 unreadable messages");
         for at in 0..3000 {
