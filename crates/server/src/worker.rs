@@ -1,8 +1,8 @@
-//! The driver of one core: waits for sockets, its inbox and its timer, calls a verb of the core for each thing that
-//! came, and does what the core then says. One thread, one event loop, no lock but the location map's.
+//! The driver of one core: waits for sockets, its inbox and its timer, calls the core for each input, and carries out
+//! what the core puts into its outbox. One thread, one event loop; the only lock is the location map's.
 //!
-//! Decides fairness: of each source a bounded batch a turn. Both clocks are read once a turn. The core's outbox is
-//! drained after each verb until it is quiet, so answers that memory has cost no wait.
+//! Decides fairness: each batch takes a limited amount from each source. Both clocks are read once per batch. The
+//! outbox is processed after each call until it is empty, so answers that are in memory take no extra wait.
 
 use std::future::poll_fn;
 use std::net::IpAddr;
@@ -30,48 +30,48 @@ use crate::loads::Loads;
 use crate::metrics::{Cap, Series, Tally};
 use crate::transport::{self, Datagram, Transports, UdpReceiver};
 
-/// Things taken from the inbox in one turn.
+/// Items taken from the inbox per batch.
 const BATCH: usize = 64;
 
 /// One worker.
 pub(crate) struct Worker {
     /// Its number.
     pub(crate) number: u8,
-    /// What it decides with.
+    /// Its core.
     pub(crate) core: Core,
-    /// What it sends over.
+    /// Its sockets and connections.
     pub(crate) transports: Transports,
-    /// What it receives datagrams into.
+    /// Its receive buffers.
     pub(crate) udp_receiver: UdpReceiver,
-    /// What answers its core's questions.
+    /// Answers its core's questions.
     pub(crate) answers: Answers,
-    /// What waits for it.
+    /// Its inbox.
     pub(crate) inbox: mpsc::Receiver<Inbound>,
     /// The inboxes of all workers.
     pub(crate) inboxes: Arc<[mpsc::Sender<Inbound>]>,
-    /// Commits that have become safe.
+    /// Outcomes of commits, by worker.
     pub(crate) completions: Arc<[Completions]>,
-    /// Where it shows how much it holds.
+    /// Load figures, by worker.
     pub(crate) loads: Arc<Loads>,
-    /// Where it shows that it is alive.
+    /// Health of the workers and the store.
     pub(crate) health: Arc<Health>,
-    /// Who is not answered.
+    /// Failures and bans.
     pub(crate) defence: Arc<Defence>,
-    /// Who is not answered, as it was when this worker looked last.
+    /// Its copy of the ban list.
     pub(crate) banned: BanList,
-    /// Where all workers note what happens.
+    /// Event queues, by worker.
     pub(crate) event_queues: Arc<[EventQueue]>,
-    /// Time.
+    /// The clocks.
     pub(crate) clock: Clock,
-    /// Ends it.
+    /// Stops it.
     pub(crate) stop: CancellationToken,
     /// Its counters.
     pub(crate) tally: Tally,
-    /// Lists that are empty between turns and keep their memory.
+    /// Empty between batches; kept for their memory.
     pub(crate) scratch: Scratch,
 }
 
-/// Memory that is used again.
+/// Reused memory.
 #[derive(Default)]
 pub(crate) struct Scratch {
     outbox: Outbox,
@@ -83,7 +83,7 @@ pub(crate) struct Scratch {
 }
 
 impl Worker {
-    /// Serves until it is stopped.
+    /// Runs until it is stopped.
     pub(crate) async fn run(mut self) {
         let mut timer = pin!(sleep_until(tokio::time::Instant::now()));
         let completions = Arc::clone(&self.completions);
@@ -100,7 +100,7 @@ impl Worker {
                 let (mut notified, mut stopped) = (pin!(notified), pin!(self.stop.cancelled()));
                 let (udp, inbox) = (&self.transports.udp, &mut self.inbox);
                 poll_fn(|cx| {
-                    // Everything is polled, so that everything wakes us.
+                    // Every source is polled, so that each of them registers the waker.
                     let stopped = stopped.as_mut().poll(cx).is_ready();
                     let mut ready = notified.as_mut().poll(cx).is_ready();
                     ready |= has_timer && timer.as_mut().poll(cx).is_ready();
@@ -122,7 +122,7 @@ impl Worker {
         }
     }
 
-    /// Sets the timer to the core's next timeout; says whether there is one.
+    /// Sets the timer to the core's next timeout; returns whether there is one.
     fn arm_timer(&self, timer: Pin<&mut Sleep>) -> bool {
         let Some(next) = self.core.next_timeout() else { return false };
         let next = self.clock.at(next);
@@ -132,7 +132,7 @@ impl Worker {
         true
     }
 
-    /// One batch of everything; says whether something was left.
+    /// Handles one batch of each source; returns whether something was left.
     fn run_batch(&mut self, now: Now, inbound: &mut Vec<Inbound>) -> bool {
         let mut has_more = inbound.len() >= BATCH;
         let mut committed = std::mem::take(&mut self.scratch.committed);
@@ -160,7 +160,7 @@ impl Worker {
             has_more |= self.udp_receiver.receive(udp, &self.banned, &mut datagrams, &mut self.tally);
         }
         for Datagram { bytes, flow } in datagrams.drain(..) {
-            // Again: what came before it in this batch may have led to a ban.
+            // Checked again: an earlier datagram of this batch may have caused a ban.
             if self.is_banned(flow.remote.ip()) {
                 self.tally.count(Series::Banned(flow.transport));
             } else {
@@ -168,7 +168,7 @@ impl Worker {
             }
         }
         self.scratch.datagrams = datagrams;
-        // First: who asks for the metrics after an answer finds it counted.
+        // Published before anything is sent, so that a peer that reads the metrics after a response finds it counted.
         self.tally.publish();
         self.flush_transports(now);
         self.loads.publish(self.number, &self.core.load());
@@ -227,13 +227,13 @@ impl Worker {
             Inbound::Reconfigure(settings, applied) => {
                 self.answers.reconfigure(&settings);
                 self.core.reconfigure(settings);
-                // Whoever asked may have lost patience.
+                // The reload may have timed out.
                 let _ = applied.send(());
             }
         }
     }
 
-    /// For the log.
+    /// Queues an event for the log.
     fn queue_event(&mut self, now: Now, event: Event) {
         let queue = self.event_queues.get(usize::from(self.number));
         if queue.is_some_and(|queue| !queue.record(now.wall, event)) {
@@ -241,7 +241,7 @@ impl Worker {
         }
     }
 
-    /// Drops what a banned address sends over a connection, or the connection itself.
+    /// Whether a banned address sent this over a connection, or opened the connection.
     fn is_from_banned(&mut self, inbound: &Inbound) -> bool {
         let (peer, transport) = match inbound {
             Inbound::Message { flow, .. } | Inbound::FramingError { flow, .. } => (flow.remote, flow.transport),
@@ -260,7 +260,8 @@ impl Worker {
         self.banned.is_banned(ip)
     }
 
-    /// After each ban closes the connections that banned addresses still have open. Each worker has a turn every second.
+    /// After a change of the bans, closes the open connections of banned addresses. Each worker runs at least every
+    /// second.
     fn apply_bans(&mut self) {
         if self.banned.update(&self.defence) {
             let banned = &self.banned;
@@ -281,7 +282,7 @@ impl Worker {
         self.run_until_idle(now);
     }
 
-    /// A message could not be sent: tells the core that sent it.
+    /// Reports an undelivered message to the core that sent it.
     fn report_undelivered(&mut self, now: Now, UndeliveredMessage { worker, bytes }: UndeliveredMessage) {
         if worker == self.number {
             self.answer(now, Parked::undelivered(bytes), Answer::Undelivered);
@@ -305,7 +306,7 @@ impl Worker {
         }
     }
 
-    /// Does what the core said, and what it says to that, until it is quiet.
+    /// Processes the outbox, and what the core adds in response, until it is empty.
     fn run_until_idle(&mut self, now: Now) {
         loop {
             self.flush_outbox(now);
@@ -327,7 +328,7 @@ impl Worker {
         }
     }
 
-    /// Sends what waits for the end of the turn, and what the core says to what could not be sent.
+    /// Sends the queued datagrams, and what the core adds for undelivered ones.
     fn flush_transports(&mut self, now: Now) {
         loop {
             self.transports.flush(&mut self.scratch.failed, &mut self.tally);
@@ -338,7 +339,7 @@ impl Worker {
         }
     }
 
-    /// Sends, counts and hands over what is in the outbox; questions stay.
+    /// Sends messages, counts events and passes on core messages from the outbox; questions stay.
     fn flush_outbox(&mut self, now: Now) {
         let mut outbox = std::mem::take(&mut self.scratch.outbox);
         for transmit in &outbox.transmits {

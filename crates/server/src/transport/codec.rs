@@ -1,6 +1,6 @@
-//! Cutting messages out of a stream (RFC 3261 18.3): `parser::Framer` as a tokio codec.
+//! Extracts messages from a stream (RFC 3261 18.3): `parser::Framer` as a tokio codec.
 //!
-//! Decides nothing about SIP; keeps what was read of a broken message, so that it can be answered.
+//! Decides nothing about SIP. Keeps the data of a message with a framing error so that it can be answered.
 
 use std::io;
 
@@ -13,27 +13,27 @@ pub(crate) struct Codec {
     framer: Framer,
 }
 
-/// What a stream holds.
+/// An item of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Item {
     /// One message.
     Message(Bytes),
-    /// CRLF CRLF, to be answered with CRLF (RFC 5626 3.5.1).
+    /// A ping: CRLF CRLF, answered with CRLF (RFC 5626 3.5.1).
     Ping,
 }
 
-/// Why a stream cannot go on.
+/// Why reading has to stop.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StreamError {
     /// The connection failed.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// Nobody knows where the next message begins.
+    /// The start of the next message is unknown.
     #[error("{error}")]
     Framing {
         /// What is wrong.
         error: ParseError,
-        /// The message up to where it was read.
+        /// The data that was received of the message.
         head: Bytes,
     },
 }
@@ -67,7 +67,7 @@ impl Decoder for Codec {
 }
 
 fn take(buffer: &mut BytesMut, length: usize) -> BytesMut {
-    // A length beyond the buffer would panic in `split_to`.
+    // `split_to` panics if the length exceeds the buffer.
     buffer.split_to(length.min(buffer.len()))
 }
 

@@ -1,6 +1,7 @@
-//! Which connections the server has: shared by all workers, asked only when a connection opens, closes or is looked for.
+//! Which connections the server has: shared by all workers, used only when a connection is opened, closed or looked
+//! up.
 //!
-//! Decides numbers of connections, who may open one more, and which worker has the one to a peer.
+//! Decides the ids of connections, limits their number, and knows which worker owns the connection to a peer.
 
 use std::hash::RandomState;
 use std::net::{IpAddr, SocketAddr};
@@ -19,7 +20,7 @@ pub(crate) struct Directory {
     max: usize,
     max_per_source: usize,
     inner: Mutex<Inner>,
-    /// Those that are open, for the cores.
+    /// The open connections, for the cores.
     connections: Arc<Connections>,
 }
 
@@ -30,7 +31,7 @@ struct Inner {
     open: usize,
 }
 
-/// The right to have one connection; given back when dropped.
+/// Counts one connection until it is dropped.
 #[derive(Debug)]
 pub(crate) struct ConnectionPermit {
     directory: Arc<Directory>,
@@ -38,12 +39,12 @@ pub(crate) struct ConnectionPermit {
 }
 
 impl Directory {
-    /// With these caps: connections in all, and of one source address.
+    /// With limits in total and per source address.
     pub(crate) fn new(max: usize, max_per_source: usize) -> Self {
         Self { max, max_per_source, inner: Mutex::default(), connections: Arc::default() }
     }
 
-    /// One more connection with this peer, or the cap that forbids it.
+    /// A permit for a connection with this peer, or the limit that was reached.
     pub(crate) fn admit(self: &Arc<Self>, source: IpAddr) -> Result<ConnectionPermit, Cap> {
         let mut inner = self.inner.lock();
         if inner.open >= self.max {
@@ -58,23 +59,23 @@ impl Directory {
         Ok(ConnectionPermit { directory: Arc::clone(self), source })
     }
 
-    /// Connections admitted now.
+    /// The number of permits.
     pub(crate) fn open_count(&self) -> usize {
         self.inner.lock().open
     }
 
-    /// The numbers of those that are open.
+    /// The ids of the open connections.
     pub(crate) const fn connections(&self) -> &Arc<Connections> {
         &self.connections
     }
 
-    /// From now on messages to `remote` can go over `connection`. The latest wins: it is the likeliest to be alive.
+    /// Adds a connection to `remote`. The latest one wins, since it is the most likely to be alive.
     pub(crate) fn list(&self, transport: Transport, remote: SocketAddr, connection: u64) {
         self.connections.opened(connection);
         self.inner.lock().by_remote.insert((transport, remote), connection);
     }
 
-    /// `connection` is gone.
+    /// Removes a connection.
     pub(crate) fn unlist(&self, transport: Transport, remote: SocketAddr, connection: u64) {
         self.connections.closed(connection);
         let mut inner = self.inner.lock();
@@ -102,14 +103,14 @@ impl Drop for ConnectionPermit {
     }
 }
 
-/// Numbers for the connections of one worker: never 0, never used twice, not even after a restart, because bindings
-/// that were registered over a connection outlive the process.
+/// Ids for the connections of one worker: never 0 and never reused, not even after a restart, because bindings that
+/// were registered over a connection outlive the process.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ConnectionIds {
     next: u64,
 }
 
-/// The worker stands in the highest octet, below it what is random at each start, below that a count.
+/// The highest octet is the worker, the next three are random at each start, the rest is a counter.
 const WORKER_SHIFT: u32 = 56;
 const EPOCH_SHIFT: u32 = 32;
 
@@ -120,14 +121,14 @@ impl ConnectionIds {
         Self { next: ((worker as u64) << WORKER_SHIFT) | (epoch << EPOCH_SHIFT) }
     }
 
-    /// One more.
+    /// A new id.
     pub(crate) const fn next_id(&mut self) -> u64 {
         self.next += 1;
         self.next
     }
 }
 
-/// The worker that has a connection, by its number.
+/// The worker that owns a connection.
 pub(crate) const fn owner(connection: u64) -> u8 {
     connection.to_be_bytes()[0]
 }

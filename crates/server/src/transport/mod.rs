@@ -1,4 +1,4 @@
-//! The transports: messages in from sockets, messages out to peers (RFC 3261 18).
+//! The transports: messages from sockets to the core and from the core to peers (RFC 3261 18).
 //!
 //! Decides by the hop which socket or connection sends. A new transport is a file here and an arm of
 //! [`Transports::send`]. Must not look into messages.
@@ -25,19 +25,19 @@ pub(crate) use streams::{OutgoingMessage, StreamLimits, Streams};
 pub(crate) use udp::{Datagram, Udp, UdpReceiver};
 pub(crate) use udp_send_queue::UdpSendQueue;
 
-/// All that one worker can send over.
+/// The sockets and connections of one worker.
 pub(crate) struct Transports {
-    /// One for each UDP listener.
+    /// One socket for each UDP listener.
     pub(crate) udp: Vec<Udp>,
-    /// What they have to send.
+    /// Datagrams to send.
     pub(crate) udp_send_queue: UdpSendQueue,
-    /// All connections.
+    /// The stream connections.
     pub(crate) streams: Streams,
 }
 
 impl Transports {
-    /// Sends a message, or keeps it for [`flush`](Self::flush). Who is concerned is told later if it could not be sent,
-    /// or if a connection has to be made first and cannot be.
+    /// Sends a message over a stream, or queues a datagram for [`flush`](Self::flush). A failure that is found later,
+    /// at the flush or when a connection cannot be opened, is reported to the worker `report_to`.
     pub(crate) fn send(&mut self, message: OutgoingMessage<'_>, tally: &mut Tally) -> Result<(), Loss> {
         let hop = message.hop;
         match hop.transport {
@@ -53,7 +53,7 @@ impl Transports {
         }
     }
 
-    /// Sends what was kept. What could not be sent and concerns the worker is appended to `failed`.
+    /// Sends the queued datagrams. Undelivered ones with `report_to` are appended to `failed`.
     pub(crate) fn flush(&mut self, failed: &mut Vec<Bytes>, tally: &mut Tally) {
         self.udp_send_queue.flush(&self.udp, failed, tally);
     }

@@ -1,7 +1,7 @@
-//! The read side of one connection: a task that hands whole messages to its worker.
+//! The read side of one connection: a task that passes complete messages to its worker.
 //!
-//! Decides how long a peer may be silent or slow. The worker's inbox is bounded and this task waits for room in it, so
-//! a peer that sends too much is slowed down by TCP, and nobody else is.
+//! Decides how long a peer may be idle or slow. The task waits for room in the worker's bounded inbox, so TCP flow
+//! control slows down a peer that sends too much, and no other peer.
 
 use std::io::{self, Read as _};
 use std::pin::pin;
@@ -26,38 +26,38 @@ use crate::defence::Defence;
 use crate::inbox::Inbound;
 use crate::metrics::{self, Cap};
 
-/// How much is read at once.
+/// Size of one read.
 const READ_CHUNK: usize = 4 << 10;
 
-/// After a broken message the peer may finish talking for so long: closing earlier would take our answer from him,
-/// since the system resets a connection that is closed with unread octets.
+/// How long the peer may keep sending after a framing error. The system resets a connection that is closed with unread
+/// data, and the reset could discard our response before the peer reads it.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// When the system lets no connection be accepted: tried again after so long, said again after so long.
+/// After a failed accept: time until the next attempt, and between log lines.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 const ACCEPT_LOG_INTERVAL: Duration = Duration::from_secs(10);
 
-/// What a connection may do.
+/// Limits of the read side.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ReadLimits {
-    /// Longest message.
+    /// Longest message in bytes.
     pub(crate) max_message: usize,
-    /// Without anything received.
+    /// Timeout without received data.
     pub(crate) idle_timeout: Duration,
-    /// For the first message, and for each from its first octet to its last.
+    /// Timeout for the first message, and for each message from its first to its last byte.
     pub(crate) message_timeout: Duration,
 }
 
-/// How long the peer of one connection may be silent, where less than [`ReadLimits::idle_timeout`] was agreed upon.
+/// The timeout of a flow with a Flow-Timer, if it is shorter than [`ReadLimits::idle_timeout`].
 #[derive(Debug, Default)]
 pub(crate) struct FlowTimeout {
-    /// In seconds; 0: nothing was.
+    /// In seconds; 0: none.
     seconds: AtomicU64,
     changed: Notify,
 }
 
 impl FlowTimeout {
-    /// From now on no longer than this.
+    /// Sets the timeout, and restarts it.
     pub(crate) fn set(&self, timeout: Duration) {
         self.seconds.store(timeout.as_secs(), Ordering::Relaxed);
         self.changed.notify_one();
@@ -68,23 +68,23 @@ impl FlowTimeout {
     }
 }
 
-/// One connection to read from.
+/// The reader of one connection.
 pub(crate) struct ConnectionReader {
     /// Its read side.
     pub(crate) read_half: OwnedReadHalf,
-    /// Its write side, for pongs.
+    /// Its write side, for responses to pings.
     pub(crate) writer: Arc<ConnectionWriter>,
-    /// What its peer has agreed to.
+    /// The timeout for this flow.
     pub(crate) flow_timeout: Arc<FlowTimeout>,
     /// Its addresses and number.
     pub(crate) flow: Flow,
     /// Its worker.
     pub(crate) inbox: mpsc::Sender<Inbound>,
-    /// Its bounds.
+    /// Its limits.
     pub(crate) read_limits: ReadLimits,
-    /// Whether the peer must speak soon: he opened the connection.
+    /// Whether the first message is subject to `message_timeout`: the peer opened the connection.
     pub(crate) expects_first_message: bool,
-    /// Its place among the connections.
+    /// Counts this connection.
     pub(crate) permit: ConnectionPermit,
 }
 
@@ -107,7 +107,7 @@ pub(crate) async fn accept(
                 Err(cap) => Inbound::CapReached(cap),
             },
             Err(error) => {
-                // Out of file descriptors, most likely: others must close first.
+                // Most likely file descriptors are exhausted until another connection is closed.
                 if last_logged.is_none_or(|last| last.elapsed() > ACCEPT_LOG_INTERVAL) {
                     last_logged = Some(Instant::now());
                     tracing::error!(%error, "cannot accept connections");
@@ -123,7 +123,7 @@ pub(crate) async fn accept(
 }
 
 impl ConnectionReader {
-    /// Reads until the end, then tells the worker.
+    /// Reads until the connection ends, then tells the worker.
     pub(crate) async fn run(self) {
         let connection = self.flow.connection;
         let cap = match self.messages().await {
@@ -136,7 +136,8 @@ impl ConnectionReader {
                 tracing::debug!(%error, remote = %self.flow.remote, "broken stream");
                 let broken = Inbound::FramingError { flow: self.flow, head, error };
                 if self.inbox.send(broken).await.is_ok() {
-                    // The write side ends with its last owner: from here on that is the worker, who answers.
+                    // The stream is shut down when the last writer is dropped. After this it is the worker's, which
+                    // sends the response.
                     let Self { read_half, writer, permit, .. } = self;
                     drop(writer);
                     linger(read_half).await;
@@ -148,13 +149,13 @@ impl ConnectionReader {
         let _ = self.inbox.send(Inbound::Closed { connection, cap }).await;
     }
 
-    /// Ends well with the cap that bit, or with none if the peer closed.
+    /// Returns the limit that ended the connection, or `None` if the peer closed it.
     async fn messages(&self) -> Result<Option<Cap>, StreamError> {
         let mut codec = Codec::new(self.read_limits.max_message);
         let mut buffer = BytesMut::new();
-        // When the peer began the message that is not yet whole.
+        // Start of the incomplete message.
         let mut message_began = self.expects_first_message.then(Instant::now);
-        // Since when he says nothing.
+        // Time of the last received data.
         let mut last_received = Instant::now();
         let mut timer = pin!(sleep_until(self.idle_deadline(last_received).0));
         loop {
@@ -170,7 +171,7 @@ impl ConnectionReader {
                 }
             }
             if buffer.is_empty() {
-                // An idle connection holds no memory.
+                // An idle connection keeps no buffer.
                 buffer = BytesMut::new();
             } else {
                 message_began.get_or_insert_with(Instant::now);
@@ -179,7 +180,7 @@ impl ConnectionReader {
                 Some(began) => (began + self.read_limits.message_timeout, Cap::MessageTime),
                 None => self.idle_deadline(last_received),
             };
-            // Most deadlines are put off before they come: the alarm learns of that when it rings.
+            // Deadlines are usually extended before they are reached, so the timer is only re-armed when it fires.
             if deadline < timer.deadline() {
                 timer.as_mut().reset(deadline);
             }
@@ -207,7 +208,7 @@ impl ConnectionReader {
         }
     }
 
-    /// Appends what is there; 0: the peer has closed.
+    /// Appends available data; 0: the peer has closed.
     fn read(&self, buffer: &mut BytesMut) -> io::Result<usize> {
         let before = buffer.len();
         buffer.resize(before + READ_CHUNK, 0);
@@ -215,14 +216,15 @@ impl ConnectionReader {
         let (mut length, room) = (0, buffer.get_mut(before..).unwrap_or_default());
         let outcome = stream.try_io(Interest::READABLE, || {
             length = (&*SockRef::from(stream)).read(room)?;
-            // A short read has emptied the socket: saying so saves the call that would find it empty.
+            // A short read has emptied the socket: `WouldBlock` clears the readiness and saves a read that would
+            // return nothing.
             if (1..READ_CHUNK).contains(&length) { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
         });
         buffer.truncate(before + length);
         if length > 0 { Ok(length) } else { outcome.map(|()| 0) }
     }
 
-    /// Until when a peer that has nothing to say may be silent.
+    /// The deadline of an idle peer.
     fn idle_deadline(&self, last_received: Instant) -> (Instant, Cap) {
         match self.flow_timeout.get().filter(|timeout| *timeout < self.read_limits.idle_timeout) {
             // RFC 5626 5.4
@@ -262,13 +264,13 @@ mod tests {
 
     const OPTIONS: &[u8] = b"OPTIONS sip:a@b SIP/2.0\r\nContent-Length: 0\r\n\r\n";
 
-    /// A peer's end of a connection, and what the worker hears of it.
+    /// The peer's end of a connection, and the inbox of the worker.
     async fn connect(expects_first_message: bool) -> (TcpStream, mpsc::Receiver<Inbound>) {
         let (peer, inbox, _) = connect_with_timeout(expects_first_message).await;
         (peer, inbox)
     }
 
-    /// The same, and how long the peer may be silent.
+    /// The same, and the timeout of the flow.
     async fn connect_with_timeout(
         expects_first_message: bool,
     ) -> (TcpStream, mpsc::Receiver<Inbound>, Arc<FlowTimeout>) {
@@ -343,7 +345,7 @@ mod tests {
     async fn a_flow_that_stops_its_keep_alives_is_closed() {
         // checklist 145
         let (mut peer, mut inbox, flow_timeout) = connect_with_timeout(false).await;
-        // While it already waits.
+        // The reader already waits.
         sleep(Duration::from_secs(100)).await;
         flow_timeout.set(Duration::from_secs(150));
         let started = Instant::now();
@@ -354,7 +356,7 @@ mod tests {
         }
         assert_eq!(end(&mut inbox).await, Some(Cap::FlowTimer));
         assert!((570..575).contains(&started.elapsed().as_secs()), "{:?}", started.elapsed());
-        // What is longer than anybody may be silent means nothing.
+        // A timeout above the idle timeout has no effect.
         let (_peer, mut inbox, flow_timeout) = connect_with_timeout(false).await;
         flow_timeout.set(Duration::from_secs(9000));
         assert_eq!(end(&mut inbox).await, Some(Cap::ConnectionIdle));
@@ -378,7 +380,7 @@ mod tests {
         let text = &b"OPTIONS sip:a@b SIP/2.0\r\nVia: x\r\n\r\n"[..];
         peer.write_all(text).await.expect("sent");
         assert!(matches!(inbox.recv().await, Some(Inbound::FramingError { head, .. }) if head == text));
-        // Nobody answers here, so the peer sees the end at once, although he may still talk.
+        // No worker responds in this test, so the peer sees the end at once, although it may still send.
         assert_eq!(peer.read(&mut [0; 8]).await.ok(), Some(0));
         assert!(peer.write_all(text).await.is_ok());
     }

@@ -1,7 +1,8 @@
-//! The stream connections of one worker, and which of them a message goes over (RFC 3261 18.1.1, 18.2.2).
+//! The stream connections of one worker, and the choice of the connection for a message (RFC 3261 18.1.1, 18.2.2).
 //!
-//! Decides: the connection that the core named while it is open, else any to the same peer, else a new one. A connection
-//! belongs to the worker that accepted or opened it; messages for one of another worker are handed over.
+//! Uses the connection that the core named if it is open, else any to the same peer, else a new one. A connection
+//! belongs to the worker that accepted or opened it; messages for a connection of another worker are passed to that
+//! worker.
 
 use std::hash::RandomState;
 use std::io;
@@ -26,7 +27,7 @@ use super::writer::{ConnectionWriter, WriteError};
 use crate::inbox::{Inbound, SendRequest, UndeliveredMessage};
 use crate::metrics::{Cap, Loss, Series, Tally};
 
-/// The system asks silent peers whether they still live: after so long, and so often.
+/// Idle time after which TCP keep-alive probes are sent.
 const KEEPALIVE: Duration = Duration::from_secs(120);
 
 /// The stream connections of one worker.
@@ -39,14 +40,14 @@ pub(crate) struct Streams {
     limits: StreamLimits,
 }
 
-/// What connections may cost.
+/// Limits of stream connections.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StreamLimits {
     /// Of the read side.
     pub(crate) read: ReadLimits,
-    /// Bytes that may wait to be sent.
+    /// Bytes that may be queued for one connection.
     pub(crate) queue: usize,
-    /// For a peer to accept a connection.
+    /// Timeout for opening a connection.
     pub(crate) connect: Duration,
 }
 
@@ -77,13 +78,13 @@ impl Connection {
 /// A message to send over a stream.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OutgoingMessage<'a> {
-    /// Where to.
+    /// The destination.
     pub(crate) hop: &'a Hop,
     /// The message.
     pub(crate) bytes: &'a [u8],
-    /// The worker that wants it back if it cannot be sent.
+    /// The worker that gets the message back if it cannot be sent.
     pub(crate) report_to: Option<u8>,
-    /// For how long the peer may be silent from then on; none: as before.
+    /// From now on the connection is closed if nothing is received for this long; `None`: no change.
     pub(crate) flow_timeout: Option<Duration>,
 }
 
@@ -100,14 +101,14 @@ impl Streams {
         Self { worker, ids, connections: HashMap::default(), directory, inboxes, limits }
     }
 
-    /// Sends over the connection that the hop names, or one to the same peer, or a new one. A new one may still fail
-    /// later: then [`Streams::connected`] names who is concerned.
+    /// Sends over the connection that the hop names, or one to the same peer, or a new one. A new one may still fail:
+    /// then [`Streams::connected`] returns the messages to report.
     pub(crate) fn send(&mut self, message: OutgoingMessage<'_>, tally: &mut Tally) -> Result<(), Loss> {
         let hop = message.hop;
         if self.connections.contains_key(&hop.connection) {
             return self.send_on(hop.connection, message, tally);
         }
-        // A binding of an earlier run may name a connection of a worker that is no longer there.
+        // A binding of an earlier run may name a connection of a worker that does not exist any more.
         let owner = directory::owner(hop.connection);
         if hop.connection != 0 && owner != self.worker && usize::from(owner) < self.inboxes.len() {
             return self.send_by_owner(owner, message, tally);
@@ -119,7 +120,7 @@ impl Streams {
         }
     }
 
-    /// Like [`Streams::send`], for what another worker handed over: it is not handed on again.
+    /// Like [`Streams::send`], for a message from another worker: it is not passed on again.
     pub(crate) fn send_for_worker(&mut self, request: &SendRequest, tally: &mut Tally) -> Result<(), Loss> {
         let SendRequest { hop, bytes, report_to, flow_timeout } = request;
         let message = OutgoingMessage { hop, bytes, report_to: *report_to, flow_timeout: *flow_timeout };
@@ -131,14 +132,15 @@ impl Streams {
         }
     }
 
-    /// Answers over an own connection and then ends it.
+    /// Sends a response over a connection of this worker and closes it.
     pub(crate) fn reply_and_close(&mut self, connection: u64, bytes: &[u8]) {
-        // It is closed in any case. The reader goes on for a while, so that the answer is not lost.
+        // Errors do not matter, since it is closed anyway. The reader continues for a while so that the response is
+        // not lost.
         let writer = self.remove_keeping_reader(connection);
         let _ = writer.is_none_or(|writer| bytes.is_empty() || writer.send(bytes).is_ok());
     }
 
-    /// A peer opened a connection.
+    /// Adds a connection that a peer has opened.
     pub(crate) fn accepted(
         &mut self,
         stream: TcpStream,
@@ -153,7 +155,7 @@ impl Streams {
         self.start(stream, flow, permit, true);
     }
 
-    /// A connection of ours has come about or not. Returns what could not be sent and is wanted back.
+    /// The attempt to open a connection has ended. Returns undelivered messages with `report_to`.
     pub(crate) fn connected(
         &mut self,
         connection: u64,
@@ -187,14 +189,14 @@ impl Streams {
         }
     }
 
-    /// Closes all connections with such a peer.
+    /// Closes all connections whose peer matches.
     pub(crate) fn close_matching(&mut self, matches: impl Fn(IpAddr) -> bool) {
         let open = self.connections.iter().filter(|(_, connection)| matches(connection.flow().remote.ip()));
         let matching: Vec<u64> = open.map(|(number, _)| *number).collect();
         matching.into_iter().for_each(|connection| self.close(connection));
     }
 
-    /// A connection has ended, or must.
+    /// Closes and removes a connection.
     pub(crate) fn close(&mut self, connection: u64) {
         match self.connections.remove(&connection) {
             Some(Connection::Open { flow, reader, .. }) => {
@@ -209,7 +211,7 @@ impl Streams {
         }
     }
 
-    /// Nothing more is sent over it; what comes is still read.
+    /// Removes a connection so that nothing more is sent over it, but its reader continues.
     fn remove_keeping_reader(&mut self, connection: u64) -> Option<Arc<ConnectionWriter>> {
         let Some(Connection::Open { flow, writer, .. }) = self.connections.remove(&connection) else { return None };
         self.directory.unlist(flow.transport, flow.remote, connection);
@@ -223,7 +225,8 @@ impl Streams {
     fn send_on(&mut self, connection: u64, message: OutgoingMessage<'_>, tally: &mut Tally) -> Result<(), Loss> {
         let bytes = message.bytes;
         let error = match self.connections.get_mut(&connection) {
-            // Who only waits for an answer may have closed his side.
+            // A peer that only waits for a response may already have closed its side: data sent then is lost without
+            // an error.
             Some(Connection::Open { writer, .. }) if message.report_to.is_some() && writer.is_peer_closed() => {
                 WriteError::Broken
             }
@@ -253,7 +256,7 @@ impl Streams {
                 tally.count(Series::CapReached(Cap::ConnectionQueue));
                 Err(Loss::ConnectionFailed)
             }
-            // The peer has closed it and the news is still on its way, behind messages perhaps: the reader goes on.
+            // The peer has closed the connection, but messages from it may still be unread: the reader continues.
             WriteError::Broken => {
                 self.remove_keeping_reader(connection);
                 self.open_connection(message, tally)
@@ -275,7 +278,7 @@ impl Streams {
     fn open_connection(&mut self, message: OutgoingMessage<'_>, tally: &mut Tally) -> Result<(), Loss> {
         let hop = message.hop;
         if hop.remote.port() == 0 {
-            // The flow that alone leads there has ended.
+            // A flow-only hop (RFC 5626 5.3) whose connection has been closed.
             return Err(Loss::ConnectionFailed);
         }
         let permit = self.directory.admit(hop.remote.ip()).map_err(|cap| {
@@ -335,7 +338,7 @@ impl Streams {
     }
 }
 
-/// Connects from the address that the message names, but from a port of its own.
+/// Connects from the local address that the message names, but an ephemeral port.
 async fn connect(local: SocketAddr, remote: SocketAddr) -> io::Result<TcpStream> {
     let socket = if remote.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     if !local.ip().is_unspecified() && local.is_ipv4() == remote.is_ipv4() {
@@ -351,7 +354,7 @@ mod tests {
 
     use super::*;
 
-    /// Two workers, and what waits for them.
+    /// Two workers and their inboxes.
     fn workers() -> ([Streams; 2], [mpsc::Receiver<Inbound>; 2]) {
         let ((one, first), (two, second)) = (mpsc::channel(8), mpsc::channel(8));
         let inboxes: Arc<[_]> = Arc::new([one, two]);
@@ -367,7 +370,7 @@ mod tests {
         Hop { transport: Transport::Tcp, remote, local: ([127, 0, 0, 1], 5060).into(), connection }
     }
 
-    /// Lets the connection that is being made come about or not; says how many there are then, and what comes back.
+    /// Waits for the connection attempt; returns the number of connections and the undelivered messages.
     async fn await_connect(streams: &mut Streams, inbox: &mut mpsc::Receiver<Inbound>) -> (usize, Vec<(u8, Bytes)>) {
         match inbox.recv().await {
             Some(Inbound::Connected { connection, outcome }) => {
@@ -407,7 +410,7 @@ mod tests {
         let phone = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let remote = phone.local_addr().expect("an address");
         let mut tally = Tally::default();
-        // Numbers of an earlier run: of this worker, and of one that is no longer there.
+        // Connection ids of an earlier run: of this worker, and of one that does not exist any more.
         for lost in [77, 200 << 56 | 77] {
             let hop = hop(remote, lost);
             one.send(OutgoingMessage { hop: &hop, bytes: b"x", report_to: None, flow_timeout: None }, &mut tally)

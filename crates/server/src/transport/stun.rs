@@ -1,7 +1,7 @@
-//! STUN on the SIP port (RFC 5626 8): a phone asks whether its UDP flow is still there, and from where we see it.
+//! STUN on the SIP port (RFC 5626 8): a phone checks that its UDP flow is alive, and from which address it is seen.
 //!
-//! Decides what a Binding request is and answers it (RFC 8489); knows no other method and keeps nothing. It must never
-//! be much longer than what it answers: the source may be forged.
+//! Answers Binding requests (RFC 8489) and nothing else, without state. A response must never be much longer than its
+//! request: the source may be forged.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -16,13 +16,13 @@ const ERROR_CODE: u16 = 0x0009;
 const UNKNOWN_ATTRIBUTES: u16 = 0x000A;
 const XOR_MAPPED_ADDRESS: u16 = 0x0020;
 
-/// Attributes from here on may be passed over.
+/// Attributes from here on may be ignored by a server that does not know them.
 const COMPREHENSION_OPTIONAL: u16 = 0x8000;
 
-/// Those that must be understood and that RFC 8489 has: none asks anything of a server without credentials.
+/// Comprehension-required attributes of RFC 8489. None of them requires anything of a server without credentials.
 const KNOWN_ATTRIBUTES: [u16; 10] = [0x0001, 0x0006, 0x0008, 0x0014, 0x0015, 0x001C, 0x001D, 0x001E, 0x0020, 0x0009];
 
-/// The answer to a datagram from `source`; `None` if it is no Binding request.
+/// The response to a datagram from `source`; `None` if it is no Binding request.
 pub(super) fn answer(datagram: &[u8], source: SocketAddr) -> Option<Vec<u8>> {
     let (head, attributes) = datagram.split_first_chunk::<20>()?;
     let (method, rest) = number(head)?;
@@ -36,12 +36,12 @@ pub(super) fn answer(datagram: &[u8], source: SocketAddr) -> Option<Vec<u8>> {
         mapped_address(&mut value, source, transaction);
         return Some(message(BINDING_SUCCESS, transaction, &[(XOR_MAPPED_ADDRESS, &value)]));
     };
-    // RFC 8489 6.3.1: 420, and which one it was.
+    // RFC 8489 6.3.1: 420 with the unknown attribute.
     let unknown = unknown.to_be_bytes();
     Some(message(BINDING_ERROR, transaction, &[(ERROR_CODE, &[0, 0, 4, 20]), (UNKNOWN_ATTRIBUTES, &unknown)]))
 }
 
-/// The first attribute that must be understood and is not; `None` if they are malformed.
+/// The first unknown comprehension-required attribute; `None` if the attributes are malformed.
 fn first_unknown(mut attributes: &[u8]) -> Option<Option<u16>> {
     while !attributes.is_empty() {
         let (kind, rest) = number(attributes)?;
@@ -123,7 +123,8 @@ mod tests {
 
     #[test]
     fn no_answer_is_three_times_as_long_as_its_request() {
-        // Without attributes, and with the shortest that brings an error; from the address that makes the longest answer.
+        // Without attributes, and with the shortest attribute that causes an error; from the addresses with the
+        // shortest and the longest response.
         for attributes in [&[][..], &[(0x0003, &[][..])], &[(0x0003, &[0, 0, 0, 6][..])]] {
             let request = request(attributes);
             for source in ["192.0.2.1:5060", "[2001:db8:1234:5678:11:2233:4455:6677]:32853"] {

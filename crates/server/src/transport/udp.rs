@@ -1,10 +1,11 @@
-//! UDP (RFC 3261 18): datagrams in by the batch, datagrams out from the address that the peer expects.
+//! UDP (RFC 3261 18): receives datagrams in batches, sends from the address that the peer expects.
 //!
-//! Decides which datagrams are messages at all, and which socket sends. Must not parse.
+//! Decides which datagrams are messages, and which socket sends. Must not parse.
 //!
-//! quinn-udp receives many datagrams a system call, each with the address it came to, and sends runs of equally long ones.
-//! The options that it would give its socket are not for us: it forbids fragments, and a SIP message may be longer than
-//! the path's MTU (RFC 3261 18.1.1 wants 65,535 bytes to work); it asks for the time and the class of each datagram.
+//! quinn-udp receives several datagrams per system call, each with its destination address, and sends several
+//! datagrams of equal length in one call. Its socket options are not applied to our sockets: they forbid
+//! fragmentation, but SIP messages may exceed the path MTU (RFC 3261 18.1.1 requires up to 65,535 bytes), and they
+//! request timestamps and ECN bits.
 
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
@@ -21,13 +22,13 @@ use super::stun;
 use crate::defence::BanList;
 use crate::metrics::{Cap, Loss, Series, Tally};
 
-/// The longest that one receive buffer must take: a datagram, or as many as the system coalesced (UDP_GRO).
+/// Size of one receive buffer: the longest datagram, or several coalesced ones (UDP_GRO).
 const BUFFER: usize = 1 << 16;
 
-/// System calls a turn and socket, while each fills its batch: the more, the longer are the runs that leave.
+/// Receive calls per socket and batch of the worker. More calls make longer runs of datagrams to send.
 const BATCHES: usize = 4;
 
-/// Datagrams are copied into pieces of this much memory. A message that is kept keeps its piece: small bounds that.
+/// Size of the buffers that datagrams are copied into. A stored message keeps its buffer alive, so they are small.
 const ARENA: usize = 16 << 10;
 
 /// One listening address of one worker.
@@ -40,13 +41,13 @@ pub(crate) struct Udp {
 /// A message that has arrived.
 #[derive(Debug)]
 pub(crate) struct Datagram {
-    /// Its octets.
+    /// The message.
     pub(crate) bytes: Bytes,
-    /// Its way.
+    /// Its addresses.
     pub(crate) flow: Flow,
 }
 
-/// Receive buffers of one worker, used by all its sockets in turn.
+/// Receive buffers of one worker, shared by its sockets.
 pub(crate) struct UdpReceiver {
     buffers: Box<[u8]>,
     metas: [RecvMeta; BATCH_SIZE],
@@ -55,9 +56,9 @@ pub(crate) struct UdpReceiver {
 }
 
 impl Udp {
-    /// Takes the socket into this thread's event loop.
+    /// Registers the socket with the event loop of this thread.
     pub(crate) fn new(socket: std::net::UdpSocket, local: SocketAddr) -> io::Result<Self> {
-        // It finds out what the system can do, and gives its options to a socket that nobody uses.
+        // `UdpSocketState` detects kernel features and sets options on its socket: a temporary one.
         let system = UdpSocketState::new((&std::net::UdpSocket::bind(SocketAddr::new(local.ip(), 0))?).into())?;
         Ok(Self { socket: UdpSocket::from_std(socket)?, system, local })
     }
@@ -67,7 +68,7 @@ impl Udp {
         &self.socket
     }
 
-    /// How well this socket serves a message that says it comes from `local`; `None`: not at all.
+    /// How well this socket fits a message with the source address `local`; `None`: not at all.
     pub(crate) fn match_score(&self, local: SocketAddr) -> Option<u8> {
         let same_port = self.local.port() == local.port();
         match (self.local.ip() == local.ip(), self.local.ip().is_unspecified()) {
@@ -79,7 +80,7 @@ impl Udp {
         }
     }
 
-    /// Sends one message, to `to` from `from`, which counts where the socket has several addresses.
+    /// Sends a message to `to`. `from` is the source address if the socket is bound to all addresses.
     pub(super) fn send(&self, to: SocketAddr, from: IpAddr, bytes: &[u8]) -> Result<(), Loss> {
         let result = match self.local.ip().is_unspecified() {
             true => self.transmit(to, from, bytes, None),
@@ -94,12 +95,12 @@ impl Udp {
         })
     }
 
-    /// Sends several messages in one call: `bytes` is cut after every `segment` bytes. All of them leave, or none.
+    /// Sends several messages in one call: `bytes` is split after every `segment` bytes. Either all are sent or none.
     pub(super) fn send_run(&self, to: SocketAddr, from: IpAddr, bytes: &[u8], segment: usize) -> io::Result<()> {
         self.transmit(to, from, bytes, Some(segment))
     }
 
-    /// How many messages one call may hold; 1 where the system has refused more.
+    /// Limit of messages per call; 1 if the kernel has refused more.
     pub(super) fn max_segments(&self) -> usize {
         self.system.max_gso_segments()
     }
@@ -123,8 +124,8 @@ impl UdpReceiver {
         }
     }
 
-    /// Appends what waits at `socket`, up to so many as make one turn; says whether there may be more.
-    /// What a banned address sent is dropped unseen.
+    /// Appends the waiting datagrams, up to a limit; returns whether there may be more. Datagrams of banned addresses
+    /// are dropped unread.
     pub(crate) fn receive(
         &mut self,
         socket: &Udp,
@@ -147,7 +148,8 @@ impl UdpReceiver {
         let mut received = 0;
         let outcome = socket.socket.try_io(Interest::READABLE, || {
             received = socket.system.recv((&socket.socket).into(), &mut slices, &mut self.metas)?;
-            // A short batch has emptied the socket: saying so saves the call that would find it empty.
+            // A short batch has emptied the socket: `WouldBlock` clears the readiness and saves a call that would
+            // return nothing.
             if received < BATCH_SIZE { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
         });
         for (meta, buffer) in self.metas.iter().zip(self.buffers.chunks_exact(BUFFER)).take(received) {
@@ -167,7 +169,7 @@ impl UdpReceiver {
                     tally.count(series);
                 } else if let Some(answer) = stun::answer(octets, flow.remote) {
                     tally.count(Series::KeepAlive(Transport::Udp));
-                    // One that is lost is asked for again.
+                    // A lost response is requested again.
                     let _ = socket.send(flow.remote, flow.local.ip(), &answer);
                 } else {
                     datagrams.push(Datagram { bytes: copy(&mut self.arena, octets), flow });
@@ -178,9 +180,9 @@ impl UdpReceiver {
     }
 }
 
-/// What a datagram counts as that is no message for us; `None` if it may be one.
+/// The series of a datagram that is not a message; `None` if it may be one.
 fn classify(octets: &[u8], local: IpAddr, max_message: usize) -> Option<Series> {
-    // RFC 5626 3.5.2 and custom: phones keep their NAT open with blank lines or a zero octet.
+    // RFC 5626 3.5.2 and common practice: phones keep NAT mappings alive with blank lines or a zero octet.
     if octets.iter().all(|octet| matches!(octet, b'\r' | b'\n' | 0 | b' ')) {
         return Some(Series::KeepAlive(Transport::Udp));
     }
@@ -261,7 +263,7 @@ pub(super) mod tests {
         let flow = datagrams[0].flow;
         assert_eq!((flow.local, Some(flow.remote)), (to, phone.local_addr().ok()));
 
-        // The answer leaves from the address that was asked.
+        // The response is sent from the address that was addressed.
         socket.send(phone.local_addr().expect("an address"), flow.local.ip(), b"answer").expect("sent");
         let mut buffer = [0; 16];
         let (length, from) = phone.recv_from(&mut buffer).expect("an answer");

@@ -1,9 +1,8 @@
-//! Datagrams on their way out. Those of one turn of a worker leave together: what goes to one peer and is equally long
-//! leaves in one system call, and the system cuts it into datagrams (UDP_SEGMENT). A trunk, an edge proxy or another
-//! server gets many in a turn; a phone gets one, which leaves as it is.
+//! The send queue of a worker's UDP sockets. Datagrams of one batch to the same peer with equal length are sent in
+//! one system call, and the kernel splits them (UDP_SEGMENT). This helps towards trunks, edge proxies and other
+//! servers; a phone usually gets a single datagram, which is sent directly.
 //!
-//! Decides which datagrams share a call. Those to one peer leave in the order in which they came. Must not look into
-//! them.
+//! Decides which datagrams share a call. Datagrams to one peer stay in order. Must not look into them.
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
@@ -14,17 +13,18 @@ use proxy::Hop;
 use super::Udp;
 use crate::metrics::{Series, Tally};
 
-/// What an outlet holds before it must be emptied: datagrams, and bytes of them.
+/// Limits of the queue: datagrams, and their bytes.
 const MAX_DATAGRAMS: usize = 256;
 const MAX_BYTES: usize = 256 << 10;
 
-/// Longer ones leave alone: what does not fit into a packet cannot be cut off (Ethernet's MTU, less IPv6 and UDP).
+/// Longest datagram that shares a call: each segment has to fit into a packet (Ethernet's MTU minus IPv6 and UDP
+/// headers).
 const MAX_SEGMENT: usize = 1452;
 
-/// What one call takes (UDP's own limit over IPv4).
+/// Limit of bytes per call (the longest UDP payload over IPv4).
 const MAX_RUN: usize = 65_507;
 
-/// What one worker's UDP sockets have to send.
+/// Datagrams that one worker has to send.
 #[derive(Debug, Default)]
 pub(crate) struct UdpSendQueue {
     bytes: Vec<u8>,
@@ -34,20 +34,20 @@ pub(crate) struct UdpSendQueue {
 
 #[derive(Debug)]
 struct QueuedDatagram {
-    /// The same for all to one peer.
+    /// Equal for all datagrams to one peer.
     sort_key: u64,
     to: SocketAddr,
-    /// The address that it says it comes from.
+    /// The source address.
     from: IpAddr,
-    /// The index of its socket.
+    /// Index of the socket.
     socket: usize,
     span: Range<usize>,
-    /// Whether its text is wanted back if it cannot be sent.
+    /// Whether the message is returned if it cannot be sent.
     report_failure: bool,
 }
 
 impl UdpSendQueue {
-    /// One more, for the socket at this index.
+    /// Queues a datagram for the socket at this index.
     pub(super) fn push(&mut self, socket: usize, hop: &Hop, bytes: &[u8], report_failure: bool) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(bytes);
@@ -55,12 +55,12 @@ impl UdpSendQueue {
         self.queued.push(QueuedDatagram { sort_key: sort_key(to), to, from, socket, span, report_failure });
     }
 
-    /// Whether it must be flushed before it is given more.
+    /// Whether the queue has to be flushed.
     pub(crate) fn is_full(&self) -> bool {
         self.queued.len() >= MAX_DATAGRAMS || self.bytes.len() >= MAX_BYTES
     }
 
-    /// Sends all. What could not be sent and is wanted back is appended to `failed`.
+    /// Sends all datagrams. Undelivered ones to report are appended to `failed`.
     pub(super) fn flush(&mut self, sockets: &[Udp], failed: &mut Vec<Bytes>, tally: &mut Tally) {
         let Self { bytes, queued, run } = self;
         queued.sort_unstable_by_key(|datagram| (datagram.sort_key, datagram.span.start));
@@ -86,7 +86,7 @@ impl UdpSendQueue {
     }
 }
 
-/// A number to sort by: peers that share one only share fewer calls.
+/// Sort key of a peer. A collision only costs system calls.
 fn sort_key(peer: SocketAddr) -> u64 {
     let ip = match peer.ip() {
         IpAddr::V4(ip) => u64::from(ip.to_bits()),
@@ -95,7 +95,8 @@ fn sort_key(peer: SocketAddr) -> u64 {
     (ip << 16) ^ u64::from(peer.port())
 }
 
-/// How many of the first ones leave in one call, at least 1: to one peer, equally long, but the last may be shorter.
+/// How many of the first datagrams share a call, at least 1: same peer and length, except that the last may be
+/// shorter.
 fn length_of_run(queued: &[QueuedDatagram], max: usize) -> usize {
     let Some(first) = queued.first() else { return 0 };
     let segment = first.span.len();
@@ -111,7 +112,7 @@ fn length_of_run(queued: &[QueuedDatagram], max: usize) -> usize {
     alike + usize::from(has_short_end)
 }
 
-/// Their text in one piece: often it is one already.
+/// Their bytes in one slice, without a copy if they are adjacent.
 fn join<'t>(run_datagrams: &[QueuedDatagram], bytes: &'t [u8], run: &'t mut Vec<u8>) -> &'t [u8] {
     let follows = |pair: &[QueuedDatagram]| matches!(pair, [datagram, next] if datagram.span.end == next.span.start);
     if let [first, .., last] = run_datagrams
@@ -171,7 +172,7 @@ mod tests {
             let peers = [(); 3].map(|()| UdpSocket::bind("127.0.0.1:0").expect("a peer"));
             let remote = |peer: usize| peers[peer].local_addr().expect("an address");
             let mut udp_send_queue = UdpSendQueue::default();
-            // The long ones need fragments or, over loopback, none; the others go in runs of several lengths.
+            // Some exceed the MTU; the others form runs of several lengths.
             let length = |at: usize| if at % 10 == 9 { 9000 } else { 400 + at / 4 % 2 };
             let bytes = |at: usize| [at.to_string().as_bytes(), &vec![b'x'; length(at)]].concat();
             for at in 0..120 {

@@ -1,6 +1,6 @@
-//! The write side of one connection: at once if the peer takes it, else from a bounded queue.
+//! The write side of one connection: writes directly if the socket has room, else queues up to a limit.
 //!
-//! Decides when a peer is too slow to be served: when its queue is full, or when nothing moves for a while.
+//! Decides when a peer is too slow: when the queue is full, or when no data was accepted for a while.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use crate::inbox::Inbound;
 
-/// Sends on one connection. The last one to drop it ends the stream.
+/// Writes to one connection. The stream is shut down when the last reference is dropped.
 #[derive(Debug)]
 pub(crate) struct ConnectionWriter {
     half: OwnedWriteHalf,
@@ -33,7 +33,7 @@ struct Queue {
     flushing: bool,
 }
 
-/// Why a message was not taken. The connection must be closed: half of it may have left.
+/// Why a message was not written. The connection has to be closed: a part may have been sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WriteError {
     /// `limits.connection_queue`
@@ -54,7 +54,7 @@ impl ConnectionWriter {
         Arc::new(Self { half, queue: Mutex::default(), max_queue, write_timeout, connection, inbox })
     }
 
-    /// Takes a whole message, or refuses.
+    /// Writes or queues a message as a whole.
     pub(crate) fn send(self: &Arc<Self>, bytes: &[u8]) -> Result<(), WriteError> {
         let mut queue = self.queue.lock();
         let mut rest = bytes;
@@ -79,8 +79,8 @@ impl ConnectionWriter {
         Ok(())
     }
 
-    /// Whether the peer has said goodbye already, although nobody has read it yet: what is sent to him then is lost
-    /// without an error. The event loop may not have heard of it, so the system is asked.
+    /// Whether the peer has closed its side, even if the event loop has not seen that yet: data sent then would be
+    /// lost without an error. Asks the kernel.
     pub(crate) fn is_peer_closed(&self) -> bool {
         let mut octet = [MaybeUninit::uninit()];
         match SockRef::from(self.half.as_ref()).peek(&mut octet) {
@@ -100,7 +100,7 @@ impl ConnectionWriter {
         let _ = self.inbox.send(Inbound::Closed { connection: self.connection, cap: None }).await;
     }
 
-    /// Whether all is out.
+    /// Whether the queue is empty.
     fn write_some(&self) -> io::Result<bool> {
         let mut queue = self.queue.lock();
         while queue.waiting.has_remaining() {
@@ -110,7 +110,7 @@ impl ConnectionWriter {
                 Err(error) => return Err(error),
             }
         }
-        // The memory of a burst is not kept for the life of the connection.
+        // Frees the memory of a burst.
         *queue = Queue::default();
         Ok(true)
     }
@@ -170,7 +170,7 @@ mod tests {
                 Ok(()) => sent += 4096,
                 Err(error) => break error,
             }
-            // Lets the system's own buffers fill.
+            // Lets the kernel fill its buffers.
             tokio::task::yield_now().await;
             assert!(sent < 1 << 28, "nobody bounds the queue");
         };
