@@ -1,8 +1,8 @@
-//! `frontdesk account`: who may register, changed in the file that lists them.
+//! `frontdesk account`: changes the file that lists the accounts.
 //!
-//! Decides which file that is, and that it is never half written: a draft beside it, checked as the server would read it,
-//! made safe on disk and renamed. Passwords are kept as hashes only. An entry that is not meant keeps every letter, and so
-//! do the comments between entries; comments inside an entry go with it. One edit at a time: the folder is locked.
+//! Decides which file that is, and writes it atomically: a temporary file, checked with the server's own reader,
+//! synced and renamed. Passwords are stored as hashes only. Other entries are kept byte for byte, and so are comments
+//! between entries; comments inside a changed entry are lost. The folder is locked, so that edits do not overlap.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead as _};
@@ -16,51 +16,51 @@ use crate::config::{self, AccountEntry, Loaded, StoreKind};
 use crate::error::CliError;
 use crate::{data, first_run, hex};
 
-/// Why an account stays as it is.
+/// Why an account was not changed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AccountError {
-    /// There is no file of accounts.
+    /// The accounts are in the configuration itself.
     #[error(
-        "the accounts stand in the configuration itself: edit them there, or give it `accounts_file: accounts.yaml` and \
+        "the accounts are in the configuration itself: edit them there, or set `accounts_file: accounts.yaml` and \
          move them to that file"
     )]
     Inline,
-    /// The server keeps its accounts in memory.
+    /// There is no file: the server keeps its accounts in memory.
     #[error("with `location: {{ store: memory }}` accounts live as long as the server: set `accounts_file`")]
     Memory,
-    /// The file is not a plain list of entries.
-    #[error("{}: this file is written in a way that is left to you: expected lines that begin with \"- \"", .0.display())]
+    /// The file is not a block list of entries.
+    #[error("{}: this file cannot be edited by this command: expected lines that begin with \"- \"", .0.display())]
     Layout(PathBuf),
-    /// Its folder is not there.
-    #[error("{}: there is no such folder; a relative path is meant from the working directory of the server", .0.display())]
+    /// Its folder does not exist.
+    #[error("{}: there is no such folder; a relative path starts at the working directory of the server", .0.display())]
     NoFolder(PathBuf),
-    /// The name is none, or there is no such domain.
+    /// The name is invalid, or of an unknown domain.
     #[error("{0:?}: expected a user like 105, or 105@ and one of `domains`")]
     Name(String),
-    /// There is one of this name.
-    #[error("{0} has an account already: `frontdesk account passwd {0}` gives him another password")]
+    /// The user has an account already.
+    #[error("{0} has an account already: `frontdesk account passwd {0}` sets another password")]
     Present(String),
-    /// There is none of this name.
+    /// The user has no account.
     #[error("{} has no account {name}", file.display())]
     Absent {
-        /// Where it was looked for.
+        /// The file.
         file: PathBuf,
-        /// Who.
+        /// The user.
         name: String,
     },
-    /// Standard input holds no password.
+    /// Standard input has no password.
     #[error("standard input: expected a password as the first line")]
     Password,
 }
 
-/// Does it; says what is to be told. Nothing was changed if that is an error.
+/// Executes the command; returns the output. After an error nothing was changed.
 pub(crate) fn edit(loaded: &Loaded, command: &AccountCommand, password_stdin: bool) -> Result<String, CliError> {
     let (AccountCommand::Add(name) | AccountCommand::Passwd(name) | AccountCommand::Remove(name)) = command else {
         return list(loaded);
     };
     let file = accounts_path(loaded)?;
     let user_id = UserId::read(name, loaded).ok_or_else(|| AccountError::Name(name.clone()))?;
-    // Two operators at once: the second waits, and then sees what the first one did.
+    // A second operator waits, and then sees the result of the first.
     let _lock = lock(&file).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => AccountError::NoFolder(file.clone()).into(),
         _ => CliError::File { path: file.clone(), source },
@@ -77,13 +77,13 @@ pub(crate) fn edit(loaded: &Loaded, command: &AccountCommand, password_stdin: bo
             (text, message)
         }
     };
-    // As the server will read it: what it would refuse is not written.
+    // Checked with the server's own reader: what it would refuse is not written.
     config::accounts_of(loaded, &file, &text)?;
     data::replace(&file, &text).map_err(|source| CliError::File { path: file.clone(), source })?;
     Ok(format!("{message}\n"))
 }
 
-/// Everybody who has an account, wherever that stands.
+/// All accounts, of the configuration and the file.
 fn list(loaded: &Loaded) -> Result<String, CliError> {
     let accounts = match accounts_path(loaded) {
         Ok(file) if loaded.config.accounts_file.is_none() && file.exists() => {
@@ -122,12 +122,11 @@ fn read(file: &Path) -> Result<String, CliError> {
     }
 }
 
-/// The password, and what to tell of it.
+/// The password, and the output about it.
 fn password(name: &str, stdin: bool) -> Result<(String, String), CliError> {
     if !stdin {
         let password = first_run::password()?;
-        let message =
-            format!("user {name}   password {password}\nOnly hashes of it are kept: this is the time to note it.");
+        let message = format!("user {name}   password {password}\nOnly its hashes are stored: note the password now.");
         return Ok((password, message));
     }
     let line = io::stdin().lock().lines().next().and_then(Result::ok);
@@ -140,7 +139,7 @@ fn password(name: &str, stdin: bool) -> Result<(String, String), CliError> {
 struct UserId {
     user: String,
     domain: String,
-    /// Whether an entry has to say the domain.
+    /// Whether an entry needs the `domain` key.
     needs_domain: bool,
 }
 
@@ -157,7 +156,7 @@ impl UserId {
         *entry.user.0 == *self.user && entry.domain(&loaded.config) == self.domain
     }
 
-    /// H(user:realm:password) for every algorithm that may ever be offered.
+    /// H(user:realm:password) for every algorithm that could be offered.
     fn hashes(&self, password: &str) -> Value {
         let secrets = config::hashed(&self.user, &self.domain, password);
         let hash = |name: &str, octets: Option<&[u8]>| Some((Value::from(name), Value::from(hex::write(octets?))));
@@ -170,7 +169,7 @@ impl UserId {
     }
 }
 
-/// A file of accounts, and where each entry stands in it.
+/// A file of accounts, with the position of each entry.
 struct AccountsFile<'l> {
     loaded: &'l Loaded,
     file: PathBuf,
@@ -186,7 +185,7 @@ impl<'l> AccountsFile<'l> {
         let whole: Option<Vec<AccountEntry>> =
             if text.trim().is_empty() { Some(Vec::new()) } else { config::entries(file, &text).ok() };
         match (entries, whole) {
-            // The pieces have to be the whole: else the file is not what it looks like.
+            // The entries must add up to the whole list, otherwise the layout was misread.
             (Some(entries), Some(whole)) if entries.iter().map(|(_, entry)| entry).eq(&whole) => {
                 Ok(Self { loaded, file: file.to_owned(), text, entries })
             }
@@ -249,7 +248,7 @@ fn to_yaml(entry: Mapping) -> Result<String, AccountError> {
     serde_yaml::to_string(&[entry]).map_err(|_| AccountError::Password)
 }
 
-/// Each entry from its "- " to the next line at the margin.
+/// The range of each entry, from its `- ` to the next unindented line.
 fn entry_ranges(text: &str) -> Vec<Range<usize>> {
     let (mut blocks, mut open, mut at): (Vec<Range<usize>>, bool, usize) = (Vec::new(), false, 0);
     for line in text.split_inclusive('\n') {

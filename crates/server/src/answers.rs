@@ -1,7 +1,7 @@
-//! The core's questions: the store and DNS, and what waits for them.
+//! Answers to the core's questions, from the store and DNS.
 //!
-//! Decides what is answered in the same turn (all that memory knows) and what later. Every question gets exactly one
-//! answer; a lookup has a deadline and there are only so many at a time.
+//! Decides what is answered at once (everything in memory) and what later. Each question gets exactly one answer; DNS
+//! lookups have a timeout, and their number is limited.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -18,14 +18,14 @@ use tokio::time::timeout;
 use crate::inbox::{Addresses, CommitOutcome, Inbound};
 use crate::metrics::{Cap, Series, Tally};
 
-/// Names are short lists: so many addresses of each are tried at most.
+/// Limit of addresses that are used per name.
 const MAX_ADDRESSES: usize = 8;
 
-/// The questions of one worker.
+/// Answers the questions of one worker.
 pub(crate) struct Answers {
     worker: u8,
     store: Arc<AnyStore>,
-    /// How many may be registered; none where accounts are the bound.
+    /// Limit of users with a record; `None` where only accounts may register.
     max_users: Option<u64>,
     /// `limits.users`
     users: usize,
@@ -37,16 +37,16 @@ pub(crate) struct Answers {
     inbox: mpsc::Sender<Inbound>,
 }
 
-/// What DNS may cost.
+/// Limits of DNS lookups.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LookupLimits {
-    /// At a time.
+    /// Concurrent lookups.
     pub(crate) max: usize,
-    /// Each.
+    /// Timeout of a lookup.
     pub(crate) timeout: Duration,
 }
 
-/// Which addresses can be sent to, by transport: those of a family that something listens on.
+/// Which addresses can be sent to, by transport: those of the address families of the listeners.
 #[derive(Clone, Debug)]
 struct AddressFamilies(Arc<[Listener]>);
 
@@ -57,7 +57,7 @@ impl AddressFamilies {
 }
 
 impl Answers {
-    /// Nothing waits yet. `users`: as many may be registered where anybody may register.
+    /// Without pending questions. `users`: limit of registered users where anybody may register.
     pub(crate) fn new(
         worker: u8,
         store: Arc<AnyStore>,
@@ -86,17 +86,19 @@ impl Answers {
 
     /// The configuration has changed.
     pub(crate) fn reconfigure(&mut self, settings: &Settings) {
-        // With accounts nobody else registers, and a reload removes who is left.
+        // With accounts nobody else can register, and a reload removes other users' bindings.
         let anybody = settings.authentication == Authentication::Off && settings.accounts.is_empty();
         self.max_users = anybody.then(|| u64::try_from(self.users).unwrap_or(u64::MAX));
     }
 
-    /// The answer, if memory has it; else it comes by [`Answers::committed`] or [`Answers::resolved`].
+    /// The answer, if it is in memory; otherwise it is returned later by [`Answers::committed`] or
+    /// [`Answers::resolved`].
     pub(crate) fn ask(&mut self, question: Question, parked: Parked, tally: &mut Tally) -> Option<(Parked, Answer)> {
         match question {
             Question::Load(aor) => Some((parked, Answer::Loaded(self.store.load(&aor)))),
             Question::Commit { expected, record } => {
-                // Records and not live users: one who registers and unregisters is remembered for a while too.
+                // Counts records, not users with bindings: the record of a user without bindings is kept for a while
+                // too.
                 if expected.is_none() && self.max_users.is_some_and(|max| self.store.records() >= max) {
                     tally.count(Series::CapReached(Cap::Users));
                     return Some((parked, Answer::Full));
@@ -113,7 +115,8 @@ impl Answers {
                         tally.count(Series::LimitReached(proxy::Limit::StoreQueue));
                         Some((parked, Answer::Full))
                     }
-                    // The program is ending. RFC 3261 21.5.4: for maintenance, with a Retry-After; the next run takes it.
+                    // The program is shutting down. RFC 3261 21.5.4: 503 with Retry-After; the next run accepts the
+                    // registration.
                     Commit::Failed(StoreError::Closed) => Some((parked, Answer::Full)),
                     Commit::Failed(error) => {
                         tracing::error!(%error, "a registration could not be stored");
@@ -125,7 +128,7 @@ impl Answers {
         }
     }
 
-    /// The store has made a commit safe, or has not.
+    /// The outcome of a commit that was pending.
     pub(crate) fn committed(&mut self, id: u64, outcome: CommitOutcome) -> Option<(Parked, Answer)> {
         let parked = self.waiting.remove(&id)?;
         let answer = match outcome {
@@ -136,7 +139,7 @@ impl Answers {
         Some((parked, answer))
     }
 
-    /// DNS has answered, or has not in time.
+    /// The outcome of a lookup.
     pub(crate) fn resolved(
         &mut self,
         id: u64,
@@ -165,7 +168,7 @@ impl Answers {
         let id = self.next_id();
         self.waiting.insert(id, parked);
         let (inbox, families, limit) = (self.inbox.clone(), self.families.clone(), self.lookup_timeout);
-        // The system's lookup cannot be called off: its slot is free when it has ended, not when we lose patience.
+        // The system's lookup cannot be cancelled: its slot is freed when it ends, not at the timeout.
         let lookup = tokio::spawn(async move {
             let addresses = resolve_names(&names, &families).await;
             drop(slot);

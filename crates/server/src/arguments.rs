@@ -1,6 +1,6 @@
 //! The command line.
 //!
-//! Decides words and their order: a verb, what it is about, options anywhere.
+//! Decides the commands, their arguments and the options.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -44,9 +44,9 @@ Exit code 1: the machine or the running server refuses; 2: command line or confi
 pub(crate) struct Arguments {
     /// What to do.
     pub(crate) command: Command,
-    /// The configuration file that was named.
+    /// The configuration file of `--config`.
     pub(crate) config: Option<PathBuf>,
-    /// Where the running server is, if that was said.
+    /// The URL of `--admin`.
     pub(crate) admin: Option<String>,
 }
 
@@ -61,26 +61,26 @@ pub(crate) enum Command {
     Version,
     /// Print [`HELP`].
     Help,
-    /// Read the configuration again.
+    /// Reload the configuration.
     Reload,
     /// Copy the location store to this new file.
     Backup(PathBuf),
-    /// Where a call would go.
+    /// Show how a call would be routed.
     Explain {
-        /// Who is called.
+        /// The callee.
         to: String,
-        /// Who calls.
+        /// The caller.
         from: Option<String>,
-        /// From where.
+        /// The caller's IP address.
         source: Option<String>,
     },
-    /// Look at what is registered.
+    /// Show or remove bindings.
     Bindings(BindingsCommand),
-    /// Look at who is not answered.
+    /// Show or lift bans.
     Bans(BansCommand),
-    /// Change who may register.
+    /// Show or change accounts.
     Account {
-        /// What about it.
+        /// What to do.
         command: AccountCommand,
         /// Whether the password comes from standard input.
         password_stdin: bool,
@@ -90,11 +90,11 @@ pub(crate) enum Command {
 /// `frontdesk bindings`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum BindingsCommand {
-    /// Those whose address contains this.
+    /// Those whose address contains this text.
     List(Option<String>),
     /// Of one user.
     Show(String),
-    /// Of one user: one of them, or all.
+    /// Remove one or all of a user.
     Remove(String, Option<String>),
 }
 
@@ -103,24 +103,24 @@ pub(crate) enum BindingsCommand {
 pub(crate) enum BansCommand {
     /// All of them.
     List,
-    /// Answer this address again.
+    /// Lift the ban of this address.
     Remove(String),
 }
 
 /// `frontdesk account`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum AccountCommand {
-    /// Who there is.
+    /// Show all.
     List,
-    /// A new one.
+    /// Add an account.
     Add(String),
-    /// Another password.
+    /// Change the password.
     Passwd(String),
-    /// Away with it.
+    /// Remove the account.
     Remove(String),
 }
 
-/// Reads the command line, without the program's name.
+/// Parses the command line, without the name of the program.
 pub(crate) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Arguments, CliError> {
     let mut parser = Parser::from_args(arguments);
     let (mut config, mut admin, mut from, mut source) = (None, None, None, None);

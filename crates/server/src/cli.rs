@@ -1,6 +1,6 @@
-//! What the commands print that ask the running server: bindings, bans, explain, reload.
+//! The commands that ask the running server: bindings, bans, explain, reload.
 //!
-//! Decides how an answer looks at a terminal. The answers themselves are those of docs/openapi.yaml.
+//! Decides how answers look on a terminal. The answers themselves are defined in docs/openapi.yaml.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::journal::PhoneCount;
 use crate::printable::escape_line;
 use crate::reload::ReloadOutcome;
 
-/// Users that are listed at most.
+/// Limit of listed users.
 const MAX_USERS: usize = 1000;
 
 /// `frontdesk bindings`
@@ -73,7 +73,7 @@ pub(crate) fn explain(client: &Client, to: &str, from: Option<&str>, source: Opt
     Ok(text)
 }
 
-/// `frontdesk reload`; an error if the configuration was refused.
+/// `frontdesk reload`. An error if the server refused the configuration.
 pub(crate) fn reload(client: &Client) -> Result<String, CliError> {
     let ReloadOutcome { reloaded, accounts, needs_restart, error } = client.request(Method::POST, "reload")?;
     if !reloaded {
@@ -86,13 +86,13 @@ pub(crate) fn reload(client: &Client) -> Result<String, CliError> {
     Ok(text)
 }
 
-/// Lets the running server, if there is one, take the accounts as they are now.
+/// Makes the running server, if there is one, reload the accounts.
 pub(crate) fn after_edit(loaded: &Loaded, url: Option<&str>, command: &AccountCommand) -> Result<String, CliError> {
     if *command == AccountCommand::List {
         return Ok(String::new());
     }
     match Client::new(&loaded.config, url).map_err(CliError::from).and_then(|client| reload(&client)) {
-        // It may well be that none runs; then the next one reads the file.
+        // Without a running server the next start reads the file.
         Err(CliError::Client(why @ (ClientError::NoServer(_) | ClientError::NoAddress))) => {
             Ok(format!("no running server was told: {why}\n"))
         }

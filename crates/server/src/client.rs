@@ -1,6 +1,6 @@
-//! The running server, asked over its own API by the commands that look after it.
+//! Client of the running server's API, for the commands.
 //!
-//! Decides where it is, and that it is ours: another program may have the port.
+//! Decides the server's address, and checks that the server is frontdesk: another program may listen on the port.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -19,37 +19,37 @@ use crate::admin::Problem;
 use crate::config::{Config, Endpoint};
 use crate::error::CliError;
 
-/// For a question and its answer.
+/// Timeout for a request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// The longest answer: a thousand users with their phones.
+/// Limit of a response: a thousand users with their phones.
 const MAX_RESPONSE_SIZE: usize = 16 << 20;
 
-/// Where to ask.
+/// A client of one server.
 pub(crate) struct Client {
     address: SocketAddr,
     token: Option<Box<str>>,
 }
 
-/// Why there is no answer.
+/// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClientError {
-    /// Nobody is there, or somebody else.
-    #[error("no frontdesk answers at http://{0}/ (see metrics.listen, or say --admin URL)")]
+    /// No server answers, or another program does.
+    #[error("no frontdesk answers at http://{0}/ (see metrics.listen, or use --admin URL)")]
     NoServer(SocketAddr),
-    /// It is configured to answer nobody, or at an address that only its log tells.
-    #[error("metrics.listen does not say where the running server answers: say --admin URL")]
+    /// The server has no API, or a port that only its log contains.
+    #[error("metrics.listen does not contain the address of the running server: use --admin URL")]
     NoAddress,
-    /// The URL is none.
+    /// The URL is invalid.
     #[error("--admin: expected http:// and an IP address with port, like http://127.0.0.1:9090")]
     InvalidUrl,
-    /// It says no.
+    /// The server refused.
     #[error("the server says: {1} ({0})")]
     Refused(StatusCode, String),
 }
 
 impl Client {
-    /// The server of this configuration, unless `url` names another.
+    /// For the server of this configuration, or at `url`.
     pub(crate) fn new(config: &Config, url: Option<&str>) -> Result<Self, ClientError> {
         let address = match (url, config.metrics.listen) {
             (Some(url), _) => {
@@ -63,7 +63,7 @@ impl Client {
         Ok(Self { address, token: config.admin.token.as_ref().map(|token| token.0.clone()) })
     }
 
-    /// What it answers to this, below `/api/v1/`. A 422 is an answer too.
+    /// Sends a request below `/api/v1/`. A 422 has a result too.
     pub(crate) fn request<T: DeserializeOwned>(&self, method: Method, path: &str) -> Result<T, CliError> {
         let runtime = Builder::new_current_thread().enable_all().build().map_err(CliError::Thread)?;
         let answer = runtime.block_on(async { timeout(REQUEST_TIMEOUT, self.send(method, path)).await });
@@ -93,7 +93,7 @@ impl Client {
     }
 }
 
-/// A server that listens everywhere is here too.
+/// A server that listens on all addresses is reached over loopback.
 fn with_loopback(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         address.set_ip(match address {
@@ -104,7 +104,7 @@ fn with_loopback(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
-/// Text as one part of a path, or as a value behind the `?` (RFC 3986 2.1).
+/// Percent-encodes a path segment or query value (RFC 3986 2.1).
 pub(crate) fn percent_encoded(text: &str) -> String {
     let mut out = String::new();
     for octet in text.bytes() {

@@ -1,6 +1,6 @@
-//! The data folder: made when it is missing, and the small files in it that only the owner may read.
+//! The data folder: created when it is missing, and its small files that only the owner may read.
 //!
-//! Decides that no file is ever half there: each is made whole under its name, or stays as it was.
+//! Decides that files are written atomically: a file has its old or its new content, never a part.
 
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, Write as _};
@@ -9,7 +9,7 @@ use std::path::Path;
 
 use crate::error::CliError;
 
-/// Makes the folder if it is not there, for its owner alone.
+/// Creates the folder if it is missing, accessible only to its owner.
 pub(crate) fn prepare(folder: &Path) -> Result<(), CliError> {
     if folder.is_dir() {
         return Ok(());
@@ -18,7 +18,7 @@ pub(crate) fn prepare(folder: &Path) -> Result<(), CliError> {
     made.map_err(|source| CliError::File { path: folder.to_owned(), source })
 }
 
-/// The content of a file, or what `content` makes, written to it for good.
+/// Reads a file; if it is missing, creates it with `content`. Returns the content and whether the file was created.
 pub(crate) fn read_or_make(
     path: &Path,
     content: impl FnOnce() -> Result<String, CliError>,
@@ -35,18 +35,18 @@ pub(crate) fn read_or_make(
     }
 }
 
-/// Puts `text` in the place of what a file says; who may read it stays as it was.
+/// Replaces the content of a file. Owner and permissions stay.
 pub(crate) fn replace(path: &Path, text: &str) -> io::Result<()> {
     write(path, text, fs::metadata(path).ok().as_ref())
 }
 
 fn write(path: &Path, text: &str, permissions_of: Option<&Metadata>) -> io::Result<()> {
-    // Under another name first: a crash in between leaves no half file that a later start would trust.
+    // Written under a temporary name first: a crash cannot leave a partial file that a later start would use.
     let temporary = path.with_extension("new");
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
     if let Some(old) = permissions_of {
         let own = file.metadata()?;
-        // The operator may be root, and the server is not: it has to go on reading its file.
+        // If root edits the file, the server must still be able to read it.
         if (own.uid(), own.gid()) != (old.uid(), old.gid()) {
             fchown(&file, Some(old.uid()), Some(old.gid()))?;
         }

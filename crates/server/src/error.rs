@@ -1,7 +1,7 @@
-//! Why the program cannot start, in words that an operator can act on.
+//! Errors that end a command or the server, in words that an operator can act on.
 //!
-//! Decides the exit code: 2 for what he wrote (command line, configuration), 1 for what the machine refuses. What a
-//! peer does wrong is never an error of this kind.
+//! Decides the exit code: 2 for errors of the operator (command line, configuration), 1 for the rest. Faults of peers
+//! are never errors of this kind.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,10 +14,10 @@ use crate::account::AccountError;
 use crate::client::ClientError;
 use crate::config::{ConfigError, Listen};
 
-/// The program must end.
+/// Why a command failed or the server cannot run.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CliError {
-    /// The command line makes no sense.
+    /// The command line is invalid.
     #[error("{0}\nTry `frontdesk --help`.")]
     Usage(String),
     /// The configuration cannot be used.
@@ -31,7 +31,7 @@ pub(crate) enum CliError {
         /// Why.
         source: io::Error,
     },
-    /// The address for metrics cannot be listened on.
+    /// The address of the admin API cannot be listened on.
     #[error("cannot serve metrics on {address}: {}", describe_io_error(source))]
     Metrics {
         /// Which.
@@ -39,7 +39,7 @@ pub(crate) enum CliError {
         /// Why.
         source: io::Error,
     },
-    /// A file of the data folder cannot be read or made.
+    /// A file cannot be read or written.
     #[error("{}: {}", path.display(), describe_io_error(source))]
     File {
         /// Which.
@@ -47,8 +47,8 @@ pub(crate) enum CliError {
         /// Why.
         source: io::Error,
     },
-    /// The secret key's file holds something else.
-    #[error("{}: this is no key of frontdesk (64 hexadecimal digits): restore it, or move it away", path.display())]
+    /// The file of the secret key has other content.
+    #[error("{}: expected a key of 64 hexadecimal digits: restore the file, or move it away", path.display())]
     Key {
         /// The file.
         path: PathBuf,
@@ -56,22 +56,22 @@ pub(crate) enum CliError {
     /// The location store cannot be opened.
     #[error("the location store cannot be used: {0}")]
     Store(#[from] StoreError),
-    /// The system gives no random numbers.
-    #[error("the system gives no random numbers: {0}")]
+    /// The system has no random numbers.
+    #[error("the system has no random numbers: {0}")]
     Random(#[from] getrandom::Error),
-    /// A thread or its event loop cannot be made.
+    /// A thread or its event loop cannot be created.
     #[error("cannot start a thread: {}", describe_io_error(.0))]
     Thread(io::Error),
-    /// An account stays as it is.
+    /// An account could not be changed.
     #[error(transparent)]
     Account(#[from] AccountError),
-    /// The running server does not answer, or refuses.
+    /// A request to the running server failed.
     #[error(transparent)]
     Client(#[from] ClientError),
-    /// The running server did not take the configuration.
+    /// The running server refused the configuration.
     #[error("the server keeps its configuration: {0}")]
     NotReloaded(String),
-    /// A worker ended while the program should have gone on.
+    /// A worker ended while the server was running.
     #[error("worker {0} has ended")]
     Worker(u8),
 }
@@ -86,7 +86,7 @@ impl CliError {
     }
 }
 
-/// The common refusals in plain words; the number of the system's error adds nothing to them.
+/// Common errors in plain words, without the error number.
 fn describe_io_error(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => "the address is in use by another program".to_owned(),

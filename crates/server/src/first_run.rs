@@ -1,7 +1,7 @@
-//! The first start: accounts with random passwords, so that phones can register and strangers cannot.
+//! The first start: creates accounts with random passwords, so that phones can register and strangers cannot.
 //!
-//! Decides names and passwords, and what the operator is told to type into a phone. Made only while authentication is
-//! required and no account is configured; kept in the data folder and taken from there ever after.
+//! Decides names and passwords, and the instructions for the operator. Only while authentication is required and no
+//! account is configured. The accounts are stored in the data folder and read from there at later starts.
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -16,27 +16,27 @@ pub(crate) const FILE: &str = "accounts.yaml";
 
 const EXTENSIONS: [&str; 3] = ["101", "102", "103"];
 
-/// Letters and digits that cannot be taken for one another on a phone's small display. 32 of them: 5 bits each.
+/// Letters and digits that are not confused on a small display. 32 of them: 5 bits each.
 const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
 
 /// 60 bits.
 const PASSWORD_LENGTH: usize = 12;
 
-/// Where the accounts of the first run are, and whether they have just been made.
+/// The accounts of the first run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct InitialAccounts {
     /// The file; `None` with `store: memory`, where nothing is written.
     pub(crate) file: Option<PathBuf>,
-    /// User and password of each, if they are new.
+    /// User and password of each, if they were created by this start.
     pub(crate) created: Vec<(String, String)>,
 }
 
-/// Whether this configuration leaves it to the server to make accounts.
+/// Whether the server has to create accounts.
 pub(crate) fn is_needed(config: &Config) -> bool {
     config.authentication == Authentication::Required && config.accounts.is_empty() && config.accounts_file.is_none()
 }
 
-/// Adds the accounts of the first run to `loaded`. `folder`: the data folder, if anything may be written.
+/// Adds the accounts of the first run to `loaded`. `folder`: the data folder; `None` if nothing may be written.
 pub(crate) fn add_accounts(loaded: &mut Loaded, folder: Option<&Path>) -> Result<InitialAccounts, CliError> {
     let mut created = Vec::new();
     for user in EXTENSIONS {
@@ -61,7 +61,7 @@ const FILE_HEADER: &str = "\
 # and then `frontdesk reload`. Accounts listed in the configuration replace this file as a whole.
 ";
 
-/// What to type into a phone, for people at a terminal.
+/// Instructions for setting up a phone.
 pub(crate) fn hint(made: &InitialAccounts, server: Option<IpAddr>, port: u16) -> String {
     let server = server.map_or_else(|| "this machine's address".to_owned(), |ip| ip.to_string());
     let port = if port == 5060 { String::new() } else { format!("  port {port}") };
@@ -79,7 +79,7 @@ pub(crate) fn hint(made: &InitialAccounts, server: Option<IpAddr>, port: u16) ->
     text
 }
 
-/// One that nobody guesses and everybody can type.
+/// A random password that is easy to type.
 pub(crate) fn password() -> Result<String, CliError> {
     let octets = secret::random::<PASSWORD_LENGTH>()?;
     let character = |octet: &u8| ALPHABET.get(usize::from(octet % 32)).copied().map(char::from);

@@ -1,7 +1,7 @@
-//! Whether all is well: every worker answers, the store takes changes, the program is not ending.
+//! Health: whether every worker answers, the store accepts changes, and the program is not stopping.
 //!
-//! Decides what `/health`, `/ready` and the watchdog say. A worker answers through its inbox, so that one whose inbox is
-//! full or whose loop hangs does not count as alive.
+//! Decides the results of `/health`, `/ready` and the watchdog. A worker answers through its inbox, so a worker whose
+//! inbox is full or whose event loop hangs does not count as alive.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -11,10 +11,10 @@ use tokio::sync::mpsc;
 
 use crate::inbox::Inbound;
 
-/// Rounds that a worker may owe an answer; a round is a second.
+/// Checks in a row that a worker may leave unanswered; there is one per second.
 const MAX_MISSED_ROUNDS: u64 = 5;
 
-/// Seen by the workers, the store's thread and the main thread.
+/// Shared by the workers, the store's thread and the main thread.
 #[derive(Debug)]
 pub(crate) struct Health {
     round: AtomicU64,
@@ -25,7 +25,7 @@ pub(crate) struct Health {
 }
 
 impl Health {
-    /// All is well with so many workers.
+    /// Healthy, with this number of workers.
     pub(crate) fn new(workers: u8) -> Self {
         Self {
             round: AtomicU64::new(0),
@@ -35,23 +35,23 @@ impl Health {
         }
     }
 
-    /// Asks every worker.
+    /// Sends a health check to every worker.
     pub(crate) fn check_workers(&self, inboxes: &[mpsc::Sender<Inbound>]) {
         let round = self.round.fetch_add(1, Ordering::Relaxed) + 1;
         for inbox in inboxes {
-            // One that has no room has not answered for a while either.
+            // A worker with a full inbox has not answered for a while either.
             let _ = inbox.try_send(Inbound::HealthCheck(round));
         }
     }
 
-    /// A worker answers.
+    /// Records the answer of a worker.
     pub(crate) fn worker_answered(&self, worker: u8, round: u64) {
         if let Some(answered) = self.answered.get(usize::from(worker)) {
             answered.store(round, Ordering::Relaxed);
         }
     }
 
-    /// Changes cannot be made safe, or can be again.
+    /// Records whether the store could make changes durable.
     pub(crate) fn set_store_state(&self, outcome: Result<(), &StoreError>) {
         let state = match outcome {
             Ok(()) => STORE_USABLE,
@@ -61,24 +61,24 @@ impl Health {
         self.store.store(state, Ordering::Relaxed);
     }
 
-    /// Whether the store takes changes, as far as is known.
+    /// Whether the store accepts changes, as far as is known.
     pub(crate) fn is_store_usable(&self) -> bool {
         self.store.load(Ordering::Relaxed) == STORE_USABLE
     }
 
-    /// The program ends: nothing new should come.
+    /// The program is shutting down.
     pub(crate) fn set_ending(&self) {
         self.ending.store(true, Ordering::Relaxed);
     }
 
-    /// What makes a restart worth while.
+    /// Problems that a restart would solve.
     pub(crate) fn liveness_problems(&self) -> Vec<&'static str> {
         let round = self.round.load(Ordering::Relaxed);
         let late = |answered: &AtomicU64| answered.load(Ordering::Relaxed) + MAX_MISSED_ROUNDS < round;
         if self.answered.iter().any(late) { vec!["a worker does not answer"] } else { Vec::new() }
     }
 
-    /// What keeps phones from registering or calling.
+    /// Problems that prevent phones from registering or calling.
     pub(crate) fn readiness_problems(&self) -> Vec<&'static str> {
         let mut problems = self.liveness_problems();
         match self.store.load(Ordering::Relaxed) {
@@ -97,7 +97,7 @@ const STORE_USABLE: u8 = 0;
 const STORE_FAILED: u8 = 1;
 const STORE_LOST: u8 = 2;
 
-/// What the store calls when changes cannot be made safe, and when they can be again.
+/// The callback that the store calls when its state changes.
 pub(crate) fn store_callback(health: &Arc<Health>) -> location::Usable {
     let health = Arc::clone(health);
     Box::new(move |outcome| health.set_store_state(outcome))

@@ -1,16 +1,16 @@
-//! The addresses of this machine, for the core and for the hint of the first run.
+//! The addresses of this machine, for the core and for the instructions of the first run.
 //!
-//! Decides which address far networks are reached from. No packet is sent to find out.
+//! Decides which address is used towards remote networks. Sends no packets to find out.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 use ipnet::IpNet;
 use proxy::Interfaces;
 
-/// The addresses as they are now. A machine that does not tell has none.
+/// The current addresses; none if the system does not report them.
 pub(crate) fn list() -> Interfaces {
     let all = if_addrs::get_if_addrs().unwrap_or_else(|error| {
-        tracing::warn!(%error, "the system does not tell its addresses");
+        tracing::warn!(%error, "cannot read the addresses of this machine");
         Vec::new()
     });
     let network = |interface: &if_addrs::Interface| {
@@ -22,7 +22,7 @@ pub(crate) fn list() -> Interfaces {
     };
     Interfaces {
         networks: all.iter().filter_map(network).collect(),
-        // Documentation addresses (RFC 5737, RFC 3849): never local, so the default route decides.
+        // Documentation addresses (RFC 5737, RFC 3849) are never local, so the default route is used.
         default_v4: source_address(([192, 0, 2, 1], 9).into()).and_then(|ip| match ip {
             IpAddr::V4(ip) => Some(ip),
             IpAddr::V6(_) => None,
@@ -34,13 +34,13 @@ pub(crate) fn list() -> Interfaces {
     }
 }
 
-/// The address that a phone on the LAN can type in.
+/// The address to enter into a phone in the LAN.
 pub(crate) fn lan_address(interfaces: &Interfaces) -> Option<IpAddr> {
     let lan = || interfaces.networks.iter().map(|(ip, _)| *ip).find(|ip| ip.is_ipv4() && !ip.is_loopback());
     interfaces.default_v4.map(IpAddr::V4).or_else(lan).or_else(|| interfaces.default_v6.map(IpAddr::V6))
 }
 
-/// The address that packets to `remote` leave from. Connecting a UDP socket asks the routing table, nothing more.
+/// The source address of packets to `remote`. Connecting a UDP socket only queries the routing table.
 fn source_address(remote: SocketAddr) -> Option<IpAddr> {
     let any: SocketAddr = if remote.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0; 16], 0).into() };
     let socket = UdpSocket::bind(any).ok()?;

@@ -1,10 +1,10 @@
-//! How much each worker holds, shown to the thread that serves the metrics.
+//! The load of each worker, for the thread that serves the metrics.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use proxy::Load;
 
-/// One cell for each worker.
+/// One entry for each worker.
 #[derive(Debug)]
 pub(crate) struct Loads(Box<[WorkerLoad]>);
 
@@ -18,12 +18,12 @@ struct WorkerLoad {
 }
 
 impl Loads {
-    /// For so many workers.
+    /// For this number of workers.
     pub(crate) fn new(workers: u8) -> Self {
         Self((0..workers).map(|_| WorkerLoad::default()).collect())
     }
 
-    /// What a worker holds now.
+    /// Sets the load of a worker.
     pub(crate) fn publish(&self, worker: u8, load: &Load) {
         let Some(worker) = self.0.get(usize::from(worker)) else { return };
         worker.transactions.store(load.transactions, Ordering::Relaxed);
@@ -33,7 +33,7 @@ impl Loads {
         worker.moved_dialogs.store(load.moved_dialogs, Ordering::Relaxed);
     }
 
-    /// What all of them hold.
+    /// The load of all workers.
     pub(crate) fn sum(&self) -> Load {
         let sum = |part: fn(&WorkerLoad) -> &AtomicUsize| {
             self.0.iter().map(|worker| part(worker).load(Ordering::Relaxed)).sum()

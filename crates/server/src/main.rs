@@ -1,5 +1,5 @@
-//! frontdesk: the SIP server of an office. This crate is the world around the core: configuration, sockets, store, DNS,
-//! logs, metrics, signals.
+//! frontdesk: a SIP registrar and proxy. This crate surrounds the core with configuration, sockets, store, DNS, logs,
+//! metrics and signals.
 //!
 //! ```text
 //! main -> config -> server::prepare (sockets, files, store) -> worker threads, each: sockets <-> core <-> store, DNS
@@ -83,16 +83,16 @@ fn run_command() -> Result<(), CliError> {
 }
 
 fn run(loaded: Loaded) -> Result<(), CliError> {
-    // Before anything is opened.
+    // Before files are opened, since it raises their limit.
     let files = descriptors::raise();
     let (level, log_thread) = log::start(&loaded.config.log, loaded.config.limits.log_queue.0);
-    // Before the store is opened: it counts its commits from the first one.
+    // Before the store is opened, since its commits are counted from the first one.
     let metrics = metrics::install();
     supervisor::run(server::prepare(loaded, files)?, level, &log_thread, metrics)
 }
 
-/// The one place that writes to standard error without the log, which may not be there yet.
-#[expect(clippy::print_stderr, reason = "a program that cannot start says so where its caller looks")]
+/// The only output to standard error besides the log, which may not have been started.
+#[expect(clippy::print_stderr, reason = "the log may not have been started")]
 fn print_error(error: &CliError) {
     eprintln!("frontdesk: {error}");
 }

@@ -1,16 +1,16 @@
-//! Text that peers wrote, on its way to people: log lines, terminals, JSON.
+//! Escapes text of peers before people see it: log lines, terminals, JSON.
 //!
-//! Decides which characters are not shown as they are: those that end a line or begin a command of a terminal (C0, DEL and
-//! C1 controls, U+2028, U+2029), those that turn around or hide what stands beside them (Unicode TR 36 and 55: directional
-//! controls, zero-width and other format characters, tags). They are written `\u202e`, which is also how JSON writes
-//! them. Letters of every script stay.
+//! Decides which characters are escaped: those that end a line or begin a control sequence of a terminal (C0, DEL and
+//! C1 controls, U+2028, U+2029), and those that reorder or hide text (Unicode TR 36 and 55: directional controls,
+//! zero-width and other format characters, tags). They are written as `\u202e`, which is also the form of JSON.
+//! Letters of every script are kept.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
 
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Whether a character could make something else of a line than what its reader sees.
+/// Whether a character could make a line look different from its content.
 pub(crate) fn is_deceptive(c: char) -> bool {
     c.is_control() || is_format(c)
 }
@@ -41,7 +41,7 @@ const fn is_format(c: char) -> bool {
     )
 }
 
-/// Appends a character, or what stands for it.
+/// Appends a character, escaped if it is deceptive.
 pub(crate) fn push_printable(out: &mut String, c: char) {
     if is_deceptive(c) { push_escaped(out, c) } else { out.push(c) }
 }
@@ -52,17 +52,17 @@ fn push_escaped(out: &mut String, c: char) {
     }
 }
 
-/// One line for a terminal.
+/// Escapes a line for a terminal.
 pub(crate) fn escape_line(text: &str) -> Cow<'_, str> {
     escape(text, is_deceptive)
 }
 
-/// JSON text: what stands in its strings unescaped is escaped, so that it can be looked at as it is.
+/// Escapes deceptive characters in JSON text, so that it can be printed.
 pub(crate) fn escape_json(text: Vec<u8>) -> Vec<u8> {
     if text.is_ascii() {
         return text;
     }
-    // Outside of ASCII there are only the insides of strings.
+    // Non-ASCII characters occur only within strings.
     let deceptive = |c: char| !c.is_ascii() && is_deceptive(c);
     escape(&String::from_utf8_lossy(&text), deceptive).into_owned().into_bytes()
 }
@@ -76,23 +76,23 @@ fn escape(text: &str, deceptive: impl Fn(char) -> bool) -> Cow<'_, str> {
     out.into()
 }
 
-/// The last stop of every log line, whoever made it and of what: one event stays one line.
+/// Escapes every log line, whatever it contains, so that one event is one line.
 #[derive(Clone, Debug)]
 pub(crate) struct LogWriter<W> {
     inner: W,
-    /// Whether lines are coloured, and so have escape sequences of our own.
+    /// Whether lines are coloured with escape sequences of this program.
     ansi: bool,
 }
 
 impl<W> LogWriter<W> {
-    /// In front of `inner`.
+    /// Writes to `inner`.
     pub(crate) const fn new(inner: W, ansi: bool) -> Self {
         Self { inner, ansi }
     }
 }
 
 impl<W: Write> Write for LogWriter<W> {
-    /// `line` is a whole event: the subscriber writes each at once.
+    /// `line` is a whole event, since the subscriber writes each event in one call.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let (text, end) = line.strip_suffix(b"\n").map_or((line, ""), |text| (text, "\n"));
         let is_plain = |octet: &u8| (b' '..0x7f).contains(octet) || (self.ansi && *octet == 0x1b);

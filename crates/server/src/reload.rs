@@ -1,7 +1,7 @@
-//! SIGHUP: the configuration is read again, and what can change at once does.
+//! Reload: reads the configuration again, and applies what can be changed at run time.
 //!
-//! Decides what needs a restart: whatever sockets, files, threads and queues were made from. It stays as it was and is
-//! named in the log. A file that cannot be used changes nothing.
+//! Decides what needs a restart: settings of sockets, files, threads and queues. They keep their value and are named
+//! in the log. A file with errors changes nothing.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -19,31 +19,31 @@ use crate::log::LevelSwitch;
 use crate::settings::settings;
 use crate::{first_run, interfaces, metrics};
 
-/// A worker that takes longer to make room in its inbox is in trouble.
+/// How long a worker may take to apply the settings.
 const WORKER_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The configuration in force, and what the workers decide with.
+/// The configuration in force, and the settings of the workers.
 pub(crate) struct ActiveConfig {
     /// As it was read.
     pub(crate) loaded: Loaded,
-    /// As the core knows it.
+    /// As the core uses it.
     pub(crate) settings: Arc<Settings>,
 }
 
-/// What became of a reload.
+/// The result of a reload.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct ReloadOutcome {
     /// Whether the new configuration is in force.
     pub(crate) reloaded: bool,
-    /// Accounts that are known now.
+    /// Number of accounts.
     pub(crate) accounts: usize,
-    /// Keys that have changed in the file and keep their old value until a restart.
+    /// Keys that have changed in the file but need a restart.
     pub(crate) needs_restart: Vec<Cow<'static, str>>,
-    /// What is wrong with the file, if it is not in force.
+    /// The error, if the configuration was refused.
     pub(crate) error: Option<String>,
 }
 
-/// What is in force, and how to change it.
+/// Holds the configuration in force, and reloads it.
 pub(crate) struct Reload {
     active_config: watch::Sender<Arc<ActiveConfig>>,
     listeners: Vec<Listener>,
@@ -52,7 +52,7 @@ pub(crate) struct Reload {
 }
 
 impl Reload {
-    /// `loaded` is in force.
+    /// With `loaded` in force.
     pub(crate) fn new(loaded: Loaded, listeners: Vec<Listener>, interfaces: Interfaces, level: LevelSwitch) -> Self {
         let settings = Arc::new(settings(&loaded, listeners.clone(), interfaces.clone()));
         let active_config = watch::Sender::new(Arc::new(ActiveConfig { loaded, settings }));
@@ -60,22 +60,22 @@ impl Reload {
         Self { active_config, listeners, interfaces, level }
     }
 
-    /// What is in force.
+    /// The configuration in force.
     pub(crate) fn active_config(&self) -> Arc<ActiveConfig> {
         Arc::clone(&self.active_config.borrow())
     }
 
-    /// What is in force now and later.
+    /// A receiver of the configuration in force.
     pub(crate) fn subscribe(&self) -> watch::Receiver<Arc<ActiveConfig>> {
         self.active_config.subscribe()
     }
 
-    /// This machine's addresses as they were last looked at.
+    /// The machine's addresses as they were last read.
     pub(crate) const fn interfaces(&self) -> &Interfaces {
         &self.interfaces
     }
 
-    /// Reads the configuration again and tells every worker.
+    /// Reads the configuration and applies it to every worker.
     pub(crate) async fn run(&mut self, inboxes: &[mpsc::Sender<Inbound>]) -> ReloadOutcome {
         let read = self.read();
         metrics::reloaded(read.is_ok());
@@ -109,7 +109,7 @@ impl Reload {
         }
     }
 
-    /// Looks whether the machine has other addresses now: it may have started before its network did.
+    /// Reads the machine's addresses, and applies a change: the server may have started before the network.
     pub(crate) async fn poll_interfaces(&mut self, inboxes: &[mpsc::Sender<Inbound>]) {
         let interfaces = interfaces::list();
         if interfaces != self.interfaces {
@@ -119,7 +119,7 @@ impl Reload {
         }
     }
 
-    /// Tells every worker what is in force once more: the machine's clock was set, and they send its time.
+    /// Sends the settings to the workers again: they contain the offset of the machine's clock.
     pub(crate) async fn republish(&self, inboxes: &[mpsc::Sender<Inbound>]) {
         self.activate(self.active_config().loaded.clone(), inboxes).await;
     }
@@ -130,14 +130,14 @@ impl Reload {
         let mut waiting = Vec::with_capacity(inboxes.len());
         for inbox in inboxes {
             let (taken, outcome) = oneshot::channel();
-            // One that finds no room drops the sender, and so the receiver is told.
+            // If there is no room, the sender is dropped and the receiver gets an error.
             let _ = timeout(WORKER_TIMEOUT, inbox.send(Inbound::Reconfigure(Arc::clone(&settings), taken))).await;
             waiting.push(outcome);
         }
-        // From then on no worker registers anybody by the old settings.
+        // After this no worker registers anybody by the old settings.
         for (worker, outcome) in waiting.into_iter().enumerate() {
             if !matches!(timeout(WORKER_TIMEOUT, outcome).await, Ok(Ok(()))) {
-                tracing::error!("worker {worker} keeps the old configuration: it does not listen");
+                tracing::error!("worker {worker} keeps the old configuration: it does not respond");
             }
         }
     }
@@ -148,7 +148,7 @@ impl Reload {
         let needs_restart = keep_restart_only(&mut loaded.config, &old.loaded.config);
         if first_run::is_needed(&loaded.config) {
             if loaded.config.location.store == StoreKind::Memory && first_run::is_needed(&old.loaded.config) {
-                // Passwords that were made for this run are good until it ends.
+                // Passwords that were created for this run are valid until it ends.
                 loaded.accounts.clone_from(&old.loaded.accounts);
             } else {
                 let folder = loaded.config.data_folder().to_owned();
@@ -160,7 +160,7 @@ impl Reload {
     }
 }
 
-/// Puts back what cannot change while the server runs; names what was put back.
+/// Restores the settings that need a restart; returns the names of those that had changed.
 fn keep_restart_only(new: &mut Config, old: &Config) -> Vec<&'static str> {
     fn put_back<T: Clone + PartialEq>(new: &mut T, old: &T, name: &'static str) -> Option<&'static str> {
         let changed = new != old;

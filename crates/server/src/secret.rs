@@ -1,4 +1,4 @@
-//! The keys of the server: one that outlives restarts, so that calls go on, and one that does not.
+//! The keys of the server: one that survives restarts, so that dialogs continue, and one that does not.
 //!
 //! Decides where they come from. Must not log them.
 
@@ -12,7 +12,7 @@ use crate::{data, hex};
 
 const FILE: &str = "secret.key";
 
-/// Keys for a server with this data folder; without one, all of them are new.
+/// The keys for a server with this data folder; without a folder all are random.
 pub(crate) fn keys(folder: Option<&Path>) -> Result<Keys, CliError> {
     let secret = match folder {
         Some(folder) => load_or_create(&folder.join(FILE))?,
@@ -22,14 +22,14 @@ pub(crate) fn keys(folder: Option<&Path>) -> Result<Keys, CliError> {
     Ok(Keys { route: *route, gruu: derive_key(b"gruu", &secret), nonce: random()? })
 }
 
-/// Random octets of the system.
+/// Random octets from the system.
 pub(crate) fn random<const N: usize>() -> Result<[u8; N], CliError> {
     let mut octets = [0; N];
     getrandom::fill(&mut octets)?;
     Ok(octets)
 }
 
-/// A key for one purpose, which tells nothing of the secret it comes from.
+/// Derives a key for one purpose, which reveals nothing of the secret.
 fn derive_key(purpose: &[u8], secret: &[u8; 32]) -> [u8; 32] {
     Sha256::new().chain_update(purpose).chain_update(secret).finalize().into()
 }

@@ -1,7 +1,7 @@
-//! The whole server: everything that must be there before it serves, in an order that leaves nothing behind when a step
-//! is refused; then the threads; then the end.
+//! The whole server: everything that must exist before it serves, in an order that leaves nothing behind when a step
+//! fails; then the worker threads; then the shutdown.
 //!
-//! Decides that order. Addresses come before files, files before the store: what is refused was not changed.
+//! Decides that order.
 
 use std::io;
 use std::net::SocketAddr;
@@ -35,11 +35,11 @@ use crate::transport::{
 use crate::worker::{Scratch, Worker};
 use crate::{data, descriptors, first_run, interfaces, secret};
 
-/// SIGTERM must end the program within 5 s, whatever the disk does.
+/// Together below 5 s, within which SIGTERM must end the program even if the disk hangs.
 const STORE_CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 const WORKER_STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What is ready to serve, but does not yet.
+/// Everything that was prepared before the workers start.
 pub(crate) struct Prepared {
     /// The configuration in force, with the accounts of the first run.
     pub(crate) loaded: Loaded,
@@ -53,40 +53,40 @@ pub(crate) struct Prepared {
     store: Arc<AnyStore>,
     completions: Arc<[Completions]>,
     health: Arc<Health>,
-    /// How many connections of phones there may be.
+    /// Limit of SIP connections.
     connections: usize,
 }
 
 /// A running server.
 pub(crate) struct Server {
-    /// The secrets of all workers.
+    /// The keys of all workers.
     pub(crate) keys: Keys,
-    /// What is listened on.
+    /// The listeners.
     pub(crate) listeners: Vec<Listener>,
     /// The store of all workers.
     pub(crate) store: Arc<AnyStore>,
-    /// What the workers hold.
+    /// The load of each worker.
     pub(crate) loads: Arc<Loads>,
-    /// Connections of all workers.
+    /// The connections of all workers.
     pub(crate) directory: Arc<Directory>,
-    /// Who is not answered.
+    /// Failures and bans.
     pub(crate) defence: Arc<Defence>,
     /// The inboxes of all workers.
     pub(crate) inboxes: Arc<[mpsc::Sender<Inbound>]>,
-    /// Commits that have become safe: of each worker, and of the operator behind them.
+    /// Outcomes of commits: of each worker, and of [`Removals`] as the last one.
     pub(crate) completions: Arc<[Completions]>,
-    /// Whether all is well.
+    /// Health of the workers and the store.
     pub(crate) health: Arc<Health>,
-    /// What the workers have noted.
+    /// Queued events of the workers.
     pub(crate) event_queues: Arc<[EventQueue]>,
-    /// Where metrics are to be served.
+    /// The listener of the admin API.
     pub(crate) metrics: Option<std::net::TcpListener>,
     workers: Vec<JoinHandle<()>>,
     stop: CancellationToken,
     ended: mpsc::Receiver<u8>,
 }
 
-/// Takes hold of everything that the server needs, or says what cannot be had. `files` may be open.
+/// Opens everything that the server needs. `files`: the limit of open files.
 pub(crate) fn prepare(mut loaded: Loaded, files: usize) -> Result<Prepared, CliError> {
     let workers = loaded.config.worker_count();
     let on_disk = loaded.config.location.store == StoreKind::Disk;
@@ -99,7 +99,7 @@ pub(crate) fn prepare(mut loaded: Loaded, files: usize) -> Result<Prepared, CliE
     let store = Arc::new(open_store(&loaded, &completions, &health)?);
     clock::init(store.time().unwrap_or_else(clock::machine_time), opened);
     let keys = secret::keys(folder)?;
-    // Not before the bindings are known: a phone must not be told that nobody is there.
+    // After the bindings have been loaded: otherwise a phone could be told that nobody is registered.
     let bind = |listen| transport::bind(listen, workers).map_err(|source| CliError::Listen { listen: *listen, source });
     let bound = loaded.config.listen.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
     let metrics = match loaded.config.metrics.listen {
@@ -113,7 +113,7 @@ pub(crate) fn prepare(mut loaded: Loaded, files: usize) -> Result<Prepared, CliE
     Ok(Prepared { loaded, initial_accounts, interfaces, bound, metrics, keys, store, completions, health, connections })
 }
 
-/// How many connections of phones there may be: as configured, or fewer if the system grants too few files.
+/// Limit of SIP connections: as configured, or lower if the system grants too few open files.
 fn connections(limits: &Limits, files: usize, workers: u8) -> usize {
     let configured = limits.connections.0;
     let open = descriptors::open();
@@ -135,7 +135,8 @@ fn listen_for_metrics(address: SocketAddr) -> Result<std::net::TcpListener, CliE
     };
     let fail = |source| CliError::Metrics { address, source };
     match listen(address) {
-        // Prometheus itself likes this port. Phones that cannot call are worse than metrics at another one.
+        // Prometheus itself uses this port by default. It is better to serve metrics at another port than to refuse
+        // calls.
         Err(error) if error.kind() == io::ErrorKind::AddrInUse && Endpoint::On(address) == Endpoint::default() => {
             tracing::warn!("{address} is in use by another program: metrics take a free port (see `metrics: listen`)");
             listen(SocketAddr::new(address.ip(), 0)).map_err(fail)
@@ -171,7 +172,7 @@ fn open_store(loaded: &Loaded, completions: &Arc<[Completions]>, health: &Arc<He
 }
 
 impl Prepared {
-    /// What the store has kept from earlier runs.
+    /// The bindings that were loaded from disk.
     pub(crate) fn restored(&self) -> location::Counts {
         self.store.counts()
     }
@@ -181,17 +182,17 @@ impl Prepared {
         Arc::clone(&self.store)
     }
 
-    /// What removes registrations while there are no workers.
+    /// For removals before the workers are started.
     pub(crate) fn removals(&self) -> Removals {
         Removals::new(self.store(), Arc::clone(&self.completions), Arc::new([]))
     }
 
-    /// The addresses as they are bound.
+    /// The listeners with their actual ports.
     pub(crate) fn listeners(&self) -> Vec<Listener> {
         self.bound.iter().map(|bound| bound.listener).collect()
     }
 
-    /// Starts the workers, which decide with `settings`.
+    /// Starts the workers.
     pub(crate) fn start(mut self, settings: Arc<Settings>) -> Result<Server, CliError> {
         let (count, limits, listeners) =
             (self.loaded.config.worker_count(), self.loaded.config.limits.clone(), self.listeners());
@@ -242,7 +243,7 @@ impl Prepared {
     }
 }
 
-/// What all workers share.
+/// Shared by all workers.
 #[derive(Clone)]
 struct Shared {
     settings: Arc<Settings>,
@@ -261,7 +262,7 @@ struct Shared {
     limits: Limits,
 }
 
-/// What one worker has for itself.
+/// Owned by one worker.
 struct WorkerParts {
     number: u8,
     seed: u64,
@@ -270,12 +271,12 @@ struct WorkerParts {
     exit_guard: WorkerExitGuard,
 }
 
-/// Tells that a worker has ended, even by a panic.
+/// Reports on drop that a worker has ended, also after a panic.
 struct WorkerExitGuard(u8, mpsc::Sender<u8>);
 
 impl Drop for WorkerExitGuard {
     fn drop(&mut self) {
-        // There is room for every worker's one word.
+        // The channel has room for every worker.
         let _ = self.1.try_send(self.0);
     }
 }
@@ -293,7 +294,7 @@ impl Shared {
                     Err(error) => tracing::error!(%error, "worker {number} cannot serve its sockets"),
                 }
             });
-            // A DNS lookup that still runs is left alone.
+            // A DNS lookup in progress is not waited for.
             runtime.shutdown_background();
             drop(exit_guard);
         });
@@ -363,12 +364,12 @@ fn stream_limits(limits: &Limits) -> StreamLimits {
 }
 
 impl Server {
-    /// Waits for a worker to end, which it never should.
+    /// Waits until a worker ends, which is an error.
     pub(crate) async fn failed(&mut self) -> CliError {
         CliError::Worker(self.ended.recv().await.unwrap_or_default())
     }
 
-    /// Makes every change safe, lets the workers say so, and ends them.
+    /// Closes the store, which makes all commits durable; lets the workers send the responses; stops them.
     pub(crate) async fn stop(mut self) {
         if !self.health.is_store_usable() {
             tracing::error!("the location store could not be written: the last registrations end with this run");

@@ -1,7 +1,6 @@
-//! From the configuration to what the core has to know.
+//! Converts the configuration to the settings of the core.
 //!
-//! Decides nothing: one field after the other. What a running server cannot change is kept from the old configuration
-//! by [`reload`](crate::reload).
+//! Decides nothing: one field after the other. Settings that need a restart are kept by [`reload`](crate::reload).
 
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use proxy::{Authentication, Forking, Interfaces, Limits, Listener, Registrar, Se
 use crate::clock;
 use crate::config::{self, HostName, Loaded, RegistrarSection};
 
-/// The settings of each core. `listeners`: the addresses as they are bound.
+/// The settings of all cores. `listeners`: with their actual ports.
 pub(crate) fn settings(loaded: &Loaded, listeners: Vec<Listener>, interfaces: Interfaces) -> Settings {
     let config = &loaded.config;
     let names = |names: &[HostName]| names.iter().map(|name| name.0.clone()).collect();
@@ -60,9 +59,10 @@ pub(crate) fn settings(loaded: &Loaded, listeners: Vec<Listener>, interfaces: In
     }
 }
 
-/// `idle`: when a silent connection is closed.
+/// `idle`: the idle timeout of connections.
 fn registrar(section: &RegistrarSection, idle: Duration) -> Registrar {
-    // RFC 5626 4.4.1: a phone that keeps to the time it was told must find its connection open.
+    // RFC 5626 4.4.1: the Flow-Timer must be shorter than the idle timeout, so that a phone that keeps to it finds its
+    // connection open.
     let idle = u32::try_from(idle.as_secs()).unwrap_or(u32::MAX);
     let max_flow_timer = idle.saturating_sub(section.flow_grace.0).max(1);
     Registrar {

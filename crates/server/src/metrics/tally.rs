@@ -1,5 +1,5 @@
-//! Counters, each looked up once and then kept. A worker counts for itself and tells the counters, which are shared by
-//! all, once a turn: counting is an addition.
+//! Counters of one worker. Each [`Counter`] is looked up once and kept; a worker adds up its counts and publishes
+//! them once per batch, so that counting is an addition.
 //!
 //! Decides labels.
 
@@ -12,7 +12,7 @@ use proxy::{AuthenticationFailure, DialogRequest, Drop, Event, Fork, Limit, Noti
 #[derive(Default)]
 pub(crate) struct Tally {
     counters: HashMap<Series, Counter>,
-    /// What the counters do not know yet: a turn meets few series, so they are found by looking at each.
+    /// Counts that have not been published. There are few series per batch, so a linear search is fastest.
     unpublished: Vec<(Series, u64)>,
 }
 
@@ -38,13 +38,13 @@ pub(crate) enum Series {
     DialogRequest(DialogRequest),
     /// Credentials refused.
     AuthenticationFailed(AuthenticationFailure),
-    /// Unreadable message: answered?, transport.
+    /// Unparseable message: answered?, transport.
     ParseError(bool, Transport),
     /// The core dropped a message.
     Dropped(Drop),
     /// The transports dropped a message.
     Lost(Loss),
-    /// A banned address sent something, or wanted to.
+    /// A message or connection of a banned address.
     Banned(Transport),
     /// A limit of the core.
     LimitReached(Limit),
@@ -52,7 +52,7 @@ pub(crate) enum Series {
     CapReached(Cap),
     /// A connection: opened by us?
     ConnectionOpened(bool),
-    /// A connection of ours that did not come about.
+    /// A connection that could not be opened.
     ConnectionFailed,
     /// A keep-alive.
     KeepAlive(Transport),
@@ -60,16 +60,16 @@ pub(crate) enum Series {
     Lookup(bool),
 }
 
-/// Why the transports dropped a message.
+/// Why a transport dropped a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Loss {
-    /// To a broadcast or multicast address, which nobody may answer.
+    /// Received at a broadcast or multicast address, which must not be answered.
     Broadcast,
     /// The socket's buffer was full.
     SendBuffer,
     /// The system refused to send it.
     Unsendable,
-    /// The connection that it was to go over failed.
+    /// Its connection failed.
     ConnectionFailed,
     /// No listener serves this transport.
     NoTransport,
@@ -103,7 +103,7 @@ pub(crate) enum Cap {
 }
 
 impl Tally {
-    /// A tally in which the closed sets already stand at zero, so that a first increase can be seen.
+    /// With all series of closed sets initialised to 0, so that the first increase is visible to Prometheus.
     pub(crate) fn new() -> Self {
         let mut tally = Self::default();
         for series in Series::with_fixed_labels() {
@@ -112,7 +112,7 @@ impl Tally {
         tally
     }
 
-    /// Counts one, for the next [`publish`](Self::publish).
+    /// Adds one; published by [`publish`](Self::publish).
     pub(crate) fn count(&mut self, series: Series) {
         match self.unpublished.iter_mut().find(|(known, _)| *known == series) {
             Some((_, count)) => *count += 1,
@@ -120,14 +120,14 @@ impl Tally {
         }
     }
 
-    /// Shows what was counted since the last time.
+    /// Publishes the counts since the last call.
     pub(crate) fn publish(&mut self) {
         let mut unpublished = std::mem::take(&mut self.unpublished);
         unpublished.drain(..).for_each(|(series, count)| self.counter(series).increment(count));
         self.unpublished = unpublished;
     }
 
-    /// Counts what the core said.
+    /// Counts an event of the core.
     pub(crate) fn event(&mut self, event: &Event) {
         self.count(match event {
             Event::RequestReceived { method, transport } => Series::RequestReceived(method, *transport),
@@ -143,7 +143,7 @@ impl Tally {
             Event::ParseError { answered, flow } => Series::ParseError(*answered, flow.transport),
             Event::Dropped(drop) => Series::Dropped(*drop),
             Event::LimitReached(limit) => Series::LimitReached(*limit),
-            // Counted where it is known which call it was.
+            // Counted by the event log, which knows the call.
             Event::CallEnded { .. } | Event::CallRefused { .. } | Event::RequestRefused { .. } => return,
         });
     }
@@ -207,7 +207,7 @@ impl Series {
         }
     }
 
-    /// The series of closed sets, which are worth showing at zero.
+    /// The series whose labels are closed sets.
     fn with_fixed_labels() -> impl Iterator<Item = Self> {
         use Registration::{Challenged, Failed, Queried, Refused, Registered, Unregistered};
         let registrations = [Registered, Unregistered, Queried, Challenged, Refused, Failed].map(Self::Registration);
@@ -270,7 +270,7 @@ impl Series {
     }
 }
 
-/// The status codes that have a name (IANA registry); others count by their class, so that peers cannot invent labels.
+/// Registered status codes (IANA). Others are counted by class, so that peers cannot create labels.
 const CODES: &[u16] = &[
     100, 180, 181, 182, 183, 199, 200, 202, 204, 300, 301, 302, 305, 380, 400, 401, 402, 403, 404, 405, 406, 407, 408,
     410, 412, 413, 414, 415, 416, 417, 420, 421, 422, 423, 424, 425, 428, 429, 430, 433, 436, 437, 438, 439, 440, 469,

@@ -43,7 +43,8 @@ pub(crate) enum WriteError {
 }
 
 impl ConnectionWriter {
-    /// `max_queue`: bytes that may wait; `write_timeout`: how long nothing may move; then `inbox` is told.
+    /// `max_queue`: limit of queued bytes. `write_timeout`: how long the socket may accept no data before `inbox` is
+    /// told to close the connection.
     pub(crate) fn new(
         half: OwnedWriteHalf,
         max_queue: usize,
