@@ -33,7 +33,7 @@ pub(crate) enum AccessDenied {
     )]
     Malformed,
     /// 403: no token is configured and the client is not on this machine.
-    #[error("only for this machine: set admin.token to look from elsewhere")]
+    #[error("only clients on this machine are allowed: set admin.token to allow others")]
     Remote,
     /// 401: the token is missing or wrong.
     #[error("the token of admin.token is needed, as Authorization: Bearer")]
@@ -42,7 +42,7 @@ pub(crate) enum AccessDenied {
     #[error("unknown host name: use an address, or one of the configured domains or aliases")]
     Host,
     /// 403: Origin is not this server.
-    #[error("requests of other pages are not answered")]
+    #[error("requests of other origins are refused")]
     Origin,
     /// 403: the method is not GET and [`CSRF_HEADER`] is missing.
     #[error("a request that changes something needs the header X-Frontdesk")]

@@ -1,6 +1,6 @@
-//! What is wrong between values that are right by themselves.
+//! Checks combinations of values that are valid by themselves.
 //!
-//! Decides which combinations make no server. Each finding names one key, so that its line can be told.
+//! Each conflict names one key, so that its line can be reported.
 
 use std::time::Duration;
 
@@ -60,7 +60,7 @@ fn check_algorithms(config: &Config) -> Result<(), Conflict> {
 }
 
 fn check_defence(config: &Config) -> Result<(), Conflict> {
-    // The time of each of them is kept.
+    // The time of each failure is stored.
     if config.defence.failures.0 > 1000 {
         return conflict([PathStep::Key("defence"), PathStep::Key("failures")], "expected at most 1000");
     }
@@ -76,7 +76,7 @@ fn check_expiry(config: &Config) -> Result<(), Conflict> {
 fn check_order(section: &'static str, min: Seconds, default: Seconds, max: Seconds) -> Result<(), Conflict> {
     let at = |key| [PathStep::Key(section), PathStep::Key(key)];
     if min.0 > 3600 {
-        // RFC 3261 10.3 step 7, RFC 6665 4.2.1.1: only less than an hour may be called too brief.
+        // RFC 3261 10.3 step 7, RFC 6665 4.2.1.1: 423 is only allowed below one hour.
         return conflict(at("min_expires"), "expected at most 1h");
     }
     if default < min {
@@ -90,11 +90,11 @@ fn check_order(section: &'static str, min: Seconds, default: Seconds, max: Secon
 
 fn check_store(config: &Config) -> Result<(), Conflict> {
     if config.registrar.contact_size.0 > MAX_TEXT {
-        // The store's layout holds no more.
+        // The limit of the store's layout.
         return conflict([PathStep::Key("registrar"), PathStep::Key("contact_size")], "expected at most 8KiB");
     }
     if config.location.pace.0 > Duration::from_secs(1) {
-        // Phones wait for their 200.
+        // It delays the 200 to a REGISTER.
         return conflict([PathStep::Key("location"), PathStep::Key("pace")], "expected at most 1s");
     }
     Ok(())
@@ -108,7 +108,7 @@ fn check_timers(config: &Config) -> Result<(), Conflict> {
 }
 
 fn check_targets(config: &Config) -> Result<(), Conflict> {
-    // A branch has a number of one octet.
+    // The number of a branch has one octet.
     if config.limits.targets.0 > 255 {
         return conflict([PathStep::Key("limits"), PathStep::Key("targets")], "expected at most 255");
     }

@@ -1,4 +1,4 @@
-//! `defence`: who guesses is not answered for a while.
+//! `defence`: bans of addresses with too many failures.
 
 use std::time::Duration;
 
@@ -11,11 +11,12 @@ use super::scalar::{Count, Period, PeriodOrOff};
 #[cfg_attr(test, derive(serde::Serialize))]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Defence {
-    /// Wrong passwords, unknown users and unreadable messages of one address that are too many; default 20, at most 1000.
+    /// Failures (wrong passwords, unknown users, unparseable messages) of one address that lead to a ban; default 20,
+    /// at most 1000.
     pub(crate) failures: Count,
-    /// If they come within this time; default 1m.
+    /// The period in which they are counted; default 1m.
     pub(crate) within: Period,
-    /// How long the address is not answered then; default 10m, or off: it is only logged.
+    /// Duration of a ban; default 10m, or off: only logged.
     pub(crate) ban: PeriodOrOff,
 }
 

@@ -1,7 +1,7 @@
-//! What is wrong with a configuration file, and where: file, line, key, what was expected.
+//! Errors of a configuration file: file, line, key, what was expected.
 //!
-//! YAML errors carry their place. A conflict between two values does not; its place is found by walking the text again
-//! along the path of the key and failing there on purpose.
+//! YAML errors have a position. The position of a conflict is found by deserialising the text again along the path of
+//! the key, with a visitor that fails there.
 
 use std::fmt;
 use std::io;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-/// A configuration that cannot be used.
+/// A configuration with an error.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConfigError {
     /// The file cannot be read.
@@ -20,23 +20,23 @@ pub(crate) enum ConfigError {
         /// Why.
         source: io::Error,
     },
-    /// The file does not say what it should.
+    /// The file has an invalid value.
     #[error("{}:{position} {message}", file.display())]
     Content {
         /// The file.
         file: PathBuf,
-        /// Where in it.
+        /// The position.
         position: Position,
         /// The key, and what was expected.
         message: String,
     },
 }
 
-/// A line and column, from 1; nothing if the whole file is meant.
+/// A line and column, from 1; `None` for the whole file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Position(pub(crate) Option<(usize, usize)>);
 
-/// One step on the way to a value.
+/// One step of the path to a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PathStep {
     /// Into a mapping.
@@ -45,7 +45,7 @@ pub(crate) enum PathStep {
     Item(usize),
 }
 
-/// A value that does not fit the others.
+/// A value that conflicts with another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Conflict {
     /// Which value.
@@ -64,10 +64,10 @@ impl fmt::Display for Position {
 }
 
 impl ConfigError {
-    /// What the YAML reader says of `text`.
+    /// An error of the YAML reader.
     pub(crate) fn yaml(file: &Path, text: &str, error: &serde_yaml::Error) -> Self {
         let mut message = error.to_string();
-        // The reader puts the place last; here it stands first, as editors like it.
+        // The reader puts the position last; editors expect it first.
         if let Some(at) = message.rfind(" at line ") {
             message.truncate(at);
         }
@@ -83,7 +83,7 @@ impl ConfigError {
         Self::Content { file: file.to_owned(), position, message }
     }
 
-    /// A conflict, with its place in `text`.
+    /// A conflict, with its position in `text`.
     pub(crate) fn conflict(file: &Path, text: &str, conflict: &Conflict) -> Self {
         let position = find_position(text, &conflict.path);
         let message = format!("{}: {}", DottedPath(&conflict.path), conflict.message);
@@ -91,7 +91,7 @@ impl ConfigError {
     }
 }
 
-/// What the reader says, without Rust's names for the shapes of YAML.
+/// The message of the reader in terms of YAML instead of Rust types.
 fn in_yaml_terms(message: &str, text: &str, Position(position): Position) -> String {
     if let Some((before, name)) = message.split_once("expected struct ") {
         let key = name.to_lowercase();
@@ -108,7 +108,8 @@ fn between<'t>(text: &'t str, before: &str, after: &str) -> Option<&'t str> {
     Some(text.split_once(before)?.1.split_once(after)?.0)
 }
 
-/// Where a key stands for the second time at the same depth: of two of them the reader tells the place of what holds both.
+/// The position of the second key at the same depth: for duplicate keys the reader reports the position of the
+/// mapping.
 fn second_position_of(text: &str, key: &str) -> Option<Position> {
     let places = text.lines().enumerate().filter_map(|(line, content)| {
         let own = content.trim_start().strip_prefix(key)?;
@@ -122,7 +123,7 @@ fn second_position_of(text: &str, key: &str) -> Option<Position> {
     Some(Position(Some((line, depth + 1))))
 }
 
-/// The expected key that is most like the unknown one: both stand in what serde says, between backticks.
+/// The expected key that is most similar to the unknown one. The message of serde contains both in backticks.
 fn closest_key(message: &str) -> Option<&str> {
     let (_, rest) = message.split_once("unknown field ")?;
     let mut names = rest.split('`').skip(1).step_by(2);
@@ -132,7 +133,7 @@ fn closest_key(message: &str) -> Option<&str> {
     (similarity(&best) >= MIN_SIMILARITY).then_some(best)
 }
 
-/// Below it a suggestion puzzles more than it helps.
+/// Less similar keys are not suggested.
 const MIN_SIMILARITY: f64 = 0.6;
 
 struct DottedPath<'a>(&'a [PathStep]);
@@ -150,7 +151,7 @@ impl fmt::Display for DottedPath<'_> {
     }
 }
 
-/// Where the value at the end of `path` begins, or the last value on the way that is there.
+/// The position of the value at `path`, or of the last value on the path that exists.
 fn find_position(text: &str, path: &[PathStep]) -> Position {
     (0..=path.len())
         .rev()
@@ -165,7 +166,7 @@ fn find_position(text: &str, path: &[PathStep]) -> Position {
 
 const FOUND: &str = "the place that was looked for";
 
-/// Walks along a path and fails at its end, so that the reader tells the place.
+/// Follows a path and fails at its end, so that the reader reports the position.
 struct Probe<'a>(&'a [PathStep]);
 
 impl<'de> DeserializeSeed<'de> for Probe<'_> {
