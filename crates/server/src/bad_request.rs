@@ -26,7 +26,7 @@ pub(crate) fn write(head: Bytes, flow: &Flow, error: ParseError) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    fn refuse(head: &'static str) -> String {
+    fn response_to(head: &'static str) -> String {
         let flow = Flow {
             transport: parser::Transport::Tcp,
             remote: ([192, 0, 2, 7], 40_000).into(),
@@ -42,15 +42,15 @@ mod tests {
 
     #[test]
     fn a_request_without_length_is_answered() {
-        let text = refuse(format!("OPTIONS sip:b@b SIP/2.0\r\n{REST}").leak());
+        let text = response_to(format!("OPTIONS sip:b@b SIP/2.0\r\n{REST}").leak());
         assert!(text.starts_with("SIP/2.0 400 ") && text.contains("Content-Length"), "{text}");
         assert!(text.contains("received=192.0.2.7"), "{text}");
     }
 
     #[test]
     fn other_messages_are_not_answered() {
-        assert_eq!(refuse(format!("SIP/2.0 200 OK\r\n{REST}").leak()), "");
-        assert_eq!(refuse(format!("ACK sip:b@b SIP/2.0\r\n{REST}").leak()), "");
-        assert_eq!(refuse("OPTIONS sip:b@b SIP/2.0\r\nFrom: <sip:a@b>\r\n\r\n"), "");
+        assert_eq!(response_to(format!("SIP/2.0 200 OK\r\n{REST}").leak()), "");
+        assert_eq!(response_to(format!("ACK sip:b@b SIP/2.0\r\n{REST}").leak()), "");
+        assert_eq!(response_to("OPTIONS sip:b@b SIP/2.0\r\nFrom: <sip:a@b>\r\n\r\n"), "");
     }
 }

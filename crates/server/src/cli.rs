@@ -26,14 +26,14 @@ pub(crate) fn bindings(client: &Client, what: &BindingsCommand) -> Result<String
             let search = percent_encoded(search.as_deref().unwrap_or_default());
             let Users { total, users } =
                 client.request(Method::GET, &format!("users?limit={MAX_USERS}&search={search}"))?;
-            let mut text: String = users.iter().map(user).collect();
+            let mut text: String = users.iter().map(format_user).collect();
             if total > users.len() {
                 let _ = writeln!(text, "… {} of {total}: `frontdesk bindings list TEXT` finds the others", users.len());
             }
             Ok(text)
         }
         BindingsCommand::Show(name) => {
-            Ok(user(&client.request(Method::GET, &format!("users/{}", percent_encoded(name)))?))
+            Ok(format_user(&client.request(Method::GET, &format!("users/{}", percent_encoded(name)))?))
         }
         BindingsCommand::Remove(name, contact) => {
             let contact = contact.as_ref().map(|contact| format!("/{}", percent_encoded(contact))).unwrap_or_default();
@@ -49,7 +49,7 @@ pub(crate) fn bans(client: &Client, what: &arguments::BansCommand) -> Result<Str
     let address = match what {
         arguments::BansCommand::List => {
             let Bans { total, bans } = client.request(Method::GET, "bans")?;
-            let mut text: String = bans.iter().map(ban).collect();
+            let mut text: String = bans.iter().map(format_ban).collect();
             if total > bans.len() {
                 let _ = writeln!(text, "… {} of {total}", bans.len());
             }
@@ -100,13 +100,13 @@ pub(crate) fn after_edit(loaded: &Loaded, url: Option<&str>, command: &AccountCo
     }
 }
 
-fn ban(BanEntry { address, seconds_left, failures, users, .. }: &BanEntry) -> String {
+fn format_ban(BanEntry { address, seconds_left, failures, users, .. }: &BanEntry) -> String {
     let left = humantime::format_duration(Duration::from_secs(*seconds_left));
     let users = if users.is_empty() { String::new() } else { format!("  {}", users.join(", ")) };
     format!("{address}  {left} left, {failures} failures{users}\n")
 }
 
-fn user(user: &User) -> String {
+fn format_user(user: &User) -> String {
     let count = if user.phones.is_empty() { "no phone".to_owned() } else { PhoneCount(user.phones.len()).to_string() };
     let mut text = format!("{}@{}  {count}\n", escape_line(&user.user), escape_line(&user.domain));
     for Phone { device, contact, address, transport, expires_in, .. } in &user.phones {

@@ -14,12 +14,12 @@ pub(crate) fn prepare(folder: &Path) -> Result<(), CliError> {
     if folder.is_dir() {
         return Ok(());
     }
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
-    made.map_err(|source| CliError::File { path: folder.to_owned(), source })
+    let created = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    created.map_err(|source| CliError::File { path: folder.to_owned(), source })
 }
 
 /// Reads a file; if it is missing, creates it with `content`. Returns the content and whether the file was created.
-pub(crate) fn read_or_make(
+pub(crate) fn read_or_create(
     path: &Path,
     content: impl FnOnce() -> Result<String, CliError>,
 ) -> Result<(String, bool), CliError> {
@@ -45,9 +45,9 @@ fn write(path: &Path, text: &str, permissions_of: Option<&Metadata>) -> io::Resu
     let temporary = path.with_extension("new");
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
     if let Some(old) = permissions_of {
-        let own = file.metadata()?;
+        let metadata = file.metadata()?;
         // If root edits the file, the server must still be able to read it.
-        if (own.uid(), own.gid()) != (old.uid(), old.gid()) {
+        if (metadata.uid(), metadata.gid()) != (old.uid(), old.gid()) {
             fchown(&file, Some(old.uid()), Some(old.gid()))?;
         }
         file.set_permissions(old.permissions())?;
@@ -72,9 +72,9 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("deep").join("secret");
         prepare(path.parent().expect("a parent")).expect("a folder");
-        let made = read_or_make(&path, || Ok("one".to_owned())).expect("a file");
-        assert_eq!(made, ("one".to_owned(), true));
-        let again = read_or_make(&path, || panic!("it is there")).expect("a file");
+        let created = read_or_create(&path, || Ok("one".to_owned())).expect("a file");
+        assert_eq!(created, ("one".to_owned(), true));
+        let again = read_or_create(&path, || panic!("it is there")).expect("a file");
         assert_eq!(again, ("one".to_owned(), false));
         let mode = |path: &Path| fs::metadata(path).expect("metadata").permissions().mode() & 0o777;
         assert_eq!(mode(&path), 0o600);

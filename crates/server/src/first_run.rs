@@ -51,9 +51,9 @@ pub(crate) fn add_accounts(loaded: &mut Loaded, folder: Option<&Path>) -> Result
         return Ok(InitialAccounts { file: None, created });
     };
     let file = folder.join(FILE);
-    let (_, made) = data::read_or_make(&file, || Ok(text))?;
+    let (_, is_new) = data::read_or_create(&file, || Ok(text))?;
     config::add_accounts_from_file(&file, &loaded.config, &mut loaded.accounts)?;
-    Ok(InitialAccounts { file: Some(file), created: if made { created } else { Vec::new() } })
+    Ok(InitialAccounts { file: Some(file), created: if is_new { created } else { Vec::new() } })
 }
 
 const FILE_HEADER: &str = "\
@@ -62,17 +62,17 @@ const FILE_HEADER: &str = "\
 ";
 
 /// Instructions for setting up a phone.
-pub(crate) fn hint(made: &InitialAccounts, server: Option<IpAddr>, port: u16) -> String {
+pub(crate) fn hint(accounts: &InitialAccounts, server: Option<IpAddr>, port: u16) -> String {
     let server = server.map_or_else(|| "this machine's address".to_owned(), |ip| ip.to_string());
     let port = if port == 5060 { String::new() } else { format!("  port {port}") };
     let mut text = format!(
         "\nThree phones can register now. Type into each phone's account settings:\n\n  \
          server (domain, registrar)  {server}{port}\n"
     );
-    for (user, password) in &made.created {
+    for (user, password) in &accounts.created {
         let _ = writeln!(text, "  user {user}   password {password}");
     }
-    let _ = match &made.file {
+    let _ = match &accounts.file {
         Some(file) => writeln!(text, "\nThey are kept in {}. A phone calls another by its number.\n", file.display()),
         None => writeln!(text, "\nThey are good until this program ends. A phone calls another by its number.\n"),
     };
@@ -99,10 +99,10 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let (mut first, mut second) = (loaded(), loaded());
         assert!(is_needed(&first.config));
-        let made = add_accounts(&mut first, Some(folder.path())).expect("accounts");
-        assert_eq!((made.created.len(), first.accounts.len()), (3, 3));
+        let accounts = add_accounts(&mut first, Some(folder.path())).expect("accounts");
+        assert_eq!((accounts.created.len(), first.accounts.len()), (3, 3));
         let again = add_accounts(&mut second, Some(folder.path())).expect("accounts");
-        assert!(again.created.is_empty() && again.file == made.file);
+        assert!(again.created.is_empty() && again.file == accounts.file);
         let aor = location::Aor::new(b"101", b"office.example");
         let secrets = |loaded: &Loaded| loaded.accounts.find(&aor).map(|account| account.secrets.clone());
         assert!(secrets(&first).is_some() && secrets(&first) == secrets(&second));
@@ -111,8 +111,8 @@ mod tests {
     #[test]
     fn nothing_is_written_without_a_folder() {
         let mut loaded = loaded();
-        let made = add_accounts(&mut loaded, None).expect("accounts");
-        assert_eq!((made.file.is_none(), made.created.len(), loaded.accounts.len()), (true, 3, 3));
+        let accounts = add_accounts(&mut loaded, None).expect("accounts");
+        assert_eq!((accounts.file.is_none(), accounts.created.len(), loaded.accounts.len()), (true, 3, 3));
     }
 
     #[test]
@@ -133,9 +133,9 @@ mod tests {
 
     #[test]
     fn the_hint_says_what_to_type() {
-        let made =
+        let accounts =
             InitialAccounts { file: Some("data/accounts.yaml".into()), created: vec![("101".into(), "secret".into())] };
-        let text = hint(&made, Some([192, 0, 2, 7].into()), 5080);
+        let text = hint(&accounts, Some([192, 0, 2, 7].into()), 5080);
         for part in ["192.0.2.7", "5080", "101", "secret", "data/accounts.yaml"] {
             assert!(text.contains(part), "{part} in {text}");
         }

@@ -41,14 +41,14 @@ pub(crate) enum Inbound {
     },
     /// The attempt to open a connection has ended.
     Connected {
-        /// Its number.
+        /// Its id.
         connection: u64,
         /// The connection.
         outcome: io::Result<TcpStream>,
     },
     /// A connection sent data without a recognisable message boundary: it has to be closed.
     FramingError {
-        /// Its addresses and number.
+        /// Its addresses and connection id.
         flow: Flow,
         /// The received data.
         head: Bytes,
@@ -57,14 +57,14 @@ pub(crate) enum Inbound {
     },
     /// A connection has ended.
     Closed {
-        /// Its number.
+        /// Its id.
         connection: u64,
         /// The limit that ended it.
         cap: Option<Cap>,
     },
     /// A connection sent a keep-alive.
     Ping {
-        /// Its addresses and number.
+        /// Its addresses and connection id.
         flow: Flow,
         /// Whether the response could not be sent.
         refused: bool,

@@ -9,7 +9,7 @@ use proxy::Interfaces;
 
 /// The current addresses; none if the system does not report them.
 pub(crate) fn list() -> Interfaces {
-    let all = if_addrs::get_if_addrs().unwrap_or_else(|error| {
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_else(|error| {
         tracing::warn!(%error, "cannot read the addresses of this machine");
         Vec::new()
     });
@@ -21,7 +21,7 @@ pub(crate) fn list() -> Interfaces {
         Some((ip, IpNet::new(ip, length).ok()?.trunc()))
     };
     Interfaces {
-        networks: all.iter().filter_map(network).collect(),
+        networks: interfaces.iter().filter_map(network).collect(),
         // Documentation addresses (RFC 5737, RFC 3849) are never local, so the default route is used.
         default_v4: source_address(([192, 0, 2, 1], 9).into()).and_then(|ip| match ip {
             IpAddr::V4(ip) => Some(ip),

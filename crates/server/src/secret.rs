@@ -35,7 +35,7 @@ fn derive_key(purpose: &[u8], secret: &[u8; 32]) -> [u8; 32] {
 }
 
 fn load_or_create(path: &Path) -> Result<[u8; 32], CliError> {
-    let (text, _) = data::read_or_make(path, || Ok(format!("{}\n", hex::write(&random::<32>()?))))?;
+    let (text, _) = data::read_or_create(path, || Ok(format!("{}\n", hex::write(&random::<32>()?))))?;
     hex::read(text.trim()).ok_or_else(|| CliError::Key { path: path.to_owned() })
 }
 
@@ -56,8 +56,8 @@ mod tests {
     fn a_file_without_a_key_is_not_overwritten() {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::write(folder.path().join(FILE), "not a key").expect("a file");
-        let told = keys(Some(folder.path())).expect_err("no key").to_string();
-        assert!(told.contains("secret.key"), "{told}");
+        let error = keys(Some(folder.path())).expect_err("no key").to_string();
+        assert!(error.contains("secret.key"), "{error}");
         assert_eq!(std::fs::read_to_string(folder.path().join(FILE)).expect("a file"), "not a key");
     }
 }

@@ -117,14 +117,14 @@ pub(crate) fn prepare(mut loaded: Loaded, files: usize) -> Result<Prepared, CliE
 fn connections(limits: &Limits, files: usize, workers: u8) -> usize {
     let configured = limits.connections.0;
     let open = descriptors::open();
-    let most = descriptors::connections(configured, files, open, workers, limits.admin_connections.0);
-    if most < configured {
+    let limit = descriptors::connections(configured, files, open, workers, limits.admin_connections.0);
+    if limit < configured {
         tracing::warn!(
-            "limits.connections is {configured}, but the system lets this process open {files} files only: \
-             at most {most} connections are taken (see `ulimit -n`, LimitNOFILE)"
+            "limits.connections is {configured}, but the system allows this process {files} open files only: \
+             at most {limit} connections are accepted (see `ulimit -n`, LimitNOFILE)"
         );
     }
-    most
+    limit
 }
 
 fn listen_for_metrics(address: SocketAddr) -> Result<std::net::TcpListener, CliError> {
@@ -217,8 +217,8 @@ impl Prepared {
         };
         let mut workers = Vec::with_capacity(usize::from(count));
         for (number, inbox) in (0..count).zip(receivers) {
-            let own = |bound: &mut BoundListener| Some((bound.listener, bound.sockets.pop()?));
-            let sockets = self.bound.iter_mut().filter_map(own).collect();
+            let take_sockets = |bound: &mut BoundListener| Some((bound.listener, bound.sockets.pop()?));
+            let sockets = self.bound.iter_mut().filter_map(take_sockets).collect();
             let seed = u64::from_ne_bytes(secret::random()?);
             let parts =
                 WorkerParts { number, seed, sockets, inbox, exit_guard: WorkerExitGuard(number, exit_sender.clone()) };
@@ -308,7 +308,7 @@ impl Shared {
         sockets: Vec<(Listener, WorkerSocket)>,
         inbox: mpsc::Receiver<Inbound>,
     ) -> io::Result<Worker> {
-        let own = self.inboxes.get(usize::from(number)).cloned().unwrap_or_else(|| mpsc::channel(1).0);
+        let own_inbox = self.inboxes.get(usize::from(number)).cloned().unwrap_or_else(|| mpsc::channel(1).0);
         let mut udp = Vec::new();
         for (listener, sockets) in sockets {
             match sockets {
@@ -319,7 +319,7 @@ impl Shared {
                         listener,
                         Arc::clone(&self.directory),
                         Arc::clone(&self.defence),
-                        own.clone(),
+                        own_inbox.clone(),
                     ));
                 }
             }
@@ -331,7 +331,7 @@ impl Shared {
         let lookups = LookupLimits { max: self.limits.lookups.0, timeout: self.limits.lookup_time.0 };
         Ok(Worker {
             number,
-            answers: Answers::new(number, self.store, lookups, self.limits.users.0, &self.settings, own),
+            answers: Answers::new(number, self.store, lookups, self.limits.users.0, &self.settings, own_inbox),
             core: Core::new(self.settings, &self.keys, number, seed, self.watched).with_connections(connections),
             transports: Transports { udp, udp_send_queue: UdpSendQueue::default(), streams },
             udp_receiver: UdpReceiver::new(self.limits.message_size.0),

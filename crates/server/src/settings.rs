@@ -92,13 +92,13 @@ mod tests {
 
     #[test]
     fn the_flow_timer_is_shorter_than_the_idle_timeout() {
-        let told = |text: &str| {
+        let configured = |text: &str| {
             let config: Config = serde_yaml::from_str(text).expect("a configuration");
             registrar(&config.registrar, config.limits.connection_idle.0).flow_timer
         };
-        assert_eq!(told("{}"), Some(120));
-        assert_eq!(told("limits: { connection_idle: 1m }"), Some(30));
-        assert_eq!(told("limits: { connection_idle: 1s }"), Some(1));
-        assert_eq!(told("registrar: { flow_timer: off }"), None);
+        assert_eq!(configured("{}"), Some(120));
+        assert_eq!(configured("limits: { connection_idle: 1m }"), Some(30));
+        assert_eq!(configured("limits: { connection_idle: 1s }"), Some(1));
+        assert_eq!(configured("registrar: { flow_timer: off }"), None);
     }
 }

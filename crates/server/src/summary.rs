@@ -74,7 +74,7 @@ fn registration(loaded: &Loaded) -> String {
 }
 
 fn inbound(config: &Config) -> String {
-    let own = match config.authentication {
+    let users = match config.authentication {
         Authentication::Required => "Other users, once they have authenticated with their password.",
         Authentication::Off => "Anybody who claims to be a user.",
     };
@@ -84,9 +84,12 @@ fn inbound(config: &Config) -> String {
     };
     let trusted: Vec<_> = config.trusted.iter().map(|network| network.0.to_string()).collect();
     match trusted.as_slice() {
-        [] => format!("{own}\n  {strangers}"),
+        [] => format!("{users}\n  {strangers}"),
         list => {
-            format!("{own}\n  {strangers}\n  Anybody who sends from {}, without a password (trusted).", list.join(", "))
+            format!(
+                "{users}\n  {strangers}\n  Anybody who sends from {}, without a password (trusted).",
+                list.join(", ")
+            )
         }
     }
 }

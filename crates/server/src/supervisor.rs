@@ -162,7 +162,7 @@ fn spawn_admin(
     let (Some(listener), Some(metrics)) = (server.metrics.take(), metrics) else { return Ok(received) };
     let address = listener.local_addr().map_err(CliError::Thread)?;
     let listener = tokio::net::TcpListener::from_std(listener).map_err(CliError::Thread)?;
-    let most = reload.active_config().loaded.config.limits.admin_connections.0;
+    let max_connections = reload.active_config().loaded.config.limits.admin_connections.0;
     let state = AdminState {
         store: server.store.clone(),
         removals: removals.clone(),
@@ -178,7 +178,7 @@ fn spawn_admin(
         commands,
         listings: Semaphore::new(1),
     };
-    tokio::spawn(admin::serve(listener, Arc::new(state), most));
+    tokio::spawn(admin::serve(listener, Arc::new(state), max_connections));
     tracing::info!("metrics at http://{address}/metrics, status at http://{address}/");
     Ok(received)
 }
@@ -244,7 +244,7 @@ fn show_accounts(initial_accounts: &InitialAccounts, listeners: &[Listener], rel
         return;
     }
     let port = listeners.first().map_or(5060, |listener| listener.address.port());
-    let own = listeners.iter().map(|listener| listener.address.ip()).find(|ip| !ip.is_unspecified());
-    let server = own.or_else(|| interfaces::lan_address(reload.interfaces()));
+    let specific_ip = listeners.iter().map(|listener| listener.address.ip()).find(|ip| !ip.is_unspecified());
+    let server = specific_ip.or_else(|| interfaces::lan_address(reload.interfaces()));
     println!("{}", first_run::hint(initial_accounts, server, port));
 }

@@ -299,9 +299,9 @@ impl Worker {
     }
 
     fn broadcast(&mut self, message: &Letter) {
-        let all = u8::try_from(self.inboxes.len()).unwrap_or(u8::MAX);
+        let worker_count = u8::try_from(self.inboxes.len()).unwrap_or(u8::MAX);
         let own = self.number;
-        for worker in (0..all).filter(|worker| *worker != own) {
+        for worker in (0..worker_count).filter(|worker| *worker != own) {
             self.send_to_worker(worker, Inbound::CoreMessage(message.clone()));
         }
     }

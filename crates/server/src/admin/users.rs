@@ -102,7 +102,7 @@ pub(crate) async fn remove(state: &AdminState, name: &[u8], scope: RemovalScope<
     }
 }
 
-/// `101`, `101@state.example` or `sip:101@state.example`.
+/// `101`, `101@office.example` or `sip:101@office.example`.
 fn aor_of(name: &[u8], loaded: &Loaded) -> Aor {
     let name = name.strip_prefix(b"sip:").unwrap_or(name);
     match name.iter().rposition(|octet| *octet == b'@').and_then(|at| name.split_at_checked(at)) {

@@ -117,7 +117,7 @@ impl Scalar for AgentPrefix {
 
     fn read(text: &str) -> Option<Self> {
         // An empty prefix would match every client.
-        let good = !text.trim().is_empty() && !text.contains(char::is_control);
-        good.then(|| Self(text.into()))
+        let is_valid = !text.trim().is_empty() && !text.contains(char::is_control);
+        is_valid.then(|| Self(text.into()))
     }
 }

@@ -30,12 +30,12 @@ impl Scalar for Listen {
             transport @ (Transport::Udp | Transport::Tcp) => transport,
             Transport::Tls | Transport::Ws | Transport::Wss => return None,
         };
-        let alone = || {
+        let without_port = || {
             let bare = rest.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(rest);
             let ip = bare.parse::<IpAddr>().ok()?;
             Some(SocketAddr::new(ip, transport.default_port()))
         };
-        let address = rest.parse().ok().or_else(alone)?;
+        let address = rest.parse().ok().or_else(without_port)?;
         Some(Self { transport, address })
     }
 }

@@ -217,10 +217,10 @@ impl Scalar for HostName {
             inner && !label.is_empty() && label.len() <= 63 && !label.starts_with('-') && !label.ends_with('-')
         };
         let name = text.strip_suffix('.').unwrap_or(text);
-        let good = name.len() <= 253 && name.split('.').all(label);
+        let is_valid = name.len() <= 253 && name.split('.').all(label);
         // "10.0.0" is a mistyped address: the last label of a name begins with a letter.
         let last = name.rsplit('.').next().unwrap_or_default();
-        (good && !last.starts_with(|c: char| c.is_ascii_digit())).then(|| Self(name.to_ascii_lowercase().into()))
+        (is_valid && !last.starts_with(|c: char| c.is_ascii_digit())).then(|| Self(name.to_ascii_lowercase().into()))
     }
 }
 
@@ -228,8 +228,8 @@ impl Scalar for Network {
     const EXPECTED: &'static str = "a network like 192.0.2.0/24, or an IP address";
 
     fn read(text: &str) -> Option<Self> {
-        let alone = || text.parse::<IpAddr>().ok().map(IpNet::from);
-        text.parse::<IpNet>().ok().or_else(alone).map(|net| Self(net.trunc()))
+        let address = || text.parse::<IpAddr>().ok().map(IpNet::from);
+        text.parse::<IpNet>().ok().or_else(address).map(|net| Self(net.trunc()))
     }
 }
 
@@ -249,8 +249,8 @@ impl Scalar for Text {
     const SECRET: bool = true;
 
     fn read(text: &str) -> Option<Self> {
-        let good = !text.is_empty() && !text.contains(char::is_control);
-        good.then(|| Self(text.into()))
+        let is_valid = !text.is_empty() && !text.contains(char::is_control);
+        is_valid.then(|| Self(text.into()))
     }
 }
 
@@ -261,8 +261,8 @@ impl Scalar for Token {
 
     fn read(text: &str) -> Option<Self> {
         // RFC 6750 2.1
-        let good = |octet: u8| octet.is_ascii_alphanumeric() || b"-._~+/=".contains(&octet);
-        ((16..=256).contains(&text.len()) && text.bytes().all(good)).then(|| Self(text.into()))
+        let is_valid = |octet: u8| octet.is_ascii_alphanumeric() || b"-._~+/=".contains(&octet);
+        ((16..=256).contains(&text.len()) && text.bytes().all(is_valid)).then(|| Self(text.into()))
     }
 }
 

@@ -247,10 +247,10 @@ impl Defence {
     /// The bans, sorted by address.
     pub(crate) fn list(&self) -> Vec<(Source, Ban)> {
         let inner = self.inner.read();
-        let mut all: Vec<_> = inner.bans.iter().map(|(source, ban)| (*source, ban.clone())).collect();
+        let mut bans: Vec<_> = inner.bans.iter().map(|(source, ban)| (*source, ban.clone())).collect();
         drop(inner);
-        all.sort_unstable_by_key(|(source, _)| *source);
-        all
+        bans.sort_unstable_by_key(|(source, _)| *source);
+        bans
     }
 
     /// Takes the notices, and the number of dropped ones.
@@ -427,8 +427,8 @@ mod tests {
         ] {
             let defence = defence(config);
             fails(&defence, "198.51.100.7", 50);
-            let told: Vec<_> = defence.take_notices().0.iter().map(|notice| notice.outcome).collect();
-            assert_eq!((told, defence.ban_count()), (vec![outcome], 0), "{config}");
+            let outcomes: Vec<_> = defence.take_notices().0.iter().map(|notice| notice.outcome).collect();
+            assert_eq!((outcomes, defence.ban_count()), (vec![outcome], 0), "{config}");
         }
     }
 

@@ -56,20 +56,20 @@ impl EventLog {
         if self.active_config.has_changed().unwrap_or(false) {
             self.names.reconfigure(&self.active_config.borrow_and_update().loaded.config);
         }
-        let (mut all, mut own) = std::mem::take(&mut self.scratch);
+        let (mut events, mut batch) = std::mem::take(&mut self.scratch);
         let now = clock::wall();
         for queue in self.queues.iter() {
-            let dropped = queue.drain_into(&mut own);
+            let dropped = queue.drain_into(&mut batch);
             dropped
                 .into_iter()
                 .zip(RefusalKind::ALL)
                 .for_each(|(count, kind)| self.rate_limit.count_dropped(kind, count, now));
-            all.append(&mut own);
+            events.append(&mut batch);
         }
         // Each queue is ordered, but their concatenation is not.
-        all.sort_by_key(|event| event.at);
-        all.drain(..).for_each(|event| self.log_event(event));
-        self.scratch = (all, own);
+        events.sort_by_key(|event| event.at);
+        events.drain(..).for_each(|event| self.log_event(event));
+        self.scratch = (events, batch);
         let (notices, dropped) = self.defence.take_notices();
         bans::log_notices(&notices, dropped, &self.names);
         self.log_summaries(now);
@@ -119,8 +119,8 @@ impl EventLog {
                 }
             }
             Event::CallEnded { call, status, tried, by } => {
-                let known = self.calls.lock().end(call);
-                if let Some(call) = known {
+                let active = self.calls.lock().end(call);
+                if let Some(call) = active {
                     let call = ActiveCall { phones: tried, ..call };
                     let by = by.and_then(|source| self.device_name(&call.to, source));
                     self.call_ended(EndedCall { call, at, ending: Ending::of(status), status, by });
@@ -131,8 +131,8 @@ impl EventLog {
             }
             Event::ParseError { flow, .. } => self.parse_error(at, &flow),
             Event::CallRefused { call, from, to, status, reason, source, offence } => {
-                let known = self.calls.lock().end(call);
-                let call = known.unwrap_or(ActiveCall { from, to, phones: 0, began: at });
+                let active = self.calls.lock().end(call);
+                let call = active.unwrap_or(ActiveCall { from, to, phones: 0, began: at });
                 let ended = EndedCall { call, at, ending: Ending::refused(status), status: Some(status), by: None };
                 let reason = offence.map_or(reason, offence_reason);
                 self.call_refused(kind.unwrap_or(RefusalKind::Call), ended, reason, source.ip());

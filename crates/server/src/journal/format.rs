@@ -116,9 +116,9 @@ mod tests {
         let mut config = Config::default();
         config.log.mask = vec![Masked::Users, Masked::Addresses];
         let names = NameFormat::new(&config);
-        let one = names.user(&aor("101", "office.example"));
-        assert!(one.starts_with("user-") && !one.contains("101"), "{one}");
-        assert_eq!(one, names.user(&aor("101", "office.example")), "one user, one stand-in");
+        let pseudonym = names.user(&aor("101", "office.example"));
+        assert!(pseudonym.starts_with("user-") && !pseudonym.contains("101"), "{pseudonym}");
+        assert_eq!(pseudonym, names.user(&aor("101", "office.example")), "one user, one stand-in");
         assert!(names.user(&aor("101", "branch.example")).ends_with("@branch.example"));
         assert!(names.address([192, 0, 2, 7].into()).starts_with("address-"));
     }

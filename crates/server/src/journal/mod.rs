@@ -86,13 +86,13 @@ impl EventQueue {
         let kind = RefusalKind::of(&queued.event).map(|kind| kind as usize);
         let mut waiting = self.waiting.lock();
         let Waiting { list, refusals, dropped } = &mut *waiting;
-        let all: usize = refusals.iter().sum();
+        let total: usize = refusals.iter().sum();
         let mut has_room = list.len() < self.capacity;
-        if let Some(own) = kind.and_then(|kind| refusals.get_mut(kind)) {
+        if let Some(of_kind) = kind.and_then(|kind| refusals.get_mut(kind)) {
             // Each kind may take a quarter of the queue and all refusals together three quarters, so that a flood of
             // refusals leaves room for the rest.
-            has_room &= *own < self.capacity.div_ceil(4) && all < self.capacity - self.capacity / 4;
-            *own += usize::from(has_room);
+            has_room &= *of_kind < self.capacity.div_ceil(4) && total < self.capacity - self.capacity / 4;
+            *of_kind += usize::from(has_room);
         }
         if has_room {
             list.push(queued);

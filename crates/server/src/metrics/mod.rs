@@ -226,8 +226,8 @@ pub(crate) fn refused_connection() {
 }
 
 /// Counts a reload.
-pub(crate) fn reloaded(good: bool) {
-    let outcome = if good { "good" } else { "refused" };
+pub(crate) fn reloaded(succeeded: bool) {
+    let outcome = if succeeded { "good" } else { "refused" };
     counter!("frontdesk_reloads_total", "outcome" => outcome).increment(1);
 }
 

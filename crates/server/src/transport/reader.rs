@@ -76,7 +76,7 @@ pub(crate) struct ConnectionReader {
     pub(crate) writer: Arc<ConnectionWriter>,
     /// The timeout for this flow.
     pub(crate) flow_timeout: Arc<FlowTimeout>,
-    /// Its addresses and number.
+    /// Its addresses and connection id.
     pub(crate) flow: Flow,
     /// Its worker.
     pub(crate) inbox: mpsc::Sender<Inbound>,

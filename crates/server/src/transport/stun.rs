@@ -25,8 +25,8 @@ const KNOWN_ATTRIBUTES: [u16; 10] = [0x0001, 0x0006, 0x0008, 0x0014, 0x0015, 0x0
 /// The response to a datagram from `source`; `None` if it is no Binding request.
 pub(super) fn answer(datagram: &[u8], source: SocketAddr) -> Option<Vec<u8>> {
     let (head, attributes) = datagram.split_first_chunk::<20>()?;
-    let (method, rest) = number(head)?;
-    let (length, rest) = number(rest)?;
+    let (method, rest) = read_u16(head)?;
+    let (length, rest) = read_u16(rest)?;
     let (cookie, transaction) = rest.split_first_chunk()?;
     if method != BINDING_REQUEST || usize::from(length) != attributes.len() || *cookie != MAGIC_COOKIE {
         return None;
@@ -34,18 +34,18 @@ pub(super) fn answer(datagram: &[u8], source: SocketAddr) -> Option<Vec<u8>> {
     let mut value = Vec::with_capacity(24);
     let Some(unknown) = first_unknown(attributes)? else {
         mapped_address(&mut value, source, transaction);
-        return Some(message(BINDING_SUCCESS, transaction, &[(XOR_MAPPED_ADDRESS, &value)]));
+        return Some(write_message(BINDING_SUCCESS, transaction, &[(XOR_MAPPED_ADDRESS, &value)]));
     };
     // RFC 8489 6.3.1: 420 with the unknown attribute.
     let unknown = unknown.to_be_bytes();
-    Some(message(BINDING_ERROR, transaction, &[(ERROR_CODE, &[0, 0, 4, 20]), (UNKNOWN_ATTRIBUTES, &unknown)]))
+    Some(write_message(BINDING_ERROR, transaction, &[(ERROR_CODE, &[0, 0, 4, 20]), (UNKNOWN_ATTRIBUTES, &unknown)]))
 }
 
 /// The first unknown comprehension-required attribute; `None` if the attributes are malformed.
 fn first_unknown(mut attributes: &[u8]) -> Option<Option<u16>> {
     while !attributes.is_empty() {
-        let (kind, rest) = number(attributes)?;
-        let (length, rest) = number(rest)?;
+        let (kind, rest) = read_u16(attributes)?;
+        let (length, rest) = read_u16(rest)?;
         if kind < COMPREHENSION_OPTIONAL && !KNOWN_ATTRIBUTES.contains(&kind) {
             return Some(Some(kind));
         }
@@ -66,7 +66,7 @@ fn mapped_address(out: &mut Vec<u8>, source: SocketAddr, transaction: &[u8]) {
     }
 }
 
-fn message(kind: u16, transaction: &[u8], attributes: &[(u16, &[u8])]) -> Vec<u8> {
+fn write_message(kind: u16, transaction: &[u8], attributes: &[(u16, &[u8])]) -> Vec<u8> {
     let mut body = Vec::with_capacity(32);
     for (kind, value) in attributes {
         body.extend(kind.to_be_bytes());
@@ -83,7 +83,7 @@ fn message(kind: u16, transaction: &[u8], attributes: &[(u16, &[u8])]) -> Vec<u8
     out
 }
 
-fn number(octets: &[u8]) -> Option<(u16, &[u8])> {
+fn read_u16(octets: &[u8]) -> Option<(u16, &[u8])> {
     let (number, rest) = octets.split_first_chunk()?;
     Some((u16::from_be_bytes(*number), rest))
 }
@@ -95,7 +95,7 @@ mod tests {
     const TRANSACTION: [u8; 12] = [0xB7, 0xE7, 0xA7, 0x01, 0xBC, 0x34, 0xD6, 0x86, 0xFA, 0x87, 0xDF, 0xAE];
 
     fn request(attributes: &[(u16, &[u8])]) -> Vec<u8> {
-        message(BINDING_REQUEST, &TRANSACTION, attributes)
+        write_message(BINDING_REQUEST, &TRANSACTION, attributes)
     }
 
     // checklist 145

@@ -103,13 +103,13 @@ fn length_of_run(queued: &[QueuedDatagram], max: usize) -> usize {
     if !(1..=MAX_SEGMENT).contains(&segment) {
         return 1;
     }
-    let same_way = |datagram: &&QueuedDatagram| {
+    let same_path = |datagram: &&QueuedDatagram| {
         (datagram.socket, datagram.to, datagram.from) == (first.socket, first.to, first.from)
     };
-    let mut same_way = queued.iter().take(max.min(MAX_RUN / segment).max(1)).take_while(same_way);
-    let alike = same_way.clone().take_while(|datagram| datagram.span.len() == segment).count();
-    let has_short_end = same_way.nth(alike).is_some_and(|datagram| (1..segment).contains(&datagram.span.len()));
-    alike + usize::from(has_short_end)
+    let mut same_path = queued.iter().take(max.min(MAX_RUN / segment).max(1)).take_while(same_path);
+    let equal_count = same_path.clone().take_while(|datagram| datagram.span.len() == segment).count();
+    let has_short_end = same_path.nth(equal_count).is_some_and(|datagram| (1..segment).contains(&datagram.span.len()));
+    equal_count + usize::from(has_short_end)
 }
 
 /// Their bytes in one slice, without a copy if they are adjacent.
