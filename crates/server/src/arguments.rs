@@ -12,31 +12,31 @@ use crate::error::CliError;
 
 /// What `--help` prints.
 pub(crate) const HELP: &str = "\
-frontdesk: the SIP server of an office. Phones register with it, calls find them.
+frontdesk: a SIP registrar and proxy for an office.
 
-Usage: frontdesk [run]                          serve
-       frontdesk check                          look at the configuration, say what is wrong or what it means
-       frontdesk account list                   who may register
-       frontdesk account add USER               a new account; its password is made and printed
-       frontdesk account passwd USER            another password
-       frontdesk account remove USER
-       frontdesk bindings [list [TEXT]]         who is registered, with which phone
-       frontdesk bindings show USER
-       frontdesk bindings remove USER [CONTACT] forget a phone, or all of a user; one that is there comes back
-       frontdesk bans [list]                    addresses that are not answered: who guesses passwords
-       frontdesk bans remove ADDRESS            answer it again
+Usage: frontdesk [run]                          run the server
+       frontdesk check                          check the configuration and print what it means
+       frontdesk account list                   list the accounts
+       frontdesk account add USER               add an account; its password is generated and printed
+       frontdesk account passwd USER            change the password
+       frontdesk account remove USER            remove the account
+       frontdesk bindings [list [TEXT]]         list the registered users and their phones
+       frontdesk bindings show USER             show the phones of a user
+       frontdesk bindings remove USER [CONTACT] remove a phone, or all of a user; a running phone registers again
+       frontdesk bans [list]                    list the banned addresses
+       frontdesk bans remove ADDRESS            lift a ban
        frontdesk explain TO [--from CALLER] [--source IP]
-                                                where a call would go, step by step; nothing is sent
-       frontdesk backup NEW                     copy the registrations to a new file, also of a server that runs
-       frontdesk reload                         read the configuration again, as SIGHUP does
+                                                show how a call would be routed; nothing is sent
+       frontdesk backup NEW                     copy the registrations to a new file, also while the server runs
+       frontdesk reload                         reload the configuration, as SIGHUP does
        frontdesk --version | --help
 
-Options: --config FILE     else ./config/frontdesk.yaml if there is one, else the defaults
-         --admin URL       the running server, else what the configuration's metrics.listen says
+Options: --config FILE     default ./config/frontdesk.yaml if it exists, else the defaults apply
+         --admin URL       the running server; default metrics.listen of the configuration
          --password-stdin  with account add and passwd: the password is the first line of standard input
 
-SIGHUP reads the configuration again, SIGTERM stops. RUST_LOG sets what is logged.
-Exit code 1: the machine or the running server refuses; 2: command line or configuration are wrong.
+SIGHUP reloads the configuration, SIGTERM stops the server. RUST_LOG sets the log level.
+Exit code 1: an error of the machine or the running server; 2: of the command line or configuration.
 ";
 
 /// A command line.

@@ -117,7 +117,7 @@ fn format_user(user: &User) -> String {
         };
         let left = match expires_in {
             Some(left) => format!("{} left", humantime::format_duration(Duration::from_secs(u64::from(*left)))),
-            None => "always there".to_owned(),
+            None => "static".to_owned(),
         };
         let _ = writeln!(text, "    {device}{address}  {left}\n        {contact}");
     }

@@ -120,8 +120,8 @@ fn connections(limits: &Limits, files: usize, workers: u8) -> usize {
     let limit = descriptors::connections(configured, files, open, workers, limits.admin_connections.0);
     if limit < configured {
         tracing::warn!(
-            "limits.connections is {configured}, but the system allows this process {files} open files only: \
-             at most {limit} connections are accepted (see `ulimit -n`, LimitNOFILE)"
+            "limits.connections is {configured}, but the system lets this process open {files} files only: \
+             at most {limit} connections are taken (see `ulimit -n`, LimitNOFILE)"
         );
     }
     limit
