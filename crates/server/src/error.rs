@@ -69,7 +69,7 @@ pub(crate) enum CliError {
     #[error(transparent)]
     Client(#[from] ClientError),
     /// The running server refused the configuration.
-    #[error("the server keeps its configuration: {0}")]
+    #[error("the server refused the configuration: {0}")]
     NotReloaded(String),
     /// A worker ended while the server was running.
     #[error("worker {0} has ended")]

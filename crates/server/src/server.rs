@@ -372,7 +372,7 @@ impl Server {
     /// Closes the store, which makes all commits durable; lets the workers send the responses; stops them.
     pub(crate) async fn stop(mut self) {
         if !self.health.is_store_usable() {
-            tracing::error!("the location store could not be written: the last registrations end with this run");
+            tracing::error!("the location store could not be written: the last registrations are lost");
         }
         let store = Arc::clone(&self.store);
         let closed = tokio::task::spawn_blocking(move || store.close());
@@ -386,12 +386,12 @@ impl Server {
             }
         };
         if timeout(WORKER_STOP_TIMEOUT, all_ended).await.is_err() {
-            tracing::error!("a worker does not end");
+            tracing::error!("a worker does not stop");
             return;
         }
         for worker in self.workers {
             if worker.join().is_err() {
-                tracing::error!("a worker ended by a panic");
+                tracing::error!("a worker panicked");
             }
         }
     }

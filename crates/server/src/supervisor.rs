@@ -138,7 +138,7 @@ async fn remove_at_start(prepared: &Prepared, reload: &Reload) {
         () = removals.dispatch_completions() => {}
         removed = timeout(REMOVAL_TIMEOUT, unknown_users::remove(prepared.store(), &removals, &active_config)) => {
             if removed.is_err() {
-                tracing::error!("registrations of users without an account are not yet removed on the disk");
+                tracing::error!("the removal of registrations without an account is not yet durable");
             }
         }
     }

@@ -49,7 +49,7 @@ pub(crate) async fn remove(
         tracing::info!("registrations of {} more users removed: there are no such accounts", removed.len() - MAX_LINES);
     }
     if failed > 0 {
-        tracing::error!("registrations of {failed} users without an account could not be removed for good");
+        tracing::error!("registrations of {failed} users without an account could not be removed from the disk");
     }
 }
 

@@ -60,7 +60,7 @@ pub(crate) enum RemovalError {
     #[error("no such phone is registered")]
     NotFound,
     /// The store refused the commit, or did not finish in time.
-    #[error("the store did not take it")]
+    #[error("the store did not accept the change")]
     Store,
 }
 

@@ -110,7 +110,7 @@ async fn reload(state: &AdminState) -> Reply {
 }
 
 fn not_found() -> Reply {
-    reply::problem(StatusCode::NOT_FOUND, "there is nothing here: see /api/v1/openapi.yaml")
+    reply::problem(StatusCode::NOT_FOUND, "no such path: see /api/v1/openapi.yaml")
 }
 
 /// The query parameters.

@@ -197,14 +197,14 @@ mod tests {
             connections.set_task(permit.id, tokio::spawn(std::future::pending::<()>()).abort_handle());
             Some(permit)
         };
-        let first = [admit(1), admit(1)].map(|permit| permit.expect("a place"));
+        let first = [admit(1), admit(1)].map(|permit| permit.expect("a permit"));
         // Over half of the limit: the third connection of one peer replaces its first.
-        let third = admit(1).expect("a place");
+        let third = admit(1).expect("a permit");
         assert_eq!(peers(&connections), [1, 1]);
-        let others = [admit(2), admit(3)].map(|permit| permit.expect("a place"));
+        let others = [admit(2), admit(3)].map(|permit| permit.expect("a permit"));
         // Over the limit: the longest idle connection is replaced, never one that is being answered.
         first[1].mark_busy();
-        let fourth = admit(4).expect("a place");
+        let fourth = admit(4).expect("a permit");
         assert_eq!(peers(&connections), [1, 2, 3, 4]);
         others.iter().chain([&fourth]).for_each(HttpPermit::mark_busy);
         assert!(admit(5).is_none());

@@ -191,5 +191,5 @@ fn lossy(text: &[u8]) -> String {
 }
 
 fn unavailable() -> Reply {
-    reply::problem(StatusCode::SERVICE_UNAVAILABLE, "the list could not be made")
+    reply::problem(StatusCode::SERVICE_UNAVAILABLE, "the list could not be created")
 }

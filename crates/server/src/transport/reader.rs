@@ -133,9 +133,9 @@ impl ConnectionReader {
                 None
             }
             Err(StreamError::Framing { error, head }) => {
-                tracing::debug!(%error, remote = %self.flow.remote, "broken stream");
-                let broken = Inbound::FramingError { flow: self.flow, head, error };
-                if self.inbox.send(broken).await.is_ok() {
+                tracing::debug!(%error, remote = %self.flow.remote, "framing error");
+                let framing_error = Inbound::FramingError { flow: self.flow, head, error };
+                if self.inbox.send(framing_error).await.is_ok() {
                     // The stream is shut down when the last writer is dropped. After this it is the worker's, which
                     // sends the response.
                     let Self { read_half, writer, permit, .. } = self;
@@ -294,7 +294,7 @@ mod tests {
             inbox,
             read_limits,
             expects_first_message,
-            permit: Arc::new(Directory::new(1, 1)).admit(remote.ip()).expect("a place"),
+            permit: Arc::new(Directory::new(1, 1)).admit(remote.ip()).expect("a permit"),
         };
         tokio::spawn(reader.run());
         (peer, receiver, flow_timeout)
@@ -325,7 +325,7 @@ mod tests {
             }
         };
         tokio::select! {
-            () = dribble => panic!("nobody cared"),
+            () = dribble => panic!("the connection stays open"),
             cap = end(&mut inbox) => assert_eq!(cap, Some(Cap::MessageTime)),
         }
         assert!(started.elapsed() < Duration::from_secs(17));

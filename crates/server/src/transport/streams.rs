@@ -395,7 +395,7 @@ mod tests {
         assert_eq!(await_connect(&mut one, &mut first).await, (1, Vec::new()));
 
         two.send(message(b"three"), &mut tally).expect("handed over");
-        let Some(Inbound::Send(request)) = first.recv().await else { panic!("not handed over") };
+        let Some(Inbound::Send(request)) = first.recv().await else { panic!("not passed to the owner") };
         one.send_for_worker(&request, &mut tally).expect("sent");
         let (mut stream, from) = phone.accept().await.expect("a connection");
         let mut bytes = [0; 13];

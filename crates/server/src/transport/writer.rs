@@ -173,7 +173,7 @@ mod tests {
             }
             // Lets the kernel fill its buffers.
             tokio::task::yield_now().await;
-            assert!(sent < 1 << 28, "nobody bounds the queue");
+            assert!(sent < 1 << 28, "the queue is not bounded");
         };
         assert_eq!(error, WriteError::QueueFull);
         let closed = inbox_receiver.recv().await;
