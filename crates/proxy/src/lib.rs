@@ -7,7 +7,7 @@
 //! core.receive(now, received, &mut outbox)          a message came
 //! core.answer(now, parked, answer, &mut outbox)     what the store or DNS said
 //! core.timeout(now, &mut outbox)                    core.next_timeout() has passed
-//! core.deliver(now, letter, &mut outbox)            another worker's core says something
+//! core.deliver(now, core_message, &mut outbox)      a message from another worker
 //! ```
 //!
 //! There is no socket, no clock and no runtime in this crate: time is an argument, randomness comes from a seed, and
@@ -43,14 +43,14 @@ mod watch;
 
 pub use crate::core::explain::{Goal, Inquiry, Step, explain};
 pub use crate::core::{Core, Load};
-pub use ask::{Answer, Parked, Question};
+pub use ask::{Answer, Continuation, Question};
 pub use clock::{Instant, Now, Wall};
 pub use connections::Connections;
 pub use dialog::{Moved, SideOfDialog};
 pub use event::{AuthenticationFailure, DialogRequest, Drop, Event, Fork, Limit, Notification, Offence, Registration};
 pub use hop::{Hop, Name};
 pub use location::Flow;
-pub use outbox::{Handover, Letter, Outbox, Passed, Transmit};
+pub use outbox::{CoreMessage, Handover, Outbox, Passed, Transmit};
 pub use registrar::fixed_bindings;
 pub use request::Received;
 pub use settings::{

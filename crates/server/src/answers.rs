@@ -10,7 +10,7 @@ use std::time::Duration;
 use hashbrown::HashMap;
 use location::{AnyStore, Commit, Store as _, StoreError, Ticket};
 use parser::Transport;
-use proxy::{Answer, Authentication, Listener, Name, Parked, Question, Settings};
+use proxy::{Answer, Authentication, Continuation, Listener, Name, Question, Settings};
 use smallvec::SmallVec;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
@@ -29,7 +29,7 @@ pub(crate) struct Answers {
     most_users: Option<u64>,
     /// `limits.users`
     users: usize,
-    waiting: HashMap<u64, Parked>,
+    waiting: HashMap<u64, Continuation>,
     next: u64,
     lookups: Arc<Semaphore>,
     time: Duration,
@@ -92,7 +92,12 @@ impl Answers {
     }
 
     /// The answer, if memory has it; else it comes by [`Answers::committed`] or [`Answers::resolved`].
-    pub(crate) fn ask(&mut self, question: Question, parked: Parked, tally: &mut Tally) -> Option<(Parked, Answer)> {
+    pub(crate) fn ask(
+        &mut self,
+        question: Question,
+        parked: Continuation,
+        tally: &mut Tally,
+    ) -> Option<(Continuation, Answer)> {
         match question {
             Question::Load(aor) => Some((parked, Answer::Loaded(self.store.load(&aor)))),
             Question::Commit { expected, record } => {
@@ -126,7 +131,7 @@ impl Answers {
     }
 
     /// The store has made a commit safe, or has not.
-    pub(crate) fn committed(&mut self, id: u64, safety: Safety) -> Option<(Parked, Answer)> {
+    pub(crate) fn committed(&mut self, id: u64, safety: Safety) -> Option<(Continuation, Answer)> {
         let parked = self.waiting.remove(&id)?;
         let answer = match safety {
             Safety::Safe => Answer::Committed,
@@ -142,7 +147,7 @@ impl Answers {
         id: u64,
         addresses: Option<Addresses>,
         tally: &mut Tally,
-    ) -> Option<(Parked, Answer)> {
+    ) -> Option<(Continuation, Answer)> {
         let parked = self.waiting.remove(&id)?;
         let found = addresses.as_ref().is_some_and(|all| all.iter().any(|addresses| !addresses.is_empty()));
         tally.count(Series::Lookup(found));
@@ -154,7 +159,12 @@ impl Answers {
         self.next
     }
 
-    fn resolve(&mut self, names: SmallVec<[Name; 1]>, parked: Parked, tally: &mut Tally) -> Option<(Parked, Answer)> {
+    fn resolve(
+        &mut self,
+        names: SmallVec<[Name; 1]>,
+        parked: Continuation,
+        tally: &mut Tally,
+    ) -> Option<(Continuation, Answer)> {
         if let Some(addresses) = names.iter().map(literal).collect::<Option<Addresses>>() {
             return Some((parked, Answer::Resolved(addresses)));
         }

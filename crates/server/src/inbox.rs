@@ -12,7 +12,7 @@ use bytes::Bytes;
 use location::Flow;
 use parking_lot::Mutex;
 use parser::ParseError;
-use proxy::{Hop, Letter, Settings};
+use proxy::{CoreMessage, Hop, Settings};
 use smallvec::SmallVec;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, oneshot};
@@ -76,7 +76,7 @@ pub(crate) enum Inbound {
     /// Another worker could not send this, which we gave it.
     Undelivered(Bytes),
     /// Another worker's core says something to ours.
-    Letter(Letter),
+    Letter(CoreMessage),
     /// DNS has answered; `None` if it has not.
     Resolved {
         /// Whose question.

@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use location::Flow;
 use parser::{Message, Transport};
-use proxy::{Answer, Core, Event, Letter, Now, Outbox, Parked, Question, Received};
+use proxy::{Answer, Continuation, Core, CoreMessage, Event, Now, Outbox, Question, Received};
 use tokio::sync::mpsc;
 use tokio::time::{Sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -75,7 +75,7 @@ pub(crate) struct Worker {
 #[derive(Default)]
 pub(crate) struct Spare {
     outbox: Outbox,
-    questions: Vec<(Question, Parked)>,
+    questions: Vec<(Question, Continuation)>,
     failed: Vec<Bytes>,
     datagrams: Vec<Datagram>,
     inbound: Vec<Inbound>,
@@ -213,7 +213,7 @@ impl Worker {
                     }
                 }
             }
-            Inbound::Undelivered(text) => self.answer(now, Parked::undelivered(text), Answer::Undelivered),
+            Inbound::Undelivered(text) => self.answer(now, Continuation::undelivered(text), Answer::Undelivered),
             Inbound::Letter(letter) => {
                 self.core.deliver(now, letter, &mut self.spare.outbox);
                 self.drain(now);
@@ -276,7 +276,7 @@ impl Worker {
         self.drain(now);
     }
 
-    fn answer(&mut self, now: Now, parked: Parked, answer: Answer) {
+    fn answer(&mut self, now: Now, parked: Continuation, answer: Answer) {
         self.core.answer(now, parked, answer, &mut self.spare.outbox);
         self.drain(now);
     }
@@ -284,7 +284,7 @@ impl Worker {
     /// A message could not be sent: tells the core that sent it.
     fn fail(&mut self, now: Now, Returned { worker, text }: Returned) {
         if worker == self.number {
-            self.answer(now, Parked::undelivered(text), Answer::Undelivered);
+            self.answer(now, Continuation::undelivered(text), Answer::Undelivered);
         } else {
             self.hand_over(worker, Inbound::Undelivered(text));
         }
@@ -297,7 +297,7 @@ impl Worker {
         }
     }
 
-    fn tell_others(&mut self, letter: &Letter) {
+    fn tell_others(&mut self, letter: &CoreMessage) {
         let all = u8::try_from(self.inboxes.len()).unwrap_or(u8::MAX);
         let own = self.number;
         for worker in (0..all).filter(|worker| *worker != own) {
@@ -318,7 +318,7 @@ impl Worker {
                 }
             }
             for text in failed.drain(..) {
-                self.core.answer(now, Parked::undelivered(text), Answer::Undelivered, outbox);
+                self.core.answer(now, Continuation::undelivered(text), Answer::Undelivered, outbox);
             }
             let Outbox { transmits, questions, events, handovers, .. } = outbox;
             if transmits.is_empty() && questions.is_empty() && events.is_empty() && handovers.is_empty() {
@@ -361,8 +361,8 @@ impl Worker {
         }
         for handover in outbox.handovers.drain(..) {
             match handover.worker {
-                Some(worker) => self.hand_over(worker, Inbound::Letter(handover.letter)),
-                None => self.tell_others(&handover.letter),
+                Some(worker) => self.hand_over(worker, Inbound::Letter(handover.core_message)),
+                None => self.tell_others(&handover.core_message),
             }
         }
         self.spare.outbox = outbox;

@@ -16,8 +16,8 @@ use location::{Aor, Commit, MemoryStore, Store as _, Ticket};
 use md5::{Digest as _, Md5};
 use parser::{Message, Transport};
 use proxy::{
-    Answer, Authentication, Core, Flow, Instant, Limits, Now, Outbox, Parked, Question, Received, Secrets, Settings,
-    Wall, Watched,
+    Answer, Authentication, Continuation, Core, Flow, Instant, Limits, Now, Outbox, Question, Received, Secrets,
+    Settings, Wall, Watched,
 };
 
 use house::DOMAIN;
@@ -30,7 +30,7 @@ pub(crate) struct Office {
     core: Core,
     store: Arc<MemoryStore>,
     outbox: Outbox,
-    questions: Vec<(Question, Parked)>,
+    questions: Vec<(Question, Continuation)>,
     now: Now,
     turn: u32,
 }

@@ -14,7 +14,7 @@ use parser::{Method, Uri};
 use smallvec::SmallVec;
 
 use super::Core;
-use crate::ask::{Answer, Parked, Question, Stall, Waiting};
+use crate::ask::{Answer, Continuation, Question, RequestSlot, Resume};
 use crate::clock::Now;
 use crate::dialog::{InDialog, Next};
 use crate::event::{Drop, Event};
@@ -54,7 +54,7 @@ impl Core {
         match search.sender.as_ref().or_else(|| search.users.last()) {
             Some(user) => {
                 let question = Question::Load(user.clone());
-                outbox.ask(question, Parked(Waiting::Contact(self.stalls.put(request), search)));
+                outbox.ask(question, Continuation(Resume::Contact(self.slots.park(request), search)));
             }
             None => self.contact_not_found(now, request, outbox),
         }
@@ -64,12 +64,12 @@ impl Core {
     pub(super) fn contact_looked_up(
         &mut self,
         now: Now,
-        stalled: Stall,
+        slot: RequestSlot,
         mut search: Box<ContactSearch>,
         answer: Answer,
         outbox: &mut Outbox,
     ) {
-        let Some(mut request) = self.stalls.lead_out(stalled) else { return };
+        let Some(mut request) = self.slots.take(slot) else { return };
         let Answer::Loaded(record) = answer else {
             return self.refuse_contact(now, &request, Reject::LocationDown, outbox);
         };

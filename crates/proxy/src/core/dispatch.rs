@@ -10,13 +10,13 @@ use parser::{Message, Method, Uri, can_answer};
 use super::Core;
 use super::contact::ContactSearch;
 use super::in_dialog::DialogCheck;
-use crate::ask::{Answer, Parked, Question, Waiting};
+use crate::ask::{Answer, Continuation, Question, Resume};
 use crate::clock::Now;
 use crate::dialog::Next;
 use crate::event::{Drop, Event};
 use crate::forward::{Branch, without_claims};
 use crate::ingress;
-use crate::outbox::{Handover, Letter, Outbox};
+use crate::outbox::{CoreMessage, Handover, Outbox};
 use crate::pin::Match;
 use crate::registrar::PendingRegister;
 use crate::reject::Reject;
@@ -58,7 +58,7 @@ impl Core {
         match self.begin(now, &mut request, outbox) {
             Ok(Turn::Register(aor)) => {
                 let pending = Box::new(PendingRegister::new(request, aor.clone()));
-                outbox.ask(Question::Load(aor), Parked(Waiting::RegisterLoad(pending)));
+                outbox.ask(Question::Load(aor), Continuation(Resume::RegisterLoad(pending)));
             }
             Ok(Turn::Serve) => self.serve(now, &request, outbox),
             Ok(Turn::LookUp(callee)) => self.look_up(request, callee, outbox),
@@ -68,8 +68,8 @@ impl Core {
             Ok(Turn::Watch(meant)) => self.watch(now, &request, meant, outbox),
             Ok(Turn::HandOver(worker)) => {
                 let Request { message, flow, .. } = request;
-                let letter = Letter::Request(Box::new(Received { message, flow }));
-                outbox.handovers.push(Handover { worker: Some(worker), letter });
+                let core_message = CoreMessage::Request(Box::new(Received { message, flow }));
+                outbox.handovers.push(Handover { worker: Some(worker), core_message });
             }
             Err(reject) => self.refuse(now, &request, reject, outbox),
         }
@@ -168,7 +168,7 @@ impl Core {
 
     pub(super) fn look_up(&mut self, request: Request, callee: Callee, outbox: &mut Outbox) {
         let question = Question::Load(callee.aor.clone());
-        outbox.ask(question, Parked(Waiting::Route(self.stalls.put(request), callee)));
+        outbox.ask(question, Continuation(Resume::Route(self.slots.park(request), callee)));
     }
 
     /// A user of ours is found, or is not.
@@ -202,8 +202,8 @@ impl Core {
         let message = screened.as_ref().unwrap_or(message);
         match branch {
             Some(Branch::Transaction { worker, .. } | Branch::Notify { worker, .. }) if worker != self.worker => {
-                let letter = Letter::Response(Box::new(received));
-                outbox.handovers.push(Handover { worker: Some(worker), letter });
+                let core_message = CoreMessage::Response(Box::new(received));
+                outbox.handovers.push(Handover { worker: Some(worker), core_message });
             }
             _ => self.route_response(now, branch, message, Some(flow), outbox),
         }
@@ -255,34 +255,34 @@ impl Core {
         Branch::parse(top.branch()?).filter(|_| ours)
     }
 
-    pub(super) fn dispatch_answer(&mut self, now: Now, parked: Parked, answer: Answer, outbox: &mut Outbox) {
+    pub(super) fn dispatch_answer(&mut self, now: Now, parked: Continuation, answer: Answer, outbox: &mut Outbox) {
         match (parked.0, answer) {
-            (Waiting::RegisterLoad(pending), Answer::Loaded(record)) => self.registered(now, pending, record, outbox),
-            (Waiting::RegisterCommit(pending), Answer::Committed) => {
+            (Resume::RegisterLoad(pending), Answer::Loaded(record)) => self.registered(now, pending, record, outbox),
+            (Resume::RegisterCommit(pending), Answer::Committed) => {
                 Self::confirm(&pending, outbox);
                 self.announce(now, &pending, outbox);
             }
-            (Waiting::RegisterCommit(pending), Answer::Conflict) => {
-                outbox.ask(Question::Load(pending.aor.clone()), Parked(Waiting::RegisterLoad(pending)));
+            (Resume::RegisterCommit(pending), Answer::Conflict) => {
+                outbox.ask(Question::Load(pending.aor.clone()), Continuation(Resume::RegisterLoad(pending)));
             }
-            (Waiting::RegisterCommit(pending), Answer::Full) => {
+            (Resume::RegisterCommit(pending), Answer::Full) => {
                 self.refuse_register(now, &pending, Reject::StoreFull, outbox);
             }
-            (Waiting::RegisterLoad(pending) | Waiting::RegisterCommit(pending), _) => {
+            (Resume::RegisterLoad(pending) | Resume::RegisterCommit(pending), _) => {
                 self.refuse_register(now, &pending, Reject::Store, outbox);
             }
-            (Waiting::Route(stalled, callee), answer) => {
-                if let Some(request) = self.stalls.lead_out(stalled) {
+            (Resume::Route(slot, callee), answer) => {
+                if let Some(request) = self.slots.take(slot) {
                     self.route(now, request, &callee, answer, outbox);
                 }
             }
-            (Waiting::Users(stalled, way), answer) => self.user_looked_up(now, stalled, way, answer, outbox),
-            (Waiting::Cancel(stalled), answer) => self.cancel_looked_up(now, stalled, answer, outbox),
-            (Waiting::Dialog(stalled, check), answer) => self.dialog_looked_up(now, stalled, check, answer, outbox),
-            (Waiting::Contact(stalled, search), answer) => {
-                self.contact_looked_up(now, stalled, search, answer, outbox);
+            (Resume::Users(slot, way), answer) => self.user_looked_up(now, slot, way, answer, outbox),
+            (Resume::Cancel(slot), answer) => self.cancel_looked_up(now, slot, answer, outbox),
+            (Resume::Dialog(slot, check), answer) => self.dialog_looked_up(now, slot, check, answer, outbox),
+            (Resume::Contact(slot, search), answer) => {
+                self.contact_looked_up(now, slot, search, answer, outbox);
             }
-            (Waiting::Resolve(request, plan), Answer::Resolved(addresses)) => {
+            (Resume::Resolve(request, plan), Answer::Resolved(addresses)) => {
                 let may_try_again = !request.in_dialog && request.method() != Method::Cancel;
                 let from = (!plan.goes_to_other_side).then(|| request.flow.remote.ip());
                 match plan.resolved(&addresses, may_try_again, from, &self.settings) {
@@ -290,14 +290,14 @@ impl Core {
                     Err(reject) => self.refuse(now, &request, reject, outbox),
                 }
             }
-            (Waiting::Join(aor), Answer::Loaded(record)) => self.join(now, &aor, record.as_ref(), outbox),
-            (Waiting::Join(_), _) => {}
-            (Waiting::Watch(id), Answer::Loaded(record)) => self.looked(now, id, Some(record), outbox),
-            (Waiting::Watch(id), _) => self.looked(now, id, None, outbox),
-            (Waiting::Reach(id, host), answer) => self.reached(now, id, &host, &answer, outbox),
-            (Waiting::Follow(way), answer) => self.looked_up(now, way, answer, outbox),
-            (Waiting::Resolve(request, _), _) => self.refuse(now, &request, Reject::Unroutable, outbox),
-            (Waiting::Transmit(text), _) => self.undelivered(now, text, outbox),
+            (Resume::LateRegistration(aor), Answer::Loaded(record)) => self.join(now, &aor, record.as_ref(), outbox),
+            (Resume::LateRegistration(_), _) => {}
+            (Resume::Notify(id), Answer::Loaded(record)) => self.looked(now, id, Some(record), outbox),
+            (Resume::Notify(id), _) => self.looked(now, id, None, outbox),
+            (Resume::NotifyTarget(id, host), answer) => self.reached(now, id, &host, &answer, outbox),
+            (Resume::Redirect(way), answer) => self.looked_up(now, way, answer, outbox),
+            (Resume::Resolve(request, _), _) => self.refuse(now, &request, Reject::Unroutable, outbox),
+            (Resume::Transmit(text), _) => self.undelivered(now, text, outbox),
         }
     }
 }

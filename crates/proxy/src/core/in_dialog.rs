@@ -8,11 +8,11 @@ use parser::{Method, Uri};
 
 use super::Core;
 use super::dispatch::Turn;
-use crate::ask::{Answer, Parked, Question, Stall, Waiting};
+use crate::ask::{Answer, Continuation, Question, RequestSlot, Resume};
 use crate::clock::Now;
 use crate::dialog::{FlowOfDialog, InDialog, Moved, Next, SideOfDialog};
 use crate::event::{DialogRequest, Drop, Event, Limit};
-use crate::outbox::{Handover, Letter, Outbox};
+use crate::outbox::{CoreMessage, Handover, Outbox};
 use crate::reject::Reject;
 use crate::request::{FlowAhead, Request};
 use crate::route::{self, Destination, Toward};
@@ -103,8 +103,8 @@ impl Core {
         };
         match user {
             Some(aor) => {
-                let stall = self.stalls.put(request);
-                outbox.ask(Question::Load(aor), Parked(Waiting::Dialog(stall, check)));
+                let slot = self.slots.park(request);
+                outbox.ask(Question::Load(aor), Continuation(Resume::Dialog(slot, check)));
             }
             None => self.decide(now, request, *check, outbox),
         }
@@ -114,12 +114,12 @@ impl Core {
     pub(super) fn dialog_looked_up(
         &mut self,
         now: Now,
-        stalled: Stall,
+        slot: RequestSlot,
         mut check: Box<DialogCheck>,
         answer: Answer,
         outbox: &mut Outbox,
     ) {
-        let Some(request) = self.stalls.lead_out(stalled) else { return };
+        let Some(request) = self.slots.take(slot) else { return };
         let record = if let Answer::Loaded(record) = answer { record } else { None };
         match check.to_ask {
             Ask::Sender => {
@@ -259,7 +259,7 @@ impl Core {
         let Some((side, moved)) = dialog.moved(request, now.wall, &self.settings, &self.mac) else { return };
         if !self.moved.find(side).is_some_and(|known| known.says(&moved)) {
             self.dialog_moved(side, moved, outbox);
-            outbox.handovers.push(Handover { worker: None, letter: Letter::Moved { side, moved } });
+            outbox.handovers.push(Handover { worker: None, core_message: CoreMessage::DialogMoved { side, moved } });
         }
     }
 

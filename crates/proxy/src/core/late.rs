@@ -3,9 +3,9 @@
 use location::{Aor, Record};
 
 use super::Core;
-use crate::ask::{Parked, Question, Waiting};
+use crate::ask::{Continuation, Question, Resume};
 use crate::clock::Now;
-use crate::outbox::{Handover, Letter, Outbox};
+use crate::outbox::{CoreMessage, Handover, Outbox};
 use crate::registrar::PendingRegister;
 
 impl Core {
@@ -13,7 +13,9 @@ impl Core {
     pub(super) fn announce(&mut self, now: Now, pending: &PendingRegister, outbox: &mut Outbox) {
         self.tell_watchers(now, &pending.aor, outbox);
         if pending.brings_phone && self.settings.forking.late_registration {
-            outbox.handovers.push(Handover { worker: None, letter: Letter::Phone(pending.aor.clone()) });
+            outbox
+                .handovers
+                .push(Handover { worker: None, core_message: CoreMessage::PhoneRegistered(pending.aor.clone()) });
             self.phone_came(pending.aor.clone(), outbox);
         }
     }
@@ -21,7 +23,7 @@ impl Core {
     /// Looks at the user's phones again if he is being called here.
     pub(super) fn phone_came(&self, aor: Aor, outbox: &mut Outbox) {
         if self.forks.to(&aor).next().is_some() {
-            outbox.ask(Question::Load(aor.clone()), Parked(Waiting::Join(aor)));
+            outbox.ask(Question::Load(aor.clone()), Continuation(Resume::LateRegistration(aor)));
         }
     }
 

@@ -12,7 +12,7 @@ use parser::{Header as _, HeaderName, Message, Method, Reply, Stamp, Uri, reason
 use smallvec::SmallVec;
 
 use super::Core;
-use crate::ask::{Parked, Question, Waiting};
+use crate::ask::{Continuation, Question, Resume};
 use crate::clock::Now;
 use crate::context::{ToTag, tag_of};
 use crate::dialog::Callee;
@@ -21,7 +21,7 @@ use crate::fork::{Fork, Forks, as_told, loop_mark, went_by_before};
 use crate::forward::{Branch, Forwarding, Origin, prefers_identity, write_request, write_response};
 use crate::hop::Hop;
 use crate::ingress;
-use crate::outbox::{Handover, Letter, Outbox, Passed};
+use crate::outbox::{CoreMessage, Handover, Outbox, Passed};
 use crate::pin::{Match, Pin, tag_checksum};
 use crate::reach;
 use crate::reject::Reject;
@@ -44,7 +44,8 @@ impl Core {
     pub(super) fn launch(&mut self, now: Now, request: Request, plan: Plan, outbox: &mut Outbox) {
         let names = plan.names();
         if !names.is_empty() {
-            return outbox.ask(Question::Resolve(names), Parked(Waiting::Resolve(Box::new(request), Box::new(plan))));
+            return outbox
+                .ask(Question::Resolve(names), Continuation(Resume::Resolve(Box::new(request), Box::new(plan))));
         }
         if let Err(reject) = keeps_privacy(&request, &plan, &self.settings) {
             return self.refuse(now, &request, reject, outbox);
@@ -123,8 +124,8 @@ impl Core {
                 // The worker with the pin knows where else the phone may speak from.
                 (Branch::Pinned { worker, .. }, Some(source)) if *worker != self.worker => {
                     let received = Received { message: response.clone(), flow: *source };
-                    let letter = Letter::Response(Box::new(received));
-                    outbox.handovers.push(Handover { worker: Some(*worker), letter });
+                    let core_message = CoreMessage::Response(Box::new(received));
+                    outbox.handovers.push(Handover { worker: Some(*worker), core_message });
                 }
                 _ => outbox.tell(Event::Dropped(Drop::StrayResponse)),
             }
@@ -207,8 +208,8 @@ impl Core {
         if worker == self.worker {
             self.response_passed(now, key, response, outbox);
         } else {
-            let letter = Letter::Passed { key: key.0, response };
-            outbox.handovers.push(Handover { worker: Some(worker), letter });
+            let core_message = CoreMessage::ResponsePassed { key: key.0, response };
+            outbox.handovers.push(Handover { worker: Some(worker), core_message });
         }
     }
 

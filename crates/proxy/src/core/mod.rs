@@ -23,7 +23,7 @@ use std::sync::Arc;
 use location::Flow;
 use parser::Rewrite;
 
-use crate::ask::{Answer, Parked, Stalls};
+use crate::ask::{Answer, Continuation, RequestSlots};
 use crate::auth::Authenticator;
 use crate::clock::{Instant, Now};
 use crate::connections::Connections;
@@ -32,7 +32,7 @@ use crate::dialog::MovedSides;
 use crate::event::{Drop, Event};
 use crate::fork::Forks;
 use crate::mac::Mac;
-use crate::outbox::{Letter, Outbox};
+use crate::outbox::{CoreMessage, Outbox};
 use crate::pin::Pins;
 use crate::request::{ContentHasher, Received, TransactionKey};
 use crate::route::Gruus;
@@ -51,7 +51,7 @@ pub struct Core {
     forks: Forks,
     moved: MovedSides,
     connections: Arc<Connections>,
-    stalls: Stalls,
+    slots: RequestSlots,
     subscriptions: Subscriptions,
     rewrite: Rewrite,
 }
@@ -87,7 +87,7 @@ impl Core {
             forks: Forks::new(seed),
             moved: MovedSides::default(),
             connections: Arc::default(),
-            stalls: Stalls::default(),
+            slots: RequestSlots::default(),
             subscriptions: Subscriptions::new(watched),
             rewrite: Rewrite::new(),
         }
@@ -121,19 +121,21 @@ impl Core {
     }
 
     /// The answer to a question of this core, or the bad news about one of its transmits.
-    pub fn answer(&mut self, now: Now, parked: Parked, answer: Answer, outbox: &mut Outbox) {
+    pub fn answer(&mut self, now: Now, parked: Continuation, answer: Answer, outbox: &mut Outbox) {
         self.dispatch_answer(now, parked, answer, outbox);
     }
 
     /// Another worker's core says something.
-    pub fn deliver(&mut self, now: Now, letter: Letter, outbox: &mut Outbox) {
-        match letter {
-            Letter::Request(received) => self.dispatch_request(now, *received, outbox),
-            Letter::Response(received) => self.dispatch_response(now, *received, outbox),
-            Letter::Phone(aor) => self.phone_came(aor, outbox),
-            Letter::Moved { side, moved } => self.dialog_moved(side, moved, outbox),
-            Letter::Registration(aor) => self.registration_changed(now, &aor, outbox),
-            Letter::Passed { key, response } => self.response_passed(now, TransactionKey(key), response, outbox),
+    pub fn deliver(&mut self, now: Now, core_message: CoreMessage, outbox: &mut Outbox) {
+        match core_message {
+            CoreMessage::Request(received) => self.dispatch_request(now, *received, outbox),
+            CoreMessage::Response(received) => self.dispatch_response(now, *received, outbox),
+            CoreMessage::PhoneRegistered(aor) => self.phone_came(aor, outbox),
+            CoreMessage::DialogMoved { side, moved } => self.dialog_moved(side, moved, outbox),
+            CoreMessage::RegistrationChanged(aor) => self.registration_changed(now, &aor, outbox),
+            CoreMessage::ResponsePassed { key, response } => {
+                self.response_passed(now, TransactionKey(key), response, outbox)
+            }
         }
     }
 

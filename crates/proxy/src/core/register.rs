@@ -5,7 +5,7 @@
 use location::Record;
 
 use super::Core;
-use crate::ask::{Parked, Question, Waiting};
+use crate::ask::{Continuation, Question, Resume};
 use crate::clock::Now;
 use crate::context::ToTag;
 use crate::event::{Event, Limit};
@@ -26,7 +26,7 @@ impl Core {
         match pending.decide(stored, tag.as_bytes(), &self.settings, &self.gruus, &self.connections, now) {
             Ok(Decision::Answer) => Self::confirm(&pending, outbox),
             Ok(Decision::Commit { expected, record }) => {
-                outbox.ask(Question::Commit { expected, record }, Parked(Waiting::RegisterCommit(pending)));
+                outbox.ask(Question::Commit { expected, record }, Continuation(Resume::RegisterCommit(pending)));
             }
             Err(reject) => self.refuse_register(now, &pending, reject, outbox),
         }

@@ -12,7 +12,7 @@ use crate::context::Context;
 use crate::event::{Drop, Event, Limit};
 use crate::forward::NotifyId;
 use crate::hop;
-use crate::outbox::{Handover, Letter, Outbox};
+use crate::outbox::{CoreMessage, Handover, Outbox};
 use crate::reject::Reject;
 use crate::request::Request;
 use crate::settings::Authentication;
@@ -89,8 +89,8 @@ impl Core {
             if worker == self.worker {
                 self.registration_changed(now, aor, outbox);
             } else {
-                let letter = Letter::Registration(aor.clone());
-                outbox.handovers.push(Handover { worker: Some(worker), letter });
+                let core_message = CoreMessage::RegistrationChanged(aor.clone());
+                outbox.handovers.push(Handover { worker: Some(worker), core_message });
             }
         }
     }

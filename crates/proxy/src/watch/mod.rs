@@ -14,7 +14,7 @@
 //! And two are not: `shortened`, as nobody but its own REGISTER changes how long a binding stays; `probation`, as an operator
 //! who removes a phone cannot say when it may come back.
 //!
-//! A letter that is lost on its way between workers costs no more than time: what it would have told shows at the next look.
+//! A message between workers that is lost costs only time: the change shows when the record is loaded next.
 //! When the program ends nobody is told: in the next run a refresh gets 481, and its phone subscribes anew.
 //!
 //! Must not know how bindings change, nor who proves who he is, and how: that is `core`'s and `auth`'s.

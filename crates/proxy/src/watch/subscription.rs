@@ -8,7 +8,7 @@ use std::time::Duration;
 use location::{Aor, Flow, Record};
 use parser::{Message, write_decimal};
 
-use crate::ask::{Answer, Parked, Question, Waiting};
+use crate::ask::{Answer, Continuation, Question, Resume};
 use crate::clock::Instant;
 use crate::connections::Connections;
 use crate::context::Context;
@@ -322,7 +322,10 @@ impl Subscription {
             Way::Name(name) => {
                 self.asking = true;
                 let names = [name.clone()].into_iter().collect();
-                context.outbox.ask(Question::Resolve(names), Parked(Waiting::Reach(self.dialog.tag.id, name.clone())));
+                context.outbox.ask(
+                    Question::Resolve(names),
+                    Continuation(Resume::NotifyTarget(self.dialog.tag.id, name.clone())),
+                );
             }
         }
     }
@@ -353,7 +356,7 @@ impl Subscription {
     fn look(&mut self, context: &mut Context<'_>) {
         self.asking = true;
         self.look_at = None;
-        context.outbox.ask(Question::Load(self.aor.clone()), Parked(Waiting::Watch(self.dialog.tag.id)));
+        context.outbox.ask(Question::Load(self.aor.clone()), Continuation(Resume::Notify(self.dialog.tag.id)));
     }
 
     fn notify(
