@@ -114,7 +114,7 @@ pub enum Event {
     /// A response context ended.
     Fork {
         /// How it ended.
-        outcome: Fork,
+        outcome: ForkOutcome,
     },
     /// A NOTIFY of ours has ended (RFC 3680).
     Notified {
@@ -189,7 +189,7 @@ pub enum Offence {
 
 /// How a response context ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Fork {
+pub enum ForkOutcome {
     /// A 2xx was passed on.
     Answered,
     /// The caller hung up first.

@@ -47,7 +47,9 @@ pub use ask::{Answer, Continuation, Question};
 pub use clock::{Instant, Now, Wall};
 pub use connections::Connections;
 pub use dialog::{Moved, SideOfDialog};
-pub use event::{AuthenticationFailure, DialogRequest, Drop, Event, Fork, Limit, Notification, Offence, Registration};
+pub use event::{
+    AuthenticationFailure, DialogRequest, Drop, Event, ForkOutcome, Limit, Notification, Offence, Registration,
+};
 pub use hop::{Hop, Name};
 pub use location::Flow;
 pub use outbox::{CoreMessage, Handover, Outbox, Passed, Transmit};

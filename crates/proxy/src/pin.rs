@@ -19,20 +19,20 @@ use parser::Method;
 
 use crate::clock::Instant;
 use crate::connections::Connections;
-use crate::forward::Branch;
+use crate::forward::ViaBranch;
 use crate::hop::Hop;
 use crate::request::{ContentHasher, Request, Source, TransactionKey};
 use crate::route::Target;
 
 /// What a request was sent with.
-type Way = (Target, Hop, Branch);
+type Way = (Target, Hop, ViaBranch);
 
 /// The way of one request.
 #[derive(Clone, Debug)]
 pub(crate) struct Pin {
     pub(crate) target: Target,
     pub(crate) hop: Hop,
-    pub(crate) branch: Branch,
+    pub(crate) branch: ViaBranch,
     source: Source,
     /// A hash of its octets.
     content: u64,

@@ -14,7 +14,7 @@ use crate::ask::{Answer, Continuation, Question, Resume};
 use crate::clock::Now;
 use crate::dialog::Next;
 use crate::event::{Drop, Event};
-use crate::forward::{Branch, without_claims};
+use crate::forward::{ViaBranch, without_claims};
 use crate::ingress;
 use crate::outbox::{CoreMessage, Handover, Outbox};
 use crate::pin::Match;
@@ -195,13 +195,13 @@ impl Core {
         let status = message.status().unwrap_or_default();
         outbox.tell(Event::ResponseReceived { status, transport: flow.transport });
         let branch = self.own_branch(message);
-        let screened = branch.as_ref().and_then(Branch::origin).and_then(|origin| {
+        let screened = branch.as_ref().and_then(ViaBranch::origin).and_then(|origin| {
             let (from, to) = (flow.remote.ip(), origin.peer.remote.ip());
             without_claims(message, from, to, &self.settings, &mut self.rewrite)
         });
         let message = screened.as_ref().unwrap_or(message);
         match branch {
-            Some(Branch::Transaction { worker, .. } | Branch::Notify { worker, .. }) if worker != self.worker => {
+            Some(ViaBranch::Transaction { worker, .. } | ViaBranch::Notify { worker, .. }) if worker != self.worker => {
                 let core_message = CoreMessage::Response(Box::new(received));
                 outbox.handovers.push(Handover { worker: Some(worker), core_message });
             }
@@ -215,13 +215,13 @@ impl Core {
     pub(super) fn route_response(
         &mut self,
         now: Now,
-        branch: Option<Branch>,
+        branch: Option<ViaBranch>,
         message: &Message,
         source: Option<&Flow>,
         outbox: &mut Outbox,
     ) {
         match (branch, source) {
-            (Some(branch @ Branch::Transaction { id, .. }), Some(source)) => {
+            (Some(branch @ ViaBranch::Transaction { id, .. }), Some(source)) => {
                 let (forks, mut context) = self.split(now, outbox);
                 match forks.with(id.fork, |fork| fork.receive(id, message, source, &mut context)) {
                     Some(Some(redirection)) => self.follow(now, redirection, outbox),
@@ -233,26 +233,28 @@ impl Core {
                     None => outbox.tell(Event::Dropped(Drop::StrayResponse)),
                 }
             }
-            (Some(branch @ Branch::Stateless(_)), _) => {
+            (Some(branch @ ViaBranch::Stateless(_)), _) => {
                 self.forward_marked(message, &branch, source, outbox);
             }
-            (Some(branch @ Branch::Pinned { worker, .. }), _) => {
+            (Some(branch @ ViaBranch::Pinned { worker, .. }), _) => {
                 let forwarded = self.forward_marked(message, &branch, source, outbox);
                 // Its CANCEL has the same branch, and a 200 of its own.
                 if let Some(forwarded) = forwarded.filter(|forwarded| forwarded.method == Method::Invite) {
                     self.note_response(now, worker, forwarded, outbox);
                 }
             }
-            (Some(Branch::Notify { id, .. }), Some(source)) => self.notify_answered(now, id, message, source, outbox),
+            (Some(ViaBranch::Notify { id, .. }), Some(source)) => {
+                self.notify_answered(now, id, message, source, outbox)
+            }
             _ => outbox.tell(Event::Dropped(Drop::StrayResponse)),
         }
     }
 
     /// The branch of the top Via, if that is ours. RFC 3261 18.1.2: what was not sent from here is not for us.
-    fn own_branch(&self, response: &Message) -> Option<Branch> {
+    fn own_branch(&self, response: &Message) -> Option<ViaBranch> {
         let top = response.header::<Via<'_>>().ok()??;
         let ours = response.defect().is_none() && self.settings.is_own(&top.host, top.port);
-        Branch::parse(top.branch()?).filter(|_| ours)
+        ViaBranch::parse(top.branch()?).filter(|_| ours)
     }
 
     pub(super) fn dispatch_answer(&mut self, now: Now, parked: Continuation, answer: Answer, outbox: &mut Outbox) {

@@ -17,8 +17,8 @@ use crate::clock::Now;
 use crate::context::{ToTag, tag_of};
 use crate::dialog::Callee;
 use crate::event::{Drop, Event, Limit};
-use crate::fork::{Fork, Forks, as_told, loop_mark, went_by_before};
-use crate::forward::{Branch, Forwarding, Origin, prefers_identity, write_request, write_response};
+use crate::fork::{ResponseContext, ResponseContexts, as_told, loop_mark, went_by_before};
+use crate::forward::{Forwarding, Origin, ViaBranch, prefers_identity, write_request, write_response};
 use crate::hop::Hop;
 use crate::ingress;
 use crate::outbox::{CoreMessage, Handover, Outbox, Passed};
@@ -111,7 +111,7 @@ impl Core {
     pub(super) fn forward_marked<'m>(
         &mut self,
         response: &'m Message,
-        branch: &Branch,
+        branch: &ViaBranch,
         source: Option<&Flow>,
         outbox: &mut Outbox,
     ) -> Option<Forwarded<'m>> {
@@ -122,7 +122,7 @@ impl Core {
         let Some((key, method)) = key.filter(|_| source.is_none() || sent_to.is_some()) else {
             match (branch, source) {
                 // The worker with the pin knows where else the phone may speak from.
-                (Branch::Pinned { worker, .. }, Some(source)) if *worker != self.worker => {
+                (ViaBranch::Pinned { worker, .. }, Some(source)) if *worker != self.worker => {
                     let received = Received { message: response.clone(), flow: *source };
                     let core_message = CoreMessage::Response(Box::new(received));
                     outbox.handovers.push(Handover { worker: Some(*worker), core_message });
@@ -146,7 +146,7 @@ impl Core {
 
     /// Where the request of a response went, if the mark of that verifies and it came from there, or from where else its
     /// phone may speak.
-    fn sent_to(&self, branch: &Branch, key: TransactionKey, source: &Flow) -> Option<SocketAddr> {
+    fn sent_to(&self, branch: &ViaBranch, key: TransactionKey, source: &Flow) -> Option<SocketAddr> {
         if branch.verify(key, source, &self.mac) {
             return Some(source.remote);
         }
@@ -159,16 +159,16 @@ impl Core {
     pub(super) fn undelivered(&mut self, now: Now, text: Bytes, outbox: &mut Outbox) {
         let Ok(sent) = Message::parse(text) else { return };
         let top = sent.header::<Via<'_>>().ok().flatten();
-        let branch = top.and_then(|via| Branch::parse(via.branch()?));
+        let branch = top.and_then(|via| ViaBranch::parse(via.branch()?));
         match branch {
-            Some(Branch::Transaction { id, .. }) => {
+            Some(ViaBranch::Transaction { id, .. }) => {
                 let (forks, mut context) = self.split(now, outbox);
                 forks.with(id.fork, |fork| fork.undelivered(id, &mut context));
             }
-            Some(Branch::Notify { id, .. }) => self.notify_undelivered(now, id, outbox),
+            Some(ViaBranch::Notify { id, .. }) => self.notify_undelivered(now, id, outbox),
             // Nothing was kept of it, and nothing is needed: the answer is made of the request as it was sent, and
             // goes back the way that its Via says.
-            Some(Branch::Stateless(origin) | Branch::Pinned { origin, .. }) if sent.is_request() => {
+            Some(ViaBranch::Stateless(origin) | ViaBranch::Pinned { origin, .. }) if sent.is_request() => {
                 let key =
                     via_below(&sent).and_then(|below| TransactionKey::of(&sent, &below, origin.way_back(), &self.mac));
                 let Some((key, _)) = key else { return };
@@ -254,9 +254,9 @@ impl Core {
         }
         // The CANCEL of an INVITE that is not known any more gets the branch that it had (16.11).
         let branch = if pinned || request.method() == Method::Cancel {
-            Branch::Pinned { worker: self.worker, origin }
+            ViaBranch::Pinned { worker: self.worker, origin }
         } else {
-            Branch::Stateless(origin)
+            ViaBranch::Stateless(origin)
         };
         let forwarding = Forwarding { request, target: &target, hop: &hop, branch, breadth: request.max_breadth() };
         send_request(&forwarding, &self.settings, &self.mac, &mut self.rewrite, outbox);
@@ -283,7 +283,7 @@ impl Core {
         let joinable = settings.forking.late_registration && begins_call(&request) && plan.disposition.fork;
         plan.aor.take_if(|_| !joinable);
         let (forks, mut context) = self.split(now, outbox);
-        forks.insert(id, key, Fork::start(id, request, plan, mark, settings, &mut context));
+        forks.insert(id, key, ResponseContext::start(id, request, plan, mark, settings, &mut context));
     }
 
     fn may_fork(&mut self, request: &Request, mark: u64, outbox: &mut Outbox) -> Result<(), Reject> {
@@ -295,7 +295,7 @@ impl Core {
             return Err(Reject::Loop);
         }
         let limits = &self.settings.limits;
-        let reached = |forks: &Forks| {
+        let reached = |forks: &ResponseContexts| {
             if forks.len() >= limits.transactions {
                 Some(Limit::Transactions)
             } else {

@@ -30,7 +30,7 @@ use crate::connections::Connections;
 use crate::context::Context;
 use crate::dialog::MovedSides;
 use crate::event::{Drop, Event};
-use crate::fork::Forks;
+use crate::fork::ResponseContexts;
 use crate::mac::Mac;
 use crate::outbox::{CoreMessage, Outbox};
 use crate::pin::Pins;
@@ -48,7 +48,7 @@ pub struct Core {
     worker: u8,
     authenticator: Authenticator,
     pins: Pins,
-    forks: Forks,
+    forks: ResponseContexts,
     moved: MovedSides,
     connections: Arc<Connections>,
     slots: RequestSlots,
@@ -84,7 +84,7 @@ impl Core {
             worker,
             authenticator: Authenticator::new(keys, worker, hasher.clone()),
             pins: Pins::new(hasher),
-            forks: Forks::new(seed),
+            forks: ResponseContexts::new(seed),
             moved: MovedSides::default(),
             connections: Arc::default(),
             slots: RequestSlots::default(),
@@ -170,7 +170,7 @@ impl Core {
     }
 
     /// The forks, and the context they work in.
-    fn split<'a>(&'a mut self, now: Now, outbox: &'a mut Outbox) -> (&'a mut Forks, Context<'a>) {
+    fn split<'a>(&'a mut self, now: Now, outbox: &'a mut Outbox) -> (&'a mut ResponseContexts, Context<'a>) {
         let (forks, _, context) = self.parts(now, outbox);
         (forks, context)
     }
@@ -180,7 +180,7 @@ impl Core {
         &'a mut self,
         now: Now,
         outbox: &'a mut Outbox,
-    ) -> (&'a mut Forks, &'a mut Subscriptions, Context<'a>) {
+    ) -> (&'a mut ResponseContexts, &'a mut Subscriptions, Context<'a>) {
         let context = Context {
             now,
             mac: &self.mac,

@@ -10,12 +10,12 @@ use crate::dialog::Callee;
 use crate::event::{self, Event};
 use crate::forward::{merge_challenges, write_response};
 
-use super::Fork;
+use super::ResponseContext;
 use super::best;
 use super::outcome::Outcome;
 use super::upstream::Upstream;
 
-impl Fork {
+impl ResponseContext {
     /// RFC 3261 16.7 steps 6 to 9.
     pub(super) fn answer_with_best(&mut self, context: &mut Context<'_>) {
         let finals = self.branches.iter().filter_map(|branch| branch.outcome.as_ref());
@@ -25,9 +25,9 @@ impl Fork {
         let status = best.as_ref().and_then(Outcome::status).unwrap_or(408);
         self.ring_until = None;
         let outcome = match status {
-            487 if self.caller_hung_up => event::Fork::Cancelled,
-            408 => event::Fork::TimedOut,
-            _ => event::Fork::Refused,
+            487 if self.caller_hung_up => event::ForkOutcome::Cancelled,
+            408 => event::ForkOutcome::TimedOut,
+            _ => event::ForkOutcome::Refused,
         };
         self.tell_end(outcome, status, None, context);
         match best {
@@ -84,7 +84,7 @@ impl Fork {
     /// Says how it ended; `by`: the phone that decided it alone.
     pub(super) fn tell_end(
         &self,
-        outcome: event::Fork,
+        outcome: event::ForkOutcome,
         status: u16,
         by: Option<SocketAddr>,
         context: &mut Context<'_>,

@@ -20,7 +20,7 @@ use crate::transaction::{ClientInvite, ClientOther, Due, Heard, is_due, sooner};
 
 /// A client transaction and what belongs to it.
 #[derive(Debug)]
-pub(super) struct Branch {
+pub(super) struct ClientBranch {
     number: u8,
     target: Target,
     hop: Hop,
@@ -71,7 +71,7 @@ struct Cancelling {
     counts_as: u16,
 }
 
-impl Branch {
+impl ClientBranch {
     /// A branch whose request is sent now.
     pub(super) fn start(
         number: u8,

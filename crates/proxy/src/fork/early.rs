@@ -6,7 +6,7 @@ use parser::{HeaderName, Message, reason_phrase};
 use crate::context::Context;
 use crate::request::Request;
 
-use super::{Fork, cause};
+use super::{ResponseContext, cause};
 
 /// Early dialogs of one branch that are remembered: a phone has one, a fork behind us a few.
 const MOST: usize = 8;
@@ -20,7 +20,7 @@ pub(super) fn wants_199(request: &Request) -> bool {
     !request.in_dialog && request.supports("199") && !must_be_reliable()
 }
 
-impl Fork {
+impl ResponseContext {
     /// A provisional of a branch: it may make an early dialog, or end one.
     pub(super) fn note_early(&mut self, index: usize, response: &Message) {
         let tag = response.header::<To<'_>>().ok().flatten().and_then(|to| to.tag());

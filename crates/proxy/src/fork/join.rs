@@ -17,7 +17,7 @@ use crate::request::Request;
 use crate::route::{Group, Plan, Redirect, Target, TargetUri, Way, plan_for_bindings, redirects};
 use crate::settings::Strategy;
 
-use super::Fork;
+use super::ResponseContext;
 use super::outcome::Outcome;
 
 /// A redirection that is being followed.
@@ -43,7 +43,7 @@ impl Redirection {
     }
 }
 
-impl Fork {
+impl ResponseContext {
     /// Whether the final of a branch is a redirection that is followed: then nobody hears of it.
     pub(super) fn follow(
         &mut self,

@@ -32,13 +32,13 @@ use crate::route::{Disposition, Group, Plan, Target, may_answer};
 use crate::settings::{Settings, SingleTarget};
 use crate::transaction::{Heard, is_due, sooner};
 
-use branch::Branch;
+use branch::ClientBranch;
 use template::Template;
 use upstream::Upstream;
 
 pub(crate) use best::as_told;
 pub(crate) use join::Redirection;
-pub(crate) use table::{Forks, loop_mark, went_by_before};
+pub(crate) use table::{ResponseContexts, loop_mark, went_by_before};
 
 /// What a phone is told that rang in vain because another was picked up (RFC 3326 2).
 const COMPLETED_ELSEWHERE: &[u8] = b"SIP;cause=200;text=\"Call completed elsewhere\"";
@@ -54,12 +54,12 @@ pub(crate) enum Final {
 
 /// A forked request.
 #[derive(Debug)]
-pub(crate) struct Fork {
+pub(crate) struct ResponseContext {
     template: Template,
     /// The Max-Breadth of the request.
     breadth: u32,
     upstream: Upstream,
-    branches: SmallVec<[Branch; 3]>,
+    branches: SmallVec<[ClientBranch; 3]>,
     /// Where in `branches` the group that rings now begins.
     group_from: usize,
     /// Its preference.
@@ -85,7 +85,7 @@ pub(crate) struct Fork {
     began: Instant,
 }
 
-impl Fork {
+impl ResponseContext {
     /// Answers an INVITE with 100, and tries the first group.
     pub(crate) fn start(
         id: u64,
@@ -196,7 +196,7 @@ impl Fork {
                 let first = self.upstream.is_waiting();
                 self.pass_up(response, address, context);
                 if first {
-                    self.tell_end(event::Fork::Answered, status, by, context);
+                    self.tell_end(event::ForkOutcome::Answered, status, by, context);
                 }
                 self.close();
                 // step 10; RFC 3841 9.1: unless the caller wants to hear them all.
@@ -269,24 +269,24 @@ impl Fork {
         if !self.closed {
             self.close();
         }
-        if !self.branches.iter().any(Branch::needs_request) {
+        if !self.branches.iter().any(ClientBranch::needs_request) {
             self.template.request = None;
         }
         self.upstream.forget();
-        self.branches.iter_mut().for_each(Branch::forget);
+        self.branches.iter_mut().for_each(ClientBranch::forget);
     }
 
     /// Bytes that it holds.
     pub(crate) fn held(&self) -> usize {
         let request =
             self.template.request.as_ref().map_or(0, |request| size_of::<Request>() + request.message.bytes().len());
-        let branches: usize = self.branches.iter().map(Branch::held).sum();
-        let spilled = if self.branches.spilled() { self.branches.capacity() * size_of::<Branch>() } else { 0 };
+        let branches: usize = self.branches.iter().map(ClientBranch::held).sum();
+        let spilled = if self.branches.spilled() { self.branches.capacity() * size_of::<ClientBranch>() } else { 0 };
         size_of::<Self>() + request + branches + spilled + self.upstream.held()
     }
 
     pub(crate) fn is_terminated(&self) -> bool {
-        self.upstream.is_terminated() && self.branches.iter().all(Branch::is_terminated)
+        self.upstream.is_terminated() && self.branches.iter().all(ClientBranch::is_terminated)
     }
 
     /// Whether it stays for copies only, of what came and of what was sent.

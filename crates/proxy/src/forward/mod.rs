@@ -8,7 +8,7 @@ mod identity;
 mod request;
 mod response;
 
-pub(crate) use branch::{Branch, BranchId, NotifyId, Origin};
+pub(crate) use branch::{BranchId, NotifyId, Origin, ViaBranch};
 pub(crate) use follow_up::as_sent;
 pub(crate) use identity::{prefers_identity, without_claims};
 pub(crate) use request::{Forwarding, write_own_address, write_request, write_via_value};

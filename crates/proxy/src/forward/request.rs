@@ -3,7 +3,7 @@
 use parser::headers::Credentials;
 use parser::{HeaderName, Host, Message, Method, Rewrite, Transport, write_decimal, write_target};
 
-use super::Branch;
+use super::ViaBranch;
 use super::identity::edit_claims;
 use crate::dialog::{token_for, write_record_routes_of_notify};
 use crate::hop::Hop;
@@ -20,7 +20,7 @@ pub(crate) struct Forwarding<'a> {
     pub(crate) request: &'a Request,
     pub(crate) target: &'a Target,
     pub(crate) hop: &'a Hop,
-    pub(crate) branch: Branch,
+    pub(crate) branch: ViaBranch,
     /// Its share of the request's Max-Breadth.
     pub(crate) breadth: u32,
 }
@@ -130,13 +130,13 @@ fn set_number(message: &Message, name: HeaderName, number: u32, rewrite: &mut Re
     }
 }
 
-fn write_via(out: &mut Vec<u8>, hop: &Hop, branch: Branch, settings: &Settings) {
+fn write_via(out: &mut Vec<u8>, hop: &Hop, branch: ViaBranch, settings: &Settings) {
     out.extend_from_slice(b"Via: ");
     write_via_value(out, hop, branch, settings);
     out.extend_from_slice(b"\r\n");
 }
 
-pub(crate) fn write_via_value(out: &mut Vec<u8>, hop: &Hop, branch: Branch, settings: &Settings) {
+pub(crate) fn write_via_value(out: &mut Vec<u8>, hop: &Hop, branch: ViaBranch, settings: &Settings) {
     out.extend_from_slice(b"SIP/2.0/");
     out.extend_from_slice(hop.transport.as_str().as_bytes());
     out.push(b' ');

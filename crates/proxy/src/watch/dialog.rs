@@ -11,7 +11,7 @@ use parser::{HeaderName, Message, Reply, SipUri, Transport, Uri, write_decimal, 
 use smallvec::SmallVec;
 
 use crate::ask::Answer;
-use crate::forward::{self, Branch};
+use crate::forward::{self, ViaBranch};
 use crate::hop::{self, Hop};
 use crate::reach;
 use crate::reject::Reject;
@@ -50,7 +50,7 @@ pub(super) struct Dialog {
 /// What a NOTIFY says besides its dialog.
 pub(super) struct Notice<'a> {
     pub(super) hop: &'a Hop,
-    pub(super) branch: Branch,
+    pub(super) branch: ViaBranch,
     pub(super) sequence: u32,
     /// Of Subscription-State.
     pub(super) state: &'a [u8],

@@ -13,7 +13,7 @@ use crate::clock::Instant;
 use crate::connections::Connections;
 use crate::context::Context;
 use crate::event::{Event, Notification};
-use crate::forward::{Branch, NotifyId};
+use crate::forward::{NotifyId, ViaBranch};
 use crate::hop;
 use crate::reject::Reject;
 use crate::request::{Request, Source, TransactionKey};
@@ -372,7 +372,7 @@ impl Subscription {
         let mut body = Vec::new();
         Document { aor, version, full, state, happenings, at }.write(context.mac, &mut body);
         let LocalTag { worker, id } = self.dialog.tag;
-        let branch = Branch::Notify { worker, id: NotifyId { subscription: id, sequence } };
+        let branch = ViaBranch::Notify { worker, id: NotifyId { subscription: id, sequence } };
         let standing = self.standing(now);
         let notice = Notice { hop: &hop, branch, sequence, state: &standing, body: &body };
         let text = context.outbox.send(hop, true, |out| self.dialog.write(&notice, settings, out));
