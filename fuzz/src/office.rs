@@ -31,7 +31,7 @@ use parser::{HeaderName, Message, Transport};
 use proxy::{
     Account, Accounts, Algorithm, Answer, Authentication, Core, Digest, Foreign, Forking, Hop, Instant, Interfaces,
     Keys, CoreMessage, Limits, Listener, Now, Outbox, Continuation, Question, Received, Registrar, Secrets, Settings,
-    SingleTarget, Strangers, Strategy, Timers, Wall, Watched, Watching, fixed_bindings,
+    SingleTarget, Strangers, Strategy, Timers, Wall, SubscriberIndex, Watching, fixed_bindings,
 };
 
 pub use splice::splice;
@@ -92,7 +92,7 @@ impl Office {
     }
 
     fn new(manners: u8) -> Self {
-        let (settings, watched) = (Arc::new(settings(manners)), Arc::new(Watched::new(2)));
+        let (settings, watched) = (Arc::new(settings(manners)), Arc::new(SubscriberIndex::new(2)));
         let keys = Keys { route: [1; 16], gruu: [3; 32], nonce: [2; 16] };
         Self {
             cores: [0, 1].map(|worker| Core::new(Arc::clone(&settings), &keys, worker, 7, Arc::clone(&watched))),

@@ -59,10 +59,10 @@ impl Context<'_> {
             reply.finish();
             fitted = amplification::fit(out, start, own, limit);
         });
-        if !self.outbox.tell_fitted(fitted) {
+        if !self.outbox.emit_fitted(fitted) {
             return b"";
         }
-        self.outbox.tell(Event::ResponseSent {
+        self.outbox.emit(Event::ResponseSent {
             method: request.method().as_str_or("other"),
             status,
             transport: request.back.transport,

@@ -60,4 +60,4 @@ pub use settings::{
     Registrar, Secrets, Settings, SingleTarget, Strangers, Strategy, Timers, UnannouncedPath, Watching,
 };
 pub use source::{NoSource, Source};
-pub use watch::Watched;
+pub use watch::SubscriberIndex;

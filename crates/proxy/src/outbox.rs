@@ -145,16 +145,16 @@ impl Outbox {
         self.questions.push((question, parked));
     }
 
-    pub(crate) fn tell(&mut self, event: Event) {
+    pub(crate) fn emit(&mut self, event: Event) {
         self.events.push(event);
     }
 
     /// Counts an answer that was shortened, or not sent at all. Whether there is one.
-    pub(crate) fn tell_fitted(&mut self, fitted: Fitted) -> bool {
+    pub(crate) fn emit_fitted(&mut self, fitted: Fitted) -> bool {
         match fitted {
             Fitted::Whole => {}
-            Fitted::Cut => self.tell(Event::LimitReached(Limit::Amplification)),
-            Fitted::Nothing => self.tell(Event::Dropped(Drop::Amplification)),
+            Fitted::Cut => self.emit(Event::LimitReached(Limit::Amplification)),
+            Fitted::Nothing => self.emit(Event::Dropped(Drop::Amplification)),
         }
         fitted != Fitted::Nothing
     }

@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use location::{AnyStore, DiskOptions, DiskStore, Hooks, MemoryStore, StoreError, Ticket};
-use proxy::{Core, Interfaces, Keys, Listener, Settings, Watched};
+use proxy::{Core, Interfaces, Keys, Listener, Settings, SubscriberIndex};
 use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -199,7 +199,7 @@ impl Prepared {
         let shared = Shared {
             settings,
             keys: self.keys.clone(),
-            watched: Arc::new(Watched::new(count)),
+            watched: Arc::new(SubscriberIndex::new(count)),
             store: Arc::clone(&self.store),
             completions: Arc::clone(&self.completions),
             directory: Arc::new(Directory::new(self.connections, limits.connections_per_source.0)),
@@ -244,7 +244,7 @@ impl Prepared {
 struct Shared {
     settings: Arc<Settings>,
     keys: Keys,
-    watched: Arc<Watched>,
+    watched: Arc<SubscriberIndex>,
     store: Arc<AnyStore>,
     completions: Arc<[Completions]>,
     directory: Arc<Directory>,

@@ -173,7 +173,7 @@ impl Core {
         outbox: &mut Outbox,
     ) -> Result<Aor, Reject> {
         let proven = self.authenticator.authenticate(request, presented, of, domain, &self.settings, now);
-        self.authenticator.take_limits().for_each(|limit| outbox.tell(Event::LimitReached(limit)));
+        self.authenticator.take_limits().for_each(|limit| outbox.emit(Event::LimitReached(limit)));
         proven.map_err(|Denied { reject, failure, counts }| {
             if let Some(reason) = failure {
                 // Where From has no name of ours, the credentials say who it is to be.
@@ -207,6 +207,6 @@ impl Core {
         };
         let user = claimed.unwrap_or_else(|| Aor::new(b"", b""));
         let method = request.method().as_str_or("other");
-        outbox.tell(Event::AuthenticationFailed { reason, method, user, flow: request.flow, counts });
+        outbox.emit(Event::AuthenticationFailed { reason, method, user, flow: request.flow, counts });
     }
 }

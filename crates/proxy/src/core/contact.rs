@@ -114,13 +114,13 @@ impl Core {
         };
         match search {
             Some(search) => self.find_contact(now, request, search, outbox),
-            None => outbox.tell(Event::Dropped(Drop::StrayAck)),
+            None => outbox.emit(Event::Dropped(Drop::StrayAck)),
         }
     }
 
     fn refuse_contact(&mut self, now: Now, request: &Request, reject: Reject, outbox: &mut Outbox) {
         match request.method() {
-            Method::Ack => outbox.tell(Event::Dropped(Drop::StrayAck)),
+            Method::Ack => outbox.emit(Event::Dropped(Drop::StrayAck)),
             _ => self.refuse(now, request, reject, outbox),
         }
     }

@@ -28,14 +28,14 @@ use crate::watch::{self, LocalTag, Meant};
 impl Core {
     pub(super) fn dispatch_request(&mut self, now: Now, received: Received, outbox: &mut Outbox) {
         if !can_answer(&received.message) {
-            outbox.tell(Event::ParseError { answered: false, flow: received.flow });
-            outbox.tell(Event::Dropped(Drop::Unanswerable));
+            outbox.emit(Event::ParseError { answered: false, flow: received.flow });
+            outbox.emit(Event::Dropped(Drop::Unanswerable));
             return;
         }
         let (request, fit) = Request::new(received, &self.mac);
         if let Err(reject) = fit {
             let answered = request.method() != Method::Ack;
-            outbox.tell(Event::ParseError { answered, flow: request.flow });
+            outbox.emit(Event::ParseError { answered, flow: request.flow });
             return self.refuse(now, &request, reject, outbox);
         }
         match request.method() {
@@ -193,7 +193,7 @@ impl Core {
     pub(super) fn dispatch_response(&mut self, now: Now, received: Received, outbox: &mut Outbox) {
         let Received { message, flow } = &received;
         let status = message.status().unwrap_or_default();
-        outbox.tell(Event::ResponseReceived { status, transport: flow.transport });
+        outbox.emit(Event::ResponseReceived { status, transport: flow.transport });
         let branch = self.own_branch(message);
         let screened = branch.as_ref().and_then(ViaBranch::origin).and_then(|origin| {
             let (from, to) = (flow.remote.ip(), origin.peer.remote.ip());
@@ -227,10 +227,10 @@ impl Core {
                     Some(Some(redirection)) => self.follow(now, redirection, outbox),
                     Some(None) => {}
                     // A phone that was picked up after all had ended here: nobody else can tell the caller.
-                    None if picks_up(message) => {
+                    None if is_2xx_to_invite(message) => {
                         self.forward_marked(message, &branch, Some(source), outbox);
                     }
-                    None => outbox.tell(Event::Dropped(Drop::StrayResponse)),
+                    None => outbox.emit(Event::Dropped(Drop::StrayResponse)),
                 }
             }
             (Some(branch @ ViaBranch::Stateless(_)), _) => {
@@ -246,7 +246,7 @@ impl Core {
             (Some(ViaBranch::Notify { id, .. }), Some(source)) => {
                 self.notify_answered(now, id, message, source, outbox)
             }
-            _ => outbox.tell(Event::Dropped(Drop::StrayResponse)),
+            _ => outbox.emit(Event::Dropped(Drop::StrayResponse)),
         }
     }
 
@@ -305,7 +305,7 @@ impl Core {
 }
 
 /// Whether a response is a 2xx to an INVITE.
-fn picks_up(response: &Message) -> bool {
+fn is_2xx_to_invite(response: &Message) -> bool {
     matches!(response.status(), Some(200..300)) && response.method() == Method::Invite
 }
 

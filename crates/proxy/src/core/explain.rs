@@ -10,7 +10,7 @@ use bytes::Bytes;
 use location::{Aor, Flow, Record};
 use parser::{Message, Transport};
 
-use super::launch::leaves_alone;
+use super::send::leaves_alone;
 use crate::clock::Now;
 use crate::dialog::Next;
 use crate::mac::Mac;

@@ -156,7 +156,7 @@ impl Core {
             let refused = !matches!(reject, Reject::Challenge { .. }) || request.method() == Method::Ack;
             let outcome = if refused { DialogRequest::Refused } else { DialogRequest::Challenged };
             let (method, flow) = (request.method().as_str_or("other"), request.flow);
-            outbox.tell(Event::DialogRequest { outcome, method, flow });
+            outbox.emit(Event::DialogRequest { outcome, method, flow });
             return self.refuse(now, &request, reject, outbox);
         }
         let DialogCheck { dialog, destination, from_sender, to_other, .. } = check;
@@ -266,7 +266,7 @@ impl Core {
     /// Another worker saw that a side has moved, or this one did.
     pub(super) fn dialog_moved(&mut self, side: SideOfDialog, moved: Moved, outbox: &mut Outbox) {
         if self.moved.note(side, moved, self.settings.limits.moved_dialogs) {
-            outbox.tell(Event::LimitReached(Limit::MovedDialogs));
+            outbox.emit(Event::LimitReached(Limit::MovedDialogs));
         }
     }
 
@@ -288,7 +288,7 @@ impl Core {
         match entered {
             Ok(Turn::CheckDialog(check)) => self.check_dialog(now, request, check, outbox),
             Ok(turn) => self.take_turn(now, request, turn, outbox),
-            Err(_) => outbox.tell(Event::Dropped(Drop::StrayAck)),
+            Err(_) => outbox.emit(Event::Dropped(Drop::StrayAck)),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The core: its state, the verbs that the driver calls, and the turns of every message.
 //!
-//! Each worker owns one; nothing in it is shared but the settings and the board of who watches whom. The top floor of this crate: it calls down to all
+//! Each worker owns one; nothing in it is shared but the settings and the subscriber_index of who watches whom. The top floor of this crate: it calls down to all
 //! other rooms, and none of them knows it.
 
 mod acknowledge;
@@ -9,12 +9,12 @@ mod cancel;
 pub(crate) mod contact;
 mod dispatch;
 pub(crate) mod explain;
-mod follow;
 pub(crate) mod in_dialog;
-mod late;
-mod launch;
+mod late_registration;
+mod redirect;
 mod register;
 mod respond;
+mod send;
 mod users;
 mod watch;
 
@@ -38,7 +38,7 @@ use crate::request::{ContentHasher, Received, TransactionKey};
 use crate::route::Gruus;
 use crate::settings::{Keys, Settings};
 use crate::transaction::sooner;
-use crate::watch::{Subscriptions, Watched};
+use crate::watch::{SubscriberIndex, Subscriptions};
 
 /// One worker's decisions.
 pub struct Core {
@@ -74,7 +74,7 @@ pub struct Load {
 impl Core {
     /// A core that holds nothing. `worker` is its number, which our Via branches name; `seed` is any number that is
     /// another one at every start; `watched` is the same for all workers.
-    pub fn new(settings: Arc<Settings>, keys: &Keys, worker: u8, seed: u64, watched: Arc<Watched>) -> Self {
+    pub fn new(settings: Arc<Settings>, keys: &Keys, worker: u8, seed: u64, watched: Arc<SubscriberIndex>) -> Self {
         let mac = Mac::new(keys.route);
         let hasher = ContentHasher::default();
         Self {
@@ -104,10 +104,10 @@ impl Core {
     pub fn receive(&mut self, now: Now, received: Received, outbox: &mut Outbox) {
         // RFC 3261 18.2.2 would send the answer to port 0.
         if received.flow.remote.port() == 0 {
-            outbox.tell(Event::Dropped(Drop::Source));
+            outbox.emit(Event::Dropped(Drop::Source));
         } else if received.message.is_request() {
             let (method, transport) = (received.message.method().as_str_or("other"), received.flow.transport);
-            outbox.tell(Event::RequestReceived { method, transport });
+            outbox.emit(Event::RequestReceived { method, transport });
             self.dispatch_request(now, received, outbox);
         } else {
             self.dispatch_response(now, received, outbox);
@@ -116,8 +116,8 @@ impl Core {
 
     /// Something came that is no SIP message at all.
     pub fn garbage(&self, flow: &Flow, outbox: &mut Outbox) {
-        outbox.tell(Event::ParseError { answered: false, flow: *flow });
-        outbox.tell(Event::Dropped(Drop::Garbage));
+        outbox.emit(Event::ParseError { answered: false, flow: *flow });
+        outbox.emit(Event::Dropped(Drop::Garbage));
     }
 
     /// The answer to a question of this core, or the bad news about one of its transmits.
@@ -142,7 +142,7 @@ impl Core {
     /// Does what is due. To be called when [`Core::next_timeout`] has passed; early or late does no harm.
     pub fn timeout(&mut self, now: Now, outbox: &mut Outbox) {
         self.pins.timeout(now.mono, |TransactionKey(call)| {
-            outbox.tell(Event::CallEnded { call, status: None, tried: 1, by: None });
+            outbox.emit(Event::CallEnded { call, status: None, tried: 1, by: None });
         });
         let (forks, mut context) = self.split(now, outbox);
         forks.timeout(&mut context);

@@ -35,24 +35,24 @@ impl Core {
     /// The change is safe: the 200 leaves.
     pub(super) fn confirm(pending: &PendingRegister, outbox: &mut Outbox) {
         let back = pending.request.back;
-        if outbox.tell_fitted(pending.fitted) {
-            outbox.tell(Event::ResponseSent { method: "REGISTER", status: 200, transport: back.transport });
+        if outbox.emit_fitted(pending.fitted) {
+            outbox.emit(Event::ResponseSent { method: "REGISTER", status: 200, transport: back.transport });
         }
         let Summary { outcome, before, bindings, expires, displaced } = pending.summary;
         if displaced {
-            outbox.tell(Event::LimitReached(Limit::Contacts));
+            outbox.emit(Event::LimitReached(Limit::Contacts));
         }
         let (aor, flow) = (pending.aor.clone(), pending.request.flow);
         let (status, reason, offence) = (200, "OK", None);
-        outbox.tell(Event::Registration { outcome, status, reason, aor, before, bindings, expires, flow, offence });
+        outbox.emit(Event::Registration { outcome, status, reason, aor, before, bindings, expires, flow, offence });
         outbox.send(back, false, |out| out.extend_from_slice(&pending.answer));
         outbox.bound_silence(pending.silence);
     }
 
     pub(super) fn refuse_register(&mut self, now: Now, pending: &PendingRegister, reject: Reject, outbox: &mut Outbox) {
         match reject {
-            Reject::TooManyContacts => outbox.tell(Event::LimitReached(Limit::Contacts)),
-            Reject::ContactTooLong => outbox.tell(Event::LimitReached(Limit::ContactSize)),
+            Reject::TooManyContacts => outbox.emit(Event::LimitReached(Limit::Contacts)),
+            Reject::ContactTooLong => outbox.emit(Event::LimitReached(Limit::ContactSize)),
             _ => {}
         }
         self.refuse(now, &pending.request, reject, outbox);

@@ -51,7 +51,7 @@ impl Core {
         }
         let (plan, is_cut) = way.into_plan();
         if is_cut {
-            outbox.tell(Event::LimitReached(Limit::Targets));
+            outbox.emit(Event::LimitReached(Limit::Targets));
         }
         if plan.groups.is_empty() {
             return self.refuse(now, &request, Reject::NotRegistered, outbox);

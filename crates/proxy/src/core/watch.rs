@@ -79,12 +79,12 @@ impl Core {
         } else {
             return Ok(());
         };
-        outbox.tell(Event::LimitReached(reached));
+        outbox.emit(Event::LimitReached(reached));
         Err(Reject::Overload)
     }
 
     /// The bindings of a user have changed: whoever watches him hears of it, at whichever worker.
-    pub(super) fn tell_watchers(&mut self, now: Now, aor: &Aor, outbox: &mut Outbox) {
+    pub(super) fn notify_subscribers(&mut self, now: Now, aor: &Aor, outbox: &mut Outbox) {
         for worker in self.subscriptions.workers_for(aor, &self.mac) {
             if worker == self.worker {
                 self.registration_changed(now, aor, outbox);
@@ -133,7 +133,7 @@ impl Core {
             watcher.heard(id.sequence, response, source, &settings, context);
         };
         if subscriptions.with(id.subscription, &mut context, hear).is_none() {
-            outbox.tell(Event::Dropped(Drop::StrayResponse));
+            outbox.emit(Event::Dropped(Drop::StrayResponse));
         }
     }
 

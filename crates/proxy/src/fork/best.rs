@@ -41,7 +41,7 @@ pub(crate) fn rank(status: u16, caller_hung_up: bool) -> (Reverse<u8>, Reverse<u
 }
 
 /// The code that the caller is told instead, where this one was not meant for him.
-pub(crate) const fn as_told(status: u16) -> u16 {
+pub(crate) const fn status_for_caller(status: u16) -> u16 {
     match status {
         // RFC 5626 11.5: a 430 is for whoever looked the phone up, and that is us; to the caller the phone is away.
         430 => 480,

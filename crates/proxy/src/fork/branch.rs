@@ -8,7 +8,7 @@ use bytes::Bytes;
 use parser::{HeaderName, Message, Method, write_ack, write_cancel};
 
 use super::early::EarlyDialogs;
-use super::names_a_hop_below;
+use super::has_upstream_via;
 use super::outcome::Outcome;
 use super::template::Template;
 use crate::clock::Instant;
@@ -391,7 +391,7 @@ impl ClientBranch {
     fn counted(&self, response: &Message) -> Outcome {
         match (&self.cancel, response.status()) {
             (Cancel::Sent(cancel), Some(487)) if cancel.counts_as == 408 => Outcome::Silent(408),
-            (_, Some(status)) if !names_a_hop_below(response) => Outcome::Silent(status),
+            (_, Some(status)) if !has_upstream_via(response) => Outcome::Silent(status),
             _ => {
                 let mut kept = Box::new(response.clone());
                 kept.detach();

@@ -35,7 +35,7 @@ impl ResponseContext {
     }
 
     /// A branch has failed with this code. What it leaves behind is told, if its final is not passed on by now.
-    pub(super) fn tell_ended(&mut self, index: usize, status: u16, context: &mut Context<'_>) {
+    pub(super) fn send_199(&mut self, index: usize, status: u16, context: &mut Context<'_>) {
         let ended = self.branches.get_mut(index).map(|branch| std::mem::take(&mut branch.early)).unwrap_or_default();
         for tag in ended {
             let Some(request) = &self.template.request else { return };

@@ -144,7 +144,7 @@ impl ResponseContext {
         let Ok(number) = u8::try_from(self.branches.len()) else { return };
         let patience = self.patience(&target);
         let method = self.upstream.method;
-        context.outbox.tell(Event::RequestForwarded { method, transport: hop.transport });
+        context.outbox.emit(Event::RequestForwarded { method, transport: hop.transport });
         self.branches.push(ClientBranch::start(number, (target, hop), breadth, patience, &self.template, context));
     }
 }

@@ -188,7 +188,7 @@ impl ResponseContext {
     fn has_room(&self, more: usize, context: &mut Context<'_>) -> bool {
         let room = self.branches.len() + self.to_come().count() + more <= self.template.settings.limits.targets;
         if !room {
-            context.outbox.tell(Event::LimitReached(Limit::Targets));
+            context.outbox.emit(Event::LimitReached(Limit::Targets));
         }
         room
     }

@@ -36,9 +36,9 @@ use branch::ClientBranch;
 use template::Template;
 use upstream::Upstream;
 
-pub(crate) use best::as_told;
+pub(crate) use best::status_for_caller;
 pub(crate) use join::Redirection;
-pub(crate) use table::{ResponseContexts, loop_mark, went_by_before};
+pub(crate) use table::{ResponseContexts, is_looped, loop_mark};
 
 /// What a phone is told that rang in vain because another was picked up (RFC 3326 2).
 const COMPLETED_ELSEWHERE: &[u8] = b"SIP;cause=200;text=\"Call completed elsewhere\"";
@@ -173,14 +173,14 @@ impl ResponseContext {
     ) -> Option<Box<Redirection>> {
         let branch = self.branches.get_mut(usize::from(id.index))?;
         if !may_answer(branch.hop(), branch.target(), source, &self.template.settings) {
-            context.outbox.tell(Event::Dropped(event::Drop::StrayResponse));
+            context.outbox.emit(Event::Dropped(event::Drop::StrayResponse));
             return None;
         }
         let (status, method) = (response.status().unwrap_or(500), response.method());
         // RFC 3261 16.7 step 3: without a Via below ours there is nobody to pass it on to. A refusal still ends its
         // branch: some phones answer an INVITE that was cancelled with the one Via of the CANCEL.
-        if status < 300 && method != Method::Cancel && !names_a_hop_below(response) {
-            context.outbox.tell(Event::Dropped(event::Drop::StrayResponse));
+        if status < 300 && method != Method::Cancel && !has_upstream_via(response) {
+            context.outbox.emit(Event::Dropped(event::Drop::StrayResponse));
             return None;
         }
         let heard = branch.receive(response, method, &self.template, context);
@@ -196,7 +196,7 @@ impl ResponseContext {
                 let first = self.upstream.is_waiting();
                 self.pass_up(response, address, context);
                 if first {
-                    self.tell_end(event::ForkOutcome::Answered, status, by, context);
+                    self.emit_outcome(event::ForkOutcome::Answered, status, by, context);
                 }
                 self.close();
                 // step 10; RFC 3841 9.1: unless the caller wants to hear them all.
@@ -210,10 +210,10 @@ impl ResponseContext {
                 if redirection.is_none() {
                     self.failed(usize::from(id.index), status, context);
                 }
-                self.tell_ended(usize::from(id.index), status, context);
+                self.send_199(usize::from(id.index), status, context);
                 return redirection;
             }
-            Heard::Stray => context.outbox.tell(Event::Dropped(event::Drop::StrayResponse)),
+            Heard::Stray => context.outbox.emit(Event::Dropped(event::Drop::StrayResponse)),
             Heard::Provisional | Heard::FailureAgain | Heard::Nothing => {}
         }
         None
@@ -318,6 +318,6 @@ fn cause(status: u16) -> String {
 }
 
 /// Whether a response can be forwarded: there is a Via below ours.
-fn names_a_hop_below(response: &Message) -> bool {
+fn has_upstream_via(response: &Message) -> bool {
     response.values(HeaderName::Via).nth(1).is_some()
 }

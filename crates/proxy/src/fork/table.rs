@@ -204,7 +204,7 @@ pub(crate) fn loop_mark(request: &Request, mac: &Mac) -> u64 {
 }
 
 /// Whether the request carries a Via of ours with this mark (RFC 5393 4.2.2: equal is a loop, unequal a spiral).
-pub(crate) fn went_by_before(message: &Message, mark: u64, settings: &Settings) -> bool {
+pub(crate) fn is_looped(message: &Message, mark: u64, settings: &Settings) -> bool {
     message.headers::<Via<'_>>().flatten().any(|via| {
         let ours = matches!(via.branch().and_then(ViaBranch::parse),
             Some(ViaBranch::Transaction { loop_mark, .. }) if loop_mark == mark);

@@ -103,7 +103,7 @@ impl Upstream {
                 self.allowance = if self.per_copy == usize::MAX { self.allowance } else { left };
                 context.outbox.resend(self.back, false, &self.last);
             }
-            None => context.outbox.tell(Event::LimitReached(Limit::Amplification)),
+            None => context.outbox.emit(Event::LimitReached(Limit::Amplification)),
         }
     }
 

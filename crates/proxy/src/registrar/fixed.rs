@@ -20,7 +20,7 @@ pub fn fixed_bindings<'a>(contacts: impl IntoIterator<Item = (&'a str, Option<u1
 }
 
 /// The fixed bindings, with their index, that no phone has registered itself.
-pub(crate) fn besides<'r>(
+pub(crate) fn unregistered_fixed_bindings<'r>(
     fixed: &'r Record,
     registered: Option<&'r Record>,
     now: Wall,

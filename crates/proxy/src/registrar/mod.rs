@@ -20,8 +20,8 @@ use crate::settings::Settings;
 
 pub(crate) use answer::{GRANTED_PARAMS, write_q};
 pub(crate) use change::address_of_record;
-pub(crate) use fixed::besides;
 pub use fixed::fixed_bindings;
+pub(crate) use fixed::unregistered_fixed_bindings;
 
 use answer::{Granted, Told};
 

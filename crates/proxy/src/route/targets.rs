@@ -12,7 +12,7 @@ use crate::clock::{Now, Wall};
 use crate::dialog::Next;
 use crate::hop::Hop;
 use crate::reach;
-use crate::registrar::{AT_SOURCE, besides};
+use crate::registrar::{AT_SOURCE, unregistered_fixed_bindings};
 use crate::reject::Reject;
 use crate::request::{FlowAhead, Request};
 use crate::settings::{Settings, Strategy};
@@ -116,7 +116,7 @@ fn plan_for_candidates(
                 }
             }
         }
-        let Some(target) = target.and_then(|target| one_of_each_phone(target, &mut plan)) else { continue };
+        let Some(target) = target.and_then(|target| dedup_by_instance(target, &mut plan)) else { continue };
         let beside = all_at_once || last == Some(candidate.rank());
         match plan.groups.last_mut().filter(|_| beside) {
             Some(group) => group.targets.push(target),
@@ -174,14 +174,15 @@ pub(super) fn candidates<'r>(record: Option<&'r Record>, fixed: Option<&'r Recor
         candidates.extend(live.map(|binding| Candidate::new(record, binding)));
     }
     if let Some(fixed) = fixed {
-        candidates.extend(besides(fixed, record, now.wall).map(|binding| Candidate::new(fixed, binding)));
+        candidates
+            .extend(unregistered_fixed_bindings(fixed, record, now.wall).map(|binding| Candidate::new(fixed, binding)));
     }
     candidates
 }
 
 /// RFC 5626 7, RFC 5627 6.1: of several contacts of one phone the one that was refreshed last is tried, wherever the
 /// others stand; they are spares. None if the phone is in the plan already.
-fn one_of_each_phone(mut target: Target, plan: &mut Plan) -> Option<Target> {
+fn dedup_by_instance(mut target: Target, plan: &mut Plan) -> Option<Target> {
     if plan.groups.is_empty() {
         return Some(target);
     }

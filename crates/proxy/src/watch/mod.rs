@@ -3,7 +3,7 @@
 //! A SUBSCRIBE to a user of ours makes a subscription: soft state of one worker, whose number stands in our To tag. It
 //! remembers the record that it told last; whatever happens, the record of now is laid beside it, and what differs is
 //! told (`contacts.rs`). So nothing that changes a record has to know what a subscriber has to hear: it only says that
-//! something has changed, and not even that while nobody watches (`board.rs`). That a binding expires nobody says: the
+//! something has changed, and not even that while nobody watches (`subscriber_index.rs`). That a binding expires nobody says: the
 //! subscription knows the moment.
 //!
 //! Told are the events that can happen here:
@@ -19,18 +19,18 @@
 //!
 //! Must not know how bindings change, nor who proves who he is, and how: that is `core`'s and `auth`'s.
 
-mod board;
 mod contacts;
 mod dialog;
 mod notify;
 mod reginfo;
 mod request;
+mod subscriber_index;
 mod subscription;
 mod table;
 mod watcher;
 
-pub use board::Watched;
 pub(crate) use request::{Asked, Meant, PACKAGE, meant};
+pub use subscriber_index::SubscriberIndex;
 pub(crate) use subscription::Subscription;
 pub(crate) use table::{LocalTag, Subscriptions};
 pub(crate) use watcher::Watcher;

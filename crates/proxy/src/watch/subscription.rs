@@ -408,13 +408,13 @@ impl Subscription {
     }
 
     fn go_on(&mut self, outcome: Notification, context: &mut Context<'_>) {
-        context.outbox.tell(Event::Notified { outcome });
+        context.outbox.emit(Event::Notified { outcome });
         self.under_way = None;
         self.proceed(context);
     }
 
     fn fail(&mut self, outcome: Notification, context: &mut Context<'_>) {
-        context.outbox.tell(Event::Notified { outcome });
+        context.outbox.emit(Event::Notified { outcome });
         self.under_way = None;
         self.phase = Phase::Over;
     }

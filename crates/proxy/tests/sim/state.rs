@@ -12,7 +12,8 @@ use bytes::Bytes;
 use location::{Aor, Ask, Change, Commit, ContactChange, Flow, Limits, MemoryStore, Store, Ticket};
 use parser::{Message, Transport};
 use proxy::{
-    Connections, Core, CoreMessage, Event, Handover, Instant, Keys, Now, Outbox, Received, Settings, Wall, Watched,
+    Connections, Core, CoreMessage, Event, Handover, Instant, Keys, Now, Outbox, Received, Settings, SubscriberIndex,
+    Wall,
 };
 
 use super::ladder;
@@ -362,7 +363,7 @@ impl State {
 }
 
 fn cores(settings: &Settings, keys: &Keys, workers: u8, seed: u64, open: &Arc<Connections>) -> Vec<Core> {
-    let (shared, watched) = (Arc::new(settings.clone()), Arc::new(Watched::new(workers)));
+    let (shared, watched) = (Arc::new(settings.clone()), Arc::new(SubscriberIndex::new(workers)));
     let core = |worker| {
         let core = Core::new(Arc::clone(&shared), keys, worker, seed, Arc::clone(&watched));
         core.with_connections(Arc::clone(open))

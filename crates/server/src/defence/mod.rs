@@ -58,7 +58,7 @@ pub(crate) struct Banned {
 
 struct Inner {
     rules: Rules,
-    watched: HashMap<Source, Watched>,
+    watched: HashMap<Source, SubscriberIndex>,
     bans: HashMap<Source, Ban>,
     notices: Vec<Notice>,
     /// Notices that found no room.
@@ -76,7 +76,7 @@ struct Rules {
 
 /// The failures of one address.
 #[derive(Default)]
-struct Watched {
+struct SubscriberIndex {
     /// When they were, the oldest first.
     times: VecDeque<Instant>,
     what: What,
@@ -331,7 +331,7 @@ impl Inner {
     }
 }
 
-impl Watched {
+impl SubscriberIndex {
     fn matters(&self, now: Instant, within: Duration) -> bool {
         let recent = self.times.back().is_some_and(|last| now.duration_since(*last) <= within);
         recent || self.spared_until.is_some_and(|until| now < until)

@@ -11,7 +11,7 @@ use crate::registrar::PendingRegister;
 impl Core {
     /// A registration is safe: tells who watches its user, and everybody if it brings a phone, or a phone a new way.
     pub(super) fn announce(&mut self, now: Now, pending: &PendingRegister, outbox: &mut Outbox) {
-        self.tell_watchers(now, &pending.aor, outbox);
+        self.notify_subscribers(now, &pending.aor, outbox);
         if pending.brings_phone && self.settings.forking.late_registration {
             outbox
                 .handovers

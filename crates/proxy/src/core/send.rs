@@ -17,7 +17,7 @@ use crate::clock::Now;
 use crate::context::{ToTag, tag_of};
 use crate::dialog::Callee;
 use crate::event::{Drop, Event, Limit};
-use crate::fork::{ResponseContext, ResponseContexts, as_told, loop_mark, went_by_before};
+use crate::fork::{ResponseContext, ResponseContexts, is_looped, loop_mark, status_for_caller};
 use crate::forward::{Forwarding, Origin, ViaBranch, prefers_identity, write_request, write_response};
 use crate::hop::Hop;
 use crate::ingress;
@@ -127,16 +127,16 @@ impl Core {
                     let core_message = CoreMessage::Response(Box::new(received));
                     outbox.handovers.push(Handover { worker: Some(*worker), core_message });
                 }
-                _ => outbox.tell(Event::Dropped(Drop::StrayResponse)),
+                _ => outbox.emit(Event::Dropped(Drop::StrayResponse)),
             }
             return None;
         };
         let Some(hop) = branch.origin().and_then(|origin| origin.peer.hop(&self.settings)) else {
-            outbox.tell(Event::Dropped(Drop::Unroutable));
+            outbox.emit(Event::Dropped(Drop::Unroutable));
             return None;
         };
         let status = response.status().unwrap_or_default();
-        outbox.tell(Event::ResponseSent { method: method.as_str_or("other"), status, transport: hop.transport });
+        outbox.emit(Event::ResponseSent { method: method.as_str_or("other"), status, transport: hop.transport });
         let (settings, mac, rewrite) = (&self.settings, &self.mac, &mut self.rewrite);
         let to_tag = tag_of(response, HeaderName::To).unwrap_or_default();
         let callee = Callee { tag: to_tag, address: sent_to };
@@ -178,7 +178,7 @@ impl Core {
                     return;
                 }
                 let tag = ToTag::of_key(key, &self.mac);
-                let status = as_told(pin.map_or(503, |pin| pin.hop.failure()));
+                let status = status_for_caller(pin.map_or(503, |pin| pin.hop.failure()));
                 let mut answer = Vec::new();
                 let reason = reason_phrase(status).as_bytes();
                 let unstamped = Stamp { received: None, rport: None };
@@ -220,7 +220,7 @@ impl Core {
             Passed::Provisional => self.pins.rings(key, now.mono + timers.c),
             Passed::Final { status, to_tag } => {
                 if let Some(by) = self.pins.answered(key, (status, to_tag), now.mono, timers.last_copy()) {
-                    outbox.tell(Event::CallEnded { call: key.0, status: Some(status), tried: 1, by: Some(by) });
+                    outbox.emit(Event::CallEnded { call: key.0, status: Some(status), tried: 1, by: Some(by) });
                 }
             }
         }
@@ -246,7 +246,7 @@ impl Core {
         let mut pinned = invite || looked_up;
         // Other requests leave half of the room to INVITEs: without a pin they still go.
         if pinned && self.pins.len() >= if invite { limits.pins } else { limits.pins / 2 } {
-            outbox.tell(Event::LimitReached(Limit::Pins));
+            outbox.emit(Event::LimitReached(Limit::Pins));
             pinned = self.pins.make_room();
             if invite && !pinned {
                 return Err(Reject::Overload);
@@ -291,7 +291,7 @@ impl Core {
             return Err(Reject::NoTransaction);
         }
         // RFC 3261 16.3 step 4, RFC 5393 4.2
-        if went_by_before(&request.message, mark, &self.settings) {
+        if is_looped(&request.message, mark, &self.settings) {
             return Err(Reject::Loop);
         }
         let limits = &self.settings.limits;
@@ -303,7 +303,7 @@ impl Core {
             }
         };
         let Some(limit) = reached(&self.forks) else { return Ok(()) };
-        outbox.tell(Event::LimitReached(limit));
+        outbox.emit(Event::LimitReached(limit));
         while reached(&self.forks).is_some() {
             if !self.forks.make_room() {
                 return Err(Reject::Overload);
@@ -314,7 +314,7 @@ impl Core {
 
     fn log_call(&self, request: &Request, plan: &Plan, outbox: &mut Outbox) {
         let Some((from, to)) = parties(request, plan.aor.as_ref(), &self.settings) else { return };
-        outbox.tell(Event::Call { call: request.key.0, from, to, targets: plan.phones() });
+        outbox.emit(Event::Call { call: request.key.0, from, to, targets: plan.phones() });
     }
 }
 
@@ -379,7 +379,7 @@ fn send_request(
     // RFC 3261 17: an ACK is never answered, not even with bad news.
     let reports = forwarding.request.method() != Method::Ack;
     let method = forwarding.request.method().as_str_or("other");
-    outbox.tell(Event::RequestForwarded { method, transport: forwarding.hop.transport });
+    outbox.emit(Event::RequestForwarded { method, transport: forwarding.hop.transport });
     outbox.send(*forwarding.hop, reports, |out| write_request(forwarding, settings, mac, rewrite, out));
 }
 
