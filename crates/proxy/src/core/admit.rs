@@ -15,7 +15,7 @@ use crate::outbox::Outbox;
 use crate::registrar::{EXTENSIONS, address_of_record};
 use crate::reject::{ChallengeFor, Reject};
 use crate::request::{Proven, Request};
-use crate::route::{self, Admission, CallsAs, Destination};
+use crate::route::{self, AuthRequirement, CallsAs, Destination};
 use crate::settings::{Authentication, Named, Settings};
 use crate::watch::Watcher;
 
@@ -30,7 +30,7 @@ impl Core {
         outbox: &mut Outbox,
     ) -> Result<Proven, Reject> {
         let settings = Arc::clone(&self.settings);
-        let Admission::Credentials(domain) = route::admission(request, destination, &settings)? else {
+        let AuthRequirement::Credentials(domain) = route::admission(request, destination, &settings)? else {
             return Ok(Proven::Nobody);
         };
         // Who has no name that a user may have is challenged all the same, but the operator hears of it: a trunk that is
@@ -64,7 +64,8 @@ impl Core {
     ) -> Result<(), Reject> {
         let settings = Arc::clone(&self.settings);
         let sender = dialog.sender(&settings);
-        let Admission::Credentials(domain) = route::admission_in_dialog(request, sender.as_ref(), &settings)? else {
+        let AuthRequirement::Credentials(domain) = route::admission_in_dialog(request, sender.as_ref(), &settings)?
+        else {
             return Ok(());
         };
         let presented = self.authenticator.read(request, &settings);

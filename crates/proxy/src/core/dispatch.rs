@@ -23,7 +23,7 @@ use crate::reject::Reject;
 use crate::request::{Proven, Received, Request};
 use crate::route::{self, Callee, Destination, Plan, Toward};
 use crate::settings::Authentication;
-use crate::watch::{self, LocalTag, Meant};
+use crate::watch::{self, LocalTag, SubscribeKind};
 
 impl Core {
     pub(super) fn dispatch_request(&mut self, now: Now, received: Received, outbox: &mut Outbox) {
@@ -80,9 +80,9 @@ impl Core {
         let dialog = route::accept_routes(request, &self.settings, &self.mac)?;
         let (uri, method) = (request.typed_uri()?, request.method());
         let destination = route::destination(&uri, method, &self.settings)?;
-        let watch = if method == Method::Subscribe { watch::meant(request, &destination)? } else { None };
+        let watch = if method == Method::Subscribe { watch::kind_of(request, &destination)? } else { None };
         // Its dialog is proof enough, and lives where it began.
-        if let Some(Meant::Within(tag)) = watch {
+        if let Some(SubscribeKind::InDialog(tag)) = watch {
             return self.turn_of_dialog(tag);
         }
         let presented = self.authenticator.read(request, &self.settings);
@@ -159,7 +159,7 @@ impl Core {
     /// RFC 6665 4.2.1.4: by the worker that our To tag names.
     fn turn_of_dialog(&self, tag: LocalTag) -> Result<Turn, Reject> {
         match tag.worker {
-            worker if worker == self.worker => Ok(Turn::Watch(Meant::Within(tag))),
+            worker if worker == self.worker => Ok(Turn::Watch(SubscribeKind::InDialog(tag))),
             worker if self.subscriptions.has_worker(worker) => Ok(Turn::HandOver(worker)),
             // Of a run with more of them.
             _ => Err(Reject::Subscription),
@@ -324,7 +324,7 @@ pub(super) enum Turn {
     /// Its Request-URI may be the Contact of a phone.
     FindContact(Box<ContactSearch>),
     /// The notifier's.
-    Watch(Meant),
+    Watch(SubscribeKind),
     /// Another worker's.
     HandOver(u8),
 }

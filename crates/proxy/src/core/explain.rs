@@ -16,7 +16,7 @@ use crate::dialog::Next;
 use crate::mac::Mac;
 use crate::reject::Reject;
 use crate::request::{Received, Request};
-use crate::route::{self, Admission, Callee, Destination, Expansion, Gruus, Plan, Target, Toward, Way};
+use crate::route::{self, AuthRequirement, Callee, Destination, Expansion, Gruus, Plan, Target, Toward, Way};
 use crate::settings::{Keys, Settings};
 
 /// A call that nobody makes.
@@ -130,12 +130,12 @@ fn walk(
     });
     let admission = match (route::admission(&request, &destination, settings), request.caller_domain(settings)) {
         // As from where its user is registered: whoever may not call out may call the phones of users.
-        (Err(Reject::Relay), Some(domain)) if of_contact.is_some() => Admission::Credentials(domain),
+        (Err(Reject::Relay), Some(domain)) if of_contact.is_some() => AuthRequirement::Credentials(domain),
         (admission, _) => admission?,
     };
     steps.push(match admission {
-        Admission::Free => Step::Free,
-        Admission::Credentials(domain) => {
+        AuthRequirement::None => Step::Free,
+        AuthRequirement::Credentials(domain) => {
             // Whoever it is will be challenged, but no user may have this name.
             if let Some(reject) = route::is_strangers(&request, &destination, settings) {
                 return Err(reject);

@@ -16,21 +16,27 @@ use crate::outbox::{CoreMessage, Handover, Outbox};
 use crate::reject::Reject;
 use crate::request::Request;
 use crate::settings::Authentication;
-use crate::watch::{Asked, LocalTag, Meant, Subscription, Subscriptions};
+use crate::watch::{InitialSubscribe, LocalTag, SubscribeKind, Subscription, Subscriptions};
 
 impl Core {
     /// A SUBSCRIBE that is for this worker.
-    pub(super) fn watch(&mut self, now: Now, request: &Request, meant: Meant, outbox: &mut Outbox) {
+    pub(super) fn watch(&mut self, now: Now, request: &Request, meant: SubscribeKind, outbox: &mut Outbox) {
         if let Err(reject) = self.subscribe(now, request, meant, outbox) {
             self.refuse(now, request, reject, outbox);
         }
     }
 
-    fn subscribe(&mut self, now: Now, request: &Request, meant: Meant, outbox: &mut Outbox) -> Result<(), Reject> {
+    fn subscribe(
+        &mut self,
+        now: Now,
+        request: &Request,
+        meant: SubscribeKind,
+        outbox: &mut Outbox,
+    ) -> Result<(), Reject> {
         let settings = Arc::clone(&self.settings);
         let aor = match meant {
-            Meant::Begin(aor) => aor,
-            Meant::Within(tag) => {
+            SubscribeKind::Initial(aor) => aor,
+            SubscribeKind::InDialog(tag) => {
                 self.admit_refresh(now, request, tag, outbox)?;
                 let (subscriptions, mut context) = self.watching(now, outbox);
                 let refresh = |subscription: &mut Subscription, context: &mut Context<'_>| {
@@ -46,7 +52,7 @@ impl Core {
             return Ok(());
         }
         let watcher = self.admit_watcher(now, request, &aor, outbox)?;
-        let asked = Asked::of(request, tag, &settings)?;
+        let asked = InitialSubscribe::of(request, tag, &settings)?;
         self.has_room(&aor, outbox)?;
         let (subscriptions, mut context) = self.watching(now, outbox);
         subscriptions.insert(tag, &aor, &mut context, |context| {

@@ -16,7 +16,7 @@ use crate::context::{Context, tag_of};
 use crate::hop::Hop;
 use crate::pin::tag_checksum;
 use crate::route::Target;
-use crate::transaction::{ClientInvite, ClientOther, Due, Heard, is_due, sooner};
+use crate::transaction::{ClientEvent, ClientInvite, ClientOther, TimerAction, is_due, sooner};
 
 /// A client transaction and what belongs to it.
 #[derive(Debug)]
@@ -115,7 +115,7 @@ impl ClientBranch {
         method: Method<'_>,
         template: &Template,
         context: &mut Context<'_>,
-    ) -> Heard {
+    ) -> ClientEvent {
         let timers = template.timers();
         let reliable = self.hop.transport.is_reliable();
         let status = response.status().unwrap_or(500);
@@ -123,10 +123,10 @@ impl ClientBranch {
         // RFC 3261 17.1.3: the branch and the method of the CSeq tell which transaction is meant.
         if let (Method::Cancel, Cancel::Sent(cancel)) = (method, &mut self.cancel) {
             cancel.client.receive(status, reliable, timers, now);
-            return Heard::Nothing;
+            return ClientEvent::Nothing;
         }
         if !self.is_of(method, template) {
-            return Heard::Stray;
+            return ClientEvent::Stray;
         }
         self.patience = None;
         let heard = match &mut self.client {
@@ -134,7 +134,7 @@ impl ClientBranch {
             Client::Other(client) => client.receive(status, reliable, timers, now),
         };
         match heard {
-            Heard::Provisional => {
+            ClientEvent::Provisional => {
                 // RFC 3261 16.7 step 2: a 100 says nothing of the phone.
                 if status > 100 && self.timer_c.is_some() {
                     self.timer_c = Some(now + timers.c);
@@ -144,18 +144,18 @@ impl ClientBranch {
                     self.send_cancel(reason.as_deref(), counts_as, template, context);
                 }
             }
-            Heard::Success => {
+            ClientEvent::Success => {
                 let to_tag = tag_of(response, HeaderName::To).unwrap_or_default();
                 self.accepted = (method == Method::Invite).then(|| tag_checksum(to_tag));
                 self.end(Outcome::Success);
             }
-            Heard::Failure => {
+            ClientEvent::Failure => {
                 self.acknowledge(response, template, context);
                 let outcome = self.counted(response);
                 self.end(outcome);
             }
-            Heard::FailureAgain if !self.ack.is_empty() => context.outbox.resend(self.hop, false, &self.ack),
-            Heard::FailureAgain | Heard::Nothing | Heard::Stray => {}
+            ClientEvent::FailureAgain if !self.ack.is_empty() => context.outbox.resend(self.hop, false, &self.ack),
+            ClientEvent::FailureAgain | ClientEvent::Nothing | ClientEvent::Stray => {}
         }
         heard
     }
@@ -189,7 +189,7 @@ impl ClientBranch {
                 // A phone that gave no sign of life while it should have rung is not waited for any longer. Of one
                 // that the caller gave up, a 2xx may be on its way.
                 if counts_as == 408 {
-                    self.end(Outcome::Silent(408));
+                    self.end(Outcome::NoResponse(408));
                 }
             }
             // RFC 3261 9.1: there is nothing to cancel but an INVITE.
@@ -203,7 +203,7 @@ impl ClientBranch {
             if matches!((&self.client, &self.cancel), (Client::Invite(_), Cancel::Unwanted)) {
                 self.cancel = Cancel::Wanted { reason: None, counts_as: 408 };
             }
-            self.end(Outcome::Mute);
+            self.end(Outcome::FailedOver);
         }
     }
 
@@ -211,7 +211,7 @@ impl ClientBranch {
     pub(super) fn undelivered(&mut self) {
         if self.outcome.is_none() {
             self.abandon();
-            self.end(Outcome::Silent(self.hop.failure()));
+            self.end(Outcome::NoResponse(self.hop.failure()));
         }
     }
 
@@ -224,18 +224,18 @@ impl ClientBranch {
             Client::Other(client) => client.timeout(now),
         };
         match due {
-            Due::Resend => template.send(self, context),
-            Due::TimedOut => self.end(Outcome::Silent(self.silence())),
-            Due::Nothing => {}
+            TimerAction::Resend => template.send(self, context),
+            TimerAction::TimedOut => self.end(Outcome::NoResponse(self.silence())),
+            TimerAction::Nothing => {}
         }
         if let Cancel::Sent(cancel) = &mut self.cancel {
-            if cancel.client.timeout(now) == Due::Resend {
+            if cancel.client.timeout(now) == TimerAction::Resend {
                 context.outbox.resend(self.hop, false, &cancel.text);
             }
             if cancel.until <= now && matches!(&self.client, Client::Invite(invite) if invite.is_proceeding()) {
                 let status = cancel.counts_as;
                 self.abandon();
-                self.end(Outcome::Silent(status));
+                self.end(Outcome::NoResponse(status));
             }
         }
         if is_due(self.patience, now) {
@@ -253,7 +253,7 @@ impl ClientBranch {
     /// Its final will not be passed on any more: the code is all that is left of it.
     pub(super) fn forget(&mut self) {
         if let Some(Outcome::Final(message)) = &self.outcome {
-            self.outcome = Some(Outcome::Silent(message.status().unwrap_or(500)));
+            self.outcome = Some(Outcome::NoResponse(message.status().unwrap_or(500)));
         }
         if let Cancel::Sent(cancel) = &mut self.cancel
             && !cancel.client.is_pending()
@@ -270,8 +270,8 @@ impl ClientBranch {
     /// phone has answered, or was told to stop.
     pub(super) fn is_lost(&self) -> bool {
         let lost = match &self.outcome {
-            Some(Outcome::Mute) => return true,
-            Some(Outcome::Silent(status)) => matches!(status, 408 | 430 | 503),
+            Some(Outcome::FailedOver) => return true,
+            Some(Outcome::NoResponse(status)) => matches!(status, 408 | 430 | 503),
             Some(Outcome::Final(message)) => matches!(message.status(), Some(408 | 430)),
             _ => false,
         };
@@ -390,8 +390,8 @@ impl ClientBranch {
     /// counts by its code.
     fn counted(&self, response: &Message) -> Outcome {
         match (&self.cancel, response.status()) {
-            (Cancel::Sent(cancel), Some(487)) if cancel.counts_as == 408 => Outcome::Silent(408),
-            (_, Some(status)) if !has_upstream_via(response) => Outcome::Silent(status),
+            (Cancel::Sent(cancel), Some(487)) if cancel.counts_as == 408 => Outcome::NoResponse(408),
+            (_, Some(status)) if !has_upstream_via(response) => Outcome::NoResponse(status),
             _ => {
                 let mut kept = Box::new(response.clone());
                 kept.detach();
@@ -412,7 +412,7 @@ impl ClientBranch {
         self.timer_c = None;
         self.patience = None;
         // What it says after all counts more than its silence.
-        if matches!(self.outcome, None | Some(Outcome::Mute)) {
+        if matches!(self.outcome, None | Some(Outcome::FailedOver)) {
             self.outcome = Some(outcome);
         }
     }

@@ -74,7 +74,7 @@ impl ResponseContext {
         if plan.groups.is_empty()
             && let Some(branch) = self.branches.get_mut(usize::from(id.index))
         {
-            branch.outcome = Some(Outcome::Silent(480));
+            branch.outcome = Some(Outcome::NoResponse(480));
         }
         if self.is_open() {
             self.has_ring_time = true;

@@ -30,7 +30,7 @@ use crate::hop::Hop;
 use crate::request::{Request, Source};
 use crate::route::{Disposition, Group, Plan, Target, may_answer};
 use crate::settings::{Settings, SingleTarget};
-use crate::transaction::{Heard, is_due, sooner};
+use crate::transaction::{ClientEvent, is_due, sooner};
 
 use branch::ClientBranch;
 use template::Template;
@@ -188,11 +188,11 @@ impl ResponseContext {
         let address = Some(branch.target().remote(branch.hop()));
         match heard {
             // RFC 3261 16.7 step 5, RFC 4320 4.1: 100 stays here, and so does any 1xx of another method.
-            Heard::Provisional if status > 100 && self.upstream.is_invite() => {
+            ClientEvent::Provisional if status > 100 && self.upstream.is_invite() => {
                 self.note_early(usize::from(id.index), response);
                 self.pass_up(response, address, context);
             }
-            Heard::Success => {
+            ClientEvent::Success => {
                 let first = self.upstream.is_waiting();
                 self.pass_up(response, address, context);
                 if first {
@@ -205,7 +205,7 @@ impl ResponseContext {
                     self.cancel_pending(Some(COMPLETED_ELSEWHERE), 487, context);
                 }
             }
-            Heard::Failure => {
+            ClientEvent::Failure => {
                 let redirection = self.follow(id, response, context);
                 if redirection.is_none() {
                     self.failed(usize::from(id.index), status, context);
@@ -213,8 +213,8 @@ impl ResponseContext {
                 self.send_199(usize::from(id.index), status, context);
                 return redirection;
             }
-            Heard::Stray => context.outbox.emit(Event::Dropped(event::Drop::StrayResponse)),
-            Heard::Provisional | Heard::FailureAgain | Heard::Nothing => {}
+            ClientEvent::Stray => context.outbox.emit(Event::Dropped(event::Drop::StrayResponse)),
+            ClientEvent::Provisional | ClientEvent::FailureAgain | ClientEvent::Nothing => {}
         }
         None
     }

@@ -29,7 +29,7 @@ use crate::request::Request;
 use crate::settings::Settings;
 
 pub(crate) use admission::{
-    Admission, CallsAs, admission, admission_in_dialog, calls_as, is_strangers, outside_of_dialogs, was_proven,
+    AuthRequirement, CallsAs, admission, admission_in_dialog, calls_as, is_strangers, outside_of_dialogs, was_proven,
 };
 pub(crate) use contacts::{plan_for_contact, users_with_contact};
 pub(crate) use gruu::{Callee, Gruus, issued};

@@ -12,7 +12,7 @@ use crate::reach;
 use crate::request::Request;
 use crate::settings::Settings;
 
-use super::{Admission, Destination, Target, TargetUri, admission, admits_hop, destination, way_to};
+use super::{AuthRequirement, Destination, Target, TargetUri, admission, admits_hop, destination, way_to};
 
 /// One Contact of a redirection.
 #[derive(Debug)]
@@ -78,9 +78,9 @@ fn admitted(uri: &SipUri<'_>, request: &Request, settings: &Settings) -> Option<
     }
     let came_to = destination(&Uri::Sip(asked), request.method(), settings).ok()?;
     match (admission(request, &to, settings), admission(request, &came_to, settings)) {
-        (Ok(Admission::Free), _) => Some(to),
+        (Ok(AuthRequirement::None), _) => Some(to),
         // Whose credentials were asked for when the request came has proven who he is.
-        (Ok(Admission::Credentials(_)), Ok(Admission::Credentials(_))) => Some(to),
+        (Ok(AuthRequirement::Credentials(_)), Ok(AuthRequirement::Credentials(_))) => Some(to),
         _ => None,
     }
 }

@@ -25,7 +25,7 @@ use super::contacts::{Contact, Contacts, Happening};
 use super::dialog::{Dialog, Notice, write_answer};
 use super::notify::{Ended, Notify};
 use super::reginfo::Document;
-use super::request::{Asked, granted};
+use super::request::{InitialSubscribe, granted};
 use super::table::LocalTag;
 use super::watcher::Watcher;
 
@@ -96,7 +96,7 @@ impl Subscription {
     pub(crate) fn begin(
         (aor, watcher): (Aor, Watcher),
         request: &Request,
-        asked: Asked,
+        asked: InitialSubscribe,
         settings: &Settings,
         context: &mut Context<'_>,
     ) -> Self {
