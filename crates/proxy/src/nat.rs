@@ -63,7 +63,7 @@ struct Seen<'a> {
     contact_port: u16,
 }
 
-/// Who sent the request, by its Vias.
+/// The sender of the request, by its Vias.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Sender {
     /// A proxy: the source is no phone.

@@ -22,8 +22,8 @@ pub struct Transmit {
     /// Whether the core wants its text back, with [`Answer::Undelivered`](crate::Answer::Undelivered), if it cannot be
     /// sent: a request, whose sender is to be told.
     pub report_failure: bool,
-    /// It promises that its peer will not be silent for longer than so many seconds from now on: who is has lost his
-    /// connection (RFC 5626 5.4).
+    /// Flow-Timer plus grace, in seconds: the driver closes the connection if nothing is received for this long (RFC 5626
+    /// 5.4).
     pub silence: Option<u32>,
 }
 

@@ -61,7 +61,7 @@ pub(crate) struct Request {
     pub(crate) has_only_own_routes: bool,
     /// The Request-URI to route by, where it is not the one in the start line (RFC 3261 16.4).
     pub(crate) effective_uri: Option<Box<[u8]>>,
-    /// Who its sender has proved to be.
+    /// The user that its sender has authenticated as.
     pub(crate) proven: Proven,
     /// Whether no binding was found whose Contact its Request-URI is: a copy of it may find one.
     pub(crate) is_no_contact: bool,
@@ -75,7 +75,7 @@ pub(crate) struct Request {
 /// nobody can write another request with the same one: each try would need a request from the address of the first.
 pub(crate) type ContentHasher = DefaultHashBuilder;
 
-/// Who the sender of a request has proved to be.
+/// The user that the sender of a request has authenticated as.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Proven {
     /// Nobody: nobody has to, or it has not been asked yet.
@@ -224,7 +224,7 @@ impl Request {
         self.message.values(HeaderName::Supported).any(|listed| listed.eq_ignore_ascii_case(tag.as_bytes()))
     }
 
-    /// The URI that its sender names himself by.
+    /// The URI of its From.
     pub(crate) fn caller(&self) -> Option<SipUri<'_>> {
         let uri = match self.from {
             Some(span) => self.uri_at(span)?,

@@ -1,4 +1,4 @@
-//! Who is it? Digest authentication (RFC 3261 22, RFC 7616, RFC 8760).
+//! Digest authentication (RFC 3261 22, RFC 7616, RFC 8760).
 //!
 //! Decides from the credentials of one request; knows no routing. Challenges are stateless: a nonce is signed, only the
 //! counts of nonces in use are remembered. An unknown user and a wrong password cannot be told apart, not even in time,
@@ -86,7 +86,7 @@ impl Authenticator {
         (method != Method::Invite && issuer != self.nonces.worker()).then_some(issuer)
     }
 
-    /// Who sent this request, proven for the realm `domain`.
+    /// The user that sent this request, authenticated for the realm `domain`.
     pub(crate) fn authenticate(
         &mut self,
         request: &Request,
@@ -297,7 +297,7 @@ fn names_same_resource(digest_uri: &[u8], request_uri: &[u8], settings: &Setting
     }
     match (Uri::parse(digest_uri), Uri::parse(request_uri)) {
         (Ok(Uri::Sip(a)), Ok(Uri::Sip(b))) => {
-            // Phones leave out or add port and transport here; who is meant must be the same.
+            // Phones leave out or add port and transport here; user and host must be the same.
             // A server has several names and addresses, and some phones use one in `uri` and another in the Request-URI.
             let same_domain =
                 || settings.domain_named_by(&a).is_some_and(|it| settings.domain_named_by(&b) == Some(it));

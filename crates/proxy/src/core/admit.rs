@@ -1,4 +1,4 @@
-//! Who may: the turns that ask for credentials (RFC 3261 10.3 steps 2 to 5, 16.3 step 6).
+//! The steps that ask for credentials (RFC 3261 10.3 steps 2 to 5, 16.3 step 6).
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::settings::{Authentication, Named, Settings};
 use crate::watch::Watcher;
 
 impl Core {
-    /// RFC 3261 16.3 step 6. Who the sender has proved to be; nobody where nobody has to.
+    /// RFC 3261 16.3 step 6. The user that the sender has authenticated as; nobody where that is not required.
     pub(super) fn admit(
         &mut self,
         now: Now,
@@ -33,7 +33,7 @@ impl Core {
         let AuthRequirement::Credentials(domain) = route::admission(request, destination, &settings)? else {
             return Ok(Proven::Nobody);
         };
-        // Who has no name that a user may have is challenged all the same, but the operator hears of it: a trunk that is
+        // A sender with a name that no user may have is challenged all the same, but it is logged: a trunk that is
         // missing from `trusted` looks like that.
         if presented.is_empty()
             && let Some(reject) = route::is_strangers(request, destination, &settings)
@@ -44,7 +44,7 @@ impl Core {
         self.admit_as(request, proven, outbox)
     }
 
-    /// Who has proven to be this user calls by its name, or by one that is nobody's of ours.
+    /// A sender that authenticated as this user calls by its name, or by one that is no user's of ours.
     fn admit_as(&self, request: &Request, proven: Aor, outbox: &mut Outbox) -> Result<Proven, Reject> {
         match route::calls_as(request, &proven, &self.settings) {
             Some(CallsAs::Itself) => Ok(Proven::InFrom),
@@ -138,7 +138,7 @@ impl Core {
     }
 
     /// RFC 3680 4.6: may this sender see these bindings? As when they are to change, no network is trusted; who proves
-    /// nothing, because nobody has to, is who he says.
+    /// nothing, because authentication is off, is the user in its From.
     pub(super) fn admit_watcher(
         &mut self,
         now: Now,

@@ -27,7 +27,7 @@ use crate::settings::Settings;
 /// A search for the binding whose Contact the Request-URI is.
 #[derive(Debug)]
 pub(crate) struct ContactSearch {
-    /// Who has to prove itself first; none if that is done.
+    /// The user that has to authenticate first; none if that is done.
     sender: Option<Aor>,
     /// Whose bindings are still to be looked at, the likeliest last.
     users: SmallVec<[Aor; 4]>,

@@ -20,7 +20,7 @@ impl Core {
         }
     }
 
-    /// Looks at the user's phones again if he is being called here.
+    /// Loads the bindings of a user again if a call to that user rings here.
     pub(super) fn phone_came(&self, aor: Aor, outbox: &mut Outbox) {
         if self.forks.to(&aor).next().is_some() {
             outbox.ask(Question::Load(aor.clone()), Continuation(Resume::LateRegistration(aor)));

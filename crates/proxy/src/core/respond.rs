@@ -71,7 +71,7 @@ impl Core {
                 for target in &group.targets {
                     reply.header(HeaderName::Contact, |out| {
                         out.push(b'<');
-                        // Whoever called there would send the header part of a Contact.
+                        // The caller would send the header part of a Contact there.
                         write_target(out, target.uri(request));
                         out.extend_from_slice(format!(">;q={}.{:03}", q / 1000, q % 1000).as_bytes());
                     });

@@ -97,7 +97,7 @@ impl Core {
         Match::Same
     }
 
-    /// Who the sender of a copy has proved to be with the first one, octet by octet the same.
+    /// The user that the sender of a copy has authenticated as with the first one, octet by octet the same.
     fn proven_by_first(&self, request: &Request) -> Proven {
         let Some(domain) = route::was_proven(request, &self.settings) else { return Proven::Nobody };
         let presented = self.authenticator.read(request, &self.settings);
@@ -334,7 +334,7 @@ impl Plan {
             let Way::Name(name) = &target.way else { continue };
             let transport = name.transport;
             let reachable = |remote: &SocketAddr| {
-                // Whoever named the host, `from` where no binding did, may have it lead elsewhere by now.
+                // The sender that named the host (`from` where no binding did) may have it lead elsewhere by now.
                 if settings.is_own_address(remote.ip(), Some(remote.port()))
                     || !reach::may_lead_to(target, remote.ip(), from, settings)
                 {
@@ -391,7 +391,7 @@ pub(super) fn leaves_alone(request: &Request, plan: &Plan, settings: &Settings) 
     plan.is_single() && !wants_context
 }
 
-/// Who calls, as he names himself, and who is called, if that is not known yet: for the log.
+/// The caller by its From, and the called user if that is not known yet: for the log.
 pub(super) fn parties(request: &Request, called: Option<&Aor>, settings: &Settings) -> Option<(Aor, Aor)> {
     let to = match called {
         Some(aor) => aor.clone(),

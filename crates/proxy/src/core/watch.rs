@@ -1,4 +1,4 @@
-//! The turns of who watches registrations: his SUBSCRIBE, a change, the record, the response to a NOTIFY (RFC 3680).
+//! The steps of a subscription to registrations: SUBSCRIBE, a change, the record, the response to a NOTIFY (RFC 3680).
 
 use std::sync::Arc;
 
@@ -89,7 +89,7 @@ impl Core {
         Err(Reject::Overload)
     }
 
-    /// The bindings of a user have changed: whoever watches him hears of it, at whichever worker.
+    /// The bindings of a user have changed: its subscribers are notified, at whichever worker they are.
     pub(super) fn notify_subscribers(&mut self, now: Now, aor: &Aor, outbox: &mut Outbox) {
         for worker in self.subscriptions.workers_for(aor, &self.mac) {
             if worker == self.worker {

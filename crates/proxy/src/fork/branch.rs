@@ -178,7 +178,7 @@ impl ClientBranch {
             Cancel::Sent(cancel) => Some(&mut cancel.counts_as),
         };
         if let Some(before) = under_way {
-            // That the caller hung up since is what he wants to hear.
+            // If the caller hung up since, it waits for the 487.
             *before = counts_as.max(*before);
             return;
         }
@@ -386,7 +386,7 @@ impl ClientBranch {
         }
     }
 
-    /// A 487 that our own clock caused is silence to the caller: he did not cancel. A final that cannot be passed on
+    /// A 487 that a timer of this server caused counts as no response: the caller did not cancel. A final that cannot be passed on
     /// counts by its code.
     fn counted(&self, response: &Message) -> Outcome {
         match (&self.cancel, response.status()) {

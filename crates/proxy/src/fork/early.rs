@@ -1,4 +1,4 @@
-//! Early dialogs that end while the caller still waits: he is told with a 199 for each, if he understands it (RFC 6228 6).
+//! Early dialogs that end while the caller still waits: the caller gets a 199 for each, if it supports that (RFC 6228 6).
 
 use parser::headers::{Require, To};
 use parser::{HeaderName, Message, reason_phrase};
@@ -14,7 +14,7 @@ const MOST: usize = 8;
 /// The To tags of a branch's early dialogs.
 pub(super) type EarlyDialogs = Vec<Box<[u8]>>;
 
-/// Whether the caller wants to be told. Not if he asks for reliable provisionals, which no proxy can make.
+/// Whether the caller wants a 199. Not if it requires reliable provisionals, which no proxy can make.
 pub(super) fn wants_199(request: &Request) -> bool {
     let must_be_reliable = || request.message.headers::<Require<'_>>().flatten().any(|it| it.tag.is("100rel"));
     !request.in_dialog && request.supports("199") && !must_be_reliable()

@@ -25,7 +25,7 @@ impl ResponseContext {
         }
         while self.upstream.is_waiting() && self.following == 0 && !self.group_rings() {
             if self.waiting.is_empty() {
-                // Who was told to stop may be picked up at this very moment.
+                // A phone that was sent a CANCEL may be answered at the same moment.
                 if !self.branches.iter().any(ClientBranch::is_pending) {
                     self.answer_with_best(context);
                 }

@@ -151,7 +151,7 @@ impl ResponseContext {
         Final::NoSuccess
     }
 
-    /// The caller hung up (RFC 3261 16.10). His own Reason goes with it, and nothing is invented (RFC 3326).
+    /// The caller sent CANCEL (RFC 3261 16.10). Its own Reason goes with the CANCEL of each branch; none is added (RFC 3326).
     pub(crate) fn cancelled(&mut self, cancel: &Message, context: &mut Context<'_>) {
         if !self.upstream.is_waiting() {
             return;

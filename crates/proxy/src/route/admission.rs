@@ -1,4 +1,4 @@
-//! Who may send a request to whom, before anybody is looked up.
+//! Whether a sender may send a request to a destination, before anything is looked up.
 //!
 //! Nothing is relayed for strangers: a request goes to a user of ours, or on in a dialog that we record-routed, or
 //! anywhere if its sender proved to be a user of ours and the configuration lets users call out.
@@ -76,8 +76,8 @@ pub(crate) fn is_strangers(request: &Request, destination: &Destination, setting
 }
 
 /// What a request of a dialog needs that goes to the other side, but does not come from where its sender was: as for an
-/// initial request, but that nobody is a stranger who is let in. A stranger has no credentials that could show that the
-/// call is his.
+/// initial request, but that `strangers: accept` does not apply: a stranger has no credentials that could show that it is a
+/// side of the call.
 pub(crate) fn admission_in_dialog<'s>(
     request: &Request,
     sender: Option<&Aor>,

@@ -2,7 +2,7 @@
 //!
 //! 1. `loose`: our own Route values come off; a request with one we signed may go on in its dialog.
 //! 2. `admission`: who may send what to whom.
-//! 3. here: a user of ours by his bindings, anything else by its URI.
+//! 3. here: a user of ours by its bindings, anything else by its URI.
 //!
 //! One rule decides between the stateless and the stateful way, [`Plan::is_single`].
 
@@ -43,7 +43,7 @@ pub(crate) use targets::{Toward, may_answer, over_flow, plan_for_bindings, plan_
 pub(crate) use today::flow_today;
 pub(crate) use user_contacts::{Expansion, UserContact, UserContacts};
 
-/// Who is tried, in which order.
+/// The targets, in the order in which they are tried.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
     /// One after another.
@@ -61,7 +61,7 @@ pub(crate) struct Plan {
     pub(crate) goes_to_other_side: bool,
 }
 
-/// Who is tried at once.
+/// Targets that are tried at once.
 #[derive(Debug, Default)]
 pub(crate) struct Group {
     /// The preference that they share, in thousandths.
@@ -107,7 +107,7 @@ pub(crate) enum Way {
 pub(crate) enum Destination {
     /// To a user of ours.
     User(Aor),
-    /// To one phone, which its GRUU names (RFC 5627): by the name of its user, or by one that hides him.
+    /// To one phone, which its GRUU names (RFC 5627): by the name of its user, or by one that hides the user.
     Gruu(Aor),
     /// To this server itself.
     Server,

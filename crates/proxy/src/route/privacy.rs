@@ -1,7 +1,7 @@
 //! Privacy that is critical: what to do with a request that asks for more of it than there is (RFC 3323 4.2, 5).
 //!
 //! This server is no privacy service: it keeps identities (`id`) and the history of a call within `trusted`, and leaves From,
-//! Via, Contact and the session as they are. Who marks its wish as critical would rather not be put through than be seen. The
+//! Via, Contact and the session as they are. A request whose Privacy is `critical` fails rather than show its sender. The
 //! next hop may still be a privacy service if it is trusted; beyond a hop that is not trusted nobody is, so the request fails
 //! here. Without `critical` a wish that cannot be met is no reason to refuse (RFC 3323 4.2).
 

@@ -31,7 +31,7 @@ pub(crate) fn redirects(
     request: &Request,
     settings: &Settings,
 ) -> Option<Vec<Redirect>> {
-    // 305 and 380 are for the caller himself (RFC 3261 21.3.4, 21.3.5), and in a dialog nobody else is meant.
+    // 305 and 380 are for the caller (RFC 3261 21.3.4, 21.3.5), and a request in a dialog has one target only.
     let followed = matches!(response.status(), Some(300..=302)) && settings.forking.recurse && !request.in_dialog;
     if !followed {
         return None;
@@ -63,7 +63,7 @@ impl Redirect {
     }
 }
 
-/// Where a URI leads, if the caller could have gone there himself: a redirection widens nobody's rights.
+/// Where a URI leads, if the caller might have called it: a redirection gives nobody further rights.
 fn admitted(uri: &SipUri<'_>, request: &Request, settings: &Settings) -> Option<Destination> {
     // RFC 3261 16.7 step 4: what was to be secure stays so.
     let Ok(Uri::Sip(asked)) = request.typed_uri() else { return None };
@@ -79,7 +79,7 @@ fn admitted(uri: &SipUri<'_>, request: &Request, settings: &Settings) -> Option<
     let came_to = destination(&Uri::Sip(asked), request.method(), settings).ok()?;
     match (admission(request, &to, settings), admission(request, &came_to, settings)) {
         (Ok(AuthRequirement::None), _) => Some(to),
-        // Whose credentials were asked for when the request came has proven who he is.
+        // The sender was authenticated when the request came.
         (Ok(AuthRequirement::Credentials(_)), Ok(AuthRequirement::Credentials(_))) => Some(to),
         _ => None,
     }

@@ -34,7 +34,7 @@ pub(crate) fn plan_for_bindings(
     plan_for_candidates(request, aor, candidates(record, settings.accounts.contacts(aor), now), settings)
 }
 
-/// The plan for whom the Request-URI names: a user with this record, or one phone of his (RFC 5627 6.1).
+/// The plan for a Request-URI that names a user with this record, or one phone of that user (RFC 5627 6.1).
 pub(crate) fn plan_for_callee(
     request: &Request,
     callee: &Callee,

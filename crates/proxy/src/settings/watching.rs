@@ -1,4 +1,4 @@
-//! What who watches registrations may ask for, and how often he is told (RFC 3680 4.4, 4.10).
+//! Bounds of subscriptions to registrations: how long they last and how often they notify (RFC 3680 4.4, 4.10).
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Who watches whose registrations: the notifier of the `reg` event package (RFC 3680, RFC 6665 4.2).
+//! Subscriptions to registrations: the notifier of the `reg` event package (RFC 3680, RFC 6665 4.2).
 //!
 //! A SUBSCRIBE to a user of ours makes a subscription: soft state of one worker, whose number stands in our To tag. It
 //! remembers the record that it told last; whatever happens, the record of now is laid beside it, and what differs is
@@ -17,7 +17,7 @@
 //! A message between workers that is lost costs only time: the change shows when the record is loaded next.
 //! When the program ends nobody is told: in the next run a refresh gets 481, and its phone subscribes anew.
 //!
-//! Must not know how bindings change, nor who proves who he is, and how: that is `core`'s and `auth`'s.
+//! Must not know how bindings change, nor how a subscriber is authenticated: that is `core`'s and `auth`'s.
 
 mod contacts;
 mod dialog;

@@ -13,7 +13,7 @@ use crate::mac::{Mac, Purpose};
 /// So many users have a bucket of their own, by chance.
 const BUCKETS: usize = 4096;
 
-/// Who watches, by worker. To be made once and given to each core.
+/// Which workers have subscribers, by AoR. One for all cores.
 #[derive(Debug)]
 pub struct SubscriberIndex {
     workers: u8,

@@ -1,4 +1,4 @@
-//! Who watches, and whether he may (RFC 3680 4.6).
+//! The subscriber, and whether it may see the registrations of a user (RFC 3680 4.6).
 //!
 //! Decides it anew at each look: what was proven when a subscription began holds for as long as the account is the same.
 
@@ -10,12 +10,12 @@ use crate::settings::{Authentication, Secrets, Settings};
 #[derive(Debug)]
 pub(crate) struct Watcher {
     user: Aor,
-    /// By what he proved that it is he; none where nobody has to.
+    /// The credentials that the subscriber authenticated with; none if authentication is off.
     proof: Option<Secrets>,
 }
 
 impl Watcher {
-    /// This user, who has proven it if he has to.
+    /// This user, authenticated if that is required.
     pub(crate) fn new(user: Aor, settings: &Settings) -> Self {
         let proven = settings.authentication == Authentication::Required;
         let account = settings.accounts.find(&user).filter(|_| proven);
