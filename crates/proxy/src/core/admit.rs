@@ -87,7 +87,7 @@ impl Core {
         }
         let settings = Arc::clone(&self.settings);
         for domain in &settings.domains {
-            // What is wrong with them is nobody's business here.
+            // Why they do not verify makes no difference here.
             let of = ChallengeFor::Proxy;
             let _ = self.authenticator.authenticate(request, presented, of, domain.as_bytes(), &settings, now);
         }

@@ -120,7 +120,7 @@ impl Core {
         outbox.emit(Event::Dropped(Drop::Garbage));
     }
 
-    /// The answer to a question of this core, or the bad news about one of its transmits.
+    /// The answer to a question of this core, or that one of its transmits could not be sent.
     pub fn answer(&mut self, now: Now, parked: Continuation, answer: Answer, outbox: &mut Outbox) {
         self.dispatch_answer(now, parked, answer, outbox);
     }

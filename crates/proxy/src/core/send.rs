@@ -376,7 +376,7 @@ fn send_request(
     rewrite: &mut parser::Rewrite,
     outbox: &mut Outbox,
 ) {
-    // RFC 3261 17: an ACK is never answered, not even with bad news.
+    // RFC 3261 17: an ACK is never answered, so a failure to send it is not reported.
     let reports = forwarding.request.method() != Method::Ack;
     let method = forwarding.request.method().as_str_or("other");
     outbox.emit(Event::RequestForwarded { method, transport: forwarding.hop.transport });

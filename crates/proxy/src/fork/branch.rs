@@ -1,6 +1,6 @@
 //! One branch of a response context: a target, its client transaction, its CANCEL (RFC 3261 16.6 to 16.10, 9.1).
 //!
-//! Knows its own phone only; what the others did and what the caller gets is the context's business.
+//! Knows its own phone only; what other branches did and what the caller gets is decided by the response context.
 
 use std::time::Duration;
 
@@ -284,7 +284,7 @@ impl ClientBranch {
         refused && matches!(self.cancel, Cancel::Unwanted)
     }
 
-    /// Whether its phone has not said a word yet.
+    /// Whether no response came on it yet.
     pub(super) const fn is_silent(&self) -> bool {
         self.is_pending() && matches!(&self.client, Client::Invite(client) if !client.is_proceeding())
     }

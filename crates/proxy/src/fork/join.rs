@@ -44,7 +44,7 @@ impl Redirection {
 }
 
 impl ResponseContext {
-    /// Whether the final of a branch is a redirection that is followed: then nobody hears of it.
+    /// Whether the final of a branch is a redirection that is followed: then it is not passed on.
     pub(super) fn follow(
         &mut self,
         id: BranchId,

@@ -27,14 +27,14 @@ impl Watcher {
         self.user == other.user
     }
 
-    /// Whether he may see the bindings of this user: not with a password that was taken from him, nor without one where
-    /// there must be one by now.
+    /// Whether it may see the bindings of this user. Credentials are compared again at each NOTIFY: a changed password ends
+    /// the subscription, and so does `authentication: required` for one that began without.
     pub(crate) fn may_watch(&self, aor: &Aor, settings: &Settings) -> bool {
         let account = settings.accounts.find(&self.user);
-        let is_he = match &self.proof {
+        let is_authentic = match &self.proof {
             Some(proof) => account.is_some_and(|account| account.secrets == *proof),
             None => settings.authentication == Authentication::Off,
         };
-        is_he && settings.accounts.may_watch(&self.user, aor)
+        is_authentic && settings.accounts.may_watch(&self.user, aor)
     }
 }
