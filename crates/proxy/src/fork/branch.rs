@@ -9,7 +9,7 @@ use parser::{HeaderName, Message, Method, write_ack, write_cancel};
 
 use super::early::EarlyDialogs;
 use super::has_upstream_via;
-use super::outcome::Outcome;
+use super::outcome::{CancelCause, Outcome};
 use super::template::Template;
 use crate::clock::Instant;
 use crate::context::{Context, tag_of};
@@ -55,7 +55,7 @@ enum Cancel {
     /// With this Reason, as soon as a provisional response has come.
     Wanted {
         reason: Option<Bytes>,
-        counts_as: u16,
+        why: CancelCause,
     },
     Sent(Box<Cancelling>),
 }
@@ -67,8 +67,8 @@ struct Cancelling {
     client: ClientOther,
     /// When to stop waiting for the 487 (RFC 3261 9.1: 64·T1).
     until: Instant,
-    /// What the branch's end counts as, if its 487 comes or not.
-    counts_as: u16,
+    /// What the end of the branch counts as, whether its 487 comes or not.
+    why: CancelCause,
 }
 
 impl ClientBranch {
@@ -139,9 +139,9 @@ impl ClientBranch {
                 if status > 100 && self.timer_c.is_some() {
                     self.timer_c = Some(now + timers.c);
                 }
-                if let Cancel::Wanted { reason, counts_as } = &self.cancel {
-                    let (reason, counts_as) = (reason.clone(), *counts_as);
-                    self.send_cancel(reason.as_deref(), counts_as, template, context);
+                if let Cancel::Wanted { reason, why } = &self.cancel {
+                    let (reason, why) = (reason.clone(), *why);
+                    self.send_cancel(reason.as_deref(), why, template, context);
                 }
             }
             ClientEvent::Success => {
@@ -160,12 +160,12 @@ impl ClientBranch {
         heard
     }
 
-    /// Stops the phone ringing, now or when it gives its first sign (RFC 3261 16.10, 9.1). `counts_as` is what the
-    /// branch's end stands for if no other final comes first.
+    /// Stops the phone ringing, now or when it gives its first sign (RFC 3261 16.10, 9.1). `why` tells what the
+    /// end of the branch counts as if no other final comes first.
     pub(super) fn cancel(
         &mut self,
         reason: Option<&[u8]>,
-        counts_as: u16,
+        why: CancelCause,
         template: &Template,
         context: &mut Context<'_>,
     ) {
@@ -174,21 +174,21 @@ impl ClientBranch {
         }
         let under_way = match &mut self.cancel {
             Cancel::Unwanted => None,
-            Cancel::Wanted { counts_as, .. } => Some(counts_as),
-            Cancel::Sent(cancel) => Some(&mut cancel.counts_as),
+            Cancel::Wanted { why, .. } => Some(why),
+            Cancel::Sent(cancel) => Some(&mut cancel.why),
         };
         if let Some(before) = under_way {
             // If the caller hung up since, it waits for the 487.
-            *before = counts_as.max(*before);
+            *before = why.max(*before);
             return;
         }
         match &self.client {
-            Client::Invite(client) if client.is_proceeding() => self.send_cancel(reason, counts_as, template, context),
+            Client::Invite(client) if client.is_proceeding() => self.send_cancel(reason, why, template, context),
             Client::Invite(_) => {
-                self.cancel = Cancel::Wanted { reason: reason.map(Bytes::copy_from_slice), counts_as };
+                self.cancel = Cancel::Wanted { reason: reason.map(Bytes::copy_from_slice), why };
                 // A phone that gave no sign of life while it should have rung is not waited for any longer. Of one
                 // that the caller gave up, a 2xx may be on its way.
-                if counts_as == 408 {
+                if why == CancelCause::TimedOut {
                     self.end(Outcome::NoResponse(408));
                 }
             }
@@ -201,7 +201,7 @@ impl ClientBranch {
     pub(super) fn give_up(&mut self) {
         if self.outcome.is_none() {
             if matches!((&self.client, &self.cancel), (Client::Invite(_), Cancel::Unwanted)) {
-                self.cancel = Cancel::Wanted { reason: None, counts_as: 408 };
+                self.cancel = Cancel::Wanted { reason: None, why: CancelCause::TimedOut };
             }
             self.end(Outcome::FailedOver);
         }
@@ -233,7 +233,7 @@ impl ClientBranch {
                 context.outbox.resend(self.hop, false, &cancel.text);
             }
             if cancel.until <= now && matches!(&self.client, Client::Invite(invite) if invite.is_proceeding()) {
-                let status = cancel.counts_as;
+                let status = cancel.why.status();
                 self.abandon();
                 self.end(Outcome::NoResponse(status));
             }
@@ -245,7 +245,7 @@ impl ClientBranch {
         // RFC 3261 16.8
         if is_due(self.timer_c, now) {
             self.timer_c = None;
-            self.cancel(None, 408, template, context);
+            self.cancel(None, CancelCause::TimedOut, template, context);
         }
         !had_ended && self.outcome.is_some()
     }
@@ -359,11 +359,11 @@ impl ClientBranch {
         sooner(sooner(client, cancel), sooner(self.timer_c, self.patience))
     }
 
-    fn send_cancel(&mut self, reason: Option<&[u8]>, counts_as: u16, template: &Template, context: &mut Context<'_>) {
+    fn send_cancel(&mut self, reason: Option<&[u8]>, why: CancelCause, template: &Template, context: &mut Context<'_>) {
         let text = template.follow_up(self, context, |sent, out| write_cancel(sent, reason, out));
         let (timers, now) = (template.timers(), context.now.mono);
         let client = ClientOther::new(self.hop.transport.is_reliable(), timers, now);
-        self.cancel = Cancel::Sent(Box::new(Cancelling { text, client, until: now + timers.give_up(), counts_as }));
+        self.cancel = Cancel::Sent(Box::new(Cancelling { text, client, until: now + timers.give_up(), why }));
     }
 
     /// RFC 3261 17.1.1.3: only the failure of an INVITE is acknowledged.
@@ -390,7 +390,7 @@ impl ClientBranch {
     /// counts by its code.
     fn counted(&self, response: &Message) -> Outcome {
         match (&self.cancel, response.status()) {
-            (Cancel::Sent(cancel), Some(487)) if cancel.counts_as == 408 => Outcome::NoResponse(408),
+            (Cancel::Sent(cancel), Some(487)) if cancel.why == CancelCause::TimedOut => Outcome::NoResponse(408),
             (_, Some(status)) if !has_upstream_via(response) => Outcome::NoResponse(status),
             _ => {
                 let mut kept = Box::new(response.clone());
@@ -403,8 +403,8 @@ impl ClientBranch {
     fn silence(&self) -> u16 {
         match &self.cancel {
             Cancel::Unwanted => 408,
-            Cancel::Wanted { counts_as, .. } => *counts_as,
-            Cancel::Sent(cancel) => cancel.counts_as,
+            Cancel::Wanted { why, .. } => why.status(),
+            Cancel::Sent(cancel) => cancel.why.status(),
         }
     }
 

@@ -13,6 +13,7 @@ use crate::settings::Strategy;
 use super::ResponseContext;
 use super::branch::ClientBranch;
 use super::join::{are_one_phone, are_same};
+use super::outcome::CancelCause;
 
 /// The part of a breadth that is kept for late phones: each takes one, as a phone does not fork.
 const LATE_PART: u32 = 4;
@@ -43,7 +44,7 @@ impl ResponseContext {
         let rings_on =
             self.disposition.strategy == Strategy::Wave && !self.waiting.is_empty() && self.free_breadth() > 0;
         if !rings_on {
-            self.cancel_pending(None, 408, context);
+            self.cancel_pending(None, CancelCause::TimedOut, context);
         }
         if !self.waiting.is_empty() {
             self.start_group(context);

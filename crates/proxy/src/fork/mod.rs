@@ -33,6 +33,7 @@ use crate::settings::{Settings, SingleTarget};
 use crate::transaction::{ClientEvent, is_due, sooner};
 
 use branch::ClientBranch;
+use outcome::CancelCause;
 use template::Template;
 use upstream::Upstream;
 
@@ -159,7 +160,7 @@ impl ResponseContext {
         self.caller_hung_up = true;
         self.close();
         let reasons = cancel.values(HeaderName::Reason).collect::<Vec<_>>().join(&b", "[..]);
-        self.cancel_pending(Some(&*reasons).filter(|reasons| !reasons.is_empty()), 487, context);
+        self.cancel_pending(Some(&*reasons).filter(|reasons| !reasons.is_empty()), CancelCause::NotNeeded, context);
         self.advance(context);
     }
 
@@ -202,7 +203,7 @@ impl ResponseContext {
                 // step 10; RFC 3841 9.1: unless the caller wants to hear them all.
                 if self.disposition.cancel {
                     self.ring_until = None;
-                    self.cancel_pending(Some(COMPLETED_ELSEWHERE), 487, context);
+                    self.cancel_pending(Some(COMPLETED_ELSEWHERE), CancelCause::NotNeeded, context);
                 }
             }
             ClientEvent::Failure => {
@@ -224,7 +225,7 @@ impl ResponseContext {
         if status >= 600 {
             // RFC 3261 16.7 step 5: no new branch, and the others stop ringing, by the cause of this one.
             self.close();
-            self.cancel_pending(Some(cause(status).as_bytes()), 487, context);
+            self.cancel_pending(Some(cause(status).as_bytes()), CancelCause::NotNeeded, context);
         }
         self.fail_over(index, context);
         self.advance(context);
@@ -305,9 +306,9 @@ impl ResponseContext {
         self.spares = Vec::new();
     }
 
-    fn cancel_pending(&mut self, reason: Option<&[u8]>, counts_as: u16, context: &mut Context<'_>) {
+    fn cancel_pending(&mut self, reason: Option<&[u8]>, why: CancelCause, context: &mut Context<'_>) {
         for branch in &mut self.branches {
-            branch.cancel(reason, counts_as, &self.template, context);
+            branch.cancel(reason, why, &self.template, context);
         }
     }
 }

@@ -29,3 +29,22 @@ impl Outcome {
         }
     }
 }
+
+/// Why a branch is cancelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum CancelCause {
+    /// A timer of this server fired: the ring time, Timer C.
+    TimedOut,
+    /// The caller hung up, or another branch decided for all. Of the two causes this one prevails: the caller waits for it.
+    NotNeeded,
+}
+
+impl CancelCause {
+    /// The status that the end of the branch counts as, if no final of the phone comes.
+    pub(super) const fn status(self) -> u16 {
+        match self {
+            Self::TimedOut => 408,
+            Self::NotNeeded => 487,
+        }
+    }
+}
