@@ -298,6 +298,7 @@ mod tests {
 
     #[test]
     fn where_a_phone_is_called() {
+        // checklist 166: a phone whose Contact ends in `.invalid` is called at its source.
         for (source, via, contact, expected, why) in PUBLIC.iter().chain(PRIVATE) {
             let source: SocketAddr = source.parse().unwrap();
             let (sent_by, said) = via.split_once(' ').unwrap_or((via, ""));

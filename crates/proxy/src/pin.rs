@@ -1,4 +1,4 @@
-//! Which way a request went that left no transaction (RFC 3261 16.11, checklist 81, 82, 85).
+//! Which way a request went that left no transaction (RFC 3261 16.11, checklist 81, 82, 85, 121).
 //!
 //! The location table changes, but a retransmission, the CANCEL and the ACK of a non-2xx must go the way of their
 //! request. A pin is no transaction: it has no timer of its own, resends nothing and answers nothing. That of an INVITE

@@ -211,7 +211,7 @@ fn judge(
     let right = match account.and_then(|account| digest::secret(&account.secrets, algorithm)) {
         Some(secret) => asked.response_with(&secret).is_some_and(|expected| expected.ct_eq(response).to_bool()),
         None => {
-            // The same work for a user that does not exist.
+            // checklist 172: the same work for a user that does not exist.
             asked.response_with(&nonces.decoy_secret(algorithm, aor.as_bytes()));
             false
         }

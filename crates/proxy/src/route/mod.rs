@@ -279,6 +279,7 @@ fn is_own_maddr(maddr: &Host<'_>, port: Option<u16>, settings: &Settings) -> boo
 
 /// RFC 3261 16.6 step 7: the address that a URI names, or the name that DNS must translate.
 pub(crate) fn way_to(uri: &SipUri<'_>, settings: &Settings) -> Result<Way, Reject> {
+    // checklist 118: without NAPTR, UDP where the URI names no transport.
     let transport = match uri.transport() {
         // RFC 3261 26.2.2: `sips:` with transport=tcp is TLS over it; over UDP there is none.
         None | Some(parser::Transport::Tcp) if uri.secure => parser::Transport::Tls,
