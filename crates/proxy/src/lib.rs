@@ -38,6 +38,7 @@ mod request;
 mod route;
 mod settings;
 mod source;
+mod target;
 mod transaction;
 mod watch;
 
@@ -53,11 +54,10 @@ pub use event::{
 pub use hop::{Hop, Name};
 pub use location::Flow;
 pub use outbox::{CoreMessage, Handover, Outbox, Passed, Transmit};
-pub use registrar::fixed_bindings;
 pub use request::Received;
 pub use settings::{
     Account, Accounts, Algorithm, Authentication, Caller, Digest, Foreign, Forking, Interfaces, Keys, Limits, Listener,
-    Registrar, Secrets, Settings, SingleTarget, Strangers, Strategy, Timers, UnannouncedPath, Watching,
+    Registrar, Secrets, Settings, SingleTarget, Strangers, Strategy, Timers, UnannouncedPath, Watching, fixed_bindings,
 };
 pub use source::{NoSource, Source};
 pub use watch::SubscriberIndex;

@@ -44,6 +44,12 @@ pub(crate) fn reach(request: &Request, contact: Option<&SipUri<'_>>) -> Reach {
     Seen { source, via: via.host, via_port, rport, is_proxied, contact, contact_port }.reach()
 }
 
+/// Whether the sender of a request is reached over the way it came, rather than at the Contact that it names: over its own
+/// connection, or through its NAT.
+pub(crate) fn is_flow_bound(request: &Request, contact: Option<&SipUri<'_>>) -> bool {
+    request.flow.transport.is_reliable() || reach(request, contact) == Reach::Source
+}
+
 fn port_of(uri: &SipUri<'_>) -> u16 {
     uri.port.unwrap_or_else(|| Transport::Udp.default_port())
 }

@@ -22,7 +22,7 @@ use crate::connections::Connections;
 use crate::forward::ViaBranch;
 use crate::hop::Hop;
 use crate::request::{ContentHasher, Request, Source, TransactionKey};
-use crate::route::Target;
+use crate::target::Target;
 
 /// What a request was sent with.
 type Way = (Target, Hop, ViaBranch);

@@ -15,7 +15,6 @@ use crate::connections::Connections;
 use crate::hop::Hop;
 use crate::ingress;
 use crate::mac::{Mac, Purpose, octets_of};
-use crate::nat::{self, Reach};
 use crate::peer::Peer;
 use crate::reject::Reject;
 use crate::settings::Settings;
@@ -185,12 +184,6 @@ impl Request {
         (request, verdict)
     }
 
-    /// Whether its sender is reached over the way it came, rather than at the Contact that it names: its own connection, or
-    /// through its NAT.
-    pub(crate) fn is_flow_bound(&self, contact: Option<&SipUri<'_>>) -> bool {
-        self.flow.transport.is_reliable() || nat::reach(self, contact) == Reach::Source
-    }
-
     /// A hash of its octets, which tells a copy of it from every other request.
     pub(crate) fn content(&self, hasher: &ContentHasher) -> u64 {
         *self.content.get_or_init(|| hasher.hash_one(&self.message.bytes()[..]))
@@ -270,6 +263,17 @@ impl Request {
 
     fn text_at(&self, Span { start, end }: Span) -> &[u8] {
         self.message.bytes().get(start as usize..end as usize).unwrap_or_default()
+    }
+
+    /// Whether it asks for a dialog, so that this server puts itself into its route (RFC 3261 16.6 step 4).
+    pub(crate) fn forms_dialog(&self) -> bool {
+        matches!(self.method(), Method::Invite | Method::Subscribe | Method::Refer) && !self.in_dialog
+    }
+
+    /// Whether it is a NOTIFY whose dialog was record-routed here, as far as its Route shows: it makes the dialog at the
+    /// subscriber (RFC 6665 4.3, 4.4.1).
+    pub(crate) fn is_notify_in_dialog(&self) -> bool {
+        self.method() == Method::Notify && self.in_dialog && self.own_routes > 0
     }
 
     /// How many branches it may still be forked into at once (RFC 5393 5.3.3): at most 60, and 60 if it does not say.
@@ -380,4 +384,9 @@ fn stamp(via: &Via<'_>, source: SocketAddr, symmetric: bool) -> Stamp {
     // A client that writes `received` itself names where our responses are to be looked for: nobody has checked that.
     let due = !same || symmetric || via.has_received();
     Stamp { received: due.then_some(source.ip()), rport: symmetric.then_some(source.port()) }
+}
+
+/// The tag of the From or the To of a message, if those are known to parse.
+pub(crate) fn tag_of(message: &Message, name: HeaderName) -> Option<&[u8]> {
+    NameAddr::params_of(message.value(name)?).value("tag")
 }

@@ -17,7 +17,8 @@ use crate::ingress;
 use crate::outbox::Outbox;
 use crate::pin::{Acknowledged, Match, tag_checksum};
 use crate::request::Request;
-use crate::route::{self, Target, TargetUri, Way};
+use crate::route;
+use crate::target::{Target, TargetUri, Way};
 
 impl Core {
     /// Finds out what an ACK belongs to.

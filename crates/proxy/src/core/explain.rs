@@ -16,8 +16,9 @@ use crate::dialog::Next;
 use crate::mac::Mac;
 use crate::reject::Reject;
 use crate::request::{Received, Request};
-use crate::route::{self, AuthRequirement, Callee, Destination, Expansion, Gruus, Plan, Target, Toward, Way};
+use crate::route::{self, AuthRequirement, Callee, Destination, Expansion, Gruus, Plan, Toward};
 use crate::settings::{Keys, Settings};
+use crate::target::{Target, Way};
 
 /// A call that nobody makes.
 #[derive(Clone, Copy, Debug)]

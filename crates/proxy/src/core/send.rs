@@ -14,7 +14,7 @@ use smallvec::SmallVec;
 use super::Core;
 use crate::ask::{Continuation, Question, Resume};
 use crate::clock::Now;
-use crate::context::{ToTag, tag_of};
+use crate::context::ToTag;
 use crate::dialog::Callee;
 use crate::event::{Drop, Event, Limit};
 use crate::fork::{ResponseContext, ResponseContexts, is_looped, loop_mark, status_for_caller};
@@ -25,9 +25,11 @@ use crate::outbox::{CoreMessage, Handover, Outbox, Passed};
 use crate::pin::{Match, Pin, tag_checksum};
 use crate::reach;
 use crate::reject::Reject;
+use crate::request::tag_of;
 use crate::request::{Proven, Received, Request, TransactionKey};
-use crate::route::{self, Plan, Target, TargetUri, Way, keeps_privacy, may_answer};
+use crate::route::{self, Plan, keeps_privacy, may_answer};
 use crate::settings::{Named, Settings, SingleTarget};
+use crate::target::{Target, TargetUri, Way};
 
 /// A response that went back the way of its request.
 pub(super) struct Forwarded<'m> {

@@ -16,6 +16,7 @@ use crate::clock::Wall;
 use crate::connections::Connections;
 use crate::hop::Hop;
 use crate::mac::{Mac, Purpose};
+use crate::nat;
 use crate::peer::Peer;
 use crate::reach;
 use crate::reject::Reject;
@@ -247,7 +248,7 @@ impl InDialog {
             contact.as_ref().and_then(|contact| contact.address()).and_then(|address| address.uri.sip().copied());
         // A side that was not behind a NAT when the dialog was made, and sends from the same place, names another Contact on purpose.
         let may_be_behind_nat = self.sender.only_flow || peer != self.sender.peer;
-        let only_flow = may_be_behind_nat && request.is_flow_bound(target.as_ref());
+        let only_flow = may_be_behind_nat && nat::is_flow_bound(request, target.as_ref());
         let target = target.filter(|uri| may_name(uri, &self.sender, request.flow.remote, settings));
         let elsewhere = target.filter(|uri| !self.sender.only_flow && literal(uri) != Some(self.sender.peer.remote));
         if peer == self.sender.peer && elsewhere.is_none() {

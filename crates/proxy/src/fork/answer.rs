@@ -5,10 +5,11 @@ use std::net::SocketAddr;
 
 use parser::{HeaderName, Message, reason_phrase};
 
-use crate::context::{Context, tag_of};
+use crate::context::Context;
 use crate::dialog::Callee;
 use crate::event::{self, Event};
 use crate::forward::{merge_challenges, write_response};
+use crate::request::tag_of;
 
 use super::ResponseContext;
 use super::best;

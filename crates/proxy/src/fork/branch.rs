@@ -12,10 +12,11 @@ use super::has_upstream_via;
 use super::outcome::{CancelCause, Outcome};
 use super::template::Template;
 use crate::clock::Instant;
-use crate::context::{Context, tag_of};
+use crate::context::Context;
 use crate::hop::Hop;
 use crate::pin::tag_checksum;
-use crate::route::Target;
+use crate::request::tag_of;
+use crate::target::Target;
 use crate::transaction::{ClientEvent, ClientInvite, ClientOther, TimerAction, is_due, sooner};
 
 /// A client transaction and what belongs to it.

@@ -7,8 +7,9 @@ use std::time::Duration;
 use crate::clock::Instant;
 use crate::context::Context;
 use crate::event::Event;
-use crate::route::{Group, Target, Way};
+use crate::route::Group;
 use crate::settings::Strategy;
+use crate::target::{Target, Way};
 
 use super::ResponseContext;
 use super::branch::ClientBranch;

@@ -14,8 +14,9 @@ use crate::context::Context;
 use crate::event::{Event, Limit};
 use crate::forward::BranchId;
 use crate::request::Request;
-use crate::route::{Group, Plan, Redirect, Target, TargetUri, Way, plan_for_bindings, redirects};
+use crate::route::{Group, Plan, Redirect, plan_for_bindings, redirects};
 use crate::settings::Strategy;
+use crate::target::{Target, TargetUri, Way};
 
 use super::ResponseContext;
 use super::outcome::Outcome;

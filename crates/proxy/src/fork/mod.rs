@@ -28,8 +28,9 @@ use crate::event::{self, Event};
 use crate::forward::BranchId;
 use crate::hop::Hop;
 use crate::request::{Request, Source};
-use crate::route::{Disposition, Group, Plan, Target, may_answer};
+use crate::route::{Disposition, Group, Plan, may_answer};
 use crate::settings::{Settings, SingleTarget};
+use crate::target::Target;
 use crate::transaction::{ClientEvent, is_due, sooner};
 
 use branch::ClientBranch;

@@ -23,8 +23,8 @@ use crate::hop::Hop;
 use crate::mac::{Mac, Purpose, octets_of, read_hex, write_hex};
 use crate::peer::Peer;
 use crate::request::{Request, TransactionKey};
-use crate::route::Target;
 use crate::settings::Settings;
+use crate::target::Target;
 
 /// RFC 3261 8.1.1.7.
 const COOKIE: &[u8] = b"z9hG4bK";

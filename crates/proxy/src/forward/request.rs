@@ -9,8 +9,8 @@ use crate::dialog::{token_for, write_record_routes_of_notify};
 use crate::hop::Hop;
 use crate::mac::Mac;
 use crate::request::Request;
-use crate::route::{Target, forms_dialog, is_notify_in_dialog, route_uri};
 use crate::settings::Settings;
+use crate::target::{Target, route_uri};
 
 /// Max-Forwards of a request that came without (RFC 3261 16.6 step 3).
 const MAX_FORWARDS: u8 = 70;
@@ -52,9 +52,9 @@ pub(crate) fn write_request(
     edit_claims(request, hop, settings, rewrite);
     // step 8, then step 4 below it, then a Path as the first Route
     rewrite.put_first(message, |out| write_via(out, hop, *branch, settings));
-    if forms_dialog(request) {
+    if request.forms_dialog() {
         rewrite.put_first(message, |out| write_record_routes(out, forwarding, settings, mac));
-    } else if is_notify_in_dialog(request) {
+    } else if request.is_notify_in_dialog() {
         rewrite.put_first(message, |out| write_record_routes_of_notify(out, request, settings, mac));
     }
     if let Some(route) = next_route {

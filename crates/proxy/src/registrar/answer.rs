@@ -9,7 +9,7 @@ use crate::request::Request;
 use crate::route::{Gruus, issued};
 use crate::settings::Registrar;
 
-use super::fixed::unregistered_fixed_bindings;
+use crate::settings::unregistered_fixed_bindings;
 
 /// What a 200 is made of.
 pub(super) struct Granted<'a> {

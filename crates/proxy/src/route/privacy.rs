@@ -8,28 +8,11 @@
 use parser::headers::Privacy;
 use parser::{HeaderName, Method};
 
-use crate::reject::Reject;
+use crate::reject::{Missing, Reject};
 use crate::request::Request;
 use crate::settings::Settings;
 
 use super::{Plan, Way};
-
-/// What is asked for and not to be had here.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Missing {
-    header: bool,
-    session: bool,
-    user: bool,
-    others: bool,
-}
-
-impl Missing {
-    /// As a reason phrase lists it (RFC 3323 5); what nobody knows is not repeated.
-    pub(crate) fn list(self) -> String {
-        let all = [(self.header, "header"), (self.session, "session"), (self.user, "user"), (self.others, "others")];
-        all.into_iter().filter(|(missing, _)| *missing).map(|(_, name)| name).collect::<Vec<_>>().join(", ")
-    }
-}
 
 /// Refuses a request that begins something, if it would reach a place where its privacy ends.
 pub(crate) fn keeps_privacy(request: &Request, plan: &Plan, settings: &Settings) -> Result<(), Reject> {

@@ -10,11 +10,12 @@ use smallvec::SmallVec;
 
 use crate::clock::{Now, Wall};
 use crate::dialog::Next;
+use crate::hop::AT_SOURCE;
 use crate::hop::Hop;
 use crate::reach;
-use crate::registrar::{AT_SOURCE, unregistered_fixed_bindings};
 use crate::reject::Reject;
 use crate::request::{FlowAhead, Request};
+use crate::settings::unregistered_fixed_bindings;
 use crate::settings::{Settings, Strategy};
 
 use super::preferences::{self, Candidate, Candidates, Disposition};

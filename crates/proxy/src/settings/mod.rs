@@ -5,6 +5,7 @@
 mod accounts;
 mod callers;
 mod digest;
+mod fixed;
 mod registrar;
 mod watching;
 
@@ -20,7 +21,10 @@ pub use callers::Caller;
 pub(crate) use callers::Named;
 pub(crate) use digest::Algorithms;
 pub use digest::{Algorithm, Digest};
+pub use fixed::fixed_bindings;
+pub(crate) use fixed::unregistered_fixed_bindings;
 pub use registrar::{Registrar, UnannouncedPath};
+pub(crate) use watching::REG_PACKAGE;
 pub use watching::Watching;
 
 /// Settings of one core; shared by all workers.

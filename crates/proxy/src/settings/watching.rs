@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// The event package of registrations (RFC 3680 4.1).
+pub(crate) const REG_PACKAGE: &[u8] = b"reg";
+
 /// Settings of subscriptions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Watching {

@@ -8,7 +8,7 @@ use location::{Binding, End, Record, Wall};
 use smallvec::SmallVec;
 
 use crate::mac::{Mac, Purpose};
-use crate::registrar::unregistered_fixed_bindings;
+use crate::settings::unregistered_fixed_bindings;
 
 /// What was there at a moment.
 #[derive(Clone, Debug, Default)]

@@ -29,7 +29,7 @@ mod subscription;
 mod table;
 mod watcher;
 
-pub(crate) use request::{InitialSubscribe, PACKAGE, SubscribeKind, kind_of};
+pub(crate) use request::{InitialSubscribe, SubscribeKind, kind_of};
 pub use subscriber_index::SubscriberIndex;
 pub(crate) use subscription::Subscription;
 pub(crate) use table::{LocalTag, Subscriptions};

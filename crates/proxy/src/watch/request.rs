@@ -10,13 +10,10 @@ use crate::ingress;
 use crate::reject::Reject;
 use crate::request::Request;
 use crate::route::Destination;
-use crate::settings::{Settings, Watching};
+use crate::settings::{REG_PACKAGE, Settings, Watching};
 
 use super::dialog::Dialog;
 use super::table::LocalTag;
-
-/// RFC 3680 4.1.
-pub(crate) const PACKAGE: &[u8] = b"reg";
 
 /// What a SUBSCRIBE is to us.
 #[derive(Debug, PartialEq, Eq)]
@@ -34,7 +31,7 @@ pub(crate) fn kind_of(request: &Request, destination: &Destination) -> Result<Op
         return Ok(None);
     }
     let event = request.message.header::<Event<'_>>().ok().flatten();
-    let is_reg = event.is_some_and(|event| event.package == PACKAGE);
+    let is_reg = event.is_some_and(|event| event.package == REG_PACKAGE);
     match destination {
         // RFC 6665 4.2.1.1
         Destination::Server if !is_reg => Err(Reject::Event),

@@ -17,8 +17,8 @@ use crate::forward::{NotifyId, ViaBranch};
 use crate::hop;
 use crate::reject::Reject;
 use crate::request::{Request, Source, TransactionKey};
-use crate::route::Way;
 use crate::settings::Settings;
+use crate::target::Way;
 use crate::transaction::{is_due, sooner};
 
 use super::contacts::{Contact, Contacts, Happening};
