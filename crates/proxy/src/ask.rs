@@ -9,13 +9,10 @@ use bytes::Bytes;
 use location::{Aor, Record};
 use smallvec::SmallVec;
 
-use crate::core::contact::ContactSearch;
-use crate::core::in_dialog::DialogCheck;
-use crate::fork::Redirection;
 use crate::hop::Name;
 use crate::registrar::PendingRegister;
 use crate::request::Request;
-use crate::route::{Callee, Expansion, Plan};
+use crate::route::{Callee, ContactSearch, DialogCheck, Expansion, Plan, Redirection};
 
 /// A question to the driver.
 #[derive(Debug)]

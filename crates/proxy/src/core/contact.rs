@@ -9,9 +9,7 @@
 
 use std::sync::Arc;
 
-use location::Aor;
-use parser::{Method, Uri};
-use smallvec::SmallVec;
+use parser::Method;
 
 use super::Core;
 use crate::ask::{Answer, Continuation, Question, RequestSlot, Resume};
@@ -21,32 +19,7 @@ use crate::event::{Drop, Event};
 use crate::outbox::Outbox;
 use crate::reject::Reject;
 use crate::request::Request;
-use crate::route::{self, Destination, Plan, Toward};
-use crate::settings::Settings;
-
-/// A search for the binding whose Contact the Request-URI is.
-#[derive(Debug)]
-pub(crate) struct ContactSearch {
-    /// The user that has to authenticate first; none if that is done.
-    sender: Option<Aor>,
-    /// Whose bindings are still to be looked at, the likeliest last.
-    users: SmallVec<[Aor; 4]>,
-}
-
-impl ContactSearch {
-    /// For a request that may go anywhere. None if its Request-URI cannot be a Contact of ours.
-    pub(super) fn of_admitted(request: &Request, uri: &Uri<'_>, settings: &Settings) -> Option<Box<Self>> {
-        let users = route::users_with_contact(request, uri, settings)?;
-        Some(Box::new(Self { sender: None, users }))
-    }
-
-    /// For one that may go nowhere else. None as well if its sender names itself by no user of ours.
-    pub(super) fn of_unproven(request: &Request, uri: &Uri<'_>, settings: &Settings) -> Option<Box<Self>> {
-        let users = route::users_with_contact(request, uri, settings)?;
-        let caller = request.caller().filter(|caller| settings.domain_named_by(caller).is_some())?;
-        Some(Box::new(Self { sender: Some(settings.aor_named_by(&caller)), users }))
-    }
-}
+use crate::route::{self, ContactSearch, Destination, Plan, Toward};
 
 impl Core {
     /// Looks at the next user, or gives up.

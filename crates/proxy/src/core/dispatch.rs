@@ -8,8 +8,6 @@ use parser::headers::Via;
 use parser::{Message, Method, Uri, can_answer};
 
 use super::Core;
-use super::contact::ContactSearch;
-use super::in_dialog::DialogCheck;
 use crate::ask::{Answer, Continuation, Question, Resume};
 use crate::clock::Now;
 use crate::dialog::Next;
@@ -21,7 +19,7 @@ use crate::pin::Match;
 use crate::registrar::PendingRegister;
 use crate::reject::Reject;
 use crate::request::{Proven, Received, Request};
-use crate::route::{self, Callee, Destination, Plan, Toward};
+use crate::route::{self, Callee, ContactSearch, Destination, DialogCheck, Plan, Toward};
 use crate::settings::Authentication;
 use crate::watch::{self, LocalTag, SubscribeKind};
 

@@ -3,8 +3,8 @@
 use super::Core;
 use crate::ask::{Answer, Continuation, Question, Resume};
 use crate::clock::Now;
-use crate::fork::Redirection;
 use crate::outbox::Outbox;
+use crate::route::Redirection;
 use crate::route::{Destination, Plan};
 
 impl Core {

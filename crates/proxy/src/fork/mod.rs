@@ -28,7 +28,7 @@ use crate::event::{self, Event};
 use crate::forward::BranchId;
 use crate::hop::Hop;
 use crate::request::{Request, Source};
-use crate::route::{Disposition, Group, Plan, may_answer};
+use crate::route::{Disposition, Group, Plan, Redirection, may_answer};
 use crate::settings::{Settings, SingleTarget};
 use crate::target::Target;
 use crate::transaction::{ClientEvent, is_due, sooner};
@@ -39,7 +39,6 @@ use template::Template;
 use upstream::Upstream;
 
 pub(crate) use best::status_for_caller;
-pub(crate) use join::Redirection;
 pub(crate) use table::{ResponseContexts, is_looped, loop_mark};
 
 /// What a phone is told that rang in vain because another was picked up (RFC 3326 2).

@@ -8,6 +8,7 @@
 
 mod admission;
 mod contacts;
+mod dialog_check;
 mod gruu;
 mod loose;
 mod own_events;
@@ -32,13 +33,14 @@ use crate::target::{Target, TargetUri, Way, route_uri};
 pub(crate) use admission::{
     AuthRequirement, CallsAs, admission, admission_in_dialog, calls_as, is_strangers, outside_of_dialogs, was_proven,
 };
-pub(crate) use contacts::{plan_for_contact, users_with_contact};
+pub(crate) use contacts::{ContactSearch, plan_for_contact, users_with_contact};
+pub(crate) use dialog_check::{DialogCheck, NextLoad};
 pub(crate) use gruu::{Callee, Gruus, issued};
 pub(crate) use loose::accept_routes;
 pub(crate) use own_events::{is_to_itself, without_sender};
 pub(crate) use preferences::Disposition;
 pub(crate) use privacy::keeps_privacy;
-pub(crate) use redirect::{Redirect, redirects};
+pub(crate) use redirect::{Redirection, redirects};
 pub(crate) use secure::{admits_hop, is_sips};
 pub(crate) use targets::{Toward, may_answer, over_flow, plan_for_bindings, plan_for_callee, target_for_next};
 pub(crate) use today::flow_today;

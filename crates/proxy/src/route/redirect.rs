@@ -8,11 +8,12 @@ use std::net::IpAddr;
 use parser::headers::Contact;
 use parser::{Message, SipUri, Uri};
 
+use crate::forward::BranchId;
 use crate::reach;
 use crate::request::Request;
 use crate::settings::Settings;
 
-use super::{AuthRequirement, Destination, Target, TargetUri, admission, admits_hop, destination, way_to};
+use super::{AuthRequirement, Destination, Plan, Target, TargetUri, admission, admits_hop, destination, way_to};
 
 /// One Contact of a redirection.
 #[derive(Debug)]
@@ -82,5 +83,33 @@ fn admitted(uri: &SipUri<'_>, request: &Request, settings: &Settings) -> Option<
         // The sender was authenticated when the request came.
         (Ok(AuthRequirement::Credentials(_)), Ok(AuthRequirement::Credentials(_))) => Some(to),
         _ => None,
+    }
+}
+
+/// A redirection that is being followed.
+#[derive(Debug)]
+pub(crate) struct Redirection {
+    /// The branch that was redirected.
+    pub(crate) branch: BranchId,
+    /// Where the phone is that redirected it.
+    pub(crate) from: IpAddr,
+    /// Those that are still to be looked up, the next one last.
+    pub(crate) contacts: Vec<Redirect>,
+    /// What was found so far.
+    pub(crate) plan: Plan,
+    all_at_once: bool,
+    last_q: Option<u16>,
+}
+
+impl Redirection {
+    /// Of a branch that was redirected by a phone at this address to these Contacts.
+    pub(crate) fn new(branch: BranchId, from: IpAddr, contacts: Vec<Redirect>, all_at_once: bool) -> Self {
+        Self { branch, from, contacts, plan: Plan::default(), all_at_once, last_q: None }
+    }
+
+    /// Adds what a Contact of this preference was found to mean.
+    pub(crate) fn add(&mut self, q: u16, found: Plan) {
+        self.plan.append(found, self.all_at_once || self.last_q == Some(q));
+        self.last_q = Some(q);
     }
 }
