@@ -14,6 +14,7 @@ mod late_registration;
 mod redirect;
 mod register;
 mod respond;
+mod responses;
 mod send;
 mod users;
 mod watch;

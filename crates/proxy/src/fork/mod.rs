@@ -39,7 +39,7 @@ use template::Template;
 use upstream::Upstream;
 
 pub(crate) use best::status_for_caller;
-pub(crate) use table::{ResponseContexts, is_looped, loop_mark};
+pub(crate) use table::ResponseContexts;
 
 /// What a phone is told that rang in vain because another was picked up (RFC 3326 2).
 const COMPLETED_ELSEWHERE: &[u8] = b"SIP;cause=200;text=\"Call completed elsewhere\"";

@@ -6,17 +6,13 @@ use std::collections::{BinaryHeap, VecDeque};
 use hashbrown::HashMap;
 use hashbrown::hash_map::EntryRef;
 use location::Aor;
-use parser::headers::Via;
-use parser::{HeaderName, Message};
 use smallvec::SmallVec;
 
 use crate::clock::Instant;
 use crate::connections::Connections;
 use crate::context::Context;
-use crate::forward::ViaBranch;
 use crate::mac::{Mac, Purpose};
-use crate::request::{Request, Source, TransactionKey};
-use crate::settings::Settings;
+use crate::request::{Source, TransactionKey};
 
 use super::ResponseContext;
 
@@ -191,23 +187,4 @@ impl ResponseContexts {
 
 fn is_due(fork: &ResponseContext, now: Instant) -> bool {
     fork.deadline().is_some_and(|deadline| deadline <= now)
-}
-
-/// The part of our branch that is equal when a request comes by again unchanged: a hash of all that routing looks at
-/// (RFC 5393 4.2.1).
-pub(crate) fn loop_mark(request: &Request, mac: &Mac) -> u64 {
-    let message = &request.message;
-    let from = message.value(HeaderName::From).unwrap_or_default();
-    let routes: Vec<u8> = request.routes().collect::<Vec<_>>().join(&b',');
-    let parts = [request.uri(), message.value(HeaderName::CallId).unwrap_or_default(), from, &routes];
-    mac.sign(Purpose::Loop, &parts)
-}
-
-/// Whether the request carries a Via of ours with this mark (RFC 5393 4.2.2: equal is a loop, unequal a spiral).
-pub(crate) fn is_looped(message: &Message, mark: u64, settings: &Settings) -> bool {
-    message.headers::<Via<'_>>().flatten().any(|via| {
-        let ours = matches!(via.branch().and_then(ViaBranch::parse),
-            Some(ViaBranch::Transaction { loop_mark, .. }) if loop_mark == mark);
-        ours && settings.is_own(&via.host, via.port)
-    })
 }

@@ -15,6 +15,7 @@ mod own_events;
 mod preferences;
 mod privacy;
 mod redirect;
+mod resolved;
 mod secure;
 mod targets;
 mod today;
