@@ -159,8 +159,10 @@ impl Request {
             (None, Some(via)) => TransactionKey::of(message, via, back.remote, mac).map(|(key, _)| key),
             (None, None) => None,
         };
+        // What names no transaction is refused, and its copies with the same To tag (RFC 3261 8.2.7).
+        let key = key.unwrap_or_else(|| TransactionKey(mac.sign(Purpose::Transaction, &[message.bytes()])));
         let request = Self {
-            key: key.unwrap_or(TransactionKey(0)),
+            key,
             from: head.as_ref().and_then(|head| message.span_of(head.caller)),
             to: head.as_ref().and_then(|head| message.span_of(head.callee)),
             tags: head.as_ref().map_or_else(Default::default, |head| {
