@@ -10,7 +10,7 @@ use std::time::Duration;
 use hashbrown::HashMap;
 use location::{AnyStore, Commit, Store as _, StoreError, Ticket};
 use parser::Transport;
-use proxy::{Answer, Authentication, Listener, Name, Parked, Question, Settings};
+use proxy::{Answer, Authentication, Continuation, Listener, Name, Question, Settings};
 use smallvec::SmallVec;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
@@ -29,7 +29,7 @@ pub(crate) struct Answers {
     max_users: Option<u64>,
     /// `limits.users`
     users: usize,
-    waiting: HashMap<u64, Parked>,
+    waiting: HashMap<u64, Continuation>,
     next: u64,
     lookups: Arc<Semaphore>,
     lookup_timeout: Duration,
@@ -93,50 +93,55 @@ impl Answers {
 
     /// The answer, if it is in memory; otherwise it is returned later by [`Answers::committed`] or
     /// [`Answers::resolved`].
-    pub(crate) fn ask(&mut self, question: Question, parked: Parked, tally: &mut Tally) -> Option<(Parked, Answer)> {
+    pub(crate) fn ask(
+        &mut self,
+        question: Question,
+        continuation: Continuation,
+        tally: &mut Tally,
+    ) -> Option<(Continuation, Answer)> {
         match question {
-            Question::Load(aor) => Some((parked, Answer::Loaded(self.store.load(&aor)))),
+            Question::Load(aor) => Some((continuation, Answer::Loaded(self.store.load(&aor)))),
             Question::Commit { expected, record } => {
                 // Counts records, not users with bindings: the record of a user without bindings is kept for a while
                 // too.
                 if expected.is_none() && self.max_users.is_some_and(|max| self.store.records() >= max) {
                     tally.count(Series::CapReached(Cap::Users));
-                    return Some((parked, Answer::Full));
+                    return Some((continuation, Answer::Full));
                 }
                 let id = self.next_id();
                 match self.store.commit(expected.as_ref(), record, Ticket { worker: u16::from(self.worker), id }) {
-                    Commit::Done => Some((parked, Answer::Committed)),
-                    Commit::Conflict => Some((parked, Answer::Conflict)),
+                    Commit::Done => Some((continuation, Answer::Committed)),
+                    Commit::Conflict => Some((continuation, Answer::Conflict)),
                     Commit::Pending => {
-                        self.waiting.insert(id, parked);
+                        self.waiting.insert(id, continuation);
                         None
                     }
                     Commit::Full => {
                         tally.count(Series::LimitReached(proxy::Limit::StoreQueue));
-                        Some((parked, Answer::Full))
+                        Some((continuation, Answer::Full))
                     }
                     // The program is shutting down. RFC 3261 21.5.4: 503 with Retry-After; the next run accepts the
                     // registration.
-                    Commit::Failed(StoreError::Closed) => Some((parked, Answer::Full)),
+                    Commit::Failed(StoreError::Closed) => Some((continuation, Answer::Full)),
                     Commit::Failed(error) => {
                         tracing::error!(%error, "a registration could not be stored");
-                        Some((parked, Answer::Failed))
+                        Some((continuation, Answer::Failed))
                     }
                 }
             }
-            Question::Resolve(names) => self.resolve(names, parked, tally),
+            Question::Resolve(names) => self.resolve(names, continuation, tally),
         }
     }
 
     /// The outcome of a commit that was pending.
-    pub(crate) fn committed(&mut self, id: u64, outcome: CommitOutcome) -> Option<(Parked, Answer)> {
-        let parked = self.waiting.remove(&id)?;
+    pub(crate) fn committed(&mut self, id: u64, outcome: CommitOutcome) -> Option<(Continuation, Answer)> {
+        let continuation = self.waiting.remove(&id)?;
         let answer = match outcome {
             CommitOutcome::Durable => Answer::Committed,
             CommitOutcome::DiskFull => Answer::Full,
             CommitOutcome::Failed => Answer::Failed,
         };
-        Some((parked, answer))
+        Some((continuation, answer))
     }
 
     /// The outcome of a lookup.
@@ -145,11 +150,11 @@ impl Answers {
         id: u64,
         addresses: Option<Addresses>,
         tally: &mut Tally,
-    ) -> Option<(Parked, Answer)> {
-        let parked = self.waiting.remove(&id)?;
+    ) -> Option<(Continuation, Answer)> {
+        let continuation = self.waiting.remove(&id)?;
         let found = addresses.as_ref().is_some_and(|all| all.iter().any(|addresses| !addresses.is_empty()));
         tally.count(Series::Lookup(found));
-        Some((parked, addresses.map_or(Answer::Failed, Answer::Resolved)))
+        Some((continuation, addresses.map_or(Answer::Failed, Answer::Resolved)))
     }
 
     fn next_id(&mut self) -> u64 {
@@ -157,16 +162,21 @@ impl Answers {
         self.next
     }
 
-    fn resolve(&mut self, names: SmallVec<[Name; 1]>, parked: Parked, tally: &mut Tally) -> Option<(Parked, Answer)> {
+    fn resolve(
+        &mut self,
+        names: SmallVec<[Name; 1]>,
+        continuation: Continuation,
+        tally: &mut Tally,
+    ) -> Option<(Continuation, Answer)> {
         if let Some(addresses) = names.iter().map(literal_address).collect::<Option<Addresses>>() {
-            return Some((parked, Answer::Resolved(addresses)));
+            return Some((continuation, Answer::Resolved(addresses)));
         }
         let Ok(slot) = Arc::clone(&self.lookups).try_acquire_owned() else {
             tally.count(Series::CapReached(Cap::Lookups));
-            return Some((parked, Answer::Failed));
+            return Some((continuation, Answer::Failed));
         };
         let id = self.next_id();
-        self.waiting.insert(id, parked);
+        self.waiting.insert(id, continuation);
         let (inbox, families, limit) = (self.inbox.clone(), self.families.clone(), self.lookup_timeout);
         // The system's lookup cannot be cancelled: its slot is freed when it ends, not at the timeout.
         let lookup = tokio::spawn(async move {

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use location::Flow;
 use parking_lot::Mutex;
 use parser::ParseError;
-use proxy::{Hop, Letter, Settings};
+use proxy::{CoreMessage, Hop, Settings};
 use smallvec::SmallVec;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, oneshot};
@@ -76,7 +76,7 @@ pub(crate) enum Inbound {
     /// Another worker could not send this message of this worker.
     Undelivered(Bytes),
     /// A message from the core of another worker.
-    CoreMessage(Letter),
+    CoreMessage(CoreMessage),
     /// DNS has answered; `None`: no answer in time.
     Resolved {
         /// The question.

@@ -45,6 +45,7 @@ mod tests {
 
     #[test]
     fn the_long_lived_keys_outlive_a_restart() {
+        // checklist 140
         let folder = tempfile::tempdir().expect("a folder");
         let (first, second) = (keys(Some(folder.path())).expect("keys"), keys(Some(folder.path())).expect("keys"));
         assert_eq!((first.route, first.gruu), (second.route, second.gruu));

@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use location::{AnyStore, DiskOptions, DiskStore, Hooks, MemoryStore, StoreError, Ticket};
-use proxy::{Core, Interfaces, Keys, Listener, Settings, Watched};
+use proxy::{Core, Interfaces, Keys, Listener, Settings, SubscriberIndex};
 use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -202,7 +202,7 @@ impl Prepared {
         let shared = Shared {
             settings,
             keys: self.keys.clone(),
-            watched: Arc::new(Watched::new(count)),
+            subscriber_index: Arc::new(SubscriberIndex::new(count)),
             store: Arc::clone(&self.store),
             completions: Arc::clone(&self.completions),
             directory: Arc::new(Directory::new(self.connections, limits.connections_per_source.0)),
@@ -248,7 +248,7 @@ impl Prepared {
 struct Shared {
     settings: Arc<Settings>,
     keys: Keys,
-    watched: Arc<Watched>,
+    subscriber_index: Arc<SubscriberIndex>,
     store: Arc<AnyStore>,
     completions: Arc<[Completions]>,
     directory: Arc<Directory>,
@@ -332,7 +332,8 @@ impl Shared {
         Ok(Worker {
             number,
             answers: Answers::new(number, self.store, lookups, self.limits.users.0, &self.settings, own_inbox),
-            core: Core::new(self.settings, &self.keys, number, seed, self.watched).with_connections(connections),
+            core: Core::new(self.settings, &self.keys, number, seed, self.subscriber_index)
+                .with_connections(connections),
             transports: Transports { udp, udp_send_queue: UdpSendQueue::default(), streams },
             udp_receiver: UdpReceiver::new(self.limits.message_size.0),
             inbox,

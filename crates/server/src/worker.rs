@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use location::Flow;
 use parser::{Message, Transport};
-use proxy::{Answer, Core, Event, Letter, Now, Outbox, Parked, Question, Received};
+use proxy::{Answer, Continuation, Core, CoreMessage, Event, Now, Outbox, Question, Received};
 use tokio::sync::mpsc;
 use tokio::time::{Sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -75,7 +75,7 @@ pub(crate) struct Worker {
 #[derive(Default)]
 pub(crate) struct Scratch {
     outbox: Outbox,
-    questions: Vec<(Question, Parked)>,
+    questions: Vec<(Question, Continuation)>,
     failed: Vec<Bytes>,
     datagrams: Vec<Datagram>,
     inbound: Vec<Inbound>,
@@ -140,8 +140,8 @@ impl Worker {
             own.take_all(&mut committed);
         }
         for (id, outcome) in committed.drain(..) {
-            if let Some((parked, answer)) = self.answers.committed(id, outcome) {
-                self.answer(now, parked, answer);
+            if let Some((continuation, answer)) = self.answers.committed(id, outcome) {
+                self.answer(now, continuation, answer);
             }
         }
         self.scratch.committed = committed;
@@ -213,14 +213,14 @@ impl Worker {
                     }
                 }
             }
-            Inbound::Undelivered(bytes) => self.answer(now, Parked::undelivered(bytes), Answer::Undelivered),
+            Inbound::Undelivered(bytes) => self.answer(now, Continuation::undelivered(bytes), Answer::Undelivered),
             Inbound::CoreMessage(message) => {
                 self.core.deliver(now, message, &mut self.scratch.outbox);
                 self.run_until_idle(now);
             }
             Inbound::Resolved { id, addresses } => {
-                if let Some((parked, answer)) = self.answers.resolved(id, addresses, &mut self.tally) {
-                    self.answer(now, parked, answer);
+                if let Some((continuation, answer)) = self.answers.resolved(id, addresses, &mut self.tally) {
+                    self.answer(now, continuation, answer);
                 }
             }
             Inbound::HealthCheck(round) => self.health.worker_answered(self.number, round),
@@ -277,15 +277,15 @@ impl Worker {
         self.run_until_idle(now);
     }
 
-    fn answer(&mut self, now: Now, parked: Parked, answer: Answer) {
-        self.core.answer(now, parked, answer, &mut self.scratch.outbox);
+    fn answer(&mut self, now: Now, continuation: Continuation, answer: Answer) {
+        self.core.answer(now, continuation, answer, &mut self.scratch.outbox);
         self.run_until_idle(now);
     }
 
     /// Reports an undelivered message to the core that sent it.
     fn report_undelivered(&mut self, now: Now, UndeliveredMessage { worker, bytes }: UndeliveredMessage) {
         if worker == self.number {
-            self.answer(now, Parked::undelivered(bytes), Answer::Undelivered);
+            self.answer(now, Continuation::undelivered(bytes), Answer::Undelivered);
         } else {
             self.send_to_worker(worker, Inbound::Undelivered(bytes));
         }
@@ -298,7 +298,7 @@ impl Worker {
         }
     }
 
-    fn broadcast(&mut self, message: &Letter) {
+    fn broadcast(&mut self, message: &CoreMessage) {
         let worker_count = u8::try_from(self.inboxes.len()).unwrap_or(u8::MAX);
         let own = self.number;
         for worker in (0..worker_count).filter(|worker| *worker != own) {
@@ -313,13 +313,13 @@ impl Worker {
             let Scratch { outbox, questions, failed, .. } = &mut self.scratch;
             std::mem::swap(&mut outbox.questions, questions);
             outbox.clear();
-            for (question, parked) in questions.drain(..) {
-                if let Some((parked, answer)) = self.answers.ask(question, parked, &mut self.tally) {
-                    self.core.answer(now, parked, answer, outbox);
+            for (question, continuation) in questions.drain(..) {
+                if let Some((continuation, answer)) = self.answers.ask(question, continuation, &mut self.tally) {
+                    self.core.answer(now, continuation, answer, outbox);
                 }
             }
             for bytes in failed.drain(..) {
-                self.core.answer(now, Parked::undelivered(bytes), Answer::Undelivered, outbox);
+                self.core.answer(now, Continuation::undelivered(bytes), Answer::Undelivered, outbox);
             }
             let Outbox { transmits, questions, events, handovers, .. } = outbox;
             if transmits.is_empty() && questions.is_empty() && events.is_empty() && handovers.is_empty() {
@@ -362,8 +362,8 @@ impl Worker {
         }
         for handover in outbox.handovers.drain(..) {
             match handover.worker {
-                Some(worker) => self.send_to_worker(worker, Inbound::CoreMessage(handover.letter)),
-                None => self.broadcast(&handover.letter),
+                Some(worker) => self.send_to_worker(worker, Inbound::CoreMessage(handover.core_message)),
+                None => self.broadcast(&handover.core_message),
             }
         }
         self.scratch.outbox = outbox;

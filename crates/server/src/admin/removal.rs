@@ -10,7 +10,7 @@ use std::time::Duration;
 use hashbrown::HashMap;
 use location::{AnyStore, Aor, Ask, Change, Commit, ContactChange, Limits, Record, Store as _, Ticket, Wall};
 use parking_lot::Mutex;
-use proxy::Letter;
+use proxy::CoreMessage;
 use smallvec::smallvec;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
@@ -131,7 +131,7 @@ impl Removals {
     async fn notify(&self, aor: &Aor) {
         for inbox in &*self.inboxes {
             // A worker that has ended has no subscriptions.
-            let _ = inbox.send(Inbound::CoreMessage(Letter::Registration(aor.clone()))).await;
+            let _ = inbox.send(Inbound::CoreMessage(CoreMessage::RegistrationChanged(aor.clone()))).await;
         }
     }
 

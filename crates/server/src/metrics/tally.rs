@@ -6,7 +6,7 @@
 use hashbrown::HashMap;
 use metrics::{Counter, Label, counter};
 use parser::Transport;
-use proxy::{AuthenticationFailure, DialogRequest, Drop, Event, Fork, Limit, Notification, Registration};
+use proxy::{AuthenticationFailure, DialogRequest, Drop, Event, ForkOutcome, Limit, Notification, Registration};
 
 /// The counters of one worker.
 #[derive(Default)]
@@ -32,7 +32,7 @@ pub(crate) enum Series {
     /// An initial INVITE.
     Call,
     /// A response context by outcome.
-    Fork(Fork),
+    Fork(ForkOutcome),
     /// A NOTIFY by outcome.
     Notified(Notification),
     DialogRequest(DialogRequest),
@@ -211,7 +211,8 @@ impl Series {
     fn with_fixed_labels() -> impl Iterator<Item = Self> {
         use Registration::{Challenged, Failed, Queried, Refused, Registered, Unregistered};
         let registrations = [Registered, Unregistered, Queried, Challenged, Refused, Failed].map(Self::Registration);
-        let forks = [Fork::Answered, Fork::Cancelled, Fork::Refused, Fork::TimedOut].map(Self::Fork);
+        let forks = [ForkOutcome::Answered, ForkOutcome::Cancelled, ForkOutcome::Refused, ForkOutcome::TimedOut]
+            .map(Self::Fork);
         let notifications = {
             use Notification::{Answered, Refused, Unanswered};
             [Answered, Refused, Unanswered].map(Self::Notified)
@@ -304,12 +305,12 @@ const fn registration_label(outcome: Registration) -> &'static str {
     }
 }
 
-const fn fork_label(outcome: Fork) -> &'static str {
+const fn fork_label(outcome: ForkOutcome) -> &'static str {
     match outcome {
-        Fork::Answered => "answered",
-        Fork::Cancelled => "cancelled",
-        Fork::Refused => "refused",
-        Fork::TimedOut => "timed_out",
+        ForkOutcome::Answered => "answered",
+        ForkOutcome::Cancelled => "cancelled",
+        ForkOutcome::Refused => "refused",
+        ForkOutcome::TimedOut => "timed_out",
     }
 }
 

@@ -191,6 +191,7 @@ mod tests {
 
     #[tokio::test]
     async fn undelivered_messages_are_returned() {
+        // checklist 115
         let sockets = [udp("127.0.0.1:0")];
         let local = sockets[0].socket().local_addr().expect("bound");
         let peer = UdpSocket::bind("127.0.0.1:0").expect("a peer");
