@@ -16,7 +16,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
 use crate::inbox::{Addresses, CommitOutcome, Inbound};
-use crate::metrics::{Cap, Series, Tally};
+use crate::metrics::{DriverLimit, Series, Tally};
 
 /// Limit of addresses that are used per name.
 const MAX_ADDRESSES: usize = 8;
@@ -105,7 +105,7 @@ impl Answers {
                 // Counts records, not users with bindings: the record of a user without bindings is kept for a while
                 // too.
                 if expected.is_none() && self.max_users.is_some_and(|max| self.store.records() >= max) {
-                    tally.count(Series::CapReached(Cap::Users));
+                    tally.count(Series::DriverLimitReached(DriverLimit::Users));
                     return Some((continuation, Answer::Full));
                 }
                 let id = self.next_id();
@@ -172,7 +172,7 @@ impl Answers {
             return Some((continuation, Answer::Resolved(addresses)));
         }
         let Ok(slot) = Arc::clone(&self.lookups).try_acquire_owned() else {
-            tally.count(Series::CapReached(Cap::Lookups));
+            tally.count(Series::DriverLimitReached(DriverLimit::Lookups));
             return Some((continuation, Answer::Failed));
         };
         let id = self.next_id();

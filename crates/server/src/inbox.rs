@@ -17,7 +17,7 @@ use smallvec::SmallVec;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, oneshot};
 
-use crate::metrics::Cap;
+use crate::metrics::DriverLimit;
 use crate::transport::ConnectionPermit;
 
 /// An item in the inbox.
@@ -60,7 +60,7 @@ pub(crate) enum Inbound {
         /// Its id.
         connection: u64,
         /// The limit that ended it.
-        cap: Option<Cap>,
+        limit: Option<DriverLimit>,
     },
     /// A connection sent a keep-alive.
     Ping {
@@ -70,7 +70,7 @@ pub(crate) enum Inbound {
         refused: bool,
     },
     /// A limit was reached elsewhere.
-    CapReached(Cap),
+    LimitReached(DriverLimit),
     /// Another worker sends over a connection of this worker.
     Send(Box<SendRequest>),
     /// Another worker could not send this message of this worker.

@@ -59,9 +59,9 @@ async fn serve(
     log: &LogThread,
     metrics: Option<PrometheusHandle>,
 ) -> Result<(), CliError> {
-    let signals = |kind| signal(kind).map_err(CliError::Thread);
-    let (mut terminate, mut interrupt) = (signals(SignalKind::terminate())?, signals(SignalKind::interrupt())?);
-    let mut hangup = signals(SignalKind::hangup())?;
+    let listen_for = |kind| signal(kind).map_err(CliError::Thread);
+    let (mut terminate, mut interrupt) = (listen_for(SignalKind::terminate())?, listen_for(SignalKind::interrupt())?);
+    let mut hangup = listen_for(SignalKind::hangup())?;
     let initial_accounts = prepared.initial_accounts.take();
     let mut reload = Reload::new(prepared.loaded.clone(), prepared.listeners(), prepared.interfaces.clone(), level);
     remove_at_start(&prepared, &reload).await;
@@ -86,11 +86,11 @@ async fn serve(
             _ = terminate.recv() => break Ok(()),
             _ = interrupt.recv() => break Ok(()),
             _ = hangup.recv() => drop(reload_now(&mut reload, &server, &removals).await),
-            Some(AdminCommand::Reload(asked)) = commands.recv() => {
+            Some(AdminCommand::Reload(reply)) = commands.recv() => {
                 // The HTTP request may have timed out.
-                let _ = asked.send(reload_now(&mut reload, &server, &removals).await);
+                let _ = reply.send(reload_now(&mut reload, &server, &removals).await);
             }
-            fatal = server.failed() => break Err(fatal),
+            error = server.failed() => break Err(error),
             _ = interface_polls.tick() => reload.poll_interfaces(&server.inboxes).await,
             _ = log_drains.tick() => event_log.drain(),
             _ = maintenance.tick() => {

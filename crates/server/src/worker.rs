@@ -27,7 +27,7 @@ use crate::health::Health;
 use crate::inbox::{CommitOutcome, Completions, Inbound, UndeliveredMessage};
 use crate::journal::EventQueue;
 use crate::loads::Loads;
-use crate::metrics::{Cap, Series, Tally};
+use crate::metrics::{DriverLimit, Series, Tally};
 use crate::transport::{self, Datagram, Transports, UdpReceiver};
 
 /// Items taken from the inbox per batch.
@@ -194,8 +194,8 @@ impl Worker {
                 streams.reply_and_close(flow.connection, &answer);
                 self.queue_event(now, event);
             }
-            Inbound::Closed { connection, cap } => {
-                cap.into_iter().for_each(|cap| self.tally.count(Series::CapReached(cap)));
+            Inbound::Closed { connection, limit } => {
+                limit.into_iter().for_each(|limit| self.tally.count(Series::DriverLimitReached(limit)));
                 streams.close(connection);
             }
             Inbound::Ping { flow, refused } => {
@@ -204,7 +204,7 @@ impl Worker {
                     streams.close(flow.connection);
                 }
             }
-            Inbound::CapReached(cap) => self.tally.count(Series::CapReached(cap)),
+            Inbound::LimitReached(limit) => self.tally.count(Series::DriverLimitReached(limit)),
             Inbound::Send(request) => {
                 if let Err(loss) = streams.send_for_worker(&request, &mut self.tally) {
                     self.tally.count(Series::Lost(loss));
@@ -237,7 +237,7 @@ impl Worker {
     fn queue_event(&mut self, now: Now, event: Event) {
         let queue = self.event_queues.get(usize::from(self.number));
         if queue.is_some_and(|queue| !queue.record(now.wall, event)) {
-            self.tally.count(Series::CapReached(Cap::JournalQueue));
+            self.tally.count(Series::DriverLimitReached(DriverLimit::JournalQueue));
         }
     }
 
@@ -294,7 +294,7 @@ impl Worker {
     fn send_to_worker(&mut self, worker: u8, inbound: Inbound) {
         let inbox = self.inboxes.get(usize::from(worker));
         if inbox.is_none_or(|inbox| inbox.try_send(inbound).is_err()) {
-            self.tally.count(Series::CapReached(Cap::WorkerQueue));
+            self.tally.count(Series::DriverLimitReached(DriverLimit::WorkerQueue));
         }
     }
 

@@ -13,7 +13,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use crate::journal::Ending;
 
-pub(crate) use tally::{Cap, Loss, Series, Tally};
+pub(crate) use tally::{DriverLimit, Loss, Series, Tally};
 
 #[derive(Clone, Copy)]
 enum Kind {

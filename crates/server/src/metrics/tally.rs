@@ -49,7 +49,7 @@ pub(crate) enum Series {
     /// A limit of the core.
     LimitReached(Limit),
     /// A limit of the transports.
-    CapReached(Cap),
+    DriverLimitReached(DriverLimit),
     /// A connection: opened by us?
     ConnectionOpened(bool),
     /// A connection that could not be opened.
@@ -77,7 +77,7 @@ pub(crate) enum Loss {
 
 /// A limit of the transports and queues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Cap {
+pub(crate) enum DriverLimit {
     /// `limits.message_size`
     MessageSize,
     /// `limits.worker_queue`
@@ -169,7 +169,7 @@ impl Series {
             Self::ParseError(..) => "frontdesk_parse_errors_total",
             Self::Dropped(_) | Self::Lost(_) => "frontdesk_drops_total",
             Self::Banned(_) => "frontdesk_banned_dropped_total",
-            Self::LimitReached(_) | Self::CapReached(_) => "frontdesk_limits_reached_total",
+            Self::LimitReached(_) | Self::DriverLimitReached(_) => "frontdesk_limits_reached_total",
             Self::ConnectionOpened(_) => "frontdesk_connections_opened_total",
             Self::ConnectionFailed => "frontdesk_connections_failed_total",
             Self::KeepAlive(_) => "frontdesk_keepalives_total",
@@ -199,7 +199,7 @@ impl Series {
             Self::Dropped(reason) => vec![label("reason", drop_label(reason))],
             Self::Lost(reason) => vec![label("reason", loss_label(reason))],
             Self::LimitReached(limit) => vec![label("limit", limit_label(limit))],
-            Self::CapReached(cap) => vec![label("limit", cap_label(cap))],
+            Self::DriverLimitReached(limit) => vec![label("limit", driver_limit_label(limit))],
             Self::ConnectionOpened(ours) => vec![label("direction", if ours { "out" } else { "in" })],
             Self::KeepAlive(transport) | Self::Banned(transport) => vec![over(transport)],
             Self::Lookup(found) => vec![label("outcome", if found { "found" } else { "failed" })],
@@ -241,15 +241,15 @@ impl Series {
                 .chain([Amplification])
                 .map(Self::LimitReached)
         };
-        let caps = {
-            use Cap::{
+        let driver_limits = {
+            use DriverLimit::{
                 ConnectionIdle, ConnectionQueue, Connections, ConnectionsPerSource, FlowTimer, JournalQueue, Lookups,
                 MessageSize, MessageTime, Users, WorkerQueue,
             };
             [MessageSize, WorkerQueue, Connections, ConnectionsPerSource, ConnectionQueue, ConnectionIdle, MessageTime]
-                .map(Self::CapReached)
+                .map(Self::DriverLimitReached)
                 .into_iter()
-                .chain([FlowTimer, Lookups, JournalQueue, Users].map(Self::CapReached))
+                .chain([FlowTimer, Lookups, JournalQueue, Users].map(Self::DriverLimitReached))
         };
         let errors = [Transport::Udp, Transport::Tcp].into_iter();
         let errors = errors.flat_map(|transport| [true, false].map(|answered| Self::ParseError(answered, transport)));
@@ -264,7 +264,7 @@ impl Series {
             .chain(drops)
             .chain(losses)
             .chain(limits)
-            .chain(caps)
+            .chain(driver_limits)
             .chain(errors)
             .chain(banned)
             .chain(others)
@@ -379,19 +379,19 @@ const fn limit_label(limit: Limit) -> &'static str {
     }
 }
 
-const fn cap_label(cap: Cap) -> &'static str {
-    match cap {
-        Cap::MessageSize => "message_size",
-        Cap::WorkerQueue => "worker_queue",
-        Cap::Connections => "connections",
-        Cap::ConnectionsPerSource => "connections_per_source",
-        Cap::ConnectionQueue => "connection_queue",
-        Cap::ConnectionIdle => "connection_idle",
-        Cap::FlowTimer => "flow_timer",
-        Cap::MessageTime => "message_time",
-        Cap::Lookups => "lookups",
-        Cap::JournalQueue => "journal_queue",
-        Cap::Users => "users",
+const fn driver_limit_label(limit: DriverLimit) -> &'static str {
+    match limit {
+        DriverLimit::MessageSize => "message_size",
+        DriverLimit::WorkerQueue => "worker_queue",
+        DriverLimit::Connections => "connections",
+        DriverLimit::ConnectionsPerSource => "connections_per_source",
+        DriverLimit::ConnectionQueue => "connection_queue",
+        DriverLimit::ConnectionIdle => "connection_idle",
+        DriverLimit::FlowTimer => "flow_timer",
+        DriverLimit::MessageTime => "message_time",
+        DriverLimit::Lookups => "lookups",
+        DriverLimit::JournalQueue => "journal_queue",
+        DriverLimit::Users => "users",
     }
 }
 

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use parser::Transport;
 use proxy::Connections;
 
-use crate::metrics::Cap;
+use crate::metrics::DriverLimit;
 
 /// All stream connections of the server.
 #[derive(Debug)]
@@ -45,14 +45,14 @@ impl Directory {
     }
 
     /// A permit for a connection with this peer, or the limit that was reached.
-    pub(crate) fn admit(self: &Arc<Self>, source: IpAddr) -> Result<ConnectionPermit, Cap> {
+    pub(crate) fn admit(self: &Arc<Self>, source: IpAddr) -> Result<ConnectionPermit, DriverLimit> {
         let mut inner = self.inner.lock();
         if inner.open >= self.max {
-            return Err(Cap::Connections);
+            return Err(DriverLimit::Connections);
         }
         let own = inner.by_source.entry(source).or_insert(0);
         if *own >= self.max_per_source {
-            return Err(Cap::ConnectionsPerSource);
+            return Err(DriverLimit::ConnectionsPerSource);
         }
         *own += 1;
         inner.open += 1;
@@ -152,9 +152,9 @@ mod tests {
         let (one, two) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
         let first = directory.admit(one).expect("the first");
         let _second = directory.admit(one).expect("the second");
-        assert_eq!(directory.admit(one).expect_err("too many of one"), Cap::ConnectionsPerSource);
+        assert_eq!(directory.admit(one).expect_err("too many of one"), DriverLimit::ConnectionsPerSource);
         let _third = directory.admit(two).expect("the third");
-        assert_eq!(directory.admit(two).expect_err("too many"), Cap::Connections);
+        assert_eq!(directory.admit(two).expect_err("too many"), DriverLimit::Connections);
         drop(first);
         assert_eq!(directory.open_count(), 2);
         assert!(directory.admit(one).is_ok());

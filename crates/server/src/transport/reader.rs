@@ -24,7 +24,7 @@ use super::directory::{ConnectionPermit, Directory};
 use super::writer::ConnectionWriter;
 use crate::defence::Defence;
 use crate::inbox::Inbound;
-use crate::metrics::{self, Cap};
+use crate::metrics::{self, DriverLimit};
 
 /// Size of one read.
 const READ_CHUNK: usize = 4 << 10;
@@ -104,7 +104,7 @@ pub(crate) async fn accept(
             }
             Ok((stream, remote)) => match directory.admit(remote.ip()) {
                 Ok(permit) => Inbound::Accepted { stream, remote, permit },
-                Err(cap) => Inbound::CapReached(cap),
+                Err(limit) => Inbound::LimitReached(limit),
             },
             Err(error) => {
                 // Most likely file descriptors are exhausted until another connection is closed.
@@ -113,7 +113,7 @@ pub(crate) async fn accept(
                     tracing::error!(%error, "cannot accept connections");
                 }
                 sleep(ACCEPT_RETRY).await;
-                Inbound::CapReached(Cap::Connections)
+                Inbound::LimitReached(DriverLimit::Connections)
             }
         };
         if inbox.send(inbound).await.is_err() {
@@ -126,8 +126,8 @@ impl ConnectionReader {
     /// Reads until the connection ends, then tells the worker.
     pub(crate) async fn run(self) {
         let connection = self.flow.connection;
-        let cap = match self.messages().await {
-            Ok(cap) => cap,
+        let limit = match self.messages().await {
+            Ok(limit) => limit,
             Err(StreamError::Io(error)) => {
                 tracing::debug!(%error, remote = %self.flow.remote, "connection lost");
                 None
@@ -146,11 +146,11 @@ impl ConnectionReader {
                 return;
             }
         };
-        let _ = self.inbox.send(Inbound::Closed { connection, cap }).await;
+        let _ = self.inbox.send(Inbound::Closed { connection, limit }).await;
     }
 
     /// Returns the limit that ended the connection, or `None` if the peer closed it.
-    async fn messages(&self) -> Result<Option<Cap>, StreamError> {
+    async fn messages(&self) -> Result<Option<DriverLimit>, StreamError> {
         let mut codec = Codec::new(self.read_limits.max_message);
         let mut buffer = BytesMut::new();
         // Start of the incomplete message.
@@ -176,8 +176,8 @@ impl ConnectionReader {
             } else {
                 message_began.get_or_insert_with(Instant::now);
             }
-            let (deadline, cap) = match message_began {
-                Some(began) => (began + self.read_limits.message_timeout, Cap::MessageTime),
+            let (deadline, limit) = match message_began {
+                Some(began) => (began + self.read_limits.message_timeout, DriverLimit::MessageTime),
                 None => self.idle_deadline(last_received),
             };
             // Deadlines are usually extended before they are reached, so the timer is only re-armed when it fires.
@@ -193,7 +193,7 @@ impl ConnectionReader {
                 }
                 () = timer.as_mut() => {
                     if deadline <= timer.deadline() {
-                        return Ok(Some(cap));
+                        return Ok(Some(limit));
                     }
                     timer.as_mut().reset(deadline);
                     continue;
@@ -225,11 +225,11 @@ impl ConnectionReader {
     }
 
     /// The deadline of an idle peer.
-    fn idle_deadline(&self, last_received: Instant) -> (Instant, Cap) {
+    fn idle_deadline(&self, last_received: Instant) -> (Instant, DriverLimit) {
         match self.flow_timeout.get().filter(|timeout| *timeout < self.read_limits.idle_timeout) {
             // RFC 5626 5.4
-            Some(timeout) => (last_received + timeout, Cap::FlowTimer),
-            None => (last_received + self.read_limits.idle_timeout, Cap::ConnectionIdle),
+            Some(timeout) => (last_received + timeout, DriverLimit::FlowTimer),
+            None => (last_received + self.read_limits.idle_timeout, DriverLimit::ConnectionIdle),
         }
     }
 
@@ -300,9 +300,9 @@ mod tests {
         (peer, receiver, flow_timeout)
     }
 
-    async fn end(inbox: &mut mpsc::Receiver<Inbound>) -> Option<Cap> {
+    async fn end(inbox: &mut mpsc::Receiver<Inbound>) -> Option<DriverLimit> {
         match inbox.recv().await {
-            Some(Inbound::Closed { connection: 1, cap }) => cap,
+            Some(Inbound::Closed { connection: 1, limit }) => limit,
             other => panic!("{other:?}"),
         }
     }
@@ -311,7 +311,7 @@ mod tests {
     async fn a_silent_peer_is_disconnected() {
         let (_peer, mut inbox) = connect(true).await;
         let started = Instant::now();
-        assert_eq!(end(&mut inbox).await, Some(Cap::MessageTime));
+        assert_eq!(end(&mut inbox).await, Some(DriverLimit::MessageTime));
         assert!(started.elapsed() < Duration::from_secs(16));
     }
 
@@ -326,7 +326,7 @@ mod tests {
         };
         tokio::select! {
             () = dribble => panic!("the connection stays open"),
-            cap = end(&mut inbox) => assert_eq!(cap, Some(Cap::MessageTime)),
+            limit = end(&mut inbox) => assert_eq!(limit, Some(DriverLimit::MessageTime)),
         }
         assert!(started.elapsed() < Duration::from_secs(17));
     }
@@ -337,7 +337,7 @@ mod tests {
         peer.write_all(OPTIONS).await.expect("sent");
         assert!(matches!(inbox.recv().await, Some(Inbound::Message { bytes, .. }) if bytes == OPTIONS));
         let started = Instant::now();
-        assert_eq!(end(&mut inbox).await, Some(Cap::ConnectionIdle));
+        assert_eq!(end(&mut inbox).await, Some(DriverLimit::ConnectionIdle));
         assert!(started.elapsed() >= Duration::from_secs(7200));
     }
 
@@ -354,12 +354,12 @@ mod tests {
             peer.write_all(b"\r\n\r\n").await.expect("sent");
             assert!(matches!(inbox.recv().await, Some(Inbound::Ping { refused: false, .. })));
         }
-        assert_eq!(end(&mut inbox).await, Some(Cap::FlowTimer));
+        assert_eq!(end(&mut inbox).await, Some(DriverLimit::FlowTimer));
         assert!((570..575).contains(&started.elapsed().as_secs()), "{:?}", started.elapsed());
         // A timeout above the idle timeout has no effect.
         let (_peer, mut inbox, flow_timeout) = connect_with_timeout(false).await;
         flow_timeout.set(Duration::from_secs(9000));
-        assert_eq!(end(&mut inbox).await, Some(Cap::ConnectionIdle));
+        assert_eq!(end(&mut inbox).await, Some(DriverLimit::ConnectionIdle));
     }
 
     #[tokio::test]

@@ -25,7 +25,7 @@ use super::directory::{self, ConnectionIds, ConnectionPermit, Directory};
 use super::reader::{ConnectionReader, FlowTimeout, ReadLimits};
 use super::writer::{ConnectionWriter, WriteError};
 use crate::inbox::{Inbound, SendRequest, UndeliveredMessage};
-use crate::metrics::{Cap, Loss, Series, Tally};
+use crate::metrics::{DriverLimit, Loss, Series, Tally};
 
 /// Idle time after which TCP keep-alive probes are sent.
 const KEEPALIVE: Duration = Duration::from_secs(120);
@@ -245,7 +245,7 @@ impl Streams {
                 return Ok(());
             }
             Some(Connection::Opening { .. }) => {
-                tally.count(Series::CapReached(Cap::ConnectionQueue));
+                tally.count(Series::DriverLimitReached(DriverLimit::ConnectionQueue));
                 return Err(Loss::ConnectionFailed);
             }
             None => return Err(Loss::ConnectionFailed),
@@ -253,7 +253,7 @@ impl Streams {
         match error {
             WriteError::QueueFull => {
                 self.close(connection);
-                tally.count(Series::CapReached(Cap::ConnectionQueue));
+                tally.count(Series::DriverLimitReached(DriverLimit::ConnectionQueue));
                 Err(Loss::ConnectionFailed)
             }
             // The peer has closed the connection, but messages from it may still be unread: the reader continues.
@@ -270,7 +270,7 @@ impl Streams {
         let request =
             Box::new(SendRequest { hop: *hop, bytes: Bytes::copy_from_slice(message.bytes), report_to, flow_timeout });
         inbox.try_send(Inbound::Send(request)).map_err(|_| {
-            tally.count(Series::CapReached(Cap::WorkerQueue));
+            tally.count(Series::DriverLimitReached(DriverLimit::WorkerQueue));
             Loss::ConnectionFailed
         })
     }
@@ -281,8 +281,8 @@ impl Streams {
             // A flow-only hop (RFC 5626 5.3) whose connection has been closed.
             return Err(Loss::ConnectionFailed);
         }
-        let permit = self.directory.admit(hop.remote.ip()).map_err(|cap| {
-            tally.count(Series::CapReached(cap));
+        let permit = self.directory.admit(hop.remote.ip()).map_err(|limit| {
+            tally.count(Series::DriverLimitReached(limit));
             Loss::ConnectionFailed
         })?;
         let Some(inbox) = self.inbox().cloned() else { return Err(Loss::ConnectionFailed) };

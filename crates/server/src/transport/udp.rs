@@ -20,7 +20,7 @@ use tokio::net::UdpSocket;
 
 use super::stun;
 use crate::defence::BanList;
-use crate::metrics::{Cap, Loss, Series, Tally};
+use crate::metrics::{DriverLimit, Loss, Series, Tally};
 
 /// Size of one receive buffer: the longest datagram, or several coalesced ones (UDP_GRO).
 const BUFFER: usize = 1 << 16;
@@ -193,7 +193,7 @@ fn classify(octets: &[u8], local: IpAddr, max_message: usize) -> Option<Series> 
     if broadcast {
         return Some(Series::Lost(Loss::Broadcast));
     }
-    (octets.len() > max_message).then_some(Series::CapReached(Cap::MessageSize))
+    (octets.len() > max_message).then_some(Series::DriverLimitReached(DriverLimit::MessageSize))
 }
 
 fn copy(arena: &mut BytesMut, octets: &[u8]) -> Bytes {
@@ -291,7 +291,7 @@ pub(super) mod tests {
         assert_eq!(classify(b"", local, 100), Some(Series::KeepAlive(Transport::Udp)));
         assert_eq!(classify(b"\0", local, 100), Some(Series::KeepAlive(Transport::Udp)));
         assert_eq!(classify(b"x", IpAddr::from([255; 4]), 100), Some(Series::Lost(Loss::Broadcast)));
-        assert_eq!(classify(&[b'x'; 101], local, 100), Some(Series::CapReached(Cap::MessageSize)));
+        assert_eq!(classify(&[b'x'; 101], local, 100), Some(Series::DriverLimitReached(DriverLimit::MessageSize)));
         assert_eq!(classify(&[b'x'; 100], local, 100), None);
     }
 

@@ -98,7 +98,7 @@ impl ConnectionWriter {
                 Err(_) => break,
             }
         }
-        let _ = self.inbox.send(Inbound::Closed { connection: self.connection, cap: None }).await;
+        let _ = self.inbox.send(Inbound::Closed { connection: self.connection, limit: None }).await;
     }
 
     /// Whether the queue is empty.
