@@ -13,45 +13,8 @@ use serde_yaml::{Mapping, Value};
 
 use crate::arguments::AccountCommand;
 use crate::config::{self, AccountEntry, Loaded, StoreKind};
-use crate::error::CliError;
+use crate::error::{AccountError, CliError};
 use crate::{data, first_run, hex};
-
-/// Why an account was not changed.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum AccountError {
-    /// The accounts are in the configuration itself.
-    #[error(
-        "the accounts are in the configuration itself: edit them there, or set `accounts_file: accounts.yaml` and \
-         move them to that file"
-    )]
-    Inline,
-    /// There is no file: the server keeps its accounts in memory.
-    #[error("with `location: {{ store: memory }}` accounts live as long as the server: set `accounts_file`")]
-    Memory,
-    /// The file is not a block list of entries.
-    #[error("{}: this file cannot be edited by this command: expected lines that begin with \"- \"", .0.display())]
-    Layout(PathBuf),
-    /// Its folder does not exist.
-    #[error("{}: there is no such folder; a relative path starts at the working directory of the server", .0.display())]
-    NoFolder(PathBuf),
-    /// The name is invalid, or of an unknown domain.
-    #[error("{0:?}: expected a user like 105, or 105@ and one of `domains`")]
-    Name(String),
-    /// The user has an account already.
-    #[error("{0} has an account already: `frontdesk account passwd {0}` sets another password")]
-    Present(String),
-    /// The user has no account.
-    #[error("{} has no account {name}", file.display())]
-    Absent {
-        /// The file.
-        file: PathBuf,
-        /// The user.
-        name: String,
-    },
-    /// Standard input has no password.
-    #[error("standard input: expected a password as the first line")]
-    Password,
-}
 
 /// Executes the command; returns the output. After an error nothing was changed.
 pub(crate) fn edit(loaded: &Loaded, command: &AccountCommand, password_stdin: bool) -> Result<String, CliError> {

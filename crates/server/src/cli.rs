@@ -9,9 +9,9 @@ use hyper::Method;
 
 use crate::admin::{BanEntry, Bans, Explanation, Phone, Removed, User, Users};
 use crate::arguments::{self, AccountCommand, BindingsCommand};
-use crate::client::{Client, ClientError, percent_encoded};
+use crate::client::{Client, percent_encoded};
 use crate::config::Loaded;
-use crate::error::CliError;
+use crate::error::{CliError, ClientError};
 use crate::journal::PhoneCount;
 use crate::printable::escape_line;
 use crate::reload::ReloadOutcome;

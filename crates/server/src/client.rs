@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 use crate::admin::Problem;
 use crate::config::{Config, Endpoint};
-use crate::error::CliError;
+use crate::error::{CliError, ClientError};
 
 /// Timeout for a request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
@@ -29,23 +29,6 @@ const MAX_RESPONSE_SIZE: usize = 16 << 20;
 pub(crate) struct Client {
     address: SocketAddr,
     token: Option<Box<str>>,
-}
-
-/// Why a request failed.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ClientError {
-    /// No server answers, or another program does.
-    #[error("no frontdesk answers at http://{0}/ (see metrics.listen, or use --admin URL)")]
-    NoServer(SocketAddr),
-    /// The server has no API, or a port that only its log contains.
-    #[error("metrics.listen does not contain the address of the running server: use --admin URL")]
-    NoAddress,
-    /// The URL is invalid.
-    #[error("--admin: expected http:// and an IP address with port, like http://127.0.0.1:9090")]
-    InvalidUrl,
-    /// The server refused.
-    #[error("the server says: {1} ({0})")]
-    Refused(StatusCode, String),
 }
 
 impl Client {

@@ -8,10 +8,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use hyper::StatusCode;
 use location::StoreError;
 
-use crate::account::AccountError;
-use crate::client::ClientError;
 use crate::config::{ConfigError, Listen};
 
 /// Why a command failed or the server cannot run.
@@ -94,4 +93,58 @@ fn describe_io_error(error: &io::Error) -> String {
         io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
         _ => error.to_string(),
     }
+}
+
+/// Why an account was not changed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AccountError {
+    /// The accounts are in the configuration itself.
+    #[error(
+        "the accounts are in the configuration itself: edit them there, or set `accounts_file: accounts.yaml` and \
+         move them to that file"
+    )]
+    Inline,
+    /// There is no file: the server keeps its accounts in memory.
+    #[error("with `location: {{ store: memory }}` accounts live as long as the server: set `accounts_file`")]
+    Memory,
+    /// The file is not a block list of entries.
+    #[error("{}: this file cannot be edited by this command: expected lines that begin with \"- \"", .0.display())]
+    Layout(PathBuf),
+    /// Its folder does not exist.
+    #[error("{}: there is no such folder; a relative path starts at the working directory of the server", .0.display())]
+    NoFolder(PathBuf),
+    /// The name is invalid, or of an unknown domain.
+    #[error("{0:?}: expected a user like 105, or 105@ and one of `domains`")]
+    Name(String),
+    /// The user has an account already.
+    #[error("{0} has an account already: `frontdesk account passwd {0}` sets another password")]
+    Present(String),
+    /// The user has no account.
+    #[error("{} has no account {name}", file.display())]
+    Absent {
+        /// The file.
+        file: PathBuf,
+        /// The user.
+        name: String,
+    },
+    /// Standard input has no password.
+    #[error("standard input: expected a password as the first line")]
+    Password,
+}
+
+/// Why a request failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ClientError {
+    /// No server answers, or another program does.
+    #[error("no frontdesk answers at http://{0}/ (see metrics.listen, or use --admin URL)")]
+    NoServer(SocketAddr),
+    /// The server has no API, or a port that only its log contains.
+    #[error("metrics.listen does not contain the address of the running server: use --admin URL")]
+    NoAddress,
+    /// The URL is invalid.
+    #[error("--admin: expected http:// and an IP address with port, like http://127.0.0.1:9090")]
+    InvalidUrl,
+    /// The server refused.
+    #[error("the server says: {1} ({0})")]
+    Refused(StatusCode, String),
 }

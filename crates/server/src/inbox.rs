@@ -17,8 +17,8 @@ use smallvec::SmallVec;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, oneshot};
 
+use crate::directory::ConnectionPermit;
 use crate::metrics::DriverLimit;
-use crate::transport::ConnectionPermit;
 
 /// An item in the inbox.
 #[derive(Debug)]

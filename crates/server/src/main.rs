@@ -18,6 +18,8 @@ mod config;
 mod data;
 mod defence;
 mod descriptors;
+mod directory;
+mod ending;
 mod error;
 mod first_run;
 mod health;

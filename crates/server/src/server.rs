@@ -21,6 +21,7 @@ use crate::answers::{Answers, LookupLimits};
 use crate::clock::{self, Clock};
 use crate::config::{Endpoint, Limits, Loaded, StoreKind};
 use crate::defence::{BanList, Defence};
+use crate::directory::Directory;
 use crate::error::CliError;
 use crate::first_run::InitialAccounts;
 use crate::health::{Health, store_callback};
@@ -29,8 +30,7 @@ use crate::journal::EventQueue;
 use crate::loads::Loads;
 use crate::metrics::Tally;
 use crate::transport::{
-    self, BoundListener, Directory, ReadLimits, StreamLimits, Streams, Transports, Udp, UdpReceiver, UdpSendQueue,
-    WorkerSocket,
+    self, BoundListener, ReadLimits, StreamLimits, Streams, Transports, Udp, UdpReceiver, UdpSendQueue, WorkerSocket,
 };
 use crate::worker::{Scratch, Worker};
 use crate::{data, descriptors, first_run, interfaces, secret};

@@ -24,10 +24,10 @@ use proxy::{Keys, Listener};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::defence::Defence;
+use crate::directory::Directory;
 use crate::health::Health;
 use crate::journal::CallHistory;
 use crate::reload::{ActiveConfig, ReloadOutcome};
-use crate::transport::Directory;
 
 pub(crate) use bans::{BanEntry, Bans};
 pub(crate) use explain::Explanation;

@@ -16,13 +16,12 @@ use tracing::{Level, debug, enabled, error, info, warn};
 
 use super::bans;
 use super::calls::{ActiveCall, CallHistory, EndedCall};
-use super::ending::Ending;
 use super::format::{NameFormat, Occurrence, PhoneCount, sanitize};
 use super::rate_limit::{RateLimit, RefusalKind};
 use super::{EventQueue, QueuedEvent};
 use crate::defence::Defence;
+use crate::ending::Ending;
 use crate::reload::ActiveConfig;
-use crate::server::Server;
 use crate::{clock, metrics};
 
 /// Reads the event queues.
@@ -39,13 +38,12 @@ pub(crate) struct EventLog {
 }
 
 impl EventLog {
-    /// For the event queues of this server.
+    /// For these event queues, the store and the bans of the server.
     pub(crate) fn new(
-        server: &Server,
+        (queues, store, defence): (Arc<[EventQueue]>, Arc<location::AnyStore>, Arc<Defence>),
         calls: Arc<Mutex<CallHistory>>,
         active_config: watch::Receiver<Arc<ActiveConfig>>,
     ) -> Self {
-        let (queues, store, defence) = (server.event_queues.clone(), server.store.clone(), server.defence.clone());
         let names = NameFormat::new(&active_config.borrow().loaded.config);
         let rate_limit = RateLimit::new(active_config.borrow().loaded.config.limits.refusal_lines.0);
         Self { queues, calls, store, defence, active_config, names, rate_limit, scratch: Default::default() }

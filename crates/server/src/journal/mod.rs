@@ -1,11 +1,10 @@
 //! The log of events: workers queue events, the main thread turns them into log lines and a call history.
 //!
 //! An event is queued unchanged under a short lock: no text is formatted while a message waits. Faults of peers are
-//! debug lines of the worker. Counting is done in [`metrics`](crate::metrics).
+//! debug lines of the worker. Counting is done in `metrics`.
 
 mod bans;
 mod calls;
-mod ending;
 mod event_log;
 mod format;
 mod rate_limit;
@@ -16,7 +15,6 @@ use proxy::{AuthenticationFailure, DialogRequest, Event, Registration};
 use tracing::{Level, debug, enabled};
 
 pub(crate) use calls::{ActiveCall, CallHistory, EndedCall};
-pub(crate) use ending::Ending;
 pub(crate) use event_log::EventLog;
 pub(crate) use format::{PhoneCount, sanitize};
 use rate_limit::{REFUSAL_KINDS, RefusalKind};

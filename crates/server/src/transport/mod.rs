@@ -5,7 +5,6 @@
 
 mod bind;
 mod codec;
-mod directory;
 mod reader;
 mod streams;
 mod stun;
@@ -19,7 +18,6 @@ use parser::Transport;
 use crate::metrics::{Loss, Tally};
 
 pub(crate) use bind::{BoundListener, WorkerSocket, bind};
-pub(crate) use directory::{ConnectionPermit, Directory};
 pub(crate) use reader::{ReadLimits, accept};
 pub(crate) use streams::{OutgoingMessage, StreamLimits, Streams};
 pub(crate) use udp::{Datagram, Udp, UdpReceiver};

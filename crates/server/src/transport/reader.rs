@@ -20,9 +20,9 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::codec::Decoder as _;
 
 use super::codec::{Codec, Item, StreamError};
-use super::directory::{ConnectionPermit, Directory};
 use super::writer::ConnectionWriter;
 use crate::defence::Defence;
+use crate::directory::{ConnectionPermit, Directory};
 use crate::inbox::Inbound;
 use crate::metrics::{self, DriverLimit};
 

@@ -21,9 +21,9 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
-use super::directory::{self, ConnectionIds, ConnectionPermit, Directory};
 use super::reader::{ConnectionReader, FlowTimeout, ReadLimits};
 use super::writer::{ConnectionWriter, WriteError};
+use crate::directory::{self, ConnectionIds, ConnectionPermit, Directory};
 use crate::inbox::{Inbound, SendRequest, UndeliveredMessage};
 use crate::metrics::{DriverLimit, Loss, Series, Tally};
 
