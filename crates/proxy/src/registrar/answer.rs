@@ -1,5 +1,9 @@
 //! The 200 to a REGISTER: every binding there is now, with the time it has left (RFC 3261 10.3 step 8).
 
+use std::io::Write as _;
+use std::time::{Duration, UNIX_EPOCH};
+
+use httpdate::HttpDate;
 use location::{Aor, Binding, Record};
 use parser::{HeaderName, Params, Reply, Uri, write_decimal};
 
@@ -7,9 +11,7 @@ use crate::amplification::{self, Fitted};
 use crate::clock::Now;
 use crate::request::Request;
 use crate::route::{Gruus, issued};
-use crate::settings::Registrar;
-
-use crate::settings::unregistered_fixed_bindings;
+use crate::settings::{Registrar, unregistered_fixed_bindings};
 
 /// What a 200 is made of.
 pub(super) struct Granted<'a> {
@@ -159,39 +161,15 @@ pub(crate) fn write_q(out: &mut Vec<u8>, q: u16) {
     }
 }
 
-/// RFC 3261 20.17: `Sat, 13 Nov 2010 23:29:00 GMT`, from seconds since the Unix epoch.
+/// RFC 3261 20.17: `Sat, 13 Nov 2010 23:29:00 GMT`, from seconds since the Unix epoch; at most the last second of the year
+/// 9999, which has no longer form.
 fn write_date(out: &mut Vec<u8>, seconds: u64) {
-    const DAYS: [&[u8]; 7] = [b"Thu", b"Fri", b"Sat", b"Sun", b"Mon", b"Tue", b"Wed"];
-    const MONTHS: [&[u8]; 12] =
-        [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
-    let days = seconds / 86_400;
-    // Days from 0000-03-01, so that the leap day is the last of its year.
-    let shifted = days + 719_468;
-    let era = shifted / 146_097;
-    let day_of_era = shifted % 146_097;
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = (shifted_month + 2) % 12;
-    let year = year_of_era + era * 400 + u64::from(month < 2);
-    let two = |out: &mut Vec<u8>, value: u64| out.extend([value / 10, value % 10].map(|digit| b'0' + digit as u8));
-    let name = |names: &'static [&'static [u8]], index: u64| {
-        usize::try_from(index).ok().and_then(|index| names.get(index)).copied().unwrap_or_default()
-    };
-    out.extend_from_slice(name(&DAYS, days % 7));
-    out.extend_from_slice(b", ");
-    two(out, day);
-    out.push(b' ');
-    out.extend_from_slice(name(&MONTHS, month));
-    out.push(b' ');
-    write_decimal(out, year);
-    for (separator, value) in [(b' ', seconds / 3_600 % 24), (b':', seconds / 60 % 60), (b':', seconds % 60)] {
-        out.push(separator);
-        two(out, value);
-    }
-    out.extend_from_slice(b" GMT");
+    let time = UNIX_EPOCH + Duration::from_secs(seconds.min(LAST_SECOND));
+    // Writing into a Vec cannot fail.
+    let _ = write!(out, "{}", HttpDate::from(time));
 }
+
+const LAST_SECOND: u64 = 253_402_300_799;
 
 #[cfg(test)]
 mod tests {
@@ -205,6 +183,7 @@ mod tests {
             (1_709_164_800, "Thu, 29 Feb 2024 00:00:00 GMT"),
             (4_107_542_399, "Sun, 28 Feb 2100 23:59:59 GMT"),
             (4_107_542_400, "Mon, 01 Mar 2100 00:00:00 GMT"),
+            (u64::MAX, "Fri, 31 Dec 9999 23:59:59 GMT"),
         ] {
             let mut out = Vec::new();
             write_date(&mut out, seconds);
