@@ -25,7 +25,7 @@ impl Aor {
         Self { text }
     }
 
-    pub(crate) fn of_canonical(text: &[u8]) -> Self {
+    pub(crate) fn from_canonical(text: &[u8]) -> Self {
         Self { text: SmallVec::from_slice(text) }
     }
 

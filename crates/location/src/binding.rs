@@ -171,19 +171,19 @@ impl<'a> Binding<'a> {
     }
 
     /// This binding in place of `old`, which was live.
-    pub(crate) fn refreshing(self, old: &Self) -> Self {
+    pub(crate) fn refresh_of(self, old: &Self) -> Self {
         let unbroken = self.call_id == old.call_id;
         Self { since: if unbroken { old.since } else { self.since }, ..self }
     }
 
     /// This binding, which has expired, for good.
-    pub(crate) fn ended(self) -> Self {
+    pub(crate) fn expired_tombstone(self) -> Self {
         Self { removed: true, ..self }
     }
 
     /// The tombstone of this binding. Under the same Call-ID the removing request is the one that later ones must
     /// follow; under another one the binding's own number is what a late copy has to be measured by.
-    pub(crate) fn removed(self, change: &Change<'_>, now: Wall) -> Self {
+    pub(crate) fn tombstone(self, change: &Change<'_>, now: Wall) -> Self {
         let tombstone = Self { removed: true, deactivated: change.is_by_hand(), expires_at: now, ..self };
         if self.call_id == change.call_id {
             return Self { cseq: change.cseq, transaction: change.transaction, ..tombstone };
@@ -192,12 +192,12 @@ impl<'a> Binding<'a> {
     }
 
     /// The same for one that has to make room.
-    pub(crate) fn displaced(self, change: &Change<'_>, now: Wall) -> Self {
-        Self { deactivated: true, ..self.removed(change, now) }
+    pub(crate) fn displaced_tombstone(self, change: &Change<'_>, now: Wall) -> Self {
+        Self { deactivated: true, ..self.tombstone(change, now) }
     }
 
     /// May the request that last touched it still be under way somewhere?
-    pub(crate) fn is_fresh(&self, now: Wall) -> bool {
+    pub(crate) fn may_be_retransmitted(&self, now: Wall) -> bool {
         now < self.changed_at().plus_millis(TOMBSTONE_MILLIS)
     }
 
@@ -207,12 +207,12 @@ impl<'a> Binding<'a> {
     }
 
     /// Has it been dead for so long that nobody needs it any more?
-    pub(crate) fn is_forgotten(&self, now: Wall) -> bool {
+    pub(crate) fn is_discardable(&self, now: Wall) -> bool {
         self.expires_at.plus_millis(TOMBSTONE_MILLIS) <= now
     }
 
     /// When something about it changes next: it expires, or, no longer live, is forgotten.
-    pub(crate) fn wake_at(&self, now: Wall) -> Wall {
+    pub(crate) fn next_change_at(&self, now: Wall) -> Wall {
         if self.is_live(now) { self.expires_at } else { self.expires_at.plus_millis(TOMBSTONE_MILLIS) }
     }
 

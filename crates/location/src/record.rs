@@ -74,7 +74,7 @@ impl Record {
         is_gone: &dyn Fn(&Flow) -> bool,
     ) -> Result<Applied, Refusal> {
         let mut draft = Draft::new(now);
-        draft.keep(self);
+        draft.load(self);
         let displaced = match &change.ask {
             Ask::Query => return Ok(Applied::Unchanged),
             Ask::RemoveAll => {
@@ -87,7 +87,12 @@ impl Record {
             return Ok(Applied::Unchanged);
         }
         let (before, adds_way) = (draft.live_before(), draft.adds_way());
-        Ok(Applied::Changed { record: Self::of(self.aor(), draft.finish(), now), before, adds_way, displaced })
+        Ok(Applied::Changed {
+            record: Self::from_bindings(self.aor(), draft.finish(), now),
+            before,
+            adds_way,
+            displaced,
+        })
     }
 }
 
@@ -102,7 +107,7 @@ fn update<'a>(
     if contacts.len() > limits.max_request_contacts {
         return Err(Refusal::TooManyContacts { max: limits.max_request_contacts });
     }
-    let asked: SmallVec<[Identity<'_>; 2]> = contacts.iter().map(Identity::of_contact).collect();
+    let asked: SmallVec<[Identity<'_>; 2]> = contacts.iter().map(Identity::from_contact).collect();
     for (at, (contact, identity)) in contacts.iter().zip(&asked).enumerate() {
         let granted = grant(contact.expires, change.transaction, limits)?;
         let is_set_too =
@@ -127,9 +132,11 @@ fn update<'a>(
     let most = limits.max_contacts.max(draft.live_before());
     let displaced = draft.live() > most;
     if displaced {
-        draft.drop_useless(limits.max_contacts, change, is_gone);
+        draft.displace_stale(limits.max_contacts, change, is_gone);
     }
-    if draft.live() > most && (limits.when_full == WhenFull::Refuse || !draft.shrink(limits.max_contacts, change)) {
+    if draft.live() > most
+        && (limits.when_full == WhenFull::Refuse || !draft.displace_oldest(limits.max_contacts, change))
+    {
         return Err(Refusal::TooManyContacts { max: limits.max_contacts });
     }
     Ok(displaced)
@@ -138,7 +145,7 @@ fn update<'a>(
 /// Whether two Contacts are the same flow at different URIs. A phone whose address has changed says both in one REGISTER:
 /// where its flow is, and, with `expires` 0, where it was (RFC 5626 6).
 fn moves(one: &Identity<'_>, other: &Identity<'_>) -> bool {
-    one.is_flow() && one.equals(other) && !one.has_uri_of(other)
+    one.is_flow() && one.equals(other) && !one.has_same_uri(other)
 }
 
 // RFC 3261 10.3 steps 6 and 7: only a time below an hour may be refused as too brief.
