@@ -20,7 +20,7 @@ pub fn backup(from: &Path, to: &Path) -> Result<(), StoreError> {
     if to.symlink_metadata().is_ok() {
         return Err(StoreError::Io { path: to.to_owned(), kind: io::ErrorKind::AlreadyExists });
     }
-    let made = File::read_only(from)?.copy(to).and_then(|()| check(to, from)).and_then(|()| settle(to));
+    let made = File::read_only(from)?.copy(to).and_then(|()| check(to, from)).and_then(|()| sync(to));
     if made.is_err() {
         // It was not there before.
         let _ = fs::remove_file(to);
@@ -30,16 +30,16 @@ pub fn backup(from: &Path, to: &Path) -> Result<(), StoreError> {
 
 fn check(copy: &Path, from: &Path) -> Result<(), StoreError> {
     let copy = File::read_only(copy)?;
-    if copy.is_earlier()? {
+    if copy.is_format1()? {
         return Ok(());
     }
-    copy.each(|_, row| {
+    copy.for_each_row(|_, row| {
         let whole = journal::entries(row).is_ok_and(|mut entries| entries.all(|entry| entry.is_ok()));
         if whole { Ok(()) } else { Err(StoreError::Corrupt { path: from.to_owned() }) }
     })
 }
 
-fn settle(to: &Path) -> Result<(), StoreError> {
+fn sync(to: &Path) -> Result<(), StoreError> {
     let synced = fs::File::open(to).and_then(|file| file.sync_all());
     synced.map_err(|error| StoreError::Io { path: to.to_owned(), kind: error.kind() })
 }

@@ -14,9 +14,9 @@ use parking_lot::{Mutex, RwLock};
 use super::file::File;
 use super::journal::{self, Entry, RowError};
 use super::map::Map;
-use super::queue::{Queue, Refused};
-use super::writer::{self, Journal, Op, Shared, low};
-use super::{Commit, Counts, SWEEP, Store, StoreError, Ticket};
+use super::queue::{PushError, Queue};
+use super::writer::{self, Journal, Op, Shared, row_tag};
+use super::{Commit, Counts, SWEEP_MAX, Store, StoreError, Ticket};
 use crate::{Aor, Record, Wall, format1};
 
 /// How to open a [`DiskStore`].
@@ -90,7 +90,7 @@ impl DiskStore {
         let (journal, time) = load(file, &map, options.now)?;
         let queue = Queue::new(options.queue.max(1));
         let ahead = AtomicI64::new(journal.ahead);
-        let shared = Arc::new(Shared { map, queue, gate: RwLock::new(()), ahead, hooks });
+        let shared = Arc::new(Shared { map, queue, undo_lock: RwLock::new(()), ahead, hooks });
         let (path, in_thread) = (journal.file.path().to_owned(), Arc::clone(&shared));
         let spawned =
             thread::Builder::new().name("location".to_owned()).spawn(move || writer::run(journal, &in_thread, options));
@@ -153,20 +153,20 @@ impl Store for DiskStore {
     }
 
     fn commit(&self, expected: Option<&Record>, record: Record, ticket: Ticket) -> Commit {
-        let _gate = self.shared.gate.read();
+        let _guard = self.shared.undo_lock.read();
         // Queued under the shard's lock: the queue has the order in which memory changed.
         self.shared.map.swap(expected, record, |before, after| {
             match self.shared.queue.push(Op { before: before.cloned(), after: after.clone(), ticket }) {
                 Ok(()) => Commit::Pending,
-                Err(Refused::Full) => Commit::Full,
-                Err(Refused::Closed) => Commit::Failed(StoreError::Closed),
+                Err(PushError::Full) => Commit::Full,
+                Err(PushError::Closed) => Commit::Failed(StoreError::Closed),
             }
         })
     }
 
     // The file is not told: what it has of them is over by its own dates.
     fn sweep(&self, now: Wall) -> usize {
-        self.shared.map.sweep(now, SWEEP)
+        self.shared.map.sweep(now, SWEEP_MAX)
     }
 
     fn list(&self, visit: &mut dyn FnMut(&Record)) {
@@ -176,29 +176,29 @@ impl Store for DiskStore {
 
 /// All that is in the file, and the store's time.
 fn load(file: File, map: &Map, clock: Wall) -> Result<(Journal, Wall), StoreError> {
-    file.audit()?;
+    file.quick_check()?;
     let ahead = file.ahead()?;
     let mut now = Wall(clock.0.saturating_add_signed(ahead.saturating_neg()));
-    let mut journal = Journal { file, rows: 1..1, octets: 0, ahead, spoilt: None };
-    if journal.file.is_earlier()? {
-        load_earlier(&mut journal, map, now)?;
+    let mut journal = Journal { file, rows: 1..1, octets: 0, ahead, damaged_at: None };
+    if journal.file.is_format1()? {
+        load_format1(&mut journal, map, now)?;
     } else {
         // A clock that was set back, or that was not yet set when the machine started, must not prolong anything.
         now = now.max(last_change(&journal.file)?);
         load_rows(&mut journal, map, now)?;
         map.sweep(now, usize::MAX);
     }
-    journal.file.trust()?;
+    journal.file.allow_checkpoint_on_close()?;
     journal.ahead = i64::try_from(i128::from(clock.0) - i128::from(now.0)).unwrap_or(0);
-    journal.file.begin(journal.ahead)?;
+    journal.file.start_writing(journal.ahead)?;
     Ok((journal, now))
 }
 
 /// When the last change was made that is in the file: a group ends with the record that was changed last.
 fn last_change(file: &File) -> Result<Wall, StoreError> {
-    let Some(row) = file.last()? else { return Ok(Wall(0)) };
+    let Some(row) = file.last_row()? else { return Ok(Wall(0)) };
     let last = journal::entries(&row).ok().and_then(|entries| entries.last()).and_then(Result::ok);
-    let record = last.and_then(|Entry { aor_len, octets }| Record::restored(aor_len, octets, Wall(0)));
+    let record = last.and_then(|Entry { aor_len, octets }| Record::from_stored(aor_len, octets, Wall(0)));
     let changed = record.iter().flat_map(|record| record.bindings()).map(|binding| binding.changed_at()).max();
     Ok(changed.unwrap_or_default())
 }
@@ -209,7 +209,7 @@ fn load_rows(journal: &mut Journal, map: &Map, now: Wall) -> Result<(), StoreErr
         RowError::Corrupt => file.corrupt(),
         RowError::Format(found) => StoreError::Format { path: file.path().to_owned(), found, known: journal::FORMAT },
     };
-    file.each(|number, row| {
+    file.for_each_row(|number, row| {
         // Rows are taken away at the front only: a gap is a loss.
         if !rows.is_empty() && number.checked_add(1) != Some(rows.start) {
             return Err(file.corrupt());
@@ -226,8 +226,8 @@ fn load_rows(journal: &mut Journal, map: &Map, now: Wall) -> Result<(), StoreErr
         for Entry { aor_len, octets } in entries.into_iter().rev() {
             // Of each address of record the last one counts, also if nothing is left of it.
             map.insert_new(octets.get(..aor_len).unwrap_or_default(), || {
-                let record = Record::restored(aor_len, octets, now).ok_or_else(|| file.corrupt())?;
-                record.notes().set_row(low(number));
+                let record = Record::from_stored(aor_len, octets, now).ok_or_else(|| file.corrupt())?;
+                record.meta().set_row(row_tag(number));
                 Ok(record)
             })?;
         }
@@ -235,9 +235,9 @@ fn load_rows(journal: &mut Journal, map: &Map, now: Wall) -> Result<(), StoreErr
     })
 }
 
-fn load_earlier(journal: &mut Journal, map: &Map, now: Wall) -> Result<(), StoreError> {
+fn load_format1(journal: &mut Journal, map: &Map, now: Wall) -> Result<(), StoreError> {
     let file = &journal.file;
-    file.each_earlier(|aor, octets| {
+    file.for_each_format1(|aor, octets| {
         let record = format1::read(aor, octets, now).ok_or_else(|| file.corrupt())?;
         if !record.bindings().is_empty() {
             map.restore(record);
@@ -246,7 +246,7 @@ fn load_earlier(journal: &mut Journal, map: &Map, now: Wall) -> Result<(), Store
     })?;
     let mut records = Vec::new();
     map.list(&mut |record| records.push(record.clone()));
-    journal.renew(records.iter(), map)
+    journal.migrate(records.iter(), map)
 }
 
 #[cfg(test)]
@@ -271,7 +271,7 @@ mod tests {
             let _ = wait.lock().recv();
         };
         let file = File::open(&folder.join("location")).unwrap();
-        file.limit(pages);
+        file.limit_pages(pages);
         let options = DiskOptions { group: 1, ..DiskOptions::new(NOW) };
         let hooks = Hooks { done: Box::new(done), committed: Box::new(|_| {}), usable: Box::new(|_| {}) };
         (DiskStore::start(file, options, hooks).unwrap(), told, go)

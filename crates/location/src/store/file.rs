@@ -14,7 +14,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, Transaction};
 
-use super::places::{Look, Places};
+use super::snapshot::{FileSnapshots, FileStatus};
 use super::{StoreError, wal};
 
 /// An open, locked store file.
@@ -22,7 +22,7 @@ pub(crate) struct File {
     connection: Connection,
     path: PathBuf,
     /// The files as this program left them; none while it only looks at them, or has just begun to.
-    places: Option<Places>,
+    snapshots: Option<FileSnapshots>,
     /// Held as long as the file is written to. SQLite's own locks would keep a backup out as well.
     _lock: Option<fs::File>,
 }
@@ -30,9 +30,9 @@ pub(crate) struct File {
 impl File {
     /// Open or make the file, and the folders above it. A file that is not ours is left as it is.
     pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
-        prepare(path)?;
+        create_if_missing(path)?;
         let lock = lock(path)?;
-        let whole = wal::is_whole(&beside(path, "-wal"));
+        let whole = wal::is_whole(&with_suffix(path, "-wal"));
         if !whole.map_err(|error| StoreError::Io { path: path.to_owned(), kind: error.kind() })? {
             return Err(StoreError::Corrupt { path: path.to_owned() });
         }
@@ -41,9 +41,9 @@ impl File {
         let fail = |error: rusqlite::Error| failure(&error, path);
         let connection = Connection::open_with_flags(path, flags).map_err(fail)?;
         set_up(&connection).map_err(fail)?;
-        let file = Self { connection, path: path.to_owned(), places: None, _lock: Some(lock) };
+        let file = Self { connection, path: path.to_owned(), snapshots: None, _lock: Some(lock) };
         match file.kind()? {
-            Kind::Store | Kind::Earlier => {}
+            Kind::Store | Kind::Format1 => {}
             Kind::Empty => {
                 file.connection.execute_batch(&format!("BEGIN EXCLUSIVE; {} COMMIT;", schema())).map_err(fail)?;
             }
@@ -61,9 +61,9 @@ impl File {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags).map_err(fail)?;
         set_up(&connection).map_err(fail)?;
-        let file = Self { connection, path: path.to_owned(), places: None, _lock: None };
+        let file = Self { connection, path: path.to_owned(), snapshots: None, _lock: None };
         match file.kind()? {
-            Kind::Store | Kind::Earlier => Ok(file),
+            Kind::Store | Kind::Format1 => Ok(file),
             Kind::Empty | Kind::Foreign => Err(StoreError::NotAStore { path: path.to_owned() }),
         }
     }
@@ -79,16 +79,16 @@ impl File {
     /// Write how far the machine's clock is ahead of the store's time, for the first time in this run. So it is known that
     /// the file can be written at all, and safely: what is opened without this may be on a full disk. From now on
     /// [`check`](Self::check) knows the files.
-    pub(crate) fn begin(&mut self, ahead: i64) -> Result<(), StoreError> {
+    pub(crate) fn start_writing(&mut self, ahead: i64) -> Result<(), StoreError> {
         self.transaction(|rows| {
             let made = rows.transaction.execute_batch(CLOCK);
             made.map_err(|error| rows.failure(&error))?;
             rows.set_ahead(ahead)
         })?;
-        let data = ["", "-wal"].map(|suffix| beside(&self.path, suffix));
-        let others = ["-shm", "-lock"].map(|suffix| beside(&self.path, suffix));
-        let places = Places::of(&data, &others).map_err(|_| StoreError::Lost { path: self.path.clone() })?;
-        self.places = Some(places);
+        let data = ["", "-wal"].map(|suffix| with_suffix(&self.path, suffix));
+        let others = ["-shm", "-lock"].map(|suffix| with_suffix(&self.path, suffix));
+        let snapshots = FileSnapshots::of(&data, &others).map_err(|_| StoreError::Lost { path: self.path.clone() })?;
+        self.snapshots = Some(snapshots);
         Ok(())
     }
 
@@ -105,20 +105,23 @@ impl File {
 
     /// Are the files still those that were opened, and as they were left? `verify` reads what somebody else has written.
     pub(crate) fn check(&mut self, verify: impl FnOnce(&Path) -> bool) -> Result<(), StoreError> {
-        let good = match self.places.as_ref().map_or(Look::Same, Places::look) {
-            Look::Same => true,
-            Look::Written => verify(&self.path) && self.note(),
-            Look::Lost => false,
+        let good = match self.snapshots.as_ref().map_or(FileStatus::Unchanged, FileSnapshots::status) {
+            FileStatus::Unchanged => true,
+            FileStatus::Modified => verify(&self.path) && self.update_snapshots(),
+            FileStatus::Lost => false,
         };
         if good { Ok(()) } else { Err(StoreError::Lost { path: self.path.clone() }) }
     }
 
-    fn note(&mut self) -> bool {
-        self.places.as_mut().is_none_or(Places::note)
+    fn update_snapshots(&mut self) -> bool {
+        self.snapshots.as_mut().is_none_or(FileSnapshots::update)
     }
 
     /// Show every row, the latest first.
-    pub(crate) fn each(&self, mut visit: impl FnMut(i64, &[u8]) -> Result<(), StoreError>) -> Result<(), StoreError> {
+    pub(crate) fn for_each_row(
+        &self,
+        mut visit: impl FnMut(i64, &[u8]) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
         self.query("SELECT id, records FROM journal ORDER BY id DESC", |id, records| match (id, records) {
             (ValueRef::Integer(id), ValueRef::Blob(records)) => visit(id, records),
             _ => Err(self.corrupt()),
@@ -126,25 +129,25 @@ impl File {
     }
 
     /// The latest row, if there is one.
-    pub(crate) fn last(&self) -> Result<Option<Vec<u8>>, StoreError> {
+    pub(crate) fn last_row(&self) -> Result<Option<Vec<u8>>, StoreError> {
         let sql = "SELECT records FROM journal ORDER BY id DESC LIMIT 1";
         let row = self.connection.query_row(sql, (), |row| row.get(0)).optional();
         row.map_err(|error| self.failure(&error))
     }
 
     /// Are SQLite's own books in order? A row that they have forgotten would not be missed otherwise.
-    pub(crate) fn audit(&self) -> Result<(), StoreError> {
-        let told = self.connection.query_row("PRAGMA quick_check(1)", (), |row| row.get::<_, String>(0));
-        if told.map_err(|error| self.failure(&error))? == "ok" { Ok(()) } else { Err(self.corrupt()) }
+    pub(crate) fn quick_check(&self) -> Result<(), StoreError> {
+        let result = self.connection.query_row("PRAGMA quick_check(1)", (), |row| row.get::<_, String>(0));
+        if result.map_err(|error| self.failure(&error))? == "ok" { Ok(()) } else { Err(self.corrupt()) }
     }
 
     /// Was it written by the version of this program that kept one row for each address of record?
-    pub(crate) fn is_earlier(&self) -> Result<bool, StoreError> {
-        Ok(matches!(self.kind()?, Kind::Earlier))
+    pub(crate) fn is_format1(&self) -> Result<bool, StoreError> {
+        Ok(matches!(self.kind()?, Kind::Format1))
     }
 
     /// Show every address of record and its record in an earlier file.
-    pub(crate) fn each_earlier(
+    pub(crate) fn for_each_format1(
         &self,
         mut visit: impl FnMut(&[u8], &[u8]) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
@@ -155,7 +158,7 @@ impl File {
     }
 
     /// Make an earlier file one of today, with these rows, all at once.
-    pub(crate) fn renew(&mut self, fill: impl FnOnce(&Rows<'_>) -> Result<(), StoreError>) -> Result<(), StoreError> {
+    pub(crate) fn migrate(&mut self, fill: impl FnOnce(&Rows<'_>) -> Result<(), StoreError>) -> Result<(), StoreError> {
         self.transaction(|rows| {
             let sql = format!("DROP TABLE location; {}", schema());
             rows.transaction.execute_batch(&sql).map_err(|error| rows.failure(&error))?;
@@ -177,12 +180,12 @@ impl File {
     }
 
     /// Something was written: are the files still the ones that were opened, so that it was not written in vain?
-    pub(crate) fn written(&mut self) -> Result<(), StoreError> {
-        if self.note() { Ok(()) } else { Err(StoreError::Lost { path: self.path.clone() }) }
+    pub(crate) fn confirm_written(&mut self) -> Result<(), StoreError> {
+        if self.update_snapshots() { Ok(()) } else { Err(StoreError::Lost { path: self.path.clone() }) }
     }
 
     /// From now on the file may be tidied up when it is closed: it was found whole.
-    pub(crate) fn trust(&self) -> Result<(), StoreError> {
+    pub(crate) fn allow_checkpoint_on_close(&self) -> Result<(), StoreError> {
         let set = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false);
         set.map(drop).map_err(|error| self.failure(&error))
     }
@@ -202,7 +205,7 @@ impl File {
 
     /// A full disk at hand: the file takes no more pages than these.
     #[cfg(test)]
-    pub(crate) fn limit(&self, pages: u32) {
+    pub(crate) fn limit_pages(&self, pages: u32) {
         self.connection.execute_batch(&format!("PRAGMA max_page_count={pages}")).unwrap();
     }
 
@@ -228,7 +231,7 @@ impl File {
         if application == APPLICATION {
             return match u8::try_from(number("SELECT user_version FROM pragma_user_version")?) {
                 Ok(SCHEMA) => Ok(Kind::Store),
-                Ok(EARLIER) => Ok(Kind::Earlier),
+                Ok(SCHEMA_1) => Ok(Kind::Format1),
                 found => {
                     Err(StoreError::Format { path: self.path.clone(), found: found.unwrap_or(u8::MAX), known: SCHEMA })
                 }
@@ -283,14 +286,14 @@ impl Rows<'_> {
 enum Kind {
     Store,
     /// With a row for each address of record, of format 1.
-    Earlier,
+    Format1,
     /// No database yet, or one without any table.
     Empty,
     Foreign,
 }
 
 // Never opens what is there: closing any descriptor of a file gives up the locks that this process has on it.
-fn prepare(path: &Path) -> Result<(), StoreError> {
+fn create_if_missing(path: &Path) -> Result<(), StoreError> {
     match fs::metadata(path) {
         Ok(found) if found.is_file() => return Ok(()),
         Ok(_) => return Err(StoreError::NotAStore { path: path.to_owned() }),
@@ -307,14 +310,14 @@ fn prepare(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
 }
 
 fn lock(path: &Path) -> Result<fs::File, StoreError> {
-    let open = fs::OpenOptions::new().write(true).create(true).truncate(false).open(beside(path, "-lock"));
+    let open = fs::OpenOptions::new().write(true).create(true).truncate(false).open(with_suffix(path, "-lock"));
     let io = |error: io::Error| StoreError::Io { path: path.to_owned(), kind: error.kind() };
     let lock = open.map_err(io)?;
     match lock.try_lock() {
@@ -325,7 +328,7 @@ fn lock(path: &Path) -> Result<fs::File, StoreError> {
 }
 
 fn set_up(connection: &Connection) -> Result<(), rusqlite::Error> {
-    connection.busy_timeout(PATIENCE)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     // FULL: every commit is fsynced, not only checkpoints.
     connection
@@ -371,10 +374,10 @@ const APPLICATION: i64 = 0x6672_646b;
 const SCHEMA: u8 = 2;
 
 /// The layout before, which is read and made one of today.
-const EARLIER: u8 = 1;
+const SCHEMA_1: u8 = 1;
 
 /// Page cache. Only the last page and the first are ever of use.
 const CACHE_KIB: u32 = 1024;
 
 /// How long to wait for another process that has locked the file, which only somebody else's tool can have done.
-const PATIENCE: Duration = Duration::from_secs(1);
+const BUSY_TIMEOUT: Duration = Duration::from_secs(1);

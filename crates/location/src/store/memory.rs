@@ -3,7 +3,7 @@
 //! Decides nothing; the map does. A commit is done at once.
 
 use super::map::Map;
-use super::{Commit, Counts, SWEEP, Store, Ticket};
+use super::{Commit, Counts, SWEEP_MAX, Store, Ticket};
 use crate::{Aor, Record, Wall};
 
 /// Records in memory only.
@@ -44,7 +44,7 @@ impl Store for MemoryStore {
     }
 
     fn sweep(&self, now: Wall) -> usize {
-        self.map.sweep(now, SWEEP)
+        self.map.sweep(now, SWEEP_MAX)
     }
 
     fn list(&self, visit: &mut dyn FnMut(&Record)) {

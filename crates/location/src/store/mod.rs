@@ -23,9 +23,9 @@ mod file;
 #[cfg(feature = "disk")]
 mod journal;
 #[cfg(feature = "disk")]
-mod places;
-#[cfg(feature = "disk")]
 mod queue;
+#[cfg(feature = "disk")]
+mod snapshot;
 #[cfg(feature = "disk")]
 mod wal;
 #[cfg(feature = "disk")]
@@ -95,4 +95,4 @@ pub struct Counts {
 }
 
 /// Records that one sweep looks at: no more than a moment of one thread.
-const SWEEP: usize = 65_536;
+const SWEEP_MAX: usize = 65_536;

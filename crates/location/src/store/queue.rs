@@ -24,20 +24,20 @@ struct State<T> {
 
 /// Why a push was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refused {
+pub(crate) enum PushError {
     Full,
     Closed,
 }
 
 /// What [`Queue::take`] came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Taken {
+pub(crate) enum TakeResult {
     /// Something, at least one.
-    Some,
+    Items,
     /// Nothing came in time.
-    Nothing,
+    TimedOut,
     /// The queue is closed and empty.
-    End,
+    Closed,
 }
 
 impl<T> Queue<T> {
@@ -47,13 +47,13 @@ impl<T> Queue<T> {
     }
 
     /// Append `item` unless as many as there is room for wait already.
-    pub(crate) fn push(&self, item: T) -> Result<(), Refused> {
+    pub(crate) fn push(&self, item: T) -> Result<(), PushError> {
         let mut state = self.state.lock();
         if state.closed {
-            return Err(Refused::Closed);
+            return Err(PushError::Closed);
         }
         if state.waiting.len() >= self.capacity {
-            return Err(Refused::Full);
+            return Err(PushError::Full);
         }
         state.waiting.push_back(item);
         self.len.fetch_add(1, Ordering::Relaxed);
@@ -62,20 +62,20 @@ impl<T> Queue<T> {
         Ok(())
     }
 
-    /// Wait for something, but no longer than `patience`, then move up to `most` of it into `into`.
-    pub(crate) fn take(&self, into: &mut Vec<T>, most: usize, patience: Duration) -> Taken {
+    /// Wait for something, but no longer than `timeout`, then move up to `max` of it into `into`.
+    pub(crate) fn take(&self, into: &mut Vec<T>, max: usize, timeout: Duration) -> TakeResult {
         let mut state = self.state.lock();
         while state.waiting.is_empty() {
             if state.closed {
-                return Taken::End;
+                return TakeResult::Closed;
             }
-            if self.ready.wait_for(&mut state, patience).timed_out() && state.waiting.is_empty() {
-                return if state.closed { Taken::End } else { Taken::Nothing };
+            if self.ready.wait_for(&mut state, timeout).timed_out() && state.waiting.is_empty() {
+                return if state.closed { TakeResult::Closed } else { TakeResult::TimedOut };
             }
         }
-        let count = state.waiting.len().min(most.max(1));
+        let count = state.waiting.len().min(max.max(1));
         into.extend(state.waiting.drain(..count));
-        Taken::Some
+        TakeResult::Items
     }
 
     /// Everything that waits, without waiting.
@@ -84,11 +84,11 @@ impl<T> Queue<T> {
     }
 
     /// So many of those taken are done with.
-    pub(crate) fn finished(&self, count: usize) {
+    pub(crate) fn mark_done(&self, count: usize) {
         self.len.fetch_sub(count, Ordering::Relaxed);
     }
 
-    /// How many were pushed and are not finished.
+    /// How many were pushed and are not done.
     pub(crate) fn len(&self) -> usize {
         self.len.load(Ordering::Relaxed)
     }
@@ -108,19 +108,19 @@ mod tests {
     fn full_and_closed() {
         let queue = Queue::new(4);
         assert!((1..=4).all(|number| queue.push(number) == Ok(())));
-        assert_eq!(queue.push(5), Err(Refused::Full));
+        assert_eq!(queue.push(5), Err(PushError::Full));
         let mut taken = Vec::new();
         let take = |taken: &mut Vec<i32>| queue.take(taken, 3, Duration::ZERO);
-        assert_eq!(take(&mut taken), Taken::Some);
+        assert_eq!(take(&mut taken), TakeResult::Items);
         assert_eq!((&taken[..], queue.len()), (&[1, 2, 3][..], 4));
-        queue.finished(3);
+        queue.mark_done(3);
         queue.close();
-        assert_eq!(queue.push(6), Err(Refused::Closed));
-        assert_eq!(take(&mut taken), Taken::Some);
+        assert_eq!(queue.push(6), Err(PushError::Closed));
+        assert_eq!(take(&mut taken), TakeResult::Items);
         assert_eq!(taken.pop(), Some(4));
-        queue.finished(1);
-        assert_eq!(take(&mut taken), Taken::End);
-        assert_eq!(Queue::<i32>::new(1).take(&mut taken, 3, Duration::ZERO), Taken::Nothing);
+        queue.mark_done(1);
+        assert_eq!(take(&mut taken), TakeResult::Closed);
+        assert_eq!(Queue::<i32>::new(1).take(&mut taken, 3, Duration::ZERO), TakeResult::TimedOut);
         assert_eq!(queue.len(), 0);
     }
 }

@@ -15,9 +15,9 @@ use std::time::{Duration, Instant};
 use parking_lot::RwLock;
 
 use super::file::{File, Rows};
-use super::journal::{self, Draft, Entry};
+use super::journal::{self, Entry, RowBuffer};
 use super::map::Map;
-use super::queue::{Queue, Taken};
+use super::queue::{Queue, TakeResult};
 use super::{CommitReport, DiskOptions, Hooks, StoreError, Ticket};
 use crate::Record;
 
@@ -34,7 +34,7 @@ pub(crate) struct Shared {
     pub(crate) queue: Queue<Op>,
     /// Read by each commit from its swap to its place in the queue; written while a failed group is undone, so that
     /// nothing builds on what is being taken back.
-    pub(crate) gate: RwLock<()>,
+    pub(crate) undo_lock: RwLock<()>,
     /// How far the machine's clock is ahead of the store's time, in milliseconds.
     pub(crate) ahead: AtomicI64,
     pub(crate) hooks: Hooks,
@@ -49,8 +49,8 @@ pub(crate) struct Journal {
     pub(crate) octets: u64,
     /// [`Shared::ahead`] as it is in the file.
     pub(crate) ahead: i64,
-    /// When somebody else's writing was last found to have spoilt the file.
-    pub(crate) spoilt: Option<Instant>,
+    /// When somebody else's writing was last found to have damaged the file.
+    pub(crate) damaged_at: Option<Instant>,
 }
 
 /// Runs until the queue is closed and empty.
@@ -62,16 +62,16 @@ pub(crate) fn run(mut journal: Journal, shared: &Shared, options: DiskOptions) {
         let taken = shared.queue.take(&mut group, options.group, CHECK_INTERVAL);
         let ahead = shared.ahead.load(Ordering::Relaxed);
         match taken {
-            Taken::End => return,
-            Taken::Nothing => {
-                state.checked(journal.check(), &shared.hooks);
+            TakeResult::Closed => return,
+            TakeResult::TimedOut => {
+                state.on_check(journal.check(), &shared.hooks);
                 if ahead != journal.ahead && state.is_good() {
                     let written = journal.write(std::iter::empty(), ahead, &shared.map);
-                    state.written(written.as_ref().copied(), &shared.hooks);
+                    state.on_write(written.as_ref().copied(), &shared.hooks);
                 }
                 continue;
             }
-            Taken::Some => {}
+            TakeResult::Items => {}
         }
         let (start, changes) = (Instant::now(), group.len());
         let checked = journal.check();
@@ -81,8 +81,8 @@ pub(crate) fn run(mut journal: Journal, shared: &Shared, options: DiskOptions) {
             undo(shared, &mut group);
         }
         // Before any commit is answered: whoever asks afterwards is told the new state.
-        state.written(written.as_ref().copied(), &shared.hooks);
-        shared.queue.finished(group.len());
+        state.on_write(written.as_ref().copied(), &shared.hooks);
+        shared.queue.mark_done(group.len());
         tickets.extend(group.drain(..).map(|op| op.ticket));
         (shared.hooks.done)(&tickets, written.as_ref().copied());
         (shared.hooks.committed)(report);
@@ -104,16 +104,16 @@ impl State {
     }
 
     /// The files were looked at. That says nothing of a disk that was full.
-    fn checked(&mut self, outcome: Result<(), StoreError>, hooks: &Hooks) {
+    fn on_check(&mut self, outcome: Result<(), StoreError>, hooks: &Hooks) {
         match (&outcome, &self.failure) {
             (Ok(()), None) => {}
-            (Ok(()), Some(StoreError::Lost { .. })) | (Err(_), _) => self.written(outcome.as_ref().copied(), hooks),
+            (Ok(()), Some(StoreError::Lost { .. })) | (Err(_), _) => self.on_write(outcome.as_ref().copied(), hooks),
             (Ok(()), Some(_)) => {}
         }
     }
 
     /// Something was written, or could not be.
-    fn written(&mut self, outcome: Result<(), &StoreError>, hooks: &Hooks) {
+    fn on_write(&mut self, outcome: Result<(), &StoreError>, hooks: &Hooks) {
         let failure = outcome.err();
         if failure == self.failure.as_ref() && failure.is_none() {
             return;
@@ -142,51 +142,55 @@ impl Journal {
         ahead: i64,
         map: &Map,
     ) -> Result<(), StoreError> {
-        let mut pen = self.pen();
+        let mut row_writer = self.row_writer();
         let is_other = ahead != self.ahead;
         self.file.transaction(|table| {
-            pen.tidy(table, map)?;
-            pen.write(records, table)?;
+            row_writer.compact(table, map)?;
+            row_writer.write(records, table)?;
             if is_other { table.set_ahead(ahead) } else { Ok(()) }
         })?;
         self.ahead = ahead;
-        self.take_note(pen, map);
+        self.remember_rows(row_writer, map);
         // Only now: it is in the file, should that be put back.
-        self.file.written()
+        self.file.confirm_written()
     }
 
     /// Are the files still those that were opened? What somebody else has written must have left every row as it was.
     pub(crate) fn check(&mut self) -> Result<(), StoreError> {
-        if self.spoilt.is_some_and(|found| found.elapsed() < VERIFY_INTERVAL) {
+        if self.damaged_at.is_some_and(|found| found.elapsed() < VERIFY_INTERVAL) {
             return Err(StoreError::Lost { path: self.file.path().to_owned() });
         }
         let (rows, octets) = (self.rows.clone(), self.octets);
-        let mut spoilt = false;
+        let mut damaged = false;
         let outcome = self.file.check(|path| {
-            spoilt = !has_rows(path, &rows, octets);
-            !spoilt
+            damaged = !has_rows(path, &rows, octets);
+            !damaged
         });
-        self.spoilt = spoilt.then(Instant::now);
+        self.damaged_at = damaged.then(Instant::now);
         outcome
     }
 
     /// Make an earlier file one of today, with these records.
-    pub(crate) fn renew<'r>(&mut self, records: impl Iterator<Item = &'r Record>, map: &Map) -> Result<(), StoreError> {
-        let mut pen = self.pen();
-        self.file.renew(|table| pen.write(records, table))?;
-        self.take_note(pen, map);
+    pub(crate) fn migrate<'r>(
+        &mut self,
+        records: impl Iterator<Item = &'r Record>,
+        map: &Map,
+    ) -> Result<(), StoreError> {
+        let mut row_writer = self.row_writer();
+        self.file.migrate(|table| row_writer.write(records, table))?;
+        self.remember_rows(row_writer, map);
         Ok(())
     }
 
-    fn pen(&self) -> Pen {
-        Pen { rows: self.rows.clone(), octets: self.octets, draft: Draft::new(), places: Vec::new() }
+    fn row_writer(&self) -> RowWriter {
+        RowWriter { rows: self.rows.clone(), octets: self.octets, buffer: RowBuffer::new(), row_numbers: Vec::new() }
     }
 
-    fn take_note(&mut self, pen: Pen, map: &Map) {
-        (self.rows, self.octets) = (pen.rows, pen.octets);
-        for (record, row) in pen.places {
+    fn remember_rows(&mut self, row_writer: RowWriter, map: &Map) {
+        (self.rows, self.octets) = (row_writer.rows, row_writer.octets);
+        for (record, row) in row_writer.row_numbers {
             // What has come in its place meanwhile is not safe yet: the last one that is lies here.
-            map.with(record.aor(), |current| current.notes().set_row(low(row)));
+            map.with(record.aor(), |current| current.meta().set_row(row_tag(row)));
         }
     }
 }
@@ -195,8 +199,8 @@ impl Journal {
 fn has_rows(path: &Path, rows: &Range<i64>, octets: u64) -> bool {
     let (mut count, mut sum) = (0, 0);
     let read = File::read_only(path).and_then(|file| {
-        file.audit()?;
-        file.each(|number, row| {
+        file.quick_check()?;
+        file.for_each_row(|number, row| {
             let whole = journal::entries(row).is_ok_and(|mut entries| entries.all(|entry| entry.is_ok()));
             (count, sum) = (count + 1, sum + row.len() as u64);
             if whole && rows.contains(&number) { Ok(()) } else { Err(file.corrupt()) }
@@ -206,49 +210,49 @@ fn has_rows(path: &Path, rows: &Range<i64>, octets: u64) -> bool {
 }
 
 /// A transaction that writes rows.
-struct Pen {
+struct RowWriter {
     rows: Range<i64>,
     octets: u64,
-    draft: Draft,
-    places: Vec<(Record, i64)>,
+    buffer: RowBuffer,
+    row_numbers: Vec<(Record, i64)>,
 }
 
-impl Pen {
+impl RowWriter {
     fn write<'r>(&mut self, mut records: impl Iterator<Item = &'r Record>, table: &Rows<'_>) -> Result<(), StoreError> {
         records.try_for_each(|record| self.put(Entry::of(record), record.clone(), table))?;
         self.end_row(table)
     }
 
     fn put(&mut self, entry: Entry<'_>, record: Record, table: &Rows<'_>) -> Result<(), StoreError> {
-        self.draft.add(entry);
-        self.places.push((record, self.rows.end));
-        if self.draft.is_full() { self.end_row(table) } else { Ok(()) }
+        self.buffer.add(entry);
+        self.row_numbers.push((record, self.rows.end));
+        if self.buffer.is_full() { self.end_row(table) } else { Ok(()) }
     }
 
     fn end_row(&mut self, table: &Rows<'_>) -> Result<(), StoreError> {
-        if self.draft.is_empty() {
+        if self.buffer.is_empty() {
             return Ok(());
         }
-        let row = self.draft.seal();
+        let row = self.buffer.finish();
         table.append(self.rows.end, row)?;
         self.octets += row.len() as u64;
         self.rows.end += 1;
-        self.draft.clear();
+        self.buffer.clear();
         Ok(())
     }
 
     /// Take away the oldest rows while more than half of what is there is of no use; a few at a time.
-    fn tidy(&mut self, table: &Rows<'_>, map: &Map) -> Result<(), StoreError> {
-        let mut left = TIDY_AT_ONCE;
+    fn compact(&mut self, table: &Rows<'_>, map: &Map) -> Result<(), StoreError> {
+        let mut left = COMPACT_BATCH;
         let old = self.rows.end;
-        while self.rows.start < old && left > 0 && self.octets > 2 * map.octets() + SLACK {
+        while self.rows.start < old && left > 0 && self.octets > 2 * map.octets() + COMPACT_MIN {
             let number = self.rows.start;
             let row = table.read(number)?;
             // It was whole when it was read or written: if it is not any more, no promise can be made.
             for entry in journal::entries(&row).map_err(|_| table.corrupt())? {
                 let entry = entry.map_err(|_| table.corrupt())?;
-                let here = |record: &Record| (record.notes().row() == low(number)).then(|| record.clone());
-                if let Some(record) = map.with(entry.aor(), here).flatten() {
+                let is_here = |record: &Record| (record.meta().row() == row_tag(number)).then(|| record.clone());
+                if let Some(record) = map.with(entry.aor(), is_here).flatten() {
                     self.put(entry, record, table)?;
                 }
             }
@@ -263,7 +267,7 @@ impl Pen {
 
 // What waits was computed from what failed, or may have been: it goes back as well, the latest first.
 fn undo(shared: &Shared, group: &mut Vec<Op>) {
-    let _gate = shared.gate.write();
+    let _guard = shared.undo_lock.write();
     shared.queue.drain(group);
     for op in group.iter().rev() {
         match &op.before {
@@ -274,7 +278,7 @@ fn undo(shared: &Shared, group: &mut Vec<Op>) {
 }
 
 /// The note of a row: rows that are there at one time are closer together than that.
-pub(crate) fn low(row: i64) -> u32 {
+pub(crate) fn row_tag(row: i64) -> u32 {
     row as u32
 }
 
@@ -290,14 +294,14 @@ impl Drop for CloseOnExit<'_> {
 /// How often the files are looked at while nothing is written.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How often a file that somebody else has spoilt is read again: it may be large.
+/// How often a file that somebody else has damaged is read again: it may be large.
 const VERIFY_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How often a failure that goes on is said again.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What may be of no use in any case.
-const SLACK: u64 = 1 << 20;
+const COMPACT_MIN: u64 = 1 << 20;
 
 /// Octets of old rows that one transaction looks at.
-const TIDY_AT_ONCE: usize = 512 * 1024;
+const COMPACT_BATCH: usize = 512 * 1024;

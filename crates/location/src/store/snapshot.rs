@@ -12,56 +12,56 @@ use std::time::SystemTime;
 
 /// What the files look like now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Look {
+pub(crate) enum FileStatus {
     /// As they were left.
-    Same,
+    Unchanged,
     /// Somebody else has written to them.
-    Written,
+    Modified,
     /// Deleted, cut, or others in their place.
     Lost,
 }
 
 /// The store's file and what lies beside it, as they were when this program last wrote to them.
-pub(crate) struct Places(Vec<Place>);
+pub(crate) struct FileSnapshots(Vec<FileSnapshot>);
 
-struct Place {
+struct FileSnapshot {
     path: PathBuf,
     id: (u64, u64),
     /// Neither the store's file nor its log ever becomes shorter while it is in use: see `file.rs`.
     length: u64,
     /// Not of the files that carry no data.
-    changed: Option<SystemTime>,
+    modified: Option<SystemTime>,
 }
 
-impl Places {
+impl FileSnapshots {
     /// As they are now: `data` hold records, `others` only have to be there.
     pub(crate) fn of(data: &[PathBuf], others: &[PathBuf]) -> io::Result<Self> {
-        let data = data.iter().map(|path| Place::of(path, true));
-        data.chain(others.iter().map(|path| Place::of(path, false))).collect::<io::Result<_>>().map(Self)
+        let data = data.iter().map(|path| FileSnapshot::of(path, true));
+        data.chain(others.iter().map(|path| FileSnapshot::of(path, false))).collect::<io::Result<_>>().map(Self)
     }
 
     /// Compares them with what is there.
-    pub(crate) fn look(&self) -> Look {
-        let mut look = Look::Same;
-        for place in &self.0 {
-            match fs::metadata(&place.path) {
-                Ok(found) if place.is(&found) => {
-                    if place.changed.is_some() && place.changed != found.modified().ok() {
-                        look = Look::Written;
+    pub(crate) fn status(&self) -> FileStatus {
+        let mut status = FileStatus::Unchanged;
+        for snapshot in &self.0 {
+            match fs::metadata(&snapshot.path) {
+                Ok(found) if snapshot.is_same_file(&found) => {
+                    if snapshot.modified.is_some() && snapshot.modified != found.modified().ok() {
+                        status = FileStatus::Modified;
                     }
                 }
-                _ => return Look::Lost,
+                _ => return FileStatus::Lost,
             }
         }
-        look
+        status
     }
 
     /// This program has written to them, or has found good what somebody else did. False if they are not the same files.
-    pub(crate) fn note(&mut self) -> bool {
-        self.0.iter_mut().all(|place| match fs::metadata(&place.path) {
-            Ok(found) if place.is(&found) => {
-                place.length = found.len();
-                place.changed = place.changed.and_then(|_| found.modified().ok());
+    pub(crate) fn update(&mut self) -> bool {
+        self.0.iter_mut().all(|snapshot| match fs::metadata(&snapshot.path) {
+            Ok(found) if snapshot.is_same_file(&found) => {
+                snapshot.length = found.len();
+                snapshot.modified = snapshot.modified.and_then(|_| found.modified().ok());
                 true
             }
             _ => false,
@@ -69,14 +69,14 @@ impl Places {
     }
 }
 
-impl Place {
+impl FileSnapshot {
     fn of(path: &Path, has_data: bool) -> io::Result<Self> {
         let found = fs::metadata(path)?;
-        let changed = if has_data { Some(found.modified()?) } else { None };
-        Ok(Self { path: path.to_owned(), id: id(&found), length: found.len(), changed })
+        let modified = if has_data { Some(found.modified()?) } else { None };
+        Ok(Self { path: path.to_owned(), id: id(&found), length: found.len(), modified })
     }
 
-    fn is(&self, found: &Metadata) -> bool {
+    fn is_same_file(&self, found: &Metadata) -> bool {
         self.id == id(found) && self.length <= found.len()
     }
 }
@@ -99,30 +99,30 @@ mod tests {
         let fresh = || {
             fs::write(&store, b"12345678").unwrap();
             fs::write(&lock, b"").unwrap();
-            Places::of(std::slice::from_ref(&store), std::slice::from_ref(&lock)).unwrap()
+            FileSnapshots::of(std::slice::from_ref(&store), std::slice::from_ref(&lock)).unwrap()
         };
         let open = || fs::OpenOptions::new().write(true).open(&store).unwrap();
         let later = SystemTime::now() + Duration::from_secs(5);
 
-        let mut places = fresh();
-        assert_eq!(places.look(), Look::Same);
+        let mut snapshots = fresh();
+        assert_eq!(snapshots.status(), FileStatus::Unchanged);
         open().set_modified(later).unwrap();
-        assert_eq!(places.look(), Look::Written);
-        assert!(places.note());
-        assert_eq!(places.look(), Look::Same);
+        assert_eq!(snapshots.status(), FileStatus::Modified);
+        assert!(snapshots.update());
+        assert_eq!(snapshots.status(), FileStatus::Unchanged);
 
         open().set_len(7).unwrap();
-        assert_eq!((places.look(), places.note()), (Look::Lost, false));
+        assert_eq!((snapshots.status(), snapshots.update()), (FileStatus::Lost, false));
 
-        let places = fresh();
+        let snapshots = fresh();
         fs::rename(&store, folder.path().join("elsewhere")).unwrap();
-        assert_eq!(places.look(), Look::Lost);
+        assert_eq!(snapshots.status(), FileStatus::Lost);
         fs::write(&store, b"12345678").unwrap();
-        assert_eq!(places.look(), Look::Lost);
+        assert_eq!(snapshots.status(), FileStatus::Lost);
         fs::rename(folder.path().join("elsewhere"), &store).unwrap();
-        assert_eq!(places.look(), Look::Same);
+        assert_eq!(snapshots.status(), FileStatus::Unchanged);
 
         fs::remove_file(&lock).unwrap();
-        assert_eq!(places.look(), Look::Lost);
+        assert_eq!(snapshots.status(), FileStatus::Lost);
     }
 }
