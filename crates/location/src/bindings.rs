@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_put_in_comes_out() {
+    fn bindings_round_trip() {
         let record = record(&all());
         assert_eq!(record.aor(), b"alice@office.example");
         assert_eq!(record.bindings().into_iter().collect::<Vec<_>>(), all());
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn the_usual_phone_is_small() {
+    fn a_typical_binding_is_small() {
         // With an instance that stands in the parameters, which is kept once.
         let params = b";+sip.instance=\"<urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6>\"";
         let phone = Binding { params, instance: params.get(16..62), ..minimal() };
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn what_changes_next() {
+    fn the_state_gives_the_time_of_the_next_change() {
         let late = Binding { expires_at: Wall(70_001), ..minimal() };
         let state = |now| record(&[minimal(), late]).state(Wall(now));
         let table = [
@@ -327,7 +327,7 @@ mod tests {
 
     #[cfg(feature = "disk")]
     #[test]
-    fn a_restart_ends_connections_and_nothing_else() {
+    fn a_restart_clears_connections_and_nothing_else() {
         let symmetric = Binding { flow: Flow { connection: u64::MAX, ..minimal().flow }, ..minimal() };
         let written = record(&[full(), symmetric]);
         let read = Record::from_stored(written.aor_len(), written.octets(), NOW).unwrap();
@@ -339,7 +339,7 @@ mod tests {
 
     #[cfg(feature = "disk")]
     #[test]
-    fn no_octets_are_trusted() {
+    fn damaged_octets_cause_no_panic() {
         let written = record(&all());
         let whole = |octets: &[u8]| Record::from_stored(written.aor_len(), octets, NOW).is_some();
         let octets = written.octets();

@@ -235,7 +235,7 @@ mod tests {
     const D: &str = "sip:d@192.0.2.7";
 
     #[test]
-    fn a_binding_keeps_what_it_was_given() {
+    fn a_binding_keeps_the_values_of_its_register() {
         // checklist 20
         // checklist 146
         let mut asked = contact(&(A, Some(600)));
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn another_call_id_may_always() {
+    fn another_call_id_may_always_change_a_binding() {
         // checklist 18
         let record = apply(&Record::default(), &update("x", 50, &[(A, Some(600))]), 0);
         let record = apply(&record, &update("other", 1, &[(A, Some(900))]), 10);
@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_of_equal_contacts_wins() {
+    fn the_last_of_equal_contacts_counts() {
         let record = apply(&Record::default(), &update("x", 1, &[(A, Some(600)), (B, Some(600)), (A, Some(900))]), 0);
         assert_eq!(live(&record, 0), [(B.to_owned(), 600), (A.to_owned(), 900)]);
         let record = apply(&record, &update("x", 2, &[(A, Some(600)), (A, Some(0))]), 0);
@@ -379,13 +379,13 @@ mod tests {
     }
 
     #[test]
-    fn removing_what_is_not_there_is_fine() {
+    fn removing_an_unknown_binding_changes_nothing() {
         unchanged(&Record::default(), &update("x", 1, &[(A, Some(0))]), 0);
         unchanged(&Record::default(), &change("x", 1, Ask::RemoveAll), 0);
     }
 
     #[test]
-    fn one_is_removed_and_left_out() {
+    fn a_removed_binding_is_not_live() {
         // checklist 25
         let record = apply(&Record::default(), &update("x", 1, &[(A, Some(600)), (B, Some(600))]), 0);
         let record = apply(&record, &update("x", 2, &[(A, Some(0))]), 1_000);
@@ -393,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn a_late_copy_does_not_bring_back_what_was_removed() {
+    fn a_late_copy_does_not_restore_a_removed_binding() {
         // checklist 19
         let record = apply(&Record::default(), &update("x", 1, &[(A, Some(600))]), 0);
         for remover in ["x", "other"] {
@@ -412,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn a_late_copy_of_a_removal_does_not_remove_anew() {
+    fn a_late_copy_of_a_removal_does_not_remove_again() {
         let record = apply(&Record::default(), &update("x", 1, &[(A, Some(600))]), 0);
         let record = apply(&record, &update("x", 2, &[(A, Some(0))]), 10);
         let record = apply(&record, &update("other", 1, &[(A, Some(900))]), 20);
@@ -420,14 +420,14 @@ mod tests {
     }
 
     #[test]
-    fn a_removed_binding_stays_so_when_the_clock_is_set_back() {
+    fn a_removed_binding_stays_removed_when_the_clock_is_set_back() {
         let record = apply(&Record::default(), &update("x", 1, &[(A, Some(600))]), 10_000);
         let record = apply(&record, &update("x", 2, &[(A, Some(0))]), 20_000);
         assert_eq!(live(&record, 15_000), []);
     }
 
     #[test]
-    fn remove_all_by_order() {
+    fn remove_all_follows_cseq_order() {
         // checklist 13
         let record = apply(&Record::default(), &update("x", 5, &[(A, Some(600)), (B, Some(600))]), 0);
         let record = apply(&record, &update("y", 1, &[(C, Some(600))]), 0);
@@ -484,7 +484,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_forgotten_is_dropped() {
+    fn old_tombstones_are_dropped() {
         let record = apply(&Record::default(), &update("x", 1, &[(A, Some(60))]), 0);
         assert_eq!(apply(&record, &update("x", 2, &[(B, None)]), 91_999).bindings().len(), 2);
         assert_eq!(apply(&record, &update("x", 2, &[(B, None)]), 92_000).bindings().len(), 1);

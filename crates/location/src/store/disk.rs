@@ -261,20 +261,20 @@ mod tests {
     type Group = (Vec<u64>, bool);
 
     /// A store that holds about this many pages, its answers, and a switch without which no second group begins.
-    fn small(folder: &Path, pages: u32) -> (DiskStore, Receiver<Group>, SyncSender<()>) {
-        let (tell, told) = sync_channel(100);
-        let (go, wait) = sync_channel(100);
-        let wait = Mutex::new(wait);
+    fn open_small(folder: &Path, pages: u32) -> (DiskStore, Receiver<Group>, SyncSender<()>) {
+        let (sender, outcomes) = sync_channel(100);
+        let (release, hold) = sync_channel(100);
+        let hold = Mutex::new(hold);
         let done = move |group: &[Ticket], outcome: Result<(), &StoreError>| {
             assert!(matches!(outcome, Ok(()) | Err(StoreError::Full { .. })), "{outcome:?}");
-            tell.send((group.iter().map(|ticket| ticket.id).collect(), outcome.is_ok())).unwrap();
-            let _ = wait.lock().recv();
+            sender.send((group.iter().map(|ticket| ticket.id).collect(), outcome.is_ok())).unwrap();
+            let _ = hold.lock().recv();
         };
         let file = File::open(&folder.join("location")).unwrap();
         file.limit_pages(pages);
         let options = DiskOptions { group: 1, ..DiskOptions::new(NOW) };
         let hooks = Hooks { done: Box::new(done), committed: Box::new(|_| {}), usable: Box::new(|_| {}) };
-        (DiskStore::start(file, options, hooks).unwrap(), told, go)
+        (DiskStore::start(file, options, hooks).unwrap(), outcomes, release)
     }
 
     fn commit(store: &DiskStore, user: &[u8], cseq: u32, agent: &[u8]) -> Commit {
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_taken_away_while_it_is_written_can_come_back() {
+    fn a_file_moved_during_a_write_can_be_put_back() {
         let folder = tempfile::tempdir().unwrap();
         let (path, elsewhere) = (folder.path().join("location"), folder.path().join("elsewhere"));
         let map = Map::new();
@@ -325,12 +325,12 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_group_takes_back_all_that_was_built_on_it() {
+    fn a_failed_group_undoes_the_changes_computed_from_it() {
         let folder = tempfile::tempdir().unwrap();
-        let (store, told, go) = small(folder.path(), 8);
+        let (store, outcomes, release) = open_small(folder.path(), 8);
         let alice = Aor::new(b"alice", b"office.example");
         assert!(matches!(commit(&store, b"alice", 1, b"phone"), Commit::Pending));
-        assert_eq!(told.recv().unwrap(), (vec![1], true));
+        assert_eq!(outcomes.recv().unwrap(), (vec![1], true));
         let before = store.load(&alice).unwrap();
 
         // The writer is held; 2 is too large for the disk, 3 is computed from it, 4 only has bad luck.
@@ -338,19 +338,19 @@ mod tests {
         assert!(matches!(commit(&store, b"alice", 3, b"phone"), Commit::Pending));
         assert!(matches!(commit(&store, b"bob", 4, b"phone"), Commit::Pending));
         assert_eq!(store.counts(), Counts { users: 2, bindings: 8 });
-        go.send(()).unwrap();
-        assert_eq!(told.recv().unwrap(), (vec![2, 3, 4], false));
+        release.send(()).unwrap();
+        assert_eq!(outcomes.recv().unwrap(), (vec![2, 3, 4], false));
         assert!(store.load(&alice).unwrap().is(&before));
         assert!(store.load(&Aor::new(b"bob", b"office.example")).is_none());
         assert_eq!(store.counts(), Counts { users: 1, bindings: 4 });
 
         // And the next is none the worse for it.
         assert!(matches!(commit(&store, b"alice", 5, b"phone"), Commit::Pending));
-        go.send(()).unwrap();
-        assert_eq!(told.recv().unwrap(), (vec![5], true));
-        drop(go);
+        release.send(()).unwrap();
+        assert_eq!(outcomes.recv().unwrap(), (vec![5], true));
+        drop(release);
         drop(store);
-        let (store, _, _) = small(folder.path(), 8);
+        let (store, _, _) = open_small(folder.path(), 8);
         assert_eq!(store.load(&alice).unwrap().live(NOW).next().unwrap().cseq(), 5);
     }
 }

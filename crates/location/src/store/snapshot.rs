@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_change_is_seen() {
+    fn each_change_is_noticed() {
         let folder = tempfile::tempdir().unwrap();
         let [store, lock] = ["location", "location-lock"].map(|name| folder.path().join(name));
         let fresh = || {

@@ -13,7 +13,7 @@ use location::{
 pub(crate) const LIMITS: Limits = Limits { min_expires: 1, ..Limits::DEFAULT };
 
 /// Hands out the answers of a disk store's hook.
-pub(crate) type Told = Receiver<(Ticket, bool)>;
+pub(crate) type Outcomes = Receiver<(Ticket, bool)>;
 
 pub(crate) fn aor(number: u32) -> Aor {
     Aor::new(format!("user{number}").as_bytes(), b"office.example")
@@ -78,13 +78,13 @@ pub(crate) fn live(store: &dyn Store, aor: &Aor, now: Wall) -> Vec<(String, u32)
 }
 
 /// A disk store, and what its hook says.
-pub(crate) fn open(path: &Path, options: DiskOptions) -> (DiskStore, Told) {
-    let (tell, told) = sync_channel(1 << 20);
+pub(crate) fn open(path: &Path, options: DiskOptions) -> (DiskStore, Outcomes) {
+    let (sender, outcomes) = sync_channel(1 << 20);
     let done = Box::new(move |group: &[Ticket], outcome: Result<(), &StoreError>| {
         group.iter().for_each(|&ticket| {
-            let _ = tell.try_send((ticket, outcome.is_ok()));
+            let _ = sender.try_send((ticket, outcome.is_ok()));
         })
     });
     let hooks = Hooks { done, committed: Box::new(|_| {}), usable: Box::new(|_| {}) };
-    (DiskStore::open(path, options, hooks).unwrap(), told)
+    (DiskStore::open(path, options, hooks).unwrap(), outcomes)
 }
