@@ -184,7 +184,7 @@ impl<'a> Binding<'a> {
     /// The tombstone of this binding. Under the same Call-ID the removing request is the one that later ones must
     /// follow; under another one the binding's own number is what a late copy has to be measured by.
     pub(crate) fn tombstone(self, change: &Change<'_>, now: Wall) -> Self {
-        let tombstone = Self { removed: true, deactivated: change.is_by_hand(), expires_at: now, ..self };
+        let tombstone = Self { removed: true, deactivated: change.is_administrative(), expires_at: now, ..self };
         if self.call_id == change.call_id {
             return Self { cseq: change.cseq, transaction: change.transaction, ..tombstone };
         }

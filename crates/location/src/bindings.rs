@@ -50,7 +50,7 @@ impl Record {
     }
 
     /// Are both the very same record? Equal ones that were made apart are not.
-    pub fn is(&self, other: &Self) -> bool {
+    pub fn ptr_eq(&self, other: &Self) -> bool {
         ptr::eq(&raw const *self.0, &raw const *other.0)
     }
 

@@ -32,13 +32,13 @@ pub struct Change<'a> {
 impl<'a> Change<'a> {
     /// What is asked without a REGISTER, by the configuration or an operator: under no phone's Call-ID, so that the order
     /// of its own REGISTERs stays as it was, and from nowhere.
-    pub fn by_hand(ask: Ask<'a>) -> Self {
+    pub fn administrative(ask: Ask<'a>) -> Self {
         let nowhere = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0);
         let flow = Flow { transport: Transport::Udp, remote: nowhere, local: nowhere, connection: 0 };
         Self { call_id: b"", cseq: 0, transaction: 0, flow, path: b"", user_agent: b"", ask }
     }
 
-    pub(crate) const fn is_by_hand(&self) -> bool {
+    pub(crate) const fn is_administrative(&self) -> bool {
         self.call_id.is_empty()
     }
 }

@@ -205,7 +205,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Whether a Contact will be live that was not, or over a flow that it did not have.
-    pub(crate) fn adds_way(&self) -> bool {
+    pub(crate) fn adds_target(&self) -> bool {
         let live_before = || self.existing.iter().map(|entry| &entry.old).filter(|old| old.is_live(self.now));
         let was_there = |binding: &Binding<'_>| {
             live_before().any(|old| old.contact() == binding.contact() && old.flow() == binding.flow())
@@ -216,11 +216,11 @@ impl<'a> Draft<'a> {
     /// Removes those that lead to no phone or to one that has a newer one, until no more than `max` are live: first those
     /// whose flow is gone, then the older ones of one instance, unless they are flows of their own; of each kind the oldest
     /// first.
-    pub(crate) fn displace_stale(&mut self, max: usize, change: &Change<'_>, is_gone: &dyn Fn(&Flow) -> bool) {
+    pub(crate) fn displace_stale(&mut self, max: usize, change: &Change<'_>, is_closed: &dyn Fn(&Flow) -> bool) {
         let now = self.now;
-        let gone = |_: &Self, old: &Binding<'_>| is_gone(&old.flow());
+        let closed = |_: &Self, old: &Binding<'_>| is_closed(&old.flow());
         let superseded = |draft: &Self, old: &Binding<'_>| old.reg_id().is_none() && draft.has_newer(old);
-        for is_stale in [&gone as &dyn Fn(&Self, &Binding<'_>) -> bool, &superseded] {
+        for is_stale in [&closed as &dyn Fn(&Self, &Binding<'_>) -> bool, &superseded] {
             while self.live() > max {
                 let available = self.existing.iter().enumerate().filter(|(_, entry)| entry.is_available(now));
                 let stale = available.filter(|(_, entry)| is_stale(self, &entry.old));

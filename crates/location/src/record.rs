@@ -22,7 +22,7 @@ pub enum Applied {
         /// How many bindings were live before.
         before: usize,
         /// Whether a Contact is live that was not, or over a flow that it did not have.
-        adds_way: bool,
+        adds_target: bool,
         /// Whether older bindings had to make room: useless ones, or any ([`WhenFull::ReplaceOldest`]).
         displaced: bool,
     },
@@ -58,7 +58,7 @@ impl Record {
     /// # Errors
     /// [`Refusal`]; nothing is applied then.
     pub fn apply(&self, change: &Change<'_>, now: Wall, limits: &Limits) -> Result<Applied, Refusal> {
-        self.apply_knowing(change, now, limits, &|_| false)
+        self.apply_with_closed_flows(change, now, limits, &|_| false)
     }
 
     /// The same where it is known which flows are gone, because their connection is closed. Bindings with such a flow are the
@@ -66,12 +66,12 @@ impl Record {
     ///
     /// # Errors
     /// [`Refusal`]; nothing is applied then.
-    pub fn apply_knowing(
+    pub fn apply_with_closed_flows(
         &self,
         change: &Change<'_>,
         now: Wall,
         limits: &Limits,
-        is_gone: &dyn Fn(&Flow) -> bool,
+        is_closed: &dyn Fn(&Flow) -> bool,
     ) -> Result<Applied, Refusal> {
         let mut draft = Draft::new(now);
         draft.load(self);
@@ -81,16 +81,16 @@ impl Record {
                 draft.remove_all(change)?;
                 false
             }
-            Ask::Update(contacts) => update(&mut draft, change, contacts, limits, is_gone)?,
+            Ask::Update(contacts) => update(&mut draft, change, contacts, limits, is_closed)?,
         };
         if !draft.changed {
             return Ok(Applied::Unchanged);
         }
-        let (before, adds_way) = (draft.live_before(), draft.adds_way());
+        let (before, adds_target) = (draft.live_before(), draft.adds_target());
         Ok(Applied::Changed {
             record: Self::from_bindings(self.aor(), draft.finish(), now),
             before,
-            adds_way,
+            adds_target,
             displaced,
         })
     }
@@ -102,7 +102,7 @@ fn update<'a>(
     change: &'a Change<'_>,
     contacts: &'a [ContactChange<'_>],
     limits: &Limits,
-    is_gone: &dyn Fn(&Flow) -> bool,
+    is_closed: &dyn Fn(&Flow) -> bool,
 ) -> Result<bool, Refusal> {
     if contacts.len() > limits.max_request_contacts {
         return Err(Refusal::TooManyContacts { max: limits.max_request_contacts });
@@ -132,7 +132,7 @@ fn update<'a>(
     let most = limits.max_contacts.max(draft.live_before());
     let displaced = draft.live() > most;
     if displaced {
-        draft.displace_stale(limits.max_contacts, change, is_gone);
+        draft.displace_stale(limits.max_contacts, change, is_closed);
     }
     if draft.live() > most
         && (limits.when_full == WhenFull::Refuse || !draft.displace_oldest(limits.max_contacts, change))

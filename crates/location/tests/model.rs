@@ -358,9 +358,9 @@ proptest! {
             match (apply(&record, request, now, &limits), expected_outcome(&entries, request, now, &limits)) {
                 (Err(refusal), Err(expected)) => prop_assert_eq!(refusal, expected),
                 (Ok(applied), Ok(expected)) => {
-                    if let Applied::Changed { record: changed, before, adds_way, .. } = applied {
+                    if let Applied::Changed { record: changed, before, adds_target, .. } = applied {
                         prop_assert_eq!(before, record.live(Wall(now)).count());
-                        prop_assert_eq!(adds_way, has_target_missing_in(&changed, &record, Wall(now)));
+                        prop_assert_eq!(adds_target, has_target_missing_in(&changed, &record, Wall(now)));
                         record = changed;
                     }
                     entries = expected;

@@ -198,7 +198,7 @@ fn the_oldest_binding_is_replaced() {
     let one_more = change("y", 1, &[contact("sip:d@h")]);
     assert!(matches!(
         registrar.apply(&one_more),
-        Ok(Applied::Changed { before: 3, adds_way: true, displaced: true, .. })
+        Ok(Applied::Changed { before: 3, adds_target: true, displaced: true, .. })
     ));
     registrar.register(&one_more);
     assert_eq!(registrar.uris(), ["sip:a@h", "sip:c@h", "sip:d@h"], "a was refreshed, b was not");
@@ -254,9 +254,13 @@ fn a_phone_that_reconnects_does_not_lock_itself_out() {
         for number in 1..20 {
             let (uri, call_id, flow) = phone(number, u64::from(number));
             let asked = change(&call_id, 1, &[(&uri, instance, None, 600)]);
-            let is_gone = |flow: &Flow| closes && flow.connection < u64::from(number);
-            let applied =
-                registrar.record.apply_knowing(&Change { flow, ..asked }, registrar.wall(), &LIMITS, &is_gone);
+            let is_closed = |flow: &Flow| closes && flow.connection < u64::from(number);
+            let applied = registrar.record.apply_with_closed_flows(
+                &Change { flow, ..asked },
+                registrar.wall(),
+                &LIMITS,
+                &is_closed,
+            );
             let Ok(Applied::Changed { record, displaced, .. }) = applied else { panic!("{number}: {applied:?}") };
             assert_eq!(displaced, number > 2);
             (registrar.record, registrar.now) = (record, registrar.now + 10);
@@ -306,7 +310,8 @@ fn an_ended_binding_tells_why() {
     // One phone removes another's.
     registrar.register(&change("y", 1, &[("sip:b@h", None, None, 0)]));
     assert_eq!(ends(&registrar)[1..], [("sip:b@h".to_owned(), End::Unregistered)]);
-    registrar.register(&Change::by_hand(Ask::Update([ContactChange::plain(b"sip:c@h", 0)].into_iter().collect())));
+    registrar
+        .register(&Change::administrative(Ask::Update([ContactChange::plain(b"sip:c@h", 0)].into_iter().collect())));
     assert_eq!(ends(&registrar)[2..], [("sip:c@h".to_owned(), End::Deactivated)], "an operator did");
     registrar.register(&change("z", 1, &[("sip:e@h", None, None, 60)]));
     registrar.now += 50;

@@ -340,7 +340,7 @@ mod tests {
         assert_eq!(store.counts(), Counts { users: 2, bindings: 8 });
         release.send(()).unwrap();
         assert_eq!(outcomes.recv().unwrap(), (vec![2, 3, 4], false));
-        assert!(store.load(&alice).unwrap().is(&before));
+        assert!(store.load(&alice).unwrap().ptr_eq(&before));
         assert!(store.load(&Aor::new(b"bob", b"office.example")).is_none());
         assert_eq!(store.counts(), Counts { users: 1, bindings: 4 });
 

@@ -78,7 +78,7 @@ impl Map {
         let mut shard = shard.write();
         let before = shard.find(tag, record.aor());
         let unchanged = match (before, expected) {
-            (Some(before), Some(expected)) => before.is(expected),
+            (Some(before), Some(expected)) => before.ptr_eq(expected),
             (None, None) => true,
             _ => false,
         };

@@ -179,7 +179,7 @@ impl Removals {
 }
 
 fn without(old: &Record, which: Which<'_>, now: Wall) -> Result<Record, NotRemoved> {
-    let change = Change::by_hand(match which {
+    let change = Change::administrative(match which {
         Which::All => Ask::RemoveAll,
         Which::Contact(uri) => Ask::Update(smallvec![ContactChange::plain(uri, 0)]),
     });
