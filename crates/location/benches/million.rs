@@ -1,13 +1,12 @@
-//! A million users with one phone each: what they cost in memory, how fast they are found, refreshed, made safe, loaded
-//! and forgotten.
+//! A million users with one phone each: memory per binding, and time to look up, refresh, write, load and sweep them.
 //!
-//! `cargo bench -p location --bench million` takes a minute or two and prints a table; run it alone on the machine.
-//! `FOLDER=...` says where the file is to be (the system's temporary folder; mind that that may be no disk).
+//! `cargo bench -p location --bench million` takes a minute or two and prints a table; run nothing else on the machine.
+//! `FOLDER=...` sets the folder of the file (default: the system's temporary folder, which may not be on a disk).
 #![expect(
     clippy::print_stdout,
     clippy::unwrap_used,
     clippy::panic,
-    reason = "a bench prints, and stops at what it does not expect"
+    reason = "a bench prints, and panics on unexpected results"
 )]
 
 use std::hint::black_box;
@@ -25,14 +24,14 @@ use location::{
 use parking_lot::Mutex;
 
 const NOW: Wall = Wall(1_750_000_000_000);
-/// Nobody waits for what is done at once.
+/// The memory store does not use the ticket.
 const NO_TICKET: Ticket = Ticket { worker: 0, id: 0 };
 
 fn main() {
-    // `cargo test --benches` only wants to know that it runs.
+    // `cargo test --benches` only checks that it runs.
     let count = if env::args().any(|arg| arg == "--bench") { 1_000_000 } else { 2_000 };
     let Some(phone) = env::var_os("PHONE") else {
-        // Each in a process of its own, whose memory nobody has used before.
+        // Each phone in a process of its own, so that memory is measured from a fresh heap.
         for phone in [&SHORT, &USUAL] {
             let mut own = Command::new(env::current_exe().unwrap());
             assert!(own.args(env::args_os().skip(1)).env("PHONE", phone.name).status().unwrap().success());
@@ -67,9 +66,9 @@ fn in_memory(users: &Users, phone: &Phone) {
     sweep_all(users, &store);
 }
 
-/// All of them expire in the same second.
+/// Sweeps while all bindings expire, and are discarded, in the same second.
 fn sweep_all(users: &Users, store: &MemoryStore) {
-    for (what, after) in [("expire", 3600), ("sweep_all", 3632)] {
+    for (what, after) in [("expire", 3600), ("discard", 3632)] {
         let (mut calls, mut longest, mut all) = (0, Duration::ZERO, Duration::ZERO);
         let done = |store: &MemoryStore| match what {
             "expire" => store.counts().bindings == 0,
@@ -120,7 +119,7 @@ fn on_disk(users: &Users, phone: &Phone, path: &Path) {
     print_row("load at the start", format!("{load:.2?}, {spent:.2?} of CPU"));
 }
 
-/// Ten thousand a second: how long each waits for the disk.
+/// Ten thousand REGISTERs a second: how long each waits for the disk.
 fn paced(users: &Users, phone: &Phone, store: &DiskStore, log: &CommitLog) {
     let (start, count) = (Instant::now(), users.count() / 20);
     let spent = cpu();
@@ -146,7 +145,7 @@ fn paced(users: &Users, phone: &Phone, store: &DiskStore, log: &CommitLog) {
     );
 }
 
-/// Hears of all that is safe, and how long that took. A ticket says when it was asked for.
+/// Records the time of each commit from request to durable. A ticket contains the time of the request.
 struct CommitLog {
     start: Instant,
     waits: Mutex<Vec<Duration>>,
@@ -186,14 +185,14 @@ impl CommitLog {
     }
 }
 
-/// The users, in the order of their numbers and in none. Both are read from front to back, which the machine does ahead.
+/// The users in the order of their numbers, and shuffled. Both lists are iterated sequentially, so the CPU can prefetch them.
 struct Users {
     aors: Vec<Aor>,
     shuffled: Vec<Aor>,
 }
 
 impl Users {
-    /// 7,368,787 is prime, and larger than any number of users here.
+    /// Shuffles by a prime, which is larger than any number of users here.
     fn of(count: u64) -> Self {
         let aor = |number: u64| Aor::new(format!("user{number:07}").as_bytes(), b"office.example");
         let shuffled = (0..count).map(|at| aor(at * 7_368_787 % count)).collect();
@@ -219,7 +218,7 @@ fn register(store: &dyn Store, phone: &Phone, aor: &Aor, cseq: u32, ticket: Tick
         params: phone.params.as_bytes(),
         expires: Some(3600),
         q: None,
-        // A part of the parameters, as a REGISTER has it.
+        // A subslice of the parameters, as in a parsed REGISTER.
         instance: phone.instance.and_then(|own| phone.params.matches(own).next()).map(str::as_bytes),
         reg_id: None,
         connection: None,
@@ -234,10 +233,10 @@ fn register(store: &dyn Store, phone: &Phone, aor: &Aor, cseq: u32, ticket: Tick
         ask: Ask::Update([contact].into_iter().collect()),
     };
     loop {
-        let there = store.load(aor);
-        let old = there.clone().unwrap_or_else(|| Record::empty(aor));
+        let current = store.load(aor);
+        let old = current.clone().unwrap_or_else(|| Record::empty(aor));
         let Ok(Applied::Changed { record, .. }) = old.apply(&change, NOW, &Limits::DEFAULT) else { panic!("{old:?}") };
-        match store.commit(there.as_ref(), record, ticket) {
+        match store.commit(current.as_ref(), record, ticket) {
             Commit::Done | Commit::Pending => return,
             Commit::Full => thread::sleep(Duration::from_micros(200)),
             other => panic!("{other:?}"),
@@ -245,7 +244,7 @@ fn register(store: &dyn Store, phone: &Phone, aor: &Aor, cseq: u32, ticket: Tick
     }
 }
 
-/// What a phone says of itself.
+/// What a phone sends in its REGISTER.
 struct Phone {
     name: &'static str,
     contact: &'static str,
@@ -261,7 +260,7 @@ impl Phone {
     }
 }
 
-/// Says the least that it may.
+/// A phone that sends only what it must.
 const SHORT: Phone = Phone {
     name: "short",
     contact: "sip:USER@192.0.2.7:5060",
@@ -271,7 +270,7 @@ const SHORT: Phone = Phone {
     user_agent: "",
 };
 
-/// As phones on desks are.
+/// A typical desk phone.
 const USUAL: Phone = Phone {
     name: "usual",
     contact: "sip:USER@192.168.100.117:5060;transport=udp",
@@ -287,7 +286,7 @@ fn wall_time(work: impl FnOnce()) -> Duration {
     start.elapsed()
 }
 
-/// What one thread is at work, whoever else the machine works for.
+/// CPU time of `work`, which other processes on the machine hardly affect.
 fn cpu_time(work: impl FnOnce()) -> Duration {
     let before = cpu();
     work();

@@ -1,7 +1,7 @@
-//! A record: all bindings of one address of record, in one allocation that is shared and never changed.
+//! A record: all bindings of one address of record, in one shared and immutable allocation.
 //!
-//! Decides how records are held and compared, and what the store may note on one. The octets are those of `layout.rs`.
-//! Must not know rules (see `record.rs`).
+//! Defines how records are stored and compared, and the metadata that the store keeps in one. The octets are those of
+//! `layout.rs`. Must not contain rules (see `record.rs`).
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -13,23 +13,23 @@ use triomphe::ThinArc;
 use crate::layout::{self, Reader};
 use crate::{Aor, Binding, Wall};
 
-/// The bindings of one address of record, and its name. Immutable; a clone is another handle to the same octets.
+/// An address of record and its bindings. Immutable; a clone shares the octets.
 #[derive(Clone)]
 pub struct Record(ThinArc<RecordMeta, u8>);
 
-/// What the map of the store notes on a record while it is there, under the lock of its shard.
+/// Metadata that the store's map keeps in a record. Accessed under the lock of the record's shard.
 pub(crate) struct RecordMeta {
     aor_len: u32,
-    /// How many of its bindings the gauges count.
+    /// The number of its bindings that the gauges count as live.
     live: AtomicU32,
-    /// The second at which it has to be looked at.
+    /// The second at which the sweep must visit it.
     due: AtomicU32,
-    /// Which row of the file has the last safe record of this address (its number's low half), 0 = none.
+    /// The low half of the number of the row with the latest durable record of this address, 0 = none.
     row: AtomicU32,
 }
 
 impl Record {
-    /// Nobody is registered.
+    /// A record without bindings.
     pub fn empty(aor: &Aor) -> Self {
         Self::from_octets(aor.as_bytes(), aor.as_bytes().len(), RecordState::default())
     }
@@ -39,22 +39,22 @@ impl Record {
         self.octets().get(..self.aor_len()).unwrap_or_default()
     }
 
-    /// All bindings, live or not, oldest Contact first: what an index into them means.
+    /// All bindings, live or not, oldest Contact first. Indices refer to this order.
     pub fn bindings(&self) -> Bindings<'_> {
         Bindings(Reader(self.octets().get(self.aor_len()..).unwrap_or_default()))
     }
 
-    /// The bindings that may be used at this moment, oldest Contact first.
+    /// The live bindings, oldest Contact first.
     pub fn live(&self, now: Wall) -> impl Iterator<Item = Binding<'_>> {
         self.bindings().into_iter().filter(move |binding| binding.is_live(now))
     }
 
-    /// Are both the very same record? Equal ones that were made apart are not.
+    /// Whether both are the same allocation, as `Arc::ptr_eq`. Equal records that were created separately are not.
     pub fn ptr_eq(&self, other: &Self) -> bool {
         ptr::eq(&raw const *self.0, &raw const *other.0)
     }
 
-    /// A record of these bindings, as things stand at this moment.
+    /// A record of these bindings; its metadata is computed for `now`.
     pub(crate) fn from_bindings<'b>(aor: &[u8], bindings: impl Iterator<Item: Borrow<Binding<'b>>>, now: Wall) -> Self {
         let mut octets = Vec::with_capacity(TYPICAL_LEN);
         octets.extend_from_slice(aor);
@@ -66,12 +66,12 @@ impl Record {
         Self::from_octets(&octets, aor.len(), state)
     }
 
-    /// Whose it is.
+    /// The address of record as a key.
     pub fn address(&self) -> Aor {
         Aor::from_canonical(self.aor())
     }
 
-    /// A record that an earlier run has written: of it, what is still of use at this moment. `None`: no such record.
+    /// A record read from disk, without bindings that are discardable at `now`. `None` if the octets are not a record.
     #[cfg(feature = "disk")]
     pub(crate) fn from_stored(aor_len: usize, octets: &[u8], now: Wall) -> Option<Self> {
         let (aor, rest) = octets.split_at_checked(aor_len)?;
@@ -88,14 +88,14 @@ impl Record {
         Some(Self::from_bindings(aor, bindings.filter(|binding| !binding.is_discardable(now)), now))
     }
 
-    /// How its bindings stand at this moment.
+    /// The number of live bindings and the time of the next change, at `now`.
     pub(crate) fn state(&self, now: Wall) -> RecordState {
         let mut state = RecordState::default();
         self.bindings().into_iter().for_each(|binding| state.add(&binding, now));
         state
     }
 
-    /// Address of record and bindings, as they lie in memory.
+    /// Address of record and bindings, in the layout of `layout.rs`.
     pub(crate) fn octets(&self) -> &[u8] {
         &self.0.slice
     }
@@ -114,12 +114,12 @@ impl Record {
     }
 }
 
-/// How the bindings of a record stand at one moment.
+/// The state of a record's bindings at one time.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct RecordState {
-    /// How many are live.
+    /// The number of live bindings.
     pub(crate) live: u32,
-    /// The second at which something changes, `None`: nothing is left that anybody needs.
+    /// The second of the next change; `None` if all bindings are discardable.
     pub(crate) due: Option<u32>,
 }
 
@@ -127,14 +127,14 @@ impl RecordState {
     fn add(&mut self, binding: &Binding<'_>, now: Wall) {
         self.live += u32::from(binding.is_live(now));
         if !binding.is_discardable(now) {
-            // Rounded up: when it comes, what it is for has happened.
+            // Rounded up: at that second the change has happened.
             let second = u32::try_from(binding.next_change_at(now).0.div_ceil(1000)).unwrap_or(u32::MAX);
             self.due = Some(self.due.map_or(second, |soonest| soonest.min(second)));
         }
     }
 }
 
-/// What has no address of record: where the rules are of interest, and nothing is to be stored.
+/// A record without an address of record, for callers that apply rules and store nothing.
 impl Default for Record {
     fn default() -> Self {
         Self::from_octets(b"", 0, RecordState::default())
@@ -148,27 +148,27 @@ impl fmt::Debug for Record {
     }
 }
 
-/// The bindings of a record, read as they are asked for.
+/// The bindings of a record. Each is decoded when it is requested.
 #[derive(Clone, Copy)]
 pub struct Bindings<'a>(Reader<'a>);
 
 impl<'a> Bindings<'a> {
-    /// The one at this place, counted from 0.
+    /// The binding at `index`, counted from 0.
     pub fn get(self, index: usize) -> Option<Binding<'a>> {
         self.into_iter().nth(index)
     }
 
-    /// How many there are, live or not.
+    /// The number of bindings, live or not.
     pub fn len(self) -> usize {
         self.into_iter().count()
     }
 
-    /// None at all?
+    /// Whether there are no bindings.
     pub fn is_empty(self) -> bool {
         self.0.0.is_empty()
     }
 
-    /// One after the other.
+    /// Iterates over the bindings in order.
     pub fn iter(self) -> BindingsIter<'a> {
         self.into_iter()
     }
@@ -191,12 +191,13 @@ impl<'a> Iterator for BindingsIter<'a> {
     type Item = Binding<'a>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        // What does not read ends it; records are made by `from_bindings` or checked by `from_stored`, so all do.
+        // Octets that cannot be decoded would end the iteration. There are none: `from_bindings` encoded them or `from_stored`
+        // has checked them.
         layout::read(&mut self.0)
     }
 }
 
-// Relaxed: they are read and written under the lock of the shard that the record is in.
+// Relaxed is enough: all accesses happen under the lock of the shard that the record is in.
 impl RecordMeta {
     pub(crate) fn live(&self) -> u32 {
         self.live.load(Ordering::Relaxed)
@@ -223,7 +224,7 @@ impl RecordMeta {
     }
 }
 
-/// Octets that hardly any record has more of: one that is put together grows seldom.
+/// Initial capacity for a record under construction. Few records are larger.
 const TYPICAL_LEN: usize = 1024;
 
 #[cfg(test)]
@@ -301,7 +302,7 @@ mod tests {
 
     #[test]
     fn a_typical_binding_is_small() {
-        // With an instance that stands in the parameters, which is kept once.
+        // The instance is part of the parameters and stored once.
         let params = b";+sip.instance=\"<urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6>\"";
         let phone = Binding { params, instance: params.get(16..62), ..minimal() };
         let text = phone.contact.len() + params.len() + phone.call_id.len() + phone.user_agent.len();
@@ -347,7 +348,7 @@ mod tests {
         for length in written.aor_len() + 1..octets.len() {
             assert_eq!(whole(&octets[..length]), ends.contains(&length), "{length}");
         }
-        // A checksum stands before this; here it must not panic, and what is taken must be readable.
+        // A checksum detects this first. Here decoding must not panic, and what it accepts must decode again.
         for at in 0..octets.len() {
             for bit in 0..8 {
                 let mut bad = octets.to_vec();

@@ -1,8 +1,8 @@
-//! A record while a REGISTER is being applied to it: which binding a Contact means, and what becomes of that.
+//! A record while a REGISTER is applied to it: which binding a Contact refers to, and how that binding changes.
 //!
-//! Decides RFC 3261 10.3 step 6, and step 7 for one Contact after the other: equality, order, refresh; which flow replaces
-//! which (RFC 5626 6); since when the temporary GRUUs of a phone are good (RFC 5627 5.1). All or nothing, limits and time are
-//! `record.rs`'s.
+//! Implements RFC 3261 10.3 step 6, and step 7 for each Contact: equality, order, refresh; which flow replaces which (RFC
+//! 5626 6); and the time from which a phone's temporary GRUUs are valid (RFC 5627 5.1). All or nothing, limits and the
+//! granted time are decided in `record.rs`.
 
 use std::cell::OnceCell;
 
@@ -12,17 +12,17 @@ use smallvec::SmallVec;
 use crate::change::{Change, ContactChange, Refusal};
 use crate::{Binding, Flow, Record, Wall};
 
-/// The record while a request is being applied: what was there, what replaces it, what comes on top.
+/// A record while a request is applied: the existing bindings with their changes, and the added bindings.
 pub(crate) struct Draft<'a> {
     now: Wall,
     existing: SmallVec<[Existing<'a>; 2]>,
     added: SmallVec<[Binding<'a>; 2]>,
-    /// Instances that begin anew at this moment.
+    /// Instances whose temporary GRUUs all become invalid, with the time from which new ones are valid.
     reset_instances: SmallVec<[(&'a [u8], Wall); 1]>,
     pub(crate) changed: bool,
 }
 
-/// A binding that was there before.
+/// A binding of the old record.
 struct Existing<'a> {
     identity: Identity<'a>,
     old: Binding<'a>,
@@ -30,7 +30,7 @@ struct Existing<'a> {
 }
 
 impl<'a> Existing<'a> {
-    /// What it is by the end, if anything.
+    /// The binding after the request, `None` if it is dropped.
     fn outcome(&self) -> Option<&Binding<'a>> {
         match &self.change {
             BindingChange::Keep => Some(&self.old),
@@ -47,13 +47,14 @@ impl<'a> Existing<'a> {
         }
     }
 
-    /// Live, and no other Contact of this request has taken it.
+    /// Whether it is live and no other Contact of this request has changed it.
     fn is_available(&self, now: Wall) -> bool {
         self.old.is_live(now) && matches!(self.change, BindingChange::Keep)
     }
 }
 
 #[allow(clippy::large_enum_variant, reason = "lives on the stack for one call")]
+/// What the request does to an existing binding.
 enum BindingChange<'a> {
     Keep,
     Replace(Binding<'a>),
@@ -61,7 +62,7 @@ enum BindingChange<'a> {
 }
 
 impl<'a> Draft<'a> {
-    /// Of no record yet.
+    /// A draft without bindings.
     pub(crate) fn new(now: Wall) -> Self {
         Self {
             now,
@@ -72,7 +73,8 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Takes what is still of use of a record. Apart from `new`, because a draft is two kilobytes to move.
+    /// Adds the bindings of `record` that are not discardable. Separate from `new`, because moving a draft would copy two
+    /// kilobytes.
     pub(crate) fn load(&mut self, record: &'a Record) {
         let now = self.now;
         let keep =
@@ -87,7 +89,7 @@ impl<'a> Draft<'a> {
         for entry in &self.existing {
             seen |= matches!(CseqOrder::of(change, &entry.old, now)?, CseqOrder::Retransmission);
         }
-        // A request that already was applied must not remove what others have added since.
+        // A retransmission must not remove what other requests have added since.
         for entry in self.existing.iter_mut().filter(|entry| !seen && entry.is_available(now)) {
             entry.change = BindingChange::Replace(entry.old.tombstone(change, now));
             self.changed = true;
@@ -126,7 +128,7 @@ impl<'a> Draft<'a> {
             binding.since = self.since(change, contact, instance);
         }
         self.changed = true;
-        // RFC 3261 19.1.4 equality is not transitive: of several equal ones the octet-identical is meant.
+        // RFC 3261 19.1.4 equality is not transitive: of several equal bindings the one with the same octets is refreshed.
         let mut refreshed = None;
         for entry in self.existing.iter_mut().filter(|entry| entry.identity.equals(identity)) {
             if entry.is_available(now) {
@@ -134,10 +136,10 @@ impl<'a> Draft<'a> {
                     refreshed = Some(entry);
                 }
             } else if !entry.old.is_live(now) {
-                // Of what has ended only the order is still of use, and under its own Call-ID the new one carries it on. It
-                // does not come to life again beside the new one if the clock is set back.
-                let carried_on = entry.old.call_id() == change.call_id;
-                entry.change = if carried_on {
+                // A tombstone is kept only for its CSeq. With the same Call-ID the new binding replaces that. Otherwise it is
+                // marked as removed, so that it does not become live again if the clock is set back.
+                let is_superseded = entry.old.call_id() == change.call_id;
+                entry.change = if is_superseded {
                     BindingChange::Drop
                 } else {
                     BindingChange::Replace(entry.old.expired_tombstone())
@@ -154,7 +156,10 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    /// Was this request applied to this Contact before? Refused if a later one was.
+    /// Whether this request was applied to this Contact before.
+    ///
+    /// # Errors
+    /// A later request was applied.
     fn is_retransmission(&self, change: &Change<'_>, identity: &Identity<'_>, removes: bool) -> Result<bool, Refusal> {
         let (mut is_retransmission, mut has_ended) = (false, false);
         let matches = |entry: &&Existing<'_>| {
@@ -167,44 +172,45 @@ impl<'a> Draft<'a> {
                 CseqOrder::Retransmission => has_ended = true,
             }
         }
-        // A copy of the request that set what has ended since. Not of one that ended a flow at one URI and set it at another.
+        // A retransmission of the request that set a binding which has ended since. A request that removed a flow at one URI
+        // and set it at another one is no such case.
         if has_ended && !is_retransmission {
             return Err(Refusal::OutOfOrder);
         }
         Ok(is_retransmission)
     }
 
-    /// Since when the temporary GRUUs of a phone are good once this request is applied. RFC 5627 5.1: its newest binding,
-    /// of a flow the newest of that flow, was made under another Call-ID: then they all end, on each of its flows.
+    /// The time from which the temporary GRUUs of a phone are valid once this request is applied. RFC 5627 5.1: if its newest
+    /// binding (of a flow: the newest of that flow) has another Call-ID, all earlier ones become invalid, on all its flows.
     fn since(&mut self, change: &Change<'_>, contact: &ContactChange<'a>, instance: &'a [u8]) -> Wall {
         let now = self.now;
         let own = || self.existing.iter().map(|entry| &entry.old).filter(|old| old.instance() == Some(instance));
         let live = || own().filter(|old| old.is_live(now));
         let rivals = live().filter(|old| contact.reg_id.is_none() || old.reg_id() == contact.reg_id);
         let newest = rivals.max_by_key(|old| old.registered_at());
-        let goes_on = newest.is_none_or(|newest| newest.call_id() == change.call_id);
+        let is_same_call_id = newest.is_none_or(|newest| newest.call_id() == change.call_id);
         let so_far = live().map(Binding::since).max();
-        if let Some(so_far) = so_far.filter(|_| goes_on) {
+        if let Some(so_far) = so_far.filter(|_| is_same_call_id) {
             return so_far;
         }
-        // Later than any of theirs, also when the clock was set back.
+        // Later than any time used before, even if the clock was set back.
         let last = own().map(|old| old.registered_at().max(old.since())).max();
         let since = last.map_or(now, |last| now.max(last.plus_millis(1)));
         self.reset_instances.extend(so_far.map(|_| (instance, since)));
         since
     }
 
-    /// How many will be live.
+    /// The number of live bindings after the request.
     pub(crate) fn live(&self) -> usize {
         self.outcome().filter(|binding| binding.is_live(self.now)).count()
     }
 
-    /// How many were.
+    /// The number of live bindings before the request.
     pub(crate) fn live_before(&self) -> usize {
         self.existing.iter().filter(|entry| entry.old.is_live(self.now)).count()
     }
 
-    /// Whether a Contact will be live that was not, or over a flow that it did not have.
+    /// Whether the request makes a Contact live that was not live, or that had another flow.
     pub(crate) fn adds_target(&self) -> bool {
         let live_before = || self.existing.iter().map(|entry| &entry.old).filter(|old| old.is_live(self.now));
         let was_there = |binding: &Binding<'_>| {
@@ -213,9 +219,8 @@ impl<'a> Draft<'a> {
         !self.outcome().filter(|binding| binding.is_live(self.now)).all(was_there)
     }
 
-    /// Removes those that lead to no phone or to one that has a newer one, until no more than `max` are live: first those
-    /// whose flow is gone, then the older ones of one instance, unless they are flows of their own; of each kind the oldest
-    /// first.
+    /// Displaces stale bindings until no more than `max` are live: first those whose flow is closed, then those without a
+    /// reg-id whose instance has a newer binding; of each kind the oldest first.
     pub(crate) fn displace_stale(&mut self, max: usize, change: &Change<'_>, is_closed: &dyn Fn(&Flow) -> bool) {
         let now = self.now;
         let closed = |_: &Self, old: &Binding<'_>| is_closed(&old.flow());
@@ -231,7 +236,7 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Whether another binding of the same instance was refreshed later.
+    /// Whether another live binding of the same instance was refreshed later.
     fn has_newer(&self, old: &Binding<'_>) -> bool {
         let is_newer = |other: &&Binding<'_>| {
             other.is_live(self.now) && other.instance() == old.instance() && other.registered_at() > old.registered_at()
@@ -239,8 +244,8 @@ impl<'a> Draft<'a> {
         old.instance().is_some() && self.outcome().any(|other| is_newer(&other))
     }
 
-    /// Removes those that have not been refreshed for longest, until no more than `max` are live. False if that takes
-    /// some of this very request.
+    /// Displaces the bindings that were refreshed least recently until no more than `max` are live. False if only bindings
+    /// of this request are left.
     pub(crate) fn displace_oldest(&mut self, max: usize, change: &Change<'_>) -> bool {
         let now = self.now;
         for _ in max..self.live() {
@@ -251,7 +256,7 @@ impl<'a> Draft<'a> {
         true
     }
 
-    /// What the record will be.
+    /// The bindings of the new record.
     pub(crate) fn finish(&mut self) -> impl Iterator<Item = &Binding<'a>> {
         self.drop_excess_tombstones();
         let reset_instances = std::mem::take(&mut self.reset_instances);
@@ -262,7 +267,7 @@ impl<'a> Draft<'a> {
         self.outcome()
     }
 
-    /// Drops the oldest of too many tombstones.
+    /// Drops the oldest tombstones above [`MAX_TOMBSTONES`].
     fn drop_excess_tombstones(&mut self) {
         let now = self.now;
         let is_dead = |entry: &Existing<'_>| entry.outcome().is_some_and(|binding| !binding.is_live(now));
@@ -279,7 +284,7 @@ impl<'a> Draft<'a> {
     }
 }
 
-/// How a request stands to the one that last touched a binding.
+/// The order of a request relative to the one that last changed a binding.
 #[derive(Clone, Copy)]
 pub(crate) enum CseqOrder {
     Newer,
@@ -298,22 +303,22 @@ impl CseqOrder {
         if change.transaction == binding.transaction() {
             return Ok(Self::Retransmission);
         }
-        // RFC 3261 8.2.2.2: compared with what is under way; later the same CSeq is a number used twice.
+        // RFC 3261 8.2.2.2 compares with ongoing transactions only; after that the same CSeq is out of order.
         Err(if binding.may_be_retransmitted(now) { Refusal::Merged } else { Refusal::OutOfOrder })
     }
 }
 
-/// A Contact as it is compared.
+/// The parts of a Contact that identify its binding.
 pub(crate) struct Identity<'a> {
     instance: Option<&'a [u8]>,
     reg_id: Option<u32>,
     uri: ContactUri<'a>,
 }
 
-/// A Contact URI. A refresh nearly always brings the same octets again: it is parsed when it does not.
+/// A Contact URI. Most refreshes repeat the same octets, so it is parsed only if the octets differ.
 struct ContactUri<'a> {
     octets: &'a [u8],
-    /// `None` inside: it does not parse.
+    /// Contains `None` if it cannot be parsed.
     uri: OnceCell<Option<Uri<'a>>>,
 }
 
@@ -326,7 +331,7 @@ impl<'a> Identity<'a> {
         Self { instance: binding.instance(), reg_id: binding.reg_id(), uri: ContactUri::new(binding.contact()) }
     }
 
-    /// What a flow is called (RFC 5626 6).
+    /// Instance and reg-id, which identify a flow (RFC 5626 6).
     fn flow(&self) -> Option<(&'a [u8], u32)> {
         self.instance.zip(self.reg_id)
     }
@@ -339,7 +344,7 @@ impl<'a> Identity<'a> {
         self.uri.equals(&other.uri)
     }
 
-    /// Whether a binding of the one is refreshed by the other.
+    /// Whether both refer to the same binding.
     pub(crate) fn equals(&self, other: &Identity<'_>) -> bool {
         match (self.flow(), other.flow()) {
             (None, None) => self.uri.equals(&other.uri),
@@ -347,8 +352,8 @@ impl<'a> Identity<'a> {
         }
     }
 
-    /// Whether a binding of `other` ends by this: who does not speak of flows means whatever is at that URI, but for what he
-    /// sees to be another phone's.
+    /// Whether a Contact with `expires=0` removes the binding of `other`. Without reg-id it removes every binding with an equal
+    /// URI, flows included, unless both have an instance and these differ.
     fn removes(&self, other: &Identity<'_>) -> bool {
         let same_phone = self.instance.is_none() || self.instance == other.instance;
         self.equals(other) || self.flow().is_none() && same_phone && self.uri.equals(&other.uri)
@@ -370,5 +375,5 @@ impl<'a> ContactUri<'a> {
     }
 }
 
-/// Tombstones that one record keeps: a device that registers and removes in a loop must not make it grow.
+/// Maximum of tombstones of one record, so that a device that registers and removes in a loop does not make it grow.
 pub(crate) const MAX_TOMBSTONES: usize = 32;

@@ -1,8 +1,7 @@
-//! The records of format 1, which earlier versions wrote: `format, crc32, count`, then each binding's numbers in little
-//! endian and its text.
+//! Records of format 1, which earlier versions wrote: `format, crc32, count`, then each binding's numbers in little endian
+//! and its text.
 //!
-//! Decides how they are read, to be kept in the present format (`layout.rs`). Must refuse whatever is damaged. Nothing
-//! writes this format any more.
+//! Only decodes them, for conversion to the current format (`layout.rs`). Must refuse damaged records.
 
 use std::net::SocketAddr;
 
@@ -13,7 +12,7 @@ use crate::{Binding, Flow, Record, Wall};
 /// First octet of every record.
 pub(crate) const FORMAT: u8 = 1;
 
-/// The record of these octets. `None`: they are damaged, or of another format.
+/// Decodes a record. `None` if it is damaged or of another format.
 pub(crate) fn read(aor: &[u8], octets: &[u8], now: Wall) -> Option<Record> {
     let (&[FORMAT, a, b, c, d], rest) = octets.split_first_chunk()? else { return None };
     if u32::from_le_bytes([a, b, c, d]) != crc32fast::hash(rest) {

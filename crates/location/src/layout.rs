@@ -1,8 +1,8 @@
-//! How a record lies in memory and on disk: one string of octets, the same in both places.
+//! The encoding of a record, the same in memory and on disk.
 //!
-//! Decides format 2: the address of record, then its bindings, numbers in little endian, each binding's text after its
-//! numbers. What is small or only some bindings have (a reg-id, a connection, an IPv6 address) takes little room. A change of
-//! layout is a new format number; old ones stay readable (`format1.rs`). Must not know rules or stores.
+//! Defines format 2: the address of record, then its bindings; of each the numbers in little endian, then the text. Small
+//! numbers are short, and optional values (a reg-id, a connection) have no octets if absent. A change of the layout needs a
+//! new format number; old formats stay readable (`format1.rs`). Must not know rules or stores.
 
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 
@@ -11,7 +11,7 @@ use parser::Transport;
 use crate::binding::MAX_TEXT;
 use crate::{Binding, Flow, Wall};
 
-/// Append one binding.
+/// Appends one binding.
 pub(crate) fn write(binding: &Binding<'_>, out: &mut Vec<u8>) {
     let Flow { transport, remote, local, connection } = binding.flow;
     let flags = [
@@ -24,7 +24,7 @@ pub(crate) fn write(binding: &Binding<'_>, out: &mut Vec<u8>) {
         (LOCAL_V6, local.is_ipv6()),
         (DEACTIVATED, binding.deactivated),
     ];
-    let flags: u16 = flags.iter().filter(|(_, there)| *there).map(|(flag, _)| flag).sum();
+    let flags: u16 = flags.iter().filter(|(_, is_set)| *is_set).map(|(flag, _)| flag).sum();
     out.extend_from_slice(&(flags | u16::from(transport_code(transport)) << TRANSPORT_SHIFT).to_le_bytes());
     write_varint(binding.cseq, out);
     for time in [binding.expires_at, binding.registered_at, binding.since] {
@@ -54,7 +54,7 @@ pub(crate) fn write(binding: &Binding<'_>, out: &mut Vec<u8>) {
     write_text(binding, out);
 }
 
-// The instance usually stands in the parameters already: then only its place is written.
+// The instance is usually part of the parameters: then only its position is written.
 fn write_text(binding: &Binding<'_>, out: &mut Vec<u8>) {
     let parts = [binding.contact, binding.params, binding.call_id, binding.path, binding.user_agent];
     parts.iter().for_each(|part| write_length(part.len(), out));
@@ -70,7 +70,7 @@ fn write_text(binding: &Binding<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(separate);
 }
 
-// Seven bits to an octet, the lowest first, a flag on each but the last: most numbers here are small.
+// Seven bits per octet, the lowest first; the high bit is set in all octets but the last. Most numbers are small.
 fn write_varint(mut number: u32, out: &mut Vec<u8>) {
     while number > 0x7F {
         out.push(number as u8 | 0x80);
@@ -79,12 +79,12 @@ fn write_varint(mut number: u32, out: &mut Vec<u8>) {
     out.push(number as u8);
 }
 
-// MAX_TEXT, which holds for all text together, fits.
+// Lengths are at most MAX_TEXT, so the cast is lossless.
 fn write_length(length: usize, out: &mut Vec<u8>) {
     write_varint(length as u32, out);
 }
 
-/// Take one binding off the front. `None`: these octets were not written here.
+/// Decodes the first binding. `None` if the octets are not an encoded binding.
 pub(crate) fn read<'a>(input: &mut Reader<'a>) -> Option<Binding<'a>> {
     let flags = u16::from_le_bytes(input.array()?);
     let has = |flag| flags & flag != 0;
@@ -93,7 +93,7 @@ pub(crate) fn read<'a>(input: &mut Reader<'a>) -> Option<Binding<'a>> {
     }
     let transport = transport_of((flags >> TRANSPORT_SHIFT) as u8)?;
     let cseq = input.varint()?;
-    // Of known length together: the compiler checks it once.
+    // One slice of known length: the compiler checks the bounds once.
     let mut fixed = Reader(input.slice(26)?);
     let (expires_at, registered_at, since) = (fixed.time()?, fixed.time()?, fixed.time()?);
     let transaction = u64::from_le_bytes(fixed.array()?);
@@ -133,7 +133,7 @@ pub(crate) fn read<'a>(input: &mut Reader<'a>) -> Option<Binding<'a>> {
     })
 }
 
-/// Octets that are being read.
+/// The octets that are still to be decoded.
 #[derive(Clone, Copy)]
 pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
 
@@ -188,7 +188,7 @@ impl<'a> Reader<'a> {
     #[inline(always)]
     fn lengths<const N: usize>(&mut self) -> Option<[usize; N]> {
         let (head, rest) = self.0.split_first_chunk()?;
-        // Most texts are short, and their lengths an octet each.
+        // Most texts are short, so that each length is one octet.
         if head.iter().all(|octet| *octet < 0x80) {
             self.0 = rest;
             return Some(head.map(usize::from));
@@ -201,7 +201,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-// The numbers of formats 1 and 2: never reuse one.
+// The transport codes of formats 1 and 2. A code must not be reused for another transport.
 fn transport_code(transport: Transport) -> u8 {
     match transport {
         Transport::Udp => 0,
@@ -232,8 +232,8 @@ const REMOTE_V6: u16 = 1 << 5;
 const LOCAL_V6: u16 = 1 << 6;
 const DEACTIVATED: u16 = 1 << 7;
 const KNOWN_FLAGS: u16 = INSTANCE | REG_ID | Q | REMOVED | CONNECTION | REMOTE_V6 | LOCAL_V6 | DEACTIVATED;
-/// How far the transport's number is shifted.
+/// The position of the transport code in the flags.
 const TRANSPORT_SHIFT: u32 = 8;
 
-/// Moments have 48 bits: enough until the year 10889.
+/// Times have 48 bits: enough until the year 10889.
 const MAX_TIME: u64 = (1 << 48) - 1;

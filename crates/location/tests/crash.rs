@@ -1,5 +1,5 @@
-//! `kill -9` at any moment loses no acknowledged binding, and brings back none whose removal was acknowledged. This
-//! program runs itself as the child, twelve times, or as often as `FRONTDESK_KILL_ROUNDS` says:
+//! `kill -9` at any time loses no acknowledged binding, and restores none whose removal was acknowledged. This program runs
+//! itself as a child process, twelve times, or as often as `FRONTDESK_KILL_ROUNDS` says:
 //!
 //!     FRONTDESK_KILL_ROUNDS=100 cargo test --release -p location --test crash -- --nocapture
 
@@ -22,7 +22,7 @@ const NOW: Wall = Wall(1_000_000);
 const FILE: &str = "FRONTDESK_CRASH_TEST_FILE";
 const USERS: u32 = 300;
 const ROUNDS: usize = 12;
-/// Every so many requests of a user remove his binding.
+/// Every fifth request of a user removes its binding.
 const REMOVE_EVERY: u32 = 5;
 
 #[test]
@@ -32,9 +32,9 @@ fn no_acknowledged_binding_is_lost() {
     let rounds = env::var("FRONTDESK_KILL_ROUNDS").map_or(ROUNDS, |rounds| rounds.parse().unwrap());
     let (mut acknowledged, mut all) = (BTreeMap::new(), 0);
     for round in 0..rounds {
-        // No two rounds end at the same place, and some end in the middle of tidying up.
+        // Rounds end after different numbers of changes, some of them during compaction.
         let count = run_and_kill(&path, 500 + 7_919 * round % 20_000, &mut acknowledged);
-        assert!(count > 0, "the child did nothing");
+        assert!(count > 0, "the child acknowledged nothing");
         all += count;
         let (store, _) = open(&path, DiskOptions::new(NOW));
         for (&user, &cseq) in &acknowledged {
@@ -43,16 +43,16 @@ fn no_acknowledged_binding_is_lost() {
             assert_eq!(live, !kept.is_multiple_of(REMOVE_EVERY), "round {round}: user{user} at {kept}");
         }
     }
-    println!("{rounds} kills after {all} acknowledged changes: none was lost, none came back");
+    println!("{rounds} kills after {all} acknowledged changes: none was lost, none was restored");
 }
 
-/// The last request that was applied, and whether that left a binding.
+/// The CSeq of the last applied request, and whether there is a live binding.
 fn state(store: &DiskStore, user: u32) -> (u32, bool) {
     let record = support::load(store, &aor(user)).1;
     (record.bindings().into_iter().map(|binding| binding.cseq()).max().unwrap_or(0), record.live(NOW).next().is_some())
 }
 
-/// Starts the child, kills it after so many acknowledgements, notes all that it gave. Returns their number.
+/// Starts the child, kills it after `acks` acknowledgements and records them. Returns their number.
 fn run_and_kill(path: &Path, acks: usize, acknowledged: &mut BTreeMap<u32, u32>) -> usize {
     let mut child = Command::new(env::current_exe().unwrap())
         .args(["--exact", "child", "--nocapture"])
@@ -64,7 +64,7 @@ fn run_and_kill(path: &Path, acks: usize, acknowledged: &mut BTreeMap<u32, u32>)
     let mut count = 0;
     for line in BufReader::new(child.stdout.take().unwrap()).split(b'\n') {
         let line = String::from_utf8(line.unwrap()).unwrap();
-        // A line cut off by the kill lacks its end mark: it was not given.
+        // A line without the final dot was cut off by the kill: it does not count.
         let Some(["ack", user, cseq, "."]) = line.split(' ').collect::<Vec<_>>().first_chunk::<4>().copied() else {
             continue;
         };
@@ -78,7 +78,7 @@ fn run_and_kill(path: &Path, acks: usize, acknowledged: &mut BTreeMap<u32, u32>)
     count
 }
 
-/// No test by itself: the process to be killed. Registers its users for ever and prints what is safe.
+/// Not a test: the process to be killed. Registers its users in a loop and prints which commits are durable.
 #[test]
 fn child() {
     let Some(path) = env::var_os(FILE) else { return };

@@ -1,4 +1,4 @@
-//! The disk store as an operator meets it: restarts, files that are not right, a full queue.
+//! The disk store: restarts, damaged and foreign files, backups, a full queue, clock changes.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "test code outside of test functions")]
 
@@ -26,10 +26,10 @@ fn options() -> DiskOptions {
 
 fn open_error(path: &Path) -> StoreError {
     let hooks = Hooks { done: Box::new(|_, _| {}), committed: Box::new(|_| {}), usable: Box::new(|_| {}) };
-    DiskStore::open(path, options(), hooks).map(|_| ()).expect_err("no store to be opened")
+    DiskStore::open(path, options(), hooks).map(|_| ()).expect_err("the store to be refused")
 }
 
-/// A closed store with one binding.
+/// Creates a store with one binding and closes it.
 fn create_store(path: &Path) {
     let (store, outcomes) = open(path, options());
     let cseq = 1 + support::load(&store, &aor(1)).1.live(NOW).map(|binding| binding.cseq()).max().unwrap_or(0);
@@ -37,7 +37,7 @@ fn create_store(path: &Path) {
     assert_eq!(outcomes.recv(), Ok((ticket(1), true)));
 }
 
-/// Changes the file as no store would.
+/// Changes the file with SQLite, without the store.
 fn execute_sql(path: &Path, sql: &str) {
     Connection::open(path).and_then(|connection| connection.execute_batch(sql)).unwrap();
 }
@@ -67,11 +67,11 @@ fn a_restart_keeps_live_bindings() {
     let record = store.load(&aor(2)).unwrap();
     let flow = record.live(NOW).next().unwrap().flow();
     assert_eq!((flow.remote, flow.local), (support::flow().remote, support::flow().local));
-    // A connection of the former run must not be taken for one of this run with the same number.
+    // A connection of the earlier run must not be confused with one of this run with the same number.
     assert_eq!(flow.connection, 0);
     drop(store);
 
-    // All are over by then.
+    // All are expired by then.
     let (store, _) = open(&path, DiskOptions::new(NOW.plus_secs(9_999)));
     assert!((1..=3).all(|number| store.load(&aor(number)).is_none()));
 }
@@ -96,7 +96,7 @@ fn a_second_process_is_refused() {
     let path = folder.path().join("location");
     let (store, outcomes) = open(&path, options());
     assert_eq!(open_error(&path), StoreError::Locked { path: path.clone() });
-    // And the first still is the owner.
+    // The first process still holds the lock.
     assert_eq!(open_error(&path), StoreError::Locked { path: path.clone() });
     assert!(matches!(commit(&store, &aor(1), 1, &[(A, 600)], NOW, 1), Commit::Pending));
     assert_eq!(outcomes.recv(), Ok((ticket(1), true)));
@@ -148,7 +148,7 @@ fn damage_is_reported_and_the_file_left_unchanged() {
     assert_eq!(fs::read(&path).unwrap(), octets);
 }
 
-/// The file that the version before this one made; the bindings in it are those of the test.
+/// Creates a file that the previous version wrote, with the bindings that the test expects.
 fn create_format1(path: &Path) {
     fs::write(path, include_bytes!("data/location-1")).unwrap();
 }
@@ -159,7 +159,7 @@ fn a_file_of_format_1_keeps_its_bindings() {
     let path = folder.path().join("location");
     create_format1(&path);
     let of = |user: &[u8]| Aor::new(user, b"office.example");
-    // The second time it is one of today.
+    // At the second start it is a file of the current format.
     for _ in 0..2 {
         let (store, _) = open(&path, options());
         assert_eq!(store.counts(), Counts { users: 3, bindings: 4 });
@@ -175,7 +175,7 @@ fn a_file_of_format_1_keeps_its_bindings() {
         assert_eq!((soft.flow().transport, soft.flow().connection), (parser::Transport::Tls, 0));
         assert_eq!(soft.flow().remote, "[2001:db8::7]:40001".parse().unwrap());
         assert_eq!(bob.bindings().get(1).map(|phone| phone.contact()), Some(&b"tel:+4930123456"[..]));
-        // A late copy of what was removed must not bring it back.
+        // The tombstone is kept: a late retransmission must not restore the removed binding.
         let carol = store.load(&of(b"carol")).unwrap();
         assert_eq!((carol.bindings().len(), carol.live(NOW).count()), (2, 1));
     }
@@ -203,13 +203,13 @@ fn no_flipped_bit_loses_a_binding_unnoticed() {
     for round in 1..=4 {
         let (store, outcomes) = open(&path, options());
         for number in 0..10 * round {
-            // One row for each.
+            // One row for each record.
             drop(commit(&store, &aor(number), round, &[(A, 600)], NOW, 1));
             assert!(outcomes.recv().unwrap().1);
         }
         drop(store);
         let whole = fs::read(&path).unwrap();
-        // Where SQLite keeps its books each bit, elsewhere some.
+        // Every bit of the page headers, which SQLite writes, and a sample of the others.
         for bit in (0..whole.len() * 8).filter(|bit| bit / 8 % 4096 < 8 || bit % 4_801 == 0) {
             let mut octets = whole.clone();
             octets[bit / 8] ^= 1 << (bit % 8);
@@ -235,9 +235,9 @@ fn damage_at_runtime_is_noticed_by_the_next_change() {
     let (store, outcomes) = open(&path, options());
     let safe = |number, cseq| {
         let agent = "x".repeat(6_000);
-        let (there, old) = support::load(&store, &aor(number));
+        let (current, old) = support::load(&store, &aor(number));
         let record = support::register_by(&old, cseq, &[(A, 600)], NOW, &agent);
-        assert!(matches!(store.commit(there.as_ref(), record, ticket(1)), Commit::Pending));
+        assert!(matches!(store.commit(current.as_ref(), record, ticket(1)), Commit::Pending));
         outcomes.recv().unwrap().1
     };
     assert!(safe(0, 1) && safe(1, 1));
@@ -257,7 +257,7 @@ fn a_log_damaged_in_the_middle_is_refused() {
         drop(commit(&store, &aor(number), 1, &[(A, 600)], NOW, 1));
         assert!(outcomes.recv().unwrap().1);
     }
-    // As a kill leaves it.
+    // The files as a killed process leaves them.
     let (file, log) = (fs::read(&path).unwrap(), fs::read(folder.path().join("location-wal")).unwrap());
     let opened = |log: &[u8]| {
         fs::write(&copy, &file).unwrap();
@@ -274,7 +274,7 @@ fn a_log_damaged_in_the_middle_is_refused() {
         assert_eq!(opened(&bad), Err(StoreError::Corrupt { path: copy.clone() }), "{at} of {}", log.len());
         assert_eq!(fs::read(folder.path().join("copy-wal")).unwrap(), bad);
     }
-    // A torn end is the power's doing: what was not acknowledged may go.
+    // An incomplete end is the result of a power failure: the last transaction was not acknowledged.
     for less in [1, frame - 1, frame / 2] {
         assert_eq!(opened(&log[..log.len() - less]), Ok(19), "{less}");
     }
@@ -312,9 +312,9 @@ fn a_backup_is_taken_while_phones_register() {
         (1..10).for_each(|turn| safe(500 * turn));
         assert_eq!(backup.join().unwrap(), Ok(()));
     });
-    let taken = StoreError::Io { path: copy.clone(), kind: ErrorKind::AlreadyExists };
-    assert_eq!(backup(&path, &copy), Err(taken));
-    // The copy is a store; and the original is none the worse for it.
+    let exists = StoreError::Io { path: copy.clone(), kind: ErrorKind::AlreadyExists };
+    assert_eq!(backup(&path, &copy), Err(exists));
+    // The copy is a store, and the original is unchanged.
     let (copied, _) = open(&copy, options());
     assert!((0..500).all(|number| copied.load(&aor(number)).is_some()));
     drop(store);
@@ -343,7 +343,7 @@ fn the_file_is_compacted() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("location");
     let (store, _) = open(&path, options());
-    // One in ten registers once only: it has to be carried along.
+    // One user in ten registers only once: compaction has to copy these records.
     let (once, often) = (0..20, 20..200);
     once.clone().for_each(|number| drop(commit(&store, &aor(number), 1, &[(A, 600)], NOW, 1)));
     for cseq in 1..=120 {
@@ -354,7 +354,7 @@ fn the_file_is_compacted() {
         }
     }
     store.close();
-    // 21,600 changes of some 250 octets were written; 200 records and a mebibyte may be there.
+    // 21,600 changes of about 250 octets were written; 200 current records and a mebibyte may remain.
     let octets = fs::metadata(&path).unwrap().len();
     assert!(octets < 3 << 20, "{octets}");
     let (store, _) = open(&path, options());
@@ -385,7 +385,7 @@ fn an_unwritable_path_is_refused() {
     fs::write(folder.path().join("file"), "").unwrap();
     let path = folder.path().join("file/location");
     assert!(matches!(open_error(&path), StoreError::Io { kind: ErrorKind::NotADirectory, .. }));
-    // Not even root can make files here.
+    // Not even root can create files here.
     let refusal = open_error(Path::new("/proc/self/location"));
     assert!(matches!(refusal, StoreError::Io { .. }), "{refusal:?}");
 }
@@ -414,7 +414,7 @@ fn a_closed_store_refuses_commits() {
     store.close();
     store.close();
     assert!(matches!(commit(&store, &aor(1), 2, &[(A, 600)], NOW, 1), Commit::Failed(StoreError::Closed)));
-    // Reads go on, and nothing was changed.
+    // Reads still work, and nothing was changed.
     assert_eq!(store.load(&aor(1)).unwrap().live(NOW).next().unwrap().cseq(), 1);
     open(&path, options());
 }
@@ -435,12 +435,12 @@ fn a_full_queue_refuses_and_changes_nothing() {
     };
     let options = DiskOptions { queue: 4, ..options() };
     let store = DiskStore::open(&folder.path().join("location"), options, hooks).unwrap();
-    // Dropped before the store, should an assertion fail: the writer must not be held then.
+    // Dropped before the store if an assertion fails, so that the writer does not wait forever.
     let release = release;
     let register = |number| commit(&store, &aor(number), 1, &[(A, 600)], NOW, u64::from(number));
     assert!(matches!(register(0), Commit::Pending));
     assert_eq!(outcomes.recv().unwrap(), [ticket(0)]);
-    // The writer is held in its hook: four find room, the fifth does not.
+    // The writer waits in its hook: the queue has room for four, not for the fifth.
     for number in 1..=4 {
         assert!(matches!(register(number), Commit::Pending));
     }
@@ -479,7 +479,7 @@ fn a_clock_offset_is_saved_without_a_commit() {
     let (store, _) = open(&path, options());
     store.set_ahead(HOURS_3);
     thread::sleep(std::time::Duration::from_millis(1_500));
-    // As after a kill: what is not in the file by now is not kept.
+    // As after a kill: only what is in the file by now counts.
     let copy = folder.path().join("copy");
     backup(&path, &copy).unwrap();
     let (copy, _) = open(&copy, DiskOptions::new(NOW.plus_millis(10_800_000)));
@@ -498,7 +498,7 @@ fn a_clock_behind_at_the_start_prolongs_no_binding() {
     }
 }
 
-/// A store, what its commits came to, and whether it says that it can be used.
+/// A store, the outcomes of its commits, and what its `usable` hook reports.
 fn open_watched(path: &Path) -> (DiskStore, support::Outcomes, std::sync::mpsc::Receiver<bool>) {
     let (sender, outcomes) = sync_channel(100);
     let (usable_sender, usable) = sync_channel(100);
@@ -543,7 +543,7 @@ fn lost_or_replaced_files_are_noticed() {
     for (what, damage) in table {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("location");
-        // In the file itself, and not only in the log.
+        // The record is in the database file, not only in the log.
         create_store(&path);
         let (store, outcomes, usable) = open_watched(&path);
         damage(&path);
@@ -562,13 +562,13 @@ fn a_restored_file_is_used_again() {
     assert!(matches!(commit(&store, &aor(1), 1, &[(A, 600)], NOW, 1), Commit::Pending));
     assert_eq!(outcomes.recv(), Ok((ticket(1), true)));
     fs::rename(&path, with_suffix(&path, "-elsewhere")).unwrap();
-    // Without any commit.
+    // Noticed without a commit.
     assert_eq!(usable.recv(), Ok(false));
     fs::rename(with_suffix(&path, "-elsewhere"), &path).unwrap();
     assert_eq!(usable.recv(), Ok(true));
     assert!(matches!(commit(&store, &aor(2), 1, &[(A, 600)], NOW, 2), Commit::Pending));
     assert_eq!(outcomes.recv(), Ok((ticket(2), true)));
-    // Somebody else's tools may touch it, as long as they leave what is in it.
+    // Another program may write to the file if its content stays the same.
     rewrite(&path);
     thread::sleep(std::time::Duration::from_millis(1_200));
     assert!(matches!(commit(&store, &aor(3), 1, &[(A, 600)], NOW, 3), Commit::Pending));

@@ -1,4 +1,4 @@
-//! A disk that takes no more: commits are told so, what was there stays. The child runs under a limit on file sizes.
+//! A full disk: commits fail, existing bindings stay. The child process runs with a limit on file sizes.
 
 #[path = "support/mod.rs"]
 mod support;
@@ -19,7 +19,7 @@ const A: &str = "sip:a@192.0.2.7";
 fn a_write_that_fails_is_undone() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("location");
-    // The signal has to be ignored for the write to fail instead; ignored signals are inherited.
+    // With SIGXFSZ ignored, the write fails instead of killing the process; ignored signals are inherited.
     let script = "trap '' XFSZ; ulimit -f 1024; exec \"$0\" --exact child --nocapture";
     let child = Command::new("sh").args(["-c", script]).arg(env::current_exe().unwrap()).env(FILE, &path).output();
     let child = child.unwrap();
@@ -35,7 +35,7 @@ fn a_write_that_fails_is_undone() {
     assert_eq!(outcomes.recv(), Ok((ticket(7), true)));
 }
 
-/// No test by itself: registers users until the disk is full.
+/// Not a test: the process that registers users until the disk is full.
 #[test]
 fn child() {
     let Some(path) = env::var_os(FILE) else { return };
@@ -49,7 +49,7 @@ fn child() {
     };
     let safe = (0..100_000).find(|&number| !register(number, 1, 600)).expect("the limit to be reached");
     assert!(safe > 10, "only {safe}");
-    // The new one is not there, a refresh that fails leaves the old binding, and its version is right again.
+    // The new record does not exist, and a failed refresh leaves the old record.
     assert!(store.load(&aor(safe)).is_none());
     let before = store.load(&aor(0)).unwrap();
     if !register(0, 2, 900) {

@@ -1,4 +1,4 @@
-//! Random REGISTERs against the simplest registrar that can be written down.
+//! Property test: random REGISTERs, compared with a simple model of a registrar.
 
 #![allow(clippy::indexing_slicing, reason = "test code outside of test functions")]
 
@@ -18,7 +18,7 @@ const INSTANCES: [&str; 2] = ["<urn:uuid:1>", "<urn:uuid:2>"];
 
 #[derive(Clone, Debug)]
 struct Request {
-    /// Milliseconds since the one before; below 0 the clock was set back.
+    /// Milliseconds since the previous request; negative if the clock was set back.
     wait: i64,
     call: usize,
     cseq: u32,
@@ -91,7 +91,7 @@ impl Entry {
     }
 }
 
-/// All that the registrar remembers, from scratch for each request.
+/// The entries that the registrar should have after `request`.
 fn expected_outcome(entries: &[Entry], request: &Request, now: u64, limits: &Limits) -> Result<Vec<Entry>, Refusal> {
     let mut before: Vec<Entry> = entries.iter().filter(|entry| entry.ends + 32_000 > now).cloned().collect();
     if let Some(contacts) = &request.contacts {
@@ -101,7 +101,7 @@ fn expected_outcome(entries: &[Entry], request: &Request, now: u64, limits: &Lim
     if let Some(refusal) = before.iter().find_map(|entry| entry.refuses(request, now)) {
         return Err(refusal);
     }
-    // What does not change is not looked through for what may be forgotten.
+    // A request that changes nothing does not discard tombstones.
     if before.iter().any(|entry| entry.same(request)) || !before.iter().any(|entry| entry.live(now)) {
         return Ok(entries.to_vec());
     }
@@ -109,7 +109,7 @@ fn expected_outcome(entries: &[Entry], request: &Request, now: u64, limits: &Lim
     Ok(before)
 }
 
-/// What becomes of each binding that was there, nothing yet; and what comes on top.
+/// The changes by one request: replacements and removals of existing entries, and added entries.
 struct Outcome {
     replaced: Vec<Option<Entry>>,
     gone: Vec<bool>,
@@ -128,7 +128,7 @@ fn update(
     let mut next = Outcome { replaced, gone, added: Vec::new(), reset_instances: Vec::new() };
     for (at, &Contact { phone, expires }) in contacts.iter().enumerate() {
         let secs = grant(expires, request.transaction, limits)?;
-        // A flow at another URI: where it has moved to.
+        // The same flow at another URI: it has moved.
         let moves = |other: Phone| phone.flow().is_some() && phone.same(other) && phone.uri != other.uri;
         let removes = |contact: &Contact| contact.expires == Some(0);
         let moves_to = contacts.iter().any(|other| moves(other.phone) && !removes(other));
@@ -144,7 +144,7 @@ fn update(
         }
         let mut copies = before.iter().filter(|entry| matches(entry) && entry.same(request)).peekable();
         if copies.peek().is_some() {
-            // What it set has ended since. One that removes a flow by its URI and sets it leaves both.
+            // The binding that it set has ended since. A request that removes a flow by its URI and sets it leaves both entries.
             if secs > 0 && !copies.any(|entry| entry.live(now)) {
                 return Err(Refusal::OutOfOrder);
             }
@@ -189,9 +189,9 @@ impl Outcome {
         let ends = now + u64::from(secs) * 1000;
         let mut entry = Entry { phone, call, cseq, transaction, set: now, since: now, ends, removed: false };
         if let Some(instance) = phone.instance {
-            let (since, anew) = since(before, phone, request.call, now);
+            let (since, is_reset) = since(before, phone, request.call, now);
             entry.since = since;
-            self.reset_instances.extend(anew.then_some((instance, since)));
+            self.reset_instances.extend(is_reset.then_some((instance, since)));
         }
         for &index in matching.iter().filter(|index| !before[**index].live(now)) {
             self.gone[index] |= before[index].call == call;
@@ -206,7 +206,7 @@ impl Outcome {
         self.replaced[index] = Some(entry);
     }
 
-    /// How many are live.
+    /// The number of live entries.
     fn live(&self, before: &[Entry], now: u64) -> usize {
         self.after(before).filter(|entry| entry.live(now)).count()
     }
@@ -215,7 +215,7 @@ impl Outcome {
         before.iter().zip(&self.replaced).map(|(old, new)| new.as_ref().unwrap_or(old)).chain(&self.added)
     }
 
-    /// The longest not refreshed of those whose phone has registered elsewhere since.
+    /// The least recently refreshed of the entries whose phone has a newer one.
     fn superseded(&self, before: &[Entry], now: u64) -> Option<usize> {
         let has_newer = |old: &Entry| {
             let newer =
@@ -261,7 +261,7 @@ fn grant(asked: Option<u32>, transaction: u64, limits: &Limits) -> Result<u32, R
     Ok(if secs == 0 { 0 } else { (secs - u32::try_from(cut).unwrap_or(secs)).max(limits.min_expires) })
 }
 
-/// Since when a phone's temporary GRUUs are good, and whether all of them begin anew.
+/// The time from which a phone's temporary GRUUs are valid, and whether earlier ones become invalid.
 fn since(before: &[Entry], phone: Phone, call: usize, now: u64) -> (u64, bool) {
     let own: Vec<_> = before.iter().filter(|entry| entry.phone.instance == phone.instance).collect();
     let live: Vec<_> = own.iter().filter(|entry| entry.live(now)).collect();
@@ -275,7 +275,7 @@ fn since(before: &[Entry], phone: Phone, call: usize, now: u64) -> (u64, bool) {
     }
 }
 
-/// Whether one of the two leads to a phone in a way that the other does not.
+/// Whether `record` has a live Contact and flow that `other` does not have.
 fn has_target_missing_in(record: &Record, other: &Record, now: Wall) -> bool {
     let targets = |record: &Record| -> Vec<_> {
         record.live(now).map(|binding| (binding.contact().to_vec(), binding.flow())).collect()
@@ -312,7 +312,7 @@ fn apply(record: &Record, request: &Request, now: u64, limits: &Limits) -> Resul
 
 fn contact() -> impl Strategy<Value = Contact> {
     let expires = select(vec![None, Some(0), Some(0), Some(30), Some(60), Some(90), Some(900)]);
-    // A reg-id without an instance is the proxy's to drop, but no harm here.
+    // The proxy drops a reg-id without an instance; here it must be harmless.
     let phone = (0..URIS.len(), of(0..INSTANCES.len()), of(1..3_u32));
     let phone = phone.prop_map(|(uri, instance, reg_id)| Phone { uri, instance, reg_id });
     (phone, expires).prop_map(|(phone, expires)| Contact { phone, expires })
@@ -325,7 +325,7 @@ fn request() -> impl Strategy<Value = Request> {
         .prop_map(|(wait, call, cseq, transaction, contacts)| Request { wait, call, cseq, transaction, contacts })
 }
 
-/// A sequence in which each request may come again, now or later.
+/// A sequence in which each request may be retransmitted, immediately or later.
 fn requests() -> impl Strategy<Value = Vec<Request>> {
     vec((request(), of(0..8_usize)), 1..30).prop_map(|requests| {
         let mut all: Vec<Request> = Vec::new();
@@ -353,7 +353,7 @@ proptest! {
         let (mut record, mut entries, mut now) = (Record::default(), Vec::new(), 1_000_000_u64);
         for request in &requests {
             now = now.saturating_add_signed(request.wait);
-            // The limit is another one after a reload.
+            // The limit changes with a reload of the configuration.
             let limits = Limits { max_contacts: if request.cseq % 3 == 0 { 2 } else { 4 }, ..limits };
             match (apply(&record, request, now, &limits), expected_outcome(&entries, request, now, &limits)) {
                 (Err(refusal), Err(expected)) => prop_assert_eq!(refusal, expected),

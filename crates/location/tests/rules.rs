@@ -1,5 +1,5 @@
-//! Rules of registration beyond RFC 3261 10.3: flows, room for new phones, spread of refreshes, the life of temporary
-//! GRUUs. Those of 10.3 itself are tested beside `Record::apply`.
+//! Registration rules beyond RFC 3261 10.3: flows, displacement of bindings, jitter of the granted time, validity of
+//! temporary GRUUs. The rules of 10.3 itself are tested in `src/record.rs`.
 
 #![allow(clippy::indexing_slicing, clippy::panic, reason = "test code outside of test functions")]
 
@@ -44,7 +44,7 @@ fn change<'a>(call_id: &'a str, cseq: u32, contacts: &[Asked<'a>]) -> Change<'a>
     }
 }
 
-/// A record, the clock in seconds, and the policy under which it changes.
+/// A record, the clock in seconds, and the limits.
 struct Registrar {
     record: Record,
     now: u64,
@@ -93,10 +93,10 @@ fn a_flow_replaces_the_older_one() {
     registrar.register(&change("x", 3, &[flow("sip:a@h3", "I", 2)]));
     registrar.register(&change("x", 4, &[flow("sip:a@h2", "J", 1)]));
     assert_eq!(registrar.uris(), ["sip:a@h2", "sip:a@h3", "sip:a@h2"], "other flows, other phones");
-    // Order is kept by flow.
+    // CSeq order is kept per flow.
     assert_eq!(registrar.apply(&change("x", 2, &[flow("sip:a@h9", "I", 2)])).map(|_| ()), Err(Refusal::OutOfOrder));
     registrar.register(&change("y", 1, &[("sip:elsewhere@h", Some("I"), Some(2), 0)]));
-    assert_eq!(registrar.uris(), ["sip:a@h2", "sip:a@h2"], "removed by its name, not its URI");
+    assert_eq!(registrar.uris(), ["sip:a@h2", "sip:a@h2"], "removed by instance and reg-id, not by its URI");
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn a_contact_without_reg_id_leaves_flows_alone() {
     assert_eq!(registrar.uris(), ["sip:a@h", "sip:a@h"], "two phones may have the same private address");
     registrar.register(&change("x", 2, &[flow("sip:a@h", "I", 1)]));
     assert_eq!(registrar.uris().len(), 2);
-    // RFC 3261 10.2.2: the URI says what is to go, if not the phone.
+    // RFC 3261 10.2.2: without a flow the URI identifies what to remove.
     registrar.register(&change("z", 1, &[("sip:a@h", Some("J"), None, 0)]));
     assert_eq!(registrar.uris().len(), 1);
     assert!(registrar.binding("sip:a@h").reg_id().is_some());
@@ -147,7 +147,7 @@ fn the_last_contact_of_a_flow_counts() {
 
 #[test]
 fn a_flow_can_move_to_another_uri() {
-    // pjsua does so whenever its TCP address changes.
+    // pjsua sends such a REGISTER when its TCP address changes.
     let removal = |instance, reg_id| ("sip:a@h1", instance, reg_id, 0);
     for removal in [removal(Some("I"), Some(1)), removal(Some("I"), None), removal(None, None)] {
         for comes_first in [true, false] {
@@ -172,11 +172,11 @@ fn a_flow_can_move_to_another_uri() {
             if removal.2.is_some() {
                 assert_eq!(registrar.binding("sip:a@h1").reg_id(), Some(2), "another flow stays");
             }
-            // A copy of the request changes nothing.
+            // A retransmission changes nothing.
             assert!(matches!(registrar.apply(&moves), Ok(Applied::Unchanged)), "{removal:?} {comes_first}");
         }
     }
-    // Where nothing was bound, too; and of the same URI the last one counts, as of two that are set.
+    // The same without an existing binding. Of two Contacts with the same URI the last one counts.
     let mut registrar = Registrar::new(LIMITS);
     registrar.register(&change(
         "x",
@@ -204,7 +204,7 @@ fn the_oldest_binding_is_replaced() {
     assert_eq!(registrar.uris(), ["sip:a@h", "sip:c@h", "sip:d@h"], "a was refreshed, b was not");
     assert_eq!(registrar.apply(&change("x", 2, &[contact("sip:b@h")])).map(|_| ()), Err(Refusal::OutOfOrder));
     registrar.register(&change("x", 5, &[contact("sip:b@h")]));
-    assert_eq!(registrar.uris(), ["sip:a@h", "sip:d@h", "sip:b@h"], "who comes back is as good as new");
+    assert_eq!(registrar.uris(), ["sip:a@h", "sip:d@h", "sip:b@h"], "a binding that is set again is the newest");
     let several = change("y", 2, &[contact("sip:e@h"), contact("sip:f@h")]);
     registrar.register(&several);
     assert_eq!(registrar.uris(), ["sip:b@h", "sip:e@h", "sip:f@h"]);
@@ -246,7 +246,7 @@ fn a_phone_that_reconnects_does_not_lock_itself_out() {
         let flow = Flow { transport: Transport::Tcp, connection, ..support::flow() };
         (format!("sip:a@h:{number}"), format!("{number}"), flow)
     };
-    // By its instance, by its closed connections, by both.
+    // Recognised by its instance, by its closed connections, by both.
     for (instance, closes) in [(Some("I"), false), (None, true), (Some("I"), true)] {
         let mut registrar = Registrar::new(LIMITS);
         let flow = Flow { connection: 1_000, ..support::flow() };
@@ -278,14 +278,14 @@ fn only_stale_bindings_are_displaced() {
     registrar.register(&change("x", 1, &[flow("sip:1@h", "I", 1)]));
     registrar.register(&change("y", 1, &[flow("sip:2@h", "I", 2)]));
     registrar.register(&change("z", 1, &[("sip:3@h", Some("J"), None, 600)]));
-    // Flows of one phone stand beside one another, and another phone's binding is its own.
+    // Several flows of one phone are not stale, and neither are bindings of other phones.
     assert_eq!(registrar.apply(&change("w", 1, &[("sip:4@h", Some("K"), None, 600)])).map(|_| ()), too_many);
     assert_eq!(registrar.apply(&change("w", 1, &[flow("sip:4@h", "I", 3)])).map(|_| ()), too_many);
     assert_eq!(registrar.apply(&change("w", 1, &[contact("sip:4@h")])).map(|_| ()), too_many);
-    // No more than has to.
+    // No more than necessary.
     registrar.register(&change("w", 1, &[("sip:4@h", Some("J"), None, 600)]));
     assert_eq!(registrar.uris(), ["sip:1@h", "sip:2@h", "sip:4@h"]);
-    // Several at once make room as one does, but not for themselves.
+    // Several Contacts of one request displace stale bindings, but not each other.
     let both = [("sip:5@h", Some("J"), None, 600), ("sip:6@h", Some("J"), None, 600)];
     assert_eq!(registrar.apply(&change("v", 1, &both)).map(|_| ()), too_many);
     assert_eq!(registrar.uris(), ["sip:1@h", "sip:2@h", "sip:4@h"]);
@@ -306,13 +306,13 @@ fn an_ended_binding_tells_why() {
     registrar.register(&change("x", 1, &["sip:a@h", "sip:b@h", "sip:c@h"].map(contact)));
     assert_eq!(ends(&registrar), []);
     registrar.register(&change("x", 2, &[contact("sip:d@h")]));
-    assert_eq!(ends(&registrar), [("sip:a@h".to_owned(), End::Deactivated)], "it made room");
-    // One phone removes another's.
+    assert_eq!(ends(&registrar), [("sip:a@h".to_owned(), End::Deactivated)], "displaced");
+    // One phone removes the binding of another.
     registrar.register(&change("y", 1, &[("sip:b@h", None, None, 0)]));
     assert_eq!(ends(&registrar)[1..], [("sip:b@h".to_owned(), End::Unregistered)]);
     registrar
         .register(&Change::administrative(Ask::Update([ContactChange::plain(b"sip:c@h", 0)].into_iter().collect())));
-    assert_eq!(ends(&registrar)[2..], [("sip:c@h".to_owned(), End::Deactivated)], "an operator did");
+    assert_eq!(ends(&registrar)[2..], [("sip:c@h".to_owned(), End::Deactivated)], "removed by an operator");
     registrar.register(&change("z", 1, &[("sip:e@h", None, None, 60)]));
     registrar.now += 50;
     assert_eq!(registrar.binding("sip:d@h").end(registrar.wall()), None);
@@ -334,9 +334,9 @@ fn refreshes_are_spread() {
     let jitter = Limits { jitter: 10, ..LIMITS };
     for (transaction, seconds) in [(0, 3600), (u64::MAX / 2, 3420), (u64::MAX, 3240)] {
         assert_eq!(granted(3600, transaction, jitter), Some(seconds));
-        assert_eq!(granted(3600, transaction, LIMITS), Some(3600), "unless nobody wants it");
+        assert_eq!(granted(3600, transaction, LIMITS), Some(3600), "without jitter");
     }
-    // Never below what is the shortest time allowed.
+    // Never below the shortest time allowed.
     assert_eq!(granted(62, u64::MAX, jitter), Some(60));
     assert_eq!(granted(60, u64::MAX, jitter), Some(60));
     assert_eq!(granted(u32::MAX, u64::MAX, jitter), Some(6480));
@@ -351,7 +351,7 @@ fn a_retransmission_is_granted_the_same() {
     assert_eq!(registrar.binding("sip:a@h").remaining(registrar.wall()), 290);
 }
 
-/// When a phone's temporary GRUUs that are still good may have been issued at the earliest.
+/// The earliest time at which a phone's still valid temporary GRUUs can have been issued.
 fn since(registrar: &Registrar, uri: &str) -> u64 {
     registrar.binding(uri).since().millis() / 1000
 }
@@ -365,7 +365,7 @@ fn a_registration_lasts_while_its_call_id_does() {
     assert_eq!(since(&registrar, "sip:a@h"), 1_000);
     registrar.register(&phone("y", 1));
     assert_eq!(since(&registrar, "sip:a@h"), 1_020);
-    // Also at another address, for the phone is the same.
+    // Also with another Contact URI: the instance is the same.
     registrar.register(&change("y", 2, &[("sip:a@h2", Some("I"), None, 600)]));
     assert_eq!(since(&registrar, "sip:a@h2"), 1_020);
     registrar.register(&change("z", 1, &[("sip:a@h3", Some("I"), None, 600)]));
@@ -397,7 +397,7 @@ fn earlier_gruus_stay_invalid_when_the_clock_is_set_back() {
     registrar.now -= 500;
     registrar.register(&phone("y", 600));
     assert!(registrar.binding("sip:a@h").since() > issued);
-    // And when the phone leaves and comes back within one second.
+    // Also if the phone removes its binding and registers again within one second.
     registrar.register(&phone("z", 0));
     registrar.now -= 10;
     registrar.register(&phone("w", 600));

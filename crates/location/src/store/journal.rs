@@ -1,24 +1,24 @@
-//! The rows of the file: each holds records as they became, the latest last.
+//! The rows of the file. Each contains changed records, the latest last.
 //!
-//! Decides the octets of a row: `format, crc32`, then for each record two lengths and its octets. Reading all rows in
-//! order, and of each address of record the last, gives what is registered. Must refuse whatever is damaged.
+//! Defines the octets of a row: `format, crc32`, then for each record two lengths and its octets. The last record of each
+//! address of record in all rows is the current one. Must refuse damaged rows.
 
 use crate::Record;
 
-/// First octet of every row: the format of what is in it.
+/// First octet of every row: the format of its records.
 pub(crate) const FORMAT: u8 = 2;
 
-/// A row takes records until it has so many octets.
+/// A row is complete when it has at least this many octets.
 const ROW_TARGET_LEN: usize = 64 * 1024;
 
 const HEADER_LEN: usize = 5;
 
-/// Why octets are no row.
+/// Why octets are not a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RowError {
-    /// Written by another version of the program.
+    /// It was written by another version of the program.
     Format(u8),
-    /// Cut off, altered, or never ours.
+    /// It is truncated, altered, or not a row at all.
     Corrupt,
 }
 
@@ -39,7 +39,7 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// A row that is being written.
+/// A row under construction.
 pub(crate) struct RowBuffer {
     octets: Vec<u8>,
 }
@@ -64,7 +64,7 @@ impl RowBuffer {
         self.octets.len() >= ROW_TARGET_LEN
     }
 
-    /// The row, complete.
+    /// Completes the row with its header and returns it.
     pub(crate) fn finish(&mut self) -> &[u8] {
         let crc = crc32fast::hash(self.octets.get(HEADER_LEN..).unwrap_or_default()).to_le_bytes();
         for (to, from) in self.octets.iter_mut().zip([FORMAT].into_iter().chain(crc)) {
@@ -73,7 +73,7 @@ impl RowBuffer {
         &self.octets
     }
 
-    /// Begin another row.
+    /// Starts the next row.
     pub(crate) fn clear(&mut self) {
         self.octets.truncate(HEADER_LEN);
     }

@@ -1,7 +1,7 @@
 //! The sharded map in memory that every store reads from.
 //!
-//! Decides compare and swap, the order of expiry and the gauges. Must not know what makes a change safe: a closure that
-//! runs under the shard's lock says whether it may happen.
+//! Implements compare and swap, the order of expiry and the gauges. Must not know how a change becomes durable: a closure
+//! that runs under the shard's lock decides whether the change is admitted.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -15,10 +15,10 @@ use parking_lot::RwLock;
 use super::{Commit, Counts};
 use crate::{Record, Wall};
 
-/// All records, in shards that are locked apart from one another.
+/// All records, in shards with a lock each.
 pub(crate) struct Map {
     shards: Box<[RwLock<Shard>]>,
-    /// Keyed at each start. Who only asks cannot make a chain longer, and nobody sees a hash.
+    /// Randomly keyed: lookups do not insert, and hashes are never exposed, so collisions cannot be forced.
     hasher: DefaultHashBuilder,
     users: AtomicU64,
     bindings: AtomicU64,
@@ -28,20 +28,20 @@ pub(crate) struct Map {
 
 #[derive(Default)]
 struct Shard {
-    /// Found by their address of record, which is in them: a slot is one pointer.
+    /// Records by their address of record, which they contain: a slot is one pointer.
     table: HashTable<Record>,
-    /// One entry for each record says the second that is noted on it; others are stale.
+    /// For each record one entry has the second that its metadata has; all other entries are stale.
     sweep_queue: BinaryHeap<Reverse<SweepEntry>>,
 }
 
-/// A second since the epoch, and whose.
+/// The second at which the sweep must visit a record, and the record's tag.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct SweepEntry {
     second: u32,
     tag: Tag,
 }
 
-/// What a shard knows an address of record by. Seldom, two have the same.
+/// A hash that stands for an address of record. Two addresses may have the same tag, which is rare.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Tag(u32);
 
@@ -61,13 +61,13 @@ impl Map {
         self.with(aor, Record::clone)
     }
 
-    /// Look at the record of this address, under the lock.
+    /// Calls `read` with the record of this address, under the lock.
     pub(crate) fn with<T>(&self, aor: &[u8], read: impl FnOnce(&Record) -> T) -> Option<T> {
         let (tag, shard) = self.locate(aor)?;
         shard.read().find(tag, aor).map(read)
     }
 
-    /// Compare and swap. `admit` runs under the lock, before the change: what it refuses does not happen.
+    /// Compare and swap. `admit` runs under the lock before the change, and can refuse it.
     pub(crate) fn swap(
         &self,
         expected: Option<&Record>,
@@ -92,13 +92,13 @@ impl Map {
         outcome
     }
 
-    /// Put a record in place, whatever is there now.
+    /// Stores a record, whatever the current one is.
     pub(crate) fn restore(&self, record: Record) {
         let Some((tag, shard)) = self.locate(record.aor()) else { return };
         self.put(&mut shard.write(), tag, record);
     }
 
-    /// Expect so many records.
+    /// Reserves space for this many records.
     pub(crate) fn reserve(&self, records: usize) {
         for shard in &self.shards {
             let each = records / self.shards.len();
@@ -106,7 +106,7 @@ impl Map {
         }
     }
 
-    /// Make a record for this address, unless there is one.
+    /// Creates a record for this address, unless there is one.
     pub(crate) fn insert_new<E>(&self, aor: &[u8], make: impl FnOnce() -> Result<Record, E>) -> Result<(), E> {
         let Some((tag, shard)) = self.locate(aor) else { return Ok(()) };
         let mut shard = shard.write();
@@ -116,7 +116,7 @@ impl Map {
         Ok(())
     }
 
-    /// Take the record of this address away.
+    /// Removes the record of this address.
     pub(crate) fn remove(&self, aor: &[u8]) {
         let Some((tag, shard)) = self.locate(aor) else { return };
         if let Ok(slot) = shard.write().table.find_entry(tag.hash(), |record| record.aor() == aor) {
@@ -125,8 +125,8 @@ impl Map {
         }
     }
 
-    /// Look at all records that are due, but not longer than for so many: forget what is over, count what is live.
-    /// Returns how many bindings were forgotten.
+    /// Visits records that are due, at most `max`: removes those whose bindings are all discardable and recounts the others.
+    /// Returns the number of bindings removed.
     pub(crate) fn sweep(&self, now: Wall, max: usize) -> usize {
         let (mut removed, mut left) = (0, max);
         let mut due: Vec<&RwLock<Shard>> = self.shards.iter().collect();
@@ -153,12 +153,12 @@ impl Map {
         Counts { users: self.users.load(Ordering::Relaxed), bindings: self.bindings.load(Ordering::Relaxed) }
     }
 
-    /// What all records have together.
+    /// The octets of all records together.
     pub(crate) fn octets(&self) -> u64 {
         self.octets.load(Ordering::Relaxed)
     }
 
-    /// How many records there are.
+    /// The number of records.
     pub(crate) fn records(&self) -> u64 {
         self.records.load(Ordering::Relaxed)
     }
@@ -196,9 +196,9 @@ impl Map {
     }
 
     fn put(&self, shard: &mut Shard, tag: Tag, record: Record) {
-        let same = |there: &Record| there.aor() == record.aor();
+        let same = |current: &Record| current.aor() == record.aor();
         let entry = SweepEntry { second: record.meta().due(), tag };
-        match shard.table.entry(tag.hash(), same, |there| self.tag(there.aor()).hash()) {
+        match shard.table.entry(tag.hash(), same, |current| self.tag(current.aor()).hash()) {
             Entry::Vacant(vacant) => {
                 self.count(None, Some(&record));
                 shard.sweep_queue.push(Reverse(entry));
@@ -211,7 +211,7 @@ impl Map {
                 if entry.second < before.due() {
                     shard.sweep_queue.push(Reverse(entry));
                 } else {
-                    // A refresh ends later than what it replaces: its entry fires early and is queued again then.
+                    // A refresh expires later than the old record: its existing entry comes too early and is queued again then.
                     record.meta().set_due(before.due());
                 }
                 *slot.get_mut() = record;
@@ -234,7 +234,7 @@ impl Map {
 
     fn locate(&self, aor: &[u8]) -> Option<(Tag, &RwLock<Shard>)> {
         let hash = self.hasher.hash_one(aor);
-        // The tag has the lower half.
+        // The tag is the lower half of the hash, so the shard is chosen by the upper half.
         let at = usize::try_from((hash >> 32) % SHARDS).ok()?;
         Some((Tag(hash as u32), self.shards.get(at)?))
     }
@@ -251,7 +251,7 @@ impl Shard {
 }
 
 impl Tag {
-    // The table takes its bits from both ends.
+    // hashbrown uses both the high and the low bits of a hash.
     fn hash(self) -> u64 {
         u64::from(self.0).wrapping_mul(0x9E37_79B9_7F4A_7C15)
     }
@@ -263,8 +263,8 @@ fn adjust(gauge: &AtomicU64, before: u64, after: u64) {
     }
 }
 
-/// Enough that workers seldom meet; a power of two.
+/// Enough that workers seldom wait for the same lock; a power of two.
 const SHARDS: u64 = 64;
 
-/// Records looked at under one lock.
+/// Records that are swept under one lock.
 const SWEEP_BATCH: usize = 256;

@@ -1,6 +1,6 @@
 //! The bounded queue between the workers and the writer thread.
 //!
-//! Decides how much may wait: a full queue refuses, nobody blocks but the writer. Must not know what it carries.
+//! A full queue refuses a push; only the writer thread blocks. Must not know what the items are.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
-/// Many push, one takes all that waits.
+/// A queue with many producers and one consumer, which takes items in groups.
 pub(crate) struct Queue<T> {
     state: Mutex<State<T>>,
     ready: Condvar,
     capacity: usize,
-    /// What waits, and what was taken and is not done with: readable without the lock.
+    /// Items that wait, and items that were taken and are not done. Readable without the lock.
     len: AtomicUsize,
 }
 
@@ -29,12 +29,12 @@ pub(crate) enum PushError {
     Closed,
 }
 
-/// What [`Queue::take`] came to.
+/// The result of [`Queue::take`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TakeResult {
-    /// Something, at least one.
+    /// At least one item was taken.
     Items,
-    /// Nothing came in time.
+    /// There was no item within the timeout.
     TimedOut,
     /// The queue is closed and empty.
     Closed,
@@ -46,7 +46,7 @@ impl<T> Queue<T> {
         Self { state, ready: Condvar::new(), capacity, len: AtomicUsize::new(0) }
     }
 
-    /// Append `item` unless as many as there is room for wait already.
+    /// Appends `item`, unless the queue is full or closed.
     pub(crate) fn push(&self, item: T) -> Result<(), PushError> {
         let mut state = self.state.lock();
         if state.closed {
@@ -62,7 +62,7 @@ impl<T> Queue<T> {
         Ok(())
     }
 
-    /// Wait for something, but no longer than `timeout`, then move up to `max` of it into `into`.
+    /// Waits for an item, but no longer than `timeout`, then moves up to `max` items into `into`.
     pub(crate) fn take(&self, into: &mut Vec<T>, max: usize, timeout: Duration) -> TakeResult {
         let mut state = self.state.lock();
         while state.waiting.is_empty() {
@@ -78,22 +78,22 @@ impl<T> Queue<T> {
         TakeResult::Items
     }
 
-    /// Everything that waits, without waiting.
+    /// Moves all waiting items into `into`, without blocking.
     pub(crate) fn drain(&self, into: &mut Vec<T>) {
         into.extend(self.state.lock().waiting.drain(..));
     }
 
-    /// So many of those taken are done with.
+    /// Tells that `count` of the taken items are done.
     pub(crate) fn mark_done(&self, count: usize) {
         self.len.fetch_sub(count, Ordering::Relaxed);
     }
 
-    /// How many were pushed and are not done.
+    /// The number of items that were pushed and are not done.
     pub(crate) fn len(&self) -> usize {
         self.len.load(Ordering::Relaxed)
     }
 
-    /// Refuse what comes from now on; what waits can still be taken.
+    /// Refuses further items; the waiting ones can still be taken.
     pub(crate) fn close(&self) {
         self.state.lock().closed = true;
         self.ready.notify_all();

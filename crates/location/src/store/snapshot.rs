@@ -1,8 +1,8 @@
-//! Whether the files of an open store are still the ones that it was opened with.
+//! Detects whether the files of an open store were deleted, replaced or modified by another program.
 //!
-//! Decides by device, inode, length and time of the last change. SQLite goes on writing to a file that was deleted, moved
-//! or replaced, and does not notice one that was cut: what it calls safe is then lost with the next restart. Nothing is
-//! opened here: closing any descriptor of a file gives up the locks that this process has on it.
+//! Compares device, inode, length and modification time. SQLite continues to write to a file that was deleted, moved or
+//! replaced, and does not notice one that was truncated: its commits are then lost at the next restart. Must not open the
+//! files: closing any descriptor of a file releases the locks that this process has on it.
 
 use std::fs::{self, Metadata};
 use std::io;
@@ -10,37 +10,37 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// What the files look like now.
+/// The state of the files compared with the snapshots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FileStatus {
-    /// As they were left.
+    /// As in the snapshots.
     Unchanged,
-    /// Somebody else has written to them.
+    /// Another program has written to them.
     Modified,
-    /// Deleted, cut, or others in their place.
+    /// Deleted, truncated or replaced.
     Lost,
 }
 
-/// The store's file and what lies beside it, as they were when this program last wrote to them.
+/// The store's file and the files beside it, as they were when this program last wrote to them.
 pub(crate) struct FileSnapshots(Vec<FileSnapshot>);
 
 struct FileSnapshot {
     path: PathBuf,
     id: (u64, u64),
-    /// Neither the store's file nor its log ever becomes shorter while it is in use: see `file.rs`.
+    /// The store's file and its log never become shorter while in use: see `file.rs`.
     length: u64,
-    /// Not of the files that carry no data.
+    /// Modification time; `None` for the files without data.
     modified: Option<SystemTime>,
 }
 
 impl FileSnapshots {
-    /// As they are now: `data` hold records, `others` only have to be there.
+    /// Takes snapshots: `data` files contain records, `others` only have to exist.
     pub(crate) fn of(data: &[PathBuf], others: &[PathBuf]) -> io::Result<Self> {
         let data = data.iter().map(|path| FileSnapshot::of(path, true));
         data.chain(others.iter().map(|path| FileSnapshot::of(path, false))).collect::<io::Result<_>>().map(Self)
     }
 
-    /// Compares them with what is there.
+    /// Compares the snapshots with the files.
     pub(crate) fn status(&self) -> FileStatus {
         let mut status = FileStatus::Unchanged;
         for snapshot in &self.0 {
@@ -56,7 +56,8 @@ impl FileSnapshots {
         status
     }
 
-    /// This program has written to them, or has found good what somebody else did. False if they are not the same files.
+    /// Takes new snapshots after this program has written to the files, or has verified what another program wrote. False if
+    /// they are not the same files.
     pub(crate) fn update(&mut self) -> bool {
         self.0.iter_mut().all(|snapshot| match fs::metadata(&snapshot.path) {
             Ok(found) if snapshot.is_same_file(&found) => {
@@ -81,7 +82,7 @@ impl FileSnapshot {
     }
 }
 
-// An inode that is still open is not given to another file.
+// The inode of an open file is not reused for another file.
 fn id(found: &Metadata) -> (u64, u64) {
     (found.dev(), found.ino())
 }

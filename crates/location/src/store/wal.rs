@@ -1,15 +1,15 @@
-//! A look at the write-ahead log before SQLite takes it.
+//! Checks the write-ahead log before SQLite opens it.
 //!
-//! Decides whether it is damaged in the middle. SQLite takes a log up to the first wrong octet, for it ends like that when
-//! the power fails; what had been made safe after such an octet would be gone without a word. But each transaction is on
-//! disk before the next begins: only the last can be torn, and what follows a whole one cannot be a torn end. The layout
-//! is that of <https://www.sqlite.org/fileformat2.html#walformat>. Must not write.
+//! Detects damage in the middle of the log. SQLite silently ignores the log from the first wrong octet on, because a power
+//! failure leaves such an end; later transactions, which were already acknowledged, would be lost without an error. But each
+//! transaction is synced before the next begins, so only the last one can be incomplete: a wrong octet before a complete
+//! transaction is damage. The format is <https://www.sqlite.org/fileformat2.html#walformat>. Must not write.
 
 use std::fs::File;
 use std::io::{self, BufReader, ErrorKind, Read};
 use std::path::Path;
 
-/// Is this log, if there is one, good up to its last transaction?
+/// Whether the log is undamaged up to its last transaction, or does not exist.
 pub(crate) fn is_whole(path: &Path) -> io::Result<bool> {
     match File::open(path) {
         Ok(file) => Ok(check(&mut BufReader::new(file))?.unwrap_or(true)),
@@ -18,14 +18,14 @@ pub(crate) fn is_whole(path: &Path) -> io::Result<bool> {
     }
 }
 
-// `None`: it ends before anything can be said.
+// `None` if the log has no valid header.
 fn check(log: &mut impl Read) -> io::Result<Option<bool>> {
     let Some(header) = read_array::<32>(log)? else { return Ok(None) };
     let [magic, _, page, _, salt1, salt2, first, second] = read_words(&header, true);
     let (big_endian, mut sum) = (magic & 1 == 1, Checksum::default());
     sum.add(header.get(..24).unwrap_or_default(), big_endian);
     if magic & !1 != MAGIC || sum != Checksum(first, second) {
-        // One that was just begun: what it had before is in the file.
+        // The log was just restarted: its previous content has been copied to the database file.
         return Ok(None);
     }
     let mut content = vec![0; if page == 1 { 1 << 16 } else { page as usize }];
@@ -36,11 +36,11 @@ fn check(log: &mut impl Read) -> io::Result<Option<bool>> {
         }
         let [_, pages, own_salt1, own_salt2, first, second] = read_words(&header, true);
         if (own_salt1, own_salt2) != (salt1, salt2) {
-            // Of an earlier log, whose place this one has taken.
+            // A frame left over from before the log was restarted.
             good = false;
             continue;
         }
-        // A transaction was completed after the fault, and this one came after it.
+        // A transaction was completed after the fault and another frame follows: this is not an incomplete end.
         if complete {
             return Ok(Some(false));
         }

@@ -1,10 +1,10 @@
-//! The thread that makes commits safe: whatever waits becomes one transaction and one fsync.
+//! The thread that makes commits durable: all waiting changes become one transaction with one fsync.
 //!
-//! Decides what is written when, and what happens if it cannot be: memory goes back to what is on disk. The file only
-//! grows at its end; what has been replaced there is left behind, and when that is more than what is of use, the oldest
-//! rows are taken away, the records of them that still count being written again. Before each group and once a second it is
-//! asked whether the files are still the ones that were opened: nothing is called safe that went into a deleted file. Must
-//! not decide who wins: that was settled in memory, and the queue has the same order. Its clock only measures itself.
+//! If a transaction fails, its changes are undone in memory. Rows are only appended to the file; when more than half of it is
+//! obsolete, the oldest rows are deleted and their records that are still current are written again. Before each group and
+//! once a second the thread checks that the files are still the ones that were opened, so that no commit into a deleted file
+//! is reported as durable. Must not resolve conflicts: the map has done that, and the queue has the order of its changes.
+//! The clock is read only for durations.
 
 use std::ops::Range;
 use std::path::Path;
@@ -21,35 +21,35 @@ use super::queue::{Queue, TakeResult};
 use super::{CommitReport, DiskOptions, Hooks, StoreError, Ticket};
 use crate::Record;
 
-/// One change of one record, in memory already.
+/// One change of one record, already applied in memory.
 pub(crate) struct Op {
     pub(crate) before: Option<Record>,
     pub(crate) after: Record,
     pub(crate) ticket: Ticket,
 }
 
-/// What the workers and the writer thread have in common.
+/// State shared by the workers and the writer thread.
 pub(crate) struct Shared {
     pub(crate) map: Map,
     pub(crate) queue: Queue<Op>,
-    /// Read by each commit from its swap to its place in the queue; written while a failed group is undone, so that
-    /// nothing builds on what is being taken back.
+    /// Each commit holds it for reading from its swap until it is queued. Held for writing while a failed group is undone, so
+    /// that no new change is computed from one that is being undone.
     pub(crate) undo_lock: RwLock<()>,
-    /// How far the machine's clock is ahead of the store's time, in milliseconds.
+    /// Milliseconds by which the machine's clock is ahead of the store's time.
     pub(crate) ahead: AtomicI64,
     pub(crate) hooks: Hooks,
 }
 
-/// The file as the writer thread knows it.
+/// The writer thread's view of the file.
 pub(crate) struct Journal {
     pub(crate) file: File,
-    /// The numbers of its rows.
+    /// The numbers of the rows in the file.
     pub(crate) rows: Range<i64>,
-    /// What the rows have together.
+    /// The octets of all rows together.
     pub(crate) octets: u64,
-    /// [`Shared::ahead`] as it is in the file.
+    /// [`Shared::ahead`] as stored in the file.
     pub(crate) ahead: i64,
-    /// When somebody else's writing was last found to have damaged the file.
+    /// When the file was last found to be damaged by another program.
     pub(crate) damaged_at: Option<Instant>,
 }
 
@@ -80,7 +80,7 @@ pub(crate) fn run(mut journal: Journal, shared: &Shared, options: DiskOptions) {
         if written.is_err() {
             undo(shared, &mut group);
         }
-        // Before any commit is answered: whoever asks afterwards is told the new state.
+        // Before any commit is answered, so that a later query reports the new state.
         state.on_write(written.as_ref().copied(), &shared.hooks);
         shared.queue.mark_done(group.len());
         tickets.extend(group.drain(..).map(|op| op.ticket));
@@ -91,7 +91,7 @@ pub(crate) fn run(mut journal: Journal, shared: &Shared, options: DiskOptions) {
     }
 }
 
-/// Whether changes can be made safe, as the hook was last told.
+/// Whether changes can be made durable, as last reported to the hook.
 #[derive(Default)]
 struct State {
     failure: Option<StoreError>,
@@ -103,7 +103,7 @@ impl State {
         self.failure.is_none()
     }
 
-    /// The files were looked at. That says nothing of a disk that was full.
+    /// Handles the result of a check of the files. A good result does not end the state of a full disk.
     fn on_check(&mut self, outcome: Result<(), StoreError>, hooks: &Hooks) {
         match (&outcome, &self.failure) {
             (Ok(()), None) => {}
@@ -112,13 +112,13 @@ impl State {
         }
     }
 
-    /// Something was written, or could not be.
+    /// Handles the result of a transaction.
     fn on_write(&mut self, outcome: Result<(), &StoreError>, hooks: &Hooks) {
         let failure = outcome.err();
         if failure == self.failure.as_ref() && failure.is_none() {
             return;
         }
-        // One line for a failure, and not one for each group that meets it.
+        // Log a failure once, not for each group.
         let is_new = failure != self.failure.as_ref();
         if is_new || self.logged.is_none_or(|last| last.elapsed() >= LOG_INTERVAL) {
             self.logged = Some(Instant::now());
@@ -135,7 +135,7 @@ impl State {
 }
 
 impl Journal {
-    /// Write these records at the end, all or none, and how far the machine's clock is ahead.
+    /// Appends these records, all or none, and stores `ahead`.
     pub(crate) fn write<'r>(
         &mut self,
         records: impl Iterator<Item = &'r Record>,
@@ -151,11 +151,11 @@ impl Journal {
         })?;
         self.ahead = ahead;
         self.remember_rows(row_writer, map);
-        // Only now: it is in the file, should that be put back.
+        // Last: the transaction is in the file even if this fails, and counts if the file is put back.
         self.file.confirm_written()
     }
 
-    /// Are the files still those that were opened? What somebody else has written must have left every row as it was.
+    /// Checks that the files are still those that were opened. If another program has written to them, every row is verified.
     pub(crate) fn check(&mut self) -> Result<(), StoreError> {
         if self.damaged_at.is_some_and(|found| found.elapsed() < VERIFY_INTERVAL) {
             return Err(StoreError::Lost { path: self.file.path().to_owned() });
@@ -170,7 +170,7 @@ impl Journal {
         outcome
     }
 
-    /// Make an earlier file one of today, with these records.
+    /// Converts a file of format 1 to the current format, with these records.
     pub(crate) fn migrate<'r>(
         &mut self,
         records: impl Iterator<Item = &'r Record>,
@@ -189,27 +189,27 @@ impl Journal {
     fn remember_rows(&mut self, row_writer: RowWriter, map: &Map) {
         (self.rows, self.octets) = (row_writer.rows, row_writer.octets);
         for (record, row) in row_writer.row_numbers {
-            // What has come in its place meanwhile is not safe yet: the last one that is lies here.
+            // The current record may be a later one that is not durable yet. Its row is that of the latest durable one.
             map.with(record.aor(), |current| current.meta().set_row(row_tag(row)));
         }
     }
 }
 
-/// Whether a file holds exactly these rows, each of them whole.
+/// Whether a file contains exactly these rows, undamaged.
 fn has_rows(path: &Path, rows: &Range<i64>, octets: u64) -> bool {
     let (mut count, mut sum) = (0, 0);
     let read = File::read_only(path).and_then(|file| {
         file.quick_check()?;
         file.for_each_row(|number, row| {
-            let whole = journal::entries(row).is_ok_and(|mut entries| entries.all(|entry| entry.is_ok()));
+            let is_whole = journal::entries(row).is_ok_and(|mut entries| entries.all(|entry| entry.is_ok()));
             (count, sum) = (count + 1, sum + row.len() as u64);
-            if whole && rows.contains(&number) { Ok(()) } else { Err(file.corrupt()) }
+            if is_whole && rows.contains(&number) { Ok(()) } else { Err(file.corrupt()) }
         })
     });
     read.is_ok() && (count, sum) == (rows.end - rows.start, octets)
 }
 
-/// A transaction that writes rows.
+/// Writes rows in one transaction.
 struct RowWriter {
     rows: Range<i64>,
     octets: u64,
@@ -241,14 +241,14 @@ impl RowWriter {
         Ok(())
     }
 
-    /// Take away the oldest rows while more than half of what is there is of no use; a few at a time.
+    /// Deletes the oldest rows while more than half of the file is obsolete, a limited number per transaction.
     fn compact(&mut self, table: &Rows<'_>, map: &Map) -> Result<(), StoreError> {
         let mut left = COMPACT_BATCH;
         let old = self.rows.end;
         while self.rows.start < old && left > 0 && self.octets > 2 * map.octets() + COMPACT_MIN {
             let number = self.rows.start;
             let row = table.read(number)?;
-            // It was whole when it was read or written: if it is not any more, no promise can be made.
+            // The row was undamaged when it was last read or written. If it is not now, the transaction must fail.
             for entry in journal::entries(&row).map_err(|_| table.corrupt())? {
                 let entry = entry.map_err(|_| table.corrupt())?;
                 let is_here = |record: &Record| (record.meta().row() == row_tag(number)).then(|| record.clone());
@@ -265,7 +265,7 @@ impl RowWriter {
     }
 }
 
-// What waits was computed from what failed, or may have been: it goes back as well, the latest first.
+// Queued changes may have been computed from those that failed: they are undone as well, the latest first.
 fn undo(shared: &Shared, group: &mut Vec<Op>) {
     let _guard = shared.undo_lock.write();
     shared.queue.drain(group);
@@ -277,12 +277,12 @@ fn undo(shared: &Shared, group: &mut Vec<Op>) {
     }
 }
 
-/// The note of a row: rows that are there at one time are closer together than that.
+/// The low half of a row number. It is unique: the rows in the file at one time are fewer than 2^32.
 pub(crate) fn row_tag(row: i64) -> u32 {
     row as u32
 }
 
-/// Should the thread ever end by a panic, commits fail instead of waiting for ever.
+/// Closes the queue if the thread panics, so that commits fail instead of waiting forever.
 struct CloseOnExit<'a>(&'a Queue<Op>);
 
 impl Drop for CloseOnExit<'_> {
@@ -291,17 +291,17 @@ impl Drop for CloseOnExit<'_> {
     }
 }
 
-/// How often the files are looked at while nothing is written.
+/// Interval of checking the files while nothing is written.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How often a file that somebody else has damaged is read again: it may be large.
+/// Interval of verifying a file that another program has damaged: it may be large.
 const VERIFY_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How often a failure that goes on is said again.
+/// Interval of logging a persisting failure.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
-/// What may be of no use in any case.
+/// Obsolete octets below which the file is not compacted.
 const COMPACT_MIN: u64 = 1 << 20;
 
-/// Octets of old rows that one transaction looks at.
+/// Octets of old rows that one transaction reads.
 const COMPACT_BATCH: usize = 512 * 1024;

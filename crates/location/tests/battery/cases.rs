@@ -38,9 +38,9 @@ pub(crate) fn a_committed_record_is_loaded(subject: &Subject) {
 
 pub(crate) fn a_commit_from_an_old_record_conflicts(subject: &Subject) {
     let store = &subject.store;
-    let change = |there: Option<&Record>, cseq| {
-        let old = there.cloned().unwrap_or_else(|| Record::empty(&aor(1)));
-        store.commit(there, register(&old, cseq, &[(A, 60)], NOW), ticket(u64::from(cseq)))
+    let change = |current: Option<&Record>, cseq| {
+        let old = current.cloned().unwrap_or_else(|| Record::empty(&aor(1)));
+        store.commit(current, register(&old, cseq, &[(A, 60)], NOW), ticket(u64::from(cseq)))
     };
     assert!(subject.safe(change(None, 1)));
     assert!(!subject.safe(change(None, 2)));
@@ -48,7 +48,7 @@ pub(crate) fn a_commit_from_an_old_record_conflicts(subject: &Subject) {
     assert!(subject.safe(change(Some(&first), 3)));
     assert!(!subject.safe(change(Some(&first), 4)));
     assert_eq!(store.load(&aor(1)).unwrap().live(NOW).next().unwrap().cseq(), 3);
-    // Nothing was ever there under the second address.
+    // There never was a record of the second address.
     let second = register(&Record::empty(&aor(2)), 5, &[(A, 60)], NOW);
     assert!(matches!(store.commit(Some(&first), second, ticket(5)), Commit::Conflict));
 }
@@ -60,7 +60,7 @@ pub(crate) fn a_recreated_record_is_another_record(subject: &Subject) {
     assert_eq!((store.sweep(after(60)), store.sweep(after(60 + 32))), (0, 1));
     assert!(store.load(&aor(1)).is_none());
     assert!(subject.safe(commit(store, &aor(1), 1, &[(A, 60)], NOW, 2)));
-    // It looks the same, but a change that was computed from the first one has lost.
+    // It has the same content, but a change computed from the first record must conflict.
     let late = register(&first, 2, &[(A, 60)], NOW);
     assert!(matches!(store.commit(Some(&first), late, ticket(3)), Commit::Conflict));
 }
@@ -68,17 +68,17 @@ pub(crate) fn a_recreated_record_is_another_record(subject: &Subject) {
 pub(crate) fn a_commit_that_changes_nothing_is_pending_like_others(subject: &Subject) {
     let store = &subject.store;
     assert!(subject.safe(commit(store, &aor(1), 1, &[(A, 60)], NOW, 1)));
-    let there = store.load(&aor(1)).unwrap();
-    assert!(subject.safe(store.commit(Some(&there), there.clone(), ticket(2))));
-    assert!(store.load(&aor(1)).unwrap().ptr_eq(&there));
+    let current = store.load(&aor(1)).unwrap();
+    assert!(subject.safe(store.commit(Some(&current), current.clone(), ticket(2))));
+    assert!(store.load(&aor(1)).unwrap().ptr_eq(&current));
     assert_eq!((store.sweep(after(60)), store.sweep(after(60 + 32))), (0, 1));
 }
 
 pub(crate) fn an_empty_record_is_swept(subject: &Subject) {
     let store = &subject.store;
     assert!(subject.safe(commit(store, &aor(1), 1, &[(A, 60)], NOW, 1)));
-    let there = store.load(&aor(1)).unwrap();
-    assert!(subject.safe(store.commit(Some(&there), Record::empty(&aor(1)), ticket(2))));
+    let current = store.load(&aor(1)).unwrap();
+    assert!(subject.safe(store.commit(Some(&current), Record::empty(&aor(1)), ticket(2))));
     assert_eq!(store.counts(), counts(0, 0));
     assert_eq!(store.sweep(after(1)), 0);
     assert!(store.load(&aor(1)).is_none());
@@ -121,7 +121,7 @@ pub(crate) fn one_of_two_expires(subject: &Subject) {
     let store = &subject.store;
     assert!(subject.safe(commit(store, &aor(1), 1, &[(A, 60), (B, 600)], NOW, 1)));
     assert_eq!((store.sweep(after(60)), store.counts()), (0, counts(1, 1)));
-    // What is over of a record goes with the rest of it, or with its next change.
+    // Expired bindings of a record are removed with the last one, or by the next change.
     assert_eq!((store.sweep(after(92)), store.counts()), (0, counts(1, 1)));
     assert_eq!(live(store, &aor(1), after(92)), [(B.to_owned(), 508)]);
     assert_eq!((store.sweep(after(600)), store.counts()), (0, counts(0, 0)));
@@ -154,7 +154,7 @@ pub(crate) fn list_visits_all_records_without_a_lock(subject: &Subject) {
     store.list(&mut |record| {
         assert_eq!(record.live(NOW).count(), 1);
         seen.insert(record.aor().to_vec());
-        // A visitor may use the store.
+        // `visit` may use the store.
         store.sweep(NOW);
     });
     assert_eq!(seen, (0..200).map(|number| aor(number).as_bytes().to_vec()).collect());
@@ -183,7 +183,7 @@ pub(crate) fn racing_threads_lose_no_change(subject: &Subject) {
 }
 
 fn race(store: &dyn Store, contact: &str) -> Commit {
-    let (there, old) = load(store, &aor(1));
+    let (current, old) = load(store, &aor(1));
     let cseq = old.live(NOW).map(|binding| binding.cseq()).max().unwrap_or(0) + 1;
-    store.commit(there.as_ref(), register(&old, cseq, &[(contact, 600)], NOW), ticket(0))
+    store.commit(current.as_ref(), register(&old, cseq, &[(contact, 600)], NOW), ticket(0))
 }

@@ -1,4 +1,4 @@
-//! What every store owes its callers: one list of cases, run on each store.
+//! The contract of `Store`: one list of cases, run on each store.
 
 #![allow(clippy::expect_used, reason = "test code outside of test functions")]
 
@@ -11,7 +11,7 @@ use location::{AnyStore, Commit, DiskOptions, MemoryStore, Wall};
 
 use support::Outcomes;
 
-/// A store, and the answers that it still owes.
+/// A store and the outcomes of its pending commits.
 struct Subject {
     store: AnyStore,
     outcomes: Option<Outcomes>,
@@ -29,7 +29,7 @@ impl Subject {
         Self { store: AnyStore::Disk(store), outcomes: Some(outcomes), _folder: Some(folder) }
     }
 
-    /// True once the commit is safe, false if it was not the first.
+    /// Waits until the commit is durable. False if it conflicted.
     fn safe(&self, commit: Commit) -> bool {
         match (commit, &self.outcomes) {
             (Commit::Done, None) => true,
