@@ -30,12 +30,12 @@ pub fn escape_user(user: &[u8], out: &mut Vec<u8>) {
 
 /// Whether two URI parts mean the same: equal octet for octet once escapes of characters outside the reserved set are
 /// undone (RFC 3261 19.1.4). An escaped reserved character equals only its own escape.
-pub(crate) fn same(a: &[u8], b: &[u8]) -> bool {
+pub(crate) fn eq_unescaped(a: &[u8], b: &[u8]) -> bool {
     Decoded(a).eq(Decoded(b))
 }
 
 /// As [`same`], letters in any case.
-pub(crate) fn same_ignore_case(a: &[u8], b: &[u8]) -> bool {
+pub(crate) fn eq_unescaped_ignore_case(a: &[u8], b: &[u8]) -> bool {
     Decoded(a).map(Octet::lower).eq(Decoded(b).map(Octet::lower))
 }
 
@@ -43,7 +43,7 @@ pub(crate) fn same_ignore_case(a: &[u8], b: &[u8]) -> bool {
 struct Octet {
     byte: u8,
     /// Written as an escape although, unescaped, it would mean something else.
-    guarded: bool,
+    is_escaped_reserved: bool,
 }
 
 impl Octet {
@@ -65,10 +65,10 @@ impl Iterator for Decoded<'_> {
         {
             self.0 = after;
             let byte = high * 16 + low;
-            return Some(Octet { byte, guarded: b";/?:@&=+$,".contains(&byte) });
+            return Some(Octet { byte, is_escaped_reserved: b";/?:@&=+$,".contains(&byte) });
         }
         self.0 = rest;
-        Some(Octet { byte, guarded: false })
+        Some(Octet { byte, is_escaped_reserved: false })
     }
 }
 
@@ -100,11 +100,11 @@ mod tests {
 
     #[test]
     fn reserved_characters_keep_their_escape() {
-        assert!(same(b"%61lice", b"alice"));
-        assert!(same(b"a%3Bb", b"a%3bb"));
-        assert!(!same(b"a%3Bb", b"a;b"));
-        assert!(!same(b"alice", b"Alice"));
-        assert!(same_ignore_case(b"%41lice", b"alice"));
-        assert!(!same(b"alice", b"alic"));
+        assert!(eq_unescaped(b"%61lice", b"alice"));
+        assert!(eq_unescaped(b"a%3Bb", b"a%3bb"));
+        assert!(!eq_unescaped(b"a%3Bb", b"a;b"));
+        assert!(!eq_unescaped(b"alice", b"Alice"));
+        assert!(eq_unescaped_ignore_case(b"%41lice", b"alice"));
+        assert!(!eq_unescaped(b"alice", b"alic"));
     }
 }

@@ -22,11 +22,11 @@ fn position(header: HeaderName, kind: ErrorKind, value: &[u8]) -> usize {
     if matches!(kind, ErrorKind::Range | ErrorKind::Empty | ErrorKind::Contradiction | ErrorKind::Date) {
         return 0;
     }
-    let mut walk = Walk { text: value, at: 0 };
+    let mut scanner = Scanner { text: value, at: 0 };
     match header {
-        HeaderName::Via => walk.via(),
+        HeaderName::Via => scanner.via(),
         // A star stands alone.
-        HeaderName::Contact if walk.octet(b'*') => false,
+        HeaderName::Contact if scanner.octet(b'*') => false,
         HeaderName::From
         | HeaderName::To
         | HeaderName::Contact
@@ -37,34 +37,39 @@ fn position(header: HeaderName, kind: ErrorKind, value: &[u8]) -> usize {
         | HeaderName::HistoryInfo
         | HeaderName::Diversion
         | HeaderName::PAssertedIdentity
-        | HeaderName::PPreferredIdentity => walk.address(),
-        HeaderName::CSeq => walk.digits() && walk.space() && walk.run(TOKEN) && walk.space(),
-        HeaderName::CallId => walk.run(CALL_ID),
+        | HeaderName::PPreferredIdentity => scanner.address(),
+        HeaderName::CSeq => scanner.digits() && scanner.space() && scanner.run(TOKEN) && scanner.space(),
+        HeaderName::CallId => scanner.run(CALL_ID),
         HeaderName::ContentType | HeaderName::Accept => {
-            walk.run(TOKEN) && walk.separator(b'/') && walk.run(TOKEN) && walk.params()
+            scanner.run(TOKEN) && scanner.separator(b'/') && scanner.run(TOKEN) && scanner.params()
         }
         HeaderName::Authorization
         | HeaderName::ProxyAuthorization
         | HeaderName::WwwAuthenticate
-        | HeaderName::ProxyAuthenticate => walk.run(TOKEN) && walk.space() && walk.auth_params(),
-        HeaderName::AuthenticationInfo => walk.auth_params(),
+        | HeaderName::ProxyAuthenticate => scanner.run(TOKEN) && scanner.space() && scanner.auth_params(),
+        HeaderName::AuthenticationInfo => scanner.auth_params(),
         HeaderName::Warning => {
-            walk.digits() && walk.space() && walk.run(URI) && walk.space() && walk.quoted() && walk.space()
+            scanner.digits()
+                && scanner.space()
+                && scanner.run(URI)
+                && scanner.space()
+                && scanner.quoted()
+                && scanner.space()
         }
-        HeaderName::Timestamp => walk.decimal() && walk.space() && walk.decimal(),
-        _ if kind == ErrorKind::Number => walk.digits(),
-        _ => walk.run(TOKEN) && walk.params(),
+        HeaderName::Timestamp => scanner.decimal() && scanner.space() && scanner.decimal(),
+        _ if kind == ErrorKind::Number => scanner.digits(),
+        _ => scanner.run(TOKEN) && scanner.params(),
     };
     // Brackets that are not there at all should begin where the value starts.
-    let is_bare = kind == ErrorKind::Unbracketed && walk.at >= value.len();
-    if is_bare { 0 } else { walk.at.min(value.len()) }
+    let is_bare = kind == ErrorKind::Unbracketed && scanner.at >= value.len();
+    if is_bare { 0 } else { scanner.at.min(value.len()) }
 }
 
 /// Octets from the start of `uri` to the first that no URI has there.
 pub(crate) fn in_uri(uri: &[u8]) -> usize {
-    let mut walk = Walk { text: uri, at: 0 };
-    let _whole = walk.uri(uri.len());
-    walk.at.min(uri.len())
+    let mut scanner = Scanner { text: uri, at: 0 };
+    let _whole = scanner.uri(uri.len());
+    scanner.at.min(uri.len())
 }
 
 /// The fault of a SIP URI by its place, if that says more than where its parser gave up: a user part is only known as one
@@ -86,12 +91,12 @@ fn starts_with(uri: &[u8], scheme: &[u8]) -> bool {
 }
 
 /// A walk over a value. Each step goes past what it knows; `false` says that it stands before what does not fit.
-struct Walk<'a> {
+struct Scanner<'a> {
     text: &'a [u8],
     at: usize,
 }
 
-impl<'a> Walk<'a> {
+impl<'a> Scanner<'a> {
     fn rest(&self) -> &'a [u8] {
         self.text.get(self.at..).unwrap_or_default()
     }
@@ -226,8 +231,8 @@ impl<'a> Walk<'a> {
         let rest = self.rest();
         let len = rest.iter().position(|&byte| byte == b';' || octets::is(byte, LWS)).unwrap_or(rest.len());
         // A URI with one of these needs angle brackets.
-        let guarded = rest.iter().take(len).position(|byte| b"?,".contains(byte)).unwrap_or(len);
-        self.uri(self.at + guarded) && guarded == len && self.params()
+        let unguarded = rest.iter().take(len).position(|byte| b"?,".contains(byte)).unwrap_or(len);
+        self.uri(self.at + unguarded) && unguarded == len && self.params()
     }
 
     /// A URI that ends at `end`.

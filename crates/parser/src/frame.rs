@@ -7,7 +7,7 @@ use memchr::memchr;
 use crate::{
     ErrorKind, HeaderName, Leniency, ParseError,
     head::Head,
-    lines::Cutter,
+    lines::LineSplitter,
     octets::{self, TOKEN},
     span::offset,
 };
@@ -17,7 +17,7 @@ use crate::{
 pub struct Framer {
     max_message: usize,
     /// Octets of the head that are known to hold no blank line.
-    seen: usize,
+    scanned: usize,
     /// Where the line that is being read starts.
     line_at: usize,
     /// Length of the message whose head is complete.
@@ -44,7 +44,7 @@ impl Framer {
 
     /// A framer that takes messages of up to `max_message` octets, head and body.
     pub fn new(max_message: usize) -> Self {
-        Self { max_message, seen: 0, line_at: 0, total: None }
+        Self { max_message, scanned: 0, line_at: 0, total: None }
     }
 
     /// Looks at the unread octets of the stream. After anything but `Partial` the caller takes the octets away and asks
@@ -55,8 +55,8 @@ impl Framer {
     /// or contradicted. The stream is lost; close it.
     pub fn next(&mut self, buffer: &[u8]) -> Result<Frame, ParseError> {
         if self.total.is_none() {
-            if self.seen == 0
-                && let Some(frame) = blank(buffer)?
+            if self.scanned == 0
+                && let Some(frame) = leading_crlf(buffer)?
             {
                 return Ok(frame);
             }
@@ -74,20 +74,20 @@ impl Framer {
 
     /// One past the blank line, as soon as it is there.
     fn head_end(&mut self, buffer: &[u8]) -> Result<Option<usize>, ParseError> {
-        while let Some(found) = buffer.get(self.seen..).and_then(|rest| memchr(b'\n', rest)) {
-            let end = self.seen + found + 1;
+        while let Some(found) = buffer.get(self.scanned..).and_then(|rest| memchr(b'\n', rest)) {
+            let end = self.scanned + found + 1;
             let is_blank = matches!(buffer.get(self.line_at..end), Some(b"\n" | b"\r\n"));
             self.check_start(end)?;
-            self.seen = end;
+            self.scanned = end;
             self.line_at = end;
             if is_blank {
                 return Ok(Some(end));
             }
         }
-        self.seen = buffer.len();
-        self.check_start(self.seen)?;
-        if self.seen > self.max_message {
-            return Err(ParseError::new(ErrorKind::TooLong, offset(self.seen)));
+        self.scanned = buffer.len();
+        self.check_start(self.scanned)?;
+        if self.scanned > self.max_message {
+            return Err(ParseError::new(ErrorKind::TooLong, offset(self.scanned)));
         }
         Ok(None)
     }
@@ -102,10 +102,10 @@ impl Framer {
 
     /// RFC 3261 18.3: on a stream Content-Length says where the message ends.
     fn message_len(&self, head: &[u8]) -> Result<usize, ParseError> {
-        let mut cutter = Cutter::new(Leniency::default());
-        cutter.physical(head);
+        let mut splitter = LineSplitter::new(Leniency::default());
+        splitter.physical(head);
         let mut lines = Head::new();
-        lines.read(head, cutter);
+        lines.read(head, splitter);
         let missing = ParseError::in_header(ErrorKind::Missing, HeaderName::ContentLength, 0);
         let body = lines.content_length(head)?.ok_or(missing)?;
         let total = usize::try_from(body).ok().and_then(|body| head.len().checked_add(body));
@@ -116,7 +116,7 @@ impl Framer {
 }
 
 /// Keep-alives and padding before a message; `None` if a message starts here.
-fn blank(buffer: &[u8]) -> Result<Option<Frame>, ParseError> {
+fn leading_crlf(buffer: &[u8]) -> Result<Option<Frame>, ParseError> {
     Ok(Some(match buffer {
         [] | [b'\r'] | [b'\r', b'\n'] | [b'\r', b'\n', b'\r'] => Frame::Partial,
         [b'\r', b'\n', b'\r', b'\n', ..] => Frame::Ping(4),
@@ -203,7 +203,7 @@ mod tests {
         let head = format!("OPTIONS sip:a SIP/2.0\r\n{}", "A: b\r\n".repeat(1000));
         for end in 1..head.len() {
             assert_eq!(framer.next(&head.as_bytes()[..end]), Ok(Frame::Partial));
-            assert_eq!(framer.seen, end);
+            assert_eq!(framer.scanned, end);
         }
     }
 }

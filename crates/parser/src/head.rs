@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use crate::{
     ContentLength, ErrorKind, Header as _, HeaderName, Line, Message, ParseError, Span, fault,
-    lines::{self, Cutter},
+    lines::{self, LineSplitter},
     octets,
     span::{self, offset},
 };
@@ -40,11 +40,11 @@ struct Row {
     colon: u16,
     name: HeaderName,
     /// Whether another line of that name may follow.
-    repeats: bool,
+    may_repeat: bool,
 }
 
 /// The row from which on a name's first one is searched.
-const LATE: usize = u8::MAX as usize;
+const FIRST_UNINDEXED: usize = u8::MAX as usize;
 
 impl Head {
     /// No lines yet.
@@ -55,20 +55,20 @@ impl Head {
 
     /// Reads the lines that are still to be cut of `bytes`, up to the blank line. It fills the place where the head will
     /// stay: a copy would cost as much as two lines.
-    pub(crate) fn read(&mut self, bytes: &[u8], mut cutter: Cutter) {
+    pub(crate) fn read(&mut self, bytes: &[u8], mut splitter: LineSplitter) {
         let blank = loop {
-            let extent = cutter.logical(bytes);
+            let extent = splitter.logical(bytes);
             if extent.is_blank() {
                 break extent;
             }
             if self.rows.len() == Message::MAX_LINES {
-                self.note(ErrorKind::TooManyLines, extent.start);
+                self.record_defect(ErrorKind::TooManyLines, extent.start);
                 continue;
             }
             match lines::name(bytes, &extent) {
                 Some((name, colon)) => self.push(extent.start, colon, name),
                 None => {
-                    self.note(ErrorKind::Line, extent.start);
+                    self.record_defect(ErrorKind::Line, extent.start);
                     self.push(extent.start, 0, HeaderName::Unknown);
                 }
             }
@@ -76,10 +76,10 @@ impl Head {
         };
         self.blank_at = offset(blank.start);
         self.body_at = offset(blank.end);
-        if let Some((kind, at)) = cutter.flaw {
-            self.note(kind, at);
+        if let Some((kind, at)) = splitter.defect {
+            self.record_defect(kind, at);
         }
-        if cutter.has_control {
+        if splitter.has_control {
             self.check_controls(bytes);
         }
     }
@@ -91,15 +91,15 @@ impl Head {
             if *first == u8::MAX {
                 *first = u8::try_from(at).unwrap_or(u8::MAX);
             } else if let Some(row) = self.rows.get_mut(usize::from(*first)) {
-                row.repeats = true;
+                row.may_repeat = true;
             }
         }
-        self.rows.push(Row { start: offset(start), colon, name, repeats: at >= LATE });
+        self.rows.push(Row { start: offset(start), colon, name, may_repeat: at >= FIRST_UNINDEXED });
     }
 
     /// Remembers what is wrong with the lines at `at`, if it is the first of such faults.
     #[cold]
-    fn note(&mut self, kind: ErrorKind, at: usize) {
+    fn record_defect(&mut self, kind: ErrorKind, at: usize) {
         let offset = offset(at);
         if self.defect.is_none_or(|defect| offset < defect.offset) {
             let line = self.rows.partition_point(|row| row.start <= offset).checked_sub(1);
@@ -115,7 +115,7 @@ impl Head {
         let stray =
             lines.find_map(|line| Some(line.value.start as usize + lines::stray_control(line.value.of(bytes))?));
         if let (Some(at), None) = (stray, self.defect) {
-            self.note(ErrorKind::Control, at);
+            self.record_defect(ErrorKind::Control, at);
         }
     }
 
@@ -126,7 +126,7 @@ impl Head {
 
     /// The line at `at`, an empty one if there is none.
     pub(crate) fn line(&self, bytes: &[u8], at: usize) -> Line {
-        let whole = self.whole(at);
+        let whole = self.line_span(at);
         let row = self.rows.get(at);
         let name = whole.of(bytes).get(..row.map_or(0, |row| row.colon.into())).unwrap_or_default();
         Line {
@@ -138,7 +138,7 @@ impl Head {
     }
 
     #[inline]
-    fn whole(&self, at: usize) -> Span {
+    fn line_span(&self, at: usize) -> Span {
         let start = self.rows.get(at).map_or(self.end, |row| row.start);
         Span { start, end: self.rows.get(at + 1).map_or(self.end, |next| next.start) }
     }
@@ -168,25 +168,26 @@ impl Head {
     /// The position of the first line of `name`.
     #[inline]
     pub(crate) fn first(&self, name: HeaderName) -> Option<usize> {
-        match self.first.get(name as usize).map_or(LATE, |first| usize::from(*first)) {
-            LATE if self.rows.len() > LATE => self.named(name).next(),
-            LATE => None,
+        match self.first.get(name as usize).map_or(FIRST_UNINDEXED, |first| usize::from(*first)) {
+            FIRST_UNINDEXED if self.rows.len() > FIRST_UNINDEXED => self.named(name).next(),
+            FIRST_UNINDEXED => None,
             first => Some(first),
         }
     }
 
     /// Whether there is a line of any of these names.
     pub(crate) fn has_any(&self, names: &[HeaderName]) -> bool {
-        let is_early = |name: &HeaderName| self.first.get(*name as usize).is_some_and(|first| *first != u8::MAX);
-        names.iter().any(is_early) || (self.rows.len() > LATE && names.iter().any(|name| self.first(*name).is_some()))
+        let is_indexed = |name: &HeaderName| self.first.get(*name as usize).is_some_and(|first| *first != u8::MAX);
+        names.iter().any(is_indexed)
+            || (self.rows.len() > FIRST_UNINDEXED && names.iter().any(|name| self.first(*name).is_some()))
     }
 
     /// The positions of the lines of `name`.
     #[inline]
-    pub(crate) fn named(&self, name: HeaderName) -> Named<'_> {
-        let first = self.first.get(name as usize).map_or(LATE, |first| usize::from(*first));
-        let is_alone = self.rows.get(first).is_some_and(|row| !row.repeats);
-        Named { rows: &self.rows, name, at: first..if is_alone { first + 1 } else { self.rows.len() } }
+    pub(crate) fn named(&self, name: HeaderName) -> LinesByName<'_> {
+        let first = self.first.get(name as usize).map_or(FIRST_UNINDEXED, |first| usize::from(*first));
+        let is_single = self.rows.get(first).is_some_and(|row| !row.may_repeat);
+        LinesByName { rows: &self.rows, name, at: first..if is_single { first + 1 } else { self.rows.len() } }
     }
 
     /// The Content-Length, `None` without one. Lines that repeat the same number are let pass, ones that differ are not
@@ -207,21 +208,21 @@ impl Head {
 
 /// See [`Head::named`].
 #[derive(Clone, Debug)]
-pub(crate) struct Named<'a> {
+pub(crate) struct LinesByName<'a> {
     rows: &'a [Row],
     name: HeaderName,
     at: Range<usize>,
 }
 
-impl Named<'_> {
+impl LinesByName<'_> {
     /// Whether there is certainly no line left.
     #[inline]
-    pub(crate) fn is_over(&self) -> bool {
+    pub(crate) fn is_exhausted(&self) -> bool {
         self.at.is_empty()
     }
 }
 
-impl Iterator for Named<'_> {
+impl Iterator for LinesByName<'_> {
     type Item = usize;
 
     #[inline]
@@ -230,7 +231,7 @@ impl Iterator for Named<'_> {
     }
 }
 
-impl DoubleEndedIterator for Named<'_> {
+impl DoubleEndedIterator for LinesByName<'_> {
     fn next_back(&mut self) -> Option<usize> {
         self.at.rfind(|at| self.rows.get(*at).is_some_and(|row| row.name == self.name))
     }
@@ -243,7 +244,7 @@ mod tests {
 
     fn head(text: &[u8]) -> Head {
         let mut head = Head::new();
-        head.read(text, Cutter::new(Leniency::default()));
+        head.read(text, LineSplitter::new(Leniency::default()));
         head
     }
 

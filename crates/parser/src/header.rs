@@ -30,7 +30,7 @@ pub struct Headers<'a, H> {
 
 impl<'a, H: Header<'a>> Headers<'a, H> {
     pub(crate) fn new(message: &'a Message) -> Self {
-        let values = message.each(H::NAME, H::LIST);
+        let values = message.values_of(H::NAME, H::LIST);
         Self { message, values, header: PhantomData }
     }
 }

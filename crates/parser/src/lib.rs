@@ -63,11 +63,11 @@
 //! To repeat it: `cargo bench -p parser --bench speed` for this crate and httparse; `cargo run --release` in
 //! `benches/compare`, a workspace of its own, for all four parsers on the messages of `benches/messages`.
 
+mod ack_cancel;
 mod controls;
 mod error;
 mod escape;
 mod fault;
-mod follow_up;
 mod frame;
 mod grammar;
 mod head;
@@ -92,9 +92,9 @@ mod transport;
 mod uri;
 mod uri_eq;
 
+pub use ack_cancel::{SentInvite, write_ack, write_cancel};
 pub use error::{ErrorKind, ParseError, Reason400};
 pub use escape::{escape_user, unescape};
-pub use follow_up::{Sent, write_ack, write_cancel};
 pub use frame::{Frame, Framer};
 pub use header::{Header, Headers};
 pub use headers::*;
@@ -104,7 +104,7 @@ pub use list::{Values, elements};
 pub use message::Message;
 pub use method::Method;
 pub use name::{HeaderName, Occurs};
-pub use octets::{means, write_decimal};
+pub use octets::{eq_ignore_case, write_decimal};
 pub use params::{Params, ParamsIter, unquote};
 pub use reply::{Reply, can_answer};
 pub use rewrite::Rewrite;

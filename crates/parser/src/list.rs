@@ -5,7 +5,7 @@ use memchr::{memchr, memchr2, memchr3};
 
 use crate::{
     HeaderName,
-    head::{Head, Named},
+    head::{Head, LinesByName},
     octets::{self, LWS},
 };
 
@@ -88,7 +88,7 @@ pub(crate) fn quoted_len(bytes: &[u8]) -> Option<usize> {
 pub struct Values<'a> {
     bytes: &'a [u8],
     head: &'a Head,
-    lines: Named<'a>,
+    lines: LinesByName<'a>,
     /// Whether commas part a line into several values.
     list: bool,
     current: Elements<'a>,
@@ -100,7 +100,7 @@ impl<'a> Values<'a> {
         Self { bytes, head, lines: head.named(name), list, current: Elements::new(b"") }
     }
 
-    fn next_of_line(&mut self) -> Option<&'a [u8]> {
+    fn next_element(&mut self) -> Option<&'a [u8]> {
         loop {
             if !self.current.rest.is_empty()
                 && let Some(element) = self.current.next()
@@ -109,7 +109,7 @@ impl<'a> Values<'a> {
             }
             let value = self.head.value(self.bytes, self.lines.next()?);
             // Most lines have one element.
-            if !self.list || is_alone(value) {
+            if !self.list || is_single_element(value) {
                 return Some(value);
             }
             self.current = Elements::new(value);
@@ -123,13 +123,13 @@ impl<'a> Iterator for Values<'a> {
     #[inline]
     fn next(&mut self) -> Option<&'a [u8]> {
         // Often there is no such line.
-        if self.current.rest.is_empty() && self.lines.is_over() { None } else { self.next_of_line() }
+        if self.current.rest.is_empty() && self.lines.is_exhausted() { None } else { self.next_element() }
     }
 }
 
 /// Whether a list is certainly one element, and nothing is to be cut.
 #[inline]
-pub(crate) fn is_alone(list: &[u8]) -> bool {
+pub(crate) fn is_single_element(list: &[u8]) -> bool {
     !list.is_empty() && memchr(b',', list).is_none()
 }
 

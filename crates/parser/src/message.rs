@@ -7,7 +7,7 @@ use bytes::{Buf as _, Bytes};
 use crate::{
     CSeq, ErrorKind, Header, HeaderName, Headers, Leniency, Line, Method, Occurs, ParseError, Span, Uri, Values, fault,
     head::Head,
-    lines::Cutter,
+    lines::LineSplitter,
     list,
     span::{self, offset},
     start_line::{self, StartLine},
@@ -48,17 +48,18 @@ impl Message {
         }
         let lead = bytes.iter().position(|&byte| byte != b'\r' && byte != b'\n').unwrap_or(bytes.len());
         bytes.advance(lead);
-        let mut cutter = Cutter::new(leniency);
-        let first = cutter.physical(&bytes);
-        let Some((start, flaw)) = start_line::parse(&bytes, first.content_end, cutter.has_odd) else {
+        let mut splitter = LineSplitter::new(leniency);
+        let first = splitter.physical(&bytes);
+        let Some((start, start_defect)) = start_line::parse(&bytes, first.content_end, splitter.has_stray_control)
+        else {
             return Err(ParseError::new(ErrorKind::StartLine, 0));
         };
         let mut message = Self { bytes, start, headers_at: offset(first.end), head: Head::new() };
-        message.head.read(&message.bytes, cutter);
-        if let Some((kind, at)) = flaw {
+        message.head.read(&message.bytes, splitter);
+        if let Some((kind, at)) = start_defect {
             message.head.defect = Some(ParseError::new(kind, offset(at)));
         }
-        message.end_body();
+        message.set_body_end();
         Ok(message)
     }
 
@@ -209,11 +210,11 @@ impl Message {
     /// Every element of the comma lists of `name`, over all its lines in order; commas in quoted strings and angle
     /// brackets do not count, empty elements are skipped.
     pub fn values(&self, name: HeaderName) -> Values<'_> {
-        self.each(name, true)
+        self.values_of(name, true)
     }
 
     /// The lines' values, or the elements of the comma lists in them.
-    pub(crate) fn each(&self, name: HeaderName, is_list: bool) -> Values<'_> {
+    pub(crate) fn values_of(&self, name: HeaderName, is_list: bool) -> Values<'_> {
         Values::new(&self.bytes, &self.head, name, is_list)
     }
 
@@ -231,7 +232,11 @@ impl Message {
         let Some(value) = self.value(H::NAME) else { return Ok(None) };
         if H::LIST {
             // A line of nothing but commas is there and names nobody.
-            return Ok(if list::is_alone(value) { Some(value) } else { self.values(H::NAME).next().or(Some(value)) });
+            return Ok(if list::is_single_element(value) {
+                Some(value)
+            } else {
+                self.values(H::NAME).next().or(Some(value))
+            });
         }
         if H::NAME.occurs() == Occurs::Once
             && let Some(second) = self.head.named(H::NAME).nth(1)
@@ -263,7 +268,7 @@ impl Message {
     }
 
     /// RFC 3261 18.3: what follows the body is dropped; a body shorter than announced is an error.
-    fn end_body(&mut self) {
+    fn set_body_end(&mut self) {
         match self.head.content_length(&self.bytes) {
             Ok(None) => {}
             Ok(Some(length)) => {
@@ -272,16 +277,16 @@ impl Message {
                     Ok(end) if end <= self.bytes.len() => self.bytes.truncate(end),
                     _ => {
                         let at = self.head.body_at;
-                        self.note(ParseError::in_header(ErrorKind::ShortBody, HeaderName::ContentLength, at));
+                        self.record_defect(ParseError::in_header(ErrorKind::ShortBody, HeaderName::ContentLength, at));
                     }
                 }
             }
-            Err(error) => self.note(error),
+            Err(error) => self.record_defect(error),
         }
     }
 
     /// The first fault counts.
-    fn note(&mut self, error: ParseError) {
+    fn record_defect(&mut self, error: ParseError) {
         self.head.defect.get_or_insert(error);
     }
 }

@@ -57,8 +57,8 @@ pub(crate) fn all(bytes: &[u8], mask: u16) -> bool {
 #[inline]
 pub(crate) fn all_visible(bytes: &[u8]) -> bool {
     let (chunks, rest) = bytes.as_chunks();
-    let hidden = chunks.iter().fold(u8x16::ZERO, |hidden, chunk| hidden | !visible(u8x16::new(*chunk)));
-    !bytes.is_empty() && hidden.to_bitmask() == 0 && rest.iter().all(u8::is_ascii_graphic)
+    let invisible = chunks.iter().fold(u8x16::ZERO, |invisible, chunk| invisible | !visible(u8x16::new(*chunk)));
+    !bytes.is_empty() && invisible.to_bitmask() == 0 && rest.iter().all(u8::is_ascii_graphic)
 }
 
 /// Length of the run of octets of the classes `mask` at the start of `bytes`.
@@ -108,7 +108,7 @@ pub(crate) fn escaped_run(bytes: &[u8], mask: u16) -> usize {
 
 /// Whether `word` is `name` in any case. Nearly everybody writes it as it stands in its RFC.
 #[inline(always)]
-pub fn means(word: &[u8], name: &[u8]) -> bool {
+pub fn eq_ignore_case(word: &[u8], name: &[u8]) -> bool {
     word == name || word.eq_ignore_ascii_case(name)
 }
 
@@ -184,31 +184,31 @@ static CLASSES: [u16; 256] = classes();
 
 const fn classes() -> [u16; 256] {
     let mut table = [0_u16; 256];
-    table = add(table, b"-.!%*_+`'~", TOKEN | DISPLAY);
-    table = add(table, b"-_.!~*'()&=+$,;?/#", USER);
-    table = add(table, b"-_.!~*'()&=+$,", PASSWORD);
-    table = add(table, b"-_.!~*'()[]/:&+$", URI_PARAM);
-    table = add(table, b"-_.!~*'()[]/?:+$=&", URI_HEADER);
-    table = add(table, b"-._", HOST);
-    table = add(table, b"-_", LABEL);
-    table = add(table, b" \t\r\n", LWS | DISPLAY);
-    table = fill(table, b'0', b'9', ALPHANUMERIC | DIGIT);
-    table = fill(table, b'a', b'z', ALPHANUMERIC);
-    table = fill(table, b'A', b'Z', ALPHANUMERIC);
-    table = fill(table, 0x80, 0xff, DISPLAY);
-    table = fill(table, 0x21, 0x7e, VALUE | URI | CALL_ID);
-    table = remove(table, b"\";,<>", VALUE);
-    table = remove(table, b"\"<>\\^`{|}", URI);
-    table = fill(table, 0x00, 0x08, CONTROL);
-    table = fill(table, 0x0b, 0x0c, CONTROL);
-    table = fill(table, 0x0e, 0x1f, CONTROL);
-    fill(table, 0x7f, 0x7f, CONTROL)
+    table = add_set(table, b"-.!%*_+`'~", TOKEN | DISPLAY);
+    table = add_set(table, b"-_.!~*'()&=+$,;?/#", USER);
+    table = add_set(table, b"-_.!~*'()&=+$,", PASSWORD);
+    table = add_set(table, b"-_.!~*'()[]/:&+$", URI_PARAM);
+    table = add_set(table, b"-_.!~*'()[]/?:+$=&", URI_HEADER);
+    table = add_set(table, b"-._", HOST);
+    table = add_set(table, b"-_", LABEL);
+    table = add_set(table, b" \t\r\n", LWS | DISPLAY);
+    table = add_range(table, b'0', b'9', ALPHANUMERIC | DIGIT);
+    table = add_range(table, b'a', b'z', ALPHANUMERIC);
+    table = add_range(table, b'A', b'Z', ALPHANUMERIC);
+    table = add_range(table, 0x80, 0xff, DISPLAY);
+    table = add_range(table, 0x21, 0x7e, VALUE | URI | CALL_ID);
+    table = remove_set(table, b"\";,<>", VALUE);
+    table = remove_set(table, b"\"<>\\^`{|}", URI);
+    table = add_range(table, 0x00, 0x08, CONTROL);
+    table = add_range(table, 0x0b, 0x0c, CONTROL);
+    table = add_range(table, 0x0e, 0x1f, CONTROL);
+    add_range(table, 0x7f, 0x7f, CONTROL)
 }
 
 const ALPHANUMERIC: u16 = TOKEN | USER | PASSWORD | URI_PARAM | URI_HEADER | HOST | LABEL | DISPLAY;
 
 #[expect(clippy::indexing_slicing, reason = "runs in the compiler, which refuses an index outside")]
-const fn add(mut table: [u16; 256], set: &[u8], mask: u16) -> [u16; 256] {
+const fn add_set(mut table: [u16; 256], set: &[u8], mask: u16) -> [u16; 256] {
     let mut at = 0;
     while at < set.len() {
         table[set[at] as usize] |= mask;
@@ -218,7 +218,7 @@ const fn add(mut table: [u16; 256], set: &[u8], mask: u16) -> [u16; 256] {
 }
 
 #[expect(clippy::indexing_slicing, reason = "runs in the compiler, which refuses an index outside")]
-const fn remove(mut table: [u16; 256], set: &[u8], mask: u16) -> [u16; 256] {
+const fn remove_set(mut table: [u16; 256], set: &[u8], mask: u16) -> [u16; 256] {
     let mut at = 0;
     while at < set.len() {
         table[set[at] as usize] &= !mask;
@@ -228,7 +228,7 @@ const fn remove(mut table: [u16; 256], set: &[u8], mask: u16) -> [u16; 256] {
 }
 
 #[expect(clippy::indexing_slicing, reason = "runs in the compiler, which refuses an index outside")]
-const fn fill(mut table: [u16; 256], first: u8, last: u8, mask: u16) -> [u16; 256] {
+const fn add_range(mut table: [u16; 256], first: u8, last: u8, mask: u16) -> [u16; 256] {
     let mut byte = first as usize;
     while byte <= last as usize {
         table[byte] |= mask;

@@ -27,8 +27,8 @@ impl<'a> Params<'a> {
     }
 
     /// Appends the parameters whose name `stays`, in their order, without white space around `;` and `=`.
-    pub fn write_those(&self, out: &mut Vec<u8>, stays: impl Fn(&[u8]) -> bool) {
-        for (name, value) in self.iter().filter(|(name, _)| stays(name)) {
+    pub fn write_filtered(&self, out: &mut Vec<u8>, keep: impl Fn(&[u8]) -> bool) {
+        for (name, value) in self.iter().filter(|(name, _)| keep(name)) {
             out.push(b';');
             out.extend_from_slice(name);
             if let Some(value) = value {
@@ -45,7 +45,7 @@ impl<'a> Params<'a> {
 
     /// The first parameter of that name, in any case: `Some(None)` if it stands without a value.
     pub fn get(&self, name: &str) -> Option<Option<&'a [u8]>> {
-        self.iter().find(|(found, _)| octets::means(found, name.as_bytes())).map(|(_, value)| value)
+        self.iter().find(|(found, _)| octets::eq_ignore_case(found, name.as_bytes())).map(|(_, value)| value)
     }
 
     /// The value of the first parameter of that name, as it was sent.

@@ -21,7 +21,7 @@ use crate::{
 pub struct Rewrite {
     edits: Vec<Edit>,
     texts: Vec<u8>,
-    taken: Vec<Taken>,
+    removed: Vec<RemovedElements>,
 }
 
 #[derive(Clone, Debug)]
@@ -34,7 +34,7 @@ struct Edit {
 
 /// How many elements of a list header are gone at either end.
 #[derive(Clone, Copy, Debug)]
-struct Taken {
+struct RemovedElements {
     name: HeaderName,
     first: usize,
     last: usize,
@@ -50,7 +50,7 @@ impl Rewrite {
     pub fn clear(&mut self) {
         self.edits.clear();
         self.texts.clear();
-        self.taken.clear();
+        self.removed.clear();
     }
 
     /// Puts what `text` appends in the place of `span`.
@@ -78,21 +78,25 @@ impl Rewrite {
     /// Takes the first element of a list header away: its line if it is alone there, else the element and its comma.
     /// The next call takes the next one. Without an element left, nothing happens.
     pub fn remove_first(&mut self, message: &Message, name: HeaderName) {
-        let taken = self.taken(name);
-        let total = if taken.last == 0 { usize::MAX } else { message.values(name).count() };
-        if taken.first.saturating_add(taken.last) >= total {
+        let removed = self.removed(name);
+        let total = if removed.last == 0 { usize::MAX } else { message.values(name).count() };
+        if removed.first.saturating_add(removed.last) >= total {
             return;
         }
         let mut before = 0;
         for line in message.lines_of(name) {
             let value = message.line_value(&line);
             let count = Elements::new(value).count();
-            if before + count > taken.first {
-                let index = taken.first - before;
+            if before + count > removed.first {
+                let index = removed.first - before;
                 // How many of this line's elements have gone from its end already.
-                let gone = taken.last.saturating_sub(total.saturating_sub(before + count));
-                self.remove(if index + 1 + gone >= count { line.whole } else { with_comma(message, value, index) });
-                return self.note(name, |taken| taken.first += 1);
+                let removed_after = removed.last.saturating_sub(total.saturating_sub(before + count));
+                self.remove(if index + 1 + removed_after >= count {
+                    line.whole
+                } else {
+                    element_and_comma(message, value, index)
+                });
+                return self.record_removed(name, |removed| removed.first += 1);
             }
             before += count;
         }
@@ -100,20 +104,24 @@ impl Rewrite {
 
     /// Takes the last element of a list header away, as [`Rewrite::remove_first`] the first.
     pub fn remove_last(&mut self, message: &Message, name: HeaderName) {
-        let taken = self.taken(name);
+        let removed = self.removed(name);
         let total = message.values(name).count();
-        if taken.first.saturating_add(taken.last) >= total {
+        if removed.first.saturating_add(removed.last) >= total {
             return;
         }
         let mut after = 0;
         for line in message.lines_of(name).rev() {
             let value = message.line_value(&line);
             let count = Elements::new(value).count();
-            if after + count > taken.last {
-                let index = count - 1 - (taken.last - after);
-                let gone = taken.first.saturating_sub(total.saturating_sub(after + count));
-                self.remove(if gone >= index { line.whole } else { comma_and(message, value, index) });
-                return self.note(name, |taken| taken.last += 1);
+            if after + count > removed.last {
+                let index = count - 1 - (removed.last - after);
+                let removed_before = removed.first.saturating_sub(total.saturating_sub(after + count));
+                self.remove(if removed_before >= index {
+                    line.whole
+                } else {
+                    comma_and_element(message, value, index)
+                });
+                return self.record_removed(name, |removed| removed.last += 1);
             }
             after += count;
         }
@@ -122,7 +130,7 @@ impl Rewrite {
     /// Takes every line of `name` away.
     pub fn remove_all(&mut self, message: &Message, name: HeaderName) {
         message.lines_of(name).for_each(|line| self.remove(line.whole));
-        self.note(name, |taken| taken.first = usize::MAX);
+        self.record_removed(name, |removed| removed.first = usize::MAX);
     }
 
     /// Puts whole lines, each with its CRLF, before the first header line. Texts put first stay in the order of calls.
@@ -160,29 +168,33 @@ impl Rewrite {
         out.extend_from_slice(bytes.get(at..).unwrap_or_default());
     }
 
-    fn taken(&self, name: HeaderName) -> Taken {
-        self.taken.iter().find(|taken| taken.name == name).copied().unwrap_or(Taken { name, first: 0, last: 0 })
+    fn removed(&self, name: HeaderName) -> RemovedElements {
+        self.removed.iter().find(|removed| removed.name == name).copied().unwrap_or(RemovedElements {
+            name,
+            first: 0,
+            last: 0,
+        })
     }
 
-    fn note(&mut self, name: HeaderName, change: impl FnOnce(&mut Taken)) {
-        let mut taken = self.taken(name);
-        change(&mut taken);
-        match self.taken.iter_mut().find(|known| known.name == name) {
-            Some(known) => *known = taken,
-            None => self.taken.push(taken),
+    fn record_removed(&mut self, name: HeaderName, change: impl FnOnce(&mut RemovedElements)) {
+        let mut removed = self.removed(name);
+        change(&mut removed);
+        match self.removed.iter_mut().find(|known| known.name == name) {
+            Some(known) => *known = removed,
+            None => self.removed.push(removed),
         }
     }
 }
 
 /// From the element at `index` up to the next one.
-fn with_comma(message: &Message, value: &[u8], index: usize) -> Span {
+fn element_and_comma(message: &Message, value: &[u8], index: usize) -> Span {
     let mut elements = Elements::new(value).skip(index).filter_map(|element| locate(message.bytes(), element));
     let (first, next) = (elements.next().unwrap_or_default(), elements.next());
     Span { start: first.start, end: next.map_or(first.end, |next| next.start) }
 }
 
 /// From the end of the element before the one at `index` up to that one's end.
-fn comma_and(message: &Message, value: &[u8], index: usize) -> Span {
+fn comma_and_element(message: &Message, value: &[u8], index: usize) -> Span {
     let mut elements =
         Elements::new(value).skip(index.saturating_sub(1)).filter_map(|element| locate(message.bytes(), element));
     let (before, last) = (elements.next().unwrap_or_default(), elements.next().unwrap_or_default());
@@ -200,7 +212,7 @@ mod tests {
     }
 
     /// What is left of the header lines between A and B after `edit`.
-    fn left(routes: &str, edit: impl FnOnce(&mut Rewrite, &Message)) -> String {
+    fn header_lines_after(routes: &str, edit: impl FnOnce(&mut Rewrite, &Message)) -> String {
         let message = message(routes);
         let mut rewrite = Rewrite::new();
         edit(&mut rewrite, &message);
@@ -212,7 +224,7 @@ mod tests {
     }
 
     fn removed(routes: &str, first: usize, last: usize) -> String {
-        left(routes, |rewrite, message| {
+        header_lines_after(routes, |rewrite, message| {
             (0..first).for_each(|_| rewrite.remove_first(message, HeaderName::Route));
             (0..last).for_each(|_| rewrite.remove_last(message, HeaderName::Route));
         })
@@ -242,7 +254,7 @@ mod tests {
             rewrite.remove_all(message, HeaderName::Route);
             rewrite.remove_first(message, HeaderName::Route);
         };
-        assert_eq!(left("Route: a, b\r\nRoute: c\r\n", edit), "");
+        assert_eq!(header_lines_after("Route: a, b\r\nRoute: c\r\n", edit), "");
     }
 
     #[test]

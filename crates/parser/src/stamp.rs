@@ -28,7 +28,7 @@ impl Stamp {
         let start = out.len();
         out.extend_from_slice(octets::trim_end(head));
         let write = |name: &[u8], value: Option<&[u8]>| self.write_param(name, value, out);
-        if grammar::whole(|input| grammar::params_told(input, write), params).is_err() {
+        if grammar::parse_all(|input| grammar::params_with(input, write), params).is_err() {
             out.truncate(start);
             return out.extend_from_slice(element);
         }
@@ -41,13 +41,13 @@ impl Stamp {
 
     #[inline]
     fn write_param(&self, name: &[u8], value: Option<&[u8]>, out: &mut Vec<u8>) {
-        if self.received.is_some() && octets::means(name, b"received") {
+        if self.received.is_some() && octets::eq_ignore_case(name, b"received") {
             return;
         }
         out.push(b';');
         out.extend_from_slice(name);
         match (self.rport, value) {
-            (Some(port), _) if octets::means(name, b"rport") => {
+            (Some(port), _) if octets::eq_ignore_case(name, b"rport") => {
                 out.push(b'=');
                 octets::write_decimal(out, port);
             }

@@ -7,7 +7,7 @@ use memchr::memchr;
 
 use crate::{
     ErrorKind, Params, SipUri, Uri,
-    escape::{same_ignore_case, unescape},
+    escape::{eq_unescaped_ignore_case, unescape},
     octets,
 };
 
@@ -87,7 +87,7 @@ impl<'a> TelUri<'a> {
 }
 
 /// Parameters up to which two numbers are compared: each is looked up in the other, so the cost grows with the square.
-const COMPARED: usize = 64;
+const MAX_COMPARED: usize = 64;
 
 impl<'a> Uri<'a> {
     /// The number that a `tel` URI names; `None` for another scheme and for a `tel` URI that is none by RFC 3966.
@@ -102,8 +102,8 @@ impl<'a> Uri<'a> {
 impl<'a> SipUri<'a> {
     /// The number that the user part names, if `user=phone` says that it is one (RFC 3261 19.1.1, 19.1.6).
     pub fn telephone(&self) -> Option<TelUri<'a>> {
-        let says_so = self.params.value("user").is_some_and(|user| user.eq_ignore_ascii_case(b"phone"));
-        TelUri::subscriber(self.user.filter(|_| says_so)?).ok()
+        let is_phone = self.params.value("user").is_some_and(|user| user.eq_ignore_ascii_case(b"phone"));
+        TelUri::subscriber(self.user.filter(|_| is_phone)?).ok()
     }
 }
 
@@ -147,9 +147,9 @@ fn digits(number: &[u8]) -> impl Iterator<Item = u8> + use<'_> {
 
 /// Each parameter must stand in both (RFC 3966 4). A name may not occur twice (3): such URIs only equal themselves.
 fn same_params(a: Params<'_>, b: Params<'_>) -> bool {
-    let (count, other) = (a.iter().take(COMPARED + 1).count(), b.iter().take(COMPARED + 1).count());
+    let (count, other) = (a.iter().take(MAX_COMPARED + 1).count(), b.iter().take(MAX_COMPARED + 1).count());
     count == other
-        && count <= COMPARED
+        && count <= MAX_COMPARED
         && a.iter().all(|(name, value)| has_same(b, name, value))
         && b.iter().all(|(name, value)| has_same(a, name, value))
 }
@@ -161,7 +161,7 @@ fn has_same(params: Params<'_>, name: &[u8], value: Option<&[u8]>) -> bool {
         (Some(a), Some(b)) => {
             let is_number = name.eq_ignore_ascii_case(b"ext")
                 || name.eq_ignore_ascii_case(b"phone-context") && a.first() == Some(&b'+');
-            same_ignore_case(a, b) || is_number && digits(a).eq(digits(b))
+            eq_unescaped_ignore_case(a, b) || is_number && digits(a).eq(digits(b))
         }
         _ => false,
     }

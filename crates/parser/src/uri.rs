@@ -7,7 +7,7 @@ use memchr::{memchr, memchr2};
 
 use crate::{
     ErrorKind, Host, Params, Transport,
-    escape::same_ignore_case,
+    escape::eq_unescaped_ignore_case,
     fault,
     grammar::{self, Parsed},
     octets::{self, PASSWORD, URI, URI_HEADER, USER},
@@ -63,8 +63,8 @@ impl<'a> Uri<'a> {
     }
 
     fn other(uri: &'a [u8]) -> Result<Self, ErrorKind> {
-        let is_of_scheme = |byte: &u8| byte.is_ascii_alphanumeric() || b"+-.".contains(byte);
-        let len = uri.iter().take_while(|byte| is_of_scheme(byte)).count();
+        let is_scheme_char = |byte: &u8| byte.is_ascii_alphanumeric() || b"+-.".contains(byte);
+        let len = uri.iter().take_while(|byte| is_scheme_char(byte)).count();
         match uri.split_at_checked(len) {
             Some((scheme @ [b'a'..=b'z' | b'A'..=b'Z', ..], [b':', rest @ ..])) if octets::all(rest, URI) => {
                 Ok(Self::Other { scheme, rest, raw: uri })
@@ -95,8 +95,8 @@ impl<'a> SipUri<'a> {
     #[inline]
     pub(crate) fn scheme(input: &'a [u8]) -> Option<(bool, &'a [u8])> {
         match (input.split_at_checked(4), input.split_at_checked(5)) {
-            (Some((scheme, rest)), _) if octets::means(scheme, b"sip:") => Some((false, rest)),
-            (_, Some((scheme, rest))) if octets::means(scheme, b"sips:") => Some((true, rest)),
+            (Some((scheme, rest)), _) if octets::eq_ignore_case(scheme, b"sip:") => Some((false, rest)),
+            (_, Some((scheme, rest))) if octets::eq_ignore_case(scheme, b"sips:") => Some((true, rest)),
             _ => None,
         }
     }
@@ -107,8 +107,8 @@ impl<'a> SipUri<'a> {
         let (rest, user) = user_info(after_scheme);
         let (rest, (host, port)) = grammar::host_port(rest)?;
         let (rest, params) = grammar::uri_params(rest)?;
-        let rest = after_headers(rest)?;
-        let raw = grammar::up_to(input, rest);
+        let rest = skip_headers(rest)?;
+        let raw = grammar::prefix_before(input, rest);
         Ok((rest, Self { secure, user, host, port, params, raw }))
     }
 
@@ -143,7 +143,7 @@ impl<'a> SipUri<'a> {
         if memchr(b'%', self.params.as_bytes()).is_none() {
             return self.params.get(name);
         }
-        self.params.iter().find(|(found, _)| same_ignore_case(found, name.as_bytes())).map(|(_, value)| value)
+        self.params.iter().find(|(found, _)| eq_unescaped_ignore_case(found, name.as_bytes())).map(|(_, value)| value)
     }
 
     /// The `transport` parameter; `None` if it is absent or names no transport of ours.
@@ -179,7 +179,7 @@ impl<'a> SipUri<'a> {
             return;
         }
         out.extend_from_slice(without_headers.get(..without_headers.len() - params.len()).unwrap_or_default());
-        self.params.write_those(out, |name| !same_ignore_case(name, b"method"));
+        self.params.write_filtered(out, |name| !eq_unescaped_ignore_case(name, b"method"));
     }
 }
 
@@ -199,7 +199,7 @@ pub fn write_target(out: &mut Vec<u8>, uri: &[u8]) {
 
 /// What follows `headers`, if there are any.
 #[inline(always)]
-fn after_headers(input: &[u8]) -> Result<&[u8], nom::Err<grammar::Fault>> {
+fn skip_headers(input: &[u8]) -> Result<&[u8], nom::Err<grammar::Fault>> {
     let Some(rest) = input.strip_prefix(b"?") else { return Ok(input) };
     match octets::escaped_run(rest, URI_HEADER) {
         0 => Err(nom::Err::Error(grammar::Fault(ErrorKind::Uri))),

@@ -5,8 +5,9 @@ use parser::{
     Accept, AcceptContact, Allow, AuthenticationInfo, Authorization, CSeq, CallId, Contact, ContentType, Date,
     Diversion, Event, FeatureCaps, FlowTimer, Frame, Framer, From, Header, HeaderName, HistoryInfo, Leniency,
     MaxForwards, Message, NameAddr, PAssertedIdentity, ParseError, Privacy, ProxyRequire, Reason, RejectContact, Reply,
-    RequestDisposition, Require, RetryAfter, Rewrite, Route, Sent, Server, Stamp, Supported, TelUri, Timestamp, To,
-    Uri, UserAgent, Via, Warning, WwwAuthenticate, equivalent, escape_user, unescape, unquote, write_ack, write_cancel,
+    RequestDisposition, Require, RetryAfter, Rewrite, Route, SentInvite, Server, Stamp, Supported, TelUri, Timestamp,
+    To, Uri, UserAgent, Via, Warning, WwwAuthenticate, equivalent, escape_user, unescape, unquote, write_ack,
+    write_cancel,
 };
 use proptest::{collection::vec, prelude::*, sample::Index};
 
@@ -173,8 +174,8 @@ fn exercise(message: &Message) {
         None,
     )
     .finish();
-    write_ack(&Sent::as_is(message), message, &mut out);
-    write_cancel(&Sent::as_is(message), Some(b"SIP"), &mut out);
+    write_ack(&SentInvite::as_is(message), message, &mut out);
+    write_cancel(&SentInvite::as_is(message), Some(b"SIP"), &mut out);
 }
 
 /// A URI is itself, and the target made of it has nothing that a Request-URI may not have.

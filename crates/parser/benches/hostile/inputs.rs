@@ -6,7 +6,7 @@ use parser::headers::{
     Route, Supported, Timestamp, To, UserAgent, Via, Warning, WwwAuthenticate,
 };
 use parser::{
-    Frame, Framer, Header, HeaderName, Message, Reply, Rewrite, Sent, Stamp, Uri, equivalent, unquote, write_ack,
+    Frame, Framer, Header, HeaderName, Message, Reply, Rewrite, SentInvite, Stamp, Uri, equivalent, unquote, write_ack,
     write_cancel,
 };
 
@@ -201,7 +201,7 @@ pub(crate) fn write(octets: &Bytes, out: &mut Vec<u8>) {
     rewrite.remove_all(&message, HeaderName::Authorization);
     rewrite.write(&message, out);
     Reply::new(out, &message, 400, b"Bad Request", Stamp { received: None, rport: Some(1) }, Some(b"t")).finish();
-    let sent = Sent::as_is(&message);
+    let sent = SentInvite::as_is(&message);
     write_ack(&sent, &message, out);
     write_cancel(&sent, None, out);
 }

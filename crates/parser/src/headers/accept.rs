@@ -43,7 +43,7 @@ impl<'a> Header<'a> for Accept<'a> {
             return Err(ErrorKind::Empty);
         }
         let rule = |input| (separated_pair(token, separator("/"), token), params).parse(input);
-        let ((kind, subtype), params) = grammar::whole(rule, value)?;
+        let ((kind, subtype), params) = grammar::parse_all(rule, value)?;
         // `*` is a token, too, but there is no range of all types with one subtype.
         if kind == b"*" && subtype != b"*" {
             return Err(ErrorKind::Token);

@@ -20,7 +20,7 @@ impl<'a> AuthenticationInfo<'a> {
 
     /// `rspauth` without its quotes: the server's own proof, lower-case hex.
     pub fn response_auth(&self) -> Option<&'a [u8]> {
-        self.params.bare("rspauth")
+        self.params.without_quotes("rspauth")
     }
 
     /// `cnonce`, unquoted: repeated from the request.
@@ -30,7 +30,7 @@ impl<'a> AuthenticationInfo<'a> {
 
     /// `qop`, without quotes if somebody put them.
     pub fn qop(&self) -> Option<&'a [u8]> {
-        self.params.bare("qop")
+        self.params.without_quotes("qop")
     }
 
     /// `nc`: exactly eight hex digits, `None` for anything else.

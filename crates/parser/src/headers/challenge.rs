@@ -36,12 +36,12 @@ impl<'a> Challenge<'a> {
 
     /// `algorithm = "algorithm" EQUAL token`, without quotes if somebody put them.
     pub fn algorithm(&self) -> Option<&'a [u8]> {
-        self.params.bare("algorithm")
+        self.params.without_quotes("algorithm")
     }
 
     /// Whether `stale = "stale" EQUAL ( "true" / "false" )` is true: the answer was right, only the nonce is old.
     pub fn is_stale(&self) -> bool {
-        self.params.bare("stale").is_some_and(|value| value.eq_ignore_ascii_case(b"true"))
+        self.params.without_quotes("stale").is_some_and(|value| value.eq_ignore_ascii_case(b"true"))
     }
 }
 

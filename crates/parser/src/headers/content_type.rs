@@ -24,7 +24,7 @@ impl<'a> Header<'a> for ContentType<'a> {
 
     fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
         let rule = |input| (separated_pair(token, separator("/"), token), params).parse(input);
-        let ((kind, subtype), params) = grammar::whole(rule, value)?;
+        let ((kind, subtype), params) = grammar::parse_all(rule, value)?;
         Ok(Self { kind, subtype, params })
     }
 }

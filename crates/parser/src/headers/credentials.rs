@@ -41,8 +41,8 @@ struct Known<'a> {
 }
 
 impl<'a> Known<'a> {
-    fn note(&mut self, name: &[u8], value: &'a [u8]) {
-        let is = |known: &str| octets::means(name, known.as_bytes());
+    fn record(&mut self, name: &[u8], value: &'a [u8]) {
+        let is = |known: &str| octets::eq_ignore_case(name, known.as_bytes());
         let known = match name.len() {
             2 if is("nc") => &mut self.nc,
             3 if is("uri") => &mut self.uri,
@@ -69,9 +69,9 @@ impl<'a> Credentials<'a> {
         let (scheme, params) = scheme_and_rest(value)?;
         let (params, mut known) = (AuthParams(params), Known::default());
         if is_digest(scheme) {
-            params.check(|name, value| known.note(name, value))?;
+            params.check(|name, value| known.record(name, value))?;
         } else {
-            params.iter().for_each(|(name, value)| known.note(name, value));
+            params.iter().for_each(|(name, value)| known.record(name, value));
         }
         Ok(Self { scheme, params, known })
     }
@@ -120,17 +120,17 @@ impl<'a> Credentials<'a> {
 
     /// `dresponse = "response" EQUAL request-digest` without its quotes: lower-case hex if the peer follows the RFC.
     pub fn response(&self) -> Option<&'a [u8]> {
-        self.known.response.map(bare)
+        self.known.response.map(without_quotes)
     }
 
     /// `algorithm = "algorithm" EQUAL token`, without quotes if somebody put them.
     pub fn algorithm(&self) -> Option<&'a [u8]> {
-        self.known.algorithm.map(bare)
+        self.known.algorithm.map(without_quotes)
     }
 
     /// `message-qop = "qop" EQUAL qop-value`, without quotes if somebody put them.
     pub fn qop(&self) -> Option<&'a [u8]> {
-        self.known.qop.map(bare)
+        self.known.qop.map(without_quotes)
     }
 
     /// `nonce-count = "nc" EQUAL 8LHEX` (RFC 7616 3.4), `None` for any other number of digits.
@@ -140,7 +140,7 @@ impl<'a> Credentials<'a> {
 
     /// The digits of the `nc` as they were sent: the response is made of these.
     pub fn nc_text(&self) -> Option<&'a [u8]> {
-        self.known.nc.map(bare)
+        self.known.nc.map(without_quotes)
     }
 
     /// Whether there is an `nc` that is not eight digits.
@@ -196,8 +196,8 @@ impl<'a> AuthParams<'a> {
     }
 
     /// The value without its quotes, for values that hold no quoted pairs.
-    pub(crate) fn bare(&self, name: &str) -> Option<&'a [u8]> {
-        self.value(name).map(bare)
+    pub(crate) fn without_quotes(&self, name: &str) -> Option<&'a [u8]> {
+        self.value(name).map(without_quotes)
     }
 
     /// The count of an Authentication-Info.
@@ -207,7 +207,7 @@ impl<'a> AuthParams<'a> {
 
     /// Checks the grammar of all parameters; `each` is told their names and values on the way, as [`AuthParams::iter`] has
     /// them.
-    fn check(&self, mut each: impl FnMut(&'a [u8], &'a [u8])) -> Result<(), ErrorKind> {
+    fn check(&self, mut visit: impl FnMut(&'a [u8], &'a [u8])) -> Result<(), ErrorKind> {
         let one = |input| separated_pair(token, separator("="), cut(value)).parse(input);
         let mut rest = self.0;
         if rest.is_empty() {
@@ -219,7 +219,7 @@ impl<'a> AuthParams<'a> {
                 Err(nom::Err::Failure(grammar::Fault(kind))) => return Err(kind),
                 Err(_) => return Err(ErrorKind::Param),
             };
-            each(name, value);
+            visit(name, value);
             match separator(",").parse(after) {
                 Ok((next, _)) => rest = next,
                 Err(_) if octets::trim(after).is_empty() => return Ok(()),
@@ -253,13 +253,13 @@ fn is_digest(scheme: &[u8]) -> bool {
 }
 
 /// A value without its quotes, for values that hold no quoted pairs.
-fn bare(value: &[u8]) -> &[u8] {
+fn without_quotes(value: &[u8]) -> &[u8] {
     crate::params::inside_quotes(value).unwrap_or(value)
 }
 
 /// `nc-value = 8LHEX`; capitals are let pass, another length is not.
 fn nonce_count(value: &[u8]) -> Option<u32> {
-    let digits: &[u8; 8] = bare(value).try_into().ok()?;
+    let digits: &[u8; 8] = without_quotes(value).try_into().ok()?;
     digits.iter().try_fold(0, |count, digit| Some(count << 4 | char::from(*digit).to_digit(16)?))
 }
 

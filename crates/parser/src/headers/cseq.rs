@@ -23,7 +23,7 @@ impl<'a> Header<'a> for CSeq<'a> {
 
     fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
         let (rest, number) = grammar::number(value).map_err(grammar::kind)?;
-        let method = grammar::whole(|input| preceded(space, token).parse(input), rest)?;
+        let method = grammar::parse_all(|input| preceded(space, token).parse(input), rest)?;
         // RFC 3261 8.1.1.5: below 2^31.
         let number = u32::try_from(number).ok().filter(|number| *number < 1 << 31).ok_or(ErrorKind::Range)?;
         Ok(Self { number, method: Method::from_bytes(method).ok_or(ErrorKind::Token)? })

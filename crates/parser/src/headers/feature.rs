@@ -102,7 +102,7 @@ pub(crate) fn star_params(value: &[u8]) -> Result<Params<'_>, ErrorKind> {
     if value.is_empty() {
         return Err(ErrorKind::Empty);
     }
-    grammar::whole(|input| preceded(tag("*"), params).parse(input), value)
+    grammar::parse_all(|input| preceded(tag("*"), params).parse(input), value)
 }
 
 #[cfg(test)]

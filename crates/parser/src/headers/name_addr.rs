@@ -36,9 +36,9 @@ impl<'a> NameAddr<'a> {
         if value.is_empty() {
             return Err(ErrorKind::Empty);
         }
-        let run = octets::run(value, DISPLAY);
-        let named = matches!(value.get(run), Some(b'<' | b'"'));
-        if named { Self::bracketed(value) } else { Self::bare(value) }
+        let display_len = octets::run(value, DISPLAY);
+        let has_display_name = matches!(value.get(display_len), Some(b'<' | b'"'));
+        if has_display_name { Self::bracketed(value) } else { Self::bare(value) }
     }
 
     /// The address of a From or a To: its tag names one side of a dialog, so there is one, and it has a value (RFC 3261 7.3.1,
@@ -71,7 +71,7 @@ impl<'a> NameAddr<'a> {
         let (display, rest) = display(value)?;
         let Some((secure, after_scheme)) = SipUri::scheme(rest) else { return Self::other(value, display, rest) };
         let Ok(([b'>', params @ ..], uri)) = SipUri::prefix(rest, after_scheme, secure) else {
-            return Err(no_uri(rest));
+            return Err(uri_error(rest));
         };
         let (params, tag, is_tag_ambiguous) = params_and_tag(params)?;
         Ok(Self { display, uri: Uri::Sip(uri), params, tag, is_tag_ambiguous, raw: value })
@@ -124,19 +124,19 @@ fn display(value: &[u8]) -> Result<(Option<&[u8]>, &[u8]), ErrorKind> {
 #[inline]
 fn params_and_tag(input: &[u8]) -> Result<(Params<'_>, Option<&[u8]>, bool), ErrorKind> {
     let (mut tag, mut is_ambiguous) = (None, false);
-    let note = |name: &[u8], value: Option<_>| {
-        if octets::means(name, b"tag") {
+    let visit = |name: &[u8], value: Option<_>| {
+        if octets::eq_ignore_case(name, b"tag") {
             is_ambiguous |= tag.is_some() || value.is_none();
             tag.get_or_insert(value);
         }
     };
-    let params = grammar::whole(|input| grammar::params_told(input, note), input)?;
+    let params = grammar::parse_all(|input| grammar::params_with(input, visit), input)?;
     Ok((params, tag.flatten(), is_ambiguous))
 }
 
 /// What is wrong with what should be a URI and a closing bracket.
 #[cold]
-fn no_uri(rest: &[u8]) -> ErrorKind {
+fn uri_error(rest: &[u8]) -> ErrorKind {
     let inside = memchr(b'>', rest).and_then(|close| rest.get(..close));
     inside.map_or(ErrorKind::Bracket, |uri| Uri::parse(uri).err().unwrap_or(ErrorKind::Uri))
 }

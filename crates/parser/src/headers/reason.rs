@@ -36,7 +36,7 @@ impl<'a> Header<'a> for Reason<'a> {
     const LIST: bool = true;
 
     fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
-        let (protocol, params) = grammar::whole(|input| (token, params).parse(input), value)?;
+        let (protocol, params) = grammar::parse_all(|input| (token, params).parse(input), value)?;
         Ok(Self { protocol, params })
     }
 }

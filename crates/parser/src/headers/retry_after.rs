@@ -26,7 +26,7 @@ impl<'a> Header<'a> for RetryAfter<'a> {
         if !value.first().is_some_and(u8::is_ascii_digit) {
             return Err(ErrorKind::Number);
         }
-        let (digits, (), params) = grammar::whole(|input| (digit1, comment, params).parse(input), value)?;
+        let (digits, (), params) = grammar::parse_all(|input| (digit1, comment, params).parse(input), value)?;
         let seconds = octets::number(digits).ok_or(ErrorKind::Number)?;
         Ok(Self { seconds: u32::try_from(seconds).unwrap_or(u32::MAX), params })
     }

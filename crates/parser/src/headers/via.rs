@@ -79,16 +79,16 @@ impl<'a> Header<'a> for Via<'a> {
         let (rest, (host, port)) = grammar::sent_by(rest).map_err(grammar::kind)?;
         let (mut branch, mut rport, mut received) = (None, None, None);
         // Nearly every Via is asked for these.
-        let note = |name: &[u8], value| {
-            if octets::means(name, b"branch") {
+        let visit = |name: &[u8], value| {
+            if octets::eq_ignore_case(name, b"branch") {
                 branch.get_or_insert(value);
-            } else if octets::means(name, b"rport") {
+            } else if octets::eq_ignore_case(name, b"rport") {
                 rport.get_or_insert(value);
-            } else if octets::means(name, b"received") {
+            } else if octets::eq_ignore_case(name, b"received") {
                 received.get_or_insert(value);
             }
         };
-        let params = grammar::whole(|input| grammar::params_told(input, note), rest)?;
+        let params = grammar::parse_all(|input| grammar::params_with(input, visit), rest)?;
         Ok(Self { protocol, transport, host, port, params, branch: branch.flatten(), rport, received, raw: value })
     }
 }

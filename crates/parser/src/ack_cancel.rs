@@ -7,7 +7,7 @@ use crate::{CSeq, Header as _, HeaderName, Message, octets};
 
 /// What an ACK or a CANCEL repeats of the INVITE that was sent.
 #[derive(Debug)]
-pub struct Sent<'a> {
+pub struct SentInvite<'a> {
     /// The Request-URI.
     pub uri: &'a [u8],
     /// The value of the top Via.
@@ -18,7 +18,7 @@ pub struct Sent<'a> {
     pub message: &'a Message,
 }
 
-impl<'a> Sent<'a> {
+impl<'a> SentInvite<'a> {
     /// An INVITE that was sent exactly like this.
     pub fn as_is(message: &'a Message) -> Self {
         Self {
@@ -32,14 +32,14 @@ impl<'a> Sent<'a> {
 
 /// Appends the ACK for the non-2xx final `response` to an INVITE: its Request-URI, top Via, Routes, From, Call-ID and CSeq
 /// number, and the response's To.
-pub fn write_ack(sent: &Sent<'_>, response: &Message, out: &mut Vec<u8>) {
+pub fn write_ack(sent: &SentInvite<'_>, response: &Message, out: &mut Vec<u8>) {
     let to = response.value(HeaderName::To).or_else(|| sent.message.value(HeaderName::To));
     head(b"ACK", sent, to, out);
     end(out);
 }
 
 /// Appends the CANCEL for an INVITE. `reason` is the whole value of a Reason header (RFC 3326).
-pub fn write_cancel(sent: &Sent<'_>, reason: Option<&[u8]>, out: &mut Vec<u8>) {
+pub fn write_cancel(sent: &SentInvite<'_>, reason: Option<&[u8]>, out: &mut Vec<u8>) {
     head(b"CANCEL", sent, sent.message.value(HeaderName::To), out);
     if let Some(reason) = reason {
         line(HeaderName::Reason, reason, out);
@@ -47,8 +47,8 @@ pub fn write_cancel(sent: &Sent<'_>, reason: Option<&[u8]>, out: &mut Vec<u8>) {
     end(out);
 }
 
-fn head(method: &[u8], sent: &Sent<'_>, to: Option<&[u8]>, out: &mut Vec<u8>) {
-    let Sent { uri, via, routes, message } = sent;
+fn head(method: &[u8], sent: &SentInvite<'_>, to: Option<&[u8]>, out: &mut Vec<u8>) {
+    let SentInvite { uri, via, routes, message } = sent;
     out.extend_from_slice(method);
     out.push(b' ');
     out.extend_from_slice(uri);
@@ -107,7 +107,11 @@ mod tests {
     #[test]
     fn an_ack_takes_its_to_from_the_response() {
         let mut out = Vec::new();
-        write_ack(&Sent::as_is(&parse(INVITE)), &parse("SIP/2.0 486 Busy Here\r\nTo: <sip:b>;tag=2\r\n\r\n"), &mut out);
+        write_ack(
+            &SentInvite::as_is(&parse(INVITE)),
+            &parse("SIP/2.0 486 Busy Here\r\nTo: <sip:b>;tag=2\r\n\r\n"),
+            &mut out,
+        );
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "ACK sip:b@h SIP/2.0\r\nVia: SIP/2.0/UDP me;branch=z9hG4bK2\r\nRoute: <sip:p;lr>\r\nRoute: <sip:q;lr>\r\n\
@@ -119,7 +123,11 @@ mod tests {
     #[test]
     fn a_cancel_repeats_the_request_and_may_say_why() {
         let mut out = Vec::new();
-        write_cancel(&Sent::as_is(&parse(INVITE)), Some(b"SIP;cause=200;text=\"Call completed elsewhere\""), &mut out);
+        write_cancel(
+            &SentInvite::as_is(&parse(INVITE)),
+            Some(b"SIP;cause=200;text=\"Call completed elsewhere\""),
+            &mut out,
+        );
         let text = String::from_utf8(out).unwrap();
         assert!(text.starts_with("CANCEL sip:b@h SIP/2.0\r\nVia: SIP/2.0/UDP me;branch=z9hG4bK2\r\nRoute:"), "{text}");
         let tail = "To: <sip:b>\r\nCall-ID: c\r\nCSeq: 42 CANCEL\r\n\
