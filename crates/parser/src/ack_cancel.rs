@@ -1,11 +1,11 @@
-//! The two requests an element makes out of an INVITE it sent: the ACK of a non-2xx (RFC 3261 17.1.1.3) and the CANCEL
-//! (9.1). Decides what they repeat; when they are due is the transaction's business.
+//! The two requests that are derived from a sent INVITE: the ACK for a non-2xx response (RFC 3261 17.1.1.3) and the CANCEL
+//! (9.1). Defines their content; when to send them is decided by the transaction.
 
 use smallvec::SmallVec;
 
 use crate::{CSeq, Header as _, HeaderName, Message, octets};
 
-/// What an ACK or a CANCEL repeats of the INVITE that was sent.
+/// The parts of a sent INVITE that its ACK or CANCEL repeats.
 #[derive(Debug)]
 pub struct SentInvite<'a> {
     /// The Request-URI.
@@ -14,12 +14,12 @@ pub struct SentInvite<'a> {
     pub via: &'a [u8],
     /// The values of the Route, in order.
     pub routes: SmallVec<[&'a [u8]; 2]>,
-    /// Where From, To, Call-ID and CSeq are read: the INVITE, as it was sent or as it came.
+    /// The INVITE as sent or as received: the source of From, To, Call-ID and CSeq.
     pub message: &'a Message,
 }
 
 impl<'a> SentInvite<'a> {
-    /// An INVITE that was sent exactly like this.
+    /// For an INVITE that was sent exactly as `message`.
     pub fn as_is(message: &'a Message) -> Self {
         Self {
             uri: message.request_uri(),
@@ -38,7 +38,7 @@ pub fn write_ack(sent: &SentInvite<'_>, response: &Message, out: &mut Vec<u8>) {
     end(out);
 }
 
-/// Appends the CANCEL for an INVITE. `reason` is the whole value of a Reason header (RFC 3326).
+/// Appends the CANCEL for an INVITE. `reason` is the value of a Reason header (RFC 3326).
 pub fn write_cancel(sent: &SentInvite<'_>, reason: Option<&[u8]>, out: &mut Vec<u8>) {
     head(b"CANCEL", sent, sent.message.value(HeaderName::To), out);
     if let Some(reason) = reason {
@@ -105,7 +105,7 @@ mod tests {
         Call-ID: c\r\nCSeq: 0042 INVITE\r\nContact: <sip:a>\r\nContent-Length: 4\r\n\r\nbody";
 
     #[test]
-    fn an_ack_takes_its_to_from_the_response() {
+    fn an_ack_has_the_to_of_the_response() {
         let mut out = Vec::new();
         write_ack(
             &SentInvite::as_is(&parse(INVITE)),
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cancel_repeats_the_request_and_may_say_why() {
+    fn a_cancel_repeats_the_request_and_may_have_a_reason() {
         let mut out = Vec::new();
         write_cancel(
             &SentInvite::as_is(&parse(INVITE)),

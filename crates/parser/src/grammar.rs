@@ -1,5 +1,5 @@
-//! The shared rules of RFC 3261 25.1 as nom parsers: tokens, quoted strings, host and port, parameters. Headers and URIs
-//! are put together from these. A rule names its own fault; must not allocate.
+//! The shared rules of RFC 3261 25.1 as nom parsers: tokens, quoted strings, host and port, parameters. The parsers of
+//! headers and URIs are built from these. Each rule returns its own kind of fault. Must not allocate.
 
 use nom::{IResult, Parser, bytes::complete::tag, combinator::verify, sequence::delimited};
 
@@ -11,7 +11,7 @@ use crate::{
 
 pub(crate) type Parsed<'a, T> = IResult<&'a [u8], T, Fault>;
 
-/// An [`ErrorKind`] on its way through nom.
+/// An [`ErrorKind`] as the error type of nom parsers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fault(pub(crate) ErrorKind);
 
@@ -25,12 +25,12 @@ impl<I> nom::error::ParseError<I> for Fault {
     }
 }
 
-/// A fault an alternative may still recover from.
+/// A recoverable error: nom may try an alternative.
 pub(crate) fn fail<T>(kind: ErrorKind) -> Parsed<'static, T> {
     Err(nom::Err::Error(Fault(kind)))
 }
 
-/// Runs `rule` over all of `input`; white space may follow.
+/// Applies `rule` to all of `input`; trailing white space is accepted.
 #[inline]
 pub(crate) fn parse_all<'a, T>(rule: impl FnOnce(&'a [u8]) -> Parsed<'a, T>, input: &'a [u8]) -> Result<T, ErrorKind> {
     match rule(input) {
@@ -40,7 +40,7 @@ pub(crate) fn parse_all<'a, T>(rule: impl FnOnce(&'a [u8]) -> Parsed<'a, T>, inp
     }
 }
 
-/// What a rule found wrong.
+/// The kind of fault that a rule returned.
 pub(crate) fn kind(error: nom::Err<Fault>) -> ErrorKind {
     match error {
         nom::Err::Error(Fault(kind)) | nom::Err::Failure(Fault(kind)) => kind,
@@ -85,7 +85,7 @@ pub(crate) fn quoted_string(input: &[u8]) -> Parsed<'_, &[u8]> {
     }
 }
 
-/// A parameter value: a quoted string, or everything visible up to the next separator.
+/// A parameter value: a quoted string, or visible ASCII up to the next separator.
 pub(crate) fn value(input: &[u8]) -> Parsed<'_, &[u8]> {
     if input.first() == Some(&b'"') {
         return quoted_string(input);
@@ -150,7 +150,7 @@ pub(crate) fn params(input: &[u8]) -> Parsed<'_, Params<'_>> {
     params_with(input, |_, _| {})
 }
 
-/// As [`params`]; `tell` hears name and value of each, so that nobody has to walk over them once more.
+/// As [`params`], and calls `visit` with each name and value, which saves another iteration over them.
 #[inline]
 pub(crate) fn params_with<'a>(
     input: &'a [u8],
@@ -168,7 +168,7 @@ pub(crate) fn params_with<'a>(
                     rest = behind;
                     visit(name, Some(found));
                 }
-                // RFC 3581 3 has `rport` without a value; some clients write the `=` all the same.
+                // RFC 3581 3: `rport` without a value. Some clients send `rport=`.
                 Err(_)
                     if octets::eq_ignore_case(name, b"rport") && matches!(after.first(), None | Some(b';' | b',')) =>
                 {
@@ -184,7 +184,7 @@ pub(crate) fn params_with<'a>(
     Ok((rest, Params::new(prefix_before(input, rest))))
 }
 
-/// `uri-parameters`: no white space, no quotes; `=` parts name and value.
+/// `uri-parameters`: no white space and no quotes; `=` separates name and value.
 #[inline(always)]
 pub(crate) fn uri_params(input: &[u8]) -> Parsed<'_, Params<'_>> {
     let mut rest = input;
@@ -197,7 +197,7 @@ pub(crate) fn uri_params(input: &[u8]) -> Parsed<'_, Params<'_>> {
     Ok((rest, Params::new(prefix_before(input, rest))))
 }
 
-/// What follows the first `len` octets of a parameter; there must be one.
+/// The input after its first `len` octets, which are a name or a value and must not be empty.
 #[inline]
 fn skip_nonempty(input: &[u8], len: usize) -> Result<&[u8], nom::Err<Fault>> {
     match len {
@@ -206,7 +206,7 @@ fn skip_nonempty(input: &[u8], len: usize) -> Result<&[u8], nom::Err<Fault>> {
     }
 }
 
-/// The part of `input` before `rest`, its end.
+/// The part of `input` before `rest`, which is its end.
 #[inline]
 pub(crate) fn prefix_before<'a>(input: &'a [u8], rest: &[u8]) -> &'a [u8] {
     input.get(..input.len() - rest.len()).unwrap_or_default()

@@ -1,6 +1,6 @@
-//! The header lines of a message: where each starts, what it is called, which is the first of its name, where the blank line
-//! is (RFC 3261 7.3.1), and what is wrong with them. Shared by [`crate::Message`] and [`crate::Framer`]. Must not read values,
-//! except Content-Length, which says where the body ends.
+//! The header lines of a message (RFC 3261 7.3.1): the position and name of each, an index by name, the position of the blank
+//! line, and the first defect. Shared by [`crate::Message`] and [`crate::Framer`]. Must not parse values, except
+//! Content-Length, which determines the end of the body.
 
 use std::ops::Range;
 
@@ -13,37 +13,38 @@ use crate::{
     span::{self, offset},
 };
 
-/// What is known of the header lines, by their positions: it borrows nothing, so its methods ask for the octets again.
+/// The positions of the header lines. It borrows nothing, so its methods take the octets as an argument.
 ///
-/// It is moved whenever its message is, so what can be read again is not kept.
+/// It is moved with its message and therefore kept small: nothing is stored that can be recomputed.
 #[derive(Clone, Debug)]
 pub(crate) struct Head {
-    /// Where the blank line starts.
+    /// Start of the blank line.
     pub(crate) blank_at: u32,
-    /// Where the body starts.
+    /// Start of the body.
     pub(crate) body_at: u32,
-    /// The first thing wrong.
+    /// The first defect.
     pub(crate) defect: Option<ParseError>,
-    /// Where the last row's line ends.
+    /// End of the last row's line.
     end: u32,
-    /// The first row of each name, [`LATE`] for none and for one from there on.
+    /// The first row of each name; [`FIRST_UNINDEXED`] if there is none before that row.
     first: [u8; HeaderName::COUNT],
-    /// Twice as many as a phone sends, and as many as a call has that passed three or four proxies. More go to the heap.
+    /// 48 inline: twice as many as a phone sends, and enough for a call that passed three or four proxies. More are
+    /// allocated.
     rows: SmallVec<[Row; 48]>,
 }
 
-/// A line, up to where the next one starts.
+/// A line. It ends where the next row starts.
 #[derive(Clone, Copy, Debug)]
 struct Row {
     start: u32,
     /// Octets before the colon; 0 for a line without a name.
     colon: u16,
     name: HeaderName,
-    /// Whether another line of that name may follow.
+    /// Whether another line of the same name may follow.
     may_repeat: bool,
 }
 
-/// The row from which on a name's first one is searched.
+/// The first row that the index by name cannot contain. Rows from here on are found by a search.
 const FIRST_UNINDEXED: usize = u8::MAX as usize;
 
 impl Head {
@@ -53,8 +54,8 @@ impl Head {
         Self { blank_at: 0, body_at: 0, defect: None, end: 0, first, rows: SmallVec::new() }
     }
 
-    /// Reads the lines that are still to be cut of `bytes`, up to the blank line. It fills the place where the head will
-    /// stay: a copy would cost as much as two lines.
+    /// Reads the remaining lines of `bytes` up to the blank line. It takes `&mut self` instead of returning a `Head`, because
+    /// a copy would cost as much as two lines.
     pub(crate) fn read(&mut self, bytes: &[u8], mut splitter: LineSplitter) {
         let blank = loop {
             let extent = splitter.logical(bytes);
@@ -97,7 +98,7 @@ impl Head {
         self.rows.push(Row { start: offset(start), colon, name, may_repeat: at >= FIRST_UNINDEXED });
     }
 
-    /// Remembers what is wrong with the lines at `at`, if it is the first of such faults.
+    /// Stores a defect of the lines at `at`, if it is before the stored one.
     #[cold]
     fn record_defect(&mut self, kind: ErrorKind, at: usize) {
         let offset = offset(at);
@@ -108,7 +109,7 @@ impl Head {
         }
     }
 
-    /// Control characters are looked at when all else is good.
+    /// Looks for stray control characters, if there is no other defect.
     #[cold]
     fn check_controls(&mut self, bytes: &[u8]) {
         let mut lines = (0..self.len()).map(|at| self.line(bytes, at));
@@ -151,10 +152,10 @@ impl Head {
             [row] => (row, self.end),
             [] => return b"",
         };
-        // A line without a name has no value either.
+        // A line without a name has no value.
         let start = if row.colon == 0 { end as usize } else { row.start as usize + usize::from(row.colon) + 1 };
         let mut value = bytes.get(start..end as usize).unwrap_or_default();
-        // One blank before it and the line end behind: to go for more is seldom needed.
+        // The common case: one space before the value and a CRLF after it.
         if let [rest @ .., b'\r', b'\n'] = value {
             value = rest;
         }
@@ -190,8 +191,8 @@ impl Head {
         LinesByName { rows: &self.rows, name, at: first..if is_single { first + 1 } else { self.rows.len() } }
     }
 
-    /// The Content-Length, `None` without one. Lines that repeat the same number are let pass, ones that differ are not
-    /// (RFC 3261 18.3 leaves no way to tell which is meant).
+    /// The Content-Length, `None` without one. Repeated equal values are accepted, different ones are not (RFC 3261 18.3 does
+    /// not define which one counts).
     pub(crate) fn content_length(&self, bytes: &[u8]) -> Result<Option<u32>, ParseError> {
         let mut length = None;
         for at in self.named(HeaderName::ContentLength) {
@@ -215,7 +216,7 @@ pub(crate) struct LinesByName<'a> {
 }
 
 impl LinesByName<'_> {
-    /// Whether there is certainly no line left.
+    /// Whether there is certainly no further line.
     #[inline]
     pub(crate) fn is_exhausted(&self) -> bool {
         self.at.is_empty()
@@ -249,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_by_name_wherever_they_stand() {
+    fn lines_are_found_by_name_at_any_position() {
         let pattern = [HeaderName::Via, HeaderName::Subject, HeaderName::Via, HeaderName::To];
         for lead in [0, 1, 47, 252, 253, 254, 255, 256, 257, 300] {
             let names = [&vec![HeaderName::From; lead][..], &pattern].concat();
@@ -278,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_message_carries_along_is_small() {
+    fn a_head_is_small() {
         assert!(size_of::<Head>() <= 504, "{}", size_of::<Head>());
     }
 }

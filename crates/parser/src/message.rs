@@ -1,6 +1,6 @@
-//! A received message: its octets and where its parts lie (RFC 3261 7). Decides where the head, the lines and the body
-//! begin and end, and names the first thing wrong with them. Must not change an octet, and must not read header values
-//! before someone asks, except Content-Length, which says where the body ends.
+//! A received message: its octets and the positions of its parts (RFC 3261 7). Finds the head, the lines and the body, and
+//! the first defect in them. Must not change octets, and must not parse header values before they are requested, except
+//! Content-Length, which determines the end of the body.
 
 use bytes::{Buf as _, Bytes};
 
@@ -13,7 +13,7 @@ use crate::{
     start_line::{self, StartLine},
 };
 
-/// A SIP message: the octets as they came, and the spans of its parts. Cheap to move; a clone shares the octets.
+/// A SIP message: its octets as received, and the spans of its parts. Cheap to move; a clone shares the octets.
 #[derive(Clone, Debug)]
 pub struct Message {
     bytes: Bytes,
@@ -23,25 +23,25 @@ pub struct Message {
 }
 
 impl Message {
-    /// Header lines a message may have. Above it the message is defective and further lines are not recorded: the
-    /// longest seen in the field have below a hundred, and a line costs eight octets of memory.
+    /// Maximum of header lines. A message with more is defective and the further lines are not stored, which limits the
+    /// memory (eight octets per line). The longest real messages have fewer than a hundred lines.
     pub const MAX_LINES: usize = 1000;
 
-    /// Parses one datagram, or one message cut out by [`crate::Framer`], with the default [`Leniency`].
+    /// Parses one datagram, or one message from [`crate::Framer`], with the default [`Leniency`].
     ///
-    /// CRLFs before the start line are skipped (RFC 3261 7.5), octets after the body are dropped (18.3). Whatever is
-    /// wrong but leaves the head readable is [`Message::defect`].
+    /// CRLFs before the start line are skipped (RFC 3261 7.5), octets after the body are dropped (18.3). A fault that leaves
+    /// the head readable is not an error here but [`Message::defect`].
     ///
     /// # Errors
-    /// If no start line can be recognised: there is nobody to answer.
+    /// There is no start line: such a message cannot be answered.
     pub fn parse(bytes: Bytes) -> Result<Self, ParseError> {
         Self::parse_with(bytes, Leniency::default())
     }
 
-    /// As [`Message::parse`], with the line ends of `leniency` let pass.
+    /// As [`Message::parse`], accepting the line ends of `leniency`.
     ///
     /// # Errors
-    /// If no start line can be recognised.
+    /// There is no start line.
     pub fn parse_with(mut bytes: Bytes, leniency: Leniency) -> Result<Self, ParseError> {
         if u32::try_from(bytes.len()).is_err() {
             return Err(ParseError::new(ErrorKind::TooLong, 0));
@@ -63,9 +63,9 @@ impl Message {
         Ok(message)
     }
 
-    /// The first thing wrong with the message's shape: a header line without a colon, a bad, contradicting or too
-    /// large Content-Length, another SIP version, a missing blank line, control characters, a stray CR or LF, too many
-    /// lines. `None` does not mean that the headers' values are good.
+    /// The first defect of the message's structure: a header line without a colon, a malformed, contradictory or too large
+    /// Content-Length, another SIP version, a missing blank line, control characters, a lone CR or LF, too many lines.
+    /// `None` does not mean that the header values are valid.
     pub fn defect(&self) -> Option<ParseError> {
         self.head.defect
     }
@@ -75,8 +75,8 @@ impl Message {
         &self.bytes
     }
 
-    /// Gives the message octets of its own. A clone or a part of a receive buffer keeps the whole buffer alive; what is
-    /// kept for long should not.
+    /// Copies the octets into a buffer of their own. Otherwise the message keeps the whole receive buffer alive; use this for
+    /// messages that are stored for long.
     pub fn detach(&mut self) {
         self.bytes = Bytes::copy_from_slice(&self.bytes);
     }
@@ -86,7 +86,7 @@ impl Message {
         matches!(self.start, StartLine::Request { .. })
     }
 
-    /// The request's method; of a response the method in its CSeq, `Other(b"")` if that cannot be read.
+    /// The request's method; of a response the method in its CSeq, `Other(b"")` if that cannot be parsed.
     #[inline]
     pub fn method(&self) -> Method<'_> {
         match self.start {
@@ -103,7 +103,7 @@ impl Message {
         method.unwrap_or(Method::Other(b""))
     }
 
-    /// The Request-URI as it came, empty for a response.
+    /// The Request-URI as received, empty for a response.
     pub fn request_uri(&self) -> &[u8] {
         self.request_uri_span().of(&self.bytes)
     }
@@ -111,19 +111,19 @@ impl Message {
     /// The Request-URI, parsed.
     ///
     /// # Errors
-    /// What is wrong with it, and [`ErrorKind::UriHeaders`] for a header part, which no Request-URI has (RFC 3261 19.1.1).
+    /// It is malformed, or has a header part, which a Request-URI must not have (RFC 3261 19.1.1): [`ErrorKind::UriHeaders`].
     pub fn uri(&self) -> Result<Uri<'_>, ParseError> {
         let (at, raw) = (self.request_uri_span().start, self.request_uri());
         let uri =
             Uri::parse(raw).map_err(|kind| ParseError::new(kind, at.saturating_add(offset(fault::in_uri(raw)))))?;
         match uri.sip().map_or(0, |uri| uri.headers().len()) {
             0 => Ok(uri),
-            // From the question mark on.
+            // The header part starts with the question mark.
             len => Err(ParseError::new(ErrorKind::UriHeaders, at.saturating_add(offset(raw.len() - len - 1)))),
         }
     }
 
-    /// Where the Request-URI lies; an empty span for a response.
+    /// The span of the Request-URI; empty for a response.
     pub fn request_uri_span(&self) -> Span {
         match self.start {
             StartLine::Request { uri, .. } => uri,
@@ -147,7 +147,7 @@ impl Message {
         }
     }
 
-    /// The body: exactly what Content-Length says, or all that is left of a datagram without one.
+    /// The body: as long as Content-Length specifies, or the rest of a datagram without one.
     pub fn body(&self) -> &[u8] {
         self.bytes.get(self.head.body_at as usize..).unwrap_or_default()
     }
@@ -157,17 +157,17 @@ impl Message {
         (0..self.head.len()).map(|at| self.head.line(&self.bytes, at))
     }
 
-    /// A line's name as it was sent.
+    /// A line's name as received.
     pub fn line_name(&self, line: &Line) -> &[u8] {
         Span { start: line.whole.start, end: line.whole.start.saturating_add(line.name_len.into()) }.of(&self.bytes)
     }
 
-    /// A line's trimmed value, folding inside left as it came.
+    /// A line's trimmed value; folds inside are unchanged.
     pub fn line_value(&self, line: &Line) -> &[u8] {
         line.value.of(&self.bytes)
     }
 
-    /// Where `part` lies, if it is a subslice of this message.
+    /// The span of `part`, if it is a subslice of this message.
     pub fn span_of(&self, part: &[u8]) -> Option<Span> {
         span::locate(&self.bytes, part)
     }
@@ -182,12 +182,12 @@ impl Message {
         self.head.named(name).map(|at| self.head.value(&self.bytes, at))
     }
 
-    /// Where the first header line starts.
+    /// Start of the first header line.
     pub fn first_header_at(&self) -> u32 {
         self.headers_at
     }
 
-    /// Where the last header line ends and the blank line starts.
+    /// End of the last header line and start of the blank line.
     pub(crate) fn blank_at(&self) -> u32 {
         self.head.blank_at
     }
@@ -207,13 +207,13 @@ impl Message {
         self.head.named(name).count()
     }
 
-    /// Every element of the comma lists of `name`, over all its lines in order; commas in quoted strings and angle
-    /// brackets do not count, empty elements are skipped.
+    /// Every element of the comma lists of `name`, of all its lines in order. Commas in quoted strings and angle brackets do
+    /// not separate, empty elements are skipped.
     pub fn values(&self, name: HeaderName) -> Values<'_> {
         self.values_of(name, true)
     }
 
-    /// The lines' values, or the elements of the comma lists in them.
+    /// The values of the lines, or the elements of the comma lists in them.
     pub(crate) fn values_of(&self, name: HeaderName, is_list: bool) -> Values<'_> {
         Values::new(&self.bytes, &self.head, name, is_list)
     }
@@ -221,17 +221,17 @@ impl Message {
     /// The header `H`, of a list header its first element; `None` if the message has none.
     ///
     /// # Errors
-    /// If it cannot be parsed, or if a header that may occur once has two lines ([`ErrorKind::Duplicate`]).
+    /// It cannot be parsed, or a header that may occur once has two lines ([`ErrorKind::Duplicate`]).
     pub fn header<'a, H: Header<'a>>(&'a self) -> Result<Option<H>, ParseError> {
         self.first::<H>()?.map(|value| self.typed(value)).transpose()
     }
 
-    /// The octets that [`Message::header`] reads.
+    /// The value that [`Message::header`] parses.
     #[inline]
     fn first<'a, H: Header<'a>>(&'a self) -> Result<Option<&'a [u8]>, ParseError> {
         let Some(value) = self.value(H::NAME) else { return Ok(None) };
         if H::LIST {
-            // A line of nothing but commas is there and names nobody.
+            // A line with nothing but commas: parsing its value reports the fault.
             return Ok(if list::is_single_element(value) {
                 Some(value)
             } else {
@@ -247,12 +247,12 @@ impl Message {
         Ok(Some(value))
     }
 
-    /// Every `H`, in order: of a list header each element, of the others each line.
+    /// Every `H`, in order: each element of a list header, each line of other headers.
     pub fn headers<'a, H: Header<'a>>(&'a self) -> Headers<'a, H> {
         Headers::new(self)
     }
 
-    /// The header `H`, which the message must have.
+    /// The mandatory header `H`.
     ///
     /// # Errors
     /// As [`Message::header`], and [`ErrorKind::Missing`] if there is none.
@@ -267,7 +267,7 @@ impl Message {
         H::parse(value).map_err(|kind| fault::in_value(&self.bytes, H::NAME, kind, value))
     }
 
-    /// RFC 3261 18.3: what follows the body is dropped; a body shorter than announced is an error.
+    /// RFC 3261 18.3: octets after the body are dropped; a body shorter than Content-Length is a defect.
     fn set_body_end(&mut self) {
         match self.head.content_length(&self.bytes) {
             Ok(None) => {}
@@ -285,7 +285,7 @@ impl Message {
         }
     }
 
-    /// The first fault counts.
+    /// Stores a defect, unless there is one already.
     fn record_defect(&mut self, error: ParseError) {
         self.head.defect.get_or_insert(error);
     }

@@ -1,5 +1,4 @@
-//! The first line (RFC 3261 7.1, 7.2): request line or status line. Decides whether there is one at all, and what is
-//! wrong with it otherwise. Must not parse the Request-URI.
+//! The first line (RFC 3261 7.1, 7.2): request line or status line, and its defects. Must not parse the Request-URI.
 
 use memchr::{memchr, memrchr};
 
@@ -11,7 +10,7 @@ use crate::{
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum StartLine {
-    /// `known` is the method, unless it is none that this crate has a name for.
+    /// `known` is the method, if this crate has a variant for it.
     Request {
         method: Span,
         known: Option<Method<'static>>,
@@ -23,8 +22,8 @@ pub(crate) enum StartLine {
     },
 }
 
-/// The start line that the first `end` octets hold, with what is wrong in it but leaves it readable, and where; `None` if
-/// it is no start line of SIP. `has_control` says whether one stands in it, be it a tab.
+/// Parses the first `end` octets as a start line. Also returns a defect that leaves it readable, with its position; `None` if
+/// it is not a SIP start line. `has_control` tells whether the line contains a control character, including tab.
 pub(crate) fn parse(bytes: &[u8], end: usize, has_control: bool) -> Option<(StartLine, Option<(ErrorKind, usize)>)> {
     let line = bytes.get(..end)?;
     if line.get(..4).is_some_and(is_sip) { status_line(line, has_control) } else { request_line(line, has_control) }
@@ -53,15 +52,15 @@ fn request_line(line: &[u8], has_control: bool) -> Option<(StartLine, Option<(Er
     Some((StartLine::Request { method, known, uri: inner_at }, defect))
 }
 
-/// `SIP-Version SP 3DIGIT SP Reason-Phrase`. A missing reason phrase and its space are let pass.
+/// `SIP-Version SP 3DIGIT SP Reason-Phrase`. A missing reason phrase, with or without its space, is accepted.
 fn status_line(line: &[u8], has_control: bool) -> Option<(StartLine, Option<(ErrorKind, usize)>)> {
     let (version, rest) = split(line, memchr(b' ', line)?)?;
     let (code, reason) = rest.split_at_checked(3)?;
     let status = u16::try_from(octets::number(code)?).ok().filter(|status| (100..=699).contains(status))?;
     let reason = if reason.is_empty() { reason } else { reason.strip_prefix(b" ")? };
     let reason_at = line.len() - reason.len();
-    let stray = |&byte: &u8| byte.is_ascii_control() && byte != b'\t';
-    let control = if has_control { reason.iter().position(stray) } else { None };
+    let is_stray_control = |&byte: &u8| byte.is_ascii_control() && byte != b'\t';
+    let control = if has_control { reason.iter().position(is_stray_control) } else { None };
     let defect = if is_version_2(version) {
         control.map(|found| (ErrorKind::Control, reason_at + found))
     } else {

@@ -1,7 +1,6 @@
-//! Reason phrases of the registered response codes (RFC 3261 21 and the IANA registry). Text for people only: nothing
-//! may be decided by a phrase.
+//! Reason phrases of the registered response codes (RFC 3261 21 and the IANA registry).
 
-/// The registered phrase of `code`; for an unregistered one a phrase of its class, by the first digit.
+/// The registered phrase of `code`; for an unregistered code a phrase of its class.
 pub fn reason_phrase(code: u16) -> &'static str {
     match code {
         100..=299 => provisional_or_success(code),

@@ -1,4 +1,4 @@
-//! Content-Type (RFC 3261 20.15): what the body is. Decides its grammar only; bodies are never read.
+//! Content-Type (RFC 3261 20.15): the media type of the body. Bodies are never parsed.
 
 use nom::{Parser, sequence::separated_pair};
 

@@ -1,5 +1,5 @@
-//! CSeq (RFC 3261 20.16): numbers the requests of a dialog or of a phone's registrations. Decides its grammar and the
-//! limit of the number (8.1.1.5); whether the method is the request's own is the proxy's business.
+//! CSeq (RFC 3261 20.16): orders the requests of a dialog or the registrations of a phone. The number is below 2^31
+//! (8.1.1.5). Whether the method matches the request is checked by the proxy.
 
 use nom::{Parser, sequence::preceded};
 

@@ -1,11 +1,11 @@
-//! Date (RFC 3261 20.17): when a message was first sent. Decides its grammar only; no clock is read here.
+//! Date (RFC 3261 20.17): when a message was first sent.
 
 use crate::{ErrorKind, Header, HeaderName};
 
 /// Date: `rfc1123-date = wkday "," SP date1 SP time SP "GMT"` (RFC 3261 25.1), case-sensitive and always in GMT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Date {
-    /// Seconds since the beginning of 1970, UTC, without leap seconds; negative before.
+    /// Seconds since the Unix epoch; negative before.
     pub seconds: i64,
 }
 
@@ -37,7 +37,7 @@ impl Header<'_> for Date {
     }
 }
 
-/// A day of the week that is not the date's own is let pass: the date says the same without it.
+/// The day of the week is not compared with the date: it is redundant.
 fn seconds(value: &[u8]) -> Option<i64> {
     let mut words = value.split(|&byte| byte == b' ');
     let mut word = || words.next();

@@ -1,4 +1,4 @@
-//! Event (RFC 6665 8.2.1): which state a subscription is about. Decides its grammar only.
+//! Event (RFC 6665 8.2.1): the event package of a subscription.
 
 use nom::Parser;
 

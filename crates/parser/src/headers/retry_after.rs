@@ -1,4 +1,4 @@
-//! Retry-After (RFC 3261 20.33): when to try again. Decides its grammar only; the comment is skipped.
+//! Retry-After (RFC 3261 20.33): when to retry. The comment is skipped.
 
 use nom::{Parser, character::complete::digit1};
 
@@ -32,7 +32,7 @@ impl<'a> Header<'a> for RetryAfter<'a> {
     }
 }
 
-/// A comment in parentheses, which may nest and hold quoted pairs; or none.
+/// An optional comment.
 fn comment(input: &[u8]) -> Parsed<'_, ()> {
     let text = octets::trim_start(input);
     if text.first() != Some(&b'(') {
