@@ -56,7 +56,7 @@ fn seconds(value: &[u8]) -> Option<i64> {
     if time.next().is_some() || hour > 23 || minute > 59 || second > 59 {
         return None;
     }
-    // Days of the years since the year 0, then of the months since January.
+    // Days of the full years since year 1, then of the full months of this year.
     let before = year - 1;
     let leaps = before.div_euclid(4) - before.div_euclid(100) + before.div_euclid(400);
     let months: i64 = MONTHS.iter().take(month).map(|(_, days)| days).sum();
