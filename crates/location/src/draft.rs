@@ -53,8 +53,8 @@ impl<'a> Existing<'a> {
     }
 }
 
-#[allow(clippy::large_enum_variant, reason = "lives on the stack for one call")]
 /// What the request does to an existing binding.
+#[allow(clippy::large_enum_variant, reason = "lives on the stack for one call")]
 enum BindingChange<'a> {
     Keep,
     Replace(Binding<'a>),
