@@ -30,8 +30,8 @@ use parser::headers::Challenge;
 use parser::{HeaderName, Message, Transport};
 use proxy::{
     Account, Accounts, Algorithm, Answer, Authentication, Core, Digest, Foreign, Forking, Hop, Instant, Interfaces,
-    Keys, Letter, Limits, Listener, Now, Outbox, Parked, Question, Received, Registrar, Secrets, Settings,
-    SingleTarget, Strangers, Strategy, Timers, Wall, Watched, Watching, fixed_bindings,
+    Keys, CoreMessage, Limits, Listener, Now, Outbox, Continuation, Question, Received, Registrar, Secrets, Settings,
+    SingleTarget, Strangers, Strategy, Timers, Wall, SubscriberIndex, Watching, fixed_bindings,
 };
 
 pub use splice::splice;
@@ -61,8 +61,8 @@ pub struct Office {
     /// Whether questions wait for a step of the script.
     slow: bool,
     micros: u64,
-    questions: VecDeque<(usize, Question, Parked)>,
-    letters: VecDeque<(usize, Letter)>,
+    questions: VecDeque<(usize, Question, Continuation)>,
+    core_messages: VecDeque<(usize, CoreMessage)>,
     /// What went out last.
     sent: VecDeque<Sent>,
     /// What a phone said last.
@@ -92,7 +92,7 @@ impl Office {
     }
 
     fn new(manners: u8) -> Self {
-        let (settings, watched) = (Arc::new(settings(manners)), Arc::new(Watched::new(2)));
+        let (settings, watched) = (Arc::new(settings(manners)), Arc::new(SubscriberIndex::new(2)));
         let keys = Keys { route: [1; 16], gruu: [3; 32], nonce: [2; 16] };
         Self {
             cores: [0, 1].map(|worker| Core::new(Arc::clone(&settings), &keys, worker, 7, Arc::clone(&watched))),
@@ -100,7 +100,7 @@ impl Office {
             slow: manners & 1 != 0,
             micros: 1_000_000,
             questions: VecDeque::new(),
-            letters: VecDeque::new(),
+            core_messages: VecDeque::new(),
             sent: VecDeque::new(),
             said: (0, Bytes::new()),
         }
@@ -121,7 +121,7 @@ impl Office {
             b'd' => self.proves(which),
             b'u' => {
                 let Some(sent) = self.nth(which) else { return };
-                let (worker, parked) = (sent.worker, Parked::undelivered(sent.bytes.clone()));
+                let (worker, parked) = (sent.worker, Continuation::undelivered(sent.bytes.clone()));
                 self.drive(worker, |core, now, outbox| core.answer(now, parked, Answer::Undelivered, outbox));
             }
             b't' => self.passes(PAUSES[usize::from(which) % PAUSES.len()]),
@@ -258,8 +258,8 @@ impl Office {
 
     fn settle(&mut self) {
         loop {
-            if let Some((worker, letter)) = self.letters.pop_front() {
-                self.turn(worker, |core, now, outbox| core.deliver(now, letter, outbox));
+            if let Some((worker, core_message)) = self.core_messages.pop_front() {
+                self.turn(worker, |core, now, outbox| core.deliver(now, core_message, outbox));
             } else if self.slow || !self.answers(0) {
                 return;
             }
@@ -294,8 +294,8 @@ impl Office {
                 None => (0..self.cores.len()).filter(|other| *other != worker).collect(),
             };
             for other in addressees {
-                assert!(other < self.cores.len() && other != worker, "a letter has somebody else to read it");
-                self.letters.push_back((other, handover.letter.clone()));
+                assert!(other < self.cores.len() && other != worker, "a core_message has somebody else to read it");
+                self.core_messages.push_back((other, handover.core_message.clone()));
             }
         }
     }

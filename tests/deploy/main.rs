@@ -16,6 +16,7 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod checklist;
 mod dashboard;
 mod documents;
 mod rules;

@@ -38,7 +38,7 @@ fn it_shows_what_happens_while_it_happens() {
     let mut page = Browser::open(&format!("http://{}/", server.http()));
     page.resize(1280, 1000);
     page.shows("document.getElementById('users').innerText.includes('Yealink SIP-T46S')");
-    page.shows("document.getElementById('state').innerText === 'all is well'");
+    page.shows("document.getElementById('state').innerText === 'ready'");
     page.ask("window.same = true");
 
     // Somebody registers, calls, is answered: nobody reloads anything.
@@ -88,9 +88,9 @@ fn it_asks_for_the_token() {
     let server = Server::start(&format!("{OPEN}admin: {{ token: 0123456789abcdef }}\n"));
     let _bob = registered("bob", "phone", &server);
     let mut page = Browser::open(&format!("http://{}/", server.http()));
-    page.shows("!document.getElementById('door').hidden && document.getElementById('office').hidden");
+    page.shows("!document.getElementById('login').hidden && document.getElementById('content').hidden");
     assert_eq!(page.ask("document.body.innerText.includes('bob')"), false);
     page.ask("document.querySelector('#key input').value = '0123456789abcdef', document.getElementById('key').requestSubmit()");
-    page.shows("document.getElementById('door').hidden && document.getElementById('users').innerText.includes('bob')");
+    page.shows("document.getElementById('login').hidden && document.getElementById('users').innerText.includes('bob')");
     assert_eq!(page.ask("document.cookie"), "");
 }

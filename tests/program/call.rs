@@ -274,7 +274,7 @@ fn a_big_request_still_arrives() {
     let server = Server::start(OPEN);
     let mut bob = Phone::udp("bob", server.address()).registered();
     let mut alice = Phone::udp("alice", server.address());
-    // checklist 106: nothing listens on the phone's TCP port, so UDP it is.
+    // checklist 106: the server does not change to TCP; the datagram arrives in fragments.
     let body = "x".repeat(4_000);
     let message = alice.request("MESSAGE", BOB).body("text/plain", body.clone());
     alice.send(message);

@@ -117,7 +117,7 @@ fn authenticated_users_call_abroad_where_they_may() {
     let server = Server::start(&format!("{CLOSED}foreign: authenticated\n"));
     let mut alice = Phone::udp("alice", server.address());
     let mut far = stranger(&server);
-    // checklist 43: by address, and by name (RFC 3263 4.2).
+    // checklist 43, 117, 119: by address, and by name (RFC 3263 4.2).
     let by_name = format!("sip:eve@localhost:{}", far.local().port());
     for target in [far.contact(), by_name] {
         let abroad = alice.invite(&target);

@@ -162,7 +162,7 @@ fn errors_of_the_request_uri_have_kind_and_position() {
     assert_eq!(parse("INVITE urn:x SIP/2.0\r\n\r\n").uri().unwrap().as_bytes(), b"urn:x");
 }
 
-// RFC 3261 18.3, 20.14
+// RFC 3261 18.3, 20.14; checklist 114
 #[test]
 fn a_content_length_is_a_number_or_an_error() {
     let with = |lines: &str| parse(&format!("OPTIONS sip:b@h SIP/2.0\r\n{lines}\r\n1234"));

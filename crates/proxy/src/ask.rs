@@ -1,6 +1,6 @@
-//! What the core cannot know by itself: questions, their answers, and the work that waits for them.
+//! What the core asks of its driver: questions, answers, and how to go on with an answer.
 //!
-//! A [`Parked`] value owns all that is needed to go on; dropping it leaks nothing. At most one question is open per
+//! A [`Continuation`] owns all that is needed to go on; dropping it leaks nothing. At most one question is open per
 //! request. A failure is an answer too, so that every request ends.
 
 use std::net::SocketAddr;
@@ -9,18 +9,15 @@ use bytes::Bytes;
 use location::{Aor, Record};
 use smallvec::SmallVec;
 
-use crate::core::contact::ContactSearch;
-use crate::core::in_dialog::DialogCheck;
-use crate::fork::Redirection;
 use crate::hop::Name;
 use crate::registrar::PendingRegister;
 use crate::request::Request;
-use crate::route::{Callee, Expansion, Plan};
+use crate::route::{Callee, ContactSearch, DialogCheck, Expansion, Plan, Redirection};
 
 /// A question to the driver.
 #[derive(Debug)]
 pub enum Question {
-    /// Who is registered as this AoR? Answered by [`Answer::Loaded`].
+    /// The record of this AoR. Answered by [`Answer::Loaded`].
     Load(Aor),
     /// Make this the record of its AoR if `expected` still is. Answered by [`Answer::Committed`], [`Answer::Conflict`],
     /// [`Answer::Full`] or [`Answer::Failed`].
@@ -53,66 +50,66 @@ pub enum Answer {
     Undelivered,
 }
 
-/// Work that waits for an answer. Opaque to the driver.
+/// How to go on when the answer to a question is there. Opaque to the driver.
 #[derive(Debug)]
-pub struct Parked(pub(crate) Waiting);
+pub struct Continuation(pub(crate) Resume);
 
-impl Parked {
-    /// The work to go on with when a transmit with this text could not be sent. Its top Via says whose it was; to be
-    /// given to the core that sent it.
+impl Continuation {
+    /// How to go on when a transmit with this text could not be sent. Its top Via names the transaction; to be given to
+    /// the core that sent it.
     pub const fn undelivered(text: Bytes) -> Self {
-        Self(Waiting::Transmit(text))
+        Self(Resume::Transmit(text))
     }
 }
 
-/// A request while the store is asked.
-pub(crate) type Stall = Box<Option<Request>>;
+/// A request that waits for an answer.
+pub(crate) type RequestSlot = Box<Option<Request>>;
 
-/// An empty one, to be used again: what needs no transaction is forwarded without an allocation. One is enough where
-/// the store answers at once.
+/// Keeps one empty slot for the next request, so that stateless forwarding does not allocate. One is enough where the store
+/// answers at once.
 #[derive(Debug, Default)]
-pub(crate) struct Stalls(Option<Stall>);
+pub(crate) struct RequestSlots(Option<RequestSlot>);
 
-impl Stalls {
-    pub(crate) fn put(&mut self, request: Request) -> Stall {
-        let mut stall = self.0.take().unwrap_or_default();
-        *stall = Some(request);
-        stall
+impl RequestSlots {
+    pub(crate) fn park(&mut self, request: Request) -> RequestSlot {
+        let mut slot = self.0.take().unwrap_or_default();
+        *slot = Some(request);
+        slot
     }
 
-    pub(crate) fn lead_out(&mut self, mut stall: Stall) -> Option<Request> {
-        let request = stall.take();
-        self.0 = Some(stall);
+    pub(crate) fn take(&mut self, mut slot: RequestSlot) -> Option<Request> {
+        let request = slot.take();
+        self.0 = Some(slot);
         request
     }
 }
 
 #[derive(Debug)]
-pub(crate) enum Waiting {
+pub(crate) enum Resume {
     /// A REGISTER, for the record of its AoR.
     RegisterLoad(Box<PendingRegister>),
     /// A REGISTER, for its commit.
     RegisterCommit(Box<PendingRegister>),
-    /// A request to a user of ours, for his bindings.
-    Route(Stall, Callee),
+    /// A request to a user of ours, for the bindings of that user.
+    Route(RequestSlot, Callee),
     /// A request, for the bindings of a user whom a Contact of its plan names.
-    Users(Stall, Box<Expansion>),
+    Users(RequestSlot, Box<Expansion>),
     /// A request in a dialog, for the registration of one of its sides.
-    Dialog(Stall, Box<DialogCheck>),
-    /// A request to the Contact of a phone, for the bindings of who may have it.
-    Contact(Stall, Box<ContactSearch>),
+    Dialog(RequestSlot, Box<DialogCheck>),
+    /// A request to the Contact of a phone, for the bindings of a user that may have registered it.
+    Contact(RequestSlot, Box<ContactSearch>),
     /// The CANCEL of an INVITE that is not known, for the registration of its caller.
-    Cancel(Stall),
+    Cancel(RequestSlot),
     /// A planned request, for the addresses of its targets.
     Resolve(Box<Request>, Box<Plan>),
-    /// Calls to this user, for the phone that he has since.
-    Join(Aor),
+    /// Calls to this user, for a phone that registered while they ring.
+    LateRegistration(Aor),
     /// A redirection, for where it leads.
-    Follow(Box<Redirection>),
+    Redirect(Box<Redirection>),
     /// A subscription, for the record that it is about.
-    Watch(u64),
-    /// A subscription, for the addresses of where its NOTIFYs go.
-    Reach(u64, Name),
-    /// Whoever sent this, for bad news.
+    Notify(u64),
+    /// A subscription, for the addresses that its NOTIFYs go to.
+    NotifyTarget(u64, Name),
+    /// A request or response that was sent, in case it cannot be delivered.
     Transmit(Bytes),
 }

@@ -1,7 +1,6 @@
 //! What every step of one verb shares: the time, the keys, scratch memory and the way out.
 
-use parser::headers::NameAddr;
-use parser::{HeaderName, Message, Reply, Rewrite};
+use parser::{Reply, Rewrite};
 
 use crate::amplification::{self, Fitted};
 use crate::clock::Now;
@@ -59,10 +58,10 @@ impl Context<'_> {
             reply.finish();
             fitted = amplification::fit(out, start, own, limit);
         });
-        if !self.outbox.tell_fitted(fitted) {
+        if !self.outbox.emit_fitted(fitted) {
             return b"";
         }
-        self.outbox.tell(Event::ResponseSent {
+        self.outbox.emit(Event::ResponseSent {
             method: request.method().as_str_or("other"),
             status,
             transport: request.back.transport,
@@ -95,9 +94,4 @@ impl ToTag {
 pub(crate) fn acknowledges_us(ack: &Request, mac: &Mac) -> bool {
     let [_, to_tag] = ack.tags();
     to_tag.len() == TO_TAG_DIGITS && to_tag == ToTag::new(ack, mac).as_bytes()
-}
-
-/// The tag of the From or the To of a message, if those are known to parse.
-pub(crate) fn tag_of(message: &Message, name: HeaderName) -> Option<&[u8]> {
-    NameAddr::params_of(message.value(name)?).value("tag")
 }

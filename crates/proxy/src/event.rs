@@ -65,7 +65,7 @@ pub enum Event {
     Call {
         /// Names the call in what follows; never the same for two of them.
         call: u64,
-        /// The caller as he names himself.
+        /// The caller, by its From.
         from: Aor,
         /// The user of ours, or the foreign address.
         to: Aor,
@@ -87,7 +87,7 @@ pub enum Event {
     CallRefused {
         /// As in [`Event::Call`], if it came so far.
         call: u64,
-        /// The caller as he names himself.
+        /// The caller, by its From.
         from: Aor,
         /// The user of ours, or the foreign address.
         to: Aor,
@@ -106,7 +106,7 @@ pub enum Event {
         offence: Offence,
         /// Upper-case method, or `other`.
         method: &'static str,
-        /// The sender as he names himself.
+        /// The sender, by its From.
         from: Aor,
         /// Where it came from.
         source: SocketAddr,
@@ -114,7 +114,7 @@ pub enum Event {
     /// A response context ended.
     Fork {
         /// How it ended.
-        outcome: Fork,
+        outcome: ForkOutcome,
     },
     /// A NOTIFY of ours has ended (RFC 3680).
     Notified {
@@ -189,7 +189,7 @@ pub enum Offence {
 
 /// How a response context ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Fork {
+pub enum ForkOutcome {
     /// A 2xx was passed on.
     Answered,
     /// The caller hung up first.

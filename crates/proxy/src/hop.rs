@@ -7,6 +7,9 @@ use parser::Transport;
 
 use crate::connections::Connections;
 
+/// The `connection` of a binding that is reached over UDP at the source of its REGISTER (`nat`).
+pub(crate) const AT_SOURCE: u64 = u64::MAX;
+
 /// Where a message goes.
 ///
 /// - UDP: to `remote`, from the socket that listens on `local`.

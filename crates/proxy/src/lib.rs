@@ -7,7 +7,7 @@
 //! core.receive(now, received, &mut outbox)          a message came
 //! core.answer(now, parked, answer, &mut outbox)     what the store or DNS said
 //! core.timeout(now, &mut outbox)                    core.next_timeout() has passed
-//! core.deliver(now, letter, &mut outbox)            another worker's core says something
+//! core.deliver(now, core_message, &mut outbox)      a message from another worker
 //! ```
 //!
 //! There is no socket, no clock and no runtime in this crate: time is an argument, randomness comes from a seed, and
@@ -38,24 +38,26 @@ mod request;
 mod route;
 mod settings;
 mod source;
+mod target;
 mod transaction;
 mod watch;
 
 pub use crate::core::explain::{Goal, Inquiry, Step, explain};
 pub use crate::core::{Core, Load};
-pub use ask::{Answer, Parked, Question};
+pub use ask::{Answer, Continuation, Question};
 pub use clock::{Instant, Now, Wall};
 pub use connections::Connections;
 pub use dialog::{Moved, SideOfDialog};
-pub use event::{AuthenticationFailure, DialogRequest, Drop, Event, Fork, Limit, Notification, Offence, Registration};
+pub use event::{
+    AuthenticationFailure, DialogRequest, Drop, Event, ForkOutcome, Limit, Notification, Offence, Registration,
+};
 pub use hop::{Hop, Name};
 pub use location::Flow;
-pub use outbox::{Handover, Letter, Outbox, Passed, Transmit};
-pub use registrar::fixed_bindings;
+pub use outbox::{CoreMessage, Handover, Outbox, Passed, Transmit};
 pub use request::Received;
 pub use settings::{
     Account, Accounts, Algorithm, Authentication, Caller, Digest, Foreign, Forking, Interfaces, Keys, Limits, Listener,
-    Registrar, Secrets, Settings, SingleTarget, Strangers, Strategy, Timers, UnannouncedPath, Watching,
+    Registrar, Secrets, Settings, SingleTarget, Strangers, Strategy, Timers, UnannouncedPath, Watching, fixed_bindings,
 };
 pub use source::{NoSource, Source};
-pub use watch::Watched;
+pub use watch::SubscriberIndex;

@@ -16,7 +16,7 @@ pub(crate) enum Purpose {
     Route = 3,
     Nonce = 4,
     Loop = 5,
-    Pretender = 6,
+    Decoy = 6,
     Mark = 7,
     Fingerprint = 8,
     Gruu = 9,

@@ -44,6 +44,12 @@ pub(crate) fn reach(request: &Request, contact: Option<&SipUri<'_>>) -> Reach {
     Seen { source, via: via.host, via_port, rport, is_proxied, contact, contact_port }.reach()
 }
 
+/// Whether the sender of a request is reached over the way it came, rather than at the Contact that it names: over its own
+/// connection, or through its NAT.
+pub(crate) fn is_flow_bound(request: &Request, contact: Option<&SipUri<'_>>) -> bool {
+    request.flow.transport.is_reliable() || reach(request, contact) == Reach::Source
+}
+
 fn port_of(uri: &SipUri<'_>) -> u16 {
     uri.port.unwrap_or_else(|| Transport::Udp.default_port())
 }
@@ -63,7 +69,7 @@ struct Seen<'a> {
     contact_port: u16,
 }
 
-/// Who sent the request, by its Vias.
+/// The sender of the request, by its Vias.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Sender {
     /// A proxy: the source is no phone.
@@ -298,6 +304,7 @@ mod tests {
 
     #[test]
     fn where_a_phone_is_called() {
+        // checklist 166: a phone whose Contact ends in `.invalid` is called at its source.
         for (source, via, contact, expected, why) in PUBLIC.iter().chain(PRIVATE) {
             let source: SocketAddr = source.parse().unwrap();
             let (sent_by, said) = via.split_once(' ').unwrap_or((via, ""));

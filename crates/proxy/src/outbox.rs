@@ -7,7 +7,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use crate::amplification::Fitted;
-use crate::ask::{Parked, Question};
+use crate::ask::{Continuation, Question};
 use crate::event::{Drop, Event, Limit};
 use crate::hop::Hop;
 
@@ -22,8 +22,8 @@ pub struct Transmit {
     /// Whether the core wants its text back, with [`Answer::Undelivered`](crate::Answer::Undelivered), if it cannot be
     /// sent: a request, whose sender is to be told.
     pub report_failure: bool,
-    /// It promises that its peer will not be silent for longer than so many seconds from now on: who is has lost his
-    /// connection (RFC 5626 5.4).
+    /// Flow-Timer plus grace, in seconds: the driver closes the connection if nothing is received for this long (RFC 5626
+    /// 5.4).
     pub silence: Option<u32>,
 }
 
@@ -33,34 +33,34 @@ pub struct Handover {
     /// The worker that it concerns; none: all others.
     pub worker: Option<u8>,
     /// What it must see.
-    pub letter: Letter,
+    pub core_message: CoreMessage,
 }
 
-/// What one worker's core tells another's; delivered with [`Core::deliver`](crate::Core::deliver).
+/// A message from the core of one worker to that of another; delivered with [`Core::deliver`](crate::Core::deliver).
 #[derive(Clone, Debug)]
-pub enum Letter {
+pub enum CoreMessage {
     /// A request whose credentials only that worker can judge.
     Request(Box<crate::Received>),
     /// A response that matches a transaction there.
     Response(Box<crate::Received>),
     /// A response to a pinned INVITE has passed: it still rings, or the pin may go.
-    Passed {
+    ResponsePassed {
         /// The pin.
         key: u64,
         /// What it was.
         response: Passed,
     },
     /// One side of a dialog is not where its Record-Route token says.
-    Moved {
+    DialogMoved {
         /// Which.
         side: crate::dialog::SideOfDialog,
         /// Where it is.
         moved: crate::dialog::Moved,
     },
-    /// A user has a phone, or a flow to one, that he did not have before.
-    Phone(location::Aor),
-    /// The bindings of a user have changed whom somebody may watch there.
-    Registration(location::Aor),
+    /// This AoR has a binding, or a flow, that it did not have before: calls that ring may be joined by it.
+    PhoneRegistered(location::Aor),
+    /// The bindings of this AoR changed, and the receiving worker may hold subscriptions to it.
+    RegistrationChanged(location::Aor),
 }
 
 /// A response to a pinned INVITE.
@@ -85,7 +85,7 @@ pub struct Outbox {
     /// What to send.
     pub transmits: Vec<Transmit>,
     /// What to ask; each is answered by exactly one [`Core::answer`](crate::Core::answer).
-    pub questions: Vec<(Question, Parked)>,
+    pub questions: Vec<(Question, Continuation)>,
     /// What happened.
     pub events: Vec<Event>,
     /// What belongs to another worker.
@@ -141,20 +141,20 @@ impl Outbox {
         self.send(hop, report_failure, |out| out.extend_from_slice(text));
     }
 
-    pub(crate) fn ask(&mut self, question: Question, parked: Parked) {
+    pub(crate) fn ask(&mut self, question: Question, parked: Continuation) {
         self.questions.push((question, parked));
     }
 
-    pub(crate) fn tell(&mut self, event: Event) {
+    pub(crate) fn emit(&mut self, event: Event) {
         self.events.push(event);
     }
 
     /// Counts an answer that was shortened, or not sent at all. Whether there is one.
-    pub(crate) fn tell_fitted(&mut self, fitted: Fitted) -> bool {
+    pub(crate) fn emit_fitted(&mut self, fitted: Fitted) -> bool {
         match fitted {
             Fitted::Whole => {}
-            Fitted::Cut => self.tell(Event::LimitReached(Limit::Amplification)),
-            Fitted::Nothing => self.tell(Event::Dropped(Drop::Amplification)),
+            Fitted::Cut => self.emit(Event::LimitReached(Limit::Amplification)),
+            Fitted::Nothing => self.emit(Event::Dropped(Drop::Amplification)),
         }
         fitted != Fitted::Nothing
     }

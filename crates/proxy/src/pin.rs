@@ -1,4 +1,4 @@
-//! Which way a request went that left no transaction (RFC 3261 16.11, checklist 81, 82, 85).
+//! Which way a request went that left no transaction (RFC 3261 16.11, checklist 81, 82, 85, 121).
 //!
 //! The location table changes, but a retransmission, the CANCEL and the ACK of a non-2xx must go the way of their
 //! request. A pin is no transaction: it has no timer of its own, resends nothing and answers nothing. That of an INVITE
@@ -19,20 +19,20 @@ use parser::Method;
 
 use crate::clock::Instant;
 use crate::connections::Connections;
-use crate::forward::Branch;
+use crate::forward::ViaBranch;
 use crate::hop::Hop;
 use crate::request::{ContentHasher, Request, Source, TransactionKey};
-use crate::route::Target;
+use crate::target::Target;
 
 /// What a request was sent with.
-type Way = (Target, Hop, Branch);
+type Way = (Target, Hop, ViaBranch);
 
 /// The way of one request.
 #[derive(Clone, Debug)]
 pub(crate) struct Pin {
     pub(crate) target: Target,
     pub(crate) hop: Hop,
-    pub(crate) branch: Branch,
+    pub(crate) branch: ViaBranch,
     source: Source,
     /// A hash of its octets.
     content: u64,

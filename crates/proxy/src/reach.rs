@@ -15,41 +15,9 @@ use location::Binding;
 use parser::{Host, SipUri};
 
 use crate::nat;
-use crate::route::{Target, Way};
+use crate::reject::Barred;
 use crate::settings::{Authentication, Settings};
-
-/// Why an address is none to send to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Barred {
-    Loopback,
-    Unspecified,
-    Multicast,
-    Broadcast,
-    LinkLocal,
-    Reserved,
-    /// An address of this machine.
-    Own,
-    /// Outside the networks of the configuration.
-    Network,
-    /// A number that only inet_aton takes for an address.
-    Name,
-}
-
-impl Barred {
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Loopback => "a loopback address",
-            Self::Unspecified => "an unspecified address",
-            Self::Multicast => "a multicast address",
-            Self::Broadcast => "a broadcast address",
-            Self::LinkLocal => "a link-local address",
-            Self::Reserved => "a reserved address",
-            Self::Own => "an address of this server",
-            Self::Network => "an address outside registrar.contact_networks",
-            Self::Name => "neither an address nor a host name",
-        }
-    }
-}
+use crate::target::{Target, Way};
 
 /// Whether this address may be sent to, as named by a message from `from`.
 pub(crate) fn may_send(ip: IpAddr, from: IpAddr, settings: &Settings) -> Result<(), Barred> {

@@ -7,9 +7,7 @@ use std::borrow::Cow;
 use parser::{HeaderName, Message, OptionTag, ParseError, Reply, reason_phrase, write_decimal};
 
 use crate::event::Offence;
-use crate::reach::Barred;
-use crate::route::Missing;
-use crate::watch::PACKAGE;
+use crate::settings::REG_PACKAGE;
 
 /// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -265,7 +263,7 @@ impl Reject {
             // RFC 3327 5.3
             Self::UnannouncedPath => reply.header(HeaderName::Unsupported, |out| out.extend_from_slice(b"path")),
             // RFC 6665 8.3.2
-            Self::Event => reply.header(HeaderName::AllowEvents, |out| out.extend_from_slice(PACKAGE)),
+            Self::Event => reply.header(HeaderName::AllowEvents, |out| out.extend_from_slice(REG_PACKAGE)),
             // RFC 5630 5.3, RFC 3261 20.43
             Self::SipsNotAllowed => {
                 reply.header(HeaderName::Warning, |out| out.extend_from_slice(b"380 frontdesk \"SIPS Not Allowed\""));
@@ -280,5 +278,55 @@ impl Reject {
             }
             _ => {}
         }
+    }
+}
+
+/// Why an address is none to send to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Barred {
+    Loopback,
+    Unspecified,
+    Multicast,
+    Broadcast,
+    LinkLocal,
+    Reserved,
+    /// An address of this machine.
+    Own,
+    /// Outside the networks of the configuration.
+    Network,
+    /// A number that only inet_aton takes for an address.
+    Name,
+}
+
+impl Barred {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Loopback => "a loopback address",
+            Self::Unspecified => "an unspecified address",
+            Self::Multicast => "a multicast address",
+            Self::Broadcast => "a broadcast address",
+            Self::LinkLocal => "a link-local address",
+            Self::Reserved => "a reserved address",
+            Self::Own => "an address of this server",
+            Self::Network => "an address outside registrar.contact_networks",
+            Self::Name => "neither an address nor a host name",
+        }
+    }
+}
+
+/// Kinds of privacy that a request asks for and that are not to be had here (RFC 3323 4.2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Missing {
+    pub(crate) header: bool,
+    pub(crate) session: bool,
+    pub(crate) user: bool,
+    pub(crate) others: bool,
+}
+
+impl Missing {
+    /// As a reason phrase lists it (RFC 3323 5); what nobody knows is not repeated.
+    pub(crate) fn list(self) -> String {
+        let all = [(self.header, "header"), (self.session, "session"), (self.user, "user"), (self.others, "others")];
+        all.into_iter().filter(|(missing, _)| *missing).map(|(_, name)| name).collect::<Vec<_>>().join(", ")
     }
 }

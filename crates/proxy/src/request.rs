@@ -15,7 +15,6 @@ use crate::connections::Connections;
 use crate::hop::Hop;
 use crate::ingress;
 use crate::mac::{Mac, Purpose, octets_of};
-use crate::nat::{self, Reach};
 use crate::peer::Peer;
 use crate::reject::Reject;
 use crate::settings::Settings;
@@ -61,7 +60,7 @@ pub(crate) struct Request {
     pub(crate) has_only_own_routes: bool,
     /// The Request-URI to route by, where it is not the one in the start line (RFC 3261 16.4).
     pub(crate) effective_uri: Option<Box<[u8]>>,
-    /// Who its sender has proved to be.
+    /// The user that its sender has authenticated as.
     pub(crate) proven: Proven,
     /// Whether no binding was found whose Contact its Request-URI is: a copy of it may find one.
     pub(crate) is_no_contact: bool,
@@ -75,7 +74,7 @@ pub(crate) struct Request {
 /// nobody can write another request with the same one: each try would need a request from the address of the first.
 pub(crate) type ContentHasher = DefaultHashBuilder;
 
-/// Who the sender of a request has proved to be.
+/// The user that the sender of a request has authenticated as.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Proven {
     /// Nobody: nobody has to, or it has not been asked yet.
@@ -160,8 +159,10 @@ impl Request {
             (None, Some(via)) => TransactionKey::of(message, via, back.remote, mac).map(|(key, _)| key),
             (None, None) => None,
         };
+        // What names no transaction is refused, and its copies with the same To tag (RFC 3261 8.2.7).
+        let key = key.unwrap_or_else(|| TransactionKey(mac.sign(Purpose::Transaction, &[message.bytes()])));
         let request = Self {
-            key: key.unwrap_or(TransactionKey(0)),
+            key,
             from: head.as_ref().and_then(|head| message.span_of(head.caller)),
             to: head.as_ref().and_then(|head| message.span_of(head.callee)),
             tags: head.as_ref().map_or_else(Default::default, |head| {
@@ -183,12 +184,6 @@ impl Request {
             last_route_is_uri: false,
         };
         (request, verdict)
-    }
-
-    /// Whether its sender is reached over the way it came, rather than at the Contact that it names: its own connection, or
-    /// through its NAT.
-    pub(crate) fn is_flow_bound(&self, contact: Option<&SipUri<'_>>) -> bool {
-        self.flow.transport.is_reliable() || nat::reach(self, contact) == Reach::Source
     }
 
     /// A hash of its octets, which tells a copy of it from every other request.
@@ -224,7 +219,7 @@ impl Request {
         self.message.values(HeaderName::Supported).any(|listed| listed.eq_ignore_ascii_case(tag.as_bytes()))
     }
 
-    /// The URI that its sender names himself by.
+    /// The URI of its From.
     pub(crate) fn caller(&self) -> Option<SipUri<'_>> {
         let uri = match self.from {
             Some(span) => self.uri_at(span)?,
@@ -270,6 +265,17 @@ impl Request {
 
     fn text_at(&self, Span { start, end }: Span) -> &[u8] {
         self.message.bytes().get(start as usize..end as usize).unwrap_or_default()
+    }
+
+    /// Whether it asks for a dialog, so that this server puts itself into its route (RFC 3261 16.6 step 4).
+    pub(crate) fn forms_dialog(&self) -> bool {
+        matches!(self.method(), Method::Invite | Method::Subscribe | Method::Refer) && !self.in_dialog
+    }
+
+    /// Whether it is a NOTIFY whose dialog was record-routed here, as far as its Route shows: it makes the dialog at the
+    /// subscriber (RFC 6665 4.3, 4.4.1).
+    pub(crate) fn is_notify_in_dialog(&self) -> bool {
+        self.method() == Method::Notify && self.in_dialog && self.own_routes > 0
     }
 
     /// How many branches it may still be forked into at once (RFC 5393 5.3.3): at most 60, and 60 if it does not say.
@@ -380,4 +386,9 @@ fn stamp(via: &Via<'_>, source: SocketAddr, symmetric: bool) -> Stamp {
     // A client that writes `received` itself names where our responses are to be looked for: nobody has checked that.
     let due = !same || symmetric || via.has_received();
     Stamp { received: due.then_some(source.ip()), rport: symmetric.then_some(source.port()) }
+}
+
+/// The tag of the From or the To of a message, if those are known to parse.
+pub(crate) fn tag_of(message: &Message, name: HeaderName) -> Option<&[u8]> {
+    NameAddr::params_of(message.value(name)?).value("tag")
 }

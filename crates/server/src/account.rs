@@ -1,8 +1,8 @@
-//! `frontdesk account`: who may register, changed in the file that lists them.
+//! `frontdesk account`: changes the file that lists the accounts.
 //!
-//! Decides which file that is, and that it is never half written: a draft beside it, checked as the server would read it,
-//! made safe on disk and renamed. Passwords are kept as hashes only. An entry that is not meant keeps every letter, and so
-//! do the comments between entries; comments inside an entry go with it. One edit at a time: the folder is locked.
+//! Decides which file that is, and writes it atomically: a temporary file, checked with the server's own reader,
+//! synced and renamed. Passwords are stored as hashes only. Other entries are kept byte for byte, and so are comments
+//! between entries; comments inside a changed entry are lost. The folder is locked, so that edits do not overlap.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead as _};
@@ -11,79 +11,44 @@ use std::path::{Path, PathBuf};
 
 use serde_yaml::{Mapping, Value};
 
-use crate::arguments::Deed;
-use crate::config::{self, Entry, Loaded, StoreKind};
-use crate::error::Fatal;
+use crate::arguments::AccountCommand;
+use crate::config::{self, AccountEntry, Loaded, StoreKind};
+use crate::error::{AccountError, CliError};
 use crate::{data, first_run, hex};
 
-/// Why an account stays as it is.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum NotEdited {
-    /// There is no file of accounts.
-    #[error(
-        "the accounts stand in the configuration itself: edit them there, or give it `accounts_file: accounts.yaml` and \
-         move them to that file"
-    )]
-    Inline,
-    /// The server keeps its accounts in memory.
-    #[error("with `location: {{ store: memory }}` accounts live as long as the server: set `accounts_file`")]
-    Memory,
-    /// The file is not a plain list of entries.
-    #[error("{}: this file is written in a way that is left to you: expected lines that begin with \"- \"", .0.display())]
-    Layout(PathBuf),
-    /// Its folder is not there.
-    #[error("{}: there is no such folder; a relative path is meant from the working directory of the server", .0.display())]
-    NoFolder(PathBuf),
-    /// The name is none, or there is no such domain.
-    #[error("{0:?}: expected a user like 105, or 105@ and one of `domains`")]
-    Name(String),
-    /// There is one of this name.
-    #[error("{0} has an account already: `frontdesk account passwd {0}` gives him another password")]
-    Present(String),
-    /// There is none of this name.
-    #[error("{} has no account {name}", file.display())]
-    Absent {
-        /// Where it was looked for.
-        file: PathBuf,
-        /// Who.
-        name: String,
-    },
-    /// Standard input holds no password.
-    #[error("standard input: expected a password as the first line")]
-    Password,
-}
-
-/// Does it; says what is to be told. Nothing was changed if that is an error.
-pub(crate) fn edit(loaded: &Loaded, deed: &Deed, password_stdin: bool) -> Result<String, Fatal> {
-    let (Deed::Add(name) | Deed::Passwd(name) | Deed::Remove(name)) = deed else { return list(loaded) };
-    let file = home(loaded)?;
-    let who = Who::read(name, loaded).ok_or_else(|| NotEdited::Name(name.clone()))?;
-    // Two operators at once: the second waits, and then sees what the first one did.
+/// Executes the command; returns the output. After an error nothing was changed.
+pub(crate) fn edit(loaded: &Loaded, command: &AccountCommand, password_stdin: bool) -> Result<String, CliError> {
+    let (AccountCommand::Add(name) | AccountCommand::Passwd(name) | AccountCommand::Remove(name)) = command else {
+        return list(loaded);
+    };
+    let file = accounts_path(loaded)?;
+    let user_id = UserId::read(name, loaded).ok_or_else(|| AccountError::Name(name.clone()))?;
+    // A second operator waits, and then sees the result of the first.
     let _lock = lock(&file).map_err(|source| match source.kind() {
-        io::ErrorKind::NotFound => NotEdited::NoFolder(file.clone()).into(),
-        _ => Fatal::File { path: file.clone(), source },
+        io::ErrorKind::NotFound => AccountError::NoFolder(file.clone()).into(),
+        _ => CliError::File { path: file.clone(), source },
     })?;
-    let roster = Roster::open(&file, loaded)?;
-    let (text, told) = match deed {
-        Deed::Remove(_) => (roster.without(&who)?, format!("{name} has no account any more")),
+    let accounts_file = AccountsFile::open(&file, loaded)?;
+    let (text, message) = match command {
+        AccountCommand::Remove(_) => (accounts_file.with_removed(&user_id)?, format!("{name} has no account any more")),
         _ => {
-            let (password, told) = password(name, password_stdin)?;
-            let text = match deed {
-                Deed::Add(_) => roster.with(&who, &password)?,
-                _ => roster.with_password(&who, &password)?,
+            let (password, message) = password(name, password_stdin)?;
+            let text = match command {
+                AccountCommand::Add(_) => accounts_file.with_added(&user_id, &password)?,
+                _ => accounts_file.with_password(&user_id, &password)?,
             };
-            (text, told)
+            (text, message)
         }
     };
-    // As the server will read it: what it would refuse is not written.
+    // Checked with the server's own reader: what it would refuse is not written.
     config::accounts_of(loaded, &file, &text)?;
-    data::replace(&file, &text).map_err(|source| Fatal::File { path: file.clone(), source })?;
-    Ok(format!("{told}\n"))
+    data::replace(&file, &text).map_err(|source| CliError::File { path: file.clone(), source })?;
+    Ok(format!("{message}\n"))
 }
 
-/// Everybody who has an account, wherever that stands.
-fn list(loaded: &Loaded) -> Result<String, Fatal> {
-    let accounts = match home(loaded) {
+/// All accounts, of the configuration and the file.
+fn list(loaded: &Loaded) -> Result<String, CliError> {
+    let accounts = match accounts_path(loaded) {
         Ok(file) if loaded.config.accounts_file.is_none() && file.exists() => {
             config::accounts_of(loaded, &file, &read(&file)?)?
         }
@@ -95,13 +60,13 @@ fn list(loaded: &Loaded) -> Result<String, Fatal> {
 }
 
 /// The file that lists the accounts.
-fn home(loaded: &Loaded) -> Result<PathBuf, NotEdited> {
+fn accounts_path(loaded: &Loaded) -> Result<PathBuf, AccountError> {
     if let Some(file) = loaded.accounts_file() {
         return Ok(file);
     }
     match (first_run::is_needed(&loaded.config), loaded.config.location.store) {
-        (false, _) => Err(NotEdited::Inline),
-        (true, StoreKind::Memory) => Err(NotEdited::Memory),
+        (false, _) => Err(AccountError::Inline),
+        (true, StoreKind::Memory) => Err(AccountError::Memory),
         (true, StoreKind::Disk) => Ok(loaded.config.data_folder().join(first_run::FILE)),
     }
 }
@@ -113,49 +78,48 @@ fn lock(file: &Path) -> io::Result<File> {
     Ok(folder)
 }
 
-fn read(file: &Path) -> Result<String, Fatal> {
+fn read(file: &Path) -> Result<String, CliError> {
     match fs::read_to_string(file) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
-        outcome => outcome.map_err(|source| Fatal::File { path: file.to_owned(), source }),
+        outcome => outcome.map_err(|source| CliError::File { path: file.to_owned(), source }),
     }
 }
 
-/// The password, and what to tell of it.
-fn password(name: &str, stdin: bool) -> Result<(String, String), Fatal> {
+/// The password, and the output about it.
+fn password(name: &str, stdin: bool) -> Result<(String, String), CliError> {
     if !stdin {
         let password = first_run::password()?;
-        let told =
-            format!("user {name}   password {password}\nOnly hashes of it are kept: this is the time to note it.");
-        return Ok((password, told));
+        let message = format!("user {name}   password {password}\nOnly its hashes are stored: note the password now.");
+        return Ok((password, message));
     }
     let line = io::stdin().lock().lines().next().and_then(Result::ok);
     let password =
-        line.filter(|line| !line.is_empty() && !line.contains(char::is_control)).ok_or(NotEdited::Password)?;
+        line.filter(|line| !line.is_empty() && !line.contains(char::is_control)).ok_or(AccountError::Password)?;
     Ok((password, format!("the password of {name} is set")))
 }
 
 /// A user of one of the domains.
-struct Who {
+struct UserId {
     user: String,
     domain: String,
-    /// Whether an entry has to say the domain.
-    is_elsewhere: bool,
+    /// Whether an entry needs the `domain` key.
+    needs_domain: bool,
 }
 
-impl Who {
+impl UserId {
     fn read(name: &str, loaded: &Loaded) -> Option<Self> {
         let first = loaded.config.first_domain();
         let (user, domain) = name.rsplit_once('@').unwrap_or((name, first));
         let known = loaded.config.domains.iter().any(|own| own.0.eq_ignore_ascii_case(domain));
         let domain = domain.to_ascii_lowercase();
-        (known && !user.is_empty()).then(|| Self { user: user.to_owned(), is_elsewhere: domain != first, domain })
+        (known && !user.is_empty()).then(|| Self { user: user.to_owned(), needs_domain: domain != first, domain })
     }
 
-    fn is(&self, entry: &Entry, loaded: &Loaded) -> bool {
+    fn is(&self, entry: &AccountEntry, loaded: &Loaded) -> bool {
         *entry.user.0 == *self.user && entry.domain(&loaded.config) == self.domain
     }
 
-    /// H(user:realm:password) for every algorithm that may ever be offered.
+    /// H(user:realm:password) for every algorithm that could be offered.
     fn hashes(&self, password: &str) -> Value {
         let secrets = config::hashed(&self.user, &self.domain, password);
         let hash = |name: &str, octets: Option<&[u8]>| Some((Value::from(name), Value::from(hex::write(octets?))));
@@ -168,87 +132,87 @@ impl Who {
     }
 }
 
-/// A file of accounts, and where each entry stands in it.
-struct Roster<'l> {
+/// A file of accounts, with the position of each entry.
+struct AccountsFile<'l> {
     loaded: &'l Loaded,
     file: PathBuf,
     text: String,
-    entries: Vec<(Range<usize>, Entry)>,
+    entries: Vec<(Range<usize>, AccountEntry)>,
 }
 
-impl<'l> Roster<'l> {
-    fn open(file: &Path, loaded: &'l Loaded) -> Result<Self, Fatal> {
+impl<'l> AccountsFile<'l> {
+    fn open(file: &Path, loaded: &'l Loaded) -> Result<Self, CliError> {
         let text = read(file)?;
         let entries: Option<Vec<_>> =
-            blocks(&text).into_iter().map(|block| Some((block.clone(), entry(text.get(block)?)?))).collect();
-        let whole: Option<Vec<Entry>> =
+            entry_ranges(&text).into_iter().map(|block| Some((block.clone(), entry(text.get(block)?)?))).collect();
+        let whole: Option<Vec<AccountEntry>> =
             if text.trim().is_empty() { Some(Vec::new()) } else { config::entries(file, &text).ok() };
         match (entries, whole) {
-            // The pieces have to be the whole: else the file is not what it looks like.
+            // The entries must add up to the whole list, otherwise the layout was misread.
             (Some(entries), Some(whole)) if entries.iter().map(|(_, entry)| entry).eq(&whole) => {
                 Ok(Self { loaded, file: file.to_owned(), text, entries })
             }
-            _ => Err(NotEdited::Layout(file.to_owned()).into()),
+            _ => Err(AccountError::Layout(file.to_owned()).into()),
         }
     }
 
-    fn find(&self, who: &Who) -> Result<Range<usize>, NotEdited> {
-        let found = self.entries.iter().find(|(_, entry)| who.is(entry, self.loaded));
-        let absent = || NotEdited::Absent { file: self.file.clone(), name: who.user.clone() };
+    fn find(&self, user_id: &UserId) -> Result<Range<usize>, AccountError> {
+        let found = self.entries.iter().find(|(_, entry)| user_id.is(entry, self.loaded));
+        let absent = || AccountError::Absent { file: self.file.clone(), name: user_id.user.clone() };
         found.map(|(block, _)| block.clone()).ok_or_else(absent)
     }
 
-    fn with(&self, who: &Who, password: &str) -> Result<String, NotEdited> {
-        if self.find(who).is_ok() {
-            return Err(NotEdited::Present(who.user.clone()));
+    fn with_added(&self, user_id: &UserId, password: &str) -> Result<String, AccountError> {
+        if self.find(user_id).is_ok() {
+            return Err(AccountError::Present(user_id.user.clone()));
         }
         let mut new = Mapping::new();
-        new.insert("user".into(), who.user.as_str().into());
-        if who.is_elsewhere {
-            new.insert("domain".into(), who.domain.as_str().into());
+        new.insert("user".into(), user_id.user.as_str().into());
+        if user_id.needs_domain {
+            new.insert("domain".into(), user_id.domain.as_str().into());
         }
-        new.insert("ha1".into(), who.hashes(password));
+        new.insert("ha1".into(), user_id.hashes(password));
         let mut text = self.text.clone();
         if !text.is_empty() && !text.ends_with('\n') {
             text.push('\n');
         }
-        text.push_str(&written(new)?);
+        text.push_str(&to_yaml(new)?);
         Ok(text)
     }
 
-    fn with_password(&self, who: &Who, password: &str) -> Result<String, NotEdited> {
-        let block = self.find(who)?;
-        let layout = || NotEdited::Layout(self.file.clone());
+    fn with_password(&self, user_id: &UserId, password: &str) -> Result<String, AccountError> {
+        let block = self.find(user_id)?;
+        let layout = || AccountError::Layout(self.file.clone());
         let old: Vec<Mapping> =
             serde_yaml::from_str(self.text.get(block.clone()).unwrap_or_default()).map_err(|_| layout())?;
         let mut new = old.into_iter().next().ok_or_else(layout)?;
         new.remove("password");
-        new.insert("ha1".into(), who.hashes(password));
-        Ok(self.replaced(block, &written(new)?))
+        new.insert("ha1".into(), user_id.hashes(password));
+        Ok(self.with_replaced(block, &to_yaml(new)?))
     }
 
-    fn without(&self, who: &Who) -> Result<String, NotEdited> {
-        Ok(self.replaced(self.find(who)?, ""))
+    fn with_removed(&self, user_id: &UserId) -> Result<String, AccountError> {
+        Ok(self.with_replaced(self.find(user_id)?, ""))
     }
 
-    fn replaced(&self, block: Range<usize>, by: &str) -> String {
+    fn with_replaced(&self, block: Range<usize>, by: &str) -> String {
         let mut text = self.text.clone();
         text.replace_range(block, by);
         text
     }
 }
 
-fn entry(block: &str) -> Option<Entry> {
-    let entries: Vec<Entry> = serde_yaml::from_str(block).ok()?;
+fn entry(block: &str) -> Option<AccountEntry> {
+    let entries: Vec<AccountEntry> = serde_yaml::from_str(block).ok()?;
     entries.into_iter().next()
 }
 
-fn written(entry: Mapping) -> Result<String, NotEdited> {
-    serde_yaml::to_string(&[entry]).map_err(|_| NotEdited::Password)
+fn to_yaml(entry: Mapping) -> Result<String, AccountError> {
+    serde_yaml::to_string(&[entry]).map_err(|_| AccountError::Password)
 }
 
-/// Each entry from its "- " to the next line at the margin.
-fn blocks(text: &str) -> Vec<Range<usize>> {
+/// The range of each entry, from its `- ` to the next unindented line.
+fn entry_ranges(text: &str) -> Vec<Range<usize>> {
     let (mut blocks, mut open, mut at): (Vec<Range<usize>>, bool, usize) = (Vec::new(), false, 0);
     for line in text.split_inclusive('\n') {
         let end = at + line.len();
@@ -299,13 +263,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_meant_stays_as_it_is() {
+    fn other_entries_are_unchanged() {
         let (folder, loaded) = office(TEXT);
-        edit(&loaded, &Deed::Remove("bob".into()), false).expect("done");
+        edit(&loaded, &AccountCommand::Remove("bob".into()), false).expect("done");
         let gone = "- user: bob\n  password: builder\n  contacts:\n    - sip:bob@192.0.2.9\n";
         assert_eq!(accounts(&folder), TEXT.replace(gone, ""));
-        let told = edit(&loaded, &Deed::Add("105".into()), false).expect("done");
-        let password = told.split_whitespace().nth(3).expect("a password");
+        let message = edit(&loaded, &AccountCommand::Add("105".into()), false).expect("done");
+        let password = message.split_whitespace().nth(3).expect("a password");
         let text = accounts(&folder);
         assert!(text.starts_with(&TEXT.replace(gone, "")) && text.contains("- user: '105'\n"), "{text}");
         assert!(!text.contains(password) && text.matches("sha-512-256").count() == 1, "{text}");
@@ -320,7 +284,7 @@ mod tests {
     fn another_password_keeps_the_rest_of_the_entry() {
         let (folder, loaded) = office(TEXT);
         for name in ["bob", "carol@branch.example", "101"] {
-            edit(&loaded, &Deed::Passwd(name.into()), false).expect(name);
+            edit(&loaded, &AccountCommand::Passwd(name.into()), false).expect(name);
         }
         let text = accounts(&folder);
         assert!(text.contains("sip:bob@192.0.2.9") && text.contains("domain: branch.example"), "{text}");
@@ -328,24 +292,24 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_is_said() {
-        let told = |text: &str, deed: Deed| {
+    fn refused_edits_say_why() {
+        let message = |text: &str, command: AccountCommand| {
             let (folder, loaded) = office(text);
-            let told = edit(&loaded, &deed, false).expect_err("refused").to_string();
+            let message = edit(&loaded, &command, false).expect_err("refused").to_string();
             assert_eq!(accounts(&folder), text, "nothing has changed");
-            told
+            message
         };
-        assert!(told(TEXT, Deed::Add("101".into())).contains("already"));
-        assert!(told(TEXT, Deed::Remove("dave".into())).contains("no account dave"));
-        assert!(told(TEXT, Deed::Passwd("carol".into())).contains("no account carol"));
-        assert!(told(TEXT, Deed::Add("x@elsewhere.example".into())).contains("domains"));
-        assert!(told(TEXT, Deed::Add("a b".into())).contains("user name"));
+        assert!(message(TEXT, AccountCommand::Add("101".into())).contains("already"));
+        assert!(message(TEXT, AccountCommand::Remove("dave".into())).contains("no account dave"));
+        assert!(message(TEXT, AccountCommand::Passwd("carol".into())).contains("no account carol"));
+        assert!(message(TEXT, AccountCommand::Add("x@elsewhere.example".into())).contains("domains"));
+        assert!(message(TEXT, AccountCommand::Add("a b".into())).contains("user name"));
         let flow = "[{ user: bob, password: builder }]\n";
-        assert!(told(flow, Deed::Remove("bob".into())).contains("begin with"));
+        assert!(message(flow, AccountCommand::Remove("bob".into())).contains("begin with"));
         let inline: config::Config =
             serde_yaml::from_str("accounts: [{ user: a, password: b }]").expect("a configuration");
         let loaded = Loaded { file: None, config: inline, accounts: proxy::Accounts::default() };
-        let told = edit(&loaded, &Deed::Add("105".into()), false).expect_err("refused").to_string();
-        assert!(told.contains("accounts_file"), "{told}");
+        let message = edit(&loaded, &AccountCommand::Add("105".into()), false).expect_err("refused").to_string();
+        assert!(message.contains("accounts_file"), "{message}");
     }
 }

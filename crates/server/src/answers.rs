@@ -1,7 +1,7 @@
-//! The core's questions: the store and DNS, and what waits for them.
+//! Answers to the core's questions, from the store and DNS.
 //!
-//! Decides what is answered in the same turn (all that memory knows) and what later. Every question gets exactly one
-//! answer; a lookup has a deadline and there are only so many at a time.
+//! Decides what is answered at once (everything in memory) and what later. Each question gets exactly one answer; DNS
+//! lookups have a timeout, and their number is limited.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -10,54 +10,54 @@ use std::time::Duration;
 use hashbrown::HashMap;
 use location::{AnyStore, Commit, Store as _, StoreError, Ticket};
 use parser::Transport;
-use proxy::{Answer, Authentication, Listener, Name, Parked, Question, Settings};
+use proxy::{Answer, Authentication, Continuation, Listener, Name, Question, Settings};
 use smallvec::SmallVec;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
-use crate::inbox::{Addresses, Inbound, Safety};
-use crate::metrics::{Cap, Series, Tally};
+use crate::inbox::{Addresses, CommitOutcome, Inbound};
+use crate::metrics::{DriverLimit, Series, Tally};
 
-/// Names are short lists: so many addresses of each are tried at most.
-const MOST_ADDRESSES: usize = 8;
+/// Limit of addresses that are used per name.
+const MAX_ADDRESSES: usize = 8;
 
-/// The questions of one worker.
+/// Answers the questions of one worker.
 pub(crate) struct Answers {
     worker: u8,
     store: Arc<AnyStore>,
-    /// How many may be registered; none where accounts are the bound.
-    most_users: Option<u64>,
+    /// Limit of users with a record; `None` where only accounts may register.
+    max_users: Option<u64>,
     /// `limits.users`
     users: usize,
-    waiting: HashMap<u64, Parked>,
+    waiting: HashMap<u64, Continuation>,
     next: u64,
     lookups: Arc<Semaphore>,
-    time: Duration,
-    families: Families,
+    lookup_timeout: Duration,
+    families: AddressFamilies,
     inbox: mpsc::Sender<Inbound>,
 }
 
-/// What DNS may cost.
+/// Limits of DNS lookups.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LookupLimits {
-    /// At a time.
-    pub(crate) most: usize,
-    /// Each.
-    pub(crate) time: Duration,
+    /// Concurrent lookups.
+    pub(crate) max: usize,
+    /// Timeout of a lookup.
+    pub(crate) timeout: Duration,
 }
 
-/// Which addresses can be sent to, by transport: those of a family that something listens on.
+/// Which addresses can be sent to, by transport: those of the address families of the listeners.
 #[derive(Clone, Debug)]
-struct Families(Arc<[Listener]>);
+struct AddressFamilies(Arc<[Listener]>);
 
-impl Families {
-    fn reach(&self, transport: Transport, remote: IpAddr) -> bool {
+impl AddressFamilies {
+    fn can_reach(&self, transport: Transport, remote: IpAddr) -> bool {
         self.0.iter().any(|own| own.transport == transport && own.address.is_ipv4() == remote.is_ipv4())
     }
 }
 
 impl Answers {
-    /// Nothing waits yet. `users`: as many may be registered where anybody may register.
+    /// Without pending questions. `users`: limit of registered users where anybody may register.
     pub(crate) fn new(
         worker: u8,
         store: Arc<AnyStore>,
@@ -66,17 +66,17 @@ impl Answers {
         settings: &Settings,
         inbox: mpsc::Sender<Inbound>,
     ) -> Self {
-        let families = Families(settings.listeners.as_slice().into());
-        let lookups = Arc::new(Semaphore::new(limits.most));
+        let families = AddressFamilies(settings.listeners.as_slice().into());
+        let lookups = Arc::new(Semaphore::new(limits.max));
         let mut answers = Self {
             worker,
             store,
-            most_users: None,
+            max_users: None,
             users,
             waiting: HashMap::default(),
             next: 0,
             lookups,
-            time: limits.time,
+            lookup_timeout: limits.timeout,
             families,
             inbox,
         };
@@ -86,88 +86,101 @@ impl Answers {
 
     /// The configuration has changed.
     pub(crate) fn reconfigure(&mut self, settings: &Settings) {
-        // With accounts nobody else registers, and a reload removes who is left.
+        // With accounts nobody else can register, and a reload removes other users' bindings.
         let anybody = settings.authentication == Authentication::Off && settings.accounts.is_empty();
-        self.most_users = anybody.then(|| u64::try_from(self.users).unwrap_or(u64::MAX));
+        self.max_users = anybody.then(|| u64::try_from(self.users).unwrap_or(u64::MAX));
     }
 
-    /// The answer, if memory has it; else it comes by [`Answers::committed`] or [`Answers::resolved`].
-    pub(crate) fn ask(&mut self, question: Question, parked: Parked, tally: &mut Tally) -> Option<(Parked, Answer)> {
+    /// The answer, if it is in memory; otherwise it is returned later by [`Answers::committed`] or
+    /// [`Answers::resolved`].
+    pub(crate) fn ask(
+        &mut self,
+        question: Question,
+        continuation: Continuation,
+        tally: &mut Tally,
+    ) -> Option<(Continuation, Answer)> {
         match question {
-            Question::Load(aor) => Some((parked, Answer::Loaded(self.store.load(&aor)))),
+            Question::Load(aor) => Some((continuation, Answer::Loaded(self.store.load(&aor)))),
             Question::Commit { expected, record } => {
-                // Records and not live users: one who registers and unregisters is remembered for a while too.
-                if expected.is_none() && self.most_users.is_some_and(|most| self.store.records() >= most) {
-                    tally.count(Series::CapReached(Cap::Users));
-                    return Some((parked, Answer::Full));
+                // Counts records, not users with bindings: the record of a user without bindings is kept for a while
+                // too.
+                if expected.is_none() && self.max_users.is_some_and(|max| self.store.records() >= max) {
+                    tally.count(Series::DriverLimitReached(DriverLimit::Users));
+                    return Some((continuation, Answer::Full));
                 }
-                let id = self.number();
+                let id = self.next_id();
                 match self.store.commit(expected.as_ref(), record, Ticket { worker: u16::from(self.worker), id }) {
-                    Commit::Done => Some((parked, Answer::Committed)),
-                    Commit::Conflict => Some((parked, Answer::Conflict)),
+                    Commit::Done => Some((continuation, Answer::Committed)),
+                    Commit::Conflict => Some((continuation, Answer::Conflict)),
                     Commit::Pending => {
-                        self.waiting.insert(id, parked);
+                        self.waiting.insert(id, continuation);
                         None
                     }
                     Commit::Full => {
                         tally.count(Series::LimitReached(proxy::Limit::StoreQueue));
-                        Some((parked, Answer::Full))
+                        Some((continuation, Answer::Full))
                     }
-                    // The program is ending. RFC 3261 21.5.4: for maintenance, with a Retry-After; the next run takes it.
-                    Commit::Failed(StoreError::Closed) => Some((parked, Answer::Full)),
+                    // The program is shutting down. RFC 3261 21.5.4: 503 with Retry-After; the next run accepts the
+                    // registration.
+                    Commit::Failed(StoreError::Closed) => Some((continuation, Answer::Full)),
                     Commit::Failed(error) => {
                         tracing::error!(%error, "a registration could not be stored");
-                        Some((parked, Answer::Failed))
+                        Some((continuation, Answer::Failed))
                     }
                 }
             }
-            Question::Resolve(names) => self.resolve(names, parked, tally),
+            Question::Resolve(names) => self.resolve(names, continuation, tally),
         }
     }
 
-    /// The store has made a commit safe, or has not.
-    pub(crate) fn committed(&mut self, id: u64, safety: Safety) -> Option<(Parked, Answer)> {
-        let parked = self.waiting.remove(&id)?;
-        let answer = match safety {
-            Safety::Safe => Answer::Committed,
-            Safety::Full => Answer::Full,
-            Safety::Lost => Answer::Failed,
+    /// The outcome of a commit that was pending.
+    pub(crate) fn committed(&mut self, id: u64, outcome: CommitOutcome) -> Option<(Continuation, Answer)> {
+        let continuation = self.waiting.remove(&id)?;
+        let answer = match outcome {
+            CommitOutcome::Durable => Answer::Committed,
+            CommitOutcome::DiskFull => Answer::Full,
+            CommitOutcome::Failed => Answer::Failed,
         };
-        Some((parked, answer))
+        Some((continuation, answer))
     }
 
-    /// DNS has answered, or has not in time.
+    /// The outcome of a lookup.
     pub(crate) fn resolved(
         &mut self,
         id: u64,
         addresses: Option<Addresses>,
         tally: &mut Tally,
-    ) -> Option<(Parked, Answer)> {
-        let parked = self.waiting.remove(&id)?;
+    ) -> Option<(Continuation, Answer)> {
+        let continuation = self.waiting.remove(&id)?;
         let found = addresses.as_ref().is_some_and(|all| all.iter().any(|addresses| !addresses.is_empty()));
         tally.count(Series::Lookup(found));
-        Some((parked, addresses.map_or(Answer::Failed, Answer::Resolved)))
+        Some((continuation, addresses.map_or(Answer::Failed, Answer::Resolved)))
     }
 
-    fn number(&mut self) -> u64 {
+    fn next_id(&mut self) -> u64 {
         self.next += 1;
         self.next
     }
 
-    fn resolve(&mut self, names: SmallVec<[Name; 1]>, parked: Parked, tally: &mut Tally) -> Option<(Parked, Answer)> {
-        if let Some(addresses) = names.iter().map(literal).collect::<Option<Addresses>>() {
-            return Some((parked, Answer::Resolved(addresses)));
+    fn resolve(
+        &mut self,
+        names: SmallVec<[Name; 1]>,
+        continuation: Continuation,
+        tally: &mut Tally,
+    ) -> Option<(Continuation, Answer)> {
+        if let Some(addresses) = names.iter().map(literal_address).collect::<Option<Addresses>>() {
+            return Some((continuation, Answer::Resolved(addresses)));
         }
         let Ok(slot) = Arc::clone(&self.lookups).try_acquire_owned() else {
-            tally.count(Series::CapReached(Cap::Lookups));
-            return Some((parked, Answer::Failed));
+            tally.count(Series::DriverLimitReached(DriverLimit::Lookups));
+            return Some((continuation, Answer::Failed));
         };
-        let id = self.number();
-        self.waiting.insert(id, parked);
-        let (inbox, families, limit) = (self.inbox.clone(), self.families.clone(), self.time);
-        // The system's lookup cannot be called off: its slot is free when it has ended, not when we lose patience.
+        let id = self.next_id();
+        self.waiting.insert(id, continuation);
+        let (inbox, families, limit) = (self.inbox.clone(), self.families.clone(), self.lookup_timeout);
+        // The system's lookup cannot be cancelled: its slot is freed when it ends, not at the timeout.
         let lookup = tokio::spawn(async move {
-            let addresses = look_up(&names, &families).await;
+            let addresses = resolve_names(&names, &families).await;
             drop(slot);
             addresses
         });
@@ -179,22 +192,22 @@ impl Answers {
     }
 }
 
-fn literal(name: &Name) -> Option<SmallVec<[SocketAddr; 2]>> {
+fn literal_address(name: &Name) -> Option<SmallVec<[SocketAddr; 2]>> {
     let ip = name.host.trim_matches(['[', ']']).parse::<IpAddr>().ok()?;
     Some(SmallVec::from_iter([SocketAddr::new(ip, name.port)]))
 }
 
-async fn look_up(names: &[Name], families: &Families) -> Addresses {
+async fn resolve_names(names: &[Name], families: &AddressFamilies) -> Addresses {
     let mut all = Addresses::new();
     for name in names {
-        if let Some(known) = literal(name) {
+        if let Some(known) = literal_address(name) {
             all.push(known);
             continue;
         }
         let found = tokio::net::lookup_host((&*name.host, name.port)).await;
         let found = found.inspect_err(|error| tracing::debug!(%error, host = %name.host, "no address"));
-        let usable = found.into_iter().flatten().filter(|remote| families.reach(name.transport, remote.ip()));
-        all.push(usable.take(MOST_ADDRESSES).collect());
+        let usable = found.into_iter().flatten().filter(|remote| families.can_reach(name.transport, remote.ip()));
+        all.push(usable.take(MAX_ADDRESSES).collect());
     }
     all
 }
@@ -206,7 +219,7 @@ mod tests {
     #[tokio::test]
     async fn only_families_that_are_served() {
         let listener = Listener { transport: Transport::Udp, address: ([0, 0, 0, 0], 5060).into() };
-        let families = Families(Arc::new([listener]));
+        let families = AddressFamilies(Arc::new([listener]));
         let name = |host: &str, transport| Name { host: host.into(), port: 5070, transport };
         let names = [
             name("localhost", Transport::Udp),
@@ -214,7 +227,7 @@ mod tests {
             name("[2001:db8::1]", Transport::Udp),
             name("no-such-host.invalid", Transport::Udp),
         ];
-        let found = look_up(&names, &families).await;
+        let found = resolve_names(&names, &families).await;
         let found: Vec<_> = found.iter().map(|addresses| addresses.first().copied()).collect();
         let expected = [Some(([127, 0, 0, 1], 5070).into()), None, "[2001:db8::1]:5070".parse().ok(), None];
         assert_eq!(found, expected);

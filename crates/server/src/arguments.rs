@@ -1,6 +1,6 @@
 //! The command line.
 //!
-//! Decides words and their order: a verb, what it is about, options anywhere.
+//! Decides the commands, their arguments and the options.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -8,35 +8,35 @@ use std::path::PathBuf;
 use lexopt::Arg::{Long, Short, Value};
 use lexopt::{Parser, ValueExt as _};
 
-use crate::error::Fatal;
+use crate::error::CliError;
 
 /// What `--help` prints.
 pub(crate) const HELP: &str = "\
-frontdesk: the SIP server of an office. Phones register with it, calls find them.
+frontdesk: a SIP registrar and proxy for an office.
 
-Usage: frontdesk [run]                          serve
-       frontdesk check                          look at the configuration, say what is wrong or what it means
-       frontdesk account list                   who may register
-       frontdesk account add USER               a new account; its password is made and printed
-       frontdesk account passwd USER            another password
-       frontdesk account remove USER
-       frontdesk bindings [list [TEXT]]         who is registered, with which phone
-       frontdesk bindings show USER
-       frontdesk bindings remove USER [CONTACT] forget a phone, or all of a user; one that is there comes back
-       frontdesk bans [list]                    addresses that are not answered: who guesses passwords
-       frontdesk bans remove ADDRESS            answer it again
+Usage: frontdesk [run]                          run the server
+       frontdesk check                          check the configuration and print what it means
+       frontdesk account list                   list the accounts
+       frontdesk account add USER               add an account; its password is generated and printed
+       frontdesk account passwd USER            change the password
+       frontdesk account remove USER            remove the account
+       frontdesk bindings [list [TEXT]]         list the registered users and their phones
+       frontdesk bindings show USER             show the phones of a user
+       frontdesk bindings remove USER [CONTACT] remove a phone, or all of a user; a running phone registers again
+       frontdesk bans [list]                    list the banned addresses
+       frontdesk bans remove ADDRESS            lift a ban
        frontdesk explain TO [--from CALLER] [--source IP]
-                                                where a call would go, step by step; nothing is sent
-       frontdesk backup NEW                     copy the registrations to a new file, also of a server that runs
-       frontdesk reload                         read the configuration again, as SIGHUP does
+                                                show how a call would be routed; nothing is sent
+       frontdesk backup NEW                     copy the registrations to a new file, also while the server runs
+       frontdesk reload                         reload the configuration, as SIGHUP does
        frontdesk --version | --help
 
-Options: --config FILE     else ./config/frontdesk.yaml if there is one, else the defaults
-         --admin URL       the running server, else what the configuration's metrics.listen says
+Options: --config FILE     default ./config/frontdesk.yaml if it exists, else the defaults apply
+         --admin URL       the running server; default metrics.listen of the configuration
          --password-stdin  with account add and passwd: the password is the first line of standard input
 
-SIGHUP reads the configuration again, SIGTERM stops. RUST_LOG sets what is logged.
-Exit code 1: the machine or the running server refuses; 2: command line or configuration are wrong.
+SIGHUP reloads the configuration, SIGTERM stops the server. RUST_LOG sets the log level.
+Exit code 1: an error of the machine or the running server; 2: of the command line or configuration.
 ";
 
 /// A command line.
@@ -44,9 +44,9 @@ Exit code 1: the machine or the running server refuses; 2: command line or confi
 pub(crate) struct Arguments {
     /// What to do.
     pub(crate) command: Command,
-    /// The configuration file that was named.
+    /// The configuration file of `--config`.
     pub(crate) config: Option<PathBuf>,
-    /// Where the running server is, if that was said.
+    /// The URL of `--admin`.
     pub(crate) admin: Option<String>,
 }
 
@@ -61,27 +61,27 @@ pub(crate) enum Command {
     Version,
     /// Print [`HELP`].
     Help,
-    /// Read the configuration again.
+    /// Reload the configuration.
     Reload,
     /// Copy the location store to this new file.
     Backup(PathBuf),
-    /// Where a call would go.
+    /// Show how a call would be routed.
     Explain {
-        /// Who is called.
+        /// The callee.
         to: String,
-        /// Who calls.
+        /// The caller.
         from: Option<String>,
-        /// From where.
+        /// The caller's IP address.
         source: Option<String>,
     },
-    /// Look at what is registered.
-    Bindings(Bindings),
-    /// Look at who is not answered.
-    Bans(Bans),
-    /// Change who may register.
+    /// Show or remove bindings.
+    Bindings(BindingsCommand),
+    /// Show or lift bans.
+    Bans(BansCommand),
+    /// Show or change accounts.
     Account {
-        /// What about it.
-        deed: Deed,
+        /// What to do.
+        command: AccountCommand,
         /// Whether the password comes from standard input.
         password_stdin: bool,
     },
@@ -89,46 +89,46 @@ pub(crate) enum Command {
 
 /// `frontdesk bindings`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Bindings {
-    /// Those whose address contains this.
+pub(crate) enum BindingsCommand {
+    /// Those whose address contains this text.
     List(Option<String>),
     /// Of one user.
     Show(String),
-    /// Of one user: one of them, or all.
+    /// Remove one or all of a user.
     Remove(String, Option<String>),
 }
 
 /// `frontdesk bans`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Bans {
+pub(crate) enum BansCommand {
     /// All of them.
     List,
-    /// Answer this address again.
+    /// Lift the ban of this address.
     Remove(String),
 }
 
 /// `frontdesk account`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Deed {
-    /// Who there is.
+pub(crate) enum AccountCommand {
+    /// Show all.
     List,
-    /// A new one.
+    /// Add an account.
     Add(String),
-    /// Another password.
+    /// Change the password.
     Passwd(String),
-    /// Away with it.
+    /// Remove the account.
     Remove(String),
 }
 
-/// Reads the command line, without the program's name.
-pub(crate) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Arguments, Fatal> {
+/// Parses the command line, without the name of the program.
+pub(crate) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Arguments, CliError> {
     let mut parser = Parser::from_args(arguments);
     let (mut config, mut admin, mut from, mut source) = (None, None, None, None);
     let (mut password_stdin, mut words) = (false, Vec::new());
     while let Some(argument) = parser.next().map_err(usage)? {
         match argument {
-            Short('h') | Long("help") => return Ok(alone(Command::Help)),
-            Short('V') | Long("version") => return Ok(alone(Command::Version)),
+            Short('h') | Long("help") => return Ok(without_options(Command::Help)),
+            Short('V') | Long("version") => return Ok(without_options(Command::Version)),
             Short('c') | Long("config") => config = Some(PathBuf::from(parser.value().map_err(usage)?)),
             Long("admin") => admin = Some(text(&mut parser)?),
             Long("from") => from = Some(text(&mut parser)?),
@@ -138,23 +138,24 @@ pub(crate) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Argu
             unknown => return Err(usage(unknown.unexpected())),
         }
     }
-    let mut command = command(&words).ok_or_else(|| Fatal::Usage(format!("unknown command: {}", words.join(" "))))?;
+    let mut command =
+        command(&words).ok_or_else(|| CliError::Usage(format!("unknown command: {}", words.join(" "))))?;
     match &mut command {
         Command::Explain { from: caller, source: address, .. } => (*caller, *address) = (from.take(), source.take()),
-        Command::Account { deed: Deed::Add(_) | Deed::Passwd(_), password_stdin: wanted } => {
+        Command::Account { command: AccountCommand::Add(_) | AccountCommand::Passwd(_), password_stdin: wanted } => {
             *wanted = std::mem::take(&mut password_stdin);
         }
         _ => {}
     }
     if from.is_some() || source.is_some() || password_stdin {
-        return Err(Fatal::Usage(format!("an option that has no meaning for {}", words.join(" "))));
+        return Err(CliError::Usage(format!("an option that has no meaning for {}", words.join(" "))));
     }
     Ok(Arguments { command, config, admin })
 }
 
 fn command(words: &[String]) -> Option<Command> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let account = |deed| Some(Command::Account { deed, password_stdin: false });
+    let account = |command| Some(Command::Account { command, password_stdin: false });
     let bindings = |bindings| Some(Command::Bindings(bindings));
     match words.as_slice() {
         [] | ["run"] => Some(Command::Run),
@@ -162,33 +163,33 @@ fn command(words: &[String]) -> Option<Command> {
         ["reload"] => Some(Command::Reload),
         ["backup", to] => Some(Command::Backup(PathBuf::from(to))),
         ["explain", to] => Some(Command::Explain { to: (*to).to_owned(), from: None, source: None }),
-        ["bindings"] | ["bindings", "list"] => bindings(Bindings::List(None)),
-        ["bindings", "list", text] => bindings(Bindings::List(Some((*text).to_owned()))),
-        ["bindings", "show", user] => bindings(Bindings::Show((*user).to_owned())),
-        ["bindings", "remove", user] => bindings(Bindings::Remove((*user).to_owned(), None)),
+        ["bindings"] | ["bindings", "list"] => bindings(BindingsCommand::List(None)),
+        ["bindings", "list", text] => bindings(BindingsCommand::List(Some((*text).to_owned()))),
+        ["bindings", "show", user] => bindings(BindingsCommand::Show((*user).to_owned())),
+        ["bindings", "remove", user] => bindings(BindingsCommand::Remove((*user).to_owned(), None)),
         ["bindings", "remove", user, contact] => {
-            bindings(Bindings::Remove((*user).to_owned(), Some((*contact).to_owned())))
+            bindings(BindingsCommand::Remove((*user).to_owned(), Some((*contact).to_owned())))
         }
-        ["bans"] | ["bans", "list"] => Some(Command::Bans(Bans::List)),
-        ["bans", "remove", address] => Some(Command::Bans(Bans::Remove((*address).to_owned()))),
-        ["account", "list"] => account(Deed::List),
-        ["account", "add", user] => account(Deed::Add((*user).to_owned())),
-        ["account", "passwd", user] => account(Deed::Passwd((*user).to_owned())),
-        ["account", "remove", user] => account(Deed::Remove((*user).to_owned())),
+        ["bans"] | ["bans", "list"] => Some(Command::Bans(BansCommand::List)),
+        ["bans", "remove", address] => Some(Command::Bans(BansCommand::Remove((*address).to_owned()))),
+        ["account", "list"] => account(AccountCommand::List),
+        ["account", "add", user] => account(AccountCommand::Add((*user).to_owned())),
+        ["account", "passwd", user] => account(AccountCommand::Passwd((*user).to_owned())),
+        ["account", "remove", user] => account(AccountCommand::Remove((*user).to_owned())),
         _ => None,
     }
 }
 
-const fn alone(command: Command) -> Arguments {
+const fn without_options(command: Command) -> Arguments {
     Arguments { command, config: None, admin: None }
 }
 
-fn text(parser: &mut Parser) -> Result<String, Fatal> {
+fn text(parser: &mut Parser) -> Result<String, CliError> {
     parser.value().map_err(usage)?.string().map_err(usage)
 }
 
-fn usage(error: lexopt::Error) -> Fatal {
-    Fatal::Usage(error.to_string())
+fn usage(error: lexopt::Error) -> CliError {
+    CliError::Usage(error.to_string())
 }
 
 #[cfg(test)]
@@ -217,14 +218,17 @@ mod tests {
         is("explain 101", explain(None));
         is("explain --from=sip:102@office.example 101", explain(Some("sip:102@office.example")));
         is("backup b.db", Command::Backup("b.db".into()));
-        is("bindings", Command::Bindings(Bindings::List(None)));
-        is("bindings remove 101 sip:a@b", Command::Bindings(Bindings::Remove("101".into(), Some("sip:a@b".into()))));
-        is("bans", Command::Bans(Bans::List));
-        is("bans remove 198.51.100.7", Command::Bans(Bans::Remove("198.51.100.7".into())));
-        is("account add 105", Command::Account { deed: Deed::Add("105".into()), password_stdin: false });
+        is("bindings", Command::Bindings(BindingsCommand::List(None)));
+        is(
+            "bindings remove 101 sip:a@b",
+            Command::Bindings(BindingsCommand::Remove("101".into(), Some("sip:a@b".into()))),
+        );
+        is("bans", Command::Bans(BansCommand::List));
+        is("bans remove 198.51.100.7", Command::Bans(BansCommand::Remove("198.51.100.7".into())));
+        is("account add 105", Command::Account { command: AccountCommand::Add("105".into()), password_stdin: false });
         is(
             "account passwd --password-stdin 105",
-            Command::Account { deed: Deed::Passwd("105".into()), password_stdin: true },
+            Command::Account { command: AccountCommand::Passwd("105".into()), password_stdin: true },
         );
     }
 

@@ -1,6 +1,6 @@
-//! The running server, asked over its own API by the commands that look after it.
+//! Client of the running server's API, for the commands.
 //!
-//! Decides where it is, and that it is ours: another program may have the port.
+//! Decides the server's address, and checks that the server is frontdesk: another program may listen on the port.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -17,66 +17,49 @@ use tokio::time::timeout;
 
 use crate::admin::Problem;
 use crate::config::{Config, Endpoint};
-use crate::error::Fatal;
+use crate::error::{CliError, ClientError};
 
-/// For a question and its answer.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// Timeout for a request.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// The longest answer: a thousand users with their phones.
-const LONGEST: usize = 16 << 20;
+/// Limit of a response: a thousand users with their phones.
+const MAX_RESPONSE_SIZE: usize = 16 << 20;
 
-/// Where to ask.
+/// A client of one server.
 pub(crate) struct Client {
     address: SocketAddr,
     token: Option<Box<str>>,
 }
 
-/// Why there is no answer.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Unanswered {
-    /// Nobody is there, or somebody else.
-    #[error("no frontdesk answers at http://{0}/ (see metrics.listen, or say --admin URL)")]
-    Nobody(SocketAddr),
-    /// It is configured to answer nobody, or at an address that only its log tells.
-    #[error("metrics.listen does not say where the running server answers: say --admin URL")]
-    Nowhere,
-    /// The URL is none.
-    #[error("--admin: expected http:// and an IP address with port, like http://127.0.0.1:9090")]
-    Url,
-    /// It says no.
-    #[error("the server says: {1} ({0})")]
-    Refused(StatusCode, String),
-}
-
 impl Client {
-    /// The server of this configuration, unless `url` names another.
-    pub(crate) fn new(config: &Config, url: Option<&str>) -> Result<Self, Unanswered> {
+    /// For the server of this configuration, or at `url`.
+    pub(crate) fn new(config: &Config, url: Option<&str>) -> Result<Self, ClientError> {
         let address = match (url, config.metrics.listen) {
             (Some(url), _) => {
                 let rest = url.strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
                 let address = rest.map(|rest| rest.replacen("localhost:", "127.0.0.1:", 1));
-                address.and_then(|address| address.parse().ok()).ok_or(Unanswered::Url)?
+                address.and_then(|address| address.parse().ok()).ok_or(ClientError::InvalidUrl)?
             }
-            (None, Endpoint::On(address)) if address.port() != 0 => near(address),
-            (None, _) => return Err(Unanswered::Nowhere),
+            (None, Endpoint::On(address)) if address.port() != 0 => with_loopback(address),
+            (None, _) => return Err(ClientError::NoAddress),
         };
         Ok(Self { address, token: config.admin.token.as_ref().map(|token| token.0.clone()) })
     }
 
-    /// What it answers to this, below `/api/v1/`. A 422 is an answer too.
-    pub(crate) fn ask<T: DeserializeOwned>(&self, method: Method, path: &str) -> Result<T, Fatal> {
-        let runtime = Builder::new_current_thread().enable_all().build().map_err(Fatal::Thread)?;
-        let answer = runtime.block_on(async { timeout(PATIENCE, self.exchange(method, path)).await });
-        let (status, body) = answer.ok().flatten().ok_or(Unanswered::Nobody(self.address))?;
+    /// Sends a request below `/api/v1/`. A 422 has a result too.
+    pub(crate) fn request<T: DeserializeOwned>(&self, method: Method, path: &str) -> Result<T, CliError> {
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(CliError::Thread)?;
+        let answer = runtime.block_on(async { timeout(REQUEST_TIMEOUT, self.send(method, path)).await });
+        let (status, body) = answer.ok().flatten().ok_or(ClientError::NoServer(self.address))?;
         if matches!(status, StatusCode::OK | StatusCode::UNPROCESSABLE_ENTITY) {
-            return serde_json::from_slice(&body).map_err(|_| Unanswered::Nobody(self.address).into());
+            return serde_json::from_slice(&body).map_err(|_| ClientError::NoServer(self.address).into());
         }
         let problem: Option<Problem<'_>> = serde_json::from_slice(&body).ok();
         let why = problem.map(|problem| problem.error.into_owned()).unwrap_or_default();
-        Err(Unanswered::Refused(status, why).into())
+        Err(ClientError::Refused(status, why).into())
     }
 
-    async fn exchange(&self, method: Method, path: &str) -> Option<(StatusCode, Bytes)> {
+    async fn send(&self, method: Method, path: &str) -> Option<(StatusCode, Bytes)> {
         let stream = TcpStream::connect(self.address).await.ok()?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
         tokio::spawn(connection);
@@ -88,13 +71,13 @@ impl Client {
         let answer = sender.send_request(request.body(Empty::<Bytes>::new()).ok()?).await.ok()?;
         answer.headers().get(SERVER).filter(|server| *server == "frontdesk")?;
         let status = answer.status();
-        let body = Limited::new(answer.into_body(), LONGEST).collect().await.ok()?.to_bytes();
+        let body = Limited::new(answer.into_body(), MAX_RESPONSE_SIZE).collect().await.ok()?.to_bytes();
         Some((status, body))
     }
 }
 
-/// A server that listens everywhere is here too.
-fn near(mut address: SocketAddr) -> SocketAddr {
+/// A server that listens on all addresses is reached over loopback.
+fn with_loopback(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         address.set_ip(match address {
             SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -104,8 +87,8 @@ fn near(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
-/// Text as one part of a path, or as a value behind the `?` (RFC 3986 2.1).
-pub(crate) fn escaped(text: &str) -> String {
+/// Percent-encodes a path segment or query value (RFC 3986 2.1).
+pub(crate) fn percent_encoded(text: &str) -> String {
     let mut out = String::new();
     for octet in text.bytes() {
         match octet {
@@ -121,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn where_it_is() {
+    fn the_address_of_the_server() {
         let at = |text: &str, url: Option<&str>| {
             let config: Config = serde_yaml::from_str(text).expect("a configuration");
             Client::new(&config, url).ok().map(|client| client.address.to_string())
@@ -139,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_of_a_path() {
-        assert_eq!(escaped("sip:a@b;x=1/2"), "sip%3Aa%40b%3Bx%3D1%2F2");
+    fn path_segments_are_encoded() {
+        assert_eq!(percent_encoded("sip:a@b;x=1/2"), "sip%3Aa%40b%3Bx%3D1%2F2");
     }
 }

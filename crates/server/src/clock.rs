@@ -1,9 +1,9 @@
-//! Clocks: the only place of the program that reads one for the core.
+//! Clocks: the only place of the program that reads a clock for the core.
 //!
-//! Decides what time it is for registrations, nonces and subscriptions: the server's *own time*, which nobody can set. It
-//! begins where the store's time is (docs/store.md) and runs with the kernel's clock since boot, which also counts while
-//! the machine sleeps. The machine's clock is only shown: in log and page, and as the Date of a 200 (RFC 3261 20.17). That
-//! it was set is noticed, said, and kept in the store for the next start.
+//! Decides the time that registrations, nonces and subscriptions use: the server's *own time*, which nobody can set.
+//! It continues from the store's time (docs/store.md) with the kernel's clock since boot, which also counts while the
+//! machine is suspended. The machine's clock is only displayed: in the log, on the page, and in Date of a 200 (RFC
+//! 3261 20.17). A change of it is detected, logged, and kept in the store for the next start.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -13,22 +13,22 @@ use location::Wall;
 use nix::time::{ClockId, clock_gettime};
 use proxy::{Instant, Now};
 
-/// What differs by less is drift, and not worth a write.
-const SHIFT_MILLIS: i64 = 500;
+/// Smaller differences are drift and not stored.
+const MIN_SHIFT_MILLIS: i64 = 500;
 
 static OWN: OnceLock<OwnTime> = OnceLock::new();
 
-/// How far the machine's clock is ahead of the own time, in milliseconds, as it was last looked at.
+/// How far the machine's clock was ahead of the own time at the last check, in milliseconds.
 static AHEAD: AtomicI64 = AtomicI64::new(0);
 
-/// Where the core's monotonic time begins.
+/// The origin of the core's monotonic time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     origin: tokio::time::Instant,
 }
 
 impl Clock {
-    /// A clock that starts now.
+    /// A clock that starts at zero now.
     pub(crate) fn start() -> Self {
         Self { origin: tokio::time::Instant::now() }
     }
@@ -39,13 +39,13 @@ impl Clock {
         Now { mono: Instant::from_micros(u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX)), wall: wall() }
     }
 
-    /// A moment of the core, for the event loop's timer.
+    /// A time of the core, for the timer of the event loop.
     pub(crate) fn at(&self, moment: Instant) -> tokio::time::Instant {
         self.origin + Duration::from_micros(moment.as_micros())
     }
 }
 
-/// A time that runs with the clock since boot.
+/// A time that advances with the clock since boot.
 #[derive(Clone, Copy, Debug)]
 struct OwnTime {
     began: Wall,
@@ -59,20 +59,20 @@ impl OwnTime {
     }
 }
 
-/// From now on the server has a time of its own, which was `time` when `since_boot` was read. The first call counts.
-pub(crate) fn begin(time: Wall, since_boot: Duration) {
+/// Starts the own time, which was `time` when `since_boot` was read. Only the first call has an effect.
+pub(crate) fn init(time: Wall, since_boot: Duration) {
     if OWN.set(OwnTime { began: time, since_boot }).is_ok() {
-        AHEAD.store(difference(machine(), wall()), Ordering::Relaxed);
+        AHEAD.store(millis_between(machine_time(), wall()), Ordering::Relaxed);
     }
 }
 
-/// The server's own time; before it has begun, the machine's clock.
+/// The server's own time; before [`init`], the machine's clock.
 pub(crate) fn wall() -> Wall {
-    OWN.get().map_or_else(machine, |own| own.at(since_boot()))
+    OWN.get().map_or_else(machine_time, |own| own.at(since_boot()))
 }
 
-/// A moment of the own time as the machine's clock would have it now: for people.
-pub(crate) fn shown(own: Wall) -> Wall {
+/// Converts an own time to the machine's clock, for display.
+pub(crate) fn to_machine_time(own: Wall) -> Wall {
     Wall(own.0.saturating_add_signed(ahead()))
 }
 
@@ -81,39 +81,39 @@ pub(crate) fn ahead() -> i64 {
     AHEAD.load(Ordering::Relaxed)
 }
 
-/// What the machine's clock says.
-pub(crate) fn machine() -> Wall {
+/// The machine's clock.
+pub(crate) fn machine_time() -> Wall {
     // A clock before 1970 counts as 1970.
     Wall::since_epoch(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
 }
 
-/// How long ago the machine started.
+/// Time since boot.
 pub(crate) fn since_boot() -> Duration {
     // Linux has this clock since 2.6.39.
     clock_gettime(ClockId::CLOCK_BOOTTIME).map(Duration::from).unwrap_or_default()
 }
 
-/// By how much the machine's clock differs from what it should say, and how far it is ahead of the own time, if that has
-/// changed since the last call. To be called about once a second.
-pub(crate) fn check() -> Option<Shift> {
-    let now = difference(machine(), wall());
+/// The change of the machine's clock relative to the own time since the last call, if there was one. Has to be called
+/// about once a second.
+pub(crate) fn detect_shift() -> Option<ClockShift> {
+    let now = millis_between(machine_time(), wall());
     let shift = now.saturating_sub(ahead());
-    (shift.saturating_abs() >= SHIFT_MILLIS).then(|| {
+    (shift.saturating_abs() >= MIN_SHIFT_MILLIS).then(|| {
         AHEAD.store(now, Ordering::Relaxed);
-        Shift { by: shift, ahead: now }
+        ClockShift { by: shift, ahead: now }
     })
 }
 
-/// The machine's clock was set, or has drifted. In milliseconds.
+/// A change of the machine's clock, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Shift {
-    /// Forward; back if it is negative.
+pub(crate) struct ClockShift {
+    /// Positive: forward. Negative: back.
     pub(crate) by: i64,
     /// How far the machine's clock is ahead of the own time now.
     pub(crate) ahead: i64,
 }
 
-fn difference(machine: Wall, own: Wall) -> i64 {
+fn millis_between(machine: Wall, own: Wall) -> i64 {
     i64::try_from(i128::from(machine.0) - i128::from(own.0)).unwrap_or(0)
 }
 
@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_own_time_knows_no_other_clock() {
+    fn own_time_follows_the_boot_clock_only() {
         let own = OwnTime { began: Wall(1_000_000), since_boot: Duration::from_secs(50) };
         assert_eq!(own.at(Duration::from_secs(50)), Wall(1_000_000));
         assert_eq!(own.at(Duration::from_secs(53)), Wall(1_003_000));
@@ -130,22 +130,22 @@ mod tests {
     }
 
     #[test]
-    fn the_machine_s_clock_may_be_anywhere() {
+    fn the_machine_s_clock_may_differ() {
         for (machine, own, expected) in [(10, 3, 7), (3, 10, -7), (u64::MAX, 0, 0)] {
-            assert_eq!(difference(Wall(machine), Wall(own)), expected);
+            assert_eq!(millis_between(Wall(machine), Wall(own)), expected);
         }
-        // The one test of this program that begins the own time: the machine's clock is three hours behind it.
+        // The only test of this crate that starts the own time: three hours ahead of the machine's clock.
         let hours = 3 * 3_600_000;
-        begin(machine().plus_millis(hours), since_boot());
-        begin(Wall(0), Duration::ZERO);
-        assert!(wall().millis_since(machine()).abs_diff(hours) < 1_000, "the first call counts");
-        assert!(shown(wall()).0.abs_diff(machine().0) < 1_000);
-        assert_eq!(check(), None);
-        // As if it had been set.
+        init(machine_time().plus_millis(hours), since_boot());
+        init(Wall(0), Duration::ZERO);
+        assert!(wall().millis_since(machine_time()).abs_diff(hours) < 1_000, "the first call counts");
+        assert!(to_machine_time(wall()).0.abs_diff(machine_time().0) < 1_000);
+        assert_eq!(detect_shift(), None);
+        // Simulates a change of the clock.
         AHEAD.fetch_add(60_000, Ordering::Relaxed);
-        let shift = check().expect("it is noticed");
+        let shift = detect_shift().expect("it is noticed");
         assert!((shift.by + 60_000).abs() < 1_000 && (shift.ahead + hours as i64).abs() < 1_000, "{shift:?}");
-        assert_eq!(check(), None, "once");
+        assert_eq!(detect_shift(), None, "once");
     }
 
     #[test]

@@ -1,29 +1,29 @@
-//! The data folder: made when it is missing, and the small files in it that only the owner may read.
+//! The data folder: created when it is missing, and its small files that only the owner may read.
 //!
-//! Decides that no file is ever half there: each is made whole under its name, or stays as it was.
+//! Decides that files are written atomically: a file has its old or its new content, never a part.
 
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::Path;
 
-use crate::error::Fatal;
+use crate::error::CliError;
 
-/// Makes the folder if it is not there, for its owner alone.
-pub(crate) fn prepare(folder: &Path) -> Result<(), Fatal> {
+/// Creates the folder if it is missing, accessible only to its owner.
+pub(crate) fn prepare(folder: &Path) -> Result<(), CliError> {
     if folder.is_dir() {
         return Ok(());
     }
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
-    made.map_err(|source| Fatal::File { path: folder.to_owned(), source })
+    let created = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    created.map_err(|source| CliError::File { path: folder.to_owned(), source })
 }
 
-/// The content of a file, or what `content` makes, written to it for good.
-pub(crate) fn read_or_make(
+/// Reads a file; if it is missing, creates it with `content`. Returns the content and whether the file was created.
+pub(crate) fn read_or_create(
     path: &Path,
-    content: impl FnOnce() -> Result<String, Fatal>,
-) -> Result<(String, bool), Fatal> {
-    let refused = |source| Fatal::File { path: path.to_owned(), source };
+    content: impl FnOnce() -> Result<String, CliError>,
+) -> Result<(String, bool), CliError> {
+    let refused = |source| CliError::File { path: path.to_owned(), source };
     match fs::read_to_string(path) {
         Ok(text) => Ok((text, false)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -35,26 +35,26 @@ pub(crate) fn read_or_make(
     }
 }
 
-/// Puts `text` in the place of what a file says; who may read it stays as it was.
+/// Replaces the content of a file. Owner and permissions stay.
 pub(crate) fn replace(path: &Path, text: &str) -> io::Result<()> {
     write(path, text, fs::metadata(path).ok().as_ref())
 }
 
-fn write(path: &Path, text: &str, like: Option<&Metadata>) -> io::Result<()> {
-    // Under another name first: a crash in between leaves no half file that a later start would trust.
-    let draft = path.with_extension("new");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-    if let Some(old) = like {
-        let own = file.metadata()?;
-        // The operator may be root, and the server is not: it has to go on reading its file.
-        if (own.uid(), own.gid()) != (old.uid(), old.gid()) {
+fn write(path: &Path, text: &str, permissions_of: Option<&Metadata>) -> io::Result<()> {
+    // Written under a temporary name first: a crash cannot leave a partial file that a later start would use.
+    let temporary = path.with_extension("new");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+    if let Some(old) = permissions_of {
+        let metadata = file.metadata()?;
+        // If root edits the file, the server must still be able to read it.
+        if (metadata.uid(), metadata.gid()) != (old.uid(), old.gid()) {
             fchown(&file, Some(old.uid()), Some(old.gid()))?;
         }
         file.set_permissions(old.permissions())?;
     }
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
-    fs::rename(&draft, path)?;
+    fs::rename(&temporary, path)?;
     match path.parent() {
         Some(folder) if folder != Path::new("") => File::open(folder)?.sync_all(),
         _ => Ok(()),
@@ -72,9 +72,9 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("deep").join("secret");
         prepare(path.parent().expect("a parent")).expect("a folder");
-        let made = read_or_make(&path, || Ok("one".to_owned())).expect("a file");
-        assert_eq!(made, ("one".to_owned(), true));
-        let again = read_or_make(&path, || panic!("it is there")).expect("a file");
+        let created = read_or_create(&path, || Ok("one".to_owned())).expect("a file");
+        assert_eq!(created, ("one".to_owned(), true));
+        let again = read_or_create(&path, || panic!("it is there")).expect("a file");
         assert_eq!(again, ("one".to_owned(), false));
         let mode = |path: &Path| fs::metadata(path).expect("metadata").permissions().mode() & 0o777;
         assert_eq!(mode(&path), 0o600);

@@ -1,35 +1,35 @@
-//! File descriptors: how many the system grants, and how many of them connections of phones may take.
+//! File descriptors: the limit of the system, and how many of them SIP connections may use.
 //!
-//! Decides that phones never take the last ones: the administrator's HTTP connections, DNS and the store must work while
-//! a thousand connections are open, else nobody can look at the server that is being flooded.
+//! Decides that SIP connections never use the last ones: the admin API, DNS and the store must work while a flood
+//! holds connections open, otherwise the operator could not inspect the server.
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// For the event loop of a worker, and its DNS lookups: at most 8 at a time, with a file and a socket each.
+/// Per worker: its event loop, and at most 8 DNS lookups with a file and a socket each.
 const PER_WORKER: usize = 24;
 
-/// For what comes and goes: reading the configuration and accounts, files of the store.
-const SPARE: usize = 32;
+/// For temporary files: the configuration, accounts, the store.
+const RESERVE: usize = 32;
 
-/// Raises the limit of open files to what the system allows this process, and says how many that are. Most systems grant
-/// 1024 at first, for the sake of programs that still use select(2).
+/// Raises the soft limit of open files to the hard limit, and returns the limit. The soft limit is often 1024 for the
+/// sake of programs that use select(2).
 pub(crate) fn raise() -> usize {
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return usize::MAX };
     let raised = soft == hard || setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok();
     usize::try_from(if raised { hard } else { soft }).unwrap_or(usize::MAX)
 }
 
-/// How many are open now.
+/// The number of open descriptors.
 pub(crate) fn open() -> usize {
-    // Where there is no /proc, about as many as a small server has.
+    // An estimate for systems without /proc.
     std::fs::read_dir("/proc/self/fd").map_or(64, Iterator::count)
 }
 
-/// How many connections of phones there may be, of those configured: `limit` files may be open, `open` are before the
-/// first connection, `admin` are for HTTP.
+/// The limit of SIP connections: `configured`, or lower if `limit` open files are allowed, `open` are in use before
+/// the first connection, and `admin` are reserved for HTTP.
 pub(crate) fn connections(configured: usize, limit: usize, open: usize, workers: u8, admin: usize) -> usize {
-    let reserve = open.saturating_add(admin).saturating_add(PER_WORKER * usize::from(workers) + SPARE);
-    // Where it is too tight for everything, some are better than none.
+    let reserve = open.saturating_add(admin).saturating_add(PER_WORKER * usize::from(workers) + RESERVE);
+    // If the limit is too low for everything, some connections are still allowed.
     configured.min(limit.saturating_sub(reserve).max(limit / 4))
 }
 

@@ -1,54 +1,53 @@
-//! Why the program cannot start, in words that an operator can act on.
+//! Errors that end a command or the server, in words that an operator can act on.
 //!
-//! Decides the exit code: 2 for what he wrote (command line, configuration), 1 for what the machine refuses. What a
-//! peer does wrong is never an error of this kind.
+//! Decides the exit code: 2 for errors of the operator (command line, configuration), 1 for the rest. Faults of peers
+//! are never errors of this kind.
 
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use hyper::StatusCode;
 use location::StoreError;
 
-use crate::account::NotEdited;
-use crate::client::Unanswered;
 use crate::config::{ConfigError, Listen};
 
-/// The program must end.
+/// Why a command failed or the server cannot run.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Fatal {
-    /// The command line makes no sense.
+pub(crate) enum CliError {
+    /// The command line is invalid.
     #[error("{0}\nTry `frontdesk --help`.")]
     Usage(String),
     /// The configuration cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// An address cannot be listened on.
-    #[error("cannot listen on {listen}: {}", plain(source))]
+    #[error("cannot listen on {listen}: {}", describe_io_error(source))]
     Listen {
         /// Which.
         listen: Listen,
         /// Why.
         source: io::Error,
     },
-    /// The address for metrics cannot be listened on.
-    #[error("cannot serve metrics on {address}: {}", plain(source))]
+    /// The address of the admin API cannot be listened on.
+    #[error("cannot serve metrics on {address}: {}", describe_io_error(source))]
     Metrics {
         /// Which.
         address: SocketAddr,
         /// Why.
         source: io::Error,
     },
-    /// A file of the data folder cannot be read or made.
-    #[error("{}: {}", path.display(), plain(source))]
+    /// A file cannot be read or written.
+    #[error("{}: {}", path.display(), describe_io_error(source))]
     File {
         /// Which.
         path: PathBuf,
         /// Why.
         source: io::Error,
     },
-    /// The secret key's file holds something else.
-    #[error("{}: this is no key of frontdesk (64 hexadecimal digits): restore it, or move it away", path.display())]
+    /// The file of the secret key has other content.
+    #[error("{}: expected a key of 64 hexadecimal digits: restore the file, or move it away", path.display())]
     Key {
         /// The file.
         path: PathBuf,
@@ -56,27 +55,27 @@ pub(crate) enum Fatal {
     /// The location store cannot be opened.
     #[error("the location store cannot be used: {0}")]
     Store(#[from] StoreError),
-    /// The system gives no random numbers.
-    #[error("the system gives no random numbers: {0}")]
+    /// The system has no random numbers.
+    #[error("the system has no random numbers: {0}")]
     Random(#[from] getrandom::Error),
-    /// A thread or its event loop cannot be made.
-    #[error("cannot start a thread: {}", plain(.0))]
+    /// A thread or its event loop cannot be created.
+    #[error("cannot start a thread: {}", describe_io_error(.0))]
     Thread(io::Error),
-    /// An account stays as it is.
+    /// An account could not be changed.
     #[error(transparent)]
-    Account(#[from] NotEdited),
-    /// The running server does not answer, or refuses.
+    Account(#[from] AccountError),
+    /// A request to the running server failed.
     #[error(transparent)]
-    Unanswered(#[from] Unanswered),
-    /// The running server did not take the configuration.
-    #[error("the server keeps its configuration: {0}")]
+    Client(#[from] ClientError),
+    /// The running server refused the configuration.
+    #[error("the server refused the configuration: {0}")]
     NotReloaded(String),
-    /// A worker ended while the program should have gone on.
+    /// A worker ended while the server was running.
     #[error("worker {0} has ended")]
     Worker(u8),
 }
 
-impl Fatal {
+impl CliError {
     /// 2 for a bad command line or configuration, 1 for the rest.
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
@@ -86,12 +85,66 @@ impl Fatal {
     }
 }
 
-/// The common refusals in plain words; the number of the system's error adds nothing to them.
-fn plain(error: &io::Error) -> String {
+/// Common errors in plain words, without the error number.
+fn describe_io_error(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => "the address is in use by another program".to_owned(),
         io::ErrorKind::AddrNotAvailable => "this machine has no such address".to_owned(),
         io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
         _ => error.to_string(),
     }
+}
+
+/// Why an account was not changed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AccountError {
+    /// The accounts are in the configuration itself.
+    #[error(
+        "the accounts are in the configuration itself: edit them there, or set `accounts_file: accounts.yaml` and \
+         move them to that file"
+    )]
+    Inline,
+    /// There is no file: the server keeps its accounts in memory.
+    #[error("with `location: {{ store: memory }}` accounts live as long as the server: set `accounts_file`")]
+    Memory,
+    /// The file is not a block list of entries.
+    #[error("{}: this file cannot be edited by this command: expected lines that begin with \"- \"", .0.display())]
+    Layout(PathBuf),
+    /// Its folder does not exist.
+    #[error("{}: there is no such folder; a relative path starts at the working directory of the server", .0.display())]
+    NoFolder(PathBuf),
+    /// The name is invalid, or of an unknown domain.
+    #[error("{0:?}: expected a user like 105, or 105@ and one of `domains`")]
+    Name(String),
+    /// The user has an account already.
+    #[error("{0} has an account already: `frontdesk account passwd {0}` sets another password")]
+    Present(String),
+    /// The user has no account.
+    #[error("{} has no account {name}", file.display())]
+    Absent {
+        /// The file.
+        file: PathBuf,
+        /// The user.
+        name: String,
+    },
+    /// Standard input has no password.
+    #[error("standard input: expected a password as the first line")]
+    Password,
+}
+
+/// Why a request failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ClientError {
+    /// No server answers, or another program does.
+    #[error("no frontdesk answers at http://{0}/ (see metrics.listen, or use --admin URL)")]
+    NoServer(SocketAddr),
+    /// The server has no API, or a port that only its log contains.
+    #[error("metrics.listen does not contain the address of the running server: use --admin URL")]
+    NoAddress,
+    /// The URL is invalid.
+    #[error("--admin: expected http:// and an IP address with port, like http://127.0.0.1:9090")]
+    InvalidUrl,
+    /// The server refused.
+    #[error("the server says: {1} ({0})")]
+    Refused(StatusCode, String),
 }

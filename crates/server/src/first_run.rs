@@ -1,14 +1,14 @@
-//! The first start: accounts with random passwords, so that phones can register and strangers cannot.
+//! The first start: creates accounts with random passwords, so that phones can register and strangers cannot.
 //!
-//! Decides names and passwords, and what the operator is told to type into a phone. Made only while authentication is
-//! required and no account is configured; kept in the data folder and taken from there ever after.
+//! Decides names and passwords, and the instructions for the operator. Only while authentication is required and no
+//! account is configured. The accounts are stored in the data folder and read from there at later starts.
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use crate::config::{self, Authentication, Config, Loaded};
-use crate::error::Fatal;
+use crate::error::CliError;
 use crate::{data, secret};
 
 /// The accounts of the first run, in the data folder.
@@ -16,74 +16,74 @@ pub(crate) const FILE: &str = "accounts.yaml";
 
 const EXTENSIONS: [&str; 3] = ["101", "102", "103"];
 
-/// Letters and digits that cannot be taken for one another on a phone's small display. 32 of them: 5 bits each.
+/// Letters and digits that are not confused on a small display. 32 of them: 5 bits each.
 const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
 
 /// 60 bits.
 const PASSWORD_LENGTH: usize = 12;
 
-/// Where the accounts of the first run are, and whether they have just been made.
+/// The accounts of the first run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Made {
+pub(crate) struct InitialAccounts {
     /// The file; `None` with `store: memory`, where nothing is written.
     pub(crate) file: Option<PathBuf>,
-    /// User and password of each, if they are new.
-    pub(crate) fresh: Vec<(String, String)>,
+    /// User and password of each, if they were created by this start.
+    pub(crate) created: Vec<(String, String)>,
 }
 
-/// Whether this configuration leaves it to the server to make accounts.
+/// Whether the server has to create accounts.
 pub(crate) fn is_needed(config: &Config) -> bool {
     config.authentication == Authentication::Required && config.accounts.is_empty() && config.accounts_file.is_none()
 }
 
-/// Adds the accounts of the first run to `loaded`. `folder`: the data folder, if anything may be written.
-pub(crate) fn enrol(loaded: &mut Loaded, folder: Option<&Path>) -> Result<Made, Fatal> {
-    let mut fresh = Vec::new();
+/// Adds the accounts of the first run to `loaded`. `folder`: the data folder; `None` if nothing may be written.
+pub(crate) fn add_accounts(loaded: &mut Loaded, folder: Option<&Path>) -> Result<InitialAccounts, CliError> {
+    let mut created = Vec::new();
     for user in EXTENSIONS {
-        fresh.push((user.to_owned(), password()?));
+        created.push((user.to_owned(), password()?));
     }
-    let text = fresh.iter().fold(NOTE.to_owned(), |mut text, (user, password)| {
+    let text = created.iter().fold(FILE_HEADER.to_owned(), |mut text, (user, password)| {
         let _ = writeln!(text, "- {{ user: \"{user}\", password: \"{password}\" }}");
         text
     });
     let Some(folder) = folder else {
-        config::enrol_text(Path::new(FILE), &text, &loaded.config, &mut loaded.accounts)?;
-        return Ok(Made { file: None, fresh });
+        config::add_accounts_from_text(Path::new(FILE), &text, &loaded.config, &mut loaded.accounts)?;
+        return Ok(InitialAccounts { file: None, created });
     };
     let file = folder.join(FILE);
-    let (_, made) = data::read_or_make(&file, || Ok(text))?;
-    config::read_accounts(&file, &loaded.config, &mut loaded.accounts)?;
-    Ok(Made { file: Some(file), fresh: if made { fresh } else { Vec::new() } })
+    let (_, is_new) = data::read_or_create(&file, || Ok(text))?;
+    config::add_accounts_from_file(&file, &loaded.config, &mut loaded.accounts)?;
+    Ok(InitialAccounts { file: Some(file), created: if is_new { created } else { Vec::new() } })
 }
 
-const NOTE: &str = "\
+const FILE_HEADER: &str = "\
 # Made by frontdesk at its first start, because no accounts were configured. Change them with `frontdesk account`, or here
 # and then `frontdesk reload`. Accounts listed in the configuration replace this file as a whole.
 ";
 
-/// What to type into a phone, for people at a terminal.
-pub(crate) fn hint(made: &Made, server: Option<IpAddr>, port: u16) -> String {
+/// Instructions for setting up a phone.
+pub(crate) fn hint(accounts: &InitialAccounts, server: Option<IpAddr>, port: u16) -> String {
     let server = server.map_or_else(|| "this machine's address".to_owned(), |ip| ip.to_string());
     let port = if port == 5060 { String::new() } else { format!("  port {port}") };
     let mut text = format!(
         "\nThree phones can register now. Type into each phone's account settings:\n\n  \
          server (domain, registrar)  {server}{port}\n"
     );
-    for (user, password) in &made.fresh {
+    for (user, password) in &accounts.created {
         let _ = writeln!(text, "  user {user}   password {password}");
     }
-    let _ = match &made.file {
+    let _ = match &accounts.file {
         Some(file) => writeln!(text, "\nThey are kept in {}. A phone calls another by its number.\n", file.display()),
         None => writeln!(text, "\nThey are good until this program ends. A phone calls another by its number.\n"),
     };
     text
 }
 
-/// One that nobody guesses and everybody can type.
-pub(crate) fn password() -> Result<String, Fatal> {
+/// A random password that is easy to type.
+pub(crate) fn password() -> Result<String, CliError> {
     let octets = secret::random::<PASSWORD_LENGTH>()?;
-    let letter = |octet: &u8| ALPHABET.get(usize::from(octet % 32)).copied().map(char::from);
-    Ok(octets.iter().filter_map(letter).collect())
+    let character = |octet: &u8| ALPHABET.get(usize::from(octet % 32)).copied().map(char::from);
+    Ok(octets.iter().filter_map(character).collect())
 }
 
 #[cfg(test)]
@@ -99,10 +99,10 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let (mut first, mut second) = (loaded(), loaded());
         assert!(is_needed(&first.config));
-        let made = enrol(&mut first, Some(folder.path())).expect("accounts");
-        assert_eq!((made.fresh.len(), first.accounts.len()), (3, 3));
-        let again = enrol(&mut second, Some(folder.path())).expect("accounts");
-        assert!(again.fresh.is_empty() && again.file == made.file);
+        let accounts = add_accounts(&mut first, Some(folder.path())).expect("accounts");
+        assert_eq!((accounts.created.len(), first.accounts.len()), (3, 3));
+        let again = add_accounts(&mut second, Some(folder.path())).expect("accounts");
+        assert!(again.created.is_empty() && again.file == accounts.file);
         let aor = location::Aor::new(b"101", b"office.example");
         let secrets = |loaded: &Loaded| loaded.accounts.find(&aor).map(|account| account.secrets.clone());
         assert!(secrets(&first).is_some() && secrets(&first) == secrets(&second));
@@ -111,12 +111,12 @@ mod tests {
     #[test]
     fn nothing_is_written_without_a_folder() {
         let mut loaded = loaded();
-        let made = enrol(&mut loaded, None).expect("accounts");
-        assert_eq!((made.file.is_none(), made.fresh.len(), loaded.accounts.len()), (true, 3, 3));
+        let accounts = add_accounts(&mut loaded, None).expect("accounts");
+        assert_eq!((accounts.file.is_none(), accounts.created.len(), loaded.accounts.len()), (true, 3, 3));
     }
 
     #[test]
-    fn an_open_or_listed_server_makes_none() {
+    fn no_accounts_are_made_where_they_are_not_needed() {
         let mut open = loaded();
         open.config.authentication = Authentication::Off;
         assert!(!is_needed(&open.config));
@@ -133,8 +133,9 @@ mod tests {
 
     #[test]
     fn the_hint_says_what_to_type() {
-        let made = Made { file: Some("data/accounts.yaml".into()), fresh: vec![("101".into(), "secret".into())] };
-        let text = hint(&made, Some([192, 0, 2, 7].into()), 5080);
+        let accounts =
+            InitialAccounts { file: Some("data/accounts.yaml".into()), created: vec![("101".into(), "secret".into())] };
+        let text = hint(&accounts, Some([192, 0, 2, 7].into()), 5080);
         for part in ["192.0.2.7", "5080", "101", "secret", "data/accounts.yaml"] {
             assert!(text.contains(part), "{part} in {text}");
         }

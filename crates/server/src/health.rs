@@ -1,7 +1,7 @@
-//! Whether all is well: every worker answers, the store takes changes, the program is not ending.
+//! Health: whether every worker answers, the store accepts changes, and the program is not stopping.
 //!
-//! Decides what `/health`, `/ready` and the watchdog say. A worker answers through its inbox, so that one whose inbox is
-//! full or whose loop hangs does not count as alive.
+//! Decides the results of `/health`, `/ready` and the watchdog. A worker answers through its inbox, so a worker whose
+//! inbox is full or whose event loop hangs does not count as alive.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -11,10 +11,10 @@ use tokio::sync::mpsc;
 
 use crate::inbox::Inbound;
 
-/// Rounds that a worker may owe an answer; a round is a second.
-const PATIENCE: u64 = 5;
+/// Checks in a row that a worker may leave unanswered; there is one per second.
+const MAX_MISSED_ROUNDS: u64 = 5;
 
-/// Seen by the workers, the store's thread and the main thread.
+/// Shared by the workers, the store's thread and the main thread.
 #[derive(Debug)]
 pub(crate) struct Health {
     round: AtomicU64,
@@ -25,82 +25,82 @@ pub(crate) struct Health {
 }
 
 impl Health {
-    /// All is well with so many workers.
+    /// Healthy, with this number of workers.
     pub(crate) fn new(workers: u8) -> Self {
         Self {
             round: AtomicU64::new(0),
             answered: (0..workers).map(|_| AtomicU64::new(0)).collect(),
-            store: AtomicU8::new(STORE_GOOD),
+            store: AtomicU8::new(STORE_USABLE),
             ending: AtomicBool::new(false),
         }
     }
 
-    /// Asks every worker.
-    pub(crate) fn ask(&self, inboxes: &[mpsc::Sender<Inbound>]) {
+    /// Sends a health check to every worker.
+    pub(crate) fn check_workers(&self, inboxes: &[mpsc::Sender<Inbound>]) {
         let round = self.round.fetch_add(1, Ordering::Relaxed) + 1;
         for inbox in inboxes {
-            // One that has no room has not answered for a while either.
-            let _ = inbox.try_send(Inbound::Pulse(round));
+            // A worker with a full inbox has not answered for a while either.
+            let _ = inbox.try_send(Inbound::HealthCheck(round));
         }
     }
 
-    /// A worker answers.
-    pub(crate) fn answer(&self, worker: u8, round: u64) {
+    /// Records the answer of a worker.
+    pub(crate) fn worker_answered(&self, worker: u8, round: u64) {
         if let Some(answered) = self.answered.get(usize::from(worker)) {
             answered.store(round, Ordering::Relaxed);
         }
     }
 
-    /// Changes cannot be made safe, or can be again.
-    pub(crate) fn store(&self, outcome: Result<(), &StoreError>) {
+    /// Records whether the store could make changes durable.
+    pub(crate) fn set_store_state(&self, outcome: Result<(), &StoreError>) {
         let state = match outcome {
-            Ok(()) => STORE_GOOD,
+            Ok(()) => STORE_USABLE,
             Err(StoreError::Lost { .. }) => STORE_LOST,
             Err(_) => STORE_FAILED,
         };
         self.store.store(state, Ordering::Relaxed);
     }
 
-    /// Whether the store takes changes, as far as is known.
+    /// Whether the store accepts changes, as far as is known.
     pub(crate) fn is_store_usable(&self) -> bool {
-        self.store.load(Ordering::Relaxed) == STORE_GOOD
+        self.store.load(Ordering::Relaxed) == STORE_USABLE
     }
 
-    /// The program ends: nothing new should come.
-    pub(crate) fn end(&self) {
+    /// The program is shutting down.
+    pub(crate) fn set_ending(&self) {
         self.ending.store(true, Ordering::Relaxed);
     }
 
-    /// What makes a restart worth while.
-    pub(crate) fn lifelessness(&self) -> Vec<&'static str> {
+    /// Problems that a restart would solve.
+    pub(crate) fn liveness_problems(&self) -> Vec<&'static str> {
         let round = self.round.load(Ordering::Relaxed);
-        let late = |answered: &AtomicU64| answered.load(Ordering::Relaxed) + PATIENCE < round;
+        let late = |answered: &AtomicU64| answered.load(Ordering::Relaxed) + MAX_MISSED_ROUNDS < round;
         if self.answered.iter().any(late) { vec!["a worker does not answer"] } else { Vec::new() }
     }
 
-    /// What keeps phones from registering or calling.
-    pub(crate) fn troubles(&self) -> Vec<&'static str> {
-        let mut troubles = self.lifelessness();
+    /// Problems that prevent phones from registering or calling.
+    pub(crate) fn readiness_problems(&self) -> Vec<&'static str> {
+        let mut problems = self.liveness_problems();
         match self.store.load(Ordering::Relaxed) {
-            STORE_GOOD => {}
-            STORE_LOST => troubles.push("the location store's files were deleted, cut or replaced"),
-            _ => troubles.push("the last registrations could not be stored"),
+            STORE_USABLE => {}
+            STORE_LOST => problems.push("the location store's files were deleted, cut or replaced"),
+            _ => problems.push("the last registrations could not be stored"),
         }
         if self.ending.load(Ordering::Relaxed) {
-            troubles.push("the program is ending");
+            problems.push("the program is ending");
         }
-        troubles
+        problems
     }
 }
 
-const STORE_GOOD: u8 = 0;
+const STORE_USABLE: u8 = 0;
 const STORE_FAILED: u8 = 1;
 const STORE_LOST: u8 = 2;
 
-/// What the store calls when changes cannot be made safe, and when they can be again.
-pub(crate) fn watch_store(health: &Arc<Health>) -> location::Usable {
+/// The callback that the store calls when its state changes.
+pub(crate) fn store_callback(health: &Arc<Health>) -> location::Usable {
     let health = Arc::clone(health);
-    Box::new(move |outcome| health.store(outcome))
+    Box::new(move |outcome| health.set_store_state(outcome))
 }
 
 #[cfg(test)]
@@ -108,31 +108,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_worker_that_does_not_answer_is_enough() {
+    fn one_hung_worker_fails_liveness() {
         let health = Health::new(2);
         for round in 1..=20 {
-            health.ask(&[]);
-            health.answer(0, round);
+            health.check_workers(&[]);
+            health.worker_answered(0, round);
             if round <= 10 {
-                health.answer(1, round);
+                health.worker_answered(1, round);
             }
-            assert_eq!(health.lifelessness().is_empty(), round <= 15, "{round}");
+            assert_eq!(health.liveness_problems().is_empty(), round <= 15, "{round}");
         }
     }
 
     #[test]
-    fn a_store_that_fails_is_not_ready_until_it_works_again() {
+    fn a_failed_store_is_not_ready_until_it_recovers() {
         let health = Health::new(1);
-        assert!(health.troubles().is_empty());
+        assert!(health.readiness_problems().is_empty());
         let path = std::path::PathBuf::new;
         for error in [StoreError::Full { path: path() }, StoreError::Lost { path: path() }] {
-            health.store(Err(&error));
+            health.set_store_state(Err(&error));
             assert!(!health.is_store_usable(), "{error}");
-            assert!(health.troubles().len() == 1 && health.lifelessness().is_empty(), "{error}");
+            assert!(health.readiness_problems().len() == 1 && health.liveness_problems().is_empty(), "{error}");
         }
-        health.store(Ok(()));
-        assert!(health.is_store_usable() && health.troubles().is_empty());
-        health.end();
-        assert_eq!(health.troubles(), ["the program is ending"]);
+        health.set_store_state(Ok(()));
+        assert!(health.is_store_usable() && health.readiness_problems().is_empty());
+        health.set_ending();
+        assert_eq!(health.readiness_problems(), ["the program is ending"]);
     }
 }

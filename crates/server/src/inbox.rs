@@ -1,7 +1,7 @@
-//! What waits for a worker: one bounded channel for everything but datagrams and store completions.
+//! The inbox of a worker: one bounded channel for everything but datagrams and completions of commits.
 //!
-//! Connections wait for room (so TCP slows their peers down); workers never wait for one another, what finds no room is
-//! dropped and counted.
+//! Connections wait for room, so that TCP slows down their peers. Workers never wait for each other: a message that
+//! finds no room is dropped and counted.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,22 +12,22 @@ use bytes::Bytes;
 use location::Flow;
 use parking_lot::Mutex;
 use parser::ParseError;
-use proxy::{Hop, Letter, Settings};
+use proxy::{CoreMessage, Hop, Settings};
 use smallvec::SmallVec;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, oneshot};
 
-use crate::metrics::Cap;
-use crate::transport::Admission;
+use crate::directory::ConnectionPermit;
+use crate::metrics::DriverLimit;
 
-/// One thing for a worker to do.
+/// An item in the inbox.
 #[derive(Debug)]
 pub(crate) enum Inbound {
-    /// A message came over a connection.
+    /// A message was received over a connection.
     Message {
-        /// Its octets.
+        /// The message.
         bytes: Bytes,
-        /// Its way.
+        /// Its addresses and connection.
         flow: Flow,
     },
     /// A peer opened a connection.
@@ -36,123 +36,123 @@ pub(crate) enum Inbound {
         stream: TcpStream,
         /// The peer.
         remote: SocketAddr,
-        /// Its place among the connections.
-        admission: Admission,
+        /// Counts the connection.
+        permit: ConnectionPermit,
     },
-    /// A connection of ours is open, or is not going to be.
+    /// The attempt to open a connection has ended.
     Connected {
-        /// Its number.
+        /// Its id.
         connection: u64,
         /// The connection.
         outcome: io::Result<TcpStream>,
     },
-    /// A connection sent something that is no SIP, or SIP without length: it cannot go on.
-    Broken {
-        /// Its addresses and number.
+    /// A connection sent data without a recognisable message boundary: it has to be closed.
+    FramingError {
+        /// Its addresses and connection id.
         flow: Flow,
-        /// What came.
+        /// The received data.
         head: Bytes,
-        /// What is wrong with it.
+        /// The error.
         error: ParseError,
     },
     /// A connection has ended.
     Closed {
-        /// Its number.
+        /// Its id.
         connection: u64,
-        /// The cap that ended it.
-        cap: Option<Cap>,
+        /// The limit that ended it.
+        limit: Option<DriverLimit>,
     },
     /// A connection sent a keep-alive.
     Ping {
-        /// Its addresses and number.
+        /// Its addresses and connection id.
         flow: Flow,
-        /// The answer could not be sent.
+        /// Whether the response could not be sent.
         refused: bool,
     },
-    /// A cap took effect elsewhere.
-    Capped(Cap),
-    /// Another worker sends over a connection of ours.
-    Relay(Box<Relay>),
-    /// Another worker could not send this, which we gave it.
+    /// A limit was reached elsewhere.
+    LimitReached(DriverLimit),
+    /// Another worker sends over a connection of this worker.
+    Send(Box<SendRequest>),
+    /// Another worker could not send this message of this worker.
     Undelivered(Bytes),
-    /// Another worker's core says something to ours.
-    Letter(Letter),
-    /// DNS has answered; `None` if it has not.
+    /// A message from the core of another worker.
+    CoreMessage(CoreMessage),
+    /// DNS has answered; `None`: no answer in time.
     Resolved {
-        /// Whose question.
+        /// The question.
         id: u64,
         /// The addresses of each name.
         addresses: Option<Addresses>,
     },
-    /// Is it alive?
-    Pulse(u64),
-    /// The configuration has changed; to be told when the worker decides by it.
+    /// A health check, to be answered with its number.
+    HealthCheck(u64),
+    /// The configuration has changed. The sender is used once the worker applies it.
     Reconfigure(Arc<Settings>, oneshot::Sender<()>),
 }
 
 /// Addresses in order of preference, for each name asked.
 pub(crate) type Addresses = SmallVec<[SmallVec<[SocketAddr; 2]>; 1]>;
 
-/// A message for a connection of another worker.
+/// A message to send over a connection of another worker.
 #[derive(Debug)]
-pub(crate) struct Relay {
-    /// Where to.
+pub(crate) struct SendRequest {
+    /// The destination.
     pub(crate) hop: Hop,
     /// The message.
-    pub(crate) text: Bytes,
-    /// The worker that wants it back if it cannot be sent.
-    pub(crate) concerned: Option<u8>,
-    /// For how long its peer may be silent from then on.
-    pub(crate) silence: Option<Duration>,
+    pub(crate) bytes: Bytes,
+    /// The worker that gets the message back if it cannot be sent.
+    pub(crate) report_to: Option<u8>,
+    /// From then on the connection is closed if nothing is received for this long.
+    pub(crate) flow_timeout: Option<Duration>,
 }
 
-/// A message that could not be sent, on its way back to the worker that wants to know.
+/// A message that could not be sent, with the worker to report it to.
 #[derive(Clone, Debug)]
-pub(crate) struct Returned {
+pub(crate) struct UndeliveredMessage {
     /// The worker.
     pub(crate) worker: u8,
     /// The message.
-    pub(crate) text: Bytes,
+    pub(crate) bytes: Bytes,
 }
 
-/// What became of a commit that waited for the disk.
+/// The outcome of a commit that waited for the disk.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Safety {
-    /// It is on the disk.
-    Safe,
+pub(crate) enum CommitOutcome {
+    /// It is on disk.
+    Durable,
     /// The disk is full.
-    Full,
+    DiskFull,
     /// It could not be written.
-    Lost,
+    Failed,
 }
 
-/// Commits that have become safe, or have not. Bounded by the commits that the worker has pending.
+/// Outcomes of commits of one worker. Bounded by the pending commits of the worker.
 #[derive(Debug, Default)]
 pub(crate) struct Completions {
-    list: Mutex<Vec<(u64, Safety)>>,
+    list: Mutex<Vec<(u64, CommitOutcome)>>,
     wake: Notify,
 }
 
 impl Completions {
-    /// Adds one; [`Completions::announce`] when all of a group are in.
-    pub(crate) fn push(&self, id: u64, safety: Safety) {
-        self.list.lock().push((id, safety));
+    /// Adds an outcome. [`Completions::notify`] follows when a whole group has been added.
+    pub(crate) fn push(&self, id: u64, outcome: CommitOutcome) {
+        self.list.lock().push((id, outcome));
     }
 
-    /// Wakes the worker if there is anything for it.
-    pub(crate) fn announce(&self) {
+    /// Wakes the worker if there are outcomes.
+    pub(crate) fn notify(&self) {
         if !self.list.lock().is_empty() {
             self.wake.notify_one();
         }
     }
 
-    /// Waits for the next announcement.
-    pub(crate) async fn announced(&self) {
+    /// Waits for the next notification.
+    pub(crate) async fn notified(&self) {
         self.wake.notified().await;
     }
 
-    /// Takes all of them; `into` is empty before.
-    pub(crate) fn take(&self, into: &mut Vec<(u64, Safety)>) {
-        std::mem::swap(&mut *self.list.lock(), into);
+    /// Takes all of them; `outcomes` is empty before.
+    pub(crate) fn take_all(&self, outcomes: &mut Vec<(u64, CommitOutcome)>) {
+        std::mem::swap(&mut *self.list.lock(), outcomes);
     }
 }

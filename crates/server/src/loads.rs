@@ -1,15 +1,15 @@
-//! How much each worker holds, shown to the thread that serves the metrics.
+//! The load of each worker, for the thread that serves the metrics.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use proxy::Load;
 
-/// One cell for each worker.
+/// One entry for each worker.
 #[derive(Debug)]
-pub(crate) struct Loads(Box<[Cell]>);
+pub(crate) struct Loads(Box<[WorkerLoad]>);
 
 #[derive(Debug, Default)]
-struct Cell {
+struct WorkerLoad {
     transactions: AtomicUsize,
     pins: AtomicUsize,
     nonces: AtomicUsize,
@@ -18,30 +18,32 @@ struct Cell {
 }
 
 impl Loads {
-    /// For so many workers.
+    /// For this number of workers.
     pub(crate) fn new(workers: u8) -> Self {
-        Self((0..workers).map(|_| Cell::default()).collect())
+        Self((0..workers).map(|_| WorkerLoad::default()).collect())
     }
 
-    /// What a worker holds now.
-    pub(crate) fn show(&self, worker: u8, load: &Load) {
-        let Some(cell) = self.0.get(usize::from(worker)) else { return };
-        cell.transactions.store(load.transactions, Ordering::Relaxed);
-        cell.pins.store(load.pins, Ordering::Relaxed);
-        cell.nonces.store(load.nonces, Ordering::Relaxed);
-        cell.subscriptions.store(load.subscriptions, Ordering::Relaxed);
-        cell.moved_dialogs.store(load.moved_dialogs, Ordering::Relaxed);
+    /// Sets the load of a worker.
+    pub(crate) fn publish(&self, worker: u8, load: &Load) {
+        let Some(worker) = self.0.get(usize::from(worker)) else { return };
+        worker.transactions.store(load.transactions, Ordering::Relaxed);
+        worker.pins.store(load.pins, Ordering::Relaxed);
+        worker.nonces.store(load.nonces, Ordering::Relaxed);
+        worker.subscriptions.store(load.subscriptions, Ordering::Relaxed);
+        worker.moved_dialogs.store(load.moved_dialogs, Ordering::Relaxed);
     }
 
-    /// What all of them hold.
+    /// The load of all workers.
     pub(crate) fn sum(&self) -> Load {
-        let sum = |part: fn(&Cell) -> &AtomicUsize| self.0.iter().map(|cell| part(cell).load(Ordering::Relaxed)).sum();
+        let sum = |part: fn(&WorkerLoad) -> &AtomicUsize| {
+            self.0.iter().map(|worker| part(worker).load(Ordering::Relaxed)).sum()
+        };
         Load {
-            transactions: sum(|cell| &cell.transactions),
-            pins: sum(|cell| &cell.pins),
-            nonces: sum(|cell| &cell.nonces),
-            subscriptions: sum(|cell| &cell.subscriptions),
-            moved_dialogs: sum(|cell| &cell.moved_dialogs),
+            transactions: sum(|worker| &worker.transactions),
+            pins: sum(|worker| &worker.pins),
+            nonces: sum(|worker| &worker.nonces),
+            subscriptions: sum(|worker| &worker.subscriptions),
+            moved_dialogs: sum(|worker| &worker.moved_dialogs),
         }
     }
 }

@@ -1,8 +1,9 @@
-//! Logging: one line an event on standard error, as text or JSON; the level can change while the program runs.
+//! Logging: one line per event on standard error, as text or JSON; the level can be changed at run time.
 //!
-//! A thread of its own writes: whoever logs never waits for the reader.
+//! A separate thread writes, so that logging never waits for the reader of standard error.
 //!
-//! Decides what wins (RUST_LOG over the configuration). Our own faults are errors, peers' faults are debug.
+//! Decides precedence (RUST_LOG over the configuration). Faults of this program are errors, faults of peers are debug
+//! lines.
 
 use std::io::{IsTerminal as _, stderr};
 
@@ -18,26 +19,25 @@ use crate::printable::LogWriter;
 #[derive(Clone, Debug)]
 pub(crate) struct LevelSwitch(reload::Handle<EnvFilter, Registry>);
 
-/// What is behind the log, until the program ends.
-pub(crate) struct Writer {
+/// The thread that writes the log.
+pub(crate) struct LogThread {
     dropped: ErrorCounter,
-    /// Writes what is left when it goes.
+    /// Writes the remaining lines on drop.
     _thread: WorkerGuard,
 }
 
-impl Writer {
-    /// Lines that found no room.
+impl LogThread {
+    /// Lines that were dropped because the queue was full.
     pub(crate) fn dropped(&self) -> u64 {
         u64::try_from(self.dropped.dropped_lines()).unwrap_or(u64::MAX)
     }
 }
 
-/// Starts logging, `room` lines waiting at most for whoever reads standard error. A second call in one process changes
-/// nothing.
-pub(crate) fn start(log: &Log, room: usize) -> (LevelSwitch, Writer) {
-    let lossy = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(room);
+/// Starts logging, with at most `queue` lines waiting to be written. A second call in one process has no effect.
+pub(crate) fn start(log: &Log, queue: usize) -> (LevelSwitch, LogThread) {
+    let lossy = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(queue);
     let (output, thread) = lossy.finish(stderr());
-    let writer = Writer { dropped: output.error_counter(), _thread: thread };
+    let log_thread = LogThread { dropped: output.error_counter(), _thread: thread };
     let ansi = stderr().is_terminal() && log.format == LogFormat::Text;
     let output = LogWriter::new(output, ansi);
     let (filter, handle) = reload::Layer::new(filter(log.level));
@@ -48,20 +48,20 @@ pub(crate) fn start(log: &Log, room: usize) -> (LevelSwitch, Writer) {
         }
         LogFormat::Json => registry.with(fmt::layer().json().flatten_event(true).with_writer(output)).try_init(),
     };
-    (LevelSwitch(handle), writer)
+    (LevelSwitch(handle), log_thread)
 }
 
 impl LevelSwitch {
     /// Logs from this level on.
     pub(crate) fn set(&self, level: Level) {
         if let Err(error) = self.0.reload(filter(level)) {
-            tracing::error!(%error, "the log level stays");
+            tracing::error!(%error, "cannot change the log level");
         }
     }
 }
 
 fn filter(level: Level) -> EnvFilter {
-    // Set but empty counts as not set: it would silence everything.
+    // An empty variable counts as not set: it would disable all logging.
     let wanted = std::env::var(EnvFilter::DEFAULT_ENV).ok().filter(|text| !text.trim().is_empty());
     let wanted = wanted.and_then(|text| EnvFilter::try_new(text).ok());
     wanted.unwrap_or_else(|| EnvFilter::new(level.as_str()))

@@ -1,26 +1,29 @@
-//! frontdesk: the SIP server of an office. This crate is the world around the core: configuration, sockets, store, DNS,
-//! logs, metrics, signals.
+//! frontdesk: a SIP registrar and proxy. This crate surrounds the core with configuration, sockets, store, DNS, logs,
+//! metrics and signals.
 //!
 //! ```text
 //! main -> config -> server::prepare (sockets, files, store) -> worker threads, each: sockets <-> core <-> store, DNS
-//!                                                           -> house: signals, sweep, gauges, log lines, HTTP
+//!                                                           -> supervisor: signals, sweep, gauges, log, HTTP
 //! ```
 
 mod account;
 mod admin;
 mod answers;
 mod arguments;
+mod bad_request;
+mod cli;
 mod client;
 mod clock;
 mod config;
 mod data;
 mod defence;
 mod descriptors;
+mod directory;
+mod ending;
 mod error;
 mod first_run;
 mod health;
 mod hex;
-mod house;
 mod inbox;
 mod interfaces;
 mod journal;
@@ -28,16 +31,15 @@ mod loads;
 mod log;
 mod metrics;
 mod notify;
-mod operator;
 mod printable;
-mod refusal;
 mod reload;
 mod secret;
 mod server;
 mod settings;
 mod summary;
+mod supervisor;
 mod transport;
-mod unknown;
+mod unknown_users;
 mod worker;
 
 use std::process::ExitCode;
@@ -45,56 +47,54 @@ use std::process::ExitCode;
 use arguments::{Arguments, Command};
 use client::Client;
 use config::Loaded;
-use error::Fatal;
+use error::CliError;
 
 fn main() -> ExitCode {
-    match obey() {
+    match run_command() {
         Ok(()) => ExitCode::SUCCESS,
-        Err(fatal) => {
-            complain(&fatal);
-            fatal.exit_code()
+        Err(error) => {
+            print_error(&error);
+            error.exit_code()
         }
     }
 }
 
-fn obey() -> Result<(), Fatal> {
+fn run_command() -> Result<(), CliError> {
     let Arguments { command, config, admin } = arguments::read(std::env::args_os().skip(1))?;
     let load = || config::load(config.as_deref());
-    let client = || Ok::<_, Fatal>(Client::new(&load()?.config, admin.as_deref())?);
+    let client = || Ok::<_, CliError>(Client::new(&load()?.config, admin.as_deref())?);
     let text = match command {
         Command::Run => return run(load()?),
-        Command::Check => summary::of(&load()?),
+        Command::Check => summary::summary(&load()?),
         Command::Version => format!("frontdesk {}\n", env!("CARGO_PKG_VERSION")),
         Command::Help => arguments::HELP.to_owned(),
         Command::Backup(to) => return Ok(location::backup(&load()?.config.location.path, &to)?),
-        Command::Reload => operator::reload(&client()?)?,
-        Command::Explain { to, from, source } => {
-            operator::explain(&client()?, &to, from.as_deref(), source.as_deref())?
-        }
-        Command::Bindings(what) => operator::bindings(&client()?, &what)?,
-        Command::Bans(what) => operator::bans(&client()?, &what)?,
-        Command::Account { deed, password_stdin } => {
+        Command::Reload => cli::reload(&client()?)?,
+        Command::Explain { to, from, source } => cli::explain(&client()?, &to, from.as_deref(), source.as_deref())?,
+        Command::Bindings(what) => cli::bindings(&client()?, &what)?,
+        Command::Bans(what) => cli::bans(&client()?, &what)?,
+        Command::Account { command, password_stdin } => {
             let loaded = load()?;
-            let told = account::edit(&loaded, &deed, password_stdin)?;
-            print!("{told}");
-            operator::after_edit(&loaded, admin.as_deref(), &deed)?
+            let message = account::edit(&loaded, &command, password_stdin)?;
+            print!("{message}");
+            cli::after_edit(&loaded, admin.as_deref(), &command)?
         }
     };
     print!("{text}");
     Ok(())
 }
 
-fn run(loaded: Loaded) -> Result<(), Fatal> {
-    // Before anything is opened.
+fn run(loaded: Loaded) -> Result<(), CliError> {
+    // Before files are opened, since it raises their limit.
     let files = descriptors::raise();
-    let (level, writer) = log::start(&loaded.config.log, loaded.config.limits.log_queue.0);
-    // Before the store is opened: it counts its commits from the first one.
+    let (level, log_thread) = log::start(&loaded.config.log, loaded.config.limits.log_queue.0);
+    // Before the store is opened, since its commits are counted from the first one.
     let metrics = metrics::install();
-    house::keep(server::prepare(loaded, files)?, level, &writer, metrics)
+    supervisor::run(server::prepare(loaded, files)?, level, &log_thread, metrics)
 }
 
-/// The one place that writes to standard error without the log, which may not be there yet.
-#[expect(clippy::print_stderr, reason = "a program that cannot start says so where its caller looks")]
-fn complain(fatal: &Fatal) {
-    eprintln!("frontdesk: {fatal}");
+/// The only output to standard error besides the log, which may not have been started.
+#[expect(clippy::print_stderr, reason = "the log may not have been started")]
+fn print_error(error: &CliError) {
+    eprintln!("frontdesk: {error}");
 }

@@ -1,39 +1,40 @@
-//! What the service manager is told (sd_notify(3)): ready, reloading, stopping, and that all workers are alive.
+//! Messages to the service manager (sd_notify(3)): ready, reloading, stopping, watchdog.
 //!
-//! Decides when the watchdog is fed: only while every worker answers. Without a service manager all of it is nothing.
+//! Decides when the watchdog is notified: only while every worker answers. Does nothing without a service manager.
 
 use sd_notify::NotifyState;
 
 use crate::health::Health;
 
-/// The server can be used.
+/// The server is ready.
 pub(crate) fn ready() {
-    tell(&[NotifyState::Ready]);
+    send(&[NotifyState::Ready]);
 }
 
-/// The configuration is being read; [`ready`] follows.
+/// The configuration is being reloaded; [`ready`] follows.
 pub(crate) fn reloading() {
-    // systemd 253 wants to know since when.
+    // systemd 253 requires the time.
     match NotifyState::monotonic_usec_now() {
-        Ok(now) => tell(&[NotifyState::Reloading, now]),
-        Err(_) => tell(&[NotifyState::Reloading]),
+        Ok(now) => send(&[NotifyState::Reloading, now]),
+        Err(_) => send(&[NotifyState::Reloading]),
     }
 }
 
-/// The end has begun.
+/// The server is shutting down.
 pub(crate) fn stopping() {
-    tell(&[NotifyState::Stopping]);
+    send(&[NotifyState::Stopping]);
 }
 
-/// Feeds the watchdog, if it wants to be and deserves it. To be called more often than it bites: once a second.
-pub(crate) fn beat(health: &Health) {
-    if sd_notify::watchdog_enabled().is_some() && health.lifelessness().is_empty() {
-        tell(&[NotifyState::Watchdog]);
+/// Notifies the watchdog if there is one and every worker answers. Has to be called more often than its timeout: once
+/// a second.
+pub(crate) fn feed_watchdog(health: &Health) {
+    if sd_notify::watchdog_enabled().is_some() && health.liveness_problems().is_empty() {
+        send(&[NotifyState::Watchdog]);
     }
 }
 
-fn tell(state: &[NotifyState<'_>]) {
+fn send(state: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
-        tracing::debug!(%error, "the service manager does not listen");
+        tracing::debug!(%error, "cannot notify the service manager");
     }
 }

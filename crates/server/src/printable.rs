@@ -1,16 +1,16 @@
-//! Text that peers wrote, on its way to people: log lines, terminals, JSON.
+//! Escapes text of peers before people see it: log lines, terminals, JSON.
 //!
-//! Decides which characters are not shown as they are: those that end a line or begin a command of a terminal (C0, DEL and
-//! C1 controls, U+2028, U+2029), those that turn around or hide what stands beside them (Unicode TR 36 and 55: directional
-//! controls, zero-width and other format characters, tags). They are written `\u202e`, which is also how JSON writes
-//! them. Letters of every script stay.
+//! Decides which characters are escaped: those that end a line or begin a control sequence of a terminal (C0, DEL and
+//! C1 controls, U+2028, U+2029), and those that reorder or hide text (Unicode TR 36 and 55: directional controls,
+//! zero-width and other format characters, tags). They are written as `\u202e`, which is also the form of JSON.
+//! Letters of every script are kept.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
 
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Whether a character could make something else of a line than what its reader sees.
+/// Whether a character could make a line look different from its content.
 pub(crate) fn is_deceptive(c: char) -> bool {
     c.is_control() || is_format(c)
 }
@@ -41,8 +41,8 @@ const fn is_format(c: char) -> bool {
     )
 }
 
-/// Appends a character, or what stands for it.
-pub(crate) fn push(out: &mut String, c: char) {
+/// Appends a character, escaped if it is deceptive.
+pub(crate) fn push_printable(out: &mut String, c: char) {
     if is_deceptive(c) { push_escaped(out, c) } else { out.push(c) }
 }
 
@@ -52,22 +52,22 @@ fn push_escaped(out: &mut String, c: char) {
     }
 }
 
-/// One line for a terminal.
-pub(crate) fn line(text: &str) -> Cow<'_, str> {
-    escaped(text, is_deceptive)
+/// Escapes a line for a terminal.
+pub(crate) fn escape_line(text: &str) -> Cow<'_, str> {
+    escape(text, is_deceptive)
 }
 
-/// JSON text: what stands in its strings unescaped is escaped, so that it can be looked at as it is.
-pub(crate) fn json(text: Vec<u8>) -> Vec<u8> {
+/// Escapes deceptive characters in JSON text, so that it can be printed.
+pub(crate) fn escape_json(text: Vec<u8>) -> Vec<u8> {
     if text.is_ascii() {
         return text;
     }
-    // Outside of ASCII there are only the insides of strings.
+    // Non-ASCII characters occur only within strings.
     let deceptive = |c: char| !c.is_ascii() && is_deceptive(c);
-    escaped(&String::from_utf8_lossy(&text), deceptive).into_owned().into_bytes()
+    escape(&String::from_utf8_lossy(&text), deceptive).into_owned().into_bytes()
 }
 
-fn escaped(text: &str, deceptive: impl Fn(char) -> bool) -> Cow<'_, str> {
+fn escape(text: &str, deceptive: impl Fn(char) -> bool) -> Cow<'_, str> {
     if !text.chars().any(&deceptive) {
         return text.into();
     }
@@ -76,23 +76,23 @@ fn escaped(text: &str, deceptive: impl Fn(char) -> bool) -> Cow<'_, str> {
     out.into()
 }
 
-/// The last stop of every log line, whoever made it and of what: one event stays one line.
+/// Escapes every log line, whatever it contains, so that one event is one line.
 #[derive(Clone, Debug)]
 pub(crate) struct LogWriter<W> {
     inner: W,
-    /// Whether lines are coloured, and so have escape sequences of our own.
+    /// Whether lines are coloured with escape sequences of this program.
     ansi: bool,
 }
 
 impl<W> LogWriter<W> {
-    /// In front of `inner`.
+    /// Writes to `inner`.
     pub(crate) const fn new(inner: W, ansi: bool) -> Self {
         Self { inner, ansi }
     }
 }
 
 impl<W: Write> Write for LogWriter<W> {
-    /// `line` is a whole event: the subscriber writes each at once.
+    /// `line` is a whole event, since the subscriber writes each event in one call.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let (text, end) = line.strip_suffix(b"\n").map_or((line, ""), |text| (text, "\n"));
         let is_plain = |octet: &u8| (b' '..0x7f).contains(octet) || (self.ansi && *octet == 0x1b);
@@ -102,7 +102,7 @@ impl<W: Write> Write for LogWriter<W> {
         }
         let deceptive = |c: char| is_deceptive(c) && !(self.ansi && c == '\x1b');
         let text = String::from_utf8_lossy(text);
-        self.inner.write_all(format!("{}{end}", escaped(&text, deceptive)).as_bytes())?;
+        self.inner.write_all(format!("{}{end}", escape(&text, deceptive)).as_bytes())?;
         Ok(line.len())
     }
 
@@ -124,20 +124,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_deceives_is_escaped_and_letters_stay() {
+    fn deceptive_characters_are_escaped() {
         let mut all = String::new();
         "a\u{202e}ü漢ع\u{85}\u{2028}\u{2066}\u{200b}\u{feff}\u{e0041}\r\x1b👍\u{e9}"
             .chars()
-            .for_each(|c| push(&mut all, c));
+            .for_each(|c| push_printable(&mut all, c));
         assert_eq!(all, r"a\u202eü漢ع\u0085\u2028\u2066\u200b\ufeff\udb40\udc41\u000d\u001b👍é");
-        assert_eq!(line("one\ntwo"), r"one\u000atwo");
-        assert!(matches!(line("Müller"), Cow::Borrowed(_)));
+        assert_eq!(escape_line("one\ntwo"), r"one\u000atwo");
+        assert!(matches!(escape_line("Müller"), Cow::Borrowed(_)));
     }
 
     #[test]
-    fn json_means_the_same_afterwards() {
+    fn escaped_json_has_the_same_value() {
         let value = serde_json::json!({ "a\u{202e}": ["\n\u{2028}ü\u{1d173}", "\u{9b}"] });
-        let text = json(serde_json::to_vec(&value).expect("JSON"));
+        let text = escape_json(serde_json::to_vec(&value).expect("JSON"));
         assert_eq!(serde_json::from_slice::<serde_json::Value>(&text).expect("JSON"), value);
         assert!(String::from_utf8(text).is_ok_and(|text| text.chars().all(|c| c.is_ascii() || c == 'ü')));
     }

@@ -1,7 +1,7 @@
-//! SIGHUP: the configuration is read again, and what can change at once does.
+//! Reload: reads the configuration again, and applies what can be changed at run time.
 //!
-//! Decides what needs a restart: whatever sockets, files, threads and queues were made from. It stays as it was and is
-//! named in the log. A file that cannot be used changes nothing.
+//! Decides what needs a restart: settings of sockets, files, threads and queues. They keep their value and are named
+//! in the log. A file with errors changes nothing.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -13,70 +13,70 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use crate::config::{self, Config, Loaded, StoreKind};
-use crate::error::Fatal;
+use crate::error::CliError;
 use crate::inbox::Inbound;
 use crate::log::LevelSwitch;
 use crate::settings::settings;
 use crate::{first_run, interfaces, metrics};
 
-/// A worker that takes longer to make room in its inbox is in trouble.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a worker may take to apply the settings.
+const WORKER_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The configuration in force, and what the workers decide with.
-pub(crate) struct InForce {
+/// The configuration in force, and the settings of the workers.
+pub(crate) struct ActiveConfig {
     /// As it was read.
     pub(crate) loaded: Loaded,
-    /// As the core knows it.
+    /// As the core uses it.
     pub(crate) settings: Arc<Settings>,
 }
 
-/// What became of a reload.
+/// The result of a reload.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub(crate) struct Outcome {
+pub(crate) struct ReloadOutcome {
     /// Whether the new configuration is in force.
     pub(crate) reloaded: bool,
-    /// Accounts that are known now.
+    /// Number of accounts.
     pub(crate) accounts: usize,
-    /// Keys that have changed in the file and keep their old value until a restart.
+    /// Keys that have changed in the file but need a restart.
     pub(crate) needs_restart: Vec<Cow<'static, str>>,
-    /// What is wrong with the file, if it is not in force.
+    /// The error, if the configuration was refused.
     pub(crate) error: Option<String>,
 }
 
-/// What is in force, and how to change it.
+/// Holds the configuration in force, and reloads it.
 pub(crate) struct Reload {
-    in_force: watch::Sender<Arc<InForce>>,
+    active_config: watch::Sender<Arc<ActiveConfig>>,
     listeners: Vec<Listener>,
     interfaces: Interfaces,
     level: LevelSwitch,
 }
 
 impl Reload {
-    /// `loaded` is in force.
+    /// With `loaded` in force.
     pub(crate) fn new(loaded: Loaded, listeners: Vec<Listener>, interfaces: Interfaces, level: LevelSwitch) -> Self {
         let settings = Arc::new(settings(&loaded, listeners.clone(), interfaces.clone()));
-        let in_force = watch::Sender::new(Arc::new(InForce { loaded, settings }));
+        let active_config = watch::Sender::new(Arc::new(ActiveConfig { loaded, settings }));
         metrics::config_refused(false);
-        Self { in_force, listeners, interfaces, level }
+        Self { active_config, listeners, interfaces, level }
     }
 
-    /// What is in force.
-    pub(crate) fn in_force(&self) -> Arc<InForce> {
-        Arc::clone(&self.in_force.borrow())
+    /// The configuration in force.
+    pub(crate) fn active_config(&self) -> Arc<ActiveConfig> {
+        Arc::clone(&self.active_config.borrow())
     }
 
-    /// What is in force now and later.
-    pub(crate) fn watch(&self) -> watch::Receiver<Arc<InForce>> {
-        self.in_force.subscribe()
+    /// A receiver of the configuration in force.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Arc<ActiveConfig>> {
+        self.active_config.subscribe()
     }
 
-    /// This machine's addresses as they were last looked at.
+    /// The machine's addresses as they were last read.
     pub(crate) const fn interfaces(&self) -> &Interfaces {
         &self.interfaces
     }
 
-    /// Reads the configuration again and tells every worker.
-    pub(crate) async fn run(&mut self, inboxes: &[mpsc::Sender<Inbound>]) -> Outcome {
+    /// Reads the configuration and applies it to every worker.
+    pub(crate) async fn run(&mut self, inboxes: &[mpsc::Sender<Inbound>]) -> ReloadOutcome {
         let read = self.read();
         metrics::reloaded(read.is_ok());
         metrics::config_refused(read.is_err());
@@ -84,8 +84,8 @@ impl Reload {
             Ok(read) => read,
             Err(error) => {
                 tracing::error!("the configuration stays as it was: {error}");
-                let accounts = self.in_force().loaded.accounts.len();
-                return Outcome {
+                let accounts = self.active_config().loaded.accounts.len();
+                return ReloadOutcome {
                     reloaded: false,
                     accounts,
                     needs_restart: Vec::new(),
@@ -96,12 +96,12 @@ impl Reload {
         let accounts = loaded.accounts.len();
         self.interfaces = interfaces::list();
         self.level.set(loaded.config.log.level);
-        self.put_in_force(loaded, inboxes).await;
+        self.activate(loaded, inboxes).await;
         tracing::info!("configuration reloaded, {accounts} accounts");
         if !needs_restart.is_empty() {
             tracing::warn!("these settings need a restart: {}", needs_restart.join(", "));
         }
-        Outcome {
+        ReloadOutcome {
             reloaded: true,
             accounts,
             needs_restart: needs_restart.into_iter().map(Cow::Borrowed).collect(),
@@ -109,65 +109,65 @@ impl Reload {
         }
     }
 
-    /// Looks whether the machine has other addresses now: it may have started before its network did.
-    pub(crate) async fn look_around(&mut self, inboxes: &[mpsc::Sender<Inbound>]) {
+    /// Reads the machine's addresses, and applies a change: the server may have started before the network.
+    pub(crate) async fn poll_interfaces(&mut self, inboxes: &[mpsc::Sender<Inbound>]) {
         let interfaces = interfaces::list();
         if interfaces != self.interfaces {
             tracing::info!("this machine's addresses have changed");
             self.interfaces = interfaces;
-            self.renew(inboxes).await;
+            self.republish(inboxes).await;
         }
     }
 
-    /// Tells every worker what is in force once more: the machine's clock was set, and they send its time.
-    pub(crate) async fn renew(&self, inboxes: &[mpsc::Sender<Inbound>]) {
-        self.put_in_force(self.in_force().loaded.clone(), inboxes).await;
+    /// Sends the settings to the workers again: they contain the offset of the machine's clock.
+    pub(crate) async fn republish(&self, inboxes: &[mpsc::Sender<Inbound>]) {
+        self.activate(self.active_config().loaded.clone(), inboxes).await;
     }
 
-    async fn put_in_force(&self, loaded: Loaded, inboxes: &[mpsc::Sender<Inbound>]) {
+    async fn activate(&self, loaded: Loaded, inboxes: &[mpsc::Sender<Inbound>]) {
         let settings = Arc::new(settings(&loaded, self.listeners.clone(), self.interfaces.clone()));
-        self.in_force.send_replace(Arc::new(InForce { loaded, settings: Arc::clone(&settings) }));
+        self.active_config.send_replace(Arc::new(ActiveConfig { loaded, settings: Arc::clone(&settings) }));
         let mut waiting = Vec::with_capacity(inboxes.len());
         for inbox in inboxes {
             let (taken, outcome) = oneshot::channel();
-            // One that finds no room drops the sender, and so the receiver is told.
-            let _ = timeout(PATIENCE, inbox.send(Inbound::Reconfigure(Arc::clone(&settings), taken))).await;
+            // If there is no room, the sender is dropped and the receiver gets an error.
+            let _ = timeout(WORKER_TIMEOUT, inbox.send(Inbound::Reconfigure(Arc::clone(&settings), taken))).await;
             waiting.push(outcome);
         }
-        // From then on no worker registers anybody by the old settings.
+        // After this no worker registers anybody by the old settings.
         for (worker, outcome) in waiting.into_iter().enumerate() {
-            if !matches!(timeout(PATIENCE, outcome).await, Ok(Ok(()))) {
-                tracing::error!("worker {worker} keeps the old configuration: it does not listen");
+            if !matches!(timeout(WORKER_TIMEOUT, outcome).await, Ok(Ok(()))) {
+                tracing::error!("worker {worker} keeps the old configuration: it does not respond");
             }
         }
     }
 
-    fn read(&self) -> Result<(Loaded, Vec<&'static str>), Fatal> {
-        let old = self.in_force();
+    fn read(&self) -> Result<(Loaded, Vec<&'static str>), CliError> {
+        let old = self.active_config();
         let mut loaded = config::load(old.loaded.file.as_deref())?;
-        let later = keep(&mut loaded.config, &old.loaded.config);
+        let needs_restart = keep_restart_only(&mut loaded.config, &old.loaded.config);
         if first_run::is_needed(&loaded.config) {
             if loaded.config.location.store == StoreKind::Memory && first_run::is_needed(&old.loaded.config) {
-                // Passwords that were made for this run are good until it ends.
+                // Passwords that were created for this run are valid until it ends.
                 loaded.accounts.clone_from(&old.loaded.accounts);
             } else {
                 let folder = loaded.config.data_folder().to_owned();
                 let on_disk = loaded.config.location.store == StoreKind::Disk;
-                first_run::enrol(&mut loaded, on_disk.then_some(&folder))?;
+                first_run::add_accounts(&mut loaded, on_disk.then_some(&folder))?;
             }
         }
-        Ok((loaded, later))
+        Ok((loaded, needs_restart))
     }
 }
 
-/// Puts back what cannot change while the server runs; names what was put back.
-fn keep(new: &mut Config, old: &Config) -> Vec<&'static str> {
+/// Restores the settings that need a restart; returns the names of those that had changed.
+fn keep_restart_only(new: &mut Config, old: &Config) -> Vec<&'static str> {
     fn put_back<T: Clone + PartialEq>(new: &mut T, old: &T, name: &'static str) -> Option<&'static str> {
         let changed = new != old;
         new.clone_from(old);
         changed.then_some(name)
     }
-    let kept = [
+    let changed_names = [
         put_back(&mut new.listen, &old.listen, "listen"),
         put_back(&mut new.advertise, &old.advertise, "advertise"),
         put_back(&mut new.workers, &old.workers, "workers"),
@@ -176,7 +176,7 @@ fn keep(new: &mut Config, old: &Config) -> Vec<&'static str> {
         put_back(&mut new.metrics, &old.metrics, "metrics"),
         put_back(&mut new.log.format, &old.log.format, "log.format"),
     ];
-    kept.into_iter().flatten().collect()
+    changed_names.into_iter().flatten().collect()
 }
 
 #[cfg(test)]
@@ -188,7 +188,7 @@ mod tests {
         let old = Config::default();
         let text = "workers: 3\nlocation: { store: memory }\nlog: { level: debug, format: json }\nstrangers: accept\n";
         let mut new: Config = serde_yaml::from_str(text).expect("a configuration");
-        assert_eq!(keep(&mut new, &old), ["workers", "location", "log.format"]);
+        assert_eq!(keep_restart_only(&mut new, &old), ["workers", "location", "log.format"]);
         assert_eq!((new.workers, &new.location), (old.workers, &old.location));
         assert_eq!(new.log.level, config::Level::Debug);
         assert_ne!(new.strangers, old.strangers);

@@ -1,4 +1,4 @@
-//! The keys of the server: one that outlives restarts, so that calls go on, and one that does not.
+//! The keys of the server: one that survives restarts, so that dialogs continue, and one that does not.
 //!
 //! Decides where they come from. Must not log them.
 
@@ -7,36 +7,36 @@ use std::path::Path;
 use proxy::Keys;
 use sha2::{Digest as _, Sha256};
 
-use crate::error::Fatal;
+use crate::error::CliError;
 use crate::{data, hex};
 
 const FILE: &str = "secret.key";
 
-/// Keys for a server with this data folder; without one, all of them are new.
-pub(crate) fn keys(folder: Option<&Path>) -> Result<Keys, Fatal> {
+/// The keys for a server with this data folder; without a folder all are random.
+pub(crate) fn keys(folder: Option<&Path>) -> Result<Keys, CliError> {
     let secret = match folder {
-        Some(folder) => stored(&folder.join(FILE))?,
+        Some(folder) => load_or_create(&folder.join(FILE))?,
         None => random()?,
     };
     let (route, _) = secret.split_first_chunk::<16>().unwrap_or((&[0; 16], &[]));
-    Ok(Keys { route: *route, gruu: derived(b"gruu", &secret), nonce: random()? })
+    Ok(Keys { route: *route, gruu: derive_key(b"gruu", &secret), nonce: random()? })
 }
 
-/// Random octets of the system.
-pub(crate) fn random<const N: usize>() -> Result<[u8; N], Fatal> {
+/// Random octets from the system.
+pub(crate) fn random<const N: usize>() -> Result<[u8; N], CliError> {
     let mut octets = [0; N];
     getrandom::fill(&mut octets)?;
     Ok(octets)
 }
 
-/// A key for one purpose, which tells nothing of the secret it comes from.
-fn derived(purpose: &[u8], secret: &[u8; 32]) -> [u8; 32] {
+/// Derives a key for one purpose, which reveals nothing of the secret.
+fn derive_key(purpose: &[u8], secret: &[u8; 32]) -> [u8; 32] {
     Sha256::new().chain_update(purpose).chain_update(secret).finalize().into()
 }
 
-fn stored(path: &Path) -> Result<[u8; 32], Fatal> {
-    let (text, _) = data::read_or_make(path, || Ok(format!("{}\n", hex::write(&random::<32>()?))))?;
-    hex::read(text.trim()).ok_or_else(|| Fatal::Key { path: path.to_owned() })
+fn load_or_create(path: &Path) -> Result<[u8; 32], CliError> {
+    let (text, _) = data::read_or_create(path, || Ok(format!("{}\n", hex::write(&random::<32>()?))))?;
+    hex::read(text.trim()).ok_or_else(|| CliError::Key { path: path.to_owned() })
 }
 
 #[cfg(test)]
@@ -45,6 +45,7 @@ mod tests {
 
     #[test]
     fn the_long_lived_keys_outlive_a_restart() {
+        // checklist 140
         let folder = tempfile::tempdir().expect("a folder");
         let (first, second) = (keys(Some(folder.path())).expect("keys"), keys(Some(folder.path())).expect("keys"));
         assert_eq!((first.route, first.gruu), (second.route, second.gruu));
@@ -53,11 +54,11 @@ mod tests {
     }
 
     #[test]
-    fn something_else_is_left_alone() {
+    fn a_file_without_a_key_is_not_overwritten() {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::write(folder.path().join(FILE), "not a key").expect("a file");
-        let told = keys(Some(folder.path())).expect_err("no key").to_string();
-        assert!(told.contains("secret.key"), "{told}");
+        let error = keys(Some(folder.path())).expect_err("no key").to_string();
+        assert!(error.contains("secret.key"), "{error}");
         assert_eq!(std::fs::read_to_string(folder.path().join(FILE)).expect("a file"), "not a key");
     }
 }

@@ -1,7 +1,7 @@
-//! The whole server: everything that must be there before it serves, in an order that leaves nothing behind when a step
-//! is refused; then the threads; then the end.
+//! The whole server: everything that must exist before it serves, in an order that leaves nothing behind when a step
+//! fails; then the worker threads; then the shutdown.
 //!
-//! Decides that order. Addresses come before files, files before the store: what is refused was not changed.
+//! Decides that order.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use location::{AnyStore, DiskOptions, DiskStore, Hooks, MemoryStore, StoreError, Ticket};
-use proxy::{Core, Interfaces, Keys, Listener, Settings, Watched};
+use proxy::{Core, Interfaces, Keys, Listener, Settings, SubscriberIndex};
 use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -20,73 +20,74 @@ use crate::admin::Removals;
 use crate::answers::{Answers, LookupLimits};
 use crate::clock::{self, Clock};
 use crate::config::{Endpoint, Limits, Loaded, StoreKind};
-use crate::defence::{Banned, Defence};
-use crate::error::Fatal;
-use crate::first_run::Made;
-use crate::health::{Health, watch_store};
-use crate::inbox::{Completions, Inbound, Safety};
-use crate::journal::Notes;
+use crate::defence::{BanList, Defence};
+use crate::directory::Directory;
+use crate::error::CliError;
+use crate::first_run::InitialAccounts;
+use crate::health::{Health, store_callback};
+use crate::inbox::{CommitOutcome, Completions, Inbound};
+use crate::journal::EventQueue;
 use crate::loads::Loads;
 use crate::metrics::Tally;
 use crate::transport::{
-    self, Bound, Directory, Inlet, Outlet, Patience, Sockets, StreamLimits, Streams, Transports, Udp,
+    self, BoundListener, ReadLimits, StreamLimits, Streams, Transports, Udp, UdpReceiver, UdpSendQueue, WorkerSocket,
 };
-use crate::worker::{Spare, Worker};
+use crate::worker::{Scratch, Worker};
 use crate::{data, descriptors, first_run, interfaces, secret};
 
-/// SIGTERM must end the program within 5 s, whatever the disk does.
-const STORE_PATIENCE: Duration = Duration::from_secs(3);
-const WORKER_PATIENCE: Duration = Duration::from_secs(1);
+/// Together below 5 s, within which SIGTERM must end the program even if the disk hangs.
+const STORE_CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
+const WORKER_STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What is ready to serve, but does not yet.
+/// Everything that was prepared before the workers start.
 pub(crate) struct Prepared {
     /// The configuration in force, with the accounts of the first run.
     pub(crate) loaded: Loaded,
     /// The accounts of the first run, if they are in force.
-    pub(crate) made: Option<Made>,
+    pub(crate) initial_accounts: Option<InitialAccounts>,
     /// This machine's addresses.
     pub(crate) interfaces: Interfaces,
-    bound: Vec<Bound>,
+    bound: Vec<BoundListener>,
     metrics: Option<std::net::TcpListener>,
     keys: Keys,
     store: Arc<AnyStore>,
     completions: Arc<[Completions]>,
     health: Arc<Health>,
-    /// How many connections of phones there may be.
+    /// Limit of SIP connections.
     connections: usize,
 }
 
 /// A running server.
 pub(crate) struct Server {
-    /// The secrets of all workers.
+    /// The keys of all workers.
     pub(crate) keys: Keys,
-    /// What is listened on.
+    /// The listeners.
     pub(crate) listeners: Vec<Listener>,
     /// The store of all workers.
     pub(crate) store: Arc<AnyStore>,
-    /// What the workers hold.
+    /// The load of each worker.
     pub(crate) loads: Arc<Loads>,
-    /// Connections of all workers.
+    /// The connections of all workers.
     pub(crate) directory: Arc<Directory>,
-    /// Who is not answered.
+    /// Failures and bans.
     pub(crate) defence: Arc<Defence>,
     /// The inboxes of all workers.
     pub(crate) inboxes: Arc<[mpsc::Sender<Inbound>]>,
-    /// Commits that have become safe: of each worker, and of the operator behind them.
+    /// Outcomes of commits: of each worker, and of [`Removals`] as the last one.
     pub(crate) completions: Arc<[Completions]>,
-    /// Whether all is well.
+    /// Health of the workers and the store.
     pub(crate) health: Arc<Health>,
-    /// What the workers have noted.
-    pub(crate) notes: Arc<[Notes]>,
-    /// Where metrics are to be served.
+    /// Queued events of the workers.
+    pub(crate) event_queues: Arc<[EventQueue]>,
+    /// The listener of the admin API.
     pub(crate) metrics: Option<std::net::TcpListener>,
     workers: Vec<JoinHandle<()>>,
     stop: CancellationToken,
     ended: mpsc::Receiver<u8>,
 }
 
-/// Takes hold of everything that the server needs, or says what cannot be had. `files` may be open.
-pub(crate) fn prepare(mut loaded: Loaded, files: usize) -> Result<Prepared, Fatal> {
+/// Opens everything that the server needs. `files`: the limit of open files.
+pub(crate) fn prepare(mut loaded: Loaded, files: usize) -> Result<Prepared, CliError> {
     let workers = loaded.config.worker_count();
     let on_disk = loaded.config.location.store == StoreKind::Disk;
     let folder = loaded.config.data_folder().to_owned();
@@ -96,44 +97,46 @@ pub(crate) fn prepare(mut loaded: Loaded, files: usize) -> Result<Prepared, Fata
     let health = Arc::new(Health::new(workers));
     let opened = clock::since_boot();
     let store = Arc::new(open_store(&loaded, &completions, &health)?);
-    clock::begin(store.time().unwrap_or_else(clock::machine), opened);
+    clock::init(store.time().unwrap_or_else(clock::machine_time), opened);
     let keys = secret::keys(folder)?;
-    // Not before the bindings are known: a phone must not be told that nobody is there.
-    let bind = |listen| transport::bind(listen, workers).map_err(|source| Fatal::Listen { listen: *listen, source });
+    // After the bindings have been loaded: otherwise a phone could be told that nobody is registered.
+    let bind = |listen| transport::bind(listen, workers).map_err(|source| CliError::Listen { listen: *listen, source });
     let bound = loaded.config.listen.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
     let metrics = match loaded.config.metrics.listen {
         Endpoint::Off => None,
         Endpoint::On(address) => Some(listen_for_metrics(address)?),
     };
-    let made = first_run::is_needed(&loaded.config).then(|| first_run::enrol(&mut loaded, folder)).transpose()?;
+    let initial_accounts =
+        first_run::is_needed(&loaded.config).then(|| first_run::add_accounts(&mut loaded, folder)).transpose()?;
     let connections = connections(&loaded.config.limits, files, workers);
     let interfaces = interfaces::list();
-    Ok(Prepared { loaded, made, interfaces, bound, metrics, keys, store, completions, health, connections })
+    Ok(Prepared { loaded, initial_accounts, interfaces, bound, metrics, keys, store, completions, health, connections })
 }
 
-/// How many connections of phones there may be: as configured, or fewer if the system grants too few files.
+/// Limit of SIP connections: as configured, or lower if the system grants too few open files.
 fn connections(limits: &Limits, files: usize, workers: u8) -> usize {
     let configured = limits.connections.0;
     let open = descriptors::open();
-    let most = descriptors::connections(configured, files, open, workers, limits.admin_connections.0);
-    if most < configured {
+    let limit = descriptors::connections(configured, files, open, workers, limits.admin_connections.0);
+    if limit < configured {
         tracing::warn!(
             "limits.connections is {configured}, but the system lets this process open {files} files only: \
-             at most {most} connections are taken (see `ulimit -n`, LimitNOFILE)"
+             at most {limit} connections are taken (see `ulimit -n`, LimitNOFILE)"
         );
     }
-    most
+    limit
 }
 
-fn listen_for_metrics(address: SocketAddr) -> Result<std::net::TcpListener, Fatal> {
+fn listen_for_metrics(address: SocketAddr) -> Result<std::net::TcpListener, CliError> {
     let listen = |address: SocketAddr| -> io::Result<_> {
         let listener = std::net::TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
         Ok(listener)
     };
-    let fail = |source| Fatal::Metrics { address, source };
+    let fail = |source| CliError::Metrics { address, source };
     match listen(address) {
-        // Prometheus itself likes this port. Phones that cannot call are worse than metrics at another one.
+        // Prometheus itself uses this port by default. It is better to serve metrics at another port than to refuse
+        // calls.
         Err(error) if error.kind() == io::ErrorKind::AddrInUse && Endpoint::On(address) == Endpoint::default() => {
             tracing::warn!("{address} is in use by another program: metrics take a free port (see `metrics: listen`)");
             listen(SocketAddr::new(address.ip(), 0)).map_err(fail)
@@ -142,34 +145,34 @@ fn listen_for_metrics(address: SocketAddr) -> Result<std::net::TcpListener, Fata
     }
 }
 
-fn open_store(loaded: &Loaded, completions: &Arc<[Completions]>, health: &Arc<Health>) -> Result<AnyStore, Fatal> {
+fn open_store(loaded: &Loaded, completions: &Arc<[Completions]>, health: &Arc<Health>) -> Result<AnyStore, CliError> {
     if loaded.config.location.store == StoreKind::Memory {
         return Ok(AnyStore::Memory(MemoryStore::new()));
     }
     let completions = Arc::clone(completions);
     let done = move |group: &[Ticket], outcome: Result<(), &StoreError>| {
-        let safety = match outcome {
-            Ok(()) => Safety::Safe,
-            Err(StoreError::Full { .. }) => Safety::Full,
-            Err(_) => Safety::Lost,
+        let outcome = match outcome {
+            Ok(()) => CommitOutcome::Durable,
+            Err(StoreError::Full { .. }) => CommitOutcome::DiskFull,
+            Err(_) => CommitOutcome::Failed,
         };
         for ticket in group {
             if let Some(worker) = completions.get(usize::from(ticket.worker)) {
-                worker.push(ticket.id, safety);
+                worker.push(ticket.id, outcome);
             }
         }
-        completions.iter().for_each(Completions::announce);
+        completions.iter().for_each(Completions::notify);
     };
     let hooks =
-        Hooks { done: Box::new(done), committed: Box::new(crate::metrics::committed), usable: watch_store(health) };
-    let mut options = DiskOptions::new(clock::machine());
+        Hooks { done: Box::new(done), committed: Box::new(crate::metrics::committed), usable: store_callback(health) };
+    let mut options = DiskOptions::new(clock::machine_time());
     let section = &loaded.config.location;
     (options.queue, options.pace) = (loaded.config.limits.store_queue.0, section.pace.0);
     Ok(AnyStore::Disk(DiskStore::open(&section.path, options, hooks)?))
 }
 
 impl Prepared {
-    /// What the store has kept from earlier runs.
+    /// The bindings that were loaded from disk.
     pub(crate) fn restored(&self) -> location::Counts {
         self.store.counts()
     }
@@ -179,27 +182,27 @@ impl Prepared {
         Arc::clone(&self.store)
     }
 
-    /// What removes registrations while there are no workers.
+    /// For removals before the workers are started.
     pub(crate) fn removals(&self) -> Removals {
         Removals::new(self.store(), Arc::clone(&self.completions), Arc::new([]))
     }
 
-    /// The addresses as they are bound.
+    /// The listeners with their actual ports.
     pub(crate) fn listeners(&self) -> Vec<Listener> {
         self.bound.iter().map(|bound| bound.listener).collect()
     }
 
-    /// Starts the workers, which decide with `settings`.
-    pub(crate) fn start(mut self, settings: Arc<Settings>) -> Result<Server, Fatal> {
+    /// Starts the workers.
+    pub(crate) fn start(mut self, settings: Arc<Settings>) -> Result<Server, CliError> {
         let (count, limits, listeners) =
             (self.loaded.config.worker_count(), self.loaded.config.limits.clone(), self.listeners());
         let (inboxes, receivers): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::channel(limits.worker_queue.0)).unzip();
-        let (ending, ended) = mpsc::channel(usize::from(count));
-        let notes = (0..count).map(|_| Notes::new(limits.journal_queue.0)).collect();
+        let (exit_sender, ended) = mpsc::channel(usize::from(count));
+        let event_queues = (0..count).map(|_| EventQueue::new(limits.journal_queue.0)).collect();
         let shared = Shared {
             settings,
             keys: self.keys.clone(),
-            watched: Arc::new(Watched::new(count)),
+            subscriber_index: Arc::new(SubscriberIndex::new(count)),
             store: Arc::clone(&self.store),
             completions: Arc::clone(&self.completions),
             directory: Arc::new(Directory::new(self.connections, limits.connections_per_source.0)),
@@ -207,18 +210,19 @@ impl Prepared {
             inboxes: inboxes.into(),
             loads: Arc::new(Loads::new(count)),
             health: Arc::clone(&self.health),
-            notes,
+            event_queues,
             clock: Clock::start(),
             stop: CancellationToken::new(),
             limits,
         };
         let mut workers = Vec::with_capacity(usize::from(count));
         for (number, inbox) in (0..count).zip(receivers) {
-            let own = |bound: &mut Bound| Some((bound.listener, bound.sockets.pop()?));
-            let sockets = self.bound.iter_mut().filter_map(own).collect();
+            let take_sockets = |bound: &mut BoundListener| Some((bound.listener, bound.sockets.pop()?));
+            let sockets = self.bound.iter_mut().filter_map(take_sockets).collect();
             let seed = u64::from_ne_bytes(secret::random()?);
-            let seat = Seat { number, seed, sockets, inbox, ending: Ending(number, ending.clone()) };
-            workers.push(shared.clone().start(seat)?);
+            let parts =
+                WorkerParts { number, seed, sockets, inbox, exit_guard: WorkerExitGuard(number, exit_sender.clone()) };
+            workers.push(shared.clone().start(parts)?);
         }
         Ok(Server {
             keys: self.keys,
@@ -230,7 +234,7 @@ impl Prepared {
             inboxes: shared.inboxes,
             completions: shared.completions,
             health: shared.health,
-            notes: shared.notes,
+            event_queues: shared.event_queues,
             metrics: self.metrics.take(),
             workers,
             stop: shared.stop,
@@ -239,12 +243,12 @@ impl Prepared {
     }
 }
 
-/// What all workers share.
+/// Shared by all workers.
 #[derive(Clone)]
 struct Shared {
     settings: Arc<Settings>,
     keys: Keys,
-    watched: Arc<Watched>,
+    subscriber_index: Arc<SubscriberIndex>,
     store: Arc<AnyStore>,
     completions: Arc<[Completions]>,
     directory: Arc<Directory>,
@@ -252,70 +256,70 @@ struct Shared {
     inboxes: Arc<[mpsc::Sender<Inbound>]>,
     loads: Arc<Loads>,
     health: Arc<Health>,
-    notes: Arc<[Notes]>,
+    event_queues: Arc<[EventQueue]>,
     clock: Clock,
     stop: CancellationToken,
     limits: Limits,
 }
 
-/// What one worker has for itself.
-struct Seat {
+/// Owned by one worker.
+struct WorkerParts {
     number: u8,
     seed: u64,
-    sockets: Vec<(Listener, Sockets)>,
+    sockets: Vec<(Listener, WorkerSocket)>,
     inbox: mpsc::Receiver<Inbound>,
-    ending: Ending,
+    exit_guard: WorkerExitGuard,
 }
 
-/// Tells that a worker has ended, even by a panic.
-struct Ending(u8, mpsc::Sender<u8>);
+/// Reports on drop that a worker has ended, also after a panic.
+struct WorkerExitGuard(u8, mpsc::Sender<u8>);
 
-impl Drop for Ending {
+impl Drop for WorkerExitGuard {
     fn drop(&mut self) {
-        // There is room for every worker's one word.
+        // The channel has room for every worker.
         let _ = self.1.try_send(self.0);
     }
 }
 
 impl Shared {
-    fn start(self, seat: Seat) -> Result<JoinHandle<()>, Fatal> {
-        let name = format!("worker-{}", seat.number);
+    fn start(self, parts: WorkerParts) -> Result<JoinHandle<()>, CliError> {
+        let name = format!("worker-{}", parts.number);
         let runtime = Builder::new_current_thread().enable_all().max_blocking_threads(8).build();
-        let runtime = runtime.map_err(Fatal::Thread)?;
+        let runtime = runtime.map_err(CliError::Thread)?;
         let thread = thread::Builder::new().name(name).spawn(move || {
-            let Seat { number, seed, sockets, inbox, ending } = seat;
+            let WorkerParts { number, seed, sockets, inbox, exit_guard } = parts;
             runtime.block_on(async {
                 match self.worker(number, seed, sockets, inbox) {
                     Ok(worker) => worker.run().await,
                     Err(error) => tracing::error!(%error, "worker {number} cannot serve its sockets"),
                 }
             });
-            // A DNS lookup that still runs is left alone.
+            // A DNS lookup in progress is not waited for.
             runtime.shutdown_background();
-            drop(ending);
+            drop(exit_guard);
         });
-        thread.map_err(Fatal::Thread)
+        thread.map_err(CliError::Thread)
     }
 
     fn worker(
         self,
         number: u8,
         seed: u64,
-        sockets: Vec<(Listener, Sockets)>,
+        sockets: Vec<(Listener, WorkerSocket)>,
         inbox: mpsc::Receiver<Inbound>,
     ) -> io::Result<Worker> {
-        let own = self.inboxes.get(usize::from(number)).cloned().unwrap_or_else(|| mpsc::channel(1).0);
+        let own_inbox = self.inboxes.get(usize::from(number)).cloned().unwrap_or_else(|| mpsc::channel(1).0);
         let mut udp = Vec::new();
         for (listener, sockets) in sockets {
             match sockets {
-                Sockets::Udp(socket) => udp.push(Udp::new(socket, listener.address)?),
-                Sockets::Tcp(listener) => {
+                WorkerSocket::Udp(socket) => udp.push(Udp::new(socket, listener.address)?),
+                WorkerSocket::Tcp(listener) => {
                     let listener = tokio::net::TcpListener::from_std(listener)?;
                     tokio::spawn(transport::accept(
                         listener,
                         Arc::clone(&self.directory),
                         Arc::clone(&self.defence),
-                        own.clone(),
+                        own_inbox.clone(),
                     ));
                 }
             }
@@ -324,35 +328,36 @@ impl Shared {
         let connections = Arc::clone(self.directory.connections());
         let limits = stream_limits(&self.limits);
         let streams = Streams::new(number, epoch, self.directory, Arc::clone(&self.inboxes), limits);
-        let lookups = LookupLimits { most: self.limits.lookups.0, time: self.limits.lookup_time.0 };
+        let lookups = LookupLimits { max: self.limits.lookups.0, timeout: self.limits.lookup_time.0 };
         Ok(Worker {
             number,
-            answers: Answers::new(number, self.store, lookups, self.limits.users.0, &self.settings, own),
-            core: Core::new(self.settings, &self.keys, number, seed, self.watched).with_connections(connections),
-            transports: Transports { udp, outlet: Outlet::default(), streams },
-            inlet: Inlet::new(self.limits.message_size.0),
+            answers: Answers::new(number, self.store, lookups, self.limits.users.0, &self.settings, own_inbox),
+            core: Core::new(self.settings, &self.keys, number, seed, self.subscriber_index)
+                .with_connections(connections),
+            transports: Transports { udp, udp_send_queue: UdpSendQueue::default(), streams },
+            udp_receiver: UdpReceiver::new(self.limits.message_size.0),
             inbox,
             inboxes: self.inboxes,
             completions: self.completions,
             loads: self.loads,
             health: self.health,
             defence: self.defence,
-            banned: Banned::default(),
-            notes: self.notes,
+            banned: BanList::default(),
+            event_queues: self.event_queues,
             clock: self.clock,
             stop: self.stop,
             tally: Tally::new(),
-            spare: Spare::default(),
+            scratch: Scratch::default(),
         })
     }
 }
 
 fn stream_limits(limits: &Limits) -> StreamLimits {
     StreamLimits {
-        patience: Patience {
-            longest: limits.message_size.0,
-            idle: limits.connection_idle.0,
-            message: limits.message_time.0,
+        read: ReadLimits {
+            max_message: limits.message_size.0,
+            idle_timeout: limits.connection_idle.0,
+            message_timeout: limits.message_time.0,
         },
         queue: limits.connection_queue.0,
         connect: limits.connect_time.0,
@@ -360,19 +365,19 @@ fn stream_limits(limits: &Limits) -> StreamLimits {
 }
 
 impl Server {
-    /// Waits for a worker to end, which it never should.
-    pub(crate) async fn failed(&mut self) -> Fatal {
-        Fatal::Worker(self.ended.recv().await.unwrap_or_default())
+    /// Waits until a worker ends, which is an error.
+    pub(crate) async fn failed(&mut self) -> CliError {
+        CliError::Worker(self.ended.recv().await.unwrap_or_default())
     }
 
-    /// Makes every change safe, lets the workers say so, and ends them.
+    /// Closes the store, which makes all commits durable; lets the workers send the responses; stops them.
     pub(crate) async fn stop(mut self) {
         if !self.health.is_store_usable() {
-            tracing::error!("the location store could not be written: the last registrations end with this run");
+            tracing::error!("the location store could not be written: the last registrations are lost");
         }
         let store = Arc::clone(&self.store);
         let closed = tokio::task::spawn_blocking(move || store.close());
-        if timeout(STORE_PATIENCE, closed).await.is_err() {
+        if timeout(STORE_CLOSE_TIMEOUT, closed).await.is_err() {
             tracing::error!("the location store cannot be closed: the last registrations may be lost");
         }
         self.stop.cancel();
@@ -381,13 +386,13 @@ impl Server {
                 self.ended.recv().await;
             }
         };
-        if timeout(WORKER_PATIENCE, all_ended).await.is_err() {
-            tracing::error!("a worker does not end");
+        if timeout(WORKER_STOP_TIMEOUT, all_ended).await.is_err() {
+            tracing::error!("a worker does not stop");
             return;
         }
         for worker in self.workers {
             if worker.join().is_err() {
-                tracing::error!("a worker ended by a panic");
+                tracing::error!("a worker panicked");
             }
         }
     }

@@ -1,7 +1,6 @@
-//! From the configuration to what the core has to know.
+//! Converts the configuration to the settings of the core.
 //!
-//! Decides nothing: one field after the other. What a running server cannot change is kept from the old configuration
-//! by [`reload`](crate::reload).
+//! Decides nothing: one field after the other. Settings that need a restart are kept by `reload`.
 
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use proxy::{Authentication, Forking, Interfaces, Limits, Listener, Registrar, Se
 use crate::clock;
 use crate::config::{self, HostName, Loaded, RegistrarSection};
 
-/// The settings of each core. `listeners`: the addresses as they are bound.
+/// The settings of all cores. `listeners`: with their actual ports.
 pub(crate) fn settings(loaded: &Loaded, listeners: Vec<Listener>, interfaces: Interfaces) -> Settings {
     let config = &loaded.config;
     let names = |names: &[HostName]| names.iter().map(|name| name.0.clone()).collect();
@@ -60,11 +59,12 @@ pub(crate) fn settings(loaded: &Loaded, listeners: Vec<Listener>, interfaces: In
     }
 }
 
-/// `idle`: when a silent connection is closed.
+/// `idle`: the idle timeout of connections.
 fn registrar(section: &RegistrarSection, idle: Duration) -> Registrar {
-    // RFC 5626 4.4.1: a phone that keeps to the time it was told must find its connection open.
+    // RFC 5626 4.4.1: the Flow-Timer must be shorter than the idle timeout, so that a phone that keeps to it finds its
+    // connection open.
     let idle = u32::try_from(idle.as_secs()).unwrap_or(u32::MAX);
-    let patience = idle.saturating_sub(section.flow_grace.0).max(1);
+    let max_flow_timer = idle.saturating_sub(section.flow_grace.0).max(1);
     Registrar {
         limits: RegistrationLimits {
             min_expires: section.min_expires.0,
@@ -79,7 +79,7 @@ fn registrar(section: &RegistrarSection, idle: Duration) -> Registrar {
         service_route: section.service_route.iter().map(|route| route.0.clone()).collect(),
         contact_networks: section.contact_networks.iter().map(|network| network.0).collect(),
         unannounced_path: section.unannounced_path.0,
-        flow_timer: section.flow_timer.0.map(|seconds| seconds.0.min(patience)),
+        flow_timer: section.flow_timer.0.map(|seconds| seconds.0.min(max_flow_timer)),
         flow_grace: section.flow_grace.0,
         clock_ahead: clock::ahead(),
     }
@@ -91,14 +91,14 @@ mod tests {
     use crate::config::Config;
 
     #[test]
-    fn no_phone_is_told_to_be_silent_for_longer_than_its_connection_lasts() {
-        let told = |text: &str| {
+    fn the_flow_timer_is_shorter_than_the_idle_timeout() {
+        let configured = |text: &str| {
             let config: Config = serde_yaml::from_str(text).expect("a configuration");
             registrar(&config.registrar, config.limits.connection_idle.0).flow_timer
         };
-        assert_eq!(told("{}"), Some(120));
-        assert_eq!(told("limits: { connection_idle: 1m }"), Some(30));
-        assert_eq!(told("limits: { connection_idle: 1s }"), Some(1));
-        assert_eq!(told("registrar: { flow_timer: off }"), None);
+        assert_eq!(configured("{}"), Some(120));
+        assert_eq!(configured("limits: { connection_idle: 1m }"), Some(30));
+        assert_eq!(configured("limits: { connection_idle: 1s }"), Some(1));
+        assert_eq!(configured("registrar: { flow_timer: off }"), None);
     }
 }

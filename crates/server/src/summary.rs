@@ -1,4 +1,4 @@
-//! What `frontdesk check` says about a good configuration: the facts, and what they mean for those who register and call.
+//! The output of `frontdesk check` for a valid configuration: its values, and what they mean for users.
 
 use std::fmt::Write as _;
 
@@ -8,8 +8,8 @@ use proxy::{Foreign, Strangers, Strategy};
 use crate::config::{Authentication, Config, Endpoint, HostName, Loaded, StoreKind};
 use crate::first_run;
 
-/// Some lines: what would be served, to whom, from where.
-pub(crate) fn of(loaded: &Loaded) -> String {
+/// The summary.
+pub(crate) fn summary(loaded: &Loaded) -> String {
     let config = &loaded.config;
     let file = loaded.file.as_ref().map_or_else(|| "the defaults".to_owned(), |file| file.display().to_string());
     let listen = config.listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
@@ -37,9 +37,9 @@ pub(crate) fn of(loaded: &Loaded) -> String {
         ("Who may register?", registration(loaded)),
         ("Who may call a user?", inbound(config)),
         ("Whom may users call?", outbound(config).to_owned()),
-        ("Where does a call go?", way(config)),
-        ("Who is not answered?", banned(config)),
-        ("Who may see the status page?", watchers(config)),
+        ("Where does a call go?", routing(config)),
+        ("Who is not answered?", bans(config)),
+        ("Who may see the status page?", admin_access(config)),
     ] {
         let _ = writeln!(text, "\n{question}\n  {answer}");
     }
@@ -51,7 +51,7 @@ fn registration(loaded: &Loaded) -> String {
     let who = match (config.authentication, count) {
         (Authentication::Off, 0) => "Anybody, as anybody: no password is asked for.".to_owned(),
         (Authentication::Off, count) => {
-            format!("Whoever uses a name of the {count} accounts: no password is asked for.")
+            format!("Anybody who uses a name of the {count} accounts: no password is asked for.")
         }
         (Authentication::Required, _) if first_run::is_needed(config) => {
             "The users 101, 102 and 103 with the passwords that the first start makes and prints.".to_owned()
@@ -74,9 +74,9 @@ fn registration(loaded: &Loaded) -> String {
 }
 
 fn inbound(config: &Config) -> String {
-    let own = match config.authentication {
-        Authentication::Required => "Other users, once they have proved with their password who they are.",
-        Authentication::Off => "Whoever says that he is a user.",
+    let users = match config.authentication {
+        Authentication::Required => "Other users, once they have authenticated with their password.",
+        Authentication::Off => "Anybody who claims to be a user.",
     };
     let strangers = match config.strangers.0 {
         Strangers::Accept => "People of other domains as well (strangers: accept).",
@@ -84,9 +84,12 @@ fn inbound(config: &Config) -> String {
     };
     let trusted: Vec<_> = config.trusted.iter().map(|network| network.0.to_string()).collect();
     match trusted.as_slice() {
-        [] => format!("{own}\n  {strangers}"),
+        [] => format!("{users}\n  {strangers}"),
         list => {
-            format!("{own}\n  {strangers}\n  Whoever sends from {}, without a password (trusted).", list.join(", "))
+            format!(
+                "{users}\n  {strangers}\n  Anybody who sends from {}, without a password (trusted).",
+                list.join(", ")
+            )
         }
     }
 }
@@ -94,16 +97,14 @@ fn inbound(config: &Config) -> String {
 fn outbound(config: &Config) -> &'static str {
     match (config.foreign.0, config.authentication) {
         (Foreign::Authenticated, Authentication::Required) => {
-            "Each other, and other domains once they have proved who they are (foreign: authenticated)."
+            "Each other, and other domains once they have authenticated (foreign: authenticated)."
         }
-        (Foreign::Authenticated, Authentication::Off) => {
-            "Each other. Not other domains: without authentication nobody has proved who he is."
-        }
+        (Foreign::Authenticated, Authentication::Off) => "Each other. Not other domains: that needs authentication.",
         (Foreign::Refuse, _) => "Each other. Not other domains (foreign: refuse).",
     }
 }
 
-fn way(config: &Config) -> String {
+fn routing(config: &Config) -> String {
     let first = config.first_domain();
     let mut same: Vec<_> = config.aliases.iter().map(|alias| format!("sip:X@{}", alias.0)).collect();
     same.push("sip:X at an address of this machine".to_owned());
@@ -125,7 +126,7 @@ fn way(config: &Config) -> String {
     text
 }
 
-fn banned(config: &Config) -> String {
+fn bans(config: &Config) -> String {
     let crate::config::Defence { failures, within, ban } = &config.defence;
     let many = format!("{} failures within {}", failures.0, format_duration(within.0));
     match ban.0 {
@@ -134,11 +135,11 @@ fn banned(config: &Config) -> String {
     }
 }
 
-fn watchers(config: &Config) -> String {
+fn admin_access(config: &Config) -> String {
     match (config.metrics.listen, &config.admin.token) {
         (Endpoint::Off, _) => "Nobody (metrics.listen: off).".to_owned(),
-        (Endpoint::On(_), Some(_)) => "Whoever shows the token (admin.token).".to_owned(),
-        (Endpoint::On(_), None) => "Whoever sits at this machine; there is no admin.token.".to_owned(),
+        (Endpoint::On(_), Some(_)) => "Clients that send the token (admin.token).".to_owned(),
+        (Endpoint::On(_), None) => "Clients on this machine; there is no admin.token.".to_owned(),
     }
 }
 
@@ -152,7 +153,7 @@ mod tests {
 
     fn said(text: &str) -> String {
         let config: Config = serde_yaml::from_str(text).expect("a configuration");
-        of(&Loaded { file: None, config, accounts: proxy::Accounts::default() })
+        summary(&Loaded { file: None, config, accounts: proxy::Accounts::default() })
     }
 
     #[test]
@@ -167,7 +168,8 @@ mod tests {
             "authentication: off\nstrangers: accept\ntrusted: [192.0.2.0/24]\nforeign: authenticated\n\
              forking: { strategy: sequential, ring_time: 15s }\nadmin: { token: 0123456789abcdef }\n",
         );
-        for word in ["Anybody, as anybody", "192.0.2.0/24", "strangers: accept", "nobody has proved", "15s", "token"] {
+        for word in ["Anybody, as anybody", "192.0.2.0/24", "strangers: accept", "needs authentication", "15s", "token"]
+        {
             assert!(open.contains(word), "no {word} in {open}");
         }
         assert!(!open.contains("0123456789abcdef"));

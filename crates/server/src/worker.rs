@@ -1,8 +1,8 @@
-//! The driver of one core: waits for sockets, its inbox and its timer, calls a verb of the core for each thing that
-//! came, and does what the core then says. One thread, one event loop, no lock but the location map's.
+//! The driver of one core: waits for sockets, its inbox and its timer, calls the core for each input, and carries out
+//! what the core puts into its outbox. One thread, one event loop; the only lock is the location map's.
 //!
-//! Decides fairness: of each source a bounded batch a turn. Both clocks are read once a turn. The core's outbox is
-//! drained after each verb until it is quiet, so answers that memory has cost no wait.
+//! Decides fairness: each batch takes a limited amount from each source. Both clocks are read once per batch. The
+//! outbox is processed after each call until it is empty, so answers that are in memory take no extra wait.
 
 use std::future::poll_fn;
 use std::net::IpAddr;
@@ -14,96 +14,96 @@ use std::time::Duration;
 use bytes::Bytes;
 use location::Flow;
 use parser::{Message, Transport};
-use proxy::{Answer, Core, Event, Letter, Now, Outbox, Parked, Question, Received};
+use proxy::{Answer, Continuation, Core, CoreMessage, Event, Now, Outbox, Question, Received};
 use tokio::sync::mpsc;
 use tokio::time::{Sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::answers::Answers;
+use crate::bad_request;
 use crate::clock::Clock;
-use crate::defence::{Banned, Defence, Failure};
+use crate::defence::{BanList, Defence, Failure};
 use crate::health::Health;
-use crate::inbox::{Completions, Inbound, Returned, Safety};
-use crate::journal::Notes;
+use crate::inbox::{CommitOutcome, Completions, Inbound, UndeliveredMessage};
+use crate::journal::EventQueue;
 use crate::loads::Loads;
-use crate::metrics::{Cap, Series, Tally};
-use crate::refusal;
-use crate::transport::{self, Datagram, Inlet, Transports};
+use crate::metrics::{DriverLimit, Series, Tally};
+use crate::transport::{self, Datagram, Transports, UdpReceiver};
 
-/// Things taken from the inbox in one turn.
+/// Items taken from the inbox per batch.
 const BATCH: usize = 64;
 
 /// One worker.
 pub(crate) struct Worker {
     /// Its number.
     pub(crate) number: u8,
-    /// What it decides with.
+    /// Its core.
     pub(crate) core: Core,
-    /// What it sends over.
+    /// Its sockets and connections.
     pub(crate) transports: Transports,
-    /// What it receives datagrams into.
-    pub(crate) inlet: Inlet,
-    /// What answers its core's questions.
+    /// Its receive buffers.
+    pub(crate) udp_receiver: UdpReceiver,
+    /// Answers its core's questions.
     pub(crate) answers: Answers,
-    /// What waits for it.
+    /// Its inbox.
     pub(crate) inbox: mpsc::Receiver<Inbound>,
     /// The inboxes of all workers.
     pub(crate) inboxes: Arc<[mpsc::Sender<Inbound>]>,
-    /// Commits that have become safe.
+    /// Outcomes of commits, by worker.
     pub(crate) completions: Arc<[Completions]>,
-    /// Where it shows how much it holds.
+    /// Load figures, by worker.
     pub(crate) loads: Arc<Loads>,
-    /// Where it shows that it is alive.
+    /// Health of the workers and the store.
     pub(crate) health: Arc<Health>,
-    /// Who is not answered.
+    /// Failures and bans.
     pub(crate) defence: Arc<Defence>,
-    /// Who is not answered, as it was when this worker looked last.
-    pub(crate) banned: Banned,
-    /// Where all workers note what happens.
-    pub(crate) notes: Arc<[Notes]>,
-    /// Time.
+    /// Its copy of the ban list.
+    pub(crate) banned: BanList,
+    /// Event queues, by worker.
+    pub(crate) event_queues: Arc<[EventQueue]>,
+    /// The clocks.
     pub(crate) clock: Clock,
-    /// Ends it.
+    /// Stops it.
     pub(crate) stop: CancellationToken,
     /// Its counters.
     pub(crate) tally: Tally,
-    /// Lists that are empty between turns and keep their memory.
-    pub(crate) spare: Spare,
+    /// Empty between batches; kept for their memory.
+    pub(crate) scratch: Scratch,
 }
 
-/// Memory that is used again.
+/// Reused memory.
 #[derive(Default)]
-pub(crate) struct Spare {
+pub(crate) struct Scratch {
     outbox: Outbox,
-    questions: Vec<(Question, Parked)>,
+    questions: Vec<(Question, Continuation)>,
     failed: Vec<Bytes>,
     datagrams: Vec<Datagram>,
     inbound: Vec<Inbound>,
-    committed: Vec<(u64, Safety)>,
+    committed: Vec<(u64, CommitOutcome)>,
 }
 
 impl Worker {
-    /// Serves until it is stopped.
+    /// Runs until it is stopped.
     pub(crate) async fn run(mut self) {
         let mut timer = pin!(sleep_until(tokio::time::Instant::now()));
         let completions = Arc::clone(&self.completions);
-        let mut inbound = std::mem::take(&mut self.spare.inbound);
+        let mut inbound = std::mem::take(&mut self.scratch.inbound);
         loop {
-            let wound = self.wind(timer.as_mut());
+            let has_timer = self.arm_timer(timer.as_mut());
             let stopped = {
-                let announced = async {
+                let notified = async {
                     match completions.get(usize::from(self.number)) {
-                        Some(own) => own.announced().await,
+                        Some(own) => own.notified().await,
                         None => std::future::pending().await,
                     }
                 };
-                let (mut announced, mut stopped) = (pin!(announced), pin!(self.stop.cancelled()));
+                let (mut notified, mut stopped) = (pin!(notified), pin!(self.stop.cancelled()));
                 let (udp, inbox) = (&self.transports.udp, &mut self.inbox);
                 poll_fn(|cx| {
-                    // Everything is polled, so that everything wakes us.
+                    // Every source is polled, so that each of them registers the waker.
                     let stopped = stopped.as_mut().poll(cx).is_ready();
-                    let mut ready = announced.as_mut().poll(cx).is_ready();
-                    ready |= wound && timer.as_mut().poll(cx).is_ready();
+                    let mut ready = notified.as_mut().poll(cx).is_ready();
+                    ready |= has_timer && timer.as_mut().poll(cx).is_ready();
                     ready |= udp.iter().fold(false, |ready, udp| ready | udp.socket().poll_recv_ready(cx).is_ready());
                     ready |= inbox.poll_recv_many(cx, &mut inbound, BATCH).is_ready();
                     if stopped || ready { Poll::Ready(stopped) } else { Poll::Pending }
@@ -111,19 +111,19 @@ impl Worker {
                 .await
             };
             let now = self.clock.now();
-            let more = self.turn(now, &mut inbound);
+            let has_more = self.run_batch(now, &mut inbound);
             if stopped {
                 return;
             }
-            if more {
+            if has_more {
                 // The tasks of connections run on this thread too.
                 tokio::task::yield_now().await;
             }
         }
     }
 
-    /// Sets the timer to the core's next timeout; says whether there is one.
-    fn wind(&self, timer: Pin<&mut Sleep>) -> bool {
+    /// Sets the timer to the core's next timeout; returns whether there is one.
+    fn arm_timer(&self, timer: Pin<&mut Sleep>) -> bool {
         let Some(next) = self.core.next_timeout() else { return false };
         let next = self.clock.at(next);
         if timer.deadline() != next {
@@ -132,70 +132,70 @@ impl Worker {
         true
     }
 
-    /// One batch of everything; says whether something was left.
-    fn turn(&mut self, now: Now, inbound: &mut Vec<Inbound>) -> bool {
-        let mut more = inbound.len() >= BATCH;
-        let mut committed = std::mem::take(&mut self.spare.committed);
+    /// Handles one batch of each source; returns whether something was left.
+    fn run_batch(&mut self, now: Now, inbound: &mut Vec<Inbound>) -> bool {
+        let mut has_more = inbound.len() >= BATCH;
+        let mut committed = std::mem::take(&mut self.scratch.committed);
         if let Some(own) = self.completions.get(usize::from(self.number)) {
-            own.take(&mut committed);
+            own.take_all(&mut committed);
         }
-        for (id, safety) in committed.drain(..) {
-            if let Some((parked, answer)) = self.answers.committed(id, safety) {
-                self.answer(now, parked, answer);
+        for (id, outcome) in committed.drain(..) {
+            if let Some((continuation, answer)) = self.answers.committed(id, outcome) {
+                self.answer(now, continuation, answer);
             }
         }
-        self.spare.committed = committed;
+        self.scratch.committed = committed;
         if self.core.next_timeout().is_some_and(|moment| moment <= now.mono) {
-            self.core.timeout(now, &mut self.spare.outbox);
-            self.drain(now);
+            self.core.timeout(now, &mut self.scratch.outbox);
+            self.run_until_idle(now);
         }
-        self.heed_bans();
+        self.apply_bans();
         for inbound in inbound.drain(..) {
-            if !self.is_refused(&inbound) {
-                self.take(now, inbound);
+            if !self.is_from_banned(&inbound) {
+                self.handle_inbound(now, inbound);
             }
         }
-        let mut datagrams = std::mem::take(&mut self.spare.datagrams);
+        let mut datagrams = std::mem::take(&mut self.scratch.datagrams);
         for udp in &self.transports.udp {
-            more |= self.inlet.receive(udp, &self.banned, &mut datagrams, &mut self.tally);
+            has_more |= self.udp_receiver.receive(udp, &self.banned, &mut datagrams, &mut self.tally);
         }
         for Datagram { bytes, flow } in datagrams.drain(..) {
-            // Again: what came before it in this batch may have led to a ban.
+            // Checked again: an earlier datagram of this batch may have caused a ban.
             if self.is_banned(flow.remote.ip()) {
                 self.tally.count(Series::Banned(flow.transport));
             } else {
                 self.receive(now, bytes, flow);
             }
         }
-        self.spare.datagrams = datagrams;
-        // First: who asks for the metrics after an answer finds it counted.
+        self.scratch.datagrams = datagrams;
+        // Published before anything is sent, so that a peer that reads the metrics after a response finds it counted.
         self.tally.publish();
-        self.flush(now);
-        self.loads.show(self.number, &self.core.load());
-        more
+        self.flush_transports(now);
+        self.loads.publish(self.number, &self.core.load());
+        has_more
     }
 
-    fn take(&mut self, now: Now, inbound: Inbound) {
+    fn handle_inbound(&mut self, now: Now, inbound: Inbound) {
         let streams = &mut self.transports.streams;
         match inbound {
             Inbound::Message { bytes, flow } => self.receive(now, bytes, flow),
-            Inbound::Accepted { stream, remote, admission } => {
-                streams.accepted(stream, remote, admission, &mut self.tally);
+            Inbound::Accepted { stream, remote, permit } => {
+                streams.accepted(stream, remote, permit, &mut self.tally);
             }
             Inbound::Connected { connection, outcome } => {
                 let failed = streams.connected(connection, outcome, &mut self.tally);
-                failed.into_iter().for_each(|concerned| self.fail(now, concerned));
+                failed.into_iter().for_each(|message| self.report_undelivered(now, message));
             }
-            Inbound::Broken { flow, head, error } => {
-                self.defence.failed(flow.remote.ip(), Failure::Unreadable);
-                let answer = refusal::write(head, &flow, error);
+            Inbound::FramingError { flow, head, error } => {
+                self.defence.record_failure(flow.remote.ip(), Failure::Unreadable);
+                let answer = bad_request::write(head, &flow, error);
                 let event = Event::ParseError { answered: !answer.is_empty(), flow };
                 self.tally.event(&event);
-                streams.farewell(flow.connection, &answer);
-                self.note(now, event);
+                streams.reply_and_close(flow.connection, &answer);
+                self.queue_event(now, event);
             }
-            Inbound::Closed { connection, cap } => {
-                cap.into_iter().for_each(|cap| self.tally.count(Series::CapReached(cap)));
+            Inbound::Closed { connection, limit } => {
+                limit.into_iter().for_each(|limit| self.tally.count(Series::DriverLimitReached(limit)));
                 streams.close(connection);
             }
             Inbound::Ping { flow, refused } => {
@@ -204,47 +204,47 @@ impl Worker {
                     streams.close(flow.connection);
                 }
             }
-            Inbound::Capped(cap) => self.tally.count(Series::CapReached(cap)),
-            Inbound::Relay(relay) => {
-                if let Err(loss) = streams.send_relayed(&relay, &mut self.tally) {
+            Inbound::LimitReached(limit) => self.tally.count(Series::DriverLimitReached(limit)),
+            Inbound::Send(request) => {
+                if let Err(loss) = streams.send_for_worker(&request, &mut self.tally) {
                     self.tally.count(Series::Lost(loss));
-                    if let Some(worker) = relay.concerned {
-                        self.fail(now, Returned { worker, text: relay.text });
+                    if let Some(worker) = request.report_to {
+                        self.report_undelivered(now, UndeliveredMessage { worker, bytes: request.bytes });
                     }
                 }
             }
-            Inbound::Undelivered(text) => self.answer(now, Parked::undelivered(text), Answer::Undelivered),
-            Inbound::Letter(letter) => {
-                self.core.deliver(now, letter, &mut self.spare.outbox);
-                self.drain(now);
+            Inbound::Undelivered(bytes) => self.answer(now, Continuation::undelivered(bytes), Answer::Undelivered),
+            Inbound::CoreMessage(message) => {
+                self.core.deliver(now, message, &mut self.scratch.outbox);
+                self.run_until_idle(now);
             }
             Inbound::Resolved { id, addresses } => {
-                if let Some((parked, answer)) = self.answers.resolved(id, addresses, &mut self.tally) {
-                    self.answer(now, parked, answer);
+                if let Some((continuation, answer)) = self.answers.resolved(id, addresses, &mut self.tally) {
+                    self.answer(now, continuation, answer);
                 }
             }
-            Inbound::Pulse(round) => self.health.answer(self.number, round),
-            Inbound::Reconfigure(settings, taken) => {
+            Inbound::HealthCheck(round) => self.health.worker_answered(self.number, round),
+            Inbound::Reconfigure(settings, applied) => {
                 self.answers.reconfigure(&settings);
                 self.core.reconfigure(settings);
-                // Whoever asked may have lost patience.
-                let _ = taken.send(());
+                // The reload may have timed out.
+                let _ = applied.send(());
             }
         }
     }
 
-    /// For the log.
-    fn note(&mut self, now: Now, event: Event) {
-        let notes = self.notes.get(usize::from(self.number));
-        if notes.is_some_and(|notes| !notes.take(now.wall, event)) {
-            self.tally.count(Series::CapReached(Cap::JournalQueue));
+    /// Queues an event for the log.
+    fn queue_event(&mut self, now: Now, event: Event) {
+        let queue = self.event_queues.get(usize::from(self.number));
+        if queue.is_some_and(|queue| !queue.record(now.wall, event)) {
+            self.tally.count(Series::DriverLimitReached(DriverLimit::JournalQueue));
         }
     }
 
-    /// Drops what a banned address sends over a connection, or the connection itself.
-    fn is_refused(&mut self, inbound: &Inbound) -> bool {
+    /// Whether a banned address sent this over a connection, or opened the connection.
+    fn is_from_banned(&mut self, inbound: &Inbound) -> bool {
         let (peer, transport) = match inbound {
-            Inbound::Message { flow, .. } | Inbound::Broken { flow, .. } => (flow.remote, flow.transport),
+            Inbound::Message { flow, .. } | Inbound::FramingError { flow, .. } => (flow.remote, flow.transport),
             Inbound::Accepted { remote, .. } => (*remote, Transport::Tcp),
             _ => return false,
         };
@@ -256,69 +256,70 @@ impl Worker {
     }
 
     fn is_banned(&mut self, ip: IpAddr) -> bool {
-        self.heed_bans();
-        self.banned.covers(ip)
+        self.apply_bans();
+        self.banned.is_banned(ip)
     }
 
-    /// After each ban closes the connections that banned addresses still have open. Each worker has a turn every second.
-    fn heed_bans(&mut self) {
+    /// After a change of the bans, closes the open connections of banned addresses. Each worker runs at least every
+    /// second.
+    fn apply_bans(&mut self) {
         if self.banned.update(&self.defence) {
             let banned = &self.banned;
-            self.transports.streams.close_with(|peer| banned.covers(peer));
+            self.transports.streams.close_matching(|peer| banned.is_banned(peer));
         }
     }
 
     fn receive(&mut self, now: Now, bytes: Bytes, flow: Flow) {
         match Message::parse(bytes) {
-            Ok(message) => self.core.receive(now, Received { message, flow }, &mut self.spare.outbox),
-            Err(_) => self.core.garbage(&flow, &mut self.spare.outbox),
+            Ok(message) => self.core.receive(now, Received { message, flow }, &mut self.scratch.outbox),
+            Err(_) => self.core.garbage(&flow, &mut self.scratch.outbox),
         }
-        self.drain(now);
+        self.run_until_idle(now);
     }
 
-    fn answer(&mut self, now: Now, parked: Parked, answer: Answer) {
-        self.core.answer(now, parked, answer, &mut self.spare.outbox);
-        self.drain(now);
+    fn answer(&mut self, now: Now, continuation: Continuation, answer: Answer) {
+        self.core.answer(now, continuation, answer, &mut self.scratch.outbox);
+        self.run_until_idle(now);
     }
 
-    /// A message could not be sent: tells the core that sent it.
-    fn fail(&mut self, now: Now, Returned { worker, text }: Returned) {
+    /// Reports an undelivered message to the core that sent it.
+    fn report_undelivered(&mut self, now: Now, UndeliveredMessage { worker, bytes }: UndeliveredMessage) {
         if worker == self.number {
-            self.answer(now, Parked::undelivered(text), Answer::Undelivered);
+            self.answer(now, Continuation::undelivered(bytes), Answer::Undelivered);
         } else {
-            self.hand_over(worker, Inbound::Undelivered(text));
+            self.send_to_worker(worker, Inbound::Undelivered(bytes));
         }
     }
 
-    fn hand_over(&mut self, worker: u8, inbound: Inbound) {
+    fn send_to_worker(&mut self, worker: u8, inbound: Inbound) {
         let inbox = self.inboxes.get(usize::from(worker));
         if inbox.is_none_or(|inbox| inbox.try_send(inbound).is_err()) {
-            self.tally.count(Series::CapReached(Cap::WorkerQueue));
+            self.tally.count(Series::DriverLimitReached(DriverLimit::WorkerQueue));
         }
     }
 
-    fn tell_others(&mut self, letter: &Letter) {
-        let all = u8::try_from(self.inboxes.len()).unwrap_or(u8::MAX);
+    fn broadcast(&mut self, message: &CoreMessage) {
+        let worker_count = u8::try_from(self.inboxes.len()).unwrap_or(u8::MAX);
         let own = self.number;
-        for worker in (0..all).filter(|worker| *worker != own) {
-            self.hand_over(worker, Inbound::Letter(letter.clone()));
+        for worker in (0..worker_count).filter(|worker| *worker != own) {
+            self.send_to_worker(worker, Inbound::CoreMessage(message.clone()));
         }
     }
 
-    /// Does what the core said, and what it says to that, until it is quiet.
-    fn drain(&mut self, now: Now) {
+    /// Processes the outbox, and what the core adds in response, until it is empty.
+    fn run_until_idle(&mut self, now: Now) {
         loop {
-            self.dispatch(now);
-            let Spare { outbox, questions, failed, .. } = &mut self.spare;
+            self.flush_outbox(now);
+            let Scratch { outbox, questions, failed, .. } = &mut self.scratch;
             std::mem::swap(&mut outbox.questions, questions);
             outbox.clear();
-            for (question, parked) in questions.drain(..) {
-                if let Some((parked, answer)) = self.answers.ask(question, parked, &mut self.tally) {
-                    self.core.answer(now, parked, answer, outbox);
+            for (question, continuation) in questions.drain(..) {
+                if let Some((continuation, answer)) = self.answers.ask(question, continuation, &mut self.tally) {
+                    self.core.answer(now, continuation, answer, outbox);
                 }
             }
-            for text in failed.drain(..) {
-                self.core.answer(now, Parked::undelivered(text), Answer::Undelivered, outbox);
+            for bytes in failed.drain(..) {
+                self.core.answer(now, Continuation::undelivered(bytes), Answer::Undelivered, outbox);
             }
             let Outbox { transmits, questions, events, handovers, .. } = outbox;
             if transmits.is_empty() && questions.is_empty() && events.is_empty() && handovers.is_empty() {
@@ -327,44 +328,44 @@ impl Worker {
         }
     }
 
-    /// Sends what waits for the end of the turn, and what the core says to what could not be sent.
-    fn flush(&mut self, now: Now) {
+    /// Sends the queued datagrams, and what the core adds for undelivered ones.
+    fn flush_transports(&mut self, now: Now) {
         loop {
-            self.transports.flush(&mut self.spare.failed, &mut self.tally);
-            if self.spare.failed.is_empty() {
+            self.transports.flush(&mut self.scratch.failed, &mut self.tally);
+            if self.scratch.failed.is_empty() {
                 return self.tally.publish();
             }
-            self.drain(now);
+            self.run_until_idle(now);
         }
     }
 
-    /// Sends, counts and hands over what is in the outbox; questions stay.
-    fn dispatch(&mut self, now: Now) {
-        let mut outbox = std::mem::take(&mut self.spare.outbox);
+    /// Sends messages, counts events and passes on core messages from the outbox; questions stay.
+    fn flush_outbox(&mut self, now: Now) {
+        let mut outbox = std::mem::take(&mut self.scratch.outbox);
         for transmit in &outbox.transmits {
-            let concerned = transmit.report_failure.then_some(self.number);
-            let text = outbox.text(transmit);
-            let silence = transmit.silence.map(|seconds| Duration::from_secs(seconds.into()));
-            let letter = transport::Letter { hop: &transmit.hop, text, concerned, silence };
-            if let Err(loss) = self.transports.send(letter, &mut self.tally) {
+            let report_to = transmit.report_failure.then_some(self.number);
+            let bytes = outbox.text(transmit);
+            let flow_timeout = transmit.silence.map(|seconds| Duration::from_secs(seconds.into()));
+            let message = transport::OutgoingMessage { hop: &transmit.hop, bytes, report_to, flow_timeout };
+            if let Err(loss) = self.transports.send(message, &mut self.tally) {
                 self.tally.count(Series::Lost(loss));
-                self.spare.failed.extend(concerned.map(|_| Bytes::copy_from_slice(text)));
+                self.scratch.failed.extend(report_to.map(|_| Bytes::copy_from_slice(bytes)));
             }
         }
-        if self.transports.outlet.is_full() {
-            self.transports.flush(&mut self.spare.failed, &mut self.tally);
+        if self.transports.udp_send_queue.is_full() {
+            self.transports.flush(&mut self.scratch.failed, &mut self.tally);
         }
         for event in outbox.events.drain(..) {
             self.tally.event(&event);
-            self.defence.see(&event);
-            self.note(now, event);
+            self.defence.observe(&event);
+            self.queue_event(now, event);
         }
         for handover in outbox.handovers.drain(..) {
             match handover.worker {
-                Some(worker) => self.hand_over(worker, Inbound::Letter(handover.letter)),
-                None => self.tell_others(&handover.letter),
+                Some(worker) => self.send_to_worker(worker, Inbound::CoreMessage(handover.core_message)),
+                None => self.broadcast(&handover.core_message),
             }
         }
-        self.spare.outbox = outbox;
+        self.scratch.outbox = outbox;
     }
 }

@@ -16,8 +16,8 @@ use location::{Aor, Commit, MemoryStore, Store as _, Ticket};
 use md5::{Digest as _, Md5};
 use parser::{Message, Transport};
 use proxy::{
-    Answer, Authentication, Core, Flow, Instant, Limits, Now, Outbox, Parked, Question, Received, Secrets, Settings,
-    Wall, Watched,
+    Answer, Authentication, Continuation, Core, Flow, Instant, Limits, Now, Outbox, Question, Received, Secrets,
+    Settings, SubscriberIndex, Wall,
 };
 
 use house::DOMAIN;
@@ -30,7 +30,7 @@ pub(crate) struct Office {
     core: Core,
     store: Arc<MemoryStore>,
     outbox: Outbox,
-    questions: Vec<(Question, Parked)>,
+    questions: Vec<(Question, Continuation)>,
     now: Now,
     turn: u32,
 }
@@ -86,7 +86,7 @@ impl Office {
     }
 
     fn over(store: Arc<MemoryStore>, worker: u8, settings: Settings) -> Self {
-        let core = Core::new(settings.into(), &house::KEYS, worker, 1, Watched::new(2).into());
+        let core = Core::new(settings.into(), &house::KEYS, worker, 1, SubscriberIndex::new(2).into());
         let now = Now { mono: Instant::from_micros(0), wall: Wall(1_700_000_000_000) };
         Self { core, store, outbox: Outbox::new(), questions: Vec::new(), now, turn: 0 }
     }

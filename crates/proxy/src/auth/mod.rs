@@ -1,4 +1,4 @@
-//! Who is it? Digest authentication (RFC 3261 22, RFC 7616, RFC 8760).
+//! Digest authentication (RFC 3261 22, RFC 7616, RFC 8760).
 //!
 //! Decides from the credentials of one request; knows no routing. Challenges are stateless: a nonce is signed, only the
 //! counts of nonces in use are remembered. An unknown user and a wrong password cannot be told apart, not even in time,
@@ -9,9 +9,9 @@
 //! has.
 
 mod digest;
+mod md5_fallback;
 mod nonce;
 mod presented;
-mod unheeded;
 
 use ctutils::CtEq as _;
 use location::Aor;
@@ -27,13 +27,13 @@ use crate::settings::{Algorithm, Authentication, Keys, Settings};
 
 pub(crate) use presented::Presented;
 
+use md5_fallback::Md5Fallback;
 use nonce::{Nonce, Nonces};
-use unheeded::Unheeded;
 
 /// What one worker knows of credentials: the counts of its nonces, and who did not understand a challenge.
 pub(crate) struct Authenticator {
     nonces: Nonces,
-    unheeded: Unheeded,
+    md5_fallback: Md5Fallback,
     /// Picks what a user without an account looks like: the same after a restart, or it would show who has one.
     stand_ins: Mac,
 }
@@ -53,7 +53,7 @@ impl Authenticator {
     pub(crate) fn new(keys: &Keys, worker: u8, hasher: ContentHasher) -> Self {
         Self {
             nonces: Nonces::new(keys.nonce, worker, hasher),
-            unheeded: Unheeded::new(Mac::new(keys.nonce)),
+            md5_fallback: Md5Fallback::new(Mac::new(keys.nonce)),
             stand_ins: Mac::new(keys.route),
         }
     }
@@ -67,7 +67,7 @@ impl Authenticator {
     pub(crate) fn take_limits(&mut self) -> impl Iterator<Item = Limit> {
         let nonces = self.nonces.take_overflow().then_some(Limit::Nonces);
         let failures = self.nonces.take_exhausted().then_some(Limit::NonceFailures);
-        let challenges = self.unheeded.take_overflow().then_some(Limit::UnansweredChallenges);
+        let challenges = self.md5_fallback.take_overflow().then_some(Limit::UnansweredChallenges);
         [nonces, failures, challenges].into_iter().flatten()
     }
 
@@ -86,7 +86,7 @@ impl Authenticator {
         (method != Method::Invite && issuer != self.nonces.worker()).then_some(issuer)
     }
 
-    /// Who sent this request, proven for the realm `domain`.
+    /// The user that sent this request, authenticated for the realm `domain`.
     pub(crate) fn authenticate(
         &mut self,
         request: &Request,
@@ -102,9 +102,9 @@ impl Authenticator {
         };
         let (aor, algorithm) = judge(presented, request, domain, settings, &mut self.nonces, now)?;
         let choice = settings.digest.algorithms.len() > 1;
-        if choice && request.method() == Method::Register && self.unheeded.learns_from(algorithm) {
+        if choice && request.method() == Method::Register && self.md5_fallback.learns_from(algorithm) {
             let named = user_of(named(request, of).as_ref(), domain);
-            self.unheeded.succeeded(request, (&named, named == aor), algorithm, settings, now);
+            self.md5_fallback.succeeded(request, (&named, named == aor), algorithm, settings, now);
         }
         Ok(aor)
     }
@@ -147,7 +147,7 @@ impl Authenticator {
     ) -> SmallVec<[Algorithm; 3]> {
         let all = settings.digest.algorithms.as_slice();
         let Some(user) = user.filter(|_| all.len() > 1) else { return all.into() };
-        let stand_in = self.stand_ins.sign(Purpose::Pretender, &[b"algorithms", user.as_bytes()]);
+        let stand_in = self.stand_ins.sign(Purpose::Decoy, &[b"algorithms", user.as_bytes()]);
         let answerable = settings.accounts.answerable(user, stand_in);
         let mut offered: SmallVec<_> = all.iter().copied().filter(|each| answerable.contains(*each)).collect();
         if offered.is_empty() {
@@ -155,7 +155,7 @@ impl Authenticator {
         }
         if offered.len() > 1 && offered.contains(&Algorithm::Md5) {
             let answered = presented::names_other_than(request, of, Algorithm::Md5);
-            if self.unheeded.challenged(request, user, answered, settings, now) {
+            if self.md5_fallback.challenged(request, user, answered, settings, now) {
                 offered.retain(|algorithm| *algorithm == Algorithm::Md5);
             }
         }
@@ -211,8 +211,8 @@ fn judge(
     let right = match account.and_then(|account| digest::secret(&account.secrets, algorithm)) {
         Some(secret) => asked.response_with(&secret).is_some_and(|expected| expected.ct_eq(response).to_bool()),
         None => {
-            // The same work for a user that does not exist.
-            asked.response_with(&nonces.pretend_secret(algorithm, aor.as_bytes()));
+            // checklist 172: the same work for a user that does not exist.
+            asked.response_with(&nonces.decoy_secret(algorithm, aor.as_bytes()));
             false
         }
     };
@@ -297,7 +297,7 @@ fn names_same_resource(digest_uri: &[u8], request_uri: &[u8], settings: &Setting
     }
     match (Uri::parse(digest_uri), Uri::parse(request_uri)) {
         (Ok(Uri::Sip(a)), Ok(Uri::Sip(b))) => {
-            // Phones leave out or add port and transport here; who is meant must be the same.
+            // Phones leave out or add port and transport here; user and host must be the same.
             // A server has several names and addresses, and some phones use one in `uri` and another in the Request-URI.
             let same_domain =
                 || settings.domain_named_by(&a).is_some_and(|it| settings.domain_named_by(&b) == Some(it));

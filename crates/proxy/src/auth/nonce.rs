@@ -204,8 +204,8 @@ impl Nonces {
     }
 
     /// A secret that fits nobody, to compare with when there is no such user.
-    pub(super) fn pretend_secret(&self, algorithm: Algorithm, user: &[u8]) -> Hex {
-        let half = self.mac.sign(Purpose::Pretender, &[user]).to_be_bytes();
+    pub(super) fn decoy_secret(&self, algorithm: Algorithm, user: &[u8]) -> Hex {
+        let half = self.mac.sign(Purpose::Decoy, &[user]).to_be_bytes();
         let secrets =
             Secrets { md5: Some([half[0]; 16]), sha256: Some([half[1]; 32]), sha512t256: Some([half[2]; 32]) };
         digest::secret(&secrets, algorithm).unwrap_or_default()

@@ -17,7 +17,8 @@ use crate::ingress;
 use crate::outbox::Outbox;
 use crate::pin::{Acknowledged, Match, tag_checksum};
 use crate::request::Request;
-use crate::route::{self, Target, TargetUri, Way};
+use crate::route;
+use crate::target::{Target, TargetUri, Way};
 
 impl Core {
     /// Finds out what an ACK belongs to.
@@ -58,7 +59,7 @@ impl Core {
             (Some(None), Some(hop)) if request.next_route().is_none() => {
                 self.acknowledge_phone(now, &request, hop, outbox);
             }
-            _ => outbox.tell(Event::Dropped(Drop::StrayAck)),
+            _ => outbox.emit(Event::Dropped(Drop::StrayAck)),
         }
     }
 
@@ -69,7 +70,7 @@ impl Core {
         let sent = route::admits_hop(request.uri(), b"", &target.way)
             .and_then(|()| self.forward_stateless(now, request, target, outbox));
         if sent.is_err() {
-            outbox.tell(Event::Dropped(Drop::StrayAck));
+            outbox.emit(Event::Dropped(Drop::StrayAck));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Who may: the turns that ask for credentials (RFC 3261 10.3 steps 2 to 5, 16.3 step 6).
+//! The steps that ask for credentials (RFC 3261 10.3 steps 2 to 5, 16.3 step 6).
 
 use std::sync::Arc;
 
@@ -15,12 +15,12 @@ use crate::outbox::Outbox;
 use crate::registrar::{EXTENSIONS, address_of_record};
 use crate::reject::{ChallengeFor, Reject};
 use crate::request::{Proven, Request};
-use crate::route::{self, Admission, CallsAs, Destination};
+use crate::route::{self, AuthRequirement, CallsAs, Destination};
 use crate::settings::{Authentication, Named, Settings};
 use crate::watch::Watcher;
 
 impl Core {
-    /// RFC 3261 16.3 step 6. Who the sender has proved to be; nobody where nobody has to.
+    /// RFC 3261 16.3 step 6. The user that the sender has authenticated as; nobody where that is not required.
     pub(super) fn admit(
         &mut self,
         now: Now,
@@ -30,10 +30,10 @@ impl Core {
         outbox: &mut Outbox,
     ) -> Result<Proven, Reject> {
         let settings = Arc::clone(&self.settings);
-        let Admission::Credentials(domain) = route::admission(request, destination, &settings)? else {
+        let AuthRequirement::Credentials(domain) = route::admission(request, destination, &settings)? else {
             return Ok(Proven::Nobody);
         };
-        // Who has no name that a user may have is challenged all the same, but the operator hears of it: a trunk that is
+        // A sender with a name that no user may have is challenged all the same, but it is logged: a trunk that is
         // missing from `trusted` looks like that.
         if presented.is_empty()
             && let Some(reject) = route::is_strangers(request, destination, &settings)
@@ -44,7 +44,7 @@ impl Core {
         self.admit_as(request, proven, outbox)
     }
 
-    /// Who has proven to be this user calls by its name, or by one that is nobody's of ours.
+    /// A sender that authenticated as this user calls by its name, or by one that is no user's of ours.
     fn admit_as(&self, request: &Request, proven: Aor, outbox: &mut Outbox) -> Result<Proven, Reject> {
         match route::calls_as(request, &proven, &self.settings) {
             Some(CallsAs::Itself) => Ok(Proven::InFrom),
@@ -64,7 +64,8 @@ impl Core {
     ) -> Result<(), Reject> {
         let settings = Arc::clone(&self.settings);
         let sender = dialog.sender(&settings);
-        let Admission::Credentials(domain) = route::admission_in_dialog(request, sender.as_ref(), &settings)? else {
+        let AuthRequirement::Credentials(domain) = route::admission_in_dialog(request, sender.as_ref(), &settings)?
+        else {
             return Ok(());
         };
         let presented = self.authenticator.read(request, &settings);
@@ -86,7 +87,7 @@ impl Core {
         }
         let settings = Arc::clone(&self.settings);
         for domain in &settings.domains {
-            // What is wrong with them is nobody's business here.
+            // Why they do not verify makes no difference here.
             let of = ChallengeFor::Proxy;
             let _ = self.authenticator.authenticate(request, presented, of, domain.as_bytes(), &settings, now);
         }
@@ -137,7 +138,7 @@ impl Core {
     }
 
     /// RFC 3680 4.6: may this sender see these bindings? As when they are to change, no network is trusted; who proves
-    /// nothing, because nobody has to, is who he says.
+    /// nothing, because authentication is off, is the user in its From.
     pub(super) fn admit_watcher(
         &mut self,
         now: Now,
@@ -173,7 +174,7 @@ impl Core {
         outbox: &mut Outbox,
     ) -> Result<Aor, Reject> {
         let proven = self.authenticator.authenticate(request, presented, of, domain, &self.settings, now);
-        self.authenticator.take_limits().for_each(|limit| outbox.tell(Event::LimitReached(limit)));
+        self.authenticator.take_limits().for_each(|limit| outbox.emit(Event::LimitReached(limit)));
         proven.map_err(|Denied { reject, failure, counts }| {
             if let Some(reason) = failure {
                 // Where From has no name of ours, the credentials say who it is to be.
@@ -207,6 +208,6 @@ impl Core {
         };
         let user = claimed.unwrap_or_else(|| Aor::new(b"", b""));
         let method = request.method().as_str_or("other");
-        outbox.tell(Event::AuthenticationFailed { reason, method, user, flow: request.flow, counts });
+        outbox.emit(Event::AuthenticationFailed { reason, method, user, flow: request.flow, counts });
     }
 }

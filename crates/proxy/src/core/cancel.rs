@@ -6,7 +6,7 @@
 use parser::Method;
 
 use super::Core;
-use crate::ask::{Answer, Parked, Question, Stall, Waiting};
+use crate::ask::{Answer, Continuation, Question, RequestSlot, Resume};
 use crate::clock::Now;
 use crate::dialog::{InDialog, Next};
 use crate::outbox::Outbox;
@@ -47,15 +47,15 @@ impl Core {
                 self.forward_cancel(now, request, outbox)
             }
             (Ok(None), Some(caller)) if answered_at_source => {
-                outbox.ask(Question::Load(caller), Parked(Waiting::Cancel(self.stalls.put(request))));
+                outbox.ask(Question::Load(caller), Continuation(Resume::Cancel(self.slots.park(request))));
             }
             _ => self.refuse(now, &request, Reject::NoTransaction, outbox),
         }
     }
 
     /// Where the caller is registered is known: a CANCEL that comes from there may go on.
-    pub(super) fn cancel_looked_up(&mut self, now: Now, stalled: Stall, answer: Answer, outbox: &mut Outbox) {
-        let Some(request) = self.stalls.lead_out(stalled) else { return };
+    pub(super) fn cancel_looked_up(&mut self, now: Now, slot: RequestSlot, answer: Answer, outbox: &mut Outbox) {
+        let Some(request) = self.slots.take(slot) else { return };
         match answer {
             Answer::Loaded(Some(record)) if InDialog::is_flow_of(&record, &request.flow, now.wall) => {
                 self.forward_cancel(now, request, outbox);

@@ -9,44 +9,17 @@
 
 use std::sync::Arc;
 
-use location::Aor;
-use parser::{Method, Uri};
-use smallvec::SmallVec;
+use parser::Method;
 
 use super::Core;
-use crate::ask::{Answer, Parked, Question, Stall, Waiting};
+use crate::ask::{Answer, Continuation, Question, RequestSlot, Resume};
 use crate::clock::Now;
 use crate::dialog::{InDialog, Next};
 use crate::event::{Drop, Event};
 use crate::outbox::Outbox;
 use crate::reject::Reject;
 use crate::request::Request;
-use crate::route::{self, Destination, Plan, Toward};
-use crate::settings::Settings;
-
-/// A search for the binding whose Contact the Request-URI is.
-#[derive(Debug)]
-pub(crate) struct ContactSearch {
-    /// Who has to prove itself first; none if that is done.
-    sender: Option<Aor>,
-    /// Whose bindings are still to be looked at, the likeliest last.
-    users: SmallVec<[Aor; 4]>,
-}
-
-impl ContactSearch {
-    /// For a request that may go anywhere. None if its Request-URI cannot be a Contact of ours.
-    pub(super) fn of_admitted(request: &Request, uri: &Uri<'_>, settings: &Settings) -> Option<Box<Self>> {
-        let users = route::users_with_contact(request, uri, settings)?;
-        Some(Box::new(Self { sender: None, users }))
-    }
-
-    /// For one that may go nowhere else. None as well if its sender names itself by no user of ours.
-    pub(super) fn of_unproven(request: &Request, uri: &Uri<'_>, settings: &Settings) -> Option<Box<Self>> {
-        let users = route::users_with_contact(request, uri, settings)?;
-        let caller = request.caller().filter(|caller| settings.domain_named_by(caller).is_some())?;
-        Some(Box::new(Self { sender: Some(settings.aor_named_by(&caller)), users }))
-    }
-}
+use crate::route::{self, ContactSearch, Destination, Plan, Toward};
 
 impl Core {
     /// Looks at the next user, or gives up.
@@ -54,7 +27,7 @@ impl Core {
         match search.sender.as_ref().or_else(|| search.users.last()) {
             Some(user) => {
                 let question = Question::Load(user.clone());
-                outbox.ask(question, Parked(Waiting::Contact(self.stalls.put(request), search)));
+                outbox.ask(question, Continuation(Resume::Contact(self.slots.park(request), search)));
             }
             None => self.contact_not_found(now, request, outbox),
         }
@@ -64,12 +37,12 @@ impl Core {
     pub(super) fn contact_looked_up(
         &mut self,
         now: Now,
-        stalled: Stall,
+        slot: RequestSlot,
         mut search: Box<ContactSearch>,
         answer: Answer,
         outbox: &mut Outbox,
     ) {
-        let Some(mut request) = self.stalls.lead_out(stalled) else { return };
+        let Some(mut request) = self.slots.take(slot) else { return };
         let Answer::Loaded(record) = answer else {
             return self.refuse_contact(now, &request, Reject::LocationDown, outbox);
         };
@@ -114,13 +87,13 @@ impl Core {
         };
         match search {
             Some(search) => self.find_contact(now, request, search, outbox),
-            None => outbox.tell(Event::Dropped(Drop::StrayAck)),
+            None => outbox.emit(Event::Dropped(Drop::StrayAck)),
         }
     }
 
     fn refuse_contact(&mut self, now: Now, request: &Request, reject: Reject, outbox: &mut Outbox) {
         match request.method() {
-            Method::Ack => outbox.tell(Event::Dropped(Drop::StrayAck)),
+            Method::Ack => outbox.emit(Event::Dropped(Drop::StrayAck)),
             _ => self.refuse(now, request, reject, outbox),
         }
     }

@@ -8,34 +8,32 @@ use parser::headers::Via;
 use parser::{Message, Method, Uri, can_answer};
 
 use super::Core;
-use super::contact::ContactSearch;
-use super::in_dialog::DialogCheck;
-use crate::ask::{Answer, Parked, Question, Waiting};
+use crate::ask::{Answer, Continuation, Question, Resume};
 use crate::clock::Now;
 use crate::dialog::Next;
 use crate::event::{Drop, Event};
-use crate::forward::{Branch, without_claims};
+use crate::forward::{ViaBranch, without_claims};
 use crate::ingress;
-use crate::outbox::{Handover, Letter, Outbox};
+use crate::outbox::{CoreMessage, Handover, Outbox};
 use crate::pin::Match;
 use crate::registrar::PendingRegister;
 use crate::reject::Reject;
 use crate::request::{Proven, Received, Request};
-use crate::route::{self, Callee, Destination, Plan, Toward};
+use crate::route::{self, Callee, ContactSearch, Destination, DialogCheck, Plan, Toward};
 use crate::settings::Authentication;
-use crate::watch::{self, LocalTag, Meant};
+use crate::watch::{self, LocalTag, SubscribeKind};
 
 impl Core {
     pub(super) fn dispatch_request(&mut self, now: Now, received: Received, outbox: &mut Outbox) {
         if !can_answer(&received.message) {
-            outbox.tell(Event::ParseError { answered: false, flow: received.flow });
-            outbox.tell(Event::Dropped(Drop::Unanswerable));
+            outbox.emit(Event::ParseError { answered: false, flow: received.flow });
+            outbox.emit(Event::Dropped(Drop::Unanswerable));
             return;
         }
         let (request, fit) = Request::new(received, &self.mac);
         if let Err(reject) = fit {
             let answered = request.method() != Method::Ack;
-            outbox.tell(Event::ParseError { answered, flow: request.flow });
+            outbox.emit(Event::ParseError { answered, flow: request.flow });
             return self.refuse(now, &request, reject, outbox);
         }
         match request.method() {
@@ -58,7 +56,7 @@ impl Core {
         match self.begin(now, &mut request, outbox) {
             Ok(Turn::Register(aor)) => {
                 let pending = Box::new(PendingRegister::new(request, aor.clone()));
-                outbox.ask(Question::Load(aor), Parked(Waiting::RegisterLoad(pending)));
+                outbox.ask(Question::Load(aor), Continuation(Resume::RegisterLoad(pending)));
             }
             Ok(Turn::Serve) => self.serve(now, &request, outbox),
             Ok(Turn::LookUp(callee)) => self.look_up(request, callee, outbox),
@@ -68,8 +66,8 @@ impl Core {
             Ok(Turn::Watch(meant)) => self.watch(now, &request, meant, outbox),
             Ok(Turn::HandOver(worker)) => {
                 let Request { message, flow, .. } = request;
-                let letter = Letter::Request(Box::new(Received { message, flow }));
-                outbox.handovers.push(Handover { worker: Some(worker), letter });
+                let core_message = CoreMessage::Request(Box::new(Received { message, flow }));
+                outbox.handovers.push(Handover { worker: Some(worker), core_message });
             }
             Err(reject) => self.refuse(now, &request, reject, outbox),
         }
@@ -80,9 +78,9 @@ impl Core {
         let dialog = route::accept_routes(request, &self.settings, &self.mac)?;
         let (uri, method) = (request.typed_uri()?, request.method());
         let destination = route::destination(&uri, method, &self.settings)?;
-        let watch = if method == Method::Subscribe { watch::meant(request, &destination)? } else { None };
+        let watch = if method == Method::Subscribe { watch::kind_of(request, &destination)? } else { None };
         // Its dialog is proof enough, and lives where it began.
-        if let Some(Meant::Within(tag)) = watch {
+        if let Some(SubscribeKind::InDialog(tag)) = watch {
             return self.turn_of_dialog(tag);
         }
         let presented = self.authenticator.read(request, &self.settings);
@@ -159,7 +157,7 @@ impl Core {
     /// RFC 6665 4.2.1.4: by the worker that our To tag names.
     fn turn_of_dialog(&self, tag: LocalTag) -> Result<Turn, Reject> {
         match tag.worker {
-            worker if worker == self.worker => Ok(Turn::Watch(Meant::Within(tag))),
+            worker if worker == self.worker => Ok(Turn::Watch(SubscribeKind::InDialog(tag))),
             worker if self.subscriptions.has_worker(worker) => Ok(Turn::HandOver(worker)),
             // Of a run with more of them.
             _ => Err(Reject::Subscription),
@@ -168,7 +166,7 @@ impl Core {
 
     pub(super) fn look_up(&mut self, request: Request, callee: Callee, outbox: &mut Outbox) {
         let question = Question::Load(callee.aor.clone());
-        outbox.ask(question, Parked(Waiting::Route(self.stalls.put(request), callee)));
+        outbox.ask(question, Continuation(Resume::Route(self.slots.park(request), callee)));
     }
 
     /// A user of ours is found, or is not.
@@ -193,17 +191,17 @@ impl Core {
     pub(super) fn dispatch_response(&mut self, now: Now, received: Received, outbox: &mut Outbox) {
         let Received { message, flow } = &received;
         let status = message.status().unwrap_or_default();
-        outbox.tell(Event::ResponseReceived { status, transport: flow.transport });
+        outbox.emit(Event::ResponseReceived { status, transport: flow.transport });
         let branch = self.own_branch(message);
-        let screened = branch.as_ref().and_then(Branch::origin).and_then(|origin| {
+        let screened = branch.as_ref().and_then(ViaBranch::origin).and_then(|origin| {
             let (from, to) = (flow.remote.ip(), origin.peer.remote.ip());
             without_claims(message, from, to, &self.settings, &mut self.rewrite)
         });
         let message = screened.as_ref().unwrap_or(message);
         match branch {
-            Some(Branch::Transaction { worker, .. } | Branch::Notify { worker, .. }) if worker != self.worker => {
-                let letter = Letter::Response(Box::new(received));
-                outbox.handovers.push(Handover { worker: Some(worker), letter });
+            Some(ViaBranch::Transaction { worker, .. } | ViaBranch::Notify { worker, .. }) if worker != self.worker => {
+                let core_message = CoreMessage::Response(Box::new(received));
+                outbox.handovers.push(Handover { worker: Some(worker), core_message });
             }
             _ => self.route_response(now, branch, message, Some(flow), outbox),
         }
@@ -215,74 +213,76 @@ impl Core {
     pub(super) fn route_response(
         &mut self,
         now: Now,
-        branch: Option<Branch>,
+        branch: Option<ViaBranch>,
         message: &Message,
         source: Option<&Flow>,
         outbox: &mut Outbox,
     ) {
         match (branch, source) {
-            (Some(branch @ Branch::Transaction { id, .. }), Some(source)) => {
+            (Some(branch @ ViaBranch::Transaction { id, .. }), Some(source)) => {
                 let (forks, mut context) = self.split(now, outbox);
                 match forks.with(id.fork, |fork| fork.receive(id, message, source, &mut context)) {
                     Some(Some(redirection)) => self.follow(now, redirection, outbox),
                     Some(None) => {}
                     // A phone that was picked up after all had ended here: nobody else can tell the caller.
-                    None if picks_up(message) => {
+                    None if is_2xx_to_invite(message) => {
                         self.forward_marked(message, &branch, Some(source), outbox);
                     }
-                    None => outbox.tell(Event::Dropped(Drop::StrayResponse)),
+                    None => outbox.emit(Event::Dropped(Drop::StrayResponse)),
                 }
             }
-            (Some(branch @ Branch::Stateless(_)), _) => {
+            (Some(branch @ ViaBranch::Stateless(_)), _) => {
                 self.forward_marked(message, &branch, source, outbox);
             }
-            (Some(branch @ Branch::Pinned { worker, .. }), _) => {
+            (Some(branch @ ViaBranch::Pinned { worker, .. }), _) => {
                 let forwarded = self.forward_marked(message, &branch, source, outbox);
                 // Its CANCEL has the same branch, and a 200 of its own.
                 if let Some(forwarded) = forwarded.filter(|forwarded| forwarded.method == Method::Invite) {
                     self.note_response(now, worker, forwarded, outbox);
                 }
             }
-            (Some(Branch::Notify { id, .. }), Some(source)) => self.notify_answered(now, id, message, source, outbox),
-            _ => outbox.tell(Event::Dropped(Drop::StrayResponse)),
+            (Some(ViaBranch::Notify { id, .. }), Some(source)) => {
+                self.notify_answered(now, id, message, source, outbox)
+            }
+            _ => outbox.emit(Event::Dropped(Drop::StrayResponse)),
         }
     }
 
     /// The branch of the top Via, if that is ours. RFC 3261 18.1.2: what was not sent from here is not for us.
-    fn own_branch(&self, response: &Message) -> Option<Branch> {
+    fn own_branch(&self, response: &Message) -> Option<ViaBranch> {
         let top = response.header::<Via<'_>>().ok()??;
         let ours = response.defect().is_none() && self.settings.is_own(&top.host, top.port);
-        Branch::parse(top.branch()?).filter(|_| ours)
+        ViaBranch::parse(top.branch()?).filter(|_| ours)
     }
 
-    pub(super) fn dispatch_answer(&mut self, now: Now, parked: Parked, answer: Answer, outbox: &mut Outbox) {
+    pub(super) fn dispatch_answer(&mut self, now: Now, parked: Continuation, answer: Answer, outbox: &mut Outbox) {
         match (parked.0, answer) {
-            (Waiting::RegisterLoad(pending), Answer::Loaded(record)) => self.registered(now, pending, record, outbox),
-            (Waiting::RegisterCommit(pending), Answer::Committed) => {
+            (Resume::RegisterLoad(pending), Answer::Loaded(record)) => self.registered(now, pending, record, outbox),
+            (Resume::RegisterCommit(pending), Answer::Committed) => {
                 Self::confirm(&pending, outbox);
                 self.announce(now, &pending, outbox);
             }
-            (Waiting::RegisterCommit(pending), Answer::Conflict) => {
-                outbox.ask(Question::Load(pending.aor.clone()), Parked(Waiting::RegisterLoad(pending)));
+            (Resume::RegisterCommit(pending), Answer::Conflict) => {
+                outbox.ask(Question::Load(pending.aor.clone()), Continuation(Resume::RegisterLoad(pending)));
             }
-            (Waiting::RegisterCommit(pending), Answer::Full) => {
+            (Resume::RegisterCommit(pending), Answer::Full) => {
                 self.refuse_register(now, &pending, Reject::StoreFull, outbox);
             }
-            (Waiting::RegisterLoad(pending) | Waiting::RegisterCommit(pending), _) => {
+            (Resume::RegisterLoad(pending) | Resume::RegisterCommit(pending), _) => {
                 self.refuse_register(now, &pending, Reject::Store, outbox);
             }
-            (Waiting::Route(stalled, callee), answer) => {
-                if let Some(request) = self.stalls.lead_out(stalled) {
+            (Resume::Route(slot, callee), answer) => {
+                if let Some(request) = self.slots.take(slot) {
                     self.route(now, request, &callee, answer, outbox);
                 }
             }
-            (Waiting::Users(stalled, way), answer) => self.user_looked_up(now, stalled, way, answer, outbox),
-            (Waiting::Cancel(stalled), answer) => self.cancel_looked_up(now, stalled, answer, outbox),
-            (Waiting::Dialog(stalled, check), answer) => self.dialog_looked_up(now, stalled, check, answer, outbox),
-            (Waiting::Contact(stalled, search), answer) => {
-                self.contact_looked_up(now, stalled, search, answer, outbox);
+            (Resume::Users(slot, way), answer) => self.user_looked_up(now, slot, way, answer, outbox),
+            (Resume::Cancel(slot), answer) => self.cancel_looked_up(now, slot, answer, outbox),
+            (Resume::Dialog(slot, check), answer) => self.dialog_looked_up(now, slot, check, answer, outbox),
+            (Resume::Contact(slot, search), answer) => {
+                self.contact_looked_up(now, slot, search, answer, outbox);
             }
-            (Waiting::Resolve(request, plan), Answer::Resolved(addresses)) => {
+            (Resume::Resolve(request, plan), Answer::Resolved(addresses)) => {
                 let may_try_again = !request.in_dialog && request.method() != Method::Cancel;
                 let from = (!plan.goes_to_other_side).then(|| request.flow.remote.ip());
                 match plan.resolved(&addresses, may_try_again, from, &self.settings) {
@@ -290,20 +290,20 @@ impl Core {
                     Err(reject) => self.refuse(now, &request, reject, outbox),
                 }
             }
-            (Waiting::Join(aor), Answer::Loaded(record)) => self.join(now, &aor, record.as_ref(), outbox),
-            (Waiting::Join(_), _) => {}
-            (Waiting::Watch(id), Answer::Loaded(record)) => self.looked(now, id, Some(record), outbox),
-            (Waiting::Watch(id), _) => self.looked(now, id, None, outbox),
-            (Waiting::Reach(id, host), answer) => self.reached(now, id, &host, &answer, outbox),
-            (Waiting::Follow(way), answer) => self.looked_up(now, way, answer, outbox),
-            (Waiting::Resolve(request, _), _) => self.refuse(now, &request, Reject::Unroutable, outbox),
-            (Waiting::Transmit(text), _) => self.undelivered(now, text, outbox),
+            (Resume::LateRegistration(aor), Answer::Loaded(record)) => self.join(now, &aor, record.as_ref(), outbox),
+            (Resume::LateRegistration(_), _) => {}
+            (Resume::Notify(id), Answer::Loaded(record)) => self.looked(now, id, Some(record), outbox),
+            (Resume::Notify(id), _) => self.looked(now, id, None, outbox),
+            (Resume::NotifyTarget(id, host), answer) => self.reached(now, id, &host, &answer, outbox),
+            (Resume::Redirect(way), answer) => self.looked_up(now, way, answer, outbox),
+            (Resume::Resolve(request, _), _) => self.refuse(now, &request, Reject::Unroutable, outbox),
+            (Resume::Transmit(text), _) => self.undelivered(now, text, outbox),
         }
     }
 }
 
 /// Whether a response is a 2xx to an INVITE.
-fn picks_up(response: &Message) -> bool {
+fn is_2xx_to_invite(response: &Message) -> bool {
     matches!(response.status(), Some(200..300)) && response.method() == Method::Invite
 }
 
@@ -322,7 +322,7 @@ pub(super) enum Turn {
     /// Its Request-URI may be the Contact of a phone.
     FindContact(Box<ContactSearch>),
     /// The notifier's.
-    Watch(Meant),
+    Watch(SubscribeKind),
     /// Another worker's.
     HandOver(u8),
 }

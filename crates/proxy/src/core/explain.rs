@@ -10,21 +10,22 @@ use bytes::Bytes;
 use location::{Aor, Flow, Record};
 use parser::{Message, Transport};
 
-use super::launch::leaves_alone;
+use super::send::leaves_alone;
 use crate::clock::Now;
 use crate::dialog::Next;
 use crate::mac::Mac;
 use crate::reject::Reject;
 use crate::request::{Received, Request};
-use crate::route::{self, Admission, Callee, Destination, Expansion, Gruus, Plan, Target, Toward, Way};
+use crate::route::{self, AuthRequirement, Callee, Destination, Expansion, Gruus, Plan, Toward};
 use crate::settings::{Keys, Settings};
+use crate::target::{Target, Way};
 
 /// A call that nobody makes.
 #[derive(Clone, Copy, Debug)]
 pub struct Inquiry<'a> {
     /// The caller's URI.
     pub from: &'a str,
-    /// Who is called.
+    /// The called URI.
     pub to: &'a str,
     /// Where the INVITE would come from.
     pub source: IpAddr,
@@ -45,7 +46,7 @@ pub enum Step {
     NoAccount,
     /// The caller needs no password.
     Free,
-    /// The caller has to prove that he is the user he says, of this domain.
+    /// The caller has to authenticate as the user that its From names, of this domain.
     Credentials(Box<str>),
     /// So many bindings are registered, or configured.
     Bindings(usize),
@@ -129,14 +130,14 @@ fn walk(
         (None, None) => Step::Elsewhere,
     });
     let admission = match (route::admission(&request, &destination, settings), request.caller_domain(settings)) {
-        // As from where its user is registered: whoever may not call out may call the phones of users.
-        (Err(Reject::Relay), Some(domain)) if of_contact.is_some() => Admission::Credentials(domain),
+        // As from where its user is registered: a user that may not call out may call the phones of users.
+        (Err(Reject::Relay), Some(domain)) if of_contact.is_some() => AuthRequirement::Credentials(domain),
         (admission, _) => admission?,
     };
     steps.push(match admission {
-        Admission::Free => Step::Free,
-        Admission::Credentials(domain) => {
-            // Whoever it is will be challenged, but no user may have this name.
+        AuthRequirement::None => Step::Free,
+        AuthRequirement::Credentials(domain) => {
+            // The sender is challenged, but no user may have this name.
             if let Some(reject) = route::is_strangers(&request, &destination, settings) {
                 return Err(reject);
             }

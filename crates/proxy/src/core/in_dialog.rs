@@ -8,37 +8,14 @@ use parser::{Method, Uri};
 
 use super::Core;
 use super::dispatch::Turn;
-use crate::ask::{Answer, Parked, Question, Stall, Waiting};
+use crate::ask::{Answer, Continuation, Question, RequestSlot, Resume};
 use crate::clock::Now;
 use crate::dialog::{FlowOfDialog, InDialog, Moved, Next, SideOfDialog};
 use crate::event::{DialogRequest, Drop, Event, Limit};
-use crate::outbox::{Handover, Letter, Outbox};
+use crate::outbox::{CoreMessage, Handover, Outbox};
 use crate::reject::Reject;
 use crate::request::{FlowAhead, Request};
-use crate::route::{self, Destination, Toward};
-
-/// What is known of a request in a dialog so far.
-#[derive(Debug)]
-pub(crate) struct DialogCheck {
-    dialog: InDialog,
-    destination: Destination,
-    /// Whether it comes from the sender that the token names.
-    from_sender: bool,
-    /// Whether it goes to the other side that the token names.
-    to_other: bool,
-    /// Whose registration is still to be looked at.
-    to_ask: Ask,
-}
-
-/// The registration that is asked for next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ask {
-    Sender,
-    Other,
-    /// The other side's again: for its flow of today.
-    Flow,
-    Nobody,
-}
+use crate::route::{self, Destination, DialogCheck, NextLoad, Toward};
 
 impl Core {
     /// A request with a token of its dialog: free if it comes from its sender and goes to the other side. Else what there is
@@ -67,10 +44,10 @@ impl Core {
         }
         let to_other = to_other || self.names_other(&dialog, request, destination);
         let to_ask = match may_use_from {
-            _ if passes => Ask::Flow,
+            _ if passes => NextLoad::Flow,
             // A registration says where a phone is, not whom it may call itself.
-            true => Ask::Sender,
-            false => Ask::Other,
+            true => NextLoad::Sender,
+            false => NextLoad::Other,
         };
         let destination = destination.clone();
         Err(Box::new(DialogCheck { dialog, destination, from_sender, to_other, to_ask }))
@@ -85,26 +62,26 @@ impl Core {
         outbox: &mut Outbox,
     ) {
         let DialogCheck { dialog, from_sender, to_other, to_ask, .. } = &mut *check;
-        if *to_ask == Ask::Sender && (*from_sender || dialog.sender(&self.settings).is_none()) {
-            *to_ask = Ask::Other;
+        if *to_ask == NextLoad::Sender && (*from_sender || dialog.sender(&self.settings).is_none()) {
+            *to_ask = NextLoad::Other;
         }
-        if *to_ask == Ask::Other && (*to_other || dialog.other(&self.settings).is_none()) {
-            *to_ask = Ask::Flow;
+        if *to_ask == NextLoad::Other && (*to_other || dialog.other(&self.settings).is_none()) {
+            *to_ask = NextLoad::Flow;
         }
-        if *to_ask == Ask::Flow {
+        if *to_ask == NextLoad::Flow {
             let next = request.typed_uri().and_then(|uri| Next::of(&request, &uri));
             let asks = *to_other && next.is_ok_and(|next| self.may_have_moved(dialog, &next));
-            *to_ask = if asks { Ask::Flow } else { Ask::Nobody };
+            *to_ask = if asks { NextLoad::Flow } else { NextLoad::Nobody };
         }
         let user = match to_ask {
-            Ask::Sender => dialog.sender(&self.settings),
-            Ask::Other | Ask::Flow => dialog.other(&self.settings),
-            Ask::Nobody => None,
+            NextLoad::Sender => dialog.sender(&self.settings),
+            NextLoad::Other | NextLoad::Flow => dialog.other(&self.settings),
+            NextLoad::Nobody => None,
         };
         match user {
             Some(aor) => {
-                let stall = self.stalls.put(request);
-                outbox.ask(Question::Load(aor), Parked(Waiting::Dialog(stall, check)));
+                let slot = self.slots.park(request);
+                outbox.ask(Question::Load(aor), Continuation(Resume::Dialog(slot, check)));
             }
             None => self.decide(now, request, *check, outbox),
         }
@@ -114,19 +91,19 @@ impl Core {
     pub(super) fn dialog_looked_up(
         &mut self,
         now: Now,
-        stalled: Stall,
+        slot: RequestSlot,
         mut check: Box<DialogCheck>,
         answer: Answer,
         outbox: &mut Outbox,
     ) {
-        let Some(request) = self.stalls.lead_out(stalled) else { return };
+        let Some(request) = self.slots.take(slot) else { return };
         let record = if let Answer::Loaded(record) = answer { record } else { None };
         match check.to_ask {
-            Ask::Sender => {
+            NextLoad::Sender => {
                 check.from_sender = record.is_some_and(|record| InDialog::is_flow_of(&record, &request.flow, now.wall));
-                check.to_ask = Ask::Other;
+                check.to_ask = NextLoad::Other;
             }
-            Ask::Other => {
+            NextLoad::Other => {
                 let user = check.dialog.other(&self.settings);
                 let fixed = user.as_ref().and_then(|aor| self.settings.accounts.contacts(aor));
                 let mut records = record.iter().chain(fixed);
@@ -134,9 +111,9 @@ impl Core {
                 check.to_other = next.is_ok_and(|next| {
                     records.any(|record| InDialog::is_contact_of(record, &next, now.wall, &self.settings, &self.mac))
                 });
-                check.to_ask = Ask::Flow;
+                check.to_ask = NextLoad::Flow;
             }
-            Ask::Flow | Ask::Nobody => {
+            NextLoad::Flow | NextLoad::Nobody => {
                 let next = request.typed_uri().and_then(|uri| Next::of(&request, &uri));
                 let side = next.ok().and_then(|next| check.dialog.flow_of_other(&next));
                 let hop = record.as_ref().zip(side).and_then(|(record, side)| {
@@ -156,7 +133,7 @@ impl Core {
             let refused = !matches!(reject, Reject::Challenge { .. }) || request.method() == Method::Ack;
             let outcome = if refused { DialogRequest::Refused } else { DialogRequest::Challenged };
             let (method, flow) = (request.method().as_str_or("other"), request.flow);
-            outbox.tell(Event::DialogRequest { outcome, method, flow });
+            outbox.emit(Event::DialogRequest { outcome, method, flow });
             return self.refuse(now, &request, reject, outbox);
         }
         let DialogCheck { dialog, destination, from_sender, to_other, .. } = check;
@@ -259,14 +236,14 @@ impl Core {
         let Some((side, moved)) = dialog.moved(request, now.wall, &self.settings, &self.mac) else { return };
         if !self.moved.find(side).is_some_and(|known| known.says(&moved)) {
             self.dialog_moved(side, moved, outbox);
-            outbox.handovers.push(Handover { worker: None, letter: Letter::Moved { side, moved } });
+            outbox.handovers.push(Handover { worker: None, core_message: CoreMessage::DialogMoved { side, moved } });
         }
     }
 
     /// Another worker saw that a side has moved, or this one did.
     pub(super) fn dialog_moved(&mut self, side: SideOfDialog, moved: Moved, outbox: &mut Outbox) {
         if self.moved.note(side, moved, self.settings.limits.moved_dialogs) {
-            outbox.tell(Event::LimitReached(Limit::MovedDialogs));
+            outbox.emit(Event::LimitReached(Limit::MovedDialogs));
         }
     }
 
@@ -288,7 +265,7 @@ impl Core {
         match entered {
             Ok(Turn::CheckDialog(check)) => self.check_dialog(now, request, check, outbox),
             Ok(turn) => self.take_turn(now, request, turn, outbox),
-            Err(_) => outbox.tell(Event::Dropped(Drop::StrayAck)),
+            Err(_) => outbox.emit(Event::Dropped(Drop::StrayAck)),
         }
     }
 }

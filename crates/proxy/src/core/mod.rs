@@ -1,6 +1,6 @@
 //! The core: its state, the verbs that the driver calls, and the turns of every message.
 //!
-//! Each worker owns one; nothing in it is shared but the settings and the board of who watches whom. The top floor of this crate: it calls down to all
+//! Each worker owns one; nothing in it is shared but the settings and the subscriber_index of who watches whom. The top floor of this crate: it calls down to all
 //! other rooms, and none of them knows it.
 
 mod acknowledge;
@@ -9,12 +9,13 @@ mod cancel;
 pub(crate) mod contact;
 mod dispatch;
 pub(crate) mod explain;
-mod follow;
 pub(crate) mod in_dialog;
-mod late;
-mod launch;
+mod late_registration;
+mod redirect;
 mod register;
 mod respond;
+mod responses;
+mod send;
 mod users;
 mod watch;
 
@@ -23,22 +24,22 @@ use std::sync::Arc;
 use location::Flow;
 use parser::Rewrite;
 
-use crate::ask::{Answer, Parked, Stalls};
+use crate::ask::{Answer, Continuation, RequestSlots};
 use crate::auth::Authenticator;
 use crate::clock::{Instant, Now};
 use crate::connections::Connections;
 use crate::context::Context;
 use crate::dialog::MovedSides;
 use crate::event::{Drop, Event};
-use crate::fork::Forks;
+use crate::fork::ResponseContexts;
 use crate::mac::Mac;
-use crate::outbox::{Letter, Outbox};
+use crate::outbox::{CoreMessage, Outbox};
 use crate::pin::Pins;
 use crate::request::{ContentHasher, Received, TransactionKey};
 use crate::route::Gruus;
 use crate::settings::{Keys, Settings};
 use crate::transaction::sooner;
-use crate::watch::{Subscriptions, Watched};
+use crate::watch::{SubscriberIndex, Subscriptions};
 
 /// One worker's decisions.
 pub struct Core {
@@ -48,10 +49,10 @@ pub struct Core {
     worker: u8,
     authenticator: Authenticator,
     pins: Pins,
-    forks: Forks,
+    forks: ResponseContexts,
     moved: MovedSides,
     connections: Arc<Connections>,
-    stalls: Stalls,
+    slots: RequestSlots,
     subscriptions: Subscriptions,
     rewrite: Rewrite,
 }
@@ -74,7 +75,7 @@ pub struct Load {
 impl Core {
     /// A core that holds nothing. `worker` is its number, which our Via branches name; `seed` is any number that is
     /// another one at every start; `watched` is the same for all workers.
-    pub fn new(settings: Arc<Settings>, keys: &Keys, worker: u8, seed: u64, watched: Arc<Watched>) -> Self {
+    pub fn new(settings: Arc<Settings>, keys: &Keys, worker: u8, seed: u64, watched: Arc<SubscriberIndex>) -> Self {
         let mac = Mac::new(keys.route);
         let hasher = ContentHasher::default();
         Self {
@@ -84,10 +85,10 @@ impl Core {
             worker,
             authenticator: Authenticator::new(keys, worker, hasher.clone()),
             pins: Pins::new(hasher),
-            forks: Forks::new(seed),
+            forks: ResponseContexts::new(seed),
             moved: MovedSides::default(),
             connections: Arc::default(),
-            stalls: Stalls::default(),
+            slots: RequestSlots::default(),
             subscriptions: Subscriptions::new(watched),
             rewrite: Rewrite::new(),
         }
@@ -104,10 +105,10 @@ impl Core {
     pub fn receive(&mut self, now: Now, received: Received, outbox: &mut Outbox) {
         // RFC 3261 18.2.2 would send the answer to port 0.
         if received.flow.remote.port() == 0 {
-            outbox.tell(Event::Dropped(Drop::Source));
+            outbox.emit(Event::Dropped(Drop::Source));
         } else if received.message.is_request() {
             let (method, transport) = (received.message.method().as_str_or("other"), received.flow.transport);
-            outbox.tell(Event::RequestReceived { method, transport });
+            outbox.emit(Event::RequestReceived { method, transport });
             self.dispatch_request(now, received, outbox);
         } else {
             self.dispatch_response(now, received, outbox);
@@ -116,31 +117,33 @@ impl Core {
 
     /// Something came that is no SIP message at all.
     pub fn garbage(&self, flow: &Flow, outbox: &mut Outbox) {
-        outbox.tell(Event::ParseError { answered: false, flow: *flow });
-        outbox.tell(Event::Dropped(Drop::Garbage));
+        outbox.emit(Event::ParseError { answered: false, flow: *flow });
+        outbox.emit(Event::Dropped(Drop::Garbage));
     }
 
-    /// The answer to a question of this core, or the bad news about one of its transmits.
-    pub fn answer(&mut self, now: Now, parked: Parked, answer: Answer, outbox: &mut Outbox) {
+    /// The answer to a question of this core, or that one of its transmits could not be sent.
+    pub fn answer(&mut self, now: Now, parked: Continuation, answer: Answer, outbox: &mut Outbox) {
         self.dispatch_answer(now, parked, answer, outbox);
     }
 
     /// Another worker's core says something.
-    pub fn deliver(&mut self, now: Now, letter: Letter, outbox: &mut Outbox) {
-        match letter {
-            Letter::Request(received) => self.dispatch_request(now, *received, outbox),
-            Letter::Response(received) => self.dispatch_response(now, *received, outbox),
-            Letter::Phone(aor) => self.phone_came(aor, outbox),
-            Letter::Moved { side, moved } => self.dialog_moved(side, moved, outbox),
-            Letter::Registration(aor) => self.registration_changed(now, &aor, outbox),
-            Letter::Passed { key, response } => self.response_passed(now, TransactionKey(key), response, outbox),
+    pub fn deliver(&mut self, now: Now, core_message: CoreMessage, outbox: &mut Outbox) {
+        match core_message {
+            CoreMessage::Request(received) => self.dispatch_request(now, *received, outbox),
+            CoreMessage::Response(received) => self.dispatch_response(now, *received, outbox),
+            CoreMessage::PhoneRegistered(aor) => self.phone_came(aor, outbox),
+            CoreMessage::DialogMoved { side, moved } => self.dialog_moved(side, moved, outbox),
+            CoreMessage::RegistrationChanged(aor) => self.registration_changed(now, &aor, outbox),
+            CoreMessage::ResponsePassed { key, response } => {
+                self.response_passed(now, TransactionKey(key), response, outbox)
+            }
         }
     }
 
     /// Does what is due. To be called when [`Core::next_timeout`] has passed; early or late does no harm.
     pub fn timeout(&mut self, now: Now, outbox: &mut Outbox) {
         self.pins.timeout(now.mono, |TransactionKey(call)| {
-            outbox.tell(Event::CallEnded { call, status: None, tried: 1, by: None });
+            outbox.emit(Event::CallEnded { call, status: None, tried: 1, by: None });
         });
         let (forks, mut context) = self.split(now, outbox);
         forks.timeout(&mut context);
@@ -168,7 +171,7 @@ impl Core {
     }
 
     /// The forks, and the context they work in.
-    fn split<'a>(&'a mut self, now: Now, outbox: &'a mut Outbox) -> (&'a mut Forks, Context<'a>) {
+    fn split<'a>(&'a mut self, now: Now, outbox: &'a mut Outbox) -> (&'a mut ResponseContexts, Context<'a>) {
         let (forks, _, context) = self.parts(now, outbox);
         (forks, context)
     }
@@ -178,7 +181,7 @@ impl Core {
         &'a mut self,
         now: Now,
         outbox: &'a mut Outbox,
-    ) -> (&'a mut Forks, &'a mut Subscriptions, Context<'a>) {
+    ) -> (&'a mut ResponseContexts, &'a mut Subscriptions, Context<'a>) {
         let context = Context {
             now,
             mac: &self.mac,

@@ -5,7 +5,7 @@
 use location::Record;
 
 use super::Core;
-use crate::ask::{Parked, Question, Waiting};
+use crate::ask::{Continuation, Question, Resume};
 use crate::clock::Now;
 use crate::context::ToTag;
 use crate::event::{Event, Limit};
@@ -26,7 +26,7 @@ impl Core {
         match pending.decide(stored, tag.as_bytes(), &self.settings, &self.gruus, &self.connections, now) {
             Ok(Decision::Answer) => Self::confirm(&pending, outbox),
             Ok(Decision::Commit { expected, record }) => {
-                outbox.ask(Question::Commit { expected, record }, Parked(Waiting::RegisterCommit(pending)));
+                outbox.ask(Question::Commit { expected, record }, Continuation(Resume::RegisterCommit(pending)));
             }
             Err(reject) => self.refuse_register(now, &pending, reject, outbox),
         }
@@ -35,24 +35,24 @@ impl Core {
     /// The change is safe: the 200 leaves.
     pub(super) fn confirm(pending: &PendingRegister, outbox: &mut Outbox) {
         let back = pending.request.back;
-        if outbox.tell_fitted(pending.fitted) {
-            outbox.tell(Event::ResponseSent { method: "REGISTER", status: 200, transport: back.transport });
+        if outbox.emit_fitted(pending.fitted) {
+            outbox.emit(Event::ResponseSent { method: "REGISTER", status: 200, transport: back.transport });
         }
         let Summary { outcome, before, bindings, expires, displaced } = pending.summary;
         if displaced {
-            outbox.tell(Event::LimitReached(Limit::Contacts));
+            outbox.emit(Event::LimitReached(Limit::Contacts));
         }
         let (aor, flow) = (pending.aor.clone(), pending.request.flow);
         let (status, reason, offence) = (200, "OK", None);
-        outbox.tell(Event::Registration { outcome, status, reason, aor, before, bindings, expires, flow, offence });
+        outbox.emit(Event::Registration { outcome, status, reason, aor, before, bindings, expires, flow, offence });
         outbox.send(back, false, |out| out.extend_from_slice(&pending.answer));
         outbox.bound_silence(pending.silence);
     }
 
     pub(super) fn refuse_register(&mut self, now: Now, pending: &PendingRegister, reject: Reject, outbox: &mut Outbox) {
         match reject {
-            Reject::TooManyContacts => outbox.tell(Event::LimitReached(Limit::Contacts)),
-            Reject::ContactTooLong => outbox.tell(Event::LimitReached(Limit::ContactSize)),
+            Reject::TooManyContacts => outbox.emit(Event::LimitReached(Limit::Contacts)),
+            Reject::ContactTooLong => outbox.emit(Event::LimitReached(Limit::ContactSize)),
             _ => {}
         }
         self.refuse(now, &pending.request, reject, outbox);

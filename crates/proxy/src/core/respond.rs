@@ -5,7 +5,7 @@ use parser::{HeaderName, Method, write_target};
 use smallvec::SmallVec;
 
 use super::Core;
-use super::launch::parties;
+use super::send::parties;
 use crate::clock::Now;
 use crate::context::Context;
 use crate::event::{Drop, Event, Registration};
@@ -15,13 +15,13 @@ use crate::registrar::address_of_record;
 use crate::reject::Reject;
 use crate::request::Request;
 use crate::route::Plan;
-use crate::watch::PACKAGE;
+use crate::settings::REG_PACKAGE;
 
 impl Core {
     /// Answers a request with its refusal. An ACK is never answered (RFC 3261 17).
     pub(super) fn refuse(&mut self, now: Now, request: &Request, reject: Reject, outbox: &mut Outbox) {
         if request.method() == Method::Ack {
-            return outbox.tell(Event::Dropped(Drop::StrayAck));
+            return outbox.emit(Event::Dropped(Drop::StrayAck));
         }
         self.report(request, reject, outbox);
         let challenges = match reject {
@@ -54,7 +54,7 @@ impl Core {
         let (_, mut context) = self.split(now, outbox);
         context.reply(request, 200, b"OK", |reply| {
             reply.header(HeaderName::Allow, |out| out.extend_from_slice(b"OPTIONS, REGISTER, SUBSCRIBE"));
-            reply.header(HeaderName::AllowEvents, |out| out.extend_from_slice(PACKAGE));
+            reply.header(HeaderName::AllowEvents, |out| out.extend_from_slice(REG_PACKAGE));
             reply.header(HeaderName::Accept, |out| out.extend_from_slice(b"application/sdp"));
             reply.header(HeaderName::Supported, |out| out.extend_from_slice(b"path, outbound, gruu"));
         });
@@ -71,7 +71,7 @@ impl Core {
                 for target in &group.targets {
                     reply.header(HeaderName::Contact, |out| {
                         out.push(b'<');
-                        // Whoever called there would send the header part of a Contact.
+                        // The caller would send the header part of a Contact there.
                         write_target(out, target.uri(request));
                         out.extend_from_slice(format!(">;q={}.{:03}", q / 1000, q % 1000).as_bytes());
                     });
@@ -100,7 +100,7 @@ impl Core {
         };
         let (status, reason, flow, offence) = (reject.status(), reject.reason(), request.flow, reject.offence());
         let (before, bindings, expires) = (0, 0, 0);
-        outbox.tell(Event::Registration { outcome, status, reason, aor, before, bindings, expires, flow, offence });
+        outbox.emit(Event::Registration { outcome, status, reason, aor, before, bindings, expires, flow, offence });
     }
 
     fn report_call(&self, request: &Request, reject: Reject, outbox: &mut Outbox) {
@@ -110,7 +110,7 @@ impl Core {
         let Some((from, to)) = parties(request, None, &self.settings) else { return };
         let (status, reason, source) = (reject.status(), reject.reason(), request.flow.remote);
         let (call, offence) = (request.key.0, reject.offence());
-        outbox.tell(Event::CallRefused { call, from, to, status, reason, source, offence });
+        outbox.emit(Event::CallRefused { call, from, to, status, reason, source, offence });
     }
 
     /// Of other requests only those that their sender may not send.
@@ -119,6 +119,6 @@ impl Core {
         let from = request.caller().map(|caller| self.settings.aor_named_by(&caller));
         let from = from.unwrap_or_else(|| Aor::new(b"", b""));
         let (method, source) = (request.method().as_str_or("other"), request.flow.remote);
-        outbox.tell(Event::RequestRefused { offence, method, from, source });
+        outbox.emit(Event::RequestRefused { offence, method, from, source });
     }
 }

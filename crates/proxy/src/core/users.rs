@@ -5,7 +5,7 @@ use location::{Aor, Record};
 use parser::Method;
 
 use super::Core;
-use crate::ask::{Answer, Parked, Question, Stall, Waiting};
+use crate::ask::{Answer, Continuation, Question, RequestSlot, Resume};
 use crate::clock::Now;
 use crate::event::{Event, Limit};
 use crate::outbox::Outbox;
@@ -47,11 +47,11 @@ impl Core {
     fn expand(&mut self, now: Now, request: Request, mut way: Box<Expansion>, outbox: &mut Outbox) {
         if let Some(callee) = way.next(&request, &self.settings) {
             let question = Question::Load(callee.aor.clone());
-            return outbox.ask(question, Parked(Waiting::Users(self.stalls.put(request), way)));
+            return outbox.ask(question, Continuation(Resume::Users(self.slots.park(request), way)));
         }
         let (plan, is_cut) = way.into_plan();
         if is_cut {
-            outbox.tell(Event::LimitReached(Limit::Targets));
+            outbox.emit(Event::LimitReached(Limit::Targets));
         }
         if plan.groups.is_empty() {
             return self.refuse(now, &request, Reject::NotRegistered, outbox);
@@ -63,12 +63,12 @@ impl Core {
     pub(super) fn user_looked_up(
         &mut self,
         now: Now,
-        stalled: Stall,
+        slot: RequestSlot,
         mut way: Box<Expansion>,
         answer: Answer,
         outbox: &mut Outbox,
     ) {
-        let Some(request) = self.stalls.lead_out(stalled) else { return };
+        let Some(request) = self.slots.take(slot) else { return };
         let record = if let Answer::Loaded(record) = answer { record } else { None };
         let found = way.current().and_then(|callee| {
             route::plan_for_callee(&request, callee, record.as_ref(), &self.settings, &self.gruus, now).ok()

@@ -1,4 +1,4 @@
-//! The turns of who watches registrations: his SUBSCRIBE, a change, the record, the response to a NOTIFY (RFC 3680).
+//! The steps of a subscription to registrations: SUBSCRIBE, a change, the record, the response to a NOTIFY (RFC 3680).
 
 use std::sync::Arc;
 
@@ -12,25 +12,31 @@ use crate::context::Context;
 use crate::event::{Drop, Event, Limit};
 use crate::forward::NotifyId;
 use crate::hop;
-use crate::outbox::{Handover, Letter, Outbox};
+use crate::outbox::{CoreMessage, Handover, Outbox};
 use crate::reject::Reject;
 use crate::request::Request;
 use crate::settings::Authentication;
-use crate::watch::{Asked, LocalTag, Meant, Subscription, Subscriptions};
+use crate::watch::{InitialSubscribe, LocalTag, SubscribeKind, Subscription, Subscriptions};
 
 impl Core {
     /// A SUBSCRIBE that is for this worker.
-    pub(super) fn watch(&mut self, now: Now, request: &Request, meant: Meant, outbox: &mut Outbox) {
+    pub(super) fn watch(&mut self, now: Now, request: &Request, meant: SubscribeKind, outbox: &mut Outbox) {
         if let Err(reject) = self.subscribe(now, request, meant, outbox) {
             self.refuse(now, request, reject, outbox);
         }
     }
 
-    fn subscribe(&mut self, now: Now, request: &Request, meant: Meant, outbox: &mut Outbox) -> Result<(), Reject> {
+    fn subscribe(
+        &mut self,
+        now: Now,
+        request: &Request,
+        meant: SubscribeKind,
+        outbox: &mut Outbox,
+    ) -> Result<(), Reject> {
         let settings = Arc::clone(&self.settings);
         let aor = match meant {
-            Meant::Begin(aor) => aor,
-            Meant::Within(tag) => {
+            SubscribeKind::Initial(aor) => aor,
+            SubscribeKind::InDialog(tag) => {
                 self.admit_refresh(now, request, tag, outbox)?;
                 let (subscriptions, mut context) = self.watching(now, outbox);
                 let refresh = |subscription: &mut Subscription, context: &mut Context<'_>| {
@@ -46,7 +52,7 @@ impl Core {
             return Ok(());
         }
         let watcher = self.admit_watcher(now, request, &aor, outbox)?;
-        let asked = Asked::of(request, tag, &settings)?;
+        let asked = InitialSubscribe::of(request, tag, &settings)?;
         self.has_room(&aor, outbox)?;
         let (subscriptions, mut context) = self.watching(now, outbox);
         subscriptions.insert(tag, &aor, &mut context, |context| {
@@ -79,18 +85,18 @@ impl Core {
         } else {
             return Ok(());
         };
-        outbox.tell(Event::LimitReached(reached));
+        outbox.emit(Event::LimitReached(reached));
         Err(Reject::Overload)
     }
 
-    /// The bindings of a user have changed: whoever watches him hears of it, at whichever worker.
-    pub(super) fn tell_watchers(&mut self, now: Now, aor: &Aor, outbox: &mut Outbox) {
+    /// The bindings of a user have changed: its subscribers are notified, at whichever worker they are.
+    pub(super) fn notify_subscribers(&mut self, now: Now, aor: &Aor, outbox: &mut Outbox) {
         for worker in self.subscriptions.workers_for(aor, &self.mac) {
             if worker == self.worker {
                 self.registration_changed(now, aor, outbox);
             } else {
-                let letter = Letter::Registration(aor.clone());
-                outbox.handovers.push(Handover { worker: Some(worker), letter });
+                let core_message = CoreMessage::RegistrationChanged(aor.clone());
+                outbox.handovers.push(Handover { worker: Some(worker), core_message });
             }
         }
     }
@@ -133,7 +139,7 @@ impl Core {
             watcher.heard(id.sequence, response, source, &settings, context);
         };
         if subscriptions.with(id.subscription, &mut context, hear).is_none() {
-            outbox.tell(Event::Dropped(Drop::StrayResponse));
+            outbox.emit(Event::Dropped(Drop::StrayResponse));
         }
     }
 

@@ -16,6 +16,7 @@ use crate::clock::Wall;
 use crate::connections::Connections;
 use crate::hop::Hop;
 use crate::mac::{Mac, Purpose};
+use crate::nat;
 use crate::peer::Peer;
 use crate::reach;
 use crate::reject::Reject;
@@ -96,7 +97,7 @@ impl InDialog {
 
     /// The dialog of a request that came by twice when its dialog was made (a spiral): from the sender of this token to the
     /// other side of the next one. `None` if the two are not of one call. Anybody can make a dialog with the Call-ID and
-    /// the tag of a call that he has seen; that its caller is the same user, nobody else can.
+    /// the tag of a call that it has read on the wire; but not with the same user as its caller.
     pub(crate) fn then(&self, next: Self) -> Option<Self> {
         let same_user = match self.from_caller {
             true => self.sender.user == next.sender.user,
@@ -245,9 +246,9 @@ impl InDialog {
         let contact = request.message.header::<Contact<'_>>().ok().flatten();
         let target =
             contact.as_ref().and_then(|contact| contact.address()).and_then(|address| address.uri.sip().copied());
-        // Who was not behind a NAT when the dialog was made, and speaks from the same place, names another Contact on purpose.
+        // A side that was not behind a NAT when the dialog was made, and sends from the same place, names another Contact on purpose.
         let may_be_behind_nat = self.sender.only_flow || peer != self.sender.peer;
-        let only_flow = may_be_behind_nat && request.is_flow_bound(target.as_ref());
+        let only_flow = may_be_behind_nat && nat::is_flow_bound(request, target.as_ref());
         let target = target.filter(|uri| may_name(uri, &self.sender, request.flow.remote, settings));
         let elsewhere = target.filter(|uri| !self.sender.only_flow && literal(uri) != Some(self.sender.peer.remote));
         if peer == self.sender.peer && elsewhere.is_none() {

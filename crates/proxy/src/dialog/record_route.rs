@@ -13,14 +13,15 @@ use parser::{Header as _, HeaderName, Message, Rewrite, SipUri, Uri, unescape};
 
 use super::next_hop::{bracketed, literal, next_hop, plain, plain_address};
 use super::token::{DialogId, DialogToken, Sealed, Side, Target, TokenText, User, split_mark, write_mark};
-use crate::context::tag_of;
 use crate::hop::Hop;
 use crate::mac::{Mac, Purpose};
+use crate::nat;
 use crate::peer::Peer;
 use crate::reach::{self, check_host, may_send};
 use crate::request::Request;
-use crate::route::Target as RouteTarget;
+use crate::request::tag_of;
 use crate::settings::{Named, Settings};
+use crate::target::Target as RouteTarget;
 
 /// More values of ours in one response are no spiral but somebody's making.
 const MOST_OWN_VALUES: usize = 8;
@@ -35,7 +36,7 @@ pub(crate) fn token_for(
     let (message, first) = (&request.message, first_domain(settings));
     let next = message.value(HeaderName::RecordRoute).and_then(uri_of_route).or_else(|| contact(message));
     let user = named(request.caller_text(), settings);
-    let only_flow = request.is_flow_bound(next.as_ref());
+    let only_flow = nat::is_flow_bound(request, next.as_ref());
     let phone = user.as_ref().filter(|_| only_flow).and_then(|_| instance_of(message));
     // Whoever calls by a name that is not of ours keeps it in the dialog. It may be a user (`may_call_as`, RFC 3323), who is
     // not named in the token: the called side can read that.

@@ -5,17 +5,18 @@ use std::net::SocketAddr;
 
 use parser::{HeaderName, Message, reason_phrase};
 
-use crate::context::{Context, tag_of};
+use crate::context::Context;
 use crate::dialog::Callee;
 use crate::event::{self, Event};
 use crate::forward::{merge_challenges, write_response};
+use crate::request::tag_of;
 
-use super::Fork;
+use super::ResponseContext;
 use super::best;
 use super::outcome::Outcome;
 use super::upstream::Upstream;
 
-impl Fork {
+impl ResponseContext {
     /// RFC 3261 16.7 steps 6 to 9.
     pub(super) fn answer_with_best(&mut self, context: &mut Context<'_>) {
         let finals = self.branches.iter().filter_map(|branch| branch.outcome.as_ref());
@@ -25,17 +26,17 @@ impl Fork {
         let status = best.as_ref().and_then(Outcome::status).unwrap_or(408);
         self.ring_until = None;
         let outcome = match status {
-            487 if self.caller_hung_up => event::Fork::Cancelled,
-            408 => event::Fork::TimedOut,
-            _ => event::Fork::Refused,
+            487 if self.caller_hung_up => event::ForkOutcome::Cancelled,
+            408 => event::ForkOutcome::TimedOut,
+            _ => event::ForkOutcome::Refused,
         };
-        self.tell_end(outcome, status, None, context);
+        self.emit_outcome(outcome, status, None, context);
         match best {
             // RFC 4320 4.2: nobody may be told 408 to another method than INVITE.
             _ if status == 408 && !self.upstream.is_invite() => {
                 self.upstream.end_in_silence(&self.template.settings.timers, context.now.mono);
             }
-            _ if best::as_told(status) != status => self.reply(best::as_told(status), context),
+            _ if best::status_for_caller(status) != status => self.reply(best::status_for_caller(status), context),
             Some(Outcome::Final(message)) => self.pass_up(&message, None, context),
             _ => self.reply(status, context),
         }
@@ -58,7 +59,7 @@ impl Fork {
         });
         let (settings, Context { outbox, rewrite, mac, .. }) = (&self.template.settings, context);
         let Upstream { back, method, .. } = self.upstream;
-        outbox.tell(Event::ResponseSent { method, status, transport: back.transport });
+        outbox.emit(Event::ResponseSent { method, status, transport: back.transport });
         let tag = tag_of(response, HeaderName::To).unwrap_or_default();
         let text = outbox.send(back, false, |out| {
             write_response(response, Callee { tag, address }, settings, mac, rewrite, out, |more| {
@@ -82,17 +83,17 @@ impl Fork {
     }
 
     /// Says how it ended; `by`: the phone that decided it alone.
-    pub(super) fn tell_end(
+    pub(super) fn emit_outcome(
         &self,
-        outcome: event::Fork,
+        outcome: event::ForkOutcome,
         status: u16,
         by: Option<SocketAddr>,
         context: &mut Context<'_>,
     ) {
-        context.outbox.tell(Event::Fork { outcome });
+        context.outbox.emit(Event::Fork { outcome });
         if let Some(request) = self.template.request.as_ref().filter(|_| self.upstream.is_invite()) {
             let (call, tried) = (request.key.0, self.branches.len());
-            context.outbox.tell(Event::CallEnded { call, status: Some(status), tried, by });
+            context.outbox.emit(Event::CallEnded { call, status: Some(status), tried, by });
         }
     }
 }

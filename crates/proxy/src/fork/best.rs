@@ -3,7 +3,7 @@
 //! | place | responses | why there |
 //! |---|---|---|
 //! | 1 | 6xx | it speaks for the user, not for one phone (16.7 step 6: MUST) |
-//! | 2 | 487 after the caller hung up | it is what he waits for |
+//! | 2 | 487 after the caller hung up | the caller waits for it |
 //! | 3 | 401, 407 | the caller can repair it, and then reach every phone |
 //! | 4 | 415, 420, 484 | the same, with another body, without an extension, with more digits |
 //! | 5 | 3xx | another way to try |
@@ -40,10 +40,10 @@ pub(crate) fn rank(status: u16, caller_hung_up: bool) -> (Reverse<u8>, Reverse<u
     (Reverse(place), Reverse(status))
 }
 
-/// The code that the caller is told instead, where this one was not meant for him.
-pub(crate) const fn as_told(status: u16) -> u16 {
+/// The status that the caller gets instead of one that is meant for this server.
+pub(crate) const fn status_for_caller(status: u16) -> u16 {
     match status {
-        // RFC 5626 11.5: a 430 is for whoever looked the phone up, and that is us; to the caller the phone is away.
+        // RFC 5626 11.5: a 430 is for the proxy that looked the flow up, which is this one; for the caller the phone is unavailable.
         430 => 480,
         503 => 500,
         _ => status,

@@ -1,6 +1,6 @@
 //! One branch of a response context: a target, its client transaction, its CANCEL (RFC 3261 16.6 to 16.10, 9.1).
 //!
-//! Knows its own phone only; what the others did and what the caller gets is the context's business.
+//! Knows its own phone only; what other branches did and what the caller gets is decided by the response context.
 
 use std::time::Duration;
 
@@ -8,19 +8,20 @@ use bytes::Bytes;
 use parser::{HeaderName, Message, Method, write_ack, write_cancel};
 
 use super::early::EarlyDialogs;
-use super::names_a_hop_below;
-use super::outcome::Outcome;
+use super::has_upstream_via;
+use super::outcome::{CancelCause, Outcome};
 use super::template::Template;
 use crate::clock::Instant;
-use crate::context::{Context, tag_of};
+use crate::context::Context;
 use crate::hop::Hop;
 use crate::pin::tag_checksum;
-use crate::route::Target;
-use crate::transaction::{ClientInvite, ClientOther, Due, Heard, is_due, sooner};
+use crate::request::tag_of;
+use crate::target::Target;
+use crate::transaction::{ClientEvent, ClientInvite, ClientOther, TimerAction, is_due, sooner};
 
 /// A client transaction and what belongs to it.
 #[derive(Debug)]
-pub(super) struct Branch {
+pub(super) struct ClientBranch {
     number: u8,
     target: Target,
     hop: Hop,
@@ -55,7 +56,7 @@ enum Cancel {
     /// With this Reason, as soon as a provisional response has come.
     Wanted {
         reason: Option<Bytes>,
-        counts_as: u16,
+        why: CancelCause,
     },
     Sent(Box<Cancelling>),
 }
@@ -67,11 +68,11 @@ struct Cancelling {
     client: ClientOther,
     /// When to stop waiting for the 487 (RFC 3261 9.1: 64·T1).
     until: Instant,
-    /// What the branch's end counts as, if its 487 comes or not.
-    counts_as: u16,
+    /// What the end of the branch counts as, whether its 487 comes or not.
+    why: CancelCause,
 }
 
-impl Branch {
+impl ClientBranch {
     /// A branch whose request is sent now.
     pub(super) fn start(
         number: u8,
@@ -115,7 +116,7 @@ impl Branch {
         method: Method<'_>,
         template: &Template,
         context: &mut Context<'_>,
-    ) -> Heard {
+    ) -> ClientEvent {
         let timers = template.timers();
         let reliable = self.hop.transport.is_reliable();
         let status = response.status().unwrap_or(500);
@@ -123,10 +124,10 @@ impl Branch {
         // RFC 3261 17.1.3: the branch and the method of the CSeq tell which transaction is meant.
         if let (Method::Cancel, Cancel::Sent(cancel)) = (method, &mut self.cancel) {
             cancel.client.receive(status, reliable, timers, now);
-            return Heard::Nothing;
+            return ClientEvent::Nothing;
         }
         if !self.is_of(method, template) {
-            return Heard::Stray;
+            return ClientEvent::Stray;
         }
         self.patience = None;
         let heard = match &mut self.client {
@@ -134,38 +135,38 @@ impl Branch {
             Client::Other(client) => client.receive(status, reliable, timers, now),
         };
         match heard {
-            Heard::Provisional => {
+            ClientEvent::Provisional => {
                 // RFC 3261 16.7 step 2: a 100 says nothing of the phone.
                 if status > 100 && self.timer_c.is_some() {
                     self.timer_c = Some(now + timers.c);
                 }
-                if let Cancel::Wanted { reason, counts_as } = &self.cancel {
-                    let (reason, counts_as) = (reason.clone(), *counts_as);
-                    self.send_cancel(reason.as_deref(), counts_as, template, context);
+                if let Cancel::Wanted { reason, why } = &self.cancel {
+                    let (reason, why) = (reason.clone(), *why);
+                    self.send_cancel(reason.as_deref(), why, template, context);
                 }
             }
-            Heard::Success => {
+            ClientEvent::Success => {
                 let to_tag = tag_of(response, HeaderName::To).unwrap_or_default();
                 self.accepted = (method == Method::Invite).then(|| tag_checksum(to_tag));
                 self.end(Outcome::Success);
             }
-            Heard::Failure => {
+            ClientEvent::Failure => {
                 self.acknowledge(response, template, context);
                 let outcome = self.counted(response);
                 self.end(outcome);
             }
-            Heard::FailureAgain if !self.ack.is_empty() => context.outbox.resend(self.hop, false, &self.ack),
-            Heard::FailureAgain | Heard::Nothing | Heard::Stray => {}
+            ClientEvent::FailureAgain if !self.ack.is_empty() => context.outbox.resend(self.hop, false, &self.ack),
+            ClientEvent::FailureAgain | ClientEvent::Nothing | ClientEvent::Stray => {}
         }
         heard
     }
 
-    /// Stops the phone ringing, now or when it gives its first sign (RFC 3261 16.10, 9.1). `counts_as` is what the
-    /// branch's end stands for if no other final comes first.
+    /// Stops the phone ringing, now or when it gives its first sign (RFC 3261 16.10, 9.1). `why` tells what the
+    /// end of the branch counts as if no other final comes first.
     pub(super) fn cancel(
         &mut self,
         reason: Option<&[u8]>,
-        counts_as: u16,
+        why: CancelCause,
         template: &Template,
         context: &mut Context<'_>,
     ) {
@@ -174,22 +175,22 @@ impl Branch {
         }
         let under_way = match &mut self.cancel {
             Cancel::Unwanted => None,
-            Cancel::Wanted { counts_as, .. } => Some(counts_as),
-            Cancel::Sent(cancel) => Some(&mut cancel.counts_as),
+            Cancel::Wanted { why, .. } => Some(why),
+            Cancel::Sent(cancel) => Some(&mut cancel.why),
         };
         if let Some(before) = under_way {
-            // That the caller hung up since is what he wants to hear.
-            *before = counts_as.max(*before);
+            // If the caller hung up since, it waits for the 487.
+            *before = why.max(*before);
             return;
         }
         match &self.client {
-            Client::Invite(client) if client.is_proceeding() => self.send_cancel(reason, counts_as, template, context),
+            Client::Invite(client) if client.is_proceeding() => self.send_cancel(reason, why, template, context),
             Client::Invite(_) => {
-                self.cancel = Cancel::Wanted { reason: reason.map(Bytes::copy_from_slice), counts_as };
+                self.cancel = Cancel::Wanted { reason: reason.map(Bytes::copy_from_slice), why };
                 // A phone that gave no sign of life while it should have rung is not waited for any longer. Of one
                 // that the caller gave up, a 2xx may be on its way.
-                if counts_as == 408 {
-                    self.end(Outcome::Silent(408));
+                if why == CancelCause::TimedOut {
+                    self.end(Outcome::NoResponse(408));
                 }
             }
             // RFC 3261 9.1: there is nothing to cancel but an INVITE.
@@ -201,9 +202,9 @@ impl Branch {
     pub(super) fn give_up(&mut self) {
         if self.outcome.is_none() {
             if matches!((&self.client, &self.cancel), (Client::Invite(_), Cancel::Unwanted)) {
-                self.cancel = Cancel::Wanted { reason: None, counts_as: 408 };
+                self.cancel = Cancel::Wanted { reason: None, why: CancelCause::TimedOut };
             }
-            self.end(Outcome::Mute);
+            self.end(Outcome::FailedOver);
         }
     }
 
@@ -211,7 +212,7 @@ impl Branch {
     pub(super) fn undelivered(&mut self) {
         if self.outcome.is_none() {
             self.abandon();
-            self.end(Outcome::Silent(self.hop.failure()));
+            self.end(Outcome::NoResponse(self.hop.failure()));
         }
     }
 
@@ -224,18 +225,18 @@ impl Branch {
             Client::Other(client) => client.timeout(now),
         };
         match due {
-            Due::Resend => template.send(self, context),
-            Due::TimedOut => self.end(Outcome::Silent(self.silence())),
-            Due::Nothing => {}
+            TimerAction::Resend => template.send(self, context),
+            TimerAction::TimedOut => self.end(Outcome::NoResponse(self.silence())),
+            TimerAction::Nothing => {}
         }
         if let Cancel::Sent(cancel) = &mut self.cancel {
-            if cancel.client.timeout(now) == Due::Resend {
+            if cancel.client.timeout(now) == TimerAction::Resend {
                 context.outbox.resend(self.hop, false, &cancel.text);
             }
             if cancel.until <= now && matches!(&self.client, Client::Invite(invite) if invite.is_proceeding()) {
-                let status = cancel.counts_as;
+                let status = cancel.why.status();
                 self.abandon();
-                self.end(Outcome::Silent(status));
+                self.end(Outcome::NoResponse(status));
             }
         }
         if is_due(self.patience, now) {
@@ -245,7 +246,7 @@ impl Branch {
         // RFC 3261 16.8
         if is_due(self.timer_c, now) {
             self.timer_c = None;
-            self.cancel(None, 408, template, context);
+            self.cancel(None, CancelCause::TimedOut, template, context);
         }
         !had_ended && self.outcome.is_some()
     }
@@ -253,7 +254,7 @@ impl Branch {
     /// Its final will not be passed on any more: the code is all that is left of it.
     pub(super) fn forget(&mut self) {
         if let Some(Outcome::Final(message)) = &self.outcome {
-            self.outcome = Some(Outcome::Silent(message.status().unwrap_or(500)));
+            self.outcome = Some(Outcome::NoResponse(message.status().unwrap_or(500)));
         }
         if let Cancel::Sent(cancel) = &mut self.cancel
             && !cancel.client.is_pending()
@@ -270,8 +271,8 @@ impl Branch {
     /// phone has answered, or was told to stop.
     pub(super) fn is_lost(&self) -> bool {
         let lost = match &self.outcome {
-            Some(Outcome::Mute) => return true,
-            Some(Outcome::Silent(status)) => matches!(status, 408 | 430 | 503),
+            Some(Outcome::FailedOver) => return true,
+            Some(Outcome::NoResponse(status)) => matches!(status, 408 | 430 | 503),
             Some(Outcome::Final(message)) => matches!(message.status(), Some(408 | 430)),
             _ => false,
         };
@@ -284,7 +285,7 @@ impl Branch {
         refused && matches!(self.cancel, Cancel::Unwanted)
     }
 
-    /// Whether its phone has not said a word yet.
+    /// Whether no response came on it yet.
     pub(super) const fn is_silent(&self) -> bool {
         self.is_pending() && matches!(&self.client, Client::Invite(client) if !client.is_proceeding())
     }
@@ -359,11 +360,11 @@ impl Branch {
         sooner(sooner(client, cancel), sooner(self.timer_c, self.patience))
     }
 
-    fn send_cancel(&mut self, reason: Option<&[u8]>, counts_as: u16, template: &Template, context: &mut Context<'_>) {
+    fn send_cancel(&mut self, reason: Option<&[u8]>, why: CancelCause, template: &Template, context: &mut Context<'_>) {
         let text = template.follow_up(self, context, |sent, out| write_cancel(sent, reason, out));
         let (timers, now) = (template.timers(), context.now.mono);
         let client = ClientOther::new(self.hop.transport.is_reliable(), timers, now);
-        self.cancel = Cancel::Sent(Box::new(Cancelling { text, client, until: now + timers.give_up(), counts_as }));
+        self.cancel = Cancel::Sent(Box::new(Cancelling { text, client, until: now + timers.give_up(), why }));
     }
 
     /// RFC 3261 17.1.1.3: only the failure of an INVITE is acknowledged.
@@ -386,12 +387,12 @@ impl Branch {
         }
     }
 
-    /// A 487 that our own clock caused is silence to the caller: he did not cancel. A final that cannot be passed on
+    /// A 487 that a timer of this server caused counts as no response: the caller did not cancel. A final that cannot be passed on
     /// counts by its code.
     fn counted(&self, response: &Message) -> Outcome {
         match (&self.cancel, response.status()) {
-            (Cancel::Sent(cancel), Some(487)) if cancel.counts_as == 408 => Outcome::Silent(408),
-            (_, Some(status)) if !names_a_hop_below(response) => Outcome::Silent(status),
+            (Cancel::Sent(cancel), Some(487)) if cancel.why == CancelCause::TimedOut => Outcome::NoResponse(408),
+            (_, Some(status)) if !has_upstream_via(response) => Outcome::NoResponse(status),
             _ => {
                 let mut kept = Box::new(response.clone());
                 kept.detach();
@@ -403,8 +404,8 @@ impl Branch {
     fn silence(&self) -> u16 {
         match &self.cancel {
             Cancel::Unwanted => 408,
-            Cancel::Wanted { counts_as, .. } => *counts_as,
-            Cancel::Sent(cancel) => cancel.counts_as,
+            Cancel::Wanted { why, .. } => why.status(),
+            Cancel::Sent(cancel) => cancel.why.status(),
         }
     }
 
@@ -412,7 +413,7 @@ impl Branch {
         self.timer_c = None;
         self.patience = None;
         // What it says after all counts more than its silence.
-        if matches!(self.outcome, None | Some(Outcome::Mute)) {
+        if matches!(self.outcome, None | Some(Outcome::FailedOver)) {
             self.outcome = Some(outcome);
         }
     }

@@ -1,4 +1,4 @@
-//! Early dialogs that end while the caller still waits: he is told with a 199 for each, if he understands it (RFC 6228 6).
+//! Early dialogs that end while the caller still waits: the caller gets a 199 for each, if it supports that (RFC 6228 6).
 
 use parser::headers::{Require, To};
 use parser::{HeaderName, Message, reason_phrase};
@@ -6,7 +6,7 @@ use parser::{HeaderName, Message, reason_phrase};
 use crate::context::Context;
 use crate::request::Request;
 
-use super::{Fork, cause};
+use super::{ResponseContext, cause};
 
 /// Early dialogs of one branch that are remembered: a phone has one, a fork behind us a few.
 const MOST: usize = 8;
@@ -14,13 +14,13 @@ const MOST: usize = 8;
 /// The To tags of a branch's early dialogs.
 pub(super) type EarlyDialogs = Vec<Box<[u8]>>;
 
-/// Whether the caller wants to be told. Not if he asks for reliable provisionals, which no proxy can make.
+/// Whether the caller wants a 199. Not if it requires reliable provisionals, which no proxy can make.
 pub(super) fn wants_199(request: &Request) -> bool {
     let must_be_reliable = || request.message.headers::<Require<'_>>().flatten().any(|it| it.tag.is("100rel"));
     !request.in_dialog && request.supports("199") && !must_be_reliable()
 }
 
-impl Fork {
+impl ResponseContext {
     /// A provisional of a branch: it may make an early dialog, or end one.
     pub(super) fn note_early(&mut self, index: usize, response: &Message) {
         let tag = response.header::<To<'_>>().ok().flatten().and_then(|to| to.tag());
@@ -35,7 +35,7 @@ impl Fork {
     }
 
     /// A branch has failed with this code. What it leaves behind is told, if its final is not passed on by now.
-    pub(super) fn tell_ended(&mut self, index: usize, status: u16, context: &mut Context<'_>) {
+    pub(super) fn send_199(&mut self, index: usize, status: u16, context: &mut Context<'_>) {
         let ended = self.branches.get_mut(index).map(|branch| std::mem::take(&mut branch.early)).unwrap_or_default();
         for tag in ended {
             let Some(request) = &self.template.request else { return };

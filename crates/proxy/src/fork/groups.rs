@@ -7,17 +7,19 @@ use std::time::Duration;
 use crate::clock::Instant;
 use crate::context::Context;
 use crate::event::Event;
-use crate::route::{Group, Target, Way};
+use crate::route::Group;
 use crate::settings::Strategy;
+use crate::target::{Target, Way};
 
-use super::Fork;
-use super::branch::Branch;
+use super::ResponseContext;
+use super::branch::ClientBranch;
 use super::join::{are_one_phone, are_same};
+use super::outcome::CancelCause;
 
 /// The part of a breadth that is kept for late phones: each takes one, as a phone does not fork.
 const LATE_PART: u32 = 4;
 
-impl Fork {
+impl ResponseContext {
     /// Goes on if the group that rings is through: to the next one, or to the final response.
     pub(super) fn advance(&mut self, context: &mut Context<'_>) {
         if self.sender_is_gone(context.now.mono) {
@@ -25,8 +27,8 @@ impl Fork {
         }
         while self.upstream.is_waiting() && self.following == 0 && !self.group_rings() {
             if self.waiting.is_empty() {
-                // Who was told to stop may be picked up at this very moment.
-                if !self.branches.iter().any(Branch::is_pending) {
+                // A phone that was sent a CANCEL may be answered at the same moment.
+                if !self.branches.iter().any(ClientBranch::is_pending) {
                     self.answer_with_best(context);
                 }
                 return;
@@ -43,7 +45,7 @@ impl Fork {
         let rings_on =
             self.disposition.strategy == Strategy::Wave && !self.waiting.is_empty() && self.free_breadth() > 0;
         if !rings_on {
-            self.cancel_pending(None, 408, context);
+            self.cancel_pending(None, CancelCause::TimedOut, context);
         }
         if !self.waiting.is_empty() {
             self.start_group(context);
@@ -77,7 +79,7 @@ impl Fork {
     }
 
     fn group_rings(&self) -> bool {
-        self.branches.iter().skip(self.group_from).any(Branch::is_pending)
+        self.branches.iter().skip(self.group_from).any(ClientBranch::is_pending)
     }
 
     /// False if there is none, or no breadth left for any of it: then it waits for a branch to end.
@@ -115,7 +117,7 @@ impl Fork {
 
     /// The Max-Breadth that no branch holds now.
     pub(super) fn free_breadth(&self) -> u32 {
-        let held = self.branches.iter().map(Branch::breadth).sum();
+        let held = self.branches.iter().map(ClientBranch::breadth).sum();
         self.breadth.saturating_sub(held)
     }
 
@@ -144,7 +146,7 @@ impl Fork {
         let Ok(number) = u8::try_from(self.branches.len()) else { return };
         let patience = self.patience(&target);
         let method = self.upstream.method;
-        context.outbox.tell(Event::RequestForwarded { method, transport: hop.transport });
-        self.branches.push(Branch::start(number, (target, hop), breadth, patience, &self.template, context));
+        context.outbox.emit(Event::RequestForwarded { method, transport: hop.transport });
+        self.branches.push(ClientBranch::start(number, (target, hop), breadth, patience, &self.template, context));
     }
 }

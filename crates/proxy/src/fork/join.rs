@@ -3,8 +3,6 @@
 //!
 //! A URI is in a response context once (16.5), and there are only so many.
 
-use std::net::IpAddr;
-
 use location::{Aor, Record};
 use parser::{Message, Uri, equivalent};
 use smallvec::SmallVec;
@@ -14,37 +12,15 @@ use crate::context::Context;
 use crate::event::{Event, Limit};
 use crate::forward::BranchId;
 use crate::request::Request;
-use crate::route::{Group, Plan, Redirect, Target, TargetUri, Way, plan_for_bindings, redirects};
+use crate::route::{Group, Plan, Redirection, plan_for_bindings, redirects};
 use crate::settings::Strategy;
+use crate::target::{Target, TargetUri, Way};
 
-use super::Fork;
+use super::ResponseContext;
 use super::outcome::Outcome;
 
-/// A redirection that is being followed.
-#[derive(Debug)]
-pub(crate) struct Redirection {
-    /// The branch that was redirected.
-    pub(crate) branch: BranchId,
-    /// Where the phone is that redirected it.
-    pub(crate) from: IpAddr,
-    /// Those that are still to be looked up, the next one last.
-    pub(crate) contacts: Vec<Redirect>,
-    /// What was found so far.
-    pub(crate) plan: Plan,
-    all_at_once: bool,
-    last_q: Option<u16>,
-}
-
-impl Redirection {
-    /// Adds what a Contact of this preference was found to mean.
-    pub(crate) fn add(&mut self, q: u16, found: Plan) {
-        self.plan.append(found, self.all_at_once || self.last_q == Some(q));
-        self.last_q = Some(q);
-    }
-}
-
-impl Fork {
-    /// Whether the final of a branch is a redirection that is followed: then nobody hears of it.
+impl ResponseContext {
+    /// Whether the final of a branch is a redirection that is followed: then it is not passed on.
     pub(super) fn follow(
         &mut self,
         id: BranchId,
@@ -60,7 +36,7 @@ impl Fork {
         self.branches.get_mut(usize::from(id.index))?.outcome = Some(Outcome::Followed);
         self.following += 1;
         let all_at_once = self.disposition.strategy == Strategy::Parallel;
-        Some(Box::new(Redirection { branch: id, from, contacts, plan: Plan::default(), all_at_once, last_q: None }))
+        Some(Box::new(Redirection::new(id, from, contacts, all_at_once)))
     }
 
     /// The plan of a user that the request was redirected to.
@@ -74,7 +50,7 @@ impl Fork {
         if plan.groups.is_empty()
             && let Some(branch) = self.branches.get_mut(usize::from(id.index))
         {
-            branch.outcome = Some(Outcome::Silent(480));
+            branch.outcome = Some(Outcome::NoResponse(480));
         }
         if self.is_open() {
             self.has_ring_time = true;
@@ -188,7 +164,7 @@ impl Fork {
     fn has_room(&self, more: usize, context: &mut Context<'_>) -> bool {
         let room = self.branches.len() + self.to_come().count() + more <= self.template.settings.limits.targets;
         if !room {
-            context.outbox.tell(Event::LimitReached(Limit::Targets));
+            context.outbox.emit(Event::LimitReached(Limit::Targets));
         }
         room
     }

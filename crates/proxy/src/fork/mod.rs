@@ -28,17 +28,18 @@ use crate::event::{self, Event};
 use crate::forward::BranchId;
 use crate::hop::Hop;
 use crate::request::{Request, Source};
-use crate::route::{Disposition, Group, Plan, Target, may_answer};
+use crate::route::{Disposition, Group, Plan, Redirection, may_answer};
 use crate::settings::{Settings, SingleTarget};
-use crate::transaction::{Heard, is_due, sooner};
+use crate::target::Target;
+use crate::transaction::{ClientEvent, is_due, sooner};
 
-use branch::Branch;
+use branch::ClientBranch;
+use outcome::CancelCause;
 use template::Template;
 use upstream::Upstream;
 
-pub(crate) use best::as_told;
-pub(crate) use join::Redirection;
-pub(crate) use table::{Forks, loop_mark, went_by_before};
+pub(crate) use best::status_for_caller;
+pub(crate) use table::ResponseContexts;
 
 /// What a phone is told that rang in vain because another was picked up (RFC 3326 2).
 const COMPLETED_ELSEWHERE: &[u8] = b"SIP;cause=200;text=\"Call completed elsewhere\"";
@@ -54,12 +55,12 @@ pub(crate) enum Final {
 
 /// A forked request.
 #[derive(Debug)]
-pub(crate) struct Fork {
+pub(crate) struct ResponseContext {
     template: Template,
     /// The Max-Breadth of the request.
     breadth: u32,
     upstream: Upstream,
-    branches: SmallVec<[Branch; 3]>,
+    branches: SmallVec<[ClientBranch; 3]>,
     /// Where in `branches` the group that rings now begins.
     group_from: usize,
     /// Its preference.
@@ -85,7 +86,7 @@ pub(crate) struct Fork {
     began: Instant,
 }
 
-impl Fork {
+impl ResponseContext {
     /// Answers an INVITE with 100, and tries the first group.
     pub(crate) fn start(
         id: u64,
@@ -151,7 +152,7 @@ impl Fork {
         Final::NoSuccess
     }
 
-    /// The caller hung up (RFC 3261 16.10). His own Reason goes with it, and nothing is invented (RFC 3326).
+    /// The caller sent CANCEL (RFC 3261 16.10). Its own Reason goes with the CANCEL of each branch; none is added (RFC 3326).
     pub(crate) fn cancelled(&mut self, cancel: &Message, context: &mut Context<'_>) {
         if !self.upstream.is_waiting() {
             return;
@@ -159,7 +160,7 @@ impl Fork {
         self.caller_hung_up = true;
         self.close();
         let reasons = cancel.values(HeaderName::Reason).collect::<Vec<_>>().join(&b", "[..]);
-        self.cancel_pending(Some(&*reasons).filter(|reasons| !reasons.is_empty()), 487, context);
+        self.cancel_pending(Some(&*reasons).filter(|reasons| !reasons.is_empty()), CancelCause::NotNeeded, context);
         self.advance(context);
     }
 
@@ -173,14 +174,14 @@ impl Fork {
     ) -> Option<Box<Redirection>> {
         let branch = self.branches.get_mut(usize::from(id.index))?;
         if !may_answer(branch.hop(), branch.target(), source, &self.template.settings) {
-            context.outbox.tell(Event::Dropped(event::Drop::StrayResponse));
+            context.outbox.emit(Event::Dropped(event::Drop::StrayResponse));
             return None;
         }
         let (status, method) = (response.status().unwrap_or(500), response.method());
         // RFC 3261 16.7 step 3: without a Via below ours there is nobody to pass it on to. A refusal still ends its
         // branch: some phones answer an INVITE that was cancelled with the one Via of the CANCEL.
-        if status < 300 && method != Method::Cancel && !names_a_hop_below(response) {
-            context.outbox.tell(Event::Dropped(event::Drop::StrayResponse));
+        if status < 300 && method != Method::Cancel && !has_upstream_via(response) {
+            context.outbox.emit(Event::Dropped(event::Drop::StrayResponse));
             return None;
         }
         let heard = branch.receive(response, method, &self.template, context);
@@ -188,33 +189,33 @@ impl Fork {
         let address = Some(branch.target().remote(branch.hop()));
         match heard {
             // RFC 3261 16.7 step 5, RFC 4320 4.1: 100 stays here, and so does any 1xx of another method.
-            Heard::Provisional if status > 100 && self.upstream.is_invite() => {
+            ClientEvent::Provisional if status > 100 && self.upstream.is_invite() => {
                 self.note_early(usize::from(id.index), response);
                 self.pass_up(response, address, context);
             }
-            Heard::Success => {
+            ClientEvent::Success => {
                 let first = self.upstream.is_waiting();
                 self.pass_up(response, address, context);
                 if first {
-                    self.tell_end(event::Fork::Answered, status, by, context);
+                    self.emit_outcome(event::ForkOutcome::Answered, status, by, context);
                 }
                 self.close();
                 // step 10; RFC 3841 9.1: unless the caller wants to hear them all.
                 if self.disposition.cancel {
                     self.ring_until = None;
-                    self.cancel_pending(Some(COMPLETED_ELSEWHERE), 487, context);
+                    self.cancel_pending(Some(COMPLETED_ELSEWHERE), CancelCause::NotNeeded, context);
                 }
             }
-            Heard::Failure => {
+            ClientEvent::Failure => {
                 let redirection = self.follow(id, response, context);
                 if redirection.is_none() {
                     self.failed(usize::from(id.index), status, context);
                 }
-                self.tell_ended(usize::from(id.index), status, context);
+                self.send_199(usize::from(id.index), status, context);
                 return redirection;
             }
-            Heard::Stray => context.outbox.tell(Event::Dropped(event::Drop::StrayResponse)),
-            Heard::Provisional | Heard::FailureAgain | Heard::Nothing => {}
+            ClientEvent::Stray => context.outbox.emit(Event::Dropped(event::Drop::StrayResponse)),
+            ClientEvent::Provisional | ClientEvent::FailureAgain | ClientEvent::Nothing => {}
         }
         None
     }
@@ -224,7 +225,7 @@ impl Fork {
         if status >= 600 {
             // RFC 3261 16.7 step 5: no new branch, and the others stop ringing, by the cause of this one.
             self.close();
-            self.cancel_pending(Some(cause(status).as_bytes()), 487, context);
+            self.cancel_pending(Some(cause(status).as_bytes()), CancelCause::NotNeeded, context);
         }
         self.fail_over(index, context);
         self.advance(context);
@@ -269,24 +270,24 @@ impl Fork {
         if !self.closed {
             self.close();
         }
-        if !self.branches.iter().any(Branch::needs_request) {
+        if !self.branches.iter().any(ClientBranch::needs_request) {
             self.template.request = None;
         }
         self.upstream.forget();
-        self.branches.iter_mut().for_each(Branch::forget);
+        self.branches.iter_mut().for_each(ClientBranch::forget);
     }
 
     /// Bytes that it holds.
     pub(crate) fn held(&self) -> usize {
         let request =
             self.template.request.as_ref().map_or(0, |request| size_of::<Request>() + request.message.bytes().len());
-        let branches: usize = self.branches.iter().map(Branch::held).sum();
-        let spilled = if self.branches.spilled() { self.branches.capacity() * size_of::<Branch>() } else { 0 };
+        let branches: usize = self.branches.iter().map(ClientBranch::held).sum();
+        let spilled = if self.branches.spilled() { self.branches.capacity() * size_of::<ClientBranch>() } else { 0 };
         size_of::<Self>() + request + branches + spilled + self.upstream.held()
     }
 
     pub(crate) fn is_terminated(&self) -> bool {
-        self.upstream.is_terminated() && self.branches.iter().all(Branch::is_terminated)
+        self.upstream.is_terminated() && self.branches.iter().all(ClientBranch::is_terminated)
     }
 
     /// Whether it stays for copies only, of what came and of what was sent.
@@ -305,9 +306,9 @@ impl Fork {
         self.spares = Vec::new();
     }
 
-    fn cancel_pending(&mut self, reason: Option<&[u8]>, counts_as: u16, context: &mut Context<'_>) {
+    fn cancel_pending(&mut self, reason: Option<&[u8]>, why: CancelCause, context: &mut Context<'_>) {
         for branch in &mut self.branches {
-            branch.cancel(reason, counts_as, &self.template, context);
+            branch.cancel(reason, why, &self.template, context);
         }
     }
 }
@@ -318,6 +319,6 @@ fn cause(status: u16) -> String {
 }
 
 /// Whether a response can be forwarded: there is a Via below ours.
-fn names_a_hop_below(response: &Message) -> bool {
+fn has_upstream_via(response: &Message) -> bool {
     response.values(HeaderName::Via).nth(1).is_some()
 }

@@ -9,12 +9,12 @@ pub(super) enum Outcome {
     Success,
     /// With a response of the phone.
     Final(Box<Message>),
-    /// With a redirection that we follow: nobody hears of it.
+    /// With a redirection that is followed here, and not passed on.
     Followed,
-    /// Not a word, and there is another place to try.
-    Mute,
-    /// Without one: the code that stands for it (408, 480, 487, 503).
-    Silent(u16),
+    /// Without a response, while another address of the phone is tried.
+    FailedOver,
+    /// Without a response: the status code that stands for it (408, 480, 487, 503).
+    NoResponse(u16),
 }
 
 impl Outcome {
@@ -23,9 +23,28 @@ impl Outcome {
         match self {
             Self::Success => Some(200),
             Self::Final(message) => message.status(),
-            Self::Mute => Some(408),
-            Self::Silent(status) => Some(*status),
+            Self::FailedOver => Some(408),
+            Self::NoResponse(status) => Some(*status),
             Self::Followed => None,
+        }
+    }
+}
+
+/// Why a branch is cancelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum CancelCause {
+    /// A timer of this server fired: the ring time, Timer C.
+    TimedOut,
+    /// The caller hung up, or another branch decided for all. Of the two causes this one prevails: the caller waits for it.
+    NotNeeded,
+}
+
+impl CancelCause {
+    /// The status that the end of the branch counts as, if no final of the phone comes.
+    pub(super) const fn status(self) -> u16 {
+        match self {
+            Self::TimedOut => 408,
+            Self::NotNeeded => 487,
         }
     }
 }

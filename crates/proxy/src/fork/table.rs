@@ -6,22 +6,18 @@ use std::collections::{BinaryHeap, VecDeque};
 use hashbrown::HashMap;
 use hashbrown::hash_map::EntryRef;
 use location::Aor;
-use parser::headers::Via;
-use parser::{HeaderName, Message};
 use smallvec::SmallVec;
 
 use crate::clock::Instant;
 use crate::connections::Connections;
 use crate::context::Context;
-use crate::forward::Branch as ViaBranch;
 use crate::mac::{Mac, Purpose};
-use crate::request::{Request, Source, TransactionKey};
-use crate::settings::Settings;
+use crate::request::{Source, TransactionKey};
 
-use super::Fork;
+use super::ResponseContext;
 
 /// The response contexts of one worker.
-pub(crate) struct Forks {
+pub(crate) struct ResponseContexts {
     by_id: HashMap<u64, Entry>,
     by_key: HashMap<TransactionKey, u64>,
     /// Those that a phone of this user may still join.
@@ -37,7 +33,7 @@ pub(crate) struct Forks {
 }
 
 struct Entry {
-    fork: Box<Fork>,
+    fork: Box<ResponseContext>,
     key: TransactionKey,
     /// Its part of what all hold.
     held: usize,
@@ -47,7 +43,7 @@ struct Entry {
     is_over: bool,
 }
 
-impl Forks {
+impl ResponseContexts {
     /// `seed` keeps the ids of one start apart from those of another.
     pub(crate) fn new(seed: u64) -> Self {
         Self {
@@ -81,7 +77,7 @@ impl Forks {
         }
     }
 
-    pub(crate) fn insert(&mut self, id: u64, key: TransactionKey, fork: Fork) {
+    pub(crate) fn insert(&mut self, id: u64, key: TransactionKey, fork: ResponseContext) {
         self.by_key.insert(key, id);
         if let Some(callee) = &fork.callee {
             self.by_callee.entry_ref(callee).or_default().push(id);
@@ -106,7 +102,7 @@ impl Forks {
     }
 
     /// Lets `act` work on a fork, then books its next deadline or drops it. None if there is no such fork.
-    pub(crate) fn with<R>(&mut self, id: u64, act: impl FnOnce(&mut Fork) -> R) -> Option<R> {
+    pub(crate) fn with<R>(&mut self, id: u64, act: impl FnOnce(&mut ResponseContext) -> R) -> Option<R> {
         let entry = self.by_id.get_mut(&id)?;
         let done = act(&mut entry.fork);
         self.settle(id);
@@ -189,25 +185,6 @@ impl Forks {
     }
 }
 
-fn is_due(fork: &Fork, now: Instant) -> bool {
+fn is_due(fork: &ResponseContext, now: Instant) -> bool {
     fork.deadline().is_some_and(|deadline| deadline <= now)
-}
-
-/// The part of our branch that is equal when a request comes by again unchanged: a hash of all that routing looks at
-/// (RFC 5393 4.2.1).
-pub(crate) fn loop_mark(request: &Request, mac: &Mac) -> u64 {
-    let message = &request.message;
-    let from = message.value(HeaderName::From).unwrap_or_default();
-    let routes: Vec<u8> = request.routes().collect::<Vec<_>>().join(&b',');
-    let parts = [request.uri(), message.value(HeaderName::CallId).unwrap_or_default(), from, &routes];
-    mac.sign(Purpose::Loop, &parts)
-}
-
-/// Whether the request carries a Via of ours with this mark (RFC 5393 4.2.2: equal is a loop, unequal a spiral).
-pub(crate) fn went_by_before(message: &Message, mark: u64, settings: &Settings) -> bool {
-    message.headers::<Via<'_>>().flatten().any(|via| {
-        let ours = matches!(via.branch().and_then(ViaBranch::parse),
-            Some(ViaBranch::Transaction { loop_mark, .. }) if loop_mark == mark);
-        ours && settings.is_own(&via.host, via.port)
-    })
 }

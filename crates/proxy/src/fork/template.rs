@@ -10,11 +10,11 @@ use bytes::Bytes;
 use parser::SentInvite;
 
 use crate::context::Context;
-use crate::forward::{Branch as ViaBranch, BranchId, Forwarding, Origin, as_sent, write_request};
+use crate::forward::{BranchId, Forwarding, Origin, ViaBranch, as_sent, write_request};
 use crate::request::Request;
 use crate::settings::{Settings, Timers};
 
-use super::branch::Branch;
+use super::branch::ClientBranch;
 
 /// A forked request, and what it is forwarded with.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ impl Template {
     }
 
     /// Sends the request of a branch.
-    pub(super) fn send(&self, branch: &Branch, context: &mut Context<'_>) {
+    pub(super) fn send(&self, branch: &ClientBranch, context: &mut Context<'_>) {
         let Some(forwarding) = self.forwarding(branch, context) else { return };
         let Context { outbox, rewrite, mac, .. } = context;
         outbox.send(*branch.hop(), true, |out| write_request(&forwarding, &self.settings, mac, rewrite, out));
@@ -43,7 +43,7 @@ impl Template {
     /// Sends what `write` makes of the request of a branch: its ACK or CANCEL. Returns it, to be sent again.
     pub(super) fn follow_up(
         &self,
-        branch: &Branch,
+        branch: &ClientBranch,
         context: &mut Context<'_>,
         write: impl FnOnce(&SentInvite<'_>, &mut Vec<u8>),
     ) -> Bytes {
@@ -52,7 +52,7 @@ impl Template {
         Bytes::copy_from_slice(context.outbox.send(*branch.hop(), false, write))
     }
 
-    fn forwarding<'a>(&'a self, branch: &'a Branch, context: &Context<'_>) -> Option<Forwarding<'a>> {
+    fn forwarding<'a>(&'a self, branch: &'a ClientBranch, context: &Context<'_>) -> Option<Forwarding<'a>> {
         let (worker, loop_mark, request) = (context.worker, self.loop_mark, self.request.as_deref()?);
         let id = BranchId { fork: self.fork, index: branch.number() };
         let to = (branch.hop(), branch.target());

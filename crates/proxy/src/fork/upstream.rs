@@ -10,7 +10,7 @@ use crate::event::{Event, Limit};
 use crate::hop::Hop;
 use crate::request::{Request, Source};
 use crate::settings::{Settings, Timers};
-use crate::transaction::{Due, ServerInvite, ServerOther};
+use crate::transaction::{ServerInvite, ServerOther, TimerAction};
 
 /// The server transaction of a forked request.
 #[derive(Debug)]
@@ -103,7 +103,7 @@ impl Upstream {
                 self.allowance = if self.per_copy == usize::MAX { self.allowance } else { left };
                 context.outbox.resend(self.back, false, &self.last);
             }
-            None => context.outbox.tell(Event::LimitReached(Limit::Amplification)),
+            None => context.outbox.emit(Event::LimitReached(Limit::Amplification)),
         }
     }
 
@@ -121,7 +121,7 @@ impl Upstream {
     pub(crate) fn timeout(&mut self, context: &mut Context<'_>) {
         match &mut self.machine {
             Machine::Invite(machine) => {
-                if machine.timeout(context.now.mono) == Due::Resend {
+                if machine.timeout(context.now.mono) == TimerAction::Resend {
                     self.resend(context);
                 }
             }

@@ -23,8 +23,8 @@ use crate::hop::Hop;
 use crate::mac::{Mac, Purpose, octets_of, read_hex, write_hex};
 use crate::peer::Peer;
 use crate::request::{Request, TransactionKey};
-use crate::route::Target;
 use crate::settings::Settings;
+use crate::target::Target;
 
 /// RFC 3261 8.1.1.7.
 const COOKIE: &[u8] = b"z9hG4bK";
@@ -47,7 +47,7 @@ pub(crate) struct NotifyId {
 
 /// A branch of ours, read or to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Branch {
+pub(crate) enum ViaBranch {
     Stateless(Origin),
     Pinned { worker: u8, origin: Origin },
     Transaction { worker: u8, id: BranchId, loop_mark: u64, origin: Origin },
@@ -121,7 +121,7 @@ fn mark(peer: &Peer, place: &Place, key: TransactionKey, fork: Option<(u8, u64)>
     }
 }
 
-impl Branch {
+impl ViaBranch {
     /// None of what began here.
     pub(crate) const fn origin(&self) -> Option<&Origin> {
         match self {
@@ -216,7 +216,7 @@ mod tests {
         for (came, fits) in [("192.0.2.9:40000", true), ("192.0.2.8:5060", false)] {
             let remote: SocketAddr = came.parse().unwrap();
             let flow = Flow { transport: Transport::Tcp, remote, local: remote, connection: 8 };
-            assert_eq!(Branch::Stateless(Origin { peer: own, mark }).verify(key, &flow, &mac), fits, "{came}");
+            assert_eq!(ViaBranch::Stateless(Origin { peer: own, mark }).verify(key, &flow, &mac), fits, "{came}");
         }
     }
 
@@ -227,23 +227,23 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         for branch in [
-            Branch::Stateless(Origin { peer: peer("192.0.2.7:5060", 0), mark: MARK }),
-            Branch::Pinned { worker: 255, origin: Origin { peer: peer("[2001:db8::7]:5060", 77), mark: MARK } },
-            Branch::Transaction {
+            ViaBranch::Stateless(Origin { peer: peer("192.0.2.7:5060", 0), mark: MARK }),
+            ViaBranch::Pinned { worker: 255, origin: Origin { peer: peer("[2001:db8::7]:5060", 77), mark: MARK } },
+            ViaBranch::Transaction {
                 worker: 1,
                 id: BranchId { fork: u64::MAX, index: 3 },
                 loop_mark: 7,
                 origin: Origin { peer: peer("192.0.2.7:5060", 0), mark: MARK },
             },
-            Branch::Notify { worker: 7, id: NotifyId { subscription: u64::MAX, sequence: 1 } },
+            ViaBranch::Notify { worker: 7, id: NotifyId { subscription: u64::MAX, sequence: 1 } },
         ] {
             let mut text = Vec::new();
             branch.write(&mut text);
-            assert_eq!(Branch::parse(&text), Some(branch));
+            assert_eq!(ViaBranch::parse(&text), Some(branch));
             text.pop();
-            assert_eq!(Branch::parse(&text), None);
+            assert_eq!(ViaBranch::parse(&text), None);
         }
-        assert_eq!(Branch::parse(b"z9hG4bKnashds7"), None);
+        assert_eq!(ViaBranch::parse(b"z9hG4bKnashds7"), None);
     }
 
     #[test]
@@ -256,7 +256,7 @@ mod tests {
         };
         let to = flow(Transport::Udp, "192.0.2.9:5060", 0);
         let mark = mark(&own, &Place::at(to.transport, to.remote), key, None, &mac);
-        let branch = Branch::Stateless(Origin { peer: own, mark });
+        let branch = ViaBranch::Stateless(Origin { peer: own, mark });
         assert!(branch.verify(key, &to, &mac));
         assert!(!branch.verify(TransactionKey(6), &to, &mac));
         assert!(!branch.verify(key, &to, &Mac::new([2; 16])));
@@ -265,7 +265,7 @@ mod tests {
         }
         let others = [peer("192.0.2.7:5060", 8), peer("192.0.2.7:5061", 9), peer("192.0.2.8:5060", 9)];
         for peer in others.into_iter().chain([Peer { listener: 2, ..own }]) {
-            assert!(!Branch::Stateless(Origin { peer, mark }).verify(key, &to, &mac));
+            assert!(!ViaBranch::Stateless(Origin { peer, mark }).verify(key, &to, &mac));
         }
     }
 }

@@ -4,8 +4,8 @@
 
 use parser::{SentInvite, write_target};
 
-use crate::route::route_uri;
 use crate::settings::Settings;
+use crate::target::route_uri;
 
 use super::Forwarding;
 use super::request::write_via_value;

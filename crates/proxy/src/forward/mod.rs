@@ -5,11 +5,13 @@
 mod branch;
 mod follow_up;
 mod identity;
+mod loops;
 mod request;
 mod response;
 
-pub(crate) use branch::{Branch, BranchId, NotifyId, Origin};
+pub(crate) use branch::{BranchId, NotifyId, Origin, ViaBranch};
 pub(crate) use follow_up::as_sent;
 pub(crate) use identity::{prefers_identity, without_claims};
+pub(crate) use loops::{is_looped, loop_mark};
 pub(crate) use request::{Forwarding, write_own_address, write_request, write_via_value};
 pub(crate) use response::{merge_challenges, write_response};

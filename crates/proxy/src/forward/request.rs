@@ -3,14 +3,14 @@
 use parser::headers::Credentials;
 use parser::{HeaderName, Host, Message, Method, Rewrite, Transport, write_decimal, write_target};
 
-use super::Branch;
+use super::ViaBranch;
 use super::identity::edit_claims;
 use crate::dialog::{token_for, write_record_routes_of_notify};
 use crate::hop::Hop;
 use crate::mac::Mac;
 use crate::request::Request;
-use crate::route::{Target, forms_dialog, is_notify_in_dialog, route_uri};
 use crate::settings::Settings;
+use crate::target::{Target, route_uri};
 
 /// Max-Forwards of a request that came without (RFC 3261 16.6 step 3).
 const MAX_FORWARDS: u8 = 70;
@@ -20,7 +20,7 @@ pub(crate) struct Forwarding<'a> {
     pub(crate) request: &'a Request,
     pub(crate) target: &'a Target,
     pub(crate) hop: &'a Hop,
-    pub(crate) branch: Branch,
+    pub(crate) branch: ViaBranch,
     /// Its share of the request's Max-Breadth.
     pub(crate) breadth: u32,
 }
@@ -52,9 +52,9 @@ pub(crate) fn write_request(
     edit_claims(request, hop, settings, rewrite);
     // step 8, then step 4 below it, then a Path as the first Route
     rewrite.put_first(message, |out| write_via(out, hop, *branch, settings));
-    if forms_dialog(request) {
+    if request.forms_dialog() {
         rewrite.put_first(message, |out| write_record_routes(out, forwarding, settings, mac));
-    } else if is_notify_in_dialog(request) {
+    } else if request.is_notify_in_dialog() {
         rewrite.put_first(message, |out| write_record_routes_of_notify(out, request, settings, mac));
     }
     if let Some(route) = next_route {
@@ -130,13 +130,13 @@ fn set_number(message: &Message, name: HeaderName, number: u32, rewrite: &mut Re
     }
 }
 
-fn write_via(out: &mut Vec<u8>, hop: &Hop, branch: Branch, settings: &Settings) {
+fn write_via(out: &mut Vec<u8>, hop: &Hop, branch: ViaBranch, settings: &Settings) {
     out.extend_from_slice(b"Via: ");
     write_via_value(out, hop, branch, settings);
     out.extend_from_slice(b"\r\n");
 }
 
-pub(crate) fn write_via_value(out: &mut Vec<u8>, hop: &Hop, branch: Branch, settings: &Settings) {
+pub(crate) fn write_via_value(out: &mut Vec<u8>, hop: &Hop, branch: ViaBranch, settings: &Settings) {
     out.extend_from_slice(b"SIP/2.0/");
     out.extend_from_slice(hop.transport.as_str().as_bytes());
     out.push(b' ');

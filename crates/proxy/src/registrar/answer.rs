@@ -9,7 +9,7 @@ use crate::request::Request;
 use crate::route::{Gruus, issued};
 use crate::settings::Registrar;
 
-use super::fixed::besides;
+use crate::settings::unregistered_fixed_bindings;
 
 /// What a 200 is made of.
 pub(super) struct Granted<'a> {
@@ -69,7 +69,8 @@ impl Granted<'_> {
             });
         }
         // They are current bindings as well, renewed for ever.
-        let fixed = self.fixed.into_iter().flat_map(|fixed| besides(fixed, Some(self.record), now.wall));
+        let fixed =
+            self.fixed.into_iter().flat_map(|fixed| unregistered_fixed_bindings(fixed, Some(self.record), now.wall));
         for (_, binding) in fixed {
             reply.header(HeaderName::Contact, |out| write_contact(out, &binding, self.settings.limits.max_expires));
         }

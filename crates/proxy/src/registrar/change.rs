@@ -12,8 +12,8 @@ use crate::request::Request;
 use crate::route::{Destination, Gruus, destination};
 use crate::settings::{Settings, UnannouncedPath};
 
-use super::AT_SOURCE;
 use super::outbound::settle_reg_ids;
+use crate::hop::AT_SOURCE;
 
 /// The AoR that a REGISTER is about (RFC 3261 10.3 step 5): its To.
 pub(crate) fn address_of_record(request: &Request, settings: &Settings) -> Result<Aor, Reject> {

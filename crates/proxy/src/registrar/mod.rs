@@ -4,7 +4,6 @@
 
 mod answer;
 mod change;
-mod fixed;
 mod outbound;
 
 use location::{Aor, Applied, Ask, Flow, Record, Refusal};
@@ -20,8 +19,6 @@ use crate::settings::Settings;
 
 pub(crate) use answer::{GRANTED_PARAMS, write_q};
 pub(crate) use change::address_of_record;
-pub(crate) use fixed::besides;
-pub use fixed::fixed_bindings;
 
 use answer::{Granted, Told};
 
@@ -30,9 +27,6 @@ pub(crate) const EXTENSIONS: &[&[u8]] = &[b"path", b"outbound", b"gruu"];
 
 /// Commits that may lose their race before the request fails.
 const MAX_ATTEMPTS: u8 = 16;
-
-/// The `connection` of a binding that is reached over UDP at the source of its REGISTER (`nat`).
-pub(crate) const AT_SOURCE: u64 = u64::MAX;
 
 /// A REGISTER between load and commit.
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! Who may send a request to whom, before anybody is looked up.
+//! Whether a sender may send a request to a destination, before anything is looked up.
 //!
 //! Nothing is relayed for strangers: a request goes to a user of ours, or on in a dialog that we record-routed, or
 //! anywhere if its sender proved to be a user of ours and the configuration lets users call out.
@@ -19,9 +19,9 @@ use super::{Destination, destination_of};
 
 /// What a request needs before it may go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Admission<'s> {
+pub(crate) enum AuthRequirement<'s> {
     /// Nothing.
-    Free,
+    None,
     /// Credentials of a user of this domain.
     Credentials(&'s str),
 }
@@ -31,7 +31,7 @@ pub(crate) fn admission<'s>(
     request: &Request,
     destination: &Destination,
     settings: &'s Settings,
-) -> Result<Admission<'s>, Reject> {
+) -> Result<AuthRequirement<'s>, Reject> {
     let caller = request.caller_domain(settings);
     let outbound = matches!(destination, Destination::Elsewhere) || request.next_route().is_some();
     let may_prove = settings.authentication == Authentication::Required;
@@ -43,12 +43,12 @@ pub(crate) fn admission<'s>(
         return challengeable(request, domain).ok_or(Reject::Relay);
     }
     if settings.trusts(request.flow.remote.ip()) {
-        return Ok(Admission::Free);
+        return Ok(AuthRequirement::None);
     }
     match caller {
-        Some(_) if settings.authentication == Authentication::Off => Ok(Admission::Free),
-        Some(domain) => Ok(challengeable(request, domain).unwrap_or(Admission::Free)),
-        None if settings.strangers == Strangers::Accept => Ok(Admission::Free),
+        Some(_) if settings.authentication == Authentication::Off => Ok(AuthRequirement::None),
+        Some(domain) => Ok(challengeable(request, domain).unwrap_or(AuthRequirement::None)),
+        None if settings.strangers == Strangers::Accept => Ok(AuthRequirement::None),
         None if may_prove => challengeable(request, auth::realm_of(request, settings)).ok_or(Reject::Stranger),
         None => Err(Reject::Stranger),
     }
@@ -76,18 +76,18 @@ pub(crate) fn is_strangers(request: &Request, destination: &Destination, setting
 }
 
 /// What a request of a dialog needs that goes to the other side, but does not come from where its sender was: as for an
-/// initial request, but that nobody is a stranger who is let in. A stranger has no credentials that could show that the
-/// call is his.
+/// initial request, but that `strangers: accept` does not apply: a stranger has no credentials that could show that it is a
+/// side of the call.
 pub(crate) fn admission_in_dialog<'s>(
     request: &Request,
     sender: Option<&Aor>,
     settings: &'s Settings,
-) -> Result<Admission<'s>, Reject> {
+) -> Result<AuthRequirement<'s>, Reject> {
     if settings.trusts(request.flow.remote.ip()) {
-        return Ok(Admission::Free);
+        return Ok(AuthRequirement::None);
     }
     if settings.authentication == Authentication::Off {
-        return Ok(Admission::Free);
+        return Ok(AuthRequirement::None);
     }
     // What no user of ours began is no user's to go on with.
     let domain = sender.and_then(|sender| settings.domains.iter().find(|it| it.as_bytes() == sender.domain()));
@@ -99,7 +99,7 @@ pub(crate) fn admission_in_dialog<'s>(
 pub(crate) fn was_proven<'s>(request: &Request, settings: &'s Settings) -> Option<&'s str> {
     let to = destination_of(request, settings).ok()?;
     match admission(request, &to, settings) {
-        Ok(Admission::Credentials(domain)) => Some(domain),
+        Ok(AuthRequirement::Credentials(domain)) => Some(domain),
         _ => None,
     }
 }
@@ -122,6 +122,6 @@ pub(crate) fn calls_as(request: &Request, proven: &Aor, settings: &Settings) -> 
     settings.accounts.may_call_as(proven, &named).then_some(CallsAs::Listed)
 }
 
-fn challengeable<'s>(request: &Request, domain: &'s str) -> Option<Admission<'s>> {
-    auth::can_be_challenged(request.method()).then_some(Admission::Credentials(domain))
+fn challengeable<'s>(request: &Request, domain: &'s str) -> Option<AuthRequirement<'s>> {
+    auth::can_be_challenged(request.method()).then_some(AuthRequirement::Credentials(domain))
 }

@@ -18,6 +18,30 @@ use crate::reach;
 use crate::request::Request;
 use crate::settings::Settings;
 
+/// A search for the binding whose Contact the Request-URI is.
+#[derive(Debug)]
+pub(crate) struct ContactSearch {
+    /// The user that has to authenticate first; none if that is done.
+    pub(crate) sender: Option<Aor>,
+    /// Whose bindings are still to be looked at, the likeliest last.
+    pub(crate) users: SmallVec<[Aor; 4]>,
+}
+
+impl ContactSearch {
+    /// For a request that may go anywhere. None if its Request-URI cannot be a Contact of ours.
+    pub(crate) fn of_admitted(request: &Request, uri: &Uri<'_>, settings: &Settings) -> Option<Box<Self>> {
+        let users = users_with_contact(request, uri, settings)?;
+        Some(Box::new(Self { sender: None, users }))
+    }
+
+    /// For one that may go nowhere else. None as well if its sender names itself by no user of ours.
+    pub(crate) fn of_unproven(request: &Request, uri: &Uri<'_>, settings: &Settings) -> Option<Box<Self>> {
+        let users = users_with_contact(request, uri, settings)?;
+        let caller = request.caller().filter(|caller| settings.domain_named_by(caller).is_some())?;
+        Some(Box::new(Self { sender: Some(settings.aor_named_by(&caller)), users }))
+    }
+}
+
 /// The users whose Contact the Request-URI may be, the likeliest last. None if it can be nobody's: Contacts name addresses, or
 /// hosts that no DNS has, and a public host is mostly meant as such.
 pub(crate) fn users_with_contact(request: &Request, uri: &Uri<'_>, settings: &Settings) -> Option<SmallVec<[Aor; 4]>> {

@@ -28,11 +28,11 @@ pub(crate) struct Gruus {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Callee {
     pub(crate) aor: Aor,
-    /// The one phone that a GRUU leads to; none: any of his.
+    /// The one phone that a GRUU leads to; none: all phones of the user.
     pub(crate) phone: Option<Phone>,
 }
 
-/// One phone of a user, as his GRUU names it.
+/// One phone of a user, as a GRUU names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Phone {
     /// Keyed hash of AoR and instance.

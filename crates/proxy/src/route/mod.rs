@@ -2,24 +2,26 @@
 //!
 //! 1. `loose`: our own Route values come off; a request with one we signed may go on in its dialog.
 //! 2. `admission`: who may send what to whom.
-//! 3. here: a user of ours by his bindings, anything else by its URI.
+//! 3. here: a user of ours by its bindings, anything else by its URI.
 //!
 //! One rule decides between the stateless and the stateful way, [`Plan::is_single`].
 
 mod admission;
 mod contacts;
+mod dialog_check;
 mod gruu;
 mod loose;
 mod own_events;
 mod preferences;
 mod privacy;
 mod redirect;
+mod resolved;
 mod secure;
 mod targets;
 mod today;
 mod user_contacts;
 
-use location::{Aor, Binding, Record};
+use location::Aor;
 use parser::{Host, Method, SipUri, Uri};
 use smallvec::SmallVec;
 
@@ -27,23 +29,25 @@ use crate::hop::{Hop, Name};
 use crate::reject::Reject;
 use crate::request::Request;
 use crate::settings::Settings;
+use crate::target::{Target, TargetUri, Way, route_uri};
 
 pub(crate) use admission::{
-    Admission, CallsAs, admission, admission_in_dialog, calls_as, is_strangers, outside_of_dialogs, was_proven,
+    AuthRequirement, CallsAs, admission, admission_in_dialog, calls_as, is_strangers, outside_of_dialogs, was_proven,
 };
-pub(crate) use contacts::{plan_for_contact, users_with_contact};
+pub(crate) use contacts::{ContactSearch, plan_for_contact, users_with_contact};
+pub(crate) use dialog_check::{DialogCheck, NextLoad};
 pub(crate) use gruu::{Callee, Gruus, issued};
 pub(crate) use loose::accept_routes;
 pub(crate) use own_events::{is_to_itself, without_sender};
 pub(crate) use preferences::Disposition;
-pub(crate) use privacy::{Missing, keeps_privacy};
-pub(crate) use redirect::{Redirect, redirects};
+pub(crate) use privacy::keeps_privacy;
+pub(crate) use redirect::{Redirection, redirects};
 pub(crate) use secure::{admits_hop, is_sips};
 pub(crate) use targets::{Toward, may_answer, over_flow, plan_for_bindings, plan_for_callee, target_for_next};
 pub(crate) use today::flow_today;
 pub(crate) use user_contacts::{Expansion, UserContact, UserContacts};
 
-/// Who is tried, in which order.
+/// The targets, in the order in which they are tried.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
     /// One after another.
@@ -61,7 +65,7 @@ pub(crate) struct Plan {
     pub(crate) goes_to_other_side: bool,
 }
 
-/// Who is tried at once.
+/// Targets that are tried at once.
 #[derive(Debug, Default)]
 pub(crate) struct Group {
     /// The preference that they share, in thousandths.
@@ -69,45 +73,12 @@ pub(crate) struct Group {
     pub(crate) targets: SmallVec<[Target; 1]>,
 }
 
-/// One address to try.
-#[derive(Clone, Debug)]
-pub(crate) struct Target {
-    /// What becomes the Request-URI.
-    pub(crate) uri: TargetUri,
-    /// How it is reached.
-    pub(crate) way: Way,
-    /// Whether that is the phone's own flow: its Contact may not lead to it.
-    pub(crate) over_flow: bool,
-}
-
-/// The Request-URI of a target.
-#[derive(Clone, Debug)]
-pub(crate) enum TargetUri {
-    /// The Contact of a binding.
-    Binding(Record, usize),
-    /// The same for a request that brings its own Route: the Path of the binding is not used (RFC 5627 6.1).
-    BindingAlone(Record, usize),
-    /// The one that the request has.
-    Request,
-    /// One that a redirection named.
-    Redirect(Box<[u8]>),
-}
-
-/// How a target is reached.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
-    /// Known.
-    Hop(Hop),
-    /// Through DNS.
-    Name(Name),
-}
-
 /// Where the Request-URI leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Destination {
     /// To a user of ours.
     User(Aor),
-    /// To one phone, which its GRUU names (RFC 5627): by the name of its user, or by one that hides him.
+    /// To one phone, which its GRUU names (RFC 5627): by the name of its user, or by one that hides the user.
     Gruu(Aor),
     /// To this server itself.
     Server,
@@ -178,75 +149,6 @@ impl Plan {
     }
 }
 
-impl TargetUri {
-    /// The binding that it comes from.
-    pub(crate) fn binding(&self) -> Option<Binding<'_>> {
-        match self {
-            Self::Binding(record, index) | Self::BindingAlone(record, index) => record.bindings().get(*index),
-            Self::Request | Self::Redirect(_) => None,
-        }
-    }
-
-    /// The address of record whose binding it is; empty for the bindings that the configuration makes, and for all else.
-    pub(crate) fn aor(&self) -> &[u8] {
-        match self {
-            Self::Binding(record, _) | Self::BindingAlone(record, _) => record.aor(),
-            Self::Request | Self::Redirect(_) => b"",
-        }
-    }
-
-    /// As it stands there.
-    pub(crate) fn bytes<'a>(&'a self, request: &'a Request) -> &'a [u8] {
-        self.with_path(request).0
-    }
-
-    /// The same, and the stored Path, which goes before any other Route (RFC 3327 5.4); empty if there is none. Both at
-    /// once: a binding is found by reading those before it.
-    pub(crate) fn with_path<'a>(&'a self, request: &'a Request) -> (&'a [u8], &'a [u8]) {
-        match self {
-            Self::Binding(..) => self.binding().map(|binding| (binding.contact(), binding.path())).unwrap_or_default(),
-            Self::BindingAlone(..) => (self.binding().map(|binding| binding.contact()).unwrap_or_default(), b""),
-            Self::Request => (request.uri(), b""),
-            Self::Redirect(uri) => (uri, b""),
-        }
-    }
-
-    /// Whether a redirection named it.
-    pub(crate) const fn is_redirect(&self) -> bool {
-        matches!(self, Self::Redirect(_))
-    }
-
-    /// The phone that it is one contact of: `+sip.instance` (RFC 5626 4.1).
-    pub(crate) fn instance(&self) -> Option<&[u8]> {
-        self.binding().and_then(|binding| binding.instance())
-    }
-}
-
-impl Way {
-    /// Whether it may be used for `sips:` (RFC 3261 26.2.2).
-    pub(crate) fn is_secure(&self) -> bool {
-        match self {
-            Self::Hop(hop) => hop.transport.is_secure(),
-            Self::Name(name) => name.transport.is_secure(),
-        }
-    }
-}
-
-impl Target {
-    /// The address at the other end of a hop to it. That of the hop is where to connect to once the phone's own connection
-    /// is closed.
-    pub(crate) fn remote(&self, hop: &Hop) -> std::net::SocketAddr {
-        let flow = self.uri.binding().map(|binding| binding.flow());
-        let flow = flow.filter(|flow| hop.connection != 0 && flow.connection == hop.connection);
-        flow.map_or(hop.remote, |flow| flow.remote)
-    }
-
-    /// The URI that the request is sent with.
-    pub(crate) fn uri<'a>(&'a self, request: &'a Request) -> &'a [u8] {
-        self.uri.bytes(request)
-    }
-}
-
 /// Where a request goes by its Request-URI.
 pub(crate) fn destination_of(request: &Request, settings: &Settings) -> Result<Destination, Reject> {
     destination(&request.typed_uri()?, request.method(), settings)
@@ -279,6 +181,7 @@ fn is_own_maddr(maddr: &Host<'_>, port: Option<u16>, settings: &Settings) -> boo
 
 /// RFC 3261 16.6 step 7: the address that a URI names, or the name that DNS must translate.
 pub(crate) fn way_to(uri: &SipUri<'_>, settings: &Settings) -> Result<Way, Reject> {
+    // checklist 118: without NAPTR, UDP where the URI names no transport.
     let transport = match uri.transport() {
         // RFC 3261 26.2.2: `sips:` with transport=tcp is TLS over it; over UDP there is none.
         None | Some(parser::Transport::Tcp) if uri.secure => parser::Transport::Tls,
@@ -314,23 +217,4 @@ pub(crate) fn way_over(uri: &SipUri<'_>, transport: parser::Transport, settings:
     }
     let local = settings.local_for(transport, ip).ok_or(Reject::Unroutable)?;
     Ok(Way::Hop(Hop { transport, remote: std::net::SocketAddr::new(ip, port), local, connection: 0 }))
-}
-
-/// The URI in a Route or Path value.
-pub(crate) fn route_uri(value: &[u8]) -> Option<SipUri<'_>> {
-    match <parser::headers::Route<'_> as parser::Header<'_>>::parse(value).ok()?.address.uri {
-        Uri::Sip(uri) => Some(uri),
-        Uri::Other { .. } => None,
-    }
-}
-
-/// Whether a request asks for a dialog, so that we put ourselves into its route (RFC 3261 16.6 step 4).
-pub(crate) fn forms_dialog(request: &Request) -> bool {
-    matches!(request.method(), Method::Invite | Method::Subscribe | Method::Refer) && !request.in_dialog
-}
-
-/// Whether a request is a NOTIFY whose dialog was record-routed here, as far as its Route shows: it makes the dialog at the
-/// subscriber (RFC 6665 4.3, 4.4.1).
-pub(crate) fn is_notify_in_dialog(request: &Request) -> bool {
-    request.method() == Method::Notify && request.in_dialog && request.own_routes > 0
 }

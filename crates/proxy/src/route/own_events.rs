@@ -11,8 +11,8 @@ use parser::{Method, Uri, equivalent};
 
 use crate::reject::Reject;
 use crate::request::{Proven, Request};
+use crate::settings::REG_PACKAGE;
 use crate::settings::Settings;
-use crate::watch::PACKAGE;
 
 use super::Plan;
 
@@ -65,6 +65,6 @@ fn is_senders(binding: &Binding<'_>, contact: Option<&Uri<'_>>, request: &Reques
 
 fn nobody(request: &Request) -> Reject {
     let event = request.message.header::<Event<'_>>().ok().flatten();
-    let is_ours = event.is_some_and(|event| event.package == PACKAGE) && request.method() == Method::Subscribe;
+    let is_ours = event.is_some_and(|event| event.package == REG_PACKAGE) && request.method() == Method::Subscribe;
     if is_ours { Reject::NotRegistered } else { Reject::Event }
 }

@@ -1,4 +1,4 @@
-//! What the caller asked of his request: how it is to be treated (Request-Disposition), and which phones he would like to
+//! The caller's preferences: how its request is to be treated (Request-Disposition), and which phones it would like to
 //! reach or not (Accept-Contact, Reject-Contact). RFC 3841 7 and 9.1, with the feature sets of RFC 3840.
 //!
 //! Decides only; the headers stay as they came, and no feature has a meaning here. Two places where the house knows
@@ -97,8 +97,8 @@ impl Disposition {
     }
 }
 
-/// Whether the addresses of our users' phones are this caller's business: he is one of them or trusted, and does not
-/// mean one phone that he knows already (RFC 5627 6.1).
+/// Whether this caller may learn the addresses of our users' phones: it is one of them or trusted, and does not call one
+/// phone by its GRUU (RFC 5627 6.1).
 fn may_see_contacts(request: &Request, settings: &Settings) -> bool {
     let ours = request.caller().is_some_and(|caller| settings.domain_named_by(&caller).is_some());
     let begins = request.method() != Method::Cancel && !request.in_dialog && !names_one_phone(request);

@@ -1,35 +1,18 @@
 //! Privacy that is critical: what to do with a request that asks for more of it than there is (RFC 3323 4.2, 5).
 //!
 //! This server is no privacy service: it keeps identities (`id`) and the history of a call within `trusted`, and leaves From,
-//! Via, Contact and the session as they are. Who marks its wish as critical would rather not be put through than be seen. The
+//! Via, Contact and the session as they are. A request whose Privacy is `critical` fails rather than show its sender. The
 //! next hop may still be a privacy service if it is trusted; beyond a hop that is not trusted nobody is, so the request fails
 //! here. Without `critical` a wish that cannot be met is no reason to refuse (RFC 3323 4.2).
 
 use parser::headers::Privacy;
 use parser::{HeaderName, Method};
 
-use crate::reject::Reject;
+use crate::reject::{Missing, Reject};
 use crate::request::Request;
 use crate::settings::Settings;
 
 use super::{Plan, Way};
-
-/// What is asked for and not to be had here.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Missing {
-    header: bool,
-    session: bool,
-    user: bool,
-    others: bool,
-}
-
-impl Missing {
-    /// As a reason phrase lists it (RFC 3323 5); what nobody knows is not repeated.
-    pub(crate) fn list(self) -> String {
-        let all = [(self.header, "header"), (self.session, "session"), (self.user, "user"), (self.others, "others")];
-        all.into_iter().filter(|(missing, _)| *missing).map(|(_, name)| name).collect::<Vec<_>>().join(", ")
-    }
-}
 
 /// Refuses a request that begins something, if it would reach a place where its privacy ends.
 pub(crate) fn keeps_privacy(request: &Request, plan: &Plan, settings: &Settings) -> Result<(), Reject> {

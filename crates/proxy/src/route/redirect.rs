@@ -8,11 +8,12 @@ use std::net::IpAddr;
 use parser::headers::Contact;
 use parser::{Message, SipUri, Uri};
 
+use crate::forward::BranchId;
 use crate::reach;
 use crate::request::Request;
 use crate::settings::Settings;
 
-use super::{Admission, Destination, Target, TargetUri, admission, admits_hop, destination, way_to};
+use super::{AuthRequirement, Destination, Plan, Target, TargetUri, admission, admits_hop, destination, way_to};
 
 /// One Contact of a redirection.
 #[derive(Debug)]
@@ -31,7 +32,7 @@ pub(crate) fn redirects(
     request: &Request,
     settings: &Settings,
 ) -> Option<Vec<Redirect>> {
-    // 305 and 380 are for the caller himself (RFC 3261 21.3.4, 21.3.5), and in a dialog nobody else is meant.
+    // 305 and 380 are for the caller (RFC 3261 21.3.4, 21.3.5), and a request in a dialog has one target only.
     let followed = matches!(response.status(), Some(300..=302)) && settings.forking.recurse && !request.in_dialog;
     if !followed {
         return None;
@@ -63,7 +64,7 @@ impl Redirect {
     }
 }
 
-/// Where a URI leads, if the caller could have gone there himself: a redirection widens nobody's rights.
+/// Where a URI leads, if the caller might have called it: a redirection gives nobody further rights.
 fn admitted(uri: &SipUri<'_>, request: &Request, settings: &Settings) -> Option<Destination> {
     // RFC 3261 16.7 step 4: what was to be secure stays so.
     let Ok(Uri::Sip(asked)) = request.typed_uri() else { return None };
@@ -78,9 +79,37 @@ fn admitted(uri: &SipUri<'_>, request: &Request, settings: &Settings) -> Option<
     }
     let came_to = destination(&Uri::Sip(asked), request.method(), settings).ok()?;
     match (admission(request, &to, settings), admission(request, &came_to, settings)) {
-        (Ok(Admission::Free), _) => Some(to),
-        // Whose credentials were asked for when the request came has proven who he is.
-        (Ok(Admission::Credentials(_)), Ok(Admission::Credentials(_))) => Some(to),
+        (Ok(AuthRequirement::None), _) => Some(to),
+        // The sender was authenticated when the request came.
+        (Ok(AuthRequirement::Credentials(_)), Ok(AuthRequirement::Credentials(_))) => Some(to),
         _ => None,
+    }
+}
+
+/// A redirection that is being followed.
+#[derive(Debug)]
+pub(crate) struct Redirection {
+    /// The branch that was redirected.
+    pub(crate) branch: BranchId,
+    /// Where the phone is that redirected it.
+    pub(crate) from: IpAddr,
+    /// Those that are still to be looked up, the next one last.
+    pub(crate) contacts: Vec<Redirect>,
+    /// What was found so far.
+    pub(crate) plan: Plan,
+    all_at_once: bool,
+    last_q: Option<u16>,
+}
+
+impl Redirection {
+    /// Of a branch that was redirected by a phone at this address to these Contacts.
+    pub(crate) fn new(branch: BranchId, from: IpAddr, contacts: Vec<Redirect>, all_at_once: bool) -> Self {
+        Self { branch, from, contacts, plan: Plan::default(), all_at_once, last_q: None }
+    }
+
+    /// Adds what a Contact of this preference was found to mean.
+    pub(crate) fn add(&mut self, q: u16, found: Plan) {
+        self.plan.append(found, self.all_at_once || self.last_q == Some(q));
+        self.last_q = Some(q);
     }
 }

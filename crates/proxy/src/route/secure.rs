@@ -1,6 +1,6 @@
 //! `sips:` (RFC 3261 26.2.2, RFC 5630 5.3): a request to such a URI leaves over TLS or not at all, and to `sips:` Contacts only.
 //!
-//! Asked wherever a way is found: for bindings, for Route and Request-URI, for redirections, for the NOTIFYs of a subscription.
+//! InitialSubscribe wherever a way is found: for bindings, for Route and Request-URI, for redirections, for the NOTIFYs of a subscription.
 //! The flow that a phone registered over counts like any other way. Must not decide what else may be called.
 
 use crate::reject::Reject;

@@ -10,11 +10,12 @@ use smallvec::SmallVec;
 
 use crate::clock::{Now, Wall};
 use crate::dialog::Next;
+use crate::hop::AT_SOURCE;
 use crate::hop::Hop;
 use crate::reach;
-use crate::registrar::{AT_SOURCE, besides};
 use crate::reject::Reject;
 use crate::request::{FlowAhead, Request};
+use crate::settings::unregistered_fixed_bindings;
 use crate::settings::{Settings, Strategy};
 
 use super::preferences::{self, Candidate, Candidates, Disposition};
@@ -34,7 +35,7 @@ pub(crate) fn plan_for_bindings(
     plan_for_candidates(request, aor, candidates(record, settings.accounts.contacts(aor), now), settings)
 }
 
-/// The plan for whom the Request-URI names: a user with this record, or one phone of his (RFC 5627 6.1).
+/// The plan for a Request-URI that names a user with this record, or one phone of that user (RFC 5627 6.1).
 pub(crate) fn plan_for_callee(
     request: &Request,
     callee: &Callee,
@@ -116,7 +117,7 @@ fn plan_for_candidates(
                 }
             }
         }
-        let Some(target) = target.and_then(|target| one_of_each_phone(target, &mut plan)) else { continue };
+        let Some(target) = target.and_then(|target| dedup_by_instance(target, &mut plan)) else { continue };
         let beside = all_at_once || last == Some(candidate.rank());
         match plan.groups.last_mut().filter(|_| beside) {
             Some(group) => group.targets.push(target),
@@ -174,14 +175,15 @@ pub(super) fn candidates<'r>(record: Option<&'r Record>, fixed: Option<&'r Recor
         candidates.extend(live.map(|binding| Candidate::new(record, binding)));
     }
     if let Some(fixed) = fixed {
-        candidates.extend(besides(fixed, record, now.wall).map(|binding| Candidate::new(fixed, binding)));
+        candidates
+            .extend(unregistered_fixed_bindings(fixed, record, now.wall).map(|binding| Candidate::new(fixed, binding)));
     }
     candidates
 }
 
 /// RFC 5626 7, RFC 5627 6.1: of several contacts of one phone the one that was refreshed last is tried, wherever the
 /// others stand; they are spares. None if the phone is in the plan already.
-fn one_of_each_phone(mut target: Target, plan: &mut Plan) -> Option<Target> {
+fn dedup_by_instance(mut target: Target, plan: &mut Plan) -> Option<Target> {
     if plan.groups.is_empty() {
         return Some(target);
     }

@@ -63,10 +63,10 @@ impl UserContact {
 #[derive(Debug)]
 pub(crate) struct Expansion {
     plan: Plan,
-    /// Who was looked up already, or is now.
+    /// The users that were looked up already, or are now.
     seen: Vec<Aor>,
     waiting: VecDeque<(Callee, u16, u8)>,
-    /// Who is looked up now, with which preference and how deep.
+    /// The user that is looked up now, with which preference and how deep.
     current: Option<(Callee, u16, u8)>,
     /// Whether `limits.targets` left somebody out.
     is_cut: bool,
@@ -82,7 +82,7 @@ impl Expansion {
         expansion
     }
 
-    /// Who is to be looked up next; none if all are.
+    /// The user to be looked up next; none if all are.
     pub(crate) fn next(&mut self, request: &Request, settings: &Settings) -> Option<&Callee> {
         let deepest = request.hops.unwrap_or(MAX_FORWARDS);
         while let Some((callee, q, depth)) = self.waiting.pop_front() {

@@ -73,7 +73,7 @@ impl Accounts {
         self.by_aor.is_empty()
     }
 
-    /// Who is listed, in no order.
+    /// All accounts, in no order.
     pub fn aors(&self) -> impl Iterator<Item = &Aor> {
         self.by_aor.keys()
     }
@@ -83,12 +83,12 @@ impl Accounts {
         self.by_aor.len()
     }
 
-    /// Whether this user may change the bindings of an AoR: they are his own, or his account says so.
+    /// Whether this user may change the bindings of an AoR: its own, or one that its account lists.
     pub fn may_register(&self, user: &Aor, aor: &Aor) -> bool {
         user == aor || self.find(user).is_some_and(|account| account.may_register.contains(aor))
     }
 
-    /// Whether this user may see the bindings of an AoR: they are his own, or his account says so (RFC 3680 4.6).
+    /// Whether this user may see the bindings of an AoR: its own, or one that its account lists (RFC 3680 4.6).
     pub(crate) fn may_watch(&self, user: &Aor, aor: &Aor) -> bool {
         user == aor || self.find(user).is_some_and(|account| account.may_watch.contains(aor))
     }
@@ -105,7 +105,7 @@ impl Accounts {
         named.is_anonymous() || is_among(&self.callers, named)
     }
 
-    /// Where this user is reached whether he registers or not.
+    /// Bindings of this user that the configuration made.
     pub(crate) fn contacts(&self, aor: &Aor) -> Option<&Record> {
         self.find(aor)?.contacts.as_ref()
     }
@@ -119,19 +119,19 @@ impl Accounts {
 /// One user.
 #[derive(Clone, Debug, Default)]
 pub struct Account {
-    /// What proves that it is he; none of them for one who never has to.
+    /// The secrets that authenticate it; none for a user that only has `contacts`.
     pub secrets: Secrets,
-    /// Where he is reached whether he registers or not, see [`fixed_bindings`](crate::fixed_bindings); none for most.
+    /// Its bindings that the configuration made, see [`fixed_bindings`](crate::fixed_bindings); none for most.
     pub contacts: Option<Record>,
-    /// For whom he may register besides himself (RFC 3261 10.3 step 4).
+    /// Other AoRs that it may register for (RFC 3261 10.3 step 4).
     pub may_register: Vec<Aor>,
-    /// Whose registrations he may watch besides his own (RFC 3680 4.6).
+    /// Other AoRs whose registrations it may subscribe to (RFC 3680 4.6).
     pub may_watch: Vec<Aor>,
     /// Names that may stand in From of its requests besides its own.
     pub may_call_as: Vec<Caller>,
 }
 
-/// The secrets of one user: H(user:realm:password) by algorithm (RFC 7616 3.4.2), realm = his domain.
+/// The secrets of one user: H(user:realm:password) by algorithm (RFC 7616 3.4.2), realm = the domain of the user.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secrets {
     /// MD5.

@@ -2,7 +2,7 @@
 //!
 //! A gateway has the number of whoever calls through it in From, beside its own address; a user with a number of the public
 //! network has that number. Values only: whose credentials were good is decided by `auth`, and that an anonymous From
-//! (RFC 3323 4.1.1.3) is everybody's by `route`.
+//! (RFC 3323 4.1.1.3) may be used by every user is decided by `route`.
 
 use hashbrown::HashSet;
 use location::Aor;

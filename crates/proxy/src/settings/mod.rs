@@ -5,6 +5,7 @@
 mod accounts;
 mod callers;
 mod digest;
+mod fixed;
 mod registrar;
 mod watching;
 
@@ -20,7 +21,10 @@ pub use callers::Caller;
 pub(crate) use callers::Named;
 pub(crate) use digest::Algorithms;
 pub use digest::{Algorithm, Digest};
+pub use fixed::fixed_bindings;
+pub(crate) use fixed::unregistered_fixed_bindings;
 pub use registrar::{Registrar, UnannouncedPath};
+pub(crate) use watching::REG_PACKAGE;
 pub use watching::Watching;
 
 /// Settings of one core; shared by all workers.
@@ -40,7 +44,7 @@ pub struct Settings {
     pub authentication: Authentication,
     /// Digest parameters.
     pub digest: Digest,
-    /// Who may register and call; empty with [`Authentication::Off`] means everybody.
+    /// The users that may register and call; empty with [`Authentication::Off`] means everybody.
     pub accounts: Accounts,
     /// Networks whose requests to our users need no credentials.
     pub trusted: Vec<IpNet>,
@@ -114,7 +118,7 @@ pub struct Forking {
     pub strategy: Strategy,
     /// How long each group may ring.
     pub ring_time: Duration,
-    /// Whether redirections are followed here (RFC 3261 16.7 step 4), where the caller may go himself.
+    /// Whether redirections are followed here (RFC 3261 16.7 step 4), if the caller may call their targets.
     pub recurse: bool,
     /// Whether a phone that registers while its user is being called rings too.
     pub late_registration: bool,

@@ -1,6 +1,9 @@
-//! What who watches registrations may ask for, and how often he is told (RFC 3680 4.4, 4.10).
+//! Bounds of subscriptions to registrations: how long they last and how often they notify (RFC 3680 4.4, 4.10).
 
 use std::time::Duration;
+
+/// The event package of registrations (RFC 3680 4.1).
+pub(crate) const REG_PACKAGE: &[u8] = b"reg";
 
 /// Settings of subscriptions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Due, Heard, is_due, sooner};
+use super::{ClientEvent, TimerAction, is_due, sooner};
 use crate::clock::Instant;
 use crate::settings::Timers;
 
@@ -63,44 +63,44 @@ impl ClientInvite {
         }
     }
 
-    pub(crate) fn receive(&mut self, status: u16, reliable: bool, timers: &Timers, now: Instant) -> Heard {
+    pub(crate) fn receive(&mut self, status: u16, reliable: bool, timers: &Timers, now: Instant) -> ClientEvent {
         match (self.state, status) {
             (State::Calling | State::Proceeding, 100..=199) => {
                 self.enter(State::Proceeding, None);
-                Heard::Provisional
+                ClientEvent::Provisional
             }
             (State::Calling | State::Proceeding, 200..=299) => {
                 self.enter(State::Accepted, Some(now + timers.give_up()));
-                Heard::Success
+                ClientEvent::Success
             }
             // A 2xx that comes after we gave up is a phone that was picked up all the same; one that comes after a
             // failure is of another phone, behind a proxy that forked (RFC 3261 16.7 step 5).
-            (State::Accepted | State::Completed | State::Terminated, 200..=299) => Heard::Success,
+            (State::Accepted | State::Completed | State::Terminated, 200..=299) => ClientEvent::Success,
             (State::Calling | State::Proceeding, 300..) => {
                 if reliable {
                     self.enter(State::Terminated, None);
                 } else {
                     self.enter(State::Completed, Some(now + TIMER_D.max(timers.give_up())));
                 }
-                Heard::Failure
+                ClientEvent::Failure
             }
-            (State::Completed, 300..) => Heard::FailureAgain,
-            _ => Heard::Nothing,
+            (State::Completed, 300..) => ClientEvent::FailureAgain,
+            _ => ClientEvent::Nothing,
         }
     }
 
-    pub(crate) fn timeout(&mut self, now: Instant) -> Due {
+    pub(crate) fn timeout(&mut self, now: Instant) -> TimerAction {
         if is_due(self.ends_at, now) {
             let unanswered = self.state == State::Calling;
             self.enter(State::Terminated, None);
-            return if unanswered { Due::TimedOut } else { Due::Nothing };
+            return if unanswered { TimerAction::TimedOut } else { TimerAction::Nothing };
         }
         if is_due(self.resend_at, now) {
             self.interval = self.interval.saturating_mul(2);
             self.resend_at = Some(now + self.interval);
-            return Due::Resend;
+            return TimerAction::Resend;
         }
-        Due::Nothing
+        TimerAction::Nothing
     }
 
     /// The transport failed (RFC 3261 17.1.4), or nobody wants to know any more.
@@ -145,9 +145,9 @@ mod tests {
         let mut sent = Vec::new();
         while let Some(at) = invite.deadline() {
             match invite.timeout(at) {
-                Due::Resend => sent.push(at.as_micros() / 1000),
-                Due::TimedOut => assert_eq!(at, ms(32_000)),
-                Due::Nothing => {}
+                TimerAction::Resend => sent.push(at.as_micros() / 1000),
+                TimerAction::TimedOut => assert_eq!(at, ms(32_000)),
+                TimerAction::Nothing => {}
             }
         }
         assert_eq!(sent, [500, 1_500, 3_500, 7_500, 15_500, 31_500]);
@@ -159,19 +159,19 @@ mod tests {
         // checklist 90
         let mut invite = ClientInvite::new(true, &TIMERS, ms(0));
         assert_eq!(invite.deadline(), Some(ms(32_000)));
-        assert_eq!(invite.timeout(ms(32_000)), Due::TimedOut);
+        assert_eq!(invite.timeout(ms(32_000)), TimerAction::TimedOut);
     }
 
     #[test]
     fn every_2xx_is_passed_up_until_timer_m() {
         // checklist 91
         let mut invite = ClientInvite::new(false, &TIMERS, ms(0));
-        assert_eq!(invite.receive(180, false, &TIMERS, ms(10)), Heard::Provisional);
-        assert_eq!(invite.receive(200, false, &TIMERS, ms(20)), Heard::Success);
-        assert_eq!(invite.receive(200, false, &TIMERS, ms(30)), Heard::Success);
-        assert_eq!(invite.receive(486, false, &TIMERS, ms(40)), Heard::Nothing);
+        assert_eq!(invite.receive(180, false, &TIMERS, ms(10)), ClientEvent::Provisional);
+        assert_eq!(invite.receive(200, false, &TIMERS, ms(20)), ClientEvent::Success);
+        assert_eq!(invite.receive(200, false, &TIMERS, ms(30)), ClientEvent::Success);
+        assert_eq!(invite.receive(486, false, &TIMERS, ms(40)), ClientEvent::Nothing);
         assert_eq!(invite.deadline(), Some(ms(32_020)));
-        assert_eq!(invite.timeout(ms(32_020)), Due::Nothing);
+        assert_eq!(invite.timeout(ms(32_020)), TimerAction::Nothing);
         assert!(invite.is_terminated());
     }
 
@@ -179,13 +179,17 @@ mod tests {
     fn a_failure_is_passed_up_once_and_acked_each_time() {
         // checklist 92
         let mut invite = ClientInvite::new(false, &TIMERS, ms(0));
-        assert_eq!(invite.receive(486, false, &TIMERS, ms(10)), Heard::Failure);
-        assert_eq!(invite.receive(486, false, &TIMERS, ms(20)), Heard::FailureAgain);
-        assert_eq!(invite.receive(200, false, &TIMERS, ms(30)), Heard::Success, "of another phone behind a proxy");
-        assert_eq!(invite.receive(486, false, &TIMERS, ms(40)), Heard::FailureAgain);
+        assert_eq!(invite.receive(486, false, &TIMERS, ms(10)), ClientEvent::Failure);
+        assert_eq!(invite.receive(486, false, &TIMERS, ms(20)), ClientEvent::FailureAgain);
+        assert_eq!(
+            invite.receive(200, false, &TIMERS, ms(30)),
+            ClientEvent::Success,
+            "of another phone behind a proxy"
+        );
+        assert_eq!(invite.receive(486, false, &TIMERS, ms(40)), ClientEvent::FailureAgain);
         assert_eq!(invite.deadline(), Some(ms(32_010)));
         let mut invite = ClientInvite::new(true, &TIMERS, ms(0));
-        assert_eq!(invite.receive(486, true, &TIMERS, ms(10)), Heard::Failure);
+        assert_eq!(invite.receive(486, true, &TIMERS, ms(10)), ClientEvent::Failure);
         assert!(invite.is_terminated(), "Timer D is 0 on a reliable transport");
     }
 }

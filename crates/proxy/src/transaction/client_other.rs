@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Due, Heard, is_due, sooner};
+use super::{ClientEvent, TimerAction, is_due, sooner};
 use crate::clock::Instant;
 use crate::settings::Timers;
 
@@ -54,11 +54,11 @@ impl ClientOther {
         }
     }
 
-    pub(crate) fn receive(&mut self, status: u16, reliable: bool, timers: &Timers, now: Instant) -> Heard {
+    pub(crate) fn receive(&mut self, status: u16, reliable: bool, timers: &Timers, now: Instant) -> ClientEvent {
         match (self.state, status) {
             (State::Trying | State::Proceeding, 100..=199) => {
                 self.state = State::Proceeding;
-                Heard::Provisional
+                ClientEvent::Provisional
             }
             (State::Trying | State::Proceeding, 200..) => {
                 self.resend_at = None;
@@ -68,17 +68,17 @@ impl ClientOther {
                     self.state = State::Completed;
                     self.ends_at = Some(now + timers.t4);
                 }
-                if status < 300 { Heard::Success } else { Heard::Failure }
+                if status < 300 { ClientEvent::Success } else { ClientEvent::Failure }
             }
-            _ => Heard::Nothing,
+            _ => ClientEvent::Nothing,
         }
     }
 
-    pub(crate) fn timeout(&mut self, now: Instant) -> Due {
+    pub(crate) fn timeout(&mut self, now: Instant) -> TimerAction {
         if is_due(self.ends_at, now) {
             let unanswered = self.is_pending();
             self.abandon();
-            return if unanswered { Due::TimedOut } else { Due::Nothing };
+            return if unanswered { TimerAction::TimedOut } else { TimerAction::Nothing };
         }
         if is_due(self.resend_at, now) {
             self.interval = match self.state {
@@ -86,9 +86,9 @@ impl ClientOther {
                 _ => self.longest,
             };
             self.resend_at = Some(now + self.interval);
-            return Due::Resend;
+            return TimerAction::Resend;
         }
-        Due::Nothing
+        TimerAction::Nothing
     }
 
     /// The transport failed (RFC 3261 17.1.4), or nobody wants to know any more.
@@ -121,9 +121,9 @@ mod tests {
         let mut sent = Vec::new();
         while let Some(at) = client.deadline() {
             match client.timeout(at) {
-                Due::Resend => sent.push(at.as_micros() / 1000),
-                Due::TimedOut => assert_eq!(at, ms(32_000)),
-                Due::Nothing => {}
+                TimerAction::Resend => sent.push(at.as_micros() / 1000),
+                TimerAction::TimedOut => assert_eq!(at, ms(32_000)),
+                TimerAction::Nothing => {}
             }
         }
         sent
@@ -141,7 +141,7 @@ mod tests {
     fn after_a_provisional_it_resends_at_t2() {
         // checklist 94
         let mut client = ClientOther::new(false, &TIMERS, ms(0));
-        assert_eq!(client.receive(100, false, &TIMERS, ms(100)), Heard::Provisional);
+        assert_eq!(client.receive(100, false, &TIMERS, ms(100)), ClientEvent::Provisional);
         assert_eq!(resends(client), [500, 4500, 8500, 12500, 16500, 20500, 24500, 28500]);
     }
 
@@ -149,11 +149,11 @@ mod tests {
     fn a_final_is_passed_up_once() {
         // checklist 94
         let mut client = ClientOther::new(false, &TIMERS, ms(0));
-        assert_eq!(client.receive(404, false, &TIMERS, ms(10)), Heard::Failure);
-        assert_eq!(client.receive(404, false, &TIMERS, ms(20)), Heard::Nothing);
+        assert_eq!(client.receive(404, false, &TIMERS, ms(10)), ClientEvent::Failure);
+        assert_eq!(client.receive(404, false, &TIMERS, ms(20)), ClientEvent::Nothing);
         assert_eq!(client.deadline(), Some(ms(5010)), "Timer K is T4");
         let mut client = ClientOther::new(true, &TIMERS, ms(0));
-        assert_eq!(client.receive(200, true, &TIMERS, ms(10)), Heard::Success);
+        assert_eq!(client.receive(200, true, &TIMERS, ms(10)), ClientEvent::Success);
         assert!(client.is_terminated(), "Timer K is 0 on a reliable transport");
     }
 }

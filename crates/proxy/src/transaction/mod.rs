@@ -17,14 +17,14 @@ use crate::clock::Instant;
 
 /// What a response means to a client transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Heard {
+pub(crate) enum ClientEvent {
     /// A 1xx to pass up.
     Provisional,
     /// A 2xx to pass up.
     Success,
     /// The first 300 to 699, to pass up (and to be ACKed, if it answers an INVITE).
     Failure,
-    /// A retransmitted 300 to 699 to an INVITE: ACK it again, tell nobody.
+    /// A retransmitted 300 to 699 to an INVITE: ACK it again, pass nothing up.
     FailureAgain,
     /// Nothing new.
     Nothing,
@@ -32,12 +32,12 @@ pub(crate) enum Heard {
     Stray,
 }
 
-/// What time has made of a transaction.
+/// What a transaction does when its timer fires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Due {
+pub(crate) enum TimerAction {
     /// Send it again.
     Resend,
-    /// Nobody answered.
+    /// Give up: no final response came.
     TimedOut,
     /// Nothing.
     Nothing,

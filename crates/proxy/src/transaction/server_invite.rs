@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Due, is_due, sooner};
+use super::{TimerAction, is_due, sooner};
 use crate::clock::Instant;
 use crate::settings::Timers;
 
@@ -102,19 +102,19 @@ impl ServerInvite {
         }
     }
 
-    pub(crate) fn timeout(&mut self, now: Instant) -> Due {
+    pub(crate) fn timeout(&mut self, now: Instant) -> TimerAction {
         if is_due(self.ends_at, now) {
             self.state = State::Terminated;
             self.resend_at = None;
             self.ends_at = None;
-            return Due::Nothing;
+            return TimerAction::Nothing;
         }
         if is_due(self.resend_at, now) {
             self.interval = self.interval.saturating_mul(2).min(self.longest);
             self.resend_at = Some(now + self.interval);
-            return Due::Resend;
+            return TimerAction::Resend;
         }
-        Due::Nothing
+        TimerAction::Nothing
     }
 
     /// Whether no final response has been sent.
@@ -149,7 +149,7 @@ mod tests {
         let mut sent = Vec::new();
         while sent.len() < 5 {
             let at = invite.deadline().unwrap();
-            assert_eq!(invite.timeout(at), Due::Resend);
+            assert_eq!(invite.timeout(at), TimerAction::Resend);
             sent.push(at.as_micros() / 1000);
         }
         assert_eq!(sent, [500, 1500, 3500, 7500, 11500]);

@@ -22,7 +22,7 @@ use crate::settings::Timers;
 ///                      Terminated
 /// ```
 ///
-/// What nobody answered goes from Trying or Proceeding to Terminated without a word (RFC 4320 4.2).
+/// Without a final response it goes from Trying or Proceeding to Terminated, and sends nothing (RFC 4320 4.2).
 #[derive(Debug)]
 pub(crate) struct ServerOther {
     state: State,

@@ -8,7 +8,7 @@ use location::{Binding, End, Record, Wall};
 use smallvec::SmallVec;
 
 use crate::mac::{Mac, Purpose};
-use crate::registrar::besides;
+use crate::settings::unregistered_fixed_bindings;
 
 /// What was there at a moment.
 #[derive(Clone, Debug, Default)]
@@ -99,7 +99,10 @@ impl Contacts {
 
     fn iter(&self, mac: &Mac) -> impl Iterator<Item = Contact<'_>> {
         let contact = |binding, configured| Contact { id: id(&binding, mac), binding, configured };
-        let configured = self.configured.iter().flat_map(|fixed| besides(fixed, self.registered.as_ref(), self.at));
+        let configured = self
+            .configured
+            .iter()
+            .flat_map(|fixed| unregistered_fixed_bindings(fixed, self.registered.as_ref(), self.at));
         let registered = self.registered().map(move |binding| contact(binding, false));
         registered.chain(configured.map(move |(_, binding)| contact(binding, true)))
     }

@@ -11,16 +11,19 @@ use parser::{HeaderName, Message, Reply, SipUri, Transport, Uri, write_decimal, 
 use smallvec::SmallVec;
 
 use crate::ask::Answer;
-use crate::forward::{self, Branch};
+use crate::forward::{self, ViaBranch};
 use crate::hop::{self, Hop};
+use crate::nat;
 use crate::reach;
 use crate::reject::Reject;
 use crate::request::Request;
-use crate::route::{Way, admits_hop, over_flow, route_uri, way_to};
+use crate::route::{admits_hop, over_flow, way_to};
 use crate::settings::Settings;
+use crate::target::Way;
+use crate::target::route_uri;
 
-use super::PACKAGE;
 use super::table::LocalTag;
+use crate::settings::REG_PACKAGE;
 
 /// Octets of text that are kept of one dialog: more is nothing that a phone says.
 const MOST: usize = 4096;
@@ -50,7 +53,7 @@ pub(super) struct Dialog {
 /// What a NOTIFY says besides its dialog.
 pub(super) struct Notice<'a> {
     pub(super) hop: &'a Hop,
-    pub(super) branch: Branch,
+    pub(super) branch: ViaBranch,
     pub(super) sequence: u32,
     /// Of Subscription-State.
     pub(super) state: &'a [u8],
@@ -158,7 +161,7 @@ impl Dialog {
         });
         line(out, HeaderName::Contact, |out| write_contact(out, hop, settings));
         line(out, HeaderName::Event, |out| {
-            out.extend_from_slice(PACKAGE);
+            out.extend_from_slice(REG_PACKAGE);
             if let Some(id) = &self.event_id {
                 out.extend_from_slice(b";id=");
                 out.extend_from_slice(id);
@@ -208,7 +211,7 @@ fn way_by(
         return way_to(&route, settings);
     }
     let direct = request.message.values(HeaderName::Via).nth(1).is_none();
-    if direct && request.is_flow_bound(Some(target)) {
+    if direct && nat::is_flow_bound(request, Some(target)) {
         return Ok(Way::Hop(over_flow(Hop::back(&request.flow), target)));
     }
     way_to(target, settings)

@@ -1,9 +1,9 @@
-//! Who watches whose registrations: the notifier of the `reg` event package (RFC 3680, RFC 6665 4.2).
+//! Subscriptions to registrations: the notifier of the `reg` event package (RFC 3680, RFC 6665 4.2).
 //!
 //! A SUBSCRIBE to a user of ours makes a subscription: soft state of one worker, whose number stands in our To tag. It
 //! remembers the record that it told last; whatever happens, the record of now is laid beside it, and what differs is
 //! told (`contacts.rs`). So nothing that changes a record has to know what a subscriber has to hear: it only says that
-//! something has changed, and not even that while nobody watches (`board.rs`). That a binding expires nobody says: the
+//! something has changed, and not even that while nobody watches (`subscriber_index.rs`). That a binding expires nobody says: the
 //! subscription knows the moment.
 //!
 //! Told are the events that can happen here:
@@ -14,23 +14,23 @@
 //! And two are not: `shortened`, as nobody but its own REGISTER changes how long a binding stays; `probation`, as an operator
 //! who removes a phone cannot say when it may come back.
 //!
-//! A letter that is lost on its way between workers costs no more than time: what it would have told shows at the next look.
+//! A message between workers that is lost costs only time: the change shows when the record is loaded next.
 //! When the program ends nobody is told: in the next run a refresh gets 481, and its phone subscribes anew.
 //!
-//! Must not know how bindings change, nor who proves who he is, and how: that is `core`'s and `auth`'s.
+//! Must not know how bindings change, nor how a subscriber is authenticated: that is `core`'s and `auth`'s.
 
-mod board;
 mod contacts;
 mod dialog;
 mod notify;
 mod reginfo;
 mod request;
+mod subscriber_index;
 mod subscription;
 mod table;
 mod watcher;
 
-pub use board::Watched;
-pub(crate) use request::{Asked, Meant, PACKAGE, meant};
+pub(crate) use request::{InitialSubscribe, SubscribeKind, kind_of};
+pub use subscriber_index::SubscriberIndex;
 pub(crate) use subscription::Subscription;
 pub(crate) use table::{LocalTag, Subscriptions};
 pub(crate) use watcher::Watcher;

@@ -8,7 +8,7 @@ use crate::clock::Instant;
 use crate::context::Context;
 use crate::hop::Hop;
 use crate::settings::Timers;
-use crate::transaction::{ClientOther, Due, Heard};
+use crate::transaction::{ClientEvent, ClientOther, TimerAction};
 
 /// A NOTIFY that has no final response yet.
 #[derive(Debug)]
@@ -52,9 +52,9 @@ impl Notify {
     pub(super) fn heard(&mut self, response: &Message, timers: &Timers, now: Instant) -> Option<Ended> {
         let status = response.status().unwrap_or_default();
         match self.client.receive(status, self.hop.transport.is_reliable(), timers, now) {
-            Heard::Success => Some(Ended::Well),
-            Heard::Failure if ends_subscription(status) => Some(Ended::ForGood),
-            Heard::Failure => Some(Ended::Badly),
+            ClientEvent::Success => Some(Ended::Well),
+            ClientEvent::Failure if ends_subscription(status) => Some(Ended::ForGood),
+            ClientEvent::Failure => Some(Ended::Badly),
             _ => None,
         }
     }
@@ -62,9 +62,9 @@ impl Notify {
     /// Does what is due; the end, if that has come.
     pub(super) fn timeout(&mut self, context: &mut Context<'_>) -> Option<Ended> {
         match self.client.timeout(context.now.mono) {
-            Due::Resend => context.outbox.resend(self.hop, true, &self.text),
-            Due::TimedOut => return Some(Ended::ForGood),
-            Due::Nothing => {}
+            TimerAction::Resend => context.outbox.resend(self.hop, true, &self.text),
+            TimerAction::TimedOut => return Some(Ended::ForGood),
+            TimerAction::Nothing => {}
         }
         None
     }

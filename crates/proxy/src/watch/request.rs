@@ -10,51 +10,48 @@ use crate::ingress;
 use crate::reject::Reject;
 use crate::request::Request;
 use crate::route::Destination;
-use crate::settings::{Settings, Watching};
+use crate::settings::{REG_PACKAGE, Settings, Watching};
 
 use super::dialog::Dialog;
 use super::table::LocalTag;
 
-/// RFC 3680 4.1.
-pub(crate) const PACKAGE: &[u8] = b"reg";
-
 /// What a SUBSCRIBE is to us.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Meant {
+pub(crate) enum SubscribeKind {
     /// It begins a subscription to this user.
-    Begin(Aor),
+    Initial(Aor),
     /// It is about one that there is.
-    Within(LocalTag),
+    InDialog(LocalTag),
 }
 
 /// What a SUBSCRIBE is; none if it goes on to somebody else, as all other event packages do.
-pub(crate) fn meant(request: &Request, destination: &Destination) -> Result<Option<Meant>, Reject> {
+pub(crate) fn kind_of(request: &Request, destination: &Destination) -> Result<Option<SubscribeKind>, Reject> {
     let here = matches!(destination, Destination::User(_) | Destination::Server);
     if !here || request.next_route().is_some() {
         return Ok(None);
     }
     let event = request.message.header::<Event<'_>>().ok().flatten();
-    let is_reg = event.is_some_and(|event| event.package == PACKAGE);
+    let is_reg = event.is_some_and(|event| event.package == REG_PACKAGE);
     match destination {
         // RFC 6665 4.2.1.1
         Destination::Server if !is_reg => Err(Reject::Event),
         _ if !is_reg => Ok(None),
         _ if request.in_dialog => {
-            LocalTag::in_to(&request.message).map(Meant::Within).map(Some).ok_or(Reject::Subscription)
+            LocalTag::in_to(&request.message).map(SubscribeKind::InDialog).map(Some).ok_or(Reject::Subscription)
         }
-        Destination::User(aor) => Ok(Some(Meant::Begin(aor.clone()))),
+        Destination::User(aor) => Ok(Some(SubscribeKind::Initial(aor.clone()))),
         _ => Ok(None),
     }
 }
 
 /// What a SUBSCRIBE that begins something asks, if that can be granted.
-pub(crate) struct Asked {
+pub(crate) struct InitialSubscribe {
     pub(super) dialog: Dialog,
     /// Seconds; 0 is one look.
     pub(super) granted: u32,
 }
 
-impl Asked {
+impl InitialSubscribe {
     /// What it asks; `tag` is the subscription's.
     pub(crate) fn of(request: &Request, tag: LocalTag, settings: &Settings) -> Result<Self, Reject> {
         Ok(Self { granted: granted(request, settings)?, dialog: Dialog::new(request, tag, settings)? })

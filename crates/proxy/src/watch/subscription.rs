@@ -8,24 +8,24 @@ use std::time::Duration;
 use location::{Aor, Flow, Record};
 use parser::{Message, write_decimal};
 
-use crate::ask::{Answer, Parked, Question, Waiting};
+use crate::ask::{Answer, Continuation, Question, Resume};
 use crate::clock::Instant;
 use crate::connections::Connections;
 use crate::context::Context;
 use crate::event::{Event, Notification};
-use crate::forward::{Branch, NotifyId};
+use crate::forward::{NotifyId, ViaBranch};
 use crate::hop;
 use crate::reject::Reject;
 use crate::request::{Request, Source, TransactionKey};
-use crate::route::Way;
 use crate::settings::Settings;
+use crate::target::Way;
 use crate::transaction::{is_due, sooner};
 
 use super::contacts::{Contact, Contacts, Happening};
 use super::dialog::{Dialog, Notice, write_answer};
 use super::notify::{Ended, Notify};
 use super::reginfo::Document;
-use super::request::{Asked, granted};
+use super::request::{InitialSubscribe, granted};
 use super::table::LocalTag;
 use super::watcher::Watcher;
 
@@ -96,7 +96,7 @@ impl Subscription {
     pub(crate) fn begin(
         (aor, watcher): (Aor, Watcher),
         request: &Request,
-        asked: Asked,
+        asked: InitialSubscribe,
         settings: &Settings,
         context: &mut Context<'_>,
     ) -> Self {
@@ -322,7 +322,10 @@ impl Subscription {
             Way::Name(name) => {
                 self.asking = true;
                 let names = [name.clone()].into_iter().collect();
-                context.outbox.ask(Question::Resolve(names), Parked(Waiting::Reach(self.dialog.tag.id, name.clone())));
+                context.outbox.ask(
+                    Question::Resolve(names),
+                    Continuation(Resume::NotifyTarget(self.dialog.tag.id, name.clone())),
+                );
             }
         }
     }
@@ -353,7 +356,7 @@ impl Subscription {
     fn look(&mut self, context: &mut Context<'_>) {
         self.asking = true;
         self.look_at = None;
-        context.outbox.ask(Question::Load(self.aor.clone()), Parked(Waiting::Watch(self.dialog.tag.id)));
+        context.outbox.ask(Question::Load(self.aor.clone()), Continuation(Resume::Notify(self.dialog.tag.id)));
     }
 
     fn notify(
@@ -369,7 +372,7 @@ impl Subscription {
         let mut body = Vec::new();
         Document { aor, version, full, state, happenings, at }.write(context.mac, &mut body);
         let LocalTag { worker, id } = self.dialog.tag;
-        let branch = Branch::Notify { worker, id: NotifyId { subscription: id, sequence } };
+        let branch = ViaBranch::Notify { worker, id: NotifyId { subscription: id, sequence } };
         let standing = self.standing(now);
         let notice = Notice { hop: &hop, branch, sequence, state: &standing, body: &body };
         let text = context.outbox.send(hop, true, |out| self.dialog.write(&notice, settings, out));
@@ -405,13 +408,13 @@ impl Subscription {
     }
 
     fn go_on(&mut self, outcome: Notification, context: &mut Context<'_>) {
-        context.outbox.tell(Event::Notified { outcome });
+        context.outbox.emit(Event::Notified { outcome });
         self.under_way = None;
         self.proceed(context);
     }
 
     fn fail(&mut self, outcome: Notification, context: &mut Context<'_>) {
-        context.outbox.tell(Event::Notified { outcome });
+        context.outbox.emit(Event::Notified { outcome });
         self.under_way = None;
         self.phase = Phase::Over;
     }

@@ -15,7 +15,7 @@ use crate::context::Context;
 use crate::mac::{Mac, Purpose, read_hex, write_hex};
 use crate::request::TransactionKey;
 
-use super::board::{Place, Watched};
+use super::subscriber_index::{Bucket, SubscriberIndex};
 use super::subscription::Subscription;
 
 /// Our tag in the dialog of a subscription, which names it (RFC 3261 12): its worker, and a keyed hash of the SUBSCRIBE that
@@ -32,8 +32,8 @@ pub(crate) struct Subscriptions {
     /// Those that want to hear of this user.
     by_aor: HashMap<Aor, SmallVec<[u64; 2]>>,
     /// How many users stand at the places where we have a mark.
-    places: HashMap<Place, u32>,
-    board: Arc<Watched>,
+    places: HashMap<Bucket, u32>,
+    subscriber_index: Arc<SubscriberIndex>,
     agenda: BTreeSet<(Instant, u64)>,
 }
 
@@ -68,9 +68,9 @@ impl LocalTag {
 }
 
 impl Subscriptions {
-    pub(crate) fn new(board: Arc<Watched>) -> Self {
+    pub(crate) fn new(subscriber_index: Arc<SubscriberIndex>) -> Self {
         let (by_id, by_aor, places) = (HashMap::new(), HashMap::new(), HashMap::new());
-        Self { by_id, by_aor, places, board, agenda: BTreeSet::new() }
+        Self { by_id, by_aor, places, subscriber_index, agenda: BTreeSet::new() }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -79,12 +79,12 @@ impl Subscriptions {
 
     /// Whether there is a worker of that number.
     pub(crate) fn has_worker(&self, worker: u8) -> bool {
-        self.board.has(worker)
+        self.subscriber_index.has(worker)
     }
 
     /// The workers that have a subscriber to this user.
     pub(crate) fn workers_for(&self, aor: &Aor, mac: &Mac) -> impl Iterator<Item = u8> + use<> {
-        self.board.by(aor, mac)
+        self.subscriber_index.by(aor, mac)
     }
 
     /// The subscriptions to this user.
@@ -96,7 +96,7 @@ impl Subscriptions {
         self.by_id.get(&id).map(|entry| &*entry.subscription)
     }
 
-    /// Keeps what `begin` begins. It stands on the board before it asks for its record, so that it misses no change.
+    /// Keeps what `begin` begins. It stands on the subscriber_index before it asks for its record, so that it misses no change.
     pub(crate) fn insert(
         &mut self,
         LocalTag { worker, id }: LocalTag,
@@ -167,11 +167,11 @@ impl Subscriptions {
         if own.len() > 1 {
             return;
         }
-        let place = Place::of(aor, mac);
+        let place = Bucket::of(aor, mac);
         let users = self.places.entry(place).or_default();
         *users += 1;
         if *users == 1 {
-            self.board.mark(place, worker);
+            self.subscriber_index.mark(place, worker);
         }
     }
 
@@ -182,12 +182,12 @@ impl Subscriptions {
             return;
         }
         own.remove();
-        let place = Place::of(aor, mac);
+        let place = Bucket::of(aor, mac);
         let Some(users) = self.places.get_mut(&place) else { return };
         *users -= 1;
         if *users == 0 {
             self.places.remove(&place);
-            self.board.clear(place, worker);
+            self.subscriber_index.clear(place, worker);
         }
     }
 }

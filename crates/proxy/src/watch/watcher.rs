@@ -1,4 +1,4 @@
-//! Who watches, and whether he may (RFC 3680 4.6).
+//! The subscriber, and whether it may see the registrations of a user (RFC 3680 4.6).
 //!
 //! Decides it anew at each look: what was proven when a subscription began holds for as long as the account is the same.
 
@@ -10,12 +10,12 @@ use crate::settings::{Authentication, Secrets, Settings};
 #[derive(Debug)]
 pub(crate) struct Watcher {
     user: Aor,
-    /// By what he proved that it is he; none where nobody has to.
+    /// The credentials that the subscriber authenticated with; none if authentication is off.
     proof: Option<Secrets>,
 }
 
 impl Watcher {
-    /// This user, who has proven it if he has to.
+    /// This user, authenticated if that is required.
     pub(crate) fn new(user: Aor, settings: &Settings) -> Self {
         let proven = settings.authentication == Authentication::Required;
         let account = settings.accounts.find(&user).filter(|_| proven);
@@ -27,14 +27,14 @@ impl Watcher {
         self.user == other.user
     }
 
-    /// Whether he may see the bindings of this user: not with a password that was taken from him, nor without one where
-    /// there must be one by now.
+    /// Whether it may see the bindings of this user. Credentials are compared again at each NOTIFY: a changed password ends
+    /// the subscription, and so does `authentication: required` for one that began without.
     pub(crate) fn may_watch(&self, aor: &Aor, settings: &Settings) -> bool {
         let account = settings.accounts.find(&self.user);
-        let is_he = match &self.proof {
+        let is_authentic = match &self.proof {
             Some(proof) => account.is_some_and(|account| account.secrets == *proof),
             None => settings.authentication == Authentication::Off,
         };
-        is_he && settings.accounts.may_watch(&self.user, aor)
+        is_authentic && settings.accounts.may_watch(&self.user, aor)
     }
 }

@@ -210,7 +210,7 @@ fn before_any_final_there_is_nothing_to_acknowledge() {
 
 #[test]
 fn it_overtakes_the_word_that_the_call_was_answered() {
-    // The 200 lands on another worker than its INVITE, and the ACK is here before that worker's letter.
+    // The 200 lands on another worker than its INVITE, and the ACK is here before the message of that worker.
     let world = World::with_workers(2, |_| {});
     world.letters_take(std::time::Duration::from_millis(50));
     let (alice, bob) = (world.udp("alice"), world.udp("bob"));

@@ -1,6 +1,6 @@
 //! The caller hangs up a call that rings at several phones: RFC 3261 16.10, 9.1, 9.2.
 
-use proxy::{Event, Fork};
+use proxy::{Event, ForkOutcome};
 
 use crate::sim::{Agent, Sip, World};
 
@@ -41,7 +41,7 @@ fn after_the_phones_ring_both_are_told_to_stop() {
     alice.cancels(&invite);
     assert_eq!(alice.expects("200").method(), "CANCEL");
     desk.hears_nothing();
-    assert_eq!(world.saw(|event| matches!(event, Event::Fork { outcome: Fork::Cancelled })), 1);
+    assert_eq!(world.saw(|event| matches!(event, Event::Fork { outcome: ForkOutcome::Cancelled })), 1);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Several phones ring at once: RFC 3261 16.7 steps 3 to 10, one by one.
 
-use proxy::{Drop, Event, Fork};
+use proxy::{Drop, Event, ForkOutcome};
 
 use crate::sim::{Agent, Mood, Sip, World};
 
@@ -53,7 +53,7 @@ fn the_first_to_answer_wins_and_the_other_stops_ringing() {
     assert_eq!(ack.values("Via").count(), 1);
     alice.hears_nothing();
     mobile.hears_nothing();
-    assert_eq!(world.saw(|event| matches!(event, Event::Fork { outcome: Fork::Answered })), 1);
+    assert_eq!(world.saw(|event| matches!(event, Event::Fork { outcome: ForkOutcome::Answered })), 1);
 }
 
 #[test]

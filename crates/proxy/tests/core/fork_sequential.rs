@@ -1,6 +1,6 @@
 //! Phones are tried one after another, down by q (RFC 3261 16.6, 20.10).
 
-use proxy::{Event, Fork};
+use proxy::{Event, ForkOutcome};
 
 use crate::sim::{Agent, Sip, World, sequential};
 
@@ -133,7 +133,7 @@ fn nobody_answers() {
     mobile.answers(&at_mobile, 487);
     let timeout = alice.expects("408");
     alice.acks(&invite, &timeout);
-    assert_eq!(world.saw(|event| matches!(event, Event::Fork { outcome: Fork::TimedOut })), 1);
+    assert_eq!(world.saw(|event| matches!(event, Event::Fork { outcome: ForkOutcome::TimedOut })), 1);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use proxy::{Event, Fork};
+use proxy::{Event, ForkOutcome};
 
 use crate::sim::{Agent, Sip, World};
 
@@ -43,7 +43,7 @@ fn ringing_does_not_extend_the_ring_time() {
     }
     let timeout = alice.expects("408");
     alice.acks(&invite, &timeout);
-    assert_eq!(world.saw(|event| matches!(event, Event::Fork { outcome: Fork::TimedOut })), 1);
+    assert_eq!(world.saw(|event| matches!(event, Event::Fork { outcome: ForkOutcome::TimedOut })), 1);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use proxy::{Event, Fork, Strategy};
+use proxy::{Event, ForkOutcome, Strategy};
 
 use crate::sim::{Agent, Sip, World};
 
@@ -59,7 +59,7 @@ fn each_joins_the_ones_before_and_all_stop_at_the_end() {
     }
     let timeout = alice.expects("408");
     alice.acks(&invite, &timeout);
-    assert_eq!(world.saw(|event| matches!(event, Event::Fork { outcome: Fork::TimedOut })), 1);
+    assert_eq!(world.saw(|event| matches!(event, Event::Fork { outcome: ForkOutcome::TimedOut })), 1);
 }
 
 #[test]

@@ -339,7 +339,7 @@ fn a_phone_that_only_its_own_flow_leads_to_is_reached_in_its_dialogs_too() {
 
 #[test]
 fn nobody_can_write_a_flow_into_a_token() {
-    // checklist 142
+    // checklist 140, 141, 142
     let world = World::new();
     let (alice, bob) = (world.udp("alice"), world.udp("bob"));
     bob.sends(&from_inside(&bob, bob.register(), ""));

@@ -94,7 +94,7 @@ fn a_cancel_counts_from_where_its_invite_came_from() {
 
 #[test]
 fn an_ack_counts_from_where_its_invite_came_from() {
-    // checklist 96
+    // checklist 99, 101
     let world = World::with(secured);
     let (alice, mallory) = (world.udp("alice"), world.udp("mallory"));
     let bobs = [world.udp("bob/desk"), world.udp("bob/mobile")];
@@ -120,7 +120,7 @@ fn an_ack_counts_from_where_its_invite_came_from() {
 
 #[test]
 fn a_cancel_of_nothing_tells_nothing() {
-    // RFC 3261 16.10 would forward it; what the phone answers says that there is one.
+    // checklist 80: RFC 3261 16.10 would forward it; what the phone answers says that there is one.
     let world = World::with(secured);
     let (bob, carol, mallory) = (world.udp("bob"), world.udp("carol"), world.udp("mallory"));
     signs_in(&bob);

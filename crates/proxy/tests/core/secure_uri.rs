@@ -21,6 +21,7 @@ fn registers(phone: &Agent, contact: &str) {
 
 #[test]
 fn a_call_to_a_sips_uri_reaches_nobody_in_the_clear() {
+    // checklist 116, 117
     let world = World::new();
     let (alice, bob, tcp) = (world.udp("alice"), world.udp("bob"), world.tcp("bob/tcp"));
     bob.registers();
@@ -40,7 +41,7 @@ fn a_call_to_a_sips_uri_reaches_nobody_in_the_clear() {
 
 #[test]
 fn a_sips_contact_is_never_called_in_the_clear() {
-    // Whatever flow it registered over, and whatever its parameters say.
+    // checklist 116: whatever flow it registered over, and whatever its parameters say.
     for (params, transport) in [
         ("", "udp"),
         (";transport=udp", "udp"),

@@ -277,7 +277,7 @@ fn a_cancel_without_a_pin_goes_where_its_invite_would() {
 
 #[test]
 fn a_request_keeps_what_no_rule_changes() {
-    // checklist 47, 48, 49, 55, 83
+    // checklist 47, 48, 49, 55, 83, 113
     let world = World::new();
     let (alice, bob) = (world.udp("alice"), world.udp("bob"));
     bob.registers_with(";q=0.7");

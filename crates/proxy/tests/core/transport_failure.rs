@@ -137,6 +137,7 @@ fn a_broken_store_is_told_to_the_caller() {
 
 #[test]
 fn nothing_is_sent_to_port_0_or_to_everybody() {
+    // checklist 108
     let world = World::new();
     let (alice, bob) = (world.udp("alice"), world.udp("bob"));
     for contact in ["<sip:bob@192.0.2.9:0>", "<sip:bob@0.0.0.0>", "<sip:bob@224.0.1.75>"] {
@@ -199,7 +200,7 @@ fn two_addresses(world: &World, transport: &str) -> (Agent, Agent, Agent) {
 
 #[test]
 fn the_next_address_is_tried_when_the_first_cannot_be_reached() {
-    // checklist 54, 120
+    // checklist 54, 117, 120
     let world = World::new();
     let (alice, first, second) = two_addresses(&world, ";transport=tcp");
     first.is_unplugged();

@@ -640,7 +640,7 @@ fn through_the_nat_that_it_came_through() {
 
 #[test]
 fn by_the_route_that_was_recorded() {
-    // checklist 155, 161
+    // checklist 52, 155
     for (route, uri, routes) in [
         ("<sip:192.0.2.12;lr>", "sip:bob@10.0.0.7", vec!["<sip:192.0.2.12;lr>", "<sip:10.0.0.1;lr>"]),
         ("<sip:edge@192.0.2.12>", "sip:edge@192.0.2.12", vec!["<sip:10.0.0.1;lr>", "<sip:bob@10.0.0.7>"]),

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use location::{Commit, Store, Ticket};
-use proxy::{Answer, Hop, Outbox, Parked, Question};
+use proxy::{Answer, Continuation, Hop, Outbox, Question};
 
 use super::net::{Parcel, Sent};
 use super::settings::SERVER;
@@ -21,7 +21,7 @@ impl State {
         for transmit in std::mem::take(&mut outbox.transmits) {
             let bytes = Bytes::copy_from_slice(outbox.text(&transmit));
             if !self.transmit(&transmit.hop, &bytes) && transmit.report_failure {
-                undelivered.push(Parked::undelivered(bytes));
+                undelivered.push(Continuation::undelivered(bytes));
             }
         }
         for (question, parked) in outbox.questions {
@@ -68,7 +68,7 @@ impl State {
         self.agents.iter().position(|agent| agent.transport == hop.transport && agent.source == hop.remote)
     }
 
-    fn ask(&mut self, worker: usize, question: Question, parked: Parked) {
+    fn ask(&mut self, worker: usize, question: Question, parked: Continuation) {
         let safe = if matches!(question, Question::Commit { .. }) { self.commits } else { 0 };
         let answer = match question {
             _ if self.store_mood == Mood::Broken => Answer::Failed,

@@ -165,7 +165,7 @@ impl World {
 
     /// How long letters from one worker to another are on their way.
     pub(crate) fn letters_take(&self, time: Duration) {
-        self.state.borrow_mut().letters = micros(time);
+        self.state.borrow_mut().core_messages = micros(time);
     }
 
     /// How long a change of a registration takes to be safe.

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use proxy::{Answer, Connections, Letter, Parked};
+use proxy::{Answer, Connections, Continuation, CoreMessage};
 
 use super::sip::Sip;
 use super::state::Mood;
@@ -54,16 +54,16 @@ pub(crate) enum Parcel {
         sip: Rc<Sip>,
     },
     /// What the core of one worker tells that of another; for a message, who sent it and what it says.
-    Letter {
+    CoreMessage {
         worker: usize,
-        letter: Letter,
+        core_message: CoreMessage,
         message: Option<Cause>,
     },
     Fault(Fault),
     /// The answer to a question of this worker's core.
     Answer {
         worker: usize,
-        parked: Parked,
+        parked: Continuation,
         answer: Answer,
         cause: Option<Cause>,
     },
@@ -191,7 +191,7 @@ impl Network {
         u8::try_from(copies).unwrap_or(u8::MAX)
     }
 
-    /// Whether a letter between workers finds no room; the agent is the one whose message led to it.
+    /// Whether a message between workers finds no room; the agent is the one whose message led to it.
     pub(crate) fn loses_letter(&mut self, agent: Option<usize>) -> bool {
         let dice = match agent {
             Some(agent) if self.apart.contains(&agent) => &mut self.dice_apart,

@@ -12,7 +12,8 @@ use bytes::Bytes;
 use location::{Aor, Ask, Change, Commit, ContactChange, Flow, Limits, MemoryStore, Store, Ticket};
 use parser::{Message, Transport};
 use proxy::{
-    Connections, Core, Event, Handover, Instant, Keys, Letter, Now, Outbox, Received, Settings, Wall, Watched,
+    Connections, Core, CoreMessage, Event, Handover, Instant, Keys, Now, Outbox, Received, Settings, SubscriberIndex,
+    Wall,
 };
 
 use super::ladder;
@@ -60,8 +61,8 @@ pub(crate) struct State {
     pub(crate) store_mood: Mood,
     /// Microseconds that an answer of store or DNS takes.
     pub(crate) patience: u64,
-    /// Microseconds that a letter to another worker takes.
-    pub(crate) letters: u64,
+    /// Microseconds that a message to another worker takes.
+    pub(crate) core_messages: u64,
     /// Microseconds that a change takes to be safe.
     pub(crate) commits: u64,
     /// How far the wall clock has been set off, in milliseconds.
@@ -94,7 +95,7 @@ impl State {
             store: MemoryStore::new(),
             store_mood: Mood::Good,
             patience: 0,
-            letters: 0,
+            core_messages: 0,
             commits: 0,
             wall_step: 0,
             names: BTreeMap::new(),
@@ -154,7 +155,7 @@ impl State {
         let record = applied.changed().expect("a phone of his");
         assert!(matches!(self.store.commit(Some(&old), record, Ticket { worker: 0, id: 0 }), Commit::Done));
         for worker in 0..self.cores.len() {
-            self.deliver(worker, Letter::Registration(aor.clone()), None);
+            self.deliver(worker, CoreMessage::RegistrationChanged(aor.clone()), None);
         }
     }
 
@@ -208,7 +209,7 @@ impl State {
         match parcel {
             Parcel::ToServer { from, connection, bytes, sip } => self.server_hears(from, connection, bytes, sip),
             Parcel::ToAgent { agent, connection, sip } => self.agent_hears(agent, connection, sip),
-            Parcel::Letter { worker, letter, message } => self.deliver(worker, letter, message),
+            Parcel::CoreMessage { worker, core_message, message } => self.deliver(worker, core_message, message),
             Parcel::Answer { worker, parked, answer, cause } => {
                 self.cause = cause;
                 self.drive(worker, |core, now, outbox| core.answer(now, parked, answer, outbox));
@@ -299,9 +300,9 @@ impl State {
         }
     }
 
-    fn deliver(&mut self, worker: usize, letter: Letter, message: Option<Cause>) {
+    fn deliver(&mut self, worker: usize, core_message: CoreMessage, message: Option<Cause>) {
         self.cause.clone_from(&message);
-        self.drive_with(worker, message, |core, now, outbox| core.deliver(now, letter, outbox));
+        self.drive_with(worker, message, |core, now, outbox| core.deliver(now, core_message, outbox));
     }
 
     /// Calls one verb of a core, and does what it says.
@@ -315,15 +316,16 @@ impl State {
         let mut outbox = Outbox::new();
         verb(&mut self.cores[worker], now, &mut outbox);
         // What another worker will deal with is heard when that one gets it.
-        let passed_on = |letter: &Letter| matches!(letter, Letter::Request(_) | Letter::Response(_));
-        let mine = !outbox.handovers.iter().any(|handover| passed_on(&handover.letter));
+        let passed_on =
+            |core_message: &CoreMessage| matches!(core_message, CoreMessage::Request(_) | CoreMessage::Response(_));
+        let mine = !outbox.handovers.iter().any(|handover| passed_on(&handover.core_message));
         if let Some((from, sip)) = message.as_ref().filter(|_| mine) {
             self.watch(|watcher, now| watcher.heard(now, *from, sip));
         }
         let handovers = std::mem::take(&mut outbox.handovers);
         self.carry_out(worker, outbox);
         for handover in handovers {
-            let message = message.clone().filter(|_| passed_on(&handover.letter));
+            let message = message.clone().filter(|_| passed_on(&handover.core_message));
             self.hand_over(worker, handover, message);
         }
     }
@@ -334,15 +336,15 @@ impl State {
             None => (0..self.cores.len()).filter(|other| *other != from).collect(),
         };
         for worker in workers {
-            assert!(worker < self.cores.len(), "a letter for a worker that does not exist");
+            assert!(worker < self.cores.len(), "a core_message for a worker that does not exist");
             let sender = self.cause.as_ref().map(|(agent, _)| *agent);
             if self.net.loses_letter(sender) {
                 continue;
             }
-            let (letter, message) = (handover.letter.clone(), message.clone());
-            match self.letters {
-                0 => self.deliver(worker, letter, message),
-                micros => self.net.at(self.now + micros, Parcel::Letter { worker, letter, message }),
+            let (core_message, message) = (handover.core_message.clone(), message.clone());
+            match self.core_messages {
+                0 => self.deliver(worker, core_message, message),
+                micros => self.net.at(self.now + micros, Parcel::CoreMessage { worker, core_message, message }),
             }
         }
     }
@@ -361,7 +363,7 @@ impl State {
 }
 
 fn cores(settings: &Settings, keys: &Keys, workers: u8, seed: u64, open: &Arc<Connections>) -> Vec<Core> {
-    let (shared, watched) = (Arc::new(settings.clone()), Arc::new(Watched::new(workers)));
+    let (shared, watched) = (Arc::new(settings.clone()), Arc::new(SubscriberIndex::new(workers)));
     let core = |worker| {
         let core = Core::new(Arc::clone(&shared), keys, worker, seed, Arc::clone(&watched));
         core.with_connections(Arc::clone(open))

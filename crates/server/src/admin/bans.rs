@@ -1,4 +1,4 @@
-//! Addresses that are not answered, as docs/openapi.yaml has them.
+//! Banned addresses, as docs/openapi.yaml defines them.
 
 use std::time::Instant;
 
@@ -8,24 +8,24 @@ use serde::{Deserialize, Serialize};
 
 use super::reply::{self, Reply};
 use super::users::Removed;
-use super::{Office, calls};
+use super::{AdminState, calls};
 use crate::config::Masked;
 use crate::defence::Ban;
-use crate::journal::clean;
+use crate::journal::sanitize;
 
-/// Addresses in one answer at most.
-const MOST: usize = 1000;
+/// Addresses in one answer.
+const MAX_SHOWN: usize = 1000;
 
-/// Those that are banned.
+/// The banned addresses.
 #[derive(Deserialize, Serialize)]
 pub(crate) struct Bans {
     pub(crate) total: usize,
-    pub(crate) bans: Vec<Banned>,
+    pub(crate) bans: Vec<BanEntry>,
 }
 
-/// One of them.
+/// One banned address.
 #[derive(Deserialize, Serialize)]
-pub(crate) struct Banned {
+pub(crate) struct BanEntry {
     pub(crate) address: String,
     pub(crate) since: String,
     pub(crate) seconds_left: u64,
@@ -34,34 +34,34 @@ pub(crate) struct Banned {
 }
 
 /// GET /api/v1/bans
-pub(crate) fn list(office: &Office) -> Reply {
-    let all = office.defence.list();
+pub(crate) fn list(state: &AdminState) -> Reply {
+    let all = state.defence.list();
     let total = all.len();
-    let bans = all.into_iter().take(MOST).map(|(source, ban)| banned(source, &ban)).collect();
+    let bans = all.into_iter().take(MAX_SHOWN).map(|(source, ban)| ban_entry(source, &ban)).collect();
     reply::json(StatusCode::OK, &Bans { total, bans })
 }
 
 /// DELETE /api/v1/bans/{address}
-pub(crate) fn remove(office: &Office, address: &[u8]) -> Reply {
+pub(crate) fn remove(state: &AdminState, address: &[u8]) -> Reply {
     let source = std::str::from_utf8(address).ok().and_then(|text| text.parse::<Source>().ok());
     let Some(source) = source else {
         return reply::problem(StatusCode::BAD_REQUEST, "expected an IP address, like 198.51.100.7 or 2001:db8::/64");
     };
-    if !office.defence.lift(source) {
+    if !state.defence.lift(source) {
         return reply::problem(StatusCode::NOT_FOUND, "this address is not banned");
     }
-    let masked = office.in_force.borrow().loaded.config.log.mask.contains(&Masked::Addresses);
+    let masked = state.active_config.borrow().loaded.config.log.mask.contains(&Masked::Addresses);
     let which = if masked { "an address".to_owned() } else { source.to_string() };
     tracing::info!("the ban of {which} was lifted by the operator");
     reply::json(StatusCode::OK, &Removed { removed: 1 })
 }
 
-fn banned(source: Source, ban: &Ban) -> Banned {
-    Banned {
+fn ban_entry(source: Source, ban: &Ban) -> BanEntry {
+    BanEntry {
         address: source.to_string(),
-        since: calls::moment(ban.since),
+        since: calls::rfc3339(ban.since),
         seconds_left: ban.ends.saturating_duration_since(Instant::now()).as_secs(),
         failures: ban.failures,
-        users: ban.what.users.iter().map(|user| clean(user.as_bytes())).collect(),
+        users: ban.summary.users.iter().map(|user| sanitize(user.as_bytes())).collect(),
     }
 }

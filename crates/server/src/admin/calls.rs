@@ -1,4 +1,4 @@
-//! Calls being set up and the last ones that ended, as docs/openapi.yaml has them.
+//! Active calls and the last ended calls, as docs/openapi.yaml defines them.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -6,23 +6,23 @@ use hyper::StatusCode;
 use location::{Aor, Wall};
 use serde::Serialize;
 
-use super::Office;
+use super::AdminState;
 use super::reply::{self, Reply};
 use crate::clock;
-use crate::journal::{Ended, Open, clean};
+use crate::journal::{ActiveCall, EndedCall, sanitize};
 
-/// Of those being set up, at most.
-const SHOWN: usize = 100;
+/// Active calls in one answer.
+const MAX_SHOWN: usize = 100;
 
 #[derive(Serialize)]
-struct Calls {
+struct CallsReply {
     total: usize,
-    now: Vec<Ringing>,
-    ended: Vec<Past>,
+    now: Vec<ActiveCallEntry>,
+    ended: Vec<EndedCallEntry>,
 }
 
 #[derive(Serialize)]
-struct Ringing {
+struct ActiveCallEntry {
     from: String,
     to: String,
     phones: usize,
@@ -31,7 +31,7 @@ struct Ringing {
 }
 
 #[derive(Serialize)]
-struct Past {
+struct EndedCallEntry {
     from: String,
     to: String,
     phones: usize,
@@ -44,33 +44,33 @@ struct Past {
 }
 
 /// GET /api/v1/calls
-pub(crate) fn list(office: &Office) -> Reply {
+pub(crate) fn list(state: &AdminState) -> Reply {
     let now = clock::wall();
-    let calls = office.calls.lock();
-    let (open, total, ended) = (calls.open(SHOWN), calls.open_count(), calls.ended());
+    let calls = state.calls.lock();
+    let (open, total, ended) = (calls.active(MAX_SHOWN), calls.active_count(), calls.ended());
     drop(calls);
-    let now = open.into_iter().map(|call| ringing(&call, now)).collect();
-    let ended = ended.into_iter().map(past).collect();
-    reply::json(StatusCode::OK, &Calls { total, now, ended })
+    let now = open.into_iter().map(|call| active_entry(&call, now)).collect();
+    let ended = ended.into_iter().map(ended_entry).collect();
+    reply::json(StatusCode::OK, &CallsReply { total, now, ended })
 }
 
-fn ringing(call: &Open, now: Wall) -> Ringing {
-    Ringing {
+fn active_entry(call: &ActiveCall, now: Wall) -> ActiveCallEntry {
+    ActiveCallEntry {
         from: name(&call.from),
         to: name(&call.to),
         phones: call.phones,
-        began: moment(call.began),
+        began: rfc3339(call.began),
         seconds: now.millis_since(call.began) / 1000,
     }
 }
 
-fn past(ended: Ended) -> Past {
-    let Ended { call, at, ending, status, by } = ended;
-    Past {
+fn ended_entry(ended: EndedCall) -> EndedCallEntry {
+    let EndedCall { call, at, ending, status, by } = ended;
+    EndedCallEntry {
         from: name(&call.from),
         to: name(&call.to),
         phones: call.phones,
-        began: moment(call.began),
+        began: rfc3339(call.began),
         seconds: (at.millis_since(call.began) + 500) / 1000,
         ending: ending.as_str(),
         why: ending.words(status),
@@ -80,12 +80,12 @@ fn past(ended: Ended) -> Past {
 }
 
 fn name(aor: &Aor) -> String {
-    clean(aor.as_bytes())
+    sanitize(aor.as_bytes())
 }
 
-/// A moment of the server's own time by the machine's clock: RFC 3339, in UTC.
-pub(crate) fn moment(own: Wall) -> String {
-    // The year 9999 is the last one that can be written.
-    let millis = clock::shown(own).millis().min(253_402_300_799_000);
+/// A server time as RFC 3339 text in UTC, by the clock of the machine.
+pub(crate) fn rfc3339(own: Wall) -> String {
+    // RFC 3339 ends with the year 9999.
+    let millis = clock::to_machine_time(own).millis().min(253_402_300_799_000);
     humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_millis(millis)).to_string()
 }

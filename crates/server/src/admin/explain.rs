@@ -1,6 +1,6 @@
-//! Where a call would go, in sentences: what `frontdesk explain` prints and the API answers.
+//! How a call would be routed, in sentences: the answer of the API and the output of `frontdesk explain`.
 //!
-//! Decides wording; the way itself is the core's (`proxy::explain`). Nothing is sent.
+//! Decides the wording; the routing itself is `proxy::explain`. Nothing is sent.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -9,14 +9,14 @@ use location::Store as _;
 use proxy::{Authentication, Goal, Inquiry, Instant, Now, Settings, Step};
 use serde::{Deserialize, Serialize};
 
-use super::Office;
+use super::AdminState;
 use super::reply::{self, Reply};
 use crate::clock;
-use crate::journal::clean;
+use crate::journal::sanitize;
 
-/// The way of a call.
+/// The routing of a call, step by step.
 #[derive(Deserialize, Serialize)]
-pub(crate) struct Explained {
+pub(crate) struct Explanation {
     pub(crate) from: String,
     pub(crate) to: String,
     pub(crate) goes_out: bool,
@@ -24,7 +24,7 @@ pub(crate) struct Explained {
 }
 
 /// GET /api/v1/explain
-pub(crate) fn explain(office: &Office, from: &str, to: &str, source: &str) -> Reply {
+pub(crate) fn explain(state: &AdminState, from: &str, to: &str, source: &str) -> Reply {
     if to.is_empty() {
         return reply::problem(StatusCode::BAD_REQUEST, "to: expected a SIP URI or a user");
     }
@@ -35,20 +35,20 @@ pub(crate) fn explain(office: &Office, from: &str, to: &str, source: &str) -> Re
             Err(_) => return reply::problem(StatusCode::BAD_REQUEST, "source: expected an IP address"),
         },
     };
-    let in_force = office.in_force.borrow().clone();
-    let settings = &in_force.settings;
-    let to = uri(to, settings);
-    let from = if from.is_empty() { format!("sip:somebody@{}", domain(settings)) } else { uri(from, settings) };
+    let active_config = state.active_config.borrow().clone();
+    let settings = &active_config.settings;
+    let to = to_uri(to, settings);
+    let from = if from.is_empty() { format!("sip:somebody@{}", domain(settings)) } else { to_uri(from, settings) };
     let now = Now { mono: Instant::from_micros(0), wall: clock::wall() };
     let inquiry = Inquiry { from: &from, to: &to, source };
-    let steps = proxy::explain(&inquiry, settings, &office.keys, now, |aor| office.store.load(aor));
+    let steps = proxy::explain(&inquiry, settings, &state.keys, now, |aor| state.store.load(aor));
     let goes_out = !matches!(steps.last(), Some(Step::Refused { .. }));
-    let steps = steps.iter().map(|step| words(step, settings)).collect();
-    reply::json(StatusCode::OK, &Explained { from, to, goes_out, steps })
+    let steps = steps.iter().map(|step| describe_step(step, settings)).collect();
+    reply::json(StatusCode::OK, &Explanation { from, to, goes_out, steps })
 }
 
-/// `101` and `101@office.example` are what people say.
-fn uri(name: &str, settings: &Settings) -> String {
+/// Accepts `101` and `101@office.example` too.
+fn to_uri(name: &str, settings: &Settings) -> String {
     match (name.contains(':'), name.contains('@')) {
         (true, _) => name.to_owned(),
         (false, true) => format!("sip:{name}"),
@@ -60,15 +60,15 @@ fn domain(settings: &Settings) -> &str {
     settings.domains.first().map_or("", |domain| domain)
 }
 
-fn words(step: &Step, settings: &Settings) -> String {
+fn describe_step(step: &Step, settings: &Settings) -> String {
     match step {
-        Step::User(aor) => format!("It is for a user of this server: {}.", clean(aor.as_bytes())),
-        Step::Phone(aor) => format!("It is for one phone of a user of this server: {}.", clean(aor.as_bytes())),
+        Step::User(aor) => format!("It is for a user of this server: {}.", sanitize(aor.as_bytes())),
+        Step::Phone(aor) => format!("It is for one phone of a user of this server: {}.", sanitize(aor.as_bytes())),
         Step::Elsewhere => "It is for another server.".to_owned(),
         Step::Contact(aor) => {
             format!(
-                "It is the Contact of a phone of {}, which only users of this server may call.",
-                clean(aor.as_bytes())
+                "It is the Contact of a phone of {}: only users of this server may call it.",
+                sanitize(aor.as_bytes())
             )
         }
         Step::NoAccount => "There is no account of this name.".to_owned(),
@@ -77,15 +77,15 @@ fn words(step: &Step, settings: &Settings) -> String {
         }
         Step::Free => "The caller is not asked for a password: trusted, or strangers are accepted.".to_owned(),
         Step::Credentials(domain) => {
-            format!("The caller has to prove with his password who he is (407, a user of {domain}).")
+            format!("The caller must authenticate with a password (407, as a user of {domain}).")
         }
         Step::Bindings(0) => "No phone of this user is registered.".to_owned(),
         Step::Bindings(1) => "One phone of this user is registered.".to_owned(),
         Step::Bindings(count) => format!("{count} phones of this user are registered."),
         Step::Group { targets, ring_time } => {
-            let most = ring_time.map(|time| format!(", for at most {},", humantime::format_duration(time)));
-            let targets = targets.iter().map(phone).collect::<Vec<_>>().join("; and ");
-            format!("It goes{} to {targets}.", most.unwrap_or_default())
+            let limit = ring_time.map(|time| format!(", for at most {},", humantime::format_duration(time)));
+            let targets = targets.iter().map(describe_target).collect::<Vec<_>>().join("; and ");
+            format!("It goes{} to {targets}.", limit.unwrap_or_default())
         }
         Step::Stateless => "With one target the call passes through without a transaction.".to_owned(),
         Step::Forked => "The first to answer gets the call, and the others stop ringing.".to_owned(),
@@ -93,9 +93,9 @@ fn words(step: &Step, settings: &Settings) -> String {
     }
 }
 
-fn phone(goal: &Goal) -> String {
+fn describe_target(goal: &Goal) -> String {
     let Goal { uri, transport, address, over_flow, device } = goal;
-    let device = if device.is_empty() { String::new() } else { format!("{}, ", clean(device)) };
+    let device = if device.is_empty() { String::new() } else { format!("{}, ", sanitize(device)) };
     let way = if *over_flow { "the way it registered" } else { "as its address says" };
-    format!("{device}{} at {address} over {}, {way}", clean(uri.as_bytes()), transport.param())
+    format!("{device}{} at {address} over {}, {way}", sanitize(uri.as_bytes()), transport.param())
 }

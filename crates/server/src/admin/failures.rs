@@ -1,16 +1,16 @@
-//! What went wrong since the start, by reason: the counters of `/metrics` that a person should look at.
+//! Failures since the start, by reason: the counters of `/metrics` that an operator should look at.
 //!
-//! Decides which those are. Read from the text that Prometheus gets: one truth.
+//! Decides which counters those are. Reads the text that Prometheus gets, so that both show the same numbers.
 
 use hyper::StatusCode;
 use parser::reason_phrase;
 use serde::Serialize;
 
-use super::Office;
+use super::AdminState;
 use super::reply::{self, Reply};
 
-/// The counters, with the label that is the reason and what it counts.
-const TABLE: &[(&str, &str, &str)] = &[
+/// Name of the counter, its label for the reason, and what it counts.
+const FAILURE_COUNTERS: &[(&str, &str, &str)] = &[
     ("frontdesk_authentication_failures_total", "reason", "credentials refused"),
     ("frontdesk_registrations_total", "outcome", "registrations"),
     ("frontdesk_forks_total", "outcome", "calls to several phones"),
@@ -24,7 +24,7 @@ const TABLE: &[(&str, &str, &str)] = &[
 ];
 
 #[derive(Debug, PartialEq, Eq, Serialize)]
-struct Failure {
+struct FailureCount {
     what: &'static str,
     reason: String,
     metric: &'static str,
@@ -32,16 +32,16 @@ struct Failure {
 }
 
 /// GET /api/v1/failures
-pub(crate) fn list(office: &Office) -> Reply {
-    reply::json(StatusCode::OK, &read(&office.metrics.render()))
+pub(crate) fn list(state: &AdminState) -> Reply {
+    reply::json(StatusCode::OK, &read(&state.metrics.render()))
 }
 
-fn read(text: &str) -> Vec<Failure> {
-    let mut failures: Vec<Failure> = Vec::new();
+fn read(text: &str) -> Vec<FailureCount> {
+    let mut failures: Vec<FailureCount> = Vec::new();
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         let Some((series, count)) = line.rsplit_once(' ') else { continue };
         let (name, labels) = series.split_once('{').unwrap_or((series, ""));
-        let Some((metric, key, what)) = TABLE.iter().find(|(metric, ..)| *metric == name) else { continue };
+        let Some((metric, key, what)) = FAILURE_COUNTERS.iter().find(|(metric, ..)| *metric == name) else { continue };
         let reason = label(labels, key).unwrap_or("failed");
         let (Ok(count @ 1..), true) = (count.parse::<u64>(), is_failure(metric, labels, reason)) else { continue };
         let reason = match reason.parse() {
@@ -50,20 +50,20 @@ fn read(text: &str) -> Vec<Failure> {
         };
         match failures.iter_mut().find(|failure| failure.metric == *metric && failure.reason == reason) {
             Some(failure) => failure.count += count,
-            None => failures.push(Failure { what, reason, metric, count }),
+            None => failures.push(FailureCount { what, reason, metric, count }),
         }
     }
     failures.sort_by_key(|failure| std::cmp::Reverse(failure.count));
     failures
 }
 
-/// Most of these counters count nothing else; these few do.
+/// Whether this series counts failures: some counters count successes too.
 fn is_failure(metric: &str, labels: &str, reason: &str) -> bool {
     match metric {
         "frontdesk_registrations_total" => matches!(reason, "refused" | "failed"),
         "frontdesk_forks_total" => matches!(reason, "refused" | "timed_out"),
         "frontdesk_store_changes_total" => reason == "failed",
-        // 401 and 407 are how every exchange with a password begins, and 487 is a caller who hung up.
+        // 401 and 407 begin every exchange with a password, and 487 is a caller that hung up.
         "frontdesk_responses_sent_total" => {
             let refused = reason.starts_with(['4', '5', '6']) && !matches!(reason, "401" | "407" | "487");
             refused && label(labels, "method") == Some("INVITE")
@@ -72,7 +72,7 @@ fn is_failure(metric: &str, labels: &str, reason: &str) -> bool {
     }
 }
 
-/// Labels are closed sets of ours: no value has a quote in it.
+/// The value of a label. Label values are defined by this program and contain no quotes.
 fn label<'a>(labels: &'a str, key: &str) -> Option<&'a str> {
     let (_, rest) = labels.split_once(&format!("{key}=\""))?;
     rest.split('"').next().filter(|_| !key.is_empty())
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_went_wrong() {
+    fn only_failures_are_listed() {
         let text = "\
 # TYPE frontdesk_registrations_total counter
 frontdesk_registrations_total{outcome=\"registered\"} 7

@@ -1,17 +1,17 @@
-//! What people and programs see of the running server over HTTP: the status page, its API, the metrics.
+//! The admin interface over HTTP: the status page, its API, the metrics.
 //!
-//! Runs on the main thread. It reads what the workers leave (store, notes, loads) and never waits for one of them.
+//! Runs on the main thread. Reads shared state (store, call history, loads) and never waits for a worker.
 
 mod bans;
 mod calls;
-mod door;
 mod explain;
-mod facts;
 mod failures;
+mod guard;
 mod removal;
 mod reply;
 mod routes;
 mod serve;
+mod status;
 mod users;
 
 use std::sync::Arc;
@@ -24,50 +24,50 @@ use proxy::{Keys, Listener};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::defence::Defence;
+use crate::directory::Directory;
 use crate::health::Health;
-use crate::journal::Calls;
-use crate::reload::{InForce, Outcome};
-use crate::transport::Directory;
+use crate::journal::CallHistory;
+use crate::reload::{ActiveConfig, ReloadOutcome};
 
-pub(crate) use bans::{Banned, Bans};
-pub(crate) use explain::Explained;
+pub(crate) use bans::{BanEntry, Bans};
+pub(crate) use explain::Explanation;
 pub(crate) use removal::Removals;
 pub(crate) use reply::Problem;
 pub(crate) use serve::serve;
 pub(crate) use users::{Phone, Removed, User, Users};
 
-/// All that an answer is made of.
-pub(crate) struct Office {
-    /// Who is registered.
+/// The state that request handlers read.
+pub(crate) struct AdminState {
+    /// The bindings.
     pub(crate) store: Arc<AnyStore>,
-    /// The way to remove a phone.
+    /// Removes bindings.
     pub(crate) removals: Arc<Removals>,
-    /// By which the server knows its own addresses of phones.
+    /// Keys of the cores, to recognise GRUUs and Routes of this server.
     pub(crate) keys: Keys,
-    /// Who calls whom.
-    pub(crate) calls: Arc<Mutex<Calls>>,
-    /// What was counted.
+    /// Active and ended calls.
+    pub(crate) calls: Arc<Mutex<CallHistory>>,
+    /// The metrics recorder.
     pub(crate) metrics: PrometheusHandle,
-    /// The configuration.
-    pub(crate) in_force: watch::Receiver<Arc<InForce>>,
-    /// Whether all is well.
+    /// The configuration in force.
+    pub(crate) active_config: watch::Receiver<Arc<ActiveConfig>>,
+    /// Health of workers and store.
     pub(crate) health: Arc<Health>,
-    /// Who is not answered.
+    /// Failures and bans.
     pub(crate) defence: Arc<Defence>,
-    /// Connections of phones.
+    /// The SIP connections.
     pub(crate) directory: Arc<Directory>,
-    /// Where phones find the server.
+    /// The SIP listeners.
     pub(crate) listeners: Vec<Listener>,
-    /// When it began to serve.
+    /// When the server started.
     pub(crate) started: Instant,
-    /// What only the main loop can do.
-    pub(crate) errands: mpsc::Sender<Errand>,
-    /// Lists of users that are being made: one at a time, since the store may be large.
+    /// Commands for the main loop.
+    pub(crate) commands: mpsc::Sender<AdminCommand>,
+    /// Limits user lists to one at a time, since the store may be large.
     pub(crate) listings: Semaphore,
 }
 
-/// Something for the main loop.
-pub(crate) enum Errand {
-    /// Read the configuration again.
-    Reload(oneshot::Sender<Outcome>),
+/// A command that the main loop runs.
+pub(crate) enum AdminCommand {
+    /// Reload the configuration.
+    Reload(oneshot::Sender<ReloadOutcome>),
 }

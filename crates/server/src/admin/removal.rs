@@ -1,7 +1,7 @@
-//! Phones that an operator removes, or that are removed with their account: the same rules and the same store as a REGISTER
-//! that does it, and the same promise: what was answered is safe on disk.
+//! Removal of bindings by the operator, or because an account was removed: the same rules and store as an
+//! unregistering REGISTER, and the same guarantee: a removal that was confirmed is durable.
 //!
-//! A phone that is still there comes back with its next REGISTER, if its user may register.
+//! A phone that is still running comes back with its next REGISTER, if its user may register.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,44 +10,44 @@ use std::time::Duration;
 use hashbrown::HashMap;
 use location::{AnyStore, Aor, Ask, Change, Commit, ContactChange, Limits, Record, Store as _, Ticket, Wall};
 use parking_lot::Mutex;
-use proxy::Letter;
+use proxy::CoreMessage;
 use smallvec::smallvec;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::clock;
-use crate::inbox::{Completions, Inbound, Safety};
+use crate::inbox::{CommitOutcome, Completions, Inbound};
 
-/// Races that may be lost before it is given up.
-const MAX_ATTEMPTS: usize = 16;
+/// Commits that may conflict before the removal fails.
+const MAX_CONFLICTS: usize = 16;
 
-/// Users whose phones are removed at a time: far fewer than the store's queue takes.
+/// Users per group commit: far below the capacity of the store's queue.
 const BATCH: usize = 256;
 
-/// For the disk.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a removal waits for the disk.
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Removals that wait for the disk.
+/// Removes bindings, and waits for the commits.
 pub(crate) struct Removals {
     store: Arc<AnyStore>,
     completions: Arc<[Completions]>,
     inboxes: Arc<[mpsc::Sender<Inbound>]>,
-    waiting: Mutex<HashMap<u64, oneshot::Sender<Safety>>>,
+    waiting: Mutex<HashMap<u64, oneshot::Sender<CommitOutcome>>>,
     next: AtomicU64,
 }
 
-/// A removal that is done in memory.
-struct Begun {
-    /// How many phones.
+/// A removal that is committed in memory.
+struct PendingRemoval {
+    /// How many bindings it removes.
     removed: usize,
-    /// What the disk will say; none if it has nothing to say.
-    outcome: Option<oneshot::Receiver<Safety>>,
+    /// Whether it became durable; `None` if there is nothing to wait for.
+    outcome: Option<oneshot::Receiver<CommitOutcome>>,
 }
 
-/// Which phones.
+/// Which bindings of a user are removed.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Which<'a> {
-    /// All of the user.
+pub(crate) enum RemovalScope<'a> {
+    /// All of them.
     All,
     /// The one with this Contact URI.
     Contact(&'a [u8]),
@@ -55,17 +55,18 @@ pub(crate) enum Which<'a> {
 
 /// Why nothing was removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum NotRemoved {
-    /// There is no such phone.
+pub(crate) enum RemovalError {
+    /// There is no such binding.
     #[error("no such phone is registered")]
-    Absent,
-    /// The store did not take it, or not in time.
-    #[error("the store did not take it")]
+    NotFound,
+    /// The store refused the commit, or did not finish in time.
+    #[error("the store did not accept the change")]
     Store,
 }
 
 impl Removals {
-    /// `completions`: one for each worker, and ours behind them; `inboxes`: of the workers, who tell those who watch.
+    /// `completions`: one for each worker, and the last one for this type. `inboxes`: of the workers, which notify the
+    /// subscribers.
     pub(crate) fn new(
         store: Arc<AnyStore>,
         completions: Arc<[Completions]>,
@@ -74,38 +75,42 @@ impl Removals {
         Self { store, completions, inboxes, waiting: Mutex::default(), next: AtomicU64::new(0) }
     }
 
-    /// Passes on what the store says, until the task is dropped.
-    pub(crate) async fn settle(&self) {
+    /// Delivers the outcomes of commits to their waiters, until the task is dropped.
+    pub(crate) async fn dispatch_completions(&self) {
         let Some(own) = self.completions.last() else { return };
         let mut done = Vec::new();
         loop {
-            own.announced().await;
-            own.take(&mut done);
-            for (id, safety) in done.drain(..) {
-                // Whoever asked may have lost patience.
-                let _ = self.waiting.lock().remove(&id).map(|waiting| waiting.send(safety));
+            own.notified().await;
+            own.take_all(&mut done);
+            for (id, outcome) in done.drain(..) {
+                // The waiter may have timed out.
+                let _ = self.waiting.lock().remove(&id).map(|waiting| waiting.send(outcome));
             }
         }
     }
 
-    /// Removes phones; says how many, once it is safe.
-    pub(crate) async fn remove(&self, aor: &Aor, which: Which<'_>) -> Result<usize, NotRemoved> {
-        let begun = self.commit(aor, which, |_| true)?;
-        let removed = self.made_safe(begun).await?;
+    /// Removes bindings and returns their number once the removal is durable.
+    pub(crate) async fn remove(&self, aor: &Aor, scope: RemovalScope<'_>) -> Result<usize, RemovalError> {
+        let pending = self.commit(aor, scope, |_| true)?;
+        let removed = self.wait_until_durable(pending).await?;
         self.notify(aor).await;
         Ok(removed)
     }
 
-    /// Removes all phones of these users, unless `is_meant` says no any more. Which users, with how many phones each, and for
-    /// how many it failed.
-    pub(crate) async fn remove_all(&self, aors: &[Aor], is_meant: impl Fn(&Aor) -> bool) -> (Vec<(Aor, usize)>, usize) {
+    /// Removes all bindings of these users, except users for whom `should_remove` is no longer true. Returns the users
+    /// with their number of bindings, and how many users failed.
+    pub(crate) async fn remove_all(
+        &self,
+        aors: &[Aor],
+        should_remove: impl Fn(&Aor) -> bool,
+    ) -> (Vec<(Aor, usize)>, usize) {
         let (mut removed, mut failed) = (Vec::new(), 0);
         for batch in aors.chunks(BATCH) {
-            // All of them wait for the disk together.
-            let begun: Vec<_> = batch.iter().map(|aor| self.commit(aor, Which::All, &is_meant)).collect();
-            for (aor, begun) in batch.iter().zip(begun) {
-                let outcome = match begun {
-                    Ok(begun) => self.made_safe(begun).await,
+            // Committed first and awaited afterwards, so that the batch shares a group commit.
+            let pending: Vec<_> = batch.iter().map(|aor| self.commit(aor, RemovalScope::All, &should_remove)).collect();
+            for (aor, pending) in batch.iter().zip(pending) {
+                let outcome = match pending {
+                    Ok(pending) => self.wait_until_durable(pending).await,
                     Err(error) => Err(error),
                 };
                 match outcome {
@@ -113,60 +118,65 @@ impl Removals {
                         self.notify(aor).await;
                         removed.push((aor.clone(), phones));
                     }
-                    // Somebody else was first, or it is not meant any more.
-                    Err(NotRemoved::Absent) => {}
-                    Err(NotRemoved::Store) => failed += 1,
+                    // Already removed, or no longer to be removed.
+                    Err(RemovalError::NotFound) => {}
+                    Err(RemovalError::Store) => failed += 1,
                 }
             }
         }
         (removed, failed)
     }
 
-    /// Tells the workers, who tell those who watch (RFC 3680).
+    /// Tells the workers, which notify the subscribers (RFC 3680).
     async fn notify(&self, aor: &Aor) {
         for inbox in &*self.inboxes {
-            // A worker that has ended watches nobody.
-            let _ = inbox.send(Inbound::Letter(Letter::Registration(aor.clone()))).await;
+            // A worker that has ended has no subscriptions.
+            let _ = inbox.send(Inbound::CoreMessage(CoreMessage::RegistrationChanged(aor.clone()))).await;
         }
     }
 
-    /// Removes them in memory. `is_meant` is asked after the record was read: if something is registered after it has
-    /// said yes, the commit finds out.
-    fn commit(&self, aor: &Aor, which: Which<'_>, is_meant: impl Fn(&Aor) -> bool) -> Result<Begun, NotRemoved> {
-        for _ in 0..MAX_ATTEMPTS {
-            let old = self.store.load(aor).ok_or(NotRemoved::Absent)?;
-            if !is_meant(aor) {
-                return Err(NotRemoved::Absent);
+    /// Commits the removal in memory. `should_remove` is called after the record is loaded: a REGISTER after that call
+    /// makes the commit conflict.
+    fn commit(
+        &self,
+        aor: &Aor,
+        scope: RemovalScope<'_>,
+        should_remove: impl Fn(&Aor) -> bool,
+    ) -> Result<PendingRemoval, RemovalError> {
+        for _ in 0..MAX_CONFLICTS {
+            let old = self.store.load(aor).ok_or(RemovalError::NotFound)?;
+            if !should_remove(aor) {
+                return Err(RemovalError::NotFound);
             }
             let now = clock::wall();
-            let record = without(&old, which, now)?;
+            let record = record_without(&old, scope, now)?;
             let removed = old.live(now).count() - record.live(now).count();
-            let (id, outcome) = self.wait();
+            let (id, outcome) = self.add_waiter();
             match self.store.commit(Some(&old), record, self.ticket(id)) {
                 Commit::Done => {
                     self.waiting.lock().remove(&id);
-                    return Ok(Begun { removed, outcome: None });
+                    return Ok(PendingRemoval { removed, outcome: None });
                 }
-                Commit::Pending => return Ok(Begun { removed, outcome: Some(outcome) }),
+                Commit::Pending => return Ok(PendingRemoval { removed, outcome: Some(outcome) }),
                 Commit::Conflict => drop(self.waiting.lock().remove(&id)),
                 Commit::Full | Commit::Failed(_) => {
                     self.waiting.lock().remove(&id);
-                    return Err(NotRemoved::Store);
+                    return Err(RemovalError::Store);
                 }
             }
         }
-        Err(NotRemoved::Store)
+        Err(RemovalError::Store)
     }
 
-    async fn made_safe(&self, begun: Begun) -> Result<usize, NotRemoved> {
-        let Begun { removed, outcome: Some(outcome) } = begun else { return Ok(begun.removed) };
-        match timeout(PATIENCE, outcome).await {
-            Ok(Ok(Safety::Safe)) => Ok(removed),
-            _ => Err(NotRemoved::Store),
+    async fn wait_until_durable(&self, pending: PendingRemoval) -> Result<usize, RemovalError> {
+        let PendingRemoval { removed, outcome: Some(outcome) } = pending else { return Ok(pending.removed) };
+        match timeout(COMMIT_TIMEOUT, outcome).await {
+            Ok(Ok(CommitOutcome::Durable)) => Ok(removed),
+            _ => Err(RemovalError::Store),
         }
     }
 
-    fn wait(&self) -> (u64, oneshot::Receiver<Safety>) {
+    fn add_waiter(&self) -> (u64, oneshot::Receiver<CommitOutcome>) {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (sender, receiver) = oneshot::channel();
         self.waiting.lock().insert(id, sender);
@@ -178,11 +188,11 @@ impl Removals {
     }
 }
 
-fn without(old: &Record, which: Which<'_>, now: Wall) -> Result<Record, NotRemoved> {
-    let change = Change::administrative(match which {
-        Which::All => Ask::RemoveAll,
-        Which::Contact(uri) => Ask::Update(smallvec![ContactChange::plain(uri, 0)]),
+fn record_without(old: &Record, scope: RemovalScope<'_>, now: Wall) -> Result<Record, RemovalError> {
+    let change = Change::administrative(match scope {
+        RemovalScope::All => Ask::RemoveAll,
+        RemovalScope::Contact(uri) => Ask::Update(smallvec![ContactChange::plain(uri, 0)]),
     });
     let limits = Limits { max_contacts: usize::MAX, ..Limits::DEFAULT };
-    old.apply(&change, now, &limits).map_err(|_| NotRemoved::Store)?.changed().ok_or(NotRemoved::Absent)
+    old.apply(&change, now, &limits).map_err(|_| RemovalError::Store)?.changed().ok_or(RemovalError::NotFound)
 }

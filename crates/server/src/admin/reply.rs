@@ -1,4 +1,4 @@
-//! The shape of every answer: status, type, and the headers that keep a browser from doing more than it should.
+//! The form of every response: status, content type, and security headers for browsers.
 
 use std::borrow::Cow;
 
@@ -10,13 +10,13 @@ use hyper::header::{
 use hyper::{Response, StatusCode};
 use serde::{Deserialize, Serialize};
 
-use super::door::Stopped;
+use super::guard::AccessDenied;
 use crate::{hex, printable, secret};
 
-/// An answer.
+/// An HTTP response.
 pub(crate) type Reply = Response<Full<Bytes>>;
 
-/// What went wrong, in the body of every answer that is no 2xx.
+/// The body of every response that is not 2xx.
 #[derive(Deserialize, Serialize)]
 pub(crate) struct Problem<'a> {
     pub(crate) error: Cow<'a, str>,
@@ -25,44 +25,46 @@ pub(crate) struct Problem<'a> {
 /// `value` as JSON.
 pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Reply {
     match serde_json::to_vec(value) {
-        Ok(body) => with(status, "application/json", printable::json(body)),
-        Err(error) => with(StatusCode::INTERNAL_SERVER_ERROR, TEXT, error.to_string()),
+        Ok(body) => response(status, "application/json", printable::escape_json(body)),
+        Err(error) => response(StatusCode::INTERNAL_SERVER_ERROR, TEXT, error.to_string()),
     }
 }
 
-/// Bad news.
+/// An error.
 pub(crate) fn problem(status: StatusCode, error: &str) -> Reply {
     json(status, &Problem { error: error.into() })
 }
 
-/// Not let in.
-pub(crate) fn stopped(why: Stopped) -> Reply {
+/// The response to a request that was refused by [`guard`](super::guard).
+pub(crate) fn denied(why: AccessDenied) -> Reply {
     let status = match why {
-        Stopped::Malformed => StatusCode::BAD_REQUEST,
-        Stopped::Token => StatusCode::UNAUTHORIZED,
-        Stopped::Remote | Stopped::Host | Stopped::Origin | Stopped::Intent => StatusCode::FORBIDDEN,
+        AccessDenied::Malformed => StatusCode::BAD_REQUEST,
+        AccessDenied::Token => StatusCode::UNAUTHORIZED,
+        AccessDenied::Remote | AccessDenied::Host | AccessDenied::Origin | AccessDenied::CsrfHeader => {
+            StatusCode::FORBIDDEN
+        }
     };
     let mut reply = problem(status, &why.to_string());
-    if why == Stopped::Token {
+    if why == AccessDenied::Token {
         reply.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"frontdesk\""));
     }
     reply
 }
 
-/// Another method is needed here.
+/// 405 with Allow.
 pub(crate) fn not_allowed(allow: &'static str) -> Reply {
-    let mut reply = problem(StatusCode::METHOD_NOT_ALLOWED, "this can only be asked another way");
+    let mut reply = problem(StatusCode::METHOD_NOT_ALLOWED, "this path needs another method: see Allow");
     reply.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
     reply
 }
 
-/// Any text.
-pub(crate) fn with(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Reply {
+/// A response with the headers that all responses have.
+pub(crate) fn response(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Reply {
     let mut reply = Response::new(Full::new(body.into()));
     *reply.status_mut() = status;
     let headers = reply.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    // By this our own commands know that it is us.
+    // The commands check it: another program may listen on the port.
     headers.insert(SERVER, HeaderValue::from_static("frontdesk"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
@@ -72,13 +74,14 @@ pub(crate) fn with(status: StatusCode, kind: &'static str, body: impl Into<Bytes
     reply
 }
 
-/// The page: its own script and style, its own API, nothing else. What may run carries a number of this one answer.
+/// The page, with a Content-Security-Policy that allows only its own script, style and API. Scripts need the nonce of
+/// this response.
 pub(crate) fn page(html: &str) -> Reply {
     let Ok(number) = secret::random::<16>() else {
         return problem(StatusCode::INTERNAL_SERVER_ERROR, "no random numbers");
     };
     let number = hex::write(&number);
-    let mut reply = with(StatusCode::OK, "text/html; charset=utf-8", html.replace("{nonce}", &number));
+    let mut reply = response(StatusCode::OK, "text/html; charset=utf-8", html.replace("{nonce}", &number));
     let policy = format!(
         "default-src 'none'; script-src 'nonce-{number}'; style-src 'nonce-{number}'; connect-src 'self'; \
          base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

@@ -1,9 +1,8 @@
 //! HTTP connections: how many, how long, how large.
 //!
-//! Decides patience. Bound before the program says that it serves, so that port 0 can be told. Nobody waits for a place: a
-//! connection that comes when all are taken, or when its peer has half of them, ends the one that has been idle for
-//! longest (of its peer's, in the second case). So whoever sends its request at once is served, also while others hold
-//! connections open and send theirs a letter a second.
+//! Decides the limits and timeouts. When all connections are in use, or one peer has half of them, a new connection
+//! replaces the one that has been idle for longest (of the same peer, in the second case). So a client that sends its
+//! request at once is served while an attacker holds connections open or sends requests slowly.
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
@@ -19,35 +18,35 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
-use super::{Office, routes};
+use super::{AdminState, routes};
 use crate::metrics;
 
-/// For the head of a request to arrive, and between two of them.
-const HEAD_TIME: Duration = Duration::from_secs(5);
+/// Timeout for the head of a request, and for the next request on the connection.
+const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// For a connection; then it may end what it is doing.
-const LIFE: Duration = Duration::from_secs(60);
-const LAST_WORDS: Duration = Duration::from_secs(5);
+/// Lifetime of a connection; a request in progress then has [`SHUTDOWN_GRACE`] to finish.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 
-/// A browser's request head is some kilobyte.
-const MAX_HEAD: usize = 16 << 10;
-const MAX_HEADERS: usize = 64;
+/// Request heads of browsers are about a kilobyte.
+const MAX_HEADER_SIZE: usize = 16 << 10;
+const MAX_HEADER_COUNT: usize = 64;
 
-/// Serves until the task is dropped, `most` connections at a time.
-pub(crate) async fn serve(listener: TcpListener, office: Arc<Office>, most: usize) {
-    let connections = Arc::new(Connections::new(most));
+/// Accepts connections until the task is dropped, at most `max` at a time.
+pub(crate) async fn serve(listener: TcpListener, state: Arc<AdminState>, max: usize) {
+    let connections = Arc::new(HttpConnections::new(max));
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                // Who sits at this machine may lift any ban.
-                if office.defence.covers(peer.ip()) && !peer.ip().to_canonical().is_loopback() {
+                // Loopback clients are exempt, so that the operator can lift any ban.
+                if state.defence.is_banned(peer.ip()) && !peer.ip().to_canonical().is_loopback() {
                     metrics::refused_connection();
                     continue;
                 }
-                let Some(place) = connections.admit(peer.ip()) else { continue };
-                let (office, id) = (Arc::clone(&office), place.id);
-                let task = tokio::spawn(converse(stream, peer, office, place));
-                connections.began(id, task.abort_handle());
+                let Some(permit) = connections.admit(peer.ip()) else { continue };
+                let (state, id) = (Arc::clone(&state), permit.id);
+                let task = tokio::spawn(serve_connection(stream, peer, state, permit));
+                connections.set_task(id, task.abort_handle());
             }
             Err(error) => {
                 tracing::error!(%error, "cannot accept an HTTP connection");
@@ -57,55 +56,55 @@ pub(crate) async fn serve(listener: TcpListener, office: Arc<Office>, most: usiz
     }
 }
 
-/// The connections that there are.
-struct Connections {
-    most: usize,
-    most_per_peer: usize,
+/// The open HTTP connections.
+struct HttpConnections {
+    max: usize,
+    max_per_peer: usize,
     inner: Mutex<Inner>,
 }
 
 #[derive(Default)]
 struct Inner {
-    list: Vec<Entry>,
+    list: Vec<HttpConnection>,
     next: u64,
 }
 
-struct Entry {
+struct HttpConnection {
     id: u64,
     peer: IpAddr,
-    /// When it began to wait for its peer; none while a request is being answered.
+    /// Order in which connections became idle; `None` while a request is being answered.
     idle: Option<u64>,
     task: Option<AbortHandle>,
 }
 
-/// One of them, while it lasts.
-struct Place {
+/// Counts one connection until it is dropped.
+struct HttpPermit {
     id: u64,
-    connections: Arc<Connections>,
+    connections: Arc<HttpConnections>,
 }
 
-impl Connections {
-    fn new(most: usize) -> Self {
-        Self { most, most_per_peer: most.div_ceil(2), inner: Mutex::default() }
+impl HttpConnections {
+    fn new(max: usize) -> Self {
+        Self { max, max_per_peer: max.div_ceil(2), inner: Mutex::default() }
     }
 
-    /// A place for one more, perhaps that of another. None if all that it could have are being answered.
-    fn admit(self: &Arc<Self>, peer: IpAddr) -> Option<Place> {
+    /// Admits a connection, closing an idle one if needed. `None` if every candidate is answering a request.
+    fn admit(self: &Arc<Self>, peer: IpAddr) -> Option<HttpPermit> {
         let mut inner = self.inner.lock();
-        let is_share_full = inner.list.iter().filter(|entry| entry.peer == peer).count() >= self.most_per_peer;
-        if is_share_full || inner.list.len() >= self.most {
-            metrics::capped(metrics::ADMIN_CONNECTIONS);
-            let may_end = |entry: &&Entry| entry.idle.is_some() && (!is_share_full || entry.peer == peer);
-            let id = inner.list.iter().filter(may_end).min_by_key(|entry| entry.idle)?.id;
-            inner.end(id).and_then(|entry| entry.task)?.abort();
+        let is_share_full = inner.list.iter().filter(|entry| entry.peer == peer).count() >= self.max_per_peer;
+        if is_share_full || inner.list.len() >= self.max {
+            metrics::limit_reached(metrics::ADMIN_CONNECTIONS);
+            let may_close = |entry: &&HttpConnection| entry.idle.is_some() && (!is_share_full || entry.peer == peer);
+            let id = inner.list.iter().filter(may_close).min_by_key(|entry| entry.idle)?.id;
+            inner.remove(id).and_then(|entry| entry.task)?.abort();
         }
-        let id = inner.tick();
-        inner.list.push(Entry { id, peer, idle: Some(id), task: None });
-        Some(Place { id, connections: Arc::clone(self) })
+        let id = inner.next_tick();
+        inner.list.push(HttpConnection { id, peer, idle: Some(id), task: None });
+        Some(HttpPermit { id, connections: Arc::clone(self) })
     }
 
-    /// Its task is this one.
-    fn began(&self, id: u64, task: AbortHandle) {
+    /// Sets the task to abort when the connection is replaced.
+    fn set_task(&self, id: u64, task: AbortHandle) {
         if let Some(entry) = self.inner.lock().find(id) {
             entry.task = Some(task);
         }
@@ -113,63 +112,66 @@ impl Connections {
 }
 
 impl Inner {
-    fn tick(&mut self) -> u64 {
+    fn next_tick(&mut self) -> u64 {
         self.next += 1;
         self.next
     }
 
-    fn find(&mut self, id: u64) -> Option<&mut Entry> {
+    fn find(&mut self, id: u64) -> Option<&mut HttpConnection> {
         self.list.iter_mut().find(|entry| entry.id == id)
     }
 
-    fn end(&mut self, id: u64) -> Option<Entry> {
+    fn remove(&mut self, id: u64) -> Option<HttpConnection> {
         let at = self.list.iter().position(|entry| entry.id == id)?;
         Some(self.list.swap_remove(at))
     }
 }
 
-impl Place {
-    /// A request has come whole, and is being answered.
-    fn busy(&self) {
+impl HttpPermit {
+    /// A request is being answered.
+    fn mark_busy(&self) {
         if let Some(entry) = self.connections.inner.lock().find(self.id) {
             entry.idle = None;
         }
     }
 
-    /// It has its answer.
-    fn idle(&self) {
+    /// The response has been built.
+    fn mark_idle(&self) {
         let mut inner = self.connections.inner.lock();
-        let now = inner.tick();
+        let now = inner.next_tick();
         if let Some(entry) = inner.find(self.id) {
             entry.idle = Some(now);
         }
     }
 }
 
-impl Drop for Place {
+impl Drop for HttpPermit {
     fn drop(&mut self) {
-        self.connections.inner.lock().end(self.id);
+        self.connections.inner.lock().remove(self.id);
     }
 }
 
-async fn converse(stream: TcpStream, peer: SocketAddr, office: Arc<Office>, place: Place) {
-    let place = Arc::new(place);
+async fn serve_connection(stream: TcpStream, peer: SocketAddr, state: Arc<AdminState>, permit: HttpPermit) {
+    let permit = Arc::new(permit);
     let answer = service_fn(move |request| {
-        let (office, place) = (Arc::clone(&office), Arc::clone(&place));
+        let (state, permit) = (Arc::clone(&state), Arc::clone(&permit));
         async move {
-            place.busy();
-            let reply = routes::answer(&office, peer.ip(), &request).await;
-            place.idle();
+            permit.mark_busy();
+            let reply = routes::answer(&state, peer.ip(), &request).await;
+            permit.mark_idle();
             Ok::<_, Infallible>(reply)
         }
     });
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).max_buf_size(MAX_HEAD).max_headers(MAX_HEADERS);
+    http.timer(TokioTimer::new())
+        .header_read_timeout(HEADER_READ_TIMEOUT)
+        .max_buf_size(MAX_HEADER_SIZE)
+        .max_headers(MAX_HEADER_COUNT);
     let mut connection = pin!(http.serve_connection(TokioIo::new(stream), answer));
-    // A client that is gone or too slow is its own problem.
-    if timeout(LIFE, connection.as_mut()).await.is_err() {
+    // Errors are not logged: the client has gone or was too slow.
+    if timeout(CONNECTION_TIMEOUT, connection.as_mut()).await.is_err() {
         connection.as_mut().graceful_shutdown();
-        let _ = timeout(LAST_WORDS, connection).await;
+        let _ = timeout(SHUTDOWN_GRACE, connection).await;
     }
 }
 
@@ -177,8 +179,8 @@ async fn converse(stream: TcpStream, peer: SocketAddr, office: Arc<Office>, plac
 mod tests {
     use super::*;
 
-    fn peers(connections: &Connections) -> Vec<u8> {
-        let octet = |entry: &Entry| match entry.peer {
+    fn peers(connections: &HttpConnections) -> Vec<u8> {
+        let octet = |entry: &HttpConnection| match entry.peer {
             IpAddr::V4(ip) => ip.octets()[3],
             IpAddr::V6(_) => 0,
         };
@@ -188,25 +190,25 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_comes_last_finds_a_place() {
-        let connections = Arc::new(Connections::new(4));
+    async fn a_new_connection_replaces_the_longest_idle_one() {
+        let connections = Arc::new(HttpConnections::new(4));
         let admit = |peer: u8| {
-            let place = connections.admit([192, 0, 2, peer].into())?;
-            connections.began(place.id, tokio::spawn(std::future::pending::<()>()).abort_handle());
-            Some(place)
+            let permit = connections.admit([192, 0, 2, peer].into())?;
+            connections.set_task(permit.id, tokio::spawn(std::future::pending::<()>()).abort_handle());
+            Some(permit)
         };
-        let first = [admit(1), admit(1)].map(|place| place.expect("a place"));
-        // The third of one peer ends that peer's first.
-        let third = admit(1).expect("a place");
+        let first = [admit(1), admit(1)].map(|permit| permit.expect("a permit"));
+        // Over half of the limit: the third connection of one peer replaces its first.
+        let third = admit(1).expect("a permit");
         assert_eq!(peers(&connections), [1, 1]);
-        let others = [admit(2), admit(3)].map(|place| place.expect("a place"));
-        // All are taken: the one that is idle for longest ends, but none that is being answered.
-        first[1].busy();
-        let fourth = admit(4).expect("a place");
+        let others = [admit(2), admit(3)].map(|permit| permit.expect("a permit"));
+        // Over the limit: the longest idle connection is replaced, never one that is being answered.
+        first[1].mark_busy();
+        let fourth = admit(4).expect("a permit");
         assert_eq!(peers(&connections), [1, 2, 3, 4]);
-        others.iter().chain([&fourth]).for_each(Place::busy);
+        others.iter().chain([&fourth]).for_each(HttpPermit::mark_busy);
         assert!(admit(5).is_none());
-        first[1].idle();
+        first[1].mark_idle();
         assert!(admit(5).is_some());
         assert_eq!(peers(&connections), [2, 3, 4]);
         drop((first, third, others, fourth));

@@ -1,7 +1,6 @@
-//! Users and their phones, as docs/openapi.yaml has them.
+//! Users and their phones, as docs/openapi.yaml defines them.
 //!
-//! Decides who is listed: whoever has an account, and whoever has a phone. Bounded: so many are shown, and how many there
-//! are is said.
+//! Lists every user with an account or a binding. The list is limited; its total is not.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -11,18 +10,18 @@ use location::{AnyStore, Aor, Binding, Store as _, Wall};
 use proxy::Settings;
 use serde::{Deserialize, Serialize};
 
-use super::removal::{NotRemoved, Which};
+use super::removal::{RemovalError, RemovalScope};
 use super::reply::{self, Reply};
-use super::{Office, calls};
+use super::{AdminState, calls};
 use crate::clock;
 use crate::config::{Loaded, Masked};
-use crate::journal::clean;
+use crate::journal::sanitize;
 
-/// Users in one answer: asked for none, and at most.
-pub(crate) const SHOWN: usize = 200;
-pub(crate) const MOST: usize = 1000;
+/// Users in one answer: the default, and the maximum that can be asked for.
+pub(crate) const DEFAULT_LIMIT: usize = 200;
+pub(crate) const MAX_LIMIT: usize = 1000;
 
-/// Whoever has an account or a phone.
+/// Users with an account or a binding.
 #[derive(Deserialize, Serialize)]
 pub(crate) struct Users {
     pub(crate) total: usize,
@@ -38,7 +37,7 @@ pub(crate) struct User {
     pub(crate) phones: Vec<Phone>,
 }
 
-/// One phone of a user; what is `None` is not known, or not so of one that the configuration names.
+/// One phone of a user: a binding, or a contact of the configuration, which has only some of the fields.
 #[derive(Deserialize, Serialize)]
 pub(crate) struct Phone {
     pub(crate) device: Option<String>,
@@ -60,27 +59,27 @@ pub(crate) struct Removed {
 }
 
 /// GET /api/v1/users
-pub(crate) async fn list(office: &Office, search: &str, limit: usize) -> Reply {
-    let Ok(_turn) = office.listings.acquire().await else { return unavailable() };
-    let (store, in_force) = (Arc::clone(&office.store), office.in_force.borrow().clone());
+pub(crate) async fn list(state: &AdminState, search: &str, limit: usize) -> Reply {
+    let Ok(_permit) = state.listings.acquire().await else { return unavailable() };
+    let (store, active_config) = (Arc::clone(&state.store), state.active_config.borrow().clone());
     let search = search.to_owned();
-    // A large store takes a while to be looked through.
-    let made = tokio::task::spawn_blocking(move || {
-        let (total, aors) = select(&store, &in_force.loaded, search.as_bytes(), limit);
-        let users = aors.iter().map(|aor| user(aor, &store, &in_force.settings)).collect();
+    // A large store takes long to scan.
+    let listing = tokio::task::spawn_blocking(move || {
+        let (total, aors) = select(&store, &active_config.loaded, search.as_bytes(), limit);
+        let users = aors.iter().map(|aor| user(aor, &store, &active_config.settings)).collect();
         Users { total, users }
     });
-    match made.await {
+    match listing.await {
         Ok(users) => reply::json(StatusCode::OK, &users),
         Err(_) => unavailable(),
     }
 }
 
 /// GET /api/v1/users/{user}
-pub(crate) fn show(office: &Office, name: &[u8]) -> Reply {
-    let in_force = office.in_force.borrow().clone();
-    let aor = aor_of(name, &in_force.loaded);
-    let user = user(&aor, &office.store, &in_force.settings);
+pub(crate) fn show(state: &AdminState, name: &[u8]) -> Reply {
+    let active_config = state.active_config.borrow().clone();
+    let aor = aor_of(name, &active_config.loaded);
+    let user = user(&aor, &state.store, &active_config.settings);
     if !user.account && user.phones.is_empty() {
         return reply::problem(StatusCode::NOT_FOUND, "there is no such user");
     }
@@ -88,18 +87,18 @@ pub(crate) fn show(office: &Office, name: &[u8]) -> Reply {
 }
 
 /// DELETE /api/v1/users/{user}/phones and /api/v1/users/{user}/phones/{contact}
-pub(crate) async fn remove(office: &Office, name: &[u8], which: Which<'_>) -> Reply {
-    let in_force = office.in_force.borrow().clone();
-    let aor = aor_of(name, &in_force.loaded);
-    match office.removals.remove(&aor, which).await {
+pub(crate) async fn remove(state: &AdminState, name: &[u8], scope: RemovalScope<'_>) -> Reply {
+    let active_config = state.active_config.borrow().clone();
+    let aor = aor_of(name, &active_config.loaded);
+    match state.removals.remove(&aor, scope).await {
         Ok(removed) => {
-            let masked = in_force.loaded.config.log.mask.contains(&Masked::Users);
-            let whose = if masked { "a user".to_owned() } else { clean(aor.as_bytes()) };
+            let masked = active_config.loaded.config.log.mask.contains(&Masked::Users);
+            let whose = if masked { "a user".to_owned() } else { sanitize(aor.as_bytes()) };
             tracing::info!("phones of {whose} removed by the operator: {removed}");
             reply::json(StatusCode::OK, &Removed { removed })
         }
-        Err(error @ NotRemoved::Absent) => reply::problem(StatusCode::NOT_FOUND, &error.to_string()),
-        Err(error @ NotRemoved::Store) => reply::problem(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
+        Err(error @ RemovalError::NotFound) => reply::problem(StatusCode::NOT_FOUND, &error.to_string()),
+        Err(error @ RemovalError::Store) => reply::problem(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
     }
 }
 
@@ -112,14 +111,14 @@ fn aor_of(name: &[u8], loaded: &Loaded) -> Aor {
     }
 }
 
-/// The first of those whose address contains `search`, in order; and how many they are.
+/// The first `limit` users whose address contains `search`, sorted, and the number of all matches.
 fn select(store: &AnyStore, loaded: &Loaded, search: &[u8], limit: usize) -> (usize, Vec<Aor>) {
-    let fits =
+    let matches =
         |aor: &[u8]| search.is_empty() || aor.windows(search.len()).any(|part| part.eq_ignore_ascii_case(search));
-    let mut aors: Vec<_> = loaded.accounts.aors().filter(|aor| fits(aor.as_bytes())).cloned().collect();
+    let mut aors: Vec<_> = loaded.accounts.aors().filter(|aor| matches(aor.as_bytes())).cloned().collect();
     let now = clock::wall();
     store.list(&mut |record| {
-        if fits(record.aor()) && record.live(now).next().is_some() {
+        if matches(record.aor()) && record.live(now).next().is_some() {
             let aor = record.address();
             if loaded.accounts.find(&aor).is_none() {
                 aors.push(aor);
@@ -154,12 +153,12 @@ fn registered(binding: &Binding<'_>, now: Wall) -> Phone {
     let flow = binding.flow();
     let device = binding.user_agent();
     Phone {
-        device: (!device.is_empty()).then(|| clean(device)),
+        device: (!device.is_empty()).then(|| sanitize(device)),
         contact: lossy(binding.contact()),
         address: Some(flow.remote.to_string()),
         transport: Some(flow.transport.param().into()),
-        since: Some(calls::moment(binding.since())),
-        refreshed: Some(calls::moment(binding.registered_at())),
+        since: Some(calls::rfc3339(binding.since())),
+        refreshed: Some(calls::rfc3339(binding.registered_at())),
         expires_in: Some(binding.remaining(now)),
         q: binding.q().map(|q| f64::from(q) / 1000.0),
         path: (!binding.path().is_empty()).then(|| lossy(binding.path())),
@@ -192,5 +191,5 @@ fn lossy(text: &[u8]) -> String {
 }
 
 fn unavailable() -> Reply {
-    reply::problem(StatusCode::SERVICE_UNAVAILABLE, "the list could not be made")
+    reply::problem(StatusCode::SERVICE_UNAVAILABLE, "the list could not be created")
 }

@@ -1,7 +1,7 @@
 //! `accounts` and `accounts_file`: who may register and call.
 //!
-//! Decides what a user may be called and turns passwords into H(user:realm:password) (RFC 7616 3.4.2) for each
-//! algorithm that is offered, so that no password stays in memory. The realm is the account's domain.
+//! Decides valid user names, and hashes passwords to H(user:realm:password) (RFC 7616 3.4.2) for each algorithm that
+//! is offered, so that no password stays in memory. The realm is the account's domain.
 
 use location::{Aor, Record};
 use md5::{Digest as _, Md5};
@@ -19,10 +19,10 @@ use super::scalar::{HostName, Scalar, Text, scalars};
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[cfg_attr(test, derive(serde::Serialize))]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Entry {
-    /// The user part of the address, as it is without %-escapes.
+pub(crate) struct AccountEntry {
+    /// The user part of the AoR, without escapes.
     pub(crate) user: UserName,
-    /// In clear.
+    /// In plain text.
     #[serde(default)]
     pub(crate) password: Option<Text>,
     /// Hashed, hexadecimal, by algorithm.
@@ -31,16 +31,16 @@ pub(crate) struct Entry {
     /// One of `domains`; default the first.
     #[serde(default)]
     pub(crate) domain: Option<HostName>,
-    /// Where this user is reached besides where he registers.
+    /// Contacts besides the bindings of the user.
     #[serde(default)]
     pub(crate) contacts: Vec<FixedContact>,
-    /// Users of the same domain for whom this one may register too.
+    /// Users of the same domain for whom this user may register too.
     #[serde(default)]
     pub(crate) may_register: Vec<UserName>,
-    /// Users of the same domain whose registrations this one may watch (RFC 3680).
+    /// Users of the same domain whose registrations this user may subscribe to (RFC 3680).
     #[serde(default)]
     pub(crate) may_watch: Vec<UserName>,
-    /// Names that may stand in From of this account's requests besides its own address (proxy's `Caller`).
+    /// Other names allowed in From of this user's requests (proxy's `Caller`).
     #[serde(default)]
     pub(crate) may_call_as: Vec<CallerName>,
 }
@@ -60,7 +60,7 @@ pub(crate) struct Ha1 {
     pub(crate) sha512t256: Option<Hex<32>>,
 }
 
-/// A SIP URI that somebody is always reached at, and its preference in thousandths.
+/// A static contact, and its preference in thousandths.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FixedContact {
     pub(crate) uri: Box<str>,
@@ -70,13 +70,13 @@ pub(crate) struct FixedContact {
 /// A name in From: a user part or number, `user@host`, or `*@host` for every user of a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CallerName {
-    /// Without escapes; none for every user of the host.
+    /// Without escapes; `None` for every user of the host.
     pub(crate) user: Option<Box<[u8]>>,
-    /// As it is compared: in lower case, and without the dot of the root.
+    /// Lower case, without a trailing dot.
     pub(crate) host: Option<Box<str>>,
 }
 
-/// A user name that a digest can carry.
+/// A user name that is valid in digest credentials.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct UserName(pub(crate) Box<str>);
 
@@ -108,12 +108,12 @@ impl Scalar for FixedContact {
         "a SIP URI like sip:door@192.0.2.50, or a contact like \"<sip:gw@192.0.2.60>;q=0.5\"";
 
     fn read(text: &str) -> Option<Self> {
-        // RFC 3261 20.10: without the brackets the parameters of the URI would be the contact's.
+        // RFC 3261 20.10: without brackets, URI parameters would be header parameters.
         let bracketed = if text.contains('<') { text.to_owned() } else { format!("<{text}>") };
         let contact = Contact::parse(bracketed.as_bytes()).ok()?;
         let q = contact.q().ok()?;
         let uri = contact.address()?.uri.sip().filter(|uri| uri.headers().is_empty())?.as_bytes();
-        // A kilobyte is more than any address; the location service keeps no binding above eight.
+        // Longer than any real URI, and below the limit of the location service.
         let uri = str::from_utf8(uri).ok().filter(|uri| uri.len() <= 1024)?;
         Some(Self { uri: uri.into(), q })
     }
@@ -143,7 +143,7 @@ impl Scalar for CallerName {
 }
 
 impl CallerName {
-    /// What it means; none if it is every user of a domain of ours, which only they themselves are.
+    /// The caller; `None` for every user of a domain of this server, since only those users have these names.
     pub(crate) fn caller(&self, config: &Config) -> Option<Caller> {
         let is = |name: &&HostName| self.host.as_deref() == Some(&*name.0);
         let alias = config.aliases.iter().chain(&config.advertise).any(|name| is(&name));
@@ -178,17 +178,17 @@ impl UserName {
 }
 
 impl FixedContact {
-    /// Whether its host is this name.
+    /// Whether this is its host.
     pub(crate) fn is_at(&self, name: &HostName) -> bool {
         let Ok(Uri::Sip(uri)) = Uri::parse(self.uri.as_bytes()) else { return false };
-        // With or without the dot of the root.
+        // With or without a trailing dot.
         let is_name = |host: &[u8]| host.strip_suffix(b".").unwrap_or(host).eq_ignore_ascii_case(name.0.as_bytes());
         matches!(uri.host, Host::Name(host) if is_name(host))
     }
 }
 
-impl Entry {
-    /// Its bindings, if there are any that need no REGISTER.
+impl AccountEntry {
+    /// Its static contacts as bindings, if there are any.
     pub(crate) fn bindings(&self) -> Option<Record> {
         let contacts = self.contacts.iter().map(|contact| (&*contact.uri, contact.q));
         (!self.contacts.is_empty()).then(|| fixed_bindings(contacts))
@@ -199,7 +199,7 @@ impl Entry {
         self.domain.as_ref().map_or_else(|| config.first_domain(), |domain| &domain.0)
     }
 
-    /// The secrets of this account for the algorithms that are offered; `None` if `ha1` has none of them.
+    /// The hashes of this account for the algorithms that are offered; `None` if `ha1` has none of them.
     pub(crate) fn secrets(&self, realm: &str, algorithms: &[AlgorithmName]) -> Option<Secrets> {
         let offered = |algorithm| algorithms.iter().any(|name| name.0 == algorithm);
         let mut secrets = match (&self.password, &self.ha1) {
@@ -232,7 +232,7 @@ pub(crate) fn hashed(user: &str, realm: &str, password: &str) -> Secrets {
 mod tests {
     use super::*;
 
-    fn entry(text: &str) -> Entry {
+    fn entry(text: &str) -> AccountEntry {
         serde_yaml::from_str(text).expect("an account")
     }
 
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_is_taken_as_it_is() {
+    fn a_configured_hash_is_used_unchanged() {
         let hashed = entry("{ user: 101, ha1: { md5: 3D78807DEFE7DE2157E2B0B6573A855F } }");
         assert_eq!(&*hashed.user.0, "101");
         assert!(hashed.secrets("office.example", &[AlgorithmName(Algorithm::Md5)]).is_some());
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn names_to_call_by() {
+    fn caller_names() {
         let read = |text: &str| {
             let CallerName { user, host } = CallerName::read(text)?;
             Some((user.map(|user| String::from_utf8_lossy(&user).into_owned()), host.map(String::from)))

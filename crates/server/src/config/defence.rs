@@ -1,27 +1,28 @@
-//! `defence`: who guesses is not answered for a while.
+//! `defence`: bans of addresses with too many failures.
 
 use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::scalar::{Count, Pause, Period};
+use super::scalar::{Count, Period, PeriodOrOff};
 
 /// `defence`
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
 #[cfg_attr(test, derive(serde::Serialize))]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Defence {
-    /// Wrong passwords, unknown users and unreadable messages of one address that are too many; default 20, at most 1000.
+    /// Failures (wrong passwords, unknown users, unparseable messages) of one address that lead to a ban; default 20,
+    /// at most 1000.
     pub(crate) failures: Count,
-    /// If they come within this time; default 1m.
+    /// The period in which they are counted; default 1m.
     pub(crate) within: Period,
-    /// How long the address is not answered then; default 10m, or off: it is only logged.
-    pub(crate) ban: Pause,
+    /// Duration of a ban; default 10m, or off: only logged.
+    pub(crate) ban: PeriodOrOff,
 }
 
 impl Default for Defence {
     fn default() -> Self {
         let [within, ban] = [60, 600].map(Duration::from_secs);
-        Self { failures: Count(20), within: Period(within), ban: Pause(Some(ban)) }
+        Self { failures: Count(20), within: Period(within), ban: PeriodOrOff(Some(ban)) }
     }
 }

@@ -1,17 +1,18 @@
-//! `digest`: how users prove who they are (RFC 8760).
+//! `digest`: digest authentication (RFC 8760).
 //!
-//! Decides names and defaults, among them the clients that are known to give up at a challenge for anything but MD5.
+//! Decides names and defaults, among them the clients that are known to fail at a challenge for any algorithm but
+//! MD5.
 
 use std::time::Duration;
 
 use proxy::Algorithm;
 use serde::Deserialize;
 
-use super::scalar::{Count, Pause, Period, Scalar, scalars};
+use super::scalar::{Count, Period, PeriodOrOff, Scalar, scalars};
 
-/// Each knows MD5 only, so nothing is lost by offering it alone, and gives up at SHA-256, or is too old to have been
-/// tried with it. Asterisk learnt SHA-256 with 20.12, FreeSWITCH with 1.10.7, PJSIP with 2.11, Twinkle with 1.10.3,
-/// Linphone with 4, baresip with 3.12.
+/// These clients support only MD5, and fail at a SHA-256 challenge or are too old to have been tested with one.
+/// SHA-256 is supported since Asterisk 20.12, FreeSWITCH 1.10.7, PJSIP 2.11, Twinkle 1.10.3, Linphone 4 and baresip
+/// 3.12.
 const OLD_CLIENTS: [&str; 20] = [
     "baresip v0.",
     "baresip v1.",
@@ -40,16 +41,18 @@ const OLD_CLIENTS: [&str; 20] = [
 #[cfg_attr(test, derive(serde::Serialize))]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Digest {
-    /// Offered in this order, one challenge each, as far as the account has a secret for it; default sha-256, md5. Also
-    /// sha-512-256.
+    /// Algorithms in the order of the challenges, as far as the account has a hash for them; default sha-256, md5.
+    /// Also sha-512-256.
     pub(crate) algorithms: Vec<AlgorithmName>,
-    /// How long a nonce is good; default 5m.
+    /// Lifetime of a nonce; default 5m.
     pub(crate) nonce_lifetime: Period,
-    /// Wrong responses that a nonce takes before it is stale; default 5.
+    /// Wrong responses after which a nonce is stale; default 5.
     pub(crate) nonce_failures: Count,
-    /// How long a phone that gave up at a challenge with several algorithms is offered MD5 alone; default 5m, or off.
-    pub(crate) md5_fallback: Pause,
-    /// How the User-Agent of clients begins that are offered MD5 alone at once; default: old ones that are known to need it.
+    /// How long a phone that did not answer a challenge with several algorithms is offered MD5 only; default 5m, or
+    /// off.
+    pub(crate) md5_fallback: PeriodOrOff,
+    /// Prefixes of the User-Agent of clients that are offered MD5 only; default: old clients that are known to need
+    /// it.
     pub(crate) md5_user_agents: Vec<AgentPrefix>,
 }
 
@@ -60,14 +63,14 @@ impl Default for Digest {
             algorithms: vec![AlgorithmName(Algorithm::Sha256), AlgorithmName(Algorithm::Md5)],
             nonce_lifetime: Period(minutes),
             nonce_failures: Count(5),
-            md5_fallback: Pause(Some(minutes)),
+            md5_fallback: PeriodOrOff(Some(minutes)),
             md5_user_agents: OLD_CLIENTS.map(|prefix| AgentPrefix(prefix.into())).into(),
         }
     }
 }
 
 impl Digest {
-    /// As the core knows it.
+    /// The settings of the core.
     pub(crate) fn settings(&self) -> proxy::Digest {
         proxy::Digest {
             algorithms: self.algorithms.iter().map(|name| name.0).collect(),
@@ -83,7 +86,7 @@ impl Digest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct AlgorithmName(pub(crate) Algorithm);
 
-/// How a User-Agent begins.
+/// A prefix of a User-Agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct AgentPrefix(pub(crate) Box<str>);
 
@@ -113,8 +116,8 @@ impl Scalar for AgentPrefix {
     const EXPECTED: &'static str = "the beginning of a User-Agent, like \"baresip v1.\"";
 
     fn read(text: &str) -> Option<Self> {
-        // An empty one would mean everybody.
-        let good = !text.trim().is_empty() && !text.contains(char::is_control);
-        good.then(|| Self(text.into()))
+        // An empty prefix would match every client.
+        let is_valid = !text.trim().is_empty() && !text.contains(char::is_control);
+        is_valid.then(|| Self(text.into()))
     }
 }

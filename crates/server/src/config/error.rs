@@ -1,7 +1,7 @@
-//! What is wrong with a configuration file, and where: file, line, key, what was expected.
+//! Errors of a configuration file: file, line, key, what was expected.
 //!
-//! YAML errors carry their place. A conflict between two values does not; its place is found by walking the text again
-//! along the path of the key and failing there on purpose.
+//! YAML errors have a position. The position of a conflict is found by deserialising the text again along the path of
+//! the key, with a visitor that fails there.
 
 use std::fmt;
 use std::io;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-/// A configuration that cannot be used.
+/// A configuration with an error.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConfigError {
     /// The file cannot be read.
@@ -20,41 +20,41 @@ pub(crate) enum ConfigError {
         /// Why.
         source: io::Error,
     },
-    /// The file does not say what it should.
-    #[error("{}:{place} {message}", file.display())]
+    /// The file has an invalid value.
+    #[error("{}:{position} {message}", file.display())]
     Content {
         /// The file.
         file: PathBuf,
-        /// Where in it.
-        place: Place,
+        /// The position.
+        position: Position,
         /// The key, and what was expected.
         message: String,
     },
 }
 
-/// A line and column, from 1; nothing if the whole file is meant.
+/// A line and column, from 1; `None` for the whole file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Place(pub(crate) Option<(usize, usize)>);
+pub(crate) struct Position(pub(crate) Option<(usize, usize)>);
 
-/// One step on the way to a value.
+/// One step of the path to a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
+pub(crate) enum PathStep {
     /// Into a mapping.
     Key(&'static str),
     /// Into a list, from 0.
     Item(usize),
 }
 
-/// A value that does not fit the others.
+/// A value that conflicts with another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Conflict {
     /// Which value.
-    pub(crate) path: Vec<Step>,
+    pub(crate) path: Vec<PathStep>,
     /// What was expected.
     pub(crate) message: String,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Some((line, column)) => write!(f, "{line}:{column}:"),
@@ -64,40 +64,40 @@ impl fmt::Display for Place {
 }
 
 impl ConfigError {
-    /// What the YAML reader says of `text`.
+    /// An error of the YAML reader.
     pub(crate) fn yaml(file: &Path, text: &str, error: &serde_yaml::Error) -> Self {
         let mut message = error.to_string();
-        // The reader puts the place last; here it stands first, as editors like it.
+        // The reader puts the position last; editors expect it first.
         if let Some(at) = message.rfind(" at line ") {
             message.truncate(at);
         }
-        let mut place = Place(error.location().map(|location| (location.line(), location.column())));
+        let mut position = Position(error.location().map(|location| (location.line(), location.column())));
         if let Some(key) = between(&message, "duplicate field `", "`").map(str::to_owned) {
-            place = second_place_of(text, &key).unwrap_or(place);
+            position = second_position_of(text, &key).unwrap_or(position);
             message = format!("{key}: is here a second time, expected once");
         }
-        message = in_words_of_yaml(&message, text, place);
-        if let Some(meant) = nearest(&message).map(|meant| format!("; did you mean `{meant}`?")) {
-            message.push_str(&meant);
+        message = in_yaml_terms(&message, text, position);
+        if let Some(suggestion) = closest_key(&message).map(|suggestion| format!("; did you mean `{suggestion}`?")) {
+            message.push_str(&suggestion);
         }
-        Self::Content { file: file.to_owned(), place, message }
+        Self::Content { file: file.to_owned(), position, message }
     }
 
-    /// A conflict, with its place in `text`.
+    /// A conflict, with its position in `text`.
     pub(crate) fn conflict(file: &Path, text: &str, conflict: &Conflict) -> Self {
-        let place = locate(text, &conflict.path);
-        let message = format!("{}: {}", Dotted(&conflict.path), conflict.message);
-        Self::Content { file: file.to_owned(), place, message }
+        let position = find_position(text, &conflict.path);
+        let message = format!("{}: {}", DottedPath(&conflict.path), conflict.message);
+        Self::Content { file: file.to_owned(), position, message }
     }
 }
 
-/// What the reader says, without Rust's names for the shapes of YAML.
-fn in_words_of_yaml(message: &str, text: &str, Place(place): Place) -> String {
+/// The message of the reader in terms of YAML instead of Rust types.
+fn in_yaml_terms(message: &str, text: &str, Position(position): Position) -> String {
     if let Some((before, name)) = message.split_once("expected struct ") {
         let key = name.to_lowercase();
         return format!("{before}expected keys and values of its own, as in `{key}: {{ key: value }}`");
     }
-    let line = place.and_then(|(line, _)| text.lines().nth(line.checked_sub(1)?)).unwrap_or_default();
+    let line = position.and_then(|(line, _)| text.lines().nth(line.checked_sub(1)?)).unwrap_or_default();
     if message.contains("cannot start any token") && line.contains('\t') {
         return "a tab, expected spaces: YAML has no tabs at the start of a line".to_owned();
     }
@@ -108,8 +108,9 @@ fn between<'t>(text: &'t str, before: &str, after: &str) -> Option<&'t str> {
     Some(text.split_once(before)?.1.split_once(after)?.0)
 }
 
-/// Where a key stands for the second time at the same depth: of two of them the reader tells the place of what holds both.
-fn second_place_of(text: &str, key: &str) -> Option<Place> {
+/// The position of the second key at the same depth: for duplicate keys the reader reports the position of the
+/// mapping.
+fn second_position_of(text: &str, key: &str) -> Option<Position> {
     let places = text.lines().enumerate().filter_map(|(line, content)| {
         let own = content.trim_start().strip_prefix(key)?;
         let depth = content.len() - content.trim_start().len();
@@ -119,54 +120,54 @@ fn second_place_of(text: &str, key: &str) -> Option<Place> {
     let is_second = |at: usize, depth: usize| places.iter().take(at).any(|(_, other)| *other == depth);
     let (line, depth) =
         places.iter().enumerate().find_map(|(at, &(line, depth))| is_second(at, depth).then_some((line, depth)))?;
-    Some(Place(Some((line, depth + 1))))
+    Some(Position(Some((line, depth + 1))))
 }
 
-/// The expected key that is most like the unknown one: both stand in what serde says, between backticks.
-fn nearest(message: &str) -> Option<&str> {
-    let (_, said) = message.split_once("unknown field ")?;
-    let mut names = said.split('`').skip(1).step_by(2);
+/// The expected key that is most similar to the unknown one. The message of serde contains both in backticks.
+fn closest_key(message: &str) -> Option<&str> {
+    let (_, rest) = message.split_once("unknown field ")?;
+    let mut names = rest.split('`').skip(1).step_by(2);
     let unknown = names.next()?;
-    let like = |name: &&str| strsim::normalized_damerau_levenshtein(unknown, name);
-    let best = names.max_by(|a, b| like(a).total_cmp(&like(b)))?;
-    (like(&best) >= LIKENESS).then_some(best)
+    let similarity = |name: &&str| strsim::normalized_damerau_levenshtein(unknown, name);
+    let best = names.max_by(|a, b| similarity(a).total_cmp(&similarity(b)))?;
+    (similarity(&best) >= MIN_SIMILARITY).then_some(best)
 }
 
-/// Below it a suggestion puzzles more than it helps.
-const LIKENESS: f64 = 0.6;
+/// Less similar keys are not suggested.
+const MIN_SIMILARITY: f64 = 0.6;
 
-struct Dotted<'a>(&'a [Step]);
+struct DottedPath<'a>(&'a [PathStep]);
 
-impl fmt::Display for Dotted<'_> {
+impl fmt::Display for DottedPath<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, step) in self.0.iter().enumerate() {
             match step {
-                Step::Key(key) if at == 0 => f.write_str(key)?,
-                Step::Key(key) => write!(f, ".{key}")?,
-                Step::Item(item) => write!(f, "[{item}]")?,
+                PathStep::Key(key) if at == 0 => f.write_str(key)?,
+                PathStep::Key(key) => write!(f, ".{key}")?,
+                PathStep::Item(item) => write!(f, "[{item}]")?,
             }
         }
         Ok(())
     }
 }
 
-/// Where the value at the end of `path` begins, or the last value on the way that is there.
-fn locate(text: &str, path: &[Step]) -> Place {
+/// The position of the value at `path`, or of the last value on the path that exists.
+fn find_position(text: &str, path: &[PathStep]) -> Position {
     (0..=path.len())
         .rev()
         .filter_map(|length| path.get(..length))
         .find_map(|path| {
             let error = Probe(path).deserialize(serde_yaml::Deserializer::from_str(text)).err()?;
-            let location = error.location().filter(|_| error.to_string().contains(HERE))?;
-            Some(Place(Some((location.line(), location.column()))))
+            let location = error.location().filter(|_| error.to_string().contains(FOUND))?;
+            Some(Position(Some((location.line(), location.column()))))
         })
         .unwrap_or_default()
 }
 
-const HERE: &str = "the place that was looked for";
+const FOUND: &str = "the place that was looked for";
 
-/// Walks along a path and fails at its end, so that the reader tells the place.
-struct Probe<'a>(&'a [Step]);
+/// Follows a path and fails at its end, so that the reader reports the position.
+struct Probe<'a>(&'a [PathStep]);
 
 impl<'de> DeserializeSeed<'de> for Probe<'_> {
     type Value = ();
@@ -180,11 +181,11 @@ impl<'de> Visitor<'de> for Probe<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_empty() { HERE } else { "a mapping or list" })
+        f.write_str(if self.0.is_empty() { FOUND } else { "a mapping or list" })
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let Some((Step::Key(wanted), rest)) = self.0.split_first() else { return Err(A::Error::custom(HERE)) };
+        let Some((PathStep::Key(wanted), rest)) = self.0.split_first() else { return Err(A::Error::custom(FOUND)) };
         while let Some(key) = map.next_key::<String>()? {
             if key == *wanted {
                 map.next_value_seed(Probe(rest))?;
@@ -196,7 +197,7 @@ impl<'de> Visitor<'de> for Probe<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        let Some((Step::Item(wanted), rest)) = self.0.split_first() else { return Err(A::Error::custom(HERE)) };
+        let Some((PathStep::Item(wanted), rest)) = self.0.split_first() else { return Err(A::Error::custom(FOUND)) };
         for _ in 0..*wanted {
             list.next_element::<IgnoredAny>()?;
         }
@@ -212,8 +213,8 @@ mod tests {
     #[test]
     fn every_place_is_found() {
         let text = "# one\na: 1\nb:\n  c: [x, y]\n  d:\n    - { e: 1, f: two }\n    - { e: 3 }\n";
-        let at = |path: &[Step]| locate(text, path).0.map(|(line, _)| line);
-        use Step::{Item, Key};
+        let at = |path: &[PathStep]| find_position(text, path).0.map(|(line, _)| line);
+        use PathStep::{Item, Key};
         assert_eq!(at(&[Key("a")]), Some(2));
         assert_eq!(at(&[Key("b"), Key("c"), Item(1)]), Some(4));
         assert_eq!(at(&[Key("b"), Key("d"), Item(0), Key("f")]), Some(6));

@@ -1,6 +1,6 @@
 //! `listen`: transport and address of each listener.
 //!
-//! Decides which transports can be served and what an address without port means (RFC 3261 19.1.2).
+//! Decides which transports are supported and the default port (RFC 3261 19.1.2).
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -12,7 +12,7 @@ use super::scalar::{Scalar, scalars};
 /// One address to listen on, written `udp://0.0.0.0:5060`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Listen {
-    /// What is spoken there.
+    /// The transport.
     pub(crate) transport: Transport,
     /// Port 0 takes a free one.
     pub(crate) address: SocketAddr,
@@ -30,12 +30,12 @@ impl Scalar for Listen {
             transport @ (Transport::Udp | Transport::Tcp) => transport,
             Transport::Tls | Transport::Ws | Transport::Wss => return None,
         };
-        let alone = || {
+        let without_port = || {
             let bare = rest.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(rest);
             let ip = bare.parse::<IpAddr>().ok()?;
             Some(SocketAddr::new(ip, transport.default_port()))
         };
-        let address = rest.parse().ok().or_else(alone)?;
+        let address = rest.parse().ok().or_else(without_port)?;
         Some(Self { transport, address })
     }
 }

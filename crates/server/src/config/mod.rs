@@ -1,7 +1,8 @@
-//! The configuration: YAML in, a [`Config`] that can be used out, or an error with file, line, key and expectation.
+//! The configuration: YAML in, a valid [`Config`] out, or an error with file, line, key and what was expected.
 //!
-//! Every value checks itself while it is read (`scalar`, `listen`, `accounts`); [`conflicts`] checks what only shows
-//! between values. Unknown keys are refused: a typo must not become a default. Must not open sockets or make files.
+//! Each value is checked while it is parsed (`scalar`, `listen`, `accounts`); [`conflicts`] checks combinations of
+//! values. Unknown keys are errors, so that a typing error does not silently mean the default. Must not open sockets
+//! or create files.
 
 mod accounts;
 mod conflicts;
@@ -21,7 +22,7 @@ use proxy::{Account, Accounts, Foreign, Secrets, Strangers};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-pub(crate) use accounts::{Entry, hashed};
+pub(crate) use accounts::{AccountEntry, hashed};
 pub(crate) use defence::Defence;
 pub(crate) use error::ConfigError;
 pub(crate) use listen::Listen;
@@ -30,60 +31,61 @@ pub(crate) use scalar::{Endpoint, HostName, Token};
 pub(crate) use sections::{Level, Limits, Log, LogFormat, Masked, StoreKind};
 
 use accounts::{FixedContact, UserName};
-use error::{Conflict, Step};
+use error::{Conflict, PathStep};
 use scalar::{Network, Scalar, scalars};
 
-/// Where the configuration is looked for when nobody says where.
+/// The configuration file without `--config`.
 pub(crate) const DEFAULT_FILE: &str = "config/frontdesk.yaml";
 
-/// All that can be configured. Keys that are not in the file have their default.
+/// The configuration. Keys that are missing in the file have their default.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[cfg_attr(test, derive(serde::Serialize))]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Config {
-    /// The AoR domains, each a name space of its own; default office.example. The first is the digest realm.
+    /// The domains of the AoRs, each a namespace of its own; default office.example. The first is the default of
+    /// accounts.
     pub(crate) domains: Vec<HostName>,
-    /// Further names of the first domain; its listen addresses always are.
+    /// Other names of the first domain; the listen addresses are names of it too.
     pub(crate) aliases: Vec<HostName>,
     /// Where to listen; default UDP and TCP on port 5060 of every IPv4 address.
     pub(crate) listen: Vec<Listen>,
-    /// Host for Via and Record-Route; default: the address that a message goes out from.
+    /// Host in Via and Record-Route; default: the local address that the message is sent from.
     pub(crate) advertise: Option<HostName>,
     /// Worker threads, 1 to 64; default one for each CPU.
     pub(crate) workers: Option<Workers>,
     /// required (default) or off.
     pub(crate) authentication: Authentication,
-    /// How users prove who they are.
+    /// Digest authentication.
     pub(crate) digest: digest::Digest,
-    /// Who may register and call.
-    pub(crate) accounts: Vec<Entry>,
-    /// A list of more accounts, relative to this file's folder.
+    /// The accounts.
+    pub(crate) accounts: Vec<AccountEntry>,
+    /// A file with more accounts, relative to the folder of this file.
     pub(crate) accounts_file: Option<PathBuf>,
     /// Networks whose requests to our users need no credentials; default none.
     pub(crate) trusted: Vec<Network>,
-    /// Who guesses is not answered for a while.
+    /// Bans of addresses with too many failures.
     pub(crate) defence: Defence,
     /// Whether foreign domains outside `trusted` may call our users; default refuse.
     pub(crate) strangers: StrangersName,
     /// Whether our users may call foreign domains; default refuse.
     pub(crate) foreign: ForeignName,
-    /// What a REGISTER may ask for.
+    /// The registrar.
     pub(crate) registrar: RegistrarSection,
-    /// Who watches registrations.
+    /// Subscriptions to registrations.
     pub(crate) subscriptions: sections::Subscriptions,
-    /// Where registrations are kept.
+    /// The location store.
     pub(crate) location: sections::Location,
-    /// How several phones of one user ring.
+    /// Forking.
     pub(crate) forking: sections::Forking,
     /// Protocol timers.
     pub(crate) timers: sections::Timers,
-    /// Caps on memory and patience.
+    /// Limits on memory and timeouts.
     pub(crate) limits: Limits,
-    /// For Prometheus.
+    /// The metrics.
     pub(crate) metrics: sections::Metrics,
-    /// For people who look after it.
+    /// The admin API.
     pub(crate) admin: sections::Admin,
-    /// What is logged.
+    /// The log.
     pub(crate) log: Log,
 }
 
@@ -120,12 +122,12 @@ impl Default for Config {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Workers(pub(crate) u8);
 
-/// Whether users must prove who they are.
+/// Whether users must authenticate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Authentication {
     /// Digest.
     Required,
-    /// Nobody is asked.
+    /// No authentication.
     Off,
 }
 
@@ -184,19 +186,19 @@ impl Scalar for ForeignName {
     }
 }
 
-/// A configuration that has been read, with the accounts of both places.
+/// A configuration that has been read, with all accounts.
 #[derive(Clone, Debug)]
 pub(crate) struct Loaded {
-    /// Where it was read from; `None` if the defaults are in force.
+    /// Its file; `None` for the defaults.
     pub(crate) file: Option<PathBuf>,
-    /// What it says.
+    /// Its values.
     pub(crate) config: Config,
     /// The accounts of `accounts` and `accounts_file`.
     pub(crate) accounts: Accounts,
 }
 
 impl Loaded {
-    /// The file of accounts that the configuration names.
+    /// The path of `accounts_file`.
     pub(crate) fn accounts_file(&self) -> Option<PathBuf> {
         self.config.accounts_path(self.file.as_deref()?)
     }
@@ -217,53 +219,58 @@ fn read(file: &Path) -> Result<Loaded, ConfigError> {
     let mut accounts = Accounts::default();
     let conflict = |conflict| ConfigError::conflict(file, &text, &conflict);
     conflicts::check(&config).map_err(conflict)?;
-    let path = [Step::Key("accounts")];
-    enrol(&mut accounts, &config, &config.accounts, &path).map_err(conflict)?;
+    let path = [PathStep::Key("accounts")];
+    add_accounts(&mut accounts, &config, &config.accounts, &path).map_err(conflict)?;
     if let Some(other) = config.accounts_path(file) {
         let unreadable = |source: io::Error| {
             let message = format!("{} cannot be read ({source}), expected a file that lists accounts", other.display());
-            conflict(Conflict { path: vec![Step::Key("accounts_file")], message })
+            conflict(Conflict { path: vec![PathStep::Key("accounts_file")], message })
         };
-        enrol_text(&other, &fs::read_to_string(&other).map_err(unreadable)?, &config, &mut accounts)?;
+        add_accounts_from_text(&other, &fs::read_to_string(&other).map_err(unreadable)?, &config, &mut accounts)?;
     }
     check_names(&accounts, &config, &config.accounts, &path).map_err(conflict)?;
     Ok(Loaded { file: Some(file.to_owned()), config, accounts })
 }
 
 /// Adds the accounts that a file lists.
-pub(crate) fn read_accounts(file: &Path, config: &Config, accounts: &mut Accounts) -> Result<(), ConfigError> {
-    enrol_text(file, &open(file)?, config, accounts)
+pub(crate) fn add_accounts_from_file(file: &Path, config: &Config, accounts: &mut Accounts) -> Result<(), ConfigError> {
+    add_accounts_from_text(file, &open(file)?, config, accounts)
 }
 
-/// The accounts of the configuration itself, and those of a text that is, or might be, in its file of accounts.
+/// The accounts of the configuration itself, and those of the given text of an accounts file.
 pub(crate) fn accounts_of(loaded: &Loaded, file: &Path, text: &str) -> Result<Accounts, ConfigError> {
     let mut accounts = Accounts::default();
-    let inline = enrol(&mut accounts, &loaded.config, &loaded.config.accounts, &[Step::Key("accounts")]);
+    let inline = add_accounts(&mut accounts, &loaded.config, &loaded.config.accounts, &[PathStep::Key("accounts")]);
     inline.map_err(|conflict| ConfigError::conflict(loaded.file.as_deref().unwrap_or(file), "", &conflict))?;
-    enrol_text(file, text, &loaded.config, &mut accounts)?;
+    add_accounts_from_text(file, text, &loaded.config, &mut accounts)?;
     Ok(accounts)
 }
 
-/// The entries of such a text.
-pub(crate) fn entries(file: &Path, text: &str) -> Result<Vec<Entry>, ConfigError> {
+/// Parses the text of an accounts file.
+pub(crate) fn entries(file: &Path, text: &str) -> Result<Vec<AccountEntry>, ConfigError> {
     parse(file, text)
 }
 
-/// Adds the accounts of a text that is, or might be, in a file.
-pub(crate) fn enrol_text(file: &Path, text: &str, config: &Config, accounts: &mut Accounts) -> Result<(), ConfigError> {
-    let entries: Vec<Entry> = parse(file, text)?;
-    let enrolled = enrol(accounts, config, &entries, &[]);
-    let checked = enrolled.and_then(|()| check_names(accounts, config, &entries, &[]));
+/// Adds the accounts of the text of an accounts file.
+pub(crate) fn add_accounts_from_text(
+    file: &Path,
+    text: &str,
+    config: &Config,
+    accounts: &mut Accounts,
+) -> Result<(), ConfigError> {
+    let entries: Vec<AccountEntry> = parse(file, text)?;
+    let added = add_accounts(accounts, config, &entries, &[]);
+    let checked = added.and_then(|()| check_names(accounts, config, &entries, &[]));
     checked.map_err(|conflict| ConfigError::conflict(file, text, &conflict))
 }
 
 impl Config {
-    /// The domain of accounts that name none, the digest realm.
+    /// The domain of accounts that name none.
     pub(crate) fn first_domain(&self) -> &str {
         self.domains.first().map_or("", |domain| &domain.0)
     }
 
-    /// The folder of the store; also of the secret key and the accounts of the first run.
+    /// The folder of the store, the secret key and the accounts of the first run.
     pub(crate) fn data_folder(&self) -> &Path {
         match self.location.path.parent() {
             Some(folder) if folder != Path::new("") => folder,
@@ -271,7 +278,7 @@ impl Config {
         }
     }
 
-    /// Worker threads to start.
+    /// The number of worker threads.
     pub(crate) fn worker_count(&self) -> u8 {
         let cpus = || std::thread::available_parallelism().map_or(1, |count| count.get().min(64));
         self.workers.map_or_else(|| u8::try_from(cpus()).unwrap_or(1), |workers| workers.0)
@@ -288,7 +295,7 @@ fn open(file: &Path) -> Result<String, ConfigError> {
 }
 
 fn parse<T: DeserializeOwned + Default>(file: &Path, text: &str) -> Result<T, ConfigError> {
-    // Nothing but comments is a configuration too.
+    // A file with comments only is valid too.
     let empty = text.lines().all(|line| matches!(line.trim_start().chars().next(), None | Some('#')));
     if empty {
         Ok(T::default())
@@ -297,11 +304,16 @@ fn parse<T: DeserializeOwned + Default>(file: &Path, text: &str) -> Result<T, Co
     }
 }
 
-/// Adds `entries`, which stand at `path` of their file.
-fn enrol(accounts: &mut Accounts, config: &Config, entries: &[Entry], path: &[Step]) -> Result<(), Conflict> {
+/// Adds `entries`, which are at `path` of their file.
+fn add_accounts(
+    accounts: &mut Accounts,
+    config: &Config,
+    entries: &[AccountEntry],
+    path: &[PathStep],
+) -> Result<(), Conflict> {
     for (at, entry) in entries.iter().enumerate() {
         let conflict = |key, message: String| {
-            let path = path.iter().copied().chain([Step::Item(at), Step::Key(key)]).collect();
+            let path = path.iter().copied().chain([PathStep::Item(at), PathStep::Key(key)]).collect();
             Err(Conflict { path, message })
         };
         let (user, domain) = (&entry.user.0, entry.domain(config));
@@ -332,11 +344,17 @@ fn enrol(accounts: &mut Accounts, config: &Config, entries: &[Entry], path: &[St
     Ok(())
 }
 
-/// Whether all that `entries` name is there: a misspelt user, or a contact that leads back, would never be told.
-fn check_names(accounts: &Accounts, config: &Config, entries: &[Entry], path: &[Step]) -> Result<(), Conflict> {
+/// Checks the names in `entries`: a misspelt user, or a contact at this server itself, would only show up as a failed
+/// call.
+fn check_names(
+    accounts: &Accounts,
+    config: &Config,
+    entries: &[AccountEntry],
+    path: &[PathStep],
+) -> Result<(), Conflict> {
     for (at, entry) in entries.iter().enumerate() {
         let conflict = |key, item, message: String| {
-            let steps = [Step::Item(at), Step::Key(key), Step::Item(item)];
+            let steps = [PathStep::Item(at), PathStep::Key(key), PathStep::Item(item)];
             Err(Conflict { path: path.iter().copied().chain(steps).collect(), message })
         };
         let domain = entry.domain(config);
@@ -347,8 +365,8 @@ fn check_names(accounts: &Accounts, config: &Config, entries: &[Entry], path: &[
             }
         }
         let own = || config.domains.iter().chain(&config.aliases).chain(&config.advertise);
-        let leads_back = |contact: &FixedContact| own().any(|name| contact.is_at(name));
-        if let Some(item) = entry.contacts.iter().position(leads_back) {
+        let is_own_address = |contact: &FixedContact| own().any(|name| contact.is_at(name));
+        if let Some(item) = entry.contacts.iter().position(is_own_address) {
             return conflict("contacts", item, "expected an address that is not this server's".to_owned());
         }
     }

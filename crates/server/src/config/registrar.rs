@@ -1,6 +1,6 @@
-//! `registrar`: what a REGISTER may ask for, and what its 200 says.
+//! `registrar`: limits of a REGISTER, and headers of its 200.
 //!
-//! Decides names and defaults, as `sections` does for the rest, and what a URI to route by looks like.
+//! Decides names and defaults, as `sections` does for other sections, and the syntax of a route URI.
 
 use location::{MAX_TEXT, WhenFull};
 use parser::{SipUri, Uri};
@@ -14,32 +14,33 @@ use super::scalar::{Count, Network, Scalar, Seconds, Size, scalars};
 #[cfg_attr(test, derive(serde::Serialize))]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Registrar {
-    /// Shorter ones get 423; default 60s.
+    /// Shorter expirations get 423; default 60s.
     pub(crate) min_expires: Seconds,
-    /// For those who do not ask; default 1h.
+    /// For REGISTERs without an expiration; default 1h.
     pub(crate) default_expires: Seconds,
-    /// Longer ones are shortened; default 2h.
+    /// Longer expirations are shortened; default 2h.
     pub(crate) max_expires: Seconds,
-    /// Up to how much of the time granted is taken off at random, so that phones that came at once do not come back at
-    /// once, 0% to 50%; default 0%: what is asked for is granted, as operators expect.
+    /// How much of the granted time may be taken off at random, so that phones that registered together do not refresh
+    /// together, 0% to 50%; default 0%.
     pub(crate) jitter: Percent,
-    /// Phones per user; default 10.
+    /// Bindings per user; default 10.
     pub(crate) max_contacts: Count,
-    /// refuse (default) one phone more, or replace_oldest.
+    /// refuse (default) one binding more, or replace_oldest.
     pub(crate) when_full: WhenFullName,
     /// Contacts in one REGISTER; default 64.
     pub(crate) max_request_contacts: Count,
-    /// What is kept of one Contact, with its Call-ID, Path, User-Agent and instance; default 8KiB, which is the most.
+    /// Limit of the stored data of one Contact, with its Call-ID, Path, User-Agent and instance; default 8KiB, which
+    /// is the maximum.
     pub(crate) contact_size: Size,
     /// Service-Route of every 200 (RFC 3608), the first proxy first; default none.
     pub(crate) service_route: Vec<RouteUri>,
-    /// Networks that phones may name in Contact and Path, and send calls on to; default none, which is any.
+    /// Networks that Contact and Path may name, and that calls may be redirected to; default none, which means any.
     pub(crate) contact_networks: Vec<Network>,
     /// accept (default) or refuse: a Path that the phone does not list in Supported (RFC 3327 5.3).
     pub(crate) unannounced_path: PathPolicy,
     /// Flow-Timer for phones that register a flow over TCP (RFC 5626 6), or off; default 2m.
     pub(crate) flow_timer: FlowTimer,
-    /// How much longer than that such a flow may be silent before its connection is closed (RFC 5626 5.4); default 30s.
+    /// How long after its Flow-Timer a silent flow is closed (RFC 5626 5.4); default 30s.
     pub(crate) flow_grace: Seconds,
 }
 
@@ -63,7 +64,7 @@ impl Default for Registrar {
     }
 }
 
-/// A share of at most a half, written `10%`.
+/// A percentage of at most 50, written `10%`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Percent(pub(crate) u8);
 
@@ -71,7 +72,7 @@ pub(crate) struct Percent(pub(crate) u8);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct WhenFullName(pub(crate) WhenFull);
 
-/// A SIP URI of a proxy, as it stands in a Route.
+/// A SIP URI for a Route header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RouteUri(pub(crate) Box<str>);
 
@@ -79,7 +80,7 @@ pub(crate) struct RouteUri(pub(crate) Box<str>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PathPolicy(pub(crate) UnannouncedPath);
 
-/// Seconds that a flow may be silent, or nothing.
+/// A Flow-Timer in seconds, or off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FlowTimer(pub(crate) Option<Seconds>);
 
@@ -110,7 +111,7 @@ impl Scalar for RouteUri {
 
     fn read(text: &str) -> Option<Self> {
         let uri = text.strip_prefix('<').and_then(|rest| rest.strip_suffix('>')).unwrap_or(text);
-        // RFC 3608 6.3: routes are loose.
+        // RFC 3608 6.3: Service-Routes are loose routes.
         let is_route = matches!(Uri::parse(uri.as_bytes()), Ok(Uri::Sip(route)) if route.is_loose() && is_bare(&route));
         is_route.then(|| Self(uri.into()))
     }
@@ -139,7 +140,7 @@ impl Scalar for FlowTimer {
     }
 }
 
-/// RFC 3261 19.1.1 table 1: no Route has them.
+/// RFC 3261 19.1.1 table 1: not allowed in a Route.
 fn is_bare(uri: &SipUri<'_>) -> bool {
     uri.headers().is_empty() && uri.param("method").is_none()
 }
@@ -162,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn shares() {
+    fn percentages() {
         assert_eq!((Percent::read("0%"), Percent::read("50 %")), (Some(Percent(0)), Some(Percent(50))));
         for bad in ["", "10", "%", "51%", "-1%", "0.5%"] {
             assert_eq!(Percent::read(bad), None, "{bad}");

@@ -1,7 +1,7 @@
-//! The values of one line: durations, sizes, counts, host names, networks, `off`.
+//! Scalar values: durations, sizes, counts, host names, networks, `off`.
 //!
-//! Decides how each is written; a value that cannot be used does not come out of here. Errors say what was found and
-//! what was expected, the YAML reader adds key and line. Must not know where a value is used.
+//! Decides their syntax, so that a parsed value is valid. Errors say what was found and what was expected; the YAML
+//! reader adds key and line. Must not know where a value is used.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -12,19 +12,19 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::de::{Deserializer, Error, Visitor};
 
-/// A type that is written as one YAML scalar, whatever YAML takes that scalar for: `101`, `off` and `1h` are text.
+/// A type that is written as one YAML scalar, whatever type YAML gives it: `101`, `off` and `1h` are read as text.
 pub(crate) trait Scalar: Sized {
-    /// What a good value looks like, after "expected".
+    /// What a valid value looks like, after "expected".
     const EXPECTED: &'static str;
 
-    /// Whether even a wrong value is nobody's business.
+    /// Whether even an invalid value must not be shown.
     const SECRET: bool = false;
 
-    /// The value, if `text` is one.
+    /// Parses the value.
     fn read(text: &str) -> Option<Self>;
 }
 
-/// Reads any [`Scalar`]; the whole of its `Deserialize`.
+/// Deserialises any [`Scalar`].
 pub(crate) fn scalar<'de, T: Scalar, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
     struct Text<T>(PhantomData<T>);
 
@@ -37,8 +37,8 @@ pub(crate) fn scalar<'de, T: Scalar, D: Deserializer<'de>>(deserializer: D) -> R
 
         fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
             T::read(text).ok_or_else(|| match T::SECRET {
-                true => E::custom(format_args!("this will not do, expected {}", T::EXPECTED)),
-                false => E::custom(format_args!("{text:?} will not do, expected {}", T::EXPECTED)),
+                true => E::custom(format_args!("invalid value, expected {}", T::EXPECTED)),
+                false => E::custom(format_args!("invalid value {text:?}, expected {}", T::EXPECTED)),
             })
         }
     }
@@ -71,7 +71,7 @@ pub(crate) struct Period(pub(crate) Duration);
 
 /// A duration above zero, or `off`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Pause(pub(crate) Option<Duration>);
+pub(crate) struct PeriodOrOff(pub(crate) Option<Duration>);
 
 /// A duration of whole seconds above zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
@@ -81,39 +81,39 @@ pub(crate) struct Seconds(pub(crate) u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Size(pub(crate) usize);
 
-/// How many there may be; above zero.
+/// A limit above zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Count(pub(crate) usize);
 
-/// Yes or no.
+/// True or false.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Switch(pub(crate) bool);
+pub(crate) struct Flag(pub(crate) bool);
 
 /// A host name or IP address, lower case, IPv6 without brackets.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct HostName(pub(crate) Box<str>);
 
-/// A network; an address alone is a network of one.
+/// A network. An address alone is a network with only that address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Network(pub(crate) IpNet);
 
-/// Where something may listen.
+/// An address to listen on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Endpoint {
     /// Nowhere.
     Off,
-    /// There; port 0 takes a free one.
+    /// At this address; port 0 takes a free one.
     On(SocketAddr),
 }
 
 impl Default for Endpoint {
-    /// Where Prometheus looks for metrics.
+    /// The default address of a Prometheus target.
     fn default() -> Self {
         Self::On(([127, 0, 0, 1], 9090).into())
     }
 }
 
-/// Text that is needed: not empty, without control characters.
+/// Text: not empty, without control characters.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Text(pub(crate) Box<str>);
 
@@ -124,7 +124,7 @@ impl fmt::Debug for Text {
     }
 }
 
-/// A secret that a program shows: long enough that nobody guesses it.
+/// A bearer token: long enough that it cannot be guessed.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Token(pub(crate) Box<str>);
 
@@ -135,7 +135,7 @@ impl fmt::Debug for Token {
     }
 }
 
-scalars!(Token, Period, Pause, Seconds, Size, Count, Switch, HostName, Network, Endpoint, Text);
+scalars!(Token, Period, PeriodOrOff, Seconds, Size, Count, Flag, HostName, Network, Endpoint, Text);
 
 impl Scalar for Period {
     const EXPECTED: &'static str = "a duration above zero with its unit, like 500ms, 60s or 1h";
@@ -145,7 +145,7 @@ impl Scalar for Period {
     }
 }
 
-impl Scalar for Pause {
+impl Scalar for PeriodOrOff {
     const EXPECTED: &'static str = "a duration above zero with its unit, like 60s or 10m, or off";
 
     fn read(text: &str) -> Option<Self> {
@@ -162,12 +162,12 @@ impl Scalar for Seconds {
     fn read(text: &str) -> Option<Self> {
         let duration = humantime::parse_duration(text).ok()?;
         let whole = duration.subsec_nanos() == 0 && !duration.is_zero();
-        // RFC 3261 20.19: delta-seconds end at 2**32-1.
+        // RFC 3261 20.19: the maximum of delta-seconds is 2**32-1.
         u32::try_from(duration.as_secs()).ok().filter(|_| whole).map(Self)
     }
 }
 
-impl Scalar for Switch {
+impl Scalar for Flag {
     const EXPECTED: &'static str = "true or false";
 
     fn read(text: &str) -> Option<Self> {
@@ -211,16 +211,16 @@ impl Scalar for HostName {
         if let Ok(ip) = bare.parse::<IpAddr>() {
             return Some(Self(ip.to_string().into()));
         }
-        // RFC 3261 25.1 hostname; underscores are not allowed there, but they are seen in the wild.
+        // RFC 3261 25.1 hostname, and underscores, which occur in practice.
         let label = |label: &str| {
             let inner = label.bytes().all(|octet| octet.is_ascii_alphanumeric() || octet == b'-' || octet == b'_');
             inner && !label.is_empty() && label.len() <= 63 && !label.starts_with('-') && !label.ends_with('-')
         };
         let name = text.strip_suffix('.').unwrap_or(text);
-        let good = name.len() <= 253 && name.split('.').all(label);
-        // "10.0.0" is a mistyped address and no name: the last label of a name begins with a letter.
+        let is_valid = name.len() <= 253 && name.split('.').all(label);
+        // "10.0.0" is a mistyped address: the last label of a name begins with a letter.
         let last = name.rsplit('.').next().unwrap_or_default();
-        (good && !last.starts_with(|c: char| c.is_ascii_digit())).then(|| Self(name.to_ascii_lowercase().into()))
+        (is_valid && !last.starts_with(|c: char| c.is_ascii_digit())).then(|| Self(name.to_ascii_lowercase().into()))
     }
 }
 
@@ -228,8 +228,8 @@ impl Scalar for Network {
     const EXPECTED: &'static str = "a network like 192.0.2.0/24, or an IP address";
 
     fn read(text: &str) -> Option<Self> {
-        let alone = || text.parse::<IpAddr>().ok().map(IpNet::from);
-        text.parse::<IpNet>().ok().or_else(alone).map(|net| Self(net.trunc()))
+        let address = || text.parse::<IpAddr>().ok().map(IpNet::from);
+        text.parse::<IpNet>().ok().or_else(address).map(|net| Self(net.trunc()))
     }
 }
 
@@ -249,8 +249,8 @@ impl Scalar for Text {
     const SECRET: bool = true;
 
     fn read(text: &str) -> Option<Self> {
-        let good = !text.is_empty() && !text.contains(char::is_control);
-        good.then(|| Self(text.into()))
+        let is_valid = !text.is_empty() && !text.contains(char::is_control);
+        is_valid.then(|| Self(text.into()))
     }
 }
 
@@ -261,8 +261,8 @@ impl Scalar for Token {
 
     fn read(text: &str) -> Option<Self> {
         // RFC 6750 2.1
-        let good = |octet: u8| octet.is_ascii_alphanumeric() || b"-._~+/=".contains(&octet);
-        ((16..=256).contains(&text.len()) && text.bytes().all(good)).then(|| Self(text.into()))
+        let is_valid = |octet: u8| octet.is_ascii_alphanumeric() || b"-._~+/=".contains(&octet);
+        ((16..=256).contains(&text.len()) && text.bytes().all(is_valid)).then(|| Self(text.into()))
     }
 }
 

@@ -8,19 +8,19 @@ use std::time::Duration;
 use proxy::{SingleTarget, Strategy};
 use serde::Deserialize;
 
-use super::scalar::{Count, Endpoint, Period, Scalar, Seconds, Size, Switch, Token, scalars};
+use super::scalar::{Count, Endpoint, Flag, Period, Scalar, Seconds, Size, Token, scalars};
 
-/// `location`: where registrations are kept.
+/// `location`: the location store.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[cfg_attr(test, derive(serde::Serialize))]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Location {
-    /// disk (default): they survive a restart. memory: nothing is ever written.
+    /// disk (default): registrations survive a restart. memory: nothing is written.
     pub(crate) store: StoreKind,
     /// The store's file, relative to the working directory; default data/location. Its folder also keeps the
     /// server's secret key and the accounts of the first run.
     pub(crate) path: PathBuf,
-    /// Changes that come within it are made safe together; default 4ms, at most 1s.
+    /// Commits within this period share a sync to disk; default 4ms, at most 1s.
     pub(crate) pace: Period,
 }
 
@@ -31,19 +31,18 @@ impl Default for Location {
     }
 }
 
-/// `subscriptions`: who watches registrations (RFC 3680).
+/// `subscriptions`: subscriptions to registrations (RFC 3680).
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[cfg_attr(test, derive(serde::Serialize))]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Subscriptions {
-    /// Shorter ones get 423; default 60s.
+    /// Shorter expirations get 423; default 60s.
     pub(crate) min_expires: Seconds,
-    /// For those who do not ask; default 3761s (RFC 3680 4.4).
+    /// For SUBSCRIBEs without an expiration; default 3761s (RFC 3680 4.4).
     pub(crate) default_expires: Seconds,
-    /// Longer ones are shortened; default 2h.
+    /// Longer expirations are shortened; default 2h.
     pub(crate) max_expires: Seconds,
-    /// How long after a NOTIFY the next one may follow; what changes meanwhile is told together; default 5s (RFC 3680
-    /// 4.10).
+    /// Minimum interval of NOTIFYs; changes meanwhile are reported together; default 5s (RFC 3680 4.10).
     pub(crate) interval: Period,
 }
 
@@ -59,16 +58,16 @@ impl Default for Subscriptions {
 #[cfg_attr(test, derive(serde::Serialize))]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Forking {
-    /// parallel (default): all at once. sequential: down by q, equal q together. wave: the same, but who began to ring
-    /// rings on.
+    /// parallel (default): all at once. sequential: by descending q, equal q together. wave: the same, but earlier
+    /// phones keep ringing.
     pub(crate) strategy: StrategyName,
     /// How long each group rings; default 30s.
     pub(crate) ring_time: Period,
-    /// Whether a phone's redirection is followed here, where the caller may go himself; default true.
-    pub(crate) recurse: Switch,
+    /// Whether a redirection by a phone is followed here, if the caller may call its target; default true.
+    pub(crate) recurse: Flag,
     /// Whether a phone that registers while its user is being called rings too; default true.
-    pub(crate) late_registration: Switch,
-    /// Calls to a user with one phone: stateless (default), which costs least, or stateful, as if he had several.
+    pub(crate) late_registration: Flag,
+    /// Calls to a user with one phone: stateless (default), which costs least, or stateful, as for several phones.
     pub(crate) single_target: SingleTargetName,
 }
 
@@ -77,8 +76,8 @@ impl Default for Forking {
         Self {
             strategy: StrategyName(Strategy::Parallel),
             ring_time: secs(30),
-            recurse: Switch(true),
-            late_registration: Switch(true),
+            recurse: Flag(true),
+            late_registration: Flag(true),
             single_target: SingleTargetName(SingleTarget::Stateless),
         }
     }
@@ -95,7 +94,7 @@ pub(crate) struct Timers {
     pub(crate) t2: Period,
     /// How long a message stays in the network; default 5s.
     pub(crate) t4: Period,
-    /// How long an INVITE may go without news; default 181s (RFC 3261 16.6 step 11: over 3 minutes).
+    /// How long an INVITE may go without a response; default 181s (RFC 3261 16.6 step 11: over 3 minutes).
     pub(crate) c: Period,
 }
 
@@ -105,7 +104,7 @@ impl Default for Timers {
     }
 }
 
-/// `limits`: caps on memory and patience. Each that bites counts in `frontdesk_limits_reached_total`.
+/// `limits`: limits of memory and timeouts. Each time one is reached counts in `frontdesk_limits_reached_total`.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[cfg_attr(test, derive(serde::Serialize))]
 #[serde(default, deny_unknown_fields)]
@@ -114,31 +113,33 @@ pub(crate) struct Limits {
     pub(crate) message_size: Size,
     /// Requests being forked at a time, per worker; default 100000.
     pub(crate) transactions: Count,
-    /// What they may hold together, per worker: above it no new one begins; default 512MiB.
+    /// Their memory, per worker: above it no new one is started; default 512MiB.
     pub(crate) transaction_memory: Size,
     /// Targets of one request, those that redirections and late registrations add included; default 50, at most 255.
     pub(crate) targets: Count,
     /// Calls being set up without a fork, and other requests of the last 64·T1 and T4, per worker; default 200000.
     pub(crate) pins: Count,
-    /// Digest nonces whose use is remembered, per worker, and as many that wrong responses came to; default 100000.
+    /// Digest nonces whose use is remembered, per worker, and the same number of nonces with wrong responses; default
+    /// 100000.
     pub(crate) nonces: Count,
-    /// The last REGISTERs that were challenged, per worker, to know a phone that gives up; default 100000.
+    /// Challenged REGISTERs that are remembered, per worker, to detect phones that do not answer the challenge;
+    /// default 100000.
     pub(crate) unanswered_challenges: Count,
-    /// Addresses that are banned at a time, and as many whose failures are counted; default 10000.
+    /// Banned addresses, and the same number of addresses with failures; default 10000.
     pub(crate) bans: Count,
     /// Subscriptions to registrations at a time, per worker; default 10000.
     pub(crate) subscriptions: Count,
-    /// Of them those to one user; default 50. Each change of his registrations is so many NOTIFYs.
+    /// Subscriptions to one user, per worker; default 50. Each change of the registrations causes that many NOTIFYs.
     pub(crate) subscriptions_per_user: Count,
-    /// Sides of dialogs that are remembered to have moved since the dialog was made, per worker; default 10000. A side that
-    /// is forgotten proves by its registration or its password where it is.
+    /// Sides of dialogs whose address has changed since the dialog began, per worker; default 10000. A side that is
+    /// forgotten has to prove its address by its registration or credentials.
     pub(crate) moved_dialogs: Count,
-    /// Users who may be registered at a time where anybody may register (`authentication: off` without accounts); default
-    /// 100000. One more gets 503.
+    /// Registered users where anybody may register (`authentication: off` without accounts); default 100000. One more
+    /// gets 503.
     pub(crate) users: Count,
-    /// How many times as long as its request an answer over UDP may be to a sender that has proved nothing; default 3.
+    /// Limit of the length of a response over UDP to an unverified sender, as a multiple of its request; default 3.
     pub(crate) amplification: Count,
-    /// Messages from connections and other workers that wait for a worker; default 4096.
+    /// Items in the inbox of a worker: messages from connections and other workers; default 4096.
     pub(crate) worker_queue: Count,
     /// Changes that wait for the disk; default 65536.
     pub(crate) store_queue: Count,
@@ -146,27 +147,28 @@ pub(crate) struct Limits {
     pub(crate) connections: Count,
     /// Stream connections from one address; default 1000.
     pub(crate) connections_per_source: Count,
-    /// Bytes that wait to be sent on one connection; default 256KiB. A connection that lets more pile up is closed.
+    /// Bytes queued for one connection; default 256KiB. A connection that exceeds it is closed.
     pub(crate) connection_queue: Size,
-    /// A connection without traffic is closed after; default 2h.
+    /// Idle timeout of a connection; default 2h.
     pub(crate) connection_idle: Period,
-    /// For a new connection's first message, and for any message from its first byte to its last; default 15s.
+    /// Timeout of a connection's first message, and of any message from its first byte to its last; default 15s.
     pub(crate) message_time: Period,
-    /// For a connection of ours to be accepted; default 5s.
+    /// Timeout for opening a connection; default 5s.
     pub(crate) connect_time: Period,
     /// DNS lookups at a time, per worker; default 256.
     pub(crate) lookups: Count,
-    /// For a DNS lookup to be answered; default 5s.
+    /// Timeout of a DNS lookup; default 5s.
     pub(crate) lookup_time: Period,
-    /// Happenings that wait to be logged, per worker; default 8192. What finds no room is not logged.
+    /// Events that wait to be logged, per worker; default 8192. More are not logged.
     pub(crate) journal_queue: Count,
-    /// Calls being set up that the status page knows of; default 10000.
+    /// Active calls that the status page knows; default 10000.
     pub(crate) journal_calls: Count,
-    /// Log lines a minute about refusals of one kind; default 100. What has no line is summed up once a minute.
+    /// Log lines per minute about refusals of one kind; default 100. The others are summarised once a minute.
     pub(crate) refusal_lines: Count,
     /// Log lines that wait to be written; default 8192.
     pub(crate) log_queue: Count,
-    /// HTTP connections at a time, half of them from one address; default 32. One more ends the one that is idle for longest.
+    /// HTTP connections, half of them from one address; default 32. One more replaces the one that has been idle for
+    /// longest.
     pub(crate) admin_connections: Count,
 }
 
@@ -205,12 +207,12 @@ impl Default for Limits {
     }
 }
 
-/// `admin`: who may look at the status page and use the API.
+/// `admin`: access to the status page and the API.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
 #[cfg_attr(test, derive(serde::Serialize))]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Admin {
-    /// What everybody has to show there, as a bearer token; default none, and then only this machine may.
+    /// A bearer token that requests need; default none, which allows only clients on this machine.
     pub(crate) token: Option<Token>,
 }
 
@@ -219,8 +221,8 @@ pub(crate) struct Admin {
 #[cfg_attr(test, derive(serde::Serialize))]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Metrics {
-    /// Address of GET /metrics, of the status page and its API, or off; default 127.0.0.1:9090, or a free port (logged) if that is in use. Port 0 takes
-    /// a free one as well.
+    /// Address of GET /metrics, of the status page and its API, or off; default 127.0.0.1:9090, or a free port
+    /// (logged) if that is in use. Port 0 takes a free one as well.
     pub(crate) listen: Endpoint,
 }
 
@@ -233,7 +235,7 @@ pub(crate) struct Log {
     pub(crate) level: Level,
     /// text (default) or json.
     pub(crate) format: LogFormat,
-    /// Of users, addresses, or both: shown as a stand-in that is another one after a restart; default none.
+    /// users, addresses, or both: replaced by pseudonyms that change at a restart; default none.
     pub(crate) mask: Vec<Masked>,
 }
 
@@ -241,7 +243,7 @@ pub(crate) struct Log {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct StrategyName(pub(crate) Strategy);
 
-/// What becomes of a call to one phone, by its name in the configuration.
+/// The handling of calls to one phone, by its name in the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SingleTargetName(pub(crate) SingleTarget);
 
@@ -250,21 +252,21 @@ pub(crate) struct SingleTargetName(pub(crate) SingleTarget);
 pub(crate) enum StoreKind {
     /// Durable.
     Disk,
-    /// Gone at exit.
+    /// Lost at exit.
     Memory,
 }
 
 /// How much is logged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Level {
-    /// Our own faults.
+    /// Faults of this program.
     Error,
     /// And what an operator should look at.
     Warn,
     /// And a line for each registration and call.
     #[default]
     Info,
-    /// And the faults of peers.
+    /// And faults of peers.
     Debug,
     /// Everything.
     Trace,

@@ -15,11 +15,11 @@ fn error(text: &str) -> String {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("frontdesk.yaml");
     fs::write(&file, text).expect("a file");
-    let told = load(Some(&file)).expect_err(text).to_string();
-    told.replace(&format!("{}:", file.display()), "").replace(&format!("{}/", folder.path().display()), "")
+    let message = load(Some(&file)).expect_err(text).to_string();
+    message.replace(&format!("{}:", file.display()), "").replace(&format!("{}/", folder.path().display()), "")
 }
 
-fn good(text: &str) -> Loaded {
+fn valid(text: &str) -> Loaded {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("frontdesk.yaml");
     fs::write(&file, text).expect("a file");
@@ -27,7 +27,7 @@ fn good(text: &str) -> Loaded {
 }
 
 #[test]
-fn the_example_says_the_defaults() {
+fn the_example_contains_the_defaults() {
     let config: Config = serde_yaml::from_str(&example()).expect("the example is valid");
     assert_eq!(config, Config::default());
 }
@@ -51,7 +51,7 @@ fn the_example_shows_every_key() {
 }
 
 #[test]
-fn what_the_example_comments_out_is_valid_too() {
+fn commented_settings_of_the_example_are_valid() {
     // Lines that begin with "#" and a key are optional settings: all of them together are a configuration.
     let text: String = example().lines().map(|line| format!("{}\n", line.strip_prefix("#~").unwrap_or(line))).collect();
     let config: Config = serde_yaml::from_str(&text).expect("the commented settings are valid");
@@ -61,15 +61,15 @@ fn what_the_example_comments_out_is_valid_too() {
 #[test]
 fn off_in_both_spellings() {
     for off in ["off", "false", "\"off\""] {
-        assert_eq!(good(&format!("authentication: {off}\n")).config.authentication, Authentication::Off, "{off}");
+        assert_eq!(valid(&format!("authentication: {off}\n")).config.authentication, Authentication::Off, "{off}");
     }
-    assert_eq!(good("metrics: { listen: off }\n").config.metrics.listen, Endpoint::Off);
+    assert_eq!(valid("metrics: { listen: off }\n").config.metrics.listen, Endpoint::Off);
 }
 
 #[test]
-fn an_empty_file_says_the_defaults() {
-    assert_eq!(good("").config, Config::default());
-    assert_eq!(good("# nothing\n").config, Config::default());
+fn an_empty_file_means_the_defaults() {
+    assert_eq!(valid("").config, Config::default());
+    assert_eq!(valid("# nothing\n").config, Config::default());
 }
 
 #[test]
@@ -83,13 +83,13 @@ fn accounts_from_both_places() {
     assert!(accounts.find(&Aor::new(b"101", b"office.example")).is_some());
 
     fs::write(folder.path().join("more.yaml"), "\n- { user: 101, password: other }\n").expect("a file");
-    let told = load(Some(&file)).expect_err("twice").to_string();
-    assert!(told.contains("more.yaml:2:") && told.contains("\"101\" is listed twice"), "{told}");
+    let message = load(Some(&file)).expect_err("twice").to_string();
+    assert!(message.contains("more.yaml:2:") && message.contains("\"101\" is listed twice"), "{message}");
 }
 
 #[test]
 fn every_mistake_names_line_key_and_expectation() {
-    told(&[
+    refused(&[
         ("domain: [a]\n", "1:", &["domain", "unknown field", "domains"]),
         ("domains: []\n", "1:", &["domains", "at least one"]),
         ("domains: office.example\n", "1:", &["domains", "expected a list"]),
@@ -136,8 +136,8 @@ fn every_mistake_names_line_key_and_expectation() {
 }
 
 #[test]
-fn a_misspelt_key_is_told_the_right_one() {
-    told(&[
+fn a_misspelt_key_suggests_the_right_one() {
+    refused(&[
         ("domians: [a]\n", "1:", &["domians", "did you mean `domains`?"]),
         ("acounts_file: a.yaml\n", "1:", &["did you mean `accounts_file`?"]),
         ("\nregistrar:\n  max_contact: 3\n", "3:", &["registrar", "did you mean `max_contacts`?"]),
@@ -147,13 +147,13 @@ fn a_misspelt_key_is_told_the_right_one() {
         ("accounts:\n  - { user: a, ha1: { sha256: 00 } }\n", "2:", &["accounts[0].ha1", "did you mean `sha-256`?"]),
         ("log: { lvl: info }\n", "1:", &["log", "did you mean `level`?"]),
     ]);
-    let told = error("colour: blue\n");
-    assert!(told.contains("unknown field") && !told.contains("did you mean"), "{told}");
+    let message = error("colour: blue\n");
+    assert!(message.contains("unknown field") && !message.contains("did you mean"), "{message}");
 }
 
 #[test]
-fn mistakes_about_those_who_watch() {
-    told(&[
+fn mistakes_about_admin_and_log() {
+    refused(&[
         ("admin: { token: secret }\n", "1:", &["admin.token", "16 to 256", "openssl rand"]),
         ("admin:\n  token: \"0123456789 abcdef\"\n", "2:", &["admin.token", "letters"]),
         ("log:\n  mask: [names]\n", "2:", &["log.mask[0]", "users or addresses"]),
@@ -161,13 +161,13 @@ fn mistakes_about_those_who_watch() {
         ("limits:\n  admin_connections: 0\n", "2:", &["limits.admin_connections", "above zero"]),
         ("metrics:\n  listen: 127.0.0.1\n", "2:", &["metrics.listen", "with port"]),
     ]);
-    let told = error("admin: { token: secret }\n");
-    assert!(!told.contains("\"secret\""), "a token that is no good is still not to be shown: {told}");
+    let message = error("admin: { token: secret }\n");
+    assert!(!message.contains("\"secret\""), "a token that is no good is still not to be shown: {message}");
 }
 
 #[test]
 fn mistakes_about_the_registrar() {
-    told(&[
+    refused(&[
         ("registrar:\n  min_expires: 60\n", "2:", &["registrar.min_expires", "unit"]),
         ("registrar:\n  min_expires: 2h\n", "2:", &["registrar.min_expires", "1h"]),
         ("registrar:\n  max_contacts: 10\n  max_expires: 10m\n", "3:", &["registrar.max_expires", "default_expires"]),
@@ -187,7 +187,7 @@ fn mistakes_about_the_registrar() {
 
 #[test]
 fn mistakes_about_accounts() {
-    told(&[
+    refused(&[
         ("accounts:\n  - user: a b\n    password: x\n", "2:", &["accounts[0].user", "user name"]),
         ("accounts:\n  - user: alice\n", "2:", &["accounts[0].user", "password", "ha1"]),
         ("accounts:\n  - password: x\n", "2:", &["accounts[0]", "user"]),
@@ -225,11 +225,11 @@ fn mistakes_about_accounts() {
 }
 
 /// Each text is refused with this place and these words.
-fn told(table: &[(&str, &str, &[&str])]) {
-    for (text, place, told) in table {
+fn refused(table: &[(&str, &str, &[&str])]) {
+    for (text, place, expected) in table {
         let error = error(text);
         assert!(error.starts_with(place), "{text:?} should name {place}: {error}");
-        for word in *told {
+        for word in *expected {
             assert!(error.contains(word), "{text:?} should tell {word:?}: {error}");
         }
     }
@@ -238,6 +238,6 @@ fn told(table: &[(&str, &str, &[&str])]) {
 #[test]
 fn a_hash_that_is_never_offered_is_an_error() {
     let hash = "0".repeat(64);
-    let told = error(&format!("accounts:\n  - user: a\n    ha1: {{ sha-512-256: {hash} }}\n"));
-    assert!(told.starts_with("3:") && told.contains("digest.algorithms"), "{told}");
+    let message = error(&format!("accounts:\n  - user: a\n    ha1: {{ sha-512-256: {hash} }}\n"));
+    assert!(message.starts_with("3:") && message.contains("digest.algorithms"), "{message}");
 }

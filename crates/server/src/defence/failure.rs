@@ -1,73 +1,73 @@
-//! What is held against an address, and what is said of it.
+//! Kinds of failures of an address, and the notice that is logged.
 //!
-//! Decides how much of that is kept: a few users, whatever else by its kind.
+//! Decides how many details are kept.
 
 use std::time::Duration;
 
 use location::Aor;
 use proxy::Source;
 
-/// Users that are named beside a ban.
-const NAMED: usize = 5;
+/// Users that are listed for one address.
+const MAX_USERS: usize = 5;
 
-/// Something for the log.
+/// A log line about an address with too many failures.
 #[derive(Clone, Debug)]
-pub(crate) struct Notice {
+pub(crate) struct BanNotice {
     /// The address.
     pub(crate) source: Source,
-    /// What becomes of it.
-    pub(crate) outcome: Outcome,
-    /// Failures that were too many.
+    /// What was done.
+    pub(crate) outcome: BanOutcome,
+    /// Number of failures.
     pub(crate) failures: usize,
-    /// Within this time.
+    /// The period in which they occurred.
     pub(crate) within: Duration,
-    /// What they were.
-    pub(crate) what: What,
+    /// Their kinds.
+    pub(crate) summary: FailureSummary,
 }
 
-/// What becomes of an address with too many failures.
+/// What is done about an address with too many failures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    /// It is not answered for so long.
+pub(crate) enum BanOutcome {
+    /// Banned for this long.
     Banned(Duration),
-    /// Nothing: it is one of `trusted`.
+    /// Exempt: in a `trusted` network.
     Trusted,
-    /// Nothing: a phone is registered from there.
+    /// Exempt: a phone is registered from there.
     Registered,
-    /// Nothing: `defence.ban` is off.
+    /// Not banned: `defence.ban` is off.
     Off,
 }
 
-/// One thing that is held against an address.
+/// A failure.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Failure<'a> {
     /// Wrong credentials for this user, or a user that does not exist.
     Credentials(&'a Aor),
-    /// Something that could not be read came over a connection.
+    /// A message that cannot be parsed, over a connection.
     Unreadable,
-    /// A wrong token was shown to the admin API.
+    /// A wrong token in a request to the admin API.
     Token,
 }
 
-/// What an address has shown.
+/// The kinds of failures of one address.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct What {
-    /// The first users whose passwords were wrong, with or without an account.
+pub(crate) struct FailureSummary {
+    /// The first users with refused credentials, with or without an account.
     pub(crate) users: Vec<Aor>,
-    /// Whether there are more of them.
+    /// Whether there were more users.
     pub(crate) others: bool,
-    /// Whether something came that could not be read.
+    /// Whether there were unparseable messages.
     pub(crate) unreadable: bool,
-    /// Whether a wrong token was shown to the admin API.
+    /// Whether there were wrong tokens.
     pub(crate) token: bool,
 }
 
-impl What {
+impl FailureSummary {
     /// Adds a failure.
-    pub(super) fn note(&mut self, failure: Failure<'_>) {
+    pub(super) fn add(&mut self, failure: Failure<'_>) {
         match failure {
             Failure::Credentials(user) if self.users.contains(user) => {}
-            Failure::Credentials(user) if self.users.len() < NAMED => self.users.push(user.clone()),
+            Failure::Credentials(user) if self.users.len() < MAX_USERS => self.users.push(user.clone()),
             Failure::Credentials(_) => self.others = true,
             Failure::Unreadable => self.unreadable = true,
             Failure::Token => self.token = true,

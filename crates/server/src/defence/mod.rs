@@ -1,13 +1,12 @@
-//! Who guesses is not answered: the failures of each address, and the addresses that are banned (docs/security.md).
+//! Failures of each address, and banned addresses (docs/security.md).
 //!
-//! Decides what counts, when it is too much, and who is spared. Shared by all workers and the main thread. A failure over
-//! UDP counts only if its sender receives what is sent to its address (the core says so): else anybody could have another
-//! banned by writing that address into datagrams. Spared, and only warned of, are `trusted` networks and addresses from
-//! which a phone of ours is registered: a whole office may be behind one address.
+//! Decides which failures count, when an address is banned, and which addresses are exempt. Shared by all workers and
+//! the main thread. A failure over UDP counts only if the core has proof that the sender receives packets at its
+//! address: otherwise anybody could get another address banned with forged datagrams. `trusted` networks and
+//! addresses from which a phone is registered are exempt and only logged, since a whole office may share one address.
 //!
-//! Each worker has a list of its own of who is banned, so that the check is a load of an atomic while nobody is, and takes
-//! no lock while somebody is. All of it is in memory: it survives a reload and ends with the
-//! process. Must not look into messages.
+//! Each worker has a copy of the ban list, so that a check reads one atomic while nothing has changed, and takes no
+//! lock. Everything is in memory: it survives a reload and is lost at exit. Must not look into messages.
 
 mod failure;
 
@@ -27,45 +26,45 @@ use crate::clock;
 use crate::config::Config;
 use crate::metrics;
 
-pub(crate) use failure::{Failure, Notice, Outcome, What};
+pub(crate) use failure::{BanNotice, BanOutcome, Failure, FailureSummary};
 
-/// Notices that wait to be logged.
-const NOTICES: usize = 100;
+/// Limit of notices that wait to be logged.
+const MAX_NOTICES: usize = 100;
 
-/// For how long it is known from where phones are registered; then it is looked up again.
-const FRESH: Duration = Duration::from_secs(10);
+/// Lifetime of the cached set of registered addresses.
+const REGISTERED_MAX_AGE: Duration = Duration::from_secs(10);
 
 /// Failures and bans.
 pub(crate) struct Defence {
-    /// How many are banned.
+    /// Number of bans.
     banned: AtomicUsize,
-    /// How many addresses have failures.
-    watched: AtomicUsize,
-    /// How often that list has changed: read for each message.
-    round: AtomicUsize,
-    most: usize,
+    /// Number of addresses with failures.
+    history_count: AtomicUsize,
+    /// Incremented when the ban list changes; read for each message.
+    version: AtomicUsize,
+    max_addresses: usize,
     inner: RwLock<Inner>,
     store: Arc<AnyStore>,
     registered: Mutex<Option<Registered>>,
 }
 
-/// A worker's list of who is banned.
+/// The ban list of one worker.
 #[derive(Default)]
-pub(crate) struct Banned {
-    round: usize,
+pub(crate) struct BanList {
+    version: usize,
     sources: HashSet<Source>,
 }
 
 struct Inner {
     rules: Rules,
-    watched: HashMap<Source, Watched>,
+    histories: HashMap<Source, FailureHistory>,
     bans: HashMap<Source, Ban>,
-    notices: Vec<Notice>,
-    /// Notices that found no room.
-    unnoticed: usize,
+    notices: Vec<BanNotice>,
+    /// Notices dropped because the limit was reached.
+    dropped_notices: usize,
 }
 
-/// As the configuration has it.
+/// The rules of the configuration.
 #[derive(Clone, Debug)]
 struct Rules {
     failures: usize,
@@ -76,79 +75,79 @@ struct Rules {
 
 /// The failures of one address.
 #[derive(Default)]
-struct Watched {
-    /// When they were, the oldest first.
+struct FailureHistory {
+    /// Their times, oldest first.
     times: VecDeque<Instant>,
-    what: What,
-    /// Until when nothing more is said of it.
-    spared_until: Option<Instant>,
+    summary: FailureSummary,
+    /// Until then nothing more is logged about the address.
+    quiet_until: Option<Instant>,
 }
 
-/// An address that is not answered.
+/// A banned address.
 #[derive(Clone, Debug)]
 pub(crate) struct Ban {
-    /// When it began, for people.
+    /// When it began, for display.
     pub(crate) since: Wall,
     /// When it ends.
     pub(crate) ends: Instant,
-    /// Failures that led to it.
+    /// Number of failures that led to it.
     pub(crate) failures: usize,
-    /// What they were.
-    pub(crate) what: What,
+    /// The kinds of failures.
+    pub(crate) summary: FailureSummary,
 }
 
-/// From where phones are registered.
+/// Cached set of the addresses from which phones are registered.
 struct Registered {
     at: Instant,
     sources: HashSet<Source>,
 }
 
 impl Defence {
-    /// Nobody has failed yet. `store` knows from where phones are registered.
+    /// Without failures. `store` knows from which addresses phones are registered.
     pub(crate) fn new(config: &Config, store: Arc<AnyStore>) -> Self {
         let rules = Rules::of(config);
-        let (watched, bans) = (HashMap::new(), HashMap::new());
-        let inner = Inner { rules, watched, bans, notices: Vec::new(), unnoticed: 0 };
+        let (histories, bans) = (HashMap::new(), HashMap::new());
+        let inner = Inner { rules, histories, bans, notices: Vec::new(), dropped_notices: 0 };
         Self {
             banned: AtomicUsize::new(0),
-            watched: AtomicUsize::new(0),
-            round: AtomicUsize::new(0),
-            most: config.limits.bans.0,
+            history_count: AtomicUsize::new(0),
+            version: AtomicUsize::new(0),
+            max_addresses: config.limits.bans.0,
             inner: RwLock::new(inner),
             store,
             registered: Mutex::new(None),
         }
     }
 
-    /// Takes new rules for what comes. Bans stay as they are.
+    /// Applies a new configuration. Existing bans stay.
     pub(crate) fn reconfigure(&self, config: &Config) {
         self.inner.write().rules = Rules::of(config);
     }
 
-    /// How many addresses are banned.
-    pub(crate) fn banned(&self) -> usize {
+    /// Number of banned addresses.
+    pub(crate) fn ban_count(&self) -> usize {
         self.banned.load(Ordering::Relaxed)
     }
 
-    /// Whether this address is not to be answered. For who has no [`Banned`].
-    pub(crate) fn covers(&self, ip: IpAddr) -> bool {
-        self.banned() > 0 && self.inner.read().bans.contains_key(&Source::from(ip))
+    /// Whether the address is banned, for callers without a [`BanList`].
+    pub(crate) fn is_banned(&self, ip: IpAddr) -> bool {
+        self.ban_count() > 0 && self.inner.read().bans.contains_key(&Source::from(ip))
     }
 
-    /// Something happened in a core.
-    pub(crate) fn see(&self, event: &Event) {
+    /// Counts the failures among the events of a core.
+    pub(crate) fn observe(&self, event: &Event) {
         match event {
             Event::AuthenticationFailed { counts: true, user, flow, .. } => {
-                self.failed(flow.remote.ip(), Failure::Credentials(user));
+                self.record_failure(flow.remote.ip(), Failure::Credentials(user));
             }
             Event::ParseError { flow, .. } if flow.transport.is_reliable() => {
-                self.failed(flow.remote.ip(), Failure::Unreadable);
+                self.record_failure(flow.remote.ip(), Failure::Unreadable);
             }
-            // Without authentication: who has no account is told so.
+            // Without authentication an unknown user gets 404.
             Event::Registration { outcome: Registration::Refused, status: 404, aor, flow, .. }
                 if flow.transport.is_reliable() =>
             {
-                self.failed(flow.remote.ip(), Failure::Credentials(aor));
+                self.record_failure(flow.remote.ip(), Failure::Credentials(aor));
             }
             Event::Registration { outcome: Registration::Registered, flow, .. } => {
                 self.registered(flow.remote.ip());
@@ -157,61 +156,61 @@ impl Defence {
         }
     }
 
-    /// An address has failed, and it is its own.
-    pub(crate) fn failed(&self, ip: IpAddr, failure: Failure<'_>) {
+    /// Counts a failure of an address that is known not to be forged.
+    pub(crate) fn record_failure(&self, ip: IpAddr, failure: Failure<'_>) {
         let (source, now) = (Source::from(ip), Instant::now());
-        let (rules, failures, what) = {
+        let (rules, failures, summary) = {
             let mut inner = self.inner.write();
-            let reached = inner.count(source, failure, now, self.most);
-            self.watched.store(inner.watched.len(), Ordering::Relaxed);
-            let Some((failures, what)) = reached else { return };
-            (inner.rules.clone(), failures, what)
+            let exceeded = inner.count(source, failure, now, self.max_addresses);
+            self.history_count.store(inner.histories.len(), Ordering::Relaxed);
+            let Some((failures, summary)) = exceeded else { return };
+            (inner.rules.clone(), failures, summary)
         };
         let outcome = match rules.ban {
-            _ if rules.trusted.iter().any(|network| network.contains(&ip.to_canonical())) => Outcome::Trusted,
-            _ if self.is_registered(source) => Outcome::Registered,
-            None => Outcome::Off,
-            Some(time) => Outcome::Banned(time),
+            _ if rules.trusted.iter().any(|network| network.contains(&ip.to_canonical())) => BanOutcome::Trusted,
+            _ if self.is_registered(source) => BanOutcome::Registered,
+            None => BanOutcome::Off,
+            Some(time) => BanOutcome::Banned(time),
         };
-        metrics::failed_too_often(matches!(outcome, Outcome::Banned(_)));
+        metrics::address_failed(matches!(outcome, BanOutcome::Banned(_)));
         let mut inner = self.inner.write();
-        inner.notice(Notice { source, outcome, failures, within: rules.within, what: what.clone() });
-        if let Outcome::Banned(time) = outcome {
-            inner.watched.remove(&source);
-            inner.make_room(self.most);
-            inner.bans.insert(source, Ban { since: clock::wall(), ends: now + time, failures, what });
-            self.changed(&inner);
-        } else if let Some(watched) = inner.watched.get_mut(&source) {
-            watched.spared_until = Some(now + rules.within.max(rules.ban.unwrap_or_default()));
+        inner.notice(BanNotice { source, outcome, failures, within: rules.within, summary: summary.clone() });
+        if let BanOutcome::Banned(time) = outcome {
+            inner.histories.remove(&source);
+            inner.make_room(self.max_addresses);
+            inner.bans.insert(source, Ban { since: clock::wall(), ends: now + time, failures, summary });
+            self.bans_changed(&inner);
+        } else if let Some(history) = inner.histories.get_mut(&source) {
+            history.quiet_until = Some(now + rules.within.max(rules.ban.unwrap_or_default()));
         }
     }
 
-    /// A phone has registered from there.
+    /// Adds an address to the cached set.
     fn registered(&self, ip: IpAddr) {
-        if self.watched.load(Ordering::Relaxed) > 0
-            && let Some(known) = &mut *self.registered.lock()
+        if self.history_count.load(Ordering::Relaxed) > 0
+            && let Some(cached) = &mut *self.registered.lock()
         {
-            known.sources.insert(Source::from(ip));
+            cached.sources.insert(Source::from(ip));
         }
     }
 
     fn is_registered(&self, source: Source) -> bool {
-        let mut known = self.registered.lock();
-        // At most once in a while, whoever fails how often: a large store takes some time.
-        let fresh = known.take().filter(|known| known.at.elapsed() < FRESH);
-        let fresh = fresh.unwrap_or_else(|| {
+        let mut cached = self.registered.lock();
+        // Cached, since scanning a large store takes time and failures may be frequent.
+        let current = cached.take().filter(|cached| cached.at.elapsed() < REGISTERED_MAX_AGE);
+        let current = current.unwrap_or_else(|| {
             let (now, mut sources) = (clock::wall(), HashSet::new());
             self.store.list(&mut |record| {
                 sources.extend(record.live(now).map(|binding| Source::from(binding.flow().remote.ip())));
             });
             Registered { at: Instant::now(), sources }
         });
-        known.insert(fresh).sources.contains(&source)
+        cached.insert(current).sources.contains(&source)
     }
 
-    /// Ends what is over.
+    /// Removes expired bans and failures.
     pub(crate) fn sweep(&self) {
-        if self.banned() == 0 && self.watched.load(Ordering::Relaxed) == 0 {
+        if self.ban_count() == 0 && self.history_count.load(Ordering::Relaxed) == 0 {
             return;
         }
         let now = Instant::now();
@@ -220,121 +219,128 @@ impl Defence {
         let before = inner.bans.len();
         inner.bans.retain(|_, ban| now < ban.ends);
         if inner.bans.len() != before {
-            self.changed(&inner);
+            self.bans_changed(&inner);
         }
-        inner.watched.retain(|_, watched| watched.matters(now, within));
-        self.watched.store(inner.watched.len(), Ordering::Relaxed);
+        inner.histories.retain(|_, history| history.is_current(now, within));
+        self.history_count.store(inner.histories.len(), Ordering::Relaxed);
         drop(inner);
-        let mut known = self.registered.lock();
-        *known = known.take().filter(|known| known.at.elapsed() < FRESH);
+        let mut cached = self.registered.lock();
+        *cached = cached.take().filter(|cached| cached.at.elapsed() < REGISTERED_MAX_AGE);
     }
 
-    /// Ends a ban, and forgets the failures of the address. False if it is not banned.
+    /// Removes a ban and the failures of the address. False if it is not banned.
     pub(crate) fn lift(&self, source: Source) -> bool {
         let mut inner = self.inner.write();
-        inner.watched.remove(&source);
+        inner.histories.remove(&source);
         let lifted = inner.bans.remove(&source).is_some();
-        self.changed(&inner);
+        self.bans_changed(&inner);
         lifted
     }
 
-    /// Bans have come or gone. Called with the lock held, so that who sees another round finds the list of it.
-    fn changed(&self, inner: &Inner) {
+    /// Publishes a change of the bans. Called with the lock held, so that a reader that sees the new version also
+    /// finds the new list.
+    fn bans_changed(&self, inner: &Inner) {
         self.banned.store(inner.bans.len(), Ordering::Relaxed);
-        self.round.fetch_add(1, Ordering::Relaxed);
+        self.version.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Those that are banned, in order.
+    /// The bans, sorted by address.
     pub(crate) fn list(&self) -> Vec<(Source, Ban)> {
         let inner = self.inner.read();
-        let mut all: Vec<_> = inner.bans.iter().map(|(source, ban)| (*source, ban.clone())).collect();
+        let mut bans: Vec<_> = inner.bans.iter().map(|(source, ban)| (*source, ban.clone())).collect();
         drop(inner);
-        all.sort_unstable_by_key(|(source, _)| *source);
-        all
+        bans.sort_unstable_by_key(|(source, _)| *source);
+        bans
     }
 
-    /// What is to be logged, and how much more there was.
-    pub(crate) fn take_notices(&self) -> (Vec<Notice>, usize) {
-        // Read first: mostly there is nothing.
+    /// Takes the notices, and the number of dropped ones.
+    pub(crate) fn take_notices(&self) -> (Vec<BanNotice>, usize) {
+        // A read lock first: mostly there is nothing.
         if self.inner.read().notices.is_empty() {
             return (Vec::new(), 0);
         }
         let mut inner = self.inner.write();
-        (std::mem::take(&mut inner.notices), std::mem::take(&mut inner.unnoticed))
+        (std::mem::take(&mut inner.notices), std::mem::take(&mut inner.dropped_notices))
     }
 }
 
-impl Banned {
-    /// Brings it up to date; true if it has changed.
+impl BanList {
+    /// Copies the ban list if it has changed; returns whether it has.
     pub(crate) fn update(&mut self, defence: &Defence) -> bool {
-        if self.round == defence.round.load(Ordering::Relaxed) {
+        if self.version == defence.version.load(Ordering::Relaxed) {
             return false;
         }
         let inner = defence.inner.read();
-        self.round = defence.round.load(Ordering::Relaxed);
+        self.version = defence.version.load(Ordering::Relaxed);
         self.sources.clear();
         self.sources.extend(inner.bans.keys());
         true
     }
 
-    /// Whether this address is not to be answered.
-    pub(crate) fn covers(&self, ip: IpAddr) -> bool {
+    /// Whether the address is banned.
+    pub(crate) fn is_banned(&self, ip: IpAddr) -> bool {
         !self.sources.is_empty() && self.sources.contains(&Source::from(ip))
     }
 }
 
 impl Inner {
-    /// Counts a failure; if it is one too many, how many there were and what.
-    fn count(&mut self, source: Source, failure: Failure<'_>, now: Instant, most: usize) -> Option<(usize, What)> {
+    /// Counts a failure; if the limit is reached, returns the number and kinds.
+    fn count(
+        &mut self,
+        source: Source,
+        failure: Failure<'_>,
+        now: Instant,
+        max_addresses: usize,
+    ) -> Option<(usize, FailureSummary)> {
         if self.bans.contains_key(&source) {
             return None;
         }
-        if self.watched.len() >= most && !self.watched.contains_key(&source) {
-            // Any of them: who has many addresses shall not know which are forgotten.
-            let any = self.watched.keys().next().copied();
-            any.and_then(|any| self.watched.remove(&any));
-            metrics::capped(metrics::BANS);
+        if self.histories.len() >= max_addresses && !self.histories.contains_key(&source) {
+            // An arbitrary one, so that an attacker with many addresses cannot predict which is evicted.
+            let evicted = self.histories.keys().next().copied();
+            evicted.and_then(|source| self.histories.remove(&source));
+            metrics::limit_reached(metrics::BANS);
         }
-        let watched = self.watched.entry(source).or_default();
-        if watched.spared_until.is_some_and(|until| now < until) {
+        let history = self.histories.entry(source).or_default();
+        if history.quiet_until.is_some_and(|until| now < until) {
             return None;
         }
-        while watched.times.front().is_some_and(|first| now.duration_since(*first) > self.rules.within) {
-            watched.times.pop_front();
+        while history.times.front().is_some_and(|first| now.duration_since(*first) > self.rules.within) {
+            history.times.pop_front();
         }
-        if watched.times.is_empty() {
-            watched.what = What::default();
+        if history.times.is_empty() {
+            history.summary = FailureSummary::default();
         }
-        watched.times.push_back(now);
-        watched.what.note(failure);
-        if watched.times.len() < self.rules.failures {
+        history.times.push_back(now);
+        history.summary.add(failure);
+        if history.times.len() < self.rules.failures {
             return None;
         }
-        Some((std::mem::take(&mut watched.times).len(), std::mem::take(&mut watched.what)))
+        Some((std::mem::take(&mut history.times).len(), std::mem::take(&mut history.summary)))
     }
 
-    /// For one more ban: the one that ends first makes room.
-    fn make_room(&mut self, most: usize) {
-        if self.bans.len() >= most {
+    /// Makes room for a ban by removing the one that ends first.
+    fn make_room(&mut self, max_addresses: usize) {
+        if self.bans.len() >= max_addresses {
             let first = self.bans.iter().min_by_key(|(_, ban)| ban.ends).map(|(source, _)| *source);
             first.and_then(|first| self.bans.remove(&first));
-            metrics::capped(metrics::BANS);
+            metrics::limit_reached(metrics::BANS);
         }
     }
 
-    fn notice(&mut self, notice: Notice) {
-        if self.notices.len() < NOTICES {
+    fn notice(&mut self, notice: BanNotice) {
+        if self.notices.len() < MAX_NOTICES {
             self.notices.push(notice);
         } else {
-            self.unnoticed += 1;
+            self.dropped_notices += 1;
         }
     }
 }
 
-impl Watched {
-    fn matters(&self, now: Instant, within: Duration) -> bool {
+impl FailureHistory {
+    fn is_current(&self, now: Instant, within: Duration) -> bool {
         let recent = self.times.back().is_some_and(|last| now.duration_since(*last) <= within);
-        recent || self.spared_until.is_some_and(|until| now < until)
+        recent || self.quiet_until.is_some_and(|until| now < until)
     }
 }
 
@@ -370,85 +376,85 @@ mod tests {
 
     fn fails(defence: &Defence, address: &str, times: usize) {
         for at in 0..times {
-            defence.failed(ip(address), Failure::Credentials(&aor(&at.to_string())));
+            defence.record_failure(ip(address), Failure::Credentials(&aor(&at.to_string())));
         }
     }
 
     #[test]
-    fn so_many_failures_are_too_many() {
+    fn an_address_is_banned_at_the_failure_limit() {
         let defence = defence("defence: { failures: 3 }");
         fails(&defence, "198.51.100.7", 2);
-        assert!(!defence.covers(ip("198.51.100.7")));
+        assert!(!defence.is_banned(ip("198.51.100.7")));
         fails(&defence, "198.51.100.7", 1);
-        assert!(defence.covers(ip("198.51.100.7")) && defence.covers(ip("::ffff:198.51.100.7")));
-        assert!(!defence.covers(ip("198.51.100.8")));
-        let mut list = Banned::default();
+        assert!(defence.is_banned(ip("198.51.100.7")) && defence.is_banned(ip("::ffff:198.51.100.7")));
+        assert!(!defence.is_banned(ip("198.51.100.8")));
+        let mut list = BanList::default();
         assert!(list.update(&defence) && !list.update(&defence));
-        assert!(list.covers(ip("198.51.100.7")) && !list.covers(ip("198.51.100.8")));
-        assert_eq!(defence.banned(), 1);
+        assert!(list.is_banned(ip("198.51.100.7")) && !list.is_banned(ip("198.51.100.8")));
+        assert_eq!(defence.ban_count(), 1);
         let (notices, more) = defence.take_notices();
-        let [Notice { outcome: Outcome::Banned(time), failures: 3, what, .. }] = &notices[..] else {
+        let [BanNotice { outcome: BanOutcome::Banned(time), failures: 3, summary, .. }] = &notices[..] else {
             panic!("{notices:?}")
         };
-        assert_eq!((*time, more, &what.users[..]), (Duration::from_secs(600), 0, &[aor("0"), aor("1")][..]));
-        // What still comes of it is not counted.
+        assert_eq!((*time, more, &summary.users[..]), (Duration::from_secs(600), 0, &[aor("0"), aor("1")][..]));
+        // Failures of a banned address are not counted.
         fails(&defence, "198.51.100.7", 10);
         assert_eq!((defence.take_notices().0.len(), defence.list().len()), (0, 1));
-        assert!(defence.lift(Source::from(ip("198.51.100.7"))) && !defence.covers(ip("198.51.100.7")));
+        assert!(defence.lift(Source::from(ip("198.51.100.7"))) && !defence.is_banned(ip("198.51.100.7")));
         assert!(!defence.lift(Source::from(ip("198.51.100.7"))));
-        assert!(list.update(&defence) && !list.covers(ip("198.51.100.7")));
+        assert!(list.update(&defence) && !list.is_banned(ip("198.51.100.7")));
     }
 
     #[test]
-    fn they_count_within_their_time_and_bans_end() {
+    fn failures_and_bans_expire() {
         let defence = defence("defence: { failures: 2, within: 50ms, ban: 60ms }");
         fails(&defence, "198.51.100.7", 1);
         std::thread::sleep(Duration::from_millis(70));
         fails(&defence, "198.51.100.7", 1);
-        assert_eq!(defence.banned(), 0);
+        assert_eq!(defence.ban_count(), 0);
         fails(&defence, "198.51.100.7", 1);
-        assert_eq!(defence.banned(), 1);
+        assert_eq!(defence.ban_count(), 1);
         std::thread::sleep(Duration::from_millis(80));
         defence.sweep();
-        assert!(!defence.covers(ip("198.51.100.7")) && defence.inner.read().watched.is_empty());
+        assert!(!defence.is_banned(ip("198.51.100.7")) && defence.inner.read().histories.is_empty());
     }
 
     #[test]
-    fn who_is_spared_is_spoken_of_once() {
+    fn an_exempt_address_is_reported_once() {
         for (config, outcome) in [
-            ("trusted: [198.51.100.0/24]\ndefence: { failures: 2 }", Outcome::Trusted),
-            ("defence: { failures: 2, ban: off }", Outcome::Off),
+            ("trusted: [198.51.100.0/24]\ndefence: { failures: 2 }", BanOutcome::Trusted),
+            ("defence: { failures: 2, ban: off }", BanOutcome::Off),
         ] {
             let defence = defence(config);
             fails(&defence, "198.51.100.7", 50);
-            let told: Vec<_> = defence.take_notices().0.iter().map(|notice| notice.outcome).collect();
-            assert_eq!((told, defence.banned()), (vec![outcome], 0), "{config}");
+            let outcomes: Vec<_> = defence.take_notices().0.iter().map(|notice| notice.outcome).collect();
+            assert_eq!((outcomes, defence.ban_count()), (vec![outcome], 0), "{config}");
         }
     }
 
     #[test]
-    fn of_an_ipv6_address_the_network_counts() {
+    fn an_ipv6_ban_covers_the_64() {
         let defence = defence("defence: { failures: 4 }");
         for host in 0..4 {
             fails(&defence, &format!("2001:db8::{host}"), 1);
         }
-        assert!(defence.covers(ip("2001:db8::ffff")) && !defence.covers(ip("2001:db8:0:1::1")));
+        assert!(defence.is_banned(ip("2001:db8::ffff")) && !defence.is_banned(ip("2001:db8:0:1::1")));
         assert_eq!(defence.list()[0].0.to_string(), "2001:db8::/64");
     }
 
     #[test]
-    fn nothing_grows_without_bound() {
+    fn all_tables_are_bounded() {
         let defence = defence("defence: { failures: 1 }\nlimits: { bans: 3 }");
         for host in 0..200 {
             fails(&defence, &format!("198.51.100.{host}"), 1);
         }
-        assert_eq!(defence.banned(), 3);
+        assert_eq!(defence.ban_count(), 3);
         let (notices, more) = defence.take_notices();
-        assert_eq!((notices.len(), more), (NOTICES, 100));
+        assert_eq!((notices.len(), more), (MAX_NOTICES, 100));
         let defence = self::defence("limits: { bans: 3 }");
         for host in 0..200 {
             fails(&defence, &format!("198.51.100.{host}"), 1);
         }
-        assert_eq!(defence.inner.read().watched.len(), 3);
+        assert_eq!(defence.inner.read().histories.len(), 3);
     }
 }

@@ -1,47 +1,49 @@
-//! A line for each address that was banned, or would have been.
+//! A log line for each address that was banned, or would have been.
 
 use std::fmt::Write as _;
 
 use tracing::warn;
 
-use super::words::Names;
-use crate::defence::{Notice, Outcome, What};
+use super::format::NameFormat;
+use crate::defence::{BanNotice, BanOutcome, FailureSummary};
 
-/// Writes them. `more`: so many are left out.
-pub(super) fn tell(notices: &[Notice], more: usize, names: &Names) {
-    for Notice { source, outcome, failures, within, what } in notices {
+/// Logs the notices. `dropped`: the number of notices that were dropped.
+pub(super) fn log_notices(notices: &[BanNotice], dropped: usize, names: &NameFormat) {
+    for BanNotice { source, outcome, failures, within, summary } in notices {
         let ip = source.ip();
         let masked = names.address(ip);
         let address = if masked == ip.to_string() { source.to_string() } else { masked };
         let within = humantime::format_duration(*within);
-        let shown = words(what, names);
-        let failed = format!("{failures} failures within {within}{shown}");
+        let details = describe(summary, names);
+        let failed = format!("{failures} failures within {within}{details}");
         match outcome {
-            Outcome::Banned(time) => {
+            BanOutcome::Banned(time) => {
                 warn!("{address} is banned for {}: {failed}", humantime::format_duration(*time));
             }
-            Outcome::Trusted => warn!("{address} is not banned, since it is trusted: {failed}"),
-            Outcome::Registered => warn!("{address} is not banned, since a phone is registered from there: {failed}"),
-            Outcome::Off => warn!("{address} is not banned, since defence.ban is off: {failed}"),
+            BanOutcome::Trusted => warn!("{address} is not banned, since it is trusted: {failed}"),
+            BanOutcome::Registered => {
+                warn!("{address} is not banned, since a phone is registered from there: {failed}")
+            }
+            BanOutcome::Off => warn!("{address} is not banned, since defence.ban is off: {failed}"),
         }
     }
-    if more > 0 {
-        warn!("{more} more addresses had too many failures");
+    if dropped > 0 {
+        warn!("{dropped} more addresses had too many failures");
     }
 }
 
-/// What the failures were.
-fn words(what: &What, names: &Names) -> String {
+/// The kinds of failures.
+fn describe(summary: &FailureSummary, names: &NameFormat) -> String {
     let mut text = String::new();
-    let users: Vec<_> = what.users.iter().map(|user| names.user(user)).collect();
+    let users: Vec<_> = summary.users.iter().map(|user| names.user(user)).collect();
     if !users.is_empty() {
-        let others = if what.others { " and others" } else { "" };
+        let others = if summary.others { " and others" } else { "" };
         let _ = write!(text, ", wrong passwords for {}{others}", users.join(", "));
     }
-    if what.unreadable {
+    if summary.unreadable {
         text.push_str(", unreadable messages");
     }
-    if what.token {
+    if summary.token {
         text.push_str(", a wrong admin.token");
     }
     text

@@ -1,104 +1,103 @@
-//! The calls that are being set up, and the last ones that ended: what the status page shows.
+//! The call history for the status page: active calls and the last ended calls.
 //!
-//! Decides how many are kept. A call is one from its first INVITE to its final response; what is talked about then is
-//! none of our business (no dialog is tracked).
+//! Decides how many are kept. A call is active from its first INVITE to its final response; dialogs are not tracked.
 
 use std::collections::VecDeque;
 
 use hashbrown::HashMap;
 use location::{Aor, Wall};
 
-use super::ending::Ending;
+use crate::ending::Ending;
 
-/// How many that ended are kept.
-const KEPT: usize = 100;
+/// Ended calls that are kept.
+const MAX_ENDED: usize = 100;
 
-/// What is older was lost on the way, or rings for an hour.
-const OLDEST_MILLIS: u64 = 3_600_000;
+/// Older active calls are dropped: their end was lost, or they ring for an hour.
+const MAX_AGE_MILLIS: u64 = 3_600_000;
 
 /// The calls of all workers.
 #[derive(Debug)]
-pub(crate) struct Calls {
-    open: HashMap<u64, Open>,
-    most: usize,
-    ended: VecDeque<Ended>,
+pub(crate) struct CallHistory {
+    active: HashMap<u64, ActiveCall>,
+    max_active: usize,
+    ended: VecDeque<EndedCall>,
 }
 
 /// A call that is being set up.
 #[derive(Clone, Debug)]
-pub(crate) struct Open {
-    /// The caller as he names himself.
+pub(crate) struct ActiveCall {
+    /// The caller by From.
     pub(crate) from: Aor,
-    /// Who is called.
+    /// The callee.
     pub(crate) to: Aor,
-    /// How many phones are to ring, one after another or at once; of a call that has ended, how many did.
+    /// Targets of an active call; of an ended call, the targets that were tried.
     pub(crate) phones: usize,
-    /// When its INVITE came.
+    /// When the INVITE was received.
     pub(crate) began: Wall,
 }
 
-/// A call that was set up, or was not.
+/// A call with a final response.
 #[derive(Clone, Debug)]
-pub(crate) struct Ended {
-    /// As it began.
-    pub(crate) call: Open,
-    /// When its final response passed.
+pub(crate) struct EndedCall {
+    /// The call.
+    pub(crate) call: ActiveCall,
+    /// When the final response was forwarded.
     pub(crate) at: Wall,
-    /// How.
+    /// How it ended.
     pub(crate) ending: Ending,
-    /// The status; none if there was none.
+    /// The status of the final response; `None` if there was none.
     pub(crate) status: Option<u16>,
-    /// The phone whose response that was.
+    /// The phone that sent it.
     pub(crate) by: Option<String>,
 }
 
-impl Calls {
-    /// Room for so many that are being set up.
-    pub(crate) fn new(most: usize) -> Self {
-        Self { open: HashMap::new(), most, ended: VecDeque::with_capacity(KEPT) }
+impl CallHistory {
+    /// With a limit of active calls.
+    pub(crate) fn new(max_active: usize) -> Self {
+        Self { active: HashMap::new(), max_active, ended: VecDeque::with_capacity(MAX_ENDED) }
     }
 
-    /// A call begins. False if there is no room to know of it.
-    pub(crate) fn begin(&mut self, id: u64, call: Open) -> bool {
-        let room = self.open.len() < self.most;
-        if room {
-            self.open.insert(id, call);
+    /// Adds an active call. False if the limit is reached.
+    pub(crate) fn begin(&mut self, id: u64, call: ActiveCall) -> bool {
+        let has_room = self.active.len() < self.max_active;
+        if has_room {
+            self.active.insert(id, call);
         }
-        room
+        has_room
     }
 
-    /// Takes out a call that has ended; none if it was not known.
-    pub(crate) fn end(&mut self, id: u64) -> Option<Open> {
-        self.open.remove(&id)
+    /// Removes an active call; `None` if it is not known.
+    pub(crate) fn end(&mut self, id: u64) -> Option<ActiveCall> {
+        self.active.remove(&id)
     }
 
-    /// Keeps one that has ended, and lets go of the oldest.
-    pub(crate) fn keep(&mut self, ended: Ended) {
-        if self.ended.len() == KEPT {
+    /// Adds an ended call, and drops the oldest.
+    pub(crate) fn push_ended(&mut self, ended: EndedCall) {
+        if self.ended.len() == MAX_ENDED {
             self.ended.pop_front();
         }
         self.ended.push_back(ended);
     }
 
-    /// Forgets what cannot be true any more.
+    /// Drops active calls that are too old.
     pub(crate) fn sweep(&mut self, now: Wall) {
-        self.open.retain(|_, call| now.millis_since(call.began) < OLDEST_MILLIS);
+        self.active.retain(|_, call| now.millis_since(call.began) < MAX_AGE_MILLIS);
     }
 
-    /// Those being set up, the newest first, at most `most`.
-    pub(crate) fn open(&self, most: usize) -> Vec<Open> {
-        let mut all: Vec<_> = self.open.values().collect();
+    /// The active calls, newest first, at most `max_active`.
+    pub(crate) fn active(&self, max_active: usize) -> Vec<ActiveCall> {
+        let mut all: Vec<_> = self.active.values().collect();
         all.sort_unstable_by_key(|call| std::cmp::Reverse(call.began));
-        all.into_iter().take(most).cloned().collect()
+        all.into_iter().take(max_active).cloned().collect()
     }
 
-    /// How many are being set up.
-    pub(crate) fn open_count(&self) -> usize {
-        self.open.len()
+    /// The number of active calls.
+    pub(crate) fn active_count(&self) -> usize {
+        self.active.len()
     }
 
-    /// Those that ended, the last one first.
-    pub(crate) fn ended(&self) -> Vec<Ended> {
+    /// The ended calls, newest first.
+    pub(crate) fn ended(&self) -> Vec<EndedCall> {
         self.ended.iter().rev().cloned().collect()
     }
 }
@@ -107,28 +106,28 @@ impl Calls {
 mod tests {
     use super::*;
 
-    fn call(began: u64) -> Open {
+    fn call(began: u64) -> ActiveCall {
         let aor = |user: &[u8]| Aor::new(user, b"office.example");
-        Open { from: aor(b"102"), to: aor(b"101"), phones: 1, began: Wall(began) }
+        ActiveCall { from: aor(b"102"), to: aor(b"101"), phones: 1, began: Wall(began) }
     }
 
-    fn ended(at: u64) -> Ended {
-        Ended { call: call(0), at: Wall(at), ending: Ending::Busy, status: Some(486), by: None }
+    fn ended(at: u64) -> EndedCall {
+        EndedCall { call: call(0), at: Wall(at), ending: Ending::Busy, status: Some(486), by: None }
     }
 
     #[test]
     fn both_lists_are_bounded() {
-        let mut calls = Calls::new(2);
+        let mut calls = CallHistory::new(2);
         assert!(calls.begin(1, call(1)) && calls.begin(2, call(2)) && !calls.begin(3, call(3)));
-        assert_eq!(calls.open(1).iter().map(|call| call.began).collect::<Vec<_>>(), [Wall(2)]);
-        assert_eq!(calls.open_count(), 2);
+        assert_eq!(calls.active(1).iter().map(|call| call.began).collect::<Vec<_>>(), [Wall(2)]);
+        assert_eq!(calls.active_count(), 2);
         assert!(calls.end(3).is_none() && calls.end(2).is_some() && calls.end(2).is_none());
-        (0..150).for_each(|at| calls.keep(ended(at)));
-        let kept: Vec<_> = calls.ended().iter().map(|call| call.at.0).collect();
-        assert_eq!((kept.len(), kept.first(), kept.last()), (100, Some(&149), Some(&50)));
+        (0..150).for_each(|at| calls.push_ended(ended(at)));
+        let ended_at: Vec<_> = calls.ended().iter().map(|call| call.at.0).collect();
+        assert_eq!((ended_at.len(), ended_at.first(), ended_at.last()), (100, Some(&149), Some(&50)));
         calls.sweep(Wall(3_600_000));
-        assert_eq!(calls.open_count(), 1);
+        assert_eq!(calls.active_count(), 1);
         calls.sweep(Wall(3_600_001));
-        assert_eq!(calls.open_count(), 0);
+        assert_eq!(calls.active_count(), 0);
     }
 }

@@ -1,58 +1,55 @@
-//! What happened, for people: the workers take notes, the desk makes lines and a list of calls of them.
+//! The log of events: workers queue events, the main thread turns them into log lines and a call history.
 //!
-//! A note is an event that is put aside as it is, under a lock that nobody else holds for long: no words are made and
-//! nothing is written while a message waits. Peers' faults are debug lines of the worker. Counting is
-//! [`metrics`](crate::metrics)' business.
+//! An event is queued unchanged under a short lock: no text is formatted while a message waits. Faults of peers are
+//! debug lines of the worker. Counting is done in `metrics`.
 
 mod bans;
 mod calls;
-mod desk;
-mod ending;
-mod repeats;
-mod words;
+mod event_log;
+mod format;
+mod rate_limit;
 
 use location::Wall;
 use parking_lot::Mutex;
 use proxy::{AuthenticationFailure, DialogRequest, Event, Registration};
 use tracing::{Level, debug, enabled};
 
-pub(crate) use calls::{Calls, Ended, Open};
-pub(crate) use desk::Desk;
-pub(crate) use ending::Ending;
-use repeats::{DEEDS, Deed};
-pub(crate) use words::{Phones, clean};
+pub(crate) use calls::{ActiveCall, CallHistory, EndedCall};
+pub(crate) use event_log::EventLog;
+pub(crate) use format::{PhoneCount, sanitize};
+use rate_limit::{REFUSAL_KINDS, RefusalKind};
 
-/// What one worker has noted and nobody has read yet.
+/// Events of one worker that have not been read yet.
 #[derive(Debug)]
-pub(crate) struct Notes {
+pub(crate) struct EventQueue {
     waiting: Mutex<Waiting>,
-    most: usize,
+    capacity: usize,
 }
 
 #[derive(Debug, Default)]
 struct Waiting {
-    list: Vec<Note>,
-    /// How many of them are refusals, by kind.
-    refusals: [usize; DEEDS],
-    /// Refusals that found no room.
-    lost: [u64; DEEDS],
+    list: Vec<QueuedEvent>,
+    /// Number of refusals in `list`, by kind.
+    refusals: [usize; REFUSAL_KINDS],
+    /// Refusals that were dropped because the queue was full, by kind.
+    dropped: [u64; REFUSAL_KINDS],
 }
 
-/// Something that happened, and when.
+/// An event and its time.
 #[derive(Debug)]
-struct Note {
+struct QueuedEvent {
     at: Wall,
     event: Event,
 }
 
-impl Notes {
-    /// Room for so many.
-    pub(crate) fn new(most: usize) -> Self {
-        Self { waiting: Mutex::default(), most }
+impl EventQueue {
+    /// With room for `capacity` events.
+    pub(crate) fn new(capacity: usize) -> Self {
+        Self { waiting: Mutex::default(), capacity }
     }
 
-    /// Puts an event aside, if it is worth a line. False if there is no room.
-    pub(crate) fn take(&self, at: Wall, event: Event) -> bool {
+    /// Queues an event that may get a log line. False if the queue is full.
+    pub(crate) fn record(&self, at: Wall, event: Event) -> bool {
         match event {
             Event::Registration { outcome: Registration::Queried | Registration::Challenged, .. }
             | Event::AuthenticationFailed {
@@ -64,7 +61,7 @@ impl Notes {
             | Event::LimitReached(_)
             | Event::Fork { .. }
             | Event::Notified { .. } => debug!("{event:?}"),
-            // Every phone says every few minutes that it is still there.
+            // Refreshes are frequent and logged at debug level only.
             Event::Registration { outcome: Registration::Registered, before, bindings, .. }
                 if bindings <= before && !enabled!(Level::DEBUG) => {}
             Event::Registration { .. }
@@ -74,7 +71,7 @@ impl Notes {
             | Event::RequestRefused { .. }
             | Event::ParseError { .. }
             | Event::DialogRequest { .. }
-            | Event::AuthenticationFailed { .. } => return self.put(Note { at, event }),
+            | Event::AuthenticationFailed { .. } => return self.push(QueuedEvent { at, event }),
             Event::RequestReceived { .. }
             | Event::RequestForwarded { .. }
             | Event::ResponseReceived { .. }
@@ -83,30 +80,31 @@ impl Notes {
         true
     }
 
-    fn put(&self, note: Note) -> bool {
-        let deed = Deed::of(&note.event).map(|deed| deed as usize);
+    fn push(&self, queued: QueuedEvent) -> bool {
+        let kind = RefusalKind::of(&queued.event).map(|kind| kind as usize);
         let mut waiting = self.waiting.lock();
-        let Waiting { list, refusals, lost } = &mut *waiting;
-        let all: usize = refusals.iter().sum();
-        let mut room = list.len() < self.most;
-        if let Some(own) = deed.and_then(|deed| refusals.get_mut(deed)) {
-            // A flood of one kind leaves room for the other kinds, and all of them for what is no refusal.
-            room &= *own < self.most.div_ceil(4) && all < self.most - self.most / 4;
-            *own += usize::from(room);
+        let Waiting { list, refusals, dropped } = &mut *waiting;
+        let total: usize = refusals.iter().sum();
+        let mut has_room = list.len() < self.capacity;
+        if let Some(of_kind) = kind.and_then(|kind| refusals.get_mut(kind)) {
+            // Each kind may take a quarter of the queue and all refusals together three quarters, so that a flood of
+            // refusals leaves room for the rest.
+            has_room &= *of_kind < self.capacity.div_ceil(4) && total < self.capacity - self.capacity / 4;
+            *of_kind += usize::from(has_room);
         }
-        if room {
-            list.push(note);
-        } else if let Some(lost) = deed.and_then(|deed| lost.get_mut(deed)) {
-            *lost += 1;
+        if has_room {
+            list.push(queued);
+        } else if let Some(dropped) = kind.and_then(|kind| dropped.get_mut(kind)) {
+            *dropped += 1;
         }
-        room
+        has_room
     }
 
-    /// Swaps what is there for `empty`, and says how many refusals of each kind found no room.
-    fn swap(&self, empty: &mut Vec<Note>) -> [u64; DEEDS] {
+    /// Swaps the queued events for `empty`, and returns how many refusals of each kind were dropped.
+    fn drain_into(&self, empty: &mut Vec<QueuedEvent>) -> [u64; REFUSAL_KINDS] {
         let mut waiting = self.waiting.lock();
         std::mem::swap(&mut waiting.list, empty);
-        waiting.refusals = [0; DEEDS];
-        std::mem::take(&mut waiting.lost)
+        waiting.refusals = [0; REFUSAL_KINDS];
+        std::mem::take(&mut waiting.dropped)
     }
 }

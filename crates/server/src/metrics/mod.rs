@@ -1,6 +1,6 @@
-//! Metrics: what is counted, under which name, and how Prometheus fetches it.
+//! Metrics: what is counted, under which name, and the endpoint for Prometheus.
 //!
-//! Names and labels are a public interface (README). Labels are closed sets: nothing that a peer writes becomes one.
+//! Names and labels are a public interface (README). Label values are closed sets: no text of a peer becomes a label.
 //! A new metric is a row of [`TABLE`] and an arm in [`tally`].
 
 mod tally;
@@ -11,9 +11,9 @@ use location::Wall;
 use metrics::{Unit, counter, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
-use crate::journal::Ending;
+use crate::ending::Ending;
 
-pub(crate) use tally::{Cap, Loss, Series, Tally};
+pub(crate) use tally::{DriverLimit, Loss, Series, Tally};
 
 #[derive(Clone, Copy)]
 enum Kind {
@@ -79,10 +79,10 @@ const TABLE: &[(Kind, &str, &str)] = &[
     (Kind::Histogram, "frontdesk_store_commit_seconds", "Time to make a group of changes safe on disk."),
 ];
 
-/// Upper bounds in seconds: from a fast SSD's fsync to a disk in trouble.
+/// Upper bounds in seconds, from the fsync of a fast SSD to a failing disk.
 const COMMIT_BUCKETS: [f64; 10] = [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5];
 
-/// Starts counting. A second call in one process counts into nothing that is shown.
+/// Installs the recorder. `None` for a second call in one process.
 pub(crate) fn install() -> Option<PrometheusHandle> {
     let commits = Matcher::Full("frontdesk_store_commit_seconds".to_owned());
     let builder = PrometheusBuilder::new().set_buckets_for_metric(commits, &COMMIT_BUCKETS).ok()?;
@@ -97,12 +97,12 @@ pub(crate) fn install() -> Option<PrometheusHandle> {
         }
     }
     gauge!("frontdesk_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
-    begin();
+    publish_zeros();
     Some(handle)
 }
 
-/// Closed sets that no worker counts stand at zero, so that a first increase can be seen.
-fn begin() {
+/// Initialises series that no worker counts with 0, so that the first increase is visible to Prometheus.
+fn publish_zeros() {
     for ending in Ending::ALL {
         counter!("frontdesk_calls_ended_total", "ending" => ending.as_str()).increment(0);
     }
@@ -126,16 +126,16 @@ pub(crate) const ADMIN_CONNECTIONS: &str = "admin_connections";
 /// `limits.bans`
 pub(crate) const BANS: &str = "bans";
 
-/// What is looked at once a second rather than counted.
+/// Values that are read once a second rather than counted.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Levels {
-    /// Users with a live binding.
+pub(crate) struct Gauges {
+    /// Users with a binding.
     pub(crate) users: u64,
-    /// Live bindings.
+    /// Bindings.
     pub(crate) bindings: u64,
-    /// Changes waiting for the disk.
+    /// Commits that wait for the disk.
     pub(crate) store_queue: usize,
-    /// Whether the store takes changes.
+    /// Whether the store accepts changes.
     pub(crate) store_usable: bool,
     /// Response contexts of all workers.
     pub(crate) transactions: usize,
@@ -153,20 +153,20 @@ pub(crate) struct Levels {
     pub(crate) bans: usize,
     /// Accounts.
     pub(crate) accounts: usize,
-    /// Whether all is well.
+    /// Whether the server is ready.
     pub(crate) ready: bool,
-    /// Log lines that found no room.
+    /// Log lines dropped because the queue was full.
     pub(crate) log_dropped: u64,
-    /// Since the start.
+    /// Time since the start.
     pub(crate) uptime: Duration,
-    /// What time it is here.
+    /// The clock of the machine.
     pub(crate) time: Wall,
 }
 
-impl Levels {
-    /// Shows them.
+impl Gauges {
+    /// Sets the gauges.
     #[expect(clippy::cast_precision_loss, reason = "a gauge is an f64, exact up to 2^53")]
-    pub(crate) fn show(&self) {
+    pub(crate) fn publish(&self) {
         gauge!("frontdesk_users").set(self.users as f64);
         gauge!("frontdesk_bindings").set(self.bindings as f64);
         gauge!("frontdesk_store_queue").set(self.store_queue as f64);
@@ -186,7 +186,7 @@ impl Levels {
     }
 }
 
-/// Told by the store after each group commit.
+/// Called by the store after each group commit.
 pub(crate) fn committed(report: location::CommitReport) {
     histogram!("frontdesk_store_commit_seconds").record(report.took);
     let outcome = if report.ok { "safe" } else { "failed" };
@@ -194,40 +194,40 @@ pub(crate) fn committed(report: location::CommitReport) {
     counter!("frontdesk_store_changes_total", "outcome" => outcome).increment(changes);
 }
 
-/// Whether the file as it is now is not the configuration in force.
+/// Whether the last reload was refused.
 pub(crate) fn config_refused(refused: bool) {
     gauge!("frontdesk_config_reload_failed").set(f64::from(refused));
 }
 
-/// A call has ended so.
+/// Counts a call that has ended.
 pub(crate) fn call_ended(ending: Ending) {
     counter!("frontdesk_calls_ended_total", "ending" => ending.as_str()).increment(1);
 }
 
-/// A line is not written: it is one of many of its kind.
-pub(crate) fn withheld() {
+/// Counts a log line that the rate limit suppressed.
+pub(crate) fn line_suppressed() {
     counter!("frontdesk_log_lines_dropped_total", "reason" => "repeated").increment(1);
 }
 
-/// A cap outside the workers took effect.
-pub(crate) fn capped(limit: &'static str) {
+/// Counts a limit outside the workers that was reached.
+pub(crate) fn limit_reached(limit: &'static str) {
     counter!("frontdesk_limits_reached_total", "limit" => limit).increment(1);
 }
 
-/// An address had too many failures.
-pub(crate) fn failed_too_often(banned: bool) {
+/// Counts an address with too many failures.
+pub(crate) fn address_failed(banned: bool) {
     let outcome = if banned { "banned" } else { "spared" };
     counter!("frontdesk_bans_total", "outcome" => outcome).increment(1);
 }
 
-/// A connection of a banned address was closed at once.
+/// Counts a connection of a banned address, which is closed at once.
 pub(crate) fn refused_connection() {
     counter!("frontdesk_banned_dropped_total", "transport" => "tcp").increment(1);
 }
 
-/// Told after each reload.
-pub(crate) fn reloaded(good: bool) {
-    let outcome = if good { "good" } else { "refused" };
+/// Counts a reload.
+pub(crate) fn reloaded(succeeded: bool) {
+    let outcome = if succeeded { "good" } else { "refused" };
     counter!("frontdesk_reloads_total", "outcome" => outcome).increment(1);
 }
 

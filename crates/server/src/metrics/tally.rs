@@ -1,19 +1,19 @@
-//! Counters, each looked up once and then kept. A worker counts for itself and tells the counters, which are shared by
-//! all, once a turn: counting is an addition.
+//! Counters of one worker. Each [`Counter`] is looked up once and kept; a worker adds up its counts and publishes
+//! them once per batch, so that counting is an addition.
 //!
 //! Decides labels.
 
 use hashbrown::HashMap;
 use metrics::{Counter, Label, counter};
 use parser::Transport;
-use proxy::{AuthenticationFailure, DialogRequest, Drop, Event, Fork, Limit, Notification, Registration};
+use proxy::{AuthenticationFailure, DialogRequest, Drop, Event, ForkOutcome, Limit, Notification, Registration};
 
 /// The counters of one worker.
 #[derive(Default)]
 pub(crate) struct Tally {
     counters: HashMap<Series, Counter>,
-    /// What the counters do not know yet: a turn meets few series, so they are found by looking at each.
-    fresh: Vec<(Series, u64)>,
+    /// Counts that have not been published. There are few series per batch, so a linear search is fastest.
+    unpublished: Vec<(Series, u64)>,
 }
 
 /// One time series.
@@ -32,27 +32,27 @@ pub(crate) enum Series {
     /// An initial INVITE.
     Call,
     /// A response context by outcome.
-    Fork(Fork),
+    Fork(ForkOutcome),
     /// A NOTIFY by outcome.
     Notified(Notification),
     DialogRequest(DialogRequest),
     /// Credentials refused.
     AuthenticationFailed(AuthenticationFailure),
-    /// Unreadable message: answered?, transport.
+    /// Unparseable message: answered?, transport.
     ParseError(bool, Transport),
     /// The core dropped a message.
     Dropped(Drop),
     /// The transports dropped a message.
     Lost(Loss),
-    /// A banned address sent something, or wanted to.
+    /// A message or connection of a banned address.
     Banned(Transport),
     /// A limit of the core.
     LimitReached(Limit),
     /// A limit of the transports.
-    CapReached(Cap),
+    DriverLimitReached(DriverLimit),
     /// A connection: opened by us?
     ConnectionOpened(bool),
-    /// A connection of ours that did not come about.
+    /// A connection that could not be opened.
     ConnectionFailed,
     /// A keep-alive.
     KeepAlive(Transport),
@@ -60,16 +60,16 @@ pub(crate) enum Series {
     Lookup(bool),
 }
 
-/// Why the transports dropped a message.
+/// Why a transport dropped a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Loss {
-    /// To a broadcast or multicast address, which nobody may answer.
+    /// Received at a broadcast or multicast address, which must not be answered.
     Broadcast,
     /// The socket's buffer was full.
     SendBuffer,
     /// The system refused to send it.
     Unsendable,
-    /// The connection that it was to go over failed.
+    /// Its connection failed.
     ConnectionFailed,
     /// No listener serves this transport.
     NoTransport,
@@ -77,7 +77,7 @@ pub(crate) enum Loss {
 
 /// A limit of the transports and queues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Cap {
+pub(crate) enum DriverLimit {
     /// `limits.message_size`
     MessageSize,
     /// `limits.worker_queue`
@@ -103,31 +103,31 @@ pub(crate) enum Cap {
 }
 
 impl Tally {
-    /// A tally in which the closed sets already stand at zero, so that a first increase can be seen.
+    /// With all series of closed sets initialised to 0, so that the first increase is visible to Prometheus.
     pub(crate) fn new() -> Self {
         let mut tally = Self::default();
-        for series in Series::closed() {
+        for series in Series::with_fixed_labels() {
             tally.counter(series);
         }
         tally
     }
 
-    /// Counts one, for the next [`publish`](Self::publish).
+    /// Adds one; published by [`publish`](Self::publish).
     pub(crate) fn count(&mut self, series: Series) {
-        match self.fresh.iter_mut().find(|(known, _)| *known == series) {
+        match self.unpublished.iter_mut().find(|(known, _)| *known == series) {
             Some((_, count)) => *count += 1,
-            None => self.fresh.push((series, 1)),
+            None => self.unpublished.push((series, 1)),
         }
     }
 
-    /// Shows what was counted since the last time.
+    /// Publishes the counts since the last call.
     pub(crate) fn publish(&mut self) {
-        let mut fresh = std::mem::take(&mut self.fresh);
-        fresh.drain(..).for_each(|(series, count)| self.counter(series).increment(count));
-        self.fresh = fresh;
+        let mut unpublished = std::mem::take(&mut self.unpublished);
+        unpublished.drain(..).for_each(|(series, count)| self.counter(series).increment(count));
+        self.unpublished = unpublished;
     }
 
-    /// Counts what the core said.
+    /// Counts an event of the core.
     pub(crate) fn event(&mut self, event: &Event) {
         self.count(match event {
             Event::RequestReceived { method, transport } => Series::RequestReceived(method, *transport),
@@ -143,7 +143,7 @@ impl Tally {
             Event::ParseError { answered, flow } => Series::ParseError(*answered, flow.transport),
             Event::Dropped(drop) => Series::Dropped(*drop),
             Event::LimitReached(limit) => Series::LimitReached(*limit),
-            // Counted where it is known which call it was.
+            // Counted by the event log, which knows the call.
             Event::CallEnded { .. } | Event::CallRefused { .. } | Event::RequestRefused { .. } => return,
         });
     }
@@ -169,7 +169,7 @@ impl Series {
             Self::ParseError(..) => "frontdesk_parse_errors_total",
             Self::Dropped(_) | Self::Lost(_) => "frontdesk_drops_total",
             Self::Banned(_) => "frontdesk_banned_dropped_total",
-            Self::LimitReached(_) | Self::CapReached(_) => "frontdesk_limits_reached_total",
+            Self::LimitReached(_) | Self::DriverLimitReached(_) => "frontdesk_limits_reached_total",
             Self::ConnectionOpened(_) => "frontdesk_connections_opened_total",
             Self::ConnectionFailed => "frontdesk_connections_failed_total",
             Self::KeepAlive(_) => "frontdesk_keepalives_total",
@@ -184,22 +184,22 @@ impl Series {
             Self::RequestReceived(method, transport) | Self::RequestForwarded(method, transport) => {
                 vec![label("method", method), over(transport)]
             }
-            Self::ResponseReceived(status, transport) => vec![code(status), over(transport)],
+            Self::ResponseReceived(status, transport) => vec![code_label(status), over(transport)],
             Self::ResponseSent(method, status, transport) => {
-                vec![label("method", method), code(status), over(transport)]
+                vec![label("method", method), code_label(status), over(transport)]
             }
-            Self::Registration(outcome) => vec![label("outcome", registration(outcome))],
-            Self::Fork(outcome) => vec![label("outcome", fork(outcome))],
-            Self::Notified(outcome) => vec![label("outcome", notified(outcome))],
-            Self::DialogRequest(outcome) => vec![label("outcome", dialog_request(outcome))],
-            Self::AuthenticationFailed(reason) => vec![label("reason", failure(reason))],
+            Self::Registration(outcome) => vec![label("outcome", registration_label(outcome))],
+            Self::Fork(outcome) => vec![label("outcome", fork_label(outcome))],
+            Self::Notified(outcome) => vec![label("outcome", notification_label(outcome))],
+            Self::DialogRequest(outcome) => vec![label("outcome", dialog_request_label(outcome))],
+            Self::AuthenticationFailed(reason) => vec![label("reason", failure_label(reason))],
             Self::ParseError(answered, transport) => {
                 vec![label("answered", if answered { "yes" } else { "no" }), over(transport)]
             }
-            Self::Dropped(reason) => vec![label("reason", dropped(reason))],
-            Self::Lost(reason) => vec![label("reason", lost(reason))],
-            Self::LimitReached(limit) => vec![label("limit", limited(limit))],
-            Self::CapReached(cap) => vec![label("limit", capped(cap))],
+            Self::Dropped(reason) => vec![label("reason", drop_label(reason))],
+            Self::Lost(reason) => vec![label("reason", loss_label(reason))],
+            Self::LimitReached(limit) => vec![label("limit", limit_label(limit))],
+            Self::DriverLimitReached(limit) => vec![label("limit", driver_limit_label(limit))],
             Self::ConnectionOpened(ours) => vec![label("direction", if ours { "out" } else { "in" })],
             Self::KeepAlive(transport) | Self::Banned(transport) => vec![over(transport)],
             Self::Lookup(found) => vec![label("outcome", if found { "found" } else { "failed" })],
@@ -207,11 +207,12 @@ impl Series {
         }
     }
 
-    /// The series of closed sets, which are worth showing at zero.
-    fn closed() -> impl Iterator<Item = Self> {
+    /// The series whose labels are closed sets.
+    fn with_fixed_labels() -> impl Iterator<Item = Self> {
         use Registration::{Challenged, Failed, Queried, Refused, Registered, Unregistered};
         let registrations = [Registered, Unregistered, Queried, Challenged, Refused, Failed].map(Self::Registration);
-        let forks = [Fork::Answered, Fork::Cancelled, Fork::Refused, Fork::TimedOut].map(Self::Fork);
+        let forks = [ForkOutcome::Answered, ForkOutcome::Cancelled, ForkOutcome::Refused, ForkOutcome::TimedOut]
+            .map(Self::Fork);
         let notifications = {
             use Notification::{Answered, Refused, Unanswered};
             [Answered, Refused, Unanswered].map(Self::Notified)
@@ -240,15 +241,15 @@ impl Series {
                 .chain([Amplification])
                 .map(Self::LimitReached)
         };
-        let caps = {
-            use Cap::{
+        let driver_limits = {
+            use DriverLimit::{
                 ConnectionIdle, ConnectionQueue, Connections, ConnectionsPerSource, FlowTimer, JournalQueue, Lookups,
                 MessageSize, MessageTime, Users, WorkerQueue,
             };
             [MessageSize, WorkerQueue, Connections, ConnectionsPerSource, ConnectionQueue, ConnectionIdle, MessageTime]
-                .map(Self::CapReached)
+                .map(Self::DriverLimitReached)
                 .into_iter()
-                .chain([FlowTimer, Lookups, JournalQueue, Users].map(Self::CapReached))
+                .chain([FlowTimer, Lookups, JournalQueue, Users].map(Self::DriverLimitReached))
         };
         let errors = [Transport::Udp, Transport::Tcp].into_iter();
         let errors = errors.flat_map(|transport| [true, false].map(|answered| Self::ParseError(answered, transport)));
@@ -263,14 +264,14 @@ impl Series {
             .chain(drops)
             .chain(losses)
             .chain(limits)
-            .chain(caps)
+            .chain(driver_limits)
             .chain(errors)
             .chain(banned)
             .chain(others)
     }
 }
 
-/// The status codes that have a name (IANA registry); others count by their class, so that peers cannot invent labels.
+/// Registered status codes (IANA). Others are counted by class, so that peers cannot create labels.
 const CODES: &[u16] = &[
     100, 180, 181, 182, 183, 199, 200, 202, 204, 300, 301, 302, 305, 380, 400, 401, 402, 403, 404, 405, 406, 407, 408,
     410, 412, 413, 414, 415, 416, 417, 420, 421, 422, 423, 424, 425, 428, 429, 430, 433, 436, 437, 438, 439, 440, 469,
@@ -278,7 +279,7 @@ const CODES: &[u16] = &[
     600, 603, 604, 606, 607, 608,
 ];
 
-fn code(status: u16) -> Label {
+fn code_label(status: u16) -> Label {
     if CODES.binary_search(&status).is_ok() {
         return Label::new("code", status.to_string());
     }
@@ -293,7 +294,7 @@ fn code(status: u16) -> Label {
     Label::from_static_parts("code", class)
 }
 
-const fn registration(outcome: Registration) -> &'static str {
+const fn registration_label(outcome: Registration) -> &'static str {
     match outcome {
         Registration::Registered => "registered",
         Registration::Unregistered => "unregistered",
@@ -304,16 +305,16 @@ const fn registration(outcome: Registration) -> &'static str {
     }
 }
 
-const fn fork(outcome: Fork) -> &'static str {
+const fn fork_label(outcome: ForkOutcome) -> &'static str {
     match outcome {
-        Fork::Answered => "answered",
-        Fork::Cancelled => "cancelled",
-        Fork::Refused => "refused",
-        Fork::TimedOut => "timed_out",
+        ForkOutcome::Answered => "answered",
+        ForkOutcome::Cancelled => "cancelled",
+        ForkOutcome::Refused => "refused",
+        ForkOutcome::TimedOut => "timed_out",
     }
 }
 
-const fn notified(outcome: Notification) -> &'static str {
+const fn notification_label(outcome: Notification) -> &'static str {
     match outcome {
         Notification::Answered => "answered",
         Notification::Refused => "refused",
@@ -321,14 +322,14 @@ const fn notified(outcome: Notification) -> &'static str {
     }
 }
 
-const fn dialog_request(outcome: DialogRequest) -> &'static str {
+const fn dialog_request_label(outcome: DialogRequest) -> &'static str {
     match outcome {
         DialogRequest::Challenged => "challenged",
         DialogRequest::Refused => "refused",
     }
 }
 
-const fn failure(reason: AuthenticationFailure) -> &'static str {
+const fn failure_label(reason: AuthenticationFailure) -> &'static str {
     match reason {
         AuthenticationFailure::Credentials => "credentials",
         AuthenticationFailure::Stale => "stale",
@@ -337,7 +338,7 @@ const fn failure(reason: AuthenticationFailure) -> &'static str {
     }
 }
 
-const fn dropped(reason: Drop) -> &'static str {
+const fn drop_label(reason: Drop) -> &'static str {
     match reason {
         Drop::Garbage => "garbage",
         Drop::Unanswerable => "unanswerable",
@@ -349,7 +350,7 @@ const fn dropped(reason: Drop) -> &'static str {
     }
 }
 
-const fn lost(reason: Loss) -> &'static str {
+const fn loss_label(reason: Loss) -> &'static str {
     match reason {
         Loss::Broadcast => "broadcast",
         Loss::SendBuffer => "send_buffer",
@@ -359,7 +360,7 @@ const fn lost(reason: Loss) -> &'static str {
     }
 }
 
-const fn limited(limit: Limit) -> &'static str {
+const fn limit_label(limit: Limit) -> &'static str {
     match limit {
         Limit::Transactions => "transactions",
         Limit::TransactionMemory => "transaction_memory",
@@ -378,19 +379,19 @@ const fn limited(limit: Limit) -> &'static str {
     }
 }
 
-const fn capped(cap: Cap) -> &'static str {
-    match cap {
-        Cap::MessageSize => "message_size",
-        Cap::WorkerQueue => "worker_queue",
-        Cap::Connections => "connections",
-        Cap::ConnectionsPerSource => "connections_per_source",
-        Cap::ConnectionQueue => "connection_queue",
-        Cap::ConnectionIdle => "connection_idle",
-        Cap::FlowTimer => "flow_timer",
-        Cap::MessageTime => "message_time",
-        Cap::Lookups => "lookups",
-        Cap::JournalQueue => "journal_queue",
-        Cap::Users => "users",
+const fn driver_limit_label(limit: DriverLimit) -> &'static str {
+    match limit {
+        DriverLimit::MessageSize => "message_size",
+        DriverLimit::WorkerQueue => "worker_queue",
+        DriverLimit::Connections => "connections",
+        DriverLimit::ConnectionsPerSource => "connections_per_source",
+        DriverLimit::ConnectionQueue => "connection_queue",
+        DriverLimit::ConnectionIdle => "connection_idle",
+        DriverLimit::FlowTimer => "flow_timer",
+        DriverLimit::MessageTime => "message_time",
+        DriverLimit::Lookups => "lookups",
+        DriverLimit::JournalQueue => "journal_queue",
+        DriverLimit::Users => "users",
     }
 }
 
@@ -399,16 +400,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn peers_invent_no_labels() {
+    fn unknown_codes_are_counted_by_class() {
         assert!(CODES.is_sorted());
-        assert_eq!(code(486), Label::new("code", "486"));
-        assert_eq!(code(499), Label::new("code", "4xx"));
-        assert_eq!(code(699), Label::new("code", "6xx"));
+        assert_eq!(code_label(486), Label::new("code", "486"));
+        assert_eq!(code_label(499), Label::new("code", "4xx"));
+        assert_eq!(code_label(699), Label::new("code", "6xx"));
     }
 
     #[test]
     fn every_series_is_described() {
         let described = |series: Series| super::super::TABLE.iter().any(|(_, name, _)| *name == series.name());
-        assert!(Series::closed().all(described));
+        assert!(Series::with_fixed_labels().all(described));
     }
 }

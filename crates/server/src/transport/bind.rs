@@ -1,7 +1,7 @@
-//! Sockets before anybody serves them: bound once, early, so that a refusal ends the start and not a call.
+//! Binds all sockets once, before the server starts, so that an address in use is an error at startup.
 //!
-//! Decides socket options. Every worker has its own socket on the same address (SO_REUSEPORT); since that would let a
-//! second server of the same user join in unnoticed, each address is first bound without it.
+//! Decides socket options. Each worker has its own socket on the same address (SO_REUSEPORT). With that option a
+//! second server of the same user could bind the address too, so each address is first bound without it.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,49 +14,49 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::config::Listen;
 
-/// Datagrams wait here while a worker is busy. The system may grant less (net.core.rmem_max).
+/// Socket buffers, for while a worker is busy. The kernel may grant less (net.core.rmem_max).
 const BUFFER: usize = 4 << 20;
 
-/// Connections that wait to be accepted.
+/// Backlog of connections to accept.
 const BACKLOG: i32 = 1024;
 
 /// The sockets of one listener, one for each worker.
 #[derive(Debug)]
-pub(crate) struct Bound {
-    /// What is served, with the real port.
+pub(crate) struct BoundListener {
+    /// The listener, with its actual port.
     pub(crate) listener: Listener,
-    /// For one worker each.
-    pub(crate) sockets: Vec<Sockets>,
+    /// One for each worker.
+    pub(crate) sockets: Vec<WorkerSocket>,
 }
 
-/// What one worker gets of a listener.
+/// The socket of one worker.
 #[derive(Debug)]
-pub(crate) enum Sockets {
+pub(crate) enum WorkerSocket {
     /// Receives and sends.
     Udp(std::net::UdpSocket),
     /// Accepts.
     Tcp(std::net::TcpListener),
 }
 
-/// Binds one listener for so many workers.
-pub(crate) fn bind(listen: &Listen, workers: u8) -> io::Result<Bound> {
+/// Binds a listener for this number of workers.
+pub(crate) fn bind(listen: &Listen, workers: u8) -> io::Result<BoundListener> {
     let transport = listen.transport;
-    let address = probe(listen)?;
+    let address = bind_exclusively(listen)?;
     let mut sockets = Vec::with_capacity(usize::from(workers));
     for _ in 0..workers {
         sockets.push(match transport {
-            Transport::Udp => Sockets::Udp(udp(address)?.into()),
-            _ => Sockets::Tcp(tcp(address)?),
+            Transport::Udp => WorkerSocket::Udp(udp(address)?.into()),
+            _ => WorkerSocket::Tcp(tcp(address)?),
         });
     }
-    Ok(Bound { listener: Listener { transport, address }, sockets })
+    Ok(BoundListener { listener: Listener { transport, address }, sockets })
 }
 
-/// The address, with a free port for port 0, if nobody else has it.
-fn probe(listen: &Listen) -> io::Result<SocketAddr> {
+/// Checks that the address is free, and replaces port 0 by a free port.
+fn bind_exclusively(listen: &Listen) -> io::Result<SocketAddr> {
     let socket = open(listen.address, listen.transport)?;
     if listen.transport != Transport::Udp {
-        // Connections of an earlier run that linger in TIME_WAIT are no reason to refuse; a listening socket still is.
+        // Allows connections of an earlier run in TIME_WAIT; another listening socket still fails.
         socket.set_reuse_address(true)?;
     }
     socket.bind(&listen.address.into())?;
@@ -66,16 +66,16 @@ fn probe(listen: &Listen) -> io::Result<SocketAddr> {
 fn udp(address: SocketAddr) -> io::Result<Socket> {
     let socket = open(address, Transport::Udp)?;
     socket.set_reuse_port(true)?;
-    // A smaller buffer than asked for is no error.
+    // A smaller buffer is acceptable.
     let _ = (socket.set_recv_buffer_size(BUFFER), socket.set_send_buffer_size(BUFFER));
     if address.ip().is_unspecified() {
-        // To answer from the address that was asked (RFC 3581 4).
+        // To respond from the address that was addressed (RFC 3581 4).
         match address {
             SocketAddr::V4(_) => setsockopt(&socket, Ipv4PacketInfo, &true)?,
             SocketAddr::V6(_) => setsockopt(&socket, Ipv6RecvPacketInfo, &true)?,
         }
     }
-    // Only saves work, and old systems do not have it.
+    // An optimisation that old kernels do not have.
     let _ = setsockopt(&socket, UdpGroSegment, &true);
     socket.bind(&address.into())?;
     Ok(socket)
@@ -97,7 +97,7 @@ fn open(address: SocketAddr, transport: Transport) -> io::Result<Socket> {
     };
     let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
     if address.is_ipv6() {
-        // Else an IPv4 listener on the same port would be in its way.
+        // Otherwise it would conflict with an IPv4 listener on the same port.
         socket.set_only_v6(true)?;
     }
     socket.set_nonblocking(true)?;

@@ -1,6 +1,6 @@
-//! Cutting messages out of a stream (RFC 3261 18.3): `parser::Framer` as a tokio codec.
+//! Extracts messages from a stream (RFC 3261 18.3): `parser::Framer` as a tokio codec.
 //!
-//! Decides nothing about SIP; keeps what was read of a broken message, so that it can be answered.
+//! Decides nothing about SIP. Keeps the data of a message with a framing error so that it can be answered.
 
 use std::io;
 
@@ -13,35 +13,35 @@ pub(crate) struct Codec {
     framer: Framer,
 }
 
-/// What a stream holds.
+/// An item of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Item {
     /// One message.
     Message(Bytes),
-    /// CRLF CRLF, to be answered with CRLF (RFC 5626 3.5.1).
+    /// A ping: CRLF CRLF, answered with CRLF (RFC 5626 3.5.1).
     Ping,
 }
 
-/// Why a stream cannot go on.
+/// Why reading has to stop.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StreamError {
     /// The connection failed.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// Nobody knows where the next message begins.
+    /// The start of the next message is unknown.
     #[error("{error}")]
     Framing {
         /// What is wrong.
         error: ParseError,
-        /// The message up to where it was read.
+        /// The data that was received of the message.
         head: Bytes,
     },
 }
 
 impl Codec {
-    /// For messages up to `longest` bytes.
-    pub(crate) fn new(longest: usize) -> Self {
-        Self { framer: Framer::new(longest) }
+    /// For messages up to `max_message` bytes.
+    pub(crate) fn new(max_message: usize) -> Self {
+        Self { framer: Framer::new(max_message) }
     }
 }
 
@@ -67,7 +67,7 @@ impl Decoder for Codec {
 }
 
 fn take(buffer: &mut BytesMut, length: usize) -> BytesMut {
-    // A length beyond the buffer would panic in `split_to`.
+    // `split_to` panics if the length exceeds the buffer.
     buffer.split_to(length.min(buffer.len()))
 }
 
@@ -94,16 +94,16 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_message_is_kept() {
+    fn a_message_without_length_is_kept_for_the_answer() {
         let text = &b"OPTIONS sip:a@b SIP/2.0\r\nVia: x\r\n\r\n"[..];
-        let told = Codec::new(1000).decode(&mut BytesMut::from(text));
-        assert!(matches!(told, Err(StreamError::Framing { head, .. }) if head == text));
+        let result = Codec::new(1000).decode(&mut BytesMut::from(text));
+        assert!(matches!(result, Err(StreamError::Framing { head, .. }) if head == text));
     }
 
     #[test]
-    fn too_long_is_broken() {
+    fn too_long_a_message_is_an_error() {
         let text = format!("OPTIONS sip:a@b SIP/2.0\r\nSubject: {}", "x".repeat(2000));
-        let told = Codec::new(1000).decode(&mut BytesMut::from(text.as_bytes()));
-        assert!(matches!(told, Err(StreamError::Framing { .. })), "{told:?}");
+        let result = Codec::new(1000).decode(&mut BytesMut::from(text.as_bytes()));
+        assert!(matches!(result, Err(StreamError::Framing { .. })), "{result:?}");
     }
 }

@@ -1,60 +1,58 @@
-//! The transports: messages in from sockets, messages out to peers (RFC 3261 18).
+//! The transports: messages from sockets to the core and from the core to peers (RFC 3261 18).
 //!
 //! Decides by the hop which socket or connection sends. A new transport is a file here and an arm of
 //! [`Transports::send`]. Must not look into messages.
 
 mod bind;
 mod codec;
-mod directory;
-mod outgoing;
-mod outlet;
 mod reader;
 mod streams;
 mod stun;
 mod udp;
+mod udp_send_queue;
+mod writer;
 
 use bytes::Bytes;
 use parser::Transport;
 
 use crate::metrics::{Loss, Tally};
 
-pub(crate) use bind::{Bound, Sockets, bind};
-pub(crate) use directory::{Admission, Directory};
-pub(crate) use outlet::Outlet;
-pub(crate) use reader::{Patience, accept};
-pub(crate) use streams::{Letter, StreamLimits, Streams};
-pub(crate) use udp::{Datagram, Inlet, Udp};
+pub(crate) use bind::{BoundListener, WorkerSocket, bind};
+pub(crate) use reader::{ReadLimits, accept};
+pub(crate) use streams::{OutgoingMessage, StreamLimits, Streams};
+pub(crate) use udp::{Datagram, Udp, UdpReceiver};
+pub(crate) use udp_send_queue::UdpSendQueue;
 
-/// All that one worker can send over.
+/// The sockets and connections of one worker.
 pub(crate) struct Transports {
-    /// One for each UDP listener.
+    /// One socket for each UDP listener.
     pub(crate) udp: Vec<Udp>,
-    /// What they have to send.
-    pub(crate) outlet: Outlet,
-    /// All connections.
+    /// Datagrams to send.
+    pub(crate) udp_send_queue: UdpSendQueue,
+    /// The stream connections.
     pub(crate) streams: Streams,
 }
 
 impl Transports {
-    /// Sends a message, or keeps it for [`flush`](Self::flush). Who is concerned is told later if it could not be sent,
-    /// or if a connection has to be made first and cannot be.
-    pub(crate) fn send(&mut self, letter: Letter<'_>, tally: &mut Tally) -> Result<(), Loss> {
-        let hop = letter.hop;
+    /// Sends a message over a stream, or queues a datagram for [`flush`](Self::flush). A failure that is found later,
+    /// at the flush or when a connection cannot be opened, is reported to the worker `report_to`.
+    pub(crate) fn send(&mut self, message: OutgoingMessage<'_>, tally: &mut Tally) -> Result<(), Loss> {
+        let hop = message.hop;
         match hop.transport {
             Transport::Udp => {
-                let fitness = |(index, udp): (usize, &Udp)| Some((udp.fitness(hop.local)?, index));
-                let fittest = self.udp.iter().enumerate().filter_map(fitness).max();
-                let (_, socket) = fittest.ok_or(Loss::NoTransport)?;
-                self.outlet.push(socket, hop, letter.text, letter.concerned.is_some());
+                let match_score = |(index, udp): (usize, &Udp)| Some((udp.match_score(hop.local)?, index));
+                let best = self.udp.iter().enumerate().filter_map(match_score).max();
+                let (_, socket) = best.ok_or(Loss::NoTransport)?;
+                self.udp_send_queue.push(socket, hop, message.bytes, message.report_to.is_some());
                 Ok(())
             }
-            Transport::Tcp => self.streams.send(letter, tally),
+            Transport::Tcp => self.streams.send(message, tally),
             Transport::Tls | Transport::Ws | Transport::Wss => Err(Loss::NoTransport),
         }
     }
 
-    /// Sends what was kept. What could not be sent and concerns the worker is appended to `failed`.
+    /// Sends the queued datagrams. Undelivered ones with `report_to` are appended to `failed`.
     pub(crate) fn flush(&mut self, failed: &mut Vec<Bytes>, tally: &mut Tally) {
-        self.outlet.flush(&self.udp, failed, tally);
+        self.udp_send_queue.flush(&self.udp, failed, tally);
     }
 }

@@ -1,7 +1,7 @@
-//! The read side of one connection: a task that hands whole messages to its worker.
+//! The read side of one connection: a task that passes complete messages to its worker.
 //!
-//! Decides how long a peer may be silent or slow. The worker's inbox is bounded and this task waits for room in it, so
-//! a peer that sends too much is slowed down by TCP, and nobody else is.
+//! Decides how long a peer may be idle or slow. The task waits for room in the worker's bounded inbox, so TCP flow
+//! control slows down a peer that sends too much, and no other peer.
 
 use std::io::{self, Read as _};
 use std::pin::pin;
@@ -20,72 +20,72 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::codec::Decoder as _;
 
 use super::codec::{Codec, Item, StreamError};
-use super::directory::{Admission, Directory};
-use super::outgoing::Outgoing;
+use super::writer::ConnectionWriter;
 use crate::defence::Defence;
+use crate::directory::{ConnectionPermit, Directory};
 use crate::inbox::Inbound;
-use crate::metrics::{self, Cap};
+use crate::metrics::{self, DriverLimit};
 
-/// How much is read at once.
-const PIECE: usize = 4 << 10;
+/// Size of one read.
+const READ_CHUNK: usize = 4 << 10;
 
-/// After a broken message the peer may finish talking for so long: closing earlier would take our answer from him,
-/// since the system resets a connection that is closed with unread octets.
-const FAREWELL: Duration = Duration::from_secs(2);
+/// How long the peer may keep sending after a framing error. The system resets a connection that is closed with unread
+/// data, and the reset could discard our response before the peer reads it.
+const LINGER: Duration = Duration::from_secs(2);
 
-/// When the system lets no connection be accepted: tried again after so long, said again after so long.
-const BREATH: Duration = Duration::from_millis(100);
-const COMPLAINTS: Duration = Duration::from_secs(10);
+/// After a failed accept: time until the next attempt, and between log lines.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+const ACCEPT_LOG_INTERVAL: Duration = Duration::from_secs(10);
 
-/// What a connection may do.
+/// Limits of the read side.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Patience {
-    /// Longest message.
-    pub(crate) longest: usize,
-    /// Without anything received.
-    pub(crate) idle: Duration,
-    /// For the first message, and for each from its first octet to its last.
-    pub(crate) message: Duration,
+pub(crate) struct ReadLimits {
+    /// Longest message in bytes.
+    pub(crate) max_message: usize,
+    /// Timeout without received data.
+    pub(crate) idle_timeout: Duration,
+    /// Timeout for the first message, and for each message from its first to its last byte.
+    pub(crate) message_timeout: Duration,
 }
 
-/// How long the peer of one connection may be silent, where less than [`Patience::idle`] was agreed upon.
+/// The timeout of a flow with a Flow-Timer, if it is shorter than [`ReadLimits::idle_timeout`].
 #[derive(Debug, Default)]
-pub(crate) struct Silence {
-    /// In seconds; 0: nothing was.
-    longest: AtomicU64,
-    agreed: Notify,
+pub(crate) struct FlowTimeout {
+    /// In seconds; 0: none.
+    seconds: AtomicU64,
+    changed: Notify,
 }
 
-impl Silence {
-    /// From now on no longer than this.
-    pub(crate) fn bound(&self, longest: Duration) {
-        self.longest.store(longest.as_secs(), Ordering::Relaxed);
-        self.agreed.notify_one();
+impl FlowTimeout {
+    /// Sets the timeout, and restarts it.
+    pub(crate) fn set(&self, timeout: Duration) {
+        self.seconds.store(timeout.as_secs(), Ordering::Relaxed);
+        self.changed.notify_one();
     }
 
-    fn longest(&self) -> Option<Duration> {
-        Some(self.longest.load(Ordering::Relaxed)).filter(|seconds| *seconds > 0).map(Duration::from_secs)
+    fn get(&self) -> Option<Duration> {
+        Some(self.seconds.load(Ordering::Relaxed)).filter(|seconds| *seconds > 0).map(Duration::from_secs)
     }
 }
 
-/// One connection to read from.
-pub(crate) struct Reader {
+/// The reader of one connection.
+pub(crate) struct ConnectionReader {
     /// Its read side.
-    pub(crate) half: OwnedReadHalf,
-    /// Its write side, for pongs.
-    pub(crate) outgoing: Arc<Outgoing>,
-    /// What its peer has agreed to.
-    pub(crate) silence: Arc<Silence>,
-    /// Its addresses and number.
+    pub(crate) read_half: OwnedReadHalf,
+    /// Its write side, for responses to pings.
+    pub(crate) writer: Arc<ConnectionWriter>,
+    /// The timeout for this flow.
+    pub(crate) flow_timeout: Arc<FlowTimeout>,
+    /// Its addresses and connection id.
     pub(crate) flow: Flow,
     /// Its worker.
     pub(crate) inbox: mpsc::Sender<Inbound>,
-    /// Its bounds.
-    pub(crate) patience: Patience,
-    /// Whether the peer must speak soon: he opened the connection.
-    pub(crate) must_greet: bool,
-    /// Its place among the connections.
-    pub(crate) admission: Admission,
+    /// Its limits.
+    pub(crate) read_limits: ReadLimits,
+    /// Whether the first message is subject to `message_timeout`: the peer opened the connection.
+    pub(crate) expects_first_message: bool,
+    /// Counts this connection.
+    pub(crate) permit: ConnectionPermit,
 }
 
 /// Accepts connections for a worker.
@@ -95,25 +95,25 @@ pub(crate) async fn accept(
     defence: Arc<Defence>,
     inbox: mpsc::Sender<Inbound>,
 ) {
-    let mut complained: Option<Instant> = None;
+    let mut last_logged: Option<Instant> = None;
     loop {
         let inbound = match listener.accept().await {
-            Ok((_, remote)) if defence.covers(remote.ip()) => {
+            Ok((_, remote)) if defence.is_banned(remote.ip()) => {
                 metrics::refused_connection();
                 continue;
             }
             Ok((stream, remote)) => match directory.admit(remote.ip()) {
-                Ok(admission) => Inbound::Accepted { stream, remote, admission },
-                Err(cap) => Inbound::Capped(cap),
+                Ok(permit) => Inbound::Accepted { stream, remote, permit },
+                Err(limit) => Inbound::LimitReached(limit),
             },
             Err(error) => {
-                // Out of file descriptors, most likely: others must close first.
-                if complained.is_none_or(|last| last.elapsed() > COMPLAINTS) {
-                    complained = Some(Instant::now());
+                // Most likely file descriptors are exhausted until another connection is closed.
+                if last_logged.is_none_or(|last| last.elapsed() > ACCEPT_LOG_INTERVAL) {
+                    last_logged = Some(Instant::now());
                     tracing::error!(%error, "cannot accept connections");
                 }
-                sleep(BREATH).await;
-                Inbound::Capped(Cap::Connections)
+                sleep(ACCEPT_RETRY).await;
+                Inbound::LimitReached(DriverLimit::Connections)
             }
         };
         if inbox.send(inbound).await.is_err() {
@@ -122,47 +122,48 @@ pub(crate) async fn accept(
     }
 }
 
-impl Reader {
-    /// Reads until the end, then tells the worker.
+impl ConnectionReader {
+    /// Reads until the connection ends, then tells the worker.
     pub(crate) async fn run(self) {
         let connection = self.flow.connection;
-        let cap = match self.messages().await {
-            Ok(cap) => cap,
+        let limit = match self.messages().await {
+            Ok(limit) => limit,
             Err(StreamError::Io(error)) => {
                 tracing::debug!(%error, remote = %self.flow.remote, "connection lost");
                 None
             }
             Err(StreamError::Framing { error, head }) => {
-                tracing::debug!(%error, remote = %self.flow.remote, "broken stream");
-                let broken = Inbound::Broken { flow: self.flow, head, error };
-                if self.inbox.send(broken).await.is_ok() {
-                    // The write side ends with its last owner: from here on that is the worker, who answers.
-                    let Self { half, outgoing, admission, .. } = self;
-                    drop(outgoing);
-                    drain(half).await;
-                    drop(admission);
+                tracing::debug!(%error, remote = %self.flow.remote, "framing error");
+                let framing_error = Inbound::FramingError { flow: self.flow, head, error };
+                if self.inbox.send(framing_error).await.is_ok() {
+                    // The stream is shut down when the last writer is dropped. After this it is the worker's, which
+                    // sends the response.
+                    let Self { read_half, writer, permit, .. } = self;
+                    drop(writer);
+                    linger(read_half).await;
+                    drop(permit);
                 }
                 return;
             }
         };
-        let _ = self.inbox.send(Inbound::Closed { connection, cap }).await;
+        let _ = self.inbox.send(Inbound::Closed { connection, limit }).await;
     }
 
-    /// Ends well with the cap that bit, or with none if the peer closed.
-    async fn messages(&self) -> Result<Option<Cap>, StreamError> {
-        let mut codec = Codec::new(self.patience.longest);
+    /// Returns the limit that ended the connection, or `None` if the peer closed it.
+    async fn messages(&self) -> Result<Option<DriverLimit>, StreamError> {
+        let mut codec = Codec::new(self.read_limits.max_message);
         let mut buffer = BytesMut::new();
-        // When the peer began the message that is not yet whole.
-        let mut begun = self.must_greet.then(Instant::now);
-        // Since when he says nothing.
-        let mut silent = Instant::now();
-        let mut alarm = pin!(sleep_until(self.idle(silent).0));
+        // Start of the incomplete message.
+        let mut message_began = self.expects_first_message.then(Instant::now);
+        // Time of the last received data.
+        let mut last_received = Instant::now();
+        let mut timer = pin!(sleep_until(self.idle_deadline(last_received).0));
         loop {
             while let Some(item) = codec.decode(&mut buffer)? {
                 match item {
-                    Item::Ping => self.pong().await,
+                    Item::Ping => self.send_pong().await,
                     Item::Message(bytes) => {
-                        begun = None;
+                        message_began = None;
                         if self.inbox.send(Inbound::Message { bytes, flow: self.flow }).await.is_err() {
                             return Ok(None);
                         }
@@ -170,79 +171,80 @@ impl Reader {
                 }
             }
             if buffer.is_empty() {
-                // An idle connection holds no memory.
+                // An idle connection keeps no buffer.
                 buffer = BytesMut::new();
             } else {
-                begun.get_or_insert_with(Instant::now);
+                message_began.get_or_insert_with(Instant::now);
             }
-            let (deadline, cap) = match begun {
-                Some(begun) => (begun + self.patience.message, Cap::MessageTime),
-                None => self.idle(silent),
+            let (deadline, limit) = match message_began {
+                Some(began) => (began + self.read_limits.message_timeout, DriverLimit::MessageTime),
+                None => self.idle_deadline(last_received),
             };
-            // Most deadlines are put off before they come: the alarm learns of that when it rings.
-            if deadline < alarm.deadline() {
-                alarm.as_mut().reset(deadline);
+            // Deadlines are usually extended before they are reached, so the timer is only re-armed when it fires.
+            if deadline < timer.deadline() {
+                timer.as_mut().reset(deadline);
             }
             tokio::select! {
                 biased;
-                ready = self.half.readable() => ready?,
-                () = self.silence.agreed.notified() => {
-                    silent = Instant::now();
+                ready = self.read_half.readable() => ready?,
+                () = self.flow_timeout.changed.notified() => {
+                    last_received = Instant::now();
                     continue;
                 }
-                () = alarm.as_mut() => {
-                    if deadline <= alarm.deadline() {
-                        return Ok(Some(cap));
+                () = timer.as_mut() => {
+                    if deadline <= timer.deadline() {
+                        return Ok(Some(limit));
                     }
-                    alarm.as_mut().reset(deadline);
+                    timer.as_mut().reset(deadline);
                     continue;
                 }
             }
             match self.read(&mut buffer) {
                 Ok(0) => return Ok(None),
-                Ok(_) => silent = Instant::now(),
+                Ok(_) => last_received = Instant::now(),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error.into()),
             }
         }
     }
 
-    /// Appends what is there; 0: the peer has closed.
+    /// Appends available data; 0: the peer has closed.
     fn read(&self, buffer: &mut BytesMut) -> io::Result<usize> {
         let before = buffer.len();
-        buffer.resize(before + PIECE, 0);
-        let stream: &TcpStream = self.half.as_ref();
+        buffer.resize(before + READ_CHUNK, 0);
+        let stream: &TcpStream = self.read_half.as_ref();
         let (mut length, room) = (0, buffer.get_mut(before..).unwrap_or_default());
         let outcome = stream.try_io(Interest::READABLE, || {
             length = (&*SockRef::from(stream)).read(room)?;
-            // A short read has emptied the socket: saying so saves the call that would find it empty.
-            if (1..PIECE).contains(&length) { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+            // A short read has emptied the socket: `WouldBlock` clears the readiness and saves a read that would
+            // return nothing.
+            if (1..READ_CHUNK).contains(&length) { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
         });
         buffer.truncate(before + length);
         if length > 0 { Ok(length) } else { outcome.map(|()| 0) }
     }
 
-    /// Until when a peer that has nothing to say may be silent.
-    fn idle(&self, silent: Instant) -> (Instant, Cap) {
-        match self.silence.longest().filter(|longest| *longest < self.patience.idle) {
+    /// The deadline of an idle peer.
+    fn idle_deadline(&self, last_received: Instant) -> (Instant, DriverLimit) {
+        match self.flow_timeout.get().filter(|timeout| *timeout < self.read_limits.idle_timeout) {
             // RFC 5626 5.4
-            Some(longest) => (silent + longest, Cap::FlowTimer),
-            None => (silent + self.patience.idle, Cap::ConnectionIdle),
+            Some(timeout) => (last_received + timeout, DriverLimit::FlowTimer),
+            None => (last_received + self.read_limits.idle_timeout, DriverLimit::ConnectionIdle),
         }
     }
 
-    async fn pong(&self) {
-        let refused = self.outgoing.send(b"\r\n").is_err();
+    async fn send_pong(&self) {
+        let refused = self.writer.send(b"\r\n").is_err();
         let ping = Inbound::Ping { flow: self.flow, refused };
         let _ = self.inbox.send(ping).await;
     }
 }
 
-async fn drain(half: OwnedReadHalf) {
-    let mut waste = vec![0; PIECE];
-    let _ = timeout(FAREWELL, async {
-        while half.readable().await.is_ok() {
-            match half.try_read(&mut waste) {
+async fn linger(read_half: OwnedReadHalf) {
+    let mut discarded = vec![0; READ_CHUNK];
+    let _ = timeout(LINGER, async {
+        while read_half.readable().await.is_ok() {
+            match read_half.try_read(&mut discarded) {
                 Ok(0) => return,
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -262,117 +264,123 @@ mod tests {
 
     const OPTIONS: &[u8] = b"OPTIONS sip:a@b SIP/2.0\r\nContent-Length: 0\r\n\r\n";
 
-    /// A peer's end of a connection, and what the worker hears of it.
-    async fn connect(must_greet: bool) -> (TcpStream, mpsc::Receiver<Inbound>) {
-        let (peer, heard, _) = connect_silent(must_greet).await;
-        (peer, heard)
+    /// The peer's end of a connection, and the inbox of the worker.
+    async fn connect(expects_first_message: bool) -> (TcpStream, mpsc::Receiver<Inbound>) {
+        let (peer, inbox, _) = connect_with_timeout(expects_first_message).await;
+        (peer, inbox)
     }
 
-    /// The same, and how long the peer may be silent.
-    async fn connect_silent(must_greet: bool) -> (TcpStream, mpsc::Receiver<Inbound>, Arc<Silence>) {
+    /// The same, and the timeout of the flow.
+    async fn connect_with_timeout(
+        expects_first_message: bool,
+    ) -> (TcpStream, mpsc::Receiver<Inbound>, Arc<FlowTimeout>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let local = listener.local_addr().expect("an address");
         let (peer, ours) = tokio::join!(TcpStream::connect(local), listener.accept());
         let (peer, (ours, remote)) = (peer.expect("connected"), ours.expect("accepted"));
-        let (inbox, heard) = mpsc::channel(8);
-        let (half, write) = ours.into_split();
-        let patience = Patience { longest: 1000, idle: Duration::from_secs(7200), message: Duration::from_secs(15) };
-        let silence = Arc::new(Silence::default());
-        let reader = Reader {
-            half,
-            silence: Arc::clone(&silence),
-            outgoing: Outgoing::new(write, 1000, patience.message, 1, inbox.clone()),
+        let (inbox, receiver) = mpsc::channel(8);
+        let (read_half, write) = ours.into_split();
+        let read_limits = ReadLimits {
+            max_message: 1000,
+            idle_timeout: Duration::from_secs(7200),
+            message_timeout: Duration::from_secs(15),
+        };
+        let flow_timeout = Arc::new(FlowTimeout::default());
+        let reader = ConnectionReader {
+            read_half,
+            flow_timeout: Arc::clone(&flow_timeout),
+            writer: ConnectionWriter::new(write, 1000, read_limits.message_timeout, 1, inbox.clone()),
             flow: Flow { transport: Transport::Tcp, remote, local, connection: 1 },
             inbox,
-            patience,
-            must_greet,
-            admission: Arc::new(Directory::new(1, 1)).admit(remote.ip()).expect("a place"),
+            read_limits,
+            expects_first_message,
+            permit: Arc::new(Directory::new(1, 1)).admit(remote.ip()).expect("a permit"),
         };
         tokio::spawn(reader.run());
-        (peer, heard, silence)
+        (peer, receiver, flow_timeout)
     }
 
-    async fn end(heard: &mut mpsc::Receiver<Inbound>) -> Option<Cap> {
-        match heard.recv().await {
-            Some(Inbound::Closed { connection: 1, cap }) => cap,
+    async fn end(inbox: &mut mpsc::Receiver<Inbound>) -> Option<DriverLimit> {
+        match inbox.recv().await {
+            Some(Inbound::Closed { connection: 1, limit }) => limit,
             other => panic!("{other:?}"),
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_says_nothing_is_shown_the_door() {
-        let (_peer, mut heard) = connect(true).await;
-        let begun = Instant::now();
-        assert_eq!(end(&mut heard).await, Some(Cap::MessageTime));
-        assert!(begun.elapsed() < Duration::from_secs(16));
+    async fn a_silent_peer_is_disconnected() {
+        let (_peer, mut inbox) = connect(true).await;
+        let started = Instant::now();
+        assert_eq!(end(&mut inbox).await, Some(DriverLimit::MessageTime));
+        assert!(started.elapsed() < Duration::from_secs(16));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_dribbles_is_shown_the_door() {
-        let (mut peer, mut heard) = connect(false).await;
-        let begun = Instant::now();
+    async fn a_slow_message_is_disconnected() {
+        let (mut peer, mut inbox) = connect(false).await;
+        let started = Instant::now();
         let dribble = async {
             while peer.write_all(b"O").await.is_ok() {
                 sleep(Duration::from_secs(1)).await;
             }
         };
         tokio::select! {
-            () = dribble => panic!("nobody cared"),
-            cap = end(&mut heard) => assert_eq!(cap, Some(Cap::MessageTime)),
+            () = dribble => panic!("the connection stays open"),
+            limit = end(&mut inbox) => assert_eq!(limit, Some(DriverLimit::MessageTime)),
         }
-        assert!(begun.elapsed() < Duration::from_secs(17));
+        assert!(started.elapsed() < Duration::from_secs(17));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_has_spoken_may_be_silent_for_long() {
-        let (mut peer, mut heard) = connect(true).await;
+    async fn after_its_first_message_a_peer_may_be_idle() {
+        let (mut peer, mut inbox) = connect(true).await;
         peer.write_all(OPTIONS).await.expect("sent");
-        assert!(matches!(heard.recv().await, Some(Inbound::Message { bytes, .. }) if bytes == OPTIONS));
-        let begun = Instant::now();
-        assert_eq!(end(&mut heard).await, Some(Cap::ConnectionIdle));
-        assert!(begun.elapsed() >= Duration::from_secs(7200));
+        assert!(matches!(inbox.recv().await, Some(Inbound::Message { bytes, .. }) if bytes == OPTIONS));
+        let started = Instant::now();
+        assert_eq!(end(&mut inbox).await, Some(DriverLimit::ConnectionIdle));
+        assert!(started.elapsed() >= Duration::from_secs(7200));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_agreed_to_speak_is_missed_soon() {
+    async fn a_flow_that_stops_its_keep_alives_is_closed() {
         // checklist 145
-        let (mut peer, mut heard, silence) = connect_silent(false).await;
-        // While it already waits.
+        let (mut peer, mut inbox, flow_timeout) = connect_with_timeout(false).await;
+        // The reader already waits.
         sleep(Duration::from_secs(100)).await;
-        silence.bound(Duration::from_secs(150));
-        let begun = Instant::now();
+        flow_timeout.set(Duration::from_secs(150));
+        let started = Instant::now();
         for _ in 0..3 {
             sleep(Duration::from_secs(140)).await;
             peer.write_all(b"\r\n\r\n").await.expect("sent");
-            assert!(matches!(heard.recv().await, Some(Inbound::Ping { refused: false, .. })));
+            assert!(matches!(inbox.recv().await, Some(Inbound::Ping { refused: false, .. })));
         }
-        assert_eq!(end(&mut heard).await, Some(Cap::FlowTimer));
-        assert!((570..575).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
-        // What is longer than anybody may be silent means nothing.
-        let (_peer, mut heard, silence) = connect_silent(false).await;
-        silence.bound(Duration::from_secs(9000));
-        assert_eq!(end(&mut heard).await, Some(Cap::ConnectionIdle));
+        assert_eq!(end(&mut inbox).await, Some(DriverLimit::FlowTimer));
+        assert!((570..575).contains(&started.elapsed().as_secs()), "{:?}", started.elapsed());
+        // A timeout above the idle timeout has no effect.
+        let (_peer, mut inbox, flow_timeout) = connect_with_timeout(false).await;
+        flow_timeout.set(Duration::from_secs(9000));
+        assert_eq!(end(&mut inbox).await, Some(DriverLimit::ConnectionIdle));
     }
 
     #[tokio::test]
     async fn a_ping_has_its_pong() {
-        let (mut peer, mut heard) = connect(true).await;
+        let (mut peer, mut inbox) = connect(true).await;
         peer.write_all(b"\r\n\r\n").await.expect("sent");
         let mut pong = [0; 2];
         peer.read_exact(&mut pong).await.expect("a pong");
         assert_eq!(&pong, b"\r\n");
-        assert!(matches!(heard.recv().await, Some(Inbound::Ping { refused: false, .. })));
+        assert!(matches!(inbox.recv().await, Some(Inbound::Ping { refused: false, .. })));
         drop(peer);
-        assert_eq!(end(&mut heard).await, None);
+        assert_eq!(end(&mut inbox).await, None);
     }
 
     #[tokio::test]
-    async fn a_broken_stream_is_told_with_what_came() {
-        let (mut peer, mut heard) = connect(true).await;
+    async fn a_framing_error_is_reported_with_what_was_received() {
+        let (mut peer, mut inbox) = connect(true).await;
         let text = &b"OPTIONS sip:a@b SIP/2.0\r\nVia: x\r\n\r\n"[..];
         peer.write_all(text).await.expect("sent");
-        assert!(matches!(heard.recv().await, Some(Inbound::Broken { head, .. }) if head == text));
-        // Nobody answers here, so the peer sees the end at once, although he may still talk.
+        assert!(matches!(inbox.recv().await, Some(Inbound::FramingError { head, .. }) if head == text));
+        // No worker responds in this test, so the peer sees the end at once, although it may still send.
         assert_eq!(peer.read(&mut [0; 8]).await.ok(), Some(0));
         assert!(peer.write_all(text).await.is_ok());
     }

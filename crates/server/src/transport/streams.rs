@@ -1,7 +1,8 @@
-//! The stream connections of one worker, and which of them a message goes over (RFC 3261 18.1.1, 18.2.2).
+//! The stream connections of one worker, and the choice of the connection for a message (RFC 3261 18.1.1, 18.2.2).
 //!
-//! Decides: the connection that the core named while it is open, else any to the same peer, else a new one. A connection
-//! belongs to the worker that accepted or opened it; messages for one of another worker are handed over.
+//! Uses the connection that the core named if it is open, else any to the same peer, else a new one. A connection
+//! belongs to the worker that accepted or opened it; messages for a connection of another worker are passed to that
+//! worker.
 
 use std::hash::RandomState;
 use std::io;
@@ -20,39 +21,50 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
-use super::directory::{self, Admission, Directory, Numbers};
-use super::outgoing::{Outgoing, Refused};
-use super::reader::{Patience, Reader, Silence};
-use crate::inbox::{Inbound, Relay, Returned};
-use crate::metrics::{Cap, Loss, Series, Tally};
+use super::reader::{ConnectionReader, FlowTimeout, ReadLimits};
+use super::writer::{ConnectionWriter, WriteError};
+use crate::directory::{self, ConnectionIds, ConnectionPermit, Directory};
+use crate::inbox::{Inbound, SendRequest, UndeliveredMessage};
+use crate::metrics::{DriverLimit, Loss, Series, Tally};
 
-/// The system asks silent peers whether they still live: after so long, and so often.
+/// Idle time after which TCP keep-alive probes are sent.
 const KEEPALIVE: Duration = Duration::from_secs(120);
 
 /// The stream connections of one worker.
 pub(crate) struct Streams {
     worker: u8,
-    numbers: Numbers,
+    ids: ConnectionIds,
     connections: HashMap<u64, Connection, RandomState>,
     directory: Arc<Directory>,
     inboxes: Arc<[mpsc::Sender<Inbound>]>,
     limits: StreamLimits,
 }
 
-/// What connections may cost.
+/// Limits of stream connections.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StreamLimits {
     /// Of the read side.
-    pub(crate) patience: Patience,
-    /// Bytes that may wait to be sent.
+    pub(crate) read: ReadLimits,
+    /// Bytes that may be queued for one connection.
     pub(crate) queue: usize,
-    /// For a peer to accept a connection.
+    /// Timeout for opening a connection.
     pub(crate) connect: Duration,
 }
 
 enum Connection {
-    Opening { flow: Flow, waiting: Vec<(Bytes, Option<u8>)>, bytes: usize, admission: Admission, task: AbortHandle },
-    Open { flow: Flow, outgoing: Arc<Outgoing>, silence: Arc<Silence>, reader: AbortHandle },
+    Opening {
+        flow: Flow,
+        waiting: Vec<(Bytes, Option<u8>)>,
+        queued_bytes: usize,
+        permit: ConnectionPermit,
+        task: AbortHandle,
+    },
+    Open {
+        flow: Flow,
+        writer: Arc<ConnectionWriter>,
+        flow_timeout: Arc<FlowTimeout>,
+        reader: AbortHandle,
+    },
 }
 
 impl Connection {
@@ -65,15 +77,15 @@ impl Connection {
 
 /// A message to send over a stream.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Letter<'a> {
-    /// Where to.
+pub(crate) struct OutgoingMessage<'a> {
+    /// The destination.
     pub(crate) hop: &'a Hop,
     /// The message.
-    pub(crate) text: &'a [u8],
-    /// The worker that wants it back if it cannot be sent.
-    pub(crate) concerned: Option<u8>,
-    /// For how long the peer may be silent from then on; none: as before.
-    pub(crate) silence: Option<Duration>,
+    pub(crate) bytes: &'a [u8],
+    /// The worker that gets the message back if it cannot be sent.
+    pub(crate) report_to: Option<u8>,
+    /// From now on the connection is closed if nothing is received for this long; `None`: no change.
+    pub(crate) flow_timeout: Option<Duration>,
 }
 
 impl Streams {
@@ -85,187 +97,196 @@ impl Streams {
         inboxes: Arc<[mpsc::Sender<Inbound>]>,
         limits: StreamLimits,
     ) -> Self {
-        let numbers = Numbers::new(worker, epoch);
-        Self { worker, numbers, connections: HashMap::default(), directory, inboxes, limits }
+        let ids = ConnectionIds::new(worker, epoch);
+        Self { worker, ids, connections: HashMap::default(), directory, inboxes, limits }
     }
 
-    /// Sends over the connection that the hop names, or one to the same peer, or a new one. A new one may still fail
-    /// later: then [`Streams::connected`] names who is concerned.
-    pub(crate) fn send(&mut self, letter: Letter<'_>, tally: &mut Tally) -> Result<(), Loss> {
-        let hop = letter.hop;
+    /// Sends over the connection that the hop names, or one to the same peer, or a new one. A new one may still fail:
+    /// then [`Streams::connected`] returns the messages to report.
+    pub(crate) fn send(&mut self, message: OutgoingMessage<'_>, tally: &mut Tally) -> Result<(), Loss> {
+        let hop = message.hop;
         if self.connections.contains_key(&hop.connection) {
-            return self.send_over(hop.connection, letter, tally);
+            return self.send_on(hop.connection, message, tally);
         }
-        // A binding of an earlier run may name a connection of a worker that is no longer there.
+        // A binding of an earlier run may name a connection of a worker that does not exist any more.
         let owner = directory::owner(hop.connection);
         if hop.connection != 0 && owner != self.worker && usize::from(owner) < self.inboxes.len() {
-            return self.relay(owner, letter, tally);
+            return self.send_by_owner(owner, message, tally);
         }
         match self.directory.find(hop.transport, hop.remote) {
-            Some(connection) if directory::owner(connection) == self.worker => {
-                self.send_over(connection, letter, tally)
-            }
-            Some(connection) => self.relay(directory::owner(connection), letter, tally),
-            None => self.open(letter, tally),
+            Some(connection) if directory::owner(connection) == self.worker => self.send_on(connection, message, tally),
+            Some(connection) => self.send_by_owner(directory::owner(connection), message, tally),
+            None => self.open_connection(message, tally),
         }
     }
 
-    /// Like [`Streams::send`], for what another worker handed over: it is not handed on again.
-    pub(crate) fn send_relayed(&mut self, relay: &Relay, tally: &mut Tally) -> Result<(), Loss> {
-        let Relay { hop, text, concerned, silence } = relay;
-        let letter = Letter { hop, text, concerned: *concerned, silence: *silence };
+    /// Like [`Streams::send`], for a message from another worker: it is not passed on again.
+    pub(crate) fn send_for_worker(&mut self, request: &SendRequest, tally: &mut Tally) -> Result<(), Loss> {
+        let SendRequest { hop, bytes, report_to, flow_timeout } = request;
+        let message = OutgoingMessage { hop, bytes, report_to: *report_to, flow_timeout: *flow_timeout };
         let listed = self.directory.find(hop.transport, hop.remote).unwrap_or_default();
         let own = [hop.connection, listed].into_iter().find(|connection| self.connections.contains_key(connection));
         match own {
-            Some(connection) => self.send_over(connection, letter, tally),
-            None => self.open(letter, tally),
+            Some(connection) => self.send_on(connection, message, tally),
+            None => self.open_connection(message, tally),
         }
     }
 
-    /// Answers over an own connection and then ends it.
-    pub(crate) fn farewell(&mut self, connection: u64, text: &[u8]) {
-        // It is closed in any case. The reader goes on for a while, so that the answer is not lost.
-        let outgoing = self.forget(connection);
-        let _ = outgoing.is_none_or(|outgoing| text.is_empty() || outgoing.send(text).is_ok());
+    /// Sends a response over a connection of this worker and closes it.
+    pub(crate) fn reply_and_close(&mut self, connection: u64, bytes: &[u8]) {
+        // Errors do not matter, since it is closed anyway. The reader continues for a while so that the response is
+        // not lost.
+        let writer = self.remove_keeping_reader(connection);
+        let _ = writer.is_none_or(|writer| bytes.is_empty() || writer.send(bytes).is_ok());
     }
 
-    /// A peer opened a connection.
-    pub(crate) fn accepted(&mut self, stream: TcpStream, remote: SocketAddr, admission: Admission, tally: &mut Tally) {
+    /// Adds a connection that a peer has opened.
+    pub(crate) fn accepted(
+        &mut self,
+        stream: TcpStream,
+        remote: SocketAddr,
+        permit: ConnectionPermit,
+        tally: &mut Tally,
+    ) {
         let Ok(local) = stream.local_addr() else { return };
-        let flow = Flow { transport: Transport::Tcp, remote, local, connection: self.numbers.take() };
+        let flow = Flow { transport: Transport::Tcp, remote, local, connection: self.ids.next_id() };
         tally.count(Series::ConnectionOpened(false));
         self.directory.list(flow.transport, flow.remote, flow.connection);
-        self.begin(stream, flow, admission, true);
+        self.start(stream, flow, permit, true);
     }
 
-    /// A connection of ours has come about or not. Returns what could not be sent and is wanted back.
+    /// The attempt to open a connection has ended. Returns undelivered messages with `report_to`.
     pub(crate) fn connected(
         &mut self,
         connection: u64,
         outcome: io::Result<TcpStream>,
         tally: &mut Tally,
-    ) -> Vec<Returned> {
-        let Some(Connection::Opening { flow, waiting, admission, .. }) = self.connections.remove(&connection) else {
+    ) -> Vec<UndeliveredMessage> {
+        let Some(Connection::Opening { flow, waiting, permit, .. }) = self.connections.remove(&connection) else {
             return Vec::new();
         };
-        let returned = |waiting: Vec<(Bytes, Option<u8>)>| {
-            let wanted = |(text, worker): (Bytes, Option<u8>)| Some(Returned { worker: worker?, text });
+        let undelivered = |waiting: Vec<(Bytes, Option<u8>)>| {
+            let wanted = |(bytes, worker): (Bytes, Option<u8>)| Some(UndeliveredMessage { worker: worker?, bytes });
             waiting.into_iter().filter_map(wanted)
         };
         match outcome {
             Ok(stream) => {
                 tally.count(Series::ConnectionOpened(true));
-                let outgoing = self.begin(stream, flow, admission, false);
-                if waiting.iter().all(|(text, _)| outgoing.send(text).is_ok()) {
+                let writer = self.start(stream, flow, permit, false);
+                if waiting.iter().all(|(bytes, _)| writer.send(bytes).is_ok()) {
                     return Vec::new();
                 }
                 self.close(connection);
-                returned(waiting).collect()
+                undelivered(waiting).collect()
             }
             Err(error) => {
                 tracing::debug!(%error, remote = %flow.remote, "cannot connect");
                 tally.count(Series::ConnectionFailed);
-                self.directory.strike(flow.transport, flow.remote, connection);
+                self.directory.unlist(flow.transport, flow.remote, connection);
                 waiting.iter().for_each(|_| tally.count(Series::Lost(Loss::ConnectionFailed)));
-                returned(waiting).collect()
+                undelivered(waiting).collect()
             }
         }
     }
 
-    /// Closes all connections with such a peer.
-    pub(crate) fn close_with(&mut self, is_meant: impl Fn(IpAddr) -> bool) {
-        let open = self.connections.iter().filter(|(_, connection)| is_meant(connection.flow().remote.ip()));
-        let meant: Vec<u64> = open.map(|(number, _)| *number).collect();
-        meant.into_iter().for_each(|connection| self.close(connection));
+    /// Closes all connections whose peer matches.
+    pub(crate) fn close_matching(&mut self, matches: impl Fn(IpAddr) -> bool) {
+        let open = self.connections.iter().filter(|(_, connection)| matches(connection.flow().remote.ip()));
+        let matching: Vec<u64> = open.map(|(number, _)| *number).collect();
+        matching.into_iter().for_each(|connection| self.close(connection));
     }
 
-    /// A connection has ended, or must.
+    /// Closes and removes a connection.
     pub(crate) fn close(&mut self, connection: u64) {
         match self.connections.remove(&connection) {
             Some(Connection::Open { flow, reader, .. }) => {
-                self.directory.strike(flow.transport, flow.remote, connection);
+                self.directory.unlist(flow.transport, flow.remote, connection);
                 reader.abort();
             }
             Some(Connection::Opening { flow, task, .. }) => {
-                self.directory.strike(flow.transport, flow.remote, connection);
+                self.directory.unlist(flow.transport, flow.remote, connection);
                 task.abort();
             }
             None => {}
         }
     }
 
-    /// Nothing more is sent over it; what comes is still read.
-    fn forget(&mut self, connection: u64) -> Option<Arc<Outgoing>> {
-        let Some(Connection::Open { flow, outgoing, .. }) = self.connections.remove(&connection) else { return None };
-        self.directory.strike(flow.transport, flow.remote, connection);
-        Some(outgoing)
+    /// Removes a connection so that nothing more is sent over it, but its reader continues.
+    fn remove_keeping_reader(&mut self, connection: u64) -> Option<Arc<ConnectionWriter>> {
+        let Some(Connection::Open { flow, writer, .. }) = self.connections.remove(&connection) else { return None };
+        self.directory.unlist(flow.transport, flow.remote, connection);
+        Some(writer)
     }
 
     fn inbox(&self) -> Option<&mpsc::Sender<Inbound>> {
         self.inboxes.get(usize::from(self.worker))
     }
 
-    fn send_over(&mut self, connection: u64, letter: Letter<'_>, tally: &mut Tally) -> Result<(), Loss> {
-        let text = letter.text;
-        let refused = match self.connections.get_mut(&connection) {
-            // Who only waits for an answer may have closed his side.
-            Some(Connection::Open { outgoing, .. }) if letter.concerned.is_some() && outgoing.is_ending() => {
-                Refused::Broken
+    fn send_on(&mut self, connection: u64, message: OutgoingMessage<'_>, tally: &mut Tally) -> Result<(), Loss> {
+        let bytes = message.bytes;
+        let error = match self.connections.get_mut(&connection) {
+            // A peer that only waits for a response may already have closed its side: data sent then is lost without
+            // an error.
+            Some(Connection::Open { writer, .. }) if message.report_to.is_some() && writer.is_peer_closed() => {
+                WriteError::Broken
             }
-            Some(Connection::Open { outgoing, silence, .. }) => match outgoing.send(text) {
+            Some(Connection::Open { writer, flow_timeout, .. }) => match writer.send(bytes) {
                 Ok(()) => {
-                    letter.silence.into_iter().for_each(|longest| silence.bound(longest));
+                    message.flow_timeout.into_iter().for_each(|timeout| flow_timeout.set(timeout));
                     return Ok(());
                 }
-                Err(refused) => refused,
+                Err(error) => error,
             },
-            Some(Connection::Opening { waiting, bytes, .. }) if *bytes + text.len() <= self.limits.queue => {
-                *bytes += text.len();
-                waiting.push((Bytes::copy_from_slice(text), letter.concerned));
+            Some(Connection::Opening { waiting, queued_bytes, .. })
+                if *queued_bytes + bytes.len() <= self.limits.queue =>
+            {
+                *queued_bytes += bytes.len();
+                waiting.push((Bytes::copy_from_slice(bytes), message.report_to));
                 return Ok(());
             }
             Some(Connection::Opening { .. }) => {
-                tally.count(Series::CapReached(Cap::ConnectionQueue));
+                tally.count(Series::DriverLimitReached(DriverLimit::ConnectionQueue));
                 return Err(Loss::ConnectionFailed);
             }
             None => return Err(Loss::ConnectionFailed),
         };
-        match refused {
-            Refused::Full => {
+        match error {
+            WriteError::QueueFull => {
                 self.close(connection);
-                tally.count(Series::CapReached(Cap::ConnectionQueue));
+                tally.count(Series::DriverLimitReached(DriverLimit::ConnectionQueue));
                 Err(Loss::ConnectionFailed)
             }
-            // The peer has closed it and the news is still on its way, behind messages perhaps: the reader goes on.
-            Refused::Broken => {
-                self.forget(connection);
-                self.open(letter, tally)
+            // The peer has closed the connection, but messages from it may still be unread: the reader continues.
+            WriteError::Broken => {
+                self.remove_keeping_reader(connection);
+                self.open_connection(message, tally)
             }
         }
     }
 
-    fn relay(&mut self, worker: u8, letter: Letter<'_>, tally: &mut Tally) -> Result<(), Loss> {
-        let Letter { hop, concerned, silence, .. } = letter;
-        let Some(inbox) = self.inboxes.get(usize::from(worker)) else { return self.open(letter, tally) };
-        let relay = Box::new(Relay { hop: *hop, text: Bytes::copy_from_slice(letter.text), concerned, silence });
-        inbox.try_send(Inbound::Relay(relay)).map_err(|_| {
-            tally.count(Series::CapReached(Cap::WorkerQueue));
+    fn send_by_owner(&mut self, worker: u8, message: OutgoingMessage<'_>, tally: &mut Tally) -> Result<(), Loss> {
+        let OutgoingMessage { hop, report_to, flow_timeout, .. } = message;
+        let Some(inbox) = self.inboxes.get(usize::from(worker)) else { return self.open_connection(message, tally) };
+        let request =
+            Box::new(SendRequest { hop: *hop, bytes: Bytes::copy_from_slice(message.bytes), report_to, flow_timeout });
+        inbox.try_send(Inbound::Send(request)).map_err(|_| {
+            tally.count(Series::DriverLimitReached(DriverLimit::WorkerQueue));
             Loss::ConnectionFailed
         })
     }
 
-    fn open(&mut self, letter: Letter<'_>, tally: &mut Tally) -> Result<(), Loss> {
-        let hop = letter.hop;
+    fn open_connection(&mut self, message: OutgoingMessage<'_>, tally: &mut Tally) -> Result<(), Loss> {
+        let hop = message.hop;
         if hop.remote.port() == 0 {
-            // The flow that alone leads there has ended.
+            // A flow-only hop (RFC 5626 5.3) whose connection has been closed.
             return Err(Loss::ConnectionFailed);
         }
-        let admission = self.directory.admit(hop.remote.ip()).map_err(|cap| {
-            tally.count(Series::CapReached(cap));
+        let permit = self.directory.admit(hop.remote.ip()).map_err(|limit| {
+            tally.count(Series::DriverLimitReached(limit));
             Loss::ConnectionFailed
         })?;
         let Some(inbox) = self.inbox().cloned() else { return Err(Loss::ConnectionFailed) };
-        let connection = self.numbers.take();
+        let connection = self.ids.next_id();
         let flow = Flow { transport: hop.transport, remote: hop.remote, local: hop.local, connection };
         let limit = self.limits.connect;
         let task = tokio::spawn(async move {
@@ -273,31 +294,51 @@ impl Streams {
             let outcome = outcome.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
             let _ = inbox.send(Inbound::Connected { connection, outcome }).await;
         });
-        let waiting = vec![(Bytes::copy_from_slice(letter.text), letter.concerned)];
-        let (bytes, task) = (letter.text.len(), task.abort_handle());
+        let waiting = vec![(Bytes::copy_from_slice(message.bytes), message.report_to)];
+        let (queued_bytes, task) = (message.bytes.len(), task.abort_handle());
         self.directory.list(flow.transport, flow.remote, connection);
-        self.connections.insert(connection, Connection::Opening { flow, waiting, bytes, admission, task });
+        self.connections.insert(connection, Connection::Opening { flow, waiting, queued_bytes, permit, task });
         Ok(())
     }
 
-    fn begin(&mut self, stream: TcpStream, flow: Flow, admission: Admission, must_greet: bool) -> Arc<Outgoing> {
+    fn start(
+        &mut self,
+        stream: TcpStream,
+        flow: Flow,
+        permit: ConnectionPermit,
+        expects_first_message: bool,
+    ) -> Arc<ConnectionWriter> {
         let _ = stream.set_nodelay(true);
         let _ = SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE));
-        let (half, write) = stream.into_split();
-        let patience = self.limits.patience;
+        let (read_half, write_half) = stream.into_split();
+        let read_limits = self.limits.read;
         let inbox = self.inbox().cloned().unwrap_or_else(|| mpsc::channel(1).0);
-        let outgoing = Outgoing::new(write, self.limits.queue, patience.message, flow.connection, inbox.clone());
-        let silence = Arc::new(Silence::default());
-        let (writer, bound) = (Arc::clone(&outgoing), Arc::clone(&silence));
-        let reader = Reader { half, outgoing: writer, silence: bound, flow, inbox, patience, must_greet, admission };
+        let writer = ConnectionWriter::new(
+            write_half,
+            self.limits.queue,
+            read_limits.message_timeout,
+            flow.connection,
+            inbox.clone(),
+        );
+        let flow_timeout = Arc::new(FlowTimeout::default());
+        let reader = ConnectionReader {
+            read_half,
+            writer: Arc::clone(&writer),
+            flow_timeout: Arc::clone(&flow_timeout),
+            flow,
+            inbox,
+            read_limits,
+            expects_first_message,
+            permit,
+        };
         let reader = tokio::spawn(reader.run()).abort_handle();
-        let open = Connection::Open { flow, outgoing: Arc::clone(&outgoing), silence, reader };
+        let open = Connection::Open { flow, writer: Arc::clone(&writer), flow_timeout, reader };
         self.connections.insert(flow.connection, open);
-        outgoing
+        writer
     }
 }
 
-/// Connects from the address that the message names, but from a port of its own.
+/// Connects from the local address that the message names, but an ephemeral port.
 async fn connect(local: SocketAddr, remote: SocketAddr) -> io::Result<TcpStream> {
     let socket = if remote.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     if !local.ip().is_unspecified() && local.is_ipv4() == remote.is_ipv4() {
@@ -313,14 +354,14 @@ mod tests {
 
     use super::*;
 
-    /// Two workers, and what waits for them.
+    /// Two workers and their inboxes.
     fn workers() -> ([Streams; 2], [mpsc::Receiver<Inbound>; 2]) {
         let ((one, first), (two, second)) = (mpsc::channel(8), mpsc::channel(8));
         let inboxes: Arc<[_]> = Arc::new([one, two]);
         let directory = Arc::new(Directory::new(10, 10));
         let second_of = Duration::from_secs(1);
-        let patience = Patience { longest: 1000, idle: second_of, message: second_of };
-        let limits = StreamLimits { patience, queue: 1000, connect: second_of };
+        let read_limits = ReadLimits { max_message: 1000, idle_timeout: second_of, message_timeout: second_of };
+        let limits = StreamLimits { read: read_limits, queue: 1000, connect: second_of };
         let streams = [0, 1].map(|at| Streams::new(at, 7, Arc::clone(&directory), Arc::clone(&inboxes), limits));
         (streams, [first, second])
     }
@@ -329,13 +370,14 @@ mod tests {
         Hop { transport: Transport::Tcp, remote, local: ([127, 0, 0, 1], 5060).into(), connection }
     }
 
-    /// Lets the connection that is being made come about or not; says how many there are then, and what comes back.
-    async fn settle(streams: &mut Streams, heard: &mut mpsc::Receiver<Inbound>) -> (usize, Vec<(u8, Bytes)>) {
-        match heard.recv().await {
+    /// Waits for the connection attempt; returns the number of connections and the undelivered messages.
+    async fn await_connect(streams: &mut Streams, inbox: &mut mpsc::Receiver<Inbound>) -> (usize, Vec<(u8, Bytes)>) {
+        match inbox.recv().await {
             Some(Inbound::Connected { connection, outcome }) => {
-                let returned = streams.connected(connection, outcome, &mut Tally::default());
-                let returned = returned.into_iter().map(|Returned { worker, text }| (worker, text)).collect();
-                (streams.connections.len(), returned)
+                let undelivered = streams.connected(connection, outcome, &mut Tally::default());
+                let undelivered =
+                    undelivered.into_iter().map(|UndeliveredMessage { worker, bytes }| (worker, bytes)).collect();
+                (streams.connections.len(), undelivered)
             }
             other => panic!("{other:?}"),
         }
@@ -347,41 +389,45 @@ mod tests {
         let phone = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let hop = hop(phone.local_addr().expect("an address"), 0);
         let mut tally = Tally::default();
-        let letter = |text| Letter { hop: &hop, text, concerned: None, silence: None };
-        one.send(letter(b"one "), &mut tally).expect("waits for the connection");
-        one.send(letter(b"two "), &mut tally).expect("waits for the connection");
-        assert_eq!(settle(&mut one, &mut first).await, (1, Vec::new()));
+        let message = |bytes| OutgoingMessage { hop: &hop, bytes, report_to: None, flow_timeout: None };
+        one.send(message(b"one "), &mut tally).expect("waits for the connection");
+        one.send(message(b"two "), &mut tally).expect("waits for the connection");
+        assert_eq!(await_connect(&mut one, &mut first).await, (1, Vec::new()));
 
-        two.send(letter(b"three"), &mut tally).expect("handed over");
-        let Some(Inbound::Relay(relay)) = first.recv().await else { panic!("not handed over") };
-        one.send_relayed(&relay, &mut tally).expect("sent");
+        two.send(message(b"three"), &mut tally).expect("handed over");
+        let Some(Inbound::Send(request)) = first.recv().await else { panic!("not passed to the owner") };
+        one.send_for_worker(&request, &mut tally).expect("sent");
         let (mut stream, from) = phone.accept().await.expect("a connection");
-        let mut text = [0; 13];
-        stream.read_exact(&mut text).await.expect("three messages");
-        assert_eq!((&text[..], from.port() == 5060), (&b"one two three"[..], false));
+        let mut bytes = [0; 13];
+        stream.read_exact(&mut bytes).await.expect("three messages");
+        assert_eq!((&bytes[..], from.port() == 5060), (&b"one two three"[..], false));
         assert!(second.try_recv().is_err());
     }
 
     #[tokio::test]
-    async fn what_was_registered_over_a_lost_connection_gets_a_new_one() {
+    async fn a_binding_of_a_lost_connection_gets_a_new_one() {
         let ([mut one, _], [mut first, _second]) = workers();
         let phone = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let remote = phone.local_addr().expect("an address");
         let mut tally = Tally::default();
-        // Numbers of an earlier run: of this worker, and of one that is no longer there.
+        // Connection ids of an earlier run: of this worker, and of one that does not exist any more.
         for lost in [77, 200 << 56 | 77] {
             let hop = hop(remote, lost);
-            one.send(Letter { hop: &hop, text: b"x", concerned: None, silence: None }, &mut tally).expect("sent anew");
+            one.send(OutgoingMessage { hop: &hop, bytes: b"x", report_to: None, flow_timeout: None }, &mut tally)
+                .expect("sent anew");
         }
-        assert_eq!(settle(&mut one, &mut first).await, (1, Vec::new()));
+        assert_eq!(await_connect(&mut one, &mut first).await, (1, Vec::new()));
     }
 
     #[tokio::test]
-    async fn where_only_a_lost_connection_led_nothing_is_opened() {
+    async fn a_flow_only_hop_opens_no_connection() {
         // checklist 141, 144
         let ([mut one, _], _inboxes) = workers();
         let hop = hop(([127, 0, 0, 1], 0).into(), 77);
-        let sent = one.send(Letter { hop: &hop, text: b"x", concerned: Some(0), silence: None }, &mut Tally::default());
+        let sent = one.send(
+            OutgoingMessage { hop: &hop, bytes: b"x", report_to: Some(0), flow_timeout: None },
+            &mut Tally::default(),
+        );
         assert_eq!((sent, one.connections.len()), (Err(Loss::ConnectionFailed), 0));
     }
 
@@ -393,12 +439,12 @@ mod tests {
         drop(phone);
         let mut tally = Tally::default();
         let hop = hop(remote, 0);
-        for (text, concerned) in [(&b"mine"[..], Some(0)), (b"nobody's", None), (b"yours", Some(1))] {
-            one.send(Letter { hop: &hop, text, concerned, silence: None }, &mut tally)
+        for (bytes, report_to) in [(&b"mine"[..], Some(0)), (b"nobody's", None), (b"yours", Some(1))] {
+            one.send(OutgoingMessage { hop: &hop, bytes, report_to, flow_timeout: None }, &mut tally)
                 .expect("waits for the connection");
         }
         let back = vec![(0, Bytes::from_static(b"mine")), (1, Bytes::from_static(b"yours"))];
-        assert_eq!(settle(&mut one, &mut first).await, (0, back));
-        assert_eq!((one.directory.open(), one.directory.find(Transport::Tcp, remote)), (0, None));
+        assert_eq!(await_connect(&mut one, &mut first).await, (0, back));
+        assert_eq!((one.directory.open_count(), one.directory.find(Transport::Tcp, remote)), (0, None));
     }
 }

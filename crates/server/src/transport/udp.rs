@@ -1,10 +1,11 @@
-//! UDP (RFC 3261 18): datagrams in by the batch, datagrams out from the address that the peer expects.
+//! UDP (RFC 3261 18): receives datagrams in batches, sends from the address that the peer expects.
 //!
-//! Decides which datagrams are messages at all, and which socket sends. Must not parse.
+//! Decides which datagrams are messages, and which socket sends. Must not parse.
 //!
-//! quinn-udp receives many datagrams a system call, each with the address it came to, and sends runs of equally long ones.
-//! The options that it would give its socket are not for us: it forbids fragments, and a SIP message may be longer than
-//! the path's MTU (RFC 3261 18.1.1 wants 65,535 bytes to work); it asks for the time and the class of each datagram.
+//! quinn-udp receives several datagrams per system call, each with its destination address, and sends several
+//! datagrams of equal length in one call. Its socket options are not applied to our sockets: they forbid
+//! fragmentation, but SIP messages may exceed the path MTU (RFC 3261 18.1.1 requires up to 65,535 bytes), and they
+//! request timestamps and ECN bits.
 
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
@@ -18,16 +19,16 @@ use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
 use super::stun;
-use crate::defence::Banned;
-use crate::metrics::{Cap, Loss, Series, Tally};
+use crate::defence::BanList;
+use crate::metrics::{DriverLimit, Loss, Series, Tally};
 
-/// The longest that one receive buffer must take: a datagram, or as many as the system coalesced (UDP_GRO).
+/// Size of one receive buffer: the longest datagram, or several coalesced ones (UDP_GRO).
 const BUFFER: usize = 1 << 16;
 
-/// System calls a turn and socket, while each fills its batch: the more, the longer are the runs that leave.
+/// Receive calls per socket and batch of the worker. More calls make longer runs of datagrams to send.
 const BATCHES: usize = 4;
 
-/// Datagrams are copied into pieces of this much memory. A message that is kept keeps its piece: small bounds that.
+/// Size of the buffers that datagrams are copied into. A stored message keeps its buffer alive, so they are small.
 const ARENA: usize = 16 << 10;
 
 /// One listening address of one worker.
@@ -40,24 +41,24 @@ pub(crate) struct Udp {
 /// A message that has arrived.
 #[derive(Debug)]
 pub(crate) struct Datagram {
-    /// Its octets.
+    /// The message.
     pub(crate) bytes: Bytes,
-    /// Its way.
+    /// Its addresses.
     pub(crate) flow: Flow,
 }
 
-/// Receive buffers of one worker, used by all its sockets in turn.
-pub(crate) struct Inlet {
+/// Receive buffers of one worker, shared by its sockets.
+pub(crate) struct UdpReceiver {
     buffers: Box<[u8]>,
     metas: [RecvMeta; BATCH_SIZE],
     arena: BytesMut,
-    longest: usize,
+    max_message: usize,
 }
 
 impl Udp {
-    /// Takes the socket into this thread's event loop.
+    /// Registers the socket with the event loop of this thread.
     pub(crate) fn new(socket: std::net::UdpSocket, local: SocketAddr) -> io::Result<Self> {
-        // It finds out what the system can do, and gives its options to a socket that nobody uses.
+        // `UdpSocketState` detects kernel features and sets options on its socket: a temporary one.
         let system = UdpSocketState::new((&std::net::UdpSocket::bind(SocketAddr::new(local.ip(), 0))?).into())?;
         Ok(Self { socket: UdpSocket::from_std(socket)?, system, local })
     }
@@ -67,8 +68,8 @@ impl Udp {
         &self.socket
     }
 
-    /// How well this socket serves a message that says it comes from `local`; `None`: not at all.
-    pub(crate) fn fitness(&self, local: SocketAddr) -> Option<u8> {
+    /// How well this socket fits a message with the source address `local`; `None`: not at all.
+    pub(crate) fn match_score(&self, local: SocketAddr) -> Option<u8> {
         let same_port = self.local.port() == local.port();
         match (self.local.ip() == local.ip(), self.local.ip().is_unspecified()) {
             _ if self.local.is_ipv4() != local.is_ipv4() => None,
@@ -79,13 +80,13 @@ impl Udp {
         }
     }
 
-    /// Sends one message, to `to` from `from`, which counts where the socket has several addresses.
-    pub(super) fn send(&self, to: SocketAddr, from: IpAddr, text: &[u8]) -> Result<(), Loss> {
-        let sent = match self.local.ip().is_unspecified() {
-            true => self.transmit(to, from, text, None),
-            false => SockRef::from(&self.socket).send_to(text, &to.into()).map(drop),
+    /// Sends a message to `to`. `from` is the source address if the socket is bound to all addresses.
+    pub(super) fn send(&self, to: SocketAddr, from: IpAddr, bytes: &[u8]) -> Result<(), Loss> {
+        let result = match self.local.ip().is_unspecified() {
+            true => self.transmit(to, from, bytes, None),
+            false => SockRef::from(&self.socket).send_to(bytes, &to.into()).map(drop),
         };
-        sent.map_err(|error| match error.kind() {
+        result.map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock => Loss::SendBuffer,
             _ => {
                 tracing::debug!(%error, remote = %to, "cannot send");
@@ -94,13 +95,13 @@ impl Udp {
         })
     }
 
-    /// Sends several messages in one call: `text` is cut after every `segment` bytes. All of them leave, or none.
-    pub(super) fn send_run(&self, to: SocketAddr, from: IpAddr, text: &[u8], segment: usize) -> io::Result<()> {
-        self.transmit(to, from, text, Some(segment))
+    /// Sends several messages in one call: `bytes` is split after every `segment` bytes. Either all are sent or none.
+    pub(super) fn send_run(&self, to: SocketAddr, from: IpAddr, bytes: &[u8], segment: usize) -> io::Result<()> {
+        self.transmit(to, from, bytes, Some(segment))
     }
 
-    /// How many messages one call may hold; 1 where the system has refused more.
-    pub(super) fn most_segments(&self) -> usize {
+    /// Limit of messages per call; 1 if the kernel has refused more.
+    pub(super) fn max_segments(&self) -> usize {
         self.system.max_gso_segments()
     }
 
@@ -112,23 +113,23 @@ impl Udp {
     }
 }
 
-impl Inlet {
-    /// Buffers for messages up to `longest` bytes.
-    pub(crate) fn new(longest: usize) -> Self {
+impl UdpReceiver {
+    /// Buffers for messages up to `max_message` bytes.
+    pub(crate) fn new(max_message: usize) -> Self {
         Self {
             buffers: vec![0; BUFFER * BATCH_SIZE].into_boxed_slice(),
             metas: [RecvMeta::default(); BATCH_SIZE],
             arena: BytesMut::new(),
-            longest,
+            max_message,
         }
     }
 
-    /// Appends what waits at `socket`, up to so many as make one turn; says whether there may be more.
-    /// What a banned address sent is dropped unseen.
+    /// Appends the waiting datagrams, up to a limit; returns whether there may be more. Datagrams of banned addresses
+    /// are dropped unread.
     pub(crate) fn receive(
         &mut self,
         socket: &Udp,
-        banned: &Banned,
+        banned: &BanList,
         datagrams: &mut Vec<Datagram>,
         tally: &mut Tally,
     ) -> bool {
@@ -138,7 +139,7 @@ impl Inlet {
     fn receive_batch(
         &mut self,
         socket: &Udp,
-        banned: &Banned,
+        banned: &BanList,
         datagrams: &mut Vec<Datagram>,
         tally: &mut Tally,
     ) -> bool {
@@ -147,7 +148,8 @@ impl Inlet {
         let mut received = 0;
         let outcome = socket.socket.try_io(Interest::READABLE, || {
             received = socket.system.recv((&socket.socket).into(), &mut slices, &mut self.metas)?;
-            // A short batch has emptied the socket: saying so saves the call that would find it empty.
+            // A short batch has emptied the socket: `WouldBlock` clears the readiness and saves a call that would
+            // return nothing.
             if received < BATCH_SIZE { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
         });
         for (meta, buffer) in self.metas.iter().zip(self.buffers.chunks_exact(BUFFER)).take(received) {
@@ -157,17 +159,17 @@ impl Inlet {
                 local: SocketAddr::new(meta.dst_ip.unwrap_or_else(|| socket.local.ip()), socket.local.port()),
                 connection: 0,
             };
-            if banned.covers(meta.addr.ip()) {
+            if banned.is_banned(meta.addr.ip()) {
                 tally.count(Series::Banned(Transport::Udp));
                 continue;
             }
             let octets = buffer.get(..meta.len).unwrap_or_default();
             for octets in octets.chunks(meta.stride.max(1)) {
-                if let Some(series) = fate(octets, flow.local.ip(), self.longest) {
+                if let Some(series) = classify(octets, flow.local.ip(), self.max_message) {
                     tally.count(series);
                 } else if let Some(answer) = stun::answer(octets, flow.remote) {
                     tally.count(Series::KeepAlive(Transport::Udp));
-                    // One that is lost is asked for again.
+                    // A lost response is requested again.
                     let _ = socket.send(flow.remote, flow.local.ip(), &answer);
                 } else {
                     datagrams.push(Datagram { bytes: copy(&mut self.arena, octets), flow });
@@ -178,9 +180,9 @@ impl Inlet {
     }
 }
 
-/// What a datagram counts as that is no message for us; `None` if it may be one.
-fn fate(octets: &[u8], local: IpAddr, longest: usize) -> Option<Series> {
-    // RFC 5626 3.5.2 and custom: phones keep their NAT open with blank lines or a zero octet.
+/// The series of a datagram that is not a message; `None` if it may be one.
+fn classify(octets: &[u8], local: IpAddr, max_message: usize) -> Option<Series> {
+    // RFC 5626 3.5.2 and common practice: phones keep NAT mappings alive with blank lines or a zero octet.
     if octets.iter().all(|octet| matches!(octet, b'\r' | b'\n' | 0 | b' ')) {
         return Some(Series::KeepAlive(Transport::Udp));
     }
@@ -191,7 +193,7 @@ fn fate(octets: &[u8], local: IpAddr, longest: usize) -> Option<Series> {
     if broadcast {
         return Some(Series::Lost(Loss::Broadcast));
     }
-    (octets.len() > longest).then_some(Series::CapReached(Cap::MessageSize))
+    (octets.len() > max_message).then_some(Series::DriverLimitReached(DriverLimit::MessageSize))
 }
 
 fn copy(arena: &mut BytesMut, octets: &[u8]) -> Bytes {
@@ -207,34 +209,34 @@ pub(super) mod tests {
     use super::*;
     use crate::config::{Config, Listen};
     use crate::defence::{Defence, Failure};
-    use crate::transport::bind::{self, Sockets};
+    use crate::transport::bind::{self, WorkerSocket};
     use location::{AnyStore, MemoryStore};
     use std::sync::Arc;
 
     pub(in crate::transport) fn udp(address: &str) -> Udp {
         let listen = Listen { transport: Transport::Udp, address: address.parse().expect("an address") };
         let mut bound = bind::bind(&listen, 1).expect("a free port");
-        let Some(Sockets::Udp(socket)) = bound.sockets.pop() else { panic!("UDP") };
+        let Some(WorkerSocket::Udp(socket)) = bound.sockets.pop() else { panic!("UDP") };
         Udp::new(socket, bound.listener.address).expect("a socket")
     }
 
     #[tokio::test]
-    async fn a_banned_address_is_not_heard() {
+    async fn datagrams_of_a_banned_address_are_dropped() {
         let (socket, mut config) = (udp("127.0.0.1:0"), Config::default());
         config.defence.failures.0 = 1;
         let defence = Defence::new(&config, Arc::new(AnyStore::Memory(MemoryStore::new())));
         let [good, bad] = ["127.0.0.21:0", "127.0.0.22:0"].map(|at| std::net::UdpSocket::bind(at).expect("a phone"));
-        defence.failed(bad.local_addr().expect("an address").ip(), Failure::Unreadable);
-        let mut banned = Banned::default();
+        defence.record_failure(bad.local_addr().expect("an address").ip(), Failure::Unreadable);
+        let mut banned = BanList::default();
         banned.update(&defence);
         for phone in [&bad, &good] {
             phone.send_to(b"\0\x01\0\0\x21\x12\xA4\x42transaction!", socket.local).expect("sent");
             phone.send_to(b"OPTIONS", socket.local).expect("sent");
         }
-        let (mut inlet, mut datagrams) = (Inlet::new(1 << 16), Vec::new());
+        let (mut udp_receiver, mut datagrams) = (UdpReceiver::new(1 << 16), Vec::new());
         while datagrams.is_empty() {
             socket.socket().readable().await.expect("readable");
-            inlet.receive(&socket, &banned, &mut datagrams, &mut Tally::default());
+            udp_receiver.receive(&socket, &banned, &mut datagrams, &mut Tally::default());
         }
         let from: Vec<_> = datagrams.iter().map(|datagram| Some(datagram.flow.remote)).collect();
         assert_eq!(from, [good.local_addr().ok()]);
@@ -243,7 +245,7 @@ pub(super) mod tests {
     }
 
     #[tokio::test]
-    async fn a_batch_comes_with_its_addresses() {
+    async fn a_batch_has_its_addresses() {
         let socket = udp("0.0.0.0:0");
         let phone = std::net::UdpSocket::bind("127.0.0.1:0").expect("a phone");
         let to = SocketAddr::from(([127, 7, 7, 7], socket.local.port()));
@@ -251,17 +253,17 @@ pub(super) mod tests {
         for octets in [&b"OPTIONS"[..], b"\r\n\r\n", &long] {
             phone.send_to(octets, to).expect("sent");
         }
-        let (mut inlet, mut datagrams) = (Inlet::new(1 << 16), Vec::new());
+        let (mut udp_receiver, mut datagrams) = (UdpReceiver::new(1 << 16), Vec::new());
         while datagrams.len() < 2 {
             socket.socket().readable().await.expect("readable");
-            inlet.receive(&socket, &Banned::default(), &mut datagrams, &mut Tally::default());
+            udp_receiver.receive(&socket, &BanList::default(), &mut datagrams, &mut Tally::default());
         }
         let lengths: Vec<_> = datagrams.iter().map(|datagram| datagram.bytes.len()).collect();
         assert_eq!(lengths, [7, 40_000]);
         let flow = datagrams[0].flow;
         assert_eq!((flow.local, Some(flow.remote)), (to, phone.local_addr().ok()));
 
-        // The answer leaves from the address that was asked.
+        // The response is sent from the address that was addressed.
         socket.send(phone.local_addr().expect("an address"), flow.local.ip(), b"answer").expect("sent");
         let mut buffer = [0; 16];
         let (length, from) = phone.recv_from(&mut buffer).expect("an answer");
@@ -269,14 +271,14 @@ pub(super) mod tests {
     }
 
     #[tokio::test]
-    async fn a_phone_finds_its_flow_alive() {
+    async fn a_stun_request_is_answered() {
         let socket = udp("0.0.0.0:0");
         let phone = std::net::UdpSocket::bind("127.0.0.1:0").expect("a phone");
         let to = SocketAddr::from(([127, 7, 7, 7], socket.local.port()));
         phone.send_to(b"\0\x01\0\0\x21\x12\xA4\x42transaction!", to).expect("sent");
-        let (mut inlet, mut datagrams) = (Inlet::new(1 << 16), Vec::new());
+        let (mut udp_receiver, mut datagrams) = (UdpReceiver::new(1 << 16), Vec::new());
         socket.socket().readable().await.expect("readable");
-        inlet.receive(&socket, &Banned::default(), &mut datagrams, &mut Tally::default());
+        udp_receiver.receive(&socket, &BanList::default(), &mut datagrams, &mut Tally::default());
         let mut buffer = [0; 64];
         let (length, from) = phone.recv_from(&mut buffer).expect("an answer");
         assert_eq!((length, from, &buffer[..2]), (32, to, &b"\x01\x01"[..]));
@@ -284,20 +286,20 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_is_no_message() {
+    fn datagrams_that_are_no_message() {
         let local = IpAddr::from([192, 0, 2, 1]);
-        assert_eq!(fate(b"", local, 100), Some(Series::KeepAlive(Transport::Udp)));
-        assert_eq!(fate(b"\0", local, 100), Some(Series::KeepAlive(Transport::Udp)));
-        assert_eq!(fate(b"x", IpAddr::from([255; 4]), 100), Some(Series::Lost(Loss::Broadcast)));
-        assert_eq!(fate(&[b'x'; 101], local, 100), Some(Series::CapReached(Cap::MessageSize)));
-        assert_eq!(fate(&[b'x'; 100], local, 100), None);
+        assert_eq!(classify(b"", local, 100), Some(Series::KeepAlive(Transport::Udp)));
+        assert_eq!(classify(b"\0", local, 100), Some(Series::KeepAlive(Transport::Udp)));
+        assert_eq!(classify(b"x", IpAddr::from([255; 4]), 100), Some(Series::Lost(Loss::Broadcast)));
+        assert_eq!(classify(&[b'x'; 101], local, 100), Some(Series::DriverLimitReached(DriverLimit::MessageSize)));
+        assert_eq!(classify(&[b'x'; 100], local, 100), None);
     }
 
     #[tokio::test]
-    async fn the_fittest_socket() {
+    async fn the_best_socket_sends() {
         let (own, wild) = (udp("127.0.0.5:0"), udp("0.0.0.0:0"));
-        assert_eq!(own.fitness(own.local), Some(3));
-        assert_eq!(wild.fitness(SocketAddr::new(own.local.ip(), wild.local.port())), Some(2));
-        assert_eq!(own.fitness("[::1]:5060".parse().expect("an address")), None);
+        assert_eq!(own.match_score(own.local), Some(3));
+        assert_eq!(wild.match_score(SocketAddr::new(own.local.ip(), wild.local.port())), Some(2));
+        assert_eq!(own.match_score("[::1]:5060".parse().expect("an address")), None);
     }
 }

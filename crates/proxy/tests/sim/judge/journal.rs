@@ -174,13 +174,13 @@ impl Asked {
     /// That of an INVITE lives on with each news of the phone (RFC 3261 16.7 step 2), and with its final; another worker
     /// may have to be told.
     fn pinned_until(&self, journal: &Journal) -> u64 {
-        let Terms { timer_c, letters, .. } = journal.terms;
+        let Terms { timer_c, core_messages, .. } = journal.terms;
         if !self.is_invite() {
             return self.heard[0] + GIVE_UP;
         }
         let mut until = self.heard[0] + timer_c;
         for heard in journal.branches(self).flat_map(|tried| &tried.heard) {
-            if heard.status == 100 || letters.is_none_or(|letters| heard.at + letters >= until) {
+            if heard.status == 100 || core_messages.is_none_or(|core_messages| heard.at + core_messages >= until) {
                 continue;
             }
             if heard.status >= 200 {

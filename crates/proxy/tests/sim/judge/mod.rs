@@ -38,8 +38,8 @@ pub(crate) struct Terms {
     pub(crate) rings_on: bool,
     /// Whether a phone that registers late rings too.
     pub(crate) joins: bool,
-    /// How long a letter between workers takes, if it comes for sure.
-    pub(crate) letters: Option<u64>,
+    /// How long a message between workers takes, if it comes for sure.
+    pub(crate) core_messages: Option<u64>,
     /// How long a change takes to be safe.
     pub(crate) commits: u64,
 }

@@ -118,8 +118,8 @@ pub(super) fn a_follow_up_goes_on(journal: &Journal, asked: &Asked) -> Verdict {
     let own = asked.ended().is_some_and(|ended| ended.own);
     let pinned = asked.is_stateless() && asked.is_pinned(journal) && !own;
     let went = journal.branches(asked).any(|tried| tried.followed == journal.now);
-    // The worker of the pin hears of the final by a letter. Until then it knows no tag that an ACK may have.
-    let knows = |at: u64| journal.terms.letters.is_some_and(|letters| at + letters <= journal.now);
+    // The worker of the pin learns of the final by a message from another one. Until then it knows no tag that an ACK may have.
+    let knows = |at: u64| journal.terms.core_messages.is_some_and(|core_messages| at + core_messages <= journal.now);
     let is_early = asked.ended().is_some_and(|ended| !knows(ended.at));
     must(!pinned || went || is_early, || "the ACK or CANCEL did not go on".to_owned())
 }

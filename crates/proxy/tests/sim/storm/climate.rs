@@ -21,7 +21,7 @@ pub(super) struct Climate {
     cut_off: u64,
     disconnected: u64,
     clock_steps: u64,
-    letters: Duration,
+    core_messages: Duration,
     /// How long a change takes to be safe.
     commits: Duration,
     /// How often the store refuses changes for a while.
@@ -50,7 +50,7 @@ impl Climate {
             cut_off: if dice.happens(300) { dice.roll(500) } else { 0 },
             disconnected: if dice.happens(300) { dice.roll(800) } else { 0 },
             clock_steps: if dice.happens(200) { 1 + dice.roll(3) } else { 0 },
-            letters: Duration::from_micros(if dice.happens(500) { dice.roll(3000) } else { 0 }),
+            core_messages: Duration::from_micros(if dice.happens(500) { dice.roll(3000) } else { 0 }),
             commits: Duration::from_micros(if dice.happens(400) { dice.roll(5_000_000) } else { 0 }),
             refusals: if dice.happens(300) { 1 + dice.roll(3) } else { 0 },
         }
@@ -74,7 +74,7 @@ impl Climate {
             timer_c: micros(self.timer_c),
             rings_on,
             joins: self.joins,
-            letters: (self.weather.letters_lost == 0).then_some(micros(self.letters)),
+            core_messages: (self.weather.letters_lost == 0).then_some(micros(self.core_messages)),
             commits: micros(self.commits),
         }
     }
@@ -86,7 +86,7 @@ impl Climate {
     /// Lets the storm begin, for these agents; it rages for a minute.
     pub(super) fn break_out(&self, world: &World, agents: impl Iterator<Item = usize>, dice: &mut Dice) {
         world.weather(self.weather);
-        world.letters_take(self.letters);
+        world.letters_take(self.core_messages);
         world.commits_take(self.commits);
         let mut soon = |most: u64| Duration::from_millis(dice.roll(most));
         for _ in 0..self.clock_steps {

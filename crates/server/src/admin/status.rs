@@ -1,15 +1,15 @@
-//! What the server says of itself: version, addresses, domains, how much it holds, whether all is well.
+//! The state of the server: version, addresses, domains, load, health.
 
 use hyper::StatusCode;
 use serde::Serialize;
 
-use super::Office;
+use super::AdminState;
 use super::reply::{self, Reply};
 use crate::clock;
 use crate::config::{Listen, StoreKind};
 
 #[derive(Serialize)]
-struct Facts {
+struct ServerStatus {
     version: &'static str,
     started: String,
     uptime_seconds: u64,
@@ -28,25 +28,25 @@ struct Facts {
 }
 
 #[derive(Serialize)]
-struct Well {
+struct HealthReport {
     well: bool,
     troubles: Vec<&'static str>,
 }
 
 /// GET /api/v1/server
-pub(crate) fn server(office: &Office) -> Reply {
-    let in_force = office.in_force.borrow().clone();
-    let config = &in_force.loaded.config;
+pub(crate) fn server(state: &AdminState) -> Reply {
+    let active_config = state.active_config.borrow().clone();
+    let config = &active_config.loaded.config;
     let names = |names: &[crate::config::HostName]| names.iter().map(|name| name.0.to_string()).collect();
-    let listen = office.listeners.iter();
+    let listen = state.listeners.iter();
     let listen = listen.map(|own| Listen { transport: own.transport, address: own.address }.to_string()).collect();
-    let (counts, uptime) = (office.store.counts(), office.started.elapsed());
+    let (counts, uptime) = (state.store.counts(), state.started.elapsed());
     let began = location::Wall(clock::wall().millis().saturating_sub(u64::try_from(uptime.as_millis()).unwrap_or(0)));
-    let facts = Facts {
+    let status = ServerStatus {
         version: env!("CARGO_PKG_VERSION"),
-        started: super::calls::moment(began),
+        started: super::calls::rfc3339(began),
         uptime_seconds: uptime.as_secs(),
-        configuration: in_force.loaded.file.as_ref().map(|file| file.display().to_string()),
+        configuration: active_config.loaded.file.as_ref().map(|file| file.display().to_string()),
         listen,
         domains: names(&config.domains),
         aliases: names(&config.aliases),
@@ -55,28 +55,28 @@ pub(crate) fn server(office: &Office) -> Reply {
             StoreKind::Memory => "memory",
         },
         workers: config.worker_count(),
-        accounts: in_force.loaded.accounts.len(),
+        accounts: active_config.loaded.accounts.len(),
         users: counts.users,
         phones: counts.bindings,
-        calls: office.calls.lock().open_count(),
-        connections: office.directory.open(),
-        troubles: office.health.troubles(),
+        calls: state.calls.lock().active_count(),
+        connections: state.directory.open_count(),
+        troubles: state.health.readiness_problems(),
     };
-    reply::json(StatusCode::OK, &facts)
+    reply::json(StatusCode::OK, &status)
 }
 
-/// GET /health: is it alive?
-pub(crate) fn health(office: &Office) -> Reply {
-    well(office.health.lifelessness())
+/// GET /health: liveness.
+pub(crate) fn health(state: &AdminState) -> Reply {
+    health_reply(state.health.liveness_problems())
 }
 
-/// GET /ready: can phones register and call?
-pub(crate) fn ready(office: &Office) -> Reply {
-    well(office.health.troubles())
+/// GET /ready: whether phones can register and call.
+pub(crate) fn ready(state: &AdminState) -> Reply {
+    health_reply(state.health.readiness_problems())
 }
 
-fn well(troubles: Vec<&'static str>) -> Reply {
+fn health_reply(troubles: Vec<&'static str>) -> Reply {
     let well = troubles.is_empty();
     let status = if well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    reply::json(status, &Well { well, troubles })
+    reply::json(status, &HealthReport { well, troubles })
 }

@@ -1,13 +1,13 @@
-//! The 400 to a request that came over a stream without a usable length: nobody knows where it ends, so it never
-//! becomes a message for the core (RFC 3261 18.3, 21.4.1).
+//! The 400 to a request over a stream without a usable Content-Length: its end is unknown, so it never becomes a
+//! message for the core (RFC 3261 18.3, 21.4.1).
 //!
-//! Decides whether enough of it is readable to be answered.
+//! Decides whether enough of it is readable for a response.
 
 use bytes::Bytes;
 use location::Flow;
 use parser::{Message, Method, ParseError, Reply, Stamp, can_answer};
 
-/// The whole answer; empty if there can be none.
+/// The response; empty if there can be none.
 pub(crate) fn write(head: Bytes, flow: &Flow, error: ParseError) -> Vec<u8> {
     let mut out = Vec::new();
     let Ok(request) = Message::parse(head) else { return out };
@@ -16,7 +16,7 @@ pub(crate) fn write(head: Bytes, flow: &Flow, error: ParseError) -> Vec<u8> {
         return out;
     }
     let stamp = Stamp { received: Some(flow.remote.ip()), rport: Some(flow.remote.port()) };
-    // RFC 3261 8.2.6.2: any tag will do for a request that begins no dialog.
+    // RFC 3261 8.2.6.2: the To tag does not matter, since no dialog is created.
     let reason = error.reason().to_string();
     Reply::new(&mut out, &request, 400, reason.as_bytes(), stamp, Some(b"unread")).finish();
     out
@@ -26,7 +26,7 @@ pub(crate) fn write(head: Bytes, flow: &Flow, error: ParseError) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    fn refuse(head: &'static str) -> String {
+    fn response_to(head: &'static str) -> String {
         let flow = Flow {
             transport: parser::Transport::Tcp,
             remote: ([192, 0, 2, 7], 40_000).into(),
@@ -42,15 +42,15 @@ mod tests {
 
     #[test]
     fn a_request_without_length_is_answered() {
-        let text = refuse(format!("OPTIONS sip:b@b SIP/2.0\r\n{REST}").leak());
+        let text = response_to(format!("OPTIONS sip:b@b SIP/2.0\r\n{REST}").leak());
         assert!(text.starts_with("SIP/2.0 400 ") && text.contains("Content-Length"), "{text}");
         assert!(text.contains("received=192.0.2.7"), "{text}");
     }
 
     #[test]
-    fn others_are_not() {
-        assert_eq!(refuse(format!("SIP/2.0 200 OK\r\n{REST}").leak()), "");
-        assert_eq!(refuse(format!("ACK sip:b@b SIP/2.0\r\n{REST}").leak()), "");
-        assert_eq!(refuse("OPTIONS sip:b@b SIP/2.0\r\nFrom: <sip:a@b>\r\n\r\n"), "");
+    fn other_messages_are_not_answered() {
+        assert_eq!(response_to(format!("SIP/2.0 200 OK\r\n{REST}").leak()), "");
+        assert_eq!(response_to(format!("ACK sip:b@b SIP/2.0\r\n{REST}").leak()), "");
+        assert_eq!(response_to("OPTIONS sip:b@b SIP/2.0\r\nFrom: <sip:a@b>\r\n\r\n"), "");
     }
 }

@@ -1,10 +1,10 @@
 //! A redirection on its way to new targets of its fork: each Contact is looked up, best first (RFC 3261 16.7 step 4).
 
 use super::Core;
-use crate::ask::{Answer, Parked, Question, Waiting};
+use crate::ask::{Answer, Continuation, Question, Resume};
 use crate::clock::Now;
-use crate::fork::Redirection;
 use crate::outbox::Outbox;
+use crate::route::Redirection;
 use crate::route::{Destination, Plan};
 
 impl Core {
@@ -15,14 +15,14 @@ impl Core {
             if let Destination::User(aor) = &contact.destination {
                 let question = Question::Load(aor.clone());
                 way.contacts.push(contact);
-                return outbox.ask(question, Parked(Waiting::Follow(way)));
+                return outbox.ask(question, Continuation(Resume::Redirect(way)));
             }
             let found = contact.target(&self.settings).map(Plan::one);
             way.add(q, found.unwrap_or_default());
         }
         let names = way.plan.names();
         if !names.is_empty() {
-            return outbox.ask(Question::Resolve(names), Parked(Waiting::Follow(way)));
+            return outbox.ask(Question::Resolve(names), Continuation(Resume::Redirect(way)));
         }
         let (forks, mut context) = self.split(now, outbox);
         forks.with(way.branch.fork, |fork| fork.redirected(way.branch, way.plan, &mut context));

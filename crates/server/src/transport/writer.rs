@@ -1,6 +1,6 @@
-//! The write side of one connection: at once if the peer takes it, else from a bounded queue.
+//! The write side of one connection: writes directly if the socket has room, else queues up to a limit.
 //!
-//! Decides when a peer is too slow to be served: when its queue is full, or when nothing moves for a while.
+//! Decides when a peer is too slow: when the queue is full, or when no data was accepted for a while.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -16,13 +16,13 @@ use tokio::time::timeout;
 
 use crate::inbox::Inbound;
 
-/// Sends on one connection. The last one to drop it ends the stream.
+/// Writes to one connection. The stream is shut down when the last reference is dropped.
 #[derive(Debug)]
-pub(crate) struct Outgoing {
+pub(crate) struct ConnectionWriter {
     half: OwnedWriteHalf,
     queue: Mutex<Queue>,
-    longest: usize,
-    patience: Duration,
+    max_queue: usize,
+    write_timeout: Duration,
     connection: u64,
     inbox: mpsc::Sender<Inbound>,
 }
@@ -33,43 +33,44 @@ struct Queue {
     flushing: bool,
 }
 
-/// Why a message was not taken. The connection must be closed: half of it may have left.
+/// Why a message was not written. The connection has to be closed: a part may have been sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refused {
+pub(crate) enum WriteError {
     /// `limits.connection_queue`
-    Full,
+    QueueFull,
     /// The connection failed.
     Broken,
 }
 
-impl Outgoing {
-    /// `longest`: bytes that may wait; `patience`: how long nothing may move; then `inbox` is told.
+impl ConnectionWriter {
+    /// `max_queue`: limit of queued bytes. `write_timeout`: how long the socket may accept no data before `inbox` is
+    /// told to close the connection.
     pub(crate) fn new(
         half: OwnedWriteHalf,
-        longest: usize,
-        patience: Duration,
+        max_queue: usize,
+        write_timeout: Duration,
         connection: u64,
         inbox: mpsc::Sender<Inbound>,
     ) -> Arc<Self> {
-        Arc::new(Self { half, queue: Mutex::default(), longest, patience, connection, inbox })
+        Arc::new(Self { half, queue: Mutex::default(), max_queue, write_timeout, connection, inbox })
     }
 
-    /// Takes a whole message, or refuses.
-    pub(crate) fn send(self: &Arc<Self>, text: &[u8]) -> Result<(), Refused> {
+    /// Writes or queues a message as a whole.
+    pub(crate) fn send(self: &Arc<Self>, bytes: &[u8]) -> Result<(), WriteError> {
         let mut queue = self.queue.lock();
-        let mut rest = text;
+        let mut rest = bytes;
         if queue.waiting.is_empty() {
-            match self.half.try_write(text) {
-                Ok(length) => rest = text.get(length..).unwrap_or_default(),
+            match self.half.try_write(bytes) {
+                Ok(length) => rest = bytes.get(length..).unwrap_or_default(),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(_) => return Err(Refused::Broken),
+                Err(_) => return Err(WriteError::Broken),
             }
         }
         if rest.is_empty() {
             return Ok(());
         }
-        if queue.waiting.len() + rest.len() > self.longest {
-            return Err(Refused::Full);
+        if queue.waiting.len() + rest.len() > self.max_queue {
+            return Err(WriteError::QueueFull);
         }
         queue.waiting.extend_from_slice(rest);
         if !queue.flushing {
@@ -79,9 +80,9 @@ impl Outgoing {
         Ok(())
     }
 
-    /// Whether the peer has said goodbye already, although nobody has read it yet: what is sent to him then is lost
-    /// without an error. The event loop may not have heard of it, so the system is asked.
-    pub(crate) fn is_ending(&self) -> bool {
+    /// Whether the peer has closed its side, even if the event loop has not seen that yet: data sent then would be
+    /// lost without an error. Asks the kernel.
+    pub(crate) fn is_peer_closed(&self) -> bool {
         let mut octet = [MaybeUninit::uninit()];
         match SockRef::from(self.half.as_ref()).peek(&mut octet) {
             Ok(length) => length == 0,
@@ -90,17 +91,17 @@ impl Outgoing {
     }
 
     async fn flush(self: Arc<Self>) {
-        while let Ok(Ok(())) = timeout(self.patience, self.half.writable()).await {
+        while let Ok(Ok(())) = timeout(self.write_timeout, self.half.writable()).await {
             match self.write_some() {
                 Ok(true) => return,
                 Ok(false) => {}
                 Err(_) => break,
             }
         }
-        let _ = self.inbox.send(Inbound::Closed { connection: self.connection, cap: None }).await;
+        let _ = self.inbox.send(Inbound::Closed { connection: self.connection, limit: None }).await;
     }
 
-    /// Whether all is out.
+    /// Whether the queue is empty.
     fn write_some(&self) -> io::Result<bool> {
         let mut queue = self.queue.lock();
         while queue.waiting.has_remaining() {
@@ -110,7 +111,7 @@ impl Outgoing {
                 Err(error) => return Err(error),
             }
         }
-        // The memory of a burst is not kept for the life of the connection.
+        // Frees the memory of a burst.
         *queue = Queue::default();
         Ok(true)
     }
@@ -134,27 +135,27 @@ mod tests {
     async fn everything_arrives_in_order() {
         let (ours, mut theirs) = pair().await;
         let (inbox, _keep) = mpsc::channel(1);
-        let outgoing = Outgoing::new(ours.into_split().1, 1 << 20, Duration::from_secs(5), 1, inbox);
+        let writer = ConnectionWriter::new(ours.into_split().1, 1 << 20, Duration::from_secs(5), 1, inbox);
         let message = |at: u32| at.to_be_bytes().repeat(1000);
         for at in 0..200 {
-            outgoing.send(&message(at)).expect("taken");
+            writer.send(&message(at)).expect("taken");
         }
         for at in 0..200 {
-            let mut text = vec![0; 4000];
-            theirs.read_exact(&mut text).await.expect("a message");
-            assert_eq!(text, message(at));
+            let mut bytes = vec![0; 4000];
+            theirs.read_exact(&mut bytes).await.expect("a message");
+            assert_eq!(bytes, message(at));
         }
     }
 
     #[tokio::test]
-    async fn a_goodbye_is_seen_before_it_is_read() {
+    async fn a_closed_peer_is_seen_before_its_fin_is_read() {
         let (ours, theirs) = pair().await;
         let (inbox, _keep) = mpsc::channel(1);
         let (_unread, half) = ours.into_split();
-        let outgoing = Outgoing::new(half, 1 << 16, Duration::from_secs(5), 1, inbox);
-        assert!(!outgoing.is_ending());
+        let writer = ConnectionWriter::new(half, 1 << 16, Duration::from_secs(5), 1, inbox);
+        assert!(!writer.is_peer_closed());
         drop(theirs);
-        while !outgoing.is_ending() {
+        while !writer.is_peer_closed() {
             tokio::task::yield_now().await;
         }
     }
@@ -162,20 +163,20 @@ mod tests {
     #[tokio::test]
     async fn a_peer_that_does_not_read_is_refused() {
         let (ours, _theirs) = pair().await;
-        let (inbox, mut told) = mpsc::channel(1);
-        let outgoing = Outgoing::new(ours.into_split().1, 1 << 16, Duration::from_millis(100), 7, inbox);
+        let (inbox, mut inbox_receiver) = mpsc::channel(1);
+        let writer = ConnectionWriter::new(ours.into_split().1, 1 << 16, Duration::from_millis(100), 7, inbox);
         let mut sent = 0;
-        let refused = loop {
-            match outgoing.send(&[b'x'; 4096]) {
+        let error = loop {
+            match writer.send(&[b'x'; 4096]) {
                 Ok(()) => sent += 4096,
-                Err(refused) => break refused,
+                Err(error) => break error,
             }
-            // Lets the system's own buffers fill.
+            // Lets the kernel fill its buffers.
             tokio::task::yield_now().await;
-            assert!(sent < 1 << 28, "nobody bounds the queue");
+            assert!(sent < 1 << 28, "the queue is not bounded");
         };
-        assert_eq!(refused, Refused::Full);
-        let closed = told.recv().await;
+        assert_eq!(error, WriteError::QueueFull);
+        let closed = inbox_receiver.recv().await;
         assert!(matches!(closed, Some(Inbound::Closed { connection: 7, .. })), "{closed:?}");
     }
 }

@@ -1,6 +1,7 @@
-//! Which connections the server has: shared by all workers, asked only when a connection opens, closes or is looked for.
+//! Which connections the server has: shared by all workers, used only when a connection is opened, closed or looked
+//! up.
 //!
-//! Decides numbers of connections, who may open one more, and which worker has the one to a peer.
+//! Decides the ids of connections, limits their number, and knows which worker owns the connection to a peer.
 
 use std::hash::RandomState;
 use std::net::{IpAddr, SocketAddr};
@@ -11,15 +12,15 @@ use parking_lot::Mutex;
 use parser::Transport;
 use proxy::Connections;
 
-use crate::metrics::Cap;
+use crate::metrics::DriverLimit;
 
 /// All stream connections of the server.
 #[derive(Debug)]
 pub(crate) struct Directory {
-    most: usize,
-    most_per_source: usize,
+    max: usize,
+    max_per_source: usize,
     inner: Mutex<Inner>,
-    /// Those that are open, for the cores.
+    /// The open connections, for the cores.
     connections: Arc<Connections>,
 }
 
@@ -30,52 +31,52 @@ struct Inner {
     open: usize,
 }
 
-/// The right to have one connection; given back when dropped.
+/// Counts one connection until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Admission {
+pub(crate) struct ConnectionPermit {
     directory: Arc<Directory>,
     source: IpAddr,
 }
 
 impl Directory {
-    /// With these caps: connections in all, and of one source address.
-    pub(crate) fn new(most: usize, most_per_source: usize) -> Self {
-        Self { most, most_per_source, inner: Mutex::default(), connections: Arc::default() }
+    /// With limits in total and per source address.
+    pub(crate) fn new(max: usize, max_per_source: usize) -> Self {
+        Self { max, max_per_source, inner: Mutex::default(), connections: Arc::default() }
     }
 
-    /// One more connection with this peer, or the cap that forbids it.
-    pub(crate) fn admit(self: &Arc<Self>, source: IpAddr) -> Result<Admission, Cap> {
+    /// A permit for a connection with this peer, or the limit that was reached.
+    pub(crate) fn admit(self: &Arc<Self>, source: IpAddr) -> Result<ConnectionPermit, DriverLimit> {
         let mut inner = self.inner.lock();
-        if inner.open >= self.most {
-            return Err(Cap::Connections);
+        if inner.open >= self.max {
+            return Err(DriverLimit::Connections);
         }
         let own = inner.by_source.entry(source).or_insert(0);
-        if *own >= self.most_per_source {
-            return Err(Cap::ConnectionsPerSource);
+        if *own >= self.max_per_source {
+            return Err(DriverLimit::ConnectionsPerSource);
         }
         *own += 1;
         inner.open += 1;
-        Ok(Admission { directory: Arc::clone(self), source })
+        Ok(ConnectionPermit { directory: Arc::clone(self), source })
     }
 
-    /// Connections admitted now.
-    pub(crate) fn open(&self) -> usize {
+    /// The number of permits.
+    pub(crate) fn open_count(&self) -> usize {
         self.inner.lock().open
     }
 
-    /// The numbers of those that are open.
+    /// The ids of the open connections.
     pub(crate) const fn connections(&self) -> &Arc<Connections> {
         &self.connections
     }
 
-    /// From now on messages to `remote` can go over `connection`. The latest wins: it is the likeliest to be alive.
+    /// Adds a connection to `remote`. The latest one wins, since it is the most likely to be alive.
     pub(crate) fn list(&self, transport: Transport, remote: SocketAddr, connection: u64) {
         self.connections.opened(connection);
         self.inner.lock().by_remote.insert((transport, remote), connection);
     }
 
-    /// `connection` is gone.
-    pub(crate) fn strike(&self, transport: Transport, remote: SocketAddr, connection: u64) {
+    /// Removes a connection.
+    pub(crate) fn unlist(&self, transport: Transport, remote: SocketAddr, connection: u64) {
         self.connections.closed(connection);
         let mut inner = self.inner.lock();
         if inner.by_remote.get(&(transport, remote)) == Some(&connection) {
@@ -89,7 +90,7 @@ impl Directory {
     }
 }
 
-impl Drop for Admission {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         let mut inner = self.directory.inner.lock();
         inner.open = inner.open.saturating_sub(1);
@@ -102,32 +103,32 @@ impl Drop for Admission {
     }
 }
 
-/// Numbers for the connections of one worker: never 0, never used twice, not even after a restart, because bindings
-/// that were registered over a connection outlive the process.
+/// Ids for the connections of one worker: never 0 and never reused, not even after a restart, because bindings that
+/// were registered over a connection outlive the process.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Numbers {
+pub(crate) struct ConnectionIds {
     next: u64,
 }
 
-/// The worker stands in the highest octet, below it what is random at each start, below that a count.
+/// The highest octet is the worker, the next three are random at each start, the rest is a counter.
 const WORKER_SHIFT: u32 = 56;
 const EPOCH_SHIFT: u32 = 32;
 
-impl Numbers {
+impl ConnectionIds {
     /// For a worker; `epoch` is random at each start.
     pub(crate) const fn new(worker: u8, epoch: u32) -> Self {
         let epoch = (epoch & 0x00ff_ffff) as u64;
         Self { next: ((worker as u64) << WORKER_SHIFT) | (epoch << EPOCH_SHIFT) }
     }
 
-    /// One more.
-    pub(crate) const fn take(&mut self) -> u64 {
+    /// A new id.
+    pub(crate) const fn next_id(&mut self) -> u64 {
         self.next += 1;
         self.next
     }
 }
 
-/// The worker that has a connection, by its number.
+/// The worker that owns a connection.
 pub(crate) const fn owner(connection: u64) -> u8 {
     connection.to_be_bytes()[0]
 }
@@ -137,25 +138,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_name_their_worker() {
-        let mut numbers = Numbers::new(3, u32::MAX);
-        let (first, second) = (numbers.take(), numbers.take());
+    fn ids_contain_their_worker() {
+        let mut ids = ConnectionIds::new(3, u32::MAX);
+        let (first, second) = (ids.next_id(), ids.next_id());
         assert_ne!(first, second);
         assert_eq!((owner(first), owner(second)), (3, 3));
-        assert_ne!(Numbers::new(0, 0).take(), 0);
+        assert_ne!(ConnectionIds::new(0, 0).next_id(), 0);
     }
 
     #[test]
-    fn caps_hold_and_are_given_back() {
+    fn limits_hold_and_permits_are_returned() {
         let directory = Arc::new(Directory::new(3, 2));
         let (one, two) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
         let first = directory.admit(one).expect("the first");
         let _second = directory.admit(one).expect("the second");
-        assert_eq!(directory.admit(one).expect_err("too many of one"), Cap::ConnectionsPerSource);
+        assert_eq!(directory.admit(one).expect_err("too many of one"), DriverLimit::ConnectionsPerSource);
         let _third = directory.admit(two).expect("the third");
-        assert_eq!(directory.admit(two).expect_err("too many"), Cap::Connections);
+        assert_eq!(directory.admit(two).expect_err("too many"), DriverLimit::Connections);
         drop(first);
-        assert_eq!(directory.open(), 2);
+        assert_eq!(directory.open_count(), 2);
         assert!(directory.admit(one).is_ok());
     }
 
@@ -165,9 +166,9 @@ mod tests {
         let remote = SocketAddr::from(([192, 0, 2, 1], 5060));
         directory.list(Transport::Tcp, remote, 1);
         directory.list(Transport::Tcp, remote, 2);
-        directory.strike(Transport::Tcp, remote, 1);
+        directory.unlist(Transport::Tcp, remote, 1);
         assert_eq!(directory.find(Transport::Tcp, remote), Some(2));
-        directory.strike(Transport::Tcp, remote, 2);
+        directory.unlist(Transport::Tcp, remote, 2);
         assert_eq!(directory.find(Transport::Tcp, remote), None);
     }
 }

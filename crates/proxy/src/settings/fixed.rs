@@ -1,7 +1,7 @@
 //! Bindings that the configuration makes: a door phone or a gateway that cannot register (RFC 3261 10.1 leaves the
 //! ways into the location service open).
 //!
-//! They are a record of their own, in the settings, so that whoever reads bindings reads them alike. No REGISTER changes
+//! They are a record of their own, in the settings, so that all code reads both kinds of bindings alike. No REGISTER changes
 //! them; one that a phone registers as well is its own from then on, for as long as it stays.
 
 use location::{Applied, Ask, Binding, Change, ContactChange, Limits, Record, Wall};
@@ -20,7 +20,7 @@ pub fn fixed_bindings<'a>(contacts: impl IntoIterator<Item = (&'a str, Option<u1
 }
 
 /// The fixed bindings, with their index, that no phone has registered itself.
-pub(crate) fn besides<'r>(
+pub(crate) fn unregistered_fixed_bindings<'r>(
     fixed: &'r Record,
     registered: Option<&'r Record>,
     now: Wall,

@@ -26,7 +26,7 @@ use crate::request::{Request, TransactionKey};
 use crate::settings::{Algorithm, Settings};
 
 /// What became of our challenges to devices.
-pub(super) struct Unheeded {
+pub(super) struct Md5Fallback {
     mac: Mac,
     /// By a keyed hash of the device.
     challenged: HashMap<u64, Challenged>,
@@ -59,7 +59,7 @@ const SAME_TRY: Duration = Duration::from_secs(5);
 /// Phones of one account that are remembered: the last ones. Only who has its password adds one.
 const PHONES: usize = 8;
 
-impl Unheeded {
+impl Md5Fallback {
     pub(super) fn new(mac: Mac) -> Self {
         let (challenged, proven) = (HashMap::new(), HashMap::new());
         Self { mac, challenged, order: VecDeque::new(), proven, overflowed: false }

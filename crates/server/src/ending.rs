@@ -1,31 +1,31 @@
-//! How a call ended, in a word for programs and in words for people.
+//! How a call ended: a word for programs and a phrase for people.
 //!
-//! Decides which status means what to somebody who knows no SIP.
+//! Decides which status means what to somebody who does not know SIP.
 
 use parser::reason_phrase;
 
 /// How a call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
-    /// Somebody picked up.
+    /// Answered.
     Answered,
     /// The phone is in use, or its user does not want to be disturbed.
     Busy,
-    /// Its user pushed the button.
+    /// The user declined.
     Declined,
     /// The caller hung up first.
     Cancelled,
-    /// Nobody picked up in time.
+    /// Nobody answered in time.
     Unanswered,
-    /// The phone says that its user is not there.
+    /// The phone reports that its user is not available.
     Unavailable,
     /// No phone of this user is registered.
     Unregistered,
     /// There is no such user.
     Unknown,
-    /// The caller may not.
+    /// The caller is not allowed to call.
     Forbidden,
-    /// Another address was named.
+    /// Redirected to another address.
     Moved,
     /// Anything else.
     Failed,
@@ -47,7 +47,7 @@ impl Ending {
         Self::Failed,
     ];
 
-    /// Of a final response that passed; none came in time.
+    /// From a final response; `None` if there was none in time.
     pub(crate) const fn of(status: Option<u16>) -> Self {
         match status {
             None | Some(408) => Self::Unanswered,
@@ -63,7 +63,7 @@ impl Ending {
         }
     }
 
-    /// Of a refusal by this server.
+    /// From a refusal by this server.
     pub(crate) const fn refused(status: u16) -> Self {
         match status {
             480 => Self::Unregistered,
@@ -71,7 +71,7 @@ impl Ending {
         }
     }
 
-    /// For programs (docs/openapi.yaml).
+    /// The label and API value (docs/openapi.yaml).
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Answered => "answered",
@@ -88,7 +88,7 @@ impl Ending {
         }
     }
 
-    /// For people: what to say after "the call was" or on its own.
+    /// For people.
     pub(crate) fn words(self, status: Option<u16>) -> String {
         let plain = match self {
             Self::Answered => "answered",

@@ -3,25 +3,27 @@
 use location::{Aor, Record};
 
 use super::Core;
-use crate::ask::{Parked, Question, Waiting};
+use crate::ask::{Continuation, Question, Resume};
 use crate::clock::Now;
-use crate::outbox::{Handover, Letter, Outbox};
+use crate::outbox::{CoreMessage, Handover, Outbox};
 use crate::registrar::PendingRegister;
 
 impl Core {
     /// A registration is safe: tells who watches its user, and everybody if it brings a phone, or a phone a new way.
     pub(super) fn announce(&mut self, now: Now, pending: &PendingRegister, outbox: &mut Outbox) {
-        self.tell_watchers(now, &pending.aor, outbox);
+        self.notify_subscribers(now, &pending.aor, outbox);
         if pending.brings_phone && self.settings.forking.late_registration {
-            outbox.handovers.push(Handover { worker: None, letter: Letter::Phone(pending.aor.clone()) });
+            outbox
+                .handovers
+                .push(Handover { worker: None, core_message: CoreMessage::PhoneRegistered(pending.aor.clone()) });
             self.phone_came(pending.aor.clone(), outbox);
         }
     }
 
-    /// Looks at the user's phones again if he is being called here.
+    /// Loads the bindings of a user again if a call to that user rings here.
     pub(super) fn phone_came(&self, aor: Aor, outbox: &mut Outbox) {
         if self.forks.to(&aor).next().is_some() {
-            outbox.ask(Question::Load(aor.clone()), Parked(Waiting::Join(aor)));
+            outbox.ask(Question::Load(aor.clone()), Continuation(Resume::LateRegistration(aor)));
         }
     }
 

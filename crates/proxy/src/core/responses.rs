@@ -1,0 +1,159 @@
+//! Responses to requests that left no transaction: back the way their request came (RFC 3261 16.11), and what their pin is told.
+//! A request that could not be sent counts as one that its next hop refused (16.9).
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use location::Flow;
+use parser::headers::Via;
+use parser::{Header as _, HeaderName, Message, Method, Reply, Stamp, reason_phrase};
+
+use super::Core;
+use crate::clock::Now;
+use crate::context::ToTag;
+use crate::dialog::Callee;
+use crate::event::{Drop, Event};
+use crate::fork::status_for_caller;
+use crate::forward::{Origin, ViaBranch, write_response};
+use crate::outbox::{CoreMessage, Handover, Outbox, Passed};
+use crate::pin::{Pin, tag_checksum};
+use crate::request::{Received, TransactionKey, tag_of};
+use crate::route::may_answer;
+
+/// A response that went back the way of its request.
+pub(super) struct Forwarded<'m> {
+    /// The transaction of its request.
+    key: TransactionKey,
+    /// The method of that.
+    pub(super) method: Method<'m>,
+    status: u16,
+    to_tag: &'m [u8],
+}
+
+impl Core {
+    /// RFC 3261 16.11: a response goes back the way its request came.
+    /// Returns what is known of it; none if it was dropped, because its mark is not ours (RFC 6026 8.2) or it does not
+    /// come from where the request went. `source` is `None` for a response that was made here.
+    pub(super) fn forward_marked<'m>(
+        &mut self,
+        response: &'m Message,
+        branch: &ViaBranch,
+        source: Option<&Flow>,
+        outbox: &mut Outbox,
+    ) -> Option<Forwarded<'m>> {
+        let below = via_below(response);
+        let way_back = branch.origin().map(Origin::way_back);
+        let key = below.zip(way_back).and_then(|(below, way)| TransactionKey::of(response, &below, way, &self.mac));
+        let sent_to = key.zip(source).and_then(|((key, _), source)| self.sent_to(branch, key, source));
+        let Some((key, method)) = key.filter(|_| source.is_none() || sent_to.is_some()) else {
+            match (branch, source) {
+                // The worker with the pin knows where else the phone may speak from.
+                (ViaBranch::Pinned { worker, .. }, Some(source)) if *worker != self.worker => {
+                    let received = Received { message: response.clone(), flow: *source };
+                    let core_message = CoreMessage::Response(Box::new(received));
+                    outbox.handovers.push(Handover { worker: Some(*worker), core_message });
+                }
+                _ => outbox.emit(Event::Dropped(Drop::StrayResponse)),
+            }
+            return None;
+        };
+        let Some(hop) = branch.origin().and_then(|origin| origin.peer.hop(&self.settings)) else {
+            outbox.emit(Event::Dropped(Drop::Unroutable));
+            return None;
+        };
+        let status = response.status().unwrap_or_default();
+        outbox.emit(Event::ResponseSent { method: method.as_str_or("other"), status, transport: hop.transport });
+        let (settings, mac, rewrite) = (&self.settings, &self.mac, &mut self.rewrite);
+        let to_tag = tag_of(response, HeaderName::To).unwrap_or_default();
+        let callee = Callee { tag: to_tag, address: sent_to };
+        outbox.send(hop, false, |out| write_response(response, callee, settings, mac, rewrite, out, |_| {}));
+        Some(Forwarded { key, method, status, to_tag })
+    }
+
+    /// Where the request of a response went, if the mark of that verifies and it came from there, or from where else its
+    /// phone may speak.
+    fn sent_to(&self, branch: &ViaBranch, key: TransactionKey, source: &Flow) -> Option<SocketAddr> {
+        if branch.verify(key, source, &self.mac) {
+            return Some(source.remote);
+        }
+        // The same branch, so that nobody sends the response elsewhere.
+        let pin = self.pins.find(key).filter(|pin| pin.branch == *branch)?;
+        may_answer(&pin.hop, &pin.target, source, &self.settings).then(|| pin.target.remote(&pin.hop))
+    }
+
+    /// A request of ours could not be sent: as if its next hop had refused it (RFC 3261 16.9).
+    pub(super) fn undelivered(&mut self, now: Now, text: Bytes, outbox: &mut Outbox) {
+        let Ok(sent) = Message::parse(text) else { return };
+        let top = sent.header::<Via<'_>>().ok().flatten();
+        let branch = top.and_then(|via| ViaBranch::parse(via.branch()?));
+        match branch {
+            Some(ViaBranch::Transaction { id, .. }) => {
+                let (forks, mut context) = self.split(now, outbox);
+                forks.with(id.fork, |fork| fork.undelivered(id, &mut context));
+            }
+            Some(ViaBranch::Notify { id, .. }) => self.notify_undelivered(now, id, outbox),
+            // Nothing was kept of it, and nothing is needed: the answer is made of the request as it was sent, and
+            // goes back the way that its Via says.
+            Some(ViaBranch::Stateless(origin) | ViaBranch::Pinned { origin, .. }) if sent.is_request() => {
+                let key =
+                    via_below(&sent).and_then(|below| TransactionKey::of(&sent, &below, origin.way_back(), &self.mac));
+                let Some((key, _)) = key else { return };
+                let pin = self.pins.find(key);
+                // A late copy of an INVITE that was accepted: the caller would take the call for failed.
+                if pin.is_some_and(Pin::is_accepted) {
+                    return;
+                }
+                let tag = ToTag::of_key(key, &self.mac);
+                let status = status_for_caller(pin.map_or(503, |pin| pin.hop.failure()));
+                let mut answer = Vec::new();
+                let reason = reason_phrase(status).as_bytes();
+                let unstamped = Stamp { received: None, rport: None };
+                Reply::new(&mut answer, &sent, status, reason, unstamped, Some(tag.as_bytes())).finish();
+                if let Ok(message) = Message::parse(answer.into()) {
+                    self.route_response(now, branch, &message, None, outbox);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A response to a pinned INVITE has passed: its pin is at this worker.
+    pub(super) fn note_response(
+        &mut self,
+        now: Now,
+        worker: u8,
+        Forwarded { key, status, to_tag, .. }: Forwarded<'_>,
+        outbox: &mut Outbox,
+    ) {
+        let response = match status {
+            // RFC 3261 16.7 step 2: a 100 says nothing of the phone.
+            ..=100 => return,
+            101..200 => Passed::Provisional,
+            _ => Passed::Final { status, to_tag: tag_checksum(to_tag) },
+        };
+        if worker == self.worker {
+            self.response_passed(now, key, response, outbox);
+        } else {
+            let core_message = CoreMessage::ResponsePassed { key: key.0, response };
+            outbox.handovers.push(Handover { worker: Some(worker), core_message });
+        }
+    }
+
+    /// A final lets a pin go soon, a phone that rings keeps it.
+    pub(super) fn response_passed(&mut self, now: Now, key: TransactionKey, response: Passed, outbox: &mut Outbox) {
+        let timers = &self.settings.timers;
+        match response {
+            Passed::Provisional => self.pins.rings(key, now.mono + timers.c),
+            Passed::Final { status, to_tag } => {
+                if let Some(by) = self.pins.answered(key, (status, to_tag), now.mono, timers.last_copy()) {
+                    outbox.emit(Event::CallEnded { call: key.0, status: Some(status), tried: 1, by: Some(by) });
+                }
+            }
+        }
+    }
+}
+
+/// The second Via of what has ours on top.
+fn via_below(message: &Message) -> Option<Via<'_>> {
+    Via::parse(message.values(HeaderName::Via).nth(1)?).ok()
+}

@@ -1,0 +1,29 @@
+//! Loop detection (RFC 3261 16.3 step 4, RFC 5393 4.2): by a mark in our Via branch that is equal when a request comes by
+//! again unchanged. Decides only; a loop is refused by `core`.
+
+use parser::headers::Via;
+use parser::{HeaderName, Message};
+
+use super::ViaBranch;
+use crate::mac::{Mac, Purpose};
+use crate::request::Request;
+use crate::settings::Settings;
+
+/// The part of our branch that is equal when a request comes by again unchanged: a hash of all that routing looks at
+/// (RFC 5393 4.2.1).
+pub(crate) fn loop_mark(request: &Request, mac: &Mac) -> u64 {
+    let message = &request.message;
+    let from = message.value(HeaderName::From).unwrap_or_default();
+    let routes: Vec<u8> = request.routes().collect::<Vec<_>>().join(&b',');
+    let parts = [request.uri(), message.value(HeaderName::CallId).unwrap_or_default(), from, &routes];
+    mac.sign(Purpose::Loop, &parts)
+}
+
+/// Whether the request carries a Via of ours with this mark (RFC 5393 4.2.2: equal is a loop, unequal a spiral).
+pub(crate) fn is_looped(message: &Message, mark: u64, settings: &Settings) -> bool {
+    message.headers::<Via<'_>>().flatten().any(|via| {
+        let ours = matches!(via.branch().and_then(ViaBranch::parse),
+            Some(ViaBranch::Transaction { loop_mark, .. }) if loop_mark == mark);
+        ours && settings.is_own(&via.host, via.port)
+    })
+}

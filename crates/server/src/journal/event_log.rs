@@ -1,0 +1,293 @@
+//! Turns queued events into log lines for registrations, calls and refusals, and into the call history.
+//!
+//! Decides wording and level: info for normal operation, warn for what an operator should look at. Runs on the main
+//! thread, so that slow logging delays no message. Device names come from the store, not from the event.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use location::{Aor, Store as _, Wall};
+use parking_lot::Mutex;
+use parser::Uri;
+use proxy::{AuthenticationFailure, Event, Flow, Offence, Registration};
+use tokio::sync::watch;
+use tracing::{Level, debug, enabled, error, info, warn};
+
+use super::bans;
+use super::calls::{ActiveCall, CallHistory, EndedCall};
+use super::format::{NameFormat, Occurrence, PhoneCount, sanitize};
+use super::rate_limit::{RateLimit, RefusalKind};
+use super::{EventQueue, QueuedEvent};
+use crate::defence::Defence;
+use crate::ending::Ending;
+use crate::reload::ActiveConfig;
+use crate::{clock, metrics};
+
+/// Reads the event queues.
+pub(crate) struct EventLog {
+    queues: Arc<[EventQueue]>,
+    calls: Arc<Mutex<CallHistory>>,
+    store: Arc<location::AnyStore>,
+    defence: Arc<Defence>,
+    active_config: watch::Receiver<Arc<ActiveConfig>>,
+    names: NameFormat,
+    rate_limit: RateLimit,
+    /// Empty between calls; kept for their memory.
+    scratch: (Vec<QueuedEvent>, Vec<QueuedEvent>),
+}
+
+impl EventLog {
+    /// For these event queues, the store and the bans of the server.
+    pub(crate) fn new(
+        (queues, store, defence): (Arc<[EventQueue]>, Arc<location::AnyStore>, Arc<Defence>),
+        calls: Arc<Mutex<CallHistory>>,
+        active_config: watch::Receiver<Arc<ActiveConfig>>,
+    ) -> Self {
+        let names = NameFormat::new(&active_config.borrow().loaded.config);
+        let rate_limit = RateLimit::new(active_config.borrow().loaded.config.limits.refusal_lines.0);
+        Self { queues, calls, store, defence, active_config, names, rate_limit, scratch: Default::default() }
+    }
+
+    /// Logs all queued events.
+    pub(crate) fn drain(&mut self) {
+        if self.active_config.has_changed().unwrap_or(false) {
+            self.names.reconfigure(&self.active_config.borrow_and_update().loaded.config);
+        }
+        let (mut events, mut batch) = std::mem::take(&mut self.scratch);
+        let now = clock::wall();
+        for queue in self.queues.iter() {
+            let dropped = queue.drain_into(&mut batch);
+            dropped
+                .into_iter()
+                .zip(RefusalKind::ALL)
+                .for_each(|(count, kind)| self.rate_limit.count_dropped(kind, count, now));
+            events.append(&mut batch);
+        }
+        // Each queue is ordered, but their concatenation is not.
+        events.sort_by_key(|event| event.at);
+        events.drain(..).for_each(|event| self.log_event(event));
+        self.scratch = (events, batch);
+        let (notices, dropped) = self.defence.take_notices();
+        bans::log_notices(&notices, dropped, &self.names);
+        self.log_summaries(now);
+    }
+
+    /// Logs the remaining events and summaries, once the workers have ended.
+    pub(crate) fn finish(&mut self) {
+        self.drain();
+        self.log_summaries(Wall(u64::MAX));
+    }
+
+    fn log_summaries(&mut self, now: Wall) {
+        for (kind, line) in self.rate_limit.summaries(now) {
+            match kind {
+                RefusalKind::Call => info!("{line}"),
+                _ => warn!("{line}"),
+            }
+        }
+    }
+
+    fn log_event(&mut self, QueuedEvent { at, event }: QueuedEvent) {
+        let kind = RefusalKind::of(&event);
+        match event {
+            Event::Registration { outcome, status, reason, aor, before, bindings, expires, flow, .. } => {
+                match outcome {
+                    Registration::Registered => self.registered(&aor, &flow, (before, bindings), expires),
+                    Registration::Unregistered => {
+                        let (user, from) = (self.names.user(&aor), self.names.address(flow.remote.ip()));
+                        info!("{user} unregistered from {from}, {} left", PhoneCount(bindings));
+                    }
+                    _ => {
+                        let kind = kind.unwrap_or(RefusalKind::Registration);
+                        self.register_refused(at, kind, outcome, (status, reason), &aor, flow.remote.ip());
+                    }
+                }
+            }
+            Event::AuthenticationFailed { reason, method, user, flow, .. } => {
+                self.authentication_failed(at, reason, method, &user, flow.remote.ip());
+            }
+            Event::DialogRequest { method, flow, .. } => self.dialog_request_refused(at, method, flow.remote.ip()),
+            Event::Call { call, from, to, targets } => {
+                if enabled!(Level::DEBUG) {
+                    debug!("{} calls {}: {}", self.names.user(&from), self.names.user(&to), PhoneCount(targets));
+                }
+                if !self.calls.lock().begin(call, ActiveCall { from, to, phones: targets, began: at }) {
+                    metrics::limit_reached(metrics::JOURNAL_CALLS);
+                }
+            }
+            Event::CallEnded { call, status, tried, by } => {
+                let active = self.calls.lock().end(call);
+                if let Some(call) = active {
+                    let call = ActiveCall { phones: tried, ..call };
+                    let by = by.and_then(|source| self.device_name(&call.to, source));
+                    self.call_ended(EndedCall { call, at, ending: Ending::of(status), status, by });
+                }
+            }
+            Event::RequestRefused { offence, method, from, source } => {
+                self.request_refused(at, offence, method, &from, source.ip());
+            }
+            Event::ParseError { flow, .. } => self.parse_error(at, &flow),
+            Event::CallRefused { call, from, to, status, reason, source, offence } => {
+                let active = self.calls.lock().end(call);
+                let call = active.unwrap_or(ActiveCall { from, to, phones: 0, began: at });
+                let ended = EndedCall { call, at, ending: Ending::refused(status), status: Some(status), by: None };
+                let reason = offence.map_or(reason, offence_reason);
+                self.call_refused(kind.unwrap_or(RefusalKind::Call), ended, reason, source.ip());
+            }
+            _ => {}
+        }
+    }
+
+    fn registered(&self, aor: &Aor, flow: &Flow, (before, bindings): (usize, usize), expires: u32) {
+        if !enabled!(Level::INFO) {
+            return;
+        }
+        let (user, from) = (self.names.user(aor), self.names.address(flow.remote.ip()));
+        let over = flow.transport.param();
+        let device = self.device_name(aor, flow.remote).map(|name| format!(" ({name})")).unwrap_or_default();
+        let expires = humantime::format_duration(Duration::from_secs(u64::from(expires)));
+        let others = if bindings > 1 { format!(", {}", PhoneCount(bindings)) } else { String::new() };
+        if bindings > before {
+            info!("{user} registered from {from} over {over}{device}, expires in {expires}{others}");
+        } else {
+            debug!("{user} refreshed from {from} over {over}{device}, expires in {expires}{others}");
+        }
+    }
+
+    fn register_refused(
+        &mut self,
+        at: Wall,
+        kind: RefusalKind,
+        outcome: Registration,
+        (status, reason): (u16, &str),
+        aor: &Aor,
+        source: IpAddr,
+    ) {
+        let (user, from) = (self.names.user(aor), self.names.address(source));
+        let Some(time) = self.rate_limit.count(kind, source, Some(aor), at) else { return metrics::line_suppressed() };
+        let time = Occurrence(time);
+        let why = match status {
+            404 => "no such account",
+            423 => "the phone asks for too short a time (see registrar.min_expires)",
+            _ => reason,
+        };
+        match outcome {
+            Registration::Failed => error!("registration of {user} failed: {status} {reason}{time} from {from}"),
+            _ => warn!("registration of {user} refused: {why}{time} from {from}"),
+        }
+    }
+
+    fn authentication_failed(
+        &mut self,
+        at: Wall,
+        reason: AuthenticationFailure,
+        method: &str,
+        user: &Aor,
+        source: IpAddr,
+    ) {
+        let Some(time) = self.rate_limit.count(RefusalKind::Credentials, source, Some(user), at) else {
+            return metrics::line_suppressed();
+        };
+        let known = self.active_config.borrow().loaded.accounts.find(user).is_some();
+        let why = match reason {
+            AuthenticationFailure::Credentials if known => "wrong password",
+            AuthenticationFailure::Credentials => "no such account",
+            AuthenticationFailure::Replay => "its credentials were used before",
+            AuthenticationFailure::Stale | AuthenticationFailure::Identity => return,
+        };
+        let request = match method {
+            "REGISTER" => "registration",
+            "INVITE" => "call",
+            other => other,
+        };
+        let (user, from) = (self.names.user(user), self.names.address(source));
+        warn!("{request} of {user} refused: {why}{} from {from}", Occurrence(time));
+    }
+
+    fn dialog_request_refused(&mut self, at: Wall, method: &str, source: IpAddr) {
+        let Some(time) = self.rate_limit.count(RefusalKind::Dialog, source, None, at) else {
+            return metrics::line_suppressed();
+        };
+        let from = self.names.address(source);
+        warn!("{method} in a call refused: {from} is not a side of that call{}", Occurrence(time));
+    }
+
+    fn request_refused(&mut self, at: Wall, offence: Offence, method: &str, user: &Aor, source: IpAddr) {
+        let kind = RefusalKind::of_offence(offence);
+        let Some(time) = self.rate_limit.count(kind, source, Some(user), at) else { return metrics::line_suppressed() };
+        let (user, from) = (self.names.user(user), self.names.address(source));
+        warn!("{method} of {user} refused: {}{} from {from}", offence_reason(offence), Occurrence(time));
+    }
+
+    fn parse_error(&mut self, at: Wall, flow: &Flow) {
+        let source = flow.remote.ip();
+        let Some(time) = self.rate_limit.count(RefusalKind::Garbage, source, None, at) else {
+            return metrics::line_suppressed();
+        };
+        info!(
+            "unreadable message over {}{} from {}",
+            flow.transport.param(),
+            Occurrence(time),
+            self.names.address(source)
+        );
+    }
+
+    fn call_ended(&self, ended: EndedCall) {
+        if enabled!(Level::INFO) {
+            let EndedCall { call, at, ending, status, by } = &ended;
+            let (from, to) = (self.names.user(&call.from), self.names.user(&call.to));
+            let (phones, words) = (PhoneCount(call.phones), ending.words(*status));
+            let by = match (by, ending) {
+                (Some(name), Ending::Answered | Ending::Declined) => format!(" by {to}'s {name}"),
+                (Some(name), _) => format!(" ({to}'s {name})"),
+                (None, _) => String::new(),
+            };
+            let after = humantime::format_duration(Duration::from_secs((at.millis_since(call.began) + 500) / 1000));
+            info!("call {from} -> {to}: rang {phones}, {words}{by} after {after}");
+        }
+        self.store_ended(ended);
+    }
+
+    fn call_refused(&mut self, kind: RefusalKind, ended: EndedCall, reason: &str, source: IpAddr) {
+        let is_logged = self.rate_limit.count(kind, source, Some(&ended.call.from), ended.at).is_some();
+        if is_logged {
+            let (from, to) = (self.names.user(&ended.call.from), self.names.user(&ended.call.to));
+            let why = match ended.ending {
+                Ending::Forbidden | Ending::Failed => reason.to_owned(),
+                ending => ending.words(ended.status),
+            };
+            info!("call {from} -> {to} refused: {why}, from {}", self.names.address(source));
+        } else {
+            metrics::line_suppressed();
+        }
+        self.store_ended(ended);
+    }
+
+    fn store_ended(&self, ended: EndedCall) {
+        metrics::call_ended(ended.ending);
+        self.calls.lock().push_ended(ended);
+    }
+
+    /// The User-Agent of the binding that was registered from, or has a Contact at, this address.
+    fn device_name(&self, aor: &Aor, source: SocketAddr) -> Option<String> {
+        let record = self.store.load(aor)?;
+        let at_source = |contact: &[u8]| {
+            let Ok(Uri::Sip(contact)) = Uri::parse(contact) else { return false };
+            contact.host.ip() == Some(source.ip()) && contact.port.unwrap_or(5060) == source.port()
+        };
+        let fits = record.bindings().iter().filter(|b| b.flow().remote == source || at_source(b.contact()));
+        let last = fits.max_by_key(|binding| binding.registered_at())?;
+        Some(last.user_agent()).filter(|name| !name.is_empty()).map(sanitize)
+    }
+}
+
+/// The reason in a log line.
+const fn offence_reason(offence: Offence) -> &'static str {
+    match offence {
+        Offence::Identity => "authenticated as another user",
+        Offence::Stranger => "a stranger (see strangers, trusted)",
+        Offence::Relay => "not relaying to foreign domains (see foreign)",
+        Offence::ForeignRoute => "a Route that was not issued here",
+    }
+}

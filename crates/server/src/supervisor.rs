@@ -1,0 +1,251 @@
+//! The main thread while the server runs: signals, expiry of bindings, gauges, the log of events, the machine's
+//! addresses, the admin API.
+//!
+//! Decides when the server is ready, when it reloads and when it stops.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use location::Store as _;
+use metrics_exporter_prometheus::PrometheusHandle;
+use parking_lot::Mutex;
+use proxy::Listener;
+use tokio::runtime::Builder;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
+
+use crate::admin::{self, AdminCommand, AdminState, Removals};
+use crate::clock::ClockShift;
+use crate::config::Listen;
+use crate::error::CliError;
+use crate::first_run::InitialAccounts;
+use crate::journal::{CallHistory, EventLog};
+use crate::log::{LevelSwitch, LogThread};
+use crate::metrics::Gauges;
+use crate::reload::{ActiveConfig, Reload, ReloadOutcome};
+use crate::server::{Prepared, Server};
+use crate::{clock, first_run, interfaces, notify, unknown_users};
+
+/// Interval of expiry, gauges, health checks and histogram upkeep.
+const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Interval at which the event queues of the workers are read.
+const LOG_DRAIN_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How long the start and a reload wait for the removal of registrations without an account.
+const REMOVAL_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Interval at which the addresses of the machine are read again.
+const INTERFACE_POLL_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Runs the server until SIGTERM, SIGINT or the end of a worker.
+pub(crate) fn run(
+    prepared: Prepared,
+    level: LevelSwitch,
+    log: &LogThread,
+    metrics: Option<PrometheusHandle>,
+) -> Result<(), CliError> {
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(CliError::Thread)?;
+    let outcome = runtime.block_on(serve(prepared, level, log, metrics));
+    // A blocking write that hangs must not delay the exit.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn serve(
+    mut prepared: Prepared,
+    level: LevelSwitch,
+    log: &LogThread,
+    metrics: Option<PrometheusHandle>,
+) -> Result<(), CliError> {
+    let listen_for = |kind| signal(kind).map_err(CliError::Thread);
+    let (mut terminate, mut interrupt) = (listen_for(SignalKind::terminate())?, listen_for(SignalKind::interrupt())?);
+    let mut hangup = listen_for(SignalKind::hangup())?;
+    let initial_accounts = prepared.initial_accounts.take();
+    let mut reload = Reload::new(prepared.loaded.clone(), prepared.listeners(), prepared.interfaces.clone(), level);
+    remove_at_start(&prepared, &reload).await;
+    let restored = prepared.restored();
+    let mut server = prepared.start(reload.active_config().settings.clone())?;
+    let calls = Arc::new(Mutex::new(CallHistory::new(reload.active_config().loaded.config.limits.journal_calls.0)));
+    let sources = (server.event_queues.clone(), server.store.clone(), server.defence.clone());
+    let mut event_log = EventLog::new(sources, calls.clone(), reload.subscribe());
+    let removals = Arc::new(Removals::new(server.store.clone(), server.completions.clone(), server.inboxes.clone()));
+    let dispatcher = removals.clone();
+    tokio::spawn(async move { dispatcher.dispatch_completions().await });
+    let mut commands = spawn_admin(&mut server, &reload, metrics.clone(), &calls, &removals)?;
+    log_start(&server, &reload.active_config(), restored);
+    if let Some(initial_accounts) = initial_accounts {
+        show_accounts(&initial_accounts, &server.listeners, &reload);
+    }
+    notify::ready();
+    let started = Instant::now();
+    let (mut maintenance, mut interface_polls, mut log_drains) =
+        (ticker(MAINTENANCE_INTERVAL), ticker(INTERFACE_POLL_INTERVAL), ticker(LOG_DRAIN_INTERVAL));
+    let outcome = loop {
+        tokio::select! {
+            _ = terminate.recv() => break Ok(()),
+            _ = interrupt.recv() => break Ok(()),
+            _ = hangup.recv() => drop(reload_now(&mut reload, &server, &removals).await),
+            Some(AdminCommand::Reload(reply)) = commands.recv() => {
+                // The HTTP request may have timed out.
+                let _ = reply.send(reload_now(&mut reload, &server, &removals).await);
+            }
+            error = server.failed() => break Err(error),
+            _ = interface_polls.tick() => reload.poll_interfaces(&server.inboxes).await,
+            _ = log_drains.tick() => event_log.drain(),
+            _ = maintenance.tick() => {
+                if let Some(ClockShift { by, ahead }) = clock::detect_shift() {
+                    server.store.set_ahead(ahead);
+                    log_clock_shift(by);
+                    reload.republish(&server.inboxes).await;
+                }
+                calls.lock().sweep(clock::wall());
+                maintain(&server, &reload.active_config(), log, started);
+                if let Some(metrics) = &metrics {
+                    metrics.run_upkeep();
+                }
+            }
+        }
+    };
+    tracing::info!("stopping");
+    notify::stopping();
+    server.health.set_ending();
+    server.stop().await;
+    event_log.finish();
+    outcome
+}
+
+/// Reloads, between the `RELOADING` and `READY` notifications for the service manager.
+async fn reload_now(reload: &mut Reload, server: &Server, removals: &Arc<Removals>) -> ReloadOutcome {
+    notify::reloading();
+    let outcome = reload.run(&server.inboxes).await;
+    if outcome.reloaded {
+        let (store, removals, active_config) = (server.store.clone(), removals.clone(), reload.subscribe());
+        let removing = tokio::spawn(async move { unknown_users::remove(store, &removals, &active_config).await });
+        // The removal continues in its task after the timeout.
+        let _ = timeout(REMOVAL_TIMEOUT, removing).await;
+    }
+    server.defence.reconfigure(&reload.active_config().loaded.config);
+    notify::ready();
+    outcome
+}
+
+/// Runs before the workers start, so that no call reaches a user whose account was removed.
+async fn remove_at_start(prepared: &Prepared, reload: &Reload) {
+    let removals = prepared.removals();
+    let active_config = reload.subscribe();
+    tokio::select! {
+        () = removals.dispatch_completions() => {}
+        removed = timeout(REMOVAL_TIMEOUT, unknown_users::remove(prepared.store(), &removals, &active_config)) => {
+            if removed.is_err() {
+                tracing::error!("the removal of registrations without an account is not yet durable");
+            }
+        }
+    }
+}
+
+fn ticker(time: Duration) -> Interval {
+    let mut interval = interval(time);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
+}
+
+/// Starts the admin API, if `metrics.listen` is not off. Returns the receiver of its commands for the main loop.
+fn spawn_admin(
+    server: &mut Server,
+    reload: &Reload,
+    metrics: Option<PrometheusHandle>,
+    calls: &Arc<Mutex<CallHistory>>,
+    removals: &Arc<Removals>,
+) -> Result<mpsc::Receiver<AdminCommand>, CliError> {
+    let (commands, received) = mpsc::channel(1);
+    let (Some(listener), Some(metrics)) = (server.metrics.take(), metrics) else { return Ok(received) };
+    let address = listener.local_addr().map_err(CliError::Thread)?;
+    let listener = tokio::net::TcpListener::from_std(listener).map_err(CliError::Thread)?;
+    let max_connections = reload.active_config().loaded.config.limits.admin_connections.0;
+    let state = AdminState {
+        store: server.store.clone(),
+        removals: removals.clone(),
+        keys: server.keys.clone(),
+        calls: calls.clone(),
+        metrics,
+        active_config: reload.subscribe(),
+        health: server.health.clone(),
+        defence: server.defence.clone(),
+        directory: server.directory.clone(),
+        listeners: server.listeners.clone(),
+        started: Instant::now(),
+        commands,
+        listings: Semaphore::new(1),
+    };
+    tokio::spawn(admin::serve(listener, Arc::new(state), max_connections));
+    tracing::info!("metrics at http://{address}/metrics, status at http://{address}/");
+    Ok(received)
+}
+
+fn maintain(server: &Server, active_config: &ActiveConfig, log: &LogThread, started: Instant) {
+    server.store.sweep(clock::wall());
+    server.defence.sweep();
+    server.health.check_workers(&server.inboxes);
+    notify::feed_watchdog(&server.health);
+    let (counts, load) = (server.store.counts(), server.loads.sum());
+    let gauges = Gauges {
+        users: counts.users,
+        bindings: counts.bindings,
+        store_queue: server.store.queue_len(),
+        store_usable: server.health.is_store_usable(),
+        transactions: load.transactions,
+        pins: load.pins,
+        nonces: load.nonces,
+        subscriptions: load.subscriptions,
+        moved_dialogs: load.moved_dialogs,
+        connections: server.directory.open_count(),
+        bans: server.defence.ban_count(),
+        accounts: active_config.loaded.accounts.len(),
+        ready: server.health.readiness_problems().is_empty(),
+        log_dropped: log.dropped(),
+        uptime: started.elapsed(),
+        time: clock::machine_time(),
+    };
+    gauges.publish();
+}
+
+/// Logs that the machine's clock was set. Smaller differences are drift and not logged.
+fn log_clock_shift(millis: i64) {
+    let by = Duration::from_secs(millis.unsigned_abs().div_ceil(1000));
+    if by > MAINTENANCE_INTERVAL {
+        let direction = if millis > 0 { "forward" } else { "back" };
+        let by = humantime::format_duration(by);
+        tracing::warn!("the machine's clock was set {direction} by {by}: registrations go on as they were granted");
+    }
+}
+
+fn log_start(server: &Server, active_config: &ActiveConfig, restored: location::Counts) {
+    let config = match &active_config.loaded.file {
+        Some(file) => file.display().to_string(),
+        None => "defaults".to_owned(),
+    };
+    tracing::info!(
+        "frontdesk {} with {} accounts, {} phones of {} users restored, configuration: {config}",
+        env!("CARGO_PKG_VERSION"),
+        active_config.loaded.accounts.len(),
+        restored.bindings,
+        restored.users,
+    );
+    for listener in &server.listeners {
+        tracing::info!("listening on {}", Listen { transport: listener.transport, address: listener.address });
+    }
+}
+
+/// Prints how phones can register: on standard output when the accounts are new, else in the log.
+fn show_accounts(initial_accounts: &InitialAccounts, listeners: &[Listener], reload: &Reload) {
+    if let (Some(file), true) = (&initial_accounts.file, initial_accounts.created.is_empty()) {
+        tracing::info!("no accounts are configured: those of the first start are in {}", file.display());
+        return;
+    }
+    let port = listeners.first().map_or(5060, |listener| listener.address.port());
+    let specific_ip = listeners.iter().map(|listener| listener.address.ip()).find(|ip| !ip.is_unspecified());
+    let server = specific_ip.or_else(|| interfaces::lan_address(reload.interfaces()));
+    println!("{}", first_run::hint(initial_accounts, server, port));
+}

@@ -1,0 +1,209 @@
+//! The send queue of a worker's UDP sockets. Datagrams of one batch to the same peer with equal length are sent in
+//! one system call, and the kernel splits them (UDP_SEGMENT). This helps towards trunks, edge proxies and other
+//! servers; a phone usually gets a single datagram, which is sent directly.
+//!
+//! Decides which datagrams share a call. Datagrams to one peer stay in order. Must not look into them.
+
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
+
+use bytes::Bytes;
+use proxy::Hop;
+
+use super::Udp;
+use crate::metrics::{Series, Tally};
+
+/// Limits of the queue: datagrams, and their bytes.
+const MAX_DATAGRAMS: usize = 256;
+const MAX_BYTES: usize = 256 << 10;
+
+/// Longest datagram that shares a call: each segment has to fit into a packet (Ethernet's MTU minus IPv6 and UDP
+/// headers).
+const MAX_SEGMENT: usize = 1452;
+
+/// Limit of bytes per call (the longest UDP payload over IPv4).
+const MAX_RUN: usize = 65_507;
+
+/// Datagrams that one worker has to send.
+#[derive(Debug, Default)]
+pub(crate) struct UdpSendQueue {
+    bytes: Vec<u8>,
+    queued: Vec<QueuedDatagram>,
+    run: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct QueuedDatagram {
+    /// Equal for all datagrams to one peer.
+    sort_key: u64,
+    to: SocketAddr,
+    /// The source address.
+    from: IpAddr,
+    /// Index of the socket.
+    socket: usize,
+    span: Range<usize>,
+    /// Whether the message is returned if it cannot be sent.
+    report_failure: bool,
+}
+
+impl UdpSendQueue {
+    /// Queues a datagram for the socket at this index.
+    pub(super) fn push(&mut self, socket: usize, hop: &Hop, bytes: &[u8], report_failure: bool) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        let (to, from, span) = (hop.remote, hop.local.ip(), start..self.bytes.len());
+        self.queued.push(QueuedDatagram { sort_key: sort_key(to), to, from, socket, span, report_failure });
+    }
+
+    /// Whether the queue has to be flushed.
+    pub(crate) fn is_full(&self) -> bool {
+        self.queued.len() >= MAX_DATAGRAMS || self.bytes.len() >= MAX_BYTES
+    }
+
+    /// Sends all datagrams. Undelivered ones to report are appended to `failed`.
+    pub(super) fn flush(&mut self, sockets: &[Udp], failed: &mut Vec<Bytes>, tally: &mut Tally) {
+        let Self { bytes, queued, run } = self;
+        queued.sort_unstable_by_key(|datagram| (datagram.sort_key, datagram.span.start));
+        let mut rest = queued.as_slice();
+        while let [first, ..] = rest {
+            let Some(socket) = sockets.get(first.socket) else { break };
+            let (run_datagrams, others) = rest.split_at(length_of_run(rest, socket.max_segments()));
+            rest = others;
+            let run = (run_datagrams.len() > 1).then(|| join(run_datagrams, bytes, run));
+            if run.is_some_and(|run| socket.send_run(first.to, first.from, run, first.span.len()).is_ok()) {
+                continue;
+            }
+            for datagram in run_datagrams {
+                let bytes = bytes.get(datagram.span.clone()).unwrap_or_default();
+                if let Err(loss) = socket.send(datagram.to, datagram.from, bytes) {
+                    tally.count(Series::Lost(loss));
+                    failed.extend(datagram.report_failure.then(|| Bytes::copy_from_slice(bytes)));
+                }
+            }
+        }
+        queued.clear();
+        bytes.clear();
+    }
+}
+
+/// Sort key of a peer. A collision only costs system calls.
+fn sort_key(peer: SocketAddr) -> u64 {
+    let ip = match peer.ip() {
+        IpAddr::V4(ip) => u64::from(ip.to_bits()),
+        IpAddr::V6(ip) => (ip.to_bits() ^ (ip.to_bits() >> 64)) as u64,
+    };
+    (ip << 16) ^ u64::from(peer.port())
+}
+
+/// How many of the first datagrams share a call, at least 1: same peer and length, except that the last may be
+/// shorter.
+fn length_of_run(queued: &[QueuedDatagram], max: usize) -> usize {
+    let Some(first) = queued.first() else { return 0 };
+    let segment = first.span.len();
+    if !(1..=MAX_SEGMENT).contains(&segment) {
+        return 1;
+    }
+    let same_path = |datagram: &&QueuedDatagram| {
+        (datagram.socket, datagram.to, datagram.from) == (first.socket, first.to, first.from)
+    };
+    let mut same_path = queued.iter().take(max.min(MAX_RUN / segment).max(1)).take_while(same_path);
+    let equal_count = same_path.clone().take_while(|datagram| datagram.span.len() == segment).count();
+    let has_short_end = same_path.nth(equal_count).is_some_and(|datagram| (1..segment).contains(&datagram.span.len()));
+    equal_count + usize::from(has_short_end)
+}
+
+/// Their bytes in one slice, without a copy if they are adjacent.
+fn join<'t>(run_datagrams: &[QueuedDatagram], bytes: &'t [u8], run: &'t mut Vec<u8>) -> &'t [u8] {
+    let follows = |pair: &[QueuedDatagram]| matches!(pair, [datagram, next] if datagram.span.end == next.span.start);
+    if let [first, .., last] = run_datagrams
+        && run_datagrams.windows(2).all(follows)
+    {
+        return bytes.get(first.span.start..last.span.end).unwrap_or_default();
+    }
+    run.clear();
+    run_datagrams
+        .iter()
+        .for_each(|datagram| run.extend_from_slice(bytes.get(datagram.span.clone()).unwrap_or_default()));
+    run
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+
+    use parser::Transport;
+
+    use super::*;
+    use crate::transport::udp::tests::udp;
+
+    fn hop(remote: SocketAddr, local: SocketAddr) -> Hop {
+        Hop { transport: Transport::Udp, remote, local, connection: 0 }
+    }
+
+    fn queued(port: u16, lengths: &[usize]) -> Vec<QueuedDatagram> {
+        let mut udp_send_queue = UdpSendQueue::default();
+        let (peer, own) = (SocketAddr::from(([192, 0, 2, 1], port)), SocketAddr::from(([192, 0, 2, 9], 5060)));
+        lengths.iter().for_each(|length| udp_send_queue.push(0, &hop(peer, own), &vec![b'x'; *length], false));
+        udp_send_queue.queued
+    }
+
+    #[test]
+    fn datagrams_that_share_a_call() {
+        let run = |lengths: &[usize], max| length_of_run(&queued(1, lengths), max);
+        assert_eq!(run(&[300], 64), 1);
+        assert_eq!(run(&[300, 300, 300], 64), 3);
+        assert_eq!(run(&[300, 300, 300], 2), 2);
+        assert_eq!(run(&[300, 300], 1), 1, "the system has refused");
+        assert_eq!(run(&[300, 300, 299, 300], 64), 3, "a shorter one ends it");
+        assert_eq!(run(&[300, 301], 64), 1);
+        assert_eq!(run(&[300, 0], 64), 1);
+        assert_eq!(run(&[0, 0], 64), 1);
+        assert_eq!(run(&[1453, 1453], 64), 1);
+        assert_eq!(run(&[1400; 100], 64), 46, "no longer than a datagram");
+        let two_peers = [queued(1, &[300]), queued(2, &[300])].into_iter().flatten().collect::<Vec<_>>();
+        assert_eq!(length_of_run(&two_peers, 64), 1);
+    }
+
+    #[tokio::test]
+    async fn everything_arrives_in_order() {
+        for own in ["127.0.0.1:0", "0.0.0.0:0"] {
+            let socket = udp(own);
+            let local = SocketAddr::from(([127, 0, 0, 1], socket.socket().local_addr().expect("bound").port()));
+            let peers = [(); 3].map(|()| UdpSocket::bind("127.0.0.1:0").expect("a peer"));
+            let remote = |peer: usize| peers[peer].local_addr().expect("an address");
+            let mut udp_send_queue = UdpSendQueue::default();
+            // Some exceed the MTU; the others form runs of several lengths.
+            let length = |at: usize| if at % 10 == 9 { 9000 } else { 400 + at / 4 % 2 };
+            let bytes = |at: usize| [at.to_string().as_bytes(), &vec![b'x'; length(at)]].concat();
+            for at in 0..120 {
+                udp_send_queue.push(0, &hop(remote(at % 3), local), &bytes(at), false);
+            }
+            let sockets = [socket];
+            udp_send_queue.flush(&sockets, &mut Vec::new(), &mut Tally::default());
+            for at in 0..120 {
+                let mut buffer = [0; 10_000];
+                let (length, from) = peers[at % 3].recv_from(&mut buffer).expect("a datagram");
+                assert!(buffer[..length] == bytes(at) && from == local, "{own} {at}");
+            }
+            assert!(udp_send_queue.queued.is_empty() && udp_send_queue.bytes.is_empty());
+        }
+    }
+
+    #[tokio::test]
+    async fn undelivered_messages_are_returned() {
+        // checklist 115
+        let sockets = [udp("127.0.0.1:0")];
+        let local = sockets[0].socket().local_addr().expect("bound");
+        let peer = UdpSocket::bind("127.0.0.1:0").expect("a peer");
+        let (there, nowhere) = (peer.local_addr().expect("an address"), SocketAddr::from(([255; 4], 5060)));
+        let (mut udp_send_queue, mut failed, mut tally) = (UdpSendQueue::default(), Vec::new(), Tally::default());
+        for (bytes, report_failure) in [(b"one", true), (b"two", false), (b"six", true)] {
+            udp_send_queue.push(0, &hop(nowhere, local), bytes, report_failure);
+        }
+        udp_send_queue.push(0, &hop(there, local), b"arrives", true);
+        udp_send_queue.flush(&sockets, &mut failed, &mut tally);
+        assert_eq!(failed, [&b"one"[..], b"six"]);
+        let mut buffer = [0; 16];
+        assert_eq!(peer.recv(&mut buffer).ok(), Some(7));
+    }
+}
