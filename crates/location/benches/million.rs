@@ -185,7 +185,8 @@ impl CommitLog {
     }
 }
 
-/// The users in the order of their numbers, and shuffled. Both lists are iterated sequentially, so the CPU can prefetch them.
+/// The users in the order of their numbers, and shuffled. Both lists are iterated sequentially, so the CPU can prefetch
+/// them.
 struct Users {
     aors: Vec<Aor>,
     shuffled: Vec<Aor>,

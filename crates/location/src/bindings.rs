@@ -191,8 +191,8 @@ impl<'a> Iterator for BindingsIter<'a> {
     type Item = Binding<'a>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        // Octets that cannot be decoded would end the iteration. There are none: `from_bindings` encoded them or `from_stored`
-        // has checked them.
+        // Octets that cannot be decoded would end the iteration. There are none: `from_bindings` encoded them or
+        // `from_stored` has checked them.
         layout::read(&mut self.0)
     }
 }

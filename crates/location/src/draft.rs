@@ -136,8 +136,8 @@ impl<'a> Draft<'a> {
                     refreshed = Some(entry);
                 }
             } else if !entry.old.is_live(now) {
-                // A tombstone is kept only for its CSeq. With the same Call-ID the new binding replaces that. Otherwise it is
-                // marked as removed, so that it does not become live again if the clock is set back.
+                // A tombstone is kept only for its CSeq. With the same Call-ID the new binding replaces that. Otherwise
+                // it is marked as removed, so that it does not become live again if the clock is set back.
                 let is_superseded = entry.old.call_id() == change.call_id;
                 entry.change = if is_superseded {
                     BindingChange::Drop
@@ -180,8 +180,9 @@ impl<'a> Draft<'a> {
         Ok(is_retransmission)
     }
 
-    /// The time from which the temporary GRUUs of a phone are valid once this request is applied. RFC 5627 5.1: if its newest
-    /// binding (of a flow: the newest of that flow) has another Call-ID, all earlier ones become invalid, on all its flows.
+    /// The time from which the temporary GRUUs of a phone are valid once this request is applied. RFC 5627 5.1: if its
+    /// newest binding (of a flow: the newest of that flow) has another Call-ID, all earlier ones become invalid, on all
+    /// its flows.
     fn since(&mut self, change: &Change<'_>, contact: &ContactChange<'a>, instance: &'a [u8]) -> Wall {
         let now = self.now;
         let own = || self.existing.iter().map(|entry| &entry.old).filter(|old| old.instance() == Some(instance));
@@ -352,8 +353,8 @@ impl<'a> Identity<'a> {
         }
     }
 
-    /// Whether a Contact with `expires=0` removes the binding of `other`. Without reg-id it removes every binding with an equal
-    /// URI, flows included, unless both have an instance and these differ.
+    /// Whether a Contact with `expires=0` removes the binding of `other`. Without reg-id it removes every binding with an
+    /// equal URI, flows included, unless both have an instance and these differ.
     fn removes(&self, other: &Identity<'_>) -> bool {
         let same_phone = self.instance.is_none() || self.instance == other.instance;
         self.equals(other) || self.flow().is_none() && same_phone && self.uri.equals(&other.uri)

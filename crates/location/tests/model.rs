@@ -144,7 +144,8 @@ fn update(
         }
         let mut copies = before.iter().filter(|entry| matches(entry) && entry.same(request)).peekable();
         if copies.peek().is_some() {
-            // The binding that it set has ended since. A request that removes a flow by its URI and sets it leaves both entries.
+            // The binding that it set has ended since. A request that removes a flow by its URI and sets it leaves both
+            // entries.
             if secs > 0 && !copies.any(|entry| entry.live(now)) {
                 return Err(Refusal::OutOfOrder);
             }

@@ -49,8 +49,8 @@ fn main() {
     println!("no cost grows");
 }
 
-/// The shortest time of several tries, per octet, for each size. The sizes alternate, so that a temporary load of the machine
-/// affects all of them.
+/// The shortest time of several tries, per octet, for each size. The sizes alternate, so that a temporary load of the
+/// machine affects all of them.
 fn measure(messages: &[Bytes; 4], tries: usize, work: &mut dyn FnMut(&Bytes)) -> [f64; 4] {
     let mut shortest = [Duration::MAX; 4];
     for _ in 0..tries {

@@ -1,5 +1,6 @@
-//! The position of a fault in a value, for error messages. A header's parser only returns the kind of the fault; the value is
-//! then scanned again here up to the first octet that does not match the grammar. Must not decide whether a value is valid.
+//! The position of a fault in a value, for error messages. A header's parser only returns the kind of the fault; the
+//! value is then scanned again here up to the first octet that does not match the grammar. Must not decide whether a
+//! value is valid.
 
 use crate::{
     ErrorKind, HeaderName, Host, ParseError,

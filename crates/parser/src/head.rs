@@ -1,5 +1,5 @@
-//! The header lines of a message (RFC 3261 7.3.1): the position and name of each, an index by name, the position of the blank
-//! line, and the first defect. Shared by [`crate::Message`] and [`crate::Framer`]. Must not parse values, except
+//! The header lines of a message (RFC 3261 7.3.1): the position and name of each, an index by name, the position of the
+//! blank line, and the first defect. Shared by [`crate::Message`] and [`crate::Framer`]. Must not parse values, except
 //! Content-Length, which determines the end of the body.
 
 use std::ops::Range;
@@ -54,8 +54,8 @@ impl Head {
         Self { blank_at: 0, body_at: 0, defect: None, end: 0, first, rows: SmallVec::new() }
     }
 
-    /// Reads the remaining lines of `bytes` up to the blank line. It takes `&mut self` instead of returning a `Head`, because
-    /// a copy would cost as much as two lines.
+    /// Reads the remaining lines of `bytes` up to the blank line. It takes `&mut self` instead of returning a `Head`,
+    /// because a copy would cost as much as two lines.
     pub(crate) fn read(&mut self, bytes: &[u8], mut splitter: LineSplitter) {
         let blank = loop {
             let extent = splitter.logical(bytes);
@@ -191,8 +191,8 @@ impl Head {
         LinesByName { rows: &self.rows, name, at: first..if is_single { first + 1 } else { self.rows.len() } }
     }
 
-    /// The Content-Length, `None` without one. Repeated equal values are accepted, different ones are not (RFC 3261 18.3 does
-    /// not define which one counts).
+    /// The Content-Length, `None` without one. Repeated equal values are accepted, different ones are not (RFC 3261 18.3
+    /// does not define which one counts).
     pub(crate) fn content_length(&self, bytes: &[u8]) -> Result<Option<u32>, ParseError> {
         let mut length = None;
         for at in self.named(HeaderName::ContentLength) {

@@ -1,5 +1,5 @@
-//! The [`Header`] trait, a typed view of one header value, and the iterator over the values of a message. The grammar of each
-//! header is in its file under `headers/`.
+//! The [`Header`] trait, a typed view of one header value, and the iterator over the values of a message. The grammar of
+//! each header is in its file under `headers/`.
 
 use std::marker::PhantomData;
 

@@ -33,8 +33,8 @@ impl<'a> Host<'a> {
     /// Parses a host. IPv6 addresses must be in brackets.
     ///
     /// # Errors
-    /// [`ErrorKind::Host`] for anything but a name of letters, digits, `-`, `_` and `.`, or an address. A name whose last label
-    /// is all digits is taken as a malformed address.
+    /// [`ErrorKind::Host`] for anything but a name of letters, digits, `-`, `_` and `.`, or an address. A name whose last
+    /// label is all digits is taken as a malformed address.
     pub fn parse(host: &'a [u8]) -> Result<Self, ErrorKind> {
         match Self::prefix(host) {
             Some((host, b"")) => Ok(host),

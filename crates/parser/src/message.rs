@@ -75,8 +75,8 @@ impl Message {
         &self.bytes
     }
 
-    /// Copies the octets into a buffer of their own. Otherwise the message keeps the whole receive buffer alive; use this for
-    /// messages that are stored for long.
+    /// Copies the octets into a buffer of their own. Otherwise the message keeps the whole receive buffer alive; use this
+    /// for messages that are stored for long.
     pub fn detach(&mut self) {
         self.bytes = Bytes::copy_from_slice(&self.bytes);
     }
@@ -111,7 +111,8 @@ impl Message {
     /// The Request-URI, parsed.
     ///
     /// # Errors
-    /// It is malformed, or has a header part, which a Request-URI must not have (RFC 3261 19.1.1): [`ErrorKind::UriHeaders`].
+    /// It is malformed, or has a header part, which a Request-URI must not have (RFC 3261 19.1.1):
+    /// [`ErrorKind::UriHeaders`].
     pub fn uri(&self) -> Result<Uri<'_>, ParseError> {
         let (at, raw) = (self.request_uri_span().start, self.request_uri());
         let uri =

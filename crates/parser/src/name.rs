@@ -141,8 +141,8 @@ impl HeaderName {
         }
     }
 
-    /// Fast path for the header name at the start of `line` and its length: a name of up to fifteen octets, spelled as in its
-    /// RFC or compact, followed directly by the colon. After `None` the name may still be known: use `from_bytes`.
+    /// Fast path for the header name at the start of `line` and its length: a name of up to fifteen octets, spelled as in
+    /// its RFC or compact, followed directly by the colon. After `None` the name may still be known: use `from_bytes`.
     ///
     /// Compares sixteen octets as one integer: no loop, and no branch that depends on the name's length.
     #[inline]
@@ -231,8 +231,8 @@ const fn compact() -> [HeaderName; 128] {
 /// An entry of the table of [`HeaderName::at_start`].
 #[derive(Clone, Copy)]
 struct Key {
-    /// Up to fifteen octets and the colon, the first in the lowest bits. The colon distinguishes `To` from a `To` followed by
-    /// NULs. 0 marks a free slot.
+    /// Up to fifteen octets and the colon, the first in the lowest bits. The colon distinguishes `To` from a `To`
+    /// followed by NULs. 0 marks a free slot.
     octets: u128,
     name: HeaderName,
 }

@@ -20,8 +20,8 @@ pub struct Reply<'o> {
 }
 
 impl<'o> Reply<'o> {
-    /// Appends the status line and the headers of `request` that a response repeats (RFC 3261 8.2.6.2): all Vias, the top one
-    /// with `stamp`; From; To, with `to_tag` if it has no tag; Call-ID; CSeq; and the Timestamp in a 100 (8.2.6.1).
+    /// Appends the status line and the headers of `request` that a response repeats (RFC 3261 8.2.6.2): all Vias, the top
+    /// one with `stamp`; From; To, with `to_tag` if it has no tag; Call-ID; CSeq; and the Timestamp in a 100 (8.2.6.1).
     pub fn new(
         out: &'o mut Vec<u8>,
         request: &Message,

@@ -75,8 +75,8 @@ impl Rewrite {
         }
     }
 
-    /// Removes the first element of a list header: the whole line if it is the only one there, else the element and its comma.
-    /// The next call removes the next one. Does nothing if no element is left.
+    /// Removes the first element of a list header: the whole line if it is the only one there, else the element and its
+    /// comma. The next call removes the next one. Does nothing if no element is left.
     pub fn remove_first(&mut self, message: &Message, name: HeaderName) {
         let removed = self.removed(name);
         let total = if removed.last == 0 { usize::MAX } else { message.values(name).count() };
@@ -133,7 +133,8 @@ impl Rewrite {
         self.record_removed(name, |removed| removed.first = usize::MAX);
     }
 
-    /// Inserts whole lines, each with its CRLF, before the first header line. Several texts are written in the order of calls.
+    /// Inserts whole lines, each with its CRLF, before the first header line. Several texts are written in the order of
+    /// calls.
     pub fn put_first(&mut self, message: &Message, text: impl FnOnce(&mut Vec<u8>)) {
         self.insert(message.first_header_at(), text);
     }

@@ -22,8 +22,9 @@ pub(crate) enum StartLine {
     },
 }
 
-/// Parses the first `end` octets as a start line. Also returns a defect that leaves it readable, with its position; `None` if
-/// it is not a SIP start line. `has_control` tells whether the line contains a control character, including tab.
+/// Parses the first `end` octets as a start line. Also returns a defect that leaves it readable, with its position;
+/// `None` if it is not a SIP start line. `has_control` tells whether the line contains a control character, including
+/// tab.
 pub(crate) fn parse(bytes: &[u8], end: usize, has_control: bool) -> Option<(StartLine, Option<(ErrorKind, usize)>)> {
     let line = bytes.get(..end)?;
     if line.get(..4).is_some_and(is_sip) { status_line(line, has_control) } else { request_line(line, has_control) }

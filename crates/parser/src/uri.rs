@@ -1,4 +1,5 @@
-//! URIs: the parts of SIP URIs (RFC 3261 19.1, 25.1); URIs of other schemes are opaque (RFC 2396). Comparison is in `uri_eq`.
+//! URIs: the parts of SIP URIs (RFC 3261 19.1, 25.1); URIs of other schemes are opaque (RFC 2396). Comparison is in
+//! `uri_eq`.
 
 use std::borrow::Cow;
 
@@ -164,8 +165,8 @@ impl<'a> SipUri<'a> {
         unescape(self.user.unwrap_or_default())
     }
 
-    /// Appends the URI as a Request-URI: without headers and without the `method` parameter (RFC 3261 19.1.1 Table 1, 19.1.5),
-    /// otherwise unchanged. All other parts of a Contact URI are allowed in a Request-URI.
+    /// Appends the URI as a Request-URI: without headers and without the `method` parameter (RFC 3261 19.1.1 Table 1,
+    /// 19.1.5), otherwise unchanged. All other parts of a Contact URI are allowed in a Request-URI.
     pub fn write_target(&self, out: &mut Vec<u8>) {
         let without_headers = match self.headers().len() {
             0 => self.raw,
@@ -181,8 +182,8 @@ impl<'a> SipUri<'a> {
     }
 }
 
-/// Appends a URI without the parts that a Request-URI must not have (RFC 3261 19.1.1), see [`SipUri::write_target`]. A URI of
-/// another scheme, or one that cannot be parsed, is appended unchanged.
+/// Appends a URI without the parts that a Request-URI must not have (RFC 3261 19.1.1), see [`SipUri::write_target`]. A
+/// URI of another scheme, or one that cannot be parsed, is appended unchanged.
 pub fn write_target(out: &mut Vec<u8>, uri: &[u8]) {
     // Only a header part or a `method` parameter, possibly escaped, needs parsing.
     let params = memchr2(b';', b'?', uri).and_then(|at| uri.get(at..));

@@ -12,8 +12,8 @@ const REQUIRED_IN_BOTH: [&str; 5] = ["user", "ttl", "method", "maddr", "transpor
 /// With more of them only identical octets are equal.
 const MAX_COMPARED: usize = 64;
 
-/// Whether both URIs are equivalent by RFC 3261 19.1.4, telephone numbers by RFC 3966 4. Of other URIs the scheme is compared
-/// ignoring case, the rest octet by octet.
+/// Whether both URIs are equivalent by RFC 3261 19.1.4, telephone numbers by RFC 3966 4. Of other URIs the scheme is
+/// compared ignoring case, the rest octet by octet.
 pub fn equivalent(a: &Uri<'_>, b: &Uri<'_>) -> bool {
     match (a, b) {
         (Uri::Sip(a), Uri::Sip(b)) => equivalent_sip(a, b),

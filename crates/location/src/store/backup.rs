@@ -11,8 +11,8 @@ use super::StoreError;
 use super::file::File;
 use super::journal;
 
-/// Copies the store at `from` to the new file `to`. Registrations that a server accepts meanwhile may or may not be in it. To
-/// restore it, replace the original with it and remove the original's `-wal` and `-shm` files.
+/// Copies the store at `from` to the new file `to`. Registrations that a server accepts meanwhile may or may not be in
+/// it. To restore it, replace the original with it and remove the original's `-wal` and `-shm` files.
 ///
 /// # Errors
 /// `to` exists already; `from` is not a store, or damaged; an error of the operating system. `to` is not left behind then.

@@ -79,8 +79,8 @@ impl DiskStore {
     /// store locks the file until it is closed. The write-ahead log `<path>-wal` is part of the store.
     ///
     /// # Errors
-    /// The file is in use by another process, not a store, damaged, of another format, not readable or not writable (which is
-    /// tried). The file is left unchanged.
+    /// The file is in use by another process, not a store, damaged, of another format, not readable or not writable
+    /// (which is tried). The file is left unchanged.
     pub fn open(path: &Path, options: DiskOptions, hooks: Hooks) -> Result<Self, StoreError> {
         Self::start(File::open(path)?, options, hooks)
     }
@@ -101,9 +101,9 @@ impl DiskStore {
     /// The store's time when it was opened. All times in its records are in the store's time, and every later `now` must be
     /// as well.
     ///
-    /// At the first start it is the time of the machine's clock. It then advances with elapsed time, even if that clock is set
-    /// (see [`set_ahead`](Self::set_ahead)). Over a restart it advances by the difference of the machine's clock, but is never
-    /// earlier than the last change that was written.
+    /// At the first start it is the time of the machine's clock. It then advances with elapsed time, even if that clock
+    /// is set (see [`set_ahead`](Self::set_ahead)). Over a restart it advances by the difference of the machine's clock,
+    /// but is never earlier than the last change that was written.
     pub fn time(&self) -> Wall {
         self.time
     }
@@ -220,7 +220,8 @@ fn load_rows(journal: &mut Journal, map: &Map, now: Wall) -> Result<(), StoreErr
         *octets += row.len() as u64;
         let entries = journal::entries(row).and_then(Iterator::collect::<Result<Vec<_>, _>>).map_err(fail)?;
         if first {
-            // About half of the file is current. Reserving avoids that the table grows repeatedly, which would double the time.
+            // About half of the file is current. Reserving avoids that the table grows repeatedly, which would double the
+            // time.
             map.reserve(file.len() / 2 * entries.len() / row.len().max(1));
         }
         for Entry { aor_len, octets } in entries.into_iter().rev() {

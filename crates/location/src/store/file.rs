@@ -77,7 +77,8 @@ impl File {
     }
 
     /// Writes the first transaction of this run: how far the machine's clock is ahead of the store's time. It shows that the
-    /// file can be written; opening alone would succeed on a full disk. After that [`check`](Self::check) compares the files.
+    /// file can be written; opening alone would succeed on a full disk. After that [`check`](Self::check) compares the
+    /// files.
     pub(crate) fn start_writing(&mut self, ahead: i64) -> Result<(), StoreError> {
         self.transaction(|rows| {
             let created = rows.transaction.execute_batch(CLOCK);
@@ -165,8 +166,8 @@ impl File {
         })
     }
 
-    /// Runs `fill` in one transaction, which is durable when this returns. After an error nothing of it is in the file, and the
-    /// next transaction is independent of it.
+    /// Runs `fill` in one transaction, which is durable when this returns. After an error nothing of it is in the file,
+    /// and the next transaction is independent of it.
     pub(crate) fn transaction(
         &mut self,
         fill: impl FnOnce(&Rows<'_>) -> Result<(), StoreError>,

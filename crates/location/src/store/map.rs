@@ -211,7 +211,8 @@ impl Map {
                 if entry.second < before.due() {
                     shard.sweep_queue.push(Reverse(entry));
                 } else {
-                    // A refresh expires later than the old record: its existing entry comes too early and is queued again then.
+                    // A refresh expires later than the old record: its existing entry comes too early and is queued again
+                    // then.
                     record.meta().set_due(before.due());
                 }
                 *slot.get_mut() = record;

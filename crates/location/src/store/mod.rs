@@ -47,8 +47,8 @@ pub trait Store: Send + Sync {
     /// The current record, always from memory; `None` if there is none.
     fn load(&self, aor: &Aor) -> Option<Record>;
 
-    /// Compare and swap: stores `record` if the current record still is `expected`, the one that the change was computed from
-    /// (`None` = there was no record). A record without bindings is removed by the next sweep.
+    /// Compare and swap: stores `record` if the current record still is `expected`, the one that the change was computed
+    /// from (`None` = there was no record). A record without bindings is removed by the next sweep.
     fn commit(&self, expected: Option<&Record>, record: Record, ticket: Ticket) -> Commit;
 
     /// Removes records whose last binding expired or was removed 32 s ago (64*T1), and updates the counts of live bindings.

@@ -1,10 +1,10 @@
 //! The thread that makes commits durable: all waiting changes become one transaction with one fsync.
 //!
-//! If a transaction fails, its changes are undone in memory. Rows are only appended to the file; when more than half of it is
-//! obsolete, the oldest rows are deleted and their records that are still current are written again. Before each group and
-//! once a second the thread checks that the files are still the ones that were opened, so that no commit into a deleted file
-//! is reported as durable. Must not resolve conflicts: the map has done that, and the queue has the order of its changes.
-//! The clock is read only for durations.
+//! If a transaction fails, its changes are undone in memory. Rows are only appended to the file; when more than half of
+//! it is obsolete, the oldest rows are deleted and their records that are still current are written again. Before each
+//! group and once a second the thread checks that the files are still the ones that were opened, so that no commit into a
+//! deleted file is reported as durable. Must not resolve conflicts: the map has done that, and the queue has the order of
+//! its changes. The clock is read only for durations.
 
 use std::ops::Range;
 use std::path::Path;
@@ -32,8 +32,8 @@ pub(crate) struct Op {
 pub(crate) struct Shared {
     pub(crate) map: Map,
     pub(crate) queue: Queue<Op>,
-    /// Each commit holds it for reading from its swap until it is queued. Held for writing while a failed group is undone, so
-    /// that no new change is computed from one that is being undone.
+    /// Each commit holds it for reading from its swap until it is queued. Held for writing while a failed group is
+    /// undone, so that no new change is computed from one that is being undone.
     pub(crate) undo_lock: RwLock<()>,
     /// Milliseconds by which the machine's clock is ahead of the store's time.
     pub(crate) ahead: AtomicI64,
@@ -155,7 +155,8 @@ impl Journal {
         self.file.confirm_written()
     }
 
-    /// Checks that the files are still those that were opened. If another program has written to them, every row is verified.
+    /// Checks that the files are still those that were opened. If another program has written to them, every row is
+    /// verified.
     pub(crate) fn check(&mut self) -> Result<(), StoreError> {
         if self.damaged_at.is_some_and(|found| found.elapsed() < VERIFY_INTERVAL) {
             return Err(StoreError::Lost { path: self.file.path().to_owned() });

@@ -1,5 +1,5 @@
-//! The work of a forwarding proxy on a message, shared by all benchmarks and by the test that counts allocations: parses what
-//! RFC 3261 16.3 to 16.7 need, and writes the forwarded message. Without routing.
+//! The work of a forwarding proxy on a message, shared by all benchmarks and by the test that counts allocations: parses
+//! what RFC 3261 16.3 to 16.7 need, and writes the forwarded message. Without routing.
 
 #![allow(dead_code, reason = "each program that includes this file uses a part of it")]
 
@@ -72,8 +72,8 @@ pub(crate) fn read(message: &Message) -> Result<Needs<'_>, ParseError> {
     })
 }
 
-/// Writes the forwarded message: of a request with new Request-URI, Via, Record-Route and Max-Forwards, and without the first
-/// Route; of a response without the top Via.
+/// Writes the forwarded message: of a request with new Request-URI, Via, Record-Route and Max-Forwards, and without the
+/// first Route; of a response without the top Via.
 pub(crate) fn write(message: &Message, needs: &Needs<'_>, rewrite: &mut Rewrite, out: &mut Vec<u8>) {
     rewrite.clear();
     out.clear();

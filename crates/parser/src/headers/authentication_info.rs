@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use crate::{AuthParams, ErrorKind, Header, HeaderName};
 
-/// Authentication-Info: `ainfo *( COMMA ainfo )` (RFC 3261 25.1), each `name EQUAL value`. Commas separate its parameters, so
-/// a line is never a comma list.
+/// Authentication-Info: `ainfo *( COMMA ainfo )` (RFC 3261 25.1), each `name EQUAL value`. Commas separate its
+/// parameters, so a line is never a comma list.
 #[derive(Clone, Copy, Debug)]
 pub struct AuthenticationInfo<'a> {
     /// The parameters.

@@ -1,5 +1,5 @@
-//! Contact (RFC 3261 20.10): an address where a user agent can be reached, and its parameters (RFC 3840, 5626, 5627). Whether
-//! `*` is allowed is checked by the registrar.
+//! Contact (RFC 3261 20.10): an address where a user agent can be reached, and its parameters (RFC 3840, 5626, 5627).
+//! Whether `*` is allowed is checked by the registrar.
 
 use crate::{ErrorKind, Expires, Features, Header, HeaderName, NameAddr, Params, octets, params::inside_quotes};
 

@@ -41,8 +41,8 @@ impl<'a> NameAddr<'a> {
         if has_display_name { Self::bracketed(value) } else { Self::bare(value) }
     }
 
-    /// The address of a From or a To: its tag identifies a side of a dialog and must be unique and have a value (RFC 3261 7.3.1,
-    /// 19.3). Of two tags, another element could use the other one.
+    /// The address of a From or a To: its tag identifies a side of a dialog and must be unique and have a value (RFC 3261
+    /// 7.3.1, 19.3). Of two tags, another element could use the other one.
     ///
     /// # Errors
     /// The kind of fault.

@@ -1,5 +1,5 @@
-//! P-Asserted-Identity (RFC 3325 9.1): the identity of the sender, asserted by a trusted element. Whether the peer is trusted
-//! is decided by the proxy.
+//! P-Asserted-Identity (RFC 3325 9.1): the identity of the sender, asserted by a trusted element. Whether the peer is
+//! trusted is decided by the proxy.
 
 use crate::{ErrorKind, Header, HeaderName, NameAddr};
 

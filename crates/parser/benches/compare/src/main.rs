@@ -1,5 +1,5 @@
-//! Compares this parser with rsip, rsipstack and ezk-sip-types: the same messages, the same parsed headers and the same edits,
-//! in one run. `cargo run --release` in this folder prints the table.
+//! Compares this parser with rsip, rsipstack and ezk-sip-types: the same messages, the same parsed headers and the same
+//! edits, in one run. `cargo run --release` in this folder prints the table.
 
 mod ezk_crate;
 #[path = "../../forward/mod.rs"]
