@@ -6,13 +6,10 @@
 //!                                                           -> supervisor: signals, sweep, gauges, log, HTTP
 //! ```
 
-mod account;
 mod admin;
 mod answers;
-mod arguments;
 mod bad_request;
 mod cli;
-mod client;
 mod clock;
 mod config;
 mod data;
@@ -36,7 +33,6 @@ mod reload;
 mod secret;
 mod server;
 mod settings;
-mod summary;
 mod supervisor;
 mod transport;
 mod unknown_users;
@@ -44,8 +40,8 @@ mod worker;
 
 use std::process::ExitCode;
 
-use arguments::{Arguments, Command};
-use client::Client;
+use cli::arguments::{Arguments, Command};
+use cli::client::Client;
 use config::Loaded;
 use error::CliError;
 
@@ -60,14 +56,14 @@ fn main() -> ExitCode {
 }
 
 fn run_command() -> Result<(), CliError> {
-    let Arguments { command, config, admin } = arguments::read(std::env::args_os().skip(1))?;
+    let Arguments { command, config, admin } = cli::arguments::read(std::env::args_os().skip(1))?;
     let load = || config::load(config.as_deref());
     let client = || Ok::<_, CliError>(Client::new(&load()?.config, admin.as_deref())?);
     let text = match command {
         Command::Run => return run(load()?),
-        Command::Check => summary::summary(&load()?),
+        Command::Check => cli::summary::summary(&load()?),
         Command::Version => format!("frontdesk {}\n", env!("CARGO_PKG_VERSION")),
-        Command::Help => arguments::HELP.to_owned(),
+        Command::Help => cli::arguments::HELP.to_owned(),
         Command::Backup(to) => return Ok(location::backup(&load()?.config.location.path, &to)?),
         Command::Reload => cli::reload(&client()?)?,
         Command::Explain { to, from, source } => cli::explain(&client()?, &to, from.as_deref(), source.as_deref())?,
@@ -75,7 +71,7 @@ fn run_command() -> Result<(), CliError> {
         Command::Bans(what) => cli::bans(&client()?, &what)?,
         Command::Account { command, password_stdin } => {
             let loaded = load()?;
-            let message = account::edit(&loaded, &command, password_stdin)?;
+            let message = cli::account::edit(&loaded, &command, password_stdin)?;
             print!("{message}");
             cli::after_edit(&loaded, admin.as_deref(), &command)?
         }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use serde_yaml::{Mapping, Value};
 
-use crate::arguments::AccountCommand;
+use super::arguments::AccountCommand;
 use crate::config::{self, AccountEntry, Loaded, StoreKind};
 use crate::error::{AccountError, CliError};
 use crate::{data, first_run, hex};

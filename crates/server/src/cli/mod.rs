@@ -1,15 +1,21 @@
-//! The commands that ask the running server: bindings, bans, explain, reload.
+//! The commands. Here those that ask the running server: bindings, bans, explain, reload; `account` edits the accounts, `summary`
+//! is what `check` prints, `arguments` reads the command line.
 //!
 //! Decides how answers look on a terminal. The answers themselves are defined in docs/openapi.yaml.
+
+pub(crate) mod account;
+pub(crate) mod arguments;
+pub(crate) mod client;
+pub(crate) mod summary;
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use hyper::Method;
 
+use self::arguments::{AccountCommand, BindingsCommand};
+use self::client::{Client, percent_encoded};
 use crate::admin::{BanEntry, Bans, Explanation, Phone, Removed, User, Users};
-use crate::arguments::{self, AccountCommand, BindingsCommand};
-use crate::client::{Client, percent_encoded};
 use crate::config::Loaded;
 use crate::error::{CliError, ClientError};
 use crate::journal::PhoneCount;
