@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use fuzz::{parse, read_all};
 use libfuzzer_sys::fuzz_target;
-use parser::{Leniency, Message, Reply, Sent, Stamp, write_ack, write_cancel};
+use parser::{Leniency, Message, Reply, SentInvite, Stamp, write_ack, write_cancel};
 
 fuzz_target!(|octets: &[u8]| {
     let Some(message) = parse(octets) else { return };
@@ -50,10 +50,10 @@ fn answers_are_messages(message: &Message) {
         check(message, &out);
     }
     let mut ack = Vec::new();
-    write_ack(&Sent::as_is(message), message, &mut ack);
+    write_ack(&SentInvite::as_is(message), message, &mut ack);
     check(message, &ack);
     let mut cancel = Vec::new();
-    write_cancel(&Sent::as_is(message), Some(b"SIP;cause=200"), &mut cancel);
+    write_cancel(&SentInvite::as_is(message), Some(b"SIP;cause=200"), &mut cancel);
     check(message, &cancel);
 }
 

@@ -1,13 +1,12 @@
-//! A million users with one phone each: what they cost in memory, how fast they are found, refreshed, made safe, loaded
-//! and forgotten.
+//! A million users with one phone each: memory per binding, and time to look up, refresh, write, load and sweep them.
 //!
-//! `cargo bench -p location --bench million` takes a minute or two and prints a table; run it alone on the machine.
-//! `FOLDER=...` says where the file is to be (the system's temporary folder; mind that that may be no disk).
+//! `cargo bench -p location --bench million` takes a minute or two and prints a table; run nothing else on the machine.
+//! `FOLDER=...` sets the folder of the file (default: the system's temporary folder, which may not be on a disk).
 #![expect(
     clippy::print_stdout,
     clippy::unwrap_used,
     clippy::panic,
-    reason = "a bench prints, and stops at what it does not expect"
+    reason = "a bench prints, and panics on unexpected results"
 )]
 
 use std::hint::black_box;
@@ -25,14 +24,14 @@ use location::{
 use parking_lot::Mutex;
 
 const NOW: Wall = Wall(1_750_000_000_000);
-/// Nobody waits for what is done at once.
-const NOBODY: Ticket = Ticket { worker: 0, id: 0 };
+/// The memory store does not use the ticket.
+const NO_TICKET: Ticket = Ticket { worker: 0, id: 0 };
 
 fn main() {
-    // `cargo test --benches` only wants to know that it runs.
-    let users = if env::args().any(|arg| arg == "--bench") { 1_000_000 } else { 2_000 };
+    // `cargo test --benches` only checks that it runs.
+    let count = if env::args().any(|arg| arg == "--bench") { 1_000_000 } else { 2_000 };
     let Some(phone) = env::var_os("PHONE") else {
-        // Each in a process of its own, whose memory nobody has used before.
+        // Each phone in a process of its own, so that memory is measured from a fresh heap.
         for phone in [&SHORT, &USUAL] {
             let mut own = Command::new(env::current_exe().unwrap());
             assert!(own.args(env::args_os().skip(1)).env("PHONE", phone.name).status().unwrap().success());
@@ -40,101 +39,101 @@ fn main() {
         return;
     };
     let phone = if phone == SHORT.name { &SHORT } else { &USUAL };
-    let (office, folder) =
-        (Office::of(users), env::var_os("FOLDER").map_or_else(tempfile::tempdir, tempfile::tempdir_in));
-    println!("\n{users} phones, each with {} octets of text", phone.text());
-    in_memory(&office, phone);
-    on_disk(&office, phone, &folder.unwrap().path().join("location"));
+    let (users, folder) =
+        (Users::of(count), env::var_os("FOLDER").map_or_else(tempfile::tempdir, tempfile::tempdir_in));
+    println!("\n{count} phones, each with {} octets of text", phone.text());
+    in_memory(&users, phone);
+    on_disk(&users, phone, &folder.unwrap().path().join("location"));
 }
 
-fn in_memory(office: &Office, phone: &Phone) {
+fn in_memory(users: &Users, phone: &Phone) {
     let before = resident();
     let store = MemoryStore::new();
-    let fill = busy(|| office.aors.iter().for_each(|aor| register(&store, phone, aor, 1, NOBODY)));
-    say("memory per binding, all included", format!("{} octets", (resident() - before) / office.aors.len()));
-    say("first REGISTER, in memory", per_item(fill, office));
+    let fill = cpu_time(|| users.aors.iter().for_each(|aor| register(&store, phone, aor, 1, NO_TICKET)));
+    print_row("memory per binding, all included", format!("{} octets", (resident() - before) / users.aors.len()));
+    print_row("first REGISTER, in memory", per_item(fill, users));
     let lookups = (0..5).map(|_| {
-        busy(|| {
-            office.shuffled.iter().for_each(|aor| {
+        cpu_time(|| {
+            users.shuffled.iter().for_each(|aor| {
                 black_box(store.load(aor));
             })
         })
     });
     let lookup = lookups.min().unwrap_or_default();
-    say("lookup", format!("{}, {:.1} million/s", per_item(lookup, office), rate(lookup, office) / 1e6));
-    let again = busy(|| office.shuffled.iter().for_each(|aor| register(&store, phone, aor, 2, NOBODY)));
-    say("REGISTER again, in memory", per_item(again, office));
-    forget(office, &store);
+    print_row("lookup", format!("{}, {:.1} million/s", per_item(lookup, users), rate(lookup, users) / 1e6));
+    let again = cpu_time(|| users.shuffled.iter().for_each(|aor| register(&store, phone, aor, 2, NO_TICKET)));
+    print_row("REGISTER again, in memory", per_item(again, users));
+    sweep_all(users, &store);
 }
 
-/// All of them expire in the same second.
-fn forget(office: &Office, store: &MemoryStore) {
-    for (what, after) in [("expire", 3600), ("forget", 3632)] {
+/// Sweeps while all bindings expire, and are discarded, in the same second.
+fn sweep_all(users: &Users, store: &MemoryStore) {
+    for (what, after) in [("expire", 3600), ("discard", 3632)] {
         let (mut calls, mut longest, mut all) = (0, Duration::ZERO, Duration::ZERO);
         let done = |store: &MemoryStore| match what {
             "expire" => store.counts().bindings == 0,
-            _ => left(store) == 0,
+            _ => record_count(store) == 0,
         };
         while !done(store) {
-            let took = busy(|| {
+            let took = cpu_time(|| {
                 store.sweep(NOW.plus_secs(after));
             });
             (calls, longest, all) = (calls + 1, longest.max(took), all + took);
         }
         let calls = format!("{calls} sweeps, the longest {longest:.1?}");
-        say(&format!("to {what} all in one second"), format!("{}, {calls}", per_item(all, office)));
+        print_row(&format!("to {what} all in one second"), format!("{}, {calls}", per_item(all, users)));
     }
 }
 
-fn left(store: &MemoryStore) -> usize {
-    let mut left = 0;
-    store.list(&mut |_| left += 1);
-    left
+fn record_count(store: &MemoryStore) -> usize {
+    let mut count = 0;
+    store.list(&mut |_| count += 1);
+    count
 }
 
-fn on_disk(office: &Office, phone: &Phone, path: &Path) {
-    let witness = Arc::new(Witness::new());
-    let store = DiskStore::open(path, DiskOptions::new(NOW), Witness::hooks(&witness)).unwrap();
+fn on_disk(users: &Users, phone: &Phone, path: &Path) {
+    let log = Arc::new(CommitLog::new());
+    let store = DiskStore::open(path, DiskOptions::new(NOW), CommitLog::hooks(&log)).unwrap();
     for (what, cseq) in [("first REGISTER", 1), ("REGISTER again", 2), ("and again", 3)] {
         let spent = cpu();
-        let took = time(|| {
-            office.shuffled.iter().for_each(|aor| register(&store, phone, aor, cseq, witness.ticket()));
-            witness.wait_for(office.users());
+        let took = wall_time(|| {
+            users.shuffled.iter().for_each(|aor| register(&store, phone, aor, cseq, log.ticket()));
+            log.wait_for(users.count());
         });
-        let (_, groups) = witness.take();
-        let cpu = (cpu() - spent) / office.users();
+        let (_, groups) = log.take();
+        let cpu = (cpu() - spent) / users.count();
         let size = fs::metadata(path).unwrap().len() >> 20;
-        let group = u64::from(office.users()) / groups.max(1);
-        say(
+        let group = u64::from(users.count()) / groups.max(1);
+        print_row(
             &format!("{what}, on disk"),
-            format!("{:.0} a second, {cpu:.2?} of CPU each, {group} a group, file of {size} MB", rate(took, office)),
+            format!("{:.0} a second, {cpu:.2?} of CPU each, {group} a group, file of {size} MB", rate(took, users)),
         );
     }
-    paced(office, phone, &store, &witness);
+    paced(users, phone, &store, &log);
     drop(store);
     let mut kept = None;
     let spent = cpu();
-    let load = time(|| kept = DiskStore::open(path, DiskOptions::new(NOW), Witness::hooks(&witness)).ok());
+    let load = wall_time(|| kept = DiskStore::open(path, DiskOptions::new(NOW), CommitLog::hooks(&log)).ok());
     let spent = cpu() - spent;
-    assert_eq!(kept.map(|store| store.counts().users), Some(u64::from(office.users())));
-    say("load at the start", format!("{load:.2?}, {spent:.2?} of CPU"));
+    assert_eq!(kept.map(|store| store.counts().users), Some(u64::from(users.count())));
+    print_row("load at the start", format!("{load:.2?}, {spent:.2?} of CPU"));
 }
 
-/// Ten thousand a second: how long each waits for the disk.
-fn paced(office: &Office, phone: &Phone, store: &DiskStore, witness: &Witness) {
-    let (start, count) = (Instant::now(), office.users() / 20);
+/// Ten thousand REGISTERs a second: how long each waits for the disk.
+fn paced(users: &Users, phone: &Phone, store: &DiskStore, log: &CommitLog) {
+    let (start, count) = (Instant::now(), users.count() / 20);
     let spent = cpu();
-    for (number, aor) in (0..count).zip(&office.shuffled) {
+    for (number, aor) in (0..count).zip(&users.shuffled) {
         let due = start + Duration::from_micros(100) * number;
         thread::sleep(due.saturating_duration_since(Instant::now()));
-        register(store, phone, aor, 4, witness.ticket());
+        register(store, phone, aor, 4, log.ticket());
     }
-    witness.wait_for(count);
+    log.wait_for(count);
     let cpu = (cpu() - spent) / count;
-    let (mut waits, groups) = witness.take();
+    let (mut waits, groups) = log.take();
     waits.sort();
     let at = |share: usize| waits.get(waits.len() * share / 1000).copied().unwrap_or_default();
-    say(
+    print_row(
         "REGISTER again, 10,000 a second",
         format!(
             "waits of {:.1?} p50, {:.1?} p99, {:.1?} at most, {cpu:.2?} of CPU each, {} a group",
@@ -146,14 +145,14 @@ fn paced(office: &Office, phone: &Phone, store: &DiskStore, witness: &Witness) {
     );
 }
 
-/// Hears of all that is safe, and how long that took. A ticket says when it was asked for.
-struct Witness {
+/// Records the time of each commit from request to durable. A ticket contains the time of the request.
+struct CommitLog {
     start: Instant,
     waits: Mutex<Vec<Duration>>,
     groups: AtomicU64,
 }
 
-impl Witness {
+impl CommitLog {
     fn new() -> Self {
         Self { start: Instant::now(), waits: Mutex::new(Vec::new()), groups: AtomicU64::new(0) }
     }
@@ -186,21 +185,22 @@ impl Witness {
     }
 }
 
-/// The users, in the order of their numbers and in none. Both are read from front to back, which the machine does ahead.
-struct Office {
+/// The users in the order of their numbers, and shuffled. Both lists are iterated sequentially, so the CPU can prefetch
+/// them.
+struct Users {
     aors: Vec<Aor>,
     shuffled: Vec<Aor>,
 }
 
-impl Office {
-    /// 7,368,787 is prime, and larger than any number of users here.
-    fn of(users: u64) -> Self {
+impl Users {
+    /// Shuffles by a prime, which is larger than any number of users here.
+    fn of(count: u64) -> Self {
         let aor = |number: u64| Aor::new(format!("user{number:07}").as_bytes(), b"office.example");
-        let shuffled = (0..users).map(|at| aor(at * 7_368_787 % users)).collect();
-        Self { aors: (0..users).map(aor).collect(), shuffled }
+        let shuffled = (0..count).map(|at| aor(at * 7_368_787 % count)).collect();
+        Self { aors: (0..count).map(aor).collect(), shuffled }
     }
 
-    fn users(&self) -> u32 {
+    fn count(&self) -> u32 {
         self.aors.len() as u32
     }
 }
@@ -219,7 +219,7 @@ fn register(store: &dyn Store, phone: &Phone, aor: &Aor, cseq: u32, ticket: Tick
         params: phone.params.as_bytes(),
         expires: Some(3600),
         q: None,
-        // A part of the parameters, as a REGISTER has it.
+        // A subslice of the parameters, as in a parsed REGISTER.
         instance: phone.instance.and_then(|own| phone.params.matches(own).next()).map(str::as_bytes),
         reg_id: None,
         connection: None,
@@ -234,10 +234,10 @@ fn register(store: &dyn Store, phone: &Phone, aor: &Aor, cseq: u32, ticket: Tick
         ask: Ask::Update([contact].into_iter().collect()),
     };
     loop {
-        let there = store.load(aor);
-        let old = there.clone().unwrap_or_else(|| Record::empty(aor));
+        let current = store.load(aor);
+        let old = current.clone().unwrap_or_else(|| Record::empty(aor));
         let Ok(Applied::Changed { record, .. }) = old.apply(&change, NOW, &Limits::DEFAULT) else { panic!("{old:?}") };
-        match store.commit(there.as_ref(), record, ticket) {
+        match store.commit(current.as_ref(), record, ticket) {
             Commit::Done | Commit::Pending => return,
             Commit::Full => thread::sleep(Duration::from_micros(200)),
             other => panic!("{other:?}"),
@@ -245,7 +245,7 @@ fn register(store: &dyn Store, phone: &Phone, aor: &Aor, cseq: u32, ticket: Tick
     }
 }
 
-/// What a phone says of itself.
+/// What a phone sends in its REGISTER.
 struct Phone {
     name: &'static str,
     contact: &'static str,
@@ -261,7 +261,7 @@ impl Phone {
     }
 }
 
-/// Says the least that it may.
+/// A phone that sends only what it must.
 const SHORT: Phone = Phone {
     name: "short",
     contact: "sip:USER@192.0.2.7:5060",
@@ -271,7 +271,7 @@ const SHORT: Phone = Phone {
     user_agent: "",
 };
 
-/// As phones on desks are.
+/// A typical desk phone.
 const USUAL: Phone = Phone {
     name: "usual",
     contact: "sip:USER@192.168.100.117:5060;transport=udp",
@@ -281,28 +281,28 @@ const USUAL: Phone = Phone {
     user_agent: "Desk Phone T46 66.85.0.5 0015653f6a80",
 };
 
-fn time(work: impl FnOnce()) -> Duration {
+fn wall_time(work: impl FnOnce()) -> Duration {
     let start = Instant::now();
     work();
     start.elapsed()
 }
 
-/// What one thread is at work, whoever else the machine works for.
-fn busy(work: impl FnOnce()) -> Duration {
+/// CPU time of `work`, which other processes on the machine hardly affect.
+fn cpu_time(work: impl FnOnce()) -> Duration {
     let before = cpu();
     work();
     cpu() - before
 }
 
-fn per_item(took: Duration, office: &Office) -> String {
-    format!("{:.0?}", took / office.users())
+fn per_item(took: Duration, users: &Users) -> String {
+    format!("{:.0?}", took / users.count())
 }
 
-fn rate(took: Duration, office: &Office) -> f64 {
-    f64::from(office.users()) / took.as_secs_f64()
+fn rate(took: Duration, users: &Users) -> f64 {
+    f64::from(users.count()) / took.as_secs_f64()
 }
 
-fn say(what: &str, value: String) {
+fn print_row(what: &str, value: String) {
     println!("{what:36}{value}");
 }
 

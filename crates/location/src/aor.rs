@@ -1,22 +1,22 @@
 //! The address of record: the key of the location service (RFC 3261 10.3 step 5).
 //!
-//! Decides the canonical form under which bindings are kept: `user@domain`, the user octet-exact after unescaping
-//! (user parts are case-sensitive, RFC 3261 19.1.4), the domain in lower case. URI parameters are no part of it.
-//! Must not judge whether the domain is ours: that is routing.
+//! Defines its canonical form: `user@domain`, the user part unescaped and otherwise octet for octet (user parts are
+//! case-sensitive, RFC 3261 19.1.4), the domain in lower case, no URI parameters. Whether this server is responsible for
+//! the domain is decided elsewhere.
 
 use std::fmt;
 
 use smallvec::SmallVec;
 
-/// A canonical `user@domain`. Up to 64 octets it lives inline, so that a lookup allocates nothing.
+/// A canonical `user@domain`. Up to 64 octets are stored inline, so that a lookup does not allocate.
 #[derive(PartialEq, Eq, Hash)]
 pub struct Aor {
     text: SmallVec<[u8; 64]>,
 }
 
 impl Aor {
-    /// From the user part, already unescaped, and the domain in any case. The domain must hold no `@`
-    /// (a parsed host cannot).
+    /// Creates one from the unescaped user part and the domain in any case. The domain must not contain `@` (a parsed host
+    /// cannot).
     pub fn new(user: &[u8], domain: &[u8]) -> Self {
         let mut text = SmallVec::from_slice(user);
         text.push(b'@');
@@ -25,11 +25,11 @@ impl Aor {
         Self { text }
     }
 
-    pub(crate) fn of_canonical(text: &[u8]) -> Self {
+    pub(crate) fn from_canonical(text: &[u8]) -> Self {
         Self { text: SmallVec::from_slice(text) }
     }
 
-    /// The canonical form, as [`Store::list`](crate::Store::list) shows it.
+    /// The canonical form.
     pub fn as_bytes(&self) -> &[u8] {
         &self.text
     }
@@ -44,7 +44,7 @@ impl Aor {
         self.parts().1
     }
 
-    // The last `@` parts them: an unescaped user may hold one, a domain cannot.
+    // Split at the last `@`: an unescaped user part may contain one, a domain cannot.
     fn parts(&self) -> (&[u8], &[u8]) {
         let at = self.text.iter().rposition(|&byte| byte == b'@');
         let (user, rest) = self.text.split_at_checked(at.unwrap_or(0)).unwrap_or_default();
@@ -52,7 +52,7 @@ impl Aor {
     }
 }
 
-// The derived one copies octet by octet.
+// Not derived: the derived implementation copies octet by octet.
 impl Clone for Aor {
     fn clone(&self) -> Self {
         Self { text: SmallVec::from_slice(&self.text) }
@@ -60,7 +60,7 @@ impl Clone for Aor {
 }
 
 impl fmt::Display for Aor {
-    /// Lossy where the user part is no UTF-8.
+    /// Octets that are not UTF-8 are replaced.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&String::from_utf8_lossy(&self.text))
     }

@@ -1,7 +1,7 @@
-//! One binding: a Contact, who set it and until when (RFC 3261 10.3, RFC 3327 5.3, RFC 5626 6).
+//! One binding: a Contact, the REGISTER that set it and its expiry (RFC 3261 10.3, RFC 3327 5.3, RFC 5626 6).
 //!
-//! Decides what is kept of one. A plain view: its text borrows from the record or from the request that it was read
-//! from, so it is cheap to make and to copy. Must not know rules (see `record.rs`) nor the layout (see `layout.rs`).
+//! Defines what is stored of a binding. A `Binding` is a view: its text borrows from a record or from a request, so it is
+//! cheap to create and to copy. Must not contain rules (see `record.rs`) or the layout (see `layout.rs`).
 
 use std::fmt;
 
@@ -9,11 +9,10 @@ use crate::change::{Change, ContactChange, Refusal};
 use crate::time::TOMBSTONE_MILLIS;
 use crate::{Flow, Wall};
 
-/// The most octets that all text of one binding may have together, whatever [`Limits`](crate::Limits) say: the layout holds
-/// no more.
+/// Maximum of octets of all text of one binding, whatever [`Limits`](crate::Limits) say: the layout has no room for more.
 pub const MAX_TEXT: usize = 8 * 1024;
 
-/// A Contact URI bound to an address of record, with all that is needed to reach it and to judge the next REGISTER.
+/// A Contact URI bound to an address of record, with what is needed to reach it and to check the next REGISTER.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Binding<'a> {
     pub(crate) contact: &'a [u8],
@@ -26,7 +25,7 @@ pub struct Binding<'a> {
     pub(crate) q: Option<u16>,
     pub(crate) cseq: u32,
     pub(crate) removed: bool,
-    /// Removed, and not by a REGISTER that names it.
+    /// Removed, but not by a REGISTER with this Contact.
     pub(crate) deactivated: bool,
     pub(crate) expires_at: Wall,
     pub(crate) registered_at: Wall,
@@ -38,11 +37,11 @@ pub struct Binding<'a> {
 /// How a binding ended (RFC 3680 4.7.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// Nobody refreshed it in time.
+    /// It was not refreshed in time.
     Expired,
     /// A REGISTER removed it.
     Unregistered,
-    /// An operator removed it, or it had to make room for another: its phone may come back.
+    /// An operator removed it, or a new binding displaced it: the phone may register again.
     Deactivated,
 }
 
@@ -67,7 +66,7 @@ impl<'a> Binding<'a> {
         self.path
     }
 
-    /// User-Agent of the device; empty if it did not say.
+    /// User-Agent of that REGISTER; empty if it had none.
     pub fn user_agent(&self) -> &'a [u8] {
         self.user_agent
     }
@@ -82,7 +81,7 @@ impl<'a> Binding<'a> {
         self.reg_id
     }
 
-    /// CSeq number of the REGISTER that set it (or, of a removed one, that removed it under the same Call-ID).
+    /// CSeq number of the REGISTER that set it, or that removed it with the same Call-ID.
     pub fn cseq(&self) -> u32 {
         self.cseq
     }
@@ -92,7 +91,7 @@ impl<'a> Binding<'a> {
         self.q
     }
 
-    /// When it ends; of a removed binding, when it was removed.
+    /// When it expires; of a removed binding, when it was removed.
     pub fn expires_at(&self) -> Wall {
         self.expires_at
     }
@@ -102,12 +101,13 @@ impl<'a> Binding<'a> {
         self.registered_at
     }
 
-    /// When it was first set under its Call-ID, if it has been refreshed without a break since (RFC 5627 5.1).
+    /// Start of the current registration: when it was first set with its Call-ID, if it has never expired since (RFC 5627
+    /// 5.1). Temporary GRUUs issued earlier are invalid.
     pub fn since(&self) -> Wall {
         self.since
     }
 
-    /// How that REGISTER came.
+    /// The flow that REGISTER arrived over.
     pub fn flow(&self) -> Flow {
         self.flow
     }
@@ -117,12 +117,12 @@ impl<'a> Binding<'a> {
         self.transaction
     }
 
-    /// May it be used at this moment? A removed binding never is, even if the clock is set back.
+    /// Whether it may be used now. A removed binding never is, even if the clock is set back.
     pub fn is_live(&self, now: Wall) -> bool {
         !self.removed && self.expires_at > now
     }
 
-    /// How it ended; none if it may still be used.
+    /// How it ended; `None` if it is live.
     pub fn end(&self, now: Wall) -> Option<End> {
         match (self.is_live(now), self.removed, self.deactivated) {
             (true, ..) => None,
@@ -170,34 +170,34 @@ impl<'a> Binding<'a> {
         if length > max { Err(Refusal::TooLong { max }) } else { Ok(binding) }
     }
 
-    /// This binding in place of `old`, which was live.
-    pub(crate) fn refreshing(self, old: &Self) -> Self {
-        let unbroken = self.call_id == old.call_id;
-        Self { since: if unbroken { old.since } else { self.since }, ..self }
+    /// This binding as a refresh of `old`, which is live.
+    pub(crate) fn refresh_of(self, old: &Self) -> Self {
+        let is_same_call_id = self.call_id == old.call_id;
+        Self { since: if is_same_call_id { old.since } else { self.since }, ..self }
     }
 
-    /// This binding, which has expired, for good.
-    pub(crate) fn ended(self) -> Self {
+    /// The tombstone of this binding, which has expired: it stays so if the clock is set back.
+    pub(crate) fn expired_tombstone(self) -> Self {
         Self { removed: true, ..self }
     }
 
-    /// The tombstone of this binding. Under the same Call-ID the removing request is the one that later ones must
-    /// follow; under another one the binding's own number is what a late copy has to be measured by.
-    pub(crate) fn removed(self, change: &Change<'_>, now: Wall) -> Self {
-        let tombstone = Self { removed: true, deactivated: change.is_by_hand(), expires_at: now, ..self };
+    /// The tombstone of this binding. If the removing request has the same Call-ID, later requests are compared with its
+    /// CSeq. Otherwise the binding's own CSeq is kept, to recognise a late retransmission of the request that set it.
+    pub(crate) fn tombstone(self, change: &Change<'_>, now: Wall) -> Self {
+        let tombstone = Self { removed: true, deactivated: change.is_administrative(), expires_at: now, ..self };
         if self.call_id == change.call_id {
             return Self { cseq: change.cseq, transaction: change.transaction, ..tombstone };
         }
         tombstone
     }
 
-    /// The same for one that has to make room.
-    pub(crate) fn displaced(self, change: &Change<'_>, now: Wall) -> Self {
-        Self { deactivated: true, ..self.removed(change, now) }
+    /// The tombstone of this binding if a new one displaces it.
+    pub(crate) fn displaced_tombstone(self, change: &Change<'_>, now: Wall) -> Self {
+        Self { deactivated: true, ..self.tombstone(change, now) }
     }
 
-    /// May the request that last touched it still be under way somewhere?
-    pub(crate) fn is_fresh(&self, now: Wall) -> bool {
+    /// Whether the request that last changed it may still be retransmitted.
+    pub(crate) fn may_be_retransmitted(&self, now: Wall) -> bool {
         now < self.changed_at().plus_millis(TOMBSTONE_MILLIS)
     }
 
@@ -206,17 +206,17 @@ impl<'a> Binding<'a> {
         if self.removed { self.expires_at } else { self.registered_at }
     }
 
-    /// Has it been dead for so long that nobody needs it any more?
-    pub(crate) fn is_forgotten(&self, now: Wall) -> bool {
+    /// Whether it ended so long ago that no retransmission can arrive any more.
+    pub(crate) fn is_discardable(&self, now: Wall) -> bool {
         self.expires_at.plus_millis(TOMBSTONE_MILLIS) <= now
     }
 
-    /// When something about it changes next: it expires, or, no longer live, is forgotten.
-    pub(crate) fn wake_at(&self, now: Wall) -> Wall {
+    /// When it changes next: a live binding expires, a tombstone becomes discardable.
+    pub(crate) fn next_change_at(&self, now: Wall) -> Wall {
         if self.is_live(now) { self.expires_at } else { self.expires_at.plus_millis(TOMBSTONE_MILLIS) }
     }
 
-    /// As a later run of the program may use it: the connections of this one are not there then.
+    /// This binding after a restart of the program: connections are closed by then.
     #[cfg(feature = "disk")]
     pub(crate) fn after_restart(self) -> Self {
         let connection = if self.flow.transport.is_reliable() { 0 } else { self.flow.connection };

@@ -1,7 +1,7 @@
-//! A record: all bindings of one address of record, in one allocation that is shared and never changed.
+//! A record: all bindings of one address of record, in one shared and immutable allocation.
 //!
-//! Decides how records are held and compared, and what the store may note on one. The octets are those of `layout.rs`.
-//! Must not know rules (see `record.rs`).
+//! Defines how records are stored and compared, and the metadata that the store keeps in one. The octets are those of
+//! `layout.rs`. Must not contain rules (see `record.rs`).
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -10,28 +10,28 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use triomphe::ThinArc;
 
-use crate::layout::{self, Input};
+use crate::layout::{self, Reader};
 use crate::{Aor, Binding, Wall};
 
-/// The bindings of one address of record, and its name. Immutable; a clone is another handle to the same octets.
+/// An address of record and its bindings. Immutable; a clone shares the octets.
 #[derive(Clone)]
-pub struct Record(ThinArc<Notes, u8>);
+pub struct Record(ThinArc<RecordMeta, u8>);
 
-/// What the map of the store notes on a record while it is there, under the lock of its shard.
-pub(crate) struct Notes {
+/// Metadata that the store's map keeps in a record. Accessed under the lock of the record's shard.
+pub(crate) struct RecordMeta {
     aor_len: u32,
-    /// How many of its bindings the gauges count.
+    /// The number of its bindings that the gauges count as live.
     live: AtomicU32,
-    /// The second at which it has to be looked at.
-    wake: AtomicU32,
-    /// Which row of the file has the last safe record of this address (its number's low half), 0 = none.
+    /// The second at which the sweep must visit it.
+    due: AtomicU32,
+    /// The low half of the number of the row with the latest durable record of this address, 0 = none.
     row: AtomicU32,
 }
 
 impl Record {
-    /// Nobody is registered.
+    /// A record without bindings.
     pub fn empty(aor: &Aor) -> Self {
-        Self::of_octets(aor.as_bytes(), aor.as_bytes().len(), State::default())
+        Self::from_octets(aor.as_bytes(), aor.as_bytes().len(), RecordState::default())
     }
 
     /// The canonical form of the address of record: see [`Aor::as_bytes`].
@@ -39,105 +39,105 @@ impl Record {
         self.octets().get(..self.aor_len()).unwrap_or_default()
     }
 
-    /// All bindings, live or not, oldest Contact first: what an index into them means.
+    /// All bindings, live or not, oldest Contact first. Indices refer to this order.
     pub fn bindings(&self) -> Bindings<'_> {
-        Bindings(Input(self.octets().get(self.aor_len()..).unwrap_or_default()))
+        Bindings(Reader(self.octets().get(self.aor_len()..).unwrap_or_default()))
     }
 
-    /// The bindings that may be used at this moment, oldest Contact first.
+    /// The live bindings, oldest Contact first.
     pub fn live(&self, now: Wall) -> impl Iterator<Item = Binding<'_>> {
         self.bindings().into_iter().filter(move |binding| binding.is_live(now))
     }
 
-    /// Are both the very same record? Equal ones that were made apart are not.
-    pub fn is(&self, other: &Self) -> bool {
+    /// Whether both are the same allocation, as `Arc::ptr_eq`. Equal records that were created separately are not.
+    pub fn ptr_eq(&self, other: &Self) -> bool {
         ptr::eq(&raw const *self.0, &raw const *other.0)
     }
 
-    /// A record of these bindings, as things stand at this moment.
-    pub(crate) fn of<'b>(aor: &[u8], bindings: impl Iterator<Item: Borrow<Binding<'b>>>, now: Wall) -> Self {
-        let mut octets = Vec::with_capacity(USUAL);
+    /// A record of these bindings; its metadata is computed for `now`.
+    pub(crate) fn from_bindings<'b>(aor: &[u8], bindings: impl Iterator<Item: Borrow<Binding<'b>>>, now: Wall) -> Self {
+        let mut octets = Vec::with_capacity(TYPICAL_LEN);
         octets.extend_from_slice(aor);
-        let mut state = State::default();
+        let mut state = RecordState::default();
         for binding in bindings {
             state.add(binding.borrow(), now);
             layout::write(binding.borrow(), &mut octets);
         }
-        Self::of_octets(&octets, aor.len(), state)
+        Self::from_octets(&octets, aor.len(), state)
     }
 
-    /// Whose it is.
+    /// The address of record as a key.
     pub fn address(&self) -> Aor {
-        Aor::of_canonical(self.aor())
+        Aor::from_canonical(self.aor())
     }
 
-    /// A record that an earlier run has written: of it, what is still of use at this moment. `None`: no such record.
+    /// A record read from disk, without bindings that are discardable at `now`. `None` if the octets are not a record.
     #[cfg(feature = "disk")]
-    pub(crate) fn restored(aor_len: usize, octets: &[u8], now: Wall) -> Option<Self> {
+    pub(crate) fn from_stored(aor_len: usize, octets: &[u8], now: Wall) -> Option<Self> {
         let (aor, rest) = octets.split_at_checked(aor_len)?;
-        let (mut input, mut state, mut as_it_is) = (Input(rest), State::default(), true);
+        let (mut input, mut state, mut unchanged) = (Reader(rest), RecordState::default(), true);
         while !input.0.is_empty() {
             let binding = layout::read(&mut input)?;
             state.add(&binding, now);
-            as_it_is &= binding == binding.after_restart() && !binding.is_forgotten(now);
+            unchanged &= binding == binding.after_restart() && !binding.is_discardable(now);
         }
-        if as_it_is {
-            return Some(Self::of_octets(octets, aor_len, state));
+        if unchanged {
+            return Some(Self::from_octets(octets, aor_len, state));
         }
-        let bindings = Bindings(Input(rest)).into_iter().map(Binding::after_restart);
-        Some(Self::of(aor, bindings.filter(|binding| !binding.is_forgotten(now)), now))
+        let bindings = Bindings(Reader(rest)).into_iter().map(Binding::after_restart);
+        Some(Self::from_bindings(aor, bindings.filter(|binding| !binding.is_discardable(now)), now))
     }
 
-    /// How its bindings stand at this moment.
-    pub(crate) fn state(&self, now: Wall) -> State {
-        let mut state = State::default();
+    /// The number of live bindings and the time of the next change, at `now`.
+    pub(crate) fn state(&self, now: Wall) -> RecordState {
+        let mut state = RecordState::default();
         self.bindings().into_iter().for_each(|binding| state.add(&binding, now));
         state
     }
 
-    /// Address of record and bindings, as they lie in memory.
+    /// Address of record and bindings, in the layout of `layout.rs`.
     pub(crate) fn octets(&self) -> &[u8] {
         &self.0.slice
     }
 
     pub(crate) fn aor_len(&self) -> usize {
-        self.notes().aor_len as usize
+        self.meta().aor_len as usize
     }
 
-    pub(crate) fn notes(&self) -> &Notes {
+    pub(crate) fn meta(&self) -> &RecordMeta {
         &self.0.header.header
     }
 
-    fn of_octets(octets: &[u8], aor_len: usize, state: State) -> Self {
-        let [live, wake, row] = [state.live, state.wake.unwrap_or(0), 0].map(AtomicU32::new);
-        Self(ThinArc::from_header_and_slice(Notes { aor_len: aor_len as u32, live, wake, row }, octets))
+    fn from_octets(octets: &[u8], aor_len: usize, state: RecordState) -> Self {
+        let [live, due, row] = [state.live, state.due.unwrap_or(0), 0].map(AtomicU32::new);
+        Self(ThinArc::from_header_and_slice(RecordMeta { aor_len: aor_len as u32, live, due, row }, octets))
     }
 }
 
-/// How the bindings of a record stand at one moment.
+/// The state of a record's bindings at one time.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct State {
-    /// How many are live.
+pub(crate) struct RecordState {
+    /// The number of live bindings.
     pub(crate) live: u32,
-    /// The second at which something changes, `None`: nothing is left that anybody needs.
-    pub(crate) wake: Option<u32>,
+    /// The second of the next change; `None` if all bindings are discardable.
+    pub(crate) due: Option<u32>,
 }
 
-impl State {
+impl RecordState {
     fn add(&mut self, binding: &Binding<'_>, now: Wall) {
         self.live += u32::from(binding.is_live(now));
-        if !binding.is_forgotten(now) {
-            // Rounded up: when it comes, what it is for has happened.
-            let second = u32::try_from(binding.wake_at(now).0.div_ceil(1000)).unwrap_or(u32::MAX);
-            self.wake = Some(self.wake.map_or(second, |soonest| soonest.min(second)));
+        if !binding.is_discardable(now) {
+            // Rounded up: at that second the change has happened.
+            let second = u32::try_from(binding.next_change_at(now).0.div_ceil(1000)).unwrap_or(u32::MAX);
+            self.due = Some(self.due.map_or(second, |soonest| soonest.min(second)));
         }
     }
 }
 
-/// What has no address of record: where the rules are of interest, and nothing is to be stored.
+/// A record without an address of record, for callers that apply rules and store nothing.
 impl Default for Record {
     fn default() -> Self {
-        Self::of_octets(b"", 0, State::default())
+        Self::from_octets(b"", 0, RecordState::default())
     }
 }
 
@@ -148,27 +148,27 @@ impl fmt::Debug for Record {
     }
 }
 
-/// The bindings of a record, read as they are asked for.
+/// The bindings of a record. Each is decoded when it is requested.
 #[derive(Clone, Copy)]
-pub struct Bindings<'a>(Input<'a>);
+pub struct Bindings<'a>(Reader<'a>);
 
 impl<'a> Bindings<'a> {
-    /// The one at this place, counted from 0.
+    /// The binding at `index`, counted from 0.
     pub fn get(self, index: usize) -> Option<Binding<'a>> {
         self.into_iter().nth(index)
     }
 
-    /// How many there are, live or not.
+    /// The number of bindings, live or not.
     pub fn len(self) -> usize {
         self.into_iter().count()
     }
 
-    /// None at all?
+    /// Whether there are no bindings.
     pub fn is_empty(self) -> bool {
         self.0.0.is_empty()
     }
 
-    /// One after the other.
+    /// Iterates over the bindings in order.
     pub fn iter(self) -> BindingsIter<'a> {
         self.into_iter()
     }
@@ -185,19 +185,20 @@ impl<'a> IntoIterator for Bindings<'a> {
 
 /// See [`Bindings::iter`].
 #[derive(Clone)]
-pub struct BindingsIter<'a>(Input<'a>);
+pub struct BindingsIter<'a>(Reader<'a>);
 
 impl<'a> Iterator for BindingsIter<'a> {
     type Item = Binding<'a>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        // What does not read ends it; records are made by `of` or checked by `restored`, so all do.
+        // Octets that cannot be decoded would end the iteration. There are none: `from_bindings` encoded them or
+        // `from_stored` has checked them.
         layout::read(&mut self.0)
     }
 }
 
-// Relaxed: they are read and written under the lock of the shard that the record is in.
-impl Notes {
+// Relaxed is enough: all accesses happen under the lock of the shard that the record is in.
+impl RecordMeta {
     pub(crate) fn live(&self) -> u32 {
         self.live.load(Ordering::Relaxed)
     }
@@ -206,12 +207,12 @@ impl Notes {
         self.live.store(live, Ordering::Relaxed);
     }
 
-    pub(crate) fn wake(&self) -> u32 {
-        self.wake.load(Ordering::Relaxed)
+    pub(crate) fn due(&self) -> u32 {
+        self.due.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn set_wake(&self, second: u32) {
-        self.wake.store(second, Ordering::Relaxed);
+    pub(crate) fn set_due(&self, second: u32) {
+        self.due.store(second, Ordering::Relaxed);
     }
 
     pub(crate) fn row(&self) -> u32 {
@@ -223,8 +224,8 @@ impl Notes {
     }
 }
 
-/// Octets that hardly any record has more of: one that is put together grows seldom.
-const USUAL: usize = 1024;
+/// Initial capacity for a record under construction. Few records are larger.
+const TYPICAL_LEN: usize = 1024;
 
 #[cfg(test)]
 mod tests {
@@ -233,7 +234,7 @@ mod tests {
 
     const NOW: Wall = Wall(5_000);
 
-    fn plain() -> Binding<'static> {
+    fn minimal() -> Binding<'static> {
         let [remote, local] = ["192.0.2.7:5062", "192.0.2.1:5060"].map(|address| address.parse().unwrap());
         Binding {
             contact: b"sip:a@192.0.2.7:5062",
@@ -255,7 +256,7 @@ mod tests {
         }
     }
 
-    fn rich() -> Binding<'static> {
+    fn full() -> Binding<'static> {
         let [remote, local] = ["[fe80::7%3]:40001", "[2001:db8::1]:5061"].map(|address| address.parse().unwrap());
         Binding {
             params: b";+sip.instance=\"<urn:uuid:1>\";reg-id=1",
@@ -264,55 +265,55 @@ mod tests {
             reg_id: Some(1),
             q: Some(1000),
             flow: Flow { transport: parser::Transport::Tls, remote, local, connection: 9 },
-            ..plain()
+            ..minimal()
         }
     }
 
     fn all() -> [Binding<'static>; 5] {
         [
-            plain(),
-            rich(),
-            Binding { instance: Some(b"<urn:uuid:2>"), ..rich() },
-            Binding { instance: Some(b""), params: b"", ..plain() },
+            minimal(),
+            full(),
+            Binding { instance: Some(b"<urn:uuid:2>"), ..full() },
+            Binding { instance: Some(b""), params: b"", ..minimal() },
             Binding {
                 removed: true,
                 deactivated: true,
                 contact: b"tel:1",
                 user_agent: b"",
                 path: &[b'p'; 300],
-                ..plain()
+                ..minimal()
             },
         ]
     }
 
     fn record(bindings: &[Binding<'_>]) -> Record {
-        Record::of(b"alice@office.example", bindings.iter().copied(), NOW)
+        Record::from_bindings(b"alice@office.example", bindings.iter().copied(), NOW)
     }
 
     #[test]
-    fn what_is_put_in_comes_out() {
+    fn bindings_round_trip() {
         let record = record(&all());
         assert_eq!(record.aor(), b"alice@office.example");
         assert_eq!(record.bindings().into_iter().collect::<Vec<_>>(), all());
-        assert_eq!((record.bindings().get(1), record.bindings().get(5)), (Some(rich()), None));
+        assert_eq!((record.bindings().get(1), record.bindings().get(5)), (Some(full()), None));
         assert_eq!(record.bindings().len(), 5);
         assert!(Record::empty(&Aor::new(b"a", b"b")).bindings().is_empty());
     }
 
     #[test]
-    fn the_usual_phone_is_small() {
-        // With an instance that stands in the parameters, which is kept once.
+    fn a_typical_binding_is_small() {
+        // The instance is part of the parameters and stored once.
         let params = b";+sip.instance=\"<urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6>\"";
-        let phone = Binding { params, instance: params.get(16..62), ..plain() };
+        let phone = Binding { params, instance: params.get(16..62), ..minimal() };
         let text = phone.contact.len() + params.len() + phone.call_id.len() + phone.user_agent.len();
         assert_eq!(phone.instance.map(<[u8]>::len), Some(46));
         assert_eq!(record(&[phone]).octets().len(), b"alice@office.example".len() + 52 + text);
     }
 
     #[test]
-    fn what_changes_next() {
-        let late = Binding { expires_at: Wall(70_001), ..plain() };
-        let state = |now| record(&[plain(), late]).state(Wall(now));
+    fn the_state_gives_the_time_of_the_next_change() {
+        let late = Binding { expires_at: Wall(70_001), ..minimal() };
+        let state = |now| record(&[minimal(), late]).state(Wall(now));
         let table = [
             (64_999, 2, Some(65)),
             (65_000, 1, Some(71)),
@@ -320,44 +321,44 @@ mod tests {
             (97_000, 0, Some(103)),
             (102_001, 0, None),
         ];
-        for (now, live, wake) in table {
-            assert_eq!((state(now).live, state(now).wake), (live, wake), "{now}");
+        for (now, live, due) in table {
+            assert_eq!((state(now).live, state(now).due), (live, due), "{now}");
         }
     }
 
     #[cfg(feature = "disk")]
     #[test]
-    fn a_restart_ends_connections_and_nothing_else() {
-        let symmetric = Binding { flow: Flow { connection: u64::MAX, ..plain().flow }, ..plain() };
-        let written = record(&[rich(), symmetric]);
-        let read = Record::restored(written.aor_len(), written.octets(), NOW).unwrap();
-        let expected = Binding { flow: Flow { connection: 0, ..rich().flow }, ..rich() };
+    fn a_restart_clears_connections_and_nothing_else() {
+        let symmetric = Binding { flow: Flow { connection: u64::MAX, ..minimal().flow }, ..minimal() };
+        let written = record(&[full(), symmetric]);
+        let read = Record::from_stored(written.aor_len(), written.octets(), NOW).unwrap();
+        let expected = Binding { flow: Flow { connection: 0, ..full().flow }, ..full() };
         assert_eq!(read.bindings().into_iter().collect::<Vec<_>>(), [expected, symmetric]);
-        let later = Record::restored(written.aor_len(), written.octets(), Wall(97_000)).unwrap();
+        let later = Record::from_stored(written.aor_len(), written.octets(), Wall(97_000)).unwrap();
         assert!(later.bindings().is_empty());
     }
 
     #[cfg(feature = "disk")]
     #[test]
-    fn no_octets_are_trusted() {
+    fn damaged_octets_cause_no_panic() {
         let written = record(&all());
-        let whole = |octets: &[u8]| Record::restored(written.aor_len(), octets, NOW).is_some();
+        let whole = |octets: &[u8]| Record::from_stored(written.aor_len(), octets, NOW).is_some();
         let octets = written.octets();
         let ends: Vec<usize> = (1..=5).map(|count| record(&all()[..count]).octets().len()).collect();
         for length in written.aor_len() + 1..octets.len() {
             assert_eq!(whole(&octets[..length]), ends.contains(&length), "{length}");
         }
-        // A checksum stands before this; here it must not panic, and what is taken must be readable.
+        // A checksum detects this first. Here decoding must not panic, and what it accepts must decode again.
         for at in 0..octets.len() {
             for bit in 0..8 {
                 let mut bad = octets.to_vec();
                 bad[at] ^= 1 << bit;
-                if let Some(record) = Record::restored(written.aor_len(), &bad, NOW) {
-                    let again = Record::restored(record.aor_len(), record.octets(), NOW);
+                if let Some(record) = Record::from_stored(written.aor_len(), &bad, NOW) {
+                    let again = Record::from_stored(record.aor_len(), record.octets(), NOW);
                     assert_eq!(again.map(|again| again.octets().to_vec()), Some(record.octets().to_vec()));
                 }
             }
         }
-        assert!(Record::restored(octets.len() + 1, octets, NOW).is_none());
+        assert!(Record::from_stored(octets.len() + 1, octets, NOW).is_none());
     }
 }

@@ -1,22 +1,22 @@
-//! The way a message came, which is the way back to its sender.
+//! The flow of a message: transport, addresses and connection (RFC 5626 4.2, RFC 3581).
 //!
-//! Decides nothing; a plain value that the proxy fills and the bindings keep (RFC 5626 4.2, RFC 3581).
-//! Must not open, look up or close connections: `connection` is only a name for one.
+//! A plain value that the proxy fills in and the bindings store. Must not open, look up or close connections:
+//! `connection` is only a number.
 
 use std::net::SocketAddr;
 
 use parser::Transport;
 
-/// Transport, the two ends, and the connection if there is one. A REGISTER's flow is kept with its bindings.
+/// Transport, both addresses, and the connection if there is one. A REGISTER's flow is stored in its bindings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Flow {
-    /// What carried the message.
+    /// The transport of the message.
     pub transport: Transport,
-    /// Where it came from.
+    /// Its source address.
     pub remote: SocketAddr,
-    /// Our own address that it came to.
+    /// The local address that received it.
     pub local: SocketAddr,
-    /// The connection's number within this run of the program, 0 = none (UDP, or a connection of an earlier run:
-    /// the disk store does not keep it).
+    /// The number of the connection in this run of the program. 0 means none: UDP, or a binding loaded from disk, whose
+    /// connection was closed by the restart.
     pub connection: u64,
 }

@@ -1,34 +1,33 @@
-//! The records of format 1, which earlier versions wrote: `format, crc32, count`, then each binding's numbers in little
-//! endian and its text.
+//! Records of format 1, which earlier versions wrote: `format, crc32, count`, then each binding's numbers in little endian
+//! and its text.
 //!
-//! Decides how they are read, to be kept in the present format (`layout.rs`). Must refuse whatever is damaged. Nothing
-//! writes this format any more.
+//! Only decodes them, for conversion to the current format (`layout.rs`). Must refuse damaged records.
 
 use std::net::SocketAddr;
 
 use crate::binding::MAX_TEXT;
-use crate::layout::{Input, transport_of};
+use crate::layout::{Reader, transport_of};
 use crate::{Binding, Flow, Record, Wall};
 
 /// First octet of every record.
 pub(crate) const FORMAT: u8 = 1;
 
-/// The record of these octets. `None`: they are damaged, or of another format.
+/// Decodes a record. `None` if it is damaged or of another format.
 pub(crate) fn read(aor: &[u8], octets: &[u8], now: Wall) -> Option<Record> {
     let (&[FORMAT, a, b, c, d], rest) = octets.split_first_chunk()? else { return None };
     if u32::from_le_bytes([a, b, c, d]) != crc32fast::hash(rest) {
         return None;
     }
-    let mut input = Input(rest);
+    let mut input = Reader(rest);
     let count = u32::from_le_bytes(input.array()?);
     let bindings = (0..count).map(|_| read_binding(&mut input)).collect::<Option<Vec<_>>>()?;
-    let kept = bindings.into_iter().filter(|binding| !binding.is_forgotten(now));
-    input.0.is_empty().then(|| Record::of(aor, kept, now))
+    let kept = bindings.into_iter().filter(|binding| !binding.is_discardable(now));
+    input.0.is_empty().then(|| Record::from_bindings(aor, kept, now))
 }
 
-fn read_binding<'a>(input: &mut Input<'a>) -> Option<Binding<'a>> {
-    let [marks] = input.array()?;
-    let has = |mark| marks & mark != 0;
+fn read_binding<'a>(input: &mut Reader<'a>) -> Option<Binding<'a>> {
+    let [flags] = input.array()?;
+    let has = |flag| flags & flag != 0;
     let q = u16::from_le_bytes(input.array()?);
     let cseq = u32::from_le_bytes(input.array()?);
     let reg_id = u32::from_le_bytes(input.array()?);
@@ -43,7 +42,7 @@ fn read_binding<'a>(input: &mut Input<'a>) -> Option<Binding<'a>> {
     }
     if !ends.is_sorted()
         || ends.last().is_none_or(|&length| length > MAX_TEXT)
-        || marks & !(INSTANCE | REG_ID | Q | REMOVED) != 0
+        || flags & !(INSTANCE | REG_ID | Q | REMOVED) != 0
     {
         return None;
     }
@@ -70,7 +69,7 @@ fn read_binding<'a>(input: &mut Input<'a>) -> Option<Binding<'a>> {
     })
 }
 
-fn read_address(input: &mut Input<'_>) -> Option<SocketAddr> {
+fn read_address(input: &mut Reader<'_>) -> Option<SocketAddr> {
     match input.array()? {
         [4] => input.address(false),
         [6] => input.address(true),

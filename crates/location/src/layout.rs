@@ -1,8 +1,8 @@
-//! How a record lies in memory and on disk: one string of octets, the same in both places.
+//! The encoding of a record, the same in memory and on disk.
 //!
-//! Decides format 2: the address of record, then its bindings, numbers in little endian, each binding's text after its
-//! numbers. What is small or only some bindings have (a reg-id, a connection, an IPv6 address) takes little room. A change of
-//! layout is a new format number; old ones stay readable (`format1.rs`). Must not know rules or stores.
+//! Defines format 2: the address of record, then its bindings; of each the numbers in little endian, then the text. Small
+//! numbers are short, and optional values (a reg-id, a connection) have no octets if absent. A change of the layout needs a
+//! new format number; old formats stay readable (`format1.rs`). Must not know rules or stores.
 
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 
@@ -11,10 +11,10 @@ use parser::Transport;
 use crate::binding::MAX_TEXT;
 use crate::{Binding, Flow, Wall};
 
-/// Append one binding.
+/// Appends one binding.
 pub(crate) fn write(binding: &Binding<'_>, out: &mut Vec<u8>) {
     let Flow { transport, remote, local, connection } = binding.flow;
-    let marks = [
+    let flags = [
         (INSTANCE, binding.instance.is_some()),
         (REG_ID, binding.reg_id.is_some()),
         (Q, binding.q.is_some()),
@@ -24,11 +24,11 @@ pub(crate) fn write(binding: &Binding<'_>, out: &mut Vec<u8>) {
         (LOCAL_V6, local.is_ipv6()),
         (DEACTIVATED, binding.deactivated),
     ];
-    let marks: u16 = marks.iter().filter(|(_, there)| *there).map(|(mark, _)| mark).sum();
-    out.extend_from_slice(&(marks | u16::from(transport_code(transport)) << TRANSPORT).to_le_bytes());
-    write_number(binding.cseq, out);
-    for moment in [binding.expires_at, binding.registered_at, binding.since] {
-        let [octets @ .., _, _] = moment.0.min(LAST_MOMENT).to_le_bytes();
+    let flags: u16 = flags.iter().filter(|(_, is_set)| *is_set).map(|(flag, _)| flag).sum();
+    out.extend_from_slice(&(flags | u16::from(transport_code(transport)) << TRANSPORT_SHIFT).to_le_bytes());
+    write_varint(binding.cseq, out);
+    for time in [binding.expires_at, binding.registered_at, binding.since] {
+        let [octets @ .., _, _] = time.0.min(MAX_TIME).to_le_bytes();
         out.extend_from_slice(&octets);
     }
     out.extend_from_slice(&binding.transaction.to_le_bytes());
@@ -43,10 +43,10 @@ pub(crate) fn write(binding: &Binding<'_>, out: &mut Vec<u8>) {
         out.extend_from_slice(&address.port().to_le_bytes());
     }
     if let Some(reg_id) = binding.reg_id {
-        write_number(reg_id, out);
+        write_varint(reg_id, out);
     }
     if let Some(q) = binding.q {
-        write_number(q.into(), out);
+        write_varint(q.into(), out);
     }
     if connection != 0 {
         out.extend_from_slice(&connection.to_le_bytes());
@@ -54,23 +54,24 @@ pub(crate) fn write(binding: &Binding<'_>, out: &mut Vec<u8>) {
     write_text(binding, out);
 }
 
-// The instance usually stands in the parameters already: then only its place is written.
+// The instance is usually part of the parameters: then only its position is written.
 fn write_text(binding: &Binding<'_>, out: &mut Vec<u8>) {
     let parts = [binding.contact, binding.params, binding.call_id, binding.path, binding.user_agent];
     parts.iter().for_each(|part| write_length(part.len(), out));
-    let mut apart: &[u8] = b"";
+    let mut separate: &[u8] = b"";
     if let Some(instance) = binding.instance {
-        let within = parser::locate(binding.params, instance).map(|span| binding.contact.len() + span.start as usize);
-        write_length(within.unwrap_or_else(|| parts.iter().map(|part| part.len()).sum()), out);
+        let in_params =
+            parser::locate(binding.params, instance).map(|span| binding.contact.len() + span.start as usize);
+        write_length(in_params.unwrap_or_else(|| parts.iter().map(|part| part.len()).sum()), out);
         write_length(instance.len(), out);
-        apart = if within.is_some() { apart } else { instance };
+        separate = if in_params.is_some() { separate } else { instance };
     }
     parts.iter().for_each(|part| out.extend_from_slice(part));
-    out.extend_from_slice(apart);
+    out.extend_from_slice(separate);
 }
 
-// Seven bits to an octet, the lowest first, a mark on each but the last: most numbers here are small.
-fn write_number(mut number: u32, out: &mut Vec<u8>) {
+// Seven bits per octet, the lowest first; the high bit is set in all octets but the last. Most numbers are small.
+fn write_varint(mut number: u32, out: &mut Vec<u8>) {
     while number > 0x7F {
         out.push(number as u8 | 0x80);
         number >>= 7;
@@ -78,33 +79,33 @@ fn write_number(mut number: u32, out: &mut Vec<u8>) {
     out.push(number as u8);
 }
 
-// MAX_TEXT, which holds for all text together, fits.
+// Lengths are at most MAX_TEXT, so the cast is lossless.
 fn write_length(length: usize, out: &mut Vec<u8>) {
-    write_number(length as u32, out);
+    write_varint(length as u32, out);
 }
 
-/// Take one binding off the front. `None`: these octets were not written here.
-pub(crate) fn read<'a>(input: &mut Input<'a>) -> Option<Binding<'a>> {
-    let marks = u16::from_le_bytes(input.array()?);
-    let has = |mark| marks & mark != 0;
-    if has(!ALL & !(u16::MAX << TRANSPORT)) {
+/// Decodes the first binding. `None` if the octets are not an encoded binding.
+pub(crate) fn read<'a>(input: &mut Reader<'a>) -> Option<Binding<'a>> {
+    let flags = u16::from_le_bytes(input.array()?);
+    let has = |flag| flags & flag != 0;
+    if has(!KNOWN_FLAGS & !(u16::MAX << TRANSPORT_SHIFT)) {
         return None;
     }
-    let transport = transport_of((marks >> TRANSPORT) as u8)?;
-    let cseq = input.number()?;
-    // Of known length together: the compiler checks it once.
-    let mut stamps = Input(input.slice(26)?);
-    let (expires_at, registered_at, since) = (stamps.moment()?, stamps.moment()?, stamps.moment()?);
-    let transaction = u64::from_le_bytes(stamps.array()?);
+    let transport = transport_of((flags >> TRANSPORT_SHIFT) as u8)?;
+    let cseq = input.varint()?;
+    // One slice of known length: the compiler checks the bounds once.
+    let mut fixed = Reader(input.slice(26)?);
+    let (expires_at, registered_at, since) = (fixed.time()?, fixed.time()?, fixed.time()?);
+    let transaction = u64::from_le_bytes(fixed.array()?);
     let (remote, local) = (input.address(has(REMOTE_V6))?, input.address(has(LOCAL_V6))?);
-    let reg_id = if has(REG_ID) { Some(input.number()?) } else { None };
-    let q = if has(Q) { Some(input.number()?.try_into().ok()?) } else { None };
+    let reg_id = if has(REG_ID) { Some(input.varint()?) } else { None };
+    let q = if has(Q) { Some(input.varint()?.try_into().ok()?) } else { None };
     let connection = if has(CONNECTION) { u64::from_le_bytes(input.array()?) } else { 0 };
     let [contact, params, call_id, path, user_agent] = input.lengths()?;
-    let place = if has(INSTANCE) { Some(input.lengths()?) } else { None };
-    let mut text = Input(input.0);
+    let instance_at = if has(INSTANCE) { Some(input.lengths()?) } else { None };
+    let mut text = Reader(input.0);
     let all = input.slice(contact + params + call_id + path + user_agent)?;
-    let instance = match place {
+    let instance = match instance_at {
         None => None,
         Some([start, length]) if start == all.len() => Some(input.slice(length)?),
         Some([start, length]) => Some(all.get(start..start + length)?),
@@ -132,11 +133,11 @@ pub(crate) fn read<'a>(input: &mut Input<'a>) -> Option<Binding<'a>> {
     })
 }
 
-/// Octets that are being read.
+/// The octets that are still to be decoded.
 #[derive(Clone, Copy)]
-pub(crate) struct Input<'a>(pub(crate) &'a [u8]);
+pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
 
-impl<'a> Input<'a> {
+impl<'a> Reader<'a> {
     pub(crate) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (head, rest) = self.0.split_first_chunk()?;
         self.0 = rest;
@@ -158,21 +159,21 @@ impl<'a> Input<'a> {
         Some(SocketAddrV6::new(ip.into(), u16::from_le_bytes(self.array()?), 0, scope).into())
     }
 
-    fn moment(&mut self) -> Option<Wall> {
+    fn time(&mut self) -> Option<Wall> {
         let [a, b, c, d, e, f] = self.array()?;
         Some(Wall(u64::from_le_bytes([a, b, c, d, e, f, 0, 0])))
     }
 
     #[inline]
-    fn number(&mut self) -> Option<u32> {
+    fn varint(&mut self) -> Option<u32> {
         if let [octet @ ..0x80, rest @ ..] = self.0 {
             self.0 = rest;
             return Some(u32::from(*octet));
         }
-        self.long_number()
+        self.long_varint()
     }
 
-    fn long_number(&mut self) -> Option<u32> {
+    fn long_varint(&mut self) -> Option<u32> {
         let mut number = 0;
         for shift in (0..u32::BITS).step_by(7) {
             let [octet] = self.array()?;
@@ -187,20 +188,20 @@ impl<'a> Input<'a> {
     #[inline(always)]
     fn lengths<const N: usize>(&mut self) -> Option<[usize; N]> {
         let (head, rest) = self.0.split_first_chunk()?;
-        // Most texts are short, and their lengths an octet each.
+        // Most texts are short, so that each length is one octet.
         if head.iter().all(|octet| *octet < 0x80) {
             self.0 = rest;
             return Some(head.map(usize::from));
         }
         let mut lengths = [0; N];
         for length in &mut lengths {
-            *length = self.number()?.try_into().ok().filter(|length| *length <= MAX_TEXT)?;
+            *length = self.varint()?.try_into().ok().filter(|length| *length <= MAX_TEXT)?;
         }
         Some(lengths)
     }
 }
 
-// The numbers of formats 1 and 2: never reuse one.
+// The transport codes of formats 1 and 2. A code must not be reused for another transport.
 fn transport_code(transport: Transport) -> u8 {
     match transport {
         Transport::Udp => 0,
@@ -230,9 +231,9 @@ const CONNECTION: u16 = 1 << 4;
 const REMOTE_V6: u16 = 1 << 5;
 const LOCAL_V6: u16 = 1 << 6;
 const DEACTIVATED: u16 = 1 << 7;
-const ALL: u16 = INSTANCE | REG_ID | Q | REMOVED | CONNECTION | REMOTE_V6 | LOCAL_V6 | DEACTIVATED;
-/// How far the transport's number is shifted.
-const TRANSPORT: u32 = 8;
+const KNOWN_FLAGS: u16 = INSTANCE | REG_ID | Q | REMOVED | CONNECTION | REMOTE_V6 | LOCAL_V6 | DEACTIVATED;
+/// The position of the transport code in the flags.
+const TRANSPORT_SHIFT: u32 = 8;
 
-/// Moments have 48 bits: enough until the year 10889.
-const LAST_MOMENT: u64 = (1 << 48) - 1;
+/// Times have 48 bits: enough until the year 10889.
+const MAX_TIME: u64 = (1 << 48) - 1;

@@ -1,8 +1,8 @@
-//! Who is registered where: the location service of RFC 3261 10.
+//! The location service of RFC 3261 10: the bindings of each address of record.
 //!
-//! Two halves that know little of each other. [`Record::apply`] holds every rule of registration and is pure. A
-//! [`Store`] keeps records under their [`Aor`] and knows no rule: it loads, commits by compare and swap, sweeps and
-//! lists. Between them passes a [`Record`], immutable and shared, with the one that it was computed from.
+//! The crate has two independent parts. [`Record::apply`] implements every registration rule and is pure. A [`Store`]
+//! keeps records by their [`Aor`] and contains no rules: it loads, commits by compare and swap, sweeps and lists.
+//! A [`Record`] is immutable and shared; a commit passes the new record and the one it was computed from.
 //!
 //! ```
 //! use location::{Aor, Applied, Ask, Change, Commit, ContactChange, Flow, Limits, MemoryStore, Record, Store, Ticket, Wall};
@@ -20,10 +20,10 @@
 //!     ask: Ask::Update(smallvec![contact]),
 //! };
 //!
-//! let there = store.load(&aor);
-//! let old = there.clone().unwrap_or_else(|| Record::empty(&aor));
+//! let current = store.load(&aor);
+//! let old = current.clone().unwrap_or_else(|| Record::empty(&aor));
 //! let Applied::Changed { record, .. } = old.apply(&change, now, &Limits::DEFAULT)? else { unreachable!() };
-//! let commit = store.commit(there.as_ref(), record, Ticket { worker: 0, id: 1 });
+//! let commit = store.commit(current.as_ref(), record, Ticket { worker: 0, id: 1 });
 //! assert!(matches!(commit, Commit::Done));
 //! let left = store.load(&aor).and_then(|record| record.live(now).next().map(|binding| binding.remaining(now)));
 //! assert_eq!(left, Some(600));

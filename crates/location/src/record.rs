@@ -1,8 +1,8 @@
-//! All bindings of one address of record, and every rule by which a REGISTER changes them.
+//! The rules by which a REGISTER changes the bindings of one address of record.
 //!
-//! Decides RFC 3261 10.3 steps 6 and 7: order by Call-ID and CSeq, expiry granted, contact equality (19.1.4), all or
-//! nothing. Pure: a record and a change make a new record or a refusal. Must not know how records are kept, and must
-//! not read a clock.
+//! Implements RFC 3261 10.3 steps 6 and 7: order by Call-ID and CSeq, granted expiry, Contact equality (19.1.4), all or
+//! nothing. Pure: a record and a change result in a new record or a refusal. Must not know how records are stored, and
+//! must not read a clock.
 
 use smallvec::SmallVec;
 
@@ -10,26 +10,26 @@ use crate::change::{Ask, Change, ContactChange, Limits, Refusal, WhenFull};
 use crate::draft::{Draft, Identity};
 use crate::{Flow, Record, Wall};
 
-/// What [`Record::apply`] came to.
+/// The result of [`Record::apply`].
 #[derive(Clone, Debug)]
 pub enum Applied {
-    /// A query, a retransmission, or a removal of what is not there: nothing to commit, answer from the old record.
+    /// A query, a retransmission, or a removal of an unknown binding: answer from the old record, without a commit.
     Unchanged,
-    /// Something changes.
+    /// The bindings change.
     Changed {
-        /// To be committed in place of the old record, then answered from.
+        /// The new record: commit it in place of the old one, then answer from it.
         record: Record,
-        /// How many bindings were live before.
+        /// The number of live bindings before.
         before: usize,
-        /// Whether a Contact is live that was not, or over a flow that it did not have.
-        adds_way: bool,
-        /// Whether older bindings had to make room: useless ones, or any ([`WhenFull::ReplaceOldest`]).
+        /// Whether a Contact became live that was not live, or that had another flow.
+        adds_target: bool,
+        /// Whether older bindings were displaced: stale ones, or any with [`WhenFull::ReplaceOldest`].
         displaced: bool,
     },
 }
 
 impl Applied {
-    /// The record to be committed; none if nothing changes.
+    /// The record to commit, `None` if nothing changes.
     pub fn changed(self) -> Option<Record> {
         match self {
             Self::Unchanged => None,
@@ -41,74 +41,79 @@ impl Applied {
 impl Record {
     /// Apply one REGISTER, RFC 3261 10.3.
     ///
-    /// - A Contact with instance and reg-id is a flow: it means the binding with the same two, whatever its URI (RFC 5626
-    ///   6). Any other Contact means the binding with an equal URI that is no flow; with `expires` 0 a flow too.
-    /// - Order (step 7): under the same Call-ID the CSeq must be higher, unless it is the same transaction again, which
-    ///   changes nothing. Another Call-ID may always change a binding. The same CSeq in another transaction within 32 s is
-    ///   a merged request (8.2.2.2): [`Refusal::Merged`].
-    /// - `expires` 0 removes. More than `max_expires` is shortened, less than `min_expires` refused; `jitter` shortens, but
+    /// - A Contact with instance and reg-id is a flow: it refers to the binding with the same two, whatever its URI (RFC 5626
+    ///   6). Any other Contact refers to the binding with an equal URI that is not a flow; with `expires` 0 to flows too.
+    /// - Order (step 7): with the same Call-ID the CSeq must be higher, unless the transaction is the same, which is a
+    ///   retransmission and changes nothing. Another Call-ID may always change a binding. The same CSeq in another
+    ///   transaction within 32 s is a merged request (8.2.2.2): [`Refusal::Merged`].
+    /// - `expires` 0 removes. More than `max_expires` is shortened, less than `min_expires` is refused; `jitter` shortens, but
     ///   never below `min_expires`.
-    /// - A removed binding is remembered for 32 s (at most 32 of them), so that a late copy of an earlier REGISTER
-    ///   cannot bring it back: that is [`Refusal::OutOfOrder`].
-    /// - Two equal Contacts in one request: the last one counts. But a flow that is set at one URI and removed at another is
-    ///   one that has moved: it is set, in either order.
-    /// - More live bindings than `max_contacts`, and more than before: refused, or room is made. Before that, older bindings
-    ///   of a phone that has registered elsewhere since give way.
+    /// - A removed binding is kept as a tombstone for 32 s (at most 32 of them), so that a late retransmission of an earlier
+    ///   REGISTER does not restore it: that is [`Refusal::OutOfOrder`].
+    /// - Of two equal Contacts in one request the last one counts. But if a flow is set at one URI and removed at another, it
+    ///   has moved: it is set, in either order.
+    /// - With more live bindings than `max_contacts`, and more than before, stale bindings are displaced first. If that is not
+    ///   enough, [`WhenFull`] decides.
     ///
     /// # Errors
     /// [`Refusal`]; nothing is applied then.
     pub fn apply(&self, change: &Change<'_>, now: Wall, limits: &Limits) -> Result<Applied, Refusal> {
-        self.apply_knowing(change, now, limits, &|_| false)
+        self.apply_with_closed_flows(change, now, limits, &|_| false)
     }
 
-    /// The same where it is known which flows are gone, because their connection is closed. Bindings with such a flow are the
-    /// first to give way: a phone that reconnects again and again does not lock itself out.
+    /// As [`apply`](Self::apply), but bindings whose flow `is_closed` (its connection is closed) are displaced first. Else a
+    /// phone that reconnects repeatedly would reach its own limit.
     ///
     /// # Errors
     /// [`Refusal`]; nothing is applied then.
-    pub fn apply_knowing(
+    pub fn apply_with_closed_flows(
         &self,
         change: &Change<'_>,
         now: Wall,
         limits: &Limits,
-        is_gone: &dyn Fn(&Flow) -> bool,
+        is_closed: &dyn Fn(&Flow) -> bool,
     ) -> Result<Applied, Refusal> {
         let mut draft = Draft::new(now);
-        draft.keep(self);
+        draft.load(self);
         let displaced = match &change.ask {
             Ask::Query => return Ok(Applied::Unchanged),
             Ask::RemoveAll => {
                 draft.remove_all(change)?;
                 false
             }
-            Ask::Update(contacts) => update(&mut draft, change, contacts, limits, is_gone)?,
+            Ask::Update(contacts) => update(&mut draft, change, contacts, limits, is_closed)?,
         };
         if !draft.changed {
             return Ok(Applied::Unchanged);
         }
-        let (before, adds_way) = (draft.live_before(), draft.adds_way());
-        Ok(Applied::Changed { record: Self::of(self.aor(), draft.finish(), now), before, adds_way, displaced })
+        let (before, adds_target) = (draft.live_before(), draft.adds_target());
+        Ok(Applied::Changed {
+            record: Self::from_bindings(self.aor(), draft.finish(), now),
+            before,
+            adds_target,
+            displaced,
+        })
     }
 }
 
-/// RFC 3261 10.3 step 7. Whether older bindings have to make room.
+/// RFC 3261 10.3 step 7. Returns whether older bindings are displaced.
 fn update<'a>(
     draft: &mut Draft<'a>,
     change: &'a Change<'_>,
     contacts: &'a [ContactChange<'_>],
     limits: &Limits,
-    is_gone: &dyn Fn(&Flow) -> bool,
+    is_closed: &dyn Fn(&Flow) -> bool,
 ) -> Result<bool, Refusal> {
     if contacts.len() > limits.max_request_contacts {
         return Err(Refusal::TooManyContacts { max: limits.max_request_contacts });
     }
-    let asked: SmallVec<[Identity<'_>; 2]> = contacts.iter().map(Identity::of_contact).collect();
+    let asked: SmallVec<[Identity<'_>; 2]> = contacts.iter().map(Identity::from_contact).collect();
     for (at, (contact, identity)) in contacts.iter().zip(&asked).enumerate() {
         let granted = grant(contact.expires, change.transaction, limits)?;
         let is_set_too =
             |other: &(&ContactChange<'_>, &Identity<'_>)| other.0.expires != Some(0) && moves(identity, other.1);
         if granted == 0 && contacts.iter().zip(&asked).any(|other| is_set_too(&other)) {
-            // The old URI of a flow that this request puts at another one: the flow takes its old URI along.
+            // The request moves the flow from this URI to another one, which replaces its binding.
             continue;
         }
         let counts_instead = |(later, other): (&ContactChange<'_>, &Identity<'_>)| {
@@ -123,25 +128,27 @@ fn update<'a>(
             draft.set(change, contact, identity, granted, limits.max_text)?;
         }
     }
-    // What adds nothing is not refused for what was there before the limit was lowered.
+    // A request that adds no binding is not refused because the limit was lowered.
     let most = limits.max_contacts.max(draft.live_before());
     let displaced = draft.live() > most;
     if displaced {
-        draft.drop_useless(limits.max_contacts, change, is_gone);
+        draft.displace_stale(limits.max_contacts, change, is_closed);
     }
-    if draft.live() > most && (limits.when_full == WhenFull::Refuse || !draft.shrink(limits.max_contacts, change)) {
+    if draft.live() > most
+        && (limits.when_full == WhenFull::Refuse || !draft.displace_oldest(limits.max_contacts, change))
+    {
         return Err(Refusal::TooManyContacts { max: limits.max_contacts });
     }
     Ok(displaced)
 }
 
-/// Whether two Contacts are the same flow at different URIs. A phone whose address has changed says both in one REGISTER:
-/// where its flow is, and, with `expires` 0, where it was (RFC 5626 6).
+/// Whether two Contacts are the same flow at different URIs. A phone whose address has changed sends both in one REGISTER:
+/// the new URI, and the old one with `expires` 0 (RFC 5626 6).
 fn moves(one: &Identity<'_>, other: &Identity<'_>) -> bool {
-    one.is_flow() && one.equals(other) && !one.has_uri_of(other)
+    one.is_flow() && one.equals(other) && !one.has_same_uri(other)
 }
 
-// RFC 3261 10.3 steps 6 and 7: only a time below an hour may be refused as too brief.
+// RFC 3261 10.3 steps 6 and 7: only a time shorter than an hour may be refused as too brief.
 fn grant(asked: Option<u32>, transaction: u64, limits: &Limits) -> Result<u32, Refusal> {
     match asked {
         Some(0) => Ok(0),
@@ -153,7 +160,7 @@ fn grant(asked: Option<u32>, transaction: u64, limits: &Limits) -> Result<u32, R
     }
 }
 
-/// Takes off a share of up to `percent`: the transaction, a hash, says how much of it.
+/// Shortens by a share of up to `percent`, chosen by the transaction, which is a hash.
 fn shorten(seconds: u32, transaction: u64, percent: u8) -> u32 {
     let most = u64::from(seconds) * u64::from(percent.min(100)) / 100;
     let share = (u128::from(most + 1) * u128::from(transaction)) >> 64;
@@ -179,7 +186,7 @@ mod tests {
     }
 
     fn change<'a>(call_id: &'a str, cseq: u32, ask: Ask<'a>) -> Change<'a> {
-        // One transaction for each Call-ID and CSeq, unless a test says otherwise.
+        // Each Call-ID and CSeq has its own transaction, unless a test sets another.
         let transaction = u64::from(cseq) << 8 | call_id.len() as u64;
         let call_id = call_id.as_bytes();
         Change { call_id, cseq, transaction, flow: flow(), path: b"<sip:edge>", user_agent: b"phone", ask }
@@ -228,7 +235,7 @@ mod tests {
     const D: &str = "sip:d@192.0.2.7";
 
     #[test]
-    fn a_binding_keeps_what_it_was_given() {
+    fn a_binding_keeps_the_values_of_its_register() {
         // checklist 20
         // checklist 146
         let mut asked = contact(&(A, Some(600)));
@@ -269,7 +276,7 @@ mod tests {
                 other => panic!("{asked:?}: {other:?}"),
             }
         }
-        // Nobody may be told that an hour is too brief.
+        // An hour must not be refused as too brief (10.3 step 7).
         let strict = Limits { min_expires: 7000, ..LIMITS };
         let applied = |asked| Record::default().apply(&update("x", 1, &[(A, Some(asked))]), Wall(0), &strict);
         assert!(matches!(applied(3600), Ok(Applied::Changed { .. })));
@@ -292,16 +299,16 @@ mod tests {
         assert_eq!(live(&apply(&record, &update("x", 6, &[(A, Some(900))]), 10), 10), one(A, 900));
         refused(&record, &update("x", 4, &[(A, Some(900))]), 10, Refusal::OutOfOrder);
         refused(&record, &update("x", 4, &[(A, Some(0))]), 10, Refusal::OutOfOrder);
-        // The same request again changes nothing, not even the expiry.
+        // A retransmission changes nothing, not even the expiry.
         unchanged(&record, &update("x", 5, &[(A, Some(600))]), 10);
-        // The same CSeq in another transaction is no retransmission.
+        // The same CSeq in another transaction is not a retransmission.
         let reused = Change { transaction: 99, ..update("x", 5, &[(A, Some(600))]) };
         refused(&record, &reused, 31_999, Refusal::Merged);
         refused(&record, &reused, 32_000, Refusal::OutOfOrder);
     }
 
     #[test]
-    fn another_call_id_may_always() {
+    fn another_call_id_may_always_change_a_binding() {
         // checklist 18
         let record = apply(&Record::default(), &update("x", 50, &[(A, Some(600))]), 0);
         let record = apply(&record, &update("other", 1, &[(A, Some(900))]), 10);
@@ -330,7 +337,7 @@ mod tests {
         assert_eq!(live(&replaced, 0), [(bare.to_owned(), 900), (two.to_owned(), 600)]);
         let second = apply(&replaced, &update("x", 3, &[(two, Some(1200))]), 0);
         assert_eq!(live(&second, 0), [(bare.to_owned(), 900), (two.to_owned(), 1200)]);
-        // Both of one request are kept although both equal what was there.
+        // Both Contacts of one request are kept although both equal the existing one.
         let record = apply(&Record::default(), &update("x", 1, &[(bare, Some(600))]), 0);
         let record = apply(&record, &update("x", 2, &[(one, Some(900)), (two, Some(900))]), 0);
         assert_eq!(live(&record, 0), [(one.to_owned(), 900), (two.to_owned(), 900)]);
@@ -355,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_of_equal_contacts_wins() {
+    fn the_last_of_equal_contacts_counts() {
         let record = apply(&Record::default(), &update("x", 1, &[(A, Some(600)), (B, Some(600)), (A, Some(900))]), 0);
         assert_eq!(live(&record, 0), [(B.to_owned(), 600), (A.to_owned(), 900)]);
         let record = apply(&record, &update("x", 2, &[(A, Some(600)), (A, Some(0))]), 0);
@@ -372,13 +379,13 @@ mod tests {
     }
 
     #[test]
-    fn removing_what_is_not_there_is_fine() {
+    fn removing_an_unknown_binding_changes_nothing() {
         unchanged(&Record::default(), &update("x", 1, &[(A, Some(0))]), 0);
         unchanged(&Record::default(), &change("x", 1, Ask::RemoveAll), 0);
     }
 
     #[test]
-    fn one_is_removed_and_left_out() {
+    fn a_removed_binding_is_not_live() {
         // checklist 25
         let record = apply(&Record::default(), &update("x", 1, &[(A, Some(600)), (B, Some(600))]), 0);
         let record = apply(&record, &update("x", 2, &[(A, Some(0))]), 1_000);
@@ -386,18 +393,18 @@ mod tests {
     }
 
     #[test]
-    fn a_late_copy_does_not_bring_back_what_was_removed() {
+    fn a_late_copy_does_not_restore_a_removed_binding() {
         // checklist 19
         let record = apply(&Record::default(), &update("x", 1, &[(A, Some(600))]), 0);
         for remover in ["x", "other"] {
             let record = apply(&record, &update(remover, 3, &[(A, Some(0))]), 1_000);
             refused(&record, &update("x", 1, &[(A, Some(600))]), 2_000, Refusal::OutOfOrder);
-            // The removing request itself again.
+            // A retransmission of the removing request.
             unchanged(&record, &update(remover, 3, &[(A, Some(0))]), 2_000);
-            // A later one may, and then the tombstone is gone.
+            // A later request may set it, and replaces the tombstone.
             let back = apply(&record, &update("x", 4, &[(A, Some(600))]), 2_000);
             assert_eq!((live(&back, 2_000), back.bindings().len()), (one(A, 600), 1));
-            // Nothing is remembered for ever.
+            // Tombstones are not kept longer than 32 s.
             assert_eq!(live(&apply(&record, &update("x", 1, &[(A, Some(600))]), 33_000), 33_000), one(A, 600));
         }
         let record = apply(&record, &update("x", 3, &[(A, Some(0))]), 1_000);
@@ -405,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn a_late_copy_of_a_removal_does_not_remove_anew() {
+    fn a_late_copy_of_a_removal_does_not_remove_again() {
         let record = apply(&Record::default(), &update("x", 1, &[(A, Some(600))]), 0);
         let record = apply(&record, &update("x", 2, &[(A, Some(0))]), 10);
         let record = apply(&record, &update("other", 1, &[(A, Some(900))]), 20);
@@ -413,14 +420,14 @@ mod tests {
     }
 
     #[test]
-    fn a_removed_binding_stays_so_when_the_clock_is_set_back() {
+    fn a_removed_binding_stays_removed_when_the_clock_is_set_back() {
         let record = apply(&Record::default(), &update("x", 1, &[(A, Some(600))]), 10_000);
         let record = apply(&record, &update("x", 2, &[(A, Some(0))]), 20_000);
         assert_eq!(live(&record, 15_000), []);
     }
 
     #[test]
-    fn remove_all_by_order() {
+    fn remove_all_follows_cseq_order() {
         // checklist 13
         let record = apply(&Record::default(), &update("x", 5, &[(A, Some(600)), (B, Some(600))]), 0);
         let record = apply(&record, &update("y", 1, &[(C, Some(600))]), 0);
@@ -430,7 +437,7 @@ mod tests {
         assert_eq!(live(&apply(&record, &change("other", 1, Ask::RemoveAll), 0), 0), []);
         let gone = apply(&record, &change("x", 6, Ask::RemoveAll), 0);
         assert_eq!(live(&gone, 0), []);
-        // Again, after somebody else has come: it was done once.
+        // A retransmission does not remove what was added since.
         let gone = apply(&gone, &update("z", 1, &[(D, Some(600))]), 10);
         unchanged(&gone, &change("x", 6, Ask::RemoveAll), 20);
         assert_eq!(live(&gone, 20), one(D, 600));
@@ -443,7 +450,7 @@ mod tests {
         let record = apply(&Record::default(), &update("x", 1, &three), 0);
         let too_many = Refusal::TooManyContacts { max: 3 };
         refused(&record, &update("x", 2, &[(D, Some(600))]), 0, too_many);
-        // One for one is fine, and so is a fourth when the first have expired.
+        // One may replace another, and a new one is accepted when the others have expired.
         let swapped = apply(&record, &update("x", 2, &[(D, Some(600)), (A, Some(0))]), 0);
         assert_eq!(live(&swapped, 0).len(), 3);
         assert_eq!(live(&apply(&record, &update("x", 2, &[(D, Some(600))]), 600_000), 600_000), one(D, 600));
@@ -455,7 +462,7 @@ mod tests {
     fn text_is_limited() {
         let long = format!("sip:{}@h", "a".repeat(crate::MAX_TEXT));
         refused(&Record::default(), &update("x", 1, &[(&long, None)]), 0, Refusal::TooLong { max: crate::MAX_TEXT });
-        // What is allowed may be less, and is never more.
+        // The limit may be lower than MAX_TEXT, but not higher.
         for (max_text, contact, fits) in [(100, 40, true), (100, 100, false), (usize::MAX, crate::MAX_TEXT, false)] {
             let uri = format!("sip:{}@h", "a".repeat(contact));
             let limits = Limits { max_text, ..LIMITS };
@@ -477,7 +484,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_forgotten_is_dropped() {
+    fn old_tombstones_are_dropped() {
         let record = apply(&Record::default(), &update("x", 1, &[(A, Some(60))]), 0);
         assert_eq!(apply(&record, &update("x", 2, &[(B, None)]), 91_999).bindings().len(), 2);
         assert_eq!(apply(&record, &update("x", 2, &[(B, None)]), 92_000).bindings().len(), 1);

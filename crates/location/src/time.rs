@@ -1,17 +1,16 @@
-//! Wall-clock time as a number that somebody else read from the clock.
+//! Wall-clock time in milliseconds, with saturating arithmetic, and the lifetime of a tombstone.
 //!
-//! Decides how moments are counted (milliseconds, saturating) and how long a removed binding is remembered.
-//! Must not read a clock: every `now` is an argument. Expiry is kept as an absolute moment, so that it
-//! survives a restart (RFC 3261 10.2.1.1 gives it as seconds from the moment of the REGISTER).
+//! Must not read a clock: every `now` is an argument. Expiry is stored as an absolute time, so that it survives a restart
+//! (RFC 3261 10.2.1.1 defines it as seconds from the time of the REGISTER).
 
 use std::time::Duration;
 
-/// A moment: milliseconds since the Unix epoch. All arithmetic saturates.
+/// A time: milliseconds since the Unix epoch. All arithmetic saturates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Wall(pub u64);
 
 impl Wall {
-    /// The moment so long after the Unix epoch, e.g. what `SystemTime::duration_since(UNIX_EPOCH)` says.
+    /// The time at `elapsed` after the Unix epoch, e.g. the result of `SystemTime::duration_since(UNIX_EPOCH)`.
     pub fn since_epoch(elapsed: Duration) -> Self {
         Self(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))
     }
@@ -38,14 +37,14 @@ impl Wall {
         Self(self.0.saturating_add(millis))
     }
 
-    /// Milliseconds from `earlier` to this moment, 0 if `earlier` is in fact later.
+    /// Milliseconds from `earlier` to this time, 0 if `earlier` is later.
     pub fn millis_since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
 }
 
-/// How long a removed or expired binding is remembered, and a REGISTER is under way: 64*T1 with the default T1 of RFC 3261
-/// 17.1.1.1. A copy of an earlier REGISTER cannot arrive later than that.
+/// How long a removed or expired binding is kept as a tombstone: 64*T1 with the default T1 of RFC 3261 17.1.1.1. After
+/// that no retransmission of an earlier REGISTER can arrive.
 pub(crate) const TOMBSTONE_MILLIS: u64 = 32_000;
 
 #[cfg(test)]

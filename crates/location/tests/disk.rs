@@ -1,4 +1,4 @@
-//! The disk store as an operator meets it: restarts, files that are not right, a full queue.
+//! The disk store: restarts, damaged and foreign files, backups, a full queue, clock changes.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "test code outside of test functions")]
 
@@ -24,35 +24,35 @@ fn options() -> DiskOptions {
     DiskOptions::new(NOW)
 }
 
-fn refused(path: &Path) -> StoreError {
+fn open_error(path: &Path) -> StoreError {
     let hooks = Hooks { done: Box::new(|_, _| {}), committed: Box::new(|_| {}), usable: Box::new(|_| {}) };
-    DiskStore::open(path, options(), hooks).map(|_| ()).expect_err("no store to be opened")
+    DiskStore::open(path, options(), hooks).map(|_| ()).expect_err("the store to be refused")
 }
 
-/// A closed store with one binding.
-fn made(path: &Path) {
-    let (store, told) = open(path, options());
+/// Creates a store with one binding and closes it.
+fn create_store(path: &Path) {
+    let (store, outcomes) = open(path, options());
     let cseq = 1 + support::load(&store, &aor(1)).1.live(NOW).map(|binding| binding.cseq()).max().unwrap_or(0);
     assert!(matches!(commit(&store, &aor(1), cseq, &[(A, 600)], NOW, 1), Commit::Pending));
-    assert_eq!(told.recv(), Ok((ticket(1), true)));
+    assert_eq!(outcomes.recv(), Ok((ticket(1), true)));
 }
 
-/// Changes the file as no store would.
-fn spoil(path: &Path, sql: &str) {
+/// Changes the file with SQLite, without the store.
+fn execute_sql(path: &Path, sql: &str) {
     Connection::open(path).and_then(|connection| connection.execute_batch(sql)).unwrap();
 }
 
 #[test]
-fn a_restart_keeps_what_is_alive() {
+fn a_restart_keeps_live_bindings() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a/b/location");
-    let (store, told) = open(&path, options());
+    let (store, outcomes) = open(&path, options());
     for (number, secs) in [(1, 60), (2, 600), (3, 3600)] {
         assert!(matches!(commit(&store, &aor(number), 1, &[(A, secs), (B, 600)], NOW, 1), Commit::Pending));
     }
     assert!(matches!(commit(&store, &aor(3), 2, &[(A, 0)], NOW, 1), Commit::Pending));
     store.close();
-    assert!(told.try_iter().all(|(_, safe)| safe));
+    assert!(outcomes.try_iter().all(|(_, safe)| safe));
 
     let later = NOW.plus_secs(600);
     let (store, _) = open(&path, DiskOptions::new(later));
@@ -67,11 +67,11 @@ fn a_restart_keeps_what_is_alive() {
     let record = store.load(&aor(2)).unwrap();
     let flow = record.live(NOW).next().unwrap().flow();
     assert_eq!((flow.remote, flow.local), (support::flow().remote, support::flow().local));
-    // A connection of the former run must not be taken for one of this run with the same number.
+    // A connection of the earlier run must not be confused with one of this run with the same number.
     assert_eq!(flow.connection, 0);
     drop(store);
 
-    // All are over by then.
+    // All are expired by then.
     let (store, _) = open(&path, DiskOptions::new(NOW.plus_secs(9_999)));
     assert!((1..=3).all(|number| store.load(&aor(number)).is_none()));
 }
@@ -91,39 +91,39 @@ fn the_last_of_many_changes_is_kept() {
 }
 
 #[test]
-fn one_owner_at_a_time() {
+fn a_second_process_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("location");
-    let (store, told) = open(&path, options());
-    assert_eq!(refused(&path), StoreError::Locked { path: path.clone() });
-    // And the first still is the owner.
-    assert_eq!(refused(&path), StoreError::Locked { path: path.clone() });
+    let (store, outcomes) = open(&path, options());
+    assert_eq!(open_error(&path), StoreError::Locked { path: path.clone() });
+    // The first process still holds the lock.
+    assert_eq!(open_error(&path), StoreError::Locked { path: path.clone() });
     assert!(matches!(commit(&store, &aor(1), 1, &[(A, 600)], NOW, 1), Commit::Pending));
-    assert_eq!(told.recv(), Ok((ticket(1), true)));
+    assert_eq!(outcomes.recv(), Ok((ticket(1), true)));
     drop(store);
     open(&path, options());
 }
 
 #[test]
-fn what_is_no_store_is_left_alone() {
+fn a_file_that_is_not_a_store_is_left_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("location");
     for text in [&b"domains: [office.example]\n"[..], &[0xA5; 100_000]] {
         fs::write(&path, text).unwrap();
-        assert_eq!(refused(&path), StoreError::NotAStore { path: path.clone() });
+        assert_eq!(open_error(&path), StoreError::NotAStore { path: path.clone() });
         assert_eq!(fs::read(&path).unwrap(), text);
     }
-    assert_eq!(refused(folder.path()), StoreError::NotAStore { path: folder.path().to_owned() });
+    assert_eq!(open_error(folder.path()), StoreError::NotAStore { path: folder.path().to_owned() });
 
     let foreign = folder.path().join("foreign");
-    spoil(&foreign, "CREATE TABLE song (name TEXT); INSERT INTO song VALUES ('la');");
+    execute_sql(&foreign, "CREATE TABLE song (name TEXT); INSERT INTO song VALUES ('la');");
     let before = fs::read(&foreign).unwrap();
-    assert_eq!(refused(&foreign), StoreError::NotAStore { path: foreign.clone() });
+    assert_eq!(open_error(&foreign), StoreError::NotAStore { path: foreign.clone() });
     assert_eq!(fs::read(&foreign).unwrap(), before);
 }
 
 #[test]
-fn damage_is_told_and_left_alone() {
+fn damage_is_reported_and_the_file_left_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     let corrupt = |path: &Path| StoreError::Corrupt { path: path.to_owned() };
     let table: [(&str, &str); 3] = [
@@ -133,33 +133,33 @@ fn damage_is_told_and_left_alone() {
     ];
     for (name, sql) in table {
         let path = folder.path().join(name);
-        made(&path);
-        spoil(&path, sql);
+        create_store(&path);
+        execute_sql(&path, sql);
         let before = fs::read(&path).unwrap();
-        assert_eq!(refused(&path), corrupt(&path), "{name}");
+        assert_eq!(open_error(&path), corrupt(&path), "{name}");
         assert_eq!(fs::read(&path).unwrap(), before, "{name}");
     }
     let path = folder.path().join("page");
-    made(&path);
+    create_store(&path);
     let mut octets = fs::read(&path).unwrap();
     octets[4096..].fill(0x5A);
     fs::write(&path, &octets).unwrap();
-    assert_eq!(refused(&path), corrupt(&path));
+    assert_eq!(open_error(&path), corrupt(&path));
     assert_eq!(fs::read(&path).unwrap(), octets);
 }
 
-/// The file that the version before this one made; the bindings in it are those of the test.
-fn earlier(path: &Path) {
+/// Creates a file that the previous version wrote, with the bindings that the test expects.
+fn create_format1(path: &Path) {
     fs::write(path, include_bytes!("data/location-1")).unwrap();
 }
 
 #[test]
-fn a_file_of_the_earlier_format_keeps_its_bindings() {
+fn a_file_of_format_1_keeps_its_bindings() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("location");
-    earlier(&path);
+    create_format1(&path);
     let of = |user: &[u8]| Aor::new(user, b"office.example");
-    // The second time it is one of today.
+    // At the second start it is a file of the current format.
     for _ in 0..2 {
         let (store, _) = open(&path, options());
         assert_eq!(store.counts(), Counts { users: 3, bindings: 4 });
@@ -175,38 +175,41 @@ fn a_file_of_the_earlier_format_keeps_its_bindings() {
         assert_eq!((soft.flow().transport, soft.flow().connection), (parser::Transport::Tls, 0));
         assert_eq!(soft.flow().remote, "[2001:db8::7]:40001".parse().unwrap());
         assert_eq!(bob.bindings().get(1).map(|phone| phone.contact()), Some(&b"tel:+4930123456"[..]));
-        // A late copy of what was removed must not bring it back.
+        // The tombstone is kept: a late retransmission must not restore the removed binding.
         let carol = store.load(&of(b"carol")).unwrap();
         assert_eq!((carol.bindings().len(), carol.live(NOW).count()), (2, 1));
     }
 }
 
 #[test]
-fn a_damaged_file_of_the_earlier_format_is_left_alone() {
+fn a_damaged_file_of_format_1_is_left_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("location");
-    earlier(&path);
-    spoil(&path, "UPDATE location SET record = substr(record, 1, 40) WHERE aor = CAST('bob@office.example' AS BLOB)");
+    create_format1(&path);
+    execute_sql(
+        &path,
+        "UPDATE location SET record = substr(record, 1, 40) WHERE aor = CAST('bob@office.example' AS BLOB)",
+    );
     let before = fs::read(&path).unwrap();
-    assert_eq!(refused(&path), StoreError::Corrupt { path: path.clone() });
+    assert_eq!(open_error(&path), StoreError::Corrupt { path: path.clone() });
     assert_eq!(fs::read(&path).unwrap(), before);
 }
 
 #[test]
-fn no_wrong_octet_loses_a_binding_unnoticed() {
+fn no_flipped_bit_loses_a_binding_unnoticed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("location");
     let mut refusals = 0;
     for round in 1..=4 {
-        let (store, told) = open(&path, options());
+        let (store, outcomes) = open(&path, options());
         for number in 0..10 * round {
-            // One row for each.
+            // One row for each record.
             drop(commit(&store, &aor(number), round, &[(A, 600)], NOW, 1));
-            assert!(told.recv().unwrap().1);
+            assert!(outcomes.recv().unwrap().1);
         }
         drop(store);
         let whole = fs::read(&path).unwrap();
-        // Where SQLite keeps its books each bit, elsewhere some.
+        // Every bit of the page headers, which SQLite writes, and a sample of the others.
         for bit in (0..whole.len() * 8).filter(|bit| bit / 8 % 4096 < 8 || bit % 4_801 == 0) {
             let mut octets = whole.clone();
             octets[bit / 8] ^= 1 << (bit % 8);
@@ -216,8 +219,8 @@ fn no_wrong_octet_loses_a_binding_unnoticed() {
                 Ok(store) => assert_eq!(store.counts().users, 10 * u64::from(round), "bit {bit} in round {round}"),
                 Err(_) => refusals += 1,
             }
-            for beside in ["location-wal", "location-shm"] {
-                let _ = fs::remove_file(folder.path().join(beside));
+            for name in ["location-wal", "location-shm"] {
+                let _ = fs::remove_file(folder.path().join(name));
             }
         }
         fs::write(&path, &whole).unwrap();
@@ -226,35 +229,35 @@ fn no_wrong_octet_loses_a_binding_unnoticed() {
 }
 
 #[test]
-fn what_spoils_under_a_running_server_is_noticed_with_the_next_change() {
+fn damage_at_runtime_is_noticed_by_the_next_change() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("location");
-    let (store, told) = open(&path, options());
+    let (store, outcomes) = open(&path, options());
     let safe = |number, cseq| {
         let agent = "x".repeat(6_000);
-        let (there, old) = support::load(&store, &aor(number));
+        let (current, old) = support::load(&store, &aor(number));
         let record = support::register_by(&old, cseq, &[(A, 600)], NOW, &agent);
-        assert!(matches!(store.commit(there.as_ref(), record, ticket(1)), Commit::Pending));
-        told.recv().unwrap().1
+        assert!(matches!(store.commit(current.as_ref(), record, ticket(1)), Commit::Pending));
+        outcomes.recv().unwrap().1
     };
     assert!(safe(0, 1) && safe(1, 1));
-    spoil(&path, "UPDATE journal SET records = substr(records, 1, 3000) WHERE id = 1");
+    execute_sql(&path, "UPDATE journal SET records = substr(records, 1, 3000) WHERE id = 1");
     assert!(!safe(1, 2));
     assert_eq!(live(&store, &aor(0), NOW), [(A.to_owned(), 600)]);
     drop(store);
-    assert_eq!(refused(&path), StoreError::Corrupt { path });
+    assert_eq!(open_error(&path), StoreError::Corrupt { path });
 }
 
 #[test]
-fn a_log_that_is_damaged_in_the_middle_is_no_torn_end() {
+fn a_log_damaged_in_the_middle_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let (path, copy) = (folder.path().join("location"), folder.path().join("copy"));
-    let (store, told) = open(&path, options());
+    let (store, outcomes) = open(&path, options());
     for number in 0..20 {
         drop(commit(&store, &aor(number), 1, &[(A, 600)], NOW, 1));
-        assert!(told.recv().unwrap().1);
+        assert!(outcomes.recv().unwrap().1);
     }
-    // As a kill leaves it.
+    // The files as a killed process leaves them.
     let (file, log) = (fs::read(&path).unwrap(), fs::read(folder.path().join("location-wal")).unwrap());
     let opened = |log: &[u8]| {
         fs::write(&copy, &file).unwrap();
@@ -271,7 +274,7 @@ fn a_log_that_is_damaged_in_the_middle_is_no_torn_end() {
         assert_eq!(opened(&bad), Err(StoreError::Corrupt { path: copy.clone() }), "{at} of {}", log.len());
         assert_eq!(fs::read(folder.path().join("copy-wal")).unwrap(), bad);
     }
-    // A torn end is the power's doing: what was not acknowledged may go.
+    // An incomplete end is the result of a power failure: the last transaction was not acknowledged.
     for less in [1, frame - 1, frame / 2] {
         assert_eq!(opened(&log[..log.len() - less]), Ok(19), "{less}");
     }
@@ -281,27 +284,27 @@ fn a_log_that_is_damaged_in_the_middle_is_no_torn_end() {
 }
 
 #[test]
-fn a_row_that_is_missing_is_noticed() {
+fn a_missing_row_is_noticed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("location");
     for _ in 0..3 {
-        made(&path);
+        create_store(&path);
     }
-    spoil(&path, "DELETE FROM journal WHERE id = 2");
-    assert_eq!(refused(&path), StoreError::Corrupt { path });
+    execute_sql(&path, "DELETE FROM journal WHERE id = 2");
+    assert_eq!(open_error(&path), StoreError::Corrupt { path });
 }
 
 #[test]
 fn a_backup_is_taken_while_phones_register() {
     let folder = tempfile::tempdir().unwrap();
     let (path, copy) = (folder.path().join("location"), folder.path().join("copy"));
-    let (store, told) = open(&path, options());
+    let (store, outcomes) = open(&path, options());
     let safe = |first: u32| {
         let numbers = first..first + 500;
         numbers.clone().for_each(|number| {
             assert!(matches!(commit(&store, &aor(number), 1, &[(A, 600)], NOW, 1), Commit::Pending));
         });
-        assert!(told.iter().take(numbers.len()).all(|(_, safe)| safe));
+        assert!(outcomes.iter().take(numbers.len()).all(|(_, safe)| safe));
     };
     safe(0);
     thread::scope(|scope| {
@@ -309,9 +312,9 @@ fn a_backup_is_taken_while_phones_register() {
         (1..10).for_each(|turn| safe(500 * turn));
         assert_eq!(backup.join().unwrap(), Ok(()));
     });
-    let taken = StoreError::Io { path: copy.clone(), kind: ErrorKind::AlreadyExists };
-    assert_eq!(backup(&path, &copy), Err(taken));
-    // The copy is a store; and the original is none the worse for it.
+    let exists = StoreError::Io { path: copy.clone(), kind: ErrorKind::AlreadyExists };
+    assert_eq!(backup(&path, &copy), Err(exists));
+    // The copy is a store, and the original is unchanged.
     let (copied, _) = open(&copy, options());
     assert!((0..500).all(|number| copied.load(&aor(number)).is_some()));
     drop(store);
@@ -320,27 +323,27 @@ fn a_backup_is_taken_while_phones_register() {
 }
 
 #[test]
-fn no_backup_is_made_of_what_is_no_store_or_damaged() {
+fn no_backup_is_made_of_a_damaged_or_foreign_file() {
     let folder = tempfile::tempdir().unwrap();
     let (path, copy) = (folder.path().join("location"), folder.path().join("copy"));
     assert!(matches!(backup(&path, &copy), Err(StoreError::Io { kind: ErrorKind::NotFound, .. })));
     fs::write(&path, "domains: [office.example]\n").unwrap();
     assert_eq!(backup(&path, &copy), Err(StoreError::NotAStore { path: path.clone() }));
     fs::remove_file(&path).unwrap();
-    made(&path);
-    spoil(&path, "UPDATE journal SET records = substr(records, 1, 40)");
+    create_store(&path);
+    execute_sql(&path, "UPDATE journal SET records = substr(records, 1, 40)");
     assert_eq!(backup(&path, &copy), Err(StoreError::Corrupt { path: path.clone() }));
     assert!(!copy.exists());
-    made(&copy);
+    create_store(&copy);
     assert!(matches!(backup(&copy, Path::new("/proc/self/copy")), Err(StoreError::Io { .. })));
 }
 
 #[test]
-fn the_file_holds_little_more_than_what_counts() {
+fn the_file_is_compacted() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("location");
     let (store, _) = open(&path, options());
-    // One in ten registers once only: it has to be carried along.
+    // One user in ten registers only once: compaction has to copy these records.
     let (once, often) = (0..20, 20..200);
     once.clone().for_each(|number| drop(commit(&store, &aor(number), 1, &[(A, 600)], NOW, 1)));
     for cseq in 1..=120 {
@@ -351,7 +354,7 @@ fn the_file_holds_little_more_than_what_counts() {
         }
     }
     store.close();
-    // 21,600 changes of some 250 octets were written; 200 records and a mebibyte may be there.
+    // 21,600 changes of about 250 octets were written; 200 current records and a mebibyte may remain.
     let octets = fs::metadata(&path).unwrap().len();
     assert!(octets < 3 << 20, "{octets}");
     let (store, _) = open(&path, options());
@@ -362,28 +365,28 @@ fn the_file_holds_little_more_than_what_counts() {
 }
 
 #[test]
-fn another_format_is_told_from_damage() {
+fn an_unknown_format_is_not_reported_as_damage() {
     let folder = tempfile::tempdir().unwrap();
     for (name, sql, found) in
         [("row", "UPDATE journal SET records = x'0700000000'", 7), ("schema", "PRAGMA user_version=3", 3)]
     {
         let path = folder.path().join(name);
-        made(&path);
-        spoil(&path, sql);
+        create_store(&path);
+        execute_sql(&path, sql);
         let before = fs::read(&path).unwrap();
-        assert_eq!(refused(&path), StoreError::Format { path: path.clone(), found, known: 2 });
+        assert_eq!(open_error(&path), StoreError::Format { path: path.clone(), found, known: 2 });
         assert_eq!(fs::read(&path).unwrap(), before, "{name}");
     }
 }
 
 #[test]
-fn a_place_where_nothing_can_be_written() {
+fn an_unwritable_path_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("file"), "").unwrap();
     let path = folder.path().join("file/location");
-    assert!(matches!(refused(&path), StoreError::Io { kind: ErrorKind::NotADirectory, .. }));
-    // Not even root can make files here.
-    let refusal = refused(Path::new("/proc/self/location"));
+    assert!(matches!(open_error(&path), StoreError::Io { kind: ErrorKind::NotADirectory, .. }));
+    // Not even root can create files here.
+    let refusal = open_error(Path::new("/proc/self/location"));
     assert!(matches!(refusal, StoreError::Io { .. }), "{refusal:?}");
 }
 
@@ -403,15 +406,15 @@ fn every_error_names_the_file() {
 }
 
 #[test]
-fn closed_is_closed() {
+fn a_closed_store_refuses_commits() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("location");
-    made(&path);
+    create_store(&path);
     let (store, _) = open(&path, options());
     store.close();
     store.close();
     assert!(matches!(commit(&store, &aor(1), 2, &[(A, 600)], NOW, 1), Commit::Failed(StoreError::Closed)));
-    // Reads go on, and nothing was changed.
+    // Reads still work, and nothing was changed.
     assert_eq!(store.load(&aor(1)).unwrap().live(NOW).next().unwrap().cseq(), 1);
     open(&path, options());
 }
@@ -419,33 +422,33 @@ fn closed_is_closed() {
 #[test]
 fn a_full_queue_refuses_and_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let (go, wait) = sync_channel::<()>(0);
-    let (tell, told) = sync_channel::<Vec<Ticket>>(100);
-    let wait = parking_lot::Mutex::new(wait);
+    let (release, hold) = sync_channel::<()>(0);
+    let (sender, outcomes) = sync_channel::<Vec<Ticket>>(100);
+    let hold = parking_lot::Mutex::new(hold);
     let hooks = Hooks {
         done: Box::new(move |group, _| {
-            tell.send(group.to_vec()).unwrap();
-            let _ = wait.lock().recv();
+            sender.send(group.to_vec()).unwrap();
+            let _ = hold.lock().recv();
         }),
         committed: Box::new(|_| {}),
         usable: Box::new(|_| {}),
     };
     let options = DiskOptions { queue: 4, ..options() };
     let store = DiskStore::open(&folder.path().join("location"), options, hooks).unwrap();
-    // Dropped before the store, should an assertion fail: the writer must not be held then.
-    let go = go;
-    let enter = |number| commit(&store, &aor(number), 1, &[(A, 600)], NOW, u64::from(number));
-    assert!(matches!(enter(0), Commit::Pending));
-    assert_eq!(told.recv().unwrap(), [ticket(0)]);
-    // The writer is held in its hook: four find room, the fifth does not.
+    // Dropped before the store if an assertion fails, so that the writer does not wait forever.
+    let release = release;
+    let register = |number| commit(&store, &aor(number), 1, &[(A, 600)], NOW, u64::from(number));
+    assert!(matches!(register(0), Commit::Pending));
+    assert_eq!(outcomes.recv().unwrap(), [ticket(0)]);
+    // The writer waits in its hook: the queue has room for four, not for the fifth.
     for number in 1..=4 {
-        assert!(matches!(enter(number), Commit::Pending));
+        assert!(matches!(register(number), Commit::Pending));
     }
-    assert!(matches!(enter(5), Commit::Full));
+    assert!(matches!(register(5), Commit::Full));
     assert!(store.load(&aor(5)).is_none());
     assert_eq!((store.queue_len(), store.counts().users), (4, 5));
-    drop(go);
-    assert_eq!(told.recv().unwrap(), [1, 2, 3, 4].map(ticket));
+    drop(release);
+    assert_eq!(outcomes.recv().unwrap(), [1, 2, 3, 4].map(ticket));
     store.close();
     assert_eq!(store.queue_len(), 0);
 }
@@ -453,15 +456,15 @@ fn a_full_queue_refuses_and_changes_nothing() {
 const HOURS_3: i64 = 3 * 3_600_000;
 
 #[test]
-fn a_clock_that_was_set_changes_nothing_after_a_restart() {
+fn a_set_clock_does_not_change_expiry_after_a_restart() {
     for (ahead, clock) in [(HOURS_3, NOW.0 + 10_800_000 + 10_000), (-500_000, NOW.0 - 500_000 + 10_000)] {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("location");
-        let (store, told) = open(&path, options());
+        let (store, outcomes) = open(&path, options());
         assert_eq!(store.time(), NOW);
         store.set_ahead(ahead);
         assert!(matches!(commit(&store, &aor(1), 1, &[(A, 600)], NOW, 1), Commit::Pending));
-        assert_eq!(told.recv(), Ok((ticket(1), true)));
+        assert_eq!(outcomes.recv(), Ok((ticket(1), true)));
         drop(store);
         let (store, _) = open(&path, DiskOptions::new(Wall(clock)));
         assert_eq!(store.time(), NOW.plus_secs(10), "{ahead}");
@@ -470,13 +473,13 @@ fn a_clock_that_was_set_changes_nothing_after_a_restart() {
 }
 
 #[test]
-fn a_clock_that_is_set_while_nothing_happens_is_kept() {
+fn a_clock_offset_is_saved_without_a_commit() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("location");
     let (store, _) = open(&path, options());
     store.set_ahead(HOURS_3);
     thread::sleep(std::time::Duration::from_millis(1_500));
-    // As after a kill: what is not in the file by now is not kept.
+    // As after a kill: only what is in the file by now counts.
     let copy = folder.path().join("copy");
     backup(&path, &copy).unwrap();
     let (copy, _) = open(&copy, DiskOptions::new(NOW.plus_millis(10_800_000)));
@@ -484,53 +487,53 @@ fn a_clock_that_is_set_while_nothing_happens_is_kept() {
 }
 
 #[test]
-fn a_clock_that_is_behind_at_the_start_prolongs_nothing() {
+fn a_clock_behind_at_the_start_prolongs_no_binding() {
     for clock in [Wall(0), Wall(1), NOW] {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("location");
-        made(&path);
+        create_store(&path);
         let (store, _) = open(&path, DiskOptions::new(clock));
         assert_eq!(store.time(), NOW, "{clock:?}");
         assert_eq!(live(&store, &aor(1), store.time()), [(A.to_owned(), 600)], "{clock:?}");
     }
 }
 
-/// A store, what its commits came to, and whether it says that it can be used.
-fn watched(path: &Path) -> (DiskStore, support::Told, std::sync::mpsc::Receiver<bool>) {
-    let (tell, told) = sync_channel(100);
-    let (say, usable) = sync_channel(100);
+/// A store, the outcomes of its commits, and what its `usable` hook reports.
+fn open_watched(path: &Path) -> (DiskStore, support::Outcomes, std::sync::mpsc::Receiver<bool>) {
+    let (sender, outcomes) = sync_channel(100);
+    let (usable_sender, usable) = sync_channel(100);
     let hooks = Hooks {
         done: Box::new(move |group, outcome| {
-            group.iter().for_each(|ticket| tell.send((*ticket, outcome.is_ok())).unwrap());
+            group.iter().for_each(|ticket| sender.send((*ticket, outcome.is_ok())).unwrap());
         }),
         committed: Box::new(|_| {}),
-        usable: Box::new(move |outcome| say.send(outcome.is_ok()).unwrap()),
+        usable: Box::new(move |outcome| usable_sender.send(outcome.is_ok()).unwrap()),
     };
-    (DiskStore::open(path, options(), hooks).unwrap(), told, usable)
+    (DiskStore::open(path, options(), hooks).unwrap(), outcomes, usable)
 }
 
 type Damage = fn(&Path);
 
-fn beside(path: &Path, suffix: &str) -> std::path::PathBuf {
+fn with_suffix(path: &Path, suffix: &str) -> std::path::PathBuf {
     path.with_file_name(format!("location{suffix}"))
 }
 
 fn rewrite(path: &Path) {
     let text = fs::read(path).unwrap();
-    fs::copy(path, beside(path, "-copy")).unwrap();
+    fs::copy(path, with_suffix(path, "-copy")).unwrap();
     fs::write(path, text).unwrap();
 }
 
 #[test]
-fn files_that_are_not_the_ones_that_were_opened_are_missed() {
+fn lost_or_replaced_files_are_noticed() {
     let table: [(&str, Damage); 8] = [
         ("deleted", |path| fs::remove_file(path).unwrap()),
-        ("log deleted", |path| fs::remove_file(beside(path, "-wal")).unwrap()),
-        ("index deleted", |path| fs::remove_file(beside(path, "-shm")).unwrap()),
-        ("lock deleted", |path| fs::remove_file(beside(path, "-lock")).unwrap()),
+        ("log deleted", |path| fs::remove_file(with_suffix(path, "-wal")).unwrap()),
+        ("index deleted", |path| fs::remove_file(with_suffix(path, "-shm")).unwrap()),
+        ("lock deleted", |path| fs::remove_file(with_suffix(path, "-lock")).unwrap()),
         ("cut", |path| fs::OpenOptions::new().write(true).open(path).unwrap().set_len(4096).unwrap()),
-        ("emptied log", |path| fs::write(beside(path, "-wal"), b"").unwrap()),
-        ("moved", |path| fs::rename(path, beside(path, "-elsewhere")).unwrap()),
+        ("emptied log", |path| fs::write(with_suffix(path, "-wal"), b"").unwrap()),
+        ("moved", |path| fs::rename(path, with_suffix(path, "-elsewhere")).unwrap()),
         ("overwritten", |path| {
             let length = fs::metadata(path).unwrap().len();
             thread::sleep(std::time::Duration::from_millis(20));
@@ -540,36 +543,36 @@ fn files_that_are_not_the_ones_that_were_opened_are_missed() {
     for (what, damage) in table {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("location");
-        // In the file itself, and not only in the log.
-        made(&path);
-        let (store, told, usable) = watched(&path);
+        // The record is in the database file, not only in the log.
+        create_store(&path);
+        let (store, outcomes, usable) = open_watched(&path);
         damage(&path);
         assert!(matches!(commit(&store, &aor(2), 1, &[(A, 600)], NOW, 2), Commit::Pending));
-        assert_eq!(told.recv(), Ok((ticket(2), false)), "{what}");
+        assert_eq!(outcomes.recv(), Ok((ticket(2), false)), "{what}");
         assert_eq!(usable.recv(), Ok(false), "{what}");
         assert_eq!((store.counts().users, usable.try_recv().is_err()), (1, true), "{what}");
     }
 }
 
 #[test]
-fn a_file_that_is_put_back_is_used_again() {
+fn a_restored_file_is_used_again() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("location");
-    let (store, told, usable) = watched(&path);
+    let (store, outcomes, usable) = open_watched(&path);
     assert!(matches!(commit(&store, &aor(1), 1, &[(A, 600)], NOW, 1), Commit::Pending));
-    assert_eq!(told.recv(), Ok((ticket(1), true)));
-    fs::rename(&path, beside(&path, "-elsewhere")).unwrap();
-    // Without any commit.
+    assert_eq!(outcomes.recv(), Ok((ticket(1), true)));
+    fs::rename(&path, with_suffix(&path, "-elsewhere")).unwrap();
+    // Noticed without a commit.
     assert_eq!(usable.recv(), Ok(false));
-    fs::rename(beside(&path, "-elsewhere"), &path).unwrap();
+    fs::rename(with_suffix(&path, "-elsewhere"), &path).unwrap();
     assert_eq!(usable.recv(), Ok(true));
     assert!(matches!(commit(&store, &aor(2), 1, &[(A, 600)], NOW, 2), Commit::Pending));
-    assert_eq!(told.recv(), Ok((ticket(2), true)));
-    // Somebody else's tools may touch it, as long as they leave what is in it.
+    assert_eq!(outcomes.recv(), Ok((ticket(2), true)));
+    // Another program may write to the file if its content stays the same.
     rewrite(&path);
     thread::sleep(std::time::Duration::from_millis(1_200));
     assert!(matches!(commit(&store, &aor(3), 1, &[(A, 600)], NOW, 3), Commit::Pending));
-    assert_eq!((told.recv(), usable.try_recv().is_err()), (Ok((ticket(3), true)), true));
+    assert_eq!((outcomes.recv(), usable.try_recv().is_err()), (Ok((ticket(3), true)), true));
     drop(store);
     let (store, _) = open(&path, options());
     for number in 1..=3 {

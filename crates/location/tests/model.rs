@@ -1,4 +1,4 @@
-//! Random REGISTERs against the simplest registrar that can be written down.
+//! Property test: random REGISTERs, compared with a simple model of a registrar.
 
 #![allow(clippy::indexing_slicing, reason = "test code outside of test functions")]
 
@@ -18,7 +18,7 @@ const INSTANCES: [&str; 2] = ["<urn:uuid:1>", "<urn:uuid:2>"];
 
 #[derive(Clone, Debug)]
 struct Request {
-    /// Milliseconds since the one before; below 0 the clock was set back.
+    /// Milliseconds since the previous request; negative if the clock was set back.
     wait: i64,
     call: usize,
     cseq: u32,
@@ -91,8 +91,8 @@ impl Entry {
     }
 }
 
-/// All that the registrar remembers, from scratch for each request.
-fn expect(entries: &[Entry], request: &Request, now: u64, limits: &Limits) -> Result<Vec<Entry>, Refusal> {
+/// The entries that the registrar should have after `request`.
+fn expected_outcome(entries: &[Entry], request: &Request, now: u64, limits: &Limits) -> Result<Vec<Entry>, Refusal> {
     let mut before: Vec<Entry> = entries.iter().filter(|entry| entry.ends + 32_000 > now).cloned().collect();
     if let Some(contacts) = &request.contacts {
         let after = update(before, contacts, request, now, limits)?;
@@ -101,7 +101,7 @@ fn expect(entries: &[Entry], request: &Request, now: u64, limits: &Limits) -> Re
     if let Some(refusal) = before.iter().find_map(|entry| entry.refuses(request, now)) {
         return Err(refusal);
     }
-    // What does not change is not looked through for what may be forgotten.
+    // A request that changes nothing does not discard tombstones.
     if before.iter().any(|entry| entry.same(request)) || !before.iter().any(|entry| entry.live(now)) {
         return Ok(entries.to_vec());
     }
@@ -109,12 +109,12 @@ fn expect(entries: &[Entry], request: &Request, now: u64, limits: &Limits) -> Re
     Ok(before)
 }
 
-/// What becomes of each that was there, nothing yet; and what comes on top.
-struct Fates {
-    fates: Vec<Option<Entry>>,
+/// The changes by one request: replacements and removals of existing entries, and added entries.
+struct Outcome {
+    replaced: Vec<Option<Entry>>,
     gone: Vec<bool>,
     added: Vec<Entry>,
-    reborn: Vec<(usize, u64)>,
+    reset_instances: Vec<(usize, u64)>,
 }
 
 fn update(
@@ -124,110 +124,113 @@ fn update(
     now: u64,
     limits: &Limits,
 ) -> Result<Option<Vec<Entry>>, Refusal> {
-    let (fates, gone) = (vec![None; before.len()], vec![false; before.len()]);
-    let mut next = Fates { fates, gone, added: Vec::new(), reborn: Vec::new() };
+    let (replaced, gone) = (vec![None; before.len()], vec![false; before.len()]);
+    let mut next = Outcome { replaced, gone, added: Vec::new(), reset_instances: Vec::new() };
     for (at, &Contact { phone, expires }) in contacts.iter().enumerate() {
         let secs = grant(expires, request.transaction, limits)?;
-        // A flow at another URI: where it has moved to.
+        // The same flow at another URI: it has moved.
         let moves = |other: Phone| phone.flow().is_some() && phone.same(other) && phone.uri != other.uri;
-        let removes = |it: &Contact| it.expires == Some(0);
+        let removes = |contact: &Contact| contact.expires == Some(0);
         let moves_to = contacts.iter().any(|other| moves(other.phone) && !removes(other));
         let mut later = contacts.iter().skip(at + 1).filter(|later| later.phone.same(phone));
         if (secs == 0 && moves_to) || later.any(|later| !(removes(later) && moves(later.phone))) {
             continue;
         }
-        let means = |entry: &Entry| if secs == 0 { phone.removes(entry.phone) } else { phone.same(entry.phone) };
-        if let Some(refusal) = before.iter().filter(|entry| means(entry)).find_map(|entry| entry.refuses(request, now))
+        let matches = |entry: &Entry| if secs == 0 { phone.removes(entry.phone) } else { phone.same(entry.phone) };
+        if let Some(refusal) =
+            before.iter().filter(|entry| matches(entry)).find_map(|entry| entry.refuses(request, now))
         {
             return Err(refusal);
         }
-        let mut copies = before.iter().filter(|entry| means(entry) && entry.same(request)).peekable();
+        let mut copies = before.iter().filter(|entry| matches(entry) && entry.same(request)).peekable();
         if copies.peek().is_some() {
-            // What it set has ended since. One that removes a flow by its URI and sets it leaves both.
+            // The binding that it set has ended since. A request that removes a flow by its URI and sets it leaves both
+            // entries.
             if secs > 0 && !copies.any(|entry| entry.live(now)) {
                 return Err(Refusal::OutOfOrder);
             }
             continue;
         }
-        let meant: Vec<usize> = (0..before.len()).filter(|index| means(&before[*index])).collect();
+        let matching: Vec<usize> = (0..before.len()).filter(|index| matches(&before[*index])).collect();
         if secs > 0 {
-            next.set(&before, &meant, phone, secs, request, now);
+            next.set(&before, &matching, phone, secs, request, now);
         } else {
-            next.remove(&before, &meant, request, now);
+            next.remove(&before, &matching, request, now);
         }
     }
-    if next.added.is_empty() && next.fates.iter().all(Option::is_none) {
+    if next.added.is_empty() && next.replaced.iter().all(Option::is_none) {
         return Ok(None);
     }
     next.make_room(&before, request, now, limits)?;
-    let kept = before.into_iter().zip(next.fates).zip(next.gone).filter(|(_, gone)| !gone);
+    let kept = before.into_iter().zip(next.replaced).zip(next.gone).filter(|(_, gone)| !gone);
     let mut after: Vec<Entry> = kept.map(|((old, new), _)| new.unwrap_or(old)).chain(next.added).collect();
-    for (instance, since) in next.reborn {
+    for (instance, since) in next.reset_instances {
         after.iter_mut().filter(|entry| entry.phone.instance == Some(instance)).for_each(|entry| entry.since = since);
     }
     Ok(Some(after))
 }
 
-impl Fates {
-    fn is_open(&self, before: &[Entry], index: usize, now: u64) -> bool {
-        before[index].live(now) && self.fates[index].is_none()
+impl Outcome {
+    fn is_available(&self, before: &[Entry], index: usize, now: u64) -> bool {
+        before[index].live(now) && self.replaced[index].is_none()
     }
 
-    fn remove(&mut self, before: &[Entry], meant: &[usize], request: &Request, now: u64) {
-        for &index in meant {
-            if self.is_open(before, index, now) {
+    fn remove(&mut self, before: &[Entry], matching: &[usize], request: &Request, now: u64) {
+        for &index in matching {
+            if self.is_available(before, index, now) {
                 let mut entry = before[index].clone();
                 entry.end(request, now);
-                self.fates[index] = Some(entry);
+                self.replaced[index] = Some(entry);
             }
         }
     }
 
-    fn set(&mut self, before: &[Entry], meant: &[usize], phone: Phone, secs: u32, request: &Request, now: u64) {
+    fn set(&mut self, before: &[Entry], matching: &[usize], phone: Phone, secs: u32, request: &Request, now: u64) {
         let (call, cseq, transaction) = (request.call, request.cseq, request.transaction);
         let ends = now + u64::from(secs) * 1000;
         let mut entry = Entry { phone, call, cseq, transaction, set: now, since: now, ends, removed: false };
         if let Some(instance) = phone.instance {
-            let (since, anew) = since(before, phone, request.call, now);
+            let (since, is_reset) = since(before, phone, request.call, now);
             entry.since = since;
-            self.reborn.extend(anew.then_some((instance, since)));
+            self.reset_instances.extend(is_reset.then_some((instance, since)));
         }
-        for &index in meant.iter().filter(|index| !before[**index].live(now)) {
+        for &index in matching.iter().filter(|index| !before[**index].live(now)) {
             self.gone[index] |= before[index].call == call;
-            self.fates[index] = Some(Entry { removed: true, ..before[index].clone() });
+            self.replaced[index] = Some(Entry { removed: true, ..before[index].clone() });
         }
-        let Some(&index) = meant.iter().find(|index| self.is_open(before, **index, now)) else {
+        let Some(&index) = matching.iter().find(|index| self.is_available(before, **index, now)) else {
             return self.added.push(entry);
         };
         if phone.instance.is_none() && before[index].call == call {
             entry.since = before[index].since;
         }
-        self.fates[index] = Some(entry);
+        self.replaced[index] = Some(entry);
     }
 
-    /// How many are live.
+    /// The number of live entries.
     fn live(&self, before: &[Entry], now: u64) -> usize {
         self.after(before).filter(|entry| entry.live(now)).count()
     }
 
     fn after<'a>(&'a self, before: &'a [Entry]) -> impl Iterator<Item = &'a Entry> {
-        before.iter().zip(&self.fates).map(|(old, new)| new.as_ref().unwrap_or(old)).chain(&self.added)
+        before.iter().zip(&self.replaced).map(|(old, new)| new.as_ref().unwrap_or(old)).chain(&self.added)
     }
 
-    /// The longest not refreshed of those whose phone has registered elsewhere since.
+    /// The least recently refreshed of the entries whose phone has a newer one.
     fn superseded(&self, before: &[Entry], now: u64) -> Option<usize> {
         let has_newer = |old: &Entry| {
-            let newer = |it: &Entry| it.live(now) && it.phone.instance == old.phone.instance && it.set > old.set;
+            let newer =
+                |entry: &Entry| entry.live(now) && entry.phone.instance == old.phone.instance && entry.set > old.set;
             old.phone.instance.is_some() && self.after(before).any(newer)
         };
-        let open = (0..before.len()).filter(|index| self.is_open(before, *index, now));
-        let superseded = open.filter(|index| before[*index].phone.reg_id.is_none() && has_newer(&before[*index]));
+        let available = (0..before.len()).filter(|index| self.is_available(before, *index, now));
+        let superseded = available.filter(|index| before[*index].phone.reg_id.is_none() && has_newer(&before[*index]));
         superseded.min_by_key(|index| before[*index].set)
     }
 
     fn make_room(&mut self, before: &[Entry], request: &Request, now: u64, limits: &Limits) -> Result<(), Refusal> {
-        let mut most = limits.max_contacts.max(before.iter().filter(|entry| entry.live(now)).count());
-        if self.live(before, now) > most {
+        let mut max = limits.max_contacts.max(before.iter().filter(|entry| entry.live(now)).count());
+        if self.live(before, now) > max {
             while self.live(before, now) > limits.max_contacts
                 && let Some(index) = self.superseded(before, now)
             {
@@ -235,12 +238,12 @@ impl Fates {
             }
         }
         loop {
-            if self.live(before, now) <= most {
+            if self.live(before, now) <= max {
                 return Ok(());
             }
-            most = limits.max_contacts;
-            let open = (0..before.len()).filter(|index| self.is_open(before, *index, now));
-            let oldest = open.min_by_key(|index| before[*index].set);
+            max = limits.max_contacts;
+            let available = (0..before.len()).filter(|index| self.is_available(before, *index, now));
+            let oldest = available.min_by_key(|index| before[*index].set);
             let Some(oldest) = oldest.filter(|_| limits.when_full == WhenFull::ReplaceOldest) else {
                 return Err(Refusal::TooManyContacts { max: limits.max_contacts });
             };
@@ -254,12 +257,12 @@ fn grant(asked: Option<u32>, transaction: u64, limits: &Limits) -> Result<u32, R
     if secs > 0 && secs < limits.min_expires {
         return Err(Refusal::TooBrief { min: limits.min_expires });
     }
-    let most = u128::from(secs) * u128::from(limits.jitter) / 100;
-    let cut = (most + 1) * u128::from(transaction) / (u128::from(u64::MAX) + 1);
+    let max = u128::from(secs) * u128::from(limits.jitter) / 100;
+    let cut = (max + 1) * u128::from(transaction) / (u128::from(u64::MAX) + 1);
     Ok(if secs == 0 { 0 } else { (secs - u32::try_from(cut).unwrap_or(secs)).max(limits.min_expires) })
 }
 
-/// Since when a phone's temporary GRUUs are good, and whether all of them begin anew.
+/// The time from which a phone's temporary GRUUs are valid, and whether earlier ones become invalid.
 fn since(before: &[Entry], phone: Phone, call: usize, now: u64) -> (u64, bool) {
     let own: Vec<_> = before.iter().filter(|entry| entry.phone.instance == phone.instance).collect();
     let live: Vec<_> = own.iter().filter(|entry| entry.live(now)).collect();
@@ -273,16 +276,16 @@ fn since(before: &[Entry], phone: Phone, call: usize, now: u64) -> (u64, bool) {
     }
 }
 
-/// Whether one of the two leads to a phone in a way that the other does not.
-fn has_way_beside(record: &Record, other: &Record, now: Wall) -> bool {
-    let ways = |record: &Record| -> Vec<_> {
+/// Whether `record` has a live Contact and flow that `other` does not have.
+fn has_target_missing_in(record: &Record, other: &Record, now: Wall) -> bool {
+    let targets = |record: &Record| -> Vec<_> {
         record.live(now).map(|binding| (binding.contact().to_vec(), binding.flow())).collect()
     };
-    let there = ways(other);
-    ways(record).iter().any(|way| !there.contains(way))
+    let others = targets(other);
+    targets(record).iter().any(|target| !others.contains(target))
 }
 
-fn real(record: &Record, request: &Request, now: u64, limits: &Limits) -> Result<Applied, Refusal> {
+fn apply(record: &Record, request: &Request, now: u64, limits: &Limits) -> Result<Applied, Refusal> {
     let contact = |&Contact { phone, expires }: &Contact| ContactChange {
         uri: URIS[phone.uri].as_bytes(),
         params: b"",
@@ -310,7 +313,7 @@ fn real(record: &Record, request: &Request, now: u64, limits: &Limits) -> Result
 
 fn contact() -> impl Strategy<Value = Contact> {
     let expires = select(vec![None, Some(0), Some(0), Some(30), Some(60), Some(90), Some(900)]);
-    // A reg-id without an instance is the proxy's to drop, but no harm here.
+    // The proxy drops a reg-id without an instance; here it must be harmless.
     let phone = (0..URIS.len(), of(0..INSTANCES.len()), of(1..3_u32));
     let phone = phone.prop_map(|(uri, instance, reg_id)| Phone { uri, instance, reg_id });
     (phone, expires).prop_map(|(phone, expires)| Contact { phone, expires })
@@ -323,7 +326,7 @@ fn request() -> impl Strategy<Value = Request> {
         .prop_map(|(wait, call, cseq, transaction, contacts)| Request { wait, call, cseq, transaction, contacts })
 }
 
-/// A sequence in which each request may come again, now or later.
+/// A sequence in which each request may be retransmitted, immediately or later.
 fn requests() -> impl Strategy<Value = Vec<Request>> {
     vec((request(), of(0..8_usize)), 1..30).prop_map(|requests| {
         let mut all: Vec<Request> = Vec::new();
@@ -351,14 +354,14 @@ proptest! {
         let (mut record, mut entries, mut now) = (Record::default(), Vec::new(), 1_000_000_u64);
         for request in &requests {
             now = now.saturating_add_signed(request.wait);
-            // The limit is another one after a reload.
+            // The limit changes with a reload of the configuration.
             let limits = Limits { max_contacts: if request.cseq % 3 == 0 { 2 } else { 4 }, ..limits };
-            match (real(&record, request, now, &limits), expect(&entries, request, now, &limits)) {
+            match (apply(&record, request, now, &limits), expected_outcome(&entries, request, now, &limits)) {
                 (Err(refusal), Err(expected)) => prop_assert_eq!(refusal, expected),
                 (Ok(applied), Ok(expected)) => {
-                    if let Applied::Changed { record: changed, before, adds_way, .. } = applied {
+                    if let Applied::Changed { record: changed, before, adds_target, .. } = applied {
                         prop_assert_eq!(before, record.live(Wall(now)).count());
-                        prop_assert_eq!(adds_way, has_way_beside(&changed, &record, Wall(now)));
+                        prop_assert_eq!(adds_target, has_target_missing_in(&changed, &record, Wall(now)));
                         record = changed;
                     }
                     entries = expected;

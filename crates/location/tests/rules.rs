@@ -1,5 +1,5 @@
-//! Rules of registration beyond RFC 3261 10.3: flows, room for new phones, spread of refreshes, the life of temporary
-//! GRUUs. Those of 10.3 itself are tested beside `Record::apply`.
+//! Registration rules beyond RFC 3261 10.3: flows, displacement of bindings, jitter of the granted time, validity of
+//! temporary GRUUs. The rules of 10.3 itself are tested in `src/record.rs`.
 
 #![allow(clippy::indexing_slicing, clippy::panic, reason = "test code outside of test functions")]
 
@@ -10,12 +10,12 @@ use parser::Transport;
 mod support;
 
 const LIMITS: Limits = Limits { max_contacts: 3, ..Limits::DEFAULT };
-const MAKING_ROOM: Limits = Limits { when_full: WhenFull::ReplaceOldest, ..LIMITS };
+const REPLACE_OLDEST: Limits = Limits { when_full: WhenFull::ReplaceOldest, ..LIMITS };
 
 /// A Contact: URI, instance, reg-id, seconds.
 type Asked<'a> = (&'a str, Option<&'a str>, Option<u32>, u32);
 
-fn plain(uri: &str) -> Asked<'_> {
+fn contact(uri: &str) -> Asked<'_> {
     (uri, None, None, 600)
 }
 
@@ -24,7 +24,7 @@ fn flow<'a>(uri: &'a str, instance: &'a str, reg_id: u32) -> Asked<'a> {
 }
 
 fn change<'a>(call_id: &'a str, cseq: u32, contacts: &[Asked<'a>]) -> Change<'a> {
-    let contact = |&(uri, instance, reg_id, expires): &Asked<'a>| ContactChange {
+    let to_change = |&(uri, instance, reg_id, expires): &Asked<'a>| ContactChange {
         uri: uri.as_bytes(),
         params: b"",
         expires: Some(expires),
@@ -40,18 +40,18 @@ fn change<'a>(call_id: &'a str, cseq: u32, contacts: &[Asked<'a>]) -> Change<'a>
         flow: support::flow(),
         path: b"",
         user_agent: b"",
-        ask: Ask::Update(contacts.iter().map(contact).collect()),
+        ask: Ask::Update(contacts.iter().map(to_change).collect()),
     }
 }
 
-/// A record, the clock in seconds, and the policy under which it changes.
-struct Desk {
+/// A record, the clock in seconds, and the limits.
+struct Registrar {
     record: Record,
     now: u64,
     limits: Limits,
 }
 
-impl Desk {
+impl Registrar {
     fn new(limits: Limits) -> Self {
         Self { record: Record::default(), now: 1_000, limits }
     }
@@ -60,7 +60,7 @@ impl Desk {
         self.record.apply(change, self.wall(), &self.limits)
     }
 
-    fn takes(&mut self, change: &Change<'_>) -> &mut Self {
+    fn register(&mut self, change: &Change<'_>) -> &mut Self {
         match self.apply(change) {
             Ok(Applied::Changed { record, .. }) => self.record = record,
             other => panic!("{change:?}: {other:?}"),
@@ -86,146 +86,156 @@ impl Desk {
 #[test]
 fn a_flow_replaces_the_older_one() {
     // checklist 136
-    let mut desk = Desk::new(LIMITS);
-    desk.takes(&change("x", 1, &[flow("sip:a@h1", "I", 1)]));
-    desk.takes(&change("x", 2, &[flow("sip:a@h2", "I", 1)]));
-    assert_eq!(desk.uris(), ["sip:a@h2"], "whatever the URI");
-    desk.takes(&change("x", 3, &[flow("sip:a@h3", "I", 2)]));
-    desk.takes(&change("x", 4, &[flow("sip:a@h2", "J", 1)]));
-    assert_eq!(desk.uris(), ["sip:a@h2", "sip:a@h3", "sip:a@h2"], "other flows, other phones");
-    // Order is kept by flow.
-    assert_eq!(desk.apply(&change("x", 2, &[flow("sip:a@h9", "I", 2)])).map(|_| ()), Err(Refusal::OutOfOrder));
-    desk.takes(&change("y", 1, &[("sip:elsewhere@h", Some("I"), Some(2), 0)]));
-    assert_eq!(desk.uris(), ["sip:a@h2", "sip:a@h2"], "removed by its name, not its URI");
+    let mut registrar = Registrar::new(LIMITS);
+    registrar.register(&change("x", 1, &[flow("sip:a@h1", "I", 1)]));
+    registrar.register(&change("x", 2, &[flow("sip:a@h2", "I", 1)]));
+    assert_eq!(registrar.uris(), ["sip:a@h2"], "whatever the URI");
+    registrar.register(&change("x", 3, &[flow("sip:a@h3", "I", 2)]));
+    registrar.register(&change("x", 4, &[flow("sip:a@h2", "J", 1)]));
+    assert_eq!(registrar.uris(), ["sip:a@h2", "sip:a@h3", "sip:a@h2"], "other flows, other phones");
+    // CSeq order is kept per flow.
+    assert_eq!(registrar.apply(&change("x", 2, &[flow("sip:a@h9", "I", 2)])).map(|_| ()), Err(Refusal::OutOfOrder));
+    registrar.register(&change("y", 1, &[("sip:elsewhere@h", Some("I"), Some(2), 0)]));
+    assert_eq!(registrar.uris(), ["sip:a@h2", "sip:a@h2"], "removed by instance and reg-id, not by its URI");
 }
 
 #[test]
 fn a_late_copy_does_not_bring_a_flow_back() {
     // checklist 19, 136
-    let mut desk = Desk::new(LIMITS);
-    desk.takes(&change("x", 1, &[flow("sip:a@h1", "I", 1)]));
-    desk.takes(&change("x", 2, &[("sip:a@h1", Some("I"), Some(1), 0)]));
+    let mut registrar = Registrar::new(LIMITS);
+    registrar.register(&change("x", 1, &[flow("sip:a@h1", "I", 1)]));
+    registrar.register(&change("x", 2, &[("sip:a@h1", Some("I"), Some(1), 0)]));
     let late = change("x", 1, &[flow("sip:a@h2", "I", 1)]);
-    assert_eq!(desk.apply(&late).map(|_| ()), Err(Refusal::OutOfOrder));
+    assert_eq!(registrar.apply(&late).map(|_| ()), Err(Refusal::OutOfOrder));
 }
 
 #[test]
 fn an_instance_alone_is_no_flow() {
     // checklist 136: RFC 5626 6 binds by it only with a reg-id.
-    let mut desk = Desk::new(LIMITS);
+    let mut registrar = Registrar::new(LIMITS);
     let instance = |uri| (uri, Some("I"), None, 600);
-    desk.takes(&change("x", 1, &[instance("sip:a@h1")]));
-    desk.takes(&change("x", 2, &[instance("sip:a@h2")]));
-    desk.takes(&change("x", 3, &[("sip:a@h1", Some("J"), None, 600)]));
-    assert_eq!(desk.uris(), ["sip:a@h1", "sip:a@h2"]);
-    assert_eq!(desk.binding("sip:a@h1").instance(), Some(&b"J"[..]));
+    registrar.register(&change("x", 1, &[instance("sip:a@h1")]));
+    registrar.register(&change("x", 2, &[instance("sip:a@h2")]));
+    registrar.register(&change("x", 3, &[("sip:a@h1", Some("J"), None, 600)]));
+    assert_eq!(registrar.uris(), ["sip:a@h1", "sip:a@h2"]);
+    assert_eq!(registrar.binding("sip:a@h1").instance(), Some(&b"J"[..]));
 }
 
 #[test]
-fn who_does_not_speak_of_flows_leaves_them_alone() {
+fn a_contact_without_reg_id_leaves_flows_alone() {
     // checklist 136
-    let mut desk = Desk::new(LIMITS);
-    desk.takes(&change("x", 1, &[flow("sip:a@h", "I", 1)]));
-    desk.takes(&change("y", 1, &[plain("sip:a@h")]));
-    assert_eq!(desk.uris(), ["sip:a@h", "sip:a@h"], "two phones may have the same private address");
-    desk.takes(&change("x", 2, &[flow("sip:a@h", "I", 1)]));
-    assert_eq!(desk.uris().len(), 2);
-    // RFC 3261 10.2.2: the URI says what is to go, if not the phone.
-    desk.takes(&change("z", 1, &[("sip:a@h", Some("J"), None, 0)]));
-    assert_eq!(desk.uris().len(), 1);
-    assert!(desk.binding("sip:a@h").reg_id().is_some());
-    desk.takes(&change("z", 1, &[("sip:a@h", None, None, 0)]));
-    assert_eq!(desk.uris(), [""; 0]);
+    let mut registrar = Registrar::new(LIMITS);
+    registrar.register(&change("x", 1, &[flow("sip:a@h", "I", 1)]));
+    registrar.register(&change("y", 1, &[contact("sip:a@h")]));
+    assert_eq!(registrar.uris(), ["sip:a@h", "sip:a@h"], "two phones may have the same private address");
+    registrar.register(&change("x", 2, &[flow("sip:a@h", "I", 1)]));
+    assert_eq!(registrar.uris().len(), 2);
+    // RFC 3261 10.2.2: without a flow the URI identifies what to remove.
+    registrar.register(&change("z", 1, &[("sip:a@h", Some("J"), None, 0)]));
+    assert_eq!(registrar.uris().len(), 1);
+    assert!(registrar.binding("sip:a@h").reg_id().is_some());
+    registrar.register(&change("z", 1, &[("sip:a@h", None, None, 0)]));
+    assert_eq!(registrar.uris(), [""; 0]);
 }
 
 #[test]
-fn the_last_of_the_same_flow_counts() {
-    let mut desk = Desk::new(LIMITS);
-    desk.takes(&change("x", 1, &[flow("sip:a@h1", "I", 1), flow("sip:a@h2", "I", 1)]));
-    assert_eq!(desk.uris(), ["sip:a@h2"]);
+fn the_last_contact_of_a_flow_counts() {
+    let mut registrar = Registrar::new(LIMITS);
+    registrar.register(&change("x", 1, &[flow("sip:a@h1", "I", 1), flow("sip:a@h2", "I", 1)]));
+    assert_eq!(registrar.uris(), ["sip:a@h2"]);
 }
 
 #[test]
-fn a_flow_that_moves_says_where_it_was() {
-    // pjsua does so whenever its TCP address changes.
+fn a_flow_can_move_to_another_uri() {
+    // pjsua sends such a REGISTER when its TCP address changes.
     let removal = |instance, reg_id| ("sip:a@h1", instance, reg_id, 0);
     for removal in [removal(Some("I"), Some(1)), removal(Some("I"), None), removal(None, None)] {
         for comes_first in [true, false] {
-            let mut desk = Desk::new(LIMITS);
-            desk.takes(&change("x", 1, &[flow("sip:a@h1", "I", 1)]));
-            desk.takes(&change("x", 2, &[flow("sip:a@h1", "I", 2), flow("sip:c@h", "J", 1)]));
+            let mut registrar = Registrar::new(LIMITS);
+            registrar.register(&change("x", 1, &[flow("sip:a@h1", "I", 1)]));
+            registrar.register(&change("x", 2, &[flow("sip:a@h1", "I", 2), flow("sip:c@h", "J", 1)]));
             let mut contacts = [flow("sip:a@h2", "I", 1), removal];
             if comes_first {
                 contacts.reverse();
             }
             let moves = change("x", 3, &contacts);
-            desk.takes(&moves);
+            registrar.register(&moves);
             let is_first = |uri: &&String| *uri == "sip:a@h2";
-            assert_eq!(desk.uris().iter().filter(is_first).count(), 1, "{removal:?} {comes_first}");
-            assert_eq!(desk.binding("sip:a@h2").reg_id(), Some(1));
-            let left = desk.record.live(desk.wall()).any(|it| it.contact() == b"sip:a@h1" && it.reg_id() == Some(1));
+            assert_eq!(registrar.uris().iter().filter(is_first).count(), 1, "{removal:?} {comes_first}");
+            assert_eq!(registrar.binding("sip:a@h2").reg_id(), Some(1));
+            let left = registrar
+                .record
+                .live(registrar.wall())
+                .any(|old| old.contact() == b"sip:a@h1" && old.reg_id() == Some(1));
             assert!(!left, "{removal:?} {comes_first}");
-            assert_eq!(desk.binding("sip:c@h").instance(), Some(&b"J"[..]), "another phone stays");
+            assert_eq!(registrar.binding("sip:c@h").instance(), Some(&b"J"[..]), "another phone stays");
             if removal.2.is_some() {
-                assert_eq!(desk.binding("sip:a@h1").reg_id(), Some(2), "another flow stays");
+                assert_eq!(registrar.binding("sip:a@h1").reg_id(), Some(2), "another flow stays");
             }
-            // A copy of the request changes nothing.
-            assert!(matches!(desk.apply(&moves), Ok(Applied::Unchanged)), "{removal:?} {comes_first}");
+            // A retransmission changes nothing.
+            assert!(matches!(registrar.apply(&moves), Ok(Applied::Unchanged)), "{removal:?} {comes_first}");
         }
     }
-    // Where nothing was bound, too; and of the same URI the last one counts, as of two that are set.
-    let mut desk = Desk::new(LIMITS);
-    desk.takes(&change("x", 1, &[removal(Some("I"), Some(1)), flow("sip:a@h2", "I", 1), flow("sip:a@h3", "I", 1)]));
-    assert_eq!(desk.uris(), ["sip:a@h3"]);
-    desk.takes(&change("x", 2, &[flow("sip:a@h3", "I", 1), ("sip:a@h3", Some("I"), Some(1), 0)]));
-    assert_eq!(desk.uris(), [""; 0]);
+    // The same without an existing binding. Of two Contacts with the same URI the last one counts.
+    let mut registrar = Registrar::new(LIMITS);
+    registrar.register(&change(
+        "x",
+        1,
+        &[removal(Some("I"), Some(1)), flow("sip:a@h2", "I", 1), flow("sip:a@h3", "I", 1)],
+    ));
+    assert_eq!(registrar.uris(), ["sip:a@h3"]);
+    registrar.register(&change("x", 2, &[flow("sip:a@h3", "I", 1), ("sip:a@h3", Some("I"), Some(1), 0)]));
+    assert_eq!(registrar.uris(), [""; 0]);
 }
 
 #[test]
-fn the_oldest_makes_room() {
+fn the_oldest_binding_is_replaced() {
     // checklist 28
-    let mut desk = Desk::new(MAKING_ROOM);
+    let mut registrar = Registrar::new(REPLACE_OLDEST);
     for (cseq, uri) in [(1, "sip:a@h"), (2, "sip:b@h"), (3, "sip:c@h"), (4, "sip:a@h")] {
-        desk.takes(&change("x", cseq, &[plain(uri)]));
+        registrar.register(&change("x", cseq, &[contact(uri)]));
     }
-    let one_more = change("y", 1, &[plain("sip:d@h")]);
-    assert!(matches!(desk.apply(&one_more), Ok(Applied::Changed { before: 3, adds_way: true, displaced: true, .. })));
-    desk.takes(&one_more);
-    assert_eq!(desk.uris(), ["sip:a@h", "sip:c@h", "sip:d@h"], "a was refreshed, b was not");
-    assert_eq!(desk.apply(&change("x", 2, &[plain("sip:b@h")])).map(|_| ()), Err(Refusal::OutOfOrder));
-    desk.takes(&change("x", 5, &[plain("sip:b@h")]));
-    assert_eq!(desk.uris(), ["sip:a@h", "sip:d@h", "sip:b@h"], "who comes back is as good as new");
-    let several = change("y", 2, &[plain("sip:e@h"), plain("sip:f@h")]);
-    desk.takes(&several);
-    assert_eq!(desk.uris(), ["sip:b@h", "sip:e@h", "sip:f@h"]);
+    let one_more = change("y", 1, &[contact("sip:d@h")]);
+    assert!(matches!(
+        registrar.apply(&one_more),
+        Ok(Applied::Changed { before: 3, adds_target: true, displaced: true, .. })
+    ));
+    registrar.register(&one_more);
+    assert_eq!(registrar.uris(), ["sip:a@h", "sip:c@h", "sip:d@h"], "a was refreshed, b was not");
+    assert_eq!(registrar.apply(&change("x", 2, &[contact("sip:b@h")])).map(|_| ()), Err(Refusal::OutOfOrder));
+    registrar.register(&change("x", 5, &[contact("sip:b@h")]));
+    assert_eq!(registrar.uris(), ["sip:a@h", "sip:d@h", "sip:b@h"], "a binding that is set again is the newest");
+    let several = change("y", 2, &[contact("sip:e@h"), contact("sip:f@h")]);
+    registrar.register(&several);
+    assert_eq!(registrar.uris(), ["sip:b@h", "sip:e@h", "sip:f@h"]);
 }
 
 #[test]
-fn one_request_makes_no_room_for_itself() {
+fn contacts_of_one_request_do_not_displace_each_other() {
     // checklist 3, 28
-    let mut desk = Desk::new(MAKING_ROOM);
-    desk.takes(&change("x", 1, &[plain("sip:a@h")]));
-    let four = ["sip:1@h", "sip:2@h", "sip:3@h", "sip:4@h"].map(plain);
-    assert_eq!(desk.apply(&change("y", 1, &four)).map(|_| ()), Err(Refusal::TooManyContacts { max: 3 }));
-    assert_eq!(desk.uris(), ["sip:a@h"]);
-    desk.limits.max_request_contacts = 2;
+    let mut registrar = Registrar::new(REPLACE_OLDEST);
+    registrar.register(&change("x", 1, &[contact("sip:a@h")]));
+    let four = ["sip:1@h", "sip:2@h", "sip:3@h", "sip:4@h"].map(contact);
+    assert_eq!(registrar.apply(&change("y", 1, &four)).map(|_| ()), Err(Refusal::TooManyContacts { max: 3 }));
+    assert_eq!(registrar.uris(), ["sip:a@h"]);
+    registrar.limits.max_request_contacts = 2;
     let three = change("y", 1, &four[..3]);
-    assert_eq!(desk.apply(&three).map(|_| ()), Err(Refusal::TooManyContacts { max: 2 }));
+    assert_eq!(registrar.apply(&three).map(|_| ()), Err(Refusal::TooManyContacts { max: 2 }));
 }
 
 #[test]
-fn a_lower_limit_is_for_those_who_come() {
+fn a_lowered_limit_applies_to_new_bindings_only() {
     // checklist 28
     for when_full in [WhenFull::Refuse, WhenFull::ReplaceOldest] {
-        let mut desk = Desk::new(Limits { when_full, ..LIMITS });
-        desk.takes(&change("x", 1, &["sip:a@h", "sip:b@h", "sip:c@h"].map(plain)));
-        desk.limits.max_contacts = 1;
-        desk.takes(&change("x", 2, &[plain("sip:a@h")]));
-        assert_eq!(desk.uris().len(), 3, "a refresh");
-        desk.takes(&change("x", 3, &[("sip:a@h", None, None, 0)]));
-        assert_eq!(desk.uris().len(), 2, "a removal");
-        desk.takes(&change("x", 4, &[("sip:b@h", None, None, 0), plain("sip:d@h")]));
-        assert_eq!(desk.uris(), ["sip:c@h", "sip:d@h"], "one for another");
+        let mut registrar = Registrar::new(Limits { when_full, ..LIMITS });
+        registrar.register(&change("x", 1, &["sip:a@h", "sip:b@h", "sip:c@h"].map(contact)));
+        registrar.limits.max_contacts = 1;
+        registrar.register(&change("x", 2, &[contact("sip:a@h")]));
+        assert_eq!(registrar.uris().len(), 3, "a refresh");
+        registrar.register(&change("x", 3, &[("sip:a@h", None, None, 0)]));
+        assert_eq!(registrar.uris().len(), 2, "a removal");
+        registrar.register(&change("x", 4, &[("sip:b@h", None, None, 0), contact("sip:d@h")]));
+        assert_eq!(registrar.uris(), ["sip:c@h", "sip:d@h"], "one for another");
     }
 }
 
@@ -236,77 +246,87 @@ fn a_phone_that_reconnects_does_not_lock_itself_out() {
         let flow = Flow { transport: Transport::Tcp, connection, ..support::flow() };
         (format!("sip:a@h:{number}"), format!("{number}"), flow)
     };
-    // By its instance, by its closed connections, by both.
+    // Recognised by its instance, by its closed connections, by both.
     for (instance, closes) in [(Some("I"), false), (None, true), (Some("I"), true)] {
-        let mut desk = Desk::new(LIMITS);
+        let mut registrar = Registrar::new(LIMITS);
         let flow = Flow { connection: 1_000, ..support::flow() };
-        desk.takes(&Change { flow, ..change("fixed", 1, &[plain("sip:desk@h")]) });
+        registrar.register(&Change { flow, ..change("fixed", 1, &[contact("sip:desk@h")]) });
         for number in 1..20 {
             let (uri, call_id, flow) = phone(number, u64::from(number));
             let asked = change(&call_id, 1, &[(&uri, instance, None, 600)]);
-            let is_gone = |flow: &Flow| closes && flow.connection < u64::from(number);
-            let applied = desk.record.apply_knowing(&Change { flow, ..asked }, desk.wall(), &LIMITS, &is_gone);
+            let is_closed = |flow: &Flow| closes && flow.connection < u64::from(number);
+            let applied = registrar.record.apply_with_closed_flows(
+                &Change { flow, ..asked },
+                registrar.wall(),
+                &LIMITS,
+                &is_closed,
+            );
             let Ok(Applied::Changed { record, displaced, .. }) = applied else { panic!("{number}: {applied:?}") };
             assert_eq!(displaced, number > 2);
-            (desk.record, desk.now) = (record, desk.now + 10);
-            let uris = desk.uris();
+            (registrar.record, registrar.now) = (record, registrar.now + 10);
+            let uris = registrar.uris();
             assert!(uris.len() <= 3 && uris[0] == "sip:desk@h" && uris.last() == Some(&uri), "{uris:?}");
         }
     }
 }
 
 #[test]
-fn only_what_is_useless_gives_way() {
+fn only_stale_bindings_are_displaced() {
     // checklist 28
     let too_many = Err(Refusal::TooManyContacts { max: 3 });
-    let mut desk = Desk::new(LIMITS);
-    desk.takes(&change("x", 1, &[flow("sip:1@h", "I", 1)]));
-    desk.takes(&change("y", 1, &[flow("sip:2@h", "I", 2)]));
-    desk.takes(&change("z", 1, &[("sip:3@h", Some("J"), None, 600)]));
-    // Flows of one phone stand beside one another, and another phone's binding is its own.
-    assert_eq!(desk.apply(&change("w", 1, &[("sip:4@h", Some("K"), None, 600)])).map(|_| ()), too_many);
-    assert_eq!(desk.apply(&change("w", 1, &[flow("sip:4@h", "I", 3)])).map(|_| ()), too_many);
-    assert_eq!(desk.apply(&change("w", 1, &[plain("sip:4@h")])).map(|_| ()), too_many);
-    // No more than has to.
-    desk.takes(&change("w", 1, &[("sip:4@h", Some("J"), None, 600)]));
-    assert_eq!(desk.uris(), ["sip:1@h", "sip:2@h", "sip:4@h"]);
-    // Several at once make room as one does, but not for themselves.
+    let mut registrar = Registrar::new(LIMITS);
+    registrar.register(&change("x", 1, &[flow("sip:1@h", "I", 1)]));
+    registrar.register(&change("y", 1, &[flow("sip:2@h", "I", 2)]));
+    registrar.register(&change("z", 1, &[("sip:3@h", Some("J"), None, 600)]));
+    // Several flows of one phone are not stale, and neither are bindings of other phones.
+    assert_eq!(registrar.apply(&change("w", 1, &[("sip:4@h", Some("K"), None, 600)])).map(|_| ()), too_many);
+    assert_eq!(registrar.apply(&change("w", 1, &[flow("sip:4@h", "I", 3)])).map(|_| ()), too_many);
+    assert_eq!(registrar.apply(&change("w", 1, &[contact("sip:4@h")])).map(|_| ()), too_many);
+    // No more than necessary.
+    registrar.register(&change("w", 1, &[("sip:4@h", Some("J"), None, 600)]));
+    assert_eq!(registrar.uris(), ["sip:1@h", "sip:2@h", "sip:4@h"]);
+    // Several Contacts of one request displace stale bindings, but not each other.
     let both = [("sip:5@h", Some("J"), None, 600), ("sip:6@h", Some("J"), None, 600)];
-    assert_eq!(desk.apply(&change("v", 1, &both)).map(|_| ()), too_many);
-    assert_eq!(desk.uris(), ["sip:1@h", "sip:2@h", "sip:4@h"]);
+    assert_eq!(registrar.apply(&change("v", 1, &both)).map(|_| ()), too_many);
+    assert_eq!(registrar.uris(), ["sip:1@h", "sip:2@h", "sip:4@h"]);
 }
 
 #[test]
-fn what_has_ended_says_how() {
+fn an_ended_binding_tells_why() {
     // checklist 155
-    let mut desk = Desk::new(MAKING_ROOM);
-    let ends = |desk: &Desk| {
-        let ended = desk.record.bindings().into_iter().filter_map(|binding| Some((binding, binding.end(desk.wall())?)));
+    let mut registrar = Registrar::new(REPLACE_OLDEST);
+    let ends = |registrar: &Registrar| {
+        let ended = registrar
+            .record
+            .bindings()
+            .into_iter()
+            .filter_map(|binding| Some((binding, binding.end(registrar.wall())?)));
         ended.map(|(binding, end)| (String::from_utf8_lossy(binding.contact()).into_owned(), end)).collect::<Vec<_>>()
     };
-    desk.takes(&change("x", 1, &["sip:a@h", "sip:b@h", "sip:c@h"].map(plain)));
-    assert_eq!(ends(&desk), []);
-    desk.takes(&change("x", 2, &[plain("sip:d@h")]));
-    assert_eq!(ends(&desk), [("sip:a@h".to_owned(), End::Deactivated)], "it made room");
-    // One phone removes another's.
-    desk.takes(&change("y", 1, &[("sip:b@h", None, None, 0)]));
-    assert_eq!(ends(&desk)[1..], [("sip:b@h".to_owned(), End::Unregistered)]);
-    desk.takes(&Change::by_hand(Ask::Update([ContactChange::plain(b"sip:c@h", 0)].into_iter().collect())));
-    assert_eq!(ends(&desk)[2..], [("sip:c@h".to_owned(), End::Deactivated)], "an operator did");
-    desk.takes(&change("z", 1, &[("sip:e@h", None, None, 60)]));
-    desk.now += 50;
-    assert_eq!(desk.binding("sip:d@h").end(desk.wall()), None);
-    assert_eq!(ends(&desk).last(), Some(&("sip:e@h".to_owned(), End::Expired)));
+    registrar.register(&change("x", 1, &["sip:a@h", "sip:b@h", "sip:c@h"].map(contact)));
+    assert_eq!(ends(&registrar), []);
+    registrar.register(&change("x", 2, &[contact("sip:d@h")]));
+    assert_eq!(ends(&registrar), [("sip:a@h".to_owned(), End::Deactivated)], "displaced");
+    // One phone removes the binding of another.
+    registrar.register(&change("y", 1, &[("sip:b@h", None, None, 0)]));
+    assert_eq!(ends(&registrar)[1..], [("sip:b@h".to_owned(), End::Unregistered)]);
+    registrar
+        .register(&Change::administrative(Ask::Update([ContactChange::plain(b"sip:c@h", 0)].into_iter().collect())));
+    assert_eq!(ends(&registrar)[2..], [("sip:c@h".to_owned(), End::Deactivated)], "removed by an operator");
+    registrar.register(&change("z", 1, &[("sip:e@h", None, None, 60)]));
+    registrar.now += 50;
+    assert_eq!(registrar.binding("sip:d@h").end(registrar.wall()), None);
+    assert_eq!(ends(&registrar).last(), Some(&("sip:e@h".to_owned(), End::Expired)));
 }
 
 #[test]
 fn refreshes_are_spread() {
     let granted = |asked: u32, transaction: u64, limits: Limits| {
         let change = Change { transaction, ..change("x", 1, &[("sip:a@h", None, None, asked)]) };
-        let desk = Desk::new(limits);
-        match desk.apply(&change) {
+        let registrar = Registrar::new(limits);
+        match registrar.apply(&change) {
             Ok(Applied::Changed { record, displaced: false, .. }) => {
-                record.live(desk.wall()).next().map(|binding| binding.remaining(desk.wall()))
+                record.live(registrar.wall()).next().map(|binding| binding.remaining(registrar.wall()))
             }
             other => panic!("{other:?}"),
         }
@@ -314,72 +334,72 @@ fn refreshes_are_spread() {
     let jitter = Limits { jitter: 10, ..LIMITS };
     for (transaction, seconds) in [(0, 3600), (u64::MAX / 2, 3420), (u64::MAX, 3240)] {
         assert_eq!(granted(3600, transaction, jitter), Some(seconds));
-        assert_eq!(granted(3600, transaction, LIMITS), Some(3600), "unless nobody wants it");
+        assert_eq!(granted(3600, transaction, LIMITS), Some(3600), "without jitter");
     }
-    // Never below what is the shortest time allowed.
+    // Never below the shortest time allowed.
     assert_eq!(granted(62, u64::MAX, jitter), Some(60));
     assert_eq!(granted(60, u64::MAX, jitter), Some(60));
     assert_eq!(granted(u32::MAX, u64::MAX, jitter), Some(6480));
 }
 
 #[test]
-fn a_copy_is_granted_the_same() {
-    let mut desk = Desk::new(Limits { jitter: 50, ..LIMITS });
-    let asked = Change { transaction: u64::MAX, ..change("x", 1, &[plain("sip:a@h")]) };
-    desk.takes(&asked);
-    assert!(matches!(desk.apply(&asked), Ok(Applied::Unchanged)));
-    assert_eq!(desk.binding("sip:a@h").remaining(desk.wall()), 290);
+fn a_retransmission_is_granted_the_same() {
+    let mut registrar = Registrar::new(Limits { jitter: 50, ..LIMITS });
+    let asked = Change { transaction: u64::MAX, ..change("x", 1, &[contact("sip:a@h")]) };
+    registrar.register(&asked);
+    assert!(matches!(registrar.apply(&asked), Ok(Applied::Unchanged)));
+    assert_eq!(registrar.binding("sip:a@h").remaining(registrar.wall()), 290);
 }
 
-/// When a phone's temporary GRUUs that are still good may have been issued at the earliest.
-fn since(desk: &Desk, uri: &str) -> u64 {
-    desk.binding(uri).since().millis() / 1000
+/// The earliest time at which a phone's still valid temporary GRUUs can have been issued.
+fn since(registrar: &Registrar, uri: &str) -> u64 {
+    registrar.binding(uri).since().millis() / 1000
 }
 
 #[test]
 fn a_registration_lasts_while_its_call_id_does() {
     // checklist 149
-    let mut desk = Desk::new(LIMITS);
+    let mut registrar = Registrar::new(LIMITS);
     let phone = |call_id, cseq| change(call_id, cseq, &[("sip:a@h", Some("I"), None, 600)]);
-    desk.takes(&phone("x", 1)).takes(&phone("x", 2));
-    assert_eq!(since(&desk, "sip:a@h"), 1_000);
-    desk.takes(&phone("y", 1));
-    assert_eq!(since(&desk, "sip:a@h"), 1_020);
-    // Also at another address, for the phone is the same.
-    desk.takes(&change("y", 2, &[("sip:a@h2", Some("I"), None, 600)]));
-    assert_eq!(since(&desk, "sip:a@h2"), 1_020);
-    desk.takes(&change("z", 1, &[("sip:a@h3", Some("I"), None, 600)]));
-    assert_eq!(["sip:a@h", "sip:a@h2", "sip:a@h3"].map(|uri| since(&desk, uri)), [1_040; 3]);
+    registrar.register(&phone("x", 1)).register(&phone("x", 2));
+    assert_eq!(since(&registrar, "sip:a@h"), 1_000);
+    registrar.register(&phone("y", 1));
+    assert_eq!(since(&registrar, "sip:a@h"), 1_020);
+    // Also with another Contact URI: the instance is the same.
+    registrar.register(&change("y", 2, &[("sip:a@h2", Some("I"), None, 600)]));
+    assert_eq!(since(&registrar, "sip:a@h2"), 1_020);
+    registrar.register(&change("z", 1, &[("sip:a@h3", Some("I"), None, 600)]));
+    assert_eq!(["sip:a@h", "sip:a@h2", "sip:a@h3"].map(|uri| since(&registrar, uri)), [1_040; 3]);
 }
 
 #[test]
 fn each_flow_has_its_call_id_and_all_share_the_gruus() {
     // checklist 149: RFC 5627 5.1 compares by flow and ends them by instance.
-    let mut desk = Desk::new(LIMITS);
-    desk.takes(&change("x", 1, &[flow("sip:a@h1", "I", 1)]));
-    desk.takes(&change("y", 1, &[flow("sip:a@h2", "I", 2)]));
-    assert_eq!((since(&desk, "sip:a@h1"), since(&desk, "sip:a@h2")), (1_000, 1_000));
-    desk.takes(&change("z", 1, &[flow("sip:a@h1", "I", 1)]));
-    assert_eq!((since(&desk, "sip:a@h1"), since(&desk, "sip:a@h2")), (1_020, 1_020));
-    desk.takes(&change("y", 2, &[flow("sip:a@h2", "I", 2)]));
-    assert_eq!((since(&desk, "sip:a@h1"), since(&desk, "sip:a@h2")), (1_020, 1_020));
-    desk.takes(&change("x", 1, &[flow("sip:b@h", "J", 1)]));
-    assert_eq!(since(&desk, "sip:b@h"), 1_040, "another phone");
+    let mut registrar = Registrar::new(LIMITS);
+    registrar.register(&change("x", 1, &[flow("sip:a@h1", "I", 1)]));
+    registrar.register(&change("y", 1, &[flow("sip:a@h2", "I", 2)]));
+    assert_eq!((since(&registrar, "sip:a@h1"), since(&registrar, "sip:a@h2")), (1_000, 1_000));
+    registrar.register(&change("z", 1, &[flow("sip:a@h1", "I", 1)]));
+    assert_eq!((since(&registrar, "sip:a@h1"), since(&registrar, "sip:a@h2")), (1_020, 1_020));
+    registrar.register(&change("y", 2, &[flow("sip:a@h2", "I", 2)]));
+    assert_eq!((since(&registrar, "sip:a@h1"), since(&registrar, "sip:a@h2")), (1_020, 1_020));
+    registrar.register(&change("x", 1, &[flow("sip:b@h", "J", 1)]));
+    assert_eq!(since(&registrar, "sip:b@h"), 1_040, "another phone");
 }
 
 #[test]
-fn the_gruus_of_before_stay_void_when_the_clock_is_set_back() {
+fn earlier_gruus_stay_invalid_when_the_clock_is_set_back() {
     // checklist 151
-    let mut desk = Desk::new(LIMITS);
+    let mut registrar = Registrar::new(LIMITS);
     let phone = |call_id, expires| change(call_id, 1, &[("sip:a@h", Some("I"), None, expires)]);
-    desk.takes(&phone("x", 600));
-    let issued = desk.binding("sip:a@h").registered_at();
-    desk.now -= 500;
-    desk.takes(&phone("y", 600));
-    assert!(desk.binding("sip:a@h").since() > issued);
-    // And when the phone leaves and comes back within one second.
-    desk.takes(&phone("z", 0));
-    desk.now -= 10;
-    desk.takes(&phone("w", 600));
-    assert!(desk.binding("sip:a@h").since() > issued);
+    registrar.register(&phone("x", 600));
+    let issued = registrar.binding("sip:a@h").registered_at();
+    registrar.now -= 500;
+    registrar.register(&phone("y", 600));
+    assert!(registrar.binding("sip:a@h").since() > issued);
+    // Also if the phone removes its binding and registers again within one second.
+    registrar.register(&phone("z", 0));
+    registrar.now -= 10;
+    registrar.register(&phone("w", 600));
+    assert!(registrar.binding("sip:a@h").since() > issued);
 }

@@ -1,13 +1,13 @@
-//! Where the control characters of a message stand: among them the line ends, so whoever cuts lines meets every other one
-//! on the way (RFC 3261 25.1). Decides no more than that; sixty-four octets are looked at in a few vector instructions.
+//! Finds the control characters of a message (RFC 3261 25.1). These include the line ends, so one scan finds both line ends
+//! and stray control characters. Sixty-four octets are checked in a few vector instructions.
 
 use wide::u8x64;
 
-/// A walk over the control characters of some octets, 0x00 to 0x1f and 0x7f, in order.
+/// A scan for control characters, 0x00 to 0x1f and 0x7f, in order.
 pub(crate) struct Controls {
-    /// Where the next block starts.
+    /// Position of the next block.
     base: usize,
-    /// The control characters of the block before it that are still to come, the first of them lowest.
+    /// The remaining control characters of the block before it, one bit each, the first in the lowest bit.
     bits: u64,
 }
 
@@ -18,7 +18,7 @@ impl Controls {
         Self { base: 0, bits: 0 }
     }
 
-    /// Where the next one stands. `bytes` are the same each time.
+    /// Position of the next one. `bytes` must be the same in each call.
     #[inline]
     pub(crate) fn next(&mut self, bytes: &[u8]) -> Option<usize> {
         while self.bits == 0 {
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn controls_are_found_wherever_they_stand() {
+    fn controls_are_found_at_any_position() {
         for byte in 0..=255_u8 {
             for at in 0..150 {
                 let mut text = [b'x'; 150];
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn all_of_them_in_order() {
+    fn all_controls_are_found_in_order() {
         for len in 0..200 {
             assert!(all(&vec![0; len]).into_iter().eq(0..len));
         }

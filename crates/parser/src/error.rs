@@ -1,27 +1,27 @@
-//! What can be wrong with SIP text, where, and how a 400 says it (RFC 3261 21.4.1: the reason phrase should name the
-//! problem). Decides wording only; which status answers an error is the proxy's map.
+//! Parse errors with their position, and their reason phrases for a 400 (RFC 3261 21.4.1: the reason phrase should name the
+//! problem). Which status answers an error is decided by the proxy.
 
 use std::fmt;
 
 use crate::HeaderName;
 
-/// One thing wrong with a message: what, in which header, where.
+/// A fault in a message: its kind, header and position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ParseError {
-    /// What is wrong.
+    /// The kind of the fault.
     pub kind: ErrorKind,
-    /// The header it is wrong in; `None` for the start line and for the shape of the message.
+    /// The header with the fault; `None` for the start line and for the structure of the message.
     pub header: Option<HeaderName>,
-    /// Where: octets from the start of the message's first line to the first octet that does not fit, or to where
-    /// something is missing; 0 where there is no such place.
+    /// The position: octets from the start of the message's first line to the first wrong octet, or to the place where
+    /// something is missing; 0 if there is no such place.
     pub offset: u32,
 }
 
-/// The kinds of faults, worded so that "port out of range" can follow a header's name.
+/// The kinds of faults. Each text can follow a header's name, as in "Bad Via: port out of range".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// A header the message must have is not there.
+    /// A mandatory header is missing.
     #[error("missing")]
     Missing,
     /// A header that may occur once occurs twice.
@@ -36,16 +36,16 @@ pub enum ErrorKind {
     /// The start line has white space where the grammar has one space.
     #[error("white space in the start line")]
     StartLineSpace,
-    /// A header line without a colon, or with something else than a token before it.
+    /// A header line without a colon, or without a token before it.
     #[error("header line without a name")]
     Line,
     /// A control character outside a quoted pair.
     #[error("control character")]
     Control,
-    /// A CR that no LF follows.
+    /// A CR without a following LF.
     #[error("CR without LF")]
     LoneCr,
-    /// A LF that no CR precedes.
+    /// An LF without a preceding CR.
     #[error("LF without CR")]
     LoneLf,
     /// The blank line between headers and body is missing.
@@ -63,10 +63,10 @@ pub enum ErrorKind {
     /// Two Content-Length lines that differ.
     #[error("contradicting values")]
     Contradiction,
-    /// Fewer octets after the blank line than Content-Length says.
+    /// Fewer octets after the blank line than Content-Length specifies.
     #[error("body shorter than announced")]
     ShortBody,
-    /// The value is empty where something must stand.
+    /// An empty value where one is required.
     #[error("empty value")]
     Empty,
     /// Not a number.
@@ -75,13 +75,13 @@ pub enum ErrorKind {
     /// A number above the header's limit.
     #[error("number out of range")]
     Range,
-    /// A port that is no number of 16 bits.
+    /// A port that is not a 16-bit number.
     #[error("port out of range")]
     Port,
     /// Neither a host name nor an IP address.
     #[error("bad host")]
     Host,
-    /// No URI, or characters in it that a URI does not have.
+    /// No URI, or a URI with invalid characters.
     #[error("bad URI")]
     Uri,
     /// A user part with characters that must be escaped, or empty.
@@ -96,10 +96,10 @@ pub enum ErrorKind {
     /// A parameter without a name, or with a bad value.
     #[error("bad parameter")]
     Param,
-    /// A quoted string that does not end.
+    /// A quoted string without its closing quote.
     #[error("unterminated quoted string")]
     Quote,
-    /// A URI without the angle brackets that must be around it.
+    /// A URI without the required angle brackets.
     #[error("no angle brackets")]
     Unbracketed,
     /// A `<` without its `>`.
@@ -108,7 +108,7 @@ pub enum ErrorKind {
     /// A display name with characters that must be quoted.
     #[error("bad display name")]
     Display,
-    /// Something that should be a token and is not.
+    /// Something other than a token where one is required.
     #[error("bad token")]
     Token,
     /// A Via that does not start with a protocol and a transport.
@@ -131,8 +131,8 @@ impl ParseError {
         Self { kind, header: Some(header), offset }
     }
 
-    /// The fault as a reason phrase: `Bad Via: port out of range (byte 57)`, `Missing CSeq`, `Bad request line`. Made of
-    /// fixed text and a number: nothing a peer sent is repeated to it.
+    /// The fault as a reason phrase: `Bad Via: port out of range (byte 57)`, `Missing CSeq`, `Bad request line`. It consists
+    /// of fixed text and a number, without any octets of the message.
     pub fn reason(&self) -> Reason400 {
         Reason400(*self)
     }
@@ -150,7 +150,7 @@ impl fmt::Display for ParseError {
 
 impl std::error::Error for ParseError {}
 
-/// A [`ParseError`] worded for a reason phrase, see [`ParseError::reason`].
+/// A [`ParseError`] displayed as a reason phrase, see [`ParseError::reason`].
 #[derive(Clone, Copy, Debug)]
 pub struct Reason400(ParseError);
 
@@ -166,13 +166,13 @@ impl fmt::Display for Reason400 {
             (None, kind) if kind.is_of_uri() => write!(f, "Bad Request-URI: {kind}")?,
             (None, _) => write!(f, "Bad message: {kind}")?,
         }
-        // No fault has its place at the very first octet, save that there is no start line at all.
+        // Offset 0 means that there is no position. Only a missing start line is at octet 0.
         if offset == 0 { Ok(()) } else { write!(f, " (byte {offset})") }
     }
 }
 
 impl ErrorKind {
-    /// Whether outside of headers it can only be a fault of the Request-URI.
+    /// Whether a fault of this kind outside of headers must be in the Request-URI.
     fn is_of_uri(self) -> bool {
         use ErrorKind::{Escape, Host, Param, Port, Uri, UriHeaders, User};
         matches!(self, Uri | User | Host | Port | Escape | Param | UriHeaders)
@@ -184,7 +184,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn says_what_and_where() {
+    fn texts_name_the_fault_and_its_position() {
         let error = ParseError::in_header(ErrorKind::Port, HeaderName::Via, 57);
         assert_eq!(error.to_string(), "bad Via header at byte 57: port out of range");
         assert_eq!(error.reason().to_string(), "Bad Via: port out of range (byte 57)");

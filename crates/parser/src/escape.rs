@@ -1,11 +1,11 @@
-//! Percent escapes of URIs (RFC 3261 19.1.2, RFC 2396 2.4). Decides what an escape stands for, and what a user part must
-//! escape; whether a character may stand unescaped elsewhere is the URI grammar's business.
+//! Percent escapes of URIs (RFC 3261 19.1.2, RFC 2396 2.4): unescaping, escaping of user parts, comparison. Which
+//! characters a URI may have unescaped is checked by the URI grammar.
 
 use std::borrow::Cow;
 
 use crate::octets::{self, USER};
 
-/// `bytes` with each `%` and two hex digits replaced by the octet they name; other `%` stay. Borrows if there is none.
+/// `bytes` with each escape replaced by its octet; a `%` without two hex digits stays. Borrows if there is no `%`.
 pub fn unescape(bytes: &[u8]) -> Cow<'_, [u8]> {
     if memchr::memchr(b'%', bytes).is_none() {
         return Cow::Borrowed(bytes);
@@ -14,11 +14,11 @@ pub fn unescape(bytes: &[u8]) -> Cow<'_, [u8]> {
 }
 
 /// Appends `user` as the user part of a SIP URI: what is neither `unreserved` nor `user-unreserved` (RFC 3261 25.1) becomes
-/// `escaped`, `"%" HEXDIG HEXDIG`. The user is taken as plain octets: a `%` in it is escaped, too.
+/// `escaped`, `"%" HEXDIG HEXDIG`. `user` is unescaped text: a `%` in it is escaped as well.
 pub fn escape_user(user: &[u8], out: &mut Vec<u8>) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     for &byte in user {
-        // It is let pass where somebody else wrote it.
+        // `#` is in USER only because it is accepted in received URIs.
         if octets::is(byte, USER) && byte != b'#' {
             out.push(byte);
         } else {
@@ -28,22 +28,22 @@ pub fn escape_user(user: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// Whether two URI parts mean the same: equal octet for octet once escapes of characters outside the reserved set are
-/// undone (RFC 3261 19.1.4). An escaped reserved character equals only its own escape.
-pub(crate) fn same(a: &[u8], b: &[u8]) -> bool {
+/// Whether two URI parts are equal after unescaping characters outside the reserved set (RFC 3261 19.1.4). An escaped
+/// reserved character equals only the same escape.
+pub(crate) fn eq_unescaped(a: &[u8], b: &[u8]) -> bool {
     Decoded(a).eq(Decoded(b))
 }
 
-/// As [`same`], letters in any case.
-pub(crate) fn same_ignore_case(a: &[u8], b: &[u8]) -> bool {
+/// As [`eq_unescaped`], ignoring case.
+pub(crate) fn eq_unescaped_ignore_case(a: &[u8], b: &[u8]) -> bool {
     Decoded(a).map(Octet::lower).eq(Decoded(b).map(Octet::lower))
 }
 
 #[derive(PartialEq, Eq)]
 struct Octet {
     byte: u8,
-    /// Written as an escape although, unescaped, it would mean something else.
-    guarded: bool,
+    /// Whether it was an escape of a reserved character, which differs from the unescaped character.
+    is_escaped_reserved: bool,
 }
 
 impl Octet {
@@ -65,10 +65,10 @@ impl Iterator for Decoded<'_> {
         {
             self.0 = after;
             let byte = high * 16 + low;
-            return Some(Octet { byte, guarded: b";/?:@&=+$,".contains(&byte) });
+            return Some(Octet { byte, is_escaped_reserved: b";/?:@&=+$,".contains(&byte) });
         }
         self.0 = rest;
-        Some(Octet { byte, guarded: false })
+        Some(Octet { byte, is_escaped_reserved: false })
     }
 }
 
@@ -86,25 +86,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn undoes_whole_escapes_only() {
+    fn only_complete_escapes_are_unescaped() {
         assert_eq!(&*unescape(b"%61lice%00%zz%4"), b"alice\0%zz%4");
         assert!(matches!(unescape(b"alice"), Cow::Borrowed(_)));
     }
 
     #[test]
-    fn users_are_escaped_where_they_must_be() {
+    fn users_are_escaped_where_required() {
         let mut out = Vec::new();
         escape_user("a b%c#d@e:f;g?h/\u{e9}".as_bytes(), &mut out);
         assert_eq!(out, b"a%20b%25c%23d%40e%3Af;g?h/%C3%A9");
     }
 
     #[test]
-    fn reserved_characters_keep_their_escape() {
-        assert!(same(b"%61lice", b"alice"));
-        assert!(same(b"a%3Bb", b"a%3bb"));
-        assert!(!same(b"a%3Bb", b"a;b"));
-        assert!(!same(b"alice", b"Alice"));
-        assert!(same_ignore_case(b"%41lice", b"alice"));
-        assert!(!same(b"alice", b"alic"));
+    fn escaped_reserved_characters_differ_from_unescaped_ones() {
+        assert!(eq_unescaped(b"%61lice", b"alice"));
+        assert!(eq_unescaped(b"a%3Bb", b"a%3bb"));
+        assert!(!eq_unescaped(b"a%3Bb", b"a;b"));
+        assert!(!eq_unescaped(b"alice", b"Alice"));
+        assert!(eq_unescaped_ignore_case(b"%41lice", b"alice"));
+        assert!(!eq_unescaped(b"alice", b"alic"));
     }
 }

@@ -1,6 +1,6 @@
-//! Where in a value the fault is. A header's parser only says what is wrong; when something is, the value is walked once
-//! more here, octet by octet, up to the first that fits nowhere. Decides a position for people's eyes; must not decide
-//! whether a value is good, and costs nothing as long as values are.
+//! The position of a fault in a value, for error messages. A header's parser only returns the kind of the fault; the
+//! value is then scanned again here up to the first octet that does not match the grammar. Must not decide whether a
+//! value is valid.
 
 use crate::{
     ErrorKind, HeaderName, Host, ParseError,
@@ -16,17 +16,17 @@ pub(crate) fn in_value(bytes: &[u8], header: HeaderName, kind: ErrorKind, value:
     ParseError { kind, header: Some(header), offset: at.saturating_add(offset(position(header, kind, value))) }
 }
 
-/// Octets from the start of `value` to the first that is wrong, by the grammar of `header`; `value.len()` at most, which is
-/// where something is missing at the end.
+/// Octets from the start of `value` to the first wrong one by the grammar of `header`; `value.len()` if something is missing
+/// at the end.
 fn position(header: HeaderName, kind: ErrorKind, value: &[u8]) -> usize {
     if matches!(kind, ErrorKind::Range | ErrorKind::Empty | ErrorKind::Contradiction | ErrorKind::Date) {
         return 0;
     }
-    let mut walk = Walk { text: value, at: 0 };
+    let mut scanner = Scanner { text: value, at: 0 };
     match header {
-        HeaderName::Via => walk.via(),
-        // A star stands alone.
-        HeaderName::Contact if walk.octet(b'*') => false,
+        HeaderName::Via => scanner.via(),
+        // `*` must be the whole value.
+        HeaderName::Contact if scanner.octet(b'*') => false,
         HeaderName::From
         | HeaderName::To
         | HeaderName::Contact
@@ -37,38 +37,43 @@ fn position(header: HeaderName, kind: ErrorKind, value: &[u8]) -> usize {
         | HeaderName::HistoryInfo
         | HeaderName::Diversion
         | HeaderName::PAssertedIdentity
-        | HeaderName::PPreferredIdentity => walk.address(),
-        HeaderName::CSeq => walk.digits() && walk.space() && walk.run(TOKEN) && walk.space(),
-        HeaderName::CallId => walk.run(CALL_ID),
+        | HeaderName::PPreferredIdentity => scanner.address(),
+        HeaderName::CSeq => scanner.digits() && scanner.space() && scanner.run(TOKEN) && scanner.space(),
+        HeaderName::CallId => scanner.run(CALL_ID),
         HeaderName::ContentType | HeaderName::Accept => {
-            walk.run(TOKEN) && walk.separator(b'/') && walk.run(TOKEN) && walk.params()
+            scanner.run(TOKEN) && scanner.separator(b'/') && scanner.run(TOKEN) && scanner.params()
         }
         HeaderName::Authorization
         | HeaderName::ProxyAuthorization
         | HeaderName::WwwAuthenticate
-        | HeaderName::ProxyAuthenticate => walk.run(TOKEN) && walk.space() && walk.auth_params(),
-        HeaderName::AuthenticationInfo => walk.auth_params(),
+        | HeaderName::ProxyAuthenticate => scanner.run(TOKEN) && scanner.space() && scanner.auth_params(),
+        HeaderName::AuthenticationInfo => scanner.auth_params(),
         HeaderName::Warning => {
-            walk.digits() && walk.space() && walk.run(URI) && walk.space() && walk.quoted() && walk.space()
+            scanner.digits()
+                && scanner.space()
+                && scanner.run(URI)
+                && scanner.space()
+                && scanner.quoted()
+                && scanner.space()
         }
-        HeaderName::Timestamp => walk.decimal() && walk.space() && walk.decimal(),
-        _ if kind == ErrorKind::Number => walk.digits(),
-        _ => walk.run(TOKEN) && walk.params(),
+        HeaderName::Timestamp => scanner.decimal() && scanner.space() && scanner.decimal(),
+        _ if kind == ErrorKind::Number => scanner.digits(),
+        _ => scanner.run(TOKEN) && scanner.params(),
     };
-    // Brackets that are not there at all should begin where the value starts.
-    let is_bare = kind == ErrorKind::Unbracketed && walk.at >= value.len();
-    if is_bare { 0 } else { walk.at.min(value.len()) }
+    // If there are no brackets at all, the position is the start of the value.
+    let is_bare = kind == ErrorKind::Unbracketed && scanner.at >= value.len();
+    if is_bare { 0 } else { scanner.at.min(value.len()) }
 }
 
-/// Octets from the start of `uri` to the first that no URI has there.
+/// Octets from the start of `uri` to the first wrong one.
 pub(crate) fn in_uri(uri: &[u8]) -> usize {
-    let mut walk = Walk { text: uri, at: 0 };
-    let _whole = walk.uri(uri.len());
-    walk.at.min(uri.len())
+    let mut scanner = Scanner { text: uri, at: 0 };
+    let _whole = scanner.uri(uri.len());
+    scanner.at.min(uri.len())
 }
 
-/// The fault of a SIP URI by its place, if that says more than where its parser gave up: a user part is only known as one
-/// by the `@` behind it.
+/// The kind of a fault in a SIP URI, by its position. This can be more precise than the `kind` of the parser, which
+/// recognises a user part only by the `@` after it.
 #[cold]
 pub(crate) fn kind_in_uri(uri: &[u8], kind: ErrorKind) -> ErrorKind {
     let is_sip = [&b"sip:"[..], b"sips:"].iter().any(|scheme| starts_with(uri, scheme));
@@ -85,13 +90,13 @@ fn starts_with(uri: &[u8], scheme: &[u8]) -> bool {
     uri.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
 }
 
-/// A walk over a value. Each step goes past what it knows; `false` says that it stands before what does not fit.
-struct Walk<'a> {
+/// Scans a value. Each method advances past a grammar element; `false` means that `at` is the first wrong octet.
+struct Scanner<'a> {
     text: &'a [u8],
     at: usize,
 }
 
-impl<'a> Walk<'a> {
+impl<'a> Scanner<'a> {
     fn rest(&self) -> &'a [u8] {
         self.text.get(self.at..).unwrap_or_default()
     }
@@ -130,12 +135,12 @@ impl<'a> Walk<'a> {
         is_there
     }
 
-    /// The octet with white space around it. Without it the walk stays before the white space.
+    /// The octet with white space around it. If the text ends instead, `at` stays before the white space.
     fn separator(&mut self, octet: u8) -> bool {
         let start = self.at;
         self.space();
         if !self.octet(octet) {
-            // What stands there instead is the fault, unless nothing does.
+            // The fault is the octet after the white space, or the end before it.
             if self.peek().is_none() {
                 self.at = start;
             }
@@ -155,7 +160,7 @@ impl<'a> Walk<'a> {
         if self.peek() == Some(b'"') { self.quoted() } else { self.run(VALUE) }
     }
 
-    /// `*( SEMI generic-param )`, to the end.
+    /// `*( SEMI generic-param )`. Always `false`: the end of the parameters is the position of the fault.
     fn params(&mut self) -> bool {
         while self.separator(b';') {
             if !self.run(TOKEN) || self.equal() && !self.value() {
@@ -165,7 +170,7 @@ impl<'a> Walk<'a> {
         false
     }
 
-    /// `EQUAL`, if it is there.
+    /// An optional `EQUAL`.
     fn equal(&mut self) -> bool {
         let start = self.at;
         let is_there = self.separator(b'=');
@@ -218,16 +223,16 @@ impl<'a> Walk<'a> {
             let end = self.at + close;
             return self.uri(end) && self.octet(b'>') && self.params();
         }
-        // A quoted string that does not end, or a display name with something that needs quotes.
+        // An unterminated quoted string, or a display name with characters that must be quoted.
         if self.text.first() == Some(&b'"') || named && memchr::memchr(b'<', self.rest()).is_some() {
             return false;
         }
         self.at = start;
         let rest = self.rest();
         let len = rest.iter().position(|&byte| byte == b';' || octets::is(byte, LWS)).unwrap_or(rest.len());
-        // A URI with one of these needs angle brackets.
-        let guarded = rest.iter().take(len).position(|byte| b"?,".contains(byte)).unwrap_or(len);
-        self.uri(self.at + guarded) && guarded == len && self.params()
+        // A URI with one of these characters needs angle brackets.
+        let unguarded = rest.iter().take(len).position(|byte| b"?,".contains(byte)).unwrap_or(len);
+        self.uri(self.at + unguarded) && unguarded == len && self.params()
     }
 
     /// A URI that ends at `end`.
@@ -302,7 +307,7 @@ impl<'a> Walk<'a> {
         !self.octet(b'?') || self.escaped(URI_HEADER)
     }
 
-    /// A run of `mask`, up to a `%` that is no escape.
+    /// A run of `mask` and escapes. `false` if it is empty or followed by an incomplete escape.
     fn escaped(&mut self, mask: u16) -> bool {
         let len = octets::escaped_run(self.rest(), mask);
         self.at += len;
@@ -318,11 +323,11 @@ mod tests {
         Route, Timestamp, To, Via, Warning, WwwAuthenticate,
     };
 
-    /// A `^` in the text stands before the octet that is wrong.
+    /// A `^` in the text marks the position of the fault.
     fn check<'a, H: Header<'a>>(marked: &'static str) {
         let expected = marked.find('^').unwrap();
         let value: &'static str = Box::leak(marked.replacen('^', "", 1).into_boxed_str());
-        let kind = H::parse(value.as_bytes()).err().unwrap_or_else(|| panic!("{value} is good"));
+        let kind = H::parse(value.as_bytes()).err().unwrap_or_else(|| panic!("{value} is valid"));
         assert_eq!(position(H::NAME, kind, value.as_bytes()), expected, "{marked} {kind:?}");
     }
 

@@ -1,62 +1,62 @@
-//! Cuts messages out of a stream (RFC 3261 18.3, keep-alives RFC 5626 3.5.1). Decides where a message ends, and when a
-//! stream cannot be a SIP stream any more; waiting for more octets is never an error. Must not look at octets twice, save
-//! once at a complete head.
+//! Splits a stream into messages (RFC 3261 18.3, keep-alives RFC 5626 3.5.1). Finds the end of each message and detects
+//! streams that are not SIP; incomplete messages are not errors. Must not scan octets twice, except once for a complete
+//! head, so that a slow peer cannot cause quadratic work.
 
 use memchr::memchr;
 
 use crate::{
     ErrorKind, HeaderName, Leniency, ParseError,
     head::Head,
-    lines::Cutter,
+    lines::LineSplitter,
     octets::{self, TOKEN},
     span::offset,
 };
 
-/// Cuts one stream into messages. Feed it the unread octets of the stream; take away what it says is done.
+/// Splits one stream into messages. The caller passes the unread octets and removes those that are done.
 #[derive(Debug)]
 pub struct Framer {
     max_message: usize,
-    /// Octets of the head that are known to hold no blank line.
-    seen: usize,
-    /// Where the line that is being read starts.
+    /// Octets of the head that were scanned and contain no blank line.
+    scanned: usize,
+    /// Start of the current line.
     line_at: usize,
     /// Length of the message whose head is complete.
     total: Option<usize>,
 }
 
-/// What stands at the start of the unread octets. The number is how many octets to take away.
+/// The first frame in the unread octets. The number is its length in octets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Frame {
-    /// Nothing complete yet: read more.
+    /// Incomplete: read more octets.
     Partial,
-    /// A keep-alive, CRLFCRLF: answer with CRLF (RFC 5626 3.5.1).
+    /// A keep-alive ping, CRLFCRLF: answer with CRLF (RFC 5626 3.5.1).
     Ping(usize),
     /// A lone CRLF: a pong, or padding between messages (RFC 3261 7.5). Skip it.
     Crlf(usize),
-    /// A whole message.
+    /// A complete message.
     Complete(usize),
 }
 
 impl Framer {
-    /// Octets a start line may have on a stream. A Request-URI of some hundred octets is long; what never ends its first
-    /// line is no SIP.
+    /// Maximum of octets of a start line on a stream. A Request-URI rarely has more than a few hundred; a stream whose first
+    /// line does not end is not SIP.
     pub const MAX_START_LINE: usize = 8192;
 
-    /// A framer that takes messages of up to `max_message` octets, head and body.
+    /// Creates a framer for messages of up to `max_message` octets, head and body.
     pub fn new(max_message: usize) -> Self {
-        Self { max_message, seen: 0, line_at: 0, total: None }
+        Self { max_message, scanned: 0, line_at: 0, total: None }
     }
 
-    /// Looks at the unread octets of the stream. After anything but `Partial` the caller takes the octets away and asks
-    /// again; after `Partial` it appends what it reads, and asks again with all of it.
+    /// Returns the first frame of the unread octets. The caller then removes its octets and calls again; after `Partial` it
+    /// appends the octets it reads and calls again with all of them.
     ///
     /// # Errors
-    /// If the stream cannot be cut any further: no start line, too long, or a Content-Length that is missing, malformed
-    /// or contradicted. The stream is lost; close it.
+    /// The end of the message cannot be found: no start line, too long, or a Content-Length that is missing, malformed or
+    /// contradictory. The caller must close the connection.
     pub fn next(&mut self, buffer: &[u8]) -> Result<Frame, ParseError> {
         if self.total.is_none() {
-            if self.seen == 0
-                && let Some(frame) = blank(buffer)?
+            if self.scanned == 0
+                && let Some(frame) = leading_crlf(buffer)?
             {
                 return Ok(frame);
             }
@@ -72,27 +72,27 @@ impl Framer {
         }
     }
 
-    /// One past the blank line, as soon as it is there.
+    /// One past the blank line, `None` if it has not arrived.
     fn head_end(&mut self, buffer: &[u8]) -> Result<Option<usize>, ParseError> {
-        while let Some(found) = buffer.get(self.seen..).and_then(|rest| memchr(b'\n', rest)) {
-            let end = self.seen + found + 1;
+        while let Some(found) = buffer.get(self.scanned..).and_then(|rest| memchr(b'\n', rest)) {
+            let end = self.scanned + found + 1;
             let is_blank = matches!(buffer.get(self.line_at..end), Some(b"\n" | b"\r\n"));
             self.check_start(end)?;
-            self.seen = end;
+            self.scanned = end;
             self.line_at = end;
             if is_blank {
                 return Ok(Some(end));
             }
         }
-        self.seen = buffer.len();
-        self.check_start(self.seen)?;
-        if self.seen > self.max_message {
-            return Err(ParseError::new(ErrorKind::TooLong, offset(self.seen)));
+        self.scanned = buffer.len();
+        self.check_start(self.scanned)?;
+        if self.scanned > self.max_message {
+            return Err(ParseError::new(ErrorKind::TooLong, offset(self.scanned)));
         }
         Ok(None)
     }
 
-    /// Refuses a first line that reaches up to `end` and is too long.
+    /// Refuses a start line that is too long. `end` is the end of the scanned octets.
     fn check_start(&self, end: usize) -> Result<(), ParseError> {
         if self.line_at == 0 && end > Self::MAX_START_LINE {
             return Err(ParseError::new(ErrorKind::StartLineTooLong, offset(end)));
@@ -100,12 +100,12 @@ impl Framer {
         Ok(())
     }
 
-    /// RFC 3261 18.3: on a stream Content-Length says where the message ends.
+    /// RFC 3261 18.3: on a stream Content-Length determines the end of the message.
     fn message_len(&self, head: &[u8]) -> Result<usize, ParseError> {
-        let mut cutter = Cutter::new(Leniency::default());
-        cutter.physical(head);
+        let mut splitter = LineSplitter::new(Leniency::default());
+        splitter.physical(head);
         let mut lines = Head::new();
-        lines.read(head, cutter);
+        lines.read(head, splitter);
         let missing = ParseError::in_header(ErrorKind::Missing, HeaderName::ContentLength, 0);
         let body = lines.content_length(head)?.ok_or(missing)?;
         let total = usize::try_from(body).ok().and_then(|body| head.len().checked_add(body));
@@ -116,14 +116,14 @@ impl Framer {
 }
 
 /// Keep-alives and padding before a message; `None` if a message starts here.
-fn blank(buffer: &[u8]) -> Result<Option<Frame>, ParseError> {
+fn leading_crlf(buffer: &[u8]) -> Result<Option<Frame>, ParseError> {
     Ok(Some(match buffer {
         [] | [b'\r'] | [b'\r', b'\n'] | [b'\r', b'\n', b'\r'] => Frame::Partial,
         [b'\r', b'\n', b'\r', b'\n', ..] => Frame::Ping(4),
         [b'\r', b'\n', ..] => Frame::Crlf(2),
         [b'\n', ..] => Frame::Crlf(1),
         [first, ..] if octets::is(*first, TOKEN) => return Ok(None),
-        // A TLS hello on a plain port, for one.
+        // For example a TLS ClientHello on a plain TCP port.
         _ => return Err(ParseError::new(ErrorKind::StartLine, 0)),
     }))
 }
@@ -132,7 +132,7 @@ fn blank(buffer: &[u8]) -> Result<Option<Frame>, ParseError> {
 mod tests {
     use super::*;
 
-    /// Feeds `stream` in pieces of `step` octets and cuts it up.
+    /// Passes `stream` in pieces of `step` octets and returns its frames.
     fn cut(stream: &[u8], step: usize) -> Result<Vec<Frame>, ErrorKind> {
         let mut framer = Framer::new(1000);
         let mut frames = Vec::new();
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_cut_is_an_error() {
+    fn a_stream_without_message_boundaries_is_an_error() {
         let with = |lines: &str| format!("OPTIONS sip:a SIP/2.0\r\n{lines}\r\n");
         for (stream, kind) in [
             (with(""), ErrorKind::Missing),
@@ -198,12 +198,12 @@ mod tests {
     }
 
     #[test]
-    fn octets_are_looked_at_once() {
+    fn octets_are_scanned_once() {
         let mut framer = Framer::new(1 << 20);
         let head = format!("OPTIONS sip:a SIP/2.0\r\n{}", "A: b\r\n".repeat(1000));
         for end in 1..head.len() {
             assert_eq!(framer.next(&head.as_bytes()[..end]), Ok(Frame::Partial));
-            assert_eq!(framer.seen, end);
+            assert_eq!(framer.scanned, end);
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The shared rules of RFC 3261 25.1 as nom parsers: tokens, quoted strings, host and port, parameters. Headers and URIs
-//! are put together from these. A rule names its own fault; must not allocate.
+//! The shared rules of RFC 3261 25.1 as nom parsers: tokens, quoted strings, host and port, parameters. The parsers of
+//! headers and URIs are built from these. Each rule returns its own kind of fault. Must not allocate.
 
 use nom::{IResult, Parser, bytes::complete::tag, combinator::verify, sequence::delimited};
 
@@ -11,7 +11,7 @@ use crate::{
 
 pub(crate) type Parsed<'a, T> = IResult<&'a [u8], T, Fault>;
 
-/// An [`ErrorKind`] on its way through nom.
+/// An [`ErrorKind`] as the error type of nom parsers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fault(pub(crate) ErrorKind);
 
@@ -25,14 +25,14 @@ impl<I> nom::error::ParseError<I> for Fault {
     }
 }
 
-/// A fault an alternative may still recover from.
+/// A recoverable error: nom may try an alternative.
 pub(crate) fn fail<T>(kind: ErrorKind) -> Parsed<'static, T> {
     Err(nom::Err::Error(Fault(kind)))
 }
 
-/// Runs `rule` over all of `input`; white space may follow.
+/// Applies `rule` to all of `input`; trailing white space is accepted.
 #[inline]
-pub(crate) fn whole<'a, T>(rule: impl FnOnce(&'a [u8]) -> Parsed<'a, T>, input: &'a [u8]) -> Result<T, ErrorKind> {
+pub(crate) fn parse_all<'a, T>(rule: impl FnOnce(&'a [u8]) -> Parsed<'a, T>, input: &'a [u8]) -> Result<T, ErrorKind> {
     match rule(input) {
         Ok((rest, value)) if octets::trim_start(rest).is_empty() => Ok(value),
         Ok(_) => Err(ErrorKind::Trailing),
@@ -40,7 +40,7 @@ pub(crate) fn whole<'a, T>(rule: impl FnOnce(&'a [u8]) -> Parsed<'a, T>, input: 
     }
 }
 
-/// What a rule found wrong.
+/// The kind of fault that a rule returned.
 pub(crate) fn kind(error: nom::Err<Fault>) -> ErrorKind {
     match error {
         nom::Err::Error(Fault(kind)) | nom::Err::Failure(Fault(kind)) => kind,
@@ -51,7 +51,7 @@ pub(crate) fn kind(error: nom::Err<Fault>) -> ErrorKind {
 #[inline]
 pub(crate) fn lws(input: &[u8]) -> Parsed<'_, &[u8]> {
     let rest = octets::trim_start(input);
-    Ok((rest, up_to(input, rest)))
+    Ok((rest, prefix_before(input, rest)))
 }
 
 /// At least one octet of white space.
@@ -85,7 +85,7 @@ pub(crate) fn quoted_string(input: &[u8]) -> Parsed<'_, &[u8]> {
     }
 }
 
-/// A parameter value: a quoted string, or everything visible up to the next separator.
+/// A parameter value: a quoted string, or visible ASCII up to the next separator.
 pub(crate) fn value(input: &[u8]) -> Parsed<'_, &[u8]> {
     if input.first() == Some(&b'"') {
         return quoted_string(input);
@@ -147,66 +147,68 @@ pub(crate) fn sent_by(input: &[u8]) -> Parsed<'_, (Host<'_>, Option<u16>)> {
 /// `*( SEMI generic-param )`, the parameters after a header value.
 #[inline]
 pub(crate) fn params(input: &[u8]) -> Parsed<'_, Params<'_>> {
-    params_told(input, |_, _| {})
+    params_with(input, |_, _| {})
 }
 
-/// As [`params`]; `tell` hears name and value of each, so that nobody has to walk over them once more.
+/// As [`params`], and calls `visit` with each name and value, which saves another iteration over them.
 #[inline]
-pub(crate) fn params_told<'a>(
+pub(crate) fn params_with<'a>(
     input: &'a [u8],
-    mut tell: impl FnMut(&'a [u8], Option<&'a [u8]>),
+    mut visit: impl FnMut(&'a [u8], Option<&'a [u8]>),
 ) -> Parsed<'a, Params<'a>> {
     let mut rest = input;
     while let Some((b';', after)) = octets::trim_start(rest).split_first() {
         let after = octets::trim_start(after);
-        rest = after_some(after, octets::run(after, TOKEN))?;
-        let name = up_to(after, rest);
+        rest = skip_nonempty(after, octets::run(after, TOKEN))?;
+        let name = prefix_before(after, rest);
         if let Some((b'=', after)) = octets::trim_start(rest).split_first() {
             let after = octets::trim_start(after);
             match value(after) {
                 Ok((behind, found)) => {
                     rest = behind;
-                    tell(name, Some(found));
+                    visit(name, Some(found));
                 }
-                // RFC 3581 3 has `rport` without a value; some clients write the `=` all the same.
-                Err(_) if octets::means(name, b"rport") && matches!(after.first(), None | Some(b';' | b',')) => {
+                // RFC 3581 3: `rport` without a value. Some clients send `rport=`.
+                Err(_)
+                    if octets::eq_ignore_case(name, b"rport") && matches!(after.first(), None | Some(b';' | b',')) =>
+                {
                     rest = after;
-                    tell(name, None);
+                    visit(name, None);
                 }
                 Err(error) => return Err(error),
             }
         } else {
-            tell(name, None);
+            visit(name, None);
         }
     }
-    Ok((rest, Params::new(up_to(input, rest))))
+    Ok((rest, Params::new(prefix_before(input, rest))))
 }
 
-/// `uri-parameters`: no white space, no quotes; `=` parts name and value.
+/// `uri-parameters`: no white space and no quotes; `=` separates name and value.
 #[inline(always)]
 pub(crate) fn uri_params(input: &[u8]) -> Parsed<'_, Params<'_>> {
     let mut rest = input;
     while let Some((b';', after)) = rest.split_first() {
-        rest = after_some(after, octets::escaped_run(after, URI_PARAM))?;
+        rest = skip_nonempty(after, octets::escaped_run(after, URI_PARAM))?;
         if let Some((b'=', after)) = rest.split_first() {
-            rest = after_some(after, octets::escaped_run(after, URI_PARAM))?;
+            rest = skip_nonempty(after, octets::escaped_run(after, URI_PARAM))?;
         }
     }
-    Ok((rest, Params::new(up_to(input, rest))))
+    Ok((rest, Params::new(prefix_before(input, rest))))
 }
 
-/// What follows the first `len` octets of a parameter; there must be one.
+/// The input after its first `len` octets, which are a name or a value and must not be empty.
 #[inline]
-fn after_some(input: &[u8], len: usize) -> Result<&[u8], nom::Err<Fault>> {
+fn skip_nonempty(input: &[u8], len: usize) -> Result<&[u8], nom::Err<Fault>> {
     match len {
         0 => Err(nom::Err::Failure(Fault(ErrorKind::Param))),
         len => Ok(input.get(len..).unwrap_or_default()),
     }
 }
 
-/// The part of `input` before `rest`, its end.
+/// The part of `input` before `rest`, which is its end.
 #[inline]
-pub(crate) fn up_to<'a>(input: &'a [u8], rest: &[u8]) -> &'a [u8] {
+pub(crate) fn prefix_before<'a>(input: &'a [u8], rest: &[u8]) -> &'a [u8] {
     input.get(..input.len() - rest.len()).unwrap_or_default()
 }
 
@@ -217,7 +219,7 @@ mod tests {
     #[test]
     fn params_are_checked() {
         for good in ["", ";a", " ; a = b\r\n ;c=\"d;e\"", ";received=2001:db8::9:1", ";x=[::1]"] {
-            assert!(whole(params, good.as_bytes()).is_ok(), "{good}");
+            assert!(parse_all(params, good.as_bytes()).is_ok(), "{good}");
         }
         for (bad, kind) in [
             (";", ErrorKind::Param),
@@ -227,15 +229,15 @@ mod tests {
             (";a=\"b", ErrorKind::Quote),
             (";a b", ErrorKind::Trailing),
         ] {
-            assert_eq!(whole(params, bad.as_bytes()), Err(kind), "{bad}");
+            assert_eq!(parse_all(params, bad.as_bytes()), Err(kind), "{bad}");
         }
     }
 
     #[test]
     fn ports_have_sixteen_bits() {
-        assert_eq!(whole(port, b"65535"), Ok(65535));
-        assert_eq!(whole(port, b"005060"), Ok(5060));
-        assert_eq!(whole(port, b"65536"), Err(ErrorKind::Port));
-        assert_eq!(whole(port, b""), Err(ErrorKind::Port));
+        assert_eq!(parse_all(port, b"65535"), Ok(65535));
+        assert_eq!(parse_all(port, b"005060"), Ok(5060));
+        assert_eq!(parse_all(port, b"65536"), Err(ErrorKind::Port));
+        assert_eq!(parse_all(port, b""), Err(ErrorKind::Port));
     }
 }

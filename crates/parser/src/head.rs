@@ -1,6 +1,6 @@
-//! The header lines of a message: where each starts, what it is called, which is the first of its name, where the blank line
-//! is (RFC 3261 7.3.1), and what is wrong with them. Shared by [`crate::Message`] and [`crate::Framer`]. Must not read values,
-//! except Content-Length, which says where the body ends.
+//! The header lines of a message (RFC 3261 7.3.1): the position and name of each, an index by name, the position of the
+//! blank line, and the first defect. Shared by [`crate::Message`] and [`crate::Framer`]. Must not parse values, except
+//! Content-Length, which determines the end of the body.
 
 use std::ops::Range;
 
@@ -8,43 +8,44 @@ use smallvec::SmallVec;
 
 use crate::{
     ContentLength, ErrorKind, Header as _, HeaderName, Line, Message, ParseError, Span, fault,
-    lines::{self, Cutter},
+    lines::{self, LineSplitter},
     octets,
     span::{self, offset},
 };
 
-/// What is known of the header lines, by their positions: it borrows nothing, so its methods ask for the octets again.
+/// The positions of the header lines. It borrows nothing, so its methods take the octets as an argument.
 ///
-/// It is moved whenever its message is, so what can be read again is not kept.
+/// It is moved with its message and therefore kept small: nothing is stored that can be recomputed.
 #[derive(Clone, Debug)]
 pub(crate) struct Head {
-    /// Where the blank line starts.
+    /// Start of the blank line.
     pub(crate) blank_at: u32,
-    /// Where the body starts.
+    /// Start of the body.
     pub(crate) body_at: u32,
-    /// The first thing wrong.
+    /// The first defect.
     pub(crate) defect: Option<ParseError>,
-    /// Where the last row's line ends.
+    /// End of the last row's line.
     end: u32,
-    /// The first row of each name, [`LATE`] for none and for one from there on.
+    /// The first row of each name; [`FIRST_UNINDEXED`] if there is none before that row.
     first: [u8; HeaderName::COUNT],
-    /// Twice as many as a phone sends, and as many as a call has that passed three or four proxies. More go to the heap.
+    /// 48 inline: twice as many as a phone sends, and enough for a call that passed three or four proxies. More are
+    /// allocated.
     rows: SmallVec<[Row; 48]>,
 }
 
-/// A line, up to where the next one starts.
+/// A line. It ends where the next row starts.
 #[derive(Clone, Copy, Debug)]
 struct Row {
     start: u32,
     /// Octets before the colon; 0 for a line without a name.
     colon: u16,
     name: HeaderName,
-    /// Whether another line of that name may follow.
-    repeats: bool,
+    /// Whether another line of the same name may follow.
+    may_repeat: bool,
 }
 
-/// The row from which on a name's first one is searched.
-const LATE: usize = u8::MAX as usize;
+/// The first row that the index by name cannot contain. Rows from here on are found by a search.
+const FIRST_UNINDEXED: usize = u8::MAX as usize;
 
 impl Head {
     /// No lines yet.
@@ -53,22 +54,22 @@ impl Head {
         Self { blank_at: 0, body_at: 0, defect: None, end: 0, first, rows: SmallVec::new() }
     }
 
-    /// Reads the lines that are still to be cut of `bytes`, up to the blank line. It fills the place where the head will
-    /// stay: a copy would cost as much as two lines.
-    pub(crate) fn read(&mut self, bytes: &[u8], mut cutter: Cutter) {
+    /// Reads the remaining lines of `bytes` up to the blank line. It takes `&mut self` instead of returning a `Head`,
+    /// because a copy would cost as much as two lines.
+    pub(crate) fn read(&mut self, bytes: &[u8], mut splitter: LineSplitter) {
         let blank = loop {
-            let extent = cutter.logical(bytes);
+            let extent = splitter.logical(bytes);
             if extent.is_blank() {
                 break extent;
             }
             if self.rows.len() == Message::MAX_LINES {
-                self.note(ErrorKind::TooManyLines, extent.start);
+                self.record_defect(ErrorKind::TooManyLines, extent.start);
                 continue;
             }
             match lines::name(bytes, &extent) {
                 Some((name, colon)) => self.push(extent.start, colon, name),
                 None => {
-                    self.note(ErrorKind::Line, extent.start);
+                    self.record_defect(ErrorKind::Line, extent.start);
                     self.push(extent.start, 0, HeaderName::Unknown);
                 }
             }
@@ -76,10 +77,10 @@ impl Head {
         };
         self.blank_at = offset(blank.start);
         self.body_at = offset(blank.end);
-        if let Some((kind, at)) = cutter.flaw {
-            self.note(kind, at);
+        if let Some((kind, at)) = splitter.defect {
+            self.record_defect(kind, at);
         }
-        if cutter.has_control {
+        if splitter.has_control {
             self.check_controls(bytes);
         }
     }
@@ -91,15 +92,15 @@ impl Head {
             if *first == u8::MAX {
                 *first = u8::try_from(at).unwrap_or(u8::MAX);
             } else if let Some(row) = self.rows.get_mut(usize::from(*first)) {
-                row.repeats = true;
+                row.may_repeat = true;
             }
         }
-        self.rows.push(Row { start: offset(start), colon, name, repeats: at >= LATE });
+        self.rows.push(Row { start: offset(start), colon, name, may_repeat: at >= FIRST_UNINDEXED });
     }
 
-    /// Remembers what is wrong with the lines at `at`, if it is the first of such faults.
+    /// Stores a defect of the lines at `at`, if it is before the stored one.
     #[cold]
-    fn note(&mut self, kind: ErrorKind, at: usize) {
+    fn record_defect(&mut self, kind: ErrorKind, at: usize) {
         let offset = offset(at);
         if self.defect.is_none_or(|defect| offset < defect.offset) {
             let line = self.rows.partition_point(|row| row.start <= offset).checked_sub(1);
@@ -108,14 +109,14 @@ impl Head {
         }
     }
 
-    /// Control characters are looked at when all else is good.
+    /// Looks for stray control characters, if there is no other defect.
     #[cold]
     fn check_controls(&mut self, bytes: &[u8]) {
         let mut lines = (0..self.len()).map(|at| self.line(bytes, at));
         let stray =
             lines.find_map(|line| Some(line.value.start as usize + lines::stray_control(line.value.of(bytes))?));
         if let (Some(at), None) = (stray, self.defect) {
-            self.note(ErrorKind::Control, at);
+            self.record_defect(ErrorKind::Control, at);
         }
     }
 
@@ -126,7 +127,7 @@ impl Head {
 
     /// The line at `at`, an empty one if there is none.
     pub(crate) fn line(&self, bytes: &[u8], at: usize) -> Line {
-        let whole = self.whole(at);
+        let whole = self.line_span(at);
         let row = self.rows.get(at);
         let name = whole.of(bytes).get(..row.map_or(0, |row| row.colon.into())).unwrap_or_default();
         Line {
@@ -138,7 +139,7 @@ impl Head {
     }
 
     #[inline]
-    fn whole(&self, at: usize) -> Span {
+    fn line_span(&self, at: usize) -> Span {
         let start = self.rows.get(at).map_or(self.end, |row| row.start);
         Span { start, end: self.rows.get(at + 1).map_or(self.end, |next| next.start) }
     }
@@ -151,10 +152,10 @@ impl Head {
             [row] => (row, self.end),
             [] => return b"",
         };
-        // A line without a name has no value either.
+        // A line without a name has no value.
         let start = if row.colon == 0 { end as usize } else { row.start as usize + usize::from(row.colon) + 1 };
         let mut value = bytes.get(start..end as usize).unwrap_or_default();
-        // One blank before it and the line end behind: to go for more is seldom needed.
+        // The common case: one space before the value and a CRLF after it.
         if let [rest @ .., b'\r', b'\n'] = value {
             value = rest;
         }
@@ -168,29 +169,30 @@ impl Head {
     /// The position of the first line of `name`.
     #[inline]
     pub(crate) fn first(&self, name: HeaderName) -> Option<usize> {
-        match self.first.get(name as usize).map_or(LATE, |first| usize::from(*first)) {
-            LATE if self.rows.len() > LATE => self.named(name).next(),
-            LATE => None,
+        match self.first.get(name as usize).map_or(FIRST_UNINDEXED, |first| usize::from(*first)) {
+            FIRST_UNINDEXED if self.rows.len() > FIRST_UNINDEXED => self.named(name).next(),
+            FIRST_UNINDEXED => None,
             first => Some(first),
         }
     }
 
     /// Whether there is a line of any of these names.
     pub(crate) fn has_any(&self, names: &[HeaderName]) -> bool {
-        let is_early = |name: &HeaderName| self.first.get(*name as usize).is_some_and(|first| *first != u8::MAX);
-        names.iter().any(is_early) || (self.rows.len() > LATE && names.iter().any(|name| self.first(*name).is_some()))
+        let is_indexed = |name: &HeaderName| self.first.get(*name as usize).is_some_and(|first| *first != u8::MAX);
+        names.iter().any(is_indexed)
+            || (self.rows.len() > FIRST_UNINDEXED && names.iter().any(|name| self.first(*name).is_some()))
     }
 
     /// The positions of the lines of `name`.
     #[inline]
-    pub(crate) fn named(&self, name: HeaderName) -> Named<'_> {
-        let first = self.first.get(name as usize).map_or(LATE, |first| usize::from(*first));
-        let is_alone = self.rows.get(first).is_some_and(|row| !row.repeats);
-        Named { rows: &self.rows, name, at: first..if is_alone { first + 1 } else { self.rows.len() } }
+    pub(crate) fn named(&self, name: HeaderName) -> LinesByName<'_> {
+        let first = self.first.get(name as usize).map_or(FIRST_UNINDEXED, |first| usize::from(*first));
+        let is_single = self.rows.get(first).is_some_and(|row| !row.may_repeat);
+        LinesByName { rows: &self.rows, name, at: first..if is_single { first + 1 } else { self.rows.len() } }
     }
 
-    /// The Content-Length, `None` without one. Lines that repeat the same number are let pass, ones that differ are not
-    /// (RFC 3261 18.3 leaves no way to tell which is meant).
+    /// The Content-Length, `None` without one. Repeated equal values are accepted, different ones are not (RFC 3261 18.3
+    /// does not define which one counts).
     pub(crate) fn content_length(&self, bytes: &[u8]) -> Result<Option<u32>, ParseError> {
         let mut length = None;
         for at in self.named(HeaderName::ContentLength) {
@@ -207,21 +209,21 @@ impl Head {
 
 /// See [`Head::named`].
 #[derive(Clone, Debug)]
-pub(crate) struct Named<'a> {
+pub(crate) struct LinesByName<'a> {
     rows: &'a [Row],
     name: HeaderName,
     at: Range<usize>,
 }
 
-impl Named<'_> {
-    /// Whether there is certainly no line left.
+impl LinesByName<'_> {
+    /// Whether there is certainly no further line.
     #[inline]
-    pub(crate) fn is_over(&self) -> bool {
+    pub(crate) fn is_exhausted(&self) -> bool {
         self.at.is_empty()
     }
 }
 
-impl Iterator for Named<'_> {
+impl Iterator for LinesByName<'_> {
     type Item = usize;
 
     #[inline]
@@ -230,7 +232,7 @@ impl Iterator for Named<'_> {
     }
 }
 
-impl DoubleEndedIterator for Named<'_> {
+impl DoubleEndedIterator for LinesByName<'_> {
     fn next_back(&mut self) -> Option<usize> {
         self.at.rfind(|at| self.rows.get(*at).is_some_and(|row| row.name == self.name))
     }
@@ -243,12 +245,12 @@ mod tests {
 
     fn head(text: &[u8]) -> Head {
         let mut head = Head::new();
-        head.read(text, Cutter::new(Leniency::default()));
+        head.read(text, LineSplitter::new(Leniency::default()));
         head
     }
 
     #[test]
-    fn lines_by_name_wherever_they_stand() {
+    fn lines_are_found_by_name_at_any_position() {
         let pattern = [HeaderName::Via, HeaderName::Subject, HeaderName::Via, HeaderName::To];
         for lead in [0, 1, 47, 252, 253, 254, 255, 256, 257, 300] {
             let names = [&vec![HeaderName::From; lead][..], &pattern].concat();
@@ -277,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_message_carries_along_is_small() {
+    fn a_head_is_small() {
         assert!(size_of::<Head>() <= 504, "{}", size_of::<Head>());
     }
 }

@@ -1,5 +1,5 @@
-//! The one trait of the crate: a typed view of one header value, and the iterator over a message's. Decides nothing; every header's grammar is in its file
-//! under `headers/`.
+//! The [`Header`] trait, a typed view of one header value, and the iterator over the values of a message. The grammar of
+//! each header is in its file under `headers/`.
 
 use std::marker::PhantomData;
 
@@ -7,20 +7,20 @@ use crate::{ErrorKind, HeaderName, Message, ParseError, Values};
 
 /// A header value parsed from a message's octets, borrowing from them.
 pub trait Header<'a>: Sized {
-    /// The header it is read from.
+    /// The name of the header.
     const NAME: HeaderName;
-    /// Whether a value is one element of a comma list. The same as [`HeaderName::occurs`] says, for the compiler.
+    /// Whether a value is one element of a comma list. The same as [`HeaderName::occurs`], as a compile-time constant.
     const LIST: bool;
 
     /// Parses one value, or one element of a list: trimmed, without the header's name.
     ///
     /// # Errors
-    /// What is wrong with it, by the header's grammar.
+    /// The kind of fault, by the header's grammar.
     fn parse(value: &'a [u8]) -> Result<Self, ErrorKind>;
 }
 
-/// Every `H` of a message, in order, see [`Message::headers`]. A type of its own, without anything to drop, so that it
-/// does not hold its message longer than it is used.
+/// Every `H` of a message, in order, see [`Message::headers`]. A named type without drop glue, so that the borrow of the
+/// message ends with its last use.
 #[derive(Debug)]
 pub struct Headers<'a, H> {
     message: &'a Message,
@@ -30,7 +30,7 @@ pub struct Headers<'a, H> {
 
 impl<'a, H: Header<'a>> Headers<'a, H> {
     pub(crate) fn new(message: &'a Message) -> Self {
-        let values = message.each(H::NAME, H::LIST);
+        let values = message.values_of(H::NAME, H::LIST);
         Self { message, values, header: PhantomData }
     }
 }

@@ -1,6 +1,6 @@
-//! Hosts: names, IPv4 and bracketed IPv6 addresses (RFC 3261 25.1 `host`, RFC 5118). Decides what kind of host some
-//! octets are; never resolves one. The zone of a link-local IPv6 address is not in SIP's grammar and means nothing outside its
-//! sender (RFC 4007 6, RFC 6874 1): it is let pass and not kept.
+//! Hosts: names, IPv4 and bracketed IPv6 addresses (RFC 3261 25.1 `host`, RFC 5118). Must not resolve names. The zone of a
+//! link-local IPv6 address is not in SIP's grammar and is only meaningful to its sender (RFC 4007 6, RFC 6874 1): it is
+//! accepted and dropped.
 
 use std::{
     hash::{Hash, Hasher},
@@ -18,7 +18,7 @@ use crate::{
 /// `host = hostname / IPv4address / IPv6reference` (RFC 3261 25.1), in a URI or a Via. Equality of names is octet by octet;
 /// see [`Host::eq_ignore_case`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-// Its parts begin at whole words: a copy made right after they were written would wait for pieces that do not.
+// Aligns the fields to words. Otherwise a copy right after the fields are written causes a store-forwarding stall.
 #[repr(u64)]
 pub enum Host<'a> {
     /// A host name, as it was sent.
@@ -30,11 +30,11 @@ pub enum Host<'a> {
 }
 
 impl<'a> Host<'a> {
-    /// Parses a host. IPv6 addresses stand in brackets.
+    /// Parses a host. IPv6 addresses must be in brackets.
     ///
     /// # Errors
-    /// [`ErrorKind::Host`] for anything but a name of letters, digits, `-`, `_` and `.`, or an address. A name whose
-    /// last label is all digits is a broken address.
+    /// [`ErrorKind::Host`] for anything but a name of letters, digits, `-`, `_` and `.`, or an address. A name whose last
+    /// label is all digits is taken as a malformed address.
     pub fn parse(host: &'a [u8]) -> Result<Self, ErrorKind> {
         match Self::prefix(host) {
             Some((host, b"")) => Ok(host),
@@ -42,7 +42,7 @@ impl<'a> Host<'a> {
         }
     }
 
-    /// The host that `input` starts with, and what follows it.
+    /// The host at the start of `input`, and the rest.
     #[inline]
     pub(crate) fn prefix(input: &'a [u8]) -> Option<(Self, &'a [u8])> {
         if let Some(inside) = input.strip_prefix(b"[") {
@@ -55,7 +55,7 @@ impl<'a> Host<'a> {
         name(input).map(|(name, rest)| (Self::Name(name), rest))
     }
 
-    /// The address, if it is one.
+    /// The IP address, `None` for a name.
     pub fn ip(&self) -> Option<IpAddr> {
         match *self {
             Self::Name(_) => None,
@@ -87,7 +87,7 @@ impl<'a> Host<'a> {
         }
     }
 
-    /// Feeds a hash so that hosts that are equal by [`Host::eq_ignore_case`] hash alike.
+    /// Hashes it so that hosts that are equal by [`Host::eq_ignore_case`] have the same hash.
     pub fn hash_ignore_case<H: Hasher>(&self, state: &mut H) {
         match self {
             Self::Name(name) => name.iter().for_each(|byte| state.write_u8(byte.to_ascii_lowercase())),
@@ -106,9 +106,9 @@ impl From<IpAddr> for Host<'_> {
     }
 }
 
-/// An IPv6 address by RFC 3986, whose rule replaces that of RFC 3261 (RFC 5954 4.1). The old rule made three colons before
-/// an IPv4 address (RFC 5118 4.10, RFC 5954 3.1), and who follows it to the letter may still send them: they can only mean
-/// two and are read as such. We write two.
+/// An IPv6 address by RFC 3986, whose rule replaces that of RFC 3261 (RFC 5954 4.1). The old rule results in three colons
+/// before an IPv4 address (RFC 5118 4.10, RFC 5954 3.1), which some implementations may still send: three colons are read as
+/// two, and written as two.
 fn address(inner: &[u8]) -> Option<Ipv6Addr> {
     let text = text(inner)?;
     let Some((high, low)) = text.split_once(":::") else { return text.parse().ok() };
@@ -120,8 +120,8 @@ fn address(inner: &[u8]) -> Option<Ipv6Addr> {
     Some(Ipv6Addr::new(a, b, c, d, e, f, u16::from_be_bytes([w, x]), u16::from_be_bytes([y, z])))
 }
 
-/// A link-local address without its zone, `%25` (RFC 6874 2) or `%` and a name, which is an interface of its sender.
-/// Anything else as it is.
+/// Removes the zone from a link-local address: `%25` (RFC 6874 2) or `%`, and the name of an interface of its sender.
+/// Anything else is returned unchanged.
 fn without_zone(inner: &[u8]) -> &[u8] {
     let parts = memchr(b'%', inner).and_then(|at| inner.split_at_checked(at));
     let Some((address, zone)) = parts else { return inner };
@@ -134,7 +134,7 @@ fn without_zone(inner: &[u8]) -> &[u8] {
     }
 }
 
-/// Four numbers of one to three digits, none with a zero before it, and what follows them.
+/// An IPv4 address without leading zeros at the start of `input`, and the rest.
 #[inline]
 fn v4(input: &[u8]) -> Option<(Ipv4Addr, &[u8])> {
     let (first, rest) = number(input)?;
@@ -145,12 +145,12 @@ fn v4(input: &[u8]) -> Option<(Ipv4Addr, &[u8])> {
     is_whole.then_some((Ipv4Addr::new(first, second, third, fourth), rest))
 }
 
-/// `dec-octet` (RFC 3986 3.2.2) and what follows it.
+/// `dec-octet` (RFC 3986 3.2.2) at the start of `input`, and the rest.
 #[inline]
 fn number(input: &[u8]) -> Option<(u8, &[u8])> {
     let (&first, mut rest) = input.split_first().filter(|(first, _)| first.is_ascii_digit())?;
     let mut number = u16::from(first - b'0');
-    // No zero before another digit, and no fourth one.
+    // Neither a leading zero nor a fourth digit.
     while let 1..=25 = number
         && let [digit @ b'0'..=b'9', after @ ..] = rest
     {
@@ -160,8 +160,8 @@ fn number(input: &[u8]) -> Option<(u8, &[u8])> {
     u8::try_from(number).ok().map(|number| (number, rest))
 }
 
-/// A name and what follows it: labels, none of them empty save the root at the end. The first one begins as a label does;
-/// the last one is not all digits, which would be a broken address.
+/// A host name at the start of `input`, and the rest. Only the last label may be empty (a trailing dot). The name must not
+/// start with `-`, and the last label must not be all digits, which would be a malformed address.
 #[inline]
 fn name(input: &[u8]) -> Option<(&[u8], &[u8])> {
     let (mut len, mut last) = (0, &b""[..]);
@@ -185,8 +185,7 @@ fn text(bytes: &[u8]) -> Option<&str> {
     std::str::from_utf8(bytes).ok()
 }
 
-/// Appends an address as it stands outside brackets. IPv4 without the formatting machinery: it is written into every
-/// message.
+/// Appends an address without brackets. IPv4 is formatted without `fmt`, because it is written into every message.
 pub(crate) fn write_ip(ip: IpAddr, out: &mut Vec<u8>) {
     match ip {
         IpAddr::V4(ip) => {
@@ -197,7 +196,7 @@ pub(crate) fn write_ip(ip: IpAddr, out: &mut Vec<u8>) {
                 octets::write_decimal(out, octet);
             }
         }
-        // Writing into a Vec cannot fail.
+        // Writing to a Vec cannot fail.
         IpAddr::V6(ip) => drop(write!(out, "{ip}")),
     }
 }
@@ -223,19 +222,19 @@ mod tests {
     }
 
     #[test]
-    fn three_colons_mean_two() {
+    fn three_colons_are_read_as_two() {
         assert_eq!(Host::parse(b"[2001:db8:::192.0.2.1]"), Host::parse(b"[2001:db8::192.0.2.1]"));
         assert_eq!(Host::parse(b"[:::192.0.2.1]"), Host::parse(b"[::192.0.2.1]"));
     }
 
     #[test]
-    fn a_zone_says_nothing_to_us() {
+    fn a_zone_is_dropped() {
         assert_eq!(written("[fe80::1%25eth0]"), "[fe80::1]");
         assert_eq!(written("[FE80::1%eth0.7]"), "[fe80::1]");
     }
 
     #[test]
-    fn broken_ones() {
+    fn malformed_hosts() {
         for bad in [
             "",
             ".",

@@ -1,12 +1,12 @@
-//! SIP text for frontdesk: bytes in, spans and typed headers out, edits and replies back to bytes.
+//! SIP parser and serializer of frontdesk: messages as spans and typed headers, edits and responses as bytes.
 //!
-//! A [`Message`] is the received octets plus the places where its lines lie. Nothing is copied and nothing is decoded
-//! until someone asks: a typed [`Header`] is parsed when first wanted and borrows from the message. Nobody edits a
-//! message; a [`Rewrite`] lists edits and writes the new octets in one pass, so whatever no edit touched leaves as it
-//! came. A [`Reply`] is the response an element makes itself; [`Framer`] cuts messages out of a stream.
+//! A [`Message`] is the received octets and the positions of its lines. Nothing is copied, and values are parsed on demand:
+//! a typed [`Header`] borrows from the message. A message is immutable; a [`Rewrite`] collects edits and writes the new
+//! octets in one pass, so that everything else is forwarded unchanged. A [`Reply`] is a response that this server
+//! generates; [`Framer`] splits a stream into messages.
 //!
-//! The crate does no I/O, reads no clock and keeps no global state. Everything is octets (`&[u8]`): a display name in
-//! a broken encoding is carried, not repaired.
+//! The crate does no I/O, reads no clock and has no global state. All text is octets (`&[u8]`): invalid UTF-8 is passed
+//! through unchanged.
 //!
 //! ```
 //! use parser::{HeaderName, Message, Rewrite, headers::Via};
@@ -31,12 +31,12 @@
 //! # Ok::<(), parser::ParseError>(())
 //! ```
 //!
-//! # What it costs
+//! # Performance
 //!
 //! Microseconds on one core of an Intel Xeon (family 6, model 207), the fastest of 300 samples of 100 rounds, all rows
 //! from one run. *Parse*: start line, top Via, all Routes, Max-Forwards, From, To, Call-ID, CSeq, Contact and
-//! Content-Length found and typed. *Rewrite*: that, and the message written on as a forwarding proxy does it: new
-//! Request-URI, Via, Record-Route and Max-Forwards, a Route less; of a response the top Via less.
+//! Content-Length are parsed. *Rewrite*: the same, and the message is written as a proxy forwards it: new Request-URI, Via,
+//! Record-Route and Max-Forwards, first Route removed; of a response the top Via removed.
 //!
 //! | | REGISTER, 593 octets | INVITE with SDP, 1308 | 200 with 5 Vias, 1243 | INVITE with 40 headers, 2364 |
 //! |---|---|---|---|---|
@@ -44,7 +44,7 @@
 //! | rsipstack 0.7.14 | 3.39 | 4.52 | 3.51 | 8.38 |
 //! | rsip 0.4.0 | 5.34 | 8.04 | 4.67 | 14.0 |
 //! | ezk-sip-types 0.6.5 | 7.43 | 9.96 | 7.49 | 35.6 |
-//! | the fastest of them to ours | 5.0 | 5.5 | 5.6 | 5.8 |
+//! | ratio of the fastest of them to this crate | 5.0 | 5.5 | 5.6 | 5.8 |
 //! | parse and rewrite | 0.77 | 0.95 | 0.71 | 1.58 |
 //! | rsipstack | 5.25 | 7.43 | 5.49 | 15.0 |
 //! | rsip | 8.34 | 12.0 | 6.69 | 21.1 |
@@ -53,21 +53,21 @@
 //! | httparse 1.10, header lines alone | 0.23 | 0.29 | 0.31 | 0.68 |
 //! | ratio to httparse | 0.74 | 0.80 | 0.71 | 0.77 |
 //!
-//! The machine was shared: from run to run the times move by a twentieth. In three runs the fastest of the others took 4.96
-//! to 5.0, 5.5 to 5.6, 5.4 to 5.6 and 5.8 to 6.2 times as long as ours; the ratio to httparse was 0.95 once, else below 0.85.
+//! The machine was shared: times vary by 5 % between runs. In three runs the fastest of the others took 4.96 to 5.0, 5.5 to
+//! 5.6, 5.4 to 5.6 and 5.8 to 6.2 times as long as this crate; the ratio to httparse was 0.95 once, else below 0.85.
 //!
-//! [`Message::parse`] does more than httparse is asked for: it reads the start line, knows every header by its name,
-//! folds lines, and finds the end of the body. rsip reads no quoted string in a parameter; the Contacts that have one
-//! stay strings there. Up to 48 header lines, neither parse nor rewrite allocates (`tests/no_allocation.rs`).
+//! [`Message::parse`] does more than httparse in this comparison: it parses the start line, recognises header names, joins
+//! folded lines, and finds the end of the body. rsip does not support quoted strings in parameters, so Contacts with one
+//! are not parsed there. Up to 48 header lines, neither parse nor rewrite allocates (`tests/no_allocation.rs`).
 //!
-//! To repeat it: `cargo bench -p parser --bench speed` for this crate and httparse; `cargo run --release` in
+//! To reproduce: `cargo bench -p parser --bench speed` for this crate and httparse; `cargo run --release` in
 //! `benches/compare`, a workspace of its own, for all four parsers on the messages of `benches/messages`.
 
+mod ack_cancel;
 mod controls;
 mod error;
 mod escape;
 mod fault;
-mod follow_up;
 mod frame;
 mod grammar;
 mod head;
@@ -92,9 +92,9 @@ mod transport;
 mod uri;
 mod uri_eq;
 
+pub use ack_cancel::{SentInvite, write_ack, write_cancel};
 pub use error::{ErrorKind, ParseError, Reason400};
 pub use escape::{escape_user, unescape};
-pub use follow_up::{Sent, write_ack, write_cancel};
 pub use frame::{Frame, Framer};
 pub use header::{Header, Headers};
 pub use headers::*;
@@ -104,7 +104,7 @@ pub use list::{Values, elements};
 pub use message::Message;
 pub use method::Method;
 pub use name::{HeaderName, Occurs};
-pub use octets::{means, write_decimal};
+pub use octets::{eq_ignore_case, write_decimal};
 pub use params::{Params, ParamsIter, unquote};
 pub use reply::{Reply, can_answer};
 pub use rewrite::Rewrite;

@@ -1,15 +1,15 @@
-//! Comma lists (RFC 3261 7.3.1): where one element ends and the next begins. A comma inside a quoted string or inside
-//! angle brackets is part of the element. Must not judge elements, only part them.
+//! Comma lists (RFC 3261 7.3.1). A comma inside a quoted string or inside angle brackets is part of the element. Must not
+//! validate elements, only split the list.
 
 use memchr::{memchr, memchr2, memchr3};
 
 use crate::{
     HeaderName,
-    head::{Head, Named},
+    head::{Head, LinesByName},
     octets::{self, LWS},
 };
 
-/// The elements of one value, in order; empty ones are skipped. Each item is a trimmed subslice of the value.
+/// The elements of one value, in order, each a trimmed subslice of the value. Empty elements are skipped.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Elements<'a> {
     rest: &'a [u8],
@@ -43,13 +43,13 @@ impl<'a> Iterator for Elements<'a> {
     }
 }
 
-/// The elements of a comma list, trimmed; empty ones are skipped (RFC 3261 7.3.1). For values that were kept outside a
-/// message, such as a stored Path.
+/// The elements of a comma list, trimmed; empty ones are skipped (RFC 3261 7.3.1). For values stored outside a message, such
+/// as the Path of a binding.
 pub fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     Elements::new(value)
 }
 
-/// Where the first element of `list` ends: at a comma, or at the end. What is not closed runs to the end.
+/// The end of the first element of `list`: a comma, or the end. An unclosed quote or bracket extends to the end.
 fn element_end(list: &[u8]) -> usize {
     // Most lists have one element.
     if memchr(b',', list).is_none() {
@@ -70,7 +70,7 @@ fn element_end(list: &[u8]) -> usize {
     list.len()
 }
 
-/// Length of the quoted string that `bytes` starts with, quotes included; `None` if it does not end.
+/// Length of the quoted string at the start of `bytes`, including its quotes; `None` if it is not terminated.
 pub(crate) fn quoted_len(bytes: &[u8]) -> Option<usize> {
     let mut at = 1;
     loop {
@@ -83,13 +83,13 @@ pub(crate) fn quoted_len(bytes: &[u8]) -> Option<usize> {
     }
 }
 
-/// Every value of a header, over all its lines in order, see [`crate::Message::values`].
+/// Every value of a header, of all its lines in order, see [`crate::Message::values`].
 #[derive(Clone, Debug)]
 pub struct Values<'a> {
     bytes: &'a [u8],
     head: &'a Head,
-    lines: Named<'a>,
-    /// Whether commas part a line into several values.
+    lines: LinesByName<'a>,
+    /// Whether commas separate several values in a line.
     list: bool,
     current: Elements<'a>,
 }
@@ -100,7 +100,7 @@ impl<'a> Values<'a> {
         Self { bytes, head, lines: head.named(name), list, current: Elements::new(b"") }
     }
 
-    fn next_of_line(&mut self) -> Option<&'a [u8]> {
+    fn next_element(&mut self) -> Option<&'a [u8]> {
         loop {
             if !self.current.rest.is_empty()
                 && let Some(element) = self.current.next()
@@ -109,7 +109,7 @@ impl<'a> Values<'a> {
             }
             let value = self.head.value(self.bytes, self.lines.next()?);
             // Most lines have one element.
-            if !self.list || is_alone(value) {
+            if !self.list || is_single_element(value) {
                 return Some(value);
             }
             self.current = Elements::new(value);
@@ -122,14 +122,14 @@ impl<'a> Iterator for Values<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<&'a [u8]> {
-        // Often there is no such line.
-        if self.current.rest.is_empty() && self.lines.is_over() { None } else { self.next_of_line() }
+        // Fast path: the message often has no such line.
+        if self.current.rest.is_empty() && self.lines.is_exhausted() { None } else { self.next_element() }
     }
 }
 
-/// Whether a list is certainly one element, and nothing is to be cut.
+/// Whether a list certainly has exactly one element.
 #[inline]
-pub(crate) fn is_alone(list: &[u8]) -> bool {
+pub(crate) fn is_single_element(list: &[u8]) -> bool {
     !list.is_empty() && memchr(b',', list).is_none()
 }
 
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn commas_part_only_outside_quotes_and_brackets() {
+    fn commas_separate_only_outside_quotes_and_brackets() {
         assert_eq!(split("a, b ,\r\n c"), ["a", "b", "c"]);
         assert_eq!(split(r#""a, \", b" <sip:x,y@h>;q=1, <sip:z>"#), [r#""a, \", b" <sip:x,y@h>;q=1"#, "<sip:z>"]);
         assert_eq!(split(" ,, a,,b, "), ["a", "b"]);
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_closed_runs_to_the_end() {
+    fn an_unclosed_quote_or_bracket_extends_to_the_end() {
         assert_eq!(split("a, \"b, c"), ["a", "\"b, c"]);
         assert_eq!(split("a, <b, c"), ["a", "<b, c"]);
         assert_eq!(split("\"\\"), ["\"\\"]);

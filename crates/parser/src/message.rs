@@ -1,19 +1,19 @@
-//! A received message: its octets and where its parts lie (RFC 3261 7). Decides where the head, the lines and the body
-//! begin and end, and names the first thing wrong with them. Must not change an octet, and must not read header values
-//! before someone asks, except Content-Length, which says where the body ends.
+//! A received message: its octets and the positions of its parts (RFC 3261 7). Finds the head, the lines and the body, and
+//! the first defect in them. Must not change octets, and must not parse header values before they are requested, except
+//! Content-Length, which determines the end of the body.
 
 use bytes::{Buf as _, Bytes};
 
 use crate::{
     CSeq, ErrorKind, Header, HeaderName, Headers, Leniency, Line, Method, Occurs, ParseError, Span, Uri, Values, fault,
     head::Head,
-    lines::Cutter,
+    lines::LineSplitter,
     list,
     span::{self, offset},
     start_line::{self, StartLine},
 };
 
-/// A SIP message: the octets as they came, and the spans of its parts. Cheap to move; a clone shares the octets.
+/// A SIP message: its octets as received, and the spans of its parts. Cheap to move; a clone shares the octets.
 #[derive(Clone, Debug)]
 pub struct Message {
     bytes: Bytes,
@@ -23,48 +23,49 @@ pub struct Message {
 }
 
 impl Message {
-    /// Header lines a message may have. Above it the message is defective and further lines are not recorded: the
-    /// longest seen in the field have below a hundred, and a line costs eight octets of memory.
+    /// Maximum of header lines. A message with more is defective and the further lines are not stored, which limits the
+    /// memory (eight octets per line). The longest real messages have fewer than a hundred lines.
     pub const MAX_LINES: usize = 1000;
 
-    /// Parses one datagram, or one message cut out by [`crate::Framer`], with the default [`Leniency`].
+    /// Parses one datagram, or one message from [`crate::Framer`], with the default [`Leniency`].
     ///
-    /// CRLFs before the start line are skipped (RFC 3261 7.5), octets after the body are dropped (18.3). Whatever is
-    /// wrong but leaves the head readable is [`Message::defect`].
+    /// CRLFs before the start line are skipped (RFC 3261 7.5), octets after the body are dropped (18.3). A fault that leaves
+    /// the head readable is not an error here but [`Message::defect`].
     ///
     /// # Errors
-    /// If no start line can be recognised: there is nobody to answer.
+    /// There is no start line: such a message cannot be answered.
     pub fn parse(bytes: Bytes) -> Result<Self, ParseError> {
         Self::parse_with(bytes, Leniency::default())
     }
 
-    /// As [`Message::parse`], with the line ends of `leniency` let pass.
+    /// As [`Message::parse`], accepting the line ends of `leniency`.
     ///
     /// # Errors
-    /// If no start line can be recognised.
+    /// There is no start line.
     pub fn parse_with(mut bytes: Bytes, leniency: Leniency) -> Result<Self, ParseError> {
         if u32::try_from(bytes.len()).is_err() {
             return Err(ParseError::new(ErrorKind::TooLong, 0));
         }
         let lead = bytes.iter().position(|&byte| byte != b'\r' && byte != b'\n').unwrap_or(bytes.len());
         bytes.advance(lead);
-        let mut cutter = Cutter::new(leniency);
-        let first = cutter.physical(&bytes);
-        let Some((start, flaw)) = start_line::parse(&bytes, first.content_end, cutter.has_odd) else {
+        let mut splitter = LineSplitter::new(leniency);
+        let first = splitter.physical(&bytes);
+        let Some((start, start_defect)) = start_line::parse(&bytes, first.content_end, splitter.has_stray_control)
+        else {
             return Err(ParseError::new(ErrorKind::StartLine, 0));
         };
         let mut message = Self { bytes, start, headers_at: offset(first.end), head: Head::new() };
-        message.head.read(&message.bytes, cutter);
-        if let Some((kind, at)) = flaw {
+        message.head.read(&message.bytes, splitter);
+        if let Some((kind, at)) = start_defect {
             message.head.defect = Some(ParseError::new(kind, offset(at)));
         }
-        message.end_body();
+        message.set_body_end();
         Ok(message)
     }
 
-    /// The first thing wrong with the message's shape: a header line without a colon, a bad, contradicting or too
-    /// large Content-Length, another SIP version, a missing blank line, control characters, a stray CR or LF, too many
-    /// lines. `None` does not mean that the headers' values are good.
+    /// The first defect of the message's structure: a header line without a colon, a malformed, contradictory or too large
+    /// Content-Length, another SIP version, a missing blank line, control characters, a lone CR or LF, too many lines.
+    /// `None` does not mean that the header values are valid.
     pub fn defect(&self) -> Option<ParseError> {
         self.head.defect
     }
@@ -74,8 +75,8 @@ impl Message {
         &self.bytes
     }
 
-    /// Gives the message octets of its own. A clone or a part of a receive buffer keeps the whole buffer alive; what is
-    /// kept for long should not.
+    /// Copies the octets into a buffer of their own. Otherwise the message keeps the whole receive buffer alive; use this
+    /// for messages that are stored for long.
     pub fn detach(&mut self) {
         self.bytes = Bytes::copy_from_slice(&self.bytes);
     }
@@ -85,7 +86,7 @@ impl Message {
         matches!(self.start, StartLine::Request { .. })
     }
 
-    /// The request's method; of a response the method in its CSeq, `Other(b"")` if that cannot be read.
+    /// The request's method; of a response the method in its CSeq, `Other(b"")` if that cannot be parsed.
     #[inline]
     pub fn method(&self) -> Method<'_> {
         match self.start {
@@ -102,7 +103,7 @@ impl Message {
         method.unwrap_or(Method::Other(b""))
     }
 
-    /// The Request-URI as it came, empty for a response.
+    /// The Request-URI as received, empty for a response.
     pub fn request_uri(&self) -> &[u8] {
         self.request_uri_span().of(&self.bytes)
     }
@@ -110,19 +111,20 @@ impl Message {
     /// The Request-URI, parsed.
     ///
     /// # Errors
-    /// What is wrong with it, and [`ErrorKind::UriHeaders`] for a header part, which no Request-URI has (RFC 3261 19.1.1).
+    /// It is malformed, or has a header part, which a Request-URI must not have (RFC 3261 19.1.1):
+    /// [`ErrorKind::UriHeaders`].
     pub fn uri(&self) -> Result<Uri<'_>, ParseError> {
         let (at, raw) = (self.request_uri_span().start, self.request_uri());
         let uri =
             Uri::parse(raw).map_err(|kind| ParseError::new(kind, at.saturating_add(offset(fault::in_uri(raw)))))?;
         match uri.sip().map_or(0, |uri| uri.headers().len()) {
             0 => Ok(uri),
-            // From the question mark on.
+            // The header part starts with the question mark.
             len => Err(ParseError::new(ErrorKind::UriHeaders, at.saturating_add(offset(raw.len() - len - 1)))),
         }
     }
 
-    /// Where the Request-URI lies; an empty span for a response.
+    /// The span of the Request-URI; empty for a response.
     pub fn request_uri_span(&self) -> Span {
         match self.start {
             StartLine::Request { uri, .. } => uri,
@@ -146,7 +148,7 @@ impl Message {
         }
     }
 
-    /// The body: exactly what Content-Length says, or all that is left of a datagram without one.
+    /// The body: as long as Content-Length specifies, or the rest of a datagram without one.
     pub fn body(&self) -> &[u8] {
         self.bytes.get(self.head.body_at as usize..).unwrap_or_default()
     }
@@ -156,17 +158,17 @@ impl Message {
         (0..self.head.len()).map(|at| self.head.line(&self.bytes, at))
     }
 
-    /// A line's name as it was sent.
+    /// A line's name as received.
     pub fn line_name(&self, line: &Line) -> &[u8] {
         Span { start: line.whole.start, end: line.whole.start.saturating_add(line.name_len.into()) }.of(&self.bytes)
     }
 
-    /// A line's trimmed value, folding inside left as it came.
+    /// A line's trimmed value; folds inside are unchanged.
     pub fn line_value(&self, line: &Line) -> &[u8] {
         line.value.of(&self.bytes)
     }
 
-    /// Where `part` lies, if it is a subslice of this message.
+    /// The span of `part`, if it is a subslice of this message.
     pub fn span_of(&self, part: &[u8]) -> Option<Span> {
         span::locate(&self.bytes, part)
     }
@@ -181,12 +183,12 @@ impl Message {
         self.head.named(name).map(|at| self.head.value(&self.bytes, at))
     }
 
-    /// Where the first header line starts.
+    /// Start of the first header line.
     pub fn first_header_at(&self) -> u32 {
         self.headers_at
     }
 
-    /// Where the last header line ends and the blank line starts.
+    /// End of the last header line and start of the blank line.
     pub(crate) fn blank_at(&self) -> u32 {
         self.head.blank_at
     }
@@ -206,32 +208,36 @@ impl Message {
         self.head.named(name).count()
     }
 
-    /// Every element of the comma lists of `name`, over all its lines in order; commas in quoted strings and angle
-    /// brackets do not count, empty elements are skipped.
+    /// Every element of the comma lists of `name`, of all its lines in order. Commas in quoted strings and angle brackets do
+    /// not separate, empty elements are skipped.
     pub fn values(&self, name: HeaderName) -> Values<'_> {
-        self.each(name, true)
+        self.values_of(name, true)
     }
 
-    /// The lines' values, or the elements of the comma lists in them.
-    pub(crate) fn each(&self, name: HeaderName, is_list: bool) -> Values<'_> {
+    /// The values of the lines, or the elements of the comma lists in them.
+    pub(crate) fn values_of(&self, name: HeaderName, is_list: bool) -> Values<'_> {
         Values::new(&self.bytes, &self.head, name, is_list)
     }
 
     /// The header `H`, of a list header its first element; `None` if the message has none.
     ///
     /// # Errors
-    /// If it cannot be parsed, or if a header that may occur once has two lines ([`ErrorKind::Duplicate`]).
+    /// It cannot be parsed, or a header that may occur once has two lines ([`ErrorKind::Duplicate`]).
     pub fn header<'a, H: Header<'a>>(&'a self) -> Result<Option<H>, ParseError> {
         self.first::<H>()?.map(|value| self.typed(value)).transpose()
     }
 
-    /// The octets that [`Message::header`] reads.
+    /// The value that [`Message::header`] parses.
     #[inline]
     fn first<'a, H: Header<'a>>(&'a self) -> Result<Option<&'a [u8]>, ParseError> {
         let Some(value) = self.value(H::NAME) else { return Ok(None) };
         if H::LIST {
-            // A line of nothing but commas is there and names nobody.
-            return Ok(if list::is_alone(value) { Some(value) } else { self.values(H::NAME).next().or(Some(value)) });
+            // A line with nothing but commas: parsing its value reports the fault.
+            return Ok(if list::is_single_element(value) {
+                Some(value)
+            } else {
+                self.values(H::NAME).next().or(Some(value))
+            });
         }
         if H::NAME.occurs() == Occurs::Once
             && let Some(second) = self.head.named(H::NAME).nth(1)
@@ -242,12 +248,12 @@ impl Message {
         Ok(Some(value))
     }
 
-    /// Every `H`, in order: of a list header each element, of the others each line.
+    /// Every `H`, in order: each element of a list header, each line of other headers.
     pub fn headers<'a, H: Header<'a>>(&'a self) -> Headers<'a, H> {
         Headers::new(self)
     }
 
-    /// The header `H`, which the message must have.
+    /// The mandatory header `H`.
     ///
     /// # Errors
     /// As [`Message::header`], and [`ErrorKind::Missing`] if there is none.
@@ -262,8 +268,8 @@ impl Message {
         H::parse(value).map_err(|kind| fault::in_value(&self.bytes, H::NAME, kind, value))
     }
 
-    /// RFC 3261 18.3: what follows the body is dropped; a body shorter than announced is an error.
-    fn end_body(&mut self) {
+    /// RFC 3261 18.3: octets after the body are dropped; a body shorter than Content-Length is a defect.
+    fn set_body_end(&mut self) {
         match self.head.content_length(&self.bytes) {
             Ok(None) => {}
             Ok(Some(length)) => {
@@ -272,16 +278,16 @@ impl Message {
                     Ok(end) if end <= self.bytes.len() => self.bytes.truncate(end),
                     _ => {
                         let at = self.head.body_at;
-                        self.note(ParseError::in_header(ErrorKind::ShortBody, HeaderName::ContentLength, at));
+                        self.record_defect(ParseError::in_header(ErrorKind::ShortBody, HeaderName::ContentLength, at));
                     }
                 }
             }
-            Err(error) => self.note(error),
+            Err(error) => self.record_defect(error),
         }
     }
 
-    /// The first fault counts.
-    fn note(&mut self, error: ParseError) {
+    /// Stores a defect, unless there is one already.
+    fn record_defect(&mut self, error: ParseError) {
         self.head.defect.get_or_insert(error);
     }
 }

@@ -1,5 +1,4 @@
-//! Request methods (RFC 3261 7.1 and the extensions). Decides only which method a token names; what may be done with
-//! it is the proxy's business.
+//! Request methods (RFC 3261 7.1 and the extensions).
 
 use crate::octets::{self, TOKEN};
 
@@ -34,17 +33,17 @@ pub enum Method<'a> {
     Publish,
     /// REFER, RFC 3515.
     Refer,
-    /// Any other token, as it was sent.
+    /// Any other token, as received.
     Other(&'a [u8]),
 }
 
 impl<'a> Method<'a> {
-    /// The method that `token` names, `None` if it is not a token at all.
+    /// The method of a token, `None` if `token` is not a token.
     pub fn from_bytes(token: &'a [u8]) -> Option<Self> {
         Self::known(token).or_else(|| octets::all(token, TOKEN).then_some(Self::Other(token)))
     }
 
-    /// The method that `token` names, if it has a name here.
+    /// The method of a token, if it has a variant here.
     pub(crate) fn known(token: &[u8]) -> Option<Self> {
         Some(match token {
             b"INVITE" => Self::Invite,
@@ -73,7 +72,7 @@ impl<'a> Method<'a> {
         }
     }
 
-    /// The method's name if it is one of the known ones, else `other`: a label whose values are bounded.
+    /// The name of a known method, else `other`: usable as a metric label, which must have a bounded set of values.
     pub fn as_str_or(&self, other: &'static str) -> &'static str {
         match self {
             Self::Invite => "INVITE",
@@ -100,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_round_trip_and_keep_their_case() {
+    fn names_round_trip_and_are_case_sensitive() {
         for name in [
             "INVITE",
             "ACK",

@@ -1,33 +1,33 @@
-//! Header names: one table, one row per header (RFC 3261 7.3.1, 7.3.3, 20 and the extensions). Decides which header a
-//! name means in any case and in its compact form, and how often the header may occur; never what its value means.
+//! Header names: one table with one row per header (RFC 3261 7.3.1, 7.3.3, 20 and the extensions), with compact forms and
+//! how often each header may occur. Names are recognised in any case.
 
 use wide::u8x16;
 
-/// How often a header may stand in a message, and in which form.
+/// How often a header may occur in a message, and in which form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Occurs {
     /// At most one line, one value.
     Once,
-    /// Any number of lines, each a comma list; several lines mean the same as one joined list (RFC 3261 7.3.1).
+    /// Any number of lines, each a comma list; several lines are equivalent to one joined list (RFC 3261 7.3.1).
     List,
-    /// Any number of lines, each one value that may itself hold commas: credentials, challenges, and all we do not know.
+    /// Any number of lines, each one value that may contain commas: credentials, challenges, and unknown headers.
     Lines,
 }
 
 macro_rules! headers {
     ($($variant:ident $text:literal $compact:expr, $occurs:ident;)*) => {
-        /// A header this crate knows by name.
+        /// The name of a header that this crate knows.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[repr(u8)]
         #[non_exhaustive]
         pub enum HeaderName {
             $(#[doc = concat!("`", $text, "`.")] $variant,)*
-            /// Any other name. Its line passes untouched.
+            /// Any other name. Its line is forwarded unchanged.
             Unknown,
         }
 
         impl HeaderName {
-            /// Number of names, [`HeaderName::Unknown`] counted in: one above the largest of them as a number.
+            /// Number of variants, including [`HeaderName::Unknown`], which is the last one.
             pub(crate) const COUNT: usize = Self::Unknown as usize + 1;
         }
 
@@ -122,7 +122,7 @@ headers! {
 }
 
 impl HeaderName {
-    /// The header that `name` means, in any case or as its compact form; [`HeaderName::Unknown`] if there is none.
+    /// The header with this name, in any case or in its compact form; [`HeaderName::Unknown`] if there is none.
     #[inline]
     pub fn from_bytes(name: &[u8]) -> Self {
         if let [byte] = name {
@@ -133,7 +133,7 @@ impl HeaderName {
             let Some(row) = INDEX.get(slot).and_then(|&index| ROWS.get(usize::from(index))) else {
                 return Self::Unknown;
             };
-            // Nearly everybody writes names as the RFCs do.
+            // Fast path: most senders spell names as the RFCs do.
             if name == row.text.as_bytes() || name.eq_ignore_ascii_case(row.text.as_bytes()) {
                 return row.name;
             }
@@ -141,10 +141,10 @@ impl HeaderName {
         }
     }
 
-    /// The header that `line` starts with and the length of its name, if the line starts as nearly all do: a name of up
-    /// to fifteen octets, spelled as in its RFC or compact, with the colon right after it. `None` says nothing.
+    /// Fast path for the header name at the start of `line` and its length: a name of up to fifteen octets, spelled as in
+    /// its RFC or compact, followed directly by the colon. After `None` the name may still be known: use `from_bytes`.
     ///
-    /// Sixteen octets are one number here: no loop, and no branch that depends on the name's length.
+    /// Compares sixteen octets as one integer: no loop, and no branch that depends on the name's length.
     #[inline]
     pub(crate) fn at_start(line: &[u8]) -> Option<(Self, u16)> {
         let octets = line.first_chunk()?;
@@ -181,14 +181,14 @@ impl HeaderName {
     }
 }
 
-/// Open addressing at a load below a third, built by the compiler: a look-up costs a hash of three octets and one
-/// comparison.
+/// Slots of a hash table with open addressing and a load below a third, built at compile time: a lookup costs a hash of
+/// three octets and usually one comparison.
 const SLOTS: usize = 256;
 const EMPTY: u8 = u8::MAX;
 static INDEX: [u8; SLOTS] = index();
 static COMPACT: [HeaderName; 128] = compact();
 
-/// Mixes what tells header names apart cheaply: length, first, middle and last octet.
+/// A cheap hash that distinguishes header names well: length, first, middle and last octet.
 #[inline]
 const fn hash(name: &[u8]) -> usize {
     let (Some(&first), Some(&last)) = (name.first(), name.last()) else { return 0 };
@@ -200,7 +200,7 @@ const fn hash(name: &[u8]) -> usize {
     sum % SLOTS
 }
 
-#[expect(clippy::indexing_slicing, reason = "runs in the compiler, which refuses an index outside")]
+#[expect(clippy::indexing_slicing, reason = "evaluated at compile time, where an index out of bounds is an error")]
 const fn index() -> [u8; SLOTS] {
     let mut table = [EMPTY; SLOTS];
     let mut row = 0;
@@ -215,7 +215,7 @@ const fn index() -> [u8; SLOTS] {
     table
 }
 
-#[expect(clippy::indexing_slicing, reason = "runs in the compiler, which refuses an index outside")]
+#[expect(clippy::indexing_slicing, reason = "evaluated at compile time, where an index out of bounds is an error")]
 const fn compact() -> [HeaderName; 128] {
     let mut table = [HeaderName::Unknown; 128];
     let mut row = 0;
@@ -228,19 +228,19 @@ const fn compact() -> [HeaderName; 128] {
     table
 }
 
-/// A name as [`HeaderName::at_start`] reads it.
+/// An entry of the table of [`HeaderName::at_start`].
 #[derive(Clone, Copy)]
 struct Key {
-    /// Up to fifteen octets and the colon, which tells `To` from a `To` with zeros behind it; the first one lowest. 0 marks
-    /// a free slot.
+    /// Up to fifteen octets and the colon, the first in the lowest bits. The colon distinguishes `To` from a `To`
+    /// followed by NULs. 0 marks a free slot.
     octets: u128,
     name: HeaderName,
 }
 
-/// Masks that leave the octets up to the colon, by its position.
+/// Masks of the octets up to the colon, by its position.
 static UP_TO_COLON: [u128; 16] = up_to_colon();
 
-#[expect(clippy::indexing_slicing, reason = "runs in the compiler, which refuses an index outside")]
+#[expect(clippy::indexing_slicing, reason = "evaluated at compile time, where an index out of bounds is an error")]
 const fn up_to_colon() -> [u128; 16] {
     let mut table = [0xff; 16];
     let mut at = 1;
@@ -260,7 +260,7 @@ const fn key_slot(octets: u128) -> usize {
     (folded.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as usize
 }
 
-#[expect(clippy::indexing_slicing, reason = "runs in the compiler, which refuses an index outside")]
+#[expect(clippy::indexing_slicing, reason = "evaluated at compile time, where an index out of bounds is an error")]
 const fn keys() -> [Key; KEY_SLOTS] {
     let mut table = [Key { octets: 0, name: HeaderName::Unknown }; KEY_SLOTS];
     let mut row = 0;
@@ -277,7 +277,7 @@ const fn keys() -> [Key; KEY_SLOTS] {
     table
 }
 
-#[expect(clippy::indexing_slicing, reason = "runs in the compiler, which refuses an index outside")]
+#[expect(clippy::indexing_slicing, reason = "evaluated at compile time, where an index out of bounds is an error")]
 const fn with_key(mut table: [Key; KEY_SLOTS], text: &[u8], name: HeaderName) -> [Key; KEY_SLOTS] {
     let mut octets = b':' as u128;
     let mut at = text.len();

@@ -1,13 +1,12 @@
-//! Byte classes of RFC 3261 section 25.1, as one table looked up per octet. Decides what kind of octet this is, never
-//! what a run of them means.
+//! Character classes of RFC 3261 25.1 as one lookup table, and functions on runs of them.
 
 use wide::u8x16;
 
-/// `token`: what method, header and parameter names are made of.
+/// `token`: the characters of method, header and parameter names.
 pub(crate) const TOKEN: u16 = 1;
-/// `user` without `escaped`: unreserved and user-unreserved (RFC 3261 25.1). `#` is in neither and should be sent as `%23`;
-/// but phones dial `#21#` as it is, and nothing in a SIP URI begins with it, so it can mean nothing else. It leaves as it
-/// came; where we write a user part ourselves it is escaped.
+/// `user` without `escaped`: unreserved and user-unreserved (RFC 3261 25.1). `#` is in neither and should be sent as `%23`,
+/// but phones send dialled `#21#` unescaped, and `#` has no other meaning in a SIP URI. It is forwarded unchanged; user
+/// parts that this server writes have it escaped.
 pub(crate) const USER: u16 = 1 << 1;
 /// `password` without `escaped`.
 pub(crate) const PASSWORD: u16 = 1 << 2;
@@ -15,22 +14,22 @@ pub(crate) const PASSWORD: u16 = 1 << 2;
 pub(crate) const URI_PARAM: u16 = 1 << 3;
 /// `hname` and `hvalue` of a URI's header part without `escaped`, and the `=` and `&` between them.
 pub(crate) const URI_HEADER: u16 = 1 << 4;
-/// Octets of a host name. The underscore is in no RFC and in many networks, so it passes.
+/// Octets of a host name. The underscore is not in the grammar, but many networks use it, so it is accepted.
 pub(crate) const HOST: u16 = 1 << 5;
 /// A Call-ID: any visible ASCII. That is `word [ "@" word ]` (RFC 3261 25.1) and also `=`, `#`, `,`, `;`, `&`, `$`, `|`, `^`
-/// and a second `@`, which phones send. None of them ends a Call-ID, and it is only compared octet by octet (20.8): to refuse
-/// one would cost a call and protect nobody. White space and what is no ASCII stay refused.
+/// and a second `@`, which phones send. A Call-ID is only compared octet by octet (20.8), so these are harmless, while
+/// refusing them would refuse calls. White space and octets above ASCII are refused.
 pub(crate) const CALL_ID: u16 = 1 << 6;
-/// An unquoted parameter value: any visible ASCII that does not end the parameter. Wider than `gen-value` because
-/// phones put `:`, `/` and `@` into tags, and a value is only carried.
+/// An unquoted parameter value: any visible ASCII that does not end the parameter. Wider than `gen-value`, because phones
+/// use `:`, `/` and `@` in tags.
 pub(crate) const VALUE: u16 = 1 << 7;
-/// Visible ASCII that may stand in a URI of an unknown scheme.
+/// The characters of a URI of an unknown scheme.
 pub(crate) const URI: u16 = 1 << 8;
 /// Space, tab, and the CR and LF of a folded line.
 pub(crate) const LWS: u16 = 1 << 9;
-/// Octets of a display name outside quotes: `token`, LWS, and everything above ASCII, which phones send unquoted.
+/// Octets of a display name outside quotes: `token`, LWS, and octets above ASCII, which phones send unquoted.
 pub(crate) const DISPLAY: u16 = 1 << 10;
-/// Control characters that no header line may carry outside a quoted pair.
+/// Control characters that are not allowed in a header line outside a quoted pair.
 pub(crate) const CONTROL: u16 = 1 << 11;
 /// [`HOST`] without the dot.
 pub(crate) const LABEL: u16 = 1 << 12;
@@ -48,17 +47,17 @@ fn classes_of(byte: u8) -> u16 {
     CLASSES.get(usize::from(byte)).copied().unwrap_or_default()
 }
 
-/// Whether `bytes` is not empty and all in `mask`.
+/// Whether `bytes` is not empty and all its octets are in `mask`.
 pub(crate) fn all(bytes: &[u8], mask: u16) -> bool {
     !bytes.is_empty() && bytes.iter().all(|&byte| is(byte, mask))
 }
 
-/// Whether `bytes` is not empty and all visible ASCII; sixteen at a time, for Call-IDs are long.
+/// Whether `bytes` is not empty and all visible ASCII. Checks sixteen octets at a time, because Call-IDs are long.
 #[inline]
 pub(crate) fn all_visible(bytes: &[u8]) -> bool {
     let (chunks, rest) = bytes.as_chunks();
-    let hidden = chunks.iter().fold(u8x16::ZERO, |hidden, chunk| hidden | !visible(u8x16::new(*chunk)));
-    !bytes.is_empty() && hidden.to_bitmask() == 0 && rest.iter().all(u8::is_ascii_graphic)
+    let invisible = chunks.iter().fold(u8x16::ZERO, |invisible, chunk| invisible | !visible(u8x16::new(*chunk)));
+    !bytes.is_empty() && invisible.to_bitmask() == 0 && rest.iter().all(u8::is_ascii_graphic)
 }
 
 /// Length of the run of octets of the classes `mask` at the start of `bytes`.
@@ -73,7 +72,7 @@ pub(crate) fn run(bytes: &[u8], mask: u16) -> usize {
     len
 }
 
-/// Length of the run of [`VALUE`]; sixteen at a time, for branches and tags are long.
+/// Length of the run of [`VALUE`] at the start. Checks sixteen octets at a time, because branches and tags are long.
 #[inline]
 pub(crate) fn value_run(bytes: &[u8]) -> usize {
     let mut len = 0;
@@ -94,7 +93,7 @@ fn visible(octets: u8x16) -> u8x16 {
     octets.simd_eq(octets.max(u8x16::splat(0x21)).min(u8x16::splat(0x7e)))
 }
 
-/// As [`run`], with each `escaped` in between (RFC 3261 25.1): a `%` without two hex digits ends it.
+/// As [`run`], including `escaped` (RFC 3261 25.1): a `%` without two hex digits ends the run.
 #[inline]
 pub(crate) fn escaped_run(bytes: &[u8], mask: u16) -> usize {
     let mut len = run(bytes, mask);
@@ -106,9 +105,9 @@ pub(crate) fn escaped_run(bytes: &[u8], mask: u16) -> usize {
     len
 }
 
-/// Whether `word` is `name` in any case. Nearly everybody writes it as it stands in its RFC.
+/// Whether `word` equals `name` ignoring case. Tries exact equality first: most senders spell names as the RFCs do.
 #[inline(always)]
-pub fn means(word: &[u8], name: &[u8]) -> bool {
+pub fn eq_ignore_case(word: &[u8], name: &[u8]) -> bool {
     word == name || word.eq_ignore_ascii_case(name)
 }
 
@@ -129,7 +128,7 @@ pub(crate) fn trim_end(mut bytes: &[u8]) -> &[u8] {
     bytes
 }
 
-/// `bytes` without LWS at its start. Where it may stand there is hardly ever any.
+/// `bytes` without LWS at its start. There is rarely any.
 #[inline]
 pub(crate) fn trim_start(bytes: &[u8]) -> &[u8] {
     match bytes {
@@ -162,7 +161,7 @@ pub(crate) fn number(bytes: &[u8]) -> Option<u64> {
     })
 }
 
-/// Appends a number in decimal, without a detour through a `String`.
+/// Appends a number in decimal, without allocating a `String`.
 pub fn write_decimal(out: &mut Vec<u8>, value: impl Into<u64>) {
     let mut rest = value.into();
     if rest < 10 {
@@ -184,31 +183,31 @@ static CLASSES: [u16; 256] = classes();
 
 const fn classes() -> [u16; 256] {
     let mut table = [0_u16; 256];
-    table = add(table, b"-.!%*_+`'~", TOKEN | DISPLAY);
-    table = add(table, b"-_.!~*'()&=+$,;?/#", USER);
-    table = add(table, b"-_.!~*'()&=+$,", PASSWORD);
-    table = add(table, b"-_.!~*'()[]/:&+$", URI_PARAM);
-    table = add(table, b"-_.!~*'()[]/?:+$=&", URI_HEADER);
-    table = add(table, b"-._", HOST);
-    table = add(table, b"-_", LABEL);
-    table = add(table, b" \t\r\n", LWS | DISPLAY);
-    table = fill(table, b'0', b'9', ALPHANUMERIC | DIGIT);
-    table = fill(table, b'a', b'z', ALPHANUMERIC);
-    table = fill(table, b'A', b'Z', ALPHANUMERIC);
-    table = fill(table, 0x80, 0xff, DISPLAY);
-    table = fill(table, 0x21, 0x7e, VALUE | URI | CALL_ID);
-    table = remove(table, b"\";,<>", VALUE);
-    table = remove(table, b"\"<>\\^`{|}", URI);
-    table = fill(table, 0x00, 0x08, CONTROL);
-    table = fill(table, 0x0b, 0x0c, CONTROL);
-    table = fill(table, 0x0e, 0x1f, CONTROL);
-    fill(table, 0x7f, 0x7f, CONTROL)
+    table = add_set(table, b"-.!%*_+`'~", TOKEN | DISPLAY);
+    table = add_set(table, b"-_.!~*'()&=+$,;?/#", USER);
+    table = add_set(table, b"-_.!~*'()&=+$,", PASSWORD);
+    table = add_set(table, b"-_.!~*'()[]/:&+$", URI_PARAM);
+    table = add_set(table, b"-_.!~*'()[]/?:+$=&", URI_HEADER);
+    table = add_set(table, b"-._", HOST);
+    table = add_set(table, b"-_", LABEL);
+    table = add_set(table, b" \t\r\n", LWS | DISPLAY);
+    table = add_range(table, b'0', b'9', ALPHANUMERIC | DIGIT);
+    table = add_range(table, b'a', b'z', ALPHANUMERIC);
+    table = add_range(table, b'A', b'Z', ALPHANUMERIC);
+    table = add_range(table, 0x80, 0xff, DISPLAY);
+    table = add_range(table, 0x21, 0x7e, VALUE | URI | CALL_ID);
+    table = remove_set(table, b"\";,<>", VALUE);
+    table = remove_set(table, b"\"<>\\^`{|}", URI);
+    table = add_range(table, 0x00, 0x08, CONTROL);
+    table = add_range(table, 0x0b, 0x0c, CONTROL);
+    table = add_range(table, 0x0e, 0x1f, CONTROL);
+    add_range(table, 0x7f, 0x7f, CONTROL)
 }
 
 const ALPHANUMERIC: u16 = TOKEN | USER | PASSWORD | URI_PARAM | URI_HEADER | HOST | LABEL | DISPLAY;
 
-#[expect(clippy::indexing_slicing, reason = "runs in the compiler, which refuses an index outside")]
-const fn add(mut table: [u16; 256], set: &[u8], mask: u16) -> [u16; 256] {
+#[expect(clippy::indexing_slicing, reason = "evaluated at compile time, where an index out of bounds is an error")]
+const fn add_set(mut table: [u16; 256], set: &[u8], mask: u16) -> [u16; 256] {
     let mut at = 0;
     while at < set.len() {
         table[set[at] as usize] |= mask;
@@ -217,8 +216,8 @@ const fn add(mut table: [u16; 256], set: &[u8], mask: u16) -> [u16; 256] {
     table
 }
 
-#[expect(clippy::indexing_slicing, reason = "runs in the compiler, which refuses an index outside")]
-const fn remove(mut table: [u16; 256], set: &[u8], mask: u16) -> [u16; 256] {
+#[expect(clippy::indexing_slicing, reason = "evaluated at compile time, where an index out of bounds is an error")]
+const fn remove_set(mut table: [u16; 256], set: &[u8], mask: u16) -> [u16; 256] {
     let mut at = 0;
     while at < set.len() {
         table[set[at] as usize] &= !mask;
@@ -227,8 +226,8 @@ const fn remove(mut table: [u16; 256], set: &[u8], mask: u16) -> [u16; 256] {
     table
 }
 
-#[expect(clippy::indexing_slicing, reason = "runs in the compiler, which refuses an index outside")]
-const fn fill(mut table: [u16; 256], first: u8, last: u8, mask: u16) -> [u16; 256] {
+#[expect(clippy::indexing_slicing, reason = "evaluated at compile time, where an index out of bounds is an error")]
+const fn add_range(mut table: [u16; 256], first: u8, last: u8, mask: u16) -> [u16; 256] {
     let mut byte = first as usize;
     while byte <= last as usize {
         table[byte] |= mask;
@@ -254,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn values_end_where_their_class_does() {
+    fn vector_runs_equal_scalar_runs() {
         for byte in 0..=255_u8 {
             for at in 0..40 {
                 let mut text = [b'x'; 40];
@@ -285,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn half_an_escape_is_no_escape() {
+    fn incomplete_escapes_are_refused() {
         assert!(escapes_are_whole(b"a%20%Ff"));
         assert!(!escapes_are_whole(b"a%2"));
         assert!(!escapes_are_whole(b"%zz"));

@@ -1,6 +1,5 @@
 //! Parameter lists: `;name=value;flag;text="quoted"` of headers and of URIs (RFC 3261 7.3.1, 19.1.1, 25.1
-//! `generic-param`). Decides where a parameter begins and ends; what it means is its header's business. Values stay as
-//! they were sent.
+//! `generic-param`). Splits the list; the meaning of a parameter is defined by its header. Values are as received.
 
 use std::borrow::Cow;
 
@@ -11,24 +10,25 @@ use crate::{
     octets::{self, TOKEN, URI_PARAM},
 };
 
-/// `*( SEMI generic-param )` after a header value, or `uri-parameters` (RFC 3261 25.1), in their order, checked when the header or URI was parsed.
+/// `*( SEMI generic-param )` after a header value, or `uri-parameters` (RFC 3261 25.1), in order. Their grammar was checked
+/// when the header or URI was parsed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Params<'a>(&'a [u8]);
 
 impl<'a> Params<'a> {
-    /// Parameters that were kept outside a message; `raw` is empty or starts with the first `;`.
+    /// Parameters stored outside a message; `raw` is empty or starts with the first `;`.
     pub fn new(raw: &'a [u8]) -> Self {
         Self(raw)
     }
 
-    /// The parameters as they were sent, from the first `;` on.
+    /// The parameters as received, from the first `;` on.
     pub fn as_bytes(&self) -> &'a [u8] {
         self.0
     }
 
-    /// Appends the parameters whose name `stays`, in their order, without white space around `;` and `=`.
-    pub fn write_those(&self, out: &mut Vec<u8>, stays: impl Fn(&[u8]) -> bool) {
-        for (name, value) in self.iter().filter(|(name, _)| stays(name)) {
+    /// Appends the parameters for whose name `keep` is true, in order, without white space around `;` and `=`.
+    pub fn write_filtered(&self, out: &mut Vec<u8>, keep: impl Fn(&[u8]) -> bool) {
+        for (name, value) in self.iter().filter(|(name, _)| keep(name)) {
             out.push(b';');
             out.extend_from_slice(name);
             if let Some(value) = value {
@@ -43,12 +43,12 @@ impl<'a> Params<'a> {
         ParamsIter { rest: self.0 }
     }
 
-    /// The first parameter of that name, in any case: `Some(None)` if it stands without a value.
+    /// The first parameter of that name, in any case: `Some(None)` if it has no value.
     pub fn get(&self, name: &str) -> Option<Option<&'a [u8]>> {
-        self.iter().find(|(found, _)| octets::means(found, name.as_bytes())).map(|(_, value)| value)
+        self.iter().find(|(found, _)| octets::eq_ignore_case(found, name.as_bytes())).map(|(_, value)| value)
     }
 
-    /// The value of the first parameter of that name, as it was sent.
+    /// The value of the first parameter of that name, as received.
     pub fn value(&self, name: &str) -> Option<&'a [u8]> {
         self.get(name).flatten()
     }
@@ -78,7 +78,7 @@ impl<'a> Iterator for ParamsIter<'a> {
     type Item = (&'a [u8], Option<&'a [u8]>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        // Nothing but what the grammar has is there: the parameters were checked.
+        // The parameters were checked, so they match the grammar.
         let rest = octets::trim_start(octets::trim_start(self.rest).strip_prefix(b";")?);
         let (name, rest) = rest.split_at_checked(octets::run(rest, TOKEN | URI_PARAM))?;
         self.rest = octets::trim_start(rest);
@@ -91,7 +91,7 @@ impl<'a> Iterator for ParamsIter<'a> {
     }
 }
 
-/// The content of a quoted string, its quoted pairs undone (RFC 3261 25.1); anything else as it is.
+/// The content of a quoted string with quoted pairs replaced (RFC 3261 25.1); anything else unchanged.
 pub fn unquote(bytes: &[u8]) -> Cow<'_, [u8]> {
     let Some(inner) = inside_quotes(bytes) else { return Cow::Borrowed(bytes) };
     if memchr(b'\\', inner).is_none() {
@@ -105,7 +105,7 @@ pub fn unquote(bytes: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(out)
 }
 
-/// What stands between the quotes of a quoted string, quoted pairs and all.
+/// The text between the quotes of a quoted string, with quoted pairs unchanged.
 pub(crate) fn inside_quotes(bytes: &[u8]) -> Option<&[u8]> {
     bytes.strip_prefix(b"\"")?.strip_suffix(b"\"")
 }

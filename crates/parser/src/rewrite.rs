@@ -1,5 +1,5 @@
-//! Edits over a message's octets, applied in one pass (RFC 3261 16.6, 16.7: what a proxy does not have to change leaves as
-//! it came). Decides where an edit goes and which of two that touch the same octets counts; never what is right to edit.
+//! Edits of a message's octets, applied in one pass. A proxy forwards everything else unchanged (RFC 3261 16.6, 16.7).
+//! Defines the position of an edit, and which of two overlapping edits counts.
 
 use std::{net::IpAddr, ops::Range};
 
@@ -11,30 +11,30 @@ use crate::{
 
 /// A list of edits for one message, in any order. Reusable: [`Rewrite::clear`] keeps the memory.
 ///
-/// Edits that touch the same octets:
-/// - texts inserted at one place stand there in the order they were recorded, before what replaces the octets there;
-/// - of two edits that replace octets from the same place on, the later recorded counts;
-/// - an edit that starts inside octets another one takes away is ignored.
+/// Overlapping edits:
+/// - texts inserted at one position are written in the order in which they were added, before a replacement at that position;
+/// - of two replacements that start at the same position, the one added later counts;
+/// - an edit that starts inside octets that another one replaces is ignored.
 ///
-/// An edit that does not lie inside the message is ignored.
+/// An edit that is not inside the message is ignored.
 #[derive(Debug, Default)]
 pub struct Rewrite {
     edits: Vec<Edit>,
     texts: Vec<u8>,
-    taken: Vec<Taken>,
+    removed: Vec<RemovedElements>,
 }
 
 #[derive(Clone, Debug)]
 struct Edit {
     span: Span,
     text: Range<usize>,
-    /// By place; there inserts first and in their order, then the last recorded replacement.
+    /// Sort key: by position; at one position insertions first, in order, then replacements, the latest first.
     key: u64,
 }
 
-/// How many elements of a list header are gone at either end.
+/// How many elements of a list header were removed at each end.
 #[derive(Clone, Copy, Debug)]
-struct Taken {
+struct RemovedElements {
     name: HeaderName,
     first: usize,
     last: usize,
@@ -46,14 +46,14 @@ impl Rewrite {
         Self::default()
     }
 
-    /// Forgets all edits and keeps the memory for the next message.
+    /// Removes all edits and keeps the memory for the next message.
     pub fn clear(&mut self) {
         self.edits.clear();
         self.texts.clear();
-        self.taken.clear();
+        self.removed.clear();
     }
 
-    /// Puts what `text` appends in the place of `span`.
+    /// Replaces `span` by what `text` appends.
     pub fn replace(&mut self, span: Span, text: impl FnOnce(&mut Vec<u8>)) {
         let start = self.texts.len();
         text(&mut self.texts);
@@ -63,88 +63,97 @@ impl Rewrite {
         self.edits.push(Edit { span, text: start..self.texts.len(), key });
     }
 
-    /// Puts what `text` appends before the octet at `at`.
+    /// Inserts what `text` appends before the octet at `at`.
     pub fn insert(&mut self, at: u32, text: impl FnOnce(&mut Vec<u8>)) {
         self.replace(Span { start: at, end: at }, text);
     }
 
-    /// Takes the octets of `span` away.
+    /// Removes the octets of `span`.
     pub fn remove(&mut self, span: Span) {
         if !span.is_empty() {
             self.replace(span, |_| {});
         }
     }
 
-    /// Takes the first element of a list header away: its line if it is alone there, else the element and its comma.
-    /// The next call takes the next one. Without an element left, nothing happens.
+    /// Removes the first element of a list header: the whole line if it is the only one there, else the element and its
+    /// comma. The next call removes the next one. Does nothing if no element is left.
     pub fn remove_first(&mut self, message: &Message, name: HeaderName) {
-        let taken = self.taken(name);
-        let total = if taken.last == 0 { usize::MAX } else { message.values(name).count() };
-        if taken.first.saturating_add(taken.last) >= total {
+        let removed = self.removed(name);
+        let total = if removed.last == 0 { usize::MAX } else { message.values(name).count() };
+        if removed.first.saturating_add(removed.last) >= total {
             return;
         }
         let mut before = 0;
         for line in message.lines_of(name) {
             let value = message.line_value(&line);
             let count = Elements::new(value).count();
-            if before + count > taken.first {
-                let index = taken.first - before;
-                // How many of this line's elements have gone from its end already.
-                let gone = taken.last.saturating_sub(total.saturating_sub(before + count));
-                self.remove(if index + 1 + gone >= count { line.whole } else { with_comma(message, value, index) });
-                return self.note(name, |taken| taken.first += 1);
+            if before + count > removed.first {
+                let index = removed.first - before;
+                // How many of this line's elements were already removed at its end.
+                let removed_after = removed.last.saturating_sub(total.saturating_sub(before + count));
+                self.remove(if index + 1 + removed_after >= count {
+                    line.whole
+                } else {
+                    element_and_comma(message, value, index)
+                });
+                return self.record_removed(name, |removed| removed.first += 1);
             }
             before += count;
         }
     }
 
-    /// Takes the last element of a list header away, as [`Rewrite::remove_first`] the first.
+    /// Removes the last element of a list header, as [`Rewrite::remove_first`] the first.
     pub fn remove_last(&mut self, message: &Message, name: HeaderName) {
-        let taken = self.taken(name);
+        let removed = self.removed(name);
         let total = message.values(name).count();
-        if taken.first.saturating_add(taken.last) >= total {
+        if removed.first.saturating_add(removed.last) >= total {
             return;
         }
         let mut after = 0;
         for line in message.lines_of(name).rev() {
             let value = message.line_value(&line);
             let count = Elements::new(value).count();
-            if after + count > taken.last {
-                let index = count - 1 - (taken.last - after);
-                let gone = taken.first.saturating_sub(total.saturating_sub(after + count));
-                self.remove(if gone >= index { line.whole } else { comma_and(message, value, index) });
-                return self.note(name, |taken| taken.last += 1);
+            if after + count > removed.last {
+                let index = count - 1 - (removed.last - after);
+                let removed_before = removed.first.saturating_sub(total.saturating_sub(after + count));
+                self.remove(if removed_before >= index {
+                    line.whole
+                } else {
+                    comma_and_element(message, value, index)
+                });
+                return self.record_removed(name, |removed| removed.last += 1);
             }
             after += count;
         }
     }
 
-    /// Takes every line of `name` away.
+    /// Removes every line of `name`.
     pub fn remove_all(&mut self, message: &Message, name: HeaderName) {
         message.lines_of(name).for_each(|line| self.remove(line.whole));
-        self.note(name, |taken| taken.first = usize::MAX);
+        self.record_removed(name, |removed| removed.first = usize::MAX);
     }
 
-    /// Puts whole lines, each with its CRLF, before the first header line. Texts put first stay in the order of calls.
+    /// Inserts whole lines, each with its CRLF, before the first header line. Several texts are written in the order of
+    /// calls.
     pub fn put_first(&mut self, message: &Message, text: impl FnOnce(&mut Vec<u8>)) {
         self.insert(message.first_header_at(), text);
     }
 
-    /// Puts whole lines, each with its CRLF, after the last header line.
+    /// Inserts whole lines, each with its CRLF, after the last header line.
     pub fn append(&mut self, message: &Message, text: impl FnOnce(&mut Vec<u8>)) {
         self.insert(message.blank_at(), text);
     }
 
-    /// Writes into the top Via where the request came from: `received` replaces one that is already there (RFC 3261
-    /// 18.2.1), and an `rport` the Via asks for is filled (RFC 3581 4). A Via that cannot be parsed stays.
+    /// Writes the source of the request into the top Via: `received` replaces an existing one (RFC 3261 18.2.1), and an
+    /// existing `rport` gets its value (RFC 3581 4). A Via that cannot be parsed is left unchanged.
     pub fn stamp_via(&mut self, message: &Message, received: IpAddr, rport: Option<u16>) {
         let Some(via) = message.values(HeaderName::Via).next() else { return };
         let Some(span) = message.span_of(via) else { return };
         self.replace(span, |out| Stamp { received: Some(received), rport }.write(via, out));
     }
 
-    /// Appends the message to `out` with all edits applied. The edits stay, so that the same list can be written again;
-    /// `message` must be the one they were recorded for.
+    /// Appends the message to `out` with all edits applied. The edits are kept, so that the message can be written again;
+    /// `message` must be the one that they were added for.
     pub fn write(&mut self, message: &Message, out: &mut Vec<u8>) {
         self.edits.sort_unstable_by_key(|edit| edit.key);
         let bytes = message.bytes();
@@ -160,29 +169,33 @@ impl Rewrite {
         out.extend_from_slice(bytes.get(at..).unwrap_or_default());
     }
 
-    fn taken(&self, name: HeaderName) -> Taken {
-        self.taken.iter().find(|taken| taken.name == name).copied().unwrap_or(Taken { name, first: 0, last: 0 })
+    fn removed(&self, name: HeaderName) -> RemovedElements {
+        self.removed.iter().find(|removed| removed.name == name).copied().unwrap_or(RemovedElements {
+            name,
+            first: 0,
+            last: 0,
+        })
     }
 
-    fn note(&mut self, name: HeaderName, change: impl FnOnce(&mut Taken)) {
-        let mut taken = self.taken(name);
-        change(&mut taken);
-        match self.taken.iter_mut().find(|known| known.name == name) {
-            Some(known) => *known = taken,
-            None => self.taken.push(taken),
+    fn record_removed(&mut self, name: HeaderName, change: impl FnOnce(&mut RemovedElements)) {
+        let mut removed = self.removed(name);
+        change(&mut removed);
+        match self.removed.iter_mut().find(|known| known.name == name) {
+            Some(known) => *known = removed,
+            None => self.removed.push(removed),
         }
     }
 }
 
-/// From the element at `index` up to the next one.
-fn with_comma(message: &Message, value: &[u8], index: usize) -> Span {
+/// The element at `index` and the comma after it, up to the next element.
+fn element_and_comma(message: &Message, value: &[u8], index: usize) -> Span {
     let mut elements = Elements::new(value).skip(index).filter_map(|element| locate(message.bytes(), element));
     let (first, next) = (elements.next().unwrap_or_default(), elements.next());
     Span { start: first.start, end: next.map_or(first.end, |next| next.start) }
 }
 
-/// From the end of the element before the one at `index` up to that one's end.
-fn comma_and(message: &Message, value: &[u8], index: usize) -> Span {
+/// The element at `index` and the comma before it, from the end of the previous element.
+fn comma_and_element(message: &Message, value: &[u8], index: usize) -> Span {
     let mut elements =
         Elements::new(value).skip(index.saturating_sub(1)).filter_map(|element| locate(message.bytes(), element));
     let (before, last) = (elements.next().unwrap_or_default(), elements.next().unwrap_or_default());
@@ -199,8 +212,8 @@ mod tests {
         Message::parse(Bytes::from(format!("ACK sip:a SIP/2.0\r\nA: 1\r\n{routes}B: 2\r\n\r\nbody"))).unwrap()
     }
 
-    /// What is left of the header lines between A and B after `edit`.
-    fn left(routes: &str, edit: impl FnOnce(&mut Rewrite, &Message)) -> String {
+    /// The header lines between A and B after `edit`.
+    fn header_lines_after(routes: &str, edit: impl FnOnce(&mut Rewrite, &Message)) -> String {
         let message = message(routes);
         let mut rewrite = Rewrite::new();
         edit(&mut rewrite, &message);
@@ -212,14 +225,14 @@ mod tests {
     }
 
     fn removed(routes: &str, first: usize, last: usize) -> String {
-        left(routes, |rewrite, message| {
+        header_lines_after(routes, |rewrite, message| {
             (0..first).for_each(|_| rewrite.remove_first(message, HeaderName::Route));
             (0..last).for_each(|_| rewrite.remove_last(message, HeaderName::Route));
         })
     }
 
     #[test]
-    fn elements_go_with_their_comma_and_lines_with_their_last_element() {
+    fn elements_are_removed_with_their_comma_and_lines_with_their_last_element() {
         let routes = "Route: <sip:1>,\r\n <sip:2>\r\nRoute: <sip:3>\r\n";
         assert_eq!(removed(routes, 0, 0), routes);
         assert_eq!(removed(routes, 1, 0), "Route: <sip:2>\r\nRoute: <sip:3>\r\n");
@@ -237,16 +250,16 @@ mod tests {
     }
 
     #[test]
-    fn all_lines_go() {
+    fn all_lines_are_removed() {
         let edit = |rewrite: &mut Rewrite, message: &Message| {
             rewrite.remove_all(message, HeaderName::Route);
             rewrite.remove_first(message, HeaderName::Route);
         };
-        assert_eq!(left("Route: a, b\r\nRoute: c\r\n", edit), "");
+        assert_eq!(header_lines_after("Route: a, b\r\nRoute: c\r\n", edit), "");
     }
 
     #[test]
-    fn texts_keep_their_order_and_the_last_replacement_counts() {
+    fn insertions_keep_their_order_and_the_last_replacement_counts() {
         let message = message("");
         let mut rewrite = Rewrite::new();
         let mut out = Vec::new();
@@ -266,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn edits_that_cannot_be_are_ignored() {
+    fn edits_inside_others_or_outside_the_message_are_ignored() {
         let message = message("");
         let mut rewrite = Rewrite::new();
         rewrite.remove(Span { start: 4, end: 9 });

@@ -1,5 +1,4 @@
-//! A byte range inside one message: how the crate remembers a place without borrowing (RFC-free; must not read bytes
-//! outside the range it was made for).
+//! A byte range in a message: a position that does not borrow from the message.
 
 use std::ops::Range;
 
@@ -8,7 +7,7 @@ use std::ops::Range;
 pub struct Span {
     /// First octet of the range.
     pub start: u32,
-    /// One past the last octet; never below `start` in a span made by this crate.
+    /// One past the last octet; never below `start` in a span created by this crate.
     pub end: u32,
 }
 
@@ -18,28 +17,28 @@ impl Span {
         Self { start: offset(range.start), end: offset(range.end) }
     }
 
-    /// Number of octets covered.
+    /// The length in octets.
     pub fn len(&self) -> u32 {
         self.end.saturating_sub(self.start)
     }
 
-    /// Whether no octet is covered.
+    /// Whether the span is empty.
     pub fn is_empty(&self) -> bool {
         self.end <= self.start
     }
 
-    /// The covered part of `bytes`, empty if the span does not lie inside.
+    /// This part of `bytes`, empty if the span is not inside.
     pub(crate) fn of<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
         bytes.get(self.start as usize..self.end as usize).unwrap_or_default()
     }
 }
 
-/// A position as stored in spans and errors. Messages longer than `u32::MAX` are refused before any span is made.
+/// A position as stored in spans and errors. Messages longer than `u32::MAX` are refused before any span is created.
 pub(crate) fn offset(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)
 }
 
-/// Where `part` lies in `whole`, if it is a subslice of it.
+/// The span of `part` in `whole`, if it is a subslice of it.
 pub fn locate(whole: &[u8], part: &[u8]) -> Option<Span> {
     let start = part.as_ptr().addr().checked_sub(whole.as_ptr().addr())?;
     let end = start.checked_add(part.len())?;
@@ -51,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn locates_only_its_own_parts() {
+    fn only_subslices_are_located() {
         let whole = b"abcdef".to_vec();
         assert_eq!(locate(&whole, &whole[2..4]), Some(Span { start: 2, end: 4 }));
         assert_eq!(locate(&whole[..3], &whole[2..4]), None);
@@ -59,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn a_span_outside_reads_nothing() {
+    fn a_span_outside_is_empty() {
         assert_eq!(Span { start: 2, end: 9 }.of(b"abc"), b"");
         assert_eq!(Span { start: 3, end: 1 }.len(), 0);
         assert!(Span { start: 3, end: 1 }.is_empty());

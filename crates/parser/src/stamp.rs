@@ -1,5 +1,5 @@
-//! What the receiver of a request writes into its top Via (RFC 3261 18.2.1, RFC 3581 4): `received` and `rport`. Decides
-//! the text; whether they are due is the proxy's business.
+//! The parameters that the receiver of a request writes into its top Via (RFC 3261 18.2.1, RFC 3581 4): `received` and
+//! `rport`. Whether they are needed is decided by the proxy.
 
 use std::net::IpAddr;
 
@@ -7,19 +7,19 @@ use memchr::memchr;
 
 use crate::{grammar, host::write_ip, octets};
 
-/// Where a request really came from, to be written into its top Via.
+/// The source of a request, for the parameters of its top Via.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stamp {
-    /// The source address, for `received`; `None` leaves the Via without one, or with what it had.
+    /// The source address, for `received`; `None` leaves an existing or missing `received` unchanged.
     pub received: Option<IpAddr>,
-    /// The source port, for an `rport` the Via asks for; a Via without `rport` gets none (RFC 3581 4).
+    /// The source port, for an existing `rport` parameter; a Via without `rport` gets none (RFC 3581 4).
     pub rport: Option<u16>,
 }
 
 impl Stamp {
-    /// Appends the Via value `element` with this stamp. One whose parameters cannot be read is copied as it is.
+    /// Appends the Via value `element` with these parameters. If its parameters cannot be parsed, it is copied unchanged.
     pub(crate) fn write(&self, element: &[u8], out: &mut Vec<u8>) {
-        // Nothing before the parameters of a Via may hold a semicolon.
+        // The part before the parameters of a Via cannot contain a semicolon.
         let head = memchr(b';', element).unwrap_or(element.len());
         let (head, params) = element.split_at_checked(head).unwrap_or_default();
         if *self == Self::default() {
@@ -28,12 +28,12 @@ impl Stamp {
         let start = out.len();
         out.extend_from_slice(octets::trim_end(head));
         let write = |name: &[u8], value: Option<&[u8]>| self.write_param(name, value, out);
-        if grammar::whole(|input| grammar::params_told(input, write), params).is_err() {
+        if grammar::parse_all(|input| grammar::params_with(input, write), params).is_err() {
             out.truncate(start);
             return out.extend_from_slice(element);
         }
         if let Some(ip) = self.received {
-            // RFC 3261 25.1 `via-received`: an IPv6 address stands without brackets.
+            // RFC 3261 25.1 `via-received`: an IPv6 address has no brackets.
             out.extend_from_slice(b";received=");
             write_ip(ip, out);
         }
@@ -41,13 +41,13 @@ impl Stamp {
 
     #[inline]
     fn write_param(&self, name: &[u8], value: Option<&[u8]>, out: &mut Vec<u8>) {
-        if self.received.is_some() && octets::means(name, b"received") {
+        if self.received.is_some() && octets::eq_ignore_case(name, b"received") {
             return;
         }
         out.push(b';');
         out.extend_from_slice(name);
         match (self.rport, value) {
-            (Some(port), _) if octets::means(name, b"rport") => {
+            (Some(port), _) if octets::eq_ignore_case(name, b"rport") => {
                 out.push(b'=');
                 octets::write_decimal(out, port);
             }
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn fills_what_is_asked_for() {
+    fn received_is_added_and_rport_filled() {
         let via = "SIP/2.0/UDP h ;branch=x; rport;a=\"b;c\"";
         assert_eq!(stamped(via, None, None), via);
         assert_eq!(
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_forged_received_does_not_survive() {
+    fn a_forged_received_is_replaced() {
         assert_eq!(
             stamped("SIP/2.0/UDP h;received=198.51.100.1;branch=x", Some("192.0.2.9"), None),
             "SIP/2.0/UDP h;branch=x;received=192.0.2.9"
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_client_wrote_is_replaced() {
+    fn all_values_of_the_client_are_replaced() {
         let via = "SIP/2.0/UDP h;rport=1;Received=198.51.100.1;rport=2;branch=x;received=\"a\"";
         assert_eq!(
             stamped(via, Some("192.0.2.9"), Some(40000)),
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_left_alone() {
+    fn a_malformed_via_is_copied_unchanged() {
         assert_eq!(stamped("SIP/2.0/UDP h;;", Some("192.0.2.9"), Some(1)), "SIP/2.0/UDP h;;");
     }
 }

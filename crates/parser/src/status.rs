@@ -1,10 +1,9 @@
-//! Reason phrases of the registered response codes (RFC 3261 21 and the IANA registry). Text for people only: nothing
-//! may be decided by a phrase.
+//! Reason phrases of the registered response codes (RFC 3261 21 and the IANA registry).
 
-/// The registered phrase of `code`; for an unregistered one a phrase of its class, by the first digit.
+/// The registered phrase of `code`; for an unregistered code a phrase of its class.
 pub fn reason_phrase(code: u16) -> &'static str {
     match code {
-        100..=299 => early_or_success(code),
+        100..=299 => provisional_or_success(code),
         300..=399 => redirection(code),
         400..=499 => client_failure(code),
         500..=599 => server_failure(code),
@@ -13,7 +12,7 @@ pub fn reason_phrase(code: u16) -> &'static str {
     }
 }
 
-fn early_or_success(code: u16) -> &'static str {
+fn provisional_or_success(code: u16) -> &'static str {
     match code {
         100 => "Trying",
         180 => "Ringing",

@@ -1,5 +1,5 @@
-//! Telephone numbers: `tel` URIs and the user part of a SIP URI with `user=phone` (RFC 3966, RFC 3261 19.1.6). Decides
-//! their grammar and when two are the same; a URI that is none stays readable as [`Uri::Other`].
+//! Telephone numbers: `tel` URIs and the user part of a SIP URI with `user=phone` (RFC 3966, RFC 3261 19.1.6), their grammar
+//! and comparison. A malformed `tel` URI is still a [`Uri::Other`].
 
 use std::iter;
 
@@ -7,15 +7,15 @@ use memchr::memchr;
 
 use crate::{
     ErrorKind, Params, SipUri, Uri,
-    escape::{same_ignore_case, unescape},
+    escape::{eq_unescaped_ignore_case, unescape},
     octets,
 };
 
-/// `telephone-subscriber = global-number / local-number` (RFC 3966 3), borrowed from where it was sent.
+/// `telephone-subscriber = global-number / local-number` (RFC 3966 3).
 #[derive(Clone, Copy, Debug)]
 pub struct TelUri<'a> {
-    /// The number as it was sent: `global-number-digits`, which start with `+`, or `local-number-digits`, visual
-    /// separators and all.
+    /// The number as received: `global-number-digits`, which start with `+`, or `local-number-digits`, including visual
+    /// separators.
     pub number: &'a [u8],
     /// The parameters: `ext`, `isub`, `phone-context` and others.
     pub params: Params<'a>,
@@ -33,13 +33,13 @@ impl<'a> TelUri<'a> {
         }
     }
 
-    /// Parses what follows the scheme, or the user part of a SIP URI (RFC 3261 25.1 `telephone-subscriber`).
+    /// Parses the part after the scheme, or the user part of a SIP URI (RFC 3261 25.1 `telephone-subscriber`).
     ///
-    /// A local number without the `phone-context` it must have is let pass: everyone dials it.
+    /// A local number without the mandatory `phone-context` is accepted, because phones send dialled numbers like that.
     ///
     /// # Errors
-    /// [`ErrorKind::Number`] if there is no number, [`ErrorKind::Param`] for a parameter without a name or with a value
-    /// that cannot be one.
+    /// [`ErrorKind::Number`] if there is no number, [`ErrorKind::Param`] for a parameter without a name or with a malformed
+    /// value.
     pub fn subscriber(text: &'a [u8]) -> Result<Self, ErrorKind> {
         let (number, params) = text.split_at_checked(memchr(b';', text).unwrap_or(text.len())).unwrap_or_default();
         if !is_number(number) {
@@ -52,7 +52,7 @@ impl<'a> TelUri<'a> {
         Ok(Self { number, params: Params::new(params) })
     }
 
-    /// Whether the number is `global-number-digits`, the same all over the world.
+    /// Whether the number is `global-number-digits`, which start with `+`.
     pub fn is_global(&self) -> bool {
         self.number.first() == Some(&b'+')
     }
@@ -63,12 +63,12 @@ impl<'a> TelUri<'a> {
         digits(self.number)
     }
 
-    /// `phone-context`: where a local number is one, a domain name or the beginning of a global number (RFC 3966 5.1.5).
+    /// `phone-context`: the scope of a local number, a domain name or a prefix of a global number (RFC 3966 5.1.5).
     pub fn context(&self) -> Option<&'a [u8]> {
         self.params.value("phone-context")
     }
 
-    /// `ext`: the extension, visual separators and all (RFC 3966 5.3).
+    /// `ext`: the extension, including visual separators (RFC 3966 5.3).
     pub fn extension(&self) -> Option<&'a [u8]> {
         self.params.value("ext")
     }
@@ -78,19 +78,18 @@ impl<'a> TelUri<'a> {
         self.params.value("isub")
     }
 
-    /// Whether both mean the same number (RFC 3966 4): the same digits, the same parameters in any order, everything in
-    /// any case.
+    /// Whether both are the same number (RFC 3966 4): the same digits and the same parameters in any order, ignoring case.
     pub fn is_same(&self, other: &TelUri<'_>) -> bool {
         digits(self.number).eq(digits(other.number))
             && (self.params == other.params || same_params(self.params, other.params))
     }
 }
 
-/// Parameters up to which two numbers are compared: each is looked up in the other, so the cost grows with the square.
-const COMPARED: usize = 64;
+/// Maximum of parameters of numbers that are compared: each is looked up in the other number, which is quadratic.
+const MAX_COMPARED: usize = 64;
 
 impl<'a> Uri<'a> {
-    /// The number that a `tel` URI names; `None` for another scheme and for a `tel` URI that is none by RFC 3966.
+    /// The number of a `tel` URI; `None` for another scheme and for a malformed `tel` URI (RFC 3966).
     pub fn tel(&self) -> Option<TelUri<'a>> {
         match self {
             Self::Sip(_) => None,
@@ -100,15 +99,15 @@ impl<'a> Uri<'a> {
 }
 
 impl<'a> SipUri<'a> {
-    /// The number that the user part names, if `user=phone` says that it is one (RFC 3261 19.1.1, 19.1.6).
+    /// The number in the user part, if the URI has `user=phone` (RFC 3261 19.1.1, 19.1.6).
     pub fn telephone(&self) -> Option<TelUri<'a>> {
-        let says_so = self.params.value("user").is_some_and(|user| user.eq_ignore_ascii_case(b"phone"));
-        TelUri::subscriber(self.user.filter(|_| says_so)?).ok()
+        let is_phone = self.params.value("user").is_some_and(|user| user.eq_ignore_ascii_case(b"phone"));
+        TelUri::subscriber(self.user.filter(|_| is_phone)?).ok()
     }
 }
 
-/// A global number has decimal digits only, a local one `phonedigit-hex`; either has at least one. `%23` is a `#`, which
-/// may not stand in a SIP URI as it is.
+/// A global number has decimal digits only, a local one `phonedigit-hex`; both have at least one. `%23` is a `#`, which must
+/// be escaped in a SIP URI.
 fn is_number(number: &[u8]) -> bool {
     let number = &*unescape(number);
     let (digits, is_digit): (&[u8], fn(u8) -> bool) = match number.strip_prefix(b"+") {
@@ -118,8 +117,8 @@ fn is_number(number: &[u8]) -> bool {
     digits.iter().all(|&byte| is_digit(byte) || is_separator(byte)) && digits.iter().any(|&byte| is_digit(byte))
 }
 
-/// `parameter`, `extension`, `isdn-subaddress` or `context`, without the `;`: `pname [ "=" 1*paramchar ]`. The characters
-/// of `uric` are let pass in every value.
+/// `parameter`, `extension`, `isdn-subaddress` or `context`, without the `;`: `pname [ "=" 1*paramchar ]`. All characters of
+/// `uric` are accepted in values.
 fn is_param(param: &[u8]) -> bool {
     let (name, value) = param.split_at_checked(memchr(b'=', param).unwrap_or(param.len())).unwrap_or_default();
     let name_is_good = !name.is_empty() && name.iter().all(|&byte| byte.is_ascii_alphanumeric() || byte == b'-');
@@ -134,7 +133,7 @@ fn is_separator(byte: u8) -> bool {
 fn digits(number: &[u8]) -> impl Iterator<Item = u8> + use<'_> {
     let mut rest = number;
     let unescaped = iter::from_fn(move || {
-        // Of all that may stand in a number only the `#` needs an escape.
+        // The `#` is the only character of a number that needs an escape.
         let (byte, after) = match rest.strip_prefix(b"%23") {
             Some(after) => (b'#', after),
             None => rest.split_first().map(|(&byte, after)| (byte, after))?,
@@ -145,11 +144,11 @@ fn digits(number: &[u8]) -> impl Iterator<Item = u8> + use<'_> {
     unescaped.filter(|&byte| !is_separator(byte)).map(|byte| byte.to_ascii_lowercase())
 }
 
-/// Each parameter must stand in both (RFC 3966 4). A name may not occur twice (3): such URIs only equal themselves.
+/// Each parameter must be in both (RFC 3966 4). A name must not occur twice (3): such a URI only equals itself.
 fn same_params(a: Params<'_>, b: Params<'_>) -> bool {
-    let (count, other) = (a.iter().take(COMPARED + 1).count(), b.iter().take(COMPARED + 1).count());
+    let (count, other) = (a.iter().take(MAX_COMPARED + 1).count(), b.iter().take(MAX_COMPARED + 1).count());
     count == other
-        && count <= COMPARED
+        && count <= MAX_COMPARED
         && a.iter().all(|(name, value)| has_same(b, name, value))
         && b.iter().all(|(name, value)| has_same(a, name, value))
 }
@@ -161,7 +160,7 @@ fn has_same(params: Params<'_>, name: &[u8], value: Option<&[u8]>) -> bool {
         (Some(a), Some(b)) => {
             let is_number = name.eq_ignore_ascii_case(b"ext")
                 || name.eq_ignore_ascii_case(b"phone-context") && a.first() == Some(&b'+');
-            same_ignore_case(a, b) || is_number && digits(a).eq(digits(b))
+            eq_unescaped_ignore_case(a, b) || is_number && digits(a).eq(digits(b))
         }
         _ => false,
     }
@@ -192,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_stays_opaque() {
+    fn a_malformed_number_stays_opaque() {
         for bad in ["tel:x", "tel:+", "tel:+1a", "tel:-.", "tel:5;", "tel:5;=x", "tel:5;a=", "tel:5;a=%4", "tel:5;a_=1"]
         {
             assert!(TelUri::parse(bad.as_bytes()).is_err(), "{bad}");
@@ -202,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_part_that_is_a_number() {
+    fn a_user_part_can_be_a_number() {
         let uri = Uri::parse(b"sip:+1-212;ext=5:pw@gw.example;user=PHONE").unwrap();
         let number = uri.sip().unwrap().telephone().unwrap();
         assert!(number.is_same(&tel("tel:+1(212);ext=5")));

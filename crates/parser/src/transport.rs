@@ -1,7 +1,7 @@
-//! The transports this server speaks, as they are named in Via and in URIs (RFC 3261 7.3.1, 19.1.1, 26.2.2; RFC 7118 5).
-//! Decides names and constants; which one to use is RFC 3263's and the proxy's business.
+//! The supported transports: their names in Via and in URIs, and their constants (RFC 3261 7.3.1, 19.1.1, 26.2.2; RFC 7118
+//! 5).
 
-/// `transport` (RFC 3261 25.1), as far as it is one of ours.
+/// A supported `transport` (RFC 3261 25.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Transport {
     /// UDP: datagrams, no connection.
@@ -17,14 +17,14 @@ pub enum Transport {
 }
 
 impl Transport {
-    /// The transport that `token` names in a Via or a `transport` parameter, in any case; `None` if it is not ours.
+    /// The transport of a token in a Via or a `transport` parameter, in any case; `None` if it is not supported.
     pub fn from_token(token: &[u8]) -> Option<Self> {
         [Self::Udp, Self::Tcp, Self::Tls, Self::Ws, Self::Wss]
             .into_iter()
             .find(|transport| token.eq_ignore_ascii_case(transport.as_str().as_bytes()))
     }
 
-    /// The name as a Via spells it.
+    /// The name as written in a Via.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Udp => "UDP",
@@ -46,17 +46,17 @@ impl Transport {
         }
     }
 
-    /// Whether the transport delivers or reports failure, so that SIP does not retransmit (RFC 3261 17).
+    /// Whether the transport is reliable, so that SIP does not retransmit (RFC 3261 17).
     pub fn is_reliable(&self) -> bool {
         !matches!(self, Self::Udp)
     }
 
-    /// Whether a `sips` hop may use it (RFC 3261 26.2.2).
+    /// Whether it may be used for a `sips` URI (RFC 3261 26.2.2).
     pub fn is_secure(&self) -> bool {
         matches!(self, Self::Tls | Self::Wss)
     }
 
-    /// The port when none is written: 5060 or 5061 (RFC 3261 18.1.1), 80 or 443 over WebSocket (RFC 7118 5).
+    /// The default port: 5060 or 5061 (RFC 3261 18.1.1), 80 or 443 for WebSocket (RFC 7118 5).
     pub fn default_port(&self) -> u16 {
         match self {
             Self::Udp | Self::Tcp => 5060,

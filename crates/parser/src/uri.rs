@@ -1,5 +1,5 @@
-//! URIs (RFC 3261 19.1, 25.1; others opaque, RFC 2396). Decides which parts a SIP URI has and which URIs are malformed;
-//! comparison is in `uri_eq`, resolution is RFC 3263's.
+//! URIs: the parts of SIP URIs (RFC 3261 19.1, 25.1); URIs of other schemes are opaque (RFC 2396). Comparison is in
+//! `uri_eq`.
 
 use std::borrow::Cow;
 
@@ -7,7 +7,7 @@ use memchr::{memchr, memchr2};
 
 use crate::{
     ErrorKind, Host, Params, Transport,
-    escape::same_ignore_case,
+    escape::eq_unescaped_ignore_case,
     fault,
     grammar::{self, Parsed},
     octets::{self, PASSWORD, URI, URI_HEADER, USER},
@@ -20,12 +20,12 @@ use crate::{
 pub enum Uri<'a> {
     /// `sip` or `sips`.
     Sip(SipUri<'a>),
-    /// Any other scheme (`tel`, `urn`, `http`, ...), carried as it came: `absoluteURI` (RFC 3261 25.1). A telephone number
-    /// is read with [`Uri::tel`].
+    /// Any other scheme (`tel`, `urn`, `http`, ...), opaque: `absoluteURI` (RFC 3261 25.1). For telephone numbers see
+    /// [`Uri::tel`].
     Other {
-        /// The scheme, without the colon, in the case it was sent in.
+        /// The scheme as received, without the colon.
         scheme: &'a [u8],
-        /// What follows the colon.
+        /// The part after the colon.
         rest: &'a [u8],
         /// The whole URI.
         raw: &'a [u8],
@@ -37,11 +37,11 @@ pub enum Uri<'a> {
 pub struct SipUri<'a> {
     /// Whether the scheme is `sips`.
     pub secure: bool,
-    /// The user part as it was sent, escapes and all; never empty.
+    /// The user part as received, with its escapes; never empty.
     pub user: Option<&'a [u8]>,
     /// The host.
     pub host: Host<'a>,
-    /// The port, if one is written.
+    /// The port, if there is one.
     pub port: Option<u16>,
     /// The URI parameters.
     pub params: Params<'a>,
@@ -49,10 +49,10 @@ pub struct SipUri<'a> {
 }
 
 impl<'a> Uri<'a> {
-    /// Parses a URI that stands alone: no angle brackets, no white space around.
+    /// Parses a URI without angle brackets and white space around it.
     ///
     /// # Errors
-    /// If it has no scheme or characters that no URI has, or if it is a malformed SIP URI: the part that is wrong.
+    /// It has no scheme, has invalid characters, or is a malformed SIP URI. The kind tells which part is wrong.
     pub fn parse(uri: &'a [u8]) -> Result<Self, ErrorKind> {
         let Some((secure, rest)) = SipUri::scheme(uri) else { return Self::other(uri) };
         match SipUri::prefix(uri, rest, secure) {
@@ -63,8 +63,8 @@ impl<'a> Uri<'a> {
     }
 
     fn other(uri: &'a [u8]) -> Result<Self, ErrorKind> {
-        let is_of_scheme = |byte: &u8| byte.is_ascii_alphanumeric() || b"+-.".contains(byte);
-        let len = uri.iter().take_while(|byte| is_of_scheme(byte)).count();
+        let is_scheme_char = |byte: &u8| byte.is_ascii_alphanumeric() || b"+-.".contains(byte);
+        let len = uri.iter().take_while(|byte| is_scheme_char(byte)).count();
         match uri.split_at_checked(len) {
             Some((scheme @ [b'a'..=b'z' | b'A'..=b'Z', ..], [b':', rest @ ..])) if octets::all(rest, URI) => {
                 Ok(Self::Other { scheme, rest, raw: uri })
@@ -73,7 +73,7 @@ impl<'a> Uri<'a> {
         }
     }
 
-    /// The URI as it was sent.
+    /// The URI as received.
     pub fn as_bytes(&self) -> &'a [u8] {
         match self {
             Self::Sip(uri) => uri.raw,
@@ -91,62 +91,61 @@ impl<'a> Uri<'a> {
 }
 
 impl<'a> SipUri<'a> {
-    /// Whether the scheme of `input` is `sips`, and what follows its colon; `None` for another scheme.
+    /// Whether the scheme of `input` is `sips`, and the part after its colon; `None` for another scheme.
     #[inline]
     pub(crate) fn scheme(input: &'a [u8]) -> Option<(bool, &'a [u8])> {
         match (input.split_at_checked(4), input.split_at_checked(5)) {
-            (Some((scheme, rest)), _) if octets::means(scheme, b"sip:") => Some((false, rest)),
-            (_, Some((scheme, rest))) if octets::means(scheme, b"sips:") => Some((true, rest)),
+            (Some((scheme, rest)), _) if octets::eq_ignore_case(scheme, b"sip:") => Some((false, rest)),
+            (_, Some((scheme, rest))) if octets::eq_ignore_case(scheme, b"sips:") => Some((true, rest)),
             _ => None,
         }
     }
 
-    /// The URI that `input` starts with, and what follows it.
+    /// The URI at the start of `input`, and the rest.
     #[inline(always)]
     pub(crate) fn prefix(input: &'a [u8], after_scheme: &'a [u8], secure: bool) -> Parsed<'a, Self> {
         let (rest, user) = user_info(after_scheme);
         let (rest, (host, port)) = grammar::host_port(rest)?;
         let (rest, params) = grammar::uri_params(rest)?;
-        let rest = after_headers(rest)?;
-        let raw = grammar::up_to(input, rest);
+        let rest = skip_headers(rest)?;
+        let raw = grammar::prefix_before(input, rest);
         Ok((rest, Self { secure, user, host, port, params, raw }))
     }
 
-    /// The URI as it was sent.
+    /// The URI as received.
     pub fn as_bytes(&self) -> &'a [u8] {
         self.raw
     }
 
-    /// The password as it was sent; may be empty. It is looked up each time: hardly anybody has one.
+    /// The password as received; may be empty. It is searched in each call, because few URIs have one.
     pub fn password(&self) -> Option<&'a [u8]> {
         let password = self.after(self.user?).strip_prefix(b":")?;
         password.get(..memchr(b'@', password)?)
     }
 
-    /// The header part without its `?`, empty if there is none. It is looked up each time.
+    /// The header part without its `?`, empty if there is none. It is searched in each call.
     pub fn headers(&self) -> &'a [u8] {
         self.after(self.params.as_bytes()).strip_prefix(b"?").unwrap_or_default()
     }
 
-    /// What follows `part` of this URI.
+    /// The part of this URI after `part`.
     fn after(&self, part: &[u8]) -> &'a [u8] {
         locate(self.raw, part).and_then(|span| self.raw.get(span.end as usize..)).unwrap_or_default()
     }
 
-    /// The URI parameter of that name, in any case and however it is escaped (RFC 3261 19.1.4): `Some(None)` if it stands
-    /// without a value.
+    /// The URI parameter of that name, in any case and with any escapes (RFC 3261 19.1.4): `Some(None)` if it has no value.
     pub fn param(&self, name: &str) -> Option<Option<&'a [u8]>> {
-        // Most URIs have none.
+        // Fast path: most URIs have none.
         if self.params.as_bytes().is_empty() {
             return None;
         }
         if memchr(b'%', self.params.as_bytes()).is_none() {
             return self.params.get(name);
         }
-        self.params.iter().find(|(found, _)| same_ignore_case(found, name.as_bytes())).map(|(_, value)| value)
+        self.params.iter().find(|(found, _)| eq_unescaped_ignore_case(found, name.as_bytes())).map(|(_, value)| value)
     }
 
-    /// The `transport` parameter; `None` if it is absent or names no transport of ours.
+    /// The `transport` parameter; `None` if it is absent or not supported.
     pub fn transport(&self) -> Option<Transport> {
         Transport::from_token(self.param("transport")??)
     }
@@ -156,18 +155,18 @@ impl<'a> SipUri<'a> {
         self.param("lr").is_some()
     }
 
-    /// The `maddr` parameter as it was sent.
+    /// The `maddr` parameter as received.
     pub fn maddr(&self) -> Option<&'a [u8]> {
         self.param("maddr").flatten()
     }
 
-    /// The user part with its escapes undone, empty if there is none.
+    /// The user part unescaped, empty if there is none.
     pub fn user_unescaped(&self) -> Cow<'a, [u8]> {
         unescape(self.user.unwrap_or_default())
     }
 
-    /// Appends the URI as a Request-URI may carry it: without headers and without the `method` parameter (RFC 3261
-    /// 19.1.1 Table 1, 19.1.5), otherwise octet for octet. Everything else that a Contact may say may stand there.
+    /// Appends the URI as a Request-URI: without headers and without the `method` parameter (RFC 3261 19.1.1 Table 1,
+    /// 19.1.5), otherwise unchanged. All other parts of a Contact URI are allowed in a Request-URI.
     pub fn write_target(&self, out: &mut Vec<u8>) {
         let without_headers = match self.headers().len() {
             0 => self.raw,
@@ -179,14 +178,14 @@ impl<'a> SipUri<'a> {
             return;
         }
         out.extend_from_slice(without_headers.get(..without_headers.len() - params.len()).unwrap_or_default());
-        self.params.write_those(out, |name| !same_ignore_case(name, b"method"));
+        self.params.write_filtered(out, |name| !eq_unescaped_ignore_case(name, b"method"));
     }
 }
 
-/// Appends a URI without what may not stand in a Request-URI (RFC 3261 19.1.1), see [`SipUri::write_target`]; one of
-/// another scheme, or that does not parse, as it is.
+/// Appends a URI without the parts that a Request-URI must not have (RFC 3261 19.1.1), see [`SipUri::write_target`]. A
+/// URI of another scheme, or one that cannot be parsed, is appended unchanged.
 pub fn write_target(out: &mut Vec<u8>, uri: &[u8]) {
-    // That is a header part, or a parameter whose name has an m or is escaped.
+    // Only a header part or a `method` parameter, possibly escaped, needs parsing.
     let params = memchr2(b';', b'?', uri).and_then(|at| uri.get(at..));
     if !params.unwrap_or_default().iter().any(|byte| matches!(byte, b'?' | b'm' | b'M' | b'%')) {
         return out.extend_from_slice(uri);
@@ -197,9 +196,9 @@ pub fn write_target(out: &mut Vec<u8>, uri: &[u8]) {
     }
 }
 
-/// What follows `headers`, if there are any.
+/// Skips an optional header part and returns the rest.
 #[inline(always)]
-fn after_headers(input: &[u8]) -> Result<&[u8], nom::Err<grammar::Fault>> {
+fn skip_headers(input: &[u8]) -> Result<&[u8], nom::Err<grammar::Fault>> {
     let Some(rest) = input.strip_prefix(b"?") else { return Ok(input) };
     match octets::escaped_run(rest, URI_HEADER) {
         0 => Err(nom::Err::Error(grammar::Fault(ErrorKind::Uri))),
@@ -207,7 +206,7 @@ fn after_headers(input: &[u8]) -> Result<&[u8], nom::Err<grammar::Fault>> {
     }
 }
 
-/// The user of `userinfo`, if there is one, and what follows the `@`. It stands nowhere else in a URI.
+/// An optional `userinfo`: the part after its `@`, and the user. An `@` is not allowed elsewhere in a URI.
 #[inline(always)]
 fn user_info(input: &[u8]) -> (&[u8], Option<&[u8]>) {
     let (user, rest) = input.split_at_checked(octets::escaped_run(input, USER)).unwrap_or_default();
@@ -284,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn other_schemes_are_carried() {
+    fn other_schemes_are_opaque() {
         let uri = Uri::parse(b"tel:+1-212;phone-context=x").unwrap();
         assert!(matches!(uri, Uri::Other { scheme: b"tel", rest: b"+1-212;phone-context=x", .. }));
         assert_eq!(uri.as_bytes(), b"tel:+1-212;phone-context=x");

@@ -1,25 +1,24 @@
-//! When two URIs are the same (RFC 3261 19.1.4). Decides equality only; note that the RFC's relation is not transitive,
-//! so it is no key of a map.
+//! URI comparison (RFC 3261 19.1.4). The RFC's relation is not transitive, so it cannot be used for the keys of a map.
 
 use crate::{
     Params, SipUri, Uri,
-    escape::{same, same_ignore_case},
+    escape::{eq_unescaped, eq_unescaped_ignore_case},
 };
 
-/// Parameters that one URI must not have alone, whatever their default (RFC 3261 19.1.4).
-const NEVER_ALONE: [&str; 5] = ["user", "ttl", "method", "maddr", "transport"];
+/// Parameters that both URIs must have if one has it, even with its default value (RFC 3261 19.1.4).
+const REQUIRED_IN_BOTH: [&str; 5] = ["user", "ttl", "method", "maddr", "transport"];
 
-/// Parameters or headers up to which two URIs are compared one by one. Each is looked up in the other URI, so the cost
-/// grows with the square; above it only the same octets are the same.
-const COMPARED: usize = 64;
+/// Maximum of parameters or headers that are compared one by one: each is looked up in the other URI, which is quadratic.
+/// With more of them only identical octets are equal.
+const MAX_COMPARED: usize = 64;
 
-/// Whether both URIs are equivalent by RFC 3261 19.1.4, telephone numbers by RFC 3966 4. Of other schemes the scheme is
-/// compared in any case, the rest octet by octet.
+/// Whether both URIs are equivalent by RFC 3261 19.1.4, telephone numbers by RFC 3966 4. Of other URIs the scheme is
+/// compared ignoring case, the rest octet by octet.
 pub fn equivalent(a: &Uri<'_>, b: &Uri<'_>) -> bool {
     match (a, b) {
         (Uri::Sip(a), Uri::Sip(b)) => equivalent_sip(a, b),
         (Uri::Other { scheme, rest, .. }, Uri::Other { scheme: other_scheme, rest: other_rest, .. }) => {
-            // RFC 3966 4, if both are well-formed numbers.
+            // Compared by RFC 3966 4 if both are well-formed numbers.
             if let (Some(a), Some(b)) = (a.tel(), b.tel()) {
                 return a.is_same(&b);
             }
@@ -41,7 +40,7 @@ fn equivalent_sip(a: &SipUri<'_>, b: &SipUri<'_>) -> bool {
 
 fn same_part(a: Option<&[u8]>, b: Option<&[u8]>) -> bool {
     match (a, b) {
-        (Some(a), Some(b)) => same(a, b),
+        (Some(a), Some(b)) => eq_unescaped(a, b),
         (None, None) => true,
         _ => false,
     }
@@ -51,34 +50,36 @@ fn same_params(a: Params<'_>, b: Params<'_>) -> bool {
     if a.as_bytes() == b.as_bytes() {
         return true;
     }
-    if a.iter().nth(COMPARED).is_some() || b.iter().nth(COMPARED).is_some() {
+    if a.iter().nth(MAX_COMPARED).is_some() || b.iter().nth(MAX_COMPARED).is_some() {
         return false;
     }
-    NEVER_ALONE.iter().all(|name| find(a, name.as_bytes()).is_some() == find(b, name.as_bytes()).is_some())
-        // A name must not stand twice (19.1.1); of one that does, the first counts, on either side.
-        && a.iter().all(|(name, _)| match (find(a, name), find(b, name)) {
-            (Some(value), Some(other)) => same_ignore_case(value.unwrap_or_default(), other.unwrap_or_default()),
+    REQUIRED_IN_BOTH.iter().all(|name| find_param(a, name.as_bytes()).is_some() == find_param(b, name.as_bytes()).is_some())
+        // A name must not occur twice (19.1.1). If it does, the first one counts, in both URIs.
+        && a.iter().all(|(name, _)| match (find_param(a, name), find_param(b, name)) {
+            (Some(value), Some(other)) => eq_unescaped_ignore_case(value.unwrap_or_default(), other.unwrap_or_default()),
             _ => true,
         })
 }
 
-fn find<'a>(params: Params<'a>, name: &[u8]) -> Option<Option<&'a [u8]>> {
-    params.iter().find(|(found, _)| same_ignore_case(found, name)).map(|(_, value)| value)
+fn find_param<'a>(params: Params<'a>, name: &[u8]) -> Option<Option<&'a [u8]>> {
+    params.iter().find(|(found, _)| eq_unescaped_ignore_case(found, name)).map(|(_, value)| value)
 }
 
-/// Headers are never ignored: each must stand in both URIs, in any order, as often in one as in the other.
+/// Headers are never ignored: each must occur in both URIs the same number of times, in any order.
 fn same_headers(a: &[u8], b: &[u8]) -> bool {
     if a == b {
         return true;
     }
     let count = fields(a).count();
-    count <= COMPARED
+    count <= MAX_COMPARED
         && count == fields(b).count()
         && fields(a).all(|field| occurrences(a, field) == occurrences(b, field))
 }
 
 fn occurrences(headers: &[u8], field: (&[u8], &[u8])) -> usize {
-    fields(headers).filter(|(name, value)| same_ignore_case(name, field.0) && same(value, field.1)).count()
+    fields(headers)
+        .filter(|(name, value)| eq_unescaped_ignore_case(name, field.0) && eq_unescaped(value, field.1))
+        .count()
 }
 
 fn fields(headers: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
@@ -151,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn thousands_of_parameters_cost_no_square() {
+    fn thousands_of_parameters_are_not_quadratic() {
         let many = |last: &str| format!("sip:h{}{last}", ";p".repeat(10_000));
         check(&many(";x=1"), &many(";x=1"), true);
         check(&many(";x=1"), &many(";x=2"), false);

@@ -1,5 +1,5 @@
-//! Nothing looks at an octet as often as there are octets: a clockless guard beside `benches/hostile.rs`. The messages
-//! are so large that a square would keep this test busy for minutes; a straight line takes it a moment.
+//! No quadratic work on hostile messages: like `benches/hostile.rs`, but without measuring time. The messages are so large
+//! that quadratic work would take minutes, while linear work takes less than a few seconds.
 
 #[path = "../benches/hostile/inputs.rs"]
 mod inputs;
@@ -9,7 +9,7 @@ use parser::{ErrorKind, Message};
 const SIZE: usize = 1 << 17;
 
 #[test]
-fn no_square_in_any_header() {
+fn no_header_takes_quadratic_time() {
     let mut out = Vec::new();
     for shape in inputs::SHAPES {
         let message = shape.message(SIZE);
@@ -22,8 +22,8 @@ fn no_square_in_any_header() {
 }
 
 #[test]
-fn no_square_elsewhere() {
-    for (name, message) in inputs::elsewhere(SIZE) {
+fn no_other_part_takes_quadratic_time() {
+    for (name, message) in inputs::other_messages(SIZE) {
         println!("{name}");
         inputs::parse(&message);
         inputs::frame(&message, 1 << 10);
@@ -33,7 +33,7 @@ fn no_square_elsewhere() {
 }
 
 #[test]
-fn lines_beyond_the_most_cost_no_memory() {
+fn lines_above_the_maximum_are_not_stored() {
     let shape = inputs::SHAPES.iter().find(|shape| shape.name == "header lines").unwrap();
     let message = Message::parse(shape.message(SIZE)).unwrap();
     assert_eq!(message.lines().len(), Message::MAX_LINES);

@@ -1,5 +1,5 @@
-//! Messages as a whole: what parse accepts, what it calls a defect, what the accessors answer.
-#![expect(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
+//! Whole messages: what parse accepts, which defects it reports, what the accessors return.
+#![expect(clippy::unwrap_used, reason = "a test panics on unexpected results")]
 
 use bytes::Bytes;
 use parser::{
@@ -20,7 +20,7 @@ fn defect(text: &str) -> Option<ErrorKind> {
 }
 
 #[test]
-fn a_request_in_its_parts() {
+fn parts_of_a_request() {
     let message = parse("\r\n\r\nINVITE sip:b@h SIP/2.0\r\nv: SIP/2.0/UDP a\r\nl: 4\r\n\r\nbodyrest");
     assert_eq!(message.defect(), None);
     assert!(message.is_request());
@@ -38,7 +38,7 @@ fn a_request_in_its_parts() {
 }
 
 #[test]
-fn a_response_in_its_parts() {
+fn parts_of_a_response() {
     let message = parse("SIP/2.0 486 Busy Here\r\nCSeq: 3 BYE\r\n\r\nall the rest");
     assert!(!message.is_request());
     assert_eq!((message.status(), message.reason(), message.method()), (Some(486), &b"Busy Here"[..], Method::Bye));
@@ -47,7 +47,7 @@ fn a_response_in_its_parts() {
 }
 
 #[test]
-fn without_a_start_line_there_is_no_message() {
+fn a_message_needs_a_start_line() {
     for text in [
         "",
         "\r\n",
@@ -99,7 +99,7 @@ fn a_defect_leaves_the_head_readable() {
 }
 
 #[test]
-fn line_ends_are_let_pass_only_on_request() {
+fn other_line_ends_are_accepted_only_with_leniency() {
     let text = Bytes::from_static(b"INVITE sip:b@h SIP/2.0\nTo: a\rb\nl: 1\n\nx");
     let strict = Message::parse(text.clone()).unwrap();
     assert_eq!(strict.defect().map(|error| error.kind), Some(ErrorKind::LoneLf));
@@ -131,7 +131,7 @@ fn typed_headers() {
 }
 
 #[test]
-fn typed_headers_say_what_is_wrong_and_where() {
+fn errors_of_headers_have_kind_and_position() {
     let message = with("Via: SIP/2.0/UDP a:x\r\nCSeq: 1 INVITE\r\ncseq: 1 INVITE\r\nRoute: ,\r\n");
     let at = |error: ParseError| (error.kind, error.header, error.offset);
     assert_eq!(at(message.required::<Via<'_>>().unwrap_err()), (ErrorKind::Port, Some(HeaderName::Via), 43));
@@ -141,7 +141,7 @@ fn typed_headers_say_what_is_wrong_and_where() {
 }
 
 #[test]
-fn a_request_uri_says_what_is_wrong_and_where() {
+fn errors_of_the_request_uri_have_kind_and_position() {
     let fault = |uri: &str| parse(&format!("INVITE {uri} SIP/2.0\r\n\r\n")).uri().map(drop).unwrap_err();
     for (uri, kind, at) in [
         ("<sip:a@h>", ErrorKind::Uri, 0),
@@ -194,7 +194,7 @@ fn a_content_length_is_a_number_or_an_error() {
 }
 
 #[test]
-fn lists_in_the_table_and_in_the_types_agree() {
+fn header_types_and_the_name_table_agree_on_lists() {
     fn agrees<'a, H: parser::Header<'a>>() {
         assert_eq!(H::LIST, H::NAME.occurs() == parser::Occurs::List, "{:?}", H::NAME);
     }
@@ -246,7 +246,7 @@ fn lists_in_the_table_and_in_the_types_agree() {
 }
 
 #[test]
-fn messages_travel_between_threads() {
-    fn travels<T: Send + Sync + 'static>() {}
-    travels::<Message>();
+fn messages_are_send_and_sync() {
+    fn is_send_and_sync<T: Send + Sync + 'static>() {}
+    is_send_and_sync::<Message>();
 }

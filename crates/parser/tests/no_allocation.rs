@@ -1,5 +1,5 @@
-//! Neither reading what a proxy needs nor writing a message on allocates: counted by an allocator, over the messages of
-//! the benchmarks.
+//! Neither parsing what a proxy needs nor writing the forwarded message allocates. Allocations are counted for the messages
+//! of the benchmarks.
 
 #[path = "../benches/forward/mod.rs"]
 mod forward;
@@ -25,7 +25,7 @@ fn reading_does_not_allocate() {
     }
 }
 
-/// The list of edits and the buffer that a worker keeps have grown to their size with its first message.
+/// A worker reuses its list of edits and its buffer, which have grown with the first message.
 #[test]
 fn writing_does_not_allocate_once_the_buffers_have_grown() {
     for sample in ALL {
@@ -40,9 +40,9 @@ fn writing_does_not_allocate_once_the_buffers_have_grown() {
     }
 }
 
-/// More header lines than a message keeps in itself move to the heap, and double there: not one allocation per line.
+/// More header lines than a message stores inline are allocated with doubling capacity, not one allocation per line.
 #[test]
-fn many_lines_allocate_seldom() {
+fn many_lines_take_few_allocations() {
     let message = format!("OPTIONS sip:a SIP/2.0\r\n{}\r\n", "A: b\r\n".repeat(Message::MAX_LINES));
     let bytes = Bytes::from(message);
     let lines = Message::parse(bytes.clone()).unwrap().lines().len();

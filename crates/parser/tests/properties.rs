@@ -1,16 +1,17 @@
-//! Properties over generated and mutated messages: nothing panics, and what no edit touched is identical.
-#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test stops at what it does not expect")]
+//! Property tests with generated and mutated messages: no panics, and octets without an edit are unchanged.
+#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test panics on unexpected results")]
 
 use parser::{
     Accept, AcceptContact, Allow, AuthenticationInfo, Authorization, CSeq, CallId, Contact, ContentType, Date,
     Diversion, Event, FeatureCaps, FlowTimer, Frame, Framer, From, Header, HeaderName, HistoryInfo, Leniency,
     MaxForwards, Message, NameAddr, PAssertedIdentity, ParseError, Privacy, ProxyRequire, Reason, RejectContact, Reply,
-    RequestDisposition, Require, RetryAfter, Rewrite, Route, Sent, Server, Stamp, Supported, TelUri, Timestamp, To,
-    Uri, UserAgent, Via, Warning, WwwAuthenticate, equivalent, escape_user, unescape, unquote, write_ack, write_cancel,
+    RequestDisposition, Require, RetryAfter, Rewrite, Route, SentInvite, Server, Stamp, Supported, TelUri, Timestamp,
+    To, Uri, UserAgent, Via, Warning, WwwAuthenticate, equivalent, escape_user, unescape, unquote, write_ack,
+    write_cancel,
 };
 use proptest::{collection::vec, prelude::*, sample::Index};
 
-/// Header lines of all kinds, good and bad.
+/// Header lines, valid and malformed.
 fn line() -> impl Strategy<Value = String> {
     let name = prop_oneof![
         Just("Via"),
@@ -45,7 +46,7 @@ fn message() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// A message with some octets replaced, inserted or cut out.
+/// A message with some octets replaced, inserted or removed.
 fn mutated() -> impl Strategy<Value = Vec<u8>> {
     let octet = prop_oneof![any::<u8>(), prop::sample::select(b"\r\n \t:;,<>\"\\@%=?[]\0".to_vec())];
     (message(), vec((any::<Index>(), octet, 0..3_u8), 0..6)).prop_map(|(mut bytes, edits)| {
@@ -62,8 +63,8 @@ fn mutated() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// The typed headers that need not be in order for a message to be forwarded, with values that their grammar allows.
-fn good_line() -> impl Strategy<Value = (&'static str, String)> {
+/// Typed headers with values that their grammar allows.
+fn valid_line() -> impl Strategy<Value = (&'static str, String)> {
     const TOKEN: &str = "[a-zA-Z0-9.!%*_+`'~-]{1,12}";
     const QUOTED: &str = "\"([ !#-\\[\\]-~\u{80}-\u{2fff}]|\\\\[ -~]){0,12}\"";
     let params = format!("([ ]?;[ ]?{TOKEN}([ ]?=[ ]?({TOKEN}|{QUOTED}|\\[::1\\]))?){{0,3}}");
@@ -110,11 +111,11 @@ fn good_line() -> impl Strategy<Value = (&'static str, String)> {
     ]
 }
 
-/// Reads every typed header of a message; the first thing that is wrong.
+/// Parses every typed header of a message and returns the first error.
 fn read_all(message: &Message) -> Result<(), ParseError> {
     fn all<'a, H: Header<'a>>(message: &'a Message, first: &mut Result<(), ParseError>) {
         for error in message.headers::<H>().filter_map(Result::err).chain(message.header::<H>().err()) {
-            // An error points into the line it is about.
+            // The offset of an error is inside a line of its header.
             let lines = message.lines().filter(|line| line.name == H::NAME);
             let line = lines.rev().find(|line| line.whole.start <= error.offset).unwrap();
             assert!(error.offset <= line.whole.end && error.header == Some(H::NAME), "{error}");
@@ -136,7 +137,7 @@ fn read_all(message: &Message) -> Result<(), ParseError> {
     first
 }
 
-/// Calls everything that reads a message.
+/// Calls every function that reads a message.
 fn exercise(message: &Message) {
     let _ = read_all(message);
     if message.is_request()
@@ -173,11 +174,11 @@ fn exercise(message: &Message) {
         None,
     )
     .finish();
-    write_ack(&Sent::as_is(message), message, &mut out);
-    write_cancel(&Sent::as_is(message), Some(b"SIP"), &mut out);
+    write_ack(&SentInvite::as_is(message), message, &mut out);
+    write_cancel(&SentInvite::as_is(message), Some(b"SIP"), &mut out);
 }
 
-/// A URI is itself, and the target made of it has nothing that a Request-URI may not have.
+/// A URI is equivalent to itself, and its target has no parts that a Request-URI must not have.
 fn exercise_uri(uri: &Uri<'_>) {
     assert!(equivalent(uri, uri));
     if let Some(tel) = uri.tel() {
@@ -204,14 +205,14 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_good_message_comes_back_whole(bytes in message()) {
+    fn a_valid_message_is_written_unchanged(bytes in message()) {
         let message = Message::parse(bytes.clone().into()).unwrap();
         prop_assert_eq!(write(&mut Rewrite::new(), &message), bytes);
     }
 
     // checklist 47
     #[test]
-    fn without_edits_the_same_octets(bytes in mutated()) {
+    fn without_edits_the_octets_are_unchanged(bytes in mutated()) {
         if let Ok(message) = Message::parse(bytes.clone().into()) {
             let out = write(&mut Rewrite::new(), &message);
             let start = bytes.iter().position(|byte| !b"\r\n".contains(byte)).unwrap();
@@ -243,7 +244,7 @@ proptest! {
     }
 
     #[test]
-    fn any_edits_never_panic(bytes in mutated(), edits in vec((any::<u16>(), any::<u16>(), "[a-z]{0,3}"), 0..8)) {
+    fn no_edits_panic(bytes in mutated(), edits in vec((any::<u16>(), any::<u16>(), "[a-z]{0,3}"), 0..8)) {
         if let Ok(message) = Message::parse(bytes.into()) {
             let mut rewrite = Rewrite::new();
             rewrite.stamp_via(&message, [192, 0, 2, 1].into(), Some(9));
@@ -256,7 +257,7 @@ proptest! {
     }
 
     #[test]
-    fn random_octets_never_panic(bytes in vec(any::<u8>(), 0..200), head in any::<bool>()) {
+    fn random_octets_do_not_panic(bytes in vec(any::<u8>(), 0..200), head in any::<bool>()) {
         let bytes = if head { [&b"INVITE sip:a SIP/2.0\r\nVia: "[..], &bytes].concat() } else { bytes };
         if let Ok(message) = Message::parse(bytes.clone().into()) {
             exercise(&message);
@@ -277,7 +278,7 @@ proptest! {
     }
 
     #[test]
-    fn any_user_can_be_written(user in vec(any::<u8>(), 1..30)) {
+    fn any_user_round_trips(user in vec(any::<u8>(), 1..30)) {
         let mut text = b"sip:".to_vec();
         escape_user(&user, &mut text);
         text.extend_from_slice(b"@h");
@@ -287,7 +288,7 @@ proptest! {
     }
 
     #[test]
-    fn a_number_is_the_same_however_it_is_written(
+    fn visual_separators_do_not_change_a_number(
         number in "[0-9]{1,12}", other in "[0-9]{1,12}", seed in vec(any::<Index>(), 0..6), ext in "[0-9]{1,3}"
     ) {
         let mut written = format!("+{number}");
@@ -302,7 +303,7 @@ proptest! {
     }
 
     #[test]
-    fn lenient_line_ends_change_nothing_but_the_complaint(bytes in mutated()) {
+    fn lenient_line_ends_change_only_the_defect(bytes in mutated()) {
         let lenient = Leniency { lone_lf: true, lone_cr: true };
         match (Message::parse(bytes.clone().into()), Message::parse_with(bytes.into(), lenient)) {
             (Ok(strict), Ok(lenient)) => {
@@ -315,7 +316,7 @@ proptest! {
     }
 
     #[test]
-    fn a_stream_is_cut_where_its_messages_end(messages in vec(message(), 1..4), step in 1..50_usize) {
+    fn a_stream_is_split_at_the_ends_of_its_messages(messages in vec(message(), 1..4), step in 1..50_usize) {
         let stream = messages.concat();
         let mut framer = Framer::new(1 << 16);
         let (mut start, mut end, mut found) = (0, 0, 0);
@@ -337,16 +338,16 @@ proptest! {
 }
 
 proptest! {
-    // Each case is a whole message of values made from patterns.
+    // Fewer cases: each is a whole message of values generated from regular expressions.
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_the_grammar_allows_is_read(lines in vec(good_line(), 0..8)) {
-        let mut once = Vec::new();
-        // Of what may stand once the first stays.
+    fn values_that_the_grammar_allows_are_parsed(lines in vec(valid_line(), 0..8)) {
+        let mut names = Vec::new();
+        // Keep only the first line of a header that may occur once.
         let lines = lines.into_iter().filter(|(name, _)| {
-            let is_new = !once.contains(name);
-            once.push(*name);
+            let is_new = !names.contains(name);
+            names.push(*name);
             is_new || HeaderName::from_bytes(name.as_bytes()).occurs() == parser::Occurs::List
         });
         let lines: String = lines.map(|(name, value)| format!("{name}: {value}\r\n")).collect();

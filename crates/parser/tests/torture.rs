@@ -1,7 +1,7 @@
-//! The traits of RFC 4475 and RFC 5118, one message of our own each, and some of our own. The table in `torture/README.md`
-//! says what is expected of each file: `valid` ones are read without complaint, `invalid` ones are refused with the reason
-//! that stands there.
-#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test stops at what it does not expect")]
+//! Torture tests of RFC 4475 and RFC 5118, with messages written for this project, and some more. The table in
+//! `torture/README.md` has the expected result of each file: `valid` ones are parsed without error, `invalid` ones are
+//! refused with the reason in the table.
+#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test panics on unexpected results")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,8 +19,8 @@ use parser::{
     Via, Warning, WwwAuthenticate, can_answer,
 };
 
-/// Reads all that a proxy and a registrar read, in their order, and then whatever else has a type; the first thing that is
-/// wrong.
+/// Parses the headers that a proxy and a registrar read, in their order, and then all other typed headers. Returns the first
+/// error.
 fn read(message: &Message) -> Result<(), ParseError> {
     if let Some(defect) = message.defect() {
         return Err(defect);
@@ -42,7 +42,7 @@ fn read(message: &Message) -> Result<(), ParseError> {
 
 fn read_every_type(message: &Message) -> Result<(), ParseError> {
     fn all<'a, H: Header<'a>>(message: &'a Message) -> Result<(), ParseError> {
-        // A list header may be empty; one that is no list must be readable as it stands.
+        // A list header may be empty; other headers must be valid as a single value.
         if !H::LIST {
             message.header::<H>()?;
         }
@@ -109,7 +109,7 @@ fn every_message_is_in_the_table_and_every_row_has_a_message() {
 
 // checklist 34
 #[test]
-fn each_message_is_read_or_refused_as_the_table_says() {
+fn each_message_is_parsed_or_refused_as_in_the_table() {
     let messages = messages();
     for (file, expected) in rows() {
         let found = match Message::parse(messages[&file].clone()).and_then(|message| read(&message)) {
@@ -122,7 +122,7 @@ fn each_message_is_read_or_refused_as_the_table_says() {
 }
 
 #[test]
-fn valid_messages_come_back_octet_for_octet() {
+fn valid_messages_are_written_unchanged() {
     for (name, bytes) in messages().into_iter().filter(|(name, _)| name.starts_with("valid/")) {
         let message = Message::parse(bytes.clone()).unwrap();
         let mut out = Vec::new();
@@ -133,7 +133,7 @@ fn valid_messages_come_back_octet_for_octet() {
 }
 
 #[test]
-fn the_leniency_switch_lets_lone_line_ends_pass_and_nothing_else() {
+fn leniency_accepts_lone_line_ends_and_nothing_else() {
     let leniency = Leniency { lone_lf: true, lone_cr: true };
     for (name, bytes) in messages().into_iter().filter(|(name, _)| name.starts_with("invalid/")) {
         let refused = Message::parse_with(bytes, leniency).and_then(|message| read(&message)).is_err();
@@ -143,7 +143,7 @@ fn the_leniency_switch_lets_lone_line_ends_pass_and_nothing_else() {
 }
 
 #[test]
-fn what_the_odd_ones_mean() {
+fn values_of_unusual_messages() {
     let odd = message("valid/white_space_everywhere");
     let via = odd.required::<Via<'_>>().unwrap();
     assert_eq!(
@@ -166,16 +166,16 @@ fn what_the_odd_ones_mean() {
 }
 
 #[test]
-fn what_the_torture_rfcs_say_of_addresses() {
+fn addresses_as_the_torture_rfcs_define_them() {
     let host = |name: &str| message(name).uri().map(|uri| uri.sip().map(|uri| (uri.host.ip(), uri.port))).unwrap();
     let ip = |text: &str| Some(text.parse().unwrap());
-    // RFC 5118 4.3, 4.4: the port is a part of the address, or it is not.
+    // RFC 5118 4.3, 4.4: the last group is part of the address, or a port follows the brackets.
     assert_eq!(host("valid/ipv6_port_like_group"), Some((ip("2001:db8::10:5070"), None)));
     assert_eq!(host("valid/ipv6_port_outside_brackets"), Some((ip("2001:db8::10"), Some(5070))));
     assert_eq!(host("valid/ipv6_with_three_colons"), Some((ip("2001:db8::192.0.2.1"), None)));
     assert_eq!(host("valid/ipv4_mapped"), Some((ip("::ffff:192.0.2.10"), None)));
     assert_eq!(host("valid/zone_of_a_link_local_address"), Some((ip("fe80::1"), None)));
-    // RFC 5118 4.5: both are written, and mean the same.
+    // RFC 5118 4.5: senders use both forms.
     for (name, received) in [
         ("valid/ipv6_received_in_brackets", &b"[2001:db8::9:255]"[..]),
         ("valid/ipv6_received_bare", b"2001:db8::9:255"),
@@ -185,15 +185,15 @@ fn what_the_torture_rfcs_say_of_addresses() {
 }
 
 #[test]
-fn what_the_torture_rfcs_say_of_parameters() {
-    // RFC 4475 3.1.1.3: undone once, never twice.
+fn parameters_as_the_torture_rfcs_define_them() {
+    // RFC 4475 3.1.1.3: escapes are decoded once, not twice.
     let escapes = message("valid/escapes_in_uris");
     let contact = escapes.required::<Contact<'_>>().unwrap();
     let uri = *contact.address().unwrap().uri.sip().unwrap();
     assert!(uri.is_loose());
     assert_eq!((&*uri.user_unescaped(), uri.param("name")), (&b"caller"[..], Some(Some(&b"v%61lue%25%34%31"[..]))));
     // RFC 4475 3.2.1
-    let branch = message("valid/branch_of_nothing_but_the_cookie");
+    let branch = message("valid/branch_is_only_the_cookie");
     assert_eq!(branch.required::<Via<'_>>().unwrap().branch(), Some(&b"z9hG4bK"[..]));
     // RFC 4475 3.3.13, 3.3.14
     let parameter = message("valid/uri_parameter_in_contact");

@@ -1,18 +1,18 @@
-//! The closed set of stores, for a program that learns from its configuration which one it has.
+//! An enum over the stores, for a program whose configuration selects one.
 
 use super::{Commit, Counts, DiskStore, MemoryStore, Store, Ticket};
 use crate::{Aor, Record, Wall};
 
-/// The closed set of stores.
+/// One of the stores.
 pub enum AnyStore {
-    /// Gone when the program ends.
+    /// Not durable: the records are lost when the program ends.
     Memory(MemoryStore),
     /// Durable.
     Disk(DiskStore),
 }
 
 impl AnyStore {
-    /// Users and bindings registered, exact as of the last [`sweep`](Store::sweep). Two atomic reads.
+    /// Registered users and bindings, exact as of the last [`sweep`](Store::sweep). Costs two atomic reads.
     pub fn counts(&self) -> Counts {
         match self {
             Self::Memory(store) => store.counts(),
@@ -20,7 +20,7 @@ impl AnyStore {
         }
     }
 
-    /// See [`DiskStore::time`]; none in memory, which has no earlier runs.
+    /// See [`DiskStore::time`]; `None` for the memory store, which has no earlier runs.
     pub fn time(&self) -> Option<Wall> {
         match self {
             Self::Memory(_) => None,
@@ -36,7 +36,7 @@ impl AnyStore {
         }
     }
 
-    /// Addresses of record that take room, with a live binding or without; also of those removed in the last 32 s. One
+    /// Addresses of record in memory, with or without a live binding, including those removed in the last 32 s. Costs one
     /// atomic read.
     pub fn records(&self) -> u64 {
         match self {
@@ -45,7 +45,7 @@ impl AnyStore {
         }
     }
 
-    /// Changes that wait for the disk; 0 in memory.
+    /// Changes that wait for the disk; 0 for the memory store.
     pub fn queue_len(&self) -> usize {
         match self {
             Self::Memory(_) => 0,
@@ -53,7 +53,7 @@ impl AnyStore {
         }
     }
 
-    /// Write what waits and stop. Later commits fail, reads go on. Idempotent.
+    /// Writes the queued changes and stops. Later commits fail, reads still work. Idempotent.
     pub fn close(&self) {
         match self {
             Self::Memory(_) => {}

@@ -1,7 +1,7 @@
-//! The durable store: the map in memory, and every change of it on disk before it is acknowledged.
+//! The durable store: the map in memory, and every change on disk before it is acknowledged.
 //!
-//! Decides what is read at the start and when a change counts as pending. Reads never touch the disk. Must not write:
-//! the writer thread does.
+//! Loads the file at the start and queues changes. Reads never access the disk. Must not write to the file: the writer
+//! thread does.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,22 +14,22 @@ use parking_lot::{Mutex, RwLock};
 use super::file::File;
 use super::journal::{self, Entry, RowError};
 use super::map::Map;
-use super::queue::{Queue, Refused};
-use super::writer::{self, Journal, Op, Shared, low};
-use super::{Commit, Counts, SWEEP, Store, StoreError, Ticket};
+use super::queue::{PushError, Queue};
+use super::writer::{self, Journal, Op, Shared, row_tag};
+use super::{Commit, Counts, SWEEP_MAX, Store, StoreError, Ticket};
 use crate::{Aor, Record, Wall, format1};
 
 /// How to open a [`DiskStore`].
 #[derive(Clone, Copy, Debug)]
 pub struct DiskOptions {
-    /// What the machine's clock says. See [`DiskStore::time`].
+    /// The time of the machine's clock. See [`DiskStore::time`].
     pub now: Wall,
-    /// Changes that may wait for the disk; one more is [`Commit::Full`]. At least 1.
+    /// Maximum of changes that wait for the disk; above it a commit is [`Commit::Full`]. At least 1.
     pub queue: usize,
-    /// Changes written in one transaction at most: bounds how long the first of them waits for the last.
+    /// Maximum of changes in one transaction: limits how long the first of them waits for the last.
     pub group: usize,
-    /// Groups begin no closer together: nobody minds a short wait, and a transaction costs as much as the rest of ten
-    /// REGISTERs.
+    /// Minimum time from the start of one group to the start of the next. A transaction costs as much as the rest of ten
+    /// REGISTERs, so larger groups are worth a short wait.
     pub pace: Duration,
 }
 
@@ -40,34 +40,34 @@ impl DiskOptions {
     }
 }
 
-/// What a durable store calls from its writer thread. They must be quick and must not panic.
+/// Callbacks of a durable store, called from its writer thread. They must be quick and must not panic.
 pub struct Hooks {
-    /// For each pending commit once, in groups.
+    /// Called once for each pending commit, in groups.
     pub done: Done,
-    /// After each group.
+    /// Called after each group.
     pub committed: Box<dyn Fn(CommitReport) + Send + Sync>,
-    /// When it turns out that changes cannot be made safe, and when they can be again. They can at the start.
+    /// Called when changes can no longer be made durable, and when they can again. They can at the start.
     pub usable: Usable,
 }
 
-/// Told whether changes can be made safe from now on, or why not.
+/// Receives whether changes can be made durable from now on, or why not.
 pub type Usable = Box<dyn Fn(Result<(), &StoreError>) + Send + Sync>;
 
-/// Told whose commits are safe, or why they are not: then the records before them are in place again.
+/// Receives the tickets of commits that are durable, or why they are not: then the earlier records have been restored.
 pub type Done = Box<dyn Fn(&[Ticket], Result<(), &StoreError>) + Send + Sync>;
 
 /// One group commit.
 #[derive(Clone, Copy, Debug)]
 pub struct CommitReport {
-    /// How many changes it held.
+    /// The number of changes in it.
     pub changes: usize,
-    /// From the first write to the end of the fsync.
+    /// Time from the first write to the end of the fsync.
     pub took: Duration,
-    /// Did it reach the disk?
+    /// Whether it was written to the disk.
     pub ok: bool,
 }
 
-/// Records in memory and in a file. Dropping it writes what waits.
+/// Records in memory and in a file. Dropping it writes the queued changes.
 pub struct DiskStore {
     shared: Arc<Shared>,
     time: Wall,
@@ -75,12 +75,12 @@ pub struct DiskStore {
 }
 
 impl DiskStore {
-    /// Open the file at `path`, made if it is not there along with the folders above it, and load all of it. The file
-    /// belongs to this store until it is closed (beside it stands a write-ahead log, `<path>-wal`: they go together).
+    /// Opens the file at `path` and loads all of it. The file and its parent folders are created if they do not exist. The
+    /// store locks the file until it is closed. The write-ahead log `<path>-wal` is part of the store.
     ///
     /// # Errors
-    /// In use by another process, not a store, damaged, of another format, or not to be read or written, which is tried.
-    /// The file is left as it was.
+    /// The file is in use by another process, not a store, damaged, of another format, not readable or not writable
+    /// (which is tried). The file is left unchanged.
     pub fn open(path: &Path, options: DiskOptions, hooks: Hooks) -> Result<Self, StoreError> {
         Self::start(File::open(path)?, options, hooks)
     }
@@ -90,7 +90,7 @@ impl DiskStore {
         let (journal, time) = load(file, &map, options.now)?;
         let queue = Queue::new(options.queue.max(1));
         let ahead = AtomicI64::new(journal.ahead);
-        let shared = Arc::new(Shared { map, queue, gate: RwLock::new(()), ahead, hooks });
+        let shared = Arc::new(Shared { map, queue, undo_lock: RwLock::new(()), ahead, hooks });
         let (path, in_thread) = (journal.file.path().to_owned(), Arc::clone(&shared));
         let spawned =
             thread::Builder::new().name("location".to_owned()).spawn(move || writer::run(journal, &in_thread, options));
@@ -98,18 +98,18 @@ impl DiskStore {
         Ok(Self { shared, time, writer: Mutex::new(Some(writer)) })
     }
 
-    /// The store's own time at the moment when it was opened, in which the dates of all its records are, and in which every
-    /// `now` has to be from then on.
+    /// The store's time when it was opened. All times in its records are in the store's time, and every later `now` must be
+    /// as well.
     ///
-    /// It is the machine's clock at the first start. From then on it goes on as time passes, whatever becomes of that clock
-    /// (see [`set_ahead`](Self::set_ahead)), and from one run to the next as far as the machine's clock tells how long
-    /// it was in between: never backward, since the last change that was written was before.
+    /// At the first start it is the time of the machine's clock. It then advances with elapsed time, even if that clock
+    /// is set (see [`set_ahead`](Self::set_ahead)). Over a restart it advances by the difference of the machine's clock,
+    /// but is never earlier than the last change that was written.
     pub fn time(&self) -> Wall {
         self.time
     }
 
-    /// The machine's clock is this many milliseconds ahead of the store's time now: it was set. Kept for the next start,
-    /// within a second or with the next change.
+    /// Tells the store that the machine's clock was set and is now this many milliseconds ahead of the store's time. This is
+    /// written to the file within a second or with the next change, for the next start.
     pub fn set_ahead(&self, millis: i64) {
         self.shared.ahead.store(millis, Ordering::Relaxed);
     }
@@ -129,12 +129,12 @@ impl DiskStore {
         self.shared.queue.len()
     }
 
-    /// Write what waits, tell [`Hooks::done`], give up the file. Later commits fail with [`StoreError::Closed`], reads
-    /// go on. A second call does nothing.
+    /// Writes the queued changes, calls [`Hooks::done`] and closes the file. Later commits fail with [`StoreError::Closed`],
+    /// reads still work. A second call does nothing.
     pub fn close(&self) {
         self.shared.queue.close();
         let Some(writer) = self.writer.lock().take() else { return };
-        // A hook that drops the last owner of the store must not wait for itself.
+        // A hook may drop the last owner of the store: the writer thread must not join itself.
         if writer.thread().id() != thread::current().id() && writer.join().is_err() {
             tracing::error!("the location writer ended by a panic");
         }
@@ -153,20 +153,20 @@ impl Store for DiskStore {
     }
 
     fn commit(&self, expected: Option<&Record>, record: Record, ticket: Ticket) -> Commit {
-        let _gate = self.shared.gate.read();
-        // Queued under the shard's lock: the queue has the order in which memory changed.
+        let _guard = self.shared.undo_lock.read();
+        // Queued under the shard's lock, so that the queue has the order of the changes in memory.
         self.shared.map.swap(expected, record, |before, after| {
             match self.shared.queue.push(Op { before: before.cloned(), after: after.clone(), ticket }) {
                 Ok(()) => Commit::Pending,
-                Err(Refused::Full) => Commit::Full,
-                Err(Refused::Closed) => Commit::Failed(StoreError::Closed),
+                Err(PushError::Full) => Commit::Full,
+                Err(PushError::Closed) => Commit::Failed(StoreError::Closed),
             }
         })
     }
 
-    // The file is not told: what it has of them is over by its own dates.
+    // The file is not changed: the expiry times in it are enough to discard these records when it is loaded.
     fn sweep(&self, now: Wall) -> usize {
-        self.shared.map.sweep(now, SWEEP)
+        self.shared.map.sweep(now, SWEEP_MAX)
     }
 
     fn list(&self, visit: &mut dyn FnMut(&Record)) {
@@ -174,31 +174,31 @@ impl Store for DiskStore {
     }
 }
 
-/// All that is in the file, and the store's time.
+/// Loads the file into the map; returns the journal and the store's time.
 fn load(file: File, map: &Map, clock: Wall) -> Result<(Journal, Wall), StoreError> {
-    file.audit()?;
+    file.quick_check()?;
     let ahead = file.ahead()?;
     let mut now = Wall(clock.0.saturating_add_signed(ahead.saturating_neg()));
-    let mut journal = Journal { file, rows: 1..1, octets: 0, ahead, spoilt: None };
-    if journal.file.is_earlier()? {
-        load_earlier(&mut journal, map, now)?;
+    let mut journal = Journal { file, rows: 1..1, octets: 0, ahead, damaged_at: None };
+    if journal.file.is_format1()? {
+        load_format1(&mut journal, map, now)?;
     } else {
-        // A clock that was set back, or that was not yet set when the machine started, must not prolong anything.
+        // A clock that was set back, or not yet set when the machine started, must not prolong any binding.
         now = now.max(last_change(&journal.file)?);
         load_rows(&mut journal, map, now)?;
         map.sweep(now, usize::MAX);
     }
-    journal.file.trust()?;
+    journal.file.allow_checkpoint_on_close()?;
     journal.ahead = i64::try_from(i128::from(clock.0) - i128::from(now.0)).unwrap_or(0);
-    journal.file.begin(journal.ahead)?;
+    journal.file.start_writing(journal.ahead)?;
     Ok((journal, now))
 }
 
-/// When the last change was made that is in the file: a group ends with the record that was changed last.
+/// The time of the last change in the file. The last record of the last row was changed last.
 fn last_change(file: &File) -> Result<Wall, StoreError> {
-    let Some(row) = file.last()? else { return Ok(Wall(0)) };
+    let Some(row) = file.last_row()? else { return Ok(Wall(0)) };
     let last = journal::entries(&row).ok().and_then(|entries| entries.last()).and_then(Result::ok);
-    let record = last.and_then(|Entry { aor_len, octets }| Record::restored(aor_len, octets, Wall(0)));
+    let record = last.and_then(|Entry { aor_len, octets }| Record::from_stored(aor_len, octets, Wall(0)));
     let changed = record.iter().flat_map(|record| record.bindings()).map(|binding| binding.changed_at()).max();
     Ok(changed.unwrap_or_default())
 }
@@ -209,8 +209,8 @@ fn load_rows(journal: &mut Journal, map: &Map, now: Wall) -> Result<(), StoreErr
         RowError::Corrupt => file.corrupt(),
         RowError::Format(found) => StoreError::Format { path: file.path().to_owned(), found, known: journal::FORMAT },
     };
-    file.each(|number, row| {
-        // Rows are taken away at the front only: a gap is a loss.
+    file.for_each_row(|number, row| {
+        // Only the oldest rows are ever deleted, so a gap means that a row was lost.
         if !rows.is_empty() && number.checked_add(1) != Some(rows.start) {
             return Err(file.corrupt());
         }
@@ -220,14 +220,15 @@ fn load_rows(journal: &mut Journal, map: &Map, now: Wall) -> Result<(), StoreErr
         *octets += row.len() as u64;
         let entries = journal::entries(row).and_then(Iterator::collect::<Result<Vec<_>, _>>).map_err(fail)?;
         if first {
-            // At least half of the file is of use: a table that grows as it is filled takes as long again.
+            // About half of the file is current. Reserving avoids that the table grows repeatedly, which would double the
+            // time.
             map.reserve(file.len() / 2 * entries.len() / row.len().max(1));
         }
         for Entry { aor_len, octets } in entries.into_iter().rev() {
-            // Of each address of record the last one counts, also if nothing is left of it.
+            // The last record of each address of record counts, even if it has no bindings left.
             map.insert_new(octets.get(..aor_len).unwrap_or_default(), || {
-                let record = Record::restored(aor_len, octets, now).ok_or_else(|| file.corrupt())?;
-                record.notes().set_row(low(number));
+                let record = Record::from_stored(aor_len, octets, now).ok_or_else(|| file.corrupt())?;
+                record.meta().set_row(row_tag(number));
                 Ok(record)
             })?;
         }
@@ -235,9 +236,9 @@ fn load_rows(journal: &mut Journal, map: &Map, now: Wall) -> Result<(), StoreErr
     })
 }
 
-fn load_earlier(journal: &mut Journal, map: &Map, now: Wall) -> Result<(), StoreError> {
+fn load_format1(journal: &mut Journal, map: &Map, now: Wall) -> Result<(), StoreError> {
     let file = &journal.file;
-    file.each_earlier(|aor, octets| {
+    file.for_each_format1(|aor, octets| {
         let record = format1::read(aor, octets, now).ok_or_else(|| file.corrupt())?;
         if !record.bindings().is_empty() {
             map.restore(record);
@@ -246,7 +247,7 @@ fn load_earlier(journal: &mut Journal, map: &Map, now: Wall) -> Result<(), Store
     })?;
     let mut records = Vec::new();
     map.list(&mut |record| records.push(record.clone()));
-    journal.renew(records.iter(), map)
+    journal.migrate(records.iter(), map)
 }
 
 #[cfg(test)]
@@ -260,21 +261,21 @@ mod tests {
 
     type Group = (Vec<u64>, bool);
 
-    /// A store that holds about this many pages, its answers, and a switch without which no second group begins.
-    fn small(folder: &Path, pages: u32) -> (DiskStore, Receiver<Group>, SyncSender<()>) {
-        let (tell, told) = sync_channel(100);
-        let (go, wait) = sync_channel(100);
-        let wait = Mutex::new(wait);
+    /// A store limited to this many pages, its outcomes, and a sender: the writer waits after each group until it sends.
+    fn open_small(folder: &Path, pages: u32) -> (DiskStore, Receiver<Group>, SyncSender<()>) {
+        let (sender, outcomes) = sync_channel(100);
+        let (release, hold) = sync_channel(100);
+        let hold = Mutex::new(hold);
         let done = move |group: &[Ticket], outcome: Result<(), &StoreError>| {
             assert!(matches!(outcome, Ok(()) | Err(StoreError::Full { .. })), "{outcome:?}");
-            tell.send((group.iter().map(|ticket| ticket.id).collect(), outcome.is_ok())).unwrap();
-            let _ = wait.lock().recv();
+            sender.send((group.iter().map(|ticket| ticket.id).collect(), outcome.is_ok())).unwrap();
+            let _ = hold.lock().recv();
         };
         let file = File::open(&folder.join("location")).unwrap();
-        file.limit(pages);
+        file.limit_pages(pages);
         let options = DiskOptions { group: 1, ..DiskOptions::new(NOW) };
         let hooks = Hooks { done: Box::new(done), committed: Box::new(|_| {}), usable: Box::new(|_| {}) };
-        (DiskStore::start(file, options, hooks).unwrap(), told, go)
+        (DiskStore::start(file, options, hooks).unwrap(), outcomes, release)
     }
 
     fn commit(store: &DiskStore, user: &[u8], cseq: u32, agent: &[u8]) -> Commit {
@@ -301,14 +302,14 @@ mod tests {
             ),
         };
         let aor = Aor::new(user, b"office.example");
-        let there = store.load(&aor);
-        let old = there.clone().unwrap_or_else(|| Record::empty(&aor));
+        let current = store.load(&aor);
+        let old = current.clone().unwrap_or_else(|| Record::empty(&aor));
         let Ok(Applied::Changed { record, .. }) = old.apply(&change, NOW, &limits) else { panic!("{change:?}") };
-        store.commit(there.as_ref(), record, Ticket { worker: 0, id: cseq.into() })
+        store.commit(current.as_ref(), record, Ticket { worker: 0, id: cseq.into() })
     }
 
     #[test]
-    fn a_file_that_is_taken_away_while_it_is_written_can_come_back() {
+    fn a_file_moved_during_a_write_can_be_put_back() {
         let folder = tempfile::tempdir().unwrap();
         let (path, elsewhere) = (folder.path().join("location"), folder.path().join("elsewhere"));
         let map = Map::new();
@@ -316,7 +317,7 @@ mod tests {
         let record = Record::empty(&Aor::new(b"alice", b"office.example"));
         let write = |journal: &mut Journal| journal.write(std::iter::once(&record), 0, &map);
         assert!(write(&mut journal).is_ok() && journal.check().is_ok());
-        // After the last look, before the commit.
+        // After the last check, before the commit.
         std::fs::rename(&path, &elsewhere).unwrap();
         assert!(matches!(write(&mut journal), Err(StoreError::Lost { .. })));
         assert!(matches!(journal.check(), Err(StoreError::Lost { .. })));
@@ -325,32 +326,32 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_group_takes_back_all_that_was_built_on_it() {
+    fn a_failed_group_undoes_the_changes_computed_from_it() {
         let folder = tempfile::tempdir().unwrap();
-        let (store, told, go) = small(folder.path(), 8);
+        let (store, outcomes, release) = open_small(folder.path(), 8);
         let alice = Aor::new(b"alice", b"office.example");
         assert!(matches!(commit(&store, b"alice", 1, b"phone"), Commit::Pending));
-        assert_eq!(told.recv().unwrap(), (vec![1], true));
+        assert_eq!(outcomes.recv().unwrap(), (vec![1], true));
         let before = store.load(&alice).unwrap();
 
-        // The writer is held; 2 is too large for the disk, 3 is computed from it, 4 only has bad luck.
+        // The writer waits. 2 is too large for the disk, 3 is computed from it, 4 is only in the same queue.
         assert!(matches!(commit(&store, b"alice", 2, &[b'x'; 8_000]), Commit::Pending));
         assert!(matches!(commit(&store, b"alice", 3, b"phone"), Commit::Pending));
         assert!(matches!(commit(&store, b"bob", 4, b"phone"), Commit::Pending));
         assert_eq!(store.counts(), Counts { users: 2, bindings: 8 });
-        go.send(()).unwrap();
-        assert_eq!(told.recv().unwrap(), (vec![2, 3, 4], false));
-        assert!(store.load(&alice).unwrap().is(&before));
+        release.send(()).unwrap();
+        assert_eq!(outcomes.recv().unwrap(), (vec![2, 3, 4], false));
+        assert!(store.load(&alice).unwrap().ptr_eq(&before));
         assert!(store.load(&Aor::new(b"bob", b"office.example")).is_none());
         assert_eq!(store.counts(), Counts { users: 1, bindings: 4 });
 
-        // And the next is none the worse for it.
+        // The next commit succeeds.
         assert!(matches!(commit(&store, b"alice", 5, b"phone"), Commit::Pending));
-        go.send(()).unwrap();
-        assert_eq!(told.recv().unwrap(), (vec![5], true));
-        drop(go);
+        release.send(()).unwrap();
+        assert_eq!(outcomes.recv().unwrap(), (vec![5], true));
+        drop(release);
         drop(store);
-        let (store, _, _) = small(folder.path(), 8);
+        let (store, _, _) = open_small(folder.path(), 8);
         assert_eq!(store.load(&alice).unwrap().live(NOW).next().unwrap().cseq(), 5);
     }
 }

@@ -1,21 +1,21 @@
 //! Why a store cannot be opened or written.
 //!
-//! Decides the words that an operator reads: each names the file. Must not carry more than he can act on.
+//! Defines the error messages for the operator. Each names the file.
 
 use std::io;
 use std::path::PathBuf;
 
-/// A store that cannot be used. The file is as it was.
+/// Why a store cannot be used. The file is unchanged.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// Another process has it open.
+    /// Another process has the store open.
     #[error("{path:?} is in use by another process")]
     Locked {
         /// The store's file.
         path: PathBuf,
     },
-    /// Something else is at this path.
+    /// The path is not a location store.
     #[error("{path:?} is not a location store")]
     NotAStore {
         /// The store's file.
@@ -27,37 +27,37 @@ pub enum StoreError {
         /// The store's file.
         path: PathBuf,
     },
-    /// Written by another version of the program.
+    /// The file was written by another version of the program.
     #[error("{path:?} holds records of format {found}, this program reads {known}")]
     Format {
         /// The store's file.
         path: PathBuf,
-        /// The number that the file gives.
+        /// The format number in the file.
         found: u8,
-        /// The format known here.
+        /// The format that this program reads.
         known: u8,
     },
-    /// Its files are not the ones that were opened. What is in memory is as it was.
+    /// The files are not the ones that were opened. The records in memory are unchanged.
     #[error("{path:?}, or a file beside it, was deleted, cut or replaced while it was in use")]
     Lost {
         /// The store's file.
         path: PathBuf,
     },
-    /// No room on the disk.
+    /// The disk is full.
     #[error("{path:?}: the disk is full")]
     Full {
         /// The store's file.
         path: PathBuf,
     },
-    /// The operating system refuses: permissions, a defect…
+    /// An error of the operating system, such as missing permissions or a defective disk.
     #[error("{path:?}: {kind}")]
     Io {
-        /// The store's file, or the folder that it should be in.
+        /// The store's file, or its folder.
         path: PathBuf,
-        /// What the system said.
+        /// The kind of the error.
         kind: io::ErrorKind,
     },
-    /// The store was closed.
+    /// The store has been closed.
     #[error("the location store is closed")]
     Closed,
 }

@@ -1,9 +1,9 @@
-//! The file of the disk store: an SQLite database with one table of numbered rows, written at the end, deleted from the
-//! front.
+//! The file of the disk store: an SQLite database with one table of numbered rows, which are appended at the end and
+//! deleted from the front.
 //!
-//! Decides how it is opened (by one process, with a write-ahead log and an fsync for each transaction; others may read,
-//! for a backup), how a file that is not ours is told, and what each of SQLite's errors is called here. Must not know
-//! what the octets mean: see `journal.rs`.
+//! Opens it for one process, with a write-ahead log and an fsync for each transaction (another process may read it, for a
+//! backup), recognises files of other programs, and maps SQLite's errors. Must not know what the octets mean: see
+//! `journal.rs`.
 
 use std::fs::{self, TryLockError};
 use std::io;
@@ -14,61 +14,61 @@ use rusqlite::config::DbConfig;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, Transaction};
 
-use super::places::{Look, Places};
+use super::snapshot::{FileSnapshots, FileStatus};
 use super::{StoreError, wal};
 
 /// An open, locked store file.
 pub(crate) struct File {
     connection: Connection,
     path: PathBuf,
-    /// The files as this program left them; none while it only looks at them, or has just begun to.
-    places: Option<Places>,
-    /// Held as long as the file is written to. SQLite's own locks would keep a backup out as well.
+    /// The files as this program last wrote them; `None` before [`start_writing`](Self::start_writing).
+    snapshots: Option<FileSnapshots>,
+    /// Locked while the file is open for writing. An exclusive lock of SQLite would prevent backups as well.
     _lock: Option<fs::File>,
 }
 
 impl File {
-    /// Open or make the file, and the folders above it. A file that is not ours is left as it is.
+    /// Opens the file, or creates it and its parent folders. A file of another program is left unchanged.
     pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
-        prepare(path)?;
+        create_if_missing(path)?;
         let lock = lock(path)?;
-        let whole = wal::is_whole(&beside(path, "-wal"));
+        let whole = wal::is_whole(&with_suffix(path, "-wal"));
         if !whole.map_err(|error| StoreError::Io { path: path.to_owned(), kind: error.kind() })? {
             return Err(StoreError::Corrupt { path: path.to_owned() });
         }
-        // Each connection is used by one thread at a time: SQLite's own mutexes are for nothing.
+        // Each connection is used by one thread at a time, so SQLite needs no mutexes.
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let fail = |error: rusqlite::Error| failure(&error, path);
         let connection = Connection::open_with_flags(path, flags).map_err(fail)?;
         set_up(&connection).map_err(fail)?;
-        let file = Self { connection, path: path.to_owned(), places: None, _lock: Some(lock) };
+        let file = Self { connection, path: path.to_owned(), snapshots: None, _lock: Some(lock) };
         match file.kind()? {
-            Kind::Store | Kind::Earlier => {}
+            Kind::Store | Kind::Format1 => {}
             Kind::Empty => {
                 file.connection.execute_batch(&format!("BEGIN EXCLUSIVE; {} COMMIT;", schema())).map_err(fail)?;
             }
             Kind::Foreign => return Err(StoreError::NotAStore { path: path.to_owned() }),
         }
-        // Taking the write lock now finds out whether the file and its folder can be written.
+        // Taking the write lock shows whether the file and its folder are writable.
         file.connection.execute_batch("PRAGMA journal_mode=WAL; BEGIN IMMEDIATE; COMMIT;").map_err(fail)?;
         Ok(file)
     }
 
-    /// Open a file that a server may have in use, to look at it.
+    /// Opens a file for reading. A server may be using it.
     pub(crate) fn read_only(path: &Path) -> Result<Self, StoreError> {
         let fail = |error: rusqlite::Error| failure(&error, path);
-        // SQLite itself has to write to the files beside it, to read a log that is under way.
+        // Read-write, because SQLite has to write to the `-shm` file to read a log that is in use.
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags).map_err(fail)?;
         set_up(&connection).map_err(fail)?;
-        let file = Self { connection, path: path.to_owned(), places: None, _lock: None };
+        let file = Self { connection, path: path.to_owned(), snapshots: None, _lock: None };
         match file.kind()? {
-            Kind::Store | Kind::Earlier => Ok(file),
+            Kind::Store | Kind::Format1 => Ok(file),
             Kind::Empty | Kind::Foreign => Err(StoreError::NotAStore { path: path.to_owned() }),
         }
     }
 
-    /// Write all that is committed at this moment to a new file.
+    /// Writes all committed rows to a new file.
     pub(crate) fn copy(&self, to: &Path) -> Result<(), StoreError> {
         let Some(name) = to.to_str() else {
             return Err(StoreError::Io { path: to.to_owned(), kind: io::ErrorKind::InvalidFilename });
@@ -76,49 +76,52 @@ impl File {
         self.connection.execute("VACUUM INTO ?1", (name,)).map(drop).map_err(|error| self.failure(&error))
     }
 
-    /// Write how far the machine's clock is ahead of the store's time, for the first time in this run. So it is known that
-    /// the file can be written at all, and safely: what is opened without this may be on a full disk. From now on
-    /// [`check`](Self::check) knows the files.
-    pub(crate) fn begin(&mut self, ahead: i64) -> Result<(), StoreError> {
+    /// Writes the first transaction of this run: how far the machine's clock is ahead of the store's time. It shows that the
+    /// file can be written; opening alone would succeed on a full disk. After that [`check`](Self::check) compares the
+    /// files.
+    pub(crate) fn start_writing(&mut self, ahead: i64) -> Result<(), StoreError> {
         self.transaction(|rows| {
-            let made = rows.transaction.execute_batch(CLOCK);
-            made.map_err(|error| rows.failure(&error))?;
+            let created = rows.transaction.execute_batch(CLOCK);
+            created.map_err(|error| rows.failure(&error))?;
             rows.set_ahead(ahead)
         })?;
-        let data = ["", "-wal"].map(|suffix| beside(&self.path, suffix));
-        let others = ["-shm", "-lock"].map(|suffix| beside(&self.path, suffix));
-        let places = Places::of(&data, &others).map_err(|_| StoreError::Lost { path: self.path.clone() })?;
-        self.places = Some(places);
+        let data = ["", "-wal"].map(|suffix| with_suffix(&self.path, suffix));
+        let others = ["-shm", "-lock"].map(|suffix| with_suffix(&self.path, suffix));
+        let snapshots = FileSnapshots::of(&data, &others).map_err(|_| StoreError::Lost { path: self.path.clone() })?;
+        self.snapshots = Some(snapshots);
         Ok(())
     }
 
-    /// How far the machine's clock was ahead of the store's time, in milliseconds, when that was last written.
+    /// Milliseconds by which the machine's clock was ahead of the store's time, as last written.
     pub(crate) fn ahead(&self) -> Result<i64, StoreError> {
         let sql = "SELECT count(*) FROM sqlite_schema WHERE name = 'clock'";
         let number = |sql: &str| self.connection.query_row(sql, (), |row| row.get::<_, i64>(0));
-        let known = number(sql).map_err(|error| self.failure(&error))?;
-        if known == 0 {
+        let tables = number(sql).map_err(|error| self.failure(&error))?;
+        if tables == 0 {
             return Ok(0);
         }
         number("SELECT coalesce(sum(ahead), 0) FROM clock").map_err(|error| self.failure(&error))
     }
 
-    /// Are the files still those that were opened, and as they were left? `verify` reads what somebody else has written.
+    /// Checks that the files are still those that were opened. If another program has modified them, `verify` decides.
     pub(crate) fn check(&mut self, verify: impl FnOnce(&Path) -> bool) -> Result<(), StoreError> {
-        let good = match self.places.as_ref().map_or(Look::Same, Places::look) {
-            Look::Same => true,
-            Look::Written => verify(&self.path) && self.note(),
-            Look::Lost => false,
+        let good = match self.snapshots.as_ref().map_or(FileStatus::Unchanged, FileSnapshots::status) {
+            FileStatus::Unchanged => true,
+            FileStatus::Modified => verify(&self.path) && self.update_snapshots(),
+            FileStatus::Lost => false,
         };
         if good { Ok(()) } else { Err(StoreError::Lost { path: self.path.clone() }) }
     }
 
-    fn note(&mut self) -> bool {
-        self.places.as_mut().is_none_or(Places::note)
+    fn update_snapshots(&mut self) -> bool {
+        self.snapshots.as_mut().is_none_or(FileSnapshots::update)
     }
 
-    /// Show every row, the latest first.
-    pub(crate) fn each(&self, mut visit: impl FnMut(i64, &[u8]) -> Result<(), StoreError>) -> Result<(), StoreError> {
+    /// Calls `visit` with every row, the latest first.
+    pub(crate) fn for_each_row(
+        &self,
+        mut visit: impl FnMut(i64, &[u8]) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
         self.query("SELECT id, records FROM journal ORDER BY id DESC", |id, records| match (id, records) {
             (ValueRef::Integer(id), ValueRef::Blob(records)) => visit(id, records),
             _ => Err(self.corrupt()),
@@ -126,25 +129,25 @@ impl File {
     }
 
     /// The latest row, if there is one.
-    pub(crate) fn last(&self) -> Result<Option<Vec<u8>>, StoreError> {
+    pub(crate) fn last_row(&self) -> Result<Option<Vec<u8>>, StoreError> {
         let sql = "SELECT records FROM journal ORDER BY id DESC LIMIT 1";
         let row = self.connection.query_row(sql, (), |row| row.get(0)).optional();
         row.map_err(|error| self.failure(&error))
     }
 
-    /// Are SQLite's own books in order? A row that they have forgotten would not be missed otherwise.
-    pub(crate) fn audit(&self) -> Result<(), StoreError> {
-        let told = self.connection.query_row("PRAGMA quick_check(1)", (), |row| row.get::<_, String>(0));
-        if told.map_err(|error| self.failure(&error))? == "ok" { Ok(()) } else { Err(self.corrupt()) }
+    /// Checks the integrity of SQLite's B-trees. Otherwise a row lost by a damaged page would not be noticed.
+    pub(crate) fn quick_check(&self) -> Result<(), StoreError> {
+        let result = self.connection.query_row("PRAGMA quick_check(1)", (), |row| row.get::<_, String>(0));
+        if result.map_err(|error| self.failure(&error))? == "ok" { Ok(()) } else { Err(self.corrupt()) }
     }
 
-    /// Was it written by the version of this program that kept one row for each address of record?
-    pub(crate) fn is_earlier(&self) -> Result<bool, StoreError> {
-        Ok(matches!(self.kind()?, Kind::Earlier))
+    /// Whether it is a file of format 1, which has one row for each address of record.
+    pub(crate) fn is_format1(&self) -> Result<bool, StoreError> {
+        Ok(matches!(self.kind()?, Kind::Format1))
     }
 
-    /// Show every address of record and its record in an earlier file.
-    pub(crate) fn each_earlier(
+    /// Calls `visit` with every address of record and its record in a file of format 1.
+    pub(crate) fn for_each_format1(
         &self,
         mut visit: impl FnMut(&[u8], &[u8]) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
@@ -154,8 +157,8 @@ impl File {
         })
     }
 
-    /// Make an earlier file one of today, with these rows, all at once.
-    pub(crate) fn renew(&mut self, fill: impl FnOnce(&Rows<'_>) -> Result<(), StoreError>) -> Result<(), StoreError> {
+    /// Converts a file of format 1 to the current format, with the rows of `fill`, in one transaction.
+    pub(crate) fn migrate(&mut self, fill: impl FnOnce(&Rows<'_>) -> Result<(), StoreError>) -> Result<(), StoreError> {
         self.transaction(|rows| {
             let sql = format!("DROP TABLE location; {}", schema());
             rows.transaction.execute_batch(&sql).map_err(|error| rows.failure(&error))?;
@@ -163,8 +166,8 @@ impl File {
         })
     }
 
-    /// Write in one transaction, safe on disk when this returns. After an error nothing of it is in the file, and the
-    /// next transaction is tried afresh.
+    /// Runs `fill` in one transaction, which is durable when this returns. After an error nothing of it is in the file,
+    /// and the next transaction is independent of it.
     pub(crate) fn transaction(
         &mut self,
         fill: impl FnOnce(&Rows<'_>) -> Result<(), StoreError>,
@@ -176,18 +179,18 @@ impl File {
         transaction.commit().map_err(fail)
     }
 
-    /// Something was written: are the files still the ones that were opened, so that it was not written in vain?
-    pub(crate) fn written(&mut self) -> Result<(), StoreError> {
-        if self.note() { Ok(()) } else { Err(StoreError::Lost { path: self.path.clone() }) }
+    /// Checks after a transaction that it was written to the files that were opened.
+    pub(crate) fn confirm_written(&mut self) -> Result<(), StoreError> {
+        if self.update_snapshots() { Ok(()) } else { Err(StoreError::Lost { path: self.path.clone() }) }
     }
 
-    /// From now on the file may be tidied up when it is closed: it was found whole.
-    pub(crate) fn trust(&self) -> Result<(), StoreError> {
+    /// Lets SQLite checkpoint the log when the file is closed. Called after the file was found undamaged.
+    pub(crate) fn allow_checkpoint_on_close(&self) -> Result<(), StoreError> {
         let set = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false);
         set.map(drop).map_err(|error| self.failure(&error))
     }
 
-    /// Octets, 0 if the system does not say.
+    /// Length in octets, 0 if unknown.
     pub(crate) fn len(&self) -> usize {
         fs::metadata(&self.path).map_or(0, |file| file.len()).try_into().unwrap_or(0)
     }
@@ -200,9 +203,9 @@ impl File {
         StoreError::Corrupt { path: self.path.clone() }
     }
 
-    /// A full disk at hand: the file takes no more pages than these.
+    /// Simulates a full disk: limits the file to this many pages.
     #[cfg(test)]
-    pub(crate) fn limit(&self, pages: u32) {
+    pub(crate) fn limit_pages(&self, pages: u32) {
         self.connection.execute_batch(&format!("PRAGMA max_page_count={pages}")).unwrap();
     }
 
@@ -228,7 +231,7 @@ impl File {
         if application == APPLICATION {
             return match u8::try_from(number("SELECT user_version FROM pragma_user_version")?) {
                 Ok(SCHEMA) => Ok(Kind::Store),
-                Ok(EARLIER) => Ok(Kind::Earlier),
+                Ok(SCHEMA_1) => Ok(Kind::Format1),
                 found => {
                     Err(StoreError::Format { path: self.path.clone(), found: found.unwrap_or(u8::MAX), known: SCHEMA })
                 }
@@ -243,7 +246,7 @@ impl File {
     }
 }
 
-/// The rows as a transaction may change them.
+/// Access to the rows in a transaction.
 pub(crate) struct Rows<'t> {
     transaction: &'t Transaction<'t>,
     path: &'t Path,
@@ -282,15 +285,15 @@ impl Rows<'_> {
 
 enum Kind {
     Store,
-    /// With a row for each address of record, of format 1.
-    Earlier,
-    /// No database yet, or one without any table.
+    /// A store of format 1.
+    Format1,
+    /// An empty file, or a database without tables.
     Empty,
     Foreign,
 }
 
-// Never opens what is there: closing any descriptor of a file gives up the locks that this process has on it.
-fn prepare(path: &Path) -> Result<(), StoreError> {
+// Does not open an existing file: closing any descriptor of a file releases the locks that this process has on it.
+fn create_if_missing(path: &Path) -> Result<(), StoreError> {
     match fs::metadata(path) {
         Ok(found) if found.is_file() => return Ok(()),
         Ok(_) => return Err(StoreError::NotAStore { path: path.to_owned() }),
@@ -307,14 +310,14 @@ fn prepare(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
 }
 
 fn lock(path: &Path) -> Result<fs::File, StoreError> {
-    let open = fs::OpenOptions::new().write(true).create(true).truncate(false).open(beside(path, "-lock"));
+    let open = fs::OpenOptions::new().write(true).create(true).truncate(false).open(with_suffix(path, "-lock"));
     let io = |error: io::Error| StoreError::Io { path: path.to_owned(), kind: error.kind() };
     let lock = open.map_err(io)?;
     match lock.try_lock() {
@@ -325,7 +328,7 @@ fn lock(path: &Path) -> Result<fs::File, StoreError> {
 }
 
 fn set_up(connection: &Connection) -> Result<(), rusqlite::Error> {
-    connection.busy_timeout(PATIENCE)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     // FULL: every commit is fsynced, not only checkpoints.
     connection
@@ -349,32 +352,32 @@ fn failure(error: &rusqlite::Error, path: &Path) -> StoreError {
         Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::AuthorizationForStatementDenied) => {
             io::ErrorKind::PermissionDenied
         }
-        // SQLite keeps the reason to itself.
+        // SQLite does not report the reason.
         Some(ErrorCode::CannotOpen) => match fs::OpenOptions::new().read(true).write(true).open(&path) {
             Err(error) => error.kind(),
             Ok(_) => io::ErrorKind::PermissionDenied,
         },
-        // A row that should be there is not, or is of another type than we write.
+        // A row is missing, or a column has another type than this program writes.
         None => return StoreError::Corrupt { path },
         Some(_) => io::ErrorKind::Other,
     };
     StoreError::Io { path, kind }
 }
 
-/// Not part of the schema's number: a program that does not know of it reads the rest.
+/// Not counted in the schema number: an older version of the program ignores this table.
 const CLOCK: &str = "CREATE TABLE IF NOT EXISTS clock (id INTEGER PRIMARY KEY, ahead INTEGER NOT NULL)";
 
-/// Tells our databases from those of other programs: "frdk".
+/// Identifies databases of this program: "frdk".
 const APPLICATION: i64 = 0x6672_646b;
 
-/// Layout of the tables.
+/// Number of the current schema.
 const SCHEMA: u8 = 2;
 
-/// The layout before, which is read and made one of today.
-const EARLIER: u8 = 1;
+/// Number of the previous schema, which is converted to the current one.
+const SCHEMA_1: u8 = 1;
 
-/// Page cache. Only the last page and the first are ever of use.
+/// Size of the page cache. Only the first and the last pages of the table are used.
 const CACHE_KIB: u32 = 1024;
 
-/// How long to wait for another process that has locked the file, which only somebody else's tool can have done.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long to wait while another process, such as an SQLite tool, has locked the database.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(1);

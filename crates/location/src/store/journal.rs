@@ -1,24 +1,24 @@
-//! The rows of the file: each holds records as they became, the latest last.
+//! The rows of the file. Each contains changed records, the latest last.
 //!
-//! Decides the octets of a row: `format, crc32`, then for each record two lengths and its octets. Reading all rows in
-//! order, and of each address of record the last, gives what is registered. Must refuse whatever is damaged.
+//! Defines the octets of a row: `format, crc32`, then for each record two lengths and its octets. The last record of each
+//! address of record in all rows is the current one. Must refuse damaged rows.
 
 use crate::Record;
 
-/// First octet of every row: the format of what is in it.
+/// First octet of every row: the format of its records.
 pub(crate) const FORMAT: u8 = 2;
 
-/// A row takes records until it has so many octets.
-const ENOUGH: usize = 64 * 1024;
+/// A row is complete when it has at least this many octets.
+const ROW_TARGET_LEN: usize = 64 * 1024;
 
-const HEAD: usize = 5;
+const HEADER_LEN: usize = 5;
 
-/// Why octets are no row.
+/// Why octets are not a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RowError {
-    /// Written by another version of the program.
+    /// It was written by another version of the program.
     Format(u8),
-    /// Cut off, altered, or never ours.
+    /// It is truncated, altered, or not a row at all.
     Corrupt,
 }
 
@@ -39,14 +39,14 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// A row that is being written.
-pub(crate) struct Draft {
+/// A row under construction.
+pub(crate) struct RowBuffer {
     octets: Vec<u8>,
 }
 
-impl Draft {
+impl RowBuffer {
     pub(crate) fn new() -> Self {
-        Self { octets: vec![0; HEAD] }
+        Self { octets: vec![0; HEADER_LEN] }
     }
 
     pub(crate) fn add(&mut self, entry: Entry<'_>) {
@@ -57,31 +57,31 @@ impl Draft {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.octets.len() == HEAD
+        self.octets.len() == HEADER_LEN
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.octets.len() >= ENOUGH
+        self.octets.len() >= ROW_TARGET_LEN
     }
 
-    /// The row, complete.
-    pub(crate) fn seal(&mut self) -> &[u8] {
-        let crc = crc32fast::hash(self.octets.get(HEAD..).unwrap_or_default()).to_le_bytes();
+    /// Completes the row with its header and returns it.
+    pub(crate) fn finish(&mut self) -> &[u8] {
+        let crc = crc32fast::hash(self.octets.get(HEADER_LEN..).unwrap_or_default()).to_le_bytes();
         for (to, from) in self.octets.iter_mut().zip([FORMAT].into_iter().chain(crc)) {
             *to = from;
         }
         &self.octets
     }
 
-    /// Begin another row.
+    /// Starts the next row.
     pub(crate) fn clear(&mut self) {
-        self.octets.truncate(HEAD);
+        self.octets.truncate(HEADER_LEN);
     }
 }
 
 /// The records of a row, in order.
 pub(crate) fn entries(row: &[u8]) -> Result<impl Iterator<Item = Result<Entry<'_>, RowError>>, RowError> {
-    let (head, mut rest) = row.split_first_chunk::<HEAD>().ok_or(RowError::Corrupt)?;
+    let (head, mut rest) = row.split_first_chunk::<HEADER_LEN>().ok_or(RowError::Corrupt)?;
     let [format, crc @ ..] = *head;
     if format != FORMAT {
         return Err(RowError::Format(format));
@@ -89,10 +89,10 @@ pub(crate) fn entries(row: &[u8]) -> Result<impl Iterator<Item = Result<Entry<'_
     if u32::from_le_bytes(crc) != crc32fast::hash(rest) {
         return Err(RowError::Corrupt);
     }
-    Ok(std::iter::from_fn(move || (!rest.is_empty()).then(|| take(&mut rest).ok_or(RowError::Corrupt))))
+    Ok(std::iter::from_fn(move || (!rest.is_empty()).then(|| take_entry(&mut rest).ok_or(RowError::Corrupt))))
 }
 
-fn take<'a>(rest: &mut &'a [u8]) -> Option<Entry<'a>> {
+fn take_entry<'a>(rest: &mut &'a [u8]) -> Option<Entry<'a>> {
     let (lengths, more) = rest.split_first_chunk::<8>()?;
     let [a, b, c, d, e, f, g, h] = *lengths;
     let [aor_len, length] = [[a, b, c, d], [e, f, g, h]].map(|octets| u32::from_le_bytes(octets) as usize);

@@ -1,7 +1,7 @@
 //! The sharded map in memory that every store reads from.
 //!
-//! Decides compare and swap, the order of expiry and the gauges. Must not know what makes a change safe: a closure that
-//! runs under the shard's lock says whether it may happen.
+//! Implements compare and swap, the order of expiry and the gauges. Must not know how a change becomes durable: a closure
+//! that runs under the shard's lock decides whether the change is admitted.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -15,10 +15,10 @@ use parking_lot::RwLock;
 use super::{Commit, Counts};
 use crate::{Record, Wall};
 
-/// All records, in shards that are locked apart from one another.
+/// All records, in shards with a lock each.
 pub(crate) struct Map {
     shards: Box<[RwLock<Shard>]>,
-    /// Keyed at each start. Who only asks cannot make a chain longer, and nobody sees a hash.
+    /// Randomly keyed: lookups do not insert, and hashes are never exposed, so collisions cannot be forced.
     hasher: DefaultHashBuilder,
     users: AtomicU64,
     bindings: AtomicU64,
@@ -28,20 +28,20 @@ pub(crate) struct Map {
 
 #[derive(Default)]
 struct Shard {
-    /// Found by their address of record, which is in them: a slot is one pointer.
+    /// Records by their address of record, which they contain: a slot is one pointer.
     table: HashTable<Record>,
-    /// One entry for each record says the second that is noted on it; others are stale.
-    wakes: BinaryHeap<Reverse<Wake>>,
+    /// For each record one entry has the second that its metadata has; all other entries are stale.
+    sweep_queue: BinaryHeap<Reverse<SweepEntry>>,
 }
 
-/// A second since the epoch, and whose.
+/// The second at which the sweep must visit a record, and the record's tag.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Wake {
+struct SweepEntry {
     second: u32,
     tag: Tag,
 }
 
-/// What a shard knows an address of record by. Seldom, two have the same.
+/// A hash that stands for an address of record. Two addresses may have the same tag, which is rare.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Tag(u32);
 
@@ -61,24 +61,24 @@ impl Map {
         self.with(aor, Record::clone)
     }
 
-    /// Look at the record of this address, under the lock.
-    pub(crate) fn with<T>(&self, aor: &[u8], look: impl FnOnce(&Record) -> T) -> Option<T> {
-        let (tag, shard) = self.place(aor)?;
-        shard.read().find(tag, aor).map(look)
+    /// Calls `read` with the record of this address, under the lock.
+    pub(crate) fn with<T>(&self, aor: &[u8], read: impl FnOnce(&Record) -> T) -> Option<T> {
+        let (tag, shard) = self.locate(aor)?;
+        shard.read().find(tag, aor).map(read)
     }
 
-    /// Compare and swap. `admit` runs under the lock, before the change: what it refuses does not happen.
+    /// Compare and swap. `admit` runs under the lock before the change, and can refuse it.
     pub(crate) fn swap(
         &self,
         expected: Option<&Record>,
         record: Record,
         admit: impl FnOnce(Option<&Record>, &Record) -> Commit,
     ) -> Commit {
-        let Some((tag, shard)) = self.place(record.aor()) else { return Commit::Conflict };
+        let Some((tag, shard)) = self.locate(record.aor()) else { return Commit::Conflict };
         let mut shard = shard.write();
         let before = shard.find(tag, record.aor());
         let unchanged = match (before, expected) {
-            (Some(before), Some(expected)) => before.is(expected),
+            (Some(before), Some(expected)) => before.ptr_eq(expected),
             (None, None) => true,
             _ => false,
         };
@@ -92,13 +92,13 @@ impl Map {
         outcome
     }
 
-    /// Put a record in place, whatever is there now.
+    /// Stores a record, whatever the current one is.
     pub(crate) fn restore(&self, record: Record) {
-        let Some((tag, shard)) = self.place(record.aor()) else { return };
+        let Some((tag, shard)) = self.locate(record.aor()) else { return };
         self.put(&mut shard.write(), tag, record);
     }
 
-    /// Expect so many records.
+    /// Reserves space for this many records.
     pub(crate) fn reserve(&self, records: usize) {
         for shard in &self.shards {
             let each = records / self.shards.len();
@@ -106,9 +106,9 @@ impl Map {
         }
     }
 
-    /// Make a record for this address, unless there is one.
+    /// Creates a record for this address, unless there is one.
     pub(crate) fn insert_new<E>(&self, aor: &[u8], make: impl FnOnce() -> Result<Record, E>) -> Result<(), E> {
-        let Some((tag, shard)) = self.place(aor) else { return Ok(()) };
+        let Some((tag, shard)) = self.locate(aor) else { return Ok(()) };
         let mut shard = shard.write();
         if shard.find(tag, aor).is_none() {
             self.put(&mut shard, tag, make()?);
@@ -116,27 +116,27 @@ impl Map {
         Ok(())
     }
 
-    /// Take the record of this address away.
+    /// Removes the record of this address.
     pub(crate) fn remove(&self, aor: &[u8]) {
-        let Some((tag, shard)) = self.place(aor) else { return };
+        let Some((tag, shard)) = self.locate(aor) else { return };
         if let Ok(slot) = shard.write().table.find_entry(tag.hash(), |record| record.aor() == aor) {
             self.count(Some(slot.get()), None);
             slot.remove();
         }
     }
 
-    /// Look at all records that are due, but not longer than for so many: forget what is over, count what is live.
-    /// Returns how many bindings were forgotten.
-    pub(crate) fn sweep(&self, now: Wall, most: usize) -> usize {
-        let (mut removed, mut left) = (0, most);
+    /// Visits records that are due, at most `max`: removes those whose bindings are all discardable and recounts the others.
+    /// Returns the number of bindings removed.
+    pub(crate) fn sweep(&self, now: Wall, max: usize) -> usize {
+        let (mut removed, mut left) = (0, max);
         let mut due: Vec<&RwLock<Shard>> = self.shards.iter().collect();
         while !due.is_empty() && left > 0 {
             due.retain(|shard| {
-                let looks = left.min(SWEEP_AT_ONCE);
-                let (gone, used) = self.sweep_shard(&mut shard.write(), now, looks);
+                let batch = left.min(SWEEP_BATCH);
+                let (gone, used) = self.sweep_shard(&mut shard.write(), now, batch);
                 removed += gone;
                 left -= used;
-                used == looks
+                used == batch
             });
         }
         removed
@@ -153,41 +153,41 @@ impl Map {
         Counts { users: self.users.load(Ordering::Relaxed), bindings: self.bindings.load(Ordering::Relaxed) }
     }
 
-    /// What all records have together.
+    /// The octets of all records together.
     pub(crate) fn octets(&self) -> u64 {
         self.octets.load(Ordering::Relaxed)
     }
 
-    /// How many records there are.
+    /// The number of records.
     pub(crate) fn records(&self) -> u64 {
         self.records.load(Ordering::Relaxed)
     }
 
-    fn sweep_shard(&self, shard: &mut Shard, now: Wall, most: usize) -> (usize, usize) {
+    fn sweep_shard(&self, shard: &mut Shard, now: Wall, max: usize) -> (usize, usize) {
         let second = u32::try_from(now.secs()).unwrap_or(u32::MAX);
         let (mut removed, mut used) = (0, 0);
-        while used < most {
-            let Some(due) = shard.wakes.peek_mut().filter(|wake| wake.0.second <= second) else { break };
-            let Reverse(wake) = std::collections::binary_heap::PeekMut::pop(due);
-            removed += self.look(shard, wake, now);
+        while used < max {
+            let Some(due) = shard.sweep_queue.peek_mut().filter(|entry| entry.0.second <= second) else { break };
+            let Reverse(entry) = std::collections::binary_heap::PeekMut::pop(due);
+            removed += self.sweep_record(shard, entry, now);
             used += 1;
         }
-        if shard.wakes.capacity() > SWEEP_AT_ONCE && shard.wakes.len() < shard.wakes.capacity() / 4 {
-            shard.wakes.shrink_to_fit();
+        if shard.sweep_queue.capacity() > SWEEP_BATCH && shard.sweep_queue.len() < shard.sweep_queue.capacity() / 4 {
+            shard.sweep_queue.shrink_to_fit();
             shard.table.shrink_to(0, |record| self.tag(record.aor()).hash());
         }
         (removed, used)
     }
 
-    fn look(&self, shard: &mut Shard, wake: Wake, now: Wall) -> usize {
-        let meant = |record: &Record| record.notes().wake() == wake.second && self.tag(record.aor()) == wake.tag;
-        let Ok(slot) = shard.table.find_entry(wake.tag.hash(), meant) else { return 0 };
+    fn sweep_record(&self, shard: &mut Shard, entry: SweepEntry, now: Wall) -> usize {
+        let is_due = |record: &Record| record.meta().due() == entry.second && self.tag(record.aor()) == entry.tag;
+        let Ok(slot) = shard.table.find_entry(entry.tag.hash(), is_due) else { return 0 };
         let state = slot.get().state(now);
-        if let Some(next) = state.wake {
-            self.recount(slot.get().notes().live(), state.live);
-            slot.get().notes().set_live(state.live);
-            slot.get().notes().set_wake(next);
-            shard.wakes.push(Reverse(Wake { second: next, ..wake }));
+        if let Some(next) = state.due {
+            self.count_live(slot.get().meta().live(), state.live);
+            slot.get().meta().set_live(state.live);
+            slot.get().meta().set_due(next);
+            shard.sweep_queue.push(Reverse(SweepEntry { second: next, ..entry }));
             return 0;
         }
         let (record, _) = slot.remove();
@@ -196,23 +196,24 @@ impl Map {
     }
 
     fn put(&self, shard: &mut Shard, tag: Tag, record: Record) {
-        let same = |there: &Record| there.aor() == record.aor();
-        let wake = Wake { second: record.notes().wake(), tag };
-        match shard.table.entry(tag.hash(), same, |there| self.tag(there.aor()).hash()) {
+        let same = |current: &Record| current.aor() == record.aor();
+        let entry = SweepEntry { second: record.meta().due(), tag };
+        match shard.table.entry(tag.hash(), same, |current| self.tag(current.aor()).hash()) {
             Entry::Vacant(vacant) => {
                 self.count(None, Some(&record));
-                shard.wakes.push(Reverse(wake));
+                shard.sweep_queue.push(Reverse(entry));
                 vacant.insert(record);
             }
             Entry::Occupied(mut slot) => {
-                let before = slot.get().notes();
+                let before = slot.get().meta();
                 self.count(Some(slot.get()), Some(&record));
-                record.notes().set_row(before.row());
-                if wake.second < before.wake() {
-                    shard.wakes.push(Reverse(wake));
+                record.meta().set_row(before.row());
+                if entry.second < before.due() {
+                    shard.sweep_queue.push(Reverse(entry));
                 } else {
-                    // A refresh ends later than what it replaces: its entry fires early and is queued again then.
-                    record.notes().set_wake(before.wake());
+                    // A refresh expires later than the old record: its existing entry comes too early and is queued again
+                    // then.
+                    record.meta().set_due(before.due());
                 }
                 *slot.get_mut() = record;
             }
@@ -220,21 +221,21 @@ impl Map {
     }
 
     fn count(&self, before: Option<&Record>, after: Option<&Record>) {
-        let live = |record: Option<&Record>| record.map_or(0, |record| record.notes().live());
-        self.recount(live(before), live(after));
+        let live = |record: Option<&Record>| record.map_or(0, |record| record.meta().live());
+        self.count_live(live(before), live(after));
         let octets = |record: Option<&Record>| record.map_or(0, |record| record.octets().len() as u64);
-        shift(&self.octets, octets(before), octets(after));
-        shift(&self.records, u64::from(before.is_some()), u64::from(after.is_some()));
+        adjust(&self.octets, octets(before), octets(after));
+        adjust(&self.records, u64::from(before.is_some()), u64::from(after.is_some()));
     }
 
-    fn recount(&self, before: u32, after: u32) {
-        shift(&self.bindings, before.into(), after.into());
-        shift(&self.users, u64::from(before > 0), u64::from(after > 0));
+    fn count_live(&self, before: u32, after: u32) {
+        adjust(&self.bindings, before.into(), after.into());
+        adjust(&self.users, u64::from(before > 0), u64::from(after > 0));
     }
 
-    fn place(&self, aor: &[u8]) -> Option<(Tag, &RwLock<Shard>)> {
+    fn locate(&self, aor: &[u8]) -> Option<(Tag, &RwLock<Shard>)> {
         let hash = self.hasher.hash_one(aor);
-        // The tag has the lower half.
+        // The tag is the lower half of the hash, so the shard is chosen by the upper half.
         let at = usize::try_from((hash >> 32) % SHARDS).ok()?;
         Some((Tag(hash as u32), self.shards.get(at)?))
     }
@@ -251,20 +252,20 @@ impl Shard {
 }
 
 impl Tag {
-    // The table takes its bits from both ends.
+    // hashbrown uses both the high and the low bits of a hash.
     fn hash(self) -> u64 {
         u64::from(self.0).wrapping_mul(0x9E37_79B9_7F4A_7C15)
     }
 }
 
-fn shift(gauge: &AtomicU64, before: u64, after: u64) {
+fn adjust(gauge: &AtomicU64, before: u64, after: u64) {
     if before != after {
         gauge.fetch_add(after.wrapping_sub(before), Ordering::Relaxed);
     }
 }
 
-/// Enough that workers seldom meet; a power of two.
+/// Enough that workers seldom wait for the same lock; a power of two.
 const SHARDS: u64 = 64;
 
-/// Records looked at under one lock.
-const SWEEP_AT_ONCE: usize = 256;
+/// Records that are swept under one lock.
+const SWEEP_BATCH: usize = 256;

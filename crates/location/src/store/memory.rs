@@ -1,9 +1,9 @@
-//! The store that forgets when the program ends: for tests, and where phones register again quickly.
+//! The store without a file: for tests, and for sites where phones register again soon after a restart.
 //!
-//! Decides nothing; the map does. A commit is done at once.
+//! A thin wrapper of the map. A commit is done immediately.
 
 use super::map::Map;
-use super::{Commit, Counts, SWEEP, Store, Ticket};
+use super::{Commit, Counts, SWEEP_MAX, Store, Ticket};
 use crate::{Aor, Record, Wall};
 
 /// Records in memory only.
@@ -12,7 +12,7 @@ pub struct MemoryStore {
 }
 
 impl MemoryStore {
-    /// Empty.
+    /// Creates an empty store.
     pub fn new() -> Self {
         Self { map: Map::new() }
     }
@@ -44,7 +44,7 @@ impl Store for MemoryStore {
     }
 
     fn sweep(&self, now: Wall) -> usize {
-        self.map.sweep(now, SWEEP)
+        self.map.sweep(now, SWEEP_MAX)
     }
 
     fn list(&self, visit: &mut dyn FnMut(&Record)) {

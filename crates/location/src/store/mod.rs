@@ -1,8 +1,8 @@
-//! Where records are kept: the contract of a store, and the closed set of stores.
+//! The [`Store`] trait and its implementations.
 //!
-//! Decides what a store owes its callers: reads from memory, compare and swap. Must not know
-//! registration rules. To add a store: one file here, one variant in `AnyStore`, one line in `tests/battery/main.rs`.
-//! What touches files is behind the feature `disk`, so that the core can use the rules without it.
+//! Defines what callers may expect of a store: reads from memory, compare and swap. Must not know registration rules. To add
+//! a store: one file here, one variant in `AnyStore`, one line in `tests/battery/main.rs`. Everything that accesses files
+//! needs the feature `disk`, so that the proxy crate can use the rules without it.
 
 mod error;
 #[cfg_attr(
@@ -23,9 +23,9 @@ mod file;
 #[cfg(feature = "disk")]
 mod journal;
 #[cfg(feature = "disk")]
-mod places;
-#[cfg(feature = "disk")]
 mod queue;
+#[cfg(feature = "disk")]
+mod snapshot;
 #[cfg(feature = "disk")]
 mod wal;
 #[cfg(feature = "disk")]
@@ -42,50 +42,50 @@ pub use disk::{CommitReport, DiskOptions, DiskStore, Done, Hooks, Usable};
 pub use error::StoreError;
 pub use memory::MemoryStore;
 
-/// A location service: records under their address of record.
+/// A location service: records by their address of record.
 pub trait Store: Send + Sync {
-    /// The record as it is now, always from memory; `None` if there is none.
+    /// The current record, always from memory; `None` if there is none.
     fn load(&self, aor: &Aor) -> Option<Record>;
 
-    /// Compare and swap: put `record` in place if what is there still is `expected`, the very record that the change was
-    /// computed from (`None` = nothing was there). One without bindings goes with the next sweep.
+    /// Compare and swap: stores `record` if the current record still is `expected`, the one that the change was computed
+    /// from (`None` = there was no record). A record without bindings is removed by the next sweep.
     fn commit(&self, expected: Option<&Record>, record: Record, ticket: Ticket) -> Commit;
 
-    /// Remove records whose last binding expired or was removed 32 s ago (64*T1), and count bindings that just expired.
-    /// To be called about once a second. Looks only at what is due, at most 65,536 records a call; the rest waits for
-    /// the next. An expired binding is never used, swept or not.
+    /// Removes records whose last binding expired or was removed 32 s ago (64*T1), and updates the counts of live bindings.
+    /// Call it about once a second. It visits only records that are due, at most 65,536 per call; the rest is left to the
+    /// next call. An expired binding is never live, swept or not.
     /// Returns the number of bindings removed.
     fn sweep(&self, now: Wall) -> usize;
 
-    /// Show every address of record. Nothing is locked while `visit` runs; what changes meanwhile may or may not show.
+    /// Calls `visit` with every record. No lock is held while `visit` runs; concurrent changes may or may not be visited.
     fn list(&self, visit: &mut dyn FnMut(&Record));
 }
 
-/// Who is to be told when a commit is safe: handed back as it came.
+/// Identifies a commit in [`Hooks::done`]: passed back unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Ticket {
-    /// Worker number.
+    /// The number of the worker.
     pub worker: u16,
-    /// What that worker calls the request.
+    /// The worker's number of the request.
     pub id: u64,
 }
 
-/// What became of a commit.
+/// The result of a commit.
 #[derive(Debug)]
 pub enum Commit {
-    /// In place, and as safe as this store can make it.
+    /// Stored, and as durable as this store can make it.
     Done,
-    /// Somebody else was first: load and apply again.
+    /// The record has changed meanwhile: load and apply again.
     Conflict,
-    /// In place in memory; [`Hooks::done`] will say whether it is safe. Answer only then.
+    /// Stored in memory; [`Hooks::done`] will tell whether it is durable. Answer only after that.
     Pending,
-    /// The queue to the disk is full, nothing was changed: answer 503.
+    /// The queue to the disk is full; nothing was changed. Answer 503.
     Full,
-    /// Nothing was changed, and nothing will be until somebody looks after the store.
+    /// Nothing was changed, and every later commit fails as well until an operator intervenes.
     Failed(StoreError),
 }
 
-/// What the gauges show.
+/// The values of the gauges.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Addresses of record with a live binding.
@@ -94,5 +94,5 @@ pub struct Counts {
     pub bindings: u64,
 }
 
-/// Records that one sweep looks at: no more than a moment of one thread.
-const SWEEP: usize = 65_536;
+/// Maximum of records that one sweep visits, so that it does not occupy its thread for long.
+const SWEEP_MAX: usize = 65_536;

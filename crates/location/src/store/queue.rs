@@ -1,6 +1,6 @@
 //! The bounded queue between the workers and the writer thread.
 //!
-//! Decides how much may wait: a full queue refuses, nobody blocks but the writer. Must not know what it carries.
+//! A full queue refuses a push; only the writer thread blocks. Must not know what the items are.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
-/// Many push, one takes all that waits.
+/// A queue with many producers and one consumer, which takes items in groups.
 pub(crate) struct Queue<T> {
     state: Mutex<State<T>>,
     ready: Condvar,
     capacity: usize,
-    /// What waits, and what was taken and is not done with: readable without the lock.
+    /// Items that wait, and items that were taken and are not done. Readable without the lock.
     len: AtomicUsize,
 }
 
@@ -24,20 +24,20 @@ struct State<T> {
 
 /// Why a push was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refused {
+pub(crate) enum PushError {
     Full,
     Closed,
 }
 
-/// What [`Queue::take`] came to.
+/// The result of [`Queue::take`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Taken {
-    /// Something, at least one.
-    Some,
-    /// Nothing came in time.
-    Nothing,
+pub(crate) enum TakeResult {
+    /// At least one item was taken.
+    Items,
+    /// There was no item within the timeout.
+    TimedOut,
     /// The queue is closed and empty.
-    End,
+    Closed,
 }
 
 impl<T> Queue<T> {
@@ -46,14 +46,14 @@ impl<T> Queue<T> {
         Self { state, ready: Condvar::new(), capacity, len: AtomicUsize::new(0) }
     }
 
-    /// Append `item` unless as many as there is room for wait already.
-    pub(crate) fn push(&self, item: T) -> Result<(), Refused> {
+    /// Appends `item`, unless the queue is full or closed.
+    pub(crate) fn push(&self, item: T) -> Result<(), PushError> {
         let mut state = self.state.lock();
         if state.closed {
-            return Err(Refused::Closed);
+            return Err(PushError::Closed);
         }
         if state.waiting.len() >= self.capacity {
-            return Err(Refused::Full);
+            return Err(PushError::Full);
         }
         state.waiting.push_back(item);
         self.len.fetch_add(1, Ordering::Relaxed);
@@ -62,38 +62,38 @@ impl<T> Queue<T> {
         Ok(())
     }
 
-    /// Wait for something, but no longer than `patience`, then move up to `most` of it into `into`.
-    pub(crate) fn take(&self, into: &mut Vec<T>, most: usize, patience: Duration) -> Taken {
+    /// Waits for an item, but no longer than `timeout`, then moves up to `max` items into `into`.
+    pub(crate) fn take(&self, into: &mut Vec<T>, max: usize, timeout: Duration) -> TakeResult {
         let mut state = self.state.lock();
         while state.waiting.is_empty() {
             if state.closed {
-                return Taken::End;
+                return TakeResult::Closed;
             }
-            if self.ready.wait_for(&mut state, patience).timed_out() && state.waiting.is_empty() {
-                return if state.closed { Taken::End } else { Taken::Nothing };
+            if self.ready.wait_for(&mut state, timeout).timed_out() && state.waiting.is_empty() {
+                return if state.closed { TakeResult::Closed } else { TakeResult::TimedOut };
             }
         }
-        let count = state.waiting.len().min(most.max(1));
+        let count = state.waiting.len().min(max.max(1));
         into.extend(state.waiting.drain(..count));
-        Taken::Some
+        TakeResult::Items
     }
 
-    /// Everything that waits, without waiting.
+    /// Moves all waiting items into `into`, without blocking.
     pub(crate) fn drain(&self, into: &mut Vec<T>) {
         into.extend(self.state.lock().waiting.drain(..));
     }
 
-    /// So many of those taken are done with.
-    pub(crate) fn finished(&self, count: usize) {
+    /// Tells that `count` of the taken items are done.
+    pub(crate) fn mark_done(&self, count: usize) {
         self.len.fetch_sub(count, Ordering::Relaxed);
     }
 
-    /// How many were pushed and are not finished.
+    /// The number of items that were pushed and are not done.
     pub(crate) fn len(&self) -> usize {
         self.len.load(Ordering::Relaxed)
     }
 
-    /// Refuse what comes from now on; what waits can still be taken.
+    /// Refuses further items; the waiting ones can still be taken.
     pub(crate) fn close(&self) {
         self.state.lock().closed = true;
         self.ready.notify_all();
@@ -108,19 +108,19 @@ mod tests {
     fn full_and_closed() {
         let queue = Queue::new(4);
         assert!((1..=4).all(|number| queue.push(number) == Ok(())));
-        assert_eq!(queue.push(5), Err(Refused::Full));
+        assert_eq!(queue.push(5), Err(PushError::Full));
         let mut taken = Vec::new();
         let take = |taken: &mut Vec<i32>| queue.take(taken, 3, Duration::ZERO);
-        assert_eq!(take(&mut taken), Taken::Some);
+        assert_eq!(take(&mut taken), TakeResult::Items);
         assert_eq!((&taken[..], queue.len()), (&[1, 2, 3][..], 4));
-        queue.finished(3);
+        queue.mark_done(3);
         queue.close();
-        assert_eq!(queue.push(6), Err(Refused::Closed));
-        assert_eq!(take(&mut taken), Taken::Some);
+        assert_eq!(queue.push(6), Err(PushError::Closed));
+        assert_eq!(take(&mut taken), TakeResult::Items);
         assert_eq!(taken.pop(), Some(4));
-        queue.finished(1);
-        assert_eq!(take(&mut taken), Taken::End);
-        assert_eq!(Queue::<i32>::new(1).take(&mut taken, 3, Duration::ZERO), Taken::Nothing);
+        queue.mark_done(1);
+        assert_eq!(take(&mut taken), TakeResult::Closed);
+        assert_eq!(Queue::<i32>::new(1).take(&mut taken, 3, Duration::ZERO), TakeResult::TimedOut);
         assert_eq!(queue.len(), 0);
     }
 }

@@ -1,10 +1,10 @@
-//! The thread that makes commits safe: whatever waits becomes one transaction and one fsync.
+//! The thread that makes commits durable: all waiting changes become one transaction with one fsync.
 //!
-//! Decides what is written when, and what happens if it cannot be: memory goes back to what is on disk. The file only
-//! grows at its end; what has been replaced there is left behind, and when that is more than what is of use, the oldest
-//! rows are taken away, the records of them that still count being written again. Before each group and once a second it is
-//! asked whether the files are still the ones that were opened: nothing is called safe that went into a deleted file. Must
-//! not decide who wins: that was settled in memory, and the queue has the same order. Its clock only measures itself.
+//! If a transaction fails, its changes are undone in memory. Rows are only appended to the file; when more than half of
+//! it is obsolete, the oldest rows are deleted and their records that are still current are written again. Before each
+//! group and once a second the thread checks that the files are still the ones that were opened, so that no commit into a
+//! deleted file is reported as durable. Must not resolve conflicts: the map has done that, and the queue has the order of
+//! its changes. The clock is read only for durations.
 
 use std::ops::Range;
 use std::path::Path;
@@ -15,42 +15,42 @@ use std::time::{Duration, Instant};
 use parking_lot::RwLock;
 
 use super::file::{File, Rows};
-use super::journal::{self, Draft, Entry};
+use super::journal::{self, Entry, RowBuffer};
 use super::map::Map;
-use super::queue::{Queue, Taken};
+use super::queue::{Queue, TakeResult};
 use super::{CommitReport, DiskOptions, Hooks, StoreError, Ticket};
 use crate::Record;
 
-/// One change of one record, in memory already.
+/// One change of one record, already applied in memory.
 pub(crate) struct Op {
     pub(crate) before: Option<Record>,
     pub(crate) after: Record,
     pub(crate) ticket: Ticket,
 }
 
-/// What the workers and the writer thread have in common.
+/// State shared by the workers and the writer thread.
 pub(crate) struct Shared {
     pub(crate) map: Map,
     pub(crate) queue: Queue<Op>,
-    /// Read by each commit from its swap to its place in the queue; written while a failed group is undone, so that
-    /// nothing builds on what is being taken back.
-    pub(crate) gate: RwLock<()>,
-    /// How far the machine's clock is ahead of the store's time, in milliseconds.
+    /// Each commit holds it for reading from its swap until it is queued. Held for writing while a failed group is
+    /// undone, so that no new change is computed from one that is being undone.
+    pub(crate) undo_lock: RwLock<()>,
+    /// Milliseconds by which the machine's clock is ahead of the store's time.
     pub(crate) ahead: AtomicI64,
     pub(crate) hooks: Hooks,
 }
 
-/// The file as the writer thread knows it.
+/// The writer thread's view of the file.
 pub(crate) struct Journal {
     pub(crate) file: File,
-    /// The numbers of its rows.
+    /// The numbers of the rows in the file.
     pub(crate) rows: Range<i64>,
-    /// What the rows have together.
+    /// The octets of all rows together.
     pub(crate) octets: u64,
-    /// [`Shared::ahead`] as it is in the file.
+    /// [`Shared::ahead`] as stored in the file.
     pub(crate) ahead: i64,
-    /// When somebody else's writing was last found to have spoilt the file.
-    pub(crate) spoilt: Option<Instant>,
+    /// When the file was last found to be damaged by another program.
+    pub(crate) damaged_at: Option<Instant>,
 }
 
 /// Runs until the queue is closed and empty.
@@ -62,16 +62,16 @@ pub(crate) fn run(mut journal: Journal, shared: &Shared, options: DiskOptions) {
         let taken = shared.queue.take(&mut group, options.group, CHECK_INTERVAL);
         let ahead = shared.ahead.load(Ordering::Relaxed);
         match taken {
-            Taken::End => return,
-            Taken::Nothing => {
-                state.checked(journal.check(), &shared.hooks);
+            TakeResult::Closed => return,
+            TakeResult::TimedOut => {
+                state.on_check(journal.check(), &shared.hooks);
                 if ahead != journal.ahead && state.is_good() {
                     let written = journal.write(std::iter::empty(), ahead, &shared.map);
-                    state.written(written.as_ref().copied(), &shared.hooks);
+                    state.on_write(written.as_ref().copied(), &shared.hooks);
                 }
                 continue;
             }
-            Taken::Some => {}
+            TakeResult::Items => {}
         }
         let (start, changes) = (Instant::now(), group.len());
         let checked = journal.check();
@@ -80,9 +80,9 @@ pub(crate) fn run(mut journal: Journal, shared: &Shared, options: DiskOptions) {
         if written.is_err() {
             undo(shared, &mut group);
         }
-        // Before any commit is answered: whoever asks afterwards is told the new state.
-        state.written(written.as_ref().copied(), &shared.hooks);
-        shared.queue.finished(group.len());
+        // Before any commit is answered, so that a later query reports the new state.
+        state.on_write(written.as_ref().copied(), &shared.hooks);
+        shared.queue.mark_done(group.len());
         tickets.extend(group.drain(..).map(|op| op.ticket));
         (shared.hooks.done)(&tickets, written.as_ref().copied());
         (shared.hooks.committed)(report);
@@ -91,7 +91,7 @@ pub(crate) fn run(mut journal: Journal, shared: &Shared, options: DiskOptions) {
     }
 }
 
-/// Whether changes can be made safe, as the hook was last told.
+/// Whether changes can be made durable, as last reported to the hook.
 #[derive(Default)]
 struct State {
     failure: Option<StoreError>,
@@ -103,22 +103,22 @@ impl State {
         self.failure.is_none()
     }
 
-    /// The files were looked at. That says nothing of a disk that was full.
-    fn checked(&mut self, outcome: Result<(), StoreError>, hooks: &Hooks) {
+    /// Handles the result of a check of the files. A good result does not end the state of a full disk.
+    fn on_check(&mut self, outcome: Result<(), StoreError>, hooks: &Hooks) {
         match (&outcome, &self.failure) {
             (Ok(()), None) => {}
-            (Ok(()), Some(StoreError::Lost { .. })) | (Err(_), _) => self.written(outcome.as_ref().copied(), hooks),
+            (Ok(()), Some(StoreError::Lost { .. })) | (Err(_), _) => self.on_write(outcome.as_ref().copied(), hooks),
             (Ok(()), Some(_)) => {}
         }
     }
 
-    /// Something was written, or could not be.
-    fn written(&mut self, outcome: Result<(), &StoreError>, hooks: &Hooks) {
+    /// Handles the result of a transaction.
+    fn on_write(&mut self, outcome: Result<(), &StoreError>, hooks: &Hooks) {
         let failure = outcome.err();
         if failure == self.failure.as_ref() && failure.is_none() {
             return;
         }
-        // One line for a failure, and not one for each group that meets it.
+        // Log a failure once, not for each group.
         let is_new = failure != self.failure.as_ref();
         if is_new || self.logged.is_none_or(|last| last.elapsed() >= LOG_INTERVAL) {
             self.logged = Some(Instant::now());
@@ -135,120 +135,125 @@ impl State {
 }
 
 impl Journal {
-    /// Write these records at the end, all or none, and how far the machine's clock is ahead.
+    /// Appends these records, all or none, and stores `ahead`.
     pub(crate) fn write<'r>(
         &mut self,
         records: impl Iterator<Item = &'r Record>,
         ahead: i64,
         map: &Map,
     ) -> Result<(), StoreError> {
-        let mut pen = self.pen();
+        let mut row_writer = self.row_writer();
         let is_other = ahead != self.ahead;
         self.file.transaction(|table| {
-            pen.tidy(table, map)?;
-            pen.write(records, table)?;
+            row_writer.compact(table, map)?;
+            row_writer.write(records, table)?;
             if is_other { table.set_ahead(ahead) } else { Ok(()) }
         })?;
         self.ahead = ahead;
-        self.take_note(pen, map);
-        // Only now: it is in the file, should that be put back.
-        self.file.written()
+        self.remember_rows(row_writer, map);
+        // Last: the transaction is in the file even if this fails, and counts if the file is put back.
+        self.file.confirm_written()
     }
 
-    /// Are the files still those that were opened? What somebody else has written must have left every row as it was.
+    /// Checks that the files are still those that were opened. If another program has written to them, every row is
+    /// verified.
     pub(crate) fn check(&mut self) -> Result<(), StoreError> {
-        if self.spoilt.is_some_and(|found| found.elapsed() < VERIFY_INTERVAL) {
+        if self.damaged_at.is_some_and(|found| found.elapsed() < VERIFY_INTERVAL) {
             return Err(StoreError::Lost { path: self.file.path().to_owned() });
         }
         let (rows, octets) = (self.rows.clone(), self.octets);
-        let mut spoilt = false;
+        let mut damaged = false;
         let outcome = self.file.check(|path| {
-            spoilt = !has_rows(path, &rows, octets);
-            !spoilt
+            damaged = !has_rows(path, &rows, octets);
+            !damaged
         });
-        self.spoilt = spoilt.then(Instant::now);
+        self.damaged_at = damaged.then(Instant::now);
         outcome
     }
 
-    /// Make an earlier file one of today, with these records.
-    pub(crate) fn renew<'r>(&mut self, records: impl Iterator<Item = &'r Record>, map: &Map) -> Result<(), StoreError> {
-        let mut pen = self.pen();
-        self.file.renew(|table| pen.write(records, table))?;
-        self.take_note(pen, map);
+    /// Converts a file of format 1 to the current format, with these records.
+    pub(crate) fn migrate<'r>(
+        &mut self,
+        records: impl Iterator<Item = &'r Record>,
+        map: &Map,
+    ) -> Result<(), StoreError> {
+        let mut row_writer = self.row_writer();
+        self.file.migrate(|table| row_writer.write(records, table))?;
+        self.remember_rows(row_writer, map);
         Ok(())
     }
 
-    fn pen(&self) -> Pen {
-        Pen { rows: self.rows.clone(), octets: self.octets, draft: Draft::new(), places: Vec::new() }
+    fn row_writer(&self) -> RowWriter {
+        RowWriter { rows: self.rows.clone(), octets: self.octets, buffer: RowBuffer::new(), row_numbers: Vec::new() }
     }
 
-    fn take_note(&mut self, pen: Pen, map: &Map) {
-        (self.rows, self.octets) = (pen.rows, pen.octets);
-        for (record, row) in pen.places {
-            // What has come in its place meanwhile is not safe yet: the last one that is lies here.
-            map.with(record.aor(), |current| current.notes().set_row(low(row)));
+    fn remember_rows(&mut self, row_writer: RowWriter, map: &Map) {
+        (self.rows, self.octets) = (row_writer.rows, row_writer.octets);
+        for (record, row) in row_writer.row_numbers {
+            // The current record may be a later one that is not durable yet. Its row is that of the latest durable one.
+            map.with(record.aor(), |current| current.meta().set_row(row_tag(row)));
         }
     }
 }
 
-/// Whether a file holds exactly these rows, each of them whole.
+/// Whether a file contains exactly these rows, undamaged.
 fn has_rows(path: &Path, rows: &Range<i64>, octets: u64) -> bool {
     let (mut count, mut sum) = (0, 0);
     let read = File::read_only(path).and_then(|file| {
-        file.audit()?;
-        file.each(|number, row| {
-            let whole = journal::entries(row).is_ok_and(|mut entries| entries.all(|entry| entry.is_ok()));
+        file.quick_check()?;
+        file.for_each_row(|number, row| {
+            let is_whole = journal::entries(row).is_ok_and(|mut entries| entries.all(|entry| entry.is_ok()));
             (count, sum) = (count + 1, sum + row.len() as u64);
-            if whole && rows.contains(&number) { Ok(()) } else { Err(file.corrupt()) }
+            if is_whole && rows.contains(&number) { Ok(()) } else { Err(file.corrupt()) }
         })
     });
     read.is_ok() && (count, sum) == (rows.end - rows.start, octets)
 }
 
-/// A transaction that writes rows.
-struct Pen {
+/// Writes rows in one transaction.
+struct RowWriter {
     rows: Range<i64>,
     octets: u64,
-    draft: Draft,
-    places: Vec<(Record, i64)>,
+    buffer: RowBuffer,
+    row_numbers: Vec<(Record, i64)>,
 }
 
-impl Pen {
+impl RowWriter {
     fn write<'r>(&mut self, mut records: impl Iterator<Item = &'r Record>, table: &Rows<'_>) -> Result<(), StoreError> {
         records.try_for_each(|record| self.put(Entry::of(record), record.clone(), table))?;
         self.end_row(table)
     }
 
     fn put(&mut self, entry: Entry<'_>, record: Record, table: &Rows<'_>) -> Result<(), StoreError> {
-        self.draft.add(entry);
-        self.places.push((record, self.rows.end));
-        if self.draft.is_full() { self.end_row(table) } else { Ok(()) }
+        self.buffer.add(entry);
+        self.row_numbers.push((record, self.rows.end));
+        if self.buffer.is_full() { self.end_row(table) } else { Ok(()) }
     }
 
     fn end_row(&mut self, table: &Rows<'_>) -> Result<(), StoreError> {
-        if self.draft.is_empty() {
+        if self.buffer.is_empty() {
             return Ok(());
         }
-        let row = self.draft.seal();
+        let row = self.buffer.finish();
         table.append(self.rows.end, row)?;
         self.octets += row.len() as u64;
         self.rows.end += 1;
-        self.draft.clear();
+        self.buffer.clear();
         Ok(())
     }
 
-    /// Take away the oldest rows while more than half of what is there is of no use; a few at a time.
-    fn tidy(&mut self, table: &Rows<'_>, map: &Map) -> Result<(), StoreError> {
-        let mut left = TIDY_AT_ONCE;
+    /// Deletes the oldest rows while more than half of the file is obsolete, a limited number per transaction.
+    fn compact(&mut self, table: &Rows<'_>, map: &Map) -> Result<(), StoreError> {
+        let mut left = COMPACT_BATCH;
         let old = self.rows.end;
-        while self.rows.start < old && left > 0 && self.octets > 2 * map.octets() + SLACK {
+        while self.rows.start < old && left > 0 && self.octets > 2 * map.octets() + COMPACT_MIN {
             let number = self.rows.start;
             let row = table.read(number)?;
-            // It was whole when it was read or written: if it is not any more, no promise can be made.
+            // The row was undamaged when it was last read or written. If it is not now, the transaction must fail.
             for entry in journal::entries(&row).map_err(|_| table.corrupt())? {
                 let entry = entry.map_err(|_| table.corrupt())?;
-                let here = |record: &Record| (record.notes().row() == low(number)).then(|| record.clone());
-                if let Some(record) = map.with(entry.aor(), here).flatten() {
+                let is_here = |record: &Record| (record.meta().row() == row_tag(number)).then(|| record.clone());
+                if let Some(record) = map.with(entry.aor(), is_here).flatten() {
                     self.put(entry, record, table)?;
                 }
             }
@@ -261,9 +266,9 @@ impl Pen {
     }
 }
 
-// What waits was computed from what failed, or may have been: it goes back as well, the latest first.
+// Queued changes may have been computed from those that failed: they are undone as well, the latest first.
 fn undo(shared: &Shared, group: &mut Vec<Op>) {
-    let _gate = shared.gate.write();
+    let _guard = shared.undo_lock.write();
     shared.queue.drain(group);
     for op in group.iter().rev() {
         match &op.before {
@@ -273,12 +278,12 @@ fn undo(shared: &Shared, group: &mut Vec<Op>) {
     }
 }
 
-/// The note of a row: rows that are there at one time are closer together than that.
-pub(crate) fn low(row: i64) -> u32 {
+/// The low half of a row number. It is unique: the rows in the file at one time are fewer than 2^32.
+pub(crate) fn row_tag(row: i64) -> u32 {
     row as u32
 }
 
-/// Should the thread ever end by a panic, commits fail instead of waiting for ever.
+/// Closes the queue if the thread panics, so that commits fail instead of waiting forever.
 struct CloseOnExit<'a>(&'a Queue<Op>);
 
 impl Drop for CloseOnExit<'_> {
@@ -287,17 +292,17 @@ impl Drop for CloseOnExit<'_> {
     }
 }
 
-/// How often the files are looked at while nothing is written.
+/// Interval of checking the files while nothing is written.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How often a file that somebody else has spoilt is read again: it may be large.
+/// Interval of verifying a file that another program has damaged: it may be large.
 const VERIFY_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How often a failure that goes on is said again.
+/// Interval of logging a persisting failure.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
-/// What may be of no use in any case.
-const SLACK: u64 = 1 << 20;
+/// Obsolete octets below which the file is not compacted.
+const COMPACT_MIN: u64 = 1 << 20;
 
-/// Octets of old rows that one transaction looks at.
-const TIDY_AT_ONCE: usize = 512 * 1024;
+/// Octets of old rows that one transaction reads.
+const COMPACT_BATCH: usize = 512 * 1024;

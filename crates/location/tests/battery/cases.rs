@@ -22,13 +22,13 @@ fn counts(users: u64, bindings: u64) -> Counts {
     Counts { users, bindings }
 }
 
-pub(crate) fn nothing_is_there_at_first(subject: &Subject) {
+pub(crate) fn a_new_store_is_empty(subject: &Subject) {
     assert!(subject.store.load(&aor(1)).is_none());
     assert_eq!(subject.store.counts(), counts(0, 0));
     assert_eq!(subject.store.sweep(NOW), 0);
 }
 
-pub(crate) fn what_is_committed_is_loaded(subject: &Subject) {
+pub(crate) fn a_committed_record_is_loaded(subject: &Subject) {
     let store = &subject.store;
     assert!(subject.safe(commit(store, &aor(1), 1, &[(A, 60), (B, 90)], NOW, 1)));
     assert_eq!(live(store, &aor(1), NOW), [(A.to_owned(), 60), (B.to_owned(), 90)]);
@@ -36,11 +36,11 @@ pub(crate) fn what_is_committed_is_loaded(subject: &Subject) {
     assert_eq!(store.counts(), counts(1, 2));
 }
 
-pub(crate) fn the_second_of_two_is_refused(subject: &Subject) {
+pub(crate) fn a_commit_from_an_old_record_conflicts(subject: &Subject) {
     let store = &subject.store;
-    let change = |there: Option<&Record>, cseq| {
-        let old = there.cloned().unwrap_or_else(|| Record::empty(&aor(1)));
-        store.commit(there, register(&old, cseq, &[(A, 60)], NOW), ticket(u64::from(cseq)))
+    let change = |current: Option<&Record>, cseq| {
+        let old = current.cloned().unwrap_or_else(|| Record::empty(&aor(1)));
+        store.commit(current, register(&old, cseq, &[(A, 60)], NOW), ticket(u64::from(cseq)))
     };
     assert!(subject.safe(change(None, 1)));
     assert!(!subject.safe(change(None, 2)));
@@ -48,44 +48,44 @@ pub(crate) fn the_second_of_two_is_refused(subject: &Subject) {
     assert!(subject.safe(change(Some(&first), 3)));
     assert!(!subject.safe(change(Some(&first), 4)));
     assert_eq!(store.load(&aor(1)).unwrap().live(NOW).next().unwrap().cseq(), 3);
-    // Nothing was ever there under the second address.
+    // There never was a record of the second address.
     let second = register(&Record::empty(&aor(2)), 5, &[(A, 60)], NOW);
     assert!(matches!(store.commit(Some(&first), second, ticket(5)), Commit::Conflict));
 }
 
-pub(crate) fn what_went_and_came_again_is_another(subject: &Subject) {
+pub(crate) fn a_recreated_record_is_another_record(subject: &Subject) {
     let store = &subject.store;
     assert!(subject.safe(commit(store, &aor(1), 1, &[(A, 60)], NOW, 1)));
     let first = store.load(&aor(1)).unwrap();
     assert_eq!((store.sweep(after(60)), store.sweep(after(60 + 32))), (0, 1));
     assert!(store.load(&aor(1)).is_none());
     assert!(subject.safe(commit(store, &aor(1), 1, &[(A, 60)], NOW, 2)));
-    // It looks the same, but a change that was computed from the first one has lost.
+    // It has the same content, but a change computed from the first record must conflict.
     let late = register(&first, 2, &[(A, 60)], NOW);
     assert!(matches!(store.commit(Some(&first), late, ticket(3)), Commit::Conflict));
 }
 
-pub(crate) fn a_commit_that_changes_nothing_waits_like_others(subject: &Subject) {
+pub(crate) fn a_commit_that_changes_nothing_is_pending_like_others(subject: &Subject) {
     let store = &subject.store;
     assert!(subject.safe(commit(store, &aor(1), 1, &[(A, 60)], NOW, 1)));
-    let there = store.load(&aor(1)).unwrap();
-    assert!(subject.safe(store.commit(Some(&there), there.clone(), ticket(2))));
-    assert!(store.load(&aor(1)).unwrap().is(&there));
+    let current = store.load(&aor(1)).unwrap();
+    assert!(subject.safe(store.commit(Some(&current), current.clone(), ticket(2))));
+    assert!(store.load(&aor(1)).unwrap().ptr_eq(&current));
     assert_eq!((store.sweep(after(60)), store.sweep(after(60 + 32))), (0, 1));
 }
 
-pub(crate) fn an_empty_record_is_gone(subject: &Subject) {
+pub(crate) fn an_empty_record_is_swept(subject: &Subject) {
     let store = &subject.store;
     assert!(subject.safe(commit(store, &aor(1), 1, &[(A, 60)], NOW, 1)));
-    let there = store.load(&aor(1)).unwrap();
-    assert!(subject.safe(store.commit(Some(&there), Record::empty(&aor(1)), ticket(2))));
+    let current = store.load(&aor(1)).unwrap();
+    assert!(subject.safe(store.commit(Some(&current), Record::empty(&aor(1)), ticket(2))));
     assert_eq!(store.counts(), counts(0, 0));
     assert_eq!(store.sweep(after(1)), 0);
     assert!(store.load(&aor(1)).is_none());
     assert!(subject.safe(commit(store, &aor(1), 1, &[(A, 60)], NOW, 3)));
 }
 
-pub(crate) fn expiry_is_counted_then_forgotten(subject: &Subject) {
+pub(crate) fn an_expired_binding_is_uncounted_then_removed(subject: &Subject) {
     let store = &subject.store;
     assert!(subject.safe(commit(store, &aor(1), 1, &[(A, 60)], NOW, 1)));
     assert_eq!((store.sweep(after(59)), store.counts()), (0, counts(1, 1)));
@@ -96,7 +96,7 @@ pub(crate) fn expiry_is_counted_then_forgotten(subject: &Subject) {
     assert!(store.load(&aor(1)).is_none());
 }
 
-pub(crate) fn a_refresh_outlives_its_first_wake_up(subject: &Subject) {
+pub(crate) fn a_refreshed_record_survives_its_old_expiry(subject: &Subject) {
     let store = &subject.store;
     assert!(subject.safe(commit(store, &aor(1), 1, &[(A, 60)], NOW, 1)));
     assert!(subject.safe(commit(store, &aor(1), 2, &[(A, 60)], after(50), 2)));
@@ -107,7 +107,7 @@ pub(crate) fn a_refresh_outlives_its_first_wake_up(subject: &Subject) {
     assert_eq!(store.sweep(after(142)), 1);
 }
 
-pub(crate) fn a_removal_is_due_before_the_old_expiry(subject: &Subject) {
+pub(crate) fn a_removed_record_is_swept_before_its_old_expiry(subject: &Subject) {
     let store = &subject.store;
     assert!(subject.safe(commit(store, &aor(1), 1, &[(A, 3600)], NOW, 1)));
     assert!(subject.safe(commit(store, &aor(1), 2, &[(A, 0)], after(10), 2)));
@@ -121,21 +121,21 @@ pub(crate) fn one_of_two_expires(subject: &Subject) {
     let store = &subject.store;
     assert!(subject.safe(commit(store, &aor(1), 1, &[(A, 60), (B, 600)], NOW, 1)));
     assert_eq!((store.sweep(after(60)), store.counts()), (0, counts(1, 1)));
-    // What is over of a record goes with the rest of it, or with its next change.
+    // Expired bindings of a record are removed with the last one, or by the next change.
     assert_eq!((store.sweep(after(92)), store.counts()), (0, counts(1, 1)));
     assert_eq!(live(store, &aor(1), after(92)), [(B.to_owned(), 508)]);
     assert_eq!((store.sweep(after(600)), store.counts()), (0, counts(0, 0)));
     assert_eq!(store.sweep(after(632)), 2);
 }
 
-pub(crate) fn a_large_sweep_ends(subject: &Subject) {
+pub(crate) fn a_large_sweep_removes_all_records(subject: &Subject) {
     let store = &subject.store;
     let many = 5_000;
     for number in 0..many {
         assert!(matches!(commit(store, &aor(number), 1, &[(A, 60)], NOW, 1), Commit::Done | Commit::Pending));
     }
-    if let Some(told) = &subject.told {
-        assert!(told.iter().take(many as usize).all(|(_, safe)| safe));
+    if let Some(outcomes) = &subject.outcomes {
+        assert!(outcomes.iter().take(many as usize).all(|(_, safe)| safe));
     }
     assert_eq!(store.counts(), counts(u64::from(many), u64::from(many)));
     assert_eq!((store.sweep(after(60)), store.counts()), (0, counts(0, 0)));
@@ -145,7 +145,7 @@ pub(crate) fn a_large_sweep_ends(subject: &Subject) {
     assert_eq!(left, 0);
 }
 
-pub(crate) fn list_shows_all_and_locks_nothing(subject: &Subject) {
+pub(crate) fn list_visits_all_records_without_a_lock(subject: &Subject) {
     let store = &subject.store;
     for number in 0..200 {
         assert!(subject.safe(commit(store, &aor(number), 1, &[(A, 60)], NOW, 1)));
@@ -154,7 +154,7 @@ pub(crate) fn list_shows_all_and_locks_nothing(subject: &Subject) {
     store.list(&mut |record| {
         assert_eq!(record.live(NOW).count(), 1);
         seen.insert(record.aor().to_vec());
-        // A visitor may use the store.
+        // `visit` may use the store.
         store.sweep(NOW);
     });
     assert_eq!(seen, (0..200).map(|number| aor(number).as_bytes().to_vec()).collect());
@@ -177,13 +177,13 @@ pub(crate) fn racing_threads_lose_no_change(subject: &Subject) {
     let record = store.load(&aor(1)).unwrap();
     assert_eq!(record.live(NOW).count(), contacts.len());
     assert_eq!(record.live(NOW).map(|binding| binding.cseq()).max(), Some(turns * 4));
-    if let Some(told) = &subject.told {
-        assert!(told.iter().take(turns as usize * 4).all(|(_, safe)| safe));
+    if let Some(outcomes) = &subject.outcomes {
+        assert!(outcomes.iter().take(turns as usize * 4).all(|(_, safe)| safe));
     }
 }
 
 fn race(store: &dyn Store, contact: &str) -> Commit {
-    let (there, old) = load(store, &aor(1));
+    let (current, old) = load(store, &aor(1));
     let cseq = old.live(NOW).map(|binding| binding.cseq()).max().unwrap_or(0) + 1;
-    store.commit(there.as_ref(), register(&old, cseq, &[(contact, 600)], NOW), ticket(0))
+    store.commit(current.as_ref(), register(&old, cseq, &[(contact, 600)], NOW), ticket(0))
 }

@@ -1,4 +1,4 @@
-//! What every store owes its callers: one list of cases, run on each store.
+//! The contract of `Store`: one list of cases, run on each store.
 
 #![allow(clippy::expect_used, reason = "test code outside of test functions")]
 
@@ -9,31 +9,31 @@ mod cases;
 
 use location::{AnyStore, Commit, DiskOptions, MemoryStore, Wall};
 
-use support::Told;
+use support::Outcomes;
 
-/// A store, and the answers that it still owes.
+/// A store and the outcomes of its pending commits.
 struct Subject {
     store: AnyStore,
-    told: Option<Told>,
+    outcomes: Option<Outcomes>,
     _folder: Option<tempfile::TempDir>,
 }
 
 impl Subject {
     fn memory() -> Self {
-        Self { store: AnyStore::Memory(MemoryStore::new()), told: None, _folder: None }
+        Self { store: AnyStore::Memory(MemoryStore::new()), outcomes: None, _folder: None }
     }
 
     fn disk() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let (store, told) = support::open(&folder.path().join("location"), DiskOptions::new(Wall(0)));
-        Self { store: AnyStore::Disk(store), told: Some(told), _folder: Some(folder) }
+        let (store, outcomes) = support::open(&folder.path().join("location"), DiskOptions::new(Wall(0)));
+        Self { store: AnyStore::Disk(store), outcomes: Some(outcomes), _folder: Some(folder) }
     }
 
-    /// True once the commit is safe, false if it was not the first.
+    /// Waits until the commit is durable. False if it conflicted.
     fn safe(&self, commit: Commit) -> bool {
-        match (commit, &self.told) {
+        match (commit, &self.outcomes) {
             (Commit::Done, None) => true,
-            (Commit::Pending, Some(told)) => told.recv().expect("an answer").1,
+            (Commit::Pending, Some(outcomes)) => outcomes.recv().expect("an answer").1,
             (Commit::Conflict, _) => false,
             (other, _) => unreachable!("{other:?}"),
         }
@@ -52,17 +52,17 @@ macro_rules! battery {
 }
 
 battery![
-    nothing_is_there_at_first,
-    what_is_committed_is_loaded,
-    the_second_of_two_is_refused,
-    what_went_and_came_again_is_another,
-    a_commit_that_changes_nothing_waits_like_others,
-    an_empty_record_is_gone,
-    expiry_is_counted_then_forgotten,
-    a_refresh_outlives_its_first_wake_up,
-    a_removal_is_due_before_the_old_expiry,
+    a_new_store_is_empty,
+    a_committed_record_is_loaded,
+    a_commit_from_an_old_record_conflicts,
+    a_recreated_record_is_another_record,
+    a_commit_that_changes_nothing_is_pending_like_others,
+    an_empty_record_is_swept,
+    an_expired_binding_is_uncounted_then_removed,
+    a_refreshed_record_survives_its_old_expiry,
+    a_removed_record_is_swept_before_its_old_expiry,
     one_of_two_expires,
-    a_large_sweep_ends,
-    list_shows_all_and_locks_nothing,
+    a_large_sweep_removes_all_records,
+    list_visits_all_records_without_a_lock,
     racing_threads_lose_no_change,
 ];

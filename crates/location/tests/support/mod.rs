@@ -1,4 +1,4 @@
-//! Records and stores as the tests of this crate want them.
+//! Helpers to create records and stores in tests.
 
 #![allow(dead_code, clippy::unwrap_used, clippy::panic, reason = "shared by several test programs")]
 
@@ -12,8 +12,8 @@ use location::{
 
 pub(crate) const LIMITS: Limits = Limits { min_expires: 1, ..Limits::DEFAULT };
 
-/// Hands out the answers of a disk store's hook.
-pub(crate) type Told = Receiver<(Ticket, bool)>;
+/// Receives the outcomes that a disk store passes to its `done` hook.
+pub(crate) type Outcomes = Receiver<(Ticket, bool)>;
 
 pub(crate) fn aor(number: u32) -> Aor {
     Aor::new(format!("user{number}").as_bytes(), b"office.example")
@@ -28,12 +28,12 @@ pub(crate) fn flow() -> Flow {
     Flow { transport: parser::Transport::Tcp, remote, local, connection: 9 }
 }
 
-/// `old` after a REGISTER with this CSeq for these Contacts, each with its seconds.
+/// `old` after a REGISTER with this CSeq and these Contacts, each with its expiry in seconds.
 pub(crate) fn register(old: &Record, cseq: u32, contacts: &[(&str, u32)], now: Wall) -> Record {
     register_by(old, cseq, contacts, now, "test")
 }
 
-/// The same by a device with this User-Agent.
+/// As [`register`], with this User-Agent.
 pub(crate) fn register_by(old: &Record, cseq: u32, contacts: &[(&str, u32)], now: Wall, agent: &str) -> Record {
     let asked = contacts.iter().map(|&(uri, secs)| ContactChange {
         uri: uri.as_bytes(),
@@ -59,16 +59,16 @@ pub(crate) fn register_by(old: &Record, cseq: u32, contacts: &[(&str, u32)], now
     }
 }
 
-/// What is there, and what a change starts from.
+/// The stored record, and the record that a change starts from.
 pub(crate) fn load(store: &dyn Store, aor: &Aor) -> (Option<Record>, Record) {
-    let there = store.load(aor);
-    (there.clone(), there.unwrap_or_else(|| Record::empty(aor)))
+    let current = store.load(aor);
+    (current.clone(), current.unwrap_or_else(|| Record::empty(aor)))
 }
 
 /// Load, register, commit.
 pub(crate) fn commit(store: &dyn Store, aor: &Aor, cseq: u32, contacts: &[(&str, u32)], now: Wall, id: u64) -> Commit {
-    let (there, old) = load(store, aor);
-    store.commit(there.as_ref(), register(&old, cseq, contacts, now), ticket(id))
+    let (current, old) = load(store, aor);
+    store.commit(current.as_ref(), register(&old, cseq, contacts, now), ticket(id))
 }
 
 pub(crate) fn live(store: &dyn Store, aor: &Aor, now: Wall) -> Vec<(String, u32)> {
@@ -77,14 +77,14 @@ pub(crate) fn live(store: &dyn Store, aor: &Aor, now: Wall) -> Vec<(String, u32)
     record.live(now).map(|binding| (show(binding.contact()), binding.remaining(now))).collect()
 }
 
-/// A disk store, and what its hook says.
-pub(crate) fn open(path: &Path, options: DiskOptions) -> (DiskStore, Told) {
-    let (tell, told) = sync_channel(1 << 20);
+/// A disk store and the outcomes of its commits.
+pub(crate) fn open(path: &Path, options: DiskOptions) -> (DiskStore, Outcomes) {
+    let (sender, outcomes) = sync_channel(1 << 20);
     let done = Box::new(move |group: &[Ticket], outcome: Result<(), &StoreError>| {
         group.iter().for_each(|&ticket| {
-            let _ = tell.try_send((ticket, outcome.is_ok()));
+            let _ = sender.try_send((ticket, outcome.is_ok()));
         })
     });
     let hooks = Hooks { done, committed: Box::new(|_| {}), usable: Box::new(|_| {}) };
-    (DiskStore::open(path, options, hooks).unwrap(), told)
+    (DiskStore::open(path, options, hooks).unwrap(), outcomes)
 }

@@ -1,7 +1,7 @@
-//! What a forwarding proxy does with a message, written once for all benchmarks and for the test that counts
-//! allocations: reads what RFC 3261 16.3 to 16.7 need, and writes the message on. Decides nothing about routing.
+//! The work of a forwarding proxy on a message, shared by all benchmarks and by the test that counts allocations: parses
+//! what RFC 3261 16.3 to 16.7 need, and writes the forwarded message. Without routing.
 
-#![allow(dead_code, reason = "each user of this file needs its own part of it")]
+#![allow(dead_code, reason = "each program that includes this file uses a part of it")]
 
 use bytes::Bytes;
 use parser::{
@@ -9,7 +9,7 @@ use parser::{
     Via,
 };
 
-/// The octets of one message, and the name its row has in a table.
+/// The octets of one message, and its name in the tables.
 pub(crate) struct Sample {
     pub(crate) name: &'static str,
     pub(crate) octets: &'static [u8],
@@ -29,19 +29,19 @@ impl std::fmt::Display for Sample {
 }
 
 impl Sample {
-    /// The octets as a socket would hand them over: counted, not copied.
+    /// The octets as reference-counted `Bytes`, as from a socket.
     pub(crate) fn bytes(&self) -> Bytes {
         Bytes::from_static(self.octets)
     }
 
-    /// What follows the start line.
+    /// The octets after the start line.
     pub(crate) fn header_lines(&self) -> &'static [u8] {
         let start_line = self.octets.iter().position(|&byte| byte == b'\n').map_or(0, |at| at + 1);
         self.octets.get(start_line..).unwrap_or_default()
     }
 }
 
-/// What a proxy looks at, typed.
+/// The typed headers that a proxy reads.
 pub(crate) struct Needs<'a> {
     pub(crate) request_uri: Option<Uri<'a>>,
     pub(crate) via: Via<'a>,
@@ -55,7 +55,7 @@ pub(crate) struct Needs<'a> {
     pub(crate) content_length: Option<ContentLength>,
 }
 
-/// Finds and types it.
+/// Parses the headers that a proxy reads.
 pub(crate) fn read(message: &Message) -> Result<Needs<'_>, ParseError> {
     let request_uri = if message.is_request() { Some(message.uri()?) } else { None };
     Ok(Needs {
@@ -72,8 +72,8 @@ pub(crate) fn read(message: &Message) -> Result<Needs<'_>, ParseError> {
     })
 }
 
-/// Writes the message on: a request gets a new target, our Via and Record-Route and one hop less, and loses its first
-/// Route; a response loses its top Via.
+/// Writes the forwarded message: of a request with new Request-URI, Via, Record-Route and Max-Forwards, and without the
+/// first Route; of a response without the top Via.
 pub(crate) fn write(message: &Message, needs: &Needs<'_>, rewrite: &mut Rewrite, out: &mut Vec<u8>) {
     rewrite.clear();
     out.clear();

@@ -1,4 +1,4 @@
-//! Messages made to hurt: each shape grows to any size in the one place where a careless parser looks twice.
+//! Hostile messages: each shape repeats one element that a naive parser would process in quadratic time.
 
 use bytes::Bytes;
 use parser::headers::{
@@ -6,15 +6,15 @@ use parser::headers::{
     Route, Supported, Timestamp, To, UserAgent, Via, Warning, WwwAuthenticate,
 };
 use parser::{
-    Frame, Framer, Header, HeaderName, Message, Reply, Rewrite, Sent, Stamp, Uri, equivalent, unquote, write_ack,
+    Frame, Framer, Header, HeaderName, Message, Reply, Rewrite, SentInvite, Stamp, Uri, equivalent, unquote, write_ack,
     write_cancel,
 };
 
-/// A name, and what stands before, again and again, and after.
+/// A header line: text before the repeated element, the element, and text after it.
 pub(crate) struct Shape {
     pub(crate) name: &'static str,
     before: &'static str,
-    again: &'static str,
+    repeated: &'static str,
     after: &'static str,
 }
 
@@ -22,8 +22,8 @@ const HEAD: &str =
     "OPTIONS sip:a SIP/2.0\r\nv: SIP/2.0/TCP h\r\nf: sip:a;tag=1\r\nt: sip:b\r\ni: 1\r\nCSeq: 1 OPTIONS\r\n";
 const TAIL: &str = "\r\nl: 0\r\n\r\n";
 
-const fn line(name: &'static str, before: &'static str, again: &'static str, after: &'static str) -> Shape {
-    Shape { name, before, again, after }
+const fn line(name: &'static str, before: &'static str, repeated: &'static str, after: &'static str) -> Shape {
+    Shape { name, before, repeated, after }
 }
 
 pub(crate) const SHAPES: &[Shape] = &[
@@ -90,16 +90,16 @@ pub(crate) const SHAPES: &[Shape] = &[
 ];
 
 impl Shape {
-    /// A message of this shape of about `size` octets, with a body as far as the shape leaves it one.
+    /// A message of this shape with about `size` octets.
     pub(crate) fn message(&self, size: usize) -> Bytes {
         let room = size.saturating_sub(HEAD.len() + self.before.len() + self.after.len() + TAIL.len());
-        let text = [HEAD, self.before, &self.again.repeat(room / self.again.len()), self.after, TAIL].concat();
+        let text = [HEAD, self.before, &self.repeated.repeat(room / self.repeated.len()), self.after, TAIL].concat();
         text.into()
     }
 }
 
-/// Two more places that no header line reaches: what stands before a message, and its Request-URI.
-pub(crate) fn elsewhere(size: usize) -> [(&'static str, Bytes); 3] {
+/// Shapes outside of header lines: before a message, in the Request-URI, in the reason phrase.
+pub(crate) fn other_messages(size: usize) -> [(&'static str, Bytes); 3] {
     let padding = "\r\n".repeat(size / 2);
     let params = ";p=q".repeat(size / 4);
     [
@@ -109,12 +109,12 @@ pub(crate) fn elsewhere(size: usize) -> [(&'static str, Bytes); 3] {
     ]
 }
 
-/// Finds the head and the lines.
+/// Parses the head and its lines.
 pub(crate) fn parse(octets: &Bytes) {
     std::hint::black_box(Message::parse(octets.clone()).is_ok());
 }
 
-/// Cuts a stream that arrives in pieces of so many octets.
+/// Splits a stream that arrives in pieces of `piece` octets.
 pub(crate) fn frame(octets: &Bytes, piece: usize) {
     let mut framer = Framer::new(usize::MAX);
     let (mut start, mut end) = (0, 0);
@@ -127,7 +127,7 @@ pub(crate) fn frame(octets: &Bytes, piece: usize) {
     }
 }
 
-/// Reads what a proxy reads, and more.
+/// Parses what a proxy parses, and more.
 pub(crate) fn read(octets: &Bytes) {
     let Ok(message) = Message::parse(octets.clone()) else { return };
     each::<Via<'_>>(&message, |via| {
@@ -177,7 +177,7 @@ fn targets(uri: &Uri<'_>) {
         let mut target = Vec::new();
         sip.write_target(&mut target);
         std::hint::black_box((sip.transport(), sip.is_loose(), sip.maddr(), sip.user_unescaped()));
-        // Not the same octets: parameter by parameter.
+        // With other octets the parameters are compared one by one.
         target.extend_from_slice(b";last");
         std::hint::black_box(Uri::parse(&target).is_ok_and(|other| equivalent(uri, &other)));
     }
@@ -188,7 +188,7 @@ fn each<'a, H: Header<'a>>(message: &'a Message, read: impl Fn(H)) {
     std::hint::black_box(message.header::<H>().is_ok());
 }
 
-/// Writes what a proxy writes: forwarded, refused, acknowledged, cancelled.
+/// Writes what a proxy writes: the forwarded message, a response, an ACK, a CANCEL.
 pub(crate) fn write(octets: &Bytes, out: &mut Vec<u8>) {
     let Ok(message) = Message::parse(octets.clone()) else { return };
     out.clear();
@@ -201,7 +201,7 @@ pub(crate) fn write(octets: &Bytes, out: &mut Vec<u8>) {
     rewrite.remove_all(&message, HeaderName::Authorization);
     rewrite.write(&message, out);
     Reply::new(out, &message, 400, b"Bad Request", Stamp { received: None, rport: Some(1) }, Some(b"t")).finish();
-    let sent = Sent::as_is(&message);
+    let sent = SentInvite::as_is(&message);
     write_ack(&sent, &message, out);
     write_cancel(&sent, None, out);
 }

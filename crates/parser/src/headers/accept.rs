@@ -1,4 +1,4 @@
-//! Accept (RFC 3261 20.1): bodies the sender takes. Decides its grammar only; bodies are never read.
+//! Accept (RFC 3261 20.1): the media types that the sender accepts. Bodies are never parsed.
 
 use nom::{Parser, sequence::separated_pair};
 
@@ -9,8 +9,8 @@ use crate::{
 };
 
 /// One Accept value: `media-range *( SEMI accept-param )`, a media range being `*/*`, `m-type SLASH "*"` or
-/// `m-type SLASH m-subtype` (RFC 3261 25.1). An empty header, which takes nothing, is an error when it is asked for as one
-/// value and no value at all as a list.
+/// `m-type SLASH m-subtype` (RFC 3261 25.1). An empty header, which accepts nothing, is an
+/// error if it is requested as one value, and an empty list if requested as a list.
 #[derive(Clone, Copy, Debug)]
 pub struct Accept<'a> {
     /// The type, `*` for any. Compared in any case.
@@ -25,7 +25,7 @@ impl Accept<'_> {
     /// The preference in thousandths, 0 to 1000; 1000 if there is no `q` (RFC 3261 20.1, RFC 2616 14.1).
     ///
     /// # Errors
-    /// [`ErrorKind::Range`] if it is no `qvalue`.
+    /// [`ErrorKind::Range`] if it is not a `qvalue`.
     pub fn q(&self) -> Result<u16, ErrorKind> {
         match self.params.get("q") {
             None => Ok(1000),
@@ -43,8 +43,8 @@ impl<'a> Header<'a> for Accept<'a> {
             return Err(ErrorKind::Empty);
         }
         let rule = |input| (separated_pair(token, separator("/"), token), params).parse(input);
-        let ((kind, subtype), params) = grammar::whole(rule, value)?;
-        // `*` is a token, too, but there is no range of all types with one subtype.
+        let ((kind, subtype), params) = grammar::parse_all(rule, value)?;
+        // `*` is also a token, but a media range of all types with one subtype does not exist.
         if kind == b"*" && subtype != b"*" {
             return Err(ErrorKind::Token);
         }

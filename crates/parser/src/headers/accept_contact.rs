@@ -1,4 +1,4 @@
-//! Accept-Contact (RFC 3841 9.2): phones a caller would like to reach. Decides its grammar only.
+//! Accept-Contact (RFC 3841 9.2): the features of phones that the caller prefers.
 
 use crate::{ErrorKind, Features, Header, HeaderName, Params, headers::feature::star_params};
 
@@ -10,17 +10,17 @@ pub struct AcceptContact<'a> {
 }
 
 impl<'a> AcceptContact<'a> {
-    /// The features asked for.
+    /// The requested features.
     pub fn features(&self) -> Features<'a> {
         Features::of(self.params)
     }
 
-    /// `req-param`: a phone that does not match is not to be called.
+    /// `req-param`: a phone that does not match must not be called.
     pub fn is_required(&self) -> bool {
         self.params.has("require")
     }
 
-    /// `explicit-param`: a phone that does not mention a feature does not match it.
+    /// `explicit-param`: a phone without the feature in its Contact does not match.
     pub fn is_explicit(&self) -> bool {
         self.params.has("explicit")
     }

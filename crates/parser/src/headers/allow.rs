@@ -1,9 +1,9 @@
-//! Allow (RFC 3261 20.5): methods the sender takes. Decides its grammar only.
+//! Allow (RFC 3261 20.5): the methods that the sender supports.
 
 use crate::{ErrorKind, Header, HeaderName, Method};
 
 /// One Allow value: `Method` of `[ Method *( COMMA Method ) ]` (RFC 3261 25.1). An empty header, which allows nothing, is
-/// an error when it is asked for as one value and no value at all as a list.
+/// an error if it is requested as one value, and an empty list if requested as a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Allow<'a> {
     /// The method.

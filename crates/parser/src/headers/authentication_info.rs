@@ -1,11 +1,11 @@
-//! Authentication-Info (RFC 3261 20.6, RFC 7616 3.5): the server's part of a digest exchange. Decides its grammar only.
+//! Authentication-Info (RFC 3261 20.6, RFC 7616 3.5): the server's part of a digest exchange.
 
 use std::borrow::Cow;
 
 use crate::{AuthParams, ErrorKind, Header, HeaderName};
 
-/// Authentication-Info: `ainfo *( COMMA ainfo )` (RFC 3261 25.1), each `name EQUAL value`. Commas part its parameters, so
-/// a line is never a comma list.
+/// Authentication-Info: `ainfo *( COMMA ainfo )` (RFC 3261 25.1), each `name EQUAL value`. Commas separate its
+/// parameters, so a line is never a comma list.
 #[derive(Clone, Copy, Debug)]
 pub struct AuthenticationInfo<'a> {
     /// The parameters.
@@ -13,14 +13,14 @@ pub struct AuthenticationInfo<'a> {
 }
 
 impl<'a> AuthenticationInfo<'a> {
-    /// `nextnonce`, unquoted: the nonce to use from now on.
+    /// `nextnonce`, unquoted: the nonce for the next request.
     pub fn next_nonce(&self) -> Option<Cow<'a, [u8]>> {
         self.params.unquoted("nextnonce")
     }
 
-    /// `rspauth` without its quotes: the server's own proof, lower-case hex.
+    /// `rspauth` without its quotes: the server's own digest, lower-case hex.
     pub fn response_auth(&self) -> Option<&'a [u8]> {
-        self.params.bare("rspauth")
+        self.params.without_quotes("rspauth")
     }
 
     /// `cnonce`, unquoted: repeated from the request.
@@ -28,9 +28,9 @@ impl<'a> AuthenticationInfo<'a> {
         self.params.unquoted("cnonce")
     }
 
-    /// `qop`, without quotes if somebody put them.
+    /// `qop`, without quotes if there are any.
     pub fn qop(&self) -> Option<&'a [u8]> {
-        self.params.bare("qop")
+        self.params.without_quotes("qop")
     }
 
     /// `nc`: exactly eight hex digits, `None` for anything else.

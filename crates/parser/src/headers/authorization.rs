@@ -1,9 +1,9 @@
-//! Authorization (RFC 3261 20.7). Decides nothing of its own: the grammar is in `credentials`.
+//! Authorization (RFC 3261 20.7). The grammar is in `credentials`.
 
 use crate::{Credentials, ErrorKind, Header, HeaderName};
 
-/// One Authorization line: `credentials = "Digest" LWS digest-response / other-response` (RFC 3261 25.1). Commas part its
-/// parameters, so it is never a comma list.
+/// One Authorization line: `credentials = "Digest" LWS digest-response / other-response` (RFC 3261 25.1). Commas separate
+/// its parameters, so it is never a comma list.
 #[derive(Clone, Copy, Debug)]
 pub struct Authorization<'a> {
     /// The credentials.

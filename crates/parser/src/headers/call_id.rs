@@ -1,9 +1,8 @@
-//! Call-ID (RFC 3261 20.8): names a call or the registrations of one phone. Decides its grammar only; it is compared
-//! octet by octet.
+//! Call-ID (RFC 3261 20.8): identifies a call or the registrations of a phone. It is compared octet by octet.
 
 use crate::{ErrorKind, Header, HeaderName, octets};
 
-/// Call-ID: `callid = word [ "@" word ]` (RFC 3261 25.1), as it was sent.
+/// Call-ID: `callid = word [ "@" word ]` (RFC 3261 25.1), as received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CallId<'a>(pub &'a [u8]);
 
@@ -14,7 +13,7 @@ impl<'a> Header<'a> for CallId<'a> {
     fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
         match value {
             [] => Err(ErrorKind::Empty),
-            // More than one `@`, and what is no `word`, is let pass: nothing is read out of a Call-ID.
+            // Wider than the grammar: a Call-ID is only compared, see [`octets::CALL_ID`].
             value if octets::all_visible(value) => Ok(Self(value)),
             _ => Err(ErrorKind::Token),
         }

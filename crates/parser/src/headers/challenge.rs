@@ -1,5 +1,4 @@
-//! The value of WWW-Authenticate and Proxy-Authenticate (RFC 3261 20.27, 20.44, RFC 7616 3.3). Decides its grammar only;
-//! a proxy passes challenges on and makes its own as text.
+//! The value of WWW-Authenticate and Proxy-Authenticate (RFC 3261 20.27, 20.44, RFC 7616 3.3).
 
 use std::borrow::Cow;
 
@@ -8,7 +7,7 @@ use crate::{AuthParams, ErrorKind, headers::credentials::scheme_and_params};
 /// `challenge = auth-scheme LWS auth-param *( COMMA auth-param )` (RFC 3261 25.1): a scheme and its parameters.
 #[derive(Clone, Copy, Debug)]
 pub struct Challenge<'a> {
-    /// The scheme as it was sent, a token.
+    /// The scheme as received, a token.
     pub scheme: &'a [u8],
     /// The parameters, checked if the scheme is Digest.
     pub params: AuthParams<'a>,
@@ -18,7 +17,7 @@ impl<'a> Challenge<'a> {
     /// Parses a challenge.
     ///
     /// # Errors
-    /// The part that is wrong.
+    /// The kind of fault.
     pub fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
         let (scheme, params) = scheme_and_params(value)?;
         Ok(Self { scheme, params })
@@ -34,14 +33,14 @@ impl<'a> Challenge<'a> {
         self.params.unquoted("nonce")
     }
 
-    /// `algorithm = "algorithm" EQUAL token`, without quotes if somebody put them.
+    /// `algorithm = "algorithm" EQUAL token`, without quotes if there are any.
     pub fn algorithm(&self) -> Option<&'a [u8]> {
-        self.params.bare("algorithm")
+        self.params.without_quotes("algorithm")
     }
 
-    /// Whether `stale = "stale" EQUAL ( "true" / "false" )` is true: the answer was right, only the nonce is old.
+    /// Whether `stale = "stale" EQUAL ( "true" / "false" )` is true: the digest was correct, but the nonce has expired.
     pub fn is_stale(&self) -> bool {
-        self.params.bare("stale").is_some_and(|value| value.eq_ignore_ascii_case(b"true"))
+        self.params.without_quotes("stale").is_some_and(|value| value.eq_ignore_ascii_case(b"true"))
     }
 }
 

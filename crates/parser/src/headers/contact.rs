@@ -1,5 +1,5 @@
-//! Contact (RFC 3261 20.10): where somebody can be reached. Decides its grammar and its parameters (RFC 3840, 5626,
-//! 5627); whether `*` may stand alone is the registrar's business.
+//! Contact (RFC 3261 20.10): an address where a user agent can be reached, and its parameters (RFC 3840, 5626, 5627).
+//! Whether `*` is allowed is checked by the registrar.
 
 use crate::{ErrorKind, Expires, Features, Header, HeaderName, NameAddr, Params, octets, params::inside_quotes};
 
@@ -13,7 +13,7 @@ pub enum Contact<'a> {
 }
 
 impl<'a> Contact<'a> {
-    /// The address, if it is one.
+    /// The address, `None` for `*`.
     pub fn address(&self) -> Option<&NameAddr<'a>> {
         match self {
             Self::Star => None,
@@ -29,7 +29,7 @@ impl<'a> Contact<'a> {
     /// The preference in thousandths, 0 to 1000; `None` if there is no `q`.
     ///
     /// # Errors
-    /// [`ErrorKind::Range`] if it is no `qvalue`.
+    /// [`ErrorKind::Range`] if it is not a `qvalue`.
     pub fn q(&self) -> Result<Option<u16>, ErrorKind> {
         match self.params().get("q") {
             None => Ok(None),
@@ -54,23 +54,23 @@ impl<'a> Contact<'a> {
         u32::try_from(number).ok().filter(|number| *number > 0)
     }
 
-    /// The `pub-gruu` parameter without its quotes: a URI that reaches this phone from anywhere (RFC 5627 5.1, 9).
+    /// The `pub-gruu` parameter without its quotes: a globally routable URI of this phone (RFC 5627 5.1, 9).
     pub fn pub_gruu(&self) -> Option<&'a [u8]> {
         self.params().value("pub-gruu").map(|value| inside_quotes(value).unwrap_or(value))
     }
 
-    /// The `temp-gruu` parameter without its quotes: as [`Contact::pub_gruu`], but it does not show whose the phone is
+    /// The `temp-gruu` parameter without its quotes: as [`Contact::pub_gruu`], but it does not reveal the address of record
     /// (RFC 5627 5.1, 9).
     pub fn temp_gruu(&self) -> Option<&'a [u8]> {
         self.params().value("temp-gruu").map(|value| inside_quotes(value).unwrap_or(value))
     }
 
-    /// Whether the URI has the `ob` parameter: requests in a dialog are to come over the same flow (RFC 5626 4.3).
+    /// Whether the URI has the `ob` parameter: requests in a dialog must use the same flow (RFC 5626 4.3).
     pub fn is_outbound(&self) -> bool {
         self.address().and_then(|address| address.uri.sip()).is_some_and(|uri| uri.param("ob").is_some())
     }
 
-    /// The feature parameters (RFC 3840 9): what the phone can do.
+    /// The feature parameters (RFC 3840 9) of the phone.
     pub fn features(&self) -> Features<'a> {
         Features::of(self.params())
     }

@@ -1,4 +1,4 @@
-//! Content-Length (RFC 3261 20.14): size of the body. Decides its grammar only; what to do with too few octets is the message's.
+//! Content-Length (RFC 3261 20.14): the length of the body. A body that is too short is handled in `message`.
 
 use crate::{ErrorKind, Header, HeaderName, octets};
 

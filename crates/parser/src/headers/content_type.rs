@@ -1,4 +1,4 @@
-//! Content-Type (RFC 3261 20.15): what the body is. Decides its grammar only; bodies are never read.
+//! Content-Type (RFC 3261 20.15): the media type of the body. Bodies are never parsed.
 
 use nom::{Parser, sequence::separated_pair};
 
@@ -24,7 +24,7 @@ impl<'a> Header<'a> for ContentType<'a> {
 
     fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
         let rule = |input| (separated_pair(token, separator("/"), token), params).parse(input);
-        let ((kind, subtype), params) = grammar::whole(rule, value)?;
+        let ((kind, subtype), params) = grammar::parse_all(rule, value)?;
         Ok(Self { kind, subtype, params })
     }
 }

@@ -1,5 +1,5 @@
-//! Digest credentials and the list of parameters that credentials and challenges share (RFC 3261 20.7, 25.1, RFC 7616
-//! 3.3, 3.4, RFC 8760). Decides the grammar only; whether an answer is right is the proxy's business.
+//! Digest credentials and the parameter list that credentials and challenges share (RFC 3261 20.7, 25.1, RFC 7616 3.3, 3.4,
+//! RFC 8760). The digest is verified by the proxy.
 
 use std::borrow::Cow;
 
@@ -14,18 +14,19 @@ use crate::{
     unquote,
 };
 
-/// `credentials = "Digest" LWS digest-response / other-response` (RFC 3261 25.1): a scheme, and what belongs to it.
+/// `credentials = "Digest" LWS digest-response / other-response` (RFC 3261 25.1): a scheme and its parameters.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Credentials<'a> {
-    /// The scheme as it was sent, a token: `Digest` in some case.
+    /// The scheme as received, a token: `Digest` in any case, or another scheme.
     pub scheme: &'a [u8],
-    /// What follows the scheme.
+    /// The parameters after the scheme.
     pub params: AuthParams<'a>,
-    /// Of the parameters that a digest-response has, the first of each name: whoever reads one reads most of them.
+    /// The first parameter of each name of a digest-response. Collected while parsing, because verification needs most of
+    /// them.
     known: Known<'a>,
 }
 
-/// Values as they were sent.
+/// Values as received.
 #[derive(Clone, Copy, Debug, Default)]
 struct Known<'a> {
     username: Option<&'a [u8]>,
@@ -41,8 +42,8 @@ struct Known<'a> {
 }
 
 impl<'a> Known<'a> {
-    fn note(&mut self, name: &[u8], value: &'a [u8]) {
-        let is = |known: &str| octets::means(name, known.as_bytes());
+    fn record(&mut self, name: &[u8], value: &'a [u8]) {
+        let is = |known: &str| octets::eq_ignore_case(name, known.as_bytes());
         let known = match name.len() {
             2 if is("nc") => &mut self.nc,
             3 if is("uri") => &mut self.uri,
@@ -61,23 +62,23 @@ impl<'a> Known<'a> {
 }
 
 impl<'a> Credentials<'a> {
-    /// Parses credentials; the parameters are checked if the scheme is Digest, of any other they are carried.
+    /// Parses credentials. The parameters are checked if the scheme is Digest; of other schemes they are opaque.
     ///
     /// # Errors
-    /// The part that is wrong.
+    /// The kind of fault.
     pub fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
         let (scheme, params) = scheme_and_rest(value)?;
         let (params, mut known) = (AuthParams(params), Known::default());
         if is_digest(scheme) {
-            params.check(|name, value| known.note(name, value))?;
+            params.check(|name, value| known.record(name, value))?;
         } else {
-            params.iter().for_each(|(name, value)| known.note(name, value));
+            params.iter().for_each(|(name, value)| known.record(name, value));
         }
         Ok(Self { scheme, params, known })
     }
 
-    /// The realm alone, of credentials that nobody needs the rest of: of those that parse what [`Credentials::realm`] finds,
-    /// of others anything.
+    /// Only the realm, without parsing the rest. For valid credentials the same as [`Credentials::realm`], for malformed
+    /// ones unspecified.
     pub fn realm_of(value: &'a [u8]) -> Option<Cow<'a, [u8]>> {
         let (_, params) = scheme_and_rest(value).ok()?;
         AuthParams(params).unquoted("realm")
@@ -118,19 +119,19 @@ impl<'a> Credentials<'a> {
         self.known.opaque.map(unquote)
     }
 
-    /// `dresponse = "response" EQUAL request-digest` without its quotes: lower-case hex if the peer follows the RFC.
+    /// `dresponse = "response" EQUAL request-digest` without its quotes: lower-case hex by the RFC, but not checked.
     pub fn response(&self) -> Option<&'a [u8]> {
-        self.known.response.map(bare)
+        self.known.response.map(without_quotes)
     }
 
-    /// `algorithm = "algorithm" EQUAL token`, without quotes if somebody put them.
+    /// `algorithm = "algorithm" EQUAL token`, without quotes if there are any.
     pub fn algorithm(&self) -> Option<&'a [u8]> {
-        self.known.algorithm.map(bare)
+        self.known.algorithm.map(without_quotes)
     }
 
-    /// `message-qop = "qop" EQUAL qop-value`, without quotes if somebody put them.
+    /// `message-qop = "qop" EQUAL qop-value`, without quotes if there are any.
     pub fn qop(&self) -> Option<&'a [u8]> {
-        self.known.qop.map(bare)
+        self.known.qop.map(without_quotes)
     }
 
     /// `nonce-count = "nc" EQUAL 8LHEX` (RFC 7616 3.4), `None` for any other number of digits.
@@ -138,9 +139,9 @@ impl<'a> Credentials<'a> {
         self.known.nc.and_then(nonce_count)
     }
 
-    /// The digits of the `nc` as they were sent: the response is made of these.
+    /// The digits of the `nc` as received: the digest is computed from these.
     pub fn nc_text(&self) -> Option<&'a [u8]> {
-        self.known.nc.map(bare)
+        self.known.nc.map(without_quotes)
     }
 
     /// Whether there is an `nc` that is not eight digits.
@@ -160,12 +161,12 @@ impl<'a> AuthParams<'a> {
         params.check(|_, _| {}).map(|()| params)
     }
 
-    /// The parameters as they were sent.
+    /// The parameters as received.
     pub fn as_bytes(&self) -> &'a [u8] {
         self.0
     }
 
-    /// Name and value of each parameter, quotes kept. What has no `=` is skipped.
+    /// Name and value of each parameter, with quotes. Parameters without `=` are skipped.
     pub fn iter(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
         let mut rest = self.0;
         std::iter::from_fn(move || {
@@ -185,29 +186,29 @@ impl<'a> AuthParams<'a> {
         })
     }
 
-    /// The value of the first parameter of that name, in any case, as it was sent.
+    /// The value of the first parameter of that name, in any case, as received.
     pub fn value(&self, name: &str) -> Option<&'a [u8]> {
         self.iter().find(|(found, _)| found.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
     }
 
-    /// The value unquoted, quoted pairs undone.
+    /// The value unquoted, with quoted pairs replaced.
     pub fn unquoted(&self, name: &str) -> Option<Cow<'a, [u8]>> {
         self.value(name).map(unquote)
     }
 
-    /// The value without its quotes, for values that hold no quoted pairs.
-    pub(crate) fn bare(&self, name: &str) -> Option<&'a [u8]> {
-        self.value(name).map(bare)
+    /// The value without its quotes, for values without quoted pairs.
+    pub(crate) fn without_quotes(&self, name: &str) -> Option<&'a [u8]> {
+        self.value(name).map(without_quotes)
     }
 
-    /// The count of an Authentication-Info.
+    /// The value of `nc`.
     pub(crate) fn nonce_count(&self) -> Option<u32> {
         nonce_count(self.value("nc")?)
     }
 
-    /// Checks the grammar of all parameters; `each` is told their names and values on the way, as [`AuthParams::iter`] has
-    /// them.
-    fn check(&self, mut each: impl FnMut(&'a [u8], &'a [u8])) -> Result<(), ErrorKind> {
+    /// Checks the grammar of all parameters, and calls `visit` with each name and value, which are the same as in
+    /// [`AuthParams::iter`].
+    fn check(&self, mut visit: impl FnMut(&'a [u8], &'a [u8])) -> Result<(), ErrorKind> {
         let one = |input| separated_pair(token, separator("="), cut(value)).parse(input);
         let mut rest = self.0;
         if rest.is_empty() {
@@ -219,7 +220,7 @@ impl<'a> AuthParams<'a> {
                 Err(nom::Err::Failure(grammar::Fault(kind))) => return Err(kind),
                 Err(_) => return Err(ErrorKind::Param),
             };
-            each(name, value);
+            visit(name, value);
             match separator(",").parse(after) {
                 Ok((next, _)) => rest = next,
                 Err(_) if octets::trim(after).is_empty() => return Ok(()),
@@ -229,7 +230,7 @@ impl<'a> AuthParams<'a> {
     }
 }
 
-/// `auth-scheme LWS auth-params`, the shape of credentials and of challenges.
+/// `auth-scheme LWS auth-params`, the common grammar of credentials and challenges.
 pub(crate) fn scheme_and_params(text: &[u8]) -> Result<(&[u8], AuthParams<'_>), ErrorKind> {
     let (scheme, params) = scheme_and_rest(text)?;
     let params = AuthParams(params);
@@ -252,14 +253,14 @@ fn is_digest(scheme: &[u8]) -> bool {
     scheme.eq_ignore_ascii_case(b"digest")
 }
 
-/// A value without its quotes, for values that hold no quoted pairs.
-fn bare(value: &[u8]) -> &[u8] {
+/// A value without its quotes, for values without quoted pairs.
+fn without_quotes(value: &[u8]) -> &[u8] {
     crate::params::inside_quotes(value).unwrap_or(value)
 }
 
-/// `nc-value = 8LHEX`; capitals are let pass, another length is not.
+/// `nc-value = 8LHEX`; upper-case digits are accepted, another length is not.
 fn nonce_count(value: &[u8]) -> Option<u32> {
-    let digits: &[u8; 8] = bare(value).try_into().ok()?;
+    let digits: &[u8; 8] = without_quotes(value).try_into().ok()?;
     digits.iter().try_fold(0, |count, digit| Some(count << 4 | char::from(*digit).to_digit(16)?))
 }
 

@@ -1,5 +1,5 @@
-//! CSeq (RFC 3261 20.16): numbers the requests of a dialog or of a phone's registrations. Decides its grammar and the
-//! limit of the number (8.1.1.5); whether the method is the request's own is the proxy's business.
+//! CSeq (RFC 3261 20.16): orders the requests of a dialog or the registrations of a phone. The number is below 2^31
+//! (8.1.1.5). Whether the method matches the request is checked by the proxy.
 
 use nom::{Parser, sequence::preceded};
 
@@ -23,7 +23,7 @@ impl<'a> Header<'a> for CSeq<'a> {
 
     fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
         let (rest, number) = grammar::number(value).map_err(grammar::kind)?;
-        let method = grammar::whole(|input| preceded(space, token).parse(input), rest)?;
+        let method = grammar::parse_all(|input| preceded(space, token).parse(input), rest)?;
         // RFC 3261 8.1.1.5: below 2^31.
         let number = u32::try_from(number).ok().filter(|number| *number < 1 << 31).ok_or(ErrorKind::Range)?;
         Ok(Self { number, method: Method::from_bytes(method).ok_or(ErrorKind::Token)? })

@@ -1,11 +1,11 @@
-//! Date (RFC 3261 20.17): when a message was first sent. Decides its grammar only; no clock is read here.
+//! Date (RFC 3261 20.17): when a message was first sent.
 
 use crate::{ErrorKind, Header, HeaderName};
 
 /// Date: `rfc1123-date = wkday "," SP date1 SP time SP "GMT"` (RFC 3261 25.1), case-sensitive and always in GMT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Date {
-    /// Seconds since the beginning of 1970, UTC, without leap seconds; negative before.
+    /// Seconds since the Unix epoch; negative before.
     pub seconds: i64,
 }
 
@@ -37,7 +37,7 @@ impl Header<'_> for Date {
     }
 }
 
-/// A day of the week that is not the date's own is let pass: the date says the same without it.
+/// The day of the week is not compared with the date: it is redundant.
 fn seconds(value: &[u8]) -> Option<i64> {
     let mut words = value.split(|&byte| byte == b' ');
     let mut word = || words.next();
@@ -56,7 +56,7 @@ fn seconds(value: &[u8]) -> Option<i64> {
     if time.next().is_some() || hour > 23 || minute > 59 || second > 59 {
         return None;
     }
-    // Days of the years since the year 0, then of the months since January.
+    // Days of the full years since year 1, then of the full months of this year.
     let before = year - 1;
     let leaps = before.div_euclid(4) - before.div_euclid(100) + before.div_euclid(400);
     let months: i64 = MONTHS.iter().take(month).map(|(_, days)| days).sum();

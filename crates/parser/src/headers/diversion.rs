@@ -1,4 +1,4 @@
-//! Diversion (RFC 5806 4): who sent a call elsewhere, and why. Decides its grammar only.
+//! Diversion (RFC 5806 4): the party that diverted a call, and why.
 
 use std::borrow::Cow;
 
@@ -7,7 +7,7 @@ use crate::{ErrorKind, Header, HeaderName, NameAddr, octets, unquote};
 /// One Diversion value: `name-addr *( ";" diversion-params )`; the angle brackets are required (RFC 5806 4).
 #[derive(Clone, Copy, Debug)]
 pub struct Diversion<'a> {
-    /// Whoever the call was diverted from, and the value's parameters.
+    /// The party that diverted the call, and the value's parameters.
     pub address: NameAddr<'a>,
 }
 
@@ -17,7 +17,7 @@ impl<'a> Diversion<'a> {
         self.text("reason")
     }
 
-    /// `diversion-counter`, 0 to 99: how many diversions this value stands for; `None` if it is absent or malformed.
+    /// `diversion-counter`, 0 to 99: how many diversions this value represents; `None` if it is absent or malformed.
     pub fn counter(&self) -> Option<u8> {
         self.number("counter")
     }

@@ -1,4 +1,4 @@
-//! Event (RFC 6665 8.2.1): which state a subscription is about. Decides its grammar only.
+//! Event (RFC 6665 8.2.1): the event package of a subscription.
 
 use nom::Parser;
 
@@ -28,7 +28,7 @@ impl<'a> Header<'a> for Event<'a> {
     const LIST: bool = false;
 
     fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
-        let (package, params) = grammar::whole(|input| (token, params).parse(input), value)?;
+        let (package, params) = grammar::parse_all(|input| (token, params).parse(input), value)?;
         Ok(Self { package, params })
     }
 }

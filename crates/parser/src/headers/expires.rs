@@ -1,5 +1,5 @@
-//! Expires (RFC 3261 20.19): how long something is wanted, in seconds. Decides its grammar, which has no wrong values:
-//! a malformed one counts as an hour (10.2.1.1), a huge one as the largest there is.
+//! Expires (RFC 3261 20.19): a duration in seconds. No value is an error: a malformed one counts as an hour (10.2.1.1), a
+//! too large one as the maximum.
 
 use crate::{ErrorKind, Header, HeaderName, octets};
 
@@ -11,7 +11,7 @@ impl Expires {
     /// What a malformed expiry counts as (RFC 3261 10.2.1.1).
     pub const MALFORMED: Self = Self(3600);
 
-    /// Reads an expiry, of this header or of a Contact's parameter; never fails.
+    /// Parses the value of this header or of a Contact's `expires`; never fails.
     pub(crate) fn read(value: &[u8]) -> Self {
         octets::number(value).map_or(Self::MALFORMED, |seconds| Self(u32::try_from(seconds).unwrap_or(u32::MAX)))
     }

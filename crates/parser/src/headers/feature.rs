@@ -1,6 +1,5 @@
-//! Feature parameters (RFC 3840 9, RFC 6809 6.3): what a phone can do, in Contact, Accept-Contact, Reject-Contact and
-//! Feature-Caps. Decides which parameters are features and where their values part; matching is RFC 3841's and the
-//! proxy's business.
+//! Feature parameters (RFC 3840 9, RFC 6809 6.3): the features of a phone in Contact, Accept-Contact, Reject-Contact and
+//! Feature-Caps. Matching (RFC 3841) is done by the proxy.
 
 use nom::{Parser, bytes::complete::tag, sequence::preceded};
 
@@ -11,7 +10,7 @@ use crate::{
     params::inside_quotes,
 };
 
-/// `base-tags` (RFC 3840 9): the features whose names stand without a `+`.
+/// `base-tags` (RFC 3840 9): the features whose names have no `+`.
 const BASE: [&str; 20] = [
     "audio",
     "automata",
@@ -38,36 +37,37 @@ const BASE: [&str; 20] = [
 /// `feature-param = enc-feature-tag [ EQUAL LDQUOT ( tag-value-list / string-value ) RDQUOT ]` (RFC 3840 9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Feature<'a> {
-    /// `enc-feature-tag` as it was sent: a base tag, or a `+` and another. Compared in any case.
+    /// `enc-feature-tag` as received: a base tag, or `+` and another tag. Compared in any case.
     pub tag: &'a [u8],
-    /// What stands between the quotes; `None` if there is no value, which means `TRUE`.
+    /// The text between the quotes; `None` if there is no value, which means `TRUE`.
     pub value: Option<&'a [u8]>,
 }
 
 /// `tag-value = [ "!" ] ( token-nobang / boolean / numeric )` (RFC 3840 9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TagValue<'a> {
-    /// Whether a `!` stands before it: anything but this.
+    /// Whether it has a `!`: any value but this one.
     pub negated: bool,
     /// A token, `TRUE`, `FALSE`, or a number with its relation, as in `#>=5`. Compared in any case.
     pub text: &'a [u8],
 }
 
 impl<'a> Feature<'a> {
-    /// The feature that a parameter is, if it is one: a base tag, or a name that starts with `+` (RFC 3840 9).
+    /// The parameter as a feature, if it is one: a base tag, or a name that starts with `+` (RFC 3840 9).
     pub fn of(name: &'a [u8], value: Option<&'a [u8]>) -> Option<Self> {
         let is_base = || BASE.iter().any(|base| name.eq_ignore_ascii_case(base.as_bytes()));
         let is_other = name.strip_prefix(b"+").is_some_and(|name| name.first().is_some_and(u8::is_ascii_alphabetic));
-        // Some leave the quotes out.
-        (is_other || is_base()).then(|| Self { tag: name, value: value.map(|it| inside_quotes(it).unwrap_or(it)) })
+        // Some senders omit the quotes.
+        (is_other || is_base())
+            .then(|| Self { tag: name, value: value.map(|value| inside_quotes(value).unwrap_or(value)) })
     }
 
-    /// `string-value`: the text between the angle brackets, quoted pairs left as they came; `None` if the value is a list.
+    /// `string-value`: the text between the angle brackets, with quoted pairs unchanged; `None` if the value is a list.
     pub fn text(&self) -> Option<&'a [u8]> {
         self.value?.strip_prefix(b"<")?.strip_suffix(b">")
     }
 
-    /// `tag-value-list`: the values, in order; of a feature without a value none. Of a text, the text as one.
+    /// `tag-value-list`: the values, in order; none for a feature without a value. A `string-value` is one value.
     pub fn values(&self) -> impl Iterator<Item = TagValue<'a>> + use<'a> {
         let comma = if self.text().is_some() { None } else { Some(b',') };
         let values = self.value.unwrap_or_default().split(move |&byte| Some(byte) == comma);
@@ -78,12 +78,12 @@ impl<'a> Feature<'a> {
     }
 }
 
-/// The features among some parameters, in order.
+/// The parameters that are features, in order.
 #[derive(Clone, Debug)]
 pub struct Features<'a>(ParamsIter<'a>);
 
 impl<'a> Features<'a> {
-    /// The features among a Contact's parameters that were kept outside its message.
+    /// The features in parameters that are stored outside a message.
     pub fn of(params: Params<'a>) -> Self {
         Self(params.iter())
     }
@@ -97,12 +97,12 @@ impl<'a> Iterator for Features<'a> {
     }
 }
 
-/// `"*" *( SEMI generic-param )`, the shape of the headers that are nothing but features.
+/// `"*" *( SEMI generic-param )`, the grammar of headers that contain only features.
 pub(crate) fn star_params(value: &[u8]) -> Result<Params<'_>, ErrorKind> {
     if value.is_empty() {
         return Err(ErrorKind::Empty);
     }
-    grammar::whole(|input| preceded(tag("*"), params).parse(input), value)
+    grammar::parse_all(|input| preceded(tag("*"), params).parse(input), value)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Feature-Caps (RFC 6809 6.2): what a proxy on the way can do. Decides its grammar only.
+//! Feature-Caps (RFC 6809 6.2): the capabilities of a proxy in the path.
 
 use crate::{ErrorKind, Features, Header, HeaderName, Params, headers::feature::star_params};
 

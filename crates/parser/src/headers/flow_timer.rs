@@ -1,4 +1,4 @@
-//! Flow-Timer (RFC 5626 11.1): how long a flow may be silent before the server gives it up. Decides its grammar only.
+//! Flow-Timer (RFC 5626 11.1): after how long without a keep-alive the server considers a flow dead.
 
 use crate::{ErrorKind, Header, HeaderName, octets};
 

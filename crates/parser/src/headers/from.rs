@@ -1,4 +1,4 @@
-//! From (RFC 3261 20.20): who sends the request. Decides its grammar only.
+//! From (RFC 3261 20.20): the initiator of the request.
 
 use crate::{ErrorKind, Header, HeaderName, NameAddr};
 
@@ -10,7 +10,7 @@ pub struct From<'a> {
 }
 
 impl<'a> From<'a> {
-    /// The `tag` parameter as it was sent.
+    /// The `tag` parameter as received.
     pub fn tag(&self) -> Option<&'a [u8]> {
         self.address.tag
     }

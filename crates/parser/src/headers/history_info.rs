@@ -1,4 +1,4 @@
-//! History-Info (RFC 7044 5): where a request has been sent to. Decides its grammar only.
+//! History-Info (RFC 7044 5): the targets that a request has been sent to.
 
 use crate::{ErrorKind, Header, HeaderName, NameAddr};
 
@@ -6,7 +6,7 @@ use crate::{ErrorKind, Header, HeaderName, NameAddr};
 /// brackets are required (RFC 7044 5.1).
 #[derive(Clone, Copy, Debug)]
 pub struct HistoryInfo<'a> {
-    /// The URI the request was for, a Reason and a Privacy perhaps in its header part, and the value's parameters.
+    /// The target URI, possibly with Reason and Privacy in its header part, and the value's parameters.
     pub address: NameAddr<'a>,
 }
 
@@ -16,17 +16,17 @@ impl<'a> HistoryInfo<'a> {
         self.index_of("index")
     }
 
-    /// `rc-param`: the index of the entry that was changed to this one without a change of the user.
+    /// `rc-param`: the index of the entry whose Request-URI was changed to this one for the same user.
     pub fn rc(&self) -> Option<&'a [u8]> {
         self.index_of("rc")
     }
 
-    /// `mp-param`: the index of the entry that was mapped to this one, another user.
+    /// `mp-param`: the index of the entry that was mapped to this one, which is another user.
     pub fn mp(&self) -> Option<&'a [u8]> {
         self.index_of("mp")
     }
 
-    /// `np-param`: the index of the entry that this one repeats unchanged.
+    /// `np-param`: the index of the entry with the same Request-URI.
     pub fn np(&self) -> Option<&'a [u8]> {
         self.index_of("np")
     }

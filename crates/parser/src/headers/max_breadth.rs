@@ -1,4 +1,4 @@
-//! Max-Breadth (RFC 5393 5.3): how many branches may run at once. Decides its grammar only.
+//! Max-Breadth (RFC 5393 5.3): the maximum of parallel branches.
 
 use crate::{ErrorKind, Header, HeaderName, octets};
 

@@ -1,4 +1,4 @@
-//! Max-Forwards (RFC 3261 20.22): how many hops are left. Decides its grammar only.
+//! Max-Forwards (RFC 3261 20.22): the maximum of further hops.
 
 use crate::{ErrorKind, Header, HeaderName, octets};
 

@@ -1,4 +1,4 @@
-//! Min-Expires (RFC 3261 20.23): the shortest expiry a registrar takes. Decides its grammar only.
+//! Min-Expires (RFC 3261 20.23): the shortest expiry that a registrar accepts.
 
 use crate::{ErrorKind, Header, HeaderName, octets};
 

@@ -1,21 +1,20 @@
-//! The typed headers, one file each: grammar, and the parameters people ask for. To add one: a file here and a row in
-//! `name.rs`.
+//! The typed headers, one file each. To add one: a file here and a row in `name.rs`.
 //!
-//! Each type documents the rule it follows. Where senders are known to break a rule and what they send can mean one thing
-//! only, it is let pass; everything else is an error, because an element behind us may read it another way:
+//! Each type documents its grammar rule. Known violations by senders are accepted if they have only one possible meaning;
+//! all others are errors, because a downstream element may interpret them differently:
 //!
-//! | let pass | refused |
+//! | accepted | refused |
 //! | --- | --- |
 //! | display names with octets above ASCII outside quotes | display names with `,`, `(`, `@`, ... outside quotes |
 //! | `:`, `/`, `@`, `=` in unquoted parameter values | empty parameters, `;;`, a `;` at the end |
-//! | `#` in a user part, `_` in a host name, any visible ASCII in a Call-ID | an empty user part, a `%` that begins no escape |
+//! | `#` in a user part, `_` in a host name, any visible ASCII in a Call-ID | an empty user part, a `%` without two hex digits |
 //! | the zone of a link-local IPv6 address, three colons before an IPv4 address | IPv6 addresses without brackets |
-//! | the same Content-Length twice | two that differ, signs, fractions, lists |
-//! | an Expires that is no number (RFC 3261 10.2.1.1: an hour) | other numbers that are none, or too large |
-//! | octets that are no UTF-8, anywhere | control characters outside quoted pairs |
-//! | empty elements of a comma list | Route and its like without angle brackets |
+//! | the same Content-Length twice | two different ones, signs, fractions, lists |
+//! | a malformed Expires (RFC 3261 10.2.1.1: an hour) | other malformed or too large numbers |
+//! | invalid UTF-8, anywhere | control characters outside quoted pairs |
+//! | empty elements of a comma list | Route, Path and similar headers without angle brackets |
 //!
-//! Lone LFs and CRs have a switch, [`crate::Leniency`].
+//! Lone LFs and CRs are controlled by [`crate::Leniency`].
 
 mod accept;
 mod accept_contact;

@@ -1,5 +1,5 @@
-//! The address form that From, To, Contact, Route and their like share (RFC 3261 20.10, 25.1 `name-addr`, `addr-spec`).
-//! Decides where display name, URI and header parameters part; which parameters there are is each header's business.
+//! The address form of From, To, Contact, Route and others (RFC 3261 20.10, 25.1 `name-addr`, `addr-spec`). Splits display
+//! name, URI and header parameters; the meaning of the parameters is defined by each header.
 
 use memchr::{memchr, memchr2};
 
@@ -13,13 +13,13 @@ use crate::{
 /// header's parameters.
 #[derive(Clone, Copy, Debug)]
 pub struct NameAddr<'a> {
-    /// The display name as it was sent, with its quotes if it has them; `None` if there is none.
+    /// The display name as received, with its quotes if it has them; `None` if there is none.
     pub display: Option<&'a [u8]>,
-    /// The URI between the angle brackets, or the bare one.
+    /// The URI, with or without angle brackets around it.
     pub uri: Uri<'a>,
     /// The header's parameters. Those of a URI without angle brackets belong here, not to the URI (20.10).
     pub params: Params<'a>,
-    /// The `tag` parameter of From and To, which everybody asks for.
+    /// The `tag` parameter of From and To, which most requests need.
     pub(crate) tag: Option<&'a [u8]>,
     /// Whether there is a `tag` without a value, or a second one.
     is_tag_ambiguous: bool,
@@ -31,28 +31,28 @@ impl<'a> NameAddr<'a> {
     /// Parses either form.
     ///
     /// # Errors
-    /// The part that is wrong.
+    /// The kind of fault.
     pub fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
         if value.is_empty() {
             return Err(ErrorKind::Empty);
         }
-        let run = octets::run(value, DISPLAY);
-        let named = matches!(value.get(run), Some(b'<' | b'"'));
-        if named { Self::bracketed(value) } else { Self::bare(value) }
+        let display_len = octets::run(value, DISPLAY);
+        let has_display_name = matches!(value.get(display_len), Some(b'<' | b'"'));
+        if has_display_name { Self::bracketed(value) } else { Self::bare(value) }
     }
 
-    /// The address of a From or a To: its tag names one side of a dialog, so there is one, and it has a value (RFC 3261 7.3.1,
-    /// 19.3). Of two, each reader could take another one.
+    /// The address of a From or a To: its tag identifies a side of a dialog and must be unique and have a value (RFC 3261
+    /// 7.3.1, 19.3). Of two tags, another element could use the other one.
     ///
     /// # Errors
-    /// The part that is wrong.
+    /// The kind of fault.
     pub(crate) fn with_one_tag(value: &'a [u8]) -> Result<Self, ErrorKind> {
         Self::parse(value)
             .and_then(|address| if address.is_tag_ambiguous { Err(ErrorKind::Param) } else { Ok(address) })
     }
 
-    /// The header's parameters alone, of a value that nobody needs the rest of: of one that parses the same as
-    /// [`NameAddr::parse`] finds, of another one anything.
+    /// Only the header's parameters, without parsing the rest. For a valid value the same as in [`NameAddr::parse`], for a
+    /// malformed one unspecified.
     pub fn params_of(value: &'a [u8]) -> Params<'a> {
         let name = if value.first() == Some(&b'"') { quoted_len(value).unwrap_or(0) } else { 0 };
         let (_, rest) = value.split_at_checked(name).unwrap_or_default();
@@ -66,12 +66,12 @@ impl<'a> NameAddr<'a> {
     /// Parses the form with angle brackets only, which routes require.
     ///
     /// # Errors
-    /// The part that is wrong.
+    /// The kind of fault.
     pub fn bracketed(value: &'a [u8]) -> Result<Self, ErrorKind> {
         let (display, rest) = display(value)?;
         let Some((secure, after_scheme)) = SipUri::scheme(rest) else { return Self::other(value, display, rest) };
         let Ok(([b'>', params @ ..], uri)) = SipUri::prefix(rest, after_scheme, secure) else {
-            return Err(no_uri(rest));
+            return Err(uri_error(rest));
         };
         let (params, tag, is_tag_ambiguous) = params_and_tag(params)?;
         Ok(Self { display, uri: Uri::Sip(uri), params, tag, is_tag_ambiguous, raw: value })
@@ -84,12 +84,12 @@ impl<'a> NameAddr<'a> {
         Ok(Self { display, uri, params, tag, is_tag_ambiguous, raw: value })
     }
 
-    /// `addr-spec`: a URI with a comma, a question mark or a semicolon needs brackets (20.10), so the first semicolon
-    /// starts the header's parameters.
+    /// `addr-spec`: a URI with a comma, a question mark or a semicolon needs brackets (20.10), so the first semicolon starts
+    /// the header's parameters.
     fn bare(value: &'a [u8]) -> Result<Self, ErrorKind> {
         let end = value.iter().position(|&byte| byte == b';' || octets::is(byte, LWS)).unwrap_or(value.len());
         let (uri, params) = value.split_at_checked(end).unwrap_or_default();
-        // A bracket before the parameters: this was meant to be the other form.
+        // A bracket before the parameters: a `name-addr` with an invalid display name.
         let head = memchr(b';', value).and_then(|at| value.get(..at)).unwrap_or(value);
         if memchr(b'<', head).is_some() {
             return Err(ErrorKind::Display);
@@ -103,8 +103,7 @@ impl<'a> NameAddr<'a> {
     }
 }
 
-/// `display-name`: a quoted string, or tokens; octets above ASCII pass unquoted. Returns what follows the opening bracket,
-/// too.
+/// `display-name`: a quoted string, or tokens, or octets above ASCII. Also returns the part after the opening bracket.
 #[inline]
 fn display(value: &[u8]) -> Result<(Option<&[u8]>, &[u8]), ErrorKind> {
     let len = match value.first() {
@@ -120,23 +119,23 @@ fn display(value: &[u8]) -> Result<(Option<&[u8]>, &[u8]), ErrorKind> {
     }
 }
 
-/// The parameters, the first `tag`, and whether that is not the only one or has no value.
+/// The parameters, the first `tag`, and whether there is another `tag` or one without a value.
 #[inline]
 fn params_and_tag(input: &[u8]) -> Result<(Params<'_>, Option<&[u8]>, bool), ErrorKind> {
     let (mut tag, mut is_ambiguous) = (None, false);
-    let note = |name: &[u8], value: Option<_>| {
-        if octets::means(name, b"tag") {
+    let visit = |name: &[u8], value: Option<_>| {
+        if octets::eq_ignore_case(name, b"tag") {
             is_ambiguous |= tag.is_some() || value.is_none();
             tag.get_or_insert(value);
         }
     };
-    let params = grammar::whole(|input| grammar::params_told(input, note), input)?;
+    let params = grammar::parse_all(|input| grammar::params_with(input, visit), input)?;
     Ok((params, tag.flatten(), is_ambiguous))
 }
 
-/// What is wrong with what should be a URI and a closing bracket.
+/// The fault of an invalid URI or of a missing closing bracket.
 #[cold]
-fn no_uri(rest: &[u8]) -> ErrorKind {
+fn uri_error(rest: &[u8]) -> ErrorKind {
     let inside = memchr(b'>', rest).and_then(|close| rest.get(..close));
     inside.map_or(ErrorKind::Bracket, |uri| Uri::parse(uri).err().unwrap_or(ErrorKind::Uri))
 }

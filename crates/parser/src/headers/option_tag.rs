@@ -1,12 +1,11 @@
-//! The option tag that Require, Proxy-Require, Supported and Unsupported list (RFC 3261 19.2, 25.1 `option-tag`). Decides
-//! its grammar and its comparison; which extensions are understood is the proxy's business.
+//! The option tags of Require, Proxy-Require, Supported and Unsupported (RFC 3261 19.2, 25.1 `option-tag`).
 
 use crate::{
     ErrorKind,
     octets::{self, TOKEN},
 };
 
-/// `option-tag = token` (RFC 3261 25.1): the name of an extension, as it was sent.
+/// `option-tag = token` (RFC 3261 25.1): the name of an extension, as received.
 #[derive(Clone, Copy, Debug)]
 pub struct OptionTag<'a>(pub &'a [u8]);
 
@@ -14,7 +13,7 @@ impl<'a> OptionTag<'a> {
     /// Parses one tag.
     ///
     /// # Errors
-    /// [`ErrorKind::Empty`] for nothing, [`ErrorKind::Token`] for what is no token.
+    /// [`ErrorKind::Empty`] for an empty value, [`ErrorKind::Token`] if it is not a token.
     pub fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
         match value {
             [] => Err(ErrorKind::Empty),
@@ -23,7 +22,7 @@ impl<'a> OptionTag<'a> {
         }
     }
 
-    /// Whether it names `extension`, in any case (RFC 3261 7.3.1: tokens are compared in any case).
+    /// Whether it is the tag of `extension`, in any case (RFC 3261 7.3.1).
     pub fn is(&self, extension: &str) -> bool {
         self.0.eq_ignore_ascii_case(extension.as_bytes())
     }

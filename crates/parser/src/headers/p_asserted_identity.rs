@@ -1,9 +1,10 @@
-//! P-Asserted-Identity (RFC 3325 9.1): who a trusted element says the sender is. Decides its grammar only; whom to believe is the proxy's business.
+//! P-Asserted-Identity (RFC 3325 9.1): the identity of the sender, asserted by a trusted element. Whether the peer is
+//! trusted is decided by the proxy.
 
 use crate::{ErrorKind, Header, HeaderName, NameAddr};
 
-/// One P-Asserted-Identity value: `name-addr / addr-spec` (RFC 3325 9.1). Parameters, which the RFC has none of, are
-/// carried.
+/// One P-Asserted-Identity value: `name-addr / addr-spec` (RFC 3325 9.1). The RFC defines no parameters;
+/// unknown ones are accepted.
 #[derive(Clone, Copy, Debug)]
 pub struct PAssertedIdentity<'a> {
     /// The identity: a SIP, SIPS or tel URI.

@@ -1,9 +1,9 @@
-//! P-Preferred-Identity (RFC 3325 9.2): who the sender would like to be taken for. Decides its grammar only; whom to believe is the proxy's business.
+//! P-Preferred-Identity (RFC 3325 9.2): the identity that the sender prefers. Whether it is allowed is decided by the proxy.
 
 use crate::{ErrorKind, Header, HeaderName, NameAddr};
 
-/// One P-Preferred-Identity value: `name-addr / addr-spec` (RFC 3325 9.2). Parameters, which the RFC has none of, are
-/// carried.
+/// One P-Preferred-Identity value: `name-addr / addr-spec` (RFC 3325 9.2). The RFC defines no parameters;
+/// unknown ones are accepted.
 #[derive(Clone, Copy, Debug)]
 pub struct PPreferredIdentity<'a> {
     /// The identity: a SIP, SIPS or tel URI.

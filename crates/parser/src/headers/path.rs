@@ -1,4 +1,4 @@
-//! Path (RFC 3327 4): proxies between a registrar and a phone. Decides its grammar only.
+//! Path (RFC 3327 4): proxies between a registrar and a phone.
 
 use crate::{ErrorKind, Header, HeaderName, NameAddr};
 

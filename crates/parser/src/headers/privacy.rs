@@ -1,28 +1,27 @@
-//! Privacy (RFC 3323 4.2, RFC 3325 9.3): what a sender wants to keep to itself. Decides its grammar only; what is
-//! kept to is the proxy's business.
+//! Privacy (RFC 3323 4.2, RFC 3325 9.3): the privacy that the sender requests.
 
 use crate::{
     ErrorKind, Header, HeaderName,
     octets::{self, TOKEN},
 };
 
-/// Privacy: `priv-value *( ";" priv-value )`, each a token (RFC 3323 4.2). Commas between them, which some write, are let
-/// pass.
+/// Privacy: `priv-value *( ";" priv-value )`, each a token (RFC 3323 4.2). Commas between them,
+/// which some senders use, are accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Privacy<'a>(&'a [u8]);
 
 impl<'a> Privacy<'a> {
-    /// The value as it was sent.
+    /// The value as received.
     pub fn as_bytes(&self) -> &'a [u8] {
         self.0
     }
 
-    /// The kinds of privacy asked for: `header`, `session`, `user`, `none`, `critical`, `id`, `history`, or others.
+    /// The requested kinds of privacy: `header`, `session`, `user`, `none`, `critical`, `id`, `history`, or others.
     pub fn iter(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         values(self.0)
     }
 
-    /// Whether `kind` is asked for, in any case.
+    /// Whether `kind` is requested, in any case.
     pub fn has(&self, kind: &str) -> bool {
         self.iter().any(|value| value.eq_ignore_ascii_case(kind.as_bytes()))
     }

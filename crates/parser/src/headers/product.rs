@@ -1,9 +1,9 @@
-//! The value of User-Agent and Server (RFC 3261 20.41, 20.35, 25.1 `server-val`): what a program says of itself. Decides
-//! where its parts end; nothing depends on them, so nothing in them is an error.
+//! The value of User-Agent and Server (RFC 3261 20.41, 20.35, 25.1 `server-val`). The server does not depend on it, so no
+//! value is an error.
 
 use crate::octets::{self, LWS, TOKEN};
 
-/// `server-val *( LWS server-val )` (RFC 3261 25.1), read leniently: phones write all kinds of things here, and it is for people's eyes.
+/// `server-val *( LWS server-val )` (RFC 3261 25.1), parsed leniently, because phones often violate the grammar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Products<'a>(pub(crate) &'a [u8]);
 
@@ -17,14 +17,14 @@ pub enum Product<'a> {
         /// The version, a token, if there is one.
         version: Option<&'a [u8]>,
     },
-    /// `comment`: text in parentheses, with them, which may nest.
+    /// `comment`, including its parentheses, which may be nested.
     Comment(&'a [u8]),
     /// A word that is neither.
     Other(&'a [u8]),
 }
 
 impl<'a> Products<'a> {
-    /// The value as it was sent.
+    /// The value as received.
     pub fn as_bytes(&self) -> &'a [u8] {
         self.0
     }
@@ -61,8 +61,8 @@ impl<'a> Product<'a> {
     }
 }
 
-/// Length of the comment that `text` starts with; `None` if it does not end. Comments nest and hold quoted pairs
-/// (RFC 3261 25.1 `comment`).
+/// Length of the comment at the start of `text`; `None` if it is not terminated. Comments may be nested and contain quoted
+/// pairs (RFC 3261 25.1 `comment`).
 pub(crate) fn comment_len(text: &[u8]) -> Option<usize> {
     let mut depth = 0_usize;
     let mut escaped = false;

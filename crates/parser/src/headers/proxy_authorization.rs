@@ -1,9 +1,9 @@
-//! Proxy-Authorization (RFC 3261 20.28). Decides nothing of its own: the grammar is in `credentials`.
+//! Proxy-Authorization (RFC 3261 20.28). The grammar is in `credentials`.
 
 use crate::{Credentials, ErrorKind, Header, HeaderName};
 
-/// One Proxy-Authorization line: `credentials = "Digest" LWS digest-response / other-response` (RFC 3261 25.1). Commas part its
-/// parameters, so it is never a comma list.
+/// One Proxy-Authorization line: `credentials = "Digest" LWS digest-response / other-response` (RFC 3261 25.1). Commas
+/// separate its parameters, so it is never a comma list.
 #[derive(Clone, Copy, Debug)]
 pub struct ProxyAuthorization<'a> {
     /// The credentials.

@@ -1,4 +1,4 @@
-//! Proxy-Require (RFC 3261 20.29): extensions every proxy must understand. Decides its grammar only; the tag is in `option_tag`.
+//! Proxy-Require (RFC 3261 20.29): extensions that every proxy must support. The grammar is in `option_tag`.
 
 use crate::{ErrorKind, Header, HeaderName, OptionTag};
 

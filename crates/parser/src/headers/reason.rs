@@ -1,4 +1,4 @@
-//! Reason (RFC 3326): why a request or response was sent. Decides its grammar only.
+//! Reason (RFC 3326): why a request or response was sent.
 
 use std::borrow::Cow;
 
@@ -20,7 +20,7 @@ pub struct Reason<'a> {
 }
 
 impl<'a> Reason<'a> {
-    /// `protocol-cause = "cause" EQUAL cause`, if it is a number of 16 bits.
+    /// `protocol-cause = "cause" EQUAL cause`, if it is a 16-bit number.
     pub fn cause(&self) -> Option<u16> {
         u16::try_from(octets::number(self.params.value("cause")?)?).ok()
     }
@@ -36,7 +36,7 @@ impl<'a> Header<'a> for Reason<'a> {
     const LIST: bool = true;
 
     fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
-        let (protocol, params) = grammar::whole(|input| (token, params).parse(input), value)?;
+        let (protocol, params) = grammar::parse_all(|input| (token, params).parse(input), value)?;
         Ok(Self { protocol, params })
     }
 }

@@ -1,4 +1,4 @@
-//! Record-Route (RFC 3261 20.30): proxies that stay in the dialog. Decides its grammar only.
+//! Record-Route (RFC 3261 20.30): proxies that remain in the path of a dialog.
 
 use crate::{ErrorKind, Header, HeaderName, NameAddr};
 

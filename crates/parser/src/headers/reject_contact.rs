@@ -1,4 +1,4 @@
-//! Reject-Contact (RFC 3841 9.2): phones a caller does not want to reach. Decides its grammar only.
+//! Reject-Contact (RFC 3841 9.2): the features of phones that the caller does not want to reach.
 
 use crate::{ErrorKind, Features, Header, HeaderName, Params, headers::feature::star_params};
 
@@ -10,7 +10,7 @@ pub struct RejectContact<'a> {
 }
 
 impl<'a> RejectContact<'a> {
-    /// The features not wanted.
+    /// The rejected features.
     pub fn features(&self) -> Features<'a> {
         Features::of(self.params)
     }

@@ -1,5 +1,4 @@
-//! Request-Disposition (RFC 3841 9.1): how a caller wants proxies to treat its request. Decides its grammar only; what is
-//! done about a directive is the proxy's business.
+//! Request-Disposition (RFC 3841 9.1): how the caller wants proxies to handle its request.
 
 use crate::{
     ErrorKind, Header, HeaderName,
@@ -17,23 +16,23 @@ pub enum RequestDisposition<'a> {
     Cancel,
     /// `no-cancel`: leave the other branches alone.
     NoCancel,
-    /// `fork`: forking is welcome.
+    /// `fork`: forking is allowed.
     Fork,
-    /// `no-fork`: to one place only.
+    /// `no-fork`: forward to one target only.
     NoFork,
-    /// `recurse`: follow a redirection.
+    /// `recurse`: recurse on 3xx responses.
     Recurse,
-    /// `no-recurse`: pass a redirection back.
+    /// `no-recurse`: forward 3xx responses.
     NoRecurse,
-    /// `parallel`: all places at once.
+    /// `parallel`: try all targets at the same time.
     Parallel,
-    /// `sequential`: one place after the other.
+    /// `sequential`: try the targets one after the other.
     Sequential,
-    /// `queue`: wait if the callee is busy.
+    /// `queue`: queue the call if the callee is busy.
     Queue,
-    /// `no-queue`: do not wait.
+    /// `no-queue`: do not queue the call.
     NoQueue,
-    /// Any other token, as it was sent. The RFC's set is closed, but a directive that is not known only asks.
+    /// Any other token, as received. Not an error although the RFC's set is closed: directives are only preferences.
     Other(&'a [u8]),
 }
 

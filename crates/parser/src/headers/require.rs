@@ -1,4 +1,4 @@
-//! Require (RFC 3261 20.32): extensions the far end must understand. Decides its grammar only; the tag is in `option_tag`.
+//! Require (RFC 3261 20.32): extensions that the UAS must support. The grammar is in `option_tag`.
 
 use crate::{ErrorKind, Header, HeaderName, OptionTag};
 

@@ -1,4 +1,4 @@
-//! Retry-After (RFC 3261 20.33): when to try again. Decides its grammar only; the comment is skipped.
+//! Retry-After (RFC 3261 20.33): when to retry. The comment is skipped.
 
 use nom::{Parser, character::complete::digit1};
 
@@ -26,13 +26,13 @@ impl<'a> Header<'a> for RetryAfter<'a> {
         if !value.first().is_some_and(u8::is_ascii_digit) {
             return Err(ErrorKind::Number);
         }
-        let (digits, (), params) = grammar::whole(|input| (digit1, comment, params).parse(input), value)?;
+        let (digits, (), params) = grammar::parse_all(|input| (digit1, comment, params).parse(input), value)?;
         let seconds = octets::number(digits).ok_or(ErrorKind::Number)?;
         Ok(Self { seconds: u32::try_from(seconds).unwrap_or(u32::MAX), params })
     }
 }
 
-/// A comment in parentheses, which may nest and hold quoted pairs; or none.
+/// An optional comment.
 fn comment(input: &[u8]) -> Parsed<'_, ()> {
     let text = octets::trim_start(input);
     if text.first() != Some(&b'(') {

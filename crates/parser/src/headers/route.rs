@@ -1,4 +1,4 @@
-//! Route (RFC 3261 20.34): proxies the request is to visit. Decides its grammar only.
+//! Route (RFC 3261 20.34): the proxies that the request must visit.
 
 use crate::{ErrorKind, Header, HeaderName, NameAddr};
 

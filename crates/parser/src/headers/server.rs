@@ -1,8 +1,8 @@
-//! Server (RFC 3261 20.35): the program that made a response. Decides nothing of its own: the parts are in `product`.
+//! Server (RFC 3261 20.35): the software that generated a response. The grammar is in `product`.
 
 use crate::{ErrorKind, Header, HeaderName, Products};
 
-/// Server: `server-val *( LWS server-val )` (RFC 3261 25.1). Anything is let pass, also nothing.
+/// Server: `server-val *( LWS server-val )` (RFC 3261 25.1). Any value is accepted, even an empty one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Server<'a> {
     /// Programs and comments.

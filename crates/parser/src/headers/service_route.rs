@@ -1,4 +1,4 @@
-//! Service-Route (RFC 3608 5): proxies a phone is to send its requests through. Decides its grammar only.
+//! Service-Route (RFC 3608 5): the proxies that a phone must use for its requests.
 
 use crate::{ErrorKind, Header, HeaderName, NameAddr};
 

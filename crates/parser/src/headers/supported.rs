@@ -1,9 +1,9 @@
-//! Supported (RFC 3261 20.37): extensions the sender understands. Decides its grammar only; the tag is in `option_tag`.
+//! Supported (RFC 3261 20.37): extensions that the sender supports. The grammar is in `option_tag`.
 
 use crate::{ErrorKind, Header, HeaderName, OptionTag};
 
 /// One Supported value: `option-tag` of `[ option-tag *( COMMA option-tag ) ]` (RFC 3261 25.1). An empty header is an error
-/// when it is asked for as one value and no value at all as a list.
+/// if it is requested as one value, and an empty list if requested as a list.
 #[derive(Clone, Copy, Debug)]
 pub struct Supported<'a> {
     /// The extension.

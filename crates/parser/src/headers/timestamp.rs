@@ -1,17 +1,16 @@
-//! Timestamp (RFC 3261 20.38): the sender's clock, to be repeated in the 100 (8.2.6.1). Decides its grammar only; no
-//! clock is read here.
+//! Timestamp (RFC 3261 20.38): the time at the sender, repeated in the 100 (8.2.6.1).
 
 use crate::{
     ErrorKind, Header, HeaderName,
     octets::{self, LWS},
 };
 
-/// Timestamp: `1*DIGIT [ "." *DIGIT ] [ LWS delay ]` (RFC 3261 25.1), in seconds, as it was sent.
+/// Timestamp: `1*DIGIT [ "." *DIGIT ] [ LWS delay ]` (RFC 3261 25.1), in seconds, as received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timestamp<'a> {
-    /// What the sender's clock said: digits, perhaps with a fraction. Only the sender can tell what it means.
+    /// The time at the sender: digits, possibly with a fraction. Only meaningful to the sender.
     pub time: &'a [u8],
-    /// `delay = *DIGIT [ "." *DIGIT ]`: seconds between the request's arrival and the response, if it was written.
+    /// `delay = *DIGIT [ "." *DIGIT ]`: seconds between the arrival of the request and the response, if present.
     pub delay: Option<&'a [u8]>,
 }
 

@@ -1,4 +1,4 @@
-//! To (RFC 3261 20.39): whom the request is for. Decides its grammar only.
+//! To (RFC 3261 20.39): the logical recipient of the request.
 
 use crate::{ErrorKind, Header, HeaderName, NameAddr};
 
@@ -10,7 +10,7 @@ pub struct To<'a> {
 }
 
 impl<'a> To<'a> {
-    /// The `tag` parameter as it was sent.
+    /// The `tag` parameter as received.
     pub fn tag(&self) -> Option<&'a [u8]> {
         self.address.tag
     }
@@ -30,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn there_is_one_tag_and_it_has_a_value() {
+    fn a_tag_must_be_unique_and_have_a_value() {
         let tag = |value: &'static str| To::parse(value.as_bytes()).map(|to| to.tag());
         assert_eq!(tag("<sip:a@b>;x=1;TAG=1"), Ok(Some(&b"1"[..])));
         assert_eq!(tag("sip:a@b"), Ok(None));

@@ -1,4 +1,4 @@
-//! Unsupported (RFC 3261 20.40): extensions the answering element does not understand. Decides its grammar only; the tag is in `option_tag`.
+//! Unsupported (RFC 3261 20.40): extensions that the responding element does not support. The grammar is in `option_tag`.
 
 use crate::{ErrorKind, Header, HeaderName, OptionTag};
 

@@ -1,8 +1,8 @@
-//! User-Agent (RFC 3261 20.41): the program that made a request. Decides nothing of its own: the parts are in `product`.
+//! User-Agent (RFC 3261 20.41): the software that generated a request. The grammar is in `product`.
 
 use crate::{ErrorKind, Header, HeaderName, Products};
 
-/// User-Agent: `server-val *( LWS server-val )` (RFC 3261 25.1). Anything is let pass, also nothing.
+/// User-Agent: `server-val *( LWS server-val )` (RFC 3261 25.1). Any value is accepted, even an empty one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UserAgent<'a> {
     /// Programs and comments.

@@ -1,5 +1,5 @@
-//! Via (RFC 3261 20.42, 18.2, RFC 3581): the way a response goes back. Decides its grammar; filling `received` and
-//! `rport` is in `stamp`, where a response is sent is the proxy's business.
+//! Via (RFC 3261 20.42, 18.2, RFC 3581): the path of the request, which the response follows. `received` and `rport` are
+//! written by `stamp`.
 
 use nom::{Parser, combinator::recognize, sequence::preceded};
 
@@ -12,13 +12,13 @@ use crate::{
 /// One Via value: `via-parm = sent-protocol LWS sent-by *( SEMI via-params )` (RFC 3261 25.1).
 #[derive(Clone, Copy, Debug)]
 pub struct Via<'a> {
-    /// Protocol and version as they were sent: `SIP/2.0`, perhaps with white space around the slash.
+    /// Protocol and version as received: `SIP/2.0`, possibly with white space around the slash.
     pub protocol: &'a [u8],
-    /// The transport token as it was sent.
+    /// The transport token as received.
     pub transport: &'a [u8],
-    /// Where the sender wants responses: its host.
+    /// The host of `sent-by`.
     pub host: Host<'a>,
-    /// The port, if one is written.
+    /// The port of `sent-by`, if there is one.
     pub port: Option<u16>,
     /// The parameters.
     pub params: Params<'a>,
@@ -40,7 +40,7 @@ impl<'a> Via<'a> {
         self.received.flatten()
     }
 
-    /// Whether it has a `received` parameter, of whatever value: the receiver has to replace what a client wrote there.
+    /// Whether it has a `received` parameter, even without a value: one written by the client must be replaced.
     pub fn has_received(&self) -> bool {
         self.received.is_some()
     }
@@ -50,17 +50,17 @@ impl<'a> Via<'a> {
         self.params.value("maddr")
     }
 
-    /// The `ttl` parameter, 0 to 255 (`1*3DIGIT`): hops of a multicast; `None` if it is absent or malformed.
+    /// The `ttl` parameter, 0 to 255 (`1*3DIGIT`): the TTL of multicast packets; `None` if it is absent or malformed.
     pub fn ttl(&self) -> Option<u8> {
         self.params.value("ttl").and_then(octets::number).and_then(|ttl| u8::try_from(ttl).ok())
     }
 
-    /// The `rport` parameter (RFC 3581): `Some(None)` if it stands without a port, or with one that is none.
+    /// The `rport` parameter (RFC 3581): `Some(None)` if it has no value or an invalid one.
     pub fn rport(&self) -> Option<Option<u16>> {
         self.rport.map(|value| u16::try_from(octets::number(value?)?).ok())
     }
 
-    /// The transport, if it is one of ours.
+    /// The transport, if it is supported.
     pub fn transport(&self) -> Option<Transport> {
         Transport::from_token(self.transport)
     }
@@ -78,17 +78,17 @@ impl<'a> Header<'a> for Via<'a> {
         let (rest, _) = space(rest).map_err(grammar::kind)?;
         let (rest, (host, port)) = grammar::sent_by(rest).map_err(grammar::kind)?;
         let (mut branch, mut rport, mut received) = (None, None, None);
-        // Nearly every Via is asked for these.
-        let note = |name: &[u8], value| {
-            if octets::means(name, b"branch") {
+        // Collected while parsing, because they are needed of nearly every Via.
+        let visit = |name: &[u8], value| {
+            if octets::eq_ignore_case(name, b"branch") {
                 branch.get_or_insert(value);
-            } else if octets::means(name, b"rport") {
+            } else if octets::eq_ignore_case(name, b"rport") {
                 rport.get_or_insert(value);
-            } else if octets::means(name, b"received") {
+            } else if octets::eq_ignore_case(name, b"received") {
                 received.get_or_insert(value);
             }
         };
-        let params = grammar::whole(|input| grammar::params_told(input, note), rest)?;
+        let params = grammar::parse_all(|input| grammar::params_with(input, visit), rest)?;
         Ok(Self { protocol, transport, host, port, params, branch: branch.flatten(), rport, received, raw: value })
     }
 }
@@ -96,7 +96,7 @@ impl<'a> Header<'a> for Via<'a> {
 /// `protocol-name SLASH protocol-version SLASH transport`.
 #[inline]
 fn sent_protocol(input: &[u8]) -> Parsed<'_, (&[u8], &[u8])> {
-    // Nearly everybody writes it like this.
+    // Fast path: the usual spelling.
     if let Some((protocol @ b"SIP/2.0", [b'/', rest @ ..])) = input.split_at_checked(7)
         && let Ok((rest @ [b' ', ..], transport)) = token(rest)
     {
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn an_rport_without_the_value_that_its_sign_announces() {
+    fn an_rport_may_have_an_equal_sign_without_a_value() {
         for via in ["SIP/2.0/UDP h;rport=;branch=x", "SIP/2.0/UDP h;branch=x;RPORT=", "SIP/2.0/UDP h;rport = ;branch=x"]
         {
             let via = Via::parse(via.as_bytes()).unwrap();

@@ -1,4 +1,4 @@
-//! Warning (RFC 3261 20.43): what a status code does not say, for people's eyes. Decides its grammar only.
+//! Warning (RFC 3261 20.43): text with more information about the status, for people.
 
 use std::borrow::Cow;
 
@@ -9,14 +9,14 @@ use crate::{
     unquote,
 };
 
-/// One Warning value: `warn-code SP warn-agent SP warn-text` (RFC 3261 25.1). More white space is let pass.
+/// One Warning value: `warn-code SP warn-agent SP warn-text` (RFC 3261 25.1). More white space is accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Warning<'a> {
     /// `warn-code = 3DIGIT`.
     pub code: u16,
-    /// `warn-agent = hostport / pseudonym`: who added it, as it was sent.
+    /// `warn-agent = hostport / pseudonym`: the element that added it, as received.
     pub agent: &'a [u8],
-    /// `warn-text = quoted-string`, quotes and all.
+    /// `warn-text = quoted-string`, with its quotes.
     pub text: &'a [u8],
 }
 
@@ -48,7 +48,7 @@ impl<'a> Header<'a> for Warning<'a> {
     }
 }
 
-/// The text up to the next white space, and what comes after it.
+/// The text up to the next white space, and the rest.
 fn word(text: &[u8]) -> (&[u8], &[u8]) {
     let end = text.iter().position(|&byte| octets::is(byte, LWS)).unwrap_or(text.len());
     let (word, rest) = text.split_at_checked(end).unwrap_or_default();

@@ -1,9 +1,9 @@
-//! WWW-Authenticate (RFC 3261 20.44). Decides nothing of its own: the grammar is in `challenge`.
+//! WWW-Authenticate (RFC 3261 20.44). The grammar is in `challenge`.
 
 use crate::{Challenge, ErrorKind, Header, HeaderName};
 
 /// One WWW-Authenticate line: `challenge = "Digest" LWS digest-cln *( COMMA digest-cln ) / other-challenge` (RFC 3261
-/// 25.1). Commas part its parameters, so it is never a comma list.
+/// 25.1). Commas separate its parameters, so it is never a comma list.
 #[derive(Clone, Copy, Debug)]
 pub struct WwwAuthenticate<'a> {
     /// The challenge.

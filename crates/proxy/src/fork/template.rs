@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use parser::Sent;
+use parser::SentInvite;
 
 use crate::context::Context;
 use crate::forward::{BranchId, Forwarding, Origin, ViaBranch, as_sent, write_request};
@@ -45,7 +45,7 @@ impl Template {
         &self,
         branch: &ClientBranch,
         context: &mut Context<'_>,
-        write: impl FnOnce(&Sent<'_>, &mut Vec<u8>),
+        write: impl FnOnce(&SentInvite<'_>, &mut Vec<u8>),
     ) -> Bytes {
         let Some(forwarding) = self.forwarding(branch, context) else { return Bytes::new() };
         let write = |out: &mut Vec<u8>| as_sent(&forwarding, &self.settings, |sent| write(sent, out));

@@ -2,7 +2,7 @@
 //!
 //! What `request.rs` makes by edits over the original is said here in parts: Request-URI, top Via, Route.
 
-use parser::{Sent, write_target};
+use parser::{SentInvite, write_target};
 
 use crate::settings::Settings;
 use crate::target::route_uri;
@@ -14,7 +14,7 @@ use super::request::write_via_value;
 const USUAL: usize = 192;
 
 /// Lends `write` what a request had on its way out.
-pub(crate) fn as_sent(forwarding: &Forwarding<'_>, settings: &Settings, write: impl FnOnce(&Sent<'_>)) {
+pub(crate) fn as_sent(forwarding: &Forwarding<'_>, settings: &Settings, write: impl FnOnce(&SentInvite<'_>)) {
     let Forwarding { request, target, hop, branch, .. } = forwarding;
     let (mut uri, mut via, mut last) = (Vec::with_capacity(USUAL), Vec::with_capacity(USUAL), Vec::new());
     write_via_value(&mut via, hop, *branch, settings);
@@ -31,5 +31,5 @@ pub(crate) fn as_sent(forwarding: &Forwarding<'_>, settings: &Settings, write: i
         routes.remove(0);
         routes.push(&last);
     }
-    write(&Sent { uri: &uri, via: &via, routes, message: &request.message });
+    write(&SentInvite { uri: &uri, via: &via, routes, message: &request.message });
 }

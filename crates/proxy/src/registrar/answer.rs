@@ -132,7 +132,7 @@ fn write_contact(out: &mut Vec<u8>, binding: &Binding<'_>, expires: u32) {
     out.extend_from_slice(binding.contact());
     out.push(b'>');
     Params::new(binding.params())
-        .write_those(out, |name| !GRANTED_PARAMS.iter().any(|own| name.eq_ignore_ascii_case(own)));
+        .write_filtered(out, |name| !GRANTED_PARAMS.iter().any(|own| name.eq_ignore_ascii_case(own)));
     if let Some(q) = binding.q() {
         out.extend_from_slice(b";q=");
         write_q(out, q);

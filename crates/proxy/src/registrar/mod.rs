@@ -107,12 +107,15 @@ impl PendingRegister {
         let outbound = outbound::is_asked(&self.request, &change.ask);
         let flow_timer = outbound::flow_timer(&self.request, &settings.registrar).filter(|_| outbound);
         let is_gone = |flow: &Flow| flow.transport.is_reliable() && !connections.is_open(flow.connection);
-        let applied = old.apply_knowing(&change, now.wall, &settings.registrar.limits, &is_gone).map_err(refuse)?;
-        let (record, before, adds_way, displaced) = match &applied {
+        let applied =
+            old.apply_with_closed_flows(&change, now.wall, &settings.registrar.limits, &is_gone).map_err(refuse)?;
+        let (record, before, adds_target, displaced) = match &applied {
             Applied::Unchanged => (&old, None, false, false),
-            Applied::Changed { record, before, adds_way, displaced } => (record, Some(*before), *adds_way, *displaced),
+            Applied::Changed { record, before, adds_target, displaced } => {
+                (record, Some(*before), *adds_target, *displaced)
+            }
         };
-        self.brings_phone = adds_way;
+        self.brings_phone = adds_target;
         self.silence = flow_timer.map(|seconds| seconds.saturating_add(settings.registrar.flow_grace));
         // What is repeated of the request is the most of it.
         self.answer = Vec::with_capacity(self.request.message.bytes().len());

@@ -109,7 +109,7 @@ fn strip_own_maddr(request: &mut Request, settings: &Settings) {
     }
     uri.host.write(&mut stripped);
     let was_for_us = |name: &[u8]| name.eq_ignore_ascii_case(b"maddr") || name.eq_ignore_ascii_case(b"transport");
-    uri.params.write_those(&mut stripped, |name| !was_for_us(name));
+    uri.params.write_filtered(&mut stripped, |name| !was_for_us(name));
     request.effective_uri = Some(stripped.into());
 }
 

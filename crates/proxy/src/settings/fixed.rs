@@ -14,7 +14,7 @@ pub fn fixed_bindings<'a>(contacts: impl IntoIterator<Item = (&'a str, Option<u1
     let contacts: smallvec::SmallVec<_> = contacts.into_iter().map(contact).collect();
     let most = contacts.len();
     let limits = Limits { max_expires: u32::MAX, max_contacts: most, max_request_contacts: most, ..Limits::DEFAULT };
-    let made = Record::default().apply(&Change::by_hand(Ask::Update(contacts)), Wall::default(), &limits);
+    let made = Record::default().apply(&Change::administrative(Ask::Update(contacts)), Wall::default(), &limits);
     // None given, or a URI of some kilobytes: nothing that a phone could be reached at.
     made.ok().and_then(Applied::changed).unwrap_or_default()
 }

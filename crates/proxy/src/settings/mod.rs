@@ -249,7 +249,7 @@ impl Settings {
         match uri.host {
             Host::Name(name) => {
                 let name = without_root(name);
-                let same = |own: &str| parser::means(name, own.as_bytes());
+                let same = |own: &str| parser::eq_ignore_case(name, own.as_bytes());
                 if let Some(domain) = self.domains.iter().find(|domain| same(domain)) {
                     return Some(domain);
                 }

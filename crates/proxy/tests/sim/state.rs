@@ -151,7 +151,7 @@ impl State {
         let aor = Aor::new(user.as_bytes(), DOMAIN.as_bytes());
         let old = self.store.load(&aor).expect("a registered user");
         let ask = Ask::Update([ContactChange::plain(contact.as_bytes(), 0)].into_iter().collect());
-        let applied = old.apply(&Change::by_hand(ask), self.wall(), &Limits::DEFAULT).expect("good");
+        let applied = old.apply(&Change::administrative(ask), self.wall(), &Limits::DEFAULT).expect("good");
         let record = applied.changed().expect("a phone of his");
         assert!(matches!(self.store.commit(Some(&old), record, Ticket { worker: 0, id: 0 }), Commit::Done));
         for worker in 0..self.cores.len() {

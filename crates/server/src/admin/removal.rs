@@ -189,7 +189,7 @@ impl Removals {
 }
 
 fn record_without(old: &Record, scope: RemovalScope<'_>, now: Wall) -> Result<Record, RemovalError> {
-    let change = Change::by_hand(match scope {
+    let change = Change::administrative(match scope {
         RemovalScope::All => Ask::RemoveAll,
         RemovalScope::Contact(uri) => Ask::Update(smallvec![ContactChange::plain(uri, 0)]),
     });

@@ -1,5 +1,4 @@
-//! The same work with ezk-sip-types, put together as its endpoint does: lines pulled, collected by name, typed on
-//! demand.
+//! The same work with ezk-sip-types, in the way of its endpoint: lines are pulled, collected by name, and parsed on demand.
 
 use std::io::Write as _;
 
@@ -76,7 +75,7 @@ pub fn rewrite(bytes: &Bytes) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// Puts `value` before the others of its name.
+/// Inserts `value` before the other values of its name.
 fn prepend(headers: &mut Headers, name: Name, value: &'static str) {
     let others = headers.remove(&name).unwrap_or_default();
     headers.insert_front(name.clone(), bytesstr::BytesStr::from_static(value));

@@ -1,5 +1,5 @@
-//! frontdesk's parser beside rsip, rsipstack and ezk-sip-types: the same messages, the same parts found and typed, the
-//! same edits made, in one run. `cargo run --release` in this folder prints the table.
+//! Compares this parser with rsip, rsipstack and ezk-sip-types: the same messages, the same parsed headers and the same
+//! edits, in one run. `cargo run --release` in this folder prints the table.
 
 mod ezk_crate;
 #[path = "../../forward/mod.rs"]
@@ -14,38 +14,38 @@ use divan::{Bencher, black_box};
 use forward::{ALL, Sample};
 use parser::{Message, Rewrite};
 
-/// What each parser writes into a request it sends on.
+/// The values that each parser writes into a forwarded request.
 const TARGET: &str = "sip:2077@192.0.2.77:5060;transport=udp";
 const VIA: &str = "SIP/2.0/UDP 198.51.100.7:5060;branch=z9hG4bK41d8e07b93f2";
 const RECORD_ROUTE: &str = "<sip:198.51.100.7:5060;lr>";
 
 fn main() {
     for sample in ALL {
-        all_do_the_same(sample);
+        check_all_equal(sample);
     }
     divan::Divan::from_args().run_benches();
 }
 
-/// A parser that gives up early, or forgets an edit, would look fast.
-fn all_do_the_same(sample: &Sample) {
+/// Checks that each parser does all the work: one that stops early or omits an edit would seem fast.
+fn check_all_equal(sample: &Sample) {
     let bytes = sample.bytes();
-    let mut ours = Vec::new();
+    let mut expected = Vec::new();
     let message = Message::parse(bytes.clone()).unwrap();
     let needs = forward::read(&message).unwrap();
-    forward::write(&message, &needs, &mut Rewrite::new(), &mut ours);
+    forward::write(&message, &needs, &mut Rewrite::new(), &mut expected);
     let others = [
         ("rsip", rsip_crate::rewrite(&bytes)),
         ("rsipstack", rsipstack_crate::rewrite(&bytes)),
         ("ezk", ezk_crate::rewrite(&bytes)),
     ];
-    for (name, theirs) in others {
-        let theirs = theirs.unwrap_or_else(|| panic!("{name} cannot read {sample}"));
-        // One may write the lines in another order; none may be missing.
-        assert_eq!(theirs.len(), ours.len(), "{name} on {sample}:\n{}", String::from_utf8_lossy(&theirs));
+    for (name, other) in others {
+        let other = other.unwrap_or_else(|| panic!("{name} cannot parse {sample}"));
+        // The lines may be in another order, but none may be missing.
+        assert_eq!(other.len(), expected.len(), "{name} on {sample}:\n{}", String::from_utf8_lossy(&other));
     }
 }
 
-/// What is made of a message is looked at where it lies, and freed inside the measured time: a proxy cannot keep it either.
+/// The result is dropped inside the measured time, because a proxy drops it as well.
 macro_rules! compare {
     ($group:ident: $($name:ident = $run:expr;)*) => {
         mod $group {
@@ -66,20 +66,20 @@ macro_rules! compare {
 }
 
 compare! { parse:
-    frontdesk = ours;
+    frontdesk = parse_frontdesk;
     rsip = rsip_crate::parse;
     rsipstack = rsipstack_crate::parse;
     ezk_sip_types = ezk_crate::parse;
 }
 
 compare! { parse_and_rewrite:
-    frontdesk = our_rewrite();
+    frontdesk = rewrite_frontdesk();
     rsip = rsip_crate::rewrite;
     rsipstack = rsipstack_crate::rewrite;
     ezk_sip_types = ezk_crate::rewrite;
 }
 
-/// The floor: names and values of the header lines are cut, nothing else is done.
+/// Lower bound: only the split of the header lines into names and values.
 mod split {
     use super::*;
 
@@ -101,15 +101,15 @@ mod split {
     }
 }
 
-fn ours(bytes: &Bytes) {
+fn parse_frontdesk(bytes: &Bytes) {
     let message = Message::parse(bytes.clone()).unwrap();
     black_box(&forward::read(&message).unwrap());
 }
 
-fn our_rewrite() -> impl Fn(&Bytes) {
-    let kept = RefCell::new((Rewrite::new(), Vec::new()));
+fn rewrite_frontdesk() -> impl Fn(&Bytes) {
+    let buffers = RefCell::new((Rewrite::new(), Vec::new()));
     move |bytes| {
-        let (rewrite, out) = &mut *kept.borrow_mut();
+        let (rewrite, out) = &mut *buffers.borrow_mut();
         let message = Message::parse(bytes.clone()).unwrap();
         forward::write(&message, &forward::read(&message).unwrap(), rewrite, out);
     }

@@ -1,4 +1,4 @@
-//! The same work with rsip: every header line becomes a `String` of its own, typed on demand.
+//! The same work with rsip: every header line is copied into a `String` and parsed on demand.
 
 use bytes::Bytes;
 use rsip::{
@@ -43,7 +43,7 @@ pub fn parse(bytes: &Bytes) -> Option<(SipMessage, Needs)> {
         to: message.to_header().ok()?.typed().ok()?,
         call_id: message.call_id_header().ok()?.value().to_owned(),
         cseq: message.cseq_header().ok()?.typed().ok()?,
-        // It does not know quoted strings in parameters; such a Contact stays a string.
+        // It does not support quoted strings in parameters; such a Contact is not parsed.
         contact: message.contact_header().ok().and_then(|contact| contact.typed().ok()),
         content_length: headers.iter().find_map(content_length),
     };

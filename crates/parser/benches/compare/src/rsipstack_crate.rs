@@ -1,4 +1,4 @@
-//! The same work with rsipstack: every header line becomes a `String` of its own, typed on demand.
+//! The same work with rsipstack: every header line is copied into a `String` and parsed on demand.
 
 use bytes::Bytes;
 use rsipstack::sip::{HasHeaders as _, Header, HeadersExt as _, SipMessage, ToTypedHeader as _, Uri, typed};

@@ -1,25 +1,25 @@
-//! The two requests an element makes out of an INVITE it sent: the ACK of a non-2xx (RFC 3261 17.1.1.3) and the CANCEL
-//! (9.1). Decides what they repeat; when they are due is the transaction's business.
+//! The two requests that are derived from a sent INVITE: the ACK for a non-2xx response (RFC 3261 17.1.1.3) and the CANCEL
+//! (9.1). Defines their content; when to send them is decided by the transaction.
 
 use smallvec::SmallVec;
 
 use crate::{CSeq, Header as _, HeaderName, Message, octets};
 
-/// What an ACK or a CANCEL repeats of the INVITE that was sent.
+/// The parts of a sent INVITE that its ACK or CANCEL repeats.
 #[derive(Debug)]
-pub struct Sent<'a> {
+pub struct SentInvite<'a> {
     /// The Request-URI.
     pub uri: &'a [u8],
     /// The value of the top Via.
     pub via: &'a [u8],
     /// The values of the Route, in order.
     pub routes: SmallVec<[&'a [u8]; 2]>,
-    /// Where From, To, Call-ID and CSeq are read: the INVITE, as it was sent or as it came.
+    /// The INVITE as sent or as received: the source of From, To, Call-ID and CSeq.
     pub message: &'a Message,
 }
 
-impl<'a> Sent<'a> {
-    /// An INVITE that was sent exactly like this.
+impl<'a> SentInvite<'a> {
+    /// For an INVITE that was sent exactly as `message`.
     pub fn as_is(message: &'a Message) -> Self {
         Self {
             uri: message.request_uri(),
@@ -32,14 +32,14 @@ impl<'a> Sent<'a> {
 
 /// Appends the ACK for the non-2xx final `response` to an INVITE: its Request-URI, top Via, Routes, From, Call-ID and CSeq
 /// number, and the response's To.
-pub fn write_ack(sent: &Sent<'_>, response: &Message, out: &mut Vec<u8>) {
+pub fn write_ack(sent: &SentInvite<'_>, response: &Message, out: &mut Vec<u8>) {
     let to = response.value(HeaderName::To).or_else(|| sent.message.value(HeaderName::To));
     head(b"ACK", sent, to, out);
     end(out);
 }
 
-/// Appends the CANCEL for an INVITE. `reason` is the whole value of a Reason header (RFC 3326).
-pub fn write_cancel(sent: &Sent<'_>, reason: Option<&[u8]>, out: &mut Vec<u8>) {
+/// Appends the CANCEL for an INVITE. `reason` is the value of a Reason header (RFC 3326).
+pub fn write_cancel(sent: &SentInvite<'_>, reason: Option<&[u8]>, out: &mut Vec<u8>) {
     head(b"CANCEL", sent, sent.message.value(HeaderName::To), out);
     if let Some(reason) = reason {
         line(HeaderName::Reason, reason, out);
@@ -47,8 +47,8 @@ pub fn write_cancel(sent: &Sent<'_>, reason: Option<&[u8]>, out: &mut Vec<u8>) {
     end(out);
 }
 
-fn head(method: &[u8], sent: &Sent<'_>, to: Option<&[u8]>, out: &mut Vec<u8>) {
-    let Sent { uri, via, routes, message } = sent;
+fn head(method: &[u8], sent: &SentInvite<'_>, to: Option<&[u8]>, out: &mut Vec<u8>) {
+    let SentInvite { uri, via, routes, message } = sent;
     out.extend_from_slice(method);
     out.push(b' ');
     out.extend_from_slice(uri);
@@ -105,9 +105,13 @@ mod tests {
         Call-ID: c\r\nCSeq: 0042 INVITE\r\nContact: <sip:a>\r\nContent-Length: 4\r\n\r\nbody";
 
     #[test]
-    fn an_ack_takes_its_to_from_the_response() {
+    fn an_ack_has_the_to_of_the_response() {
         let mut out = Vec::new();
-        write_ack(&Sent::as_is(&parse(INVITE)), &parse("SIP/2.0 486 Busy Here\r\nTo: <sip:b>;tag=2\r\n\r\n"), &mut out);
+        write_ack(
+            &SentInvite::as_is(&parse(INVITE)),
+            &parse("SIP/2.0 486 Busy Here\r\nTo: <sip:b>;tag=2\r\n\r\n"),
+            &mut out,
+        );
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "ACK sip:b@h SIP/2.0\r\nVia: SIP/2.0/UDP me;branch=z9hG4bK2\r\nRoute: <sip:p;lr>\r\nRoute: <sip:q;lr>\r\n\
@@ -117,9 +121,13 @@ mod tests {
     }
 
     #[test]
-    fn a_cancel_repeats_the_request_and_may_say_why() {
+    fn a_cancel_repeats_the_request_and_may_have_a_reason() {
         let mut out = Vec::new();
-        write_cancel(&Sent::as_is(&parse(INVITE)), Some(b"SIP;cause=200;text=\"Call completed elsewhere\""), &mut out);
+        write_cancel(
+            &SentInvite::as_is(&parse(INVITE)),
+            Some(b"SIP;cause=200;text=\"Call completed elsewhere\""),
+            &mut out,
+        );
         let text = String::from_utf8(out).unwrap();
         assert!(text.starts_with("CANCEL sip:b@h SIP/2.0\r\nVia: SIP/2.0/UDP me;branch=z9hG4bK2\r\nRoute:"), "{text}");
         let tail = "To: <sip:b>\r\nCall-ID: c\r\nCSeq: 42 CANCEL\r\n\
