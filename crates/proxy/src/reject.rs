@@ -294,6 +294,8 @@ pub(crate) enum Barred {
     Own,
     /// Outside the networks of the configuration.
     Network,
+    /// Another host than that of its sender.
+    Elsewhere,
     /// A number that only inet_aton takes for an address.
     Name,
 }
@@ -309,6 +311,7 @@ impl Barred {
             Self::Reserved => "a reserved address",
             Self::Own => "an address of this server",
             Self::Network => "an address outside registrar.contact_networks",
+            Self::Elsewhere => "the address of another host",
             Self::Name => "neither an address nor a host name",
         }
     }

@@ -15,15 +15,13 @@ use crate::forward::{self, ViaBranch};
 use crate::hop::{self, Hop};
 use crate::nat;
 use crate::reach;
-use crate::reject::Reject;
+use crate::reject::{Barred, Reject};
 use crate::request::Request;
 use crate::route::{admits_hop, over_flow, way_to};
-use crate::settings::Settings;
-use crate::target::Way;
-use crate::target::route_uri;
+use crate::settings::{REG_PACKAGE, Settings};
+use crate::target::{Way, route_uri};
 
 use super::table::LocalTag;
-use crate::settings::REG_PACKAGE;
 
 /// Octets of text that are kept of one dialog: more is nothing that a phone says.
 const MOST: usize = 4096;
@@ -117,6 +115,7 @@ impl Dialog {
         let usable = |remote: &&SocketAddr| {
             !settings.is_own_address(remote.ip(), Some(remote.port()))
                 && reach::may_name(remote.ip(), self.from, settings).is_ok()
+                && may_notify(remote.ip(), self.from, settings)
         };
         let remote = *addresses.iter().flatten().find(usable)?;
         let local = settings.local_for(host.transport, remote.ip())?;
@@ -195,7 +194,19 @@ fn way(request: &Request, target: &SipUri<'_>, route: Option<&[u8]>, settings: &
     };
     check("Contact", target)?;
     let way = way_by(request, target, route, check, settings)?;
+    if let Way::Hop(hop) = &way
+        && !may_notify(hop.remote.ip(), request.flow.remote.ip(), settings)
+    {
+        let place = if route.is_some() { "Record-Route" } else { "Contact" };
+        return Err(Reject::Address { place, barred: Barred::Elsewhere });
+    }
     admits_hop(target.as_bytes(), route.unwrap_or_default(), &way).map(|()| way)
+}
+
+/// Whether a subscriber that was heard from `from` may have its NOTIFYs sent to `to`. They are longer than its SUBSCRIBE, and
+/// repeated over UDP until they are answered: at a host that never asked for them they would be a flood.
+fn may_notify(to: IpAddr, from: IpAddr, settings: &Settings) -> bool {
+    to == from || reach::is_believed(from, settings)
 }
 
 fn way_by(

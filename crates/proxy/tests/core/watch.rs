@@ -494,6 +494,34 @@ fn only_who_may() {
 }
 
 #[test]
+fn a_notify_goes_to_the_host_that_subscribed() {
+    // It is longer than the SUBSCRIBE, and repeated until it is answered: another host would be flooded with them.
+    let world = World::with(secured);
+    let (alice, victim) = (world.udp("alice"), world.udp("victim"));
+    world.dns("victim.test", &[victim.address]);
+    let asks = |name: &str, value: &str| {
+        let asked = || subscribe(&alice, BOB).set(name, value);
+        alice.sends(&asked());
+        let refused = alice.expects("401");
+        let again = asked();
+        alice.sends(&again.clone().with("Authorization", ALICE.answer(&refused, "SHA-256", &again, 1)));
+    };
+    let contact = format!("<sip:alice@{}>", victim.address);
+    asks("Contact", &contact);
+    alice.expects("403");
+    asks("Record-Route", &format!("<sip:{};lr>", victim.address));
+    alice.expects("403");
+    asks("Contact", "<sip:alice@victim.test>");
+    alice.expects("200");
+    let asked = prove(&alice, ALICE, BOB);
+    let ok = alice.expects("200");
+    told(&alice);
+    alice.sends(&again(&alice, &asked, &ok, 1, 600).set("Contact", contact));
+    alice.expects("403");
+    victim.hears_nothing();
+}
+
+#[test]
 fn a_refresh_by_who_may_not_any_more() {
     // checklist 155
     let world = World::with(secured);
