@@ -72,14 +72,18 @@ fn an_attack_reaches_nobody_but_as_itself(leaving: &Leaving<'_>) -> Verdict {
     // They cannot be challenged (RFC 3261 22.1), and go the way of their INVITE.
     let follows = matches!(attack.what(), "ACK" | "CANCEL") && attacks.follows_its_own(leaving.because_of);
     let itself = |user: &str| attacks.cast.account == Some(user);
-    let users_only = matches!(named(attack.uri()), Named::Ours(user) if !user.is_empty()) && !sip.has("Route");
+    // A Route that is not the attack's own is the Path of a registration.
+    let has_own_route = sip.values("Route").any(|route| attack.values("Route").any(|own| own == route));
+    let users_only = matches!(named(attack.uri()), Named::Ours(user) if !user.is_empty()) && !has_own_route;
     // The Contact of a phone counts as a name of its user, for what begins something: who may call the user may call the phone.
     // Without its connection it reaches nobody.
     let contact = attack.uri().split(';').next();
     let phone = attacks.cast.contacts.iter().position(|known| Some(known.as_str()) == contact);
     let user_of = |agent: usize| attacks.cast.users.get(agent);
-    let is_contact = phone.is_some_and(|phone| leaving.to.is_none_or(|to| user_of(to) == user_of(phone)));
-    let calls_phone = is_contact && attack.to_tag().is_empty() && !sip.has("Route");
+    // Of its own phone there may be a Path to elsewhere.
+    let is_contact = phone
+        .is_some_and(|phone| attacks.is_adversary(phone) || leaving.to.is_none_or(|to| user_of(to) == user_of(phone)));
+    let calls_phone = is_contact && attack.to_tag().is_empty() && !has_own_route;
     // A CANCEL of what is not known any more goes on from where its sender is registered (RFC 3261 16.10).
     let calls_off = attack.what() == "CANCEL" && users_only;
     let is_in_own_dialog = !sip.to_tag().is_empty() && attacks.is_own_call(sip.value("Call-ID"), leaving.to);
@@ -91,7 +95,9 @@ fn an_attack_reaches_nobody_but_as_itself(leaving: &Leaving<'_>) -> Verdict {
         // Within a dialog a callee is named as its caller named it, which may be by a name of another domain.
         Named::Foreign => is_in_own_dialog || attacks.cast.strangers && users_only,
     };
-    must(good || follows, || leaving.show())
+    // A name or an address of somebody else that leads to a phone of its own reaches nobody else.
+    let reaches_itself = leaving.to.is_some_and(|to| attacks.is_adversary(to));
+    must(good || follows || reaches_itself, || leaving.show())
 }
 
 /// RFC 3261 12.2, 15: whatever it proves, it is not of their dialog: it neither ends nor changes it.
@@ -115,7 +121,10 @@ fn an_attack_asserts_no_identity(leaving: &Leaving<'_>) -> Verdict {
 /// Issue 12, "no call of others is answered": neither by a response of the adversary's, nor by one that the server makes or
 /// repeats because of it.
 fn an_attack_answers_nobody(leaving: &Leaving<'_>) -> Verdict {
-    must(!leaving.goes_to_honest_agent(), || leaving.show())
+    // A call to its user it may answer, from where it registered the phone.
+    let account = leaving.attacks.cast.account;
+    let is_to_user = matches!(named(leaving.sip.value("To")), Named::Ours(user) if account == Some(user));
+    must(!leaving.goes_to_honest_agent() || is_to_user, || leaving.show())
 }
 
 /// RFC 3261 10.3 steps 3 and 4.
@@ -209,7 +218,7 @@ impl Judge {
         };
         let because_of = (*from, Rc::clone(&asked.request));
         if sip.what() == "INVITE" {
-            self.attacks.joined(sip.value("Call-ID"), *from, to);
+            self.attacks.joined(&asked.request, *from, to);
         }
         let leaving = Leaving { to, sip, because_of: &because_of, attacks: &self.attacks, journal: &self.journal };
         for (rule, check) in OF_OTHERS {

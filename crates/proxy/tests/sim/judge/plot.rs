@@ -209,9 +209,12 @@ impl Attacks {
         self.admitted.contains(&(*agent, sip.branch().into()))
     }
 
-    /// A call that is no attack has reached an agent.
-    pub(super) fn joined(&mut self, call_id: &str, from: usize, to: Option<usize>) {
-        let own = self.is_adversary(from) || to.is_some_and(|to| self.is_adversary(to));
+    /// A call that is no attack has reached an agent. It is the adversary's own, too, if it is to its user, who may have
+    /// registered the phone of somebody else.
+    pub(super) fn joined(&mut self, request: &Sip, from: usize, to: Option<usize>) {
+        let call_id = request.value("Call-ID");
+        let is_to_user = matches!(named(request.uri()), Named::Ours(user) if self.cast.account == Some(user));
+        let own = is_to_user || self.is_adversary(from) || to.is_some_and(|to| self.is_adversary(to));
         if own {
             self.own.entry_ref(call_id).or_default();
         }

@@ -105,8 +105,14 @@ impl Robot for Limb {
             None if !sip.is_request() || sip.what() == "ACK" => {}
             // It was called at a Contact that it put there, or within a dialog that it made.
             None => {
-                let status = if sip.what() == "INVITE" { 486 } else { 200 };
-                turn.send(agent.answer(sip, status).with(PHONE_MARK, MALLORY));
+                let mind = self.mind.borrow();
+                let other_tag = if sip.what() == "INVITE" { mind.other_tag(sip) } else { None };
+                let status = if sip.what() == "INVITE" && other_tag.is_none() { 486 } else { 200 };
+                let answer = agent.answer(sip, status).with(PHONE_MARK, MALLORY);
+                turn.send(match other_tag {
+                    Some(tag) => answer.set("To", format_args!("{};tag={tag}", sip.value("To"))),
+                    None => answer,
+                });
             }
         }
     }

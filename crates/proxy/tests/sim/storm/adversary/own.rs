@@ -1,10 +1,10 @@
 //! The attacks of one who is a user: with credentials and dialogs of its own.
 
-use super::Mind;
 use super::moves::Move;
+use super::{MALLORY, Mind};
 use crate::sim::{DOMAIN, Sip, uri_in};
 
-pub(super) const OWN_MOVES: [Move; 9] = [
+pub(super) const OWN_MOVES: [Move; 14] = [
     call,
     call_as_another,
     follow_routes,
@@ -14,6 +14,11 @@ pub(super) const OWN_MOVES: [Move; 9] = [
     twin,
     speak_by_twin,
     register,
+    register_elsewhere,
+    call_itself,
+    call_itself,
+    go_on_in_twin,
+    go_on_in_twin,
 ];
 
 /// A call or another request as itself: to users, to nobody, and to where it may not go.
@@ -110,6 +115,45 @@ fn register(mind: &mut Mind, limb: usize) -> Option<Sip> {
     let register = agent.register().set("To", format_args!("<sip:{user}@{DOMAIN}>")).set("Call-ID", name);
     let register = register.set("Contact", format_args!("<sip:mallory@{}>", agent.address));
     Some(mind.signed(limb, register))
+}
+
+/// A registration of its own that leads to the phone of somebody else: by its Contact, by a name of that user, by a Path.
+fn register_elsewhere(mind: &mut Mind, limb: usize) -> Option<Sip> {
+    let agent = mind.limbs[limb].agent.clone();
+    let (name, user, branch) = (mind.name(), mind.user(), mind.captured_branch()?);
+    let host = branch.uri().split_once('@').map_or("", |(_, host)| host).split(';').next().unwrap_or_default();
+    let register = agent.register().set("To", format_args!("<sip:{MALLORY}@{DOMAIN}>")).set("Call-ID", name);
+    let register = match mind.dice.roll(3) {
+        0 => register.set("Contact", format_args!("<{}>", branch.uri())),
+        1 => register.set("Contact", format_args!("<sip:{user}@{DOMAIN}>")),
+        _ => register.with("Supported", "path").with("Path", format_args!("<sip:{host};lr>")),
+    };
+    Some(mind.signed(limb, register))
+}
+
+/// A call to a phone of its own with the Call-ID and a tag of a dialog of others: its phone answers with the other tag, so that
+/// the Route that it gets for it is one of that dialog.
+fn call_itself(mind: &mut Mind, limb: usize) -> Option<Sip> {
+    let theirs = mind.captured_dialog()?;
+    let side = if mind.dice.happens(500) { "From" } else { "To" };
+    let from = mind.as_mallory(theirs.param(side, "tag")?);
+    let uri = format!("sip:{MALLORY}@{DOMAIN}");
+    let request = mind.request(limb, "INVITE", &uri, &from, &format!("<{uri}>"));
+    Some(mind.signed(limb, request.set("Call-ID", theirs.value("Call-ID"))))
+}
+
+/// A request in such a dialog, to where the phone of the other dialog is, or by mallory's own name.
+fn go_on_in_twin(mind: &mut Mind, limb: usize) -> Option<Sip> {
+    let own = mind.own_dialog_of_others()?;
+    let invite = mind.invite_of(&own)?;
+    let method = mind.method();
+    let request = mind.limbs[limb].agent.clone().within(&invite, &own, method);
+    let request = match (mind.dice.roll(3), mind.captured_branch()) {
+        (0, _) => request.to(format!("sip:{MALLORY}@{DOMAIN}")),
+        (_, Some(branch)) => request.to(branch.uri()),
+        _ => request,
+    };
+    Some(if mind.dice.happens(700) { mind.signed(limb, request) } else { request })
 }
 
 impl Mind {

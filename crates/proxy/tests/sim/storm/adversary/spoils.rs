@@ -57,6 +57,25 @@ impl Mind {
         self.taken(|sent, own| own && is_dialog(sent))
     }
 
+    /// A dialog of mallory's own that has the Call-ID of one of others.
+    pub(super) fn own_dialog_of_others(&mut self) -> Option<Rc<Sip>> {
+        let own = self.own_dialog()?;
+        let is_of_others = self.other_tag(&own).is_some();
+        is_of_others.then_some(own)
+    }
+
+    /// The tag of the other side in a dialog of others that has the Call-ID and the From tag of this message.
+    pub(super) fn other_tag(&self, sip: &Sip) -> Option<String> {
+        let (call_id, tag) = (sip.value("Call-ID"), sip.param("From", "tag")?);
+        let own = |sent: &Sent| self.limbs.iter().any(|part| part.agent.id() == sent.agent);
+        let wire = self.wire.borrow();
+        wire.iter().rev().filter(|sent| is_dialog(sent) && !own(sent)).find_map(|Sent { sip, .. }| {
+            let [from, to] = [sip.param("From", "tag")?, sip.to_tag()];
+            let other = [(from, to), (to, from)].into_iter().find(|(one, _)| *one == tag);
+            other.filter(|_| sip.value("Call-ID") == call_id).map(|(_, other)| other.to_owned())
+        })
+    }
+
     /// An INVITE of others to mallory's phone that was answered: as it came, and the answer.
     pub(super) fn own_call(&mut self, limb: usize) -> Option<(Rc<Sip>, Rc<Sip>)> {
         let own = self.limbs[limb].agent.id();
