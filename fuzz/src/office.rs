@@ -29,9 +29,9 @@ use md5::{Digest as _, Md5};
 use parser::headers::Challenge;
 use parser::{HeaderName, Message, Transport};
 use proxy::{
-    Account, Accounts, Algorithm, Answer, Authentication, Core, Digest, Foreign, Forking, Hop, Instant, Interfaces,
-    Keys, CoreMessage, Limits, Listener, Now, Outbox, Continuation, Question, Received, Registrar, Secrets, Settings,
-    SingleTarget, Strangers, Strategy, Timers, Wall, SubscriberIndex, Watching, fixed_bindings,
+    Account, Accounts, Algorithm, Answer, Authentication, Continuation, Core, CoreMessage, Digest, Foreign, Forking,
+    Hop, Instant, Interfaces, Keys, Limits, Listener, Now, Outbox, Question, Received, Registrar, Secrets, Settings,
+    SingleTarget, Strangers, Strategy, SubscriberIndex, Timers, Wall, Watching, fixed_bindings,
 };
 
 pub use splice::splice;

@@ -269,6 +269,10 @@ impl Attacks {
     /// Whether a message is of a call of its own that the adversary interferes with, or of one that an attack began.
     pub(super) fn is_spoilt(&self, sip: &Sip) -> bool {
         let call_id = sip.value("Call-ID");
+        // Its user may have registered any phone of others, and each of them at the same time.
+        if matches!(named(sip.value("To")), Named::Ours(user) if self.cast.account == Some(user)) {
+            return true;
+        }
         let passed = |name| self.passed.contains(&(call_id.to_owned(), sip.value(name).to_owned()));
         // Most calls have nothing to do with it.
         self.spoilt.contains(call_id) || self.calls.contains_key(call_id) && (passed("From") || passed("To"))

@@ -40,6 +40,8 @@ pub(super) struct Mind {
 struct Part {
     agent: Agent,
     credentials: Option<Credentials>,
+    /// Whether it has registered as a phone of mallory.
+    is_phone: bool,
     /// The branches of what it sent as attacks: responses to them are not for the phone or caller at this address.
     branches: HashSet<String>,
 }
@@ -62,7 +64,7 @@ impl Mind {
         let mut all = mind.borrow_mut();
         let is_user = all.security.adversary == Adversary::User;
         let credentials = all.security.credentials(MALLORY).filter(|_| is_user);
-        all.limbs.push(Part { agent: agent.clone(), credentials, branches: HashSet::new() });
+        all.limbs.push(Part { agent: agent.clone(), credentials, is_phone: false, branches: HashSet::new() });
         Limb { mind: Rc::clone(mind), index: all.limbs.len() - 1, user }
     }
 
@@ -79,9 +81,15 @@ impl Mind {
         if let Some(credentials) = &mut self.limbs[limb].credentials {
             credentials.learn(sip);
         }
-        if sip.status() == Some(200) && sip.method() == "INVITE" && self.dice.happens(500) {
+        if sip.status() != Some(200) || sip.method() != "INVITE" {
+            return;
+        }
+        if self.dice.happens(500) {
             let ack = self.acknowledge(limb, sip);
             self.strike(limb, ack, None, turn);
+        }
+        for request in self.take_over(limb, sip) {
+            self.strike(limb, request, None, turn);
         }
     }
 

@@ -30,6 +30,9 @@ impl Mind {
         if self.dice.happens(120) {
             return self.probe(limb, turn);
         }
+        if let Some(register) = self.becomes_phone(limb) {
+            return self.strike(limb, register, None, turn);
+        }
         let with_account = self.security.adversary == Adversary::User && self.dice.happens(400);
         let (moves, most): (&[Move], _) =
             if with_account { (&OWN_MOVES, OWN_MOVES.len()) } else { (&MOVES, MOVES.len()) };

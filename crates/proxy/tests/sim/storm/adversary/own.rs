@@ -1,7 +1,7 @@
 //! The attacks of one who is a user: with credentials and dialogs of its own.
 
 use super::moves::Move;
-use super::{MALLORY, Mind};
+use super::{Adversary, MALLORY, Mind};
 use crate::sim::{DOMAIN, Sip, uri_in};
 
 pub(super) const OWN_MOVES: [Move; 14] = [
@@ -119,16 +119,8 @@ fn register(mind: &mut Mind, limb: usize) -> Option<Sip> {
 
 /// A registration of its own that leads to the phone of somebody else: by its Contact, by a name of that user, by a Path.
 fn register_elsewhere(mind: &mut Mind, limb: usize) -> Option<Sip> {
-    let agent = mind.limbs[limb].agent.clone();
-    let (name, user, branch) = (mind.name(), mind.user(), mind.captured_branch()?);
-    let host = branch.uri().split_once('@').map_or("", |(_, host)| host).split(';').next().unwrap_or_default();
-    let register = agent.register().set("To", format_args!("<sip:{MALLORY}@{DOMAIN}>")).set("Call-ID", name);
-    let register = match mind.dice.roll(3) {
-        0 => register.set("Contact", format_args!("<{}>", branch.uri())),
-        1 => register.set("Contact", format_args!("<sip:{user}@{DOMAIN}>")),
-        _ => register.with("Supported", "path").with("Path", format_args!("<sip:{host};lr>")),
-    };
-    Some(mind.signed(limb, register))
+    let branch = mind.captured_branch()?;
+    Some(mind.registered_at(limb, branch.uri()))
 }
 
 /// A call to a phone of its own with the Call-ID and a tag of a dialog of others: its phone answers with the other tag, so that
@@ -157,6 +149,48 @@ fn go_on_in_twin(mind: &mut Mind, limb: usize) -> Option<Sip> {
 }
 
 impl Mind {
+    /// The first attack of an address that is no phone of mallory yet: it registers as one.
+    pub(super) fn becomes_phone(&mut self, limb: usize) -> Option<Sip> {
+        if self.security.adversary != Adversary::User || self.limbs[limb].is_phone {
+            return None;
+        }
+        let (agent, name) = (self.limbs[limb].agent.clone(), self.name());
+        let register = agent.register().set("To", format_args!("<sip:{MALLORY}@{DOMAIN}>")).set("Call-ID", name);
+        let register = register.set("Contact", format_args!("<sip:rogue@{}>", agent.address));
+        let register = self.signed(limb, register);
+        // Without a nonce it is challenged first.
+        self.limbs[limb].is_phone = register.has("Authorization");
+        Some(register)
+    }
+
+    /// A registration of mallory that leads to this phone of somebody else.
+    fn registered_at(&mut self, limb: usize, phone: &str) -> Sip {
+        let (user, host) = phone.trim_start_matches("sip:").split_once('@').unwrap_or_default();
+        let host = host.split(';').next().unwrap_or_default();
+        let (agent, name) = (self.limbs[limb].agent.clone(), self.name());
+        let register = agent.register().set("To", format_args!("<sip:{MALLORY}@{DOMAIN}>")).set("Call-ID", name);
+        let register = match self.dice.roll(3) {
+            0 => register.set("Contact", format_args!("<{phone}>")),
+            1 => register.set("Contact", format_args!("<sip:{user}@{DOMAIN}>")),
+            _ => register.with("Supported", "path").with("Path", format_args!("<sip:{host};lr>")),
+        };
+        self.signed(limb, register)
+    }
+
+    /// Its own phone has answered a call with the Call-ID and the tags of a dialog of others: a registration at the phone that
+    /// has the same tag there, and requests for it.
+    pub(super) fn take_over(&mut self, limb: usize, ok: &Sip) -> Vec<Sip> {
+        let phone = self.other_tag(ok).and_then(|_| self.contact_of(ok.value("Call-ID"), ok.to_tag()));
+        let (Some(phone), Some(invite)) = (phone, self.invite_of(ok)) else { return Vec::new() };
+        let mut requests = vec![self.registered_at(limb, &phone)];
+        for uri in [phone, format!("sip:{MALLORY}@{DOMAIN}")] {
+            let method = self.one_of(&["BYE", "INVITE", "INFO"]);
+            let request = self.limbs[limb].agent.clone().within(&invite, ok, method).to(uri);
+            requests.push(if self.dice.happens(500) { self.signed(limb, request) } else { request });
+        }
+        requests
+    }
+
     /// Another Request-URI, another Route, or both.
     fn led_astray(&mut self, limb: usize, request: Sip) -> Sip {
         let uri = self.target(limb);

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::Mind;
-use crate::sim::{Sent, Sip};
+use crate::sim::{Sent, Sip, uri_in};
 
 /// How far back it looks for one of a kind.
 const FARTHEST: usize = 500;
@@ -74,6 +74,18 @@ impl Mind {
             let other = [(from, to), (to, from)].into_iter().find(|(one, _)| *one == tag);
             other.filter(|_| sip.value("Call-ID") == call_id).map(|(_, other)| other.to_owned())
         })
+    }
+
+    /// The Contact of the side that has this tag in a dialog of others.
+    pub(super) fn contact_of(&self, call_id: &str, tag: &str) -> Option<String> {
+        let own = |sent: &Sent| self.limbs.iter().any(|part| part.agent.id() == sent.agent);
+        let wire = self.wire.borrow();
+        let says = |sent: &&Sent| {
+            let sip = &sent.sip;
+            let its_tag = if sip.is_request() { sip.param("From", "tag").unwrap_or_default() } else { sip.to_tag() };
+            !own(sent) && its_tag == tag && sip.has("Contact") && sip.value("Call-ID") == call_id
+        };
+        wire.iter().rev().find(says).map(|sent| uri_in(sent.sip.value("Contact")).to_owned())
     }
 
     /// An INVITE of others to mallory's phone that was answered: as it came, and the answer.
