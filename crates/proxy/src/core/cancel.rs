@@ -46,7 +46,10 @@ impl Core {
             (Ok(None), _) if self.settings.trusts(request.flow.remote.ip()) => {
                 self.forward_cancel(now, request, outbox)
             }
-            (Ok(None), Some(caller)) if answered_at_source => {
+            // Without our Route it is of no dialog, so its INVITE had no To tag.
+            (Ok(None), Some(caller))
+                if answered_at_source && route::outside_of_dialogs(&request, &self.settings).is_ok() =>
+            {
                 outbox.ask(Question::Load(caller), Continuation(Resume::Cancel(self.slots.park(request))));
             }
             _ => self.refuse(now, &request, Reject::NoTransaction, outbox),

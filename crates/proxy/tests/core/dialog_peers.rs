@@ -479,6 +479,14 @@ fn a_request_without_our_route_is_of_no_dialog() {
         });
         let (alice, bob, mallory) = (world.udp("alice"), world.udp("bob"), world.udp("mallory"));
         let (invite, ok) = call(&alice, &bob);
+        // Nor does the CANCEL of an INVITE that is not known, from where its user is registered.
+        mallory.signs_in(MALLORY);
+        let tag = invite.param("From", "tag").unwrap();
+        let cancel = alice.within(&invite, &ok, "CANCEL").without("Route").to("sip:bob@office.example");
+        mallory.sends(
+            &cancel.set("Via", mallory.via()).set("From", format_args!("<sip:mallory@office.example>;tag={tag}")),
+        );
+        mallory.expects("481");
         // Nor are these of any, without a To tag: a phone may look at the Call-ID alone.
         for method in ["BYE", "UPDATE", "PRACK"] {
             let request = alice.within(&invite, &ok, method).without("Route").to("sip:bob@office.example");

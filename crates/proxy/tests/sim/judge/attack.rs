@@ -31,6 +31,12 @@ impl Leaving<'_> {
         self.to.is_some_and(|to| !self.attacks.is_adversary(to))
     }
 
+    /// Whether it is of a call to its user, which others may have made: it may answer that, from where it registered a phone.
+    fn is_to_its_user(&self) -> bool {
+        let account = self.attacks.cast.account;
+        matches!(named(self.sip.value("To")), Named::Ours(user) if account == Some(user))
+    }
+
     /// What led to it, and what it is.
     fn show(&self) -> String {
         format!("to {:?}\n{}because of agent {}'s\n{}", self.to, self.sip, self.because_of.0, self.attack())
@@ -60,9 +66,10 @@ pub(super) const OF_OTHERS: &[OfLeaving] = rules![an_identity_needs_its_credenti
 fn an_attack_goes_no_way_of_others(leaving: &Leaving<'_>) -> Verdict {
     let branch = leaving.sip.branch();
     let made_here = leaving.sip.branch_below().is_none();
-    let others = leaving.journal.tried.contains_key(branch);
+    let is_to_user = leaving.is_to_its_user();
+    let others = leaving.journal.tried.contains_key(branch) && !is_to_user;
     let own = leaving.attacks.of_branch(branch).is_some();
-    must(!others && (own || !made_here), || leaving.show())
+    must(!others && (own || is_to_user || !made_here), || leaving.show())
 }
 
 /// Issue 12 items 1 and 2: to users of ours, as the user whose credentials it has or, where they may, as a stranger; to
@@ -97,7 +104,13 @@ fn an_attack_reaches_nobody_but_as_itself(leaving: &Leaving<'_>) -> Verdict {
     };
     // A name or an address of somebody else that leads to a phone of its own reaches nobody else.
     let reaches_itself = leaving.to.is_some_and(|to| attacks.is_adversary(to));
-    must(good || follows || reaches_itself, || leaving.show())
+    // A response of its own phone may end the other branches of its call.
+    let is_its_call = || attacks.of_branch(sip.branch()).is_some() || leaving.is_to_its_user();
+    let made_here = sip.branch_below().is_none();
+    // Or have the next phone of its user tried.
+    let is_of_its_call = matches!(sip.what(), "ACK" | "CANCEL") && made_here && is_its_call()
+        || !attack.is_request() && leaving.is_to_its_user();
+    must(good || follows || reaches_itself || is_of_its_call, || leaving.show())
 }
 
 /// RFC 3261 12.2, 15: whatever it proves, it is not of their dialog: it neither ends nor changes it.
@@ -121,10 +134,7 @@ fn an_attack_asserts_no_identity(leaving: &Leaving<'_>) -> Verdict {
 /// Issue 12, "no call of others is answered": neither by a response of the adversary's, nor by one that the server makes or
 /// repeats because of it.
 fn an_attack_answers_nobody(leaving: &Leaving<'_>) -> Verdict {
-    // A call to its user it may answer, from where it registered the phone.
-    let account = leaving.attacks.cast.account;
-    let is_to_user = matches!(named(leaving.sip.value("To")), Named::Ours(user) if account == Some(user));
-    must(!leaving.goes_to_honest_agent() || is_to_user, || leaving.show())
+    must(!leaving.goes_to_honest_agent() || leaving.is_to_its_user(), || leaving.show())
 }
 
 /// RFC 3261 10.3 steps 3 and 4.

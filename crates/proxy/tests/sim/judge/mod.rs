@@ -320,6 +320,9 @@ impl Judge {
 
     /// An ACK or CANCEL that the server made itself.
     fn follow_up_sent(&mut self, now: u64, agent: Option<usize>, sip: &Rc<Sip>) {
+        if !self.is_judged(sip) {
+            return;
+        }
         let call_id = sip.value("Call-ID");
         let tried = self.journal.tried.get_mut(sip.branch());
         enforce(

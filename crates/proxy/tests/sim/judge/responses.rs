@@ -136,8 +136,11 @@ fn outcomes(journal: &Journal, asked: &Asked, tried: &Tried) -> Vec<Option<u16>>
 }
 
 fn codes(journal: &Journal, asked: &Asked, tried: &Tried) -> Vec<u16> {
-    let refused = journal.branches(asked).filter_map(Tried::ended).find(|ended| ended.status >= 600);
-    let called_off = asked.hung_up().into_iter().chain(refused.map(|ended| ended.at)).min();
+    // A 6xx that came after its branch had been given up stops nobody.
+    let refusal = |tried: &Tried| {
+        tried.ended().filter(|ended| ended.status >= 600 && !tried.gave_up_before(ended.at)).map(|ended| ended.at)
+    };
+    let called_off = asked.hung_up().into_iter().chain(journal.branches(asked).find_map(refusal)).min();
     let unheard = was_mute(journal, asked, tried);
     match tried.ended() {
         // RFC 3261 16.9; RFC 5626 11.5 where nothing but a flow led there.
