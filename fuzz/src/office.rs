@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use location::{Aor, Commit, Flow, MemoryStore, Store, Ticket, WhenFull};
+use location::{Aor, Commit, ConnectionId, Flow, FlowId, MemoryStore, Store, Ticket, WhenFull};
 use md5::{Digest as _, Md5};
 use parser::headers::Challenge;
 use parser::{HeaderName, Message, Transport};
@@ -140,8 +140,8 @@ impl Office {
     fn says(&mut self, which: u8, bytes: Bytes) {
         let phone = which & 7;
         let transport = if phone & 1 == 0 { Transport::Udp } else { Transport::Tcp };
-        let connection = if transport.is_reliable() { u64::from(phone) } else { 0 };
-        let flow = Flow { transport, remote: at(phone + 11), local: SERVER, connection };
+        let id = if transport.is_reliable() { ConnectionId::new(phone.into()) } else { None };
+        let flow = Flow { transport, remote: at(phone + 11), local: SERVER, id: id.map(FlowId::Connection).unwrap_or_default() };
         self.said = (which, bytes.clone());
         self.hears(usize::from(which >> 3 & 1), flow, bytes);
     }
@@ -325,8 +325,8 @@ const fn at(host: u8) -> SocketAddr {
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, host)), 5060)
 }
 
-const fn flow_of(hop: &Hop) -> Flow {
-    Flow { transport: hop.transport, remote: hop.remote, local: hop.local, connection: hop.connection }
+fn flow_of(hop: &Hop) -> Flow {
+    Flow { transport: hop.transport, remote: hop.remote, local: hop.local, id: hop.connection().map(FlowId::Connection).unwrap_or_default() }
 }
 
 fn hex(text: &[u8]) -> String {

@@ -212,7 +212,7 @@ fn register(store: &dyn Store, phone: &Phone, aor: &Aor, cseq: u32, ticket: Tick
         transport: parser::Transport::Udp,
         remote: "192.0.2.7:5060".parse().unwrap(),
         local: "192.0.2.1:5060".parse().unwrap(),
-        connection: 0,
+        id: location::FlowId::None,
     };
     let contact = ContactChange {
         uri: uri.as_bytes(),
@@ -222,7 +222,7 @@ fn register(store: &dyn Store, phone: &Phone, aor: &Aor, cseq: u32, ticket: Tick
         // A subslice of the parameters, as in a parsed REGISTER.
         instance: phone.instance.and_then(|own| phone.params.matches(own).next()).map(str::as_bytes),
         reg_id: None,
-        connection: None,
+        flow_id: None,
     };
     let change = Change {
         call_id: phone.call_id.as_bytes(),

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+#[cfg(feature = "disk")]
+use crate::FlowId;
 use crate::change::{Change, ContactChange, Refusal};
 use crate::time::TOMBSTONE_MILLIS;
 use crate::{Flow, Wall};
@@ -163,7 +165,7 @@ impl<'a> Binding<'a> {
             registered_at: now,
             since: now,
             transaction: change.transaction,
-            flow: Flow { connection: contact.connection.unwrap_or(change.flow.connection), ..change.flow },
+            flow: Flow { id: contact.flow_id.unwrap_or(change.flow.id), ..change.flow },
         };
         let max = max_text.min(MAX_TEXT);
         let length: usize = binding.texts().iter().map(|text| text.len()).sum();
@@ -219,8 +221,8 @@ impl<'a> Binding<'a> {
     /// This binding after a restart of the program: connections are closed by then.
     #[cfg(feature = "disk")]
     pub(crate) fn after_restart(self) -> Self {
-        let connection = if self.flow.transport.is_reliable() { 0 } else { self.flow.connection };
-        Self { flow: Flow { connection, ..self.flow }, ..self }
+        let id = if self.flow.transport.is_reliable() { FlowId::None } else { self.flow.id };
+        Self { flow: Flow { id, ..self.flow }, ..self }
     }
 
     fn texts(&self) -> [&'a [u8]; 6] {

@@ -230,7 +230,7 @@ const TYPICAL_LEN: usize = 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Flow;
+    use crate::{ConnectionId, Flow, FlowId};
 
     const NOW: Wall = Wall(5_000);
 
@@ -252,7 +252,7 @@ mod tests {
             registered_at: NOW,
             since: Wall(1),
             transaction: u64::MAX,
-            flow: Flow { transport: parser::Transport::Udp, remote, local, connection: 0 },
+            flow: Flow { transport: parser::Transport::Udp, remote, local, id: FlowId::None },
         }
     }
 
@@ -264,7 +264,12 @@ mod tests {
             instance: Some(b"<urn:uuid:1>"),
             reg_id: Some(1),
             q: Some(1000),
-            flow: Flow { transport: parser::Transport::Tls, remote, local, connection: 9 },
+            flow: Flow {
+                transport: parser::Transport::Tls,
+                remote,
+                local,
+                id: FlowId::from(ConnectionId::new(9).unwrap()),
+            },
             ..minimal()
         }
     }
@@ -329,10 +334,10 @@ mod tests {
     #[cfg(feature = "disk")]
     #[test]
     fn a_restart_clears_connections_and_nothing_else() {
-        let symmetric = Binding { flow: Flow { connection: u64::MAX, ..minimal().flow }, ..minimal() };
+        let symmetric = Binding { flow: Flow { id: FlowId::Nat, ..minimal().flow }, ..minimal() };
         let written = record(&[full(), symmetric]);
         let read = Record::from_stored(written.aor_len(), written.octets(), NOW).unwrap();
-        let expected = Binding { flow: Flow { connection: 0, ..full().flow }, ..full() };
+        let expected = Binding { flow: Flow { id: FlowId::None, ..full().flow }, ..full() };
         assert_eq!(read.bindings().into_iter().collect::<Vec<_>>(), [expected, symmetric]);
         let later = Record::from_stored(written.aor_len(), written.octets(), Wall(97_000)).unwrap();
         assert!(later.bindings().is_empty());

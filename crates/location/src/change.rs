@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use parser::Transport;
 use smallvec::SmallVec;
 
-use crate::Flow;
+use crate::{Flow, FlowId};
 
 /// The parts of a REGISTER that concern bindings.
 #[derive(Clone, Debug)]
@@ -34,7 +34,7 @@ impl<'a> Change<'a> {
     /// affect the CSeq order of the phone's own REGISTERs, and its addresses are unspecified.
     pub fn administrative(ask: Ask<'a>) -> Self {
         let unspecified = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0);
-        let flow = Flow { transport: Transport::Udp, remote: unspecified, local: unspecified, connection: 0 };
+        let flow = Flow { transport: Transport::Udp, remote: unspecified, local: unspecified, id: FlowId::None };
         Self { call_id: b"", cseq: 0, transaction: 0, flow, path: b"", user_agent: b"", ask }
     }
 
@@ -73,14 +73,14 @@ pub struct ContactChange<'a> {
     pub instance: Option<&'a [u8]>,
     /// `reg-id` value (RFC 5626 4.2).
     pub reg_id: Option<u32>,
-    /// The connection stored in the binding's flow; `None` for the connection of the request.
-    pub connection: Option<u64>,
+    /// The [`FlowId`] stored in the binding; `None` for that of the request.
+    pub flow_id: Option<FlowId>,
 }
 
 impl<'a> ContactChange<'a> {
     /// A Contact with a URI and a time, without parameters.
     pub const fn plain(uri: &'a [u8], expires: u32) -> Self {
-        Self { uri, params: b"", expires: Some(expires), q: None, instance: None, reg_id: None, connection: None }
+        Self { uri, params: b"", expires: Some(expires), q: None, instance: None, reg_id: None, flow_id: None }
     }
 }
 

@@ -1,13 +1,15 @@
 //! The flow of a message: transport, addresses and connection (RFC 5626 4.2, RFC 3581).
 //!
-//! A plain value that the proxy fills in and the bindings store. Must not open, look up or close connections:
-//! `connection` is only a number.
+//! Plain values that the proxy fills in and the bindings store. Must not open, look up or close connections: a
+//! [`ConnectionId`] is only a number.
 
+use std::fmt;
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 
 use parser::Transport;
 
-/// Transport, both addresses, and the connection if there is one. A REGISTER's flow is stored in its bindings.
+/// Transport, both addresses, and what else is needed to send back over it. A REGISTER's flow is stored in its bindings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Flow {
     /// The transport of the message.
@@ -16,7 +18,69 @@ pub struct Flow {
     pub remote: SocketAddr,
     /// The local address that received it.
     pub local: SocketAddr,
-    /// The number of the connection in this run of the program. 0 means none: UDP, or a binding loaded from disk, whose
-    /// connection was closed by the restart.
-    pub connection: u64,
+    /// What identifies the flow besides its addresses.
+    pub id: FlowId,
+}
+
+/// What identifies a flow besides its transport and addresses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum FlowId {
+    /// Nothing: a datagram, or a binding over a stream whose connection was closed by a restart of the program.
+    #[default]
+    None,
+    /// Nothing, but the flow is the only way to the phone: it is behind a NAT and registered over UDP. Stands in bindings
+    /// only.
+    Nat,
+    /// The connection that the message came over.
+    Connection(ConnectionId),
+}
+
+/// The number of a stream connection in this run of the program. No other connection of the run has it, of whichever worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectionId(NonZeroU64);
+
+impl FlowId {
+    /// The connection, if there is one.
+    pub const fn connection(self) -> Option<ConnectionId> {
+        match self {
+            Self::Connection(id) => Some(id),
+            Self::None | Self::Nat => None,
+        }
+    }
+}
+
+impl From<ConnectionId> for FlowId {
+    fn from(id: ConnectionId) -> Self {
+        Self::Connection(id)
+    }
+}
+
+impl ConnectionId {
+    /// The lowest number.
+    pub const FIRST: Self = Self(NonZeroU64::MIN);
+
+    /// The connection with this number; `None` for 0, which no connection has.
+    pub const fn new(number: u64) -> Option<Self> {
+        match NonZeroU64::new(number) {
+            Some(number) => Some(Self(number)),
+            None => None,
+        }
+    }
+
+    /// The number that is higher by this much; the highest number if there is none.
+    #[must_use]
+    pub const fn plus(self, more: u64) -> Self {
+        Self(self.0.saturating_add(more))
+    }
+
+    /// The number.
+    pub const fn get(self) -> u64 {
+        self.0.get()
+    }
+}
+
+impl fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
 }

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use crate::binding::MAX_TEXT;
 use crate::layout::{Reader, transport_of};
-use crate::{Binding, Flow, Record, Wall};
+use crate::{Binding, Flow, FlowId, Record, Wall};
 
 /// First octet of every record.
 pub(crate) const FORMAT: u8 = 1;
@@ -65,7 +65,7 @@ fn read_binding<'a>(input: &mut Reader<'a>) -> Option<Binding<'a>> {
         registered_at,
         since: registered_at,
         transaction,
-        flow: Flow { transport: transport_of(transport)?, remote, local, connection: 0 },
+        flow: Flow { transport: transport_of(transport)?, remote, local, id: FlowId::None },
     })
 }
 

@@ -1,7 +1,7 @@
 //! The encoding of a record, the same in memory and on disk.
 //!
 //! Defines format 2: the address of record, then its bindings; of each the numbers in little endian, then the text. Small
-//! numbers are short, and optional values (a reg-id, a connection) have no octets if absent. A change of the layout needs a
+//! numbers are short, and optional values (a reg-id, a flow identifier) have no octets if absent. A change of the layout needs a
 //! new format number; old formats stay readable (`format1.rs`). Must not know rules or stores.
 
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
@@ -9,17 +9,18 @@ use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use parser::Transport;
 
 use crate::binding::MAX_TEXT;
-use crate::{Binding, Flow, Wall};
+use crate::{Binding, ConnectionId, Flow, FlowId, Wall};
 
 /// Appends one binding.
 pub(crate) fn write(binding: &Binding<'_>, out: &mut Vec<u8>) {
-    let Flow { transport, remote, local, connection } = binding.flow;
+    let Flow { transport, remote, local, id } = binding.flow;
+    let id = id_code(id);
     let flags = [
         (INSTANCE, binding.instance.is_some()),
         (REG_ID, binding.reg_id.is_some()),
         (Q, binding.q.is_some()),
         (REMOVED, binding.removed),
-        (CONNECTION, connection != 0),
+        (FLOW_ID, id != 0),
         (REMOTE_V6, remote.is_ipv6()),
         (LOCAL_V6, local.is_ipv6()),
         (DEACTIVATED, binding.deactivated),
@@ -48,8 +49,8 @@ pub(crate) fn write(binding: &Binding<'_>, out: &mut Vec<u8>) {
     if let Some(q) = binding.q {
         write_varint(q.into(), out);
     }
-    if connection != 0 {
-        out.extend_from_slice(&connection.to_le_bytes());
+    if id != 0 {
+        out.extend_from_slice(&id.to_le_bytes());
     }
     write_text(binding, out);
 }
@@ -100,7 +101,7 @@ pub(crate) fn read<'a>(input: &mut Reader<'a>) -> Option<Binding<'a>> {
     let (remote, local) = (input.address(has(REMOTE_V6))?, input.address(has(LOCAL_V6))?);
     let reg_id = if has(REG_ID) { Some(input.varint()?) } else { None };
     let q = if has(Q) { Some(input.varint()?.try_into().ok()?) } else { None };
-    let connection = if has(CONNECTION) { u64::from_le_bytes(input.array()?) } else { 0 };
+    let id = if has(FLOW_ID) { id_of(u64::from_le_bytes(input.array()?)) } else { FlowId::None };
     let [contact, params, call_id, path, user_agent] = input.lengths()?;
     let instance_at = if has(INSTANCE) { Some(input.lengths()?) } else { None };
     let mut text = Reader(input.0);
@@ -129,7 +130,7 @@ pub(crate) fn read<'a>(input: &mut Reader<'a>) -> Option<Binding<'a>> {
         registered_at,
         since,
         transaction,
-        flow: Flow { transport, remote, local, connection },
+        flow: Flow { transport, remote, local, id },
     })
 }
 
@@ -223,15 +224,34 @@ pub(crate) fn transport_of(code: u8) -> Option<Transport> {
     })
 }
 
+// How a flow identifier is written. No connection reaches the last number.
+const fn id_code(id: FlowId) -> u64 {
+    match id {
+        FlowId::None => 0,
+        FlowId::Nat => NAT,
+        FlowId::Connection(id) => id.get(),
+    }
+}
+
+fn id_of(code: u64) -> FlowId {
+    match ConnectionId::new(code) {
+        None => FlowId::None,
+        Some(_) if code == NAT => FlowId::Nat,
+        Some(id) => FlowId::Connection(id),
+    }
+}
+
+const NAT: u64 = u64::MAX;
+
 const INSTANCE: u16 = 1;
 const REG_ID: u16 = 1 << 1;
 const Q: u16 = 1 << 2;
 const REMOVED: u16 = 1 << 3;
-const CONNECTION: u16 = 1 << 4;
+const FLOW_ID: u16 = 1 << 4;
 const REMOTE_V6: u16 = 1 << 5;
 const LOCAL_V6: u16 = 1 << 6;
 const DEACTIVATED: u16 = 1 << 7;
-const KNOWN_FLAGS: u16 = INSTANCE | REG_ID | Q | REMOVED | CONNECTION | REMOTE_V6 | LOCAL_V6 | DEACTIVATED;
+const KNOWN_FLAGS: u16 = INSTANCE | REG_ID | Q | REMOVED | FLOW_ID | REMOTE_V6 | LOCAL_V6 | DEACTIVATED;
 /// The position of the transport code in the flags.
 const TRANSPORT_SHIFT: u32 = 8;
 

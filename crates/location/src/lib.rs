@@ -5,15 +5,15 @@
 //! A [`Record`] is immutable and shared; a commit passes the new record and the one it was computed from.
 //!
 //! ```
-//! use location::{Aor, Applied, Ask, Change, Commit, ContactChange, Flow, Limits, MemoryStore, Record, Store, Ticket, Wall};
+//! use location::{Aor, Applied, Ask, Change, Commit, ContactChange, Flow, FlowId, Limits, MemoryStore, Record, Store, Ticket, Wall};
 //! use smallvec::smallvec;
 //!
 //! let store = MemoryStore::new();
 //! let aor = Aor::new(b"alice", b"office.example");
 //! let (now, local) = (Wall(1_000), "192.0.2.1:5060".parse()?);
-//! let flow = Flow { transport: parser::Transport::Udp, remote: "192.0.2.7:5060".parse()?, local, connection: 0 };
+//! let flow = Flow { transport: parser::Transport::Udp, remote: "192.0.2.7:5060".parse()?, local, id: FlowId::None };
 //! let contact = ContactChange {
-//!     uri: b"sip:alice@192.0.2.7", params: b"", expires: Some(600), q: None, instance: None, reg_id: None, connection: None,
+//!     uri: b"sip:alice@192.0.2.7", params: b"", expires: Some(600), q: None, instance: None, reg_id: None, flow_id: None,
 //! };
 //! let change = Change {
 //!     call_id: b"1@192.0.2.7", cseq: 1, transaction: 7, flow, path: b"", user_agent: b"",
@@ -47,7 +47,7 @@ pub use aor::Aor;
 pub use binding::{Binding, End, MAX_TEXT};
 pub use bindings::{Bindings, BindingsIter, Record};
 pub use change::{Ask, Change, ContactChange, Limits, Refusal, WhenFull};
-pub use flow::Flow;
+pub use flow::{ConnectionId, Flow, FlowId};
 pub use record::Applied;
 #[cfg(feature = "disk")]
 pub use store::{AnyStore, CommitReport, DiskOptions, DiskStore, Done, Hooks, Usable, backup};

@@ -182,7 +182,7 @@ mod tests {
 
     fn flow() -> Flow {
         let [remote, local] = ["192.0.2.7:5060", "192.0.2.1:5060"].map(|address| address.parse().unwrap());
-        Flow { transport: parser::Transport::Udp, remote, local, connection: 0 }
+        Flow { transport: parser::Transport::Udp, remote, local, id: crate::FlowId::None }
     }
 
     fn change<'a>(call_id: &'a str, cseq: u32, ask: Ask<'a>) -> Change<'a> {
@@ -194,7 +194,7 @@ mod tests {
 
     fn contact<'a>(&(uri, expires): &Asked<'a>) -> ContactChange<'a> {
         let uri = uri.as_bytes();
-        ContactChange { uri, params: b";a=b", expires, q: Some(500), instance: None, reg_id: None, connection: None }
+        ContactChange { uri, params: b";a=b", expires, q: Some(500), instance: None, reg_id: None, flow_id: None }
     }
 
     fn update<'a>(call_id: &'a str, cseq: u32, contacts: &[Asked<'a>]) -> Change<'a> {

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::mpsc::sync_channel;
 use std::thread;
 
-use location::{Aor, Commit, Counts, DiskOptions, DiskStore, Hooks, Store, StoreError, Ticket, Wall, backup};
+use location::{Aor, Commit, Counts, DiskOptions, DiskStore, FlowId, Hooks, Store, StoreError, Ticket, Wall, backup};
 use rusqlite::Connection;
 
 use support::{aor, commit, live, open, ticket};
@@ -68,7 +68,7 @@ fn a_restart_keeps_live_bindings() {
     let flow = record.live(NOW).next().unwrap().flow();
     assert_eq!((flow.remote, flow.local), (support::flow().remote, support::flow().local));
     // A connection of the earlier run must not be confused with one of this run with the same number.
-    assert_eq!(flow.connection, 0);
+    assert_eq!(flow.id, FlowId::None);
     drop(store);
 
     // All are expired by then.
@@ -172,7 +172,7 @@ fn a_file_of_format_1_keeps_its_bindings() {
         assert_eq!(soft.path(), b"<sip:edge.example;lr>,<sip:inner.example;lr>");
         assert_eq!(soft.instance(), Some(&b"<urn:uuid:00000000-0000-1000-8000-000A95A0E128>"[..]));
         assert_eq!((soft.transaction(), soft.registered_at()), (0x0102_0304_0506_0703, NOW));
-        assert_eq!((soft.flow().transport, soft.flow().connection), (parser::Transport::Tls, 0));
+        assert_eq!((soft.flow().transport, soft.flow().id), (parser::Transport::Tls, FlowId::None));
         assert_eq!(soft.flow().remote, "[2001:db8::7]:40001".parse().unwrap());
         assert_eq!(bob.bindings().get(1).map(|phone| phone.contact()), Some(&b"tel:+4930123456"[..]));
         // The tombstone is kept: a late retransmission must not restore the removed binding.

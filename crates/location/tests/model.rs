@@ -293,7 +293,7 @@ fn apply(record: &Record, request: &Request, now: u64, limits: &Limits) -> Resul
         q: None,
         instance: phone.instance.map(|instance| INSTANCES[instance].as_bytes()),
         reg_id: phone.reg_id,
-        connection: None,
+        flow_id: None,
     };
     let ask = match &request.contacts {
         Some(contacts) => Ask::Update(contacts.iter().map(contact).collect()),

@@ -3,7 +3,9 @@
 
 #![allow(clippy::indexing_slicing, clippy::panic, reason = "test code outside of test functions")]
 
-use location::{Applied, Ask, Binding, Change, ContactChange, End, Flow, Limits, Record, Refusal, Wall, WhenFull};
+use location::{
+    Applied, Ask, Binding, Change, ConnectionId, ContactChange, End, Flow, Limits, Record, Refusal, Wall, WhenFull,
+};
 use parser::Transport;
 
 #[path = "support/mod.rs"]
@@ -31,7 +33,7 @@ fn change<'a>(call_id: &'a str, cseq: u32, contacts: &[Asked<'a>]) -> Change<'a>
         q: None,
         instance: instance.map(str::as_bytes),
         reg_id,
-        connection: None,
+        flow_id: None,
     };
     Change {
         call_id: call_id.as_bytes(),
@@ -242,19 +244,20 @@ fn a_lowered_limit_applies_to_new_bindings_only() {
 #[test]
 fn a_phone_that_reconnects_does_not_lock_itself_out() {
     // checklist 28
-    let phone = |number: u32, connection| {
-        let flow = Flow { transport: Transport::Tcp, connection, ..support::flow() };
+    let phone = |number: u32, connection: ConnectionId| {
+        let flow = Flow { transport: Transport::Tcp, id: connection.into(), ..support::flow() };
         (format!("sip:a@h:{number}"), format!("{number}"), flow)
     };
+    let connection = |number: u32| ConnectionId::new(number.into()).unwrap();
     // Recognised by its instance, by its closed connections, by both.
     for (instance, closes) in [(Some("I"), false), (None, true), (Some("I"), true)] {
         let mut registrar = Registrar::new(LIMITS);
-        let flow = Flow { connection: 1_000, ..support::flow() };
+        let flow = Flow { id: connection(1_000).into(), ..support::flow() };
         registrar.register(&Change { flow, ..change("fixed", 1, &[contact("sip:desk@h")]) });
         for number in 1..20 {
-            let (uri, call_id, flow) = phone(number, u64::from(number));
+            let (uri, call_id, flow) = phone(number, connection(number));
             let asked = change(&call_id, 1, &[(&uri, instance, None, 600)]);
-            let is_closed = |flow: &Flow| closes && flow.connection < u64::from(number);
+            let is_closed = |flow: &Flow| closes && flow.id.connection() < ConnectionId::new(number.into());
             let applied = registrar.record.apply_with_closed_flows(
                 &Change { flow, ..asked },
                 registrar.wall(),

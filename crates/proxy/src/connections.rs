@@ -4,27 +4,28 @@
 //! matters where its sender comes back over another one. Looked at only in such a case, so one lock is enough.
 
 use hashbrown::HashSet;
+use location::ConnectionId;
 use parking_lot::RwLock;
 
 /// The numbers of the connections that are open now.
 #[derive(Debug, Default)]
 pub struct Connections {
-    open: RwLock<HashSet<u64>>,
+    open: RwLock<HashSet<ConnectionId>>,
 }
 
 impl Connections {
     /// A connection is open from now on.
-    pub fn opened(&self, connection: u64) {
+    pub fn opened(&self, connection: ConnectionId) {
         self.open.write().insert(connection);
     }
 
     /// A connection is closed, or about to be.
-    pub fn closed(&self, connection: u64) {
+    pub fn closed(&self, connection: ConnectionId) {
         self.open.write().remove(&connection);
     }
 
     /// Whether a connection is open.
-    pub fn is_open(&self, connection: u64) -> bool {
+    pub fn is_open(&self, connection: ConnectionId) -> bool {
         self.open.read().contains(&connection)
     }
 }

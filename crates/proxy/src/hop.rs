@@ -2,49 +2,73 @@
 
 use std::net::SocketAddr;
 
-use location::Flow;
+use location::{ConnectionId, Flow, FlowId};
 use parser::Transport;
 
 use crate::connections::Connections;
 
-/// The `connection` of a binding that is reached over UDP at the source of its REGISTER (`nat`).
-pub(crate) const AT_SOURCE: u64 = u64::MAX;
-
-/// Where a message goes.
-///
-/// - UDP: to `remote`, from the socket that listens on `local`.
-/// - Streams: over `connection` while it is open; else over any open connection to `remote`; else over a new one. If the
-///   port of `remote` is 0, there is no other way than `connection` (RFC 5626 5.3.1).
+/// Where a message goes, from which address of ours, and over what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hop {
     /// The transport to send over.
     pub transport: Transport,
-    /// The peer; for streams the address to connect to when `connection` is gone.
+    /// The peer. For [`Over::Connection`] the address to connect to when that connection is closed.
     pub remote: SocketAddr,
-    /// The address of ours that the message says it comes from.
+    /// The address of ours that the message says it comes from; for UDP the socket that listens there sends it.
     pub local: SocketAddr,
-    /// The connection to prefer; 0 names none.
-    pub connection: u64,
+    /// Which flows may carry the message.
+    pub over: Over,
+}
+
+/// Which flows may carry a message to its next hop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    /// Any that leads to the address: a datagram, an open connection to it, or a new one.
+    Address,
+    /// This connection; once it is closed as with [`Over::Address`].
+    Connection(ConnectionId),
+    /// This connection only. The phone maintains it, and nothing else leads to the phone (RFC 5626 5.3.1).
+    ConnectionOnly(ConnectionId),
 }
 
 impl Hop {
-    /// Back the way a message came.
-    pub const fn back(flow: &Flow) -> Self {
-        Self { transport: flow.transport, remote: flow.remote, local: flow.local, connection: flow.connection }
+    /// To an address.
+    pub const fn to_address(transport: Transport, remote: SocketAddr, local: SocketAddr) -> Self {
+        Self { transport, remote, local, over: Over::Address }
     }
 
-    /// The same, with no other way than its connection.
-    pub(crate) fn or_nowhere(mut self) -> Self {
-        if self.transport.is_reliable() {
-            self.remote.set_port(0);
+    /// Back the way a message came.
+    pub const fn back(flow: &Flow) -> Self {
+        let Flow { transport, remote, local, id } = *flow;
+        let over = match id {
+            FlowId::Connection(id) => Over::Connection(id),
+            FlowId::None | FlowId::Nat => Over::Address,
+        };
+        Self { transport, remote, local, over }
+    }
+
+    /// The connection to send over, if there is one to prefer.
+    pub const fn connection(&self) -> Option<ConnectionId> {
+        match self.over {
+            Over::Address => None,
+            Over::Connection(id) | Over::ConnectionOnly(id) => Some(id),
+        }
+    }
+
+    /// The same, over nothing but its connection.
+    pub(crate) const fn only_over_connection(mut self) -> Self {
+        if let Some(id) = self.connection() {
+            self.over = Over::ConnectionOnly(id);
         }
         self
     }
 
-    /// The way that is left now: to the address, if the connection is closed.
-    pub(crate) fn today(mut self, connections: &Connections) -> Self {
-        if self.connection != 0 && self.remote.port() != 0 && !connections.is_open(self.connection) {
-            self.connection = 0;
+    /// The hop as it can be used now: to the address, if the connection is closed.
+    pub(crate) fn now(mut self, connections: &Connections) -> Self {
+        if let Over::Connection(id) = self.over
+            && !connections.is_open(id)
+        {
+            self.over = Over::Address;
         }
         self
     }
@@ -54,7 +78,7 @@ impl Hop {
     pub(crate) fn is_source_of(&self, flow: &Flow) -> bool {
         let same = match self.transport.is_reliable() {
             true => {
-                let same_connection = self.connection != 0 && self.connection == flow.connection;
+                let same_connection = self.connection().is_some() && self.connection() == flow.id.connection();
                 same_connection || self.remote.ip() == flow.remote.ip()
             }
             false => self.remote == flow.remote,
@@ -62,10 +86,13 @@ impl Hop {
         self.transport == flow.transport && same
     }
 
-    /// The response that it is as good as if nothing can be sent there (RFC 3261 16.9; RFC 5626 11.5 where only a flow
-    /// led there).
+    /// The response that stands for a request that could not be sent there: as from the next hop (RFC 3261 16.9), or of a flow
+    /// that is closed (RFC 5626 11.5).
     pub(crate) const fn failure(&self) -> u16 {
-        if self.remote.port() == 0 { 430 } else { 503 }
+        match self.over {
+            Over::ConnectionOnly(_) => 430,
+            Over::Address | Over::Connection(_) => 503,
+        }
     }
 }
 

@@ -51,7 +51,7 @@ pub use dialog::{Moved, SideOfDialog};
 pub use event::{
     AuthenticationFailure, DialogRequest, Drop, Event, ForkOutcome, Limit, Notification, Offence, Registration,
 };
-pub use hop::{Hop, Name};
+pub use hop::{Hop, Name, Over};
 pub use location::Flow;
 pub use outbox::{CoreMessage, Handover, Outbox, Passed, Transmit};
 pub use request::Received;

@@ -9,10 +9,10 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use location::Flow;
+use location::ConnectionId;
 use smallvec::SmallVec;
 
-use crate::hop::Hop;
+use crate::hop::{Hop, Over};
 use crate::mac::{octets_of, read_hex, write_hex};
 use crate::settings::Settings;
 
@@ -28,22 +28,21 @@ pub(crate) struct Peer {
     /// Index of the listener.
     pub(crate) listener: u8,
     pub(crate) remote: SocketAddr,
-    /// 0 for UDP.
-    pub(crate) connection: u64,
+    pub(crate) connection: Option<ConnectionId>,
 }
 
 impl Peer {
     pub(crate) fn of_hop(hop: &Hop, settings: &Settings) -> Self {
-        let Hop { transport, remote, local, connection } = *hop;
-        let listener = settings.listener_of(&Flow { transport, remote, local, connection });
-        Self { listener, remote, connection }
+        let listener = settings.listener_at(hop.transport, hop.local);
+        Self { listener, remote: hop.remote, connection: hop.connection() }
     }
 
     /// The way to it now; none if its listener is gone.
     pub(crate) fn hop(&self, settings: &Settings) -> Option<Hop> {
         let listener = settings.listeners.get(usize::from(self.listener))?;
         let local = settings.local_of(listener, self.remote.ip())?;
-        Some(Hop { transport: listener.transport, remote: self.remote, local, connection: self.connection })
+        let over = self.connection.map_or(Over::Address, Over::Connection);
+        Some(Hop { transport: listener.transport, remote: self.remote, local, over })
     }
 
     /// What a signature covers.
@@ -52,7 +51,7 @@ impl Peer {
         octets[0] = self.listener;
         octets[1..3].copy_from_slice(&self.remote.port().to_be_bytes());
         octets[3..19].copy_from_slice(&octets_of(self.remote.ip()));
-        octets[19..].copy_from_slice(&self.connection.to_be_bytes());
+        octets[19..].copy_from_slice(&self.connection.map_or(0, ConnectionId::get).to_be_bytes());
         octets
     }
 
@@ -76,7 +75,7 @@ impl Peer {
         Some(Self {
             listener,
             remote: SocketAddr::new(ip, u16::from_be_bytes(port)),
-            connection: if connection.is_empty() { 0 } else { read_hex(connection)? },
+            connection: if connection.is_empty() { None } else { Some(ConnectionId::new(read_hex(connection)?)?) },
         })
     }
 
@@ -92,15 +91,16 @@ impl Peer {
         };
         let remote = SocketAddr::new(ip, u16::from_be_bytes([high, low]));
         if kind & CONNECTION == 0 {
-            return Some((Self { listener, remote, connection: 0 }, rest));
+            return Some((Self { listener, remote, connection: None }, rest));
         }
         let (connection, rest) = rest.split_first_chunk()?;
-        Some((Self { listener, remote, connection: u64::from_be_bytes(*connection) }, rest))
+        let connection = Some(ConnectionId::new(u64::from_be_bytes(*connection))?);
+        Some((Self { listener, remote, connection }, rest))
     }
 
     /// Appends the peer as octets: 8 for an IPv4 address, 20 for an IPv6 one, and 8 more with a connection.
     pub(crate) fn write_octets<const N: usize>(&self, out: &mut SmallVec<[u8; N]>) {
-        let kind = if self.connection == 0 { 0 } else { CONNECTION };
+        let kind = if self.connection.is_none() { 0 } else { CONNECTION };
         let [high, low] = self.remote.port().to_be_bytes();
         match self.remote.ip() {
             IpAddr::V4(ip) => {
@@ -112,8 +112,8 @@ impl Peer {
                 out.extend_from_slice(&ip.octets());
             }
         }
-        if self.connection != 0 {
-            out.extend_from_slice(&self.connection.to_be_bytes());
+        if let Some(connection) = self.connection {
+            out.extend_from_slice(&connection.get().to_be_bytes());
         }
     }
 
@@ -128,8 +128,8 @@ impl Peer {
                 write_hex(out, bits as u64, 16);
             }
         }
-        if self.connection != 0 {
-            write_hex(out, self.connection, 16);
+        if let Some(connection) = self.connection {
+            write_hex(out, connection.get(), 16);
         }
     }
 }
@@ -143,7 +143,7 @@ mod tests {
         for (remote, connection) in
             [("192.0.2.7:5060", 0), ("192.0.2.7:65535", 77), ("[2001:db8::7]:5060", 0), ("[::1]:1", u64::MAX)]
         {
-            let peer = Peer { listener: 3, remote: remote.parse().unwrap(), connection };
+            let peer = Peer { listener: 3, remote: remote.parse().unwrap(), connection: ConnectionId::new(connection) };
             let mut text = Vec::new();
             peer.write(&mut text);
             assert_eq!(Peer::parse(&text), Some(peer));

@@ -7,7 +7,7 @@ use std::hash::BuildHasher as _;
 use std::net::SocketAddr;
 
 use hashbrown::DefaultHashBuilder;
-use location::{Aor, Flow};
+use location::{Aor, ConnectionId, Flow};
 use parser::headers::{NameAddr, Via};
 use parser::{HeaderName, Host, Message, Method, SipUri, Span, Stamp, Transport, Uri, headers};
 
@@ -97,7 +97,7 @@ impl Proven {
 pub(crate) struct Source {
     transport: Transport,
     remote: SocketAddr,
-    connection: u64,
+    connection: Option<ConnectionId>,
     /// The address that its responses go to.
     back: SocketAddr,
 }
@@ -115,7 +115,7 @@ impl Source {
         }
         self.connection == other.connection
             || other.remote == other.back
-            || (self.remote.ip() == other.remote.ip() && !connections.is_open(self.connection))
+            || (self.remote.ip() == other.remote.ip() && self.connection.is_none_or(|it| !connections.is_open(it)))
     }
 }
 
@@ -193,8 +193,8 @@ impl Request {
 
     /// Where it came from.
     pub(crate) const fn source(&self) -> Source {
-        let Flow { transport, remote, connection, .. } = self.flow;
-        Source { transport, remote, connection, back: self.back.remote }
+        let Flow { transport, remote, id, .. } = self.flow;
+        Source { transport, remote, connection: id.connection(), back: self.back.remote }
     }
 
     pub(crate) fn method(&self) -> Method<'_> {

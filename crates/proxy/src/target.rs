@@ -103,7 +103,7 @@ impl Target {
     /// is closed.
     pub(crate) fn remote(&self, hop: &Hop) -> SocketAddr {
         let flow = self.uri.binding().map(|binding| binding.flow());
-        let flow = flow.filter(|flow| hop.connection != 0 && flow.connection == hop.connection);
+        let flow = flow.filter(|flow| hop.connection().is_some() && flow.id.connection() == hop.connection());
         flow.map_or(hop.remote, |flow| flow.remote)
     }
 

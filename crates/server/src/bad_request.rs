@@ -31,7 +31,7 @@ mod tests {
             transport: parser::Transport::Tcp,
             remote: ([192, 0, 2, 7], 40_000).into(),
             local: ([192, 0, 2, 1], 5060).into(),
-            connection: 1,
+            id: location::ConnectionId::FIRST.into(),
         };
         let error = parser::Framer::new(1000).next(head.as_bytes()).expect_err("no length");
         String::from_utf8(write(Bytes::from_static(head.as_bytes()), &flow, error)).expect("text")

@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use hashbrown::HashMap;
+use location::ConnectionId;
 use parking_lot::Mutex;
 use parser::Transport;
 use proxy::Connections;
@@ -26,7 +27,7 @@ pub(crate) struct Directory {
 
 #[derive(Debug, Default)]
 struct Inner {
-    by_remote: HashMap<(Transport, SocketAddr), u64, RandomState>,
+    by_remote: HashMap<(Transport, SocketAddr), ConnectionId, RandomState>,
     by_source: HashMap<IpAddr, usize, RandomState>,
     open: usize,
 }
@@ -70,13 +71,13 @@ impl Directory {
     }
 
     /// Adds a connection to `remote`. The latest one wins, since it is the most likely to be alive.
-    pub(crate) fn list(&self, transport: Transport, remote: SocketAddr, connection: u64) {
+    pub(crate) fn list(&self, transport: Transport, remote: SocketAddr, connection: ConnectionId) {
         self.connections.opened(connection);
         self.inner.lock().by_remote.insert((transport, remote), connection);
     }
 
     /// Removes a connection.
-    pub(crate) fn unlist(&self, transport: Transport, remote: SocketAddr, connection: u64) {
+    pub(crate) fn unlist(&self, transport: Transport, remote: SocketAddr, connection: ConnectionId) {
         self.connections.closed(connection);
         let mut inner = self.inner.lock();
         if inner.by_remote.get(&(transport, remote)) == Some(&connection) {
@@ -85,7 +86,7 @@ impl Directory {
     }
 
     /// An open connection to `remote`, if there is one.
-    pub(crate) fn find(&self, transport: Transport, remote: SocketAddr) -> Option<u64> {
+    pub(crate) fn find(&self, transport: Transport, remote: SocketAddr) -> Option<ConnectionId> {
         self.inner.lock().by_remote.get(&(transport, remote)).copied()
     }
 }
@@ -103,11 +104,11 @@ impl Drop for ConnectionPermit {
     }
 }
 
-/// Ids for the connections of one worker: never 0 and never reused, not even after a restart, because bindings that
+/// Ids for the connections of one worker: never reused, not even after a restart, because bindings that
 /// were registered over a connection outlive the process.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ConnectionIds {
-    next: u64,
+    next: ConnectionId,
 }
 
 /// The highest octet is the worker, the next three are random at each start, the rest is a counter.
@@ -118,19 +119,20 @@ impl ConnectionIds {
     /// For a worker; `epoch` is random at each start.
     pub(crate) const fn new(worker: u8, epoch: u32) -> Self {
         let epoch = (epoch & 0x00ff_ffff) as u64;
-        Self { next: ((worker as u64) << WORKER_SHIFT) | (epoch << EPOCH_SHIFT) }
+        Self { next: ConnectionId::FIRST.plus(((worker as u64) << WORKER_SHIFT) | (epoch << EPOCH_SHIFT)) }
     }
 
     /// A new id.
-    pub(crate) const fn next_id(&mut self) -> u64 {
-        self.next += 1;
-        self.next
+    pub(crate) const fn next_id(&mut self) -> ConnectionId {
+        let id = self.next;
+        self.next = id.plus(1);
+        id
     }
 }
 
 /// The worker that owns a connection.
-pub(crate) const fn owner(connection: u64) -> u8 {
-    connection.to_be_bytes()[0]
+pub(crate) const fn owner(connection: ConnectionId) -> u8 {
+    connection.get().to_be_bytes()[0]
 }
 
 #[cfg(test)]
@@ -143,7 +145,6 @@ mod tests {
         let (first, second) = (ids.next_id(), ids.next_id());
         assert_ne!(first, second);
         assert_eq!((owner(first), owner(second)), (3, 3));
-        assert_ne!(ConnectionIds::new(0, 0).next_id(), 0);
     }
 
     #[test]
@@ -164,11 +165,12 @@ mod tests {
     fn the_latest_connection_is_found() {
         let directory = Directory::new(1, 1);
         let remote = SocketAddr::from(([192, 0, 2, 1], 5060));
-        directory.list(Transport::Tcp, remote, 1);
-        directory.list(Transport::Tcp, remote, 2);
-        directory.unlist(Transport::Tcp, remote, 1);
-        assert_eq!(directory.find(Transport::Tcp, remote), Some(2));
-        directory.unlist(Transport::Tcp, remote, 2);
+        let (first, second) = (ConnectionId::FIRST, ConnectionId::FIRST.plus(1));
+        directory.list(Transport::Tcp, remote, first);
+        directory.list(Transport::Tcp, remote, second);
+        directory.unlist(Transport::Tcp, remote, first);
+        assert_eq!(directory.find(Transport::Tcp, remote), Some(second));
+        directory.unlist(Transport::Tcp, remote, second);
         assert_eq!(directory.find(Transport::Tcp, remote), None);
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use location::Flow;
+use location::{ConnectionId, Flow};
 use parking_lot::Mutex;
 use parser::ParseError;
 use proxy::{CoreMessage, Hop, Settings};
@@ -42,7 +42,7 @@ pub(crate) enum Inbound {
     /// The attempt to open a connection has ended.
     Connected {
         /// Its id.
-        connection: u64,
+        connection: ConnectionId,
         /// The connection.
         outcome: io::Result<TcpStream>,
     },
@@ -58,7 +58,7 @@ pub(crate) enum Inbound {
     /// A connection has ended.
     Closed {
         /// Its id.
-        connection: u64,
+        connection: ConnectionId,
         /// The limit that ended it.
         limit: Option<DriverLimit>,
     },

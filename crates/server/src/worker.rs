@@ -191,7 +191,9 @@ impl Worker {
                 let answer = bad_request::write(head, &flow, error);
                 let event = Event::ParseError { answered: !answer.is_empty(), flow };
                 self.tally.event(&event);
-                streams.reply_and_close(flow.connection, &answer);
+                if let Some(connection) = flow.id.connection() {
+                    streams.reply_and_close(connection, &answer);
+                }
                 self.queue_event(now, event);
             }
             Inbound::Closed { connection, limit } => {
@@ -200,8 +202,8 @@ impl Worker {
             }
             Inbound::Ping { flow, refused } => {
                 self.tally.count(Series::KeepAlive(flow.transport));
-                if refused {
-                    streams.close(flow.connection);
+                if let Some(connection) = flow.id.connection().filter(|_| refused) {
+                    streams.close(connection);
                 }
             }
             Inbound::LimitReached(limit) => self.tally.count(Series::DriverLimitReached(limit)),

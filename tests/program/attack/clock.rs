@@ -34,17 +34,10 @@ fn left_behind(folder: &Path, ahead: i64, set_right: bool) {
     }
     let aor = Aor::new(b"bob", b"office.example");
     let local = "127.0.0.1:5060".parse().expect("an address");
-    let flow = Flow { transport: parser::Transport::Udp, remote: local, local, connection: 0 };
+    let flow = Flow { transport: parser::Transport::Udp, remote: local, local, id: location::FlowId::None };
     let uri = b"sip:bob@192.0.2.7";
-    let contact = ContactChange {
-        uri,
-        params: b"",
-        expires: Some(3600),
-        q: None,
-        instance: None,
-        reg_id: None,
-        connection: None,
-    };
+    let contact =
+        ContactChange { uri, params: b"", expires: Some(3600), q: None, instance: None, reg_id: None, flow_id: None };
     let ask = Ask::Update([contact].into_iter().collect());
     let change = Change { call_id: b"1", cseq: 1, transaction: 1, flow, path: b"", user_agent: b"", ask };
     let applied = Record::empty(&aor).apply(&change, store.time(), &Limits::DEFAULT).expect("registered");

@@ -288,13 +288,13 @@ mod tests {
             q: None,
             instance: None,
             reg_id: None,
-            connection: None,
+            flow_id: None,
         };
         let change = Change {
             call_id: b"call",
             cseq,
             transaction: cseq.into(),
-            flow: Flow { transport: parser::Transport::Udp, remote: address, local: address, connection: 0 },
+            flow: Flow { transport: parser::Transport::Udp, remote: address, local: address, id: crate::FlowId::None },
             path: b"",
             user_agent: agent,
             ask: Ask::Update(

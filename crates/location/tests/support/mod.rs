@@ -25,7 +25,7 @@ pub(crate) fn ticket(id: u64) -> Ticket {
 
 pub(crate) fn flow() -> Flow {
     let [remote, local] = ["192.0.2.7:5060", "[2001:db8::1]:5060"].map(|address| address.parse().unwrap());
-    Flow { transport: parser::Transport::Tcp, remote, local, connection: 9 }
+    Flow { transport: parser::Transport::Tcp, remote, local, id: location::ConnectionId::new(9).unwrap().into() }
 }
 
 /// `old` after a REGISTER with this CSeq and these Contacts, each with its expiry in seconds.
@@ -42,7 +42,7 @@ pub(crate) fn register_by(old: &Record, cseq: u32, contacts: &[(&str, u32)], now
         q: None,
         instance: None,
         reg_id: None,
-        connection: None,
+        flow_id: None,
     });
     let change = Change {
         call_id: b"call",

@@ -105,7 +105,7 @@ impl Office {
 
     fn take(&mut self, datagram: Bytes, from: SocketAddr) -> usize {
         self.outbox.clear();
-        let flow = Flow { transport: Transport::Udp, remote: from, local: house::SERVER, connection: 0 };
+        let flow = Flow { transport: Transport::Udp, remote: from, local: house::SERVER, id: location::FlowId::None };
         let message = Message::parse(datagram).unwrap();
         self.core.receive(self.now, Received { message, flow }, &mut self.outbox);
         while !self.outbox.questions.is_empty() {

@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
-use location::{Aor, Flow, Record};
+use location::{Aor, Flow, FlowId, Record};
 use parser::{Message, Transport};
 
 use super::send::leaves_alone;
@@ -222,7 +222,7 @@ fn invite(Inquiry { from, to, source }: &Inquiry<'_>, settings: &Settings) -> Re
     );
     let message = Message::parse(Bytes::from(text)).map_err(Reject::Malformed)?;
     let local = settings.local_for(Transport::Udp, *source).unwrap_or(remote);
-    Ok(Received { message, flow: Flow { transport: Transport::Udp, remote, local, connection: 0 } })
+    Ok(Received { message, flow: Flow { transport: Transport::Udp, remote, local, id: FlowId::None } })
 }
 
 fn goal(target: &Target, request: &Request) -> Goal {

@@ -208,7 +208,7 @@ impl Core {
     fn may_have_moved(&self, dialog: &InDialog, next: &Next<'_>) -> bool {
         dialog
             .flow_of_other(next)
-            .is_some_and(|FlowOfDialog { peer, .. }| peer.connection == 0 || !self.connections.is_open(peer.connection))
+            .is_some_and(|FlowOfDialog { peer, .. }| peer.connection.is_none_or(|it| !self.connections.is_open(it)))
     }
 
     /// Whether the Request-URI is a name of the user on the other side: the address of record, or a GRUU.

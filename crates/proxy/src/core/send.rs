@@ -97,7 +97,7 @@ impl Core {
         outbox: &mut Outbox,
     ) -> Result<(), Reject> {
         let Way::Hop(hop) = target.way else { return Err(Reject::Unroutable) };
-        let hop = hop.today(&self.connections);
+        let hop = hop.now(&self.connections);
         let origin = Origin::new(request, (&hop, &target), None, &self.settings, &self.mac);
         let Settings { limits, timers, .. } = &*self.settings;
         let invite = request.method() == Method::Invite;

@@ -132,14 +132,14 @@ impl InDialog {
             return peer.remote == flow.remote;
         }
         // Another server opens a connection of its own for its requests, and has no credentials of ours to show.
-        (flow.connection != 0 && peer.connection == flow.connection)
+        (peer.connection.is_some() && peer.connection == flow.id.connection())
             || (user.is_none() && peer.remote.ip() == flow.remote.ip())
     }
 
     /// Whether a request came over a stream from the host of the sender, whose own connection is closed.
     pub(crate) fn is_reconnected(&self, flow: &Flow, connections: &Connections) -> bool {
         let Peer { remote, connection, .. } = self.sender.peer;
-        let closed = connection != 0 && !connections.is_open(connection);
+        let closed = connection.is_some_and(|connection| !connections.is_open(connection));
         flow.transport.is_reliable() && closed && remote.ip() == flow.remote.ip()
     }
 
@@ -264,7 +264,7 @@ impl InDialog {
         record.live(now).any(|binding| {
             let own = binding.flow();
             let same_place = match flow.transport.is_reliable() {
-                true => own.connection == flow.connection,
+                true => own.id == flow.id,
                 false => own.remote == flow.remote,
             };
             own.transport == flow.transport && same_place

@@ -315,6 +315,8 @@ fn read_number(octets: &[u8], is_there: bool) -> Option<(Option<u32>, &[u8])> {
 
 #[cfg(test)]
 mod tests {
+    use location::ConnectionId;
+
     use super::*;
 
     const MAC: Mac = Mac::new([1; 16]);
@@ -323,7 +325,7 @@ mod tests {
 
     fn side(remote: &str, connection: u64, user: Option<&str>, identity: Option<u32>) -> Side {
         let user = user.map(|aor| User::of_aor(aor.as_bytes(), FIRST).unwrap());
-        let peer = Peer { listener: 1, remote: remote.parse().unwrap(), connection };
+        let peer = Peer { listener: 1, remote: remote.parse().unwrap(), connection: ConnectionId::new(connection) };
         let phone = user.as_ref().and(identity).filter(|_| connection != 0);
         Side { peer, only_flow: connection != 0, user, phone, identity }
     }

@@ -204,6 +204,8 @@ fn byte(text: &[u8]) -> Option<u8> {
 
 #[cfg(test)]
 mod tests {
+    use location::{ConnectionId, FlowId};
+
     use super::*;
 
     const MARK: u64 = 0x0123_4567_89ab_cdef;
@@ -215,13 +217,14 @@ mod tests {
         let mark = mark(&own, &Place::at(Transport::Tcp, to), key, None, &mac);
         for (came, fits) in [("192.0.2.9:40000", true), ("192.0.2.8:5060", false)] {
             let remote: SocketAddr = came.parse().unwrap();
-            let flow = Flow { transport: Transport::Tcp, remote, local: remote, connection: 8 };
+            let flow =
+                Flow { transport: Transport::Tcp, remote, local: remote, id: ConnectionId::new(8).unwrap().into() };
             assert_eq!(ViaBranch::Stateless(Origin { peer: own, mark }).verify(key, &flow, &mac), fits, "{came}");
         }
     }
 
     fn peer(remote: &str, connection: u64) -> Peer {
-        Peer { listener: 1, remote: remote.parse().unwrap(), connection }
+        Peer { listener: 1, remote: remote.parse().unwrap(), connection: ConnectionId::new(connection) }
     }
 
     #[test]
@@ -252,7 +255,8 @@ mod tests {
         let (mac, key, own) = (Mac::new([1; 16]), TransactionKey(5), peer("192.0.2.7:5060", 9));
         let flow = |transport, remote: &str, connection| {
             let remote: SocketAddr = remote.parse().unwrap();
-            Flow { transport, remote, local: remote, connection }
+            let id = ConnectionId::new(connection).map(FlowId::Connection).unwrap_or_default();
+            Flow { transport, remote, local: remote, id }
         };
         let to = flow(Transport::Udp, "192.0.2.9:5060", 0);
         let mark = mark(&own, &Place::at(to.transport, to.remote), key, None, &mac);

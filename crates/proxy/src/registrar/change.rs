@@ -1,6 +1,6 @@
 //! From a REGISTER to a `Change` (RFC 3261 10.3 steps 5 and 6): reads SIP, knows no rule.
 
-use location::{Aor, Ask, Change, ContactChange};
+use location::{Aor, Ask, Change, ContactChange, FlowId};
 use parser::headers::{Contact, Expires, NameAddr, Path};
 use parser::{HeaderName, Host, Method, ParseError, SipUri, Uri};
 use smallvec::SmallVec;
@@ -13,7 +13,6 @@ use crate::route::{Destination, Gruus, destination};
 use crate::settings::{Settings, UnannouncedPath};
 
 use super::outbound::settle_reg_ids;
-use crate::hop::AT_SOURCE;
 
 /// The AoR that a REGISTER is about (RFC 3261 10.3 step 5): its To.
 pub(crate) fn address_of_record(request: &Request, settings: &Settings) -> Result<Aor, Reject> {
@@ -124,7 +123,7 @@ fn read_contact<'a>(
         q,
         instance,
         reg_id: contact.reg_id(),
-        connection: connection_to_keep(request, &address.uri),
+        flow_id: flow_id_to_keep(request, &address.uri),
     })
 }
 
@@ -161,11 +160,12 @@ fn leads_to(uri: &SipUri<'_>, (aor, gruus): (&Aor, &Gruus), settings: &Settings)
     if is_other { Ok(LeadsTo::OtherUser) } else { Err(Reject::SelfContact) }
 }
 
-/// Whether the source is kept as the way to this Contact. A stream always is.
-fn connection_to_keep(request: &Request, contact: &Uri<'_>) -> Option<u64> {
+/// What the binding keeps of the flow: the connection of the request, or over UDP whether the phone is reached at its source
+/// only.
+fn flow_id_to_keep(request: &Request, contact: &Uri<'_>) -> Option<FlowId> {
     if request.flow.transport.is_reliable() {
         return None;
     }
     let at_source = contact.sip().is_some_and(|uri| nat::reach(request, Some(uri)) == Reach::Source);
-    Some(if at_source { AT_SOURCE } else { 0 })
+    Some(if at_source { FlowId::Nat } else { FlowId::None })
 }

@@ -216,5 +216,5 @@ pub(crate) fn way_over(uri: &SipUri<'_>, transport: parser::Transport, settings:
         return Err(Reject::Loop);
     }
     let local = settings.local_for(transport, ip).ok_or(Reject::Unroutable)?;
-    Ok(Way::Hop(Hop { transport, remote: std::net::SocketAddr::new(ip, port), local, connection: 0 }))
+    Ok(Way::Hop(Hop::to_address(transport, std::net::SocketAddr::new(ip, port), local)))
 }

@@ -56,7 +56,7 @@ pub(crate) fn without_sender(plan: Result<Plan, Reject>, request: &Request) -> R
 fn is_senders(binding: &Binding<'_>, contact: Option<&Uri<'_>>, request: &Request) -> bool {
     let (own, flow) = (binding.flow(), &request.flow);
     let same_flow = match flow.transport.is_reliable() {
-        true => own.connection == flow.connection,
+        true => own.id == flow.id,
         false => own.remote == flow.remote,
     };
     (own.transport == flow.transport && same_flow)

@@ -35,7 +35,7 @@ impl Plan {
                     return None;
                 }
                 let local = settings.local_for(transport, remote.ip())?;
-                Some(Way::Hop(Hop { transport, remote: *remote, local, connection: 0 }))
+                Some(Way::Hop(Hop::to_address(transport, *remote, local)))
             };
             let ways: SmallVec<[Way; 2]> = found.next().into_iter().flatten().filter_map(reachable).collect();
             let mut ways = ways.into_iter();

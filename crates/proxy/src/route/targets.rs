@@ -4,13 +4,12 @@
 
 use std::cmp::Reverse;
 
-use location::{Aor, Binding, Flow, Record};
+use location::{Aor, Binding, Flow, FlowId, Record};
 use parser::{Method, SipUri, Transport, Uri};
 use smallvec::SmallVec;
 
 use crate::clock::{Now, Wall};
 use crate::dialog::Next;
-use crate::hop::AT_SOURCE;
 use crate::hop::Hop;
 use crate::reach;
 use crate::reject::Reject;
@@ -229,7 +228,7 @@ pub(crate) fn target_for_next(
     if let Toward::OtherSide(Some(ahead)) = toward
         && let Some(flow) = ahead.peer.hop(settings)
     {
-        let hop = if ahead.or_named { over_flow(flow, &next.uri) } else { flow.or_nowhere() };
+        let hop = if ahead.or_named { over_flow(flow, &next.uri) } else { flow.only_over_connection() };
         admits_hop(request.uri(), next.uri.as_bytes(), &Way::Hop(hop))?;
         return Ok(Target { uri, way: Way::Hop(hop), over_flow: true });
     }
@@ -299,13 +298,13 @@ fn only_over(flow: &Flow, settings: &Settings) -> Option<Hop> {
     if !flow.transport.is_reliable() {
         return Some(back_through_nat(flow, settings));
     }
-    (flow.connection != 0).then(|| Hop::back(flow).or_nowhere())
+    flow.id.connection().map(|_| Hop::back(flow).only_over_connection())
 }
 
 /// To where a datagram came from, from the address of ours that leads there now.
 fn back_through_nat(flow: &Flow, settings: &Settings) -> Hop {
     let local = settings.local_for(flow.transport, flow.remote.ip()).unwrap_or(flow.local);
-    Hop { local, connection: 0, ..Hop::back(flow) }
+    Hop::to_address(flow.transport, flow.remote, local)
 }
 
 /// A phone's flow. When its connection has closed, the address that the phone names is what is left to try.
@@ -324,11 +323,14 @@ fn first_path(path: &[u8]) -> Option<&[u8]> {
 /// stream is called over it, unless its Contact names another transport; one behind a NAT is called at its source (`nat`).
 fn flow_of(binding: &Binding<'_>, contact: &SipUri<'_>, settings: &Settings) -> Option<Hop> {
     let flow = binding.flow();
-    let leads_there = if flow.transport.is_reliable() { flow.connection != 0 } else { flow.connection == AT_SOURCE };
-    if !leads_there || !fits(contact, flow.transport) {
+    if !fits(contact, flow.transport) {
         return None;
     }
-    Some(if flow.transport.is_reliable() { Hop::back(&flow) } else { back_through_nat(&flow, settings) })
+    match flow.id {
+        FlowId::None => None,
+        FlowId::Nat => Some(back_through_nat(&flow, settings)),
+        FlowId::Connection(_) => Some(Hop::back(&flow)),
+    }
 }
 
 /// Whether a Contact can be reached over this transport: it names it, or none.

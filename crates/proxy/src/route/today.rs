@@ -31,8 +31,8 @@ pub(crate) fn flow_today(
     let is_known = |binding: &Binding<'_>| {
         let flow = binding.flow();
         match flow.transport.is_reliable() {
-            true => flow.connection == side.peer.connection,
-            false => side.peer.connection == 0 && flow.remote == side.peer.remote,
+            true => flow.id.connection() == side.peer.connection,
+            false => side.peer.connection.is_none() && flow.remote == side.peer.remote,
         }
     };
     if record.live(now).any(|binding| is_known(&binding)) && is_usable_peer(side, connections) {
@@ -46,7 +46,7 @@ pub(crate) fn flow_today(
     let others = || usable().filter(|it| named(it).is_none());
     let at_contact = || others().filter(|it| is_at(it, &side.contact));
     // A datagram may still get through the old way. A closed connection leads nowhere, and the next one has another port.
-    let from_host = || others().filter(|it| side.peer.connection != 0 && is_from(it, &side.contact));
+    let from_host = || others().filter(|it| side.peer.connection.is_some() && is_from(it, &side.contact));
     let newest = same.max_by_key(Binding::registered_at);
     let newest = newest.or_else(|| at_contact().max_by_key(Binding::registered_at));
     let newest = newest.or_else(|| from_host().max_by_key(Binding::registered_at));
@@ -66,12 +66,12 @@ fn is_named(binding: &Binding<'_>, side: &FlowOfDialog<'_>, mac: &Mac) -> Option
 }
 
 fn is_usable_peer(side: &FlowOfDialog<'_>, connections: &Connections) -> bool {
-    side.peer.connection == 0 || connections.is_open(side.peer.connection)
+    side.peer.connection.is_none_or(|connection| connections.is_open(connection))
 }
 
 fn is_open(binding: &Binding<'_>, connections: &Connections) -> bool {
     let flow = binding.flow();
-    !flow.transport.is_reliable() || connections.is_open(flow.connection)
+    !flow.transport.is_reliable() || flow.id.connection().is_some_and(|connection| connections.is_open(connection))
 }
 
 /// By an address: a name would have to be resolved first.

@@ -13,7 +13,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use location::{Aor, Flow};
+use location::Aor;
 use parser::{Host, SipUri, Transport};
 
 pub use accounts::{Account, Accounts, Secrets};
@@ -314,15 +314,15 @@ impl Settings {
         self.advertise.as_ref().is_some_and(|own| is_literal(own, ip))
     }
 
-    /// Index of the listener that a flow came over; the first if it has been closed since.
-    pub(crate) fn listener_of(&self, flow: &Flow) -> u8 {
-        let heard = |l: &Listener| {
-            let ip = l.address.ip();
-            l.transport == flow.transport
-                && l.address.port() == flow.local.port()
-                && (ip == flow.local.ip() || (ip.is_unspecified() && ip.is_ipv4() == flow.local.is_ipv4()))
+    /// Index of the listener that has this local address; the first if it has been closed since.
+    pub(crate) fn listener_at(&self, transport: Transport, local: SocketAddr) -> u8 {
+        let is_at = |listener: &Listener| {
+            let ip = listener.address.ip();
+            listener.transport == transport
+                && listener.address.port() == local.port()
+                && (ip == local.ip() || (ip.is_unspecified() && ip.is_ipv4() == local.is_ipv4()))
         };
-        self.listeners.iter().position(heard).and_then(|index| u8::try_from(index).ok()).unwrap_or_default()
+        self.listeners.iter().position(is_at).and_then(|index| u8::try_from(index).ok()).unwrap_or_default()
     }
 
     /// The address that a message to `remote` goes out from over this listener.

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use location::{Commit, Store, Ticket};
-use proxy::{Answer, Continuation, Hop, Outbox, Question};
+use location::{Commit, ConnectionId, Store, Ticket};
+use proxy::{Answer, Continuation, Hop, Outbox, Over, Question};
 
 use super::net::{Parcel, Sent};
 use super::settings::SERVER;
@@ -54,8 +54,12 @@ impl State {
         if !hop.transport.is_reliable() {
             return self.listening(hop).map(|agent| (agent, 0));
         }
-        let open = self.net.connection(hop.connection).map(|_| hop.connection);
-        let number = open.or_else(|| self.net.connection_to(hop.remote)).or_else(|| self.connect(hop))?;
+        let named = hop.connection().map(ConnectionId::get);
+        let open = named.filter(|number| self.net.connection(*number).is_some());
+        let number = match hop.over {
+            Over::ConnectionOnly(_) => open?,
+            _ => open.or_else(|| self.net.connection_to(hop.remote)).or_else(|| self.connect(hop))?,
+        };
         self.net.connection(number).map(|line| (line.agent, number))
     }
 

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use location::ConnectionId;
 use proxy::{Answer, Connections, Continuation, CoreMessage};
 
 use super::sip::Sip;
@@ -204,7 +205,7 @@ impl Network {
     pub(crate) fn connect(&mut self, agent: usize, remote: SocketAddr) -> u64 {
         self.connections.push(Connection { agent, remote, open: true, last: 0 });
         let number = self.connections.len() as u64;
-        self.open.opened(number);
+        ConnectionId::new(number).into_iter().for_each(|id| self.open.opened(id));
         number
     }
 
@@ -219,7 +220,7 @@ impl Network {
             self.connections.iter_mut().zip(1..).filter(|(connection, _)| connection.agent == agent)
         {
             connection.open = false;
-            self.open.closed(number);
+            ConnectionId::new(number).into_iter().for_each(|id| self.open.closed(id));
         }
     }
 

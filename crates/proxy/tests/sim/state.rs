@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use location::{Aor, Ask, Change, Commit, ContactChange, Flow, Limits, MemoryStore, Store, Ticket};
+use location::{
+    Aor, Ask, Change, Commit, ConnectionId, ContactChange, Flow, FlowId, Limits, MemoryStore, Store, Ticket,
+};
 use parser::{Message, Transport};
 use proxy::{
     Connections, Core, CoreMessage, Event, Handover, Instant, Keys, Now, Outbox, Received, Settings, SubscriberIndex,
@@ -288,7 +290,8 @@ impl State {
         if connection != 0 && line.is_none() || !plugged {
             return;
         }
-        let flow = Flow { transport, remote: line.unwrap_or(source), local: SERVER, connection };
+        let id = ConnectionId::new(connection).map(FlowId::Connection).unwrap_or_default();
+        let flow = Flow { transport, remote: line.unwrap_or(source), local: SERVER, id };
         match Message::parse(bytes) {
             Ok(message) => {
                 self.cause = Some((from, Rc::clone(&sip)));

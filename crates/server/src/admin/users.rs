@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use hyper::StatusCode;
-use location::{AnyStore, Aor, Binding, Store as _, Wall};
+use location::{AnyStore, Aor, Binding, FlowId, Store as _, Wall};
 use proxy::Settings;
 use serde::{Deserialize, Serialize};
 
@@ -162,10 +162,10 @@ fn registered(binding: &Binding<'_>, now: Wall) -> Phone {
         expires_in: Some(binding.remaining(now)),
         q: binding.q().map(|q| f64::from(q) / 1000.0),
         path: (!binding.path().is_empty()).then(|| lossy(binding.path())),
-        reached_by: match (binding.path().is_empty(), flow.connection) {
+        reached_by: match (binding.path().is_empty(), flow.id) {
             (false, _) => "path",
-            (true, 0) => "contact",
-            (true, _) => "flow",
+            (true, FlowId::None) => "contact",
+            (true, FlowId::Nat | FlowId::Connection(_)) => "flow",
         }
         .into(),
     }

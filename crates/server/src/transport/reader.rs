@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use location::Flow;
+use location::{ConnectionId, Flow};
 use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::tcp::OwnedReadHalf;
@@ -76,7 +76,9 @@ pub(crate) struct ConnectionReader {
     pub(crate) writer: Arc<ConnectionWriter>,
     /// The timeout for this flow.
     pub(crate) flow_timeout: Arc<FlowTimeout>,
-    /// Its addresses and connection id.
+    /// Its number.
+    pub(crate) connection: ConnectionId,
+    /// What its messages come over.
     pub(crate) flow: Flow,
     /// Its worker.
     pub(crate) inbox: mpsc::Sender<Inbound>,
@@ -125,7 +127,7 @@ pub(crate) async fn accept(
 impl ConnectionReader {
     /// Reads until the connection ends, then tells the worker.
     pub(crate) async fn run(self) {
-        let connection = self.flow.connection;
+        let connection = self.connection;
         let limit = match self.messages().await {
             Ok(limit) => limit,
             Err(StreamError::Io(error)) => {
@@ -289,8 +291,9 @@ mod tests {
         let reader = ConnectionReader {
             read_half,
             flow_timeout: Arc::clone(&flow_timeout),
-            writer: ConnectionWriter::new(write, 1000, read_limits.message_timeout, 1, inbox.clone()),
-            flow: Flow { transport: Transport::Tcp, remote, local, connection: 1 },
+            writer: ConnectionWriter::new(write, 1000, read_limits.message_timeout, ConnectionId::FIRST, inbox.clone()),
+            connection: ConnectionId::FIRST,
+            flow: Flow { transport: Transport::Tcp, remote, local, id: ConnectionId::FIRST.into() },
             inbox,
             read_limits,
             expects_first_message,
@@ -302,7 +305,7 @@ mod tests {
 
     async fn end(inbox: &mut mpsc::Receiver<Inbound>) -> Option<DriverLimit> {
         match inbox.recv().await {
-            Some(Inbound::Closed { connection: 1, limit }) => limit,
+            Some(Inbound::Closed { connection: ConnectionId::FIRST, limit }) => limit,
             other => panic!("{other:?}"),
         }
     }

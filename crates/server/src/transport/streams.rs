@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hashbrown::HashMap;
-use location::Flow;
+use location::{ConnectionId, Flow};
 use parser::Transport;
-use proxy::Hop;
+use proxy::{Hop, Over};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::mpsc;
@@ -34,7 +34,7 @@ const KEEPALIVE: Duration = Duration::from_secs(120);
 pub(crate) struct Streams {
     worker: u8,
     ids: ConnectionIds,
-    connections: HashMap<u64, Connection, RandomState>,
+    connections: HashMap<ConnectionId, Connection, RandomState>,
     directory: Arc<Directory>,
     inboxes: Arc<[mpsc::Sender<Inbound>]>,
     limits: StreamLimits,
@@ -105,15 +105,17 @@ impl Streams {
     /// then [`Streams::connected`] returns the messages to report.
     pub(crate) fn send(&mut self, message: OutgoingMessage<'_>, tally: &mut Tally) -> Result<(), Loss> {
         let hop = message.hop;
-        if self.connections.contains_key(&hop.connection) {
-            return self.send_on(hop.connection, message, tally);
+        if let Some(connection) = hop.connection() {
+            if self.connections.contains_key(&connection) {
+                return self.send_on(connection, message, tally);
+            }
+            // A dialog of an earlier run may name a connection of a worker that does not exist any more.
+            let owner = directory::owner(connection);
+            if owner != self.worker && usize::from(owner) < self.inboxes.len() {
+                return self.send_by_owner(owner, message, tally);
+            }
         }
-        // A binding of an earlier run may name a connection of a worker that does not exist any more.
-        let owner = directory::owner(hop.connection);
-        if hop.connection != 0 && owner != self.worker && usize::from(owner) < self.inboxes.len() {
-            return self.send_by_owner(owner, message, tally);
-        }
-        match self.directory.find(hop.transport, hop.remote) {
+        match self.connection_to(hop) {
             Some(connection) if directory::owner(connection) == self.worker => self.send_on(connection, message, tally),
             Some(connection) => self.send_by_owner(directory::owner(connection), message, tally),
             None => self.open_connection(message, tally),
@@ -124,8 +126,11 @@ impl Streams {
     pub(crate) fn send_for_worker(&mut self, request: &SendRequest, tally: &mut Tally) -> Result<(), Loss> {
         let SendRequest { hop, bytes, report_to, flow_timeout } = request;
         let message = OutgoingMessage { hop, bytes, report_to: *report_to, flow_timeout: *flow_timeout };
-        let listed = self.directory.find(hop.transport, hop.remote).unwrap_or_default();
-        let own = [hop.connection, listed].into_iter().find(|connection| self.connections.contains_key(connection));
+        let own = hop
+            .connection()
+            .into_iter()
+            .chain(self.connection_to(hop))
+            .find(|connection| self.connections.contains_key(connection));
         match own {
             Some(connection) => self.send_on(connection, message, tally),
             None => self.open_connection(message, tally),
@@ -133,7 +138,7 @@ impl Streams {
     }
 
     /// Sends a response over a connection of this worker and closes it.
-    pub(crate) fn reply_and_close(&mut self, connection: u64, bytes: &[u8]) {
+    pub(crate) fn reply_and_close(&mut self, connection: ConnectionId, bytes: &[u8]) {
         // Errors do not matter, since it is closed anyway. The reader continues for a while so that the response is
         // not lost.
         let writer = self.remove_keeping_reader(connection);
@@ -149,16 +154,17 @@ impl Streams {
         tally: &mut Tally,
     ) {
         let Ok(local) = stream.local_addr() else { return };
-        let flow = Flow { transport: Transport::Tcp, remote, local, connection: self.ids.next_id() };
+        let connection = self.ids.next_id();
+        let flow = Flow { transport: Transport::Tcp, remote, local, id: connection.into() };
         tally.count(Series::ConnectionOpened(false));
-        self.directory.list(flow.transport, flow.remote, flow.connection);
-        self.start(stream, flow, permit, true);
+        self.directory.list(flow.transport, flow.remote, connection);
+        self.start(stream, (connection, flow), permit, true);
     }
 
     /// The attempt to open a connection has ended. Returns undelivered messages with `report_to`.
     pub(crate) fn connected(
         &mut self,
-        connection: u64,
+        connection: ConnectionId,
         outcome: io::Result<TcpStream>,
         tally: &mut Tally,
     ) -> Vec<UndeliveredMessage> {
@@ -172,7 +178,7 @@ impl Streams {
         match outcome {
             Ok(stream) => {
                 tally.count(Series::ConnectionOpened(true));
-                let writer = self.start(stream, flow, permit, false);
+                let writer = self.start(stream, (connection, flow), permit, false);
                 if waiting.iter().all(|(bytes, _)| writer.send(bytes).is_ok()) {
                     return Vec::new();
                 }
@@ -192,12 +198,12 @@ impl Streams {
     /// Closes all connections whose peer matches.
     pub(crate) fn close_matching(&mut self, matches: impl Fn(IpAddr) -> bool) {
         let open = self.connections.iter().filter(|(_, connection)| matches(connection.flow().remote.ip()));
-        let matching: Vec<u64> = open.map(|(number, _)| *number).collect();
+        let matching: Vec<_> = open.map(|(connection, _)| *connection).collect();
         matching.into_iter().for_each(|connection| self.close(connection));
     }
 
     /// Closes and removes a connection.
-    pub(crate) fn close(&mut self, connection: u64) {
+    pub(crate) fn close(&mut self, connection: ConnectionId) {
         match self.connections.remove(&connection) {
             Some(Connection::Open { flow, reader, .. }) => {
                 self.directory.unlist(flow.transport, flow.remote, connection);
@@ -212,7 +218,7 @@ impl Streams {
     }
 
     /// Removes a connection so that nothing more is sent over it, but its reader continues.
-    fn remove_keeping_reader(&mut self, connection: u64) -> Option<Arc<ConnectionWriter>> {
+    fn remove_keeping_reader(&mut self, connection: ConnectionId) -> Option<Arc<ConnectionWriter>> {
         let Some(Connection::Open { flow, writer, .. }) = self.connections.remove(&connection) else { return None };
         self.directory.unlist(flow.transport, flow.remote, connection);
         Some(writer)
@@ -222,7 +228,12 @@ impl Streams {
         self.inboxes.get(usize::from(self.worker))
     }
 
-    fn send_on(&mut self, connection: u64, message: OutgoingMessage<'_>, tally: &mut Tally) -> Result<(), Loss> {
+    fn send_on(
+        &mut self,
+        connection: ConnectionId,
+        message: OutgoingMessage<'_>,
+        tally: &mut Tally,
+    ) -> Result<(), Loss> {
         let bytes = message.bytes;
         let error = match self.connections.get_mut(&connection) {
             // A peer that only waits for a response may already have closed its side: data sent then is lost without
@@ -264,6 +275,14 @@ impl Streams {
         }
     }
 
+    /// Any open connection to the address of a hop, if its message may go over that.
+    fn connection_to(&self, hop: &Hop) -> Option<ConnectionId> {
+        match hop.over {
+            Over::ConnectionOnly(_) => None,
+            Over::Address | Over::Connection(_) => self.directory.find(hop.transport, hop.remote),
+        }
+    }
+
     fn send_by_owner(&mut self, worker: u8, message: OutgoingMessage<'_>, tally: &mut Tally) -> Result<(), Loss> {
         let OutgoingMessage { hop, report_to, flow_timeout, .. } = message;
         let Some(inbox) = self.inboxes.get(usize::from(worker)) else { return self.open_connection(message, tally) };
@@ -277,8 +296,8 @@ impl Streams {
 
     fn open_connection(&mut self, message: OutgoingMessage<'_>, tally: &mut Tally) -> Result<(), Loss> {
         let hop = message.hop;
-        if hop.remote.port() == 0 {
-            // A flow-only hop (RFC 5626 5.3) whose connection has been closed.
+        // RFC 5626 5.3.1: the only connection that leads to the phone has been closed.
+        if matches!(hop.over, Over::ConnectionOnly(_)) {
             return Err(Loss::ConnectionFailed);
         }
         let permit = self.directory.admit(hop.remote.ip()).map_err(|limit| {
@@ -287,7 +306,7 @@ impl Streams {
         })?;
         let Some(inbox) = self.inbox().cloned() else { return Err(Loss::ConnectionFailed) };
         let connection = self.ids.next_id();
-        let flow = Flow { transport: hop.transport, remote: hop.remote, local: hop.local, connection };
+        let flow = Flow { transport: hop.transport, remote: hop.remote, local: hop.local, id: connection.into() };
         let limit = self.limits.connect;
         let task = tokio::spawn(async move {
             let outcome = timeout(limit, connect(flow.local, flow.remote)).await;
@@ -304,7 +323,7 @@ impl Streams {
     fn start(
         &mut self,
         stream: TcpStream,
-        flow: Flow,
+        (connection, flow): (ConnectionId, Flow),
         permit: ConnectionPermit,
         expects_first_message: bool,
     ) -> Arc<ConnectionWriter> {
@@ -317,13 +336,14 @@ impl Streams {
             write_half,
             self.limits.queue,
             read_limits.message_timeout,
-            flow.connection,
+            connection,
             inbox.clone(),
         );
         let flow_timeout = Arc::new(FlowTimeout::default());
         let reader = ConnectionReader {
             read_half,
             writer: Arc::clone(&writer),
+            connection,
             flow_timeout: Arc::clone(&flow_timeout),
             flow,
             inbox,
@@ -333,7 +353,7 @@ impl Streams {
         };
         let reader = tokio::spawn(reader.run()).abort_handle();
         let open = Connection::Open { flow, writer: Arc::clone(&writer), flow_timeout, reader };
-        self.connections.insert(flow.connection, open);
+        self.connections.insert(connection, open);
         writer
     }
 }
@@ -367,7 +387,8 @@ mod tests {
     }
 
     fn hop(remote: SocketAddr, connection: u64) -> Hop {
-        Hop { transport: Transport::Tcp, remote, local: ([127, 0, 0, 1], 5060).into(), connection }
+        let over = ConnectionId::new(connection).map_or(Over::Address, Over::Connection);
+        Hop { transport: Transport::Tcp, remote, local: ([127, 0, 0, 1], 5060).into(), over }
     }
 
     /// Waits for the connection attempt; returns the number of connections and the undelivered messages.
@@ -423,7 +444,8 @@ mod tests {
     async fn a_flow_only_hop_opens_no_connection() {
         // checklist 141, 144
         let ([mut one, _], _inboxes) = workers();
-        let hop = hop(([127, 0, 0, 1], 0).into(), 77);
+        let over = Over::ConnectionOnly(ConnectionId::FIRST);
+        let hop = Hop { over, ..hop(([127, 0, 0, 1], 5060).into(), 0) };
         let sent = one.send(
             OutgoingMessage { hop: &hop, bytes: b"x", report_to: Some(0), flow_timeout: None },
             &mut Tally::default(),

@@ -11,7 +11,7 @@ use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
 
 use bytes::{Bytes, BytesMut};
-use location::Flow;
+use location::{Flow, FlowId};
 use parser::Transport;
 use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSocketState};
 use socket2::SockRef;
@@ -157,7 +157,7 @@ impl UdpReceiver {
                 transport: Transport::Udp,
                 remote: meta.addr,
                 local: SocketAddr::new(meta.dst_ip.unwrap_or_else(|| socket.local.ip()), socket.local.port()),
-                connection: 0,
+                id: FlowId::None,
             };
             if banned.is_banned(meta.addr.ip()) {
                 tally.count(Series::Banned(Transport::Udp));

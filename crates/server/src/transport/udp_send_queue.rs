@@ -137,7 +137,7 @@ mod tests {
     use crate::transport::udp::tests::udp;
 
     fn hop(remote: SocketAddr, local: SocketAddr) -> Hop {
-        Hop { transport: Transport::Udp, remote, local, connection: 0 }
+        Hop::to_address(Transport::Udp, remote, local)
     }
 
     fn queued(port: u16, lengths: &[usize]) -> Vec<QueuedDatagram> {

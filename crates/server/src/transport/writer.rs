@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
+use location::ConnectionId;
 use parking_lot::Mutex;
 use socket2::SockRef;
 use tokio::net::tcp::OwnedWriteHalf;
@@ -23,7 +24,7 @@ pub(crate) struct ConnectionWriter {
     queue: Mutex<Queue>,
     max_queue: usize,
     write_timeout: Duration,
-    connection: u64,
+    connection: ConnectionId,
     inbox: mpsc::Sender<Inbound>,
 }
 
@@ -49,7 +50,7 @@ impl ConnectionWriter {
         half: OwnedWriteHalf,
         max_queue: usize,
         write_timeout: Duration,
-        connection: u64,
+        connection: ConnectionId,
         inbox: mpsc::Sender<Inbound>,
     ) -> Arc<Self> {
         Arc::new(Self { half, queue: Mutex::default(), max_queue, write_timeout, connection, inbox })
@@ -135,7 +136,8 @@ mod tests {
     async fn everything_arrives_in_order() {
         let (ours, mut theirs) = pair().await;
         let (inbox, _keep) = mpsc::channel(1);
-        let writer = ConnectionWriter::new(ours.into_split().1, 1 << 20, Duration::from_secs(5), 1, inbox);
+        let writer =
+            ConnectionWriter::new(ours.into_split().1, 1 << 20, Duration::from_secs(5), ConnectionId::FIRST, inbox);
         let message = |at: u32| at.to_be_bytes().repeat(1000);
         for at in 0..200 {
             writer.send(&message(at)).expect("taken");
@@ -152,7 +154,7 @@ mod tests {
         let (ours, theirs) = pair().await;
         let (inbox, _keep) = mpsc::channel(1);
         let (_unread, half) = ours.into_split();
-        let writer = ConnectionWriter::new(half, 1 << 16, Duration::from_secs(5), 1, inbox);
+        let writer = ConnectionWriter::new(half, 1 << 16, Duration::from_secs(5), ConnectionId::FIRST, inbox);
         assert!(!writer.is_peer_closed());
         drop(theirs);
         while !writer.is_peer_closed() {
@@ -164,7 +166,8 @@ mod tests {
     async fn a_peer_that_does_not_read_is_refused() {
         let (ours, _theirs) = pair().await;
         let (inbox, mut inbox_receiver) = mpsc::channel(1);
-        let writer = ConnectionWriter::new(ours.into_split().1, 1 << 16, Duration::from_millis(100), 7, inbox);
+        let writer =
+            ConnectionWriter::new(ours.into_split().1, 1 << 16, Duration::from_millis(100), ConnectionId::FIRST, inbox);
         let mut sent = 0;
         let error = loop {
             match writer.send(&[b'x'; 4096]) {
@@ -177,6 +180,6 @@ mod tests {
         };
         assert_eq!(error, WriteError::QueueFull);
         let closed = inbox_receiver.recv().await;
-        assert!(matches!(closed, Some(Inbound::Closed { connection: 7, .. })), "{closed:?}");
+        assert!(matches!(closed, Some(Inbound::Closed { connection: ConnectionId::FIRST, .. })), "{closed:?}");
     }
 }
