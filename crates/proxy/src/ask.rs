@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 use crate::hop::Name;
 use crate::registrar::PendingRegister;
 use crate::request::Request;
-use crate::route::{Callee, ContactSearch, DialogCheck, Expansion, Plan, Redirection};
+use crate::route::{Callee, ContactSearch, DialogCheck, Search};
 
 /// A question to the driver.
 #[derive(Debug)]
@@ -91,21 +91,17 @@ pub(crate) enum Resume {
     /// A REGISTER, for its commit.
     RegisterCommit(Box<PendingRegister>),
     /// A request to a user of ours, for the bindings of that user.
-    Route(RequestSlot, Callee),
-    /// A request, for the bindings of a user whom a Contact of its plan names.
-    Users(RequestSlot, Box<Expansion>),
+    Callee(RequestSlot, Callee),
+    /// A request or a redirection, for what its plan still lacks.
+    Search(Box<Search>),
     /// A request in a dialog, for the registration of one of its sides.
     Dialog(RequestSlot, Box<DialogCheck>),
     /// A request to the Contact of a phone, for the bindings of a user that may have registered it.
     Contact(RequestSlot, Box<ContactSearch>),
     /// The CANCEL of an INVITE that is not known, for the registration of its caller.
     Cancel(RequestSlot),
-    /// A planned request, for the addresses of its targets.
-    Resolve(Box<Request>, Box<Plan>),
     /// Calls to this user, for a phone that registered while they ring.
     LateRegistration(Aor),
-    /// A redirection, for where it leads.
-    Redirect(Box<Redirection>),
     /// A subscription, for the record that it is about.
     Notify(u64),
     /// A subscription, for the addresses that its NOTIFYs go to.

@@ -13,7 +13,7 @@ use crate::outbox::Outbox;
 use crate::pin::Match;
 use crate::reject::Reject;
 use crate::request::Request;
-use crate::route::{self, Callee, Destination, Plan, Toward};
+use crate::route::{self, NextStep, Plan, Toward, next_step};
 
 impl Core {
     pub(super) fn cancel(&mut self, now: Now, mut request: Request, outbox: &mut Outbox) {
@@ -69,14 +69,12 @@ impl Core {
 
     /// RFC 3261 16.10: where its INVITE would go now, if that is one place.
     fn forward_cancel(&mut self, now: Now, request: Request, outbox: &mut Outbox) {
-        match route::destination_of(&request, &self.settings) {
-            Ok(Destination::User(aor)) if request.next_route().is_none() => {
-                self.look_up(request, Callee::user(aor), outbox);
-            }
-            Ok(Destination::Gruu(name)) => match self.gruus.read(request.uri(), name) {
-                Ok(callee) => self.look_up(request, callee, outbox),
-                Err(_) => self.refuse(now, &request, Reject::NoTransaction, outbox),
-            },
+        let step = request.typed_uri().and_then(|uri| {
+            let destination = route::destination(&uri, request.method(), &self.settings)?;
+            next_step(&request, &uri, destination, Toward::Anybody, &self.gruus, &self.settings)
+        });
+        match step {
+            Ok(NextStep::LookUp(callee)) => self.look_up(request, callee, outbox),
             _ => self.refuse(now, &request, Reject::NoTransaction, outbox),
         }
     }
@@ -95,7 +93,7 @@ impl Core {
         });
         if let Some(target) = target {
             let plan = Plan { goes_to_other_side: true, ..Plan::one(target) };
-            return self.launch(now, request, plan, outbox);
+            return self.send_plan(now, request, plan, outbox);
         }
         self.refuse(now, &request, Reject::NoTransaction, outbox);
     }

@@ -55,7 +55,7 @@ impl Core {
         } else if let Some(user) = search.users.pop()
             && let Some(plan) = route::plan_for_contact(&request, &user, record.as_ref(), &self.settings, now)
         {
-            return self.launch(now, request, plan, outbox);
+            return self.send_plan(now, request, plan, outbox);
         }
         self.find_contact(now, request, search, outbox);
     }
@@ -70,7 +70,7 @@ impl Core {
             route::target_for_next(&Next::of(&request, &uri)?, Toward::Anybody, &request, &settings)
         });
         match target {
-            Ok(target) => self.launch(now, request, Plan::one(target), outbox),
+            Ok(target) => self.send_plan(now, request, Plan::one(target), outbox),
             Err(reject) => self.refuse_contact(now, &request, reject, outbox),
         }
     }

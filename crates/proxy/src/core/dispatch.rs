@@ -5,12 +5,11 @@
 
 use location::{Aor, Flow};
 use parser::headers::Via;
-use parser::{Message, Method, Uri, can_answer};
+use parser::{Message, Method, can_answer};
 
 use super::Core;
 use crate::ask::{Answer, Continuation, Question, Resume};
 use crate::clock::Now;
-use crate::dialog::Next;
 use crate::event::{Drop, Event};
 use crate::forward::{ViaBranch, without_claims};
 use crate::ingress;
@@ -19,7 +18,7 @@ use crate::pin::Match;
 use crate::registrar::PendingRegister;
 use crate::reject::Reject;
 use crate::request::{Proven, Received, Request};
-use crate::route::{self, Callee, ContactSearch, Destination, DialogCheck, Plan, Toward};
+use crate::route::{self, ContactSearch, Destination, DialogCheck, NextStep, Toward, next_step};
 use crate::settings::Authentication;
 use crate::watch::{self, LocalTag, SubscribeKind};
 
@@ -59,10 +58,8 @@ impl Core {
                 outbox.ask(Question::Load(aor), Continuation(Resume::RegisterLoad(pending)));
             }
             Ok(Turn::Serve) => self.serve(now, &request, outbox),
-            Ok(Turn::LookUp(callee)) => self.look_up(request, callee, outbox),
-            Ok(Turn::Send(plan)) => self.launch(now, request, plan, outbox),
+            Ok(Turn::Step(step)) => self.take_step(now, request, step, outbox),
             Ok(Turn::CheckDialog(check)) => self.check_dialog(now, request, check, outbox),
-            Ok(Turn::FindContact(search)) => self.find_contact(now, request, search, outbox),
             Ok(Turn::Watch(meant)) => self.watch(now, &request, meant, outbox),
             Ok(Turn::HandOver(worker)) => {
                 let Request { message, flow, .. } = request;
@@ -116,42 +113,16 @@ impl Core {
                 match self.admit(now, request, &presented, &destination, outbox) {
                     Err(Reject::Relay) if destination == Destination::Elsewhere => {
                         let search = ContactSearch::of_unproven(request, &uri, &self.settings);
-                        return search.map(Turn::FindContact).ok_or(Reject::Relay);
+                        return search.map(NextStep::FindContact).map(Turn::Step).ok_or(Reject::Relay);
                     }
                     proven => (Toward::Anybody, proven?),
                 }
             }
         };
         drop(presented);
-        let turn = self.turn_to(request, &uri, destination, toward)?;
+        let step = next_step(request, &uri, destination, toward, &self.gruus, &self.settings)?;
         request.proven = proven;
-        Ok(turn)
-    }
-
-    /// Whose turn a request is that may go to its destination.
-    pub(super) fn turn_to(
-        &self,
-        request: &Request,
-        uri: &Uri<'_>,
-        destination: Destination,
-        toward: Toward,
-    ) -> Result<Turn, Reject> {
-        match destination {
-            Destination::User(aor) if request.next_route().is_none() => Ok(Turn::LookUp(Callee::user(aor))),
-            // RFC 5627 6.1: what is left of the Route is then the way to the phone.
-            Destination::Gruu(name) => self.gruus.read(request.uri(), name).map(Turn::LookUp),
-            Destination::Elsewhere
-                if matches!(toward, Toward::Anybody)
-                    && let Some(search) = ContactSearch::of_admitted(request, uri, &self.settings) =>
-            {
-                Ok(Turn::FindContact(search))
-            }
-            _ => {
-                let target = route::target_for_next(&Next::of(request, uri)?, toward, request, &self.settings)?;
-                let goes_to_other_side = matches!(toward, Toward::OtherSide(_));
-                Ok(Turn::Send(Plan { goes_to_other_side, ..Plan::one(target) }))
-            }
-        }
+        Ok(Turn::Step(step))
     }
 
     /// RFC 6665 4.2.1.4: by the worker that our To tag names.
@@ -161,30 +132,6 @@ impl Core {
             worker if self.subscriptions.has_worker(worker) => Ok(Turn::HandOver(worker)),
             // Of a run with more of them.
             _ => Err(Reject::Subscription),
-        }
-    }
-
-    pub(super) fn look_up(&mut self, request: Request, callee: Callee, outbox: &mut Outbox) {
-        let question = Question::Load(callee.aor.clone());
-        outbox.ask(question, Continuation(Resume::Route(self.slots.park(request), callee)));
-    }
-
-    /// A user of ours is found, or is not.
-    fn route(&mut self, now: Now, request: Request, callee: &Callee, answer: Answer, outbox: &mut Outbox) {
-        let Answer::Loaded(record) = answer else {
-            return self.refuse(now, &request, Reject::LocationDown, outbox);
-        };
-        if route::is_to_itself(&request, &callee.aor, &self.settings) {
-            return self.route_to_itself(now, request, callee, record.as_ref(), outbox);
-        }
-        match route::plan_for_callee(&request, callee, record.as_ref(), &self.settings, &self.gruus, now) {
-            Ok(plan) if plan.users.is_some() => self.follow_users(now, request, plan, &callee.aor, outbox),
-            Ok(plan) => self.send_plan(now, request, plan, outbox),
-            // RFC 3261 9.2
-            Err(_) if request.method() == Method::Cancel => {
-                self.refuse(now, &request, Reject::NoTransaction, outbox);
-            }
-            Err(reject) => self.refuse(now, &request, reject, outbox),
         }
     }
 
@@ -222,7 +169,7 @@ impl Core {
             (Some(branch @ ViaBranch::Transaction { id, .. }), Some(source)) => {
                 let (forks, mut context) = self.split(now, outbox);
                 match forks.with(id.fork, |fork| fork.receive(id, message, source, &mut context)) {
-                    Some(Some(redirection)) => self.follow(now, redirection, outbox),
+                    Some(Some(search)) => self.search(now, search, outbox),
                     Some(None) => {}
                     // A phone that was picked up after all had ended here: nobody else can tell the caller.
                     None if is_2xx_to_invite(message) => {
@@ -271,32 +218,18 @@ impl Core {
             (Resume::RegisterLoad(pending) | Resume::RegisterCommit(pending), _) => {
                 self.refuse_register(now, &pending, Reject::Store, outbox);
             }
-            (Resume::Route(slot, callee), answer) => {
-                if let Some(request) = self.slots.take(slot) {
-                    self.route(now, request, &callee, answer, outbox);
-                }
-            }
-            (Resume::Users(slot, way), answer) => self.user_looked_up(now, slot, way, answer, outbox),
+            (Resume::Callee(slot, callee), answer) => self.callee_loaded(now, slot, &callee, answer, outbox),
+            (Resume::Search(search), answer) => self.search_answered(now, search, answer, outbox),
             (Resume::Cancel(slot), answer) => self.cancel_looked_up(now, slot, answer, outbox),
             (Resume::Dialog(slot, check), answer) => self.dialog_looked_up(now, slot, check, answer, outbox),
             (Resume::Contact(slot, search), answer) => {
                 self.contact_looked_up(now, slot, search, answer, outbox);
-            }
-            (Resume::Resolve(request, plan), Answer::Resolved(addresses)) => {
-                let may_try_again = !request.in_dialog && request.method() != Method::Cancel;
-                let from = (!plan.goes_to_other_side).then(|| request.flow.remote.ip());
-                match plan.resolved(&addresses, may_try_again, from, &self.settings) {
-                    Ok(plan) => self.launch(now, *request, plan, outbox),
-                    Err(reject) => self.refuse(now, &request, reject, outbox),
-                }
             }
             (Resume::LateRegistration(aor), Answer::Loaded(record)) => self.join(now, &aor, record.as_ref(), outbox),
             (Resume::LateRegistration(_), _) => {}
             (Resume::Notify(id), Answer::Loaded(record)) => self.looked(now, id, Some(record), outbox),
             (Resume::Notify(id), _) => self.looked(now, id, None, outbox),
             (Resume::NotifyTarget(id, host), answer) => self.reached(now, id, &host, &answer, outbox),
-            (Resume::Redirect(way), answer) => self.looked_up(now, way, answer, outbox),
-            (Resume::Resolve(request, _), _) => self.refuse(now, &request, Reject::Unroutable, outbox),
             (Resume::Transmit(text), _) => self.undelivered(now, text, outbox),
         }
     }
@@ -313,14 +246,10 @@ pub(super) enum Turn {
     Register(Aor),
     /// Our own: the request is to the server itself.
     Serve,
-    /// A user of ours is to be found.
-    LookUp(Callee),
-    /// It is clear where it goes.
-    Send(Plan),
+    /// That of the destination, which the request may go to.
+    Step(NextStep),
     /// It has a token of its dialog, but did not come from where that says, or does not go where it says.
     CheckDialog(Box<DialogCheck>),
-    /// Its Request-URI may be the Contact of a phone.
-    FindContact(Box<ContactSearch>),
     /// The notifier's.
     Watch(SubscribeKind),
     /// Another worker's.

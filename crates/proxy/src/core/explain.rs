@@ -16,7 +16,10 @@ use crate::dialog::Next;
 use crate::mac::Mac;
 use crate::reject::Reject;
 use crate::request::{Received, Request};
-use crate::route::{self, AuthRequirement, Callee, Destination, Expansion, Gruus, Plan, Toward};
+use crate::route::{
+    self, AuthRequirement, Callee, ContactSearch, Destination, Gruus, Missing, NextStep, Plan, TargetSearch, Toward,
+    next_step,
+};
 use crate::settings::{Keys, Settings};
 use crate::target::{Target, Way};
 
@@ -115,19 +118,20 @@ fn walk(
     fit?;
     route::accept_routes(&mut request, settings, &mac)?;
     let destination = route::destination_of(&request, settings)?;
+    if destination == Destination::Server {
+        return Err(Reject::NotFound);
+    }
     let gruus = Gruus::new(keys.gruu, mac);
-    let callee = match &destination {
-        Destination::User(aor) => Some(Callee::user(aor.clone())),
-        Destination::Gruu(name) => Some(gruus.read(request.uri(), name.clone())?),
-        Destination::Server => return Err(Reject::NotFound),
-        Destination::Elsewhere => None,
+    let next = next_step(&request, &request.typed_uri()?, destination.clone(), Toward::Anybody, &gruus, settings);
+    let of_contact = match &next {
+        Ok(NextStep::FindContact(search)) => contact(&request, search, &load, settings, now),
+        _ => None,
     };
-    let of_contact = if callee.is_none() { contact(&request, &load, settings, now) } else { None };
-    steps.push(match (&callee, &of_contact) {
-        (Some(Callee { aor, phone: None }), _) => Step::User(aor.clone()),
-        (Some(Callee { aor, phone: Some(_) }), _) => Step::Phone(aor.clone()),
-        (None, Some((aor, _))) => Step::Contact(aor.clone()),
-        (None, None) => Step::Elsewhere,
+    steps.push(match (&next, &of_contact) {
+        (Ok(NextStep::LookUp(Callee { aor, phone: None })), _) => Step::User(aor.clone()),
+        (Ok(NextStep::LookUp(Callee { aor, phone: Some(_) })), _) => Step::Phone(aor.clone()),
+        (_, Some((aor, _))) => Step::Contact(aor.clone()),
+        (_, None) => Step::Elsewhere,
     });
     let admission = match (route::admission(&request, &destination, settings), request.caller_domain(settings)) {
         // As from where its user is registered: a user that may not call out may call the phones of users.
@@ -144,23 +148,25 @@ fn walk(
             Step::Credentials(domain.into())
         }
     });
-    let plan = match &callee {
-        Some(callee) => {
+    let plan = match next? {
+        NextStep::LookUp(callee) => {
             let record = load(&callee.aor);
             let registered = record.iter().flat_map(|record| record.live(now.wall)).count();
             let configured = settings.accounts.contacts(&callee.aor).map_or(0, |fixed| fixed.bindings().len());
             let count = registered + configured;
             let is_unknown = !settings.accounts.is_empty() && settings.accounts.find(&callee.aor).is_none();
             steps.push(if count == 0 && is_unknown { Step::NoAccount } else { Step::Bindings(count) });
-            let plan = route::plan_for_callee(&request, callee, record.as_ref(), settings, &gruus, now)?;
-            expanded(plan, &callee.aor, &request, &load, (settings, &gruus), now)?
+            let plan = route::plan_for_callee(&request, &callee, record.as_ref(), settings, &gruus, now)?;
+            with_users(&request, plan, &callee.aor, &load, (settings, &gruus), now)?
         }
-        None if let Some((_, plan)) = of_contact => plan,
-        None => {
+        NextStep::FindContact(_) if let Some((_, plan)) = of_contact => plan,
+        // No phone has that Contact: it is a foreign address.
+        NextStep::FindContact(_) => {
             let uri = request.typed_uri()?;
             let next = Next::of(&request, &uri)?;
             Plan::one(route::target_for_next(&next, Toward::Anybody, &request, settings)?)
         }
+        NextStep::Forward(plan) => plan,
     };
     let is_fork = !leaves_alone(&request, &plan, settings);
     for group in &plan.groups {
@@ -174,22 +180,22 @@ fn walk(
 /// The phone whose Contact the Request-URI is, and its user.
 fn contact(
     request: &Request,
+    search: &ContactSearch,
     load: &impl Fn(&Aor) -> Option<Record>,
     settings: &Settings,
     now: Now,
 ) -> Option<(Aor, Plan)> {
-    let users = route::users_with_contact(request, &request.typed_uri().ok()?, settings)?;
-    users.into_iter().rev().find_map(|user| {
-        let plan = route::plan_for_contact(request, &user, load(&user).as_ref(), settings, now)?;
-        Some((user, plan))
+    search.users.iter().rev().find_map(|user| {
+        let plan = route::plan_for_contact(request, user, load(user).as_ref(), settings, now)?;
+        Some((user.clone(), plan))
     })
 }
 
-/// The plan with what the users have whom its Contacts name.
-fn expanded(
+/// The plan with the targets of the users that its Contacts name; names of hosts stay in it.
+fn with_users(
+    request: &Request,
     plan: Plan,
     aor: &Aor,
-    request: &Request,
     load: impl Fn(&Aor) -> Option<Record>,
     (settings, gruus): (&Settings, &Gruus),
     now: Now,
@@ -197,14 +203,14 @@ fn expanded(
     if plan.users.is_none() {
         return Ok(plan);
     }
-    let mut way = Expansion::new(plan, aor, gruus);
-    while let Some(callee) = way.next(request, settings) {
-        let record = load(&callee.aor);
-        let found = route::plan_for_callee(request, callee, record.as_ref(), settings, gruus, now);
-        way.found(found.unwrap_or_default(), gruus, settings);
+    let mut search = TargetSearch::for_request(request, plan, Some(aor), gruus);
+    while let Some(Missing::User(aor)) = search.missing(settings) {
+        let record = load(&aor);
+        let plan_for = |callee| route::plan_for_callee(request, callee, record.as_ref(), settings, gruus, now).ok();
+        let plan = search.current().and_then(plan_for);
+        search.found(plan.unwrap_or_default(), gruus, settings);
     }
-    let (plan, _) = way.into_plan();
-    if plan.groups.is_empty() { Err(Reject::NotRegistered) } else { Ok(plan) }
+    search.finish()
 }
 
 /// The INVITE, as if it came from there.

@@ -7,7 +7,6 @@ use location::Aor;
 use parser::{Method, Uri};
 
 use super::Core;
-use super::dispatch::Turn;
 use crate::ask::{Answer, Continuation, Question, RequestSlot, Resume};
 use crate::clock::Now;
 use crate::dialog::{FlowOfDialog, InDialog, Moved, Next, SideOfDialog};
@@ -15,7 +14,7 @@ use crate::event::{DialogRequest, Drop, Event, Limit};
 use crate::outbox::{CoreMessage, Handover, Outbox};
 use crate::reject::Reject;
 use crate::request::{FlowAhead, Request};
-use crate::route::{self, Destination, DialogCheck, NextLoad, Toward};
+use crate::route::{self, Destination, DialogCheck, NextLoad, Toward, next_step};
 
 impl Core {
     /// A request with a token of its dialog: free if it comes from its sender and goes to the other side. Else what there is
@@ -153,18 +152,12 @@ impl Core {
 
     /// Where its destination is, now that it may go there.
     fn go_on(&mut self, now: Now, request: Request, destination: Destination, toward: Toward, outbox: &mut Outbox) {
-        match request.typed_uri().and_then(|uri| self.turn_to(&request, &uri, destination, toward)) {
-            Ok(turn) => self.take_turn(now, request, turn, outbox),
+        let step = request
+            .typed_uri()
+            .and_then(|uri| next_step(&request, &uri, destination, toward, &self.gruus, &self.settings));
+        match step {
+            Ok(step) => self.take_step(now, request, step, outbox),
             Err(reject) => self.refuse(now, &request, reject, outbox),
-        }
-    }
-
-    fn take_turn(&mut self, now: Now, request: Request, turn: Turn, outbox: &mut Outbox) {
-        match turn {
-            Turn::LookUp(callee) => self.look_up(request, callee, outbox),
-            Turn::Send(plan) => self.launch(now, request, plan, outbox),
-            Turn::FindContact(search) => self.find_contact(now, request, search, outbox),
-            _ => self.refuse(now, &request, Reject::Unroutable, outbox),
         }
     }
 
@@ -258,13 +251,16 @@ impl Core {
         let entered = request.typed_uri().and_then(|uri| {
             let destination = route::destination(&uri, request.method(), &self.settings)?;
             match self.enter_dialog(now, &request, &uri, dialog, &destination, outbox) {
-                Ok(flow) => self.turn_to(&request, &uri, destination, Toward::OtherSide(flow)),
-                Err(check) => Ok(Turn::CheckDialog(check)),
+                Ok(flow) => {
+                    let toward = Toward::OtherSide(flow);
+                    next_step(&request, &uri, destination, toward, &self.gruus, &self.settings).map(Ok)
+                }
+                Err(check) => Ok(Err(check)),
             }
         });
         match entered {
-            Ok(Turn::CheckDialog(check)) => self.check_dialog(now, request, check, outbox),
-            Ok(turn) => self.take_turn(now, request, turn, outbox),
+            Ok(Ok(step)) => self.take_step(now, request, step, outbox),
+            Ok(Err(check)) => self.check_dialog(now, request, check, outbox),
             Err(_) => outbox.emit(Event::Dropped(Drop::StrayAck)),
         }
     }

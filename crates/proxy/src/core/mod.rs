@@ -11,12 +11,11 @@ mod dispatch;
 pub(crate) mod explain;
 pub(crate) mod in_dialog;
 mod late_registration;
-mod redirect;
 mod register;
 mod respond;
 mod responses;
 mod send;
-mod users;
+mod targets;
 mod watch;
 
 use std::sync::Arc;

@@ -8,7 +8,6 @@ use location::Aor;
 use parser::{Method, Uri};
 
 use super::Core;
-use crate::ask::{Continuation, Question, Resume};
 use crate::clock::Now;
 use crate::event::{Event, Limit};
 use crate::fork::{ResponseContext, ResponseContexts};
@@ -23,13 +22,8 @@ use crate::settings::{Named, Settings, SingleTarget};
 use crate::target::{Target, TargetUri, Way};
 
 impl Core {
-    /// Sends a request where its plan says.
+    /// Sends a request where its plan says, which lacks nothing.
     pub(super) fn launch(&mut self, now: Now, request: Request, plan: Plan, outbox: &mut Outbox) {
-        let names = plan.names();
-        if !names.is_empty() {
-            return outbox
-                .ask(Question::Resolve(names), Continuation(Resume::Resolve(Box::new(request), Box::new(plan))));
-        }
         if let Err(reject) = keeps_privacy(&request, &plan, &self.settings) {
             return self.refuse(now, &request, reject, outbox);
         }

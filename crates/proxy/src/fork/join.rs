@@ -12,7 +12,10 @@ use crate::context::Context;
 use crate::event::{Event, Limit};
 use crate::forward::BranchId;
 use crate::request::Request;
-use crate::route::{Group, Plan, Redirection, plan_for_bindings, redirects};
+use crate::route::{
+    Callee, Disposition, Group, Gruus, Plan, Purpose, Search, TargetSearch, plan_for_bindings, plan_for_callee,
+    redirects,
+};
 use crate::settings::Strategy;
 use crate::target::{Target, TargetUri, Way};
 
@@ -26,7 +29,7 @@ impl ResponseContext {
         id: BranchId,
         response: &Message,
         context: &mut Context<'_>,
-    ) -> Option<Box<Redirection>> {
+    ) -> Option<Box<Search>> {
         let request = self.template.request.as_ref().filter(|_| self.is_open() && self.disposition.recurse)?;
         let from = self.branches.get(usize::from(id.index))?.hop().remote.ip();
         let contacts = redirects(response, from, request, &self.template.settings)?;
@@ -35,13 +38,16 @@ impl ResponseContext {
         }
         self.branches.get_mut(usize::from(id.index))?.outcome = Some(Outcome::Followed);
         self.following += 1;
-        let all_at_once = self.disposition.strategy == Strategy::Parallel;
-        Some(Box::new(Redirection::new(id, from, contacts, all_at_once)))
+        // A caller that wants only one phone to ring may be redirected all the same, to one after another.
+        let plan = Plan { disposition: Disposition { fork: true, ..self.disposition }, ..Plan::default() };
+        let targets = TargetSearch::for_redirection(request, from, contacts, plan, &self.template.settings);
+        Some(Box::new(Search { targets, purpose: Purpose::Redirection(id) }))
     }
 
     /// The plan of a user that the request was redirected to.
-    pub(crate) fn plan_for(&self, aor: &Aor, record: Option<&Record>, now: Now) -> Option<Plan> {
-        plan_for_bindings(self.template.request.as_ref()?, aor, record, &self.template.settings, now).ok()
+    pub(crate) fn plan_for(&self, callee: &Callee, record: Option<&Record>, gruus: &Gruus, now: Now) -> Option<Plan> {
+        let template = &self.template;
+        plan_for_callee(template.request.as_ref()?, callee, record, &template.settings, gruus, now).ok()
     }
 
     /// A redirection has been looked up: its targets are the next ones, in parallel with the others if all are.
@@ -71,7 +77,9 @@ impl ResponseContext {
     pub(crate) fn join(&mut self, aor: &Aor, record: Option<&Record>, context: &mut Context<'_>) {
         // When it is over, those who were told to stop are all that is waited for.
         let rings = self.ring_until.is_some() || !self.waiting.is_empty();
-        let plan = if self.is_open() && rings { self.plan_for(aor, record, context.now) } else { None };
+        let request = self.template.request.as_ref().filter(|_| self.is_open() && rings);
+        let plan = request
+            .and_then(|request| plan_for_bindings(request, aor, record, &self.template.settings, context.now).ok());
         for Group { q, targets } in plan.into_iter().flat_map(|plan| plan.groups) {
             for target in targets {
                 self.join_one(target, q, context);

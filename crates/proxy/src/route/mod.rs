@@ -11,11 +11,13 @@ mod contacts;
 mod dialog_check;
 mod gruu;
 mod loose;
+mod next_step;
 mod own_events;
 mod preferences;
 mod privacy;
 mod redirect;
 mod resolved;
+mod search;
 mod secure;
 mod targets;
 mod today;
@@ -34,18 +36,20 @@ use crate::target::{Target, TargetUri, Way, route_uri};
 pub(crate) use admission::{
     AuthRequirement, CallsAs, admission, admission_in_dialog, calls_as, is_strangers, outside_of_dialogs, was_proven,
 };
-pub(crate) use contacts::{ContactSearch, plan_for_contact, users_with_contact};
+pub(crate) use contacts::{ContactSearch, plan_for_contact};
 pub(crate) use dialog_check::{DialogCheck, NextLoad};
 pub(crate) use gruu::{Callee, Gruus, issued};
 pub(crate) use loose::accept_routes;
+pub(crate) use next_step::{NextStep, next_step};
 pub(crate) use own_events::{is_to_itself, without_sender};
 pub(crate) use preferences::Disposition;
 pub(crate) use privacy::keeps_privacy;
-pub(crate) use redirect::{Redirection, redirects};
+pub(crate) use redirect::redirects;
+pub(crate) use search::{Missing, Purpose, Search, TargetSearch};
 pub(crate) use secure::{admits_hop, is_sips};
 pub(crate) use targets::{Toward, may_answer, over_flow, plan_for_bindings, plan_for_callee, target_for_next};
 pub(crate) use today::flow_today;
-pub(crate) use user_contacts::{Expansion, UserContact, UserContacts};
+pub(crate) use user_contacts::{UserContact, UserContacts};
 
 /// The targets, in the order in which they are tried.
 #[derive(Debug, Default)]
@@ -122,25 +126,18 @@ impl Plan {
         self.spares.clear();
     }
 
+    /// Whether a user has to be looked up, or a host name, before it can be used.
+    pub(crate) fn is_incomplete(&self) -> bool {
+        self.users.is_some() || self.targets().any(|target| matches!(target.way, Way::Name(_)))
+    }
+
     /// The names among the ways, for DNS.
-    pub(crate) fn names(&self) -> SmallVec<[Name; 1]> {
+    pub(super) fn names(&self) -> SmallVec<[Name; 1]> {
         let name = |target: &Target| match &target.way {
             Way::Name(name) => Some(name.clone()),
             Way::Hop(_) => None,
         };
         self.targets().filter_map(name).collect()
-    }
-
-    /// Puts another plan behind this one or, if they are `equal`, beside its last groups.
-    pub(crate) fn append(&mut self, other: Self, equal: bool) {
-        let from = if equal { self.groups.len().saturating_sub(1) } else { self.groups.len() };
-        for (group, at) in other.groups.into_iter().zip(from..) {
-            match self.groups.get_mut(at) {
-                Some(beside) => beside.targets.extend(group.targets),
-                None => self.groups.push(group),
-            }
-        }
-        self.spares.extend(other.spares);
     }
 
     /// How many ring, all groups together.

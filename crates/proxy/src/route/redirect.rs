@@ -3,17 +3,17 @@
 //! All of it or nothing: a 3xx with one Contact that is not for us (another scheme, a place where the caller may not go)
 //! goes up whole, and the caller decides.
 
+use std::cmp::Reverse;
 use std::net::IpAddr;
 
 use parser::headers::Contact;
 use parser::{Message, SipUri, Uri};
 
-use crate::forward::BranchId;
 use crate::reach;
 use crate::request::Request;
 use crate::settings::Settings;
 
-use super::{AuthRequirement, Destination, Plan, Target, TargetUri, admission, admits_hop, destination, way_to};
+use super::{AuthRequirement, Destination, Target, TargetUri, admission, admits_hop, destination, way_to};
 
 /// One Contact of a redirection.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub(crate) struct Redirect {
     pub(crate) destination: Destination,
 }
 
-/// The contacts of a redirection by a phone at `from`, the best one last; none if it is not to be followed.
+/// The Contacts of a redirection by a phone at `from`, the best one first; none if it is not to be followed.
 pub(crate) fn redirects(
     response: &Message,
     from: IpAddr,
@@ -48,9 +48,7 @@ pub(crate) fn redirects(
         Some(Redirect { q: contact.q().ok()?.unwrap_or(1000), uri: uri.as_bytes().into(), destination })
     });
     let mut contacts: Vec<Redirect> = contacts.collect::<Option<_>>()?;
-    // Of equal ones the first is the last here, and so the first to be tried.
-    contacts.reverse();
-    contacts.sort_by_key(|contact| contact.q);
+    contacts.sort_by_key(|contact| Reverse(contact.q));
     Some(contacts).filter(|contacts| !contacts.is_empty())
 }
 
@@ -83,33 +81,5 @@ fn admitted(uri: &SipUri<'_>, request: &Request, settings: &Settings) -> Option<
         // The sender was authenticated when the request came.
         (Ok(AuthRequirement::Credentials(_)), Ok(AuthRequirement::Credentials(_))) => Some(to),
         _ => None,
-    }
-}
-
-/// A redirection that is being followed.
-#[derive(Debug)]
-pub(crate) struct Redirection {
-    /// The branch that was redirected.
-    pub(crate) branch: BranchId,
-    /// Where the phone is that redirected it.
-    pub(crate) from: IpAddr,
-    /// Those that are still to be looked up, the next one last.
-    pub(crate) contacts: Vec<Redirect>,
-    /// What was found so far.
-    pub(crate) plan: Plan,
-    all_at_once: bool,
-    last_q: Option<u16>,
-}
-
-impl Redirection {
-    /// Of a branch that was redirected by a phone at this address to these Contacts.
-    pub(crate) fn new(branch: BranchId, from: IpAddr, contacts: Vec<Redirect>, all_at_once: bool) -> Self {
-        Self { branch, from, contacts, plan: Plan::default(), all_at_once, last_q: None }
-    }
-
-    /// Adds what a Contact of this preference was found to mean.
-    pub(crate) fn add(&mut self, q: u16, found: Plan) {
-        self.plan.append(found, self.all_at_once || self.last_q == Some(q));
-        self.last_q = Some(q);
     }
 }

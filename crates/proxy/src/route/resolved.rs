@@ -6,22 +6,21 @@ use smallvec::SmallVec;
 
 use crate::hop::Hop;
 use crate::reach;
-use crate::reject::Reject;
 use crate::settings::Settings;
 use crate::target::{Target, Way};
 
 use super::Plan;
 
 impl Plan {
-    /// The plan with addresses in place of names; targets without any fall out. Where a request may be tried again, the
-    /// further addresses of a name are spares (RFC 3263 4.3).
-    pub(crate) fn resolved(
-        mut self,
+    /// Puts addresses in place of names; targets without any are left out. Where a request may be tried again, the further
+    /// addresses of a name are spares (RFC 3263 4.3).
+    pub(super) fn resolve(
+        &mut self,
         addresses: &[SmallVec<[SocketAddr; 2]>],
         may_try_again: bool,
         from: Option<IpAddr>,
         settings: &Settings,
-    ) -> Result<Self, Reject> {
+    ) {
         let mut found = addresses.iter();
         let mut further = Vec::new();
         for target in self.targets_mut() {
@@ -50,6 +49,5 @@ impl Plan {
         self.groups.retain(|group| !group.targets.is_empty());
         self.spares.retain(|target| matches!(target.way, Way::Hop(_)));
         self.spares.extend(further);
-        if self.groups.is_empty() { Err(Reject::Unroutable) } else { Ok(self) }
     }
 }

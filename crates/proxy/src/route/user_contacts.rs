@@ -1,22 +1,16 @@
-//! Contacts that name a user of ours: looked up as a user, and never connected to. One that registers so forwards its calls.
+//! Contacts that name a user of ours: the user is looked up (`search`), and nothing connects to the host of the Contact. A user
+//! that registers such a Contact forwards its calls.
 //!
-//! It is what a spiral would do (RFC 3261 6, RFC 5393): the request would come back here with another Request-URI. So each user
-//! is followed once for a request, no deeper than Max-Forwards lets a spiral go, and together no more targets are found than
-//! `limits.targets`. A circle of users so ends at the phones of all of them. Must not load anything: that is `core`'s.
+//! Decides which Contacts name a user. Must not load anything: that is done by `core`.
 
-use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use location::{Aor, Binding};
 use parser::{Method, Uri};
 
 use super::preferences::Candidate;
-use super::{Callee, Destination, Group, Gruus, Plan, Target, Way, destination, is_sips};
-use crate::request::Request;
+use super::{Callee, Destination, Gruus, Plan, Target, Way, destination, is_sips};
 use crate::settings::{Settings, Strategy};
-
-/// Max-Forwards of a request that has none (RFC 3261 16.6 step 3).
-const MAX_FORWARDS: u8 = 70;
 
 /// A Contact that names a user of ours.
 #[derive(Debug)]
@@ -25,7 +19,7 @@ pub(crate) struct UserContact {
     name: Aor,
     gruu: Option<Box<[u8]>>,
     /// The preference that the user who registered it gave it, in thousandths.
-    q: u16,
+    pub(super) q: u16,
 }
 
 /// Several of them, behind one pointer: a plan is moved often, and hardly any has one.
@@ -46,6 +40,14 @@ impl UserContact {
         !is_sips(contact) && literal_host(contact).is_some_and(is_foreign)
     }
 
+    /// Whom it names; none if it is a GRUU that was not made here.
+    pub(super) fn into_callee(self, gruus: &Gruus) -> Option<Callee> {
+        match self.gruu {
+            None => Some(Callee::user(self.name)),
+            Some(uri) => gruus.read(&uri, self.name).ok(),
+        }
+    }
+
     /// None if the Contact leads elsewhere, or to this server itself.
     pub(super) fn of(candidate: &Candidate<'_>, settings: &Settings) -> Option<Self> {
         let contact = candidate.binding.contact();
@@ -56,110 +58,6 @@ impl UserContact {
             Destination::Gruu(name) => Some(Self { name, gruu: Some(contact.into()), q }),
             Destination::Server | Destination::Elsewhere => None,
         }
-    }
-}
-
-/// A plan whose Contacts that name users of ours are being looked up.
-#[derive(Debug)]
-pub(crate) struct Expansion {
-    plan: Plan,
-    /// The users that were looked up already, or are now.
-    seen: Vec<Aor>,
-    waiting: VecDeque<(Callee, u16, u8)>,
-    /// The user that is looked up now, with which preference and how deep.
-    current: Option<(Callee, u16, u8)>,
-    /// Whether `limits.targets` left somebody out.
-    is_cut: bool,
-}
-
-impl Expansion {
-    /// The plan for this user.
-    pub(crate) fn new(mut plan: Plan, callee: &Aor, gruus: &Gruus) -> Self {
-        let users = plan.users.take();
-        let (seen, waiting) = (vec![callee.clone()], VecDeque::new());
-        let mut expansion = Self { plan, seen, waiting, current: None, is_cut: false };
-        expansion.queue(users, None, 1, gruus);
-        expansion
-    }
-
-    /// The user to be looked up next; none if all are.
-    pub(crate) fn next(&mut self, request: &Request, settings: &Settings) -> Option<&Callee> {
-        let deepest = request.hops.unwrap_or(MAX_FORWARDS);
-        while let Some((callee, q, depth)) = self.waiting.pop_front() {
-            if self.seen.len() > settings.limits.targets || self.room(settings) == 0 {
-                self.is_cut = true;
-                self.waiting.clear();
-                break;
-            }
-            if depth < deepest && !self.seen.contains(&callee.aor) {
-                self.seen.push(callee.aor.clone());
-                return Some(&self.current.insert((callee, q, depth)).0);
-            }
-        }
-        None
-    }
-
-    /// The one that is being looked up.
-    pub(crate) fn current(&self) -> Option<&Callee> {
-        self.current.as_ref().map(|(callee, ..)| callee)
-    }
-
-    /// What was found for it.
-    pub(crate) fn found(&mut self, mut found: Plan, gruus: &Gruus, settings: &Settings) {
-        let Some((_, q, depth)) = self.current.take() else { return };
-        self.queue(found.users.take(), Some(q), depth.saturating_add(1), gruus);
-        // What this user tries after one another stays in that order, before those with a lower preference.
-        let place = self.plan.groups.partition_point(|group| group.q > q);
-        for (at, group) in (place..).zip(found.groups) {
-            let targets: Vec<_> = group.targets.into_iter().filter(|target| !self.has(target)).collect();
-            let room = self.room(settings);
-            self.is_cut |= targets.len() > room;
-            let targets = targets.into_iter().take(room);
-            let beside = if self.plan.is_parallel() {
-                self.plan.groups.first_mut()
-            } else {
-                self.plan.groups.get_mut(at).filter(|beside| beside.q == q)
-            };
-            match beside {
-                Some(beside) => beside.targets.extend(targets),
-                None => self.plan.groups.insert(at, Group { q, targets: targets.collect() }),
-            }
-        }
-        self.plan.groups.retain(|group| !group.targets.is_empty());
-        let room = self.room(settings);
-        self.plan.spares.extend(found.spares.into_iter().take(room));
-    }
-
-    /// The plan with all that was found, and whether `limits.targets` left anything out.
-    pub(crate) fn into_plan(mut self) -> (Plan, bool) {
-        if !self.plan.disposition.fork && !self.plan.disposition.redirect {
-            self.plan.keep_best();
-        }
-        (self.plan, self.is_cut)
-    }
-
-    fn queue(&mut self, users: Option<Box<UserContacts>>, q: Option<u16>, depth: u8, gruus: &Gruus) {
-        for user in users.into_iter().flat_map(|users| users.0) {
-            let callee = match user.gruu {
-                None => Some(Callee::user(user.name)),
-                Some(uri) => gruus.read(&uri, user.name).ok(),
-            };
-            self.waiting.extend(callee.map(|callee| (callee, q.unwrap_or(user.q), depth)));
-        }
-    }
-
-    fn room(&self, settings: &Settings) -> usize {
-        settings.limits.targets.saturating_sub(self.plan.targets().count())
-    }
-
-    /// RFC 3261 16.5, RFC 5626 7: a URI is in a target set once, and a phone that has two lines is tried at one of them.
-    fn has(&self, target: &Target) -> bool {
-        let (instance, contact) =
-            (target.uri.instance(), target.uri.binding().map(|binding| binding.contact().to_vec()));
-        self.plan.targets().any(|other| {
-            let same_phone = instance.is_some() && other.uri.instance() == instance;
-            same_phone || other.uri.binding().is_some_and(|binding| Some(binding.contact()) == contact.as_deref())
-        })
     }
 }
 

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use location::Aor;
-use proxy::{Account, Event, Limit, fixed_bindings};
+use proxy::{Account, Event, Limit, SingleTarget, fixed_bindings};
 
 use crate::sim::{Agent, DOMAIN, World, sequential};
 
@@ -208,4 +208,18 @@ fn the_header_part_of_a_contact_is_kept_and_not_used() {
     assert!(told.values("Contact").all(|value| !value.contains('?')), "{told}");
     assert_eq!(mallory.heard(), []);
     world.give_up();
+}
+
+#[test]
+fn a_redirection_to_a_user_is_followed_to_the_users_of_its_contacts() {
+    // checklist 45, 63
+    let world = World::with(|settings| settings.forking.single_target = SingleTarget::Stateful);
+    let [alice, bob, carol, dave] = ["alice", "bob", "carol", "dave"].map(|name| world.udp(name));
+    bob.registers();
+    dave.registers();
+    adds(&carol, "<sip:dave@office.example>");
+    let (_, [at_bob]) = alice.rings("bob", [&bob]);
+    bob.sends(&bob.answer(&at_bob, 302).without("Contact").with("Contact", "<sip:carol@office.example>"));
+    bob.expects("ACK");
+    assert_eq!(dave.expects("INVITE").uri(), dave.contact());
 }

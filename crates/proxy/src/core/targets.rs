@@ -1,0 +1,137 @@
+//! From a user to targets: loads the bindings of the callee, finds out what its plan still lacks, and goes on with the plan
+//! (RFC 3261 16.5, 16.7 step 4). Must not decide which targets there are: that is done by `route`.
+
+use location::{Aor, Record};
+use parser::Method;
+
+use super::Core;
+use crate::ask::{Answer, Continuation, Question, RequestSlot, Resume};
+use crate::clock::Now;
+use crate::event::{Event, Limit};
+use crate::outbox::Outbox;
+use crate::reject::Reject;
+use crate::request::Request;
+use crate::route::{self, Callee, Missing, NextStep, Plan, Purpose, Search, TargetSearch};
+
+impl Core {
+    /// Takes the next step of a request that may go to its destination.
+    pub(super) fn take_step(&mut self, now: Now, request: Request, step: NextStep, outbox: &mut Outbox) {
+        match step {
+            NextStep::LookUp(callee) => self.look_up(request, callee, outbox),
+            NextStep::FindContact(search) => self.find_contact(now, request, search, outbox),
+            NextStep::Forward(plan) => self.send_plan(now, request, plan, outbox),
+        }
+    }
+
+    /// Asks for the bindings of the callee.
+    pub(super) fn look_up(&mut self, request: Request, callee: Callee, outbox: &mut Outbox) {
+        let question = Question::Load(callee.aor.clone());
+        outbox.ask(question, Continuation(Resume::Callee(self.slots.park(request), callee)));
+    }
+
+    /// The bindings of the callee are here, or could not be loaded.
+    pub(super) fn callee_loaded(
+        &mut self,
+        now: Now,
+        slot: RequestSlot,
+        callee: &Callee,
+        answer: Answer,
+        outbox: &mut Outbox,
+    ) {
+        let Some(request) = self.slots.take(slot) else { return };
+        let Answer::Loaded(record) = answer else {
+            return self.refuse(now, &request, Reject::LocationDown, outbox);
+        };
+        match self.plan_of_callee(&request, callee, record.as_ref(), now) {
+            Ok(plan) if plan.users.is_some() => {
+                self.find_missing(now, request, plan, Some(&callee.aor), outbox);
+            }
+            Ok(plan) => self.send_plan(now, request, plan, outbox),
+            Err(reject) => self.refuse(now, &request, reject, outbox),
+        }
+    }
+
+    fn plan_of_callee(
+        &self,
+        request: &Request,
+        callee: &Callee,
+        record: Option<&Record>,
+        now: Now,
+    ) -> Result<Plan, Reject> {
+        let plan = route::plan_for_callee(request, callee, record, &self.settings, &self.gruus, now);
+        if request.method() == Method::Cancel {
+            // RFC 3261 9.2, 16.10: the CANCEL of an INVITE that is not known goes to a phone, if there is one.
+            let plan = plan.ok().filter(|plan| !plan.groups.is_empty()).ok_or(Reject::NoTransaction)?;
+            return Ok(Plan { users: None, ..plan });
+        }
+        if route::is_to_itself(request, &callee.aor, &self.settings) {
+            return route::without_sender(plan, request);
+        }
+        plan
+    }
+
+    /// Sends a request where its plan says; or answers it with the plan, if its sender asked for that.
+    pub(super) fn send_plan(&mut self, now: Now, request: Request, plan: Plan, outbox: &mut Outbox) {
+        if plan.disposition.redirect {
+            return self.redirect(now, &request, &plan, outbox);
+        }
+        if plan.is_incomplete() {
+            return self.find_missing(now, request, plan, None, outbox);
+        }
+        self.launch(now, request, plan, outbox);
+    }
+
+    /// Begins a search for what the plan of a request lacks.
+    fn find_missing(&mut self, now: Now, request: Request, plan: Plan, callee: Option<&Aor>, outbox: &mut Outbox) {
+        let targets = TargetSearch::for_request(&request, plan, callee, &self.gruus);
+        self.search(now, Box::new(Search { targets, purpose: Purpose::Forward(request) }), outbox);
+    }
+
+    /// Asks for what the plan lacks, or goes on with the plan.
+    pub(super) fn search(&mut self, now: Now, mut search: Box<Search>, outbox: &mut Outbox) {
+        if let Some(missing) = search.targets.missing(&self.settings) {
+            let question = match missing {
+                Missing::User(aor) => Question::Load(aor),
+                Missing::Names(names) => Question::Resolve(names),
+            };
+            return outbox.ask(question, Continuation(Resume::Search(search)));
+        }
+        if search.targets.is_cut() {
+            outbox.emit(Event::LimitReached(Limit::Targets));
+        }
+        let Search { targets, purpose } = *search;
+        match (purpose, targets.finish()) {
+            (Purpose::Forward(request), Ok(plan)) => self.send_plan(now, request, plan, outbox),
+            (Purpose::Forward(request), Err(reject)) => self.refuse(now, &request, reject, outbox),
+            (Purpose::Redirection(branch), plan) => {
+                let (forks, mut context) = self.split(now, outbox);
+                forks.with(branch.fork, |fork| fork.redirected(branch, plan.unwrap_or_default(), &mut context));
+            }
+        }
+    }
+
+    /// What a search asked for is here. A user whose bindings could not be loaded has no targets, and so has a name that could
+    /// not be resolved.
+    pub(super) fn search_answered(&mut self, now: Now, mut search: Box<Search>, answer: Answer, outbox: &mut Outbox) {
+        let Search { targets, purpose } = &mut *search;
+        let (settings, gruus) = (&self.settings, &self.gruus);
+        match (targets.current(), answer) {
+            (Some(callee), answer) => {
+                let record = if let Answer::Loaded(record) = answer { record } else { None };
+                let record = record.as_ref();
+                let plan = match purpose {
+                    Purpose::Forward(request) => {
+                        route::plan_for_callee(request, callee, record, settings, gruus, now).ok()
+                    }
+                    Purpose::Redirection(branch) => {
+                        self.forks.with(branch.fork, |fork| fork.plan_for(callee, record, gruus, now)).flatten()
+                    }
+                };
+                targets.found(plan.unwrap_or_default(), gruus, settings);
+            }
+            (None, Answer::Resolved(addresses)) => targets.resolved(&addresses, settings),
+            (None, _) => targets.resolved(&[], settings),
+        }
+        self.search(now, search, outbox);
+    }
+}

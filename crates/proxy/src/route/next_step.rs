@@ -1,0 +1,48 @@
+//! The next step of a request that may go to its destination: one decision for requests that begin something, requests in a
+//! dialog, ACK, CANCEL and `explain` (RFC 3261 16.5, 16.6 step 6, 16.10). Must not decide whether a request may go there.
+
+use parser::Uri;
+
+use super::{Callee, ContactSearch, Destination, Gruus, Plan, Toward, target_for_next};
+use crate::dialog::Next;
+use crate::reject::Reject;
+use crate::request::Request;
+use crate::settings::Settings;
+
+/// The next step of a request.
+#[derive(Debug)]
+pub(crate) enum NextStep {
+    /// To load the bindings of the callee.
+    LookUp(Callee),
+    /// To find the user whose phone has the Request-URI as its Contact.
+    FindContact(Box<ContactSearch>),
+    /// To forward the request to the one target of this plan.
+    Forward(Plan),
+}
+
+/// The next step of a request with this Request-URI and destination.
+pub(crate) fn next_step(
+    request: &Request,
+    uri: &Uri<'_>,
+    destination: Destination,
+    toward: Toward,
+    gruus: &Gruus,
+    settings: &Settings,
+) -> Result<NextStep, Reject> {
+    match destination {
+        Destination::User(aor) if request.next_route().is_none() => Ok(NextStep::LookUp(Callee::user(aor))),
+        // RFC 5627 6.1: what is left of the Route is then the way to the phone.
+        Destination::Gruu(name) => gruus.read(request.uri(), name).map(NextStep::LookUp),
+        Destination::Elsewhere
+            if matches!(toward, Toward::Anybody)
+                && let Some(search) = ContactSearch::of_admitted(request, uri, settings) =>
+        {
+            Ok(NextStep::FindContact(search))
+        }
+        _ => {
+            let target = target_for_next(&Next::of(request, uri)?, toward, request, settings)?;
+            let goes_to_other_side = matches!(toward, Toward::OtherSide(_));
+            Ok(NextStep::Forward(Plan { goes_to_other_side, ..Plan::one(target) }))
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! A search for targets: what a plan still lacks, and what the plan is for.
+//!
+//! A target may be another user of ours: a Contact or a redirection names it. Its bindings are loaded, and their targets take
+//! its place in the plan, as if the request had come back with another Request-URI (a spiral, RFC 3261 6, RFC 5393). So each
+//! user is followed once, no deeper than Max-Forwards lets a spiral go, and the plan gets no more targets than
+//! `limits.targets`; a loop of users ends with the phones of all of them. Then all host names are resolved at once. What a name
+//! of another kind (a group, a number) stands for is found in the same way: one more [`Lookup`].
+//!
+//! The first lookup of a request is not made here: nearly every call needs only that one, and no search is allocated for it.
+//! Must not load or resolve anything: that is done by `core`.
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+
+use location::Aor;
+use parser::Method;
+use smallvec::SmallVec;
+
+use super::redirect::Redirect;
+use super::user_contacts::UserContacts;
+use super::{Callee, Destination, Group, Gruus, Plan};
+use crate::forward::BranchId;
+use crate::hop::Name;
+use crate::reject::Reject;
+use crate::request::Request;
+use crate::settings::Settings;
+use crate::target::Target;
+
+/// Max-Forwards of a request that has none (RFC 3261 16.6 step 3).
+const MAX_FORWARDS: u8 = 70;
+
+/// A search, and what its plan is for.
+#[derive(Debug)]
+pub(crate) struct Search {
+    /// What is known and what is missing.
+    pub(crate) targets: TargetSearch,
+    /// What follows.
+    pub(crate) purpose: Purpose,
+}
+
+/// What a plan is for.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a search is boxed, and nearly all are for a request")]
+pub(crate) enum Purpose {
+    /// To forward this request.
+    Forward(Request),
+    /// To go on with a response context: this branch was redirected (RFC 3261 16.7 step 4).
+    Redirection(BranchId),
+}
+
+/// A plan that lacks something.
+#[derive(Debug)]
+pub(crate) struct TargetSearch {
+    plan: Plan,
+    /// The users that were looked up already, or are now.
+    seen: Vec<Aor>,
+    waiting: VecDeque<Lookup>,
+    current: Option<Lookup>,
+    /// A user at this depth is not looked up any more.
+    max_depth: u8,
+    /// The address of whoever named the hosts that no binding names; none in a dialog, whose other side may be anywhere.
+    from: Option<IpAddr>,
+    /// Whether a further address of a host may be tried after the first one.
+    may_try_again: bool,
+    /// The refusal if no target is found.
+    reject: Reject,
+    /// Whether `limits.targets` left a target out.
+    is_cut: bool,
+}
+
+/// What a search lacks.
+#[derive(Debug)]
+pub(crate) enum Missing {
+    /// The bindings of this user.
+    User(Aor),
+    /// The addresses of these host names.
+    Names(SmallVec<[Name; 1]>),
+}
+
+/// A user to be looked up.
+#[derive(Debug)]
+struct Lookup {
+    callee: Callee,
+    /// The preference of its targets, in thousandths.
+    q: u16,
+    /// How many users named one another until this one.
+    depth: u8,
+}
+
+impl TargetSearch {
+    /// For the rest of the plan of a request; `callee` is the user that the plan is for, if there is one.
+    pub(crate) fn for_request(request: &Request, mut plan: Plan, callee: Option<&Aor>, gruus: &Gruus) -> Self {
+        let users = plan.users.take();
+        let from = (!plan.goes_to_other_side).then(|| request.flow.remote.ip());
+        let may_try_again = !request.in_dialog && request.method() != Method::Cancel;
+        let mut search = Self::new(plan, request, from, may_try_again);
+        search.seen.extend(callee.cloned());
+        search.queue(users, None, 1, gruus);
+        search
+    }
+
+    /// For the plan of the Contacts of a redirection, the best one first, by a phone at `from`. `plan` is empty and says how
+    /// they are tried.
+    pub(crate) fn for_redirection(
+        request: &Request,
+        from: IpAddr,
+        contacts: Vec<Redirect>,
+        plan: Plan,
+        settings: &Settings,
+    ) -> Self {
+        let mut search = Self::new(plan, request, Some(from), true);
+        for contact in contacts {
+            let q = contact.q;
+            if let Destination::User(aor) = &contact.destination {
+                search.waiting.push_back(Lookup { callee: Callee::user(aor.clone()), q, depth: 1 });
+            } else if let Some(target) = contact.target(settings) {
+                search.insert(Plan::one(target), q, settings);
+            }
+        }
+        search
+    }
+
+    fn new(plan: Plan, request: &Request, from: Option<IpAddr>, may_try_again: bool) -> Self {
+        Self {
+            plan,
+            seen: Vec::new(),
+            waiting: VecDeque::new(),
+            current: None,
+            max_depth: request.hops.unwrap_or(MAX_FORWARDS),
+            from,
+            may_try_again,
+            reject: Reject::NotRegistered,
+            is_cut: false,
+        }
+    }
+
+    /// What is to be found out next; none if the plan lacks nothing.
+    pub(crate) fn missing(&mut self, settings: &Settings) -> Option<Missing> {
+        if let Some(callee) = self.next_user(settings) {
+            return Some(Missing::User(callee.aor.clone()));
+        }
+        // The caller that asked for the URIs themselves needs no addresses (RFC 3841 9.1).
+        let names = if self.plan.disposition.redirect { SmallVec::new() } else { self.plan.names() };
+        (!names.is_empty()).then_some(Missing::Names(names))
+    }
+
+    fn next_user(&mut self, settings: &Settings) -> Option<&Callee> {
+        while let Some(lookup) = self.waiting.pop_front() {
+            if self.seen.len() > settings.limits.targets || self.room(settings) == 0 {
+                self.is_cut = true;
+                self.waiting.clear();
+                break;
+            }
+            if lookup.depth < self.max_depth && !self.seen.contains(&lookup.callee.aor) {
+                self.seen.push(lookup.callee.aor.clone());
+                return Some(&self.current.insert(lookup).callee);
+            }
+        }
+        None
+    }
+
+    /// The user that is being looked up.
+    pub(crate) fn current(&self) -> Option<&Callee> {
+        self.current.as_ref().map(|lookup| &lookup.callee)
+    }
+
+    /// The plan of that user; an empty one if it has no bindings, or they could not be loaded.
+    pub(crate) fn found(&mut self, mut plan: Plan, gruus: &Gruus, settings: &Settings) {
+        let Some(Lookup { q, depth, .. }) = self.current.take() else { return };
+        self.queue(plan.users.take(), Some(q), depth.saturating_add(1), gruus);
+        self.insert(plan, q, settings);
+    }
+
+    /// The addresses of the host names, a list each (RFC 3263 4); of a name without a list none are known.
+    pub(crate) fn resolved(&mut self, addresses: &[SmallVec<[SocketAddr; 2]>], settings: &Settings) {
+        self.plan.resolve(addresses, self.may_try_again, self.from, settings);
+        self.reject = Reject::Unroutable;
+    }
+
+    /// Whether `limits.targets` left a target out.
+    pub(crate) const fn is_cut(&self) -> bool {
+        self.is_cut
+    }
+
+    /// The plan that lacks nothing any more, or why there is none.
+    pub(crate) fn finish(self) -> Result<Plan, Reject> {
+        let mut plan = self.plan;
+        if !plan.disposition.fork && !plan.disposition.redirect {
+            plan.keep_best();
+        }
+        if plan.groups.is_empty() { Err(self.reject) } else { Ok(plan) }
+    }
+
+    fn queue(&mut self, users: Option<Box<UserContacts>>, q: Option<u16>, depth: u8, gruus: &Gruus) {
+        for user in users.into_iter().flat_map(|users| users.0) {
+            let own_q = user.q;
+            let callee = user.into_callee(gruus);
+            self.waiting.extend(callee.map(|callee| Lookup { callee, q: q.unwrap_or(own_q), depth }));
+        }
+    }
+
+    /// Puts the targets that were found for a user or a Contact into the plan.
+    fn insert(&mut self, found: Plan, q: u16, settings: &Settings) {
+        // What this user tries after one another stays in that order, before those with a lower preference.
+        let place = self.plan.groups.partition_point(|group| group.q > q);
+        for (at, group) in (place..).zip(found.groups) {
+            let targets: Vec<_> = group.targets.into_iter().filter(|target| !self.has(target)).collect();
+            let room = self.room(settings);
+            self.is_cut |= targets.len() > room;
+            let targets = targets.into_iter().take(room);
+            let beside = if self.plan.is_parallel() {
+                self.plan.groups.first_mut()
+            } else {
+                self.plan.groups.get_mut(at).filter(|beside| beside.q == q)
+            };
+            match beside {
+                Some(beside) => beside.targets.extend(targets),
+                None => self.plan.groups.insert(at, Group { q, targets: targets.collect() }),
+            }
+        }
+        self.plan.groups.retain(|group| !group.targets.is_empty());
+        let room = self.room(settings);
+        self.plan.spares.extend(found.spares.into_iter().take(room));
+    }
+
+    fn room(&self, settings: &Settings) -> usize {
+        settings.limits.targets.saturating_sub(self.plan.targets().count())
+    }
+
+    /// RFC 3261 16.5, RFC 5626 7: a URI is in a target set once, and a phone that has two flows is tried over one of them.
+    fn has(&self, target: &Target) -> bool {
+        let (instance, contact) =
+            (target.uri.instance(), target.uri.binding().map(|binding| binding.contact().to_vec()));
+        self.plan.targets().any(|other| {
+            let same_phone = instance.is_some() && other.uri.instance() == instance;
+            same_phone || other.uri.binding().is_some_and(|binding| Some(binding.contact()) == contact.as_deref())
+        })
+    }
+}
