@@ -113,6 +113,11 @@ impl Target {
     }
 }
 
+/// Whether a URI is a `sips:` one.
+pub(crate) fn is_sips(uri: &[u8]) -> bool {
+    uri.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"sips:"))
+}
+
 /// The URI in a Route or Path value.
 pub(crate) fn route_uri(value: &[u8]) -> Option<SipUri<'_>> {
     match Route::parse(value).ok()?.address.uri {

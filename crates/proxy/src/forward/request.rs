@@ -10,7 +10,7 @@ use crate::hop::Hop;
 use crate::mac::Mac;
 use crate::request::Request;
 use crate::settings::Settings;
-use crate::target::{Target, route_uri};
+use crate::target::{Target, is_sips, route_uri};
 
 /// Max-Forwards of a request that came without (RFC 3261 16.6 step 3).
 const MAX_FORWARDS: u8 = 70;
@@ -155,14 +155,23 @@ fn write_record_routes(out: &mut Vec<u8>, forwarding: &Forwarding<'_>, settings:
     let back = Hop::back(&request.flow);
     let reached = Hop { remote: target.remote(hop), ..**hop };
     let token = token_for(request, (&reached, target), settings, mac);
+    // RFC 3261 16.6 step 4: requests of a dialog with a `sips:` URI must not leave TLS either.
+    let is_secure = is_sips(request.uri());
     let mut write = |side: &Hop| {
-        out.extend_from_slice(b"Record-Route: <sip:");
+        out.extend_from_slice(if is_secure { b"Record-Route: <sips:" } else { b"Record-Route: <sip:" });
         out.extend_from_slice(&token);
         out.push(b'@');
         write_own_address(out, side, settings);
-        if side.transport != Transport::Udp {
+        // RFC 5630 3.1.4: in a `sips:` URI the transport is the one below TLS, and TCP is the default.
+        let transport = match side.transport {
+            Transport::Udp => None,
+            Transport::Tls if is_secure => None,
+            Transport::Wss if is_secure => Some(Transport::Ws),
+            transport => Some(transport),
+        };
+        if let Some(transport) = transport {
             out.extend_from_slice(b";transport=");
-            out.extend_from_slice(side.transport.param().as_bytes());
+            out.extend_from_slice(transport.param().as_bytes());
         }
         out.extend_from_slice(b";lr>\r\n");
     };

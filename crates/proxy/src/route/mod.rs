@@ -46,7 +46,7 @@ pub(crate) use preferences::Disposition;
 pub(crate) use privacy::keeps_privacy;
 pub(crate) use redirect::redirects;
 pub(crate) use search::{Missing, Purpose, Search, TargetSearch};
-pub(crate) use secure::{admits_hop, is_sips};
+pub(crate) use secure::admits_hop;
 pub(crate) use targets::{Toward, may_answer, over_flow, plan_for_bindings, plan_for_callee, target_for_next};
 pub(crate) use today::flow_today;
 pub(crate) use user_contacts::{UserContact, UserContacts};

@@ -1,16 +1,12 @@
 //! `sips:` (RFC 3261 26.2.2, RFC 5630 5.3): a request to such a URI leaves over TLS or not at all, and to `sips:` Contacts only.
 //!
-//! InitialSubscribe wherever a way is found: for bindings, for Route and Request-URI, for redirections, for the NOTIFYs of a subscription.
-//! The flow that a phone registered over counts like any other way. Must not decide what else may be called.
+//! Applied wherever a next hop is chosen: for bindings, for Route and Request-URI, for redirections, for the NOTIFYs of a
+//! subscription. The flow that a phone registered over is judged like any other next hop. Must not decide what else may be called.
 
 use crate::reject::Reject;
 
 use super::Way;
-
-/// Whether a URI is a `sips:` one.
-pub(crate) fn is_sips(uri: &[u8]) -> bool {
-    uri.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"sips:"))
-}
+use crate::target::is_sips;
 
 /// Whether a request to this Request-URI may be sent to this Contact, if there is a way to it that may be secure.
 pub(crate) fn admits(asked: &[u8], contact: &[u8], way: Option<&Way>) -> Result<(), Reject> {

@@ -16,11 +16,11 @@ use crate::reject::Reject;
 use crate::request::{FlowAhead, Request};
 use crate::settings::unregistered_fixed_bindings;
 use crate::settings::{Settings, Strategy};
+use crate::target::is_sips;
 
 use super::preferences::{self, Candidate, Candidates, Disposition};
 use super::{
-    Callee, Group, Gruus, Plan, Target, TargetUri, UserContact, Way, admits_hop, is_sips, route_uri, secure, way_over,
-    way_to,
+    Callee, Group, Gruus, Plan, Target, TargetUri, UserContact, Way, admits_hop, route_uri, secure, way_over, way_to,
 };
 
 /// The plan for a user with this record.

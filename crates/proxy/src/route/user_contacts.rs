@@ -9,8 +9,9 @@ use location::{Aor, Binding};
 use parser::{Method, Uri};
 
 use super::preferences::Candidate;
-use super::{Callee, Destination, Gruus, Plan, Target, Way, destination, is_sips};
+use super::{Callee, Destination, Gruus, Plan, Target, Way, destination};
 use crate::settings::{Settings, Strategy};
+use crate::target::is_sips;
 
 /// A Contact that names a user of ours.
 #[derive(Debug)]

@@ -1,9 +1,10 @@
-//! `sips:` without TLS: nothing for such a URI leaves in the clear (RFC 3261 26.2.2, RFC 5630 5.3).
+//! `sips:`: nothing for such a URI leaves in the clear, and dialogs stay on TLS (RFC 3261 26.2.2, RFC 5630 5.3).
 
 use location::Aor;
-use proxy::{Account, Authentication, Foreign, fixed_bindings};
+use parser::Transport;
+use proxy::{Account, Authentication, Foreign, Listener, fixed_bindings};
 
-use crate::sim::{Agent, DOMAIN, Sip, World};
+use crate::sim::{Agent, DOMAIN, Sip, World, at};
 
 /// A refusal because there is no TLS: 480, with the Warning that says why.
 fn refused(phone: &Agent, code: u16) {
@@ -166,4 +167,35 @@ fn in_a_dialog_and_to_a_subscriber_neither() {
     alice.sends(&subscribe.set("Contact", format!("<sips:alice@{}>", alice.address)));
     refused(&alice, 380);
     world.give_up();
+}
+
+#[test]
+fn the_record_route_of_a_call_to_a_sips_uri_is_sips() {
+    // checklist 50, 116
+    let tls = Listener { transport: Transport::Tls, address: at(1) };
+    for (uri, prefix, suffix) in [
+        ("sips:bob@office.example", "<sips:", "@192.0.2.1:5060;lr>"),
+        ("sip:bob@office.example", "<sip:", "@192.0.2.1:5060;transport=tls;lr>"),
+    ] {
+        let world = World::with(|settings| settings.listeners.push(tls));
+        let (alice, bob) = (world.tls("alice"), world.tls("bob"));
+        bob.registers();
+        let invite = alice.request("INVITE", uri);
+        alice.sends(&invite);
+        let heard = bob.expects("INVITE");
+        let [route] = heard.values("Record-Route").collect::<Vec<_>>()[..] else { panic!("{heard}") };
+        assert!(route.starts_with(prefix) && route.ends_with(suffix), "{route}");
+        bob.answers(&heard, 200);
+        let ok = alice.expects("200");
+        alice.acks(&invite, &ok);
+        bob.expects("ACK");
+        alice.sends(&alice.within(&invite, &ok, "INFO"));
+        let info = bob.expects("INFO");
+        bob.answers(&info, 200);
+        alice.expects("200");
+        bob.sends(&bob.back_within(&invite, &ok, "BYE"));
+        let bye = alice.expects("BYE");
+        alice.answers(&bye, 200);
+        bob.expects("200");
+    }
 }

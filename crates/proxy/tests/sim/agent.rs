@@ -50,8 +50,12 @@ impl Agent {
 
     /// The URI of this phone.
     pub(crate) fn contact(&self) -> String {
-        let transport = if self.transport == Transport::Tcp { ";transport=tcp" } else { "" };
-        format!("sip:{}@{}{transport}", self.user(), self.address)
+        let (scheme, transport) = match self.transport {
+            Transport::Tls => ("sips", ""),
+            Transport::Tcp => ("sip", ";transport=tcp"),
+            _ => ("sip", ""),
+        };
+        format!("{scheme}:{}@{}{transport}", self.user(), self.address)
     }
 
     // What it says.

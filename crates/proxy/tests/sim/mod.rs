@@ -94,6 +94,11 @@ impl World {
         self.agent(name, Transport::Tcp)
     }
 
+    /// A phone on TLS, with a `sips:` Contact; the settings need a listener for it.
+    pub(crate) fn tls(&self, name: &str) -> Agent {
+        self.agent(name, Transport::Tls)
+    }
+
     fn agent(&self, name: &str, transport: Transport) -> Agent {
         let id = self.state.borrow_mut().add_agent(name, transport);
         Agent::new(Rc::clone(&self.state), id, name, transport)
