@@ -1,7 +1,7 @@
-//! What the core asks of its driver: questions, answers, and how to go on with an answer.
+//! Questions of the core to its driver, their answers, and the state to continue with.
 //!
-//! A [`Continuation`] owns all that is needed to go on; dropping it leaks nothing. At most one question is open per
-//! request. A failure is an answer too, so that every request ends.
+//! A [`Continuation`] owns this state, so that a question that is never answered leaks nothing. A request has at most
+//! one open question. A failure is an answer too, so that every request ends.
 
 use std::net::SocketAddr;
 
@@ -17,46 +17,46 @@ use crate::route::{Callee, ContactSearch, DialogCheck, Search};
 /// A question to the driver.
 #[derive(Debug)]
 pub enum Question {
-    /// The record of this AoR. Answered by [`Answer::Loaded`].
+    /// Load the record of this AoR. Answered by [`Answer::Loaded`].
     Load(Aor),
-    /// Make this the record of its AoR if `expected` still is. Answered by [`Answer::Committed`], [`Answer::Conflict`],
+    /// Store this record if `expected` is still the stored one. Answered by [`Answer::Committed`], [`Answer::Conflict`],
     /// [`Answer::Full`] or [`Answer::Failed`].
     Commit {
-        /// The one it was computed from, if there was one.
+        /// The record that the new one was computed from; `None` if there was none.
         expected: Option<Record>,
         /// The record to store.
         record: Record,
     },
-    /// The addresses of these host names, one list each. Answered by [`Answer::Resolved`].
+    /// Resolve these host names. Answered by [`Answer::Resolved`].
     Resolve(SmallVec<[Name; 1]>),
 }
 
-/// What the driver found out.
+/// The answer of the driver.
 #[derive(Clone, Debug)]
 pub enum Answer {
     /// The record, if there is one.
     Loaded(Option<Record>),
-    /// The record is stored, safely.
+    /// The record is stored durably.
     Committed,
-    /// Somebody else stored another version meanwhile.
+    /// Another version has been stored meanwhile.
     Conflict,
-    /// Addresses in order of preference, for each name asked; an empty list if it has none.
+    /// For each name its addresses in order of preference; an empty list if it has none.
     Resolved(SmallVec<[SmallVec<[SocketAddr; 2]>; 1]>),
-    /// There is no room for the change now: too many wait for the disk, or it is full.
+    /// The store cannot take the change now: too many changes wait for the disk, or it is full.
     Full,
-    /// The question could not be answered (store down, deadline passed).
+    /// The question could not be answered: the store failed, or the time limit has passed.
     Failed,
     /// A transmit could not be sent.
     Undelivered,
 }
 
-/// How to go on when the answer to a question is there. Opaque to the driver.
+/// The state to continue with when the answer to a question arrives. Opaque to the driver.
 #[derive(Debug)]
 pub struct Continuation(pub(crate) Resume);
 
 impl Continuation {
-    /// How to go on when a transmit with this text could not be sent. Its top Via names the transaction; to be given to
-    /// the core that sent it.
+    /// The state for a transmit with this text that could not be sent, for [`Answer::Undelivered`]. Its top Via names the
+    /// transaction. It must be given to the core that sent it.
     pub const fn undelivered(text: Bytes) -> Self {
         Self(Resume::Transmit(text))
     }
@@ -65,8 +65,8 @@ impl Continuation {
 /// A request that waits for an answer.
 pub(crate) type RequestSlot = Box<Option<Request>>;
 
-/// Keeps one empty slot for the next request, so that stateless forwarding does not allocate. One is enough where the store
-/// answers at once.
+/// Keeps one empty slot for the next request, so that stateless forwarding does not allocate. One slot is enough for
+/// a store that answers in the same turn.
 #[derive(Debug, Default)]
 pub(crate) struct RequestSlots(Option<RequestSlot>);
 
@@ -86,26 +86,26 @@ impl RequestSlots {
 
 #[derive(Debug)]
 pub(crate) enum Resume {
-    /// A REGISTER, for the record of its AoR.
+    /// A REGISTER waits for the record of its AoR.
     RegisterLoad(Box<PendingRegister>),
-    /// A REGISTER, for its commit.
+    /// A REGISTER waits for its commit.
     RegisterCommit(Box<PendingRegister>),
-    /// A request to a user of ours, for the bindings of that user.
+    /// A request to a local user waits for the bindings of that user.
     Callee(RequestSlot, Callee),
-    /// A request or a redirection, for what its plan still lacks.
+    /// A request or a redirection waits for what its plan still lacks.
     Search(Box<Search>),
-    /// A request in a dialog, for the registration of one of its sides.
+    /// A request in a dialog waits for the bindings of one of its sides.
     Dialog(RequestSlot, Box<DialogCheck>),
-    /// A request to the Contact of a phone, for the bindings of a user that may have registered it.
+    /// A request to the Contact of a phone waits for the bindings of a user that may have registered it.
     Contact(RequestSlot, Box<ContactSearch>),
-    /// The CANCEL of an INVITE that is not known, for the registration of its caller.
+    /// The CANCEL of an unknown INVITE waits for the bindings of its caller.
     Cancel(RequestSlot),
-    /// Calls to this user, for a phone that registered while they ring.
+    /// Calls to this user wait for the bindings of a phone that registered meanwhile.
     LateRegistration(Aor),
-    /// A subscription, for the record that it is about.
+    /// A subscription waits for the record that it reports.
     Notify(u64),
-    /// A subscription, for the addresses that its NOTIFYs go to.
+    /// A subscription waits for the addresses that its NOTIFYs go to.
     NotifyTarget(u64, Name),
-    /// A request or response that was sent, in case it cannot be delivered.
+    /// A message that could not be sent.
     Transmit(Bytes),
 }

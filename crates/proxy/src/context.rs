@@ -1,4 +1,4 @@
-//! What every step of one verb shares: the time, the keys, scratch memory and the way out.
+//! What the methods below the core share during one call: time, keys, settings, scratch memory and the outbox.
 
 use parser::{Reply, Rewrite};
 
@@ -11,12 +11,12 @@ use crate::outbox::Outbox;
 use crate::request::{Request, TransactionKey};
 use crate::settings::Settings;
 
-/// Lent to every step of a verb.
+/// Borrowed from the core for one call of the driver.
 pub(crate) struct Context<'a> {
     pub(crate) now: Now,
     pub(crate) mac: &'a Mac,
     pub(crate) worker: u8,
-    /// Those of now; what has begun keeps those it began with.
+    /// The current settings. A response context keeps the settings that it started with.
     pub(crate) settings: &'a Settings,
     pub(crate) connections: &'a Connections,
     pub(crate) rewrite: &'a mut Rewrite,
@@ -24,7 +24,7 @@ pub(crate) struct Context<'a> {
 }
 
 impl Context<'_> {
-    /// Answers a request with a response made here.
+    /// Sends a response of this server.
     pub(crate) fn reply(
         &mut self,
         request: &Request,
@@ -36,8 +36,7 @@ impl Context<'_> {
         self.reply_as(request, tag.as_bytes(), status, reason, more)
     }
 
-    /// As [`Context::reply`], with this To tag. Returns what was sent; nothing if nothing may be
-    /// ([`amplification`]).
+    /// As [`Context::reply`], with this To tag. Returns the response; empty if none may be sent ([`amplification`]).
     pub(crate) fn reply_as(
         &mut self,
         request: &Request,
@@ -46,7 +45,7 @@ impl Context<'_> {
         reason: &[u8],
         more: impl FnOnce(&mut Reply<'_>),
     ) -> &[u8] {
-        // RFC 3261 8.2.6.2: a 100 has no tag of ours.
+        // RFC 3261 8.2.6.2: a 100 gets no To tag.
         let tag = (status > 100).then_some(tag);
         let limit = amplification::limit(request, self.settings);
         let mut fitted = Fitted::Whole;
@@ -70,8 +69,8 @@ impl Context<'_> {
     }
 }
 
-/// Our To tag in responses to a request: the same for every copy of it (RFC 3261 8.2.7), so that the ACK can be
-/// recognised without having kept anything.
+/// Our To tag in responses to a request. Each retransmission gets the same one (RFC 3261 8.2.7), so that the ACK can
+/// be recognised without any state.
 pub(crate) struct ToTag([u8; TO_TAG_DIGITS]);
 
 const TO_TAG_DIGITS: usize = 16;
@@ -90,7 +89,7 @@ impl ToTag {
     }
 }
 
-/// Whether an ACK acknowledges a final response that was made here: then it ends here.
+/// Whether an ACK acknowledges a final response of this server.
 pub(crate) fn acknowledges_us(ack: &Request, mac: &Mac) -> bool {
     let [_, to_tag] = ack.tags();
     to_tag.len() == TO_TAG_DIGITS && to_tag == ToTag::new(ack, mac).as_bytes()

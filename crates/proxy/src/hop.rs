@@ -73,8 +73,8 @@ impl Hop {
         self
     }
 
-    /// Whether a message that came over a flow came from here: over UDP from the same address and port; over a stream by the
-    /// same connection, or from the address that was connected to where that one was closed.
+    /// Whether a message that came over a flow came from here: over UDP from the same address and port; over a stream
+    /// by the same connection, or from the address that was connected to where that one was closed.
     pub(crate) fn is_source_of(&self, flow: &Flow) -> bool {
         let same = match self.transport.is_reliable() {
             true => {
@@ -86,8 +86,8 @@ impl Hop {
         self.transport == flow.transport && same
     }
 
-    /// The response that stands for a request that could not be sent there: as from the next hop (RFC 3261 16.9), or of a flow
-    /// that is closed (RFC 5626 11.5).
+    /// The response that stands for a request that could not be sent there: as from the next hop (RFC 3261 16.9), or
+    /// of a flow that is closed (RFC 5626 11.5).
     pub(crate) const fn failure(&self) -> u16 {
         match self.over {
             Over::ConnectionOnly(_) => 430,

@@ -1,6 +1,6 @@
-//! A target of a request: what becomes its Request-URI, and the way there (RFC 3261 16.5, 16.6 steps 2, 6 and 7).
+//! A target of a request: its Request-URI and its next hop (RFC 3261 16.5, 16.6 steps 2, 6 and 7).
 //!
-//! Values only: which targets there are is decided by `route`.
+//! Plain values. Must not decide which targets a request has: that is done by `route`.
 
 use std::net::SocketAddr;
 
@@ -11,14 +11,14 @@ use parser::{Header as _, SipUri, Uri};
 use crate::hop::{Hop, Name};
 use crate::request::Request;
 
-/// One address to try.
+/// One URI of the target set (RFC 3261 16.5).
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
-    /// What becomes the Request-URI.
+    /// The new Request-URI.
     pub(crate) uri: TargetUri,
-    /// How it is reached.
+    /// The next hop.
     pub(crate) way: Way,
-    /// Whether that is the phone's own flow: its Contact may not lead to it.
+    /// Whether the next hop is the flow that the phone registered over. Its Contact may not lead to the phone.
     pub(crate) over_flow: bool,
 }
 
@@ -27,25 +27,25 @@ pub(crate) struct Target {
 pub(crate) enum TargetUri {
     /// The Contact of a binding.
     Binding(Record, usize),
-    /// The same for a request that brings its own Route: the Path of the binding is not used (RFC 5627 6.1).
+    /// The Contact of a binding whose Path is not used: the request has a Route of its own (RFC 5627 6.1).
     BindingAlone(Record, usize),
-    /// The one that the request has.
+    /// The Request-URI that the request has already.
     Request,
-    /// One that a redirection named.
+    /// A Contact of a redirection.
     Redirect(Box<[u8]>),
 }
 
-/// How a target is reached.
+/// The next hop of a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
-    /// Known.
+    /// An address or a flow.
     Hop(Hop),
-    /// Through DNS.
+    /// A host name that has to be resolved.
     Name(Name),
 }
 
 impl TargetUri {
-    /// The binding that it comes from.
+    /// The binding whose Contact it is.
     pub(crate) fn binding(&self) -> Option<Binding<'_>> {
         match self {
             Self::Binding(record, index) | Self::BindingAlone(record, index) => record.bindings().get(*index),
@@ -53,7 +53,7 @@ impl TargetUri {
         }
     }
 
-    /// The address of record whose binding it is; empty for the bindings that the configuration makes, and for all else.
+    /// The address of record of that binding; empty for configured bindings, and without a binding.
     pub(crate) fn aor(&self) -> &[u8] {
         match self {
             Self::Binding(record, _) | Self::BindingAlone(record, _) => record.aor(),
@@ -61,13 +61,13 @@ impl TargetUri {
         }
     }
 
-    /// As it stands there.
+    /// The URI as text.
     pub(crate) fn bytes<'a>(&'a self, request: &'a Request) -> &'a [u8] {
         self.with_path(request).0
     }
 
-    /// The same, and the stored Path, which goes before any other Route (RFC 3327 5.4); empty if there is none. Both at
-    /// once: a binding is found by reading those before it.
+    /// The URI as text, and the stored Path (RFC 3327 5.4), which is empty if there is none. One function for both:
+    /// to find a binding, all bindings before it have to be read.
     pub(crate) fn with_path<'a>(&'a self, request: &'a Request) -> (&'a [u8], &'a [u8]) {
         match self {
             Self::Binding(..) => self.binding().map(|binding| (binding.contact(), binding.path())).unwrap_or_default(),
@@ -77,12 +77,12 @@ impl TargetUri {
         }
     }
 
-    /// Whether a redirection named it.
+    /// Whether it is a Contact of a redirection.
     pub(crate) const fn is_redirect(&self) -> bool {
         matches!(self, Self::Redirect(_))
     }
 
-    /// The phone that it is one contact of: `+sip.instance` (RFC 5626 4.1).
+    /// The instance of its phone: `+sip.instance` (RFC 5626 4.1).
     pub(crate) fn instance(&self) -> Option<&[u8]> {
         self.binding().and_then(|binding| binding.instance())
     }
@@ -99,15 +99,15 @@ impl Way {
 }
 
 impl Target {
-    /// The address at the other end of a hop to it. That of the hop is where to connect to once the phone's own connection
-    /// is closed.
+    /// The address of the peer if a request is sent over this hop now. The hop itself has the address to connect to
+    /// when the connection of the phone is closed.
     pub(crate) fn remote(&self, hop: &Hop) -> SocketAddr {
         let flow = self.uri.binding().map(|binding| binding.flow());
         let flow = flow.filter(|flow| hop.connection().is_some() && flow.id.connection() == hop.connection());
         flow.map_or(hop.remote, |flow| flow.remote)
     }
 
-    /// The URI that the request is sent with.
+    /// The Request-URI that the request is sent with.
     pub(crate) fn uri<'a>(&'a self, request: &'a Request) -> &'a [u8] {
         self.uri.bytes(request)
     }

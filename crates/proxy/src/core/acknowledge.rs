@@ -1,11 +1,12 @@
-//! ACK (RFC 3261 17, RFC 6026 7.1): it ends with the transaction that it acknowledges, goes the way of its INVITE, or goes on in
-//! its dialog.
+//! ACK (RFC 3261 17, RFC 6026 7.1): the ACK of a response of this server ends here, the ACK of a forwarded failure is
+//! forwarded like its INVITE, and the ACK of a 2xx is forwarded within its dialog.
 //!
-//! The ACK of a 2xx may come on the branch of its INVITE, or without any branch (RFC 2543): its transaction key is that of the
-//! INVITE then. In Accepted it is passed on, by its own Route and Request-URI; only the ACK of a refusal has the Request-URI
-//! of the INVITE, which is replaced again as it was in the INVITE. The To tag tells which final an ACK acknowledges: with the
-//! identifiers and the tags of somebody else's call, the ACK of an INVITE of its own would reach a phone as that call's. An ACK cannot be challenged, so one that nothing here knows
-//! goes nowhere.
+//! The ACK of a 2xx may have the branch of its INVITE, or no branch (RFC 2543): then its transaction key is that of
+//! the INVITE. In state Accepted it is forwarded by its own Route and Request-URI. Only the ACK of a failure has the
+//! Request-URI of the INVITE, which is replaced as it was in the INVITE. The To tag says which final response an ACK
+//! acknowledges: otherwise an attacker could send an INVITE with the identifiers of another call, and its ACK would
+//! reach a phone as the ACK of that call. An ACK cannot be challenged, so an ACK that belongs to nothing known here
+//! is dropped.
 
 use super::Core;
 use crate::clock::Now;
@@ -21,7 +22,7 @@ use crate::route;
 use crate::target::{Target, TargetUri, Way};
 
 impl Core {
-    /// Finds out what an ACK belongs to.
+    /// Finds the transaction, the pin or the dialog that an ACK belongs to.
     pub(super) fn acknowledge(&mut self, now: Now, mut request: Request, outbox: &mut Outbox) {
         let [_, to_tag] = request.tags();
         if let Some(id) = self.forks.id_of(request.key)
@@ -47,10 +48,10 @@ impl Core {
         self.acknowledge_success(now, request, answered_by, outbox);
     }
 
-    /// An ACK that acknowledges no refusal known here goes on in its dialog, from its sender only: it cannot be challenged, and
-    /// credentials that it repeats from its INVITE (RFC 3261 22.1) prove nothing to somebody else who has read them.
-    /// `answered_by`: which phone sent the 2xx that it acknowledges, if the transaction of its INVITE is still known and the
-    /// ACK is from its sender.
+    /// Forwards the ACK of a 2xx within its dialog, if it comes from the sender that the dialog knows: an ACK cannot
+    /// be challenged, and the credentials that it repeats from its INVITE (RFC 3261 22.1) prove nothing, since others
+    /// have read them. `answered_by`: the hop of the phone that sent the 2xx, if the transaction of the INVITE is
+    /// still known and the ACK comes from its sender.
     fn acknowledge_success(&mut self, now: Now, mut request: Request, answered_by: Option<Hop>, outbox: &mut Outbox) {
         let dialog = route::accept_routes(&mut request, &self.settings, &self.mac).ok();
         match (dialog.filter(|_| ingress::hops(request.hops).is_ok()), answered_by) {
@@ -63,8 +64,8 @@ impl Core {
         }
     }
 
-    /// A caller that ignores Record-Route sends the ACK without a Route. It reaches the phone that sent the 2xx, and nobody
-    /// else, whatever the Request-URI says: that is not judged here.
+    /// Forwards the ACK of a caller that ignores Record-Route, and so sends no Route, to the phone that sent the 2xx. The
+    /// Request-URI is not authorized here, so it must not choose the next hop.
     fn acknowledge_phone(&mut self, now: Now, request: &Request, hop: Hop, outbox: &mut Outbox) {
         let target = Target { uri: TargetUri::Request, way: Way::Hop(hop), over_flow: false };
         let sent = route::admits_hop(request.uri(), b"", &target.way)

@@ -1,4 +1,4 @@
-//! The steps that ask for credentials (RFC 3261 10.3 steps 2 to 5, 16.3 step 6).
+//! Decides who may send a request: the steps that ask for credentials (RFC 3261 10.3 steps 2 to 5, 16.3 step 6).
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::settings::{Authentication, Named, Settings};
 use crate::watch::Watcher;
 
 impl Core {
-    /// RFC 3261 16.3 step 6. The user that the sender has authenticated as; nobody where that is not required.
+    /// RFC 3261 16.3 step 6. Returns the user that the sender has authenticated as, or nobody where none is required.
     pub(super) fn admit(
         &mut self,
         now: Now,
@@ -33,8 +33,8 @@ impl Core {
         let AuthRequirement::Credentials(domain) = route::admission(request, destination, &settings)? else {
             return Ok(Proven::Nobody);
         };
-        // A sender with a name that no user may have is challenged all the same, but it is logged: a trunk that is
-        // missing from `trusted` looks like that.
+        // A sender whose From names no possible user is challenged as well, and logged: this is what a trunk looks like
+        // that is missing from `trusted`.
         if presented.is_empty()
             && let Some(reject) = route::is_strangers(request, destination, &settings)
         {
@@ -44,7 +44,8 @@ impl Core {
         self.admit_as(request, proven, outbox)
     }
 
-    /// A sender that authenticated as this user calls by its name, or by one that is no user's of ours.
+    /// Checks the From of a sender that authenticated as this user: it must name that user, or a name that its
+    /// account lists.
     fn admit_as(&self, request: &Request, proven: Aor, outbox: &mut Outbox) -> Result<Proven, Reject> {
         match route::calls_as(request, &proven, &self.settings) {
             Some(CallsAs::Itself) => Ok(Proven::InFrom),
@@ -53,8 +54,8 @@ impl Core {
         }
     }
 
-    /// A request to the other side of its dialog, from another place than its sender's: the sender has to prove to be the
-    /// user on that side of the dialog, or the one that its From names.
+    /// Admits a request to the other side of its dialog that does not come from the known peer of its side: the
+    /// sender has to authenticate as the user on its side of the dialog.
     pub(super) fn admit_sender(
         &mut self,
         now: Now,
@@ -71,7 +72,7 @@ impl Core {
         let presented = self.authenticator.read(request, &settings);
         let proven = self.authenticate(now, request, &presented, ChallengeFor::Proxy, domain.as_bytes(), outbox)?;
         let is_side = sender.is_some_and(|sender| {
-            // It may have made the dialog by a name that its account lists.
+            // The user may have called by another name that its account lists.
             let named = Named { address: sender, is_ours: true };
             named.address == proven || settings.accounts.may_call_as(&proven, &named)
         });
@@ -79,43 +80,43 @@ impl Core {
         if may { Ok(()) } else { Err(self.impostor(request, outbox)) }
     }
 
-    /// Credentials that nobody asked for (RFC 3261 22.3 lets a phone send them with each request) are used up all the same:
-    /// else whoever has read them could be the first to use them.
+    /// Uses up credentials that were not required (RFC 3261 22.3 lets a phone send them with each request): otherwise an
+    /// attacker who has read them could be the first to use them.
     pub(super) fn spend_credentials(&mut self, now: Now, request: &Request, presented: &[Presented<'_>]) {
         if presented.is_empty() {
             return;
         }
         let settings = Arc::clone(&self.settings);
         for domain in &settings.domains {
-            // Why they do not verify makes no difference here.
+            // Credentials that do not verify do no harm here.
             let of = ChallengeFor::Proxy;
             let _ = self.authenticator.authenticate(request, presented, of, domain.as_bytes(), &settings, now);
         }
     }
 
-    /// A request to the Contact of a phone (`contact`): its sender has to prove to be this user, which From names. `is_at_home`:
-    /// it comes from where that user is registered. Whether it is proven.
+    /// Admits a request to the Contact of a phone (`contact`): its sender has to authenticate as `sender`, which From
+    /// names. `is_at_own_flow`: the request comes over a flow that this user is registered over.
     pub(super) fn admit_to_contact(
         &mut self,
         now: Now,
         request: &Request,
-        is_at_home: bool,
+        is_at_own_flow: bool,
         sender: &Aor,
         outbox: &mut Outbox,
     ) -> Result<Proven, Reject> {
         let settings = Arc::clone(&self.settings);
         if request.method() == Method::Ack || settings.authentication == Authentication::Off {
-            return if is_at_home { Ok(Proven::Nobody) } else { Err(Reject::Relay) };
+            return if is_at_own_flow { Ok(Proven::Nobody) } else { Err(Reject::Relay) };
         }
         let presented = self.authenticator.read(request, &settings);
-        if !is_at_home && presented.is_empty() {
+        if !is_at_own_flow && presented.is_empty() {
             return Err(Reject::Relay);
         }
         let proven = self.authenticate(now, request, &presented, ChallengeFor::Proxy, sender.domain(), outbox)?;
         self.admit_as(request, proven, outbox)
     }
 
-    /// RFC 3261 10.3 steps 2 to 5: may this sender touch these bindings?
+    /// Decides whether the sender may change the bindings that To names (RFC 3261 10.3 steps 2 to 5); returns their AoR.
     pub(super) fn admit_register(
         &mut self,
         now: Now,
@@ -137,8 +138,8 @@ impl Core {
         Ok(aor)
     }
 
-    /// RFC 3680 4.6: may this sender see these bindings? As when they are to change, no network is trusted; who proves
-    /// nothing, because authentication is off, is the user in its From.
+    /// Decides whether the sender may see these bindings (RFC 3680 4.6). As for a REGISTER, no network is trusted. With
+    /// authentication off, the sender is the user in its From.
     pub(super) fn admit_watcher(
         &mut self,
         now: Now,
@@ -160,7 +161,7 @@ impl Core {
         if watcher.may_watch(aor, &settings) {
             return Ok(watcher);
         }
-        Self::tell_failure(request, AuthenticationFailure::Identity, (false, None), &settings, outbox);
+        Self::report_failure(request, AuthenticationFailure::Identity, (false, None), &settings, outbox);
         Err(Reject::Watcher)
     }
 
@@ -177,24 +178,24 @@ impl Core {
         self.authenticator.take_limits().for_each(|limit| outbox.emit(Event::LimitReached(limit)));
         proven.map_err(|Denied { reject, failure, counts }| {
             if let Some(reason) = failure {
-                // Where From has no name of ours, the credentials say who it is to be.
+                // If From names no local user, the username of the credentials is the claimed user.
                 let by_credentials = || match request.caller().and_then(|it| self.settings.domain_named_by(&it)) {
                     None if of == ChallengeFor::Proxy => self.authenticator.user_in(presented, domain),
                     _ => None,
                 };
-                Self::tell_failure(request, reason, (counts, by_credentials()), &self.settings, outbox);
+                Self::report_failure(request, reason, (counts, by_credentials()), &self.settings, outbox);
             }
             reject
         })
     }
 
-    /// Refuses what was sent with good credentials, but in another user's name.
+    /// Refuses a request with valid credentials in another user's name.
     fn impostor(&self, request: &Request, outbox: &mut Outbox) -> Reject {
-        Self::tell_failure(request, AuthenticationFailure::Identity, (false, None), &self.settings, outbox);
+        Self::report_failure(request, AuthenticationFailure::Identity, (false, None), &self.settings, outbox);
         Reject::Identity
     }
 
-    fn tell_failure(
+    fn report_failure(
         request: &Request,
         reason: AuthenticationFailure,
         (counts, claimed): (bool, Option<Aor>),

@@ -1,7 +1,8 @@
-//! CANCEL (RFC 3261 9.2, 16.10): to the response context or the pin of its INVITE, if it comes from where that came from.
+//! CANCEL (RFC 3261 9.2, 16.10): it acts on the response context or the pin of its INVITE, if it comes from where the
+//! INVITE came from.
 //!
-//! A CANCEL of an INVITE that is not known here, after a restart, is forwarded as 16.10 asks only for those who may learn
-//! what the phone answers. Everybody else gets 481 whatever the user is: registered, away, or unknown.
+//! After a restart the INVITE is unknown. 16.10 wants its CANCEL to be forwarded statelessly. This is done only for
+//! senders that may learn whether a user is registered. All others get 481 in every case.
 
 use parser::Method;
 
@@ -19,7 +20,7 @@ impl Core {
     pub(super) fn cancel(&mut self, now: Now, mut request: Request, outbox: &mut Outbox) {
         debug_assert_eq!(request.method(), Method::Cancel);
         if let Some(id) = self.forks.id_of(request.key) {
-            // Whoever has read an INVITE can write its CANCEL; it counts from the place of the INVITE only.
+            // Everybody who has read an INVITE can write its CANCEL, so it must come from the source of the INVITE.
             if !self.forks.is_from(id, &request.source(), &self.connections) {
                 return self.refuse(now, &request, Reject::NoTransaction, outbox);
             }
@@ -35,10 +36,10 @@ impl Core {
         }
     }
 
-    /// The INVITE is not known here.
+    /// A CANCEL without a response context and without a pin.
     fn cancel_unknown(&mut self, now: Now, mut request: Request, outbox: &mut Outbox) {
-        // The branch on its way out names the address that responses go to, as that of the INVITE did. A sender who gives
-        // the address of somebody else at its own host would get the branch of that other's INVITE.
+        // Our branch contains the address that responses go to. With another phone's address in its Via, a sender
+        // would get the branch of the other phone's INVITE, and cancel that.
         let answered_at_source = request.back.remote == request.flow.remote;
         let dialog = route::accept_routes(&mut request, &self.settings, &self.mac);
         match (dialog, request.caller().map(|caller| self.settings.aor_named_by(&caller))) {
@@ -46,7 +47,7 @@ impl Core {
             (Ok(None), _) if self.settings.trusts(request.flow.remote.ip()) => {
                 self.forward_cancel(now, request, outbox)
             }
-            // Without our Route it is of no dialog, so its INVITE had no To tag.
+            // Without our Route the CANCEL is not in a dialog, so its INVITE had no To tag.
             (Ok(None), Some(caller))
                 if answered_at_source && route::outside_of_dialogs(&request, &self.settings).is_ok() =>
             {
@@ -56,7 +57,7 @@ impl Core {
         }
     }
 
-    /// Where the caller is registered is known: a CANCEL that comes from there may go on.
+    /// Forwards a CANCEL if it comes over a flow that its caller is registered over.
     pub(super) fn cancel_looked_up(&mut self, now: Now, slot: RequestSlot, answer: Answer, outbox: &mut Outbox) {
         let Some(request) = self.slots.take(slot) else { return };
         match answer {
@@ -67,7 +68,7 @@ impl Core {
         }
     }
 
-    /// RFC 3261 16.10: where its INVITE would go now, if that is one place.
+    /// Forwards a CANCEL to where its INVITE would be forwarded now (RFC 3261 16.10).
     fn forward_cancel(&mut self, now: Now, request: Request, outbox: &mut Outbox) {
         let step = request.typed_uri().and_then(|uri| {
             let destination = route::destination(&uri, request.method(), &self.settings)?;
@@ -79,7 +80,7 @@ impl Core {
         }
     }
 
-    /// Of a re-INVITE: from one side of its dialog to the other.
+    /// Forwards the CANCEL of a re-INVITE from one side of its dialog to the other.
     fn cancel_in_dialog(&mut self, now: Now, request: Request, mut dialog: InDialog, outbox: &mut Outbox) {
         dialog.catch_up(&self.moved, &request, &self.mac);
         let (settings, mac) = (&self.settings, &self.mac);
@@ -93,7 +94,7 @@ impl Core {
         });
         if let Some(target) = target {
             let plan = Plan { goes_to_other_side: true, ..Plan::one(target) };
-            return self.send_plan(now, request, plan, outbox);
+            return self.handle_plan(now, request, plan, outbox);
         }
         self.refuse(now, &request, Reject::NoTransaction, outbox);
     }

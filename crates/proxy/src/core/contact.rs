@@ -1,11 +1,13 @@
-//! A Request-URI that is the Contact of one of our phones, and no name of a user: the target of a transfer (RFC 3515 2.1,
-//! RFC 5589 7), or the request of a phone that keeps no route set. It goes to that phone over its way, as a call to the user would.
+//! Requests whose Request-URI is the Contact of a registered phone instead of the name of a user: from a transfer
+//! (RFC 3515 2.1, RFC 5589 7), or from a phone that keeps no route set. Such a request reaches the phone as a call to
+//! its user would.
 //!
-//! No relay: only a live binding counts, and only for a sender who has proved to be a user of ours. A request without
-//! credentials is challenged if it comes from where its user is registered; from elsewhere it is refused as every request to a
-//! foreign address, so that a stranger does not find out who is registered where. A request with a To tag and without our
-//! Record-Route goes nowhere (`route::outside_of_dialogs`), unless nobody has to prove anything; an ACK then passes from where
-//! its user is registered. Must not decide which users may have that Contact: that is `route`'s.
+//! This is not a relay: only a live binding counts, and only for a sender that has authenticated as a local user. A
+//! request without credentials is challenged if it comes over a flow that its user is registered over. From any other
+//! source it is refused like a request to any foreign address, so that a stranger does not learn who is registered
+//! where. A request with a To tag and without our Record-Route is refused (`route::outside_of_dialogs`), unless
+//! authentication is off; then an ACK passes if it comes over a flow of its user. Must not decide which users may
+//! have the Contact: that is done by `route`.
 
 use std::sync::Arc;
 
@@ -22,7 +24,7 @@ use crate::request::Request;
 use crate::route::{self, ContactSearch, Destination, Plan, Toward};
 
 impl Core {
-    /// Looks at the next user, or gives up.
+    /// Loads the bindings of the next user that may have the Contact; without a further one the address is foreign.
     pub(super) fn find_contact(&mut self, now: Now, request: Request, search: Box<ContactSearch>, outbox: &mut Outbox) {
         match search.sender.as_ref().or_else(|| search.users.last()) {
             Some(user) => {
@@ -33,8 +35,8 @@ impl Core {
         }
     }
 
-    /// The bindings of a user are here: of the sender, or of one who may have the Contact.
-    pub(super) fn contact_looked_up(
+    /// Evaluates loaded bindings: first of the sender, then of each user that may have the Contact.
+    pub(super) fn contact_user_loaded(
         &mut self,
         now: Now,
         slot: RequestSlot,
@@ -47,35 +49,35 @@ impl Core {
             return self.refuse_contact(now, &request, Reject::LocationDown, outbox);
         };
         if let Some(sender) = search.sender.take() {
-            let is_at_home = record.is_some_and(|record| InDialog::is_flow_of(&record, &request.flow, now.wall));
-            match self.admit_to_contact(now, &request, is_at_home, &sender, outbox) {
+            let is_at_own_flow = record.is_some_and(|record| InDialog::is_flow_of(&record, &request.flow, now.wall));
+            match self.admit_to_contact(now, &request, is_at_own_flow, &sender, outbox) {
                 Ok(proven) => request.proven = proven,
                 Err(reject) => return self.refuse_contact(now, &request, reject, outbox),
             }
         } else if let Some(user) = search.users.pop()
             && let Some(plan) = route::plan_for_contact(&request, &user, record.as_ref(), &self.settings, now)
         {
-            return self.send_plan(now, request, plan, outbox);
+            return self.handle_plan(now, request, plan, outbox);
         }
         self.find_contact(now, request, search, outbox);
     }
 
-    /// Then it is a foreign address.
+    /// Routes a request whose Request-URI is no Contact of a phone: it is a foreign address.
     fn contact_not_found(&mut self, now: Now, mut request: Request, outbox: &mut Outbox) {
         request.is_no_contact = true;
         let settings = Arc::clone(&self.settings);
         let target = request.typed_uri().and_then(|uri| {
-            // The rule for who may call out, once more: the search may have been for one who may not.
+            // Checked again: the search is also made for senders that may not send to foreign addresses.
             route::admission(&request, &Destination::Elsewhere, &settings)?;
             route::target_for_next(&Next::of(&request, &uri)?, Toward::Anybody, &request, &settings)
         });
         match target {
-            Ok(target) => self.send_plan(now, request, Plan::one(target), outbox),
+            Ok(target) => self.handle_plan(now, request, Plan::one(target), outbox),
             Err(reject) => self.refuse_contact(now, &request, reject, outbox),
         }
     }
 
-    /// An ACK outside of the dialogs that are known here.
+    /// Forwards an ACK without a token of its dialog to the phone whose Contact it names, if authentication is off.
     pub(super) fn acknowledge_contact(&mut self, now: Now, request: Request, outbox: &mut Outbox) {
         let search = match request.typed_uri() {
             Ok(uri) if request.in_dialog && route::outside_of_dialogs(&request, &self.settings).is_ok() => {

@@ -1,7 +1,7 @@
-//! The life of a message, as one list of turns: request, response, answer.
+//! The steps of a message, as lists: of a request, of a response, of the answer to a question.
 //!
-//! Every turn ends in one call: to the registrar, to `forward`, to a fork, or to `refuse`. No bytes are made here and no
-//! rule is decided here.
+//! Each list ends with one call: to the registrar, to `forward`, to a response context, or to `refuse`. Must not write
+//! messages and must not decide rules.
 
 use location::{Aor, Flow};
 use parser::headers::Via;
@@ -42,7 +42,7 @@ impl Core {
         }
     }
 
-    /// A request that may begin something.
+    /// Any request but ACK and CANCEL.
     fn request(&mut self, now: Now, mut request: Request, outbox: &mut Outbox) {
         if let Some(id) = self.forks.id_of(request.key) {
             let (forks, mut context) = self.split(now, outbox);
@@ -52,16 +52,16 @@ impl Core {
         if self.forward_by_pin(&mut request, outbox) == Match::Same {
             return;
         }
-        match self.begin(now, &mut request, outbox) {
-            Ok(Turn::Register(aor)) => {
+        match self.handling_of(now, &mut request, outbox) {
+            Ok(Handling::Register(aor)) => {
                 let pending = Box::new(PendingRegister::new(request, aor.clone()));
                 outbox.ask(Question::Load(aor), Continuation(Resume::RegisterLoad(pending)));
             }
-            Ok(Turn::Serve) => self.serve(now, &request, outbox),
-            Ok(Turn::Step(step)) => self.take_step(now, request, step, outbox),
-            Ok(Turn::CheckDialog(check)) => self.check_dialog(now, request, check, outbox),
-            Ok(Turn::Watch(meant)) => self.watch(now, &request, meant, outbox),
-            Ok(Turn::HandOver(worker)) => {
+            Ok(Handling::Serve) => self.serve(now, &request, outbox),
+            Ok(Handling::Route(step)) => self.take_step(now, request, step, outbox),
+            Ok(Handling::CheckDialog(check)) => self.check_dialog(now, request, check, outbox),
+            Ok(Handling::Watch(kind)) => self.watch(now, &request, kind, outbox),
+            Ok(Handling::HandOver(worker)) => {
                 let Request { message, flow, .. } = request;
                 let core_message = CoreMessage::Request(Box::new(Received { message, flow }));
                 outbox.handovers.push(Handover { worker: Some(worker), core_message });
@@ -70,22 +70,22 @@ impl Core {
         }
     }
 
-    /// Checks, and finds out whose turn it is.
-    fn begin(&mut self, now: Now, request: &mut Request, outbox: &mut Outbox) -> Result<Turn, Reject> {
+    /// Checks a request and decides how it is handled.
+    fn handling_of(&mut self, now: Now, request: &mut Request, outbox: &mut Outbox) -> Result<Handling, Reject> {
         let dialog = route::accept_routes(request, &self.settings, &self.mac)?;
         let (uri, method) = (request.typed_uri()?, request.method());
         let destination = route::destination(&uri, method, &self.settings)?;
         let watch = if method == Method::Subscribe { watch::kind_of(request, &destination)? } else { None };
-        // Its dialog is proof enough, and lives where it began.
+        // A SUBSCRIBE within its dialog needs no credentials. The worker that accepted the subscription keeps it.
         if let Some(SubscribeKind::InDialog(tag)) = watch {
-            return self.turn_of_dialog(tag);
+            return self.handling_of_subscribe(tag);
         }
         let presented = self.authenticator.read(request, &self.settings);
         if let Some(worker) = self.authenticator.worker_of_nonce(method, &presented) {
-            return Ok(Turn::HandOver(worker));
+            return Ok(Handling::HandOver(worker));
         }
-        if let Some(meant) = watch {
-            return Ok(Turn::Watch(meant));
+        if let Some(kind) = watch {
+            return Ok(Handling::Watch(kind));
         }
         if method == Method::Register && destination != Destination::Elsewhere {
             let aor = self.admit_register(now, request, &presented, outbox)?;
@@ -93,10 +93,10 @@ impl Core {
             if self.settings.authentication == Authentication::Required {
                 request.proven = Proven::InFrom;
             }
-            return Ok(Turn::Register(aor));
+            return Ok(Handling::Register(aor));
         }
         if destination == Destination::Server {
-            return Ok(Turn::Serve);
+            return Ok(Handling::Serve);
         }
         ingress::hops(request.hops)?;
         ingress::proxy_require(&request.message)?;
@@ -106,14 +106,14 @@ impl Core {
                     self.spend_credentials(now, request, &presented);
                     (Toward::OtherSide(flow), Proven::Nobody)
                 }
-                Err(check) => return Ok(Turn::CheckDialog(check)),
+                Err(check) => return Ok(Handling::CheckDialog(check)),
             },
             None => {
                 route::outside_of_dialogs(request, &self.settings)?;
                 match self.admit(now, request, &presented, &destination, outbox) {
                     Err(Reject::Relay) if destination == Destination::Elsewhere => {
                         let search = ContactSearch::of_unproven(request, &uri, &self.settings);
-                        return search.map(NextStep::FindContact).map(Turn::Step).ok_or(Reject::Relay);
+                        return search.map(NextStep::FindContact).map(Handling::Route).ok_or(Reject::Relay);
                     }
                     proven => (Toward::Anybody, proven?),
                 }
@@ -122,15 +122,15 @@ impl Core {
         drop(presented);
         let step = next_step(request, &uri, destination, toward, &self.gruus, &self.settings)?;
         request.proven = proven;
-        Ok(Turn::Step(step))
+        Ok(Handling::Route(step))
     }
 
-    /// RFC 6665 4.2.1.4: by the worker that our To tag names.
-    fn turn_of_dialog(&self, tag: LocalTag) -> Result<Turn, Reject> {
+    /// RFC 6665 4.2.1.4: a SUBSCRIBE within its dialog is handled by the worker that our To tag names.
+    fn handling_of_subscribe(&self, tag: LocalTag) -> Result<Handling, Reject> {
         match tag.worker {
-            worker if worker == self.worker => Ok(Turn::Watch(SubscribeKind::InDialog(tag))),
-            worker if self.subscriptions.has_worker(worker) => Ok(Turn::HandOver(worker)),
-            // Of a run with more of them.
+            worker if worker == self.worker => Ok(Handling::Watch(SubscribeKind::InDialog(tag))),
+            worker if self.subscriptions.has_worker(worker) => Ok(Handling::HandOver(worker)),
+            // The tag is of an earlier run of the program that had more workers.
             _ => Err(Reject::Subscription),
         }
     }
@@ -154,9 +154,9 @@ impl Core {
         }
     }
 
-    /// RFC 3261 16.7, 16.11, 17.1.3: to the fork that asked, or on by the Via below ours.
+    /// Passes a response to its response context, or forwards it by the Via below ours (RFC 3261 16.7, 16.11, 17.1.3).
     ///
-    /// `source` is where it came from; `None` if it was made here.
+    /// `source` is the flow that it came over; `None` for a response of this server.
     pub(super) fn route_response(
         &mut self,
         now: Now,
@@ -171,7 +171,7 @@ impl Core {
                 match forks.with(id.fork, |fork| fork.receive(id, message, source, &mut context)) {
                     Some(Some(search)) => self.search(now, search, outbox),
                     Some(None) => {}
-                    // A phone that was picked up after all had ended here: nobody else can tell the caller.
+                    // The response context has ended, but a phone still answers: the caller must get the 2xx.
                     None if is_2xx_to_invite(message) => {
                         self.forward_marked(message, &branch, Some(source), outbox);
                     }
@@ -183,7 +183,7 @@ impl Core {
             }
             (Some(branch @ ViaBranch::Pinned { worker, .. }), _) => {
                 let forwarded = self.forward_marked(message, &branch, source, outbox);
-                // Its CANCEL has the same branch, and a 200 of its own.
+                // The CANCEL of the INVITE has the same branch. Its 200 is not a response to the INVITE.
                 if let Some(forwarded) = forwarded.filter(|forwarded| forwarded.method == Method::Invite) {
                     self.note_response(now, worker, forwarded, outbox);
                 }
@@ -195,7 +195,7 @@ impl Core {
         }
     }
 
-    /// The branch of the top Via, if that is ours. RFC 3261 18.1.2: what was not sent from here is not for us.
+    /// The branch of the top Via, if that Via is ours. RFC 3261 18.1.2: any other response is not for this server.
     fn own_branch(&self, response: &Message) -> Option<ViaBranch> {
         let top = response.header::<Via<'_>>().ok()??;
         let ours = response.defect().is_none() && self.settings.is_own(&top.host, top.port);
@@ -207,7 +207,7 @@ impl Core {
             (Resume::RegisterLoad(pending), Answer::Loaded(record)) => self.registered(now, pending, record, outbox),
             (Resume::RegisterCommit(pending), Answer::Committed) => {
                 Self::confirm(&pending, outbox);
-                self.announce(now, &pending, outbox);
+                self.announce_registration(now, &pending, outbox);
             }
             (Resume::RegisterCommit(pending), Answer::Conflict) => {
                 outbox.ask(Question::Load(pending.aor.clone()), Continuation(Resume::RegisterLoad(pending)));
@@ -223,7 +223,7 @@ impl Core {
             (Resume::Cancel(slot), answer) => self.cancel_looked_up(now, slot, answer, outbox),
             (Resume::Dialog(slot, check), answer) => self.dialog_looked_up(now, slot, check, answer, outbox),
             (Resume::Contact(slot, search), answer) => {
-                self.contact_looked_up(now, slot, search, answer, outbox);
+                self.contact_user_loaded(now, slot, search, answer, outbox);
             }
             (Resume::LateRegistration(aor), Answer::Loaded(record)) => self.join(now, &aor, record.as_ref(), outbox),
             (Resume::LateRegistration(_), _) => {}
@@ -240,18 +240,18 @@ fn is_2xx_to_invite(response: &Message) -> bool {
     matches!(response.status(), Some(200..300)) && response.method() == Method::Invite
 }
 
-/// Whose turn it is.
-pub(super) enum Turn {
-    /// The registrar's, for this AoR.
+/// How a request is handled.
+enum Handling {
+    /// By the registrar, for this AoR.
     Register(Aor),
-    /// Our own: the request is to the server itself.
+    /// By a response: the request is to the server itself.
     Serve,
-    /// That of the destination, which the request may go to.
-    Step(NextStep),
-    /// It has a token of its dialog, but did not come from where that says, or does not go where it says.
+    /// By the next step to its destination, where it may go.
+    Route(NextStep),
+    /// By a check of its dialog: the token alone does not let the request pass.
     CheckDialog(Box<DialogCheck>),
-    /// The notifier's.
+    /// By the notifier.
     Watch(SubscribeKind),
-    /// Another worker's.
+    /// By another worker.
     HandOver(u8),
 }

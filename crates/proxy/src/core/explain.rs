@@ -1,7 +1,8 @@
-//! What would become of a call: the turns of an INVITE through the rooms of `route`, told step by step.
+//! Explains how a call would be handled, step by step.
 //!
-//! Nothing is sent, nothing is kept and nobody is asked for a password: it says where one would be asked for. Decides no
-//! rule; it makes the request that a phone would send and goes the way that `dispatch` goes.
+//! Makes the INVITE that a phone would send and takes the same steps as `dispatch`, with the same functions of
+//! `route`. Sends nothing and stores nothing; where credentials are required, it says so and goes on. Must not decide
+//! rules of its own.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -10,7 +11,7 @@ use bytes::Bytes;
 use location::{Aor, Flow, FlowId, Record};
 use parser::{Message, Transport};
 
-use super::send::leaves_alone;
+use super::send::is_stateless;
 use crate::clock::Now;
 use crate::dialog::Next;
 use crate::mac::Mac;
@@ -23,52 +24,52 @@ use crate::route::{
 use crate::settings::{Keys, Settings};
 use crate::target::{Target, Way};
 
-/// A call that nobody makes.
+/// The call to explain.
 #[derive(Clone, Copy, Debug)]
 pub struct Inquiry<'a> {
     /// The caller's URI.
     pub from: &'a str,
     /// The called URI.
     pub to: &'a str,
-    /// Where the INVITE would come from.
+    /// The source address of the INVITE.
     pub source: IpAddr,
 }
 
-/// One step of the way, in order.
+/// One step of the handling, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// It is for a user of ours.
+    /// The call is to a local user.
     User(Aor),
-    /// It is for one phone of this user, which its GRUU names (RFC 5627).
+    /// The call is to one phone of this user, by its GRUU (RFC 5627).
     Phone(Aor),
-    /// It is for another server.
+    /// The call is to another server.
     Elsewhere,
-    /// It is the Contact of a phone of this user, and no name: goes there for users who have proved themselves.
+    /// The Request-URI is the Contact of a phone of this user: only authenticated users reach it.
     Contact(Aor),
-    /// No account has this name, and nobody registers it.
+    /// No account has this name, and it has no bindings.
     NoAccount,
-    /// The caller needs no password.
+    /// The caller needs no credentials.
     Free,
     /// The caller has to authenticate as the user that its From names, of this domain.
     Credentials(Box<str>),
-    /// So many bindings are registered, or configured.
+    /// The number of bindings, registered or configured.
     Bindings(usize),
-    /// These are tried at once; what follows is tried when none of them answers in time.
+    /// Targets that are tried at once; the next group is tried if none of them accepts the call in time.
     Group {
-        /// Who.
+        /// The targets.
         targets: Vec<Goal>,
-        /// How long they ring; none if only the caller's patience and Timer C bound it.
+        /// How long they ring; `None` if only the caller and Timer C end it.
         ring_time: Option<Duration>,
     },
-    /// One target: it is forwarded without a transaction.
+    /// There is one target: the INVITE is forwarded without a transaction.
     Stateless,
-    /// Several: it is forked.
+    /// The INVITE gets a response context.
     Forked,
-    /// It ends here.
+    /// The INVITE is refused.
     Refused {
         /// 400..=699.
         status: u16,
-        /// What stands beside the status.
+        /// Why.
         reason: &'static str,
     },
 }
@@ -76,20 +77,20 @@ pub enum Step {
 /// One target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Goal {
-    /// What becomes the Request-URI.
+    /// The new Request-URI.
     pub uri: String,
-    /// What it is sent over.
+    /// The transport.
     pub transport: Transport,
-    /// Where it is sent: an address, or a name for DNS, with its port.
+    /// The address or the host name that the INVITE is sent to, with its port.
     pub address: String,
-    /// Whether that is the way the phone registered, and not what its Contact says.
+    /// Whether the INVITE goes over the flow of the registration instead of to the Contact.
     pub over_flow: bool,
-    /// User-Agent of the phone; empty if it did not say, or is none of ours.
+    /// User-Agent of the phone; empty if it sent none or is not registered here.
     pub device: Vec<u8>,
 }
 
-/// What would become of it. `keys`: the server's, by which it knows its GRUUs. `load` is asked for the bindings of the user who
-/// is called, and of those whom its Contacts name.
+/// The steps of the call. `keys` are those of the server, which recognise its GRUUs. `load` returns the bindings of
+/// the callee and of the users that its Contacts name.
 pub fn explain(
     inquiry: &Inquiry<'_>,
     settings: &Settings,
@@ -104,7 +105,7 @@ pub fn explain(
     steps
 }
 
-/// The turns of [`Core::begin`](super::Core) and of the answer to its question.
+/// Takes the steps that the core takes for an INVITE.
 fn walk(
     inquiry: &Inquiry<'_>,
     settings: &Settings,
@@ -134,14 +135,14 @@ fn walk(
         (_, None) => Step::Elsewhere,
     });
     let admission = match (route::admission(&request, &destination, settings), request.caller_domain(settings)) {
-        // As from where its user is registered: a user that may not call out may call the phones of users.
+        // A user that may not send to foreign addresses may still call the phones of local users.
         (Err(Reject::Relay), Some(domain)) if of_contact.is_some() => AuthRequirement::Credentials(domain),
         (admission, _) => admission?,
     };
     steps.push(match admission {
         AuthRequirement::None => Step::Free,
         AuthRequirement::Credentials(domain) => {
-            // The sender is challenged, but no user may have this name.
+            // The caller would be challenged, but no user can have this name.
             if let Some(reject) = route::is_strangers(&request, &destination, settings) {
                 return Err(reject);
             }
@@ -168,7 +169,7 @@ fn walk(
         }
         NextStep::Forward(plan) => plan,
     };
-    let is_fork = !leaves_alone(&request, &plan, settings);
+    let is_fork = !is_stateless(&request, &plan, settings);
     for group in &plan.groups {
         let targets = group.targets.iter().map(|target| goal(target, &request)).collect();
         steps.push(Step::Group { targets, ring_time: is_fork.then_some(settings.forking.ring_time) });
@@ -177,7 +178,7 @@ fn walk(
     Ok(())
 }
 
-/// The phone whose Contact the Request-URI is, and its user.
+/// The user whose phone has the Request-URI as its Contact, and the plan for that phone.
 fn contact(
     request: &Request,
     search: &ContactSearch,
@@ -213,7 +214,7 @@ fn with_users(
     search.finish()
 }
 
-/// The INVITE, as if it came from there.
+/// The INVITE of the call.
 fn invite(Inquiry { from, to, source }: &Inquiry<'_>, settings: &Settings) -> Result<Received, Reject> {
     let is_uri = |text: &str| {
         !text.is_empty() && text.bytes().all(|octet| octet.is_ascii_graphic() && !b"<>\"".contains(&octet))

@@ -1,5 +1,6 @@
-//! The turns of a request that carries a token of its dialog: from its peer to the other side at once; else after the
-//! registrations of both sides were looked at; else as if it began something (RFC 3261 12.2, 16.4, 22.1).
+//! Requests that carry a token of their dialog (RFC 3261 12.2, 16.4, 22.1). A request from the known peer of one side
+//! to the other side passes at once. For any other, the registrations of both sides are loaded. If they do not help
+//! either, the request is authenticated like one outside of a dialog.
 
 use std::sync::Arc;
 
@@ -17,8 +18,9 @@ use crate::request::{FlowAhead, Request};
 use crate::route::{self, Destination, DialogCheck, NextLoad, Toward, next_step};
 
 impl Core {
-    /// A request with a token of its dialog: free if it comes from its sender and goes to the other side. Else what there is
-    /// to find out.
+    /// Decides whether a request with a token of its dialog passes at once, which it does from the known peer of its
+    /// sender to the other side; then returns the flow to that side, if one is known. Otherwise returns what has to
+    /// be checked.
     pub(super) fn enter_dialog(
         &mut self,
         now: Now,
@@ -33,18 +35,18 @@ impl Core {
         let may_use_from = dialog.may_use_from(request, settings, mac);
         let from_sender = may_use_from && dialog.is_from_sender(&request.flow, settings);
         let next = Next::of(request, uri).ok();
-        // A name of ours is looked up, whatever flow leads to the other side.
+        // A Request-URI that names a local user is looked up even if a flow leads to the other side.
         let to_other = *destination == Destination::Elsewhere
             && next.as_ref().is_some_and(|next| dialog.leads_to_other(next, settings, mac));
         let passes = from_sender && to_other;
         if passes && !next.as_ref().is_some_and(|next| self.may_have_moved(&dialog, next)) {
-            self.note_move(now, &dialog, request, outbox);
+            self.record_move(now, &dialog, request, outbox);
             return Ok(next.and_then(|next| dialog.flow_ahead(&next, &self.mac)));
         }
         let to_other = to_other || self.names_other(&dialog, request, destination);
         let to_ask = match may_use_from {
             _ if passes => NextLoad::Flow,
-            // A registration says where a phone is, not whom it may call itself.
+            // With a From that the sender may not use, its registration makes no difference.
             true => NextLoad::Sender,
             false => NextLoad::Other,
         };
@@ -52,7 +54,7 @@ impl Core {
         Err(Box::new(DialogCheck { dialog, destination, from_sender, to_other, to_ask }))
     }
 
-    /// Looks at the next registration that may tell more, or decides.
+    /// Loads the next registration that may make a difference, or decides.
     pub(super) fn check_dialog(
         &mut self,
         now: Now,
@@ -86,7 +88,7 @@ impl Core {
         }
     }
 
-    /// A registration that was asked for is here. If it is not, it says nothing.
+    /// Evaluates a loaded registration. One that could not be loaded counts as empty.
     pub(super) fn dialog_looked_up(
         &mut self,
         now: Now,
@@ -137,7 +139,7 @@ impl Core {
         }
         let DialogCheck { dialog, destination, from_sender, to_other, .. } = check;
         if to_other {
-            self.note_move(now, &dialog, &request, outbox);
+            self.record_move(now, &dialog, &request, outbox);
         }
         let next = request.typed_uri().and_then(|uri| Next::of(&request, &uri));
         let toward = match next {
@@ -147,11 +149,18 @@ impl Core {
             }
             _ => Toward::Anybody,
         };
-        self.go_on(now, request, destination, toward, outbox);
+        self.take_next_step(now, request, destination, toward, outbox);
     }
 
-    /// Where its destination is, now that it may go there.
-    fn go_on(&mut self, now: Now, request: Request, destination: Destination, toward: Toward, outbox: &mut Outbox) {
+    /// Takes the next step to the destination.
+    fn take_next_step(
+        &mut self,
+        now: Now,
+        request: Request,
+        destination: Destination,
+        toward: Toward,
+        outbox: &mut Outbox,
+    ) {
         let step = request
             .typed_uri()
             .and_then(|uri| next_step(&request, &uri, destination, toward, &self.gruus, &self.settings));
@@ -161,8 +170,9 @@ impl Core {
         }
     }
 
-    /// From its peer to the other side: free. To the other side from elsewhere, its sender has to prove who it is. To anybody
-    /// else it goes only where nobody is asked for credentials.
+    /// Decides whether a checked request may go on. From the known peer to the other side: yes. To the other side
+    /// from any other address: with credentials of the sender. To any other destination: only if such a request needs
+    /// no credentials outside of a dialog.
     fn admit_in_dialog(
         &mut self,
         now: Now,
@@ -178,7 +188,7 @@ impl Core {
         if *from_sender && (*to_other || goes_to_peer()) {
             return Ok(());
         }
-        // It cannot be challenged: a phone that had to connect anew has no other way to acknowledge.
+        // An ACK cannot be challenged. A phone that had to open a new connection cannot acknowledge in any other way.
         let is_ack = request.method() == Method::Ack;
         if *to_other && is_ack && dialog.is_reconnected(&request.flow, &self.connections) {
             return Ok(());
@@ -186,8 +196,8 @@ impl Core {
         if *to_other {
             return self.admit_sender(now, request, dialog, outbox);
         }
-        // It is not of the dialog that its Route is of, and could be of any: as if it had no Route of ours. An ACK cannot be
-        // challenged either, and begins nothing.
+        // The request does not belong to the dialog of its Route, so it is treated as if it had no Route of ours. An ACK
+        // cannot be challenged.
         if is_ack || route::outside_of_dialogs(request, &self.settings).is_err() {
             return Err(Reject::NotThePeer);
         }
@@ -196,15 +206,15 @@ impl Core {
         self.admit(now, request, &presented, destination, outbox).map(|_| ())
     }
 
-    /// Whether the other side may be reached over another flow by now: its connection is closed, or it is behind a NAT, which
-    /// gives it another port without a word.
+    /// Whether the other side may have another flow by now: its connection is closed, or it is reached over UDP,
+    /// where a NAT can change its port.
     fn may_have_moved(&self, dialog: &InDialog, next: &Next<'_>) -> bool {
         dialog
             .flow_of_other(next)
             .is_some_and(|FlowOfDialog { peer, .. }| peer.connection.is_none_or(|it| !self.connections.is_open(it)))
     }
 
-    /// Whether the Request-URI is a name of the user on the other side: the address of record, or a GRUU.
+    /// Whether the Request-URI names the user on the other side: it is the address of record, or a GRUU.
     fn names_other(&self, dialog: &InDialog, request: &Request, destination: &Destination) -> bool {
         if request.next_route().is_some() {
             return false;
@@ -220,9 +230,9 @@ impl Core {
         }
     }
 
-    /// A sender that is not where the token says, or that names another Contact: all workers are told, since a request of
+    /// Records that a sender has another peer than its token says, or another Contact, at all workers: a request of
     /// the other side may reach any of them.
-    fn note_move(&mut self, now: Now, dialog: &InDialog, request: &Request, outbox: &mut Outbox) {
+    fn record_move(&mut self, now: Now, dialog: &InDialog, request: &Request, outbox: &mut Outbox) {
         if !refreshes_target(request.method()) && dialog.is_from_sender(&request.flow, &self.settings) {
             return;
         }
@@ -233,14 +243,14 @@ impl Core {
         }
     }
 
-    /// Another worker saw that a side has moved, or this one did.
+    /// Records that a side has moved, as this or another worker noticed.
     pub(super) fn dialog_moved(&mut self, side: SideOfDialog, moved: Moved, outbox: &mut Outbox) {
         if self.moved.note(side, moved, self.settings.limits.moved_dialogs) {
             outbox.emit(Event::LimitReached(Limit::MovedDialogs));
         }
     }
 
-    /// From one side of its dialog to the other: an ACK that belongs to no transaction here.
+    /// Forwards the ACK of a 2xx from one side of its dialog to the other.
     pub(super) fn acknowledge_between_sides(
         &mut self,
         now: Now,

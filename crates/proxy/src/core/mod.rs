@@ -1,7 +1,7 @@
-//! The core: its state, the verbs that the driver calls, and the turns of every message.
+//! The core: its state, and the methods that the driver calls.
 //!
-//! Each worker owns one; nothing in it is shared but the settings and the subscriber_index of who watches whom. The top floor of this crate: it calls down to all
-//! other rooms, and none of them knows it.
+//! Each worker owns one core. Cores share only the settings, the list of open connections and the index of
+//! subscribers. The core calls all other modules of this crate, and none of them calls it.
 
 mod acknowledge;
 mod admit;
@@ -40,7 +40,7 @@ use crate::settings::{Keys, Settings};
 use crate::transaction::sooner;
 use crate::watch::{SubscriberIndex, Subscriptions};
 
-/// One worker's decisions.
+/// The registrar and proxy of one worker.
 pub struct Core {
     settings: Arc<Settings>,
     mac: Mac,
@@ -56,7 +56,7 @@ pub struct Core {
     rewrite: Rewrite,
 }
 
-/// How much a core holds now.
+/// How many entries a core holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Load {
     /// Response contexts.
@@ -67,13 +67,13 @@ pub struct Load {
     pub nonces: usize,
     /// Subscriptions to registrations.
     pub subscriptions: usize,
-    /// Sides of dialogs that are not where their Record-Route token says.
+    /// Sides of dialogs that have moved since their Record-Route token was written.
     pub moved_dialogs: usize,
 }
 
 impl Core {
-    /// A core that holds nothing. `worker` is its number, which our Via branches name; `seed` is any number that is
-    /// another one at every start; `watched` is the same for all workers.
+    /// An empty core. `worker` is its number, which our Via branches name; `seed` is a number that differs at every
+    /// start; `watched` is shared by all workers.
     pub fn new(settings: Arc<Settings>, keys: &Keys, worker: u8, seed: u64, watched: Arc<SubscriberIndex>) -> Self {
         let mac = Mac::new(keys.route);
         let hasher = ContentHasher::default();
@@ -93,16 +93,16 @@ impl Core {
         }
     }
 
-    /// The same core, which is told by `connections` what is open. Without, it takes every connection for closed.
+    /// The same core with the list of open connections. Without it, the core treats every connection as closed.
     #[must_use]
     pub fn with_connections(mut self, connections: Arc<Connections>) -> Self {
         self.connections = connections;
         self
     }
 
-    /// A message came.
+    /// Processes a message from the network.
     pub fn receive(&mut self, now: Now, received: Received, outbox: &mut Outbox) {
-        // RFC 3261 18.2.2 would send the answer to port 0.
+        // RFC 3261 18.2.2 would send the response to port 0.
         if received.flow.remote.port() == 0 {
             outbox.emit(Event::Dropped(Drop::Source));
         } else if received.message.is_request() {
@@ -114,23 +114,23 @@ impl Core {
         }
     }
 
-    /// Something came that is no SIP message at all.
+    /// Counts received bytes that are not a SIP message.
     pub fn garbage(&self, flow: &Flow, outbox: &mut Outbox) {
         outbox.emit(Event::ParseError { answered: false, flow: *flow });
         outbox.emit(Event::Dropped(Drop::Garbage));
     }
 
-    /// The answer to a question of this core, or that one of its transmits could not be sent.
+    /// Processes the answer to a question of this core, or the report that one of its transmits could not be sent.
     pub fn answer(&mut self, now: Now, parked: Continuation, answer: Answer, outbox: &mut Outbox) {
         self.dispatch_answer(now, parked, answer, outbox);
     }
 
-    /// Another worker's core says something.
+    /// Processes a message from the core of another worker.
     pub fn deliver(&mut self, now: Now, core_message: CoreMessage, outbox: &mut Outbox) {
         match core_message {
             CoreMessage::Request(received) => self.dispatch_request(now, *received, outbox),
             CoreMessage::Response(received) => self.dispatch_response(now, *received, outbox),
-            CoreMessage::PhoneRegistered(aor) => self.phone_came(aor, outbox),
+            CoreMessage::PhoneRegistered(aor) => self.phone_registered(aor, outbox),
             CoreMessage::DialogMoved { side, moved } => self.dialog_moved(side, moved, outbox),
             CoreMessage::RegistrationChanged(aor) => self.registration_changed(now, &aor, outbox),
             CoreMessage::ResponsePassed { key, response } => {
@@ -139,7 +139,7 @@ impl Core {
         }
     }
 
-    /// Does what is due. To be called when [`Core::next_timeout`] has passed; early or late does no harm.
+    /// Fires the timers that are due. To be called at [`Core::next_timeout`]; an early or late call is harmless.
     pub fn timeout(&mut self, now: Now, outbox: &mut Outbox) {
         self.pins.timeout(now.mono, |TransactionKey(call)| {
             outbox.emit(Event::CallEnded { call, status: None, tried: 1, by: None });
@@ -150,32 +150,32 @@ impl Core {
         subscriptions.timeout(&mut context);
     }
 
-    /// When [`Core::timeout`] wants to be called next.
+    /// When [`Core::timeout`] has to be called next.
     pub fn next_timeout(&self) -> Option<Instant> {
         let calls = sooner(self.pins.next_timeout(), self.forks.next_timeout());
         sooner(calls, self.subscriptions.next_timeout())
     }
 
-    /// Takes new settings for all that begins from now on; what has begun keeps those it began with.
+    /// Replaces the settings for new requests; response contexts keep the settings that they started with.
     pub fn reconfigure(&mut self, settings: Arc<Settings>) {
         self.settings = settings;
         self.subscriptions.reconfigured();
     }
 
-    /// How much it holds now.
+    /// How many entries the core holds.
     pub fn load(&self) -> Load {
         let (transactions, pins, nonces) = (self.forks.len(), self.pins.len(), self.authenticator.nonces());
         let (subscriptions, moved_dialogs) = (self.subscriptions.len(), self.moved.len());
         Load { transactions, pins, nonces, subscriptions, moved_dialogs }
     }
 
-    /// The forks, and the context they work in.
+    /// The response contexts, and the context for their methods.
     fn split<'a>(&'a mut self, now: Now, outbox: &'a mut Outbox) -> (&'a mut ResponseContexts, Context<'a>) {
         let (forks, _, context) = self.parts(now, outbox);
         (forks, context)
     }
 
-    /// What remembers, and the context that it works in.
+    /// The response contexts, the subscriptions, and the context for their methods.
     fn parts<'a>(
         &'a mut self,
         now: Now,

@@ -1,6 +1,6 @@
-//! The turns of a REGISTER between its questions: load, commit, and again if the commit lost a race (RFC 3261 10.3).
+//! The steps of a REGISTER between its questions: load, commit, and both again after a conflict (RFC 3261 10.3).
 //!
-//! The 200 leaves when the change is safe, not before.
+//! The 200 is sent only after the store has made the change durable.
 
 use location::Record;
 
@@ -14,7 +14,7 @@ use crate::registrar::{Decision, PendingRegister, Summary};
 use crate::reject::Reject;
 
 impl Core {
-    /// The record of a REGISTER's AoR is here.
+    /// Applies a REGISTER to the stored record of its AoR.
     pub(super) fn registered(
         &mut self,
         now: Now,
@@ -32,7 +32,7 @@ impl Core {
         }
     }
 
-    /// The change is safe: the 200 leaves.
+    /// Sends the 200: the change is durable.
     pub(super) fn confirm(pending: &PendingRegister, outbox: &mut Outbox) {
         let back = pending.request.back;
         if outbox.emit_fitted(pending.fitted) {

@@ -1,4 +1,4 @@
-//! What is answered here: refusals, and requests to the server itself (RFC 3261 8.2, 11).
+//! Responses of this server: refusals, and responses to requests to the server itself (RFC 3261 8.2, 11).
 
 use location::Aor;
 use parser::{HeaderName, Method, write_target};
@@ -60,18 +60,19 @@ impl Core {
         });
     }
 
-    /// Tells a caller who asks for it where the user can be reached (RFC 3841 9.1), in the order in which we would try.
+    /// Answers a request with the Contacts of its targets, as its caller asked (RFC 3841 9.1), in the order of the plan.
     pub(super) fn redirect(&mut self, now: Now, request: &Request, plan: &Plan, outbox: &mut Outbox) {
         let steps = plan.groups.len().max(1);
         let (_, mut context) = self.split(now, outbox);
         context.reply(request, 302, b"Moved Temporarily", |reply| {
             for (group, place) in plan.groups.iter().zip(0..) {
-                // RFC 3841 7.2.4: q is the order and nothing else; features would be judged twice.
+                // RFC 3841 7.2.4: q states the order only; otherwise the caller would apply its feature preferences
+                // again.
                 let q = 1000 - 1000 * place / steps;
                 for target in &group.targets {
                     reply.header(HeaderName::Contact, |out| {
                         out.push(b'<');
-                        // The caller would send the header part of a Contact there.
+                        // Without the header part of the Contact: the caller would add it to its request.
                         write_target(out, target.uri(request));
                         out.extend_from_slice(format!(">;q={}.{:03}", q / 1000, q % 1000).as_bytes());
                     });
@@ -80,7 +81,7 @@ impl Core {
         });
     }
 
-    /// Says that a request was refused, and why.
+    /// Emits the event of a refusal.
     pub(super) fn report(&self, request: &Request, reject: Reject, outbox: &mut Outbox) {
         match request.method() {
             Method::Register => self.report_registration(request, reject, outbox),
@@ -113,7 +114,7 @@ impl Core {
         outbox.emit(Event::CallRefused { call, from, to, status, reason, source, offence });
     }
 
-    /// Of other requests only those that their sender may not send.
+    /// Of other requests, only refusals of something that the sender is not allowed to do are reported.
     fn report_request(&self, request: &Request, reject: Reject, outbox: &mut Outbox) {
         let Some(offence) = reject.offence().filter(|_| !request.in_dialog) else { return };
         let from = request.caller().map(|caller| self.settings.aor_named_by(&caller));

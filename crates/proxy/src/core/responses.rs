@@ -1,5 +1,6 @@
-//! Responses to requests that left no transaction: back the way their request came (RFC 3261 16.11), and what their pin is told.
-//! A request that could not be sent counts as one that its next hop refused (16.9).
+//! Responses to requests that were forwarded without a transaction (RFC 3261 16.11): forwards them to where the
+//! request came from, and updates the pin. A request that could not be sent gets the response that stands for its
+//! next hop (16.9).
 
 use std::net::SocketAddr;
 
@@ -20,20 +21,20 @@ use crate::pin::{Pin, tag_checksum};
 use crate::request::{Received, TransactionKey, tag_of};
 use crate::route::may_answer;
 
-/// A response that went back the way of its request.
+/// A response that was forwarded.
 pub(super) struct Forwarded<'m> {
     /// The transaction of its request.
     key: TransactionKey,
-    /// The method of that.
+    /// The method of that request.
     pub(super) method: Method<'m>,
     status: u16,
     to_tag: &'m [u8],
 }
 
 impl Core {
-    /// RFC 3261 16.11: a response goes back the way its request came.
-    /// Returns what is known of it; none if it was dropped, because its mark is not ours (RFC 6026 8.2) or it does not
-    /// come from where the request went. `source` is `None` for a response that was made here.
+    /// Forwards a response to where its request came from (RFC 3261 16.11). Returns what is known of it; `None` if it
+    /// was dropped, because its mark is wrong (RFC 6026 8.2) or it does not come from where the request went.
+    /// `source` is `None` for a response of this server.
     pub(super) fn forward_marked<'m>(
         &mut self,
         response: &'m Message,
@@ -47,7 +48,7 @@ impl Core {
         let sent_to = key.zip(source).and_then(|((key, _), source)| self.sent_to(branch, key, source));
         let Some((key, method)) = key.filter(|_| source.is_none() || sent_to.is_some()) else {
             match (branch, source) {
-                // The worker with the pin knows where else the phone may speak from.
+                // The worker with the pin knows from which other addresses the phone may respond.
                 (ViaBranch::Pinned { worker, .. }, Some(source)) if *worker != self.worker => {
                     let received = Received { message: response.clone(), flow: *source };
                     let core_message = CoreMessage::Response(Box::new(received));
@@ -70,18 +71,18 @@ impl Core {
         Some(Forwarded { key, method, status, to_tag })
     }
 
-    /// Where the request of a response went, if the mark of that verifies and it came from there, or from where else its
-    /// phone may speak.
+    /// The address that the request went to, if the response comes from there with a valid mark, or from another
+    /// address that the phone may respond from.
     fn sent_to(&self, branch: &ViaBranch, key: TransactionKey, source: &Flow) -> Option<SocketAddr> {
         if branch.verify(key, source, &self.mac) {
             return Some(source.remote);
         }
-        // The same branch, so that nobody sends the response elsewhere.
+        // The branch names where the response goes: with another branch a sender could choose that.
         let pin = self.pins.find(key).filter(|pin| pin.branch == *branch)?;
         may_answer(&pin.hop, &pin.target, source, &self.settings).then(|| pin.target.remote(&pin.hop))
     }
 
-    /// A request of ours could not be sent: as if its next hop had refused it (RFC 3261 16.9).
+    /// Answers a forwarded request that could not be sent as if its next hop had refused it (RFC 3261 16.9).
     pub(super) fn undelivered(&mut self, now: Now, text: Bytes, outbox: &mut Outbox) {
         let Ok(sent) = Message::parse(text) else { return };
         let top = sent.header::<Via<'_>>().ok().flatten();
@@ -92,14 +93,14 @@ impl Core {
                 forks.with(id.fork, |fork| fork.undelivered(id, &mut context));
             }
             Some(ViaBranch::Notify { id, .. }) => self.notify_undelivered(now, id, outbox),
-            // Nothing was kept of it, and nothing is needed: the answer is made of the request as it was sent, and
-            // goes back the way that its Via says.
+            // No state is needed: the response is made from the request as it was sent, and goes to where its Via says.
             Some(ViaBranch::Stateless(origin) | ViaBranch::Pinned { origin, .. }) if sent.is_request() => {
                 let key =
                     via_below(&sent).and_then(|below| TransactionKey::of(&sent, &below, origin.way_back(), &self.mac));
                 let Some((key, _)) = key else { return };
                 let pin = self.pins.find(key);
-                // A late copy of an INVITE that was accepted: the caller would take the call for failed.
+                // This is a retransmission of an INVITE that was accepted: a failure now would end the call at the
+                // caller.
                 if pin.is_some_and(Pin::is_accepted) {
                     return;
                 }
@@ -117,7 +118,7 @@ impl Core {
         }
     }
 
-    /// A response to a pinned INVITE has passed: its pin is at this worker.
+    /// Reports a forwarded response to the pin of its INVITE, at this worker or another one.
     pub(super) fn note_response(
         &mut self,
         now: Now,
@@ -126,7 +127,7 @@ impl Core {
         outbox: &mut Outbox,
     ) {
         let response = match status {
-            // RFC 3261 16.7 step 2: a 100 says nothing of the phone.
+            // RFC 3261 16.7 step 2: a 100 is hop by hop and does not say that the phone rings.
             ..=100 => return,
             101..200 => Passed::Provisional,
             _ => Passed::Final { status, to_tag: tag_checksum(to_tag) },
@@ -139,7 +140,7 @@ impl Core {
         }
     }
 
-    /// A final lets a pin go soon, a phone that rings keeps it.
+    /// After a final response a pin is kept for retransmissions only; a provisional one extends it.
     pub(super) fn response_passed(&mut self, now: Now, key: TransactionKey, response: Passed, outbox: &mut Outbox) {
         let timers = &self.settings.timers;
         match response {
@@ -153,7 +154,7 @@ impl Core {
     }
 }
 
-/// The second Via of what has ours on top.
+/// The Via below ours.
 fn via_below(message: &Message) -> Option<Via<'_>> {
     Via::parse(message.values(HeaderName::Via).nth(1)?).ok()
 }

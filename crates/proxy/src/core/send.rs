@@ -1,6 +1,7 @@
-//! A plan goes out: the one rule between the stateless and the stateful way (RFC 3261 16.2, 16.11).
+//! Forwards a request to the targets of its plan, and decides between stateless and stateful (RFC 3261 16.2, 16.11).
 //!
-//! One target: forwarded without a transaction, and an INVITE is pinned. Anything else: a response context.
+//! A plan with one target: the request is forwarded without a transaction and leaves a pin. Any other plan: a
+//! response context.
 
 use std::sync::Arc;
 
@@ -22,19 +23,19 @@ use crate::settings::{Named, Settings, SingleTarget};
 use crate::target::{Target, TargetUri, Way};
 
 impl Core {
-    /// Sends a request where its plan says, which lacks nothing.
-    pub(super) fn launch(&mut self, now: Now, request: Request, plan: Plan, outbox: &mut Outbox) {
+    /// Forwards a request to the targets of its plan. All of them have addresses.
+    pub(super) fn forward_or_fork(&mut self, now: Now, request: Request, plan: Plan, outbox: &mut Outbox) {
         if let Err(reject) = keeps_privacy(&request, &plan, &self.settings) {
             return self.refuse(now, &request, reject, outbox);
         }
-        if begins_call(&request) {
+        if is_new_call(&request) {
             self.log_call(&request, &plan, outbox);
         }
-        // RFC 5393 5.3.3: not even one branch is left.
+        // RFC 5393 5.3.3: Max-Breadth allows no branch.
         if request.max_breadth() == 0 && !matches!(request.method(), Method::Ack | Method::Cancel) {
             return self.refuse(now, &request, Reject::Breadth, outbox);
         }
-        if !leaves_alone(&request, &plan, &self.settings) {
+        if !is_stateless(&request, &plan, &self.settings) {
             return self.fork(now, request, plan, outbox);
         }
         let Some(target) = plan.into_best() else { return };
@@ -43,23 +44,23 @@ impl Core {
         }
     }
 
-    /// A request that came again, the CANCEL of an INVITE or the ACK of its failure: the way of the first.
+    /// Forwards a retransmission, the CANCEL of an INVITE or the ACK of its failure as the pin of the first request says.
     pub(super) fn forward_by_pin(&mut self, request: &mut Request, outbox: &mut Outbox) -> Match {
         let pin = match self.pins.find_for(request, &self.connections) {
             Ok(pin) => pin,
             Err(no_copy) => return no_copy,
         };
-        // The way is known; what of the Route is ours still has to come off.
+        // The pin has the next hop. Our own Route values still have to be removed.
         let dialog = match route::accept_routes(request, &self.settings, &self.mac) {
             Ok(dialog) if ingress::hops(request.hops).is_ok() => dialog,
             _ => return Match::Unknown,
         };
-        // The 2xx may have passed at another worker, whose word is still on its way, or after a refusal. The ACK of a refusal has
-        // the Route of its INVITE (RFC 3261 17.1.1.3), so one in a dialog that its INVITE was not in acknowledges a 2xx.
+        // An ACK in a dialog that its INVITE was not in acknowledges a 2xx: the ACK of a failure has the Route of its
+        // INVITE (RFC 3261 17.1.1.3). The pin may not know of the 2xx, if another worker forwarded it just now.
         if request.method() == Method::Ack && !pin.in_dialog() && dialog.is_some() {
             return Match::Other;
         }
-        // A copy asserts what the first one did.
+        // A retransmission gets the same asserted identity as the first request.
         if prefers_identity(&request.message) && dialog.is_none() {
             request.proven = self.proven_by_first(request);
         }
@@ -74,7 +75,7 @@ impl Core {
         Match::Same
     }
 
-    /// The user that the sender of a copy has authenticated as with the first one, octet by octet the same.
+    /// The user that the sender authenticated as with the first request; this one has the same octets.
     fn proven_by_first(&self, request: &Request) -> Proven {
         let Some(domain) = route::was_proven(request, &self.settings) else { return Proven::Nobody };
         let presented = self.authenticator.read(request, &self.settings);
@@ -82,7 +83,7 @@ impl Core {
         user.map_or(Proven::Nobody, |user| Proven::As(Box::new(user)))
     }
 
-    /// RFC 3261 16.11. The target has to have its address.
+    /// Forwards a request without a transaction (RFC 3261 16.11). The target must have an address.
     pub(super) fn forward_stateless(
         &mut self,
         now: Now,
@@ -95,12 +96,13 @@ impl Core {
         let origin = Origin::new(request, (&hop, &target), None, &self.settings, &self.mac);
         let Settings { limits, timers, .. } = &*self.settings;
         let invite = request.method() == Method::Invite;
-        // What another place than the location table decides, decides alike for a copy.
+        // Only the bindings can change between a request and its retransmission, so only a request that was routed by
+        // them needs a pin.
         let is_binding = matches!(target.uri, TargetUri::Binding(..)) && request.method() != Method::Cancel;
         let looked_up =
             is_binding || request.is_no_contact && !matches!(request.method(), Method::Cancel | Method::Ack);
         let mut pinned = invite || looked_up;
-        // Other requests leave half of the room to INVITEs: without a pin they still go.
+        // Half of the pins are reserved for INVITEs: other requests are forwarded without a pin, too.
         if pinned && self.pins.len() >= if invite { limits.pins } else { limits.pins / 2 } {
             outbox.emit(Event::LimitReached(Limit::Pins));
             pinned = self.pins.make_room();
@@ -108,7 +110,7 @@ impl Core {
                 return Err(Reject::Overload);
             }
         }
-        // The CANCEL of an INVITE that is not known any more gets the branch that it had (16.11).
+        // The CANCEL of an INVITE whose pin is gone gets the branch of that INVITE (16.11).
         let branch = if pinned || request.method() == Method::Cancel {
             ViaBranch::Pinned { worker: self.worker, origin }
         } else {
@@ -125,7 +127,7 @@ impl Core {
     }
 
     fn fork(&mut self, now: Now, request: Request, mut plan: Plan, outbox: &mut Outbox) {
-        // A copy that came while the first one waited for DNS.
+        // This is a retransmission that came while the first request waited for DNS.
         if self.forks.id_of(request.key).is_some() {
             return;
         }
@@ -136,7 +138,7 @@ impl Core {
         let id = self.forks.next_id(&self.mac);
         let key = request.key;
         let settings = Arc::clone(&self.settings);
-        let joinable = settings.forking.late_registration && begins_call(&request) && plan.disposition.fork;
+        let joinable = settings.forking.late_registration && is_new_call(&request) && plan.disposition.fork;
         plan.aor.take_if(|_| !joinable);
         let (forks, mut context) = self.split(now, outbox);
         forks.insert(id, key, ResponseContext::start(id, request, plan, mark, settings, &mut context));
@@ -174,7 +176,7 @@ impl Core {
     }
 }
 
-fn begins_call(request: &Request) -> bool {
+fn is_new_call(request: &Request) -> bool {
     request.method() == Method::Invite && !request.in_dialog
 }
 
@@ -192,15 +194,15 @@ fn send_request(
     outbox.send(*forwarding.hop, reports, |out| write_request(forwarding, settings, mac, rewrite, out));
 }
 
-/// Whether a request leaves without a transaction: it has one target, and is no call to one phone where such a one is to
-/// be treated as one to several.
-pub(super) fn leaves_alone(request: &Request, plan: &Plan, settings: &Settings) -> bool {
+/// Whether a request is forwarded without a transaction: it has one target, and is not a call to a user where
+/// `forking.single_target` asks for a response context.
+pub(super) fn is_stateless(request: &Request, plan: &Plan, settings: &Settings) -> bool {
     let wants_context =
-        settings.forking.single_target == SingleTarget::Stateful && plan.aor.is_some() && begins_call(request);
+        settings.forking.single_target == SingleTarget::Stateful && plan.aor.is_some() && is_new_call(request);
     plan.is_single() && !wants_context
 }
 
-/// The caller by its From, and the called user if that is not known yet: for the log.
+/// Caller and callee for the log: by From, and by the Request-URI if `called` is none.
 pub(super) fn parties(request: &Request, called: Option<&Aor>, settings: &Settings) -> Option<(Aor, Aor)> {
     let to = match called {
         Some(aor) => aor.clone(),

@@ -1,5 +1,5 @@
-//! From a user to targets: loads the bindings of the callee, finds out what its plan still lacks, and goes on with the plan
-//! (RFC 3261 16.5, 16.7 step 4). Must not decide which targets there are: that is done by `route`.
+//! From a user to targets: loads the bindings of the callee, finds out what its plan still lacks, and goes on with
+//! the plan (RFC 3261 16.5, 16.7 step 4). Must not decide which targets there are: that is done by `route`.
 
 use location::{Aor, Record};
 use parser::Method;
@@ -19,7 +19,7 @@ impl Core {
         match step {
             NextStep::LookUp(callee) => self.look_up(request, callee, outbox),
             NextStep::FindContact(search) => self.find_contact(now, request, search, outbox),
-            NextStep::Forward(plan) => self.send_plan(now, request, plan, outbox),
+            NextStep::Forward(plan) => self.handle_plan(now, request, plan, outbox),
         }
     }
 
@@ -46,7 +46,7 @@ impl Core {
             Ok(plan) if plan.users.is_some() => {
                 self.find_missing(now, request, plan, Some(&callee.aor), outbox);
             }
-            Ok(plan) => self.send_plan(now, request, plan, outbox),
+            Ok(plan) => self.handle_plan(now, request, plan, outbox),
             Err(reject) => self.refuse(now, &request, reject, outbox),
         }
     }
@@ -71,14 +71,14 @@ impl Core {
     }
 
     /// Sends a request where its plan says; or answers it with the plan, if its sender asked for that.
-    pub(super) fn send_plan(&mut self, now: Now, request: Request, plan: Plan, outbox: &mut Outbox) {
+    pub(super) fn handle_plan(&mut self, now: Now, request: Request, plan: Plan, outbox: &mut Outbox) {
         if plan.disposition.redirect {
             return self.redirect(now, &request, &plan, outbox);
         }
         if plan.is_incomplete() {
             return self.find_missing(now, request, plan, None, outbox);
         }
-        self.launch(now, request, plan, outbox);
+        self.forward_or_fork(now, request, plan, outbox);
     }
 
     /// Begins a search for what the plan of a request lacks.
@@ -101,7 +101,7 @@ impl Core {
         }
         let Search { targets, purpose } = *search;
         match (purpose, targets.finish()) {
-            (Purpose::Forward(request), Ok(plan)) => self.send_plan(now, request, plan, outbox),
+            (Purpose::Forward(request), Ok(plan)) => self.handle_plan(now, request, plan, outbox),
             (Purpose::Forward(request), Err(reject)) => self.refuse(now, &request, reject, outbox),
             (Purpose::Redirection(branch), plan) => {
                 let (forks, mut context) = self.split(now, outbox);
@@ -110,8 +110,8 @@ impl Core {
         }
     }
 
-    /// What a search asked for is here. A user whose bindings could not be loaded has no targets, and so has a name that could
-    /// not be resolved.
+    /// What a search asked for is here. A user whose bindings could not be loaded has no targets, and so has a name
+    /// that could not be resolved.
     pub(super) fn search_answered(&mut self, now: Now, mut search: Box<Search>, answer: Answer, outbox: &mut Outbox) {
         let Search { targets, purpose } = &mut *search;
         let (settings, gruus) = (&self.settings, &self.gruus);
