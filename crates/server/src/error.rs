@@ -1,7 +1,7 @@
-//! Errors that end a command or the server, in words that an operator can act on.
+//! Errors that end a command or the server, in words that an administrator can act on.
 //!
-//! Decides the exit code: 2 for errors of the operator (command line, configuration), 1 for the rest. Faults of peers
-//! are never errors of this kind.
+//! Decides the exit code: 2 for errors in the command line or the configuration, 1 for the rest. Faults of peers are
+//! never errors of this kind.
 
 use std::io;
 use std::net::SocketAddr;
@@ -25,25 +25,25 @@ pub(crate) enum CliError {
     /// An address cannot be listened on.
     #[error("cannot listen on {listen}: {}", describe_io_error(source))]
     Listen {
-        /// Which.
+        /// The listener.
         listen: Listen,
-        /// Why.
+        /// The error of the system.
         source: io::Error,
     },
     /// The address of the admin API cannot be listened on.
     #[error("cannot serve metrics on {address}: {}", describe_io_error(source))]
     Metrics {
-        /// Which.
+        /// The address.
         address: SocketAddr,
-        /// Why.
+        /// The error of the system.
         source: io::Error,
     },
     /// A file cannot be read or written.
     #[error("{}: {}", path.display(), describe_io_error(source))]
     File {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The error of the system.
         source: io::Error,
     },
     /// The file of the secret key has other content.

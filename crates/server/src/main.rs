@@ -1,49 +1,36 @@
-//! frontdesk: a SIP registrar and proxy. This crate surrounds the core with configuration, sockets, store, DNS, logs,
-//! metrics and signals.
+//! frontdesk: a SIP registrar and proxy. This crate has everything around the core: configuration, sockets, store, DNS,
+//! log, metrics, signals, commands.
 //!
 //! ```text
-//! main -> config -> server::prepare (sockets, files, store) -> worker threads, each: sockets <-> core <-> store, DNS
-//!                                                           -> supervisor: signals, sweep, gauges, log, HTTP
+//! main -> config -> supervisor::prepare (store, sockets) -> worker threads, each: sockets <-> core <-> store, DNS
+//!                                                        -> main thread: signals, expiry, gauges, log, HTTP
 //! ```
 
 mod admin;
-mod answers;
-mod bad_request;
 mod cli;
 mod clock;
 mod config;
 mod data;
 mod defence;
-mod descriptors;
-mod directory;
-mod ending;
 mod error;
-mod first_run;
-mod health;
-mod hex;
-mod inbox;
-mod interfaces;
 mod journal;
-mod loads;
-mod log;
 mod metrics;
-mod notify;
-mod printable;
+mod process;
 mod reload;
-mod secret;
-mod server;
 mod settings;
 mod supervisor;
+mod text;
 mod transport;
-mod unknown_users;
 mod worker;
 
 use std::process::ExitCode;
 
 use cli::arguments::{Arguments, Command};
 use cli::client::Client;
+use cli::server_commands;
 use config::Loaded;
 use error::CliError;
+use process::{descriptors, log};
 
 fn main() -> ExitCode {
     match run_command() {
@@ -65,15 +52,17 @@ fn run_command() -> Result<(), CliError> {
         Command::Version => format!("frontdesk {}\n", env!("CARGO_PKG_VERSION")),
         Command::Help => cli::arguments::HELP.to_owned(),
         Command::Backup(to) => return Ok(location::backup(&load()?.config.location.path, &to)?),
-        Command::Reload => cli::reload(&client()?)?,
-        Command::Explain { to, from, source } => cli::explain(&client()?, &to, from.as_deref(), source.as_deref())?,
-        Command::Bindings(what) => cli::bindings(&client()?, &what)?,
-        Command::Bans(what) => cli::bans(&client()?, &what)?,
+        Command::Reload => server_commands::reload(&client()?)?,
+        Command::Explain { to, from, source } => {
+            server_commands::explain(&client()?, &to, from.as_deref(), source.as_deref())?
+        }
+        Command::Bindings(what) => server_commands::bindings(&client()?, &what)?,
+        Command::Bans(what) => server_commands::bans(&client()?, &what)?,
         Command::Account { command, password_stdin } => {
             let loaded = load()?;
             let message = cli::account::edit(&loaded, &command, password_stdin)?;
             print!("{message}");
-            cli::after_edit(&loaded, admin.as_deref(), &command)?
+            server_commands::after_edit(&loaded, admin.as_deref(), &command)?
         }
     };
     print!("{text}");
@@ -86,7 +75,7 @@ fn run(loaded: Loaded) -> Result<(), CliError> {
     let (level, log_thread) = log::start(&loaded.config.log, loaded.config.limits.log_queue.0);
     // Before the store is opened, since its commits are counted from the first one.
     let metrics = metrics::install();
-    supervisor::run(server::prepare(loaded, files)?, level, &log_thread, metrics)
+    supervisor::run(supervisor::prepare(loaded, files)?, level, &log_thread, metrics)
 }
 
 /// The only output to standard error besides the log, which may not have been started.

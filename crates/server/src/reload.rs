@@ -13,11 +13,13 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use crate::config::{self, Config, Loaded, StoreKind};
+use crate::data::first_run;
 use crate::error::CliError;
-use crate::inbox::Inbound;
-use crate::log::LevelSwitch;
+use crate::metrics;
+use crate::process::interfaces;
+use crate::process::log::LevelSwitch;
 use crate::settings::settings;
-use crate::{first_run, interfaces, metrics};
+use crate::transport::Inbound;
 
 /// How long a worker may take to apply the settings.
 const WORKER_TIMEOUT: Duration = Duration::from_secs(1);
@@ -129,12 +131,12 @@ impl Reload {
         self.active_config.send_replace(Arc::new(ActiveConfig { loaded, settings: Arc::clone(&settings) }));
         let mut waiting = Vec::with_capacity(inboxes.len());
         for inbox in inboxes {
-            let (taken, outcome) = oneshot::channel();
+            let (applied, outcome) = oneshot::channel();
             // If there is no room, the sender is dropped and the receiver gets an error.
-            let _ = timeout(WORKER_TIMEOUT, inbox.send(Inbound::Reconfigure(Arc::clone(&settings), taken))).await;
+            let _ = timeout(WORKER_TIMEOUT, inbox.send(Inbound::Reconfigure(Arc::clone(&settings), applied))).await;
             waiting.push(outcome);
         }
-        // After this no worker registers anybody by the old settings.
+        // After this no worker handles a REGISTER by the old settings.
         for (worker, outcome) in waiting.into_iter().enumerate() {
             if !matches!(timeout(WORKER_TIMEOUT, outcome).await, Ok(Ok(()))) {
                 tracing::error!("worker {worker} keeps the old configuration: it does not respond");

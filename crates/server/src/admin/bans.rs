@@ -1,4 +1,6 @@
 //! Banned addresses, as docs/openapi.yaml defines them.
+//!
+//! Decides how many are listed. Must not decide who is banned: see `defence`.
 
 use std::time::Instant;
 

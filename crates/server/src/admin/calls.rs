@@ -1,4 +1,6 @@
 //! Active calls and the last ended calls, as docs/openapi.yaml defines them.
+//!
+//! Decides how many active calls are listed; `journal` decides how many ended calls are kept.
 
 use std::time::{Duration, UNIX_EPOCH};
 

@@ -1,4 +1,4 @@
-//! Failures since the start, by reason: the counters of `/metrics` that an operator should look at.
+//! Failures since the start, by reason: the counters of `/metrics` that an administrator should look at.
 //!
 //! Decides which counters those are. Reads the text that Prometheus gets, so that both show the same numbers.
 

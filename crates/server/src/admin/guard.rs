@@ -1,4 +1,4 @@
-//! Access control: the checks before a request is handled.
+//! Access control: decides which requests are refused before they are handled. Must not handle them.
 //!
 //! Metrics, health and readiness contain no names and are open to everybody. Everything else is open to loopback
 //! clients only or, with `admin.token`, to clients that send the token. A web page of another origin can make a

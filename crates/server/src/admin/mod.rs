@@ -1,6 +1,7 @@
-//! The admin interface over HTTP: the status page, its API, the metrics.
+//! The admin API over HTTP, the status page, the metrics.
 //!
-//! Runs on the main thread. Reads shared state (store, call history, loads) and never waits for a worker.
+//! Runs on the main thread. Reads shared state (store, call history, loads) and never waits for a worker. This file
+//! only lists the modules.
 
 mod bans;
 mod calls;
@@ -11,63 +12,14 @@ mod removal;
 mod reply;
 mod routes;
 mod serve;
+mod state;
 mod status;
 mod users;
-
-use std::sync::Arc;
-use std::time::Instant;
-
-use location::AnyStore;
-use metrics_exporter_prometheus::PrometheusHandle;
-use parking_lot::Mutex;
-use proxy::{Keys, Listener};
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
-
-use crate::defence::Defence;
-use crate::directory::Directory;
-use crate::health::Health;
-use crate::journal::CallHistory;
-use crate::reload::{ActiveConfig, ReloadOutcome};
 
 pub(crate) use bans::{BanEntry, Bans};
 pub(crate) use explain::Explanation;
 pub(crate) use removal::Removals;
 pub(crate) use reply::Problem;
 pub(crate) use serve::serve;
+pub(crate) use state::{AdminCommand, AdminState};
 pub(crate) use users::{Phone, Removed, User, Users};
-
-/// The state that request handlers read.
-pub(crate) struct AdminState {
-    /// The bindings.
-    pub(crate) store: Arc<AnyStore>,
-    /// Removes bindings.
-    pub(crate) removals: Arc<Removals>,
-    /// Keys of the cores, to recognise GRUUs and Routes of this server.
-    pub(crate) keys: Keys,
-    /// Active and ended calls.
-    pub(crate) calls: Arc<Mutex<CallHistory>>,
-    /// The metrics recorder.
-    pub(crate) metrics: PrometheusHandle,
-    /// The configuration in force.
-    pub(crate) active_config: watch::Receiver<Arc<ActiveConfig>>,
-    /// Health of workers and store.
-    pub(crate) health: Arc<Health>,
-    /// Failures and bans.
-    pub(crate) defence: Arc<Defence>,
-    /// The SIP connections.
-    pub(crate) directory: Arc<Directory>,
-    /// The SIP listeners.
-    pub(crate) listeners: Vec<Listener>,
-    /// When the server started.
-    pub(crate) started: Instant,
-    /// Commands for the main loop.
-    pub(crate) commands: mpsc::Sender<AdminCommand>,
-    /// Limits user lists to one at a time, since the store may be large.
-    pub(crate) listings: Semaphore,
-}
-
-/// A command that the main loop runs.
-pub(crate) enum AdminCommand {
-    /// Reload the configuration.
-    Reload(oneshot::Sender<ReloadOutcome>),
-}

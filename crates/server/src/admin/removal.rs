@@ -16,7 +16,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::clock;
-use crate::inbox::{CommitOutcome, Completions, Inbound};
+use crate::transport::Inbound;
+use crate::worker::{CommitOutcome, Completions};
 
 /// Commits that may conflict before the removal fails.
 const MAX_CONFLICTS: usize = 16;

@@ -1,4 +1,5 @@
-//! The form of every response: status, content type, and security headers for browsers.
+//! Decides the form of every response: status, content type, and security headers for browsers. The handlers decide
+//! the content.
 
 use std::borrow::Cow;
 
@@ -11,7 +12,8 @@ use hyper::{Response, StatusCode};
 use serde::{Deserialize, Serialize};
 
 use super::guard::AccessDenied;
-use crate::{hex, printable, secret};
+use crate::data::secret;
+use crate::text::{hex, printable};
 
 /// An HTTP response.
 pub(crate) type Reply = Response<Full<Bytes>>;

@@ -1,4 +1,6 @@
-//! All paths of the admin interface, in one list; docs/openapi.yaml describes them, and a test compares the two.
+//! All paths of the admin API, in one list; docs/openapi.yaml describes them, and a test compares the two.
+//!
+//! Decides which handler answers a request, after the checks of `guard`.
 
 use std::borrow::Cow;
 use std::net::IpAddr;

@@ -38,7 +38,7 @@ pub(crate) async fn serve(listener: TcpListener, state: Arc<AdminState>, max: us
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                // Loopback clients are exempt, so that the operator can lift any ban.
+                // Loopback clients are exempt, so that the administrator can lift any ban.
                 if state.defence.is_banned(peer.ip()) && !peer.ip().to_canonical().is_loopback() {
                     metrics::refused_connection();
                     continue;

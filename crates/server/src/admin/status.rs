@@ -1,4 +1,6 @@
 //! The state of the server: version, addresses, domains, load, health.
+//!
+//! Decides nothing: `worker::Health` decides what is a problem.
 
 use hyper::StatusCode;
 use serde::Serialize;

@@ -1,6 +1,6 @@
 //! Users and their phones, as docs/openapi.yaml defines them.
 //!
-//! Lists every user with an account or a binding. The list is limited; its total is not.
+//! Decides who is listed: every user with an account or a binding, up to a limit. The total counts all of them.
 
 use std::borrow::Cow;
 use std::sync::Arc;

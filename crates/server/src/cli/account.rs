@@ -13,8 +13,9 @@ use serde_yaml::{Mapping, Value};
 
 use super::arguments::AccountCommand;
 use crate::config::{self, AccountEntry, Loaded, StoreKind};
+use crate::data::{files, first_run};
 use crate::error::{AccountError, CliError};
-use crate::{data, first_run, hex};
+use crate::text::hex;
 
 /// Executes the command; returns the output. After an error nothing was changed.
 pub(crate) fn edit(loaded: &Loaded, command: &AccountCommand, password_stdin: bool) -> Result<String, CliError> {
@@ -23,7 +24,7 @@ pub(crate) fn edit(loaded: &Loaded, command: &AccountCommand, password_stdin: bo
     };
     let file = accounts_path(loaded)?;
     let user_id = UserId::read(name, loaded).ok_or_else(|| AccountError::Name(name.clone()))?;
-    // A second operator waits, and then sees the result of the first.
+    // A second command waits, and then reads the result of the first.
     let _lock = lock(&file).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => AccountError::NoFolder(file.clone()).into(),
         _ => CliError::File { path: file.clone(), source },
@@ -42,7 +43,7 @@ pub(crate) fn edit(loaded: &Loaded, command: &AccountCommand, password_stdin: bo
     };
     // Checked with the server's own reader: what it would refuse is not written.
     config::accounts_of(loaded, &file, &text)?;
-    data::replace(&file, &text).map_err(|source| CliError::File { path: file.clone(), source })?;
+    files::replace(&file, &text).map_err(|source| CliError::File { path: file.clone(), source })?;
     Ok(format!("{message}\n"))
 }
 

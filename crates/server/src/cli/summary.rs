@@ -1,4 +1,6 @@
 //! The output of `frontdesk check` for a valid configuration: its values, and what they mean for users.
+//!
+//! Decides the wording.
 
 use std::fmt::Write as _;
 
@@ -6,7 +8,7 @@ use humantime::format_duration;
 use proxy::{Foreign, Strangers, Strategy};
 
 use crate::config::{Authentication, Config, Endpoint, HostName, Loaded, StoreKind};
-use crate::first_run;
+use crate::data::first_run;
 
 /// The summary.
 pub(crate) fn summary(loaded: &Loaded) -> String {
@@ -120,7 +122,7 @@ fn routing(config: &Config) -> String {
     };
     let mut text = format!("To sip:X@{first}, which is the same as {}:\n  {order}", same.join(" and "));
     for other in config.domains.iter().skip(1) {
-        let _ = write!(text, "\n  To sip:X@{}: alike, to another user, the X of that domain.", other.0);
+        let _ = write!(text, "\n  To sip:X@{}: likewise; it is another user, the X of that domain.", other.0);
     }
     text.push_str("\n  `frontdesk explain X` asks the running server where a call would go now.");
     text

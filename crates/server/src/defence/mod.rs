@@ -79,7 +79,7 @@ struct FailureHistory {
     /// Their times, oldest first.
     times: VecDeque<Instant>,
     summary: FailureSummary,
-    /// Until then nothing more is logged about the address.
+    /// Until this time nothing more is logged about the address.
     quiet_until: Option<Instant>,
 }
 
@@ -103,7 +103,7 @@ struct Registered {
 }
 
 impl Defence {
-    /// Without failures. `store` knows from which addresses phones are registered.
+    /// Without failures. `store` contains the addresses from which phones are registered.
     pub(crate) fn new(config: &Config, store: Arc<AnyStore>) -> Self {
         let rules = Rules::of(config);
         let (histories, bans) = (HashMap::new(), HashMap::new());
@@ -129,7 +129,7 @@ impl Defence {
         self.banned.load(Ordering::Relaxed)
     }
 
-    /// Whether the address is banned, for callers without a [`BanList`].
+    /// Whether the address is banned, for code without a [`BanList`]. Takes a lock if any address is banned.
     pub(crate) fn is_banned(&self, ip: IpAddr) -> bool {
         self.ban_count() > 0 && self.inner.read().bans.contains_key(&Source::from(ip))
     }

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use hashbrown::HashMap;
 use location::{Aor, Wall};
 
-use crate::ending::Ending;
+use crate::text::ending::Ending;
 
 /// Ended calls that are kept.
 const MAX_ENDED: usize = 100;

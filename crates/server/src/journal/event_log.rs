@@ -1,7 +1,7 @@
 //! Turns queued events into log lines for registrations, calls and refusals, and into the call history.
 //!
-//! Decides wording and level: info for normal operation, warn for what an operator should look at. Runs on the main
-//! thread, so that slow logging delays no message. Device names come from the store, not from the event.
+//! Decides wording and level: info for normal operation, warn for what an administrator should look at. Runs on the
+//! main thread, so that slow logging delays no message. Device names come from the store, not from the event.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -17,11 +17,11 @@ use tracing::{Level, debug, enabled, error, info, warn};
 use super::bans;
 use super::calls::{ActiveCall, CallHistory, EndedCall};
 use super::format::{NameFormat, Occurrence, PhoneCount, sanitize};
+use super::queue::{EventQueue, QueuedEvent};
 use super::rate_limit::{RateLimit, RefusalKind};
-use super::{EventQueue, QueuedEvent};
 use crate::defence::Defence;
-use crate::ending::Ending;
 use crate::reload::ActiveConfig;
+use crate::text::ending::Ending;
 use crate::{clock, metrics};
 
 /// Reads the event queues.

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use location::Aor;
 
 use crate::config::{Config, Masked};
-use crate::printable;
+use crate::text::printable;
 
 /// Longest text of a peer that is shown, in characters.
 const MAX_SHOWN: usize = 64;
@@ -118,7 +118,7 @@ mod tests {
         let names = NameFormat::new(&config);
         let pseudonym = names.user(&aor("101", "office.example"));
         assert!(pseudonym.starts_with("user-") && !pseudonym.contains("101"), "{pseudonym}");
-        assert_eq!(pseudonym, names.user(&aor("101", "office.example")), "one user, one stand-in");
+        assert_eq!(pseudonym, names.user(&aor("101", "office.example")), "a user keeps its pseudonym");
         assert!(names.user(&aor("101", "branch.example")).ends_with("@branch.example"));
         assert!(names.address([192, 0, 2, 7].into()).starts_with("address-"));
     }

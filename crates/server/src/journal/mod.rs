@@ -1,110 +1,15 @@
 //! The log of events: workers queue events, the main thread turns them into log lines and a call history.
 //!
-//! An event is queued unchanged under a short lock: no text is formatted while a message waits. Faults of peers are
-//! debug lines of the worker. Counting is done in `metrics`.
+//! This file only lists the modules.
 
 mod bans;
 mod calls;
 mod event_log;
 mod format;
+mod queue;
 mod rate_limit;
-
-use location::Wall;
-use parking_lot::Mutex;
-use proxy::{AuthenticationFailure, DialogRequest, Event, Registration};
-use tracing::{Level, debug, enabled};
 
 pub(crate) use calls::{ActiveCall, CallHistory, EndedCall};
 pub(crate) use event_log::EventLog;
 pub(crate) use format::{PhoneCount, sanitize};
-use rate_limit::{REFUSAL_KINDS, RefusalKind};
-
-/// Events of one worker that have not been read yet.
-#[derive(Debug)]
-pub(crate) struct EventQueue {
-    waiting: Mutex<Waiting>,
-    capacity: usize,
-}
-
-#[derive(Debug, Default)]
-struct Waiting {
-    list: Vec<QueuedEvent>,
-    /// Number of refusals in `list`, by kind.
-    refusals: [usize; REFUSAL_KINDS],
-    /// Refusals that were dropped because the queue was full, by kind.
-    dropped: [u64; REFUSAL_KINDS],
-}
-
-/// An event and its time.
-#[derive(Debug)]
-struct QueuedEvent {
-    at: Wall,
-    event: Event,
-}
-
-impl EventQueue {
-    /// With room for `capacity` events.
-    pub(crate) fn new(capacity: usize) -> Self {
-        Self { waiting: Mutex::default(), capacity }
-    }
-
-    /// Queues an event that may get a log line. False if the queue is full.
-    pub(crate) fn record(&self, at: Wall, event: Event) -> bool {
-        match event {
-            Event::Registration { outcome: Registration::Queried | Registration::Challenged, .. }
-            | Event::AuthenticationFailed {
-                reason: AuthenticationFailure::Stale | AuthenticationFailure::Identity,
-                ..
-            }
-            | Event::DialogRequest { outcome: DialogRequest::Challenged, .. }
-            | Event::Dropped(_)
-            | Event::LimitReached(_)
-            | Event::Fork { .. }
-            | Event::Notified { .. } => debug!("{event:?}"),
-            // Refreshes are frequent and logged at debug level only.
-            Event::Registration { outcome: Registration::Registered, before, bindings, .. }
-                if bindings <= before && !enabled!(Level::DEBUG) => {}
-            Event::Registration { .. }
-            | Event::Call { .. }
-            | Event::CallEnded { .. }
-            | Event::CallRefused { .. }
-            | Event::RequestRefused { .. }
-            | Event::ParseError { .. }
-            | Event::DialogRequest { .. }
-            | Event::AuthenticationFailed { .. } => return self.push(QueuedEvent { at, event }),
-            Event::RequestReceived { .. }
-            | Event::RequestForwarded { .. }
-            | Event::ResponseReceived { .. }
-            | Event::ResponseSent { .. } => {}
-        }
-        true
-    }
-
-    fn push(&self, queued: QueuedEvent) -> bool {
-        let kind = RefusalKind::of(&queued.event).map(|kind| kind as usize);
-        let mut waiting = self.waiting.lock();
-        let Waiting { list, refusals, dropped } = &mut *waiting;
-        let total: usize = refusals.iter().sum();
-        let mut has_room = list.len() < self.capacity;
-        if let Some(of_kind) = kind.and_then(|kind| refusals.get_mut(kind)) {
-            // Each kind may take a quarter of the queue and all refusals together three quarters, so that a flood of
-            // refusals leaves room for the rest.
-            has_room &= *of_kind < self.capacity.div_ceil(4) && total < self.capacity - self.capacity / 4;
-            *of_kind += usize::from(has_room);
-        }
-        if has_room {
-            list.push(queued);
-        } else if let Some(dropped) = kind.and_then(|kind| dropped.get_mut(kind)) {
-            *dropped += 1;
-        }
-        has_room
-    }
-
-    /// Swaps the queued events for `empty`, and returns how many refusals of each kind were dropped.
-    fn drain_into(&self, empty: &mut Vec<QueuedEvent>) -> [u64; REFUSAL_KINDS] {
-        let mut waiting = self.waiting.lock();
-        std::mem::swap(&mut waiting.list, empty);
-        waiting.refusals = [0; REFUSAL_KINDS];
-        std::mem::take(&mut waiting.dropped)
-    }
-}
+pub(crate) use queue::EventQueue;

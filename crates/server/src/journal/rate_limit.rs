@@ -1,8 +1,8 @@
-//! Limits log lines about refusals: a password guesser gets a few lines, not one for each attempt.
+//! Decides which refusals get a log line: an attacker who guesses passwords gets a few lines, not one for each attempt.
 //!
-//! For each kind and source the first few refusals are logged, then the 100th, the 1000th and so on; after ten
-//! minutes without a refusal the count starts again. Each kind has its own table and its own number of lines per
-//! minute, so that a flood of one kind does not suppress another. Refusals without a line are summarised once a
+//! For each kind and source the first few refusals are logged, and after them those whose number is a power of ten;
+//! after ten minutes without a refusal the count starts again. Each kind has its own table and its own number of lines
+//! per minute, so that a flood of one kind does not suppress another. Refusals without a line are summarised once a
 //! minute by kind: their number, addresses and users. All tables are limited to [`MAX_SOURCES`].
 
 use std::hash::{BuildHasher as _, RandomState};
@@ -92,8 +92,8 @@ impl RefusalKind {
         }
     }
 
-    /// How many refusals of one source are logged before only powers of ten are.
-    const fn logged_always(self) -> u32 {
+    /// How many refusals of one source are all logged. After them only the 10th, the 100th and so on are.
+    const fn first_logged(self) -> u32 {
         match self {
             // Failed calls are normal, and a whole office may share one address.
             Self::Call => 20,
@@ -165,7 +165,7 @@ impl RateLimit {
         let state = self.kinds.get_mut(kind as usize)?;
         state.minute_began.get_or_insert(now);
         let count = state.count(source, now);
-        let is_logged = count <= kind.logged_always() || (count >= 10 && is_power_of_ten(count));
+        let is_logged = count <= kind.first_logged() || (count >= 10 && is_power_of_ten(count));
         if is_logged && state.lines < max_lines {
             state.lines += 1;
             return Some(count);
@@ -274,9 +274,9 @@ mod tests {
     #[test]
     fn the_first_three_and_powers_of_ten_are_logged() {
         let mut rate_limit = RateLimit::new(100);
-        let logged_always: Vec<_> =
+        let logged: Vec<_> =
             (0..2000).filter_map(|at| rate_limit.count(RefusalKind::Credentials, GUESSER, None, Wall(at))).collect();
-        assert_eq!(logged_always, [1, 2, 3, 10, 100, 1000]);
+        assert_eq!(logged, [1, 2, 3, 10, 100, 1000]);
         assert_eq!(rate_limit.count(RefusalKind::Call, GUESSER, None, Wall(2000)), Some(1));
         assert_eq!(
             rate_limit.count(RefusalKind::Credentials, GUESSER, None, Wall(2000 + FORGET_AFTER_MILLIS)),
@@ -287,9 +287,9 @@ mod tests {
     #[test]
     fn a_flood_of_one_kind_does_not_suppress_another() {
         let mut rate_limit = RateLimit::new(100);
-        let logged_always =
+        let logged =
             (0..5000).filter_map(|at| rate_limit.count(RefusalKind::Stranger, crowd(at), None, Wall(7))).count();
-        assert_eq!(logged_always, 100);
+        assert_eq!(logged, 100);
         for kind in RefusalKind::ALL.into_iter().filter(|kind| *kind != RefusalKind::Stranger) {
             assert_eq!(rate_limit.count(kind, GUESSER, None, Wall(8)), Some(1), "{kind:?}");
         }

@@ -11,7 +11,7 @@ use location::Wall;
 use metrics::{Unit, counter, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
-use crate::ending::Ending;
+use crate::text::ending::Ending;
 
 pub(crate) use tally::{DriverLimit, Loss, Series, Tally};
 

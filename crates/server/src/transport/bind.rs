@@ -14,10 +14,11 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::config::Listen;
 
-/// Socket buffers, for while a worker is busy. The kernel may grant less (net.core.rmem_max).
+/// Size of the socket buffers of UDP: datagrams wait there while a worker is busy. The kernel may grant less
+/// (net.core.rmem_max).
 const BUFFER: usize = 4 << 20;
 
-/// Backlog of connections to accept.
+/// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
 
 /// The sockets of one listener, one for each worker.
@@ -34,8 +35,8 @@ pub(crate) struct BoundListener {
 pub(crate) enum WorkerSocket {
     /// Receives and sends.
     Udp(std::net::UdpSocket),
-    /// Accepts.
-    Tcp(std::net::TcpListener),
+    /// Accepts connections, of every transport over TCP.
+    Stream(std::net::TcpListener),
 }
 
 /// Binds a listener for this number of workers.
@@ -46,7 +47,7 @@ pub(crate) fn bind(listen: &Listen, workers: u8) -> io::Result<BoundListener> {
     for _ in 0..workers {
         sockets.push(match transport {
             Transport::Udp => WorkerSocket::Udp(udp(address)?.into()),
-            _ => WorkerSocket::Tcp(tcp(address)?),
+            Transport::Tcp | Transport::Tls | Transport::Ws | Transport::Wss => WorkerSocket::Stream(tcp(address)?),
         });
     }
     Ok(BoundListener { listener: Listener { transport, address }, sockets })
@@ -55,7 +56,7 @@ pub(crate) fn bind(listen: &Listen, workers: u8) -> io::Result<BoundListener> {
 /// Checks that the address is free, and replaces port 0 by a free port.
 fn bind_exclusively(listen: &Listen) -> io::Result<SocketAddr> {
     let socket = open(listen.address, listen.transport)?;
-    if listen.transport != Transport::Udp {
+    if listen.transport.is_reliable() {
         // Allows connections of an earlier run in TIME_WAIT; another listening socket still fails.
         socket.set_reuse_address(true)?;
     }
@@ -91,10 +92,8 @@ fn tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
 }
 
 fn open(address: SocketAddr, transport: Transport) -> io::Result<Socket> {
-    let (kind, protocol) = match transport {
-        Transport::Udp => (Type::DGRAM, Protocol::UDP),
-        _ => (Type::STREAM, Protocol::TCP),
-    };
+    let (kind, protocol) =
+        if transport.is_reliable() { (Type::STREAM, Protocol::TCP) } else { (Type::DGRAM, Protocol::UDP) };
     let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
     if address.is_ipv6() {
         // Otherwise it would conflict with an IPv4 listener on the same port.

@@ -4,13 +4,10 @@
 //! [`Transports::send`]. Must not look into messages.
 
 mod bind;
-mod codec;
-mod reader;
-mod streams;
-mod stun;
+mod inbox;
+mod outgoing;
+mod stream;
 mod udp;
-mod udp_send_queue;
-mod writer;
 
 use bytes::Bytes;
 use parser::Transport;
@@ -18,10 +15,10 @@ use parser::Transport;
 use crate::metrics::{Loss, Tally};
 
 pub(crate) use bind::{BoundListener, WorkerSocket, bind};
-pub(crate) use reader::{ReadLimits, accept};
-pub(crate) use streams::{OutgoingMessage, StreamLimits, Streams};
-pub(crate) use udp::{Datagram, Udp, UdpReceiver};
-pub(crate) use udp_send_queue::UdpSendQueue;
+pub(crate) use inbox::{Addresses, Inbound};
+pub(crate) use outgoing::{OutgoingMessage, SendRequest, UndeliveredMessage};
+pub(crate) use stream::{Acceptor, Directory, StreamLimits, Streams};
+pub(crate) use udp::{Datagram, Udp, UdpReceiver, UdpSendQueue};
 
 /// The sockets and connections of one worker.
 pub(crate) struct Transports {

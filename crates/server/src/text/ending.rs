@@ -1,6 +1,6 @@
-//! How a call ended: a word for programs and a phrase for people.
+//! How a call ended: a label for programs and a phrase for people.
 //!
-//! Decides which status means what to somebody who does not know SIP.
+//! Decides what each status means to a person who does not know SIP.
 
 use parser::reason_phrase;
 
@@ -32,7 +32,7 @@ pub(crate) enum Ending {
 }
 
 impl Ending {
-    /// All of them.
+    /// Every value.
     pub(crate) const ALL: [Self; 11] = [
         Self::Answered,
         Self::Busy,
@@ -88,7 +88,7 @@ impl Ending {
         }
     }
 
-    /// For people.
+    /// A phrase for people.
     pub(crate) fn words(self, status: Option<u16>) -> String {
         let plain = match self {
             Self::Answered => "answered",

@@ -7,8 +7,9 @@ use std::path::Path;
 use proxy::Keys;
 use sha2::{Digest as _, Sha256};
 
+use super::files;
 use crate::error::CliError;
-use crate::{data, hex};
+use crate::text::hex;
 
 const FILE: &str = "secret.key";
 
@@ -35,7 +36,7 @@ fn derive_key(purpose: &[u8], secret: &[u8; 32]) -> [u8; 32] {
 }
 
 fn load_or_create(path: &Path) -> Result<[u8; 32], CliError> {
-    let (text, _) = data::read_or_create(path, || Ok(format!("{}\n", hex::write(&random::<32>()?))))?;
+    let (text, _) = files::read_or_create(path, || Ok(format!("{}\n", hex::write(&random::<32>()?))))?;
     hex::read(text.trim()).ok_or_else(|| CliError::Key { path: path.to_owned() })
 }
 

@@ -4,7 +4,7 @@
 
 use sd_notify::NotifyState;
 
-use crate::health::Health;
+use crate::worker::Health;
 
 /// The server is ready.
 pub(crate) fn ready() {
@@ -27,7 +27,7 @@ pub(crate) fn stopping() {
 
 /// Notifies the watchdog if there is one and every worker answers. Has to be called more often than its timeout: once
 /// a second.
-pub(crate) fn feed_watchdog(health: &Health) {
+pub(crate) fn watchdog(health: &Health) {
     if sd_notify::watchdog_enabled().is_some() && health.liveness_problems().is_empty() {
         send(&[NotifyState::Watchdog]);
     }

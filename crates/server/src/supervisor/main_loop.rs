@@ -1,5 +1,5 @@
-//! The main thread while the server runs: signals, expiry of bindings, gauges, the log of events, the machine's
-//! addresses, the admin API.
+//! The loop of the main thread: signals, expiry of bindings, gauges, the log of events, the machine's addresses, the
+//! admin API.
 //!
 //! Decides when the server is ready, when it reloads and when it stops.
 
@@ -15,17 +15,18 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
+use super::server::{Prepared, Server};
+use super::{notify, unknown_users};
 use crate::admin::{self, AdminCommand, AdminState, Removals};
-use crate::clock::ClockShift;
+use crate::clock::{self, ClockShift};
 use crate::config::Listen;
+use crate::data::first_run::{self, InitialAccounts};
 use crate::error::CliError;
-use crate::first_run::InitialAccounts;
 use crate::journal::{CallHistory, EventLog};
-use crate::log::{LevelSwitch, LogThread};
 use crate::metrics::Gauges;
+use crate::process::interfaces;
+use crate::process::log::{LevelSwitch, LogThread};
 use crate::reload::{ActiveConfig, Reload, ReloadOutcome};
-use crate::server::{Prepared, Server};
-use crate::{clock, first_run, interfaces, notify, unknown_users};
 
 /// Interval of expiry, gauges, health checks and histogram upkeep.
 const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(1);
@@ -110,7 +111,7 @@ async fn serve(
     };
     tracing::info!("stopping");
     notify::stopping();
-    server.health.set_ending();
+    server.health.set_stopping();
     server.stop().await;
     event_log.finish();
     outcome
@@ -188,7 +189,7 @@ fn maintain(server: &Server, active_config: &ActiveConfig, log: &LogThread, star
     server.store.sweep(clock::wall());
     server.defence.sweep();
     server.health.check_workers(&server.inboxes);
-    notify::feed_watchdog(&server.health);
+    notify::watchdog(&server.health);
     let (counts, load) = (server.store.counts(), server.loads.sum());
     let gauges = Gauges {
         users: counts.users,
@@ -247,5 +248,5 @@ fn show_accounts(initial_accounts: &InitialAccounts, listeners: &[Listener], rel
     let port = listeners.first().map_or(5060, |listener| listener.address.port());
     let specific_ip = listeners.iter().map(|listener| listener.address.ip()).find(|ip| !ip.is_unspecified());
     let server = specific_ip.or_else(|| interfaces::lan_address(reload.interfaces()));
-    println!("{}", first_run::hint(initial_accounts, server, port));
+    println!("{}", first_run::instructions(initial_accounts, server, port));
 }

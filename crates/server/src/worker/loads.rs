@@ -1,4 +1,4 @@
-//! The load of each worker, for the thread that serves the metrics.
+//! The load of each worker, for the main thread, which publishes the metrics. Decides nothing.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -1,7 +1,7 @@
 //! STUN on the SIP port (RFC 5626 8): a phone checks that its UDP flow is alive, and from which address it is seen.
 //!
-//! Answers Binding requests (RFC 8489) and nothing else, without state. A response must never be much longer than its
-//! request: the source may be forged.
+//! Decides which datagrams are answered: Binding requests (RFC 8489) and nothing else, without state. A response must
+//! never be much longer than its request: the source may be forged.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -145,6 +145,6 @@ mod tests {
         broken[23] = 200;
         assert_eq!(answer(&broken, source), None, "an attribute that is longer than the message");
         let answered = answer(&request(&[]), source).expect("an answer");
-        assert_eq!(answer(&answered, source), None, "two servers do not talk for ever");
+        assert_eq!(answer(&answered, source), None, "two servers must not answer each other without end");
     }
 }

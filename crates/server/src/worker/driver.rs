@@ -13,22 +13,22 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use location::Flow;
-use parser::{Message, Transport};
+use parser::Message;
 use proxy::{Answer, Continuation, Core, CoreMessage, Event, Now, Outbox, Question, Received};
 use tokio::sync::mpsc;
 use tokio::time::{Sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::answers::Answers;
-use crate::bad_request;
+use super::answers::Answers;
+use super::bad_request;
+use super::completions::{CommitOutcome, Completions};
+use super::health::Health;
+use super::loads::Loads;
 use crate::clock::Clock;
 use crate::defence::{BanList, Defence, Failure};
-use crate::health::Health;
-use crate::inbox::{CommitOutcome, Completions, Inbound, UndeliveredMessage};
 use crate::journal::EventQueue;
-use crate::loads::Loads;
 use crate::metrics::{DriverLimit, Series, Tally};
-use crate::transport::{self, Datagram, Transports, UdpReceiver};
+use crate::transport::{self, Datagram, Inbound, Transports, UdpReceiver, UndeliveredMessage};
 
 /// Items taken from the inbox per batch.
 const BATCH: usize = 64;
@@ -179,8 +179,8 @@ impl Worker {
         let streams = &mut self.transports.streams;
         match inbound {
             Inbound::Message { bytes, flow } => self.receive(now, bytes, flow),
-            Inbound::Accepted { stream, remote, permit } => {
-                streams.accepted(stream, remote, permit, &mut self.tally);
+            Inbound::Accepted { stream, transport, remote, permit } => {
+                streams.accepted(stream, transport, remote, permit, &mut self.tally);
             }
             Inbound::Connected { connection, outcome } => {
                 let failed = streams.connected(connection, outcome, &mut self.tally);
@@ -247,7 +247,7 @@ impl Worker {
     fn is_from_banned(&mut self, inbound: &Inbound) -> bool {
         let (peer, transport) = match inbound {
             Inbound::Message { flow, .. } | Inbound::FramingError { flow, .. } => (flow.remote, flow.transport),
-            Inbound::Accepted { remote, .. } => (*remote, Transport::Tcp),
+            Inbound::Accepted { transport, remote, .. } => (*remote, *transport),
             _ => return false,
         };
         let refused = self.is_banned(peer.ip());

@@ -13,7 +13,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
 
 use crate::config::{Level, Log, LogFormat};
-use crate::printable::LogWriter;
+use crate::text::printable::LogWriter;
 
 /// Changes the level of the running program.
 #[derive(Clone, Debug)]

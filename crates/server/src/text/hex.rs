@@ -1,4 +1,4 @@
-//! Octets as hexadecimal text, for keys and hashes in files.
+//! Octets as hexadecimal text, for keys and hashes in files. Decides nothing.
 
 use std::fmt::Write as _;
 

@@ -282,7 +282,7 @@ pub(super) mod tests {
         let mut buffer = [0; 64];
         let (length, from) = phone.recv_from(&mut buffer).expect("an answer");
         assert_eq!((length, from, &buffer[..2]), (32, to, &b"\x01\x01"[..]));
-        assert!(datagrams.is_empty(), "the core hears nothing of it");
+        assert!(datagrams.is_empty(), "STUN never reaches the core");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Decides how long a peer may be idle or slow. The task waits for room in the worker's bounded inbox, so TCP flow
 //! control slows down a peer that sends too much, and no other peer.
 
-use std::io::{self, Read as _};
+use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,44 +11,23 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use location::{ConnectionId, Flow};
-use socket2::SockRef;
-use tokio::io::Interest;
-use tokio::net::tcp::OwnedReadHalf;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::codec::Decoder as _;
 
-use super::codec::{Codec, Item, StreamError};
+use super::directory::ConnectionPermit;
+use super::framing::{Item, MessageDecoder, StreamError};
+use super::layer::ReadHalf;
+use super::limits::StreamLimits;
 use super::writer::ConnectionWriter;
-use crate::defence::Defence;
-use crate::directory::{ConnectionPermit, Directory};
-use crate::inbox::Inbound;
-use crate::metrics::{self, DriverLimit};
-
-/// Size of one read.
-const READ_CHUNK: usize = 4 << 10;
+use crate::metrics::DriverLimit;
+use crate::transport::Inbound;
 
 /// How long the peer may keep sending after a framing error. The system resets a connection that is closed with unread
 /// data, and the reset could discard our response before the peer reads it.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// After a failed accept: time until the next attempt, and between log lines.
-const ACCEPT_RETRY: Duration = Duration::from_millis(100);
-const ACCEPT_LOG_INTERVAL: Duration = Duration::from_secs(10);
-
-/// Limits of the read side.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ReadLimits {
-    /// Longest message in bytes.
-    pub(crate) max_message: usize,
-    /// Timeout without received data.
-    pub(crate) idle_timeout: Duration,
-    /// Timeout for the first message, and for each message from its first to its last byte.
-    pub(crate) message_timeout: Duration,
-}
-
-/// The timeout of a flow with a Flow-Timer, if it is shorter than [`ReadLimits::idle_timeout`].
+/// The timeout of a flow with a Flow-Timer, if it is shorter than [`StreamLimits::idle_timeout`].
 #[derive(Debug, Default)]
 pub(crate) struct FlowTimeout {
     /// In seconds; 0: none.
@@ -69,9 +48,9 @@ impl FlowTimeout {
 }
 
 /// The reader of one connection.
-pub(crate) struct ConnectionReader {
+pub(super) struct ConnectionReader {
     /// Its read side.
-    pub(crate) read_half: OwnedReadHalf,
+    pub(crate) read_half: ReadHalf,
     /// Its write side, for responses to pings.
     pub(crate) writer: Arc<ConnectionWriter>,
     /// The timeout for this flow.
@@ -83,52 +62,18 @@ pub(crate) struct ConnectionReader {
     /// Its worker.
     pub(crate) inbox: mpsc::Sender<Inbound>,
     /// Its limits.
-    pub(crate) read_limits: ReadLimits,
+    pub(crate) limits: StreamLimits,
     /// Whether the first message is subject to `message_timeout`: the peer opened the connection.
     pub(crate) expects_first_message: bool,
     /// Counts this connection.
     pub(crate) permit: ConnectionPermit,
 }
 
-/// Accepts connections for a worker.
-pub(crate) async fn accept(
-    listener: TcpListener,
-    directory: Arc<Directory>,
-    defence: Arc<Defence>,
-    inbox: mpsc::Sender<Inbound>,
-) {
-    let mut last_logged: Option<Instant> = None;
-    loop {
-        let inbound = match listener.accept().await {
-            Ok((_, remote)) if defence.is_banned(remote.ip()) => {
-                metrics::refused_connection();
-                continue;
-            }
-            Ok((stream, remote)) => match directory.admit(remote.ip()) {
-                Ok(permit) => Inbound::Accepted { stream, remote, permit },
-                Err(limit) => Inbound::LimitReached(limit),
-            },
-            Err(error) => {
-                // Most likely file descriptors are exhausted until another connection is closed.
-                if last_logged.is_none_or(|last| last.elapsed() > ACCEPT_LOG_INTERVAL) {
-                    last_logged = Some(Instant::now());
-                    tracing::error!(%error, "cannot accept connections");
-                }
-                sleep(ACCEPT_RETRY).await;
-                Inbound::LimitReached(DriverLimit::Connections)
-            }
-        };
-        if inbox.send(inbound).await.is_err() {
-            return;
-        }
-    }
-}
-
 impl ConnectionReader {
     /// Reads until the connection ends, then tells the worker.
-    pub(crate) async fn run(self) {
+    pub(super) async fn run(self, decoder: MessageDecoder) {
         let connection = self.connection;
-        let limit = match self.messages().await {
+        let limit = match self.messages(decoder).await {
             Ok(limit) => limit,
             Err(StreamError::Io(error)) => {
                 tracing::debug!(%error, remote = %self.flow.remote, "connection lost");
@@ -152,8 +97,7 @@ impl ConnectionReader {
     }
 
     /// Returns the limit that ended the connection, or `None` if the peer closed it.
-    async fn messages(&self) -> Result<Option<DriverLimit>, StreamError> {
-        let mut codec = Codec::new(self.read_limits.max_message);
+    async fn messages(&self, mut decoder: MessageDecoder) -> Result<Option<DriverLimit>, StreamError> {
         let mut buffer = BytesMut::new();
         // Start of the incomplete message.
         let mut message_began = self.expects_first_message.then(Instant::now);
@@ -161,9 +105,9 @@ impl ConnectionReader {
         let mut last_received = Instant::now();
         let mut timer = pin!(sleep_until(self.idle_deadline(last_received).0));
         loop {
-            while let Some(item) = codec.decode(&mut buffer)? {
+            while let Some(item) = decoder.decode(&mut buffer)? {
                 match item {
-                    Item::Ping => self.send_pong().await,
+                    Item::Ping(pong) => self.send_pong(&pong).await,
                     Item::Message(bytes) => {
                         message_began = None;
                         if self.inbox.send(Inbound::Message { bytes, flow: self.flow }).await.is_err() {
@@ -179,7 +123,7 @@ impl ConnectionReader {
                 message_began.get_or_insert_with(Instant::now);
             }
             let (deadline, limit) = match message_began {
-                Some(began) => (began + self.read_limits.message_timeout, DriverLimit::MessageTime),
+                Some(began) => (began + self.limits.message_timeout, DriverLimit::MessageTime),
                 None => self.idle_deadline(last_received),
             };
             // Deadlines are usually extended before they are reached, so the timer is only re-armed when it fires.
@@ -201,7 +145,7 @@ impl ConnectionReader {
                     continue;
                 }
             }
-            match self.read(&mut buffer) {
+            match self.read_half.try_read(&mut buffer) {
                 Ok(0) => return Ok(None),
                 Ok(_) => last_received = Instant::now(),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -210,42 +154,27 @@ impl ConnectionReader {
         }
     }
 
-    /// Appends available data; 0: the peer has closed.
-    fn read(&self, buffer: &mut BytesMut) -> io::Result<usize> {
-        let before = buffer.len();
-        buffer.resize(before + READ_CHUNK, 0);
-        let stream: &TcpStream = self.read_half.as_ref();
-        let (mut length, room) = (0, buffer.get_mut(before..).unwrap_or_default());
-        let outcome = stream.try_io(Interest::READABLE, || {
-            length = (&*SockRef::from(stream)).read(room)?;
-            // A short read has emptied the socket: `WouldBlock` clears the readiness and saves a read that would
-            // return nothing.
-            if (1..READ_CHUNK).contains(&length) { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
-        });
-        buffer.truncate(before + length);
-        if length > 0 { Ok(length) } else { outcome.map(|()| 0) }
-    }
-
     /// The deadline of an idle peer.
     fn idle_deadline(&self, last_received: Instant) -> (Instant, DriverLimit) {
-        match self.flow_timeout.get().filter(|timeout| *timeout < self.read_limits.idle_timeout) {
+        match self.flow_timeout.get().filter(|timeout| *timeout < self.limits.idle_timeout) {
             // RFC 5626 5.4
             Some(timeout) => (last_received + timeout, DriverLimit::FlowTimer),
-            None => (last_received + self.read_limits.idle_timeout, DriverLimit::ConnectionIdle),
+            None => (last_received + self.limits.idle_timeout, DriverLimit::ConnectionIdle),
         }
     }
 
-    async fn send_pong(&self) {
-        let refused = self.writer.send(b"\r\n").is_err();
+    async fn send_pong(&self, pong: &[u8]) {
+        let refused = self.writer.send_bytes(pong).is_err();
         let ping = Inbound::Ping { flow: self.flow, refused };
         let _ = self.inbox.send(ping).await;
     }
 }
 
-async fn linger(read_half: OwnedReadHalf) {
-    let mut discarded = vec![0; READ_CHUNK];
+async fn linger(read_half: ReadHalf) {
+    let mut discarded = BytesMut::new();
     let _ = timeout(LINGER, async {
         while read_half.readable().await.is_ok() {
+            discarded.clear();
             match read_half.try_read(&mut discarded) {
                 Ok(0) => return,
                 Ok(_) => {}
@@ -261,7 +190,12 @@ async fn linger(read_half: OwnedReadHalf) {
 mod tests {
     use parser::Transport;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::time::sleep;
 
+    use super::super::directory::Directory;
+    use super::super::framing::framing;
+    use super::super::layer::ByteStream;
     use super::*;
 
     const OPTIONS: &[u8] = b"OPTIONS sip:a@b SIP/2.0\r\nContent-Length: 0\r\n\r\n";
@@ -281,25 +215,28 @@ mod tests {
         let (peer, ours) = tokio::join!(TcpStream::connect(local), listener.accept());
         let (peer, (ours, remote)) = (peer.expect("connected"), ours.expect("accepted"));
         let (inbox, receiver) = mpsc::channel(8);
-        let (read_half, write) = ours.into_split();
-        let read_limits = ReadLimits {
+        let (read_half, write_half) = ByteStream::plain(ours).into_split();
+        let limits = StreamLimits {
             max_message: 1000,
             idle_timeout: Duration::from_secs(7200),
             message_timeout: Duration::from_secs(15),
+            connect_timeout: Duration::from_secs(15),
+            max_queue: 1000,
         };
+        let (decoder, encoder) = framing(limits.max_message);
         let flow_timeout = Arc::new(FlowTimeout::default());
         let reader = ConnectionReader {
             read_half,
             flow_timeout: Arc::clone(&flow_timeout),
-            writer: ConnectionWriter::new(write, 1000, read_limits.message_timeout, ConnectionId::FIRST, inbox.clone()),
-            connection: ConnectionId::FIRST,
+            writer: ConnectionWriter::new(write_half, encoder, &limits, ConnectionId::FIRST, inbox.clone()),
             flow: Flow { transport: Transport::Tcp, remote, local, id: ConnectionId::FIRST.into() },
+            connection: ConnectionId::FIRST,
             inbox,
-            read_limits,
+            limits,
             expects_first_message,
             permit: Arc::new(Directory::new(1, 1)).admit(remote.ip()).expect("a permit"),
         };
-        tokio::spawn(reader.run());
+        tokio::spawn(reader.run(decoder));
         (peer, receiver, flow_timeout)
     }
 

@@ -1,15 +1,15 @@
 //! The first start: creates accounts with random passwords, so that phones can register and strangers cannot.
 //!
-//! Decides names and passwords, and the instructions for the operator. Only while authentication is required and no
-//! account is configured. The accounts are stored in the data folder and read from there at later starts.
+//! Decides names and passwords, and the instructions for the administrator. Creates accounts only if authentication
+//! is required and no account is configured. They are stored in the data folder and read from there at later starts.
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use super::{files, secret};
 use crate::config::{self, Authentication, Config, Loaded};
 use crate::error::CliError;
-use crate::{data, secret};
 
 /// The accounts of the first run, in the data folder.
 pub(crate) const FILE: &str = "accounts.yaml";
@@ -51,7 +51,7 @@ pub(crate) fn add_accounts(loaded: &mut Loaded, folder: Option<&Path>) -> Result
         return Ok(InitialAccounts { file: None, created });
     };
     let file = folder.join(FILE);
-    let (_, is_new) = data::read_or_create(&file, || Ok(text))?;
+    let (_, is_new) = files::read_or_create(&file, || Ok(text))?;
     config::add_accounts_from_file(&file, &loaded.config, &mut loaded.accounts)?;
     Ok(InitialAccounts { file: Some(file), created: if is_new { created } else { Vec::new() } })
 }
@@ -62,7 +62,7 @@ const FILE_HEADER: &str = "\
 ";
 
 /// Instructions for setting up a phone.
-pub(crate) fn hint(accounts: &InitialAccounts, server: Option<IpAddr>, port: u16) -> String {
+pub(crate) fn instructions(accounts: &InitialAccounts, server: Option<IpAddr>, port: u16) -> String {
     let server = server.map_or_else(|| "this machine's address".to_owned(), |ip| ip.to_string());
     let port = if port == 5060 { String::new() } else { format!("  port {port}") };
     let mut text = format!(
@@ -132,10 +132,10 @@ mod tests {
     }
 
     #[test]
-    fn the_hint_says_what_to_type() {
+    fn the_instructions_contain_what_to_type() {
         let accounts =
             InitialAccounts { file: Some("data/accounts.yaml".into()), created: vec![("101".into(), "secret".into())] };
-        let text = hint(&accounts, Some([192, 0, 2, 7].into()), 5080);
+        let text = instructions(&accounts, Some([192, 0, 2, 7].into()), 5080);
         for part in ["192.0.2.7", "5080", "101", "secret", "data/accounts.yaml"] {
             assert!(text.contains(part), "{part} in {text}");
         }

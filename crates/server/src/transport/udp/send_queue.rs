@@ -48,7 +48,7 @@ struct QueuedDatagram {
 
 impl UdpSendQueue {
     /// Queues a datagram for the socket at this index.
-    pub(super) fn push(&mut self, socket: usize, hop: &Hop, bytes: &[u8], report_failure: bool) {
+    pub(crate) fn push(&mut self, socket: usize, hop: &Hop, bytes: &[u8], report_failure: bool) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(bytes);
         let (to, from, span) = (hop.remote, hop.local.ip(), start..self.bytes.len());
@@ -61,7 +61,7 @@ impl UdpSendQueue {
     }
 
     /// Sends all datagrams. Undelivered ones to report are appended to `failed`.
-    pub(super) fn flush(&mut self, sockets: &[Udp], failed: &mut Vec<Bytes>, tally: &mut Tally) {
+    pub(crate) fn flush(&mut self, sockets: &[Udp], failed: &mut Vec<Bytes>, tally: &mut Tally) {
         let Self { bytes, queued, run } = self;
         queued.sort_unstable_by_key(|datagram| (datagram.sort_key, datagram.span.start));
         let mut rest = queued.as_slice();
@@ -133,8 +133,8 @@ mod tests {
 
     use parser::Transport;
 
+    use super::super::socket::tests::udp;
     use super::*;
-    use crate::transport::udp::tests::udp;
 
     fn hop(remote: SocketAddr, local: SocketAddr) -> Hop {
         Hop::to_address(Transport::Udp, remote, local)

@@ -1,7 +1,7 @@
-//! Which connections the server has: shared by all workers, used only when a connection is opened, closed or looked
-//! up.
+//! The stream connections of all workers: how many there are, and which one leads to a peer. It is locked only when a
+//! connection is opened, closed or looked up.
 //!
-//! Decides the ids of connections, limits their number, and knows which worker owns the connection to a peer.
+//! Decides the ids of connections, and how many may be open. The id contains the worker that owns the connection.
 
 use std::hash::RandomState;
 use std::net::{IpAddr, SocketAddr};
@@ -45,7 +45,7 @@ impl Directory {
         Self { max, max_per_source, inner: Mutex::default(), connections: Arc::default() }
     }
 
-    /// A permit for a connection with this peer, or the limit that was reached.
+    /// Counts a connection with this peer, or returns the limit that was reached.
     pub(crate) fn admit(self: &Arc<Self>, source: IpAddr) -> Result<ConnectionPermit, DriverLimit> {
         let mut inner = self.inner.lock();
         if inner.open >= self.max {
@@ -70,7 +70,7 @@ impl Directory {
         &self.connections
     }
 
-    /// Adds a connection to `remote`. The latest one wins, since it is the most likely to be alive.
+    /// Adds a connection to `remote`. It replaces an earlier one in the list, since it is more likely to be open.
     pub(crate) fn list(&self, transport: Transport, remote: SocketAddr, connection: ConnectionId) {
         self.connections.opened(connection);
         self.inner.lock().by_remote.insert((transport, remote), connection);

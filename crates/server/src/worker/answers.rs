@@ -1,7 +1,7 @@
 //! Answers to the core's questions, from the store and DNS.
 //!
-//! Decides what is answered at once (everything in memory) and what later. Each question gets exactly one answer; DNS
-//! lookups have a timeout, and their number is limited.
+//! Decides which questions are answered at once (those about what is in memory) and which later. Each question gets
+//! exactly one answer; DNS lookups have a timeout, and their number is limited.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -15,8 +15,9 @@ use smallvec::SmallVec;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
-use crate::inbox::{Addresses, CommitOutcome, Inbound};
+use super::completions::CommitOutcome;
 use crate::metrics::{DriverLimit, Series, Tally};
+use crate::transport::{Addresses, Inbound};
 
 /// Limit of addresses that are used per name.
 const MAX_ADDRESSES: usize = 8;

@@ -1,34 +1,28 @@
 //! The stream connections of one worker, and the choice of the connection for a message (RFC 3261 18.1.1, 18.2.2).
 //!
-//! Uses the connection that the core named if it is open, else any to the same peer, else a new one. A connection
-//! belongs to the worker that accepted or opened it; messages for a connection of another worker are passed to that
-//! worker.
+//! Decides which connection sends: the one that the core named if it is open, else one to the same peer, else a new
+//! one. A connection belongs to the worker that accepted or opened it; messages for a connection of another worker are
+//! passed to that worker. Must not read or write itself.
 
 use std::hash::RandomState;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use hashbrown::HashMap;
 use location::{ConnectionId, Flow};
 use parser::Transport;
 use proxy::{Hop, Over};
-use socket2::{SockRef, TcpKeepalive};
-use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::mpsc;
-use tokio::task::AbortHandle;
-use tokio::time::timeout;
 
-use super::reader::{ConnectionReader, FlowTimeout, ReadLimits};
-use super::writer::{ConnectionWriter, WriteError};
-use crate::directory::{self, ConnectionIds, ConnectionPermit, Directory};
-use crate::inbox::{Inbound, SendRequest, UndeliveredMessage};
+use super::connection::{Connection, OpenConnection, OpeningConnection};
+use super::directory::{self, ConnectionIds, ConnectionPermit, Directory};
+use super::layer::ByteStream;
+use super::limits::StreamLimits;
+use super::writer::WriteError;
 use crate::metrics::{DriverLimit, Loss, Series, Tally};
-
-/// Idle time after which TCP keep-alive probes are sent.
-const KEEPALIVE: Duration = Duration::from_secs(120);
+use crate::transport::{Inbound, OutgoingMessage, SendRequest, UndeliveredMessage};
 
 /// The stream connections of one worker.
 pub(crate) struct Streams {
@@ -36,56 +30,11 @@ pub(crate) struct Streams {
     ids: ConnectionIds,
     connections: HashMap<ConnectionId, Connection, RandomState>,
     directory: Arc<Directory>,
+    /// The inbox of this worker.
+    inbox: mpsc::Sender<Inbound>,
+    /// The inboxes of all workers.
     inboxes: Arc<[mpsc::Sender<Inbound>]>,
     limits: StreamLimits,
-}
-
-/// Limits of stream connections.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct StreamLimits {
-    /// Of the read side.
-    pub(crate) read: ReadLimits,
-    /// Bytes that may be queued for one connection.
-    pub(crate) queue: usize,
-    /// Timeout for opening a connection.
-    pub(crate) connect: Duration,
-}
-
-enum Connection {
-    Opening {
-        flow: Flow,
-        waiting: Vec<(Bytes, Option<u8>)>,
-        queued_bytes: usize,
-        permit: ConnectionPermit,
-        task: AbortHandle,
-    },
-    Open {
-        flow: Flow,
-        writer: Arc<ConnectionWriter>,
-        flow_timeout: Arc<FlowTimeout>,
-        reader: AbortHandle,
-    },
-}
-
-impl Connection {
-    const fn flow(&self) -> &Flow {
-        match self {
-            Self::Opening { flow, .. } | Self::Open { flow, .. } => flow,
-        }
-    }
-}
-
-/// A message to send over a stream.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct OutgoingMessage<'a> {
-    /// The destination.
-    pub(crate) hop: &'a Hop,
-    /// The message.
-    pub(crate) bytes: &'a [u8],
-    /// The worker that gets the message back if it cannot be sent.
-    pub(crate) report_to: Option<u8>,
-    /// From now on the connection is closed if nothing is received for this long; `None`: no change.
-    pub(crate) flow_timeout: Option<Duration>,
 }
 
 impl Streams {
@@ -98,7 +47,8 @@ impl Streams {
         limits: StreamLimits,
     ) -> Self {
         let ids = ConnectionIds::new(worker, epoch);
-        Self { worker, ids, connections: HashMap::default(), directory, inboxes, limits }
+        let inbox = inboxes.get(usize::from(worker)).cloned().unwrap_or_else(|| mpsc::channel(1).0);
+        Self { worker, ids, connections: HashMap::default(), directory, inbox, inboxes, limits }
     }
 
     /// Sends over the connection that the hop names, or one to the same peer, or a new one. A new one may still fail:
@@ -126,71 +76,69 @@ impl Streams {
     pub(crate) fn send_for_worker(&mut self, request: &SendRequest, tally: &mut Tally) -> Result<(), Loss> {
         let SendRequest { hop, bytes, report_to, flow_timeout } = request;
         let message = OutgoingMessage { hop, bytes, report_to: *report_to, flow_timeout: *flow_timeout };
-        let own = hop
-            .connection()
-            .into_iter()
-            .chain(self.connection_to(hop))
-            .find(|connection| self.connections.contains_key(connection));
+        let mut known = hop.connection().into_iter().chain(self.connection_to(hop));
+        let own = known.find(|connection| self.connections.contains_key(connection));
         match own {
             Some(connection) => self.send_on(connection, message, tally),
             None => self.open_connection(message, tally),
         }
     }
 
+    /// An open connection to the address of a hop, if its message may go over that.
+    fn connection_to(&self, hop: &Hop) -> Option<ConnectionId> {
+        match hop.over {
+            Over::ConnectionOnly(_) => None,
+            Over::Address | Over::Connection(_) => self.directory.find(hop.transport, hop.remote),
+        }
+    }
+
     /// Sends a response over a connection of this worker and closes it.
     pub(crate) fn reply_and_close(&mut self, connection: ConnectionId, bytes: &[u8]) {
-        // Errors do not matter, since it is closed anyway. The reader continues for a while so that the response is
-        // not lost.
-        let writer = self.remove_keeping_reader(connection);
-        let _ = writer.is_none_or(|writer| bytes.is_empty() || writer.send(bytes).is_ok());
+        if let Some(open) = self.remove_keeping_reader(connection) {
+            open.send_last(bytes);
+        }
     }
 
     /// Adds a connection that a peer has opened.
     pub(crate) fn accepted(
         &mut self,
-        stream: TcpStream,
+        stream: ByteStream,
+        transport: Transport,
         remote: SocketAddr,
         permit: ConnectionPermit,
         tally: &mut Tally,
     ) {
         let Ok(local) = stream.local_addr() else { return };
         let connection = self.ids.next_id();
-        let flow = Flow { transport: Transport::Tcp, remote, local, id: connection.into() };
+        let flow = Flow { transport, remote, local, id: connection.into() };
         tally.count(Series::ConnectionOpened(false));
         self.directory.list(flow.transport, flow.remote, connection);
-        self.start(stream, (connection, flow), permit, true);
+        let open = OpenConnection::start(stream, connection, flow, permit, &self.limits, self.inbox.clone(), true);
+        self.connections.insert(connection, Connection::Open(open));
     }
 
-    /// The attempt to open a connection has ended. Returns undelivered messages with `report_to`.
+    /// The attempt to open a connection has ended. Returns the undelivered messages that have a `report_to`.
     pub(crate) fn connected(
         &mut self,
         connection: ConnectionId,
-        outcome: io::Result<TcpStream>,
+        outcome: io::Result<ByteStream>,
         tally: &mut Tally,
     ) -> Vec<UndeliveredMessage> {
-        let Some(Connection::Opening { flow, waiting, permit, .. }) = self.connections.remove(&connection) else {
-            return Vec::new();
-        };
-        let undelivered = |waiting: Vec<(Bytes, Option<u8>)>| {
-            let wanted = |(bytes, worker): (Bytes, Option<u8>)| Some(UndeliveredMessage { worker: worker?, bytes });
-            waiting.into_iter().filter_map(wanted)
-        };
+        let Some(Connection::Opening(opening)) = self.connections.remove(&connection) else { return Vec::new() };
         match outcome {
             Ok(stream) => {
                 tally.count(Series::ConnectionOpened(true));
-                let writer = self.start(stream, (connection, flow), permit, false);
-                if waiting.iter().all(|(bytes, _)| writer.send(bytes).is_ok()) {
-                    return Vec::new();
-                }
-                self.close(connection);
-                undelivered(waiting).collect()
+                let (open, sent) = opening.opened(stream, &self.limits, self.inbox.clone());
+                self.connections.insert(connection, Connection::Open(open));
+                sent.err().inspect(|_| self.close(connection)).unwrap_or_default()
             }
             Err(error) => {
+                let flow = opening.flow();
                 tracing::debug!(%error, remote = %flow.remote, "cannot connect");
                 tally.count(Series::ConnectionFailed);
                 self.directory.unlist(flow.transport, flow.remote, connection);
-                waiting.iter().for_each(|_| tally.count(Series::Lost(Loss::ConnectionFailed)));
-                undelivered(waiting).collect()
+                (0..opening.waiting_count()).for_each(|_| tally.count(Series::Lost(Loss::ConnectionFailed)));
+                opening.failed()
             }
         }
     }
@@ -204,28 +152,24 @@ impl Streams {
 
     /// Closes and removes a connection.
     pub(crate) fn close(&mut self, connection: ConnectionId) {
-        match self.connections.remove(&connection) {
-            Some(Connection::Open { flow, reader, .. }) => {
-                self.directory.unlist(flow.transport, flow.remote, connection);
-                reader.abort();
-            }
-            Some(Connection::Opening { flow, task, .. }) => {
-                self.directory.unlist(flow.transport, flow.remote, connection);
-                task.abort();
-            }
-            None => {}
+        if let Some(removed) = self.remove(connection) {
+            removed.abort();
         }
     }
 
     /// Removes a connection so that nothing more is sent over it, but its reader continues.
-    fn remove_keeping_reader(&mut self, connection: ConnectionId) -> Option<Arc<ConnectionWriter>> {
-        let Some(Connection::Open { flow, writer, .. }) = self.connections.remove(&connection) else { return None };
-        self.directory.unlist(flow.transport, flow.remote, connection);
-        Some(writer)
+    fn remove_keeping_reader(&mut self, connection: ConnectionId) -> Option<OpenConnection> {
+        match self.remove(connection)? {
+            Connection::Open(open) => Some(open),
+            Connection::Opening(_) => None,
+        }
     }
 
-    fn inbox(&self) -> Option<&mpsc::Sender<Inbound>> {
-        self.inboxes.get(usize::from(self.worker))
+    fn remove(&mut self, connection: ConnectionId) -> Option<Connection> {
+        let removed = self.connections.remove(&connection)?;
+        let flow = removed.flow();
+        self.directory.unlist(flow.transport, flow.remote, connection);
+        Some(removed)
     }
 
     fn send_on(
@@ -234,53 +178,25 @@ impl Streams {
         message: OutgoingMessage<'_>,
         tally: &mut Tally,
     ) -> Result<(), Loss> {
-        let bytes = message.bytes;
-        let error = match self.connections.get_mut(&connection) {
-            // A peer that only waits for a response may already have closed its side: data sent then is lost without
-            // an error.
-            Some(Connection::Open { writer, .. }) if message.report_to.is_some() && writer.is_peer_closed() => {
-                WriteError::Broken
-            }
-            Some(Connection::Open { writer, flow_timeout, .. }) => match writer.send(bytes) {
-                Ok(()) => {
-                    message.flow_timeout.into_iter().for_each(|timeout| flow_timeout.set(timeout));
+        match self.connections.get_mut(&connection) {
+            Some(Connection::Open(open)) => match open.send(&message) {
+                Ok(()) => return Ok(()),
+                // The peer has closed the connection, but messages from it may still be unread: the reader continues.
+                Err(WriteError::Broken) => {
+                    self.remove_keeping_reader(connection);
+                    return self.open_connection(message, tally);
+                }
+                Err(WriteError::QueueFull) => self.close(connection),
+            },
+            Some(Connection::Opening(opening)) => {
+                if opening.queue(&message, self.limits.max_queue) {
                     return Ok(());
                 }
-                Err(error) => error,
-            },
-            Some(Connection::Opening { waiting, queued_bytes, .. })
-                if *queued_bytes + bytes.len() <= self.limits.queue =>
-            {
-                *queued_bytes += bytes.len();
-                waiting.push((Bytes::copy_from_slice(bytes), message.report_to));
-                return Ok(());
-            }
-            Some(Connection::Opening { .. }) => {
-                tally.count(Series::DriverLimitReached(DriverLimit::ConnectionQueue));
-                return Err(Loss::ConnectionFailed);
             }
             None => return Err(Loss::ConnectionFailed),
-        };
-        match error {
-            WriteError::QueueFull => {
-                self.close(connection);
-                tally.count(Series::DriverLimitReached(DriverLimit::ConnectionQueue));
-                Err(Loss::ConnectionFailed)
-            }
-            // The peer has closed the connection, but messages from it may still be unread: the reader continues.
-            WriteError::Broken => {
-                self.remove_keeping_reader(connection);
-                self.open_connection(message, tally)
-            }
         }
-    }
-
-    /// Any open connection to the address of a hop, if its message may go over that.
-    fn connection_to(&self, hop: &Hop) -> Option<ConnectionId> {
-        match hop.over {
-            Over::ConnectionOnly(_) => None,
-            Over::Address | Over::Connection(_) => self.directory.find(hop.transport, hop.remote),
-        }
+        tally.count(Series::DriverLimitReached(DriverLimit::ConnectionQueue));
+        Err(Loss::ConnectionFailed)
     }
 
     fn send_by_owner(&mut self, worker: u8, message: OutgoingMessage<'_>, tally: &mut Tally) -> Result<(), Loss> {
@@ -296,7 +212,7 @@ impl Streams {
 
     fn open_connection(&mut self, message: OutgoingMessage<'_>, tally: &mut Tally) -> Result<(), Loss> {
         let hop = message.hop;
-        // RFC 5626 5.3.1: the only connection that leads to the phone has been closed.
+        // RFC 5626 5.3.1: the only connection that leads to the phone is closed.
         if matches!(hop.over, Over::ConnectionOnly(_)) {
             return Err(Loss::ConnectionFailed);
         }
@@ -304,71 +220,19 @@ impl Streams {
             tally.count(Series::DriverLimitReached(limit));
             Loss::ConnectionFailed
         })?;
-        let Some(inbox) = self.inbox().cloned() else { return Err(Loss::ConnectionFailed) };
         let connection = self.ids.next_id();
         let flow = Flow { transport: hop.transport, remote: hop.remote, local: hop.local, id: connection.into() };
-        let limit = self.limits.connect;
-        let task = tokio::spawn(async move {
-            let outcome = timeout(limit, connect(flow.local, flow.remote)).await;
-            let outcome = outcome.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-            let _ = inbox.send(Inbound::Connected { connection, outcome }).await;
-        });
-        let waiting = vec![(Bytes::copy_from_slice(message.bytes), message.report_to)];
-        let (queued_bytes, task) = (message.bytes.len(), task.abort_handle());
         self.directory.list(flow.transport, flow.remote, connection);
-        self.connections.insert(connection, Connection::Opening { flow, waiting, queued_bytes, permit, task });
+        let opening = OpeningConnection::start(connection, flow, permit, &message, &self.limits, self.inbox.clone());
+        self.connections.insert(connection, Connection::Opening(opening));
         Ok(())
     }
-
-    fn start(
-        &mut self,
-        stream: TcpStream,
-        (connection, flow): (ConnectionId, Flow),
-        permit: ConnectionPermit,
-        expects_first_message: bool,
-    ) -> Arc<ConnectionWriter> {
-        let _ = stream.set_nodelay(true);
-        let _ = SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE));
-        let (read_half, write_half) = stream.into_split();
-        let read_limits = self.limits.read;
-        let inbox = self.inbox().cloned().unwrap_or_else(|| mpsc::channel(1).0);
-        let writer = ConnectionWriter::new(
-            write_half,
-            self.limits.queue,
-            read_limits.message_timeout,
-            connection,
-            inbox.clone(),
-        );
-        let flow_timeout = Arc::new(FlowTimeout::default());
-        let reader = ConnectionReader {
-            read_half,
-            writer: Arc::clone(&writer),
-            connection,
-            flow_timeout: Arc::clone(&flow_timeout),
-            flow,
-            inbox,
-            read_limits,
-            expects_first_message,
-            permit,
-        };
-        let reader = tokio::spawn(reader.run()).abort_handle();
-        let open = Connection::Open { flow, writer: Arc::clone(&writer), flow_timeout, reader };
-        self.connections.insert(connection, open);
-        writer
-    }
-}
-
-/// Connects from the local address that the message names, but an ephemeral port.
-async fn connect(local: SocketAddr, remote: SocketAddr) -> io::Result<TcpStream> {
-    let socket = if remote.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    if !local.ip().is_unspecified() && local.is_ipv4() == remote.is_ipv4() {
-        socket.bind(SocketAddr::new(local.ip(), 0))?;
-    }
-    socket.connect(remote).await
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use tokio::io::AsyncReadExt as _;
     use tokio::net::TcpListener;
 
@@ -380,8 +244,13 @@ mod tests {
         let inboxes: Arc<[_]> = Arc::new([one, two]);
         let directory = Arc::new(Directory::new(10, 10));
         let second_of = Duration::from_secs(1);
-        let read_limits = ReadLimits { max_message: 1000, idle_timeout: second_of, message_timeout: second_of };
-        let limits = StreamLimits { read: read_limits, queue: 1000, connect: second_of };
+        let limits = StreamLimits {
+            max_message: 1000,
+            idle_timeout: second_of,
+            message_timeout: second_of,
+            connect_timeout: second_of,
+            max_queue: 1000,
+        };
         let streams = [0, 1].map(|at| Streams::new(at, 7, Arc::clone(&directory), Arc::clone(&inboxes), limits));
         (streams, [first, second])
     }

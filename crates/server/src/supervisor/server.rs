@@ -1,7 +1,7 @@
-//! The whole server: everything that must exist before it serves, in an order that leaves nothing behind when a step
-//! fails; then the worker threads; then the shutdown.
+//! Starts and stops the server: opens its files and sockets, starts the worker threads, ends them.
 //!
-//! Decides that order.
+//! Decides the order of these steps. A step that fails must leave nothing behind: the store is opened before the
+//! sockets are bound, and accounts are created last.
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,23 +17,22 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::Removals;
-use crate::answers::{Answers, LookupLimits};
 use crate::clock::{self, Clock};
 use crate::config::{Endpoint, Limits, Loaded, StoreKind};
+use crate::data::first_run::{self, InitialAccounts};
+use crate::data::{files, secret};
 use crate::defence::{BanList, Defence};
-use crate::directory::Directory;
 use crate::error::CliError;
-use crate::first_run::InitialAccounts;
-use crate::health::{Health, store_callback};
-use crate::inbox::{CommitOutcome, Completions, Inbound};
 use crate::journal::EventQueue;
-use crate::loads::Loads;
 use crate::metrics::Tally;
+use crate::process::{descriptors, interfaces};
 use crate::transport::{
-    self, BoundListener, ReadLimits, StreamLimits, Streams, Transports, Udp, UdpReceiver, UdpSendQueue, WorkerSocket,
+    self, Acceptor, BoundListener, Directory, Inbound, StreamLimits, Streams, Transports, Udp, UdpReceiver,
+    UdpSendQueue, WorkerSocket,
 };
-use crate::worker::{Scratch, Worker};
-use crate::{data, descriptors, first_run, interfaces, secret};
+use crate::worker::{
+    Answers, CommitOutcome, Completions, Health, Loads, LookupLimits, Scratch, Worker, store_callback,
+};
 
 /// Together below 5 s, within which SIGTERM must end the program even if the disk hangs.
 const STORE_CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -92,7 +91,7 @@ pub(crate) fn prepare(mut loaded: Loaded, files: usize) -> Result<Prepared, CliE
     let on_disk = loaded.config.location.store == StoreKind::Disk;
     let folder = loaded.config.data_folder().to_owned();
     let folder = on_disk.then_some(folder.as_path());
-    folder.map_or(Ok(()), data::prepare)?;
+    folder.map_or(Ok(()), files::prepare)?;
     let completions: Arc<[Completions]> = (0..=workers).map(|_| Completions::default()).collect();
     let health = Arc::new(Health::new(workers));
     let opened = clock::since_boot();
@@ -310,17 +309,17 @@ impl Shared {
     ) -> io::Result<Worker> {
         let own_inbox = self.inboxes.get(usize::from(number)).cloned().unwrap_or_else(|| mpsc::channel(1).0);
         let mut udp = Vec::new();
-        for (listener, sockets) in sockets {
-            match sockets {
+        for (listener, socket) in sockets {
+            match socket {
                 WorkerSocket::Udp(socket) => udp.push(Udp::new(socket, listener.address)?),
-                WorkerSocket::Tcp(listener) => {
-                    let listener = tokio::net::TcpListener::from_std(listener)?;
-                    tokio::spawn(transport::accept(
-                        listener,
-                        Arc::clone(&self.directory),
-                        Arc::clone(&self.defence),
-                        own_inbox.clone(),
-                    ));
+                WorkerSocket::Stream(socket) => {
+                    let acceptor = Acceptor {
+                        transport: listener.transport,
+                        directory: Arc::clone(&self.directory),
+                        defence: Arc::clone(&self.defence),
+                        inbox: own_inbox.clone(),
+                    };
+                    tokio::spawn(acceptor.run(tokio::net::TcpListener::from_std(socket)?));
                 }
             }
         }
@@ -354,13 +353,11 @@ impl Shared {
 
 fn stream_limits(limits: &Limits) -> StreamLimits {
     StreamLimits {
-        read: ReadLimits {
-            max_message: limits.message_size.0,
-            idle_timeout: limits.connection_idle.0,
-            message_timeout: limits.message_time.0,
-        },
-        queue: limits.connection_queue.0,
-        connect: limits.connect_time.0,
+        max_message: limits.message_size.0,
+        idle_timeout: limits.connection_idle.0,
+        message_timeout: limits.message_time.0,
+        connect_timeout: limits.connect_time.0,
+        max_queue: limits.connection_queue.0,
     }
 }
 

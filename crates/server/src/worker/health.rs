@@ -1,7 +1,7 @@
 //! Health: whether every worker answers, the store accepts changes, and the program is not stopping.
 //!
 //! Decides the results of `/health`, `/ready` and the watchdog. A worker answers through its inbox, so a worker whose
-//! inbox is full or whose event loop hangs does not count as alive.
+//! inbox is full, or whose event loop hangs, counts as one that does not answer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use location::StoreError;
 use tokio::sync::mpsc;
 
-use crate::inbox::Inbound;
+use crate::transport::Inbound;
 
 /// Checks in a row that a worker may leave unanswered; there is one per second.
 const MAX_MISSED_ROUNDS: u64 = 5;
@@ -21,21 +21,21 @@ pub(crate) struct Health {
     answered: Box<[AtomicU64]>,
     /// One of `STORE_…`.
     store: AtomicU8,
-    ending: AtomicBool,
+    stopping: AtomicBool,
 }
 
 impl Health {
-    /// Healthy, with this number of workers.
+    /// Without problems, for this number of workers.
     pub(crate) fn new(workers: u8) -> Self {
         Self {
             round: AtomicU64::new(0),
             answered: (0..workers).map(|_| AtomicU64::new(0)).collect(),
             store: AtomicU8::new(STORE_USABLE),
-            ending: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
         }
     }
 
-    /// Sends a health check to every worker.
+    /// Begins a round: sends a health check to every worker.
     pub(crate) fn check_workers(&self, inboxes: &[mpsc::Sender<Inbound>]) {
         let round = self.round.fetch_add(1, Ordering::Relaxed) + 1;
         for inbox in inboxes {
@@ -67,8 +67,8 @@ impl Health {
     }
 
     /// The program is shutting down.
-    pub(crate) fn set_ending(&self) {
-        self.ending.store(true, Ordering::Relaxed);
+    pub(crate) fn set_stopping(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
     }
 
     /// Problems that a restart would solve.
@@ -86,7 +86,7 @@ impl Health {
             STORE_LOST => problems.push("the location store's files were deleted, cut or replaced"),
             _ => problems.push("the last registrations could not be stored"),
         }
-        if self.ending.load(Ordering::Relaxed) {
+        if self.stopping.load(Ordering::Relaxed) {
             problems.push("the program is ending");
         }
         problems
@@ -132,7 +132,7 @@ mod tests {
         }
         health.set_store_state(Ok(()));
         assert!(health.is_store_usable() && health.readiness_problems().is_empty());
-        health.set_ending();
+        health.set_stopping();
         assert_eq!(health.readiness_problems(), ["the program is ending"]);
     }
 }

@@ -3,24 +3,25 @@
 //! Decides when a peer is too slow: when the queue is full, or when no data was accepted for a while.
 
 use std::io;
-use std::mem::MaybeUninit;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
 use location::ConnectionId;
 use parking_lot::Mutex;
-use socket2::SockRef;
-use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::inbox::Inbound;
+use super::framing::MessageEncoder;
+use super::layer::WriteHalf;
+use super::limits::StreamLimits;
+use crate::transport::Inbound;
 
 /// Writes to one connection. The stream is shut down when the last reference is dropped.
 #[derive(Debug)]
-pub(crate) struct ConnectionWriter {
-    half: OwnedWriteHalf,
+pub(super) struct ConnectionWriter {
+    write_half: WriteHalf,
+    encoder: MessageEncoder,
     queue: Mutex<Queue>,
     max_queue: usize,
     write_timeout: Duration,
@@ -36,7 +37,7 @@ struct Queue {
 
 /// Why a message was not written. The connection has to be closed: a part may have been sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum WriteError {
+pub(super) enum WriteError {
     /// `limits.connection_queue`
     QueueFull,
     /// The connection failed.
@@ -44,24 +45,30 @@ pub(crate) enum WriteError {
 }
 
 impl ConnectionWriter {
-    /// `max_queue`: limit of queued bytes. `write_timeout`: how long the socket may accept no data before `inbox` is
-    /// told to close the connection.
-    pub(crate) fn new(
-        half: OwnedWriteHalf,
-        max_queue: usize,
-        write_timeout: Duration,
+    /// With the limit of queued bytes. `inbox` is told to close the connection if the peer accepts no data for as long
+    /// as one message may take.
+    pub(super) fn new(
+        write_half: WriteHalf,
+        encoder: MessageEncoder,
+        limits: &StreamLimits,
         connection: ConnectionId,
         inbox: mpsc::Sender<Inbound>,
     ) -> Arc<Self> {
-        Arc::new(Self { half, queue: Mutex::default(), max_queue, write_timeout, connection, inbox })
+        let StreamLimits { max_queue, message_timeout: write_timeout, .. } = *limits;
+        Arc::new(Self { write_half, encoder, queue: Mutex::default(), max_queue, write_timeout, connection, inbox })
     }
 
     /// Writes or queues a message as a whole.
-    pub(crate) fn send(self: &Arc<Self>, bytes: &[u8]) -> Result<(), WriteError> {
+    pub(super) fn send(self: &Arc<Self>, message: &[u8]) -> Result<(), WriteError> {
+        self.send_bytes(&self.encoder.encode(message))
+    }
+
+    /// The same for bytes that are not a message, like the answer to a keep-alive.
+    pub(super) fn send_bytes(self: &Arc<Self>, bytes: &[u8]) -> Result<(), WriteError> {
         let mut queue = self.queue.lock();
         let mut rest = bytes;
         if queue.waiting.is_empty() {
-            match self.half.try_write(bytes) {
+            match self.write_half.try_write(bytes) {
                 Ok(length) => rest = bytes.get(length..).unwrap_or_default(),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(_) => return Err(WriteError::Broken),
@@ -82,17 +89,13 @@ impl ConnectionWriter {
     }
 
     /// Whether the peer has closed its side, even if the event loop has not seen that yet: data sent then would be
-    /// lost without an error. Asks the kernel.
-    pub(crate) fn is_peer_closed(&self) -> bool {
-        let mut octet = [MaybeUninit::uninit()];
-        match SockRef::from(self.half.as_ref()).peek(&mut octet) {
-            Ok(length) => length == 0,
-            Err(error) => error.kind() != io::ErrorKind::WouldBlock,
-        }
+    /// lost without an error.
+    pub(super) fn is_peer_closed(&self) -> bool {
+        self.write_half.is_peer_closed()
     }
 
     async fn flush(self: Arc<Self>) {
-        while let Ok(Ok(())) = timeout(self.write_timeout, self.half.writable()).await {
+        while let Ok(Ok(())) = timeout(self.write_timeout, self.write_half.writable()).await {
             match self.write_some() {
                 Ok(true) => return,
                 Ok(false) => {}
@@ -106,7 +109,7 @@ impl ConnectionWriter {
     fn write_some(&self) -> io::Result<bool> {
         let mut queue = self.queue.lock();
         while queue.waiting.has_remaining() {
-            match self.half.try_write(&queue.waiting) {
+            match self.write_half.try_write(&queue.waiting) {
                 Ok(length) => queue.waiting.advance(length),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                 Err(error) => return Err(error),
@@ -123,6 +126,8 @@ mod tests {
     use tokio::io::AsyncReadExt as _;
     use tokio::net::{TcpListener, TcpStream};
 
+    use super::super::framing::framing;
+    use super::super::layer::{ByteStream, ReadHalf};
     use super::*;
 
     async fn pair() -> (TcpStream, TcpStream) {
@@ -132,12 +137,25 @@ mod tests {
         (ours.expect("connected"), theirs.expect("accepted").0)
     }
 
+    /// A writer with its read side, which keeps the connection open.
+    fn writer(
+        stream: TcpStream,
+        max_queue: usize,
+        message_timeout: Duration,
+        connection: ConnectionId,
+        inbox: mpsc::Sender<Inbound>,
+    ) -> (ReadHalf, Arc<ConnectionWriter>) {
+        let (read_half, write_half) = ByteStream::plain(stream).into_split();
+        let (idle_timeout, connect_timeout) = (message_timeout, message_timeout);
+        let limits = StreamLimits { max_message: 1000, idle_timeout, message_timeout, connect_timeout, max_queue };
+        (read_half, ConnectionWriter::new(write_half, framing(1000).1, &limits, connection, inbox))
+    }
+
     #[tokio::test]
     async fn everything_arrives_in_order() {
         let (ours, mut theirs) = pair().await;
         let (inbox, _keep) = mpsc::channel(1);
-        let writer =
-            ConnectionWriter::new(ours.into_split().1, 1 << 20, Duration::from_secs(5), ConnectionId::FIRST, inbox);
+        let (_, writer) = writer(ours, 1 << 20, Duration::from_secs(5), ConnectionId::FIRST, inbox);
         let message = |at: u32| at.to_be_bytes().repeat(1000);
         for at in 0..200 {
             writer.send(&message(at)).expect("taken");
@@ -153,8 +171,7 @@ mod tests {
     async fn a_closed_peer_is_seen_before_its_fin_is_read() {
         let (ours, theirs) = pair().await;
         let (inbox, _keep) = mpsc::channel(1);
-        let (_unread, half) = ours.into_split();
-        let writer = ConnectionWriter::new(half, 1 << 16, Duration::from_secs(5), ConnectionId::FIRST, inbox);
+        let (_unread, writer) = writer(ours, 1 << 16, Duration::from_secs(5), ConnectionId::FIRST, inbox);
         assert!(!writer.is_peer_closed());
         drop(theirs);
         while !writer.is_peer_closed() {
@@ -166,8 +183,7 @@ mod tests {
     async fn a_peer_that_does_not_read_is_refused() {
         let (ours, _theirs) = pair().await;
         let (inbox, mut inbox_receiver) = mpsc::channel(1);
-        let writer =
-            ConnectionWriter::new(ours.into_split().1, 1 << 16, Duration::from_millis(100), ConnectionId::FIRST, inbox);
+        let (_, writer) = writer(ours, 1 << 16, Duration::from_millis(100), ConnectionId::FIRST, inbox);
         let mut sent = 0;
         let error = loop {
             match writer.send(&[b'x'; 4096]) {

@@ -1,7 +1,7 @@
 //! File descriptors: the limit of the system, and how many of them SIP connections may use.
 //!
-//! Decides that SIP connections never use the last ones: the admin API, DNS and the store must work while a flood
-//! holds connections open, otherwise the operator could not inspect the server.
+//! Decides how many are reserved for the admin API, DNS and the store: these must work while an attacker holds SIP
+//! connections open, because the administrator then needs the admin API.
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
@@ -46,7 +46,7 @@ mod tests {
     }
 
     #[test]
-    fn connections_leave_something_for_the_others() {
+    fn connections_leave_the_reserve() {
         let table = [
             // limit, expected
             (1_048_576, 10_000),

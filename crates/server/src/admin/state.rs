@@ -1,0 +1,55 @@
+//! What the handlers of requests read, and the commands that they send to the main loop.
+//!
+//! Decides nothing.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use location::AnyStore;
+use metrics_exporter_prometheus::PrometheusHandle;
+use parking_lot::Mutex;
+use proxy::{Keys, Listener};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+
+use super::removal::Removals;
+use crate::defence::Defence;
+use crate::journal::CallHistory;
+use crate::reload::{ActiveConfig, ReloadOutcome};
+use crate::transport::Directory;
+use crate::worker::Health;
+
+/// The state that request handlers read.
+pub(crate) struct AdminState {
+    /// The bindings.
+    pub(crate) store: Arc<AnyStore>,
+    /// Removes bindings.
+    pub(crate) removals: Arc<Removals>,
+    /// Keys of the cores, to recognise GRUUs and Routes of this server.
+    pub(crate) keys: Keys,
+    /// Active and ended calls.
+    pub(crate) calls: Arc<Mutex<CallHistory>>,
+    /// The metrics recorder.
+    pub(crate) metrics: PrometheusHandle,
+    /// The configuration in force.
+    pub(crate) active_config: watch::Receiver<Arc<ActiveConfig>>,
+    /// Health of workers and store.
+    pub(crate) health: Arc<Health>,
+    /// Failures and bans.
+    pub(crate) defence: Arc<Defence>,
+    /// The SIP connections.
+    pub(crate) directory: Arc<Directory>,
+    /// The SIP listeners.
+    pub(crate) listeners: Vec<Listener>,
+    /// When the server started.
+    pub(crate) started: Instant,
+    /// Commands for the main loop.
+    pub(crate) commands: mpsc::Sender<AdminCommand>,
+    /// Limits user lists to one at a time, since the store may be large.
+    pub(crate) listings: Semaphore,
+}
+
+/// A command that the main loop runs.
+pub(crate) enum AdminCommand {
+    /// Reload the configuration.
+    Reload(oneshot::Sender<ReloadOutcome>),
+}

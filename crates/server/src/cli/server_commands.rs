@@ -1,0 +1,125 @@
+//! The commands that ask the running server: bindings, bans, explain, reload.
+//!
+//! Decides how the answers look on a terminal. The answers themselves are defined in docs/openapi.yaml.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use hyper::Method;
+
+use super::arguments::{AccountCommand, BansCommand, BindingsCommand};
+use super::client::{Client, percent_encoded};
+use crate::admin::{BanEntry, Bans, Explanation, Phone, Removed, User, Users};
+use crate::config::Loaded;
+use crate::error::{CliError, ClientError};
+use crate::journal::PhoneCount;
+use crate::reload::ReloadOutcome;
+use crate::text::printable::escape_line;
+
+/// Limit of listed users.
+const MAX_USERS: usize = 1000;
+
+/// `frontdesk bindings`
+pub(crate) fn bindings(client: &Client, what: &BindingsCommand) -> Result<String, CliError> {
+    match what {
+        BindingsCommand::List(search) => {
+            let search = percent_encoded(search.as_deref().unwrap_or_default());
+            let Users { total, users } =
+                client.request(Method::GET, &format!("users?limit={MAX_USERS}&search={search}"))?;
+            let mut text: String = users.iter().map(format_user).collect();
+            if total > users.len() {
+                let _ = writeln!(text, "… {} of {total}: `frontdesk bindings list TEXT` finds the others", users.len());
+            }
+            Ok(text)
+        }
+        BindingsCommand::Show(name) => {
+            Ok(format_user(&client.request(Method::GET, &format!("users/{}", percent_encoded(name)))?))
+        }
+        BindingsCommand::Remove(name, contact) => {
+            let contact = contact.as_ref().map(|contact| format!("/{}", percent_encoded(contact))).unwrap_or_default();
+            let path = format!("users/{}/phones{contact}", percent_encoded(name));
+            let Removed { removed } = client.request(Method::DELETE, &path)?;
+            Ok(format!("{} removed\n", PhoneCount(removed)))
+        }
+    }
+}
+
+/// `frontdesk bans`
+pub(crate) fn bans(client: &Client, what: &BansCommand) -> Result<String, CliError> {
+    let address = match what {
+        BansCommand::List => {
+            let Bans { total, bans } = client.request(Method::GET, "bans")?;
+            let mut text: String = bans.iter().map(format_ban).collect();
+            if total > bans.len() {
+                let _ = writeln!(text, "… {} of {total}", bans.len());
+            }
+            return Ok(text);
+        }
+        BansCommand::Remove(address) => address,
+    };
+    let Removed { .. } = client.request(Method::DELETE, &format!("bans/{}", percent_encoded(address)))?;
+    Ok(format!("{address} is answered again\n"))
+}
+
+/// `frontdesk explain`
+pub(crate) fn explain(client: &Client, to: &str, from: Option<&str>, source: Option<&str>) -> Result<String, CliError> {
+    let [to, from, source] = [Some(to), from, source].map(|text| percent_encoded(text.unwrap_or_default()));
+    let path = format!("explain?to={to}&from={from}&source={source}");
+    let Explanation { from, to, steps, .. } = client.request(Method::GET, &path)?;
+    let mut text = format!("A call from {} to {}:\n", escape_line(&from), escape_line(&to));
+    for (step, number) in steps.iter().zip(1..) {
+        let _ = writeln!(text, "{number:>3}. {}", escape_line(step));
+    }
+    Ok(text)
+}
+
+/// `frontdesk reload`. An error if the server refused the configuration.
+pub(crate) fn reload(client: &Client) -> Result<String, CliError> {
+    let ReloadOutcome { reloaded, accounts, needs_restart, error } = client.request(Method::POST, "reload")?;
+    if !reloaded {
+        return Err(CliError::NotReloaded(error.unwrap_or_default()));
+    }
+    let mut text = format!("the server has taken the configuration, {accounts} accounts\n");
+    if !needs_restart.is_empty() {
+        let _ = writeln!(text, "these settings need a restart: {}", needs_restart.join(", "));
+    }
+    Ok(text)
+}
+
+/// Makes the running server, if there is one, reload the accounts.
+pub(crate) fn after_edit(loaded: &Loaded, url: Option<&str>, command: &AccountCommand) -> Result<String, CliError> {
+    if *command == AccountCommand::List {
+        return Ok(String::new());
+    }
+    match Client::new(&loaded.config, url).map_err(CliError::from).and_then(|client| reload(&client)) {
+        // Without a running server the next start reads the file.
+        Err(CliError::Client(why @ (ClientError::NoServer(_) | ClientError::NoAddress))) => {
+            Ok(format!("no running server was told: {why}\n"))
+        }
+        outcome => outcome,
+    }
+}
+
+fn format_ban(BanEntry { address, seconds_left, failures, users, .. }: &BanEntry) -> String {
+    let left = humantime::format_duration(Duration::from_secs(*seconds_left));
+    let users = if users.is_empty() { String::new() } else { format!("  {}", users.join(", ")) };
+    format!("{address}  {left} left, {failures} failures{users}\n")
+}
+
+fn format_user(user: &User) -> String {
+    let count = if user.phones.is_empty() { "no phone".to_owned() } else { PhoneCount(user.phones.len()).to_string() };
+    let mut text = format!("{}@{}  {count}\n", escape_line(&user.user), escape_line(&user.domain));
+    for Phone { device, contact, address, transport, expires_in, .. } in &user.phones {
+        let (device, contact) = (escape_line(device.as_deref().unwrap_or("-")), escape_line(contact));
+        let address = match (address, transport) {
+            (Some(address), Some(transport)) => format!("  {address} {transport}"),
+            _ => String::new(),
+        };
+        let left = match expires_in {
+            Some(left) => format!("{} left", humantime::format_duration(Duration::from_secs(u64::from(*left)))),
+            None => "static".to_owned(),
+        };
+        let _ = writeln!(text, "    {device}{address}  {left}\n        {contact}");
+    }
+    text
+}

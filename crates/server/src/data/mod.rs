@@ -1,0 +1,7 @@
+//! The data folder: its files, the key of the server, and the accounts of the first start.
+//!
+//! This file only lists the modules. The location store has the remaining files of the folder.
+
+pub(crate) mod files;
+pub(crate) mod first_run;
+pub(crate) mod secret;

@@ -1,0 +1,11 @@
+//! The main thread: it starts the workers, serves signals, reloads and the admin API, and stops everything.
+//!
+//! This file only lists the modules.
+
+mod main_loop;
+mod notify;
+mod server;
+mod unknown_users;
+
+pub(crate) use main_loop::run;
+pub(crate) use server::prepare;

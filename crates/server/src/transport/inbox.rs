@@ -1,0 +1,94 @@
+//! The inbox of a worker: one bounded channel for everything but datagrams and outcomes of commits.
+//!
+//! Decides what may wait there. The sender decides what happens if there is no room: the reader of a connection waits,
+//! so that TCP slows down its peer, but workers never wait for each other: they drop the message and count it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use location::{ConnectionId, Flow};
+use parser::{ParseError, Transport};
+use proxy::{CoreMessage, Settings};
+use smallvec::SmallVec;
+use tokio::sync::oneshot;
+
+use super::outgoing::SendRequest;
+use super::stream::{ByteStream, ConnectionPermit};
+use crate::metrics::DriverLimit;
+
+/// An item in the inbox.
+#[derive(Debug)]
+pub(crate) enum Inbound {
+    /// A message was received over a connection.
+    Message {
+        /// The message.
+        bytes: Bytes,
+        /// Its addresses and connection.
+        flow: Flow,
+    },
+    /// A peer opened a connection.
+    Accepted {
+        /// The connection.
+        stream: ByteStream,
+        /// The transport of the listener.
+        transport: Transport,
+        /// The peer.
+        remote: SocketAddr,
+        /// Counts the connection.
+        permit: ConnectionPermit,
+    },
+    /// The attempt to open a connection has ended.
+    Connected {
+        /// Its id.
+        connection: ConnectionId,
+        /// The connection.
+        outcome: io::Result<ByteStream>,
+    },
+    /// A connection sent data without a recognisable message boundary: it has to be closed.
+    FramingError {
+        /// Its addresses and connection id.
+        flow: Flow,
+        /// The received data.
+        head: Bytes,
+        /// The error.
+        error: ParseError,
+    },
+    /// A connection has ended.
+    Closed {
+        /// Its id.
+        connection: ConnectionId,
+        /// The limit that ended it.
+        limit: Option<DriverLimit>,
+    },
+    /// A connection sent a keep-alive.
+    Ping {
+        /// Its addresses and connection id.
+        flow: Flow,
+        /// Whether the response could not be sent.
+        refused: bool,
+    },
+    /// A limit was reached elsewhere.
+    LimitReached(DriverLimit),
+    /// Another worker sends over a connection of this worker.
+    Send(Box<SendRequest>),
+    /// Another worker could not send this message of this worker.
+    Undelivered(Bytes),
+    /// A message from the core of another worker.
+    CoreMessage(CoreMessage),
+    /// DNS has answered; `None`: no answer in time.
+    Resolved {
+        /// The question.
+        id: u64,
+        /// The addresses of each name.
+        addresses: Option<Addresses>,
+    },
+    /// A health check, to be answered with its number.
+    HealthCheck(u64),
+    /// The configuration has changed. The sender is used once the worker applies it.
+    Reconfigure(Arc<Settings>, oneshot::Sender<()>),
+}
+
+/// Addresses in order of preference, for each name asked.
+pub(crate) type Addresses = SmallVec<[SmallVec<[SocketAddr; 2]>; 1]>;

@@ -1,0 +1,181 @@
+//! One connection in the table of its worker: one that is being opened, with the messages that wait for it, or an open
+//! one.
+//!
+//! Decides how many bytes may wait. Must not choose the connection for a message: see `table`.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use location::{ConnectionId, Flow};
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+
+use super::directory::ConnectionPermit;
+use super::framing;
+use super::layer::ByteStream;
+use super::limits::StreamLimits;
+use super::open::connect;
+use super::reader::{ConnectionReader, FlowTimeout};
+use super::writer::{ConnectionWriter, WriteError};
+use crate::transport::{Inbound, OutgoingMessage, UndeliveredMessage};
+
+/// A connection.
+pub(super) enum Connection {
+    /// It is being opened.
+    Opening(OpeningConnection),
+    /// It is open.
+    Open(OpenConnection),
+}
+
+/// A connection that is being opened.
+pub(super) struct OpeningConnection {
+    connection: ConnectionId,
+    flow: Flow,
+    waiting: Vec<(Bytes, Option<u8>)>,
+    queued_bytes: usize,
+    permit: ConnectionPermit,
+    task: AbortHandle,
+}
+
+/// An open connection.
+pub(super) struct OpenConnection {
+    flow: Flow,
+    writer: Arc<ConnectionWriter>,
+    flow_timeout: Arc<FlowTimeout>,
+    reader: AbortHandle,
+}
+
+impl Connection {
+    /// Its addresses and id.
+    pub(super) const fn flow(&self) -> &Flow {
+        match self {
+            Self::Opening(OpeningConnection { flow, .. }) | Self::Open(OpenConnection { flow, .. }) => flow,
+        }
+    }
+
+    /// Ends its task: the attempt to open it, or its reader.
+    pub(super) fn abort(&self) {
+        match self {
+            Self::Opening(opening) => opening.task.abort(),
+            Self::Open(open) => open.reader.abort(),
+        }
+    }
+}
+
+impl OpeningConnection {
+    /// Opens a connection for this message. The outcome goes to the inbox.
+    pub(super) fn start(
+        connection: ConnectionId,
+        flow: Flow,
+        permit: ConnectionPermit,
+        first: &OutgoingMessage<'_>,
+        limits: &StreamLimits,
+        inbox: mpsc::Sender<Inbound>,
+    ) -> Self {
+        let limit = limits.connect_timeout;
+        let task = tokio::spawn(async move {
+            let outcome = connect(flow, limit).await;
+            let _ = inbox.send(Inbound::Connected { connection, outcome }).await;
+        });
+        let mut opening =
+            Self { connection, flow, waiting: Vec::new(), queued_bytes: 0, permit, task: task.abort_handle() };
+        opening.push(first);
+        opening
+    }
+
+    /// Its addresses and id.
+    pub(super) const fn flow(&self) -> &Flow {
+        &self.flow
+    }
+
+    /// Queues a message; false if there is no room for it.
+    pub(super) fn queue(&mut self, message: &OutgoingMessage<'_>, max_queue: usize) -> bool {
+        let has_room = self.queued_bytes + message.bytes.len() <= max_queue;
+        if has_room {
+            self.push(message);
+        }
+        has_room
+    }
+
+    fn push(&mut self, message: &OutgoingMessage<'_>) {
+        self.queued_bytes += message.bytes.len();
+        self.waiting.push((Bytes::copy_from_slice(message.bytes), message.report_to));
+    }
+
+    /// The number of messages that wait.
+    pub(super) const fn waiting_count(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// The connection is open: sends the messages that wait, or returns those to report if that fails.
+    pub(super) fn opened(
+        self,
+        stream: ByteStream,
+        limits: &StreamLimits,
+        inbox: mpsc::Sender<Inbound>,
+    ) -> (OpenConnection, Result<(), Vec<UndeliveredMessage>>) {
+        let Self { connection, flow, waiting, permit, .. } = self;
+        let open = OpenConnection::start(stream, connection, flow, permit, limits, inbox, false);
+        let is_sent = waiting.iter().all(|(bytes, _)| open.writer.send(bytes).is_ok());
+        (open, if is_sent { Ok(()) } else { Err(undelivered(waiting)) })
+    }
+
+    /// The connection could not be opened: the messages to report.
+    pub(super) fn failed(self) -> Vec<UndeliveredMessage> {
+        undelivered(self.waiting)
+    }
+}
+
+fn undelivered(waiting: Vec<(Bytes, Option<u8>)>) -> Vec<UndeliveredMessage> {
+    let reported = |(bytes, worker): (Bytes, Option<u8>)| Some(UndeliveredMessage { worker: worker?, bytes });
+    waiting.into_iter().filter_map(reported).collect()
+}
+
+impl OpenConnection {
+    /// Starts the reader. `expects_first_message`: the peer opened the connection.
+    pub(super) fn start(
+        stream: ByteStream,
+        connection: ConnectionId,
+        flow: Flow,
+        permit: ConnectionPermit,
+        limits: &StreamLimits,
+        inbox: mpsc::Sender<Inbound>,
+        expects_first_message: bool,
+    ) -> Self {
+        let (read_half, write_half) = stream.into_split();
+        let (decoder, encoder) = framing::framing(limits.max_message);
+        let writer = ConnectionWriter::new(write_half, encoder, limits, connection, inbox.clone());
+        let flow_timeout = Arc::new(FlowTimeout::default());
+        let reader = ConnectionReader {
+            read_half,
+            writer: Arc::clone(&writer),
+            flow_timeout: Arc::clone(&flow_timeout),
+            connection,
+            flow,
+            inbox,
+            limits: *limits,
+            expects_first_message,
+            permit,
+        };
+        let reader = tokio::spawn(reader.run(decoder)).abort_handle();
+        Self { flow, writer, flow_timeout, reader }
+    }
+
+    /// Sends a message.
+    pub(super) fn send(&self, message: &OutgoingMessage<'_>) -> Result<(), WriteError> {
+        // A peer that only waits for a response may already have closed its side: data sent then is lost without an
+        // error.
+        if message.report_to.is_some() && self.writer.is_peer_closed() {
+            return Err(WriteError::Broken);
+        }
+        self.writer.send(message.bytes)?;
+        message.flow_timeout.into_iter().for_each(|timeout| self.flow_timeout.set(timeout));
+        Ok(())
+    }
+
+    /// Sends a message and gives up the connection. Its reader continues for a while, so that the message is not lost.
+    pub(super) fn send_last(self, bytes: &[u8]) {
+        // An error does not matter, since the connection is closed anyway.
+        let _ = bytes.is_empty() || self.writer.send(bytes).is_ok();
+    }
+}

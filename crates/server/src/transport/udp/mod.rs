@@ -1,0 +1,10 @@
+//! UDP (RFC 3261 18): the sockets of one worker, its queue of datagrams to send, and STUN on the SIP port.
+//!
+//! This file only lists the modules.
+
+mod send_queue;
+mod socket;
+mod stun;
+
+pub(crate) use send_queue::UdpSendQueue;
+pub(crate) use socket::{Datagram, Udp, UdpReceiver};
