@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::harness::digest::Credentials;
 use crate::harness::server::{CLOSED, OPEN};
-use crate::harness::{PATIENCE, Phone, Server, http, wait_for};
+use crate::harness::{PATIENCE, Phone, Server, http};
 
 /// A UDP phone at an address of its own.
 fn phone_at(ip: [u8; 4], user: &str, server: &Server) -> Phone {
@@ -151,8 +151,7 @@ fn more_connections_than_descriptors_stop_nothing() {
     assert!(!server.log().contains("cannot accept"), "{}", server.log());
     Phone::udp("bob", server.address()).registered();
     drop(many);
-    let found = wait_for(PATIENCE, || TcpStream::connect(server.address()).ok());
-    assert!(found.is_some());
+    server.counts("frontdesk_connections", &[], |open| open == 0.0);
     Phone::tcp("bob", server.address()).registered();
 }
 
