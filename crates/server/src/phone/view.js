@@ -1,0 +1,224 @@
+// What the page shows. Values that a peer sent are inserted as text, never as HTML.
+//
+// Decides wording and layout of a call, and which buttons there are. It does not know SIP; it calls the functions that
+// its constructor gets.
+
+const KEYS = [["1", ""], ["2", "ABC"], ["3", "DEF"], ["4", "GHI"], ["5", "JKL"], ["6", "MNO"], ["7", "PQRS"], ["8", "TUV"], ["9", "WXYZ"],
+  ["*", ""], ["0", "+"], ["#", ""]];
+const SPOKEN = { "*": "star", "#": "hash" };
+const MAX_RECENT = 30;
+const MAX_TEXT = 80;
+
+const at = id => document.getElementById(id);
+// Characters that reorder, hide or break text are shown escaped.
+const visible = text => text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, c => `\\u${c.codePointAt(0).toString(16).padStart(4, "0")}`);
+const shorten = text => text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT)}…` : text;
+const show = (id, isShown) => { at(id).hidden = !isShown; };
+const write = (id, text) => {
+  const element = at(id), wanted = visible(shorten(text));
+  // Screen readers read a text again when it is replaced.
+  if (element.textContent !== wanted) element.textContent = wanted;
+};
+
+const make = (tag, kind, ...children) => {
+  const element = document.createElement(tag);
+  if (kind) element.className = kind;
+  element.append(...children);
+  return element;
+};
+
+/** Minutes and seconds, or hours too. */
+export const duration = milliseconds => {
+  const seconds = Math.max(Math.floor(milliseconds / 1000), 0), pad = value => `${value}`.padStart(2, "0");
+  const [h, m, s] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60, seconds % 60];
+  return h ? `${h}:${pad(m)}:${pad(s)}` : `${m}:${pad(s)}`;
+};
+
+/** The line below the name, and whether it says something good. */
+export const callState = (call, now) => {
+  switch (call.state) {
+    case "preparing": return ["Waiting for the microphone…", false];
+    case "calling": return [call.progress || "Calling…", false];
+    case "ringing": return [call.direction === "incoming" ? "is calling you" : call.progress || "Ringing…", false];
+    case "connecting": return ["Answering…", false];
+    default: {
+      if (!call.hasSound) return ["Connecting the sound…", false];
+      const details = [duration(now - call.since), call.isHeld && "on hold", call.isMuted && "you are muted"].filter(Boolean);
+      return [details.join(" · "), !call.isHeld && !call.isMuted];
+    }
+  }
+};
+
+export class View {
+  #recent = [];
+  #tones = "";
+  #isKeypadOpen = false;
+
+  /**
+   * @param {object} actions what the buttons do
+   */
+  constructor(actions) {
+    this.actions = actions;
+    this.#addKeypad();
+    at("sign-in-form").addEventListener("submit", event => {
+      event.preventDefault();
+      actions.signIn(at("user").value.trim(), at("password").value, at("remember").checked);
+    });
+    at("dial").addEventListener("submit", event => {
+      event.preventDefault();
+      actions.call(at("target").value);
+    });
+    const click = (id, run) => at(id).addEventListener("click", run);
+    click("sign-out", () => actions.signOut());
+    click("answer", () => actions.answer());
+    click("hang-up", () => actions.hangUp());
+    click("mute", () => actions.mute());
+    click("notify", () => actions.notify());
+    click("keys", () => this.#toggleKeypad());
+    document.addEventListener("keydown", event => this.#keyPressed(event));
+    this.#renderRecent();
+  }
+
+  #addKeypad() {
+    at("keypad").append(...KEYS.map(([digit, letters]) => {
+      const button = make("button", "", digit, make("small", "", letters));
+      button.type = "button";
+      button.setAttribute("aria-label", SPOKEN[digit] ?? digit);
+      button.addEventListener("click", () => this.actions.key(digit));
+      return button;
+    }));
+  }
+
+  // During a call, the keys of the keyboard are those of the keypad, unless a field has them.
+  #keyPressed(event) {
+    const isField = event.target instanceof HTMLInputElement, isCombined = event.ctrlKey || event.metaKey || event.altKey;
+    if (!isField && !isCombined && /^[0-9*#]$/.test(event.key)) this.actions.key(event.key);
+  }
+
+  #toggleKeypad() {
+    this.#isKeypadOpen = !this.#isKeypadOpen;
+    at("keys").setAttribute("aria-expanded", `${this.#isKeypadOpen}`);
+    show("keypad", this.#isKeypadOpen);
+    show("tones", this.#isKeypadOpen);
+  }
+
+  /** Appends a digit to the number that is being typed. */
+  typeDigit(digit) {
+    at("target").value += digit;
+  }
+
+  /** Shows a digit that was sent in a call. */
+  showTone(digit) {
+    this.#tones = (this.#tones + digit).slice(-24);
+    write("tones", this.#tones);
+  }
+
+  /** @param {"good" | "wait" | "bad"} kind */
+  state(kind, text) {
+    at("state").className = kind;
+    write("state", text);
+  }
+
+  /** A sentence about what went wrong; none if the text is empty. */
+  notice(text) {
+    at("notice").textContent = visible(text);
+    show("notice", text !== "");
+  }
+
+  showSignIn(domain) {
+    show("sign-in", true);
+    show("phone", false);
+    show("account", false);
+    write("domain", domain ? `@${domain}` : "");
+    at("password").value = "";
+    at(at("user").value ? "password" : "user").focus();
+  }
+
+  /** Shows the phone of a user. */
+  showPhone(user) {
+    show("sign-in", false);
+    show("phone", true);
+    show("account", true);
+    at("password").value = "";
+    write("account-name", user);
+    at("target").focus();
+  }
+
+  showNotifyButton(isShown) {
+    show("notify", isShown);
+  }
+
+  /** Shows a call, or the dial if there is none. */
+  call(call, now) {
+    const isActive = call !== null, isRinging = isActive && call.direction === "incoming" && call.state === "ringing";
+    const isTalking = isActive && call.state === "active";
+    at("set").classList.toggle("ringing", isRinging);
+    show("call", isActive);
+    show("dial", !isActive);
+    show("start", !isActive);
+    show("answer", isRinging);
+    show("mute", isTalking);
+    show("keys", isTalking);
+    show("hang-up", isActive);
+    if (!isTalking) this.#isKeypadOpen = false;
+    at("keys").setAttribute("aria-expanded", `${this.#isKeypadOpen}`);
+    show("keypad", !isActive || this.#isKeypadOpen);
+    show("tones", isTalking && this.#isKeypadOpen);
+    if (isActive) this.#renderCall(call, now, isRinging);
+    else this.#clearTones();
+    document.title = isRinging ? `${visible(shorten(call.name))} is calling` : "frontdesk phone";
+  }
+
+  #clearTones() {
+    this.#tones = "";
+    write("tones", "");
+  }
+
+  #renderCall(call, now, isRinging) {
+    const [text, isGood] = callState(call, now);
+    write("call-kind", call.direction === "incoming" ? "Incoming call" : "Outgoing call");
+    write("call-name", call.name);
+    write("call-address", call.address === call.name ? "" : call.address);
+    write("call-state", text);
+    at("call-state").className = isGood ? "good" : "";
+    at("hang-up").textContent = isRinging ? "Decline" : call.dialog || call.direction === "incoming" ? "Hang up" : "Cancel";
+    at("mute").setAttribute("aria-pressed", `${call.isMuted}`);
+    at("mute").textContent = call.isMuted ? "Unmute" : "Mute";
+  }
+
+  /** The keyboard is where the next action is. */
+  focusCall(call) {
+    at(call.direction === "incoming" && call.state === "ringing" ? "answer" : "hang-up").focus();
+  }
+
+  focusDial() {
+    at("target").value = "";
+    at("target").focus();
+  }
+
+  /** Adds an ended call to the list. */
+  ended(call, now) {
+    this.#recent.unshift({
+      name: visible(shorten(call.name)), target: call.peer.uri.text, direction: call.direction, ending: call.ending,
+      time: new Date(now).toLocaleTimeString([], { timeStyle: "short", hour12: false }),
+      length: call.since === null ? "" : duration(now - call.since),
+    });
+    this.#recent.length = Math.min(this.#recent.length, MAX_RECENT);
+    this.#renderRecent();
+  }
+
+  #renderRecent() {
+    const items = this.#recent.map(({ name, target, direction, ending, time, length }) => {
+      const again = make("button", "quiet", "Call");
+      again.type = "button";
+      again.setAttribute("aria-label", `Call ${name}`);
+      again.addEventListener("click", () => this.actions.call(target));
+      const arrow = make("span", "", direction === "incoming" ? "← " : "→ ");
+      arrow.setAttribute("aria-label", direction === "incoming" ? "from" : "to");
+      const kind = { problem: "small bad", missed: "small wait", normal: "small soft" }[ending.kind];
+      return make("li", "", make("div", "row", make("span", "who", arrow, name), again),
+        make("div", "row", make("span", kind, visible(ending.text)), make("span", "small soft", length ? `${length} · ${time}` : time)));
+    });
+    at("recent").replaceChildren(...(items.length ? items : [make("li", "empty small", "No calls yet.")]));
+  }
+}
