@@ -212,7 +212,7 @@ export class Call {
     const pending = this.#unacknowledged;
     pending.timer = this.agent.clock.after(pending.wait, () => {
       pending.left -= pending.wait;
-      pending.wait = Math.min(pending.wait * 2, T2);
+      pending.wait = Math.min(pending.wait * 2, T2, pending.left);
       if (pending.left <= 0) return this.#notAcknowledged();
       this.agent.transactions.send(pending.response);
       this.#scheduleAnswer();
