@@ -137,7 +137,7 @@ function callChanged(call) {
   view.call(phone.call, Date.now());
   if (isNew) {
     view.notice("");
-    view.focusCall(call);
+    view.focusCall();
   }
   if (call.state !== "ended") return;
   view.notice(call.ending.kind === "problem" ? call.ending.text : "");

@@ -4,7 +4,7 @@
 // its constructor gets.
 
 const KEYS = [["1", ""], ["2", "ABC"], ["3", "DEF"], ["4", "GHI"], ["5", "JKL"], ["6", "MNO"], ["7", "PQRS"], ["8", "TUV"], ["9", "WXYZ"],
-  ["*", ""], ["0", "+"], ["#", ""]];
+  ["*", ""], ["0", ""], ["#", ""]];
 const SPOKEN = { "*": "star", "#": "hash" };
 const MAX_RECENT = 30;
 const MAX_TEXT = 80;
@@ -141,7 +141,7 @@ export class View {
     show("account", true);
     at("password").value = "";
     write("account-name", user);
-    at("target").focus();
+    this.focusDial();
   }
 
   showNotifyButton(isShown) {
@@ -186,14 +186,17 @@ export class View {
     at("mute").textContent = call.isMuted ? "Unmute" : "Mute";
   }
 
-  /** The keyboard is where the next action is. */
-  focusCall(call) {
-    at(call.direction === "incoming" && call.state === "ringing" ? "answer" : "hang-up").focus();
+  /**
+   * Moves the focus to the new call. It does not move to a button: a person who is typing just then would press it.
+   */
+  focusCall() {
+    at("call").focus();
   }
 
+  /** Clears the number, and moves the focus there unless that would open the keyboard of a touch screen. */
   focusDial() {
     at("target").value = "";
-    at("target").focus();
+    if (matchMedia("(pointer: fine)").matches) at("target").focus();
   }
 
   /** Adds an ended call to the list. */
