@@ -4,14 +4,23 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { digest, message } from "./support.mjs";
 
-const CHALLENGE = 'Digest realm="http-auth@example.org", qop="auth, auth-int", algorithm=SHA-256, ' +
+const CHALLENGE =
+  'Digest realm="http-auth@example.org", qop="auth, auth-int", algorithm=SHA-256, ' +
   'nonce="7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v", opaque="FQhe/qaU925kfnzjCev0ciny7QMkPqMAFRtzCUYo5tdS"';
 const request = () => new message.Message({ method: "REGISTER", uri: "sip:office.example" });
-const refused = (...challenges) => new message.Message({ status: 401 }, challenges.map(value => ["www-authenticate", value]));
+const refused = (...challenges) =>
+  new message.Message(
+    { status: 401 },
+    challenges.map(value => ["www-authenticate", value]),
+  );
 
 test("the example of RFC 7616 has the response that the RFC says", async () => {
   const value = await digest.authorization(digest.parseChallenge(CHALLENGE), {
-    user: "Mufasa", password: "Circle of Life", method: "GET", uri: "/dir/index.html", count: 1,
+    user: "Mufasa",
+    password: "Circle of Life",
+    method: "GET",
+    uri: "/dir/index.html",
+    count: 1,
     cnonce: "f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ",
   });
   assert.match(value, /response="753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1"/);
@@ -29,8 +38,16 @@ test("MD5 is not answered, also if a server offers it first", () => {
 });
 
 test("a challenge that is not valid is not answered", () => {
-  const wrong = ["Basic realm=x", "Digest", 'Digest realm="x', "Digest realm=x, realm=y", CHALLENGE.replace("auth, auth-int", "auth-int"),
-    CHALLENGE.replace(/nonce="[^"]*"/, 'nonce=""'), CHALLENGE.replace(/realm="[^"]*", /, ""), CHALLENGE.replace("SHA-256", "SHA-512-256")];
+  const wrong = [
+    "Basic realm=x",
+    "Digest",
+    'Digest realm="x',
+    "Digest realm=x, realm=y",
+    CHALLENGE.replace("auth, auth-int", "auth-int"),
+    CHALLENGE.replace(/nonce="[^"]*"/, 'nonce=""'),
+    CHALLENGE.replace(/realm="[^"]*", /, ""),
+    CHALLENGE.replace("SHA-256", "SHA-512-256"),
+  ];
   for (const value of wrong) assert.equal(digest.parseChallenge(value), null, value);
 });
 
@@ -53,20 +70,25 @@ test("each request with a nonce has the next count", async () => {
 });
 
 test("a second challenge means a wrong password, unless the nonce was stale", () => {
-  const credentials = new digest.Credentials("alice", "secret"), attempts = new Map();
+  const credentials = new digest.Credentials("alice", "secret");
+  const attempts = new Map();
   assert.equal(credentials.challenged(refused(CHALLENGE), attempts), "retry");
   assert.equal(credentials.challenged(refused(`${CHALLENGE}, stale=TRUE`), attempts), "retry");
   assert.equal(credentials.challenged(refused(CHALLENGE), attempts), "password");
 });
 
 test("a server that always says stale is not asked for ever", () => {
-  const credentials = new digest.Credentials("alice", "secret"), attempts = new Map();
-  const outcomes = Array.from({ length: 6 }, () => credentials.challenged(refused(`${CHALLENGE}, stale=true`), attempts));
+  const credentials = new digest.Credentials("alice", "secret");
+  const attempts = new Map();
+  const outcomes = Array.from({ length: 6 }, () =>
+    credentials.challenged(refused(`${CHALLENGE}, stale=true`), attempts),
+  );
   assert.deepEqual(outcomes, ["retry", "retry", "retry", "retry", "password", "password"]);
 });
 
 test("a proxy and the registrar each get their credentials", async () => {
-  const credentials = new digest.Credentials("alice", "secret"), attempts = new Map();
+  const credentials = new digest.Credentials("alice", "secret");
+  const attempts = new Map();
   credentials.challenged(refused(CHALLENGE), attempts);
   const proxy = new message.Message({ status: 407 }, [["proxy-authenticate", CHALLENGE.replace("http-auth", "proxy")]]);
   assert.equal(credentials.challenged(proxy, attempts), "retry");

@@ -18,19 +18,25 @@ async function ringing(options) {
 /** A request of the caller within the dialog or about the INVITE. */
 function from({ bench, invite, tag }, method, { sequence = 2, body = "", branch } = {}) {
   const request = new Message({ method, uri: bench.agent.contactUri })
-    .add("via", `SIP/2.0/WS server.example;branch=${branch ?? `z9hG4bK${Math.random()}`}`).add("from", invite.header("from"))
+    .add("via", `SIP/2.0/WS server.example;branch=${branch ?? `z9hG4bK${Math.random()}`}`)
+    .add("from", invite.header("from"))
     .add("to", method === "CANCEL" ? invite.header("to") : `${invite.header("to")};tag=${tag}`)
-    .add("call-id", invite.callId).add("cseq", `${sequence} ${method}`);
+    .add("call-id", invite.callId)
+    .add("cseq", `${sequence} ${method}`);
   return body ? request.setBody("application/sdp", body) : request;
 }
 
 test("a call rings, is answered and ended by the caller", async () => {
-  const state = await ringing(), { bench, call, response } = state;
+  const state = await ringing();
+  const { bench, call, response } = state;
   assert.deepEqual([call.state, call.name, call.address], ["ringing", "Bob", "bob"]);
   assert.equal(response.header("record-route"), "<sip:server.example;lr>");
   call.answer();
   const ok = await bench.expect(200);
-  assert.deepEqual([ok.body, ok.to.params.get("tag"), ok.header("record-route")], [SDP, state.tag, "<sip:server.example;lr>"]);
+  assert.deepEqual(
+    [ok.body, ok.to.params.get("tag"), ok.header("record-route")],
+    [SDP, state.tag, "<sip:server.example;lr>"],
+  );
   assert.match(ok.header("contact"), /;ob>$/);
   await bench.receive(from(state, "ACK", { sequence: 1 }));
   await bench.clock.advance(60_000);
@@ -42,14 +48,17 @@ test("a call rings, is answered and ended by the caller", async () => {
 });
 
 test("an answered call is ended here, to the caller's Contact by its routes", async () => {
-  const state = await ringing(), { bench, call } = state;
+  const state = await ringing();
+  const { bench, call } = state;
   call.answer();
   await bench.expect(200);
   await bench.receive(from(state, "ACK", { sequence: 1 }));
   call.hangUp();
   const bye = await bench.expect("BYE");
-  assert.deepEqual([bye.uri, bye.header("route"), bye.header("to"), bye.cseq.number],
-    ["sip:bob@192.0.2.2", "<sip:server.example;lr>", state.invite.header("from"), 1]);
+  assert.deepEqual(
+    [bye.uri, bye.header("route"), bye.header("to"), bye.cseq.number],
+    ["sip:bob@192.0.2.2", "<sip:server.example;lr>", state.invite.header("from"), 1],
+  );
 });
 
 test("the answer is sent again until its ACK arrives, and the call ends without it", async () => {
@@ -64,7 +73,8 @@ test("the answer is sent again until its ACK arrives, and the call ends without 
 });
 
 test("a BYE waits for the ACK of the answer", async () => {
-  const state = await ringing(), { bench, call } = state;
+  const state = await ringing();
+  const { bench, call } = state;
   call.answer();
   await bench.expect(200);
   call.hangUp();
@@ -84,19 +94,24 @@ test("a call is declined", async () => {
 });
 
 test("a caller who gives up is a missed call; another phone's answer is not", async () => {
-  const state = await ringing(), { bench, call, invite } = state;
+  const state = await ringing();
+  const { bench, call, invite } = state;
   await bench.receive(from(state, "CANCEL", { sequence: 1, branch: invite.via.branch }));
   await bench.expect(200);
   await bench.expect(487);
   assert.deepEqual(call.ending, { kind: "missed", text: "Missed call from Bob." });
   const other = await ringing();
-  const cancel = from(other, "CANCEL", { sequence: 1, branch: other.invite.via.branch }).add("reason", 'SIP ;cause=200 ;text="Call completed elsewhere"');
+  const cancel = from(other, "CANCEL", { sequence: 1, branch: other.invite.via.branch }).add(
+    "reason",
+    'SIP ;cause=200 ;text="Call completed elsewhere"',
+  );
   await other.bench.receive(cancel);
   assert.deepEqual(other.call.ending, { kind: "normal", text: "Another phone has answered." });
 });
 
 test("a CANCEL after the answer, or for an unknown call, changes nothing", async () => {
-  const state = await ringing(), { bench, call, invite } = state;
+  const state = await ringing();
+  const { bench, call, invite } = state;
   call.answer();
   await bench.expect(200);
   await bench.receive(from(state, "CANCEL", { sequence: 1, branch: invite.via.branch }));
@@ -107,7 +122,8 @@ test("a CANCEL after the answer, or for an unknown call, changes nothing", async
 });
 
 test("a call in a call is refused as busy", async () => {
-  const state = await ringing(), { bench } = state;
+  const state = await ringing();
+  const { bench } = state;
   await bench.receive(bench.invite({ callId: "second" }));
   await bench.expect(486);
   assert.equal(state.call.state, "ringing");
@@ -122,7 +138,8 @@ test("a call does not ring longer than its Expires", async () => {
 });
 
 test("without a microphone the call is refused for this phone only, and the person is told", async () => {
-  const state = await ringing(), { bench, call } = state;
+  const state = await ringing();
+  const { bench, call } = state;
   bench.problems.answer = new reasons.MediaError("microphone", { name: "NotFoundError" });
   call.answer();
   await bench.expect(480);
@@ -138,7 +155,8 @@ test("an offer that the browser cannot use is refused", async () => {
 });
 
 test("an INVITE without an offer is answered by one", async () => {
-  const state = await ringing({ body: "" }), { bench, call } = state;
+  const state = await ringing({ body: "" });
+  const { bench, call } = state;
   call.answer();
   await bench.expect(200);
   await bench.receive(from(state, "ACK", { sequence: 1, body: HOLD }));
@@ -164,7 +182,8 @@ test("an INVITE that arrives again does not ring again", async () => {
 });
 
 test("a BYE before the answer ends the call", async () => {
-  const state = await ringing(), { bench, call } = state;
+  const state = await ringing();
+  const { bench, call } = state;
   await bench.receive(from(state, "BYE"));
   await bench.expect(200);
   await bench.expect(487);
@@ -190,7 +209,14 @@ test("an INVITE that cannot be a call is refused", async () => {
 test("requests outside of a call are answered", async () => {
   const bench = new Bench();
   await bench.registered();
-  for (const [method, status] of [["OPTIONS", 200], ["MESSAGE", 405], ["REFER", 405], ["BYE", 481], ["INFO", 481], ["UPDATE", 481]]) {
+  for (const [method, status] of [
+    ["OPTIONS", 200],
+    ["MESSAGE", 405],
+    ["REFER", 405],
+    ["BYE", 481],
+    ["INFO", 481],
+    ["UPDATE", 481],
+  ]) {
     await bench.receive(bench.request(method));
     await bench.expect(status);
   }
@@ -218,7 +244,8 @@ test("many INVITEs do not use more and more memory", async () => {
 });
 
 test("the same phone can be both sides of dialogs with one Call-ID", async () => {
-  const state = await ringing({ callId: "shared" }), { bench, call } = state;
+  const state = await ringing({ callId: "shared" });
+  const { bench, call } = state;
   call.answer();
   await bench.expect(200);
   const stranger = new Peer(bench, state.invite, "other");

@@ -21,13 +21,19 @@ test("a call is challenged, rings, is answered and ended here", async () => {
   await bench.respond(invite, 100);
   await bench.respond(invite, 407, { headers: [CHALLENGE] });
   const rejected = await bench.expect("ACK");
-  assert.deepEqual([rejected.via.branch, rejected.header("to")], [invite.via.branch, `${invite.header("to")};tag=server`]);
+  assert.deepEqual(
+    [rejected.via.branch, rejected.header("to")],
+    [invite.via.branch, `${invite.header("to")};tag=server`],
+  );
   const again = await bench.expect("INVITE");
   assert.deepEqual([again.cseq.number, again.callId, again.header("from")], [2, invite.callId, invite.header("from")]);
   assert.match(again.header("proxy-authorization"), /uri="sip:bob@office.example"/);
   await bench.respond(again, 180, { tag: "bob", headers: [CONTACT] });
   assert.equal(call.state, "ringing");
-  const routes = [["record-route", "<sip:far.example;lr>"], ["record-route", "<sip:near.example;lr>"]];
+  const routes = [
+    ["record-route", "<sip:far.example;lr>"],
+    ["record-route", "<sip:near.example;lr>"],
+  ];
   await bench.respond(again, 200, { tag: "bob", headers: [CONTACT, ...routes], body: SDP });
   const ack = await bench.expect("ACK");
   assert.deepEqual([ack.uri, ack.cseq.number], ["sip:bob@192.0.2.2", 2]);
@@ -53,15 +59,27 @@ test("the peer hangs up", async () => {
 
 test("a strict router gets the Request-URI", async () => {
   const { bench, invite } = await calling();
-  await bench.respond(invite, 200, { tag: "bob", headers: [CONTACT, ["record-route", "<sip:old.example>"]], body: SDP });
+  await bench.respond(invite, 200, {
+    tag: "bob",
+    headers: [CONTACT, ["record-route", "<sip:old.example>"]],
+    body: SDP,
+  });
   const ack = await bench.expect("ACK");
   assert.deepEqual([ack.uri, ack.values("route")], ["sip:old.example", ["<sip:bob@192.0.2.2>"]]);
 });
 
 test("each failure has a sentence", async () => {
   const texts = {
-    302: /^bob has moved: call sip:carol@other\.example\.$/, 404: /^bob is not known here/, 408: /did not answer/, 480: /cannot be reached/, 486: /^bob is busy\.$/,
-    488: /cannot talk to a browser/, 500: /^The server could not complete the call \(500 Test\)\.$/, 503: /overloaded/, 600: /busy/, 603: /^bob declined the call\.$/,
+    302: /^bob has moved: call sip:carol@other\.example\.$/,
+    404: /^bob is not known here/,
+    408: /did not answer/,
+    480: /cannot be reached/,
+    486: /^bob is busy\.$/,
+    488: /cannot talk to a browser/,
+    500: /^The server could not complete the call \(500 Test\)\.$/,
+    503: /overloaded/,
+    600: /busy/,
+    603: /^bob declined the call\.$/,
     499: /^The call to bob was refused \(499 Test\)\.$/,
   };
   for (const [status, text] of Object.entries(texts)) {
@@ -83,7 +101,12 @@ test("a wrong password during a call is said", async () => {
 });
 
 test("each problem of the microphone has a sentence, and no INVITE is sent", async () => {
-  const names = { NotAllowedError: /does not let this page use the microphone/, NotFoundError: /There is no microphone/, NotReadableError: /Another program/, x: /cannot be used/ };
+  const names = {
+    NotAllowedError: /does not let this page use the microphone/,
+    NotFoundError: /There is no microphone/,
+    NotReadableError: /Another program/,
+    x: /cannot be used/,
+  };
   for (const [name, text] of Object.entries(names)) {
     const bench = new Bench();
     await bench.registered();
@@ -103,8 +126,10 @@ test("a call is cancelled as soon as a provisional response has arrived", async 
   await bench.expectNothing();
   await bench.respond(invite, 180, { tag: "bob", headers: [CONTACT] });
   const cancel = await bench.expect("CANCEL");
-  assert.deepEqual([cancel.via.branch, cancel.uri, cancel.header("to"), cancel.cseq.number],
-    [invite.via.branch, invite.uri, invite.header("to"), invite.cseq.number]);
+  assert.deepEqual(
+    [cancel.via.branch, cancel.uri, cancel.header("to"), cancel.cseq.number],
+    [invite.via.branch, invite.uri, invite.header("to"), invite.cseq.number],
+  );
   await bench.respond(cancel, 200);
   await bench.respond(invite, 487);
   await bench.expect("ACK");
@@ -132,7 +157,8 @@ test("a call that is answered although it was cancelled is ended", async () => {
 
 test("of several phones the first answer is used, each further one is ended", async () => {
   const { bench, call, invite } = await calling();
-  for (const tag of ["one", "two"]) await bench.respond(invite, 180, { tag, headers: [["contact", `<sip:${tag}@192.0.2.2>`]] });
+  for (const tag of ["one", "two"])
+    await bench.respond(invite, 180, { tag, headers: [["contact", `<sip:${tag}@192.0.2.2>`]] });
   await bench.respond(invite, 200, { tag: "two", headers: [["contact", "<sip:two@192.0.2.2>"]], body: SDP });
   assert.equal((await bench.expect("ACK")).uri, "sip:two@192.0.2.2");
   await bench.respond(invite, 200, { tag: "one", headers: [["contact", "<sip:one@192.0.2.2>"]], body: SDP });
@@ -214,7 +240,10 @@ test("keys are tones in the sound, else INFO", async () => {
   bench.media[0].acceptsTones = false;
   call.sendTone("#");
   const info = await bench.expect("INFO");
-  assert.deepEqual([info.header("content-type"), info.body], ["application/dtmf-relay", "Signal=#\r\nDuration=160\r\n"]);
+  assert.deepEqual(
+    [info.header("content-type"), info.body],
+    ["application/dtmf-relay", "Signal=#\r\nDuration=160\r\n"],
+  );
   await bench.respond(info, 200);
 });
 
@@ -269,8 +298,14 @@ test("other requests within the dialog are answered as the RFCs say", async () =
   await bench.registered();
   const { peer } = await bench.answeredByBob();
   const cases = [
-    ["OPTIONS", {}, 200], ["INFO", {}, 200], ["INFO", { headers: [["info-package", "x"]] }, 469], ["REFER", {}, 405], ["MESSAGE", {}, 405],
-    ["INVITE", { headers: [["require", "timer, Replaces"]] }, 420], ["UPDATE", {}, 200], ["OPTIONS", { sequence: 3 }, 500],
+    ["OPTIONS", {}, 200],
+    ["INFO", {}, 200],
+    ["INFO", { headers: [["info-package", "x"]] }, 469],
+    ["REFER", {}, 405],
+    ["MESSAGE", {}, 405],
+    ["INVITE", { headers: [["require", "timer, Replaces"]] }, 420],
+    ["UPDATE", {}, 200],
+    ["OPTIONS", { sequence: 3 }, 500],
   ];
   for (const [method, options, status] of cases) {
     await bench.receive(peer.request(method, options));

@@ -5,8 +5,15 @@ import { test } from "node:test";
 import { Bench, settle } from "./support.mjs";
 
 const CHALLENGE = 'Digest realm="office.example", nonce="n1", algorithm=SHA-256, qop="auth"';
-const challenged = (nonce, more = "") => ({ headers: [["www-authenticate", `${CHALLENGE.replace("n1", nonce)}${more}`]] });
-const accepted = request => ({ headers: [["contact", "<sip:other@192.0.2.9>;expires=9"], ["contact", request.header("contact")]] });
+const challenged = (nonce, more = "") => ({
+  headers: [["www-authenticate", `${CHALLENGE.replace("n1", nonce)}${more}`]],
+});
+const accepted = request => ({
+  headers: [
+    ["contact", "<sip:other@192.0.2.9>;expires=9"],
+    ["contact", request.header("contact")],
+  ],
+});
 
 test("a registration answers the challenge and binds the connection", async () => {
   const bench = new Bench();
@@ -15,7 +22,10 @@ test("a registration answers the challenge and binds the connection", async () =
   const first = await bench.expect("REGISTER");
   assert.equal(first.uri, "sip:office.example");
   assert.match(first.header("via"), /^SIP\/2\.0\/WS [0-9a-f]+\.invalid;branch=z9hG4bK/);
-  assert.match(first.header("contact"), /^<sip:[0-9a-f]+@[0-9a-f]+\.invalid;transport=ws>;reg-id=1;\+sip\.instance="<urn:uuid:1>";expires=600$/);
+  assert.match(
+    first.header("contact"),
+    /^<sip:[0-9a-f]+@[0-9a-f]+\.invalid;transport=ws>;reg-id=1;\+sip\.instance="<urn:uuid:1>";expires=600$/,
+  );
   assert.equal(first.header("supported"), "outbound, path");
   assert.equal(first.header("authorization"), undefined);
   await bench.respond(first, 401, challenged("n1"));
@@ -36,7 +46,9 @@ test("the registration is refreshed a minute before its end, with the credential
   const refresh = await bench.expect("REGISTER");
   assert.equal(refresh.cseq.number, 2);
   await bench.respond(refresh, 401, challenged("n2"));
-  await bench.respond(await bench.expect("REGISTER"), 200, { headers: [["contact", refresh.header("contact").replace("=600", "=20")]] });
+  await bench.respond(await bench.expect("REGISTER"), 200, {
+    headers: [["contact", refresh.header("contact").replace("=600", "=20")]],
+  });
   await bench.clock.advance(10_000);
   assert.match((await bench.expect("REGISTER")).header("authorization"), /nonce="n2".*nc=00000002/);
 });
@@ -63,7 +75,11 @@ test("an expired nonce is not a wrong password", async () => {
 });
 
 test("each refusal has a sentence", async () => {
-  const outcomes = { 403: /^The server does not let this user sign in/, 404: /does not know this user/, 400: /refused to sign you in \(400 Test\)/ };
+  const outcomes = {
+    403: /^The server does not let this user sign in/,
+    404: /does not know this user/,
+    400: /refused to sign you in \(400 Test\)/,
+  };
   for (const [status, text] of Object.entries(outcomes)) {
     const bench = new Bench();
     bench.open();
@@ -73,7 +89,9 @@ test("each refusal has a sentence", async () => {
   }
   const md5 = new Bench();
   md5.open();
-  await md5.respond(await md5.expect("REGISTER"), 401, { headers: [["www-authenticate", 'Digest realm="x", nonce="y", qop="auth"']] });
+  await md5.respond(await md5.expect("REGISTER"), 401, {
+    headers: [["www-authenticate", 'Digest realm="x", nonce="y", qop="auth"']],
+  });
   assert.match(md5.state.text, /SHA-256/);
 });
 
@@ -81,7 +99,11 @@ test("an overloaded server is asked again when it says so", async () => {
   const bench = new Bench();
   bench.open();
   await bench.respond(await bench.expect("REGISTER"), 503, { headers: [["retry-after", "30"]] });
-  assert.deepEqual(bench.state, { kind: "waiting", text: "The server cannot sign you in now (503 Test).", retryIn: 30_000 });
+  assert.deepEqual(bench.state, {
+    kind: "waiting",
+    text: "The server cannot sign you in now (503 Test).",
+    retryIn: 30_000,
+  });
   await bench.clock.advance(29_000);
   await bench.expectNothing();
   await bench.clock.advance(1_000);
@@ -109,7 +131,9 @@ test("an interval that is too short is tried again, longer", async () => {
 test("a response without this phone's binding is no registration", async () => {
   const bench = new Bench();
   bench.open();
-  await bench.respond(await bench.expect("REGISTER"), 200, { headers: [["contact", "<sip:other@192.0.2.9>;expires=600"]] });
+  await bench.respond(await bench.expect("REGISTER"), 200, {
+    headers: [["contact", "<sip:other@192.0.2.9>;expires=600"]],
+  });
   assert.equal(bench.state.kind, "waiting");
 });
 
@@ -195,7 +219,16 @@ test("wss is said in Via, ws in Contact", async () => {
 test("garbage, binary frames and long frames do no harm", async () => {
   const bench = new Bench();
   await bench.registered();
-  for (const data of ["", "\r\n", "hello", "x".repeat(70_000), new ArrayBuffer(3), new ArrayBuffer(70_000), "SIP/2.0 200 OK\r\n\r\n"]) bench.socket.receive(data);
+  for (const data of [
+    "",
+    "\r\n",
+    "hello",
+    "x".repeat(70_000),
+    new ArrayBuffer(3),
+    new ArrayBuffer(70_000),
+    "SIP/2.0 200 OK\r\n\r\n",
+  ])
+    bench.socket.receive(data);
   await settle();
   await bench.expectNothing();
   bench.socket.receive(new TextEncoder().encode(`${bench.request("OPTIONS")}`).buffer);

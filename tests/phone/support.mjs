@@ -112,7 +112,8 @@ export function socketClass(sockets) {
   };
 }
 
-export const SDP = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=sendrecv\r\n";
+export const SDP =
+  "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=sendrecv\r\n";
 export const HOLD = SDP.replace("sendrecv", "sendonly");
 
 /** Sound that is only recorded. `problem` is thrown by the functions that it names. */
@@ -177,7 +178,9 @@ export class Bench {
       },
       onRegistration: state => this.registrations.push(state),
       onCall: call => this.calls.includes(call) || this.calls.push(call),
-      clock: this.clock, WebSocket: socketClass(this.sockets), random: () => 1,
+      clock: this.clock,
+      WebSocket: socketClass(this.sockets),
+      random: () => 1,
     });
   }
 
@@ -250,11 +253,22 @@ export class Bench {
   }
 
   /** An INVITE of bob. */
-  invite({ branch = random.newBranch(), body = SDP, headers = [], from = '"Bob" <sip:bob@office.example>', callId = random.hex(4), tag = "bob" } = {}) {
+  invite({
+    branch = random.newBranch(),
+    body = SDP,
+    headers = [],
+    from = '"Bob" <sip:bob@office.example>',
+    callId = random.hex(4),
+    tag = "bob",
+  } = {}) {
     const invite = new Message({ method: "INVITE", uri: this.agent.contactUri })
-      .add("via", `SIP/2.0/WS server.example;branch=${branch}`).add("from", `${from};tag=${tag}`)
-      .add("to", "<sip:alice@office.example>").add("call-id", callId).add("cseq", "1 INVITE")
-      .add("contact", "<sip:bob@192.0.2.2>").add("record-route", "<sip:server.example;lr>");
+      .add("via", `SIP/2.0/WS server.example;branch=${branch}`)
+      .add("from", `${from};tag=${tag}`)
+      .add("to", "<sip:alice@office.example>")
+      .add("call-id", callId)
+      .add("cseq", "1 INVITE")
+      .add("contact", "<sip:bob@192.0.2.2>")
+      .add("record-route", "<sip:server.example;lr>");
     for (const [name, value] of headers) invite.add(name, value);
     return body ? invite.setBody("application/sdp", body) : invite;
   }
@@ -262,8 +276,11 @@ export class Bench {
   /** A request to the agent outside of a dialog. */
   request(method, headers = []) {
     const request = new Message({ method, uri: this.agent.contactUri })
-      .add("via", `SIP/2.0/WS server.example;branch=${random.newBranch()}`).add("from", "<sip:bob@office.example>;tag=x")
-      .add("to", "<sip:alice@office.example>").add("call-id", random.hex(4)).add("cseq", `1 ${method}`);
+      .add("via", `SIP/2.0/WS server.example;branch=${random.newBranch()}`)
+      .add("from", "<sip:bob@office.example>;tag=x")
+      .add("to", "<sip:alice@office.example>")
+      .add("call-id", random.hex(4))
+      .add("cseq", `1 ${method}`);
     for (const [name, value] of headers) request.add(name, value);
     return request;
   }
@@ -282,8 +299,11 @@ export class Peer {
 
   request(method, { body = "", sequence = ++this.#sequence, headers = [] } = {}) {
     const request = new Message({ method, uri: this.bench.agent.contactUri })
-      .add("via", `SIP/2.0/WS server.example;branch=${random.newBranch()}`).add("from", this.local).add("to", this.remote)
-      .add("call-id", this.callId).add("cseq", `${sequence} ${method}`);
+      .add("via", `SIP/2.0/WS server.example;branch=${random.newBranch()}`)
+      .add("from", this.local)
+      .add("to", this.remote)
+      .add("call-id", this.callId)
+      .add("cseq", `${sequence} ${method}`);
     for (const [name, value] of headers) request.add(name, value);
     return body ? request.setBody("application/sdp", body) : request;
   }

@@ -38,7 +38,14 @@ function parseOtherUri(text) {
   const [, scheme, rest] = /^([A-Za-z][A-Za-z0-9+.-]*):(.+)$/.exec(text) ?? [];
   if (scheme === undefined || /^sips?$/i.test(scheme)) throw new ParseError("no valid URI");
   // RFC 3966: the number ends where the parameters begin.
-  return { text, scheme: scheme.toLowerCase(), user: unescape(rest.split(";")[0]), host: "", port: null, params: new Map() };
+  return {
+    text,
+    scheme: scheme.toLowerCase(),
+    user: unescape(rest.split(";")[0]),
+    host: "",
+    port: null,
+    params: new Map(),
+  };
 }
 
 function unescape(text) {
@@ -69,7 +76,11 @@ export function parseAddress(text) {
   if (close < 0) throw new ParseError("an angle bracket is not closed");
   const [empty, ...params] = split(text.slice(close + 1), ";");
   if (empty !== "") throw new ParseError("there is text behind the URI");
-  return { name: displayName(text.slice(0, open).trim()), uri: parseUri(text.slice(open + 1, close)), params: parameters(params) };
+  return {
+    name: displayName(text.slice(0, open).trim()),
+    uri: parseUri(text.slice(open + 1, close)),
+    params: parameters(params),
+  };
 }
 
 function indexOutsideQuotes(text, wanted) {
@@ -103,7 +114,11 @@ export function uriFromInput(typed, domain) {
   const text = typed.trim();
   // People write telephone numbers with spaces, brackets, dots and hyphens.
   const number = /^\+?[0-9][0-9 ()./-]*$/.test(text) ? text.replace(/[^0-9+]/g, "") : text;
-  const full = /^sips?:/i.test(number) ? number : number.includes("@") ? `sip:${number}` : `sip:${escapeUser(number)}@${domain}`;
+  const full = /^sips?:/i.test(number)
+    ? number
+    : number.includes("@")
+      ? `sip:${number}`
+      : `sip:${escapeUser(number)}@${domain}`;
   try {
     const uri = parseUri(full);
     return uri.user ? uri.text : null;
@@ -113,7 +128,8 @@ export function uriFromInput(typed, domain) {
 }
 
 // RFC 3261 25.1, `user`: unreserved and user-unreserved characters stand for themselves.
-const escapeUser = text => encodeURIComponent(text).replace(/%(26|3D|2B|24|2C|3B|3F|2F)/g, escaped => decodeURIComponent(escaped));
+const escapeUser = text =>
+  encodeURIComponent(text).replace(/%(26|3D|2B|24|2C|3B|3F|2F)/g, escaped => decodeURIComponent(escaped));
 
 /**
  * How an address is shown: the user alone in the own domain, else user@host.

@@ -46,12 +46,18 @@ export class Agent {
     this.credentials = new Credentials(account.user, account.password);
     this.registration = new Registration(this, onRegistration);
     this.transactions = new Transactions({
-      clock, send: message => this.connection.send(`${message}`),
-      onRequest: (request, transaction) => this.#receive(request, transaction), onAck: ack => this.#callOf(ack)?.acknowledged(ack),
+      clock,
+      send: message => this.connection.send(`${message}`),
+      onRequest: (request, transaction) => this.#receive(request, transaction),
+      onAck: ack => this.#callOf(ack)?.acknowledged(ack),
     });
     this.connection = new Connection({
-      url: account.websocket, clock, random, ...(WebSocket ? { WebSocket } : {}),
-      onOpen: () => this.registration.connected(), onMessage: text => this.#parse(text),
+      url: account.websocket,
+      clock,
+      random,
+      ...(WebSocket ? { WebSocket } : {}),
+      onOpen: () => this.registration.connected(),
+      onMessage: text => this.#parse(text),
       onClose: (retryIn, wasOpen) => this.#disconnected(retryIn, wasOpen),
     });
   }
@@ -71,6 +77,7 @@ export class Agent {
   /** The page is being closed: there is no time for a digest or for a response. */
   leave() {
     this.current?.leave();
+    this.registration.stop();
     this.connection.stop();
   }
 
@@ -119,7 +126,9 @@ export class Agent {
   }
 
   #enqueue(request, handlers, attempts) {
-    this.#queue = this.#queue.then(() => this.#attempt(request, handlers, attempts)).catch(() => handlers.onFailure("connection"));
+    this.#queue = this.#queue
+      .then(() => this.#attempt(request, handlers, attempts))
+      .catch(() => handlers.onFailure("connection"));
   }
 
   async #attempt(request, handlers, attempts) {
@@ -206,8 +215,12 @@ export class Agent {
 
   /** RFC 3261 11.2. */
   answerOptions(transaction) {
-    transaction.respond(200, "OK", response => response.add("allow", ALLOW).add("accept", "application/sdp")
-      .add("supported", [...EXTENSIONS].join(", ")));
+    transaction.respond(200, "OK", response =>
+      response
+        .add("allow", ALLOW)
+        .add("accept", "application/sdp")
+        .add("supported", [...EXTENSIONS].join(", ")),
+    );
   }
 
   /** RFC 3261 8.2.1. */

@@ -6,7 +6,7 @@
 import { shortAddress } from "./address.js";
 import { isHold } from "./media.js";
 import { Message } from "./message.js";
-import { NO_SOUND, mediaProblem } from "./reasons.js";
+import { NO_SOUND, SOUND_LOST, mediaProblem } from "./reasons.js";
 import { T1, T2, TRANSACTION_TIMEOUT } from "./transaction.js";
 
 const SDP = "application/sdp";
@@ -50,7 +50,7 @@ export class Call {
       this.hasSound = true;
       this.changed();
     };
-    this.media.onFailed = () => this.fail(NO_SOUND);
+    this.media.onFailed = () => this.fail(this.hasSound ? SOUND_LOST : NO_SOUND);
   }
 
   changed() {
@@ -178,7 +178,7 @@ export class Call {
       transaction.respond(491, "Request Pending");
       return false;
     }
-    if (this.offer === "remote" || this.#unacknowledged) {
+    if (this.state !== "active" || this.offer === "remote" || this.#unacknowledged) {
       const wait = Math.floor(this.agent.random() * 11);
       transaction.respond(500, "Server Internal Error", response => response.add("retry-after", wait));
       return false;
@@ -204,7 +204,14 @@ export class Call {
       answer.add("contact", this.contact).setBody(SDP, description);
     });
     if (response === null || transaction.request.method !== "INVITE") return;
-    this.#unacknowledged = { response, sequence: transaction.request.cseq.number, wait: T1, left: TRANSACTION_TIMEOUT, timer: null, isByeDue: false };
+    this.#unacknowledged = {
+      response,
+      sequence: transaction.request.cseq.number,
+      wait: T1,
+      left: TRANSACTION_TIMEOUT,
+      timer: null,
+      isByeDue: false,
+    };
     this.#scheduleAnswer();
   }
 
@@ -233,7 +240,8 @@ export class Call {
   /** The ACK of a 2xx has arrived. It has the answer if the 2xx had the offer. */
   async acknowledged(ack) {
     if (ack.cseq.number !== this.#unacknowledged?.sequence) return;
-    const { isByeDue } = this.#unacknowledged, isAnswer = this.offer === "local";
+    const { isByeDue } = this.#unacknowledged;
+    const isAnswer = this.offer === "local";
     this.#stopAnswer();
     this.offer = null;
     if (isByeDue) this.sendBye();
@@ -257,7 +265,7 @@ export class Call {
 
   /** The page is being closed. */
   leave() {
-    if (this.dialog?.remoteTag) this.agent.sendNow(this.dialog.request("BYE"));
+    if (this.dialog) this.agent.sendNow(this.dialog.request("BYE"));
   }
 }
 
@@ -276,6 +284,11 @@ function answerInfo(request, transaction) {
 /** An INVITE or a request like it outside of a dialog. */
 export function newInvite(agent, { uri, to, callId, tag, sequence, contact, description }) {
   return new Message({ method: "INVITE", uri })
-    .add("from", `<${agent.aor}>;tag=${tag}`).add("to", to).add("call-id", callId).add("cseq", `${sequence} INVITE`)
-    .add("contact", contact).add("supported", "outbound").setBody(SDP, description);
+    .add("from", `<${agent.aor}>;tag=${tag}`)
+    .add("to", to)
+    .add("call-id", callId)
+    .add("cseq", `${sequence} INVITE`)
+    .add("contact", contact)
+    .add("supported", "outbound")
+    .setBody(SDP, description);
 }

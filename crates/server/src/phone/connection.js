@@ -18,6 +18,7 @@ export class Connection {
   #socket = null;
   #timers = new Map();
   #failures = 0;
+  #interval = KEEP_ALIVE_INTERVAL;
   #wanted = false;
   #isOpen = false;
 
@@ -26,9 +27,17 @@ export class Connection {
    * @param {string} options.url ws: or wss:
    * @param {() => void} options.onOpen
    * @param {(text: string) => void} options.onMessage one SIP message
-   * @param {(retryIn: number, wasOpen: boolean) => void} options.onClose the wait in milliseconds before the next attempt
+   * @param {(retryIn: number, wasOpen: boolean) => void} options.onClose milliseconds until the next attempt
    */
-  constructor({ url, onOpen, onMessage, onClose, clock = systemClock, WebSocket = globalThis.WebSocket, random = Math.random }) {
+  constructor({
+    url,
+    onOpen,
+    onMessage,
+    onClose,
+    clock = systemClock,
+    WebSocket = globalThis.WebSocket,
+    random = Math.random,
+  }) {
     Object.assign(this, { url, onOpen, onMessage, onClose, clock, WebSocket, random });
   }
 
@@ -68,13 +77,15 @@ export class Connection {
   /**
    * Sends keep-alives and expects their answers. Called when the server has confirmed RFC 5626: another server
    * would not answer.
+   * @param {number | null} flowTimer seconds after which the server closes a silent connection (RFC 5626 4.4)
    */
-  keepAlive() {
+  keepAlive(flowTimer) {
+    this.#interval = Math.min(KEEP_ALIVE_INTERVAL, (flowTimer ?? Infinity) * 800);
     if (this.#isOpen && !this.#timers.has("ping") && !this.#timers.has("pong")) this.#schedulePing();
   }
 
   #schedulePing() {
-    this.#set("ping", KEEP_ALIVE_INTERVAL, () => {
+    this.#set("ping", this.#interval, () => {
       this.#set("pong", PONG_TIMEOUT, () => this.#broken());
       this.send("\r\n\r\n");
     });
@@ -95,9 +106,18 @@ export class Connection {
     const current = handler => event => {
       if (this.#socket === socket) handler(event);
     };
-    socket.addEventListener("open", current(() => this.#opened(socket)));
-    socket.addEventListener("message", current(event => this.#received(event.data)));
-    socket.addEventListener("close", current(() => this.#broken()));
+    socket.addEventListener(
+      "open",
+      current(() => this.#opened(socket)),
+    );
+    socket.addEventListener(
+      "message",
+      current(event => this.#received(event.data)),
+    );
+    socket.addEventListener(
+      "close",
+      current(() => this.#broken()),
+    );
     this.#set("open", OPEN_TIMEOUT, () => this.#broken());
   }
 
@@ -145,10 +165,13 @@ export class Connection {
 
   #set(name, delay, run) {
     this.#clear(name);
-    this.#timers.set(name, this.clock.after(delay, () => {
-      this.#timers.delete(name);
-      run();
-    }));
+    this.#timers.set(
+      name,
+      this.clock.after(delay, () => {
+        this.#timers.delete(name);
+        run();
+      }),
+    );
   }
 
   #clear(name) {

@@ -22,13 +22,18 @@ export class Dialog {
     Object.assign(this, state);
   }
 
-  /** The dialog that a response to an own request establishes (RFC 3261 12.1.2); null if it has no Contact or no tag. */
+  /** The dialog that a response to an own request establishes (RFC 3261 12.1.2); null without a Contact or a tag. */
   static fromResponse(request, response) {
     const target = contactOf(response);
     if (target === null || !tagOf(response.to)) return null;
     return new Dialog({
-      callId: request.callId, local: request.header("from"), remote: response.header("to"), target,
-      routes: response.values("record-route").reverse(), localSequence: request.cseq.number, remoteSequence: null,
+      callId: request.callId,
+      local: request.header("from"),
+      remote: response.header("to"),
+      target,
+      routes: response.values("record-route").reverse(),
+      localSequence: request.cseq.number,
+      remoteSequence: null,
     });
   }
 
@@ -38,8 +43,13 @@ export class Dialog {
     if (target === null) return null;
     const to = request.to;
     return new Dialog({
-      callId: request.callId, local: writeAddress(to.uri.text, { name: to.name, tag: localTag }), remote: request.header("from"),
-      target, routes: request.values("record-route"), localSequence: 0, remoteSequence: request.cseq.number,
+      callId: request.callId,
+      local: writeAddress(to.uri.text, { name: to.name, tag: localTag }),
+      remote: request.header("from"),
+      target,
+      routes: request.values("record-route"),
+      localSequence: 0,
+      remoteSequence: request.cseq.number,
     });
   }
 
@@ -53,7 +63,9 @@ export class Dialog {
 
   /** Whether a request from the peer belongs to this dialog. */
   matches(request) {
-    return request.callId === this.callId && tagOf(request.to) === this.localTag && tagOf(request.from) === this.remoteTag;
+    return (
+      request.callId === this.callId && tagOf(request.to) === this.localTag && tagOf(request.from) === this.remoteTag
+    );
   }
 
   /** RFC 3261 12.2.2: whether a request is newer than the last one; if so, it is the last one now. */
@@ -82,7 +94,11 @@ export class Dialog {
     const { uri, routes } = this.#destination();
     const request = new Message({ method, uri });
     for (const route of routes) request.add("route", route);
-    return request.add("from", this.local).add("to", this.remote).add("call-id", this.callId).add("cseq", `${sequence} ${method}`);
+    return request
+      .add("from", this.local)
+      .add("to", this.remote)
+      .add("call-id", this.callId)
+      .add("cseq", `${sequence} ${method}`);
   }
 
   // RFC 3261 12.2.1.1: a first route without lr is a strict router, which takes the Request-URI.

@@ -29,11 +29,16 @@ export function parseChallenge(value) {
   } catch {
     return null;
   }
-  const qops = (params.get("qop") ?? "").toLowerCase().split(",").map(qop => qop.trim());
+  const qops = (params.get("qop") ?? "")
+    .toLowerCase()
+    .split(",")
+    .map(qop => qop.trim());
   const isSupported = params.get("algorithm")?.toUpperCase() === ALGORITHM && qops.includes("auth");
   if (!isSupported || !params.get("nonce") || params.get("realm") === undefined) return null;
   return {
-    realm: params.get("realm"), nonce: params.get("nonce"), opaque: params.get("opaque"),
+    realm: params.get("realm"),
+    nonce: params.get("nonce"),
+    opaque: params.get("opaque"),
     stale: params.get("stale")?.toLowerCase() === "true",
   };
 }
@@ -46,21 +51,26 @@ async function sha256(text) {
 /**
  * The value of Authorization or Proxy-Authorization (RFC 7616 3.4).
  * @param {Challenge} challenge
- * @param {{ user: string, password: string, method: string, uri: string, count: number, cnonce?: string }} input `count`
- *   is the number of requests with this nonce, this one included
+ * @param {{ user: string, password: string, method: string, uri: string, count: number, cnonce?: string }} input
+ *   `count` is the number of requests with this nonce, this one included
  */
 export async function authorization(challenge, { user, password, method, uri, count, cnonce = hex(12) }) {
   const { realm, nonce, opaque } = challenge;
   const nc = count.toString(16).padStart(8, "0");
   const secret = await sha256(`${user}:${realm}:${password}`);
   const response = await sha256(`${secret}:${nonce}:${nc}:${cnonce}:auth:${await sha256(`${method}:${uri}`)}`);
-  return `Digest username=${quote(user)}, realm=${quote(realm)}, nonce=${quote(nonce)}, uri=${quote(uri)}, ` +
+  return (
+    `Digest username=${quote(user)}, realm=${quote(realm)}, nonce=${quote(nonce)}, uri=${quote(uri)}, ` +
     `response="${response}", algorithm=${ALGORITHM}, cnonce=${quote(cnonce)}, qop=auth, nc=${nc}` +
-    (opaque === undefined ? "" : `, opaque=${quote(opaque)}`);
+    (opaque === undefined ? "" : `, opaque=${quote(opaque)}`)
+  );
 }
 
 // Which header answers which challenge (RFC 3261 22.2 and 22.3).
-const ANSWERS = [["www-authenticate", "authorization"], ["proxy-authenticate", "proxy-authorization"]];
+const ANSWERS = [
+  ["www-authenticate", "authorization"],
+  ["proxy-authenticate", "proxy-authorization"],
+];
 // A proxy and the registrar may both challenge, and each nonce may expire once meanwhile.
 const MAX_ATTEMPTS = 4;
 
@@ -83,7 +93,11 @@ export class Credentials {
     for (const entry of this.#nonces.values()) {
       const count = ++entry.count;
       const value = await authorization(entry.challenge, {
-        user: this.user, password: this.password, method: request.method, uri: request.uri, count,
+        user: this.user,
+        password: this.password,
+        method: request.method,
+        uri: request.uri,
+        count,
       });
       request.add(entry.header, value);
     }
@@ -96,10 +110,14 @@ export class Credentials {
    * @returns {"retry" | "password" | "algorithm"} whether the request is worth another attempt, else what is wrong
    */
   challenged(response, attempts) {
-    let supported = false, retry = false;
+    let supported = false;
+    let retry = false;
     for (const [asks, header] of ANSWERS) {
       // RFC 8760 2.4: the topmost that is supported.
-      const challenge = response.values(asks).map(parseChallenge).find(candidate => candidate !== null);
+      const challenge = response
+        .values(asks)
+        .map(parseChallenge)
+        .find(candidate => candidate !== null);
       if (!challenge) continue;
       supported = true;
       const key = `${header} ${challenge.realm}`;

@@ -19,7 +19,9 @@ export const isToken = text => TOKEN.test(text);
  */
 export function split(text, separator) {
   const parts = [];
-  let start = 0, quoted = false, bracketed = false;
+  let start = 0;
+  let quoted = false;
+  let bracketed = false;
   for (let at = 0; at < text.length; at++) {
     const character = text[at];
     if (quoted) {

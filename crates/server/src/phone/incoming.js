@@ -7,7 +7,7 @@ import { Dialog } from "./dialog.js";
 import { isHold } from "./media.js";
 import { mediaProblem } from "./reasons.js";
 
-/** A caller's phone that never ends its INVITE must not ring for ever; proxies end one after three minutes (Timer C). */
+/** An INVITE that its sender never ends must not ring for ever. Proxies end one after three minutes (Timer C). */
 const LONGEST_RING = 300_000;
 
 export class IncomingCall extends Call {

@@ -11,48 +11,72 @@ import { newInstance } from "./random.js";
 import { Tones } from "./tone.js";
 import { View } from "./view.js";
 
-const ACCOUNT = "phone-account", INSTANCE = "phone-instance";
+const ACCOUNT = "phone-account";
+const INSTANCE = "phone-instance";
 
 /** Of the tab; the tests look at it. */
 export const phone = { agent: null, call: null };
 
 const tones = new Tones();
-const view = new View({ signIn, signOut, call: startCall, answer: () => phone.call?.answer?.(), hangUp: () => phone.call?.hangUp(),
-  mute: () => phone.call?.toggleMute(), key: pressKey, notify: askToNotify });
+const view = new View({
+  signIn,
+  signOut,
+  call: startCall,
+  answer: () => phone.call?.answer?.(),
+  hangUp: () => phone.call?.hangUp(),
+  mute: () => phone.call?.toggleMute(),
+  key: pressKey,
+  notify: askToNotify,
+});
 let config = { websocket: null, domain: "" };
 let notification = null;
+/** The next attempt to connect or to register. @type {{ text: string, until: number } | null} */
+let waiting = null;
 
 const play = stream => {
   const speaker = document.getElementById("speaker");
   speaker.srcObject = stream;
   if (stream) speaker.play().catch(() => {});
 };
-const createMedia = () => new Media({ devices: navigator.mediaDevices, PeerConnection: globalThis.RTCPeerConnection, play });
+const createMedia = () =>
+  new Media({ devices: navigator.mediaDevices, PeerConnection: globalThis.RTCPeerConnection, play });
 
-function storedAccount() {
+// Browsers may refuse storage; the phone works without it.
+function stored(key) {
   try {
-    return JSON.parse(sessionStorage.getItem(ACCOUNT));
+    return JSON.parse(sessionStorage.getItem(key));
   } catch {
     return null;
   }
 }
 
+function store(key, value) {
+  try {
+    if (value === null) sessionStorage.removeItem(key);
+    else sessionStorage.setItem(key, JSON.stringify(value));
+  } catch {
+    // Refused, or full.
+  }
+}
+
 // A tab that is loaded again replaces its registration. A copy of the tab has the same storage, but is another phone.
 async function instance() {
-  const stored = sessionStorage.getItem(INSTANCE) ?? newInstance();
-  const isFree = await reserve(stored), value = isFree ? stored : newInstance();
-  if (!isFree) await reserve(value);
-  sessionStorage.setItem(INSTANCE, value);
+  const previous = stored(INSTANCE);
+  const value = previous !== null && (await reserve(previous)) ? previous : newInstance();
+  if (value !== previous) await reserve(value);
+  store(INSTANCE, value);
   return value;
 }
 
 // The lock is held until the tab is closed.
-const reserve = name => new Promise(resolve => {
-  navigator.locks.request(name, { ifAvailable: true }, lock => {
-    resolve(lock !== null);
-    return lock && new Promise(() => {});
+const reserve = name =>
+  new Promise(resolve => {
+    if (!navigator.locks) return resolve(true);
+    navigator.locks.request(name, { ifAvailable: true }, lock => {
+      resolve(lock !== null);
+      return lock && new Promise(() => {});
+    });
   });
-});
 
 // A path leads to the server of this page. An https page must not open ws.
 function websocketUrl() {
@@ -66,21 +90,23 @@ async function signIn(typed, password, isRemembered) {
   tones.unlock();
   view.notice("");
   const [user, domain = config.domain] = typed.split("@");
-  if (uriFromInput(`${encodeURIComponent(user)}@${domain}`, domain) === null) return view.notice("This is not a user name.");
-  if (isRemembered) sessionStorage.setItem(ACCOUNT, JSON.stringify({ typed, password }));
-  else sessionStorage.removeItem(ACCOUNT);
+  if (uriFromInput(`${encodeURIComponent(user)}@${domain}`, domain) === null)
+    return view.notice("This is not a user name.");
+  store(ACCOUNT, isRemembered ? { typed, password } : null);
   phone.agent?.leave();
   view.state("wait", "Connecting…");
   phone.agent = new Agent({
-    account: { user, domain, password, websocket: websocketUrl(), instance: await phone.instance }, createMedia,
-    onRegistration: state => registrationChanged(state, typed), onCall: callChanged,
+    account: { user, domain, password, websocket: websocketUrl(), instance: await phone.instance },
+    createMedia,
+    onRegistration: state => registrationChanged(state, typed),
+    onCall: callChanged,
   });
   phone.agent.start();
 }
 
 function registrationChanged(state, user) {
   if (state.kind === "failed") {
-    sessionStorage.removeItem(ACCOUNT);
+    store(ACCOUNT, null);
     phone.agent.leave();
     showSignIn(state.text);
   } else if (state.kind === "registered") {
@@ -88,9 +114,16 @@ function registrationChanged(state, user) {
     view.state("good", state.text);
     view.showNotifyButton(globalThis.Notification?.permission === "default");
   } else {
-    const wait = state.retryIn ? ` Next attempt in ${Math.max(Math.round(state.retryIn / 1000), 1)} s.` : "";
-    view.state("wait", `${state.text}${wait}`);
+    view.state("wait", state.text);
   }
+  waiting = state.retryIn ? { text: state.text, until: Date.now() + state.retryIn } : null;
+  showWait();
+}
+
+// How long it is until the next attempt; counted down every second.
+function showWait() {
+  const left = waiting ? Math.ceil((waiting.until - Date.now()) / 1000) : 0;
+  if (left > 0) view.state("wait", `${waiting.text} Next attempt in ${left} s.`);
 }
 
 function showSignIn(text) {
@@ -100,7 +133,7 @@ function showSignIn(text) {
 }
 
 async function signOut() {
-  sessionStorage.removeItem(ACCOUNT);
+  store(ACCOUNT, null);
   const { agent } = phone;
   showSignIn("");
   await agent.stop();
@@ -157,7 +190,11 @@ function notify(call) {
     notification?.close();
     notification = null;
   } else if (!notification && document.hidden && globalThis.Notification?.permission === "granted") {
-    notification = new Notification(`${call.name.slice(0, 80)} is calling`, { tag: "call", icon: "/phone/icon.svg", requireInteraction: true });
+    notification = new Notification(`${call.name.slice(0, 80)} is calling`, {
+      tag: "call",
+      icon: "/phone/icon.svg",
+      requireInteraction: true,
+    });
     notification.addEventListener("click", () => window.focus());
   }
 }
@@ -172,25 +209,34 @@ async function load() {
   if (!response.ok) throw new Error(`HTTP ${response.status}`);
   config = await response.json();
   if (!isAvailable() || !navigator.mediaDevices) {
-    return view.notice("Browsers allow calls on https pages only, and on http://localhost on the server itself. Open this page that way.");
+    return view.notice(
+      "Browsers allow calls only on https pages, and on http://localhost on the server itself. Open this page there.",
+    );
   }
   if (config.websocket === null) {
-    return view.notice("The server has no WebSocket listener for this page. Ask the administrator to add one to `listen`.");
+    return view.notice(
+      "The server has no WebSocket listener for this page. Ask the administrator to add one to `listen`.",
+    );
   }
   phone.instance = instance();
-  const account = storedAccount();
+  const account = stored(ACCOUNT);
   if (account) await signIn(account.typed, account.password, true);
   else showSignIn("");
 }
 
 addEventListener("online", () => phone.agent?.connection.retryNow());
 addEventListener("pagehide", () => phone.agent?.leave());
+// A page that the browser has kept has lost its connection.
+addEventListener("pageshow", event => {
+  if (event.persisted) location.reload();
+});
 addEventListener("beforeunload", event => {
   if (phone.call) event.preventDefault();
 });
 for (const kind of ["pointerdown", "keydown"]) addEventListener(kind, () => tones.unlock());
 setInterval(() => {
   if (phone.call) view.call(phone.call, Date.now());
+  showWait();
 }, 1000);
 view.state("wait", "Loading…");
 load().catch(() => {

@@ -23,6 +23,7 @@ export class Media {
   #stream = null;
   #isMuted = false;
   #isClosed = false;
+  #isPlaying = false;
   /** Called when sound can flow. */
   onConnected = () => {};
   /** Called when no sound flows any more, or never did. */
@@ -71,7 +72,10 @@ export class Media {
 
   /** Sends a tone in the sound (RFC 4733). @returns {boolean} false if the peer does not accept tones in the sound */
   sendTone(digit) {
-    const dtmf = this.#peer?.getSenders().map(sender => sender.dtmf).find(candidate => candidate?.canInsertDTMF);
+    const dtmf = this.#peer
+      ?.getSenders()
+      .map(sender => sender.dtmf)
+      .find(candidate => candidate?.canInsertDTMF);
     // `toneBuffer` holds what has not been sent yet; insertDTMF replaces it.
     dtmf?.insertDTMF(dtmf.toneBuffer + digit, TONE_DURATION, TONE_GAP);
     return dtmf !== undefined;
@@ -80,14 +84,18 @@ export class Media {
   /** Numbers of the browser about the packets received; for tests and for support. */
   async packetsReceived() {
     const report = await this.#peer?.getStats();
-    return [...report?.values() ?? []].filter(entry => entry.type === "inbound-rtp").reduce((sum, entry) => sum + entry.packetsReceived, 0);
+    return [...(report?.values() ?? [])]
+      .filter(entry => entry.type === "inbound-rtp")
+      .reduce((sum, entry) => sum + entry.packetsReceived, 0);
   }
 
   close() {
     this.#isClosed = true;
     this.#peer?.close();
     for (const track of this.#stream?.getTracks() ?? []) track.stop();
-    this.play(null);
+    // Another call may be using the loudspeaker by now.
+    if (this.#isPlaying) this.play(null);
+    this.#isPlaying = false;
   }
 
   async #open() {
@@ -115,7 +123,9 @@ export class Media {
     this.#peer = peer;
     for (const track of stream.getAudioTracks()) peer.addTrack(track, stream);
     peer.addEventListener("track", event => {
-      if (event.track.kind === "audio") this.play(event.streams[0] ?? new MediaStream([event.track]));
+      if (event.track.kind !== "audio" || this.#isClosed) return;
+      this.#isPlaying = true;
+      this.play(event.streams[0] ?? new MediaStream([event.track]));
     });
     peer.addEventListener("connectionstatechange", () => {
       if (peer.connectionState === "connected") this.onConnected();

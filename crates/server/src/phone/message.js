@@ -13,13 +13,40 @@ const MAX_LINE = 8_192;
 
 // RFC 3261 7.3.3 and later RFCs.
 const COMPACT_FORMS = {
-  a: "accept-contact", b: "referred-by", c: "content-type", d: "request-disposition", e: "content-encoding", f: "from",
-  i: "call-id", j: "reject-contact", k: "supported", l: "content-length", m: "contact", o: "event", r: "refer-to",
-  s: "subject", t: "to", u: "allow-events", v: "via", x: "session-expires", y: "identity",
+  a: "accept-contact",
+  b: "referred-by",
+  c: "content-type",
+  d: "request-disposition",
+  e: "content-encoding",
+  f: "from",
+  i: "call-id",
+  j: "reject-contact",
+  k: "supported",
+  l: "content-length",
+  m: "contact",
+  o: "event",
+  r: "refer-to",
+  s: "subject",
+  t: "to",
+  u: "allow-events",
+  v: "via",
+  x: "session-expires",
+  y: "identity",
 };
 // Their values may be joined by commas in one line (RFC 3261 7.3.1).
 const LISTS = new Set([
-  "accept", "allow", "contact", "path", "reason", "record-route", "require", "route", "supported", "unsupported", "via", "warning",
+  "accept",
+  "allow",
+  "contact",
+  "path",
+  "reason",
+  "record-route",
+  "require",
+  "route",
+  "supported",
+  "unsupported",
+  "via",
+  "warning",
 ]);
 const ONCE = ["call-id", "content-length", "content-type", "cseq", "from", "max-forwards", "to"];
 const SPELLING = { "call-id": "Call-ID", cseq: "CSeq", "www-authenticate": "WWW-Authenticate" };
@@ -114,7 +141,11 @@ export class Message {
 
   /** A copy that can be changed. */
   clone() {
-    return new Message(this, this.headers.map(([name, value]) => [name, value]), this.body);
+    return new Message(
+      this,
+      this.headers.map(([name, value]) => [name, value]),
+      this.body,
+    );
   }
 
   /**
@@ -124,7 +155,10 @@ export class Message {
   toString() {
     const first = this.isRequest ? `${this.method} ${this.uri} SIP/2.0` : `SIP/2.0 ${this.status} ${this.reason}`;
     const length = new TextEncoder().encode(this.body).length;
-    const lines = [first, ...this.headers.filter(([name]) => name !== "content-length").map(([name, value]) => `${spell(name)}: ${value}`)];
+    const lines = [
+      first,
+      ...this.headers.filter(([name]) => name !== "content-length").map(([name, value]) => `${spell(name)}: ${value}`),
+    ];
     if (lines.some(line => CONTROL.test(line))) throw new ParseError("a header has a control character");
     return [...lines, `Content-Length: ${length}`, "", this.body].join("\r\n");
   }
@@ -144,9 +178,13 @@ export function parseMessage(text) {
   const end = text.indexOf("\r\n\r\n");
   if (end < 0) throw new ParseError("the header has no end");
   // RFC 3261 7.3.1: a line that begins with white space continues the line before it.
-  const lines = text.slice(0, end).replace(/\r\n[ \t]+/g, " ").split("\r\n");
+  const lines = text
+    .slice(0, end)
+    .replace(/\r\n[ \t]+/g, " ")
+    .split("\r\n");
   if (lines.length > MAX_LINES) throw new ParseError("there are too many headers");
-  if (lines.some(line => line.length > MAX_LINE || CONTROL.test(line))) throw new ParseError("a line is too long or has a control character");
+  if (lines.some(line => line.length > MAX_LINE || CONTROL.test(line)))
+    throw new ParseError("a line is too long or has a control character");
   const message = new Message(parseFirstLine(lines[0]), lines.slice(1).map(parseHeader));
   message.body = bodyOf(message, text.slice(end + 4));
   check(message);
@@ -157,7 +195,8 @@ function parseFirstLine(line) {
   const response = /^SIP\/2\.0 ([1-6][0-9]{2})(?: (.*))?$/i.exec(line);
   if (response) return { status: Number(response[1]), reason: response[2] ?? "" };
   const [method, uri, version, more] = line.split(" ");
-  if (more !== undefined || !isToken(method) || !uri || !/^SIP\/2\.0$/i.test(version ?? "")) throw new ParseError("the first line is not valid");
+  if (more !== undefined || !isToken(method) || !uri || !/^SIP\/2\.0$/i.test(version ?? ""))
+    throw new ParseError("the first line is not valid");
   return { method, uri };
 }
 
@@ -172,12 +211,13 @@ function parseHeader(line) {
 function bodyOf(message, rest) {
   const announced = message.header("content-length");
   if (announced === undefined) return rest;
-  const length = integer(announced), octets = new TextEncoder().encode(rest);
+  const length = integer(announced);
+  const octets = new TextEncoder().encode(rest);
   if (octets.length < length) throw new ParseError("the body is shorter than Content-Length");
   return octets.length === length ? rest : new TextDecoder().decode(octets.subarray(0, length));
 }
 
-// RFC 3261 8.1.1: what each message has. Reading From, To, CSeq and Via here means that later code cannot meet an error.
+// RFC 3261 8.1.1: what each message has. From, To, CSeq, Via and Contact are read here, so that later code meets no error.
 function check(message) {
   for (const name of ONCE) {
     if (message.values(name).length > 1) throw new ParseError(`${name} occurs twice`);
@@ -188,7 +228,10 @@ function check(message) {
   const { from, to, via, cseq } = message;
   if (message.isRequest && cseq.method !== message.method) throw new ParseError("CSeq has another method");
   if (!from || !to || !via.branch) throw new ParseError("Via has no branch");
-  ["contact", "record-route"].flatMap(name => message.values(name)).filter(value => value !== "*").forEach(parseAddress);
+  ["contact", "record-route"]
+    .flatMap(name => message.values(name))
+    .filter(value => value !== "*")
+    .forEach(parseAddress);
 }
 
 /**

@@ -47,7 +47,13 @@ export class OutgoingCall extends Call {
     this.offer = "local";
     this.enter("calling");
     const invite = newInvite(this.agent, {
-      uri: this.uri, to: `<${this.uri}>`, callId: hex(12), tag: newTag(), sequence: this.#sequence, contact: this.contact, description,
+      uri: this.uri,
+      to: `<${this.uri}>`,
+      callId: hex(12),
+      tag: newTag(),
+      sequence: this.#sequence,
+      contact: this.contact,
+      description,
     }).add("allow", ALLOW);
     this.agent.send(invite, {
       nextSequence: () => ++this.#sequence,
@@ -137,7 +143,11 @@ export class OutgoingCall extends Call {
   }
 
   #sendByeIn(dialog) {
-    this.agent.send(dialog.request("BYE"), { nextSequence: () => dialog.nextSequence(), onResponse() {}, onFailure() {} });
+    this.agent.send(dialog.request("BYE"), {
+      nextSequence: () => dialog.nextSequence(),
+      onResponse() {},
+      onFailure() {},
+    });
   }
 
   matches(request) {
@@ -153,11 +163,15 @@ export class OutgoingCall extends Call {
     if (!early) return super.receive(request, transaction);
     if (!early.acceptSequence(request)) return transaction.respond(500, "Server Internal Error");
     switch (request.method) {
-      case "OPTIONS": return this.agent.answerOptions(transaction);
-      case "INFO": return transaction.respond(200, "OK");
-      case "UPDATE": return this.#earlyUpdate(early, request, transaction);
+      case "OPTIONS":
+        return this.agent.answerOptions(transaction);
+      case "INFO":
+        return transaction.respond(200, "OK");
+      case "UPDATE":
+        return this.#earlyUpdate(early, request, transaction);
       // RFC 3261 15: the called phone does not end an early dialog by BYE; it sends a final response.
-      default: return transaction.respond(481, "Call/Transaction Does Not Exist");
+      default:
+        return transaction.respond(481, "Call/Transaction Does Not Exist");
     }
   }
 
@@ -189,8 +203,13 @@ export class OutgoingCall extends Call {
     if (this.#isCancelSent) return;
     this.#isCancelSent = true;
     const invite = this.#invite;
-    const copied = invite.headers.filter(([name]) => ["via", "max-forwards", "route", "from", "to", "call-id"].includes(name));
-    const cancel = new Message({ method: "CANCEL", uri: invite.uri }, copied).add("cseq", `${invite.cseq.number} CANCEL`);
+    const copied = invite.headers.filter(([name]) =>
+      ["via", "max-forwards", "route", "from", "to", "call-id"].includes(name),
+    );
+    const cancel = new Message({ method: "CANCEL", uri: invite.uri }, copied).add(
+      "cseq",
+      `${invite.cseq.number} CANCEL`,
+    );
     this.agent.transactions.start(cancel, { onResponse() {}, onFailure() {} });
   }
 

@@ -2,7 +2,9 @@
 
 /** So many random octets in hexadecimal. */
 export function hex(octets) {
-  return Array.from(crypto.getRandomValues(new Uint8Array(octets)), octet => octet.toString(16).padStart(2, "0")).join("");
+  return Array.from(crypto.getRandomValues(new Uint8Array(octets)), octet => octet.toString(16).padStart(2, "0")).join(
+    "",
+  );
 }
 
 /** RFC 3261 8.1.1.7: the prefix says that the branch is unique. */
@@ -15,6 +17,12 @@ export const newTag = () => hex(8);
 export function newInstance() {
   const digits = hex(16);
   const variant = "89ab"[parseInt(digits[16], 16) & 3];
-  const groups = [digits.slice(0, 8), digits.slice(8, 12), `4${digits.slice(13, 16)}`, variant + digits.slice(17, 20), digits.slice(20)];
+  const groups = [
+    digits.slice(0, 8),
+    digits.slice(8, 12),
+    `4${digits.slice(13, 16)}`,
+    variant + digits.slice(17, 20),
+    digits.slice(20),
+  ];
   return `urn:uuid:${groups.join("-")}`;
 }

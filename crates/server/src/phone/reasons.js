@@ -52,7 +52,8 @@ export function registrationProblem(response, problem) {
   if (problem) return { text: credentialProblem(problem), isFinal: true };
   if (status === 403) return { text: "The server does not let this user sign in. Check the user name.", isFinal: true };
   if (status === 404) return { text: "The server does not know this user. Check the user name.", isFinal: true };
-  if (status >= 500 || status === 408) return { text: `The server cannot sign you in now${number(response)}.`, isFinal: false };
+  if (status >= 500 || status === 408)
+    return { text: `The server cannot sign you in now${number(response)}.`, isFinal: false };
   return { text: `The server refused to sign you in${number(response)}.`, isFinal: true };
 }
 
@@ -64,11 +65,13 @@ function credentialProblem(problem) {
 }
 
 /** Why a request got no answer. */
-export const failureText = why => why === "timeout" ? "The server did not answer in time." : "The connection to the server is lost.";
+export const failureText = why =>
+  why === "timeout" ? "The server did not answer in time." : "The connection to the server is lost.";
 
 /** Why the microphone cannot be used: by the names of exceptions (Media Capture and Streams 10.2). */
 const MICROPHONE = {
-  NotAllowedError: "The browser does not let this page use the microphone. Allow it in the address bar, then try again.",
+  NotAllowedError:
+    "The browser does not let this page use the microphone. Allow it in the address bar, then try again.",
   SecurityError: "The browser does not let this page use the microphone. Allow it in the address bar, then try again.",
   NotFoundError: "There is no microphone. Connect one, then try again.",
   NotReadableError: "The microphone cannot be used. Another program may be using it.",
@@ -88,12 +91,18 @@ export class MediaError extends Error {
 /** What failed before or while sound was set up. */
 export function mediaProblem(error) {
   switch (error?.kind) {
-    case "microphone": return MICROPHONE[error.cause?.name] ?? "The microphone cannot be used.";
-    case "description": return "The other phone cannot talk to a browser.";
-    case "insecure": return "Calls need https. Ask the administrator for the https address of this page.";
-    default: return "The browser could not set up the sound.";
+    case "microphone":
+      return MICROPHONE[error.cause?.name] ?? "The microphone cannot be used.";
+    case "description":
+      return "The other phone cannot talk to a browser.";
+    case "insecure":
+      return "Calls need https. Ask the administrator for the https address of this page.";
+    default:
+      return "The browser could not set up the sound.";
   }
 }
 
-/** No packet reaches the other side. */
+/** No packet has reached the other side. */
 export const NO_SOUND = "No sound came through between the two phones. A firewall may be in the way.";
+/** Packets have reached the other side, and do so no more. */
+export const SOUND_LOST = "The sound between the two phones broke off.";

@@ -18,7 +18,7 @@ const REMOVE_TIMEOUT = 1_500;
 
 /**
  * @typedef {object} RegistrationState
- * @property {"connecting" | "registered" | "waiting" | "failed"} kind "waiting": another attempt follows; "failed": none
+ * @property {"connecting" | "registered" | "waiting" | "failed"} kind another attempt follows "waiting", none "failed"
  * @property {string} text for the person at the page
  * @property {number} [retryIn] milliseconds
  */
@@ -52,11 +52,16 @@ export class Registration {
     this.#change({ kind: "waiting", text, retryIn });
   }
 
+  /** Makes no further attempts. The server notices that the connection is closed. */
+  stop() {
+    this.#isStopped = true;
+    this.#schedule(null);
+  }
+
   /** Removes the registration. Resolves when the server has answered, or after a short time. */
   remove() {
     const isRegistered = this.state.kind === "registered";
-    this.#isStopped = true;
-    this.#schedule(null);
+    this.stop();
     if (!isRegistered) return Promise.resolve();
     return new Promise(resolve => {
       this.#timer = this.agent.clock.after(REMOVE_TIMEOUT, resolve);
@@ -74,7 +79,7 @@ export class Registration {
       onResponse: (response, problem) => this.#receive(response, problem),
       onFailure: why => {
         // A lost connection has its own attempts.
-        if (why === "timeout") this.#retry("The server does not answer.");
+        if (why === "timeout" && !this.#isStopped) this.#retry("The server does not answer.");
       },
     });
   }
@@ -82,10 +87,15 @@ export class Registration {
   #send(expires, handlers) {
     const { agent } = this;
     const request = new Message({ method: "REGISTER", uri: `sip:${agent.account.domain}` });
-    // RFC 5626 4.2.1: reg-id and +sip.instance tell the registrar to use this connection, and to replace the one before.
+    // RFC 5626 4.2.1: by reg-id and +sip.instance the registrar uses this connection, and replaces the one before.
     const contact = `<${agent.contactUri}>;reg-id=1;+sip.instance="<${agent.account.instance}>";expires=${expires}`;
-    request.add("from", `<${agent.aor}>;tag=${this.#tag}`).add("to", `<${agent.aor}>`).add("call-id", this.#callId)
-      .add("cseq", `${++this.#sequence} REGISTER`).add("contact", contact).add("supported", "outbound, path");
+    request
+      .add("from", `<${agent.aor}>;tag=${this.#tag}`)
+      .add("to", `<${agent.aor}>`)
+      .add("call-id", this.#callId)
+      .add("cseq", `${++this.#sequence} REGISTER`)
+      .add("contact", contact)
+      .add("supported", "outbound, path");
     agent.send(request, { ...handlers, nextSequence: () => ++this.#sequence });
   }
 
@@ -100,15 +110,21 @@ export class Registration {
     const expires = this.#granted(response);
     if (expires === null) return this.#retry("The server did not accept this phone.");
     this.#failures = 0;
-    const isOutbound = response.values("require").includes("outbound") || response.header("flow-timer") !== undefined;
-    if (isOutbound) this.agent.connection.keepAlive();
+    const flowTimer = /^[1-9][0-9]{0,5}$/.test(response.header("flow-timer") ?? "")
+      ? Number(response.header("flow-timer"))
+      : null;
+    if (flowTimer !== null || response.values("require").includes("outbound"))
+      this.agent.connection.keepAlive(flowTimer);
     this.#schedule(expires * 1000 - Math.min(REFRESH_MARGIN * 1000, expires * 500));
     this.#change({ kind: "registered", text: "Ready" });
   }
 
   // RFC 3261 10.2.4: the response lists all bindings of the user; this one has the user part and host of this phone.
   #granted(response) {
-    const own = response.values("contact").filter(value => value !== "*").map(parseAddress)
+    const own = response
+      .values("contact")
+      .filter(value => value !== "*")
+      .map(parseAddress)
       .find(contact => contact.uri.text.split(";")[0] === this.agent.contactUri.split(";")[0]);
     if (!own) return null;
     const text = own.params.get("expires") ?? response.header("expires") ?? `${this.#expires}`;

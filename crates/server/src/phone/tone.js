@@ -3,11 +3,21 @@
 // Decides how they sound. Browsers allow sound only after a person has clicked or typed in the page.
 
 // Frequencies in hertz; pairs of start and duration in seconds; the period in seconds.
-const RINGING = { frequencies: [420, 480], bursts: [[0, 0.4], [0.6, 0.4]], period: 3, gain: 0.2 };
+const RINGING = {
+  frequencies: [420, 480],
+  bursts: [
+    [0, 0.4],
+    [0.6, 0.4],
+  ],
+  period: 3,
+  gain: 0.2,
+};
 // ITU-T E.182: the ringback tone of most of Europe.
 const RINGBACK = { frequencies: [425], bursts: [[0, 1]], period: 5, gain: 0.08 };
 // ITU-T Q.23.
-const ROWS = [697, 770, 852, 941], COLUMNS = [1209, 1336, 1477], KEYS = ["123", "456", "789", "*0#"];
+const ROWS = [697, 770, 852, 941];
+const COLUMNS = [1209, 1336, 1477];
+const KEYS = ["123", "456", "789", "*0#"];
 
 export class Tones {
   #context = null;
@@ -47,7 +57,8 @@ export class Tones {
     if (this.#pattern === pattern) return;
     this.stop();
     this.#pattern = pattern;
-    const once = () => pattern.bursts.forEach(([start, duration]) => this.#play(pattern.frequencies, start, duration, pattern.gain));
+    const once = () =>
+      pattern.bursts.forEach(([start, duration]) => this.#play(pattern.frequencies, start, duration, pattern.gain));
     this.#timer = setInterval(once, pattern.period * 1000);
     once();
   }
@@ -55,7 +66,9 @@ export class Tones {
   #play(frequencies, start, duration, volume) {
     const context = this.#context;
     if (context?.state !== "running") return;
-    const gain = context.createGain(), begin = context.currentTime + start, end = begin + duration;
+    const gain = context.createGain();
+    const begin = context.currentTime + start;
+    const end = begin + duration;
     // A ramp of 10 ms: a sudden start or end clicks.
     gain.gain.setValueAtTime(0, begin);
     gain.gain.linearRampToValueAtTime(volume, begin + 0.01);

@@ -80,10 +80,12 @@ export class Transactions {
   }
 
   #receiveResponse(response) {
-    const key = clientKey(response), entry = this.#clients.get(key);
+    const key = clientKey(response);
+    const entry = this.#clients.get(key);
     // RFC 3261 8.1.3.3: a response with several Via was not meant for this user agent.
     if (!entry || response.values("via").length !== 1) return;
-    const isFinal = response.status >= 200, isSuccess = isFinal && response.status < 300;
+    const isFinal = response.status >= 200;
+    const isSuccess = isFinal && response.status < 300;
     if (entry.accepted && !isSuccess) return;
     if (isFinal && !entry.isInvite) this.#end(key, entry);
     else if (isSuccess && !entry.accepted) this.#accept(key, entry);
@@ -109,7 +111,9 @@ export class Transactions {
   #reject(key, entry, response) {
     this.#end(key, entry);
     const { request } = entry;
-    const copied = request.headers.filter(([name]) => ["via", "from", "call-id", "route", "max-forwards"].includes(name));
+    const copied = request.headers.filter(([name]) =>
+      ["via", "from", "call-id", "route", "max-forwards"].includes(name),
+    );
     const ack = new Message({ method: "ACK", uri: request.uri }, copied);
     ack.add("to", response.header("to")).add("cseq", `${request.cseq.number} ACK`);
     this.send(ack);
@@ -192,4 +196,5 @@ export class ServerTransaction {
 const clientKey = message => `${message.via.branch} ${message.cseq.method}`;
 
 // RFC 3261 17.2.3.
-const serverKey = (request, method) => `${request.via.branch} ${request.via.host} ${method === "ACK" ? "INVITE" : method}`;
+const serverKey = (request, method) =>
+  `${request.via.branch} ${request.via.host} ${method === "ACK" ? "INVITE" : method}`;

@@ -3,19 +3,35 @@
 // Decides wording and layout of a call, and which buttons there are. It does not know SIP; it calls the functions that
 // its constructor gets.
 
-const KEYS = [["1", ""], ["2", "ABC"], ["3", "DEF"], ["4", "GHI"], ["5", "JKL"], ["6", "MNO"], ["7", "PQRS"], ["8", "TUV"], ["9", "WXYZ"],
-  ["*", ""], ["0", ""], ["#", ""]];
+const KEYS = [
+  ["1", ""],
+  ["2", "ABC"],
+  ["3", "DEF"],
+  ["4", "GHI"],
+  ["5", "JKL"],
+  ["6", "MNO"],
+  ["7", "PQRS"],
+  ["8", "TUV"],
+  ["9", "WXYZ"],
+  ["*", ""],
+  ["0", ""],
+  ["#", ""],
+];
 const SPOKEN = { "*": "star", "#": "hash" };
 const MAX_RECENT = 30;
 const MAX_TEXT = 80;
 
 const at = id => document.getElementById(id);
 // Characters that reorder, hide or break text are shown escaped.
-const visible = text => text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, c => `\\u${c.codePointAt(0).toString(16).padStart(4, "0")}`);
-const shorten = text => text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT)}…` : text;
-const show = (id, isShown) => { at(id).hidden = !isShown; };
+const visible = text =>
+  text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, c => `\\u${c.codePointAt(0).toString(16).padStart(4, "0")}`);
+const shorten = text => (text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT)}…` : text);
+const show = (id, isShown) => {
+  at(id).hidden = !isShown;
+};
 const write = (id, text) => {
-  const element = at(id), wanted = visible(shorten(text));
+  const element = at(id);
+  const wanted = visible(shorten(text));
   // Screen readers read a text again when it is replaced.
   if (element.textContent !== wanted) element.textContent = wanted;
 };
@@ -29,7 +45,8 @@ const make = (tag, kind, ...children) => {
 
 /** Minutes and seconds, or hours too. */
 export const duration = milliseconds => {
-  const seconds = Math.max(Math.floor(milliseconds / 1000), 0), pad = value => `${value}`.padStart(2, "0");
+  const seconds = Math.max(Math.floor(milliseconds / 1000), 0);
+  const pad = value => `${value}`.padStart(2, "0");
   const [h, m, s] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60, seconds % 60];
   return h ? `${h}:${pad(m)}:${pad(s)}` : `${m}:${pad(s)}`;
 };
@@ -37,13 +54,19 @@ export const duration = milliseconds => {
 /** The line below the name, and whether it says something good. */
 export const callState = (call, now) => {
   switch (call.state) {
-    case "preparing": return ["Waiting for the microphone…", false];
-    case "calling": return [call.progress || "Calling…", false];
-    case "ringing": return [call.direction === "incoming" ? "is calling you" : call.progress || "Ringing…", false];
-    case "connecting": return ["Answering…", false];
+    case "preparing":
+      return ["Waiting for the microphone…", false];
+    case "calling":
+      return [call.progress || "Calling…", false];
+    case "ringing":
+      return [call.direction === "incoming" ? "is calling you" : call.progress || "Ringing…", false];
+    case "connecting":
+      return ["Answering…", false];
     default: {
       if (!call.hasSound) return ["Connecting the sound…", false];
-      const details = [duration(now - call.since), call.isHeld && "on hold", call.isMuted && "you are muted"].filter(Boolean);
+      const details = [duration(now - call.since), call.isHeld && "on hold", call.isMuted && "you are muted"].filter(
+        Boolean,
+      );
       return [details.join(" · "), !call.isHeld && !call.isMuted];
     }
   }
@@ -80,18 +103,21 @@ export class View {
   }
 
   #addKeypad() {
-    at("keypad").append(...KEYS.map(([digit, letters]) => {
-      const button = make("button", "", digit, make("small", "", letters));
-      button.type = "button";
-      button.setAttribute("aria-label", SPOKEN[digit] ?? digit);
-      button.addEventListener("click", () => this.actions.key(digit));
-      return button;
-    }));
+    at("keypad").append(
+      ...KEYS.map(([digit, letters]) => {
+        const button = make("button", "", digit, make("small", "", letters));
+        button.type = "button";
+        button.setAttribute("aria-label", SPOKEN[digit] ?? digit);
+        button.addEventListener("click", () => this.actions.key(digit));
+        return button;
+      }),
+    );
   }
 
   // During a call, the keys of the keyboard are those of the keypad, unless a field has them.
   #keyPressed(event) {
-    const isField = event.target instanceof HTMLInputElement, isCombined = event.ctrlKey || event.metaKey || event.altKey;
+    const isField = event.target instanceof HTMLInputElement;
+    const isCombined = event.ctrlKey || event.metaKey || event.altKey;
     if (!isField && !isCombined && /^[0-9*#]$/.test(event.key)) this.actions.key(event.key);
   }
 
@@ -150,7 +176,8 @@ export class View {
 
   /** Shows a call, or the dial if there is none. */
   call(call, now) {
-    const isActive = call !== null, isRinging = isActive && call.direction === "incoming" && call.state === "ringing";
+    const isActive = call !== null;
+    const isRinging = isActive && call.direction === "incoming" && call.state === "ringing";
     const isTalking = isActive && call.state === "active";
     at("set").classList.toggle("ringing", isRinging);
     show("call", isActive);
@@ -181,7 +208,11 @@ export class View {
     write("call-address", call.address === call.name ? "" : call.address);
     write("call-state", text);
     at("call-state").className = isGood ? "good" : "";
-    at("hang-up").textContent = isRinging ? "Decline" : call.dialog || call.direction === "incoming" ? "Hang up" : "Cancel";
+    at("hang-up").textContent = isRinging
+      ? "Decline"
+      : call.dialog || call.direction === "incoming"
+        ? "Hang up"
+        : "Cancel";
     at("mute").setAttribute("aria-pressed", `${call.isMuted}`);
     at("mute").textContent = call.isMuted ? "Unmute" : "Mute";
   }
@@ -202,7 +233,10 @@ export class View {
   /** Adds an ended call to the list. */
   ended(call, now) {
     this.#recent.unshift({
-      name: visible(shorten(call.name)), target: call.peer.uri.text, direction: call.direction, ending: call.ending,
+      name: visible(shorten(call.name)),
+      target: call.peer.uri.text,
+      direction: call.direction,
+      ending: call.ending,
       time: new Date(now).toLocaleTimeString([], { timeStyle: "short", hour12: false }),
       length: call.since === null ? "" : duration(now - call.since),
     });
@@ -219,8 +253,17 @@ export class View {
       const arrow = make("span", "", direction === "incoming" ? "← " : "→ ");
       arrow.setAttribute("aria-label", direction === "incoming" ? "from" : "to");
       const kind = { problem: "small bad", missed: "small wait", normal: "small soft" }[ending.kind];
-      return make("li", "", make("div", "row", make("span", "who", arrow, name), again),
-        make("div", "row", make("span", kind, visible(ending.text)), make("span", "small soft", length ? `${length} · ${time}` : time)));
+      return make(
+        "li",
+        "",
+        make("div", "row", make("span", "who", arrow, name), again),
+        make(
+          "div",
+          "row",
+          make("span", kind, visible(ending.text)),
+          make("span", "small soft", length ? `${length} · ${time}` : time),
+        ),
+      );
     });
     at("recent").replaceChildren(...(items.length ? items : [make("li", "empty small", "No calls yet.")]));
   }
