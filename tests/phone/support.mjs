@@ -18,6 +18,7 @@ export const reasons = await load("reasons.js");
 export const media = await load("media.js");
 export const transaction = await load("transaction.js");
 export const dialog = await load("dialog.js");
+export const view = await load("view.js");
 export const { Connection } = await load("connection.js");
 export const { Agent } = await load("agent.js");
 

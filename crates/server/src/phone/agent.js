@@ -74,9 +74,11 @@ export class Agent {
     this.connection.stop();
   }
 
-  /** The page is being closed: there is no time for a digest or for a response. */
+  /** The page is being closed, or the account is refused: there is no time for a digest or for a response. */
   leave() {
-    this.current?.leave();
+    const call = this.current;
+    call?.leave();
+    call?.end("problem", "You are not signed in any more.");
     this.registration.stop();
     this.connection.stop();
   }

@@ -29,6 +29,8 @@ const view = new View({
   notify: askToNotify,
 });
 let config = { websocket: null, domain: "" };
+/** @type {Promise<string>} */
+let instanceOfTab;
 let notification = null;
 /** The next attempt to connect or to register. @type {{ text: string, until: number } | null} */
 let waiting = null;
@@ -60,7 +62,7 @@ function store(key, value) {
 }
 
 // A tab that is loaded again replaces its registration. A copy of the tab has the same storage, but is another phone.
-async function instance() {
+async function findInstance() {
   const previous = stored(INSTANCE);
   const value = previous !== null && (await reserve(previous)) ? previous : newInstance();
   if (value !== previous) await reserve(value);
@@ -93,10 +95,11 @@ async function signIn(typed, password, isRemembered) {
   if (uriFromInput(`${encodeURIComponent(user)}@${domain}`, domain) === null)
     return view.notice("This is not a user name.");
   store(ACCOUNT, isRemembered ? { typed, password } : null);
+  const instance = await instanceOfTab;
   phone.agent?.leave();
   view.state("wait", "Connecting…");
   phone.agent = new Agent({
-    account: { user, domain, password, websocket: websocketUrl(), instance: await phone.instance },
+    account: { user, domain, password, websocket: websocketUrl(), instance },
     createMedia,
     onRegistration: state => registrationChanged(state, typed),
     onCall: callChanged,
@@ -127,6 +130,7 @@ function showWait() {
 }
 
 function showSignIn(text) {
+  waiting = null;
   view.state(text ? "bad" : "wait", "Not signed in");
   view.showSignIn(config.domain);
   view.notice(text);
@@ -218,7 +222,7 @@ async function load() {
       "The server has no WebSocket listener for this page. Ask the administrator to add one to `listen`.",
     );
   }
-  phone.instance = instance();
+  instanceOfTab = findInstance();
   const account = stored(ACCOUNT);
   if (account) await signIn(account.typed, account.password, true);
   else showSignIn("");

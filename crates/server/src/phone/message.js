@@ -217,7 +217,8 @@ function bodyOf(message, rest) {
   return octets.length === length ? rest : new TextDecoder().decode(octets.subarray(0, length));
 }
 
-// RFC 3261 8.1.1: what each message has. From, To, CSeq, Via and Contact are read here, so that later code meets no error.
+// RFC 3261 8.1.1: what each message has. From, To, CSeq, Via and Contact are read here, so that later code meets no
+// error in them.
 function check(message) {
   for (const name of ONCE) {
     if (message.values(name).length > 1) throw new ParseError(`${name} occurs twice`);
