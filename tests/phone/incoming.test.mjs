@@ -229,6 +229,15 @@ test("text of the caller stays text", async () => {
   assert.equal(call.name, "<img src=x onerror=alert(1)>");
 });
 
+test("a caller can be called back, unless the caller is anonymous", async () => {
+  const callers = {
+    "<sip:bob@office.example>": "sip:bob@office.example",
+    "<tel:+4930>": "+4930",
+    '"Anonymous" <sip:anonymous@anonymous.invalid>': null,
+  };
+  for (const [from, redial] of Object.entries(callers)) assert.equal((await ringing({ from })).call.redial, redial);
+});
+
 test("a lost connection ends a call that rings", async () => {
   const { bench, call } = await ringing();
   bench.socket.fail();

@@ -45,6 +45,7 @@ export class Call {
     Object.assign(this, { agent, direction, peer });
     this.address = shortAddress(peer.uri, agent.account.domain);
     this.name = peer.name || this.address || "Unknown";
+    this.redial = redialOf(peer.uri);
     this.media = agent.createMedia();
     this.media.onConnected = () => {
       this.hasSound = true;
@@ -267,6 +268,12 @@ export class Call {
   leave() {
     if (this.dialog) this.agent.sendNow(this.dialog.request("BYE"));
   }
+}
+
+// What to call again: a URI, a number, or null for a caller that is anonymous (RFC 3323 4.1).
+function redialOf(uri) {
+  if (uri.scheme === "tel") return uri.user;
+  return uri.host.endsWith(".invalid") || !uri.host ? null : uri.text;
 }
 
 /** Whether the body is a session description that is not encoded further. */

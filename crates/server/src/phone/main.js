@@ -32,8 +32,8 @@ let config = { websocket: null, domain: "" };
 /** @type {Promise<string>} */
 let instanceOfTab;
 let notification = null;
-/** The next attempt to connect or to register. @type {{ text: string, until: number } | null} */
-let waiting = null;
+/** When the next attempt to connect or to register is made. @type {number | null} */
+let nextAttempt = null;
 
 const play = stream => {
   const speaker = document.getElementById("speaker");
@@ -119,18 +119,17 @@ function registrationChanged(state, user) {
   } else {
     view.state("wait", state.text);
   }
-  waiting = state.retryIn ? { text: state.text, until: Date.now() + state.retryIn } : null;
+  nextAttempt = state.retryIn ? Date.now() + state.retryIn : null;
   showWait();
 }
 
-// How long it is until the next attempt; counted down every second.
+// Every second, so that the number is right.
 function showWait() {
-  const left = waiting ? Math.ceil((waiting.until - Date.now()) / 1000) : 0;
-  if (left > 0) view.state("wait", `${waiting.text} Next attempt in ${left} s.`);
+  view.wait(nextAttempt === null ? 0 : Math.ceil((nextAttempt - Date.now()) / 1000));
 }
 
 function showSignIn(text) {
-  waiting = null;
+  nextAttempt = null;
   view.state(text ? "bad" : "wait", "Not signed in");
   view.showSignIn(config.domain);
   view.notice(text);

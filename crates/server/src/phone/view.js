@@ -51,8 +51,8 @@ export const duration = milliseconds => {
   return h ? `${h}:${pad(m)}:${pad(s)}` : `${m}:${pad(s)}`;
 };
 
-/** The line below the name, and whether it says something good. */
-export const callState = (call, now) => {
+/** The words below the name, and whether they say something good. */
+export const callState = call => {
   switch (call.state) {
     case "preparing":
       return ["Waiting for the microphone…", false];
@@ -64,10 +64,8 @@ export const callState = (call, now) => {
       return ["Answering…", false];
     default: {
       if (!call.hasSound) return ["Connecting the sound…", false];
-      const details = [duration(now - call.since), call.isHeld && "on hold", call.isMuted && "you are muted"].filter(
-        Boolean,
-      );
-      return [details.join(" · "), !call.isHeld && !call.isMuted];
+      const details = [call.isHeld && "On hold", call.isMuted && "You are muted"].filter(Boolean);
+      return [details.join(" · ") || "Connected", details.length === 0];
     }
   }
 };
@@ -143,6 +141,12 @@ export class View {
   state(kind, text) {
     at("state").className = kind;
     write("state", text);
+    this.wait(0);
+  }
+
+  /** Seconds until the next attempt; 0 if there is none. */
+  wait(seconds) {
+    write("wait", seconds > 0 ? `Next attempt in ${seconds} s.` : "");
   }
 
   /** A sentence about what went wrong; none if the text is empty. */
@@ -202,12 +206,14 @@ export class View {
   }
 
   #renderCall(call, now, isRinging) {
-    const [text, isGood] = callState(call, now);
+    const [text, isGood] = callState(call);
     write("call-kind", call.direction === "incoming" ? "Incoming call" : "Outgoing call");
     write("call-name", call.name);
     write("call-address", call.address === call.name ? "" : call.address);
+    // The time is apart from the words: screen readers read a status whenever it changes.
     write("call-state", text);
-    at("call-state").className = isGood ? "good" : "";
+    write("call-time", call.hasSound ? duration(now - call.since) : "");
+    at("call-line").className = isGood ? "good" : "";
     at("hang-up").textContent = isRinging
       ? "Decline"
       : call.dialog || call.direction === "incoming"
@@ -234,7 +240,7 @@ export class View {
   ended(call, now) {
     this.#recent.unshift({
       name: visible(shorten(call.name)),
-      target: call.peer.uri.text,
+      target: call.redial,
       direction: call.direction,
       ending: call.ending,
       time: new Date(now).toLocaleTimeString([], { timeStyle: "short", hour12: false }),
@@ -248,6 +254,7 @@ export class View {
     const items = this.#recent.map(({ name, target, direction, ending, time, length }) => {
       const again = make("button", "quiet", "Call");
       again.type = "button";
+      again.hidden = target === null;
       again.setAttribute("aria-label", `Call ${name}`);
       again.addEventListener("click", () => this.actions.call(target));
       const arrow = make("span", "", direction === "incoming" ? "← " : "→ ");
