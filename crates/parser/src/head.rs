@@ -197,7 +197,7 @@ impl Head {
         let mut length = None;
         for at in self.named(HeaderName::ContentLength) {
             let value = self.value(bytes, at);
-            let fail = |kind| fault::in_value(bytes, HeaderName::ContentLength, kind, value);
+            let fail = |kind| fault::in_value::<ContentLength>(bytes, kind, value);
             let ContentLength(octets) = ContentLength::parse(value).map_err(fail)?;
             if length.replace(octets).is_some_and(|before| before != octets) {
                 return Err(fail(ErrorKind::Contradiction));

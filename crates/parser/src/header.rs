@@ -3,14 +3,15 @@
 
 use std::marker::PhantomData;
 
-use crate::{ErrorKind, HeaderName, Message, ParseError, Values};
+use crate::{Element, ErrorKind, HeaderName, Message, Occurs, ParseError, Values};
 
 /// A header value parsed from a message's octets, borrowing from them.
 pub trait Header<'a>: Sized {
-    /// The name of the header.
+    /// The name of the header. Its row in the table says how often the header may occur.
     const NAME: HeaderName;
-    /// Whether a value is one element of a comma list. The same as [`HeaderName::occurs`], as a compile-time constant.
-    const LIST: bool;
+    /// The elements of a value, in order, by which the position of a fault is found. Empty if a fault is always reported at
+    /// the start of the value.
+    const SHAPE: &'static [Element];
 
     /// Parses one value, or one element of a list: trimmed, without the header's name.
     ///
@@ -30,7 +31,7 @@ pub struct Headers<'a, H> {
 
 impl<'a, H: Header<'a>> Headers<'a, H> {
     pub(crate) fn new(message: &'a Message) -> Self {
-        let values = message.values_of(H::NAME, H::LIST);
+        let values = message.values_of(H::NAME, const { matches!(H::NAME.occurs(), Occurs::List) });
         Self { message, values, header: PhantomData }
     }
 }

@@ -63,6 +63,9 @@
 //! To reproduce: `cargo bench -p parser --bench speed` for this crate and httparse; `cargo run --release` in
 //! `benches/compare`, a workspace of its own, for all four parsers on the messages of `benches/messages`.
 
+#[macro_use]
+mod table;
+
 mod ack_cancel;
 mod controls;
 mod error;
@@ -83,6 +86,7 @@ mod octets;
 mod params;
 mod reply;
 mod rewrite;
+mod scan;
 mod span;
 mod stamp;
 mod start_line;
@@ -108,6 +112,7 @@ pub use octets::{eq_ignore_case, write_decimal};
 pub use params::{Params, ParamsIter, unquote};
 pub use reply::{Reply, can_answer};
 pub use rewrite::Rewrite;
+pub use scan::Element;
 pub use span::{Span, locate};
 pub use stamp::Stamp;
 pub use status::reason_phrase;

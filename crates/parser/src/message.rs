@@ -7,6 +7,7 @@ use bytes::{Buf as _, Bytes};
 use crate::{
     CSeq, ErrorKind, Header, HeaderName, Headers, Leniency, Line, Method, Occurs, ParseError, Span, Uri, Values, fault,
     head::Head,
+    headers,
     lines::LineSplitter,
     list,
     span::{self, offset},
@@ -231,21 +232,18 @@ impl Message {
     #[inline]
     fn first<'a, H: Header<'a>>(&'a self) -> Result<Option<&'a [u8]>, ParseError> {
         let Some(value) = self.value(H::NAME) else { return Ok(None) };
-        if H::LIST {
+        match const { H::NAME.occurs() } {
             // A line with nothing but commas: parsing its value reports the fault.
-            return Ok(if list::is_single_element(value) {
-                Some(value)
-            } else {
-                self.values(H::NAME).next().or(Some(value))
-            });
+            Occurs::List if !list::is_single_element(value) => Ok(self.values(H::NAME).next().or(Some(value))),
+            Occurs::Once => match self.head.named(H::NAME).nth(1) {
+                Some(second) => {
+                    let at = self.head.line(&self.bytes, second).whole.start;
+                    Err(ParseError::in_header(ErrorKind::Duplicate, H::NAME, at))
+                }
+                None => Ok(Some(value)),
+            },
+            Occurs::List | Occurs::Lines => Ok(Some(value)),
         }
-        if H::NAME.occurs() == Occurs::Once
-            && let Some(second) = self.head.named(H::NAME).nth(1)
-        {
-            let at = self.head.line(&self.bytes, second).whole.start;
-            return Err(ParseError::in_header(ErrorKind::Duplicate, H::NAME, at));
-        }
-        Ok(Some(value))
     }
 
     /// Every `H`, in order: each element of a list header, each line of other headers.
@@ -264,8 +262,14 @@ impl Message {
         }
     }
 
+    /// The faults in the values of `name`, in order, by the type that this crate has for the header; none if it has no type.
+    /// Of a header that may occur once, a second line is a fault too.
+    pub fn faults(&self, name: HeaderName) -> Vec<ParseError> {
+        headers::faults(self, name)
+    }
+
     pub(crate) fn typed<'a, H: Header<'a>>(&'a self, value: &'a [u8]) -> Result<H, ParseError> {
-        H::parse(value).map_err(|kind| fault::in_value(&self.bytes, H::NAME, kind, value))
+        H::parse(value).map_err(|kind| fault::in_value::<H>(&self.bytes, kind, value))
     }
 
     /// RFC 3261 18.3: octets after the body are dropped; a body shorter than Content-Length is a defect.

@@ -194,58 +194,6 @@ fn a_content_length_is_a_number_or_an_error() {
 }
 
 #[test]
-fn header_types_and_the_name_table_agree_on_lists() {
-    fn agrees<'a, H: parser::Header<'a>>() {
-        assert_eq!(H::LIST, H::NAME.occurs() == parser::Occurs::List, "{:?}", H::NAME);
-    }
-    agrees::<Via<'_>>();
-    agrees::<From<'_>>();
-    agrees::<To<'_>>();
-    agrees::<Contact<'_>>();
-    agrees::<Route<'_>>();
-    agrees::<parser::RecordRoute<'_>>();
-    agrees::<parser::Path<'_>>();
-    agrees::<parser::ServiceRoute<'_>>();
-    agrees::<CSeq<'_>>();
-    agrees::<CallId<'_>>();
-    agrees::<MaxForwards>();
-    agrees::<parser::MaxBreadth>();
-    agrees::<parser::Expires>();
-    agrees::<parser::MinExpires>();
-    agrees::<ContentLength>();
-    agrees::<parser::ContentType<'_>>();
-    agrees::<parser::Event<'_>>();
-    agrees::<parser::Reason<'_>>();
-    agrees::<parser::RetryAfter<'_>>();
-    agrees::<Authorization<'_>>();
-    agrees::<parser::ProxyAuthorization<'_>>();
-    agrees::<parser::WwwAuthenticate<'_>>();
-    agrees::<parser::ProxyAuthenticate<'_>>();
-    agrees::<parser::Accept<'_>>();
-    agrees::<parser::AcceptContact<'_>>();
-    agrees::<parser::Allow<'_>>();
-    agrees::<parser::AuthenticationInfo<'_>>();
-    agrees::<parser::Date>();
-    agrees::<parser::Diversion<'_>>();
-    agrees::<parser::FeatureCaps<'_>>();
-    agrees::<parser::FlowTimer>();
-    agrees::<parser::HistoryInfo<'_>>();
-    agrees::<parser::PAssertedIdentity<'_>>();
-    agrees::<parser::PPreferredIdentity<'_>>();
-    agrees::<parser::Privacy<'_>>();
-    agrees::<parser::ProxyRequire<'_>>();
-    agrees::<parser::RejectContact<'_>>();
-    agrees::<parser::RequestDisposition<'_>>();
-    agrees::<parser::Require<'_>>();
-    agrees::<parser::Server<'_>>();
-    agrees::<parser::Supported<'_>>();
-    agrees::<parser::Timestamp<'_>>();
-    agrees::<parser::Unsupported<'_>>();
-    agrees::<parser::UserAgent<'_>>();
-    agrees::<parser::Warning<'_>>();
-}
-
-#[test]
 fn messages_are_send_and_sync() {
     fn is_send_and_sync<T: Send + Sync + 'static>() {}
     is_send_and_sync::<Message>();

@@ -11,12 +11,8 @@ use std::{
 
 use bytes::Bytes;
 use parser::{
-    Accept, AcceptContact, Allow, AuthenticationInfo, Authorization, CSeq, CallId, Contact, ContentType, Date,
-    Diversion, ErrorKind, Event, Expires, FeatureCaps, FlowTimer, From, Header, HeaderName, HistoryInfo, Host,
-    Leniency, MaxBreadth, MaxForwards, Message, MinExpires, PAssertedIdentity, PPreferredIdentity, ParseError, Privacy,
-    ProxyAuthenticate, ProxyAuthorization, ProxyRequire, Reason, RecordRoute, RejectContact, RequestDisposition,
-    Require, RetryAfter, Rewrite, Route, Server, ServiceRoute, Supported, Timestamp, To, Unsupported, Uri, UserAgent,
-    Via, Warning, WwwAuthenticate, can_answer,
+    CSeq, CallId, Contact, ErrorKind, From, HeaderName, Host, Leniency, Message, ParseError, RecordRoute, Rewrite, To,
+    Uri, Via, can_answer,
 };
 
 /// Parses the headers that a proxy and a registrar read, in their order, and then all other typed headers. Returns the first
@@ -37,35 +33,9 @@ fn read(message: &Message) -> Result<(), ParseError> {
         let offset = message.span_of(cseq.method.as_bytes()).unwrap_or_default().start;
         return Err(ParseError { kind: ErrorKind::Contradiction, header: Some(HeaderName::CSeq), offset });
     }
-    read_every_type(message)
-}
-
-fn read_every_type(message: &Message) -> Result<(), ParseError> {
-    fn all<'a, H: Header<'a>>(message: &'a Message) -> Result<(), ParseError> {
-        // A list header may be empty; other headers must be valid as a single value.
-        if !H::LIST {
-            message.header::<H>()?;
-        }
-        message.headers::<H>().try_for_each(|header| header.map(drop))
-    }
-    macro_rules! every {
-        ($($header:ty),* $(,)?) => { $(all::<$header>(message)?;)* };
-    }
-    every!(Via<'_>, MaxForwards, MaxBreadth, Expires, MinExpires, ContentType<'_>, Contact<'_>);
-    every!(
-        Route<'_>,
-        RecordRoute<'_>,
-        parser::Path<'_>,
-        ServiceRoute<'_>,
-        Require<'_>,
-        ProxyRequire<'_>,
-        Supported<'_>
-    );
-    every!(Unsupported<'_>, Allow<'_>, Accept<'_>, Authorization<'_>, ProxyAuthorization<'_>, WwwAuthenticate<'_>);
-    every!(ProxyAuthenticate<'_>, AuthenticationInfo<'_>, Reason<'_>, Event<'_>, Date, RetryAfter<'_>, UserAgent<'_>);
-    every!(Server<'_>, Warning<'_>, Timestamp<'_>, RequestDisposition<'_>, AcceptContact<'_>, RejectContact<'_>);
-    every!(FeatureCaps<'_>, FlowTimer, HistoryInfo<'_>, Diversion<'_>, PAssertedIdentity<'_>, PPreferredIdentity<'_>);
-    all::<Privacy<'_>>(message)
+    // `Message::defect` has checked Content-Length, which may occur twice with the same value.
+    let names = message.lines().map(|line| line.name).filter(|name| *name != HeaderName::ContentLength);
+    names.flat_map(|name| message.faults(name)).next().map_or(Ok(()), Err)
 }
 
 fn folder() -> PathBuf {

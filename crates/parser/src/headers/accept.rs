@@ -3,7 +3,7 @@
 use nom::{Parser, sequence::separated_pair};
 
 use crate::{
-    ErrorKind, Header, HeaderName, Params,
+    Element, ErrorKind, Header, HeaderName, Params,
     grammar::{self, params, separator, token},
     headers::contact::thousandths,
 };
@@ -36,7 +36,7 @@ impl Accept<'_> {
 
 impl<'a> Header<'a> for Accept<'a> {
     const NAME: HeaderName = HeaderName::Accept;
-    const LIST: bool = true;
+    const SHAPE: &'static [Element] = &[Element::Token, Element::Slash, Element::Token, Element::Params];
 
     fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
         if value.is_empty() {

@@ -1,6 +1,6 @@
 //! Accept-Contact (RFC 3841 9.2): the features of phones that the caller prefers.
 
-use crate::{ErrorKind, Features, Header, HeaderName, Params, headers::feature::star_params};
+use crate::{Element, ErrorKind, Features, Header, HeaderName, Params, headers::feature::star_params};
 
 /// One Accept-Contact value: `ac-value = "*" *( SEMI ac-params )` (RFC 3841 10).
 #[derive(Clone, Copy, Debug)]
@@ -28,7 +28,7 @@ impl<'a> AcceptContact<'a> {
 
 impl<'a> Header<'a> for AcceptContact<'a> {
     const NAME: HeaderName = HeaderName::AcceptContact;
-    const LIST: bool = true;
+    const SHAPE: &'static [Element] = &[Element::Token, Element::Params];
 
     fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
         star_params(value).map(|params| Self { params })

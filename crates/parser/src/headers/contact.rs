@@ -1,7 +1,9 @@
 //! Contact (RFC 3261 20.10): an address where a user agent can be reached, and its parameters (RFC 3840, 5626, 5627).
 //! Whether `*` is allowed is checked by the registrar.
 
-use crate::{ErrorKind, Expires, Features, Header, HeaderName, NameAddr, Params, octets, params::inside_quotes};
+use crate::{
+    Element, ErrorKind, Expires, Features, Header, HeaderName, NameAddr, Params, octets, params::inside_quotes,
+};
 
 /// One Contact value: `*`, or `( name-addr / addr-spec ) *( SEMI contact-params )` (RFC 3261 25.1).
 #[derive(Clone, Copy, Debug)]
@@ -78,7 +80,7 @@ impl<'a> Contact<'a> {
 
 impl<'a> Header<'a> for Contact<'a> {
     const NAME: HeaderName = HeaderName::Contact;
-    const LIST: bool = true;
+    const SHAPE: &'static [Element] = &[Element::StarOrAddress];
 
     fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
         if value == b"*" { Ok(Self::Star) } else { NameAddr::parse(value).map(Self::Address) }

@@ -4,7 +4,7 @@
 use nom::{Parser, sequence::preceded};
 
 use crate::{
-    ErrorKind, Header, HeaderName, Method,
+    Element, ErrorKind, Header, HeaderName, Method,
     grammar::{self, space, token},
 };
 
@@ -19,7 +19,7 @@ pub struct CSeq<'a> {
 
 impl<'a> Header<'a> for CSeq<'a> {
     const NAME: HeaderName = HeaderName::CSeq;
-    const LIST: bool = false;
+    const SHAPE: &'static [Element] = &[Element::Digits, Element::Space, Element::Token, Element::Space];
 
     fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
         let (rest, number) = grammar::number(value).map_err(grammar::kind)?;

@@ -1,6 +1,6 @@
 //! Date (RFC 3261 20.17): when a message was first sent.
 
-use crate::{ErrorKind, Header, HeaderName};
+use crate::{Element, ErrorKind, Header, HeaderName};
 
 /// Date: `rfc1123-date = wkday "," SP date1 SP time SP "GMT"` (RFC 3261 25.1), case-sensitive and always in GMT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,7 +27,7 @@ const MONTHS: [(&[u8], i64); 12] = [
 
 impl Header<'_> for Date {
     const NAME: HeaderName = HeaderName::Date;
-    const LIST: bool = false;
+    const SHAPE: &'static [Element] = &[];
 
     fn parse(value: &[u8]) -> Result<Self, ErrorKind> {
         if value.is_empty() {

@@ -3,7 +3,7 @@
 use nom::Parser;
 
 use crate::{
-    ErrorKind, Header, HeaderName, Params,
+    Element, ErrorKind, Header, HeaderName, Params,
     grammar::{self, params, token},
 };
 
@@ -25,7 +25,7 @@ impl<'a> Event<'a> {
 
 impl<'a> Header<'a> for Event<'a> {
     const NAME: HeaderName = HeaderName::Event;
-    const LIST: bool = false;
+    const SHAPE: &'static [Element] = &[Element::Token, Element::Params];
 
     fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
         let (package, params) = grammar::parse_all(|input| (token, params).parse(input), value)?;

@@ -1,6 +1,6 @@
 //! History-Info (RFC 7044 5): the targets that a request has been sent to.
 
-use crate::{ErrorKind, Header, HeaderName, NameAddr};
+use crate::{Element, ErrorKind, Header, HeaderName, NameAddr};
 
 /// One History-Info value: `hi-entry = hi-targeted-to-uri *( SEMI hi-param )`; the URI is a `name-addr`, so the angle
 /// brackets are required (RFC 7044 5.1).
@@ -40,7 +40,7 @@ impl<'a> HistoryInfo<'a> {
 
 impl<'a> Header<'a> for HistoryInfo<'a> {
     const NAME: HeaderName = HeaderName::HistoryInfo;
-    const LIST: bool = true;
+    const SHAPE: &'static [Element] = &[Element::Address];
 
     fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
         NameAddr::bracketed(value).map(|address| Self { address })

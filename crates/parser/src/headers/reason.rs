@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use nom::Parser;
 
 use crate::{
-    ErrorKind, Header, HeaderName, Params,
+    Element, ErrorKind, Header, HeaderName, Params,
     grammar::{self, params, token},
     octets, unquote,
 };
@@ -33,7 +33,7 @@ impl<'a> Reason<'a> {
 
 impl<'a> Header<'a> for Reason<'a> {
     const NAME: HeaderName = HeaderName::Reason;
-    const LIST: bool = true;
+    const SHAPE: &'static [Element] = &[Element::Token, Element::Params];
 
     fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
         let (protocol, params) = grammar::parse_all(|input| (token, params).parse(input), value)?;

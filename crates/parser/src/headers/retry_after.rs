@@ -3,7 +3,7 @@
 use nom::{Parser, character::complete::digit1};
 
 use crate::{
-    ErrorKind, Header, HeaderName, Params,
+    Element, ErrorKind, Header, HeaderName, Params,
     grammar::{self, Parsed, params},
     headers::product::comment_len,
     octets,
@@ -20,7 +20,7 @@ pub struct RetryAfter<'a> {
 
 impl<'a> Header<'a> for RetryAfter<'a> {
     const NAME: HeaderName = HeaderName::RetryAfter;
-    const LIST: bool = false;
+    const SHAPE: &'static [Element] = &[Element::Digits, Element::Params];
 
     fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
         if !value.first().is_some_and(u8::is_ascii_digit) {

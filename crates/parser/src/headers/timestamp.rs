@@ -1,7 +1,7 @@
 //! Timestamp (RFC 3261 20.38): the time at the sender, repeated in the 100 (8.2.6.1).
 
 use crate::{
-    ErrorKind, Header, HeaderName,
+    Element, ErrorKind, Header, HeaderName,
     octets::{self, LWS},
 };
 
@@ -16,7 +16,7 @@ pub struct Timestamp<'a> {
 
 impl<'a> Header<'a> for Timestamp<'a> {
     const NAME: HeaderName = HeaderName::Timestamp;
-    const LIST: bool = false;
+    const SHAPE: &'static [Element] = &[Element::Decimal, Element::Space, Element::Decimal];
 
     fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
         let end = value.iter().position(|&byte| octets::is(byte, LWS)).unwrap_or(value.len());

@@ -4,7 +4,7 @@
 use nom::{Parser, combinator::recognize, sequence::preceded};
 
 use crate::{
-    ErrorKind, Header, HeaderName, Host, Params, Transport,
+    Element, ErrorKind, Header, HeaderName, Host, Params, Transport,
     grammar::{self, Fault, Parsed, separator, space, token},
     octets,
 };
@@ -68,7 +68,16 @@ impl<'a> Via<'a> {
 
 impl<'a> Header<'a> for Via<'a> {
     const NAME: HeaderName = HeaderName::Via;
-    const LIST: bool = true;
+    const SHAPE: &'static [Element] = &[
+        Element::Token,
+        Element::Slash,
+        Element::Token,
+        Element::Slash,
+        Element::Token,
+        Element::Space,
+        Element::HostPort,
+        Element::Params,
+    ];
 
     fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
         if value.is_empty() {

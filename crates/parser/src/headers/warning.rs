@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::{
-    ErrorKind, Header, HeaderName,
+    Element, ErrorKind, Header, HeaderName,
     list::quoted_len,
     octets::{self, LWS},
     unquote,
@@ -29,7 +29,8 @@ impl<'a> Warning<'a> {
 
 impl<'a> Header<'a> for Warning<'a> {
     const NAME: HeaderName = HeaderName::Warning;
-    const LIST: bool = true;
+    const SHAPE: &'static [Element] =
+        &[Element::Digits, Element::Space, Element::Agent, Element::Space, Element::Quoted, Element::Space];
 
     fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
         let (code, rest) = word(value);
