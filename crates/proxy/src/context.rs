@@ -1,12 +1,12 @@
 //! What the methods below the core share during one call: time, keys, settings, scratch memory and the outbox.
 
-use parser::{Reply, Rewrite};
+use parser::{Reply, Rewrite, hex_digits};
 
 use crate::amplification::{self, Fitted};
 use crate::clock::Now;
 use crate::connections::Connections;
 use crate::event::Event;
-use crate::mac::{Mac, Purpose, hex};
+use crate::mac::{Mac, Purpose};
 use crate::outbox::Outbox;
 use crate::request::{Request, TransactionKey};
 use crate::settings::Settings;
@@ -71,7 +71,7 @@ impl Context<'_> {
 
 /// Our To tag in responses to a request. Each retransmission gets the same one (RFC 3261 8.2.7), so that the ACK can
 /// be recognised without any state.
-pub(crate) struct ToTag([u8; TO_TAG_DIGITS]);
+pub(crate) struct ToTag([[u8; 2]; TO_TAG_DIGITS / 2]);
 
 const TO_TAG_DIGITS: usize = 16;
 
@@ -81,11 +81,11 @@ impl ToTag {
     }
 
     pub(crate) fn of_key(key: TransactionKey, mac: &Mac) -> Self {
-        Self(hex(mac.sign(Purpose::ToTag, &[&key.0.to_be_bytes()])))
+        Self(hex_digits(mac.sign(Purpose::ToTag, &[&key.0.to_be_bytes()]).to_be_bytes()))
     }
 
     pub(crate) const fn as_bytes(&self) -> &[u8] {
-        &self.0
+        self.0.as_flattened()
     }
 }
 
