@@ -1,6 +1,6 @@
 //! What the methods below the core share during one call: time, keys, settings, scratch memory and the outbox.
 
-use parser::{Reply, Rewrite, hex_digits};
+use parser::{Reply, Rewrite, hex_number};
 
 use crate::amplification::{self, Fitted};
 use crate::clock::Now;
@@ -71,7 +71,7 @@ impl Context<'_> {
 
 /// Our To tag in responses to a request. Each retransmission gets the same one (RFC 3261 8.2.7), so that the ACK can
 /// be recognised without any state.
-pub(crate) struct ToTag([[u8; 2]; TO_TAG_DIGITS / 2]);
+pub(crate) struct ToTag([u8; TO_TAG_DIGITS]);
 
 const TO_TAG_DIGITS: usize = 16;
 
@@ -81,11 +81,11 @@ impl ToTag {
     }
 
     pub(crate) fn of_key(key: TransactionKey, mac: &Mac) -> Self {
-        Self(hex_digits(mac.sign(Purpose::ToTag, &[&key.0.to_be_bytes()]).to_be_bytes()))
+        Self(hex_number(mac.sign(Purpose::ToTag, &[&key.0.to_be_bytes()])))
     }
 
     pub(crate) const fn as_bytes(&self) -> &[u8] {
-        self.0.as_flattened()
+        &self.0
     }
 }
 
