@@ -16,8 +16,8 @@ pub fn unescape(bytes: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(Decoded(bytes).map(|octet| octet.byte).collect())
 }
 
-/// Appends `user` as the user part of a SIP URI: what is neither `unreserved` nor `user-unreserved` (RFC 3261 25.1) becomes
-/// `escaped`, `"%" HEXDIG HEXDIG`. `user` is unescaped text: a `%` in it is escaped as well.
+/// Appends `user` as the user part of a SIP URI: what is neither `unreserved` nor `user-unreserved` (RFC 3261 25.1)
+/// becomes `escaped`, `"%" HEXDIG HEXDIG`. `user` is unescaped text: a `%` in it is escaped as well.
 pub fn escape_user(user: &[u8], out: &mut Vec<u8>) {
     for &byte in user {
         // `#` is in USER only because it is accepted in received URIs.

@@ -1,6 +1,6 @@
-//! The position of a fault in a value or in a URI, for error messages. A header's parser only returns the kind of the fault;
-//! then the text is walked again up to the first octet that does not match the grammar. Must not decide whether a value is
-//! valid.
+//! The position of a fault in a value or in a URI, for error messages. A header's parser only returns the kind of the
+//! fault; then the text is walked again up to the first octet that does not match the grammar. Must not decide whether
+//! a value is valid.
 
 use crate::{
     Element, ErrorKind, Header, ParseError,

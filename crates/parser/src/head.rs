@@ -191,8 +191,8 @@ impl Head {
         LinesByName { rows: &self.rows, name, at: first..if is_single { first + 1 } else { self.rows.len() } }
     }
 
-    /// The Content-Length, `None` without one. Repeated equal values are accepted, different ones are not (RFC 3261 18.3
-    /// does not define which one counts).
+    /// The Content-Length, `None` without one. Repeated equal values are accepted, different ones are not (RFC 3261
+    /// 18.3 does not define which one counts).
     pub(crate) fn content_length(&self, bytes: &[u8]) -> Result<Option<u32>, ParseError> {
         let mut length = None;
         for at in self.named(HeaderName::ContentLength) {

@@ -7,8 +7,8 @@ use crate::{
     octets::{self, CONTROL, TOKEN},
 };
 
-/// Which line ends besides CRLF are valid. A lone LF always ends a line; the switches only decide whether the message is
-/// defective. Both are off by default, because a downstream element may split such a message differently.
+/// Which line ends besides CRLF are valid. A lone LF always ends a line; the switches only decide whether the message
+/// is defective. Both are off by default, because a downstream element may split such a message differently.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Leniency {
     /// An LF without CR is a valid line end. Some clients and text tools send it.
@@ -54,8 +54,8 @@ pub(crate) struct LineSplitter {
     leniency: Leniency,
     /// The first invalid or missing line end.
     pub(crate) defect: Option<(ErrorKind, usize)>,
-    /// Whether a control character that is not part of a line end was found. Usually there is none, and the callers skip
-    /// their checks.
+    /// Whether a control character that is not part of a line end was found. Usually there is none, and the callers
+    /// skip their checks.
     pub(crate) has_stray_control: bool,
     /// Whether one of them is neither tab nor CR.
     pub(crate) has_control: bool,

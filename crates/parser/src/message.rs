@@ -1,6 +1,6 @@
-//! A received message: its octets and the positions of its parts (RFC 3261 7). Finds the head, the lines and the body, and
-//! the first defect in them. Must not change octets, and must not parse header values before they are requested, except
-//! Content-Length, which determines the end of the body.
+//! A received message: its octets and the positions of its parts (RFC 3261 7). Finds the head, the lines and the body,
+//! and the first defect in them. Must not change octets, and must not parse header values before they are requested,
+//! except Content-Length, which determines the end of the body.
 
 use bytes::{Buf as _, Bytes};
 
@@ -30,8 +30,8 @@ impl Message {
 
     /// Parses one datagram, or one message from [`crate::Framer`], with the default [`Leniency`].
     ///
-    /// CRLFs before the start line are skipped (RFC 3261 7.5), octets after the body are dropped (18.3). A fault that leaves
-    /// the head readable is not an error here but [`Message::defect`].
+    /// CRLFs before the start line are skipped (RFC 3261 7.5), octets after the body are dropped (18.3). A fault that
+    /// leaves the head readable is not an error here but [`Message::defect`].
     ///
     /// # Errors
     /// There is no start line: such a message cannot be answered.
@@ -64,9 +64,9 @@ impl Message {
         Ok(message)
     }
 
-    /// The first defect of the message's structure: a header line without a colon, a malformed, contradictory or too large
-    /// Content-Length, another SIP version, a missing blank line, control characters, a lone CR or LF, too many lines.
-    /// `None` does not mean that the header values are valid.
+    /// The first defect of the message's structure: a header line without a colon, a malformed, contradictory or too
+    /// large Content-Length, another SIP version, a missing blank line, control characters, a lone CR or LF, too many
+    /// lines. `None` does not mean that the header values are valid.
     pub fn defect(&self) -> Option<ParseError> {
         self.head.defect
     }
@@ -76,8 +76,8 @@ impl Message {
         &self.bytes
     }
 
-    /// Copies the octets into a buffer of their own. Otherwise the message keeps the whole receive buffer alive; use this
-    /// for messages that are stored for long.
+    /// Copies the octets into a buffer of their own. Otherwise the message keeps the whole receive buffer alive; use
+    /// this for messages that are stored for long.
     pub fn detach(&mut self) {
         self.bytes = Bytes::copy_from_slice(&self.bytes);
     }
@@ -209,8 +209,8 @@ impl Message {
         self.head.named(name).count()
     }
 
-    /// Every element of the comma lists of `name`, of all its lines in order. Commas in quoted strings and angle brackets do
-    /// not separate, empty elements are skipped.
+    /// Every element of the comma lists of `name`, of all its lines in order. Commas in quoted strings and angle
+    /// brackets do not separate, empty elements are skipped.
     pub fn values(&self, name: HeaderName) -> Values<'_> {
         self.values_of(name, true)
     }
@@ -262,8 +262,8 @@ impl Message {
         }
     }
 
-    /// The faults in the values of `name`, in order, by the type that this crate has for the header; none if it has no type.
-    /// Of a header that may occur once, a second line is a fault too.
+    /// The faults in the values of `name`, in order, by the type that this crate has for the header; none if it has no
+    /// type. Of a header that may occur once, a second line is a fault too.
     pub fn faults(&self, name: HeaderName) -> Vec<ParseError> {
         headers::faults(self, name)
     }

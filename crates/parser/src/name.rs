@@ -1,5 +1,5 @@
-//! Header names (RFC 3261 7.3.1, 7.3.3): recognises them in any case and in compact form. The table of the headers is in
-//! `table.rs`.
+//! Header names (RFC 3261 7.3.1, 7.3.3): recognises them in any case and in compact form. The table of the headers is
+//! in `table.rs`.
 
 use wide::u8x16;
 
@@ -74,8 +74,9 @@ impl HeaderName {
         }
     }
 
-    /// Fast path for the header name at the start of `line` and its length: a name of up to fifteen octets, spelled as in
-    /// its RFC or compact, followed directly by the colon. After `None` the name may still be known: use `from_bytes`.
+    /// Fast path for the header name at the start of `line` and its length: a name of up to fifteen octets, spelled as
+    /// in its RFC or compact, followed directly by the colon. After `None` the name may still be known: use
+    /// `from_bytes`.
     ///
     /// Compares sixteen octets as one integer: no loop, and no branch that depends on the name's length.
     #[inline]

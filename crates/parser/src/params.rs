@@ -10,8 +10,8 @@ use crate::{
     octets::{self, TOKEN, URI_PARAM},
 };
 
-/// `*( SEMI generic-param )` after a header value, or `uri-parameters` (RFC 3261 25.1), in order. Their grammar was checked
-/// when the header or URI was parsed.
+/// `*( SEMI generic-param )` after a header value, or `uri-parameters` (RFC 3261 25.1), in order. Their grammar was
+/// checked when the header or URI was parsed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Params<'a>(&'a [u8]);
 

@@ -1,5 +1,5 @@
-//! Walks over a value or a URI up to the first octet that does not match the grammar (RFC 3261 25.1). Used only after a parser
-//! has refused the value, to find the position for the error message. Must not decide whether a value is valid.
+//! Walks over a value or a URI up to the first octet that does not match the grammar (RFC 3261 25.1). Used only after a
+//! parser has refused the value, to find the position for the error message. Must not decide whether a value is valid.
 
 use crate::{
     Host,
@@ -39,8 +39,8 @@ pub enum Element {
     AuthParams,
 }
 
-/// A position in a text. Each method advances past an element of the grammar; if it returns `false`, `at` is the first wrong
-/// octet.
+/// A position in a text. Each method advances past an element of the grammar; if it returns `false`, `at` is the first
+/// wrong octet.
 pub(crate) struct Scanner<'a> {
     text: &'a [u8],
     at: usize,

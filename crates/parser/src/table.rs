@@ -1,7 +1,7 @@
 //! The table of all headers that this crate knows (RFC 3261 7.3.1, 7.3.3, 20 and the extensions).
 //!
-//! To add a header: a row here and, if its values are to be parsed, a file under `headers/` with its `mod` line. The compiler
-//! refuses a row without its file, a file without its row, and an incomplete row.
+//! To add a header: a row here and, if its values are to be parsed, a file under `headers/` with its `mod` line. The
+//! compiler refuses a row without its file, a file without its row, and an incomplete row.
 
 /// Calls the macro `$apply` with one row per header:
 ///

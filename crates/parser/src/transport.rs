@@ -1,5 +1,5 @@
-//! The supported transports: their names in Via and in URIs, and their constants (RFC 3261 7.3.1, 19.1.1, 26.2.2; RFC 7118
-//! 5).
+//! The supported transports: their names in Via and in URIs, and their constants (RFC 3261 7.3.1, 19.1.1, 26.2.2; RFC
+//! 7118 5).
 
 /// A supported `transport` (RFC 3261 25.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

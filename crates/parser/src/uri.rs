@@ -133,7 +133,8 @@ impl<'a> SipUri<'a> {
         locate(self.raw, part).and_then(|span| self.raw.get(span.end as usize..)).unwrap_or_default()
     }
 
-    /// The URI parameter of that name, in any case and with any escapes (RFC 3261 19.1.4): `Some(None)` if it has no value.
+    /// The URI parameter of that name, in any case and with any escapes (RFC 3261 19.1.4): `Some(None)` if it has no
+    /// value.
     pub fn param(&self, name: &str) -> Option<Option<&'a [u8]>> {
         // Fast path: most URIs have none.
         if self.params.as_bytes().is_empty() {

@@ -8,8 +8,8 @@ use crate::{
 /// Parameters that both URIs must have if one has it, even with its default value (RFC 3261 19.1.4).
 const REQUIRED_IN_BOTH: [&str; 5] = ["user", "ttl", "method", "maddr", "transport"];
 
-/// Maximum of parameters or headers that are compared one by one: each is looked up in the other URI, which is quadratic.
-/// With more of them only identical octets are equal.
+/// Maximum of parameters or headers that are compared one by one: each is looked up in the other URI, which is
+/// quadratic. With more of them only identical octets are equal.
 const MAX_COMPARED: usize = 64;
 
 /// Whether both URIs are equivalent by RFC 3261 19.1.4, telephone numbers by RFC 3966 4. Of other URIs the scheme is
@@ -53,12 +53,14 @@ fn same_params(a: Params<'_>, b: Params<'_>) -> bool {
     if a.iter().nth(MAX_COMPARED).is_some() || b.iter().nth(MAX_COMPARED).is_some() {
         return false;
     }
-    REQUIRED_IN_BOTH.iter().all(|name| find_param(a, name.as_bytes()).is_some() == find_param(b, name.as_bytes()).is_some())
-        // A name must not occur twice (19.1.1). If it does, the first one counts, in both URIs.
-        && a.iter().all(|(name, _)| match (find_param(a, name), find_param(b, name)) {
-            (Some(value), Some(other)) => eq_unescaped_ignore_case(value.unwrap_or_default(), other.unwrap_or_default()),
-            _ => true,
-        })
+    let is_in_both_or_neither = |name: &[u8]| find_param(a, name).is_some() == find_param(b, name).is_some();
+    let is_equal = |name: &[u8]| match (find_param(a, name), find_param(b, name)) {
+        (Some(value), Some(other)) => eq_unescaped_ignore_case(value.unwrap_or_default(), other.unwrap_or_default()),
+        _ => true,
+    };
+    // A name must not occur twice (19.1.1). If it does, the first one counts, in both URIs.
+    REQUIRED_IN_BOTH.iter().all(|name| is_in_both_or_neither(name.as_bytes()))
+        && a.iter().all(|(name, _)| is_equal(name))
 }
 
 fn find_param<'a>(params: Params<'a>, name: &[u8]) -> Option<Option<&'a [u8]>> {

@@ -15,8 +15,8 @@ use parser::{
     Uri, Via, can_answer,
 };
 
-/// Parses the headers that a proxy and a registrar read, in their order, and then all other typed headers. Returns the first
-/// error.
+/// Parses the headers that a proxy and a registrar read, in their order, and then all other typed headers. Returns the
+/// first error.
 fn read(message: &Message) -> Result<(), ParseError> {
     if let Some(defect) = message.defect() {
         return Err(defect);

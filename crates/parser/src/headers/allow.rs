@@ -2,8 +2,8 @@
 
 use crate::{Element, ErrorKind, Header, HeaderName, Method};
 
-/// One Allow value: `Method` of `[ Method *( COMMA Method ) ]` (RFC 3261 25.1). An empty header, which allows nothing, is
-/// an error if it is requested as one value, and an empty list if requested as a list.
+/// One Allow value: `Method` of `[ Method *( COMMA Method ) ]` (RFC 3261 25.1). An empty header, which allows nothing,
+/// is an error if it is requested as one value, and an empty list if requested as a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Allow<'a> {
     /// The method.

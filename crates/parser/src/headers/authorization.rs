@@ -2,8 +2,8 @@
 
 use crate::{Credentials, Element, ErrorKind, Header, HeaderName};
 
-/// One Authorization line: `credentials = "Digest" LWS digest-response / other-response` (RFC 3261 25.1). Commas separate
-/// its parameters, so it is never a comma list.
+/// One Authorization line: `credentials = "Digest" LWS digest-response / other-response` (RFC 3261 25.1). Commas
+/// separate its parameters, so it is never a comma list.
 #[derive(Clone, Copy, Debug)]
 pub struct Authorization<'a> {
     /// The credentials.

@@ -61,8 +61,8 @@ impl<'a> Contact<'a> {
         self.params().value("pub-gruu").map(|value| inside_quotes(value).unwrap_or(value))
     }
 
-    /// The `temp-gruu` parameter without its quotes: as [`Contact::pub_gruu`], but it does not reveal the address of record
-    /// (RFC 5627 5.1, 9).
+    /// The `temp-gruu` parameter without its quotes: as [`Contact::pub_gruu`], but it does not reveal the address of
+    /// record (RFC 5627 5.1, 9).
     pub fn temp_gruu(&self) -> Option<&'a [u8]> {
         self.params().value("temp-gruu").map(|value| inside_quotes(value).unwrap_or(value))
     }

@@ -1,5 +1,5 @@
-//! Digest credentials and the parameter list that credentials and challenges share (RFC 3261 20.7, 25.1, RFC 7616 3.3, 3.4,
-//! RFC 8760). The digest is verified by the proxy.
+//! Digest credentials and the parameter list that credentials and challenges share (RFC 3261 20.7, 25.1, RFC 7616 3.3,
+//! 3.4, RFC 8760). The digest is verified by the proxy.
 
 use std::borrow::Cow;
 
@@ -21,8 +21,8 @@ pub struct Credentials<'a> {
     pub scheme: &'a [u8],
     /// The parameters after the scheme.
     pub params: AuthParams<'a>,
-    /// The first parameter of each name of a digest-response. Collected while parsing, because verification needs most of
-    /// them.
+    /// The first parameter of each name of a digest-response. Collected while parsing, because verification needs most
+    /// of them.
     known: Known<'a>,
 }
 
@@ -77,8 +77,8 @@ impl<'a> Credentials<'a> {
         Ok(Self { scheme, params, known })
     }
 
-    /// Only the realm, without parsing the rest. For valid credentials the same as [`Credentials::realm`], for malformed
-    /// ones unspecified.
+    /// Only the realm, without parsing the rest. For valid credentials the same as [`Credentials::realm`], for
+    /// malformed ones unspecified.
     pub fn realm_of(value: &'a [u8]) -> Option<Cow<'a, [u8]>> {
         let (_, params) = scheme_and_rest(value).ok()?;
         AuthParams(params).unquoted("realm")

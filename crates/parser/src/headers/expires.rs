@@ -1,5 +1,5 @@
-//! Expires (RFC 3261 20.19): a duration in seconds. No value is an error: a malformed one counts as an hour (10.2.1.1), a
-//! too large one as the maximum.
+//! Expires (RFC 3261 20.19): a duration in seconds. No value is an error: a malformed one counts as an hour (10.2.1.1),
+//! a too large one as the maximum.
 
 use crate::{Element, ErrorKind, Header, HeaderName, octets};
 

@@ -1,5 +1,5 @@
-//! Feature parameters (RFC 3840 9, RFC 6809 6.3): the features of a phone in Contact, Accept-Contact, Reject-Contact and
-//! Feature-Caps. Matching (RFC 3841) is done by the proxy.
+//! Feature parameters (RFC 3840 9, RFC 6809 6.3): the features of a phone in Contact, Accept-Contact, Reject-Contact
+//! and Feature-Caps. Matching (RFC 3841) is done by the proxy.
 
 use nom::{Parser, bytes::complete::tag, sequence::preceded};
 

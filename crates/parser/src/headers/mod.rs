@@ -1,13 +1,14 @@
 //! The typed headers, one file each. To add one: a file here, its `mod` line, and a row in `table.rs`.
 //!
-//! Each type documents its grammar rule. Known violations by senders are accepted if they have only one possible meaning;
-//! all others are errors, because a downstream element may interpret them differently:
+//! Each type documents its grammar rule. Known violations by senders are accepted if they have only one possible
+//! meaning; all others are errors, because a downstream element may interpret them differently:
 //!
 //! | accepted | refused |
 //! | --- | --- |
 //! | display names with octets above ASCII outside quotes | display names with `,`, `(`, `@`, ... outside quotes |
 //! | `:`, `/`, `@`, `=` in unquoted parameter values | empty parameters, `;;`, a `;` at the end |
-//! | `#` in a user part, `_` in a host name, any visible ASCII in a Call-ID | an empty user part, a `%` without two hex digits |
+//! | `#` in a user part, `_` in a host name | an empty user part, a `%` without two hex digits |
+//! | any visible ASCII in a Call-ID | white space and octets above ASCII in a Call-ID |
 //! | the zone of a link-local IPv6 address, three colons before an IPv4 address | IPv6 addresses without brackets |
 //! | the same Content-Length twice | two different ones, signs, fractions, lists |
 //! | a malformed Expires (RFC 3261 10.2.1.1: an hour) | other malformed or too large numbers |

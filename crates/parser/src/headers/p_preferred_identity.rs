@@ -1,4 +1,5 @@
-//! P-Preferred-Identity (RFC 3325 9.2): the identity that the sender prefers. Whether it is allowed is decided by the proxy.
+//! P-Preferred-Identity (RFC 3325 9.2): the identity that the sender prefers. Whether it is allowed is decided by the
+//! proxy.
 
 use crate::{Element, ErrorKind, Header, HeaderName, NameAddr};
 

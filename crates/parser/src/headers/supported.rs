@@ -2,8 +2,8 @@
 
 use crate::{Element, ErrorKind, Header, HeaderName, OptionTag};
 
-/// One Supported value: `option-tag` of `[ option-tag *( COMMA option-tag ) ]` (RFC 3261 25.1). An empty header is an error
-/// if it is requested as one value, and an empty list if requested as a list.
+/// One Supported value: `option-tag` of `[ option-tag *( COMMA option-tag ) ]` (RFC 3261 25.1). An empty header is an
+/// error if it is requested as one value, and an empty list if requested as a list.
 #[derive(Clone, Copy, Debug)]
 pub struct Supported<'a> {
     /// The extension.

@@ -1,4 +1,5 @@
-//! Unsupported (RFC 3261 20.40): extensions that the responding element does not support. The grammar is in `option_tag`.
+//! Unsupported (RFC 3261 20.40): extensions that the responding element does not support. The grammar is in
+//! `option_tag`.
 
 use crate::{Element, ErrorKind, Header, HeaderName, OptionTag};
 

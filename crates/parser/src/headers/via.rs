@@ -1,5 +1,5 @@
-//! Via (RFC 3261 20.42, 18.2, RFC 3581): the path of the request, which the response follows. `received` and `rport` are
-//! written by `stamp`.
+//! Via (RFC 3261 20.42, 18.2, RFC 3581): the path of the request, which the response follows. `received` and `rport`
+//! are written by `stamp`.
 
 use nom::{Parser, combinator::recognize, sequence::preceded};
 
