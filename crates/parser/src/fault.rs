@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn vias() {
+    fn the_first_wrong_octet_of_a_via_is_found() {
         for marked in [
             "^",
             "SIP/2.0 ^h",
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses() {
+    fn the_first_wrong_octet_of_an_address_is_found() {
         for marked in [
             "^\"a <sip:a@b>",
             "\"a\" ^sip:a@b",
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn others() {
+    fn the_first_wrong_octet_of_other_headers_is_found() {
         for marked in ["^-1 INVITE", "1^INVITE", "1 INVITE ^x", "1^", "^4294967296 INVITE", "1 ^(x"] {
             check::<CSeq<'_>>(marked);
         }
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn uris() {
+    fn the_first_wrong_octet_of_a_uri_is_found() {
         assert_eq!(in_uri(b"sip:a@h?x=%4"), 10);
         assert_eq!(in_uri(b"<sip:a@h>"), 0);
         assert_eq!(in_uri(b"sip:a@h"), 7);

@@ -154,7 +154,7 @@ mod tests {
     const SECOND: &str = "SIP/2.0 200 OK\r\nl: 0\r\n\r\n";
 
     #[test]
-    fn the_same_frames_however_the_stream_is_split() {
+    fn the_sizes_of_the_pieces_do_not_change_the_frames() {
         let stream = format!("\r\n\r\n{FIRST}\r\n{SECOND}\r\n\r\n{SECOND}");
         let expected = [
             Frame::Ping(4),

@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn names_and_values() {
+    fn lines_have_names_and_trimmed_values() {
         let text = b"To \t :\r\n \"a\r\n b\" <sip:x>  \r\nSubject:\r\nnothing\r\n\r\n body";
         let head = head(text);
         let (to, subject, nothing) = (head.line(text, 0), head.line(text, 1), head.line(text, 2));

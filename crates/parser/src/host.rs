@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn kinds() {
+    fn hosts_are_names_or_addresses() {
         assert_eq!(Host::parse(b"Office.Example."), Ok(Host::Name(b"Office.Example.")));
         assert_eq!(Host::parse(b"192.0.2.4"), Ok(Host::V4(Ipv4Addr::new(192, 0, 2, 4))));
         assert_eq!(written("[2001:DB8:0::10]"), "[2001:db8::10]");
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_hosts() {
+    fn malformed_hosts_are_refused() {
         for bad in [
             "",
             ".",

@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn names_and_folds() {
+    fn a_line_has_a_name_and_its_continuation_lines() {
         let text = b"To \t :\r\n \"a\r\n b\" <sip:x>  \r\n\r\n";
         assert_eq!(read(text), (Some((HeaderName::To, 5)), text.len() - 2, None));
         assert_eq!(read(b"Subject:\r\nTo: x\r\n"), (Some((HeaderName::Subject, 7)), 10, None));
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn defects() {
+    fn lines_without_a_name_and_bad_line_ends_are_defects() {
         for nameless in [&b"no colon here\r\n\r\n"[..], b": value\r\n\r\n", b" fold of nothing: x\r\n\r\n", b"\r\n:"] {
             assert_eq!(read(nameless).0, None);
         }
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn control_characters() {
+    fn control_characters_are_reported_unless_quoted() {
         for byte in 0..=255 {
             let text = [b'a', byte, b'b', b'\r', b'\n'];
             let mut splitter = LineSplitter::new(Leniency::default());

@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn others_are_unknown() {
+    fn other_names_are_unknown() {
         for name in ["", "q", "Vi", "Viaa", "Call_ID", "Content-Lenght", "\u{e9}"] {
             assert_eq!(HeaderName::from_bytes(name.as_bytes()), HeaderName::Unknown, "{name}");
         }

@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers() {
+    fn numbers_are_read_and_written() {
         assert_eq!(number(b"007"), Some(7));
         assert_eq!(number(b"99999999999999999999999"), Some(u64::MAX));
         assert_eq!(number(b""), None);
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn trims_folds() {
+    fn folds_are_trimmed() {
         assert_eq!(trim(b" \r\n\ta b\t "), b"a b");
         assert_eq!(trim(b" \t"), b"");
     }

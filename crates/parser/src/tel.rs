@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_and_parameters() {
+    fn a_number_has_digits_and_parameters() {
         let number = tel("TEL:+1-201-555-0123;ext=12-3;isub=14;x");
         assert!(number.is_global());
         assert_eq!(number.digits().collect::<Vec<_>>(), b"+12015550123");
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn comparison_of_section_4() {
+    fn numbers_are_compared_as_in_rfc_3966_section_4() {
         for (a, b, expected) in [
             ("tel:+1-201-555-0123", "TEL:+1.201.555.0123", true),
             ("tel:+12015550123", "tel:12015550123", false),

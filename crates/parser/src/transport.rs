@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tokens_in_any_case() {
+    fn transports_are_known_in_any_case() {
         for transport in [Transport::Udp, Transport::Tcp, Transport::Tls, Transport::Ws, Transport::Wss] {
             assert_eq!(Transport::from_token(transport.as_str().as_bytes()), Some(transport));
             assert_eq!(Transport::from_token(transport.param().as_bytes()), Some(transport));

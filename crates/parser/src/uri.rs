@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn all_parts() {
+    fn all_parts_of_a_uri_are_parsed() {
         let uri = sip("SIPS:a;b%20c:p&w@[2001:db8::1]:5071;transport=TLS;lr;maddr=h?Subject=x&to=y");
         assert!(uri.secure && uri.is_loose());
         assert_eq!((uri.user, uri.password()), (Some(&b"a;b%20c"[..]), Some(&b"p&w"[..])));
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed() {
+    fn malformed_uris_are_refused() {
         for (bad, kind) in [
             ("", ErrorKind::Uri),
             ("sip", ErrorKind::Uri),

@@ -113,7 +113,7 @@ fn leniency_accepts_lone_line_ends_and_nothing_else() {
 }
 
 #[test]
-fn values_of_unusual_messages() {
+fn unusual_messages_have_the_right_values() {
     let odd = message("valid/white_space_everywhere");
     let via = odd.required::<Via<'_>>().unwrap();
     assert_eq!(
@@ -136,7 +136,7 @@ fn values_of_unusual_messages() {
 }
 
 #[test]
-fn addresses_as_the_torture_rfcs_define_them() {
+fn addresses_are_as_the_torture_rfcs_define_them() {
     let host = |name: &str| message(name).uri().map(|uri| uri.sip().map(|uri| (uri.host.ip(), uri.port))).unwrap();
     let ip = |text: &str| Some(text.parse().unwrap());
     // RFC 5118 4.3, 4.4: the last group is part of the address, or a port follows the brackets.
@@ -155,7 +155,7 @@ fn addresses_as_the_torture_rfcs_define_them() {
 }
 
 #[test]
-fn parameters_as_the_torture_rfcs_define_them() {
+fn parameters_are_as_the_torture_rfcs_define_them() {
     // RFC 4475 3.1.1.3: escapes are decoded once, not twice.
     let escapes = message("valid/escapes_in_uris");
     let contact = escapes.required::<Contact<'_>>().unwrap();

@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ranges_and_preference() {
+    fn a_media_range_has_parameters_and_a_preference() {
         let accept = Accept::parse(b"application / sdp;level=1 ; q=0.5").unwrap();
         assert_eq!((accept.kind, accept.subtype, accept.q()), (&b"application"[..], &b"sdp"[..], Ok(500)));
         assert_eq!(accept.params.value("level"), Some(&b"1"[..]));

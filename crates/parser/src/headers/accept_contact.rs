@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn features_and_strength() {
+    fn a_value_has_features_and_may_be_required() {
         let accept = AcceptContact::parse(b"*;audio;methods=\"INVITE\";Require").unwrap();
         assert_eq!((accept.features().count(), accept.is_required(), accept.is_explicit()), (2, true, false));
         assert!(AcceptContact::parse(b"<sip:a@h>").is_err());

@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields() {
+    fn fields_are_found_with_and_without_quotes() {
         let info =
             AuthenticationInfo::parse(b"qop=auth , rspauth=\"0a\",cnonce=\"c, d\", nc=0000000f, nextnonce=\"n\"")
                 .unwrap();

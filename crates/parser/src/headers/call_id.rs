@@ -25,7 +25,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words() {
+    fn any_visible_ascii_is_accepted() {
         assert_eq!(
             CallId::parse(b"intmeth.word%ZK-!.*_+'@word`~)(><:\\/\"][?}{"),
             Ok(CallId(b"intmeth.word%ZK-!.*_+'@word`~)(><:\\/\"][?}{"))

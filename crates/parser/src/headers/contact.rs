@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn q_in_thousandths() {
+    fn q_is_given_in_thousandths() {
         for (text, q) in [("0", 0), ("1", 1000), ("0.5", 500), ("0.", 0), ("1.000", 1000), ("0.123", 123), ("0.09", 90)]
         {
             assert_eq!(contact(&format!("<sip:a@b>;q={text}")).q(), Ok(Some(q)), "{text}");
@@ -124,14 +124,14 @@ mod tests {
     }
 
     #[test]
-    fn parameters() {
+    fn expiry_reg_id_and_instance_are_read() {
         let contact = contact("<sip:a@b>;expires=99999999999;reg-id=1;+sip.instance=\"<urn:uuid:0-1>\"");
         assert_eq!(contact.expires(), Some(u32::MAX));
         assert_eq!((contact.reg_id(), contact.instance()), (Some(1), Some(&b"<urn:uuid:0-1>"[..])));
     }
 
     #[test]
-    fn gruus_outbound_and_features() {
+    fn gruus_outbound_and_features_are_found() {
         let contact = contact(
             "<sip:a@b;ob>;audio;methods=\"INVITE,BYE\";pub-gruu=\"sip:a@h;gr=urn:uuid:1\";temp-gruu=\"sip:x@h;gr\"",
         );
@@ -143,14 +143,14 @@ mod tests {
 
     // checklist 15
     #[test]
-    fn malformed_expiry_is_an_hour() {
+    fn a_malformed_expiry_is_an_hour() {
         assert_eq!(contact("<sip:a@b>;expires=soon").expires(), Some(3600));
         assert_eq!(contact("<sip:a@b>;expires").expires(), Some(3600));
         assert_eq!(contact("<sip:a@b>").expires(), None);
     }
 
     #[test]
-    fn star_has_no_parameters() {
+    fn a_star_has_no_parameters() {
         assert!(matches!(contact("*"), Contact::Star));
         assert!(Contact::parse(b"*;expires=0").is_err());
         assert_eq!(contact("*").q(), Ok(None));

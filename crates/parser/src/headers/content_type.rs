@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kind_and_subtype() {
+    fn a_media_type_has_a_type_and_a_subtype() {
         let content = ContentType::parse(b"multipart / mixed;boundary=\"x\"").unwrap();
         assert_eq!((content.kind, content.subtype), (&b"multipart"[..], &b"mixed"[..]));
         assert!(ContentType::parse(b"text").is_err());

@@ -269,7 +269,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn digest_fields() {
+    fn fields_of_a_digest_are_unquoted() {
         let credentials = Credentials::parse(
             b"dIgest username = \"a\\\"b, c\",realm=\"r\",\r\n nonce=\"n=\" , uri=\"sip:h\", nc=0000001A, qop=auth,\
               cnonce=\"c\", response=\"0af\", opaque=\"\", algorithm=SHA-256",
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_of_a_name_counts() {
+    fn the_first_parameter_of_a_name_counts() {
         for scheme in ["Digest", "Other"] {
             let text = format!("{scheme} Realm=\"a\", x=y, realm=\"b\", qop=\"auth\", QOP=auth-int");
             let credentials = Credentials::parse(text.as_bytes()).unwrap();
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_and_other_schemes() {
+    fn only_parameters_of_a_digest_are_checked() {
         for (bad, kind) in [
             ("", ErrorKind::Token),
             ("Digest", ErrorKind::Empty),

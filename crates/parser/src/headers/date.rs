@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn seconds_of_dates() {
+    fn dates_are_seconds_since_the_epoch() {
         for (text, seconds) in [
             ("Thu, 01 Jan 1970 00:00:00 GMT", 0),
             ("Wed, 31 Dec 1969 23:59:59 GMT", -1),
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_date() {
+    fn malformed_dates_are_refused() {
         for text in [
             "Fri, 01 Jan 2010 16:00:00 EST",
             "Fri, 01 Jan 2010 16:00:00",

@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parameters() {
+    fn parameters_are_unquoted_and_checked() {
         let value = b"\"Bob\" <tel:+1-212>;reason=\"user-busy\";counter=2;limit=100;privacy=off;screen=yes";
         let diversion = Diversion::parse(value).unwrap();
         assert_eq!(diversion.reason().as_deref(), Some(&b"user-busy"[..]));

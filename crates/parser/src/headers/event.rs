@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn package_and_id() {
+    fn an_event_has_a_package_and_an_id() {
         let event = Event::parse(b"dialog ;id=7").unwrap();
         assert_eq!((event.package, event.id()), (&b"dialog"[..], Some(&b"7"[..])));
         assert!(Event::parse(b";id=7").is_err());

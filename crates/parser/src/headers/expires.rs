@@ -32,7 +32,7 @@ mod tests {
 
     // checklist 15
     #[test]
-    fn never_an_error() {
+    fn no_value_is_an_error() {
         assert_eq!(Expires::parse(b"0"), Ok(Expires(0)));
         assert_eq!(Expires::parse(b"4294967296"), Ok(Expires(u32::MAX)));
         assert_eq!(Expires::parse(b"100000000000000000000000"), Ok(Expires(u32::MAX)));

@@ -21,7 +21,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn seconds() {
+    fn the_timer_is_a_number_of_32_bits() {
         assert_eq!(FlowTimer::parse(b"126"), Ok(FlowTimer(126)));
         assert_eq!(FlowTimer::parse(b""), Err(ErrorKind::Number));
         assert_eq!(FlowTimer::parse(b"4294967296"), Err(ErrorKind::Range));

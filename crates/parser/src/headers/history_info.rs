@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn indices() {
+    fn only_well_formed_indices_are_returned() {
         let entry = HistoryInfo::parse(b"<sip:bob@h?Reason=SIP%3Bcause%3D302>;index=1.2;mp=1;rc=1.;x=y").unwrap();
         assert_eq!(
             (entry.index(), entry.mp(), entry.rc(), entry.np()),

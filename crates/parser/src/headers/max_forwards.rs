@@ -21,7 +21,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_octet() {
+    fn the_number_has_eight_bits() {
         assert_eq!(MaxForwards::parse(b"255"), Ok(MaxForwards(255)));
         assert_eq!(MaxForwards::parse(b"256"), Err(ErrorKind::Range));
         assert_eq!(MaxForwards::parse(b"-1"), Err(ErrorKind::Number));

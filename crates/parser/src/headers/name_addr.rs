@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn both_forms() {
+    fn both_forms_are_parsed() {
         assert_eq!(parts("sip:a@b;tag=1"), (None, "sip:a@b", ";tag=1"));
         assert_eq!(parts("sip:a@b ; tag = 1"), (None, "sip:a@b", " ; tag = 1"));
         assert_eq!(parts("sip:a@b;x=\"<y>\""), (None, "sip:a@b", ";x=\"<y>\""));
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn faults() {
+    fn each_fault_has_its_kind() {
         for (bad, kind) in [
             ("", ErrorKind::Empty),
             ("sip:a@b?x=y", ErrorKind::Uri),

@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kinds() {
+    fn kinds_are_tokens_between_semicolons_or_commas() {
         let privacy = Privacy::parse(b"header ; ID;critical").unwrap();
         assert_eq!(privacy.iter().collect::<Vec<_>>(), [&b"header"[..], b"ID", b"critical"]);
         assert!(privacy.has("id") && !privacy.has("none"));

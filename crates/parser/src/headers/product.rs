@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts() {
+    fn products_versions_and_comments_are_split() {
         let parts: Vec<_> = Products(b"Soft/1.0 (a (\\)) b)\r\n Phone v\xe9 x(y").iter().collect();
         assert_eq!(
             parts,

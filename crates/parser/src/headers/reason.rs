@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cause_and_text() {
+    fn a_reason_has_a_cause_and_a_text() {
         let reason = Reason::parse(b"SIP ;cause=200 ;text=\"Call completed elsewhere\"").unwrap();
         assert_eq!((reason.protocol, reason.cause()), (&b"SIP"[..], Some(200)));
         assert_eq!(reason.text().as_deref(), Some(&b"Call completed elsewhere"[..]));

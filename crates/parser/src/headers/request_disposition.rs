@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn directives_in_any_case() {
+    fn directives_are_known_in_any_case() {
         assert_eq!(RequestDisposition::parse(b"No-Fork"), Ok(RequestDisposition::NoFork));
         assert_eq!(RequestDisposition::parse(b"sequential"), Ok(RequestDisposition::Sequential));
         assert_eq!(RequestDisposition::parse(b"fly"), Ok(RequestDisposition::Other(b"fly")));

@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn seconds_comment_and_parameters() {
+    fn a_comment_and_parameters_may_follow_the_seconds() {
         let retry = RetryAfter::parse(b"18000 (in a (\\)) meeting);duration=3600").unwrap();
         assert_eq!((retry.seconds, retry.params.value("duration")), (18000, Some(&b"3600"[..])));
         assert_eq!(RetryAfter::parse(b"99999999999").unwrap().seconds, u32::MAX);

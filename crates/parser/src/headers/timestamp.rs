@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn time_and_delay() {
+    fn a_delay_may_follow_the_time() {
         assert_eq!(Timestamp::parse(b"54"), Ok(Timestamp { time: b"54", delay: None }));
         assert_eq!(Timestamp::parse(b"54.21 \t.5"), Ok(Timestamp { time: b"54.21", delay: Some(b".5") }));
         for bad in ["", ".5", "5.4.3", "5,4", "-1", "5 x", "5 1 2"] {
