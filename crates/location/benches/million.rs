@@ -234,10 +234,9 @@ fn register(store: &dyn Store, phone: &Phone, aor: &Aor, cseq: u32, ticket: Tick
         ask: Ask::Update([contact].into_iter().collect()),
     };
     loop {
-        let current = store.load(aor);
-        let old = current.clone().unwrap_or_else(|| Record::empty(aor));
+        let old = store.load(aor).unwrap_or_else(|| Record::empty(aor));
         let Ok(Applied::Changed { record, .. }) = old.apply(&change, NOW, &Limits::DEFAULT) else { panic!("{old:?}") };
-        match store.commit(current.as_ref(), record, ticket) {
+        match store.commit(old.version(), record, ticket) {
             Commit::Done | Commit::Pending => return,
             Commit::Full => thread::sleep(Duration::from_micros(200)),
             other => panic!("{other:?}"),

@@ -5,19 +5,18 @@
 
 use std::borrow::Borrow;
 use std::fmt;
-use std::ptr;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use triomphe::ThinArc;
 
 use crate::layout::{self, Reader};
-use crate::{Aor, Binding, Wall};
+use crate::{Aor, Binding, Version, Wall};
 
 /// An address of record and its bindings. Immutable; a clone shares the octets.
 #[derive(Clone)]
 pub struct Record(ThinArc<RecordMeta, u8>);
 
-/// Metadata that the store's map keeps in a record. Accessed under the lock of the record's shard.
+/// Metadata that the store's map keeps in a record. All but the version is accessed under the lock of the record's shard.
 pub(crate) struct RecordMeta {
     aor_len: u32,
     /// The number of its bindings that the gauges count as live.
@@ -26,6 +25,8 @@ pub(crate) struct RecordMeta {
     due: AtomicU32,
     /// The low half of the number of the row with the latest durable record of this address, 0 = none.
     row: AtomicU32,
+    /// The number of its [`Version`], 0 before it is stored.
+    version: AtomicU64,
 }
 
 impl Record {
@@ -49,9 +50,10 @@ impl Record {
         self.bindings().into_iter().filter(move |binding| binding.is_live(now))
     }
 
-    /// Whether both are the same allocation, as `Arc::ptr_eq`. Equal records that were created separately are not.
-    pub fn ptr_eq(&self, other: &Self) -> bool {
-        ptr::eq(&raw const *self.0, &raw const *other.0)
+    /// The version that the store gave it; `None` before it is stored. A change computed from this record passes it to
+    /// [`Store::commit`](crate::Store::commit).
+    pub fn version(&self) -> Option<Version> {
+        self.meta().version()
     }
 
     /// A record of these bindings; its metadata is computed for `now`.
@@ -110,7 +112,8 @@ impl Record {
 
     fn from_octets(octets: &[u8], aor_len: usize, state: RecordState) -> Self {
         let [live, due, row] = [state.live, state.due.unwrap_or(0), 0].map(AtomicU32::new);
-        Self(ThinArc::from_header_and_slice(RecordMeta { aor_len: aor_len as u32, live, due, row }, octets))
+        let meta = RecordMeta { aor_len: aor_len as u32, live, due, row, version: AtomicU64::new(0) };
+        Self(ThinArc::from_header_and_slice(meta, octets))
     }
 }
 
@@ -197,7 +200,8 @@ impl<'a> Iterator for BindingsIter<'a> {
     }
 }
 
-// Relaxed is enough: all accesses happen under the lock of the shard that the record is in.
+// Relaxed is enough: the lock of the shard that the record is in orders all accesses. The version is written once, before
+// other threads can load the record.
 impl RecordMeta {
     pub(crate) fn live(&self) -> u32 {
         self.live.load(Ordering::Relaxed)
@@ -221,6 +225,14 @@ impl RecordMeta {
 
     pub(crate) fn set_row(&self, row: u32) {
         self.row.store(row, Ordering::Relaxed);
+    }
+
+    pub(crate) fn version(&self) -> Option<Version> {
+        Version::new(self.version.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn set_version(&self, version: u64) {
+        self.version.store(version, Ordering::Relaxed);
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! The crate has two independent parts. [`Record::apply`] implements every registration rule and is pure. A [`Store`]
 //! keeps records by their [`Aor`] and contains no rules: it loads, commits by compare and swap, sweeps and lists.
-//! A [`Record`] is immutable and shared; a commit passes the new record and the one it was computed from.
+//! A [`Record`] is immutable and shared; a commit passes the new record and the [`Version`] of the one it was computed
+//! from.
 //!
 //! ```
 //! use location::{Aor, Applied, Ask, Change, Commit, ContactChange, Flow, FlowId, Limits, MemoryStore, Record, Store, Ticket, Wall};
@@ -20,10 +21,9 @@
 //!     ask: Ask::Update(smallvec![contact]),
 //! };
 //!
-//! let current = store.load(&aor);
-//! let old = current.clone().unwrap_or_else(|| Record::empty(&aor));
+//! let old = store.load(&aor).unwrap_or_else(|| Record::empty(&aor));
 //! let Applied::Changed { record, .. } = old.apply(&change, now, &Limits::DEFAULT)? else { unreachable!() };
-//! let commit = store.commit(current.as_ref(), record, Ticket { worker: 0, id: 1 });
+//! let commit = store.commit(old.version(), record, Ticket { worker: 0, id: 1 });
 //! assert!(matches!(commit, Commit::Done));
 //! let left = store.load(&aor).and_then(|record| record.live(now).next().map(|binding| binding.remaining(now)));
 //! assert_eq!(left, Some(600));
@@ -42,6 +42,7 @@ mod layout;
 mod record;
 mod store;
 mod time;
+mod version;
 
 pub use aor::Aor;
 pub use binding::{Binding, End, MAX_TEXT};
@@ -53,3 +54,4 @@ pub use record::Applied;
 pub use store::{AnyStore, CommitReport, DiskOptions, DiskStore, Done, Hooks, Usable, backup};
 pub use store::{Commit, Counts, MemoryStore, Store, StoreError, Ticket};
 pub use time::Wall;
+pub use version::Version;

@@ -32,7 +32,7 @@ fn open_error(path: &Path) -> StoreError {
 /// Creates a store with one binding and closes it.
 fn create_store(path: &Path) {
     let (store, outcomes) = open(path, options());
-    let cseq = 1 + support::load(&store, &aor(1)).1.live(NOW).map(|binding| binding.cseq()).max().unwrap_or(0);
+    let cseq = 1 + support::load(&store, &aor(1)).live(NOW).map(|binding| binding.cseq()).max().unwrap_or(0);
     assert!(matches!(commit(&store, &aor(1), cseq, &[(A, 600)], NOW, 1), Commit::Pending));
     assert_eq!(outcomes.recv(), Ok((ticket(1), true)));
 }
@@ -235,9 +235,9 @@ fn damage_at_runtime_is_noticed_by_the_next_change() {
     let (store, outcomes) = open(&path, options());
     let safe = |number, cseq| {
         let agent = "x".repeat(6_000);
-        let (current, old) = support::load(&store, &aor(number));
+        let old = support::load(&store, &aor(number));
         let record = support::register_by(&old, cseq, &[(A, 600)], NOW, &agent);
-        assert!(matches!(store.commit(current.as_ref(), record, ticket(1)), Commit::Pending));
+        assert!(matches!(store.commit(old.version(), record, ticket(1)), Commit::Pending));
         outcomes.recv().unwrap().1
     };
     assert!(safe(0, 1) && safe(1, 1));

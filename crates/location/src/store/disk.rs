@@ -17,7 +17,7 @@ use super::map::Map;
 use super::queue::{PushError, Queue};
 use super::writer::{self, Journal, Op, Shared, row_tag};
 use super::{Commit, Counts, SWEEP_MAX, Store, StoreError, Ticket};
-use crate::{Aor, Record, Wall, format1};
+use crate::{Aor, Record, Version, Wall, format1};
 
 /// How to open a [`DiskStore`].
 #[derive(Clone, Copy, Debug)]
@@ -152,7 +152,7 @@ impl Store for DiskStore {
         self.shared.map.load(aor.as_bytes())
     }
 
-    fn commit(&self, expected: Option<&Record>, record: Record, ticket: Ticket) -> Commit {
+    fn commit(&self, expected: Option<Version>, record: Record, ticket: Ticket) -> Commit {
         let _guard = self.shared.undo_lock.read();
         // Queued under the shard's lock, so that the queue has the order of the changes in memory.
         self.shared.map.swap(expected, record, |before, after| {
@@ -302,10 +302,13 @@ mod tests {
             ),
         };
         let aor = Aor::new(user, b"office.example");
-        let current = store.load(&aor);
-        let old = current.clone().unwrap_or_else(|| Record::empty(&aor));
+        let old = store.load(&aor).unwrap_or_else(|| Record::empty(&aor));
         let Ok(Applied::Changed { record, .. }) = old.apply(&change, NOW, &limits) else { panic!("{change:?}") };
-        store.commit(current.as_ref(), record, Ticket { worker: 0, id: cseq.into() })
+        store.commit(old.version(), record, Ticket { worker: 0, id: cseq.into() })
+    }
+
+    fn cseq_of(store: &DiskStore, aor: &Aor) -> u32 {
+        store.load(aor).unwrap().live(NOW).next().unwrap().cseq()
     }
 
     #[test]
@@ -341,7 +344,8 @@ mod tests {
         assert_eq!(store.counts(), Counts { users: 2, bindings: 8 });
         release.send(()).unwrap();
         assert_eq!(outcomes.recv().unwrap(), (vec![2, 3, 4], false));
-        assert!(store.load(&alice).unwrap().ptr_eq(&before));
+        assert_eq!(store.load(&alice).unwrap().version(), before.version());
+        assert_eq!(cseq_of(&store, &alice), 1);
         assert!(store.load(&Aor::new(b"bob", b"office.example")).is_none());
         assert_eq!(store.counts(), Counts { users: 1, bindings: 4 });
 
@@ -352,6 +356,6 @@ mod tests {
         drop(release);
         drop(store);
         let (store, _, _) = open_small(folder.path(), 8);
-        assert_eq!(store.load(&alice).unwrap().live(NOW).next().unwrap().cseq(), 5);
+        assert_eq!(cseq_of(&store, &alice), 5);
     }
 }

@@ -31,7 +31,7 @@ mod wal;
 #[cfg(feature = "disk")]
 mod writer;
 
-use crate::{Aor, Record, Wall};
+use crate::{Aor, Record, Version, Wall};
 
 #[cfg(feature = "disk")]
 pub use any::AnyStore;
@@ -47,9 +47,11 @@ pub trait Store: Send + Sync {
     /// The current record, always from memory; `None` if there is none.
     fn load(&self, aor: &Aor) -> Option<Record>;
 
-    /// Compare and swap: stores `record` if the current record still is `expected`, the one that the change was computed
-    /// from (`None` = there was no record). A record without bindings is removed by the next sweep.
-    fn commit(&self, expected: Option<&Record>, record: Record, ticket: Ticket) -> Commit;
+    /// Compare and swap: stores `record` if the current record still has the version `expected`, that of the record from
+    /// which the change was computed (`None` = there was no record). The store gives the new record its version. The
+    /// current record may be committed again: this changes nothing and completes after all earlier commits of it.
+    /// A record without bindings is removed by the next sweep.
+    fn commit(&self, expected: Option<Version>, record: Record, ticket: Ticket) -> Commit;
 
     /// Removes records whose last binding expired or was removed 32 s ago (64*T1), and updates the counts of live bindings.
     /// Call it about once a second. It visits only records that are due, at most 65,536 per call; the rest is left to the

@@ -40,7 +40,7 @@ pub(crate) fn a_commit_from_an_old_record_conflicts(subject: &Subject) {
     let store = &subject.store;
     let change = |current: Option<&Record>, cseq| {
         let old = current.cloned().unwrap_or_else(|| Record::empty(&aor(1)));
-        store.commit(current, register(&old, cseq, &[(A, 60)], NOW), ticket(u64::from(cseq)))
+        store.commit(old.version(), register(&old, cseq, &[(A, 60)], NOW), ticket(u64::from(cseq)))
     };
     assert!(subject.safe(change(None, 1)));
     assert!(!subject.safe(change(None, 2)));
@@ -50,7 +50,7 @@ pub(crate) fn a_commit_from_an_old_record_conflicts(subject: &Subject) {
     assert_eq!(store.load(&aor(1)).unwrap().live(NOW).next().unwrap().cseq(), 3);
     // There never was a record of the second address.
     let second = register(&Record::empty(&aor(2)), 5, &[(A, 60)], NOW);
-    assert!(matches!(store.commit(Some(&first), second, ticket(5)), Commit::Conflict));
+    assert!(matches!(store.commit(first.version(), second, ticket(5)), Commit::Conflict));
 }
 
 pub(crate) fn a_recreated_record_is_another_record(subject: &Subject) {
@@ -62,15 +62,33 @@ pub(crate) fn a_recreated_record_is_another_record(subject: &Subject) {
     assert!(subject.safe(commit(store, &aor(1), 1, &[(A, 60)], NOW, 2)));
     // It has the same content, but a change computed from the first record must conflict.
     let late = register(&first, 2, &[(A, 60)], NOW);
-    assert!(matches!(store.commit(Some(&first), late, ticket(3)), Commit::Conflict));
+    assert!(matches!(store.commit(first.version(), late, ticket(3)), Commit::Conflict));
+}
+
+pub(crate) fn each_change_gets_a_higher_version(subject: &Subject) {
+    let store = &subject.store;
+    assert_eq!(Record::empty(&aor(1)).version(), None);
+    assert_eq!(register(&Record::empty(&aor(1)), 1, &[(A, 60)], NOW).version(), None);
+    let mut last = None;
+    for cseq in 1..=3 {
+        assert!(subject.safe(commit(store, &aor(1), cseq, &[(A, 60)], NOW, 1)));
+        let version = store.load(&aor(1)).unwrap().version();
+        assert!(version > last, "{version:?} after {last:?}");
+        last = version;
+    }
+    // Also if the record was removed in between.
+    store.sweep(after(60));
+    assert_eq!(store.sweep(after(60 + 32)), 1);
+    assert!(subject.safe(commit(store, &aor(1), 1, &[(A, 60)], NOW, 1)));
+    assert!(store.load(&aor(1)).unwrap().version() > last);
 }
 
 pub(crate) fn a_commit_that_changes_nothing_is_pending_like_others(subject: &Subject) {
     let store = &subject.store;
     assert!(subject.safe(commit(store, &aor(1), 1, &[(A, 60)], NOW, 1)));
     let current = store.load(&aor(1)).unwrap();
-    assert!(subject.safe(store.commit(Some(&current), current.clone(), ticket(2))));
-    assert!(store.load(&aor(1)).unwrap().ptr_eq(&current));
+    assert!(subject.safe(store.commit(current.version(), current.clone(), ticket(2))));
+    assert_eq!(store.load(&aor(1)).unwrap().version(), current.version());
     assert_eq!((store.sweep(after(60)), store.sweep(after(60 + 32))), (0, 1));
 }
 
@@ -78,7 +96,7 @@ pub(crate) fn an_empty_record_is_swept(subject: &Subject) {
     let store = &subject.store;
     assert!(subject.safe(commit(store, &aor(1), 1, &[(A, 60)], NOW, 1)));
     let current = store.load(&aor(1)).unwrap();
-    assert!(subject.safe(store.commit(Some(&current), Record::empty(&aor(1)), ticket(2))));
+    assert!(subject.safe(store.commit(current.version(), Record::empty(&aor(1)), ticket(2))));
     assert_eq!(store.counts(), counts(0, 0));
     assert_eq!(store.sweep(after(1)), 0);
     assert!(store.load(&aor(1)).is_none());
@@ -183,7 +201,7 @@ pub(crate) fn racing_threads_lose_no_change(subject: &Subject) {
 }
 
 fn race(store: &dyn Store, contact: &str) -> Commit {
-    let (current, old) = load(store, &aor(1));
+    let old = load(store, &aor(1));
     let cseq = old.live(NOW).map(|binding| binding.cseq()).max().unwrap_or(0) + 1;
-    store.commit(current.as_ref(), register(&old, cseq, &[(contact, 600)], NOW), ticket(0))
+    store.commit(old.version(), register(&old, cseq, &[(contact, 600)], NOW), ticket(0))
 }

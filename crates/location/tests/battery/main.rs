@@ -56,6 +56,7 @@ battery![
     a_committed_record_is_loaded,
     a_commit_from_an_old_record_conflicts,
     a_recreated_record_is_another_record,
+    each_change_gets_a_higher_version,
     a_commit_that_changes_nothing_is_pending_like_others,
     an_empty_record_is_swept,
     an_expired_binding_is_uncounted_then_removed,

@@ -59,20 +59,19 @@ pub(crate) fn register_by(old: &Record, cseq: u32, contacts: &[(&str, u32)], now
     }
 }
 
-/// The stored record, and the record that a change starts from.
-pub(crate) fn load(store: &dyn Store, aor: &Aor) -> (Option<Record>, Record) {
-    let current = store.load(aor);
-    (current.clone(), current.unwrap_or_else(|| Record::empty(aor)))
+/// The record that a change starts from.
+pub(crate) fn load(store: &dyn Store, aor: &Aor) -> Record {
+    store.load(aor).unwrap_or_else(|| Record::empty(aor))
 }
 
 /// Load, register, commit.
 pub(crate) fn commit(store: &dyn Store, aor: &Aor, cseq: u32, contacts: &[(&str, u32)], now: Wall, id: u64) -> Commit {
-    let (current, old) = load(store, aor);
-    store.commit(current.as_ref(), register(&old, cseq, contacts, now), ticket(id))
+    let old = load(store, aor);
+    store.commit(old.version(), register(&old, cseq, contacts, now), ticket(id))
 }
 
 pub(crate) fn live(store: &dyn Store, aor: &Aor, now: Wall) -> Vec<(String, u32)> {
-    let record = load(store, aor).1;
+    let record = load(store, aor);
     let show = |uri: &[u8]| String::from_utf8_lossy(uri).into_owned();
     record.live(now).map(|binding| (show(binding.contact()), binding.remaining(now))).collect()
 }

@@ -6,7 +6,7 @@ mod answer;
 mod change;
 mod outbound;
 
-use location::{Aor, Applied, Ask, Flow, Record, Refusal};
+use location::{Aor, Applied, Ask, Flow, Record, Refusal, Version};
 
 use crate::amplification::{self, Fitted};
 use crate::clock::Now;
@@ -61,7 +61,7 @@ pub(crate) enum Decision {
     /// Nothing changes: answer.
     Answer,
     /// Store this over the version loaded, then answer.
-    Commit { expected: Option<Record>, record: Record },
+    Commit { expected: Option<Version>, record: Record },
 }
 
 impl PendingRegister {
@@ -94,7 +94,8 @@ impl PendingRegister {
         if self.attempts > MAX_ATTEMPTS {
             return Err(Reject::Store);
         }
-        let old = stored.clone().unwrap_or_else(|| Record::empty(&self.aor));
+        let old = stored.unwrap_or_else(|| Record::empty(&self.aor));
+        let expected = old.version();
         let path = change::read_path(&self.request, settings)?;
         let change = change::read_change(&self.request, &path, (&self.aor, gruus), settings)?;
         let outcome = match &change.ask {
@@ -137,10 +138,10 @@ impl PendingRegister {
         self.fitted = fitted;
         self.summary = Summary { outcome, before: before.unwrap_or(bindings), bindings, expires, displaced };
         Ok(match applied {
-            Applied::Unchanged if outcome == Registration::Queried || stored.is_none() => Decision::Answer,
+            Applied::Unchanged if outcome == Registration::Queried || expected.is_none() => Decision::Answer,
             // What a copy of this request has changed may still be on its way to the disk: the answer waits behind it.
-            Applied::Unchanged => Decision::Commit { expected: stored, record: old },
-            Applied::Changed { record, .. } => Decision::Commit { expected: stored, record },
+            Applied::Unchanged => Decision::Commit { expected, record: old },
+            Applied::Changed { record, .. } => Decision::Commit { expected, record },
         })
     }
 }

@@ -155,7 +155,7 @@ impl State {
         let ask = Ask::Update([ContactChange::plain(contact.as_bytes(), 0)].into_iter().collect());
         let applied = old.apply(&Change::administrative(ask), self.wall(), &Limits::DEFAULT).expect("good");
         let record = applied.changed().expect("a phone of his");
-        assert!(matches!(self.store.commit(Some(&old), record, Ticket { worker: 0, id: 0 }), Commit::Done));
+        assert!(matches!(self.store.commit(old.version(), record, Ticket { worker: 0, id: 0 }), Commit::Done));
         for worker in 0..self.cores.len() {
             self.deliver(worker, CoreMessage::RegistrationChanged(aor.clone()), None);
         }

@@ -153,7 +153,7 @@ impl Removals {
             let record = record_without(&old, scope, now)?;
             let removed = old.live(now).count() - record.live(now).count();
             let (id, outcome) = self.add_waiter();
-            match self.store.commit(Some(&old), record, self.ticket(id)) {
+            match self.store.commit(old.version(), record, self.ticket(id)) {
                 Commit::Done => {
                     self.waiting.lock().remove(&id);
                     return Ok(PendingRemoval { removed, outcome: None });
