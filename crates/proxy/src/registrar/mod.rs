@@ -41,6 +41,8 @@ pub(crate) struct PendingRegister {
     pub(crate) summary: Summary,
     /// Whether it adds a Contact, or a flow to one.
     pub(crate) brings_phone: bool,
+    /// The record after it, if it adds or refreshes bindings.
+    pub(crate) record: Option<Record>,
     /// Seconds for which its phone may be silent afterwards, if that was agreed upon.
     pub(crate) silence: Option<u32>,
 }
@@ -76,6 +78,7 @@ impl PendingRegister {
             fitted: Fitted::Whole,
             summary,
             brings_phone: false,
+            record: None,
             silence: None,
         }
     }
@@ -136,6 +139,7 @@ impl PendingRegister {
         let limit = amplification::limit(&self.request, settings);
         let Told { bindings, expires, fitted } = granted.write(&mut self.answer, to_tag, limit, now);
         self.fitted = fitted;
+        self.record = (outcome == Registration::Registered).then(|| record.clone());
         self.summary = Summary { outcome, before: before.unwrap_or(bindings), bindings, expires, displaced };
         Ok(match applied {
             Applied::Unchanged if outcome == Registration::Queried || expected.is_none() => Decision::Answer,
