@@ -221,7 +221,8 @@ impl<'a> Binding<'a> {
     /// This binding after a restart of the program: connections are closed by then.
     #[cfg(feature = "disk")]
     pub(crate) fn after_restart(self) -> Self {
-        let id = if self.flow.transport.is_reliable() { FlowId::None } else { self.flow.id };
+        let closed = self.flow.transport.is_reliable() && !self.flow.id.is_elsewhere();
+        let id = if closed { FlowId::None } else { self.flow.id };
         Self { flow: Flow { id, ..self.flow }, ..self }
     }
 

@@ -242,7 +242,9 @@ const TYPICAL_LEN: usize = 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ConnectionId, Flow, FlowId};
+    use std::num::NonZeroU16;
+
+    use crate::{ConnectionId, Flow, FlowId, Node, NodeFlow};
 
     const NOW: Wall = Wall(5_000);
 
@@ -286,7 +288,12 @@ mod tests {
         }
     }
 
-    fn all() -> [Binding<'static>; 5] {
+    fn elsewhere(connection: Option<ConnectionId>) -> Binding<'static> {
+        let node = Node { number: NonZeroU16::MAX, run: 7 };
+        Binding { flow: Flow { id: FlowId::Elsewhere(NodeFlow { node, connection }), ..full().flow }, ..full() }
+    }
+
+    fn all() -> [Binding<'static>; 7] {
         [
             minimal(),
             full(),
@@ -300,6 +307,8 @@ mod tests {
                 path: &[b'p'; 300],
                 ..minimal()
             },
+            elsewhere(None),
+            elsewhere(ConnectionId::new(9)),
         ]
     }
 
@@ -312,8 +321,8 @@ mod tests {
         let record = record(&all());
         assert_eq!(record.aor(), b"alice@office.example");
         assert_eq!(record.bindings().into_iter().collect::<Vec<_>>(), all());
-        assert_eq!((record.bindings().get(1), record.bindings().get(5)), (Some(full()), None));
-        assert_eq!(record.bindings().len(), 5);
+        assert_eq!((record.bindings().get(1), record.bindings().get(7)), (Some(full()), None));
+        assert_eq!(record.bindings().len(), 7);
         assert!(Record::empty(&Aor::new(b"a", b"b")).bindings().is_empty());
     }
 
@@ -347,10 +356,13 @@ mod tests {
     #[test]
     fn a_restart_clears_connections_and_nothing_else() {
         let symmetric = Binding { flow: Flow { id: FlowId::Nat, ..minimal().flow }, ..minimal() };
-        let written = record(&[full(), symmetric]);
+        let written = record(&[full(), symmetric, elsewhere(ConnectionId::new(9))]);
         let read = Record::from_stored(written.aor_len(), written.octets(), NOW).unwrap();
         let expected = Binding { flow: Flow { id: FlowId::None, ..full().flow }, ..full() };
-        assert_eq!(read.bindings().into_iter().collect::<Vec<_>>(), [expected, symmetric]);
+        assert_eq!(
+            read.bindings().into_iter().collect::<Vec<_>>(),
+            [expected, symmetric, elsewhere(ConnectionId::new(9))]
+        );
         let later = Record::from_stored(written.aor_len(), written.octets(), Wall(97_000)).unwrap();
         assert!(later.bindings().is_empty());
     }
@@ -361,7 +373,7 @@ mod tests {
         let written = record(&all());
         let whole = |octets: &[u8]| Record::from_stored(written.aor_len(), octets, NOW).is_some();
         let octets = written.octets();
-        let ends: Vec<usize> = (1..=5).map(|count| record(&all()[..count]).octets().len()).collect();
+        let ends: Vec<usize> = (1..=7).map(|count| record(&all()[..count]).octets().len()).collect();
         for length in written.aor_len() + 1..octets.len() {
             assert_eq!(whole(&octets[..length]), ends.contains(&length), "{length}");
         }

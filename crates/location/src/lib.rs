@@ -48,7 +48,7 @@ pub use aor::Aor;
 pub use binding::{Binding, End, MAX_TEXT};
 pub use bindings::{Bindings, BindingsIter, Record};
 pub use change::{Ask, Change, ContactChange, Limits, Refusal, WhenFull};
-pub use flow::{ConnectionId, Flow, FlowId};
+pub use flow::{ConnectionId, Flow, FlowId, Node, NodeFlow};
 pub use record::Applied;
 #[cfg(feature = "disk")]
 pub use store::{AnyStore, CommitReport, DiskOptions, DiskStore, Done, Hooks, Usable, backup};

@@ -111,7 +111,8 @@ impl PendingRegister {
         let outbound = outbound::is_asked(&self.request, &change.ask);
         let flow_timer = outbound::flow_timer(&self.request, &settings.registrar).filter(|_| outbound);
         let is_gone = |flow: &Flow| {
-            flow.transport.is_reliable() && flow.id.connection().is_none_or(|it| !connections.is_open(it))
+            let is_open = || flow.id.connection().is_some_and(|it| connections.is_open(it));
+            flow.transport.is_reliable() && !flow.id.is_elsewhere() && !is_open()
         };
         let applied =
             old.apply_with_closed_flows(&change, now.wall, &settings.registrar.limits, &is_gone).map_err(refuse)?;
