@@ -167,7 +167,7 @@ impl CommitLog {
         let committed = move |_| {
             counter.groups.fetch_add(1, Ordering::Relaxed);
         };
-        Hooks { done: Box::new(done), committed: Box::new(committed), usable: Box::new(|_| {}) }
+        Hooks { done: Box::new(done), committed: Box::new(committed), ..Hooks::default() }
     }
 
     fn wait_for(&self, count: u32) {

@@ -172,6 +172,11 @@ impl<'a> Binding<'a> {
         if length > max { Err(Refusal::TooLong { max }) } else { Ok(binding) }
     }
 
+    /// Whether both lead to the same phone in the same way: Contact and flow are the same.
+    pub(crate) fn is_same_target(&self, other: &Binding<'_>) -> bool {
+        self.contact == other.contact && self.flow == other.flow
+    }
+
     /// This binding as a refresh of `old`, which is live.
     pub(crate) fn refresh_of(self, old: &Self) -> Self {
         let is_same_call_id = self.call_id == old.call_id;

@@ -214,10 +214,8 @@ impl<'a> Draft<'a> {
     /// Whether the request makes a Contact live that was not live, or that had another flow.
     pub(crate) fn adds_target(&self) -> bool {
         let live_before = || self.existing.iter().map(|entry| &entry.old).filter(|old| old.is_live(self.now));
-        let was_there = |binding: &Binding<'_>| {
-            live_before().any(|old| old.contact() == binding.contact() && old.flow() == binding.flow())
-        };
-        !self.outcome().filter(|binding| binding.is_live(self.now)).all(was_there)
+        let was_live = |binding: &Binding<'_>| live_before().any(|old| old.is_same_target(binding));
+        !self.outcome().filter(|binding| binding.is_live(self.now)).all(was_live)
     }
 
     /// Displaces stale bindings until no more than `max` are live: first those whose flow is closed, then those without a

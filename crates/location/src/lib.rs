@@ -51,7 +51,7 @@ pub use change::{Ask, Change, ContactChange, Limits, Refusal, WhenFull};
 pub use flow::{ConnectionId, Flow, FlowId, Node, NodeFlow};
 pub use record::Applied;
 #[cfg(feature = "disk")]
-pub use store::{AnyStore, CommitReport, DiskOptions, DiskStore, Done, Hooks, Usable, backup};
+pub use store::{AnyStore, Changed, CommitReport, DiskOptions, DiskStore, Done, Hooks, OutsideChange, Usable, backup};
 pub use store::{Commit, Counts, MemoryStore, Store, StoreError, Ticket};
 pub use time::Wall;
 pub use version::Version;

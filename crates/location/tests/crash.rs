@@ -90,7 +90,7 @@ fn child() {
         }
         let _ = out.flush();
     };
-    let hooks = Hooks { done: Box::new(done), committed: Box::new(|_| {}), usable: Box::new(|_| {}) };
+    let hooks = Hooks { done: Box::new(done), ..Hooks::default() };
     let options = DiskOptions { queue: 256, group: 64, ..DiskOptions::new(NOW) };
     let store = &DiskStore::open(Path::new(&path), options, hooks).unwrap();
     println!();

@@ -25,7 +25,7 @@ fn options() -> DiskOptions {
 }
 
 fn open_error(path: &Path) -> StoreError {
-    let hooks = Hooks { done: Box::new(|_, _| {}), committed: Box::new(|_| {}), usable: Box::new(|_| {}) };
+    let hooks = Hooks::default();
     DiskStore::open(path, options(), hooks).map(|_| ()).expect_err("the store to be refused")
 }
 
@@ -214,7 +214,7 @@ fn no_flipped_bit_loses_a_binding_unnoticed() {
             let mut octets = whole.clone();
             octets[bit / 8] ^= 1 << (bit % 8);
             fs::write(&path, &octets).unwrap();
-            let hooks = Hooks { done: Box::new(|_, _| {}), committed: Box::new(|_| {}), usable: Box::new(|_| {}) };
+            let hooks = Hooks::default();
             match DiskStore::open(&path, options(), hooks) {
                 Ok(store) => assert_eq!(store.counts().users, 10 * u64::from(round), "bit {bit} in round {round}"),
                 Err(_) => refusals += 1,
@@ -263,7 +263,7 @@ fn a_log_damaged_in_the_middle_is_refused() {
         fs::write(&copy, &file).unwrap();
         fs::write(folder.path().join("copy-wal"), log).unwrap();
         let _ = fs::remove_file(folder.path().join("copy-shm"));
-        let hooks = Hooks { done: Box::new(|_, _| {}), committed: Box::new(|_| {}), usable: Box::new(|_| {}) };
+        let hooks = Hooks::default();
         DiskStore::open(&copy, options(), hooks).map(|store| store.counts().users)
     };
     assert_eq!(opened(&log), Ok(20));
@@ -430,8 +430,7 @@ fn a_full_queue_refuses_and_changes_nothing() {
             sender.send(group.to_vec()).unwrap();
             let _ = hold.lock().recv();
         }),
-        committed: Box::new(|_| {}),
-        usable: Box::new(|_| {}),
+        ..Hooks::default()
     };
     let options = DiskOptions { queue: 4, ..options() };
     let store = DiskStore::open(&folder.path().join("location"), options, hooks).unwrap();
@@ -506,8 +505,8 @@ fn open_watched(path: &Path) -> (DiskStore, support::Outcomes, std::sync::mpsc::
         done: Box::new(move |group, outcome| {
             group.iter().for_each(|ticket| sender.send((*ticket, outcome.is_ok())).unwrap());
         }),
-        committed: Box::new(|_| {}),
         usable: Box::new(move |outcome| usable_sender.send(outcome.is_ok()).unwrap()),
+        ..Hooks::default()
     };
     (DiskStore::open(path, options(), hooks).unwrap(), outcomes, usable)
 }

@@ -25,8 +25,7 @@ fn left_behind(folder: &Path, ahead: i64, set_right: bool) {
     let (tell, told) = sync_channel(1);
     let hooks = Hooks {
         done: Box::new(move |_, outcome| tell.send(outcome.is_ok()).expect("somebody waits")),
-        committed: Box::new(|_| {}),
-        usable: Box::new(|_| {}),
+        ..Hooks::default()
     };
     let store = DiskStore::open(&data(folder).join("location"), DiskOptions::new(clock), hooks).expect("a store");
     if set_right {

@@ -3,6 +3,11 @@
 //! Defines what callers may expect of a store: reads from memory, compare and swap. Must not know registration rules. To add
 //! a store: one file here, one variant in `AnyStore`, one line in `tests/battery/main.rs`. Everything that accesses files
 //! needs the feature `disk`, so that the proxy crate can use the rules without it.
+//!
+//! A store that several servers share keeps all records in memory too. It answers a commit with [`Commit::Pending`] and
+//! calls `Hooks::done` when the shared database has compared the version and stored the record, or has refused it: then
+//! the change is undone as after a failed write. It calls `Hooks::changed` for the changes of other servers, and
+//! replaces the flows in bindings by [`FlowId::Elsewhere`](crate::FlowId::Elsewhere), and back.
 
 mod error;
 #[cfg_attr(
@@ -21,6 +26,8 @@ mod disk;
 #[cfg(feature = "disk")]
 mod file;
 #[cfg(feature = "disk")]
+mod hooks;
+#[cfg(feature = "disk")]
 mod journal;
 #[cfg(feature = "disk")]
 mod queue;
@@ -38,8 +45,10 @@ pub use any::AnyStore;
 #[cfg(feature = "disk")]
 pub use backup::backup;
 #[cfg(feature = "disk")]
-pub use disk::{CommitReport, DiskOptions, DiskStore, Done, Hooks, Usable};
+pub use disk::{DiskOptions, DiskStore};
 pub use error::StoreError;
+#[cfg(feature = "disk")]
+pub use hooks::{Changed, CommitReport, Done, Hooks, OutsideChange, Usable};
 pub use memory::MemoryStore;
 
 /// A location service: records by their address of record.

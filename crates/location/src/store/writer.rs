@@ -18,7 +18,7 @@ use super::file::{File, Rows};
 use super::journal::{self, Entry, RowBuffer};
 use super::map::Map;
 use super::queue::{Queue, TakeResult};
-use super::{CommitReport, DiskOptions, Hooks, StoreError, Ticket};
+use super::{CommitReport, DiskOptions, Hooks, OutsideChange, StoreError, Ticket};
 use crate::Record;
 
 /// One change of one record, already applied in memory.
@@ -268,13 +268,20 @@ impl RowWriter {
 
 // Queued changes may have been computed from those that failed: they are undone as well, the latest first.
 fn undo(shared: &Shared, group: &mut Vec<Op>) {
-    let _guard = shared.undo_lock.write();
+    let guard = shared.undo_lock.write();
     shared.queue.drain(group);
     for op in group.iter().rev() {
         match &op.before {
             Some(before) => shared.map.restore(before.clone()),
             None => shared.map.remove(op.after.aor()),
         }
+    }
+    drop(guard);
+    // Others may have acted on the changes meanwhile: a subscriber may have been notified of them.
+    for op in group.iter().rev() {
+        let removed = || Record::empty(&op.after.address());
+        let after = op.before.clone().unwrap_or_else(removed);
+        (shared.hooks.changed)(OutsideChange::new(Some(&op.after), &after));
     }
 }
 

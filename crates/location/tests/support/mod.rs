@@ -84,6 +84,6 @@ pub(crate) fn open(path: &Path, options: DiskOptions) -> (DiskStore, Outcomes) {
             let _ = sender.try_send((ticket, outcome.is_ok()));
         })
     });
-    let hooks = Hooks { done, committed: Box::new(|_| {}), usable: Box::new(|_| {}) };
+    let hooks = Hooks { done, ..Hooks::default() };
     (DiskStore::open(path, options, hooks).unwrap(), outcomes)
 }
