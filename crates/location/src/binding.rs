@@ -1,7 +1,7 @@
 //! One binding: a Contact, the REGISTER that set it and its expiry (RFC 3261 10.3, RFC 3327 5.3, RFC 5626 6).
 //!
 //! Defines what is stored of a binding. A `Binding` is a view: its text borrows from a record or from a request, so it is
-//! cheap to create and to copy. Must not contain rules (see `record.rs`) or the layout (see `layout.rs`).
+//! cheap to create and to copy. Must not contain rules (see `apply.rs`) or the layout (see `layout.rs`).
 
 use std::fmt;
 

@@ -2,7 +2,7 @@
 //!
 //! Implements RFC 3261 10.3 step 6, and step 7 for each Contact: equality, order, refresh; which flow replaces which (RFC
 //! 5626 6); and the time from which a phone's temporary GRUUs are valid (RFC 5627 5.1). All or nothing, limits and the
-//! granted time are decided in `record.rs`.
+//! granted time are decided in `apply.rs`.
 
 use std::cell::OnceCell;
 
@@ -375,4 +375,4 @@ impl<'a> ContactUri<'a> {
 }
 
 /// Maximum of tombstones of one record, so that a device that registers and removes in a loop does not make it grow.
-pub(crate) const MAX_TOMBSTONES: usize = 32;
+const MAX_TOMBSTONES: usize = 32;

@@ -31,8 +31,8 @@
 //! ```
 
 mod aor;
+mod apply;
 mod binding;
-mod bindings;
 mod change;
 mod draft;
 mod flow;
@@ -45,11 +45,11 @@ mod time;
 mod version;
 
 pub use aor::Aor;
+pub use apply::Applied;
 pub use binding::{Binding, End, MAX_TEXT};
-pub use bindings::{Bindings, BindingsIter, Record};
 pub use change::{Ask, Change, ContactChange, Limits, Refusal, WhenFull};
 pub use flow::{ConnectionId, Flow, FlowId, Node, NodeFlow};
-pub use record::Applied;
+pub use record::{Bindings, BindingsIter, Record};
 #[cfg(feature = "disk")]
 pub use store::{AnyStore, Changed, CommitReport, DiskOptions, DiskStore, Done, Hooks, OutsideChange, Usable, backup};
 pub use store::{Commit, Counts, MemoryStore, Store, StoreError, Ticket};

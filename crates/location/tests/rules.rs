@@ -1,5 +1,5 @@
 //! Registration rules beyond RFC 3261 10.3: flows, displacement of bindings, jitter of the granted time, validity of
-//! temporary GRUUs. The rules of 10.3 itself are tested in `src/record.rs`.
+//! temporary GRUUs. `register.rs` tests the rules of 10.3.
 
 #![allow(clippy::indexing_slicing, clippy::panic, reason = "test code outside of test functions")]
 

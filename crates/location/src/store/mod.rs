@@ -32,6 +32,8 @@ mod journal;
 #[cfg(feature = "disk")]
 mod queue;
 #[cfg(feature = "disk")]
+mod setup;
+#[cfg(feature = "disk")]
 mod snapshot;
 #[cfg(feature = "disk")]
 mod wal;
