@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
 use location::{
-    Aor, Applied, Ask, Change, Commit, ContactChange, DiskOptions, DiskStore, Flow, Hooks, Limits, MemoryStore, Record,
-    Store, StoreError, Ticket, Wall,
+    Aor, Applied, Change, Commit, ContactChange, DiskOptions, DiskStore, Flow, Hooks, Limits, MemoryStore, Operation,
+    Record, Store, StoreError, Ticket, Wall,
 };
 use parking_lot::Mutex;
 
@@ -231,7 +231,7 @@ fn register(store: &dyn Store, phone: &Phone, aor: &Aor, cseq: u32, ticket: Tick
         flow,
         path: b"",
         user_agent: phone.user_agent.as_bytes(),
-        ask: Ask::Update([contact].into_iter().collect()),
+        operation: Operation::Update([contact].into_iter().collect()),
     };
     loop {
         let old = store.load(aor).unwrap_or_else(|| Record::empty(aor));

@@ -6,7 +6,7 @@
 
 use smallvec::SmallVec;
 
-use crate::change::{Ask, Change, ContactChange, Limits, Refusal, WhenFull};
+use crate::change::{Change, ContactChange, Limits, Operation, Refusal, WhenFull};
 use crate::draft::{Draft, Identity};
 use crate::{Flow, Record, Wall};
 
@@ -39,7 +39,7 @@ impl Applied {
 }
 
 impl Record {
-    /// Apply one REGISTER, RFC 3261 10.3.
+    /// Applies one REGISTER (RFC 3261 10.3).
     ///
     /// - A Contact with instance and reg-id is a flow: it refers to the binding with the same two, whatever its URI (RFC 5626
     ///   6). Any other Contact refers to the binding with an equal URI that is not a flow; with `expires` 0 to flows too.
@@ -75,13 +75,13 @@ impl Record {
     ) -> Result<Applied, Refusal> {
         let mut draft = Draft::new(now);
         draft.load(self);
-        let displaced = match &change.ask {
-            Ask::Query => return Ok(Applied::Unchanged),
-            Ask::RemoveAll => {
+        let displaced = match &change.operation {
+            Operation::Query => return Ok(Applied::Unchanged),
+            Operation::RemoveAll => {
                 draft.remove_all(change)?;
                 false
             }
-            Ask::Update(contacts) => update(&mut draft, change, contacts, limits, is_closed)?,
+            Operation::Update(contacts) => update(&mut draft, change, contacts, limits, is_closed)?,
         };
         if !draft.changed {
             return Ok(Applied::Unchanged);
@@ -107,19 +107,19 @@ fn update<'a>(
     if contacts.len() > limits.max_request_contacts {
         return Err(Refusal::TooManyContacts { max: limits.max_request_contacts });
     }
-    let asked: SmallVec<[Identity<'_>; 2]> = contacts.iter().map(Identity::from_contact).collect();
-    for (at, (contact, identity)) in contacts.iter().zip(&asked).enumerate() {
+    let identities: SmallVec<[Identity<'_>; 2]> = contacts.iter().map(Identity::from_contact).collect();
+    for (at, (contact, identity)) in contacts.iter().zip(&identities).enumerate() {
         let granted = grant(contact.expires, change.transaction, limits)?;
-        let is_set_too =
+        let sets_moved_flow =
             |other: &(&ContactChange<'_>, &Identity<'_>)| other.0.expires != Some(0) && moves(identity, other.1);
-        if granted == 0 && contacts.iter().zip(&asked).any(|other| is_set_too(&other)) {
+        if granted == 0 && contacts.iter().zip(&identities).any(|other| sets_moved_flow(&other)) {
             // The request moves the flow from this URI to another one, which replaces its binding.
             continue;
         }
-        let counts_instead = |(later, other): (&ContactChange<'_>, &Identity<'_>)| {
+        let replaces_it = |(later, other): (&ContactChange<'_>, &Identity<'_>)| {
             other.equals(identity) && !(later.expires == Some(0) && moves(other, identity))
         };
-        if contacts.iter().zip(&asked).skip(at + 1).any(counts_instead) {
+        if contacts.iter().zip(&identities).skip(at + 1).any(replaces_it) {
             continue;
         }
         if granted == 0 {
@@ -129,12 +129,12 @@ fn update<'a>(
         }
     }
     // A request that adds no binding is not refused because the limit was lowered.
-    let most = limits.max_contacts.max(draft.live_before());
-    let displaced = draft.live() > most;
+    let max = limits.max_contacts.max(draft.live_before());
+    let displaced = draft.live() > max;
     if displaced {
         draft.displace_stale(limits.max_contacts, change, is_closed);
     }
-    if draft.live() > most
+    if draft.live() > max
         && (limits.when_full == WhenFull::Refuse || !draft.displace_oldest(limits.max_contacts, change))
     {
         return Err(Refusal::TooManyContacts { max: limits.max_contacts });
@@ -149,12 +149,12 @@ fn moves(one: &Identity<'_>, other: &Identity<'_>) -> bool {
 }
 
 // RFC 3261 10.3 steps 6 and 7: only a time shorter than an hour may be refused as too brief.
-fn grant(asked: Option<u32>, transaction: u64, limits: &Limits) -> Result<u32, Refusal> {
-    match asked {
+fn grant(requested: Option<u32>, transaction: u64, limits: &Limits) -> Result<u32, Refusal> {
+    match requested {
         Some(0) => Ok(0),
-        Some(asked) if asked < limits.min_expires && asked < HOUR => Err(Refusal::TooBrief { min: limits.min_expires }),
-        asked => {
-            let granted = asked.unwrap_or(limits.default_expires).min(limits.max_expires).max(1);
+        Some(secs) if secs < limits.min_expires && secs < HOUR => Err(Refusal::TooBrief { min: limits.min_expires }),
+        requested => {
+            let granted = requested.unwrap_or(limits.default_expires).min(limits.max_expires).max(1);
             Ok(shorten(granted, transaction, limits.jitter).max(limits.min_expires.min(granted)))
         }
     }
@@ -162,8 +162,8 @@ fn grant(asked: Option<u32>, transaction: u64, limits: &Limits) -> Result<u32, R
 
 /// Shortens by a share of up to `percent`, chosen by the transaction, which is a hash.
 fn shorten(seconds: u32, transaction: u64, percent: u8) -> u32 {
-    let most = u64::from(seconds) * u64::from(percent.min(100)) / 100;
-    let share = (u128::from(most + 1) * u128::from(transaction)) >> 64;
+    let max = u64::from(seconds) * u64::from(percent.min(100)) / 100;
+    let share = (u128::from(max + 1) * u128::from(transaction)) >> 64;
     seconds - u32::try_from(share).unwrap_or(seconds)
 }
 

@@ -11,7 +11,8 @@ use crate::change::{Change, ContactChange, Refusal};
 use crate::time::TOMBSTONE_MILLIS;
 use crate::{Flow, Wall};
 
-/// Maximum of octets of all text of one binding, whatever [`Limits`](crate::Limits) say: the layout has no room for more.
+/// Maximum of octets of all text of one binding. [`Limits`](crate::Limits) cannot raise it, because the layout has no room
+/// for more.
 pub const MAX_TEXT: usize = 8 * 1024;
 
 /// A Contact URI bound to an address of record, with what is needed to reach it and to check the next REGISTER.
@@ -183,7 +184,7 @@ impl<'a> Binding<'a> {
         Self { since: if is_same_call_id { old.since } else { self.since }, ..self }
     }
 
-    /// The tombstone of this binding, which has expired: it stays so if the clock is set back.
+    /// The tombstone of this expired binding. It does not become live again if the clock is set back.
     pub(crate) fn expired_tombstone(self) -> Self {
         Self { removed: true, ..self }
     }

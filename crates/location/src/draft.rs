@@ -187,17 +187,17 @@ impl<'a> Draft<'a> {
         let now = self.now;
         let own = || self.existing.iter().map(|entry| &entry.old).filter(|old| old.instance() == Some(instance));
         let live = || own().filter(|old| old.is_live(now));
-        let rivals = live().filter(|old| contact.reg_id.is_none() || old.reg_id() == contact.reg_id);
-        let newest = rivals.max_by_key(|old| old.registered_at());
+        let same_flow = live().filter(|old| contact.reg_id.is_none() || old.reg_id() == contact.reg_id);
+        let newest = same_flow.max_by_key(|old| old.registered_at());
         let is_same_call_id = newest.is_none_or(|newest| newest.call_id() == change.call_id);
-        let so_far = live().map(Binding::since).max();
-        if let Some(so_far) = so_far.filter(|_| is_same_call_id) {
-            return so_far;
+        let current = live().map(Binding::since).max();
+        if let Some(current) = current.filter(|_| is_same_call_id) {
+            return current;
         }
         // Later than any time used before, even if the clock was set back.
         let last = own().map(|old| old.registered_at().max(old.since())).max();
         let since = last.map_or(now, |last| now.max(last.plus_millis(1)));
-        self.reset_instances.extend(so_far.map(|_| (instance, since)));
+        self.reset_instances.extend(current.map(|_| (instance, since)));
         since
     }
 

@@ -6,7 +6,7 @@
 //! from.
 //!
 //! ```
-//! use location::{Aor, Applied, Ask, Change, Commit, ContactChange, Flow, FlowId, Limits, MemoryStore, Record, Store, Ticket, Wall};
+//! use location::{Aor, Applied, Operation, Change, Commit, ContactChange, Flow, FlowId, Limits, MemoryStore, Record, Store, Ticket, Wall};
 //! use smallvec::smallvec;
 //!
 //! let store = MemoryStore::new();
@@ -18,7 +18,7 @@
 //! };
 //! let change = Change {
 //!     call_id: b"1@192.0.2.7", cseq: 1, transaction: 7, flow, path: b"", user_agent: b"",
-//!     ask: Ask::Update(smallvec![contact]),
+//!     operation: Operation::Update(smallvec![contact]),
 //! };
 //!
 //! let old = store.load(&aor).unwrap_or_else(|| Record::empty(&aor));
@@ -47,7 +47,7 @@ mod version;
 pub use aor::Aor;
 pub use apply::Applied;
 pub use binding::{Binding, End, MAX_TEXT};
-pub use change::{Ask, Change, ContactChange, Limits, Refusal, WhenFull};
+pub use change::{Change, ContactChange, Limits, Operation, Refusal, WhenFull};
 pub use flow::{ConnectionId, Flow, FlowId, Node, NodeFlow};
 pub use record::{Bindings, BindingsIter, Record};
 #[cfg(feature = "disk")]

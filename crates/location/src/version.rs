@@ -11,7 +11,7 @@ use std::num::NonZeroU64;
 pub struct Version(NonZeroU64);
 
 impl Version {
-    /// The version with this number; `None` for 0, which stands for a record that no store contains.
+    /// The version with this number; `None` for 0, the number of a record that no store contains.
     pub(crate) const fn new(number: u64) -> Option<Self> {
         match NonZeroU64::new(number) {
             Some(number) => Some(Self(number)),

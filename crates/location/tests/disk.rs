@@ -52,7 +52,7 @@ fn a_restart_keeps_live_bindings() {
     }
     assert!(matches!(commit(&store, &aor(3), 2, &[(A, 0)], NOW, 1), Commit::Pending));
     store.close();
-    assert!(outcomes.try_iter().all(|(_, safe)| safe));
+    assert!(outcomes.try_iter().all(|(_, is_durable)| is_durable));
 
     let later = NOW.plus_secs(600);
     let (store, _) = open(&path, DiskOptions::new(later));
@@ -233,16 +233,16 @@ fn damage_at_runtime_is_noticed_by_the_next_change() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("location");
     let (store, outcomes) = open(&path, options());
-    let safe = |number, cseq| {
+    let is_durable = |number, cseq| {
         let agent = "x".repeat(6_000);
         let old = support::load(&store, &aor(number));
         let record = support::register_by(&old, cseq, &[(A, 600)], NOW, &agent);
         assert!(matches!(store.commit(old.version(), record, ticket(1)), Commit::Pending));
         outcomes.recv().unwrap().1
     };
-    assert!(safe(0, 1) && safe(1, 1));
+    assert!(is_durable(0, 1) && is_durable(1, 1));
     execute_sql(&path, "UPDATE journal SET records = substr(records, 1, 3000) WHERE id = 1");
-    assert!(!safe(1, 2));
+    assert!(!is_durable(1, 2));
     assert_eq!(live(&store, &aor(0), NOW), [(A.to_owned(), 600)]);
     drop(store);
     assert_eq!(open_error(&path), StoreError::Corrupt { path });
@@ -299,17 +299,17 @@ fn a_backup_is_taken_while_phones_register() {
     let folder = tempfile::tempdir().unwrap();
     let (path, copy) = (folder.path().join("location"), folder.path().join("copy"));
     let (store, outcomes) = open(&path, options());
-    let safe = |first: u32| {
+    let register_500 = |first: u32| {
         let numbers = first..first + 500;
         numbers.clone().for_each(|number| {
             assert!(matches!(commit(&store, &aor(number), 1, &[(A, 600)], NOW, 1), Commit::Pending));
         });
-        assert!(outcomes.iter().take(numbers.len()).all(|(_, safe)| safe));
+        assert!(outcomes.iter().take(numbers.len()).all(|(_, is_durable)| is_durable));
     };
-    safe(0);
+    register_500(0);
     thread::scope(|scope| {
         let backup = scope.spawn(|| backup(&path, &copy));
-        (1..10).for_each(|turn| safe(500 * turn));
+        (1..10).for_each(|turn| register_500(500 * turn));
         assert_eq!(backup.join().unwrap(), Ok(()));
     });
     let exists = StoreError::Io { path: copy.clone(), kind: ErrorKind::AlreadyExists };

@@ -3,7 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code outside of test functions")]
 
-use location::{Applied, Ask, Binding, Change, ContactChange, Flow, FlowId, Limits, MAX_TEXT, Record, Refusal, Wall};
+use location::{
+    Applied, Binding, Change, ContactChange, Flow, FlowId, Limits, MAX_TEXT, Operation, Record, Refusal, Wall,
+};
 
 const LIMITS: Limits = Limits { max_contacts: 3, ..Limits::DEFAULT };
 
@@ -15,11 +17,11 @@ fn flow() -> Flow {
     Flow { transport: parser::Transport::Udp, remote, local, id: FlowId::None }
 }
 
-fn change<'a>(call_id: &'a str, cseq: u32, ask: Ask<'a>) -> Change<'a> {
+fn change<'a>(call_id: &'a str, cseq: u32, operation: Operation<'a>) -> Change<'a> {
     // Each Call-ID and CSeq has its own transaction, unless a test sets another.
     let transaction = u64::from(cseq) << 8 | call_id.len() as u64;
     let call_id = call_id.as_bytes();
-    Change { call_id, cseq, transaction, flow: flow(), path: b"<sip:edge>", user_agent: b"phone", ask }
+    Change { call_id, cseq, transaction, flow: flow(), path: b"<sip:edge>", user_agent: b"phone", operation }
 }
 
 fn contact<'a>(&(uri, expires): &Asked<'a>) -> ContactChange<'a> {
@@ -28,7 +30,7 @@ fn contact<'a>(&(uri, expires): &Asked<'a>) -> ContactChange<'a> {
 }
 
 fn update<'a>(call_id: &'a str, cseq: u32, contacts: &[Asked<'a>]) -> Change<'a> {
-    change(call_id, cseq, Ask::Update(contacts.iter().map(contact).collect()))
+    change(call_id, cseq, Operation::Update(contacts.iter().map(contact).collect()))
 }
 
 fn apply(record: &Record, change: &Change<'_>, now: u64) -> Record {
@@ -69,7 +71,7 @@ fn a_binding_keeps_the_values_of_its_register() {
     // checklist 146
     let mut asked = contact(&(A, Some(600)));
     (asked.instance, asked.reg_id, asked.q) = (Some(&b"<urn:uuid:1>"[..]), Some(1), Some(1500));
-    let record = apply(&Record::default(), &change("x", 7, Ask::Update([asked].into_iter().collect())), 1_000);
+    let record = apply(&Record::default(), &change("x", 7, Operation::Update([asked].into_iter().collect())), 1_000);
     let binding = record.live(Wall(1_000)).next().unwrap();
     assert_eq!((binding.contact(), binding.params()), (A.as_bytes(), &b";a=b"[..]));
     assert_eq!((binding.call_id(), binding.cseq(), binding.transaction()), (&b"x"[..], 7, 7 << 8 | 1));
@@ -199,15 +201,15 @@ fn the_last_of_equal_contacts_in_a_request_is_used() {
 fn a_query_changes_nothing() {
     // checklist 11
     let record = apply(&Record::default(), &update("x", 1, &[(A, Some(600))]), 0);
-    unchanged(&record, &change("x", 1, Ask::Query), 10);
-    unchanged(&record, &change("x", 0, Ask::Query), 10);
-    unchanged(&Record::default(), &change("x", 0, Ask::Query), 10);
+    unchanged(&record, &change("x", 1, Operation::Query), 10);
+    unchanged(&record, &change("x", 0, Operation::Query), 10);
+    unchanged(&Record::default(), &change("x", 0, Operation::Query), 10);
 }
 
 #[test]
 fn removing_an_unknown_binding_changes_nothing() {
     unchanged(&Record::default(), &update("x", 1, &[(A, Some(0))]), 0);
-    unchanged(&Record::default(), &change("x", 1, Ask::RemoveAll), 0);
+    unchanged(&Record::default(), &change("x", 1, Operation::RemoveAll), 0);
 }
 
 #[test]
@@ -219,7 +221,7 @@ fn a_removed_binding_is_not_live() {
 }
 
 #[test]
-fn a_late_copy_does_not_restore_a_removed_binding() {
+fn a_late_retransmission_does_not_restore_a_removed_binding() {
     // checklist 19
     let record = apply(&Record::default(), &update("x", 1, &[(A, Some(600))]), 0);
     for remover in ["x", "other"] {
@@ -238,7 +240,7 @@ fn a_late_copy_does_not_restore_a_removed_binding() {
 }
 
 #[test]
-fn a_late_copy_of_a_removal_does_not_remove_again() {
+fn a_late_retransmission_of_a_removal_removes_nothing() {
     let record = apply(&Record::default(), &update("x", 1, &[(A, Some(600))]), 0);
     let record = apply(&record, &update("x", 2, &[(A, Some(0))]), 10);
     let record = apply(&record, &update("other", 1, &[(A, Some(900))]), 20);
@@ -257,15 +259,15 @@ fn the_removal_of_all_bindings_follows_the_cseq_order() {
     // checklist 13
     let record = apply(&Record::default(), &update("x", 5, &[(A, Some(600)), (B, Some(600))]), 0);
     let record = apply(&record, &update("y", 1, &[(C, Some(600))]), 0);
-    refused(&record, &change("x", 4, Ask::RemoveAll), 0, Refusal::OutOfOrder);
-    let reused = Change { transaction: 99, ..change("x", 5, Ask::RemoveAll) };
+    refused(&record, &change("x", 4, Operation::RemoveAll), 0, Refusal::OutOfOrder);
+    let reused = Change { transaction: 99, ..change("x", 5, Operation::RemoveAll) };
     refused(&record, &reused, 0, Refusal::Merged);
-    assert_eq!(live(&apply(&record, &change("other", 1, Ask::RemoveAll), 0), 0), []);
-    let gone = apply(&record, &change("x", 6, Ask::RemoveAll), 0);
+    assert_eq!(live(&apply(&record, &change("other", 1, Operation::RemoveAll), 0), 0), []);
+    let gone = apply(&record, &change("x", 6, Operation::RemoveAll), 0);
     assert_eq!(live(&gone, 0), []);
     // A retransmission does not remove what was added since.
     let gone = apply(&gone, &update("z", 1, &[(D, Some(600))]), 10);
-    unchanged(&gone, &change("x", 6, Ask::RemoveAll), 20);
+    unchanged(&gone, &change("x", 6, Operation::RemoveAll), 20);
     assert_eq!(live(&gone, 20), one(D, 600));
 }
 

@@ -15,7 +15,7 @@ use super::file::File;
 use super::journal::{self, Entry, RowError};
 use super::map::Map;
 use super::queue::{PushError, Queue};
-use super::writer::{self, Journal, Op, Shared, row_tag};
+use super::writer::{self, Journal, QueuedChange, Shared, row_tag};
 use super::{Commit, Counts, Hooks, SWEEP_MAX, Store, StoreError, Ticket};
 use crate::{Aor, Record, Version, Wall, format1};
 
@@ -129,7 +129,7 @@ impl Store for DiskStore {
         let _guard = self.shared.undo_lock.read();
         // Queued under the shard's lock, so that the queue has the order of the changes in memory.
         self.shared.map.swap(expected, record, |before, after| {
-            match self.shared.queue.push(Op { before: before.cloned(), after: after.clone(), ticket }) {
+            match self.shared.queue.push(QueuedChange { before: before.cloned(), after: after.clone(), ticket }) {
                 Ok(()) => Commit::Pending,
                 Err(PushError::Full) => Commit::Full,
                 Err(PushError::Closed) => Commit::Failed(StoreError::Closed),
@@ -228,7 +228,7 @@ mod tests {
     use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
     use super::*;
-    use crate::{Applied, Ask, Change, ContactChange, Flow, Limits, OutsideChange};
+    use crate::{Applied, Change, ContactChange, Flow, Limits, Operation, OutsideChange};
 
     const NOW: Wall = Wall(1_000_000);
 
@@ -284,7 +284,7 @@ mod tests {
             flow: Flow { transport: parser::Transport::Udp, remote: address, local: address, id: crate::FlowId::None },
             path: b"",
             user_agent: agent,
-            ask: Ask::Update(
+            operation: Operation::Update(
                 [b"sip:1@h", b"sip:2@h", b"sip:3@h", b"sip:4@h"].iter().map(|uri| contact(*uri)).collect(),
             ),
         };

@@ -44,7 +44,7 @@ struct SweepEntry {
     tag: Tag,
 }
 
-/// A hash that stands for an address of record. Two addresses may have the same tag, which is rare.
+/// A hash of an address of record. Two addresses may have the same tag, which is rare.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Tag(u32);
 
@@ -215,8 +215,8 @@ impl Map {
                 if entry.second < before.due() {
                     shard.sweep_queue.push(Reverse(entry));
                 } else {
-                    // A refresh expires later than the old record: its existing entry comes too early and is queued again
-                    // then.
+                    // A refreshed record expires later than the old one. The sweep visits the existing entry too early and
+                    // queues it again then.
                     record.meta().set_due(before.due());
                 }
                 *slot.get_mut() = record;

@@ -1,7 +1,7 @@
 //! The [`Store`] trait and its implementations.
 //!
 //! Defines what callers may expect of a store: reads from memory, compare and swap. Must not know registration rules. To add
-//! a store: one file here, one variant in `AnyStore`, one line in `tests/battery/main.rs`. Everything that accesses files
+//! a store: one file here, one variant in `AnyStore`, one line in `tests/store_contract/main.rs`. Everything that accesses files
 //! needs the feature `disk`, so that the proxy crate can use the rules without it.
 //!
 //! A store that several servers share keeps all records in memory too. It answers a commit with [`Commit::Pending`] and
@@ -74,7 +74,7 @@ pub trait Store: Send + Sync {
     fn list(&self, visit: &mut dyn FnMut(&Record));
 }
 
-/// Identifies a commit in [`Hooks::done`]: passed back unchanged.
+/// Identifies a commit: [`Hooks::done`] receives it unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Ticket {
     /// The number of the worker.
@@ -90,7 +90,7 @@ pub enum Commit {
     Done,
     /// The record has changed meanwhile: load and apply again.
     Conflict,
-    /// Stored in memory; [`Hooks::done`] will tell whether it is durable. Answer only after that.
+    /// Stored in memory; [`Hooks::done`] reports whether it is durable. Answer only after that.
     Pending,
     /// The queue to the disk is full; nothing was changed. Answer 503.
     Full,

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use location::{
-    Aor, Applied, Ask, Change, Commit, ContactChange, DiskOptions, DiskStore, Flow, Hooks, Limits, Record, Store,
+    Aor, Applied, Change, Commit, ContactChange, DiskOptions, DiskStore, Flow, Hooks, Limits, Operation, Record, Store,
     StoreError, Ticket, Wall,
 };
 
@@ -51,7 +51,7 @@ pub(crate) fn register_by(old: &Record, cseq: u32, contacts: &[(&str, u32)], now
         flow: flow(),
         path: b"",
         user_agent: agent.as_bytes(),
-        ask: Ask::Update(asked.collect()),
+        operation: Operation::Update(asked.collect()),
     };
     match old.apply(&change, now, &LIMITS) {
         Ok(Applied::Changed { record, .. }) => record,

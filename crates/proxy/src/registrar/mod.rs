@@ -6,7 +6,7 @@ mod answer;
 mod change;
 mod outbound;
 
-use location::{Aor, Applied, Ask, Flow, Record, Refusal, Version};
+use location::{Aor, Applied, Flow, Operation, Record, Refusal, Version};
 
 use crate::amplification::{self, Fitted};
 use crate::clock::Now;
@@ -101,14 +101,14 @@ impl PendingRegister {
         let expected = old.version();
         let path = change::read_path(&self.request, settings)?;
         let change = change::read_change(&self.request, &path, (&self.aor, gruus), settings)?;
-        let outcome = match &change.ask {
-            Ask::Query => Registration::Queried,
-            Ask::Update(contacts) if contacts.iter().any(|contact| contact.expires != Some(0)) => {
+        let outcome = match &change.operation {
+            Operation::Query => Registration::Queried,
+            Operation::Update(contacts) if contacts.iter().any(|contact| contact.expires != Some(0)) => {
                 Registration::Registered
             }
-            Ask::RemoveAll | Ask::Update(_) => Registration::Unregistered,
+            Operation::RemoveAll | Operation::Update(_) => Registration::Unregistered,
         };
-        let outbound = outbound::is_asked(&self.request, &change.ask);
+        let outbound = outbound::is_asked(&self.request, &change.operation);
         let flow_timer = outbound::flow_timer(&self.request, &settings.registrar).filter(|_| outbound);
         let is_gone = |flow: &Flow| {
             let is_open = || flow.id.connection().is_some_and(|it| connections.is_open(it));

@@ -88,13 +88,14 @@ fn send(inbox: &mpsc::Sender<Inbound>, message: CoreMessage) {
 
 #[cfg(test)]
 mod tests {
-    use location::{Aor, Applied, Ask, Change, ContactChange, Limits, Record};
+    use location::{Aor, Applied, Change, ContactChange, Limits, Operation, Record};
 
     use super::*;
 
     fn registered(aor: &Aor) -> Record {
         let contact = ContactChange::plain(b"sip:bob@192.0.2.7", 3600);
-        let change = Change { call_id: b"1", ..Change::administrative(Ask::Update([contact].into_iter().collect())) };
+        let change =
+            Change { call_id: b"1", ..Change::administrative(Operation::Update([contact].into_iter().collect())) };
         match Record::empty(aor).apply(&change, clock::wall(), &Limits::DEFAULT) {
             Ok(Applied::Changed { record, .. }) => record,
             other => panic!("{other:?}"),
