@@ -247,7 +247,7 @@ impl Network {
             Question::Load(aor) => Answer::Loaded(self.store.load(&aor)),
             Question::Commit { .. } if how & 3 == 2 => Answer::Conflict,
             Question::Commit { expected, record } => {
-                match self.store.commit(expected.as_ref(), record, Ticket { worker: 0, id: 0 }) {
+                match self.store.commit(expected, record, Ticket { worker: 0, id: 0 }) {
                     Commit::Done => Answer::Committed,
                     Commit::Conflict => Answer::Conflict,
                     _ => Answer::Failed,

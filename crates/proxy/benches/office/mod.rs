@@ -127,13 +127,11 @@ impl Office {
 fn answer(store: &MemoryStore, question: Question) -> Answer {
     match question {
         Question::Load(aor) => Answer::Loaded(store.load(&aor)),
-        Question::Commit { expected, record } => {
-            match store.commit(expected.as_ref(), record, Ticket { worker: 0, id: 0 }) {
-                Commit::Done => Answer::Committed,
-                Commit::Conflict => Answer::Conflict,
-                Commit::Pending | Commit::Full | Commit::Failed(_) => Answer::Failed,
-            }
-        }
+        Question::Commit { expected, record } => match store.commit(expected, record, Ticket { worker: 0, id: 0 }) {
+            Commit::Done => Answer::Committed,
+            Commit::Conflict => Answer::Conflict,
+            Commit::Pending | Commit::Full | Commit::Failed(_) => Answer::Failed,
+        },
         Question::Resolve(_) => Answer::Failed,
     }
 }
