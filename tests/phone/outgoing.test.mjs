@@ -136,6 +136,17 @@ test("a call is cancelled as soon as a provisional response has arrived", async 
   await bench.expectNothing();
 });
 
+test("a cancelled call that gets no final response is over after 32 seconds", async () => {
+  const { bench, call, invite } = await calling();
+  await bench.respond(invite, 180, { tag: "bob", headers: [CONTACT] });
+  call.hangUp();
+  await bench.expect("CANCEL");
+  await bench.respond(invite, 180, { tag: "bob", headers: [CONTACT] });
+  await bench.clock.advance(32_000);
+  await bench.respond(invite, 200, { tag: "bob", headers: [CONTACT], body: SDP });
+  await bench.expectNothing();
+});
+
 test("a call that is cancelled while the password is asked for is not repeated", async () => {
   const { bench, call, invite } = await calling();
   call.hangUp();

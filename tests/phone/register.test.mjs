@@ -139,7 +139,7 @@ test("a response without this phone's binding is no registration", async () => {
 
 test("a connection that breaks is opened and registered again, each time later", async () => {
   const bench = new Bench();
-  await bench.registered();
+  const first = await bench.registered();
   bench.socket.fail();
   assert.deepEqual(bench.state, { kind: "waiting", text: "The connection to the server is lost.", retryIn: 1_000 });
   for (const wait of [1_000, 2_000, 4_000]) {
@@ -151,6 +151,7 @@ test("a connection that breaks is opened and registered again, each time later",
   await bench.clock.advance(8_000);
   bench.reopen();
   const again = await bench.expect("REGISTER");
+  assert.notEqual(again.callId, first.callId);
   await bench.respond(again, 200, accepted(again));
   assert.equal(bench.state.kind, "registered");
 });

@@ -211,6 +211,7 @@ export class OutgoingCall extends Call {
       `${invite.cseq.number} CANCEL`,
     );
     this.agent.transactions.start(cancel, { onResponse() {}, onFailure() {} });
+    this.agent.transactions.limit(invite);
   }
 
   leave() {

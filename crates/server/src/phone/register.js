@@ -25,7 +25,7 @@ const REMOVE_TIMEOUT = 1_500;
 
 export class Registration {
   #sequence = 0;
-  #callId = `${hex(12)}`;
+  #callId = "";
   #tag = newTag();
   #timer = null;
   #failures = 0;
@@ -41,6 +41,9 @@ export class Registration {
   /** The connection is open: RFC 5626 4.2.1 binds the registration to it. */
   connected() {
     this.#failures = 0;
+    // A challenge may have been lost with the connection before. A server could conclude from it that the phone with
+    // this Call-ID cannot answer SHA-256, and offer it MD5 alone. So each connection has a Call-ID of its own.
+    this.#callId = hex(12);
     this.#register();
   }
 

@@ -43,13 +43,30 @@ export class Transactions {
    */
   start(request, handlers) {
     const key = clientKey(request);
-    const entry = { request, handlers, isInvite: request.method === "INVITE", accepted: false, timer: null };
+    const entry = {
+      request,
+      handlers,
+      isInvite: request.method === "INVITE",
+      accepted: false,
+      isLimited: false,
+      timer: null,
+    };
     this.#clients.set(key, entry);
     entry.timer = this.clock.after(TRANSACTION_TIMEOUT, () => {
       this.#clients.delete(key);
       handlers.onFailure("timeout");
     });
     if (!this.send(request)) this.#failLater(key, entry);
+  }
+
+  /** RFC 3261 9.1: an INVITE that was cancelled is over after this time, also without a final response. */
+  limit(invite) {
+    const key = clientKey(invite);
+    const entry = this.#clients.get(key);
+    if (!entry || entry.accepted) return;
+    this.clock.cancel(entry.timer);
+    entry.timer = this.clock.after(TRANSACTION_TIMEOUT, () => this.#clients.delete(key));
+    entry.isLimited = true;
   }
 
   // The caller of `start` gets its failure after `start` has returned, as for every other failure.
@@ -91,7 +108,7 @@ export class Transactions {
     else if (isSuccess && !entry.accepted) this.#accept(key, entry);
     else if (isFinal && !isSuccess) this.#reject(key, entry, response);
     // RFC 3261 17.1.1.2: after a provisional response, only Timer C of the proxies limits an INVITE.
-    else if (!isFinal && entry.isInvite) this.clock.cancel(entry.timer);
+    else if (!isFinal && entry.isInvite && !entry.isLimited) this.clock.cancel(entry.timer);
     entry.handlers.onResponse(response);
   }
 
