@@ -93,7 +93,7 @@ test("a call is declined", async () => {
   assert.equal(call.ending.text, "You have declined the call.");
 });
 
-test("a caller who gives up is a missed call; another phone's answer is not", async () => {
+test("a cancelled call is a missed call, unless another phone has answered", async () => {
   const state = await ringing();
   const { bench, call, invite } = state;
   await bench.receive(from(state, "CANCEL", { sequence: 1, branch: invite.via.branch }));

@@ -294,6 +294,16 @@ test("an INVITE without an offer gets one, and the answer is in its ACK", async 
   assert.deepEqual([bench.media[0].log.at(-1), call.isHeld], [["accept", HOLD], true]);
 });
 
+test("an offer that arrives just before the call ends is answered", async () => {
+  const bench = new Bench();
+  await bench.registered();
+  const { call, peer } = await bench.answeredByBob();
+  bench.socket.receive(`${peer.request("INVITE", { body: HOLD })}`);
+  call.hangUp();
+  await bench.expect(487);
+  await bench.expect("BYE");
+});
+
 test("an offer that the browser cannot use does not end the call", async () => {
   const bench = new Bench();
   await bench.registered();

@@ -100,15 +100,15 @@ export class Agent {
   }
 
   /** Sends a request that needs no credentials, or for which there is no time. */
-  sendNow(request, handlers = { onResponse() {}, onFailure() {} }) {
+  sendNow(request) {
     this.prepare(request);
-    this.transactions.start(request, handlers);
+    this.transactions.start(request, { onResponse() {}, onFailure() {} });
   }
 
-  /** Adds the headers that every request has; `branch` if the transaction exists already. */
-  prepare(request, branch = newBranch()) {
+  /** Adds the headers that every request has. */
+  prepare(request) {
     request.remove("via");
-    request.headers.unshift(["via", `SIP/2.0/${this.connection.transport} ${this.host};branch=${branch}`]);
+    request.headers.unshift(["via", `SIP/2.0/${this.connection.transport} ${this.host};branch=${newBranch()}`]);
     return request.set("max-forwards", 70).set("user-agent", USER_AGENT);
   }
 

@@ -5,11 +5,11 @@
 
 import { shortAddress } from "./address.js";
 import { isHold } from "./media.js";
-import { Message } from "./message.js";
 import { NO_SOUND, SOUND_LOST, mediaProblem } from "./reasons.js";
 import { T1, T2, TRANSACTION_TIMEOUT } from "./transaction.js";
 
-const SDP = "application/sdp";
+/** The content type of session descriptions (RFC 8866). */
+export const SDP = "application/sdp";
 const MAX_TONES = 64;
 
 /**
@@ -30,7 +30,7 @@ export class Call {
   ending = null;
   /** @type {import("./dialog.js").Dialog | null} */
   dialog = null;
-  /** Who has made an offer that is not answered yet. @type {"local" | "remote" | null} */
+  /** The side whose offer is not answered yet. @type {"local" | "remote" | null} */
   offer = null;
   /** The 2xx that is sent until its ACK arrives. */
   #unacknowledged = null;
@@ -158,9 +158,11 @@ export class Call {
       description = request.body === "" ? await this.media.offer() : await this.media.answer(request.body);
     } catch {
       this.offer = null;
+      if (this.state === "ended") return transaction.respond(487, "Request Terminated");
       return transaction.respond(488, "Not Acceptable Here");
     }
-    if (this.state === "ended") return;
+    // RFC 3261 15.1.2: what is pending when the dialog ends gets 487.
+    if (this.state === "ended") return transaction.respond(487, "Request Terminated");
     if (this.offer === "remote") this.offer = null;
     this.dialog.refreshTarget(request);
     if (request.body !== "") this.isHeld = isHold(request.body);
@@ -286,16 +288,4 @@ export function isSdp(message) {
 function answerInfo(request, transaction) {
   if (request.header("info-package") === undefined) transaction.respond(200, "OK");
   else transaction.respond(469, "Bad Info Package", response => response.add("recv-info", "nil"));
-}
-
-/** An INVITE or a request like it outside of a dialog. */
-export function newInvite(agent, { uri, to, callId, tag, sequence, contact, description }) {
-  return new Message({ method: "INVITE", uri })
-    .add("from", `<${agent.aor}>;tag=${tag}`)
-    .add("to", to)
-    .add("call-id", callId)
-    .add("cseq", `${sequence} INVITE`)
-    .add("contact", contact)
-    .add("supported", "outbound")
-    .setBody(SDP, description);
 }

@@ -2,7 +2,7 @@
 //
 // Decides which INVITE rings. It does not answer by itself.
 
-import { Call, isSdp } from "./call.js";
+import { Call, SDP, isSdp } from "./call.js";
 import { Dialog } from "./dialog.js";
 import { isHold } from "./media.js";
 import { mediaProblem } from "./reasons.js";
@@ -17,7 +17,7 @@ export class IncomingCall extends Call {
   /** The call of an INVITE; null if it was refused. */
   static create(agent, invite, transaction) {
     if (invite.body !== "" && !isSdp(invite)) {
-      transaction.respond(415, "Unsupported Media Type", response => response.add("accept", "application/sdp"));
+      transaction.respond(415, "Unsupported Media Type", response => response.add("accept", SDP));
       return null;
     }
     const dialog = Dialog.fromRequest(invite, transaction.tag);

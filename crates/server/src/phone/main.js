@@ -3,8 +3,8 @@
 // Decides what is stored: the password only if the person wants it, and only until the tab is closed. No request goes
 // to another origin.
 
-import { Agent } from "./agent.js";
 import { uriFromInput } from "./address.js";
+import { Agent } from "./agent.js";
 import { isAvailable } from "./digest.js";
 import { Media } from "./media.js";
 import { newInstance } from "./random.js";
@@ -211,6 +211,7 @@ async function load() {
   const response = await fetch("/phone/config", { cache: "no-store" });
   if (!response.ok) throw new Error(`HTTP ${response.status}`);
   config = await response.json();
+  view.state("bad", "Not available");
   if (!isAvailable() || !navigator.mediaDevices) {
     return view.notice(
       "Browsers allow calls only on https pages, and on http://localhost on the server itself. Open this page there.",

@@ -4,14 +4,14 @@
 // answered yet (early media) is not played: several phones may ring, and each would need a peer connection of its own.
 
 import { parseUri } from "./address.js";
-import { Call, isSdp, newInvite } from "./call.js";
+import { Call, SDP, isSdp } from "./call.js";
 import { ALLOW } from "./capabilities.js";
 import { Dialog } from "./dialog.js";
 import { isCredentialHeader } from "./digest.js";
 import { isHold } from "./media.js";
+import { Message } from "./message.js";
 import { hex, newTag } from "./random.js";
 import { callProblem, failureText, mediaProblem } from "./reasons.js";
-import { Message } from "./message.js";
 
 /** Dialogs of phones that ring at the same time; responses of further ones only change what is shown. */
 const MAX_EARLY_DIALOGS = 20;
@@ -223,4 +223,16 @@ export class OutgoingCall extends Call {
     super.connectionLost();
     this.#isFinal = true;
   }
+}
+
+// An INVITE outside of a dialog.
+function newInvite(agent, { uri, to, callId, tag, sequence, contact, description }) {
+  return new Message({ method: "INVITE", uri })
+    .add("from", `<${agent.aor}>;tag=${tag}`)
+    .add("to", to)
+    .add("call-id", callId)
+    .add("cseq", `${sequence} INVITE`)
+    .add("contact", contact)
+    .add("supported", "outbound")
+    .setBody(SDP, description);
 }

@@ -3,11 +3,11 @@
 // Decides when to try again and when a person has to do something. A wrong password is never tried again: the server
 // may ban the address of a client that does.
 
+import { parseAddress } from "./address.js";
+import { integer } from "./grammar.js";
 import { Message } from "./message.js";
 import { hex, newTag } from "./random.js";
 import { registrationProblem } from "./reasons.js";
-import { parseAddress } from "./address.js";
-import { integer } from "./grammar.js";
 
 const EXPIRES = 600;
 /** Refreshes are sent so many seconds before the end; of a short interval, at half of it. */

@@ -263,7 +263,7 @@ export class View {
       return make(
         "li",
         "",
-        make("div", "row", make("span", "who", arrow, name), again),
+        make("div", "row", make("span", "name", arrow, name), again),
         make(
           "div",
           "row",
