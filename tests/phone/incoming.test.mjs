@@ -227,6 +227,8 @@ test("requests outside of a call are answered", async () => {
 test("text of the caller stays text", async () => {
   const { call } = await ringing({ from: '"<img src=x onerror=alert(1)>" <sip:bob@office.example>' });
   assert.equal(call.name, "<img src=x onerror=alert(1)>");
+  const long = await ringing({ from: `"${"x".repeat(5000)}" <sip:bob@office.example>` });
+  assert.equal(long.call.name.length, 81);
 });
 
 test("a caller can be called back, unless the caller is anonymous", async () => {

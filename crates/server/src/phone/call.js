@@ -6,6 +6,7 @@
 import { shortAddress } from "./address.js";
 import { isHold } from "./media.js";
 import { NO_SOUND, SOUND_LOST, mediaProblem } from "./reasons.js";
+import { shorten } from "./text.js";
 import { T1, T2, TRANSACTION_TIMEOUT } from "./transaction.js";
 
 /** The content type of session descriptions (RFC 8866). */
@@ -43,8 +44,8 @@ export class Call {
    */
   constructor(agent, direction, peer) {
     Object.assign(this, { agent, direction, peer });
-    this.address = shortAddress(peer.uri, agent.account.domain);
-    this.name = peer.name || this.address || "Unknown";
+    this.address = shorten(shortAddress(peer.uri, agent.account.domain));
+    this.name = shorten(peer.name) || this.address || "Unknown";
     this.redial = redialOf(peer.uri);
     this.media = agent.createMedia();
     this.media.onConnected = () => {

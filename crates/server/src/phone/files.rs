@@ -44,6 +44,7 @@ static FILES: &[File] = &[
     file!("random.js", SCRIPT),
     file!("reasons.js", SCRIPT),
     file!("register.js", SCRIPT),
+    file!("text.js", SCRIPT),
     file!("tone.js", SCRIPT),
     file!("transaction.js", SCRIPT),
     file!("view.js", SCRIPT),

@@ -8,6 +8,7 @@ import { Agent } from "./agent.js";
 import { isAvailable } from "./digest.js";
 import { Media } from "./media.js";
 import { newInstance } from "./random.js";
+import { visible } from "./text.js";
 import { Tones } from "./tone.js";
 import { View } from "./view.js";
 
@@ -193,7 +194,7 @@ function notify(call) {
     notification?.close();
     notification = null;
   } else if (!notification && document.hidden && globalThis.Notification?.permission === "granted") {
-    notification = new Notification(`${call.name.slice(0, 80)} is calling`, {
+    notification = new Notification(`${visible(call.name)} is calling`, {
       tag: "call",
       icon: "/phone/icon.svg",
       requireInteraction: true,

@@ -1,6 +1,8 @@
 // Sentences for each failure. A person who does not know SIP must understand them and know what to do next.
 
-const number = response => ` (${response.status}${response.reason ? ` ${response.reason}` : ""})`;
+import { shorten } from "./text.js";
+
+const number = response => shorten(` (${response.status}${response.reason ? ` ${response.reason}` : ""}`) + ")";
 
 const BUSY = "is busy.";
 // RFC 3261 21, from the view of the caller. The name of the person stands before.
@@ -40,7 +42,7 @@ export function callProblem(response, name, problem) {
 function movedTo(response) {
   const [contact] = response.values("contact");
   const uri = /<([^>]+)>/.exec(contact ?? "")?.[1];
-  return uri ? `: call ${uri}` : "";
+  return uri ? `: call ${shorten(uri)}` : "";
 }
 
 /**

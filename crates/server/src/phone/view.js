@@ -3,6 +3,8 @@
 // Decides wording and layout of a call, and which buttons there are. It does not know SIP; it calls the functions that
 // its constructor gets.
 
+import { shorten, visible } from "./text.js";
+
 const KEYS = [
   ["1", ""],
   ["2", "ABC"],
@@ -19,13 +21,8 @@ const KEYS = [
 ];
 const SPOKEN = { "*": "star", "#": "hash" };
 const MAX_RECENT = 30;
-const MAX_TEXT = 80;
 
 const at = id => document.getElementById(id);
-// Characters that reorder, hide or break text are shown escaped.
-const visible = text =>
-  text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, c => `\\u${c.codePointAt(0).toString(16).padStart(4, "0")}`);
-const shorten = text => (text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT)}…` : text);
 const show = (id, isShown) => {
   at(id).hidden = !isShown;
 };
