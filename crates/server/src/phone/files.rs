@@ -96,8 +96,20 @@ mod tests {
     #[test]
     fn nothing_of_another_origin_is_loaded_and_no_text_becomes_html() {
         let forbidden = [
-            "innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function", "style=", "onclick",
-            "src=\"http", "href=\"http", "url(", "@import", "localStorage", "console.",
+            "innerHTML",
+            "outerHTML",
+            "insertAdjacentHTML",
+            "document.write",
+            "eval(",
+            "new Function",
+            "style=",
+            "onclick",
+            "src=\"http",
+            "href=\"http",
+            "url(",
+            "@import",
+            "localStorage",
+            "console.",
         ];
         for file in FILES {
             for word in forbidden {

@@ -12,9 +12,6 @@
 //! The page has no secrets. It must not depend on a listener: the caller says how the page reaches the server, by
 //! [`WebSocket`]. This file only lists the modules.
 
-// Removed with the first listener that calls `page`.
-#![cfg_attr(not(test), expect(dead_code, unused_imports, reason = "no listener serves the page yet"))]
-
 mod files;
 mod reply;
 mod websocket;

@@ -84,7 +84,8 @@ mod tests {
             assert_eq!(header(&response, "x-content-type-options"), "nosniff");
             assert!(!response.into_body().collect().await.expect("a body").to_bytes().is_empty());
         }
-        for path in ["/", "/phone/", "/phone/index.html", "/phone/package.json", "/phone/mod.rs", "/phone/../phone", ""] {
+        for path in ["/", "/phone/", "/phone/index.html", "/phone/package.json", "/phone/mod.rs", "/phone/../phone", ""]
+        {
             assert!(page(path, &WebSocket::SameOrigin, "office.example").is_none(), "{path}");
         }
     }

@@ -12,6 +12,7 @@ use proxy::Listener;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum WebSocket {
     /// At the host and port that the page came from: a `ws` or `wss` listener.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the ws listener does not serve the page yet"))]
     SameOrigin,
     /// Elsewhere; begins with `ws://` or `wss://` and ends with `/`.
     Url(String),
@@ -32,7 +33,10 @@ impl WebSocket {
         }
         let transports = [(Transport::Ws, "ws"), (Transport::Wss, "wss")];
         let candidates = transports.iter().flat_map(|&(transport, scheme)| {
-            listeners.iter().filter(move |listener| listener.transport == transport).map(move |listener| (scheme, listener))
+            listeners
+                .iter()
+                .filter(move |listener| listener.transport == transport)
+                .map(move |listener| (scheme, listener))
         });
         let mut reachable = candidates.filter_map(|(scheme, listener)| {
             let (ip, port) = (listener.address.ip(), listener.address.port());
