@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use crate::config::{self, Config, Loaded, StoreKind};
 use crate::data::first_run;
 use crate::error::CliError;
-use crate::metrics;
+use crate::metrics::{self, Gauge, ReloadResult, Series};
 use crate::process::interfaces;
 use crate::process::log::LevelSwitch;
 use crate::settings::settings;
@@ -58,7 +58,7 @@ impl Reload {
     pub(crate) fn new(loaded: Loaded, listeners: Vec<Listener>, interfaces: Interfaces, level: LevelSwitch) -> Self {
         let settings = Arc::new(settings(&loaded, listeners.clone(), interfaces.clone()));
         let active_config = watch::Sender::new(Arc::new(ActiveConfig { loaded, settings }));
-        metrics::config_refused(false);
+        Gauge::ReloadFailed.set_flag(false);
         Self { active_config, listeners, interfaces, level }
     }
 
@@ -80,8 +80,9 @@ impl Reload {
     /// Reads the configuration and applies it to every worker.
     pub(crate) async fn run(&mut self, inboxes: &[mpsc::Sender<Inbound>]) -> ReloadOutcome {
         let read = self.read();
-        metrics::reloaded(read.is_ok());
-        metrics::config_refused(read.is_err());
+        let outcome = if read.is_ok() { ReloadResult::Good } else { ReloadResult::Refused };
+        metrics::count(Series::Reload { outcome });
+        Gauge::ReloadFailed.set_flag(read.is_err());
         let (loaded, needs_restart) = match read {
             Ok(read) => read,
             Err(error) => {

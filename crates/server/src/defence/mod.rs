@@ -24,7 +24,7 @@ use proxy::{Event, Registration, Source};
 
 use crate::clock;
 use crate::config::Config;
-use crate::metrics;
+use crate::metrics::{self, DriverLimit, FailedAddress, Series};
 
 pub(crate) use failure::{BanNotice, BanOutcome, Failure, FailureSummary};
 
@@ -172,7 +172,12 @@ impl Defence {
             None => BanOutcome::Off,
             Some(time) => BanOutcome::Banned(time),
         };
-        metrics::address_failed(matches!(outcome, BanOutcome::Banned(_)));
+        metrics::count(Series::AddressFailed {
+            outcome: match outcome {
+                BanOutcome::Banned(_) => FailedAddress::Banned,
+                BanOutcome::Trusted | BanOutcome::Registered | BanOutcome::Off => FailedAddress::Spared,
+            },
+        });
         let mut inner = self.inner.write();
         inner.notice(BanNotice { source, outcome, failures, within: rules.within, summary: summary.clone() });
         if let BanOutcome::Banned(time) = outcome {
@@ -299,7 +304,7 @@ impl Inner {
             // An arbitrary one, so that an attacker with many addresses cannot predict which is evicted.
             let evicted = self.histories.keys().next().copied();
             evicted.and_then(|source| self.histories.remove(&source));
-            metrics::limit_reached(metrics::BANS);
+            metrics::count(DriverLimit::Bans);
         }
         let history = self.histories.entry(source).or_default();
         if history.quiet_until.is_some_and(|until| now < until) {
@@ -324,7 +329,7 @@ impl Inner {
         if self.bans.len() >= max_addresses {
             let first = self.bans.iter().min_by_key(|(_, ban)| ban.ends).map(|(source, _)| *source);
             first.and_then(|first| self.bans.remove(&first));
-            metrics::limit_reached(metrics::BANS);
+            metrics::count(DriverLimit::Bans);
         }
     }
 

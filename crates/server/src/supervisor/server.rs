@@ -345,7 +345,7 @@ impl Shared {
             event_queues: self.event_queues,
             clock: self.clock,
             stop: self.stop,
-            tally: Tally::new(),
+            tally: Tally::default(),
             scratch: Scratch::default(),
         })
     }

@@ -21,7 +21,7 @@ use super::directory::{self, ConnectionIds, ConnectionPermit, Directory};
 use super::layer::ByteStream;
 use super::limits::StreamLimits;
 use super::writer::WriteError;
-use crate::metrics::{DriverLimit, Loss, Series, Tally};
+use crate::metrics::{Direction, DriverLimit, Loss, Series, Tally};
 use crate::transport::{Inbound, OutgoingMessage, SendRequest, UndeliveredMessage};
 
 /// The stream connections of one worker.
@@ -111,7 +111,7 @@ impl Streams {
         let Ok(local) = stream.local_addr() else { return };
         let connection = self.ids.next_id();
         let flow = Flow { transport, remote, local, id: connection.into() };
-        tally.count(Series::ConnectionOpened(false));
+        tally.count(Series::ConnectionOpened { direction: Direction::In });
         self.directory.list(flow.transport, flow.remote, connection);
         let open = OpenConnection::start(stream, connection, flow, permit, &self.limits, self.inbox.clone(), true);
         self.connections.insert(connection, Connection::Open(open));
@@ -127,7 +127,7 @@ impl Streams {
         let Some(Connection::Opening(opening)) = self.connections.remove(&connection) else { return Vec::new() };
         match outcome {
             Ok(stream) => {
-                tally.count(Series::ConnectionOpened(true));
+                tally.count(Series::ConnectionOpened { direction: Direction::Out });
                 let (open, sent) = opening.opened(stream, &self.limits, self.inbox.clone());
                 self.connections.insert(connection, Connection::Open(open));
                 sent.err().inspect(|_| self.close(connection)).unwrap_or_default()
@@ -137,7 +137,7 @@ impl Streams {
                 tracing::debug!(%error, remote = %flow.remote, "cannot connect");
                 tally.count(Series::ConnectionFailed);
                 self.directory.unlist(flow.transport, flow.remote, connection);
-                (0..opening.waiting_count()).for_each(|_| tally.count(Series::Lost(Loss::ConnectionFailed)));
+                (0..opening.waiting_count()).for_each(|_| tally.count(Loss::ConnectionFailed));
                 opening.failed()
             }
         }
@@ -195,7 +195,7 @@ impl Streams {
             }
             None => return Err(Loss::ConnectionFailed),
         }
-        tally.count(Series::DriverLimitReached(DriverLimit::ConnectionQueue));
+        tally.count(DriverLimit::ConnectionQueue);
         Err(Loss::ConnectionFailed)
     }
 
@@ -205,7 +205,7 @@ impl Streams {
         let request =
             Box::new(SendRequest { hop: *hop, bytes: Bytes::copy_from_slice(message.bytes), report_to, flow_timeout });
         inbox.try_send(Inbound::Send(request)).map_err(|_| {
-            tally.count(Series::DriverLimitReached(DriverLimit::WorkerQueue));
+            tally.count(DriverLimit::WorkerQueue);
             Loss::ConnectionFailed
         })
     }
@@ -217,7 +217,7 @@ impl Streams {
             return Err(Loss::ConnectionFailed);
         }
         let permit = self.directory.admit(hop.remote.ip()).map_err(|limit| {
-            tally.count(Series::DriverLimitReached(limit));
+            tally.count(limit);
             Loss::ConnectionFailed
         })?;
         let connection = self.ids.next_id();

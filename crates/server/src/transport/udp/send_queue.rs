@@ -11,7 +11,7 @@ use bytes::Bytes;
 use proxy::Hop;
 
 use super::Udp;
-use crate::metrics::{Series, Tally};
+use crate::metrics::Tally;
 
 /// Limits of the queue: datagrams, and their bytes.
 const MAX_DATAGRAMS: usize = 256;
@@ -76,7 +76,7 @@ impl UdpSendQueue {
             for datagram in run_datagrams {
                 let bytes = bytes.get(datagram.span.clone()).unwrap_or_default();
                 if let Err(loss) = socket.send(datagram.to, datagram.from, bytes) {
-                    tally.count(Series::Lost(loss));
+                    tally.count(loss);
                     failed.extend(datagram.report_failure.then(|| Bytes::copy_from_slice(bytes)));
                 }
             }
