@@ -21,7 +21,6 @@ mod splice;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use location::{Aor, Commit, ConnectionId, Flow, FlowId, MemoryStore, Store, Ticket, WhenFull};
@@ -30,8 +29,8 @@ use parser::headers::Challenge;
 use parser::{HeaderName, Message, Transport};
 use proxy::{
     Account, Accounts, Algorithm, Answer, Authentication, Continuation, Core, CoreMessage, Digest, Foreign, Forking,
-    Hop, Instant, Interfaces, Keys, Limits, Listener, Now, Outbox, Question, Received, Registrar, Secrets, Settings,
-    SingleTarget, Strangers, Strategy, SubscriberIndex, Timers, Wall, Watching, fixed_bindings,
+    Hop, Instant, Keys, Limits, Listener, Now, Outbox, Question, Received, Registrar, Secrets, Settings, SingleTarget,
+    Strangers, Strategy, SubscriberIndex, Wall, fixed_bindings,
 };
 
 pub use splice::splice;
@@ -141,7 +140,12 @@ impl Office {
         let phone = which & 7;
         let transport = if phone & 1 == 0 { Transport::Udp } else { Transport::Tcp };
         let id = if transport.is_reliable() { ConnectionId::new(phone.into()) } else { None };
-        let flow = Flow { transport, remote: at(phone + 11), local: SERVER, id: id.map(FlowId::Connection).unwrap_or_default() };
+        let flow = Flow {
+            transport,
+            remote: at(phone + 11),
+            local: SERVER,
+            id: id.map(FlowId::Connection).unwrap_or_default(),
+        };
         self.said = (which, bytes.clone());
         self.hears(usize::from(which >> 3 & 1), flow, bytes);
     }
@@ -326,7 +330,12 @@ const fn at(host: u8) -> SocketAddr {
 }
 
 fn flow_of(hop: &Hop) -> Flow {
-    Flow { transport: hop.transport, remote: hop.remote, local: hop.local, id: hop.connection().map(FlowId::Connection).unwrap_or_default() }
+    Flow {
+        transport: hop.transport,
+        remote: hop.remote,
+        local: hop.local,
+        id: hop.connection().map(FlowId::Connection).unwrap_or_default(),
+    }
 }
 
 fn hex(text: &[u8]) -> String {
@@ -357,16 +366,15 @@ fn settings(manners: u8) -> Settings {
     let is = |bit: u8| manners & 1 << bit != 0;
     let listener = |transport| Listener { transport, address: SERVER };
     let accounts = if is(1) { accounts() } else { Accounts::default() };
+    let basis = Settings::default();
     Settings {
         domains: vec![DOMAIN.into()],
         aliases: vec!["sip.office.example".into()],
         listeners: vec![listener(Transport::Udp), listener(Transport::Tcp)],
         advertise: is(5).then(|| "edge.office.example".into()),
-        interfaces: Interfaces::default(),
         authentication: if is(1) { Authentication::Required } else { Authentication::Off },
-        digest: Digest { algorithms: vec![Algorithm::Md5], ..Digest::default() },
+        digest: Digest { algorithms: vec![Algorithm::Md5], ..basis.digest },
         accounts,
-        trusted: Vec::new(),
         strangers: if is(4) { Strangers::Accept } else { Strangers::Refuse },
         foreign: if is(3) { Foreign::Authenticated } else { Foreign::Refuse },
         registrar: Registrar {
@@ -374,25 +382,17 @@ fn settings(manners: u8) -> Settings {
                 max_contacts: 4,
                 when_full: if is(2) { WhenFull::ReplaceOldest } else { WhenFull::Refuse },
                 jitter: 10,
-                ..location::Limits::DEFAULT
+                ..basis.registrar.limits
             },
             service_route: vec!["sip:proxy.office.example;lr".into()],
-            ..Registrar::default()
+            ..basis.registrar
         },
-        watching: Watching::default(),
         forking: Forking {
             strategy: if is(2) { Strategy::Sequential } else { Strategy::Parallel },
-            ring_time: Duration::from_secs(30),
-            recurse: true,
-            late_registration: true,
             single_target: if is(2) { SingleTarget::Stateful } else { SingleTarget::Stateless },
-        },
-        timers: Timers {
-            t1: Duration::from_millis(500),
-            t2: Duration::from_secs(4),
-            t4: Duration::from_secs(5),
-            c: Duration::from_secs(181),
+            ..basis.forking
         },
         limits: LIMITS,
+        ..Settings::default()
     }
 }

@@ -2,6 +2,32 @@
 
 use std::time::Duration;
 
+/// These clients support only MD5, and fail at a SHA-256 challenge or are too old to have been tested with one.
+/// SHA-256 is supported since Asterisk 20.12, FreeSWITCH 1.10.7, PJSIP 2.11, Twinkle 1.10.3, Linphone 4 and baresip
+/// 3.12.
+const MD5_ONLY_CLIENTS: [&str; 20] = [
+    "baresip v0.",
+    "baresip v1.",
+    "baresip v2.",
+    "SIPp",
+    "sipsak ",
+    "Asterisk PBX 1",
+    "FreeSWITCH-mod_sofia/1.6.",
+    "FreeSWITCH-mod_sofia/1.8.",
+    "FreeSWITCH-mod_sofia/1.10.6",
+    "PJSUA v1.",
+    "PJSUA v2.9",
+    "PJSUA v2.10 ",
+    "Twinkle/1.4",
+    "Twinkle/1.9",
+    "Twinkle/1.10.0",
+    "Twinkle/1.10.1",
+    "Twinkle/1.10.2",
+    "Linphone/3.",
+    "Cisco/SPA",
+    "Linksys/SPA",
+];
+
 /// Digest parameters.
 #[derive(Clone, Debug)]
 pub struct Digest {
@@ -24,7 +50,7 @@ impl Default for Digest {
             nonce_lifetime: Duration::from_secs(300),
             nonce_failures: 5,
             md5_fallback: Some(Duration::from_secs(300)),
-            md5_user_agents: Vec::new(),
+            md5_user_agents: MD5_ONLY_CLIENTS.map(Box::from).into(),
         }
     }
 }

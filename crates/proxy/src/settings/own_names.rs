@@ -1,0 +1,170 @@
+//! Which URIs and addresses are this server's (RFC 3261 16.4, 16.5).
+//!
+//! Decides the domain that a URI belongs to, and the own address that a message leaves from. Must not resolve names.
+
+use std::net::{IpAddr, SocketAddr};
+
+use location::Aor;
+use parser::{Host, SipUri, Transport};
+
+use super::{Listener, Settings};
+
+impl Settings {
+    /// The AoR domain that `uri` names a user of: one of `domains`, or the first for an alias or an address of ours. Phones
+    /// that were given our address with its port leave the port out when they name a user, so without a port it is ours
+    /// whatever the port; with another port it is somebody beside us.
+    pub(crate) fn domain_named_by(&self, uri: &SipUri<'_>) -> Option<&str> {
+        self.domain(uri, |ip| match uri.port {
+            Some(_) => self.is_own_address(ip, uri.port),
+            None => self.listens_on(ip),
+        })
+    }
+
+    /// The user of our first domain that a URI names, where it is written as nearly all are: `sip:user@domain`, with a user
+    /// of letters and digits. So that these are not parsed each time; `None` says nothing.
+    pub(crate) fn usual_user<'u>(&self, uri: &'u [u8]) -> Option<&'u [u8]> {
+        let domain = self.domains.first()?.as_bytes();
+        let user = uri.strip_prefix(b"sip:")?.strip_suffix(domain)?.strip_suffix(b"@")?;
+        (!user.is_empty() && user.iter().all(u8::is_ascii_alphanumeric)).then_some(user)
+    }
+
+    /// The user of ours that `uri` names, or the foreign address that it is.
+    pub(crate) fn aor_named_by(&self, uri: &SipUri<'_>) -> Aor {
+        let user = uri.user_unescaped();
+        if let Some(domain) = self.domain_named_by(uri) {
+            return Aor::new(&user, domain.as_bytes());
+        }
+        let mut host = Vec::new();
+        uri.host.write(&mut host);
+        Aor::new(&user, without_root(&host))
+    }
+
+    fn domain(&self, uri: &SipUri<'_>, is_own: impl FnOnce(IpAddr) -> bool) -> Option<&str> {
+        let first = self.domains.first()?;
+        match uri.host {
+            Host::Name(name) => {
+                let name = without_root(name);
+                let same = |own: &str| parser::eq_ignore_case(name, own.as_bytes());
+                if let Some(domain) = self.domains.iter().find(|domain| same(domain)) {
+                    return Some(domain);
+                }
+                let mut others = self.aliases.iter().chain(&self.advertise);
+                others.any(|other| same(other)).then_some(&**first)
+            }
+            Host::V4(_) | Host::V6(_) => {
+                let ip = uri.host.ip()?;
+                let literal = self.domains.iter().find(|domain| is_literal(domain, ip));
+                let alias = literal.is_none() && self.aliases.iter().any(|alias| is_literal(alias, ip));
+                let is_own = is_own(ip);
+                // At another port of our own address is somebody beside us, whatever its name.
+                if !is_own && uri.port.is_some() && (alias || literal.is_some()) && self.listens_on(ip) {
+                    return None;
+                }
+                literal.map(|domain| &**domain).or_else(|| (alias || is_own).then_some(&**first))
+            }
+        }
+    }
+
+    /// Whether a host and port is an address this server listens on (RFC 3261 16.4), whatever the transport.
+    pub(crate) fn is_own(&self, host: &Host<'_>, port: Option<u16>) -> bool {
+        match host {
+            Host::Name(name) => {
+                self.advertise.as_ref().is_some_and(|own| own.as_bytes().eq_ignore_ascii_case(without_root(name)))
+            }
+            Host::V4(_) | Host::V6(_) => host.ip().is_some_and(|ip| self.is_own_address(ip, port)),
+        }
+    }
+
+    /// Whether this server listens at this address, on whatever port.
+    pub(crate) fn listens_on(&self, ip: IpAddr) -> bool {
+        self.listeners.iter().any(|listener| self.is_bound_to(listener, ip)) || self.advertises(ip)
+    }
+
+    /// Whether one of our domains or aliases is this address.
+    pub(crate) fn has_literal_name(&self, ip: IpAddr) -> bool {
+        self.domains.iter().any(|name| is_literal(name, ip)) || self.aliases.iter().any(|name| is_literal(name, ip))
+    }
+
+    /// Whether this is an address of this machine, whatever the port.
+    pub(crate) fn is_own_ip(&self, ip: IpAddr) -> bool {
+        self.interfaces.has(ip) || self.listeners.iter().any(|listener| listener.address.ip() == ip)
+    }
+
+    /// Whether this server listens there; `port` none is the transport's own.
+    pub(crate) fn is_own_address(&self, ip: IpAddr, port: Option<u16>) -> bool {
+        let advertised = self.advertises(ip);
+        self.listeners.iter().any(|listener| {
+            let port_fits = listener.address.port() == port.unwrap_or_else(|| listener.transport.default_port());
+            port_fits && (advertised || self.is_bound_to(listener, ip))
+        })
+    }
+
+    fn is_bound_to(&self, listener: &Listener, ip: IpAddr) -> bool {
+        let bound = listener.address.ip();
+        let wildcard = bound.is_unspecified() && bound.is_ipv4() == ip.is_ipv4();
+        bound == ip || (wildcard && self.interfaces.has(ip))
+    }
+
+    fn advertises(&self, ip: IpAddr) -> bool {
+        self.advertise.as_ref().is_some_and(|own| is_literal(own, ip))
+    }
+
+    /// Index of the listener that has this local address; the first if it has been closed since.
+    pub(crate) fn listener_at(&self, transport: Transport, local: SocketAddr) -> u8 {
+        let is_at = |listener: &Listener| {
+            let ip = listener.address.ip();
+            listener.transport == transport
+                && listener.address.port() == local.port()
+                && (ip == local.ip() || (ip.is_unspecified() && ip.is_ipv4() == local.is_ipv4()))
+        };
+        self.listeners.iter().position(is_at).and_then(|index| u8::try_from(index).ok()).unwrap_or_default()
+    }
+
+    /// The address that a message to `remote` goes out from over this listener.
+    pub(crate) fn local_of(&self, listener: &Listener, remote: IpAddr) -> Option<SocketAddr> {
+        (listener.address.is_ipv4() == remote.is_ipv4()).then(|| self.concrete(listener, remote))
+    }
+
+    /// The address of ours that a message to `remote` over `transport` goes out from; none if nothing listens for it.
+    pub(crate) fn local_for(&self, transport: Transport, remote: IpAddr) -> Option<SocketAddr> {
+        let fits = |l: &&Listener| l.transport == transport && l.address.is_ipv4() == remote.is_ipv4();
+        // A loopback listener cannot reach the LAN, and the other way round.
+        let near =
+            |l: &&Listener| l.address.ip().is_unspecified() || l.address.ip().is_loopback() == remote.is_loopback();
+        let listener = self.listeners.iter().filter(fits).find(near);
+        let listener = listener.or_else(|| self.listeners.iter().find(fits))?;
+        Some(self.concrete(listener, remote))
+    }
+
+    fn concrete(&self, listener: &Listener, remote: IpAddr) -> SocketAddr {
+        let mut local = listener.address;
+        if local.ip().is_unspecified() {
+            local.set_ip(self.interfaces.towards(remote).unwrap_or_else(|| local.ip()));
+        }
+        local
+    }
+
+    /// Whether a source needs no credentials to reach our users.
+    pub(crate) fn trusts(&self, source: IpAddr) -> bool {
+        self.trusted.iter().any(|net| net.contains(&source))
+    }
+}
+
+/// RFC 3261 25.1 hostname: a name may end with the dot of the root (RFC 1034 3.1), and is the same name then. The names of
+/// the configuration come without it.
+fn without_root(name: &[u8]) -> &[u8] {
+    name.strip_suffix(b".").unwrap_or(name)
+}
+
+#[inline]
+fn is_literal(name: &str, ip: IpAddr) -> bool {
+    // Mostly it is a host name: its last label is not a number (RFC 3261 25.1 toplabel), and it has no colon.
+    let may_be = match ip {
+        IpAddr::V4(_) => name.as_bytes().last().is_some_and(u8::is_ascii_digit),
+        IpAddr::V6(_) => name.contains(':'),
+    };
+    if !may_be {
+        return false;
+    }
+    name.trim_matches(['[', ']']).parse::<IpAddr>() == Ok(ip)
+}
