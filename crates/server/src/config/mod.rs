@@ -9,6 +9,8 @@ mod conflicts;
 mod defence;
 mod digest;
 mod error;
+mod keys;
+mod limits;
 mod listen;
 mod registrar;
 mod scalar;
@@ -19,102 +21,78 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use proxy::{Account, Accounts, Foreign, Secrets, Strangers};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 pub(crate) use accounts::{AccountEntry, hashed};
 pub(crate) use defence::Defence;
 pub(crate) use error::ConfigError;
+pub(crate) use limits::Limits;
 pub(crate) use listen::Listen;
 pub(crate) use registrar::Registrar as RegistrarSection;
 pub(crate) use scalar::{Endpoint, HostName, Token};
-pub(crate) use sections::{Level, Limits, Log, LogFormat, Masked, StoreKind};
+pub(crate) use sections::{Level, Log, LogFormat, Masked, StoreKind};
 
 use accounts::{FixedContact, UserName};
 use error::{Conflict, PathStep};
+use keys::section;
 use scalar::{Network, Scalar, scalars};
 
 /// The configuration file without `--config`.
 pub(crate) const DEFAULT_FILE: &str = "config/frontdesk.yaml";
 
-/// The configuration. Keys that are missing in the file have their default.
-#[derive(Clone, Debug, Deserialize, PartialEq)]
-#[cfg_attr(test, derive(serde::Serialize))]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Config {
-    /// The domains of the AoRs, each a namespace of its own; default office.example. The first is the default of
-    /// accounts.
-    pub(crate) domains: Vec<HostName>,
-    /// Other names of the first domain; the listen addresses are names of it too.
-    pub(crate) aliases: Vec<HostName>,
-    /// Where to listen; default UDP and TCP on port 5060 of every IPv4 address.
-    pub(crate) listen: Vec<Listen>,
-    /// Host in Via and Record-Route; default: the local address that the message is sent from.
-    pub(crate) advertise: Option<HostName>,
-    /// Worker threads, 1 to 64; default one for each CPU.
-    pub(crate) workers: Option<Workers>,
-    /// required (default) or off.
-    pub(crate) authentication: Authentication,
-    /// Digest authentication.
-    pub(crate) digest: digest::Digest,
-    /// The accounts.
-    pub(crate) accounts: Vec<AccountEntry>,
-    /// A file with more accounts, relative to the folder of this file.
-    pub(crate) accounts_file: Option<PathBuf>,
-    /// Networks whose requests to our users need no credentials; default none.
-    pub(crate) trusted: Vec<Network>,
-    /// Bans of addresses with too many failures.
-    pub(crate) defence: Defence,
-    /// Whether foreign domains outside `trusted` may call our users; default refuse.
-    pub(crate) strangers: StrangersName,
-    /// Whether our users may call foreign domains; default refuse.
-    pub(crate) foreign: ForeignName,
-    /// The registrar.
-    pub(crate) registrar: RegistrarSection,
-    /// Subscriptions to registrations.
-    pub(crate) subscriptions: sections::Subscriptions,
-    /// The location store.
-    pub(crate) location: sections::Location,
-    /// Forking.
-    pub(crate) forking: sections::Forking,
-    /// Protocol timers.
-    pub(crate) timers: sections::Timers,
-    /// Limits on memory and timeouts.
-    pub(crate) limits: Limits,
-    /// The metrics.
-    pub(crate) metrics: sections::Metrics,
-    /// The admin API.
-    pub(crate) admin: sections::Admin,
-    /// The log.
-    pub(crate) log: Log,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            domains: vec![HostName("office.example".into())],
-            aliases: Vec::new(),
-            listen: ["udp://0.0.0.0:5060", "tcp://0.0.0.0:5060"].into_iter().filter_map(Listen::read).collect(),
-            advertise: None,
-            workers: None,
-            authentication: Authentication::Required,
-            digest: digest::Digest::default(),
-            accounts: Vec::new(),
-            accounts_file: None,
-            trusted: Vec::new(),
-            defence: Defence::default(),
-            strangers: StrangersName(Strangers::Refuse),
-            foreign: ForeignName(Foreign::Refuse),
-            registrar: RegistrarSection::default(),
-            subscriptions: sections::Subscriptions::default(),
-            location: sections::Location::default(),
-            forking: sections::Forking::default(),
-            timers: sections::Timers::default(),
-            limits: Limits::default(),
-            metrics: sections::Metrics::default(),
-            admin: sections::Admin::default(),
-            log: Log::default(),
-        }
+section! {
+    /// The configuration. Keys that are missing in the file have their default.
+    pub(crate) struct Config {
+        /// the domains of your users: the part after the @. Each domain has its own users. The first one is the realm
+        /// of the passwords
+        domains: Vec<HostName> = proxy::Settings::default().domains.into_iter().map(HostName).collect(),
+        /// other names of the first domain; the server's own addresses need not be listed
+        aliases: Vec<HostName> = Vec::new(),
+        /// where the server listens for phones; IPv6 as `udp://[::]:5060`; with port 0 the server takes a free port and
+        /// logs it
+        listen: Vec<Listen> = ["udp://0.0.0.0:5060", "tcp://0.0.0.0:5060"].into_iter().filter_map(Listen::read).collect(),
+        /// the host name that the server puts into Via and Record-Route
+        advertise: Option<HostName> = None,
+        /// number of worker threads
+        workers: Option<Workers> = None,
+        /// `required`: users must log in with a password before they register or call; `off`: nobody needs a password,
+        /// and anybody can use any name
+        authentication: Authentication = Authentication::Required,
+        /// Digest authentication.
+        digest: digest::Digest = digest::Digest::default(),
+        /// the users who may register and call. When an account is removed, its registrations are removed at the reload
+        /// or at the next start. With `authentication: off` and no account, anybody may register and nothing is removed
+        accounts: Vec<AccountEntry> = Vec::new(),
+        /// a file with more accounts, a list of the same form; the path is relative to the folder of the configuration
+        /// file
+        accounts_file: Option<PathBuf> = None,
+        /// networks whose requests to your users need no password: a provider's trunk, a gateway
+        trusted: Vec<Network> = Vec::new(),
+        /// Bans of addresses with too many failures.
+        defence: Defence = Defence::default(),
+        /// `refuse` or `accept`: calls to your users from foreign domains outside `trusted`. A refused caller is asked
+        /// for a password first, because an account may call anonymously or under a name in its `may_call_as`
+        strangers: StrangersName = StrangersName(proxy::Settings::default().strangers),
+        /// `refuse` or `authenticated`: calls of your users to other domains
+        foreign: ForeignName = ForeignName(proxy::Settings::default().foreign),
+        /// The registrar.
+        registrar: RegistrarSection = RegistrarSection::default(),
+        /// Subscriptions to registrations.
+        subscriptions: sections::Subscriptions = sections::Subscriptions::default(),
+        /// The location store.
+        location: sections::Location = sections::Location::default(),
+        /// How several phones of one user ring.
+        forking: sections::Forking = sections::Forking::default(),
+        /// Timers of the protocol.
+        timers: sections::Timers = sections::Timers::default(),
+        /// Limits of memory and time.
+        limits: Limits = Limits::default(),
+        /// The HTTP listener.
+        metrics: sections::Metrics = sections::Metrics::default(),
+        /// Access to the status page and the API.
+        admin: sections::Admin = sections::Admin::default(),
+        /// The log.
+        log: Log = Log::default(),
     }
 }
 

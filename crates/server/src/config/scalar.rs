@@ -106,13 +106,6 @@ pub(crate) enum Endpoint {
     On(SocketAddr),
 }
 
-impl Default for Endpoint {
-    /// The default address of a Prometheus target.
-    fn default() -> Self {
-        Self::On(([127, 0, 0, 1], 9090).into())
-    }
-}
-
 /// Text: not empty, without control characters.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Text(pub(crate) Box<str>);

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::Removals;
 use crate::clock::{self, Clock};
-use crate::config::{Endpoint, Limits, Loaded, StoreKind};
+use crate::config::{Config, Endpoint, Limits, Loaded, StoreKind};
 use crate::data::first_run::{self, InitialAccounts};
 use crate::data::{files, secret};
 use crate::defence::{BanList, Defence};
@@ -136,7 +136,10 @@ fn listen_for_metrics(address: SocketAddr) -> Result<std::net::TcpListener, CliE
     match listen(address) {
         // Prometheus itself uses this port by default. It is better to serve metrics at another port than to refuse
         // calls.
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse && Endpoint::On(address) == Endpoint::default() => {
+        Err(error)
+            if error.kind() == io::ErrorKind::AddrInUse
+                && Endpoint::On(address) == Config::default().metrics.listen =>
+        {
             tracing::warn!("{address} is in use by another program: metrics take a free port (see `metrics: listen`)");
             listen(SocketAddr::new(address.ip(), 0)).map_err(fail)
         }
