@@ -76,7 +76,7 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::config::Loaded;
-    use crate::settings::settings;
+    use crate::reload::settings;
 
     #[test]
     fn only_users_with_an_account_may_have_bindings() {

@@ -1,6 +1,6 @@
 //! Converts the configuration to the settings of the core.
 //!
-//! Decides nothing: one field after the other. Settings that need a restart are kept by `reload`.
+//! Decides nothing: one field after the other. Settings that need a restart are kept by `restart`.
 
 use std::time::Duration;
 

@@ -1,7 +1,6 @@
-//! Reload: reads the configuration again, and applies what can be changed at run time.
+//! The configuration in force, and its replacement by a reload.
 //!
-//! Decides what needs a restart: settings of sockets, files, threads and queues. They keep their value and are named
-//! in the log. A file with errors changes nothing.
+//! A file with errors changes nothing. Must not decide which keys need a restart (`restart`).
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -12,13 +11,14 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
-use crate::config::{self, Config, Loaded, StoreKind};
+use super::restart::keep_restart_only;
+use super::settings::settings;
+use crate::config::{self, Loaded, StoreKind};
 use crate::data::first_run;
 use crate::error::CliError;
 use crate::metrics::{self, Gauge, ReloadResult, Series};
 use crate::process::interfaces;
 use crate::process::log::LevelSwitch;
-use crate::settings::settings;
 use crate::transport::Inbound;
 
 /// How long a worker may take to apply the settings.
@@ -160,40 +160,5 @@ impl Reload {
             }
         }
         Ok((loaded, needs_restart))
-    }
-}
-
-/// Restores the settings that need a restart; returns the names of those that had changed.
-fn keep_restart_only(new: &mut Config, old: &Config) -> Vec<&'static str> {
-    fn put_back<T: Clone + PartialEq>(new: &mut T, old: &T, name: &'static str) -> Option<&'static str> {
-        let changed = new != old;
-        new.clone_from(old);
-        changed.then_some(name)
-    }
-    let changed_names = [
-        put_back(&mut new.listen, &old.listen, "listen"),
-        put_back(&mut new.advertise, &old.advertise, "advertise"),
-        put_back(&mut new.workers, &old.workers, "workers"),
-        put_back(&mut new.location, &old.location, "location"),
-        put_back(&mut new.limits, &old.limits, "limits"),
-        put_back(&mut new.metrics, &old.metrics, "metrics"),
-        put_back(&mut new.log.format, &old.log.format, "log.format"),
-    ];
-    changed_names.into_iter().flatten().collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_needs_a_restart_is_named_and_kept() {
-        let old = Config::default();
-        let text = "workers: 3\nlocation: { store: memory }\nlog: { level: debug, format: json }\nstrangers: accept\n";
-        let mut new: Config = serde_yaml::from_str(text).expect("a configuration");
-        assert_eq!(keep_restart_only(&mut new, &old), ["workers", "location", "log.format"]);
-        assert_eq!((new.workers, &new.location), (old.workers, &old.location));
-        assert_eq!(new.log.level, config::Level::Debug);
-        assert_ne!(new.strangers, old.strangers);
     }
 }
