@@ -10,9 +10,12 @@ use parser::{Host, SipUri, Transport};
 use super::{Listener, Settings};
 
 impl Settings {
-    /// The AoR domain that `uri` names a user of: one of `domains`, or the first for an alias or an address of ours. Phones
-    /// that were given our address with its port leave the port out when they name a user, so without a port it is ours
-    /// whatever the port; with another port it is somebody beside us.
+    /// The domain of the user that `uri` names: one of `domains`, or the first one for an alias or an own address. `None` if
+    /// it is not a domain of this server.
+    ///
+    /// A phone that is configured with the server's address and port omits the port when it names a user, so an own address
+    /// without a port matches any listener. With a port that this server does not listen on, it is another program on this
+    /// machine.
     pub(crate) fn domain_named_by(&self, uri: &SipUri<'_>) -> Option<&str> {
         self.domain(uri, |ip| match uri.port {
             Some(_) => self.is_own_address(ip, uri.port),
@@ -20,15 +23,15 @@ impl Settings {
         })
     }
 
-    /// The user of our first domain that a URI names, where it is written as nearly all are: `sip:user@domain`, with a user
-    /// of letters and digits. So that these are not parsed each time; `None` says nothing.
+    /// The user part of a URI of the usual form: `sip:user@domain` with the first domain and a user of letters and digits.
+    /// Saves parsing the URI. `None` for any other URI, also if it names a user of this server.
     pub(crate) fn usual_user<'u>(&self, uri: &'u [u8]) -> Option<&'u [u8]> {
         let domain = self.domains.first()?.as_bytes();
         let user = uri.strip_prefix(b"sip:")?.strip_suffix(domain)?.strip_suffix(b"@")?;
         (!user.is_empty() && user.iter().all(u8::is_ascii_alphanumeric)).then_some(user)
     }
 
-    /// The user of ours that `uri` names, or the foreign address that it is.
+    /// The AoR that `uri` names: a user of this server, or a foreign address.
     pub(crate) fn aor_named_by(&self, uri: &SipUri<'_>) -> Aor {
         let user = uri.user_unescaped();
         if let Some(domain) = self.domain_named_by(uri) {
@@ -56,7 +59,7 @@ impl Settings {
                 let literal = self.domains.iter().find(|domain| is_literal(domain, ip));
                 let alias = literal.is_none() && self.aliases.iter().any(|alias| is_literal(alias, ip));
                 let is_own = is_own(ip);
-                // At another port of our own address is somebody beside us, whatever its name.
+                // Another port of an own address is another program on this machine, even if the address is also a name.
                 if !is_own && uri.port.is_some() && (alias || literal.is_some()) && self.listens_on(ip) {
                     return None;
                 }
@@ -65,7 +68,7 @@ impl Settings {
         }
     }
 
-    /// Whether a host and port is an address this server listens on (RFC 3261 16.4), whatever the transport.
+    /// Whether this server listens on a host and port (RFC 3261 16.4), over any transport.
     pub(crate) fn is_own(&self, host: &Host<'_>, port: Option<u16>) -> bool {
         match host {
             Host::Name(name) => {
@@ -75,22 +78,22 @@ impl Settings {
         }
     }
 
-    /// Whether this server listens at this address, on whatever port.
+    /// Whether this server listens on this address, on any port.
     pub(crate) fn listens_on(&self, ip: IpAddr) -> bool {
         self.listeners.iter().any(|listener| self.is_bound_to(listener, ip)) || self.advertises(ip)
     }
 
-    /// Whether one of our domains or aliases is this address.
+    /// Whether a domain or alias is this address.
     pub(crate) fn has_literal_name(&self, ip: IpAddr) -> bool {
         self.domains.iter().any(|name| is_literal(name, ip)) || self.aliases.iter().any(|name| is_literal(name, ip))
     }
 
-    /// Whether this is an address of this machine, whatever the port.
+    /// Whether this is an address of this machine.
     pub(crate) fn is_own_ip(&self, ip: IpAddr) -> bool {
         self.interfaces.has(ip) || self.listeners.iter().any(|listener| listener.address.ip() == ip)
     }
 
-    /// Whether this server listens there; `port` none is the transport's own.
+    /// Whether this server listens on this address; without `port`, on the default port of the transport.
     pub(crate) fn is_own_address(&self, ip: IpAddr, port: Option<u16>) -> bool {
         let advertised = self.advertises(ip);
         self.listeners.iter().any(|listener| {
@@ -109,7 +112,7 @@ impl Settings {
         self.advertise.as_ref().is_some_and(|own| is_literal(own, ip))
     }
 
-    /// Index of the listener that has this local address; the first if it has been closed since.
+    /// Index of the listener with this local address; 0 if there is none.
     pub(crate) fn listener_at(&self, transport: Transport, local: SocketAddr) -> u8 {
         let is_at = |listener: &Listener| {
             let ip = listener.address.ip();
@@ -120,15 +123,15 @@ impl Settings {
         self.listeners.iter().position(is_at).and_then(|index| u8::try_from(index).ok()).unwrap_or_default()
     }
 
-    /// The address that a message to `remote` goes out from over this listener.
+    /// The local address of a message to `remote` over this listener; `None` if the address families differ.
     pub(crate) fn local_of(&self, listener: &Listener, remote: IpAddr) -> Option<SocketAddr> {
         (listener.address.is_ipv4() == remote.is_ipv4()).then(|| self.concrete(listener, remote))
     }
 
-    /// The address of ours that a message to `remote` over `transport` goes out from; none if nothing listens for it.
+    /// The local address of a message to `remote` over `transport`; `None` if there is no such listener.
     pub(crate) fn local_for(&self, transport: Transport, remote: IpAddr) -> Option<SocketAddr> {
         let fits = |l: &&Listener| l.transport == transport && l.address.is_ipv4() == remote.is_ipv4();
-        // A loopback listener cannot reach the LAN, and the other way round.
+        // A socket that is bound to loopback cannot reach the LAN, and one that is bound to the LAN cannot reach loopback.
         let near =
             |l: &&Listener| l.address.ip().is_unspecified() || l.address.ip().is_loopback() == remote.is_loopback();
         let listener = self.listeners.iter().filter(fits).find(near);
@@ -150,15 +153,15 @@ impl Settings {
     }
 }
 
-/// RFC 3261 25.1 hostname: a name may end with the dot of the root (RFC 1034 3.1), and is the same name then. The names of
-/// the configuration come without it.
+/// A host name without the dot of the DNS root (RFC 3261 25.1, RFC 1034 3.1). The names of the configuration have no such
+/// dot.
 fn without_root(name: &[u8]) -> &[u8] {
     name.strip_suffix(b".").unwrap_or(name)
 }
 
 #[inline]
 fn is_literal(name: &str, ip: IpAddr) -> bool {
-    // Mostly it is a host name: its last label is not a number (RFC 3261 25.1 toplabel), and it has no colon.
+    // Saves parsing most host names: their last label is not a number (RFC 3261 25.1 toplabel), and they have no colon.
     let may_be = match ip {
         IpAddr::V4(_) => name.as_bytes().last().is_some_and(u8::is_ascii_digit),
         IpAddr::V6(_) => name.contains(':'),
