@@ -1,4 +1,4 @@
-//! `accounts` and `accounts_file`: who may register and call.
+//! `accounts` and `accounts_file`: the users who may register and call.
 //!
 //! Decides valid user names, and hashes passwords to H(user:realm:password) (RFC 7616 3.4.2) for each algorithm that
 //! is offered, so that no password stays in memory. The realm is the account's domain.
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn fixed_contacts() {
+    fn fixed_contacts_are_read() {
         let read = |text: &str| FixedContact::read(text).map(|contact| (contact.uri.into_string(), contact.q));
         let uri = "sip:door@192.0.2.50:5062;transport=tcp";
         assert_eq!(read(uri), Some((uri.to_owned(), None)));
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn caller_names() {
+    fn caller_names_are_read() {
         let read = |text: &str| {
             let CallerName { user, host } = CallerName::read(text)?;
             Some((user.map(|user| String::from_utf8_lossy(&user).into_owned()), host.map(String::from)))
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn users() {
+    fn user_names_are_checked() {
         for good in ["101", "alice", "a.b+c", "007", "jörg"] {
             assert!(UserName::read(good).is_some(), "{good}");
         }

@@ -248,7 +248,7 @@ impl Config {
         self.domains.first().map_or("", |domain| &domain.0)
     }
 
-    /// The folder of the store, the secret key and the accounts of the first run.
+    /// The folder of the store, the secret key and the accounts of the first start.
     pub(crate) fn data_folder(&self) -> &Path {
         match self.location.path.parent() {
             Some(folder) if folder != Path::new("") => folder,
@@ -339,7 +339,7 @@ fn check_names(
         let unknown = |other: &UserName| accounts.find(&other.aor(domain)).is_none();
         for (key, users) in [("may_register", &entry.may_register), ("may_watch", &entry.may_watch)] {
             if let Some(item) = users.iter().position(unknown) {
-                return conflict(key, item, format!("expected a user of {domain:?} who has an account"));
+                return conflict(key, item, format!("expected a user of {domain:?} that has an account"));
             }
         }
         let own = || config.domains.iter().chain(&config.aliases).chain(&config.advertise);

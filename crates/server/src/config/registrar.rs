@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn routes() {
+    fn route_uris_need_lr() {
         for good in ["sip:proxy.office.example;lr", "<sip:192.0.2.1:5062;transport=tcp;lr>", "sips:a@b.example;lr"] {
             assert!(RouteUri::read(good).is_some(), "{good}");
         }
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn percentages() {
+    fn percentages_are_at_most_50() {
         assert_eq!((Percent::read("0%"), Percent::read("50 %")), (Some(Percent(0)), Some(Percent(50))));
         for bad in ["", "10", "%", "51%", "-1%", "0.5%"] {
             assert_eq!(Percent::read(bad), None, "{bad}");
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn flow_timers() {
+    fn flow_timers_are_read() {
         assert_eq!(FlowTimer::read("off"), Some(FlowTimer(None)));
         assert_eq!(FlowTimer::read("2m"), Some(FlowTimer(Some(Seconds(120)))));
         for bad in ["", "120", "0s", "1500ms"] {

@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts() {
+    fn host_names_are_checked() {
         let read = |text| HostName::read(text).map(|host| host.0.into_string());
         assert_eq!(read("Office.Example."), Some("office.example".to_owned()));
         assert_eq!(read("pbx"), Some("pbx".to_owned()));

@@ -112,22 +112,22 @@ pub(crate) struct SingleTargetName(pub(crate) SingleTarget);
 /// Which location store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StoreKind {
-    /// Durable.
+    /// On disk: it survives a restart.
     Disk,
-    /// Lost at exit.
+    /// In memory: it is lost at exit.
     Memory,
 }
 
 /// How much is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Level {
-    /// Faults of this program.
+    /// Faults of this program only.
     Error,
-    /// And what an operator should look at.
+    /// Also events that an administrator should look at.
     Warn,
-    /// And a line for each registration and call.
+    /// Also a line for each registration and call.
     Info,
-    /// And faults of peers.
+    /// Also faults of peers.
     Debug,
     /// Everything.
     Trace,

@@ -1,4 +1,5 @@
-//! The example file, and a table of mistakes with the line and key that the operator is told.
+//! The example file and the documentation have every key; the error of each mistake names its line, its key and the
+//! expected value.
 
 use std::fs;
 
@@ -123,7 +124,7 @@ fn commented_settings_of_the_example_are_valid() {
 }
 
 #[test]
-fn off_in_both_spellings() {
+fn off_may_be_written_as_false() {
     for off in ["off", "false", "\"off\""] {
         assert_eq!(valid(&format!("authentication: {off}\n")).config.authentication, Authentication::Off, "{off}");
     }
@@ -137,7 +138,7 @@ fn an_empty_file_means_the_defaults() {
 }
 
 #[test]
-fn accounts_from_both_places() {
+fn accounts_in_the_configuration_and_in_a_file_are_added() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("frontdesk.yaml");
     fs::write(&file, "accounts_file: more.yaml\naccounts:\n  - { user: 101, password: 1234 }\n").expect("a file");
@@ -152,7 +153,7 @@ fn accounts_from_both_places() {
 }
 
 #[test]
-fn every_mistake_names_line_key_and_expectation() {
+fn every_error_names_line_key_and_expected_value() {
     refused(&[
         ("domain: [a]\n", "1:", &["domain", "unknown field", "domains"]),
         ("domains: []\n", "1:", &["domains", "at least one"]),
@@ -216,7 +217,7 @@ fn a_misspelt_key_suggests_the_right_one() {
 }
 
 #[test]
-fn mistakes_about_admin_and_log() {
+fn errors_in_admin_and_log_name_the_key() {
     refused(&[
         ("admin: { token: secret }\n", "1:", &["admin.token", "16 to 256", "openssl rand"]),
         ("admin:\n  token: \"0123456789 abcdef\"\n", "2:", &["admin.token", "letters"]),
@@ -226,11 +227,11 @@ fn mistakes_about_admin_and_log() {
         ("metrics:\n  listen: 127.0.0.1\n", "2:", &["metrics.listen", "with port"]),
     ]);
     let message = error("admin: { token: secret }\n");
-    assert!(!message.contains("\"secret\""), "a token that is no good is still not to be shown: {message}");
+    assert!(!message.contains("\"secret\""), "the error must not show an invalid token: {message}");
 }
 
 #[test]
-fn mistakes_about_the_registrar() {
+fn errors_in_registrar_name_the_key() {
     refused(&[
         ("registrar:\n  min_expires: 60\n", "2:", &["registrar.min_expires", "unit"]),
         ("registrar:\n  min_expires: 2h\n", "2:", &["registrar.min_expires", "1h"]),
@@ -250,7 +251,7 @@ fn mistakes_about_the_registrar() {
 }
 
 #[test]
-fn mistakes_about_accounts() {
+fn errors_in_accounts_name_the_key() {
     refused(&[
         ("accounts:\n  - user: a b\n    password: x\n", "2:", &["accounts[0].user", "user name"]),
         ("accounts:\n  - user: alice\n", "2:", &["accounts[0].user", "password", "ha1"]),
@@ -288,13 +289,13 @@ fn mistakes_about_accounts() {
     ]);
 }
 
-/// Each text is refused with this place and these words.
+/// Each text is refused with an error that begins with this position and contains these words.
 fn refused(table: &[(&str, &str, &[&str])]) {
     for (text, place, expected) in table {
         let error = error(text);
         assert!(error.starts_with(place), "{text:?} should name {place}: {error}");
         for word in *expected {
-            assert!(error.contains(word), "{text:?} should tell {word:?}: {error}");
+            assert!(error.contains(word), "the error of {text:?} should contain {word:?}: {error}");
         }
     }
 }

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::restart::keep_restart_only;
 use super::settings::settings;
 use crate::config::{self, Loaded, StoreKind};
-use crate::data::first_run;
+use crate::data::first_start;
 use crate::error::CliError;
 use crate::metrics::{self, Gauge, ReloadResult, Series};
 use crate::process::interfaces;
@@ -86,7 +86,7 @@ impl Reload {
         let (loaded, needs_restart) = match read {
             Ok(read) => read,
             Err(error) => {
-                tracing::error!("the configuration stays as it was: {error}");
+                tracing::error!("the reload was refused, the previous configuration stays in use: {error}");
                 let accounts = self.active_config().loaded.accounts.len();
                 return ReloadOutcome {
                     reloaded: false,
@@ -149,14 +149,14 @@ impl Reload {
         let old = self.active_config();
         let mut loaded = config::load(old.loaded.file.as_deref())?;
         let needs_restart = keep_restart_only(&mut loaded.config, &old.loaded.config);
-        if first_run::is_needed(&loaded.config) {
-            if loaded.config.location.store == StoreKind::Memory && first_run::is_needed(&old.loaded.config) {
+        if first_start::is_needed(&loaded.config) {
+            if loaded.config.location.store == StoreKind::Memory && first_start::is_needed(&old.loaded.config) {
                 // Passwords that were created for this run are valid until it ends.
                 loaded.accounts.clone_from(&old.loaded.accounts);
             } else {
                 let folder = loaded.config.data_folder().to_owned();
                 let on_disk = loaded.config.location.store == StoreKind::Disk;
-                first_run::add_accounts(&mut loaded, on_disk.then_some(&folder))?;
+                first_start::add_accounts(&mut loaded, on_disk.then_some(&folder))?;
             }
         }
         Ok((loaded, needs_restart))

@@ -29,7 +29,7 @@ mod tests {
     use crate::config;
 
     #[test]
-    fn what_needs_a_restart_is_named_and_kept() {
+    fn keys_that_need_a_restart_are_named_and_keep_their_value() {
         let old = Config::default();
         let text = "workers: 3\nlocation: { store: memory }\nlog: { level: debug, format: json }\nstrangers: accept\n";
         let mut new: Config = serde_yaml::from_str(text).expect("a configuration");

@@ -20,7 +20,7 @@ use super::{notify, unknown_users};
 use crate::admin::{self, AdminCommand, AdminState, Removals};
 use crate::clock::{self, ClockShift};
 use crate::config::Listen;
-use crate::data::first_run::{self, InitialAccounts};
+use crate::data::first_start::{self, InitialAccounts};
 use crate::error::CliError;
 use crate::journal::{CallHistory, EventLog};
 use crate::metrics::{self, Gauge, Series, UnwrittenLine};
@@ -215,7 +215,9 @@ fn log_clock_shift(millis: i64) {
     if by > MAINTENANCE_INTERVAL {
         let direction = if millis > 0 { "forward" } else { "back" };
         let by = humantime::format_duration(by);
-        tracing::warn!("the machine's clock was set {direction} by {by}: registrations go on as they were granted");
+        tracing::warn!(
+            "the machine's clock was set {direction} by {by}: registrations keep the time that they were granted"
+        );
     }
 }
 
@@ -245,5 +247,5 @@ fn show_accounts(initial_accounts: &InitialAccounts, listeners: &[Listener], rel
     let port = listeners.first().map_or(5060, |listener| listener.address.port());
     let specific_ip = listeners.iter().map(|listener| listener.address.ip()).find(|ip| !ip.is_unspecified());
     let server = specific_ip.or_else(|| interfaces::lan_address(reload.interfaces()));
-    println!("{}", first_run::instructions(initial_accounts, server, port));
+    println!("{}", first_start::instructions(initial_accounts, server, port));
 }

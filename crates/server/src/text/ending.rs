@@ -11,7 +11,7 @@ use strum::{IntoStaticStr, VariantArray};
 pub(crate) enum Ending {
     /// Answered.
     Answered,
-    /// The phone is in use, or its user does not want to be disturbed.
+    /// The phone is in use, or set to do not disturb.
     Busy,
     /// The user declined.
     Declined,

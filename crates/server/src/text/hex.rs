@@ -28,7 +28,7 @@ pub(crate) fn write(octets: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn there_and_back() {
+    fn hexadecimal_text_is_written_and_read() {
         assert_eq!(super::read("00fF7a"), Some([0, 255, 122]));
         assert_eq!(super::write(&[0, 255, 122]), "00ff7a");
         for bad in ["00", "0000000", "00zz00", "é0000"] {

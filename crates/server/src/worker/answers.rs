@@ -219,7 +219,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn only_families_that_are_served() {
+    async fn only_addresses_of_the_listeners_families_are_used() {
         let listener = Listener { transport: Transport::Udp, address: ([0, 0, 0, 0], 5060).into() };
         let families = AddressFamilies(Arc::new([listener]));
         let name = |host: &str, transport| Name { host: host.into(), port: 5070, transport };

@@ -5,7 +5,7 @@
 //! outbox is processed after each call until it is empty, so answers that are in memory take no extra wait.
 //!
 //! Keeps the order of cause and effect between workers: a core message is in the other worker's inbox before anything
-//! is sent, and the inbox is handled before what the sockets received meanwhile. Otherwise the ACK of a failure could
+//! is sent, and the inbox is handled before what the sockets have received in the same batch. Otherwise the ACK of a failure could
 //! reach the worker that forwarded the INVITE before this worker's message that the failure was forwarded.
 
 use std::future::poll_fn;

@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_is_made_once_and_found_by_all_workers() {
+    async fn a_connection_is_opened_once_and_found_by_all_workers() {
         let ([mut one, mut two], [mut first, mut second]) = workers();
         let phone = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let hop = hop(phone.local_addr().expect("an address"), 0);
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_refused_connection_leaves_nothing_behind() {
+    async fn a_refused_connection_is_removed() {
         let ([mut one, _], [mut first, _second]) = workers();
         let phone = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let remote = phone.local_addr().expect("an address");

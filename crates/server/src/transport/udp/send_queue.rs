@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn datagrams_that_share_a_call() {
+    fn datagrams_of_equal_length_share_a_call() {
         let run = |lengths: &[usize], max| length_of_run(&queued(1, lengths), max);
         assert_eq!(run(&[300], 64), 1);
         assert_eq!(run(&[300, 300, 300], 64), 3);
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn everything_arrives_in_order() {
+    async fn all_bytes_arrive_in_order() {
         for own in ["127.0.0.1:0", "0.0.0.0:0"] {
             let socket = udp(own);
             let local = SocketAddr::from(([127, 0, 0, 1], socket.socket().local_addr().expect("bound").port()));

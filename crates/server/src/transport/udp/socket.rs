@@ -286,7 +286,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn datagrams_that_are_no_message() {
+    fn datagrams_that_are_not_messages_are_counted() {
         let local = IpAddr::from([192, 0, 2, 1]);
         assert_eq!(classify(b"", local, 100), Some(Series::KeepAlive { transport: Transport::Udp }));
         assert_eq!(classify(b"\0", local, 100), Some(Series::KeepAlive { transport: Transport::Udp }));
@@ -296,7 +296,7 @@ pub(super) mod tests {
     }
 
     #[tokio::test]
-    async fn the_best_socket_sends() {
+    async fn the_socket_with_the_source_address_sends() {
         let (own, wild) = (udp("127.0.0.5:0"), udp("0.0.0.0:0"));
         assert_eq!(own.match_score(own.local), Some(3));
         assert_eq!(wild.match_score(SocketAddr::new(own.local.ip(), wild.local.port())), Some(2));
