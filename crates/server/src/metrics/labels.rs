@@ -57,7 +57,7 @@ closed_sets!(
 pub(crate) enum Answered {
     /// It did.
     Yes,
-    /// It had no Via to send the response to, or a later step refused it.
+    /// It did not: it lacks headers that a response needs.
     No,
 }
 

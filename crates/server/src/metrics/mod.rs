@@ -74,6 +74,21 @@ mod tests {
     }
 
     #[test]
+    fn the_label_of_every_limit_is_the_name_of_a_key() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/configuration.md");
+        let page = std::fs::read_to_string(path).expect("docs/configuration.md");
+        let counters = series::counter_rows();
+        let (_, labels, _) =
+            counters.iter().find(|(name, ..)| *name == "frontdesk_limits_reached_total").expect("the counter");
+        for (_, values) in labels {
+            for label in values {
+                let is_key = [format!(".{label}`"), format!(".max_{label}`")].iter().any(|key| page.contains(key));
+                assert!(is_key, "docs/configuration.md has no key for the limit {label}");
+            }
+        }
+    }
+
+    #[test]
     fn the_table_of_the_readme_lists_every_metric() {
         let row =
             |name: &str, kind: &str, labels: &str, help: &str| format!("| `{name}` | {kind} | {labels} | {help} |");
