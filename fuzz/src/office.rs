@@ -236,14 +236,18 @@ impl Office {
                     _ => Answer::Failed,
                 }
             }
-            Question::Resolve(names) => {
-                let address = |port| match how & 3 {
-                    0 => [SocketAddr::new(at(40).ip(), port), SocketAddr::new(at(41).ip(), port)].into_iter().collect(),
-                    2 => smallvec::SmallVec::new(),
+            Question::Resolve(resolutions) => {
+                let addresses = match how & 3 {
+                    0 => vec![at(40).ip(), at(41).ip()],
+                    2 => Vec::new(),
                     // To ourselves: a loop.
-                    _ => [SERVER].into_iter().collect(),
+                    _ => vec![SERVER.ip()],
                 };
-                Answer::Resolved(names.iter().map(|name| address(name.port)).collect())
+                let look_up = |query: &Query| match query {
+                    Query::Addresses(_) => Records::Addresses(addresses.clone()),
+                    Query::Naptr(_) | Query::Srv(_) => Records::Srv(Vec::new()),
+                };
+                Answer::Resolved(resolutions.into_iter().map(|resolution| resolution.run(look_up)).collect())
             }
         };
         self.turn(worker, |core, now, outbox| core.answer(now, parked, answer, outbox));

@@ -7,6 +7,7 @@ mod callers;
 mod digest;
 mod fixed;
 mod registrar;
+mod senders;
 mod watching;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -24,6 +25,7 @@ pub use digest::{Algorithm, Digest};
 pub use fixed::fixed_bindings;
 pub(crate) use fixed::unregistered_fixed_bindings;
 pub use registrar::{Registrar, UnannouncedPath};
+pub use senders::{Sender, Senders};
 pub(crate) use watching::REG_PACKAGE;
 pub use watching::Watching;
 

@@ -26,6 +26,7 @@ use crate::error::CliError;
 use crate::journal::EventQueue;
 use crate::metrics::Tally;
 use crate::process::{descriptors, interfaces};
+use crate::resolver::{Resolver, ResolverSettings};
 use crate::transport::{
     self, Acceptor, BoundListener, Directory, Inbound, StreamLimits, Streams, Transports, Udp, UdpReceiver,
     UdpSendQueue, WorkerSocket,
@@ -54,6 +55,7 @@ pub(crate) struct Prepared {
     health: Arc<Health>,
     /// Limit of SIP connections.
     connections: usize,
+    dns_queries: usize,
 }
 
 /// A running server.
@@ -109,7 +111,19 @@ pub(crate) fn prepare(mut loaded: Loaded, files: usize) -> Result<Prepared, CliE
         first_run::is_needed(&loaded.config).then(|| first_run::add_accounts(&mut loaded, folder)).transpose()?;
     let connections = connections(&loaded.config.limits, files, workers);
     let interfaces = interfaces::list();
-    Ok(Prepared { loaded, initial_accounts, interfaces, bound, metrics, keys, store, completions, health, connections })
+    Ok(Prepared {
+        loaded,
+        initial_accounts,
+        interfaces,
+        bound,
+        metrics,
+        keys,
+        store,
+        completions,
+        health,
+        connections,
+        dns_queries: descriptors::dns_queries(files),
+    })
 }
 
 /// Limit of SIP connections: as configured, or lower if the system grants too few open files.
@@ -212,6 +226,11 @@ impl Prepared {
             event_queues,
             clock: Clock::start(),
             stop: CancellationToken::new(),
+            resolver: Arc::new(Resolver::new(ResolverSettings {
+                servers: Vec::new(),
+                timeout: Duration::from_secs(2),
+                queries: self.dns_queries,
+            })),
             limits,
         };
         let mut workers = Vec::with_capacity(usize::from(count));
@@ -258,6 +277,7 @@ struct Shared {
     event_queues: Arc<[EventQueue]>,
     clock: Clock,
     stop: CancellationToken,
+    resolver: Arc<Resolver>,
     limits: Limits,
 }
 
@@ -330,7 +350,14 @@ impl Shared {
         let lookups = LookupLimits { max: self.limits.lookups.0, timeout: self.limits.lookup_time.0 };
         Ok(Worker {
             number,
-            answers: Answers::new(number, self.store, lookups, self.limits.users.0, &self.settings, own_inbox),
+            answers: Answers::new(
+                number,
+                self.store,
+                (self.resolver, lookups),
+                self.limits.users.0,
+                &self.settings,
+                own_inbox,
+            ),
             core: Core::new(self.settings, &self.keys, number, seed, self.subscriber_index)
                 .with_connections(connections),
             transports: Transports { udp, udp_send_queue: UdpSendQueue::default(), streams },
