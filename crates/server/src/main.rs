@@ -18,7 +18,6 @@ mod metrics;
 mod process;
 mod reload;
 mod resolver;
-mod settings;
 mod supervisor;
 mod text;
 mod transport;

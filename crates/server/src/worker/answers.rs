@@ -14,7 +14,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
 use super::completions::CommitOutcome;
-use crate::metrics::{DriverLimit, Series, Tally};
+use crate::metrics::{DriverLimit, LookupOutcome, Series, Tally};
 use crate::resolver::Resolver;
 use crate::transport::{Inbound, ResolvedNames};
 
@@ -91,11 +91,11 @@ impl Answers {
                 // Counts records, not users with bindings: the record of a user without bindings is kept for a while
                 // too.
                 if expected.is_none() && self.max_users.is_some_and(|max| self.store.records() >= max) {
-                    tally.count(Series::DriverLimitReached(DriverLimit::Users));
+                    tally.count(DriverLimit::Users);
                     return Some((continuation, Answer::Full));
                 }
                 let id = self.next_id();
-                match self.store.commit(expected.as_ref(), record, Ticket { worker: u16::from(self.worker), id }) {
+                match self.store.commit(expected, record, Ticket { worker: u16::from(self.worker), id }) {
                     Commit::Done => Some((continuation, Answer::Committed)),
                     Commit::Conflict => Some((continuation, Answer::Conflict)),
                     Commit::Pending => {
@@ -103,7 +103,7 @@ impl Answers {
                         None
                     }
                     Commit::Full => {
-                        tally.count(Series::LimitReached(proxy::Limit::StoreQueue));
+                        tally.count(proxy::Limit::StoreQueue);
                         Some((continuation, Answer::Full))
                     }
                     // The program is shutting down. RFC 3261 21.5.4: 503 with Retry-After; the next run accepts the
@@ -139,7 +139,8 @@ impl Answers {
     ) -> Option<(Continuation, Answer)> {
         let continuation = self.waiting.remove(&id)?;
         let found = endpoints.as_ref().is_some_and(|all| all.iter().any(|endpoints| !endpoints.is_empty()));
-        tally.count(Series::Lookup(found));
+        let outcome = if found { LookupOutcome::Found } else { LookupOutcome::Failed };
+        tally.count(Series::Lookup { outcome });
         Some((continuation, endpoints.map_or(Answer::Failed, Answer::Resolved)))
     }
 
@@ -155,7 +156,7 @@ impl Answers {
         tally: &mut Tally,
     ) -> Option<(Continuation, Answer)> {
         let Ok(slot) = Arc::clone(&self.lookups).try_acquire_owned() else {
-            tally.count(Series::DriverLimitReached(DriverLimit::Lookups));
+            tally.count(DriverLimit::Lookups);
             return Some((continuation, Answer::Failed));
         };
         let id = self.next_id();
