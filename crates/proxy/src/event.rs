@@ -1,11 +1,13 @@
-//! Facts for log and metrics. Adding a metric is one variant here and one match arm in the server.
+//! Facts for log and metrics. Adding a metric is one variant here, and one counter in the server.
 //!
-//! Labels are closed sets: nothing a peer writes becomes a label. Text that a peer wrote (AoRs) is only for the log.
+//! An enum that becomes a label of a metric derives the label from the name of its variant. So labels are closed sets:
+//! nothing that a peer writes becomes a label. Text that a peer wrote (AoRs) is only for the log.
 
 use std::net::SocketAddr;
 
 use location::{Aor, Flow, Record};
 use parser::Transport;
+use strum::{IntoStaticStr, VariantArray};
 
 /// Something that happened.
 #[derive(Clone, Debug)]
@@ -184,7 +186,8 @@ impl CalledPhone {
 }
 
 /// How a REGISTER ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum Registration {
     /// Bindings were added or refreshed.
     Registered,
@@ -214,7 +217,8 @@ pub enum Offence {
 }
 
 /// How a response context ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum ForkOutcome {
     /// A 2xx was passed on.
     Answered,
@@ -227,7 +231,8 @@ pub enum ForkOutcome {
 }
 
 /// What became of a request that its dialog alone does not let pass.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum DialogRequest {
     /// Its sender was asked for credentials.
     Challenged,
@@ -236,7 +241,8 @@ pub enum DialogRequest {
 }
 
 /// How a NOTIFY ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum Notification {
     /// With a 2xx.
     Answered,
@@ -247,7 +253,8 @@ pub enum Notification {
 }
 
 /// Why credentials were not accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum AuthenticationFailure {
     /// Unknown user or wrong password: not told apart.
     Credentials,
@@ -260,7 +267,8 @@ pub enum AuthenticationFailure {
 }
 
 /// Why a message was dropped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum Drop {
     /// Not SIP.
     Garbage,
@@ -279,7 +287,8 @@ pub enum Drop {
 }
 
 /// A limit of the configuration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum Limit {
     /// Response contexts at a time.
     Transactions,

@@ -18,7 +18,7 @@ mod metrics;
 mod phone;
 mod process;
 mod reload;
-mod settings;
+mod resolver;
 mod supervisor;
 mod text;
 mod transport;

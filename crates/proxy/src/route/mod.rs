@@ -132,12 +132,11 @@ impl Plan {
     }
 
     /// The names among the ways, for DNS.
-    pub(super) fn names(&self) -> SmallVec<[Name; 1]> {
-        let name = |target: &Target| match &target.way {
-            Way::Name(name) => Some(name.clone()),
+    pub(super) fn names(&self) -> impl Iterator<Item = &Name> {
+        self.targets().filter_map(|target| match &target.way {
+            Way::Name(name) => Some(name),
             Way::Hop(_) => None,
-        };
-        self.targets().filter_map(name).collect()
+        })
     }
 
     /// How many ring, all groups together.
@@ -178,21 +177,26 @@ fn is_own_maddr(maddr: &Host<'_>, port: Option<u16>, settings: &Settings) -> boo
 
 /// RFC 3261 16.6 step 7: the address that a URI names, or the name that DNS must translate.
 pub(crate) fn way_to(uri: &SipUri<'_>, settings: &Settings) -> Result<Way, Reject> {
-    // checklist 118: without NAPTR, UDP where the URI names no transport.
     let transport = match uri.transport() {
         // RFC 3261 26.2.2: `sips:` with transport=tcp is TLS over it; over UDP there is none.
         None | Some(parser::Transport::Tcp) if uri.secure => parser::Transport::Tls,
         Some(parser::Transport::Ws) if uri.secure => parser::Transport::Wss,
         Some(parser::Transport::Udp) if uri.secure => return Err(Reject::SipsNotAllowed),
-        Some(transport) => transport,
-        None => parser::Transport::Udp,
+        transport => return way_over(uri, transport, settings),
     };
-    way_over(uri, transport, settings)
+    way_over(uri, Some(transport), settings)
 }
 
-/// The same over this transport.
-pub(crate) fn way_over(uri: &SipUri<'_>, transport: parser::Transport, settings: &Settings) -> Result<Way, Reject> {
-    let port = uri.port.unwrap_or_else(|| transport.default_port());
+/// The same over this transport, if it is known.
+pub(crate) fn way_over(
+    uri: &SipUri<'_>,
+    transport: Option<parser::Transport>,
+    settings: &Settings,
+) -> Result<Way, Reject> {
+    // Nothing can be sent there, and it is what a scanner tries.
+    if uri.port == Some(0) {
+        return Err(Reject::Unroutable);
+    }
     let host = match uri.maddr() {
         Some(maddr) => Host::parse(maddr).map_err(|_| Reject::Unroutable)?,
         None => uri.host,
@@ -201,10 +205,12 @@ pub(crate) fn way_over(uri: &SipUri<'_>, transport: parser::Transport, settings:
         let mut name = Vec::new();
         host.write(&mut name);
         let host = String::from_utf8(name).map_err(|_| Reject::Unroutable)?.into();
-        return Ok(Way::Name(Name { host, port, transport }));
+        return Ok(Way::Name(Name { host, port: uri.port, transport, secure: uri.secure }));
     };
-    // Nothing can be sent there, and 0 is what a scanner tries.
-    if port == 0 || ip.is_unspecified() || ip.is_multicast() {
+    // RFC 3263 4.1: UDP where the URI of an address names no transport.
+    let transport = transport.unwrap_or(parser::Transport::Udp);
+    let port = uri.port.unwrap_or_else(|| transport.default_port());
+    if ip.is_unspecified() || ip.is_multicast() {
         return Err(Reject::Unroutable);
     }
     // What comes back to us would come back again, Max-Forwards times. Without a port our address is ours, whatever the port.

@@ -33,7 +33,8 @@ mod tests {
 
     #[test]
     fn each_pair_of_schemes() {
-        let way = |transport| Way::Name(Name { host: "h".into(), port: 1, transport });
+        let way =
+            |transport| Way::Name(Name { host: "h".into(), port: Some(1), transport: Some(transport), secure: false });
         let (tls, tcp) = (way(Transport::Tls), way(Transport::Tcp));
         let (sip, sips) = (&b"sip:a@b"[..], &b"SIPS:a@b"[..]);
         for (asked, contact, way, expected) in [

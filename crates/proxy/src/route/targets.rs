@@ -283,7 +283,7 @@ pub(super) fn way_of(binding: &Binding<'_>, settings: &Settings) -> Option<(Way,
         Some(flow) => Some((Way::Hop(over_flow(flow, &contact)), true)),
         // The connection ended with an earlier run of the program. Its transport is the one that the phone speaks.
         None if flow.transport.is_reliable() && fits(&contact, flow.transport) => {
-            Some((way_over(&contact, flow.transport, settings).ok()?, false))
+            Some((way_over(&contact, Some(flow.transport), settings).ok()?, false))
         }
         None => Some((way_to(&contact, settings).ok()?, false)),
     }
