@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use super::removal::RemovalScope;
 use super::reply::{self, Reply};
 use super::{AdminCommand, AdminState, bans, calls, explain, failures, guard, status, users};
-use crate::config::Config;
+use crate::config::{Config, Endpoint};
 use crate::defence::Failure;
 use crate::phone;
 
@@ -46,7 +46,7 @@ pub(crate) async fn answer(state: &AdminState, peer: IpAddr, request: &Request<I
             (Ok(()), _) => reply::not_allowed("GET"),
         };
     }
-    if path == "/phone" || path.starts_with("/phone/") {
+    if serves_phone(config) && (path == "/phone" || path.starts_with("/phone/")) {
         return match (guard::check_page(peer, request.headers(), config), method) {
             (Err(why), _) => reply::denied(why),
             (Ok(()), &Method::GET) => phone_page(state, path, request.headers(), config).unwrap_or_else(not_found),
@@ -64,6 +64,12 @@ pub(crate) async fn answer(state: &AdminState, peer: IpAddr, request: &Request<I
     let parts: Vec<_> = rest.split('/').map(|part| percent_decoded(part)).collect();
     let parts: Vec<&[u8]> = parts.iter().map(|part| &**part).collect();
     api(state, method, &parts, &Query::of(request)).await
+}
+
+/// `admin.phone`. Browsers give the microphone to pages of this machine, and else to `https` only.
+fn serves_phone(config: &Config) -> bool {
+    let is_local = || matches!(config.metrics.listen, Endpoint::On(address) if address.ip().is_loopback());
+    config.admin.phone.unwrap_or_else(is_local)
 }
 
 /// The phone in the browser. It has no secrets: the SIP server asks for the password.
