@@ -4,7 +4,7 @@
 //! The settings contain them as a record, so that all code reads both kinds of bindings alike. No REGISTER changes them. If
 //! a phone registers a contact that is also fixed, the registered binding is used instead while it exists.
 
-use location::{Applied, Ask, Binding, Change, ContactChange, Limits, Record, Wall};
+use location::{Applied, Binding, Change, ContactChange, Limits, Operation, Record, Wall};
 use parser::{Uri, equivalent};
 
 /// A record with a binding for each URI and q value (in thousandths), in this order. They expire after 136 years.
@@ -14,7 +14,7 @@ pub fn fixed_bindings<'a>(contacts: impl IntoIterator<Item = (&'a str, Option<u1
     let contacts: smallvec::SmallVec<_> = contacts.into_iter().map(contact).collect();
     let most = contacts.len();
     let limits = Limits { max_expires: u32::MAX, max_contacts: most, max_request_contacts: most, ..Limits::DEFAULT };
-    let made = Record::default().apply(&Change::administrative(Ask::Update(contacts)), Wall::default(), &limits);
+    let made = Record::default().apply(&Change::administrative(Operation::Update(contacts)), Wall::default(), &limits);
     // Without URIs, or with a URI above the limit of the location service, there is no binding.
     made.ok().and_then(Applied::changed).unwrap_or_default()
 }
