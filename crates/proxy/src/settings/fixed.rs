@@ -14,7 +14,8 @@ pub fn fixed_bindings<'a>(contacts: impl IntoIterator<Item = (&'a str, Option<u1
     let contacts: smallvec::SmallVec<_> = contacts.into_iter().map(contact).collect();
     let most = contacts.len();
     let limits = Limits { max_expires: u32::MAX, max_contacts: most, max_request_contacts: most, ..Limits::DEFAULT };
-    let made = Record::default().apply(&Change::administrative(Operation::Update(contacts)), Wall::default(), &limits);
+    let operation = Operation::Update(contacts);
+    let made = Record::default().apply(&Change::administrative(operation), Wall::default(), &limits);
     // Without URIs, or with a URI above the limit of the location service, there is no binding.
     made.ok().and_then(Applied::changed).unwrap_or_default()
 }

@@ -15,7 +15,8 @@ use crate::error::CliError;
 use crate::metrics::DriverLimit;
 use crate::transport::Inbound;
 use crate::worker::{CommitOutcome, Completions, Health, store_callback};
-use crate::{clock, metrics};
+use crate::clock;
+use crate::metrics::{self, DriverLimit};
 
 /// Opens the store that the configuration selects.
 pub(super) fn open(
