@@ -1,6 +1,6 @@
-//! Facts for log and metrics. Adding a metric is one variant here and one match arm in the server.
+//! Events for the log and the metrics. A new metric is one variant here and one match arm in the server.
 //!
-//! Labels are closed sets: nothing a peer writes becomes a label. Text that a peer wrote (AoRs) is only for the log.
+//! Labels are closed sets: text from a peer never becomes a label. Such text (addresses of record) is only for the log.
 
 use std::net::SocketAddr;
 
@@ -10,226 +10,228 @@ use parser::Transport;
 /// Something that happened.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// A request came in.
+    /// A request was received.
     RequestReceived {
         /// Upper-case method, or `other`.
         method: &'static str,
-        /// How it came.
+        /// The transport that it came over.
         transport: Transport,
     },
-    /// A request of somebody else went out.
+    /// A request was forwarded.
     RequestForwarded {
         /// Upper-case method, or `other`.
         method: &'static str,
-        /// How it went.
+        /// The transport that it went over.
         transport: Transport,
     },
-    /// A response came in.
+    /// A response was received.
     ResponseReceived {
         /// 100..=699.
         status: u16,
-        /// How it came.
+        /// The transport that it came over.
         transport: Transport,
     },
-    /// A response went out, made here or forwarded.
+    /// A response was sent: one of this server or a forwarded one.
     ResponseSent {
-        /// Method of its request, or `other`.
+        /// Method of the request, or `other`.
         method: &'static str,
         /// 100..=699.
         status: u16,
-        /// How it went.
+        /// The transport that it went over.
         transport: Transport,
     },
-    /// A REGISTER for a domain of ours was decided.
+    /// A REGISTER for a local domain was processed.
     Registration {
-        /// How it ended.
+        /// The result.
         outcome: Registration,
-        /// The status of its answer.
+        /// Status of the response.
         status: u16,
-        /// What stands beside the status.
+        /// Reason phrase of the response.
         reason: &'static str,
-        /// For whom.
+        /// The AoR of the REGISTER.
         aor: Aor,
-        /// Live bindings before it.
+        /// Number of bindings before it.
         before: usize,
-        /// Live bindings after it.
+        /// Number of bindings after it.
         bindings: usize,
-        /// The longest remaining time of them, in seconds.
+        /// The longest remaining time of these, in seconds.
         expires: u32,
-        /// Where it came from.
+        /// The flow that it came over.
         flow: Flow,
-        /// What its sender may not, if it was refused for that.
+        /// The permission that the sender lacks, if this is why it was refused.
         offence: Option<Offence>,
     },
     /// An INVITE that begins a call was routed.
     Call {
-        /// Names the call in what follows; never the same for two of them.
+        /// Identifies the call in later events. No two calls have the same one.
         call: u64,
-        /// The caller, by its From.
+        /// The caller, from the From header.
         from: Aor,
-        /// The user of ours, or the foreign address.
+        /// The called user or foreign address.
         to: Aor,
-        /// How many phones are to ring, all groups together.
+        /// Number of phones that will ring, in all groups together.
         targets: usize,
     },
-    /// The first final response to an INVITE has passed. INVITEs within a dialog end so too: their calls are not known.
+    /// The first final response to an INVITE was forwarded. INVITEs within a dialog emit this too, without an
+    /// [`Event::Call`] before.
     CallEnded {
         /// As in [`Event::Call`].
         call: u64,
-        /// 200..=699; none if no final came in time.
+        /// 200..=699; `None` if no final response came in time.
         status: Option<u16>,
-        /// How many phones were tried.
+        /// Number of phones that were tried.
         tried: usize,
-        /// The phone that gave it; none if it speaks for several, or was made here.
+        /// The phone that sent the final response; `None` if several phones are behind it, or this server made
+        /// it.
         by: Option<SocketAddr>,
     },
-    /// An INVITE that would have begun a call was refused here.
+    /// An INVITE that begins a call was refused by this server.
     CallRefused {
-        /// As in [`Event::Call`], if it came so far.
+        /// As in [`Event::Call`], if that was emitted.
         call: u64,
-        /// The caller, by its From.
+        /// The caller, from the From header.
         from: Aor,
-        /// The user of ours, or the foreign address.
+        /// The called user or foreign address.
         to: Aor,
         /// 400..=699.
         status: u16,
-        /// What stands beside the status.
+        /// Reason phrase of the response.
         reason: &'static str,
-        /// Where it came from.
+        /// The source address.
         source: SocketAddr,
-        /// What its sender may not, if it was refused for that.
+        /// The permission that the sender lacks, if this is why it was refused.
         offence: Option<Offence>,
     },
-    /// Any other request was refused because of its sender, outside of a dialog.
+    /// Another request outside of a dialog was refused because of its sender.
     RequestRefused {
-        /// What its sender may not.
+        /// The permission that the sender lacks.
         offence: Offence,
         /// Upper-case method, or `other`.
         method: &'static str,
-        /// The sender, by its From.
+        /// The sender, from the From header.
         from: Aor,
-        /// Where it came from.
+        /// The source address.
         source: SocketAddr,
     },
     /// A response context ended.
     Fork {
-        /// How it ended.
+        /// The result.
         outcome: ForkOutcome,
     },
-    /// A NOTIFY of ours has ended (RFC 3680).
+    /// The transaction of a NOTIFY of this server ended (RFC 3680).
     Notified {
-        /// How.
+        /// The result.
         outcome: Notification,
     },
     /// Credentials were missing or wrong.
     AuthenticationFailed {
-        /// Why.
+        /// The reason.
         reason: AuthenticationFailure,
         /// Upper-case method, or `other`.
         method: &'static str,
-        /// The user that was claimed: whose bindings were to change, or who was to be the caller.
+        /// The user that the request names: of the bindings to change, or as the caller.
         user: Aor,
-        /// From where.
+        /// The flow that it came over.
         flow: Flow,
-        /// Whether it is held against the address: wrong credentials, from an address that is the sender's own. Over UDP
-        /// anybody writes any address; it is known to be its own if the nonce was sent there.
+        /// Whether the failure counts towards a ban of the source address: the credentials were wrong, and the
+        /// address is not forged. A UDP source is known to be real if the nonce was sent to it.
         counts: bool,
     },
-    /// A request with a token of its dialog did not come from one side of it, or did not go to the other.
+    /// A request with a valid dialog token was not sent by one side of the dialog to the other.
     DialogRequest {
-        /// What became of it.
+        /// The result.
         outcome: DialogRequest,
         /// Upper-case method, or `other`.
         method: &'static str,
-        /// From where.
+        /// The flow that it came over.
         flow: Flow,
     },
-    /// A message could not be read.
+    /// A message has a syntax error.
     ParseError {
-        /// Whether it could be answered with a 400.
+        /// Whether a 400 could be sent.
         answered: bool,
-        /// How it came.
+        /// The flow that it came over.
         flow: Flow,
     },
-    /// A message was dropped without an answer.
+    /// A message was dropped without a response.
     Dropped(Drop),
     /// A configured limit took effect.
     LimitReached(Limit),
 }
 
-/// How a REGISTER ended.
+/// The result of a REGISTER.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Registration {
     /// Bindings were added or refreshed.
     Registered,
     /// Bindings were removed and none added.
     Unregistered,
-    /// Nothing was asked to change.
+    /// The REGISTER asked for no change.
     Queried,
     /// Challenged with 401.
     Challenged,
     /// Refused with a 4xx.
     Refused,
-    /// The store could not take it.
+    /// The store failed or had no room.
     Failed,
 }
 
-/// What the sender of a request may not.
+/// The permission that the sender of a request lacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Offence {
-    /// Act as another user than the one that the credentials are of.
+    /// To act as another user than the authenticated one.
     Identity,
-    /// Reach our users from elsewhere.
+    /// To call local users without an account here.
     Stranger,
-    /// Reach somebody elsewhere through us.
+    /// To reach foreign domains through this server.
     Relay,
-    /// Use a Route that was not issued here.
+    /// To use a Route value that this server did not issue.
     ForeignRoute,
 }
 
-/// How a response context ended.
+/// The result of a response context.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ForkOutcome {
-    /// A 2xx was passed on.
+    /// A 2xx was forwarded.
     Answered,
-    /// The caller hung up first.
+    /// The caller cancelled before.
     Cancelled,
-    /// The best final was not a 2xx.
+    /// The best final response was not a 2xx.
     Refused,
-    /// No phone gave a final in time.
+    /// No phone sent a final response in time.
     TimedOut,
 }
 
-/// What became of a request that its dialog alone does not let pass.
+/// The result of a request that its dialog token alone does not permit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DialogRequest {
-    /// Its sender was asked for credentials.
+    /// Its sender was challenged.
     Challenged,
-    /// It was refused; an ACK, dropped.
+    /// It was refused; an ACK was dropped.
     Refused,
 }
 
-/// How a NOTIFY ended.
+/// The result of a NOTIFY.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Notification {
     /// With a 2xx.
     Answered,
     /// With another final response.
     Refused,
-    /// With none, or it could not be sent.
+    /// With no response, or it could not be sent.
     Unanswered,
 }
 
 /// Why credentials were not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AuthenticationFailure {
-    /// Unknown user or wrong password: not told apart.
+    /// Unknown user or wrong password. The event does not say which.
     Credentials,
-    /// The nonce is not ours or too old.
+    /// The nonce is not from this server, or it is too old.
     Stale,
     /// The nonce count was used before.
     Replay,
-    /// The credentials are good, but for another user.
+    /// The credentials are valid, but for another user.
     Identity,
 }
 
@@ -238,30 +240,30 @@ pub enum AuthenticationFailure {
 pub enum Drop {
     /// Not SIP.
     Garbage,
-    /// Malformed and without the headers that an answer needs.
+    /// Malformed, and without the headers that a response needs.
     Unanswerable,
-    /// A response that matches no transaction and carries no mark of ours (RFC 6026 8.2).
+    /// A response that belongs to no transaction and has no valid mark (RFC 6026 8.2).
     StrayResponse,
-    /// An ACK that nobody waits for.
+    /// An ACK that belongs to no INVITE.
     StrayAck,
-    /// No address to send it to.
+    /// No address to send it to is known.
     Unroutable,
-    /// The source cannot be answered (port 0).
+    /// A response cannot be sent to the source: its port is 0.
     Source,
-    /// An answer that would have been too long for a source that has proved nothing.
+    /// A response that was too long for an unauthenticated UDP source.
     Amplification,
 }
 
 /// A limit of the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Limit {
-    /// Response contexts at a time.
+    /// Number of response contexts.
     Transactions,
-    /// What they hold.
+    /// Memory of all response contexts.
     TransactionMemory,
     /// Targets of one request.
     Targets,
-    /// Pins at a time.
+    /// Number of pins.
     Pins,
     /// Nonces in the replay window.
     Nonces,
@@ -271,16 +273,16 @@ pub enum Limit {
     UnansweredChallenges,
     /// Contacts of an AoR.
     Contacts,
-    /// Text of one Contact and what belongs to it.
+    /// Length of one Contact with its Path and instance.
     ContactSize,
-    /// Subscriptions at a time.
+    /// Number of subscriptions.
     Subscriptions,
-    /// Those to one user.
+    /// Subscriptions to one user.
     SubscriptionsPerUser,
-    /// Sides of dialogs that have moved.
+    /// Moved sides of dialogs that are remembered.
     MovedDialogs,
-    /// How much longer than its request an answer may be.
+    /// Length of a response in relation to its request.
     Amplification,
-    /// The store's queue.
+    /// Changes that wait for the store.
     StoreQueue,
 }

@@ -281,8 +281,8 @@ impl Challenge<'_> {
 /// The URI of the user that a request has to prove: To of a REGISTER, else From.
 fn named(request: &Request, of: ChallengeFor) -> Option<SipUri<'_>> {
     match of {
-        ChallengeFor::Registrar => request.addressee().ok()?.sip().copied(),
-        ChallengeFor::Proxy => request.caller(),
+        ChallengeFor::Registrar => request.to_uri().ok()?.sip().copied(),
+        ChallengeFor::Proxy => request.from_uri(),
     }
 }
 

@@ -98,8 +98,8 @@ impl Core {
         if destination == Destination::Server {
             return Ok(Handling::Serve);
         }
-        ingress::hops(request.hops)?;
-        ingress::proxy_require(&request.message)?;
+        ingress::check_max_forwards(request.hops)?;
+        ingress::check_proxy_require(&request.message)?;
         let (toward, proven) = match dialog {
             Some(dialog) => match self.enter_dialog(now, request, &uri, dialog, &destination, outbox) {
                 Ok(flow) => {

@@ -22,7 +22,7 @@ use crate::route::{
     next_step,
 };
 use crate::settings::{Keys, Settings};
-use crate::target::{Target, Way};
+use crate::target::{NextHop, Target};
 
 /// The call to explain.
 #[derive(Clone, Copy, Debug)]
@@ -134,7 +134,7 @@ fn walk(
         (_, Some((aor, _))) => Step::Contact(aor.clone()),
         (_, None) => Step::Elsewhere,
     });
-    let admission = match (route::admission(&request, &destination, settings), request.caller_domain(settings)) {
+    let admission = match (route::admission(&request, &destination, settings), request.from_domain(settings)) {
         // A user that may not send to foreign addresses may still call the phones of local users.
         (Err(Reject::Relay), Some(domain)) if of_contact.is_some() => AuthRequirement::Credentials(domain),
         (admission, _) => admission?,
@@ -233,9 +233,9 @@ fn invite(Inquiry { from, to, source }: &Inquiry<'_>, settings: &Settings) -> Re
 }
 
 fn goal(target: &Target, request: &Request) -> Goal {
-    let (transport, address) = match &target.way {
-        Way::Hop(hop) => (hop.transport, hop.remote.to_string()),
-        Way::Name(name) => (name.transport, format!("{}:{}", name.host, name.port)),
+    let (transport, address) = match &target.next_hop {
+        NextHop::Hop(hop) => (hop.transport, hop.remote.to_string()),
+        NextHop::Name(name) => (name.transport, format!("{}:{}", name.host, name.port)),
     };
     let device = target.uri.binding().map(|binding| binding.user_agent().to_owned());
     Goal {

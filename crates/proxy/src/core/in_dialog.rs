@@ -14,7 +14,7 @@ use crate::dialog::{FlowOfDialog, InDialog, Moved, Next, SideOfDialog};
 use crate::event::{DialogRequest, Drop, Event, Limit};
 use crate::outbox::{CoreMessage, Handover, Outbox};
 use crate::reject::Reject;
-use crate::request::{FlowAhead, Request};
+use crate::request::{FlowToPeer, Request};
 use crate::route::{self, Destination, DialogCheck, NextLoad, Toward, next_step};
 
 impl Core {
@@ -29,7 +29,7 @@ impl Core {
         mut dialog: InDialog,
         destination: &Destination,
         outbox: &mut Outbox,
-    ) -> Result<Option<FlowAhead>, Box<DialogCheck>> {
+    ) -> Result<Option<FlowToPeer>, Box<DialogCheck>> {
         dialog.catch_up(&self.moved, request, &self.mac);
         let (settings, mac) = (&self.settings, &self.mac);
         let may_use_from = dialog.may_use_from(request, settings, mac);

@@ -10,7 +10,7 @@ use parser::{Header as _, HeaderName, SipUri, Uri, unescape};
 
 use super::moved::{Moved, MovedSides, SideOfDialog};
 use super::next_hop::{literal, next_hop};
-use super::record_route::{first_domain, identity, may_name};
+use super::record_route::{check_phone_address, first_domain, identity};
 use super::token::{DialogId, DialogToken, Sealed, Side, User, is_mark, split_mark};
 use crate::clock::Wall;
 use crate::connections::Connections;
@@ -20,7 +20,7 @@ use crate::nat;
 use crate::peer::Peer;
 use crate::reach;
 use crate::reject::Reject;
-use crate::request::{FlowAhead, Request};
+use crate::request::{FlowToPeer, Request};
 use crate::settings::{Authentication, Named, Settings};
 
 /// What the token in a request says of the two ends of its dialog.
@@ -147,10 +147,10 @@ impl InDialog {
     /// dialog was made with, or one that its account lists; of anybody else any but one of ours (RFC 4916 lets it change).
     pub(crate) fn may_use_from(&self, request: &Request, settings: &Settings, mac: &Mac) -> bool {
         let (first, user) = (first_domain(settings), self.sender.user.as_ref());
-        if user.is_some_and(|user| user.is_written(request.caller_text(), first)) {
+        if user.is_some_and(|user| user.is_written(request.from_text(), first)) {
             return true;
         }
-        let Some(named) = Named::of(request.caller_text(), settings) else {
+        let Some(named) = Named::of(request.from_text(), settings) else {
             return user.is_none() && self.sender.identity.is_none();
         };
         if self.sender.identity.is_some_and(|known| known == identity(&named.address, mac)) {
@@ -177,7 +177,7 @@ impl InDialog {
     }
 
     /// The other side's own flow, where the request has no Route left and only that flow leads there.
-    pub(crate) fn flow_ahead(&self, next: &Next<'_>, mac: &Mac) -> Option<FlowAhead> {
+    pub(crate) fn flow_ahead(&self, next: &Next<'_>, mac: &Mac) -> Option<FlowToPeer> {
         let Next { uri, by_route } = next;
         if *by_route || !self.other.only_flow {
             return None;
@@ -187,16 +187,16 @@ impl InDialog {
         let named = || {
             self.target == Some(next_hop(uri, mac)) && address.map(|it| it.ip()) == Some(self.other.peer.remote.ip())
         };
-        let or_named = address == Some(self.other.peer.remote) || named();
-        Some(FlowAhead { peer: self.other.peer, or_named })
+        let may_use_uri = address == Some(self.other.peer.remote) || named();
+        Some(FlowToPeer { peer: self.other.peer, may_use_uri })
     }
 
     /// The other side's peer, for a request whose next hop leads elsewhere: a phone may name an address in its Contact at
     /// which it cannot be reached from here, and a proxy before it a name. Only for a user of ours.
-    pub(crate) fn peer_of_other(&self, next: &Next<'_>) -> Option<FlowAhead> {
+    pub(crate) fn peer_of_other(&self, next: &Next<'_>) -> Option<FlowToPeer> {
         let is_its_proxy = literal(&next.uri).is_none();
         let leads_there = self.other.user.is_some() && (!next.by_route || is_its_proxy);
-        leads_there.then_some(FlowAhead { peer: self.other.peer, or_named: false })
+        leads_there.then_some(FlowToPeer { peer: self.other.peer, may_use_uri: false })
     }
 
     /// The other side, if only a flow leads there that its phone may have given up since: it is a user of ours, and may have
@@ -249,7 +249,7 @@ impl InDialog {
         // A side that was not behind a NAT when the dialog was made, and sends from the same place, names another Contact on purpose.
         let may_be_behind_nat = self.sender.only_flow || peer != self.sender.peer;
         let only_flow = may_be_behind_nat && nat::is_flow_bound(request, target.as_ref());
-        let target = target.filter(|uri| may_name(uri, &self.sender, request.flow.remote, settings));
+        let target = target.filter(|uri| check_phone_address(uri, &self.sender, request.flow.remote, settings));
         let elsewhere = target.filter(|uri| !self.sender.only_flow && literal(uri) != Some(self.sender.peer.remote));
         if peer == self.sender.peer && elsewhere.is_none() {
             return None;
@@ -276,8 +276,8 @@ impl InDialog {
         let (address, hop) = (literal(&next.uri), next_hop(&next.uri, mac));
         record.live(now).any(|binding| {
             let source = binding.flow().remote;
-            let is_own = reach::is_believed(source.ip(), settings)
-                || address.is_some_and(|address| reach::is_own_place(address, source));
+            let is_own = reach::is_exempt_source(source.ip(), settings)
+                || address.is_some_and(|address| reach::is_own_address(address, source));
             let contact = Uri::parse(binding.contact()).ok().and_then(|uri| uri.sip().copied());
             let is_contact = contact.is_some_and(|contact| next_hop(&contact, mac) == hop);
             address == Some(source) || (is_contact && is_own)

@@ -17,7 +17,7 @@ use crate::hop::Hop;
 use crate::mac::{Mac, Purpose};
 use crate::nat;
 use crate::peer::Peer;
-use crate::reach::{self, check_host, may_send};
+use crate::reach::{self, check_address, check_host};
 use crate::request::Request;
 use crate::request::tag_of;
 use crate::settings::{Named, Settings};
@@ -35,13 +35,13 @@ pub(crate) fn token_for(
 ) -> TokenText {
     let (message, first) = (&request.message, first_domain(settings));
     let next = message.value(HeaderName::RecordRoute).and_then(uri_of_route).or_else(|| contact(message));
-    let user = named(request.caller_text(), settings);
+    let user = named(request.from_text(), settings);
     let only_flow = nat::is_flow_bound(request, next.as_ref());
     let phone = user.as_ref().filter(|_| only_flow).and_then(|_| instance_of(message));
     // Whoever calls by a name that is not of ours keeps it in the dialog. It may be a user (`may_call_as`, RFC 3323), who is
     // not named in the token: the called side can read that.
-    let is_judged = user.is_none() && !reach::is_believed(request.flow.remote.ip(), settings);
-    let other_name = if is_judged { Named::of(request.caller_text(), settings) } else { None };
+    let is_judged = user.is_none() && !reach::is_exempt_source(request.flow.remote.ip(), settings);
+    let other_name = if is_judged { Named::of(request.from_text(), settings) } else { None };
     let caller = Side {
         peer: Peer::of_hop(&Hop::back(&request.flow), settings),
         only_flow,
@@ -52,10 +52,10 @@ pub(crate) fn token_for(
     let user = User::of_aor(target.uri.aor(), first);
     let only_flow = target.over_flow;
     let phone = if only_flow { phone_called(target, mac) } else { None };
-    let is_called = user.as_ref().is_some_and(|user| user.is_written(request.addressee_text(), first));
+    let is_called = user.as_ref().is_some_and(|user| user.is_written(request.to_text(), first));
     // A user of ours that the caller wrote into To counts only if it is what was called: a caller could write anybody there,
     // and the called phone would pass for that user.
-    let called = if is_called { None } else { Named::of(request.addressee_text(), settings) };
+    let called = if is_called { None } else { Named::of(request.to_text(), settings) };
     let is_user =
         |called: &Named| user.as_ref().is_some_and(|user| called.is_ours && user.aor(first) == called.address);
     let is_asked_for = |called: &Named| {
@@ -166,16 +166,16 @@ fn refreshed(
 /// Where requests to a side go, if that is not where its peer is.
 pub(super) fn target_of(next: Option<SipUri<'_>>, side: &Side, settings: &Settings, mac: &Mac) -> Option<u32> {
     let next = next.filter(|next| literal(next) != Some(side.peer.remote))?;
-    may_name(&next, side, side.peer.remote, settings).then(|| next_hop(&next, mac))
+    check_phone_address(&next, side, side.peer.remote, settings).then(|| next_hop(&next, mac))
 }
 
 /// Whether a side may name this place for the requests of the other one, when it was heard from `source`: none that `reach`
 /// bars; and as a user of ours, none but its own. Its other places are found in its registration.
-pub(super) fn may_name(place: &SipUri<'_>, side: &Side, source: SocketAddr, settings: &Settings) -> bool {
-    check_host(place, source.ip(), settings, may_send).is_ok()
+pub(super) fn check_phone_address(place: &SipUri<'_>, side: &Side, source: SocketAddr, settings: &Settings) -> bool {
+    check_host(place, source.ip(), settings, check_address).is_ok()
         && (side.user.is_none()
-            || reach::is_believed(source.ip(), settings)
-            || literal(place).is_some_and(|place| reach::is_own_place(place, source)))
+            || reach::is_exempt_source(source.ip(), settings)
+            || literal(place).is_some_and(|place| reach::is_own_address(place, source)))
 }
 
 /// The user of ours that a URI names.

@@ -46,7 +46,7 @@ impl ResponseContext {
     /// response may make a dialog.
     pub(super) fn pass_up(&mut self, response: &Message, address: Option<SocketAddr>, context: &mut Context<'_>) {
         let status = response.status().unwrap_or(500);
-        let allowed = self.upstream.may_send(status, self.template.timers(), context.now.mono);
+        let allowed = self.upstream.check_address(status, self.template.timers(), context.now.mono);
         let success = (200..300).contains(&status) && self.upstream.is_invite();
         // RFC 3261 16.7 step 5: once there was a final, a 2xx to an INVITE is all that still passes.
         if !allowed && !success {
@@ -76,7 +76,7 @@ impl ResponseContext {
     /// A response made here.
     pub(super) fn reply(&mut self, status: u16, context: &mut Context<'_>) {
         let Some(request) = &self.template.request else { return };
-        if self.upstream.may_send(status, self.template.timers(), context.now.mono) {
+        if self.upstream.check_address(status, self.template.timers(), context.now.mono) {
             let text = context.reply(request, status, reason_phrase(status).as_bytes(), |_| {});
             self.upstream.keep_own(text);
         }

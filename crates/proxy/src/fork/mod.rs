@@ -27,7 +27,7 @@ use crate::context::Context;
 use crate::event::{self, Event};
 use crate::forward::BranchId;
 use crate::hop::Hop;
-use crate::request::{Request, Source};
+use crate::request::{Request, RequestSource};
 use crate::route::{Disposition, Group, Plan, Search, may_answer};
 use crate::settings::{Settings, SingleTarget};
 use crate::target::Target;
@@ -131,8 +131,8 @@ impl ResponseContext {
     }
 
     /// Whether its request came from this place.
-    pub(crate) fn is_from(&self, source: &Source, connections: &Connections) -> bool {
-        self.upstream.source.is(source, connections)
+    pub(crate) fn is_from(&self, source: &RequestSource, connections: &Connections) -> bool {
+        self.upstream.source.is_same_as(source, connections)
     }
 
     /// The request came again.

@@ -8,7 +8,7 @@ use crate::clock::Instant;
 use crate::context::Context;
 use crate::event::{Event, Limit};
 use crate::hop::Hop;
-use crate::request::{Request, Source};
+use crate::request::{Request, RequestSource};
 use crate::settings::{Settings, Timers};
 use crate::transaction::{ServerInvite, ServerOther, TimerAction};
 
@@ -19,7 +19,7 @@ pub(crate) struct Upstream {
     /// Where responses go.
     pub(crate) back: Hop,
     /// Where the request came from: its ACK and its CANCEL come from there too.
-    pub(crate) source: Source,
+    pub(crate) source: RequestSource,
     /// The method, for metrics.
     pub(crate) method: &'static str,
     /// The last response, for retransmissions.
@@ -43,14 +43,14 @@ impl Upstream {
             Method::Invite => Machine::Invite(ServerInvite::new()),
             _ => Machine::Other(ServerOther::new(request.flow.transport.is_reliable(), &settings.timers, now)),
         };
-        let per_copy = amplification::limit(request, settings);
-        let (back, source, method) = (request.back, request.source(), request.method().as_str_or("other"));
+        let per_copy = amplification::max_len(request, settings);
+        let (back, source, method) = (request.response_hop, request.source(), request.method().as_str_or("other"));
         Self { machine, back, source, method, last: Bytes::new(), allowance: per_copy, per_copy }
     }
 
     /// Whether the machine lets a response pass; the caller sends it and, unless it is the 2xx of an INVITE, has it
     /// kept with [`Upstream::keep`].
-    pub(crate) fn may_send(&mut self, status: u16, timers: &Timers, now: Instant) -> bool {
+    pub(crate) fn check_address(&mut self, status: u16, timers: &Timers, now: Instant) -> bool {
         let reliable = self.back.transport.is_reliable();
         match &mut self.machine {
             Machine::Invite(machine) => machine.send(status, reliable, timers, now),

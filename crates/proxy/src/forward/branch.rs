@@ -71,7 +71,7 @@ impl Origin {
         settings: &Settings,
         mac: &Mac,
     ) -> Self {
-        let peer = Peer::of_hop(&request.back, settings);
+        let peer = Peer::of_hop(&request.response_hop, settings);
         Self { peer, mark: mark(&peer, &Place::of(hop, target), request.key, fork, mac) }
     }
 

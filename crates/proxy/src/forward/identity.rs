@@ -142,7 +142,7 @@ fn preferred(request: &Request, settings: &Settings) -> Option<Aor> {
     // The user that was proved, whatever From says.
     let user = match &request.proven {
         Proven::Nobody => return None,
-        Proven::InFrom => settings.aor_named_by(&request.caller()?),
+        Proven::InFrom => settings.aor_named_by(&request.from_uri()?),
         Proven::As(user) => Aor::clone(user),
     };
     let mut preferred = request.message.headers::<PPreferredIdentity<'_>>().flatten();

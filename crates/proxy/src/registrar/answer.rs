@@ -47,7 +47,7 @@ impl Granted<'_> {
             // what does not fit is left out, against RFC 3261 10.3 step 8.
             out.clear();
             self.write_all(out, to_tag, true, now);
-            told.fitted = amplification::fit(out, 0, own, limit);
+            told.fitted = amplification::shorten(out, 0, own, limit);
         }
         told
     }
@@ -91,7 +91,7 @@ impl Granted<'_> {
     /// RFC 5627 5.2: each phone with an instance has a public GRUU, and its newest temporary one.
     fn write_gruus(&self, out: &mut Vec<u8>, binding: &Binding<'_>, now: Now) {
         let (Some(gruus), Some(instance)) = (self.gruus, binding.instance()) else { return };
-        let Ok(Uri::Sip(to)) = self.request.addressee() else { return };
+        let Ok(Uri::Sip(to)) = self.request.to_uri() else { return };
         out.extend_from_slice(b";pub-gruu=\"");
         gruus.write_public(out, &to, self.aor, instance);
         out.push(b'"');

@@ -16,7 +16,7 @@ use super::outbound::settle_reg_ids;
 
 /// The AoR that a REGISTER is about (RFC 3261 10.3 step 5): its To.
 pub(crate) fn address_of_record(request: &Request, settings: &Settings) -> Result<Aor, Reject> {
-    let Uri::Sip(uri) = request.addressee()? else { return Err(Reject::NotFound) };
+    let Uri::Sip(uri) = request.to_uri()? else { return Err(Reject::NotFound) };
     let domain = settings.domain_named_by(&uri).ok_or(Reject::NotFound)?;
     let user = uri.user_unescaped();
     if user.is_empty() {
@@ -129,7 +129,7 @@ fn read_contact<'a>(
 
 /// Whether this phone may have us send there.
 fn check_address(place: &'static str, uri: &SipUri<'_>, request: &Request, settings: &Settings) -> Result<(), Reject> {
-    reach::check_host(uri, request.flow.remote.ip(), settings, reach::may_name)
+    reach::check_host(uri, request.flow.remote.ip(), settings, reach::check_phone_address)
         .map_err(|barred| Reject::Address { place, barred })
 }
 

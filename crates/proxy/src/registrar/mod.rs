@@ -132,7 +132,7 @@ impl PendingRegister {
             flow_timer,
             gruus: self.request.supports("gruu").then_some(gruus),
         };
-        let limit = amplification::limit(&self.request, settings);
+        let limit = amplification::max_len(&self.request, settings);
         let Told { bindings, expires, fitted } = granted.write(&mut self.answer, to_tag, limit, now);
         self.fitted = fitted;
         self.summary = Summary { outcome, before: before.unwrap_or(bindings), bindings, expires, displaced };

@@ -32,7 +32,7 @@ pub(crate) fn admission<'s>(
     destination: &Destination,
     settings: &'s Settings,
 ) -> Result<AuthRequirement<'s>, Reject> {
-    let caller = request.caller_domain(settings);
+    let caller = request.from_domain(settings);
     let outbound = matches!(destination, Destination::Elsewhere) || request.next_route().is_some();
     let may_prove = settings.authentication == Authentication::Required;
     if outbound {
@@ -67,7 +67,7 @@ pub(crate) fn outside_of_dialogs(request: &Request, settings: &Settings) -> Resu
 /// Why a request is refused in the end whose sender has no name that any user may have, and brings no credentials: it is
 /// challenged all the same. `None` if it may be a user's.
 pub(crate) fn is_strangers(request: &Request, destination: &Destination, settings: &Settings) -> Option<Reject> {
-    let named = Named::of(request.caller_text(), settings);
+    let named = Named::of(request.from_text(), settings);
     if named.as_ref().is_some_and(|named| named.is_ours || settings.accounts.is_caller(named)) {
         return None;
     }
@@ -115,7 +115,7 @@ pub(crate) enum CallsAs {
 
 /// As whom a user calls; `None` if it is somebody else.
 pub(crate) fn calls_as(request: &Request, proven: &Aor, settings: &Settings) -> Option<CallsAs> {
-    let named = Named::of(request.caller_text(), settings)?;
+    let named = Named::of(request.from_text(), settings)?;
     if named.is_ours && named.address == *proven {
         return Some(CallsAs::Itself);
     }

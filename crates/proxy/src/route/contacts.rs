@@ -37,7 +37,7 @@ impl ContactSearch {
     /// For one that may go nowhere else. None as well if its sender names itself by no user of ours.
     pub(crate) fn of_unproven(request: &Request, uri: &Uri<'_>, settings: &Settings) -> Option<Box<Self>> {
         let users = users_with_contact(request, uri, settings)?;
-        let caller = request.caller().filter(|caller| settings.domain_named_by(caller).is_some())?;
+        let caller = request.from_uri().filter(|caller| settings.domain_named_by(caller).is_some())?;
         Some(Box::new(Self { sender: Some(settings.aor_named_by(&caller)), users }))
     }
 }
@@ -53,7 +53,7 @@ pub(crate) fn users_with_contact(request: &Request, uri: &Uri<'_>, settings: &Se
     if !is_such || uri.maddr().is_some() || request.next_route().is_some() {
         return None;
     }
-    let caller = request.caller();
+    let caller = request.from_uri();
     let domain = caller
         .as_ref()
         .and_then(|caller| settings.domain_named_by(caller))
@@ -64,7 +64,7 @@ pub(crate) fn users_with_contact(request: &Request, uri: &Uri<'_>, settings: &Se
     // Some softphones (baresip) append a number to the name, so that they know their own Contact again.
     let bare = user.iter().rposition(|octet| *octet == b'-').and_then(|at| user.get(..at)).and_then(in_domain);
     let referrer = request.message.value(HeaderName::ReferredBy).and_then(route_uri).and_then(|uri| named(&uri));
-    let addressee = request.addressee().ok().and_then(|to| named(to.sip()?));
+    let addressee = request.to_uri().ok().and_then(|to| named(to.sip()?));
     let mut users = SmallVec::new();
     for user in [caller.as_ref().and_then(named), referrer, bare, addressee, in_domain(&user)].into_iter().flatten() {
         users.retain(|known| *known != user);
@@ -85,6 +85,6 @@ pub(crate) fn plan_for_contact(
     let all = candidates(record, settings.accounts.contacts(user), now);
     let candidate = all.iter().find(|candidate| is_at(&candidate.binding, &uri))?;
     let target = target_for(candidate, settings)?;
-    super::admits_hop(request.uri(), b"", &target.way).ok()?;
+    super::admits_hop(request.uri(), b"", &target.next_hop).ok()?;
     reach::is_reachable(&target, &candidate.binding, settings).then(|| Plan::one(target))
 }

@@ -31,7 +31,7 @@ use crate::hop::{Hop, Name};
 use crate::reject::Reject;
 use crate::request::Request;
 use crate::settings::Settings;
-use crate::target::{Target, TargetUri, Way, route_uri};
+use crate::target::{NextHop, Target, TargetUri, route_uri};
 
 pub(crate) use admission::{
     AuthRequirement, CallsAs, admission, admission_in_dialog, calls_as, is_strangers, outside_of_dialogs, was_proven,
@@ -128,14 +128,14 @@ impl Plan {
 
     /// Whether a user has to be looked up, or a host name, before it can be used.
     pub(crate) fn is_incomplete(&self) -> bool {
-        self.users.is_some() || self.targets().any(|target| matches!(target.way, Way::Name(_)))
+        self.users.is_some() || self.targets().any(|target| matches!(target.next_hop, NextHop::Name(_)))
     }
 
     /// The names among the ways, for DNS.
     pub(super) fn names(&self) -> SmallVec<[Name; 1]> {
-        let name = |target: &Target| match &target.way {
-            Way::Name(name) => Some(name.clone()),
-            Way::Hop(_) => None,
+        let name = |target: &Target| match &target.next_hop {
+            NextHop::Name(name) => Some(name.clone()),
+            NextHop::Hop(_) => None,
         };
         self.targets().filter_map(name).collect()
     }
@@ -177,7 +177,7 @@ fn is_own_maddr(maddr: &Host<'_>, port: Option<u16>, settings: &Settings) -> boo
 }
 
 /// RFC 3261 16.6 step 7: the address that a URI names, or the name that DNS must translate.
-pub(crate) fn way_to(uri: &SipUri<'_>, settings: &Settings) -> Result<Way, Reject> {
+pub(crate) fn way_to(uri: &SipUri<'_>, settings: &Settings) -> Result<NextHop, Reject> {
     // checklist 118: without NAPTR, UDP where the URI names no transport.
     let transport = match uri.transport() {
         // RFC 3261 26.2.2: `sips:` with transport=tcp is TLS over it; over UDP there is none.
@@ -191,7 +191,7 @@ pub(crate) fn way_to(uri: &SipUri<'_>, settings: &Settings) -> Result<Way, Rejec
 }
 
 /// The same over this transport.
-pub(crate) fn way_over(uri: &SipUri<'_>, transport: parser::Transport, settings: &Settings) -> Result<Way, Reject> {
+pub(crate) fn way_over(uri: &SipUri<'_>, transport: parser::Transport, settings: &Settings) -> Result<NextHop, Reject> {
     let port = uri.port.unwrap_or_else(|| transport.default_port());
     let host = match uri.maddr() {
         Some(maddr) => Host::parse(maddr).map_err(|_| Reject::Unroutable)?,
@@ -201,7 +201,7 @@ pub(crate) fn way_over(uri: &SipUri<'_>, transport: parser::Transport, settings:
         let mut name = Vec::new();
         host.write(&mut name);
         let host = String::from_utf8(name).map_err(|_| Reject::Unroutable)?.into_boxed_str();
-        return Ok(Way::Name(Name { host, port, transport }));
+        return Ok(NextHop::Name(Name { host, port, transport }));
     };
     // Nothing can be sent there, and 0 is what a scanner tries.
     if port == 0 || ip.is_unspecified() || ip.is_multicast() {
@@ -213,5 +213,5 @@ pub(crate) fn way_over(uri: &SipUri<'_>, transport: parser::Transport, settings:
         return Err(Reject::Loop);
     }
     let local = settings.local_for(transport, ip).ok_or(Reject::Unroutable)?;
-    Ok(Way::Hop(Hop::to_address(transport, std::net::SocketAddr::new(ip, port), local)))
+    Ok(NextHop::Hop(Hop::to_address(transport, std::net::SocketAddr::new(ip, port), local)))
 }

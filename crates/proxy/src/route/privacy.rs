@@ -8,11 +8,11 @@
 use parser::headers::Privacy;
 use parser::{HeaderName, Method};
 
-use crate::reject::{Missing, Reject};
+use crate::reject::{MissingPrivacy, Reject};
 use crate::request::Request;
 use crate::settings::Settings;
 
-use super::{Plan, Way};
+use super::{NextHop, Plan};
 
 /// Refuses a request that begins something, if it would reach a place where its privacy ends.
 pub(crate) fn keeps_privacy(request: &Request, plan: &Plan, settings: &Settings) -> Result<(), Reject> {
@@ -24,7 +24,7 @@ pub(crate) fn keeps_privacy(request: &Request, plan: &Plan, settings: &Settings)
         return Ok(());
     }
     let asked = request.message.headers::<Privacy<'_>>().flatten();
-    let (mut missing, mut critical) = (Missing::default(), false);
+    let (mut missing, mut critical) = (MissingPrivacy::default(), false);
     for value in asked.flat_map(|privacy| privacy.iter()) {
         match value.to_ascii_lowercase().as_slice() {
             b"critical" => critical = true,
@@ -35,7 +35,7 @@ pub(crate) fn keeps_privacy(request: &Request, plan: &Plan, settings: &Settings)
             _ => missing.others = true,
         }
     }
-    let is_outside = |way: &Way| !matches!(way, Way::Hop(hop) if settings.trusts(hop.remote.ip()));
-    let leaves = plan.targets().any(|target| is_outside(&target.way));
-    if critical && leaves && missing != Missing::default() { Err(Reject::Privacy(missing)) } else { Ok(()) }
+    let is_outside = |next_hop: &NextHop| !matches!(next_hop, NextHop::Hop(hop) if settings.trusts(hop.remote.ip()));
+    let leaves = plan.targets().any(|target| is_outside(&target.next_hop));
+    if critical && leaves && missing != MissingPrivacy::default() { Err(Reject::Privacy(missing)) } else { Ok(()) }
 }

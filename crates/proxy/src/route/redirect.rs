@@ -43,7 +43,7 @@ pub(crate) fn redirects(
         let destination = admitted(uri.sip()?, request, settings)?;
         // A user of ours is looked up; anything else is sent to, by a phone's word.
         if destination == Destination::Elsewhere {
-            reach::check_host(uri.sip()?, from, settings, reach::may_name).ok()?;
+            reach::check_host(uri.sip()?, from, settings, reach::check_phone_address).ok()?;
         }
         Some(Redirect { q: contact.q().ok()?.unwrap_or(1000), uri: uri.as_bytes().into(), destination })
     });
@@ -56,9 +56,9 @@ impl Redirect {
     /// The target outside our domains that it names; none if it cannot be reached.
     pub(crate) fn target(self, settings: &Settings) -> Option<Target> {
         let Ok(Uri::Sip(uri)) = Uri::parse(&self.uri) else { return None };
-        let way = way_to(&uri, settings).ok()?;
-        admits_hop(&self.uri, &self.uri, &way).ok()?;
-        Some(Target { uri: TargetUri::Redirect(self.uri), way, over_flow: false })
+        let next_hop = way_to(&uri, settings).ok()?;
+        admits_hop(&self.uri, &self.uri, &next_hop).ok()?;
+        Some(Target { uri: TargetUri::Redirect(self.uri), next_hop, over_flow: false })
     }
 }
 

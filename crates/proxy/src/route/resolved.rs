@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use crate::hop::Hop;
 use crate::reach;
 use crate::settings::Settings;
-use crate::target::{Target, Way};
+use crate::target::{NextHop, Target};
 
 use super::Plan;
 
@@ -24,30 +24,30 @@ impl Plan {
         let mut found = addresses.iter();
         let mut further = Vec::new();
         for target in self.targets_mut() {
-            let Way::Name(name) = &target.way else { continue };
+            let NextHop::Name(name) = &target.next_hop else { continue };
             let transport = name.transport;
             let reachable = |remote: &SocketAddr| {
                 // The sender that named the host (`from` where no binding did) may have it lead elsewhere by now.
                 if settings.is_own_address(remote.ip(), Some(remote.port()))
-                    || !reach::may_lead_to(target, remote.ip(), from, settings)
+                    || !reach::may_resolve_to(target, remote.ip(), from, settings)
                 {
                     return None;
                 }
                 let local = settings.local_for(transport, remote.ip())?;
-                Some(Way::Hop(Hop::to_address(transport, *remote, local)))
+                Some(NextHop::Hop(Hop::to_address(transport, *remote, local)))
             };
-            let ways: SmallVec<[Way; 2]> = found.next().into_iter().flatten().filter_map(reachable).collect();
+            let ways: SmallVec<[NextHop; 2]> = found.next().into_iter().flatten().filter_map(reachable).collect();
             let mut ways = ways.into_iter();
-            if let Some(way) = ways.next() {
-                target.way = way;
-                further.extend(ways.filter(|_| may_try_again).map(|way| Target { way, ..target.clone() }));
+            if let Some(next_hop) = ways.next() {
+                target.next_hop = next_hop;
+                further.extend(ways.filter(|_| may_try_again).map(|next_hop| Target { next_hop, ..target.clone() }));
             }
         }
         for group in &mut self.groups {
-            group.targets.retain(|target| matches!(target.way, Way::Hop(_)));
+            group.targets.retain(|target| matches!(target.next_hop, NextHop::Hop(_)));
         }
         self.groups.retain(|group| !group.targets.is_empty());
-        self.spares.retain(|target| matches!(target.way, Way::Hop(_)));
+        self.spares.retain(|target| matches!(target.next_hop, NextHop::Hop(_)));
         self.spares.extend(further);
     }
 }

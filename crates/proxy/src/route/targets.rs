@@ -13,14 +13,15 @@ use crate::dialog::Next;
 use crate::hop::Hop;
 use crate::reach;
 use crate::reject::Reject;
-use crate::request::{FlowAhead, Request};
+use crate::request::{FlowToPeer, Request};
 use crate::settings::unregistered_fixed_bindings;
 use crate::settings::{Settings, Strategy};
 use crate::target::is_sips;
 
 use super::preferences::{self, Candidate, Candidates, Disposition};
 use super::{
-    Callee, Group, Gruus, Plan, Target, TargetUri, UserContact, Way, admits_hop, route_uri, secure, way_over, way_to,
+    Callee, Group, Gruus, NextHop, Plan, Target, TargetUri, UserContact, admits_hop, route_uri, secure, way_over,
+    way_to,
 };
 
 /// The plan for a user with this record.
@@ -67,13 +68,13 @@ fn within_dialog(mut plan: Plan, request: &Request, settings: &Settings) -> Resu
     for target in plan.targets_mut() {
         if let (Some(route), TargetUri::Binding(record, index)) = (route, &target.uri) {
             let uri = TargetUri::BindingAlone(record.clone(), *index);
-            let way = way_to(&route_uri(route).ok_or(Reject::Unroutable)?, settings)?;
-            if let Way::Hop(hop) = &way {
+            let next_hop = way_to(&route_uri(route).ok_or(Reject::Unroutable)?, settings)?;
+            if let NextHop::Hop(hop) = &next_hop {
                 let barred = |barred| Reject::Address { place: "Route", barred };
-                reach::may_send(hop.remote.ip(), request.flow.remote.ip(), settings).map_err(barred)?;
+                reach::check_address(hop.remote.ip(), request.flow.remote.ip(), settings).map_err(barred)?;
             }
-            admits_hop(uri.with_path(request).0, route, &way)?;
-            *target = Target { uri, way, over_flow: false };
+            admits_hop(uri.with_path(request).0, route, &next_hop)?;
+            *target = Target { uri, next_hop, over_flow: false };
         }
     }
     Ok(plan)
@@ -100,7 +101,7 @@ fn plan_for_candidates(
         // What was registered before the rule, or under another configuration, is not called.
         let target =
             target_for(&candidate, settings).filter(|target| reach::is_reachable(target, &candidate.binding, settings));
-        if request.in_dialog && !is_own_place(&candidate, target.as_ref(), settings) {
+        if request.in_dialog && !is_own_address(&candidate, target.as_ref(), settings) {
             continue;
         }
         if asked_sips || !UserContact::is_none(&candidate.binding, target.as_ref(), settings) {
@@ -138,11 +139,12 @@ fn plan_for_candidates(
 
 /// Whether a request in a dialog may go to this binding.
 #[cold]
-fn is_own_place(candidate: &Candidate<'_>, target: Option<&Target>, settings: &Settings) -> bool {
+fn is_own_address(candidate: &Candidate<'_>, target: Option<&Target>, settings: &Settings) -> bool {
     let binding = &candidate.binding;
-    let is_own = |target: &Target| reach::leads_to_own_place(binding, &target.way, target.over_flow, settings);
-    let names_user =
-        || !reach::is_believed(binding.flow().remote.ip(), settings) && UserContact::of(candidate, settings).is_some();
+    let is_own = |target: &Target| reach::leads_to_own_address(binding, &target.next_hop, target.over_flow, settings);
+    let names_user = || {
+        !reach::is_exempt_source(binding.flow().remote.ip(), settings) && UserContact::of(candidate, settings).is_some()
+    };
     target.is_some_and(is_own) && !names_user()
 }
 
@@ -163,7 +165,7 @@ fn special(
             _ => Ok(Some(user)),
         };
     }
-    secure::admits(request.uri(), contact, target.map(|target| &target.way)).map(|()| None)
+    secure::admits(request.uri(), contact, target.map(|target| &target.next_hop)).map(|()| None)
 }
 
 /// The bindings that may be called: the registered ones, then those of the configuration.
@@ -214,7 +216,7 @@ pub(crate) enum Toward {
     /// Nowhere that its sender could not register.
     Anybody,
     /// To the other side of its dialog, wherever that is; over its flow, if only that leads there.
-    OtherSide(Option<FlowAhead>),
+    OtherSide(Option<FlowToPeer>),
 }
 
 /// The target of a request that goes by its own Route or Request-URI.
@@ -228,22 +230,22 @@ pub(crate) fn target_for_next(
     if let Toward::OtherSide(Some(ahead)) = toward
         && let Some(flow) = ahead.peer.hop(settings)
     {
-        let hop = if ahead.or_named { over_flow(flow, &next.uri) } else { flow.only_over_connection() };
-        admits_hop(request.uri(), next.uri.as_bytes(), &Way::Hop(hop))?;
-        return Ok(Target { uri, way: Way::Hop(hop), over_flow: true });
+        let hop = if ahead.may_use_uri { over_flow(flow, &next.uri) } else { flow.only_over_connection() };
+        admits_hop(request.uri(), next.uri.as_bytes(), &NextHop::Hop(hop))?;
+        return Ok(Target { uri, next_hop: NextHop::Hop(hop), over_flow: true });
     }
-    let way = match way_to(&next.uri, settings) {
+    let next_hop = match way_to(&next.uri, settings) {
         // Nothing here speaks TLS.
         Err(Reject::Unroutable) if next.uri.secure => return Err(Reject::SipsNotAllowed),
-        way => way?,
+        next_hop => next_hop?,
     };
-    admits_hop(request.uri(), next.uri.as_bytes(), &way)?;
-    if let (Toward::Anybody, Way::Hop(hop)) = (toward, &way) {
+    admits_hop(request.uri(), next.uri.as_bytes(), &next_hop)?;
+    if let (Toward::Anybody, NextHop::Hop(hop)) = (toward, &next_hop) {
         let place = if next.by_route { "Route" } else { "Request-URI" };
         let from = request.flow.remote.ip();
-        reach::may_send(hop.remote.ip(), from, settings).map_err(|barred| Reject::Address { place, barred })?;
+        reach::check_address(hop.remote.ip(), from, settings).map_err(|barred| Reject::Address { place, barred })?;
     }
-    Ok(Target { uri, way, over_flow: false })
+    Ok(Target { uri, next_hop, over_flow: false })
 }
 
 /// Whether a response comes from where its request went, so that nobody else answers a call. Besides the hop itself: where
@@ -263,23 +265,23 @@ pub(crate) fn may_answer(hop: &Hop, target: &Target, source: &Flow, settings: &S
 /// None if the binding cannot be called.
 pub(super) fn target_for(candidate: &Candidate<'_>, settings: &Settings) -> Option<Target> {
     let Candidate { record, index, binding, .. } = candidate;
-    let (way, over_flow) = way_of(binding, settings)?;
-    Some(Target { uri: TargetUri::Binding((*record).clone(), *index), way, over_flow })
+    let (next_hop, over_flow) = way_of(binding, settings)?;
+    Some(Target { uri: TargetUri::Binding((*record).clone(), *index), next_hop, over_flow })
 }
 
 /// How a binding is reached, and whether that is its flow. None if it cannot be called: another scheme, a transport that we do
 /// not speak, or a flow that is gone.
-pub(super) fn way_of(binding: &Binding<'_>, settings: &Settings) -> Option<(Way, bool)> {
+pub(super) fn way_of(binding: &Binding<'_>, settings: &Settings) -> Option<(NextHop, bool)> {
     if let Some(path) = first_path(binding.path()) {
         return Some((way_to(&route_uri(path)?, settings).ok()?, false));
     }
     let Ok(Uri::Sip(contact)) = Uri::parse(binding.contact()) else { return None };
     let flow = binding.flow();
     if is_outbound(binding) {
-        return Some((Way::Hop(only_over(&flow, settings)?), true));
+        return Some((NextHop::Hop(only_over(&flow, settings)?), true));
     }
     match flow_of(binding, &contact, settings) {
-        Some(flow) => Some((Way::Hop(over_flow(flow, &contact)), true)),
+        Some(flow) => Some((NextHop::Hop(over_flow(flow, &contact)), true)),
         // The connection ended with an earlier run of the program. Its transport is the one that the phone speaks.
         None if flow.transport.is_reliable() && fits(&contact, flow.transport) => {
             Some((way_over(&contact, flow.transport, settings).ok()?, false))

@@ -16,7 +16,7 @@ use crate::mac::Mac;
 use crate::reach;
 use crate::settings::Settings;
 
-use super::Way;
+use super::NextHop;
 use super::targets::way_of;
 
 /// The way to this side of a dialog by what is registered now; none if the way that the dialog knows is as good.
@@ -79,10 +79,10 @@ fn hop_of(binding: &Binding<'_>, settings: &Settings) -> Option<Hop> {
     let flow = binding.flow();
     match way_of(binding, settings)? {
         // The hop has the address to connect to once the connection is closed; the flow is where the phone speaks from.
-        (Way::Hop(hop), true) if flow.transport.is_reliable() => Some(Hop { remote: flow.remote, ..hop }),
-        (way @ Way::Hop(hop), over_flow) => {
-            let is_reachable = reach::may_be_at(binding, hop.remote.ip(), over_flow, settings);
-            (is_reachable && reach::leads_to_own_place(binding, &way, over_flow, settings)).then_some(hop)
+        (NextHop::Hop(hop), true) if flow.transport.is_reliable() => Some(Hop { remote: flow.remote, ..hop }),
+        (next_hop @ NextHop::Hop(hop), over_flow) => {
+            let is_reachable = reach::is_allowed_at(binding, hop.remote.ip(), over_flow, settings);
+            (is_reachable && reach::leads_to_own_address(binding, &next_hop, over_flow, settings)).then_some(hop)
         }
         _ => None,
     }

@@ -9,7 +9,7 @@ use location::{Aor, Binding};
 use parser::{Method, Uri};
 
 use super::preferences::Candidate;
-use super::{Callee, Destination, Gruus, Plan, Target, Way, destination};
+use super::{Callee, Destination, Gruus, NextHop, Plan, Target, destination};
 use crate::settings::{Settings, Strategy};
 use crate::target::is_sips;
 
@@ -31,7 +31,7 @@ impl UserContact {
     /// Whether a Contact surely names no user of ours, nor is a `sips:` one that is called in the clear. Mostly its host is the
     /// address that it leads to: [`super::way_to`] finds no way to an address of ours, nor one for `sips:` that is not secure.
     pub(super) fn is_none(binding: &Binding<'_>, target: Option<&Target>, settings: &Settings) -> bool {
-        if let Some(Target { way: Way::Hop(hop), over_flow: false, .. }) = target
+        if let Some(Target { next_hop: NextHop::Hop(hop), over_flow: false, .. }) = target
             && binding.path().is_empty()
         {
             return !hop.transport.is_secure() && !settings.has_literal_name(hop.remote.ip());

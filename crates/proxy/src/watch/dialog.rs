@@ -19,7 +19,7 @@ use crate::reject::{Barred, Reject};
 use crate::request::Request;
 use crate::route::{admits_hop, over_flow, way_to};
 use crate::settings::{REG_PACKAGE, Settings};
-use crate::target::{Way, route_uri};
+use crate::target::{NextHop, route_uri};
 
 use super::table::LocalTag;
 
@@ -41,7 +41,7 @@ pub(super) struct Dialog {
     target: Box<[u8]>,
     routes: SmallVec<[Box<[u8]>; 1]>,
     /// Where it is sent.
-    pub(super) way: Way,
+    pub(super) way: NextHop,
     /// Where the SUBSCRIBE came from that says so.
     from: IpAddr,
     /// CSeq number of the last SUBSCRIBE.
@@ -114,7 +114,7 @@ impl Dialog {
         let Answer::Resolved(addresses) = answer else { return None };
         let usable = |remote: &&SocketAddr| {
             !settings.is_own_address(remote.ip(), Some(remote.port()))
-                && reach::may_name(remote.ip(), self.from, settings).is_ok()
+                && reach::check_phone_address(remote.ip(), self.from, settings).is_ok()
                 && may_notify(remote.ip(), self.from, settings)
         };
         let remote = *addresses.iter().flatten().find(usable)?;
@@ -187,14 +187,14 @@ pub(super) fn write_answer(reply: &mut Reply<'_>, request: &Request, granted: u3
 
 /// RFC 3261 12.2.1.1, and for a phone without a proxy before it what RFC 5626 says of its registration: only its own flow
 /// is sure to lead to it.
-fn way(request: &Request, target: &SipUri<'_>, route: Option<&[u8]>, settings: &Settings) -> Result<Way, Reject> {
+fn way(request: &Request, target: &SipUri<'_>, route: Option<&[u8]>, settings: &Settings) -> Result<NextHop, Reject> {
     let check = |place, uri: &SipUri<'_>| {
-        reach::check_host(uri, request.flow.remote.ip(), settings, reach::may_name)
+        reach::check_host(uri, request.flow.remote.ip(), settings, reach::check_phone_address)
             .map_err(|barred| Reject::Address { place, barred })
     };
     check("Contact", target)?;
     let way = way_by(request, target, route, check, settings)?;
-    if let Way::Hop(hop) = &way
+    if let NextHop::Hop(hop) = &way
         && !may_notify(hop.remote.ip(), request.flow.remote.ip(), settings)
     {
         let place = if route.is_some() { "Record-Route" } else { "Contact" };
@@ -206,7 +206,7 @@ fn way(request: &Request, target: &SipUri<'_>, route: Option<&[u8]>, settings: &
 /// Whether a subscriber that was heard from `from` may have its NOTIFYs sent to `to`. They are longer than its SUBSCRIBE, and
 /// repeated over UDP until they are answered: at a host that never asked for them they would be a flood.
 fn may_notify(to: IpAddr, from: IpAddr, settings: &Settings) -> bool {
-    to == from || reach::is_believed(from, settings)
+    to == from || reach::is_exempt_source(from, settings)
 }
 
 fn way_by(
@@ -215,7 +215,7 @@ fn way_by(
     route: Option<&[u8]>,
     check: impl Fn(&'static str, &SipUri<'_>) -> Result<(), Reject>,
     settings: &Settings,
-) -> Result<Way, Reject> {
+) -> Result<NextHop, Reject> {
     if let Some(route) = route {
         let route = route_uri(route).ok_or(Reject::Route)?;
         check("Record-Route", &route)?;
@@ -223,7 +223,7 @@ fn way_by(
     }
     let direct = request.message.values(HeaderName::Via).nth(1).is_none();
     if direct && nat::is_flow_bound(request, Some(target)) {
-        return Ok(Way::Hop(over_flow(Hop::back(&request.flow), target)));
+        return Ok(NextHop::Hop(over_flow(Hop::back(&request.flow), target)));
     }
     way_to(target, settings)
 }
