@@ -68,7 +68,7 @@ impl Core {
     /// Request-URI is not authorized here, so it must not choose the next hop.
     fn acknowledge_phone(&mut self, now: Now, request: &Request, hop: Hop, outbox: &mut Outbox) {
         let target = Target { uri: TargetUri::Request, next_hop: NextHop::Hop(hop), over_flow: false };
-        let sent = route::admits_hop(request.uri(), b"", &target.next_hop)
+        let sent = route::check_sips_hop(request.uri(), b"", &target.next_hop)
             .and_then(|()| self.forward_stateless(now, request, target, outbox));
         if sent.is_err() {
             outbox.emit(Event::Dropped(Drop::StrayAck));

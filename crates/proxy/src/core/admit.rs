@@ -15,7 +15,7 @@ use crate::outbox::Outbox;
 use crate::registrar::{EXTENSIONS, address_of_record};
 use crate::reject::{ChallengeFor, Reject};
 use crate::request::{Proven, Request};
-use crate::route::{self, AuthRequirement, CallsAs, Destination};
+use crate::route::{self, AuthRequirement, CallerName, Destination};
 use crate::settings::{Authentication, Named, Settings};
 use crate::watch::Watcher;
 
@@ -30,13 +30,13 @@ impl Core {
         outbox: &mut Outbox,
     ) -> Result<Proven, Reject> {
         let settings = Arc::clone(&self.settings);
-        let AuthRequirement::Credentials(domain) = route::admission(request, destination, &settings)? else {
+        let AuthRequirement::Credentials(domain) = route::auth_requirement(request, destination, &settings)? else {
             return Ok(Proven::Nobody);
         };
         // A sender whose From names no possible user is challenged as well, and logged: this is what a trunk looks like
         // that is missing from `trusted`.
         if presented.is_empty()
-            && let Some(reject) = route::is_strangers(request, destination, &settings)
+            && let Some(reject) = route::refusal_of_stranger(request, destination, &settings)
         {
             self.report(request, reject, outbox);
         }
@@ -47,9 +47,9 @@ impl Core {
     /// Checks the From of a sender that authenticated as this user: it must name that user, or a name that its
     /// account lists.
     fn admit_as(&self, request: &Request, proven: Aor, outbox: &mut Outbox) -> Result<Proven, Reject> {
-        match route::calls_as(request, &proven, &self.settings) {
-            Some(CallsAs::Itself) => Ok(Proven::InFrom),
-            Some(CallsAs::Listed) => Ok(Proven::As(Box::new(proven))),
+        match route::caller_name(request, &proven, &self.settings) {
+            Some(CallerName::Own) => Ok(Proven::InFrom),
+            Some(CallerName::Listed) => Ok(Proven::As(Box::new(proven))),
             None => Err(self.impostor(request, outbox)),
         }
     }
@@ -65,7 +65,8 @@ impl Core {
     ) -> Result<(), Reject> {
         let settings = Arc::clone(&self.settings);
         let sender = dialog.sender(&settings);
-        let AuthRequirement::Credentials(domain) = route::admission_in_dialog(request, sender.as_ref(), &settings)?
+        let AuthRequirement::Credentials(domain) =
+            route::auth_requirement_in_dialog(request, sender.as_ref(), &settings)?
         else {
             return Ok(());
         };

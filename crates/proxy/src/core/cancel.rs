@@ -49,7 +49,7 @@ impl Core {
             }
             // Without our Route the CANCEL is not in a dialog, so its INVITE had no To tag.
             (Ok(None), Some(caller))
-                if answered_at_source && route::outside_of_dialogs(&request, &self.settings).is_ok() =>
+                if answered_at_source && route::check_outside_of_dialogs(&request, &self.settings).is_ok() =>
             {
                 outbox.ask(Question::Load(caller), Continuation(Resume::Cancel(self.slots.park(request))));
             }
@@ -93,7 +93,7 @@ impl Core {
             route::target_for_next(&next, toward, &request, settings).ok()
         });
         if let Some(target) = target {
-            let plan = Plan { goes_to_other_side: true, ..Plan::one(target) };
+            let plan = Plan { goes_to_other_side: true, ..Plan::with_target(target) };
             return self.handle_plan(now, request, plan, outbox);
         }
         self.refuse(now, &request, Reject::NoTransaction, outbox);

@@ -109,7 +109,7 @@ impl Core {
                 Err(check) => return Ok(Handling::CheckDialog(check)),
             },
             None => {
-                route::outside_of_dialogs(request, &self.settings)?;
+                route::check_outside_of_dialogs(request, &self.settings)?;
                 match self.admit(now, request, &presented, &destination, outbox) {
                     Err(Reject::Relay) if destination == Destination::Elsewhere => {
                         let search = ContactSearch::of_unproven(request, &uri, &self.settings);

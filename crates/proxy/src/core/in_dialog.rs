@@ -44,14 +44,14 @@ impl Core {
             return Ok(next.and_then(|next| dialog.flow_ahead(&next, &self.mac)));
         }
         let to_other = to_other || self.names_other(&dialog, request, destination);
-        let to_ask = match may_use_from {
+        let next_load = match may_use_from {
             _ if passes => NextLoad::Flow,
             // With a From that the sender may not use, its registration makes no difference.
             true => NextLoad::Sender,
-            false => NextLoad::Other,
+            false => NextLoad::OtherSide,
         };
         let destination = destination.clone();
-        Err(Box::new(DialogCheck { dialog, destination, from_sender, to_other, to_ask }))
+        Err(Box::new(DialogCheck { dialog, destination, from_sender, to_other, next_load }))
     }
 
     /// Loads the next registration that may make a difference, or decides.
@@ -62,22 +62,22 @@ impl Core {
         mut check: Box<DialogCheck>,
         outbox: &mut Outbox,
     ) {
-        let DialogCheck { dialog, from_sender, to_other, to_ask, .. } = &mut *check;
-        if *to_ask == NextLoad::Sender && (*from_sender || dialog.sender(&self.settings).is_none()) {
-            *to_ask = NextLoad::Other;
+        let DialogCheck { dialog, from_sender, to_other, next_load, .. } = &mut *check;
+        if *next_load == NextLoad::Sender && (*from_sender || dialog.sender(&self.settings).is_none()) {
+            *next_load = NextLoad::OtherSide;
         }
-        if *to_ask == NextLoad::Other && (*to_other || dialog.other(&self.settings).is_none()) {
-            *to_ask = NextLoad::Flow;
+        if *next_load == NextLoad::OtherSide && (*to_other || dialog.other(&self.settings).is_none()) {
+            *next_load = NextLoad::Flow;
         }
-        if *to_ask == NextLoad::Flow {
+        if *next_load == NextLoad::Flow {
             let next = request.typed_uri().and_then(|uri| Next::of(&request, &uri));
             let asks = *to_other && next.is_ok_and(|next| self.may_have_moved(dialog, &next));
-            *to_ask = if asks { NextLoad::Flow } else { NextLoad::Nobody };
+            *next_load = if asks { NextLoad::Flow } else { NextLoad::Nothing };
         }
-        let user = match to_ask {
+        let user = match next_load {
             NextLoad::Sender => dialog.sender(&self.settings),
-            NextLoad::Other | NextLoad::Flow => dialog.other(&self.settings),
-            NextLoad::Nobody => None,
+            NextLoad::OtherSide | NextLoad::Flow => dialog.other(&self.settings),
+            NextLoad::Nothing => None,
         };
         match user {
             Some(aor) => {
@@ -99,12 +99,12 @@ impl Core {
     ) {
         let Some(request) = self.slots.take(slot) else { return };
         let record = if let Answer::Loaded(record) = answer { record } else { None };
-        match check.to_ask {
+        match check.next_load {
             NextLoad::Sender => {
                 check.from_sender = record.is_some_and(|record| InDialog::is_flow_of(&record, &request.flow, now.wall));
-                check.to_ask = NextLoad::Other;
+                check.next_load = NextLoad::OtherSide;
             }
-            NextLoad::Other => {
+            NextLoad::OtherSide => {
                 let user = check.dialog.other(&self.settings);
                 let fixed = user.as_ref().and_then(|aor| self.settings.accounts.contacts(aor));
                 let mut records = record.iter().chain(fixed);
@@ -112,13 +112,13 @@ impl Core {
                 check.to_other = next.is_ok_and(|next| {
                     records.any(|record| InDialog::is_contact_of(record, &next, now.wall, &self.settings, &self.mac))
                 });
-                check.to_ask = NextLoad::Flow;
+                check.next_load = NextLoad::Flow;
             }
-            NextLoad::Flow | NextLoad::Nobody => {
+            NextLoad::Flow | NextLoad::Nothing => {
                 let next = request.typed_uri().and_then(|uri| Next::of(&request, &uri));
                 let side = next.ok().and_then(|next| check.dialog.flow_of_other(&next));
                 let hop = record.as_ref().zip(side).and_then(|(record, side)| {
-                    route::flow_today(record, &side, now.wall, &self.connections, &self.settings, &self.mac)
+                    route::current_flow(record, &side, now.wall, &self.connections, &self.settings, &self.mac)
                 });
                 if let Some(hop) = hop {
                     check.dialog.other_is_at(&hop, &request, &self.settings, &self.mac);
@@ -198,7 +198,7 @@ impl Core {
         }
         // The request does not belong to the dialog of its Route, so it is treated as if it had no Route of ours. An ACK
         // cannot be challenged.
-        if is_ack || route::outside_of_dialogs(request, &self.settings).is_err() {
+        if is_ack || route::check_outside_of_dialogs(request, &self.settings).is_err() {
             return Err(Reject::NotThePeer);
         }
         let settings = Arc::clone(&self.settings);

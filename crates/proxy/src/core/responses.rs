@@ -19,7 +19,7 @@ use crate::forward::{Origin, ViaBranch, write_response};
 use crate::outbox::{CoreMessage, Handover, Outbox, Passed};
 use crate::pin::{Pin, tag_checksum};
 use crate::request::{Received, TransactionKey, tag_of};
-use crate::route::may_answer;
+use crate::route::may_respond;
 
 /// A response that was forwarded.
 pub(super) struct Forwarded<'m> {
@@ -79,7 +79,7 @@ impl Core {
         }
         // The branch names where the response goes: with another branch a sender could choose that.
         let pin = self.pins.find(key).filter(|pin| pin.branch == *branch)?;
-        may_answer(&pin.hop, &pin.target, source, &self.settings).then(|| pin.target.remote(&pin.hop))
+        may_respond(&pin.hop, &pin.target, source, &self.settings).then(|| pin.target.remote(&pin.hop))
     }
 
     /// Answers a forwarded request that could not be sent as if its next hop had refused it (RFC 3261 16.9).

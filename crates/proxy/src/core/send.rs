@@ -18,14 +18,14 @@ use crate::outbox::Outbox;
 use crate::pin::Match;
 use crate::reject::Reject;
 use crate::request::{Proven, Request};
-use crate::route::{self, Plan, keeps_privacy};
+use crate::route::{self, Plan, check_privacy};
 use crate::settings::{Named, Settings, SingleTarget};
 use crate::target::{NextHop, Target, TargetUri};
 
 impl Core {
     /// Forwards a request to the targets of its plan. All of them have addresses.
     pub(super) fn forward_or_fork(&mut self, now: Now, request: Request, plan: Plan, outbox: &mut Outbox) {
-        if let Err(reject) = keeps_privacy(&request, &plan, &self.settings) {
+        if let Err(reject) = check_privacy(&request, &plan, &self.settings) {
             return self.refuse(now, &request, reject, outbox);
         }
         if is_new_call(&request) {
@@ -77,7 +77,7 @@ impl Core {
 
     /// The user that the sender authenticated as with the first request; this one has the same octets.
     fn proven_by_first(&self, request: &Request) -> Proven {
-        let Some(domain) = route::was_proven(request, &self.settings) else { return Proven::Nobody };
+        let Some(domain) = route::required_domain(request, &self.settings) else { return Proven::Nobody };
         let presented = self.authenticator.read(request, &self.settings);
         let user = self.authenticator.user_in(&presented, domain.as_bytes());
         user.map_or(Proven::Nobody, |user| Proven::As(Box::new(user)))

@@ -13,8 +13,8 @@ use crate::event::{Event, Limit};
 use crate::forward::BranchId;
 use crate::request::Request;
 use crate::route::{
-    Callee, Disposition, Group, Gruus, Plan, Purpose, Search, TargetSearch, plan_for_bindings, plan_for_callee,
-    redirects,
+    Callee, Disposition, Group, Gruus, Plan, Purpose, Search, TargetSearch, contacts_to_follow, plan_for_bindings,
+    plan_for_callee,
 };
 use crate::settings::Strategy;
 use crate::target::{NextHop, Target, TargetUri};
@@ -32,7 +32,7 @@ impl ResponseContext {
     ) -> Option<Box<Search>> {
         let request = self.template.request.as_ref().filter(|_| self.is_open() && self.disposition.recurse)?;
         let from = self.branches.get(usize::from(id.index))?.hop().remote.ip();
-        let contacts = redirects(response, from, request, &self.template.settings)?;
+        let contacts = contacts_to_follow(response, from, request, &self.template.settings)?;
         if !self.has_room(contacts.len(), context) {
             return None;
         }

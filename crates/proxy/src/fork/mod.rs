@@ -28,7 +28,7 @@ use crate::event::{self, Event};
 use crate::forward::BranchId;
 use crate::hop::Hop;
 use crate::request::{Request, RequestSource};
-use crate::route::{Disposition, Group, Plan, Search, may_answer};
+use crate::route::{Disposition, Group, Plan, Search, may_respond};
 use crate::settings::{Settings, SingleTarget};
 use crate::target::Target;
 use crate::transaction::{ClientEvent, is_due, sooner};
@@ -173,7 +173,7 @@ impl ResponseContext {
         context: &mut Context<'_>,
     ) -> Option<Box<Search>> {
         let branch = self.branches.get_mut(usize::from(id.index))?;
-        if !may_answer(branch.hop(), branch.target(), source, &self.template.settings) {
+        if !may_respond(branch.hop(), branch.target(), source, &self.template.settings) {
             context.outbox.emit(Event::Dropped(event::Drop::StrayResponse));
             return None;
         }

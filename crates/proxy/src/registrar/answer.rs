@@ -10,7 +10,7 @@ use parser::{HeaderName, Params, Reply, Uri, write_decimal};
 use crate::amplification::{self, Fitted};
 use crate::clock::Now;
 use crate::request::Request;
-use crate::route::{Gruus, issued};
+use crate::route::{Gruus, last_issue};
 use crate::settings::{Registrar, unregistered_fixed_bindings};
 
 /// What a 200 is made of.
@@ -97,7 +97,7 @@ impl Granted<'_> {
         out.push(b'"');
         let end = out.len();
         out.extend_from_slice(b";temp-gruu=\"");
-        let issued = issued(self.record, instance, now.wall);
+        let issued = last_issue(self.record, instance, now.wall);
         if issued.is_some_and(|issued| gruus.write_temporary(out, &to, self.aor, instance, issued)) {
             out.push(b'"');
         } else {

@@ -1,4 +1,6 @@
-//! A plan once DNS has answered: addresses in place of names (RFC 3263 4).
+//! Replaces the host names in a plan by their addresses (RFC 3263 4).
+//!
+//! Must not resolve names; that is done by the driver.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -12,8 +14,9 @@ use crate::target::{NextHop, Target};
 use super::Plan;
 
 impl Plan {
-    /// Puts addresses in place of names; targets without any are left out. Where a request may be tried again, the further
-    /// addresses of a name are spares (RFC 3263 4.3).
+    /// Replaces the host names of the targets by `addresses`, one list per name in the order of [`Plan::targets`]. A
+    /// target without a usable address is removed. If the request may be tried again, the further addresses are targets
+    /// for failover (RFC 3263 4.3).
     pub(super) fn resolve(
         &mut self,
         addresses: &[SmallVec<[SocketAddr; 2]>],
@@ -27,7 +30,7 @@ impl Plan {
             let NextHop::Name(name) = &target.next_hop else { continue };
             let transport = name.transport;
             let reachable = |remote: &SocketAddr| {
-                // The sender that named the host (`from` where no binding did) may have it lead elsewhere by now.
+                // The owner of a name can change its address at any time, so it is checked here again.
                 if settings.is_own_address(remote.ip(), Some(remote.port()))
                     || !reach::may_resolve_to(target, remote.ip(), from, settings)
                 {
@@ -36,11 +39,11 @@ impl Plan {
                 let local = settings.local_for(transport, remote.ip())?;
                 Some(NextHop::Hop(Hop::to_address(transport, *remote, local)))
             };
-            let ways: SmallVec<[NextHop; 2]> = found.next().into_iter().flatten().filter_map(reachable).collect();
-            let mut ways = ways.into_iter();
-            if let Some(next_hop) = ways.next() {
+            let hops: SmallVec<[NextHop; 2]> = found.next().into_iter().flatten().filter_map(reachable).collect();
+            let mut hops = hops.into_iter();
+            if let Some(next_hop) = hops.next() {
                 target.next_hop = next_hop;
-                further.extend(ways.filter(|_| may_try_again).map(|next_hop| Target { next_hop, ..target.clone() }));
+                further.extend(hops.filter(|_| may_try_again).map(|next_hop| Target { next_hop, ..target.clone() }));
             }
         }
         for group in &mut self.groups {

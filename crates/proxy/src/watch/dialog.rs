@@ -17,7 +17,7 @@ use crate::nat;
 use crate::reach;
 use crate::reject::{Barred, Reject};
 use crate::request::Request;
-use crate::route::{admits_hop, over_flow, way_to};
+use crate::route::{check_sips_hop, next_hop_of, via_flow};
 use crate::settings::{REG_PACKAGE, Settings};
 use crate::target::{NextHop, route_uri};
 
@@ -200,7 +200,7 @@ fn way(request: &Request, target: &SipUri<'_>, route: Option<&[u8]>, settings: &
         let place = if route.is_some() { "Record-Route" } else { "Contact" };
         return Err(Reject::Address { place, barred: Barred::Elsewhere });
     }
-    admits_hop(target.as_bytes(), route.unwrap_or_default(), &way).map(|()| way)
+    check_sips_hop(target.as_bytes(), route.unwrap_or_default(), &way).map(|()| way)
 }
 
 /// Whether a subscriber that was heard from `from` may have its NOTIFYs sent to `to`. They are longer than its SUBSCRIBE, and
@@ -219,13 +219,13 @@ fn way_by(
     if let Some(route) = route {
         let route = route_uri(route).ok_or(Reject::Route)?;
         check("Record-Route", &route)?;
-        return way_to(&route, settings);
+        return next_hop_of(&route, settings);
     }
     let direct = request.message.values(HeaderName::Via).nth(1).is_none();
     if direct && nat::is_flow_bound(request, Some(target)) {
-        return Ok(NextHop::Hop(over_flow(Hop::back(&request.flow), target)));
+        return Ok(NextHop::Hop(via_flow(Hop::back(&request.flow), target)));
     }
-    way_to(target, settings)
+    next_hop_of(target, settings)
 }
 
 /// The URI in its Contact, if it has one.

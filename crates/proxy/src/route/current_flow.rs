@@ -1,9 +1,9 @@
-//! Over which flow a phone is reached today that a dialog knows on another one (RFC 5626 5.3, 7): after its NAT gave it another
-//! port, or its connection was closed, it has registered anew.
+//! The current flow of a phone in a dialog (RFC 5626 5.3, 7). If its NAT assigned another port or its connection was
+//! closed, the phone has registered again, and the flow that the dialog knows is out of date.
 //!
-//! Decides which binding of the user is that phone: by its instance and reg-id, or by its Contact in the dialog. A wrong one
-//! would answer 481 (RFC 3261 12.2.2), so the only phone that is left is not taken for it. Must not decide whether
-//! a request may go there: it has passed as one of the dialog.
+//! Finds the binding of that phone: by instance and reg-id, or by its Contact in the dialog. It must be the right one,
+//! because another phone would answer 481 (RFC 3261 12.2.2). So a binding is not chosen only because it is the last one
+//! left. Must not decide whether the request may go there.
 
 use location::{Binding, Record};
 use parser::{SipUri, Uri};
@@ -17,10 +17,11 @@ use crate::reach;
 use crate::settings::Settings;
 
 use super::NextHop;
-use super::targets::way_of;
+use super::targets::next_hop_of_binding;
 
-/// The way to this side of a dialog by what is registered now; none if the way that the dialog knows is as good.
-pub(crate) fn flow_today(
+/// The next hop to this side of a dialog according to the registration; `None` if the hop that the dialog knows is
+/// still good.
+pub(crate) fn current_flow(
     record: &Record,
     side: &FlowOfDialog<'_>,
     now: Wall,
@@ -38,28 +39,30 @@ pub(crate) fn flow_today(
     if record.live(now).any(|binding| is_known(&binding)) && is_usable_peer(side, connections) {
         return None;
     }
-    // What the phone has said in the dialog since it registered is the younger news.
-    let is_news = |binding: &Binding<'_>| binding.registered_at() >= side.seen;
-    let usable = || record.live(now).filter(|it| is_news(it) && is_open(it, connections));
-    let named = |binding: &Binding<'_>| is_named(binding, side, mac);
-    let same = usable().filter(|it| named(it) == Some(true));
-    let others = || usable().filter(|it| named(it).is_none());
-    let at_contact = || others().filter(|it| is_at(it, &side.contact));
-    // A datagram may still get through the old way. A closed connection leads nowhere, and the next one has another port.
-    let from_host = || others().filter(|it| side.peer.connection.is_some() && is_from(it, &side.contact));
+    // A registration older than the last message in the dialog does not know better than the dialog.
+    let is_newer = |binding: &Binding<'_>| binding.registered_at() >= side.seen;
+    let usable = || record.live(now).filter(|it| is_newer(it) && is_open(it, connections));
+    let same_phone = |binding: &Binding<'_>| is_same_phone(binding, side, mac);
+    let same = usable().filter(|it| same_phone(it) == Some(true));
+    let unknown = || usable().filter(|it| same_phone(it).is_none());
+    let at_contact = || unknown().filter(|it| has_contact(it, &side.contact));
+    // After a reconnect the port differs, so the host is enough. A datagram may still reach the old address, so it is
+    // kept.
+    let at_host = || unknown().filter(|it| side.peer.connection.is_some() && has_contact_host(it, &side.contact));
     let newest = same.max_by_key(Binding::registered_at);
     let newest = newest.or_else(|| at_contact().max_by_key(Binding::registered_at));
-    let newest = newest.or_else(|| from_host().max_by_key(Binding::registered_at));
+    let newest = newest.or_else(|| at_host().max_by_key(Binding::registered_at));
     hop_of(&newest?, settings)
 }
 
-/// Whether a binding says that it is this phone, or this flow of it; none if one of them says nothing.
-fn is_named(binding: &Binding<'_>, side: &FlowOfDialog<'_>, mac: &Mac) -> Option<bool> {
+/// Whether a binding is of this flow of the phone, by instance and reg-id; `None` if the binding or the dialog lacks
+/// them.
+fn is_same_phone(binding: &Binding<'_>, side: &FlowOfDialog<'_>, mac: &Mac) -> Option<bool> {
     let (phone, instance) = side.phone.zip(binding.instance())?;
     let names = [binding.reg_id(), None].map(|reg_id| phone_of(instance, reg_id, mac) == phone);
     match names {
         [true, _] => Some(true),
-        // Which of its flows the phone has called over is not known: its Contact tells.
+        // The dialog knows the phone, but not which of its flows. Its Contact tells.
         [false, true] => None,
         [false, false] => Some(false),
     }
@@ -74,11 +77,12 @@ fn is_open(binding: &Binding<'_>, connections: &Connections) -> bool {
     !flow.transport.is_reliable() || flow.id.connection().is_some_and(|connection| connections.is_open(connection))
 }
 
-/// By an address: a name would have to be resolved first.
+/// The hop to a binding. A host name is not used: it would have to be resolved first.
 fn hop_of(binding: &Binding<'_>, settings: &Settings) -> Option<Hop> {
     let flow = binding.flow();
-    match way_of(binding, settings)? {
-        // The hop has the address to connect to once the connection is closed; the flow is where the phone speaks from.
+    match next_hop_of_binding(binding, settings)? {
+        // The hop of a binding has the address in the Contact, for a new connection. A dialog compares its peer with
+        // the flow.
         (NextHop::Hop(hop), true) if flow.transport.is_reliable() => Some(Hop { remote: flow.remote, ..hop }),
         (next_hop @ NextHop::Hop(hop), over_flow) => {
             let is_reachable = reach::is_allowed_at(binding, hop.remote.ip(), over_flow, settings);
@@ -88,16 +92,16 @@ fn hop_of(binding: &Binding<'_>, settings: &Settings) -> Option<Hop> {
     }
 }
 
-/// Whether a URI is the Contact of a binding, as far as it is written: the same user, host and port.
-pub(super) fn is_at(binding: &Binding<'_>, uri: &SipUri<'_>) -> bool {
+/// Whether the Contact of a binding has the same scheme, user, host and port as a URI.
+pub(super) fn has_contact(binding: &Binding<'_>, uri: &SipUri<'_>) -> bool {
     let Ok(Uri::Sip(contact)) = Uri::parse(binding.contact()) else { return false };
     let port = |uri: &SipUri<'_>| uri.port.or_else(|| uri.transport().map(|transport| transport.default_port()));
     let same_port = port(&contact).unwrap_or(5060) == port(uri).unwrap_or(5060);
-    same_port && contact.secure == uri.secure && is_from(binding, uri)
+    same_port && contact.secure == uri.secure && has_contact_host(binding, uri)
 }
 
-/// Whether a URI names the same user and host as the Contact of a binding.
-fn is_from(binding: &Binding<'_>, uri: &SipUri<'_>) -> bool {
+/// Whether the Contact of a binding has the same user and host as a URI.
+fn has_contact_host(binding: &Binding<'_>, uri: &SipUri<'_>) -> bool {
     let Ok(Uri::Sip(contact)) = Uri::parse(binding.contact()) else { return false };
     contact.host.eq_ignore_case(&uri.host) && contact.user_unescaped() == uri.user_unescaped()
 }
