@@ -19,8 +19,8 @@ use crate::route::{Callee, ContactSearch, DialogCheck, Search};
 pub enum Question {
     /// Load the record of this AoR. Answered by [`Answer::Loaded`].
     Load(Aor),
-    /// Store this record if `expected` is still the stored one. Answered by [`Answer::Committed`], [`Answer::Conflict`],
-    /// [`Answer::Full`] or [`Answer::Failed`].
+    /// Store this record if `expected` is still the stored one. Answered by [`Answer::Committed`],
+    /// [`Answer::Conflict`], [`Answer::Full`] or [`Answer::Failed`].
     Commit {
         /// The record that the new one was computed from; `None` if there was none.
         expected: Option<Record>,
@@ -55,8 +55,8 @@ pub enum Answer {
 pub struct Continuation(pub(crate) Resume);
 
 impl Continuation {
-    /// The state for a transmit with this text that could not be sent, for [`Answer::Undelivered`]. Its top Via names the
-    /// transaction. It must be given to the core that sent it.
+    /// The state for a transmit with this text that could not be sent, for [`Answer::Undelivered`]. Its top Via names
+    /// the transaction. It must be given to the core that sent it.
     pub const fn undelivered(text: Bytes) -> Self {
         Self(Resume::Transmit(text))
     }

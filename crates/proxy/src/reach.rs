@@ -86,8 +86,8 @@ pub(crate) fn is_reachable(target: &Target, binding: &Binding<'_>, settings: &Se
     }
 }
 
-/// Whether the name of a target may be resolved to this address. `from` is the source of the message that named it, if it
-/// comes from no binding; `None` in a dialog, whose other side may be anywhere.
+/// Whether the name of a target may be resolved to this address. `from` is the source of the message that named it, if
+/// it comes from no binding; `None` in a dialog, whose other side may be anywhere.
 pub(crate) fn may_resolve_to(target: &Target, ip: IpAddr, from: Option<IpAddr>, settings: &Settings) -> bool {
     match (target.uri.binding(), from) {
         (Some(binding), _) => is_allowed_at(&binding, ip, target.over_flow, settings),

@@ -64,7 +64,7 @@ impl Core {
         outbox: &mut Outbox,
     ) -> Result<(), Reject> {
         let settings = Arc::clone(&self.settings);
-        let sender = dialog.sender(&settings);
+        let sender = dialog.sender_user(&settings);
         let AuthRequirement::Credentials(domain) =
             route::auth_requirement_in_dialog(request, sender.as_ref(), &settings)?
         else {

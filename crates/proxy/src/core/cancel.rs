@@ -82,14 +82,14 @@ impl Core {
 
     /// Forwards the CANCEL of a re-INVITE from one side of its dialog to the other.
     fn cancel_in_dialog(&mut self, now: Now, request: Request, mut dialog: InDialog, outbox: &mut Outbox) {
-        dialog.catch_up(&self.moved, &request, &self.mac);
+        dialog.apply_moves(&self.moved, &request, &self.mac);
         let (settings, mac) = (&self.settings, &self.mac);
         let next = request.typed_uri().and_then(|uri| Next::of(&request, &uri)).ok();
         let next = next.filter(|next| dialog.leads_to_other(next, settings, mac));
         let from_sender =
             dialog.is_from_sender(&request.flow, settings) && dialog.may_use_from(&request, settings, mac);
         let target = next.filter(|_| from_sender).and_then(|next| {
-            let toward = Toward::OtherSide(dialog.flow_ahead(&next, mac));
+            let toward = Toward::OtherSide(dialog.flow_to_other(&next, mac));
             route::target_for_next(&next, toward, &request, settings).ok()
         });
         if let Some(target) = target {

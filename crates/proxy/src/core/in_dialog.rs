@@ -30,7 +30,7 @@ impl Core {
         destination: &Destination,
         outbox: &mut Outbox,
     ) -> Result<Option<FlowToPeer>, Box<DialogCheck>> {
-        dialog.catch_up(&self.moved, request, &self.mac);
+        dialog.apply_moves(&self.moved, request, &self.mac);
         let (settings, mac) = (&self.settings, &self.mac);
         let may_use_from = dialog.may_use_from(request, settings, mac);
         let from_sender = may_use_from && dialog.is_from_sender(&request.flow, settings);
@@ -41,7 +41,7 @@ impl Core {
         let passes = from_sender && to_other;
         if passes && !next.as_ref().is_some_and(|next| self.may_have_moved(&dialog, next)) {
             self.record_move(now, &dialog, request, outbox);
-            return Ok(next.and_then(|next| dialog.flow_ahead(&next, &self.mac)));
+            return Ok(next.and_then(|next| dialog.flow_to_other(&next, &self.mac)));
         }
         let to_other = to_other || self.names_other(&dialog, request, destination);
         let next_load = match may_use_from {
@@ -63,10 +63,10 @@ impl Core {
         outbox: &mut Outbox,
     ) {
         let DialogCheck { dialog, from_sender, to_other, next_load, .. } = &mut *check;
-        if *next_load == NextLoad::Sender && (*from_sender || dialog.sender(&self.settings).is_none()) {
+        if *next_load == NextLoad::Sender && (*from_sender || dialog.sender_user(&self.settings).is_none()) {
             *next_load = NextLoad::OtherSide;
         }
-        if *next_load == NextLoad::OtherSide && (*to_other || dialog.other(&self.settings).is_none()) {
+        if *next_load == NextLoad::OtherSide && (*to_other || dialog.other_user(&self.settings).is_none()) {
             *next_load = NextLoad::Flow;
         }
         if *next_load == NextLoad::Flow {
@@ -75,8 +75,8 @@ impl Core {
             *next_load = if asks { NextLoad::Flow } else { NextLoad::Nothing };
         }
         let user = match next_load {
-            NextLoad::Sender => dialog.sender(&self.settings),
-            NextLoad::OtherSide | NextLoad::Flow => dialog.other(&self.settings),
+            NextLoad::Sender => dialog.sender_user(&self.settings),
+            NextLoad::OtherSide | NextLoad::Flow => dialog.other_user(&self.settings),
             NextLoad::Nothing => None,
         };
         match user {
@@ -105,7 +105,7 @@ impl Core {
                 check.next_load = NextLoad::OtherSide;
             }
             NextLoad::OtherSide => {
-                let user = check.dialog.other(&self.settings);
+                let user = check.dialog.other_user(&self.settings);
                 let fixed = user.as_ref().and_then(|aor| self.settings.accounts.contacts(aor));
                 let mut records = record.iter().chain(fixed);
                 let next = request.typed_uri().and_then(|uri| Next::of(&request, &uri));
@@ -121,7 +121,7 @@ impl Core {
                     route::current_flow(record, &side, now.wall, &self.connections, &self.settings, &self.mac)
                 });
                 if let Some(hop) = hop {
-                    check.dialog.other_is_at(&hop, &request, &self.settings, &self.mac);
+                    check.dialog.set_peer_of_other(&hop, &request, &self.settings, &self.mac);
                 }
                 return self.decide(now, request, *check, outbox);
             }
@@ -143,7 +143,7 @@ impl Core {
         }
         let next = request.typed_uri().and_then(|uri| Next::of(&request, &uri));
         let toward = match next {
-            Ok(next) if to_other => Toward::OtherSide(dialog.flow_ahead(&next, &self.mac)),
+            Ok(next) if to_other => Toward::OtherSide(dialog.flow_to_other(&next, &self.mac)),
             Ok(next) if from_sender && destination == Destination::Elsewhere => {
                 dialog.peer_of_other(&next).map_or(Toward::Anybody, |peer| Toward::OtherSide(Some(peer)))
             }
@@ -219,7 +219,7 @@ impl Core {
         if request.next_route().is_some() {
             return false;
         }
-        let other = dialog.other(&self.settings);
+        let other = dialog.other_user(&self.settings);
         let is_other = |aor: &Aor| other.as_ref() == Some(aor);
         match destination {
             Destination::User(aor) => is_other(aor),
@@ -236,8 +236,8 @@ impl Core {
         if !refreshes_target(request.method()) && dialog.is_from_sender(&request.flow, &self.settings) {
             return;
         }
-        let Some((side, moved)) = dialog.moved(request, now.wall, &self.settings, &self.mac) else { return };
-        if !self.moved.find(side).is_some_and(|known| known.says(&moved)) {
+        let Some((side, moved)) = dialog.move_of_sender(request, now.wall, &self.settings, &self.mac) else { return };
+        if !self.moved.find(side).is_some_and(|known| known.is_same_place(&moved)) {
             self.dialog_moved(side, moved, outbox);
             outbox.handovers.push(Handover { worker: None, core_message: CoreMessage::DialogMoved { side, moved } });
         }
@@ -245,7 +245,7 @@ impl Core {
 
     /// Records that a side has moved, as this or another worker noticed.
     pub(super) fn dialog_moved(&mut self, side: SideOfDialog, moved: Moved, outbox: &mut Outbox) {
-        if self.moved.note(side, moved, self.settings.limits.moved_dialogs) {
+        if self.moved.record(side, moved, self.settings.limits.moved_dialogs) {
             outbox.emit(Event::LimitReached(Limit::MovedDialogs));
         }
     }

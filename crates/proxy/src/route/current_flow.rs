@@ -10,7 +10,7 @@ use parser::{SipUri, Uri};
 
 use crate::clock::Wall;
 use crate::connections::Connections;
-use crate::dialog::{FlowOfDialog, phone_of};
+use crate::dialog::{FlowOfDialog, phone_hash};
 use crate::hop::Hop;
 use crate::mac::Mac;
 use crate::reach;
@@ -59,7 +59,7 @@ pub(crate) fn current_flow(
 /// them.
 fn is_same_phone(binding: &Binding<'_>, side: &FlowOfDialog<'_>, mac: &Mac) -> Option<bool> {
     let (phone, instance) = side.phone.zip(binding.instance())?;
-    let names = [binding.reg_id(), None].map(|reg_id| phone_of(instance, reg_id, mac) == phone);
+    let names = [binding.reg_id(), None].map(|reg_id| phone_hash(instance, reg_id, mac) == phone);
     match names {
         [true, _] => Some(true),
         // The dialog knows the phone, but not which of its flows. Its Contact tells.

@@ -5,7 +5,7 @@
 
 use parser::{Host, Message, Route, SipUri, Uri};
 
-use crate::dialog::{InDialog, own_user};
+use crate::dialog::{InDialog, own_user_part};
 use crate::mac::Mac;
 use crate::reject::Reject;
 use crate::request::Request;
@@ -37,7 +37,7 @@ pub(crate) fn accept_routes(request: &mut Request, settings: &Settings, mac: &Ma
             break;
         };
         // Fast path: the value is exactly what this server wrote into its Record-Route. Other values are parsed.
-        let as_written = own_user(value, settings).filter(|token| request.in_dialog && *token != last);
+        let as_written = own_user_part(value, settings).filter(|token| request.in_dialog && *token != last);
         let as_written = as_written.and_then(|token| Some((token, Some(InDialog::read(token, request, mac)?))));
         let (token, read) = match as_written {
             Some(as_written) => as_written,
@@ -55,7 +55,7 @@ pub(crate) fn accept_routes(request: &mut Request, settings: &Settings, mac: &Ma
             match (&dialog, read) {
                 (_, None) => {}
                 (None, next) => dialog = next,
-                (Some(before), Some(next)) => match before.then(next) {
+                (Some(before), Some(next)) => match before.join(next) {
                     Some(both) => dialog = Some(both),
                     // The tokens are of two unrelated dialogs. To accept either would let its sender mix them.
                     None => return Err(Reject::ForeignRoute),

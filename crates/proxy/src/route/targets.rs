@@ -315,7 +315,7 @@ fn back_through_nat(flow: &Flow, settings: &Settings) -> Hop {
 
 /// The hop over the flow of a phone. If its connection is closed, a new one goes to the address in the URI `named`.
 pub(crate) fn via_flow(flow: Hop, named: &SipUri<'_>) -> Hop {
-    match crate::dialog::literal(named) {
+    match crate::dialog::literal_address(named) {
         Some(remote) if flow.transport.is_reliable() => Hop { remote, ..flow },
         _ => flow,
     }
