@@ -1,6 +1,7 @@
 //! Next hops: an address or a flow, or a host name that has to be resolved first.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use location::{ConnectionId, Flow, FlowId};
 use parser::Transport;
@@ -8,7 +9,7 @@ use parser::Transport;
 use crate::connections::Connections;
 
 /// A peer to send to, the local address to send from, and the flows that may be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hop {
     /// The transport to send over.
     pub transport: Transport,
@@ -22,10 +23,14 @@ pub struct Hop {
 }
 
 /// Which flows may carry a message to its next hop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Over {
     /// Any: a datagram, an open connection to the address, or a new one.
     Address,
+    /// A connection to the address whose peer has proved with its certificate that it is this host (RFC 5922 7.3), or a
+    /// new one to such a peer. The host is the one that was looked up and not the target of an SRV record, because an
+    /// attacker that can forge DNS answers could name another one. Only for secure transports.
+    Host(Arc<str>),
     /// This connection. If it is closed, the same as [`Over::Address`].
     Connection(ConnectionId),
     /// This connection only. The phone maintains it, and no other address leads to the phone (RFC 5626 5.3.1).
@@ -36,6 +41,12 @@ impl Hop {
     /// A hop to an address.
     pub const fn to_address(transport: Transport, remote: SocketAddr, local: SocketAddr) -> Self {
         Self { transport, remote, local, over: Over::Address }
+    }
+
+    /// A hop to an address that a host name was resolved to.
+    pub(crate) fn to_name(name: &Name, remote: SocketAddr, local: SocketAddr) -> Self {
+        let over = if name.transport.is_secure() { Over::Host(Arc::clone(&name.host)) } else { Over::Address };
+        Self { transport: name.transport, remote, local, over }
     }
 
     /// The hop back to the sender of a message.
@@ -51,13 +62,13 @@ impl Hop {
     /// The connection to use, if one is given.
     pub const fn connection(&self) -> Option<ConnectionId> {
         match self.over {
-            Over::Address => None,
+            Over::Address | Over::Host(_) => None,
             Over::Connection(id) | Over::ConnectionOnly(id) => Some(id),
         }
     }
 
     /// The same hop, limited to its connection if it has one.
-    pub(crate) const fn only_over_connection(mut self) -> Self {
+    pub(crate) fn only_over_connection(mut self) -> Self {
         if let Some(id) = self.connection() {
             self.over = Over::ConnectionOnly(id);
         }
@@ -65,13 +76,11 @@ impl Hop {
     }
 
     /// The same hop, by address if its connection is closed.
-    pub(crate) fn now(mut self, connections: &Connections) -> Self {
-        if let Over::Connection(id) = self.over
-            && !connections.is_open(id)
-        {
-            self.over = Over::Address;
+    pub(crate) fn now(&self, connections: &Connections) -> Self {
+        match self.over {
+            Over::Connection(id) if !connections.is_open(id) => Self { over: Over::Address, ..*self },
+            _ => self.clone(),
         }
-        self
     }
 
     /// Whether a message that came over `flow` was sent by this hop. Over UDP: from the same address and port. Over a
@@ -92,7 +101,7 @@ impl Hop {
     pub(crate) const fn failure(&self) -> u16 {
         match self.over {
             Over::ConnectionOnly(_) => 430,
-            Over::Address | Over::Connection(_) => 503,
+            Over::Address | Over::Host(_) | Over::Connection(_) => 503,
         }
     }
 }
@@ -101,7 +110,7 @@ impl Hop {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Name {
     /// Host name, as written in the URI.
-    pub host: Box<str>,
+    pub host: Arc<str>,
     /// Port to send to.
     pub port: u16,
     /// Transport to use.

@@ -84,7 +84,8 @@ fn hop_of(binding: &Binding<'_>, settings: &Settings) -> Option<Hop> {
         // The hop of a binding has the address in the Contact, for a new connection. A dialog compares its peer with
         // the flow.
         (NextHop::Hop(hop), true) if flow.transport.is_reliable() => Some(Hop { remote: flow.remote, ..hop }),
-        (next_hop @ NextHop::Hop(hop), over_flow) => {
+        (NextHop::Hop(hop), over_flow) => {
+            let next_hop = NextHop::Hop(hop.clone());
             let is_reachable = reach::is_allowed_at(binding, hop.remote.ip(), over_flow, settings);
             (is_reachable && reach::leads_to_own_address(binding, &next_hop, over_flow, settings)).then_some(hop)
         }

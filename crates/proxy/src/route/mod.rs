@@ -208,7 +208,7 @@ pub(crate) fn next_hop_over(
     let Some(ip) = host.ip() else {
         let mut name = Vec::new();
         host.write(&mut name);
-        let host = String::from_utf8(name).map_err(|_| Reject::Unroutable)?.into_boxed_str();
+        let host = String::from_utf8(name).map_err(|_| Reject::Unroutable)?.into();
         return Ok(NextHop::Name(Name { host, port, transport }));
     };
     // Nothing can be sent to these. Scanners use port 0.

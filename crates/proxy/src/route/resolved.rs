@@ -27,8 +27,7 @@ impl Plan {
         let mut found = addresses.iter();
         let mut further = Vec::new();
         for target in self.targets_mut() {
-            let NextHop::Name(name) = &target.next_hop else { continue };
-            let transport = name.transport;
+            let NextHop::Name(name) = target.next_hop.clone() else { continue };
             let reachable = |remote: &SocketAddr| {
                 // The owner of a name can change its address at any time, so it is checked here again.
                 if settings.is_own_address(remote.ip(), Some(remote.port()))
@@ -36,8 +35,8 @@ impl Plan {
                 {
                     return None;
                 }
-                let local = settings.local_for(transport, remote.ip())?;
-                Some(NextHop::Hop(Hop::to_address(transport, *remote, local)))
+                let local = settings.local_for(name.transport, remote.ip())?;
+                Some(NextHop::Hop(Hop::to_name(&name, *remote, local)))
             };
             let hops: SmallVec<[NextHop; 2]> = found.next().into_iter().flatten().filter_map(reachable).collect();
             let mut hops = hops.into_iter();

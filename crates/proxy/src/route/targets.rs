@@ -231,8 +231,9 @@ pub(crate) fn target_for_next(
         && let Some(flow) = ahead.peer.hop(settings)
     {
         let hop = if ahead.may_use_uri { via_flow(flow, &next.uri) } else { flow.only_over_connection() };
-        check_sips_hop(request.uri(), next.uri.as_bytes(), &NextHop::Hop(hop))?;
-        return Ok(Target { uri, next_hop: NextHop::Hop(hop), over_flow: true });
+        let next_hop = NextHop::Hop(hop);
+        check_sips_hop(request.uri(), next.uri.as_bytes(), &next_hop)?;
+        return Ok(Target { uri, next_hop, over_flow: true });
     }
     let next_hop = match next_hop_of(&next.uri, settings) {
         // There is no TLS listener to send from.
