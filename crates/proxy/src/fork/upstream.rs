@@ -72,7 +72,7 @@ impl Upstream {
     /// Lets go of a response that will not be sent again.
     pub(crate) fn forget(&mut self) {
         if let Machine::Invite(machine) = &self.machine
-            && !machine.retransmitted()
+            && !machine.must_resend()
         {
             self.last = Bytes::new();
         }
@@ -87,8 +87,8 @@ impl Upstream {
     pub(crate) fn retransmitted(&mut self, context: &mut Context<'_>) {
         self.allowance = self.allowance.saturating_add(self.per_copy);
         let again = match &self.machine {
-            Machine::Invite(machine) => machine.retransmitted(),
-            Machine::Other(machine) => machine.retransmitted(),
+            Machine::Invite(machine) => machine.must_resend(),
+            Machine::Other(machine) => machine.must_resend(),
         };
         if again {
             self.resend(context);
@@ -110,7 +110,7 @@ impl Upstream {
 
     pub(crate) fn acknowledged(&mut self, timers: &Timers, now: Instant) {
         if let Machine::Invite(machine) = &mut self.machine {
-            machine.acknowledged(self.back.transport.is_reliable(), timers, now);
+            machine.on_ack(self.back.transport.is_reliable(), timers, now);
         }
     }
 
@@ -142,7 +142,7 @@ impl Upstream {
     pub(crate) fn end_in_silence(&mut self, timers: &Timers, now: Instant) {
         self.last = Bytes::new();
         if let Machine::Other(machine) = &mut self.machine {
-            machine.end_in_silence(self.back.transport.is_reliable(), timers, now);
+            machine.end_without_response(self.back.transport.is_reliable(), timers, now);
         }
     }
 
@@ -157,7 +157,7 @@ impl Upstream {
     /// Whether it has done its part, and stays for copies only. A refusal that nobody has acknowledged is sent again.
     pub(crate) const fn is_over(&self) -> bool {
         match &self.machine {
-            Machine::Invite(machine) => !machine.retransmitted(),
+            Machine::Invite(machine) => !machine.must_resend(),
             Machine::Other(machine) => !machine.is_pending(),
         }
     }
