@@ -84,7 +84,7 @@ impl Md5Fallback {
         settings: &Settings,
         now: Now,
     ) -> bool {
-        let is_configured = settings.digest.takes_md5_only(user_agent(request));
+        let is_configured = settings.digest.supports_md5_only(user_agent(request));
         if request.method() != Method::Register {
             let until = self.md5_until(user, self.flow_id(request)).flatten();
             return is_configured || until.is_some_and(|until| now.mono < until);

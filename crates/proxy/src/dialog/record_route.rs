@@ -185,7 +185,7 @@ pub(super) fn is_allowed_target(target: &SipUri<'_>, side: &Side, source: Socket
 /// The local user that a URI names.
 fn local_user(uri: &[u8], settings: &Settings) -> Option<User> {
     let first = first_domain(settings);
-    if let Some(user) = settings.usual_user(uri) {
+    if let Some(user) = settings.plain_user(uri) {
         return User::new(user, first, first);
     }
     let Ok(Uri::Sip(uri)) = Uri::parse(uri) else { return None };

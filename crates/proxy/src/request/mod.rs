@@ -217,7 +217,7 @@ impl Request {
 
     /// The local domain of the user in From ([`Settings::domain_named_by`]).
     pub(crate) fn from_domain<'s>(&self, settings: &'s Settings) -> Option<&'s str> {
-        match settings.usual_user(self.from_text()) {
+        match settings.plain_user(self.from_text()) {
             Some(_) => settings.domains.first().map(|domain| &**domain),
             None => settings.domain_named_by(&self.from_uri()?),
         }

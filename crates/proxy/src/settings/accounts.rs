@@ -1,6 +1,6 @@
-//! The accounts: who may register and call, and what proves it.
+//! The accounts: which users exist, their secrets, and what they may do.
 //!
-//! Values only; whether credentials are good is `auth`'s to say.
+//! Only values. `auth` checks credentials.
 
 use hashbrown::{HashMap, HashSet};
 use location::{Aor, Record};
@@ -12,11 +12,11 @@ use super::{Algorithm, Algorithms};
 #[derive(Clone, Debug, Default)]
 pub struct Accounts {
     by_aor: HashMap<Aor, Account>,
-    /// How many accounts have secrets for just these algorithms, by [`Algorithms::index`].
+    /// The number of accounts for each set of algorithms that they have secrets for, by [`Algorithms::index`].
     sets: [u32; Algorithms::SETS],
-    /// What those can answer who may register for an AoR besides its own user.
+    /// For each AoR, the algorithms of the other users that may register for it.
     others: HashMap<Aor, Algorithms>,
-    /// The names that some account may be called by besides its own.
+    /// All names in `may_call_as` of any account.
     callers: HashSet<Caller>,
 }
 
@@ -37,25 +37,27 @@ impl Accounts {
         replaced
     }
 
-    /// The algorithms for which a challenge about this AoR can be answered: by the secrets of its account, and of those who
-    /// may register for it. Where there is nothing to answer with, those of some account that there is: as many AoRs
-    /// without an account look like an account with MD5 alone as there are such accounts among all, so that a challenge
-    /// does not tell who has an account. `stand_in` picks it: a keyed hash of the AoR, the same after a restart.
-    pub(crate) fn answerable(&self, aor: &Aor, stand_in: u64) -> Algorithms {
-        // Made in any case: the time must not tell either.
-        let model = self.model(stand_in);
+    /// The algorithms to offer in a challenge for this AoR: those that its account, and the others that may register for
+    /// it, have secrets for.
+    ///
+    /// If there is no account, it is the set of some other account, chosen by `decoy`, a keyed hash of the AoR. Each set is
+    /// chosen as often as accounts have it, so the challenge does not tell an attacker whether an account exists.
+    pub(crate) fn answerable(&self, aor: &Aor, decoy: u64) -> Algorithms {
+        // Computed in any case, so that the time does not tell either.
+        let decoy = self.decoy(decoy);
         let own = self.find(aor).map(|account| account.secrets.algorithms()).unwrap_or_default();
         let others = if self.others.is_empty() { None } else { self.others.get(aor) };
         let all = own.union(others.copied().unwrap_or_default());
-        if all.is_empty() { model } else { all }
+        if all.is_empty() { decoy } else { all }
     }
 
-    fn model(&self, stand_in: u64) -> Algorithms {
+    /// The set of algorithms for an AoR without an account.
+    fn decoy(&self, hash: u64) -> Algorithms {
         let with_secrets = self.sets.iter().skip(1).map(|count| u64::from(*count));
-        let mut place = ((stand_in >> 32) * with_secrets.sum::<u64>()) >> 32;
+        let mut position = ((hash >> 32) * with_secrets.sum::<u64>()) >> 32;
         for (index, count) in (0..).zip(self.sets).skip(1) {
-            match place.checked_sub(u64::from(count)) {
-                Some(rest) => place = rest,
+            match position.checked_sub(u64::from(count)) {
+                Some(rest) => position = rest,
                 None => return Algorithms::from_index(index),
             }
         }
@@ -68,7 +70,7 @@ impl Accounts {
         }
     }
 
-    /// Whether nobody is listed.
+    /// Whether there are no accounts.
     pub fn is_empty(&self) -> bool {
         self.by_aor.is_empty()
     }
@@ -78,7 +80,7 @@ impl Accounts {
         self.by_aor.keys()
     }
 
-    /// How many are listed.
+    /// The number of accounts.
     pub fn len(&self) -> usize {
         self.by_aor.len()
     }
@@ -93,19 +95,19 @@ impl Accounts {
         user == aor || self.find(user).is_some_and(|account| account.may_watch.contains(aor))
     }
 
-    /// Whether this user may have this name in From: nobody's, or one that its account lists. Its own is no question of the
-    /// account.
+    /// Whether this user may have this name in From: an anonymous one, or one that its account lists. Its own AoR is
+    /// not checked here.
     pub(crate) fn may_call_as(&self, user: &Aor, named: &Named) -> bool {
         let lists = |account: &Account| account.may_call_as.iter().any(|caller| caller.is(named, user.domain()));
         named.is_anonymous() || self.find(user).is_some_and(lists)
     }
 
-    /// Whether a From that is not of ours can be any user's.
+    /// Whether a foreign From can be a user's: it is anonymous, or some account lists it.
     pub(crate) fn is_caller(&self, named: &Named) -> bool {
         named.is_anonymous() || is_among(&self.callers, named)
     }
 
-    /// Bindings of this user that the configuration made.
+    /// The configured bindings of this user.
     pub(crate) fn contacts(&self, aor: &Aor) -> Option<&Record> {
         self.find(aor)?.contacts.as_ref()
     }
@@ -119,19 +121,19 @@ impl Accounts {
 /// One user.
 #[derive(Clone, Debug, Default)]
 pub struct Account {
-    /// The secrets that authenticate it; none for a user that only has `contacts`.
+    /// The secrets of its password; empty for a user that only has `contacts`.
     pub secrets: Secrets,
-    /// Its bindings that the configuration made, see [`fixed_bindings`](crate::fixed_bindings); none for most.
+    /// Its configured bindings ([`fixed_bindings`](crate::fixed_bindings)).
     pub contacts: Option<Record>,
     /// Other AoRs that it may register for (RFC 3261 10.3 step 4).
     pub may_register: Vec<Aor>,
     /// Other AoRs whose registrations it may subscribe to (RFC 3680 4.6).
     pub may_watch: Vec<Aor>,
-    /// Names that may stand in From of its requests besides its own.
+    /// Names other than its own that its requests may have in From.
     pub may_call_as: Vec<Caller>,
 }
 
-/// The secrets of one user: H(user:realm:password) by algorithm (RFC 7616 3.4.2), realm = the domain of the user.
+/// The secrets of a user: H(user:realm:password) by algorithm (RFC 7616 3.4.2). The realm is the domain of the user.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secrets {
     /// MD5.
@@ -143,7 +145,7 @@ pub struct Secrets {
 }
 
 impl Secrets {
-    /// The algorithms that they are for.
+    /// The algorithms that there is a secret for.
     pub(crate) fn algorithms(&self) -> Algorithms {
         Algorithms::of(Algorithm::Md5, self.md5.is_some())
             .union(Algorithms::of(Algorithm::Sha256, self.sha256.is_some()))
@@ -177,10 +179,10 @@ mod tests {
     }
 
     #[test]
-    fn who_has_no_account_looks_like_those_who_have_one() {
+    fn challenges_do_not_tell_whether_an_account_exists() {
         let mut accounts = Accounts::default();
         assert_eq!(accounts.answerable(&aor(1), 0), Algorithms::ALL);
-        // One in four can answer SHA-256 alone, and one is replaced.
+        // One of four can answer SHA-256 only.
         for number in 0..4 {
             accounts.insert(aor(number), with(true, true).into());
         }
@@ -190,11 +192,11 @@ mod tests {
         assert_eq!(accounts.answerable(&aor(0), u64::MAX), shas);
         let strangers = (0..1000_u64).map(|at| accounts.answerable(&aor(100), at << 54));
         assert_eq!(strangers.filter(|set| *set == shas).count(), 256);
-        assert!(!accounts.answerable(&aor(9), 0).is_empty(), "an account that is never asked looks like any other");
+        assert!(!accounts.answerable(&aor(9), 0).is_empty(), "an account without a password looks like any other");
     }
 
     #[test]
-    fn who_registers_for_others_can_answer_for_them() {
+    fn a_user_that_may_register_for_another_can_answer_its_challenge() {
         let mut accounts = Accounts::default();
         accounts.insert(aor(1), with(true, false).into());
         accounts.insert(aor(2), Account { may_register: vec![aor(1)], ..with(false, true).into() });

@@ -1,8 +1,8 @@
-//! Names that an account may call by besides its own address of record: what its `may_call_as` lists.
+//! The names in `may_call_as` of an account: what its requests may have in From besides its own address of record.
 //!
-//! A gateway has the number of whoever calls through it in From, beside its own address; a user with a number of the public
-//! network has that number. Values only: whose credentials were good is decided by `auth`, and that an anonymous From
-//! (RFC 3323 4.1.1.3) may be used by every user is decided by `route`.
+//! A gateway has the number of the caller in From, and a user with a telephone number has that number. An anonymous
+//! From (RFC 3323 4.1.1.3) is permitted for every user. Only values: `auth` checks credentials, and `route` decides
+//! what a request needs.
 
 use hashbrown::HashSet;
 use location::Aor;
@@ -10,33 +10,33 @@ use parser::Uri;
 
 use super::Settings;
 
-/// A name, or several of one kind, that an account may have in From.
+/// A name, or several of one kind, that an account may call by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Caller {
-    /// This user part, or number, at the account's own domain, or at a host that is no domain of ours.
+    /// This user part or number, at the domain of the account or at a foreign host.
     User(Box<[u8]>),
     /// This user part at this host.
     Address(Aor),
-    /// Any user part at this host, in lower case, which is no domain of ours.
+    /// Any user part at this foreign host, in lower case.
     Host(Box<[u8]>),
 }
 
 /// The host of an anonymous From (RFC 3323 4.1.1.3).
 const ANONYMOUS: &[u8] = b"anonymous.invalid";
 
-/// The sender of a request as its From names it.
+/// The name of a sender in From.
 #[derive(Clone, Debug)]
 pub(crate) struct Named {
     /// For a `tel:` URI (RFC 3966): the number, and an empty domain.
     pub(crate) address: Aor,
-    /// Whether its domain is one of ours.
+    /// Whether the domain is local.
     pub(crate) is_ours: bool,
 }
 
 impl Named {
-    /// The name that a URI is; none if it is neither a SIP address nor a number.
+    /// The name in a URI; `None` if it is neither a SIP URI nor a telephone number.
     pub(crate) fn of(uri: &[u8], settings: &Settings) -> Option<Self> {
-        if let Some((user, domain)) = settings.usual_user(uri).zip(settings.domains.first()) {
+        if let Some((user, domain)) = settings.plain_user(uri).zip(settings.domains.first()) {
             return Some(Self { address: Aor::new(user, domain.as_bytes()), is_ours: true });
         }
         match Uri::parse(uri).ok()? {
@@ -53,14 +53,14 @@ impl Named {
         }
     }
 
-    /// Whether it says nothing of the sender: everybody may be called so.
+    /// Whether it is an anonymous name.
     pub(crate) fn is_anonymous(&self) -> bool {
         self.address.domain() == ANONYMOUS
     }
 }
 
 impl Caller {
-    /// Whether this is the sender's name, in a request of an account of this domain.
+    /// Whether it permits this name, for an account of this domain.
     pub(crate) fn is(&self, named: &Named, domain: &[u8]) -> bool {
         let Named { address, is_ours } = named;
         match self {
@@ -71,8 +71,8 @@ impl Caller {
     }
 }
 
-/// Whether some account, of whatever domain, may be called by this name: asked of each stranger's request, so no account is
-/// looked at.
+/// Whether any account permits this name. Every request with a foreign From is checked, so this takes one lookup per
+/// kind instead of a search of all accounts.
 pub(super) fn is_among(callers: &HashSet<Caller>, named: &Named) -> bool {
     let Named { address, .. } = named;
     !callers.is_empty()
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_of_name() {
+    fn each_kind_of_name_permits_the_names_that_it_describes() {
         let user = Caller::User(b"+49891".as_slice().into());
         let address = Caller::Address(Aor::new(b"door", b"gw.example"));
         let host = Caller::Host(b"192.0.2.60".as_slice().into());

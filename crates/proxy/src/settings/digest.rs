@@ -1,19 +1,21 @@
-//! How users prove who they are (RFC 7616, RFC 8760): which algorithms are offered to whom, and how long a nonce is good.
+//! Settings of digest authentication (RFC 7616, RFC 8760): the offered algorithms, and how long a nonce is valid.
+//!
+//! Only values.
 
 use std::time::Duration;
 
 /// Digest parameters.
 #[derive(Clone, Debug)]
 pub struct Digest {
-    /// Offered in this order, one challenge each. Never empty.
+    /// One challenge each, in this order. Never empty.
     pub algorithms: Vec<Algorithm>,
-    /// How long a nonce is good.
+    /// How long a nonce is valid.
     pub nonce_lifetime: Duration,
-    /// How many wrong responses a nonce takes before it is stale for everybody.
+    /// The number of wrong responses after which a nonce is stale.
     pub nonce_failures: u32,
-    /// How long a phone that gave up at a challenge with several algorithms is offered MD5 alone; none: it is not.
+    /// How long a phone that gave up at a challenge with several algorithms is offered MD5 alone; `None`: never.
     pub md5_fallback: Option<Duration>,
-    /// How the User-Agent of clients begins that know MD5 only and give up at anything else.
+    /// The beginnings of the User-Agent of phones that support MD5 only and give up at other challenges.
     pub md5_user_agents: Vec<Box<str>>,
 }
 
@@ -30,8 +32,8 @@ impl Default for Digest {
 }
 
 impl Digest {
-    /// Whether a client that names itself so is known to give up at anything but MD5.
-    pub(crate) fn takes_md5_only(&self, user_agent: &[u8]) -> bool {
+    /// Whether the User-Agent is in `md5_user_agents`.
+    pub(crate) fn supports_md5_only(&self, user_agent: &[u8]) -> bool {
         let begins = |prefix: &str| {
             user_agent.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
         };
@@ -42,7 +44,7 @@ impl Digest {
 /// A digest algorithm (RFC 7616 6.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Algorithm {
-    /// MD5, for phones that know nothing else.
+    /// MD5, for phones that support nothing better.
     Md5,
     /// SHA-256.
     Sha256,
@@ -55,13 +57,13 @@ pub enum Algorithm {
 pub(crate) struct Algorithms(u8);
 
 impl Algorithms {
-    /// How many sets there are.
+    /// The number of different sets.
     pub(crate) const SETS: usize = 8;
 
-    /// Each of them.
+    /// The set of all algorithms.
     pub(crate) const ALL: Self = Self(7);
 
-    /// The set as a number below [`Algorithms::SETS`].
+    /// The number of the set, below [`Algorithms::SETS`].
     pub(crate) const fn index(self) -> usize {
         self.0 as usize
     }
@@ -79,17 +81,17 @@ impl Algorithms {
         self.0 & Self::of(algorithm, true).0 != 0
     }
 
-    /// The algorithm alone, if it `is` in.
-    pub(crate) const fn of(algorithm: Algorithm, is: bool) -> Self {
+    /// The set of this algorithm if `is_in`, else the empty set.
+    pub(crate) const fn of(algorithm: Algorithm, is_in: bool) -> Self {
         let bit = match algorithm {
             Algorithm::Md5 => 1,
             Algorithm::Sha256 => 2,
             Algorithm::Sha512t256 => 4,
         };
-        Self(if is { bit } else { 0 })
+        Self(if is_in { bit } else { 0 })
     }
 
-    /// Those of both.
+    /// The algorithms of both sets.
     pub(crate) const fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }

@@ -1,13 +1,14 @@
-//! Bindings that the configuration makes: a door phone or a gateway that cannot register (RFC 3261 10.1 leaves the
-//! ways into the location service open).
+//! Configured bindings: of a door phone or a gateway that cannot register. RFC 3261 10.1 permits other ways to create
+//! bindings than REGISTER.
 //!
-//! They are a record of their own, in the settings, so that all code reads both kinds of bindings alike. No REGISTER changes
-//! them; one that a phone registers as well is its own from then on, for as long as it stays.
+//! They are a record in the settings, so that the same code reads both kinds of bindings. Must not be changed by a
+//! REGISTER. If a phone registers the same Contact, its own binding is used as long as it exists.
 
 use location::{Applied, Ask, Binding, Change, ContactChange, Limits, Record, Wall};
 use parser::{Uri, equivalent};
 
-/// A record of these URIs, each with its preference in thousandths, in that order; they end in the next century.
+/// A record with these URIs and their q values in thousandths, in this order. The bindings do not expire within a
+/// lifetime.
 pub fn fixed_bindings<'a>(contacts: impl IntoIterator<Item = (&'a str, Option<u16>)>) -> Record {
     let contact =
         |(uri, q): (&'a str, Option<u16>)| ContactChange { q, ..ContactChange::plain(uri.as_bytes(), u32::MAX) };
@@ -15,11 +16,11 @@ pub fn fixed_bindings<'a>(contacts: impl IntoIterator<Item = (&'a str, Option<u1
     let most = contacts.len();
     let limits = Limits { max_expires: u32::MAX, max_contacts: most, max_request_contacts: most, ..Limits::DEFAULT };
     let made = Record::default().apply(&Change::administrative(Ask::Update(contacts)), Wall::default(), &limits);
-    // None given, or a URI of some kilobytes: nothing that a phone could be reached at.
+    // Without a URI, or with one that is too long for a record, there is no binding.
     made.ok().and_then(Applied::changed).unwrap_or_default()
 }
 
-/// The fixed bindings, with their index, that no phone has registered itself.
+/// The configured bindings, with their index, that no phone has registered.
 pub(crate) fn unregistered_fixed_bindings<'r>(
     fixed: &'r Record,
     registered: Option<&'r Record>,

@@ -1,15 +1,16 @@
-//! What the core has to know of the configuration: already valid, swapped whole on reload.
+//! The settings of the core. They are valid, and a reload replaces all of them at once.
 //!
-//! Reading and checking YAML is the server's work; nothing here can be wrong in itself.
+//! Must not read or check the configuration; that is done by the server.
 
 mod accounts;
 mod callers;
 mod digest;
 mod fixed;
+mod interfaces;
 mod registrar;
 mod watching;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -23,140 +24,131 @@ pub(crate) use digest::Algorithms;
 pub use digest::{Algorithm, Digest};
 pub use fixed::fixed_bindings;
 pub(crate) use fixed::unregistered_fixed_bindings;
+pub use interfaces::Interfaces;
 pub use registrar::{Registrar, UnannouncedPath};
 pub(crate) use watching::REG_PACKAGE;
 pub use watching::Watching;
 
-/// Settings of one core; shared by all workers.
+/// The settings, which all workers share.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The AoR domains, lower case; each is a name space of its own. Never empty.
+    /// The local domains, in lower case. Each has its own users. Never empty.
     pub domains: Vec<Box<str>>,
-    /// Further names of the first domain, lower case.
+    /// Other names of the first domain, in lower case.
     pub aliases: Vec<Box<str>>,
-    /// Where the server listens.
+    /// The listeners.
     pub listeners: Vec<Listener>,
-    /// Host for Via and Record-Route instead of the address a message goes out from.
+    /// The host for Via and Record-Route; `None`: the address that a message is sent from.
     pub advertise: Option<Box<str>>,
-    /// Our addresses, to find the one that a peer is reached from.
+    /// The addresses of this machine, to choose the one that a message is sent from.
     pub interfaces: Interfaces,
-    /// Whether users must prove who they are.
+    /// Whether users must authenticate.
     pub authentication: Authentication,
     /// Digest parameters.
     pub digest: Digest,
-    /// The users that may register and call; empty with [`Authentication::Off`] means everybody.
+    /// The users; empty with [`Authentication::Off`] means that every user exists.
     pub accounts: Accounts,
-    /// Networks whose requests to our users need no credentials.
+    /// Networks whose requests to local users need no credentials.
     pub trusted: Vec<IpNet>,
-    /// Whether foreign domains may call our users.
+    /// Whether callers from foreign domains may call local users.
     pub strangers: Strangers,
-    /// Whether our users may call foreign domains.
+    /// Whether local users may call foreign domains.
     pub foreign: Foreign,
-    /// What a REGISTER may ask for, and what its 200 says.
+    /// Settings of the registrar.
     pub registrar: Registrar,
-    /// What who watches registrations may ask for.
+    /// Settings of subscriptions to registrations.
     pub watching: Watching,
     /// How several contacts are tried.
     pub forking: Forking,
-    /// RFC 3261 17 timers.
+    /// Timers of RFC 3261 17.
     pub timers: Timers,
-    /// Caps on memory.
+    /// Limits of memory use.
     pub limits: Limits,
 }
 
-/// One listening address.
+/// A listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listener {
-    /// What is spoken there.
+    /// The transport.
     pub transport: Transport,
-    /// The bound address; may be unspecified (0.0.0.0, ::).
+    /// The bound address; may be a wildcard (0.0.0.0, ::).
     pub address: SocketAddr,
 }
 
-/// The addresses of this machine.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Interfaces {
-    /// Each address with the network it is in.
-    pub networks: Vec<(IpAddr, IpNet)>,
-    /// The address that packets to far IPv4 networks leave from.
-    pub default_v4: Option<Ipv4Addr>,
-    /// The address that packets to far IPv6 networks leave from.
-    pub default_v6: Option<Ipv6Addr>,
-}
-
-/// Whether users must prove who they are.
+/// Whether users must authenticate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Authentication {
-    /// Digest: 401 for REGISTER, 407 for requests whose From is ours.
+    /// By digest: 401 for a REGISTER, 407 for other requests.
     Required,
-    /// Nobody is asked.
+    /// No user is challenged.
     Off,
 }
 
-/// Whether requests to our users from foreign domains outside the trusted networks are taken.
+/// Whether requests from foreign domains to local users are accepted. Requests from `trusted` always are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Strangers {
-    /// 403.
+    /// They are refused (403).
     Refuse,
-    /// Forwarded.
+    /// They are forwarded.
     Accept,
 }
 
-/// Whether our users may send requests to foreign domains.
+/// Whether local users may send requests to foreign domains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Foreign {
-    /// 403.
+    /// They are refused (403).
     Refuse,
-    /// Forwarded for users who proved who they are.
+    /// They are forwarded if the user has authenticated.
     Authenticated,
 }
 
-/// How several contacts are tried.
+/// How the contacts of a user are tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Forking {
-    /// In which groups.
+    /// How they are grouped.
     pub strategy: Strategy,
-    /// How long each group may ring.
+    /// How long each group rings.
     pub ring_time: Duration,
-    /// Whether redirections are followed here (RFC 3261 16.7 step 4), if the caller may call their targets.
+    /// Whether redirections are followed (RFC 3261 16.7 step 4) if the caller may call their targets.
     pub recurse: bool,
-    /// Whether a phone that registers while its user is being called rings too.
+    /// Whether a phone that registers during a call to its user rings too.
     pub late_registration: bool,
-    /// What becomes of a call to a user with one phone.
+    /// How a call to a user with one phone is forwarded.
     pub single_target: SingleTarget,
 }
 
-/// What becomes of a call with a single target.
+/// How a call with one target is forwarded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SingleTarget {
-    /// Forwarded without a transaction (RFC 3261 16.11): the ring time does not bound it, its redirections go to the
-    /// caller, and no phone can join it.
+    /// Without a transaction (RFC 3261 16.11). The ring time does not apply, redirections go to the caller, and no
+    /// phone can join.
     Stateless,
-    /// A response context, as if there were several.
+    /// With a response context, as if there were several targets.
     Stateful,
 }
 
 /// How contacts are grouped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Strategy {
-    /// All at once, whatever their q.
+    /// All at the same time.
     Parallel,
-    /// Down by q, equal q together; who rang in vain is told to stop.
+    /// By descending q, those with the same q at the same time. A group is cancelled when its ring time is over.
     Sequential,
-    /// Down by q, equal q together; who began to ring rings on, until the last group has rung its time.
+    /// By descending q, those with the same q at the same time. Each group continues to ring until the ring time of the
+    /// last one is over.
     Wave,
 }
 
-/// RFC 3261 17 timers (table 4).
+/// The timers of RFC 3261 17 (table 4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timers {
-    /// Round-trip estimate; 500 ms.
+    /// Estimate of the round-trip time: 500 ms.
     pub t1: Duration,
-    /// Longest retransmission interval; 4 s.
+    /// The longest retransmission interval: 4 s.
     pub t2: Duration,
-    /// How long a message stays in the network; 5 s.
+    /// How long a message can stay in the network: 5 s.
     pub t4: Duration,
-    /// How long an INVITE may go without news; over 3 min.
+    /// How long an INVITE may wait for a response after the last provisional one: more than 3 min.
     pub c: Duration,
 }
 
@@ -166,45 +158,46 @@ impl Timers {
         self.t1.saturating_mul(64)
     }
 
-    /// How long after the first one a copy of a request can still come: 64·T1 until the last is sent, T4 on its way.
+    /// How long after the first request a retransmission can arrive: the last one is sent after 64·T1, and takes up to
+    /// T4.
     pub(crate) const fn last_copy(&self) -> Duration {
         self.give_up().saturating_add(self.t4)
     }
 }
 
-/// Caps on what one worker's core holds.
+/// Limits of the memory of each worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Response contexts at a time.
+    /// Response contexts.
     pub transactions: usize,
-    /// Bytes that they hold together, above which none is begun.
+    /// Memory of all response contexts in bytes. Above it, none is created.
     pub transaction_memory: usize,
-    /// Targets of one request, those that redirections and late registrations add included; more than 255 are 255.
+    /// Targets of one request, including those of redirections and late registrations. At most 255.
     pub targets: usize,
-    /// Pins at a time.
+    /// Pins.
     pub pins: usize,
-    /// Nonces in use at a time; as many whose responses were wrong.
+    /// Used nonces; also the number of nonces with wrong responses.
     pub nonces: usize,
-    /// The last REGISTERs that were challenged, to know a phone that gives up.
+    /// Challenged REGISTERs that are remembered, to recognise phones that give up.
     pub unanswered_challenges: usize,
-    /// Subscriptions to registrations at a time.
+    /// Subscriptions to registrations.
     pub subscriptions: usize,
-    /// Those to one user.
+    /// Subscriptions to one user.
     pub subscriptions_per_user: usize,
-    /// Sides of dialogs that are remembered to be elsewhere than when the dialog was made.
+    /// Moved sides of dialogs that are remembered.
     pub moved_dialogs: usize,
-    /// How many times as long as its request an answer over UDP may be to a sender that has proved nothing.
+    /// How many times as long as its request a response to an unauthenticated UDP source may be.
     pub amplification: usize,
 }
 
-/// Long-lived secrets of the server.
+/// Secret keys of the server.
 #[derive(Clone)]
 pub struct Keys {
-    /// Signs Record-Route and marks branches; the same after a restart, so that calls go on.
+    /// Signs dialog tokens and branches. The same after a restart, so that calls continue.
     pub route: [u8; 16],
-    /// Seals temporary GRUUs; the same after a restart, so that they stay good.
+    /// Encrypts temporary GRUUs. The same after a restart, so that they stay valid.
     pub gruu: [u8; 32],
-    /// Signs nonces; a new one at every start, so that no nonce outlives the table of its counts.
+    /// Signs nonces. New at every start: otherwise a nonce could be used again, since its counts are lost.
     pub nonce: [u8; 16],
 }
 
@@ -215,9 +208,12 @@ impl std::fmt::Debug for Keys {
 }
 
 impl Settings {
-    /// The AoR domain that `uri` names a user of: one of `domains`, or the first for an alias or an address of ours. Phones
-    /// that were given our address with its port leave the port out when they name a user, so without a port it is ours
-    /// whatever the port; with another port it is somebody beside us.
+    /// The local domain whose user `uri` names. It is one of `domains`, or the first one for an alias or a local
+    /// address.
+    ///
+    /// Phones that are configured with our address and port often omit the port in the URI of a user. So an address
+    /// without a port is ours whatever the port of the listener. With another port it is another server on this
+    /// machine.
     pub(crate) fn domain_named_by(&self, uri: &SipUri<'_>) -> Option<&str> {
         self.domain(uri, |ip| match uri.port {
             Some(_) => self.is_own_address(ip, uri.port),
@@ -225,15 +221,15 @@ impl Settings {
         })
     }
 
-    /// The user of our first domain that a URI names, where it is written as nearly all are: `sip:user@domain`, with a user
-    /// of letters and digits. So that these are not parsed each time; `None` says nothing.
-    pub(crate) fn usual_user<'u>(&self, uri: &'u [u8]) -> Option<&'u [u8]> {
+    /// Fast path: the user of the first domain in a URI that is exactly `sip:user@domain`, with letters and digits
+    /// only, as most are. `None` means that the URI has to be parsed.
+    pub(crate) fn plain_user<'u>(&self, uri: &'u [u8]) -> Option<&'u [u8]> {
         let domain = self.domains.first()?.as_bytes();
         let user = uri.strip_prefix(b"sip:")?.strip_suffix(domain)?.strip_suffix(b"@")?;
         (!user.is_empty() && user.iter().all(u8::is_ascii_alphanumeric)).then_some(user)
     }
 
-    /// The user of ours that `uri` names, or the foreign address that it is.
+    /// The local user or the foreign address that `uri` names.
     pub(crate) fn aor_named_by(&self, uri: &SipUri<'_>) -> Aor {
         let user = uri.user_unescaped();
         if let Some(domain) = self.domain_named_by(uri) {
@@ -261,7 +257,7 @@ impl Settings {
                 let literal = self.domains.iter().find(|domain| is_literal(domain, ip));
                 let alias = literal.is_none() && self.aliases.iter().any(|alias| is_literal(alias, ip));
                 let is_own = is_own(ip);
-                // At another port of our own address is somebody beside us, whatever its name.
+                // Another port of our own address belongs to another server on this machine.
                 if !is_own && uri.port.is_some() && (alias || literal.is_some()) && self.listens_on(ip) {
                     return None;
                 }
@@ -270,7 +266,7 @@ impl Settings {
         }
     }
 
-    /// Whether a host and port is an address this server listens on (RFC 3261 16.4), whatever the transport.
+    /// Whether this host and port belong to this server (RFC 3261 16.4), over any transport.
     pub(crate) fn is_own(&self, host: &Host<'_>, port: Option<u16>) -> bool {
         match host {
             Host::Name(name) => {
@@ -280,22 +276,22 @@ impl Settings {
         }
     }
 
-    /// Whether this server listens at this address, on whatever port.
+    /// Whether this server listens on this address, on any port.
     pub(crate) fn listens_on(&self, ip: IpAddr) -> bool {
         self.listeners.iter().any(|listener| self.is_bound_to(listener, ip)) || self.advertises(ip)
     }
 
-    /// Whether one of our domains or aliases is this address.
+    /// Whether a local domain or alias is this address.
     pub(crate) fn has_literal_name(&self, ip: IpAddr) -> bool {
         self.domains.iter().any(|name| is_literal(name, ip)) || self.aliases.iter().any(|name| is_literal(name, ip))
     }
 
-    /// Whether this is an address of this machine, whatever the port.
+    /// Whether this is an address of this machine.
     pub(crate) fn is_own_ip(&self, ip: IpAddr) -> bool {
         self.interfaces.has(ip) || self.listeners.iter().any(|listener| listener.address.ip() == ip)
     }
 
-    /// Whether this server listens there; `port` none is the transport's own.
+    /// Whether this server listens on this address and port. `None` is the default port of the transport.
     pub(crate) fn is_own_address(&self, ip: IpAddr, port: Option<u16>) -> bool {
         let advertised = self.advertises(ip);
         self.listeners.iter().any(|listener| {
@@ -314,7 +310,7 @@ impl Settings {
         self.advertise.as_ref().is_some_and(|own| is_literal(own, ip))
     }
 
-    /// Index of the listener that has this local address; the first if it has been closed since.
+    /// The index of the listener with this local address; 0 if it no longer exists.
     pub(crate) fn listener_at(&self, transport: Transport, local: SocketAddr) -> u8 {
         let is_at = |listener: &Listener| {
             let ip = listener.address.ip();
@@ -325,15 +321,16 @@ impl Settings {
         self.listeners.iter().position(is_at).and_then(|index| u8::try_from(index).ok()).unwrap_or_default()
     }
 
-    /// The address that a message to `remote` goes out from over this listener.
+    /// The local address that a message to `remote` is sent from over this listener.
     pub(crate) fn local_of(&self, listener: &Listener, remote: IpAddr) -> Option<SocketAddr> {
         (listener.address.is_ipv4() == remote.is_ipv4()).then(|| self.concrete(listener, remote))
     }
 
-    /// The address of ours that a message to `remote` over `transport` goes out from; none if nothing listens for it.
+    /// The local address that a message to `remote` is sent from over this transport; `None` if there is no listener
+    /// for it.
     pub(crate) fn local_for(&self, transport: Transport, remote: IpAddr) -> Option<SocketAddr> {
         let fits = |l: &&Listener| l.transport == transport && l.address.is_ipv4() == remote.is_ipv4();
-        // A loopback listener cannot reach the LAN, and the other way round.
+        // A socket that is bound to a loopback address cannot reach other hosts, and the reverse.
         let near =
             |l: &&Listener| l.address.ip().is_unspecified() || l.address.ip().is_loopback() == remote.is_loopback();
         let listener = self.listeners.iter().filter(fits).find(near);
@@ -349,47 +346,21 @@ impl Settings {
         local
     }
 
-    /// Whether a source needs no credentials to reach our users.
+    /// Whether an address is in a trusted network.
     pub(crate) fn trusts(&self, source: IpAddr) -> bool {
         self.trusted.iter().any(|net| net.contains(&source))
     }
 }
 
-impl Interfaces {
-    fn has(&self, ip: IpAddr) -> bool {
-        ip.is_loopback() || self.networks.iter().any(|(own, _)| *own == ip)
-    }
-
-    fn towards(&self, remote: IpAddr) -> Option<IpAddr> {
-        if remote.is_loopback() {
-            return Some(remote_loopback(remote));
-        }
-        if let Some((own, _)) = self.networks.iter().find(|(_, net)| net.contains(&remote)) {
-            return Some(*own);
-        }
-        match remote {
-            IpAddr::V4(_) => self.default_v4.map(IpAddr::V4),
-            IpAddr::V6(_) => self.default_v6.map(IpAddr::V6),
-        }
-    }
-}
-
-fn remote_loopback(remote: IpAddr) -> IpAddr {
-    match remote {
-        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
-    }
-}
-
-/// RFC 3261 25.1 hostname: a name may end with the dot of the root (RFC 1034 3.1), and is the same name then. The names of
-/// the configuration come without it.
+/// A host name without the dot of the root, which it may have (RFC 3261 25.1, RFC 1034 3.1). The configured names have
+/// none.
 fn without_root(name: &[u8]) -> &[u8] {
     name.strip_suffix(b".").unwrap_or(name)
 }
 
 #[inline]
 fn is_literal(name: &str, ip: IpAddr) -> bool {
-    // Mostly it is a host name: its last label is not a number (RFC 3261 25.1 toplabel), and it has no colon.
+    // Fast path: a host name never ends in a digit (RFC 3261 25.1 `toplabel` begins with a letter) and has no colon.
     let may_be = match ip {
         IpAddr::V4(_) => name.as_bytes().last().is_some_and(u8::is_ascii_digit),
         IpAddr::V6(_) => name.contains(':'),
