@@ -58,49 +58,9 @@ pub(crate) fn octets_of(ip: IpAddr) -> [u8; 16] {
     }
 }
 
-/// `value` as 16 lower-case hex digits.
-pub(crate) fn hex(value: u64) -> [u8; 16] {
-    const DIGITS: [u8; 16] = *b"0123456789abcdef";
-    let mut shift = u64::BITS;
-    [(); 16].map(|()| {
-        shift -= 4;
-        DIGITS.get((value >> shift & 0xf) as usize).copied().unwrap_or_default()
-    })
-}
-
-/// Appends the low `width` hex digits of `value`, at most 16, in lower case.
-pub(crate) fn write_hex(out: &mut Vec<u8>, value: u64, width: usize) {
-    out.extend_from_slice(hex(value).get(16_usize.saturating_sub(width)..).unwrap_or_default());
-}
-
-/// Reads a text of 1 to 16 lower-case hex digits; `None` for any other text.
-pub(crate) fn read_hex(text: &[u8]) -> Option<u64> {
-    if text.is_empty() || text.len() > 16 {
-        return None;
-    }
-    text.iter().try_fold(0u64, |value, &digit| {
-        let nibble = match digit {
-            b'0'..=b'9' => digit - b'0',
-            b'a'..=b'f' => digit - b'a' + 10,
-            _ => return None,
-        };
-        Some(value << 4 | u64::from(nibble))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn hex_numbers_are_read_as_they_were_written() {
-        let mut out = Vec::new();
-        write_hex(&mut out, 0xab, 4);
-        assert_eq!(out, b"00ab");
-        assert_eq!(read_hex(&out), Some(0xab));
-        assert_eq!(read_hex(b"00AB"), None);
-        assert_eq!(read_hex(b""), None);
-    }
 
     #[test]
     fn the_boundaries_of_parts_and_the_purpose_are_hashed() {

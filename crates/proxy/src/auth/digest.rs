@@ -3,8 +3,8 @@
 //! Must not decide whether a nonce is valid or an account exists.
 
 use md5::Md5;
-use parser::Method;
 use parser::headers::Credentials;
+use parser::{Method, hex_digits};
 use sha2::{Sha256, Sha512_256};
 use smallvec::SmallVec;
 
@@ -43,9 +43,9 @@ pub(super) const fn token(algorithm: Algorithm) -> &'static [u8] {
 /// H(A1) of a user, as hex digits.
 pub(super) fn secret(secrets: &Secrets, algorithm: Algorithm) -> Option<Hex> {
     match algorithm {
-        Algorithm::Md5 => secrets.md5.as_ref().map(|hash| hex(hash)),
-        Algorithm::Sha256 => secrets.sha256.as_ref().map(|hash| hex(hash)),
-        Algorithm::Sha512t256 => secrets.sha512t256.as_ref().map(|hash| hex(hash)),
+        Algorithm::Md5 => secrets.md5.map(hex),
+        Algorithm::Sha256 => secrets.sha256.map(hex),
+        Algorithm::Sha512t256 => secrets.sha512t256.map(hex),
     }
 }
 
@@ -68,9 +68,9 @@ impl Asked<'_> {
 /// The hash of the parts, joined by colons, as hex digits.
 fn hash(algorithm: Algorithm, parts: &[&[u8]]) -> Hex {
     match algorithm {
-        Algorithm::Md5 => hex(&joined::<Md5>(parts)),
-        Algorithm::Sha256 => hex(&joined::<Sha256>(parts)),
-        Algorithm::Sha512t256 => hex(&joined::<Sha512_256>(parts)),
+        Algorithm::Md5 => hex(joined::<Md5>(parts).into()),
+        Algorithm::Sha256 => hex(joined::<Sha256>(parts).into()),
+        Algorithm::Sha512t256 => hex(joined::<Sha512_256>(parts).into()),
     }
 }
 
@@ -85,15 +85,8 @@ fn joined<D: sha2::Digest>(parts: &[&[u8]]) -> sha2::digest::Output<D> {
     state.finalize()
 }
 
-/// The hex digits of at most 32 octets, the length of the longest hash.
-fn hex(octets: &[u8]) -> Hex {
-    // Arithmetic instead of a table: the compiler then vectorizes the loop.
-    let digit = |nibble: u8| nibble + if nibble < 10 { b'0' } else { b'a' - 10 };
-    let mut text = [0; 64];
-    for ([high, low], octet) in text.as_chunks_mut().0.iter_mut().zip(octets) {
-        (*high, *low) = (digit(octet >> 4), digit(octet & 0xf));
-    }
-    SmallVec::from_buf_and_len(text, text.len().min(2 * octets.len()))
+fn hex<const N: usize>(octets: [u8; N]) -> Hex {
+    SmallVec::from_slice(hex_digits(octets).as_flattened())
 }
 
 #[cfg(test)]

@@ -8,8 +8,10 @@
 
 use std::net::SocketAddr;
 
+use parser::{read_hex, write_hex};
+
 use super::token::HEAD_TEXT;
-use crate::mac::{Mac, Purpose, octets_of, read_hex, write_hex};
+use crate::mac::{Mac, Purpose, octets_of};
 
 /// The number of hexadecimal digits of a mark.
 const MARK_DIGITS: usize = 12;

@@ -7,7 +7,7 @@ mod answer;
 mod change;
 mod outbound;
 
-use location::{Aor, Applied, Ask, Flow, Record, Refusal};
+use location::{Aor, Applied, Flow, Operation, Record, Refusal, Version};
 
 use crate::amplification::{self, Fitted};
 use crate::clock::Now;
@@ -42,6 +42,8 @@ pub(crate) struct PendingRegister {
     pub(crate) summary: Summary,
     /// Whether it adds a Contact or a flow, which a pending call can then try.
     pub(crate) adds_target: bool,
+    /// The record after it, if it adds or refreshes bindings.
+    pub(crate) record: Option<Record>,
     /// Flow-Timer plus grace, in seconds: the connection is closed if nothing is received for this long (RFC 5626 5.4).
     pub(crate) flow_timeout: Option<u32>,
 }
@@ -61,8 +63,8 @@ pub(crate) struct Summary {
 pub(crate) enum Decision {
     /// Nothing changes: send the 200.
     Answer,
-    /// Commit this record if the loaded one is still stored, then send the 200.
-    Commit { expected: Option<Record>, record: Record },
+    /// Commit this record if the stored one still has the loaded version, then send the 200.
+    Commit { expected: Option<Version>, record: Record },
 }
 
 impl PendingRegister {
@@ -77,6 +79,7 @@ impl PendingRegister {
             fitted: Fitted::Whole,
             summary,
             adds_target: false,
+            record: None,
             flow_timeout: None,
         }
     }
@@ -95,20 +98,22 @@ impl PendingRegister {
         if self.attempts > MAX_ATTEMPTS {
             return Err(Reject::Store);
         }
-        let old = stored.clone().unwrap_or_else(|| Record::empty(&self.aor));
+        let old = stored.unwrap_or_else(|| Record::empty(&self.aor));
+        let expected = old.version();
         let path = change::read_path(&self.request, settings)?;
         let change = change::read_change(&self.request, &path, (&self.aor, gruus), settings)?;
-        let outcome = match &change.ask {
-            Ask::Query => Registration::Queried,
-            Ask::Update(contacts) if contacts.iter().any(|contact| contact.expires != Some(0)) => {
+        let outcome = match &change.operation {
+            Operation::Query => Registration::Queried,
+            Operation::Update(contacts) if contacts.iter().any(|contact| contact.expires != Some(0)) => {
                 Registration::Registered
             }
-            Ask::RemoveAll | Ask::Update(_) => Registration::Unregistered,
+            Operation::RemoveAll | Operation::Update(_) => Registration::Unregistered,
         };
-        let outbound = outbound::needs_confirmation(&self.request, &change.ask);
+        let outbound = outbound::needs_confirmation(&self.request, &change.operation);
         let flow_timer = outbound::flow_timer(&self.request, &settings.registrar).filter(|_| outbound);
         let is_gone = |flow: &Flow| {
-            flow.transport.is_reliable() && flow.id.connection().is_none_or(|it| !connections.is_open(it))
+            let is_open = || flow.id.connection().is_some_and(|it| connections.is_open(it));
+            flow.transport.is_reliable() && !flow.id.is_elsewhere() && !is_open()
         };
         let applied =
             old.apply_with_closed_flows(&change, now.wall, &settings.registrar.limits, &is_gone).map_err(refuse)?;
@@ -136,12 +141,13 @@ impl PendingRegister {
         let limit = amplification::max_len(&self.request, settings);
         let Written { bindings, expires, fitted } = granted.write(&mut self.answer, to_tag, limit, now);
         self.fitted = fitted;
+        self.record = (outcome == Registration::Registered).then(|| record.clone());
         self.summary = Summary { outcome, before: before.unwrap_or(bindings), bindings, expires, displaced };
         Ok(match applied {
-            Applied::Unchanged if outcome == Registration::Queried || stored.is_none() => Decision::Answer,
+            Applied::Unchanged if outcome == Registration::Queried || expected.is_none() => Decision::Answer,
             // A retransmission: the change of the first REGISTER may not be on the disk yet. This commit waits for it.
-            Applied::Unchanged => Decision::Commit { expected: stored, record: old },
-            Applied::Changed { record, .. } => Decision::Commit { expected: stored, record },
+            Applied::Unchanged => Decision::Commit { expected, record: old },
+            Applied::Changed { record, .. } => Decision::Commit { expected, record },
         })
     }
 }

@@ -4,7 +4,7 @@
 //! this server can, and so can a proxy with `ob` in its Path. Must not decide which binding a flow replaces; that is a
 //! rule of `location`.
 
-use location::{Ask, ContactChange};
+use location::{ContactChange, Operation};
 use parser::HeaderName;
 use parser::headers::Path;
 
@@ -36,8 +36,8 @@ pub(super) fn filter_reg_ids(request: &Request, contacts: &mut [ContactChange<'_
 }
 
 /// Whether the 200 must confirm that a flow was registered (RFC 5626 6).
-pub(super) fn needs_confirmation(request: &Request, ask: &Ask<'_>) -> bool {
-    let Ask::Update(contacts) = ask else { return false };
+pub(super) fn needs_confirmation(request: &Request, operation: &Operation<'_>) -> bool {
+    let Operation::Update(contacts) = operation else { return false };
     contacts.iter().any(|contact| contact.reg_id.is_some()) && request.supports("outbound")
 }
 

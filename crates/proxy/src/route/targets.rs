@@ -300,8 +300,11 @@ fn is_outbound(binding: &Binding<'_>) -> bool {
 }
 
 /// The hop over the flow of the registration and no other (RFC 5626 7). `None` if the connection was closed by a
-/// restart.
+/// restart, or if it ends at another server.
 fn flow_only_hop(flow: &Flow, settings: &Settings) -> Option<Hop> {
+    if flow.id.is_elsewhere() {
+        return None;
+    }
     if !flow.transport.is_reliable() {
         return Some(back_through_nat(flow, settings));
     }
@@ -334,7 +337,7 @@ fn flow_of(binding: &Binding<'_>, contact: &SipUri<'_>, settings: &Settings) -> 
         return None;
     }
     match flow.id {
-        FlowId::None => None,
+        FlowId::None | FlowId::Elsewhere(_) => None,
         FlowId::Nat => Some(back_through_nat(&flow, settings)),
         FlowId::Connection(_) => Some(Hop::back(&flow)),
     }

@@ -1,6 +1,6 @@
-//! The accounts: which users exist, their secrets, and what they may do.
+//! The accounts: the users who may register and call, with their secrets and permissions.
 //!
-//! Only values. `auth` checks credentials.
+//! Values only; `auth` decides whether credentials are valid.
 
 use hashbrown::{HashMap, HashSet};
 use location::{Aor, Record};
@@ -12,16 +12,16 @@ use super::{Algorithm, Algorithms};
 #[derive(Clone, Debug, Default)]
 pub struct Accounts {
     by_aor: HashMap<Aor, Account>,
-    /// The number of accounts for each set of algorithms that they have secrets for, by [`Algorithms::index`].
+    /// Number of accounts with secrets for exactly this set of algorithms, by [`Algorithms::index`].
     sets: [u32; Algorithms::SETS],
-    /// For each AoR, the algorithms of the other users that may register for it.
+    /// For each AoR that other accounts may register for: the algorithms of these accounts.
     others: HashMap<Aor, Algorithms>,
     /// All names in `may_call_as` of any account.
     callers: HashSet<Caller>,
 }
 
 impl Accounts {
-    /// Adds an account; returns the one that had this AoR before.
+    /// Adds an account; returns the one that it replaces.
     pub fn insert(&mut self, aor: Aor, account: Account) -> Option<Account> {
         let algorithms = account.secrets.algorithms();
         for other in &account.may_register {
@@ -37,27 +37,27 @@ impl Accounts {
         replaced
     }
 
-    /// The algorithms to offer in a challenge for this AoR: those that its account, and the others that may register for
-    /// it, have secrets for.
+    /// The algorithms for which a client can respond to a challenge for this AoR: those of its account, and of the accounts
+    /// that may register for it.
     ///
-    /// If there is no account, it is the set of some other account, chosen by `decoy`, a keyed hash of the AoR. Each set is
-    /// chosen as often as accounts have it, so the challenge does not tell an attacker whether an account exists.
-    pub(crate) fn answerable(&self, aor: &Aor, decoy: u64) -> Algorithms {
-        // Computed in any case, so that the time does not tell either.
-        let decoy = self.decoy(decoy);
+    /// An AoR without such secrets gets the algorithms of some existing account, so that a challenge does not reveal which
+    /// users have an account: each set of algorithms is as frequent among these AoRs as among the accounts. `stand_in`
+    /// selects the account: a keyed hash of the AoR, which stays the same after a restart.
+    pub(crate) fn answerable(&self, aor: &Aor, stand_in: u64) -> Algorithms {
+        // Computed in any case: the response time must not reveal it either.
+        let model = self.model(stand_in);
         let own = self.find(aor).map(|account| account.secrets.algorithms()).unwrap_or_default();
         let others = if self.others.is_empty() { None } else { self.others.get(aor) };
         let all = own.union(others.copied().unwrap_or_default());
-        if all.is_empty() { decoy } else { all }
+        if all.is_empty() { model } else { all }
     }
 
-    /// The set of algorithms for an AoR without an account.
-    fn decoy(&self, hash: u64) -> Algorithms {
+    fn model(&self, stand_in: u64) -> Algorithms {
         let with_secrets = self.sets.iter().skip(1).map(|count| u64::from(*count));
-        let mut position = ((hash >> 32) * with_secrets.sum::<u64>()) >> 32;
+        let mut place = ((stand_in >> 32) * with_secrets.sum::<u64>()) >> 32;
         for (index, count) in (0..).zip(self.sets).skip(1) {
-            match position.checked_sub(u64::from(count)) {
-                Some(rest) => position = rest,
+            match place.checked_sub(u64::from(count)) {
+                Some(rest) => place = rest,
                 None => return Algorithms::from_index(index),
             }
         }
@@ -80,12 +80,12 @@ impl Accounts {
         self.by_aor.keys()
     }
 
-    /// The number of accounts.
+    /// Number of accounts.
     pub fn len(&self) -> usize {
         self.by_aor.len()
     }
 
-    /// Whether this user may change the bindings of an AoR: its own, or one that its account lists.
+    /// Whether this user may change the bindings of an AoR: its own, or one that its account lists (RFC 3261 10.3 step 4).
     pub fn may_register(&self, user: &Aor, aor: &Aor) -> bool {
         user == aor || self.find(user).is_some_and(|account| account.may_register.contains(aor))
     }
@@ -95,19 +95,19 @@ impl Accounts {
         user == aor || self.find(user).is_some_and(|account| account.may_watch.contains(aor))
     }
 
-    /// Whether this user may have this name in From: an anonymous one, or one that its account lists. Its own AoR is
-    /// not checked here.
+    /// Whether this user may have this name in From: an anonymous one, or one that its account lists. Its own AoR is not
+    /// checked here.
     pub(crate) fn may_call_as(&self, user: &Aor, named: &Named) -> bool {
         let lists = |account: &Account| account.may_call_as.iter().any(|caller| caller.is(named, user.domain()));
         named.is_anonymous() || self.find(user).is_some_and(lists)
     }
 
-    /// Whether a foreign From can be a user's: it is anonymous, or some account lists it.
+    /// Whether a From of another domain is allowed for any user.
     pub(crate) fn is_caller(&self, named: &Named) -> bool {
         named.is_anonymous() || is_among(&self.callers, named)
     }
 
-    /// The configured bindings of this user.
+    /// The fixed bindings of this user.
     pub(crate) fn contacts(&self, aor: &Aor) -> Option<&Record> {
         self.find(aor)?.contacts.as_ref()
     }
@@ -121,19 +121,19 @@ impl Accounts {
 /// One user.
 #[derive(Clone, Debug, Default)]
 pub struct Account {
-    /// The secrets of its password; empty for a user that only has `contacts`.
+    /// The secrets that authenticate it; none for a user that only has `contacts`.
     pub secrets: Secrets,
-    /// Its configured bindings ([`fixed_bindings`](crate::fixed_bindings)).
+    /// Its fixed bindings, see [`fixed_bindings`](crate::fixed_bindings).
     pub contacts: Option<Record>,
     /// Other AoRs that it may register for (RFC 3261 10.3 step 4).
     pub may_register: Vec<Aor>,
     /// Other AoRs whose registrations it may subscribe to (RFC 3680 4.6).
     pub may_watch: Vec<Aor>,
-    /// Names other than its own that its requests may have in From.
+    /// Other names that are allowed in From of its requests.
     pub may_call_as: Vec<Caller>,
 }
 
-/// The secrets of a user: H(user:realm:password) by algorithm (RFC 7616 3.4.2). The realm is the domain of the user.
+/// The secrets of one user: H(user:realm:password) by algorithm (RFC 7616 3.4.2), realm = the domain of the user.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secrets {
     /// MD5.
@@ -179,10 +179,10 @@ mod tests {
     }
 
     #[test]
-    fn challenges_do_not_tell_whether_an_account_exists() {
+    fn an_aor_without_an_account_looks_like_one_with_an_account() {
         let mut accounts = Accounts::default();
         assert_eq!(accounts.answerable(&aor(1), 0), Algorithms::ALL);
-        // One of four can answer SHA-256 only.
+        // One account of four has SHA-256 alone, after one was replaced.
         for number in 0..4 {
             accounts.insert(aor(number), with(true, true).into());
         }
@@ -190,13 +190,13 @@ mod tests {
         accounts.insert(aor(9), Account::default());
         let shas = Algorithms::of(Algorithm::Sha256, true);
         assert_eq!(accounts.answerable(&aor(0), u64::MAX), shas);
-        let strangers = (0..1000_u64).map(|at| accounts.answerable(&aor(100), at << 54));
-        assert_eq!(strangers.filter(|set| *set == shas).count(), 256);
-        assert!(!accounts.answerable(&aor(9), 0).is_empty(), "an account without a password looks like any other");
+        let unknown = (0..1000_u64).map(|at| accounts.answerable(&aor(100), at << 54));
+        assert_eq!(unknown.filter(|set| *set == shas).count(), 256);
+        assert!(!accounts.answerable(&aor(9), 0).is_empty(), "an account without secrets looks like one with secrets");
     }
 
     #[test]
-    fn a_user_that_may_register_for_another_can_answer_its_challenge() {
+    fn an_account_that_registers_for_others_can_respond_for_them() {
         let mut accounts = Accounts::default();
         accounts.insert(aor(1), with(true, false).into());
         accounts.insert(aor(2), Account { may_register: vec![aor(1)], ..with(false, true).into() });

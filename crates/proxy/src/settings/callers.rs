@@ -1,8 +1,8 @@
-//! The names in `may_call_as` of an account: what its requests may have in From besides its own address of record.
+//! Names in From that an account may use besides its own address of record: its `may_call_as`.
 //!
-//! A gateway has the number of the caller in From, and a user with a telephone number has that number. An anonymous
-//! From (RFC 3323 4.1.1.3) is permitted for every user. Only values: `auth` checks credentials, and `route` decides
-//! what a request needs.
+//! A gateway puts the number of the caller into From; a user with a number of the public network may use that number.
+//! Values only: `auth` decides which user the credentials belong to, and `route` allows every user an anonymous From
+//! (RFC 3323 4.1.1.3).
 
 use hashbrown::HashSet;
 use location::Aor;
@@ -10,31 +10,31 @@ use parser::Uri;
 
 use super::Settings;
 
-/// A name, or several of one kind, that an account may call by.
+/// A name, or several of one kind, that an account may have in From.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Caller {
-    /// This user part or number, at the domain of the account or at a foreign host.
+    /// This user part or number, at the domain of the account or at a host that is not a domain of this server.
     User(Box<[u8]>),
     /// This user part at this host.
     Address(Aor),
-    /// Any user part at this foreign host, in lower case.
+    /// Any user part at this host, in lower case, which is not a domain of this server.
     Host(Box<[u8]>),
 }
 
 /// The host of an anonymous From (RFC 3323 4.1.1.3).
 const ANONYMOUS: &[u8] = b"anonymous.invalid";
 
-/// The name of a sender in From.
+/// The sender of a request as its From names it.
 #[derive(Clone, Debug)]
 pub(crate) struct Named {
     /// For a `tel:` URI (RFC 3966): the number, and an empty domain.
     pub(crate) address: Aor,
-    /// Whether the domain is local.
+    /// Whether its domain is a domain of this server.
     pub(crate) is_ours: bool,
 }
 
 impl Named {
-    /// The name in a URI; `None` if it is neither a SIP URI nor a telephone number.
+    /// The name in a URI; `None` if it is neither a SIP URI nor a number.
     pub(crate) fn of(uri: &[u8], settings: &Settings) -> Option<Self> {
         if let Some((user, domain)) = settings.plain_user(uri).zip(settings.domains.first()) {
             return Some(Self { address: Aor::new(user, domain.as_bytes()), is_ours: true });
@@ -45,7 +45,7 @@ impl Named {
                 Some(Self { address: settings.aor_named_by(&uri), is_ours })
             }
             Uri::Other { scheme, rest, .. } if scheme.eq_ignore_ascii_case(b"tel") => {
-                // RFC 3966 3: what follows the number are its parameters.
+                // RFC 3966 3: the number ends where its parameters begin.
                 let number = rest.split(|octet| *octet == b';').next().unwrap_or_default();
                 Some(Self { address: Aor::new(number, b""), is_ours: false })
             }
@@ -53,14 +53,14 @@ impl Named {
         }
     }
 
-    /// Whether it is an anonymous name.
+    /// Whether it does not identify the sender: every user may use it.
     pub(crate) fn is_anonymous(&self) -> bool {
         self.address.domain() == ANONYMOUS
     }
 }
 
 impl Caller {
-    /// Whether it permits this name, for an account of this domain.
+    /// Whether this allows the name of the sender, in a request of an account of this domain.
     pub(crate) fn is(&self, named: &Named, domain: &[u8]) -> bool {
         let Named { address, is_ours } = named;
         match self {
@@ -71,8 +71,8 @@ impl Caller {
     }
 }
 
-/// Whether any account permits this name. Every request with a foreign From is checked, so this takes one lookup per
-/// kind instead of a search of all accounts.
+/// Whether some account of any domain may use this name. Checked for each request of a foreign sender, so it is a lookup in
+/// a set instead of a search through the accounts.
 pub(super) fn is_among(callers: &HashSet<Caller>, named: &Named) -> bool {
     let Named { address, .. } = named;
     !callers.is_empty()
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_of_name_permits_the_names_that_it_describes() {
+    fn each_kind_of_name() {
         let user = Caller::User(b"+49891".as_slice().into());
         let address = Caller::Address(Aor::new(b"door", b"gw.example"));
         let host = Caller::Host(b"192.0.2.60".as_slice().into());

@@ -1,6 +1,6 @@
-//! Settings of the registrar (RFC 3261 10.3, RFC 3327, RFC 3608, RFC 5626).
+//! Limits of a REGISTER, and headers of its 200 (RFC 3261 10.3, RFC 3327, RFC 3608, RFC 5626).
 //!
-//! Only values.
+//! Values only; `registrar` and the location service apply them.
 
 use ipnet::IpNet;
 use location::Limits;
@@ -10,21 +10,21 @@ use crate::clock::{Now, Wall};
 /// Settings of the registrar.
 #[derive(Clone, Debug)]
 pub struct Registrar {
-    /// Limits of expiry and of the number of bindings.
+    /// Limits of the expiration and number of bindings.
     pub limits: Limits,
-    /// Service-Route in the 200: SIP URIs with `lr` of the proxies that phones have to send their requests through (RFC
-    /// 3608 6.3). Empty: no Service-Route.
+    /// Service-Route of the 200, the first proxy first: SIP URIs with `lr` (RFC 3608 6.3). Empty: no Service-Route.
     pub service_route: Vec<Box<str>>,
-    /// The networks that phones may name in Contact, Path and redirections; empty: any.
+    /// Networks that a phone may name in Contact and Path, and that it may redirect calls to. Empty: any.
     pub contact_networks: Vec<IpNet>,
-    /// What to do with a Path if the phone does not list `path` in Supported.
+    /// What happens to a Path in the REGISTER of a phone that does not list `path` in Supported.
     pub unannounced_path: UnannouncedPath,
-    /// Flow-Timer in seconds, in the 200 to a phone that registers a flow over a stream (RFC 5626 6); `None`: no
+    /// Flow-Timer of the 200 to a phone that registers a flow over a connection, in seconds (RFC 5626 6). `None`: no
     /// Flow-Timer.
     pub flow_timer: Option<u32>,
-    /// Seconds after Flow-Timer until the connection is closed if nothing is received (RFC 5626 5.4).
+    /// Seconds after the Flow-Timer until a flow without traffic is closed (RFC 5626 5.4).
     pub flow_grace: u32,
-    /// How far the clock of the machine is ahead of [`Now::wall`], in milliseconds. Only the Date header uses it.
+    /// How far the clock of the machine is ahead of [`Now::wall`], in milliseconds. Used only for the Date header: the
+    /// clock of the machine can be set, so no interval is measured by it.
     pub clock_ahead: i64,
 }
 
@@ -36,7 +36,6 @@ impl Registrar {
 }
 
 impl Default for Registrar {
-    /// Suitable for an office.
     fn default() -> Self {
         Self {
             limits: Limits::DEFAULT,
@@ -50,11 +49,11 @@ impl Default for Registrar {
     }
 }
 
-/// What to do with a Path that a proxy added for a phone that does not announce support for it (RFC 3327 5.3).
+/// What happens to a Path of a proxy that the phone does not support (RFC 3327 5.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnannouncedPath {
     /// It is stored and used.
     Accept,
-    /// The REGISTER is refused (420).
+    /// The REGISTER gets 420.
     Refuse,
 }

@@ -1,6 +1,6 @@
-//! Settings of subscriptions to registrations (RFC 3680 4.4, 4.10).
+//! Limits of subscriptions to registrations: their duration, and the interval of NOTIFYs (RFC 3680 4.4, 4.10).
 //!
-//! Only values.
+//! Values only; `watch` applies them.
 
 use std::time::Duration;
 
@@ -10,18 +10,18 @@ pub(crate) const REG_PACKAGE: &[u8] = b"reg";
 /// Settings of subscriptions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Watching {
-    /// Seconds. A shorter time gets 423, unless it is at least an hour.
+    /// Shortest expiration in seconds; a shorter one gets 423. At most one hour (RFC 6665 4.2.1.1).
     pub min_expires: u32,
-    /// Seconds, if the SUBSCRIBE has no Expires.
+    /// Expiration in seconds of a SUBSCRIBE without Expires.
     pub default_expires: u32,
-    /// Seconds. A longer time is reduced to this.
+    /// Longest expiration in seconds; a longer one is shortened.
     pub max_expires: u32,
-    /// The shortest time between two NOTIFYs of a subscription, except those that answer a SUBSCRIBE.
+    /// Shortest interval between two NOTIFYs of a subscription. The NOTIFY after a SUBSCRIBE is sent at once.
     pub interval: Duration,
 }
 
 impl Default for Watching {
-    /// The values of RFC 3680.
+    /// The default expiration and the interval of RFC 3680.
     fn default() -> Self {
         Self { min_expires: 60, default_expires: 3761, max_expires: 7200, interval: Duration::from_secs(5) }
     }

@@ -1,32 +1,40 @@
-//! The addresses and networks of this machine.
+//! Where the server listens, and the addresses of its machine.
 //!
-//! Must not read them from the system; that is done by the server.
+//! Decides which own address packets to a peer leave from. Must not ask the system: the server reads its addresses.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ipnet::IpNet;
+use parser::Transport;
+
+/// One listening address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// The transport protocol.
+    pub transport: Transport,
+    /// The bound address; may be unspecified (0.0.0.0, ::).
+    pub address: SocketAddr,
+}
 
 /// The addresses of this machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Interfaces {
     /// Each address with its network.
     pub networks: Vec<(IpAddr, IpNet)>,
-    /// The local address for other IPv4 networks.
+    /// The address that packets to other IPv4 networks leave from.
     pub default_v4: Option<Ipv4Addr>,
-    /// The local address for other IPv6 networks.
+    /// The address that packets to other IPv6 networks leave from.
     pub default_v6: Option<Ipv6Addr>,
 }
 
 impl Interfaces {
-    /// Whether this is an address of this machine.
     pub(super) fn has(&self, ip: IpAddr) -> bool {
         ip.is_loopback() || self.networks.iter().any(|(own, _)| *own == ip)
     }
 
-    /// The local address that a message to `remote` is sent from.
     pub(super) fn towards(&self, remote: IpAddr) -> Option<IpAddr> {
         if remote.is_loopback() {
-            return Some(loopback_of(remote));
+            return Some(remote_loopback(remote));
         }
         if let Some((own, _)) = self.networks.iter().find(|(_, net)| net.contains(&remote)) {
             return Some(*own);
@@ -38,8 +46,7 @@ impl Interfaces {
     }
 }
 
-/// The loopback address of the same family.
-fn loopback_of(remote: IpAddr) -> IpAddr {
+fn remote_loopback(remote: IpAddr) -> IpAddr {
     match remote {
         IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
