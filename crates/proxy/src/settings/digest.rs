@@ -59,7 +59,7 @@ impl Default for Digest {
 
 impl Digest {
     /// Whether a client with this User-Agent is known to support only MD5.
-    pub(crate) fn takes_md5_only(&self, user_agent: &[u8]) -> bool {
+    pub(crate) fn supports_md5_only(&self, user_agent: &[u8]) -> bool {
         let begins = |prefix: &str| {
             user_agent.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
         };

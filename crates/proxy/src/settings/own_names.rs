@@ -25,7 +25,7 @@ impl Settings {
 
     /// The user part of a URI of the usual form: `sip:user@domain` with the first domain and a user of letters and digits.
     /// Saves parsing the URI. `None` for any other URI, also if it names a user of this server.
-    pub(crate) fn usual_user<'u>(&self, uri: &'u [u8]) -> Option<&'u [u8]> {
+    pub(crate) fn plain_user<'u>(&self, uri: &'u [u8]) -> Option<&'u [u8]> {
         let domain = self.domains.first()?.as_bytes();
         let user = uri.strip_prefix(b"sip:")?.strip_suffix(domain)?.strip_suffix(b"@")?;
         (!user.is_empty() && user.iter().all(u8::is_ascii_alphanumeric)).then_some(user)
