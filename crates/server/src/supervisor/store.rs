@@ -10,13 +10,12 @@ use location::{AnyStore, DiskOptions, DiskStore, Hooks, MemoryStore, OutsideChan
 use proxy::CoreMessage;
 use tokio::sync::mpsc;
 
+use crate::clock;
 use crate::config::{Loaded, StoreKind};
 use crate::error::CliError;
-use crate::metrics::DriverLimit;
+use crate::metrics::{self, DriverLimit};
 use crate::transport::Inbound;
 use crate::worker::{CommitOutcome, Completions, Health, store_callback};
-use crate::clock;
-use crate::metrics::{self, DriverLimit};
 
 /// Opens the store that the configuration selects.
 pub(super) fn open(
