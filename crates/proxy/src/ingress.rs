@@ -1,6 +1,6 @@
 //! Is this request fit to be processed? RFC 3261 16.3 steps 1, 3 and 5.
 //!
-//! Decides only; whoever asks answers. The scheme (step 2) is `route`'s, loops (step 4) are `fork`'s, authentication
+//! Decides only; whoever asks answers. The scheme (step 2) is `route`'s, loops (step 4) are `response_context`'s, authentication
 //! (step 6) is `auth`'s.
 
 use parser::headers::{CSeq, CallId, From, MaxForwards, To, Via};

@@ -22,12 +22,12 @@ mod context;
 mod core;
 mod dialog;
 mod event;
-mod fork;
 mod forward;
 mod hop;
 mod ingress;
 mod mac;
 mod nat;
+mod notifier;
 mod outbox;
 mod peer;
 mod pin;
@@ -35,12 +35,12 @@ mod reach;
 mod registrar;
 mod reject;
 mod request;
+mod response_context;
 mod route;
 mod settings;
 mod source;
 mod target;
 mod transaction;
-mod watch;
 
 pub use crate::core::explain::{Goal, Inquiry, Step, explain};
 pub use crate::core::{Core, Load};
@@ -53,6 +53,7 @@ pub use event::{
 };
 pub use hop::{Hop, Name, Over};
 pub use location::Flow;
+pub use notifier::SubscriberIndex;
 pub use outbox::{CoreMessage, Handover, Outbox, Passed, Transmit};
 pub use request::Received;
 pub use settings::{
@@ -60,4 +61,3 @@ pub use settings::{
     Registrar, Secrets, Settings, SingleTarget, Strangers, Strategy, Timers, UnannouncedPath, Watching, fixed_bindings,
 };
 pub use source::{NoSource, Source};
-pub use watch::SubscriberIndex;

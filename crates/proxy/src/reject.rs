@@ -101,7 +101,7 @@ pub(crate) enum Reject {
     #[error("no such subscription")]
     Subscription,
     #[error("not to watch this user")]
-    Watcher,
+    Subscriber,
     #[error("a Contact that is no SIP URI")]
     Target,
     #[error("a dialog with too much text")]
@@ -170,7 +170,7 @@ impl Reject {
             | Self::Address { .. }
             | Self::ContactScheme
             | Self::TooManyContacts
-            | Self::Watcher => 403,
+            | Self::Subscriber => 403,
             Self::NotFound => 404,
             Self::Unacceptable => 406,
             Self::Scheme => 416,
@@ -224,7 +224,7 @@ impl Reject {
             Self::Relay => "Not relaying to foreign domains",
             Self::Identity => "Authenticated as another user",
             Self::Subscription => "Subscription Does Not Exist",
-            Self::Watcher => "Not allowed to watch this user",
+            Self::Subscriber => "Not allowed to watch this user",
             Self::Target => "Bad Contact: not a SIP URI",
             Self::DialogTooLong => "Too much text in From, To, Call-ID, Contact and Record-Route",
             Self::Address { .. } => "Names an address that is none to send to",

@@ -11,13 +11,13 @@ use crate::clock::Now;
 use crate::dialog::InDialog;
 use crate::event::{AuthenticationFailure, Event};
 use crate::ingress;
+use crate::notifier::Subscriber;
 use crate::outbox::Outbox;
 use crate::registrar::{EXTENSIONS, address_of_record};
 use crate::reject::{ChallengeFor, Reject};
 use crate::request::{Proven, Request};
 use crate::route::{self, AuthRequirement, CallsAs, Destination};
 use crate::settings::{Authentication, Named, Settings};
-use crate::watch::Watcher;
 
 impl Core {
     /// RFC 3261 16.3 step 6. Returns the user that the sender has authenticated as, or nobody where none is required.
@@ -140,13 +140,13 @@ impl Core {
 
     /// Decides whether the sender may see these bindings (RFC 3680 4.6). As for a REGISTER, no network is trusted. With
     /// authentication off, the sender is the user in its From.
-    pub(super) fn admit_watcher(
+    pub(super) fn admit_subscriber(
         &mut self,
         now: Now,
         request: &Request,
         aor: &Aor,
         outbox: &mut Outbox,
-    ) -> Result<Watcher, Reject> {
+    ) -> Result<Subscriber, Reject> {
         let settings = Arc::clone(&self.settings);
         let watcher = if settings.authentication == Authentication::Required {
             let presented = self.authenticator.read(request, &settings);
@@ -155,14 +155,14 @@ impl Core {
             if !settings.accounts.is_empty() && settings.accounts.find(aor).is_none() {
                 return Err(Reject::NotFound);
             }
-            request.caller().map(|caller| settings.aor_named_by(&caller)).ok_or(Reject::Watcher)?
+            request.caller().map(|caller| settings.aor_named_by(&caller)).ok_or(Reject::Subscriber)?
         };
-        let watcher = Watcher::new(watcher, &settings);
+        let watcher = Subscriber::new(watcher, &settings);
         if watcher.may_watch(aor, &settings) {
             return Ok(watcher);
         }
         Self::report_failure(request, AuthenticationFailure::Identity, (false, None), &settings, outbox);
-        Err(Reject::Watcher)
+        Err(Reject::Subscriber)
     }
 
     fn authenticate(

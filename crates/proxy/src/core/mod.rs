@@ -11,12 +11,12 @@ mod dispatch;
 pub(crate) mod explain;
 pub(crate) mod in_dialog;
 mod late_registration;
+mod notifier;
 mod register;
 mod respond;
 mod responses;
 mod send;
 mod targets;
-mod watch;
 
 use std::sync::Arc;
 
@@ -30,15 +30,15 @@ use crate::connections::Connections;
 use crate::context::Context;
 use crate::dialog::MovedSides;
 use crate::event::{Drop, Event};
-use crate::fork::ResponseContexts;
 use crate::mac::Mac;
+use crate::notifier::{SubscriberIndex, Subscriptions};
 use crate::outbox::{CoreMessage, Outbox};
 use crate::pin::Pins;
 use crate::request::{ContentHasher, Received, TransactionKey};
+use crate::response_context::ResponseContexts;
 use crate::route::Gruus;
 use crate::settings::{Keys, Settings};
 use crate::transaction::sooner;
-use crate::watch::{SubscriberIndex, Subscriptions};
 
 /// The registrar and proxy of one worker.
 pub struct Core {
@@ -48,7 +48,7 @@ pub struct Core {
     worker: u8,
     authenticator: Authenticator,
     pins: Pins,
-    forks: ResponseContexts,
+    response_contexts: ResponseContexts,
     moved: MovedSides,
     connections: Arc<Connections>,
     slots: RequestSlots,
@@ -84,7 +84,7 @@ impl Core {
             worker,
             authenticator: Authenticator::new(keys, worker, hasher.clone()),
             pins: Pins::new(hasher),
-            forks: ResponseContexts::new(seed),
+            response_contexts: ResponseContexts::new(seed),
             moved: MovedSides::default(),
             connections: Arc::default(),
             slots: RequestSlots::default(),
@@ -144,15 +144,15 @@ impl Core {
         self.pins.timeout(now.mono, |TransactionKey(call)| {
             outbox.emit(Event::CallEnded { call, status: None, tried: 1, by: None });
         });
-        let (forks, mut context) = self.split(now, outbox);
-        forks.timeout(&mut context);
-        let (subscriptions, mut context) = self.watching(now, outbox);
+        let (response_contexts, mut context) = self.split(now, outbox);
+        response_contexts.timeout(&mut context);
+        let (subscriptions, mut context) = self.notifier(now, outbox);
         subscriptions.timeout(&mut context);
     }
 
     /// When [`Core::timeout`] has to be called next.
     pub fn next_timeout(&self) -> Option<Instant> {
-        let calls = sooner(self.pins.next_timeout(), self.forks.next_timeout());
+        let calls = sooner(self.pins.next_timeout(), self.response_contexts.next_timeout());
         sooner(calls, self.subscriptions.next_timeout())
     }
 
@@ -164,15 +164,15 @@ impl Core {
 
     /// How many entries the core holds.
     pub fn load(&self) -> Load {
-        let (transactions, pins, nonces) = (self.forks.len(), self.pins.len(), self.authenticator.nonces());
+        let (transactions, pins, nonces) = (self.response_contexts.len(), self.pins.len(), self.authenticator.nonces());
         let (subscriptions, moved_dialogs) = (self.subscriptions.len(), self.moved.len());
         Load { transactions, pins, nonces, subscriptions, moved_dialogs }
     }
 
     /// The response contexts, and the context for their methods.
     fn split<'a>(&'a mut self, now: Now, outbox: &'a mut Outbox) -> (&'a mut ResponseContexts, Context<'a>) {
-        let (forks, _, context) = self.parts(now, outbox);
-        (forks, context)
+        let (response_contexts, _, context) = self.parts(now, outbox);
+        (response_contexts, context)
     }
 
     /// The response contexts, the subscriptions, and the context for their methods.
@@ -190,6 +190,6 @@ impl Core {
             rewrite: &mut self.rewrite,
             outbox,
         };
-        (&mut self.forks, &mut self.subscriptions, context)
+        (&mut self.response_contexts, &mut self.subscriptions, context)
     }
 }

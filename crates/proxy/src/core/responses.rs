@@ -14,11 +14,11 @@ use crate::clock::Now;
 use crate::context::ToTag;
 use crate::dialog::Callee;
 use crate::event::{Drop, Event};
-use crate::fork::status_for_caller;
 use crate::forward::{Origin, ViaBranch, write_response};
 use crate::outbox::{CoreMessage, Handover, Outbox, Passed};
 use crate::pin::{Pin, tag_checksum};
 use crate::request::{Received, TransactionKey, tag_of};
+use crate::response_context::status_for_caller;
 use crate::route::may_answer;
 
 /// A response that was forwarded.
@@ -89,8 +89,8 @@ impl Core {
         let branch = top.and_then(|via| ViaBranch::parse(via.branch()?));
         match branch {
             Some(ViaBranch::Transaction { id, .. }) => {
-                let (forks, mut context) = self.split(now, outbox);
-                forks.with(id.fork, |fork| fork.undelivered(id, &mut context));
+                let (response_contexts, mut context) = self.split(now, outbox);
+                response_contexts.with(id.context, |response_context| response_context.undelivered(id, &mut context));
             }
             Some(ViaBranch::Notify { id, .. }) => self.notify_undelivered(now, id, outbox),
             // No state is needed: the response is made from the request as it was sent, and goes to where its Via says.

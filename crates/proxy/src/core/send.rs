@@ -11,13 +11,13 @@ use parser::{Method, Uri};
 use super::Core;
 use crate::clock::Now;
 use crate::event::{Event, Limit};
-use crate::fork::{ResponseContext, ResponseContexts};
 use crate::forward::{Forwarding, Origin, ViaBranch, is_looped, loop_mark, prefers_identity, write_request};
 use crate::ingress;
 use crate::outbox::Outbox;
 use crate::pin::Match;
 use crate::reject::Reject;
 use crate::request::{Proven, Request};
+use crate::response_context::{ResponseContext, ResponseContexts};
 use crate::route::{self, Plan, keeps_privacy};
 use crate::settings::{Named, Settings, SingleTarget};
 use crate::target::{Target, TargetUri, Way};
@@ -128,20 +128,20 @@ impl Core {
 
     fn fork(&mut self, now: Now, request: Request, mut plan: Plan, outbox: &mut Outbox) {
         // This is a retransmission that came while the first request waited for DNS.
-        if self.forks.id_of(request.key).is_some() {
+        if self.response_contexts.id_of(request.key).is_some() {
             return;
         }
         let mark = loop_mark(&request, &self.mac);
         if let Err(reject) = self.may_fork(&request, mark, outbox) {
             return self.refuse(now, &request, reject, outbox);
         }
-        let id = self.forks.next_id(&self.mac);
+        let id = self.response_contexts.next_id(&self.mac);
         let key = request.key;
         let settings = Arc::clone(&self.settings);
         let joinable = settings.forking.late_registration && is_new_call(&request) && plan.disposition.fork;
         plan.aor.take_if(|_| !joinable);
-        let (forks, mut context) = self.split(now, outbox);
-        forks.insert(id, key, ResponseContext::start(id, request, plan, mark, settings, &mut context));
+        let (response_contexts, mut context) = self.split(now, outbox);
+        response_contexts.insert(id, key, ResponseContext::start(id, request, plan, mark, settings, &mut context));
     }
 
     fn may_fork(&mut self, request: &Request, mark: u64, outbox: &mut Outbox) -> Result<(), Reject> {
@@ -153,17 +153,17 @@ impl Core {
             return Err(Reject::Loop);
         }
         let limits = &self.settings.limits;
-        let reached = |forks: &ResponseContexts| {
-            if forks.len() >= limits.transactions {
+        let reached = |response_contexts: &ResponseContexts| {
+            if response_contexts.len() >= limits.transactions {
                 Some(Limit::Transactions)
             } else {
-                (forks.held() >= limits.transaction_memory).then_some(Limit::TransactionMemory)
+                (response_contexts.held() >= limits.transaction_memory).then_some(Limit::TransactionMemory)
             }
         };
-        let Some(limit) = reached(&self.forks) else { return Ok(()) };
+        let Some(limit) = reached(&self.response_contexts) else { return Ok(()) };
         outbox.emit(Event::LimitReached(limit));
-        while reached(&self.forks).is_some() {
-            if !self.forks.make_room() {
+        while reached(&self.response_contexts).is_some() {
+            if !self.response_contexts.make_room() {
                 return Err(Reject::Overload);
             }
         }

@@ -1,6 +1,6 @@
 //! Bytes out: requests and responses rewritten by edits over the original (RFC 3261 16.6, 16.7, 16.11).
 //!
-//! Chooses nothing; `route` and `fork` have chosen. What no rule asks to change leaves as it came.
+//! Chooses nothing; `route` and `response_context` have chosen. What no rule asks to change leaves as it came.
 
 mod branch;
 mod follow_up;

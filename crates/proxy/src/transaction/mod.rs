@@ -1,7 +1,7 @@
 //! The four transaction machines of RFC 3261 17 with RFC 6026, one file each, the diagram on the type.
 //!
 //! Each machine only says what its diagram says: what a message means in its state, and what is due. It holds no
-//! message and sends nothing; `fork` owns the text and the Outbox. An illegal move is impossible outside its file.
+//! message and sends nothing; `response_context` owns the text and the Outbox. An illegal move is impossible outside its file.
 
 mod client_invite;
 mod client_other;

@@ -8,13 +8,13 @@ use crate::settings::{Authentication, Secrets, Settings};
 
 /// Somebody who watches.
 #[derive(Debug)]
-pub(crate) struct Watcher {
+pub(crate) struct Subscriber {
     user: Aor,
     /// The credentials that the subscriber authenticated with; none if authentication is off.
     proof: Option<Secrets>,
 }
 
-impl Watcher {
+impl Subscriber {
     /// This user, authenticated if that is required.
     pub(crate) fn new(user: Aor, settings: &Settings) -> Self {
         let proven = settings.authentication == Authentication::Required;

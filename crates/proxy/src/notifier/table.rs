@@ -51,7 +51,7 @@ impl LocalTag {
 
     /// Of the subscription that a SUBSCRIBE begins here.
     pub(crate) fn new(key: TransactionKey, worker: u8, mac: &Mac) -> Self {
-        Self { worker, id: mac.sign(Purpose::Watch, &[b"subscription", &key.0.to_be_bytes()]) }
+        Self { worker, id: mac.sign(Purpose::Notifier, &[b"subscription", &key.0.to_be_bytes()]) }
     }
 
     /// That stands in the To of a request.

@@ -29,7 +29,7 @@ pub(super) struct Bucket(usize);
 
 impl Bucket {
     pub(super) fn of(aor: &Aor, mac: &Mac) -> Self {
-        let hash = mac.sign(Purpose::Watch, &[b"bucket", aor.as_bytes()]);
+        let hash = mac.sign(Purpose::Notifier, &[b"bucket", aor.as_bytes()]);
         Self(usize::try_from(hash % BUCKETS as u64).unwrap_or(0))
     }
 }

@@ -34,7 +34,7 @@ impl Document<'_> {
         uri.push(b'@');
         uri.extend_from_slice(self.aor.domain());
         attribute(out, "aor", &uri);
-        identity(out, mac.sign(Purpose::Watch, &[b"registration", self.aor.as_bytes()]));
+        identity(out, mac.sign(Purpose::Notifier, &[b"registration", self.aor.as_bytes()]));
         attribute(out, "state", self.state.as_bytes());
         out.extend_from_slice(b">\n");
         for (contact, happening) in self.happenings {

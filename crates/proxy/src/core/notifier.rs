@@ -12,15 +12,15 @@ use crate::context::Context;
 use crate::event::{Drop, Event, Limit};
 use crate::forward::NotifyId;
 use crate::hop;
+use crate::notifier::{InitialSubscribe, LocalTag, SubscribeKind, Subscription, Subscriptions};
 use crate::outbox::{CoreMessage, Handover, Outbox};
 use crate::reject::Reject;
 use crate::request::Request;
 use crate::settings::Authentication;
-use crate::watch::{InitialSubscribe, LocalTag, SubscribeKind, Subscription, Subscriptions};
 
 impl Core {
     /// A SUBSCRIBE that is for this worker.
-    pub(super) fn watch(&mut self, now: Now, request: &Request, meant: SubscribeKind, outbox: &mut Outbox) {
+    pub(super) fn receive_subscribe(&mut self, now: Now, request: &Request, meant: SubscribeKind, outbox: &mut Outbox) {
         if let Err(reject) = self.subscribe(now, request, meant, outbox) {
             self.refuse(now, request, reject, outbox);
         }
@@ -38,7 +38,7 @@ impl Core {
             SubscribeKind::Initial(aor) => aor,
             SubscribeKind::InDialog(tag) => {
                 self.admit_refresh(now, request, tag, outbox)?;
-                let (subscriptions, mut context) = self.watching(now, outbox);
+                let (subscriptions, mut context) = self.notifier(now, outbox);
                 let refresh = |subscription: &mut Subscription, context: &mut Context<'_>| {
                     subscription.refresh(request, &settings, context)
                 };
@@ -47,14 +47,14 @@ impl Core {
         };
         let tag = LocalTag::new(request.key, self.worker, &self.mac);
         if let Some(answered) = self.subscriptions.find(tag.id).map(Subscription::answered) {
-            let (_, mut context) = self.watching(now, outbox);
+            let (_, mut context) = self.notifier(now, outbox);
             answered.answer(tag, request, &settings, &mut context);
             return Ok(());
         }
-        let watcher = self.admit_watcher(now, request, &aor, outbox)?;
+        let watcher = self.admit_subscriber(now, request, &aor, outbox)?;
         let asked = InitialSubscribe::of(request, tag, &settings)?;
         self.has_room(&aor, outbox)?;
-        let (subscriptions, mut context) = self.watching(now, outbox);
+        let (subscriptions, mut context) = self.notifier(now, outbox);
         subscriptions.insert(tag, &aor, &mut context, |context| {
             Subscription::begin((aor.clone(), watcher), request, asked, &settings, context)
         });
@@ -70,9 +70,9 @@ impl Core {
             return Ok(());
         }
         let aor = subscription.parties().0.clone();
-        let watcher = self.admit_watcher(now, request, &aor, outbox)?;
+        let watcher = self.admit_subscriber(now, request, &aor, outbox)?;
         let same = self.subscriptions.find(tag.id).is_some_and(|it| it.parties().1.is(&watcher));
-        if same { Ok(()) } else { Err(Reject::Watcher) }
+        if same { Ok(()) } else { Err(Reject::Subscriber) }
     }
 
     /// Each change of a user's bindings is so many NOTIFYs: there is a limit for one as well as for all.
@@ -104,7 +104,7 @@ impl Core {
     /// The same, told here.
     pub(super) fn registration_changed(&mut self, now: Now, aor: &Aor, outbox: &mut Outbox) {
         let watchers: Vec<u64> = self.subscriptions.to(aor).collect();
-        let (subscriptions, mut context) = self.watching(now, outbox);
+        let (subscriptions, mut context) = self.notifier(now, outbox);
         for id in watchers {
             subscriptions.with(id, &mut context, Subscription::changed);
         }
@@ -113,14 +113,14 @@ impl Core {
     /// The answer to the look of a subscription at its record.
     pub(super) fn looked(&mut self, now: Now, id: u64, record: Option<Option<Record>>, outbox: &mut Outbox) {
         let settings = Arc::clone(&self.settings);
-        let (subscriptions, mut context) = self.watching(now, outbox);
+        let (subscriptions, mut context) = self.notifier(now, outbox);
         subscriptions.with(id, &mut context, |watcher, context| watcher.looked(record, &settings, context));
     }
 
     /// What DNS says of where the NOTIFYs of a subscription go.
     pub(super) fn reached(&mut self, now: Now, id: u64, host: &hop::Name, answer: &Answer, outbox: &mut Outbox) {
         let settings = Arc::clone(&self.settings);
-        let (subscriptions, mut context) = self.watching(now, outbox);
+        let (subscriptions, mut context) = self.notifier(now, outbox);
         subscriptions.with(id, &mut context, |watcher, context| watcher.reached(host, answer, &settings, context));
     }
 
@@ -134,7 +134,7 @@ impl Core {
         outbox: &mut Outbox,
     ) {
         let settings = Arc::clone(&self.settings);
-        let (subscriptions, mut context) = self.watching(now, outbox);
+        let (subscriptions, mut context) = self.notifier(now, outbox);
         let hear = |watcher: &mut Subscription, context: &mut Context<'_>| {
             watcher.heard(id.sequence, response, source, &settings, context);
         };
@@ -145,12 +145,12 @@ impl Core {
 
     /// A NOTIFY could not be sent.
     pub(super) fn notify_undelivered(&mut self, now: Now, id: NotifyId, outbox: &mut Outbox) {
-        let (subscriptions, mut context) = self.watching(now, outbox);
+        let (subscriptions, mut context) = self.notifier(now, outbox);
         subscriptions.with(id.subscription, &mut context, |watcher, context| watcher.undelivered(id.sequence, context));
     }
 
     /// The subscriptions, and the context they work in.
-    pub(super) fn watching<'a>(&'a mut self, now: Now, outbox: &'a mut Outbox) -> (&'a mut Subscriptions, Context<'a>) {
+    pub(super) fn notifier<'a>(&'a mut self, now: Now, outbox: &'a mut Outbox) -> (&'a mut Subscriptions, Context<'a>) {
         let (_, subscriptions, context) = self.parts(now, outbox);
         (subscriptions, context)
     }

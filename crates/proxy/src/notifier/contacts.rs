@@ -144,5 +144,5 @@ impl Contact<'_> {
 fn id(binding: &Binding<'_>, mac: &Mac) -> u64 {
     let flow = binding.instance().zip(binding.reg_id());
     let (instance, reg_id) = flow.map(|(instance, reg_id)| (instance, reg_id.to_be_bytes())).unwrap_or_default();
-    mac.sign(Purpose::Watch, &[b"contact", binding.contact(), instance, &reg_id])
+    mac.sign(Purpose::Notifier, &[b"contact", binding.contact(), instance, &reg_id])
 }

@@ -54,7 +54,7 @@ impl Template {
 
     fn forwarding<'a>(&'a self, branch: &'a ClientBranch, context: &Context<'_>) -> Option<Forwarding<'a>> {
         let (worker, loop_mark, request) = (context.worker, self.loop_mark, self.request.as_deref()?);
-        let id = BranchId { fork: self.fork, index: branch.number() };
+        let id = BranchId { context: self.fork, index: branch.number() };
         let to = (branch.hop(), branch.target());
         let origin = Origin::new(request, to, Some((worker, self.fork)), &self.settings, context.mac);
         Some(Forwarding {

@@ -26,8 +26,8 @@ use super::dialog::{Dialog, Notice, write_answer};
 use super::notify::{Ended, Notify};
 use super::reginfo::Document;
 use super::request::{InitialSubscribe, granted};
+use super::subscriber::Subscriber;
 use super::table::LocalTag;
-use super::watcher::Watcher;
 
 /// ```text
 ///   SUBSCRIBE               Expires: 0, expired, not allowed any more
@@ -52,7 +52,7 @@ const REJECTED: &[u8] = b"rejected";
 #[derive(Debug)]
 pub(crate) struct Subscription {
     aor: Aor,
-    watcher: Watcher,
+    watcher: Subscriber,
     dialog: Dialog,
     /// Where its last SUBSCRIBE came from.
     source: Source,
@@ -94,7 +94,7 @@ impl Answered {
 impl Subscription {
     /// What an initial SUBSCRIBE has asked for; it is answered, and the look at the record is under way.
     pub(crate) fn begin(
-        (aor, watcher): (Aor, Watcher),
+        (aor, watcher): (Aor, Subscriber),
         request: &Request,
         asked: InitialSubscribe,
         settings: &Settings,
@@ -123,7 +123,7 @@ impl Subscription {
     }
 
     /// Whose registrations it is about, and who watches them.
-    pub(crate) const fn parties(&self) -> (&Aor, &Watcher) {
+    pub(crate) const fn parties(&self) -> (&Aor, &Subscriber) {
         (&self.aor, &self.watcher)
     }
 
@@ -153,7 +153,7 @@ impl Subscription {
         }
         if !self.watcher.may_watch(&self.aor, settings) {
             self.leave(REJECTED, context);
-            return Err(Reject::Watcher);
+            return Err(Reject::Subscriber);
         }
         let granted = granted(request, settings)?;
         self.dialog.refresh(request, settings)?;

@@ -24,13 +24,13 @@ mod dialog;
 mod notify;
 mod reginfo;
 mod request;
+mod subscriber;
 mod subscriber_index;
 mod subscription;
 mod table;
-mod watcher;
 
 pub(crate) use request::{InitialSubscribe, SubscribeKind, kind_of};
+pub(crate) use subscriber::Subscriber;
 pub use subscriber_index::SubscriberIndex;
 pub(crate) use subscription::Subscription;
 pub(crate) use table::{LocalTag, Subscriptions};
-pub(crate) use watcher::Watcher;
