@@ -31,7 +31,7 @@ use parser::{HeaderName, Message, Transport};
 use proxy::{
     Account, Accounts, Algorithm, Answer, Authentication, Continuation, Core, CoreMessage, Digest, Foreign, Forking,
     Hop, Instant, Interfaces, Keys, Limits, Listener, Now, Outbox, Question, Received, Registrar, Secrets, Settings,
-    SingleTarget, Strangers, Strategy, SubscriberIndex, Timers, Wall, Watching, fixed_bindings,
+    SingleTarget, Strangers, Strategy, SubscriberIndex, Timers, Wall, SubscriptionTimes, fixed_bindings,
 };
 
 pub use splice::splice;
@@ -379,7 +379,7 @@ fn settings(manners: u8) -> Settings {
             service_route: vec!["sip:proxy.office.example;lr".into()],
             ..Registrar::default()
         },
-        watching: Watching::default(),
+        subscriptions: SubscriptionTimes::default(),
         forking: Forking {
             strategy: if is(2) { Strategy::Sequential } else { Strategy::Parallel },
             ring_time: Duration::from_secs(30),

@@ -22,6 +22,7 @@ mod context;
 mod core;
 mod dialog;
 mod event;
+mod event_package;
 mod forward;
 mod hop;
 mod ingress;
@@ -58,6 +59,7 @@ pub use outbox::{CoreMessage, Handover, Outbox, Passed, Transmit};
 pub use request::Received;
 pub use settings::{
     Account, Accounts, Algorithm, Authentication, Caller, Digest, Foreign, Forking, Interfaces, Keys, Limits, Listener,
-    Registrar, Secrets, Settings, SingleTarget, Strangers, Strategy, Timers, UnannouncedPath, Watching, fixed_bindings,
+    Registrar, Secrets, Settings, SingleTarget, Strangers, Strategy, SubscriptionTimes, Timers, UnannouncedPath,
+    fixed_bindings,
 };
 pub use source::{NoSource, Source};

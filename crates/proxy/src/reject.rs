@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use parser::{HeaderName, Message, OptionTag, ParseError, Reply, reason_phrase, write_decimal};
 
 use crate::event::Offence;
-use crate::settings::REG_PACKAGE;
+use crate::event_package::EventPackage;
 
 /// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -263,7 +263,7 @@ impl Reject {
             // RFC 3327 5.3
             Self::UnannouncedPath => reply.header(HeaderName::Unsupported, |out| out.extend_from_slice(b"path")),
             // RFC 6665 8.3.2
-            Self::Event => reply.header(HeaderName::AllowEvents, |out| out.extend_from_slice(REG_PACKAGE)),
+            Self::Event => EventPackage::write_allow_events(reply),
             // RFC 5630 5.3, RFC 3261 20.43
             Self::SipsNotAllowed => {
                 reply.header(HeaderName::Warning, |out| out.extend_from_slice(b"380 frontdesk \"SIPS Not Allowed\""));

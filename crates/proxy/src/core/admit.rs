@@ -10,6 +10,7 @@ use crate::auth::{Denied, Presented};
 use crate::clock::Now;
 use crate::dialog::InDialog;
 use crate::event::{AuthenticationFailure, Event};
+use crate::event_package::EventPackage;
 use crate::ingress;
 use crate::notifier::Subscriber;
 use crate::outbox::Outbox;
@@ -138,17 +139,17 @@ impl Core {
         Ok(aor)
     }
 
-    /// Decides whether the sender may see these bindings (RFC 3680 4.6). As for a REGISTER, no network is trusted. With
+    /// Decides whether the sender may subscribe to the state of this user (RFC 6665 5.4.6). As for a REGISTER, no network is trusted. With
     /// authentication off, the sender is the user in its From.
     pub(super) fn admit_subscriber(
         &mut self,
         now: Now,
         request: &Request,
-        aor: &Aor,
+        (package, aor): (EventPackage, &Aor),
         outbox: &mut Outbox,
     ) -> Result<Subscriber, Reject> {
         let settings = Arc::clone(&self.settings);
-        let watcher = if settings.authentication == Authentication::Required {
+        let user = if settings.authentication == Authentication::Required {
             let presented = self.authenticator.read(request, &settings);
             self.authenticate(now, request, &presented, ChallengeFor::Registrar, aor.domain(), outbox)?
         } else {
@@ -157,9 +158,9 @@ impl Core {
             }
             request.caller().map(|caller| settings.aor_named_by(&caller)).ok_or(Reject::Subscriber)?
         };
-        let watcher = Subscriber::new(watcher, &settings);
-        if watcher.may_watch(aor, &settings) {
-            return Ok(watcher);
+        let subscriber = Subscriber::new(user, &settings);
+        if subscriber.may_subscribe(package, aor, &settings) {
+            return Ok(subscriber);
         }
         Self::report_failure(request, AuthenticationFailure::Identity, (false, None), &settings, outbox);
         Err(Reject::Subscriber)

@@ -229,9 +229,10 @@ impl Core {
             }
             (Resume::LateRegistration(aor), Answer::Loaded(record)) => self.join(now, &aor, record.as_ref(), outbox),
             (Resume::LateRegistration(_), _) => {}
-            (Resume::Notify(id), Answer::Loaded(record)) => self.looked(now, id, Some(record), outbox),
-            (Resume::Notify(id), _) => self.looked(now, id, None, outbox),
-            (Resume::NotifyTarget(id, host), answer) => self.reached(now, id, &host, &answer, outbox),
+            (Resume::Notify(id), answer) => self.notify_state_answered(now, id, answer, outbox),
+            (Resume::NotifyTarget(id, host), answer) => {
+                self.notify_target_resolved(now, id, &host, &answer, outbox);
+            }
             (Resume::Transmit(text), _) => self.undelivered(now, text, outbox),
         }
     }

@@ -159,7 +159,7 @@ impl Core {
     /// Replaces the settings for new requests; response contexts keep the settings that they started with.
     pub fn reconfigure(&mut self, settings: Arc<Settings>) {
         self.settings = settings;
-        self.subscriptions.reconfigured();
+        self.subscriptions.on_new_settings();
     }
 
     /// How many entries the core holds.

@@ -1,8 +1,9 @@
-//! The steps of a subscription to registrations: SUBSCRIBE, a change, the record, the response to a NOTIFY (RFC 3680).
+//! The steps of a subscription: a SUBSCRIBE, a change of the state, the state itself, the response to a NOTIFY (RFC 6665
+//! 4.2).
+//!
+//! Connects the notifier with authorization, the store and the other workers. Must not decide what a NOTIFY says.
 
-use std::sync::Arc;
-
-use location::{Aor, Flow, Record};
+use location::{Aor, Flow};
 use parser::Message;
 
 use super::Core;
@@ -10,6 +11,7 @@ use crate::ask::Answer;
 use crate::clock::Now;
 use crate::context::Context;
 use crate::event::{Drop, Event, Limit};
+use crate::event_package::EventPackage;
 use crate::forward::NotifyId;
 use crate::hop;
 use crate::notifier::{InitialSubscribe, LocalTag, SubscribeKind, Subscription, Subscriptions};
@@ -19,63 +21,71 @@ use crate::request::Request;
 use crate::settings::Authentication;
 
 impl Core {
-    /// A SUBSCRIBE that is for this worker.
-    pub(super) fn receive_subscribe(&mut self, now: Now, request: &Request, meant: SubscribeKind, outbox: &mut Outbox) {
-        if let Err(reject) = self.subscribe(now, request, meant, outbox) {
+    /// Answers a SUBSCRIBE that this worker has to handle.
+    pub(super) fn receive_subscribe(&mut self, now: Now, request: &Request, kind: SubscribeKind, outbox: &mut Outbox) {
+        let handled = match kind {
+            SubscribeKind::Initial(package, aor) => self.begin_subscription(now, request, (package, aor), outbox),
+            SubscribeKind::InDialog(tag) => self.refresh_subscription(now, request, tag, outbox),
+        };
+        if let Err(reject) = handled {
             self.refuse(now, request, reject, outbox);
         }
     }
 
-    fn subscribe(
+    fn begin_subscription(
         &mut self,
         now: Now,
         request: &Request,
-        meant: SubscribeKind,
+        (package, aor): (EventPackage, Aor),
         outbox: &mut Outbox,
     ) -> Result<(), Reject> {
-        let settings = Arc::clone(&self.settings);
-        let aor = match meant {
-            SubscribeKind::Initial(aor) => aor,
-            SubscribeKind::InDialog(tag) => {
-                self.admit_refresh(now, request, tag, outbox)?;
-                let (subscriptions, mut context) = self.notifier(now, outbox);
-                let refresh = |subscription: &mut Subscription, context: &mut Context<'_>| {
-                    subscription.refresh(request, &settings, context)
-                };
-                return subscriptions.with(tag.id, &mut context, refresh).unwrap_or(Err(Reject::Subscription));
-            }
-        };
         let tag = LocalTag::new(request.key, self.worker, &self.mac);
-        if let Some(answered) = self.subscriptions.find(tag.id).map(Subscription::answered) {
+        // This is a retransmission.
+        if let Some(accepted) = self.subscriptions.find(tag.id).map(Subscription::accepted) {
             let (_, mut context) = self.notifier(now, outbox);
-            answered.answer(tag, request, &settings, &mut context);
+            accepted.answer(tag, request, &mut context);
             return Ok(());
         }
-        let watcher = self.admit_subscriber(now, request, &aor, outbox)?;
-        let asked = InitialSubscribe::of(request, tag, &settings)?;
+        let subscriber = self.admit_subscriber(now, request, (package, &aor), outbox)?;
+        let subscribe = InitialSubscribe::of(package, request, tag, &self.settings)?;
         self.has_room(&aor, outbox)?;
         let (subscriptions, mut context) = self.notifier(now, outbox);
         subscriptions.insert(tag, &aor, &mut context, |context| {
-            Subscription::begin((aor.clone(), watcher), request, asked, &settings, context)
+            Subscription::begin((aor.clone(), subscriber), request, subscribe, context)
         });
         Ok(())
     }
 
-    /// A SUBSCRIBE within its dialog needs no credentials from where the last one came from; from elsewhere those of the
-    /// same user.
-    fn admit_refresh(&mut self, now: Now, request: &Request, tag: LocalTag, outbox: &mut Outbox) -> Result<(), Reject> {
-        let subscription = self.subscriptions.find(tag.id).ok_or(Reject::Subscription)?;
-        let from_there = subscription.is_from(&request.source(), &self.connections);
-        if from_there || self.settings.authentication == Authentication::Off {
-            return Ok(());
-        }
-        let aor = subscription.parties().0.clone();
-        let watcher = self.admit_subscriber(now, request, &aor, outbox)?;
-        let same = self.subscriptions.find(tag.id).is_some_and(|it| it.parties().1.is(&watcher));
-        if same { Ok(()) } else { Err(Reject::Subscriber) }
+    fn refresh_subscription(
+        &mut self,
+        now: Now,
+        request: &Request,
+        tag: LocalTag,
+        outbox: &mut Outbox,
+    ) -> Result<(), Reject> {
+        self.admit_refresh(now, request, tag, outbox)?;
+        let (subscriptions, mut context) = self.notifier(now, outbox);
+        let refresh =
+            |subscription: &mut Subscription, context: &mut Context<'_>| subscription.refresh(request, context);
+        subscriptions.with(tag.id, &mut context, refresh).unwrap_or(Err(Reject::Subscription))
     }
 
-    /// Each change of a user's bindings is so many NOTIFYs: there is a limit for one as well as for all.
+    /// A SUBSCRIBE in its dialog needs no credentials if it comes from the source of the last one. From another source it
+    /// needs those of the same user.
+    fn admit_refresh(&mut self, now: Now, request: &Request, tag: LocalTag, outbox: &mut Outbox) -> Result<(), Reject> {
+        let subscription = self.subscriptions.find(tag.id).ok_or(Reject::Subscription)?;
+        let is_from_source = subscription.is_from(&request.source(), &self.connections);
+        if is_from_source || self.settings.authentication == Authentication::Off {
+            return Ok(());
+        }
+        let (package, resource) = (subscription.package(), subscription.parties().0.clone());
+        let subscriber = self.admit_subscriber(now, request, (package, &resource), outbox)?;
+        let is_same = self.subscriptions.find(tag.id).is_some_and(|it| it.parties().1.is(&subscriber));
+        if is_same { Ok(()) } else { Err(Reject::Subscriber) }
+    }
+
+    /// Each change of a user's bindings causes one NOTIFY for each subscription to it. So there is a limit for each user as
+    /// well as for all.
     fn has_room(&self, aor: &Aor, outbox: &mut Outbox) -> Result<(), Reject> {
         let limits = &self.settings.limits;
         let reached = if self.subscriptions.len() >= limits.subscriptions {
@@ -89,7 +99,7 @@ impl Core {
         Err(Reject::Overload)
     }
 
-    /// The bindings of a user have changed: its subscribers are notified, at whichever worker they are.
+    /// The bindings of a user have changed. Notifies the subscribers at all workers.
     pub(super) fn notify_subscribers(&mut self, now: Now, aor: &Aor, outbox: &mut Outbox) {
         for worker in self.subscriptions.workers_for(aor, &self.mac) {
             if worker == self.worker {
@@ -101,30 +111,35 @@ impl Core {
         }
     }
 
-    /// The same, told here.
+    /// Notifies the subscribers of this worker.
     pub(super) fn registration_changed(&mut self, now: Now, aor: &Aor, outbox: &mut Outbox) {
-        let watchers: Vec<u64> = self.subscriptions.to(aor).collect();
+        let ids: Vec<u64> = self.subscriptions.to(aor).collect();
         let (subscriptions, mut context) = self.notifier(now, outbox);
-        for id in watchers {
-            subscriptions.with(id, &mut context, Subscription::changed);
+        for id in ids {
+            subscriptions.with(id, &mut context, Subscription::on_change);
         }
     }
 
-    /// The answer to the look of a subscription at its record.
-    pub(super) fn looked(&mut self, now: Now, id: u64, record: Option<Option<Record>>, outbox: &mut Outbox) {
-        let settings = Arc::clone(&self.settings);
+    /// Continues a subscription that has read its state.
+    pub(super) fn notify_state_answered(&mut self, now: Now, id: u64, answer: Answer, outbox: &mut Outbox) {
         let (subscriptions, mut context) = self.notifier(now, outbox);
-        subscriptions.with(id, &mut context, |watcher, context| watcher.looked(record, &settings, context));
+        subscriptions.with(id, &mut context, |subscription, context| subscription.on_state(answer, context));
     }
 
-    /// What DNS says of where the NOTIFYs of a subscription go.
-    pub(super) fn reached(&mut self, now: Now, id: u64, host: &hop::Name, answer: &Answer, outbox: &mut Outbox) {
-        let settings = Arc::clone(&self.settings);
+    /// Continues a subscription with the addresses of the host that its NOTIFYs go to.
+    pub(super) fn notify_target_resolved(
+        &mut self,
+        now: Now,
+        id: u64,
+        host: &hop::Name,
+        answer: &Answer,
+        outbox: &mut Outbox,
+    ) {
         let (subscriptions, mut context) = self.notifier(now, outbox);
-        subscriptions.with(id, &mut context, |watcher, context| watcher.reached(host, answer, &settings, context));
+        subscriptions.with(id, &mut context, |subscription, context| subscription.on_resolved(host, answer, context));
     }
 
-    /// A response to a NOTIFY of this worker.
+    /// Passes a response to the subscription whose NOTIFY it answers.
     pub(super) fn notify_answered(
         &mut self,
         now: Now,
@@ -133,23 +148,24 @@ impl Core {
         source: &Flow,
         outbox: &mut Outbox,
     ) {
-        let settings = Arc::clone(&self.settings);
         let (subscriptions, mut context) = self.notifier(now, outbox);
-        let hear = |watcher: &mut Subscription, context: &mut Context<'_>| {
-            watcher.heard(id.sequence, response, source, &settings, context);
+        let receive = |subscription: &mut Subscription, context: &mut Context<'_>| {
+            subscription.on_response(id.sequence, response, source, context);
         };
-        if subscriptions.with(id.subscription, &mut context, hear).is_none() {
+        if subscriptions.with(id.subscription, &mut context, receive).is_none() {
             outbox.emit(Event::Dropped(Drop::StrayResponse));
         }
     }
 
-    /// A NOTIFY could not be sent.
+    /// Reports a NOTIFY that could not be sent to its subscription.
     pub(super) fn notify_undelivered(&mut self, now: Now, id: NotifyId, outbox: &mut Outbox) {
         let (subscriptions, mut context) = self.notifier(now, outbox);
-        subscriptions.with(id.subscription, &mut context, |watcher, context| watcher.undelivered(id.sequence, context));
+        subscriptions.with(id.subscription, &mut context, |subscription, context| {
+            subscription.on_undelivered(id.sequence, context);
+        });
     }
 
-    /// The subscriptions, and the context they work in.
+    /// The subscriptions, and the context for their methods.
     pub(super) fn notifier<'a>(&'a mut self, now: Now, outbox: &'a mut Outbox) -> (&'a mut Subscriptions, Context<'a>) {
         let (_, subscriptions, context) = self.parts(now, outbox);
         (subscriptions, context)

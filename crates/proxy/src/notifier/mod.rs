@@ -1,29 +1,25 @@
-//! Subscriptions to registrations: the notifier of the `reg` event package (RFC 3680, RFC 6665 4.2).
+//! The notifier of this server (RFC 6665 4.2): subscriptions to the state of its users.
 //!
-//! A SUBSCRIBE to a user of ours makes a subscription: soft state of one worker, whose number stands in our To tag. It
-//! remembers the record that it told last; whatever happens, the record of now is laid beside it, and what differs is
-//! told (`contacts.rs`). So nothing that changes a record has to know what a subscriber has to hear: it only says that
-//! something has changed, and not even that while nobody watches (`subscriber_index.rs`). That a binding expires nobody says: the
-//! subscription knows the moment.
+//! A SUBSCRIBE to a local user creates a subscription: soft state of one worker, whose number is in our To tag. What RFC 6665
+//! leaves to the event package is in `crate::event_package` (name, durations, authorization) and in one folder for each
+//! package (the state and its document), which `state.rs` lists. The package `reg` (RFC 3680) is in `reg`.
 //!
-//! Told are the events that can happen here:
-//! - `registered`, `refreshed`, `unregistered`: a REGISTER did it; `expired`: none came in time.
-//! - `created`, `rejected`: the configuration gained or lost a contact, which no REGISTER brings back.
-//! - `deactivated`: an operator removed the binding, or it had to make room for another one. Its phone may come back.
+//! A subscription keeps the state that its last NOTIFY reported. When something may have changed, it reads the current state
+//! and reports the difference. So code that changes a record does not have to know what a subscriber is told: it only says
+//! that the record has changed, and not even that while there is no subscription (`subscriber_index.rs`). No code says that a
+//! binding has expired: the subscription knows that moment in advance.
 //!
-//! And two are not: `shortened`, as nobody but its own REGISTER changes how long a binding stays; `probation`, as an operator
-//! who removes a phone cannot say when it may come back.
+//! If a message between two workers is lost, a change is reported only when the state is read next. When the program ends,
+//! no subscriber is told. After a restart a refresh gets 481, and the phone subscribes again.
 //!
-//! A message between workers that is lost costs only time: the change shows when the record is loaded next.
-//! When the program ends nobody is told: in the next run a refresh gets 481, and its phone subscribes anew.
-//!
-//! Must not know how bindings change, nor how a subscriber is authenticated: that is `core`'s and `auth`'s.
+//! Must not know how bindings change, nor how a subscriber authenticates: `core` and `auth` do.
 
-mod contacts;
 mod dialog;
 mod notify;
-mod reginfo;
+mod phase;
+mod reg;
 mod request;
+mod state;
 mod subscriber;
 mod subscriber_index;
 mod subscription;

@@ -1,11 +1,12 @@
-//! One subscription: when its record is looked at, and what is told of it (RFC 6665 4.2.2, RFC 3680 4.7, 4.10).
+//! One subscription: when its state is read, and when a NOTIFY reports it (RFC 6665 4.1.2, 4.2).
 //!
-//! Decides pace and end: the first NOTIFY after a SUBSCRIBE at once and with all there is, others no closer than the interval
-//! and with what has changed; one at a time, and the last one says why. Must not know what differs (`contacts.rs`).
+//! Decides rate and end. The first NOTIFY after a SUBSCRIBE is sent at once and has the full state. Later ones have the
+//! changes, and are at least the interval of the package apart. One NOTIFY is under way at a time, and the last one says why
+//! the subscription has ended. Must not know what the state consists of (`state.rs`).
 
 use std::time::Duration;
 
-use location::{Aor, Flow, Record};
+use location::{Aor, Flow};
 use parser::{Message, write_decimal};
 
 use crate::ask::{Answer, Continuation, Question, Resume};
@@ -13,255 +14,178 @@ use crate::clock::Instant;
 use crate::connections::Connections;
 use crate::context::Context;
 use crate::event::{Event, Notification};
+use crate::event_package::EventPackage;
 use crate::forward::{NotifyId, ViaBranch};
 use crate::hop;
 use crate::reject::Reject;
-use crate::request::{Request, Source, TransactionKey};
+use crate::request::{Request, Source};
 use crate::settings::Settings;
 use crate::target::Way;
 use crate::transaction::{is_due, sooner};
 
-use super::contacts::{Contact, Contacts, Happening};
-use super::dialog::{Dialog, Notice, write_answer};
-use super::notify::{Ended, Notify};
-use super::reginfo::Document;
-use super::request::{InitialSubscribe, granted};
+use super::dialog::{Dialog, Notice};
+use super::notify::{Notify, NotifyEnd};
+use super::phase::{Active, Phase, Reason, Terminating};
+use super::request::{Accepted, InitialSubscribe, LastSubscribe, granted_expires};
+use super::state::State;
 use super::subscriber::Subscriber;
 use super::table::LocalTag;
 
-/// ```text
-///   SUBSCRIBE               Expires: 0, expired, not allowed any more
-///  -----------> Active ------------------------------> Leaving
-///                 |                                      | the last NOTIFY is sent
-///                 '--------------> Over <----------------'
-///                   a NOTIFY failed
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    Active,
-    /// Its next NOTIFY says that it has ended, and why (RFC 6665 4.1.3).
-    Leaving(&'static [u8]),
-    /// Nothing more is told. It stays for copies of its SUBSCRIBE.
-    Over,
-}
-
-const TIMEOUT: &[u8] = b"timeout";
-const REJECTED: &[u8] = b"rejected";
-
-/// One watcher of one user.
+/// The subscription of one subscriber to one resource.
 #[derive(Debug)]
 pub(crate) struct Subscription {
-    aor: Aor,
-    watcher: Subscriber,
+    resource: Aor,
+    subscriber: Subscriber,
     dialog: Dialog,
-    /// Where its last SUBSCRIBE came from.
-    source: Source,
+    last_subscribe: LastSubscribe,
     phase: Phase,
-    answered: Answered,
-    expires_at: Instant,
-    /// Until then a copy of its SUBSCRIBE may come (Timer J).
-    copies_until: Instant,
-    /// NOTIFYs sent: the next one's version, and one less than its CSeq number.
-    sent: u32,
-    told: Contacts,
-    /// Whether the next NOTIFY says all there is.
-    full: bool,
-    /// When the record is to be looked at.
-    look_at: Option<Instant>,
-    /// Whether a question about it is open.
-    asking: bool,
-    /// RFC 3680 4.10
-    not_before: Instant,
+    /// The number of NOTIFYs sent: the version of the next one, and one less than its CSeq number.
+    notifies: u32,
+    /// The NOTIFY that has no final response yet.
     under_way: Option<Notify>,
 }
 
-/// The SUBSCRIBE that was answered last.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Answered {
-    key: TransactionKey,
-    granted: u32,
-}
-
-impl Answered {
-    /// Answers the SUBSCRIBE, for the first time or again.
-    pub(crate) fn answer(self, tag: LocalTag, request: &Request, settings: &Settings, context: &mut Context<'_>) {
-        let mut text = Vec::with_capacity(LocalTag::LENGTH);
-        tag.write(&mut text);
-        context.reply_as(request, &text, 200, b"OK", |reply| write_answer(reply, request, self.granted, settings));
-    }
-}
-
 impl Subscription {
-    /// What an initial SUBSCRIBE has asked for; it is answered, and the look at the record is under way.
+    /// The subscription that an initial SUBSCRIBE asks for. Answers the SUBSCRIBE and has the state read.
     pub(crate) fn begin(
-        (aor, watcher): (Aor, Subscriber),
+        (resource, subscriber): (Aor, Subscriber),
         request: &Request,
-        asked: InitialSubscribe,
-        settings: &Settings,
+        InitialSubscribe { dialog, granted }: InitialSubscribe,
         context: &mut Context<'_>,
     ) -> Self {
-        let now = context.now.mono;
         let mut subscription = Self {
-            aor,
-            watcher,
-            dialog: asked.dialog,
-            source: request.source(),
-            phase: Phase::Active,
-            answered: Answered { key: request.key, granted: asked.granted },
-            expires_at: now,
-            copies_until: now,
-            sent: 0,
-            told: Contacts::default(),
-            full: true,
-            look_at: None,
-            asking: false,
-            not_before: now,
+            resource,
+            subscriber,
+            dialog,
+            last_subscribe: LastSubscribe::new(request, granted, context),
+            phase: Phase::Terminated,
+            notifies: 0,
             under_way: None,
         };
-        subscription.grant(request, settings, context);
+        subscription.accept(request, context.now.mono, context);
         subscription
     }
 
-    /// Whose registrations it is about, and who watches them.
+    /// The address-of-record that is subscribed to, and who subscribed.
     pub(crate) const fn parties(&self) -> (&Aor, &Subscriber) {
-        (&self.aor, &self.watcher)
+        (&self.resource, &self.subscriber)
     }
 
-    /// Whether a SUBSCRIBE within its dialog comes from where the last one came from. Whoever has read that one knows all
-    /// that names the dialog.
+    pub(crate) const fn package(&self) -> EventPackage {
+        self.dialog.package
+    }
+
+    /// Whether a SUBSCRIBE in the dialog comes from the source of the last one. Everybody who has read that one knows all
+    /// identifiers of the dialog.
     pub(crate) fn is_from(&self, source: &Source, connections: &Connections) -> bool {
-        self.source.is(source, connections)
+        self.last_subscribe.source.is(source, connections)
     }
 
-    /// A SUBSCRIBE within its dialog.
-    pub(crate) fn refresh(
-        &mut self,
-        request: &Request,
-        settings: &Settings,
-        context: &mut Context<'_>,
-    ) -> Result<(), Reject> {
-        if request.key == self.answered.key {
-            self.answered.answer(self.dialog.tag, request, settings, context);
+    /// Accepts a SUBSCRIBE in the dialog, which refreshes or ends the subscription.
+    pub(crate) fn refresh(&mut self, request: &Request, context: &mut Context<'_>) -> Result<(), Reject> {
+        let (settings, accepted) = (context.settings, self.last_subscribe.accepted);
+        if request.key == accepted.key {
+            accepted.answer(self.dialog.tag, request, context);
             return Ok(());
         }
-        if self.phase != Phase::Active || !self.dialog.is_of(&request.message) {
+        let Phase::Active(Active { not_before, .. }) = self.phase else { return Err(Reject::Subscription) };
+        if !self.dialog.is_of(&request.message) {
             return Err(Reject::Subscription);
         }
         // RFC 3261 12.2.2
         if request.sequence <= self.dialog.sequence {
             return Err(Reject::LateInDialog);
         }
-        if !self.watcher.may_watch(&self.aor, settings) {
-            self.leave(REJECTED, context);
+        if !self.is_authorized(settings) {
+            self.terminate(Reason::Rejected, context);
             return Err(Reject::Subscriber);
         }
-        let granted = granted(request, settings)?;
+        let granted = granted_expires(self.dialog.package, request, settings)?;
         self.dialog.refresh(request, settings)?;
-        self.source = request.source();
-        self.answered = Answered { key: request.key, granted };
-        self.grant(request, settings, context);
+        self.last_subscribe = LastSubscribe::new(request, granted, context);
+        self.accept(request, not_before, context);
         Ok(())
     }
 
-    /// Something about the user may have changed.
-    pub(crate) fn changed(&mut self, context: &mut Context<'_>) {
-        if self.phase == Phase::Active {
-            self.look_at = sooner(self.look_at, Some(self.not_before.max(context.now.mono)));
+    /// The state of the resource may have changed.
+    pub(crate) fn on_change(&mut self, context: &mut Context<'_>) {
+        if let Phase::Active(active) = &mut self.phase {
+            active.read_after(context.now.mono);
             self.proceed(context);
         }
     }
 
-    /// The settings are others: they may concern what is told.
-    pub(super) fn reconfigured(&mut self) {
-        if self.phase == Phase::Active {
-            self.look_at = sooner(self.look_at, Some(self.not_before));
+    /// The settings have changed, and with them perhaps the state or the authorization.
+    pub(super) fn on_new_settings(&mut self) {
+        if let Phase::Active(active) = &mut self.phase {
+            active.read_after(active.not_before);
         }
     }
 
-    /// What DNS says of the host that its NOTIFYs were to go to when it was asked.
-    pub(crate) fn reached(
-        &mut self,
-        host: &hop::Name,
-        answer: &Answer,
-        settings: &Settings,
-        context: &mut Context<'_>,
-    ) {
+    /// DNS has answered with the addresses of `host`, to which the NOTIFYs went when it was asked.
+    pub(crate) fn on_resolved(&mut self, host: &hop::Name, answer: &Answer, context: &mut Context<'_>) {
         if !matches!(&self.dialog.way, Way::Name(name) if name == host) {
             return;
         }
-        self.asking = false;
-        match self.dialog.hop_to(host, answer, settings) {
-            _ if self.phase == Phase::Over => {}
+        match self.dialog.hop_to(host, answer, context.settings) {
+            _ if self.is_terminated() => {}
             Some(hop) => {
                 self.dialog.way = Way::Hop(hop);
-                self.look(context);
+                self.read_state(context);
             }
             None => self.fail(Notification::Unanswered, context),
         }
     }
 
-    /// The record is here; none if the store does not answer.
-    pub(crate) fn looked(&mut self, record: Option<Option<Record>>, settings: &Settings, context: &mut Context<'_>) {
-        self.asking = false;
-        let is = match (self.phase, record) {
-            (Phase::Over, _) => return,
-            (Phase::Active, None) => {
-                self.look_at = Some(context.now.mono + settings.watching.interval);
+    /// The question for the state is answered.
+    pub(crate) fn on_state(&mut self, answer: Answer, context: &mut Context<'_>) {
+        let (settings, now, package) = (context.settings, context.now, self.dialog.package);
+        let state = State::answered(package, &self.resource, answer, settings, now.wall);
+        let is_authorized = self.is_authorized(settings);
+        match (&mut self.phase, state) {
+            (Phase::Terminated, _) => return,
+            (Phase::Active(active), None) => {
+                active.is_waiting = matches!(self.dialog.way, Way::Name(_));
+                active.read_at = Some(now.mono + package.times(settings).interval);
                 return;
             }
-            (Phase::Leaving(_), None) => {
-                self.phase = Phase::Over;
+            (Phase::Terminating(_), None) => {
+                self.phase = Phase::Terminated;
                 return;
             }
-            // RFC 6665 5.4.7: who may not watch is told that there is nothing.
-            _ if !self.watcher.may_watch(&self.aor, settings) => {
-                (self.phase, self.full) = (Phase::Leaving(REJECTED), true);
-                Contacts { at: context.now.wall, ..Contacts::default() }
+            // The subscriber learns nothing but that the subscription ends.
+            (_, Some(_)) if !is_authorized => {
+                self.phase = Phase::Terminating(Terminating { reason: Reason::Rejected, reported: None });
+                self.notify_last(State::neutral(package, now.wall), context);
             }
-            (_, Some(registered)) => {
-                let configured = settings.accounts.contacts(&self.aor).cloned();
-                Contacts { registered, configured, at: context.now.wall }
-            }
-        };
-        let was = std::mem::replace(&mut self.told, is.clone());
-        let happenings = if self.full { is.all(context.mac) } else { is.since(&was, context.mac) };
-        if self.full || self.phase != Phase::Active || !happenings.is_empty() {
-            let state = match (is.is_active(), was.is_active() && !self.full) {
-                (true, _) => "active",
-                (false, true) => "terminated",
-                (false, false) => "init",
-            };
-            self.notify(&happenings, state, settings, context);
+            (Phase::Terminating(_), Some(state)) => self.notify_last(state, context),
+            (Phase::Active(_), Some(state)) => self.notify_changes(state, context),
         }
-        self.await_expiry(context);
         self.proceed(context);
     }
 
-    /// A response to one of its NOTIFYs.
-    pub(crate) fn heard(
-        &mut self,
-        sequence: u32,
-        response: &Message,
-        source: &Flow,
-        settings: &Settings,
-        context: &mut Context<'_>,
-    ) {
-        let own = |notify: &&mut Notify| notify.is(sequence) && notify.is_answered_from(source);
-        let Some(notify) = self.under_way.as_mut().filter(own) else { return };
-        match notify.heard(response, &settings.timers, context.now.mono) {
-            Some(Ended::Well) => self.go_on(Notification::Answered, context),
-            Some(Ended::Badly) => {
-                // The next one makes up for it.
-                self.full = true;
-                self.go_on(Notification::Refused, context);
+    /// A response to one of the NOTIFYs came.
+    pub(crate) fn on_response(&mut self, sequence: u32, response: &Message, source: &Flow, context: &mut Context<'_>) {
+        let matches = |notify: &&mut Notify| notify.is(sequence) && notify.may_be_answered_from(source);
+        let Some(notify) = self.under_way.as_mut().filter(matches) else { return };
+        match notify.on_response(response, &context.settings.timers, context.now.mono) {
+            Some(NotifyEnd::Accepted) => self.finish(Notification::Answered, context),
+            Some(NotifyEnd::Refused) => {
+                // The subscriber lacks the changes that this NOTIFY had.
+                if let Phase::Active(Active { reported, .. }) | Phase::Terminating(Terminating { reported, .. }) =
+                    &mut self.phase
+                {
+                    *reported = None;
+                }
+                self.finish(Notification::Refused, context);
             }
-            Some(Ended::ForGood) => self.fail(Notification::Refused, context),
+            Some(NotifyEnd::SubscriptionGone) => self.fail(Notification::Refused, context),
             None => {}
         }
     }
 
-    /// One of its NOTIFYs could not be sent.
-    pub(crate) fn undelivered(&mut self, sequence: u32, context: &mut Context<'_>) {
+    /// One of the NOTIFYs could not be sent.
+    pub(crate) fn on_undelivered(&mut self, sequence: u32, context: &mut Context<'_>) {
         if self.under_way.as_ref().is_some_and(|notify| notify.is(sequence)) {
             self.fail(Notification::Unanswered, context);
         }
@@ -274,148 +198,149 @@ impl Subscription {
         }
     }
 
-    /// When [`Subscription::timeout`] wants to be called.
+    /// When [`Subscription::timeout`] has to be called; `None` while it waits for an answer.
     pub(super) fn deadline(&self) -> Option<Instant> {
         if let Some(notify) = &self.under_way {
             return notify.deadline();
         }
-        match self.phase {
-            _ if self.asking => None,
-            Phase::Active => sooner(self.look_at, Some(self.ends_at())),
-            Phase::Leaving(_) => self.look_at,
-            Phase::Over => Some(self.copies_until),
+        match &self.phase {
+            Phase::Active(active) if !active.is_waiting => sooner(active.read_at, Some(active.ends_at())),
+            Phase::Active(_) | Phase::Terminating(_) => None,
+            Phase::Terminated => Some(self.last_subscribe.copies_until),
         }
     }
 
-    /// Whom it is about.
-    pub(super) const fn aor(&self) -> &Aor {
-        &self.aor
+    /// Whether no further NOTIFY is sent.
+    pub(super) const fn is_terminated(&self) -> bool {
+        matches!(self.phase, Phase::Terminated)
     }
 
-    /// Whether it tells nothing any more.
-    pub(super) fn is_over(&self) -> bool {
-        self.phase == Phase::Over
+    /// Whether the subscription can be removed.
+    pub(super) fn is_removable(&self, now: Instant) -> bool {
+        self.is_terminated() && self.under_way.is_none() && self.last_subscribe.copies_until <= now
     }
 
-    /// Whether nobody needs it any more.
-    pub(super) fn is_terminated(&self, now: Instant) -> bool {
-        self.is_over() && self.under_way.is_none() && self.copies_until <= now
+    /// What a retransmission of the last SUBSCRIBE is answered with.
+    pub(crate) const fn accepted(&self) -> Accepted {
+        self.last_subscribe.accepted
     }
 
-    /// The SUBSCRIBE that was answered last: a copy of it is answered again.
-    pub(crate) const fn answered(&self) -> Answered {
-        self.answered
+    /// Authorization is checked for each NOTIFY, as accounts may change.
+    fn is_authorized(&self, settings: &Settings) -> bool {
+        self.subscriber.may_subscribe(self.dialog.package, &self.resource, settings)
     }
 
-    /// Answers a SUBSCRIBE with the time that it has, and sees that all there is is told at once (RFC 6665 4.2.2).
-    fn grant(&mut self, request: &Request, settings: &Settings, context: &mut Context<'_>) {
-        let (now, Answered { granted, .. }) = (context.now.mono, self.answered);
-        self.answered.answer(self.dialog.tag, request, settings, context);
-        self.expires_at = now + Duration::from_secs(granted.into());
-        self.copies_until = if request.flow.transport.is_reliable() { now } else { now + settings.timers.give_up() };
-        self.full = true;
-        if granted == 0 {
-            self.phase = Phase::Leaving(TIMEOUT);
-        }
+    /// Answers a SUBSCRIBE, and has the full state reported at once (RFC 6665 4.2.1.2). No later NOTIFY is sent before
+    /// `not_before`.
+    fn accept(&mut self, request: &Request, not_before: Instant, context: &mut Context<'_>) {
+        let accepted = self.last_subscribe.accepted;
+        accepted.answer(self.dialog.tag, request, context);
+        self.phase = match accepted.granted {
+            0 => Phase::Terminating(Terminating { reason: Reason::Timeout, reported: None }),
+            granted => {
+                let expires_at = context.now.mono + Duration::from_secs(granted.into());
+                Phase::Active(Active { expires_at, reported: None, read_at: None, is_waiting: true, not_before })
+            }
+        };
         match &self.dialog.way {
-            Way::Hop(_) => self.look(context),
+            Way::Hop(_) => self.read_state(context),
             Way::Name(name) => {
-                self.asking = true;
                 let names = [name.clone()].into_iter().collect();
-                context.outbox.ask(
-                    Question::Resolve(names),
-                    Continuation(Resume::NotifyTarget(self.dialog.tag.id, name.clone())),
-                );
+                let resume = Resume::NotifyTarget(self.dialog.tag.id, name.clone());
+                context.outbox.ask(Question::Resolve(names), Continuation(resume));
             }
         }
     }
 
-    /// What is due, if nothing is under way.
+    /// Does what is due, unless a NOTIFY is under way or an answer is missing.
     fn proceed(&mut self, context: &mut Context<'_>) {
         let now = context.now.mono;
-        if self.asking || self.under_way.is_some() {
+        match &self.phase {
+            Phase::Active(active) if self.under_way.is_some() || active.is_waiting => {}
+            Phase::Active(active) if active.ends_at() <= now => self.terminate(Reason::Timeout, context),
+            Phase::Active(active) if is_due(active.read_at, now) => self.read_state(context),
+            Phase::Active(_) | Phase::Terminating(_) | Phase::Terminated => {}
+        }
+    }
+
+    /// Ends the subscription with a last NOTIFY.
+    fn terminate(&mut self, reason: Reason, context: &mut Context<'_>) {
+        if let Phase::Active(active) = &mut self.phase {
+            let reported = active.reported.take();
+            self.phase = Phase::Terminating(Terminating { reason, reported });
+            self.read_state(context);
+        }
+    }
+
+    /// Asks for the state. [`Subscription::on_state`] gets the answer.
+    fn read_state(&mut self, context: &mut Context<'_>) {
+        if let Phase::Active(active) = &mut self.phase {
+            (active.is_waiting, active.read_at) = (true, None);
+        }
+        let question = State::question(self.dialog.package, &self.resource);
+        context.outbox.ask(question, Continuation(Resume::Notify(self.dialog.tag.id)));
+    }
+
+    /// Reports what has changed since the last NOTIFY, if anything has.
+    fn notify_changes(&mut self, state: State, context: &mut Context<'_>) {
+        let now = context.now;
+        // Without an address nothing can be sent, and the subscriber still lacks the full state. DNS has been asked.
+        let is_sendable = matches!(self.dialog.way, Way::Hop(_));
+        let Phase::Active(active) = &mut self.phase else { return };
+        active.is_waiting = !is_sendable;
+        let previous = active.reported.take();
+        let mut body = Vec::new();
+        let is_changed = state.write(previous.as_ref(), &self.resource, self.notifies, context.mac, &mut body);
+        if (previous.is_none() || is_changed) && is_sendable {
+            let left = active.expires_at.since(now.mono).as_millis().div_ceil(1000);
+            let mut subscription_state = b"active;expires=".to_vec();
+            write_decimal(&mut subscription_state, u64::try_from(left).unwrap_or(u64::MAX));
+            active.not_before = now.mono + self.dialog.package.times(context.settings).interval;
+            self.notify(&subscription_state, &body, context);
+        }
+        let Phase::Active(active) = &mut self.phase else { return };
+        if let Some(at) = state.changes_at() {
+            active.read_after(now.mono + Duration::from_millis(at.millis_since(now.wall)));
+        }
+        active.reported = Some(state).filter(|_| is_sendable);
+    }
+
+    /// Sends the last NOTIFY, which says why the subscription has ended (RFC 6665 4.2.2).
+    fn notify_last(&mut self, state: State, context: &mut Context<'_>) {
+        let Phase::Terminating(Terminating { reason, reported }) = &self.phase else { return };
+        if matches!(self.dialog.way, Way::Name(_)) {
             return;
         }
-        if self.phase == Phase::Active && self.ends_at() <= now {
-            self.leave(TIMEOUT, context);
-        } else if self.phase != Phase::Over && is_due(self.look_at, now) {
-            self.look(context);
-        }
-    }
-
-    /// Not before the last NOTIFY is so old that another one may follow.
-    fn ends_at(&self) -> Instant {
-        self.expires_at.max(self.not_before)
-    }
-
-    fn leave(&mut self, reason: &'static [u8], context: &mut Context<'_>) {
-        self.phase = Phase::Leaving(reason);
-        self.look(context);
-    }
-
-    fn look(&mut self, context: &mut Context<'_>) {
-        self.asking = true;
-        self.look_at = None;
-        context.outbox.ask(Question::Load(self.aor.clone()), Continuation(Resume::Notify(self.dialog.tag.id)));
-    }
-
-    fn notify(
-        &mut self,
-        happenings: &[(Contact<'_>, Happening)],
-        state: &'static str,
-        settings: &Settings,
-        context: &mut Context<'_>,
-    ) {
-        let Way::Hop(hop) = self.dialog.way else { return };
-        let (now, sequence) = (context.now.mono, self.sent.wrapping_add(1));
-        let (aor, version, full, at) = (&self.aor, self.sent, self.full, context.now.wall);
         let mut body = Vec::new();
-        Document { aor, version, full, state, happenings, at }.write(context.mac, &mut body);
+        state.write(reported.as_ref(), &self.resource, self.notifies, context.mac, &mut body);
+        let subscription_state = format!("terminated;reason={}", reason.as_str());
+        self.phase = Phase::Terminated;
+        self.notify(subscription_state.as_bytes(), &body, context);
+    }
+
+    /// Sends a NOTIFY. One that is still under way is superseded: the new one has all that the other had.
+    fn notify(&mut self, subscription_state: &[u8], body: &[u8], context: &mut Context<'_>) {
+        let Way::Hop(hop) = self.dialog.way else { return };
+        let (settings, sequence) = (context.settings, self.notifies.wrapping_add(1));
         let LocalTag { worker, id } = self.dialog.tag;
         let branch = ViaBranch::Notify { worker, id: NotifyId { subscription: id, sequence } };
-        let standing = self.standing(now);
-        let notice = Notice { hop: &hop, branch, sequence, state: &standing, body: &body };
+        let notice = Notice { hop: &hop, branch, sequence, subscription_state, body };
         let text = context.outbox.send(hop, true, |out| self.dialog.write(&notice, settings, out));
-        // One that is still under way is not waited for: this one says all that it did.
-        self.under_way = Some(Notify::sent(sequence, hop, text, &settings.timers, now));
-        self.sent = sequence;
-        self.full = false;
-        self.not_before = now + settings.watching.interval;
-        if let Phase::Leaving(_) = self.phase {
-            self.phase = Phase::Over;
-        }
+        self.under_way = Some(Notify::sent(sequence, hop, text, &settings.timers, context.now.mono));
+        self.notifies = sequence;
     }
 
-    /// The value of Subscription-State.
-    fn standing(&self, now: Instant) -> Vec<u8> {
-        let mut text = Vec::new();
-        if let Phase::Leaving(reason) = self.phase {
-            text.extend_from_slice(b"terminated;reason=");
-            text.extend_from_slice(reason);
-        } else {
-            let left = self.expires_at.since(now).as_millis().div_ceil(1000);
-            text.extend_from_slice(b"active;expires=");
-            write_decimal(&mut text, u64::try_from(left).unwrap_or(u64::MAX));
-        }
-        text
-    }
-
-    /// A binding that expires says nothing: the record is looked at then.
-    fn await_expiry(&mut self, context: &Context<'_>) {
-        let left = self.told.expires_at().map(|end| Duration::from_millis(end.millis_since(context.now.wall)));
-        let at = left.map(|left| self.not_before.max(context.now.mono + left));
-        self.look_at = sooner(self.look_at, at);
-    }
-
-    fn go_on(&mut self, outcome: Notification, context: &mut Context<'_>) {
+    /// A NOTIFY has its final response, and the subscription continues.
+    fn finish(&mut self, outcome: Notification, context: &mut Context<'_>) {
         context.outbox.emit(Event::Notified { outcome });
         self.under_way = None;
         self.proceed(context);
     }
 
+    /// A NOTIFY failed, and the subscription with it (RFC 6665 4.2.2).
     fn fail(&mut self, outcome: Notification, context: &mut Context<'_>) {
         context.outbox.emit(Event::Notified { outcome });
         self.under_way = None;
-        self.phase = Phase::Over;
+        self.phase = Phase::Terminated;
     }
 }

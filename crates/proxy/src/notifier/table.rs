@@ -1,4 +1,6 @@
-//! All subscriptions of one worker: by local tag for SUBSCRIBEs and responses, by user for changes, by time.
+//! All subscriptions of one worker: by local tag for SUBSCRIBEs and responses, by resource for changes, by time.
+//!
+//! Must not know the phases of a subscription.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,8 +20,8 @@ use crate::request::TransactionKey;
 use super::subscriber_index::{Bucket, SubscriberIndex};
 use super::subscription::Subscription;
 
-/// Our tag in the dialog of a subscription, which names it (RFC 3261 12): its worker, and a keyed hash of the SUBSCRIBE that
-/// began it. So a copy of that finds it, and nobody guesses it.
+/// Our tag in the dialog of a subscription (RFC 3261 12), which identifies it: its worker, and a keyed hash of the transaction
+/// of its first SUBSCRIBE. So a retransmission of that finds the subscription, and an attacker cannot guess the tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LocalTag {
     pub(crate) worker: u8,
@@ -29,10 +31,10 @@ pub(crate) struct LocalTag {
 /// The subscriptions of one worker.
 pub(crate) struct Subscriptions {
     by_id: HashMap<u64, Entry>,
-    /// Those that want to hear of this user.
-    by_aor: HashMap<Aor, SmallVec<[u64; 2]>>,
-    /// How many users stand at the places where we have a mark.
-    places: HashMap<Bucket, u32>,
+    /// Those that still report the state of a resource.
+    by_resource: HashMap<Aor, SmallVec<[u64; 2]>>,
+    /// For each bucket of the index the number of resources in `by_resource`.
+    buckets: HashMap<Bucket, u32>,
     subscriber_index: Arc<SubscriberIndex>,
     agenda: BTreeSet<(Instant, u64)>,
 }
@@ -41,20 +43,20 @@ struct Entry {
     subscription: Box<Subscription>,
     /// Its place in `agenda`.
     booked: Option<Instant>,
-    /// Whether it stands in `by_aor`.
+    /// Whether `by_resource` has it.
     listed: bool,
 }
 
 impl LocalTag {
-    /// Octets of a To tag.
+    /// The length of the tag in octets.
     pub(super) const LENGTH: usize = 18;
 
-    /// Of the subscription that a SUBSCRIBE begins here.
+    /// The tag of the subscription that this SUBSCRIBE begins.
     pub(crate) fn new(key: TransactionKey, worker: u8, mac: &Mac) -> Self {
         Self { worker, id: mac.sign(Purpose::Notifier, &[b"subscription", &key.0.to_be_bytes()]) }
     }
 
-    /// That stands in the To of a request.
+    /// The tag in the To of a request; `None` if it is not of this form.
     pub(super) fn in_to(request: &Message) -> Option<Self> {
         let to = request.header::<To<'_>>().ok()??;
         let (worker, id) = to.tag().filter(|tag| tag.len() == Self::LENGTH)?.split_at_checked(2)?;
@@ -69,34 +71,34 @@ impl LocalTag {
 
 impl Subscriptions {
     pub(crate) fn new(subscriber_index: Arc<SubscriberIndex>) -> Self {
-        let (by_id, by_aor, places) = (HashMap::new(), HashMap::new(), HashMap::new());
-        Self { by_id, by_aor, places, subscriber_index, agenda: BTreeSet::new() }
+        let (by_id, by_resource, buckets) = (HashMap::new(), HashMap::new(), HashMap::new());
+        Self { by_id, by_resource, buckets, subscriber_index, agenda: BTreeSet::new() }
     }
 
     pub(crate) fn len(&self) -> usize {
         self.by_id.len()
     }
 
-    /// Whether there is a worker of that number.
+    /// Whether there is a worker with this number.
     pub(crate) fn has_worker(&self, worker: u8) -> bool {
         self.subscriber_index.has(worker)
     }
 
-    /// The workers that have a subscriber to this user.
+    /// The workers that may have a subscription to this resource.
     pub(crate) fn workers_for(&self, aor: &Aor, mac: &Mac) -> impl Iterator<Item = u8> + use<> {
-        self.subscriber_index.by(aor, mac)
+        self.subscriber_index.workers_for(aor, mac)
     }
 
-    /// The subscriptions to this user.
+    /// The subscriptions to this resource that are not terminated.
     pub(crate) fn to(&self, aor: &Aor) -> impl Iterator<Item = u64> {
-        self.by_aor.get(aor).into_iter().flatten().copied()
+        self.by_resource.get(aor).into_iter().flatten().copied()
     }
 
     pub(crate) fn find(&self, id: u64) -> Option<&Subscription> {
         self.by_id.get(&id).map(|entry| &*entry.subscription)
     }
 
-    /// Keeps what `begin` begins. It stands on the subscriber_index before it asks for its record, so that it misses no change.
+    /// Adds the subscription that `begin` returns. The index has it before it reads the state, so that it misses no change.
     pub(crate) fn insert(
         &mut self,
         LocalTag { worker, id }: LocalTag,
@@ -110,7 +112,8 @@ impl Subscriptions {
         self.settle(id, context);
     }
 
-    /// Lets `act` work on a subscription, then books its next deadline or drops it. None if there is no such one.
+    /// Calls `act` with a subscription, then sets its next deadline or removes it. `None` if there is no subscription with this
+    /// id.
     pub(crate) fn with<R>(
         &mut self,
         id: u64,
@@ -123,10 +126,10 @@ impl Subscriptions {
         Some(done)
     }
 
-    /// The settings are others.
-    pub(crate) fn reconfigured(&mut self) {
+    /// The settings have changed.
+    pub(crate) fn on_new_settings(&mut self) {
         for (id, entry) in &mut self.by_id {
-            entry.subscription.reconfigured();
+            entry.subscription.on_new_settings();
             entry.book(*id, entry.subscription.deadline(), &mut self.agenda);
         }
     }
@@ -137,7 +140,7 @@ impl Subscriptions {
 
     pub(crate) fn timeout(&mut self, context: &mut Context<'_>) {
         let now = context.now.mono;
-        // What comes due by what is done here waits for the next call.
+        // A timer that becomes due only by this loop is left to the next call.
         for _ in 0..self.agenda.len() {
             let Some(&(_, id)) = self.agenda.first().filter(|(at, _)| *at <= now) else { return };
             self.with(id, context, Subscription::timeout);
@@ -147,11 +150,11 @@ impl Subscriptions {
     fn settle(&mut self, id: u64, context: &Context<'_>) {
         let Some(entry) = self.by_id.get_mut(&id) else { return };
         let subscription = &entry.subscription;
-        let unlisted = entry.listed && subscription.is_over();
+        let unlisted = entry.listed && subscription.is_terminated();
         entry.listed &= !unlisted;
-        let ended = subscription.is_terminated(context.now.mono);
+        let ended = subscription.is_removable(context.now.mono);
         let deadline = subscription.deadline().filter(|_| !ended);
-        let aor = unlisted.then(|| subscription.aor().clone());
+        let aor = unlisted.then(|| subscription.parties().0.clone());
         entry.book(id, deadline, &mut self.agenda);
         if let Some(aor) = aor {
             self.unlist(id, context.worker, &aor, context.mac);
@@ -162,32 +165,32 @@ impl Subscriptions {
     }
 
     fn list(&mut self, id: u64, worker: u8, aor: &Aor, mac: &Mac) {
-        let own = self.by_aor.entry_ref(aor).or_default();
+        let own = self.by_resource.entry_ref(aor).or_default();
         own.push(id);
         if own.len() > 1 {
             return;
         }
-        let place = Bucket::of(aor, mac);
-        let users = self.places.entry(place).or_default();
-        *users += 1;
-        if *users == 1 {
-            self.subscriber_index.mark(place, worker);
+        let bucket = Bucket::of(aor, mac);
+        let resources = self.buckets.entry(bucket).or_default();
+        *resources += 1;
+        if *resources == 1 {
+            self.subscriber_index.add(bucket, worker);
         }
     }
 
     fn unlist(&mut self, id: u64, worker: u8, aor: &Aor, mac: &Mac) {
-        let EntryRef::Occupied(mut own) = self.by_aor.entry_ref(aor) else { return };
+        let EntryRef::Occupied(mut own) = self.by_resource.entry_ref(aor) else { return };
         own.get_mut().retain(|other| *other != id);
         if !own.get().is_empty() {
             return;
         }
         own.remove();
-        let place = Bucket::of(aor, mac);
-        let Some(users) = self.places.get_mut(&place) else { return };
-        *users -= 1;
-        if *users == 0 {
-            self.places.remove(&place);
-            self.subscriber_index.clear(place, worker);
+        let bucket = Bucket::of(aor, mac);
+        let Some(resources) = self.buckets.get_mut(&bucket) else { return };
+        *resources -= 1;
+        if *resources == 0 {
+            self.buckets.remove(&bucket);
+            self.subscriber_index.remove(bucket, worker);
         }
     }
 }

@@ -7,7 +7,7 @@ mod callers;
 mod digest;
 mod fixed;
 mod registrar;
-mod watching;
+mod subscriptions;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -24,8 +24,7 @@ pub use digest::{Algorithm, Digest};
 pub use fixed::fixed_bindings;
 pub(crate) use fixed::unregistered_fixed_bindings;
 pub use registrar::{Registrar, UnannouncedPath};
-pub(crate) use watching::REG_PACKAGE;
-pub use watching::Watching;
+pub use subscriptions::SubscriptionTimes;
 
 /// Settings of one core; shared by all workers.
 #[derive(Clone, Debug)]
@@ -54,8 +53,8 @@ pub struct Settings {
     pub foreign: Foreign,
     /// What a REGISTER may ask for, and what its 200 says.
     pub registrar: Registrar,
-    /// What who watches registrations may ask for.
-    pub watching: Watching,
+    /// How long subscriptions to registrations last and how often they notify.
+    pub subscriptions: SubscriptionTimes,
     /// How several contacts are tried.
     pub forking: Forking,
     /// RFC 3261 17 timers.

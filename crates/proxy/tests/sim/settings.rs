@@ -6,7 +6,7 @@ use std::time::Duration;
 use parser::Transport;
 use proxy::{
     Accounts, Authentication, Digest, Foreign, Forking, Interfaces, Keys, Limits, Listener, Registrar, Settings,
-    SingleTarget, Strangers, Strategy, Timers, Watching,
+    SingleTarget, Strangers, Strategy, SubscriptionTimes, Timers,
 };
 
 /// The office's domain.
@@ -51,7 +51,7 @@ pub(crate) fn office() -> Settings {
         strangers: Strangers::Refuse,
         foreign: Foreign::Refuse,
         registrar: Registrar::default(),
-        watching: Watching::default(),
+        subscriptions: SubscriptionTimes::default(),
         forking: FORKING,
         timers: Timers {
             t1: Duration::from_millis(500),
