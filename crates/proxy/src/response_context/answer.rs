@@ -13,13 +13,14 @@ use crate::request::tag_of;
 
 use super::ResponseContext;
 use super::best;
+use super::branch::ClientBranch;
 use super::outcome::Outcome;
 use super::upstream::Upstream;
 
 impl ResponseContext {
     /// RFC 3261 16.7 steps 6 to 9.
     pub(super) fn answer_with_best(&mut self, context: &mut Context<'_>) {
-        let finals = self.branches.iter().filter_map(|branch| branch.outcome.as_ref());
+        let finals = self.branches.iter().filter_map(ClientBranch::outcome);
         let ranked = finals.filter_map(|outcome| Some((best::rank(outcome.status()?, self.caller_hung_up), outcome)));
         let best = ranked.max_by_key(|(rank, _)| *rank).map(|(_, outcome)| outcome.clone());
         // RFC 3261 16.7 step 6: 408 if there is nothing to choose from.
@@ -53,7 +54,7 @@ impl ResponseContext {
             return;
         }
         let challenges = matches!(status, 401 | 407);
-        let others = self.branches.iter().filter_map(|branch| match &branch.outcome {
+        let others = self.branches.iter().filter_map(|branch| match branch.outcome() {
             Some(Outcome::Final(other)) if other.bytes() != response.bytes() => Some(&**other),
             _ => None,
         });

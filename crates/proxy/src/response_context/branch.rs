@@ -1,12 +1,13 @@
-//! One branch of a response context: a target, its client transaction, its CANCEL (RFC 3261 16.6 to 16.10, 9.1).
+//! One branch of a response context: a target, the transaction of its request and its CANCEL (RFC 3261 16.6 to 16.10, 9.1).
 //!
-//! Knows its own phone only; what other branches did and what the caller gets is decided by the response context.
+//! Knows its own target only. The response context decides what other branches do and which response the caller gets.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use parser::{HeaderName, Message, Method, write_ack, write_cancel};
 
+use super::client::{Cancel, Client, Invite, SentCancel};
 use super::early::EarlyDialogs;
 use super::has_upstream_via;
 use super::outcome::{CancelCause, Outcome};
@@ -17,59 +18,37 @@ use crate::hop::Hop;
 use crate::pin::tag_checksum;
 use crate::request::tag_of;
 use crate::target::Target;
-use crate::transaction::{ClientEvent, ClientInvite, ClientOther, TimerAction, is_due, sooner};
+use crate::transaction::{ClientEvent, ClientOther, TimerAction, is_due, sooner};
 
-/// A client transaction and what belongs to it.
+/// A client transaction and its target.
 #[derive(Debug)]
 pub(super) struct ClientBranch {
     number: u8,
     target: Target,
     hop: Hop,
     client: Client,
-    /// The ACK of its failure, for copies of that.
-    ack: Bytes,
-    /// RFC 3261 16.6 step 11: how long an INVITE may go without news.
-    timer_c: Option<Instant>,
-    /// How long it may say nothing at all, where there is another place to try.
-    patience: Option<Instant>,
-    cancel: Cancel,
+    progress: Progress,
     /// Its share of Max-Breadth (RFC 5393 5.3.3).
     breadth: u32,
-    /// Its early dialogs, where the caller is told when they end.
+    /// Its early dialogs, if the caller is told of their end.
     pub(super) early: EarlyDialogs,
-    /// Its final, once there is one.
-    pub(super) outcome: Option<Outcome>,
-    /// The [`tag_checksum`] of its last 2xx to an INVITE.
-    pub(super) accepted: Option<u64>,
+}
+
+/// What the branch contributes to the response of the context.
+#[derive(Debug)]
+enum Progress {
+    /// Nothing yet.
+    Pending(Pending),
+    /// Its outcome. Its transactions may continue, to absorb retransmissions.
+    Ended(Outcome),
 }
 
 #[derive(Debug)]
-enum Client {
-    Invite(ClientInvite),
-    Other(ClientOther),
-}
-
-/// RFC 3261 9.1: a CANCEL waits for a provisional, and is a transaction of its own.
-#[derive(Debug)]
-enum Cancel {
-    Unwanted,
-    /// With this Reason, as soon as a provisional response has come.
-    Wanted {
-        reason: Option<Bytes>,
-        why: CancelCause,
-    },
-    Sent(Box<Cancelling>),
-}
-
-/// A CANCEL that was sent.
-#[derive(Debug)]
-struct Cancelling {
-    text: Bytes,
-    client: ClientOther,
-    /// When to stop waiting for the 487 (RFC 3261 9.1: 64·T1).
-    until: Instant,
-    /// What the end of the branch counts as, whether its 487 comes or not.
-    why: CancelCause,
+struct Pending {
+    /// Timer C of an INVITE (RFC 3261 16.6 step 11), until it fires.
+    timer_c: Option<Instant>,
+    /// Without any response until this moment the next contact of the phone is tried, if it has one.
+    patience: Option<Instant>,
 }
 
 impl ClientBranch {
@@ -83,33 +62,16 @@ impl ClientBranch {
         context: &mut Context<'_>,
     ) -> Self {
         let (timers, now) = (template.timers(), context.now.mono);
-        let reliable = hop.transport.is_reliable();
         let is_invite = template.request.as_ref().is_some_and(|request| request.method() == Method::Invite);
-        let (client, timer_c) = match is_invite {
-            true => (Client::Invite(ClientInvite::new(reliable, timers, now)), Some(now + timers.c)),
-            false => (Client::Other(ClientOther::new(reliable, timers, now)), None),
-        };
-        let (ack, cancel, early) = (Bytes::new(), Cancel::Unwanted, EarlyDialogs::new());
-        let patience = patience.map(|time| now + time);
-        let branch = Self {
-            number,
-            target,
-            hop,
-            client,
-            ack,
-            timer_c,
-            patience,
-            cancel,
-            breadth,
-            early,
-            outcome: None,
-            accepted: None,
-        };
+        let client = Client::new(is_invite, hop.transport.is_reliable(), timers, now);
+        let (timer_c, patience) = (is_invite.then(|| now + timers.c), patience.map(|time| now + time));
+        let progress = Progress::Pending(Pending { timer_c, patience });
+        let branch = Self { number, target, hop, client, progress, breadth, early: EarlyDialogs::new() };
         template.send(&branch, context);
         branch
     }
 
-    /// A response to the request of this branch came; `method` is the one that its CSeq names.
+    /// Processes a response. `method`: the method in its CSeq.
     pub(super) fn receive(
         &mut self,
         response: &Message,
@@ -121,88 +83,82 @@ impl ClientBranch {
         let reliable = self.hop.transport.is_reliable();
         let status = response.status().unwrap_or(500);
         let now = context.now.mono;
-        // RFC 3261 17.1.3: the branch and the method of the CSeq tell which transaction is meant.
-        if let (Method::Cancel, Cancel::Sent(cancel)) = (method, &mut self.cancel) {
-            cancel.client.receive(status, reliable, timers, now);
+        // RFC 3261 17.1.3: the branch and the method of the CSeq identify the transaction.
+        if method == Method::Cancel
+            && let Some(cancel) = self.client.sent_cancel()
+        {
+            cancel.transaction.receive(status, reliable, timers, now);
             return ClientEvent::Nothing;
         }
         if !self.is_of(method, template) {
             return ClientEvent::Stray;
         }
-        self.patience = None;
-        let heard = match &mut self.client {
-            Client::Invite(client) => client.receive(status, reliable, timers, now),
-            Client::Other(client) => client.receive(status, reliable, timers, now),
-        };
-        match heard {
-            ClientEvent::Provisional => {
-                // RFC 3261 16.7 step 2: a 100 says nothing of the phone.
-                if status > 100 && self.timer_c.is_some() {
-                    self.timer_c = Some(now + timers.c);
+        if let Progress::Pending(pending) = &mut self.progress {
+            pending.patience = None;
+        }
+        let event = self.client.receive(status, reliable, timers, now);
+        match (event, &mut self.client) {
+            (ClientEvent::Provisional, _) => {
+                // RFC 3261 16.7 step 2: a 100 does not say that the phone rings.
+                if status > 100
+                    && let Progress::Pending(Pending { timer_c: Some(timer_c), .. }) = &mut self.progress
+                {
+                    *timer_c = now + timers.c;
                 }
-                if let Cancel::Wanted { reason, why } = &self.cancel {
-                    let (reason, why) = (reason.clone(), *why);
-                    self.send_cancel(reason.as_deref(), why, template, context);
+                if let Some((cause, reason)) = self.client.wanted_cancel() {
+                    self.send_cancel(reason.as_deref(), cause, template, context);
                 }
             }
-            ClientEvent::Success => {
-                let to_tag = tag_of(response, HeaderName::To).unwrap_or_default();
-                self.accepted = (method == Method::Invite).then(|| tag_checksum(to_tag));
+            (ClientEvent::Success, client) => {
+                if let Client::Invite(invite) = client {
+                    invite.accepted = Some(tag_checksum(tag_of(response, HeaderName::To).unwrap_or_default()));
+                }
                 self.end(Outcome::Success);
             }
-            ClientEvent::Failure => {
+            (ClientEvent::Failure, _) => {
                 self.acknowledge(response, template, context);
-                let outcome = self.counted(response);
+                let outcome = self.outcome_of(response);
                 self.end(outcome);
             }
-            ClientEvent::FailureAgain if !self.ack.is_empty() => context.outbox.resend(self.hop, false, &self.ack),
-            ClientEvent::FailureAgain | ClientEvent::Nothing | ClientEvent::Stray => {}
+            (ClientEvent::FailureAgain, Client::Invite(invite)) if !invite.ack.is_empty() => {
+                context.outbox.resend(self.hop, false, &invite.ack);
+            }
+            (ClientEvent::FailureAgain | ClientEvent::Nothing | ClientEvent::Stray, _) => {}
         }
-        heard
+        event
     }
 
-    /// Stops the phone ringing, now or when it gives its first sign (RFC 3261 16.10, 9.1). `why` tells what the
-    /// end of the branch counts as if no other final comes first.
+    /// Cancels a pending INVITE, now or when its first provisional response comes (RFC 3261 16.10, 9.1). `cause` decides
+    /// the outcome of the branch if no other final response comes first.
     pub(super) fn cancel(
         &mut self,
         reason: Option<&[u8]>,
-        why: CancelCause,
+        cause: CancelCause,
         template: &Template,
         context: &mut Context<'_>,
     ) {
-        if self.outcome.is_some() {
+        // RFC 3261 9.1: only an INVITE can be cancelled.
+        let (Client::Invite(invite), Progress::Pending(_)) = (&mut self.client, &self.progress) else { return };
+        // If the caller has cancelled since the first cause, it waits for the 487.
+        if invite.cancel.add_cause(cause) {
             return;
         }
-        let under_way = match &mut self.cancel {
-            Cancel::Unwanted => None,
-            Cancel::Wanted { why, .. } => Some(why),
-            Cancel::Sent(cancel) => Some(&mut cancel.why),
-        };
-        if let Some(before) = under_way {
-            // If the caller hung up since, it waits for the 487.
-            *before = why.max(*before);
-            return;
+        if invite.transaction.is_proceeding() {
+            return self.send_cancel(reason, cause, template, context);
         }
-        match &self.client {
-            Client::Invite(client) if client.is_proceeding() => self.send_cancel(reason, why, template, context),
-            Client::Invite(_) => {
-                self.cancel = Cancel::Wanted { reason: reason.map(Bytes::copy_from_slice), why };
-                // A phone that gave no sign of life while it should have rung is not waited for any longer. Of one
-                // that the caller gave up, a 2xx may be on its way.
-                if why == CancelCause::TimedOut {
-                    self.end(Outcome::NoResponse(408));
-                }
-            }
-            // RFC 3261 9.1: there is nothing to cancel but an INVITE.
-            Client::Other(_) => {}
+        invite.cancel = Cancel::Wanted(cause, reason.map(Bytes::copy_from_slice));
+        // A phone that has not responded within its ring time is not waited for. After a CANCEL of the caller a 2xx of
+        // the phone may be under way.
+        if cause == CancelCause::TimedOut {
+            self.end(Outcome::NoResponse(408));
         }
     }
 
-    /// Nothing is expected of it any more; if it wakes up, it is told to stop.
+    /// Stops waiting for this branch. If the phone responds later, its INVITE is cancelled.
     pub(super) fn give_up(&mut self) {
-        if self.outcome.is_none() {
-            if matches!((&self.client, &self.cancel), (Client::Invite(_), Cancel::Unwanted)) {
-                self.cancel = Cancel::Wanted { reason: None, why: CancelCause::TimedOut };
+        if self.is_pending() {
+            if let Client::Invite(Invite { cancel: cancel @ Cancel::NotWanted, .. }) = &mut self.client {
+                *cancel = Cancel::Wanted(CancelCause::TimedOut, None);
             }
             self.end(Outcome::FailedOver);
         }
@@ -210,109 +166,119 @@ impl ClientBranch {
 
     /// The request could not be sent.
     pub(super) fn undelivered(&mut self) {
-        if self.outcome.is_none() {
-            self.abandon();
+        if self.is_pending() {
+            self.client.abandon();
             self.end(Outcome::NoResponse(self.hop.failure()));
         }
     }
 
-    /// What is due. True if the branch has ended by it.
+    /// Fires the timers that are due. Returns whether the branch has ended by that.
     pub(super) fn timeout(&mut self, template: &Template, context: &mut Context<'_>) -> bool {
         let now = context.now.mono;
-        let had_ended = self.outcome.is_some();
-        let due = match &mut self.client {
-            Client::Invite(client) => client.timeout(now),
-            Client::Other(client) => client.timeout(now),
-        };
-        match due {
+        let was_pending = self.is_pending();
+        match self.client.timeout(now) {
             TimerAction::Resend => template.send(self, context),
-            TimerAction::TimedOut => self.end(Outcome::NoResponse(self.silence())),
+            TimerAction::TimedOut => {
+                let status = self.client.cancel_cause().map_or(408, CancelCause::status);
+                self.end(Outcome::NoResponse(status));
+            }
             TimerAction::Nothing => {}
         }
-        if let Cancel::Sent(cancel) = &mut self.cancel {
-            if cancel.client.timeout(now) == TimerAction::Resend {
+        if let Client::Invite(Invite { transaction, cancel: Cancel::Sent(cancel), .. }) = &mut self.client {
+            if cancel.transaction.timeout(now) == TimerAction::Resend {
                 context.outbox.resend(self.hop, false, &cancel.text);
             }
-            if cancel.until <= now && matches!(&self.client, Client::Invite(invite) if invite.is_proceeding()) {
-                let status = cancel.why.status();
-                self.abandon();
+            if cancel.until <= now && transaction.is_proceeding() {
+                let status = cancel.cause.status();
+                transaction.abandon();
                 self.end(Outcome::NoResponse(status));
             }
         }
-        if is_due(self.patience, now) {
-            self.patience = None;
-            self.give_up();
+        if let Progress::Pending(pending) = &mut self.progress {
+            if is_due(pending.patience, now) {
+                self.give_up();
+            } else if is_due(pending.timer_c, now) {
+                // RFC 3261 16.8
+                pending.timer_c = None;
+                self.cancel(None, CancelCause::TimedOut, template, context);
+            }
         }
-        // RFC 3261 16.8
-        if is_due(self.timer_c, now) {
-            self.timer_c = None;
-            self.cancel(None, CancelCause::TimedOut, template, context);
-        }
-        !had_ended && self.outcome.is_some()
+        was_pending && !self.is_pending()
     }
 
-    /// Its final will not be passed on any more: the code is all that is left of it.
+    /// Frees the response and the CANCEL that are not needed any more: the caller has its final response.
     pub(super) fn forget(&mut self) {
-        if let Some(Outcome::Final(message)) = &self.outcome {
-            self.outcome = Some(Outcome::NoResponse(message.status().unwrap_or(500)));
+        if let Progress::Ended(outcome @ Outcome::Final(_)) = &mut self.progress {
+            *outcome = Outcome::NoResponse(outcome.status().unwrap_or(500));
         }
-        if let Cancel::Sent(cancel) = &mut self.cancel
-            && !cancel.client.is_pending()
+        if let Some(cancel) = self.client.sent_cancel()
+            && !cancel.transaction.is_pending()
         {
             cancel.text = Bytes::new();
         }
     }
 
-    pub(super) const fn is_pending(&self) -> bool {
-        self.outcome.is_none()
+    /// The outcome, once the branch has ended.
+    pub(super) const fn outcome(&self) -> Option<&Outcome> {
+        match &self.progress {
+            Progress::Pending(_) => None,
+            Progress::Ended(outcome) => Some(outcome),
+        }
     }
 
-    /// Whether it ended because its flow did: its phone may be tried another way (RFC 5626 7, RFC 5627 6.1). Not if the
-    /// phone has answered, or was told to stop.
+    /// Replaces the outcome: its redirection is followed, or led nowhere.
+    pub(super) fn set_outcome(&mut self, outcome: Outcome) {
+        self.progress = Progress::Ended(outcome);
+    }
+
+    pub(super) const fn is_pending(&self) -> bool {
+        matches!(self.progress, Progress::Pending(_))
+    }
+
+    /// Whether the branch ended because its flow failed: the phone may be tried at another contact (RFC 5626 7, RFC 5627
+    /// 6.1). Not if the phone has responded, or the INVITE was cancelled.
     pub(super) fn is_lost(&self) -> bool {
-        let lost = match &self.outcome {
+        let lost = match self.outcome() {
             Some(Outcome::FailedOver) => return true,
             Some(Outcome::NoResponse(status)) => matches!(status, 408 | 430 | 503),
             Some(Outcome::Final(message)) => matches!(message.status(), Some(408 | 430)),
             _ => false,
         };
-        lost && matches!(self.cancel, Cancel::Unwanted)
+        lost && self.client.cancel_cause().is_none()
     }
 
-    /// Whether the element at its address wants to be left alone (RFC 3263 4.3): another address may do.
+    /// Whether the element at its address refuses all requests: another address may accept them (RFC 3263 4.3).
     pub(super) fn is_unavailable(&self) -> bool {
-        let refused = matches!(&self.outcome, Some(Outcome::Final(message)) if message.status() == Some(503));
-        refused && matches!(self.cancel, Cancel::Unwanted)
+        let refused = matches!(self.outcome(), Some(Outcome::Final(message)) if message.status() == Some(503));
+        refused && self.client.cancel_cause().is_none()
     }
 
-    /// Whether no response came on it yet.
+    /// Whether no response to its INVITE has come.
     pub(super) const fn is_silent(&self) -> bool {
-        self.is_pending() && matches!(&self.client, Client::Invite(client) if !client.is_proceeding())
+        self.is_pending() && self.client.is_calling()
+    }
+
+    /// Whether its last 2xx to an INVITE had a To tag with this [`tag_checksum`].
+    pub(super) fn has_accepted(&self, to_tag: u64) -> bool {
+        matches!(&self.client, Client::Invite(invite) if invite.accepted == Some(to_tag))
     }
 
     pub(super) const fn hop(&self) -> &Hop {
         &self.hop
     }
 
-    /// Bytes that it holds beside its own.
+    /// The octets that it holds on the heap.
     pub(super) fn held(&self) -> usize {
-        let refusal = match &self.outcome {
+        let refusal = match self.outcome() {
             Some(Outcome::Final(message)) => size_of::<Message>() + message.bytes().len(),
             _ => 0,
         };
-        let cancel = match &self.cancel {
-            Cancel::Sent(cancel) => size_of::<Cancelling>() + cancel.text.len(),
-            _ => 0,
-        };
-        refusal + cancel + self.ack.len()
+        refusal + self.client.held()
     }
 
     /// Whether its request may have to be written again.
     pub(super) const fn needs_request(&self) -> bool {
-        match &self.client {
-            Client::Invite(client) => client.is_pending(),
-            Client::Other(client) => client.is_pending(),
-        }
+        self.client.is_pending()
     }
 
     pub(super) const fn number(&self) -> u8 {
@@ -328,43 +294,37 @@ impl ClientBranch {
         self.breadth
     }
 
-    /// The share of Max-Breadth that it holds: until its final comes (RFC 5393 5.3.3.1).
+    /// The share of Max-Breadth that it holds: until its final response comes (RFC 5393 5.3.3.1).
     pub(super) const fn breadth(&self) -> u32 {
         if self.is_pending() { self.breadth } else { 0 }
     }
 
     pub(super) const fn is_terminated(&self) -> bool {
-        let cancelling = match &self.cancel {
-            Cancel::Sent(cancel) => !cancel.client.is_terminated(),
-            _ => false,
-        };
-        let transaction = match &self.client {
-            Client::Invite(client) => client.is_terminated(),
-            Client::Other(client) => client.is_terminated(),
-        };
-        transaction && !cancelling
+        self.client.is_terminated()
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let client = match &self.client {
-            Client::Invite(client) => client.deadline(),
-            Client::Other(client) => client.deadline(),
+        let own = match &self.progress {
+            Progress::Pending(pending) => sooner(pending.timer_c, pending.patience),
+            Progress::Ended(_) => None,
         };
-        let cancel = match &self.cancel {
-            Cancel::Sent(cancel) => {
-                let waits = matches!(&self.client, Client::Invite(invite) if invite.is_proceeding());
-                sooner(cancel.client.deadline(), waits.then_some(cancel.until))
-            }
-            _ => None,
-        };
-        sooner(sooner(client, cancel), sooner(self.timer_c, self.patience))
+        sooner(self.client.deadline(), own)
     }
 
-    fn send_cancel(&mut self, reason: Option<&[u8]>, why: CancelCause, template: &Template, context: &mut Context<'_>) {
+    fn send_cancel(
+        &mut self,
+        reason: Option<&[u8]>,
+        cause: CancelCause,
+        template: &Template,
+        context: &mut Context<'_>,
+    ) {
         let text = template.follow_up(self, context, |sent, out| write_cancel(sent, reason, out));
         let (timers, now) = (template.timers(), context.now.mono);
-        let client = ClientOther::new(self.hop.transport.is_reliable(), timers, now);
-        self.cancel = Cancel::Sent(Box::new(Cancelling { text, client, until: now + timers.give_up(), why }));
+        let transaction = ClientOther::new(self.hop.transport.is_reliable(), timers, now);
+        if let Client::Invite(invite) = &mut self.client {
+            let cancel = SentCancel { cause, text, transaction, until: now + timers.give_up() };
+            invite.cancel = Cancel::Sent(Box::new(cancel));
+        }
     }
 
     /// RFC 3261 17.1.1.3: only the failure of an INVITE is acknowledged.
@@ -373,26 +333,32 @@ impl ClientBranch {
             return;
         }
         let text = template.follow_up(self, context, |sent, out| write_ack(sent, response, out));
-        if !self.hop.transport.is_reliable() {
-            self.ack = text;
+        if let Client::Invite(invite) = &mut self.client
+            && !self.hop.transport.is_reliable()
+        {
+            invite.ack = text;
         }
     }
 
     fn is_of(&self, method: Method<'_>, template: &Template) -> bool {
         match (&self.client, &template.request) {
             (Client::Invite(_), _) => method == Method::Invite,
-            (Client::Other(_), Some(request)) => method == request.method(),
-            // A copy of its final.
-            (Client::Other(_), None) => true,
+            (Client::NonInvite(_), Some(request)) => method == request.method(),
+            // The request is freed only after the final response: this is a retransmission of it.
+            (Client::NonInvite(_), None) => true,
         }
     }
 
-    /// A 487 that a timer of this server caused counts as no response: the caller did not cancel. A final that cannot be passed on
-    /// counts by its code.
-    fn counted(&self, response: &Message) -> Outcome {
-        match (&self.cancel, response.status()) {
-            (Cancel::Sent(cancel), Some(487)) if cancel.why == CancelCause::TimedOut => Outcome::NoResponse(408),
-            (_, Some(status)) if !has_upstream_via(response) => Outcome::NoResponse(status),
+    /// The outcome by a final response. A 487 that a timer of this server caused counts as no response, because the caller has
+    /// not cancelled. A response that cannot be forwarded counts by its status.
+    fn outcome_of(&self, response: &Message) -> Outcome {
+        let is_cancelled_by_timer = matches!(
+            &self.client,
+            Client::Invite(Invite { cancel: Cancel::Sent(cancel), .. }) if cancel.cause == CancelCause::TimedOut
+        );
+        match response.status() {
+            Some(487) if is_cancelled_by_timer => Outcome::NoResponse(408),
+            Some(status) if !has_upstream_via(response) => Outcome::NoResponse(status),
             _ => {
                 let mut kept = Box::new(response.clone());
                 kept.detach();
@@ -401,27 +367,10 @@ impl ClientBranch {
         }
     }
 
-    fn silence(&self) -> u16 {
-        match &self.cancel {
-            Cancel::Unwanted => 408,
-            Cancel::Wanted { why, .. } => why.status(),
-            Cancel::Sent(cancel) => cancel.why.status(),
-        }
-    }
-
     fn end(&mut self, outcome: Outcome) {
-        self.timer_c = None;
-        self.patience = None;
-        // What it says after all counts more than its silence.
-        if matches!(self.outcome, None | Some(Outcome::FailedOver)) {
-            self.outcome = Some(outcome);
-        }
-    }
-
-    fn abandon(&mut self) {
-        match &mut self.client {
-            Client::Invite(client) => client.abandon(),
-            Client::Other(client) => client.abandon(),
+        // A late response counts more than its absence.
+        if matches!(self.progress, Progress::Pending(_) | Progress::Ended(Outcome::FailedOver)) {
+            self.progress = Progress::Ended(outcome);
         }
     }
 }

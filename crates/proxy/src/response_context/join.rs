@@ -36,7 +36,7 @@ impl ResponseContext {
         if !self.has_room(contacts.len(), context) {
             return None;
         }
-        self.branches.get_mut(usize::from(id.index))?.outcome = Some(Outcome::Followed);
+        self.branches.get_mut(usize::from(id.index))?.set_outcome(Outcome::Followed);
         self.following += 1;
         // A caller that wants only one phone to ring may be redirected all the same, to one after another.
         let plan = Plan { disposition: Disposition { fork: true, ..self.disposition }, ..Plan::default() };
@@ -56,7 +56,7 @@ impl ResponseContext {
         if plan.groups.is_empty()
             && let Some(branch) = self.branches.get_mut(usize::from(id.index))
         {
-            branch.outcome = Some(Outcome::NoResponse(480));
+            branch.set_outcome(Outcome::NoResponse(480));
         }
         if self.is_open() {
             self.has_ring_time = true;

@@ -7,6 +7,7 @@
 mod answer;
 mod best;
 mod branch;
+mod client;
 mod early;
 mod groups;
 mod join;
@@ -143,7 +144,7 @@ impl ResponseContext {
     /// An ACK came, with a To tag of this [`tag_checksum`](crate::pin::tag_checksum). That of a refusal ends here; that of a 2xx
     /// is passed on (RFC 6026 7.1).
     pub(crate) fn acknowledged(&mut self, to_tag: u64, context: &Context<'_>) -> Final {
-        let answered_by = self.branches.iter().find(|branch| branch.accepted == Some(to_tag));
+        let answered_by = self.branches.iter().find(|branch| branch.has_accepted(to_tag));
         // A phone may have been picked up after the caller was refused (RFC 3261 16.7 step 5).
         if answered_by.is_some() || self.upstream.is_accepted() {
             return Final::Success(answered_by.map(|branch| *branch.hop()));
