@@ -138,10 +138,12 @@ impl Core {
         let id = self.response_contexts.next_id(&self.mac);
         let key = request.key;
         let settings = Arc::clone(&self.settings);
-        let joinable = settings.forking.late_registration && is_new_call(&request) && plan.disposition.fork;
-        plan.aor.take_if(|_| !joinable);
+        let is_joinable = settings.forking.late_registration && is_new_call(&request) && plan.disposition.fork;
+        let callee = plan.aor.take().filter(|_| is_joinable);
         let (response_contexts, mut context) = self.split(now, outbox);
-        response_contexts.insert(id, key, ResponseContext::start(id, request, plan, mark, settings, &mut context));
+        let is_joinable = callee.is_some();
+        let started = ResponseContext::start(id, request, plan, is_joinable, mark, settings, &mut context);
+        response_contexts.insert(id, key, callee, started);
     }
 
     fn may_fork(&mut self, request: &Request, mark: u64, outbox: &mut Outbox) -> Result<(), Reject> {

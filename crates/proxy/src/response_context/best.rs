@@ -1,30 +1,30 @@
-//! Which final response the caller gets when nobody answered: RFC 3261 16.7 step 6, as people expect it.
+//! The order of final responses: the caller gets the best one if there is no 2xx (RFC 3261 16.7 step 6).
 //!
-//! | place | responses | why there |
+//! | place | responses | reason |
 //! |---|---|---|
-//! | 1 | 6xx | it speaks for the user, not for one phone (16.7 step 6: MUST) |
-//! | 2 | 487 after the caller hung up | the caller waits for it |
-//! | 3 | 401, 407 | the caller can repair it, and then reach every phone |
-//! | 4 | 415, 420, 484 | the same, with another body, without an extension, with more digits |
-//! | 5 | 3xx | another way to try |
-//! | 6 | 486 | a person was there: more to say than a phone that is off |
-//! | 7 | 480 | the user is known, later is better |
-//! | 8 | other 4xx | one phone's trouble |
-//! | 9 | 404, 410 | says nothing of the phones that did ring |
-//! | 10 | 5xx | a broken phone |
-//! | 11 | 430 | a flow that failed, not the phone; passed on as 480 (RFC 5626 11.5: no caller ever gets it) |
-//! | 12 | 408 | a silent phone, or our own clock |
-//! | 13 | 503 | passed on as 500 (16.7 step 6): the caller would leave *us* alone |
+//! | 1 | 6xx | it is about the user, not about one phone (16.7 step 6: MUST) |
+//! | 2 | 487 after a CANCEL of the caller | the caller waits for it |
+//! | 3 | 401, 407 | the caller can send credentials, and then reach every phone |
+//! | 4 | 415, 420, 484 | the caller can try again with another body, without an extension, with more digits |
+//! | 5 | 3xx | the caller can try other targets |
+//! | 6 | 486 | the user is there, which says more than a phone that is off |
+//! | 7 | 480 | the user exists; a later call may succeed |
+//! | 8 | other 4xx | concerns one phone |
+//! | 9 | 404, 410 | says nothing about the phones that rang |
+//! | 10 | 5xx | concerns one phone that does not work |
+//! | 11 | 430 | concerns a flow, not a phone; forwarded as 480 (RFC 5626 11.5: a caller never gets a 430) |
+//! | 12 | 408 | a phone that did not respond, or a timer of this server |
+//! | 13 | 503 | forwarded as 500 (16.7 step 6): the caller would stop sending requests to this server |
 //!
-//! Within a place the lower code wins.
+//! Within a place the lower status wins. Must not know branches.
 
 use std::cmp::Reverse;
 
-/// How good it is to pass this final on; the greatest wins.
-pub(crate) fn rank(status: u16, caller_hung_up: bool) -> (Reverse<u8>, Reverse<u16>) {
+/// The rank of a final response; the greatest wins.
+pub(crate) fn rank(status: u16, caller_cancelled: bool) -> (Reverse<u8>, Reverse<u16>) {
     let place = match status {
         600.. => 1,
-        487 if caller_hung_up => 2,
+        487 if caller_cancelled => 2,
         401 | 407 => 3,
         415 | 420 | 484 => 4,
         300..=399 => 5,
@@ -40,10 +40,10 @@ pub(crate) fn rank(status: u16, caller_hung_up: bool) -> (Reverse<u8>, Reverse<u
     (Reverse(place), Reverse(status))
 }
 
-/// The status that the caller gets instead of one that is meant for this server.
+/// The status that the caller gets for this one: some are meant for this server only.
 pub(crate) const fn status_for_caller(status: u16) -> u16 {
     match status {
-        // RFC 5626 11.5: a 430 is for the proxy that looked the flow up, which is this one; for the caller the phone is unavailable.
+        // RFC 5626 11.5: a 430 is for the proxy that chose the flow, which is this one.
         430 => 480,
         503 => 500,
         _ => status,

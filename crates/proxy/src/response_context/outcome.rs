@@ -1,24 +1,26 @@
-//! How a branch ended (RFC 3261 16.7 step 4): what it puts into the response context, if anything.
+//! How a branch ended: what it contributes to the choice of the final response (RFC 3261 16.7 step 4).
+//!
+//! Must not choose among several outcomes: `best.rs` does.
 
 use parser::Message;
 
 /// How a branch ended.
 #[derive(Clone, Debug)]
 pub(super) enum Outcome {
-    /// With a 2xx, which was passed on at once.
+    /// With a 2xx, which was forwarded at once.
     Success,
-    /// With a response of the phone.
+    /// With a failure that can be forwarded.
     Final(Box<Message>),
-    /// With a redirection that is followed here, and not passed on.
+    /// With a redirection that this server follows, so it is not forwarded.
     Followed,
-    /// Without a response, while another address of the phone is tried.
+    /// Without a response; another contact of the phone is tried.
     FailedOver,
-    /// Without a response: the status code that stands for it (408, 480, 487, 503).
+    /// Without a response that can be forwarded: the status that stands for it.
     NoResponse(u16),
 }
 
 impl Outcome {
-    /// Its code; none if it says nothing to the caller.
+    /// Its status; `None` if it does not count.
     pub(super) fn status(&self) -> Option<u16> {
         match self {
             Self::Success => Some(200),
@@ -30,17 +32,17 @@ impl Outcome {
     }
 }
 
-/// Why a branch is cancelled.
+/// Why a branch is cancelled. The greater cause prevails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum CancelCause {
-    /// A timer of this server fired: the ring time, Timer C.
+    /// A timer of this server fired: the ring time or Timer C.
     TimedOut,
-    /// The caller hung up, or another branch decided for all. Of the two causes this one prevails: the caller waits for it.
+    /// The caller cancelled, or another branch decided the response: the caller waits for the 487.
     NotNeeded,
 }
 
 impl CancelCause {
-    /// The status that the end of the branch counts as, if no final of the phone comes.
+    /// The status of the branch if the phone sends no final response.
     pub(super) const fn status(self) -> u16 {
         match self {
             Self::TimedOut => 408,

@@ -1,4 +1,7 @@
-//! All response contexts of one worker: by transaction key for requests, by id for responses, by time.
+//! All response contexts of one worker: by transaction key for requests, by id for responses, by callee for late
+//! registrations, by time.
+//!
+//! Must not know the branches of a response context.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -20,38 +23,41 @@ use super::ResponseContext;
 pub(crate) struct ResponseContexts {
     by_id: HashMap<u64, Entry>,
     by_key: HashMap<TransactionKey, u64>,
-    /// Those that a phone of this user may still join.
+    /// The calls that a phone of this user may still join.
     by_callee: HashMap<Aor, SmallVec<[u64; 2]>>,
-    /// When to look at which. An entry whose fork has a later deadline by now is put back when it comes up, so that
-    /// moving a deadline later costs nothing.
+    /// When to look at which. An entry whose response context has a later deadline by now is put back when it comes up, so
+    /// that moving a deadline later costs nothing.
     agenda: BinaryHeap<Reverse<(Instant, u64)>>,
-    /// Those that stay for copies only, in the order in which they ended; some have gone since.
-    over: VecDeque<u64>,
-    /// Bytes that all of them hold.
+    /// Those that are completed, in the order in which they were; some have been removed since.
+    completed: VecDeque<u64>,
+    /// The octets that all of them hold.
     held: usize,
+    /// The number of ids made, counted from a seed.
     made: u64,
 }
 
 struct Entry {
-    fork: Box<ResponseContext>,
+    response_context: Box<ResponseContext>,
     key: TransactionKey,
-    /// Its part of what all hold.
+    /// The user under which `by_callee` has it.
+    callee: Option<Aor>,
+    /// Its part of `held`.
     held: usize,
     /// The soonest time for which `agenda` has an entry.
     booked: Option<Instant>,
-    /// Whether it stands in `over`.
-    is_over: bool,
+    /// Whether `completed` has it.
+    is_completed: bool,
 }
 
 impl ResponseContexts {
-    /// `seed` keeps the ids of one start apart from those of another.
+    /// An empty table. `seed` differs at each start, so that ids of different starts differ.
     pub(crate) fn new(seed: u64) -> Self {
         Self {
             by_id: HashMap::new(),
             by_key: HashMap::new(),
             by_callee: HashMap::new(),
             agenda: BinaryHeap::new(),
-            over: VecDeque::new(),
+            completed: VecDeque::new(),
             held: 0,
             made: seed,
         }
@@ -61,12 +67,13 @@ impl ResponseContexts {
         self.by_id.len()
     }
 
-    /// Bytes that all of them hold: what they were given to keep, and their own size.
+    /// The octets that all of them hold, with their own size.
     pub(crate) const fn held(&self) -> usize {
         self.held
     }
 
-    /// An id for a new fork. It stands in our Via, so it must not be guessed: keyed, not counted.
+    /// An id for a new response context. It is in our Via and an attacker must not be able to guess it, so it is a keyed hash of
+    /// a counter.
     pub(crate) fn next_id(&mut self, mac: &Mac) -> u64 {
         loop {
             self.made = self.made.wrapping_add(1);
@@ -77,41 +84,49 @@ impl ResponseContexts {
         }
     }
 
-    pub(crate) fn insert(&mut self, id: u64, key: TransactionKey, fork: ResponseContext) {
+    /// Adds a response context. `callee`: the user whose phones may join it later.
+    pub(crate) fn insert(
+        &mut self,
+        id: u64,
+        key: TransactionKey,
+        callee: Option<Aor>,
+        response_context: ResponseContext,
+    ) {
         self.by_key.insert(key, id);
-        if let Some(callee) = &fork.callee {
+        if let Some(callee) = &callee {
             self.by_callee.entry_ref(callee).or_default().push(id);
         }
-        self.by_id.insert(id, Entry { fork: Box::new(fork), key, held: 0, booked: None, is_over: false });
+        let response_context = Box::new(response_context);
+        self.by_id.insert(id, Entry { response_context, key, callee, held: 0, booked: None, is_completed: false });
         self.settle(id);
     }
 
-    /// The fork of a request's transaction.
+    /// The response context with this transaction key.
     pub(crate) fn id_of(&self, key: TransactionKey) -> Option<u64> {
         self.by_key.get(&key).copied()
     }
 
-    /// Whether the request of a fork came from this place.
+    /// Whether the request of a response context came from this source.
     pub(crate) fn is_from(&self, id: u64, source: &Source, connections: &Connections) -> bool {
-        self.by_id.get(&id).is_some_and(|entry| entry.fork.is_from(source, connections))
+        self.by_id.get(&id).is_some_and(|entry| entry.response_context.is_from(source, connections))
     }
 
-    /// The forks that a phone of this user may join.
+    /// The response contexts that a phone of this user may join.
     pub(crate) fn to(&self, callee: &Aor) -> impl Iterator<Item = u64> {
         self.by_callee.get(callee).into_iter().flatten().copied()
     }
 
-    /// Lets `act` work on a fork, then books its next deadline or drops it. None if there is no such fork.
+    /// Calls `act` with a response context, then sets its next deadline or removes it. `None` if there is none with this id.
     pub(crate) fn with<R>(&mut self, id: u64, act: impl FnOnce(&mut ResponseContext) -> R) -> Option<R> {
         let entry = self.by_id.get_mut(&id)?;
-        let done = act(&mut entry.fork);
+        let done = act(&mut entry.response_context);
         self.settle(id);
         Some(done)
     }
 
-    /// Drops the one that waits for copies only, and has done so for longest; false if there is none.
+    /// Removes the one that was completed first; false if none is completed.
     pub(crate) fn make_room(&mut self) -> bool {
-        while let Some(id) = self.over.pop_front() {
+        while let Some(id) = self.completed.pop_front() {
             if self.remove(id) {
                 return true;
             }
@@ -119,7 +134,7 @@ impl ResponseContexts {
         false
     }
 
-    /// False if there is no such fork.
+    /// False if there is none with this id.
     fn remove(&mut self, id: u64) -> bool {
         let Some(entry) = self.by_id.remove(&id) else { return false };
         self.by_key.remove(&entry.key);
@@ -133,7 +148,7 @@ impl ResponseContexts {
 
     pub(crate) fn timeout(&mut self, context: &mut Context<'_>) {
         let now = context.now.mono;
-        // What comes due by what is done here waits for the next call: one fork must not hold up the others.
+        // A timer that becomes due only by this loop is left to the next call, so that one context cannot delay the others.
         for _ in 0..self.agenda.len() {
             let Some(Reverse((at, id))) = self.agenda.peek().copied().filter(|Reverse((at, _))| *at <= now) else {
                 return;
@@ -144,8 +159,8 @@ impl ResponseContexts {
                 continue;
             }
             entry.booked = None;
-            if is_due(&entry.fork, now) {
-                entry.fork.timeout(context);
+            if is_due(&entry.response_context, now) {
+                entry.response_context.timeout(context);
             }
             self.settle(id);
         }
@@ -153,8 +168,8 @@ impl ResponseContexts {
 
     fn settle(&mut self, id: u64) {
         let Some(entry) = self.by_id.get_mut(&id) else { return };
-        entry.fork.forget();
-        if let Some(callee) = entry.fork.take_callee()
+        entry.response_context.forget();
+        if let Some(callee) = entry.callee.take_if(|_| !entry.response_context.is_open())
             && let EntryRef::Occupied(mut calls) = self.by_callee.entry_ref(&callee)
         {
             calls.get_mut().retain(|call| *call != id);
@@ -162,29 +177,29 @@ impl ResponseContexts {
                 calls.remove();
             }
         }
-        if entry.fork.is_terminated() {
+        if entry.response_context.is_terminated() {
             self.remove(id);
             return;
         }
         self.held -= entry.held;
-        entry.held = entry.fork.held();
+        entry.held = entry.response_context.held();
         self.held += entry.held;
-        let ends = !entry.is_over && entry.fork.is_over();
-        entry.is_over |= ends;
-        if let Some(deadline) = entry.fork.deadline()
+        let completes = !entry.is_completed && entry.response_context.is_completed();
+        entry.is_completed |= completes;
+        if let Some(deadline) = entry.response_context.deadline()
             && entry.booked.is_none_or(|booked| deadline < booked)
         {
             entry.booked = Some(deadline);
             self.agenda.push(Reverse((deadline, id)));
         }
-        if ends {
-            // Those that have gone are at the front: they ended first.
-            while self.over.pop_front_if(|first| !self.by_id.contains_key(first)).is_some() {}
-            self.over.push_back(id);
+        if completes {
+            // Those that were removed are at the front: they were completed first.
+            while self.completed.pop_front_if(|first| !self.by_id.contains_key(first)).is_some() {}
+            self.completed.push_back(id);
         }
     }
 }
 
-fn is_due(fork: &ResponseContext, now: Instant) -> bool {
-    fork.deadline().is_some_and(|deadline| deadline <= now)
+fn is_due(response_context: &ResponseContext, now: Instant) -> bool {
+    response_context.deadline().is_some_and(|deadline| deadline <= now)
 }

@@ -1,4 +1,6 @@
-//! The side of a response context that faces the caller: its server transaction and the response to send again.
+//! The server transaction of a response context, and its last response for retransmissions (RFC 3261 17.2).
+//!
+//! Must not choose responses.
 
 use bytes::Bytes;
 use parser::Method;
@@ -15,91 +17,92 @@ use crate::transaction::{ServerInvite, ServerOther, TimerAction};
 /// The server transaction of a forked request.
 #[derive(Debug)]
 pub(crate) struct Upstream {
-    machine: Machine,
-    /// Where responses go.
+    transaction: Transaction,
+    /// Where responses are sent.
     pub(crate) back: Hop,
-    /// Where the request came from: its ACK and its CANCEL come from there too.
+    /// The source of the request, which its ACK and its CANCEL must have, too.
     pub(crate) source: Source,
     /// The method, for metrics.
     pub(crate) method: &'static str,
     /// The last response, for retransmissions.
     last: Bytes,
-    /// How many octets may still be sent again: a source that has proved nothing gets no more of what is made here and of
-    /// copies than `limits.amplification` times what it sent ([`amplification`]).
+    /// How many octets of own responses and retransmissions may still be sent: a source whose address may be forged gets at
+    /// most `limits.amplification` times the octets that it sent ([`amplification`]).
     allowance: usize,
-    /// What a copy of the request adds to that.
+    /// The octets that each retransmission of the request adds to the allowance.
     per_copy: usize,
 }
 
 #[derive(Debug)]
-enum Machine {
+enum Transaction {
     Invite(ServerInvite),
     Other(ServerOther),
 }
 
 impl Upstream {
     pub(crate) fn new(request: &Request, settings: &Settings, now: Instant) -> Self {
-        let machine = match request.method() {
-            Method::Invite => Machine::Invite(ServerInvite::new()),
-            _ => Machine::Other(ServerOther::new(request.flow.transport.is_reliable(), &settings.timers, now)),
+        let transaction = match request.method() {
+            Method::Invite => Transaction::Invite(ServerInvite::new()),
+            _ => Transaction::Other(ServerOther::new(request.flow.transport.is_reliable(), &settings.timers, now)),
         };
         let per_copy = amplification::limit(request, settings);
         let (back, source, method) = (request.back, request.source(), request.method().as_str_or("other"));
-        Self { machine, back, source, method, last: Bytes::new(), allowance: per_copy, per_copy }
+        Self { transaction, back, source, method, last: Bytes::new(), allowance: per_copy, per_copy }
     }
 
-    /// Whether the machine lets a response pass; the caller sends it and, unless it is the 2xx of an INVITE, has it
-    /// kept with [`Upstream::keep`].
+    /// Whether a response with this status may be sent now. The caller of this method sends it and, unless it is a 2xx to an
+    /// INVITE, keeps it with [`Upstream::keep`].
     pub(crate) fn may_send(&mut self, status: u16, timers: &Timers, now: Instant) -> bool {
         let reliable = self.back.transport.is_reliable();
-        match &mut self.machine {
-            Machine::Invite(machine) => machine.send(status, reliable, timers, now),
-            Machine::Other(machine) => machine.send(status, reliable, timers, now),
+        match &mut self.transaction {
+            Transaction::Invite(transaction) => transaction.send(status, reliable, timers, now),
+            Transaction::Other(transaction) => transaction.send(status, reliable, timers, now),
         }
     }
 
+    /// Keeps a response that was sent, for retransmissions.
     pub(crate) fn keep(&mut self, text: &[u8]) {
         self.last = Bytes::copy_from_slice(text);
     }
 
-    /// The same for a response made here.
+    /// As [`Upstream::keep`], for a response of this server.
     pub(crate) fn keep_own(&mut self, text: &[u8]) {
         self.allowance = self.allowance.saturating_sub(text.len());
         self.keep(text);
     }
 
-    /// Lets go of a response that will not be sent again.
+    /// Frees the last response if it will not be retransmitted.
     pub(crate) fn forget(&mut self) {
-        if let Machine::Invite(machine) = &self.machine
-            && !machine.retransmitted()
+        if let Transaction::Invite(transaction) = &self.transaction
+            && !transaction.retransmitted()
         {
             self.last = Bytes::new();
         }
     }
 
-    /// Bytes that it holds.
+    /// The octets that it holds on the heap.
     pub(crate) fn held(&self) -> usize {
         self.last.len()
     }
 
-    /// The request came again.
+    /// A retransmission of the request came.
     pub(crate) fn retransmitted(&mut self, context: &mut Context<'_>) {
         self.allowance = self.allowance.saturating_add(self.per_copy);
-        let again = match &self.machine {
-            Machine::Invite(machine) => machine.retransmitted(),
-            Machine::Other(machine) => machine.retransmitted(),
+        let again = match &self.transaction {
+            Transaction::Invite(transaction) => transaction.retransmitted(),
+            Transaction::Other(transaction) => transaction.retransmitted(),
         };
         if again {
             self.resend(context);
         }
     }
 
-    /// Sends the last response again, if its receiver may have so much.
+    /// Sends the last response again, if the allowance is enough.
     fn resend(&mut self, context: &mut Context<'_>) {
         match self.allowance.checked_sub(self.last.len()) {
             _ if self.last.is_empty() => {}
             Some(left) => {
-                // What has no bound needs none.
+                // A source without a limit keeps its allowance.
                 self.allowance = if self.per_copy == usize::MAX { self.allowance } else { left };
                 context.outbox.resend(self.back, false, &self.last);
             }
@@ -107,75 +110,77 @@ impl Upstream {
         }
     }
 
+    /// The ACK of a failure came.
     pub(crate) fn acknowledged(&mut self, timers: &Timers, now: Instant) {
-        if let Machine::Invite(machine) = &mut self.machine {
-            machine.acknowledged(self.back.transport.is_reliable(), timers, now);
+        if let Transaction::Invite(transaction) = &mut self.transaction {
+            transaction.acknowledged(self.back.transport.is_reliable(), timers, now);
         }
     }
 
     /// Whether a 2xx to an INVITE was sent (RFC 6026 7.1).
     pub(crate) const fn is_accepted(&self) -> bool {
-        matches!(&self.machine, Machine::Invite(machine) if machine.is_accepted())
+        matches!(&self.transaction, Transaction::Invite(transaction) if transaction.is_accepted())
     }
 
+    /// Fires the timers that are due.
     pub(crate) fn timeout(&mut self, context: &mut Context<'_>) {
-        match &mut self.machine {
-            Machine::Invite(machine) => {
-                if machine.timeout(context.now.mono) == TimerAction::Resend {
+        match &mut self.transaction {
+            Transaction::Invite(transaction) => {
+                if transaction.timeout(context.now.mono) == TimerAction::Resend {
                     self.resend(context);
                 }
             }
-            Machine::Other(machine) => machine.timeout(context.now.mono),
+            Transaction::Other(transaction) => transaction.timeout(context.now.mono),
         }
     }
 
-    /// RFC 4320 4.1: a sender that has slowed down its retransmissions is to hear that the request is not lost.
+    /// RFC 4320 4.1: a 100 is due when the sender has slowed down its retransmissions of another request than INVITE.
     pub(crate) fn trying_is_due(&mut self, now: Instant) -> bool {
-        match &mut self.machine {
-            Machine::Invite(_) => false,
-            Machine::Other(machine) => machine.trying_is_due(now),
+        match &mut self.transaction {
+            Transaction::Invite(_) => false,
+            Transaction::Other(transaction) => transaction.trying_is_due(now),
         }
     }
 
-    /// RFC 4320 4.2: a request other than INVITE that nobody answered ends in silence.
-    pub(crate) fn end_in_silence(&mut self, timers: &Timers, now: Instant) {
+    /// RFC 4320 4.2: a request other than INVITE that no phone answered ends without a final response.
+    pub(crate) fn end_without_response(&mut self, timers: &Timers, now: Instant) {
         self.last = Bytes::new();
-        if let Machine::Other(machine) = &mut self.machine {
-            machine.end_in_silence(self.back.transport.is_reliable(), timers, now);
+        if let Transaction::Other(transaction) = &mut self.transaction {
+            transaction.end_in_silence(self.back.transport.is_reliable(), timers, now);
         }
     }
 
     /// Whether the caller still waits for a final response.
     pub(crate) const fn is_waiting(&self) -> bool {
-        match &self.machine {
-            Machine::Invite(machine) => machine.is_proceeding(),
-            Machine::Other(machine) => machine.is_pending(),
+        match &self.transaction {
+            Transaction::Invite(transaction) => transaction.is_proceeding(),
+            Transaction::Other(transaction) => transaction.is_pending(),
         }
     }
 
-    /// Whether it has done its part, and stays for copies only. A refusal that nobody has acknowledged is sent again.
-    pub(crate) const fn is_over(&self) -> bool {
-        match &self.machine {
-            Machine::Invite(machine) => !machine.retransmitted(),
-            Machine::Other(machine) => !machine.is_pending(),
+    /// Whether it is kept only for retransmissions of the request. A failure without its ACK still has to be retransmitted.
+    pub(crate) const fn is_completed(&self) -> bool {
+        match &self.transaction {
+            Transaction::Invite(transaction) => !transaction.retransmitted(),
+            Transaction::Other(transaction) => !transaction.is_pending(),
         }
     }
 
     pub(crate) const fn is_invite(&self) -> bool {
-        matches!(self.machine, Machine::Invite(_))
+        matches!(self.transaction, Transaction::Invite(_))
     }
 
     pub(crate) const fn is_terminated(&self) -> bool {
-        match &self.machine {
-            Machine::Invite(machine) => machine.is_terminated(),
-            Machine::Other(machine) => machine.is_terminated(),
+        match &self.transaction {
+            Transaction::Invite(transaction) => transaction.is_terminated(),
+            Transaction::Other(transaction) => transaction.is_terminated(),
         }
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        match &self.machine {
-            Machine::Invite(machine) => machine.deadline(),
-            Machine::Other(machine) => machine.deadline(),
+        match &self.transaction {
+            Transaction::Invite(transaction) => transaction.deadline(),
+            Transaction::Other(transaction) => transaction.deadline(),
         }
     }
 }
