@@ -64,7 +64,7 @@ impl Notify {
     /// Retransmits the NOTIFY. Returns its end if there was no response in time.
     pub(super) fn timeout(&mut self, context: &mut Context<'_>) -> Option<NotifyEnd> {
         match self.client.timeout(context.now.mono) {
-            TimerAction::Resend => context.outbox.resend(self.hop, true, &self.text),
+            TimerAction::Resend => context.outbox.resend(&self.hop, true, &self.text),
             TimerAction::TimedOut => return Some(NotifyEnd::SubscriptionGone),
             TimerAction::Nothing => {}
         }

@@ -320,12 +320,12 @@ impl Subscription {
 
     /// Sends a NOTIFY. One that is still under way is superseded: the new one has all that the other had.
     fn notify(&mut self, subscription_state: &[u8], body: &[u8], context: &mut Context<'_>) {
-        let Way::Hop(hop) = self.dialog.way else { return };
+        let Way::Hop(hop) = self.dialog.way.clone() else { return };
         let (settings, sequence) = (context.settings, self.notifies.wrapping_add(1));
         let LocalTag { worker, id } = self.dialog.tag;
         let branch = ViaBranch::Notify { worker, id: NotifyId { subscription: id, sequence } };
         let notice = Notice { hop: &hop, branch, sequence, subscription_state, body };
-        let text = context.outbox.send(hop, true, |out| self.dialog.write(&notice, settings, out));
+        let text = context.outbox.send(&hop, true, |out| self.dialog.write(&notice, settings, out));
         self.under_way = Some(Notify::sent(sequence, hop, text, &settings.timers, context.now.mono));
         self.notifies = sequence;
     }

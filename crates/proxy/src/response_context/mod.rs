@@ -47,7 +47,7 @@ pub(crate) use table::ResponseContexts;
 const COMPLETED_ELSEWHERE: &[u8] = b"SIP;cause=200;text=\"Call completed elsewhere\"";
 
 /// The final response that the caller of a forked INVITE got.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Final {
     /// A failure, or none yet.
     NoSuccess,
@@ -156,7 +156,7 @@ impl ResponseContext {
         let answered_by = self.branches.iter().find(|branch| branch.has_accepted(to_tag));
         // A phone may have accepted the call after the caller got a failure (RFC 3261 16.7 step 5).
         if answered_by.is_some() || self.upstream.is_accepted() {
-            return Final::Success(answered_by.map(|branch| *branch.hop()));
+            return Final::Success(answered_by.map(|branch| branch.hop().clone()));
         }
         self.upstream.acknowledged(self.template.timers(), context.now.mono);
         Final::NoSuccess
