@@ -41,6 +41,7 @@ mod route;
 mod settings;
 mod source;
 mod target;
+mod timer_queue;
 mod transaction;
 
 pub use crate::core::explain::{Goal, Inquiry, Step, explain};

@@ -128,7 +128,7 @@ pub(crate) struct FlowAhead {
 }
 
 /// A keyed hash of what names a transaction and comes back in its responses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct TransactionKey(pub(crate) u64);
 
 impl Request {

@@ -10,14 +10,14 @@
 
 use super::Core;
 use crate::clock::Now;
-use crate::context::acknowledges_us;
+use crate::context::{Context, acknowledges_us};
 use crate::event::{Drop, Event};
 use crate::hop::Hop;
 use crate::ingress;
 use crate::outbox::Outbox;
 use crate::pin::{Acknowledged, Match, tag_checksum};
 use crate::request::Request;
-use crate::response_context::Final;
+use crate::response_context::{Final, ResponseContext};
 use crate::route;
 use crate::target::{Target, TargetUri, Way};
 
@@ -29,8 +29,9 @@ impl Core {
             && self.response_contexts.is_from(id, &request.source(), &self.connections)
         {
             let to_tag = tag_checksum(to_tag);
-            let (response_contexts, context) = self.split(now, outbox);
-            let sent = response_contexts.with(id, |response_context| response_context.acknowledged(to_tag, &context));
+            let (response_contexts, mut context) = self.split(now, outbox);
+            let acknowledge = |it: &mut ResponseContext, context: &mut Context<'_>| it.acknowledged(to_tag, context);
+            let sent = response_contexts.with(id, &mut context, acknowledge);
             if let Some(Final::Success(answered_by)) = sent {
                 self.acknowledge_success(now, request, answered_by, outbox);
             }

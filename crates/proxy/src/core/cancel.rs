@@ -26,7 +26,7 @@ impl Core {
             }
             let (response_contexts, mut context) = self.split(now, outbox);
             context.reply(&request, 200, b"OK", |_| {});
-            response_contexts.with(id, |response_context| response_context.cancelled(&request.message, &mut context));
+            response_contexts.with(id, &mut context, |it, context| it.cancelled(&request.message, context));
             return;
         }
         match self.forward_by_pin(&mut request, outbox) {

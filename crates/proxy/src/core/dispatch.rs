@@ -10,6 +10,7 @@ use parser::{Message, Method, can_answer};
 use super::Core;
 use crate::ask::{Answer, Continuation, Question, Resume};
 use crate::clock::Now;
+use crate::context::Context;
 use crate::event::{Drop, Event};
 use crate::forward::{ViaBranch, without_claims};
 use crate::ingress;
@@ -19,6 +20,7 @@ use crate::pin::Match;
 use crate::registrar::PendingRegister;
 use crate::reject::Reject;
 use crate::request::{Proven, Received, Request};
+use crate::response_context::ResponseContext;
 use crate::route::{self, ContactSearch, Destination, DialogCheck, NextStep, Toward, next_step};
 use crate::settings::Authentication;
 
@@ -46,7 +48,7 @@ impl Core {
     fn request(&mut self, now: Now, mut request: Request, outbox: &mut Outbox) {
         if let Some(id) = self.response_contexts.id_of(request.key) {
             let (response_contexts, mut context) = self.split(now, outbox);
-            response_contexts.with(id, |response_context| response_context.retransmitted(&mut context));
+            response_contexts.with(id, &mut context, ResponseContext::retransmitted);
             return;
         }
         if self.forward_by_pin(&mut request, outbox) == Match::Same {
@@ -168,9 +170,9 @@ impl Core {
         match (branch, source) {
             (Some(branch @ ViaBranch::Transaction { id, .. }), Some(source)) => {
                 let (response_contexts, mut context) = self.split(now, outbox);
-                match response_contexts
-                    .with(id.context, |response_context| response_context.receive(id, message, source, &mut context))
-                {
+                let receive =
+                    |it: &mut ResponseContext, context: &mut Context<'_>| it.receive(id, message, source, context);
+                match response_contexts.with(id.context, &mut context, receive) {
                     Some(Some(search)) => self.search(now, search, outbox),
                     Some(None) => {}
                     // The response context has ended, but a phone still answers: the caller must get the 2xx.

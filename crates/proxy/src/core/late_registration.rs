@@ -33,7 +33,7 @@ impl Core {
         let calls: Vec<u64> = self.response_contexts.to(aor).collect();
         let (response_contexts, mut context) = self.split(now, outbox);
         for id in calls {
-            response_contexts.with(id, |response_context| response_context.join(aor, record, &mut context));
+            response_contexts.with(id, &mut context, |it, context| it.join(aor, record, context));
         }
     }
 }

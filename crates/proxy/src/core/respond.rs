@@ -35,6 +35,7 @@ impl Core {
             settings: &self.settings,
             connections: &self.connections,
             rewrite: &mut self.rewrite,
+            timers: &mut self.timers,
             outbox,
         };
         context.reply(request, reject.status(), reject.phrase().as_bytes(), |reply| {

@@ -90,7 +90,7 @@ impl Core {
         match branch {
             Some(ViaBranch::Transaction { id, .. }) => {
                 let (response_contexts, mut context) = self.split(now, outbox);
-                response_contexts.with(id.context, |response_context| response_context.undelivered(id, &mut context));
+                response_contexts.with(id.context, &mut context, |it, context| it.undelivered(id, context));
             }
             Some(ViaBranch::Notify { id, .. }) => self.notify_undelivered(now, id, outbox),
             // No state is needed: the response is made from the request as it was sent, and goes to where its Via says.
@@ -146,7 +146,9 @@ impl Core {
         match response {
             Passed::Provisional => self.pins.rings(key, now.mono + timers.c),
             Passed::Final { status, to_tag } => {
-                if let Some(by) = self.pins.answered(key, (status, to_tag), now.mono, timers.last_copy()) {
+                if let Some(by) =
+                    self.pins.answered(key, (status, to_tag), now.mono + timers.last_copy(), &mut self.timers)
+                {
                     outbox.emit(Event::CallEnded { call: key.0, status: Some(status), tried: 1, by: Some(by) });
                 }
             }

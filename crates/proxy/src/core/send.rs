@@ -119,10 +119,11 @@ impl Core {
         let forwarding = Forwarding { request, target: &target, hop: &hop, branch, breadth: request.max_breadth() };
         send_request(&forwarding, &self.settings, &self.mac, &mut self.rewrite, outbox);
         if invite {
-            self.pins.insert(request, (target, hop, branch), now.mono, timers.c);
+            self.pins.insert(request, (target, hop, branch), now.mono + timers.c, &mut self.timers);
         } else if pinned {
-            self.pins.insert_brief(request, (target, hop, branch), now.mono, timers.last_copy());
+            self.pins.insert_brief(request, (target, hop, branch), now.mono + timers.last_copy(), &mut self.timers);
         }
+        self.bound_timers();
         Ok(())
     }
 
@@ -143,7 +144,8 @@ impl Core {
         let (response_contexts, mut context) = self.split(now, outbox);
         let is_joinable = callee.is_some();
         let started = ResponseContext::start(id, request, plan, is_joinable, mark, settings, &mut context);
-        response_contexts.insert(id, key, callee, started);
+        response_contexts.insert(id, key, callee, started, context.timers);
+        self.bound_timers();
     }
 
     fn may_fork(&mut self, request: &Request, mark: u64, outbox: &mut Outbox) -> Result<(), Reject> {

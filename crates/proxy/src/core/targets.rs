@@ -105,8 +105,8 @@ impl Core {
             (Purpose::Forward(request), Err(reject)) => self.refuse(now, &request, reject, outbox),
             (Purpose::Redirection(branch), plan) => {
                 let (response_contexts, mut context) = self.split(now, outbox);
-                response_contexts.with(branch.context, |response_context| {
-                    response_context.redirected(branch, plan.unwrap_or_default(), &mut context)
+                response_contexts.with(branch.context, &mut context, |it, context| {
+                    it.redirected(branch, plan.unwrap_or_default(), context);
                 });
             }
         }
@@ -127,8 +127,8 @@ impl Core {
                     }
                     Purpose::Redirection(branch) => self
                         .response_contexts
-                        .with(branch.context, |response_context| response_context.plan_for(callee, record, gruus, now))
-                        .flatten(),
+                        .find(branch.context)
+                        .and_then(|it| it.plan_for(callee, record, gruus, now)),
                 };
                 targets.found(plan.unwrap_or_default(), gruus, settings);
             }

@@ -1,8 +1,7 @@
-//! All subscriptions of one worker: by local tag for SUBSCRIBEs and responses, by resource for changes, by time.
+//! All subscriptions of one worker: by local tag for SUBSCRIBEs and responses, by resource for changes.
 //!
 //! Must not know the phases of a subscription.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
@@ -16,6 +15,8 @@ use crate::clock::Instant;
 use crate::context::Context;
 use crate::mac::{Mac, Purpose, read_hex, write_hex};
 use crate::request::TransactionKey;
+use crate::timer_queue::{Armed, Timer, TimerQueue};
+use crate::transaction::is_due;
 
 use super::subscriber_index::{Bucket, SubscriberIndex};
 use super::subscription::Subscription;
@@ -36,13 +37,11 @@ pub(crate) struct Subscriptions {
     /// For each bucket of the index the number of resources in `by_resource`.
     buckets: HashMap<Bucket, u32>,
     subscriber_index: Arc<SubscriberIndex>,
-    agenda: BTreeSet<(Instant, u64)>,
 }
 
 struct Entry {
     subscription: Box<Subscription>,
-    /// Its place in `agenda`.
-    booked: Option<Instant>,
+    timer: Armed,
     /// Whether `by_resource` has it.
     listed: bool,
 }
@@ -72,7 +71,7 @@ impl LocalTag {
 impl Subscriptions {
     pub(crate) fn new(subscriber_index: Arc<SubscriberIndex>) -> Self {
         let (by_id, by_resource, buckets) = (HashMap::new(), HashMap::new(), HashMap::new());
-        Self { by_id, by_resource, buckets, subscriber_index, agenda: BTreeSet::new() }
+        Self { by_id, by_resource, buckets, subscriber_index }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -108,7 +107,7 @@ impl Subscriptions {
     ) {
         self.list(id, worker, aor, context.mac);
         let subscription = Box::new(begin(context));
-        self.by_id.insert(id, Entry { subscription, booked: None, listed: true });
+        self.by_id.insert(id, Entry { subscription, timer: Armed::default(), listed: true });
         self.settle(id, context);
     }
 
@@ -127,27 +126,30 @@ impl Subscriptions {
     }
 
     /// The settings have changed.
-    pub(crate) fn on_new_settings(&mut self) {
+    pub(crate) fn on_new_settings(&mut self, timers: &mut TimerQueue) {
         for (id, entry) in &mut self.by_id {
             entry.subscription.on_new_settings();
-            entry.book(*id, entry.subscription.deadline(), &mut self.agenda);
+            entry.timer.arm(entry.subscription.deadline(), Timer::Subscription(*id), timers);
         }
     }
 
-    pub(crate) fn next_timeout(&self) -> Option<Instant> {
-        self.agenda.first().map(|(at, _)| *at)
-    }
-
-    pub(crate) fn timeout(&mut self, context: &mut Context<'_>) {
-        let now = context.now.mono;
-        // A timer that becomes due only by this loop is left to the next call.
-        for _ in 0..self.agenda.len() {
-            let Some(&(_, id)) = self.agenda.first().filter(|(at, _)| *at <= now) else { return };
-            self.with(id, context, Subscription::timeout);
+    /// The timer of a subscription that was armed for `at` has fired.
+    pub(crate) fn timeout(&mut self, id: u64, at: Instant, context: &mut Context<'_>) {
+        let Some(entry) = self.by_id.get_mut(&id).filter(|entry| entry.timer.is_at(at)) else { return };
+        entry.timer.fired(at);
+        if is_due(entry.subscription.deadline(), context.now.mono) {
+            entry.subscription.timeout(context);
         }
+        self.settle(id, context);
     }
 
-    fn settle(&mut self, id: u64, context: &Context<'_>) {
+    /// Whether the timer of a subscription is armed for `at`.
+    pub(crate) fn is_armed(&self, id: u64, at: Instant) -> bool {
+        self.by_id.get(&id).is_some_and(|entry| entry.timer.is_at(at))
+    }
+
+    /// Removes a subscription that has ended; else updates the index and arms its timer.
+    fn settle(&mut self, id: u64, context: &mut Context<'_>) {
         let Some(entry) = self.by_id.get_mut(&id) else { return };
         let subscription = &entry.subscription;
         let unlisted = entry.listed && subscription.is_terminated();
@@ -155,7 +157,7 @@ impl Subscriptions {
         let ended = subscription.is_removable(context.now.mono);
         let deadline = subscription.deadline().filter(|_| !ended);
         let aor = unlisted.then(|| subscription.parties().0.clone());
-        entry.book(id, deadline, &mut self.agenda);
+        entry.timer.arm(deadline, Timer::Subscription(id), context.timers);
         if let Some(aor) = aor {
             self.unlist(id, context.worker, &aor, context.mac);
         }
@@ -192,17 +194,5 @@ impl Subscriptions {
             self.buckets.remove(&bucket);
             self.subscriber_index.remove(bucket, worker);
         }
-    }
-}
-
-impl Entry {
-    fn book(&mut self, id: u64, deadline: Option<Instant>, agenda: &mut BTreeSet<(Instant, u64)>) {
-        if self.booked == deadline {
-            return;
-        }
-        if let Some(at) = std::mem::replace(&mut self.booked, deadline) {
-            agenda.remove(&(at, id));
-        }
-        agenda.extend(deadline.map(|at| (at, id)));
     }
 }

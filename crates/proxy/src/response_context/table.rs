@@ -1,10 +1,9 @@
 //! All response contexts of one worker: by transaction key for requests, by id for responses, by callee for late
-//! registrations, by time.
+//! registrations.
 //!
 //! Must not know the branches of a response context.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::VecDeque;
 
 use hashbrown::HashMap;
 use hashbrown::hash_map::EntryRef;
@@ -16,6 +15,8 @@ use crate::connections::Connections;
 use crate::context::Context;
 use crate::mac::{Mac, Purpose};
 use crate::request::{Source, TransactionKey};
+use crate::timer_queue::{Armed, Timer, TimerQueue};
+use crate::transaction::is_due;
 
 use super::ResponseContext;
 
@@ -25,9 +26,6 @@ pub(crate) struct ResponseContexts {
     by_key: HashMap<TransactionKey, u64>,
     /// The calls that a phone of this user may still join.
     by_callee: HashMap<Aor, SmallVec<[u64; 2]>>,
-    /// When to look at which. An entry whose response context has a later deadline by now is put back when it comes up, so
-    /// that moving a deadline later costs nothing.
-    agenda: BinaryHeap<Reverse<(Instant, u64)>>,
     /// Those that are completed, in the order in which they were; some have been removed since.
     completed: VecDeque<u64>,
     /// The octets that all of them hold.
@@ -43,8 +41,7 @@ struct Entry {
     callee: Option<Aor>,
     /// Its part of `held`.
     held: usize,
-    /// The soonest time for which `agenda` has an entry.
-    booked: Option<Instant>,
+    timer: Armed,
     /// Whether `completed` has it.
     is_completed: bool,
 }
@@ -56,7 +53,6 @@ impl ResponseContexts {
             by_id: HashMap::new(),
             by_key: HashMap::new(),
             by_callee: HashMap::new(),
-            agenda: BinaryHeap::new(),
             completed: VecDeque::new(),
             held: 0,
             made: seed,
@@ -91,14 +87,16 @@ impl ResponseContexts {
         key: TransactionKey,
         callee: Option<Aor>,
         response_context: ResponseContext,
+        timers: &mut TimerQueue,
     ) {
         self.by_key.insert(key, id);
         if let Some(callee) = &callee {
             self.by_callee.entry_ref(callee).or_default().push(id);
         }
         let response_context = Box::new(response_context);
-        self.by_id.insert(id, Entry { response_context, key, callee, held: 0, booked: None, is_completed: false });
-        self.settle(id);
+        self.by_id
+            .insert(id, Entry { response_context, key, callee, held: 0, timer: Armed::default(), is_completed: false });
+        self.settle(id, timers);
     }
 
     /// The response context with this transaction key.
@@ -117,11 +115,21 @@ impl ResponseContexts {
     }
 
     /// Calls `act` with a response context, then sets its next deadline or removes it. `None` if there is none with this id.
-    pub(crate) fn with<R>(&mut self, id: u64, act: impl FnOnce(&mut ResponseContext) -> R) -> Option<R> {
+    pub(crate) fn with<R>(
+        &mut self,
+        id: u64,
+        context: &mut Context<'_>,
+        act: impl FnOnce(&mut ResponseContext, &mut Context<'_>) -> R,
+    ) -> Option<R> {
         let entry = self.by_id.get_mut(&id)?;
-        let done = act(&mut entry.response_context);
-        self.settle(id);
+        let done = act(&mut entry.response_context, context);
+        self.settle(id, context.timers);
         Some(done)
+    }
+
+    /// The response context with this id.
+    pub(crate) fn find(&self, id: u64) -> Option<&ResponseContext> {
+        self.by_id.get(&id).map(|entry| &*entry.response_context)
     }
 
     /// Removes the one that was completed first; false if none is completed.
@@ -142,31 +150,23 @@ impl ResponseContexts {
         true
     }
 
-    pub(crate) fn next_timeout(&self) -> Option<Instant> {
-        self.agenda.peek().map(|Reverse((at, _))| *at)
-    }
-
-    pub(crate) fn timeout(&mut self, context: &mut Context<'_>) {
-        let now = context.now.mono;
-        // A timer that becomes due only by this loop is left to the next call, so that one context cannot delay the others.
-        for _ in 0..self.agenda.len() {
-            let Some(Reverse((at, id))) = self.agenda.peek().copied().filter(|Reverse((at, _))| *at <= now) else {
-                return;
-            };
-            self.agenda.pop();
-            let Some(entry) = self.by_id.get_mut(&id) else { continue };
-            if entry.booked != Some(at) {
-                continue;
-            }
-            entry.booked = None;
-            if is_due(&entry.response_context, now) {
-                entry.response_context.timeout(context);
-            }
-            self.settle(id);
+    /// The timer of a response context that was armed for `at` has fired.
+    pub(crate) fn timeout(&mut self, id: u64, at: Instant, context: &mut Context<'_>) {
+        let Some(entry) = self.by_id.get_mut(&id).filter(|entry| entry.timer.is_at(at)) else { return };
+        entry.timer.fired(at);
+        if is_due(entry.response_context.deadline(), context.now.mono) {
+            entry.response_context.timeout(context);
         }
+        self.settle(id, context.timers);
     }
 
-    fn settle(&mut self, id: u64) {
+    /// Whether the timer of a response context is armed for `at`.
+    pub(crate) fn is_armed(&self, id: u64, at: Instant) -> bool {
+        self.by_id.get(&id).is_some_and(|entry| entry.timer.is_at(at))
+    }
+
+    /// Removes a response context that is terminated; else updates what the table knows of it and arms its timer.
+    fn settle(&mut self, id: u64, timers: &mut TimerQueue) {
         let Some(entry) = self.by_id.get_mut(&id) else { return };
         entry.response_context.forget();
         if let Some(callee) = entry.callee.take_if(|_| !entry.response_context.is_open())
@@ -186,20 +186,11 @@ impl ResponseContexts {
         self.held += entry.held;
         let completes = !entry.is_completed && entry.response_context.is_completed();
         entry.is_completed |= completes;
-        if let Some(deadline) = entry.response_context.deadline()
-            && entry.booked.is_none_or(|booked| deadline < booked)
-        {
-            entry.booked = Some(deadline);
-            self.agenda.push(Reverse((deadline, id)));
-        }
+        entry.timer.arm(entry.response_context.deadline(), Timer::ResponseContext(id), timers);
         if completes {
             // Those that were removed are at the front: they were completed first.
             while self.completed.pop_front_if(|first| !self.by_id.contains_key(first)).is_some() {}
             self.completed.push_back(id);
         }
     }
-}
-
-fn is_due(response_context: &ResponseContext, now: Instant) -> bool {
-    response_context.deadline().is_some_and(|deadline| deadline <= now)
 }
