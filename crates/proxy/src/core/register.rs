@@ -46,7 +46,7 @@ impl Core {
         let (status, reason, offence) = (200, "OK", None);
         outbox.emit(Event::Registration { outcome, status, reason, aor, before, bindings, expires, flow, offence });
         outbox.send(back, false, |out| out.extend_from_slice(&pending.answer));
-        outbox.bound_silence(pending.silence);
+        outbox.set_flow_timeout(pending.silence);
     }
 
     pub(super) fn refuse_register(&mut self, now: Now, pending: &PendingRegister, reject: Reject, outbox: &mut Outbox) {
