@@ -9,7 +9,6 @@
 //! ACK or CANCEL of the INVITE from there: everybody who has read a request can repeat all parts of its transaction key.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 
 use hashbrown::DefaultHashBuilder;
 use indexmap::IndexMap;
@@ -21,7 +20,7 @@ use crate::connections::Connections;
 use crate::forward::ViaBranch;
 use crate::hop::Hop;
 use crate::request::{ContentHasher, Request, Source, TransactionKey};
-use crate::target::Target;
+use crate::target::{Target, TargetUri};
 use crate::timer_queue::{Timer, TimerQueue};
 
 /// The target, the next hop and the Via branch that a request was sent with.
@@ -186,14 +185,14 @@ impl Pins {
     }
 
     /// A final response was forwarded, whose To tag has this [`tag_checksum`]: the pin is kept until this moment. Returns the
-    /// address of the phone if the response is the first final one.
+    /// target that it came from if it is the first final one.
     pub(crate) fn answered(
         &mut self,
         key: TransactionKey,
         (status, to_tag): (u16, u64),
         until: Instant,
         timers: &mut TimerQueue,
-    ) -> Option<SocketAddr> {
+    ) -> Option<&TargetUri> {
         let pin = self.by_key.get_mut(&key)?;
         *(if status < 300 { &mut pin.accepted } else { &mut pin.refused }) = Some(to_tag);
         if pin.is_answered {
@@ -202,7 +201,7 @@ impl Pins {
         (pin.is_answered, pin.until) = (true, until);
         timers.arm(until, Timer::Pin(key));
         self.answered.push_back((until, key));
-        Some(pin.hop.remote)
+        Some(&pin.target.uri)
     }
 
     /// Removes the pin that has been kept only for retransmissions for longest; false if there is none.

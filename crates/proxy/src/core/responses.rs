@@ -146,10 +146,10 @@ impl Core {
         match response {
             Passed::Provisional => self.pins.rings(key, now.mono + timers.c),
             Passed::Final { status, to_tag } => {
-                if let Some(by) =
-                    self.pins.answered(key, (status, to_tag), now.mono + timers.last_copy(), &mut self.timers)
-                {
-                    outbox.emit(Event::CallEnded { call: key.0, status: Some(status), tried: 1, by: Some(by) });
+                let until = now.mono + timers.last_copy();
+                if let Some(target) = self.pins.answered(key, (status, to_tag), until, &mut self.timers) {
+                    let by = target.phone();
+                    outbox.emit(Event::CallEnded { call: key.0, status: Some(status), tried: 1, by });
                 }
             }
         }

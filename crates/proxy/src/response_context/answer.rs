@@ -92,7 +92,7 @@ impl ResponseContext {
         &self,
         outcome: event::ForkOutcome,
         status: u16,
-        by: Option<SocketAddr>,
+        by: Option<event::CalledPhone>,
         context: &mut Context<'_>,
     ) {
         context.outbox.emit(Event::Fork { outcome });

@@ -194,7 +194,6 @@ impl ResponseContext {
             return None;
         }
         let event = branch.receive(response, method, &self.template, context);
-        let by = Some(branch.hop().remote);
         let address = Some(branch.target().remote(branch.hop()));
         match event {
             // RFC 3261 16.7 step 5, RFC 4320 4.1: a 100 is not forwarded, nor is any 1xx to another method.
@@ -206,6 +205,7 @@ impl ResponseContext {
                 let first = self.upstream.is_waiting();
                 self.forward(response, address, context);
                 if first {
+                    let by = self.branches.get(usize::from(id.index)).and_then(|branch| branch.target().uri.phone());
                     self.emit_outcome(event::ForkOutcome::Answered, status, by, context);
                 }
                 self.close();

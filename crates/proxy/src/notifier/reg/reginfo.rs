@@ -4,9 +4,9 @@
 //! of their octets may become markup, or a character that XML 1.0 does not allow.
 
 use location::{Aor, Wall};
-use parser::{Params, escape_user, write_decimal};
+use parser::{Params, escape_user, write_decimal, write_hex};
 
-use crate::mac::{Mac, Purpose, write_hex};
+use crate::mac::{Mac, Purpose};
 use crate::registrar::{GRANTED_PARAMS, write_q};
 
 use super::contacts::{Contact, ContactEvent};
