@@ -1,7 +1,8 @@
 //! The time, which the driver passes to each call.
 //!
-//! The driver reads the clocks once per batch. Timers use a monotonic clock. Bindings and nonces outlive a process, so they use
-//! a wall clock, which the driver keeps steady when the clock of the machine is set. Code of this crate must not read a clock.
+//! The driver reads the clocks once per batch. Timers use a monotonic clock. Bindings and nonces outlive a process,
+//! so they use a wall clock, which the driver keeps steady when the clock of the machine is set. Code of this crate
+//! must not read a clock.
 
 use std::ops::{Add, Sub};
 use std::time::Duration;
@@ -50,8 +51,9 @@ impl Sub<Duration> for Instant {
 pub struct Now {
     /// For timers.
     pub mono: Instant,
-    /// For expiry times and nonces: about milliseconds since the Unix epoch. It must run steadily from one call to the next, so
-    /// that setting the clock of the machine neither removes nor extends a binding. See [`Registrar::clock_ahead`].
+    /// For expiry times and nonces: about milliseconds since the Unix epoch. It must run steadily from one call to
+    /// the next, so that setting the clock of the machine neither removes nor extends a binding. See
+    /// [`Registrar::clock_ahead`].
     ///
     /// [`Registrar::clock_ahead`]: crate::Registrar::clock_ahead
     pub wall: Wall,

@@ -1,7 +1,8 @@
-//! The event packages that this server is a notifier of, and what RFC 6665 5.4 leaves to each package to decide: its name,
-//! its media type, its durations and its authorization. `notifier` has the state that a package reports.
+//! The event packages that this server is a notifier of, and what RFC 6665 5.4 leaves to each package to decide: its
+//! name, its media type, its durations and its authorization. `notifier` has the state that a package reports.
 //!
-//! A further package is one more variant here and one more variant of `notifier::state`. Must not know dialogs or timers.
+//! A further package is one more variant here and one more variant of `notifier::state`. Must not know dialogs or
+//! timers.
 
 use location::Aor;
 use parser::headers::Event;

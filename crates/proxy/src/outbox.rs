@@ -1,7 +1,8 @@
-//! The output of the core: messages to send, questions for the driver, messages to other cores, events for log and metrics.
+//! The output of the core: messages to send, questions for the driver, messages to other cores, events for log and
+//! metrics.
 //!
-//! The driver owns an [`Outbox`] and empties it after each call. The core only appends to it, and must not depend on what an
-//! earlier call appended.
+//! The driver owns an [`Outbox`] and empties it after each call. The core only appends to it, and must not depend on
+//! what an earlier call appended.
 
 use std::ops::Range;
 
@@ -23,8 +24,8 @@ pub struct Transmit {
     /// Whether the message is a request: if it cannot be sent, the core needs its text back with
     /// [`Answer::Undelivered`](crate::Answer::Undelivered), to answer its sender.
     pub report_failure: bool,
-    /// Flow-Timer plus grace, in seconds: the driver closes the connection if nothing is received for this long (RFC 5626
-    /// 5.4).
+    /// Flow-Timer plus grace, in seconds: the driver closes the connection if nothing is received for this long (RFC
+    /// 5626 5.4).
     pub silence: Option<u32>,
 }
 
@@ -89,8 +90,8 @@ pub struct Outbox {
     pub questions: Vec<(Question, Continuation)>,
     /// Events for log and metrics.
     pub events: Vec<Event>,
-    /// Messages for the cores of other workers. Must be in their inboxes before any transmit is sent: what a peer sends in
-    /// response to it may arrive at one of them.
+    /// Messages for the cores of other workers. Must be in their inboxes before any transmit is sent: what a peer
+    /// sends in response to it may arrive at one of them.
     pub handovers: Vec<Handover>,
 }
 

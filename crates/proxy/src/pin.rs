@@ -1,12 +1,13 @@
 //! Pins: the routes of requests that were forwarded without a transaction (RFC 3261 16.11, checklist 81, 82, 85, 121).
 //!
-//! The location service may change, but a retransmission, the CANCEL and the ACK of a non-2xx must take the route of their
-//! request. A pin is not a transaction: it retransmits nothing and answers nothing. The pin of an INVITE is kept until the last
-//! retransmission can have come after the final response, or until Timer C has passed without a response of the phone. The
-//! pin of another request is kept until its last retransmission can have come.
+//! The location service may change, but a retransmission, the CANCEL and the ACK of a non-2xx must take the route of
+//! their request. A pin is not a transaction: it retransmits nothing and answers nothing. The pin of an INVITE is
+//! kept until the last retransmission can have come after the final response, or until Timer C has passed without a
+//! response of the phone. The pin of another request is kept until its last retransmission can have come.
 //!
-//! A request that matches a pin is not authorized again. So only an exact retransmission from the same source matches, or the
-//! ACK or CANCEL of the INVITE from there: everybody who has read a request can repeat all parts of its transaction key.
+//! A request that matches a pin is not authorized again. So only an exact retransmission from the same source
+//! matches, or the ACK or CANCEL of the INVITE from there: everybody who has read a request can repeat all parts of
+//! its transaction key.
 
 use std::collections::VecDeque;
 
@@ -52,8 +53,8 @@ impl Pin {
         self.accepted.is_some()
     }
 
-    /// What an ACK with this To tag acknowledges. A downstream proxy may send a failure and then the 2xx of a phone that
-    /// accepted late (RFC 3261 16.7 step 5), and the network may reorder the two.
+    /// What an ACK with this To tag acknowledges. A downstream proxy may send a failure and then the 2xx of a phone
+    /// that accepted late (RFC 3261 16.7 step 5), and the network may reorder the two.
     pub(crate) fn acknowledged_by(&self, to_tag: &[u8]) -> Acknowledged {
         let sum = Some(tag_checksum(to_tag));
         match (self.accepted, self.refused) {
@@ -104,16 +105,16 @@ pub(crate) enum Expired {
 
 /// The pins of one worker.
 ///
-/// A pin whose deadline moves to a later moment keeps its timer, which is armed again when it fires: so a phone that rings
-/// costs nothing until Timer C.
+/// A pin whose deadline moves to a later moment keeps its timer, which is armed again when it fires: so a phone that
+/// rings costs nothing until Timer C.
 #[derive(Debug)]
 pub(crate) struct Pins {
     hasher: ContentHasher,
-    /// An array in the order of insertion, which is nearly the order of removal: neighbours are used at about the same time,
-    /// so they are in the cache together.
+    /// An array in the order of insertion, which is nearly the order of removal: neighbours are used at about the
+    /// same time, so they are in the cache together.
     by_key: IndexMap<TransactionKey, Pin, DefaultHashBuilder>,
-    /// Answered INVITEs and other requests with the moments at which their pins expire, in the order in which they may be
-    /// removed to make room. Some have been removed since.
+    /// Answered INVITEs and other requests with the moments at which their pins expire, in the order in which they
+    /// may be removed to make room. Some have been removed since.
     answered: VecDeque<(Instant, TransactionKey)>,
 }
 
@@ -184,8 +185,8 @@ impl Pins {
         }
     }
 
-    /// A final response was forwarded, whose To tag has this [`tag_checksum`]: the pin is kept until this moment. Returns the
-    /// target that it came from if it is the first final one.
+    /// A final response was forwarded, whose To tag has this [`tag_checksum`]: the pin is kept until this moment.
+    /// Returns the target that it came from if it is the first final one.
     pub(crate) fn answered(
         &mut self,
         key: TransactionKey,
@@ -239,7 +240,8 @@ impl Pins {
     }
 }
 
-/// A checksum of a To tag (FNV-1a), the same at every worker. A collision affects only the caller whose ACK has that tag.
+/// A checksum of a To tag (FNV-1a), the same at every worker. A collision affects only the caller whose ACK has that
+/// tag.
 pub(crate) fn tag_checksum(to_tag: &[u8]) -> u64 {
     to_tag.iter().fold(0xcbf2_9ce4_8422_2325, |sum, &octet| (sum ^ u64::from(octet)).wrapping_mul(0x0100_0000_01b3))
 }

@@ -1,9 +1,9 @@
 //! The timer queue of a core: the timers of response contexts, pins and subscriptions in order of time.
 //!
-//! Cancelling a timer costs nothing: the queue keeps its entry, and the owner ignores the entry when it fires. Moving a
-//! deadline to a later moment costs nothing either: the owner arms the timer again when the earlier entry fires. Such stale
-//! entries are removed all at once when they outnumber the owners ([`TimerQueue::is_crowded`]), so the queue is bounded by the
-//! limits on its owners. Must not know what a timer does: `core` calls the owner.
+//! Cancelling a timer costs nothing: the queue keeps its entry, and the owner ignores the entry when it fires. Moving
+//! a deadline to a later moment costs nothing either: the owner arms the timer again when the earlier entry fires.
+//! Such stale entries are removed all at once when they outnumber the owners ([`TimerQueue::is_crowded`]), so the
+//! queue is bounded by the limits on its owners. Must not know what a timer does: `core` calls the owner.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -52,7 +52,8 @@ impl TimerQueue {
         self.entries.len()
     }
 
-    /// Whether this many owners, with one timer each, leave most entries stale. Then [`TimerQueue::retain`] is to be called.
+    /// Whether this many owners, with one timer each, leave most entries stale. Then [`TimerQueue::retain`] is to be
+    /// called.
     pub(crate) fn is_crowded(&self, owners: usize) -> bool {
         self.entries.len() > 2 * owners + ALLOWED_STALE
     }

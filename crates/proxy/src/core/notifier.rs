@@ -1,5 +1,5 @@
-//! The steps of a subscription: a SUBSCRIBE, a change of the state, the state itself, the response to a NOTIFY (RFC 6665
-//! 4.2).
+//! The steps of a subscription: a SUBSCRIBE, a change of the state, the state itself, the response to a NOTIFY (RFC
+//! 6665 4.2).
 //!
 //! Connects the notifier with authorization, the store and the other workers. Must not decide what a NOTIFY says.
 
@@ -70,8 +70,8 @@ impl Core {
         subscriptions.with(tag.id, &mut context, refresh).unwrap_or(Err(Reject::Subscription))
     }
 
-    /// A SUBSCRIBE in its dialog needs no credentials if it comes from the source of the last one. From another source it
-    /// needs those of the same user.
+    /// A SUBSCRIBE in its dialog needs no credentials if it comes from the source of the last one. From another
+    /// source it needs those of the same user.
     fn admit_refresh(&mut self, now: Now, request: &Request, tag: LocalTag, outbox: &mut Outbox) -> Result<(), Reject> {
         let subscription = self.subscriptions.find(tag.id).ok_or(Reject::Subscription)?;
         let is_from_source = subscription.is_from(&request.source(), &self.connections);
@@ -84,8 +84,8 @@ impl Core {
         if is_same { Ok(()) } else { Err(Reject::Subscriber) }
     }
 
-    /// Each change of a user's bindings causes one NOTIFY for each subscription to it. So there is a limit for each user as
-    /// well as for all.
+    /// Each change of a user's bindings causes one NOTIFY for each subscription to it. So there is a limit for each
+    /// user as well as for all.
     fn has_room(&self, aor: &Aor, outbox: &mut Outbox) -> Result<(), Reject> {
         let limits = &self.settings.limits;
         let reached = if self.subscriptions.len() >= limits.subscriptions {

@@ -104,8 +104,8 @@ impl Dialog {
             && event.and_then(|event| event.id()) == self.event_id.as_deref()
     }
 
-    /// Updates the dialog by a later SUBSCRIBE: its Contact, if there is one, becomes the remote target (RFC 3261 12.2.2). The
-    /// route set does not change.
+    /// Updates the dialog by a later SUBSCRIBE: its Contact, if there is one, becomes the remote target (RFC 3261
+    /// 12.2.2). The route set does not change.
     pub(super) fn refresh(&mut self, request: &Request, settings: &Settings) -> Result<(), Reject> {
         let target: Box<[u8]> = match target_of(&request.message)? {
             Some(target) if target.as_bytes().len() > MAX_TEXT => return Err(Reject::DialogTooLong),
@@ -199,8 +199,8 @@ pub(super) fn write_answer(reply: &mut Reply<'_>, request: &Request, granted: u3
     reply.header(HeaderName::Expires, |out| write_decimal(out, granted));
 }
 
-/// The next hop of the NOTIFYs (RFC 3261 12.2.1.1), if the subscriber may name its address. A phone without a proxy in front
-/// of it is reached over its flow, as for its registration (RFC 5626 5.3).
+/// The next hop of the NOTIFYs (RFC 3261 12.2.1.1), if the subscriber may name its address. A phone without a proxy
+/// in front of it is reached over its flow, as for its registration (RFC 5626 5.3).
 fn way(request: &Request, target: &SipUri<'_>, route: Option<&[u8]>, settings: &Settings) -> Result<Way, Reject> {
     let check = |place, uri: &SipUri<'_>| {
         reach::check_host(uri, request.flow.remote.ip(), settings, reach::may_name)
@@ -217,8 +217,8 @@ fn way(request: &Request, target: &SipUri<'_>, route: Option<&[u8]>, settings: &
     admits_hop(target.as_bytes(), route.unwrap_or_default(), &way).map(|()| way)
 }
 
-/// Whether a subscriber whose SUBSCRIBE came from `from` may have its NOTIFYs sent to `to`. They are longer than the SUBSCRIBE
-/// and are retransmitted over UDP, so an attacker could use them to flood a host that never asked for them.
+/// Whether a subscriber whose SUBSCRIBE came from `from` may have its NOTIFYs sent to `to`. They are longer than the
+/// SUBSCRIBE and are retransmitted over UDP, so an attacker could use them to flood a host that never asked for them.
 fn may_notify(to: IpAddr, from: IpAddr, settings: &Settings) -> bool {
     to == from || reach::is_believed(from, settings)
 }

@@ -1,16 +1,17 @@
 //! The notifier of this server (RFC 6665 4.2): subscriptions to the state of its users.
 //!
-//! A SUBSCRIBE to a local user creates a subscription: soft state of one worker, whose number is in our To tag. What RFC 6665
-//! leaves to the event package is in `crate::event_package` (name, durations, authorization) and in one folder for each
-//! package (the state and its document), which `state.rs` lists. The package `reg` (RFC 3680) is in `reg`.
+//! A SUBSCRIBE to a local user creates a subscription: soft state of one worker, whose number is in our To tag. What
+//! RFC 6665 leaves to the event package is in `crate::event_package` (name, durations, authorization) and in one
+//! folder for each package (the state and its document), which `state.rs` lists. The package `reg` (RFC 3680) is in
+//! `reg`.
 //!
-//! A subscription keeps the state that its last NOTIFY reported. When something may have changed, it reads the current state
-//! and reports the difference. So code that changes a record does not have to know what a subscriber is told: it only says
-//! that the record has changed, and not even that while there is no subscription (`subscriber_index.rs`). No code says that a
-//! binding has expired: the subscription knows that moment in advance.
+//! A subscription keeps the state that its last NOTIFY reported. When something may have changed, it reads the
+//! current state and reports the difference. So code that changes a record does not have to know what is reported: it
+//! only calls the notifier, and not even that while there is no subscription (`subscriber_index.rs`). The expiry of a
+//! binding is no event: the subscription knows that moment in advance.
 //!
-//! If a message between two workers is lost, a change is reported only when the state is read next. When the program ends,
-//! no subscriber is told. After a restart a refresh gets 481, and the phone subscribes again.
+//! If a message between two workers is lost, a change is reported only when the state is read next. When the program
+//! ends, no NOTIFY is sent. After a restart a refresh gets 481, and the phone subscribes again.
 //!
 //! Must not know how bindings change, nor how a subscriber authenticates: `core` and `auth` do.
 

@@ -1,4 +1,5 @@
-//! One NOTIFY and its client transaction, and what the end of it means for the subscription (RFC 3261 17.1.2, RFC 6665 4.2.2).
+//! One NOTIFY and its client transaction, and what the end of it means for the subscription (RFC 3261 17.1.2, RFC
+//! 6665 4.2.2).
 //!
 //! Must not know what the NOTIFY reports.
 
@@ -76,7 +77,8 @@ impl Notify {
     }
 }
 
-/// Whether this status ends the subscription (RFC 6665 4.2.2). The notifier has no credentials and follows no redirection.
+/// Whether this status ends the subscription (RFC 6665 4.2.2). The notifier has no credentials and follows no
+/// redirection.
 const fn ends_subscription(status: u16) -> bool {
     matches!(status, 300..=399 | 401 | 403..=405 | 407 | 410 | 416 | 480..=485 | 489 | 501 | 604)
 }

@@ -22,7 +22,7 @@ pub(super) enum Phase {
     Terminated,
 }
 
-/// The subscriber is told of changes.
+/// NOTIFYs report changes of the state.
 #[derive(Debug)]
 pub(super) struct Active {
     pub(super) expires_at: Instant,
@@ -30,7 +30,7 @@ pub(super) struct Active {
     pub(super) reported: Option<State>,
     /// When the state is read next; `None` if no change is due.
     pub(super) read_at: Option<Instant>,
-    /// Whether a question is open whose answer continues this subscription.
+    /// Whether the answer to a question is awaited: the state, or an address for the NOTIFYs.
     pub(super) is_waiting: bool,
     /// No change is reported before this moment (RFC 6665 5.4.10).
     pub(super) not_before: Instant,

@@ -29,8 +29,8 @@ pub(crate) enum SubscribeKind {
     InDialog(LocalTag),
 }
 
-/// Decides whether a SUBSCRIBE is for the notifier. `None` if it is forwarded: to another server, or with an event package
-/// that is not implemented here.
+/// Decides whether a SUBSCRIBE is for the notifier. `None` if it is forwarded: to another server, or with an event
+/// package that is not implemented here.
 pub(crate) fn kind_of(request: &Request, destination: &Destination) -> Result<Option<SubscribeKind>, Reject> {
     let here = matches!(destination, Destination::User(_) | Destination::Server);
     if !here || request.next_route().is_some() {

@@ -1,7 +1,7 @@
 //! The identity of a subscriber, and whether it may see the state of a resource (RFC 6665 5.4.6).
 //!
-//! The identity is proven once, when the subscription begins, and is valid while the account is unchanged. The permission is
-//! checked for each NOTIFY. Must not authenticate: that is a task of `core`.
+//! The identity is proven once, when the subscription begins, and is valid while the account is unchanged. The
+//! permission is checked for each NOTIFY. Must not authenticate: that is a task of `core`.
 
 use location::Aor;
 
@@ -29,8 +29,8 @@ impl Subscriber {
         self.user == other.user
     }
 
-    /// Whether the subscriber may see the state of `resource`. A changed password ends the subscription, and so does a change
-    /// to `authentication: required` for a subscription that began without.
+    /// Whether the subscriber may see the state of `resource`. A changed password ends the subscription, and so does
+    /// a change to `authentication: required` for a subscription that began without.
     pub(crate) fn may_subscribe(&self, package: EventPackage, resource: &Aor, settings: &Settings) -> bool {
         let account = settings.accounts.find(&self.user);
         let is_authentic = match &self.proof {

@@ -1,9 +1,10 @@
-//! Which workers have subscriptions to which resource. A worker that changes a record reads it, to send a message only to the
-//! workers that need one.
+//! Which workers have subscriptions to which resource. A worker that changes a record reads it, to send a message
+//! only to the workers that need one.
 //!
-//! Shared by all workers, without a lock. A change costs one atomic load while there is no subscription, and two otherwise.
-//! Resources share buckets, so false positives are possible. False negatives are not: a subscription is added before it reads
-//! the state, and a record is committed before the index is read. Must not know the subscriptions themselves.
+//! Shared by all workers, without a lock. A change costs one atomic load while there is no subscription, and two
+//! otherwise. Resources share buckets, so false positives are possible. False negatives are not: a subscription is
+//! added before it reads the state, and a record is committed before the index is read. Must not know the
+//! subscriptions themselves.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 

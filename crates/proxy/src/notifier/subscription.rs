@@ -1,8 +1,8 @@
 //! One subscription: when its state is read, and when a NOTIFY reports it (RFC 6665 4.1.2, 4.2).
 //!
-//! Decides rate and end. The first NOTIFY after a SUBSCRIBE is sent at once and has the full state. Later ones have the
-//! changes, and are at least the interval of the package apart. One NOTIFY is under way at a time, and the last one says why
-//! the subscription has ended. Must not know what the state consists of (`state.rs`).
+//! Decides rate and end. The first NOTIFY after a SUBSCRIBE is sent at once and has the full state. Later ones have
+//! the changes, and are at least the interval of the package apart. One NOTIFY is under way at a time, and the last
+//! one says why the subscription has ended. Must not know what the state consists of (`state.rs`).
 
 use std::time::Duration;
 
@@ -75,8 +75,8 @@ impl Subscription {
         self.dialog.package
     }
 
-    /// Whether a SUBSCRIBE in the dialog comes from the source of the last one. Everybody who has read that one knows all
-    /// identifiers of the dialog.
+    /// Whether a SUBSCRIBE in the dialog comes from the source of the last one. Everybody who has read that one knows
+    /// all identifiers of the dialog.
     pub(crate) fn is_from(&self, source: &Source, connections: &Connections) -> bool {
         self.last_subscribe.source.is(source, connections)
     }

@@ -21,8 +21,9 @@ use crate::transaction::is_due;
 use super::subscriber_index::{Bucket, SubscriberIndex};
 use super::subscription::Subscription;
 
-/// Our tag in the dialog of a subscription (RFC 3261 12), which identifies it: its worker, and a keyed hash of the transaction
-/// of its first SUBSCRIBE. So a retransmission of that finds the subscription, and an attacker cannot guess the tag.
+/// Our tag in the dialog of a subscription (RFC 3261 12), which identifies it: its worker, and a keyed hash of the
+/// transaction of its first SUBSCRIBE. So a retransmission of that finds the subscription, and an attacker cannot
+/// guess the tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LocalTag {
     pub(crate) worker: u8,
@@ -97,7 +98,8 @@ impl Subscriptions {
         self.by_id.get(&id).map(|entry| &*entry.subscription)
     }
 
-    /// Adds the subscription that `begin` returns. The index has it before it reads the state, so that it misses no change.
+    /// Adds the subscription that `begin` returns. The index has it before it reads the state, so that it misses no
+    /// change.
     pub(crate) fn insert(
         &mut self,
         LocalTag { worker, id }: LocalTag,
@@ -111,8 +113,8 @@ impl Subscriptions {
         self.settle(id, context);
     }
 
-    /// Calls `act` with a subscription, then sets its next deadline or removes it. `None` if there is no subscription with this
-    /// id.
+    /// Calls `act` with a subscription, then sets its next deadline or removes it. `None` if there is no subscription
+    /// with this id.
     pub(crate) fn with<R>(
         &mut self,
         id: u64,

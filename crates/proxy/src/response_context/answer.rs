@@ -47,8 +47,8 @@ impl ResponseContext {
         self.close();
     }
 
-    /// Forwards a response. A challenge gets the challenges of the other branches added. `address`: where the request was sent,
-    /// if the response may create a dialog.
+    /// Forwards a response. A challenge gets the challenges of the other branches added. `address`: where the request
+    /// was sent, if the response may create a dialog.
     pub(super) fn forward(&mut self, response: &Message, address: Option<SocketAddr>, context: &mut Context<'_>) {
         let status = response.status().unwrap_or(500);
         let allowed = self.upstream.may_send(status, self.template.timers(), context.now.mono);

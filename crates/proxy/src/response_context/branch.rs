@@ -1,4 +1,5 @@
-//! One branch of a response context: a target, the transaction of its request and its CANCEL (RFC 3261 16.6 to 16.10, 9.1).
+//! One branch of a response context: a target, the transaction of its request and its CANCEL (RFC 3261 16.6 to 16.10,
+//! 9.1).
 //!
 //! Knows its own target only. The response context decides what other branches do and which response the caller gets.
 
@@ -30,7 +31,7 @@ pub(super) struct ClientBranch {
     progress: Progress,
     /// Its share of Max-Breadth (RFC 5393 5.3.3).
     breadth: u32,
-    /// Its early dialogs, if the caller is told of their end.
+    /// Its early dialogs, if the caller gets a 199 for each that ends.
     pub(super) early: EarlyDialogs,
 }
 
@@ -128,8 +129,8 @@ impl ClientBranch {
         event
     }
 
-    /// Cancels a pending INVITE, now or when its first provisional response comes (RFC 3261 16.10, 9.1). `cause` decides
-    /// the outcome of the branch if no other final response comes first.
+    /// Cancels a pending INVITE, now or when its first provisional response comes (RFC 3261 16.10, 9.1). `cause`
+    /// decides the outcome of the branch if no other final response comes first.
     pub(super) fn cancel(
         &mut self,
         reason: Option<&[u8]>,
@@ -235,8 +236,8 @@ impl ClientBranch {
         matches!(self.progress, Progress::Pending(_))
     }
 
-    /// Whether the branch ended because its flow failed: the phone may be tried at another contact (RFC 5626 7, RFC 5627
-    /// 6.1). Not if the phone has responded, or the INVITE was cancelled.
+    /// Whether the branch ended because its flow failed: the phone may be tried at another contact (RFC 5626 7, RFC
+    /// 5627 6.1). Not if the phone has responded, or the INVITE was cancelled.
     pub(super) fn is_lost(&self) -> bool {
         let lost = match self.outcome() {
             Some(Outcome::FailedOver) => return true,
@@ -349,8 +350,8 @@ impl ClientBranch {
         }
     }
 
-    /// The outcome by a final response. A 487 that a timer of this server caused counts as no response, because the caller has
-    /// not cancelled. A response that cannot be forwarded counts by its status.
+    /// The outcome by a final response. A 487 that a timer of this server caused counts as no response, because the
+    /// caller has not cancelled. A response that cannot be forwarded counts by its status.
     fn outcome_of(&self, response: &Message) -> Outcome {
         let is_cancelled_by_timer = matches!(
             &self.client,

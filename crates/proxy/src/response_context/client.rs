@@ -1,4 +1,5 @@
-//! The client transactions of a branch: that of its request and, for an INVITE, that of its CANCEL (RFC 3261 9.1, 17.1).
+//! The client transactions of a branch: that of its request and, for an INVITE, that of its CANCEL (RFC 3261 9.1,
+//! 17.1).
 //!
 //! Holds what only an INVITE needs apart from what every branch needs. Must not send anything: the branch does.
 
@@ -22,7 +23,8 @@ pub(super) enum Client {
 pub(super) struct Invite {
     pub(super) transaction: ClientInvite,
     pub(super) cancel: Cancel,
-    /// The ACK of its failure, for retransmissions of the failure. Empty if there was none, or none can be retransmitted.
+    /// The ACK of its failure, for retransmissions of the failure. Empty if there was none, or none can be
+    /// retransmitted.
     pub(super) ack: Bytes,
     /// The [`tag_checksum`](crate::pin::tag_checksum) of the To tag in its last 2xx.
     pub(super) accepted: Option<u64>,

@@ -1,4 +1,5 @@
-//! Early dialogs that end while the caller still waits: the caller gets a 199 for each, if it supports that (RFC 6228 6).
+//! Early dialogs that end while the caller still waits: the caller gets a 199 for each, if it supports that (RFC 6228
+//! 6).
 //!
 //! Must not decide what ends a branch.
 
@@ -36,7 +37,8 @@ impl ResponseContext {
         }
     }
 
-    /// Sends a 199 for each early dialog of a branch that failed with this status, unless its final response was forwarded.
+    /// Sends a 199 for each early dialog of a branch that failed with this status, unless its final response was
+    /// forwarded.
     pub(super) fn send_199(&mut self, index: usize, status: u16, context: &mut Context<'_>) {
         let tags = self.branches.get_mut(index).map(|branch| std::mem::take(&mut branch.early)).unwrap_or_default();
         for tag in tags {

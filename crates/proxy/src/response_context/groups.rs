@@ -16,7 +16,8 @@ use super::join::{are_one_phone, are_same};
 use super::outcome::CancelCause;
 use super::{Open, Phase, ResponseContext};
 
-/// One part in so many of the free breadth is reserved for phones that register later. Each takes 1, as a phone does not fork.
+/// One part in so many of the free breadth is reserved for phones that register later. Each takes 1, as a phone does
+/// not fork.
 const LATE_PART: u32 = 4;
 
 impl ResponseContext {
@@ -46,7 +47,8 @@ impl ResponseContext {
         }
     }
 
-    /// Starts the next group without waiting for the 487s of the current one. In a wave the current phones ring on beside it.
+    /// Starts the next group without waiting for the 487s of the current one. In a wave the current phones ring on
+    /// beside it.
     pub(super) fn ring_time_is_over(&mut self, context: &mut Context<'_>) {
         self.ring_until = None;
         let is_last = self.open().is_none_or(|open| open.waiting.is_empty());
@@ -82,7 +84,8 @@ impl ResponseContext {
         }
     }
 
-    /// RFC 4321 1.3: the sender of another request than INVITE gives up after 64·T1, so no further phone may get it then.
+    /// RFC 4321 1.3: the sender of another request than INVITE gives up after 64·T1, so no further phone may get it
+    /// then.
     fn sender_is_gone(&self, now: Instant) -> bool {
         !self.upstream.is_invite() && self.began + self.template.timers().give_up() <= now
     }
@@ -100,7 +103,8 @@ impl ResponseContext {
         true
     }
 
-    /// Tries all targets of a group at once, or as many as the breadth allows (RFC 5393 5.3.3). The others are the next group.
+    /// Tries all targets of a group at once, or as many as the breadth allows (RFC 5393 5.3.3). The others are the
+    /// next group.
     fn try_group(&mut self, mut group: Group, context: &mut Context<'_>) {
         let free = self.free_breadth();
         let Phase::Open(open) = &mut self.phase else { return };
@@ -138,8 +142,8 @@ impl ResponseContext {
         (groups > 1).then(|| left.checked_div(groups).unwrap_or_default())
     }
 
-    /// How long a branch may go without any response if its phone has other contacts: the caller waits for 64·T1, so the
-    /// contacts of one phone share that.
+    /// How long a branch may go without any response if its phone has other contacts: the caller waits for 64·T1, so
+    /// the contacts of one phone share that.
     fn patience(&self, target: &Target) -> Option<Duration> {
         let (open, request) = (self.open()?, self.template.request.as_deref()?);
         let others = open.spares.iter().filter(|spare| are_one_phone(&spare.uri, &target.uri, request)).count();

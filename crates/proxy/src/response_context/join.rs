@@ -1,5 +1,5 @@
-//! Targets that are added to a response context: the targets of a redirection (RFC 3261 16.7 step 4), and phones that register
-//! while their user is being called.
+//! Targets that are added to a response context: the targets of a redirection (RFC 3261 16.7 step 4), and phones that
+//! register while their user is being called.
 //!
 //! A URI is in a response context only once (16.5), and the number of targets is limited. Must not resolve names.
 
@@ -72,7 +72,8 @@ impl ResponseContext {
         self.advance(context);
     }
 
-    /// The bindings of the user have changed. A phone that is not in the context yet rings, too, for the rest of the ring time.
+    /// The bindings of the user have changed. A phone that is not in the context yet rings, too, for the rest of the
+    /// ring time.
     pub(crate) fn join(&mut self, aor: &Aor, record: Option<&Record>, context: &mut Context<'_>) {
         // After the ring time only cancelled branches are pending.
         let rings = self.open().is_some_and(|open| self.ring_until.is_some() || !open.waiting.is_empty());

@@ -1,9 +1,9 @@
 //! The response context: one request, the branches that it is forwarded on, and the responses that its sender gets
 //! (RFC 3261 16.2, 16.7 to 16.10).
 //!
-//! Tries the groups of a `Plan` in order. Two timers limit how long phones ring: the ring time of a group, which no response
-//! extends, and Timer C of a branch, which a provisional response restarts. Every 2xx to an INVITE is forwarded. Must not
-//! choose targets: `route` does.
+//! Tries the groups of a `Plan` in order. Two timers limit how long phones ring: the ring time of a group, which no
+//! response extends, and Timer C of a branch, which a provisional response restarts. Every 2xx to an INVITE is
+//! forwarded. Must not choose targets: `route` does.
 
 mod answer;
 mod best;
@@ -79,8 +79,8 @@ pub(crate) struct ResponseContext {
 enum Phase {
     /// They may. The caller has no final response yet.
     Open(Open),
-    /// They may not: a 2xx, a 6xx, the CANCEL of the caller or the final response came (RFC 3261 16.7 steps 5 and 10, 16.10).
-    /// Branches may still be pending.
+    /// They may not: a 2xx, a 6xx, the CANCEL of the caller or the final response came (RFC 3261 16.7 steps 5 and 10,
+    /// 16.10). Branches may still be pending.
     Closed { caller_cancelled: bool },
 }
 
@@ -102,7 +102,8 @@ struct Open {
 }
 
 impl ResponseContext {
-    /// Answers an INVITE with 100 and tries the first group. `is_joinable`: whether phones that register later may join.
+    /// Answers an INVITE with 100 and tries the first group. `is_joinable`: whether phones that register later may
+    /// join.
     pub(crate) fn start(
         id: u64,
         mut request: Request,
@@ -150,8 +151,8 @@ impl ResponseContext {
         self.upstream.retransmitted(context);
     }
 
-    /// An ACK came, whose To tag has this [`tag_checksum`](crate::pin::tag_checksum). The ACK of a failure ends here. The ACK of a
-    /// 2xx has to be forwarded (RFC 6026 7.1).
+    /// An ACK came, whose To tag has this [`tag_checksum`](crate::pin::tag_checksum). The ACK of a failure ends here.
+    /// The ACK of a 2xx has to be forwarded (RFC 6026 7.1).
     pub(crate) fn acknowledged(&mut self, to_tag: u64, context: &Context<'_>) -> Final {
         let answered_by = self.branches.iter().find(|branch| branch.has_accepted(to_tag));
         // A phone may have accepted the call after the caller got a failure (RFC 3261 16.7 step 5).
@@ -162,7 +163,8 @@ impl ResponseContext {
         Final::NoSuccess
     }
 
-    /// The caller sent CANCEL (RFC 3261 16.10). Its own Reason goes with the CANCEL of each branch; none is added (RFC 3326).
+    /// The caller sent CANCEL (RFC 3261 16.10). Its own Reason goes with the CANCEL of each branch; none is added
+    /// (RFC 3326).
     pub(crate) fn cancelled(&mut self, cancel: &Message, context: &mut Context<'_>) {
         if !self.upstream.is_waiting() {
             return;
@@ -187,8 +189,8 @@ impl ResponseContext {
             return None;
         }
         let (status, method) = (response.status().unwrap_or(500), response.method());
-        // RFC 3261 16.7 step 3: a response without a Via below ours cannot be forwarded. A failure still ends its branch:
-        // some phones answer a cancelled INVITE with the single Via of the CANCEL.
+        // RFC 3261 16.7 step 3: a response without a Via below ours cannot be forwarded. A failure still ends its
+        // branch: some phones answer a cancelled INVITE with the single Via of the CANCEL.
         if status < 300 && method != Method::Cancel && !has_upstream_via(response) {
             context.outbox.emit(Event::Dropped(event::Drop::StrayResponse));
             return None;

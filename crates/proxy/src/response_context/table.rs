@@ -68,8 +68,8 @@ impl ResponseContexts {
         self.held
     }
 
-    /// An id for a new response context. It is in our Via and an attacker must not be able to guess it, so it is a keyed hash of
-    /// a counter.
+    /// An id for a new response context. It is in our Via and an attacker must not be able to guess it, so it is a
+    /// keyed hash of a counter.
     pub(crate) fn next_id(&mut self, mac: &Mac) -> u64 {
         loop {
             self.made = self.made.wrapping_add(1);
@@ -114,7 +114,8 @@ impl ResponseContexts {
         self.by_callee.get(callee).into_iter().flatten().copied()
     }
 
-    /// Calls `act` with a response context, then sets its next deadline or removes it. `None` if there is none with this id.
+    /// Calls `act` with a response context, then sets its next deadline or removes it. `None` if there is none with
+    /// this id.
     pub(crate) fn with<R>(
         &mut self,
         id: u64,

@@ -1,8 +1,8 @@
 //! The template from which the requests of all branches are written.
 //!
-//! A branch keeps no copy of its request: each retransmission is written again with the same octets (RFC 3261 17.1.1.2), and
-//! so are the parts that an ACK or a CANCEL repeats. So a call to many phones keeps its request in memory once. Must not choose
-//! targets.
+//! A branch keeps no copy of its request: each retransmission is written again with the same octets (RFC 3261
+//! 17.1.1.2), and so are the parts that an ACK or a CANCEL repeats. So a call to many phones keeps its request in
+//! memory once. Must not choose targets.
 
 use std::sync::Arc;
 

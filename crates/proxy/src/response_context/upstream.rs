@@ -26,8 +26,8 @@ pub(crate) struct Upstream {
     pub(crate) method: &'static str,
     /// The last response, for retransmissions.
     last: Bytes,
-    /// How many octets of own responses and retransmissions may still be sent: a source whose address may be forged gets at
-    /// most `limits.amplification` times the octets that it sent ([`amplification`]).
+    /// How many octets of own responses and retransmissions may still be sent: a source whose address may be forged
+    /// gets at most `limits.amplification` times the octets that it sent ([`amplification`]).
     allowance: usize,
     /// The octets that each retransmission of the request adds to the allowance.
     per_copy: usize,
@@ -50,8 +50,8 @@ impl Upstream {
         Self { transaction, back, source, method, last: Bytes::new(), allowance: per_copy, per_copy }
     }
 
-    /// Whether a response with this status may be sent now. The caller of this method sends it and, unless it is a 2xx to an
-    /// INVITE, keeps it with [`Upstream::keep`].
+    /// Whether a response with this status may be sent now. The caller of this method sends it and, unless it is a
+    /// 2xx to an INVITE, keeps it with [`Upstream::keep`].
     pub(crate) fn may_send(&mut self, status: u16, timers: &Timers, now: Instant) -> bool {
         let reliable = self.back.transport.is_reliable();
         match &mut self.transaction {
@@ -158,7 +158,8 @@ impl Upstream {
         }
     }
 
-    /// Whether it is kept only for retransmissions of the request. A failure without its ACK still has to be retransmitted.
+    /// Whether it is kept only for retransmissions of the request. A failure without its ACK still has to be
+    /// retransmitted.
     pub(crate) const fn is_completed(&self) -> bool {
         match &self.transaction {
             Transaction::Invite(transaction) => !transaction.retransmitted(),

@@ -1,8 +1,8 @@
 //! The contacts of a user at one moment, and what happened to them since an earlier moment (RFC 3680 4.7.1).
 //!
-//! Decides which event describes each difference. Two moments are enough for that: a removed binding stays in its record for
-//! half a minute and says how it ended, and a binding that was reported before and is in the record no longer has expired.
-//! Must not know XML.
+//! Decides which event describes each difference. Two moments are enough for that: a removed binding stays in its
+//! record for half a minute and says how it ended, and a binding that was reported before and is in the record no
+//! longer has expired. Must not know XML.
 
 use location::{Binding, End, Record, Wall};
 use smallvec::SmallVec;
@@ -128,7 +128,8 @@ impl Contacts {
 type List<'a> = SmallVec<[Contact<'a>; 4]>;
 
 impl Contact<'_> {
-    /// Whether no REGISTER and no reload has changed the contact. (Its `since` may change with another flow of its phone.)
+    /// Whether no REGISTER and no reload has changed the contact. (Its `since` may change with another flow of its
+    /// phone.)
     fn is_unchanged(&self, other: &Contact<'_>) -> bool {
         let [own, other] = [self, other].map(|Contact { binding, configured, .. }| {
             (*configured, binding.q(), binding.registered_at(), binding.expires_at(), binding.transaction())

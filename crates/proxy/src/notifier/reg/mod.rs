@@ -1,5 +1,5 @@
-//! The state that the `reg` package reports: the contacts that are registered for an address-of-record, and what changed
-//! since an earlier moment (RFC 3680).
+//! The state that the `reg` package reports: the contacts that are registered for an address-of-record, and what
+//! changed since an earlier moment (RFC 3680).
 //!
 //! These events are reported:
 //! - `registered`, `refreshed`, `unregistered`: a REGISTER caused the change. `expired`: no REGISTER came in time.
@@ -7,8 +7,8 @@
 //! - `deactivated`: an operator removed the binding, or it was removed to make space for another one. The phone may
 //!   register again.
 //!
-//! Two events cannot happen here: `shortened`, because only a REGISTER of the phone changes how long its binding lasts, and
-//! `probation`, because an operator who removes a phone cannot say when it may come back.
+//! Two events cannot happen here: `shortened`, because only a REGISTER of the phone changes how long its binding
+//! lasts, and `probation`, because an operator who removes a phone cannot say when it may come back.
 //!
 //! Must not know when a NOTIFY is sent, nor its dialog.
 

@@ -1,7 +1,7 @@
 //! `application/reginfo+xml`: contacts and their events as a document (RFC 3680 5).
 //!
-//! Decides the shape and the escaping, never which contacts are reported. Peers wrote the URIs, parameters and Call-IDs: none
-//! of their octets may become markup, or a character that XML 1.0 does not allow.
+//! Decides the shape and the escaping, never which contacts are reported. Peers wrote the URIs, parameters and
+//! Call-IDs: none of their octets may become markup, or a character that XML 1.0 does not allow.
 
 use location::{Aor, Wall};
 use parser::{Params, escape_user, write_decimal, write_hex};
@@ -99,8 +99,8 @@ fn identity(out: &mut Vec<u8>, id: u64) {
     attribute(out, "id", &text);
 }
 
-/// Appends text as character data, which may stand in an attribute as well. Octets that are not UTF-8, and characters that
-/// XML 1.0 (2.2) does not allow, become U+FFFD.
+/// Appends text as character data, which may stand in an attribute as well. Octets that are not UTF-8, and characters
+/// that XML 1.0 (2.2) does not allow, become U+FFFD.
 fn escape(text: &[u8], out: &mut Vec<u8>) {
     for chunk in text.utf8_chunks() {
         for character in chunk.valid().chars() {
