@@ -22,7 +22,7 @@ use crate::forward::ViaBranch;
 use crate::hop::Hop;
 use crate::request::{ContentHasher, Request, Source, TransactionKey};
 use crate::target::{Target, TargetUri};
-use crate::timer_queue::{Timer, TimerQueue};
+use crate::timer_queue::{Armed, Timer, TimerQueue};
 
 /// The target, the next hop and the Via branch that a request was sent with.
 type Way = (Target, Hop, ViaBranch);
@@ -36,7 +36,9 @@ pub(crate) struct Pin {
     source: Source,
     /// A hash of the octets of the request.
     content: u64,
+    /// The pin is kept until this moment.
     until: Instant,
+    timer: Armed,
     /// Whether a final response was forwarded, or the request is not an INVITE.
     is_answered: bool,
     /// The [`tag_checksum`] of the last 2xx that was forwarded.
@@ -142,27 +144,33 @@ impl Pins {
 
     /// Adds the pin of an INVITE, which is kept until this moment if no response comes.
     pub(crate) fn insert(&mut self, request: &Request, way: Way, until: Instant, timers: &mut TimerQueue) {
-        if self.insert_until(request, way, until, false) {
-            timers.arm(until, Timer::Pin(request.key));
-        }
+        self.insert_until(request, way, until, false, timers);
     }
 
     /// Adds the pin of another request, which is kept until this moment for retransmissions.
     pub(crate) fn insert_brief(&mut self, request: &Request, way: Way, until: Instant, timers: &mut TimerQueue) {
-        if self.insert_until(request, way, until, true) {
-            timers.arm(until, Timer::Pin(request.key));
+        if self.insert_until(request, way, until, true, timers) {
             self.answered.push_back((until, request.key));
         }
     }
 
     /// Adds a pin. False if there is one with this key.
-    fn insert_until(&mut self, request: &Request, way: Way, until: Instant, is_answered: bool) -> bool {
+    fn insert_until(
+        &mut self,
+        request: &Request,
+        way: Way,
+        until: Instant,
+        is_answered: bool,
+        timers: &mut TimerQueue,
+    ) -> bool {
         let (source, content) = (request.source(), request.content(&self.hasher));
         let Entry::Vacant(slot) = self.by_key.entry(request.key) else { return false };
         let ((target, hop, branch), in_dialog) = (way, request.in_dialog);
         // RFC 3261 12.2.2: a final response to a request in a dialog has the To tag of the request.
         let [_, to_tag] = request.tags();
         let refused = in_dialog.then(|| tag_checksum(to_tag));
+        let mut timer = Armed::default();
+        timer.arm(Some(until), Timer::Pin(request.key), timers);
         slot.insert(Pin {
             target,
             hop,
@@ -170,6 +178,7 @@ impl Pins {
             source,
             content,
             until,
+            timer,
             is_answered,
             accepted: None,
             refused,
@@ -200,7 +209,7 @@ impl Pins {
             return None;
         }
         (pin.is_answered, pin.until) = (true, until);
-        timers.arm(until, Timer::Pin(key));
+        pin.timer.arm(Some(until), Timer::Pin(key), timers);
         self.answered.push_back((until, key));
         Some(&pin.target.uri)
     }
@@ -218,25 +227,31 @@ impl Pins {
         false
     }
 
-    /// A timer of a pin has fired. Removes the pin if it has expired.
-    pub(crate) fn timeout(&mut self, key: TransactionKey, now: Instant, timers: &mut TimerQueue) -> Expired {
+    /// The timer of a pin that was armed for `at` has fired. Removes the pin if it has expired.
+    pub(crate) fn timeout(
+        &mut self,
+        key: TransactionKey,
+        at: Instant,
+        now: Instant,
+        timers: &mut TimerQueue,
+    ) -> Expired {
         while self.answered.pop_front_if(|(until, _)| *until <= now).is_some() {}
-        let Entry::Occupied(pin) = self.by_key.entry(key) else { return Expired::Other };
-        let Pin { until, is_answered, .. } = *pin.get();
-        if until <= now {
-            pin.swap_remove();
-            return if is_answered { Expired::Other } else { Expired::Unanswered };
+        let Entry::Occupied(mut entry) = self.by_key.entry(key) else { return Expired::Other };
+        let pin = entry.get_mut();
+        if !pin.timer.fired(at) {
+            return Expired::Other;
         }
-        // When the pin was answered, another timer was armed.
-        if !is_answered {
-            timers.arm(until, Timer::Pin(key));
+        if pin.until > now {
+            pin.timer.arm(Some(pin.until), Timer::Pin(key), timers);
+            return Expired::Other;
         }
-        Expired::Other
+        let Pin { is_answered, .. } = entry.swap_remove();
+        if is_answered { Expired::Other } else { Expired::Unanswered }
     }
 
-    /// Whether a pin needs the timer that is armed for `at`.
+    /// Whether the timer of a pin is armed for `at`.
     pub(crate) fn is_armed(&self, key: TransactionKey, at: Instant) -> bool {
-        self.by_key.get(&key).is_some_and(|pin| !pin.is_answered || pin.until == at)
+        self.by_key.get(&key).is_some_and(|pin| pin.timer.is_at(at))
     }
 }
 

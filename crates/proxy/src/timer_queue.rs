@@ -32,8 +32,8 @@ pub(crate) struct TimerQueue {
 const ALLOWED_STALE: usize = 1024;
 
 impl TimerQueue {
-    /// Adds a timer. An earlier entry of the same owner stays.
-    pub(crate) fn arm(&mut self, at: Instant, timer: Timer) {
+    /// Adds an entry. [`Armed::arm`] calls it; other entries of the same owner are stale then.
+    fn push(&mut self, at: Instant, timer: Timer) {
         self.entries.push(Reverse((at, timer)));
     }
 
@@ -75,7 +75,7 @@ impl Armed {
             && self.0.is_none_or(|at| deadline < at)
         {
             self.0 = Some(deadline);
-            queue.arm(deadline, timer);
+            queue.push(deadline, timer);
         }
     }
 
@@ -102,9 +102,9 @@ mod tests {
     fn timers_fire_in_order_of_time() {
         let mut queue = TimerQueue::default();
         for (moment, timer) in [(30, Timer::Subscription(1)), (10, Timer::Pin(TransactionKey(2)))] {
-            queue.arm(at(moment), timer);
+            queue.push(at(moment), timer);
         }
-        queue.arm(at(20), Timer::ResponseContext(3));
+        queue.push(at(20), Timer::ResponseContext(3));
         assert_eq!(queue.next(), Some(at(10)));
         assert_eq!(queue.pop_due(at(9)), None);
         assert_eq!(queue.pop_due(at(20)), Some((at(10), Timer::Pin(TransactionKey(2)))));
@@ -132,7 +132,7 @@ mod tests {
         let mut queue = TimerQueue::default();
         for moment in 0..=1044 {
             assert!(!queue.is_crowded(10));
-            queue.arm(at(moment), Timer::ResponseContext(1));
+            queue.push(at(moment), Timer::ResponseContext(1));
         }
         assert!(queue.is_crowded(10));
         assert!(!queue.is_crowded(11));

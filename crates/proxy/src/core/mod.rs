@@ -152,7 +152,7 @@ impl Core {
                     response_contexts.timeout(id, at, &mut context);
                 }
                 Timer::Pin(key) => {
-                    if self.pins.timeout(key, now.mono, &mut self.timers) == Expired::Unanswered {
+                    if self.pins.timeout(key, at, now.mono, &mut self.timers) == Expired::Unanswered {
                         outbox.emit(Event::CallEnded { call: key.0, status: None, tried: 1, by: None });
                     }
                 }
