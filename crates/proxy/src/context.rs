@@ -10,6 +10,7 @@ use crate::mac::{Mac, Purpose};
 use crate::outbox::Outbox;
 use crate::request::{Request, TransactionKey};
 use crate::settings::Settings;
+use crate::timer_queue::TimerQueue;
 
 /// Borrowed from the core for one call of the driver.
 pub(crate) struct Context<'a> {
@@ -20,6 +21,7 @@ pub(crate) struct Context<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) connections: &'a Connections,
     pub(crate) rewrite: &'a mut Rewrite,
+    pub(crate) timers: &'a mut TimerQueue,
     pub(crate) outbox: &'a mut Outbox,
 }
 

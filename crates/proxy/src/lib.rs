@@ -22,12 +22,13 @@ mod context;
 mod core;
 mod dialog;
 mod event;
-mod fork;
+mod event_package;
 mod forward;
 mod hop;
 mod ingress;
 mod mac;
 mod nat;
+mod notifier;
 mod outbox;
 mod peer;
 mod pin;
@@ -36,12 +37,13 @@ mod registrar;
 mod reject;
 mod request;
 mod resolution;
+mod response_context;
 mod route;
 mod settings;
 mod source;
 mod target;
+mod timer_queue;
 mod transaction;
-mod watch;
 
 pub use crate::core::explain::{Goal, Inquiry, Step, explain};
 pub use crate::core::{Core, Load};
@@ -54,13 +56,13 @@ pub use event::{
 };
 pub use hop::{Endpoint, Endpoints, Hop, Name, Over};
 pub use location::Flow;
+pub use notifier::SubscriberIndex;
 pub use outbox::{CoreMessage, Handover, Outbox, Passed, Transmit};
 pub use request::Received;
 pub use resolution::{Naptr, Query, Records, Resolution, Srv};
 pub use settings::{
     Account, Accounts, Algorithm, Authentication, Caller, Digest, Foreign, Forking, Interfaces, Keys, Limits, Listener,
-    Registrar, Secrets, Sender, Senders, Settings, SingleTarget, Strangers, Strategy, Timers, UnannouncedPath,
-    Watching, fixed_bindings,
+    Registrar, Secrets, Sender, Senders, Settings, SingleTarget, Strangers, Strategy, SubscriptionTimes, Timers,
+    UnannouncedPath, fixed_bindings,
 };
 pub use source::{NoSource, Source};
-pub use watch::SubscriberIndex;

@@ -20,7 +20,7 @@ pub(crate) enum Purpose {
     Mark = 7,
     Fingerprint = 8,
     Gruu = 9,
-    Watch = 10,
+    Notifier = 10,
     NextHop = 11,
     Identity = 12,
     Dialog = 13,

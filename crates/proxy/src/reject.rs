@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use parser::{HeaderName, Message, OptionTag, ParseError, Reply, reason_phrase, write_decimal};
 
 use crate::event::Offence;
-use crate::settings::REG_PACKAGE;
+use crate::event_package::EventPackage;
 
 /// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,8 +100,8 @@ pub(crate) enum Reject {
     Unacceptable,
     /// The subscription does not exist.
     Subscription,
-    /// The subscriber may not watch this user.
-    Watcher,
+    /// The account may not watch this user.
+    Subscriber,
     /// The Contact of a SUBSCRIBE is not a SIP URI.
     Target,
     /// The headers of a dialog are too long to be stored.
@@ -170,7 +170,7 @@ impl Reject {
             | Self::Address { .. }
             | Self::ContactScheme
             | Self::TooManyContacts
-            | Self::Watcher => 403,
+            | Self::Subscriber => 403,
             Self::NotFound => 404,
             Self::Unacceptable => 406,
             Self::Scheme => 416,
@@ -224,7 +224,7 @@ impl Reject {
             Self::Relay => "Not relaying to foreign domains",
             Self::Identity => "Authenticated as another user",
             Self::Subscription => "Subscription Does Not Exist",
-            Self::Watcher => "Not allowed to watch this user",
+            Self::Subscriber => "Not allowed to watch this user",
             Self::Target => "Bad Contact: not a SIP URI",
             Self::DialogTooLong => "Too much text in From, To, Call-ID, Contact and Record-Route",
             Self::Address { .. } => "Names an address that is none to send to",
@@ -263,7 +263,7 @@ impl Reject {
             // RFC 3327 5.3
             Self::UnannouncedPath => reply.header(HeaderName::Unsupported, |out| out.extend_from_slice(b"path")),
             // RFC 6665 8.3.2
-            Self::Event => reply.header(HeaderName::AllowEvents, |out| out.extend_from_slice(REG_PACKAGE)),
+            Self::Event => EventPackage::write_allow_events(reply),
             // RFC 5630 5.3, RFC 3261 20.43
             Self::SipsNotAllowed => {
                 reply.header(HeaderName::Warning, |out| out.extend_from_slice(b"380 frontdesk \"SIPS Not Allowed\""));

@@ -10,14 +10,14 @@
 
 use super::Core;
 use crate::clock::Now;
-use crate::context::acknowledges_us;
+use crate::context::{Context, acknowledges_us};
 use crate::event::{Drop, Event};
-use crate::fork::Final;
 use crate::hop::Hop;
 use crate::ingress;
 use crate::outbox::Outbox;
 use crate::pin::{Acknowledged, Match, tag_checksum};
 use crate::request::Request;
+use crate::response_context::{Final, ResponseContext};
 use crate::route;
 use crate::target::{NextHop, Target, TargetUri};
 
@@ -25,12 +25,13 @@ impl Core {
     /// Finds the transaction, the pin or the dialog that an ACK belongs to.
     pub(super) fn acknowledge(&mut self, now: Now, mut request: Request, outbox: &mut Outbox) {
         let [_, to_tag] = request.tags();
-        if let Some(id) = self.forks.id_of(request.key)
-            && self.forks.is_from(id, &request.source(), &self.connections)
+        if let Some(id) = self.response_contexts.id_of(request.key)
+            && self.response_contexts.is_from(id, &request.source(), &self.connections)
         {
             let to_tag = tag_checksum(to_tag);
-            let (forks, context) = self.split(now, outbox);
-            let sent = forks.with(id, |fork| fork.acknowledged(to_tag, &context));
+            let (response_contexts, mut context) = self.split(now, outbox);
+            let acknowledge = |it: &mut ResponseContext, context: &mut Context<'_>| it.acknowledged(to_tag, context);
+            let sent = response_contexts.with(id, &mut context, acknowledge);
             if let Some(Final::Success(answered_by)) = sent {
                 self.acknowledge_success(now, request, answered_by, outbox);
             }

@@ -10,14 +10,15 @@ use crate::auth::{Denied, Presented};
 use crate::clock::Now;
 use crate::dialog::InDialog;
 use crate::event::{AuthenticationFailure, Event};
+use crate::event_package::EventPackage;
 use crate::ingress;
+use crate::notifier::Subscriber;
 use crate::outbox::Outbox;
 use crate::registrar::{EXTENSIONS, address_of_record};
 use crate::reject::{ChallengeFor, Reject};
 use crate::request::{Proven, Request};
 use crate::route::{self, AuthRequirement, CallerName, Destination};
 use crate::settings::{Authentication, Named, Settings};
-use crate::watch::Watcher;
 
 impl Core {
     /// RFC 3261 16.3 step 6. Returns the user that the sender has authenticated as, or nobody where none is required.
@@ -139,31 +140,31 @@ impl Core {
         Ok(aor)
     }
 
-    /// Decides whether the sender may see these bindings (RFC 3680 4.6). As for a REGISTER, no network is trusted. With
+    /// Decides whether the sender may subscribe to the state of this user (RFC 6665 5.4.6). As for a REGISTER, no network is trusted. With
     /// authentication off, the sender is the user in its From.
-    pub(super) fn admit_watcher(
+    pub(super) fn admit_subscriber(
         &mut self,
         now: Now,
         request: &Request,
-        aor: &Aor,
+        (package, aor): (EventPackage, &Aor),
         outbox: &mut Outbox,
-    ) -> Result<Watcher, Reject> {
+    ) -> Result<Subscriber, Reject> {
         let settings = Arc::clone(&self.settings);
-        let watcher = if settings.authentication == Authentication::Required {
+        let user = if settings.authentication == Authentication::Required {
             let presented = self.authenticator.read(request, &settings);
             self.authenticate(now, request, &presented, ChallengeFor::Registrar, aor.domain(), outbox)?
         } else {
             if !settings.accounts.is_empty() && settings.accounts.find(aor).is_none() {
                 return Err(Reject::NotFound);
             }
-            request.from_uri().map(|caller| settings.aor_named_by(&caller)).ok_or(Reject::Watcher)?
+            request.from_uri().map(|caller| settings.aor_named_by(&caller)).ok_or(Reject::Subscriber)?
         };
-        let watcher = Watcher::new(watcher, &settings);
-        if watcher.may_watch(aor, &settings) {
-            return Ok(watcher);
+        let subscriber = Subscriber::new(user, &settings);
+        if subscriber.may_subscribe(package, aor, &settings) {
+            return Ok(subscriber);
         }
         Self::report_failure(request, AuthenticationFailure::Identity, (false, None), &settings, outbox);
-        Err(Reject::Watcher)
+        Err(Reject::Subscriber)
     }
 
     fn authenticate(

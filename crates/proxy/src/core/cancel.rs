@@ -19,14 +19,14 @@ use crate::route::{self, NextStep, Plan, Toward, next_step};
 impl Core {
     pub(super) fn cancel(&mut self, now: Now, mut request: Request, outbox: &mut Outbox) {
         debug_assert_eq!(request.method(), Method::Cancel);
-        if let Some(id) = self.forks.id_of(request.key) {
+        if let Some(id) = self.response_contexts.id_of(request.key) {
             // Everybody who has read an INVITE can write its CANCEL, so it must come from the source of the INVITE.
-            if !self.forks.is_from(id, &request.source(), &self.connections) {
+            if !self.response_contexts.is_from(id, &request.source(), &self.connections) {
                 return self.refuse(now, &request, Reject::NoTransaction, outbox);
             }
-            let (forks, mut context) = self.split(now, outbox);
+            let (response_contexts, mut context) = self.split(now, outbox);
             context.reply(&request, 200, b"OK", |_| {});
-            forks.with(id, |fork| fork.cancelled(&request.message, &mut context));
+            response_contexts.with(id, &mut context, |it, context| it.cancelled(&request.message, context));
             return;
         }
         match self.forward_by_pin(&mut request, outbox) {

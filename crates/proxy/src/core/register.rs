@@ -57,7 +57,7 @@ impl Core {
             offence,
         });
         outbox.send(back, false, |out| out.extend_from_slice(&pending.answer));
-        outbox.bound_silence(pending.flow_timeout);
+        outbox.set_flow_timeout(pending.flow_timeout);
     }
 
     pub(super) fn refuse_register(&mut self, now: Now, pending: &PendingRegister, reject: Reject, outbox: &mut Outbox) {

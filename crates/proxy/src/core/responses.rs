@@ -14,11 +14,11 @@ use crate::clock::Now;
 use crate::context::ToTag;
 use crate::dialog::ResponseCallee;
 use crate::event::{Drop, Event};
-use crate::fork::status_for_caller;
 use crate::forward::{Origin, ViaBranch, write_response};
 use crate::outbox::{CoreMessage, Handover, Outbox, Passed};
 use crate::pin::{Pin, tag_checksum};
 use crate::request::{Received, TransactionKey, tag_of};
+use crate::response_context::status_for_caller;
 use crate::route::may_respond;
 
 /// A response that was forwarded.
@@ -91,8 +91,8 @@ impl Core {
         let branch = top.and_then(|via| ViaBranch::parse(via.branch()?));
         match branch {
             Some(ViaBranch::Transaction { id, .. }) => {
-                let (forks, mut context) = self.split(now, outbox);
-                forks.with(id.fork, |fork| fork.undelivered(id, &mut context));
+                let (response_contexts, mut context) = self.split(now, outbox);
+                response_contexts.with(id.context, &mut context, |it, context| it.undelivered(id, context));
             }
             Some(ViaBranch::Notify { id, .. }) => self.notify_undelivered(now, id, outbox),
             // No state is needed: the response is made from the request as it was sent, and goes to where its Via says.
@@ -148,7 +148,8 @@ impl Core {
         match response {
             Passed::Provisional => self.pins.rings(key, now.mono + timers.c),
             Passed::Final { status, to_tag } => {
-                if let Some(target) = self.pins.answered(key, (status, to_tag), now.mono, timers.last_copy()) {
+                let until = now.mono + timers.last_copy();
+                if let Some(target) = self.pins.answered(key, (status, to_tag), until, &mut self.timers) {
                     let by = target.phone();
                     outbox.emit(Event::CallEnded { call: key.0, status: Some(status), tried: 1, by });
                 }

@@ -11,13 +11,13 @@ use parser::{Method, Uri};
 use super::Core;
 use crate::clock::Now;
 use crate::event::{Event, Limit};
-use crate::fork::{ResponseContext, ResponseContexts};
 use crate::forward::{Forwarding, Origin, ViaBranch, is_looped, loop_mark, prefers_identity, write_request};
 use crate::ingress;
 use crate::outbox::Outbox;
 use crate::pin::Match;
 use crate::reject::Reject;
 use crate::request::{Proven, Request};
+use crate::response_context::{ResponseContext, ResponseContexts};
 use crate::route::{self, Plan, check_privacy};
 use crate::settings::{Named, Settings, SingleTarget};
 use crate::target::{NextHop, Target, TargetUri};
@@ -119,29 +119,33 @@ impl Core {
         let forwarding = Forwarding { request, target: &target, hop: &hop, branch, breadth: request.max_breadth() };
         send_request(&forwarding, &self.settings, &self.mac, &mut self.rewrite, outbox);
         if invite {
-            self.pins.insert(request, (target, hop, branch), now.mono, timers.c);
+            self.pins.insert(request, (target, hop, branch), now.mono + timers.c, &mut self.timers);
         } else if pinned {
-            self.pins.insert_brief(request, (target, hop, branch), now.mono, timers.last_copy());
+            self.pins.insert_brief(request, (target, hop, branch), now.mono + timers.last_copy(), &mut self.timers);
         }
+        self.bound_timers();
         Ok(())
     }
 
     fn fork(&mut self, now: Now, request: Request, mut plan: Plan, outbox: &mut Outbox) {
         // This is a retransmission that came while the first request waited for DNS.
-        if self.forks.id_of(request.key).is_some() {
+        if self.response_contexts.id_of(request.key).is_some() {
             return;
         }
         let mark = loop_mark(&request, &self.mac);
         if let Err(reject) = self.may_fork(&request, mark, outbox) {
             return self.refuse(now, &request, reject, outbox);
         }
-        let id = self.forks.next_id(&self.mac);
+        let id = self.response_contexts.next_id(&self.mac);
         let key = request.key;
         let settings = Arc::clone(&self.settings);
-        let joinable = settings.forking.late_registration && is_new_call(&request) && plan.disposition.fork;
-        plan.aor.take_if(|_| !joinable);
-        let (forks, mut context) = self.split(now, outbox);
-        forks.insert(id, key, ResponseContext::start(id, request, plan, mark, settings, &mut context));
+        let is_joinable = settings.forking.late_registration && is_new_call(&request) && plan.disposition.fork;
+        let callee = plan.aor.take().filter(|_| is_joinable);
+        let (response_contexts, mut context) = self.split(now, outbox);
+        let is_joinable = callee.is_some();
+        let started = ResponseContext::start(id, request, plan, is_joinable, mark, settings, &mut context);
+        response_contexts.insert(id, key, callee, started, context.timers);
+        self.bound_timers();
     }
 
     fn may_fork(&mut self, request: &Request, mark: u64, outbox: &mut Outbox) -> Result<(), Reject> {
@@ -153,17 +157,17 @@ impl Core {
             return Err(Reject::Loop);
         }
         let limits = &self.settings.limits;
-        let reached = |forks: &ResponseContexts| {
-            if forks.len() >= limits.transactions {
+        let reached = |response_contexts: &ResponseContexts| {
+            if response_contexts.len() >= limits.transactions {
                 Some(Limit::Transactions)
             } else {
-                (forks.held() >= limits.transaction_memory).then_some(Limit::TransactionMemory)
+                (response_contexts.held() >= limits.transaction_memory).then_some(Limit::TransactionMemory)
             }
         };
-        let Some(limit) = reached(&self.forks) else { return Ok(()) };
+        let Some(limit) = reached(&self.response_contexts) else { return Ok(()) };
         outbox.emit(Event::LimitReached(limit));
-        while reached(&self.forks).is_some() {
-            if !self.forks.make_room() {
+        while reached(&self.response_contexts).is_some() {
+            if !self.response_contexts.make_room() {
                 return Err(Reject::Overload);
             }
         }

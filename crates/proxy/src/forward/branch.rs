@@ -35,7 +35,7 @@ const COOKIE: &[u8] = b"z9hG4bK";
 /// Identifies a client transaction of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct BranchId {
-    pub(crate) fork: u64,
+    pub(crate) context: u64,
     pub(crate) index: u8,
 }
 
@@ -138,7 +138,7 @@ impl ViaBranch {
     pub(crate) fn verify(&self, key: TransactionKey, source: &Flow, mac: &Mac) -> bool {
         let destination = Destination::at(source.transport, source.remote);
         let fork = match self {
-            Self::Transaction { worker, id, .. } => Some((*worker, id.fork)),
+            Self::Transaction { worker, id, .. } => Some((*worker, id.context)),
             Self::Stateless(_) | Self::Pinned { .. } | Self::Notify { .. } => None,
         };
         self.origin().is_some_and(|origin| origin.mark == mark(&origin.peer, &destination, key, fork, mac))
@@ -157,7 +157,7 @@ impl ViaBranch {
                 let (fork, rest) = rest.split_at_checked(16)?;
                 let (index, rest) = rest.split_at_checked(2)?;
                 let (loop_mark, origin) = rest.split_at_checked(16)?;
-                let id = BranchId { fork: read_hex(fork)?, index: byte(index)? };
+                let id = BranchId { context: read_hex(fork)?, index: byte(index)? };
                 let (worker, loop_mark) = (byte(worker)?, read_hex(loop_mark)?);
                 Some(Self::Transaction { worker, id, loop_mark, origin: Origin::parse(origin)? })
             }
@@ -187,7 +187,7 @@ impl ViaBranch {
             Self::Transaction { worker, id, loop_mark, origin } => {
                 out.push(b't');
                 write_hex(out, u64::from(worker), 2);
-                write_hex(out, id.fork, 16);
+                write_hex(out, id.context, 16);
                 write_hex(out, u64::from(id.index), 2);
                 write_hex(out, loop_mark, 16);
                 origin.write(out);
@@ -238,7 +238,7 @@ mod tests {
             ViaBranch::Pinned { worker: 255, origin: Origin { peer: peer("[2001:db8::7]:5060", 77), mark: MARK } },
             ViaBranch::Transaction {
                 worker: 1,
-                id: BranchId { fork: u64::MAX, index: 3 },
+                id: BranchId { context: u64::MAX, index: 3 },
                 loop_mark: 7,
                 origin: Origin { peer: peer("192.0.2.7:5060", 0), mark: MARK },
             },

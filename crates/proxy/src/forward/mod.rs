@@ -1,7 +1,7 @@
 //! Writes forwarded requests and responses, as edits of the original message (RFC 3261 16.6, 16.7, 16.11).
 //!
-//! Must not choose targets; that is done by `route` and `fork`. Everything that no rule requires to change stays as it
-//! is.
+//! Must not choose targets; that is done by `route` and `response_context`. Everything that no rule requires to change
+//! stays as it is.
 
 mod branch;
 mod follow_up;

@@ -10,7 +10,7 @@ use parser::{HeaderName, Host, Message, Method, headers};
 use crate::mac::{Mac, Purpose, octets_of};
 
 /// A keyed hash of the values that identify a transaction. All of them come back in its responses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct TransactionKey(pub(crate) u64);
 
 impl TransactionKey {

@@ -9,12 +9,12 @@
 //! Must not decide who the sender is; that is done by `admission`.
 
 use location::{Aor, Binding};
-use parser::headers::{Contact, Event};
+use parser::headers::Contact;
 use parser::{Method, Uri, equivalent};
 
+use crate::event_package::EventPackage;
 use crate::reject::Reject;
 use crate::request::{Proven, Request};
-use crate::settings::REG_PACKAGE;
 use crate::settings::Settings;
 
 use super::Plan;
@@ -68,7 +68,6 @@ fn is_senders(binding: &Binding<'_>, contact: Option<&Uri<'_>>, request: &Reques
 
 /// The response if no other phone is left.
 fn refusal(request: &Request) -> Reject {
-    let event = request.message.header::<Event<'_>>().ok().flatten();
-    let is_ours = event.is_some_and(|event| event.package == REG_PACKAGE) && request.method() == Method::Subscribe;
+    let is_ours = EventPackage::of(&request.message).is_some() && request.method() == Method::Subscribe;
     if is_ours { Reject::NotRegistered } else { Reject::Event }
 }

@@ -1,7 +1,7 @@
 //! The four transaction state machines (RFC 3261 17, RFC 6026), one file each. The type has the diagram.
 //!
 //! A machine decides what a message means in its state and what to do when a timer fires. It contains no message and
-//! sends nothing; `fork` does that. Its state can be changed only by its own methods.
+//! sends nothing; `response_context` does that. Its state can be changed only by its own methods.
 
 mod client_invite;
 mod client_other;

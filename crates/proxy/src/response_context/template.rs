@@ -1,8 +1,8 @@
-//! What the requests of all branches are made of.
+//! The template from which the requests of all branches are written.
 //!
-//! A branch keeps no copy of what it sent: a retransmission is written anew, the same octets each time (RFC 3261
-//! 17.1.1.2), and so is what an ACK or a CANCEL repeats of it. So a call that rings costs its request once, not once for
-//! each phone.
+//! A branch keeps no copy of its request: each retransmission is written again with the same octets (RFC 3261
+//! 17.1.1.2), and so are the parts that an ACK or a CANCEL repeats. So a call to many phones keeps its request in
+//! memory once. Must not choose targets.
 
 use std::sync::Arc;
 
@@ -16,15 +16,15 @@ use crate::settings::{Settings, Timers};
 
 use super::branch::ClientBranch;
 
-/// A forked request, and what it is forwarded with.
+/// A request, and what else each branch writes into it.
 #[derive(Debug)]
 pub(super) struct Template {
-    /// The id of its fork.
-    pub(super) fork: u64,
-    /// As it came; none when nobody needs it any more.
+    /// The id of its response context.
+    pub(super) context_id: u64,
+    /// The request as received; `None` when no branch needs it any more.
     pub(super) request: Option<Box<Request>>,
     pub(super) loop_mark: u64,
-    /// The settings it began with: a reload does not change a call in progress.
+    /// The settings that the context started with: a reload does not change a call in progress.
     pub(super) settings: Arc<Settings>,
 }
 
@@ -40,7 +40,7 @@ impl Template {
         outbox.send(branch.hop(), true, |out| write_request(&forwarding, &self.settings, mac, rewrite, out));
     }
 
-    /// Sends what `write` makes of the request of a branch: its ACK or CANCEL. Returns it, to be sent again.
+    /// Sends the ACK or CANCEL that `write` writes from the request of a branch. Returns it, for retransmissions.
     pub(super) fn follow_up(
         &self,
         branch: &ClientBranch,
@@ -54,9 +54,9 @@ impl Template {
 
     fn forwarding<'a>(&'a self, branch: &'a ClientBranch, context: &Context<'_>) -> Option<Forwarding<'a>> {
         let (worker, loop_mark, request) = (context.worker, self.loop_mark, self.request.as_deref()?);
-        let id = BranchId { fork: self.fork, index: branch.number() };
+        let id = BranchId { context: self.context_id, index: branch.number() };
         let to = (branch.hop(), branch.target());
-        let origin = Origin::new(request, to, Some((worker, self.fork)), &self.settings, context.mac);
+        let origin = Origin::new(request, to, Some((worker, self.context_id)), &self.settings, context.mac);
         Some(Forwarding {
             request,
             target: branch.target(),

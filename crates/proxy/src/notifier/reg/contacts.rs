@@ -1,8 +1,8 @@
-//! The contacts of a user at one moment, and what has become of them since an earlier one (RFC 3680 4.7.1).
+//! The contacts of a user at one moment, and what happened to them since an earlier moment (RFC 3680 4.7.1).
 //!
-//! Decides which event says what differs. Two moments are enough for that: a binding that was removed stays in its record
-//! for half a minute and says how it ended, and one that was told and is not even there any more has expired. Must not know
-//! XML.
+//! Decides which event describes each difference. Two moments are enough for that: a removed binding stays in its
+//! record for half a minute and says how it ended, and a binding that was reported before and is in the record no
+//! longer has expired. Must not know XML.
 
 use location::{Binding, End, Record, Wall};
 use smallvec::SmallVec;
@@ -10,11 +10,12 @@ use smallvec::SmallVec;
 use crate::mac::{Mac, Purpose};
 use crate::settings::unregistered_fixed_bindings;
 
-/// What was there at a moment.
+/// The contacts at one moment.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Contacts {
+    /// The record of the location service.
     pub(super) registered: Option<Record>,
-    /// What the configuration binds besides.
+    /// The bindings of the configuration.
     pub(super) configured: Option<Record>,
     pub(super) at: Wall,
 }
@@ -22,16 +23,16 @@ pub(super) struct Contacts {
 /// One contact.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Contact<'a> {
-    /// The same as long as URI and flow are.
+    /// Stays the same as long as the URI and the flow do.
     pub(super) id: u64,
     pub(super) binding: Binding<'a>,
-    /// Whether it is there by configuration and no phone has registered it.
+    /// Whether the configuration has it and no phone has registered it.
     pub(super) configured: bool,
 }
 
-/// What brought a contact into its state.
+/// The event that brought a contact into its state (RFC 3680 5.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Happening {
+pub(super) enum ContactEvent {
     Registered,
     Created,
     Refreshed,
@@ -41,11 +42,11 @@ pub(super) enum Happening {
     Rejected,
 }
 
-/// Contacts, and what happened to them.
-pub(super) type Happenings<'a> = SmallVec<[(Contact<'a>, Happening); 4]>;
+/// Contacts, and the event of each.
+pub(super) type Changes<'a> = SmallVec<[(Contact<'a>, ContactEvent); 4]>;
 
-impl Happening {
-    /// As RFC 3680 5.1 calls it.
+impl ContactEvent {
+    /// The value of the attribute `event` (RFC 3680 5.1).
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Registered => "registered",
@@ -58,37 +59,37 @@ impl Happening {
         }
     }
 
-    /// Whether the contact is there.
+    /// Whether the state of the contact is `active`.
     pub(super) const fn is_active(self) -> bool {
         matches!(self, Self::Registered | Self::Created | Self::Refreshed)
     }
 }
 
 impl Contacts {
-    /// All there is.
-    pub(super) fn all(&self, mac: &Mac) -> Happenings<'_> {
-        self.iter(mac).map(|contact| (contact, contact.came())).collect()
+    /// All contacts.
+    pub(super) fn all(&self, mac: &Mac) -> Changes<'_> {
+        self.iter(mac).map(|contact| (contact, contact.arrival())).collect()
     }
 
-    /// What is another now than it was `before`.
-    pub(super) fn since<'a>(&'a self, before: &'a Self, mac: &Mac) -> Happenings<'a> {
+    /// The contacts that differ from what they were `before`.
+    pub(super) fn since<'a>(&'a self, before: &'a Self, mac: &Mac) -> Changes<'a> {
         let (was, is): (List<'_>, List<'_>) = (before.iter(mac).collect(), self.iter(mac).collect());
         let gone = was.iter().filter(|old| !is.iter().any(|new| new.id == old.id));
         let gone = gone.map(|old| (*old, self.end_of(old, mac)));
         let there = is.iter().filter_map(|new| match was.iter().find(|old| old.id == new.id) {
-            Some(old) if old.is_as(new) => None,
-            Some(old) if !old.configured && !new.configured => Some((*new, Happening::Refreshed)),
-            _ => Some((*new, new.came())),
+            Some(old) if old.is_unchanged(new) => None,
+            Some(old) if !old.configured && !new.configured => Some((*new, ContactEvent::Refreshed)),
+            _ => Some((*new, new.arrival())),
         });
         gone.chain(there).collect()
     }
 
-    /// Whether there is any.
+    /// Whether there is any contact.
     pub(super) fn is_active(&self) -> bool {
         self.registered().next().is_some() || self.configured.as_ref().is_some_and(|fixed| !fixed.bindings().is_empty())
     }
 
-    /// When the first of them expires.
+    /// When the first binding expires.
     pub(super) fn expires_at(&self) -> Option<Wall> {
         self.registered().map(|binding| binding.expires_at()).min()
     }
@@ -107,19 +108,19 @@ impl Contacts {
         registered.chain(configured.map(move |(_, binding)| contact(binding, true)))
     }
 
-    /// How a contact ended that is not there now.
-    fn end_of(&self, old: &Contact<'_>, mac: &Mac) -> Happening {
+    /// How a contact ended that existed before and does not exist now.
+    fn end_of(&self, old: &Contact<'_>, mac: &Mac) -> ContactEvent {
         if old.configured {
-            return Happening::Rejected;
+            return ContactEvent::Rejected;
         }
         let left = self.registered.iter().flat_map(|record| record.bindings());
         let left = left.filter(|binding| id(binding, mac) == old.id).max_by_key(Binding::expires_at);
         match left.and_then(|binding| binding.end(self.at)) {
-            Some(End::Expired) => Happening::Expired,
-            Some(End::Deactivated) => Happening::Deactivated,
-            Some(End::Unregistered) => Happening::Unregistered,
-            None if old.binding.is_live(self.at) => Happening::Unregistered,
-            None => Happening::Expired,
+            Some(End::Expired) => ContactEvent::Expired,
+            Some(End::Deactivated) => ContactEvent::Deactivated,
+            Some(End::Unregistered) => ContactEvent::Unregistered,
+            None if old.binding.is_live(self.at) => ContactEvent::Unregistered,
+            None => ContactEvent::Expired,
         }
     }
 }
@@ -127,22 +128,25 @@ impl Contacts {
 type List<'a> = SmallVec<[Contact<'a>; 4]>;
 
 impl Contact<'_> {
-    /// Whether no REGISTER and no reload has touched it. (Its `since` may change with another flow of its phone.)
-    fn is_as(&self, other: &Contact<'_>) -> bool {
+    /// Whether no REGISTER and no reload has changed the contact. (Its `since` may change with another flow of its
+    /// phone.)
+    fn is_unchanged(&self, other: &Contact<'_>) -> bool {
         let [own, other] = [self, other].map(|Contact { binding, configured, .. }| {
             (*configured, binding.q(), binding.registered_at(), binding.expires_at(), binding.transaction())
         });
         own == other
     }
 
-    const fn came(&self) -> Happening {
-        if self.configured { Happening::Created } else { Happening::Registered }
+    /// The event of a contact that did not exist before.
+    const fn arrival(&self) -> ContactEvent {
+        if self.configured { ContactEvent::Created } else { ContactEvent::Registered }
     }
 }
 
-/// RFC 3680 5.1: another one for another URI, as it is written. Two flows may have the same URI (RFC 5626 6).
+/// RFC 3680 5.1: each URI has an id of its own. URIs are compared by their octets. Two flows may have the same URI
+/// (RFC 5626 6).
 fn id(binding: &Binding<'_>, mac: &Mac) -> u64 {
     let flow = binding.instance().zip(binding.reg_id());
     let (instance, reg_id) = flow.map(|(instance, reg_id)| (instance, reg_id.to_be_bytes())).unwrap_or_default();
-    mac.sign(Purpose::Watch, &[b"contact", binding.contact(), instance, &reg_id])
+    mac.sign(Purpose::Notifier, &[b"contact", binding.contact(), instance, &reg_id])
 }

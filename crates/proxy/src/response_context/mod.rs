@@ -1,12 +1,14 @@
-//! The response context: one request, the phones it was sent to, and the one answer its sender gets
+//! The response context: one request, the branches that it is forwarded on, and the responses that its sender gets
 //! (RFC 3261 16.2, 16.7 to 16.10).
 //!
-//! Takes a `Plan` and works it off, group by group. Two clocks bound it: the ring time of a group, which nothing
-//! extends, and Timer C of a branch, which a ringing phone does. Every 2xx goes up, whatever has happened before.
+//! Tries the groups of a `Plan` in order. Two timers limit how long phones ring: the ring time of a group, which no
+//! response extends, and Timer C of a branch, which a provisional response restarts. Every 2xx to an INVITE is
+//! forwarded. Must not choose targets: `route` does.
 
 mod answer;
 mod best;
 mod branch;
+mod client;
 mod early;
 mod groups;
 mod join;
@@ -17,7 +19,7 @@ mod upstream;
 
 use std::sync::Arc;
 
-use location::{Aor, Flow};
+use location::Flow;
 use parser::{HeaderName, Message, Method, reason_phrase};
 use smallvec::SmallVec;
 
@@ -41,19 +43,19 @@ use upstream::Upstream;
 pub(crate) use best::status_for_caller;
 pub(crate) use table::ResponseContexts;
 
-/// What a phone is told that rang in vain because another was picked up (RFC 3326 2).
+/// The Reason in the CANCEL to a phone that rings after another phone has accepted the call (RFC 3326 2).
 const COMPLETED_ELSEWHERE: &[u8] = b"SIP;cause=200;text=\"Call completed elsewhere\"";
 
-/// What the caller of a forked INVITE was sent.
+/// The final response that the caller of a forked INVITE got.
 #[derive(Clone, Debug)]
 pub(crate) enum Final {
-    /// A refusal, or nothing yet.
+    /// A failure, or none yet.
     NoSuccess,
-    /// A 2xx; and where the one that is asked for came from, if it is known.
+    /// A 2xx, and the hop of the phone that sent the one that an ACK acknowledges, if that is known.
     Success(Option<Hop>),
 }
 
-/// A forked request.
+/// The state of a request that is forwarded with a transaction.
 #[derive(Debug)]
 pub(crate) struct ResponseContext {
     template: Template,
@@ -61,37 +63,52 @@ pub(crate) struct ResponseContext {
     breadth: u32,
     upstream: Upstream,
     branches: SmallVec<[ClientBranch; 3]>,
-    /// Where in `branches` the group that rings now begins.
-    group_from: usize,
-    /// Its preference.
-    group_q: u16,
-    /// Groups to come, the next one last.
-    waiting: SmallVec<[Group; 1]>,
-    /// Other contacts of the same phones.
-    spares: Vec<Target>,
-    /// Whether its groups are bounded in time. One phone with a spare is not, as if it had none.
-    has_ring_time: bool,
-    /// When the group that rings now has rung long enough.
+    phase: Phase,
+    /// When the ring time of the current group ends.
     ring_until: Option<Instant>,
     disposition: Disposition,
-    /// The user whose phones may still join.
-    callee: Option<Aor>,
-    /// Redirections that are being looked up.
+    /// The number of redirections that are being looked up.
     following: u8,
-    /// No new branch from now on (RFC 3261 16.7 steps 5 and 10, 16.10).
-    closed: bool,
-    /// Whether the caller is told of early dialogs that have ended.
+    /// Whether the caller gets a 199 for each early dialog that has ended.
     wants_199: bool,
-    caller_hung_up: bool,
     began: Instant,
 }
 
+/// Whether further branches may start.
+#[derive(Debug)]
+enum Phase {
+    /// They may. The caller has no final response yet.
+    Open(Open),
+    /// They may not: a 2xx, a 6xx, the CANCEL of the caller or the final response came (RFC 3261 16.7 steps 5 and 10,
+    /// 16.10). Branches may still be pending.
+    Closed { caller_cancelled: bool },
+}
+
+/// The targets that are still to be tried.
+#[derive(Debug)]
+struct Open {
+    /// The index in `branches` where the current group begins.
+    group_from: usize,
+    /// The preference of the current group.
+    group_q: u16,
+    /// The groups to come, the next one last.
+    waiting: SmallVec<[Group; 1]>,
+    /// Other contacts of the same phones, for a branch whose flow fails.
+    spares: Vec<Target>,
+    /// Whether groups of an INVITE have a ring time. A single phone has none, with or without other contacts.
+    has_ring_time: bool,
+    /// Whether phones that register now may join.
+    is_joinable: bool,
+}
+
 impl ResponseContext {
-    /// Answers an INVITE with 100, and tries the first group.
+    /// Answers an INVITE with 100 and tries the first group. `is_joinable`: whether phones that register later may
+    /// join.
     pub(crate) fn start(
         id: u64,
         mut request: Request,
         plan: Plan,
+        is_joinable: bool,
         loop_mark: u64,
         settings: Arc<Settings>,
         context: &mut Context<'_>,
@@ -103,48 +120,42 @@ impl ResponseContext {
         let breadth = request.max_breadth();
         let wants_199 = upstream.is_invite() && early::wants_199(&request);
         request.message.detach();
-        let mut fork = Self {
-            template: Template { fork: id, request: Some(Box::new(request)), loop_mark, settings },
+        let open = Open { group_from: 0, group_q: 0, waiting, spares: plan.spares, has_ring_time, is_joinable };
+        let mut this = Self {
+            template: Template { context_id: id, request: Some(Box::new(request)), loop_mark, settings },
             breadth,
             upstream,
             branches: SmallVec::new(),
-            group_from: 0,
-            group_q: 0,
-            waiting,
-            spares: plan.spares,
-            has_ring_time,
+            phase: Phase::Open(open),
             ring_until: None,
             disposition: plan.disposition,
-            callee: plan.aor,
             following: 0,
-            closed: false,
             wants_199,
-            caller_hung_up: false,
             began: context.now.mono,
         };
-        if fork.upstream.is_invite() {
-            // RFC 3261 17.2.1: within 200 ms; at once, then.
-            fork.reply(100, context);
+        if this.upstream.is_invite() {
+            // RFC 3261 17.2.1: within 200 ms. It is sent at once, which needs no timer.
+            this.reply(100, context);
         }
-        fork.advance(context);
-        fork
+        this.advance(context);
+        this
     }
 
-    /// Whether its request came from this place.
+    /// Whether its request came from this source.
     pub(crate) fn is_from(&self, source: &RequestSource, connections: &Connections) -> bool {
         self.upstream.source.is_same_as(source, connections)
     }
 
-    /// The request came again.
+    /// A retransmission of the request came.
     pub(crate) fn retransmitted(&mut self, context: &mut Context<'_>) {
         self.upstream.retransmitted(context);
     }
 
-    /// An ACK came, with a To tag of this [`tag_checksum`](crate::pin::tag_checksum). That of a refusal ends here; that of a 2xx
-    /// is passed on (RFC 6026 7.1).
+    /// An ACK came, whose To tag has this [`tag_checksum`](crate::pin::tag_checksum). The ACK of a failure ends here.
+    /// The ACK of a 2xx has to be forwarded (RFC 6026 7.1).
     pub(crate) fn acknowledged(&mut self, to_tag: u64, context: &Context<'_>) -> Final {
-        let answered_by = self.branches.iter().find(|branch| branch.accepted == Some(to_tag));
-        // A phone may have been picked up after the caller was refused (RFC 3261 16.7 step 5).
+        let answered_by = self.branches.iter().find(|branch| branch.has_accepted(to_tag));
+        // A phone may have accepted the call after the caller got a failure (RFC 3261 16.7 step 5).
         if answered_by.is_some() || self.upstream.is_accepted() {
             return Final::Success(answered_by.map(|branch| branch.hop().clone()));
         }
@@ -152,19 +163,19 @@ impl ResponseContext {
         Final::NoSuccess
     }
 
-    /// The caller sent CANCEL (RFC 3261 16.10). Its own Reason goes with the CANCEL of each branch; none is added (RFC 3326).
+    /// The caller sent CANCEL (RFC 3261 16.10). Its own Reason goes with the CANCEL of each branch; none is added
+    /// (RFC 3326).
     pub(crate) fn cancelled(&mut self, cancel: &Message, context: &mut Context<'_>) {
         if !self.upstream.is_waiting() {
             return;
         }
-        self.caller_hung_up = true;
-        self.close();
+        self.phase = Phase::Closed { caller_cancelled: true };
         let reasons = cancel.values(HeaderName::Reason).collect::<Vec<_>>().join(&b", "[..]);
         self.cancel_pending(Some(&*reasons).filter(|reasons| !reasons.is_empty()), CancelCause::NotNeeded, context);
         self.advance(context);
     }
 
-    /// A response came on a branch. Returns the redirection to follow, if it is one.
+    /// A response came on a branch. Returns the redirection to follow, if the response is one.
     pub(crate) fn receive(
         &mut self,
         id: BranchId,
@@ -178,29 +189,29 @@ impl ResponseContext {
             return None;
         }
         let (status, method) = (response.status().unwrap_or(500), response.method());
-        // RFC 3261 16.7 step 3: without a Via below ours there is nobody to pass it on to. A refusal still ends its
-        // branch: some phones answer an INVITE that was cancelled with the one Via of the CANCEL.
+        // RFC 3261 16.7 step 3: a response without a Via below ours cannot be forwarded. A failure still ends its
+        // branch: some phones answer a cancelled INVITE with the single Via of the CANCEL.
         if status < 300 && method != Method::Cancel && !has_upstream_via(response) {
             context.outbox.emit(Event::Dropped(event::Drop::StrayResponse));
             return None;
         }
-        let heard = branch.receive(response, method, &self.template, context);
+        let event = branch.receive(response, method, &self.template, context);
         let address = Some(branch.target().remote(branch.hop()));
-        match heard {
-            // RFC 3261 16.7 step 5, RFC 4320 4.1: 100 stays here, and so does any 1xx of another method.
+        match event {
+            // RFC 3261 16.7 step 5, RFC 4320 4.1: a 100 is not forwarded, nor is any 1xx to another method.
             ClientEvent::Provisional if status > 100 && self.upstream.is_invite() => {
                 self.note_early(usize::from(id.index), response);
-                self.pass_up(response, address, context);
+                self.forward(response, address, context);
             }
             ClientEvent::Success => {
                 let first = self.upstream.is_waiting();
-                self.pass_up(response, address, context);
+                self.forward(response, address, context);
                 if first {
                     let by = self.branches.get(usize::from(id.index)).and_then(|branch| branch.target().uri.phone());
                     self.emit_outcome(event::ForkOutcome::Answered, status, by, context);
                 }
                 self.close();
-                // step 10; RFC 3841 9.1: unless the caller wants to hear them all.
+                // RFC 3261 16.7 step 10; RFC 3841 9.1: unless the caller wants every 2xx.
                 if self.disposition.cancel {
                     self.ring_until = None;
                     self.cancel_pending(Some(COMPLETED_ELSEWHERE), CancelCause::NotNeeded, context);
@@ -220,12 +231,12 @@ impl ResponseContext {
         None
     }
 
-    /// A branch has ended with a refusal.
+    /// A branch has ended with a failure.
     fn failed(&mut self, index: usize, status: u16, context: &mut Context<'_>) {
         if status >= 600 {
-            // RFC 3261 16.7 step 5: no new branch, and the others stop ringing, by the cause of this one.
+            // RFC 3261 16.7 step 5: no new branch starts, and the others are cancelled with this status as Reason.
             self.close();
-            self.cancel_pending(Some(cause(status).as_bytes()), CancelCause::NotNeeded, context);
+            self.cancel_pending(Some(reason_of(status).as_bytes()), CancelCause::NotNeeded, context);
         }
         self.fail_over(index, context);
         self.advance(context);
@@ -240,6 +251,7 @@ impl ResponseContext {
         }
     }
 
+    /// Fires the timers that are due.
     pub(crate) fn timeout(&mut self, context: &mut Context<'_>) {
         self.upstream.timeout(context);
         let mut ended = false;
@@ -262,14 +274,12 @@ impl ResponseContext {
         }
     }
 
-    /// Lets go of what a finished request needs no more: for the 32 s that it stays, there can be many.
+    /// Frees what is not needed after the final response: the context is kept for 32 s more, and there can be many.
     pub(crate) fn forget(&mut self) {
         if self.upstream.is_waiting() {
             return;
         }
-        if !self.closed {
-            self.close();
-        }
+        self.close();
         if !self.branches.iter().any(ClientBranch::needs_request) {
             self.template.request = None;
         }
@@ -277,7 +287,7 @@ impl ResponseContext {
         self.branches.iter_mut().for_each(ClientBranch::forget);
     }
 
-    /// Bytes that it holds.
+    /// The octets that it holds.
     pub(crate) fn held(&self) -> usize {
         let request =
             self.template.request.as_ref().map_or(0, |request| size_of::<Request>() + request.message.bytes().len());
@@ -286,39 +296,47 @@ impl ResponseContext {
         size_of::<Self>() + request + branches + spilled + self.upstream.held()
     }
 
+    /// Whether all its transactions have terminated.
     pub(crate) fn is_terminated(&self) -> bool {
         self.upstream.is_terminated() && self.branches.iter().all(ClientBranch::is_terminated)
     }
 
-    /// Whether it stays for copies only, of what came and of what was sent.
-    pub(crate) fn is_over(&self) -> bool {
-        self.upstream.is_over() && self.template.request.is_none()
+    /// Whether it is kept only to absorb and answer retransmissions.
+    pub(crate) fn is_completed(&self) -> bool {
+        self.upstream.is_completed() && self.template.request.is_none()
     }
 
+    /// When [`ResponseContext::timeout`] has to be called.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let own = sooner(self.upstream.deadline(), self.ring_until);
         self.branches.iter().fold(own, |soonest, branch| sooner(soonest, branch.deadline()))
     }
 
-    fn close(&mut self) {
-        self.closed = true;
-        self.waiting = SmallVec::new();
-        self.spares = Vec::new();
+    /// Whether new branches may start. Then the caller has no final response.
+    pub(crate) const fn is_open(&self) -> bool {
+        matches!(self.phase, Phase::Open(_))
     }
 
-    fn cancel_pending(&mut self, reason: Option<&[u8]>, why: CancelCause, context: &mut Context<'_>) {
+    /// Lets no further branch start.
+    fn close(&mut self) {
+        if self.is_open() {
+            self.phase = Phase::Closed { caller_cancelled: false };
+        }
+    }
+
+    fn cancel_pending(&mut self, reason: Option<&[u8]>, cause: CancelCause, context: &mut Context<'_>) {
         for branch in &mut self.branches {
-            branch.cancel(reason, why, &self.template, context);
+            branch.cancel(reason, cause, &self.template, context);
         }
     }
 }
 
-/// The Reason for what happens because of this final (RFC 3326 2).
-fn cause(status: u16) -> String {
+/// The Reason for a CANCEL or a 199 that this final response causes (RFC 3326 2).
+fn reason_of(status: u16) -> String {
     format!("SIP;cause={status};text=\"{}\"", reason_phrase(status))
 }
 
-/// Whether a response can be forwarded: there is a Via below ours.
+/// Whether a response can be forwarded: it has a Via below ours.
 fn has_upstream_via(response: &Message) -> bool {
     response.values(HeaderName::Via).nth(1).is_some()
 }

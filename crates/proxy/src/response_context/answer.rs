@@ -1,5 +1,7 @@
-//! What a response context says to the caller: responses passed on, the best of several, and those made here
+//! The responses that a response context sends to the caller: forwarded responses, the best of several, and its own
 //! (RFC 3261 16.7 steps 5 to 9, RFC 4320).
+//!
+//! Must not start or cancel branches.
 
 use std::net::SocketAddr;
 
@@ -11,49 +13,52 @@ use crate::event::{self, Event};
 use crate::forward::{merge_challenges, write_response};
 use crate::request::tag_of;
 
-use super::ResponseContext;
 use super::best;
+use super::branch::ClientBranch;
 use super::outcome::Outcome;
 use super::upstream::Upstream;
+use super::{Phase, ResponseContext};
 
 impl ResponseContext {
-    /// RFC 3261 16.7 steps 6 to 9.
+    /// Sends the best final response of all branches (RFC 3261 16.7 steps 6 to 9).
     pub(super) fn answer_with_best(&mut self, context: &mut Context<'_>) {
-        let finals = self.branches.iter().filter_map(|branch| branch.outcome.as_ref());
-        let ranked = finals.filter_map(|outcome| Some((best::rank(outcome.status()?, self.caller_hung_up), outcome)));
+        let caller_cancelled = matches!(self.phase, Phase::Closed { caller_cancelled: true });
+        let outcomes = self.branches.iter().filter_map(ClientBranch::outcome);
+        let ranked = outcomes.filter_map(|outcome| Some((best::rank(outcome.status()?, caller_cancelled), outcome)));
         let best = ranked.max_by_key(|(rank, _)| *rank).map(|(_, outcome)| outcome.clone());
-        // RFC 3261 16.7 step 6: 408 if there is nothing to choose from.
+        // RFC 3261 16.7 step 6: 408 if no branch has a final response.
         let status = best.as_ref().and_then(Outcome::status).unwrap_or(408);
         self.ring_until = None;
         let outcome = match status {
-            487 if self.caller_hung_up => event::ForkOutcome::Cancelled,
+            487 if caller_cancelled => event::ForkOutcome::Cancelled,
             408 => event::ForkOutcome::TimedOut,
             _ => event::ForkOutcome::Refused,
         };
         self.emit_outcome(outcome, status, None, context);
         match best {
-            // RFC 4320 4.2: nobody may be told 408 to another method than INVITE.
+            // RFC 4320 4.2: no 408 may be sent to another method than INVITE.
             _ if status == 408 && !self.upstream.is_invite() => {
-                self.upstream.end_in_silence(&self.template.settings.timers, context.now.mono);
+                self.upstream.end_without_response(&self.template.settings.timers, context.now.mono);
             }
             _ if best::status_for_caller(status) != status => self.reply(best::status_for_caller(status), context),
-            Some(Outcome::Final(message)) => self.pass_up(&message, None, context),
+            Some(Outcome::Final(message)) => self.forward(&message, None, context),
             _ => self.reply(status, context),
         }
+        self.close();
     }
 
-    /// Forwards a response; the best of several challenges takes the others' along. `address`: where the request went, if the
-    /// response may make a dialog.
-    pub(super) fn pass_up(&mut self, response: &Message, address: Option<SocketAddr>, context: &mut Context<'_>) {
+    /// Forwards a response. A challenge gets the challenges of the other branches added. `address`: where the request
+    /// was sent, if the response may create a dialog.
+    pub(super) fn forward(&mut self, response: &Message, address: Option<SocketAddr>, context: &mut Context<'_>) {
         let status = response.status().unwrap_or(500);
-        let allowed = self.upstream.check_address(status, self.template.timers(), context.now.mono);
+        let allowed = self.upstream.may_send(status, self.template.timers(), context.now.mono);
         let success = (200..300).contains(&status) && self.upstream.is_invite();
-        // RFC 3261 16.7 step 5: once there was a final, a 2xx to an INVITE is all that still passes.
+        // RFC 3261 16.7 step 5: after a final response only a 2xx to an INVITE is forwarded.
         if !allowed && !success {
             return;
         }
         let challenges = matches!(status, 401 | 407);
-        let others = self.branches.iter().filter_map(|branch| match &branch.outcome {
+        let others = self.branches.iter().filter_map(|branch| match branch.outcome() {
             Some(Outcome::Final(other)) if other.bytes() != response.bytes() => Some(&**other),
             _ => None,
         });
@@ -73,16 +78,16 @@ impl ResponseContext {
         }
     }
 
-    /// A response made here.
+    /// Sends a response of this server.
     pub(super) fn reply(&mut self, status: u16, context: &mut Context<'_>) {
         let Some(request) = &self.template.request else { return };
-        if self.upstream.check_address(status, self.template.timers(), context.now.mono) {
+        if self.upstream.may_send(status, self.template.timers(), context.now.mono) {
             let text = context.reply(request, status, reason_phrase(status).as_bytes(), |_| {});
             self.upstream.keep_own(text);
         }
     }
 
-    /// Emits how it ended. `by`: the phone whose response decided it.
+    /// Reports how the request ended. `by`: the phone whose response decided that; `None` if several did.
     pub(super) fn emit_outcome(
         &self,
         outcome: event::ForkOutcome,

@@ -1,7 +1,7 @@
-//! Targets that join a request while it is being tried: where a redirection leads (RFC 3261 16.7 step 4), and a phone that
-//! registers while its user is being called.
+//! Targets that are added to a response context: the targets of a redirection (RFC 3261 16.7 step 4), and phones that
+//! register while their user is being called.
 //!
-//! A URI is in a response context once (16.5), and there are only so many.
+//! A URI is in a response context only once (16.5), and the number of targets is limited. Must not resolve names.
 
 use location::{Aor, Record};
 use parser::{Message, Uri, equivalent};
@@ -19,11 +19,12 @@ use crate::route::{
 use crate::settings::Strategy;
 use crate::target::{NextHop, Target, TargetUri};
 
-use super::ResponseContext;
 use super::outcome::Outcome;
+use super::{Phase, ResponseContext};
 
 impl ResponseContext {
-    /// Whether the final of a branch is a redirection that is followed: then it is not passed on.
+    /// The search for the targets of a redirection, if the final response of a branch is one that is followed. Then the
+    /// response is not forwarded.
     pub(super) fn follow(
         &mut self,
         id: BranchId,
@@ -36,36 +37,34 @@ impl ResponseContext {
         if !self.has_room(contacts.len(), context) {
             return None;
         }
-        self.branches.get_mut(usize::from(id.index))?.outcome = Some(Outcome::Followed);
+        self.branches.get_mut(usize::from(id.index))?.set_outcome(Outcome::Followed);
         self.following += 1;
-        // A caller that wants only one phone to ring may be redirected all the same, to one after another.
+        // With `no-fork` the caller may still be redirected, to one target after another.
         let plan = Plan { disposition: Disposition { fork: true, ..self.disposition }, ..Plan::default() };
         let targets = TargetSearch::for_redirection(request, from, contacts, plan, &self.template.settings);
         Some(Box::new(Search { targets, purpose: Purpose::Redirection(id) }))
     }
 
-    /// The plan of a user that the request was redirected to.
+    /// The plan for a user that the request was redirected to.
     pub(crate) fn plan_for(&self, callee: &Callee, record: Option<&Record>, gruus: &Gruus, now: Now) -> Option<Plan> {
         let template = &self.template;
         plan_for_callee(template.request.as_ref()?, callee, record, &template.settings, gruus, now).ok()
     }
 
-    /// A redirection has been looked up: its targets are the next ones, in parallel with the others if all are.
+    /// The targets of a redirection are known. They are tried next, or at once if all targets are tried in parallel.
     pub(crate) fn redirected(&mut self, id: BranchId, plan: Plan, context: &mut Context<'_>) {
         self.following = self.following.saturating_sub(1);
         if plan.groups.is_empty()
             && let Some(branch) = self.branches.get_mut(usize::from(id.index))
         {
-            branch.outcome = Some(Outcome::NoResponse(480));
+            branch.set_outcome(Outcome::NoResponse(480));
         }
-        if self.is_open() {
-            self.has_ring_time = true;
-            for group in plan.groups.into_iter().rev() {
-                self.waiting.push(Group { q: group.q, targets: SmallVec::new() });
-                group.targets.into_iter().for_each(|target| self.wait_next(target, context));
-            }
-            self.waiting.retain(|group| !group.targets.is_empty());
-            self.spares.extend(plan.spares);
+        for group in plan.groups.into_iter().rev() {
+            self.add_next_group(group, context);
+        }
+        if let Some(open) = self.open_mut() {
+            open.has_ring_time = true;
+            open.spares.extend(plan.spares);
             if self.disposition.strategy == Strategy::Parallel {
                 self.start_group(context);
             }
@@ -73,11 +72,12 @@ impl ResponseContext {
         self.advance(context);
     }
 
-    /// The user has registered anew: a phone that is not in the context yet rings too, for what is left of the ring time.
+    /// The bindings of the user have changed. A phone that is not in the context yet rings, too, for the rest of the
+    /// ring time.
     pub(crate) fn join(&mut self, aor: &Aor, record: Option<&Record>, context: &mut Context<'_>) {
-        // When it is over, those who were told to stop are all that is waited for.
-        let rings = self.ring_until.is_some() || !self.waiting.is_empty();
-        let request = self.template.request.as_ref().filter(|_| self.is_open() && rings);
+        // After the ring time only cancelled branches are pending.
+        let rings = self.open().is_some_and(|open| self.ring_until.is_some() || !open.waiting.is_empty());
+        let request = self.template.request.as_ref().filter(|_| rings);
         let plan = request
             .and_then(|request| plan_for_bindings(request, aor, record, &self.template.settings, context.now).ok());
         for Group { q, targets } in plan.into_iter().flat_map(|plan| plan.groups) {
@@ -90,7 +90,7 @@ impl ResponseContext {
 
     fn join_one(&mut self, target: Target, q: u16, context: &mut Context<'_>) {
         let Some(request) = self.template.request.as_deref() else { return };
-        // A phone that registered by name would have to wait for DNS; the next call finds it.
+        // A Contact with a host name would have to wait for DNS. The next call rings it.
         if matches!(target.next_hop, NextHop::Name(_)) {
             return;
         }
@@ -101,7 +101,8 @@ impl ResponseContext {
             }
             return;
         }
-        let mut waiting = self.waiting.iter_mut().flat_map(|group| &mut group.targets);
+        let Phase::Open(open) = &mut self.phase else { return };
+        let mut waiting = open.waiting.iter_mut().flat_map(|group| &mut group.targets);
         if let Some(other) = waiting.find(|other| same(&other.uri)) {
             *other = target;
         } else if self.has_room(1, context) {
@@ -109,7 +110,7 @@ impl ResponseContext {
         }
     }
 
-    /// A phone that was tried already, but now has another way.
+    /// A phone that is being tried has another next hop now.
     fn join_again(&mut self, at: usize, target: Target, context: &mut Context<'_>) {
         if !self.has_room(1, context) {
             return;
@@ -118,57 +119,59 @@ impl ResponseContext {
         let share = branch.share();
         let rings_again = branch.is_silent() || branch.is_lost();
         if branch.is_silent() {
-            // It has moved: nobody is where it was.
+            // It has moved: the old hop does not lead to it.
             branch.give_up();
         }
         if rings_again {
-            // Others may hold by now what this one held.
+            // Other branches may hold the breadth of this one by now.
             let share = share.min(self.free_breadth());
             if share > 0 {
                 self.start_branch(target, share, context);
             }
-        } else if branch.is_pending() && !self.knows(&target.uri) {
-            self.spares.insert(0, target);
+        } else if branch.is_pending()
+            && !self.knows(&target.uri)
+            && let Some(open) = self.open_mut()
+        {
+            open.spares.insert(0, target);
         }
     }
 
-    /// A phone that was not there before: at once, or when it is the turn of its preference.
+    /// Adds a phone that is not in the context: at once, or to the group of its preference.
     fn join_in_turn(&mut self, target: Target, q: u16, context: &mut Context<'_>) {
-        let turn = self.disposition.strategy == Strategy::Parallel || q >= self.group_q;
-        if turn && self.free_breadth() > 0 {
+        let free = self.free_breadth();
+        let Phase::Open(open) = &mut self.phase else { return };
+        let is_turn = self.disposition.strategy == Strategy::Parallel || q >= open.group_q;
+        if is_turn && free > 0 {
             return self.start_branch(target, 1, context);
         }
         let targets = SmallVec::from_iter([target]);
-        match self.waiting.iter_mut().find(|group| group.q == q) {
+        match open.waiting.iter_mut().find(|group| group.q == q) {
             Some(group) => group.targets.extend(targets),
             None => {
-                let at = self.waiting.partition_point(|group| group.q < q);
-                self.waiting.insert(at, Group { q, targets });
+                let at = open.waiting.partition_point(|group| group.q < q);
+                open.waiting.insert(at, Group { q, targets });
             }
         }
     }
 
-    /// Whether there may be new branches.
-    fn is_open(&self) -> bool {
-        self.upstream.is_waiting() && !self.closed
-    }
-
-    /// The user whose phones cannot join any more.
-    pub(super) fn take_callee(&mut self) -> Option<Aor> {
-        if self.is_open() { None } else { self.callee.take() }
-    }
-
-    /// Puts a target into the group that is next, unless it is in the context already.
-    fn wait_next(&mut self, target: Target, context: &mut Context<'_>) {
-        if !self.knows(&target.uri)
-            && self.has_room(1, context)
-            && let Some(group) = self.waiting.last_mut()
-        {
-            group.targets.push(target);
+    /// Adds a group that is tried next, without the targets that are in the context already.
+    fn add_next_group(&mut self, Group { q, targets }: Group, context: &mut Context<'_>) {
+        let Some(open) = self.open_mut() else { return };
+        open.waiting.push(Group { q, targets: SmallVec::new() });
+        for target in targets {
+            if !self.knows(&target.uri)
+                && self.has_room(1, context)
+                && let Some(next) = self.open_mut().and_then(|open| open.waiting.last_mut())
+            {
+                next.targets.push(target);
+            }
+        }
+        if let Some(open) = self.open_mut() {
+            open.waiting.retain(|next| !next.targets.is_empty());
         }
     }
 
-    /// Whether there may be so many more targets.
+    /// Whether the limit allows this many more targets.
     fn has_room(&self, more: usize, context: &mut Context<'_>) -> bool {
         let room = self.branches.len() + self.to_come().count() + more <= self.template.settings.limits.targets;
         if !room {
@@ -177,7 +180,7 @@ impl ResponseContext {
         room
     }
 
-    /// RFC 3261 16.5: a target set has a URI once.
+    /// Whether the context has this URI (RFC 3261 16.5).
     fn knows(&self, uri: &TargetUri) -> bool {
         let Some(request) = self.template.request.as_deref() else { return false };
         let same = |other: &TargetUri| are_same(other, uri, request);
@@ -185,11 +188,13 @@ impl ResponseContext {
     }
 
     fn to_come(&self) -> impl Iterator<Item = &Target> {
-        self.waiting.iter().flat_map(|group| &group.targets).chain(&self.spares)
+        self.open()
+            .into_iter()
+            .flat_map(|open| open.waiting.iter().flat_map(|group| &group.targets).chain(&open.spares))
     }
 }
 
-/// RFC 3261 19.1.4.
+/// Whether two URIs are equal (RFC 3261 19.1.4).
 pub(super) fn are_same(one: &TargetUri, other: &TargetUri, request: &Request) -> bool {
     match (Uri::parse(one.bytes(request)), Uri::parse(other.bytes(request))) {
         (Ok(one), Ok(other)) => equivalent(&one, &other),
@@ -197,7 +202,7 @@ pub(super) fn are_same(one: &TargetUri, other: &TargetUri, request: &Request) ->
     }
 }
 
-/// Whether two URIs are contacts of one phone, as far as it says which it is.
+/// Whether two URIs are contacts of one phone: by its instance id if both have one, else by the URI.
 pub(super) fn are_one_phone(one: &TargetUri, other: &TargetUri, request: &Request) -> bool {
     match (one.instance(), other.instance()) {
         (Some(one), Some(other)) => one == other,

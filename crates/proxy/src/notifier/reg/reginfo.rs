@@ -1,7 +1,7 @@
-//! `application/reginfo+xml`: what happened, as a document (RFC 3680 5).
+//! `application/reginfo+xml`: contacts and their events as a document (RFC 3680 5).
 //!
-//! Decides the shape and what has to be escaped; never what is told. Peers wrote URIs, parameters and Call-IDs: none of their
-//! octets may leave as markup, nor as what XML 1.0 does not allow at all.
+//! Decides the shape and the escaping, never which contacts are reported. Peers wrote the URIs, parameters and
+//! Call-IDs: none of their octets may become markup, or a character that XML 1.0 does not allow.
 
 use location::{Aor, Wall};
 use parser::{Params, escape_user, write_decimal, write_hex};
@@ -9,17 +9,17 @@ use parser::{Params, escape_user, write_decimal, write_hex};
 use crate::mac::{Mac, Purpose};
 use crate::registrar::{GRANTED_PARAMS, write_q};
 
-use super::contacts::{Contact, Happening};
+use super::contacts::{Contact, ContactEvent};
 
 /// One document.
 pub(super) struct Document<'a> {
     pub(super) aor: &'a Aor,
     pub(super) version: u32,
-    /// Whether it says all, or only what has changed.
+    /// Whether it has the full state, or only the changes.
     pub(super) full: bool,
     /// Of the registration: `init`, `active` or `terminated`.
     pub(super) state: &'static str,
-    pub(super) happenings: &'a [(Contact<'a>, Happening)],
+    pub(super) changes: &'a [(Contact<'a>, ContactEvent)],
     pub(super) at: Wall,
 }
 
@@ -34,29 +34,24 @@ impl Document<'_> {
         uri.push(b'@');
         uri.extend_from_slice(self.aor.domain());
         attribute(out, "aor", &uri);
-        identity(out, mac.sign(Purpose::Watch, &[b"registration", self.aor.as_bytes()]));
+        identity(out, mac.sign(Purpose::Notifier, &[b"registration", self.aor.as_bytes()]));
         attribute(out, "state", self.state.as_bytes());
         out.extend_from_slice(b">\n");
-        for (contact, happening) in self.happenings {
-            self.write_contact(contact, *happening, out);
+        for (contact, event) in self.changes {
+            self.write_contact(contact, *event, out);
         }
         out.extend_from_slice(b"</registration>\n</reginfo>\n");
     }
 
-    fn write_contact(
-        &self,
-        Contact { id, binding, configured }: &Contact<'_>,
-        happening: Happening,
-        out: &mut Vec<u8>,
-    ) {
+    fn write_contact(&self, Contact { id, binding, configured }: &Contact<'_>, event: ContactEvent, out: &mut Vec<u8>) {
         out.extend_from_slice(b"<contact");
         identity(out, *id);
-        attribute(out, "state", if happening.is_active() { b"active" } else { b"terminated" });
-        attribute(out, "event", happening.as_str().as_bytes());
+        attribute(out, "state", if event.is_active() { b"active" } else { b"terminated" });
+        attribute(out, "event", event.as_str().as_bytes());
         if !configured {
             let seconds = self.at.millis_since(binding.since()) / 1000;
             number(out, "duration-registered", seconds);
-            if happening.is_active() {
+            if event.is_active() {
                 number(out, "expires", binding.remaining(self.at));
             }
         }
@@ -104,8 +99,8 @@ fn identity(out: &mut Vec<u8>, id: u64) {
     attribute(out, "id", &text);
 }
 
-/// Appends text as character data, good within quotes as well. What is no UTF-8, or no character of XML 1.0 (2.2), becomes
-/// U+FFFD.
+/// Appends text as character data, which may stand in an attribute as well. Octets that are not UTF-8, and characters
+/// that XML 1.0 (2.2) does not allow, become U+FFFD.
 fn escape(text: &[u8], out: &mut Vec<u8>) {
     for chunk in text.utf8_chunks() {
         for character in chunk.valid().chars() {
@@ -115,7 +110,7 @@ fn escape(text: &[u8], out: &mut Vec<u8>) {
                 '>' => out.extend_from_slice(b"&gt;"),
                 '"' => out.extend_from_slice(b"&quot;"),
                 '\'' => out.extend_from_slice(b"&apos;"),
-                // As itself it would be a space to who reads an attribute.
+                // XML 1.0 3.3.3: unescaped, an XML parser would read it as a space in an attribute.
                 '\t' | '\r' | '\n' => {
                     out.extend_from_slice(b"&#");
                     write_decimal(out, u32::from(character));
@@ -141,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_that_a_peer_wrote_is_markup() {
+    fn text_of_a_peer_never_becomes_markup() {
         // checklist 155
         let escaped = |text: &[u8]| {
             let mut out = Vec::new();

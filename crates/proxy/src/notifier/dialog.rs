@@ -1,8 +1,8 @@
-//! The dialog of a subscription: what a SUBSCRIBE says of it, and the NOTIFYs that are sent within it (RFC 3261 12.1.1,
+//! The dialog of a subscription: its identifiers, route set and remote target, and the NOTIFYs in it (RFC 3261 12.1.1,
 //! 12.2.1.1; RFC 6665 4.4.1).
 //!
-//! Decides the way of a NOTIFY: by the route set, else over the flow that leads to a phone behind a NAT or a firewall, else
-//! to the Contact. Must not know what is told.
+//! Decides where a NOTIFY is sent: to the first route of the route set, else over the flow to a phone behind a NAT or a
+//! firewall, else to the Contact. Must not know the state that is reported.
 
 use std::net::IpAddr;
 
@@ -11,6 +11,7 @@ use parser::{HeaderName, Message, Reply, SipUri, Transport, Uri, write_decimal, 
 use smallvec::SmallVec;
 
 use crate::ask::Answer;
+use crate::event_package::EventPackage;
 use crate::forward::{self, ViaBranch};
 use crate::hop::{self, Endpoint, Hop};
 use crate::nat;
@@ -18,49 +19,55 @@ use crate::reach;
 use crate::reject::{Barred, Reject};
 use crate::request::Request;
 use crate::route::{check_sips_hop, next_hop_of, via_flow};
-use crate::settings::{REG_PACKAGE, Settings};
+use crate::settings::Settings;
 use crate::target::{NextHop, route_uri};
 
 use super::table::LocalTag;
 
-/// Octets of text that are kept of one dialog: more is nothing that a phone says.
-const MOST: usize = 4096;
+/// The most octets of text that are kept for one dialog. The SUBSCRIBEs of phones have a fraction of this.
+const MAX_TEXT: usize = 4096;
 
-/// One dialog, as its notifier sees it.
+/// One dialog, as the notifier sees it.
 #[derive(Debug)]
 pub(super) struct Dialog {
     pub(super) tag: LocalTag,
-    /// Our From: their To.
+    /// The From of our NOTIFYs: the To of the SUBSCRIBE.
     local: Box<[u8]>,
-    /// Our To: their From, with its tag.
+    /// The To of our NOTIFYs: the From of the SUBSCRIBE, with its tag.
     remote: Box<[u8]>,
     call_id: Box<[u8]>,
-    /// Tells several subscriptions of one dialog apart, if there can be any.
+    pub(super) package: EventPackage,
+    /// The `id` of the Event header (RFC 6665 8.2.1).
     event_id: Option<Box<[u8]>>,
-    /// The Request-URI of what we send.
+    /// The remote target: the Request-URI of our NOTIFYs.
     target: Box<[u8]>,
     routes: SmallVec<[Box<[u8]>; 1]>,
-    /// Where it is sent.
-    pub(super) way: NextHop,
-    /// Where the SUBSCRIBE came from that says so.
+    /// The next hop of our NOTIFYs.
+    pub(super) next_hop: NextHop,
+    /// The source address of the last SUBSCRIBE.
     from: IpAddr,
-    /// CSeq number of the last SUBSCRIBE.
+    /// The CSeq number of the last SUBSCRIBE.
     pub(super) sequence: u32,
 }
 
-/// What a NOTIFY says besides its dialog.
+/// The parts of a NOTIFY that are not in its dialog.
 pub(super) struct Notice<'a> {
     pub(super) hop: &'a Hop,
     pub(super) branch: ViaBranch,
     pub(super) sequence: u32,
-    /// Of Subscription-State.
-    pub(super) state: &'a [u8],
+    /// The value of Subscription-State.
+    pub(super) subscription_state: &'a [u8],
     pub(super) body: &'a [u8],
 }
 
 impl Dialog {
-    /// The dialog that a SUBSCRIBE begins, or as it goes on from there.
-    pub(super) fn new(request: &Request, tag: LocalTag, settings: &Settings) -> Result<Self, Reject> {
+    /// The dialog that an initial SUBSCRIBE creates.
+    pub(super) fn new(
+        package: EventPackage,
+        request: &Request,
+        tag: LocalTag,
+        settings: &Settings,
+    ) -> Result<Self, Reject> {
         let message = &request.message;
         let target = target_of(message)?.ok_or(Reject::Target)?;
         let routes: SmallVec<[&[u8]; 1]> = message.values(HeaderName::RecordRoute).collect();
@@ -69,7 +76,7 @@ impl Dialog {
         let event_id = event.and_then(|event| event.id());
         let kept = [text(HeaderName::To), text(HeaderName::From), text(HeaderName::CallId), target.as_bytes()];
         let kept = kept.into_iter().chain(event_id).chain(routes.iter().copied());
-        if kept.map(<[u8]>::len).sum::<usize>() > MOST {
+        if kept.map(<[u8]>::len).sum::<usize>() > MAX_TEXT {
             return Err(Reject::DialogTooLong);
         }
         Ok(Self {
@@ -77,8 +84,9 @@ impl Dialog {
             local: text(HeaderName::To).into(),
             remote: text(HeaderName::From).into(),
             call_id: text(HeaderName::CallId).into(),
+            package,
             event_id: event_id.map(Into::into),
-            way: way(request, &target, routes.first().copied(), settings)?,
+            next_hop: notify_hop(request, &target, routes.first().copied(), settings)?,
             from: request.flow.remote.ip(),
             target: target.as_bytes().into(),
             routes: routes.into_iter().map(Into::into).collect(),
@@ -92,24 +100,25 @@ impl Dialog {
         let event = message.header::<Event<'_>>().ok().flatten();
         message.value(HeaderName::CallId) == Some(&*self.call_id)
             && tag == tag_of(&self.remote)
+            && EventPackage::of(message) == Some(self.package)
             && event.and_then(|event| event.id()) == self.event_id.as_deref()
     }
 
-    /// Goes on as a later SUBSCRIBE says: its Contact, if it names one, is where we send to, over the flow that it came by
-    /// (RFC 3261 12.2.2). The route set stays.
+    /// Updates the dialog by a later SUBSCRIBE: its Contact, if there is one, becomes the remote target (RFC 3261
+    /// 12.2.2). The route set does not change.
     pub(super) fn refresh(&mut self, request: &Request, settings: &Settings) -> Result<(), Reject> {
         let target: Box<[u8]> = match target_of(&request.message)? {
-            Some(target) if target.as_bytes().len() > MOST => return Err(Reject::DialogTooLong),
+            Some(target) if target.as_bytes().len() > MAX_TEXT => return Err(Reject::DialogTooLong),
             Some(target) => target.as_bytes().into(),
             None => self.target.clone(),
         };
         let Ok(Uri::Sip(uri)) = Uri::parse(&target) else { return Err(Reject::Target) };
-        self.way = way(request, &uri, self.routes.first().map(|route| &**route), settings)?;
+        self.next_hop = notify_hop(request, &uri, self.routes.first().map(|route| &**route), settings)?;
         (self.target, self.sequence, self.from) = (target, request.sequence, request.flow.remote.ip());
         Ok(())
     }
 
-    /// The way to the first address that DNS has of a host, and that its subscriber may name.
+    /// The hop to the first address of a host, by DNS, that the subscriber may name.
     pub(super) fn hop_to(&self, host: &hop::Name, answer: &Answer, settings: &Settings) -> Option<Hop> {
         let Answer::Resolved(endpoints) = answer else { return None };
         let usable = |endpoint: &&Endpoint| {
@@ -125,11 +134,11 @@ impl Dialog {
 
     /// Writes a NOTIFY (RFC 6665 4.2.2).
     pub(super) fn write(&self, notice: &Notice<'_>, settings: &Settings, out: &mut Vec<u8>) {
-        let Notice { hop, branch, sequence, state, body } = notice;
+        let Notice { hop, branch, sequence, subscription_state, body } = notice;
         let strict = self.routes.first().and_then(|route| route_uri(route)).filter(|route| !route.is_loose());
         out.extend_from_slice(b"NOTIFY ");
         match &strict {
-            // RFC 3261 12.2.1.1: a strict router wants to be the Request-URI.
+            // RFC 3261 12.2.1.1: the URI of a strict router becomes the Request-URI.
             Some(strict) => strict.write_target(out),
             None => write_target(out, &self.target),
         }
@@ -161,21 +170,26 @@ impl Dialog {
         });
         line(out, HeaderName::Contact, |out| write_contact(out, hop, settings));
         line(out, HeaderName::Event, |out| {
-            out.extend_from_slice(REG_PACKAGE);
+            out.extend_from_slice(self.package.name().as_bytes());
             if let Some(id) = &self.event_id {
                 out.extend_from_slice(b";id=");
                 out.extend_from_slice(id);
             }
         });
-        line(out, HeaderName::SubscriptionState, |out| out.extend_from_slice(state));
-        line(out, HeaderName::ContentType, |out| out.extend_from_slice(b"application/reginfo+xml"));
+        line(out, HeaderName::SubscriptionState, |out| out.extend_from_slice(subscription_state));
+        line(out, HeaderName::ContentType, |out| {
+            let (kind, subtype) = self.package.media_type();
+            out.extend_from_slice(kind.as_bytes());
+            out.push(b'/');
+            out.extend_from_slice(subtype.as_bytes());
+        });
         line(out, HeaderName::ContentLength, |out| write_decimal(out, body.len() as u64));
         out.extend_from_slice(b"\r\n");
         out.extend_from_slice(body);
     }
 }
 
-/// What the 200 to a SUBSCRIBE says besides the usual (RFC 6665 4.2.1.1, RFC 3261 12.1.1).
+/// Writes the headers that only the 200 to a SUBSCRIBE has (RFC 6665 4.2.1.1, RFC 3261 12.1.1).
 pub(super) fn write_answer(reply: &mut Reply<'_>, request: &Request, granted: u32, settings: &Settings) {
     if !request.in_dialog {
         for route in request.message.values(HeaderName::RecordRoute) {
@@ -186,9 +200,14 @@ pub(super) fn write_answer(reply: &mut Reply<'_>, request: &Request, granted: u3
     reply.header(HeaderName::Expires, |out| write_decimal(out, granted));
 }
 
-/// RFC 3261 12.2.1.1, and for a phone without a proxy before it what RFC 5626 says of its registration: only its own flow
-/// is sure to lead to it.
-fn way(request: &Request, target: &SipUri<'_>, route: Option<&[u8]>, settings: &Settings) -> Result<NextHop, Reject> {
+/// The next hop of the NOTIFYs (RFC 3261 12.2.1.1), if the subscriber may name its address. A phone without a proxy
+/// in front of it is reached over its flow, as for its registration (RFC 5626 5.3).
+fn notify_hop(
+    request: &Request,
+    target: &SipUri<'_>,
+    route: Option<&[u8]>,
+    settings: &Settings,
+) -> Result<NextHop, Reject> {
     let check = |place, uri: &SipUri<'_>| {
         reach::check_host(uri, request.flow.remote.ip(), settings, reach::check_phone_address)
             .map_err(|barred| Reject::Address { place, barred })
@@ -204,8 +223,8 @@ fn way(request: &Request, target: &SipUri<'_>, route: Option<&[u8]>, settings: &
     check_sips_hop(target.as_bytes(), route.unwrap_or_default(), &way).map(|()| way)
 }
 
-/// Whether a subscriber that was heard from `from` may have its NOTIFYs sent to `to`. They are longer than its SUBSCRIBE, and
-/// repeated over UDP until they are answered: at a host that never asked for them they would be a flood.
+/// Whether a subscriber whose SUBSCRIBE came from `from` may have its NOTIFYs sent to `to`. They are longer than the
+/// SUBSCRIBE and are retransmitted over UDP, so an attacker could use them to flood a host that never asked for them.
 fn may_notify(to: IpAddr, from: IpAddr, settings: &Settings) -> bool {
     to == from || reach::is_exempt_source(from, settings)
 }
@@ -229,7 +248,7 @@ fn way_by(
     next_hop_of(target, settings)
 }
 
-/// The URI in its Contact, if it has one.
+/// The URI in the Contact; `None` without a Contact.
 fn target_of(message: &Message) -> Result<Option<SipUri<'_>>, Reject> {
     let Some(contact) = message.headers::<Contact<'_>>().next() else { return Ok(None) };
     let contact = contact.map_err(Reject::Malformed)?;
@@ -241,7 +260,7 @@ fn tag_of(value: &[u8]) -> Option<&[u8]> {
     <From<'_> as parser::Header<'_>>::parse(value).ok()?.tag()
 }
 
-/// Where requests within the dialog are to come: to this server, not to a user.
+/// Writes our Contact, the remote target of the subscriber: this server, not a user.
 fn write_contact(out: &mut Vec<u8>, hop: &Hop, settings: &Settings) {
     out.extend_from_slice(b"<sip:");
     forward::write_own_address(out, hop, settings);
