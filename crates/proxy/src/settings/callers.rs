@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_of_name() {
+    fn each_kind_of_name_permits_the_names_that_it_describes() {
         let user = Caller::User(b"+49891".as_slice().into());
         let address = Caller::Address(Aor::new(b"door", b"gw.example"));
         let host = Caller::Host(b"192.0.2.60".as_slice().into());
