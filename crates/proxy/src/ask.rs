@@ -3,15 +3,14 @@
 //! A [`Continuation`] owns this state, so that a question that is never answered leaks nothing. A request has at most
 //! one open question. A failure is an answer too, so that every request ends.
 
-use std::net::SocketAddr;
-
 use bytes::Bytes;
 use location::{Aor, Record, Version};
 use smallvec::SmallVec;
 
-use crate::hop::Name;
+use crate::hop::{Endpoints, Name};
 use crate::registrar::PendingRegister;
 use crate::request::Request;
+use crate::resolution::Resolution;
 use crate::route::{Callee, ContactSearch, DialogCheck, Search};
 
 /// A question to the driver.
@@ -27,8 +26,8 @@ pub enum Question {
         /// The record to store.
         record: Record,
     },
-    /// Resolve these host names. Answered by [`Answer::Resolved`].
-    Resolve(SmallVec<[Name; 1]>),
+    /// Carry out these resolutions. Answered by [`Answer::Resolved`].
+    Resolve(SmallVec<[Resolution; 1]>),
 }
 
 /// The answer of the driver.
@@ -40,8 +39,8 @@ pub enum Answer {
     Committed,
     /// Another version has been stored meanwhile.
     Conflict,
-    /// For each name its addresses in order of preference; an empty list if it has none.
-    Resolved(SmallVec<[SmallVec<[SocketAddr; 2]>; 1]>),
+    /// The endpoints of each name.
+    Resolved(SmallVec<[Endpoints; 1]>),
     /// The store cannot take the change now: too many changes wait for the disk, or it is full.
     Full,
     /// The question could not be answered: the store failed, or the time limit has passed.

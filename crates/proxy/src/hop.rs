@@ -1,10 +1,12 @@
 //! Next hops: an address or a flow, or a host name that has to be resolved first.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use location::{ConnectionId, Flow, FlowId};
 use parser::Transport;
+use smallvec::SmallVec;
 
 use crate::connections::Connections;
 
@@ -43,10 +45,11 @@ impl Hop {
         Self { transport, remote, local, over: Over::Address }
     }
 
-    /// A hop to an address that a host name was resolved to.
-    pub(crate) fn to_name(name: &Name, remote: SocketAddr, local: SocketAddr) -> Self {
-        let over = if name.transport.is_secure() { Over::Host(Arc::clone(&name.host)) } else { Over::Address };
-        Self { transport: name.transport, remote, local, over }
+    /// A hop to one of the endpoints that a host name was resolved to.
+    pub(crate) fn to_endpoint(name: &Name, endpoint: Endpoint, local: SocketAddr) -> Self {
+        let Endpoint { transport, address: remote } = endpoint;
+        let over = if transport.is_secure() { Over::Host(Arc::clone(&name.host)) } else { Over::Address };
+        Self { transport, remote, local, over }
     }
 
     /// The hop back to the sender of a message.
@@ -106,13 +109,43 @@ impl Hop {
     }
 }
 
-/// A host name to resolve. Port and transport are already chosen (RFC 3263).
+/// Where a request may be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Endpoint {
+    /// The transport.
+    pub transport: Transport,
+    /// The address.
+    pub address: SocketAddr,
+}
+
+/// The endpoints of one name, in the order in which they are tried.
+pub type Endpoints = SmallVec<[Endpoint; 2]>;
+
+/// A host to be resolved (RFC 3263 4).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Name {
     /// Host name, as written in the URI.
     pub host: Arc<str>,
-    /// Port to send to.
-    pub port: u16,
-    /// Transport to use.
-    pub transport: Transport,
+    /// The port, if the URI has one.
+    pub port: Option<u16>,
+    /// The transport, if it is known: by the URI, or because a phone registered over it.
+    pub transport: Option<Transport>,
+    /// Whether only secure transports may be used: the URI is a `sips:` one.
+    pub secure: bool,
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.port {
+            Some(port) => write!(out, "{}:{port}", self.host),
+            None => out.write_str(&self.host),
+        }
+    }
+}
+
+impl Name {
+    /// Whether all its addresses are reached over a secure transport.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.secure || self.transport.is_some_and(|transport| transport.is_secure())
+    }
 }

@@ -35,6 +35,7 @@ mod reach;
 mod registrar;
 mod reject;
 mod request;
+mod resolution;
 mod route;
 mod settings;
 mod source;
@@ -51,13 +52,15 @@ pub use dialog::{Moved, SideOfDialog};
 pub use event::{
     AuthenticationFailure, DialogRequest, Drop, Event, ForkOutcome, Limit, Notification, Offence, Registration,
 };
-pub use hop::{Hop, Name, Over};
+pub use hop::{Endpoint, Endpoints, Hop, Name, Over};
 pub use location::Flow;
 pub use outbox::{CoreMessage, Handover, Outbox, Passed, Transmit};
 pub use request::Received;
+pub use resolution::{Naptr, Query, Records, Resolution, Srv};
 pub use settings::{
     Account, Accounts, Algorithm, Authentication, Caller, Digest, Foreign, Forking, Interfaces, Keys, Limits, Listener,
-    Registrar, Secrets, Settings, SingleTarget, Strangers, Strategy, Timers, UnannouncedPath, Watching, fixed_bindings,
+    Registrar, Secrets, Sender, Senders, Settings, SingleTarget, Strangers, Strategy, Timers, UnannouncedPath,
+    Watching, fixed_bindings,
 };
 pub use source::{NoSource, Source};
 pub use watch::SubscriberIndex;

@@ -104,7 +104,7 @@ impl NextHop {
     pub(crate) fn is_secure(&self) -> bool {
         match self {
             Self::Hop(hop) => hop.transport.is_secure(),
-            Self::Name(name) => name.transport.is_secure(),
+            Self::Name(name) => name.is_secure(),
         }
     }
 }

@@ -79,9 +79,9 @@ pub enum Step {
 pub struct Goal {
     /// The new Request-URI.
     pub uri: String,
-    /// The transport.
-    pub transport: Transport,
-    /// The address or the host name that the INVITE is sent to, with its port.
+    /// The transport; `None` if DNS chooses it (RFC 3263 4.1).
+    pub transport: Option<Transport>,
+    /// The address, or the host name if it has to be resolved, that the INVITE is sent to, with its port if that is known.
     pub address: String,
     /// Whether the INVITE goes over the flow of the registration instead of to the Contact.
     pub over_flow: bool,
@@ -235,8 +235,8 @@ fn invite(Inquiry { from, to, source }: &Inquiry<'_>, settings: &Settings) -> Re
 
 fn goal(target: &Target, request: &Request) -> Goal {
     let (transport, address) = match &target.next_hop {
-        NextHop::Hop(hop) => (hop.transport, hop.remote.to_string()),
-        NextHop::Name(name) => (name.transport, format!("{}:{}", name.host, name.port)),
+        NextHop::Hop(hop) => (Some(hop.transport), hop.remote.to_string()),
+        NextHop::Name(name) => (name.transport, name.to_string()),
     };
     let device = target.uri.binding().map(|binding| binding.user_agent().to_owned());
     Goal {

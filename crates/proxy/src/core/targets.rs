@@ -129,8 +129,8 @@ impl Core {
                 };
                 targets.add_found(plan.unwrap_or_default(), gruus, settings);
             }
-            (None, Answer::Resolved(addresses)) => targets.add_addresses(&addresses, settings),
-            (None, _) => targets.add_addresses(&[], settings),
+            (None, Answer::Resolved(endpoints)) => targets.add_endpoints(&endpoints, settings),
+            (None, _) => targets.add_endpoints(&[], settings),
         }
         self.search(now, search, outbox);
     }

@@ -135,12 +135,11 @@ impl Plan {
     }
 
     /// The host names that must be resolved.
-    pub(super) fn names(&self) -> SmallVec<[Name; 1]> {
-        let name = |target: &Target| match &target.next_hop {
-            NextHop::Name(name) => Some(name.clone()),
+    pub(super) fn names(&self) -> impl Iterator<Item = &Name> {
+        self.targets().filter_map(|target| match &target.next_hop {
+            NextHop::Name(name) => Some(name),
             NextHop::Hop(_) => None,
-        };
-        self.targets().filter_map(name).collect()
+        })
     }
 
     /// The number of targets in all groups.
@@ -182,25 +181,26 @@ fn is_own_maddr(maddr: &Host<'_>, port: Option<u16>, settings: &Settings) -> boo
 
 /// The next hop of a URI: an address, or a host name to resolve (RFC 3261 16.6 step 7).
 pub(crate) fn next_hop_of(uri: &SipUri<'_>, settings: &Settings) -> Result<NextHop, Reject> {
-    // checklist 118: UDP if the URI names no transport, as there is no NAPTR lookup.
     let transport = match uri.transport() {
         // RFC 3261 26.2.2: `sips:` with transport=tcp means TLS over TCP. There is no secure variant of UDP.
         None | Some(parser::Transport::Tcp) if uri.secure => parser::Transport::Tls,
         Some(parser::Transport::Ws) if uri.secure => parser::Transport::Wss,
         Some(parser::Transport::Udp) if uri.secure => return Err(Reject::SipsNotAllowed),
-        Some(transport) => transport,
-        None => parser::Transport::Udp,
+        transport => return next_hop_over(uri, transport, settings),
     };
-    next_hop_over(uri, transport, settings)
+    next_hop_over(uri, Some(transport), settings)
 }
 
-/// The next hop of a URI over this transport.
+/// The next hop of a URI over this transport, if it is known.
 pub(crate) fn next_hop_over(
     uri: &SipUri<'_>,
-    transport: parser::Transport,
+    transport: Option<parser::Transport>,
     settings: &Settings,
 ) -> Result<NextHop, Reject> {
-    let port = uri.port.unwrap_or_else(|| transport.default_port());
+    // Nothing can be sent there. Scanners use it.
+    if uri.port == Some(0) {
+        return Err(Reject::Unroutable);
+    }
     let host = match uri.maddr() {
         Some(maddr) => Host::parse(maddr).map_err(|_| Reject::Unroutable)?,
         None => uri.host,
@@ -209,10 +209,13 @@ pub(crate) fn next_hop_over(
         let mut name = Vec::new();
         host.write(&mut name);
         let host = String::from_utf8(name).map_err(|_| Reject::Unroutable)?.into();
-        return Ok(NextHop::Name(Name { host, port, transport }));
+        return Ok(NextHop::Name(Name { host, port: uri.port, transport, secure: uri.secure }));
     };
-    // Nothing can be sent to these. Scanners use port 0.
-    if port == 0 || ip.is_unspecified() || ip.is_multicast() {
+    // RFC 3263 4.1: UDP if a URI with an address names no transport.
+    let transport = transport.unwrap_or(parser::Transport::Udp);
+    let port = uri.port.unwrap_or_else(|| transport.default_port());
+    // Nothing can be sent to these.
+    if ip.is_unspecified() || ip.is_multicast() {
         return Err(Reject::Unroutable);
     }
     // A request to ourselves would come back as often as Max-Forwards permits. A URI without a port is ours if its

@@ -2,11 +2,11 @@
 //!
 //! Must not resolve names; that is done by the driver.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use smallvec::SmallVec;
 
-use crate::hop::Hop;
+use crate::hop::{Endpoint, Endpoints, Hop};
 use crate::reach;
 use crate::settings::Settings;
 use crate::target::{NextHop, Target};
@@ -14,29 +14,30 @@ use crate::target::{NextHop, Target};
 use super::Plan;
 
 impl Plan {
-    /// Replaces the host names of the targets by `addresses`, one list per name in the order of [`Plan::targets`]. A
-    /// target without a usable address is removed. If the request may be tried again, the further addresses are targets
-    /// for failover (RFC 3263 4.3).
+    /// Replaces the host names of the targets by their endpoints, in the order of [`Plan::targets`]. A target without a
+    /// usable endpoint is removed. If the request may be tried again, the further endpoints are targets for failover
+    /// (RFC 3263 4.3).
     pub(super) fn resolve(
         &mut self,
-        addresses: &[SmallVec<[SocketAddr; 2]>],
+        endpoints: &[Endpoints],
         may_try_again: bool,
         from: Option<IpAddr>,
         settings: &Settings,
     ) {
-        let mut found = addresses.iter();
+        let mut found = endpoints.iter();
         let mut further = Vec::new();
         for target in self.targets_mut() {
             let NextHop::Name(name) = target.next_hop.clone() else { continue };
-            let reachable = |remote: &SocketAddr| {
+            let reachable = |endpoint: &Endpoint| {
+                let remote = endpoint.address;
                 // The owner of a name can change its address at any time, so it is checked here again.
                 if settings.is_own_address(remote.ip(), Some(remote.port()))
                     || !reach::may_resolve_to(target, remote.ip(), from, settings)
                 {
                     return None;
                 }
-                let local = settings.local_for(name.transport, remote.ip())?;
-                Some(NextHop::Hop(Hop::to_name(&name, *remote, local)))
+                let local = settings.local_for(endpoint.transport, remote.ip())?;
+                Some(NextHop::Hop(Hop::to_endpoint(&name, *endpoint, local)))
             };
             let hops: SmallVec<[NextHop; 2]> = found.next().into_iter().flatten().filter_map(reachable).collect();
             let mut hops = hops.into_iter();

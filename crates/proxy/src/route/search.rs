@@ -10,7 +10,7 @@
 //! resolve anything; that is done by `core`.
 
 use std::collections::VecDeque;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use location::Aor;
 use parser::Method;
@@ -20,9 +20,10 @@ use super::redirect::Redirect;
 use super::user_contacts::UserContacts;
 use super::{Callee, Destination, Group, Gruus, Plan};
 use crate::forward::BranchId;
-use crate::hop::Name;
+use crate::hop::{Endpoints, Name};
 use crate::reject::Reject;
 use crate::request::Request;
+use crate::resolution::Resolution;
 use crate::settings::Settings;
 use crate::target::Target;
 
@@ -63,6 +64,8 @@ pub(crate) struct TargetSearch {
     from: Option<IpAddr>,
     /// Whether another address of a host may be tried after the first one.
     may_try_again: bool,
+    /// Equal for all messages of the transaction (RFC 3263 4.4).
+    seed: u64,
     /// The refusal if no target is found.
     reject: Reject,
     /// Whether targets were left out because of `limits.targets`.
@@ -74,8 +77,8 @@ pub(crate) struct TargetSearch {
 pub(crate) enum Missing {
     /// The bindings of this user.
     User(Aor),
-    /// The addresses of these host names.
-    Names(SmallVec<[Name; 1]>),
+    /// The endpoints of these host names.
+    Names(SmallVec<[Resolution; 1]>),
 }
 
 /// A user to look up.
@@ -130,6 +133,7 @@ impl TargetSearch {
             max_depth: request.hops.unwrap_or(MAX_FORWARDS),
             from,
             may_try_again,
+            seed: request.key.0,
             reject: Reject::NotRegistered,
             is_cut: false,
         }
@@ -141,7 +145,11 @@ impl TargetSearch {
             return Some(Missing::User(callee.aor.clone()));
         }
         // RFC 3841 9.1: a caller that asked for a redirection gets the URIs, without their addresses.
-        let names = if self.plan.disposition.redirect { SmallVec::new() } else { self.plan.names() };
+        if self.plan.disposition.redirect {
+            return None;
+        }
+        let resolution = |name: &Name| Resolution::new(name, settings.senders(), self.seed);
+        let names: SmallVec<[_; 1]> = self.plan.names().map(resolution).collect();
         (!names.is_empty()).then_some(Missing::Names(names))
     }
 
@@ -172,9 +180,9 @@ impl TargetSearch {
         self.insert(plan, q, settings);
     }
 
-    /// Adds the addresses of the host names, one list per name (RFC 3263 4). A missing list counts as an empty one.
-    pub(crate) fn add_addresses(&mut self, addresses: &[SmallVec<[SocketAddr; 2]>], settings: &Settings) {
-        self.plan.resolve(addresses, self.may_try_again, self.from, settings);
+    /// Adds the endpoints of the host names. A missing list counts as an empty one.
+    pub(crate) fn add_endpoints(&mut self, endpoints: &[Endpoints], settings: &Settings) {
+        self.plan.resolve(endpoints, self.may_try_again, self.from, settings);
         self.reject = Reject::Unroutable;
     }
 

@@ -35,7 +35,9 @@ mod tests {
 
     #[test]
     fn every_pair_of_schemes_is_checked() {
-        let next_hop = |transport| NextHop::Name(Name { host: "h".into(), port: 1, transport });
+        let next_hop = |transport| {
+            NextHop::Name(Name { host: "h".into(), port: Some(1), transport: Some(transport), secure: false })
+        };
         let (tls, tcp) = (next_hop(Transport::Tls), next_hop(Transport::Tcp));
         let (sip, sips) = (&b"sip:a@b"[..], &b"SIPS:a@b"[..]);
         for (request_uri, contact, next_hop, expected) in [

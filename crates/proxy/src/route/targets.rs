@@ -288,7 +288,7 @@ pub(super) fn next_hop_of_binding(binding: &Binding<'_>, settings: &Settings) ->
         Some(flow) => Some((NextHop::Hop(via_flow(flow, &contact)), true)),
         // The program was restarted, so the connection is gone. The phone is called over the same transport.
         None if flow.transport.is_reliable() && allows_transport(&contact, flow.transport) => {
-            Some((next_hop_over(&contact, flow.transport, settings).ok()?, false))
+            Some((next_hop_over(&contact, Some(flow.transport), settings).ok()?, false))
         }
         None => Some((next_hop_of(&contact, settings).ok()?, false)),
     }

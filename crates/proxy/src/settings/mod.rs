@@ -13,6 +13,7 @@ mod limits;
 mod listener;
 mod own_names;
 mod registrar;
+mod senders;
 mod timers;
 mod watching;
 
@@ -30,6 +31,7 @@ pub use keys::Keys;
 pub use limits::Limits;
 pub use listener::{Interfaces, Listener};
 pub use registrar::{Registrar, UnannouncedPath};
+pub use senders::{Sender, Senders};
 pub use timers::Timers;
 pub(crate) use watching::REG_PACKAGE;
 pub use watching::Watching;

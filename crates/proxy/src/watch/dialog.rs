@@ -4,7 +4,7 @@
 //! Decides the way of a NOTIFY: by the route set, else over the flow that leads to a phone behind a NAT or a firewall, else
 //! to the Contact. Must not know what is told.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use parser::headers::{Contact, Event, From};
 use parser::{HeaderName, Message, Reply, SipUri, Transport, Uri, write_decimal, write_target};
@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 
 use crate::ask::Answer;
 use crate::forward::{self, ViaBranch};
-use crate::hop::{self, Hop};
+use crate::hop::{self, Endpoint, Hop};
 use crate::nat;
 use crate::reach;
 use crate::reject::{Barred, Reject};
@@ -111,15 +111,16 @@ impl Dialog {
 
     /// The way to the first address that DNS has of a host, and that its subscriber may name.
     pub(super) fn hop_to(&self, host: &hop::Name, answer: &Answer, settings: &Settings) -> Option<Hop> {
-        let Answer::Resolved(addresses) = answer else { return None };
-        let usable = |remote: &&SocketAddr| {
+        let Answer::Resolved(endpoints) = answer else { return None };
+        let usable = |endpoint: &&Endpoint| {
+            let remote = endpoint.address;
             !settings.is_own_address(remote.ip(), Some(remote.port()))
                 && reach::check_phone_address(remote.ip(), self.from, settings).is_ok()
                 && may_notify(remote.ip(), self.from, settings)
         };
-        let remote = *addresses.iter().flatten().find(usable)?;
-        let local = settings.local_for(host.transport, remote.ip())?;
-        Some(Hop::to_name(host, remote, local))
+        let endpoint = *endpoints.iter().flatten().find(usable)?;
+        let local = settings.local_for(endpoint.transport, endpoint.address.ip())?;
+        Some(Hop::to_endpoint(host, endpoint, local))
     }
 
     /// Writes a NOTIFY (RFC 6665 4.2.2).

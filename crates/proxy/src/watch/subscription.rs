@@ -17,6 +17,7 @@ use crate::forward::{NotifyId, ViaBranch};
 use crate::hop;
 use crate::reject::Reject;
 use crate::request::{Request, RequestSource, TransactionKey};
+use crate::resolution::Resolution;
 use crate::settings::Settings;
 use crate::target::NextHop;
 use crate::transaction::{is_due, sooner};
@@ -321,7 +322,8 @@ impl Subscription {
             NextHop::Hop(_) => self.look(context),
             NextHop::Name(name) => {
                 self.asking = true;
-                let names = [name.clone()].into_iter().collect();
+                let resolution = Resolution::new(name, settings.senders(), self.dialog.tag.id);
+                let names = [resolution].into_iter().collect();
                 context.outbox.ask(
                     Question::Resolve(names),
                     Continuation(Resume::NotifyTarget(self.dialog.tag.id, name.clone())),

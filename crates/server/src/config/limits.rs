@@ -60,7 +60,7 @@ section! {
         connect_time: Period = secs(5),
         /// DNS lookups at a time, per worker
         lookups: Count = Count(256),
-        /// time for a DNS lookup
+        /// time to resolve a name, with all its DNS queries
         lookup_time: Period = secs(5),
         /// events that wait to be logged, per worker; events beyond this are not logged
         journal_queue: Count = Count(8192),

@@ -1,5 +1,6 @@
 //! The sections of the configuration that have no file of their own.
 
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,6 +8,9 @@ use proxy::{SingleTarget, Strategy, Watching};
 
 use super::keys::section;
 use super::scalar::{Endpoint, Flag, Period, Scalar, Seconds, Token, scalars};
+
+/// The port of DNS (RFC 1035 4.2).
+const DNS_PORT: u16 = 53;
 
 section! {
     /// `location`: the location store.
@@ -70,6 +74,16 @@ section! {
 }
 
 section! {
+    /// `dns`: how host names are resolved (RFC 3263).
+    pub(crate) struct Dns {
+        /// the DNS servers, as addresses, with a port if it is not 53; empty: those of the system
+        servers: Vec<DnsServer> = Vec::new(),
+        /// time for one DNS query
+        timeout: Period = Period(Duration::from_secs(2)),
+    }
+}
+
+section! {
     /// `admin`: access to the status page and the API.
     pub(crate) struct Admin {
         /// the status page and the API are only for programs on the same machine; with a token, also for anybody who
@@ -100,6 +114,10 @@ section! {
         mask: Vec<Masked> = Vec::new(),
     }
 }
+
+/// The address of a DNS server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DnsServer(pub(crate) SocketAddr);
 
 /// A forking strategy by its name in the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,7 +169,16 @@ pub(crate) enum Masked {
     Addresses,
 }
 
-scalars!(Masked, StrategyName, SingleTargetName, StoreKind, Level, LogFormat);
+scalars!(DnsServer, Masked, StrategyName, SingleTargetName, StoreKind, Level, LogFormat);
+
+impl Scalar for DnsServer {
+    const EXPECTED: &'static str = "an IP address, with a port if it is not 53";
+
+    fn read(text: &str) -> Option<Self> {
+        let address = text.parse().or_else(|_| text.parse().map(|ip: IpAddr| SocketAddr::new(ip, DNS_PORT)));
+        address.ok().filter(|address| address.port() != 0).map(Self)
+    }
+}
 
 impl Scalar for StrategyName {
     const EXPECTED: &'static str = "parallel, sequential or wave";

@@ -231,8 +231,8 @@ impl Worker {
                 self.core.deliver(now, message, &mut self.scratch.outbox);
                 self.run_until_idle(now);
             }
-            Inbound::Resolved { id, addresses } => {
-                if let Some((continuation, answer)) = self.answers.resolved(id, addresses, &mut self.tally) {
+            Inbound::Resolved { id, endpoints } => {
+                if let Some((continuation, answer)) = self.answers.resolved(id, endpoints, &mut self.tally) {
                     self.answer(now, continuation, answer);
                 }
             }
