@@ -71,8 +71,8 @@ impl Caller {
     }
 }
 
-/// Whether some account of any domain may use this name. Checked for each request of a foreign sender, so it is a lookup in
-/// a set instead of a search through the accounts.
+/// Whether some account of any domain may use this name. Checked for each request of a foreign sender, so it is a
+/// lookup in a set instead of a search through the accounts.
 pub(super) fn is_among(callers: &HashSet<Caller>, named: &Named) -> bool {
     let Named { address, .. } = named;
     !callers.is_empty()
