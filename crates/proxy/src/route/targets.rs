@@ -96,7 +96,7 @@ fn plan_for_candidates(
         // The sort is stable: equal candidates stay in the order of their registration.
         candidates.sort_by_key(|candidate| Reverse(candidate.rank()));
     }
-    let (mut last, mut barred, asked_sips) = (None, None, is_sips(request.uri()));
+    let (mut last, mut refusal, asked_sips) = (None, None, is_sips(request.uri()));
     for candidate in candidates {
         // A binding may have been stored before its address was forbidden by the configuration.
         let target =
@@ -112,7 +112,7 @@ fn plan_for_candidates(
                     continue;
                 }
                 Err(reject) => {
-                    barred = Some(reject);
+                    refusal = Some(reject);
                     continue;
                 }
             }
@@ -129,7 +129,7 @@ fn plan_for_candidates(
     if plan.groups.is_empty() && plan.users.is_none() {
         // checklist 46
         let unknown = !settings.accounts.is_empty() && settings.accounts.find(aor).is_none();
-        return Err(if unknown { Reject::NotFound } else { barred.unwrap_or(Reject::NotRegistered) });
+        return Err(if unknown { Reject::NotFound } else { refusal.unwrap_or(Reject::NotRegistered) });
     }
     if !fork && !redirect && plan.users.is_none() {
         plan.keep_best();
