@@ -1,7 +1,7 @@
 //! The ACK of a 2xx that comes on the INVITE's branch, or without a branch, as old and careless clients send it. RFC 6026
 //! 7.1: in Accepted an ACK is passed on, which for a proxy means by its Route or Request-URI.
 
-use crate::sim::{Agent, Sip, World, cseq};
+use sim::{Agent, Sip, World, cseq};
 
 /// The ACK of a 2xx on the branch of its INVITE, with and without the Route that the dialog has.
 fn ack_on_branch(caller: &Agent, invite: &Sip, ok: &Sip) -> Sip {

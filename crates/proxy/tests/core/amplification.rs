@@ -5,7 +5,7 @@
 use location::Aor;
 use proxy::{Account, Algorithm, Authentication, Drop, Event, Limit, Settings, Strangers, fixed_bindings};
 
-use crate::sim::{Agent, DOMAIN, Dice, Login, Sip, World, at};
+use sim::{Agent, DOMAIN, Dice, Login, Sip, World, at};
 
 const ALICE: Login<'static> = Login { user: "alice", password: "wonder land" };
 const FACTOR: usize = 3;

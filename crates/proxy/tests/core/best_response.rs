@@ -1,6 +1,6 @@
 //! What the caller gets when nobody answered: RFC 3261 16.7 steps 6 to 8, RFC 4320, RFC 8760 2.5.
 
-use crate::sim::{Agent, Sip, World};
+use sim::{Agent, Sip, World};
 
 /// alice sends a request to bob's two phones.
 fn fork(world: &World, method: &str) -> (Agent, Sip, [(Agent, Sip); 2]) {

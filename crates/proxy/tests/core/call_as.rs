@@ -4,7 +4,7 @@
 use location::Aor;
 use proxy::{Account, Authentication, AuthenticationFailure, Caller, Event, Foreign, Offence, Settings, Strangers};
 
-use crate::sim::{Agent, DOMAIN, Login, Sip, World, quoted};
+use sim::{Agent, DOMAIN, Login, Sip, World, quoted};
 
 const ALICE: Login<'static> = Login { user: "alice", password: "wonder land" };
 const BOB: Login<'static> = Login { user: "bob", password: "builder" };

@@ -2,7 +2,7 @@
 
 use proxy::Event;
 
-use crate::sim::{World, sequential};
+use sim::{World, sequential};
 
 /// How many calls began since the last question, and how many ended with this status.
 #[track_caller]

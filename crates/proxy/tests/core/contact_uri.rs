@@ -4,7 +4,7 @@
 use location::Aor;
 use proxy::{Authentication, Foreign, Settings};
 
-use crate::sim::{Agent, DOMAIN, Login, Sip, World, cseq};
+use sim::{Agent, DOMAIN, Login, Sip, World, cseq};
 
 const ALICE: Login<'static> = Login { user: "alice", password: "wonder land" };
 const BOB: Login<'static> = Login { user: "bob", password: "builder" };

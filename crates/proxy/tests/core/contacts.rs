@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use location::Aor;
 use proxy::{Account, Authentication, Foreign, Interfaces, Settings, fixed_bindings};
 
-use crate::sim::{Agent, DOMAIN, Login, Sip, World};
+use sim::{Agent, DOMAIN, Login, Sip, World};
 
 fn net(text: &str) -> IpNet {
     text.parse().unwrap_or_default()

@@ -4,7 +4,7 @@
 use location::Aor;
 use proxy::{Account, Authentication, Caller, DialogRequest, Event, Settings, Strangers};
 
-use crate::sim::{Agent, DOMAIN, Login, Sip, World, uri_in};
+use sim::{Agent, DOMAIN, Login, Sip, World, uri_in};
 
 const ALICE: Login<'static> = Login { user: "alice", password: "wonder land" };
 const BOB: Login<'static> = Login { user: "bob", password: "builder" };
@@ -574,7 +574,7 @@ fn credentials_that_nobody_asked_for_are_good_once() {
         "Proxy-Authenticate",
         format_args!(
             "Digest realm=\"{DOMAIN}\", nonce=\"{}\", algorithm=SHA-256, qop=\"auth\"",
-            crate::sim::quoted(&nonce, "nonce")
+            sim::quoted(&nonce, "nonce")
         ),
     );
     let update = alice.within(&invite, &ok, "UPDATE");

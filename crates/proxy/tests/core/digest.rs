@@ -5,7 +5,7 @@ use std::time::Duration;
 use location::Aor;
 use proxy::{Account, Authentication, AuthenticationFailure, Event, Foreign, Settings};
 
-use crate::sim::{Agent, DOMAIN, Login, Sip, World, challenge, quoted};
+use sim::{Agent, DOMAIN, Login, Sip, World, challenge, quoted};
 
 const ALICE: Login<'static> = Login { user: "alice", password: "wonder land" };
 const BOB: Login<'static> = Login { user: "bob", password: "builder" };

@@ -1,6 +1,6 @@
 //! A caller who understands 199 is told which of several early dialogs have ended (RFC 6228 6).
 
-use crate::sim::{Agent, Sip, World};
+use sim::{Agent, Sip, World};
 
 /// alice calls bob with this header; both phones ring.
 fn ring(world: &World, header: (&str, &str)) -> (Agent, Sip, [(Agent, Sip); 2]) {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use location::Aor;
 use proxy::{Account, Authentication, Foreign, Inquiry, Instant, Now, Settings, Step, Strangers, Wall, explain};
 
-use crate::sim::{DOMAIN, KEYS, World};
+use sim::{DOMAIN, KEYS, World};
 
 const OFFICE: &str = "sip:alice@office.example";
 
@@ -16,7 +16,7 @@ fn ask(settings: &Settings, from: &str, to: &str) -> Vec<Step> {
 }
 
 fn settings(change: impl FnOnce(&mut Settings)) -> Settings {
-    let mut settings = crate::sim::office();
+    let mut settings = sim::office();
     change(&mut settings);
     settings
 }

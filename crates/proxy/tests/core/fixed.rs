@@ -3,7 +3,7 @@
 use location::Aor;
 use proxy::{Account, Settings, fixed_bindings};
 
-use crate::sim::{Agent, DOMAIN, Sip, World, param, sequential, uri_in};
+use sim::{Agent, DOMAIN, Sip, World, param, sequential, uri_in};
 
 /// An account for alice, and one for the door with these contacts.
 fn with_door(settings: &mut Settings, contacts: &[(&str, Option<u16>)]) {

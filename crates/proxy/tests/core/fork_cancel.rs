@@ -2,7 +2,7 @@
 
 use proxy::{Event, ForkOutcome};
 
-use crate::sim::{Agent, Sip, World};
+use sim::{Agent, Sip, World};
 
 fn ring(world: &World) -> (Agent, Agent, Agent, [Sip; 3]) {
     let (alice, desk, mobile) = (world.udp("alice"), world.udp("bob/desk"), world.udp("bob/mobile"));

@@ -1,7 +1,7 @@
 //! One phone, several contacts: tried at one of them at a time, the next one only if a flow has failed (RFC 5626 7,
 //! RFC 5627 6.1).
 
-use crate::sim::{Agent, Sip, World};
+use sim::{Agent, Sip, World};
 
 /// A flow of a phone: its instance and, unless 0, its reg-id.
 fn flow(phone: &str, reg_id: u32) -> String {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use proxy::{Event, Limit, SingleTarget};
 
-use crate::sim::{Agent, Sip, World, sequential};
+use sim::{Agent, Sip, World, sequential};
 
 const PHONE: &str = ";+sip.instance=\"<urn:uuid:00000000-0000-0000-0000-000000000001>\"";
 

@@ -2,7 +2,7 @@
 
 use proxy::{Drop, Event, ForkOutcome};
 
-use crate::sim::{Agent, Mood, Sip, World};
+use sim::{Agent, Mood, Sip, World};
 
 const ELSEWHERE: &str = "SIP;cause=200;text=\"Call completed elsewhere\"";
 

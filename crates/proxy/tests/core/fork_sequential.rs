@@ -2,7 +2,7 @@
 
 use proxy::{Event, ForkOutcome};
 
-use crate::sim::{Agent, Sip, World, sequential};
+use sim::{Agent, Sip, World, sequential};
 
 /// alice, and bob with a desk phone (q=1) and a mobile (q=0.5); each may ring ten seconds.
 fn office() -> (World, Agent, Agent, Agent) {

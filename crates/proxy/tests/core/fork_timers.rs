@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proxy::{Event, ForkOutcome};
 
-use crate::sim::{Agent, Sip, World};
+use sim::{Agent, Sip, World};
 
 /// A world in which each group may ring for so many seconds.
 fn office(ring_time: u64) -> (World, Agent, Agent, Agent) {

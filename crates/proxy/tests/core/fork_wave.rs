@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proxy::{Event, ForkOutcome, Strategy};
 
-use crate::sim::{Agent, Sip, World};
+use sim::{Agent, Sip, World};
 
 /// alice, and bob with a desk phone (q=1), a mobile (q=0.5) and one at home (q=0.1); ten seconds to the next.
 fn office() -> (World, Agent, [Agent; 3]) {

@@ -1,6 +1,6 @@
 //! GRUUs on the wire: given at the registrar (RFC 5627 5), followed by the proxy (6.1).
 
-use crate::sim::{Agent, Sip, World, uri_in};
+use sim::{Agent, Sip, World, uri_in};
 
 /// A REGISTER of a phone with this instance that wants GRUUs.
 fn register(phone: &Agent, instance: u8) -> Sip {

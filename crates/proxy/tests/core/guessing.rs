@@ -5,7 +5,7 @@ use std::time::Duration;
 use location::Aor;
 use proxy::{Authentication, AuthenticationFailure, Event, Limit, Settings};
 
-use crate::sim::{Agent, DOMAIN, Fault, Login, Sip, World};
+use sim::{Agent, DOMAIN, Fault, Login, Sip, World};
 
 const ALICE: Login<'static> = Login { user: "alice", password: "wonder land" };
 
@@ -66,7 +66,7 @@ fn a_nonce_that_is_not_good_tells_nothing_of_the_password() {
     let world = World::with(secured);
     let alice = world.udp("alice");
     let old = challenged(&alice);
-    let nonce = crate::sim::quoted(old.value("WWW-Authenticate"), "nonce").to_owned();
+    let nonce = sim::quoted(old.value("WWW-Authenticate"), "nonce").to_owned();
     let made_up =
         Sip::parse(String::from_utf8_lossy(&old.bytes()).replace(&nonce, &"0".repeat(nonce.len())).as_bytes());
     world.seconds(301);

@@ -3,7 +3,7 @@
 use location::Aor;
 use proxy::{Account, Authentication, Foreign, Settings, Strangers, fixed_bindings};
 
-use crate::sim::{Agent, DOMAIN, Login, Sip, World};
+use sim::{Agent, DOMAIN, Login, Sip, World};
 
 const ALICE: Login<'static> = Login { user: "alice", password: "wonder land" };
 const BOB: Login<'static> = Login { user: "bob", password: "builder" };

@@ -1,6 +1,6 @@
 //! Requests that come back: Max-Forwards (RFC 3261 16.3 step 3) and loop detection (step 4, RFC 5393).
 
-use crate::sim::{Agent, Sip, World};
+use sim::{Agent, Sip, World};
 
 /// alice, bob with a phone, and a gateway that is registered as one of bob's phones too.
 fn office(world: &World) -> (Agent, Agent, Agent) {

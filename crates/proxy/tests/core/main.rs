@@ -1,9 +1,6 @@
 //! Scenarios of the core, each a script of who says what when. One module per behaviour; `sim` is the world they
 //! happen in. A test of a line of the RFC checklist names it.
 
-#[path = "../sim/mod.rs"]
-mod sim;
-
 mod ack_of_success;
 mod algorithms;
 mod amplification;

@@ -1,7 +1,7 @@
 //! Requests in a dialog follow a phone that has registered anew from another port of its NAT or over another connection: the
 //! Record-Route cannot be changed once the dialog is made (RFC 3261 12.2.1.1), the registration can.
 
-use crate::sim::{Agent, Sip, World};
+use sim::{Agent, Sip, World};
 
 const INSTANCE: &str = ";+sip.instance=\"<urn:uuid:1>\"";
 

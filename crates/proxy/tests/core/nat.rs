@@ -1,7 +1,7 @@
 //! How a phone is called that its Contact does not lead to: behind a NAT, over its connection. What counts as a NAT is one
 //! table, tested in `nat`; here is what becomes of it on the wire.
 
-use crate::sim::{Agent, World};
+use sim::{Agent, World};
 
 /// Another port of the same phone.
 const STUN: &str = "sip:bob@198.51.100.7:7777";

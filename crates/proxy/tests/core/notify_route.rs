@@ -3,7 +3,7 @@
 use location::Aor;
 use proxy::{Account, Authentication, fixed_bindings};
 
-use crate::sim::{Agent, DOMAIN, Login, Sip, World, uri_in};
+use sim::{Agent, DOMAIN, Login, Sip, World, uri_in};
 
 /// A NOTIFY of a notifier in the dialog of a SUBSCRIBE that it heard, which may come before its 2xx.
 fn notify(notifier: &Agent, subscribe: &Sip, ok: &Sip) -> Sip {

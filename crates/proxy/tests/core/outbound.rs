@@ -1,6 +1,6 @@
 //! Flows that phones keep open: outbound at the registrar (RFC 5626 6), on the wire.
 
-use crate::sim::{Agent, Sip, World};
+use sim::{Agent, Sip, World};
 
 const INSTANCE: &str = "+sip.instance=\"<urn:uuid:00000000-0000-1000-8000-000a95a0e128>\"";
 

@@ -2,7 +2,7 @@
 
 use proxy::{Event, Limit};
 
-use crate::sim::{Agent, World};
+use sim::{Agent, World};
 
 #[test]
 fn transactions() {

@@ -3,7 +3,7 @@
 use location::Aor;
 use proxy::Authentication;
 
-use crate::sim::{Agent, DOMAIN, Login, Sip, World};
+use sim::{Agent, DOMAIN, Login, Sip, World};
 
 const ALICE: Login<'static> = Login { user: "alice", password: "wonder land" };
 

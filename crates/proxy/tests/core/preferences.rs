@@ -1,7 +1,7 @@
 //! What a caller asks of his request is done, where the user is ours: RFC 3841. How features are matched is tested where it
 //! is written.
 
-use crate::sim::{Agent, Sip, World, sequential, uri_in};
+use sim::{Agent, Sip, World, sequential, uri_in};
 
 /// alice, and bob with a desk phone and a mobile that say what they are.
 fn office(world: &World, features: [&str; 2]) -> (Agent, Agent, Agent) {

@@ -1,6 +1,6 @@
 //! Staying in the path of a dialog, and the routers of the old kind: RFC 3261 16.4, 16.6 steps 4 and 6, 16.12.
 
-use crate::sim::{Agent, Sip, World, uri_in};
+use sim::{Agent, Sip, World, uri_in};
 
 /// A call from ringing to 200 and ACK. Returns her INVITE, his copy and the 200 as she heard it.
 fn call(alice: &Agent, bob: &Agent) -> (Sip, Sip, Sip) {

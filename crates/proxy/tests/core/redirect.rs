@@ -5,7 +5,7 @@ use std::fmt::Display;
 use location::Aor;
 use proxy::{Authentication, Event, Foreign, Limit, Settings, SingleTarget, Strangers};
 
-use crate::sim::{Agent, DOMAIN, Login, Sip, World, sequential};
+use sim::{Agent, DOMAIN, Login, Sip, World, sequential};
 
 /// alice, carol, and bob with a desk phone and a mobile.
 fn office(world: &World) -> [Agent; 4] {
@@ -221,7 +221,7 @@ fn hanging_up_while_the_new_place_is_looked_up() {
     let [alice, carol, desk, mobile] = office(&world);
     let (invite, [at_desk, at_mobile]) = alice.rings("bob", [&desk, &mobile]);
     mobile.answers(&at_mobile, 486);
-    world.store(crate::sim::Mood::Good, 80);
+    world.store(sim::Mood::Good, 80);
     moves(&desk, &at_desk, 302, &[&"<sip:carol@office.example>"]);
     alice.cancels(&invite);
     alice.expects("200");

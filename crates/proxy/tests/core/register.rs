@@ -3,7 +3,7 @@
 use location::WhenFull;
 use proxy::{Event, Limit, Registration, UnannouncedPath};
 
-use crate::sim::{Agent, DOMAIN, Mood, Sip, World, param, uri_in};
+use sim::{Agent, DOMAIN, Mood, Sip, World, param, uri_in};
 
 /// The granted time in a Contact; 0 if there is none.
 fn expires(contact: &str) -> u32 {

@@ -1,6 +1,6 @@
 //! What a broken or hostile phone sends to the registrar: the exact refusal, and nothing has changed.
 
-use crate::sim::{Agent, Sip, World, param, uri_in};
+use sim::{Agent, Sip, World, param, uri_in};
 
 /// The Contact of a request with these parameters.
 fn contact(params: &str) -> String {

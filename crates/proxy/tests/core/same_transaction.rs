@@ -4,7 +4,7 @@
 use location::Aor;
 use proxy::{Authentication, Settings};
 
-use crate::sim::{Agent, DOMAIN, Login, Sip, World, hop_by_hop};
+use sim::{Agent, DOMAIN, Login, Sip, World, hop_by_hop};
 
 const ALICE: Login<'static> = Login { user: "alice", password: "wonder land" };
 

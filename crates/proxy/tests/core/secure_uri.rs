@@ -4,7 +4,7 @@ use location::Aor;
 use parser::Transport;
 use proxy::{Account, Authentication, Foreign, Listener, fixed_bindings};
 
-use crate::sim::{Agent, DOMAIN, Sip, World, at};
+use sim::{Agent, DOMAIN, Sip, World, at};
 
 /// A refusal because there is no TLS: 480, with the Warning that says why.
 fn refused(phone: &Agent, code: u16) {
@@ -102,10 +102,10 @@ fn no_route_leads_out_in_the_clear() {
     let world = World::with(|settings| {
         settings.authentication = Authentication::Required;
         settings.foreign = Foreign::Authenticated;
-        let login = crate::sim::Login { user: "alice", password: "wonder land" };
+        let login = sim::Login { user: "alice", password: "wonder land" };
         settings.accounts.insert(Aor::new(b"alice", DOMAIN.as_bytes()), login.account(DOMAIN));
     });
-    let login = crate::sim::Login { user: "alice", password: "wonder land" };
+    let login = sim::Login { user: "alice", password: "wonder land" };
     let (alice, peer) = (world.udp("alice"), world.udp("peer"));
     let address = peer.address;
     let routed = |uri: &str, route: &str| alice.request("MESSAGE", uri).with("Route", format!("<{route};lr>"));
@@ -153,7 +153,7 @@ fn in_a_dialog_and_to_a_subscriber_neither() {
     let secure = format!("<sips:bob@{}>", bob.address);
     bob.sends(&bob.answer(&heard, 200).set("Contact", &secure));
     let ok = alice.expects("200");
-    let ack: Sip = alice.within(&invite, &ok, "ACK").set("CSeq", crate::sim::cseq(&invite, 0, "ACK"));
+    let ack: Sip = alice.within(&invite, &ok, "ACK").set("CSeq", sim::cseq(&invite, 0, "ACK"));
     alice.sends(&ack);
     bob.hears_nothing();
     // On the branch of its INVITE, without a Route.

@@ -9,7 +9,7 @@ use proxy::{
     explain,
 };
 
-use crate::sim::{Agent, DOMAIN, KEYS, Login, Sip, World, office};
+use sim::{Agent, DOMAIN, KEYS, Login, Sip, World, office};
 
 const ALICE: Login<'static> = Login { user: "alice", password: "wonder land" };
 

@@ -2,7 +2,7 @@
 
 use proxy::{Drop, Event};
 
-use crate::sim::{World, at};
+use sim::{World, at};
 
 const STRAY: fn(&Event) -> bool = |event| matches!(event, Event::Dropped(Drop::StrayResponse));
 

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use location::Aor;
 use proxy::{Authentication, Settings};
 
-use crate::sim::{Agent, DOMAIN, Login, Sip, World};
+use sim::{Agent, DOMAIN, Login, Sip, World};
 
 const ALICE: Login<'static> = Login { user: "alice", password: "wonder land" };
 const BOB: Login<'static> = Login { user: "bob", password: "builder" };

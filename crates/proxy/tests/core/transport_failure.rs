@@ -1,6 +1,6 @@
 //! What cannot be delivered: RFC 3261 16.9, 18.4.
 
-use crate::sim::{Agent, Mood, World, sequential};
+use sim::{Agent, Mood, World, sequential};
 
 #[test]
 fn a_phone_that_cannot_be_reached_is_a_503_and_does_not_hold_the_others_up() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use location::Aor;
 use proxy::{Account, Event, Limit, SingleTarget, fixed_bindings};
 
-use crate::sim::{Agent, DOMAIN, World, sequential};
+use sim::{Agent, DOMAIN, World, sequential};
 
 /// Registers these Contacts besides what the phone's user has.
 fn adds(phone: &Agent, contacts: &str) {

@@ -2,7 +2,7 @@
 
 use proxy::{Authentication, Drop, Event, Foreign, Strangers};
 
-use crate::sim::{Agent, Sip, World};
+use sim::{Agent, Sip, World};
 
 fn office() -> (World, Agent, Agent) {
     let world = World::new();

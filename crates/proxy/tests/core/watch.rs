@@ -5,7 +5,7 @@ use std::time::Duration;
 use location::{Aor, WhenFull};
 use proxy::{Account, Accounts, Authentication, Event, Limit, Notification, Settings, fixed_bindings};
 
-use crate::sim::{Agent, DOMAIN, Login, Sip, World, at, cseq, uri_in};
+use sim::{Agent, DOMAIN, Login, Sip, World, at, cseq, uri_in};
 
 const BOB: &str = "sip:bob@office.example";
 
@@ -690,7 +690,7 @@ fn to_a_host_that_dns_knows() {
     let world = World::new();
     let (desk, app) = (world.udp("bob/desk"), world.udp("app"));
     world.dns("app.office.test", &[app.address]);
-    world.store(crate::sim::Mood::Good, 20);
+    world.store(sim::Mood::Good, 20);
     desk.sends(&subscribe(&desk, BOB).set("Contact", "<sip:bob@app.office.test>"));
     desk.expects("200");
     assert_eq!(document(&told(&app)), (0, true, "init", vec![]));
@@ -714,11 +714,11 @@ fn a_store_that_does_not_answer_is_asked_again() {
     let world = World::new();
     let desk = world.udp("bob/desk");
     desk.registers();
-    world.store(crate::sim::Mood::Broken, 0);
+    world.store(sim::Mood::Broken, 0);
     desk.sends(&subscribe(&desk, BOB));
     desk.expects("200");
     desk.hears_nothing();
-    world.store(crate::sim::Mood::Good, 0);
+    world.store(sim::Mood::Good, 0);
     world.seconds(5);
     assert_eq!(document(&told(&desk)), (0, true, "active", vec!["registered"]));
 }

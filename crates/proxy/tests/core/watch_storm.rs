@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::sim::{Agent, Dice, Sip, Weather, World, param, uri_in};
+use sim::{Agent, Dice, Sip, Weather, World, param, uri_in};
 
 const BOB: &str = "sip:bob@office.example";
 

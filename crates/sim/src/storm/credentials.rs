@@ -1,0 +1,58 @@
+//! What an agent of the storm proves itself with (RFC 3261 22, RFC 7616): the secret of its user, and the newest nonce
+//! with the number of requests it was used for.
+
+use std::rc::Rc;
+
+use location::Aor;
+use proxy::Account;
+
+use crate::{DOMAIN, Login, Sip, quoted};
+
+/// How often one request is sent again because of a challenge.
+pub(super) const MOST_CHALLENGES: u8 = 4;
+
+/// The credentials of one agent.
+#[derive(Clone)]
+pub(super) struct Credentials {
+    user: Rc<str>,
+    algorithm: &'static str,
+    challenge: Option<Rc<str>>,
+    nc: u32,
+}
+
+impl Credentials {
+    pub(super) fn new(user: &str, algorithm: &'static str) -> Self {
+        Self { user: user.into(), algorithm, challenge: None, nc: 0 }
+    }
+
+    /// Takes the nonce of a 401 or 407 of ours. False if it has none for our realm: then another asks, who knows no secret
+    /// of this user.
+    pub(super) fn learn(&mut self, refused: &Sip) -> bool {
+        let wanted = format!("algorithm={},", self.algorithm);
+        let ours = |value: &&str| quoted(value, "realm") == DOMAIN && format!("{value},").contains(&wanted);
+        let mut challenges = refused.values("WWW-Authenticate").chain(refused.values("Proxy-Authenticate"));
+        let Some(challenge) = challenges.find(ours) else { return false };
+        self.challenge = Some(challenge.into());
+        self.nc = 0;
+        true
+    }
+
+    /// The request with credentials, if there is a nonce to use: the next count of it.
+    pub(super) fn sign(&mut self, request: &Sip) -> Option<Sip> {
+        let challenge = self.challenge.as_ref()?;
+        self.nc += 1;
+        let answer = self.login().respond(challenge, self.algorithm, request, self.nc);
+        let header = if request.what() == "REGISTER" { "Authorization" } else { "Proxy-Authorization" };
+        Some(request.clone().set(header, answer))
+    }
+
+    fn login(&self) -> Login<'_> {
+        Login { user: &self.user, password: &self.user }
+    }
+}
+
+/// The account of a user of the storm; the password is the name.
+pub(super) fn account(user: &str) -> (Aor, Account) {
+    let login = Login { user, password: user };
+    (Aor::new(user.as_bytes(), DOMAIN.as_bytes()), login.account(DOMAIN))
+}
