@@ -1,6 +1,7 @@
-//! A scripted agent: what a phone says and what it expects, one line each.
+//! A scripted agent. Each method sends one message or checks what the agent receives.
 //!
-//! An agent does nothing by itself: no retransmission, no ACK, no answer. Everything that happens stands in the script.
+//! An agent does nothing by itself: it does not retransmit, send an ACK or answer. The script says everything that it
+//! does.
 
 use std::cell::{Cell, RefCell};
 use std::fmt::Display;
@@ -10,14 +11,14 @@ use std::time::Duration;
 
 use parser::Transport;
 
+use crate::behaviour::Behaviour;
 use crate::digest::Login;
-use crate::net::Parcel;
+use crate::net::InFlight;
 use crate::settings::DOMAIN;
 use crate::sip::{Sip, uri_in};
 use crate::state::State;
-use crate::watch::Robot;
 
-/// How long an agent waits for what it expects: longer than any way through the network, shorter than T1.
+/// How long an agent waits for a message that a test expects: longer than the delay of the network, shorter than T1.
 const SOON: Duration = Duration::from_millis(100);
 
 /// One phone of a user, or another peer.
@@ -29,7 +30,7 @@ pub struct Agent {
     transport: Transport,
     /// The address in its Contact and Via.
     pub address: SocketAddr,
-    /// How many names it made up; what tells requests apart.
+    /// How many requests and branches it has created; the number makes the next one unique.
     made: Rc<Cell<u32>>,
 }
 
@@ -39,7 +40,7 @@ impl Agent {
         Self { state, id, name: name.replace('/', "-"), transport, address, made: Rc::default() }
     }
 
-    /// The user's name: what stands before the `/` of the agent's.
+    /// The user, which is the part of the agent's name before the `/`.
     pub fn user(&self) -> &str {
         self.name.split('-').next().unwrap_or_default()
     }
@@ -59,7 +60,7 @@ impl Agent {
         format!("{scheme}:{}@{}{transport}", self.user(), self.address)
     }
 
-    // What it says.
+    // Messages that it sends.
 
     /// Sends a message to the server.
     pub fn sends(&self, sip: &Sip) {
@@ -71,7 +72,7 @@ impl Agent {
         self.state.borrow_mut().agent_sends(self.id, bytes.into().into());
     }
 
-    /// A request that begins something, in the user's name.
+    /// A request outside of a dialog, from this user.
     pub fn request(&self, method: &str, uri: &str) -> Sip {
         let number = self.next_number();
         let name = &self.name;
@@ -86,14 +87,15 @@ impl Agent {
         request.with("Content-Length", 0)
     }
 
-    /// Sends a request, and again with credentials when it is challenged, which must be soon. Returns what was sent last.
-    pub fn proves(&self, login: Login<'_>, request: &Sip) -> Sip {
+    /// Sends a request, and sends it again with credentials when it is challenged. Returns the second request. Panics
+    /// if there is no challenge.
+    pub fn authenticates(&self, login: Login<'_>, request: &Sip) -> Sip {
         self.sends(request);
-        let refused = self.heard_soon();
+        let refused = self.next_message();
         let header = match refused.status() {
             Some(401) => "Authorization",
             Some(407) => "Proxy-Authorization",
-            _ => panic!("{} expects a challenge and hears\n{refused}\n{}", self.name, self.transcript()),
+            _ => panic!("{} expects a challenge and receives\n{refused}\n{}", self.name, self.transcript()),
         };
         if request.what() == "INVITE" {
             self.acks(request, &refused);
@@ -104,19 +106,19 @@ impl Agent {
         again
     }
 
-    /// Registers this phone with credentials, which works.
+    /// Registers this phone with credentials. Panics if this fails.
     pub fn signs_in(&self, login: Login<'_>) {
-        self.proves(login, &self.register());
+        self.authenticates(login, &self.register());
         self.expects("200");
     }
 
-    /// The value of a Via of this agent, with a branch that it never used before.
+    /// A Via value with a branch that this agent has not used before.
     pub fn via(&self) -> String {
         let transport = self.transport.as_str();
         format!("SIP/2.0/{transport} {};branch=z9hG4bK-{}-{};rport", self.address, self.name, self.next_number())
     }
 
-    /// The same request once more, as a new one (RFC 3261 22.2): with another branch and the next CSeq number.
+    /// The same request as a new transaction (RFC 3261 22.2): with a new branch and the next CSeq number.
     pub fn again(&self, request: &Sip) -> Sip {
         let number = cseq(request, 1, request.what());
         request.clone().set("Via", self.via()).set("CSeq", number)
@@ -129,13 +131,13 @@ impl Agent {
         invite
     }
 
-    /// Calls a user of the office.
+    /// Calls a user of the local domain.
     pub fn calls(&self, user: &str) -> Sip {
         self.invites(&format!("sip:{user}@{DOMAIN}"))
     }
 
-    /// Calls a user who has these phones, which all hear of it: the INVITE, and as each of them got it.
-    pub fn rings<const N: usize>(&self, user: &str, phones: [&Self; N]) -> (Sip, [Sip; N]) {
+    /// Calls a user who has exactly these phones. Returns the INVITE as sent, and the INVITE that each phone received.
+    pub fn calls_phones<const N: usize>(&self, user: &str, phones: [&Self; N]) -> (Sip, [Sip; N]) {
         let invite = self.calls(user);
         self.expects("100");
         (invite, phones.map(|phone| phone.expects("INVITE")))
@@ -148,12 +150,12 @@ impl Agent {
             .set("Call-ID", format_args!("register-{}", self.name))
     }
 
-    /// Registers this phone, which works.
+    /// Registers this phone. Panics if this fails.
     pub fn registers(&self) {
         self.registers_with("");
     }
 
-    /// Registers this phone with parameters in its Contact, which works.
+    /// Registers this phone with parameters in its Contact. Panics if this fails.
     pub fn registers_with(&self, params: &str) {
         self.sends(&self.register().set("Contact", format_args!("<{}>{params}", self.contact())));
         self.expects("200");
@@ -195,7 +197,7 @@ impl Agent {
         cancel
     }
 
-    /// Acknowledges a final response: one that failed on the way of its INVITE, a 2xx in its dialog.
+    /// Sends the ACK of a final response: hop by hop for a failure response, within the dialog for a 2xx.
     pub fn acks(&self, invite: &Sip, response: &Sip) -> Sip {
         let ack = match response.status() {
             Some(200..300) => self.within(invite, response, "ACK").set("CSeq", cseq(invite, 0, "ACK")),
@@ -205,7 +207,7 @@ impl Agent {
         ack
     }
 
-    /// A request of the caller in the dialog that an INVITE and its 2xx made (RFC 3261 12.2.1.1).
+    /// A request of the caller within the dialog that an INVITE and its 2xx created (RFC 3261 12.2.1.1).
     pub fn within(&self, invite: &Sip, ok: &Sip, method: &str) -> Sip {
         self.in_dialog(uri_in(ok.value("Contact")), ok.values("Record-Route").rev(), method)
             .set("From", invite.value("From"))
@@ -214,8 +216,8 @@ impl Agent {
             .set("CSeq", cseq(invite, 1, method))
     }
 
-    /// A request of the callee in the dialog that an INVITE and his 2xx made.
-    pub fn back_within(&self, invite: &Sip, ok: &Sip, method: &str) -> Sip {
+    /// A request of the callee within the dialog that an INVITE and its 2xx created.
+    pub fn within_as_callee(&self, invite: &Sip, ok: &Sip, method: &str) -> Sip {
         self.in_dialog(uri_in(invite.value("Contact")), ok.values("Record-Route"), method)
             .set("From", ok.value("To"))
             .set("To", invite.value("From"))
@@ -226,36 +228,36 @@ impl Agent {
         routes.fold(self.request(method, uri), |request, route| request.with("Route", route))
     }
 
-    // What it hears.
+    // Messages that it receives.
 
-    /// The next message it hears, which must come soon and be this: a method or a status code.
+    /// The next message, which must arrive now and be of this kind: a method or a status code.
     pub fn expects(&self, what: &str) -> Sip {
-        match self.hears_soon() {
+        match self.next_message_if_any() {
             Some(sip) if sip.what() == what => sip,
-            Some(sip) => panic!("{} expects {what} and hears\n{sip}\n{}", self.name, self.transcript()),
-            None => panic!("{} expects {what} and hears nothing\n{}", self.name, self.transcript()),
+            Some(sip) => panic!("{} expects {what} and receives\n{sip}\n{}", self.name, self.transcript()),
+            None => panic!("{} expects {what} and receives nothing\n{}", self.name, self.transcript()),
         }
     }
 
-    /// Nothing that comes soon.
-    pub fn hears_nothing(&self) {
-        if let Some(sip) = self.hears_soon() {
-            panic!("{} expects nothing and hears\n{sip}\n{}", self.name, self.transcript());
+    /// Checks that no message arrives now.
+    pub fn receives_nothing(&self) {
+        if let Some(sip) = self.next_message_if_any() {
+            panic!("{} expects nothing and receives\n{sip}\n{}", self.name, self.transcript());
         }
     }
 
-    /// The next message it hears, which must come soon.
-    pub fn heard_soon(&self) -> Sip {
-        self.hears_soon().unwrap_or_else(|| panic!("{} hears nothing\n{}", self.name, self.transcript()))
+    /// The next message, which must arrive now.
+    pub fn next_message(&self) -> Sip {
+        self.next_message_if_any().unwrap_or_else(|| panic!("{} receives nothing\n{}", self.name, self.transcript()))
     }
 
-    /// All that has come and was not expected.
-    pub fn heard(&self) -> Vec<Sip> {
+    /// All messages that have arrived and that the script has not read.
+    pub fn all_received(&self) -> Vec<Sip> {
         self.state.borrow_mut().agents[self.id].inbox.drain(..).collect()
     }
 
-    /// The next message it hears, if one comes soon.
-    pub fn hears_soon(&self) -> Option<Sip> {
+    /// The next message, if one arrives now.
+    pub fn next_message_if_any(&self) -> Option<Sip> {
         let mut state = self.state.borrow_mut();
         let end = state.now + u64::try_from(SOON.as_micros()).expect("a short time");
         loop {
@@ -269,15 +271,15 @@ impl Agent {
         }
     }
 
-    // Where it is.
+    // Where it is in the network.
 
-    /// Its packets reach the socket of this worker.
-    pub fn lands_on(&self, worker: usize) -> &Self {
+    /// From now on its packets arrive at the socket of this worker.
+    pub fn reaches_worker(&self, worker: usize) -> &Self {
         self.state.borrow_mut().agents[self.id].worker = worker;
         self
     }
 
-    /// It is at this address, and says so.
+    /// Moves it to this address, which its Via and Contact contain from now on.
     #[must_use]
     pub fn at(mut self, address: SocketAddr) -> Self {
         self.address = address;
@@ -288,51 +290,52 @@ impl Agent {
         self
     }
 
-    /// Its packets come from here, as behind a NAT.
-    pub fn appears_at(&self, source: SocketAddr) -> &Self {
+    /// From now on its packets have this source address, as behind a NAT. Its Via and Contact do not change.
+    pub fn sends_from(&self, source: SocketAddr) -> &Self {
         self.state.borrow_mut().agents[self.id].source = source;
         self
     }
 
-    /// Its packets may be slow, but never for seconds.
-    pub fn is_near(&self) {
-        self.state.borrow_mut().net.near.push(self.id);
+    /// Its packets are never delayed by seconds.
+    pub fn is_never_late(&self) {
+        self.state.borrow_mut().net.never_late.push(self.id);
     }
 
-    /// What happens to its packets changes nothing of what happens to those of others.
-    pub fn is_apart(&self) {
-        self.state.borrow_mut().net.apart.push(self.id);
+    /// The random numbers for its packets come from a generator of their own, so what it sends does not change what
+    /// happens to the packets of others.
+    pub fn has_own_random(&self) {
+        self.state.borrow_mut().net.with_own_random.push(self.id);
     }
 
-    /// It hears nothing any more; who connects to it is refused.
+    /// From now on nothing reaches it, and connections to it are refused.
     pub fn is_unplugged(&self) {
         let mut state = self.state.borrow_mut();
         state.agents[self.id].plugged = false;
         state.net.disconnect(self.id);
     }
 
-    /// Its connections close; it still listens.
+    /// Closes its connections. It still accepts new ones.
     pub fn disconnects(&self) {
         self.state.borrow_mut().net.disconnect(self.id);
     }
 
-    /// Its index among the agents of its world.
+    /// Its index among the agents of its simulation.
     pub fn id(&self) -> usize {
         self.id
     }
 
-    // What it does by itself.
+    // What it does without a script.
 
-    /// From now on this robot acts for the agent.
-    pub fn becomes(&self, robot: impl Robot + 'static) {
-        self.state.borrow_mut().agents[self.id].robot = Some(Box::new(robot));
+    /// From now on this behaviour reacts to what the agent receives.
+    pub fn acts_as(&self, behaviour: impl Behaviour + 'static) {
+        self.state.borrow_mut().agents[self.id].behaviour = Some(Box::new(behaviour));
     }
 
-    /// Its robot is woken with this token after so many microseconds.
-    pub fn is_woken(&self, micros: u64, token: u64) {
+    /// Calls [`Behaviour::on_timer`] with this token after so many microseconds.
+    pub fn set_timer(&self, micros: u64, token: u64) {
         let mut state = self.state.borrow_mut();
         let at = state.now + micros;
-        state.net.at(at, Parcel::Wake { agent: self.id, token });
+        state.net.at(at, InFlight::Timer { agent: self.id, token });
     }
 
     fn next_number(&self) -> u32 {
@@ -345,7 +348,7 @@ impl Agent {
     }
 }
 
-/// The CANCEL of an INVITE, or the ACK of its failure (RFC 3261 9.1, 17.1.1.3).
+/// The CANCEL of an INVITE, or the ACK of a failure response to it (RFC 3261 9.1, 17.1.1.3).
 pub fn hop_by_hop(method: &str, invite: &Sip, to: &str) -> Sip {
     let request = Sip::new(format!("{method} {} SIP/2.0", invite.uri())).with("Via", invite.value("Via"));
     let request = invite.values("Route").fold(request, |request, route| request.with("Route", route));
@@ -358,7 +361,7 @@ pub fn hop_by_hop(method: &str, invite: &Sip, to: &str) -> Sip {
         .with("Content-Length", 0)
 }
 
-/// The CSeq of a request that comes `later` requests after an INVITE.
+/// The CSeq value of the request that comes `later` requests after an INVITE.
 pub fn cseq(invite: &Sip, later: u32, method: &str) -> impl Display + use<> {
     let number: u32 = invite.value("CSeq").split(' ').next().and_then(|number| number.parse().ok()).unwrap_or_default();
     format!("{} {method}", number + later)

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use crate::sip::Sip;
 
-/// What a user types into his phone.
+/// A username with its password.
 #[derive(Clone, Copy)]
 pub struct Login<'a> {
     /// The username.
@@ -16,7 +16,7 @@ pub struct Login<'a> {
 }
 
 impl Login<'_> {
-    /// The account that goes with it.
+    /// The account with this password.
     pub fn account(&self, realm: &str) -> Account {
         let a1 = format!("{}:{realm}:{}", self.user, self.password);
         let secrets = Secrets {
@@ -27,12 +27,12 @@ impl Login<'_> {
         secrets.into()
     }
 
-    /// The answer to the challenge for `algorithm` in a 401 or 407, for the `nc`th request with its nonce.
+    /// The Authorization value for a 401 or 407 with this algorithm, for the `nc`th request with its nonce.
     pub fn answer(&self, refused: &Sip, algorithm: &str, request: &Sip, nc: u32) -> String {
         self.respond(&challenge(refused, algorithm), algorithm, request, nc)
     }
 
-    /// The answer to a challenge for `algorithm`, for the `nc`th request with its nonce.
+    /// The Authorization value for a challenge with this algorithm, for the `nc`th request with its nonce.
     pub fn respond(&self, challenge: &str, algorithm: &str, request: &Sip, nc: u32) -> String {
         let hash = |text: String| match algorithm {
             "MD5" => hex(&Md5::digest(text.as_bytes())),
@@ -50,7 +50,7 @@ impl Login<'_> {
     }
 }
 
-/// The challenge for an algorithm.
+/// The challenge with this algorithm. Panics if there is none.
 pub fn challenge(refused: &Sip, algorithm: &str) -> String {
     let wanted = format!("algorithm={algorithm},");
     let found = ["WWW-Authenticate", "Proxy-Authenticate"]

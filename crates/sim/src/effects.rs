@@ -1,4 +1,4 @@
-//! What a core's outbox leads to: messages go out, questions are answered by the store and by DNS.
+//! Carries out what a core put into its outbox: sends messages and answers questions from the store and from DNS.
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -7,14 +7,15 @@ use bytes::Bytes;
 use location::{Commit, ConnectionId, Store, Ticket};
 use proxy::{Answer, Continuation, Hop, Outbox, Over, Question};
 
-use crate::net::{Parcel, Sent};
+use crate::fault::StoreState;
+use crate::net::{InFlight, Sent};
 use crate::settings::SERVER;
 use crate::sip::Sip;
-use crate::state::{Mood, State};
+use crate::state::State;
 
 impl State {
     pub(crate) fn carry_out(&mut self, worker: usize, mut outbox: Outbox) {
-        if self.watcher.is_none() {
+        if self.observer.is_none() {
             self.events.append(&mut outbox.events);
         }
         let mut undelivered = Vec::new();
@@ -32,7 +33,7 @@ impl State {
         }
     }
 
-    /// False if it cannot be sent at all.
+    /// Sends a message. False if the transport reports a failure.
     fn transmit(&mut self, hop: &Hop, bytes: &Bytes) -> bool {
         assert_eq!(hop.local, SERVER, "sent from an address that is not ours");
         let sip = Rc::new(Sip::parse(bytes));
@@ -40,16 +41,16 @@ impl State {
         let agent = way.map_or_else(|| self.listening(hop), |(agent, _)| Some(agent));
         let delivered = way.is_some() || !hop.transport.is_reliable();
         let cause = self.cause.clone();
-        self.watch(|watcher, now| watcher.sent(now, agent, &sip, delivered, cause.as_ref()));
+        self.observe(|observer, now| observer.on_sent(now, agent, &sip, delivered, cause.as_ref()));
         let Some(agent) = agent else { return delivered };
         let copies = way.map_or(0, |(agent, connection)| {
-            self.net.send(self.now, agent, connection, || Parcel::ToAgent { agent, connection, sip: Rc::clone(&sip) })
+            self.net.send(self.now, agent, connection, || InFlight::ToAgent { agent, connection, sip: Rc::clone(&sip) })
         });
         self.wire.borrow_mut().push(Sent { micros: self.now, agent, by_server: true, sip, copies });
         delivered
     }
 
-    /// Whom a message reaches, and over which connection.
+    /// The agent that a message reaches, and the connection that it takes.
     fn way(&mut self, hop: &Hop) -> Option<(usize, u64)> {
         if !hop.transport.is_reliable() {
             return self.listening(hop).map(|agent| (agent, 0));
@@ -75,10 +76,10 @@ impl State {
     fn ask(&mut self, worker: usize, question: Question, parked: Continuation) {
         let safe = if matches!(question, Question::Commit { .. }) { self.commits } else { 0 };
         let answer = match question {
-            _ if self.store_mood == Mood::Broken => Answer::Failed,
+            _ if self.store_state == StoreState::Broken => Answer::Failed,
             Question::Load(aor) => Answer::Loaded(self.store.load(&aor)),
-            Question::Commit { .. } if self.store_mood == Mood::ReadOnly => Answer::Failed,
-            Question::Commit { .. } if self.store_mood == Mood::Full => Answer::Full,
+            Question::Commit { .. } if self.store_state == StoreState::ReadOnly => Answer::Failed,
+            Question::Commit { .. } if self.store_state == StoreState::Full => Answer::Full,
             Question::Commit { expected, record } => {
                 match self.store.commit(expected.as_ref(), record, Ticket { worker: 0, id: 0 }) {
                     Commit::Done => Answer::Committed,
@@ -94,11 +95,11 @@ impl State {
                 Answer::Resolved(names.iter().map(addresses).collect())
             }
         };
-        match self.patience + safe {
+        match self.answer_delay + safe {
             0 => self.drive(worker, |core, now, outbox| core.answer(now, parked, answer, outbox)),
-            patience => {
+            answer_delay => {
                 let cause = self.cause.clone();
-                self.net.at(self.now + patience, Parcel::Answer { worker, parked, answer, cause });
+                self.net.at(self.now + answer_delay, InFlight::Answer { worker, parked, answer, cause });
             }
         }
     }

@@ -1,10 +1,10 @@
-//! All that was sent, as a ladder to read from top to bottom.
+//! Draws messages as a ladder diagram.
 
 use std::fmt::Write;
 
 use crate::net::Sent;
 
-/// One line for each message: seconds, who, which way, how many copies arrive if not one, first line, CSeq, branch.
+/// One line for each message: seconds, agent, direction, number of copies unless it is one, start line, CSeq, branch.
 pub(crate) fn draw<'a, 'n>(sent: impl Iterator<Item = &'a Sent>, name: impl Fn(usize) -> &'n str) -> String {
     let mut text = String::new();
     for Sent { micros, agent, by_server, sip, copies } in sent {

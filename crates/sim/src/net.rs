@@ -1,7 +1,8 @@
-//! The network between agents and server: packets on their way, connections, and the weather.
+//! The simulated network between the agents and the server: packets that are on their way, and connections.
 //!
-//! Decides when a packet arrives, if it does; every decision comes from a seed. Loss, doubling and reordering are for
-//! datagrams; a connection keeps its order and loses nothing, unless it breaks: then it loses what is on its way.
+//! It decides when a packet arrives and whether it does, by random numbers from the seed. Only datagrams are lost,
+//! duplicated and reordered. A connection keeps the order and loses nothing, except what is on its way when it is
+//! closed.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -13,37 +14,38 @@ use bytes::Bytes;
 use location::ConnectionId;
 use proxy::{Answer, Connections, Continuation, CoreMessage};
 
-use crate::dice::Dice;
+use crate::behaviour::Cause;
+use crate::fault::Fault;
+use crate::random::Random;
 use crate::sip::Sip;
-use crate::state::Mood;
-use crate::watch::Cause;
 
-/// What datagrams suffer.
+/// What happens to datagrams.
 #[derive(Clone, Copy, Debug)]
-pub struct Weather {
-    /// Milliseconds on the way: at least, at most. Packets overtake each other when these differ.
+pub struct Impairments {
+    /// The shortest and the longest delay in milliseconds. Packets are reordered if these differ.
     pub delay: (u64, u64),
-    /// Out of a thousand.
+    /// How many of a thousand are lost.
     pub lost: u64,
-    /// Out of a thousand.
-    pub doubled: u64,
-    /// Out of a thousand: comes seconds late, but within T4, which is how long RFC 3261 17.1.2.2 lets a packet live.
-    pub straggling: u64,
-    /// Letters between workers that find no room, out of a thousand.
-    pub letters_lost: u64,
+    /// How many of a thousand arrive twice.
+    pub duplicated: u64,
+    /// How many of a thousand arrive seconds late, but within T4, the longest time that a packet lives (RFC 3261
+    /// 17.1.2.2).
+    pub late: u64,
+    /// How many of a thousand messages between workers are lost because the queue is full.
+    pub core_messages_lost: u64,
 }
 
-/// The longest that a straggler is on its way, in microseconds.
-const LONGEST_WAY: u64 = 4_500_000;
+/// The longest delay of a late packet in microseconds.
+const LONGEST_DELAY: u64 = 4_500_000;
 
-impl Weather {
-    /// A millisecond, and nothing gets lost.
-    pub const FAIR: Self = Self { delay: (1, 1), lost: 0, doubled: 0, straggling: 0, letters_lost: 0 };
+impl Impairments {
+    /// Each packet arrives after a millisecond.
+    pub const NONE: Self = Self { delay: (1, 1), lost: 0, duplicated: 0, late: 0, core_messages_lost: 0 };
 }
 
-/// Something on its way.
+/// What is on its way and arrives at a known time.
 #[derive(Debug)]
-pub(crate) enum Parcel {
+pub(crate) enum InFlight {
     ToServer {
         from: usize,
         connection: u64,
@@ -55,7 +57,8 @@ pub(crate) enum Parcel {
         connection: u64,
         sip: Rc<Sip>,
     },
-    /// What the core of one worker tells that of another; for a message, who sent it and what it says.
+    /// A message from the core of one worker to that of another. If it contains a SIP message, this is that message and
+    /// its sender.
     CoreMessage {
         worker: usize,
         core_message: CoreMessage,
@@ -69,29 +72,14 @@ pub(crate) enum Parcel {
         answer: Answer,
         cause: Option<Cause>,
     },
-    /// An agent wanted to be woken.
-    Wake {
+    /// A timer of a behaviour.
+    Timer {
         agent: usize,
         token: u64,
     },
 }
 
-/// What befalls the world besides the weather.
-#[derive(Clone, Copy, Debug)]
-pub enum Fault {
-    /// No packet comes or goes, connections break, and who connects is refused.
-    Unplug(usize),
-    /// Ends `Unplug`.
-    Plug(usize),
-    /// The connections of this agent break.
-    Disconnect(usize),
-    /// The wall clock is set: by so many milliseconds.
-    StepClock(i64),
-    /// The store behaves like this from now on.
-    Store(Mood),
-}
-
-/// One line of the record of all that was sent.
+/// A message that was sent.
 #[derive(Clone, Debug)]
 pub struct Sent {
     /// When it was sent, in microseconds since the beginning.
@@ -106,7 +94,7 @@ pub struct Sent {
     pub copies: u8,
 }
 
-/// All that was ever sent, lost copies included; whoever can read the wire shares it.
+/// All messages that were sent, lost ones included. Everything that holds this sees later messages too.
 pub type Wire = Rc<RefCell<Vec<Sent>>>;
 
 /// A TCP connection.
@@ -118,95 +106,98 @@ pub(crate) struct Connection {
     pub(crate) last: u64,
 }
 
-/// All that is on its way, in order of arrival.
+/// Everything that is on its way, in order of arrival.
 pub(crate) struct Network {
-    agenda: BTreeMap<(u64, u64), Parcel>,
+    queue: BTreeMap<(u64, u64), InFlight>,
     order: u64,
-    dice: Dice,
-    pub(crate) weather: Weather,
+    random: Random,
+    pub(crate) impair: Impairments,
     pub(crate) connections: Vec<Connection>,
-    /// The numbers of those that are open, for the cores.
+    /// The numbers of the open connections. The cores read it.
     pub(crate) open: Arc<Connections>,
-    /// Agents whose packets do not straggle.
-    pub(crate) near: Vec<usize>,
-    /// Agents whose packets have dice of their own: what they send changes nothing of what happens to others.
-    pub(crate) apart: Vec<usize>,
-    dice_apart: Dice,
+    /// Agents whose packets are never late.
+    pub(crate) never_late: Vec<usize>,
+    /// Agents whose packets use `own_random`, so that what they send does not change what happens to the packets of
+    /// others.
+    pub(crate) with_own_random: Vec<usize>,
+    own_random: Random,
 }
 
 impl Network {
     pub(crate) fn new(seed: u64) -> Self {
         Self {
-            agenda: BTreeMap::new(),
+            queue: BTreeMap::new(),
             order: 0,
-            dice: Dice::new(seed),
-            weather: Weather::FAIR,
+            random: Random::new(seed),
+            impair: Impairments::NONE,
             connections: Vec::new(),
             open: Arc::default(),
-            near: Vec::new(),
-            apart: Vec::new(),
-            dice_apart: Dice::new(seed ^ 0x5eed),
+            never_late: Vec::new(),
+            with_own_random: Vec::new(),
+            own_random: Random::new(seed ^ 0x5eed),
         }
     }
 
-    /// When the next parcel arrives.
+    /// When the next packet or timer is due.
     pub(crate) fn next(&self) -> Option<u64> {
-        self.agenda.first_key_value().map(|((micros, _), _)| *micros)
+        self.queue.first_key_value().map(|((micros, _), _)| *micros)
     }
 
-    pub(crate) fn arrive(&mut self) -> Option<Parcel> {
-        self.agenda.pop_first().map(|(_, parcel)| parcel)
+    pub(crate) fn arrive(&mut self) -> Option<InFlight> {
+        self.queue.pop_first().map(|(_, in_flight)| in_flight)
     }
 
-    /// Will arrive for sure at this moment.
-    pub(crate) fn at(&mut self, micros: u64, parcel: Parcel) {
+    /// Schedules something for this time.
+    pub(crate) fn at(&mut self, micros: u64, in_flight: InFlight) {
         self.order += 1;
-        self.agenda.insert((micros, self.order), parcel);
+        self.queue.insert((micros, self.order), in_flight);
     }
 
-    /// Sends a packet of or to an agent into the weather; over a connection, none. Returns how many copies of it will arrive.
-    pub(crate) fn send(&mut self, now: u64, agent: usize, connection: u64, parcel: impl Fn() -> Parcel) -> u8 {
+    /// Sends a packet from or to an agent; only without a connection is it impaired. Returns how many copies will
+    /// arrive.
+    pub(crate) fn send(&mut self, now: u64, agent: usize, connection: u64, in_flight: impl Fn() -> InFlight) -> u8 {
         if connection != 0 {
             let arrival = now + 1000;
             let arrival = self.connection(connection).map_or(arrival, |line| {
                 line.last = line.last.max(arrival);
                 line.last
             });
-            self.at(arrival, parcel());
+            self.at(arrival, in_flight());
             return 1;
         }
         let mut arrivals = [0; 2];
-        let dice = if self.apart.contains(&agent) { &mut self.dice_apart } else { &mut self.dice };
-        let copies = if dice.happens(self.weather.lost) {
+        let random = if self.with_own_random.contains(&agent) { &mut self.own_random } else { &mut self.random };
+        let copies = if random.chance(self.impair.lost) {
             0
-        } else if dice.happens(self.weather.doubled) {
+        } else if random.chance(self.impair.duplicated) {
             2
         } else {
             1
         };
         for arrival in &mut arrivals[..copies] {
-            let (least, most) = self.weather.delay;
-            let delay = if dice.happens(self.weather.straggling) && !self.near.contains(&agent) {
-                dice.roll(LONGEST_WAY)
+            let (least, most) = self.impair.delay;
+            let delay = if random.chance(self.impair.late) && !self.never_late.contains(&agent) {
+                random.below(LONGEST_DELAY)
             } else {
-                1000 * (least + dice.roll(most - least + 1))
+                1000 * (least + random.below(most - least + 1))
             };
             *arrival = now + delay;
         }
-        arrivals[..copies].iter().for_each(|arrival| self.at(*arrival, parcel()));
+        arrivals[..copies].iter().for_each(|arrival| self.at(*arrival, in_flight()));
         u8::try_from(copies).unwrap_or(u8::MAX)
     }
 
-    /// Whether a message between workers finds no room; the agent is the one whose message led to it.
-    pub(crate) fn loses_letter(&mut self, agent: Option<usize>) -> bool {
-        let dice = match agent {
-            Some(agent) if self.apart.contains(&agent) => &mut self.dice_apart,
-            _ => &mut self.dice,
+    /// Whether a message between workers is lost because the queue is full. `agent` is the sender of the message that
+    /// caused it.
+    pub(crate) fn loses_core_message(&mut self, agent: Option<usize>) -> bool {
+        let random = match agent {
+            Some(agent) if self.with_own_random.contains(&agent) => &mut self.own_random,
+            _ => &mut self.random,
         };
-        self.weather.letters_lost > 0 && dice.happens(self.weather.letters_lost)
+        self.impair.core_messages_lost > 0 && random.chance(self.impair.core_messages_lost)
     }
 
-    /// Opens a connection; its number.
+    /// Opens a connection. Returns its number.
     pub(crate) fn connect(&mut self, agent: usize, remote: SocketAddr) -> u64 {
         self.connections.push(Connection { agent, remote, open: true, last: 0 });
         let number = self.connections.len() as u64;
@@ -219,7 +210,7 @@ impl Network {
         self.connections.get_mut(index).filter(|connection| connection.open)
     }
 
-    /// Breaks all connections of an agent.
+    /// Closes all connections of an agent.
     pub(crate) fn disconnect(&mut self, agent: usize) {
         for (connection, number) in
             self.connections.iter_mut().zip(1..).filter(|(connection, _)| connection.agent == agent)

@@ -4,8 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use crate::judge::Broken;
-use crate::storm::{Report, Storm};
+use crate::judge::Violation;
+use crate::trial::{Report, Trial};
 
 /// At most this many lines of the messages of a failed call are shown, the last ones.
 const LINES: usize = 200;
@@ -45,13 +45,13 @@ pub fn simulate(calls: u64, first: u64) -> Result<Report, String> {
 /// Runs one seed. The error names what was violated and shows the messages of its call.
 pub fn replay(seed: u64) -> Result<Report, String> {
     hide_violations();
-    let storm = Storm::new(seed);
-    let payload = match catch_unwind(AssertUnwindSafe(|| storm.run())) {
+    let trial = Trial::new(seed);
+    let payload = match catch_unwind(AssertUnwindSafe(|| trial.run())) {
         Ok(report) => return Ok(report),
         Err(payload) => payload,
     };
-    let (call_id, what) = match payload.downcast::<Broken>() {
-        Ok(broken) => (broken.call_id, format!("{}: {}", broken.rule, broken.what)),
+    let (call_id, what) = match payload.downcast::<Violation>() {
+        Ok(violation) => (violation.call_id, format!("{}: {}", violation.rule, violation.what)),
         Err(other) => {
             let text = other.downcast_ref::<String>().cloned();
             let text = text.or_else(|| other.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default();
@@ -59,11 +59,11 @@ pub fn replay(seed: u64) -> Result<Report, String> {
             (call_id.to_owned(), text)
         }
     };
-    let ladder = storm.ladder(&call_id);
+    let ladder = trial.ladder(&call_id);
     let from = ladder.lines().count().saturating_sub(LINES);
     let ladder: String = ladder.lines().skip(from).flat_map(|line| [line, "\n"]).collect();
     let again = format!("cargo run -p sim -- seed {seed}");
-    Err(format!("{ladder}\nseed {seed} breaks {what}\nin call {call_id}\n\nto see it again: {again}"))
+    Err(format!("{ladder}\nseed {seed} violates {what}\nin call {call_id}\n\nto repeat it: {again}"))
 }
 
 /// Prints no message for the panic of a violation, because the error has it. Other panics are printed.
@@ -72,7 +72,7 @@ fn hide_violations() {
     ONCE.call_once(|| {
         let print = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
-            if !panic.payload().is::<Broken>() {
+            if !panic.payload().is::<Violation>() {
                 print(panic);
             }
         }));

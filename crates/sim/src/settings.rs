@@ -1,4 +1,4 @@
-//! The settings of the test office: RFC 3261's timers, everybody may register, nobody else gets in.
+//! The settings of the simulated server: the timers of RFC 3261, no authentication, no calls from strangers.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -9,13 +9,13 @@ use proxy::{
     SingleTarget, Strangers, Strategy, Timers, Watching,
 };
 
-/// The office's domain.
+/// The domain of the simulated server.
 pub const DOMAIN: &str = "office.example";
 
 /// Where the server listens, on UDP and TCP.
 pub const SERVER: SocketAddr = at(1);
 
-/// Port 5060 of a host in the office's network.
+/// Port 5060 of a host in the network of the server.
 pub const fn at(host: u8) -> SocketAddr {
     SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(192, 0, 2, host)), 5060)
 }
@@ -23,7 +23,7 @@ pub const fn at(host: u8) -> SocketAddr {
 /// The long-lived keys of every simulated server.
 pub const KEYS: Keys = Keys { route: [1; 16], gruu: [3; 32], nonce: [2; 16] };
 
-/// All phones at once.
+/// All phones are called at once.
 const FORKING: Forking = Forking {
     strategy: Strategy::Parallel,
     ring_time: Duration::from_secs(30),
@@ -32,7 +32,7 @@ const FORKING: Forking = Forking {
     single_target: SingleTarget::Stateless,
 };
 
-/// Phones are tried down by q, each group for this long.
+/// Groups of phones with equal q are called one after the other, each for this many seconds.
 pub const fn sequential(ring_time: u64) -> Forking {
     Forking { strategy: Strategy::Sequential, ring_time: Duration::from_secs(ring_time), ..FORKING }
 }

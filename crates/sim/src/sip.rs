@@ -1,7 +1,7 @@
-//! SIP text as the agents read and write it: a start line, header lines, a body.
+//! SIP messages as the agents read and write them: a start line, header lines, a body.
 //!
-//! Deliberately not the parser crate: what the core writes is judged by somebody else's eyes. Keeps every line as it
-//! came, so that a test can compare octet by octet.
+//! It does not use the crate `parser`, so that an error of the parser cannot hide itself. It keeps each line unchanged,
+//! so that a test can compare octet by octet.
 
 use std::fmt::{self, Display};
 
@@ -89,7 +89,7 @@ impl Sip {
         self.lines.iter().filter_map(move |line| value_of(line, name))
     }
 
-    /// The header lines as they stand.
+    /// The header lines, unchanged.
     pub fn lines(&self) -> &[String] {
         &self.lines
     }
@@ -99,7 +99,7 @@ impl Sip {
         self.values(name).next().is_some()
     }
 
-    /// INVITE, or 200.
+    /// The method of a request, or the status code of a response as text.
     pub fn what(&self) -> &str {
         let word = if self.is_request() { 0 } else { 1 };
         self.start.split(' ').nth(word).unwrap_or_default()
@@ -110,12 +110,12 @@ impl Sip {
         !self.start.starts_with("SIP/2.0")
     }
 
-    /// The Request-URI, or the rest of a status line from its code on.
+    /// The Request-URI of a request, or the status code of a response.
     pub fn uri(&self) -> &str {
         self.start.split(' ').nth(1).unwrap_or_default()
     }
 
-    /// What stands after the status code.
+    /// The reason phrase.
     pub fn reason(&self) -> &str {
         self.start.splitn(3, ' ').nth(2).unwrap_or_default()
     }
@@ -150,7 +150,7 @@ impl Sip {
         self.param("To", "tag").unwrap_or_default()
     }
 
-    /// A number that is all of a header's value.
+    /// The value of a header that is a number.
     pub fn number(&self, name: &str) -> Option<u32> {
         self.values(name).next()?.parse().ok()
     }

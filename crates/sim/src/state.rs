@@ -1,6 +1,6 @@
-//! The driver of the cores in a world: the clock, the store, DNS, and who gets which packet.
+//! The driver of the cores: the clock, the store, DNS, and the delivery of packets.
 //!
-//! Does what the server's worker loop does, one event at a time; decides nothing a core should decide.
+//! It does what the worker loop of the server does, one event at a time, and nothing that a core should decide.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -18,71 +18,59 @@ use proxy::{
     Wall,
 };
 
+use crate::behaviour::{Action, Behaviour, Cause, Observer, Reaction};
+use crate::fault::{Fault, StoreState};
 use crate::ladder;
-use crate::net::{Fault, Network, Parcel, Sent, Wire};
+use crate::net::{InFlight, Network, Sent, Wire};
 use crate::settings::{DOMAIN, KEYS, SERVER};
 use crate::sip::Sip;
-use crate::watch::{Cause, Deed, Robot, Turn, Watcher};
-
-/// How the store behaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mood {
-    /// It loads and commits.
-    Good,
-    /// It loads, but takes no commit.
-    ReadOnly,
-    /// The same, because it has no room.
-    Full,
-    /// It answers nothing.
-    Broken,
-}
 
 /// A phone or another peer.
 pub(crate) struct Endpoint {
     pub(crate) name: String,
     pub(crate) transport: Transport,
-    /// What it says its address is.
+    /// The address in its Via and Contact.
     pub(crate) address: SocketAddr,
-    /// Where its packets come from, and where it can be reached.
+    /// The source of its packets, where it also receives.
     pub(crate) source: SocketAddr,
-    /// The connection that it opened, for its requests; 0 if it opened none.
+    /// The connection that it opened, for its requests; 0 if there is none.
     pub(crate) own_connection: u64,
-    /// The connection over which it was spoken to last, for its responses (RFC 3261 18.2.2); 0 if none.
+    /// The connection of the last message that it received, for its responses (RFC 3261 18.2.2); 0 if there is none.
     pub(crate) connection: u64,
     /// The worker whose socket its packets reach.
     pub(crate) worker: usize,
-    /// Whether anything reaches it.
+    /// Whether packets reach it and leave it.
     pub(crate) plugged: bool,
     pub(crate) inbox: VecDeque<Sip>,
-    pub(crate) robot: Option<Box<dyn Robot>>,
+    pub(crate) behaviour: Option<Box<dyn Behaviour>>,
 }
 
 pub(crate) struct State {
     pub(crate) cores: Vec<Core>,
     settings: Settings,
     pub(crate) store: MemoryStore,
-    pub(crate) store_mood: Mood,
-    /// Microseconds that an answer of store or DNS takes.
-    pub(crate) patience: u64,
-    /// Microseconds that a message to another worker takes.
+    pub(crate) store_state: StoreState,
+    /// How long the store and DNS take to answer, in microseconds.
+    pub(crate) answer_delay: u64,
+    /// How long a message to another worker takes, in microseconds.
     pub(crate) core_messages: u64,
-    /// Microseconds that a change takes to be safe.
+    /// How long a change takes to become durable, in microseconds.
     pub(crate) commits: u64,
-    /// How far the wall clock has been set off, in milliseconds.
+    /// By how much the wall clock was set, in milliseconds.
     wall_step: i64,
     pub(crate) names: BTreeMap<String, Vec<SocketAddr>>,
-    /// Microseconds.
+    /// The time in microseconds since the beginning.
     pub(crate) now: u64,
     pub(crate) net: Network,
     pub(crate) agents: Vec<Endpoint>,
     pub(crate) events: Vec<Event>,
     pub(crate) wire: Wire,
-    pub(crate) watcher: Option<Box<dyn Watcher>>,
-    /// The message that what happens now is a consequence of, and its sender. None for a timer.
+    pub(crate) observer: Option<Box<dyn Observer>>,
+    /// The message that caused what happens now, and its sender; `None` for a timer.
     pub(crate) cause: Option<Cause>,
-    /// The network of agents that are still to come.
+    /// The network of agents that are added from now on.
     pub(crate) network: [u8; 3],
-    /// How often all cores were replaced by new ones.
+    /// How often the server was restarted.
     restarts: u8,
 }
 
@@ -96,8 +84,8 @@ impl State {
             cores: cores(&settings, &KEYS, workers, seed, &net.open),
             settings,
             store: MemoryStore::new(),
-            store_mood: Mood::Good,
-            patience: 0,
+            store_state: StoreState::Working,
+            answer_delay: 0,
             core_messages: 0,
             commits: 0,
             wall_step: 0,
@@ -107,7 +95,7 @@ impl State {
             agents: Vec::new(),
             events: Vec::new(),
             wire: Wire::default(),
-            watcher: None,
+            observer: None,
             cause: None,
             restarts: 0,
             network: [192, 0, 2],
@@ -117,7 +105,7 @@ impl State {
     pub(crate) fn add_agent(&mut self, name: &str, transport: Transport) -> usize {
         let id = self.agents.len();
         let [a, b, c] = self.network;
-        let host = u8::try_from(id + 11).expect("room in the network");
+        let host = u8::try_from(id + 11).expect("a free address");
         let address = SocketAddr::new([a, b, c, host].into(), 5060);
         self.agents.push(Endpoint {
             name: name.to_owned(),
@@ -129,7 +117,7 @@ impl State {
             worker: 0,
             plugged: true,
             inbox: VecDeque::new(),
-            robot: None,
+            behaviour: None,
         });
         id
     }
@@ -142,7 +130,7 @@ impl State {
         }
     }
 
-    /// The program ends and starts again: nothing is kept but the store and the long-lived keys.
+    /// Restarts the server: it keeps only the store and the long-lived keys.
     pub(crate) fn restart(&mut self) {
         self.restarts += 1;
         let workers = u8::try_from(self.cores.len()).expect("few workers");
@@ -155,7 +143,7 @@ impl State {
         let old = self.store.load(&aor).expect("a registered user");
         let ask = Ask::Update([ContactChange::plain(contact.as_bytes(), 0)].into_iter().collect());
         let applied = old.apply(&Change::administrative(ask), self.wall(), &Limits::DEFAULT).expect("good");
-        let record = applied.changed().expect("a phone of his");
+        let record = applied.changed().expect("a phone of this user");
         assert!(matches!(self.store.commit(Some(&old), record, Ticket { worker: 0, id: 0 }), Commit::Done));
         for worker in 0..self.cores.len() {
             self.deliver(worker, CoreMessage::RegistrationChanged(aor.clone()), None);
@@ -166,20 +154,20 @@ impl State {
         Wall((EPOCH + self.now / 1000).saturating_add_signed(self.wall_step))
     }
 
-    /// Lets time pass, and everything happen that is due in it.
+    /// Advances the clock and does everything that is due.
     pub(crate) fn run(&mut self, time: Duration) {
         let end = self.now + u64::try_from(time.as_micros()).expect("a short time");
         while self.step(end) {}
         self.now = end;
     }
 
-    /// Until nothing is due any more; false if that takes longer than `most`.
+    /// Runs for `most`. True if nothing is due any more then.
     pub(crate) fn run_until_quiet(&mut self, most: Duration) -> bool {
         self.run(most);
         self.net.next().is_none() && self.cores.iter().all(|core| core.next_timeout().is_none())
     }
 
-    /// The next thing that happens by `end`, if there is one.
+    /// Does the next thing that is due by `end`. False if there is none.
     pub(crate) fn step(&mut self, end: u64) -> bool {
         let timer = (0..self.cores.len())
             .filter_map(|worker| self.cores[worker].next_timeout().map(|at| (at.as_micros(), worker)))
@@ -188,45 +176,45 @@ impl State {
         match (arrival, timer) {
             (Some(arrival), _) if arrival <= end && timer.is_none_or(|(at, _)| arrival <= at) => {
                 self.now = self.now.max(arrival);
-                let parcel = self.net.arrive().expect("it was there");
-                self.hand_out(parcel);
-                self.watch(|watcher, now| watcher.settled(now));
+                let in_flight = self.net.arrive().expect("it was there");
+                self.arrive(in_flight);
+                self.observe(|observer, now| observer.on_step_end(now));
                 true
             }
             (_, Some((at, worker))) if at <= end => {
-                assert!(at > 0, "a timer before the beginning");
+                assert!(at > 0, "a timer at time 0");
                 self.now = self.now.max(at);
                 self.cause = None;
                 self.drive(worker, |core, now, outbox| core.timeout(now, outbox));
                 let next = self.cores[worker].next_timeout();
                 assert!(next.is_none_or(|next| next.as_micros() > self.now), "a timer that is due stays due");
-                self.watch(|watcher, now| watcher.settled(now));
+                self.observe(|observer, now| observer.on_step_end(now));
                 true
             }
             _ => false,
         }
     }
 
-    fn hand_out(&mut self, parcel: Parcel) {
+    fn arrive(&mut self, in_flight: InFlight) {
         self.cause = None;
-        match parcel {
-            Parcel::ToServer { from, connection, bytes, sip } => self.server_hears(from, connection, bytes, sip),
-            Parcel::ToAgent { agent, connection, sip } => self.agent_hears(agent, connection, sip),
-            Parcel::CoreMessage { worker, core_message, message } => self.deliver(worker, core_message, message),
-            Parcel::Answer { worker, parked, answer, cause } => {
+        match in_flight {
+            InFlight::ToServer { from, connection, bytes, sip } => self.server_receives(from, connection, bytes, sip),
+            InFlight::ToAgent { agent, connection, sip } => self.agent_receives(agent, connection, sip),
+            InFlight::CoreMessage { worker, core_message, message } => self.deliver(worker, core_message, message),
+            InFlight::Answer { worker, parked, answer, cause } => {
                 self.cause = cause;
                 self.drive(worker, |core, now, outbox| core.answer(now, parked, answer, outbox));
             }
-            Parcel::Wake { agent, token } => {
-                if let Some(robot) = self.agents[agent].robot.take() {
-                    self.act(agent, robot, |robot, turn| robot.wake(token, turn));
+            InFlight::Timer { agent, token } => {
+                if let Some(behaviour) = self.agents[agent].behaviour.take() {
+                    self.act(agent, behaviour, |behaviour, reaction| behaviour.on_timer(token, reaction));
                 }
             }
-            Parcel::Fault(fault) => self.befall(fault),
+            InFlight::Fault(fault) => self.apply_fault(fault),
         }
     }
 
-    fn befall(&mut self, fault: Fault) {
+    fn apply_fault(&mut self, fault: Fault) {
         match fault {
             Fault::Unplug(agent) => {
                 self.agents[agent].plugged = false;
@@ -235,28 +223,33 @@ impl State {
             Fault::Plug(agent) => self.agents[agent].plugged = true,
             Fault::Disconnect(agent) => self.net.disconnect(agent),
             Fault::StepClock(millis) => self.wall_step += millis,
-            Fault::Store(mood) => self.store_mood = mood,
+            Fault::Store(state) => self.store_state = state,
         }
     }
 
-    fn act(&mut self, agent: usize, mut robot: Box<dyn Robot>, act: impl FnOnce(&mut dyn Robot, &mut Turn)) {
-        let mut turn = Turn { now: self.now, deeds: Vec::new() };
-        act(&mut *robot, &mut turn);
-        self.agents[agent].robot = Some(robot);
-        for deed in turn.deeds {
-            match deed {
-                Deed::Send(sip) => self.agent_says(agent, sip.bytes().into(), sip),
-                Deed::Wake { micros, token } => self.net.at(self.now + micros, Parcel::Wake { agent, token }),
+    fn act(
+        &mut self,
+        agent: usize,
+        mut behaviour: Box<dyn Behaviour>,
+        act: impl FnOnce(&mut dyn Behaviour, &mut Reaction),
+    ) {
+        let mut reaction = Reaction { now: self.now, actions: Vec::new() };
+        act(&mut *behaviour, &mut reaction);
+        self.agents[agent].behaviour = Some(behaviour);
+        for action in reaction.actions {
+            match action {
+                Action::Send(sip) => self.agent_transmits(agent, sip.bytes().into(), sip),
+                Action::SetTimer { micros, token } => self.net.at(self.now + micros, InFlight::Timer { agent, token }),
             }
         }
     }
 
     pub(crate) fn agent_sends(&mut self, from: usize, bytes: Bytes) {
         let sip = Rc::new(Sip::parse(&bytes));
-        self.agent_says(from, bytes, sip);
+        self.agent_transmits(from, bytes, sip);
     }
 
-    fn agent_says(&mut self, from: usize, bytes: Bytes, sip: Rc<Sip>) {
+    fn agent_transmits(&mut self, from: usize, bytes: Bytes, sip: Rc<Sip>) {
         let endpoint = &self.agents[from];
         let mut connection = if sip.is_request() { endpoint.own_connection } else { endpoint.connection };
         let mut copies = 0;
@@ -266,26 +259,26 @@ impl State {
                 connection = self.net.connect(from, remote);
                 self.agents[from].own_connection = connection;
             }
-            let parcel = || Parcel::ToServer { from, connection, bytes: bytes.clone(), sip: Rc::clone(&sip) };
-            copies = self.net.send(self.now, from, connection, parcel);
+            let in_flight = || InFlight::ToServer { from, connection, bytes: bytes.clone(), sip: Rc::clone(&sip) };
+            copies = self.net.send(self.now, from, connection, in_flight);
         }
         self.wire.borrow_mut().push(Sent { micros: self.now, agent: from, by_server: false, sip, copies });
     }
 
-    fn agent_hears(&mut self, agent: usize, connection: u64, sip: Rc<Sip>) {
+    fn agent_receives(&mut self, agent: usize, connection: u64, sip: Rc<Sip>) {
         let lost = connection != 0 && self.net.connection(connection).is_none();
         let endpoint = &mut self.agents[agent];
         if lost || !endpoint.plugged {
             return;
         }
         endpoint.connection = connection;
-        match endpoint.robot.take() {
-            Some(robot) => self.act(agent, robot, |robot, turn| robot.hear(&sip, turn)),
+        match endpoint.behaviour.take() {
+            Some(behaviour) => self.act(agent, behaviour, |behaviour, reaction| behaviour.on_message(&sip, reaction)),
             None => endpoint.inbox.push_back(Rc::unwrap_or_clone(sip)),
         }
     }
 
-    fn server_hears(&mut self, from: usize, connection: u64, bytes: Bytes, sip: Rc<Sip>) {
+    fn server_receives(&mut self, from: usize, connection: u64, bytes: Bytes, sip: Rc<Sip>) {
         let Endpoint { transport, source, worker, plugged, .. } = self.agents[from];
         let line = self.net.connection(connection).map(|line| line.remote);
         if connection != 0 && line.is_none() || !plugged {
@@ -309,22 +302,22 @@ impl State {
         self.drive_with(worker, message, |core, now, outbox| core.deliver(now, core_message, outbox));
     }
 
-    /// Calls one verb of a core, and does what it says.
+    /// Calls a method of a core and carries out what it asks for.
     pub(crate) fn drive(&mut self, worker: usize, verb: impl FnOnce(&mut Core, Now, &mut Outbox)) {
         self.drive_with(worker, None, verb);
     }
 
-    /// The same with a message, which its sender's agent and its text go along with.
+    /// Like `drive`, for a message of an agent.
     fn drive_with(&mut self, worker: usize, message: Option<Cause>, verb: impl FnOnce(&mut Core, Now, &mut Outbox)) {
         let now = Now { mono: Instant::from_micros(self.now), wall: self.wall() };
         let mut outbox = Outbox::new();
         verb(&mut self.cores[worker], now, &mut outbox);
-        // What another worker will deal with is heard when that one gets it.
+        // A message that the core hands over is received when the other worker gets it.
         let passed_on =
             |core_message: &CoreMessage| matches!(core_message, CoreMessage::Request(_) | CoreMessage::Response(_));
         let mine = !outbox.handovers.iter().any(|handover| passed_on(&handover.core_message));
         if let Some((from, sip)) = message.as_ref().filter(|_| mine) {
-            self.watch(|watcher, now| watcher.heard(now, *from, sip));
+            self.observe(|observer, now| observer.on_received(now, *from, sip));
         }
         let handovers = std::mem::take(&mut outbox.handovers);
         self.carry_out(worker, outbox);
@@ -340,26 +333,26 @@ impl State {
             None => (0..self.cores.len()).filter(|other| *other != from).collect(),
         };
         for worker in workers {
-            assert!(worker < self.cores.len(), "a core_message for a worker that does not exist");
+            assert!(worker < self.cores.len(), "a message for a worker that does not exist");
             let sender = self.cause.as_ref().map(|(agent, _)| *agent);
-            if self.net.loses_letter(sender) {
+            if self.net.loses_core_message(sender) {
                 continue;
             }
             let (core_message, message) = (handover.core_message.clone(), message.clone());
             match self.core_messages {
                 0 => self.deliver(worker, core_message, message),
-                micros => self.net.at(self.now + micros, Parcel::CoreMessage { worker, core_message, message }),
+                micros => self.net.at(self.now + micros, InFlight::CoreMessage { worker, core_message, message }),
             }
         }
     }
 
-    pub(crate) fn watch(&mut self, see: impl FnOnce(&mut dyn Watcher, u64)) {
-        if let Some(watcher) = &mut self.watcher {
-            see(&mut **watcher, self.now);
+    pub(crate) fn observe(&mut self, see: impl FnOnce(&mut dyn Observer, u64)) {
+        if let Some(observer) = &mut self.observer {
+            see(&mut **observer, self.now);
         }
     }
 
-    /// What was said so far, for a scenario that went wrong.
+    /// The ladder diagram of all messages, for a scenario that failed.
     pub(crate) fn transcript(&self) -> String {
         let wire = self.wire.borrow();
         ladder::draw(wire.iter().rev().take(60).rev(), |agent| &self.agents[agent].name)

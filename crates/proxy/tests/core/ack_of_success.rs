@@ -1,7 +1,7 @@
 //! The ACK of a 2xx that comes on the INVITE's branch, or without a branch, as old and careless clients send it. RFC 6026
 //! 7.1: in Accepted an ACK is passed on, which for a proxy means by its Route or Request-URI.
 
-use sim::{Agent, Sip, World, cseq};
+use sim::{Agent, Simulation, Sip, cseq};
 
 /// The ACK of a 2xx on the branch of its INVITE, with and without the Route that the dialog has.
 fn ack_on_branch(caller: &Agent, invite: &Sip, ok: &Sip) -> Sip {
@@ -17,15 +17,15 @@ fn old(caller: &Agent, user: &str) -> Sip {
 #[test]
 fn it_reaches_the_phone_of_a_pinned_invite() {
     for is_old in [false, true] {
-        let world = World::new();
-        let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+        let sim = Simulation::new();
+        let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
         bob.registers();
         let invite = if is_old { old(&alice, "bob") } else { alice.request("INVITE", "sip:bob@office.example") };
         alice.sends(&invite);
-        let heard = bob.expects("INVITE");
+        let received = bob.expects("INVITE");
         // Behind its address the phone names another user: what the caller is to send its ACK to.
         let named = format!("sip:line2@{}", bob.address);
-        bob.sends(&bob.answer(&heard, 200).set("Contact", format_args!("<{named}>")));
+        bob.sends(&bob.answer(&received, 200).set("Contact", format_args!("<{named}>")));
         let ok = alice.expects("200");
         let ack = ack_on_branch(&alice, &invite, &ok);
         alice.sends(&ack);
@@ -39,27 +39,27 @@ fn it_reaches_the_phone_of_a_pinned_invite() {
         alice.sends(&ack.clone().without("Route"));
         assert_eq!(bob.expects("ACK").uri(), named);
         // Nobody but the caller.
-        world.udp("mallory").sends(&ack.clone().without("Route"));
+        sim.udp("mallory").sends(&ack.clone().without("Route"));
         // And not with the tags of another call, which its identifiers may have been taken from.
         alice.sends(&ack.without("Route").set("To", "<sip:bob@office.example>;tag=another"));
-        bob.hears_nothing();
+        bob.receives_nothing();
     }
 }
 
 #[test]
 fn it_reaches_the_phone_of_a_forked_invite() {
     for is_old in [false, true] {
-        let world = World::new();
-        let (alice, bob, mobile) = (world.udp("alice"), world.udp("bob/desk"), world.udp("bob/mobile"));
+        let sim = Simulation::new();
+        let (alice, bob, mobile) = (sim.udp("alice"), sim.udp("bob/desk"), sim.udp("bob/mobile"));
         bob.registers();
         mobile.registers();
         let invite = if is_old { old(&alice, "bob") } else { alice.request("INVITE", "sip:bob@office.example") };
         alice.sends(&invite);
         alice.expects("100");
-        let (heard, cancelled) = (bob.expects("INVITE"), mobile.expects("INVITE"));
+        let (received, cancelled) = (bob.expects("INVITE"), mobile.expects("INVITE"));
         mobile.answers(&cancelled, 180);
         alice.expects("180");
-        bob.answers(&heard, 200);
+        bob.answers(&received, 200);
         let ok = alice.expects("200");
         let cancel = mobile.expects("CANCEL");
         mobile.answers(&cancel, 200);
@@ -72,20 +72,20 @@ fn it_reaches_the_phone_of_a_forked_invite() {
         assert!(!at_bob.has("Route"), "{at_bob}");
         alice.sends(&ack.clone().without("Route"));
         assert_eq!(bob.expects("ACK").uri(), bob.contact());
-        world.udp("mallory").sends(&ack.clone().without("Route"));
+        sim.udp("mallory").sends(&ack.clone().without("Route"));
         alice.sends(&ack.without("Route").set("To", "<sip:bob@office.example>;tag=another"));
-        bob.hears_nothing();
-        mobile.hears_nothing();
+        bob.receives_nothing();
+        mobile.receives_nothing();
     }
 }
 
 #[test]
 fn two_phones_that_answered_have_each_its_own() {
-    let world = World::new();
-    let (alice, bob, mobile) = (world.udp("alice"), world.udp("bob/desk"), world.udp("bob/mobile"));
+    let sim = Simulation::new();
+    let (alice, bob, mobile) = (sim.udp("alice"), sim.udp("bob/desk"), sim.udp("bob/mobile"));
     bob.registers();
     mobile.registers();
-    let (invite, [at_bob, at_mobile]) = alice.rings("bob", [&bob, &mobile]);
+    let (invite, [at_bob, at_mobile]) = alice.calls_phones("bob", [&bob, &mobile]);
     bob.answers(&at_bob, 200);
     let first = alice.expects("200");
     mobile.answers(&at_mobile, 200);
@@ -97,22 +97,22 @@ fn two_phones_that_answered_have_each_its_own() {
         alice.sends(&ack.without("Route"));
         phone.expects("ACK");
     }
-    assert_eq!((bob.heard(), mobile.heard()), (vec![], vec![]));
+    assert_eq!((bob.all_received(), mobile.all_received()), (vec![], vec![]));
 }
 
 #[test]
 fn the_ack_of_a_refusal_still_goes_by_the_pin() {
     // RFC 3261 16.11, 17.1.1.3: its Request-URI is that of the INVITE, and so has to be replaced again.
-    let world = World::new();
-    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    let sim = Simulation::new();
+    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     bob.registers();
     let invite = alice.calls("bob");
-    let heard = bob.expects("INVITE");
-    bob.answers(&heard, 486);
+    let received = bob.expects("INVITE");
+    bob.answers(&received, 486);
     let busy = alice.expects("486");
     alice.acks(&invite, &busy);
     let ack = bob.expects("ACK");
-    assert_eq!((ack.uri(), ack.branch()), (heard.uri(), heard.branch()));
+    assert_eq!((ack.uri(), ack.branch()), (received.uri(), received.branch()));
 }
 
 #[test]
@@ -120,17 +120,17 @@ fn the_ack_of_a_refusal_goes_by_the_pin_before_and_after_a_success() {
     // A proxy below refuses, and then a phone answers late after all (RFC 3261 16.7 step 5); the network may reorder the two.
     for refused_first in [false, true] {
         for worker in [0, 1] {
-            let world = World::with_workers(2, |_| {});
-            let (alice, below) = (world.udp("alice"), world.udp("bob"));
-            alice.lands_on(0);
-            below.lands_on(0);
+            let sim = Simulation::with_workers(2, |_| {});
+            let (alice, below) = (sim.udp("alice"), sim.udp("bob"));
+            alice.reaches_worker(0);
+            below.reaches_worker(0);
             below.registers();
-            below.lands_on(worker);
+            below.reaches_worker(worker);
             let invite = alice.calls("bob");
-            let heard = below.expects("INVITE");
+            let received = below.expects("INVITE");
             let named = format!("sip:line2@{}", below.address);
-            let success = below.answer(&heard, 200).set("Contact", format_args!("<{named}>"));
-            let refusal = below.answer(&heard, 486).set("To", "<sip:bob@office.example>;tag=another");
+            let success = below.answer(&received, 200).set("Contact", format_args!("<{named}>"));
+            let refusal = below.answer(&received, 486).set("To", "<sip:bob@office.example>;tag=another");
             let mut finals = [success, refusal];
             finals.rotate_left(usize::from(refused_first));
             let mut heard_finals = finals.map(|answer| {
@@ -142,7 +142,7 @@ fn the_ack_of_a_refusal_goes_by_the_pin_before_and_after_a_success() {
             for _ in 0..2 {
                 alice.acks(&invite, busy);
                 let ack = below.expects("ACK");
-                assert_eq!((ack.uri(), ack.branch()), (heard.uri(), heard.branch()), "{refused_first} {worker}");
+                assert_eq!((ack.uri(), ack.branch()), (received.uri(), received.branch()), "{refused_first} {worker}");
                 // A client that ignores Record-Route.
                 alice.sends(&ack_on_branch(&alice, &invite, ok).without("Route"));
                 assert_eq!(below.expects("ACK").uri(), named, "{refused_first} {worker}");
@@ -154,29 +154,29 @@ fn the_ack_of_a_refusal_goes_by_the_pin_before_and_after_a_success() {
 #[test]
 fn it_reaches_a_phone_that_was_picked_up_after_the_caller_was_refused() {
     // RFC 3261 16.7 step 5: the 2xx passes all the same.
-    let world = World::new();
-    let (alice, bob, mobile) = (world.udp("alice"), world.udp("bob/desk"), world.udp("bob/mobile"));
+    let sim = Simulation::new();
+    let (alice, bob, mobile) = (sim.udp("alice"), sim.udp("bob/desk"), sim.udp("bob/mobile"));
     bob.registers();
     mobile.registers();
-    let (invite, [at_bob, at_mobile]) = alice.rings("bob", [&bob, &mobile]);
+    let (invite, [at_bob, at_mobile]) = alice.calls_phones("bob", [&bob, &mobile]);
     bob.answers(&at_bob, 603);
     bob.expects("ACK");
     mobile.answers(&at_mobile, 180);
     alice.expects("180");
     let cancel = mobile.expects("CANCEL");
     mobile.answers(&cancel, 200);
-    world.wait(std::time::Duration::from_secs(33));
+    sim.wait(std::time::Duration::from_secs(33));
     let refused = loop {
-        let heard = alice.heard_soon();
-        if heard.status() == Some(603) {
-            break heard;
+        let received = alice.next_message();
+        if received.status() == Some(603) {
+            break received;
         }
     };
     mobile.answers(&at_mobile, 200);
     let ok = loop {
-        let heard = alice.heard_soon();
-        if heard.status() == Some(200) {
-            break heard;
+        let received = alice.next_message();
+        if received.status() == Some(200) {
+            break received;
         }
     };
     alice.sends(&ack_on_branch(&alice, &invite, &ok));
@@ -184,25 +184,25 @@ fn it_reaches_a_phone_that_was_picked_up_after_the_caller_was_refused() {
     alice.sends(&ack_on_branch(&alice, &invite, &ok).without("Route"));
     mobile.expects("ACK");
     alice.acks(&invite, &refused);
-    assert_eq!((bob.heard(), mobile.heard()), (vec![], vec![]));
+    assert_eq!((bob.all_received(), mobile.all_received()), (vec![], vec![]));
 }
 
 #[test]
 fn before_any_final_there_is_nothing_to_acknowledge() {
     // A phone that finds a call by its Call-ID and tags would take it for the ACK of another one.
-    let world = World::new();
-    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    let sim = Simulation::new();
+    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     bob.registers();
     let invite = alice.calls("bob");
-    let heard = bob.expects("INVITE");
-    bob.answers(&heard, 180);
+    let received = bob.expects("INVITE");
+    bob.answers(&received, 180);
     let ringing = alice.expects("180");
     let early = ack_on_branch(&alice, &invite, &ringing).to(invite.uri()).without("Route");
     alice.sends(&early.clone().set("To", "<sip:bob@office.example>;tag=another"));
     alice.sends(&early);
-    bob.hears_nothing();
+    bob.receives_nothing();
     // RFC 2543 knew no tags: such an ACK of a refusal passes.
-    bob.answers(&heard, 486);
+    bob.answers(&received, 486);
     alice.expects("486");
     alice.sends(&early.set("To", invite.value("To")));
     bob.expects("ACK");
@@ -211,16 +211,16 @@ fn before_any_final_there_is_nothing_to_acknowledge() {
 #[test]
 fn it_overtakes_the_word_that_the_call_was_answered() {
     // The 200 lands on another worker than its INVITE, and the ACK is here before the message of that worker.
-    let world = World::with_workers(2, |_| {});
-    world.letters_take(std::time::Duration::from_millis(50));
-    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
-    alice.lands_on(0);
-    bob.lands_on(1);
+    let sim = Simulation::with_workers(2, |_| {});
+    sim.core_messages_take(std::time::Duration::from_millis(50));
+    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
+    alice.reaches_worker(0);
+    bob.reaches_worker(1);
     bob.registers();
     let invite = alice.calls("bob");
-    let heard = bob.expects("INVITE");
+    let received = bob.expects("INVITE");
     let named = format!("sip:line2@{}", bob.address);
-    bob.sends(&bob.answer(&heard, 200).set("Contact", format_args!("<{named}>")));
+    bob.sends(&bob.answer(&received, 200).set("Contact", format_args!("<{named}>")));
     let ok = alice.expects("200");
     alice.sends(&ack_on_branch(&alice, &invite, &ok));
     assert_eq!(bob.expects("ACK").uri(), named);
@@ -228,12 +228,12 @@ fn it_overtakes_the_word_that_the_call_was_answered() {
 
 #[test]
 fn it_reaches_a_phone_behind_its_connection() {
-    let world = World::new();
-    let (alice, bob) = (world.tcp("alice"), world.tcp("bob"));
+    let sim = Simulation::new();
+    let (alice, bob) = (sim.tcp("alice"), sim.tcp("bob"));
     bob.registers();
     let invite = alice.calls("bob");
-    let heard = bob.expects("INVITE");
-    bob.answers(&heard, 200);
+    let received = bob.expects("INVITE");
+    bob.answers(&received, 200);
     let ok = alice.expects("200");
     let ack = ack_on_branch(&alice, &invite, &ok);
     alice.sends(&ack);

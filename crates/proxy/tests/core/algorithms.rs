@@ -6,7 +6,7 @@ use std::time::Duration;
 use location::Aor;
 use proxy::{Authentication, Event, Limit, Secrets, Settings};
 
-use sim::{Agent, DOMAIN, Login, Sip, World};
+use sim::{Agent, DOMAIN, Login, Simulation, Sip};
 
 const ALICE: Login<'static> = Login { user: "alice", password: "wonder land" };
 const BOB: Login<'static> = Login { user: "bob", password: "builder" };
@@ -62,97 +62,97 @@ fn answers(phone: &Agent, login: Login<'_>, refused: &Sip, algorithm: &str, agen
 #[test]
 fn a_phone_that_gives_up_is_offered_md5_alone_until_it_succeeds() {
     // checklist 171: RFC 8760 2.4 asks clients to pass over what they do not know; some give up instead.
-    let world = World::with(uniform);
-    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    let sim = Simulation::with(uniform);
+    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     assert_eq!(offered(&alice, "old phone"), 2);
-    world.seconds(2);
+    sim.seconds(2);
     assert_eq!(offered(&alice, "old phone"), 2, "too soon to be another try");
-    world.seconds(30);
+    sim.seconds(30);
     assert_eq!(offered(&alice, "old phone"), 1);
     assert_eq!(offered(&bob, "old phone"), 2, "another user");
     let refused = challenged(&alice, "old phone");
     assert_eq!(algorithms(&refused), ["MD5"]);
     answers(&alice, ALICE, &refused, "MD5", "old phone");
-    world.seconds(600);
+    sim.seconds(600);
     assert_eq!(offered(&alice, "old phone"), 2, "it may know better by now");
 }
 
 #[test]
 fn the_offer_of_md5_alone_ends_by_itself() {
-    let world = World::with(|settings| {
+    let sim = Simulation::with(|settings| {
         uniform(settings);
         settings.digest.md5_fallback = Some(Duration::from_secs(60));
     });
-    let alice = world.udp("alice");
+    let alice = sim.udp("alice");
     offered(&alice, "old phone");
-    world.seconds(30);
+    sim.seconds(30);
     assert_eq!(offered(&alice, "old phone"), 1);
-    world.seconds(59);
+    sim.seconds(59);
     assert_eq!(offered(&alice, "old phone"), 1);
-    world.seconds(1);
+    sim.seconds(1);
     assert_eq!(offered(&alice, "old phone"), 2);
-    world.seconds(30);
+    sim.seconds(30);
     assert_eq!(offered(&alice, "old phone"), 1, "and is made again");
 }
 
 #[test]
 fn without_a_fallback_nobody_falls_back() {
-    let world = World::with(|settings| {
+    let sim = Simulation::with(|settings| {
         uniform(settings);
         settings.digest.md5_fallback = None;
     });
-    let alice = world.udp("alice");
+    let alice = sim.udp("alice");
     for _ in 0..3 {
         assert_eq!(offered(&alice, "old phone"), 2);
-        world.seconds(30);
+        sim.seconds(30);
     }
 }
 
 #[test]
 fn a_copy_of_a_register_is_no_second_try() {
     // RFC 3261 17.1.2.2: an answer that is lost has its request come again for 32 s.
-    let world = World::with(uniform);
-    let alice = world.udp("alice");
+    let sim = Simulation::with(uniform);
+    let alice = sim.udp("alice");
     let register = with_agent(alice.register(), "Good Phone 1");
     for _ in 0..4 {
         alice.sends(&register);
         assert_eq!(algorithms(&alice.expects("401")).len(), 2);
-        world.seconds(8);
+        sim.seconds(8);
     }
 }
 
 #[test]
 fn a_phone_that_answers_is_always_offered_all() {
     // checklist 171
-    let world = World::with(uniform);
-    let alice = world.udp("alice");
+    let sim = Simulation::with(uniform);
+    let alice = sim.udp("alice");
     for _ in 0..3 {
         let refused = challenged(&alice, "Good Phone 1");
         assert_eq!(algorithms(&refused).len(), 2);
         answers(&alice, ALICE, &refused, "SHA-256", "Good Phone 1");
-        world.seconds(600);
+        sim.seconds(600);
     }
 }
 
 #[test]
 fn a_phone_with_a_wrong_password_has_not_given_up() {
-    let world = World::with(uniform);
-    let alice = world.udp("alice");
+    let sim = Simulation::with(uniform);
+    let alice = sim.udp("alice");
     for _ in 0..4 {
         let refused = challenged(&alice, "Good Phone 1");
         let register = with_agent(alice.register(), "Good Phone 1");
         let answer = Login { password: "wrong", ..ALICE }.answer(&refused, "SHA-256", &register, 1);
         alice.sends(&register.with("Authorization", answer));
         assert_eq!(algorithms(&alice.expects("401")).len(), 2);
-        world.seconds(30);
+        sim.seconds(30);
     }
 }
 
 #[test]
 fn nobody_at_the_same_address_has_a_phone_offered_less() {
     // Behind one NAT all have one address, and what a phone calls itself is no secret.
-    let world = World::with(uniform);
-    let alice = world.udp("alice");
+    let sim = Simulation::with(uniform);
+    let alice = sim.udp("alice");
     let forged = |number: usize| {
         let register = with_agent(alice.register(), "Good Phone 1").set("Call-ID", format_args!("forged-{number}"));
         alice.sends(&register);
@@ -160,7 +160,7 @@ fn nobody_at_the_same_address_has_a_phone_offered_less() {
     };
     for _ in 0..4 {
         forged(0);
-        world.seconds(6);
+        sim.seconds(6);
     }
     assert_eq!(forged(0), 1, "who gives up is offered MD5 alone, whoever it is");
     let refused = challenged(&alice, "Good Phone 1");
@@ -170,17 +170,17 @@ fn nobody_at_the_same_address_has_a_phone_offered_less() {
     // Once it has answered, not even who knows its Call-ID.
     for _ in 0..4 {
         assert_eq!(offered(&alice, "Good Phone 1"), 2);
-        world.seconds(30);
+        sim.seconds(30);
     }
 }
 
 #[test]
 fn what_falls_out_of_the_table_is_offered_all() {
-    let world = World::with(|settings| {
+    let sim = Simulation::with(|settings| {
         uniform(settings);
         settings.limits.unanswered_challenges = 10;
     });
-    let alice = world.udp("alice");
+    let alice = sim.udp("alice");
     let refused = challenged(&alice, "Good Phone 1");
     answers(&alice, ALICE, &refused, "SHA-256", "Good Phone 1");
     for number in 0..50 {
@@ -189,25 +189,25 @@ fn what_falls_out_of_the_table_is_offered_all() {
     }
     alice.sends(&alice.register().with("Authorization", "Digest realm=\"office.example\""));
     alice.expects("401");
-    assert!(world.saw(|event| matches!(event, Event::LimitReached(Limit::UnansweredChallenges))) > 0);
+    assert!(sim.count_events(|event| matches!(event, Event::LimitReached(Limit::UnansweredChallenges))) > 0);
     // What a password has shown is kept apart from what anybody can send.
     for _ in 0..2 {
-        world.seconds(30);
+        sim.seconds(30);
         assert_eq!(offered(&alice, "Good Phone 1"), 2);
     }
 }
 
 #[test]
 fn the_calls_of_a_phone_that_fell_back_are_offered_md5_alone() {
-    let world = World::with(uniform);
-    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    let sim = Simulation::with(uniform);
+    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     let called = |phone: &Agent| {
         phone.sends(&with_agent(phone.request("MESSAGE", "sip:bob@office.example"), "old phone"));
         algorithms(&phone.expects("407")).len()
     };
     assert_eq!(called(&alice), 2);
     offered(&alice, "old phone");
-    world.seconds(30);
+    sim.seconds(30);
     let refused = challenged(&alice, "old phone");
     assert_eq!(called(&alice), 2, "nobody has shown yet who that is");
     answers(&alice, ALICE, &refused, "MD5", "old phone");
@@ -220,18 +220,18 @@ fn the_calls_of_a_phone_that_fell_back_are_offered_md5_alone() {
 
 #[test]
 fn known_old_clients_are_offered_md5_alone_at_once() {
-    let world = World::with(secured);
+    let sim = Simulation::with(secured);
     for agent in ["baresip v1.0.0 (x86_64/linux)", "BARESIP V1.1", "sipsak 0.9.8.1"] {
-        let alice = world.udp("alice");
+        let alice = sim.udp("alice");
         let refused = challenged(&alice, agent);
         assert_eq!(algorithms(&refused), ["MD5"], "{agent}");
         answers(&alice, ALICE, &refused, "MD5", agent);
         alice.sends(&with_agent(alice.request("INVITE", "sip:bob@office.example"), agent));
         assert_eq!(algorithms(&alice.expects("407")), ["MD5"], "{agent}");
-        let carol = world.udp("carol");
+        let carol = sim.udp("carol");
         assert_eq!(algorithms(&challenged(&carol, agent)), ["SHA-256"], "its account cannot answer MD5");
     }
-    let alice = world.udp("alice");
+    let alice = sim.udp("alice");
     for agent in ["baresip v3.12.0", "my baresip v1.0", "sipsak", ""] {
         assert_eq!(offered(&alice, agent), 2, "{agent}");
     }
@@ -239,12 +239,12 @@ fn known_old_clients_are_offered_md5_alone_at_once() {
 
 #[test]
 fn only_what_the_account_can_answer_is_offered() {
-    let world = World::with(secured);
-    let (carol, dave) = (world.udp("carol"), world.udp("dave"));
+    let sim = Simulation::with(secured);
+    let (carol, dave) = (sim.udp("carol"), sim.udp("dave"));
     for _ in 0..4 {
         assert_eq!(algorithms(&challenged(&carol, "old phone")), ["SHA-256"]);
         assert_eq!(algorithms(&challenged(&dave, "old phone")), ["MD5"]);
-        world.seconds(30);
+        sim.seconds(30);
     }
     let refused = challenged(&carol, "old phone");
     answers(&carol, Login { user: "carol", password: "builder" }, &refused, "SHA-256", "old phone");
@@ -254,8 +254,8 @@ fn only_what_the_account_can_answer_is_offered() {
 
 #[test]
 fn a_user_without_an_account_is_challenged_like_one_with_one() {
-    let world = World::with(uniform);
-    let (alice, nobody) = (world.udp("alice"), world.udp("nobody"));
+    let sim = Simulation::with(uniform);
+    let (alice, nobody) = (sim.udp("alice"), sim.udp("nobody"));
     let looks = |phone: &Agent, method: &str, agent: &str| {
         let request = match method {
             "REGISTER" => phone.register(),
@@ -263,8 +263,8 @@ fn a_user_without_an_account_is_challenged_like_one_with_one() {
             _ => phone.request(method, "sip:bob@office.example"),
         };
         phone.sends(&with_agent(request, agent));
-        world.millis(50);
-        let refused = phone.heard().pop().expect("an answer");
+        sim.millis(50);
+        let refused = phone.all_received().pop().expect("an answer");
         (refused.start.clone(), algorithms(&refused).iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
     };
     for agent in ["Good Phone 1", "old phone", "sipsak 0.9.8.1"] {
@@ -272,7 +272,7 @@ fn a_user_without_an_account_is_challenged_like_one_with_one() {
             let (known, unknown) = (looks(&alice, method, agent), looks(&nobody, method, agent));
             assert_eq!(known, unknown, "{method} of {agent}");
             assert!(known.0.contains("401") || known.0.contains("407"), "{method}: {}", known.0);
-            world.seconds(30);
+            sim.seconds(30);
         }
     }
 }

@@ -4,7 +4,7 @@
 use location::Aor;
 use proxy::{Account, Authentication, AuthenticationFailure, Caller, Event, Foreign, Offence, Settings, Strangers};
 
-use sim::{Agent, DOMAIN, Login, Sip, World, quoted};
+use sim::{Agent, DOMAIN, Login, Simulation, Sip, quoted};
 
 const ALICE: Login<'static> = Login { user: "alice", password: "wonder land" };
 const BOB: Login<'static> = Login { user: "bob", password: "builder" };
@@ -28,11 +28,11 @@ fn secured(settings: &mut Settings) {
     settings.accounts.insert(aor("gateway"), Account { may_call_as, ..GATEWAY.account(DOMAIN) });
 }
 
-fn office() -> (World, Agent, Agent) {
-    let world = World::with(secured);
-    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+fn office() -> (Simulation, Agent, Agent) {
+    let sim = Simulation::with(secured);
+    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     bob.signs_in(BOB);
-    (world, alice, bob)
+    (sim, alice, bob)
 }
 
 fn from(request: Sip, uri: &str) -> Sip {
@@ -43,46 +43,46 @@ const ANONYMOUS: &str = "sip:anonymous@anonymous.invalid";
 
 #[test]
 fn an_anonymous_user_is_challenged_and_calls() {
-    let (world, alice, bob) = office();
+    let (sim, alice, bob) = office();
     let invite = from(alice.request("INVITE", "sip:bob@office.example"), ANONYMOUS);
-    let again = alice.proves(ALICE, &invite);
-    let heard = bob.expects("INVITE");
-    assert!(heard.value("From").contains(ANONYMOUS), "{heard}");
-    assert!(!heard.to_string().contains("alice@office"), "the callee does not learn who it is: {heard}");
-    bob.answers(&heard, 200);
+    let again = alice.authenticates(ALICE, &invite);
+    let received = bob.expects("INVITE");
+    assert!(received.value("From").contains(ANONYMOUS), "{received}");
+    assert!(!received.to_string().contains("alice@office"), "the callee does not learn who it is: {received}");
+    bob.answers(&received, 200);
     let ok = alice.expects("200");
     alice.acks(&again, &ok);
     bob.expects("ACK");
     // In the dialog both sides go on without credentials.
-    bob.sends(&bob.back_within(&again, &ok, "INFO"));
+    bob.sends(&bob.within_as_callee(&again, &ok, "INFO"));
     alice.expects("INFO");
     alice.sends(&alice.within(&again, &ok, "BYE"));
     bob.expects("BYE");
     // A challenge is no offence, and no failure.
     assert_eq!(
-        world.saw(|event| matches!(event, Event::RequestRefused { .. } | Event::AuthenticationFailed { .. })),
+        sim.count_events(|event| matches!(event, Event::RequestRefused { .. } | Event::AuthenticationFailed { .. })),
         0
     );
-    world.give_up();
+    sim.skip_final_check();
 }
 
 #[test]
 fn the_token_of_an_anonymous_call_is_that_of_a_stranger() {
     // What stands in our Record-Route must not depend on who the anonymous caller is.
     let token_length = |from_uri: &str| {
-        let (world, alice, bob) = office();
+        let (sim, alice, bob) = office();
         let invite = from(alice.request("INVITE", "sip:bob@office.example"), from_uri);
-        alice.proves(ALICE, &invite);
-        let heard = bob.expects("INVITE");
-        world.give_up();
-        heard.value("Record-Route").len()
+        alice.authenticates(ALICE, &invite);
+        let received = bob.expects("INVITE");
+        sim.skip_final_check();
+        received.value("Record-Route").len()
     };
     assert!(token_length(ANONYMOUS) < token_length("sip:alice@office.example"));
 }
 
 #[test]
 fn names_that_an_account_lists_pass_and_no_others() {
-    let (world, alice, bob) = office();
+    let (sim, alice, bob) = office();
     for good in [
         "sip:+4989123451@office.example",
         "sip:+4989123451@192.0.2.60:5080;user=phone",
@@ -94,7 +94,7 @@ fn names_that_an_account_lists_pass_and_no_others() {
         ANONYMOUS,
         "sip:gateway@office.example",
     ] {
-        alice.proves(GATEWAY, &from(alice.request("MESSAGE", "sip:bob@office.example"), good));
+        alice.authenticates(GATEWAY, &from(alice.request("MESSAGE", "sip:bob@office.example"), good));
         assert!(bob.expects("MESSAGE").value("From").contains(good), "{good}");
     }
     for bad in [
@@ -107,23 +107,23 @@ fn names_that_an_account_lists_pass_and_no_others() {
         "tel:+4989123452",
         "sip:x@192.0.2.61",
     ] {
-        alice.proves(GATEWAY, &from(alice.request("MESSAGE", "sip:bob@office.example"), bad));
+        alice.authenticates(GATEWAY, &from(alice.request("MESSAGE", "sip:bob@office.example"), bad));
         assert_eq!(alice.expects("403").reason(), "Authenticated as another user", "{bad}");
     }
     // What one account lists is no other's.
     for other in ["sip:+4989123451@office.example", "sip:x@192.0.2.60", "sip:desk@partner.example"] {
-        alice.proves(ALICE, &from(alice.request("MESSAGE", "sip:bob@office.example"), other));
+        alice.authenticates(ALICE, &from(alice.request("MESSAGE", "sip:bob@office.example"), other));
         alice.expects("403");
     }
     let identity =
         |event: &Event| matches!(event, Event::AuthenticationFailed { reason: AuthenticationFailure::Identity, .. });
-    assert_eq!(world.saw(identity), 11);
-    bob.hears_nothing();
+    assert_eq!(sim.count_events(identity), 11);
+    bob.receives_nothing();
 }
 
 #[test]
 fn the_challenge_of_a_stranger_tells_nothing() {
-    let (world, mallory, bob) = office();
+    let (sim, mallory, bob) = office();
     let answers = |from_uri: &str| {
         ["bob", "alice", "nobody"].map(|user| {
             mallory.sends(&from(mallory.request("MESSAGE", &format!("sip:{user}@office.example")), from_uri));
@@ -146,14 +146,14 @@ fn the_challenge_of_a_stranger_tells_nothing() {
     }
     // The operator hears of those that no user can be.
     let strangers = |event: &Event| matches!(event, Event::RequestRefused { offence: Offence::Stranger, .. });
-    assert_eq!(world.saw(strangers), 3 + 3 + 3);
+    assert_eq!(sim.count_events(strangers), 3 + 3 + 3);
     // Wrong credentials stay wrong, and are told by the user that they name.
     let wrong = Login { password: "guess", ..ALICE };
-    mallory.proves(wrong, &from(mallory.request("MESSAGE", "sip:bob@office.example"), ANONYMOUS));
+    mallory.authenticates(wrong, &from(mallory.request("MESSAGE", "sip:bob@office.example"), ANONYMOUS));
     mallory.expects("407");
     let told = |event: &Event| matches!(event, Event::AuthenticationFailed { user, .. } if *user == aor("alice"));
-    assert_eq!(world.saw(told), 1);
-    bob.hears_nothing();
+    assert_eq!(sim.count_events(told), 1);
+    bob.receives_nothing();
 }
 
 #[test]
@@ -162,28 +162,28 @@ fn the_challenge_of_a_stranger_is_no_amplifier() {
     let short = "MESSAGE sip:bob@office.example SIP/2.0\r\nv:SIP/2.0/UDP h;branch=z9hG4bK1;rport\r\nf:<sip:a@b>;tag=1\r\n\
                  t:<sip:c@d>\r\ni:1\r\nCSeq:1 MESSAGE\r\n\r\n";
     mallory.sends_raw(short.as_bytes().to_vec());
-    for answer in mallory.heard() {
+    for answer in mallory.all_received() {
         assert!(answer.bytes().len() <= 3 * short.len(), "{answer}");
     }
 }
 
 #[test]
 fn users_call_out_anonymously_where_they_may_call_out() {
-    let (world, alice, _bob) = office();
-    let peer = world.udp("peer");
+    let (sim, alice, _bob) = office();
+    let peer = sim.udp("peer");
     let request = || from(alice.request("MESSAGE", &peer.contact()), ANONYMOUS);
     alice.sends(&request());
     assert_eq!(alice.expects("403").reason(), "Not relaying to foreign domains");
-    world.reconfigure(|settings| settings.foreign = Foreign::Authenticated);
-    alice.proves(ALICE, &request());
+    sim.reconfigure(|settings| settings.foreign = Foreign::Authenticated);
+    alice.authenticates(ALICE, &request());
     peer.expects("MESSAGE");
-    alice.proves(ALICE, &from(alice.request("MESSAGE", &peer.contact()), "sip:boss@elsewhere.example"));
+    alice.authenticates(ALICE, &from(alice.request("MESSAGE", &peer.contact()), "sip:boss@elsewhere.example"));
     alice.expects("403");
     // Strangers that may call in do not call out.
-    world.reconfigure(|settings| settings.strangers = Strangers::Accept);
+    sim.reconfigure(|settings| settings.strangers = Strangers::Accept);
     alice.sends(&request());
     alice.expects("407");
-    world.reconfigure(|settings| settings.authentication = Authentication::Off);
+    sim.reconfigure(|settings| settings.authentication = Authentication::Off);
     alice.sends(&request());
     alice.expects("403");
 }
@@ -191,18 +191,18 @@ fn users_call_out_anonymously_where_they_may_call_out() {
 #[test]
 fn the_identity_is_that_of_the_credentials() {
     // RFC 3325 6
-    let (world, alice, bob) = office();
+    let (sim, alice, bob) = office();
     let preferring = |uri: &str, preferred: &str| {
         from(alice.request("MESSAGE", "sip:bob@office.example"), uri)
             .with("P-Preferred-Identity", format!("<{preferred}>"))
     };
     let asserted = |login, request: &Sip| {
-        let sent = alice.proves(login, request);
-        let heard = bob.expects("MESSAGE");
+        let sent = alice.authenticates(login, request);
+        let received = bob.expects("MESSAGE");
         // A copy asserts what the first one did.
         alice.sends(&sent);
-        assert_eq!(bob.expects("MESSAGE"), heard);
-        heard.value("P-Asserted-Identity").to_owned()
+        assert_eq!(bob.expects("MESSAGE"), received);
+        received.value("P-Asserted-Identity").to_owned()
     };
     assert_eq!(asserted(ALICE, &preferring(ANONYMOUS, "sip:alice@office.example")), "<sip:alice@office.example>");
     assert_eq!(asserted(ALICE, &preferring(ANONYMOUS, "sip:bob@office.example")), "");
@@ -212,37 +212,37 @@ fn the_identity_is_that_of_the_credentials() {
     assert_eq!(asserted(GATEWAY, &preferring(number, "sip:alice@office.example")), "");
     let private = preferring(ANONYMOUS, "sip:alice@office.example").with("Privacy", "id");
     assert_eq!(asserted(ALICE, &private), "");
-    world.give_up();
+    sim.skip_final_check();
 }
 
 #[test]
 fn a_number_that_made_a_call_may_end_it_from_elsewhere() {
-    let (world, gateway, bob) = office();
+    let (sim, gateway, bob) = office();
     let number = "sip:+4989123451@office.example";
     let invite = from(gateway.request("INVITE", "sip:bob@office.example"), number);
-    let again = gateway.proves(GATEWAY, &invite);
-    let heard = bob.expects("INVITE");
-    bob.answers(&heard, 200);
+    let again = gateway.authenticates(GATEWAY, &invite);
+    let received = bob.expects("INVITE");
+    bob.answers(&received, 200);
     let ok = gateway.expects("200");
     gateway.acks(&again, &ok);
     bob.expects("ACK");
-    gateway.appears_at("192.0.2.99:40000".parse().expect("an address"));
-    gateway.proves(ALICE, &gateway.within(&again, &ok, "INFO"));
+    gateway.sends_from("192.0.2.99:40000".parse().expect("an address"));
+    gateway.authenticates(ALICE, &gateway.within(&again, &ok, "INFO"));
     gateway.expects("403");
-    gateway.proves(GATEWAY, &gateway.within(&again, &ok, "BYE"));
+    gateway.authenticates(GATEWAY, &gateway.within(&again, &ok, "BYE"));
     bob.expects("BYE");
-    world.give_up();
+    sim.skip_final_check();
 }
 
 #[test]
 fn each_domain_has_its_realm() {
-    let world = World::with(|settings| {
+    let sim = Simulation::with(|settings| {
         secured(settings);
         settings.domains.push("branch.example".into());
         let carol = Login { user: "carol", password: "branch" };
         settings.accounts.insert(Aor::new(b"carol", b"branch.example"), carol.account("branch.example"));
     });
-    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     bob.signs_in(BOB);
     for (uri, realm) in [("sip:x@branch.example", "branch.example"), ("sip:x@office.example", DOMAIN)] {
         alice.sends(&from(alice.request("MESSAGE", uri), ANONYMOUS));

@@ -4,7 +4,7 @@
 use location::Aor;
 use proxy::{Authentication, Foreign, Settings};
 
-use sim::{Agent, DOMAIN, Login, Sip, World, cseq};
+use sim::{Agent, DOMAIN, Login, Simulation, Sip, cseq};
 
 const ALICE: Login<'static> = Login { user: "alice", password: "wonder land" };
 const BOB: Login<'static> = Login { user: "bob", password: "builder" };
@@ -47,23 +47,23 @@ fn the_target_of_a_transfer_is_called_at_its_contact() {
     for on_tcp in [false, true] {
         for (contact, referred_by) in contacts {
             for foreign in [Foreign::Refuse, Foreign::Authenticated] {
-                let world = World::with(|settings| {
+                let sim = Simulation::with(|settings| {
                     secured(settings);
                     settings.foreign = foreign;
                 });
-                let alice = world.udp("alice");
-                let carol = if on_tcp { world.tcp("carol") } else { world.udp("carol") };
-                carol.appears_at("198.51.100.7:1026".parse().unwrap());
+                let alice = sim.udp("alice");
+                let carol = if on_tcp { sim.tcp("carol") } else { sim.udp("carol") };
+                carol.sends_from("198.51.100.7:1026".parse().unwrap());
                 alice.signs_in(ALICE);
                 registers_hidden(&carol, contact, Some(CAROL));
                 let mut invite = alice.request("INVITE", contact);
                 if !referred_by.is_empty() {
                     invite = invite.with("Referred-By", referred_by);
                 }
-                let invite = alice.proves(ALICE, &invite);
-                let heard = carol.expects("INVITE");
-                assert_eq!(heard.uri(), contact);
-                carol.sends(&carol.answer(&heard, 200).set("Contact", format_args!("<{contact}>")));
+                let invite = alice.authenticates(ALICE, &invite);
+                let received = carol.expects("INVITE");
+                assert_eq!(received.uri(), contact);
+                carol.sends(&carol.answer(&received, 200).set("Contact", format_args!("<{contact}>")));
                 let ok = alice.expects("200");
                 alice.acks(&invite, &ok);
                 carol.expects("ACK");
@@ -80,14 +80,14 @@ fn the_target_of_a_transfer_is_called_at_its_contact() {
 fn phones_without_a_route_set_hang_up_where_nobody_proves_anything() {
     // RFC 3261 12.1 asks for one; some phones keep none and send all to their server.
     for contact in ["sip:carol@192.168.1.5:5062", "sip:a7c93f@192.168.1.5:5062"] {
-        let world = World::new();
-        let (alice, carol) = (world.udp("alice"), world.udp("carol"));
-        carol.appears_at("198.51.100.7:1026".parse().unwrap());
+        let sim = Simulation::new();
+        let (alice, carol) = (sim.udp("alice"), sim.udp("carol"));
+        carol.sends_from("198.51.100.7:1026".parse().unwrap());
         alice.registers();
         registers_hidden(&carol, contact, None);
         let invite = alice.calls("carol");
-        let heard = carol.expects("INVITE");
-        carol.sends(&carol.answer(&heard, 200).set("Contact", format_args!("<{contact}>")));
+        let received = carol.expects("INVITE");
+        carol.sends(&carol.answer(&received, 200).set("Contact", format_args!("<{contact}>")));
         let ok = alice.expects("200");
         let ack = alice.within(&invite, &ok, "ACK").without("Route").set("CSeq", cseq(&invite, 0, "ACK"));
         alice.sends(&ack);
@@ -102,16 +102,16 @@ fn phones_without_a_route_set_hang_up_where_nobody_proves_anything() {
 #[test]
 fn a_request_of_a_dialog_needs_its_route_where_users_prove_themselves() {
     // checklist 42: a phone finds its call by Call-ID and tags, and does not ask for the From.
-    let world = World::with(secured);
-    let (alice, bob, carol) = (world.udp("alice"), world.udp("bob"), world.udp("carol"));
-    carol.appears_at("198.51.100.7:1026".parse().unwrap());
+    let sim = Simulation::with(secured);
+    let (alice, bob, carol) = (sim.udp("alice"), sim.udp("bob"), sim.udp("carol"));
+    carol.sends_from("198.51.100.7:1026".parse().unwrap());
     let contact = "sip:carol@192.168.1.5:5062";
     alice.signs_in(ALICE);
     bob.signs_in(BOB);
     registers_hidden(&carol, contact, Some(CAROL));
-    let invite = alice.proves(ALICE, &alice.request("INVITE", "sip:carol@office.example"));
-    let heard = carol.expects("INVITE");
-    carol.sends(&carol.answer(&heard, 200).set("Contact", format_args!("<{contact}>")));
+    let invite = alice.authenticates(ALICE, &alice.request("INVITE", "sip:carol@office.example"));
+    let received = carol.expects("INVITE");
+    carol.sends(&carol.answer(&received, 200).set("Contact", format_args!("<{contact}>")));
     let ok = alice.expects("200");
     alice.acks(&invite, &ok);
     carol.expects("ACK");
@@ -123,18 +123,17 @@ fn a_request_of_a_dialog_needs_its_route_where_users_prove_themselves() {
             sender.expects("481");
         }
         sender.sends(&alice.within(&invite, &ok, "ACK").without("Route").set("Via", sender.via()));
-        sender.hears_nothing();
+        sender.receives_nothing();
     }
-    assert_eq!(carol.heard(), []);
+    assert_eq!(carol.all_received(), []);
 }
 
 #[test]
 fn only_live_contacts_count_and_only_for_users_who_proved_themselves() {
     // checklist 42, 43
-    let world = World::with(secured);
-    let (alice, carol, mallory, victim) =
-        (world.udp("alice"), world.udp("carol"), world.udp("mallory"), world.udp("victim"));
-    carol.appears_at("198.51.100.7:1026".parse().unwrap());
+    let sim = Simulation::with(secured);
+    let (alice, carol, mallory, victim) = (sim.udp("alice"), sim.udp("carol"), sim.udp("mallory"), sim.udp("victim"));
+    carol.sends_from("198.51.100.7:1026".parse().unwrap());
     let contact = "sip:carol@192.168.1.5:5062";
     alice.signs_in(ALICE);
     registers_hidden(&carol, contact, Some(CAROL));
@@ -147,17 +146,17 @@ fn only_live_contacts_count_and_only_for_users_who_proved_themselves() {
                 mallory.expects("403");
             }
             mallory.sends(&from(name, mallory.request("ACK", uri).set("To", format_args!("<{uri}>;tag=9"))));
-            mallory.hears_nothing();
+            mallory.receives_nothing();
         }
     }
     // A user reaches nobody else.
     let far = format!("sip:carol@{}", victim.address);
     for uri in [far.as_str(), "sip:carol@192.168.1.5:5063", "sip:bob@192.168.1.5:5062"] {
-        alice.proves(ALICE, &alice.request("MESSAGE", uri));
+        alice.authenticates(ALICE, &alice.request("MESSAGE", uri));
         alice.expects("403");
         alice.sends(&alice.request("ACK", uri).set("To", format_args!("<{uri}>;tag=9")));
     }
-    alice.hears_nothing();
+    alice.receives_nothing();
     // In somebody else's name neither, also with good credentials.
     alice.sends(&alice.request("MESSAGE", contact));
     let challenge = alice.expects("407");
@@ -169,21 +168,21 @@ fn only_live_contacts_count_and_only_for_users_who_proved_themselves() {
     alice.sends(&alice.request("MESSAGE", contact).with("Route", format_args!("<{far};lr>")));
     alice.expects("403");
     // And nobody any more, once the phone has gone.
-    alice.proves(ALICE, &alice.request("MESSAGE", contact));
+    alice.authenticates(ALICE, &alice.request("MESSAGE", contact));
     carol.expects("MESSAGE");
     let gone = carol.register().set("Contact", format_args!("<{contact}>;expires=0")).set("CSeq", "90 REGISTER");
-    carol.proves(CAROL, &gone.set("Call-ID", "another"));
+    carol.authenticates(CAROL, &gone.set("Call-ID", "another"));
     carol.expects("200");
-    alice.proves(ALICE, &alice.request("MESSAGE", contact));
+    alice.authenticates(ALICE, &alice.request("MESSAGE", contact));
     alice.expects("403");
-    assert_eq!((carol.heard(), victim.heard()), (vec![], vec![]));
+    assert_eq!((carol.all_received(), victim.all_received()), (vec![], vec![]));
 }
 
 #[test]
 fn where_nobody_proves_anything_a_registered_phone_may() {
-    let world = World::new();
-    let (alice, carol, mallory) = (world.udp("alice"), world.udp("carol"), world.udp("mallory"));
-    carol.appears_at("198.51.100.7:1026".parse().unwrap());
+    let sim = Simulation::new();
+    let (alice, carol, mallory) = (sim.udp("alice"), sim.udp("carol"), sim.udp("mallory"));
+    carol.sends_from("198.51.100.7:1026".parse().unwrap());
     let contact = "sip:carol@192.168.1.5:5062";
     alice.registers();
     registers_hidden(&carol, contact, None);
@@ -198,11 +197,11 @@ fn where_nobody_proves_anything_a_registered_phone_may() {
 #[test]
 fn a_copy_goes_the_way_of_the_first_though_the_phone_has_come_meanwhile() {
     // RFC 3261 16.11: a copy must not be routed by what the location service says by then.
-    let world = World::with(|settings| {
+    let sim = Simulation::with(|settings| {
         secured(settings);
         settings.foreign = Foreign::Authenticated;
     });
-    let (alice, carol) = (world.udp("alice"), world.udp("carol"));
+    let (alice, carol) = (sim.udp("alice"), sim.udp("carol"));
     alice.signs_in(ALICE);
     let options = alice.request("OPTIONS", &carol.contact());
     alice.sends(&options);

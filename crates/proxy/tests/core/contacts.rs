@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use location::Aor;
 use proxy::{Account, Authentication, Foreign, Interfaces, Settings, fixed_bindings};
 
-use sim::{Agent, DOMAIN, Login, Sip, World};
+use sim::{Agent, DOMAIN, Login, Simulation, Sip};
 
 fn net(text: &str) -> IpNet {
     text.parse().unwrap_or_default()
@@ -79,15 +79,15 @@ const BARRED: [(&str, &str); 30] = [
 #[test]
 fn a_phone_registers_no_place_that_is_not_its_own() {
     for header in ["Contact", "Path"] {
-        let world = World::with(with_interfaces);
-        let bob = world.udp("bob");
+        let sim = Simulation::with(with_interfaces);
+        let bob = sim.udp("bob");
         for (uri, why) in BARRED {
             bob.sends(&register(&bob, header, uri));
             let refused = bob.expects("403");
             assert_eq!(refused.reason(), format!("{header} names {why}"), "{uri}");
         }
         // Among others as well, and on the way through TCP.
-        let tcp = world.tcp("bob/tcp");
+        let tcp = sim.tcp("bob/tcp");
         tcp.sends(&tcp.register().set("Contact", format_args!("<{}>, <sip:bob@127.0.0.1>", tcp.contact())));
         tcp.expects("403");
         bob.sends(&bob.register().without("Contact"));
@@ -98,23 +98,23 @@ fn a_phone_registers_no_place_that_is_not_its_own() {
 #[test]
 fn numbers_that_look_like_addresses_are_no_names() {
     // As inet_aton reads them: 127.0.0.1, all of them.
-    let world = World::with(with_interfaces);
-    let bob = world.udp("bob");
+    let sim = Simulation::with(with_interfaces);
+    let bob = sim.udp("bob");
     for host in ["127.1", "2130706433", "0177.0.0.1", "0x7f.0.0.1", "127.0.0.0x1", "0x7f.1", "127.0.0.1."] {
         bob.sends(&register(&bob, "Contact", &format!("sip:bob@{host}")));
-        let refused = bob.heard_soon();
+        let refused = bob.next_message();
         assert!(matches!(refused.what(), "400" | "403"), "{host}: {}", refused.start);
     }
 }
 
 #[test]
 fn what_is_there_already_can_be_removed() {
-    let world = World::with(with_interfaces);
-    let bob = world.udp("bob");
-    bob.appears_at(address("127.0.0.1:5070"));
+    let sim = Simulation::with(with_interfaces);
+    let bob = sim.udp("bob");
+    bob.sends_from(address("127.0.0.1:5070"));
     bob.sends(&register(&bob, "Contact", "sip:bob@127.0.0.1:5070"));
     bob.expects("200");
-    let away = world.udp("bob/away");
+    let away = sim.udp("bob/away");
     let remove = register(&away, "Contact", "sip:bob@127.0.0.1:5070").with("Expires", 0);
     away.sends(&remove);
     assert!(!away.expects("200").has("Contact"));
@@ -134,11 +134,11 @@ fn a_phone_that_is_there_registers_it() {
         ("192.0.2.11:5060", &["sip:bob@192.0.2.11", "sip:bob@10.1.2.3", "sip:bob@[2001:db8::1]", "sip:bob@pc.example"]),
     ] {
         for uri in uris {
-            let world = World::with(with_interfaces);
-            let bob = world.udp("bob");
-            bob.appears_at(address(source));
+            let sim = Simulation::with(with_interfaces);
+            let bob = sim.udp("bob");
+            bob.sends_from(address(source));
             bob.sends(&register(&bob, "Contact", uri));
-            assert_eq!(bob.heard_soon().what(), "200", "{uri} from {source}");
+            assert_eq!(bob.next_message().what(), "200", "{uri} from {source}");
         }
     }
     for (source, uri) in [
@@ -150,24 +150,24 @@ fn a_phone_that_is_there_registers_it() {
         // The server itself stays the server itself.
         ("192.0.2.1:5070", "sip:bob@192.0.2.1:5060"),
     ] {
-        let world = World::with(with_interfaces);
-        let bob = world.udp("bob");
-        bob.appears_at(address(source));
+        let sim = Simulation::with(with_interfaces);
+        let bob = sim.udp("bob");
+        bob.sends_from(address(source));
         bob.sends(&register(&bob, "Contact", uri));
-        assert_eq!(bob.heard_soon().what(), "403", "{uri} from {source}");
+        assert_eq!(bob.next_message().what(), "403", "{uri} from {source}");
     }
 }
 
 #[test]
 fn the_operator_narrows_it_to_networks() {
-    let world = World::with(|settings| {
+    let sim = Simulation::with(|settings| {
         with_interfaces(settings);
         settings.registrar.contact_networks = vec![net("192.0.2.0/25"), net("2001:db8::/32")];
     });
-    let bob = world.udp("bob");
+    let bob = sim.udp("bob");
     for good in ["sip:bob@192.0.2.11", "sip:bob@[2001:db8::7]", "sip:bob@[::ffff:192.0.2.11]"] {
         bob.sends(&register(&bob, "Contact", good));
-        assert_eq!(bob.heard_soon().what(), "200", "{good}");
+        assert_eq!(bob.next_message().what(), "200", "{good}");
     }
     for (header, bad) in [
         ("Contact", "sip:bob@192.0.2.200"),
@@ -184,16 +184,16 @@ fn the_operator_narrows_it_to_networks() {
 #[test]
 fn what_was_registered_before_is_not_called_any_more() {
     // A store that is older than the rule.
-    let world = World::with(with_interfaces);
-    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    let sim = Simulation::with(with_interfaces);
+    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     bob.registers();
-    world.reconfigure(|settings| settings.registrar.contact_networks = vec![net("10.0.0.0/8")]);
+    sim.reconfigure(|settings| settings.registrar.contact_networks = vec![net("10.0.0.0/8")]);
     alice.calls("bob");
     alice.expects("480");
-    world.reconfigure(|settings| settings.registrar.contact_networks = vec![net("192.0.2.0/24")]);
+    sim.reconfigure(|settings| settings.registrar.contact_networks = vec![net("192.0.2.0/24")]);
     alice.calls("bob");
     bob.expects("INVITE");
-    world.give_up();
+    sim.skip_final_check();
 }
 
 #[test]
@@ -210,20 +210,20 @@ fn a_name_is_judged_by_where_it_leads_when_it_is_called() {
         (&["127.0.0.1:5060", "192.0.2.12:5060"], true),
     ] {
         for header in ["Contact", "Path"] {
-            let world = World::with(|settings| {
+            let sim = Simulation::with(|settings| {
                 with_interfaces(settings);
                 settings.registrar.contact_networks = vec![net("192.0.2.0/24")];
             });
-            let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+            let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
             bob.sends(&register(&bob, header, "sip:bob@phone.example"));
             bob.expects("200");
             // It leads there only afterwards.
-            world.dns("phone.example", &leads.iter().map(|leads| address(leads)).collect::<Vec<_>>());
+            sim.dns("phone.example", &leads.iter().map(|leads| address(leads)).collect::<Vec<_>>());
             alice.calls("bob");
-            let heard = if works { bob.expects("INVITE") } else { alice.expects("480") };
-            drop(heard);
-            assert!(works || bob.heard().is_empty(), "{leads:?}");
-            world.give_up();
+            let received = if works { bob.expects("INVITE") } else { alice.expects("480") };
+            drop(received);
+            assert!(works || bob.all_received().is_empty(), "{leads:?}");
+            sim.skip_final_check();
         }
     }
 }
@@ -244,7 +244,7 @@ fn a_redirection_leads_nowhere_that_its_phone_could_not_register() {
         ("sip:x@inside.example", false),
     ] {
         let alice = Login { user: "alice", password: "wonder land" };
-        let world = World::with(|settings| {
+        let sim = Simulation::with(|settings| {
             with_interfaces(settings);
             settings.authentication = Authentication::Required;
             settings.foreign = Foreign::Authenticated;
@@ -253,10 +253,10 @@ fn a_redirection_leads_nowhere_that_its_phone_could_not_register() {
             let account = Account { contacts: Some(contacts), ..Account::default() };
             settings.accounts.insert(Aor::new(b"bob", DOMAIN.as_bytes()), account);
         });
-        world.dns("gateway.example", &[address("192.0.2.14:5060")]);
-        world.dns("inside.example", &[address("127.0.0.1:5060"), address("169.254.169.254:5060")]);
+        sim.dns("gateway.example", &[address("192.0.2.14:5060")]);
+        sim.dns("inside.example", &[address("127.0.0.1:5060"), address("169.254.169.254:5060")]);
         let (caller, desk, mobile, gateway) =
-            (world.udp("alice"), world.udp("bob/desk"), world.udp("bob/mobile"), world.udp("gateway"));
+            (sim.udp("alice"), sim.udp("bob/desk"), sim.udp("bob/mobile"), sim.udp("gateway"));
         let invite = caller.calls("bob");
         let refused = caller.expects("407");
         caller.acks(&invite, &refused);
@@ -271,27 +271,27 @@ fn a_redirection_leads_nowhere_that_its_phone_could_not_register() {
         if followed {
             gateway.expects("INVITE");
         } else {
-            gateway.hears_nothing();
+            gateway.receives_nothing();
         }
         // The two phones, and whoever was redirected to.
-        let sent = world.saw(|event| matches!(event, proxy::Event::RequestForwarded { .. }));
+        let sent = sim.count_events(|event| matches!(event, proxy::Event::RequestForwarded { .. }));
         assert_eq!(sent, 2 + usize::from(followed), "{uri}");
-        world.give_up();
+        sim.skip_final_check();
     }
 }
 
 #[test]
 fn a_user_calls_no_such_place() {
     let alice = Login { user: "alice", password: "wonder land" };
-    let world = World::with(|settings| {
+    let sim = Simulation::with(|settings| {
         with_interfaces(settings);
         settings.authentication = Authentication::Required;
         settings.foreign = Foreign::Authenticated;
         settings.accounts.insert(Aor::new(b"alice", DOMAIN.as_bytes()), alice.account(DOMAIN));
     });
-    world.dns("inside.example", &[address("127.0.0.1:5060")]);
-    world.dns("outside.example", &[address("192.0.2.12:5060")]);
-    let (caller, other) = (world.udp("alice"), world.udp("other"));
+    sim.dns("inside.example", &[address("127.0.0.1:5060")]);
+    sim.dns("outside.example", &[address("192.0.2.12:5060")]);
+    let (caller, other) = (sim.udp("alice"), sim.udp("other"));
     let send = |request: Sip| {
         caller.sends(&request);
         let refused = caller.expects("407");
@@ -307,7 +307,7 @@ fn a_user_calls_no_such_place() {
         ("sip:x@inside.example", "480 Temporarily Unavailable"),
     ] {
         send(message(uri));
-        assert_eq!(caller.heard_soon().uri().to_owned() + " " + what.split_once(' ').unwrap_or_default().1, what);
+        assert_eq!(caller.next_message().uri().to_owned() + " " + what.split_once(' ').unwrap_or_default().1, what);
         // With a To tag, and without our Record-Route, it could be of anybody's dialog.
         caller.sends(&message(uri).set("To", format_args!("<{uri}>;tag=1")));
         caller.expects("481");
@@ -320,7 +320,7 @@ fn a_user_calls_no_such_place() {
 
 #[test]
 fn what_the_operator_configures_is_called_wherever_it_is() {
-    let world = World::with(|settings| {
+    let sim = Simulation::with(|settings| {
         with_interfaces(settings);
         settings.registrar.contact_networks = vec![net("10.0.0.0/8")];
         let contacts = fixed_bindings([("sip:door@127.0.0.1:5070", None)]);
@@ -331,23 +331,23 @@ fn what_the_operator_configures_is_called_wherever_it_is() {
         let account = Account { contacts: Some(contacts), ..Account::default() };
         settings.accounts.insert(Aor::new(b"gate", DOMAIN.as_bytes()), account);
     });
-    world.dns("gate.example", &[address("127.0.0.1:5071")]);
-    let alice = world.udp("alice");
+    sim.dns("gate.example", &[address("127.0.0.1:5071")]);
+    let alice = sim.udp("alice");
     for user in ["door", "gate"] {
         alice.sends(&alice.request("MESSAGE", &format!("sip:{user}@office.example")));
-        alice.hears_nothing();
-        assert_eq!(world.saw(|event| matches!(event, proxy::Event::RequestForwarded { .. })), 1, "{user}");
+        alice.receives_nothing();
+        assert_eq!(sim.count_events(|event| matches!(event, proxy::Event::RequestForwarded { .. })), 1, "{user}");
     }
 }
 
 #[test]
 fn notifications_go_nowhere_else_either() {
-    let world = World::with(|settings| {
+    let sim = Simulation::with(|settings| {
         with_interfaces(settings);
         settings.registrar.contact_networks = vec![net("192.0.2.0/25")];
     });
-    world.dns("inside.example", &[address("127.0.0.1:5060"), address("10.0.0.1:5060")]);
-    let (bob, tcp) = (world.udp("bob"), world.tcp("bob/tcp"));
+    sim.dns("inside.example", &[address("127.0.0.1:5060"), address("10.0.0.1:5060")]);
+    let (bob, tcp) = (sim.udp("bob"), sim.tcp("bob/tcp"));
     for phone in [&bob, &tcp] {
         let subscribe = phone.request("SUBSCRIBE", "sip:bob@office.example").with("Event", "reg");
         for (header, value, why) in [
@@ -364,30 +364,30 @@ fn notifications_go_nowhere_else_either() {
     let named = bob.request("SUBSCRIBE", "sip:bob@office.example").with("Event", "reg");
     bob.sends(&named.set("Contact", "<sip:bob@inside.example>").set("Via", bob.via().replace(";rport", "")));
     bob.expects("200");
-    bob.hears_nothing();
-    assert_eq!(world.saw(|event| matches!(event, proxy::Event::Notified { .. })), 1, "it ended at once");
+    bob.receives_nothing();
+    assert_eq!(sim.count_events(|event| matches!(event, proxy::Event::Notified { .. })), 1, "it ended at once");
 }
 
 #[test]
 fn a_call_with_a_gateway_on_the_same_machine_goes_on() {
-    let world = World::with(|settings| {
+    let sim = Simulation::with(|settings| {
         with_interfaces(settings);
         let contacts = fixed_bindings([("sip:gate@127.0.0.1:5070", None)]);
         let account = Account { contacts: Some(contacts), ..Account::default() };
         settings.accounts.insert(Aor::new(b"gate", DOMAIN.as_bytes()), account);
         settings.accounts.insert(Aor::new(b"alice", DOMAIN.as_bytes()), Account::default());
     });
-    let (alice, gate) = (world.udp("alice"), world.udp("gate"));
-    gate.appears_at(address("127.0.0.1:5070"));
+    let (alice, gate) = (sim.udp("alice"), sim.udp("gate"));
+    gate.sends_from(address("127.0.0.1:5070"));
     let invite = alice.calls("gate");
-    let heard = gate.expects("INVITE");
-    gate.sends(&gate.answer(&heard, 200).set("Contact", "<sip:gate@127.0.0.1:5070>"));
+    let received = gate.expects("INVITE");
+    gate.sends(&gate.answer(&received, 200).set("Contact", "<sip:gate@127.0.0.1:5070>"));
     let ok = alice.expects("200");
     alice.acks(&invite, &ok);
     gate.expects("ACK");
     let bye = alice.within(&invite, &ok, "BYE");
     alice.sends(&bye);
-    let heard = gate.expects("BYE");
-    gate.answers(&heard, 200);
+    let received = gate.expects("BYE");
+    gate.answers(&received, 200);
     alice.expects("200");
 }

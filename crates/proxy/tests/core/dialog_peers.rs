@@ -4,7 +4,7 @@
 use location::Aor;
 use proxy::{Account, Authentication, Caller, DialogRequest, Event, Settings, Strangers};
 
-use sim::{Agent, DOMAIN, Login, Sip, World, uri_in};
+use sim::{Agent, DOMAIN, Login, Simulation, Sip, uri_in};
 
 const ALICE: Login<'static> = Login { user: "alice", password: "wonder land" };
 const BOB: Login<'static> = Login { user: "bob", password: "builder" };
@@ -23,7 +23,7 @@ fn secured(settings: &mut Settings) {
 /// Alice calls bob, who picks up. Returns her INVITE and its 200.
 fn call(alice: &Agent, bob: &Agent) -> (Sip, Sip) {
     bob.signs_in(BOB);
-    let invite = alice.proves(ALICE, &alice.request("INVITE", "sip:bob@office.example"));
+    let invite = alice.authenticates(ALICE, &alice.request("INVITE", "sip:bob@office.example"));
     let ok = picks_up(bob, alice, &bob.contact());
     alice.acks(&invite, &ok);
     bob.expects("ACK");
@@ -37,67 +37,67 @@ fn picks_up(called: &Agent, caller: &Agent, contact: &str) -> Sip {
     caller.expects("200")
 }
 
-fn refused(world: &World) -> usize {
-    world.saw(|event| matches!(event, Event::DialogRequest { outcome: DialogRequest::Refused, .. }))
+fn refused(sim: &Simulation) -> usize {
+    sim.count_events(|event| matches!(event, Event::DialogRequest { outcome: DialogRequest::Refused, .. }))
 }
 
 #[test]
 fn a_captured_message_of_a_call_opens_nothing() {
     // checklist 42
     for strangers in [Strangers::Refuse, Strangers::Accept] {
-        let world = World::with(|settings| {
+        let sim = Simulation::with(|settings| {
             secured(settings);
             settings.strangers = strangers;
         });
-        let (alice, bob) = (world.udp("alice"), world.udp("bob"));
-        let [mallory, victim] = ["mallory", "victim"].map(|name| world.udp(name));
+        let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
+        let [mallory, victim] = ["mallory", "victim"].map(|name| sim.udp(name));
         let (invite, ok) = call(&alice, &bob);
         let far = format!("sip:{}", victim.address);
         for method in METHODS {
             // Her dialog as she and as he would go on in it, and on to somebody else; as herself, as him, as a stranger.
-            let captured = [alice.within(&invite, &ok, method), bob.back_within(&invite, &ok, method)];
+            let captured = [alice.within(&invite, &ok, method), bob.within_as_callee(&invite, &ok, method)];
             for captured in captured.into_iter().flat_map(|it| [it.clone().to(&far), it]) {
                 for from in ["sip:alice@office.example", "sip:bob@office.example", "sip:x@elsewhere.example"] {
                     let tag = captured.param("From", "tag").unwrap().to_owned();
                     let sent = captured.clone().set("From", format_args!("<{from}>;tag={tag}"));
                     mallory.sends(&sent.set("Via", mallory.via()));
-                    let status = mallory.heard_soon().status();
+                    let status = mallory.next_message().status();
                     assert!(matches!(status, Some(403 | 407)), "{method} {status:?}");
                 }
             }
         }
         // An ACK cannot be challenged, and repeats credentials that everybody has read.
-        for captured in [alice.within(&invite, &ok, "ACK"), bob.back_within(&invite, &ok, "ACK")] {
+        for captured in [alice.within(&invite, &ok, "ACK"), bob.within_as_callee(&invite, &ok, "ACK")] {
             mallory.sends(&captured.with("Proxy-Authorization", invite.value("Proxy-Authorization")));
         }
-        mallory.hears_nothing();
-        assert!(refused(&world) > 0);
+        mallory.receives_nothing();
+        assert!(refused(&sim) > 0);
         for phone in [&alice, &bob, &victim] {
-            assert_eq!(phone.heard(), []);
+            assert_eq!(phone.all_received(), []);
         }
     }
 }
 
 #[test]
 fn credentials_of_somebody_else_are_no_part_of_a_call() {
-    let world = World::with(secured);
-    let (alice, bob, mallory) = (world.udp("alice"), world.udp("bob"), world.udp("mallory"));
+    let sim = Simulation::with(secured);
+    let (alice, bob, mallory) = (sim.udp("alice"), sim.udp("bob"), sim.udp("mallory"));
     let (invite, ok) = call(&alice, &bob);
     for from in ["alice", "bob", "mallory"] {
-        for captured in [alice.within(&invite, &ok, "BYE"), bob.back_within(&invite, &ok, "BYE")] {
+        for captured in [alice.within(&invite, &ok, "BYE"), bob.within_as_callee(&invite, &ok, "BYE")] {
             let tag = captured.param("From", "tag").unwrap().to_owned();
             let bye = captured.set("From", format_args!("<sip:{from}@{DOMAIN}>;tag={tag}")).set("Via", mallory.via());
-            mallory.proves(MALLORY, &bye);
+            mallory.authenticates(MALLORY, &bye);
             mallory.expects("403");
         }
     }
-    assert_eq!((alice.heard(), bob.heard()), (vec![], vec![]));
+    assert_eq!((alice.all_received(), bob.all_received()), (vec![], vec![]));
 }
 
 #[test]
 fn a_dialog_of_ones_own_leads_to_its_other_side_only() {
-    let world = World::with(secured);
-    let (alice, bob, victim) = (world.udp("alice"), world.udp("bob"), world.udp("victim"));
+    let sim = Simulation::with(secured);
+    let (alice, bob, victim) = (sim.udp("alice"), sim.udp("bob"), sim.udp("victim"));
     let (invite, ok) = call(&alice, &bob);
     let far = format!("sip:{}", victim.address);
     let elsewhere = format!("<{far};lr>");
@@ -116,33 +116,33 @@ fn a_dialog_of_ones_own_leads_to_its_other_side_only() {
         alice.sends(&within().to("sip:mallory@office.example"));
         alice.expects("403");
     }
-    assert_eq!((bob.heard(), victim.heard()), (vec![], vec![]));
+    assert_eq!((bob.all_received(), victim.all_received()), (vec![], vec![]));
 }
 
 #[test]
 fn a_side_of_a_dialog_cannot_speak_as_somebody_else() {
-    let world = World::with(secured);
-    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    let sim = Simulation::with(secured);
+    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     let (invite, ok) = call(&alice, &bob);
     let tag = invite.param("From", "tag").unwrap();
     let update =
         alice.within(&invite, &ok, "UPDATE").set("From", format_args!("<sip:mallory@office.example>;tag={tag}"));
-    alice.proves(ALICE, &update);
+    alice.authenticates(ALICE, &update);
     alice.expects("403");
-    assert_eq!(bob.heard(), []);
+    assert_eq!(bob.all_received(), []);
 }
 
 #[test]
 fn a_user_has_no_foreign_name_in_a_dialog_either() {
     // RFC 4916 lets a From change: to one that the account may have.
-    let world = World::with(|settings| {
+    let sim = Simulation::with(|settings| {
         secured(settings);
         let alice = Aor::new(b"alice", DOMAIN.as_bytes());
         let account = settings.accounts.find(&alice).cloned().unwrap();
         let listed = Account { may_call_as: vec![Caller::User(b"+4989".as_slice().into())], ..account };
         settings.accounts.insert(alice, listed);
     });
-    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     let (invite, ok) = call(&alice, &bob);
     for (side, from, passes) in [
         (&alice, "sip:boss@bank.example", false),
@@ -159,7 +159,7 @@ fn a_user_has_no_foreign_name_in_a_dialog_either() {
         let within = if side.user() == "alice" {
             alice.within(&invite, &ok, "UPDATE")
         } else {
-            bob.back_within(&invite, &ok, "UPDATE")
+            bob.within_as_callee(&invite, &ok, "UPDATE")
         };
         let tag = within.param("From", "tag").unwrap().to_owned();
         let update = within.set("From", format_args!("<{from}>;tag={tag}")).set("Via", side.via());
@@ -167,48 +167,48 @@ fn a_user_has_no_foreign_name_in_a_dialog_either() {
         if passes {
             other.expects("UPDATE");
         } else {
-            assert!(matches!(side.heard_soon().status(), Some(403 | 407)), "{from}");
-            assert_eq!(other.heard(), [], "{from}");
+            assert!(matches!(side.next_message().status(), Some(403 | 407)), "{from}");
+            assert_eq!(other.all_received(), [], "{from}");
         }
     }
 }
 
 #[test]
 fn whoever_called_by_another_name_keeps_it() {
-    let world = World::with(secured);
-    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    let sim = Simulation::with(secured);
+    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     bob.signs_in(BOB);
     let hidden = "sip:anonymous@anonymous.invalid";
     let invite = alice.request("INVITE", "sip:bob@office.example");
     let tag = invite.param("From", "tag").unwrap().to_owned();
-    let invite = alice.proves(ALICE, &invite.set("From", format_args!("<{hidden}>;tag={tag}")));
+    let invite = alice.authenticates(ALICE, &invite.set("From", format_args!("<{hidden}>;tag={tag}")));
     let ok = picks_up(&bob, &alice, &bob.contact());
     alice.acks(&invite, &ok);
     bob.expects("ACK");
     for from in ["sip:boss@bank.example", "sip:bob@office.example"] {
         let update = alice.within(&invite, &ok, "UPDATE").set("Via", alice.via());
         alice.sends(&update.set("From", format_args!("<{from}>;tag={tag}")));
-        assert!(matches!(alice.heard_soon().status(), Some(403 | 407)), "{from}");
+        assert!(matches!(alice.next_message().status(), Some(403 | 407)), "{from}");
     }
-    bob.sends(&bob.back_within(&invite, &ok, "UPDATE"));
+    bob.sends(&bob.within_as_callee(&invite, &ok, "UPDATE"));
     alice.expects("UPDATE");
     alice.sends(&alice.within(&invite, &ok, "BYE"));
     bob.expects("BYE");
-    assert_eq!(bob.heard(), []);
+    assert_eq!(bob.all_received(), []);
 }
 
 #[test]
 fn tokens_of_two_dialogs_do_not_make_a_third() {
     // A caller may choose the Call-ID and the tag of a call that she has seen.
-    let world = World::with(secured);
-    let (alice, bob, mallory) = (world.udp("alice"), world.udp("bob"), world.udp("mallory"));
+    let sim = Simulation::with(secured);
+    let (alice, bob, mallory) = (sim.udp("alice"), sim.udp("bob"), sim.udp("mallory"));
     let (invite, ok) = call(&alice, &bob);
     let (call_id, tag) = (invite.value("Call-ID"), invite.param("From", "tag").unwrap());
     let own = mallory
         .request("INVITE", "sip:bob@office.example")
         .set("Call-ID", call_id)
         .set("From", format_args!("<sip:mallory@office.example>;tag={tag}"));
-    let own = mallory.proves(MALLORY, &own);
+    let own = mallory.authenticates(MALLORY, &own);
     let own_ok = picks_up(&bob, &mallory, &bob.contact());
     mallory.acks(&own, &own_ok);
     bob.expects("ACK");
@@ -217,68 +217,68 @@ fn tokens_of_two_dialogs_do_not_make_a_third() {
     for routes in [[&hers, &captured], [&captured, &hers]] {
         let bye = routes.iter().fold(bye.clone(), |bye, route| bye.with("Route", route));
         mallory.sends(&bye.set("Via", mallory.via()));
-        let status = mallory.heard_soon().status();
+        let status = mallory.next_message().status();
         assert!(matches!(status, Some(403 | 407)), "{status:?}");
     }
-    assert_eq!(bob.heard(), []);
+    assert_eq!(bob.all_received(), []);
 }
 
 #[test]
 fn a_call_goes_on_at_another_core_with_the_same_keys() {
     // As after a restart: nothing of the call is known there but what its messages say.
     for (alice_on_tcp, bob_on_tcp) in [(false, false), (false, true), (true, false), (true, true)] {
-        let world = World::with_workers(2, secured);
-        let phone = |name, on_tcp| if on_tcp { world.tcp(name) } else { world.udp(name) };
+        let sim = Simulation::with_workers(2, secured);
+        let phone = |name, on_tcp| if on_tcp { sim.tcp(name) } else { sim.udp(name) };
         let (alice, bob) = (phone("alice", alice_on_tcp), phone("bob", bob_on_tcp));
         let (invite, ok) = call(&alice, &bob);
-        alice.lands_on(1);
-        bob.lands_on(1);
+        alice.reaches_worker(1);
+        bob.reaches_worker(1);
         for (sender, other, request) in [
             (&alice, &bob, alice.within(&invite, &ok, "INFO")),
-            (&bob, &alice, bob.back_within(&invite, &ok, "INFO")),
-            (&bob, &alice, bob.back_within(&invite, &ok, "BYE")),
+            (&bob, &alice, bob.within_as_callee(&invite, &ok, "INFO")),
+            (&bob, &alice, bob.within_as_callee(&invite, &ok, "BYE")),
         ] {
             sender.sends(&request);
             let came = other.expects(request.what());
             other.answers(&came, 200);
             sender.expects("200");
         }
-        assert_eq!(refused(&world), 0);
+        assert_eq!(refused(&sim), 0);
     }
 }
 
 #[test]
 fn a_side_behind_a_nat_that_has_moved_proves_itself_once() {
-    let world = World::with(secured);
-    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
-    alice.appears_at("198.51.100.7:1026".parse().unwrap());
+    let sim = Simulation::with(secured);
+    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
+    alice.sends_from("198.51.100.7:1026".parse().unwrap());
     let (invite, ok) = call(&alice, &bob);
-    alice.appears_at("198.51.100.7:2052".parse().unwrap());
-    let again = alice.proves(ALICE, &alice.within(&invite, &ok, "INVITE"));
+    alice.sends_from("198.51.100.7:2052".parse().unwrap());
+    let again = alice.authenticates(ALICE, &alice.within(&invite, &ok, "INVITE"));
     let ok_again = picks_up(&bob, &alice, &bob.contact());
     // Neither the ACK nor what comes after it needs credentials, and bob's requests find the new place.
     alice.sends(&alice.within(&invite, &ok, "ACK").set("CSeq", again.value("CSeq").replace("INVITE", "ACK")));
     bob.expects("ACK");
-    bob.sends(&bob.back_within(&invite, &ok, "INFO"));
+    bob.sends(&bob.within_as_callee(&invite, &ok, "INFO"));
     let info = alice.expects("INFO");
     alice.answers(&info, 200);
     bob.expects("200");
     alice.sends(&alice.within(&invite, &ok_again, "BYE").set("Route", ok.value("Record-Route")));
     bob.expects("BYE");
-    assert_eq!(world.load(0).moved_dialogs, 1);
+    assert_eq!(sim.load(0).moved_dialogs, 1);
 }
 
 #[test]
 fn a_side_that_registered_from_its_new_place_needs_no_credentials() {
     for on_tcp in [false, true] {
-        let world = World::with(secured);
-        let alice = if on_tcp { world.tcp("alice") } else { world.udp("alice") };
-        let bob = world.udp("bob");
+        let sim = Simulation::with(secured);
+        let alice = if on_tcp { sim.tcp("alice") } else { sim.udp("alice") };
+        let bob = sim.udp("bob");
         alice.signs_in(ALICE);
         let (invite, ok) = call(&alice, &bob);
         match on_tcp {
             true => alice.disconnects(),
-            false => drop(alice.appears_at("192.0.2.77:5060".parse().unwrap())),
+            false => drop(alice.sends_from("192.0.2.77:5060".parse().unwrap())),
         }
         alice.signs_in(ALICE);
         alice.sends(&alice.within(&invite, &ok, "BYE"));
@@ -291,15 +291,15 @@ fn a_side_that_registered_from_its_new_place_needs_no_credentials() {
 #[test]
 fn a_route_may_come_back_with_escapes() {
     // RFC 3261 19.1.4. Twinkle writes every Z of a user part as %5a, in a Route and in the Record-Route of its responses.
-    let world = World::with(secured);
-    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    let sim = Simulation::with(secured);
+    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     let escaped = |value: &str| {
         let (user, rest) = value.split_once('@').unwrap();
         let octets = user.strip_prefix("<sip:").unwrap().bytes();
         format!("<sip:{}@{rest}", octets.map(|octet| format!("%{octet:02x}")).collect::<String>())
     };
     bob.signs_in(BOB);
-    alice.proves(ALICE, &alice.request("INVITE", "sip:bob@office.example"));
+    alice.authenticates(ALICE, &alice.request("INVITE", "sip:bob@office.example"));
     let invite = bob.expects("INVITE");
     let ok = bob.answer(&invite, 200).set("Contact", format_args!("<{}>", bob.contact()));
     bob.sends(&ok.set("Record-Route", escaped(invite.value("Record-Route"))));
@@ -319,18 +319,18 @@ fn a_refreshed_target_is_followed() {
     // RFC 3261 12.2.1.1, RFC 3311 5.1: from both sides, by both methods, at every worker.
     for method in ["INVITE", "UPDATE"] {
         for callee_moves in [true, false] {
-            let world = World::with_workers(2, secured);
+            let sim = Simulation::with_workers(2, secured);
             // A private address is one machine.
-            let [alice, bob] = ["alice", "bob"].map(|name| world.udp(name));
+            let [alice, bob] = ["alice", "bob"].map(|name| sim.udp(name));
             let (alice, bob) = (alice.at("10.0.0.11:5060".parse().unwrap()), bob.at("10.0.0.12:5060".parse().unwrap()));
             let (invite, ok) = call(&alice, &bob);
             let (mover, stays) = if callee_moves { (&bob, &alice) } else { (&alice, &bob) };
             // Another port of the same host.
-            let new = world.udp("new");
+            let new = sim.udp("new");
             let moved_to = std::net::SocketAddr::new(mover.address.ip(), 5062);
-            new.appears_at(moved_to);
+            new.sends_from(moved_to);
             let within = |agent: &Agent, method: &str| match agent.user() {
-                "bob" => agent.back_within(&invite, &ok, method),
+                "bob" => agent.within_as_callee(&invite, &ok, method),
                 _ => agent.within(&invite, &ok, method),
             };
             let contact = format!("sip:{}@{moved_to}", mover.user());
@@ -339,7 +339,7 @@ fn a_refreshed_target_is_followed() {
             assert!(came.value("Contact").contains(&contact));
             stays.answers(&came, 200);
             mover.expects("200");
-            stays.lands_on(1).sends(&within(stays, "BYE").to(&contact));
+            stays.reaches_worker(1).sends(&within(stays, "BYE").to(&contact));
             let bye = new.expects("BYE");
             new.answers(&bye, 200);
             stays.expects("200");
@@ -349,13 +349,13 @@ fn a_refreshed_target_is_followed() {
 
 #[test]
 fn a_gateway_may_name_another_host_in_its_200() {
-    let world = World::with(|settings| {
+    let sim = Simulation::with(|settings| {
         secured(settings);
         settings.foreign = proxy::Foreign::Authenticated;
     });
-    let (alice, gateway, media) = (world.udp("alice"), world.udp("gateway"), world.udp("media"));
-    world.dns("gw.example", &[gateway.address]);
-    let invite = alice.proves(ALICE, &alice.request("INVITE", "sip:5551234@gw.example"));
+    let (alice, gateway, media) = (sim.udp("alice"), sim.udp("gateway"), sim.udp("media"));
+    sim.dns("gw.example", &[gateway.address]);
+    let invite = alice.authenticates(ALICE, &alice.request("INVITE", "sip:5551234@gw.example"));
     let ok = picks_up(&gateway, &alice, &format!("sip:5551234@{}", media.address));
     alice.acks(&invite, &ok);
     media.expects("ACK");
@@ -368,12 +368,11 @@ fn a_gateway_may_name_another_host_in_its_200() {
 
 #[test]
 fn a_provider_may_answer_from_another_address_of_its_networks() {
-    let world = World::with(|settings| {
+    let sim = Simulation::with(|settings| {
         secured(settings);
         settings.trusted = vec!["192.0.2.14/31".parse().unwrap()];
     });
-    let (_alice, bob, _, one, two) =
-        (world.udp("alice"), world.udp("bob"), world.udp("x"), world.udp("one"), world.udp("two"));
+    let (_alice, bob, _, one, two) = (sim.udp("alice"), sim.udp("bob"), sim.udp("x"), sim.udp("one"), sim.udp("two"));
     assert_eq!(
         (one.address.ip().to_string(), two.address.ip().to_string()),
         ("192.0.2.14".into(), "192.0.2.15".into())
@@ -389,7 +388,7 @@ fn a_provider_may_answer_from_another_address_of_its_networks() {
     let update = bob.expects("UPDATE");
     bob.answers(&update, 200);
     two.expects("200");
-    bob.sends(&bob.back_within(&invite, &ok, "BYE").to(two.contact()));
+    bob.sends(&bob.within_as_callee(&invite, &ok, "BYE").to(two.contact()));
     let bye = two.expects("BYE");
     two.answers(&bye, 200);
     bob.expects("200");
@@ -397,13 +396,13 @@ fn a_provider_may_answer_from_another_address_of_its_networks() {
 
 #[test]
 fn a_stranger_who_calls_may_hang_up_from_where_it_called() {
-    let world = World::with(|settings| {
+    let sim = Simulation::with(|settings| {
         secured(settings);
         settings.strangers = Strangers::Accept;
     });
-    let bob = world.udp("bob");
+    let bob = sim.udp("bob");
     bob.signs_in(BOB);
-    for stranger in [world.udp("stranger"), world.tcp("stranger")] {
+    for stranger in [sim.udp("stranger"), sim.tcp("stranger")] {
         let invite =
             stranger.request("INVITE", "sip:bob@office.example").set("From", "<sip:stranger@far.example>;tag=s1");
         stranger.sends(&invite);
@@ -422,28 +421,28 @@ fn a_stranger_who_calls_may_hang_up_from_where_it_called() {
 #[test]
 fn a_call_that_came_by_twice_goes_on_through_both() {
     // A spiral: a proxy without Record-Route sends the call back to us, for another user.
-    let world = World::with(|settings| {
+    let sim = Simulation::with(|settings| {
         secured(settings);
         settings.foreign = proxy::Foreign::Authenticated;
         settings.trusted = vec!["192.0.2.13/32".parse().unwrap()];
     });
-    let (alice, bob, proxy) = (world.udp("alice"), world.udp("bob"), world.udp("proxy"));
+    let (alice, bob, proxy) = (sim.udp("alice"), sim.udp("bob"), sim.udp("proxy"));
     assert_eq!(proxy.address.ip().to_string(), "192.0.2.13");
-    world.dns("proxy.example", &[proxy.address]);
+    sim.dns("proxy.example", &[proxy.address]);
     bob.signs_in(BOB);
-    let invite = alice.proves(ALICE, &alice.request("INVITE", "sip:x@proxy.example"));
+    let invite = alice.authenticates(ALICE, &alice.request("INVITE", "sip:x@proxy.example"));
     let came = proxy.expects("INVITE");
     proxy.sends(&came.to("sip:bob@office.example").set("Max-Forwards", 60).with_first("Via", proxy.via()));
-    let heard = bob.expects("INVITE");
-    assert_eq!(heard.values("Record-Route").count(), 2, "{heard}");
-    bob.answers(&heard, 200);
+    let received = bob.expects("INVITE");
+    assert_eq!(received.values("Record-Route").count(), 2, "{received}");
+    bob.answers(&received, 200);
     let ok = proxy.expects("200");
     proxy.sends(&ok.without_first("Via"));
     let ok = alice.expects("200");
     alice.acks(&invite, &ok);
     let ack = bob.expects("ACK");
     assert!(!ack.has("Route"), "{ack}");
-    bob.sends(&bob.back_within(&invite, &ok, "BYE"));
+    bob.sends(&bob.within_as_callee(&invite, &ok, "BYE"));
     let bye = alice.expects("BYE");
     assert!(!bye.has("Route"), "{bye}");
     alice.answers(&bye, 200);
@@ -452,8 +451,8 @@ fn a_call_that_came_by_twice_goes_on_through_both() {
 
 #[test]
 fn a_side_names_no_place_that_it_could_not_register() {
-    let world = World::with(secured);
-    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    let sim = Simulation::with(secured);
+    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     signs_in_and_picks_up_at(&alice, &bob, "sip:bob@127.0.0.1:9090");
     signs_in_and_picks_up_at(&alice, &bob, "sip:bob@192.0.2.1:22");
 }
@@ -461,7 +460,7 @@ fn a_side_names_no_place_that_it_could_not_register() {
 /// The ACK of a call whose callee names this place in its 200 goes to the callee all the same.
 fn signs_in_and_picks_up_at(alice: &Agent, bob: &Agent, contact: &str) {
     bob.signs_in(BOB);
-    let invite = alice.proves(ALICE, &alice.request("INVITE", "sip:bob@office.example"));
+    let invite = alice.authenticates(ALICE, &alice.request("INVITE", "sip:bob@office.example"));
     let ok = picks_up(bob, alice, contact);
     alice.acks(&invite, &ok);
     assert_eq!(bob.expects("ACK").uri(), contact);
@@ -473,11 +472,11 @@ fn signs_in_and_picks_up_at(alice: &Agent, bob: &Agent, contact: &str) {
 fn a_request_without_our_route_is_of_no_dialog() {
     // A phone finds a call by its Call-ID and its tags: with an account, or as a stranger, anybody could name one.
     for strangers in [Strangers::Refuse, Strangers::Accept] {
-        let world = World::with(|settings| {
+        let sim = Simulation::with(|settings| {
             secured(settings);
             settings.strangers = strangers;
         });
-        let (alice, bob, mallory) = (world.udp("alice"), world.udp("bob"), world.udp("mallory"));
+        let (alice, bob, mallory) = (sim.udp("alice"), sim.udp("bob"), sim.udp("mallory"));
         let (invite, ok) = call(&alice, &bob);
         // Nor does the CANCEL of an INVITE that is not known, from where its user is registered.
         mallory.signs_in(MALLORY);
@@ -501,18 +500,18 @@ fn a_request_without_our_route_is_of_no_dialog() {
                 mallory.expects("481");
             }
         }
-        assert_eq!(bob.heard(), []);
+        assert_eq!(bob.all_received(), []);
     }
 }
 
 #[test]
 fn nobody_goes_on_in_a_call_of_a_stranger() {
     // It has no user, so no credentials are those of that side.
-    let world = World::with(|settings| {
+    let sim = Simulation::with(|settings| {
         secured(settings);
         settings.strangers = Strangers::Accept;
     });
-    let (bob, stranger, mallory) = (world.udp("bob"), world.udp("stranger"), world.udp("mallory"));
+    let (bob, stranger, mallory) = (sim.udp("bob"), sim.udp("stranger"), sim.udp("mallory"));
     bob.signs_in(BOB);
     let invite = stranger.request("INVITE", "sip:bob@office.example").set("From", "<sip:stranger@far.example>;tag=s1");
     stranger.sends(&invite);
@@ -522,16 +521,16 @@ fn nobody_goes_on_in_a_call_of_a_stranger() {
         mallory.sends(&bye.set("From", format_args!("<{from}>;tag=s1")));
         mallory.expects("403");
     }
-    bob.hears_nothing();
+    bob.receives_nothing();
 }
 
 #[test]
 fn a_subscription_is_refreshed_from_its_place_or_with_its_credentials() {
     // RFC 3680 4.6: whoever has read the SUBSCRIBE knows all that names its dialog.
-    let world = World::with(secured);
-    let (alice, mallory) = (world.udp("alice"), world.udp("mallory"));
+    let sim = Simulation::with(secured);
+    let (alice, mallory) = (sim.udp("alice"), sim.udp("mallory"));
     let subscribe = alice.request("SUBSCRIBE", "sip:alice@office.example").with("Event", "reg");
-    let subscribe = alice.proves(ALICE, &subscribe);
+    let subscribe = alice.authenticates(ALICE, &subscribe);
     let ok = alice.expects("200");
     let notify = alice.expects("NOTIFY");
     alice.answers(&notify, 200);
@@ -542,7 +541,7 @@ fn a_subscription_is_refreshed_from_its_place_or_with_its_credentials() {
     };
     for expires in [600, 0] {
         let captured = again(expires).set("Via", mallory.via()).set("Contact", format_args!("<{}>", mallory.contact()));
-        mallory.proves(MALLORY, &captured);
+        mallory.authenticates(MALLORY, &captured);
         mallory.expects("403");
     }
     // Nor does anybody answer its NOTIFYs.
@@ -552,22 +551,22 @@ fn a_subscription_is_refreshed_from_its_place_or_with_its_credentials() {
     let notify = alice.expects("NOTIFY");
     alice.answers(&notify, 200);
     // From another place of hers with her password.
-    alice.appears_at("192.0.2.77:5060".parse().unwrap());
-    alice.proves(ALICE, &again(0).set("CSeq", "92 SUBSCRIBE"));
+    alice.sends_from("192.0.2.77:5060".parse().unwrap());
+    alice.authenticates(ALICE, &again(0).set("CSeq", "92 SUBSCRIBE"));
     alice.expects("200");
     alice.expects("NOTIFY");
-    world.give_up();
+    sim.skip_final_check();
 }
 
 #[test]
 fn credentials_that_nobody_asked_for_are_good_once() {
     // RFC 3261 22.3: her phone sends them with each request; her neighbour behind the same NAT address has read them.
-    let world = World::with(secured);
-    let (alice, bob, mallory) = (world.udp("alice"), world.udp("bob"), world.udp("mallory"));
-    alice.appears_at("198.51.100.7:1026".parse().unwrap());
-    mallory.appears_at("198.51.100.7:2052".parse().unwrap());
+    let sim = Simulation::with(secured);
+    let (alice, bob, mallory) = (sim.udp("alice"), sim.udp("bob"), sim.udp("mallory"));
+    alice.sends_from("198.51.100.7:1026".parse().unwrap());
+    mallory.sends_from("198.51.100.7:2052".parse().unwrap());
     let (invite, ok) = call(&alice, &bob);
-    let update = alice.proves(ALICE, &alice.request("MESSAGE", "sip:bob@office.example"));
+    let update = alice.authenticates(ALICE, &alice.request("MESSAGE", "sip:bob@office.example"));
     bob.expects("MESSAGE");
     let nonce = update.value("Proxy-Authorization").to_owned();
     let challenge = Sip::new("SIP/2.0 407").with(
@@ -583,5 +582,5 @@ fn credentials_that_nobody_asked_for_are_good_once() {
     bob.expects("UPDATE");
     mallory.sends(&update.set("Via", mallory.via()).set("Contact", format_args!("<{}>", mallory.contact())));
     mallory.expects("407");
-    assert_eq!(bob.heard(), []);
+    assert_eq!(bob.all_received(), []);
 }

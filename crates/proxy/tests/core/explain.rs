@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use location::Aor;
 use proxy::{Account, Authentication, Foreign, Inquiry, Instant, Now, Settings, Step, Strangers, Wall, explain};
 
-use sim::{DOMAIN, KEYS, World};
+use sim::{DOMAIN, KEYS, Simulation};
 
 const OFFICE: &str = "sip:alice@office.example";
 
@@ -55,8 +55,8 @@ fn refusals_are_those_that_a_phone_gets() {
         (OFFICE, "sip:bob@0.0.0.0", |settings| settings.foreign = Foreign::Authenticated),
     ];
     for (from, to, change) in table {
-        let world = World::with(*change);
-        let caller = world.udp("alice");
+        let sim = Simulation::with(*change);
+        let caller = sim.udp("alice");
         caller.sends(&caller.request("INVITE", to).set("From", format!("<{from}>;tag=1")));
         let explained = refusal(&ask(&settings(*change), from, to));
         let status = explained.unwrap_or_else(|| panic!("{from} -> {to} is not refused"));
@@ -79,14 +79,14 @@ fn the_contact_of_a_phone_is_told_from_another_server() {
             settings.authentication = Authentication::Required;
             settings.foreign = foreign;
         };
-        let world = World::new();
-        let bob = world.udp("bob");
+        let sim = Simulation::new();
+        let bob = sim.udp("bob");
         bob.registers();
         let now = Now { mono: Instant::from_micros(0), wall: Wall(0) };
         let source: IpAddr = [192, 0, 2, 99].into();
         let asked = |to: &str| {
             let inquiry = Inquiry { from: OFFICE, to, source };
-            explain(&inquiry, &settings(change), &KEYS, now, |aor| world.registered(aor))
+            explain(&inquiry, &settings(change), &KEYS, now, |aor| sim.registered(aor))
         };
         let steps = asked(&bob.contact());
         let [Step::Contact(user), Step::Credentials(_), Step::Group { targets, .. }, Step::Stateless] = &*steps else {

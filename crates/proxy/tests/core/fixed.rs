@@ -3,7 +3,7 @@
 use location::Aor;
 use proxy::{Account, Settings, fixed_bindings};
 
-use sim::{Agent, DOMAIN, Sip, World, param, sequential, uri_in};
+use sim::{Agent, DOMAIN, Simulation, Sip, param, sequential, uri_in};
 
 /// An account for alice, and one for the door with these contacts.
 fn with_door(settings: &mut Settings, contacts: &[(&str, Option<u16>)]) {
@@ -19,11 +19,11 @@ fn contacts(ok: &Sip) -> Vec<(&str, &str)> {
 
 #[test]
 fn who_cannot_register_is_called() {
-    let world = World::with(|settings| with_door(settings, &[("sip:door@192.0.2.11", None)]));
-    let (door, alice) = (world.udp("door"), world.udp("alice"));
+    let sim = Simulation::with(|settings| with_door(settings, &[("sip:door@192.0.2.11", None)]));
+    let (door, alice) = (sim.udp("door"), sim.udp("alice"));
     let invite = alice.calls("door");
     assert_eq!(door.expects("INVITE").uri(), "sip:door@192.0.2.11");
-    alice.hears_nothing();
+    alice.receives_nothing();
     alice.cancels(&invite);
     door.expects("CANCEL");
 }
@@ -31,8 +31,8 @@ fn who_cannot_register_is_called() {
 #[test]
 fn they_are_listed_and_no_register_removes_them() {
     // checklist 22: all current bindings.
-    let world = World::with(|settings| with_door(settings, &[("sip:door@192.0.2.11", Some(500))]));
-    let door = world.udp("door/panel");
+    let sim = Simulation::with(|settings| with_door(settings, &[("sip:door@192.0.2.11", Some(500))]));
+    let door = sim.udp("door/panel");
     let fixed = ("sip:door@192.0.2.11", "7200");
     door.sends(&door.register().without("Contact"));
     let ok = door.expects("200");
@@ -47,18 +47,18 @@ fn they_are_listed_and_no_register_removes_them() {
 #[test]
 fn one_that_registers_as_well_is_one() {
     // checklist 45
-    let world = World::with(|settings| with_door(settings, &[("sip:door@192.0.2.11:5060", None)]));
-    let (door, alice) = (world.udp("door"), world.udp("alice"));
+    let sim = Simulation::with(|settings| with_door(settings, &[("sip:door@192.0.2.11:5060", None)]));
+    let (door, alice) = (sim.udp("door"), sim.udp("alice"));
     let asked = |expires: u32| door.register().set("Contact", format_args!("<{}>;expires={expires}", door.contact()));
     door.sends(&asked(600));
     assert_eq!(contacts(&door.expects("200")), [("sip:door@192.0.2.11:5060", "600")]);
     let call = |alice: &Agent| {
         let invite = alice.calls("door");
         door.expects("INVITE");
-        door.hears_nothing();
+        door.receives_nothing();
         alice.cancels(&invite);
         door.expects("CANCEL");
-        alice.heard();
+        alice.all_received();
     };
     call(&alice);
     door.sends(&asked(0));
@@ -68,11 +68,11 @@ fn one_that_registers_as_well_is_one() {
 
 #[test]
 fn they_have_their_place_by_q() {
-    let world = World::with(|settings| {
+    let sim = Simulation::with(|settings| {
         with_door(settings, &[("sip:gw@192.0.2.12", Some(100)), ("sip:gw@192.0.2.11", Some(900))]);
         settings.forking = sequential(5);
     });
-    let (first, second, alice) = (world.udp("gw/first"), world.udp("gw/second"), world.udp("alice"));
+    let (first, second, alice) = (sim.udp("gw/first"), sim.udp("gw/second"), sim.udp("alice"));
     let invite = alice.calls("door");
     alice.expects("100");
     first.answers(&first.expects("INVITE"), 503);

@@ -1,6 +1,6 @@
 //! GRUUs on the wire: given at the registrar (RFC 5627 5), followed by the proxy (6.1).
 
-use sim::{Agent, Sip, World, uri_in};
+use sim::{Agent, Simulation, Sip, uri_in};
 
 /// A REGISTER of a phone with this instance that wants GRUUs.
 fn register(phone: &Agent, instance: u8) -> Sip {
@@ -33,25 +33,25 @@ fn unregister(phone: &Agent) {
 /// What a call to a URI comes to if nobody rings.
 fn refusal(caller: &Agent, uri: &str) -> String {
     let invite = caller.invites(uri);
-    let refused = caller.heard_soon();
+    let refused = caller.next_message();
     caller.acks(&invite, &refused);
     refused.what().to_owned()
 }
 
 /// A call to a URI rings this phone and no other.
-fn rings(caller: &Agent, uri: &str, phone: &Agent) {
+fn calls_phones(caller: &Agent, uri: &str, phone: &Agent) {
     let invite = caller.invites(uri);
     assert_eq!(phone.expects("INVITE").uri(), phone.contact(), "{uri}");
     caller.cancels(&invite);
     phone.expects("CANCEL");
-    caller.heard();
+    caller.all_received();
 }
 
 #[test]
 fn a_phone_gets_them_if_it_wants_to() {
     // checklist 149
-    let world = World::new();
-    let (bob, carol) = (world.udp("bob"), world.udp("carol"));
+    let sim = Simulation::new();
+    let (bob, carol) = (sim.udp("bob"), sim.udp("carol"));
     let (public, temporary) = gruus(&bob, 1);
     assert!(public.starts_with("sip:bob@office.example;gr=urn:uuid:1."), "{public}");
     assert!(temporary.starts_with("sip:tgruu.") && temporary.ends_with("@office.example;gr"), "{temporary}");
@@ -64,17 +64,17 @@ fn a_phone_gets_them_if_it_wants_to() {
 #[test]
 fn the_public_one_stays_and_the_temporary_ones_are_many() {
     // checklist 149, 151
-    let world = World::new();
-    let (alice, desk, mobile) = (world.udp("alice"), world.udp("bob/desk"), world.udp("bob/mobile"));
+    let sim = Simulation::new();
+    let (alice, desk, mobile) = (sim.udp("alice"), sim.udp("bob/desk"), sim.udp("bob/mobile"));
     let (public, first) = gruus(&desk, 1);
     gruus(&mobile, 2);
-    world.seconds(60);
+    sim.seconds(60);
     let (again, second) = gruus(&desk, 1);
     assert_eq!(public, again);
     assert_ne!(first, second);
     for uri in [&public, &first, &second] {
-        rings(&alice, uri, &desk);
-        mobile.hears_nothing();
+        calls_phones(&alice, uri, &desk);
+        mobile.receives_nothing();
     }
     // Another phone is told the newest ones too, and a copy of a request what the first was told.
     let copy = register(&mobile, 2);
@@ -88,33 +88,33 @@ fn the_public_one_stays_and_the_temporary_ones_are_many() {
 #[test]
 fn a_new_call_id_makes_the_old_ones_void() {
     // checklist 149, 151
-    let world = World::new();
-    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    let sim = Simulation::new();
+    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     let (public, before) = gruus(&bob, 1);
-    world.seconds(60);
+    sim.seconds(60);
     bob.sends(&register(&bob, 1).set("Call-ID", "rebooted"));
     let (same, after) = gruus_in(bob.expects("200").value("Contact"));
     assert_eq!(public, same);
     assert_eq!(refusal(&alice, &before), "404");
-    rings(&alice, &after, &bob);
-    rings(&alice, &public, &bob);
+    calls_phones(&alice, &after, &bob);
+    calls_phones(&alice, &public, &bob);
 }
 
 #[test]
 fn temporary_ones_end_with_the_registration() {
     // checklist 151, 152
-    let world = World::new();
-    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    let sim = Simulation::new();
+    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     let (public, temporary) = gruus(&bob, 1);
     unregister(&bob);
     assert_eq!(refusal(&alice, &public), "480", "it waits for its phone");
     assert_eq!(refusal(&alice, &temporary), "404");
-    world.seconds(60);
+    sim.seconds(60);
     let (same, other) = gruus(&bob, 1);
     assert_eq!(public, same);
     assert_eq!(refusal(&alice, &temporary), "404", "also when the phone has come back");
-    rings(&alice, &other, &bob);
-    world.seconds(3600);
+    calls_phones(&alice, &other, &bob);
+    sim.seconds(3600);
     assert_eq!(refusal(&alice, &public), "480", "not only when it says goodbye");
     assert_eq!(refusal(&alice, &other), "404");
 }
@@ -122,8 +122,8 @@ fn temporary_ones_end_with_the_registration() {
 #[test]
 fn nobody_makes_them_up() {
     // checklist 150, 151, 152
-    let world = World::new();
-    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    let sim = Simulation::new();
+    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     let (public, temporary) = gruus(&bob, 1);
     let middle = temporary.len() / 2;
     let other = if temporary.as_bytes()[middle] == b'0' { "1" } else { "0" };
@@ -154,8 +154,8 @@ fn nobody_makes_them_up() {
 #[test]
 fn a_dialog_with_a_gruu_stays_with_its_phone() {
     // checklist 152, 154
-    let world = World::new();
-    let (alice, desk, mobile) = (world.udp("alice"), world.udp("bob/desk"), world.udp("bob/mobile"));
+    let sim = Simulation::new();
+    let (alice, desk, mobile) = (sim.udp("alice"), sim.udp("bob/desk"), sim.udp("bob/mobile"));
     let (public, _) = gruus(&desk, 1);
     gruus(&mobile, 2);
     let invite = alice.invites(&public);
@@ -174,8 +174,8 @@ fn a_dialog_with_a_gruu_stays_with_its_phone() {
 #[test]
 fn what_is_left_of_the_route_is_the_way_and_not_the_path() {
     // checklist 152
-    let world = World::new();
-    let (alice, edge, bob) = (world.udp("alice"), world.udp("edge"), world.udp("bob"));
+    let sim = Simulation::new();
+    let (alice, edge, bob) = (sim.udp("alice"), sim.udp("edge"), sim.udp("bob"));
     let path = format!("<sip:{};lr>", edge.address);
     edge.sends(&register(&bob, 1).with_first("Via", edge.via()).with("Path", &path));
     let (public, _) = gruus_in(edge.expects("200").value("Contact"));

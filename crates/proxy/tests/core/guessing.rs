@@ -5,7 +5,7 @@ use std::time::Duration;
 use location::Aor;
 use proxy::{Authentication, AuthenticationFailure, Event, Limit, Settings};
 
-use sim::{Agent, DOMAIN, Fault, Login, Sip, World};
+use sim::{Agent, DOMAIN, Fault, Login, Simulation, Sip};
 
 const ALICE: Login<'static> = Login { user: "alice", password: "wonder land" };
 
@@ -30,20 +30,20 @@ fn is_stale(refused: &Sip) -> bool {
 }
 
 /// Failures that are held against an address, and those that are not.
-fn failures(world: &World) -> (usize, usize) {
-    let saw = |held: bool| {
-        world.saw(|event| {
+fn failures(sim: &Simulation) -> (usize, usize) {
+    let count_events = |held: bool| {
+        sim.count_events(|event| {
             let wanted = AuthenticationFailure::Credentials;
             matches!(event, Event::AuthenticationFailed { reason, counts, .. } if *reason == wanted && *counts == held)
         })
     };
-    (saw(true), saw(false))
+    (count_events(true), count_events(false))
 }
 
 #[test]
 fn a_nonce_takes_few_wrong_responses() {
-    let world = World::with(secured);
-    let alice = world.udp("alice");
+    let sim = Simulation::with(secured);
+    let alice = sim.udp("alice");
     let refused = challenged(&alice);
     for nc in 1..=5 {
         alice.sends(&answer(&alice, "wrong", &refused, nc));
@@ -54,48 +54,48 @@ fn a_nonce_takes_few_wrong_responses() {
         alice.sends(&answer(&alice, password, &refused, nc));
         assert!(is_stale(&alice.expects("401")), "{password}");
     }
-    assert_eq!(failures(&world), (5, 0));
+    assert_eq!(failures(&sim), (5, 0));
     let refused = challenged(&alice);
     alice.sends(&answer(&alice, "wonder land", &refused, 1));
     alice.expects("200");
-    assert_eq!(world.saw(|event| matches!(event, Event::LimitReached(Limit::NonceFailures))), 1);
+    assert_eq!(sim.count_events(|event| matches!(event, Event::LimitReached(Limit::NonceFailures))), 1);
 }
 
 #[test]
 fn a_nonce_that_is_not_good_tells_nothing_of_the_password() {
-    let world = World::with(secured);
-    let alice = world.udp("alice");
+    let sim = Simulation::with(secured);
+    let alice = sim.udp("alice");
     let old = challenged(&alice);
     let nonce = sim::quoted(old.value("WWW-Authenticate"), "nonce").to_owned();
     let made_up =
         Sip::parse(String::from_utf8_lossy(&old.bytes()).replace(&nonce, &"0".repeat(nonce.len())).as_bytes());
-    world.seconds(301);
+    sim.seconds(301);
     for refused in [&old, &made_up] {
         for password in ["wonder land", "wrong"] {
             alice.sends(&answer(&alice, password, refused, 1));
             assert!(is_stale(&alice.expects("401")), "{password}");
         }
     }
-    assert_eq!(failures(&world), (0, 0));
+    assert_eq!(failures(&sim), (0, 0));
 }
 
 #[test]
 fn a_copy_of_a_wrong_response_is_one_guess() {
-    let world = World::with(secured);
-    let alice = world.udp("alice");
+    let sim = Simulation::with(secured);
+    let alice = sim.udp("alice");
     let refused = challenged(&alice);
     let guess = answer(&alice, "wrong", &refused, 1);
     for _ in 0..10 {
         alice.sends(&guess);
         assert!(!is_stale(&alice.expects("401")));
     }
-    assert_eq!(failures(&world).0, 1);
+    assert_eq!(failures(&sim).0, 1);
 }
 
 #[test]
 fn a_nonce_is_of_use_only_where_it_was_sent() {
-    let world = World::with(secured);
-    let (alice, mallory, tcp) = (world.udp("alice"), world.udp("mallory"), world.tcp("alice/2"));
+    let sim = Simulation::with(secured);
+    let (alice, mallory, tcp) = (sim.udp("alice"), sim.udp("mallory"), sim.tcp("alice/2"));
     // A nonce that was sent to Mallory, in a datagram that says it is from Alice: right or wrong, it is not looked at.
     let refused = challenged(&mallory);
     let stale = |phone: &Agent| assert!(phone.expects("401").value("WWW-Authenticate").contains("stale=true"));
@@ -105,14 +105,14 @@ fn a_nonce_is_of_use_only_where_it_was_sent() {
         tcp.sends(&answer(&tcp, password, &refused, 2));
         stale(&tcp);
     }
-    assert_eq!(failures(&world), (0, 0));
+    assert_eq!(failures(&sim), (0, 0));
     // Nothing but garbage in it.
     alice.sends(&alice.register().with("Authorization", "Digest realm=\"office.example\", username=\"alice\""));
     alice.expects("401");
-    assert_eq!(failures(&world), (0, 1));
+    assert_eq!(failures(&sim), (0, 1));
     mallory.sends(&answer(&mallory, "wrong", &refused, 2));
     mallory.expects("401");
-    assert_eq!(failures(&world), (1, 0));
+    assert_eq!(failures(&sim), (1, 0));
     // A phone whose address has changed is challenged anew, once.
     alice.sends(&answer(&alice, "wonder land", &challenged(&alice), 1));
     alice.expects("200");
@@ -120,11 +120,11 @@ fn a_nonce_is_of_use_only_where_it_was_sent() {
 
 #[test]
 fn a_nonce_that_was_guessed_with_is_not_good_again() {
-    let world = World::with(|settings| {
+    let sim = Simulation::with(|settings| {
         secured(settings);
         settings.limits.nonces = 10;
     });
-    let (alice, mallory) = (world.udp("alice"), world.udp("mallory"));
+    let (alice, mallory) = (sim.udp("alice"), sim.udp("mallory"));
     let refused = challenged(&mallory);
     for count in 1..=5 {
         mallory.sends(&answer(&mallory, "wrong", &refused, count));
@@ -142,11 +142,11 @@ fn a_nonce_that_was_guessed_with_is_not_good_again() {
 
 #[test]
 fn who_guesses_pushes_out_no_nonce_in_use() {
-    let world = World::with(|settings| {
+    let sim = Simulation::with(|settings| {
         secured(settings);
         settings.limits.nonces = 4;
     });
-    let (alice, mallory) = (world.udp("alice"), world.udp("mallory"));
+    let (alice, mallory) = (sim.udp("alice"), sim.udp("mallory"));
     let refused = challenged(&alice);
     alice.sends(&answer(&alice, "wonder land", &refused, 1));
     alice.expects("200");
@@ -162,36 +162,36 @@ fn who_guesses_pushes_out_no_nonce_in_use() {
 #[test]
 fn nonces_do_not_depend_on_the_clock_of_the_machine() {
     const THREE_HOURS: i64 = 3 * 3_600_000;
-    let world = World::with(|settings| {
+    let sim = Simulation::with(|settings| {
         secured(settings);
         settings.limits.nonces = 2;
     });
-    let alice = world.udp("alice");
+    let alice = sim.udp("alice");
     let signs_in = |refused: &Sip| {
         alice.sends(&answer(&alice, "wonder land", refused, 1));
         alice.expects("200");
     };
     let before = challenged(&alice);
-    world.befalls(Duration::ZERO, Fault::StepClock(THREE_HOURS));
-    world.seconds(1);
+    sim.inject(Duration::ZERO, Fault::StepClock(THREE_HOURS));
+    sim.seconds(1);
     signs_in(&before);
     // The table is filled, and overflows, under the wrong clock.
     for _ in 0..5 {
         signs_in(&challenged(&alice));
     }
     let ahead = challenged(&alice);
-    world.befalls(Duration::ZERO, Fault::StepClock(-THREE_HOURS));
-    world.seconds(1);
+    sim.inject(Duration::ZERO, Fault::StepClock(-THREE_HOURS));
+    sim.seconds(1);
     signs_in(&ahead);
     for _ in 0..5 {
         signs_in(&challenged(&alice));
-        world.seconds(1);
+        sim.seconds(1);
     }
     let behind = challenged(&alice);
-    world.befalls(Duration::ZERO, Fault::StepClock(-THREE_HOURS));
-    world.seconds(1);
+    sim.inject(Duration::ZERO, Fault::StepClock(-THREE_HOURS));
+    sim.seconds(1);
     signs_in(&behind);
-    world.seconds(301);
+    sim.seconds(301);
     alice.sends(&answer(&alice, "wonder land", &behind, 2));
     assert!(is_stale(&alice.expects("401")), "it still has its time");
 }

@@ -3,7 +3,7 @@
 use location::Aor;
 use proxy::{Account, Authentication, Foreign, Settings, Strangers, fixed_bindings};
 
-use sim::{Agent, DOMAIN, Login, Sip, World};
+use sim::{Agent, DOMAIN, Login, Simulation, Sip};
 
 const ALICE: Login<'static> = Login { user: "alice", password: "wonder land" };
 const BOB: Login<'static> = Login { user: "bob", password: "builder" };
@@ -35,11 +35,11 @@ fn secured(settings: &mut Settings) {
 }
 
 /// The trunk, alice, and bob with one phone.
-fn office() -> (World, Agent, Agent, Agent) {
-    let world = World::with(secured);
-    let (trunk, alice, bob) = (world.udp("trunk"), world.udp("alice"), world.udp("bob"));
+fn office() -> (Simulation, Agent, Agent, Agent) {
+    let sim = Simulation::with(secured);
+    let (trunk, alice, bob) = (sim.udp("trunk"), sim.udp("alice"), sim.udp("bob"));
     sign_in(&bob, BOB);
-    (world, trunk, alice, bob)
+    (sim, trunk, alice, bob)
 }
 
 fn sign_in(phone: &Agent, login: Login<'_>) {
@@ -88,16 +88,16 @@ fn message_to(phone: &Agent, user: &str) -> Sip {
 #[test]
 fn what_phones_and_strangers_claim_comes_off() {
     // RFC 3325 5
-    let (world, _trunk, alice, bob) = office();
+    let (sim, _trunk, alice, bob) = office();
     for method in ["MESSAGE", "INVITE", "OPTIONS"] {
         proven(&alice, ALICE, &with_claims(alice.request(method, "sip:bob@office.example")));
         assert_eq!(claims(&bob.expects(method)), NONE, "{method}");
     }
-    let stranger = world.udp("stranger");
+    let stranger = sim.udp("stranger");
     let foreign = with_claims(message_to(&stranger, "bob")).set("From", "<sip:s@elsewhere.example>;tag=1");
     stranger.sends(&foreign);
-    let heard = bob.expects("MESSAGE");
-    assert_eq!(claims(&heard), NONE);
+    let received = bob.expects("MESSAGE");
+    assert_eq!(claims(&received), NONE);
     // In any spelling, on several lines, and with the rest of the message as it was.
     let odd = foreign
         .set("Via", stranger.via())
@@ -106,24 +106,24 @@ fn what_phones_and_strangers_claim_comes_off() {
         .with("P-ASSERTED-IDENTITY", "<sip:a@b>,\r\n <tel:+2>")
         .with("Subject", "hello");
     stranger.sends(&odd);
-    let heard = bob.expects("MESSAGE");
-    assert_eq!((claims(&heard), heard.value("Subject")), (NONE.to_vec(), "hello"));
+    let received = bob.expects("MESSAGE");
+    assert_eq!((claims(&received), received.value("Subject")), (NONE.to_vec(), "hello"));
 }
 
 #[test]
 fn so_do_those_of_copies_and_of_requests_in_a_dialog() {
     let (_world, _trunk, alice, bob) = office();
     let invite = proven(&alice, ALICE, &with_claims(alice.request("INVITE", "sip:bob@office.example")));
-    let heard = bob.expects("INVITE");
+    let received = bob.expects("INVITE");
     alice.sends(&invite);
-    assert_eq!(bob.expects("INVITE"), heard, "a copy is the same, octet by octet");
-    bob.answers(&heard, 200);
+    assert_eq!(bob.expects("INVITE"), received, "a copy is the same, octet by octet");
+    bob.answers(&received, 200);
     let ok = alice.expects("200");
     alice.sends(&with_claims(alice.within(&invite, &ok, "ACK").set("CSeq", "77 ACK")));
     assert_eq!(claims(&bob.expects("ACK")), NONE);
     alice.sends(&with_claims(alice.within(&invite, &ok, "INVITE").set("CSeq", "78 INVITE")));
     assert_eq!(claims(&bob.expects("INVITE")), NONE);
-    bob.sends(&with_claims(bob.back_within(&heard, &ok, "UPDATE")));
+    bob.sends(&with_claims(bob.within_as_callee(&received, &ok, "UPDATE")));
     assert_eq!(claims(&alice.expects("UPDATE")), NONE);
     let invite = proven(&alice, ALICE, &alice.request("INVITE", "sip:bob@office.example"));
     bob.expects("INVITE");
@@ -133,28 +133,28 @@ fn so_do_those_of_copies_and_of_requests_in_a_dialog() {
 
 #[test]
 fn so_do_those_of_a_forked_call() {
-    let (world, _trunk, alice, desk) = office();
-    let mobile = world.udp("bob/mobile");
+    let (sim, _trunk, alice, desk) = office();
+    let mobile = sim.udp("bob/mobile");
     sign_in(&mobile, BOB);
     proven(&alice, ALICE, &with_claims(alice.request("INVITE", "sip:bob@office.example")));
     alice.expects("100");
     for phone in [&desk, &mobile] {
         assert_eq!(claims(&phone.expects("INVITE")), NONE);
     }
-    world.millis(600);
+    sim.millis(600);
     assert_eq!(claims(&desk.expects("INVITE")), NONE, "a copy");
     mobile.expects("INVITE");
-    let heard = desk.heard();
-    assert_eq!(heard, []);
-    world.give_up();
+    let received = desk.all_received();
+    assert_eq!(received, []);
+    sim.skip_final_check();
 }
 
 #[test]
 fn what_a_trusted_source_says_stays() {
     let (_world, trunk, alice, bob) = office();
     trunk.sends(&with_claims(message_to(&trunk, "bob")).set("From", "<sip:+1@elsewhere.example>;tag=1"));
-    let heard = bob.expects("MESSAGE");
-    assert_eq!(claims(&heard), all());
+    let received = bob.expects("MESSAGE");
+    assert_eq!(claims(&received), all());
     // And what is said to it is as true as what is said to others.
     proven(&alice, ALICE, &with_claims(message_to(&alice, "gateway")));
     assert_eq!(claims(&trunk.expects("MESSAGE")), NONE);
@@ -163,7 +163,7 @@ fn what_a_trusted_source_says_stays() {
 #[test]
 fn a_user_may_choose_an_identity_of_its_own() {
     // RFC 3325 5 and 6
-    let (world, _trunk, alice, bob) = office();
+    let (sim, _trunk, alice, bob) = office();
     let preferring = |phone: &Agent, value: &str| message_to(phone, "bob").with("P-Preferred-Identity", value);
     for own in [
         "<sip:alice@office.example>",
@@ -173,12 +173,12 @@ fn a_user_may_choose_an_identity_of_its_own() {
         "<tel:+1>, <sip:alice@office.example>",
     ] {
         let sent = proven(&alice, ALICE, &preferring(&alice, own));
-        let heard = bob.expects("MESSAGE");
+        let received = bob.expects("MESSAGE");
         // As it is known here, and not as it was put.
-        assert_eq!(heard.values("P-Asserted-Identity").collect::<Vec<_>>(), ["<sip:alice@office.example>"], "{own}");
-        assert!(!heard.has("P-Preferred-Identity"));
+        assert_eq!(received.values("P-Asserted-Identity").collect::<Vec<_>>(), ["<sip:alice@office.example>"], "{own}");
+        assert!(!received.has("P-Preferred-Identity"));
         alice.sends(&sent);
-        assert_eq!(bob.expects("MESSAGE"), heard, "a copy is the same, octet by octet");
+        assert_eq!(bob.expects("MESSAGE"), received, "a copy is the same, octet by octet");
     }
     for other in
         ["<sip:bob@office.example>", "<sip:alice@elsewhere.example>", "<tel:+1>", "", "<sip:alice@office.example"]
@@ -188,14 +188,14 @@ fn a_user_may_choose_an_identity_of_its_own() {
     }
     // Beside what it claims, which goes.
     proven(&alice, ALICE, &with_claims(preferring(&alice, "<sip:alice@office.example>")));
-    let heard = bob.expects("MESSAGE");
-    assert_eq!(claims(&heard), ["P-Asserted-Identity"]);
-    assert_eq!(heard.value("P-Asserted-Identity"), "<sip:alice@office.example>");
+    let received = bob.expects("MESSAGE");
+    assert_eq!(claims(&received), ["P-Asserted-Identity"]);
+    assert_eq!(received.value("P-Asserted-Identity"), "<sip:alice@office.example>");
     // Whoever proved nothing has no identity that could be asserted.
-    let stranger = world.udp("stranger");
+    let stranger = sim.udp("stranger");
     stranger.sends(&preferring(&stranger, "<sip:s@elsewhere.example>").set("From", "<sip:s@elsewhere.example>;tag=1"));
     assert_eq!(claims(&bob.expects("MESSAGE")), NONE);
-    world.reconfigure(|settings| settings.authentication = Authentication::Off);
+    sim.reconfigure(|settings| settings.authentication = Authentication::Off);
     alice.sends(&preferring(&alice, "<sip:alice@office.example>"));
     assert_eq!(claims(&bob.expects("MESSAGE")), NONE);
 }
@@ -218,9 +218,9 @@ fn who_wants_to_stay_private_is_not_told_of_outside() {
         ("header", other),
     ] {
         trunk.sends(&from_trunk("bob").with("Privacy", privacy));
-        let heard = bob.expects("MESSAGE");
-        assert_eq!(claims(&heard), left, "{privacy}");
-        assert_eq!(heard.value("Privacy"), privacy);
+        let received = bob.expects("MESSAGE");
+        assert_eq!(claims(&received), left, "{privacy}");
+        assert_eq!(received.value("Privacy"), privacy);
         // Within the trust domain it goes on.
         trunk.sends(&from_trunk("gateway").with("Privacy", privacy));
         assert_eq!(claims(&trunk.expects("MESSAGE")), all(), "{privacy}");
@@ -250,8 +250,8 @@ fn who_wants_to_stay_private_is_not_told_of_outside() {
 
 #[test]
 fn what_a_called_phone_claims_comes_off_its_responses() {
-    let (world, trunk, alice, bob) = office();
-    let mobile = world.udp("bob/mobile");
+    let (sim, trunk, alice, bob) = office();
+    let mobile = sim.udp("bob/mobile");
     for forked in [false, true] {
         if forked {
             sign_in(&mobile, BOB);
@@ -261,36 +261,36 @@ fn what_a_called_phone_claims_comes_off_its_responses() {
             alice.expects("100");
             mobile.expects("INVITE");
         }
-        let heard = bob.expects("INVITE");
+        let received = bob.expects("INVITE");
         for status in [180, 200] {
-            bob.sends(&with_claims(bob.answer(&heard, status)));
+            bob.sends(&with_claims(bob.answer(&received, status)));
             let answer = alice.expects(&status.to_string());
             assert_eq!(claims(&answer), NONE, "{status}, forked: {forked}");
             assert!(answer.has("Contact"));
         }
     }
     proven(&alice, ALICE, &message_to(&alice, "gateway"));
-    let heard = trunk.expects("MESSAGE");
-    let answer = with_claims(trunk.answer(&heard, 200));
+    let received = trunk.expects("MESSAGE");
+    let answer = with_claims(trunk.answer(&received, 200));
     trunk.sends(&answer);
     assert_eq!(claims(&alice.expects("200")), all(), "from a trusted network");
     trunk.sends(&answer.clone().with("Privacy", "id"));
     assert_eq!(claims(&alice.expects("200")), NONE, "who is called may want to stay private too");
     // Nobody answers for the trunk from another address.
-    let mallory = world.udp("mallory");
+    let mallory = sim.udp("mallory");
     mallory.sends(&answer);
-    alice.hears_nothing();
+    alice.receives_nothing();
     trunk.sends(&message_to(&trunk, "gateway").set("From", "<sip:+1@elsewhere.example>;tag=1"));
-    let heard = trunk.expects("MESSAGE");
-    trunk.sends(&with_claims(trunk.answer(&heard, 200)).with("Privacy", "id"));
+    let received = trunk.expects("MESSAGE");
+    trunk.sends(&with_claims(trunk.answer(&received, 200)).with("Privacy", "id"));
     assert_eq!(claims(&trunk.expects("200")), all(), "within the trust domain");
-    world.give_up();
+    sim.skip_final_check();
 }
 
 #[test]
 fn privacy_that_is_critical_and_not_to_be_had_fails() {
     // RFC 3323 4.2 and 5
-    let (world, trunk, _alice, bob) = office();
+    let (sim, trunk, _alice, bob) = office();
     let from_trunk = |user: &str, privacy: &str| {
         message_to(&trunk, user).set("From", "<sip:a@anonymous.invalid>;tag=1").with("Privacy", privacy)
     };
@@ -316,5 +316,5 @@ fn privacy_that_is_critical_and_not_to_be_had_fails() {
     bye.start = bye.start.replace("MESSAGE", "BYE");
     trunk.sends(&bye);
     bob.expects("BYE");
-    world.give_up();
+    sim.skip_final_check();
 }

@@ -1,6 +1,6 @@
 //! Flows that phones keep open: outbound at the registrar (RFC 5626 6), on the wire.
 
-use sim::{Agent, Sip, World};
+use sim::{Agent, Simulation, Sip};
 
 const INSTANCE: &str = "+sip.instance=\"<urn:uuid:00000000-0000-1000-8000-000a95a0e128>\"";
 
@@ -18,8 +18,8 @@ fn through(edge: &Agent, register: Sip, path: &[&str]) -> Sip {
 #[test]
 fn a_flow_is_registered_as_one() {
     // checklist 137
-    let world = World::new();
-    let (bob, carol) = (world.tcp("bob"), world.udp("carol"));
+    let sim = Simulation::new();
+    let (bob, carol) = (sim.tcp("bob"), sim.udp("carol"));
     bob.sends(&register(&bob, ";reg-id=1").with("Require", "outbound"));
     let ok = bob.expects("200");
     assert_eq!((ok.value("Require"), ok.value("Flow-Timer")), ("outbound", "120"));
@@ -28,7 +28,7 @@ fn a_flow_is_registered_as_one() {
     carol.sends(&register(&carol, ";reg-id=1"));
     let ok = carol.expects("200");
     assert_eq!((ok.value("Require"), ok.has("Flow-Timer")), ("outbound", false));
-    world.reconfigure(|settings| settings.registrar.flow_timer = None);
+    sim.reconfigure(|settings| settings.registrar.flow_timer = None);
     bob.sends(&register(&bob, ";reg-id=1"));
     let ok = bob.expects("200");
     assert_eq!((ok.value("Require"), ok.has("Flow-Timer")), ("outbound", false));
@@ -37,8 +37,8 @@ fn a_flow_is_registered_as_one() {
 #[test]
 fn nothing_is_promised_that_was_not_asked_for() {
     // checklist 135, 137
-    let world = World::new();
-    let bob = world.tcp("bob");
+    let sim = Simulation::new();
+    let bob = sim.tcp("bob");
     let silent = |ok: Sip| assert!(!ok.has("Require") && !ok.has("Flow-Timer"), "{ok}");
     bob.sends(&register(&bob, ";reg-id=1").without("Supported"));
     silent(bob.expects("200"));
@@ -57,8 +57,8 @@ fn nothing_is_promised_that_was_not_asked_for() {
 #[test]
 fn the_first_hop_has_to_find_the_flow_again() {
     // checklist 133, 134
-    let world = World::new();
-    let (bob, edge) = (world.udp("bob"), world.udp("edge"));
+    let sim = Simulation::new();
+    let (bob, edge) = (sim.udp("bob"), sim.udp("edge"));
     let (blind, finds) = ("<sip:edge.example;lr>", "<sip:token@edge.example;lr;ob>");
     for path in [&[][..], &[blind], &[finds, blind]] {
         edge.sends(&through(&edge, register(&bob, ";reg-id=1"), path));
@@ -78,8 +78,8 @@ fn the_first_hop_has_to_find_the_flow_again() {
 #[test]
 fn a_flow_comes_alone() {
     // checklist 135
-    let world = World::new();
-    let bob = world.tcp("bob");
+    let sim = Simulation::new();
+    let bob = sim.tcp("bob");
     let second = |expires: u32| format!("<sip:bob@192.0.2.99>;expires={expires}");
     bob.sends(&register(&bob, ";reg-id=1").with("Contact", second(600)));
     assert!(bob.expects("400").reason().contains("reg-id"));
@@ -95,8 +95,8 @@ fn a_flow_comes_alone() {
 #[test]
 fn a_phone_that_comes_back_replaces_its_flow() {
     // checklist 136
-    let world = World::new();
-    let (alice, bob) = (world.udp("alice"), world.tcp("bob"));
+    let sim = Simulation::new();
+    let (alice, bob) = (sim.udp("alice"), sim.tcp("bob"));
     bob.sends(&register(&bob, ";reg-id=1"));
     bob.expects("200");
     bob.disconnects();
@@ -113,8 +113,8 @@ fn a_phone_that_comes_back_replaces_its_flow() {
 #[test]
 fn a_udp_flow_is_the_way_to_its_phone() {
     // checklist 138
-    let world = World::new();
-    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    let sim = Simulation::new();
+    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     let contact = format!("<sip:bob@192.0.2.200:5066>;{INSTANCE};reg-id=1");
     bob.sends(&bob.register().set("Contact", contact).with("Supported", "outbound"));
     bob.expects("200");

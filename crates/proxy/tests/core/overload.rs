@@ -2,12 +2,12 @@
 
 use proxy::{Event, Limit};
 
-use sim::{Agent, World};
+use sim::{Agent, Simulation};
 
 #[test]
 fn transactions() {
-    let world = World::with(|settings| settings.limits.transactions = 2);
-    let (alice, desk, mobile) = (world.udp("alice"), world.udp("bob/desk"), world.udp("bob/mobile"));
+    let sim = Simulation::with(|settings| settings.limits.transactions = 2);
+    let (alice, desk, mobile) = (sim.udp("alice"), sim.udp("bob/desk"), sim.udp("bob/mobile"));
     desk.registers();
     mobile.registers();
     let invite = alice.calls("bob");
@@ -18,23 +18,23 @@ fn transactions() {
     let refused = alice.expects("503");
     assert!(refused.has("Retry-After"));
     alice.acks(&third, &refused);
-    assert_eq!(world.saw(|event| matches!(event, Event::LimitReached(Limit::Transactions))), 1);
+    assert_eq!(sim.count_events(|event| matches!(event, Event::LimitReached(Limit::Transactions))), 1);
     // The first two go on.
     let (first, at_mobile) = (desk.expects("INVITE"), mobile.expects("INVITE"));
     desk.answers(&first, 486);
     mobile.answers(&at_mobile, 486);
     let busy = alice.expects("486");
     alice.acks(&invite, &busy);
-    assert_eq!(world.load(0).transactions, 2);
+    assert_eq!(sim.load(0).transactions, 2);
 }
 
 #[test]
 fn a_new_fork_is_worth_more_than_copies_of_old_ones() {
-    let world = World::with(|settings| settings.limits.transactions = 2);
-    let (alice, desk, mobile) = (world.udp("alice"), world.udp("bob/desk"), world.udp("bob/mobile"));
+    let sim = Simulation::with(|settings| settings.limits.transactions = 2);
+    let (alice, desk, mobile) = (sim.udp("alice"), sim.udp("bob/desk"), sim.udp("bob/mobile"));
     desk.registers();
     mobile.registers();
-    let rings = || {
+    let calls_phones = || {
         let invite = alice.calls("bob");
         alice.expects("100");
         (invite, desk.expects("INVITE"), mobile.expects("INVITE"))
@@ -46,17 +46,17 @@ fn a_new_fork_is_worth_more_than_copies_of_old_ones() {
         }
         alice.expects("486")
     };
-    let (ringing, first_at_desk, first_at_mobile) = rings();
+    let (ringing, first_at_desk, first_at_mobile) = calls_phones();
     for _ in 0..4 {
-        let (invite, at_desk, at_mobile) = rings();
+        let (invite, at_desk, at_mobile) = calls_phones();
         let busy = is_refused((at_desk, at_mobile));
         alice.acks(&invite, &busy);
     }
-    assert_eq!(world.load(0).transactions, 2);
-    assert_eq!(world.saw(|event| matches!(event, Event::LimitReached(Limit::Transactions))), 3);
+    assert_eq!(sim.load(0).transactions, 2);
+    assert_eq!(sim.count_events(|event| matches!(event, Event::LimitReached(Limit::Transactions))), 3);
     // The one that rang all the time has stayed.
     let busy = is_refused((first_at_desk, first_at_mobile));
-    let (second, at_desk, at_mobile) = rings();
+    let (second, at_desk, at_mobile) = calls_phones();
     // And so does one whose refusal nobody has acknowledged: it is still to be sent again.
     let third = alice.calls("bob");
     let overload = alice.expects("503");
@@ -68,8 +68,8 @@ fn a_new_fork_is_worth_more_than_copies_of_old_ones() {
 
 #[test]
 fn what_transactions_hold() {
-    let world = World::with(|settings| settings.limits.transaction_memory = 20_000);
-    let (alice, desk, mobile) = (world.udp("alice"), world.udp("bob/desk"), world.udp("bob/mobile"));
+    let sim = Simulation::with(|settings| settings.limits.transaction_memory = 20_000);
+    let (alice, desk, mobile) = (sim.udp("alice"), sim.udp("bob/desk"), sim.udp("bob/mobile"));
     desk.registers();
     mobile.registers();
     let long = |alice: &Agent| alice.request("INVITE", "sip:bob@office.example").with_body(&"a=x\r\n".repeat(4000));
@@ -81,7 +81,7 @@ fn what_transactions_hold() {
     let overload = alice.expects("503");
     assert!(overload.has("Retry-After"));
     alice.acks(&refused, &overload);
-    assert_eq!(world.saw(|event| matches!(event, Event::LimitReached(Limit::TransactionMemory))), 1);
+    assert_eq!(sim.count_events(|event| matches!(event, Event::LimitReached(Limit::TransactionMemory))), 1);
     // The one that was begun ends well, and makes room.
     let (at_desk, at_mobile) = (desk.expects("INVITE"), mobile.expects("INVITE"));
     mobile.answers(&at_mobile, 486);
@@ -95,22 +95,22 @@ fn what_transactions_hold() {
 
 #[test]
 fn pins() {
-    let world = World::with(|settings| settings.limits.pins = 1);
-    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    let sim = Simulation::with(|settings| settings.limits.pins = 1);
+    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     bob.registers();
     let invite = alice.calls("bob");
-    let heard = bob.expects("INVITE");
+    let received = bob.expects("INVITE");
     let second = alice.calls("bob");
     let refused = alice.expects("503");
     assert!(refused.has("Retry-After"));
     alice.acks(&second, &refused);
-    assert_eq!(world.saw(|event| matches!(event, Event::LimitReached(Limit::Pins))), 1);
+    assert_eq!(sim.count_events(|event| matches!(event, Event::LimitReached(Limit::Pins))), 1);
     // Only what leaves a pin is refused, and not the copy of what has one.
     alice.sends(&invite);
     bob.expects("INVITE");
     alice.sends(&alice.request("MESSAGE", "sip:bob@office.example"));
     bob.expects("MESSAGE");
-    bob.answers(&heard, 486);
+    bob.answers(&received, 486);
     let busy = alice.expects("486");
     alice.acks(&invite, &busy);
     bob.expects("ACK");
@@ -119,11 +119,11 @@ fn pins() {
 #[test]
 fn a_new_call_is_worth_more_than_copies_of_old_ones() {
     // checklist 82
-    let world = World::with(|settings| settings.limits.pins = 2);
-    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    let sim = Simulation::with(|settings| settings.limits.pins = 2);
+    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     bob.registers();
     let ringing = alice.calls("bob");
-    let heard = bob.expects("INVITE");
+    let received = bob.expects("INVITE");
     for _ in 0..4 {
         let invite = alice.calls("bob");
         bob.answers(&bob.expects("INVITE"), 200);
@@ -131,10 +131,10 @@ fn a_new_call_is_worth_more_than_copies_of_old_ones() {
         alice.acks(&invite, &ok);
         bob.expects("ACK");
     }
-    assert_eq!(world.load(0).pins, 2);
-    assert_eq!(world.saw(|event| matches!(event, Event::LimitReached(Limit::Pins))), 3);
+    assert_eq!(sim.load(0).pins, 2);
+    assert_eq!(sim.count_events(|event| matches!(event, Event::LimitReached(Limit::Pins))), 3);
     // The one that nobody has answered has kept its way.
-    bob.answers(&heard, 486);
+    bob.answers(&received, 486);
     let busy = alice.expects("486");
     alice.acks(&ringing, &busy);
     bob.expects("ACK");
@@ -143,29 +143,29 @@ fn a_new_call_is_worth_more_than_copies_of_old_ones() {
 #[test]
 fn contacts() {
     // checklist 28
-    let world = World::with(|settings| settings.registrar.limits.max_contacts = 1);
-    let (desk, mobile) = (world.udp("bob/desk"), world.udp("bob/mobile"));
+    let sim = Simulation::with(|settings| settings.registrar.limits.max_contacts = 1);
+    let (desk, mobile) = (sim.udp("bob/desk"), sim.udp("bob/mobile"));
     desk.registers();
     mobile.sends(&mobile.register());
     mobile.expects("403");
-    assert_eq!(world.saw(|event| matches!(event, Event::LimitReached(Limit::Contacts))), 1);
+    assert_eq!(sim.count_events(|event| matches!(event, Event::LimitReached(Limit::Contacts))), 1);
     desk.registers();
 }
 
 #[test]
 fn a_flood_of_messages_leaves_room_for_calls() {
-    let world = World::with(|settings| settings.limits.pins = 4);
-    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    let sim = Simulation::with(|settings| settings.limits.pins = 4);
+    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     bob.registers();
     for _ in 0..6 {
         alice.sends(&alice.request("MESSAGE", "sip:bob@office.example"));
         bob.expects("MESSAGE");
     }
-    assert_eq!(world.load(0).pins, 2);
-    assert!(world.saw(|event| matches!(event, Event::LimitReached(Limit::Pins))) > 0);
+    assert_eq!(sim.load(0).pins, 2);
+    assert!(sim.count_events(|event| matches!(event, Event::LimitReached(Limit::Pins))) > 0);
     let invite = alice.calls("bob");
-    let heard = bob.expects("INVITE");
-    bob.answers(&heard, 486);
+    let received = bob.expects("INVITE");
+    bob.answers(&received, 486);
     let busy = alice.expects("486");
     alice.acks(&invite, &busy);
     bob.expects("ACK");

@@ -3,7 +3,7 @@
 use location::Aor;
 use proxy::Authentication;
 
-use sim::{Agent, DOMAIN, Login, Sip, World};
+use sim::{Agent, DOMAIN, Login, Simulation, Sip};
 
 const ALICE: Login<'static> = Login { user: "alice", password: "wonder land" };
 
@@ -19,8 +19,8 @@ fn refused(phone: &Agent) {
 #[test]
 fn alone_it_hears_that_nobody_has_the_package() {
     for registered in [true, false] {
-        let world = World::new();
-        for phone in [world.udp("alice"), world.tcp("alice/tcp")] {
+        let sim = Simulation::new();
+        for phone in [sim.udp("alice"), sim.tcp("alice/tcp")] {
             if registered {
                 phone.registers();
             }
@@ -43,21 +43,21 @@ fn alone_it_hears_that_nobody_has_the_package() {
 
 #[test]
 fn another_phone_of_the_user_is_asked() {
-    let world = World::new();
-    let (desk, mobile) = (world.udp("alice/desk"), world.udp("alice/mobile"));
+    let sim = Simulation::new();
+    let (desk, mobile) = (sim.udp("alice/desk"), sim.udp("alice/mobile"));
     desk.registers();
     mobile.registers();
     desk.sends(&event(&desk, "SUBSCRIBE", "dialog"));
-    let heard = mobile.expects("SUBSCRIBE");
-    mobile.answers(&heard, 200);
+    let received = mobile.expects("SUBSCRIBE");
+    mobile.answers(&received, 200);
     desk.expects("200");
-    desk.hears_nothing();
+    desk.receives_nothing();
 }
 
 #[test]
 fn the_sender_is_known_by_its_flow_its_contact_and_its_instance() {
-    let world = World::new();
-    let phone = world.tcp("alice");
+    let sim = Simulation::new();
+    let phone = sim.tcp("alice");
     phone.registers_with(";+sip.instance=\"<urn:uuid:00000000-0000-1000-8000-AABBCCDDEEFF>\"");
     // A new connection, the same Contact.
     phone.disconnects();
@@ -70,7 +70,7 @@ fn the_sender_is_known_by_its_flow_its_contact_and_its_instance() {
     phone.sends(&event(&phone, "SUBSCRIBE", "presence").set("Contact", contact));
     refused(&phone);
     // Another Contact, the same flow.
-    let udp = world.udp("bob");
+    let udp = sim.udp("bob");
     udp.registers();
     udp.sends(&event(&udp, "PUBLISH", "presence").set("Contact", "<sip:bob@192.0.2.99:1>"));
     refused(&udp);
@@ -78,36 +78,36 @@ fn the_sender_is_known_by_its_flow_its_contact_and_its_instance() {
 
 #[test]
 fn others_and_other_methods_ring_it_still() {
-    let world = World::new();
-    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    let sim = Simulation::new();
+    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     alice.registers();
     bob.registers();
     bob.sends(&bob.request("SUBSCRIBE", &alice.aor()).with("Event", "presence"));
     alice.expects("SUBSCRIBE");
     for method in ["MESSAGE", "OPTIONS", "INVITE"] {
         alice.sends(&alice.request(method, &alice.aor()));
-        let heard = alice.heard_soon();
-        assert_eq!(heard.what(), method);
-        alice.answers(&heard, 486);
+        let received = alice.next_message();
+        assert_eq!(received.what(), method);
+        alice.answers(&received, 486);
         alice.expects("486");
     }
     // Our own package is ours.
     alice.sends(&event(&alice, "SUBSCRIBE", "reg"));
     alice.expects("200");
-    world.give_up();
+    sim.skip_final_check();
 }
 
 #[test]
 fn credentials_say_who_the_sender_is() {
-    let world = World::with(|settings| {
+    let sim = Simulation::with(|settings| {
         settings.authentication = Authentication::Required;
         settings.accounts.insert(Aor::new(b"alice", DOMAIN.as_bytes()), ALICE.account(DOMAIN));
     });
-    let alice = world.udp("alice");
+    let alice = sim.udp("alice");
     alice.signs_in(ALICE);
     for from in ["sip:alice@office.example", "sip:anonymous@anonymous.invalid"] {
         let request = event(&alice, "PUBLISH", "presence").set("From", format_args!("<{from}>;tag=1"));
-        alice.proves(ALICE, &request);
+        alice.authenticates(ALICE, &request);
         refused(&alice);
     }
 }

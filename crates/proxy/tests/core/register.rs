@@ -3,7 +3,7 @@
 use location::WhenFull;
 use proxy::{Event, Limit, Registration, UnannouncedPath};
 
-use sim::{Agent, DOMAIN, Mood, Sip, World, param, uri_in};
+use sim::{Agent, DOMAIN, Simulation, Sip, StoreState, param, uri_in};
 
 /// The granted time in a Contact; 0 if there is none.
 fn expires(contact: &str) -> u32 {
@@ -25,12 +25,12 @@ fn query(phone: &Agent) -> Vec<(String, u32)> {
 #[test]
 fn the_example_of_the_house() {
     // checklist 22, 23, 30, 110
-    let world = World::with(|settings| {
+    let sim = Simulation::with(|settings| {
         settings.domains = vec!["munich.de".into()];
         settings.aliases = vec!["registrar.munich.de".into()];
     });
-    let werner = world.udp("werner.heisenberg");
-    werner.appears_at("192.0.2.70:5060".parse().unwrap());
+    let werner = sim.udp("werner.heisenberg");
+    werner.sends_from("192.0.2.70:5060".parse().unwrap());
     werner.sends_raw(
         "REGISTER sip:registrar.munich.de SIP/2.0\r\n\
          Via: SIP/2.0/UDP 200.201.202.203:5060;branch=z9hG4bKus19\r\n\
@@ -57,8 +57,8 @@ fn the_example_of_the_house() {
 #[test]
 fn several_phones_of_one_user() {
     // checklist 11, 18, 22, 24, 25
-    let world = World::new();
-    let (desk, mobile) = (world.udp("bob/desk"), world.udp("bob/mobile"));
+    let sim = Simulation::new();
+    let (desk, mobile) = (sim.udp("bob/desk"), sim.udp("bob/mobile"));
     desk.sends(&desk.register().set("Contact", format_args!("<{}>;q=0.5;expires=600", desk.contact())));
     let ok = desk.expects("200");
     assert_eq!(ok.param("Contact", "q"), Some("0.5"));
@@ -66,20 +66,20 @@ fn several_phones_of_one_user() {
     let ok = mobile.expects("200");
     assert_eq!(ok.values("Contact").count(), 2);
     assert_eq!(ok.values("Contact").nth(1).and_then(|value| param(value, "q")), None, "no q is no q=0");
-    world.seconds(100);
+    sim.seconds(100);
     assert_eq!(query(&desk), [(desk.contact(), 500), (mobile.contact(), 1100)]);
     // One more time, with an Expires beside the parameter.
     desk.sends(&desk.register().set("Contact", format_args!("<{}>;expires=0", desk.contact())).with("Expires", 900));
     assert_eq!(bindings(&desk.expects("200")), [(mobile.contact(), 1100)]);
-    world.seconds(1101);
+    sim.seconds(1101);
     assert_eq!(query(&desk), []);
 }
 
 #[test]
 fn all_at_once() {
     // checklist 12, 13
-    let world = World::new();
-    let (desk, mobile) = (world.udp("bob/desk"), world.udp("bob/mobile"));
+    let sim = Simulation::new();
+    let (desk, mobile) = (sim.udp("bob/desk"), sim.udp("bob/mobile"));
     desk.registers();
     mobile.registers();
     let star = |phone: &Agent| phone.register().set("Contact", "*");
@@ -92,14 +92,17 @@ fn all_at_once() {
     assert_eq!(query(&desk).len(), 2);
     desk.sends(&star(&desk).with("Expires", 0));
     assert_eq!(bindings(&desk.expects("200")), []);
-    assert_eq!(world.saw(|event| matches!(event, Event::Registration { outcome: Registration::Unregistered, .. })), 1);
+    assert_eq!(
+        sim.count_events(|event| matches!(event, Event::Registration { outcome: Registration::Unregistered, .. })),
+        1
+    );
 }
 
 #[test]
 fn the_expiry_is_what_the_house_grants() {
     // checklist 14, 15, 16
-    let world = World::new();
-    let bob = world.udp("bob");
+    let sim = Simulation::new();
+    let bob = sim.udp("bob");
     let ask = |params: &str, header: Option<&str>| {
         let request = bob.register().set("Contact", format_args!("<{}>{params}", bob.contact()));
         bob.sends(&header.into_iter().fold(request, |request, value| request.with("Expires", value)));
@@ -122,8 +125,8 @@ fn the_expiry_is_what_the_house_grants() {
 #[test]
 fn an_older_request_changes_nothing() {
     // checklist 3, 19, 20
-    let world = World::new();
-    let bob = world.udp("bob");
+    let sim = Simulation::new();
+    let bob = sim.udp("bob");
     let first = bob.register();
     let second = bob.register().set("Contact", format_args!("<{}>;expires=0", bob.contact()));
     bob.registers();
@@ -137,8 +140,8 @@ fn an_older_request_changes_nothing() {
 #[test]
 fn a_request_that_came_another_way_is_merged() {
     // checklist 19, 104: RFC 3261 8.2.2.2, as long as the first one's transaction lasts; then it is out of order.
-    let world = World::new();
-    let bob = world.udp("bob");
+    let sim = Simulation::new();
+    let bob = sim.udp("bob");
     for change in [bob.register(), bob.register().with("Expires", 0)] {
         bob.sends(&change);
         bob.expects("200");
@@ -149,7 +152,7 @@ fn a_request_that_came_another_way_is_merged() {
     let register = bob.register();
     bob.sends(&register);
     bob.expects("200");
-    world.seconds(33);
+    sim.seconds(33);
     bob.sends(&register.clone().set("Via", register.value("Via").replace("z9hG4bK", "z9hG4bKx")));
     bob.expects("500");
 }
@@ -157,8 +160,8 @@ fn a_request_that_came_another_way_is_merged() {
 #[test]
 fn a_retransmission_gets_the_same_answer() {
     // checklist 26
-    let world = World::new();
-    let bob = world.udp("bob");
+    let sim = Simulation::new();
+    let bob = sim.udp("bob");
     let register = bob.register();
     bob.sends(&register);
     let ok = bob.expects("200");
@@ -166,7 +169,7 @@ fn a_retransmission_gets_the_same_answer() {
     let again = bob.expects("200");
     assert_eq!(again.value("To"), ok.value("To"));
     assert_eq!(bindings(&again), bindings(&ok));
-    world.seconds(10);
+    sim.seconds(10);
     bob.sends(&register);
     assert_eq!(bindings(&bob.expects("200"))[0].1, 3590, "not applied again");
 }
@@ -174,12 +177,12 @@ fn a_retransmission_gets_the_same_answer() {
 #[test]
 fn a_copy_is_answered_by_the_store_as_well() {
     // checklist 21, 26: what the first one changed may still be on its way to the disk.
-    let world = World::new();
-    let bob = world.udp("bob");
+    let sim = Simulation::new();
+    let bob = sim.udp("bob");
     let register = bob.register();
     bob.sends(&register);
     bob.expects("200");
-    world.store(Mood::ReadOnly, 0);
+    sim.store(StoreState::ReadOnly, 0);
     bob.sends(&register);
     bob.expects("500");
     bob.sends(&bob.register().without("Contact"));
@@ -189,8 +192,8 @@ fn a_copy_is_answered_by_the_store_as_well() {
 #[test]
 fn all_or_nothing() {
     // checklist 3, 21, 28
-    let world = World::new();
-    let bob = world.udp("bob");
+    let sim = Simulation::new();
+    let bob = sim.udp("bob");
     let contacts = |range: std::ops::Range<u8>, request: Sip| {
         range.fold(request.without("Contact"), |request, host| {
             request.with("Contact", format!("<sip:bob@192.0.2.{host}>"))
@@ -208,39 +211,39 @@ fn all_or_nothing() {
 
 #[test]
 fn how_much_is_kept_of_a_contact_is_a_setting() {
-    let world = World::with(|settings| settings.registrar.limits.max_text = 300);
-    let bob = world.udp("bob");
+    let sim = Simulation::with(|settings| settings.registrar.limits.max_text = 300);
+    let bob = sim.udp("bob");
     bob.sends(&bob.register().with("User-Agent", "x".repeat(300)));
     assert!(bob.expects("400").reason().contains("too long"));
-    assert_eq!(world.saw(|event| matches!(event, Event::LimitReached(Limit::ContactSize))), 1);
+    assert_eq!(sim.count_events(|event| matches!(event, Event::LimitReached(Limit::ContactSize))), 1);
     bob.registers();
 }
 
 #[test]
 fn a_new_phone_takes_the_place_of_the_oldest() {
     // checklist 28
-    let world = World::with(|settings| {
+    let sim = Simulation::with(|settings| {
         settings.registrar.limits.max_contacts = 2;
         settings.registrar.limits.when_full = WhenFull::ReplaceOldest;
     });
-    let phones = ["bob/a", "bob/b", "bob/c"].map(|name| world.udp(name));
+    let phones = ["bob/a", "bob/b", "bob/c"].map(|name| sim.udp(name));
     for phone in &phones {
         phone.registers();
-        world.seconds(1);
+        sim.seconds(1);
     }
     let [_, second, third] = &phones;
     let left: Vec<_> = query(second).into_iter().map(|(uri, _)| uri).collect();
     assert_eq!(left, [second.contact(), third.contact()]);
-    assert_eq!(world.saw(|event| matches!(event, Event::LimitReached(Limit::Contacts))), 1);
+    assert_eq!(sim.count_events(|event| matches!(event, Event::LimitReached(Limit::Contacts))), 1);
 }
 
 #[test]
 fn refreshes_are_spread_if_wanted() {
     // checklist 16
-    let world = World::with(|settings| settings.registrar.limits.jitter = 10);
+    let sim = Simulation::with(|settings| settings.registrar.limits.jitter = 10);
     let mut granted = Vec::new();
     for number in 0..20 {
-        let bob = world.udp(&format!("bob{number}"));
+        let bob = sim.udp(&format!("bob{number}"));
         let register = bob.register();
         bob.sends(&register);
         let first = bob.expects("200");
@@ -257,8 +260,8 @@ fn refreshes_are_spread_if_wanted() {
 #[test]
 fn a_contact_may_be_anything_but_ourselves() {
     // checklist 17, 27, 29
-    let world = World::new();
-    let bob = world.udp("bob");
+    let sim = Simulation::new();
+    let bob = sim.udp("bob");
     for own in [
         "sip:bob@office.example",
         "sip:bob@192.0.2.1",
@@ -271,7 +274,7 @@ fn a_contact_may_be_anything_but_ourselves() {
     }
     bob.sends(&bob.register().set("Contact", "<tel:+4930123456>"));
     assert_eq!(bindings(&bob.expects("200"))[0].0, "tel:+4930123456");
-    let alice = world.udp("alice");
+    let alice = sim.udp("alice");
     alice.calls("bob");
     alice.expects("480");
     // RFC 3261 19.1.4, not the spelling.
@@ -285,18 +288,18 @@ fn a_contact_may_be_anything_but_ourselves() {
 #[test]
 fn the_address_of_record_is_no_contact() {
     // checklist 29, 150
-    let world = World::with(|settings| {
+    let sim = Simulation::with(|settings| {
         settings.domains = vec!["192.0.2.1".into()];
         settings.listeners.iter_mut().for_each(|listener| listener.address.set_port(5062));
     });
-    let bob = world.udp("bob");
+    let bob = sim.udp("bob");
     let register = || bob.register().to("sip:192.0.2.1").set("To", "<sip:bob@192.0.2.1>");
     for own in ["sip:bob@192.0.2.1", "sip:bob@192.0.2.1;gr=urn:uuid:1", "sip:bob@192.0.2.1:5062"] {
         bob.sends(&register().set("Contact", format_args!("<{own}>")));
         bob.expects("403");
     }
     // Somebody else on the same machine, who says so from there.
-    bob.appears_at(std::net::SocketAddr::from(([192, 0, 2, 1], 5070)));
+    bob.sends_from(std::net::SocketAddr::from(([192, 0, 2, 1], 5070)));
     bob.sends(&register().set("Contact", "<sip:bob@192.0.2.1:5070>"));
     bob.expects("200");
 }
@@ -304,8 +307,8 @@ fn the_address_of_record_is_no_contact() {
 #[test]
 fn a_phone_with_an_instance_speaks_sip() {
     // checklist 27, 150
-    let world = World::new();
-    let bob = world.udp("bob");
+    let sim = Simulation::new();
+    let bob = sim.udp("bob");
     let tel = |params: &str| format!("<tel:+4930123456>;+sip.instance=\"<urn:uuid:1>\"{params}");
     bob.sends(&bob.register().set("Contact", tel("")));
     bob.expects("403");
@@ -319,10 +322,10 @@ fn a_phone_with_an_instance_speaks_sip() {
 #[test]
 fn who_may_register_without_authentication() {
     // checklist 9, 46
-    let world = World::with(|settings| {
+    let sim = Simulation::with(|settings| {
         settings.accounts.insert(location::Aor::new(b"alice", DOMAIN.as_bytes()), proxy::Account::default());
     });
-    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     alice.registers();
     bob.sends(&bob.register());
     bob.expects("404");
@@ -339,8 +342,8 @@ fn who_may_register_without_authentication() {
 #[test]
 fn required_extensions() {
     // checklist 6, 146
-    let world = World::new();
-    let bob = world.udp("bob");
+    let sim = Simulation::new();
+    let bob = sim.udp("bob");
     bob.sends(&bob.register().with("Require", "path, teleport").with("Require", "levitation"));
     let refused = bob.expects("420");
     assert_eq!(refused.values("Unsupported").collect::<Vec<_>>(), ["teleport, levitation"]);
@@ -352,15 +355,15 @@ fn required_extensions() {
 #[test]
 fn a_path_the_phone_does_not_know_of() {
     // checklist 146
-    let world = World::with(|settings| settings.registrar.unannounced_path = UnannouncedPath::Refuse);
-    let bob = world.udp("bob");
+    let sim = Simulation::with(|settings| settings.registrar.unannounced_path = UnannouncedPath::Refuse);
+    let bob = sim.udp("bob");
     let register = || bob.register().with("Path", "<sip:edge.example;lr>");
     bob.sends(&register());
     assert_eq!(bob.expects("420").value("Unsupported"), "path");
     assert_eq!(query(&bob), []);
     bob.sends(&register().with("Supported", "outbound, path"));
     assert_eq!(bob.expects("200").value("Path"), "<sip:edge.example;lr>");
-    world.reconfigure(|settings| settings.registrar.unannounced_path = UnannouncedPath::Accept);
+    sim.reconfigure(|settings| settings.registrar.unannounced_path = UnannouncedPath::Accept);
     bob.sends(&register());
     assert_eq!(bob.expects("200").value("Path"), "<sip:edge.example;lr>");
 }
@@ -368,8 +371,8 @@ fn a_path_the_phone_does_not_know_of() {
 #[test]
 fn a_path_that_leads_nowhere_is_refused() {
     // checklist 146
-    let world = World::new();
-    let bob = world.udp("bob");
+    let sim = Simulation::new();
+    let bob = sim.udp("bob");
     for bad in ["sip:edge.example", "<tel:1>", "<sip:edge.example", "<sip:>"] {
         bob.sends(&bob.register().with("Path", bad));
         assert!(bob.expects("400").reason().contains("Path"), "{bad}");
@@ -381,8 +384,8 @@ fn a_path_that_leads_nowhere_is_refused() {
 fn the_way_out_is_told() {
     // RFC 3608 6.3
     let route = ["sip:proxy1.office.example;lr", "sip:proxy2.office.example;lr"];
-    let world = World::with(|settings| settings.registrar.service_route = route.map(Into::into).to_vec());
-    let bob = world.udp("bob");
+    let sim = Simulation::with(|settings| settings.registrar.service_route = route.map(Into::into).to_vec());
+    let bob = sim.udp("bob");
     let told = |ok: Sip| ok.values("Service-Route").map(str::to_owned).collect::<Vec<_>>();
     bob.sends(&bob.register());
     assert_eq!(told(bob.expects("200")), route.map(|uri| format!("<{uri}>")));
@@ -395,8 +398,8 @@ fn the_way_out_is_told() {
 #[test]
 fn record_route_is_ignored() {
     // checklist 2
-    let world = World::new();
-    let bob = world.udp("bob");
+    let sim = Simulation::new();
+    let bob = sim.udp("bob");
     bob.sends(&bob.register().with("Record-Route", "<sip:192.0.2.200;lr>"));
     assert!(!bob.expects("200").has("Record-Route"));
 }
@@ -404,45 +407,45 @@ fn record_route_is_ignored() {
 #[test]
 fn a_store_that_fails_is_a_500_and_nothing_has_changed() {
     // checklist 21
-    let world = World::new();
-    let bob = world.udp("bob");
+    let sim = Simulation::new();
+    let bob = sim.udp("bob");
     bob.registers();
-    world.store(Mood::ReadOnly, 0);
+    sim.store(StoreState::ReadOnly, 0);
     bob.sends(&bob.register().set("Contact", "<sip:bob@192.0.2.200>"));
     bob.expects("500");
-    world.store(Mood::Broken, 0);
+    sim.store(StoreState::Broken, 0);
     bob.sends(&bob.register());
     bob.expects("500");
-    world.store(Mood::Good, 0);
+    sim.store(StoreState::Working, 0);
     assert_eq!(query(&bob).len(), 1);
-    assert_eq!(world.saw(|event| matches!(event, Event::Registration { outcome: Registration::Failed, .. })), 2);
+    assert_eq!(sim.count_events(|event| matches!(event, Event::Registration { outcome: Registration::Failed, .. })), 2);
 }
 
 #[test]
 fn a_full_disk_is_a_503_that_says_when_to_come_back() {
     // checklist 21
-    let world = World::new();
-    let bob = world.udp("bob");
+    let sim = Simulation::new();
+    let bob = sim.udp("bob");
     bob.registers();
-    world.store(Mood::Full, 0);
+    sim.store(StoreState::Full, 0);
     bob.sends(&bob.register().set("Contact", "<sip:bob@192.0.2.200>"));
     assert!(bob.expects("503").value("Retry-After").parse::<u32>().is_ok_and(|seconds| seconds > 0));
-    world.store(Mood::Good, 0);
+    sim.store(StoreState::Working, 0);
     assert_eq!(query(&bob).len(), 1, "the old binding stays");
-    assert_eq!(world.saw(|event| matches!(event, Event::Registration { outcome: Registration::Failed, .. })), 1);
+    assert_eq!(sim.count_events(|event| matches!(event, Event::Registration { outcome: Registration::Failed, .. })), 1);
 }
 
 #[test]
 fn two_workers_register_the_same_user_at_once() {
     // checklist 3, 4
-    let world = World::with_workers(3, |settings| settings.registrar.limits.max_contacts = 2);
-    world.store(Mood::Good, 5);
-    let phones = ["bob/a", "bob/b", "bob/c"].map(|name| world.udp(name));
+    let sim = Simulation::with_workers(3, |settings| settings.registrar.limits.max_contacts = 2);
+    sim.store(StoreState::Working, 5);
+    let phones = ["bob/a", "bob/b", "bob/c"].map(|name| sim.udp(name));
     for (worker, phone) in phones.iter().enumerate() {
-        phone.lands_on(worker).sends(&phone.register());
+        phone.reaches_worker(worker).sends(&phone.register());
     }
-    world.millis(60);
-    let answers: Vec<_> = phones.iter().map(|phone| phone.heard().remove(0).what().to_owned()).collect();
+    sim.millis(60);
+    let answers: Vec<_> = phones.iter().map(|phone| phone.all_received().remove(0).what().to_owned()).collect();
     assert_eq!(answers.iter().filter(|what| *what == "200").count(), 2, "{answers:?}");
     assert_eq!(answers.iter().filter(|what| *what == "403").count(), 1, "the limit holds for all: {answers:?}");
     assert_eq!(query(&phones[0]).len(), 2);
@@ -451,12 +454,12 @@ fn two_workers_register_the_same_user_at_once() {
 #[test]
 fn copies_of_a_register_on_two_workers_are_one() {
     // checklist 26
-    let world = World::with_workers(2, |_| {});
-    world.store(Mood::Good, 5);
-    let bob = world.udp("bob");
+    let sim = Simulation::with_workers(2, |_| {});
+    sim.store(StoreState::Working, 5);
+    let bob = sim.udp("bob");
     let register = bob.register();
     bob.sends(&register);
-    bob.lands_on(1).sends(&register);
+    bob.reaches_worker(1).sends(&register);
     let (first, second) = (bob.expects("200"), bob.expects("200"));
     assert_eq!(bindings(&first), bindings(&second));
 }
@@ -464,8 +467,8 @@ fn copies_of_a_register_on_two_workers_are_one() {
 #[test]
 fn the_date_is_the_machines_clock_and_nothing_expires_by_it() {
     for ahead in [0, i64::MIN, 86_400_000] {
-        let world = World::with(move |settings| settings.registrar.clock_ahead = ahead);
-        let bob = world.udp("bob");
+        let sim = Simulation::with(move |settings| settings.registrar.clock_ahead = ahead);
+        let bob = sim.udp("bob");
         bob.sends(&bob.register());
         let ok = bob.expects("200");
         assert!(ok.value("Contact").contains("expires=3600"), "{ahead}: {ok}");

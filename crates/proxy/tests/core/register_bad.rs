@@ -1,6 +1,6 @@
 //! What a broken or hostile phone sends to the registrar: the exact refusal, and nothing has changed.
 
-use sim::{Agent, Sip, World, param, uri_in};
+use sim::{Agent, Simulation, Sip, param, uri_in};
 
 /// The Contact of a request with these parameters.
 fn contact(params: &str) -> String {
@@ -70,14 +70,14 @@ fn bindings(phone: &Agent) -> Vec<(String, String)> {
 #[test]
 fn a_bad_request_changes_nothing() {
     // checklist 1, 3, 28
-    let world = World::new();
-    let (bob, mallory) = (world.udp("bob"), world.udp("bob/other"));
+    let sim = Simulation::new();
+    let (bob, mallory) = (sim.udp("bob"), sim.udp("bob/other"));
     bob.registers_with(";expires=600");
     let before = bindings(&bob);
     assert_eq!(before, [(bob.contact(), "600".to_owned())]);
     for (what, spoil, status, reason) in CASES {
         mallory.sends(&spoil(mallory.register()));
-        let answer = mallory.heard_soon();
+        let answer = mallory.next_message();
         assert_eq!(answer.what(), *status, "{what}: {answer}");
         assert!(answer.reason().contains(reason), "{what}: {answer}");
         let rest = bindings(&bob);
@@ -88,15 +88,15 @@ fn a_bad_request_changes_nothing() {
 #[test]
 fn only_a_register_registers() {
     // checklist 1
-    let world = World::new();
-    let bob = world.udp("bob");
+    let sim = Simulation::new();
+    let bob = sim.udp("bob");
     for method in ["OPTIONS", "INVITE", "MESSAGE", "SUBSCRIBE", "PUBLISH", "REGISTERED"] {
         bob.sends(&bob.request(method, "sip:office.example").set("To", "<sip:bob@office.example>"));
-        let answer = bob.heard_soon();
+        let answer = bob.next_message();
         assert!(answer.status().is_some_and(|status| status < 600), "{answer}");
         assert!(!answer.has("Expires") && !answer.has("Contact"), "{answer}");
         if method == "INVITE" {
-            bob.heard();
+            bob.all_received();
         }
     }
     assert_eq!(bindings(&bob), []);
@@ -105,8 +105,8 @@ fn only_a_register_registers() {
 #[test]
 fn an_absurd_time_is_no_mistake() {
     // checklist 15, 16
-    let world = World::new();
-    let bob = world.udp("bob");
+    let sim = Simulation::new();
+    let bob = sim.udp("bob");
     for (asked, granted) in [
         ("4294967295", "7200"),
         ("4294967296", "7200"),

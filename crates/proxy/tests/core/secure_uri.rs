@@ -4,7 +4,7 @@ use location::Aor;
 use parser::Transport;
 use proxy::{Account, Authentication, Foreign, Listener, fixed_bindings};
 
-use sim::{Agent, DOMAIN, Sip, World, at};
+use sim::{Agent, DOMAIN, Simulation, Sip, at};
 
 /// A refusal because there is no TLS: 480, with the Warning that says why.
 fn refused(phone: &Agent, code: u16) {
@@ -23,8 +23,8 @@ fn registers(phone: &Agent, contact: &str) {
 #[test]
 fn a_call_to_a_sips_uri_reaches_nobody_in_the_clear() {
     // checklist 116, 117
-    let world = World::new();
-    let (alice, bob, tcp) = (world.udp("alice"), world.udp("bob"), world.tcp("bob/tcp"));
+    let sim = Simulation::new();
+    let (alice, bob, tcp) = (sim.udp("alice"), sim.udp("bob"), sim.tcp("bob/tcp"));
     bob.registers();
     tcp.registers();
     for method in ["INVITE", "MESSAGE", "SUBSCRIBE", "OPTIONS"] {
@@ -36,8 +36,8 @@ fn a_call_to_a_sips_uri_reaches_nobody_in_the_clear() {
     // A user who is not there has nothing more to say.
     alice.sends(&alice.request("MESSAGE", "sips:nobody@office.example"));
     alice.expects("480");
-    bob.hears_nothing();
-    tcp.hears_nothing();
+    bob.receives_nothing();
+    tcp.receives_nothing();
 }
 
 #[test]
@@ -52,28 +52,28 @@ fn a_sips_contact_is_never_called_in_the_clear() {
         (";ob>;reg-id=1;+sip.instance=\"<urn:uuid:00000000-0000-1000-8000-AABBCCDDEEFF>\"", "tcp"),
         (";ob>;reg-id=1;+sip.instance=\"<urn:uuid:00000000-0000-1000-8000-AABBCCDDEEFF>\"", "udp"),
     ] {
-        let world = World::new();
-        let alice = world.udp("alice");
-        let bob = if transport == "tcp" { world.tcp("bob") } else { world.udp("bob") };
+        let sim = Simulation::new();
+        let alice = sim.udp("alice");
+        let bob = if transport == "tcp" { sim.tcp("bob") } else { sim.udp("bob") };
         let end = if params.contains('>') { "" } else { ">" };
         registers(&bob, &format!("<sips:bob@{}{params}{end}", bob.address));
         for (uri, code) in [("sip:bob@office.example", 381), ("sips:bob@office.example", 380)] {
             alice.sends(&alice.request("INVITE", uri));
             refused(&alice, code);
         }
-        bob.hears_nothing();
+        bob.receives_nothing();
         // Beside a Contact in the clear only that one is called.
-        let desk = world.udp("bob/desk");
+        let desk = sim.udp("bob/desk");
         desk.registers();
         alice.sends(&alice.request("MESSAGE", "sip:bob@office.example"));
         desk.expects("MESSAGE");
-        bob.hears_nothing();
+        bob.receives_nothing();
     }
 }
 
 #[test]
 fn neither_a_path_nor_a_fixed_contact_leads_around_it() {
-    let world = World::with(|settings| {
+    let sim = Simulation::with(|settings| {
         let contacts = Some(fixed_bindings([("sips:door@192.0.2.12", None)]));
         let door = Account { contacts, ..Account::default() };
         settings.accounts.insert(Aor::new(b"door", DOMAIN.as_bytes()), door);
@@ -81,7 +81,7 @@ fn neither_a_path_nor_a_fixed_contact_leads_around_it() {
             settings.accounts.insert(Aor::new(user.as_bytes(), DOMAIN.as_bytes()), Account::default());
         }
     });
-    let (alice, edge, bob) = (world.udp("alice"), world.udp("edge"), world.udp("bob"));
+    let (alice, edge, bob) = (sim.udp("alice"), sim.udp("edge"), sim.udp("bob"));
     assert_eq!(edge.address.to_string(), "192.0.2.12:5060");
     alice.sends(&alice.request("MESSAGE", "sip:door@office.example"));
     refused(&alice, 381);
@@ -94,19 +94,19 @@ fn neither_a_path_nor_a_fixed_contact_leads_around_it() {
         alice.sends(&alice.request("MESSAGE", "sip:bob@office.example"));
         alice.expects("480");
     }
-    edge.hears_nothing();
+    edge.receives_nothing();
 }
 
 #[test]
 fn no_route_leads_out_in_the_clear() {
-    let world = World::with(|settings| {
+    let sim = Simulation::with(|settings| {
         settings.authentication = Authentication::Required;
         settings.foreign = Foreign::Authenticated;
         let login = sim::Login { user: "alice", password: "wonder land" };
         settings.accounts.insert(Aor::new(b"alice", DOMAIN.as_bytes()), login.account(DOMAIN));
     });
     let login = sim::Login { user: "alice", password: "wonder land" };
-    let (alice, peer) = (world.udp("alice"), world.udp("peer"));
+    let (alice, peer) = (sim.udp("alice"), sim.udp("peer"));
     let address = peer.address;
     let routed = |uri: &str, route: &str| alice.request("MESSAGE", uri).with("Route", format!("<{route};lr>"));
     for request in [
@@ -117,56 +117,56 @@ fn no_route_leads_out_in_the_clear() {
         routed(&format!("sip:peer@{address}"), &format!("sips:{address}")),
         routed("sips:alice@office.example", &format!("sip:{address}")),
     ] {
-        alice.proves(login, &request);
+        alice.authenticates(login, &request);
         refused(&alice, 380);
     }
-    peer.hears_nothing();
+    peer.receives_nothing();
 }
 
 #[test]
 fn a_redirection_changes_neither_to_nor_from_it() {
     // RFC 5630 5.3: it goes up, and the caller decides.
-    let world = World::new();
-    let (alice, carol) = (world.udp("alice"), world.udp("carol"));
-    let (bob, mobile) = (world.udp("bob/desk"), world.udp("bob/mobile"));
+    let sim = Simulation::new();
+    let (alice, carol) = (sim.udp("alice"), sim.udp("carol"));
+    let (bob, mobile) = (sim.udp("bob/desk"), sim.udp("bob/mobile"));
     bob.registers();
     mobile.registers();
     carol.registers();
-    let (_, [at_bob, at_mobile]) = alice.rings("bob", [&bob, &mobile]);
+    let (_, [at_bob, at_mobile]) = alice.calls_phones("bob", [&bob, &mobile]);
     bob.sends(&bob.answer(&at_bob, 302).set("Contact", "<sips:carol@office.example>"));
     bob.expects("ACK");
     mobile.answers(&at_mobile, 486);
     mobile.expects("ACK");
-    let up = alice.heard_soon();
+    let up = alice.next_message();
     assert!(up.status() >= Some(300), "{up}");
-    carol.hears_nothing();
-    world.give_up();
+    carol.receives_nothing();
+    sim.skip_final_check();
 }
 
 #[test]
 fn in_a_dialog_and_to_a_subscriber_neither() {
-    let world = World::new();
-    let (alice, bob) = (world.tcp("alice"), world.tcp("bob"));
+    let sim = Simulation::new();
+    let (alice, bob) = (sim.tcp("alice"), sim.tcp("bob"));
     bob.registers();
     let invite = alice.calls("bob");
-    let heard = bob.expects("INVITE");
+    let received = bob.expects("INVITE");
     let secure = format!("<sips:bob@{}>", bob.address);
-    bob.sends(&bob.answer(&heard, 200).set("Contact", &secure));
+    bob.sends(&bob.answer(&received, 200).set("Contact", &secure));
     let ok = alice.expects("200");
     let ack: Sip = alice.within(&invite, &ok, "ACK").set("CSeq", sim::cseq(&invite, 0, "ACK"));
     alice.sends(&ack);
-    bob.hears_nothing();
+    bob.receives_nothing();
     // On the branch of its INVITE, without a Route.
     alice.sends(&ack.set("Via", invite.value("Via")).without("Route"));
-    bob.hears_nothing();
+    bob.receives_nothing();
     alice.sends(&alice.within(&invite, &ok, "BYE"));
     refused(&alice, 380);
-    bob.hears_nothing();
+    bob.receives_nothing();
     // Who watches registrations by a sips: Contact would be told in the clear.
     let subscribe = alice.request("SUBSCRIBE", &alice.aor()).with("Event", "reg");
     alice.sends(&subscribe.set("Contact", format!("<sips:alice@{}>", alice.address)));
     refused(&alice, 380);
-    world.give_up();
+    sim.skip_final_check();
 }
 
 #[test]
@@ -177,15 +177,15 @@ fn the_record_route_of_a_call_to_a_sips_uri_is_sips() {
         ("sips:bob@office.example", "<sips:", "@192.0.2.1:5060;lr>"),
         ("sip:bob@office.example", "<sip:", "@192.0.2.1:5060;transport=tls;lr>"),
     ] {
-        let world = World::with(|settings| settings.listeners.push(tls));
-        let (alice, bob) = (world.tls("alice"), world.tls("bob"));
+        let sim = Simulation::with(|settings| settings.listeners.push(tls));
+        let (alice, bob) = (sim.tls("alice"), sim.tls("bob"));
         bob.registers();
         let invite = alice.request("INVITE", uri);
         alice.sends(&invite);
-        let heard = bob.expects("INVITE");
-        let [route] = heard.values("Record-Route").collect::<Vec<_>>()[..] else { panic!("{heard}") };
+        let received = bob.expects("INVITE");
+        let [route] = received.values("Record-Route").collect::<Vec<_>>()[..] else { panic!("{received}") };
         assert!(route.starts_with(prefix) && route.ends_with(suffix), "{route}");
-        bob.answers(&heard, 200);
+        bob.answers(&received, 200);
         let ok = alice.expects("200");
         alice.acks(&invite, &ok);
         bob.expects("ACK");
@@ -193,7 +193,7 @@ fn the_record_route_of_a_call_to_a_sips_uri_is_sips() {
         let info = bob.expects("INFO");
         bob.answers(&info, 200);
         alice.expects("200");
-        bob.sends(&bob.back_within(&invite, &ok, "BYE"));
+        bob.sends(&bob.within_as_callee(&invite, &ok, "BYE"));
         let bye = alice.expects("BYE");
         alice.answers(&bye, 200);
         bob.expects("200");

@@ -9,7 +9,7 @@ use proxy::{
     explain,
 };
 
-use sim::{Agent, DOMAIN, KEYS, Login, Sip, World, office};
+use sim::{Agent, DOMAIN, KEYS, Login, Simulation, Sip, office};
 
 const ALICE: Login<'static> = Login { user: "alice", password: "wonder land" };
 
@@ -46,8 +46,8 @@ fn our_address_without_its_port_names_the_first_domain() {
 
 #[test]
 fn a_preloaded_route_with_a_user_part_is_an_outbound_proxy() {
-    let world = World::new();
-    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    let sim = Simulation::new();
+    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     bob.registers();
     let routes = [
         "<sip:anything@192.0.2.1;lr>",
@@ -60,10 +60,10 @@ fn a_preloaded_route_with_a_user_part_is_an_outbound_proxy() {
     for route in routes {
         for method in ["INVITE", "MESSAGE", "SUBSCRIBE"] {
             alice.sends(&alice.request(method, "sip:bob@office.example").with("Route", route));
-            let heard = bob.expects(method);
-            assert!(!heard.has("Route"), "{route}: {heard}");
-            assert_eq!(heard.uri(), bob.contact());
-            bob.answers(&heard, 486);
+            let received = bob.expects(method);
+            assert!(!received.has("Route"), "{route}: {received}");
+            assert_eq!(received.uri(), bob.contact());
+            bob.answers(&received, 486);
             alice.expects("486");
         }
         // It opens no way outside.
@@ -83,26 +83,26 @@ fn a_preloaded_route_with_a_user_part_is_an_outbound_proxy() {
     // More of them in a row is a loop of somebody's making.
     let many = ["<sip:a@192.0.2.1;lr>"; 6].join(", ");
     alice.sends(&alice.request("MESSAGE", "sip:bob@office.example").with("Route", many));
-    assert!(alice.heard_soon().status() >= Some(400));
-    world.give_up();
+    assert!(alice.next_message().status() >= Some(400));
+    sim.skip_final_check();
 }
 
 #[test]
 fn a_preloaded_route_beside_credentials() {
-    let world = World::with(secured);
-    let (alice, phone) = (world.udp("alice"), world.udp("alice/desk"));
+    let sim = Simulation::with(secured);
+    let (alice, phone) = (sim.udp("alice"), sim.udp("alice/desk"));
     phone.signs_in(ALICE);
     let routed = || alice.request("MESSAGE", "sip:alice@office.example").with("Route", "<sip:alice@192.0.2.1;lr>");
-    alice.proves(ALICE, &routed());
+    alice.authenticates(ALICE, &routed());
     phone.expects("MESSAGE");
     // Nothing is free because of it.
     alice.sends(&routed());
     alice.expects("407");
     // And those of users who may call out.
-    world.reconfigure(|settings| settings.foreign = Foreign::Authenticated);
-    let peer = world.udp("peer");
+    sim.reconfigure(|settings| settings.foreign = Foreign::Authenticated);
+    let peer = sim.udp("peer");
     let out = alice.request("MESSAGE", &peer.contact()).with("Route", "<sip:alice@192.0.2.1;lr>");
-    alice.proves(ALICE, &out);
+    alice.authenticates(ALICE, &out);
     assert!(!peer.expects("MESSAGE").has("Route"));
 }
 
@@ -119,8 +119,8 @@ fn stamped(agent: &Agent, via: &str, to: &Agent) -> String {
 #[test]
 fn received_and_rport_are_what_we_saw() {
     // RFC 3261 18.2.1, RFC 3581 4
-    let world = World::new();
-    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+    let sim = Simulation::new();
+    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     bob.registers();
     let own = format!("SIP/2.0/UDP {};branch=z9hG4bK1", alice.address);
     for (written, expected) in [
@@ -139,11 +139,11 @@ fn received_and_rport_are_what_we_saw() {
         assert_eq!(alice.expects("200").value("Via"), format!("{own}{expected}"), "{written}");
     }
     // What a client says of itself leads no response anywhere.
-    let mallory = world.udp("mallory");
+    let mallory = sim.udp("mallory");
     let via = format!("SIP/2.0/UDP {};branch=z9hG4bK2;received={};rport=5060", mallory.address, alice.address.ip());
     mallory.sends(&mallory.request("OPTIONS", "sip:192.0.2.1").set("Via", via));
     mallory.expects("200");
-    alice.hears_nothing();
+    alice.receives_nothing();
 }
 
 fn counted(login: Login<'_>, refused: &Sip, request: &Sip, nc: &str) -> String {
@@ -152,8 +152,8 @@ fn counted(login: Login<'_>, refused: &Sip, request: &Sip, nc: &str) -> String {
 
 #[test]
 fn a_count_that_is_not_eight_digits_is_challenged_as_stale() {
-    let world = World::with(secured);
-    let alice = world.udp("alice");
+    let sim = Simulation::with(secured);
+    let alice = sim.udp("alice");
     alice.sends(&alice.register());
     let mut refused = alice.expects("401");
     for nc in ["1", "0001", "000000001", "0000000x", "\"1\""] {
@@ -169,7 +169,7 @@ fn a_count_that_is_not_eight_digits_is_challenged_as_stale() {
     refused = alice.expects("401");
     assert!(refused.value("WWW-Authenticate").ends_with("stale=true"));
     let failures = |wanted: AuthenticationFailure| {
-        world.saw(move |event| matches!(event, Event::AuthenticationFailed { reason, .. } if *reason == wanted))
+        sim.count_events(move |event| matches!(event, Event::AuthenticationFailed { reason, .. } if *reason == wanted))
     };
     assert_eq!((failures(AuthenticationFailure::Credentials), failures(AuthenticationFailure::Stale)), (0, 6));
     let register = alice.register();
@@ -179,11 +179,11 @@ fn a_count_that_is_not_eight_digits_is_challenged_as_stale() {
 
 #[test]
 fn a_digest_uri_may_name_the_server_by_another_of_its_names() {
-    let world = World::with(|settings| {
+    let sim = Simulation::with(|settings| {
         secured(settings);
         settings.domains.push("branch.example".into());
     });
-    let alice = world.udp("alice");
+    let alice = sim.udp("alice");
     let names =
         ["sip:192.0.2.1", "sip:192.0.2.1:5060", "sip:sip.office.example", "sip:OFFICE.example.", "sips:office.example"];
     for (uri, status) in names.map(|uri| (uri, "200")).into_iter().chain([

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use location::Aor;
 use proxy::{Authentication, Settings};
 
-use sim::{Agent, DOMAIN, Login, Sip, World};
+use sim::{Agent, DOMAIN, Login, Simulation, Sip};
 
 const ALICE: Login<'static> = Login { user: "alice", password: "wonder land" };
 const BOB: Login<'static> = Login { user: "bob", password: "builder" };
@@ -21,7 +21,7 @@ fn secured(settings: &mut Settings) {
 
 /// A call of alice and bob, and what mallory has to take it over with.
 struct Scene {
-    _world: World,
+    _world: Simulation,
     alice: Agent,
     bob: Agent,
     /// Where mallory calls from.
@@ -39,8 +39,8 @@ impl Scene {
 
     /// `shares_address`: mallory is behind the NAT of alice.
     fn with(on_tcp: bool, shares_address: bool) -> Self {
-        let world = World::with(secured);
-        let agent = |name| if on_tcp { world.tcp(name) } else { world.udp(name) };
+        let sim = Simulation::with(secured);
+        let agent = |name| if on_tcp { sim.tcp(name) } else { sim.udp(name) };
         let [alice, bob, caller, phone] = ["alice", "bob", "mallory/caller", "mallory/phone"].map(agent);
         let behind = |agent: Agent, port| {
             if shares_address { agent.at(SocketAddr::new(alice.address.ip(), port)) } else { agent }
@@ -48,13 +48,13 @@ impl Scene {
         let (caller, phone) = (behind(caller, 7777), behind(phone, 7778));
         alice.signs_in(ALICE);
         bob.signs_in(BOB);
-        let invite = alice.proves(ALICE, &alice.request("INVITE", "sip:bob@office.example"));
+        let invite = alice.authenticates(ALICE, &alice.request("INVITE", "sip:bob@office.example"));
         let at_bob = bob.expects("INVITE");
         bob.answers(&at_bob, 200);
         let ok = alice.expects("200");
         alice.acks(&invite, &ok);
         bob.expects("ACK");
-        Self { _world: world, alice, bob, caller, phone, invite, ok }
+        Self { _world: sim, alice, bob, caller, phone, invite, ok }
     }
 
     /// Mallory calls itself as bob's side of the call, and picks up as alice's.
@@ -69,20 +69,20 @@ impl Scene {
         let tag = ok.param("To", "tag").unwrap_or_default();
         let own = caller.request("INVITE", "sip:mallory@office.example");
         let own = own.set("From", format_args!("<sip:mallory@office.example>;tag={tag}"));
-        caller.proves(MALLORY, &own.set("Call-ID", invite.value("Call-ID")))
+        caller.authenticates(MALLORY, &own.set("Call-ID", invite.value("Call-ID")))
     }
 
     fn picks_up(&self, invite: &Sip, answer: &Sip) -> (Sip, Sip) {
         let tag = self.invite.param("From", "tag").unwrap_or_default();
         self.phone.sends(&answer.clone().set("To", format_args!("<sip:mallory@office.example>;tag={tag}")));
         let ok = loop {
-            let heard = self.caller.heard_soon();
-            if heard.status() == Some(200) {
-                break heard;
+            let received = self.caller.next_message();
+            if received.status() == Some(200) {
+                break received;
             }
         };
         self.caller.acks(invite, &ok);
-        while self.phone.hears_soon().is_some() {}
+        while self.phone.next_message_if_any().is_some() {}
         (invite.clone(), ok)
     }
 
@@ -93,8 +93,8 @@ impl Scene {
         } else {
             register.with("Supported", "path").with("Path", format_args!("<{path}>"))
         };
-        let _ = self.phone.heard();
-        self.phone.proves(MALLORY, &register);
+        let _ = self.phone.all_received();
+        self.phone.authenticates(MALLORY, &register);
         self.phone.expects("200");
     }
 
@@ -105,10 +105,10 @@ impl Scene {
             let within =
                 if more_route.is_empty() { within } else { within.with("Route", format_args!("<{more_route};lr>")) };
             self.caller.sends(&within);
-            while let Some(heard) = self.caller.hears_soon() {
-                if heard.status() == Some(407) && heard.value("CSeq").ends_with(method) {
+            while let Some(received) = self.caller.next_message_if_any() {
+                if received.status() == Some(407) && received.value("CSeq").ends_with(method) {
                     let again = within.clone().set("Via", self.caller.via());
-                    let credentials = MALLORY.answer(&heard, "SHA-256", &again, 1);
+                    let credentials = MALLORY.answer(&received, "SHA-256", &again, 1);
                     self.caller.sends(&again.with("Proxy-Authorization", credentials));
                 }
             }
@@ -117,7 +117,8 @@ impl Scene {
 
     fn is_undisturbed(&self, how: &str) {
         for phone in [&self.alice, &self.bob] {
-            let touched = phone.heard().into_iter().find(|it| it.is_request() && it.param("To", "tag").is_some());
+            let touched =
+                phone.all_received().into_iter().find(|it| it.is_request() && it.param("To", "tag").is_some());
             assert_eq!(touched, None, "{how}");
         }
     }

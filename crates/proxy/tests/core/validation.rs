@@ -2,13 +2,13 @@
 
 use proxy::{Authentication, Drop, Event, Foreign, Strangers};
 
-use sim::{Agent, Sip, World};
+use sim::{Agent, Simulation, Sip};
 
-fn office() -> (World, Agent, Agent) {
-    let world = World::new();
-    let (alice, bob) = (world.udp("alice"), world.udp("bob"));
+fn office() -> (Simulation, Agent, Agent) {
+    let sim = Simulation::new();
+    let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     bob.registers();
-    (world, alice, bob)
+    (sim, alice, bob)
 }
 
 fn options(alice: &Agent) -> Sip {
@@ -51,22 +51,22 @@ fn a_400_names_the_header() {
         alice.sends(&options(&alice).without(header));
         assert_eq!(alice.expects("400").reason(), format!("Missing {header}"));
     }
-    assert_eq!(bob.heard(), []);
+    assert_eq!(bob.all_received(), []);
 }
 
 #[test]
 fn what_cannot_be_answered_is_dropped_and_counted() {
     // checklist 34
-    let (world, alice, bob) = office();
+    let (sim, alice, bob) = office();
     alice.sends(&options(&alice).without("Via"));
     alice.sends_raw("\r\n\r\n");
     alice.sends_raw(vec![0xff; 700]);
     alice.sends(&alice.request("ACK", "sip:bob@office.example").set("CSeq", "1"));
-    alice.hears_nothing();
-    bob.hears_nothing();
-    assert_eq!(world.saw(|event| matches!(event, Event::Dropped(Drop::Unanswerable))), 1);
-    assert_eq!(world.saw(|event| matches!(event, Event::Dropped(Drop::Garbage))), 2);
-    assert_eq!(world.saw(|event| matches!(event, Event::ParseError { answered: false, .. })), 4);
+    alice.receives_nothing();
+    bob.receives_nothing();
+    assert_eq!(sim.count_events(|event| matches!(event, Event::Dropped(Drop::Unanswerable))), 1);
+    assert_eq!(sim.count_events(|event| matches!(event, Event::Dropped(Drop::Garbage))), 2);
+    assert_eq!(sim.count_events(|event| matches!(event, Event::ParseError { answered: false, .. })), 4);
 }
 
 #[test]
@@ -74,9 +74,9 @@ fn unknown_methods_and_headers_pass_through() {
     // checklist 34
     let (_world, alice, bob) = office();
     alice.sends(&alice.request("DANCE", "sip:bob@office.example").with("X-Steps", "1 2 3"));
-    let heard = bob.expects("DANCE");
-    assert_eq!(heard.value("X-Steps"), "1 2 3");
-    bob.answers(&heard, 299);
+    let received = bob.expects("DANCE");
+    assert_eq!(received.value("X-Steps"), "1 2 3");
+    bob.answers(&received, 299);
     alice.expects("299");
 }
 
@@ -104,10 +104,10 @@ fn an_extension_that_the_proxy_must_know() {
     alice.sends(&options(&alice).with("Require", "teleport"));
     bob.expects("OPTIONS");
     let invite = alice.calls("bob");
-    let heard = bob.expects("INVITE");
+    let received = bob.expects("INVITE");
     alice.sends(&alice.cancel(&invite).with("Proxy-Require", "teleport"));
     bob.expects("CANCEL");
-    bob.answers(&heard, 487);
+    bob.answers(&received, 487);
     let terminated = alice.expects("487");
     alice.acks(&invite, &terminated);
 }
@@ -128,17 +128,17 @@ fn the_server_itself_answers_options_only() {
 #[test]
 fn strangers_are_refused_unless_they_are_welcome_or_trusted() {
     // checklist 39
-    let (world, alice, bob) = office();
+    let (sim, alice, bob) = office();
     let stranger = |uri: &str| alice.request("MESSAGE", uri).set("From", "<sip:x@elsewhere.example>;tag=1");
     alice.sends(&stranger("sip:bob@office.example"));
     alice.expects("403");
-    world.reconfigure(|settings| settings.trusted = vec!["192.0.2.11/32".parse().unwrap()]);
+    sim.reconfigure(|settings| settings.trusted = vec!["192.0.2.11/32".parse().unwrap()]);
     alice.sends(&stranger("sip:bob@office.example"));
     bob.expects("MESSAGE");
     // Trust opens the way to our users, not to the world.
     alice.sends(&stranger("sip:x@198.51.100.9"));
     alice.expects("403");
-    world.reconfigure(|settings| {
+    sim.reconfigure(|settings| {
         settings.trusted = Vec::new();
         settings.strangers = Strangers::Accept;
     });
@@ -151,7 +151,7 @@ fn strangers_are_refused_unless_they_are_welcome_or_trusted() {
 #[test]
 fn nothing_is_relayed_for_those_who_did_not_prove_themselves() {
     // checklist 5, 43
-    let (world, alice, _bob) = office();
+    let (sim, alice, _bob) = office();
     alice.sends(&alice.request("MESSAGE", "sip:x@198.51.100.9"));
     alice.expects("403");
     alice.sends(&alice.request("REGISTER", "sip:198.51.100.9").set("To", "<sip:alice@office.example>"));
@@ -159,10 +159,10 @@ fn nothing_is_relayed_for_those_who_did_not_prove_themselves() {
     alice.sends(&options(&alice).with("Route", "<sip:198.51.100.9;lr>"));
     alice.expects("403");
     // Calling out needs a proof, which nobody gives here.
-    world.reconfigure(|settings| settings.foreign = Foreign::Authenticated);
+    sim.reconfigure(|settings| settings.foreign = Foreign::Authenticated);
     alice.sends(&alice.request("MESSAGE", "sip:x@198.51.100.9"));
     alice.expects("403");
-    world.reconfigure(|settings| settings.authentication = Authentication::Required);
+    sim.reconfigure(|settings| settings.authentication = Authentication::Required);
     alice.sends(&alice.request("MESSAGE", "sip:x@198.51.100.9"));
     alice.expects("407");
 }
@@ -170,7 +170,7 @@ fn nothing_is_relayed_for_those_who_did_not_prove_themselves() {
 #[test]
 fn an_answer_goes_where_the_via_and_the_source_say() {
     // checklist 30, 110, 111, 112
-    let (world, alice, _bob) = office();
+    let (sim, alice, _bob) = office();
     let probe = alice.request("OPTIONS", "sip:office.example");
     let send = |via: &str| {
         alice.sends(&probe.clone().set("Via", format_args!("SIP/2.0/UDP {via};branch=z9hG4bK-{}", via.len())));
@@ -182,28 +182,28 @@ fn an_answer_goes_where_the_via_and_the_source_say() {
     assert!(send("phone.example").contains(";received=192.0.2.11"));
     assert!(send("10.1.1.1:5070").contains(";received=192.0.2.11"));
     // Without rport, the port is the one in the Via.
-    let other = world.udp("other");
-    other.appears_at("192.0.2.11:6000".parse().unwrap());
+    let other = sim.udp("other");
+    other.sends_from("192.0.2.11:6000".parse().unwrap());
     alice.sends(&probe.clone().set("Via", "SIP/2.0/UDP 192.0.2.11:6000;branch=z9hG4bK-x"));
     other.expects("200");
 }
 
 #[test]
 fn a_source_port_of_zero_is_not_answered() {
-    let (world, alice, _bob) = office();
-    alice.appears_at("192.0.2.11:0".parse().unwrap());
+    let (sim, alice, _bob) = office();
+    alice.sends_from("192.0.2.11:0".parse().unwrap());
     alice.sends(&options(&alice));
-    world.millis(50);
-    assert_eq!(world.saw(|event| matches!(event, Event::Dropped(Drop::Source))), 1);
+    sim.millis(50);
+    assert_eq!(sim.count_events(|event| matches!(event, Event::Dropped(Drop::Source))), 1);
 }
 
 #[test]
 fn a_request_without_content_length_gets_one_on_a_stream() {
     // checklist 57
-    let world = World::new();
-    let (alice, bob) = (world.udp("alice"), world.tcp("bob"));
+    let sim = Simulation::new();
+    let (alice, bob) = (sim.udp("alice"), sim.tcp("bob"));
     bob.registers();
     alice.sends(&options(&alice).with_body("hello").without("Content-Length"));
-    let heard = bob.expects("OPTIONS");
-    assert_eq!((heard.value("Content-Length"), &*heard.body), ("5", "hello"));
+    let received = bob.expects("OPTIONS");
+    assert_eq!((received.value("Content-Length"), &*received.body), ("5", "hello"));
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use location::{Aor, WhenFull};
 use proxy::{Account, Accounts, Authentication, Event, Limit, Notification, Settings, fixed_bindings};
 
-use sim::{Agent, DOMAIN, Login, Sip, World, at, cseq, uri_in};
+use sim::{Agent, DOMAIN, Login, Simulation, Sip, at, cseq, uri_in};
 
 const BOB: &str = "sip:bob@office.example";
 
@@ -71,8 +71,8 @@ fn aor(user: &str) -> Aor {
 #[test]
 fn first_all_there_is_then_what_changes() {
     // checklist 155
-    let world = World::new();
-    let (desk, mobile) = (world.udp("bob/desk"), world.udp("bob/mobile"));
+    let sim = Simulation::new();
+    let (desk, mobile) = (sim.udp("bob/desk"), sim.udp("bob/mobile"));
     desk.registers();
     let (asked, ok, first) = watch(&desk);
     assert_eq!(ok.number("Expires"), Some(600));
@@ -88,7 +88,7 @@ fn first_all_there_is_then_what_changes() {
         (vec!["3600"], vec!["0"])
     );
     assert!(first.body.contains(&format!("<uri>{}</uri>", desk.contact())));
-    world.seconds(10);
+    sim.seconds(10);
     mobile.registers_with(";q=0.8;+sip.instance=\"<urn:uuid:1>\"");
     let second = told(&desk);
     assert_eq!(document(&second), (1, false, "active", vec!["registered"]));
@@ -101,27 +101,27 @@ fn first_all_there_is_then_what_changes() {
     );
     assert_ne!(all(&first, "contact", "id"), all(&second, "contact", "id"));
     assert_eq!(all(&first, "registration", "id"), all(&second, "registration", "id"));
-    world.seconds(10);
+    sim.seconds(10);
     desk.registers();
     let third = told(&desk);
     assert_eq!(document(&third), (2, false, "active", vec!["refreshed"]));
     assert_eq!(all(&third, "contact", "id"), all(&first, "contact", "id"));
     assert_eq!(third.value("Subscription-State"), "active;expires=580");
-    world.millis(1);
-    assert_eq!(world.saw(|event| matches!(event, Event::Notified { outcome: Notification::Answered })), 3);
+    sim.millis(1);
+    assert_eq!(sim.count_events(|event| matches!(event, Event::Notified { outcome: Notification::Answered })), 3);
 }
 
 #[test]
 fn who_has_no_phone_can_be_watched() {
     // checklist 155
-    let world = World::new();
-    let desk = world.udp("bob/desk");
+    let sim = Simulation::new();
+    let desk = sim.udp("bob/desk");
     let (.., first) = watch(&desk);
     assert_eq!(document(&first), (0, true, "init", vec![]));
-    world.seconds(5);
+    sim.seconds(5);
     desk.registers();
     assert_eq!(document(&told(&desk)), (1, false, "active", vec!["registered"]));
-    world.seconds(5);
+    sim.seconds(5);
     desk.sends(&desk.register().set("Contact", "*").with("Expires", 0));
     desk.expects("200");
     assert_eq!(document(&told(&desk)), (2, false, "terminated", vec!["unregistered"]));
@@ -130,29 +130,29 @@ fn who_has_no_phone_can_be_watched() {
 #[test]
 fn each_end_has_its_name() {
     // checklist 155
-    let world = World::with(|settings| {
+    let sim = Simulation::with(|settings| {
         settings.registrar.limits.max_contacts = 2;
         settings.registrar.limits.when_full = WhenFull::ReplaceOldest;
     });
-    let [desk, home, mobile] = ["bob/desk", "bob/home", "bob/mobile"].map(|name| world.udp(name));
+    let [desk, home, mobile] = ["bob/desk", "bob/home", "bob/mobile"].map(|name| sim.udp(name));
     home.registers();
-    world.millis(1);
+    sim.millis(1);
     desk.registers();
     watch(&desk);
-    world.seconds(5);
+    sim.seconds(5);
     mobile.registers_with(";expires=100");
     let replaced = told(&desk);
     assert_eq!(document(&replaced), (1, false, "active", vec!["deactivated", "registered"]));
     assert!(replaced.body.contains(&home.contact()));
-    world.millis(94_000);
+    sim.millis(94_000);
     desk.registers();
     assert_eq!(document(&told(&desk)).3, ["refreshed"]);
-    world.millis(4_500);
-    desk.hears_nothing();
-    world.millis(1_500);
+    sim.millis(4_500);
+    desk.receives_nothing();
+    sim.millis(1_500);
     assert_eq!(document(&told(&desk)), (3, false, "active", vec!["expired"]), "as soon as the interval lets it");
-    world.remove("bob", &desk.contact());
-    world.seconds(5);
+    sim.remove("bob", &desk.contact());
+    sim.seconds(5);
     assert_eq!(document(&told(&desk)), (4, false, "terminated", vec!["deactivated"]), "an operator did");
 }
 
@@ -163,19 +163,19 @@ fn what_is_configured_was_created_and_is_rejected() {
         contacts: Some(fixed_bindings(contacts.iter().copied())),
         ..Account::default()
     };
-    let world =
-        World::with(|settings| drop(settings.accounts.insert(aor("bob"), door(&[("sip:bob@192.0.2.99", None)]))));
-    let desk = world.udp("bob/desk");
+    let sim =
+        Simulation::with(|settings| drop(settings.accounts.insert(aor("bob"), door(&[("sip:bob@192.0.2.99", None)]))));
+    let desk = sim.udp("bob/desk");
     let (.., first) = watch(&desk);
     assert_eq!(document(&first), (0, true, "active", vec!["created"]));
     assert_eq!(all(&first, "contact", "expires"), [""], "it stays");
-    world.seconds(5);
+    sim.seconds(5);
     let contacts = [("sip:bob@192.0.2.98", Some(500))];
-    world.reconfigure(|settings| drop(settings.accounts.insert(aor("bob"), door(&contacts))));
+    sim.reconfigure(|settings| drop(settings.accounts.insert(aor("bob"), door(&contacts))));
     assert_eq!(document(&told(&desk)), (1, false, "active", vec!["rejected", "created"]));
-    world.seconds(5);
-    world.reconfigure(|_| {});
-    desk.hears_nothing();
+    sim.seconds(5);
+    sim.reconfigure(|_| {});
+    desk.receives_nothing();
     desk.sends(&desk.register().set("Contact", "<sip:bob@192.0.2.98>;expires=100"));
     desk.expects("200");
     assert_eq!(document(&told(&desk)), (2, false, "active", vec!["registered"]), "it is the phone's own now");
@@ -184,32 +184,32 @@ fn what_is_configured_was_created_and_is_rejected() {
 #[test]
 fn no_more_than_one_in_five_seconds() {
     // checklist 155
-    let world = World::new();
-    let [desk, home, mobile] = ["bob/desk", "bob/home", "bob/mobile"].map(|name| world.udp(name));
+    let sim = Simulation::new();
+    let [desk, home, mobile] = ["bob/desk", "bob/home", "bob/mobile"].map(|name| sim.udp(name));
     watch(&desk);
-    world.seconds(2);
+    sim.seconds(2);
     home.registers();
     mobile.registers();
     desk.registers();
     desk.sends(&mobile.register().set("Contact", format_args!("<{}>;expires=0", mobile.contact())));
     desk.expects("200");
-    world.millis(2_000);
-    desk.hears_nothing();
-    world.millis(1_000);
+    sim.millis(2_000);
+    desk.receives_nothing();
+    sim.millis(1_000);
     assert_eq!(document(&told(&desk)), (1, false, "active", vec!["registered", "registered"]), "all in one");
-    world.seconds(1);
+    sim.seconds(1);
     home.registers();
-    world.seconds(3);
-    desk.hears_nothing();
-    world.seconds(1);
+    sim.seconds(3);
+    desk.receives_nothing();
+    sim.seconds(1);
     assert_eq!(document(&told(&desk)), (2, false, "active", vec!["refreshed"]));
 }
 
 #[test]
 fn a_refresh_tells_all_at_once() {
     // checklist 155
-    let world = World::new();
-    let desk = world.udp("bob/desk");
+    let sim = Simulation::new();
+    let desk = sim.udp("bob/desk");
     desk.registers();
     let (asked, ok, _) = watch(&desk);
     let refresh = again(&desk, &asked, &ok, 1, 300);
@@ -224,12 +224,12 @@ fn a_refresh_tells_all_at_once() {
     desk.expects("200");
     desk.sends(&again(&desk, &asked, &ok, 0, 300));
     desk.expects("500");
-    desk.hears_nothing();
+    desk.receives_nothing();
     // The Contact of a refresh is where we send to from now on.
     desk.sends(&again(&desk, &asked, &ok, 2, 300).without("Contact"));
     desk.expects("200");
     assert_eq!(document(&told(&desk)).0, 2);
-    let moved = world.udp("bob/moved");
+    let moved = sim.udp("bob/moved");
     desk.sends(&again(&desk, &asked, &ok, 3, 300).set("Contact", format_args!("<{}>", moved.contact())));
     desk.expects("200");
     assert_eq!(document(&told(&moved)).0, 3);
@@ -238,8 +238,8 @@ fn a_refresh_tells_all_at_once() {
 #[test]
 fn who_has_heard_enough_hears_once_more() {
     // checklist 155
-    let world = World::new();
-    let desk = world.udp("bob/desk");
+    let sim = Simulation::new();
+    let desk = sim.udp("bob/desk");
     desk.registers();
     let (asked, ok, _) = watch(&desk);
     let goodbye = again(&desk, &asked, &ok, 1, 0);
@@ -252,19 +252,19 @@ fn who_has_heard_enough_hears_once_more() {
     desk.expects("200");
     desk.sends(&again(&desk, &asked, &ok, 2, 600));
     assert_eq!(desk.expects("481").reason(), "Subscription Does Not Exist");
-    world.seconds(10);
+    sim.seconds(10);
     desk.registers();
-    desk.hears_nothing();
-    assert_eq!(world.load(0).subscriptions, 1, "for copies of its last SUBSCRIBE");
-    world.seconds(30);
-    assert_eq!(world.load(0).subscriptions, 0);
+    desk.receives_nothing();
+    assert_eq!(sim.load(0).subscriptions, 1, "for copies of its last SUBSCRIBE");
+    sim.seconds(30);
+    assert_eq!(sim.load(0).subscriptions, 0);
 }
 
 #[test]
 fn a_fetch_is_one_look() {
     // checklist 155
-    let world = World::new();
-    let desk = world.udp("bob/desk");
+    let sim = Simulation::new();
+    let desk = sim.udp("bob/desk");
     desk.registers();
     let fetch = subscribe(&desk, BOB).set("Expires", 0);
     desk.sends(&fetch);
@@ -274,92 +274,92 @@ fn a_fetch_is_one_look() {
     assert_eq!(only.value("Subscription-State"), "terminated;reason=timeout");
     desk.sends(&fetch);
     desk.expects("200");
-    desk.hears_nothing();
+    desk.receives_nothing();
 }
 
 #[test]
 fn a_subscription_ends_by_itself() {
     // checklist 155
-    let world = World::new();
-    let desk = world.udp("bob/desk");
+    let sim = Simulation::new();
+    let desk = sim.udp("bob/desk");
     watch(&desk);
-    world.millis(599_900);
+    sim.millis(599_900);
     let last = told(&desk);
     assert_eq!(last.value("Subscription-State"), "terminated;reason=timeout");
     assert_eq!(document(&last), (1, false, "init", vec![]));
-    world.millis(1);
-    assert_eq!(world.load(0).subscriptions, 0);
+    sim.millis(1);
+    assert_eq!(sim.load(0).subscriptions, 0);
 }
 
 #[test]
 fn copies_begin_nothing() {
     // checklist 155
-    let world = World::new();
-    let desk = world.udp("bob/desk");
+    let sim = Simulation::new();
+    let desk = sim.udp("bob/desk");
     let (asked, ok, _) = watch(&desk);
     desk.sends(&asked);
     assert_eq!(desk.expects("200").value("To"), ok.value("To"));
-    desk.hears_nothing();
+    desk.receives_nothing();
     desk.sends(&again(&desk, &asked, &ok, 1, 600));
     desk.expects("200");
     told(&desk);
     desk.sends(&asked);
     desk.expects("200");
-    desk.hears_nothing();
-    assert_eq!(world.load(0).subscriptions, 1);
+    desk.receives_nothing();
+    assert_eq!(sim.load(0).subscriptions, 1);
 }
 
 #[test]
 fn a_notify_that_gets_lost_is_sent_again() {
     // checklist 155, 94
-    let world = World::new();
-    let desk = world.udp("bob/desk");
+    let sim = Simulation::new();
+    let desk = sim.udp("bob/desk");
     desk.sends(&subscribe(&desk, BOB));
     desk.expects("200");
     let first = desk.expects("NOTIFY");
-    world.millis(500);
+    sim.millis(500);
     assert_eq!(desk.expects("NOTIFY"), first);
     // What changes meanwhile waits.
     desk.registers();
-    world.millis(1_000);
+    sim.millis(1_000);
     assert_eq!(desk.expects("NOTIFY"), first);
     desk.answers(&first, 200);
-    world.seconds(4);
+    sim.seconds(4);
     assert_eq!(document(&told(&desk)), (1, false, "active", vec!["registered"]));
 }
 
 #[test]
 fn who_answers_nothing_is_told_nothing_more() {
     // checklist 155
-    let world = World::new();
-    let desk = world.udp("bob/desk");
+    let sim = Simulation::new();
+    let desk = sim.udp("bob/desk");
     desk.sends(&subscribe(&desk, BOB));
     desk.expects("200");
-    world.millis(32_100);
-    assert_eq!(desk.heard().len(), 11, "Timer E");
-    assert_eq!(world.saw(|event| matches!(event, Event::Notified { outcome: Notification::Unanswered })), 1);
-    assert_eq!(world.load(0).subscriptions, 0);
+    sim.millis(32_100);
+    assert_eq!(desk.all_received().len(), 11, "Timer E");
+    assert_eq!(sim.count_events(|event| matches!(event, Event::Notified { outcome: Notification::Unanswered })), 1);
+    assert_eq!(sim.load(0).subscriptions, 0);
     desk.registers();
-    desk.hears_nothing();
+    desk.receives_nothing();
 }
 
 #[test]
 fn who_knows_nothing_of_it_is_told_nothing_more() {
     // checklist 155
     for (status, goes_on) in [(481, false), (404, false), (501, false), (500, true), (503, true)] {
-        let world = World::new();
-        let desk = world.udp("bob/desk");
+        let sim = Simulation::new();
+        let desk = sim.udp("bob/desk");
         watch(&desk);
-        world.seconds(5);
+        sim.seconds(5);
         desk.registers();
         let notify = desk.expects("NOTIFY");
         desk.answers(&notify, status);
-        world.seconds(5);
+        sim.seconds(5);
         desk.registers();
         if goes_on {
             assert_eq!(document(&told(&desk)), (2, true, "active", vec!["registered"]), "what was lost is made up for");
         } else {
-            desk.hears_nothing();
+            desk.receives_nothing();
         }
     }
 }
@@ -367,8 +367,8 @@ fn who_knows_nothing_of_it_is_told_nothing_more() {
 #[test]
 fn a_new_subscribe_does_not_wait_for_an_old_notify() {
     // checklist 155
-    let world = World::new();
-    let desk = world.udp("bob/desk");
+    let sim = Simulation::new();
+    let desk = sim.udp("bob/desk");
     let asked = subscribe(&desk, BOB);
     desk.sends(&asked);
     let ok = desk.expects("200");
@@ -377,7 +377,7 @@ fn a_new_subscribe_does_not_wait_for_an_old_notify() {
     desk.expects("200");
     assert_eq!(document(&told(&desk)), (1, true, "init", vec![]));
     desk.answers(&unanswered, 481);
-    world.seconds(5);
+    sim.seconds(5);
     desk.registers();
     assert_eq!(document(&told(&desk)).0, 2, "that was of another time");
 }
@@ -385,8 +385,8 @@ fn a_new_subscribe_does_not_wait_for_an_old_notify() {
 #[test]
 fn what_cannot_be_granted() {
     // checklist 155
-    let world = World::new();
-    let desk = world.udp("bob/desk");
+    let sim = Simulation::new();
+    let desk = sim.udp("bob/desk");
     let refused = |subscribe: Sip, status: &str| {
         desk.sends(&subscribe);
         desk.expects(status)
@@ -404,7 +404,7 @@ fn what_cannot_be_granted() {
     refused(unknown.set("To", format_args!("<{BOB}>;tag=3fffffffffffffffff")), "481");
     let server = asked().to("sip:192.0.2.1").set("Event", "presence");
     assert_eq!(refused(server, "489").value("Allow-Events"), "reg");
-    assert_eq!(world.load(0).subscriptions, 0);
+    assert_eq!(sim.load(0).subscriptions, 0);
     for accept in ["application/reginfo+xml", "text/plain, Application/*", "*/*;q=0.1"] {
         desk.sends(&asked().set("Expires", 0).with("Accept", accept));
         desk.expects("200");
@@ -420,14 +420,14 @@ fn what_cannot_be_granted() {
 #[test]
 fn other_packages_go_to_the_phone() {
     // checklist 155
-    let world = World::new();
-    let (alice, desk) = (world.udp("alice"), world.udp("bob/desk"));
+    let sim = Simulation::new();
+    let (alice, desk) = (sim.udp("alice"), sim.udp("bob/desk"));
     desk.registers();
     for event in ["presence", "message-summary", "reg.winfo"] {
         alice.sends(&alice.request("SUBSCRIBE", BOB).with("Event", event));
-        let heard = desk.expects("SUBSCRIBE");
-        assert_eq!(heard.value("Event"), event);
-        desk.answers(&heard, 202);
+        let received = desk.expects("SUBSCRIBE");
+        assert_eq!(received.value("Event"), event);
+        desk.answers(&received, 202);
         alice.expects("202");
     }
 }
@@ -435,8 +435,8 @@ fn other_packages_go_to_the_phone() {
 #[test]
 fn our_options_name_it() {
     // checklist 155
-    let world = World::new();
-    let alice = world.udp("alice");
+    let sim = Simulation::new();
+    let alice = sim.udp("alice");
     alice.sends(&alice.request("OPTIONS", "sip:office.example"));
     let ok = alice.expects("200");
     assert_eq!((ok.value("Allow"), ok.value("Allow-Events")), ("OPTIONS, REGISTER, SUBSCRIBE", "reg"));
@@ -468,8 +468,8 @@ fn prove(watcher: &Agent, login: Login<'_>, uri: &str) -> Sip {
 #[test]
 fn only_who_may() {
     // checklist 155
-    let world = World::with(secured);
-    let (alice, carol) = (world.udp("alice"), world.udp("carol"));
+    let sim = Simulation::with(secured);
+    let (alice, carol) = (sim.udp("alice"), sim.udp("carol"));
     prove(&carol, CAROL, BOB);
     assert_eq!(carol.expects("403").reason(), "Not allowed to watch this user");
     prove(&carol, CAROL, "sip:carol@office.example");
@@ -484,10 +484,10 @@ fn only_who_may() {
     alice.sends(&again(&alice, &asked, &ok, 1, 600));
     alice.expects("200");
     told(&alice);
-    alice.hears_nothing();
+    alice.receives_nothing();
     // No more than that he may not any longer.
-    world.seconds(5);
-    world.reconfigure(|settings| drop(settings.accounts.insert(aor("alice"), ALICE.account(DOMAIN))));
+    sim.seconds(5);
+    sim.reconfigure(|settings| drop(settings.accounts.insert(aor("alice"), ALICE.account(DOMAIN))));
     let last = told(&alice);
     assert_eq!(last.value("Subscription-State"), "terminated;reason=rejected");
     assert_eq!(document(&last), (2, true, "init", vec![]));
@@ -496,9 +496,9 @@ fn only_who_may() {
 #[test]
 fn a_notify_goes_to_the_host_that_subscribed() {
     // It is longer than the SUBSCRIBE, and repeated until it is answered: another host would be flooded with them.
-    let world = World::with(secured);
-    let (alice, victim) = (world.udp("alice"), world.udp("victim"));
-    world.dns("victim.test", &[victim.address]);
+    let sim = Simulation::with(secured);
+    let (alice, victim) = (sim.udp("alice"), sim.udp("victim"));
+    sim.dns("victim.test", &[victim.address]);
     let asks = |name: &str, value: &str| {
         let asked = || subscribe(&alice, BOB).set(name, value);
         alice.sends(&asked());
@@ -518,18 +518,18 @@ fn a_notify_goes_to_the_host_that_subscribed() {
     told(&alice);
     alice.sends(&again(&alice, &asked, &ok, 1, 600).set("Contact", contact));
     alice.expects("403");
-    victim.hears_nothing();
+    victim.receives_nothing();
 }
 
 #[test]
 fn a_refresh_by_who_may_not_any_more() {
     // checklist 155
-    let world = World::with(secured);
-    let alice = world.udp("alice");
+    let sim = Simulation::with(secured);
+    let alice = sim.udp("alice");
     let asked = prove(&alice, ALICE, BOB);
     let ok = alice.expects("200");
     told(&alice);
-    world.reconfigure(|settings| drop(settings.accounts.insert(aor("alice"), ALICE.account(DOMAIN))));
+    sim.reconfigure(|settings| drop(settings.accounts.insert(aor("alice"), ALICE.account(DOMAIN))));
     alice.sends(&again(&alice, &asked, &ok, 1, 600));
     alice.expects("403");
     assert_eq!(told(&alice).value("Subscription-State"), "terminated;reason=rejected");
@@ -547,39 +547,39 @@ fn who_is_not_the_same_any_more_is_rejected() {
         },
     ];
     for change in changes {
-        let world = World::with(secured);
-        let carol = world.udp("carol");
+        let sim = Simulation::with(secured);
+        let carol = sim.udp("carol");
         prove(&carol, CAROL, "sip:carol@office.example");
         carol.expects("200");
         told(&carol);
-        world.seconds(5);
-        world.reconfigure(|settings| settings.authentication = Authentication::Required);
-        carol.hears_nothing();
-        world.reconfigure(|settings| change(settings, changed));
+        sim.seconds(5);
+        sim.reconfigure(|settings| settings.authentication = Authentication::Required);
+        carol.receives_nothing();
+        sim.reconfigure(|settings| change(settings, changed));
         assert_eq!(told(&carol).value("Subscription-State"), "terminated;reason=rejected");
     }
-    let world = World::new();
-    let desk = world.udp("bob/desk");
+    let sim = Simulation::new();
+    let desk = sim.udp("bob/desk");
     watch(&desk);
-    world.seconds(5);
-    world.reconfigure(secured);
+    sim.seconds(5);
+    sim.reconfigure(secured);
     assert_eq!(told(&desk).value("Subscription-State"), "terminated;reason=rejected", "he never had to prove it");
 }
 
 #[test]
 fn without_passwords_everybody_is_who_he_says() {
     // checklist 155
-    let world = World::new();
-    let (alice, stranger) = (world.udp("alice"), world.udp("bob"));
+    let sim = Simulation::new();
+    let (alice, stranger) = (sim.udp("alice"), sim.udp("bob"));
     alice.sends(&subscribe(&alice, BOB));
     alice.expects("403");
     stranger.sends(&subscribe(&stranger, BOB).set("From", "<sip:bob@elsewhere.example>;tag=1"));
     stranger.expects("403");
-    let world = World::with(|settings| {
+    let sim = Simulation::with(|settings| {
         secured(settings);
         settings.authentication = Authentication::Off;
     });
-    let (alice, nobody) = (world.udp("alice"), world.udp("nobody"));
+    let (alice, nobody) = (sim.udp("alice"), sim.udp("nobody"));
     alice.sends(&subscribe(&alice, BOB));
     alice.expects("200");
     told(&alice);
@@ -590,11 +590,11 @@ fn without_passwords_everybody_is_who_he_says() {
 #[test]
 fn a_trusted_network_is_not_trusted_so_far() {
     // checklist 155
-    let world = World::with(|settings| {
+    let sim = Simulation::with(|settings| {
         secured(settings);
         settings.trusted = vec!["192.0.2.0/24".parse().unwrap()];
     });
-    let alice = world.udp("alice");
+    let alice = sim.udp("alice");
     alice.sends(&subscribe(&alice, BOB));
     alice.expects("401");
 }
@@ -602,66 +602,66 @@ fn a_trusted_network_is_not_trusted_so_far() {
 #[test]
 fn whichever_worker_hears_of_it() {
     // checklist 155
-    let world = World::with_workers(3, |_| {});
-    let (desk, mobile) = (world.udp("bob/desk"), world.udp("bob/mobile"));
-    let (asked, ok, _) = watch(desk.lands_on(1));
-    world.seconds(5);
-    mobile.lands_on(2).registers();
+    let sim = Simulation::with_workers(3, |_| {});
+    let (desk, mobile) = (sim.udp("bob/desk"), sim.udp("bob/mobile"));
+    let (asked, ok, _) = watch(desk.reaches_worker(1));
+    sim.seconds(5);
+    mobile.reaches_worker(2).registers();
     let notify = desk.expects("NOTIFY");
     assert_eq!(document(&notify), (1, false, "active", vec!["registered"]));
     // Its answer and the next SUBSCRIBE come to other workers.
-    desk.lands_on(0).answers(&notify, 200);
+    desk.reaches_worker(0).answers(&notify, 200);
     desk.sends(&again(&desk, &asked, &ok, 1, 600));
     assert_eq!(desk.expects("200").value("To"), ok.value("To"));
     assert_eq!(document(&told(&desk)), (2, true, "active", vec!["registered"]));
-    assert_eq!([0, 1, 2].map(|worker| world.load(worker).subscriptions), [0, 1, 0]);
+    assert_eq!([0, 1, 2].map(|worker| sim.load(worker).subscriptions), [0, 1, 0]);
 }
 
 #[test]
 fn credentials_of_another_worker() {
     // checklist 155
-    let world = World::with_workers(2, secured);
-    let alice = world.udp("alice");
+    let sim = Simulation::with_workers(2, secured);
+    let alice = sim.udp("alice");
     alice.sends(&subscribe(&alice, BOB));
     let refused = alice.expects("401");
     let asked = subscribe(&alice, BOB);
     let answer = ALICE.answer(&refused, "SHA-256", &asked, 1);
     let asked = asked.with("Authorization", &answer);
-    alice.lands_on(1).sends(&asked);
+    alice.reaches_worker(1).sends(&asked);
     let ok = alice.expects("200");
     told(&alice);
     // The nonce of one worker and the dialog of another would go round in circles.
     alice.sends(&again(&alice, &asked, &ok, 1, 600).with("Authorization", &answer));
     alice.expects("200");
     told(&alice);
-    assert_eq!([0, 1].map(|worker| world.load(worker).subscriptions), [1, 0]);
+    assert_eq!([0, 1].map(|worker| sim.load(worker).subscriptions), [1, 0]);
 }
 
 #[test]
 fn over_the_connection_that_it_came_on() {
     // checklist 155
-    let world = World::new();
-    let desk = world.tcp("bob/desk");
+    let sim = Simulation::new();
+    let desk = sim.tcp("bob/desk");
     desk.sends(&subscribe(&desk, BOB).set("Contact", "<sip:bob@10.0.0.7:4711;transport=tcp>"));
     assert_eq!(desk.expects("200").value("Contact"), "<sip:192.0.2.1:5060;transport=tcp>");
     let first = desk.expects("NOTIFY");
     assert_eq!(first.uri(), "sip:bob@10.0.0.7:4711;transport=tcp");
     desk.answers(&first, 200);
-    world.seconds(5);
+    sim.seconds(5);
     desk.disconnects();
-    let mobile = world.udp("bob/mobile");
+    let mobile = sim.udp("bob/mobile");
     mobile.registers();
-    desk.hears_nothing();
-    assert_eq!(world.saw(|event| matches!(event, Event::Notified { outcome: Notification::Unanswered })), 1);
-    assert_eq!(world.load(0).subscriptions, 0);
+    desk.receives_nothing();
+    assert_eq!(sim.count_events(|event| matches!(event, Event::Notified { outcome: Notification::Unanswered })), 1);
+    assert_eq!(sim.load(0).subscriptions, 0);
 }
 
 #[test]
 fn through_the_nat_that_it_came_through() {
     // checklist 155
-    let world = World::new();
-    let desk = world.udp("bob/desk");
-    desk.appears_at("203.0.113.9:40123".parse().unwrap());
+    let sim = Simulation::new();
+    let desk = sim.udp("bob/desk");
+    desk.sends_from("203.0.113.9:40123".parse().unwrap());
     let (.., first) = watch(&desk);
     assert_eq!(first.uri(), desk.contact());
 }
@@ -673,8 +673,8 @@ fn by_the_route_that_was_recorded() {
         ("<sip:192.0.2.12;lr>", "sip:bob@10.0.0.7", vec!["<sip:192.0.2.12;lr>", "<sip:10.0.0.1;lr>"]),
         ("<sip:edge@192.0.2.12>", "sip:edge@192.0.2.12", vec!["<sip:10.0.0.1;lr>", "<sip:bob@10.0.0.7>"]),
     ] {
-        let world = World::new();
-        let (desk, edge) = (world.udp("bob/desk"), world.udp("edge"));
+        let sim = Simulation::new();
+        let (desk, edge) = (sim.udp("bob/desk"), sim.udp("edge"));
         let asked = subscribe(&desk, BOB).set("Contact", "<sip:bob@10.0.0.7>");
         desk.sends(&asked.with("Record-Route", route).with("Record-Route", "<sip:10.0.0.1;lr>"));
         let ok = desk.expects("200");
@@ -687,10 +687,10 @@ fn by_the_route_that_was_recorded() {
 #[test]
 fn to_a_host_that_dns_knows() {
     // checklist 155
-    let world = World::new();
-    let (desk, app) = (world.udp("bob/desk"), world.udp("app"));
-    world.dns("app.office.test", &[app.address]);
-    world.store(sim::Mood::Good, 20);
+    let sim = Simulation::new();
+    let (desk, app) = (sim.udp("bob/desk"), sim.udp("app"));
+    sim.dns("app.office.test", &[app.address]);
+    sim.store(sim::StoreState::Working, 20);
     desk.sends(&subscribe(&desk, BOB).set("Contact", "<sip:bob@app.office.test>"));
     desk.expects("200");
     assert_eq!(document(&told(&app)), (0, true, "init", vec![]));
@@ -701,33 +701,33 @@ fn to_a_host_that_dns_knows() {
     desk.sends(&again(&desk, &asked, &ok, 1, 600));
     desk.expects("200");
     assert_eq!(document(&told(&desk)), (0, true, "init", vec![]));
-    app.hears_nothing();
+    app.receives_nothing();
     desk.sends(&subscribe(&desk, BOB).set("Contact", "<sip:bob@nowhere.test>"));
     desk.expects("200");
-    world.seconds(1);
-    assert_eq!(world.saw(|event| matches!(event, Event::Notified { outcome: Notification::Unanswered })), 1);
+    sim.seconds(1);
+    assert_eq!(sim.count_events(|event| matches!(event, Event::Notified { outcome: Notification::Unanswered })), 1);
 }
 
 #[test]
 fn a_store_that_does_not_answer_is_asked_again() {
     // checklist 155
-    let world = World::new();
-    let desk = world.udp("bob/desk");
+    let sim = Simulation::new();
+    let desk = sim.udp("bob/desk");
     desk.registers();
-    world.store(sim::Mood::Broken, 0);
+    sim.store(sim::StoreState::Broken, 0);
     desk.sends(&subscribe(&desk, BOB));
     desk.expects("200");
-    desk.hears_nothing();
-    world.store(sim::Mood::Good, 0);
-    world.seconds(5);
+    desk.receives_nothing();
+    sim.store(sim::StoreState::Working, 0);
+    sim.seconds(5);
     assert_eq!(document(&told(&desk)), (0, true, "active", vec!["registered"]));
 }
 
 #[test]
 fn what_a_phone_wrote_is_no_markup() {
     // checklist 155
-    let world = World::new();
-    let desk = world.udp("bob/desk");
+    let sim = Simulation::new();
+    let desk = sim.udp("bob/desk");
     let contact = "<sip:a&b'@192.0.2.11;x=%3Curi%3E>;note=\"</uri><contact id='1'/>&\"";
     desk.sends(&desk.register().set("Contact", contact).set("Call-ID", "<!--"));
     desk.expects("200");
@@ -740,12 +740,12 @@ fn what_a_phone_wrote_is_no_markup() {
 #[test]
 fn there_is_room_for_so_many() {
     // checklist 155
-    let world = World::with(|settings| settings.limits.subscriptions = 1);
-    let desk = world.udp("bob/desk");
+    let sim = Simulation::with(|settings| settings.limits.subscriptions = 1);
+    let desk = sim.udp("bob/desk");
     let (asked, ok, _) = watch(&desk);
     desk.sends(&subscribe(&desk, BOB));
     assert_eq!(desk.expects("503").number("Retry-After"), Some(10));
-    assert_eq!(world.saw(|event| matches!(event, Event::LimitReached(Limit::Subscriptions))), 1);
+    assert_eq!(sim.count_events(|event| matches!(event, Event::LimitReached(Limit::Subscriptions))), 1);
     desk.sends(&again(&desk, &asked, &ok, 1, 600));
     desk.expects("200");
     told(&desk);
@@ -754,12 +754,12 @@ fn there_is_room_for_so_many() {
 #[test]
 fn one_user_does_not_take_all_the_room() {
     // checklist 155
-    let world = World::with(|settings| settings.limits.subscriptions_per_user = 1);
-    let [desk, alice] = ["bob/desk", "alice"].map(|name| world.udp(name));
+    let sim = Simulation::with(|settings| settings.limits.subscriptions_per_user = 1);
+    let [desk, alice] = ["bob/desk", "alice"].map(|name| sim.udp(name));
     watch(&desk);
     desk.sends(&subscribe(&desk, BOB));
     desk.expects("503");
-    assert_eq!(world.saw(|event| matches!(event, Event::LimitReached(Limit::SubscriptionsPerUser))), 1);
+    assert_eq!(sim.count_events(|event| matches!(event, Event::LimitReached(Limit::SubscriptionsPerUser))), 1);
     alice.sends(&subscribe(&alice, "sip:alice@office.example"));
     alice.expects("200");
     told(&alice);
@@ -768,12 +768,12 @@ fn one_user_does_not_take_all_the_room() {
 #[test]
 fn several_watch_one() {
     // checklist 155
-    let world = World::with_workers(2, |_| {});
-    let [desk, home] = ["bob/desk", "bob/home"].map(|name| world.udp(name));
+    let sim = Simulation::with_workers(2, |_| {});
+    let [desk, home] = ["bob/desk", "bob/home"].map(|name| sim.udp(name));
     watch(&desk);
-    watch(home.lands_on(1));
-    world.wait(Duration::from_secs(5));
-    world.udp("bob/mobile").registers();
+    watch(home.reaches_worker(1));
+    sim.wait(Duration::from_secs(5));
+    sim.udp("bob/mobile").registers();
     for phone in [&desk, &home] {
         assert_eq!(document(&told(phone)), (1, false, "active", vec!["registered"]));
     }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use sim::{Agent, Dice, Sip, Weather, World, param, uri_in};
+use sim::{Agent, Impairments, Random, Simulation, Sip, param, uri_in};
 
 const BOB: &str = "sip:bob@office.example";
 
@@ -49,7 +49,7 @@ impl View {
 
     /// Reads and answers what has come.
     fn hears(&mut self, watcher: &Agent) {
-        for notify in watcher.heard().iter().filter(|sip| sip.what() == "NOTIFY") {
+        for notify in watcher.all_received().iter().filter(|sip| sip.what() == "NOTIFY") {
             self.reads(notify);
             watcher.answers(notify, 200);
         }
@@ -57,11 +57,11 @@ impl View {
 }
 
 /// Sends a request until it is answered.
-fn insists(world: &World, phone: &Agent, request: &Sip) -> Sip {
+fn insists(sim: &Simulation, phone: &Agent, request: &Sip) -> Sip {
     for _ in 0..50 {
         phone.sends(request);
-        world.millis(60);
-        let answers = phone.heard();
+        sim.millis(60);
+        let answers = phone.all_received();
         if let Some(answer) = answers.into_iter().find(|sip| sip.value("CSeq") == request.value("CSeq")) {
             assert_eq!(answer.what(), "200", "{answer}");
             return answer;
@@ -72,32 +72,32 @@ fn insists(world: &World, phone: &Agent, request: &Sip) -> Sip {
 
 fn storm(seed: u64) {
     let workers = 1 + u8::try_from(seed % 3).unwrap_or(0);
-    let world = World::build(workers, seed, |settings| settings.registrar.limits.min_expires = 1);
-    let mut dice = Dice::new(seed);
-    let watcher = world.udp("bob/watcher");
-    let phones = ["bob/desk", "bob/home", "bob/mobile"].map(|name| world.udp(name));
-    watcher.lands_on(usize::from(workers) - 1);
+    let sim = Simulation::build(workers, seed, |settings| settings.registrar.limits.min_expires = 1);
+    let mut random = Random::new(seed);
+    let watcher = sim.udp("bob/watcher");
+    let phones = ["bob/desk", "bob/home", "bob/mobile"].map(|name| sim.udp(name));
+    watcher.reaches_worker(usize::from(workers) - 1);
     let subscribe = watcher.request("SUBSCRIBE", BOB).with("Event", "reg").with("Expires", 3000);
     watcher.sends(&subscribe);
     let mut view = View::default();
     watcher.expects("200");
-    world.weather(Weather { delay: (1, 30), lost: 200, doubled: 100, straggling: 20, ..Weather::FAIR });
+    sim.impair(Impairments { delay: (1, 30), lost: 200, duplicated: 100, late: 20, ..Impairments::NONE });
     for _ in 0..40 {
-        let phone = &phones[dice.below(phones.len())];
-        phone.lands_on(dice.below(usize::from(workers)));
-        let expires = [0, 3, 20, 600][dice.below(4)];
-        insists(&world, phone, &phone.register().with("Expires", expires));
-        for _ in 0..dice.below(12) {
-            world.millis(700);
+        let phone = &phones[random.index(phones.len())];
+        phone.reaches_worker(random.index(usize::from(workers)));
+        let expires = [0, 3, 20, 600][random.index(4)];
+        insists(&sim, phone, &phone.register().with("Expires", expires));
+        for _ in 0..random.index(12) {
+            sim.millis(700);
             view.hears(&watcher);
         }
     }
-    world.weather(Weather::FAIR);
+    sim.impair(Impairments::NONE);
     for _ in 0..100 {
-        world.millis(500);
+        sim.millis(500);
         view.hears(&watcher);
     }
-    let query = insists(&world, &phones[0], &phones[0].register().without("Contact"));
+    let query = insists(&sim, &phones[0], &phones[0].register().without("Contact"));
     let long = |contact: &&str| param(contact, "expires") != Some("1");
     let mut there: Vec<&str> = query.values("Contact").filter(long).map(uri_in).collect();
     let mut known: Vec<&str> = view.contacts.values().map(String::as_str).collect();

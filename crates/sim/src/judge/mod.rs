@@ -1,17 +1,19 @@
-//! The judge: watches all that a server hears and says, keeps a journal of it, and holds the invariants against it.
+//! The judge. It sees all messages that the server receives and sends, records their transactions and checks the
+//! invariants.
 //!
-//! Four kinds of invariants, one file each: of a response that leaves, of a request that leaves, of every step (what a
-//! message or a timer must have led to by the time the cores are done with it), and of the end.
+//! There are four kinds of invariants, in one file each: for each response that is sent, for each request that is sent,
+//! after each step (what a message or timer must have caused), and at the end.
 
 mod attack;
-mod clockwork;
+mod attack_log;
 mod end;
-mod journal;
-mod plot;
 mod requests;
 mod responses;
 mod rule;
+mod settings;
 mod step;
+mod timers;
+mod transactions;
 
 use std::cell::RefCell;
 use std::cmp::Reverse;
@@ -20,82 +22,55 @@ use std::rc::Rc;
 
 use hashbrown::HashMap;
 
-use crate::{Cause, Sip, Watcher};
+use crate::{Cause, Observer, Sip};
 
-use journal::{Asked, Heard, Journal, Said, Tried};
-use plot::Attacks;
+use attack_log::Attacks;
 use rule::Verdict;
+use transactions::{Incoming, Outgoing, ReceivedResponse, SentResponse, Transactions};
 
-pub(crate) use plot::{Cast, Plot};
-pub(crate) use rule::{Broken, enforce, must};
+pub(crate) use attack_log::{AttackLog, Roles};
+pub(crate) use rule::{Violation, enforce, must};
+pub(crate) use settings::{GIVE_UP, JudgeSettings, PHONE_MARK, T1, T2, T4, TWO_FLOWS};
 
-/// What the judge has to know of the settings, in microseconds.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Terms {
-    pub(crate) ring_time: u64,
-    pub(crate) timer_c: u64,
-    /// Whether a phone rings on when others begin to.
-    pub(crate) rings_on: bool,
-    /// Whether a phone that registers late rings too.
-    pub(crate) joins: bool,
-    /// How long a message between workers takes, if it comes for sure.
-    pub(crate) core_messages: Option<u64>,
-    /// How long a change takes to be safe.
-    pub(crate) commits: u64,
-}
-
-/// Who has one phone with two flows (RFC 5626): with one phone there is no ring time.
-pub(crate) const TWO_FLOWS: &str = "frank";
-
-/// The timers of RFC 3261 table 4 in microseconds.
-pub(crate) const T1: u64 = 500_000;
-pub(crate) const T2: u64 = 4_000_000;
-pub(crate) const T4: u64 = 5_000_000;
-/// Timers B, F, H, J, L and M.
-pub(crate) const GIVE_UP: u64 = 64 * T1;
-
-/// The header by which a phone's response is told from one that the server made.
-pub(crate) const PHONE_MARK: &str = "Server";
-
-/// What the judge saw, for the report.
+/// The figures of the report.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Seen {
-    /// Responses that were not what they claimed to be.
+pub(crate) struct Counters {
+    /// Received responses that match no request.
     pub(crate) forged: u64,
     pub(crate) cancels: u64,
     pub(crate) forks: u64,
     pub(crate) stateless: u64,
-    /// Messages that were attacks, and those of them that went on to somebody.
+    /// Attacks, and how many of them were forwarded.
     pub(crate) attacks: u64,
     pub(crate) admitted: u64,
 }
 
 pub(crate) struct Judge {
-    journal: Journal,
+    transactions: Transactions,
     attacks: Attacks,
-    seen: Seen,
-    /// The requests that this step has to do with.
+    seen: Counters,
+    /// The requests that this step affected.
     touched: BTreeSet<Rc<str>>,
-    /// Copies of requests that this step heard.
+    /// Retransmissions that this step received.
     copies: Vec<Rc<str>>,
-    /// INVITEs whose ACK or CANCEL it heard.
+    /// INVITEs whose ACK or CANCEL this step received.
     followed: Vec<Rc<str>>,
-    /// How many messages were sent by Call-ID.
+    /// How many messages were sent, by Call-ID.
     sent: HashMap<String, usize>,
-    /// When to look at a branch again: its ring time or its Timer C has passed.
+    /// When a branch must be checked again, because its ring time or its Timer C is over.
     due: BinaryHeap<Reverse<(u64, Rc<str>)>>,
 }
 
-/// The judge, shared between the world, which he watches, and the one who asks him at the end.
+/// The judge, shared between the simulation, which it observes, and the trial, which asks for its result.
 #[derive(Clone)]
-pub(crate) struct Court(Rc<RefCell<Judge>>);
+pub(crate) struct SharedJudge(Rc<RefCell<Judge>>);
 
-impl Court {
-    pub(crate) fn new(terms: Terms, plot: Plot, cast: Cast) -> Self {
+impl SharedJudge {
+    pub(crate) fn new(settings: JudgeSettings, attack_log: AttackLog, roles: Roles) -> Self {
         Self(Rc::new(RefCell::new(Judge {
-            journal: Journal::new(terms),
-            attacks: Attacks::new(plot, cast),
-            seen: Seen::default(),
+            transactions: Transactions::new(settings),
+            attacks: Attacks::new(attack_log, roles),
+            seen: Counters::default(),
             touched: BTreeSet::new(),
             copies: Vec::new(),
             followed: Vec::new(),
@@ -104,49 +79,49 @@ impl Court {
         })))
     }
 
-    /// The invariants that can be judged only when all is over. `settled` says whether it is.
-    pub(crate) fn close(&self, settled: Verdict) {
+    /// Checks the invariants that hold at the end. `settled` is an error if the simulation did not end.
+    pub(crate) fn check_end(&self, settled: Verdict) {
         enforce("nothing_is_left", "", settled);
         let judge = self.0.borrow();
-        for asked in judge.journal.asked.values().filter(|asked| judge.is_judged(&asked.request)) {
+        for incoming in judge.transactions.incoming.values().filter(|incoming| judge.applies_to(&incoming.request)) {
             for (rule, check) in end::OF_REQUESTS {
-                enforce(rule, asked.request.value("Call-ID"), check(&judge.journal, asked));
+                enforce(rule, incoming.request.value("Call-ID"), check(&judge.transactions, incoming));
             }
         }
-        for tried in judge.journal.tried.values().filter(|tried| judge.is_judged(&tried.request)) {
-            for (rule, check) in clockwork::OF_BRANCHES {
-                enforce(rule, tried.request.value("Call-ID"), check(&judge.journal, tried));
+        for outgoing in judge.transactions.outgoing.values().filter(|outgoing| judge.applies_to(&outgoing.request)) {
+            for (rule, check) in timers::OF_BRANCHES {
+                enforce(rule, outgoing.request.value("Call-ID"), check(&judge.transactions, outgoing));
             }
         }
     }
 
-    /// What was seen, once the adversary has stopped too.
-    pub(crate) fn adjourn(&self, settled: Verdict) -> Seen {
+    /// The figures, after the late attacks.
+    pub(crate) fn finish(&self, settled: Verdict) -> Counters {
         enforce("nothing_is_left", "", settled);
         let judge = self.0.borrow();
-        let learned = attack::nobody_learns_who_is_registered(&judge.attacks);
-        enforce("nobody_learns_who_is_registered", "", learned);
-        Seen { attacks: judge.attacks.plot.len() as u64, ..judge.seen }
+        let learned = attack::registrations_cannot_be_probed(&judge.attacks);
+        enforce("registrations_cannot_be_probed", "", learned);
+        Counters { attacks: judge.attacks.attack_log.len() as u64, ..judge.seen }
     }
 }
 
-impl Watcher for Court {
-    fn heard(&mut self, now: u64, agent: usize, sip: &Rc<Sip>) {
+impl Observer for SharedJudge {
+    fn on_received(&mut self, now: u64, agent: usize, sip: &Rc<Sip>) {
         let mut judge = self.0.borrow_mut();
-        judge.journal.now = now;
+        judge.transactions.now = now;
         if judge.attacks.hears(agent, sip) {
             return;
         }
         if sip.is_request() {
-            judge.request_heard(now, agent, sip);
+            judge.request_received(now, agent, sip);
         } else {
-            judge.response_heard(now, agent, sip);
+            judge.response_received(now, agent, sip);
         }
     }
 
-    fn sent(&mut self, now: u64, agent: Option<usize>, sip: &Rc<Sip>, taken: bool, cause: Option<&Cause>) {
+    fn on_sent(&mut self, now: u64, agent: Option<usize>, sip: &Rc<Sip>, taken: bool, cause: Option<&Cause>) {
         let mut judge = self.0.borrow_mut();
-        judge.journal.now = now;
+        judge.transactions.now = now;
         if let Some(attack) = judge.attacks.behind(agent, sip, cause) {
             return judge.attack_sent(&attack, agent, sip);
         }
@@ -155,59 +130,61 @@ impl Watcher for Court {
         enforce("messages_are_bounded", sip.value("Call-ID"), messages_are_bounded(*count));
         match sip.what() {
             _ if !sip.is_request() => judge.response_sent(now, agent, sip, cause),
-            "ACK" | "CANCEL" if sip.branch_below().is_none() => judge.follow_up_sent(now, agent, sip),
+            "ACK" | "CANCEL" if sip.branch_below().is_none() => judge.own_ack_or_cancel_sent(now, agent, sip),
             _ => judge.request_sent(now, agent, sip, taken),
         }
     }
 
-    fn settled(&mut self, now: u64) {
+    fn on_step_end(&mut self, now: u64) {
         let mut judge = self.0.borrow_mut();
-        judge.journal.now = now;
-        judge.settle(now);
+        judge.transactions.now = now;
+        judge.check_step(now);
     }
 }
 
 impl Judge {
-    /// Whether anything is asked of a call that this message is of: not if the adversary interferes with its own.
-    fn is_judged(&self, sip: &Sip) -> bool {
-        !self.attacks.is_spoilt(sip)
+    /// Whether the invariants apply to the call of this message. They do not if the adversary interferes with its own
+    /// call.
+    fn applies_to(&self, sip: &Sip) -> bool {
+        !self.attacks.is_tampered_with(sip)
     }
 
-    fn request_heard(&mut self, now: u64, agent: usize, sip: &Rc<Sip>) {
+    fn request_received(&mut self, now: u64, agent: usize, sip: &Rc<Sip>) {
         let key: Rc<str> = sip.branch().into();
-        self.journal.senders.insert(Rc::clone(&key), agent);
-        let known = self.journal.asked.get_mut(&key);
+        self.transactions.senders.insert(Rc::clone(&key), agent);
+        let known = self.transactions.incoming.get_mut(&key);
         match (sip.what(), known) {
-            ("CANCEL", Some(asked)) if !asked.is_forgotten(now) => {
-                asked.cancelled.get_or_insert(now);
+            ("CANCEL", Some(incoming)) if !incoming.is_forgotten(now) => {
+                incoming.cancelled.get_or_insert(now);
                 self.followed.push(Rc::clone(&key));
             }
             ("CANCEL", _) => return,
-            ("ACK", Some(asked)) if asked.is_invite() => {
-                if asked.ended().is_some() {
-                    asked.acked.get_or_insert(now);
+            ("ACK", Some(incoming)) if incoming.is_invite() => {
+                if incoming.ended().is_some() {
+                    incoming.acked.get_or_insert(now);
                 }
-                // What we said ourselves is acknowledged to us.
+                // The ACK of a response that we created ends here.
                 let to = sip.value("To");
-                if asked.said.iter().any(|said| !said.own && said.status >= 300 && said.sip.value("To") == to) {
+                if incoming.responses.iter().any(|sent| !sent.own && sent.status >= 300 && sent.sip.value("To") == to) {
                     self.followed.push(Rc::clone(&key));
                 }
             }
             (_, known) => {
-                let fresh = known.is_none_or(|asked| asked.is_new_again(now));
+                let fresh = known.is_none_or(|incoming| incoming.is_new_again(now));
                 if fresh {
-                    self.journal.asked.insert(Rc::clone(&key), Asked::new(sip));
+                    self.transactions.incoming.insert(Rc::clone(&key), Incoming::new(sip));
                 } else {
                     self.copies.push(Rc::clone(&key));
                 }
-                self.journal.asked.get_mut(&key).expect("it is there").heard.push(now);
+                self.transactions.incoming.get_mut(&key).expect("it is there").received_at.push(now);
             }
         }
         self.touched.insert(key);
     }
 
-    fn response_heard(&mut self, now: u64, agent: usize, sip: &Rc<Sip>) {
-        let Some(tried) = self.journal.tried.get_mut(sip.branch()).filter(|tried| tried.is_answered_by(agent, sip))
+    fn response_received(&mut self, now: u64, agent: usize, sip: &Rc<Sip>) {
+        let Some(outgoing) =
+            self.transactions.outgoing.get_mut(sip.branch()).filter(|outgoing| outgoing.is_answered_by(agent, sip))
         else {
             self.seen.forged += u64::from(self.attacks.of_branch(sip.branch()).is_none());
             return;
@@ -215,179 +192,185 @@ impl Judge {
         let status = sip.status().unwrap_or_default();
         if sip.method() == "CANCEL" {
             if status >= 200 {
-                tried.cancel_answered.get_or_insert(now);
+                outgoing.cancel_answered.get_or_insert(now);
             }
             return;
         }
-        tried.heard.push(Heard { at: now, status, sip: Rc::clone(sip) });
-        let asked = Rc::clone(&tried.asked);
-        if tried.is_forked() && (101..200).contains(&status) {
-            self.due.push(Reverse((now + self.journal.terms.timer_c, sip.branch().into())));
+        outgoing.responses.push(ReceivedResponse { at: now, status, sip: Rc::clone(sip) });
+        let incoming = Rc::clone(&outgoing.incoming);
+        if outgoing.is_forked() && (101..200).contains(&status) {
+            self.due.push(Reverse((now + self.transactions.settings.timer_c, sip.branch().into())));
         }
-        self.touched.insert(asked);
+        self.touched.insert(incoming);
     }
 
     fn response_sent(&mut self, now: u64, agent: Option<usize>, sip: &Rc<Sip>, cause: Option<&Cause>) {
         let call_id = sip.value("Call-ID");
-        let to_asker = responses::a_response_goes_where_its_via_says(&self.journal, agent, sip);
+        let to_asker = responses::a_response_goes_where_its_via_says(&self.transactions, agent, sip);
         enforce("a_response_goes_where_its_via_says", call_id, to_asker);
         let key = sip.branch();
-        let Some(asked) = self.journal.asked.get_mut(key) else { return };
+        let Some(incoming) = self.transactions.incoming.get_mut(key) else { return };
         match sip.method() {
-            "CANCEL" => return asked.cancel_replies += 1,
+            "CANCEL" => return incoming.cancel_replies += 1,
             "REGISTER" => {
-                let safe = responses::a_200_waits_for_the_disk(&self.journal.terms, asked, now, sip);
-                enforce("a_200_waits_for_the_disk", call_id, safe);
+                let safe = responses::a_200_follows_the_commit(&self.transactions.settings, incoming, now, sip);
+                enforce("a_200_follows_the_commit", call_id, safe);
                 let status = sip.status().unwrap_or_default();
-                return asked.said.push(Said { at: now, status, sip: Rc::clone(sip), own: true });
+                return incoming.responses.push(SentResponse { at: now, status, sip: Rc::clone(sip), own: true });
             }
             _ => {}
         }
         let own = !sip.has(PHONE_MARK);
         let status = sip.status().unwrap_or_default();
-        asked.said.push(Said { at: now, status, sip: Rc::clone(sip), own });
+        incoming.responses.push(SentResponse { at: now, status, sip: Rc::clone(sip), own });
         if !own && (101..300).contains(&status) && sip.method() == "INVITE" {
             let agents = [agent, cause.map(|(agent, _)| *agent)].map(Option::unwrap_or_default);
             self.attacks.dialog_made(sip, agents);
         }
-        let asked = &self.journal.asked[key];
-        if !self.is_judged(sip) {
+        let incoming = &self.transactions.incoming[key];
+        if !self.applies_to(sip) {
             return;
         }
         for (rule, check) in responses::OF_RESPONSES {
-            enforce(rule, call_id, check(&self.journal, asked));
+            enforce(rule, call_id, check(&self.transactions, incoming));
         }
     }
 
     fn request_sent(&mut self, now: u64, agent: Option<usize>, sip: &Rc<Sip>, taken: bool) {
         let call_id = sip.value("Call-ID");
         let below: Rc<str> = sip.branch_below().unwrap_or_default().into();
-        let asked = self.journal.asked.get(&below);
-        // RFC 3261 16.10: a CANCEL goes on, too, if its INVITE was lost on the way here.
-        if asked.is_none() && sip.what() == "CANCEL" && self.journal.senders.contains_key(&below) {
+        let incoming = self.transactions.incoming.get(&below);
+        // RFC 3261 16.10: a CANCEL is forwarded even if its INVITE was lost on the way here.
+        if incoming.is_none() && sip.what() == "CANCEL" && self.transactions.senders.contains_key(&below) {
             return;
         }
-        enforce("nothing_is_asked_for_nobody", call_id, requests::nothing_is_asked_for_nobody(asked, sip));
+        enforce("every_request_sent_was_received", call_id, requests::every_request_sent_was_received(incoming, sip));
         let branch: Rc<str> = sip.branch().into();
-        if let ("CANCEL" | "ACK", Some(asked)) = (sip.what(), asked)
-            && asked.is_invite()
+        if let ("CANCEL" | "ACK", Some(incoming)) = (sip.what(), incoming)
+            && incoming.is_invite()
         {
-            let pinned = asked.is_pinned(&self.journal);
-            let tried = self.journal.tried.get_mut(&branch);
-            let same = requests::a_follow_up_goes_the_way_of_its_invite(tried.as_deref(), agent, sip);
+            let pinned = incoming.is_pinned(&self.transactions);
+            let outgoing = self.transactions.outgoing.get_mut(&branch);
+            let same = requests::ack_and_cancel_take_the_route_of_their_invite(outgoing.as_deref(), agent, sip);
             let same = if pinned { same } else { Ok(()) };
-            tried.into_iter().for_each(|tried| tried.followed = now);
-            return enforce("a_follow_up_goes_the_way_of_its_invite", call_id, same);
+            outgoing.into_iter().for_each(|outgoing| outgoing.followed = now);
+            return enforce("ack_and_cancel_take_the_route_of_their_invite", call_id, same);
         }
-        let fresh = !self.journal.tried.contains_key(&branch);
+        let fresh = !self.transactions.outgoing.contains_key(&branch);
         if fresh {
-            if let Some(asked) = self.journal.asked.get_mut(&below) {
-                asked.tried.push(Rc::clone(&branch));
+            if let Some(incoming) = self.transactions.incoming.get_mut(&below) {
+                incoming.outgoing.push(Rc::clone(&branch));
             }
-            self.journal.tried.insert(Rc::clone(&branch), Tried::new(&below, agent, sip));
+            self.transactions.outgoing.insert(Rc::clone(&branch), Outgoing::new(&below, agent, sip));
             self.begin(now, &branch);
         }
-        let tried = self.journal.tried.get_mut(&branch).expect("it is there");
-        tried.sent.push(now);
+        let outgoing = self.transactions.outgoing.get_mut(&branch).expect("it is there");
+        outgoing.sent.push(now);
         if !taken {
-            tried.refused.get_or_insert(now);
+            outgoing.refused.get_or_insert(now);
         }
         self.touched.insert(below);
         if fresh {
             self.others_sent(agent, sip);
         }
-        if !self.is_judged(sip) {
+        if !self.applies_to(sip) {
             return;
         }
-        let tried = &self.journal.tried[&branch];
+        let outgoing = &self.transactions.outgoing[&branch];
         if fresh {
             for (rule, check) in requests::OF_NEW_BRANCHES {
-                enforce(rule, call_id, check(&self.journal, tried));
+                enforce(rule, call_id, check(&self.transactions, outgoing));
             }
         }
-        enforce("a_copy_is_a_copy", call_id, requests::a_copy_is_a_copy(tried, agent, sip));
+        enforce(
+            "retransmissions_are_identical",
+            call_id,
+            requests::retransmissions_are_identical(outgoing, agent, sip),
+        );
     }
 
-    /// A branch begins.
+    /// A new branch.
     fn begin(&mut self, now: u64, branch: &Rc<str>) {
-        if journal::is_transaction(branch) {
+        if transactions::is_transaction(branch) {
             self.seen.forks += 1;
-            self.due.push(Reverse((now + self.journal.terms.ring_time, Rc::clone(branch))));
+            self.due.push(Reverse((now + self.transactions.settings.ring_time, Rc::clone(branch))));
         } else {
             self.seen.stateless += 1;
         }
     }
 
-    /// An ACK or CANCEL that the server made itself.
-    fn follow_up_sent(&mut self, now: u64, agent: Option<usize>, sip: &Rc<Sip>) {
-        if !self.is_judged(sip) {
+    /// An ACK or CANCEL that the server created.
+    fn own_ack_or_cancel_sent(&mut self, now: u64, agent: Option<usize>, sip: &Rc<Sip>) {
+        if !self.applies_to(sip) {
             return;
         }
         let call_id = sip.value("Call-ID");
-        let tried = self.journal.tried.get_mut(sip.branch());
+        let outgoing = self.transactions.outgoing.get_mut(sip.branch());
         enforce(
-            "a_follow_up_is_of_its_invite",
+            "own_ack_and_cancel_match_their_invite",
             call_id,
-            requests::a_follow_up_is_of_its_invite(tried.as_deref(), agent, sip),
+            requests::own_ack_and_cancel_match_their_invite(outgoing.as_deref(), agent, sip),
         );
-        let Some(tried) = tried else { return };
+        let Some(outgoing) = outgoing else { return };
         if sip.what() == "ACK" {
-            tried.acks += 1;
+            outgoing.acks += 1;
             return;
         }
-        let first = tried.cancel.is_none();
-        tried.cancels.push(now);
-        let before = Rc::clone(tried.cancel.get_or_insert_with(|| Rc::clone(sip)));
+        let first = outgoing.cancel.is_none();
+        outgoing.cancels.push(now);
+        let before = Rc::clone(outgoing.cancel.get_or_insert_with(|| Rc::clone(sip)));
         enforce("a_branch_has_one_cancel", call_id, requests::a_branch_has_one_cancel(&before, sip));
         if first {
             self.seen.cancels += 1;
-            let tried = &self.journal.tried[sip.branch()];
+            let outgoing = &self.transactions.outgoing[sip.branch()];
             for (rule, check) in requests::OF_CANCELS {
-                enforce(rule, call_id, check(&self.journal, tried));
+                enforce(rule, call_id, check(&self.transactions, outgoing));
             }
         }
     }
 
-    fn settle(&mut self, now: u64) {
+    fn check_step(&mut self, now: u64) {
         for key in std::mem::take(&mut self.touched) {
-            let Some(asked) = self.journal.asked.get(&key).filter(|asked| self.is_judged(&asked.request)) else {
+            let Some(incoming) =
+                self.transactions.incoming.get(&key).filter(|incoming| self.applies_to(&incoming.request))
+            else {
                 continue;
             };
             for (rule, check) in step::OF_STEPS {
-                enforce(rule, asked.request.value("Call-ID"), check(&self.journal, asked));
+                enforce(rule, incoming.request.value("Call-ID"), check(&self.transactions, incoming));
             }
         }
         for key in std::mem::take(&mut self.followed) {
-            let asked = &self.journal.asked[&key];
-            if !self.is_judged(&asked.request) {
+            let incoming = &self.transactions.incoming[&key];
+            if !self.applies_to(&incoming.request) {
                 continue;
             }
-            let went = step::a_follow_up_goes_on(&self.journal, asked);
-            enforce("a_follow_up_goes_on", asked.request.value("Call-ID"), went);
+            let went = step::ack_and_cancel_of_a_stateless_invite_are_forwarded(&self.transactions, incoming);
+            enforce("ack_and_cancel_of_a_stateless_invite_are_forwarded", incoming.request.value("Call-ID"), went);
         }
         for key in std::mem::take(&mut self.copies) {
-            let asked = &self.journal.asked[&key];
-            if !self.is_judged(&asked.request) {
+            let incoming = &self.transactions.incoming[&key];
+            if !self.applies_to(&incoming.request) {
                 continue;
             }
             for (rule, check) in step::OF_COPIES {
-                enforce(rule, asked.request.value("Call-ID"), check(&self.journal, asked));
+                enforce(rule, incoming.request.value("Call-ID"), check(&self.transactions, incoming));
             }
         }
         while let Some(Reverse((_, branch))) = self.due.peek().filter(|Reverse((at, _))| *at < now).cloned() {
             self.due.pop();
-            let tried = &self.journal.tried[&branch];
-            if !self.is_judged(&tried.request) {
+            let outgoing = &self.transactions.outgoing[&branch];
+            if !self.applies_to(&outgoing.request) {
                 continue;
             }
             for (rule, check) in step::OF_DEADLINES {
-                enforce(rule, tried.request.value("Call-ID"), check(&self.journal, tried));
+                enforce(rule, outgoing.request.value("Call-ID"), check(&self.transactions, outgoing));
             }
         }
     }
 }
 
-/// RFC 3261 16.3 step 4, RFC 5393: wherever it leads, a call becomes so many messages and no more.
+/// RFC 3261 16.3 step 4, RFC 5393: a call causes at most this many messages, whatever loops there are.
 fn messages_are_bounded(count: usize) -> Verdict {
     const MOST: usize = 3000;
     must(count <= MOST, || format!("{count} messages"))

@@ -1,97 +1,113 @@
-//! Invariants of every response that leaves.
+//! Invariants of each response that is sent.
 
-use super::Terms;
-use super::journal::{Asked, Heard, Journal, Said, Tried};
+use super::JudgeSettings;
 use super::rule::{Rule, Verdict, must, rules};
+use super::transactions::{Incoming, Outgoing, ReceivedResponse, SentResponse, Transactions};
 use crate::Sip;
 
-pub(super) const OF_RESPONSES: &[Rule<Asked>] = rules![
-    what_is_passed_on_was_heard,
-    a_100_stays_here,
+pub(super) const OF_RESPONSES: &[Rule<Incoming>] = rules![
+    every_response_forwarded_was_received,
+    no_100_is_forwarded,
     one_final_or_several_2xx,
-    other_methods_have_one_answer_at_the_most,
+    a_non_invite_has_at_most_one_response,
     the_best_final_is_chosen,
     challenges_are_merged,
 ];
 
-/// RFC 3261 18.2.2, 16.7 step 9: to whoever sent the request with that Via, and to nobody else.
-pub(super) fn a_response_goes_where_its_via_says(journal: &Journal, agent: Option<usize>, sip: &Sip) -> Verdict {
-    let sender = journal.senders.get(sip.branch()).copied();
-    must(sender.is_some() && agent == sender, || format!("agent {agent:?} gets what agent {sender:?} asked for\n{sip}"))
+/// RFC 3261 18.2.2, 16.7 step 9: a response goes to the sender of the request with that Via, and to nobody else.
+pub(super) fn a_response_goes_where_its_via_says(
+    transactions: &Transactions,
+    agent: Option<usize>,
+    sip: &Sip,
+) -> Verdict {
+    let sender = transactions.senders.get(sip.branch()).copied();
+    must(sender.is_some() && agent == sender, || {
+        format!("agent {agent:?} gets the response to agent {sender:?}\n{sip}")
+    })
 }
 
-/// RFC 3261 10.3 step 8: what the 200 says has happened, so that the machine may die that very moment.
-pub(super) fn a_200_waits_for_the_disk(terms: &Terms, asked: &Asked, now: u64, sip: &Sip) -> Verdict {
-    // Nothing happens where nothing was to be removed.
-    let changes = asked.request.has("Contact") && !asked.request.value("Contact").contains("expires=0");
-    let safe = asked.heard[0] + terms.commits;
-    must(sip.status() != Some(200) || !changes || now >= safe, || format!("safe at {safe}\n{sip}"))
+/// RFC 3261 10.3 step 8: the change that a 200 confirms is durable before it is sent, so that a crash cannot undo it.
+pub(super) fn a_200_follows_the_commit(settings: &JudgeSettings, incoming: &Incoming, now: u64, sip: &Sip) -> Verdict {
+    // A removal may remove nothing, so its 200 need not wait.
+    let changes = incoming.request.has("Contact") && !incoming.request.value("Contact").contains("expires=0");
+    let safe = incoming.received_at[0] + settings.commits;
+    must(sip.status() != Some(200) || !changes || now >= safe, || format!("durable only at {safe}\n{sip}"))
 }
 
-/// RFC 3261 16.7 steps 3 and 9, 16.11; RFC 6026 8.2: without our Via, else as it came; nothing that nobody said.
-fn what_is_passed_on_was_heard(journal: &Journal, asked: &Asked) -> Verdict {
-    let Some(said) = asked.last_said() else { return Ok(()) };
-    let source = journal.branches(asked).flat_map(|tried| tried.heard.iter().rev());
-    let heard = said.own || source.map(|heard| &heard.sip).any(|heard| is_forwarded(heard, said));
-    must(heard, || format!("nobody said this\n{}", said.sip))
+/// RFC 3261 16.7 steps 3 and 9, 16.11; RFC 6026 8.2: a forwarded response is one that was received, without our Via and
+/// otherwise unchanged.
+fn every_response_forwarded_was_received(transactions: &Transactions, incoming: &Incoming) -> Verdict {
+    let Some(response) = incoming.last_response() else { return Ok(()) };
+    let source = transactions.branches(incoming).flat_map(|outgoing| outgoing.responses.iter().rev());
+    let received =
+        response.own || source.map(|received| &received.sip).any(|received| is_forwarded(received, response));
+    must(received, || format!("no phone sent this response\n{}", response.sip))
 }
 
-/// Whether this is that response without its top Via; challenges may have been added, and RFC 3261 16.7 step 8 lets us
-/// change what is ours in a Record-Route.
-fn is_forwarded(heard: &Sip, said: &Said) -> bool {
-    let mut lines = heard.lines().iter();
+/// Whether a sent response is this received one without its top Via. Challenges may have been added, and the token in
+/// our Record-Route may have changed (RFC 3261 16.7 step 8).
+fn is_forwarded(received: &Sip, response: &SentResponse) -> bool {
+    let mut lines = received.lines().iter();
     let top = lines.position(|line| line.starts_with("Via:"));
-    let expected = heard.lines()[..top.unwrap_or_default()].iter().chain(lines);
-    let (sent, count) = (said.sip.lines(), heard.lines().len() - 1);
-    let challenges = |line: &String| line.contains("-Authenticate:") && matches!(said.status, 401 | 407);
-    heard.start == said.sip.start
-        && heard.body == said.sip.body
+    let expected = received.lines()[..top.unwrap_or_default()].iter().chain(lines);
+    let (sent, count) = (response.sip.lines(), received.lines().len() - 1);
+    let challenges = |line: &String| line.contains("-Authenticate:") && matches!(response.status, 401 | 407);
+    received.start == response.sip.start
+        && received.body == response.sip.body
         && sent.len() >= count
-        && sent.iter().zip(expected).all(|(sent, heard)| sent == heard || without_token(sent) == without_token(heard))
+        && sent
+            .iter()
+            .zip(expected)
+            .all(|(sent, received)| sent == received || without_token(sent) == without_token(received))
         && sent[count..].iter().all(challenges)
 }
 
-/// A Record-Route value without the token, which only we write.
+/// A Record-Route value without the token.
 fn without_token(line: &str) -> Option<&str> {
     line.strip_prefix("Record-Route: <sip:")?.split_once('@').map(|(_, rest)| rest)
 }
 
 /// RFC 3261 16.7 step 5.
-fn a_100_stays_here(_: &Journal, asked: &Asked) -> Verdict {
-    let Some(said) = asked.last_said() else { return Ok(()) };
-    must(said.own || said.status != 100 || asked.is_stateless(), || "a phone's 100 was passed on".to_owned())
+fn no_100_is_forwarded(_: &Transactions, incoming: &Incoming) -> Verdict {
+    let Some(response) = incoming.last_response() else { return Ok(()) };
+    must(response.own || response.status != 100 || incoming.is_stateless(), || {
+        "the 100 of a phone was forwarded".to_owned()
+    })
 }
 
-/// RFC 3261 16.7 step 5, 17.2.1: after a final nothing but copies of it, or a 2xx to an INVITE.
-fn one_final_or_several_2xx(_: &Journal, asked: &Asked) -> Verdict {
-    let Some(said) = asked.last_said() else { return Ok(()) };
-    let Some(first) = asked.ended().filter(|first| first.at < said.at || !std::ptr::eq(*first, said)) else {
+/// RFC 3261 16.7 step 5, 17.2.1: after a final response there are only copies of it, or a 2xx to an INVITE.
+fn one_final_or_several_2xx(_: &Transactions, incoming: &Incoming) -> Verdict {
+    let Some(response) = incoming.last_response() else { return Ok(()) };
+    let Some(first) = incoming.ended().filter(|first| first.at < response.at || !std::ptr::eq(*first, response)) else {
         return Ok(());
     };
-    let copy = first.status == said.status && first.sip == said.sip;
-    let success = asked.is_invite() && (200..300).contains(&said.status);
-    let stateless = asked.tried.is_empty() || asked.is_stateless();
-    must(copy || success || stateless, || format!("{} after {}", said.sip.start, first.sip.start))
+    let copy = first.status == response.status && first.sip == response.sip;
+    let success = incoming.is_invite() && (200..300).contains(&response.status);
+    let stateless = incoming.outgoing.is_empty() || incoming.is_stateless();
+    must(copy || success || stateless, || format!("{} after {}", response.sip.start, first.sip.start))
 }
 
-/// RFC 4320 4.1, 4.2: a request other than INVITE gets no 1xx but a 100, and never a 408.
-fn other_methods_have_one_answer_at_the_most(_: &Journal, asked: &Asked) -> Verdict {
-    let Some(said) = asked.last_said() else { return Ok(()) };
-    let bad = matches!(said.status, 101..200 | 408);
-    must(!bad || asked.is_invite() || asked.is_stateless(), || format!("{} to {}", said.status, asked.request.what()))
+/// RFC 4320 4.1, 4.2: another method than INVITE gets no 1xx except 100, and never a 408.
+fn a_non_invite_has_at_most_one_response(_: &Transactions, incoming: &Incoming) -> Verdict {
+    let Some(response) = incoming.last_response() else { return Ok(()) };
+    let bad = matches!(response.status, 101..200 | 408);
+    must(!bad || incoming.is_invite() || incoming.is_stateless(), || {
+        format!("{} for a {}", response.status, incoming.request.what())
+    })
 }
 
 /// RFC 3261 16.7 step 6.
-fn the_best_final_is_chosen(journal: &Journal, asked: &Asked) -> Verdict {
-    let Some(said) = asked.last_said() else { return Ok(()) };
-    let first = asked.ended().is_some_and(|ended| std::ptr::eq(ended, said));
-    if !first || !asked.is_forked() || said.status < 300 {
+fn the_best_final_is_chosen(transactions: &Transactions, incoming: &Incoming) -> Verdict {
+    let Some(response) = incoming.last_response() else { return Ok(()) };
+    let first = incoming.ended().is_some_and(|ended| std::ptr::eq(ended, response));
+    if !first || !incoming.is_forked() || response.status < 300 {
         return Ok(());
     }
-    let outcomes: Vec<_> = journal.branches(asked).map(|tried| outcomes(journal, asked, tried)).collect();
-    let hung_up = asked.hung_up().is_some();
-    // A 503 would make the caller leave this server alone for one phone's trouble.
-    // And a 430 is about a flow of ours (RFC 5626 11.5).
+    let outcomes: Vec<_> =
+        transactions.branches(incoming).map(|outgoing| outcomes(transactions, incoming, outgoing)).collect();
+    let hung_up = incoming.hung_up().is_some();
+    // A forwarded 503 would make the caller avoid this server because of one phone. A 430 is about a flow that only we
+    // know (RFC 5626 11.5).
     let told = |status| match status {
         430 => 480,
         503 => 500,
@@ -99,12 +115,12 @@ fn the_best_final_is_chosen(journal: &Journal, asked: &Asked) -> Verdict {
     };
     let good = choices(&outcomes).any(|choice| {
         let best = choice.into_iter().flatten().min_by_key(|status| place(*status, hung_up));
-        told(best.unwrap_or(408)) == said.status
+        told(best.unwrap_or(408)) == response.status
     });
-    must(good, || format!("{} is not the best of {outcomes:?}", said.status))
+    must(good, || format!("{} is not the best of {outcomes:?}", response.status))
 }
 
-/// The places of responses, as people expect them: best first, within a place the lower code.
+/// The order of final responses, best first; the lower code within a place.
 fn place(status: u16, hung_up: bool) -> (u8, u16) {
     let place = match status {
         600.. => 1,
@@ -124,34 +140,34 @@ fn place(status: u16, hung_up: bool) -> (u8, u16) {
     (place, status)
 }
 
-/// What the end of a branch can count as: one code, or several if a response and a clock raced; none if it was a
+/// What the end of a branch can count as: one code; several if a response and a timer raced; `None` if it was a
 /// redirection that was followed.
-fn outcomes(journal: &Journal, asked: &Asked, tried: &Tried) -> Vec<Option<u16>> {
-    let followed = |ended: &Heard| journal.decided(asked).is_none_or(|at| ended.at < at);
-    if tried.ended().is_some_and(|ended| matches!(ended.status, 300..=302) && followed(ended)) {
-        // It led nowhere, or elsewhere.
+fn outcomes(transactions: &Transactions, incoming: &Incoming, outgoing: &Outgoing) -> Vec<Option<u16>> {
+    let followed = |ended: &ReceivedResponse| transactions.decided(incoming).is_none_or(|at| ended.at < at);
+    if outgoing.ended().is_some_and(|ended| matches!(ended.status, 300..=302) && followed(ended)) {
+        // The redirection led nowhere, or to other targets.
         return vec![Some(480), None];
     }
-    codes(journal, asked, tried).into_iter().map(Some).collect()
+    codes(transactions, incoming, outgoing).into_iter().map(Some).collect()
 }
 
-fn codes(journal: &Journal, asked: &Asked, tried: &Tried) -> Vec<u16> {
-    // A 6xx that came after its branch had been given up stops nobody.
-    let refusal = |tried: &Tried| {
-        tried.ended().filter(|ended| ended.status >= 600 && !tried.gave_up_before(ended.at)).map(|ended| ended.at)
+fn codes(transactions: &Transactions, incoming: &Incoming, outgoing: &Outgoing) -> Vec<u16> {
+    // A 6xx that arrived after its branch had given up does not end the call.
+    let refusal = |outgoing: &Outgoing| {
+        outgoing.ended().filter(|ended| ended.status >= 600 && !outgoing.gave_up_before(ended.at)).map(|ended| ended.at)
     };
-    let called_off = asked.hung_up().into_iter().chain(journal.branches(asked).find_map(refusal)).min();
-    let unheard = was_mute(journal, asked, tried);
-    match tried.ended() {
-        // RFC 3261 16.9; RFC 5626 11.5 where nothing but a flow led there.
-        _ if tried.refused.is_some() => {
-            let refused = if tried.agent.is_none() { 430 } else { 503 };
-            vec![refused, tried.ended().map_or(refused, |ended| ended.status)]
+    let called_off = incoming.hung_up().into_iter().chain(transactions.branches(incoming).find_map(refusal)).min();
+    let unheard = was_mute(transactions, incoming, outgoing);
+    match outgoing.ended() {
+        // RFC 3261 16.9; RFC 5626 11.5 if only a flow led there.
+        _ if outgoing.refused.is_some() => {
+            let refused = if outgoing.agent.is_none() { 430 } else { 503 };
+            vec![refused, outgoing.ended().map_or(refused, |ended| ended.status)]
         }
-        Some(ended) if unheard || tried.gave_up_before(ended.at) => vec![ended.status, 408, 487],
-        // RFC 3261 16.8: what our own clock cancelled, the caller did not.
+        Some(ended) if unheard || outgoing.gave_up_before(ended.at) => vec![ended.status, 408, 487],
+        // RFC 3261 16.8: a branch that our own timer cancelled counts as 408, not as 487.
         Some(ended)
-            if ended.status == 487 && !tried.cancels.is_empty() && called_off.is_none_or(|at| ended.at < at) =>
+            if ended.status == 487 && !outgoing.cancels.is_empty() && called_off.is_none_or(|at| ended.at < at) =>
         {
             vec![408]
         }
@@ -161,13 +177,13 @@ fn codes(journal: &Journal, asked: &Asked, tried: &Tried) -> Vec<u16> {
     }
 }
 
-/// Whether it said nothing as long as anybody waited: what it says then comes too late.
-fn was_mute(journal: &Journal, asked: &Asked, tried: &Tried) -> bool {
-    let rang_out = journal.rings_until(asked, tried);
-    tried.first_heard().is_none_or(|first| first >= rang_out || tried.is_mute_flow(first))
+/// Whether it did not respond while the server waited for it, so that a later response may count or not.
+fn was_mute(transactions: &Transactions, incoming: &Incoming, outgoing: &Outgoing) -> bool {
+    let rang_out = transactions.rings_until(incoming, outgoing);
+    outgoing.first_response_at().is_none_or(|first| first >= rang_out || outgoing.is_mute_flow(first))
 }
 
-/// All ways to take one of each.
+/// All combinations of one value from each set.
 fn choices(sets: &[Vec<Option<u16>>]) -> impl Iterator<Item = Vec<Option<u16>>> {
     let count: usize = sets.iter().map(Vec::len).product();
     (0..count).map(|mut number| {
@@ -180,26 +196,28 @@ fn choices(sets: &[Vec<Option<u16>>]) -> impl Iterator<Item = Vec<Option<u16>>> 
     })
 }
 
-/// RFC 3261 16.7 step 7, RFC 8760 2.5: all challenges of all branches, each phone's in its order.
-fn challenges_are_merged(journal: &Journal, asked: &Asked) -> Verdict {
-    let Some(said) = asked.last_said() else { return Ok(()) };
-    if !matches!(said.status, 401 | 407) || !asked.is_forked() {
+/// RFC 3261 16.7 step 7, RFC 8760 2.5: all challenges of all branches, those of each phone in its order.
+fn challenges_are_merged(transactions: &Transactions, incoming: &Incoming) -> Verdict {
+    let Some(response) = incoming.last_response() else { return Ok(()) };
+    if !matches!(response.status, 401 | 407) || !incoming.is_forked() {
         return Ok(());
     }
-    let sent = challenges(&said.sip);
-    let challenging = |tried: &&Tried| {
-        let ended = tried.ended().filter(|ended| matches!(ended.status, 401 | 407) && ended.at <= said.at);
-        // Of one that spoke when nobody waited any more, it may be too late.
-        ended.is_some_and(|ended| !was_mute(journal, asked, tried) || sent.contains(&challenges(&ended.sip)[0]))
+    let sent = challenges(&response.sip);
+    let challenging = |outgoing: &&Outgoing| {
+        let ended = outgoing.ended().filter(|ended| matches!(ended.status, 401 | 407) && ended.at <= response.at);
+        // A challenge that arrived after its branch had given up may be missing.
+        ended.is_some_and(|ended| {
+            !was_mute(transactions, incoming, outgoing) || sent.contains(&challenges(&ended.sip)[0])
+        })
     };
-    let asked_for: Vec<Vec<&str>> = journal
-        .branches(asked)
+    let asked_for: Vec<Vec<&str>> = transactions
+        .branches(incoming)
         .filter(challenging)
-        .filter_map(Tried::ended)
+        .filter_map(Outgoing::ended)
         .map(|ended| challenges(&ended.sip))
         .collect();
     let total: usize = asked_for.iter().map(Vec::len).sum();
-    let first = asked.ended().is_some_and(|ended| std::ptr::eq(ended, said));
+    let first = incoming.ended().is_some_and(|ended| std::ptr::eq(ended, response));
     let in_order = |one: &Vec<&str>| {
         let mut places = one.iter().map(|challenge| sent.iter().position(|other| other == challenge));
         places.try_fold(None, |last, place| place.is_some_and(|place| last < Some(place)).then_some(place)).is_some()

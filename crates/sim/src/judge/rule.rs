@@ -1,15 +1,15 @@
-//! What an invariant is: a function with a name that looks at the journal and says what is wrong.
+//! Invariants: functions with a name that check the recorded transactions and return what is wrong.
 
-use super::journal::Journal;
+use super::transactions::Transactions;
 
-/// Nothing, or what is wrong.
+/// The error says what is wrong.
 pub(crate) type Verdict = Result<(), String>;
 
-/// An invariant by name.
-pub(crate) type Rule<T> = (&'static str, fn(&Journal, &T) -> Verdict);
+/// An invariant with its name.
+pub(crate) type Rule<T> = (&'static str, fn(&Transactions, &T) -> Verdict);
 
-/// A broken invariant: the one thing that stops a run.
-pub(crate) struct Broken {
+/// A violated invariant, which ends the run.
+pub(crate) struct Violation {
     pub(crate) rule: &'static str,
     pub(crate) call_id: String,
     pub(crate) what: String,
@@ -21,14 +21,14 @@ macro_rules! rules {
 }
 pub(crate) use rules;
 
-/// Stops the run if the verdict is bad.
+/// Ends the run if the invariant is violated.
 pub(crate) fn enforce(rule: &'static str, call_id: &str, verdict: Verdict) {
     if let Err(what) = verdict {
-        std::panic::panic_any(Broken { rule, call_id: call_id.to_owned(), what });
+        std::panic::panic_any(Violation { rule, call_id: call_id.to_owned(), what });
     }
 }
 
-/// A verdict from a condition.
+/// An error if the condition is false.
 pub(crate) fn must(good: bool, what: impl FnOnce() -> String) -> Verdict {
     if good { Ok(()) } else { Err(what()) }
 }

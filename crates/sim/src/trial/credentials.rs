@@ -1,5 +1,4 @@
-//! What an agent of the storm proves itself with (RFC 3261 22, RFC 7616): the secret of its user, and the newest nonce
-//! with the number of requests it was used for.
+//! The credentials of one agent (RFC 3261 22, RFC 7616): the password of its user, and the newest nonce with its count.
 
 use std::rc::Rc;
 
@@ -25,9 +24,8 @@ impl Credentials {
         Self { user: user.into(), algorithm, challenge: None, nc: 0 }
     }
 
-    /// Takes the nonce of a 401 or 407 of ours. False if it has none for our realm: then another asks, who knows no secret
-    /// of this user.
-    pub(super) fn learn(&mut self, refused: &Sip) -> bool {
+    /// Takes the nonce of a 401 or 407. False if there is no challenge for our realm: another server sent it.
+    pub(super) fn on_response(&mut self, refused: &Sip) -> bool {
         let wanted = format!("algorithm={},", self.algorithm);
         let ours = |value: &&str| quoted(value, "realm") == DOMAIN && format!("{value},").contains(&wanted);
         let mut challenges = refused.values("WWW-Authenticate").chain(refused.values("Proxy-Authenticate"));
@@ -37,7 +35,7 @@ impl Credentials {
         true
     }
 
-    /// The request with credentials, if there is a nonce to use: the next count of it.
+    /// The request with credentials and the next nonce count, if there is a nonce.
     pub(super) fn sign(&mut self, request: &Sip) -> Option<Sip> {
         let challenge = self.challenge.as_ref()?;
         self.nc += 1;
@@ -51,7 +49,7 @@ impl Credentials {
     }
 }
 
-/// The account of a user of the storm; the password is the name.
+/// The account of a user. The password is the name.
 pub(super) fn account(user: &str) -> (Aor, Account) {
     let login = Login { user, password: user };
     (Aor::new(user.as_bytes(), DOMAIN.as_bytes()), login.account(DOMAIN))

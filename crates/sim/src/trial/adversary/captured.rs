@@ -1,25 +1,25 @@
-//! What the adversary takes from the wire: messages of others, the newer the likelier.
+//! What the adversary captures: messages of others, preferably recent ones.
 
 use std::rc::Rc;
 
-use super::Mind;
+use super::AdversaryState;
 use crate::{Sent, Sip, uri_in};
 
-/// How far back it looks for one of a kind.
+/// How many messages it searches for one of a kind.
 const FARTHEST: usize = 500;
 
-impl Mind {
-    /// A message of this kind, of or to an agent that is not the adversary's.
+impl AdversaryState {
+    /// A message of this kind that no agent of the adversary sent or received.
     pub(super) fn captured(&mut self, kind: impl Fn(&Sent) -> bool) -> Option<Rc<Sip>> {
         self.taken(|sent, own| !own && kind(sent))
     }
 
-    /// A message of this kind; the second argument says whether an agent of the adversary sent it or got it.
+    /// A message of this kind. The second argument says whether an agent of the adversary sent or received it.
     pub(super) fn taken(&mut self, kind: impl Fn(&Sent, bool) -> bool) -> Option<Rc<Sip>> {
         let wire = self.wire.borrow();
-        let reach = [20, 100, 1000, usize::MAX][self.dice.below(4)];
-        let back = self.dice.below(wire.len().min(reach));
-        let own = |sent: &Sent| self.limbs.iter().any(|part| part.agent.id() == sent.agent);
+        let reach = [20, 100, 1000, usize::MAX][self.random.index(4)];
+        let back = self.random.index(wire.len().min(reach));
+        let own = |sent: &Sent| self.addresses.iter().any(|entry| entry.agent.id() == sent.agent);
         let found = wire.iter().rev().skip(back).take(FARTHEST).find(|sent| kind(sent, own(sent)));
         found.map(|sent| Rc::clone(&sent.sip))
     }
@@ -34,12 +34,12 @@ impl Mind {
         self.captured(|sent| !sent.by_server && sent.sip.what() == "INVITE")
     }
 
-    /// A response to an INVITE as its sender got it: 101 to 299, so that there is a dialog.
+    /// A response to an INVITE as the caller received it, with a status from 101 to 299, so that there is a dialog.
     pub(super) fn captured_dialog(&mut self) -> Option<Rc<Sip>> {
         self.captured(is_dialog)
     }
 
-    /// The INVITE that a response answers, as its sender sent it.
+    /// The INVITE of a response, as its sender sent it.
     pub(super) fn invite_of(&self, response: &Sip) -> Option<Rc<Sip>> {
         let wire = self.wire.borrow();
         let same =
@@ -52,22 +52,22 @@ impl Mind {
         self.captured(|sent| sent.by_server && sent.sip.is_request() && sent.sip.what() != "ACK")
     }
 
-    /// A dialog of mallory's own, as the adversary's caller got it.
+    /// A dialog of mallory, as the adversary's caller received it.
     pub(super) fn own_dialog(&mut self) -> Option<Rc<Sip>> {
         self.taken(|sent, own| own && is_dialog(sent))
     }
 
-    /// A dialog of mallory's own that has the Call-ID of one of others.
+    /// A dialog of mallory that has the Call-ID of a dialog of others.
     pub(super) fn own_dialog_of_others(&mut self) -> Option<Rc<Sip>> {
         let own = self.own_dialog()?;
         let is_of_others = self.other_tag(&own).is_some();
         is_of_others.then_some(own)
     }
 
-    /// The tag of the other side in a dialog of others that has the Call-ID and the From tag of this message.
+    /// The tag of the other side, in the dialog of others that has the Call-ID and the From tag of this message.
     pub(super) fn other_tag(&self, sip: &Sip) -> Option<String> {
         let (call_id, tag) = (sip.value("Call-ID"), sip.param("From", "tag")?);
-        let own = |sent: &Sent| self.limbs.iter().any(|part| part.agent.id() == sent.agent);
+        let own = |sent: &Sent| self.addresses.iter().any(|entry| entry.agent.id() == sent.agent);
         let wire = self.wire.borrow();
         wire.iter().rev().filter(|sent| is_dialog(sent) && !own(sent)).find_map(|Sent { sip, .. }| {
             let [from, to] = [sip.param("From", "tag")?, sip.to_tag()];
@@ -76,9 +76,9 @@ impl Mind {
         })
     }
 
-    /// The Contact of the side that has this tag in a dialog of others.
+    /// The Contact of the side with this tag in a dialog of others.
     pub(super) fn contact_of(&self, call_id: &str, tag: &str) -> Option<String> {
-        let own = |sent: &Sent| self.limbs.iter().any(|part| part.agent.id() == sent.agent);
+        let own = |sent: &Sent| self.addresses.iter().any(|entry| entry.agent.id() == sent.agent);
         let wire = self.wire.borrow();
         let says = |sent: &&Sent| {
             let sip = &sent.sip;
@@ -88,9 +88,9 @@ impl Mind {
         wire.iter().rev().find(says).map(|sent| uri_in(sent.sip.value("Contact")).to_owned())
     }
 
-    /// An INVITE of others to mallory's phone that was answered: as it came, and the answer.
-    pub(super) fn own_call(&mut self, limb: usize) -> Option<(Rc<Sip>, Rc<Sip>)> {
-        let own = self.limbs[limb].agent.id();
+    /// An INVITE of others that mallory's phone answered: as it was received, and the answer.
+    pub(super) fn own_call(&mut self, address: usize) -> Option<(Rc<Sip>, Rc<Sip>)> {
+        let own = self.addresses[address].agent.id();
         let answer = self.taken(|sent, _| {
             sent.agent == own && !sent.by_server && sent.sip.status() == Some(200) && sent.sip.method() == "INVITE"
         })?;

@@ -1,31 +1,31 @@
-//! Who the adversary says it is, and whom it means.
+//! The names that the adversary uses, for itself and for its targets.
 
-use super::{MALLORY, Mind};
+use super::{AdversaryState, MALLORY};
 use crate::{DOMAIN, Sip, uri_in};
 
-/// Addresses that are nobody's.
+/// Addresses where no agent is.
 const NOWHERE: [&str; 3] = ["sip:x@203.0.113.9", "sip:premium@203.0.113.9:5070", "sip:someone@elsewhere.example"];
 
 /// Other users: with phones, with an account only, and without.
 pub(super) const OTHERS: [&str; 8] = ["alice", "anna", "bob", "carol", "dave", "frank", "ghost", "nobody"];
 
-impl Mind {
-    /// A user of the office.
+impl AdversaryState {
+    /// A user of the local domain.
     pub(super) fn user(&mut self) -> &'static str {
-        OTHERS[self.dice.below(OTHERS.len())]
+        OTHERS[self.random.index(OTHERS.len())]
     }
 
     pub(super) fn one_of<'a>(&mut self, all: &[&'a str]) -> &'a str {
-        all[self.dice.below(all.len())]
+        all[self.random.index(all.len())]
     }
 
-    /// Where a request may be meant to go.
-    pub(super) fn target(&mut self, limb: usize) -> String {
+    /// A Request-URI.
+    pub(super) fn target(&mut self, address: usize) -> String {
         let user = self.user();
-        match self.dice.roll(8) {
+        match self.random.below(8) {
             0 | 1 => format!("sip:{user}@{DOMAIN}"),
             2 => self.one_of(&NOWHERE).to_owned(),
-            3 => self.limbs[limb].agent.contact(),
+            3 => self.addresses[address].agent.contact(),
             4 => format!("sip:{MALLORY}@{DOMAIN}"),
             5 => format!("sip:{user}@192.0.2.1"),
             // The address of a phone.
@@ -39,12 +39,12 @@ impl Mind {
     /// The value of a From.
     pub(super) fn person(&mut self) -> String {
         let (user, tag) = (self.user(), self.name());
-        match self.dice.roll(8) {
+        match self.random.below(8) {
             0 | 1 => format!("<sip:{user}@{DOMAIN}>;tag={tag}"),
             2 => format!("\"Boss\" <sip:{user}@sip.office.example>;tag={tag}"),
             3 => format!("<sip:someone@elsewhere.example>;tag={tag}"),
             4 => format!("<sip:{MALLORY}@{DOMAIN}>;tag={tag}"),
-            // As others say it, either way.
+            // The To or From of a captured request.
             which => match self.captured_request() {
                 Some(sip) if which == 5 => sip.value("To").to_owned(),
                 Some(sip) => sip.value("From").to_owned(),
@@ -58,7 +58,7 @@ impl Mind {
         format!("<sip:{MALLORY}@{DOMAIN}>;tag={tag}")
     }
 
-    /// A method for a request within a dialog, or without one.
+    /// A method, for a request within a dialog or outside.
     pub(super) fn method(&mut self) -> &'static str {
         self.one_of(&[
             "INVITE",
@@ -79,26 +79,26 @@ impl Mind {
         ])
     }
 
-    /// A request of its own, under a Via of its own.
-    pub(super) fn request(&mut self, limb: usize, method: &str, uri: &str, from: &str, to: &str) -> Sip {
-        let agent = self.limbs[limb].agent.clone();
+    /// A request of its own, with its own Via.
+    pub(super) fn request(&mut self, address: usize, method: &str, uri: &str, from: &str, to: &str) -> Sip {
+        let agent = self.addresses[address].agent.clone();
         let call_id = self.name();
         agent.request(method, uri).set("From", from).set("To", to).set("Call-ID", call_id)
     }
 
-    /// The request with the credentials of mallory, where that is a user who knows a nonce.
-    pub(super) fn signed(&mut self, limb: usize, request: Sip) -> Sip {
-        let credentials = self.limbs[limb].credentials.as_mut();
+    /// The request with the credentials of mallory, if it has an account and a nonce.
+    pub(super) fn signed(&mut self, address: usize, request: Sip) -> Sip {
+        let credentials = self.addresses[address].credentials.as_mut();
         credentials.and_then(|credentials| credentials.sign(&request)).unwrap_or(request)
     }
 
-    /// The request as its limb would send it: under a Via of its own.
-    pub(super) fn by_own_via(&self, limb: usize, request: Sip) -> Sip {
-        let via = self.limbs[limb].agent.via();
+    /// The request with a Via of its own.
+    pub(super) fn by_own_via(&self, address: usize, request: Sip) -> Sip {
+        let via = self.addresses[address].agent.via();
         request.set("Via", via)
     }
 
-    /// Headers by which some believe who somebody is (RFC 3325, RFC 5806, RFC 7044).
+    /// Adds headers that assert an identity (RFC 3325, RFC 5806, RFC 7044).
     pub(super) fn assert_identity(&mut self, request: Sip) -> Sip {
         let user = self.user();
         let name = self.one_of(&[
@@ -112,12 +112,12 @@ impl Mind {
         request.with(name, format_args!("<sip:{user}@{DOMAIN}>{more}"))
     }
 
-    /// The ACK of an answer to an attack.
-    pub(super) fn acknowledge(&mut self, limb: usize, ok: &Sip) -> Sip {
+    /// The ACK of a 2xx to an attack.
+    pub(super) fn acknowledge(&mut self, address: usize, ok: &Sip) -> Sip {
         let number = ok.value("CSeq").split(' ').next().unwrap_or_default().to_owned();
-        let ack = self.request(limb, "ACK", uri_in(ok.value("Contact")), ok.value("From"), ok.value("To"));
+        let ack = self.request(address, "ACK", uri_in(ok.value("Contact")), ok.value("From"), ok.value("To"));
         let ack = ack.set("Call-ID", ok.value("Call-ID")).set("CSeq", format_args!("{number} ACK"));
         let ack = ok.values("Record-Route").rev().fold(ack, |ack, route| ack.with("Route", route));
-        self.signed(limb, ack)
+        self.signed(address, ack)
     }
 }

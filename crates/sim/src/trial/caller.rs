@@ -1,32 +1,32 @@
-//! A caller: invites, hangs up at any moment, acknowledges each 2xx (RFC 3261 13.2.2.4), talks, says BYE; sends other
-//! requests too. Forgets things now and then.
+//! A caller: sends INVITEs, hangs up at any moment, acknowledges each 2xx (RFC 3261 13.2.2.4), holds, sends BYE, and
+//! sends other requests too. Sometimes it omits a message.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
 use hashbrown::HashMap;
 
-use super::client::{Agenda, Sending};
+use super::client::{Sending, TimerTokens};
 use super::credentials::Credentials;
 use super::report::Report;
 use crate::judge::PHONE_MARK;
-use crate::{Agent, Robot, Sip, Turn, hop_by_hop};
+use crate::{Agent, Behaviour, Reaction, Sip, hop_by_hop};
 
-/// Where credentials for a proxy stand.
+/// The header with credentials for a proxy.
 const PROOF: &str = "Proxy-Authorization";
 
-/// What a caller means to do.
+/// One request of a caller, with what follows it.
 pub(super) struct Intent {
     pub(super) request: Sip,
-    /// So many microseconds after it began.
+    /// Cancels it this many microseconds after it began.
     pub(super) hangs_up: Option<u64>,
-    /// What he says why.
+    /// The Reason in the CANCEL.
     pub(super) reason: Option<&'static str>,
-    /// Hears the failure, and does not say so.
+    /// Does not send the ACK of a failure response.
     pub(super) forgets_ack: bool,
-    /// Says BYE so many microseconds after the first 2xx.
+    /// Sends a BYE this many microseconds after the first 2xx.
     pub(super) talks: Option<u64>,
-    /// Invites again in the dialog before that.
+    /// Sends another INVITE in the dialog before the BYE.
     pub(super) holds: bool,
 }
 
@@ -35,21 +35,21 @@ pub(crate) struct Caller {
     agent: Agent,
     transactions: Vec<Transaction>,
     by_branch: HashMap<String, usize>,
-    agenda: Agenda<(usize, Todo)>,
+    timers: TimerTokens<(usize, Todo)>,
     report: Rc<RefCell<Report>>,
-    /// None where nobody is asked for any.
+    /// `None` if requests need no credentials.
     credentials: Option<Credentials>,
 }
 
 struct Transaction {
     sending: Sending,
     intent: Option<Intent>,
-    /// He hung up, and the CANCEL waits for a provisional (RFC 3261 9.1).
+    /// It hung up, and the CANCEL waits for a provisional response (RFC 3261 9.1).
     wants_cancel: bool,
     cancel: Option<Sending>,
     /// The ACK of each 2xx by To tag.
     acks: HashMap<String, Rc<Sip>>,
-    /// Status, tag, and whether a phone said so.
+    /// Status, To tag, and whether a phone sent it.
     failure: Option<(u16, String, bool)>,
 }
 
@@ -65,14 +65,14 @@ enum Todo {
 impl Caller {
     pub(super) fn new(agent: Agent, report: Rc<RefCell<Report>>, credentials: Option<Credentials>) -> Self {
         let transactions = Vec::new();
-        Self { agent, transactions, by_branch: HashMap::new(), agenda: Agenda::new(), report, credentials }
+        Self { agent, transactions, by_branch: HashMap::new(), timers: TimerTokens::new(), report, credentials }
     }
 
-    /// Something to be done. Returns the token that begins it.
+    /// Adds a request. Returns the token of the timer that begins it.
     pub(super) fn plan(&mut self, intent: Intent) -> u64 {
         let request = intent.request.clone();
         let index = self.add(Sending::new(request), Some(intent));
-        self.agenda.note((index, Todo::Send))
+        self.timers.add((index, Todo::Send))
     }
 
     fn add(&mut self, sending: Sending, intent: Option<Intent>) -> usize {
@@ -89,20 +89,20 @@ impl Caller {
         index
     }
 
-    fn begin(&mut self, request: Sip, turn: &mut Turn) {
+    fn begin(&mut self, request: Sip, reaction: &mut Reaction) {
         let index = self.add(Sending::new(request), None);
-        self.send(index, turn);
+        self.send(index, reaction);
     }
 
-    fn send(&mut self, index: usize, turn: &mut Turn) {
-        let token = self.agenda.note((index, Todo::Send));
+    fn send(&mut self, index: usize, reaction: &mut Reaction) {
+        let token = self.timers.add((index, Todo::Send));
         let sending = &mut self.transactions[index].sending;
         sending.sign(self.credentials.as_mut());
-        sending.send(turn, token);
+        sending.send(reaction, token);
     }
 
-    /// A challenge of ours is answered, by a new transaction in place of this one; not if nobody wants it any more.
-    fn challenged(&mut self, index: usize, refused: &Sip, turn: &mut Turn) {
+    /// Responds to a challenge of our server with a new transaction, unless the caller has hung up.
+    fn challenged(&mut self, index: usize, refused: &Sip, reaction: &mut Reaction) {
         let Transaction { sending, intent, wants_cancel, .. } = &mut self.transactions[index];
         if *wants_cancel {
             return;
@@ -110,21 +110,21 @@ impl Caller {
         let Some(again) = sending.answer(&self.agent, self.credentials.as_mut(), refused) else { return };
         let intent = intent.take();
         let index = self.add(again, intent);
-        turn.wake(0, self.agenda.note((index, Todo::Send)));
+        reaction.set_timer(0, self.timers.add((index, Todo::Send)));
     }
 
-    fn invited(&mut self, index: usize, sip: &Rc<Sip>, status: u16, turn: &mut Turn) {
+    fn invited(&mut self, index: usize, sip: &Rc<Sip>, status: u16, reaction: &mut Reaction) {
         let transaction = &mut self.transactions[index];
-        transaction.sending.heard(status);
+        transaction.sending.on_response(status);
         match status {
-            100..200 if transaction.wants_cancel => self.cancel(index, turn),
+            100..200 if transaction.wants_cancel => self.cancel(index, reaction),
             100..200 => {}
-            200..300 => self.answered(index, sip, turn),
+            200..300 => self.answered(index, sip, reaction),
             _ => {
                 let failure = (status, sip.to_tag().to_owned(), sip.value(PHONE_MARK).starts_with("sip:"));
                 let is_first = transaction.failure.is_none();
                 let first = transaction.failure.get_or_insert_with(|| failure.clone());
-                // RFC 3261 8.2.7: a refusal leaves no state, so a late copy may find what the first did not.
+                // RFC 3261 8.2.7: a refused request leaves no state, so a late copy may get another response.
                 assert!(
                     *first == failure || !first.2 || !failure.2,
                     "{} failed with {first:?} and {failure:?}",
@@ -132,20 +132,20 @@ impl Caller {
                 );
                 if transaction.intent.as_ref().is_none_or(|intent| !intent.forgets_ack) {
                     let invite = &transaction.sending.request;
-                    turn.send(hop_by_hop("ACK", invite, sip.value("To")));
+                    reaction.send(hop_by_hop("ACK", invite, sip.value("To")));
                 }
                 if is_first {
-                    self.challenged(index, sip, turn);
+                    self.challenged(index, sip, reaction);
                 }
             }
         }
     }
 
-    /// RFC 3261 13.2.2.4: each 2xx is acknowledged, and all but the first are hung up at once.
-    fn answered(&mut self, index: usize, ok: &Rc<Sip>, turn: &mut Turn) {
+    /// RFC 3261 13.2.2.4: each 2xx gets an ACK, and each dialog but the first is ended at once.
+    fn answered(&mut self, index: usize, ok: &Rc<Sip>, reaction: &mut Reaction) {
         let Transaction { sending, acks, intent, .. } = &mut self.transactions[index];
         if let Some(ack) = acks.get(ok.to_tag()) {
-            return turn.resend(ack);
+            return reaction.resend(ack);
         }
         let first = acks.is_empty();
         let invite = Rc::clone(&sending.request);
@@ -154,27 +154,27 @@ impl Caller {
         // RFC 3261 22.1: an ACK cannot be challenged, so it has the credentials of its INVITE.
         let ack = invite.values(PROOF).fold(ack, |ack, proof| ack.with(PROOF, proof));
         let ack = Rc::new(ack);
-        turn.resend(&ack);
+        reaction.resend(&ack);
         acks.insert(ok.to_tag().to_owned(), ack);
         let Some(intent) = intent else { return };
         if !first {
-            return self.begin(self.agent.within(&invite, ok, "BYE"), turn);
+            return self.begin(self.agent.within(&invite, ok, "BYE"), reaction);
         }
         let Some(talks) = intent.talks else { return };
         let (bye, hold) = (self.agent.within(&invite, ok, "BYE"), intent.holds);
         if hold {
             let index = self.add(Sending::new(self.agent.within(&invite, ok, "INVITE")), None);
-            turn.wake(talks / 2, self.agenda.note((index, Todo::Hold)));
+            reaction.set_timer(talks / 2, self.timers.add((index, Todo::Hold)));
         }
         let number = format!(
             "{} BYE",
             bye.value("CSeq").split(' ').next().unwrap_or_default().parse::<u32>().unwrap_or_default() + 1
         );
         let index = self.add(Sending::new(bye.set("CSeq", number)), None);
-        turn.wake(talks, self.agenda.note((index, Todo::Bye)));
+        reaction.set_timer(talks, self.timers.add((index, Todo::Bye)));
     }
 
-    fn cancel(&mut self, index: usize, turn: &mut Turn) {
+    fn cancel(&mut self, index: usize, reaction: &mut Reaction) {
         let Transaction { sending, intent, cancel, wants_cancel, .. } = &mut self.transactions[index];
         *wants_cancel = false;
         let cancel = cancel.get_or_insert_with(|| {
@@ -182,16 +182,16 @@ impl Caller {
             let reason = intent.as_ref().and_then(|intent| intent.reason);
             Sending::new(reason.into_iter().fold(cancel, |cancel, reason| cancel.with("Reason", reason)))
         });
-        cancel.send(turn, self.agenda.note((index, Todo::Cancel)));
+        cancel.send(reaction, self.timers.add((index, Todo::Cancel)));
     }
 }
 
-impl Robot for Caller {
-    fn hear(&mut self, sip: &Rc<Sip>, turn: &mut Turn) {
+impl Behaviour for Caller {
+    fn on_message(&mut self, sip: &Rc<Sip>, reaction: &mut Reaction) {
         let Some(status) = sip.status() else {
             // A BYE of the phone, or a copy of it.
             if sip.what() != "ACK" {
-                turn.send(self.agent.answer(sip, 200).with(PHONE_MARK, "caller"));
+                reaction.send(self.agent.answer(sip, 200).with(PHONE_MARK, "caller"));
             }
             return;
         };
@@ -200,44 +200,44 @@ impl Robot for Caller {
         match sip.method() {
             "CANCEL" => {
                 if let Some(cancel) = &mut transaction.cancel {
-                    cancel.heard(status);
+                    cancel.on_response(status);
                 }
             }
-            "INVITE" => self.invited(index, sip, status, turn),
+            "INVITE" => self.invited(index, sip, status, reaction),
             method => {
                 assert_eq!(method, transaction.sending.request.what(), "a response to something else\n{sip}");
-                transaction.sending.heard(status);
+                transaction.sending.on_response(status);
                 if status >= 200 {
                     let is_first = transaction.failure.replace((status, String::new(), false)).is_none();
                     if is_first {
-                        self.challenged(index, sip, turn);
+                        self.challenged(index, sip, reaction);
                     }
                 }
             }
         }
     }
 
-    fn wake(&mut self, token: u64, turn: &mut Turn) {
-        let (index, todo) = self.agenda.what(token);
+    fn on_timer(&mut self, token: u64, reaction: &mut Reaction) {
+        let (index, todo) = self.timers.what(token);
         let transaction = &mut self.transactions[index];
         match todo {
             Todo::Send => {
                 let first = !transaction.sending.has_begun();
                 let hangs_up = transaction.intent.as_ref().and_then(|intent| intent.hangs_up).filter(|_| first);
                 if let Some(micros) = hangs_up {
-                    turn.wake(micros, self.agenda.note((index, Todo::HangUp)));
+                    reaction.set_timer(micros, self.timers.add((index, Todo::HangUp)));
                 }
                 transaction.sending.sign(self.credentials.as_mut());
-                transaction.sending.send(turn, token);
+                transaction.sending.send(reaction, token);
             }
-            Todo::Hold | Todo::Bye => self.send(index, turn),
-            Todo::Cancel => self.cancel(index, turn),
+            Todo::Hold | Todo::Bye => self.send(index, reaction),
+            Todo::Cancel => self.cancel(index, reaction),
             Todo::HangUp if transaction.sending.is_over() => {}
             Todo::HangUp => {
                 self.report.borrow_mut().hung_up += 1;
                 transaction.wants_cancel = true;
                 if transaction.sending.is_proceeding() {
-                    self.cancel(index, turn);
+                    self.cancel(index, reaction);
                 }
             }
         }
@@ -245,7 +245,7 @@ impl Robot for Caller {
 }
 
 impl Drop for Caller {
-    /// What became of everything he meant to do.
+    /// Reports how each request ended.
     fn drop(&mut self) {
         let mut report = self.report.borrow_mut();
         for transaction in self.transactions.iter().filter(|transaction| transaction.intent.is_some()) {

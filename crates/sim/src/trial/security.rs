@@ -1,68 +1,67 @@
-//! Who has to prove what in a storm: a draw for each seed, and the settings that it makes.
+//! What must be authenticated in a trial: drawn from its seed, and the settings for it.
 
 use std::time::Duration;
 
 use proxy::{Algorithm, Authentication, Foreign, Settings, Strangers};
 
 use super::credentials::{Credentials, account};
-use crate::Dice;
+use crate::Random;
 
-/// Everybody who has an account. `ghost` never registers.
+/// The users that have an account. `ghost` never registers.
 pub(super) const USERS: [&str; 10] =
     ["alice", "anna", "adam", "bob", "carol", "dave", "eve", "frank", "ghost", "mallory"];
 
-/// What a seed asks of its callers.
+/// The security settings of a trial, and its adversary.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Security {
-    /// Digest authentication.
+    /// Whether requests need credentials.
     pub(crate) required: bool,
     pub(crate) strangers: bool,
     pub(crate) foreign: bool,
-    /// Whether the mirrors and the gateway are in a trusted network.
+    /// Whether the looping proxies and the gateway are in a trusted network.
     pub(crate) trusts: bool,
     pub(crate) adversary: Adversary,
     sha256: bool,
     nonce_lifetime: Duration,
 }
 
-/// Whether somebody attacks.
+/// The kinds of adversary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Adversary {
     Absent,
-    /// Attacks with nothing but what is on the wire, so that nothing of it may have any effect: the honest agents see what
-    /// they would see without it, to the microsecond.
+    /// Attacks only with what it reads from the wire. The others must not notice any effect.
     Outsider,
-    /// Has an account, registers and calls, and attacks with it.
+    /// Has an account, registers and calls, and uses it for attacks.
     User,
 }
 
 impl Security {
-    pub(super) fn draw(dice: &mut Dice) -> Self {
-        let required = dice.happens(700);
-        let adversary = match dice.roll(100) {
+    pub(super) fn draw(random: &mut Random) -> Self {
+        let required = random.chance(700);
+        let adversary = match random.below(100) {
             0..15 => Adversary::Absent,
             15..35 => Adversary::Outsider,
             _ => Adversary::User,
         };
-        let strangers = dice.happens(250) && adversary != Adversary::Outsider;
+        let strangers = random.chance(250) && adversary != Adversary::Outsider;
         Self {
             required,
             strangers: required && strangers,
-            foreign: required && dice.happens(250),
-            trusts: required && dice.happens(700),
+            foreign: required && random.chance(250),
+            trusts: required && random.chance(700),
             adversary: if required { adversary } else { Adversary::Absent },
-            sha256: dice.happens(500),
-            nonce_lifetime: Duration::from_secs([300, 300, 20][dice.below(3)]),
+            sha256: random.chance(500),
+            nonce_lifetime: Duration::from_secs([300, 300, 20][random.index(3)]),
         }
     }
 
-    /// How many times as long as its request an answer may be, where nobody proves anything: the judge counts every copy of
-    /// Timer G.
+    /// The longest response, as a multiple of its request. Without authentication it is not limited, since the judge
+    /// counts every retransmission of Timer G.
     pub(super) const fn amplification(&self) -> usize {
         if self.required && !self.strangers { 3 } else { 1000 }
     }
 
-    pub(super) fn settle_in(&self, settings: &mut Settings) {
+    pub(super) fn apply_to(&self, settings: &mut Settings) {
         settings.limits.amplification = self.amplification();
         if !self.required {
             return;
@@ -79,7 +78,7 @@ impl Security {
         }
     }
 
-    /// What an agent of this user proves itself with; none where nobody is asked.
+    /// The credentials of an agent of this user; `None` if requests need none.
     pub(super) fn credentials(&self, user: &str) -> Option<Credentials> {
         let algorithm = if self.sha256 { "SHA-256" } else { "MD5" };
         self.required.then(|| Credentials::new(user, algorithm))

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};
 
-use crate::judge::Seen;
+use crate::judge::Counters;
 
-/// How many of what there were.
+/// What happened in a run.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
     /// Seeds that were run.
@@ -16,8 +16,8 @@ pub struct Report {
     pub hung_up: u64,
     /// Calls with more than one 2xx.
     pub several: u64,
-    pub(crate) seen: Seen,
-    /// By method and final status; without one: silence.
+    pub(crate) seen: Counters,
+    /// How many requests ended like this, by method and final status; `None` if there was no response.
     endings: BTreeMap<(String, Option<u16>), u64>,
 }
 
@@ -26,7 +26,7 @@ impl Report {
         *self.endings.entry((method.to_owned(), status)).or_default() += 1;
     }
 
-    /// Requests that a caller meant to make.
+    /// How many requests the callers made.
     pub fn calls(&self) -> u64 {
         self.endings.values().sum()
     }
@@ -51,7 +51,7 @@ impl Report {
 
 impl Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Seen { forged, cancels, forks, stateless, attacks, admitted } = self.seen;
+        let Counters { forged, cancels, forks, stateless, attacks, admitted } = self.seen;
         writeln!(f, "{} calls of {} seeds, {} messages, 0 violations", self.calls(), self.seeds, self.messages)?;
         writeln!(f, "branches: {forks} with a transaction, {stateless} without; {cancels} cancelled by the server")?;
         writeln!(f, "hung up: {}; several 2xx: {}; forged responses dropped: {forged}", self.hung_up, self.several)?;

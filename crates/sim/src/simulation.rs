@@ -1,10 +1,10 @@
-//! A world for the core: real `proxy::Core`s and a real store, on a clock that jumps and a network made of paper.
+//! A simulation: real `proxy::Core`s and a real store, with a simulated clock and network.
 //!
-//! A scenario reads as a script: `alice.sends(..)`, `bob.expects("INVITE")`. Time passes only while somebody expects
-//! or waits, and then at once. All chance comes from one seed, so that a scenario that fails fails again.
+//! A scenario reads like a script: `alice.sends(..)`, `bob.expects("INVITE")`. The clock advances only while the script
+//! waits or expects a message, and nothing sleeps. All random numbers come from one seed, so a failure can be repeated.
 //!
-//! When a [`World`] ends it runs on until nothing is due and nothing is on its way; a core that then still holds a
-//! transaction or a pin fails the scenario.
+//! When a [`Simulation`] is dropped, it first runs until no timer is set and nothing is on its way. The scenario fails
+//! if a core then still holds a transaction or a pin.
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
@@ -15,24 +15,25 @@ use parser::Transport;
 use proxy::{Event, Load, Settings};
 
 use crate::agent::Agent;
+use crate::behaviour::Observer;
+use crate::fault::{Fault, StoreState};
 use crate::ladder;
-use crate::net::{Fault, Parcel, Weather, Wire};
+use crate::net::{Impairments, InFlight, Wire};
 use crate::settings::office;
-use crate::state::{Mood, State};
-use crate::watch::Watcher;
+use crate::state::State;
 
-/// Longer than anything in a core may live once nobody speaks to it any more.
+/// Longer than a core keeps any state after the last message.
 const LONGEST_LIFE: Duration = Duration::from_secs(3600);
 
-/// Everything there is: cores, store, clock, network, agents.
-pub struct World {
+/// The cores, the store, the clock, the network and the agents.
+pub struct Simulation {
     state: Rc<RefCell<State>>,
-    /// Something went wrong, so nothing is expected of it any more.
-    given_up: Cell<bool>,
+    /// Set after a failure: the state of the cores is not checked at the end.
+    final_check_skipped: Cell<bool>,
 }
 
-impl World {
-    /// One worker, no authentication, fair weather.
+impl Simulation {
+    /// One worker, no authentication, an unimpaired network.
     pub fn new() -> Self {
         Self::with(|_| {})
     }
@@ -42,35 +43,35 @@ impl World {
         Self::build(1, 1, change)
     }
 
-    /// Several workers on the same address and store.
+    /// Several workers with the same address and store.
     pub fn with_workers(workers: u8, change: impl FnOnce(&mut Settings)) -> Self {
         Self::build(workers, 1, change)
     }
 
-    /// All chance of this world comes from `seed`.
+    /// All random numbers come from `seed`.
     pub fn build(workers: u8, seed: u64, change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = office();
         change(&mut settings);
         let state = Rc::new(RefCell::new(State::new(settings, workers, seed)));
-        Self { state, given_up: Cell::new(false) }
+        Self { state, final_check_skipped: Cell::new(false) }
     }
 
-    /// Agents that are still to come are in this network.
-    pub fn is_in(&self, network: [u8; 3]) {
+    /// Agents that are added from now on are in this network.
+    pub fn use_network(&self, network: [u8; 3]) {
         self.state.borrow_mut().network = network;
     }
 
-    /// A phone on UDP, at an address of its own. What stands after a `/` tells several phones of a user apart.
+    /// A phone on UDP with its own address. The name is the user; several phones of a user have names like `bob/desk`.
     pub fn udp(&self, name: &str) -> Agent {
         self.agent(name, Transport::Udp)
     }
 
-    /// A phone on TCP, which listens, and connects when it has something to say.
+    /// A phone on TCP. It listens, and it connects when it sends a request.
     pub fn tcp(&self, name: &str) -> Agent {
         self.agent(name, Transport::Tcp)
     }
 
-    /// A phone on TLS, with a `sips:` Contact; the settings need a listener for it.
+    /// A phone on TLS with a `sips:` Contact. The settings must have a listener for it.
     pub fn tls(&self, name: &str) -> Agent {
         self.agent(name, Transport::Tls)
     }
@@ -80,41 +81,41 @@ impl World {
         Agent::new(Rc::clone(&self.state), id, name, transport)
     }
 
-    /// Lets time pass.
+    /// Advances the clock.
     pub fn wait(&self, time: Duration) {
         self.state.borrow_mut().run(time);
     }
 
-    /// Lets this many seconds pass.
+    /// Advances the clock by so many seconds.
     pub fn seconds(&self, seconds: u64) {
         self.wait(Duration::from_secs(seconds));
     }
 
-    /// Lets this many milliseconds pass.
+    /// Advances the clock by so many milliseconds.
     pub fn millis(&self, millis: u64) {
         self.wait(Duration::from_millis(millis));
     }
 
-    /// Since the beginning.
+    /// The time since the beginning.
     pub fn elapsed(&self) -> Duration {
         Duration::from_micros(self.state.borrow().now)
     }
 
     /// How the network treats datagrams from now on.
-    pub fn weather(&self, weather: Weather) {
-        self.state.borrow_mut().net.weather = weather;
+    pub fn impair(&self, impair: Impairments) {
+        self.state.borrow_mut().net.impair = impair;
     }
 
-    /// What DNS knows of a name.
+    /// Adds a name to the simulated DNS.
     pub fn dns(&self, name: &str, addresses: &[SocketAddr]) {
         self.state.borrow_mut().names.insert(name.to_owned(), addresses.to_vec());
     }
 
-    /// How the store behaves from now on, and how many milliseconds it takes.
-    pub fn store(&self, mood: Mood, millis: u64) {
+    /// How the store behaves from now on, and how many milliseconds it and DNS take to answer.
+    pub fn store(&self, store_state: StoreState, millis: u64) {
         let mut state = self.state.borrow_mut();
-        state.store_mood = mood;
-        state.patience = 1000 * millis;
+        state.store_state = store_state;
+        state.answer_delay = 1000 * millis;
     }
 
     /// What is registered for a user.
@@ -122,59 +123,59 @@ impl World {
         location::Store::load(&self.state.borrow().store, aor)
     }
 
-    /// New settings, as after SIGHUP.
+    /// Changes the settings as SIGHUP does.
     pub fn reconfigure(&self, change: impl FnOnce(&mut Settings)) {
         self.state.borrow_mut().reconfigure(change);
     }
 
-    /// An operator removes a phone of a user.
+    /// Removes a phone of a user, as an administrator can.
     pub fn remove(&self, user: &str, contact: &str) {
         self.state.borrow_mut().remove(user, contact);
     }
 
-    /// How many such events there were since the last question.
-    pub fn saw(&self, which: impl Fn(&Event) -> bool) -> usize {
+    /// How many such events there were since the last call for them.
+    pub fn count_events(&self, which: impl Fn(&Event) -> bool) -> usize {
         let mut state = self.state.borrow_mut();
         let before = state.events.len();
         state.events.retain(|event| !which(event));
         before - state.events.len()
     }
 
-    /// What the core of a worker holds.
+    /// How much state the core of a worker holds.
     pub fn load(&self, worker: usize) -> Load {
         self.state.borrow().cores[worker].load()
     }
 
-    /// How long letters from one worker to another are on their way.
-    pub fn letters_take(&self, time: Duration) {
+    /// Messages between workers arrive after this time.
+    pub fn core_messages_take(&self, time: Duration) {
         self.state.borrow_mut().core_messages = micros(time);
     }
 
-    /// How long a change of a registration takes to be safe.
+    /// A change of a registration becomes durable after this time.
     pub fn commits_take(&self, time: Duration) {
         self.state.borrow_mut().commits = micros(time);
     }
 
-    /// This befalls the world after so long.
-    pub fn befalls(&self, after: Duration, fault: Fault) {
+    /// Injects a fault after this time.
+    pub fn inject(&self, after: Duration, fault: Fault) {
         let mut state = self.state.borrow_mut();
         let at = state.now + micros(after);
-        state.net.at(at, Parcel::Fault(fault));
+        state.net.at(at, InFlight::Fault(fault));
     }
 
-    /// From now on somebody watches.
-    pub fn is_watched_by(&self, watcher: impl Watcher + 'static) {
-        self.state.borrow_mut().watcher = Some(Box::new(watcher));
+    /// From now on this observer sees all messages.
+    pub fn observe_with(&self, observer: impl Observer + 'static) {
+        self.state.borrow_mut().observer = Some(Box::new(observer));
     }
 
-    /// All robots leave.
-    pub fn is_deserted(&self) {
-        self.state.borrow_mut().agents.iter_mut().for_each(|agent| agent.robot = None);
+    /// Removes all behaviours.
+    pub fn stop_agents(&self) {
+        self.state.borrow_mut().agents.iter_mut().for_each(|agent| agent.behaviour = None);
     }
 
-    /// Need not settle any more.
-    pub fn give_up(&self) {
-        self.given_up.set(true);
+    /// Does not check the state of the cores at the end.
+    pub fn skip_final_check(&self) {
+        self.final_check_skipped.set(true);
     }
 
     /// How many agents there are.
@@ -195,7 +196,7 @@ impl World {
         users.iter().zip(&state.agents).map(|(user, agent)| format!("sip:{user}@{}", agent.address)).collect()
     }
 
-    /// All that was ever sent in the calls that `which` picks by their Call-ID, and how many messages that are.
+    /// The ladder diagram of the calls whose Call-ID `which` accepts.
     pub fn ladder(&self, which: impl Fn(&str) -> bool) -> String {
         let state = self.state.borrow();
         let wire = state.wire.borrow();
@@ -203,12 +204,12 @@ impl World {
         ladder::draw(sent, |agent| &state.agents[agent].name)
     }
 
-    /// Everything on the wire, now and later.
+    /// All messages that were sent, now and later.
     pub fn wire(&self) -> Wire {
         Rc::clone(&self.state.borrow().wire)
     }
 
-    /// The program ends and starts again: nothing is kept but the store and the long-lived keys.
+    /// Restarts the server: it keeps only the store and the long-lived keys.
     pub fn restart(&self) {
         self.state.borrow_mut().restart();
     }
@@ -218,15 +219,15 @@ impl World {
         self.state.borrow().wire.borrow().len()
     }
 
-    /// Runs on until nothing is due and nothing is on its way; then the cores must be empty.
-    pub fn settle(&self) {
-        if let Err(left) = self.settled() {
+    /// Runs until no timer is set and nothing is on its way. Panics if the cores are not empty then.
+    pub fn finish(&self) {
+        if let Err(left) = self.run_to_end() {
             panic!("{left}\n{}", self.state.borrow().transcript());
         }
     }
 
-    /// The same; what is left, if anything is.
-    pub fn settled(&self) -> Result<(), String> {
+    /// Like [`Simulation::finish`], but returns what is left as an error.
+    pub fn run_to_end(&self) -> Result<(), String> {
         let mut state = self.state.borrow_mut();
         if !state.run_until_quiet(LONGEST_LIFE) {
             return Err("still busy after an hour".to_owned());
@@ -243,10 +244,16 @@ fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
-impl Drop for World {
+impl Drop for Simulation {
     fn drop(&mut self) {
-        if !std::thread::panicking() && !self.given_up.get() {
-            self.settle();
+        if !std::thread::panicking() && !self.final_check_skipped.get() {
+            self.finish();
         }
+    }
+}
+
+impl Default for Simulation {
+    fn default() -> Self {
+        Self::new()
     }
 }
