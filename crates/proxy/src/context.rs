@@ -49,7 +49,7 @@ impl Context<'_> {
         let tag = (status > 100).then_some(tag);
         let limit = amplification::limit(request, self.settings);
         let mut fitted = Fitted::Whole;
-        self.outbox.send(request.back, false, |out| {
+        self.outbox.send(&request.back, false, |out| {
             let start = out.len();
             let mut reply = Reply::new(out, &request.message, status, reason, request.stamp, tag);
             let own = reply.end();

@@ -1,6 +1,7 @@
 //! Next hops: where a message goes, as an address or as a name that DNS must translate first.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use location::{ConnectionId, Flow, FlowId};
 use parser::Transport;
@@ -8,7 +9,7 @@ use parser::Transport;
 use crate::connections::Connections;
 
 /// Where a message goes, from which address of ours, and over what.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hop {
     /// The transport to send over.
     pub transport: Transport,
@@ -21,10 +22,14 @@ pub struct Hop {
 }
 
 /// Which flows may carry a message to its next hop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Over {
     /// Any that leads to the address: a datagram, an open connection to it, or a new one.
     Address,
+    /// A connection to the address whose peer has proven with its certificate that it is this host (RFC 5922 7.3), or a
+    /// new one to such a peer. The host is the one that was looked up, not the target of an SRV record: whoever can
+    /// forge DNS answers could name another. Only for secure transports.
+    Host(Arc<str>),
     /// This connection; once it is closed as with [`Over::Address`].
     Connection(ConnectionId),
     /// This connection only. The phone maintains it, and nothing else leads to the phone (RFC 5626 5.3.1).
@@ -35,6 +40,12 @@ impl Hop {
     /// To an address.
     pub const fn to_address(transport: Transport, remote: SocketAddr, local: SocketAddr) -> Self {
         Self { transport, remote, local, over: Over::Address }
+    }
+
+    /// To an address that a name leads to.
+    pub(crate) fn to_name(name: &Name, remote: SocketAddr, local: SocketAddr) -> Self {
+        let over = if name.transport.is_secure() { Over::Host(Arc::clone(&name.host)) } else { Over::Address };
+        Self { transport: name.transport, remote, local, over }
     }
 
     /// Back the way a message came.
@@ -50,13 +61,13 @@ impl Hop {
     /// The connection to send over, if there is one to prefer.
     pub const fn connection(&self) -> Option<ConnectionId> {
         match self.over {
-            Over::Address => None,
+            Over::Address | Over::Host(_) => None,
             Over::Connection(id) | Over::ConnectionOnly(id) => Some(id),
         }
     }
 
     /// The same, over nothing but its connection.
-    pub(crate) const fn only_over_connection(mut self) -> Self {
+    pub(crate) fn only_over_connection(mut self) -> Self {
         if let Some(id) = self.connection() {
             self.over = Over::ConnectionOnly(id);
         }
@@ -64,13 +75,11 @@ impl Hop {
     }
 
     /// The hop as it can be used now: to the address, if the connection is closed.
-    pub(crate) fn now(mut self, connections: &Connections) -> Self {
-        if let Over::Connection(id) = self.over
-            && !connections.is_open(id)
-        {
-            self.over = Over::Address;
+    pub(crate) fn now(&self, connections: &Connections) -> Self {
+        match self.over {
+            Over::Connection(id) if !connections.is_open(id) => Self { over: Over::Address, ..*self },
+            _ => self.clone(),
         }
-        self
     }
 
     /// Whether a message that came over a flow came from here: over UDP from the same address and port; over a stream
@@ -91,7 +100,7 @@ impl Hop {
     pub(crate) const fn failure(&self) -> u16 {
         match self.over {
             Over::ConnectionOnly(_) => 430,
-            Over::Address | Over::Connection(_) => 503,
+            Over::Address | Over::Host(_) | Over::Connection(_) => 503,
         }
     }
 }
@@ -100,7 +109,7 @@ impl Hop {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Name {
     /// Host name, as it stands in the URI.
-    pub host: Box<str>,
+    pub host: Arc<str>,
     /// Port to go to.
     pub port: u16,
     /// Transport to use.

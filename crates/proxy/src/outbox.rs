@@ -88,7 +88,8 @@ pub struct Outbox {
     pub questions: Vec<(Question, Continuation)>,
     /// What happened.
     pub events: Vec<Event>,
-    /// What belongs to another worker.
+    /// Messages for the cores of other workers. Must be in their inboxes before any transmit is sent: what a peer sends in
+    /// response to it may arrive at one of them.
     pub handovers: Vec<Handover>,
 }
 
@@ -113,13 +114,13 @@ impl Outbox {
     }
 
     /// Appends what `write` writes as one message to `hop`; the text can be kept by the caller.
-    pub(crate) fn send(&mut self, hop: Hop, report_failure: bool, write: impl FnOnce(&mut Vec<u8>)) -> &[u8] {
+    pub(crate) fn send(&mut self, hop: &Hop, report_failure: bool, write: impl FnOnce(&mut Vec<u8>)) -> &[u8] {
         let start = self.bytes.len();
         write(&mut self.bytes);
         let span = start..self.bytes.len();
         // An answer that may not be as long as it would have to be.
         if !span.is_empty() {
-            self.transmits.push(Transmit { hop, span: span.clone(), report_failure, silence: None });
+            self.transmits.push(Transmit { hop: hop.clone(), span: span.clone(), report_failure, silence: None });
         }
         self.bytes.get(span).unwrap_or_default()
     }
@@ -137,7 +138,7 @@ impl Outbox {
     }
 
     /// Sends kept text again.
-    pub(crate) fn resend(&mut self, hop: Hop, report_failure: bool, text: &Bytes) {
+    pub(crate) fn resend(&mut self, hop: &Hop, report_failure: bool, text: &Bytes) {
         self.send(hop, report_failure, |out| out.extend_from_slice(text));
     }
 

@@ -40,7 +40,7 @@ impl Core {
             return;
         }
         let pinned = self.pins.find_for(&request, &self.connections);
-        let answered_by = match pinned.map(|pin| (pin.hop, pin.acknowledged_by(to_tag))) {
+        let answered_by = match pinned.map(|pin| (pin.hop.clone(), pin.acknowledged_by(to_tag))) {
             Ok((hop, Acknowledged::Success)) => Some(hop),
             Ok((_, Acknowledged::Refusal)) if self.forward_by_pin(&mut request, outbox) == Match::Same => return,
             _ => None,

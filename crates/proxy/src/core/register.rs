@@ -34,7 +34,7 @@ impl Core {
 
     /// Sends the 200: the change is durable.
     pub(super) fn confirm(pending: &PendingRegister, outbox: &mut Outbox) {
-        let back = pending.request.back;
+        let back = &pending.request.back;
         if outbox.emit_fitted(pending.fitted) {
             outbox.emit(Event::ResponseSent { method: "REGISTER", status: 200, transport: back.transport });
         }

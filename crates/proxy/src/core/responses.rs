@@ -67,7 +67,7 @@ impl Core {
         let (settings, mac, rewrite) = (&self.settings, &self.mac, &mut self.rewrite);
         let to_tag = tag_of(response, HeaderName::To).unwrap_or_default();
         let callee = Callee { tag: to_tag, address: sent_to };
-        outbox.send(hop, false, |out| write_response(response, callee, settings, mac, rewrite, out, |_| {}));
+        outbox.send(&hop, false, |out| write_response(response, callee, settings, mac, rewrite, out, |_| {}));
         Some(Forwarded { key, method, status, to_tag })
     }
 

@@ -91,7 +91,7 @@ impl Core {
         target: Target,
         outbox: &mut Outbox,
     ) -> Result<(), Reject> {
-        let Way::Hop(hop) = target.way else { return Err(Reject::Unroutable) };
+        let Way::Hop(hop) = &target.way else { return Err(Reject::Unroutable) };
         let hop = hop.now(&self.connections);
         let origin = Origin::new(request, (&hop, &target), None, &self.settings, &self.mac);
         let Settings { limits, timers, .. } = &*self.settings;
@@ -191,7 +191,7 @@ fn send_request(
     let reports = forwarding.request.method() != Method::Ack;
     let method = forwarding.request.method().as_str_or("other");
     outbox.emit(Event::RequestForwarded { method, transport: forwarding.hop.transport });
-    outbox.send(*forwarding.hop, reports, |out| write_request(forwarding, settings, mac, rewrite, out));
+    outbox.send(forwarding.hop, reports, |out| write_request(forwarding, settings, mac, rewrite, out));
 }
 
 /// Whether a request is forwarded without a transaction: it has one target, and is not a call to a user where

@@ -58,7 +58,7 @@ impl ResponseContext {
             _ => None,
         });
         let (settings, Context { outbox, rewrite, mac, .. }) = (&self.template.settings, context);
-        let Upstream { back, method, .. } = self.upstream;
+        let Upstream { back, method, .. } = &self.upstream;
         outbox.emit(Event::ResponseSent { method, status, transport: back.transport });
         let tag = tag_of(response, HeaderName::To).unwrap_or_default();
         let text = outbox.send(back, false, |out| {

@@ -155,7 +155,7 @@ impl ClientBranch {
                 let outcome = self.counted(response);
                 self.end(outcome);
             }
-            ClientEvent::FailureAgain if !self.ack.is_empty() => context.outbox.resend(self.hop, false, &self.ack),
+            ClientEvent::FailureAgain if !self.ack.is_empty() => context.outbox.resend(&self.hop, false, &self.ack),
             ClientEvent::FailureAgain | ClientEvent::Nothing | ClientEvent::Stray => {}
         }
         heard
@@ -231,7 +231,7 @@ impl ClientBranch {
         }
         if let Cancel::Sent(cancel) = &mut self.cancel {
             if cancel.client.timeout(now) == TimerAction::Resend {
-                context.outbox.resend(self.hop, false, &cancel.text);
+                context.outbox.resend(&self.hop, false, &cancel.text);
             }
             if cancel.until <= now && matches!(&self.client, Client::Invite(invite) if invite.is_proceeding()) {
                 let status = cancel.why.status();

@@ -141,7 +141,7 @@ impl ResponseContext {
     }
 
     pub(super) fn start_branch(&mut self, target: Target, breadth: u32, context: &mut Context<'_>) {
-        let Way::Hop(hop) = target.way else { return };
+        let Way::Hop(hop) = &target.way else { return };
         let hop = hop.now(context.connections);
         let Ok(number) = u8::try_from(self.branches.len()) else { return };
         let patience = self.patience(&target);

@@ -45,7 +45,7 @@ pub(crate) use table::ResponseContexts;
 const COMPLETED_ELSEWHERE: &[u8] = b"SIP;cause=200;text=\"Call completed elsewhere\"";
 
 /// What the caller of a forked INVITE was sent.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Final {
     /// A refusal, or nothing yet.
     NoSuccess,
@@ -146,7 +146,7 @@ impl ResponseContext {
         let answered_by = self.branches.iter().find(|branch| branch.accepted == Some(to_tag));
         // A phone may have been picked up after the caller was refused (RFC 3261 16.7 step 5).
         if answered_by.is_some() || self.upstream.is_accepted() {
-            return Final::Success(answered_by.map(|branch| *branch.hop()));
+            return Final::Success(answered_by.map(|branch| branch.hop().clone()));
         }
         self.upstream.acknowledged(self.template.timers(), context.now.mono);
         Final::NoSuccess

@@ -37,7 +37,7 @@ impl Template {
     pub(super) fn send(&self, branch: &ClientBranch, context: &mut Context<'_>) {
         let Some(forwarding) = self.forwarding(branch, context) else { return };
         let Context { outbox, rewrite, mac, .. } = context;
-        outbox.send(*branch.hop(), true, |out| write_request(&forwarding, &self.settings, mac, rewrite, out));
+        outbox.send(branch.hop(), true, |out| write_request(&forwarding, &self.settings, mac, rewrite, out));
     }
 
     /// Sends what `write` makes of the request of a branch: its ACK or CANCEL. Returns it, to be sent again.
@@ -49,7 +49,7 @@ impl Template {
     ) -> Bytes {
         let Some(forwarding) = self.forwarding(branch, context) else { return Bytes::new() };
         let write = |out: &mut Vec<u8>| as_sent(&forwarding, &self.settings, |sent| write(sent, out));
-        Bytes::copy_from_slice(context.outbox.send(*branch.hop(), false, write))
+        Bytes::copy_from_slice(context.outbox.send(branch.hop(), false, write))
     }
 
     fn forwarding<'a>(&'a self, branch: &'a ClientBranch, context: &Context<'_>) -> Option<Forwarding<'a>> {

@@ -44,7 +44,7 @@ impl Upstream {
             _ => Machine::Other(ServerOther::new(request.flow.transport.is_reliable(), &settings.timers, now)),
         };
         let per_copy = amplification::limit(request, settings);
-        let (back, source, method) = (request.back, request.source(), request.method().as_str_or("other"));
+        let (back, source, method) = (request.back.clone(), request.source(), request.method().as_str_or("other"));
         Self { machine, back, source, method, last: Bytes::new(), allowance: per_copy, per_copy }
     }
 
@@ -101,7 +101,7 @@ impl Upstream {
             Some(left) => {
                 // What has no bound needs none.
                 self.allowance = if self.per_copy == usize::MAX { self.allowance } else { left };
-                context.outbox.resend(self.back, false, &self.last);
+                context.outbox.resend(&self.back, false, &self.last);
             }
             None => context.outbox.emit(Event::LimitReached(Limit::Amplification)),
         }

@@ -153,7 +153,7 @@ pub(crate) fn write_via_value(out: &mut Vec<u8>, hop: &Hop, branch: ViaBranch, s
 fn write_record_routes(out: &mut Vec<u8>, forwarding: &Forwarding<'_>, settings: &Settings, mac: &Mac) {
     let Forwarding { request, target, hop, .. } = forwarding;
     let back = Hop::back(&request.flow);
-    let reached = Hop { remote: target.remote(hop), ..**hop };
+    let reached = Hop { remote: target.remote(hop), ..(*hop).clone() };
     let token = token_for(request, (&reached, target), settings, mac);
     // RFC 3261 16.6 step 4: requests of a dialog with a `sips:` URI must not leave TLS either.
     let is_secure = is_sips(request.uri());

@@ -200,7 +200,7 @@ pub(crate) fn way_over(uri: &SipUri<'_>, transport: parser::Transport, settings:
     let Some(ip) = host.ip() else {
         let mut name = Vec::new();
         host.write(&mut name);
-        let host = String::from_utf8(name).map_err(|_| Reject::Unroutable)?.into_boxed_str();
+        let host = String::from_utf8(name).map_err(|_| Reject::Unroutable)?.into();
         return Ok(Way::Name(Name { host, port, transport }));
     };
     // Nothing can be sent there, and 0 is what a scanner tries.

@@ -24,8 +24,7 @@ impl Plan {
         let mut found = addresses.iter();
         let mut further = Vec::new();
         for target in self.targets_mut() {
-            let Way::Name(name) = &target.way else { continue };
-            let transport = name.transport;
+            let Way::Name(name) = target.way.clone() else { continue };
             let reachable = |remote: &SocketAddr| {
                 // The sender that named the host (`from` where no binding did) may have it lead elsewhere by now.
                 if settings.is_own_address(remote.ip(), Some(remote.port()))
@@ -33,8 +32,8 @@ impl Plan {
                 {
                     return None;
                 }
-                let local = settings.local_for(transport, remote.ip())?;
-                Some(Way::Hop(Hop::to_address(transport, *remote, local)))
+                let local = settings.local_for(name.transport, remote.ip())?;
+                Some(Way::Hop(Hop::to_name(&name, *remote, local)))
             };
             let ways: SmallVec<[Way; 2]> = found.next().into_iter().flatten().filter_map(reachable).collect();
             let mut ways = ways.into_iter();

@@ -229,8 +229,9 @@ pub(crate) fn target_for_next(
         && let Some(flow) = ahead.peer.hop(settings)
     {
         let hop = if ahead.or_named { over_flow(flow, &next.uri) } else { flow.only_over_connection() };
-        admits_hop(request.uri(), next.uri.as_bytes(), &Way::Hop(hop))?;
-        return Ok(Target { uri, way: Way::Hop(hop), over_flow: true });
+        let way = Way::Hop(hop);
+        admits_hop(request.uri(), next.uri.as_bytes(), &way)?;
+        return Ok(Target { uri, way, over_flow: true });
     }
     let way = match way_to(&next.uri, settings) {
         // Nothing here speaks TLS.

@@ -80,8 +80,9 @@ fn hop_of(binding: &Binding<'_>, settings: &Settings) -> Option<Hop> {
     match way_of(binding, settings)? {
         // The hop has the address to connect to once the connection is closed; the flow is where the phone speaks from.
         (Way::Hop(hop), true) if flow.transport.is_reliable() => Some(Hop { remote: flow.remote, ..hop }),
-        (way @ Way::Hop(hop), over_flow) => {
+        (Way::Hop(hop), over_flow) => {
             let is_reachable = reach::may_be_at(binding, hop.remote.ip(), over_flow, settings);
+            let way = Way::Hop(hop.clone());
             (is_reachable && reach::leads_to_own_place(binding, &way, over_flow, settings)).then_some(hop)
         }
         _ => None,

@@ -119,7 +119,7 @@ impl Dialog {
         };
         let remote = *addresses.iter().flatten().find(usable)?;
         let local = settings.local_for(host.transport, remote.ip())?;
-        Some(Hop::to_address(host.transport, remote, local))
+        Some(Hop::to_name(host, remote, local))
     }
 
     /// Writes a NOTIFY (RFC 6665 4.2.2).

@@ -62,7 +62,7 @@ impl Notify {
     /// Does what is due; the end, if that has come.
     pub(super) fn timeout(&mut self, context: &mut Context<'_>) -> Option<Ended> {
         match self.client.timeout(context.now.mono) {
-            TimerAction::Resend => context.outbox.resend(self.hop, true, &self.text),
+            TimerAction::Resend => context.outbox.resend(&self.hop, true, &self.text),
             TimerAction::TimedOut => return Some(Ended::ForGood),
             TimerAction::Nothing => {}
         }

@@ -366,7 +366,7 @@ impl Subscription {
         settings: &Settings,
         context: &mut Context<'_>,
     ) {
-        let Way::Hop(hop) = self.dialog.way else { return };
+        let Way::Hop(hop) = self.dialog.way.clone() else { return };
         let (now, sequence) = (context.now.mono, self.sent.wrapping_add(1));
         let (aor, version, full, at) = (&self.aor, self.sent, self.full, context.now.wall);
         let mut body = Vec::new();
@@ -375,7 +375,7 @@ impl Subscription {
         let branch = ViaBranch::Notify { worker, id: NotifyId { subscription: id, sequence } };
         let standing = self.standing(now);
         let notice = Notice { hop: &hop, branch, sequence, state: &standing, body: &body };
-        let text = context.outbox.send(hop, true, |out| self.dialog.write(&notice, settings, out));
+        let text = context.outbox.send(&hop, true, |out| self.dialog.write(&notice, settings, out));
         // One that is still under way is not waited for: this one says all that it did.
         self.under_way = Some(Notify::sent(sequence, hop, text, &settings.timers, now));
         self.sent = sequence;

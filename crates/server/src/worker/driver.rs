@@ -3,6 +3,10 @@
 //!
 //! Decides fairness: each batch takes a limited amount from each source. Both clocks are read once per batch. The
 //! outbox is processed after each call until it is empty, so answers that are in memory take no extra wait.
+//!
+//! Keeps the order of cause and effect between workers: a core message is in the other worker's inbox before anything
+//! is sent, and the inbox is handled before what the sockets received meanwhile. Otherwise the ACK of a failure could
+//! reach the worker that forwarded the INVITE before this worker's message that the failure was forwarded.
 
 use std::future::poll_fn;
 use std::net::IpAddr;
@@ -134,7 +138,18 @@ impl Worker {
 
     /// Handles one batch of each source; returns whether something was left.
     fn run_batch(&mut self, now: Now, inbound: &mut Vec<Inbound>) -> bool {
-        let mut has_more = inbound.len() >= BATCH;
+        let mut has_more = false;
+        let mut datagrams = std::mem::take(&mut self.scratch.datagrams);
+        for udp in &self.transports.udp {
+            has_more |= self.udp_receiver.receive(udp, &self.banned, &mut datagrams, &mut self.tally);
+        }
+        // After the sockets: a datagram may be the effect of a core message that has only just arrived.
+        while inbound.len() < BATCH
+            && let Ok(next) = self.inbox.try_recv()
+        {
+            inbound.push(next);
+        }
+        has_more |= inbound.len() >= BATCH;
         let mut committed = std::mem::take(&mut self.scratch.committed);
         if let Some(own) = self.completions.get(usize::from(self.number)) {
             own.take_all(&mut committed);
@@ -155,12 +170,8 @@ impl Worker {
                 self.handle_inbound(now, inbound);
             }
         }
-        let mut datagrams = std::mem::take(&mut self.scratch.datagrams);
-        for udp in &self.transports.udp {
-            has_more |= self.udp_receiver.receive(udp, &self.banned, &mut datagrams, &mut self.tally);
-        }
         for Datagram { bytes, flow } in datagrams.drain(..) {
-            // Checked again: an earlier datagram of this batch may have caused a ban.
+            // Checked again: an earlier message of this batch may have caused a ban.
             if self.is_banned(flow.remote.ip()) {
                 self.tally.count(Series::Banned(flow.transport));
             } else {
@@ -341,9 +352,15 @@ impl Worker {
         }
     }
 
-    /// Sends messages, counts events and passes on core messages from the outbox; questions stay.
+    /// Passes on core messages, sends messages and counts events from the outbox; questions stay.
     fn flush_outbox(&mut self, now: Now) {
         let mut outbox = std::mem::take(&mut self.scratch.outbox);
+        for handover in outbox.handovers.drain(..) {
+            match handover.worker {
+                Some(worker) => self.send_to_worker(worker, Inbound::CoreMessage(handover.core_message)),
+                None => self.broadcast(&handover.core_message),
+            }
+        }
         for transmit in &outbox.transmits {
             let report_to = transmit.report_failure.then_some(self.number);
             let bytes = outbox.text(transmit);
@@ -361,12 +378,6 @@ impl Worker {
             self.tally.event(&event);
             self.defence.observe(&event);
             self.queue_event(now, event);
-        }
-        for handover in outbox.handovers.drain(..) {
-            match handover.worker {
-                Some(worker) => self.send_to_worker(worker, Inbound::CoreMessage(handover.core_message)),
-                None => self.broadcast(&handover.core_message),
-            }
         }
         self.scratch.outbox = outbox;
     }

@@ -87,7 +87,8 @@ impl Streams {
     /// An open connection to the address of a hop, if its message may go over that.
     fn connection_to(&self, hop: &Hop) -> Option<ConnectionId> {
         match hop.over {
-            Over::ConnectionOnly(_) => None,
+            // For a host: no connection knows yet what its peer has proven.
+            Over::ConnectionOnly(_) | Over::Host(_) => None,
             Over::Address | Over::Connection(_) => self.directory.find(hop.transport, hop.remote),
         }
     }
@@ -202,8 +203,12 @@ impl Streams {
     fn send_by_owner(&mut self, worker: u8, message: OutgoingMessage<'_>, tally: &mut Tally) -> Result<(), Loss> {
         let OutgoingMessage { hop, report_to, flow_timeout, .. } = message;
         let Some(inbox) = self.inboxes.get(usize::from(worker)) else { return self.open_connection(message, tally) };
-        let request =
-            Box::new(SendRequest { hop: *hop, bytes: Bytes::copy_from_slice(message.bytes), report_to, flow_timeout });
+        let request = Box::new(SendRequest {
+            hop: hop.clone(),
+            bytes: Bytes::copy_from_slice(message.bytes),
+            report_to,
+            flow_timeout,
+        });
         inbox.try_send(Inbound::Send(request)).map_err(|_| {
             tally.count(Series::DriverLimitReached(DriverLimit::WorkerQueue));
             Loss::ConnectionFailed
