@@ -1,5 +1,6 @@
-//! The ACK of a 2xx that comes on the INVITE's branch, or without a branch, as old and careless clients send it. RFC 6026
-//! 7.1: in Accepted an ACK is passed on, which for a proxy means by its Route or Request-URI.
+//! The ACK of a 2xx with the branch of the INVITE, or without a branch, as RFC 2543 clients and some others send it.
+//! RFC 6026 7.1: in the state Accepted an ACK is passed to the transport user, so a proxy routes it by its Route or
+//! Request-URI.
 
 use sim::{Agent, Simulation, Sip, cseq};
 
@@ -8,14 +9,14 @@ fn ack_on_branch(caller: &Agent, invite: &Sip, ok: &Sip) -> Sip {
     caller.within(invite, ok, "ACK").set("CSeq", cseq(invite, 0, "ACK")).set("Via", invite.value("Via"))
 }
 
-/// An INVITE without a branch, as RFC 2543 had it.
+/// An INVITE without a branch, as in RFC 2543.
 fn old(caller: &Agent, user: &str) -> Sip {
     let via = format!("SIP/2.0/UDP {}", caller.address);
     caller.request("INVITE", &format!("sip:{user}@office.example")).set("Via", via)
 }
 
 #[test]
-fn it_reaches_the_phone_of_a_pinned_invite() {
+fn the_ack_reaches_the_phone_of_a_stateless_invite() {
     for is_old in [false, true] {
         let sim = Simulation::new();
         let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
@@ -23,7 +24,7 @@ fn it_reaches_the_phone_of_a_pinned_invite() {
         let invite = if is_old { old(&alice, "bob") } else { alice.request("INVITE", "sip:bob@office.example") };
         alice.sends(&invite);
         let received = bob.expects("INVITE");
-        // Behind its address the phone names another user: what the caller is to send its ACK to.
+        // The Contact of the phone names another user, which is the Request-URI of the ACK.
         let named = format!("sip:line2@{}", bob.address);
         bob.sends(&bob.answer(&received, 200).set("Contact", format_args!("<{named}>")));
         let ok = alice.expects("200");
@@ -32,22 +33,22 @@ fn it_reaches_the_phone_of_a_pinned_invite() {
         let at_bob = bob.expects("ACK");
         assert_eq!(at_bob.uri(), named, "the Request-URI is the caller's");
         assert!(!at_bob.has("Route"), "{at_bob}");
-        // Each 2xx that comes again has its ACK again.
+        // Each copy of the 2xx gets its ACK.
         alice.sends(&ack);
         bob.expects("ACK");
         // A client that ignores Record-Route.
         alice.sends(&ack.clone().without("Route"));
         assert_eq!(bob.expects("ACK").uri(), named);
-        // Nobody but the caller.
+        // Only the caller may send it.
         sim.udp("mallory").sends(&ack.clone().without("Route"));
-        // And not with the tags of another call, which its identifiers may have been taken from.
+        // The tags of another call are not accepted, even with the identifiers of this one.
         alice.sends(&ack.without("Route").set("To", "<sip:bob@office.example>;tag=another"));
         bob.receives_nothing();
     }
 }
 
 #[test]
-fn it_reaches_the_phone_of_a_forked_invite() {
+fn the_ack_reaches_the_phone_of_a_forked_invite() {
     for is_old in [false, true] {
         let sim = Simulation::new();
         let (alice, bob, mobile) = (sim.udp("alice"), sim.udp("bob/desk"), sim.udp("bob/mobile"));
@@ -80,7 +81,7 @@ fn it_reaches_the_phone_of_a_forked_invite() {
 }
 
 #[test]
-fn two_phones_that_answered_have_each_its_own() {
+fn each_phone_that_answered_gets_its_own_ack() {
     let sim = Simulation::new();
     let (alice, bob, mobile) = (sim.udp("alice"), sim.udp("bob/desk"), sim.udp("bob/mobile"));
     bob.registers();
@@ -101,8 +102,8 @@ fn two_phones_that_answered_have_each_its_own() {
 }
 
 #[test]
-fn the_ack_of_a_refusal_still_goes_by_the_pin() {
-    // RFC 3261 16.11, 17.1.1.3: its Request-URI is that of the INVITE, and so has to be replaced again.
+fn the_ack_of_a_failure_response_follows_the_pin() {
+    // RFC 3261 16.11, 17.1.1.3: the ACK has the Request-URI of the INVITE, which must be replaced again.
     let sim = Simulation::new();
     let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     bob.registers();
@@ -116,8 +117,9 @@ fn the_ack_of_a_refusal_still_goes_by_the_pin() {
 }
 
 #[test]
-fn the_ack_of_a_refusal_goes_by_the_pin_before_and_after_a_success() {
-    // A proxy below refuses, and then a phone answers late after all (RFC 3261 16.7 step 5); the network may reorder the two.
+fn the_ack_of_a_failure_response_follows_the_pin_before_and_after_a_2xx() {
+    // A proxy below refuses, and then a phone answers after all (RFC 3261 16.7 step 5). The network may reorder the two
+    // responses.
     for refused_first in [false, true] {
         for worker in [0, 1] {
             let sim = Simulation::with_workers(2, |_| {});
@@ -152,8 +154,8 @@ fn the_ack_of_a_refusal_goes_by_the_pin_before_and_after_a_success() {
 }
 
 #[test]
-fn it_reaches_a_phone_that_was_picked_up_after_the_caller_was_refused() {
-    // RFC 3261 16.7 step 5: the 2xx passes all the same.
+fn the_ack_reaches_a_phone_that_answered_after_the_final_response() {
+    // RFC 3261 16.7 step 5: the 2xx is forwarded nevertheless.
     let sim = Simulation::new();
     let (alice, bob, mobile) = (sim.udp("alice"), sim.udp("bob/desk"), sim.udp("bob/mobile"));
     bob.registers();
@@ -188,8 +190,8 @@ fn it_reaches_a_phone_that_was_picked_up_after_the_caller_was_refused() {
 }
 
 #[test]
-fn before_any_final_there_is_nothing_to_acknowledge() {
-    // A phone that finds a call by its Call-ID and tags would take it for the ACK of another one.
+fn an_ack_before_any_final_response_is_not_forwarded() {
+    // A phone that finds a call by its Call-ID and tags would take it for the ACK of another call.
     let sim = Simulation::new();
     let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     bob.registers();
@@ -201,7 +203,7 @@ fn before_any_final_there_is_nothing_to_acknowledge() {
     alice.sends(&early.clone().set("To", "<sip:bob@office.example>;tag=another"));
     alice.sends(&early);
     bob.receives_nothing();
-    // RFC 2543 knew no tags: such an ACK of a refusal passes.
+    // RFC 2543 has no tags: such an ACK of a failure response is forwarded.
     bob.answers(&received, 486);
     alice.expects("486");
     alice.sends(&early.set("To", invite.value("To")));
@@ -209,8 +211,8 @@ fn before_any_final_there_is_nothing_to_acknowledge() {
 }
 
 #[test]
-fn it_overtakes_the_word_that_the_call_was_answered() {
-    // The 200 lands on another worker than its INVITE, and the ACK is here before the message of that worker.
+fn the_ack_may_arrive_before_the_message_of_the_other_worker() {
+    // The 200 arrives at another worker than its INVITE, and the ACK arrives before the message of that worker.
     let sim = Simulation::with_workers(2, |_| {});
     sim.core_messages_take(std::time::Duration::from_millis(50));
     let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
@@ -227,7 +229,7 @@ fn it_overtakes_the_word_that_the_call_was_answered() {
 }
 
 #[test]
-fn it_reaches_a_phone_behind_its_connection() {
+fn the_ack_reaches_a_phone_over_its_connection() {
     let sim = Simulation::new();
     let (alice, bob) = (sim.tcp("alice"), sim.tcp("bob"));
     bob.registers();

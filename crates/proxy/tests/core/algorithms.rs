@@ -1,5 +1,5 @@
-//! Which digest algorithms are offered to whom (RFC 8760 2.3, 2.4): what the account can answer, and MD5 alone to phones
-//! that give up at another, without weakening any that does not.
+//! Which digest algorithms are offered (RFC 8760 2.3, 2.4): those that the account has, and only MD5 to phones that
+//! give up at another one. No other phone may be offered less.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use sim::{Agent, DOMAIN, Login, Simulation, Sip};
 const ALICE: Login<'static> = Login { user: "alice", password: "wonder land" };
 const BOB: Login<'static> = Login { user: "bob", password: "builder" };
 
-/// Alice and Bob with both secrets, Carol with SHA-256 alone, Dave with MD5 alone.
+/// alice and bob have both secrets, carol has only SHA-256, dave has only MD5.
 fn secured(settings: &mut Settings) {
     settings.authentication = Authentication::Required;
     settings.digest.md5_user_agents = vec!["baresip v1.".into(), "sipsak ".into()];
@@ -24,7 +24,7 @@ fn secured(settings: &mut Settings) {
     }
 }
 
-/// A world in which every account has both secrets.
+/// Every account has both secrets.
 fn uniform(settings: &mut Settings) {
     settings.authentication = Authentication::Required;
     for login in [ALICE, BOB] {
@@ -36,7 +36,7 @@ fn with_agent(request: Sip, agent: &str) -> Sip {
     request.with("User-Agent", agent)
 }
 
-/// The challenge for a REGISTER of a phone that names itself.
+/// The challenge for a REGISTER with this User-Agent.
 fn challenged(phone: &Agent, agent: &str) -> Sip {
     phone.sends(&with_agent(phone.register(), agent));
     phone.expects("401")
@@ -60,8 +60,8 @@ fn answers(phone: &Agent, login: Login<'_>, refused: &Sip, algorithm: &str, agen
 }
 
 #[test]
-fn a_phone_that_gives_up_is_offered_md5_alone_until_it_succeeds() {
-    // checklist 171: RFC 8760 2.4 asks clients to pass over what they do not know; some give up instead.
+fn a_phone_that_gives_up_is_offered_only_md5_until_it_succeeds() {
+    // checklist 171: RFC 8760 2.4 requires clients to skip unknown algorithms, but some give up instead.
     let sim = Simulation::with(uniform);
     let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     assert_eq!(offered(&alice, "old phone"), 2);
@@ -78,7 +78,7 @@ fn a_phone_that_gives_up_is_offered_md5_alone_until_it_succeeds() {
 }
 
 #[test]
-fn the_offer_of_md5_alone_ends_by_itself() {
+fn the_md5_only_offer_expires() {
     let sim = Simulation::with(|settings| {
         uniform(settings);
         settings.digest.md5_fallback = Some(Duration::from_secs(60));
@@ -96,7 +96,7 @@ fn the_offer_of_md5_alone_ends_by_itself() {
 }
 
 #[test]
-fn without_a_fallback_nobody_falls_back() {
+fn without_md5_fallback_all_algorithms_are_always_offered() {
     let sim = Simulation::with(|settings| {
         uniform(settings);
         settings.digest.md5_fallback = None;
@@ -109,8 +109,8 @@ fn without_a_fallback_nobody_falls_back() {
 }
 
 #[test]
-fn a_copy_of_a_register_is_no_second_try() {
-    // RFC 3261 17.1.2.2: an answer that is lost has its request come again for 32 s.
+fn a_retransmitted_register_does_not_count_as_giving_up() {
+    // RFC 3261 17.1.2.2: a request without a response is retransmitted for 32 s.
     let sim = Simulation::with(uniform);
     let alice = sim.udp("alice");
     let register = with_agent(alice.register(), "Good Phone 1");
@@ -122,7 +122,7 @@ fn a_copy_of_a_register_is_no_second_try() {
 }
 
 #[test]
-fn a_phone_that_answers_is_always_offered_all() {
+fn a_phone_that_responds_is_always_offered_all_algorithms() {
     // checklist 171
     let sim = Simulation::with(uniform);
     let alice = sim.udp("alice");
@@ -135,7 +135,7 @@ fn a_phone_that_answers_is_always_offered_all() {
 }
 
 #[test]
-fn a_phone_with_a_wrong_password_has_not_given_up() {
+fn a_wrong_password_does_not_count_as_giving_up() {
     let sim = Simulation::with(uniform);
     let alice = sim.udp("alice");
     for _ in 0..4 {
@@ -149,8 +149,8 @@ fn a_phone_with_a_wrong_password_has_not_given_up() {
 }
 
 #[test]
-fn nobody_at_the_same_address_has_a_phone_offered_less() {
-    // Behind one NAT all have one address, and what a phone calls itself is no secret.
+fn a_phone_at_the_same_address_cannot_reduce_the_offer() {
+    // All phones behind one NAT have one address, and a User-Agent is not secret.
     let sim = Simulation::with(uniform);
     let alice = sim.udp("alice");
     let forged = |number: usize| {
@@ -167,7 +167,7 @@ fn nobody_at_the_same_address_has_a_phone_offered_less() {
     assert_eq!(algorithms(&refused).len(), 2, "the phone is not");
     answers(&alice, ALICE, &refused, "SHA-256", "Good Phone 1");
 
-    // Once it has answered, not even who knows its Call-ID.
+    // After the phone has responded, not even a sender that knows its Call-ID has an effect.
     for _ in 0..4 {
         assert_eq!(offered(&alice, "Good Phone 1"), 2);
         sim.seconds(30);
@@ -175,7 +175,7 @@ fn nobody_at_the_same_address_has_a_phone_offered_less() {
 }
 
 #[test]
-fn what_falls_out_of_the_table_is_offered_all() {
+fn a_phone_evicted_from_the_table_is_offered_all_algorithms() {
     let sim = Simulation::with(|settings| {
         uniform(settings);
         settings.limits.unanswered_challenges = 10;
@@ -190,7 +190,7 @@ fn what_falls_out_of_the_table_is_offered_all() {
     alice.sends(&alice.register().with("Authorization", "Digest realm=\"office.example\""));
     alice.expects("401");
     assert!(sim.count_events(|event| matches!(event, Event::LimitReached(Limit::UnansweredChallenges))) > 0);
-    // What a password has shown is kept apart from what anybody can send.
+    // What authenticated REGISTERs have shown is kept apart from what anybody can send.
     for _ in 0..2 {
         sim.seconds(30);
         assert_eq!(offered(&alice, "Good Phone 1"), 2);
@@ -198,7 +198,7 @@ fn what_falls_out_of_the_table_is_offered_all() {
 }
 
 #[test]
-fn the_calls_of_a_phone_that_fell_back_are_offered_md5_alone() {
+fn calls_of_a_phone_that_fell_back_are_offered_only_md5() {
     let sim = Simulation::with(uniform);
     let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     let called = |phone: &Agent| {
@@ -219,7 +219,7 @@ fn the_calls_of_a_phone_that_fell_back_are_offered_md5_alone() {
 }
 
 #[test]
-fn known_old_clients_are_offered_md5_alone_at_once() {
+fn known_old_clients_are_offered_only_md5_at_once() {
     let sim = Simulation::with(secured);
     for agent in ["baresip v1.0.0 (x86_64/linux)", "BARESIP V1.1", "sipsak 0.9.8.1"] {
         let alice = sim.udp("alice");
@@ -238,7 +238,7 @@ fn known_old_clients_are_offered_md5_alone_at_once() {
 }
 
 #[test]
-fn only_what_the_account_can_answer_is_offered() {
+fn only_algorithms_that_the_account_has_are_offered() {
     let sim = Simulation::with(secured);
     let (carol, dave) = (sim.udp("carol"), sim.udp("dave"));
     for _ in 0..4 {

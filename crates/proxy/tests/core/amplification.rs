@@ -1,4 +1,4 @@
-//! Answers over UDP to a sender that has proved nothing are no amplifier: none is longer than three times its request.
+//! Responses over UDP to an unauthenticated sender must not amplify: none is longer than three times its request.
 //!
 //! The source address of a datagram can be forged. RFC 3261 has no such rule; the factor is that of RFC 9000 8.1.
 
@@ -14,7 +14,7 @@ fn aor(user: &str) -> Aor {
     Aor::new(user.as_bytes(), DOMAIN.as_bytes())
 }
 
-/// Everybody must prove who they are, by one of three algorithms.
+/// All users must authenticate, with one of three algorithms.
 fn secured(settings: &mut Settings) {
     settings.authentication = Authentication::Required;
     settings.digest.algorithms = vec![Algorithm::Sha256, Algorithm::Sha512t256, Algorithm::Md5];
@@ -24,14 +24,14 @@ fn secured(settings: &mut Settings) {
     settings.accounts.insert(aor("bob"), Account { contacts, ..Account::default() });
 }
 
-/// A request of as few octets as an answer of any length can be had for.
+/// A request with as few octets as possible.
 fn smallest(method: &str, uri: &str, more: &str) -> String {
     format!(
         "{method} {uri} SIP/2.0\r\nv:SIP/2.0/UDP a;rport\r\nf:<sip:a@b>\r\nt:<{uri}>\r\ni:1\r\nCSeq:1 {method}\r\n{more}\r\n"
     )
 }
 
-/// Sends a request, and holds all that comes back within a second against it.
+/// Sends a request, and checks the length of all that arrives within a second.
 #[track_caller]
 fn answer_to(phone: &Agent, sim: &Simulation, request: &str) -> Option<Sip> {
     phone.sends_raw(request);
@@ -43,8 +43,8 @@ fn answer_to(phone: &Agent, sim: &Simulation, request: &str) -> Option<Sip> {
 }
 
 #[test]
-fn unsupported_tags_go_in_one_line_and_no_more_than_fit() {
-    // As many tags as a datagram holds, one octet each: 7.8 times its length, when each had a line of its own.
+fn unsupported_tags_are_sent_in_one_line_and_limited() {
+    // As many tags of one octet as fit into a datagram: with a line for each, the response would be 7.8 times as long.
     let sim = Simulation::with(secured);
     let mallory = sim.udp("mallory");
     for (header, uri, status) in
@@ -64,7 +64,7 @@ fn unsupported_tags_go_in_one_line_and_no_more_than_fit() {
 }
 
 #[test]
-fn the_smallest_request_of_each_kind_gets_no_more_than_its_share() {
+fn the_response_to_each_smallest_request_is_limited() {
     let sim = Simulation::with(|settings| {
         secured(settings);
         settings.strangers = Strangers::Accept;
@@ -97,7 +97,7 @@ fn the_smallest_request_of_each_kind_gets_no_more_than_its_share() {
         seen.insert(kind);
     }
     assert_eq!(seen.len(), 13);
-    // Where nobody is asked for credentials.
+    // Without authentication.
     sim.reconfigure(|settings| settings.authentication = Authentication::Off);
     let register = smallest("REGISTER", "sip:office.example", "m:<sip:c@192.0.2.9>\r\n");
     let register = register.replace("t:<sip:", "t:<sip:alice@");
@@ -112,7 +112,7 @@ fn the_smallest_request_of_each_kind_gets_no_more_than_its_share() {
 }
 
 #[test]
-fn of_several_challenges_the_first_always_stays() {
+fn of_several_challenges_the_first_is_always_sent() {
     let sim = Simulation::with(secured);
     let mallory = sim.udp("mallory");
     let challenges = |filler: usize| {
@@ -124,20 +124,20 @@ fn of_several_challenges_the_first_always_stays() {
     let few = challenges(0);
     assert_eq!(few.len(), 1);
     assert!(few[0].contains("algorithm=SHA-256"), "{few:?}");
-    // All that she has a secret for.
+    // The account has secrets for two algorithms.
     assert_eq!(challenges(400).len(), 2);
     assert!(sim.count_events(|event| matches!(event, Event::LimitReached(Limit::Amplification))) > 0);
 }
 
 #[test]
-fn what_cannot_be_cut_so_far_is_not_sent() {
+fn a_response_that_cannot_be_shortened_enough_is_not_sent() {
     let sim = Simulation::with(|settings| {
         secured(settings);
         settings.domains = vec![format!("{}.example", "a".repeat(150)).into()];
     });
     let mallory = sim.udp("mallory");
     let own = format!("sip:{}.example", "a".repeat(150));
-    // The realm of its challenge is longer than all the rest.
+    // The realm of its challenge is longer than the rest of the request.
     let request = smallest("MESSAGE", "sip:x@192.0.2.1", "").replace("f:<sip:a@b>", "f:<sip:a@192.0.2.1>");
     assert!(answer_to(&mallory, &sim, &request).is_none());
     assert_eq!(sim.count_events(|event| matches!(event, Event::Dropped(Drop::Amplification))), 1);
@@ -147,7 +147,7 @@ fn what_cannot_be_cut_so_far_is_not_sent() {
 }
 
 #[test]
-fn many_vias_come_back_once() {
+fn many_vias_are_returned_once() {
     let sim = Simulation::with(secured);
     let mallory = sim.udp("mallory");
     let vias: String = (0..60).map(|n| format!("v:SIP/2.0/UDP h{n}\r\n")).collect();
@@ -156,7 +156,7 @@ fn many_vias_come_back_once() {
 }
 
 #[test]
-fn whoever_proved_or_is_trusted_or_came_by_tcp_gets_all() {
+fn authenticated_trusted_and_tcp_senders_get_the_full_response() {
     let redirected = |phone: &Agent| {
         let invite = phone.request("INVITE", "sip:bob@office.example").with("Request-Disposition", "redirect");
         phone.sends(&invite);
@@ -166,7 +166,7 @@ fn whoever_proved_or_is_trusted_or_came_by_tcp_gets_all() {
     let with = |trusted: bool| {
         Simulation::with(move |settings| {
             secured(settings);
-            // Long ones, so that not even a request of usual length may have them all.
+            // Long Contacts, so that the response to a REGISTER of usual length cannot list all.
             let contacts: Vec<String> =
                 (0..9).map(|n| format!("sip:bob@192.0.2.{};x={}", 100 + n, "y".repeat(300))).collect();
             let contacts = Some(fixed_bindings(contacts.iter().map(|uri| (uri.as_str(), None))));
@@ -176,7 +176,7 @@ fn whoever_proved_or_is_trusted_or_came_by_tcp_gets_all() {
             }
         })
     };
-    // Credentials.
+    // With credentials.
     let sim = with(false);
     let alice = sim.udp("alice");
     let invite = redirected(&alice);
@@ -186,18 +186,18 @@ fn whoever_proved_or_is_trusted_or_came_by_tcp_gets_all() {
     let answer = ALICE.answer(&refused, "SHA-256", &again, 1);
     alice.sends(&again.with("Proxy-Authorization", answer));
     assert_eq!(contacts(&alice.expects("302")), 9);
-    // Who needs none, and gets what fits.
+    // Without authentication the response lists what fits.
     sim.reconfigure(|settings| settings.authentication = Authentication::Off);
     let carol = sim.udp("carol");
     let invite = carol.request("INVITE", "sip:bob@office.example").with("Request-Disposition", "redirect");
     let some = answer_to(&carol, &sim, &invite.to_string()).expect("a 302");
     assert!((1..9).contains(&contacts(&some)), "{some}");
     assert!(some.value("Contact").contains("192.0.2.100"), "{some}");
-    // The same over TCP, where nobody can forge an address.
+    // Over TCP, where no address can be forged.
     let dave = sim.tcp("dave");
     dave.sends(&invite.set("Via", dave.via()).set("Call-ID", "another"));
     assert_eq!(contacts(&dave.expects("302")), 9);
-    // And from a trusted network.
+    // From a trusted network.
     let sim = with(true);
     let trunk = sim.udp("trunk");
     redirected(&trunk);
@@ -205,18 +205,18 @@ fn whoever_proved_or_is_trusted_or_came_by_tcp_gets_all() {
 }
 
 #[test]
-fn where_nobody_proves_anything_a_200_lists_what_it_was_asked_for_first() {
+fn without_authentication_a_200_lists_the_requested_contacts_first() {
     let sim = Simulation::with(|settings| settings.registrar.limits.max_contacts = 40);
     let bob = sim.udp("bob");
     let many: Vec<String> = (0..30).map(|n| format!("<sip:bob@192.0.2.{};x={}>", 100 + n, "y".repeat(60))).collect();
     bob.sends(&bob.register().set("Contact", many.join(", ")));
     assert_eq!(bob.expects("200").values("Contact").count(), 30);
-    // A question from anywhere.
+    // A query from any address.
     let mallory = sim.udp("mallory").sends_from(at(77)).clone();
     let query = smallest("REGISTER", "sip:office.example", "").replace("t:<sip:", "t:<sip:bob@");
     let ok = answer_to(&mallory, &sim, &query);
     assert!(ok.is_none_or(|ok| ok.values("Contact").count() < 4));
-    // A phone finds its own among those of others.
+    // A phone finds its own Contact among those of others.
     let mobile = sim.udp("bob/mobile");
     let register = mobile.register();
     let ok = answer_to(&mobile, &sim, &register.to_string()).expect("a 200");
@@ -225,9 +225,9 @@ fn where_nobody_proves_anything_a_200_lists_what_it_was_asked_for_first() {
 }
 
 #[test]
-fn an_answer_that_is_sent_again_counts_again() {
-    // A refusal of a response context goes out again until it is acknowledged (RFC 3261 17.2.1), which the owner of a
-    // forged address never does.
+fn a_retransmitted_response_counts_again() {
+    // The failure response of a response context is retransmitted until the ACK (RFC 3261 17.2.1), which the owner of a
+    // forged address never sends.
     let sim = Simulation::with(|settings| settings.strangers = Strangers::Accept);
     let (desk, mobile) = (sim.udp("bob/desk"), sim.udp("bob/mobile"));
     desk.registers();
@@ -242,7 +242,7 @@ fn an_answer_that_is_sent_again_counts_again() {
     sim.seconds(40);
     let answers = mallory.all_received();
     let octets: usize = answers.iter().map(|answer| answer.bytes().len()).sum();
-    // The first one is the phone's.
+    // The first message is the response of the phone.
     let octets = octets - answers.last().map_or(0, |refused| refused.bytes().len());
     assert!(octets <= FACTOR * invite.bytes().len(), "{octets} octets for {}", invite.bytes().len());
     assert!(answers.len() > 2, "a lost one is sent again all the same");
@@ -250,7 +250,7 @@ fn an_answer_that_is_sent_again_counts_again() {
     mobile.all_received();
 }
 
-/// Header lines that an answer depends on, repeats or is made longer by.
+/// Header lines that change a response, or are repeated in it.
 const LINES: [&str; 24] = [
     "Require: a,b,c,\"q,q\",d",
     "Proxy-Require: e, f ,g",
@@ -278,7 +278,7 @@ const LINES: [&str; 24] = [
     "x: y",
 ];
 
-/// Any request, mostly a short one.
+/// A random request, usually a short one.
 #[allow(clippy::indexing_slicing, reason = "a die of so many sides")]
 fn any_request(random: &mut Random, number: usize) -> String {
     fn one<'a>(random: &mut Random, of: &[&'a str]) -> &'a str {
@@ -311,7 +311,7 @@ fn any_request(random: &mut Random, number: usize) -> String {
 }
 
 #[test]
-fn no_request_of_any_kind_gets_more_than_its_share() {
+fn no_random_request_gets_a_longer_response_than_allowed() {
     for seed in 0..40 {
         let mut random = Random::new(seed);
         let sim = Simulation::build(1, seed, |settings| {
@@ -321,14 +321,14 @@ fn no_request_of_any_kind_gets_more_than_its_share() {
                 settings.authentication = Authentication::Off;
             }
         });
-        // Nobody else is there who could send anything: all of it is made here.
+        // No other agent sends anything, so the server created all responses.
         let mallory = sim.udp("mallory");
         let (mut received, mut sent) = (0, 0);
         for number in 0..100 {
             let request = any_request(&mut random, number);
             mallory.sends_raw(&*request);
             sim.millis(10);
-            // What is sent later without being asked for is a NOTIFY, which is no answer.
+            // A NOTIFY that is sent later is not a response.
             let answers: Vec<_> = mallory.all_received().into_iter().filter(|sip| !sip.is_request()).collect();
             let octets: usize = answers.iter().map(|answer| answer.bytes().len()).sum();
             assert!(octets <= FACTOR * request.len(), "seed {seed}: {octets} for {}:\n{request}", request.len());

@@ -1,8 +1,8 @@
-//! What the caller gets when nobody answered: RFC 3261 16.7 steps 6 to 8, RFC 4320, RFC 8760 2.5.
+//! Which response the caller gets when nobody answered: RFC 3261 16.7 steps 6 to 8, RFC 4320, RFC 8760 2.5.
 
 use sim::{Agent, Simulation, Sip};
 
-/// alice sends a request to bob's two phones.
+/// alice sends a request to the two phones of bob.
 fn fork(sim: &Simulation, method: &str) -> (Agent, Sip, [(Agent, Sip); 2]) {
     let (alice, desk, mobile) = (sim.udp("alice"), sim.udp("bob/desk"), sim.udp("bob/mobile"));
     desk.registers();
@@ -16,7 +16,7 @@ fn fork(sim: &Simulation, method: &str) -> (Agent, Sip, [(Agent, Sip); 2]) {
     (alice, request, [(desk, at_desk), (mobile, at_mobile)])
 }
 
-/// What a caller gets when the phones answer this; 0 if that is not one thing.
+/// The status that the caller gets for these two responses; 0 if it depends on their order.
 fn best(statuses: [u16; 2]) -> u16 {
     let sim = Simulation::new();
     let (alice, invite, phones) = fork(&sim, "INVITE");
@@ -32,7 +32,7 @@ fn best(statuses: [u16; 2]) -> u16 {
 }
 
 #[test]
-fn the_best_of_two() {
+fn the_better_of_two_responses_is_chosen() {
     // checklist 68, 69
     for (statuses, expected) in [
         ([486, 404], 486),
@@ -59,7 +59,7 @@ fn a_503_of_a_phone_is_a_500_for_the_caller() {
 }
 
 #[test]
-fn the_to_tag_of_the_chosen_one_stays() {
+fn the_to_tag_of_the_chosen_response_is_kept() {
     // checklist 74
     let sim = Simulation::new();
     let (alice, invite, [(desk, at_desk), (mobile, at_mobile)]) = fork(&sim, "INVITE");
@@ -73,7 +73,7 @@ fn the_to_tag_of_the_chosen_one_stays() {
 }
 
 #[test]
-fn all_challenges_go_up_together() {
+fn all_challenges_are_forwarded_in_one_response() {
     // checklist 72
     let sim = Simulation::new();
     let (alice, invite, [(desk, at_desk), (mobile, at_mobile)]) = fork(&sim, "INVITE");
@@ -92,7 +92,7 @@ fn all_challenges_go_up_together() {
 }
 
 #[test]
-fn the_first_final_wins_for_other_methods() {
+fn for_other_methods_only_the_first_2xx_is_forwarded() {
     // checklist 65, 100
     let sim = Simulation::new();
     let (alice, message, [(desk, at_desk), (mobile, at_mobile)]) = fork(&sim, "MESSAGE");
@@ -108,13 +108,13 @@ fn the_first_final_wins_for_other_methods() {
 }
 
 #[test]
-fn a_request_that_nobody_answers_ends_in_silence() {
+fn a_non_invite_without_a_response_gets_none() {
     // checklist 124
     let sim = Simulation::new();
     let (alice, message, phones) = fork(&sim, "MESSAGE");
     sim.seconds(40);
     assert!(alice.all_received().iter().all(|sip| sip.what() == "100"));
-    // The last copy of it, late.
+    // The last copy of the request.
     phones.iter().for_each(|(phone, _)| drop(phone.all_received()));
     alice.sends(&message);
     alice.receives_nothing();
@@ -124,7 +124,7 @@ fn a_request_that_nobody_answers_ends_in_silence() {
 }
 
 #[test]
-fn a_408_to_another_method_is_not_passed_on() {
+fn a_408_to_a_non_invite_is_not_forwarded() {
     // checklist 124
     let sim = Simulation::new();
     let (alice, _, phones) = fork(&sim, "MESSAGE");
@@ -135,7 +135,7 @@ fn a_408_to_another_method_is_not_passed_on() {
 }
 
 #[test]
-fn a_408_beside_a_better_answer_is_not_in_its_way() {
+fn a_408_does_not_hide_a_better_response() {
     // checklist 124
     let sim = Simulation::new();
     let (alice, _, [(desk, at_desk), (mobile, at_mobile)]) = fork(&sim, "MESSAGE");
@@ -161,7 +161,7 @@ fn a_slow_request_gets_a_100_when_timer_e_has_reached_t2() {
 }
 
 #[test]
-fn nothing_is_passed_on_when_the_transaction_is_gone() {
+fn no_response_is_forwarded_after_the_transaction_ended() {
     // checklist 125
     let sim = Simulation::new();
     let (alice, _, [(desk, at_desk), (mobile, at_mobile)]) = fork(&sim, "MESSAGE");
@@ -169,7 +169,7 @@ fn nothing_is_passed_on_when_the_transaction_is_gone() {
     alice.expects("200");
     sim.seconds(40);
     assert_eq!(sim.load(0).transactions, 0, "Timer J has passed");
-    // Neither a late response nor the mark in its Via helps.
+    // Neither a late response nor the mark in its Via changes this.
     mobile.answers(&at_mobile, 200);
     desk.answers(&at_desk, 200);
     alice.receives_nothing();

@@ -1,5 +1,5 @@
-//! Users whose From is not their address of record: anonymous (RFC 3323 4.1.1.3), a number, a gateway's own address. Only
-//! credentials decide who somebody is, and nobody calls as somebody else.
+//! Users whose From is not their address of record: anonymous (RFC 3323 4.1.1.3), a number, the address of a gateway.
+//! Only credentials identify a user, and no user may call in the name of another.
 
 use location::Aor;
 use proxy::{Account, Authentication, AuthenticationFailure, Caller, Event, Foreign, Offence, Settings, Strangers};
@@ -42,7 +42,7 @@ fn from(request: Sip, uri: &str) -> Sip {
 const ANONYMOUS: &str = "sip:anonymous@anonymous.invalid";
 
 #[test]
-fn an_anonymous_user_is_challenged_and_calls() {
+fn an_anonymous_user_is_challenged_and_may_call() {
     let (sim, alice, bob) = office();
     let invite = from(alice.request("INVITE", "sip:bob@office.example"), ANONYMOUS);
     let again = alice.authenticates(ALICE, &invite);
@@ -53,12 +53,12 @@ fn an_anonymous_user_is_challenged_and_calls() {
     let ok = alice.expects("200");
     alice.acks(&again, &ok);
     bob.expects("ACK");
-    // In the dialog both sides go on without credentials.
+    // Within the dialog neither side needs credentials.
     bob.sends(&bob.within_as_callee(&again, &ok, "INFO"));
     alice.expects("INFO");
     alice.sends(&alice.within(&again, &ok, "BYE"));
     bob.expects("BYE");
-    // A challenge is no offence, and no failure.
+    // A challenge is neither counted as an offence nor as a failure.
     assert_eq!(
         sim.count_events(|event| matches!(event, Event::RequestRefused { .. } | Event::AuthenticationFailed { .. })),
         0
@@ -68,7 +68,7 @@ fn an_anonymous_user_is_challenged_and_calls() {
 
 #[test]
 fn the_token_of_an_anonymous_call_is_that_of_a_stranger() {
-    // What stands in our Record-Route must not depend on who the anonymous caller is.
+    // The length of our Record-Route must not depend on who the anonymous caller is.
     let token_length = |from_uri: &str| {
         let (sim, alice, bob) = office();
         let invite = from(alice.request("INVITE", "sip:bob@office.example"), from_uri);
@@ -110,7 +110,7 @@ fn names_that_an_account_lists_pass_and_no_others() {
         alice.authenticates(GATEWAY, &from(alice.request("MESSAGE", "sip:bob@office.example"), bad));
         assert_eq!(alice.expects("403").reason(), "Authenticated as another user", "{bad}");
     }
-    // What one account lists is no other's.
+    // The names of one account are not valid for another one.
     for other in ["sip:+4989123451@office.example", "sip:x@192.0.2.60", "sip:desk@partner.example"] {
         alice.authenticates(ALICE, &from(alice.request("MESSAGE", "sip:bob@office.example"), other));
         alice.expects("403");
@@ -122,7 +122,7 @@ fn names_that_an_account_lists_pass_and_no_others() {
 }
 
 #[test]
-fn the_challenge_of_a_stranger_tells_nothing() {
+fn the_challenge_of_a_stranger_does_not_show_which_users_exist() {
     let (sim, mallory, bob) = office();
     let answers = |from_uri: &str| {
         ["bob", "alice", "nobody"].map(|user| {
@@ -136,7 +136,7 @@ fn the_challenge_of_a_stranger_tells_nothing() {
         })
     };
     let first = answers("sip:x@elsewhere.example")[0].clone();
-    // A name that some account lists, the name of a user at another host, no name.
+    // A name that some account lists, the name of a user at another host, and no name.
     for uri in
         ["sip:x@elsewhere.example", "sip:1@192.0.2.60", "sip:bob@elsewhere.example", "tel:+4989123451", ANONYMOUS]
     {
@@ -144,10 +144,10 @@ fn the_challenge_of_a_stranger_tells_nothing() {
             assert_eq!(answer, first, "{uri}");
         }
     }
-    // The operator hears of those that no user can be.
+    // Names that no user can have are reported to the operator.
     let strangers = |event: &Event| matches!(event, Event::RequestRefused { offence: Offence::Stranger, .. });
     assert_eq!(sim.count_events(strangers), 3 + 3 + 3);
-    // Wrong credentials stay wrong, and are told by the user that they name.
+    // Wrong credentials are refused, and reported with the user that they name.
     let wrong = Login { password: "guess", ..ALICE };
     mallory.authenticates(wrong, &from(mallory.request("MESSAGE", "sip:bob@office.example"), ANONYMOUS));
     mallory.expects("407");
@@ -157,8 +157,8 @@ fn the_challenge_of_a_stranger_tells_nothing() {
 }
 
 #[test]
-fn the_challenge_of_a_stranger_is_no_amplifier() {
-    let (_world, mallory, _bob) = office();
+fn the_challenge_of_a_stranger_is_at_most_three_times_its_request() {
+    let (_sim, mallory, _bob) = office();
     let short = "MESSAGE sip:bob@office.example SIP/2.0\r\nv:SIP/2.0/UDP h;branch=z9hG4bK1;rport\r\nf:<sip:a@b>;tag=1\r\n\
                  t:<sip:c@d>\r\ni:1\r\nCSeq:1 MESSAGE\r\n\r\n";
     mallory.sends_raw(short.as_bytes().to_vec());
@@ -168,7 +168,7 @@ fn the_challenge_of_a_stranger_is_no_amplifier() {
 }
 
 #[test]
-fn users_call_out_anonymously_where_they_may_call_out() {
+fn users_who_may_call_other_domains_may_do_so_anonymously() {
     let (sim, alice, _bob) = office();
     let peer = sim.udp("peer");
     let request = || from(alice.request("MESSAGE", &peer.contact()), ANONYMOUS);
@@ -179,7 +179,7 @@ fn users_call_out_anonymously_where_they_may_call_out() {
     peer.expects("MESSAGE");
     alice.authenticates(ALICE, &from(alice.request("MESSAGE", &peer.contact()), "sip:boss@elsewhere.example"));
     alice.expects("403");
-    // Strangers that may call in do not call out.
+    // Strangers that may call users may not call other domains.
     sim.reconfigure(|settings| settings.strangers = Strangers::Accept);
     alice.sends(&request());
     alice.expects("407");
@@ -199,7 +199,7 @@ fn the_identity_is_that_of_the_credentials() {
     let asserted = |login, request: &Sip| {
         let sent = alice.authenticates(login, request);
         let received = bob.expects("MESSAGE");
-        // A copy asserts what the first one did.
+        // A copy asserts the same identity as the first request.
         alice.sends(&sent);
         assert_eq!(bob.expects("MESSAGE"), received);
         received.value("P-Asserted-Identity").to_owned()
@@ -216,7 +216,7 @@ fn the_identity_is_that_of_the_credentials() {
 }
 
 #[test]
-fn a_number_that_made_a_call_may_end_it_from_elsewhere() {
+fn a_caller_with_a_number_may_send_bye_from_another_address() {
     let (sim, gateway, bob) = office();
     let number = "sip:+4989123451@office.example";
     let invite = from(gateway.request("INVITE", "sip:bob@office.example"), number);
@@ -235,7 +235,7 @@ fn a_number_that_made_a_call_may_end_it_from_elsewhere() {
 }
 
 #[test]
-fn each_domain_has_its_realm() {
+fn each_domain_has_its_own_realm() {
     let sim = Simulation::with(|settings| {
         secured(settings);
         settings.domains.push("branch.example".into());

@@ -1,19 +1,19 @@
-//! What the log is told of a call: one beginning, one end, on whichever worker its messages land.
+//! Events for the log: each call begins once and ends once, at whichever worker its messages arrive.
 
 use proxy::Event;
 
 use sim::{Simulation, sequential};
 
-/// How many calls began since the last question, and how many ended with this status.
+/// How many calls began since the last check, and how many ended with this status.
 #[track_caller]
-fn count_events(sim: &Simulation, began: usize, ended: usize, end: Option<u16>) {
+fn check_calls(sim: &Simulation, began: usize, ended: usize, end: Option<u16>) {
     assert_eq!(sim.count_events(|event| matches!(event, Event::Call { .. })), began);
     assert_eq!(sim.count_events(|event| matches!(event, Event::CallEnded { status, .. } if *status == end)), ended);
     assert_eq!(sim.count_events(|event| matches!(event, Event::CallEnded { .. })), 0, "another end");
 }
 
 #[test]
-fn a_stateless_call_ends_once_whoever_passes_its_final() {
+fn a_stateless_call_ends_once_whichever_worker_forwards_the_final_response() {
     let sim = Simulation::with_workers(2, |_| {});
     let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     bob.registers();
@@ -21,13 +21,13 @@ fn a_stateless_call_ends_once_whoever_passes_its_final() {
     let received = bob.expects("INVITE");
     bob.answers(&received, 180);
     alice.expects("180");
-    count_events(&sim, 1, 0, None);
+    check_calls(&sim, 1, 0, None);
     for worker in [1, 0] {
         bob.reaches_worker(worker).answers(&received, 200);
         alice.expects("200");
     }
     sim.seconds(200);
-    count_events(&sim, 0, 1, Some(200));
+    check_calls(&sim, 0, 1, Some(200));
 }
 
 #[test]
@@ -43,27 +43,27 @@ fn the_200_of_a_cancel_ends_no_call() {
     let cancel = bob.expects("CANCEL");
     bob.answers(&cancel, 200);
     alice.expects("200");
-    count_events(&sim, 1, 0, None);
+    check_calls(&sim, 1, 0, None);
     bob.answers(&received, 487);
     alice.expects("487");
-    count_events(&sim, 0, 1, Some(487));
+    check_calls(&sim, 0, 1, Some(487));
 }
 
 #[test]
-fn a_phone_that_says_nothing_ends_it_too() {
+fn a_stateless_call_without_a_response_ends_with_timer_c() {
     let sim = Simulation::new();
     let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     bob.registers();
     alice.calls("bob");
     bob.expects("INVITE");
     sim.seconds(180);
-    count_events(&sim, 1, 0, None);
+    check_calls(&sim, 1, 0, None);
     sim.seconds(2);
-    count_events(&sim, 0, 1, None);
+    check_calls(&sim, 0, 1, None);
 }
 
 #[test]
-fn a_fork_ends_with_its_first_answer() {
+fn a_forked_call_ends_with_its_first_2xx() {
     let sim = Simulation::new();
     let (alice, desk, mobile) = (sim.udp("alice"), sim.udp("bob/desk"), sim.udp("bob/mobile"));
     desk.registers();
@@ -77,11 +77,11 @@ fn a_fork_ends_with_its_first_answer() {
     desk.answers(&cancel, 200);
     desk.answers(&at_desk, 487);
     sim.seconds(40);
-    count_events(&sim, 1, 1, Some(200));
+    check_calls(&sim, 1, 1, Some(200));
 }
 
 #[test]
-fn only_phones_that_were_tried_count() {
+fn only_phones_that_were_tried_are_counted() {
     let sim = Simulation::with(|settings| settings.forking = sequential(10));
     let (alice, desk, mobile) = (sim.udp("alice"), sim.udp("bob/desk"), sim.udp("bob/mobile"));
     desk.registers_with(";q=1");
@@ -96,11 +96,11 @@ fn only_phones_that_were_tried_count() {
 }
 
 #[test]
-fn a_call_that_is_refused_here_never_began() {
+fn a_refused_call_does_not_begin() {
     let sim = Simulation::new();
     let alice = sim.udp("alice");
     alice.calls("bob");
     alice.expects("480");
-    count_events(&sim, 0, 0, None);
+    check_calls(&sim, 0, 0, None);
     assert_eq!(sim.count_events(|event| matches!(event, Event::CallRefused { status: 480, .. })), 1);
 }

@@ -1,5 +1,6 @@
-//! A Request-URI that is the Contact of one of our phones leads to that phone, over its own way, for users who have proved
-//! themselves: targets of transfers, phones that keep no route set. It opens no relay and tells strangers nothing.
+//! A Request-URI that is the Contact of a registered phone leads to that phone, over its flow, for authenticated users:
+//! targets of transfers, and phones that keep no route set. It relays nothing to other hosts and reveals nothing to
+//! strangers.
 
 use location::Aor;
 use proxy::{Authentication, Foreign, Settings};
@@ -17,7 +18,7 @@ fn secured(settings: &mut Settings) {
     }
 }
 
-/// Carol's phone is behind a NAT, or on TCP with a Contact that nobody can connect to.
+/// Registers a phone of carol behind a NAT, or on TCP with a Contact that cannot be connected to.
 fn registers_hidden(carol: &Agent, contact: &str, login: Option<Login<'_>>) {
     let register = carol.register().set("Contact", format_args!("<{contact}>"));
     let register = register.set("Via", carol.via().replace(&carol.address.ip().to_string(), "192.168.1.5"));
@@ -35,9 +36,9 @@ fn registers_hidden(carol: &Agent, contact: &str, login: Option<Login<'_>>) {
 }
 
 #[test]
-fn the_target_of_a_transfer_is_called_at_its_contact() {
+fn a_transfer_target_is_called_at_its_contact() {
     let contacts = [
-        // What the Contact is, and what it says in the request that it is called by.
+        // The Contact, and the parameters that a call adds to it.
         ("sip:carol@192.168.1.5:5062", ""),
         ("sip:carol@192.168.1.5:5062;line=7", ""),
         ("sip:carol-0x55d0c@192.168.1.5:5062", ""),
@@ -77,8 +78,8 @@ fn the_target_of_a_transfer_is_called_at_its_contact() {
 }
 
 #[test]
-fn phones_without_a_route_set_hang_up_where_nobody_proves_anything() {
-    // RFC 3261 12.1 asks for one; some phones keep none and send all to their server.
+fn without_authentication_a_bye_without_a_route_set_is_forwarded() {
+    // RFC 3261 12.1 requires a route set. Some phones keep none and send everything to their server.
     for contact in ["sip:carol@192.168.1.5:5062", "sip:a7c93f@192.168.1.5:5062"] {
         let sim = Simulation::new();
         let (alice, carol) = (sim.udp("alice"), sim.udp("carol"));
@@ -100,8 +101,8 @@ fn phones_without_a_route_set_hang_up_where_nobody_proves_anything() {
 }
 
 #[test]
-fn a_request_of_a_dialog_needs_its_route_where_users_prove_themselves() {
-    // checklist 42: a phone finds its call by Call-ID and tags, and does not ask for the From.
+fn with_authentication_a_request_in_a_dialog_needs_its_route() {
+    // checklist 42: a phone finds its call by Call-ID and tags and does not check the From.
     let sim = Simulation::with(secured);
     let (alice, bob, carol) = (sim.udp("alice"), sim.udp("bob"), sim.udp("carol"));
     carol.sends_from("198.51.100.7:1026".parse().unwrap());
@@ -129,7 +130,7 @@ fn a_request_of_a_dialog_needs_its_route_where_users_prove_themselves() {
 }
 
 #[test]
-fn only_live_contacts_count_and_only_for_users_who_proved_themselves() {
+fn only_current_contacts_count_and_only_for_authenticated_users() {
     // checklist 42, 43
     let sim = Simulation::with(secured);
     let (alice, carol, mallory, victim) = (sim.udp("alice"), sim.udp("carol"), sim.udp("mallory"), sim.udp("victim"));
@@ -138,7 +139,7 @@ fn only_live_contacts_count_and_only_for_users_who_proved_themselves() {
     alice.signs_in(ALICE);
     registers_hidden(&carol, contact, Some(CAROL));
     let from = |name: &str, request: Sip| request.set("From", format_args!("<sip:{name}>;tag=1"));
-    // A stranger is told the same of what is there and of what is not, whoever it says that it is.
+    // A stranger gets the same response for a registered Contact and an unknown one, whatever its From is.
     for uri in [contact, "sip:carol@192.168.1.5:5063", "sip:nobody@192.168.1.5:5062"] {
         for name in ["alice@office.example", "carol@office.example", "x@elsewhere.example"] {
             for method in ["INVITE", "MESSAGE", "INFO", "REFER"] {
@@ -149,7 +150,7 @@ fn only_live_contacts_count_and_only_for_users_who_proved_themselves() {
             mallory.receives_nothing();
         }
     }
-    // A user reaches nobody else.
+    // A user reaches nothing but registered Contacts.
     let far = format!("sip:carol@{}", victim.address);
     for uri in [far.as_str(), "sip:carol@192.168.1.5:5063", "sip:bob@192.168.1.5:5062"] {
         alice.authenticates(ALICE, &alice.request("MESSAGE", uri));
@@ -157,17 +158,17 @@ fn only_live_contacts_count_and_only_for_users_who_proved_themselves() {
         alice.sends(&alice.request("ACK", uri).set("To", format_args!("<{uri}>;tag=9")));
     }
     alice.receives_nothing();
-    // In somebody else's name neither, also with good credentials.
+    // In the name of another user it is refused, even with valid credentials.
     alice.sends(&alice.request("MESSAGE", contact));
     let challenge = alice.expects("407");
     let as_carol = from("carol@office.example", alice.request("MESSAGE", contact));
     let credentials = ALICE.answer(&challenge, "SHA-256", &as_carol, 1);
     alice.sends(&as_carol.with("Proxy-Authorization", credentials));
     assert_eq!(alice.expects("403").reason(), "Authenticated as another user");
-    // With a Route it is a request to that place.
+    // With a Route, it is a request to that host.
     alice.sends(&alice.request("MESSAGE", contact).with("Route", format_args!("<{far};lr>")));
     alice.expects("403");
-    // And nobody any more, once the phone has gone.
+    // After the phone has unregistered, it is refused.
     alice.authenticates(ALICE, &alice.request("MESSAGE", contact));
     carol.expects("MESSAGE");
     let gone = carol.register().set("Contact", format_args!("<{contact}>;expires=0")).set("CSeq", "90 REGISTER");
@@ -179,7 +180,7 @@ fn only_live_contacts_count_and_only_for_users_who_proved_themselves() {
 }
 
 #[test]
-fn where_nobody_proves_anything_a_registered_phone_may() {
+fn without_authentication_a_registered_phone_may_call_a_contact() {
     let sim = Simulation::new();
     let (alice, carol, mallory) = (sim.udp("alice"), sim.udp("carol"), sim.udp("mallory"));
     carol.sends_from("198.51.100.7:1026".parse().unwrap());
@@ -195,8 +196,8 @@ fn where_nobody_proves_anything_a_registered_phone_may() {
 }
 
 #[test]
-fn a_copy_goes_the_way_of_the_first_though_the_phone_has_come_meanwhile() {
-    // RFC 3261 16.11: a copy must not be routed by what the location service says by then.
+fn a_retransmission_takes_the_same_route_although_the_phone_has_registered_since() {
+    // RFC 3261 16.11: a copy must not be routed by what the location service contains by then.
     let sim = Simulation::with(|settings| {
         secured(settings);
         settings.foreign = Foreign::Authenticated;

@@ -1,6 +1,6 @@
-//! Nobody makes the server connect where it should not: to itself, to its own machine, to everybody, to a network that the
-//! operator did not mean. Contact and Path of a REGISTER, redirections, Contacts of SUBSCRIBE, Request-URIs; addresses as
-//! they stand, and names as they are resolved.
+//! The server does not connect where it should not: to itself, its own machine, broadcast and multicast addresses, and
+//! networks that the administrator did not permit. This holds for Contact and Path of a REGISTER, redirections, the
+//! Contact of a SUBSCRIBE and Request-URIs; for addresses, and for names when they are resolved.
 
 use std::net::SocketAddr;
 
@@ -25,7 +25,7 @@ fn with_interfaces(settings: &mut Settings) {
     settings.interfaces = Interfaces { networks: networks.collect(), ..Interfaces::default() };
 }
 
-/// Registers these headers in place of the phone's own Contact.
+/// A REGISTER with this header in place of the phone's own Contact.
 fn register(phone: &Agent, header: &str, uri: &str) -> Sip {
     let register = phone.register();
     match header {
@@ -77,7 +77,7 @@ const BARRED: [(&str, &str); 30] = [
 ];
 
 #[test]
-fn a_phone_registers_no_place_that_is_not_its_own() {
+fn a_phone_cannot_register_addresses_of_the_server_or_broadcast() {
     for header in ["Contact", "Path"] {
         let sim = Simulation::with(with_interfaces);
         let bob = sim.udp("bob");
@@ -86,7 +86,7 @@ fn a_phone_registers_no_place_that_is_not_its_own() {
             let refused = bob.expects("403");
             assert_eq!(refused.reason(), format!("{header} names {why}"), "{uri}");
         }
-        // Among others as well, and on the way through TCP.
+        // Also among other Contacts, and over TCP.
         let tcp = sim.tcp("bob/tcp");
         tcp.sends(&tcp.register().set("Contact", format_args!("<{}>, <sip:bob@127.0.0.1>", tcp.contact())));
         tcp.expects("403");
@@ -96,8 +96,8 @@ fn a_phone_registers_no_place_that_is_not_its_own() {
 }
 
 #[test]
-fn numbers_that_look_like_addresses_are_no_names() {
-    // As inet_aton reads them: 127.0.0.1, all of them.
+fn numeric_hosts_are_not_resolved_as_names() {
+    // All of them are 127.0.0.1 for inet_aton.
     let sim = Simulation::with(with_interfaces);
     let bob = sim.udp("bob");
     for host in ["127.1", "2130706433", "0177.0.0.1", "0x7f.0.0.1", "127.0.0.0x1", "0x7f.1", "127.0.0.1."] {
@@ -108,7 +108,7 @@ fn numbers_that_look_like_addresses_are_no_names() {
 }
 
 #[test]
-fn what_is_there_already_can_be_removed() {
+fn a_forbidden_contact_that_is_registered_can_be_removed() {
     let sim = Simulation::with(with_interfaces);
     let bob = sim.udp("bob");
     bob.sends_from(address("127.0.0.1:5070"));
@@ -121,13 +121,13 @@ fn what_is_there_already_can_be_removed() {
 }
 
 #[test]
-fn a_phone_that_is_there_registers_it() {
+fn a_phone_on_the_servers_machine_may_register_its_address() {
     for (source, uris) in [
         (
             "127.0.0.1:5070",
             &["sip:bob@127.0.0.1:5070", "sip:bob@127.0.0.9", "sip:bob@localhost:5070", "sip:bob@[::1]"][..],
         ),
-        // A softphone on the server's own machine, whichever of its addresses it names.
+        // A phone on the server's own machine, whichever of its addresses it uses.
         ("127.0.0.1:5070", &["sip:bob@192.0.2.1:5070"]),
         ("192.0.2.1:5070", &["sip:bob@192.0.2.1:5070", "sip:bob@127.0.0.1:5070"]),
         ("169.254.7.7:5060", &["sip:bob@169.254.7.7", "sip:bob@169.254.7.8"]),
@@ -147,7 +147,7 @@ fn a_phone_that_is_there_registers_it() {
         ("169.254.7.7:5060", "sip:bob@127.0.0.1"),
         ("169.254.7.7:5060", "sip:bob@[fe80::1]"),
         ("192.0.2.1:5070", "sip:bob@224.0.0.1"),
-        // The server itself stays the server itself.
+        // The server itself is still refused.
         ("192.0.2.1:5070", "sip:bob@192.0.2.1:5060"),
     ] {
         let sim = Simulation::with(with_interfaces);
@@ -159,7 +159,7 @@ fn a_phone_that_is_there_registers_it() {
 }
 
 #[test]
-fn the_operator_narrows_it_to_networks() {
+fn contacts_can_be_limited_to_networks() {
     let sim = Simulation::with(|settings| {
         with_interfaces(settings);
         settings.registrar.contact_networks = vec![net("192.0.2.0/25"), net("2001:db8::/32")];
@@ -182,8 +182,8 @@ fn the_operator_narrows_it_to_networks() {
 }
 
 #[test]
-fn what_was_registered_before_is_not_called_any_more() {
-    // A store that is older than the rule.
+fn a_contact_registered_before_the_limit_is_not_called() {
+    // Bindings that were stored before the setting was changed.
     let sim = Simulation::with(with_interfaces);
     let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     bob.registers();
@@ -197,7 +197,7 @@ fn what_was_registered_before_is_not_called_any_more() {
 }
 
 #[test]
-fn a_name_is_judged_by_where_it_leads_when_it_is_called() {
+fn a_name_is_checked_by_the_addresses_it_has_when_called() {
     for (leads, works) in [
         (&["192.0.2.12:5060"][..], true),
         (&["127.0.0.1:5060"], false),
@@ -217,7 +217,7 @@ fn a_name_is_judged_by_where_it_leads_when_it_is_called() {
             let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
             bob.sends(&register(&bob, header, "sip:bob@phone.example"));
             bob.expects("200");
-            // It leads there only afterwards.
+            // The name leads there only after the registration.
             sim.dns("phone.example", &leads.iter().map(|leads| address(leads)).collect::<Vec<_>>());
             alice.calls("bob");
             let received = if works { bob.expects("INVITE") } else { alice.expects("480") };
@@ -229,7 +229,7 @@ fn a_name_is_judged_by_where_it_leads_when_it_is_called() {
 }
 
 #[test]
-fn a_redirection_leads_nowhere_that_its_phone_could_not_register() {
+fn a_redirection_leads_only_where_its_phone_may_register() {
     for (uri, followed) in [
         ("sip:x@192.0.2.14", true),
         ("sip:x@gateway.example", true),
@@ -273,7 +273,7 @@ fn a_redirection_leads_nowhere_that_its_phone_could_not_register() {
         } else {
             gateway.receives_nothing();
         }
-        // The two phones, and whoever was redirected to.
+        // The two phones, and the targets of redirections.
         let sent = sim.count_events(|event| matches!(event, proxy::Event::RequestForwarded { .. }));
         assert_eq!(sent, 2 + usize::from(followed), "{uri}");
         sim.skip_final_check();
@@ -281,7 +281,7 @@ fn a_redirection_leads_nowhere_that_its_phone_could_not_register() {
 }
 
 #[test]
-fn a_user_calls_no_such_place() {
+fn a_user_cannot_call_forbidden_addresses() {
     let alice = Login { user: "alice", password: "wonder land" };
     let sim = Simulation::with(|settings| {
         with_interfaces(settings);
@@ -308,7 +308,7 @@ fn a_user_calls_no_such_place() {
     ] {
         send(message(uri));
         assert_eq!(caller.next_message().uri().to_owned() + " " + what.split_once(' ').unwrap_or_default().1, what);
-        // With a To tag, and without our Record-Route, it could be of anybody's dialog.
+        // With a To tag and without our Record-Route, it could belong to any dialog.
         caller.sends(&message(uri).set("To", format_args!("<{uri}>;tag=1")));
         caller.expects("481");
     }
@@ -319,7 +319,7 @@ fn a_user_calls_no_such_place() {
 }
 
 #[test]
-fn what_the_operator_configures_is_called_wherever_it_is() {
+fn configured_contacts_are_not_limited() {
     let sim = Simulation::with(|settings| {
         with_interfaces(settings);
         settings.registrar.contact_networks = vec![net("10.0.0.0/8")];
@@ -341,7 +341,7 @@ fn what_the_operator_configures_is_called_wherever_it_is() {
 }
 
 #[test]
-fn notifications_go_nowhere_else_either() {
+fn notifications_are_not_sent_to_forbidden_addresses() {
     let sim = Simulation::with(|settings| {
         with_interfaces(settings);
         settings.registrar.contact_networks = vec![net("192.0.2.0/25")];
@@ -369,7 +369,7 @@ fn notifications_go_nowhere_else_either() {
 }
 
 #[test]
-fn a_call_with_a_gateway_on_the_same_machine_goes_on() {
+fn calls_with_a_gateway_on_the_same_machine_work() {
     let sim = Simulation::with(|settings| {
         with_interfaces(settings);
         let contacts = fixed_bindings([("sip:gate@127.0.0.1:5070", None)]);

@@ -1,5 +1,5 @@
-//! Requests in a dialog pass from one side of it to the other, and from nobody else to nowhere else: what a captured
-//! message is good for (nothing), and what a call of honest phones survives.
+//! Requests in a dialog pass only from one side to the other. A captured message must permit nothing, and the calls of
+//! honest phones must work in all variants.
 
 use location::Aor;
 use proxy::{Account, Authentication, Caller, DialogRequest, Event, Settings, Strangers};
@@ -10,7 +10,7 @@ const ALICE: Login<'static> = Login { user: "alice", password: "wonder land" };
 const BOB: Login<'static> = Login { user: "bob", password: "builder" };
 const MALLORY: Login<'static> = Login { user: "mallory", password: "malice" };
 
-/// Methods that a dialog carries.
+/// Methods that are used within dialogs.
 const METHODS: [&str; 8] = ["BYE", "INVITE", "UPDATE", "INFO", "MESSAGE", "REFER", "NOTIFY", "OPTIONS"];
 
 fn secured(settings: &mut Settings) {
@@ -20,7 +20,7 @@ fn secured(settings: &mut Settings) {
     }
 }
 
-/// Alice calls bob, who picks up. Returns her INVITE and its 200.
+/// alice calls bob, who answers. Returns the INVITE and its 200.
 fn call(alice: &Agent, bob: &Agent) -> (Sip, Sip) {
     bob.signs_in(BOB);
     let invite = alice.authenticates(ALICE, &alice.request("INVITE", "sip:bob@office.example"));
@@ -30,7 +30,7 @@ fn call(alice: &Agent, bob: &Agent) -> (Sip, Sip) {
     (invite, ok)
 }
 
-/// The called side picks up, with this Contact. Returns the 200 as the caller gets it.
+/// The callee answers with this Contact. Returns the 200 as the caller receives it.
 fn picks_up(called: &Agent, caller: &Agent, contact: &str) -> Sip {
     let invite = called.expects("INVITE");
     called.sends(&called.answer(&invite, 200).set("Contact", format_args!("<{contact}>")));
@@ -42,7 +42,7 @@ fn refused(sim: &Simulation) -> usize {
 }
 
 #[test]
-fn a_captured_message_of_a_call_opens_nothing() {
+fn a_captured_message_of_a_call_permits_nothing() {
     // checklist 42
     for strangers in [Strangers::Refuse, Strangers::Accept] {
         let sim = Simulation::with(|settings| {
@@ -54,7 +54,8 @@ fn a_captured_message_of_a_call_opens_nothing() {
         let (invite, ok) = call(&alice, &bob);
         let far = format!("sip:{}", victim.address);
         for method in METHODS {
-            // Her dialog as she and as he would go on in it, and on to somebody else; as herself, as him, as a stranger.
+            // The dialog as each side would continue it, and with another target; in the own name, in that of the user,
+            // and as a stranger.
             let captured = [alice.within(&invite, &ok, method), bob.within_as_callee(&invite, &ok, method)];
             for captured in captured.into_iter().flat_map(|it| [it.clone().to(&far), it]) {
                 for from in ["sip:alice@office.example", "sip:bob@office.example", "sip:x@elsewhere.example"] {
@@ -66,7 +67,7 @@ fn a_captured_message_of_a_call_opens_nothing() {
                 }
             }
         }
-        // An ACK cannot be challenged, and repeats credentials that everybody has read.
+        // An ACK cannot be challenged, and repeats credentials that everybody on the path has read.
         for captured in [alice.within(&invite, &ok, "ACK"), bob.within_as_callee(&invite, &ok, "ACK")] {
             mallory.sends(&captured.with("Proxy-Authorization", invite.value("Proxy-Authorization")));
         }
@@ -79,7 +80,7 @@ fn a_captured_message_of_a_call_opens_nothing() {
 }
 
 #[test]
-fn credentials_of_somebody_else_are_no_part_of_a_call() {
+fn credentials_of_another_user_do_not_admit_to_a_dialog() {
     let sim = Simulation::with(secured);
     let (alice, bob, mallory) = (sim.udp("alice"), sim.udp("bob"), sim.udp("mallory"));
     let (invite, ok) = call(&alice, &bob);
@@ -95,7 +96,7 @@ fn credentials_of_somebody_else_are_no_part_of_a_call() {
 }
 
 #[test]
-fn a_dialog_of_ones_own_leads_to_its_other_side_only() {
+fn a_dialog_leads_only_to_its_other_side() {
     let sim = Simulation::with(secured);
     let (alice, bob, victim) = (sim.udp("alice"), sim.udp("bob"), sim.udp("victim"));
     let (invite, ok) = call(&alice, &bob);
@@ -103,16 +104,16 @@ fn a_dialog_of_ones_own_leads_to_its_other_side_only() {
     let elsewhere = format!("<{far};lr>");
     for method in METHODS {
         let within = || alice.within(&invite, &ok, method).set("Via", alice.via());
-        // Wherever the Request-URI leads, it goes to bob.
+        // It goes to bob, whatever the Request-URI is.
         alice.sends(&within().to(&far));
         bob.expects(method);
         alice.sends(&within().with("Route", &elsewhere));
         alice.expects("403");
-        // A strict router's form of the same.
+        // The same in the form of a strict router.
         let route = uri_in(ok.value("Record-Route")).to_owned();
         alice.sends(&within().to(route).set("Route", &elsewhere));
         bob.expects(method);
-        // To another user of ours neither: what has a To tag is of a dialog.
+        // It does not reach another local user either, since a request with a To tag belongs to a dialog.
         alice.sends(&within().to("sip:mallory@office.example"));
         alice.expects("403");
     }
@@ -120,7 +121,7 @@ fn a_dialog_of_ones_own_leads_to_its_other_side_only() {
 }
 
 #[test]
-fn a_side_of_a_dialog_cannot_speak_as_somebody_else() {
+fn a_side_of_a_dialog_cannot_use_another_users_name() {
     let sim = Simulation::with(secured);
     let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     let (invite, ok) = call(&alice, &bob);
@@ -133,8 +134,8 @@ fn a_side_of_a_dialog_cannot_speak_as_somebody_else() {
 }
 
 #[test]
-fn a_user_has_no_foreign_name_in_a_dialog_either() {
-    // RFC 4916 lets a From change: to one that the account may have.
+fn a_user_cannot_use_a_foreign_name_within_a_dialog() {
+    // RFC 4916 allows another From: one that the account may use.
     let sim = Simulation::with(|settings| {
         secured(settings);
         let alice = Aor::new(b"alice", DOMAIN.as_bytes());
@@ -174,7 +175,7 @@ fn a_user_has_no_foreign_name_in_a_dialog_either() {
 }
 
 #[test]
-fn whoever_called_by_another_name_keeps_it() {
+fn a_caller_keeps_the_name_it_called_with() {
     let sim = Simulation::with(secured);
     let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     bob.signs_in(BOB);
@@ -198,8 +199,8 @@ fn whoever_called_by_another_name_keeps_it() {
 }
 
 #[test]
-fn tokens_of_two_dialogs_do_not_make_a_third() {
-    // A caller may choose the Call-ID and the tag of a call that she has seen.
+fn tokens_of_two_dialogs_cannot_be_combined() {
+    // A caller may choose the Call-ID and the tag of another call that it has seen.
     let sim = Simulation::with(secured);
     let (alice, bob, mallory) = (sim.udp("alice"), sim.udp("bob"), sim.udp("mallory"));
     let (invite, ok) = call(&alice, &bob);
@@ -225,7 +226,7 @@ fn tokens_of_two_dialogs_do_not_make_a_third() {
 
 #[test]
 fn a_call_goes_on_at_another_core_with_the_same_keys() {
-    // As after a restart: nothing of the call is known there but what its messages say.
+    // As after a restart: the core knows nothing of the call except what the messages contain.
     for (alice_on_tcp, bob_on_tcp) in [(false, false), (false, true), (true, false), (true, true)] {
         let sim = Simulation::with_workers(2, secured);
         let phone = |name, on_tcp| if on_tcp { sim.tcp(name) } else { sim.udp(name) };
@@ -248,7 +249,7 @@ fn a_call_goes_on_at_another_core_with_the_same_keys() {
 }
 
 #[test]
-fn a_side_behind_a_nat_that_has_moved_proves_itself_once() {
+fn a_side_whose_nat_address_changed_authenticates_once() {
     let sim = Simulation::with(secured);
     let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     alice.sends_from("198.51.100.7:1026".parse().unwrap());
@@ -256,7 +257,7 @@ fn a_side_behind_a_nat_that_has_moved_proves_itself_once() {
     alice.sends_from("198.51.100.7:2052".parse().unwrap());
     let again = alice.authenticates(ALICE, &alice.within(&invite, &ok, "INVITE"));
     let ok_again = picks_up(&bob, &alice, &bob.contact());
-    // Neither the ACK nor what comes after it needs credentials, and bob's requests find the new place.
+    // Neither the ACK nor later requests need credentials, and requests of bob reach the new address.
     alice.sends(&alice.within(&invite, &ok, "ACK").set("CSeq", again.value("CSeq").replace("INVITE", "ACK")));
     bob.expects("ACK");
     bob.sends(&bob.within_as_callee(&invite, &ok, "INFO"));
@@ -269,7 +270,7 @@ fn a_side_behind_a_nat_that_has_moved_proves_itself_once() {
 }
 
 #[test]
-fn a_side_that_registered_from_its_new_place_needs_no_credentials() {
+fn a_side_that_registered_from_its_new_address_needs_no_credentials() {
     for on_tcp in [false, true] {
         let sim = Simulation::with(secured);
         let alice = if on_tcp { sim.tcp("alice") } else { sim.udp("alice") };
@@ -289,8 +290,9 @@ fn a_side_that_registered_from_its_new_place_needs_no_credentials() {
 }
 
 #[test]
-fn a_route_may_come_back_with_escapes() {
-    // RFC 3261 19.1.4. Twinkle writes every Z of a user part as %5a, in a Route and in the Record-Route of its responses.
+fn a_route_may_be_returned_with_escapes() {
+    // RFC 3261 19.1.4. Twinkle writes each Z of a user part as %5a, in a Route and in the Record-Route of its
+    // responses.
     let sim = Simulation::with(secured);
     let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     let escaped = |value: &str| {
@@ -316,11 +318,11 @@ fn a_route_may_come_back_with_escapes() {
 
 #[test]
 fn a_refreshed_target_is_followed() {
-    // RFC 3261 12.2.1.1, RFC 3311 5.1: from both sides, by both methods, at every worker.
+    // RFC 3261 12.2.1.1, RFC 3311 5.1: from both sides, with both methods, at every worker.
     for method in ["INVITE", "UPDATE"] {
         for callee_moves in [true, false] {
             let sim = Simulation::with_workers(2, secured);
-            // A private address is one machine.
+            // A private address is a single machine.
             let [alice, bob] = ["alice", "bob"].map(|name| sim.udp(name));
             let (alice, bob) = (alice.at("10.0.0.11:5060".parse().unwrap()), bob.at("10.0.0.12:5060".parse().unwrap()));
             let (invite, ok) = call(&alice, &bob);
@@ -348,7 +350,7 @@ fn a_refreshed_target_is_followed() {
 }
 
 #[test]
-fn a_gateway_may_name_another_host_in_its_200() {
+fn a_gateway_may_have_another_host_in_the_contact_of_its_200() {
     let sim = Simulation::with(|settings| {
         secured(settings);
         settings.foreign = proxy::Foreign::Authenticated;
@@ -359,7 +361,7 @@ fn a_gateway_may_name_another_host_in_its_200() {
     let ok = picks_up(&gateway, &alice, &format!("sip:5551234@{}", media.address));
     alice.acks(&invite, &ok);
     media.expects("ACK");
-    // A copy of its 200 names it again.
+    // A copy of the 200 contains it again.
     alice.sends(&alice.within(&invite, &ok, "BYE"));
     let bye = media.expects("BYE");
     media.answers(&bye, 200);
@@ -367,7 +369,7 @@ fn a_gateway_may_name_another_host_in_its_200() {
 }
 
 #[test]
-fn a_provider_may_answer_from_another_address_of_its_networks() {
+fn a_provider_may_respond_from_another_address_of_its_networks() {
     let sim = Simulation::with(|settings| {
         secured(settings);
         settings.trusted = vec!["192.0.2.14/31".parse().unwrap()];
@@ -383,7 +385,7 @@ fn a_provider_may_answer_from_another_address_of_its_networks() {
     let ok = picks_up(&bob, &one, &bob.contact());
     two.sends(&two.within(&invite, &ok, "ACK"));
     bob.expects("ACK");
-    // Its Contact may move too, and bob's requests go there.
+    // Its Contact may change too, and requests of bob go there.
     two.sends(&two.within(&invite, &ok, "UPDATE"));
     let update = bob.expects("UPDATE");
     bob.answers(&update, 200);
@@ -395,7 +397,7 @@ fn a_provider_may_answer_from_another_address_of_its_networks() {
 }
 
 #[test]
-fn a_stranger_who_calls_may_hang_up_from_where_it_called() {
+fn a_stranger_may_send_bye_from_the_address_it_called_from() {
     let sim = Simulation::with(|settings| {
         secured(settings);
         settings.strangers = Strangers::Accept;
@@ -409,7 +411,7 @@ fn a_stranger_who_calls_may_hang_up_from_where_it_called() {
         let ok = picks_up(&bob, &stranger, &bob.contact());
         stranger.acks(&invite, &ok);
         bob.expects("ACK");
-        // Over TCP also by another connection: it has no credentials of ours to show.
+        // Over TCP a new connection is accepted too, since a stranger has no credentials.
         stranger.disconnects();
         stranger.sends(&stranger.within(&invite, &ok, "BYE"));
         let bye = bob.expects("BYE");
@@ -419,8 +421,8 @@ fn a_stranger_who_calls_may_hang_up_from_where_it_called() {
 }
 
 #[test]
-fn a_call_that_came_by_twice_goes_on_through_both() {
-    // A spiral: a proxy without Record-Route sends the call back to us, for another user.
+fn a_call_that_passed_the_server_twice_keeps_both_routes() {
+    // A spiral: a proxy without Record-Route sends the call back to us for another user.
     let sim = Simulation::with(|settings| {
         secured(settings);
         settings.foreign = proxy::Foreign::Authenticated;
@@ -450,14 +452,14 @@ fn a_call_that_came_by_twice_goes_on_through_both() {
 }
 
 #[test]
-fn a_side_names_no_place_that_it_could_not_register() {
+fn a_side_cannot_put_a_forbidden_address_into_its_contact() {
     let sim = Simulation::with(secured);
     let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     signs_in_and_picks_up_at(&alice, &bob, "sip:bob@127.0.0.1:9090");
     signs_in_and_picks_up_at(&alice, &bob, "sip:bob@192.0.2.1:22");
 }
 
-/// The ACK of a call whose callee names this place in its 200 goes to the callee all the same.
+/// The ACK goes to the callee, although its 200 has this Contact.
 fn signs_in_and_picks_up_at(alice: &Agent, bob: &Agent, contact: &str) {
     bob.signs_in(BOB);
     let invite = alice.authenticates(ALICE, &alice.request("INVITE", "sip:bob@office.example"));
@@ -469,8 +471,8 @@ fn signs_in_and_picks_up_at(alice: &Agent, bob: &Agent, contact: &str) {
 }
 
 #[test]
-fn a_request_without_our_route_is_of_no_dialog() {
-    // A phone finds a call by its Call-ID and its tags: with an account, or as a stranger, anybody could name one.
+fn a_request_without_our_route_does_not_belong_to_a_dialog() {
+    // A phone finds a call by its Call-ID and tags, which anybody could use, with an account or as a stranger.
     for strangers in [Strangers::Refuse, Strangers::Accept] {
         let sim = Simulation::with(|settings| {
             secured(settings);
@@ -478,7 +480,7 @@ fn a_request_without_our_route_is_of_no_dialog() {
         });
         let (alice, bob, mallory) = (sim.udp("alice"), sim.udp("bob"), sim.udp("mallory"));
         let (invite, ok) = call(&alice, &bob);
-        // Nor does the CANCEL of an INVITE that is not known, from where its user is registered.
+        // The CANCEL of an unknown INVITE is not forwarded either, even from a registered phone.
         mallory.signs_in(MALLORY);
         let tag = invite.param("From", "tag").unwrap();
         let cancel = alice.within(&invite, &ok, "CANCEL").without("Route").to("sip:bob@office.example");
@@ -486,7 +488,7 @@ fn a_request_without_our_route_is_of_no_dialog() {
             &cancel.set("Via", mallory.via()).set("From", format_args!("<sip:mallory@office.example>;tag={tag}")),
         );
         mallory.expects("481");
-        // Nor are these of any, without a To tag: a phone may look at the Call-ID alone.
+        // Without a To tag these methods are refused too, since a phone may only check the Call-ID.
         for method in ["BYE", "UPDATE", "PRACK"] {
             let request = alice.within(&invite, &ok, method).without("Route").to("sip:bob@office.example");
             mallory.sends(&request.set("To", invite.value("To")).set("Via", mallory.via()));
@@ -505,8 +507,8 @@ fn a_request_without_our_route_is_of_no_dialog() {
 }
 
 #[test]
-fn nobody_goes_on_in_a_call_of_a_stranger() {
-    // It has no user, so no credentials are those of that side.
+fn only_the_stranger_may_continue_its_own_call() {
+    // A stranger has no user, so no credentials belong to its side.
     let sim = Simulation::with(|settings| {
         secured(settings);
         settings.strangers = Strangers::Accept;
@@ -525,8 +527,8 @@ fn nobody_goes_on_in_a_call_of_a_stranger() {
 }
 
 #[test]
-fn a_subscription_is_refreshed_from_its_place_or_with_its_credentials() {
-    // RFC 3680 4.6: whoever has read the SUBSCRIBE knows all that names its dialog.
+fn a_subscription_is_refreshed_from_its_address_or_with_its_credentials() {
+    // RFC 3680 4.6: everybody who has read the SUBSCRIBE knows all identifiers of its dialog.
     let sim = Simulation::with(secured);
     let (alice, mallory) = (sim.udp("alice"), sim.udp("mallory"));
     let subscribe = alice.request("SUBSCRIBE", "sip:alice@office.example").with("Event", "reg");
@@ -544,13 +546,13 @@ fn a_subscription_is_refreshed_from_its_place_or_with_its_credentials() {
         mallory.authenticates(MALLORY, &captured);
         mallory.expects("403");
     }
-    // Nor does anybody answer its NOTIFYs.
+    // A response of others to a NOTIFY does not count.
     mallory.sends(&mallory.answer(&notify, 481));
     alice.sends(&again(600));
     alice.expects("200");
     let notify = alice.expects("NOTIFY");
     alice.answers(&notify, 200);
-    // From another place of hers with her password.
+    // From another address with the password of alice.
     alice.sends_from("192.0.2.77:5060".parse().unwrap());
     alice.authenticates(ALICE, &again(0).set("CSeq", "92 SUBSCRIBE"));
     alice.expects("200");
@@ -559,8 +561,9 @@ fn a_subscription_is_refreshed_from_its_place_or_with_its_credentials() {
 }
 
 #[test]
-fn credentials_that_nobody_asked_for_are_good_once() {
-    // RFC 3261 22.3: her phone sends them with each request; her neighbour behind the same NAT address has read them.
+fn credentials_sent_without_a_challenge_are_valid_once() {
+    // RFC 3261 22.3: the phone repeats its credentials in each request, and a neighbour behind the same NAT has read
+    // them.
     let sim = Simulation::with(secured);
     let (alice, bob, mallory) = (sim.udp("alice"), sim.udp("bob"), sim.udp("mallory"));
     alice.sends_from("198.51.100.7:1026".parse().unwrap());

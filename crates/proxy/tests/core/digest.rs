@@ -1,4 +1,4 @@
-//! Who may register and call: digest authentication on the wire (RFC 3261 22, RFC 7616, RFC 8760).
+//! Authentication of REGISTERs and calls: digest on the wire (RFC 3261 22, RFC 7616, RFC 8760).
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ fn challenged(phone: &Agent) -> Sip {
     phone.expects("401")
 }
 
-/// A REGISTER that answers it.
+/// A REGISTER with a response to this challenge.
 fn register(phone: &Agent, login: Login<'_>, refused: &Sip, algorithm: &str, nc: u32) -> Sip {
     let register = phone.register();
     let answer = login.answer(refused, algorithm, &register, nc);
@@ -47,7 +47,7 @@ fn failures(sim: &Simulation, wanted: AuthenticationFailure) -> usize {
 }
 
 #[test]
-fn each_algorithm_has_its_challenge_the_strongest_first() {
+fn each_algorithm_has_a_challenge_and_the_strongest_is_first() {
     // checklist 7, 171
     let (sim, alice, _) = office();
     let refused = challenged(&alice);
@@ -67,7 +67,7 @@ fn each_algorithm_has_its_challenge_the_strongest_first() {
 }
 
 #[test]
-fn an_unknown_user_and_a_wrong_password_look_the_same() {
+fn an_unknown_user_and_a_wrong_password_get_the_same_response() {
     // checklist 172
     let (sim, alice, _) = office();
     let carol = sim.udp("carol");
@@ -87,7 +87,7 @@ fn an_unknown_user_and_a_wrong_password_look_the_same() {
 }
 
 #[test]
-fn a_user_registers_for_himself_only() {
+fn a_user_registers_only_its_own_address_of_record() {
     // checklist 8
     let (sim, alice, bob) = office();
     let refused = challenged(&bob);
@@ -99,7 +99,7 @@ fn a_user_registers_for_himself_only() {
 }
 
 #[test]
-fn a_third_party_registers_for_those_it_may() {
+fn a_third_party_may_register_for_configured_users() {
     // checklist 8
     let sim = Simulation::with(|settings| {
         secured(settings);
@@ -108,7 +108,7 @@ fn a_third_party_registers_for_those_it_may() {
         settings.accounts.insert(Aor::new(b"alice", DOMAIN.as_bytes()), account);
     });
     let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
-    // RFC 3261 10.2: then From and To differ.
+    // RFC 3261 10.2: From and To differ.
     let refused = challenged(&bob);
     bob.sends(&register(&bob, ALICE, &refused, "SHA-256", 1).set("From", "<sip:alice@office.example>;tag=3"));
     assert!(bob.expects("200").value("Contact").contains(&bob.contact()));
@@ -119,7 +119,7 @@ fn a_third_party_registers_for_those_it_may() {
 }
 
 #[test]
-fn a_register_for_elsewhere_goes_on_if_its_sender_may() {
+fn a_register_for_another_domain_is_forwarded_if_permitted() {
     // checklist 5, 148
     let sim = Simulation::with(|settings| {
         secured(settings);
@@ -133,7 +133,7 @@ fn a_register_for_elsewhere_goes_on_if_its_sender_may() {
     let answer = ALICE.answer(&refused, "SHA-256", &again, 1);
     alice.sends(&again.with("Proxy-Authorization", answer));
     let passed = elsewhere.expects("REGISTER");
-    // We are no first hop that anything has to come back through, and a REGISTER makes no dialog.
+    // The server is not a first hop with a Path here, and a REGISTER creates no dialog.
     assert!(!passed.has("Path") && !passed.has("Record-Route"), "{passed}");
     assert_eq!(passed.value("Contact"), format!("<{}>", alice.contact()));
     elsewhere.sends(&elsewhere.answer(&passed, 200).with("Contact", passed.value("Contact")));
@@ -158,7 +158,7 @@ fn an_old_nonce_is_stale() {
 }
 
 #[test]
-fn a_nonce_that_was_not_issued_here_is_stale() {
+fn a_nonce_of_another_server_is_stale() {
     // checklist 172
     let sim = Simulation::with_workers(2, secured);
     let alice = sim.udp("alice");
@@ -185,7 +185,7 @@ fn the_worker_that_issued_a_nonce_counts_its_uses() {
         alice.reaches_worker(worker).sends(&register(&alice, ALICE, &refused, "SHA-256", 1));
         assert!(alice.expects("401").value("WWW-Authenticate").contains("stale=true"), "a replay at worker {worker}");
     }
-    // An INVITE stays where its CANCEL will come, and is challenged anew.
+    // An INVITE stays at the worker where its CANCEL will arrive, and is challenged again.
     bob.reaches_worker(0);
     sign_in(&bob, BOB);
     let invite = alice.reaches_worker(1).request("INVITE", "sip:bob@office.example");
@@ -195,7 +195,7 @@ fn the_worker_that_issued_a_nonce_counts_its_uses() {
 }
 
 #[test]
-fn among_several_credentials_the_first_for_our_realm_count() {
+fn of_several_credentials_the_first_for_our_realm_is_used() {
     // checklist 172
     let sim = Simulation::with_workers(2, secured);
     let alice = sim.udp("alice");
@@ -216,7 +216,7 @@ fn among_several_credentials_the_first_for_our_realm_count() {
 }
 
 #[test]
-fn each_count_is_good_once_and_in_any_near_order() {
+fn each_nonce_count_is_valid_once_and_may_be_reordered() {
     // checklist 172
     let (sim, alice, _) = office();
     let refused = challenged(&alice);
@@ -232,7 +232,7 @@ fn each_count_is_good_once_and_in_any_near_order() {
 }
 
 #[test]
-fn a_retransmission_may_use_its_count_again() {
+fn a_retransmission_may_repeat_its_nonce_count() {
     // checklist 26, 172
     let (sim, alice, bob) = office();
     let refused = challenged(&alice);
@@ -255,7 +255,7 @@ fn a_retransmission_may_use_its_count_again() {
 }
 
 #[test]
-fn a_copy_from_somewhere_else_is_stale() {
+fn a_copy_from_another_address_is_stale() {
     // checklist 172
     let (sim, alice, _) = office();
     let refused = challenged(&alice);
@@ -270,14 +270,14 @@ fn a_copy_from_somewhere_else_is_stale() {
 
 #[test]
 fn a_changed_copy_is_a_replay() {
-    // checklist 172: the digest does not cover the Contact
+    // checklist 172: the digest does not cover the Contact.
     let (sim, alice, _) = office();
     let refused = challenged(&alice);
     let received = register(&alice, ALICE, &refused, "SHA-256", 1);
     alice.sends(&received);
     alice.expects("200");
     let mallory = sim.udp("mallory");
-    // With a forged source, too.
+    // Also with a forged source.
     for thief in [&mallory, &alice] {
         thief.sends(&received.clone().set("Contact", format_args!("<{}>", mallory.contact())));
         thief.expects("401");
@@ -287,7 +287,7 @@ fn a_changed_copy_is_a_replay() {
 }
 
 #[test]
-fn the_nonce_table_is_bounded_and_what_falls_out_is_stale() {
+fn the_nonce_table_is_bounded_and_an_evicted_nonce_is_stale() {
     // checklist 172
     let sim = Simulation::with(|settings| {
         secured(settings);
@@ -310,7 +310,7 @@ fn the_nonce_table_is_bounded_and_what_falls_out_is_stale() {
 #[test]
 fn a_digest_for_another_uri_is_refused() {
     // checklist 172
-    let (_world, alice, bob) = office();
+    let (_sim, alice, bob) = office();
     sign_in(&bob, BOB);
     let refused = challenged(&alice);
     let other = alice.request("REGISTER", "sip:elsewhere.example");
@@ -320,9 +320,9 @@ fn a_digest_for_another_uri_is_refused() {
 }
 
 #[test]
-fn a_caller_proves_who_he_is_and_his_credentials_stay_here() {
+fn a_caller_authenticates_and_its_credentials_are_not_forwarded() {
     // checklist 39
-    let (_world, alice, bob) = office();
+    let (_sim, alice, bob) = office();
     sign_in(&bob, BOB);
     let invite = alice.calls("bob");
     let refused = alice.expects("407");
@@ -335,7 +335,7 @@ fn a_caller_proves_who_he_is_and_his_credentials_stay_here() {
     alice.sends(&invite);
     let received = bob.expects("INVITE");
     assert_eq!(received.values("Proxy-Authorization").collect::<Vec<_>>(), [foreign]);
-    // A stateless proxy does the same thing with each copy (RFC 3261 16.11).
+    // A stateless proxy does the same with each copy (RFC 3261 16.11).
     alice.sends(&invite);
     assert_eq!(bob.expects("INVITE"), received, "the copy");
     bob.answers(&received, 200);
@@ -348,7 +348,7 @@ fn a_caller_proves_who_he_is_and_his_credentials_stay_here() {
 }
 
 #[test]
-fn a_user_calls_as_himself_only() {
+fn a_user_calls_only_in_its_own_name() {
     // checklist 8, 39
     let (sim, alice, bob) = office();
     sign_in(&bob, BOB);
@@ -365,7 +365,7 @@ fn a_user_calls_as_himself_only() {
 #[test]
 fn ack_and_cancel_are_never_challenged() {
     // checklist 39
-    let (_world, alice, bob) = office();
+    let (_sim, alice, bob) = office();
     sign_in(&alice, ALICE);
     sign_in(&bob, BOB);
     let invite = alice.request("INVITE", "sip:bob@office.example");
@@ -378,7 +378,7 @@ fn ack_and_cancel_are_never_challenged() {
 }
 
 #[test]
-fn a_clock_that_was_set_back_makes_no_nonce_young() {
+fn a_wall_clock_set_back_does_not_revive_a_nonce() {
     // checklist 172
     let sim = Simulation::with(|settings| {
         secured(settings);

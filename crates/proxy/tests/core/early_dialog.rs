@@ -1,4 +1,4 @@
-//! A caller who understands 199 is told which of several early dialogs have ended (RFC 6228 6).
+//! A caller that supports 199 learns which early dialogs have ended (RFC 6228 6).
 
 use sim::{Agent, Simulation, Sip};
 
@@ -20,7 +20,7 @@ fn ring(sim: &Simulation, header: (&str, &str)) -> (Agent, Sip, [(Agent, Sip); 2
 }
 
 #[test]
-fn a_phone_that_is_busy_leaves_its_early_dialog() {
+fn a_busy_phone_ends_its_early_dialog_with_a_199() {
     let sim = Simulation::new();
     let (alice, invite, [(desk, at_desk), (mobile, at_mobile)]) = ring(&sim, ("Supported", "replaces, 199"));
     desk.answers(&at_desk, 486);
@@ -31,21 +31,21 @@ fn a_phone_that_is_busy_leaves_its_early_dialog() {
     for name in ["Contact", "Record-Route", "Require", "Supported"] {
         assert!(!ended.has(name), "{ended}");
     }
-    // The last one needs none: its final is passed on.
+    // The last phone needs none, because its final response is forwarded.
     mobile.answers(&at_mobile, 486);
     let busy = alice.expects("486");
     alice.acks(&invite, &busy);
 }
 
 #[test]
-fn one_for_each_dialog_that_a_fork_behind_us_made() {
+fn each_early_dialog_of_a_fork_downstream_gets_a_199() {
     let sim = Simulation::new();
     let (alice, _, [(desk, at_desk), _]) = ring(&sim, ("Supported", "199"));
     let second = desk.answer(&at_desk, 183);
     let to = second.value("To").replace("bob-desk", "elsewhere");
     desk.sends(&second.set("To", to));
     alice.expects("183");
-    // A copy makes no third one.
+    // A copy does not cause a third one.
     desk.answers(&at_desk, 180);
     alice.expects("180");
     desk.answers(&at_desk, 404);
@@ -55,7 +55,7 @@ fn one_for_each_dialog_that_a_fork_behind_us_made() {
 }
 
 #[test]
-fn what_the_phone_has_said_itself_is_not_said_again() {
+fn a_199_sent_by_the_phone_is_not_repeated() {
     let sim = Simulation::new();
     let (alice, _, [(desk, at_desk), _]) = ring(&sim, ("Supported", "199"));
     desk.answers(&at_desk, 199);
@@ -66,7 +66,7 @@ fn what_the_phone_has_said_itself_is_not_said_again() {
 }
 
 #[test]
-fn only_for_those_who_understand_it_and_not_reliably() {
+fn a_199_needs_support_by_the_caller_and_is_not_sent_reliably() {
     for header in [("Supported", "replaces"), ("Require", "100rel"), ("Supported", "199\r\nRequire: 100rel")] {
         let sim = Simulation::new();
         let (alice, _, [(desk, at_desk), _]) = ring(&sim, header);
@@ -77,7 +77,7 @@ fn only_for_those_who_understand_it_and_not_reliably() {
 }
 
 #[test]
-fn none_without_an_early_dialog_or_after_the_final() {
+fn no_199_without_an_early_dialog_or_after_the_final_response() {
     let sim = Simulation::new();
     let (alice, invite, [(desk, at_desk), (mobile, at_mobile)]) = ring(&sim, ("Supported", "199"));
     let third = sim.udp("bob/third");
@@ -93,7 +93,7 @@ fn none_without_an_early_dialog_or_after_the_final() {
 }
 
 #[test]
-fn a_phone_that_was_redirected_has_left_its_dialog() {
+fn a_redirecting_phone_ends_its_early_dialog_with_a_199() {
     let sim = Simulation::new();
     let carol = sim.udp("carol");
     carol.registers();

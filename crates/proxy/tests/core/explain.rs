@@ -1,4 +1,4 @@
-//! What `explain` says is what routing does: the same world, asked and then called.
+//! `explain` gives the same result as routing: each case is explained and then called.
 
 use std::net::IpAddr;
 
@@ -44,7 +44,7 @@ fn a_final_dot_names_the_same_domain() {
 }
 
 #[test]
-fn refusals_are_those_that_a_phone_gets() {
+fn refusals_are_the_same_as_for_a_call() {
     type Case = (&'static str, &'static str, fn(&mut Settings));
     let table: &[Case] = &[
         (OFFICE, "sip:bob@office.example", |_| {}),
@@ -65,7 +65,7 @@ fn refusals_are_those_that_a_phone_gets() {
 }
 
 #[test]
-fn no_line_can_be_smuggled_in() {
+fn no_line_break_can_be_injected() {
     let settings = settings(|settings| settings.strangers = Strangers::Accept);
     for to in ["", "sip:a@b SIP/2.0\r\nX: y", "sip:a@office.example>", "sip:\u{e9}@office.example"] {
         assert_eq!(refusal(&ask(&settings, OFFICE, to)), Some(400), "{to:?}");
@@ -73,7 +73,7 @@ fn no_line_can_be_smuggled_in() {
 }
 
 #[test]
-fn the_contact_of_a_phone_is_told_from_another_server() {
+fn a_contact_of_a_phone_is_distinguished_from_another_server() {
     for foreign in [Foreign::Refuse, Foreign::Authenticated] {
         let change = |settings: &mut Settings| {
             settings.authentication = Authentication::Required;
@@ -100,7 +100,7 @@ fn the_contact_of_a_phone_is_told_from_another_server() {
 }
 
 #[test]
-fn an_account_that_does_not_exist_is_no_phone_that_is_off() {
+fn an_unknown_user_is_distinguished_from_one_without_a_phone() {
     let change = |settings: &mut Settings| {
         settings.accounts.insert(Aor::new(b"bob", DOMAIN.as_bytes()), Account::default());
     };

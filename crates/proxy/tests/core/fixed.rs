@@ -1,11 +1,11 @@
-//! Bindings that the configuration makes: who cannot register is called all the same.
+//! Bindings from the configuration: the proxy calls them like registered ones.
 
 use location::Aor;
 use proxy::{Account, Settings, fixed_bindings};
 
 use sim::{Agent, DOMAIN, Simulation, Sip, param, sequential, uri_in};
 
-/// An account for alice, and one for the door with these contacts.
+/// An account for alice, and one named `door` with these contacts.
 fn with_door(settings: &mut Settings, contacts: &[(&str, Option<u16>)]) {
     let account = Account { contacts: Some(fixed_bindings(contacts.iter().copied())), ..Account::default() };
     settings.accounts.insert(Aor::new(b"door", DOMAIN.as_bytes()), account);
@@ -18,7 +18,7 @@ fn contacts(ok: &Sip) -> Vec<(&str, &str)> {
 }
 
 #[test]
-fn who_cannot_register_is_called() {
+fn a_configured_contact_is_called() {
     let sim = Simulation::with(|settings| with_door(settings, &[("sip:door@192.0.2.11", None)]));
     let (door, alice) = (sim.udp("door"), sim.udp("alice"));
     let invite = alice.calls("door");
@@ -29,7 +29,7 @@ fn who_cannot_register_is_called() {
 }
 
 #[test]
-fn they_are_listed_and_no_register_removes_them() {
+fn configured_contacts_are_listed_and_no_register_removes_them() {
     // checklist 22: all current bindings.
     let sim = Simulation::with(|settings| with_door(settings, &[("sip:door@192.0.2.11", Some(500))]));
     let door = sim.udp("door/panel");
@@ -45,7 +45,7 @@ fn they_are_listed_and_no_register_removes_them() {
 }
 
 #[test]
-fn one_that_registers_as_well_is_one() {
+fn a_configured_contact_that_also_registers_counts_once() {
     // checklist 45
     let sim = Simulation::with(|settings| with_door(settings, &[("sip:door@192.0.2.11:5060", None)]));
     let (door, alice) = (sim.udp("door"), sim.udp("alice"));
@@ -67,7 +67,7 @@ fn one_that_registers_as_well_is_one() {
 }
 
 #[test]
-fn they_have_their_place_by_q() {
+fn configured_contacts_are_ordered_by_q() {
     let sim = Simulation::with(|settings| {
         with_door(settings, &[("sip:gw@192.0.2.12", Some(100)), ("sip:gw@192.0.2.11", Some(900))]);
         settings.forking = sequential(5);

@@ -1,4 +1,4 @@
-//! The caller hangs up a call that rings at several phones: RFC 3261 16.10, 9.1, 9.2.
+//! The caller cancels a call that rings at several phones: RFC 3261 16.10, 9.1, 9.2.
 
 use proxy::{Event, ForkOutcome};
 
@@ -15,7 +15,7 @@ fn ring(sim: &Simulation) -> (Agent, Agent, Agent, [Sip; 3]) {
 }
 
 #[test]
-fn after_the_phones_ring_both_are_told_to_stop() {
+fn a_cancel_stops_both_ringing_phones() {
     // checklist 78, 79, 103, 156
     let sim = Simulation::new();
     let (alice, desk, mobile, [invite, at_desk, at_mobile]) = ring(&sim);
@@ -45,7 +45,7 @@ fn after_the_phones_ring_both_are_told_to_stop() {
 }
 
 #[test]
-fn a_cancel_waits_for_the_first_provisional() {
+fn a_cancel_waits_for_the_first_provisional_response() {
     // checklist 79
     let sim = Simulation::new();
     let (alice, desk, mobile, [invite, at_desk, at_mobile]) = ring(&sim);
@@ -53,13 +53,13 @@ fn a_cancel_waits_for_the_first_provisional() {
     alice.expects("200");
     desk.receives_nothing();
     mobile.receives_nothing();
-    // A 100 will do.
+    // A 100 is sufficient.
     desk.answers(&at_desk, 100);
     let cancel = desk.expects("CANCEL");
     desk.answers(&cancel, 200);
     desk.answers(&at_desk, 487);
     desk.expects("ACK");
-    // A final makes it needless.
+    // After a final response it is not needed.
     mobile.answers(&at_mobile, 486);
     mobile.expects("ACK");
     let terminated = alice.expects("487");
@@ -68,7 +68,7 @@ fn a_cancel_waits_for_the_first_provisional() {
 }
 
 #[test]
-fn without_a_reason_none_is_made_up() {
+fn without_a_reason_none_is_added() {
     // checklist 156
     let sim = Simulation::new();
     let (alice, desk, _mobile, [invite, at_desk, _]) = ring(&sim);
@@ -79,7 +79,7 @@ fn without_a_reason_none_is_made_up() {
 }
 
 #[test]
-fn every_reason_passes_through() {
+fn every_reason_is_forwarded() {
     // checklist 156, 157
     let sim = Simulation::new();
     let (alice, desk, _mobile, [invite, at_desk, _]) = ring(&sim);
@@ -94,7 +94,7 @@ fn every_reason_passes_through() {
 }
 
 #[test]
-fn a_2xx_that_crosses_the_cancel_goes_up() {
+fn a_2xx_that_crosses_the_cancel_is_forwarded() {
     // checklist 65, 78
     let sim = Simulation::new();
     let (alice, desk, mobile, [invite, at_desk, at_mobile]) = ring(&sim);
@@ -118,7 +118,7 @@ fn a_2xx_that_crosses_the_cancel_goes_up() {
 }
 
 #[test]
-fn a_2xx_after_the_487_goes_up() {
+fn a_2xx_after_the_487_is_forwarded() {
     // checklist 66
     let sim = Simulation::new();
     let (alice, desk, mobile, [invite, at_desk, at_mobile]) = ring(&sim);
@@ -129,7 +129,7 @@ fn a_2xx_after_the_487_goes_up() {
     let cancel = desk.expects("CANCEL");
     desk.answers(&cancel, 200);
     desk.answers(&at_desk, 487);
-    // The mobile says nothing for 32 s, and is picked up then all the same.
+    // The mobile phone does not respond for 32 s, and answers then.
     sim.seconds(33);
     let received = alice.all_received();
     let terminated = received.iter().find(|sip| sip.what() == "487").expect("the best there is");
@@ -140,8 +140,8 @@ fn a_2xx_after_the_487_goes_up() {
 }
 
 #[test]
-fn a_2xx_after_everything_has_ended_goes_up_too() {
-    // checklist 65, 88: nothing is left of the call but the mark in our Via.
+fn a_2xx_after_the_end_of_the_response_context_is_forwarded() {
+    // checklist 65, 88: nothing is left of the call except the mark in our Via.
     let sim = Simulation::with_workers(2, |_| {});
     let (alice, desk, mobile, [invite, at_desk, at_mobile]) = ring(&sim);
     desk.answers(&at_desk, 486);
@@ -156,7 +156,7 @@ fn a_2xx_after_everything_has_ended_goes_up_too() {
     assert_eq!(ok.param("To", "tag"), Some("bob-mobile"));
     alice.acks(&invite, &ok);
     mobile.all_received();
-    // Nothing else, and nothing that somebody made up.
+    // Other responses are dropped, and so are forged ones.
     mobile.answers(&at_mobile, 180);
     mobile.answers(&at_mobile, 486);
     let via = at_mobile.value("Via");
@@ -168,7 +168,7 @@ fn a_2xx_after_everything_has_ended_goes_up_too() {
 }
 
 #[test]
-fn a_cancel_after_the_final_changes_nothing() {
+fn a_cancel_after_the_final_response_changes_nothing() {
     // checklist 78
     let sim = Simulation::new();
     let (alice, desk, mobile, [invite, at_desk, at_mobile]) = ring(&sim);
@@ -182,7 +182,7 @@ fn a_cancel_after_the_final_changes_nothing() {
 }
 
 #[test]
-fn a_phone_that_ignores_the_cancel_holds_nobody_up_for_longer_than_64_t1() {
+fn a_phone_that_ignores_the_cancel_is_given_up_after_64_t1() {
     // checklist 79
     let sim = Simulation::new();
     let (alice, desk, mobile, [invite, at_desk, at_mobile]) = ring(&sim);
@@ -200,7 +200,7 @@ fn a_phone_that_ignores_the_cancel_holds_nobody_up_for_longer_than_64_t1() {
 }
 
 #[test]
-fn hanging_up_after_the_ring_time_is_hanging_up() {
+fn hanging_up_after_the_ring_time_gives_a_487() {
     // checklist 78
     let sim = Simulation::new();
     let (alice, desk, mobile, [invite, at_desk, at_mobile]) = ring(&sim);
@@ -209,7 +209,7 @@ fn hanging_up_after_the_ring_time_is_hanging_up() {
     alice.expects("180");
     sim.seconds(30);
     assert!(desk.all_received().iter().any(|sip| sip.what() == "CANCEL"));
-    // The phone does not react, the caller gives up.
+    // The phone does not respond, and the caller cancels.
     alice.cancels(&invite);
     alice.expects("200");
     sim.seconds(33);
@@ -217,7 +217,7 @@ fn hanging_up_after_the_ring_time_is_hanging_up() {
 }
 
 #[test]
-fn a_cancel_that_fits_nothing_gets_481() {
+fn a_cancel_without_a_transaction_gets_481() {
     // checklist 80
     let sim = Simulation::new();
     let (alice, _, _, [invite, ..]) = ring(&sim);
@@ -249,7 +249,7 @@ fn a_cancel_takes_the_route_of_its_branch() {
 
 #[test]
 fn a_487_with_the_one_via_of_the_cancel_ends_its_branch() {
-    // checklist 62, 78: it cannot be passed on, but it says that the phone has stopped ringing.
+    // checklist 62, 78: it cannot be forwarded, but it shows that the phone has stopped ringing.
     let sim = Simulation::new();
     let (alice, desk, mobile, [invite, at_desk, at_mobile]) = ring(&sim);
     for (phone, received) in [(&desk, &at_desk), (&mobile, &at_mobile)] {

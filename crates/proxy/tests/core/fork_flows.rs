@@ -1,15 +1,15 @@
-//! One phone, several contacts: tried at one of them at a time, the next one only if a flow has failed (RFC 5626 7,
-//! RFC 5627 6.1).
+//! A phone with several contacts is called at one of them at a time. The next one is tried only if the flow has failed
+//! (RFC 5626 7, RFC 5627 6.1).
 
 use sim::{Agent, Simulation, Sip};
 
-/// A flow of a phone: its instance and, unless 0, its reg-id.
+/// Contact parameters of a flow: the instance and, unless it is 0, the reg-id.
 fn flow(phone: &str, reg_id: u32) -> String {
     let reg_id = if reg_id == 0 { String::new() } else { format!(";reg-id={reg_id}") };
     format!(";+sip.instance=\"<urn:uuid:00000000-0000-0000-0000-{phone:0>12}>\"{reg_id}")
 }
 
-/// alice, and bob with one phone that has registered over two ways, the second one later.
+/// alice, and bob with one phone that has registered two flows, the second one later.
 fn office(reg_ids: [u32; 2]) -> (Simulation, Agent, [Agent; 2]) {
     let sim = Simulation::new();
     let alice = sim.udp("alice");
@@ -29,10 +29,10 @@ fn calls(alice: &Agent) -> Sip {
 }
 
 #[test]
-fn one_phone_rings_at_one_contact() {
+fn one_phone_is_called_at_one_contact() {
     // checklist 143, 153
     for reg_ids in [[1, 2], [0, 0]] {
-        let (_world, alice, [first, second]) = office(reg_ids);
+        let (_sim, alice, [first, second]) = office(reg_ids);
         let invite = calls(&alice);
         let received = second.expects("INVITE");
         second.answers(&received, 180);
@@ -46,9 +46,9 @@ fn one_phone_rings_at_one_contact() {
 }
 
 #[test]
-fn the_one_that_was_refreshed_last_is_tried_first() {
+fn the_flow_that_was_refreshed_last_is_tried_first() {
     // checklist 153
-    let (_world, alice, [first, second]) = office([0, 0]);
+    let (_sim, alice, [first, second]) = office([0, 0]);
     first.registers_with(&flow("1", 0));
     calls(&alice);
     first.expects("INVITE");
@@ -59,7 +59,7 @@ fn the_one_that_was_refreshed_last_is_tried_first() {
 fn a_flow_that_failed_is_replaced_by_the_next() {
     // checklist 143, 153
     for status in [430, 408] {
-        let (_world, alice, [first, second]) = office([1, 2]);
+        let (_sim, alice, [first, second]) = office([1, 2]);
         let invite = calls(&alice);
         let received = second.expects("INVITE");
         second.answers(&received, status);
@@ -73,10 +73,10 @@ fn a_flow_that_failed_is_replaced_by_the_next() {
 }
 
 #[test]
-fn any_other_final_is_the_phones_answer() {
+fn any_other_final_response_is_the_answer_of_the_phone() {
     // checklist 143, 153
     for (status, told) in [(486, "486"), (503, "500"), (404, "404")] {
-        let (_world, alice, [first, second]) = office([1, 2]);
+        let (_sim, alice, [first, second]) = office([1, 2]);
         let invite = calls(&alice);
         let received = second.expects("INVITE");
         second.answers(&received, status);
@@ -88,9 +88,9 @@ fn any_other_final_is_the_phones_answer() {
 }
 
 #[test]
-fn no_caller_hears_of_a_failed_flow() {
-    // checklist 143: 430 is between proxies; a phone could do nothing with it.
-    let (_world, alice, [first, second]) = office([1, 2]);
+fn a_430_is_not_forwarded_to_the_caller() {
+    // checklist 143: 430 is for proxies; a phone could not use it.
+    let (_sim, alice, [first, second]) = office([1, 2]);
     let invite = calls(&alice);
     for phone in [&second, &first] {
         let received = phone.expects("INVITE");
@@ -102,8 +102,8 @@ fn no_caller_hears_of_a_failed_flow() {
 }
 
 #[test]
-fn a_user_whose_flows_have_all_ended_is_away() {
-    // checklist 138, 144: one flow, two of one phone, one of each of two phones
+fn a_user_whose_flows_have_all_ended_gets_480() {
+    // checklist 138, 144: one flow, two of one phone, one of each of two phones.
     for flows in [&[("1", 1)][..], &[("1", 1), ("1", 2)], &[("1", 1), ("2", 1)]] {
         for method in ["INVITE", "MESSAGE"] {
             let sim = Simulation::new();
@@ -121,7 +121,7 @@ fn a_user_whose_flows_have_all_ended_is_away() {
 }
 
 #[test]
-fn two_phones_ring_each_at_one_contact() {
+fn two_phones_are_each_called_at_one_contact() {
     // checklist 143
     let (sim, alice, [first, second]) = office([1, 2]);
     let other = sim.udp("bob/other");
@@ -129,7 +129,7 @@ fn two_phones_ring_each_at_one_contact() {
     calls(&alice);
     let received = second.expects("INVITE");
     other.expects("INVITE");
-    // The other phone rings on while this one is tried anew.
+    // The other phone goes on ringing while this one is called again.
     second.answers(&received, 430);
     second.expects("ACK");
     first.expects("INVITE");
@@ -137,7 +137,7 @@ fn two_phones_ring_each_at_one_contact() {
 }
 
 #[test]
-fn a_mute_flow_has_its_share_of_64_t1() {
+fn a_flow_that_does_not_respond_has_its_share_of_64_t1() {
     // checklist 143, 153: with one phone there is no ring time, however many contacts it has.
     for method in ["INVITE", "MESSAGE"] {
         let (sim, alice, [first, second]) = office([1, 2]);
@@ -154,7 +154,7 @@ fn a_mute_flow_has_its_share_of_64_t1() {
 }
 
 #[test]
-fn a_flow_that_wakes_up_too_late_is_told_to_stop() {
+fn a_flow_that_responds_too_late_is_cancelled() {
     // checklist 79, 143
     let (sim, alice, [first, second]) = office([1, 2]);
     calls(&alice);
@@ -173,7 +173,7 @@ fn a_flow_that_wakes_up_too_late_is_told_to_stop() {
 }
 
 #[test]
-fn a_flow_that_said_something_is_not_given_up() {
+fn a_flow_that_responded_is_not_given_up() {
     // checklist 143
     let (sim, alice, [first, second]) = office([1, 2]);
     calls(&alice);
@@ -184,7 +184,7 @@ fn a_flow_that_said_something_is_not_given_up() {
 }
 
 #[test]
-fn a_flow_that_only_said_wait_is_not_replaced_when_the_sender_is_gone() {
+fn a_flow_that_only_sent_100_is_not_replaced_after_the_sender_gave_up() {
     // RFC 4321 1.3
     let (sim, alice, [first, second]) = office([1, 2]);
     alice.sends(&alice.request("MESSAGE", "sip:bob@office.example"));
@@ -197,7 +197,7 @@ fn a_flow_that_only_said_wait_is_not_replaced_when_the_sender_is_gone() {
 #[test]
 fn after_hanging_up_no_other_flow_is_tried() {
     // checklist 64, 143
-    let (_world, alice, [first, second]) = office([1, 2]);
+    let (_sim, alice, [first, second]) = office([1, 2]);
     let invite = calls(&alice);
     let received = second.expects("INVITE");
     second.answers(&received, 180);
@@ -211,14 +211,14 @@ fn after_hanging_up_no_other_flow_is_tried() {
 }
 
 #[test]
-fn a_closed_connection_takes_all_its_bindings_along() {
+fn a_closed_connection_removes_all_bindings_over_it() {
     // checklist 138, 144
     let sim = Simulation::new();
     let (alice, phone, backup) = (sim.udp("alice"), sim.tcp("bob/phone"), sim.tcp("bob/backup"));
     backup.registers_with(&flow("1", 2));
     sim.seconds(1);
     phone.registers_with(&flow("1", 1));
-    // Another user behind the same flow.
+    // Another user with the same flow.
     let carol = phone.register().set("To", "<sip:carol@office.example>").set("Call-ID", "carol");
     phone.sends(&carol.set("Contact", format_args!("<{}>{}", phone.contact(), flow("1", 1))));
     phone.expects("200");
@@ -231,13 +231,13 @@ fn a_closed_connection_takes_all_its_bindings_along() {
     let invite = alice.calls("carol");
     let refused = alice.expects("480");
     alice.acks(&invite, &refused);
-    // Nobody connects to a phone that keeps its flows itself.
+    // The server never connects to a phone that maintains its flows itself.
     assert_eq!(phone.all_received(), []);
 }
 
 #[test]
-fn a_flow_over_udp_leads_to_where_it_registered_from() {
-    // checklist 143: not to its Contact
+fn a_flow_over_udp_leads_to_the_source_of_its_register() {
+    // checklist 143: it is not called at its Contact.
     let sim = Simulation::new();
     let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     let contact = format!("<sip:bob@10.0.0.9:5060>{}", flow("1", 1));

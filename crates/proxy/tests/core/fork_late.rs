@@ -1,5 +1,5 @@
-//! A phone registers while its user is being called, and rings too: the one that a push has woken, the one that has changed
-//! its network.
+//! A phone registers while its user is being called, and is called too: after a push notification, or after it has
+//! changed its network.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ fn ring(sim: &Simulation) -> (Agent, Sip, [(Agent, Sip); 2]) {
 }
 
 #[test]
-fn a_phone_that_wakes_up_can_take_the_call() {
+fn a_phone_that_registers_during_a_call_can_answer_it() {
     // checklist 45
     let sim = Simulation::new();
     let (alice, invite, [(desk, at_desk), (home, at_home)]) = ring(&sim);
@@ -53,7 +53,7 @@ fn a_phone_that_wakes_up_can_take_the_call() {
 }
 
 #[test]
-fn a_refresh_rings_nothing_twice() {
+fn a_refresh_does_not_call_a_phone_twice() {
     // checklist 45
     let sim = Simulation::new();
     let (alice, _, [(desk, _), (home, _)]) = ring(&sim);
@@ -65,7 +65,7 @@ fn a_refresh_rings_nothing_twice() {
 }
 
 #[test]
-fn whichever_worker_it_registers_at() {
+fn a_late_registration_is_noticed_at_every_worker() {
     let sim = Simulation::with_workers(3, |_| {});
     let (alice, invite, _) = ring(&sim);
     let mobile = sim.udp("bob/mobile");
@@ -77,20 +77,20 @@ fn whichever_worker_it_registers_at() {
 }
 
 #[test]
-fn it_does_not_begin_to_ring_when_the_time_is_over() {
+fn a_phone_that_registers_after_the_ring_time_is_not_called() {
     let sim = Simulation::new();
     let (.., [(desk, _), (home, _)]) = ring(&sim);
     sim.seconds(30);
     desk.expects("CANCEL");
     home.expects("CANCEL");
-    // Neither says 487, so the call is not over yet.
+    // Neither sends a 487, so the call is not over yet.
     let mobile = sim.udp("bob/mobile");
     mobile.registers();
     mobile.receives_nothing();
 }
 
 #[test]
-fn it_rings_for_what_is_left_of_the_time() {
+fn a_late_phone_rings_for_the_rest_of_the_ring_time() {
     let sim = Simulation::new();
     let (_alice, _, [(desk, _), _]) = ring(&sim);
     sim.seconds(20);
@@ -106,7 +106,7 @@ fn it_rings_for_what_is_left_of_the_time() {
 }
 
 #[test]
-fn not_after_the_call_was_answered_declined_or_given_up() {
+fn no_late_phone_is_called_after_the_call_was_decided() {
     // checklist 64
     for end in [200, 603, 487] {
         let sim = Simulation::new();
@@ -123,7 +123,7 @@ fn not_after_the_call_was_answered_declined_or_given_up() {
 }
 
 #[test]
-fn down_by_q_it_has_its_turn() {
+fn a_late_phone_is_called_in_the_order_of_q() {
     for (q, now) in [(";q=0.9", true), (";q=0.5", true), (";q=0.1", false)] {
         let sim = Simulation::with(|settings| settings.forking = sequential(10));
         let (_alice, _, [(desk, _), _]) = ring(&sim);
@@ -138,7 +138,7 @@ fn down_by_q_it_has_its_turn() {
     }
 }
 
-/// Alice calls Bob's phone `before` and his desk; `after` is where the phone will be.
+/// alice calls the phone `before` and the desk phone of bob; `after` is the phone at its new address.
 fn a_call_before_a_move(sim: &Simulation) -> ([Agent; 4], Sip) {
     let [alice, before, after, desk] = ["alice", "bob/before", "bob/after", "bob/desk"].map(|name| sim.udp(name));
     before.registers_with(PHONE);
@@ -149,7 +149,7 @@ fn a_call_before_a_move(sim: &Simulation) -> ([Agent; 4], Sip) {
 }
 
 #[test]
-fn a_phone_that_moved_rings_where_it_is_now() {
+fn a_phone_that_moved_is_called_at_its_new_contact() {
     // checklist 143
     let sim = Simulation::new();
     let ([alice, before, after, _desk], invite) = a_call_before_a_move(&sim);
@@ -163,7 +163,7 @@ fn a_phone_that_moved_rings_where_it_is_now() {
 }
 
 #[test]
-fn what_it_says_where_it_was_counts() {
+fn a_response_from_the_previous_contact_counts() {
     // checklist 69
     let sim = Simulation::new();
     let ([alice, before, after, desk], invite) = a_call_before_a_move(&sim);
@@ -181,7 +181,7 @@ fn what_it_says_where_it_was_counts() {
 }
 
 #[test]
-fn a_phone_that_rings_is_not_called_a_second_time() {
+fn a_ringing_phone_is_not_called_a_second_time() {
     // checklist 143
     let sim = Simulation::new();
     let alice = sim.udp("alice");
@@ -195,15 +195,15 @@ fn a_phone_that_rings_is_not_called_a_second_time() {
     alice.expects("180");
     second.registers_with(&format!("{PHONE};reg-id=2"));
     second.receives_nothing();
-    // Its flow fails: now the other one is there.
+    // Its flow fails, and the other one has registered by now.
     first.answers(&received, 430);
     first.expects("ACK");
     second.expects("INVITE");
 }
 
 #[test]
-fn a_phone_that_connects_again_is_called_again() {
-    // checklist 143, 144: the one that a push has woken
+fn a_phone_that_reconnects_is_called_again() {
+    // checklist 143, 144: the phone that a push notification has woken.
     let sim = Simulation::new();
     let (alice, mobile, desk) = (sim.udp("alice"), sim.tcp("bob/mobile"), sim.udp("bob/desk"));
     mobile.registers_with(&format!("{PHONE};reg-id=1"));
@@ -222,7 +222,7 @@ fn a_phone_that_connects_again_is_called_again() {
 }
 
 #[test]
-fn a_phone_that_is_called_again_gets_no_breadth_that_another_holds() {
+fn a_phone_that_is_called_again_gets_only_free_breadth() {
     // checklist 130
     let sim = Simulation::with(|settings| settings.forking = sequential(10));
     let (alice, mobile, desk) = (sim.udp("alice"), sim.tcp("bob/mobile"), sim.udp("bob/desk"));
@@ -239,7 +239,7 @@ fn a_phone_that_is_called_again_gets_no_breadth_that_another_holds() {
 }
 
 #[test]
-fn who_has_answered_is_not_asked_again() {
+fn a_phone_that_has_responded_is_not_called_again() {
     // checklist 143
     let sim = Simulation::new();
     let alice = sim.udp("alice");
@@ -256,7 +256,7 @@ fn who_has_answered_is_not_asked_again() {
 }
 
 #[test]
-fn it_may_be_switched_off_and_is_bounded() {
+fn late_registration_can_be_disabled_and_is_bounded() {
     let sim = Simulation::with(|settings| settings.forking.late_registration = false);
     let (_alice, ..) = ring(&sim);
     let mobile = sim.udp("bob/mobile");
@@ -272,7 +272,7 @@ fn it_may_be_switched_off_and_is_bounded() {
 }
 
 #[test]
-fn the_callers_wishes_hold_for_it_too() {
+fn caller_preferences_apply_to_late_phones() {
     // checklist 158, 159
     let sim = Simulation::new();
     let (alice, desk, home) = (sim.udp("alice"), sim.udp("bob/desk"), sim.udp("bob/home"));
@@ -287,7 +287,7 @@ fn the_callers_wishes_hold_for_it_too() {
 }
 
 #[test]
-fn a_call_to_one_phone_can_be_joined_if_it_has_a_context() {
+fn a_late_phone_joins_a_call_to_one_phone_if_it_has_a_context() {
     let sim = Simulation::with(|settings| {
         settings.forking.single_target = SingleTarget::Stateful;
         settings.forking.ring_time = Duration::from_secs(10);

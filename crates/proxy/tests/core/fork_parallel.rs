@@ -1,4 +1,4 @@
-//! Several phones ring at once: RFC 3261 16.7 steps 3 to 10, one by one.
+//! Several phones ring at once: RFC 3261 16.7 steps 3 to 10.
 
 use proxy::{Drop, Event, ForkOutcome};
 
@@ -14,7 +14,7 @@ fn office(sim: &Simulation) -> (Agent, Agent, Agent) {
     (alice, desk, mobile)
 }
 
-/// alice calls; both phones have heard her INVITE, she her 100.
+/// alice calls; both phones have received the INVITE, and alice the 100.
 fn ring(alice: &Agent, desk: &Agent, mobile: &Agent) -> (Sip, Sip, Sip) {
     let invite = alice.calls("bob");
     alice.expects("100");
@@ -22,7 +22,7 @@ fn ring(alice: &Agent, desk: &Agent, mobile: &Agent) -> (Sip, Sip, Sip) {
 }
 
 #[test]
-fn the_first_to_answer_wins_and_the_other_stops_ringing() {
+fn the_first_2xx_cancels_the_other_phone() {
     // checklist 31, 32, 65, 75, 79, 156
     let sim = Simulation::new();
     let (alice, desk, mobile) = office(&sim);
@@ -57,7 +57,7 @@ fn the_first_to_answer_wins_and_the_other_stops_ringing() {
 }
 
 #[test]
-fn the_caller_gets_one_100_at_once_and_no_phones_100() {
+fn the_caller_gets_one_100_at_once_and_none_of_a_phone() {
     // checklist 31, 33, 67, 97
     let sim = Simulation::new();
     let (alice, desk, mobile) = office(&sim);
@@ -77,7 +77,7 @@ fn the_caller_gets_one_100_at_once_and_no_phones_100() {
 }
 
 #[test]
-fn all_2xx_go_up_even_when_the_phones_tie() {
+fn all_2xx_are_forwarded() {
     // checklist 65, 66, 91, 98
     let sim = Simulation::new();
     let (alice, desk, mobile) = office(&sim);
@@ -86,7 +86,7 @@ fn all_2xx_go_up_even_when_the_phones_tie() {
     mobile.answers(&at_mobile, 200);
     let (first, second) = (alice.expects("200"), alice.expects("200"));
     assert_ne!(first.param("To", "tag"), second.param("To", "tag"));
-    // Its sender repeats a 2xx; nobody else does.
+    // The phone retransmits a 2xx; the proxy does not.
     desk.answers(&at_desk, 200);
     assert_eq!(alice.expects("200"), first);
     alice.sends(&invite);
@@ -103,7 +103,7 @@ fn all_2xx_go_up_even_when_the_phones_tie() {
 }
 
 #[test]
-fn after_a_final_nothing_but_a_2xx_goes_up() {
+fn after_a_final_response_only_a_2xx_is_forwarded() {
     // checklist 66
     let sim = Simulation::new();
     let (alice, desk, mobile) = office(&sim);
@@ -119,7 +119,7 @@ fn after_a_final_nothing_but_a_2xx_goes_up() {
 }
 
 #[test]
-fn a_phone_that_was_declined_elsewhere_stops_ringing() {
+fn a_6xx_cancels_the_other_phone() {
     // checklist 64, 69, 75, 156
     let sim = Simulation::new();
     let (alice, desk, mobile) = office(&sim);
@@ -128,7 +128,7 @@ fn a_phone_that_was_declined_elsewhere_stops_ringing() {
     alice.expects("180");
     mobile.answers(&at_mobile, 603);
     mobile.expects("ACK");
-    // Not before the others have ended: one may be picked up right now.
+    // It is sent after the other branches have ended, because one of them may still be answered.
     alice.receives_nothing();
     let cancel = desk.expects("CANCEL");
     assert!(cancel.value("Reason").starts_with("SIP;cause=603"), "{cancel}");
@@ -141,7 +141,7 @@ fn a_phone_that_was_declined_elsewhere_stops_ringing() {
 }
 
 #[test]
-fn a_2xx_after_a_6xx_still_goes_up() {
+fn a_2xx_after_a_6xx_is_forwarded() {
     // checklist 65
     let sim = Simulation::new();
     let (alice, desk, mobile) = office(&sim);
@@ -155,7 +155,7 @@ fn a_2xx_after_a_6xx_still_goes_up() {
 }
 
 #[test]
-fn failures_are_acknowledged_hop_by_hop() {
+fn failure_responses_get_an_ack_hop_by_hop() {
     // checklist 92, 93, 99
     let sim = Simulation::new();
     let (alice, desk, mobile) = office(&sim);
@@ -192,7 +192,7 @@ fn a_response_with_another_method_is_no_response_to_the_invite() {
 }
 
 #[test]
-fn a_response_to_a_branch_that_never_was_is_dropped() {
+fn a_response_to_an_unknown_branch_is_dropped() {
     // checklist 60
     let sim = Simulation::new();
     let (alice, desk, mobile) = office(&sim);
@@ -207,8 +207,8 @@ fn a_response_to_a_branch_that_never_was_is_dropped() {
 }
 
 #[test]
-fn a_phone_cannot_answer_past_its_fork() {
-    // checklist 60, 88: the mark in its branch is good for that fork of that worker and for nothing else.
+fn a_phone_cannot_bypass_its_response_context() {
+    // checklist 60, 88: the mark in its branch is valid for that response context of that worker only.
     let sim = Simulation::with_workers(2, |_| {});
     let (alice, desk, mobile) = office(&sim);
     let (_, at_desk, _) = ring(&alice, &desk, &mobile);
@@ -228,7 +228,7 @@ fn a_phone_cannot_answer_past_its_fork() {
 }
 
 #[test]
-fn a_response_whose_only_via_is_ours_goes_no_further() {
+fn a_response_with_no_via_but_ours_is_not_forwarded() {
     // checklist 62
     let sim = Simulation::new();
     let (alice, desk, mobile) = office(&sim);
@@ -238,7 +238,7 @@ fn a_response_whose_only_via_is_ours_goes_no_further() {
 }
 
 #[test]
-fn a_response_finds_its_fork_on_another_worker() {
+fn a_response_reaches_its_response_context_on_another_worker() {
     // checklist 60
     let sim = Simulation::with_workers(2, |_| {});
     let (alice, desk, mobile) = office(&sim);
@@ -258,7 +258,7 @@ fn a_response_finds_its_fork_on_another_worker() {
 }
 
 #[test]
-fn a_copy_that_waited_in_the_store_does_not_ring_twice() {
+fn a_retransmission_during_the_load_is_not_forked_again() {
     // checklist 97
     let sim = Simulation::new();
     let (alice, desk, mobile) = office(&sim);
@@ -272,7 +272,7 @@ fn a_copy_that_waited_in_the_store_does_not_ring_twice() {
 }
 
 #[test]
-fn a_client_that_predates_the_branch_is_matched_too() {
+fn an_rfc_2543_client_without_a_branch_is_matched() {
     // checklist 101
     let sim = Simulation::new();
     let (alice, desk, mobile) = office(&sim);
@@ -301,7 +301,7 @@ fn a_client_that_predates_the_branch_is_matched_too() {
 }
 
 #[test]
-fn the_timestamp_of_the_request_comes_back_in_the_100() {
+fn the_100_repeats_the_timestamp_of_the_request() {
     // checklist 33
     let sim = Simulation::new();
     let (alice, _desk, _mobile) = office(&sim);

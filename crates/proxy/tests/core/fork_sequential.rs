@@ -4,7 +4,7 @@ use proxy::{Event, ForkOutcome};
 
 use sim::{Agent, Simulation, Sip, sequential};
 
-/// alice, and bob with a desk phone (q=1) and a mobile (q=0.5); each may ring ten seconds.
+/// alice, and bob with a desk phone (q=1) and a mobile phone (q=0.5); the ring time is ten seconds.
 fn office() -> (Simulation, Agent, Agent, Agent) {
     let sim = Simulation::with(|settings| settings.forking = sequential(10));
     let (alice, desk, mobile) = (sim.udp("alice"), sim.udp("bob/desk"), sim.udp("bob/mobile"));
@@ -20,7 +20,7 @@ fn ring(alice: &Agent, desk: &Agent) -> (Sip, Sip) {
 }
 
 #[test]
-fn the_next_one_rings_when_the_first_is_busy() {
+fn the_next_phone_is_called_when_the_first_is_busy() {
     // checklist 24
     let (sim, alice, desk, mobile) = office();
     let (invite, at_desk) = ring(&alice, &desk);
@@ -38,7 +38,7 @@ fn the_next_one_rings_when_the_first_is_busy() {
 }
 
 #[test]
-fn the_next_one_rings_when_the_first_rang_in_vain() {
+fn the_next_phone_is_called_after_the_ring_time_of_the_first() {
     // checklist 78, 79
     let (sim, alice, desk, mobile) = office();
     let (invite, at_desk) = ring(&alice, &desk);
@@ -62,7 +62,7 @@ fn the_next_one_rings_when_the_first_rang_in_vain() {
 }
 
 #[test]
-fn a_phone_picked_up_as_the_next_one_rings_still_gets_the_call() {
+fn a_phone_that_answers_while_the_next_is_called_gets_the_call() {
     // checklist 65, 75
     let (sim, alice, desk, mobile) = office();
     let (invite, at_desk) = ring(&alice, &desk);
@@ -85,9 +85,9 @@ fn a_phone_picked_up_as_the_next_one_rings_still_gets_the_call() {
 }
 
 #[test]
-fn a_6xx_ends_the_search() {
+fn a_6xx_ends_the_call() {
     // checklist 64
-    let (_world, alice, desk, mobile) = office();
+    let (_sim, alice, desk, mobile) = office();
     let (invite, at_desk) = ring(&alice, &desk);
     desk.answers(&at_desk, 603);
     desk.expects("ACK");
@@ -97,9 +97,9 @@ fn a_6xx_ends_the_search() {
 }
 
 #[test]
-fn the_caller_hangs_up_and_nobody_else_rings() {
+fn after_a_cancel_no_further_phone_is_called() {
     // checklist 64, 78
-    let (_world, alice, desk, mobile) = office();
+    let (_sim, alice, desk, mobile) = office();
     let (invite, at_desk) = ring(&alice, &desk);
     desk.answers(&at_desk, 180);
     alice.expects("180");
@@ -114,7 +114,7 @@ fn the_caller_hangs_up_and_nobody_else_rings() {
 }
 
 #[test]
-fn nobody_answers() {
+fn a_call_that_nobody_answers_gets_408() {
     // checklist 71
     let (sim, alice, desk, mobile) = office();
     let (invite, at_desk) = ring(&alice, &desk);
@@ -137,8 +137,8 @@ fn nobody_answers() {
 }
 
 #[test]
-fn equal_q_ring_together() {
-    let (_world, alice, desk, mobile) = office();
+fn phones_with_equal_q_are_called_together() {
+    let (_sim, alice, desk, mobile) = office();
     mobile.registers_with(";q=1.0");
     alice.calls("bob");
     desk.expects("INVITE");
@@ -146,7 +146,7 @@ fn equal_q_ring_together() {
 }
 
 #[test]
-fn a_mute_phone_costs_its_ring_time_only() {
+fn a_phone_that_does_not_respond_costs_only_its_ring_time() {
     // checklist 79
     let (sim, alice, desk, mobile) = office();
     ring(&alice, &desk);
@@ -158,7 +158,7 @@ fn a_mute_phone_costs_its_ring_time_only() {
 }
 
 #[test]
-fn a_message_reaches_the_second_phone_while_its_sender_still_waits() {
+fn a_message_reaches_the_second_phone_before_timer_f_of_its_sender() {
     // checklist 126
     let (sim, alice, desk, mobile) = office();
     let message = alice.request("MESSAGE", "sip:bob@office.example");
@@ -172,10 +172,10 @@ fn a_message_reaches_the_second_phone_while_its_sender_still_waits() {
 }
 
 #[test]
-fn a_message_reaches_nobody_any_more_when_its_sender_has_given_up() {
+fn a_message_reaches_no_phone_after_timer_f_of_its_sender() {
     // checklist 126
     let (sim, alice, desk, mobile) = office();
-    // Only one may have it at a time, and what is no INVITE cannot be cancelled.
+    // Only one phone may have it at a time, because a non-INVITE cannot be cancelled.
     alice.sends(&alice.request("MESSAGE", "sip:bob@office.example").with("Max-Breadth", 1));
     desk.expects("MESSAGE");
     sim.seconds(40);

@@ -1,4 +1,4 @@
-//! The clocks of a response context: ring time, Timer C, Timer B and Timer H (RFC 3261 16.6 step 11, 16.8, 17).
+//! The timers of a response context: ring time, Timer C, Timer B and Timer H (RFC 3261 16.6 step 11, 16.8, 17).
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use proxy::{Event, ForkOutcome};
 
 use sim::{Agent, Simulation, Sip};
 
-/// A world in which each group may ring for so many seconds.
+/// Two phones of bob; each group may ring for so many seconds.
 fn office(ring_time: u64) -> (Simulation, Agent, Agent, Agent) {
     let sim = Simulation::with(|settings| {
         settings.forking.ring_time = Duration::from_secs(ring_time);
@@ -17,7 +17,7 @@ fn office(ring_time: u64) -> (Simulation, Agent, Agent, Agent) {
     (sim, alice, desk, mobile)
 }
 
-/// The messages of a kind that an agent has heard and not expected.
+/// How many messages of a kind an agent has received and the script has not read.
 fn count(agent: &Agent, what: &str) -> usize {
     agent.all_received().iter().filter(|sip| sip.what() == what).count()
 }
@@ -47,7 +47,7 @@ fn ringing_does_not_extend_the_ring_time() {
 }
 
 #[test]
-fn a_mute_office_is_a_408() {
+fn a_call_without_any_response_gets_408() {
     // checklist 58, 71, 76, 90
     let (sim, alice, desk, mobile) = office(40);
     let invite = alice.calls("bob");
@@ -66,7 +66,7 @@ fn a_mute_office_is_a_408() {
 }
 
 #[test]
-fn a_mute_phone_beside_a_busy_one_does_not_hide_it() {
+fn a_phone_that_does_not_respond_does_not_hide_a_486() {
     // checklist 68
     let (sim, alice, desk, mobile) = office(30);
     let invite = alice.calls("bob");
@@ -82,7 +82,7 @@ fn a_mute_phone_beside_a_busy_one_does_not_hide_it() {
 }
 
 #[test]
-fn a_phone_that_wakes_up_after_its_time_is_cancelled_and_not_waited_for() {
+fn a_phone_that_responds_after_its_ring_time_is_cancelled() {
     // checklist 76, 79
     let (sim, alice, desk, mobile) = office(30);
     let invite = alice.calls("bob");
@@ -95,13 +95,14 @@ fn a_phone_that_wakes_up_after_its_time_is_cancelled_and_not_waited_for() {
     desk.all_received();
     desk.answers(&at_desk, 180);
     desk.expects("CANCEL");
-    // It says no more: its context must end all the same, as every world checks.
+    // The phone sends nothing more. The response context must end nevertheless, which each simulation checks at its
+    // end.
     sim.seconds(120);
     assert_eq!(sim.load(0).transactions, 0);
 }
 
 #[test]
-fn timer_c_is_extended_by_a_phone_that_rings() {
+fn a_provisional_response_extends_timer_c() {
     // checklist 59, 61, 76
     let (sim, alice, desk, mobile) = office(3600);
     let (invite, [at_desk, at_mobile]) = alice.calls_phones("bob", [&desk, &mobile]);
@@ -110,7 +111,7 @@ fn timer_c_is_extended_by_a_phone_that_rings() {
     sim.seconds(170);
     desk.answers(&at_desk, 180);
     sim.seconds(170);
-    // A 100 says nothing of the phone.
+    // A 100 does not show that the phone is alive.
     desk.answers(&at_desk, 100);
     sim.seconds(10);
     assert_eq!(count(&desk, "CANCEL"), 0);
@@ -128,7 +129,7 @@ fn timer_c_is_extended_by_a_phone_that_rings() {
 }
 
 #[test]
-fn a_phone_that_stops_talking_ends_with_timer_c_and_64_t1() {
+fn a_ringing_phone_without_further_responses_ends_with_timer_c_and_64_t1() {
     // checklist 59, 76
     let (sim, alice, desk, mobile) = office(3600);
     let (invite, [at_desk, at_mobile]) = alice.calls_phones("bob", [&desk, &mobile]);
@@ -147,7 +148,7 @@ fn a_phone_that_stops_talking_ends_with_timer_c_and_64_t1() {
 }
 
 #[test]
-fn a_caller_who_never_acknowledges_is_given_up_after_timer_h() {
+fn a_caller_that_sends_no_ack_is_given_up_after_timer_h() {
     // checklist 99
     let (sim, alice, desk, mobile) = office(30);
     sim.reconfigure(|settings| settings.trusted = vec!["192.0.2.0/24".parse().unwrap()]);
@@ -159,13 +160,13 @@ fn a_caller_who_never_acknowledges_is_given_up_after_timer_h() {
         phone.expects("ACK");
     }
     sim.seconds(60);
-    // 0, 0.5, 1.5, 3.5, then each 4 s until 32 s.
+    // 0, 0.5, 1.5, 3.5, then every 4 s until 32 s.
     assert_eq!(count(&alice, "486"), 11);
     assert_eq!(sim.load(0).transactions, 0);
 }
 
 #[test]
-fn a_call_keeps_the_settings_it_began_with() {
+fn a_call_keeps_the_settings_that_it_began_with() {
     let (sim, alice, desk, _mobile) = office(30);
     alice.calls("bob");
     alice.expects("100");
@@ -179,7 +180,7 @@ fn a_call_keeps_the_settings_it_began_with() {
 }
 
 #[test]
-fn over_tcp_nothing_is_sent_twice() {
+fn over_tcp_nothing_is_retransmitted() {
     // checklist 90, 92, 99, 100
     let sim = Simulation::new();
     let (alice, desk, mobile) = (sim.tcp("alice"), sim.tcp("bob/desk"), sim.tcp("bob/mobile"));
@@ -201,8 +202,8 @@ fn over_tcp_nothing_is_sent_twice() {
 }
 
 #[test]
-fn the_timers_are_settings() {
-    // checklist 105: a quick network
+fn the_timers_are_configurable() {
+    // checklist 105: a fast network.
     let sim = Simulation::with(|settings| {
         settings.timers.t1 = Duration::from_millis(50);
         settings.trusted = vec!["192.0.2.0/24".parse().unwrap()];
@@ -215,7 +216,7 @@ fn the_timers_are_settings() {
     sim.millis(3_300);
     // 64·T1 are 3.2 s; Timer A: 0, 50, 150, 350, 750, 1550, 3150 ms.
     assert_eq!((count(&desk, "INVITE"), count(&mobile, "INVITE")), (7, 7));
-    // Timer G to Timer H, up to T2: the same again, to 3.2 s after the final.
+    // Timer G until Timer H, up to T2: the same again, until 3.2 s after the final response.
     sim.seconds(4);
     assert_eq!(count(&alice, "408"), 7);
     assert_eq!(sim.load(0).transactions, 0);

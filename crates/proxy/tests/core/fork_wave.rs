@@ -1,4 +1,4 @@
-//! Phones join in one after another, down by q, and those that ring go on: the strategy `wave`.
+//! Groups of phones join one after another by q, and those that ring go on ringing: the strategy `wave`.
 
 use std::time::Duration;
 
@@ -6,7 +6,8 @@ use proxy::{Event, ForkOutcome, Strategy};
 
 use sim::{Agent, Simulation, Sip};
 
-/// alice, and bob with a desk phone (q=1), a mobile (q=0.5) and one at home (q=0.1); ten seconds to the next.
+/// alice, and bob with a desk phone (q=1), a mobile phone (q=0.5) and one at home (q=0.1); the next group joins after
+/// ten seconds.
 fn office() -> (Simulation, Agent, [Agent; 3]) {
     let sim = Simulation::with(|settings| {
         settings.forking.strategy = Strategy::Wave;
@@ -21,15 +22,15 @@ fn office() -> (Simulation, Agent, [Agent; 3]) {
     (sim, alice, phones)
 }
 
-/// A phone hears the INVITE and rings.
-fn calls_phones(alice: &Agent, phone: &Agent) -> Sip {
+/// A phone receives the INVITE and rings.
+fn rings(alice: &Agent, phone: &Agent) -> Sip {
     let received = phone.expects("INVITE");
     phone.answers(&received, 180);
     alice.expects("180");
     received
 }
 
-/// A phone is told to stop, and does.
+/// A phone gets the CANCEL and stops.
 fn stops(phone: &Agent, received: &Sip) {
     let cancel = phone.expects("CANCEL");
     phone.answers(&cancel, 200);
@@ -38,17 +39,17 @@ fn stops(phone: &Agent, received: &Sip) {
 }
 
 #[test]
-fn each_joins_the_ones_before_and_all_stop_at_the_end() {
+fn each_group_joins_the_previous_ones_and_all_stop_at_the_end() {
     let (sim, alice, [desk, mobile, home]) = office();
     let invite = alice.calls("bob");
     alice.expects("100");
-    let at_desk = calls_phones(&alice, &desk);
+    let at_desk = rings(&alice, &desk);
     sim.millis(9_700);
     assert_eq!(mobile.all_received(), []);
     sim.millis(300);
-    let at_mobile = calls_phones(&alice, &mobile);
+    let at_mobile = rings(&alice, &mobile);
     sim.seconds(10);
-    let at_home = calls_phones(&alice, &home);
+    let at_home = rings(&alice, &home);
     sim.millis(9_700);
     for phone in [&desk, &mobile, &home] {
         assert_eq!(phone.all_received(), [], "it calls_phones on");
@@ -63,14 +64,14 @@ fn each_joins_the_ones_before_and_all_stop_at_the_end() {
 }
 
 #[test]
-fn the_first_may_still_be_picked_up_while_the_last_rings() {
+fn the_first_phone_may_answer_while_the_last_rings() {
     // checklist 65, 75
     let (sim, alice, [desk, mobile, home]) = office();
     let invite = alice.calls("bob");
     alice.expects("100");
-    let at_desk = calls_phones(&alice, &desk);
+    let at_desk = rings(&alice, &desk);
     sim.seconds(10);
-    let at_mobile = calls_phones(&alice, &mobile);
+    let at_mobile = rings(&alice, &mobile);
     desk.answers(&at_desk, 200);
     let ok = alice.expects("200");
     alice.acks(&invite, &ok);
@@ -81,8 +82,8 @@ fn the_first_may_still_be_picked_up_while_the_last_rings() {
 }
 
 #[test]
-fn the_next_does_not_wait_when_all_of_a_group_are_busy() {
-    let (_world, alice, [desk, mobile, home]) = office();
+fn the_next_group_is_called_at_once_when_a_group_is_busy() {
+    let (_sim, alice, [desk, mobile, home]) = office();
     let invite = alice.calls("bob");
     alice.expects("100");
     for phone in [&desk, &mobile] {
@@ -97,26 +98,26 @@ fn the_next_does_not_wait_when_all_of_a_group_are_busy() {
 }
 
 #[test]
-fn one_who_rings_on_does_not_hold_up_the_next_group() {
+fn a_phone_that_goes_on_ringing_does_not_delay_the_next_group() {
     let (sim, alice, [desk, mobile, home]) = office();
     alice.calls("bob");
     alice.expects("100");
-    calls_phones(&alice, &desk);
+    rings(&alice, &desk);
     sim.seconds(10);
     let at_mobile = mobile.expects("INVITE");
     mobile.answers(&at_mobile, 486);
     mobile.expects("ACK");
-    calls_phones(&alice, &home);
+    rings(&alice, &home);
     assert_eq!(desk.all_received(), []);
 }
 
 #[test]
-fn without_breadth_for_one_more_the_earlier_ones_make_room() {
+fn without_free_breadth_earlier_branches_are_cancelled() {
     // checklist 131, 132
     let (sim, alice, [desk, mobile, _home]) = office();
     alice.sends(&alice.request("INVITE", "sip:bob@office.example").with("Max-Breadth", 1));
     alice.expects("100");
-    let at_desk = calls_phones(&alice, &desk);
+    let at_desk = rings(&alice, &desk);
     sim.seconds(10);
     mobile.receives_nothing();
     stops(&desk, &at_desk);

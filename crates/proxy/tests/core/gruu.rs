@@ -1,4 +1,4 @@
-//! GRUUs on the wire: given at the registrar (RFC 5627 5), followed by the proxy (6.1).
+//! GRUUs on the wire: assigned by the registrar (RFC 5627 5), routed by the proxy (6.1).
 
 use sim::{Agent, Simulation, Sip, uri_in};
 
@@ -17,7 +17,7 @@ fn gruus_in(contact: &str) -> (String, String) {
     (value("pub-gruu"), value("temp-gruu"))
 }
 
-/// Registers a phone and takes what it is given.
+/// Registers a phone and returns its GRUUs.
 fn gruus(phone: &Agent, instance: u8) -> (String, String) {
     phone.sends(&register(phone, instance));
     let ok = phone.expects("200");
@@ -30,7 +30,7 @@ fn unregister(phone: &Agent) {
     phone.expects("200");
 }
 
-/// What a call to a URI comes to if nobody rings.
+/// The response to a call to a URI, if no phone is called.
 fn refusal(caller: &Agent, uri: &str) -> String {
     let invite = caller.invites(uri);
     let refused = caller.next_message();
@@ -39,7 +39,7 @@ fn refusal(caller: &Agent, uri: &str) -> String {
 }
 
 /// A call to a URI rings this phone and no other.
-fn calls_phones(caller: &Agent, uri: &str, phone: &Agent) {
+fn rings(caller: &Agent, uri: &str, phone: &Agent) {
     let invite = caller.invites(uri);
     assert_eq!(phone.expects("INVITE").uri(), phone.contact(), "{uri}");
     caller.cancels(&invite);
@@ -48,7 +48,7 @@ fn calls_phones(caller: &Agent, uri: &str, phone: &Agent) {
 }
 
 #[test]
-fn a_phone_gets_them_if_it_wants_to() {
+fn a_phone_that_supports_gruu_gets_gruus() {
     // checklist 149
     let sim = Simulation::new();
     let (bob, carol) = (sim.udp("bob"), sim.udp("carol"));
@@ -62,7 +62,7 @@ fn a_phone_gets_them_if_it_wants_to() {
 }
 
 #[test]
-fn the_public_one_stays_and_the_temporary_ones_are_many() {
+fn the_public_gruu_stays_and_there_are_many_temporary_ones() {
     // checklist 149, 151
     let sim = Simulation::new();
     let (alice, desk, mobile) = (sim.udp("alice"), sim.udp("bob/desk"), sim.udp("bob/mobile"));
@@ -73,10 +73,10 @@ fn the_public_one_stays_and_the_temporary_ones_are_many() {
     assert_eq!(public, again);
     assert_ne!(first, second);
     for uri in [&public, &first, &second] {
-        calls_phones(&alice, uri, &desk);
+        rings(&alice, uri, &desk);
         mobile.receives_nothing();
     }
-    // Another phone is told the newest ones too, and a copy of a request what the first was told.
+    // Another phone also gets the newest ones, and a retransmission gets the same as the first request.
     let copy = register(&mobile, 2);
     mobile.sends(&copy);
     let ok = mobile.expects("200");
@@ -86,7 +86,7 @@ fn the_public_one_stays_and_the_temporary_ones_are_many() {
 }
 
 #[test]
-fn a_new_call_id_makes_the_old_ones_void() {
+fn a_new_call_id_invalidates_old_temporary_gruus() {
     // checklist 149, 151
     let sim = Simulation::new();
     let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
@@ -96,12 +96,12 @@ fn a_new_call_id_makes_the_old_ones_void() {
     let (same, after) = gruus_in(bob.expects("200").value("Contact"));
     assert_eq!(public, same);
     assert_eq!(refusal(&alice, &before), "404");
-    calls_phones(&alice, &after, &bob);
-    calls_phones(&alice, &public, &bob);
+    rings(&alice, &after, &bob);
+    rings(&alice, &public, &bob);
 }
 
 #[test]
-fn temporary_ones_end_with_the_registration() {
+fn temporary_gruus_end_with_the_registration() {
     // checklist 151, 152
     let sim = Simulation::new();
     let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
@@ -113,14 +113,14 @@ fn temporary_ones_end_with_the_registration() {
     let (same, other) = gruus(&bob, 1);
     assert_eq!(public, same);
     assert_eq!(refusal(&alice, &temporary), "404", "also when the phone has come back");
-    calls_phones(&alice, &other, &bob);
+    rings(&alice, &other, &bob);
     sim.seconds(3600);
     assert_eq!(refusal(&alice, &public), "480", "not only when it says goodbye");
     assert_eq!(refusal(&alice, &other), "404");
 }
 
 #[test]
-fn nobody_makes_them_up() {
+fn forged_gruus_are_refused() {
     // checklist 150, 151, 152
     let sim = Simulation::new();
     let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
@@ -172,7 +172,7 @@ fn a_dialog_with_a_gruu_stays_with_its_phone() {
 }
 
 #[test]
-fn what_is_left_of_the_route_is_the_way_and_not_the_path() {
+fn a_remaining_route_replaces_the_path() {
     // checklist 152
     let sim = Simulation::new();
     let (alice, edge, bob) = (sim.udp("alice"), sim.udp("edge"), sim.udp("bob"));
@@ -182,7 +182,7 @@ fn what_is_left_of_the_route_is_the_way_and_not_the_path() {
     let invite = alice.invites(&public);
     let passed = edge.expects("INVITE");
     assert_eq!((passed.uri(), passed.value("Route")), (&*bob.contact(), &*path));
-    // The edge stays in the dialog as well.
+    // The edge proxy stays in the dialog too.
     let ok = edge.answer(&passed.with_first("Record-Route", &path), 200).set("Contact", format_args!("<{public}>"));
     edge.sends(&ok);
     let ok = alice.expects("200");

@@ -1,4 +1,5 @@
-//! Who guesses passwords: what a nonce takes, what is held against an address, and what tells nothing (RFC 7616 3.3, 5).
+//! Password guessing: what a nonce permits, which failures count against an address, and what must not be revealed (RFC
+//! 7616 3.3, 5).
 
 use std::time::Duration;
 
@@ -29,7 +30,7 @@ fn is_stale(refused: &Sip) -> bool {
     refused.value("WWW-Authenticate").contains("stale=true")
 }
 
-/// Failures that are held against an address, and those that are not.
+/// Failures that count against an address, and those that do not.
 fn failures(sim: &Simulation) -> (usize, usize) {
     let count_events = |held: bool| {
         sim.count_events(|event| {
@@ -49,7 +50,7 @@ fn a_nonce_takes_few_wrong_responses() {
         alice.sends(&answer(&alice, "wrong", &refused, nc));
         assert!(!is_stale(&alice.expects("401")), "response {nc}");
     }
-    // From here on right and wrong look the same.
+    // From here on right and wrong responses get the same status.
     for (password, nc) in [("wrong", 6), ("wonder land", 7), ("wrong", 8)] {
         alice.sends(&answer(&alice, password, &refused, nc));
         assert!(is_stale(&alice.expects("401")), "{password}");
@@ -62,7 +63,7 @@ fn a_nonce_takes_few_wrong_responses() {
 }
 
 #[test]
-fn a_nonce_that_is_not_good_tells_nothing_of_the_password() {
+fn an_invalid_nonce_does_not_reveal_whether_the_password_is_right() {
     let sim = Simulation::with(secured);
     let alice = sim.udp("alice");
     let old = challenged(&alice);
@@ -80,7 +81,7 @@ fn a_nonce_that_is_not_good_tells_nothing_of_the_password() {
 }
 
 #[test]
-fn a_copy_of_a_wrong_response_is_one_guess() {
+fn copies_of_a_wrong_response_count_as_one_guess() {
     let sim = Simulation::with(secured);
     let alice = sim.udp("alice");
     let refused = challenged(&alice);
@@ -93,10 +94,11 @@ fn a_copy_of_a_wrong_response_is_one_guess() {
 }
 
 #[test]
-fn a_nonce_is_of_use_only_where_it_was_sent() {
+fn a_nonce_is_valid_only_from_the_address_it_was_sent_to() {
     let sim = Simulation::with(secured);
     let (alice, mallory, tcp) = (sim.udp("alice"), sim.udp("mallory"), sim.tcp("alice/2"));
-    // A nonce that was sent to Mallory, in a datagram that says it is from Alice: right or wrong, it is not looked at.
+    // A nonce that was sent to mallory, in a datagram with the address of alice: right or wrong, the response is not
+    // checked.
     let refused = challenged(&mallory);
     let stale = |phone: &Agent| assert!(phone.expects("401").value("WWW-Authenticate").contains("stale=true"));
     for password in ["wrong", "wonder land"] {
@@ -106,20 +108,20 @@ fn a_nonce_is_of_use_only_where_it_was_sent() {
         stale(&tcp);
     }
     assert_eq!(failures(&sim), (0, 0));
-    // Nothing but garbage in it.
+    // Credentials without any parameter.
     alice.sends(&alice.register().with("Authorization", "Digest realm=\"office.example\", username=\"alice\""));
     alice.expects("401");
     assert_eq!(failures(&sim), (0, 1));
     mallory.sends(&answer(&mallory, "wrong", &refused, 2));
     mallory.expects("401");
     assert_eq!(failures(&sim), (1, 0));
-    // A phone whose address has changed is challenged anew, once.
+    // A phone whose address has changed is challenged once more.
     alice.sends(&answer(&alice, "wonder land", &challenged(&alice), 1));
     alice.expects("200");
 }
 
 #[test]
-fn a_nonce_that_was_guessed_with_is_not_good_again() {
+fn a_nonce_used_for_guesses_stays_invalid() {
     let sim = Simulation::with(|settings| {
         secured(settings);
         settings.limits.nonces = 10;
@@ -130,7 +132,7 @@ fn a_nonce_that_was_guessed_with_is_not_good_again() {
         mallory.sends(&answer(&mallory, "wrong", &refused, count));
         mallory.expects("401");
     }
-    // What is remembered of it is pushed out.
+    // The entry of the nonce is evicted.
     for _ in 0..11 {
         let other = challenged(&alice);
         alice.sends(&answer(&alice, "wrong", &other, 1));
@@ -141,7 +143,7 @@ fn a_nonce_that_was_guessed_with_is_not_good_again() {
 }
 
 #[test]
-fn who_guesses_pushes_out_no_nonce_in_use() {
+fn guesses_do_not_evict_nonces_in_use() {
     let sim = Simulation::with(|settings| {
         secured(settings);
         settings.limits.nonces = 4;
@@ -160,7 +162,7 @@ fn who_guesses_pushes_out_no_nonce_in_use() {
 }
 
 #[test]
-fn nonces_do_not_depend_on_the_clock_of_the_machine() {
+fn nonces_do_not_depend_on_the_wall_clock() {
     const THREE_HOURS: i64 = 3 * 3_600_000;
     let sim = Simulation::with(|settings| {
         secured(settings);
@@ -175,7 +177,7 @@ fn nonces_do_not_depend_on_the_clock_of_the_machine() {
     sim.inject(Duration::ZERO, Fault::StepClock(THREE_HOURS));
     sim.seconds(1);
     signs_in(&before);
-    // The table is filled, and overflows, under the wrong clock.
+    // The table is filled and overflows while the clock is wrong.
     for _ in 0..5 {
         signs_in(&challenged(&alice));
     }

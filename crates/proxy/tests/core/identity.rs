@@ -1,4 +1,4 @@
-//! Who somebody is said to be, and what of it goes to whom: RFC 3325, RFC 3323, RFC 5806, RFC 7044.
+//! Identity headers: which are accepted from whom and sent to whom (RFC 3325, RFC 3323, RFC 5806, RFC 7044).
 
 use location::Aor;
 use proxy::{Account, Authentication, Foreign, Settings, Strangers, fixed_bindings};
@@ -8,7 +8,7 @@ use sim::{Agent, DOMAIN, Login, Simulation, Sip};
 const ALICE: Login<'static> = Login { user: "alice", password: "wonder land" };
 const BOB: Login<'static> = Login { user: "bob", password: "builder" };
 
-/// What no phone may say of its caller, nor a called phone of itself.
+/// Headers that no phone may set for its caller, nor a called phone for itself.
 const CLAIMS: [(&str, &str); 5] = [
     ("P-Asserted-Identity", "<sip:boss@office.example>"),
     ("P-Preferred-Identity", "<sip:boss@office.example>"),
@@ -21,7 +21,7 @@ fn aor(user: &str) -> Aor {
     Aor::new(user.as_bytes(), DOMAIN.as_bytes())
 }
 
-/// The trunk is the first agent of its world, at 192.0.2.11.
+/// The trunk is the first agent of its simulation, at 192.0.2.11.
 fn secured(settings: &mut Settings) {
     settings.authentication = Authentication::Required;
     settings.foreign = Foreign::Authenticated;
@@ -51,7 +51,7 @@ fn sign_in(phone: &Agent, login: Login<'_>) {
     phone.expects("200");
 }
 
-/// Sends a request that begins something with the credentials of its user.
+/// Sends a request outside of a dialog with the credentials of its user.
 fn proven(phone: &Agent, login: Login<'_>, request: &Sip) -> Sip {
     let method = request.what().to_owned();
     phone.sends(request);
@@ -70,7 +70,7 @@ fn with_claims(message: Sip) -> Sip {
     CLAIMS.iter().fold(message, |message, (name, value)| message.with(name, value))
 }
 
-/// The names of the claims that a message has.
+/// The names of the identity headers of a message.
 fn claims(message: &Sip) -> Vec<&'static str> {
     CLAIMS.iter().map(|(name, _)| *name).filter(|name| message.has(name)).collect()
 }
@@ -86,7 +86,7 @@ fn message_to(phone: &Agent, user: &str) -> Sip {
 }
 
 #[test]
-fn what_phones_and_strangers_claim_comes_off() {
+fn identity_headers_of_phones_and_strangers_are_removed() {
     // RFC 3325 5
     let (sim, _trunk, alice, bob) = office();
     for method in ["MESSAGE", "INVITE", "OPTIONS"] {
@@ -98,7 +98,7 @@ fn what_phones_and_strangers_claim_comes_off() {
     stranger.sends(&foreign);
     let received = bob.expects("MESSAGE");
     assert_eq!(claims(&received), NONE);
-    // In any spelling, on several lines, and with the rest of the message as it was.
+    // In any spelling, on several lines, and with the rest of the message unchanged.
     let odd = foreign
         .set("Via", stranger.via())
         .set("CSeq", "2 MESSAGE")
@@ -111,8 +111,8 @@ fn what_phones_and_strangers_claim_comes_off() {
 }
 
 #[test]
-fn so_do_those_of_copies_and_of_requests_in_a_dialog() {
-    let (_world, _trunk, alice, bob) = office();
+fn identity_headers_are_removed_from_retransmissions_and_within_dialogs() {
+    let (_sim, _trunk, alice, bob) = office();
     let invite = proven(&alice, ALICE, &with_claims(alice.request("INVITE", "sip:bob@office.example")));
     let received = bob.expects("INVITE");
     alice.sends(&invite);
@@ -132,7 +132,7 @@ fn so_do_those_of_copies_and_of_requests_in_a_dialog() {
 }
 
 #[test]
-fn so_do_those_of_a_forked_call() {
+fn identity_headers_are_removed_from_forked_calls() {
     let (sim, _trunk, alice, desk) = office();
     let mobile = sim.udp("bob/mobile");
     sign_in(&mobile, BOB);
@@ -150,18 +150,18 @@ fn so_do_those_of_a_forked_call() {
 }
 
 #[test]
-fn what_a_trusted_source_says_stays() {
-    let (_world, trunk, alice, bob) = office();
+fn identity_headers_of_a_trusted_source_are_kept() {
+    let (_sim, trunk, alice, bob) = office();
     trunk.sends(&with_claims(message_to(&trunk, "bob")).set("From", "<sip:+1@elsewhere.example>;tag=1"));
     let received = bob.expects("MESSAGE");
     assert_eq!(claims(&received), all());
-    // And what is said to it is as true as what is said to others.
+    // The trunk gets the asserted identity, as others do.
     proven(&alice, ALICE, &with_claims(message_to(&alice, "gateway")));
     assert_eq!(claims(&trunk.expects("MESSAGE")), NONE);
 }
 
 #[test]
-fn a_user_may_choose_an_identity_of_its_own() {
+fn a_user_may_choose_among_its_own_identities() {
     // RFC 3325 5 and 6
     let (sim, _trunk, alice, bob) = office();
     let preferring = |phone: &Agent, value: &str| message_to(phone, "bob").with("P-Preferred-Identity", value);
@@ -174,7 +174,7 @@ fn a_user_may_choose_an_identity_of_its_own() {
     ] {
         let sent = proven(&alice, ALICE, &preferring(&alice, own));
         let received = bob.expects("MESSAGE");
-        // As it is known here, and not as it was put.
+        // In the form that the settings have, not as the phone wrote it.
         assert_eq!(received.values("P-Asserted-Identity").collect::<Vec<_>>(), ["<sip:alice@office.example>"], "{own}");
         assert!(!received.has("P-Preferred-Identity"));
         alice.sends(&sent);
@@ -186,12 +186,12 @@ fn a_user_may_choose_an_identity_of_its_own() {
         proven(&alice, ALICE, &preferring(&alice, other));
         assert_eq!(claims(&bob.expects("MESSAGE")), NONE, "{other}");
     }
-    // Beside what it claims, which goes.
+    // The preferred identity is used, and what the phone asserts itself is removed.
     proven(&alice, ALICE, &with_claims(preferring(&alice, "<sip:alice@office.example>")));
     let received = bob.expects("MESSAGE");
     assert_eq!(claims(&received), ["P-Asserted-Identity"]);
     assert_eq!(received.value("P-Asserted-Identity"), "<sip:alice@office.example>");
-    // Whoever proved nothing has no identity that could be asserted.
+    // An unauthenticated sender has no identity that could be asserted.
     let stranger = sim.udp("stranger");
     stranger.sends(&preferring(&stranger, "<sip:s@elsewhere.example>").set("From", "<sip:s@elsewhere.example>;tag=1"));
     assert_eq!(claims(&bob.expects("MESSAGE")), NONE);
@@ -201,9 +201,9 @@ fn a_user_may_choose_an_identity_of_its_own() {
 }
 
 #[test]
-fn who_wants_to_stay_private_is_not_told_of_outside() {
+fn a_private_identity_is_not_sent_to_untrusted_peers() {
     // RFC 3325 7 and 9.3, RFC 7044 10.1.2, RFC 3323 4.2
-    let (_world, trunk, alice, bob) = office();
+    let (_sim, trunk, alice, bob) = office();
     let from_trunk = |user: &str| with_claims(message_to(&trunk, user)).set("From", "<sip:a@anonymous.invalid>;tag=1");
     let other = CLAIMS.iter().map(|(name, _)| *name).filter(|name| *name != "History-Info").collect::<Vec<_>>();
     for (privacy, left) in [
@@ -221,13 +221,13 @@ fn who_wants_to_stay_private_is_not_told_of_outside() {
         let received = bob.expects("MESSAGE");
         assert_eq!(claims(&received), left, "{privacy}");
         assert_eq!(received.value("Privacy"), privacy);
-        // Within the trust domain it goes on.
+        // Within the trust domain it is forwarded.
         trunk.sends(&from_trunk("gateway").with("Privacy", privacy));
         assert_eq!(claims(&trunk.expects("MESSAGE")), all(), "{privacy}");
     }
     trunk.sends(&from_trunk("bob").with("Privacy", "user").with("Privacy", "id"));
     assert_eq!(claims(&bob.expects("MESSAGE")), NONE, "on a second line");
-    // What asks for it itself.
+    // Requests for privacy in the request itself.
     for (name, value) in [
         ("Remote-Party-ID", "<sip:boss@office.example>;privacy=full"),
         ("Diversion", "<sip:boss@office.example>;privacy=\"full\""),
@@ -240,7 +240,7 @@ fn who_wants_to_stay_private_is_not_told_of_outside() {
     let open = "<sip:boss@office.example>;privacy=off";
     trunk.sends(&from_trunk("bob").set("Remote-Party-ID", open).set("Diversion", open));
     assert_eq!(claims(&bob.expects("MESSAGE")), all());
-    // A user of ours.
+    // A local user.
     let own = |user| message_to(&alice, user).with("P-Preferred-Identity", "<sip:alice@office.example>");
     proven(&alice, ALICE, &own("bob").with("Privacy", "id"));
     assert_eq!(claims(&bob.expects("MESSAGE")), NONE);
@@ -249,7 +249,7 @@ fn who_wants_to_stay_private_is_not_told_of_outside() {
 }
 
 #[test]
-fn what_a_called_phone_claims_comes_off_its_responses() {
+fn identity_headers_are_removed_from_responses_of_phones() {
     let (sim, trunk, alice, bob) = office();
     let mobile = sim.udp("bob/mobile");
     for forked in [false, true] {
@@ -276,7 +276,7 @@ fn what_a_called_phone_claims_comes_off_its_responses() {
     assert_eq!(claims(&alice.expects("200")), all(), "from a trusted network");
     trunk.sends(&answer.clone().with("Privacy", "id"));
     assert_eq!(claims(&alice.expects("200")), NONE, "who is called may want to stay private too");
-    // Nobody answers for the trunk from another address.
+    // Responses in the name of the trunk from another address are dropped.
     let mallory = sim.udp("mallory");
     mallory.sends(&answer);
     alice.receives_nothing();
@@ -288,7 +288,7 @@ fn what_a_called_phone_claims_comes_off_its_responses() {
 }
 
 #[test]
-fn privacy_that_is_critical_and_not_to_be_had_fails() {
+fn critical_privacy_that_is_not_available_is_refused() {
     // RFC 3323 4.2 and 5
     let (sim, trunk, _alice, bob) = office();
     let from_trunk = |user: &str, privacy: &str| {
@@ -307,10 +307,10 @@ fn privacy_that_is_critical_and_not_to_be_had_fails() {
         trunk.sends(&from_trunk("bob", privacy));
         bob.expects("MESSAGE");
     }
-    // The next one in the trust domain may be a privacy service.
+    // The next hop in the trust domain may be a privacy service.
     trunk.sends(&from_trunk("gateway", "header;critical"));
     trunk.expects("MESSAGE");
-    // A call that is up can be ended.
+    // A call can be ended nevertheless.
     let bye = from_trunk("bob", "header;critical").set("CSeq", "1 BYE").set("To", "<sip:bob@office.example>;tag=1");
     let mut bye = bye;
     bye.start = bye.start.replace("MESSAGE", "BYE");

@@ -2,7 +2,7 @@
 
 use sim::{Agent, Simulation, Sip};
 
-/// alice, bob with a phone, and a gateway that is registered as one of bob's phones too.
+/// alice, bob with a phone, and a gateway that is also registered as one of bob's phones.
 fn office(sim: &Simulation) -> (Agent, Agent, Agent) {
     let (alice, bob, gateway) = (sim.udp("alice"), sim.udp("bob"), sim.udp("gateway"));
     bob.registers();
@@ -11,7 +11,7 @@ fn office(sim: &Simulation) -> (Agent, Agent, Agent) {
     (alice, bob, gateway)
 }
 
-/// What a proxy sends on that was told to.
+/// The request as a proxy forwards it.
 fn forwarded(gateway: &Agent, received: &Sip, uri: &str) -> Sip {
     received.clone().to(uri).with_first("Via", gateway.via()).set("Max-Forwards", 60)
 }
@@ -35,7 +35,7 @@ fn the_same_request_again_is_a_loop() {
 }
 
 #[test]
-fn another_user_is_a_spiral_and_allowed() {
+fn the_same_request_for_another_user_is_a_spiral_and_allowed() {
     // checklist 128, 129
     let sim = Simulation::new();
     let (alice, bob, gateway) = office(&sim);
@@ -53,14 +53,14 @@ fn another_user_is_a_spiral_and_allowed() {
 }
 
 #[test]
-fn our_own_route_value_makes_no_spiral_of_a_loop() {
+fn our_own_route_value_does_not_hide_a_loop() {
     // checklist 128
     let sim = Simulation::new();
     let (alice, bob, gateway) = office(&sim);
     alice.calls("bob");
     bob.expects("INVITE");
     let at_gateway = gateway.expects("INVITE");
-    // It comes off before anything is decided.
+    // The Route value is removed before the loop check.
     let again = forwarded(&gateway, &at_gateway, "sip:bob@office.example").with("Route", "<sip:192.0.2.1;lr>");
     gateway.sends(&again);
     gateway.expects("482");
@@ -82,7 +82,7 @@ fn the_loop_part_of_the_branch_does_not_depend_on_the_method() {
 }
 
 #[test]
-fn a_foreign_branch_that_looks_like_ours_is_no_loop() {
+fn a_foreign_branch_that_looks_like_ours_is_not_a_loop() {
     // checklist 129
     let sim = Simulation::new();
     let (alice, bob, gateway) = office(&sim);
@@ -96,7 +96,7 @@ fn a_foreign_branch_that_looks_like_ours_is_no_loop() {
 }
 
 #[test]
-fn max_forwards_ends_at_zero() {
+fn max_forwards_zero_is_refused() {
     // checklist 36, 49
     let sim = Simulation::new();
     let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
@@ -115,15 +115,14 @@ fn max_forwards_ends_at_zero() {
     alice.expects("200");
 }
 
-/// The Max-Breadth of what each phone heard.
+/// The Max-Breadth that each phone received.
 fn breadths<const N: usize>(phones: [&Agent; N]) -> [String; N] {
     phones.map(|phone| phone.expects("INVITE").value("Max-Breadth").to_owned())
 }
 
 #[test]
-fn max_breadth_is_added_capped_and_split() {
-    // checklist 130
-    // A quarter is kept where more phones may join.
+fn max_breadth_is_added_limited_and_divided() {
+    // checklist 130: a quarter is kept where further phones may join.
     for (late, asked, expected) in [
         (false, None, ["30", "30"]),
         (false, Some(7), ["4", "3"]),
@@ -147,7 +146,7 @@ fn max_breadth_is_added_capped_and_split() {
 }
 
 #[test]
-fn without_breadth_for_all_they_are_tried_one_after_another() {
+fn without_breadth_for_all_the_targets_are_tried_one_after_another() {
     // checklist 131, 132
     let sim = Simulation::new();
     let (alice, desk, mobile) = (sim.udp("alice"), sim.udp("bob/desk"), sim.udp("bob/mobile"));
@@ -169,7 +168,7 @@ fn without_breadth_for_all_they_are_tried_one_after_another() {
 }
 
 #[test]
-fn no_breadth_at_all_is_a_440() {
+fn max_breadth_zero_gets_440() {
     // checklist 131
     let sim = Simulation::new();
     let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
@@ -182,8 +181,8 @@ fn no_breadth_at_all_is_a_440() {
 }
 
 #[test]
-fn what_goes_on_in_a_dialog_has_its_breadth_too() {
-    // checklist 130: all proxied requests but a CANCEL
+fn requests_within_a_dialog_have_a_max_breadth() {
+    // checklist 130: all forwarded requests except CANCEL.
     let sim = Simulation::new();
     let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     bob.registers();
@@ -204,8 +203,8 @@ fn what_goes_on_in_a_dialog_has_its_breadth_too() {
 }
 
 #[test]
-fn a_request_to_the_server_itself_that_came_two_ways_finds_nothing_to_be_merged_with() {
-    // checklist 104: a UAS compares with ongoing transactions, and ours are over when they are answered.
+fn a_request_to_the_server_itself_is_not_merged() {
+    // checklist 104: a UAS compares a request with ongoing transactions, and ours end with the response.
     let sim = Simulation::new();
     let alice = sim.udp("alice");
     let options = alice.request("OPTIONS", "sip:office.example");

@@ -1,5 +1,5 @@
-//! Scenarios of the core, each a script of who says what when. One module per behaviour; `sim` is the world they
-//! happen in. A test of a line of the RFC checklist names it.
+//! Scenarios of the core: each is a script of messages between phones and the core, run by the crate `sim`. There is
+//! one module for each behaviour. A test of a line of docs/rfc-checklist.md cites its number.
 
 mod ack_of_success;
 mod algorithms;

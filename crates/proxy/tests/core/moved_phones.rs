@@ -1,11 +1,11 @@
-//! Requests in a dialog follow a phone that has registered anew from another port of its NAT or over another connection: the
-//! Record-Route cannot be changed once the dialog is made (RFC 3261 12.2.1.1), the registration can.
+//! Requests in a dialog follow a phone that has registered again from another port of its NAT or over another
+//! connection. The Record-Route of a dialog cannot change (RFC 3261 12.2.1.1), but the registration can.
 
 use sim::{Agent, Simulation, Sip};
 
 const INSTANCE: &str = ";+sip.instance=\"<urn:uuid:1>\"";
 
-/// A phone that registers a Contact that leads nowhere, with these parameters.
+/// A phone whose registered Contact leads nowhere, with these parameters.
 struct Phone {
     agent: Agent,
     contact: String,
@@ -31,7 +31,7 @@ impl Phone {
         self.agent.expects("200");
     }
 
-    /// With its own Contact and Via.
+    /// The message with its own Contact and Via.
     fn says(&self, sip: Sip) -> Sip {
         let via = self.agent.via().replace(&self.agent.address.ip().to_string(), "192.168.1.5");
         let sip = if sip.is_request() { sip.set("Via", via) } else { sip };
@@ -40,7 +40,7 @@ impl Phone {
         sip
     }
 
-    /// Somebody else called it, or it called: the INVITE and the 200.
+    /// A call between the phone and another agent: the INVITE and the 200.
     fn in_call_with(&self, other: &Agent, calls: bool) -> (Sip, Sip) {
         if calls {
             let invite = self.says(self.agent.request("INVITE", &other.aor()));
@@ -65,12 +65,12 @@ fn number(invite: &Sip) -> &str {
     invite.value("CSeq").split(' ').next().unwrap_or_default()
 }
 
-/// The other side's request to the phone.
+/// A request of the other side to the phone.
 fn to_phone(other: &Agent, (invite, ok): &(Sip, Sip), phone_calls: bool, method: &str) -> Sip {
     if phone_calls { other.within_as_callee(invite, ok, method) } else { other.within(invite, ok, method) }
 }
 
-/// The other side's requests reach the phone: one, a re-INVITE with its ACK, BYE.
+/// Requests of the other side reach the phone: one, a re-INVITE with its ACK, BYE.
 fn goes_on(other: &Agent, phone: &Phone, call: &(Sip, Sip), phone_calls: bool) {
     for method in ["INFO", "INVITE", "BYE"] {
         let request = to_phone(other, call, phone_calls, method);
@@ -87,7 +87,7 @@ fn goes_on(other: &Agent, phone: &Phone, call: &(Sip, Sip), phone_calls: bool) {
 }
 
 #[test]
-fn a_phone_whose_nat_gave_it_another_port() {
+fn a_phone_whose_nat_port_changed_is_reached_in_its_dialog() {
     for (phone_calls, params) in [(false, ""), (true, ""), (false, INSTANCE), (true, INSTANCE)] {
         let sim = Simulation::new();
         let (alice, bob) = (sim.udp("alice"), Phone::new(sim.udp("bob"), params));
@@ -102,10 +102,10 @@ fn a_phone_whose_nat_gave_it_another_port() {
 }
 
 #[test]
-fn a_phone_with_another_connection() {
+fn a_phone_with_a_new_connection_is_reached_in_its_dialog() {
     let outbound = ";+sip.instance=\"<urn:uuid:1>\";reg-id=1";
     for phone_calls in [false, true] {
-        // By its Contact, by its host, by its instance, by its flow.
+        // Recognised by its Contact, its host, its instance, its flow.
         for (params, same_contact) in
             [("", true), ("", false), (INSTANCE, true), (INSTANCE, false), (outbound, true), (outbound, false)]
         {
@@ -130,7 +130,7 @@ fn a_phone_with_another_connection() {
 }
 
 #[test]
-fn nobody_else_hears_of_a_phone_that_is_gone() {
+fn requests_for_a_phone_that_is_gone_reach_no_other_phone() {
     for (params, others) in [("", 2), (INSTANCE, 2), ("", 1), (INSTANCE, 1)] {
         let sim = Simulation::new();
         let (alice, bob) = (sim.udp("alice"), Phone::new(sim.tcp("bob"), params));
@@ -147,7 +147,7 @@ fn nobody_else_hears_of_a_phone_that_is_gone() {
 }
 
 #[test]
-fn what_a_phone_has_said_in_the_dialog_since_is_younger_news() {
+fn a_later_request_in_the_dialog_overrides_the_registration() {
     let sim = Simulation::new();
     let (alice, bob) = (sim.udp("alice"), Phone::new(sim.udp("bob"), ""));
     alice.registers();
@@ -155,7 +155,7 @@ fn what_a_phone_has_said_in_the_dialog_since_is_younger_news() {
     let call = bob.in_call_with(&alice, false);
     sim.seconds(1);
     bob.sends_from(2052);
-    // Where nobody has to prove anything, it is let through from there.
+    // Without authentication, requests from there are accepted.
     bob.says(bob.agent.within_as_callee(&call.0, &call.1, "INFO"));
     let received = alice.expects("INFO");
     alice.answers(&received, 200);

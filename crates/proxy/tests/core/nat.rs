@@ -1,12 +1,12 @@
-//! How a phone is called that its Contact does not lead to: behind a NAT, over its connection. What counts as a NAT is one
-//! table, tested in `nat`; here is what becomes of it on the wire.
+//! Phones that their Contact does not lead to: behind a NAT, or over their connection. The table of cases is in `nat`
+//! with its own tests; these scenarios show the effect on the wire.
 
 use sim::{Agent, Simulation};
 
 /// Another port of the same phone.
 const STUN: &str = "sip:bob@198.51.100.7:7777";
 
-/// The phone registers this Contact, with this Via.
+/// Registers this Contact with this Via.
 fn registers(phone: &Agent, contact: &str, sent_by: &str) {
     let via = format!("SIP/2.0/UDP {sent_by};branch={}", phone.register().branch());
     phone.sends(&phone.register().set("Contact", format_args!("<{contact}>")).set("Via", via));
@@ -14,7 +14,7 @@ fn registers(phone: &Agent, contact: &str, sent_by: &str) {
 }
 
 #[test]
-fn a_phone_that_registered_over_a_stream_is_called_over_it() {
+fn a_phone_that_registered_over_a_stream_is_called_over_that_stream() {
     // checklist 107
     let sim = Simulation::new();
     let (alice, bob) = (sim.udp("alice"), sim.tcp("bob"));
@@ -31,7 +31,7 @@ fn a_phone_that_registered_over_a_stream_is_called_over_it() {
 }
 
 #[test]
-fn only_another_transport_in_the_contact_leads_elsewhere() {
+fn only_another_transport_in_the_contact_overrides_the_flow() {
     let sim = Simulation::new();
     let (alice, bob, other) = (sim.udp("alice"), sim.tcp("bob"), sim.udp("bob/other"));
     for params in [";transport=udp", ";transport=UDP"] {
@@ -63,7 +63,7 @@ fn a_phone_behind_a_nat_is_called_at_its_source() {
         let invite = alice.calls("bob");
         let received = bob.expects("INVITE");
         assert_eq!(received.uri(), contact);
-        // The whole call goes that way, both ways round.
+        // The whole call takes this route in both directions.
         bob.sends(&bob.answer(&received, 200).set("Contact", format_args!("<{contact}>")));
         let ok = alice.expects("200");
         alice.acks(&invite, &ok);
@@ -104,7 +104,7 @@ fn a_caller_behind_a_nat_is_reached_at_its_source() {
 }
 
 #[test]
-fn a_contact_elsewhere_on_purpose_is_called_there() {
+fn a_contact_that_is_not_behind_the_nat_is_called_as_given() {
     let sim = Simulation::new();
     let (alice, bob, gateway) = (sim.udp("alice"), sim.udp("bob"), sim.udp("gateway"));
     sim.dns("gateway.example", &[gateway.address]);
@@ -125,7 +125,7 @@ fn a_contact_elsewhere_on_purpose_is_called_there() {
 }
 
 #[test]
-fn a_register_from_another_place_moves_the_flow() {
+fn a_register_from_another_address_moves_the_flow() {
     let sim = Simulation::new();
     let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     for port in [1026, 2052, 3078] {
@@ -145,7 +145,7 @@ fn a_register_from_another_place_moves_the_flow() {
 }
 
 #[test]
-fn a_softphone_that_reconnects_is_never_locked_out() {
+fn a_phone_that_reconnects_often_is_never_refused() {
     // checklist 28
     let limits = |settings: &mut proxy::Settings| settings.registrar.limits.max_contacts = 3;
     for (instance, on_tcp) in

@@ -1,11 +1,11 @@
-//! Record-Route in NOTIFY (RFC 6665 4.3): the subscriber's route set is that of the NOTIFY.
+//! Record-Route in NOTIFY (RFC 6665 4.3): the route set of the subscriber comes from the NOTIFY.
 
 use location::Aor;
 use proxy::{Account, Authentication, fixed_bindings};
 
 use sim::{Agent, DOMAIN, Login, Simulation, Sip, uri_in};
 
-/// A NOTIFY of a notifier in the dialog of a SUBSCRIBE that it heard, which may come before its 2xx.
+/// A NOTIFY in the dialog of a SUBSCRIBE, which may arrive before its 2xx.
 fn notify(notifier: &Agent, subscribe: &Sip, ok: &Sip) -> Sip {
     notifier
         .within_as_callee(subscribe, ok, "NOTIFY")
@@ -13,7 +13,7 @@ fn notify(notifier: &Agent, subscribe: &Sip, ok: &Sip) -> Sip {
         .with("Subscription-State", "active;expires=600")
 }
 
-/// A request of the subscriber in the dialog that a NOTIFY has made (RFC 6665 4.4.1, RFC 3261 12.1.1).
+/// A request of the subscriber in the dialog that a NOTIFY created (RFC 6665 4.4.1, RFC 3261 12.1.1).
 fn within_notify(subscriber: &Agent, notify: &Sip, method: &str) -> Sip {
     let request = subscriber.request(method, uri_in(notify.value("Contact")));
     let request = notify.values("Record-Route").fold(request, |request, route| request.with("Route", route));
@@ -25,14 +25,14 @@ fn subscribe(subscriber: &Agent) -> Sip {
 }
 
 #[test]
-fn each_notifier_of_a_forked_subscribe_is_refreshed_by_the_route_of_its_notify() {
+fn each_notifier_of_a_forked_subscribe_is_refreshed_over_the_route_of_its_notify() {
     let sim = Simulation::new();
     let (alice, desk, mobile) = (sim.udp("alice"), sim.udp("bob/desk"), sim.tcp("bob/mobile"));
     desk.registers();
     mobile.registers();
     alice.sends(&subscribe(&alice));
     let received = [desk.expects("SUBSCRIBE"), mobile.expects("SUBSCRIBE")];
-    // Both take it, and only one 2xx gets to her.
+    // Both accept it, and only one 2xx is forwarded.
     let phones = [&desk, &mobile];
     let oks = [0, 1].map(|at| phones[at].answers(&received[at], 200));
     alice.expects("200");
@@ -57,9 +57,9 @@ fn each_notifier_of_a_forked_subscribe_is_refreshed_by_the_route_of_its_notify()
 }
 
 #[test]
-fn the_contact_of_the_notifier_is_where_its_requests_go() {
-    // Its Contact is another place than the one that the SUBSCRIBE went to: a presence server behind a proxy.
-    // It never registers: a phone of a user names nobody else's host.
+fn requests_to_the_notifier_go_to_its_contact() {
+    // Its Contact is another host than the one that the SUBSCRIBE went to: a presence server behind a proxy. The server
+    // does not register, because a phone of a user may not register the host of another.
     let alice_login = Login { user: "alice", password: "wonder land" };
     let sim = Simulation::with(|settings| {
         settings.authentication = Authentication::Required;
@@ -77,7 +77,7 @@ fn the_contact_of_the_notifier_is_where_its_requests_go() {
     let made = alice.expects("NOTIFY");
     alice.sends(&within_notify(&alice, &made, "SUBSCRIBE").with("Event", "dialog"));
     assert_eq!(server.expects("SUBSCRIBE").uri(), uri_in(&contact));
-    // It is hers alone to use, from where she is.
+    // Only alice may use it, from its address.
     let mallory = sim.udp("mallory");
     let stolen = within_notify(&alice, &made, "SUBSCRIBE").set("Via", mallory.via());
     mallory.sends(&stolen);
@@ -87,8 +87,8 @@ fn the_contact_of_the_notifier_is_where_its_requests_go() {
 }
 
 #[test]
-fn a_notify_of_no_dialog_of_ours_gets_none() {
-    // RFC 6665 4.3: who was not in the route of the SUBSCRIBE must not be in that of its NOTIFY.
+fn a_notify_outside_of_our_dialogs_gets_no_record_route() {
+    // RFC 6665 4.3: a proxy without a Record-Route in the SUBSCRIBE must not add one to its NOTIFY.
     let sim = Simulation::new();
     let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     bob.registers();

@@ -1,11 +1,11 @@
-//! Every table has an end: 503 with Retry-After, an event, and what was begun goes on.
+//! Every table is limited: 503 with Retry-After, an event, and what began before continues.
 
 use proxy::{Event, Limit};
 
 use sim::{Agent, Simulation};
 
 #[test]
-fn transactions() {
+fn the_number_of_transactions_is_limited() {
     let sim = Simulation::with(|settings| settings.limits.transactions = 2);
     let (alice, desk, mobile) = (sim.udp("alice"), sim.udp("bob/desk"), sim.udp("bob/mobile"));
     desk.registers();
@@ -19,7 +19,7 @@ fn transactions() {
     assert!(refused.has("Retry-After"));
     alice.acks(&third, &refused);
     assert_eq!(sim.count_events(|event| matches!(event, Event::LimitReached(Limit::Transactions))), 1);
-    // The first two go on.
+    // The first two calls continue.
     let (first, at_mobile) = (desk.expects("INVITE"), mobile.expects("INVITE"));
     desk.answers(&first, 486);
     mobile.answers(&at_mobile, 486);
@@ -29,7 +29,7 @@ fn transactions() {
 }
 
 #[test]
-fn a_new_fork_is_worth_more_than_copies_of_old_ones() {
+fn a_new_fork_evicts_finished_ones() {
     let sim = Simulation::with(|settings| settings.limits.transactions = 2);
     let (alice, desk, mobile) = (sim.udp("alice"), sim.udp("bob/desk"), sim.udp("bob/mobile"));
     desk.registers();
@@ -54,10 +54,10 @@ fn a_new_fork_is_worth_more_than_copies_of_old_ones() {
     }
     assert_eq!(sim.load(0).transactions, 2);
     assert_eq!(sim.count_events(|event| matches!(event, Event::LimitReached(Limit::Transactions))), 3);
-    // The one that rang all the time has stayed.
+    // The call that rang all the time was not evicted.
     let busy = is_refused((first_at_desk, first_at_mobile));
     let (second, at_desk, at_mobile) = calls_phones();
-    // And so does one whose refusal nobody has acknowledged: it is still to be sent again.
+    // A call whose failure response has no ACK yet is not evicted either, because the response must be retransmitted.
     let third = alice.calls("bob");
     let overload = alice.expects("503");
     alice.acks(&third, &overload);
@@ -67,7 +67,7 @@ fn a_new_fork_is_worth_more_than_copies_of_old_ones() {
 }
 
 #[test]
-fn what_transactions_hold() {
+fn the_memory_of_transactions_is_limited() {
     let sim = Simulation::with(|settings| settings.limits.transaction_memory = 20_000);
     let (alice, desk, mobile) = (sim.udp("alice"), sim.udp("bob/desk"), sim.udp("bob/mobile"));
     desk.registers();
@@ -82,7 +82,7 @@ fn what_transactions_hold() {
     assert!(overload.has("Retry-After"));
     alice.acks(&refused, &overload);
     assert_eq!(sim.count_events(|event| matches!(event, Event::LimitReached(Limit::TransactionMemory))), 1);
-    // The one that was begun ends well, and makes room.
+    // The first call ends normally and frees its transactions.
     let (at_desk, at_mobile) = (desk.expects("INVITE"), mobile.expects("INVITE"));
     mobile.answers(&at_mobile, 486);
     desk.answers(&at_desk, 200);
@@ -94,7 +94,7 @@ fn what_transactions_hold() {
 }
 
 #[test]
-fn pins() {
+fn the_number_of_pins_is_limited() {
     let sim = Simulation::with(|settings| settings.limits.pins = 1);
     let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     bob.registers();
@@ -105,7 +105,7 @@ fn pins() {
     assert!(refused.has("Retry-After"));
     alice.acks(&second, &refused);
     assert_eq!(sim.count_events(|event| matches!(event, Event::LimitReached(Limit::Pins))), 1);
-    // Only what leaves a pin is refused, and not the copy of what has one.
+    // Only a request that needs a new pin is refused, not the copy of one that has a pin.
     alice.sends(&invite);
     bob.expects("INVITE");
     alice.sends(&alice.request("MESSAGE", "sip:bob@office.example"));
@@ -117,7 +117,7 @@ fn pins() {
 }
 
 #[test]
-fn a_new_call_is_worth_more_than_copies_of_old_ones() {
+fn a_new_call_evicts_pins_of_finished_ones() {
     // checklist 82
     let sim = Simulation::with(|settings| settings.limits.pins = 2);
     let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
@@ -133,7 +133,7 @@ fn a_new_call_is_worth_more_than_copies_of_old_ones() {
     }
     assert_eq!(sim.load(0).pins, 2);
     assert_eq!(sim.count_events(|event| matches!(event, Event::LimitReached(Limit::Pins))), 3);
-    // The one that nobody has answered has kept its way.
+    // The pin of the call without a final response was kept.
     bob.answers(&received, 486);
     let busy = alice.expects("486");
     alice.acks(&ringing, &busy);
@@ -141,7 +141,7 @@ fn a_new_call_is_worth_more_than_copies_of_old_ones() {
 }
 
 #[test]
-fn contacts() {
+fn the_number_of_contacts_is_limited() {
     // checklist 28
     let sim = Simulation::with(|settings| settings.registrar.limits.max_contacts = 1);
     let (desk, mobile) = (sim.udp("bob/desk"), sim.udp("bob/mobile"));

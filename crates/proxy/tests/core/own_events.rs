@@ -1,4 +1,4 @@
-//! A SUBSCRIBE or PUBLISH of a user to itself does not come back to the phone that sent it.
+//! A SUBSCRIBE or PUBLISH of a user to itself is not sent back to the phone that sent it.
 
 use location::Aor;
 use proxy::Authentication;
@@ -17,7 +17,7 @@ fn refused(phone: &Agent) {
 }
 
 #[test]
-fn alone_it_hears_that_nobody_has_the_package() {
+fn a_sender_with_a_single_phone_gets_489() {
     for registered in [true, false] {
         let sim = Simulation::new();
         for phone in [sim.udp("alice"), sim.tcp("alice/tcp")] {
@@ -30,7 +30,7 @@ fn alone_it_hears_that_nobody_has_the_package() {
                 phone.sends(&event(&phone, method, package));
                 refused(&phone);
             }
-            // Without an Event it is no better.
+            // The same without an Event.
             phone.sends(&phone.request("PUBLISH", &phone.aor()));
             refused(&phone);
             if registered {
@@ -42,7 +42,7 @@ fn alone_it_hears_that_nobody_has_the_package() {
 }
 
 #[test]
-fn another_phone_of_the_user_is_asked() {
+fn the_request_goes_to_another_phone_of_the_user() {
     let sim = Simulation::new();
     let (desk, mobile) = (sim.udp("alice/desk"), sim.udp("alice/mobile"));
     desk.registers();
@@ -77,7 +77,7 @@ fn the_sender_is_known_by_its_flow_its_contact_and_its_instance() {
 }
 
 #[test]
-fn others_and_other_methods_ring_it_still() {
+fn other_senders_and_other_methods_reach_the_phone() {
     let sim = Simulation::new();
     let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     alice.registers();
@@ -91,14 +91,14 @@ fn others_and_other_methods_ring_it_still() {
         alice.answers(&received, 486);
         alice.expects("486");
     }
-    // Our own package is ours.
+    // The server's own event package is handled by the server.
     alice.sends(&event(&alice, "SUBSCRIBE", "reg"));
     alice.expects("200");
     sim.skip_final_check();
 }
 
 #[test]
-fn credentials_say_who_the_sender_is() {
+fn credentials_identify_the_sender() {
     let sim = Simulation::with(|settings| {
         settings.authentication = Authentication::Required;
         settings.accounts.insert(Aor::new(b"alice", DOMAIN.as_bytes()), ALICE.account(DOMAIN));

@@ -1,9 +1,8 @@
-//! What a caller asks of his request is done, where the user is ours: RFC 3841. How features are matched is tested where it
-//! is written.
+//! Caller preferences (RFC 3841) are applied for local users. The matching of features is tested in its module.
 
 use sim::{Agent, Simulation, Sip, sequential, uri_in};
 
-/// alice, and bob with a desk phone and a mobile that say what they are.
+/// alice, and bob with a desk phone and a mobile phone with these features.
 fn office(sim: &Simulation, features: [&str; 2]) -> (Agent, Agent, Agent) {
     let (alice, desk, mobile) = (sim.udp("alice"), sim.udp("bob/desk"), sim.udp("bob/mobile"));
     desk.registers_with(features[0]);
@@ -19,7 +18,7 @@ fn asks(alice: &Agent, name: &str, value: &str) -> Sip {
 }
 
 #[test]
-fn no_fork_is_one_phone_the_best() {
+fn no_fork_calls_only_the_best_phone() {
     // checklist 158
     let sim = Simulation::new();
     let (alice, desk, mobile) = office(&sim, [";q=0.5", ";q=0.9"]);
@@ -31,7 +30,7 @@ fn no_fork_is_one_phone_the_best() {
 }
 
 #[test]
-fn one_after_another_or_all_at_once_as_the_caller_likes() {
+fn the_caller_may_choose_sequential_or_parallel_forking() {
     // checklist 158
     let sim = Simulation::new();
     let (alice, desk, mobile) = office(&sim, [";q=0.5", ";q=0.9"]);
@@ -52,7 +51,7 @@ fn one_after_another_or_all_at_once_as_the_caller_likes() {
 }
 
 #[test]
-fn redirect_is_a_302_with_the_contacts_in_order() {
+fn the_redirect_directive_gets_a_302_with_the_contacts_in_order() {
     // checklist 158, 159
     let sim = Simulation::new();
     let (alice, desk, mobile) = office(&sim, [";q=0.5;audio", ";q=0.9;audio;video"]);
@@ -68,7 +67,7 @@ fn redirect_is_a_302_with_the_contacts_in_order() {
 
 #[test]
 fn a_stranger_is_not_told_where_the_phones_are() {
-    // checklist 158: local policy
+    // checklist 158: local policy.
     let sim = Simulation::with(|settings| settings.strangers = proxy::Strangers::Accept);
     let (alice, desk, _mobile) = office(&sim, ["", ""]);
     let invite = alice.request("INVITE", "sip:bob@office.example").set("From", "<sip:eve@elsewhere.example>;tag=1");
@@ -78,7 +77,7 @@ fn a_stranger_is_not_told_where_the_phones_are() {
 }
 
 #[test]
-fn no_cancel_leaves_the_others_ringing_for_their_time() {
+fn no_cancel_lets_the_others_ring_until_the_ring_time() {
     // checklist 158
     let sim = Simulation::new();
     let (alice, desk, mobile) = office(&sim, ["", ""]);
@@ -110,7 +109,7 @@ fn no_cancel_leaves_the_others_ringing_for_their_time() {
 }
 
 #[test]
-fn no_cancel_does_not_keep_them_ringing_after_a_6xx() {
+fn no_cancel_has_no_effect_after_a_6xx() {
     // checklist 158
     let sim = Simulation::new();
     let (alice, desk, mobile) = office(&sim, ["", ""]);
@@ -124,7 +123,7 @@ fn no_cancel_does_not_keep_them_ringing_after_a_6xx() {
 }
 
 #[test]
-fn phones_that_are_not_wanted_do_not_ring() {
+fn rejected_phones_are_not_called() {
     // checklist 159
     let sim = Simulation::new();
     let (alice, desk, mobile) = office(&sim, [";audio;automata", ";audio;mobility=\"mobile\""]);
@@ -140,7 +139,7 @@ fn phones_that_are_not_wanted_do_not_ring() {
 }
 
 #[test]
-fn among_equals_the_better_fit_comes_first() {
+fn among_equal_q_the_better_match_is_first() {
     // checklist 159
     let sim = Simulation::with(|settings| settings.forking = sequential(10));
     let (alice, desk, mobile) = office(&sim, [";audio", ";audio;video"]);
@@ -148,7 +147,7 @@ fn among_equals_the_better_fit_comes_first() {
     alice.expects("100");
     mobile.expects("INVITE");
     desk.receives_nothing();
-    // Without a wish they are equal.
+    // Without a preference they are equal.
     alice.calls("bob");
     alice.expects("100");
     mobile.expects("INVITE");
@@ -163,7 +162,7 @@ fn a_phone_that_does_not_take_the_method_is_left_out() {
     alice.sends(&alice.request("MESSAGE", "sip:bob@office.example"));
     mobile.expects("MESSAGE");
     desk.receives_nothing();
-    // If none does, all are tried: it is for a phone to say so.
+    // If no phone lists the method, all are tried, because a phone may support it nevertheless.
     alice.sends(&alice.request("OPTIONS", "sip:bob@office.example"));
     desk.expects("OPTIONS");
     mobile.expects("OPTIONS");
@@ -174,7 +173,7 @@ fn a_phone_that_does_not_take_the_method_is_left_out() {
 }
 
 #[test]
-fn wishes_end_where_the_domain_is_not_ours() {
+fn preferences_do_not_apply_within_a_dialog() {
     // checklist 159: RFC 3841 7.2
     let sim = Simulation::new();
     let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));

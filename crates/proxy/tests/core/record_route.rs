@@ -1,8 +1,8 @@
-//! Staying in the path of a dialog, and the routers of the old kind: RFC 3261 16.4, 16.6 steps 4 and 6, 16.12.
+//! Record-Route, and strict routers: RFC 3261 16.4, 16.6 steps 4 and 6, 16.12.
 
 use sim::{Agent, Simulation, Sip, uri_in};
 
-/// A call from ringing to 200 and ACK. Returns her INVITE, his copy and the 200 as she heard it.
+/// A call up to its ACK. Returns the INVITE as sent, as received, and the 200 that the caller received.
 fn call(alice: &Agent, bob: &Agent) -> (Sip, Sip, Sip) {
     let invite = alice.calls("bob");
     let received = bob.expects("INVITE");
@@ -13,7 +13,7 @@ fn call(alice: &Agent, bob: &Agent) -> (Sip, Sip, Sip) {
     (invite, received, ok)
 }
 
-/// Our Record-Route, with which a request is as good as signed.
+/// A Record-Route value of our server.
 fn own_route(alice: &Agent, bob: &Agent) -> (Sip, Sip, String) {
     let (invite, _, ok) = call(alice, bob);
     let route = ok.value("Record-Route").to_owned();
@@ -21,7 +21,7 @@ fn own_route(alice: &Agent, bob: &Agent) -> (Sip, Sip, String) {
 }
 
 #[test]
-fn one_value_where_both_sides_can_use_it() {
+fn one_record_route_is_added_if_both_sides_can_use_it() {
     // checklist 42, 50
     let sim = Simulation::new();
     let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
@@ -29,7 +29,7 @@ fn one_value_where_both_sides_can_use_it() {
     let (invite, received, ok) = call(&alice, &bob);
     let [route] = received.values("Record-Route").collect::<Vec<_>>()[..] else { panic!("{received}") };
     assert!(route.starts_with("<sip:") && route.ends_with("@192.0.2.1:5060;lr>"), "{route}");
-    // The 200 has the same, marked for bob's tag.
+    // The 200 has the same value, with a signature for the tag of bob.
     let (token, own) = route.split_once('@').unwrap();
     let marked = ok.value("Record-Route");
     assert!(marked.starts_with(&format!("{token}.")) && marked.ends_with(&format!("@{own}")), "{marked}");
@@ -44,7 +44,7 @@ fn one_value_where_both_sides_can_use_it() {
 }
 
 #[test]
-fn only_requests_that_make_a_dialog_get_it() {
+fn only_requests_that_create_a_dialog_get_a_record_route() {
     // checklist 50
     let sim = Simulation::new();
     let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
@@ -56,7 +56,7 @@ fn only_requests_that_make_a_dialog_get_it() {
 }
 
 #[test]
-fn two_values_where_the_transport_changes() {
+fn two_record_routes_are_added_if_the_transport_changes() {
     // checklist 42, 51, 73
     for (alice_on_tcp, first, second) in [(false, ";transport=tcp", ""), (true, "", ";transport=tcp")] {
         let sim = Simulation::new();
@@ -71,7 +71,7 @@ fn two_values_where_the_transport_changes() {
         for (route, transport) in routes.iter().zip([first, second]) {
             assert!(route.ends_with(&format!("@192.0.2.1:5060{transport};lr>")), "{routes:?}");
         }
-        // From both sides, both values come off.
+        // From both sides, both values are removed.
         let info = alice.within(&invite, &ok, "INFO");
         assert_eq!(info.values("Route").count(), 2);
         alice.sends(&info);
@@ -89,7 +89,7 @@ fn two_values_where_the_transport_changes() {
 }
 
 #[test]
-fn an_advertised_name_stands_in_via_and_record_route() {
+fn the_advertised_name_is_in_via_and_record_route() {
     // checklist 50, 108
     let sim = Simulation::with(|settings| settings.advertise = Some("proxy.office.example".into()));
     let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
@@ -102,7 +102,7 @@ fn an_advertised_name_stands_in_via_and_record_route() {
 }
 
 #[test]
-fn a_route_that_was_not_issued_here_leads_nowhere() {
+fn a_route_that_we_did_not_create_is_refused() {
     // checklist 42
     let sim = Simulation::new();
     let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
@@ -115,7 +115,7 @@ fn a_route_that_was_not_issued_here_leads_nowhere() {
     alice.expects("403");
     alice.sends(&alice.within(&invite, &ok, "ACK").set("Route", forged));
     alice.receives_nothing();
-    // Ours alone does not make a relay of us: without a To tag there is no dialog.
+    // Our Route alone does not permit relaying: without a To tag there is no dialog.
     let outside = alice.request("MESSAGE", "sip:x@198.51.100.9").set("Call-ID", invite.value("Call-ID"));
     alice.sends(&outside.with("Route", &route));
     alice.expects("403");
@@ -123,7 +123,7 @@ fn a_route_that_was_not_issued_here_leads_nowhere() {
 }
 
 #[test]
-fn a_preconfigured_outbound_proxy_is_no_route() {
+fn a_preconfigured_outbound_proxy_route_is_ignored() {
     // checklist 42
     let sim = Simulation::new();
     let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
@@ -137,12 +137,12 @@ fn a_preconfigured_outbound_proxy_is_no_route() {
 }
 
 #[test]
-fn several_routes_in_one_line_lose_only_ours() {
+fn only_our_value_is_removed_from_a_route_line() {
     // checklist 42, 53
     let sim = Simulation::new();
     let (alice, bob, next) = (sim.udp("alice"), sim.udp("bob"), sim.udp("next"));
     bob.registers();
-    // Two proxies between us and bob have put themselves into the route.
+    // Two proxies between us and bob add Record-Routes.
     let invite = alice.calls("bob");
     let received = bob.expects("INVITE");
     let onward = format!("<sip:{};lr>", next.address);
@@ -178,7 +178,7 @@ fn call_through(alice: &Agent, bob: &Agent, proxies: &[&str]) -> (Sip, Sip) {
 
 #[test]
 fn the_example_of_the_strict_router_as_p4() {
-    // checklist 52, 87: RFC 3261 16.12.1.2, from U2's BYE on
+    // checklist 52, 87: RFC 3261 16.12.1.2, from the BYE of U2 on.
     let sim = Simulation::new();
     let (alice, bob, p3) = (sim.udp("alice"), sim.udp("bob"), sim.udp("p3"));
     sim.dns("p3.middle.com", &[p3.address]);
@@ -194,7 +194,7 @@ fn the_example_of_the_strict_router_as_p4() {
 
 #[test]
 fn the_example_of_the_strict_router_as_p2() {
-    // checklist 40, 87: RFC 3261 16.12.1.2, what P3 sends to P2
+    // checklist 40, 87: RFC 3261 16.12.1.2, what P3 sends to P2.
     let sim = Simulation::new();
     let (alice, bob, p1) = (sim.udp("alice"), sim.udp("bob"), sim.udp("p1"));
     sim.dns("p1.example.com", &[p1.address]);
@@ -235,7 +235,7 @@ fn a_strict_router_before_the_last_hop() {
 }
 
 #[test]
-fn a_path_goes_before_every_route_and_may_be_strict() {
+fn a_path_precedes_all_routes_and_may_be_strict() {
     // checklist 52, 147
     let sim = Simulation::new();
     let (alice, bob, edge) = (sim.udp("alice"), sim.udp("bob"), sim.udp("edge"));
@@ -258,14 +258,14 @@ fn a_path_goes_before_every_route_and_may_be_strict() {
 }
 
 #[test]
-fn a_maddr_that_is_ours_comes_off() {
+fn our_maddr_is_removed() {
     // checklist 41, 44
     let sim = Simulation::new();
     let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     bob.registers();
     alice.sends(&alice.request("OPTIONS", "sip:bob@office.example;maddr=192.0.2.1"));
     bob.expects("OPTIONS");
-    // In a dialog, to a foreign name: the name is what counts.
+    // In a dialog, to a name of another domain: the name decides.
     let far = sim.udp("far");
     sim.dns("far.example", &[far.address]);
     let invite = alice.calls("bob");
@@ -278,7 +278,7 @@ fn a_maddr_that_is_ours_comes_off() {
 }
 
 #[test]
-fn the_request_uri_of_a_binding_has_nothing_that_is_not_allowed() {
+fn the_request_uri_of_a_binding_has_only_allowed_parts() {
     // checklist 48
     let sim = Simulation::new();
     let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
@@ -289,10 +289,10 @@ fn the_request_uri_of_a_binding_has_nothing_that_is_not_allowed() {
     assert_eq!(bob.expects("OPTIONS").uri(), format!("sip:bob@{};line=1", bob.address));
 }
 
-/// An address where nobody is: what a phone behind a NAT or a firewall says of itself.
+/// An address where no agent is, as in the Contact of a phone behind a NAT or firewall.
 const INSIDE: &str = "10.9.9.9:5060";
 
-/// The phone speaks of itself as if it were inside.
+/// The message with this address in the Contact and the Via.
 fn from_inside(phone: &Agent, sip: Sip, transport: &str) -> Sip {
     let token = if transport.is_empty() { "UDP" } else { "TCP" };
     let branch = sip.branch().to_owned();
@@ -301,8 +301,8 @@ fn from_inside(phone: &Agent, sip: Sip, transport: &str) -> Sip {
 }
 
 #[test]
-fn a_phone_that_only_its_own_flow_leads_to_is_reached_in_its_dialogs_too() {
-    // checklist 142: both ways, over UDP through a NAT and over a connection of the phone's own.
+fn a_phone_reachable_only_by_its_flow_is_reached_within_dialogs() {
+    // checklist 142: in both directions, over UDP through a NAT and over a connection of the phone.
     for (on_tcp, transport) in [(false, ""), (true, ";transport=tcp")] {
         let sim = Simulation::new();
         let alice = sim.udp("alice");
@@ -323,7 +323,7 @@ fn a_phone_that_only_its_own_flow_leads_to_is_reached_in_its_dialogs_too() {
         bob.answers(&bye, 200);
         alice.expects("200");
 
-        // Now he calls, and she hangs up.
+        // Now bob calls, and alice sends the BYE.
         alice.registers();
         let invite = from_inside(&bob, bob.request("INVITE", "sip:alice@office.example"), transport);
         bob.sends(&invite);
@@ -340,7 +340,7 @@ fn a_phone_that_only_its_own_flow_leads_to_is_reached_in_its_dialogs_too() {
 }
 
 #[test]
-fn nobody_can_write_a_flow_into_a_token() {
+fn a_flow_cannot_be_forged_into_a_token() {
     // checklist 140, 141, 142
     let sim = Simulation::new();
     let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
@@ -352,7 +352,7 @@ fn nobody_can_write_a_flow_into_a_token() {
     let ok = alice.expects("200");
     let bye = alice.within(&invite, &ok, "BYE");
     let route = bye.value("Route").to_owned();
-    // Another octet of the address in it.
+    // The token with another octet in its address.
     let (token, rest) = route.split_once('@').unwrap_or_default();
     for at in "<sip:".len()..token.len() {
         let other = if token.as_bytes()[at] == b'A' { "B" } else { "A" };

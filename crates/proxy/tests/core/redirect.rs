@@ -1,4 +1,4 @@
-//! Redirections are followed for the caller where he may go himself: RFC 3261 16.7 step 4, 21.3.
+//! Redirections are followed for the caller where the caller may call itself: RFC 3261 16.7 step 4, 21.3.
 
 use std::fmt::Display;
 
@@ -7,7 +7,7 @@ use proxy::{Authentication, Event, Foreign, Limit, Settings, SingleTarget, Stran
 
 use sim::{Agent, DOMAIN, Login, Simulation, Sip, sequential};
 
-/// alice, carol, and bob with a desk phone and a mobile.
+/// alice, carol, and bob with a desk phone and a mobile phone.
 fn office(sim: &Simulation) -> [Agent; 4] {
     let [alice, carol, desk, mobile] = ["alice", "carol", "bob/desk", "bob/mobile"].map(|name| sim.udp(name));
     carol.registers();
@@ -16,7 +16,7 @@ fn office(sim: &Simulation) -> [Agent; 4] {
     [alice, carol, desk, mobile]
 }
 
-/// The phone answers its INVITE with a redirection.
+/// The phone responds to its INVITE with a redirection.
 fn moves(phone: &Agent, received: &Sip, status: u16, contacts: &[&dyn Display]) -> Sip {
     let moved =
         contacts.iter().fold(phone.answer(received, status).without("Contact"), |moved, to| moved.with("Contact", to));
@@ -26,7 +26,7 @@ fn moves(phone: &Agent, received: &Sip, status: u16, contacts: &[&dyn Display]) 
 }
 
 #[test]
-fn a_call_goes_on_where_a_phone_sends_it() {
+fn a_call_follows_the_redirection_of_a_phone() {
     // checklist 45, 63
     let sim = Simulation::new();
     let [alice, carol, desk, mobile] = office(&sim);
@@ -36,7 +36,7 @@ fn a_call_goes_on_where_a_phone_sends_it() {
     assert_eq!(at_carol.uri(), carol.contact());
     carol.answers(&at_carol, 180);
     alice.expects("180");
-    // All others ring on.
+    // All others go on ringing.
     mobile.receives_nothing();
     carol.answers(&at_carol, 200);
     let ok = alice.expects("200");
@@ -47,8 +47,8 @@ fn a_call_goes_on_where_a_phone_sends_it() {
 }
 
 #[test]
-fn the_redirection_itself_is_heard_by_nobody() {
-    // checklist 63: what was followed is no candidate for the best response
+fn a_followed_302_is_not_forwarded() {
+    // checklist 63: a redirection that was followed does not count for the best response.
     let sim = Simulation::new();
     let [alice, carol, desk, mobile] = office(&sim);
     let (invite, [at_desk, at_mobile]) = alice.calls_phones("bob", [&desk, &mobile]);
@@ -62,7 +62,7 @@ fn the_redirection_itself_is_heard_by_nobody() {
 
 #[test]
 fn a_uri_is_tried_once() {
-    // checklist 45: to the other phone, to itself, to the user who was called, and to somebody twice.
+    // checklist 45: to the other phone, to itself, to the called user, and twice to the same user.
     let sim = Simulation::new();
     let [alice, carol, desk, mobile] = office(&sim);
     let (invite, [at_desk, at_mobile]) = alice.calls_phones("bob", [&desk, &mobile]);
@@ -77,7 +77,7 @@ fn a_uri_is_tried_once() {
 }
 
 #[test]
-fn phones_that_send_a_call_in_circles_end_it() {
+fn redirections_in_a_circle_end() {
     // checklist 45
     let sim = Simulation::new();
     let [alice, carol, desk, mobile] = office(&sim);
@@ -91,8 +91,8 @@ fn phones_that_send_a_call_in_circles_end_it() {
 }
 
 #[test]
-fn what_the_caller_may_not_do_is_not_done_for_him() {
-    // checklist 63: foreign domains are refused here, so the caller gets the redirection as it came.
+fn a_redirection_follows_only_what_the_caller_may_call() {
+    // checklist 63: calls to other domains are refused, so the redirection is forwarded.
     let sim = Simulation::new();
     let [alice, carol, desk, mobile] = office(&sim);
     let (invite, [at_desk, at_mobile]) = alice.calls_phones("bob", [&desk, &mobile]);
@@ -106,7 +106,7 @@ fn what_the_caller_may_not_do_is_not_done_for_him() {
 }
 
 #[test]
-fn a_set_with_another_scheme_goes_up_whole() {
+fn a_302_with_another_scheme_is_forwarded_unchanged() {
     // checklist 63
     for contacts in ["<tel:+4930123>", "<sip:carol@office.example>, <mailto:bob@office.example>", "*"] {
         let sim = Simulation::new();
@@ -121,7 +121,7 @@ fn a_set_with_another_scheme_goes_up_whole() {
 }
 
 #[test]
-fn a_sips_call_is_not_sent_on_without_tls() {
+fn a_sips_call_is_not_redirected_without_tls() {
     // checklist 63
     let sim = Simulation::new();
     let [alice, carol, desk, mobile] = office(&sim);
@@ -132,7 +132,7 @@ fn a_sips_call_is_not_sent_on_without_tls() {
 }
 
 #[test]
-fn use_proxy_and_alternative_service_are_for_the_caller() {
+fn a_305_and_a_380_are_forwarded_to_the_caller() {
     // checklist 63: RFC 3261 21.3.4, 21.3.5
     for status in [305, 380] {
         let sim = Simulation::new();
@@ -147,8 +147,8 @@ fn use_proxy_and_alternative_service_are_for_the_caller() {
 }
 
 #[test]
-fn whoever_does_not_want_it_hears_it() {
-    // checklist 158: no-recurse; and the setting.
+fn a_caller_that_forbids_recursion_gets_the_302() {
+    // checklist 158: no-recurse, and the setting.
     for (asked, set) in [("no-recurse", true), ("recurse", false)] {
         let sim = Simulation::with(|settings| settings.forking.recurse = set);
         let [alice, carol, desk, mobile] = office(&sim);
@@ -165,7 +165,7 @@ fn whoever_does_not_want_it_hears_it() {
 }
 
 #[test]
-fn the_q_of_the_contacts_is_their_order_and_before_the_other_phones() {
+fn redirection_targets_are_ordered_by_q_and_precede_the_other_phones() {
     // checklist 63
     let sim = Simulation::with(|settings| settings.forking = sequential(10));
     let [alice, carol, desk, mobile] = office(&sim);
@@ -185,7 +185,7 @@ fn the_q_of_the_contacts_is_their_order_and_before_the_other_phones() {
 }
 
 #[test]
-fn who_was_sent_a_call_rings_his_full_time() {
+fn a_redirection_target_has_the_full_ring_time() {
     // checklist 63
     let sim = Simulation::new();
     let [alice, carol, desk, mobile] = office(&sim);
@@ -203,7 +203,7 @@ fn who_was_sent_a_call_rings_his_full_time() {
 }
 
 #[test]
-fn to_somebody_who_is_not_there() {
+fn a_redirection_to_a_user_without_phones_gets_480() {
     // checklist 63
     let sim = Simulation::new();
     let [alice, _carol, desk, mobile] = office(&sim);
@@ -215,7 +215,7 @@ fn to_somebody_who_is_not_there() {
 }
 
 #[test]
-fn hanging_up_while_the_new_place_is_looked_up() {
+fn a_cancel_during_the_lookup_of_a_redirection_ends_the_call() {
     // checklist 64, 78
     let sim = Simulation::new();
     let [alice, carol, desk, mobile] = office(&sim);
@@ -231,7 +231,7 @@ fn hanging_up_while_the_new_place_is_looked_up() {
 }
 
 #[test]
-fn there_are_only_so_many_targets() {
+fn the_number_of_redirection_targets_is_limited() {
     let sim = Simulation::with(|settings| settings.limits.targets = 3);
     let [alice, carol, desk, mobile] = office(&sim);
     let (invite, [at_desk, at_mobile]) = alice.calls_phones("bob", [&desk, &mobile]);
@@ -244,7 +244,7 @@ fn there_are_only_so_many_targets() {
 }
 
 #[test]
-fn a_call_to_one_phone_is_followed_if_it_has_a_context() {
+fn a_call_to_one_phone_follows_redirections_if_it_has_a_context() {
     // checklist 63
     let sim = Simulation::with(|settings| settings.forking.single_target = SingleTarget::Stateful);
     let (alice, bob, carol) = (sim.udp("alice"), sim.udp("bob"), sim.udp("carol"));
@@ -259,7 +259,7 @@ fn a_call_to_one_phone_is_followed_if_it_has_a_context() {
     let ok = alice.expects("200");
     alice.acks(&invite, &ok);
     carol.expects("ACK");
-    // Only what begins a call.
+    // Only requests that begin a call are redirected.
     alice.sends(&alice.within(&invite, &ok, "INFO"));
     carol.expects("INFO");
     assert_eq!(sim.load(0).transactions, 1);
@@ -268,7 +268,7 @@ fn a_call_to_one_phone_is_followed_if_it_has_a_context() {
 const ALICE: Login<'static> = Login { user: "alice", password: "wonder land" };
 const BOB: Login<'static> = Login { user: "bob", password: "builder" };
 
-/// An office where users prove who they are, may call out, and strangers may call them.
+/// Users must authenticate and may call other domains, and strangers may call users.
 fn secured(settings: &mut Settings) {
     settings.authentication = Authentication::Required;
     settings.foreign = Foreign::Authenticated;
@@ -280,7 +280,7 @@ fn secured(settings: &mut Settings) {
 }
 
 #[test]
-fn a_user_who_may_call_out_is_sent_out() {
+fn a_user_who_may_call_other_domains_is_redirected_there() {
     // checklist 43, 63
     let sim = Simulation::with(secured);
     let (alice, bob, far) = (sim.udp("alice"), sim.udp("bob"), sim.udp("far"));
@@ -309,7 +309,7 @@ fn a_user_who_may_call_out_is_sent_out() {
     alice.acks(&invite, &ok);
     far.expects("ACK");
 
-    // A stranger is let in, but not out again.
+    // A stranger may call users, but not other domains.
     let from = "<sip:eve@elsewhere.example>;tag=1";
     let invite = alice.request("INVITE", "sip:bob@office.example").set("From", from);
     alice.sends(&invite);

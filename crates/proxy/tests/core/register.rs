@@ -1,4 +1,5 @@
-//! The registrar on the wire: RFC 3261 10.3. Its rules are `location`'s and tested there; here is what a phone sees.
+//! The registrar on the wire: RFC 3261 10.3. The rules are implemented and tested in `location`; these scenarios show
+//! what a phone receives.
 
 use location::WhenFull;
 use proxy::{Event, Limit, Registration, UnannouncedPath};
@@ -16,14 +17,14 @@ fn bindings(ok: &Sip) -> Vec<(String, u32)> {
     ok.values("Contact").map(read).collect()
 }
 
-/// What there is now.
+/// The current bindings.
 fn query(phone: &Agent) -> Vec<(String, u32)> {
     phone.sends(&phone.register().without("Contact"));
     bindings(&phone.expects("200"))
 }
 
 #[test]
-fn the_example_of_the_house() {
+fn a_register_creates_a_binding() {
     // checklist 22, 23, 30, 110
     let sim = Simulation::with(|settings| {
         settings.domains = vec!["munich.de".into()];
@@ -55,7 +56,7 @@ fn the_example_of_the_house() {
 }
 
 #[test]
-fn several_phones_of_one_user() {
+fn several_phones_of_one_user_are_registered() {
     // checklist 11, 18, 22, 24, 25
     let sim = Simulation::new();
     let (desk, mobile) = (sim.udp("bob/desk"), sim.udp("bob/mobile"));
@@ -68,7 +69,7 @@ fn several_phones_of_one_user() {
     assert_eq!(ok.values("Contact").nth(1).and_then(|value| param(value, "q")), None, "no q is no q=0");
     sim.seconds(100);
     assert_eq!(query(&desk), [(desk.contact(), 500), (mobile.contact(), 1100)]);
-    // One more time, with an Expires beside the parameter.
+    // Once more, with an Expires beside the parameter.
     desk.sends(&desk.register().set("Contact", format_args!("<{}>;expires=0", desk.contact())).with("Expires", 900));
     assert_eq!(bindings(&desk.expects("200")), [(mobile.contact(), 1100)]);
     sim.seconds(1101);
@@ -76,7 +77,7 @@ fn several_phones_of_one_user() {
 }
 
 #[test]
-fn all_at_once() {
+fn star_removes_all_contacts() {
     // checklist 12, 13
     let sim = Simulation::new();
     let (desk, mobile) = (sim.udp("bob/desk"), sim.udp("bob/mobile"));
@@ -99,7 +100,7 @@ fn all_at_once() {
 }
 
 #[test]
-fn the_expiry_is_what_the_house_grants() {
+fn the_expiry_is_limited_by_the_settings() {
     // checklist 14, 15, 16
     let sim = Simulation::new();
     let bob = sim.udp("bob");
@@ -123,7 +124,7 @@ fn the_expiry_is_what_the_house_grants() {
 }
 
 #[test]
-fn an_older_request_changes_nothing() {
+fn an_out_of_order_request_changes_nothing() {
     // checklist 3, 19, 20
     let sim = Simulation::new();
     let bob = sim.udp("bob");
@@ -138,8 +139,8 @@ fn an_older_request_changes_nothing() {
 }
 
 #[test]
-fn a_request_that_came_another_way_is_merged() {
-    // checklist 19, 104: RFC 3261 8.2.2.2, as long as the first one's transaction lasts; then it is out of order.
+fn a_merged_request_gets_482() {
+    // checklist 19, 104: RFC 3261 8.2.2.2, while the transaction of the first one lasts; later it is out of order.
     let sim = Simulation::new();
     let bob = sim.udp("bob");
     for change in [bob.register(), bob.register().with("Expires", 0)] {
@@ -158,7 +159,7 @@ fn a_request_that_came_another_way_is_merged() {
 }
 
 #[test]
-fn a_retransmission_gets_the_same_answer() {
+fn a_retransmission_gets_the_same_response() {
     // checklist 26
     let sim = Simulation::new();
     let bob = sim.udp("bob");
@@ -175,8 +176,8 @@ fn a_retransmission_gets_the_same_answer() {
 }
 
 #[test]
-fn a_copy_is_answered_by_the_store_as_well() {
-    // checklist 21, 26: what the first one changed may still be on its way to the disk.
+fn a_retransmission_is_recognised_by_the_stored_binding() {
+    // checklist 21, 26: the change of the first request may not be durable yet.
     let sim = Simulation::new();
     let bob = sim.udp("bob");
     let register = bob.register();
@@ -190,7 +191,7 @@ fn a_copy_is_answered_by_the_store_as_well() {
 }
 
 #[test]
-fn all_or_nothing() {
+fn a_register_changes_all_contacts_or_none() {
     // checklist 3, 21, 28
     let sim = Simulation::new();
     let bob = sim.udp("bob");
@@ -210,7 +211,7 @@ fn all_or_nothing() {
 }
 
 #[test]
-fn how_much_is_kept_of_a_contact_is_a_setting() {
+fn the_length_of_a_contact_is_limited() {
     let sim = Simulation::with(|settings| settings.registrar.limits.max_text = 300);
     let bob = sim.udp("bob");
     bob.sends(&bob.register().with("User-Agent", "x".repeat(300)));
@@ -220,7 +221,7 @@ fn how_much_is_kept_of_a_contact_is_a_setting() {
 }
 
 #[test]
-fn a_new_phone_takes_the_place_of_the_oldest() {
+fn a_new_phone_replaces_the_oldest_if_configured() {
     // checklist 28
     let sim = Simulation::with(|settings| {
         settings.registrar.limits.max_contacts = 2;
@@ -238,7 +239,7 @@ fn a_new_phone_takes_the_place_of_the_oldest() {
 }
 
 #[test]
-fn refreshes_are_spread_if_wanted() {
+fn the_expiry_is_spread_if_configured() {
     // checklist 16
     let sim = Simulation::with(|settings| settings.registrar.limits.jitter = 10);
     let mut granted = Vec::new();
@@ -258,7 +259,7 @@ fn refreshes_are_spread_if_wanted() {
 }
 
 #[test]
-fn a_contact_may_be_anything_but_ourselves() {
+fn a_contact_may_be_anything_except_the_server() {
     // checklist 17, 27, 29
     let sim = Simulation::new();
     let bob = sim.udp("bob");
@@ -277,7 +278,7 @@ fn a_contact_may_be_anything_but_ourselves() {
     let alice = sim.udp("alice");
     alice.calls("bob");
     alice.expects("480");
-    // RFC 3261 19.1.4, not the spelling.
+    // URIs are equal by RFC 3261 19.1.4, not by their spelling.
     for same in ["<sip:%62ob@192.0.2.11:5060>;expires=0", "<sip:bob@192.0.2.11:5060;x=1>;expires=0"] {
         bob.registers();
         bob.sends(&bob.register().set("Contact", same));
@@ -286,7 +287,7 @@ fn a_contact_may_be_anything_but_ourselves() {
 }
 
 #[test]
-fn the_address_of_record_is_no_contact() {
+fn an_address_of_record_of_the_user_is_refused_as_contact() {
     // checklist 29, 150
     let sim = Simulation::with(|settings| {
         settings.domains = vec!["192.0.2.1".into()];
@@ -298,14 +299,14 @@ fn the_address_of_record_is_no_contact() {
         bob.sends(&register().set("Contact", format_args!("<{own}>")));
         bob.expects("403");
     }
-    // Somebody else on the same machine, who says so from there.
+    // Another program on the same machine with the same address.
     bob.sends_from(std::net::SocketAddr::from(([192, 0, 2, 1], 5070)));
     bob.sends(&register().set("Contact", "<sip:bob@192.0.2.1:5070>"));
     bob.expects("200");
 }
 
 #[test]
-fn a_phone_with_an_instance_speaks_sip() {
+fn a_contact_with_an_instance_must_be_a_sip_uri() {
     // checklist 27, 150
     let sim = Simulation::new();
     let bob = sim.udp("bob");
@@ -340,7 +341,7 @@ fn who_may_register_without_authentication() {
 }
 
 #[test]
-fn required_extensions() {
+fn unsupported_required_extensions_get_420() {
     // checklist 6, 146
     let sim = Simulation::new();
     let bob = sim.udp("bob");
@@ -353,7 +354,7 @@ fn required_extensions() {
 }
 
 #[test]
-fn a_path_the_phone_does_not_know_of() {
+fn a_path_that_the_phone_does_not_support_is_accepted() {
     // checklist 146
     let sim = Simulation::with(|settings| settings.registrar.unannounced_path = UnannouncedPath::Refuse);
     let bob = sim.udp("bob");
@@ -381,7 +382,7 @@ fn a_path_that_leads_nowhere_is_refused() {
 }
 
 #[test]
-fn the_way_out_is_told() {
+fn the_service_route_is_returned() {
     // RFC 3608 6.3
     let route = ["sip:proxy1.office.example;lr", "sip:proxy2.office.example;lr"];
     let sim = Simulation::with(|settings| settings.registrar.service_route = route.map(Into::into).to_vec());
@@ -405,7 +406,7 @@ fn record_route_is_ignored() {
 }
 
 #[test]
-fn a_store_that_fails_is_a_500_and_nothing_has_changed() {
+fn a_failing_store_gets_500_and_nothing_changes() {
     // checklist 21
     let sim = Simulation::new();
     let bob = sim.udp("bob");
@@ -422,7 +423,7 @@ fn a_store_that_fails_is_a_500_and_nothing_has_changed() {
 }
 
 #[test]
-fn a_full_disk_is_a_503_that_says_when_to_come_back() {
+fn a_full_store_gets_503_with_retry_after() {
     // checklist 21
     let sim = Simulation::new();
     let bob = sim.udp("bob");
@@ -436,7 +437,7 @@ fn a_full_disk_is_a_503_that_says_when_to_come_back() {
 }
 
 #[test]
-fn two_workers_register_the_same_user_at_once() {
+fn two_workers_can_register_the_same_user_at_once() {
     // checklist 3, 4
     let sim = Simulation::with_workers(3, |settings| settings.registrar.limits.max_contacts = 2);
     sim.store(StoreState::Working, 5);
@@ -452,7 +453,7 @@ fn two_workers_register_the_same_user_at_once() {
 }
 
 #[test]
-fn copies_of_a_register_on_two_workers_are_one() {
+fn copies_of_a_register_on_two_workers_count_once() {
     // checklist 26
     let sim = Simulation::with_workers(2, |_| {});
     sim.store(StoreState::Working, 5);
@@ -465,7 +466,7 @@ fn copies_of_a_register_on_two_workers_are_one() {
 }
 
 #[test]
-fn the_date_is_the_machines_clock_and_nothing_expires_by_it() {
+fn the_date_is_the_wall_clock_and_nothing_expires_by_it() {
     for ahead in [0, i64::MIN, 86_400_000] {
         let sim = Simulation::with(move |settings| settings.registrar.clock_ahead = ahead);
         let bob = sim.udp("bob");

@@ -1,13 +1,13 @@
-//! What a broken or hostile phone sends to the registrar: the exact refusal, and nothing has changed.
+//! Invalid and hostile REGISTERs: each gets the exact refusal and changes nothing.
 
 use sim::{Agent, Simulation, Sip, param, uri_in};
 
-/// The Contact of a request with these parameters.
+/// A Contact with these parameters.
 fn contact(params: &str) -> String {
     format!("<sip:bob@192.0.2.99>{params}")
 }
 
-/// What a request asks for, the status and what the reason phrase says.
+/// The description of a request, the change that makes it, the status and a part of the reason phrase.
 type Case = (&'static str, fn(Sip) -> Sip, &'static str, &'static str);
 
 const CASES: &[Case] = &[
@@ -36,7 +36,7 @@ const CASES: &[Case] = &[
     ("a User-Agent of 64 KB", |sip| sip.with("User-Agent", long("", "")), "400", "too long"),
     ("a Path of 64 KB", |sip| sip.with("Path", long("<sip:", "@edge.example;lr>")), "400", "too long"),
     ("thousands of Paths", |sip| many(sip, "Path", "<sip:edge.example;lr>", 3000), "400", "too long"),
-    // The rest of the request.
+    // Other headers.
     ("a Path that is none", |sip| sip.with("Path", "edge.example"), "400", "Path"),
     ("a CSeq beyond 32 bits", |sip| sip.set("CSeq", "4294967296 REGISTER"), "400", "CSeq"),
     ("a CSeq of another method", |sip| sip.set("CSeq", "7 INVITE"), "400", "CSeq"),
@@ -50,7 +50,7 @@ fn long(before: &str, after: &str) -> String {
     format!("{before}{}{after}", "x".repeat(64 << 10))
 }
 
-/// This header with so many values in one line.
+/// The request with this header and so many values in one line.
 fn many(sip: Sip, name: &str, value: &str, count: usize) -> Sip {
     sip.set(name, vec![value; count].join(", "))
 }
@@ -60,7 +60,7 @@ fn many_contacts(sip: Sip, count: usize) -> Sip {
     sip.set("Contact", contacts.join(", "))
 }
 
-/// What there is now: URI and time left.
+/// The current bindings: URI and remaining time.
 fn bindings(phone: &Agent) -> Vec<(String, String)> {
     phone.sends(&phone.register().without("Contact"));
     let read = |value| (uri_in(value).to_owned(), param(value, "expires").unwrap_or_default().to_owned());
@@ -68,7 +68,7 @@ fn bindings(phone: &Agent) -> Vec<(String, String)> {
 }
 
 #[test]
-fn a_bad_request_changes_nothing() {
+fn an_invalid_request_changes_nothing() {
     // checklist 1, 3, 28
     let sim = Simulation::new();
     let (bob, mallory) = (sim.udp("bob"), sim.udp("bob/other"));
@@ -86,7 +86,7 @@ fn a_bad_request_changes_nothing() {
 }
 
 #[test]
-fn only_a_register_registers() {
+fn only_a_register_changes_bindings() {
     // checklist 1
     let sim = Simulation::new();
     let bob = sim.udp("bob");
@@ -103,7 +103,7 @@ fn only_a_register_registers() {
 }
 
 #[test]
-fn an_absurd_time_is_no_mistake() {
+fn an_excessive_expiry_is_not_an_error() {
     // checklist 15, 16
     let sim = Simulation::new();
     let bob = sim.udp("bob");

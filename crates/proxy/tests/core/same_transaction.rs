@@ -1,5 +1,5 @@
-//! What counts as a copy of a request, and what as its ACK or CANCEL: nothing that somebody else sends who has read it
-//! (RFC 3261 9.2, 16.10, 16.11, 17.2.3).
+//! What counts as a retransmission of a request, and what as its ACK or CANCEL: nothing that somebody else sends after
+//! reading it (RFC 3261 9.2, 16.10, 16.11, 17.2.3).
 
 use location::Aor;
 use proxy::{Authentication, Settings};
@@ -16,13 +16,13 @@ fn secured(settings: &mut Settings) {
     }
 }
 
-/// Registers a phone with its user's password.
+/// Registers a phone with the password of its user.
 fn signs_in(phone: &Agent) {
     phone.signs_in(Login { user: phone.user(), ..ALICE });
 }
 
 #[test]
-fn what_is_no_copy_goes_no_way_of_another_request() {
+fn a_request_that_is_no_retransmission_does_not_follow_the_pin() {
     // checklist 81
     let sim = Simulation::with(secured);
     let (alice, bob, mallory) = (sim.udp("alice"), sim.udp("bob"), sim.udp("mallory"));
@@ -38,7 +38,7 @@ fn what_is_no_copy_goes_no_way_of_another_request() {
     let tag = message.param("From", "tag").unwrap();
     let as_carol = format!("<sip:carol@office.example>;tag={tag}");
     for sender in [&mallory, &alice] {
-        // Another method as somebody else, the same with another From, with other content, and the copy from elsewhere.
+        // Another method in another name, another From, another body, and a copy from another address.
         sender.sends(&invite(&as_carol));
         sender.sends(&message.clone().without("Proxy-Authorization").set("From", &as_carol));
         sender.sends(&message.clone().without("Proxy-Authorization").with_body("other words"));
@@ -46,17 +46,17 @@ fn what_is_no_copy_goes_no_way_of_another_request() {
     mallory.sends(&message);
     for sender in [&mallory, &alice] {
         let answers: Vec<_> = (0..3).map(|_| sender.next_message()).collect();
-        // Responses go where the Via says: hers to her, whoever wrote it.
+        // Responses go where the Via says, even if mallory copied it.
         assert!(answers.iter().all(|answer| answer.status() == Some(407)), "{answers:?}");
     }
     assert_eq!(mallory.next_message().status(), Some(407), "her credentials were used, elsewhere");
-    // Hers, octet by octet, is a copy.
+    // An exact copy from alice's own address is a retransmission.
     alice.sends(&message);
     bob.expects("MESSAGE");
     assert_eq!(bob.all_received(), []);
 }
 
-/// Her INVITE as somebody else would cancel it: from his address, with the way back that she has or with his own.
+/// An ACK or CANCEL of an INVITE of others: from the own address, with the Via of the INVITE or an own one.
 fn foreign(method: &str, invite: &Sip, to: &str, sender: &Agent) -> [Sip; 2] {
     let captured = hop_by_hop(method, invite, to);
     let own_via = format!("SIP/2.0/UDP {};branch={};rport", sender.address, invite.branch());
@@ -64,7 +64,7 @@ fn foreign(method: &str, invite: &Sip, to: &str, sender: &Agent) -> [Sip; 2] {
 }
 
 #[test]
-fn a_cancel_counts_from_where_its_invite_came_from() {
+fn a_cancel_is_accepted_only_from_the_source_of_its_invite() {
     // checklist 79, 80
     for phones in [1, 2] {
         let sim = Simulation::with(secured);
@@ -78,7 +78,7 @@ fn a_cancel_counts_from_where_its_invite_came_from() {
             mallory.sends(&cancel);
             assert_eq!(mallory.next_message().status(), Some(481));
         }
-        // At her own address, but by another program: the port is what tells them apart.
+        // At the same address, but another program: only the port differs.
         let neighbour = sim.udp("neighbour");
         let beside = std::net::SocketAddr::new(alice.address.ip(), 5099);
         for cancel in foreign("CANCEL", &invite, invite.value("To"), &alice) {
@@ -93,7 +93,7 @@ fn a_cancel_counts_from_where_its_invite_came_from() {
 }
 
 #[test]
-fn an_ack_counts_from_where_its_invite_came_from() {
+fn an_ack_is_accepted_only_from_the_source_of_its_invite() {
     // checklist 99, 101
     let sim = Simulation::with(secured);
     let (alice, mallory) = (sim.udp("alice"), sim.udp("mallory"));
@@ -110,7 +110,7 @@ fn an_ack_counts_from_where_its_invite_came_from() {
     for ack in foreign("ACK", &invite, busy.value("To"), &mallory) {
         mallory.sends(&ack);
     }
-    // It is repeated until she has acknowledged it herself.
+    // It is retransmitted until alice has sent the ACK.
     sim.millis(500);
     alice.expects("486");
     alice.acks(&invite, &busy);
@@ -119,8 +119,8 @@ fn an_ack_counts_from_where_its_invite_came_from() {
 }
 
 #[test]
-fn a_cancel_of_nothing_tells_nothing() {
-    // checklist 80: RFC 3261 16.10 would forward it; what the phone answers says that there is one.
+fn a_cancel_without_an_invite_reveals_nothing() {
+    // checklist 80: RFC 3261 16.10 would forward it, but the response of the phone would show that there is a call.
     let sim = Simulation::with(secured);
     let (bob, carol, mallory) = (sim.udp("bob"), sim.udp("carol"), sim.udp("mallory"));
     signs_in(&bob);
@@ -136,7 +136,7 @@ fn a_cancel_of_nothing_tells_nothing() {
         }
     }
     bob.receives_nothing();
-    // From where one of ours is registered it goes on, and says nothing either where nobody is.
+    // From a registered phone it is forwarded, and where no phone is the response reveals nothing either.
     let [to_bob, to_nobody] =
         ["bob", "nobody"].map(|user| carol.request("INVITE", &format!("sip:{user}@office.example")));
     carol.cancels(&to_bob);
@@ -148,8 +148,8 @@ fn a_cancel_of_nothing_tells_nothing() {
 }
 
 #[test]
-fn two_senders_with_one_branch_do_not_meet() {
-    // Whoever uses the branch, the Call-ID and the tag of a call that rings begins a call of its own.
+fn two_senders_with_the_same_branch_are_kept_apart() {
+    // A request with the branch, the Call-ID and the tag of a ringing call begins a call of its own.
     let sim = Simulation::with(secured);
     let (alice, carol) = (sim.udp("alice"), sim.udp("carol"));
     let bobs = [sim.udp("bob/desk"), sim.udp("bob/mobile")];
@@ -172,7 +172,7 @@ fn two_senders_with_one_branch_do_not_meet() {
     );
     carol.expects("100");
     bobs[0].expects("INVITE");
-    // Her call is hers to cancel, and his to answer.
+    // Only alice can cancel this call, and only bob can answer it.
     bobs[0].answers(&hers, 180);
     alice.expects("180");
     alice.cancels(&invite);
@@ -183,8 +183,9 @@ fn two_senders_with_one_branch_do_not_meet() {
 }
 
 #[test]
-fn a_response_counts_from_where_its_request_went() {
-    // Whoever has read the request can write every octet of a response: only its source tells it from the phone's own.
+fn a_response_is_accepted_only_from_the_target_of_its_request() {
+    // Everybody who has read the request can write each octet of a response. Only the source distinguishes it from the
+    // phone's own.
     for phones in [1, 2] {
         let sim = Simulation::with(secured);
         let (alice, mallory) = (sim.udp("alice"), sim.udp("mallory"));
@@ -210,12 +211,12 @@ fn a_response_counts_from_where_its_request_went() {
 }
 
 #[test]
-fn a_phone_may_answer_from_where_it_registered() {
-    // Some phones listen at one port and send from another; at any worker.
+fn a_phone_may_respond_from_the_source_of_its_register() {
+    // Some phones listen at one port and send from another, at any worker.
     for worker in [0, 1] {
         let sim = Simulation::with_workers(2, secured);
         let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
-        // The port that it sends from: nobody listens there.
+        // The port that it sends from, where it does not listen.
         let out = sim.udp("out");
         out.sends_from(std::net::SocketAddr::new(bob.address.ip(), 49_152));
         let without_rport = |request: Sip| {

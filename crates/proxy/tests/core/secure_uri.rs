@@ -1,4 +1,4 @@
-//! `sips:`: nothing for such a URI leaves in the clear, and dialogs stay on TLS (RFC 3261 26.2.2, RFC 5630 5.3).
+//! `sips:` URIs: nothing for such a URI is sent unencrypted, and dialogs stay on TLS (RFC 3261 26.2.2, RFC 5630 5.3).
 
 use location::Aor;
 use parser::Transport;
@@ -6,7 +6,7 @@ use proxy::{Account, Authentication, Foreign, Listener, fixed_bindings};
 
 use sim::{Agent, DOMAIN, Simulation, Sip, at};
 
-/// A refusal because there is no TLS: 480, with the Warning that says why.
+/// Expects the refusal because of missing TLS: 480 with the Warning that says why.
 fn refused(phone: &Agent, code: u16) {
     let refused = phone.expects("480");
     let warning = refused.value("Warning").to_owned();
@@ -14,14 +14,14 @@ fn refused(phone: &Agent, code: u16) {
     assert!(warning.starts_with(&format!("{code} ")) && warning.ends_with(&format!("\"{text}\"")), "{refused}");
 }
 
-/// Registers this Contact for the phone's user, which works.
+/// Registers this Contact for the user of the phone. Panics if this fails.
 fn registers(phone: &Agent, contact: &str) {
     phone.sends(&phone.register().set("Contact", contact));
     phone.expects("200");
 }
 
 #[test]
-fn a_call_to_a_sips_uri_reaches_nobody_in_the_clear() {
+fn a_call_to_a_sips_uri_is_not_sent_unencrypted() {
     // checklist 116, 117
     let sim = Simulation::new();
     let (alice, bob, tcp) = (sim.udp("alice"), sim.udp("bob"), sim.tcp("bob/tcp"));
@@ -33,7 +33,7 @@ fn a_call_to_a_sips_uri_reaches_nobody_in_the_clear() {
             refused(&alice, 380);
         }
     }
-    // A user who is not there has nothing more to say.
+    // A user without a phone gets no Warning.
     alice.sends(&alice.request("MESSAGE", "sips:nobody@office.example"));
     alice.expects("480");
     bob.receives_nothing();
@@ -41,8 +41,8 @@ fn a_call_to_a_sips_uri_reaches_nobody_in_the_clear() {
 }
 
 #[test]
-fn a_sips_contact_is_never_called_in_the_clear() {
-    // checklist 116: whatever flow it registered over, and whatever its parameters say.
+fn a_sips_contact_is_never_called_unencrypted() {
+    // checklist 116: whatever flow it registered over, and whatever its parameters are.
     for (params, transport) in [
         ("", "udp"),
         (";transport=udp", "udp"),
@@ -62,7 +62,7 @@ fn a_sips_contact_is_never_called_in_the_clear() {
             refused(&alice, code);
         }
         bob.receives_nothing();
-        // Beside a Contact in the clear only that one is called.
+        // If there is an unencrypted Contact too, only that one is called.
         let desk = sim.udp("bob/desk");
         desk.registers();
         alice.sends(&alice.request("MESSAGE", "sip:bob@office.example"));
@@ -72,7 +72,7 @@ fn a_sips_contact_is_never_called_in_the_clear() {
 }
 
 #[test]
-fn neither_a_path_nor_a_fixed_contact_leads_around_it() {
+fn paths_and_configured_contacts_of_a_sips_call_need_tls() {
     let sim = Simulation::with(|settings| {
         let contacts = Some(fixed_bindings([("sips:door@192.0.2.12", None)]));
         let door = Account { contacts, ..Account::default() };
@@ -98,7 +98,7 @@ fn neither_a_path_nor_a_fixed_contact_leads_around_it() {
 }
 
 #[test]
-fn no_route_leads_out_in_the_clear() {
+fn a_route_of_a_sips_request_needs_tls() {
     let sim = Simulation::with(|settings| {
         settings.authentication = Authentication::Required;
         settings.foreign = Foreign::Authenticated;
@@ -124,8 +124,8 @@ fn no_route_leads_out_in_the_clear() {
 }
 
 #[test]
-fn a_redirection_changes_neither_to_nor_from_it() {
-    // RFC 5630 5.3: it goes up, and the caller decides.
+fn a_redirection_does_not_change_between_sip_and_sips() {
+    // RFC 5630 5.3: it is forwarded, and the caller decides.
     let sim = Simulation::new();
     let (alice, carol) = (sim.udp("alice"), sim.udp("carol"));
     let (bob, mobile) = (sim.udp("bob/desk"), sim.udp("bob/mobile"));
@@ -144,7 +144,7 @@ fn a_redirection_changes_neither_to_nor_from_it() {
 }
 
 #[test]
-fn in_a_dialog_and_to_a_subscriber_neither() {
+fn requests_within_a_dialog_and_notifications_need_tls_for_sips() {
     let sim = Simulation::new();
     let (alice, bob) = (sim.tcp("alice"), sim.tcp("bob"));
     bob.registers();
@@ -156,13 +156,13 @@ fn in_a_dialog_and_to_a_subscriber_neither() {
     let ack: Sip = alice.within(&invite, &ok, "ACK").set("CSeq", sim::cseq(&invite, 0, "ACK"));
     alice.sends(&ack);
     bob.receives_nothing();
-    // On the branch of its INVITE, without a Route.
+    // With the branch of its INVITE, without a Route.
     alice.sends(&ack.set("Via", invite.value("Via")).without("Route"));
     bob.receives_nothing();
     alice.sends(&alice.within(&invite, &ok, "BYE"));
     refused(&alice, 380);
     bob.receives_nothing();
-    // Who watches registrations by a sips: Contact would be told in the clear.
+    // Notifications to a sips: Contact would be sent unencrypted.
     let subscribe = alice.request("SUBSCRIBE", &alice.aor()).with("Event", "reg");
     alice.sends(&subscribe.set("Contact", format!("<sips:alice@{}>", alice.address)));
     refused(&alice, 380);

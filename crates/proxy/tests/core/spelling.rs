@@ -1,5 +1,5 @@
-//! What phones of the field write differently from the RFCs: names of the server without its port, preloaded Routes with a
-//! user part, `received` and `rport` of their own, digest parameters.
+//! What real phones write differently from the RFCs: names of the server without its port, preloaded Routes with a user
+//! part, `received` and `rport` of their own, digest parameters.
 
 use std::net::SocketAddr;
 
@@ -38,7 +38,7 @@ fn our_address_without_its_port_names_the_first_domain() {
     ] {
         assert_eq!(first_step(uri), bob, "{uri}");
     }
-    // With another port it is somebody beside us.
+    // With another port it is another server.
     for uri in ["sip:bob@192.0.2.1:5060", "sip:bob@192.0.2.1:5080", "sip:bob@192.0.2.2"] {
         assert_eq!(first_step(uri), Step::Elsewhere, "{uri}");
     }
@@ -66,10 +66,10 @@ fn a_preloaded_route_with_a_user_part_is_an_outbound_proxy() {
             bob.answers(&received, 486);
             alice.expects("486");
         }
-        // It opens no way outside.
+        // It does not permit relaying.
         alice.sends(&alice.request("MESSAGE", "sip:x@198.51.100.9").with("Route", route));
         assert_eq!(alice.expects("403").reason(), "Not relaying to foreign domains", "{route}");
-        // With a To tag but no token it is judged as if it began something.
+        // With a To tag but no token it is handled like a request outside of a dialog.
         let within = |uri: &str| {
             let request = alice.request("MESSAGE", uri).with("Route", route);
             let to = format!("{};tag=elsewhere", request.value("To"));
@@ -80,7 +80,7 @@ fn a_preloaded_route_with_a_user_part_is_an_outbound_proxy() {
         alice.sends(&within("sip:x@198.51.100.9"));
         alice.expects("403");
     }
-    // More of them in a row is a loop of somebody's making.
+    // Several of them in a row are refused, since they could make a loop.
     let many = ["<sip:a@192.0.2.1;lr>"; 6].join(", ");
     alice.sends(&alice.request("MESSAGE", "sip:bob@office.example").with("Route", many));
     assert!(alice.next_message().status() >= Some(400));
@@ -88,17 +88,17 @@ fn a_preloaded_route_with_a_user_part_is_an_outbound_proxy() {
 }
 
 #[test]
-fn a_preloaded_route_beside_credentials() {
+fn a_preloaded_route_is_accepted_with_credentials() {
     let sim = Simulation::with(secured);
     let (alice, phone) = (sim.udp("alice"), sim.udp("alice/desk"));
     phone.signs_in(ALICE);
     let routed = || alice.request("MESSAGE", "sip:alice@office.example").with("Route", "<sip:alice@192.0.2.1;lr>");
     alice.authenticates(ALICE, &routed());
     phone.expects("MESSAGE");
-    // Nothing is free because of it.
+    // It permits nothing without credentials.
     alice.sends(&routed());
     alice.expects("407");
-    // And those of users who may call out.
+    // Nor do those of users who may call other domains.
     sim.reconfigure(|settings| settings.foreign = Foreign::Authenticated);
     let peer = sim.udp("peer");
     let out = alice.request("MESSAGE", &peer.contact()).with("Route", "<sip:alice@192.0.2.1;lr>");
@@ -106,7 +106,7 @@ fn a_preloaded_route_beside_credentials() {
     assert!(!peer.expects("MESSAGE").has("Route"));
 }
 
-/// The top Via but one of what arrived: the sender's, as we have stamped it.
+/// The second Via of what arrived: that of the sender, with our `received` and `rport`.
 fn stamped(agent: &Agent, via: &str, to: &Agent) -> String {
     agent.sends(
         &agent
@@ -117,7 +117,7 @@ fn stamped(agent: &Agent, via: &str, to: &Agent) -> String {
 }
 
 #[test]
-fn received_and_rport_are_what_we_saw() {
+fn received_and_rport_are_the_observed_source() {
     // RFC 3261 18.2.1, RFC 3581 4
     let sim = Simulation::new();
     let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
@@ -134,11 +134,11 @@ fn received_and_rport_are_what_we_saw() {
         ("", ""),
     ] {
         assert_eq!(stamped(&alice, &format!("{own}{written}"), &bob), format!("{own}{expected}"), "{written}");
-        // So do the answers made here.
+        // Responses that the server creates have them too.
         alice.sends(&alice.request("OPTIONS", "sip:192.0.2.1").set("Via", format_args!("{own}{written}")));
         assert_eq!(alice.expects("200").value("Via"), format!("{own}{expected}"), "{written}");
     }
-    // What a client says of itself leads no response anywhere.
+    // The values that a client sends do not lead a response anywhere.
     let mallory = sim.udp("mallory");
     let via = format!("SIP/2.0/UDP {};branch=z9hG4bK2;received={};rport=5060", mallory.address, alice.address.ip());
     mallory.sends(&mallory.request("OPTIONS", "sip:192.0.2.1").set("Via", via));
@@ -151,7 +151,7 @@ fn counted(login: Login<'_>, refused: &Sip, request: &Sip, nc: &str) -> String {
 }
 
 #[test]
-fn a_count_that_is_not_eight_digits_is_challenged_as_stale() {
+fn a_nonce_count_without_eight_digits_is_stale() {
     let sim = Simulation::with(secured);
     let alice = sim.udp("alice");
     alice.sends(&alice.register());
@@ -162,7 +162,7 @@ fn a_count_that_is_not_eight_digits_is_challenged_as_stale() {
         refused = alice.expects("401");
         assert!(refused.value("WWW-Authenticate").ends_with("stale=true"), "{nc}: {refused}");
     }
-    // No guess is counted, and no right response is told from a wrong one.
+    // It does not count as a guess, and right and wrong responses get the same status.
     let wrong = Login { password: "guess", ..ALICE };
     let register = alice.register();
     alice.sends(&register.clone().with("Authorization", counted(wrong, &refused, &register, "1")));
@@ -178,7 +178,7 @@ fn a_count_that_is_not_eight_digits_is_challenged_as_stale() {
 }
 
 #[test]
-fn a_digest_uri_may_name_the_server_by_another_of_its_names() {
+fn a_digest_uri_may_contain_another_name_of_the_server() {
     let sim = Simulation::with(|settings| {
         secured(settings);
         settings.domains.push("branch.example".into());

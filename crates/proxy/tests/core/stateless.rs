@@ -7,7 +7,7 @@ use sim::{Simulation, at};
 const STRAY: fn(&Event) -> bool = |event| matches!(event, Event::Dropped(Drop::StrayResponse));
 
 #[test]
-fn a_call_from_ringing_to_hanging_up() {
+fn a_call_from_invite_to_bye() {
     // checklist 84, 89
     let sim = Simulation::new();
     let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
@@ -30,7 +30,7 @@ fn a_call_from_ringing_to_hanging_up() {
 }
 
 #[test]
-fn retransmission_cancel_and_ack_take_the_way_of_their_invite() {
+fn retransmission_cancel_and_ack_take_the_route_of_their_invite() {
     // checklist 81, 82, 85
     let sim = Simulation::new();
     let (alice, bob, mobile) = (sim.udp("alice"), sim.udp("bob/desk"), sim.udp("bob/mobile"));
@@ -60,7 +60,7 @@ fn retransmission_cancel_and_ack_take_the_way_of_their_invite() {
 }
 
 #[test]
-fn a_pin_outlives_the_final_as_long_as_a_copy_can_come() {
+fn a_pin_outlives_the_final_response_by_64_t1() {
     // checklist 85
     let sim = Simulation::new();
     let (alice, bob, mobile) = (sim.udp("alice"), sim.udp("bob/desk"), sim.udp("bob/mobile"));
@@ -71,7 +71,7 @@ fn a_pin_outlives_the_final_as_long_as_a_copy_can_come() {
     sim.seconds(100);
     bob.answers(&received, 486);
     let busy = alice.expects("486");
-    // 64·T1 and T4
+    // 64·T1 and T4.
     sim.seconds(36);
     alice.acks(&invite, &busy);
     bob.expects("ACK");
@@ -82,7 +82,7 @@ fn a_pin_outlives_the_final_as_long_as_a_copy_can_come() {
 }
 
 #[test]
-fn a_copy_of_another_method_goes_where_the_first_went() {
+fn a_retransmitted_non_invite_takes_the_same_route() {
     // checklist 81, 85
     let sim = Simulation::new();
     let (alice, desk, mobile) = (sim.udp("alice"), sim.udp("bob/desk"), sim.udp("bob/mobile"));
@@ -90,7 +90,7 @@ fn a_copy_of_another_method_goes_where_the_first_went() {
     let message = alice.request("MESSAGE", "sip:bob@office.example");
     alice.sends(&message);
     let first = desk.expects("MESSAGE");
-    // Now a plan would have two targets.
+    // By now a plan would have two targets.
     mobile.registers();
     sim.seconds(31);
     alice.sends(&message);
@@ -101,7 +101,7 @@ fn a_copy_of_another_method_goes_where_the_first_went() {
 }
 
 #[test]
-fn a_pin_without_a_final_lasts_timer_c() {
+fn a_pin_without_a_final_response_lasts_timer_c() {
     // checklist 85
     let sim = Simulation::new();
     let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
@@ -115,8 +115,8 @@ fn a_pin_without_a_final_lasts_timer_c() {
 }
 
 #[test]
-fn a_phone_that_rings_keeps_its_pin() {
-    // checklist 61, 85: RFC 3261 16.7 step 2, on whichever worker its 180 lands.
+fn a_ringing_phone_keeps_its_pin() {
+    // checklist 61, 85: RFC 3261 16.7 step 2, at whichever worker the 180 arrives.
     let sim = Simulation::with_workers(2, |_| {});
     let (alice, bob, mobile) = (sim.udp("alice"), sim.udp("bob/desk"), sim.udp("bob/mobile"));
     bob.registers();
@@ -140,8 +140,8 @@ fn a_phone_that_rings_keeps_its_pin() {
 }
 
 #[test]
-fn a_ringing_phone_that_fell_silent_loses_its_pin_after_timer_c() {
-    // checklist 61, 85: a 100 is no news of the phone.
+fn a_pin_ends_with_timer_c_after_the_last_provisional_response() {
+    // checklist 61, 85: a 100 does not extend the pin.
     let sim = Simulation::new();
     let (alice, [bob, carol]) = (sim.udp("alice"), ["bob", "carol"].map(|name| sim.udp(name)));
     let calls = [&bob, &carol].map(|phone| {
@@ -162,7 +162,7 @@ fn a_ringing_phone_that_fell_silent_loses_its_pin_after_timer_c() {
 }
 
 #[test]
-fn a_response_without_a_mark_of_ours_is_dropped() {
+fn a_response_without_our_mark_is_dropped() {
     // checklist 60, 88, 109
     let sim = Simulation::new();
     let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
@@ -177,13 +177,13 @@ fn a_response_without_a_mark_of_ours_is_dropped() {
     let digit = if ours.contains("branch=z9hG4bKp00000") { "branch=z9hG4bKp00001" } else { "branch=z9hG4bKp00000" };
     let forged = ours.replacen(&ours[ours.find("branch=").unwrap()..][..20], digit, 1);
     bob.sends(&ringing.clone().set("Via", forged));
-    // A good mark on another transaction: sent somewhere else.
+    // A valid mark on another transaction, sent to another address.
     let aside = hers.replace("branch=z9hG4bK", "branch=z9hG4bKx");
     let elsewhere = ringing.clone().without("Via").with_first("Via", &aside).with_first("Via", &ours);
     bob.sends(&elsewhere);
     // A sent-by that is not ours.
     bob.sends(&ringing.clone().set("Via", ours.replace("192.0.2.1:", "192.0.2.9:")));
-    // No Via left.
+    // Without another Via.
     bob.sends(&ringing.clone().without("Via").with_first("Via", &ours));
     alice.receives_nothing();
     assert_eq!(sim.count_events(STRAY), 4);
@@ -207,7 +207,7 @@ fn a_phone_cannot_send_its_response_elsewhere() {
     bob.sends(&bob.answer(&received, 180).without("Via").with_first("Via", &aside).with_first("Via", &ours));
     victim.receives_nothing();
     alice.expects("180");
-    // Nor by our own Via: its mark covers the address in it.
+    // Nor with our own Via: its mark covers the address in it.
     let digits = |ip: std::net::IpAddr| match ip {
         std::net::IpAddr::V4(ip) => format!("{:08x}", ip.to_bits()),
         std::net::IpAddr::V6(ip) => format!("{:032x}", ip.to_bits()),
@@ -220,7 +220,7 @@ fn a_phone_cannot_send_its_response_elsewhere() {
 }
 
 #[test]
-fn only_the_top_via_goes_from_a_response() {
+fn only_the_top_via_is_removed_from_a_response() {
     // checklist 62, 74, 86
     let sim = Simulation::new();
     let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
@@ -230,14 +230,14 @@ fn only_the_top_via_goes_from_a_response() {
     let response = bob.answer(&received, 183).with("X-Color", "blue").with_body("v=0\r\n");
     bob.sends(&response);
     let came = alice.expects("183");
-    // RFC 3261 16.7 step 8: what is ours in the Record-Route may change.
+    // RFC 3261 16.7 step 8: our part of the Record-Route may change.
     assert_ne!(came.value("Record-Route"), response.value("Record-Route"));
     let expected = response.without_first("Via").set("Record-Route", came.value("Record-Route"));
     assert_eq!(came.to_string(), expected.to_string());
 }
 
 #[test]
-fn the_response_may_land_on_any_worker() {
+fn a_response_may_arrive_at_any_worker() {
     // checklist 86, 88
     let sim = Simulation::with_workers(2, |_| {});
     let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
@@ -251,13 +251,13 @@ fn the_response_may_land_on_any_worker() {
     let busy = alice.expects("486");
     alice.acks(&invite, &busy);
     bob.expects("ACK");
-    // The worker with the pin was told that the call is over: it does not wait for Timer C.
+    // The worker with the pin has learned that the call is over and does not wait for Timer C.
     sim.seconds(37);
     assert_eq!(sim.load(0).pins, 0);
 }
 
 #[test]
-fn a_cancel_without_a_pin_goes_where_its_invite_would() {
+fn a_cancel_without_a_pin_is_routed_like_its_invite() {
     // checklist 80
     let sim = Simulation::with_workers(2, |_| {});
     let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
@@ -267,7 +267,7 @@ fn a_cancel_without_a_pin_goes_where_its_invite_would() {
     let received = bob.expects("INVITE");
     bob.answers(&received, 180);
     alice.expects("180");
-    // Another worker knows nothing of the INVITE, but that the CANCEL comes from where alice is registered.
+    // Another worker does not know the INVITE, but the CANCEL comes from where alice is registered.
     alice.reaches_worker(1).cancels(&invite);
     let cancel = bob.expects("CANCEL");
     assert_eq!(cancel.uri(), received.uri());
@@ -276,7 +276,7 @@ fn a_cancel_without_a_pin_goes_where_its_invite_would() {
 }
 
 #[test]
-fn a_request_keeps_what_no_rule_changes() {
+fn a_request_is_otherwise_forwarded_unchanged() {
     // checklist 47, 48, 49, 55, 83, 113
     let sim = Simulation::new();
     let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
@@ -297,12 +297,12 @@ fn a_request_keeps_what_no_rule_changes() {
     let stamped = message.value("Via").replace(";rport", &format!(";rport=5060;received={}", alice.address.ip()));
     assert_eq!(hers, stamped);
     let expected = message.to(bob.contact()).set("Max-Forwards", 69).set("Via", hers).with_first("Via", ours);
-    // checklist 130: the one header that it did not have and must.
+    // checklist 130: the one header that a proxy must add.
     assert_eq!(received, expected.with("Max-Breadth", 60));
 }
 
 #[test]
-fn an_escaped_user_and_another_case_of_the_domain_are_the_same_user() {
+fn an_escaped_user_and_a_domain_in_upper_case_are_the_same_user() {
     // checklist 10
     let sim = Simulation::new();
     let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
@@ -316,7 +316,7 @@ fn an_escaped_user_and_another_case_of_the_domain_are_the_same_user() {
 }
 
 #[test]
-fn a_phone_behind_a_nat_is_reached_where_it_registered_from() {
+fn a_phone_behind_a_nat_is_reached_at_the_source_of_its_register() {
     // checklist 30, 110, 111, 112
     let sim = Simulation::new();
     let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));

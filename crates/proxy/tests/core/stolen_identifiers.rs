@@ -1,5 +1,6 @@
-//! A user that has seen a call makes one between its own phones that has the same Call-ID and the same tags. Its requests in
-//! that dialog reach its own phones only, whatever it registers: at a phone of the other call they would end that call.
+//! A user that has seen a call of others makes a call between its own phones with the same Call-ID and tags. Its
+//! requests in that dialog reach only its own phones, whatever it registers; at a phone of the other call they would
+//! end that call.
 
 use std::net::SocketAddr;
 
@@ -19,14 +20,14 @@ fn secured(settings: &mut Settings) {
     }
 }
 
-/// A call of alice and bob, and what mallory has to take it over with.
+/// A call of alice and bob, and the phones of mallory, which tries to take it over.
 struct Scene {
-    _world: Simulation,
+    _sim: Simulation,
     alice: Agent,
     bob: Agent,
-    /// Where mallory calls from.
+    /// The address that mallory calls from.
     caller: Agent,
-    /// Mallory's phone.
+    /// The phone of mallory.
     phone: Agent,
     invite: Sip,
     ok: Sip,
@@ -54,10 +55,10 @@ impl Scene {
         let ok = alice.expects("200");
         alice.acks(&invite, &ok);
         bob.expects("ACK");
-        Self { _world: sim, alice, bob, caller, phone, invite, ok }
+        Self { _sim: sim, alice, bob, caller, phone, invite, ok }
     }
 
-    /// Mallory calls itself as bob's side of the call, and picks up as alice's.
+    /// mallory calls itself with bob's identifiers of the call, and answers with those of alice.
     fn calls_itself(&self) -> (Sip, Sip) {
         let invite = self.invites_itself();
         let at_phone = self.phone.expects("INVITE");
@@ -98,7 +99,7 @@ impl Scene {
         self.phone.expects("200");
     }
 
-    /// Mallory goes on in its call, to this Request-URI, and with its credentials where they are asked for.
+    /// mallory sends a request in its call to this Request-URI, with its credentials where they are required.
     fn goes_on(&self, (invite, ok): &(Sip, Sip), uri: &str, more_route: &str) {
         for method in ["BYE", "INVITE", "UPDATE", "INFO", "ACK"] {
             let within = self.caller.within(invite, ok, method).to(uri).set("Via", self.caller.via());
@@ -125,7 +126,7 @@ impl Scene {
 }
 
 #[test]
-fn a_registration_makes_no_phone_of_others_a_side_of_a_dialog() {
+fn registering_another_phone_does_not_make_it_a_side_of_a_dialog() {
     for on_tcp in [false, true] {
         let at_alice = |scene: &Scene| scene.alice.contact();
         let aor = "sip:mallory@office.example";
@@ -156,8 +157,8 @@ fn a_registration_makes_no_phone_of_others_a_side_of_a_dialog() {
 }
 
 #[test]
-fn a_phone_answers_with_its_own_token_only() {
-    // Of a call that went to two places, mallory's phone answers with the Record-Route that the other place was sent.
+fn a_phone_can_respond_only_with_its_own_token() {
+    // The call went to two phones, and mallory's phone answers with the Record-Route that the other one received.
     let scene = Scene::new(false);
     scene.phone.signs_in(MALLORY);
     scene.registers(&scene.alice.contact(), "");
@@ -170,7 +171,7 @@ fn a_phone_answers_with_its_own_token_only() {
 }
 
 #[test]
-fn a_phone_at_the_same_public_address_is_another_phone() {
+fn phones_at_the_same_public_address_are_distinguished() {
     for on_tcp in [false, true] {
         let scene = Scene::with(on_tcp, true);
         scene.phone.signs_in(MALLORY);

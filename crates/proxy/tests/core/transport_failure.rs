@@ -1,9 +1,9 @@
-//! What cannot be delivered: RFC 3261 16.9, 18.4.
+//! Messages that cannot be delivered: RFC 3261 16.9, 18.4.
 
 use sim::{Agent, Simulation, StoreState, sequential};
 
 #[test]
-fn a_phone_that_cannot_be_reached_is_a_503_and_does_not_hold_the_others_up() {
+fn an_unreachable_phone_counts_as_503_and_does_not_delay_the_others() {
     // checklist 77, 96
     let sim = Simulation::new();
     let (alice, desk, mobile) = (sim.udp("alice"), sim.tcp("bob/desk"), sim.udp("bob/mobile"));
@@ -19,7 +19,7 @@ fn a_phone_that_cannot_be_reached_is_a_503_and_does_not_hold_the_others_up() {
 }
 
 #[test]
-fn nobody_can_be_reached() {
+fn a_call_to_unreachable_phones_gets_500() {
     // checklist 70, 77
     let sim = Simulation::new();
     let (alice, desk, mobile) = (sim.udp("alice"), sim.tcp("bob/desk"), sim.tcp("bob/mobile"));
@@ -47,7 +47,7 @@ fn the_next_group_is_tried_at_once() {
 }
 
 #[test]
-fn a_caller_who_is_gone_does_not_kill_the_call_context() {
+fn a_disconnected_caller_does_not_end_the_response_context() {
     // checklist 77
     let sim = Simulation::new();
     let (alice, desk, mobile) = (sim.tcp("alice"), sim.udp("bob/desk"), sim.udp("bob/mobile"));
@@ -64,7 +64,7 @@ fn a_caller_who_is_gone_does_not_kill_the_call_context() {
 }
 
 #[test]
-fn a_late_copy_of_an_accepted_invite_does_not_fail_the_call() {
+fn a_late_copy_of_an_answered_invite_does_not_fail_the_call() {
     // checklist 77; RFC 6026 7.1
     let sim = Simulation::new();
     let (alice, bob) = (sim.udp("alice"), sim.tcp("bob"));
@@ -76,13 +76,13 @@ fn a_late_copy_of_an_accepted_invite_does_not_fail_the_call() {
     bob.is_unplugged();
     alice.sends(&invite);
     alice.receives_nothing();
-    // A request that is new is told of it.
+    // The sender of a new request gets a response.
     alice.sends(&alice.within(&invite, &ok, "BYE"));
     alice.expects("500");
 }
 
 #[test]
-fn a_connection_that_closed_is_opened_again_to_the_contact() {
+fn a_closed_connection_is_reopened_to_the_contact() {
     // checklist 107, 111
     let sim = Simulation::new();
     let (alice, bob) = (sim.udp("alice"), sim.tcp("bob"));
@@ -95,7 +95,7 @@ fn a_connection_that_closed_is_opened_again_to_the_contact() {
 }
 
 #[test]
-fn names_are_looked_up_and_one_that_does_not_exist_is_480() {
+fn names_are_resolved_and_an_unknown_name_gets_480() {
     // checklist 54
     let sim = Simulation::new();
     let (alice, bob, gone) = (sim.udp("alice"), sim.udp("bob"), sim.udp("carol"));
@@ -112,7 +112,7 @@ fn names_are_looked_up_and_one_that_does_not_exist_is_480() {
 }
 
 #[test]
-fn one_of_two_names_does_not_exist() {
+fn one_unknown_name_of_two_does_not_stop_the_call() {
     // checklist 54, 81
     let sim = Simulation::new();
     let (alice, bob, ghost) = (sim.udp("alice"), sim.udp("bob/desk"), sim.udp("bob/ghost"));
@@ -125,7 +125,7 @@ fn one_of_two_names_does_not_exist() {
 }
 
 #[test]
-fn a_broken_store_is_told_to_the_caller() {
+fn a_failing_store_gets_503_with_retry_after() {
     let sim = Simulation::new();
     let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     bob.registers();
@@ -136,7 +136,7 @@ fn a_broken_store_is_told_to_the_caller() {
 }
 
 #[test]
-fn nothing_is_sent_to_port_0_or_to_everybody() {
+fn nothing_is_sent_to_port_0_or_to_broadcast() {
     // checklist 108
     let sim = Simulation::new();
     let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
@@ -150,7 +150,7 @@ fn nothing_is_sent_to_port_0_or_to_everybody() {
 }
 
 #[test]
-fn a_response_whose_connection_is_gone_goes_to_where_the_caller_listens() {
+fn a_response_with_a_closed_connection_goes_to_the_sent_by_address() {
     // checklist 102, 111
     let sim = Simulation::new();
     let (alice, desk, mobile) = (sim.tcp("alice"), sim.udp("bob/desk"), sim.udp("bob/mobile"));
@@ -170,7 +170,7 @@ fn a_response_whose_connection_is_gone_goes_to_where_the_caller_listens() {
 }
 
 #[test]
-fn a_caller_who_cannot_be_reached_leaves_his_context_as_it_is() {
+fn an_unreachable_caller_does_not_change_the_response_context() {
     // checklist 77, 102
     let sim = Simulation::new();
     let (alice, desk, mobile) = (sim.tcp("alice"), sim.udp("bob/desk"), sim.udp("bob/mobile"));
@@ -186,7 +186,7 @@ fn a_caller_who_cannot_be_reached_leaves_his_context_as_it_is() {
     mobile.expects("CANCEL");
 }
 
-/// bob's phone has a name with two addresses; the first one is a host of its own.
+/// The phone of bob has a name with two addresses; the first one belongs to another host.
 fn two_addresses(sim: &Simulation, transport: &str) -> (Agent, Agent, Agent) {
     let tcp = !transport.is_empty();
     let agent = |name| if tcp { sim.tcp(name) } else { sim.udp(name) };
@@ -213,8 +213,8 @@ fn the_next_address_is_tried_when_the_first_cannot_be_reached() {
 }
 
 #[test]
-fn the_next_address_is_tried_when_the_first_refuses_or_is_mute() {
-    // checklist 54, 120: each attempt has a branch of its own, and its ACK goes where it went.
+fn the_next_address_is_tried_when_the_first_sends_503_or_nothing() {
+    // checklist 54, 120: each attempt has its own branch, and its ACK follows it.
     let sim = Simulation::new();
     let (alice, first, second) = two_addresses(&sim, "");
     let invite = alice.calls("bob");
@@ -233,7 +233,7 @@ fn the_next_address_is_tried_when_the_first_refuses_or_is_mute() {
     alice.calls("bob");
     alice.expects("100");
     first.expects("INVITE");
-    // Half of 64·T1: the caller has to hear of the second one while he waits.
+    // Half of 64·T1: the caller must get the result of the second one while it waits.
     sim.millis(15_700);
     assert_eq!(second.all_received(), []);
     sim.millis(300);
@@ -242,8 +242,8 @@ fn the_next_address_is_tried_when_the_first_refuses_or_is_mute() {
 }
 
 #[test]
-fn an_answer_is_an_answer() {
-    // checklist 120: only 503 sends us on
+fn any_other_final_response_tries_no_further_address() {
+    // checklist 120: only a 503 makes the server try the next address.
     let sim = Simulation::new();
     let (alice, first, second) = two_addresses(&sim, "");
     let invite = alice.calls("bob");

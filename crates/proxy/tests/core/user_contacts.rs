@@ -1,5 +1,5 @@
-//! A Contact that names another user of ours, as a phone registers that forwards its calls: it is followed as a target of its
-//! own. And Contacts with a header part, which is kept and never used.
+//! A Contact that names another local user, as a phone registers that forwards its calls, is followed to the phones of
+//! that user. Contacts with a header part: it is kept and never used.
 
 use std::time::Duration;
 
@@ -8,14 +8,14 @@ use proxy::{Account, Event, Limit, SingleTarget, fixed_bindings};
 
 use sim::{Agent, DOMAIN, Simulation, sequential};
 
-/// Registers these Contacts besides what the phone's user has.
+/// Registers these Contacts in addition to those of the user.
 fn adds(phone: &Agent, contacts: &str) {
     phone.sends(&phone.register().set("Contact", contacts));
     phone.expects("200");
 }
 
 #[test]
-fn it_is_followed_to_the_phones_of_that_user() {
+fn a_contact_that_names_a_user_leads_to_the_phones_of_that_user() {
     for uri in [
         "sip:bob@office.example",
         "sip:bob@sip.office.example",
@@ -26,7 +26,7 @@ fn it_is_followed_to_the_phones_of_that_user() {
         let sim = Simulation::new();
         let (alice, bob, carol) = (sim.udp("alice"), sim.udp("bob"), sim.udp("carol"));
         bob.registers();
-        // One phone in the end: it stays stateless.
+        // It leads to one phone, so the call stays stateless.
         adds(&alice, &format!("<{uri}>"));
         let message = carol.request("MESSAGE", &alice.aor());
         carol.sends(&message);
@@ -49,7 +49,7 @@ fn it_is_followed_to_the_phones_of_that_user() {
 }
 
 #[test]
-fn only_ones_own_address_is_refused() {
+fn only_the_own_address_of_record_is_refused() {
     let sim = Simulation::new();
     let alice = sim.udp("alice");
     for own in [
@@ -65,14 +65,14 @@ fn only_ones_own_address_is_refused() {
         alice.sends(&alice.register().set("Contact", format_args!("<{own}>")));
         assert_eq!(alice.expects("403").reason(), "Contact leads back to this server", "{own}");
     }
-    // Who is somebody beside us is none of ours.
+    // Names that only resemble a local user are not followed.
     for other in ["sip:bob@office.example", "sip:ALICE@office.example", "sip:bob@192.0.2.99:5099"] {
         adds(&alice, &format!("<{other}>"));
     }
 }
 
 #[test]
-fn a_gruu_of_another_user_is_one_phone_and_ones_own_is_refused() {
+fn a_gruu_of_another_user_is_accepted_and_an_own_one_is_refused() {
     let sim = Simulation::new();
     let (alice, bob, other, carol) = (sim.udp("alice"), sim.udp("bob"), sim.udp("bob/other"), sim.udp("carol"));
     let gruus = |phone: &Agent| {
@@ -98,8 +98,8 @@ fn a_gruu_of_another_user_is_one_phone_and_ones_own_is_refused() {
 }
 
 #[test]
-fn a_circle_ends() {
-    // RFC 5393 4: each user once for a request.
+fn contacts_in_a_circle_end() {
+    // RFC 5393 4: each user is looked up once for a request.
     let sim = Simulation::new();
     let (alice, bob, carol) = (sim.udp("alice"), sim.udp("bob"), sim.udp("carol"));
     adds(&alice, "<sip:bob@office.example>");
@@ -117,7 +117,7 @@ fn a_circle_ends() {
 }
 
 #[test]
-fn it_goes_no_deeper_than_max_forwards_and_no_wider_than_the_limit() {
+fn following_is_limited_by_max_forwards_and_the_number_of_targets() {
     let sim = Simulation::with(|settings| settings.limits.targets = 3);
     let caller = sim.udp("caller");
     let users: Vec<_> = (0..6).map(|number| sim.udp(&format!("u{number}"))).collect();
@@ -125,7 +125,7 @@ fn it_goes_no_deeper_than_max_forwards_and_no_wider_than_the_limit() {
         user.registers();
         adds(user, &format!("<sip:u{}@office.example>", number + 1));
     }
-    // Each step would be a hop of a spiral.
+    // Each step counts as a hop of a spiral.
     caller.sends(&caller.request("INVITE", &users[0].aor()).set("Max-Forwards", 2));
     caller.expects("100");
     let rung =
@@ -141,7 +141,7 @@ fn it_goes_no_deeper_than_max_forwards_and_no_wider_than_the_limit() {
 }
 
 #[test]
-fn it_has_the_preference_that_its_user_gave_it() {
+fn a_followed_contact_keeps_the_q_of_its_user() {
     let sim = Simulation::with(|settings| settings.forking = sequential(10));
     let (alice, bob, carol) = (sim.udp("alice"), sim.udp("bob"), sim.udp("carol"));
     bob.registers_with(";q=1.0");
@@ -157,7 +157,7 @@ fn it_has_the_preference_that_its_user_gave_it() {
 }
 
 #[test]
-fn one_phone_with_two_lines_rings_once() {
+fn a_phone_with_two_lines_is_called_once() {
     let sim = Simulation::new();
     let (phone, carol) = (sim.udp("alice"), sim.udp("carol"));
     let instance = ";+sip.instance=\"<urn:uuid:1>\"";
@@ -172,7 +172,7 @@ fn one_phone_with_two_lines_rings_once() {
 }
 
 #[test]
-fn the_fixed_contacts_of_that_user_count_and_accounts_do_too() {
+fn configured_contacts_and_accounts_of_that_user_count() {
     let sim = Simulation::with(|settings| {
         let door = Account { contacts: Some(fixed_bindings([("sip:door@192.0.2.11", None)])), ..Account::default() };
         for (user, account) in [("door", door), ("alice", Account::default()), ("carol", Account::default())] {
@@ -186,7 +186,7 @@ fn the_fixed_contacts_of_that_user_count_and_accounts_do_too() {
 }
 
 #[test]
-fn the_header_part_of_a_contact_is_kept_and_not_used() {
+fn headers_in_a_contact_uri_are_kept_and_not_used() {
     // RFC 3261 10.3, 19.1.5
     let sim = Simulation::new();
     let (alice, bob, carol, mallory) = (sim.udp("alice"), sim.udp("bob"), sim.udp("carol"), sim.udp("mallory"));
@@ -203,7 +203,7 @@ fn the_header_part_of_a_contact_is_kept_and_not_used() {
         assert_eq!(received.uri(), contact);
         assert!(!received.has("Route") && !received.has("Subject"), "{received}");
     }
-    // Nor is a caller told of it who asks where the phones are.
+    // A caller that asks for a redirection does not see it either.
     carol.sends(&carol.request("INVITE", &alice.aor()).with("Request-Disposition", "redirect"));
     let told = carol.expects("302");
     assert!(told.values("Contact").all(|value| !value.contains('?')), "{told}");

@@ -1,4 +1,4 @@
-//! Is a request fit to be processed? RFC 3261 16.3, and who may send what to whom.
+//! Validation of requests: RFC 3261 16.3, and who may send what to whom.
 
 use proxy::{Authentication, Drop, Event, Foreign, Strangers};
 
@@ -16,9 +16,9 @@ fn options(alice: &Agent) -> Sip {
 }
 
 #[test]
-fn a_400_names_the_header() {
+fn a_400_names_the_invalid_header() {
     // checklist 34
-    let (_world, alice, bob) = office();
+    let (_sim, alice, bob) = office();
     for (header, value) in [
         ("From", "<sip:alice@office.example"),
         ("To", "\"bob <sip:bob@office.example>"),
@@ -55,7 +55,7 @@ fn a_400_names_the_header() {
 }
 
 #[test]
-fn what_cannot_be_answered_is_dropped_and_counted() {
+fn a_request_that_cannot_be_answered_is_dropped_and_counted() {
     // checklist 34
     let (sim, alice, bob) = office();
     alice.sends(&options(&alice).without("Via"));
@@ -70,9 +70,9 @@ fn what_cannot_be_answered_is_dropped_and_counted() {
 }
 
 #[test]
-fn unknown_methods_and_headers_pass_through() {
+fn unknown_methods_and_headers_are_forwarded() {
     // checklist 34
-    let (_world, alice, bob) = office();
+    let (_sim, alice, bob) = office();
     alice.sends(&alice.request("DANCE", "sip:bob@office.example").with("X-Steps", "1 2 3"));
     let received = bob.expects("DANCE");
     assert_eq!(received.value("X-Steps"), "1 2 3");
@@ -81,9 +81,9 @@ fn unknown_methods_and_headers_pass_through() {
 }
 
 #[test]
-fn schemes_and_versions() {
+fn unsupported_schemes_and_versions_are_refused() {
     // checklist 35
-    let (_world, alice, _bob) = office();
+    let (_sim, alice, _bob) = office();
     alice.sends(&alice.request("OPTIONS", "tel:+4930123456"));
     alice.expects("416");
     alice.sends(&alice.request("OPTIONS", "sip:bob@office.example:port"));
@@ -94,13 +94,13 @@ fn schemes_and_versions() {
 }
 
 #[test]
-fn an_extension_that_the_proxy_must_know() {
+fn an_unsupported_proxy_require_gets_420() {
     // checklist 38
-    let (_world, alice, bob) = office();
+    let (_sim, alice, bob) = office();
     alice.sends(&options(&alice).with("Proxy-Require", "teleport, levitation"));
     let refused = alice.expects("420");
     assert_eq!(refused.values("Unsupported").collect::<Vec<_>>(), ["teleport, levitation"]);
-    // What the phone must know is not ours to judge.
+    // Require is for the phone and not checked by a proxy.
     alice.sends(&options(&alice).with("Require", "teleport"));
     bob.expects("OPTIONS");
     let invite = alice.calls("bob");
@@ -115,7 +115,7 @@ fn an_extension_that_the_proxy_must_know() {
 #[test]
 fn the_server_itself_answers_options_only() {
     // checklist 36
-    let (_world, alice, _bob) = office();
+    let (_sim, alice, _bob) = office();
     alice.sends(&alice.request("OPTIONS", "sip:office.example"));
     let ok = alice.expects("200");
     assert!(ok.value("Allow").contains("OPTIONS") && ok.has("Accept") && ok.has("Supported"), "{ok}");
@@ -126,7 +126,7 @@ fn the_server_itself_answers_options_only() {
 }
 
 #[test]
-fn strangers_are_refused_unless_they_are_welcome_or_trusted() {
+fn strangers_are_refused_unless_allowed_or_trusted() {
     // checklist 39
     let (sim, alice, bob) = office();
     let stranger = |uri: &str| alice.request("MESSAGE", uri).set("From", "<sip:x@elsewhere.example>;tag=1");
@@ -135,7 +135,7 @@ fn strangers_are_refused_unless_they_are_welcome_or_trusted() {
     sim.reconfigure(|settings| settings.trusted = vec!["192.0.2.11/32".parse().unwrap()]);
     alice.sends(&stranger("sip:bob@office.example"));
     bob.expects("MESSAGE");
-    // Trust opens the way to our users, not to the world.
+    // Trusted sources may call local users, not other domains.
     alice.sends(&stranger("sip:x@198.51.100.9"));
     alice.expects("403");
     sim.reconfigure(|settings| {
@@ -149,7 +149,7 @@ fn strangers_are_refused_unless_they_are_welcome_or_trusted() {
 }
 
 #[test]
-fn nothing_is_relayed_for_those_who_did_not_prove_themselves() {
+fn nothing_is_relayed_for_unauthenticated_senders() {
     // checklist 5, 43
     let (sim, alice, _bob) = office();
     alice.sends(&alice.request("MESSAGE", "sip:x@198.51.100.9"));
@@ -158,7 +158,7 @@ fn nothing_is_relayed_for_those_who_did_not_prove_themselves() {
     alice.expects("403");
     alice.sends(&options(&alice).with("Route", "<sip:198.51.100.9;lr>"));
     alice.expects("403");
-    // Calling out needs a proof, which nobody gives here.
+    // Calling other domains requires credentials, which none of these requests has.
     sim.reconfigure(|settings| settings.foreign = Foreign::Authenticated);
     alice.sends(&alice.request("MESSAGE", "sip:x@198.51.100.9"));
     alice.expects("403");
@@ -168,7 +168,7 @@ fn nothing_is_relayed_for_those_who_did_not_prove_themselves() {
 }
 
 #[test]
-fn an_answer_goes_where_the_via_and_the_source_say() {
+fn a_response_goes_where_via_and_source_say() {
     // checklist 30, 110, 111, 112
     let (sim, alice, _bob) = office();
     let probe = alice.request("OPTIONS", "sip:office.example");
@@ -189,7 +189,7 @@ fn an_answer_goes_where_the_via_and_the_source_say() {
 }
 
 #[test]
-fn a_source_port_of_zero_is_not_answered() {
+fn a_request_from_port_0_gets_no_response() {
     let (sim, alice, _bob) = office();
     alice.sends_from("192.0.2.11:0".parse().unwrap());
     alice.sends(&options(&alice));
@@ -198,7 +198,7 @@ fn a_source_port_of_zero_is_not_answered() {
 }
 
 #[test]
-fn a_request_without_content_length_gets_one_on_a_stream() {
+fn a_request_without_content_length_gets_one_over_a_stream() {
     // checklist 57
     let sim = Simulation::new();
     let (alice, bob) = (sim.udp("alice"), sim.tcp("bob"));

@@ -1,4 +1,4 @@
-//! Who watches registrations is told what changes: the `reg` event package (RFC 3680) on the rules of RFC 6665.
+//! Registration events: the `reg` event package (RFC 3680) with the rules of RFC 6665.
 
 use std::time::Duration;
 
@@ -9,12 +9,13 @@ use sim::{Agent, DOMAIN, Login, Simulation, Sip, at, cseq, uri_in};
 
 const BOB: &str = "sip:bob@office.example";
 
-/// A SUBSCRIBE to a user, for ten minutes.
+/// A SUBSCRIBE to a user for ten minutes.
 fn subscribe(watcher: &Agent, aor: &str) -> Sip {
     watcher.request("SUBSCRIBE", aor).with("Event", "reg").with("Expires", 600)
 }
 
-/// bob watches himself from his desk: the SUBSCRIBE, its 200, and the first NOTIFY, which he answers.
+/// bob subscribes to himself from the desk phone. Returns the SUBSCRIBE, its 200, and the first NOTIFY, which has been
+/// answered.
 fn watch(desk: &Agent) -> (Sip, Sip, Sip) {
     let asked = subscribe(desk, BOB);
     desk.sends(&asked);
@@ -22,7 +23,7 @@ fn watch(desk: &Agent) -> (Sip, Sip, Sip) {
     (asked, ok, told(desk))
 }
 
-/// The next NOTIFY, answered.
+/// The next NOTIFY, after it has been answered.
 fn told(watcher: &Agent) -> Sip {
     let notify = watcher.expects("NOTIFY");
     watcher.answers(&notify, 200);
@@ -48,7 +49,7 @@ fn all<'a>(notify: &'a Sip, element: &str, name: &str) -> Vec<&'a str> {
     notify.body.split(&begin).skip(1).map(|tag| attribute(tag).unwrap_or_default()).collect()
 }
 
-/// Version, whether full, state of the registration, and the event of each contact.
+/// Version, whether it is the full state, the state of the registration, and the event of each contact.
 fn document(notify: &Sip) -> (u32, bool, &str, Vec<&str>) {
     let one = |element: &str, name: &str| all(notify, element, name).first().copied().unwrap_or_default();
     assert_eq!(notify.value("Content-Type"), "application/reginfo+xml");
@@ -69,7 +70,7 @@ fn aor(user: &str) -> Aor {
 }
 
 #[test]
-fn first_all_there_is_then_what_changes() {
+fn the_first_notify_has_the_full_state_and_later_ones_the_changes() {
     // checklist 155
     let sim = Simulation::new();
     let (desk, mobile) = (sim.udp("bob/desk"), sim.udp("bob/mobile"));
@@ -112,7 +113,7 @@ fn first_all_there_is_then_what_changes() {
 }
 
 #[test]
-fn who_has_no_phone_can_be_watched() {
+fn a_user_without_a_phone_can_be_subscribed_to() {
     // checklist 155
     let sim = Simulation::new();
     let desk = sim.udp("bob/desk");
@@ -128,7 +129,7 @@ fn who_has_no_phone_can_be_watched() {
 }
 
 #[test]
-fn each_end_has_its_name() {
+fn each_way_a_binding_ends_has_its_event() {
     // checklist 155
     let sim = Simulation::with(|settings| {
         settings.registrar.limits.max_contacts = 2;
@@ -157,7 +158,7 @@ fn each_end_has_its_name() {
 }
 
 #[test]
-fn what_is_configured_was_created_and_is_rejected() {
+fn configured_contacts_are_reported_as_created_and_rejected_when_removed() {
     // checklist 155
     let door = |contacts: &[(&str, Option<u16>)]| Account {
         contacts: Some(fixed_bindings(contacts.iter().copied())),
@@ -182,7 +183,7 @@ fn what_is_configured_was_created_and_is_rejected() {
 }
 
 #[test]
-fn no_more_than_one_in_five_seconds() {
+fn at_most_one_notify_is_sent_in_five_seconds() {
     // checklist 155
     let sim = Simulation::new();
     let [desk, home, mobile] = ["bob/desk", "bob/home", "bob/mobile"].map(|name| sim.udp(name));
@@ -206,7 +207,7 @@ fn no_more_than_one_in_five_seconds() {
 }
 
 #[test]
-fn a_refresh_tells_all_at_once() {
+fn a_refresh_sends_the_full_state_at_once() {
     // checklist 155
     let sim = Simulation::new();
     let desk = sim.udp("bob/desk");
@@ -219,13 +220,13 @@ fn a_refresh_tells_all_at_once() {
     let second = told(&desk);
     assert_eq!(document(&second), (1, true, "active", vec!["registered"]));
     assert_eq!(second.value("Subscription-State"), "active;expires=300");
-    // A copy changes nothing; neither does what is late.
+    // A copy changes nothing, and neither does a request that is out of order.
     desk.sends(&refresh);
     desk.expects("200");
     desk.sends(&again(&desk, &asked, &ok, 0, 300));
     desk.expects("500");
     desk.receives_nothing();
-    // The Contact of a refresh is where we send to from now on.
+    // The Contact of a refresh is the target of later NOTIFYs.
     desk.sends(&again(&desk, &asked, &ok, 2, 300).without("Contact"));
     desk.expects("200");
     assert_eq!(document(&told(&desk)).0, 2);
@@ -236,7 +237,7 @@ fn a_refresh_tells_all_at_once() {
 }
 
 #[test]
-fn who_has_heard_enough_hears_once_more() {
+fn an_unsubscribe_gets_a_last_notify() {
     // checklist 155
     let sim = Simulation::new();
     let desk = sim.udp("bob/desk");
@@ -261,7 +262,7 @@ fn who_has_heard_enough_hears_once_more() {
 }
 
 #[test]
-fn a_fetch_is_one_look() {
+fn a_fetch_gets_one_notify() {
     // checklist 155
     let sim = Simulation::new();
     let desk = sim.udp("bob/desk");
@@ -278,7 +279,7 @@ fn a_fetch_is_one_look() {
 }
 
 #[test]
-fn a_subscription_ends_by_itself() {
+fn a_subscription_expires() {
     // checklist 155
     let sim = Simulation::new();
     let desk = sim.udp("bob/desk");
@@ -292,7 +293,7 @@ fn a_subscription_ends_by_itself() {
 }
 
 #[test]
-fn copies_begin_nothing() {
+fn a_retransmitted_subscribe_creates_no_second_subscription() {
     // checklist 155
     let sim = Simulation::new();
     let desk = sim.udp("bob/desk");
@@ -310,7 +311,7 @@ fn copies_begin_nothing() {
 }
 
 #[test]
-fn a_notify_that_gets_lost_is_sent_again() {
+fn a_lost_notify_is_retransmitted() {
     // checklist 155, 94
     let sim = Simulation::new();
     let desk = sim.udp("bob/desk");
@@ -319,7 +320,7 @@ fn a_notify_that_gets_lost_is_sent_again() {
     let first = desk.expects("NOTIFY");
     sim.millis(500);
     assert_eq!(desk.expects("NOTIFY"), first);
-    // What changes meanwhile waits.
+    // Changes in the meantime are held back.
     desk.registers();
     sim.millis(1_000);
     assert_eq!(desk.expects("NOTIFY"), first);
@@ -329,7 +330,7 @@ fn a_notify_that_gets_lost_is_sent_again() {
 }
 
 #[test]
-fn who_answers_nothing_is_told_nothing_more() {
+fn a_subscriber_that_does_not_respond_is_removed() {
     // checklist 155
     let sim = Simulation::new();
     let desk = sim.udp("bob/desk");
@@ -344,7 +345,7 @@ fn who_answers_nothing_is_told_nothing_more() {
 }
 
 #[test]
-fn who_knows_nothing_of_it_is_told_nothing_more() {
+fn a_subscriber_that_responds_481_is_removed() {
     // checklist 155
     for (status, goes_on) in [(481, false), (404, false), (501, false), (500, true), (503, true)] {
         let sim = Simulation::new();
@@ -383,7 +384,7 @@ fn a_new_subscribe_does_not_wait_for_an_old_notify() {
 }
 
 #[test]
-fn what_cannot_be_granted() {
+fn subscriptions_that_cannot_be_granted_are_refused() {
     // checklist 155
     let sim = Simulation::new();
     let desk = sim.udp("bob/desk");
@@ -418,7 +419,7 @@ fn what_cannot_be_granted() {
 }
 
 #[test]
-fn other_packages_go_to_the_phone() {
+fn other_event_packages_are_forwarded_to_the_phone() {
     // checklist 155
     let sim = Simulation::new();
     let (alice, desk) = (sim.udp("alice"), sim.udp("bob/desk"));
@@ -433,7 +434,7 @@ fn other_packages_go_to_the_phone() {
 }
 
 #[test]
-fn our_options_name_it() {
+fn the_options_response_lists_the_event_package() {
     // checklist 155
     let sim = Simulation::new();
     let alice = sim.udp("alice");
@@ -445,7 +446,7 @@ fn our_options_name_it() {
 const ALICE: Login<'_> = Login { user: "alice", password: "wonderland" };
 const CAROL: Login<'_> = Login { user: "carol", password: "calendar" };
 
-/// alice may watch bob; carol may not.
+/// alice may subscribe to bob; carol may not.
 fn secured(settings: &mut Settings) {
     settings.authentication = Authentication::Required;
     let alice = Account { may_watch: vec![aor("bob")], ..ALICE.account(DOMAIN) };
@@ -454,7 +455,7 @@ fn secured(settings: &mut Settings) {
     }
 }
 
-/// Subscribes with credentials; what was sent.
+/// Subscribes with credentials. Returns the second SUBSCRIBE.
 fn prove(watcher: &Agent, login: Login<'_>, uri: &str) -> Sip {
     watcher.sends(&subscribe(watcher, uri));
     let refused = watcher.expects("401");
@@ -466,7 +467,7 @@ fn prove(watcher: &Agent, login: Login<'_>, uri: &str) -> Sip {
 }
 
 #[test]
-fn only_who_may() {
+fn only_permitted_users_may_subscribe() {
     // checklist 155
     let sim = Simulation::with(secured);
     let (alice, carol) = (sim.udp("alice"), sim.udp("carol"));
@@ -478,14 +479,14 @@ fn only_who_may() {
     let asked = prove(&alice, ALICE, BOB);
     let ok = alice.expects("200");
     told(&alice);
-    // A copy of it is no replay, and a refresh needs no password: its dialog is proof.
+    // A copy of it is not a replay. A refresh needs no password, because the dialog is sufficient.
     alice.sends(&asked);
     alice.expects("200");
     alice.sends(&again(&alice, &asked, &ok, 1, 600));
     alice.expects("200");
     told(&alice);
     alice.receives_nothing();
-    // No more than that he may not any longer.
+    // It only says that the subscription was terminated.
     sim.seconds(5);
     sim.reconfigure(|settings| drop(settings.accounts.insert(aor("alice"), ALICE.account(DOMAIN))));
     let last = told(&alice);
@@ -495,7 +496,7 @@ fn only_who_may() {
 
 #[test]
 fn a_notify_goes_to_the_host_that_subscribed() {
-    // It is longer than the SUBSCRIBE, and repeated until it is answered: another host would be flooded with them.
+    // It is longer than the SUBSCRIBE and retransmitted until there is a response, so it could flood another host.
     let sim = Simulation::with(secured);
     let (alice, victim) = (sim.udp("alice"), sim.udp("victim"));
     sim.dns("victim.test", &[victim.address]);
@@ -522,7 +523,7 @@ fn a_notify_goes_to_the_host_that_subscribed() {
 }
 
 #[test]
-fn a_refresh_by_who_may_not_any_more() {
+fn a_refresh_without_permission_is_refused() {
     // checklist 155
     let sim = Simulation::with(secured);
     let alice = sim.udp("alice");
@@ -536,7 +537,7 @@ fn a_refresh_by_who_may_not_any_more() {
 }
 
 #[test]
-fn who_is_not_the_same_any_more_is_rejected() {
+fn a_subscription_ends_when_the_account_changes() {
     // checklist 155
     let changed = Login { password: "looking-glass", ..CAROL };
     let changes: [fn(&mut Settings, Login<'_>); 2] = [
@@ -567,7 +568,7 @@ fn who_is_not_the_same_any_more_is_rejected() {
 }
 
 #[test]
-fn without_passwords_everybody_is_who_he_says() {
+fn without_authentication_the_from_names_the_subscriber() {
     // checklist 155
     let sim = Simulation::new();
     let (alice, stranger) = (sim.udp("alice"), sim.udp("bob"));
@@ -588,7 +589,7 @@ fn without_passwords_everybody_is_who_he_says() {
 }
 
 #[test]
-fn a_trusted_network_is_not_trusted_so_far() {
+fn a_trusted_network_may_not_subscribe_without_credentials() {
     // checklist 155
     let sim = Simulation::with(|settings| {
         secured(settings);
@@ -600,7 +601,7 @@ fn a_trusted_network_is_not_trusted_so_far() {
 }
 
 #[test]
-fn whichever_worker_hears_of_it() {
+fn a_change_at_any_worker_is_notified() {
     // checklist 155
     let sim = Simulation::with_workers(3, |_| {});
     let (desk, mobile) = (sim.udp("bob/desk"), sim.udp("bob/mobile"));
@@ -609,7 +610,7 @@ fn whichever_worker_hears_of_it() {
     mobile.reaches_worker(2).registers();
     let notify = desk.expects("NOTIFY");
     assert_eq!(document(&notify), (1, false, "active", vec!["registered"]));
-    // Its answer and the next SUBSCRIBE come to other workers.
+    // The response to it and the next SUBSCRIBE arrive at other workers.
     desk.reaches_worker(0).answers(&notify, 200);
     desk.sends(&again(&desk, &asked, &ok, 1, 600));
     assert_eq!(desk.expects("200").value("To"), ok.value("To"));
@@ -618,7 +619,7 @@ fn whichever_worker_hears_of_it() {
 }
 
 #[test]
-fn credentials_of_another_worker() {
+fn a_nonce_of_another_worker_is_accepted() {
     // checklist 155
     let sim = Simulation::with_workers(2, secured);
     let alice = sim.udp("alice");
@@ -630,7 +631,7 @@ fn credentials_of_another_worker() {
     alice.reaches_worker(1).sends(&asked);
     let ok = alice.expects("200");
     told(&alice);
-    // The nonce of one worker and the dialog of another would go round in circles.
+    // The nonce of one worker and the dialog of another would be handed over in circles.
     alice.sends(&again(&alice, &asked, &ok, 1, 600).with("Authorization", &answer));
     alice.expects("200");
     told(&alice);
@@ -638,7 +639,7 @@ fn credentials_of_another_worker() {
 }
 
 #[test]
-fn over_the_connection_that_it_came_on() {
+fn a_notify_is_sent_over_the_connection_of_its_subscribe() {
     // checklist 155
     let sim = Simulation::new();
     let desk = sim.tcp("bob/desk");
@@ -657,7 +658,7 @@ fn over_the_connection_that_it_came_on() {
 }
 
 #[test]
-fn through_the_nat_that_it_came_through() {
+fn a_notify_is_sent_through_the_nat_of_its_subscriber() {
     // checklist 155
     let sim = Simulation::new();
     let desk = sim.udp("bob/desk");
@@ -667,7 +668,7 @@ fn through_the_nat_that_it_came_through() {
 }
 
 #[test]
-fn by_the_route_that_was_recorded() {
+fn a_notify_follows_the_recorded_route() {
     // checklist 52, 155
     for (route, uri, routes) in [
         ("<sip:192.0.2.12;lr>", "sip:bob@10.0.0.7", vec!["<sip:192.0.2.12;lr>", "<sip:10.0.0.1;lr>"]),
@@ -685,7 +686,7 @@ fn by_the_route_that_was_recorded() {
 }
 
 #[test]
-fn to_a_host_that_dns_knows() {
+fn a_notify_is_sent_to_a_resolved_name() {
     // checklist 155
     let sim = Simulation::new();
     let (desk, app) = (sim.udp("bob/desk"), sim.udp("app"));
@@ -694,7 +695,7 @@ fn to_a_host_that_dns_knows() {
     desk.sends(&subscribe(&desk, BOB).set("Contact", "<sip:bob@app.office.test>"));
     desk.expects("200");
     assert_eq!(document(&told(&app)), (0, true, "init", vec![]));
-    // Before DNS has answered he says that he is elsewhere.
+    // Before DNS has answered, the subscriber changes its Contact.
     let asked = subscribe(&desk, BOB).set("Contact", "<sip:bob@app.office.test>");
     desk.sends(&asked);
     let ok = desk.expects("200");
@@ -709,7 +710,7 @@ fn to_a_host_that_dns_knows() {
 }
 
 #[test]
-fn a_store_that_does_not_answer_is_asked_again() {
+fn a_failed_load_is_repeated() {
     // checklist 155
     let sim = Simulation::new();
     let desk = sim.udp("bob/desk");
@@ -724,7 +725,7 @@ fn a_store_that_does_not_answer_is_asked_again() {
 }
 
 #[test]
-fn what_a_phone_wrote_is_no_markup() {
+fn text_of_a_phone_is_escaped_in_the_xml() {
     // checklist 155
     let sim = Simulation::new();
     let desk = sim.udp("bob/desk");
@@ -738,7 +739,7 @@ fn what_a_phone_wrote_is_no_markup() {
 }
 
 #[test]
-fn there_is_room_for_so_many() {
+fn the_number_of_subscriptions_is_limited() {
     // checklist 155
     let sim = Simulation::with(|settings| settings.limits.subscriptions = 1);
     let desk = sim.udp("bob/desk");
@@ -752,7 +753,7 @@ fn there_is_room_for_so_many() {
 }
 
 #[test]
-fn one_user_does_not_take_all_the_room() {
+fn the_number_of_subscriptions_of_a_user_is_limited() {
     // checklist 155
     let sim = Simulation::with(|settings| settings.limits.subscriptions_per_user = 1);
     let [desk, alice] = ["bob/desk", "alice"].map(|name| sim.udp(name));
@@ -766,7 +767,7 @@ fn one_user_does_not_take_all_the_room() {
 }
 
 #[test]
-fn several_watch_one() {
+fn several_subscribers_of_one_user_are_notified() {
     // checklist 155
     let sim = Simulation::with_workers(2, |_| {});
     let [desk, home] = ["bob/desk", "bob/home"].map(|name| sim.udp(name));

@@ -1,4 +1,5 @@
-//! Whatever happens on the way: a watcher who reads his NOTIFYs by RFC 3680 5.2 knows in the end what is true.
+//! Whatever happens on the network, a subscriber that processes its NOTIFYs by RFC 3680 5.2 knows the current bindings
+//! in the end.
 
 #![allow(clippy::indexing_slicing, clippy::panic, reason = "test code outside of test functions")]
 
@@ -8,7 +9,7 @@ use sim::{Agent, Impairments, Random, Simulation, Sip, param, uri_in};
 
 const BOB: &str = "sip:bob@office.example";
 
-/// What a watcher knows: the contacts that are there, by id.
+/// What a subscriber knows: the current contacts by id.
 #[derive(Default)]
 struct View {
     version: Option<u32>,
@@ -47,7 +48,7 @@ impl View {
         }
     }
 
-    /// Reads and answers what has come.
+    /// Processes and answers all NOTIFYs that have arrived.
     fn hears(&mut self, watcher: &Agent) {
         for notify in watcher.all_received().iter().filter(|sip| sip.what() == "NOTIFY") {
             self.reads(notify);
@@ -56,7 +57,7 @@ impl View {
     }
 }
 
-/// Sends a request until it is answered.
+/// Retransmits a request until there is a response.
 fn insists(sim: &Simulation, phone: &Agent, request: &Sip) -> Sip {
     for _ in 0..50 {
         phone.sends(request);
@@ -108,7 +109,7 @@ fn storm(seed: u64) {
 }
 
 #[test]
-fn the_view_is_true_in_the_end() {
+fn the_last_notified_state_matches_the_registrations() {
     // checklist 155
     (0..60).for_each(storm);
 }
