@@ -35,7 +35,7 @@ pub use fault::{Fault, StoreState};
 pub use net::{Impairments, Sent, Wire};
 pub use random::Random;
 pub use run::{replay, simulate};
-pub use settings::{DOMAIN, KEYS, SERVER, at, office, sequential};
+pub use settings::{DOMAIN, KEYS, SERVER, at, default_settings, sequential};
 pub use simulation::Simulation;
 pub use sip::{Sip, param, uri_in};
 pub use trial::Report;

@@ -38,7 +38,7 @@ pub const fn sequential(ring_time: u64) -> Forking {
 }
 
 /// The default settings of a simulated server.
-pub fn office() -> Settings {
+pub fn default_settings() -> Settings {
     let listener = |transport| Listener { transport, address: SERVER };
     Settings {
         domains: vec![DOMAIN.into()],

@@ -19,7 +19,7 @@ use crate::behaviour::Observer;
 use crate::fault::{Fault, StoreState};
 use crate::ladder;
 use crate::net::{Impairments, InFlight, Wire};
-use crate::settings::office;
+use crate::settings::default_settings;
 use crate::state::State;
 
 /// Longer than a core keeps any state after the last message.
@@ -50,7 +50,7 @@ impl Simulation {
 
     /// All random numbers come from `seed`.
     pub fn build(workers: u8, seed: u64, change: impl FnOnce(&mut Settings)) -> Self {
-        let mut settings = office();
+        let mut settings = default_settings();
         change(&mut settings);
         let state = Rc::new(RefCell::new(State::new(settings, workers, seed)));
         Self { state, final_check_skipped: Cell::new(false) }

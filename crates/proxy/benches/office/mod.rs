@@ -284,7 +284,7 @@ fn body(method: &str) -> &'static str {
 
 /// The office of the tests, without its bounds: a benchmark is a flood.
 fn settings() -> Settings {
-    let mut office = sim::office();
+    let mut office = sim::default_settings();
     office.limits = Limits {
         pins: 10_000_000,
         transaction_memory: usize::MAX,

@@ -2,17 +2,13 @@
 //!
 //! The source address of a datagram can be forged. RFC 3261 has no such rule; the factor is that of RFC 9000 8.1.
 
-use location::Aor;
 use proxy::{Account, Algorithm, Authentication, Drop, Event, Limit, Settings, Strangers, fixed_bindings};
 
-use sim::{Agent, DOMAIN, Login, Random, Simulation, Sip, at};
+use sim::{Agent, DOMAIN, Random, Simulation, Sip, at};
 
-const ALICE: Login<'static> = Login { user: "alice", password: "wonder land" };
+use crate::accounts::{ALICE, aor};
+
 const FACTOR: usize = 3;
-
-fn aor(user: &str) -> Aor {
-    Aor::new(user.as_bytes(), DOMAIN.as_bytes())
-}
 
 /// All users must authenticate, with one of three algorithms.
 fn secured(settings: &mut Settings) {

@@ -3,7 +3,7 @@
 use sim::{Agent, Simulation, Sip, sequential, uri_in};
 
 /// alice, and bob with a desk phone and a mobile phone with these features.
-fn office(sim: &Simulation, features: [&str; 2]) -> (Agent, Agent, Agent) {
+fn setup(sim: &Simulation, features: [&str; 2]) -> (Agent, Agent, Agent) {
     let (alice, desk, mobile) = (sim.udp("alice"), sim.udp("bob/desk"), sim.udp("bob/mobile"));
     desk.registers_with(features[0]);
     mobile.registers_with(features[1]);
@@ -21,7 +21,7 @@ fn asks(alice: &Agent, name: &str, value: &str) -> Sip {
 fn no_fork_calls_only_the_best_phone() {
     // checklist 158
     let sim = Simulation::new();
-    let (alice, desk, mobile) = office(&sim, [";q=0.5", ";q=0.9"]);
+    let (alice, desk, mobile) = setup(&sim, [";q=0.5", ";q=0.9"]);
     asks(&alice, "Request-Disposition", "no-fork");
     let received = mobile.expects("INVITE");
     assert_eq!(received.value("Request-Disposition"), "no-fork", "the next one may want to know");
@@ -33,7 +33,7 @@ fn no_fork_calls_only_the_best_phone() {
 fn the_caller_may_choose_sequential_or_parallel_forking() {
     // checklist 158
     let sim = Simulation::new();
-    let (alice, desk, mobile) = office(&sim, [";q=0.5", ";q=0.9"]);
+    let (alice, desk, mobile) = setup(&sim, [";q=0.5", ";q=0.9"]);
     asks(&alice, "Request-Disposition", "proxy, sequential");
     alice.expects("100");
     let received = mobile.expects("INVITE");
@@ -43,7 +43,7 @@ fn the_caller_may_choose_sequential_or_parallel_forking() {
     desk.expects("INVITE");
 
     let sim = Simulation::with(|settings| settings.forking = sequential(10));
-    let (alice, desk, mobile) = office(&sim, [";q=0.5", ";q=0.9"]);
+    let (alice, desk, mobile) = setup(&sim, [";q=0.5", ";q=0.9"]);
     asks(&alice, "Request-Disposition", "parallel");
     alice.expects("100");
     desk.expects("INVITE");
@@ -54,7 +54,7 @@ fn the_caller_may_choose_sequential_or_parallel_forking() {
 fn the_redirect_directive_gets_a_302_with_the_contacts_in_order() {
     // checklist 158, 159
     let sim = Simulation::new();
-    let (alice, desk, mobile) = office(&sim, [";q=0.5;audio", ";q=0.9;audio;video"]);
+    let (alice, desk, mobile) = setup(&sim, [";q=0.5;audio", ";q=0.9;audio;video"]);
     let invite = asks(&alice, "d", "redirect, no-fork");
     let moved = alice.expects("302");
     let contacts: Vec<_> = moved.values("Contact").map(|value| (uri_in(value), value.ends_with("audio"))).collect();
@@ -69,7 +69,7 @@ fn the_redirect_directive_gets_a_302_with_the_contacts_in_order() {
 fn a_stranger_is_not_told_where_the_phones_are() {
     // checklist 158: local policy.
     let sim = Simulation::with(|settings| settings.strangers = proxy::Strangers::Accept);
-    let (alice, desk, _mobile) = office(&sim, ["", ""]);
+    let (alice, desk, _mobile) = setup(&sim, ["", ""]);
     let invite = alice.request("INVITE", "sip:bob@office.example").set("From", "<sip:eve@elsewhere.example>;tag=1");
     alice.sends(&invite.with("Request-Disposition", "redirect"));
     alice.expects("100");
@@ -80,7 +80,7 @@ fn a_stranger_is_not_told_where_the_phones_are() {
 fn no_cancel_lets_the_others_ring_until_the_ring_time() {
     // checklist 158
     let sim = Simulation::new();
-    let (alice, desk, mobile) = office(&sim, ["", ""]);
+    let (alice, desk, mobile) = setup(&sim, ["", ""]);
     let invite = asks(&alice, "Request-Disposition", "no-cancel");
     alice.expects("100");
     let (at_desk, at_mobile) = (desk.expects("INVITE"), mobile.expects("INVITE"));
@@ -112,7 +112,7 @@ fn no_cancel_lets_the_others_ring_until_the_ring_time() {
 fn no_cancel_has_no_effect_after_a_6xx() {
     // checklist 158
     let sim = Simulation::new();
-    let (alice, desk, mobile) = office(&sim, ["", ""]);
+    let (alice, desk, mobile) = setup(&sim, ["", ""]);
     asks(&alice, "Request-Disposition", "no-cancel");
     alice.expects("100");
     let (at_desk, at_mobile) = (desk.expects("INVITE"), mobile.expects("INVITE"));
@@ -126,7 +126,7 @@ fn no_cancel_has_no_effect_after_a_6xx() {
 fn rejected_phones_are_not_called() {
     // checklist 159
     let sim = Simulation::new();
-    let (alice, desk, mobile) = office(&sim, [";audio;automata", ";audio;mobility=\"mobile\""]);
+    let (alice, desk, mobile) = setup(&sim, [";audio;automata", ";audio;mobility=\"mobile\""]);
     asks(&alice, "Reject-Contact", "*;automata");
     mobile.expects("INVITE");
     desk.receives_nothing();
@@ -142,7 +142,7 @@ fn rejected_phones_are_not_called() {
 fn among_equal_q_the_better_match_is_first() {
     // checklist 159
     let sim = Simulation::with(|settings| settings.forking = sequential(10));
-    let (alice, desk, mobile) = office(&sim, [";audio", ";audio;video"]);
+    let (alice, desk, mobile) = setup(&sim, [";audio", ";audio;video"]);
     asks(&alice, "a", "*;audio;video");
     alice.expects("100");
     mobile.expects("INVITE");
@@ -158,7 +158,7 @@ fn among_equal_q_the_better_match_is_first() {
 fn a_phone_that_does_not_take_the_method_is_left_out() {
     // checklist 159: RFC 3841 7.2.2
     let sim = Simulation::new();
-    let (alice, desk, mobile) = office(&sim, [";methods=\"INVITE,BYE\"", ";methods=\"INVITE,MESSAGE\""]);
+    let (alice, desk, mobile) = setup(&sim, [";methods=\"INVITE,BYE\"", ";methods=\"INVITE,MESSAGE\""]);
     alice.sends(&alice.request("MESSAGE", "sip:bob@office.example"));
     mobile.expects("MESSAGE");
     desk.receives_nothing();

@@ -1,15 +1,16 @@
 //! Bindings from the configuration: the proxy calls them like registered ones.
 
-use location::Aor;
 use proxy::{Account, Settings, fixed_bindings};
 
-use sim::{Agent, DOMAIN, Simulation, Sip, param, sequential, uri_in};
+use sim::{Agent, Simulation, Sip, param, sequential, uri_in};
+
+use crate::accounts::aor;
 
 /// An account for alice, and one named `door` with these contacts.
 fn with_door(settings: &mut Settings, contacts: &[(&str, Option<u16>)]) {
     let account = Account { contacts: Some(fixed_bindings(contacts.iter().copied())), ..Account::default() };
-    settings.accounts.insert(Aor::new(b"door", DOMAIN.as_bytes()), account);
-    settings.accounts.insert(Aor::new(b"alice", DOMAIN.as_bytes()), Account::default());
+    settings.accounts.insert(aor("door"), account);
+    settings.accounts.insert(aor("alice"), Account::default());
 }
 
 fn contacts(ok: &Sip) -> Vec<(&str, &str)> {

@@ -2,20 +2,14 @@
 //! targets of transfers, and phones that keep no route set. It relays nothing to other hosts and reveals nothing to
 //! strangers.
 
-use location::Aor;
-use proxy::{Authentication, Foreign, Settings};
+use proxy::{Foreign, Settings};
 
-use sim::{Agent, DOMAIN, Login, Simulation, Sip, cseq};
+use sim::{Agent, Login, Simulation, Sip, cseq};
 
-const ALICE: Login<'static> = Login { user: "alice", password: "wonder land" };
-const BOB: Login<'static> = Login { user: "bob", password: "builder" };
-const CAROL: Login<'static> = Login { user: "carol", password: "christmas" };
+use crate::accounts::{ALICE, BOB, CAROL, add_accounts};
 
 fn secured(settings: &mut Settings) {
-    settings.authentication = Authentication::Required;
-    for login in [ALICE, BOB, CAROL] {
-        settings.accounts.insert(Aor::new(login.user.as_bytes(), DOMAIN.as_bytes()), login.account(DOMAIN));
-    }
+    add_accounts(settings, &[ALICE, BOB, CAROL]);
 }
 
 /// Registers a phone of carol behind a NAT, or on TCP with a Contact that cannot be connected to.

@@ -1,9 +1,12 @@
 //! What a dialog of honest phones survives: a restart, another address, another Contact, escapes, spirals.
 
 use proxy::Strangers;
+
 use sim::{Agent, Simulation};
 
-use crate::dialog_peers::{ALICE, BOB, call, picks_up, refused, secured};
+use crate::dialog_peers::{call, picks_up, refused, secured};
+
+use crate::accounts::{ALICE, BOB};
 
 #[test]
 fn a_call_goes_on_at_another_core_with_the_same_keys() {

@@ -1,23 +1,17 @@
 //! Requests in a dialog pass only from one side to the other. A captured message must permit nothing, and the calls of
 //! honest phones must work in all variants.
 
-use location::Aor;
-use proxy::{Account, Authentication, Caller, DialogRequest, Event, Settings, Strangers};
+use proxy::{Account, Caller, DialogRequest, Event, Settings, Strangers};
 
-use sim::{Agent, DOMAIN, Login, Simulation, Sip, uri_in};
+use sim::{Agent, DOMAIN, Simulation, Sip, uri_in};
 
-pub(crate) const ALICE: Login<'static> = Login { user: "alice", password: "wonder land" };
-pub(crate) const BOB: Login<'static> = Login { user: "bob", password: "builder" };
-const MALLORY: Login<'static> = Login { user: "mallory", password: "malice" };
+use crate::accounts::{ALICE, BOB, MALLORY, add_accounts, aor};
 
 /// Methods that are used within dialogs.
 const METHODS: [&str; 8] = ["BYE", "INVITE", "UPDATE", "INFO", "MESSAGE", "REFER", "NOTIFY", "OPTIONS"];
 
 pub(crate) fn secured(settings: &mut Settings) {
-    settings.authentication = Authentication::Required;
-    for login in [ALICE, BOB, MALLORY] {
-        settings.accounts.insert(Aor::new(login.user.as_bytes(), DOMAIN.as_bytes()), login.account(DOMAIN));
-    }
+    add_accounts(settings, &[ALICE, BOB, MALLORY]);
 }
 
 /// alice calls bob, who answers. Returns the INVITE and its 200.
@@ -138,7 +132,7 @@ fn a_user_cannot_use_a_foreign_name_within_a_dialog() {
     // RFC 4916 allows another From: one that the account may use.
     let sim = Simulation::with(|settings| {
         secured(settings);
-        let alice = Aor::new(b"alice", DOMAIN.as_bytes());
+        let alice = aor("alice");
         let account = settings.accounts.find(&alice).cloned().unwrap();
         let listed = Account { may_call_as: vec![Caller::User(b"+4989".as_slice().into())], ..account };
         settings.accounts.insert(alice, listed);

@@ -2,22 +2,17 @@
 
 use std::time::Duration;
 
-use location::Aor;
-use proxy::{Account, Authentication, AuthenticationFailure, Event, Foreign, Settings};
+use proxy::{Account, AuthenticationFailure, Event, Foreign, Settings};
 
 use sim::{Agent, DOMAIN, Login, Simulation, Sip, challenge, quoted};
 
-const ALICE: Login<'static> = Login { user: "alice", password: "wonder land" };
-const BOB: Login<'static> = Login { user: "bob", password: "builder" };
+use crate::accounts::{ALICE, BOB, add_accounts, aor};
 
 fn secured(settings: &mut Settings) {
-    settings.authentication = Authentication::Required;
-    for login in [ALICE, BOB] {
-        settings.accounts.insert(Aor::new(login.user.as_bytes(), DOMAIN.as_bytes()), login.account(DOMAIN));
-    }
+    add_accounts(settings, &[ALICE, BOB]);
 }
 
-fn office() -> (Simulation, Agent, Agent) {
+fn setup() -> (Simulation, Agent, Agent) {
     let sim = Simulation::with(secured);
     let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     (sim, alice, bob)
@@ -49,7 +44,7 @@ fn failures(sim: &Simulation, wanted: AuthenticationFailure) -> usize {
 #[test]
 fn each_algorithm_has_a_challenge_and_the_strongest_is_first() {
     // checklist 7, 171
-    let (sim, alice, _) = office();
+    let (sim, alice, _) = setup();
     let refused = challenged(&alice);
     let challenges: Vec<_> = refused.values("WWW-Authenticate").collect();
     assert_eq!(challenges.len(), 2);
@@ -69,7 +64,7 @@ fn each_algorithm_has_a_challenge_and_the_strongest_is_first() {
 #[test]
 fn an_unknown_user_and_a_wrong_password_get_the_same_response() {
     // checklist 172
-    let (sim, alice, _) = office();
+    let (sim, alice, _) = setup();
     let carol = sim.udp("carol");
     let mut seen = Vec::new();
     for (phone, login) in [
@@ -89,7 +84,7 @@ fn an_unknown_user_and_a_wrong_password_get_the_same_response() {
 #[test]
 fn a_user_registers_only_its_own_address_of_record() {
     // checklist 8
-    let (sim, alice, bob) = office();
+    let (sim, alice, bob) = setup();
     let refused = challenged(&bob);
     bob.sends(&register(&bob, ALICE, &refused, "SHA-256", 1));
     bob.expects("403");
@@ -103,9 +98,9 @@ fn a_third_party_may_register_for_configured_users() {
     // checklist 8
     let sim = Simulation::with(|settings| {
         secured(settings);
-        let may_register = vec![Aor::new(b"bob", DOMAIN.as_bytes())];
+        let may_register = vec![aor("bob")];
         let account = Account { may_register, ..ALICE.account(DOMAIN) };
-        settings.accounts.insert(Aor::new(b"alice", DOMAIN.as_bytes()), account);
+        settings.accounts.insert(aor("alice"), account);
     });
     let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     // RFC 3261 10.2: From and To differ.
@@ -143,7 +138,7 @@ fn a_register_for_another_domain_is_forwarded_if_permitted() {
 #[test]
 fn an_old_nonce_is_stale() {
     // checklist 172
-    let (sim, alice, _) = office();
+    let (sim, alice, _) = setup();
     let refused = challenged(&alice);
     sim.seconds(299);
     alice.sends(&register(&alice, ALICE, &refused, "SHA-256", 1));
@@ -218,7 +213,7 @@ fn of_several_credentials_the_first_for_our_realm_is_used() {
 #[test]
 fn each_nonce_count_is_valid_once_and_may_be_reordered() {
     // checklist 172
-    let (sim, alice, _) = office();
+    let (sim, alice, _) = setup();
     let refused = challenged(&alice);
     for nc in [1, 2, 4] {
         alice.sends(&register(&alice, ALICE, &refused, "SHA-256", nc));
@@ -234,7 +229,7 @@ fn each_nonce_count_is_valid_once_and_may_be_reordered() {
 #[test]
 fn a_retransmission_may_repeat_its_nonce_count() {
     // checklist 26, 172
-    let (sim, alice, bob) = office();
+    let (sim, alice, bob) = setup();
     let refused = challenged(&alice);
     let register = register(&alice, ALICE, &refused, "SHA-256", 1);
     for _ in 0..3 {
@@ -257,7 +252,7 @@ fn a_retransmission_may_repeat_its_nonce_count() {
 #[test]
 fn a_copy_from_another_address_is_stale() {
     // checklist 172
-    let (sim, alice, _) = office();
+    let (sim, alice, _) = setup();
     let refused = challenged(&alice);
     let received = register(&alice, ALICE, &refused, "SHA-256", 1);
     alice.sends(&received);
@@ -271,7 +266,7 @@ fn a_copy_from_another_address_is_stale() {
 #[test]
 fn a_changed_copy_is_a_replay() {
     // checklist 172: the digest does not cover the Contact.
-    let (sim, alice, _) = office();
+    let (sim, alice, _) = setup();
     let refused = challenged(&alice);
     let received = register(&alice, ALICE, &refused, "SHA-256", 1);
     alice.sends(&received);
@@ -310,7 +305,7 @@ fn the_nonce_table_is_bounded_and_an_evicted_nonce_is_stale() {
 #[test]
 fn a_digest_for_another_uri_is_refused() {
     // checklist 172
-    let (_sim, alice, bob) = office();
+    let (_sim, alice, bob) = setup();
     sign_in(&bob, BOB);
     let refused = challenged(&alice);
     let other = alice.request("REGISTER", "sip:elsewhere.example");
@@ -322,7 +317,7 @@ fn a_digest_for_another_uri_is_refused() {
 #[test]
 fn a_caller_authenticates_and_its_credentials_are_not_forwarded() {
     // checklist 39
-    let (_sim, alice, bob) = office();
+    let (_sim, alice, bob) = setup();
     sign_in(&bob, BOB);
     let invite = alice.calls("bob");
     let refused = alice.expects("407");
@@ -350,7 +345,7 @@ fn a_caller_authenticates_and_its_credentials_are_not_forwarded() {
 #[test]
 fn a_user_calls_only_in_its_own_name() {
     // checklist 8, 39
-    let (sim, alice, bob) = office();
+    let (sim, alice, bob) = setup();
     sign_in(&bob, BOB);
     let message = alice.request("MESSAGE", "sip:bob@office.example").set("From", "<sip:bob@office.example>;tag=1");
     alice.sends(&message);
@@ -365,7 +360,7 @@ fn a_user_calls_only_in_its_own_name() {
 #[test]
 fn ack_and_cancel_are_never_challenged() {
     // checklist 39
-    let (_sim, alice, bob) = office();
+    let (_sim, alice, bob) = setup();
     sign_in(&alice, ALICE);
     sign_in(&bob, BOB);
     let invite = alice.request("INVITE", "sip:bob@office.example");

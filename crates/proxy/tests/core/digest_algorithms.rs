@@ -3,13 +3,11 @@
 
 use std::time::Duration;
 
-use location::Aor;
 use proxy::{Authentication, Event, Limit, Secrets, Settings};
 
 use sim::{Agent, DOMAIN, Login, Simulation, Sip};
 
-const ALICE: Login<'static> = Login { user: "alice", password: "wonder land" };
-const BOB: Login<'static> = Login { user: "bob", password: "builder" };
+use crate::accounts::{ALICE, BOB, add_accounts, aor};
 
 /// alice and bob have both secrets, carol has only SHA-256, dave has only MD5.
 fn secured(settings: &mut Settings) {
@@ -20,16 +18,13 @@ fn secured(settings: &mut Settings) {
     let dave = Secrets { sha256: None, ..both("dave") };
     let bob = BOB.account(DOMAIN).secrets;
     for (user, secrets) in [("alice", ALICE.account(DOMAIN).secrets), ("bob", bob), ("carol", carol), ("dave", dave)] {
-        settings.accounts.insert(Aor::new(user.as_bytes(), DOMAIN.as_bytes()), secrets.into());
+        settings.accounts.insert(aor(user), secrets.into());
     }
 }
 
 /// Every account has both secrets.
 fn uniform(settings: &mut Settings) {
-    settings.authentication = Authentication::Required;
-    for login in [ALICE, BOB] {
-        settings.accounts.insert(Aor::new(login.user.as_bytes(), DOMAIN.as_bytes()), login.account(DOMAIN));
-    }
+    add_accounts(settings, &[ALICE, BOB]);
 }
 
 fn with_agent(request: Sip, agent: &str) -> Sip {

@@ -1,11 +1,10 @@
 //! A SUBSCRIBE or PUBLISH of a user to itself is not sent back to the phone that sent it.
 
-use location::Aor;
 use proxy::Authentication;
 
-use sim::{Agent, DOMAIN, Login, Simulation, Sip};
+use sim::{Agent, DOMAIN, Simulation, Sip};
 
-const ALICE: Login<'static> = Login { user: "alice", password: "wonder land" };
+use crate::accounts::{ALICE, aor};
 
 fn event(phone: &Agent, method: &str, package: &str) -> Sip {
     phone.request(method, &phone.aor()).with("Event", package).with("Expires", 600)
@@ -101,7 +100,7 @@ fn other_senders_and_other_methods_reach_the_phone() {
 fn credentials_identify_the_sender() {
     let sim = Simulation::with(|settings| {
         settings.authentication = Authentication::Required;
-        settings.accounts.insert(Aor::new(b"alice", DOMAIN.as_bytes()), ALICE.account(DOMAIN));
+        settings.accounts.insert(aor("alice"), ALICE.account(DOMAIN));
     });
     let alice = sim.udp("alice");
     alice.signs_in(ALICE);

@@ -2,10 +2,11 @@
 
 use std::net::IpAddr;
 
-use location::Aor;
 use proxy::{Account, Authentication, Foreign, Inquiry, Instant, Now, Settings, Step, Strangers, Wall, explain};
 
-use sim::{DOMAIN, KEYS, Simulation};
+use sim::{KEYS, Simulation};
+
+use crate::accounts::aor;
 
 const OFFICE: &str = "sip:alice@office.example";
 
@@ -16,7 +17,7 @@ fn ask(settings: &Settings, from: &str, to: &str) -> Vec<Step> {
 }
 
 fn settings(change: impl FnOnce(&mut Settings)) -> Settings {
-    let mut settings = sim::office();
+    let mut settings = sim::default_settings();
     change(&mut settings);
     settings
 }
@@ -102,7 +103,7 @@ fn a_contact_of_a_phone_is_distinguished_from_another_server() {
 #[test]
 fn an_unknown_user_is_distinguished_from_one_without_a_phone() {
     let change = |settings: &mut Settings| {
-        settings.accounts.insert(Aor::new(b"bob", DOMAIN.as_bytes()), Account::default());
+        settings.accounts.insert(aor("bob"), Account::default());
     };
     let steps = |to| ask(&settings(change), OFFICE, to);
     assert!(steps("sip:bob@office.example").contains(&Step::Bindings(0)));

@@ -5,10 +5,12 @@
 use std::net::SocketAddr;
 
 use ipnet::IpNet;
-use location::Aor;
+
 use proxy::{Account, Authentication, Foreign, Interfaces, Settings, fixed_bindings};
 
 use sim::{Agent, DOMAIN, Login, Simulation, Sip};
+
+use crate::accounts::aor;
 
 fn net(text: &str) -> IpNet {
     text.parse().unwrap_or_default()
@@ -248,10 +250,10 @@ fn a_redirection_leads_only_where_its_phone_may_register() {
             with_interfaces(settings);
             settings.authentication = Authentication::Required;
             settings.foreign = Foreign::Authenticated;
-            settings.accounts.insert(Aor::new(b"alice", DOMAIN.as_bytes()), alice.account(DOMAIN));
+            settings.accounts.insert(aor("alice"), alice.account(DOMAIN));
             let contacts = fixed_bindings([("sip:bob@192.0.2.12", None), ("sip:bob@192.0.2.13", None)]);
             let account = Account { contacts: Some(contacts), ..Account::default() };
-            settings.accounts.insert(Aor::new(b"bob", DOMAIN.as_bytes()), account);
+            settings.accounts.insert(aor("bob"), account);
         });
         sim.dns("gateway.example", &[address("192.0.2.14:5060")]);
         sim.dns("inside.example", &[address("127.0.0.1:5060"), address("169.254.169.254:5060")]);
@@ -287,7 +289,7 @@ fn a_user_cannot_call_forbidden_addresses() {
         with_interfaces(settings);
         settings.authentication = Authentication::Required;
         settings.foreign = Foreign::Authenticated;
-        settings.accounts.insert(Aor::new(b"alice", DOMAIN.as_bytes()), alice.account(DOMAIN));
+        settings.accounts.insert(aor("alice"), alice.account(DOMAIN));
     });
     sim.dns("inside.example", &[address("127.0.0.1:5060")]);
     sim.dns("outside.example", &[address("192.0.2.12:5060")]);
@@ -325,11 +327,11 @@ fn configured_contacts_are_not_limited() {
         settings.registrar.contact_networks = vec![net("10.0.0.0/8")];
         let contacts = fixed_bindings([("sip:door@127.0.0.1:5070", None)]);
         let account = Account { contacts: Some(contacts), ..Account::default() };
-        settings.accounts.insert(Aor::new(b"door", DOMAIN.as_bytes()), account);
-        settings.accounts.insert(Aor::new(b"alice", DOMAIN.as_bytes()), Account::default());
+        settings.accounts.insert(aor("door"), account);
+        settings.accounts.insert(aor("alice"), Account::default());
         let contacts = fixed_bindings([("sip:gate@gate.example", None)]);
         let account = Account { contacts: Some(contacts), ..Account::default() };
-        settings.accounts.insert(Aor::new(b"gate", DOMAIN.as_bytes()), account);
+        settings.accounts.insert(aor("gate"), account);
     });
     sim.dns("gate.example", &[address("127.0.0.1:5071")]);
     let alice = sim.udp("alice");
@@ -374,8 +376,8 @@ fn calls_with_a_gateway_on_the_same_machine_work() {
         with_interfaces(settings);
         let contacts = fixed_bindings([("sip:gate@127.0.0.1:5070", None)]);
         let account = Account { contacts: Some(contacts), ..Account::default() };
-        settings.accounts.insert(Aor::new(b"gate", DOMAIN.as_bytes()), account);
-        settings.accounts.insert(Aor::new(b"alice", DOMAIN.as_bytes()), Account::default());
+        settings.accounts.insert(aor("gate"), account);
+        settings.accounts.insert(aor("alice"), Account::default());
     });
     let (alice, gate) = (sim.udp("alice"), sim.udp("gate"));
     gate.sends_from(address("127.0.0.1:5070"));

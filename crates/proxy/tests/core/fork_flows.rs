@@ -10,7 +10,7 @@ fn flow(phone: &str, reg_id: u32) -> String {
 }
 
 /// alice, and bob with one phone that has registered two flows, the second one later.
-fn office(reg_ids: [u32; 2]) -> (Simulation, Agent, [Agent; 2]) {
+fn setup(reg_ids: [u32; 2]) -> (Simulation, Agent, [Agent; 2]) {
     let sim = Simulation::new();
     let alice = sim.udp("alice");
     let flows = [("bob/first", reg_ids[0]), ("bob/second", reg_ids[1])].map(|(name, reg_id)| {
@@ -32,7 +32,7 @@ fn calls(alice: &Agent) -> Sip {
 fn one_phone_is_called_at_one_contact() {
     // checklist 143, 153
     for reg_ids in [[1, 2], [0, 0]] {
-        let (_sim, alice, [first, second]) = office(reg_ids);
+        let (_sim, alice, [first, second]) = setup(reg_ids);
         let invite = calls(&alice);
         let received = second.expects("INVITE");
         second.answers(&received, 180);
@@ -48,7 +48,7 @@ fn one_phone_is_called_at_one_contact() {
 #[test]
 fn the_flow_that_was_refreshed_last_is_tried_first() {
     // checklist 153
-    let (_sim, alice, [first, second]) = office([0, 0]);
+    let (_sim, alice, [first, second]) = setup([0, 0]);
     first.registers_with(&flow("1", 0));
     calls(&alice);
     first.expects("INVITE");
@@ -59,7 +59,7 @@ fn the_flow_that_was_refreshed_last_is_tried_first() {
 fn a_flow_that_failed_is_replaced_by_the_next() {
     // checklist 143, 153
     for status in [430, 408] {
-        let (_sim, alice, [first, second]) = office([1, 2]);
+        let (_sim, alice, [first, second]) = setup([1, 2]);
         let invite = calls(&alice);
         let received = second.expects("INVITE");
         second.answers(&received, status);
@@ -76,7 +76,7 @@ fn a_flow_that_failed_is_replaced_by_the_next() {
 fn any_other_final_response_is_the_answer_of_the_phone() {
     // checklist 143, 153
     for (status, told) in [(486, "486"), (503, "500"), (404, "404")] {
-        let (_sim, alice, [first, second]) = office([1, 2]);
+        let (_sim, alice, [first, second]) = setup([1, 2]);
         let invite = calls(&alice);
         let received = second.expects("INVITE");
         second.answers(&received, status);
@@ -90,7 +90,7 @@ fn any_other_final_response_is_the_answer_of_the_phone() {
 #[test]
 fn a_430_is_not_forwarded_to_the_caller() {
     // checklist 143: 430 is for proxies; a phone could not use it.
-    let (_sim, alice, [first, second]) = office([1, 2]);
+    let (_sim, alice, [first, second]) = setup([1, 2]);
     let invite = calls(&alice);
     for phone in [&second, &first] {
         let received = phone.expects("INVITE");
@@ -123,7 +123,7 @@ fn a_user_whose_flows_have_all_ended_gets_480() {
 #[test]
 fn two_phones_are_each_called_at_one_contact() {
     // checklist 143
-    let (sim, alice, [first, second]) = office([1, 2]);
+    let (sim, alice, [first, second]) = setup([1, 2]);
     let other = sim.udp("bob/other");
     other.registers_with(&flow("2", 1));
     calls(&alice);
@@ -140,7 +140,7 @@ fn two_phones_are_each_called_at_one_contact() {
 fn a_flow_that_does_not_respond_has_its_share_of_64_t1() {
     // checklist 143, 153: with one phone there is no ring time, however many contacts it has.
     for method in ["INVITE", "MESSAGE"] {
-        let (sim, alice, [first, second]) = office([1, 2]);
+        let (sim, alice, [first, second]) = setup([1, 2]);
         alice.sends(&alice.request(method, "sip:bob@office.example"));
         second.expects(method);
         sim.millis(15_700);
@@ -156,7 +156,7 @@ fn a_flow_that_does_not_respond_has_its_share_of_64_t1() {
 #[test]
 fn a_flow_that_responds_too_late_is_cancelled() {
     // checklist 79, 143
-    let (sim, alice, [first, second]) = office([1, 2]);
+    let (sim, alice, [first, second]) = setup([1, 2]);
     calls(&alice);
     let late = second.expects("INVITE");
     sim.seconds(16);
@@ -175,7 +175,7 @@ fn a_flow_that_responds_too_late_is_cancelled() {
 #[test]
 fn a_flow_that_responded_is_not_given_up() {
     // checklist 143
-    let (sim, alice, [first, second]) = office([1, 2]);
+    let (sim, alice, [first, second]) = setup([1, 2]);
     calls(&alice);
     let received = second.expects("INVITE");
     second.answers(&received, 100);
@@ -186,7 +186,7 @@ fn a_flow_that_responded_is_not_given_up() {
 #[test]
 fn a_flow_that_only_sent_100_is_not_replaced_after_the_sender_gave_up() {
     // RFC 4321 1.3
-    let (sim, alice, [first, second]) = office([1, 2]);
+    let (sim, alice, [first, second]) = setup([1, 2]);
     alice.sends(&alice.request("MESSAGE", "sip:bob@office.example"));
     let received = second.expects("MESSAGE");
     second.answers(&received, 100);
@@ -197,7 +197,7 @@ fn a_flow_that_only_sent_100_is_not_replaced_after_the_sender_gave_up() {
 #[test]
 fn after_hanging_up_no_other_flow_is_tried() {
     // checklist 64, 143
-    let (_sim, alice, [first, second]) = office([1, 2]);
+    let (_sim, alice, [first, second]) = setup([1, 2]);
     let invite = calls(&alice);
     let received = second.expects("INVITE");
     second.answers(&received, 180);

@@ -7,7 +7,7 @@ use sim::{Agent, Simulation, Sip, StoreState};
 const ELSEWHERE: &str = "SIP;cause=200;text=\"Call completed elsewhere\"";
 
 /// alice, and bob with two phones.
-fn office(sim: &Simulation) -> (Agent, Agent, Agent) {
+fn setup(sim: &Simulation) -> (Agent, Agent, Agent) {
     let (alice, desk, mobile) = (sim.udp("alice"), sim.udp("bob/desk"), sim.udp("bob/mobile"));
     desk.registers();
     mobile.registers();
@@ -25,7 +25,7 @@ fn ring(alice: &Agent, desk: &Agent, mobile: &Agent) -> (Sip, Sip, Sip) {
 fn the_first_2xx_cancels_the_other_phone() {
     // checklist 31, 32, 65, 75, 79, 156
     let sim = Simulation::new();
-    let (alice, desk, mobile) = office(&sim);
+    let (alice, desk, mobile) = setup(&sim);
     let (invite, at_desk, at_mobile) = ring(&alice, &desk, &mobile);
     assert_ne!(at_desk.branch(), at_mobile.branch());
     assert_eq!(sim.load(0).transactions, 1);
@@ -60,7 +60,7 @@ fn the_first_2xx_cancels_the_other_phone() {
 fn the_caller_gets_one_100_at_once_and_none_of_a_phone() {
     // checklist 31, 33, 67, 97
     let sim = Simulation::new();
-    let (alice, desk, mobile) = office(&sim);
+    let (alice, desk, mobile) = setup(&sim);
     let invite = alice.calls("bob");
     let trying = alice.expects("100");
     assert_eq!(trying.value("To"), invite.value("To"), "a 100 has no tag of ours");
@@ -80,7 +80,7 @@ fn the_caller_gets_one_100_at_once_and_none_of_a_phone() {
 fn all_2xx_are_forwarded() {
     // checklist 65, 66, 91, 98
     let sim = Simulation::new();
-    let (alice, desk, mobile) = office(&sim);
+    let (alice, desk, mobile) = setup(&sim);
     let (invite, at_desk, at_mobile) = ring(&alice, &desk, &mobile);
     desk.answers(&at_desk, 200);
     mobile.answers(&at_mobile, 200);
@@ -106,7 +106,7 @@ fn all_2xx_are_forwarded() {
 fn after_a_final_response_only_a_2xx_is_forwarded() {
     // checklist 66
     let sim = Simulation::new();
-    let (alice, desk, mobile) = office(&sim);
+    let (alice, desk, mobile) = setup(&sim);
     let (invite, at_desk, at_mobile) = ring(&alice, &desk, &mobile);
     desk.answers(&at_desk, 200);
     let ok = alice.expects("200");
@@ -122,7 +122,7 @@ fn after_a_final_response_only_a_2xx_is_forwarded() {
 fn a_6xx_cancels_the_other_phone() {
     // checklist 64, 69, 75, 156
     let sim = Simulation::new();
-    let (alice, desk, mobile) = office(&sim);
+    let (alice, desk, mobile) = setup(&sim);
     let (invite, at_desk, at_mobile) = ring(&alice, &desk, &mobile);
     desk.answers(&at_desk, 180);
     alice.expects("180");
@@ -144,7 +144,7 @@ fn a_6xx_cancels_the_other_phone() {
 fn a_2xx_after_a_6xx_is_forwarded() {
     // checklist 65
     let sim = Simulation::new();
-    let (alice, desk, mobile) = office(&sim);
+    let (alice, desk, mobile) = setup(&sim);
     let (invite, at_desk, at_mobile) = ring(&alice, &desk, &mobile);
     mobile.answers(&at_mobile, 603);
     desk.answers(&at_desk, 200);
@@ -158,7 +158,7 @@ fn a_2xx_after_a_6xx_is_forwarded() {
 fn failure_responses_get_an_ack_hop_by_hop() {
     // checklist 92, 93, 99
     let sim = Simulation::new();
-    let (alice, desk, mobile) = office(&sim);
+    let (alice, desk, mobile) = setup(&sim);
     let (invite, at_desk, at_mobile) = ring(&alice, &desk, &mobile);
     let busy = desk.answers(&at_desk, 486);
     let ack = desk.expects("ACK");
@@ -183,7 +183,7 @@ fn failure_responses_get_an_ack_hop_by_hop() {
 fn a_response_with_another_method_is_no_response_to_the_invite() {
     // checklist 60, 95
     let sim = Simulation::new();
-    let (alice, desk, mobile) = office(&sim);
+    let (alice, desk, mobile) = setup(&sim);
     let (_, at_desk, _) = ring(&alice, &desk, &mobile);
     let number = at_desk.value("CSeq").split(' ').next().unwrap();
     desk.sends(&desk.answer(&at_desk, 200).set("CSeq", format_args!("{number} OPTIONS")));
@@ -195,7 +195,7 @@ fn a_response_with_another_method_is_no_response_to_the_invite() {
 fn a_response_to_an_unknown_branch_is_dropped() {
     // checklist 60
     let sim = Simulation::new();
-    let (alice, desk, mobile) = office(&sim);
+    let (alice, desk, mobile) = setup(&sim);
     let (_, at_desk, _) = ring(&alice, &desk, &mobile);
     let via = at_desk.value("Via");
     let id = via.find("z9hG4bKt00").unwrap() + "z9hG4bKt00".len();
@@ -210,7 +210,7 @@ fn a_response_to_an_unknown_branch_is_dropped() {
 fn a_phone_cannot_bypass_its_response_context() {
     // checklist 60, 88: the mark in its branch is valid for that response context of that worker only.
     let sim = Simulation::with_workers(2, |_| {});
-    let (alice, desk, mobile) = office(&sim);
+    let (alice, desk, mobile) = setup(&sim);
     let (_, at_desk, _) = ring(&alice, &desk, &mobile);
     let (via, branch) = (at_desk.value("Via"), at_desk.branch());
     let (fork, origin) = (&branch["z9hG4bKt00".len()..][..16], &branch["z9hG4bKt00".len() + 34..]);
@@ -231,7 +231,7 @@ fn a_phone_cannot_bypass_its_response_context() {
 fn a_response_with_no_via_but_ours_is_not_forwarded() {
     // checklist 62
     let sim = Simulation::new();
-    let (alice, desk, mobile) = office(&sim);
+    let (alice, desk, mobile) = setup(&sim);
     let (_, at_desk, _) = ring(&alice, &desk, &mobile);
     desk.sends(&desk.answer(&at_desk, 183).without("Via").with_first("Via", at_desk.value("Via")));
     alice.receives_nothing();
@@ -241,7 +241,7 @@ fn a_response_with_no_via_but_ours_is_not_forwarded() {
 fn a_response_reaches_its_response_context_on_another_worker() {
     // checklist 60
     let sim = Simulation::with_workers(2, |_| {});
-    let (alice, desk, mobile) = office(&sim);
+    let (alice, desk, mobile) = setup(&sim);
     let (invite, at_desk, at_mobile) = ring(&alice, &desk, &mobile);
     desk.reaches_worker(1);
     mobile.reaches_worker(1);
@@ -261,7 +261,7 @@ fn a_response_reaches_its_response_context_on_another_worker() {
 fn a_retransmission_during_the_load_is_not_forked_again() {
     // checklist 97
     let sim = Simulation::new();
-    let (alice, desk, mobile) = office(&sim);
+    let (alice, desk, mobile) = setup(&sim);
     sim.store(StoreState::Working, 80);
     let invite = alice.calls("bob");
     sim.millis(10);
@@ -275,7 +275,7 @@ fn a_retransmission_during_the_load_is_not_forked_again() {
 fn an_rfc_2543_client_without_a_branch_is_matched() {
     // checklist 101
     let sim = Simulation::new();
-    let (alice, desk, mobile) = office(&sim);
+    let (alice, desk, mobile) = setup(&sim);
     let via = format!("SIP/2.0/UDP {}", alice.address);
     let invite = alice.request("INVITE", "sip:bob@office.example").set("Via", &via);
     alice.sends(&invite);
@@ -304,7 +304,7 @@ fn an_rfc_2543_client_without_a_branch_is_matched() {
 fn the_100_repeats_the_timestamp_of_the_request() {
     // checklist 33
     let sim = Simulation::new();
-    let (alice, _desk, _mobile) = office(&sim);
+    let (alice, _desk, _mobile) = setup(&sim);
     alice.sends(&alice.request("INVITE", "sip:bob@office.example").with("Timestamp", "54"));
     assert_eq!(alice.expects("100").value("Timestamp"), "54");
 }

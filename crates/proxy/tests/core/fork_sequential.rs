@@ -5,7 +5,7 @@ use proxy::{Event, ForkOutcome};
 use sim::{Agent, Simulation, Sip, sequential};
 
 /// alice, and bob with a desk phone (q=1) and a mobile phone (q=0.5); the ring time is ten seconds.
-fn office() -> (Simulation, Agent, Agent, Agent) {
+fn setup() -> (Simulation, Agent, Agent, Agent) {
     let sim = Simulation::with(|settings| settings.forking = sequential(10));
     let (alice, desk, mobile) = (sim.udp("alice"), sim.udp("bob/desk"), sim.udp("bob/mobile"));
     mobile.registers_with(";q=0.5");
@@ -22,7 +22,7 @@ fn ring(alice: &Agent, desk: &Agent) -> (Sip, Sip) {
 #[test]
 fn the_next_phone_is_called_when_the_first_is_busy() {
     // checklist 24
-    let (sim, alice, desk, mobile) = office();
+    let (sim, alice, desk, mobile) = setup();
     let (invite, at_desk) = ring(&alice, &desk);
     desk.answers(&at_desk, 180);
     alice.expects("180");
@@ -40,7 +40,7 @@ fn the_next_phone_is_called_when_the_first_is_busy() {
 #[test]
 fn the_next_phone_is_called_after_the_ring_time_of_the_first() {
     // checklist 78, 79
-    let (sim, alice, desk, mobile) = office();
+    let (sim, alice, desk, mobile) = setup();
     let (invite, at_desk) = ring(&alice, &desk);
     desk.answers(&at_desk, 180);
     alice.expects("180");
@@ -64,7 +64,7 @@ fn the_next_phone_is_called_after_the_ring_time_of_the_first() {
 #[test]
 fn a_phone_that_answers_while_the_next_is_called_gets_the_call() {
     // checklist 65, 75
-    let (sim, alice, desk, mobile) = office();
+    let (sim, alice, desk, mobile) = setup();
     let (invite, at_desk) = ring(&alice, &desk);
     desk.answers(&at_desk, 180);
     alice.expects("180");
@@ -87,7 +87,7 @@ fn a_phone_that_answers_while_the_next_is_called_gets_the_call() {
 #[test]
 fn a_6xx_ends_the_call() {
     // checklist 64
-    let (_sim, alice, desk, mobile) = office();
+    let (_sim, alice, desk, mobile) = setup();
     let (invite, at_desk) = ring(&alice, &desk);
     desk.answers(&at_desk, 603);
     desk.expects("ACK");
@@ -99,7 +99,7 @@ fn a_6xx_ends_the_call() {
 #[test]
 fn after_a_cancel_no_further_phone_is_called() {
     // checklist 64, 78
-    let (_sim, alice, desk, mobile) = office();
+    let (_sim, alice, desk, mobile) = setup();
     let (invite, at_desk) = ring(&alice, &desk);
     desk.answers(&at_desk, 180);
     alice.expects("180");
@@ -116,7 +116,7 @@ fn after_a_cancel_no_further_phone_is_called() {
 #[test]
 fn a_call_that_nobody_answers_gets_408() {
     // checklist 71
-    let (sim, alice, desk, mobile) = office();
+    let (sim, alice, desk, mobile) = setup();
     let (invite, at_desk) = ring(&alice, &desk);
     desk.answers(&at_desk, 180);
     alice.expects("180");
@@ -138,7 +138,7 @@ fn a_call_that_nobody_answers_gets_408() {
 
 #[test]
 fn phones_with_equal_q_are_called_together() {
-    let (_sim, alice, desk, mobile) = office();
+    let (_sim, alice, desk, mobile) = setup();
     mobile.registers_with(";q=1.0");
     alice.calls("bob");
     desk.expects("INVITE");
@@ -148,7 +148,7 @@ fn phones_with_equal_q_are_called_together() {
 #[test]
 fn a_phone_that_does_not_respond_costs_only_its_ring_time() {
     // checklist 79
-    let (sim, alice, desk, mobile) = office();
+    let (sim, alice, desk, mobile) = setup();
     ring(&alice, &desk);
     sim.millis(9_800);
     assert_eq!(mobile.all_received(), []);
@@ -160,7 +160,7 @@ fn a_phone_that_does_not_respond_costs_only_its_ring_time() {
 #[test]
 fn a_message_reaches_the_second_phone_before_timer_f_of_its_sender() {
     // checklist 126
-    let (sim, alice, desk, mobile) = office();
+    let (sim, alice, desk, mobile) = setup();
     let message = alice.request("MESSAGE", "sip:bob@office.example");
     alice.sends(&message);
     desk.expects("MESSAGE");
@@ -174,7 +174,7 @@ fn a_message_reaches_the_second_phone_before_timer_f_of_its_sender() {
 #[test]
 fn a_message_reaches_no_phone_after_timer_f_of_its_sender() {
     // checklist 126
-    let (sim, alice, desk, mobile) = office();
+    let (sim, alice, desk, mobile) = setup();
     // Only one phone may have it at a time, because a non-INVITE cannot be cancelled.
     alice.sends(&alice.request("MESSAGE", "sip:bob@office.example").with("Max-Breadth", 1));
     desk.expects("MESSAGE");

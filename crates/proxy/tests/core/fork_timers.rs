@@ -7,7 +7,7 @@ use proxy::{Event, ForkOutcome};
 use sim::{Agent, Simulation, Sip};
 
 /// Two phones of bob; each group may ring for so many seconds.
-fn office(ring_time: u64) -> (Simulation, Agent, Agent, Agent) {
+fn setup(ring_time: u64) -> (Simulation, Agent, Agent, Agent) {
     let sim = Simulation::with(|settings| {
         settings.forking.ring_time = Duration::from_secs(ring_time);
     });
@@ -25,7 +25,7 @@ fn count(agent: &Agent, what: &str) -> usize {
 #[test]
 fn ringing_does_not_extend_the_ring_time() {
     // checklist 71, 76
-    let (sim, alice, desk, mobile) = office(30);
+    let (sim, alice, desk, mobile) = setup(30);
     let (invite, [at_desk, at_mobile]) = alice.calls_phones("bob", [&desk, &mobile]);
     for _ in 0..29 {
         desk.answers(&at_desk, 180);
@@ -49,7 +49,7 @@ fn ringing_does_not_extend_the_ring_time() {
 #[test]
 fn a_call_without_any_response_gets_408() {
     // checklist 58, 71, 76, 90
-    let (sim, alice, desk, mobile) = office(40);
+    let (sim, alice, desk, mobile) = setup(40);
     let invite = alice.calls("bob");
     alice.expects("100");
     sim.seconds(31);
@@ -68,7 +68,7 @@ fn a_call_without_any_response_gets_408() {
 #[test]
 fn a_phone_that_does_not_respond_does_not_hide_a_486() {
     // checklist 68
-    let (sim, alice, desk, mobile) = office(30);
+    let (sim, alice, desk, mobile) = setup(30);
     let invite = alice.calls("bob");
     alice.expects("100");
     let at_desk = desk.expects("INVITE");
@@ -84,7 +84,7 @@ fn a_phone_that_does_not_respond_does_not_hide_a_486() {
 #[test]
 fn a_phone_that_responds_after_its_ring_time_is_cancelled() {
     // checklist 76, 79
-    let (sim, alice, desk, mobile) = office(30);
+    let (sim, alice, desk, mobile) = setup(30);
     let invite = alice.calls("bob");
     alice.expects("100");
     let at_desk = desk.expects("INVITE");
@@ -104,7 +104,7 @@ fn a_phone_that_responds_after_its_ring_time_is_cancelled() {
 #[test]
 fn a_provisional_response_extends_timer_c() {
     // checklist 59, 61, 76
-    let (sim, alice, desk, mobile) = office(3600);
+    let (sim, alice, desk, mobile) = setup(3600);
     let (invite, [at_desk, at_mobile]) = alice.calls_phones("bob", [&desk, &mobile]);
     mobile.answers(&at_mobile, 486);
     desk.answers(&at_desk, 180);
@@ -131,7 +131,7 @@ fn a_provisional_response_extends_timer_c() {
 #[test]
 fn a_ringing_phone_without_further_responses_ends_with_timer_c_and_64_t1() {
     // checklist 59, 76
-    let (sim, alice, desk, mobile) = office(3600);
+    let (sim, alice, desk, mobile) = setup(3600);
     let (invite, [at_desk, at_mobile]) = alice.calls_phones("bob", [&desk, &mobile]);
     desk.answers(&at_desk, 180);
     mobile.answers(&at_mobile, 180);
@@ -150,7 +150,7 @@ fn a_ringing_phone_without_further_responses_ends_with_timer_c_and_64_t1() {
 #[test]
 fn a_caller_that_sends_no_ack_is_given_up_after_timer_h() {
     // checklist 99
-    let (sim, alice, desk, mobile) = office(30);
+    let (sim, alice, desk, mobile) = setup(30);
     sim.reconfigure(|settings| settings.trusted = vec!["192.0.2.0/24".parse().unwrap()]);
     alice.calls("bob");
     alice.expects("100");
@@ -167,7 +167,7 @@ fn a_caller_that_sends_no_ack_is_given_up_after_timer_h() {
 
 #[test]
 fn a_call_keeps_the_settings_that_it_began_with() {
-    let (sim, alice, desk, _mobile) = office(30);
+    let (sim, alice, desk, _mobile) = setup(30);
     alice.calls("bob");
     alice.expects("100");
     let at_desk = desk.expects("INVITE");

@@ -8,7 +8,7 @@ use sim::{Agent, Simulation, Sip};
 
 /// alice, and bob with a desk phone (q=1), a mobile phone (q=0.5) and one at home (q=0.1); the next group joins after
 /// ten seconds.
-fn office() -> (Simulation, Agent, [Agent; 3]) {
+fn setup() -> (Simulation, Agent, [Agent; 3]) {
     let sim = Simulation::with(|settings| {
         settings.forking.strategy = Strategy::Wave;
         settings.forking.ring_time = Duration::from_secs(10);
@@ -40,7 +40,7 @@ fn stops(phone: &Agent, received: &Sip) {
 
 #[test]
 fn each_group_joins_the_previous_ones_and_all_stop_at_the_end() {
-    let (sim, alice, [desk, mobile, home]) = office();
+    let (sim, alice, [desk, mobile, home]) = setup();
     let invite = alice.calls("bob");
     alice.expects("100");
     let at_desk = rings(&alice, &desk);
@@ -66,7 +66,7 @@ fn each_group_joins_the_previous_ones_and_all_stop_at_the_end() {
 #[test]
 fn the_first_phone_may_answer_while_the_last_rings() {
     // checklist 65, 75
-    let (sim, alice, [desk, mobile, home]) = office();
+    let (sim, alice, [desk, mobile, home]) = setup();
     let invite = alice.calls("bob");
     alice.expects("100");
     let at_desk = rings(&alice, &desk);
@@ -83,7 +83,7 @@ fn the_first_phone_may_answer_while_the_last_rings() {
 
 #[test]
 fn the_next_group_is_called_at_once_when_a_group_is_busy() {
-    let (_sim, alice, [desk, mobile, home]) = office();
+    let (_sim, alice, [desk, mobile, home]) = setup();
     let invite = alice.calls("bob");
     alice.expects("100");
     for phone in [&desk, &mobile] {
@@ -99,7 +99,7 @@ fn the_next_group_is_called_at_once_when_a_group_is_busy() {
 
 #[test]
 fn a_phone_that_goes_on_ringing_does_not_delay_the_next_group() {
-    let (sim, alice, [desk, mobile, home]) = office();
+    let (sim, alice, [desk, mobile, home]) = setup();
     alice.calls("bob");
     alice.expects("100");
     rings(&alice, &desk);
@@ -114,7 +114,7 @@ fn a_phone_that_goes_on_ringing_does_not_delay_the_next_group() {
 #[test]
 fn without_free_breadth_earlier_branches_are_cancelled() {
     // checklist 131, 132
-    let (sim, alice, [desk, mobile, _home]) = office();
+    let (sim, alice, [desk, mobile, _home]) = setup();
     alice.sends(&alice.request("INVITE", "sip:bob@office.example").with("Max-Breadth", 1));
     alice.expects("100");
     let at_desk = rings(&alice, &desk);

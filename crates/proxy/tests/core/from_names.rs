@@ -2,24 +2,18 @@
 //! Only credentials identify a user, and no user may call in the name of another.
 
 use location::Aor;
+
 use proxy::{Account, Authentication, AuthenticationFailure, Caller, Event, Foreign, Offence, Settings, Strangers};
 
 use sim::{Agent, DOMAIN, Login, Simulation, Sip, quoted};
 
-const ALICE: Login<'static> = Login { user: "alice", password: "wonder land" };
-const BOB: Login<'static> = Login { user: "bob", password: "builder" };
+use crate::accounts::{ALICE, BOB, add_accounts, aor};
+
 const GATEWAY: Login<'static> = Login { user: "gateway", password: "copper" };
 
-fn aor(user: &str) -> Aor {
-    Aor::new(user.as_bytes(), DOMAIN.as_bytes())
-}
-
 fn secured(settings: &mut Settings) {
-    settings.authentication = Authentication::Required;
+    add_accounts(settings, &[ALICE, BOB]);
     settings.strangers = Strangers::Refuse;
-    for login in [ALICE, BOB] {
-        settings.accounts.insert(aor(login.user), login.account(DOMAIN));
-    }
     let may_call_as = vec![
         Caller::User(b"+4989123451".as_slice().into()),
         Caller::Host(b"192.0.2.60".as_slice().into()),
@@ -28,7 +22,7 @@ fn secured(settings: &mut Settings) {
     settings.accounts.insert(aor("gateway"), Account { may_call_as, ..GATEWAY.account(DOMAIN) });
 }
 
-fn office() -> (Simulation, Agent, Agent) {
+fn setup() -> (Simulation, Agent, Agent) {
     let sim = Simulation::with(secured);
     let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     bob.signs_in(BOB);
@@ -43,7 +37,7 @@ const ANONYMOUS: &str = "sip:anonymous@anonymous.invalid";
 
 #[test]
 fn an_anonymous_user_is_challenged_and_may_call() {
-    let (sim, alice, bob) = office();
+    let (sim, alice, bob) = setup();
     let invite = from(alice.request("INVITE", "sip:bob@office.example"), ANONYMOUS);
     let again = alice.authenticates(ALICE, &invite);
     let received = bob.expects("INVITE");
@@ -70,7 +64,7 @@ fn an_anonymous_user_is_challenged_and_may_call() {
 fn the_token_of_an_anonymous_call_is_that_of_a_stranger() {
     // The length of our Record-Route must not depend on who the anonymous caller is.
     let token_length = |from_uri: &str| {
-        let (sim, alice, bob) = office();
+        let (sim, alice, bob) = setup();
         let invite = from(alice.request("INVITE", "sip:bob@office.example"), from_uri);
         alice.authenticates(ALICE, &invite);
         let received = bob.expects("INVITE");
@@ -82,7 +76,7 @@ fn the_token_of_an_anonymous_call_is_that_of_a_stranger() {
 
 #[test]
 fn names_that_an_account_lists_pass_and_no_others() {
-    let (sim, alice, bob) = office();
+    let (sim, alice, bob) = setup();
     for good in [
         "sip:+4989123451@office.example",
         "sip:+4989123451@192.0.2.60:5080;user=phone",
@@ -123,7 +117,7 @@ fn names_that_an_account_lists_pass_and_no_others() {
 
 #[test]
 fn the_challenge_of_a_stranger_does_not_show_which_users_exist() {
-    let (sim, mallory, bob) = office();
+    let (sim, mallory, bob) = setup();
     let answers = |from_uri: &str| {
         ["bob", "alice", "nobody"].map(|user| {
             mallory.sends(&from(mallory.request("MESSAGE", &format!("sip:{user}@office.example")), from_uri));
@@ -158,7 +152,7 @@ fn the_challenge_of_a_stranger_does_not_show_which_users_exist() {
 
 #[test]
 fn the_challenge_of_a_stranger_is_at_most_three_times_its_request() {
-    let (_sim, mallory, _bob) = office();
+    let (_sim, mallory, _bob) = setup();
     let short = "MESSAGE sip:bob@office.example SIP/2.0\r\nv:SIP/2.0/UDP h;branch=z9hG4bK1;rport\r\nf:<sip:a@b>;tag=1\r\n\
                  t:<sip:c@d>\r\ni:1\r\nCSeq:1 MESSAGE\r\n\r\n";
     mallory.sends_raw(short.as_bytes().to_vec());
@@ -169,7 +163,7 @@ fn the_challenge_of_a_stranger_is_at_most_three_times_its_request() {
 
 #[test]
 fn users_who_may_call_other_domains_may_do_so_anonymously() {
-    let (sim, alice, _bob) = office();
+    let (sim, alice, _bob) = setup();
     let peer = sim.udp("peer");
     let request = || from(alice.request("MESSAGE", &peer.contact()), ANONYMOUS);
     alice.sends(&request());
@@ -191,7 +185,7 @@ fn users_who_may_call_other_domains_may_do_so_anonymously() {
 #[test]
 fn the_identity_is_that_of_the_credentials() {
     // RFC 3325 6
-    let (sim, alice, bob) = office();
+    let (sim, alice, bob) = setup();
     let preferring = |uri: &str, preferred: &str| {
         from(alice.request("MESSAGE", "sip:bob@office.example"), uri)
             .with("P-Preferred-Identity", format!("<{preferred}>"))
@@ -217,7 +211,7 @@ fn the_identity_is_that_of_the_credentials() {
 
 #[test]
 fn a_caller_with_a_number_may_send_bye_from_another_address() {
-    let (sim, gateway, bob) = office();
+    let (sim, gateway, bob) = setup();
     let number = "sip:+4989123451@office.example";
     let invite = from(gateway.request("INVITE", "sip:bob@office.example"), number);
     let again = gateway.authenticates(GATEWAY, &invite);

@@ -1,12 +1,10 @@
 //! Identity headers: which are accepted from whom and sent to whom (RFC 3325, RFC 3323, RFC 5806, RFC 7044).
 
-use location::Aor;
 use proxy::{Account, Authentication, Foreign, Settings, Strangers, fixed_bindings};
 
 use sim::{Agent, DOMAIN, Login, Simulation, Sip};
 
-const ALICE: Login<'static> = Login { user: "alice", password: "wonder land" };
-const BOB: Login<'static> = Login { user: "bob", password: "builder" };
+use crate::accounts::{ALICE, BOB, add_accounts, aor};
 
 /// Headers that no phone may set for its caller, nor a called phone for itself.
 const CLAIMS: [(&str, &str); 5] = [
@@ -17,25 +15,18 @@ const CLAIMS: [(&str, &str); 5] = [
     ("History-Info", "<sip:boss@office.example>;index=1, <sip:bob@office.example>;index=1.1"),
 ];
 
-fn aor(user: &str) -> Aor {
-    Aor::new(user.as_bytes(), DOMAIN.as_bytes())
-}
-
 /// The trunk is the first agent of its simulation, at 192.0.2.11.
 fn secured(settings: &mut Settings) {
-    settings.authentication = Authentication::Required;
+    add_accounts(settings, &[ALICE, BOB]);
     settings.foreign = Foreign::Authenticated;
     settings.strangers = Strangers::Accept;
     settings.trusted = "192.0.2.11/32".parse().into_iter().collect();
-    for login in [ALICE, BOB] {
-        settings.accounts.insert(aor(login.user), login.account(DOMAIN));
-    }
     let gateway = fixed_bindings([("sip:gateway@192.0.2.11", None)]);
     settings.accounts.insert(aor("gateway"), Account { contacts: Some(gateway), ..Account::default() });
 }
 
 /// The trunk, alice, and bob with one phone.
-fn office() -> (Simulation, Agent, Agent, Agent) {
+fn setup() -> (Simulation, Agent, Agent, Agent) {
     let sim = Simulation::with(secured);
     let (trunk, alice, bob) = (sim.udp("trunk"), sim.udp("alice"), sim.udp("bob"));
     sign_in(&bob, BOB);
@@ -88,7 +79,7 @@ fn message_to(phone: &Agent, user: &str) -> Sip {
 #[test]
 fn identity_headers_of_phones_and_strangers_are_removed() {
     // RFC 3325 5
-    let (sim, _trunk, alice, bob) = office();
+    let (sim, _trunk, alice, bob) = setup();
     for method in ["MESSAGE", "INVITE", "OPTIONS"] {
         proven(&alice, ALICE, &with_claims(alice.request(method, "sip:bob@office.example")));
         assert_eq!(claims(&bob.expects(method)), NONE, "{method}");
@@ -112,7 +103,7 @@ fn identity_headers_of_phones_and_strangers_are_removed() {
 
 #[test]
 fn identity_headers_are_removed_from_retransmissions_and_within_dialogs() {
-    let (_sim, _trunk, alice, bob) = office();
+    let (_sim, _trunk, alice, bob) = setup();
     let invite = proven(&alice, ALICE, &with_claims(alice.request("INVITE", "sip:bob@office.example")));
     let received = bob.expects("INVITE");
     alice.sends(&invite);
@@ -133,7 +124,7 @@ fn identity_headers_are_removed_from_retransmissions_and_within_dialogs() {
 
 #[test]
 fn identity_headers_are_removed_from_forked_calls() {
-    let (sim, _trunk, alice, desk) = office();
+    let (sim, _trunk, alice, desk) = setup();
     let mobile = sim.udp("bob/mobile");
     sign_in(&mobile, BOB);
     proven(&alice, ALICE, &with_claims(alice.request("INVITE", "sip:bob@office.example")));
@@ -151,7 +142,7 @@ fn identity_headers_are_removed_from_forked_calls() {
 
 #[test]
 fn identity_headers_of_a_trusted_source_are_kept() {
-    let (_sim, trunk, alice, bob) = office();
+    let (_sim, trunk, alice, bob) = setup();
     trunk.sends(&with_claims(message_to(&trunk, "bob")).set("From", "<sip:+1@elsewhere.example>;tag=1"));
     let received = bob.expects("MESSAGE");
     assert_eq!(claims(&received), all());
@@ -163,7 +154,7 @@ fn identity_headers_of_a_trusted_source_are_kept() {
 #[test]
 fn a_user_may_choose_among_its_own_identities() {
     // RFC 3325 5 and 6
-    let (sim, _trunk, alice, bob) = office();
+    let (sim, _trunk, alice, bob) = setup();
     let preferring = |phone: &Agent, value: &str| message_to(phone, "bob").with("P-Preferred-Identity", value);
     for own in [
         "<sip:alice@office.example>",
@@ -203,7 +194,7 @@ fn a_user_may_choose_among_its_own_identities() {
 #[test]
 fn a_private_identity_is_not_sent_to_untrusted_peers() {
     // RFC 3325 7 and 9.3, RFC 7044 10.1.2, RFC 3323 4.2
-    let (_sim, trunk, alice, bob) = office();
+    let (_sim, trunk, alice, bob) = setup();
     let from_trunk = |user: &str| with_claims(message_to(&trunk, user)).set("From", "<sip:a@anonymous.invalid>;tag=1");
     let other = CLAIMS.iter().map(|(name, _)| *name).filter(|name| *name != "History-Info").collect::<Vec<_>>();
     for (privacy, left) in [
@@ -250,7 +241,7 @@ fn a_private_identity_is_not_sent_to_untrusted_peers() {
 
 #[test]
 fn identity_headers_are_removed_from_responses_of_phones() {
-    let (sim, trunk, alice, bob) = office();
+    let (sim, trunk, alice, bob) = setup();
     let mobile = sim.udp("bob/mobile");
     for forked in [false, true] {
         if forked {
@@ -290,7 +281,7 @@ fn identity_headers_are_removed_from_responses_of_phones() {
 #[test]
 fn critical_privacy_that_is_not_available_is_refused() {
     // RFC 3323 4.2 and 5
-    let (sim, trunk, _alice, bob) = office();
+    let (sim, trunk, _alice, bob) = setup();
     let from_trunk = |user: &str, privacy: &str| {
         message_to(&trunk, user).set("From", "<sip:a@anonymous.invalid>;tag=1").with("Privacy", privacy)
     };

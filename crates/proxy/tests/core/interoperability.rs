@@ -3,25 +3,20 @@
 
 use std::net::SocketAddr;
 
-use location::Aor;
-use proxy::{
-    Authentication, AuthenticationFailure, Event, Foreign, Inquiry, Instant, Listener, Now, Settings, Step, Wall,
-    explain,
-};
+use proxy::{AuthenticationFailure, Event, Foreign, Inquiry, Instant, Listener, Now, Settings, Step, Wall, explain};
 
-use sim::{Agent, DOMAIN, KEYS, Login, Simulation, Sip, office};
+use sim::{Agent, KEYS, Login, Simulation, Sip, default_settings};
 
-const ALICE: Login<'static> = Login { user: "alice", password: "wonder land" };
+use crate::accounts::{ALICE, add_accounts, aor};
 
 fn secured(settings: &mut Settings) {
-    settings.authentication = Authentication::Required;
-    settings.accounts.insert(Aor::new(b"alice", DOMAIN.as_bytes()), ALICE.account(DOMAIN));
+    add_accounts(settings, &[ALICE]);
 }
 
 #[test]
 fn our_address_without_its_port_names_the_first_domain() {
     // A server that listens on 5070 only.
-    let mut settings = office();
+    let mut settings = default_settings();
     let address = SocketAddr::new(settings.listeners[0].address.ip(), 5070);
     settings.listeners.iter_mut().for_each(|listener| *listener = Listener { address, ..*listener });
     let now = Now { mono: Instant::from_micros(0), wall: Wall(0) };
@@ -29,7 +24,7 @@ fn our_address_without_its_port_names_the_first_domain() {
         let inquiry = Inquiry { from: "sip:alice@office.example", to, source: address.ip() };
         explain(&inquiry, &settings, &KEYS, now, |_| None).swap_remove(0)
     };
-    let bob = Step::User(Aor::new(b"bob", DOMAIN.as_bytes()));
+    let bob = Step::User(aor("bob"));
     for uri in [
         "sip:bob@192.0.2.1",
         "sip:bob@192.0.2.1:5070",

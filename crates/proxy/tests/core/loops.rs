@@ -3,7 +3,7 @@
 use sim::{Agent, Simulation, Sip};
 
 /// alice, bob with a phone, and a gateway that is also registered as one of bob's phones.
-fn office(sim: &Simulation) -> (Agent, Agent, Agent) {
+fn setup(sim: &Simulation) -> (Agent, Agent, Agent) {
     let (alice, bob, gateway) = (sim.udp("alice"), sim.udp("bob"), sim.udp("gateway"));
     bob.registers();
     gateway.sends(&gateway.register().set("To", "<sip:bob@office.example>"));
@@ -20,7 +20,7 @@ fn forwarded(gateway: &Agent, received: &Sip, uri: &str) -> Sip {
 fn the_same_request_again_is_a_loop() {
     // checklist 37, 127, 129
     let sim = Simulation::new();
-    let (alice, bob, gateway) = office(&sim);
+    let (alice, bob, gateway) = setup(&sim);
     let (invite, [at_bob, at_gateway]) = alice.calls_phones("bob", [&bob, &gateway]);
     let again = forwarded(&gateway, &at_gateway, "sip:bob@office.example");
     gateway.sends(&again);
@@ -38,7 +38,7 @@ fn the_same_request_again_is_a_loop() {
 fn the_same_request_for_another_user_is_a_spiral_and_allowed() {
     // checklist 128, 129
     let sim = Simulation::new();
-    let (alice, bob, gateway) = office(&sim);
+    let (alice, bob, gateway) = setup(&sim);
     let (desk, mobile) = (sim.udp("carol/desk"), sim.udp("carol/mobile"));
     desk.registers();
     mobile.registers();
@@ -56,7 +56,7 @@ fn the_same_request_for_another_user_is_a_spiral_and_allowed() {
 fn our_own_route_value_does_not_hide_a_loop() {
     // checklist 128
     let sim = Simulation::new();
-    let (alice, bob, gateway) = office(&sim);
+    let (alice, bob, gateway) = setup(&sim);
     alice.calls("bob");
     bob.expects("INVITE");
     let at_gateway = gateway.expects("INVITE");
@@ -70,7 +70,7 @@ fn our_own_route_value_does_not_hide_a_loop() {
 fn the_loop_part_of_the_branch_does_not_depend_on_the_method() {
     // checklist 56, 128
     let sim = Simulation::new();
-    let (alice, bob, _gateway) = office(&sim);
+    let (alice, bob, _gateway) = setup(&sim);
     alice.calls("bob");
     let invite = bob.expects("INVITE");
     let same = |request: Sip| ["Call-ID", "From"].iter().fold(request, |r, name| r.set(name, invite.value(name)));
@@ -85,7 +85,7 @@ fn the_loop_part_of_the_branch_does_not_depend_on_the_method() {
 fn a_foreign_branch_that_looks_like_ours_is_not_a_loop() {
     // checklist 129
     let sim = Simulation::new();
-    let (alice, bob, gateway) = office(&sim);
+    let (alice, bob, gateway) = setup(&sim);
     alice.calls("bob");
     bob.expects("INVITE");
     let at_gateway = gateway.expects("INVITE");

@@ -1,6 +1,7 @@
 //! Scenarios of the core: each is a script of messages between phones and the core, run by the crate `sim`. There is
 //! one module for each behaviour. A test of a line of docs/rfc-checklist.md cites its number.
 
+mod accounts;
 mod ack_of_2xx;
 mod amplification;
 mod best_response;

@@ -1,9 +1,10 @@
 //! Record-Route in NOTIFY (RFC 6665 4.3): the route set of the subscriber comes from the NOTIFY.
 
-use location::Aor;
 use proxy::{Account, Authentication, fixed_bindings};
 
 use sim::{Agent, DOMAIN, Login, Simulation, Sip, uri_in};
+
+use crate::accounts::aor;
 
 /// A NOTIFY in the dialog of a SUBSCRIBE, which may arrive before its 2xx.
 fn notify(notifier: &Agent, subscribe: &Sip, ok: &Sip) -> Sip {
@@ -63,7 +64,7 @@ fn requests_to_the_notifier_go_to_its_contact() {
     let alice_login = Login { user: "alice", password: "wonder land" };
     let sim = Simulation::with(|settings| {
         settings.authentication = Authentication::Required;
-        let aor = |user: &str| Aor::new(user.as_bytes(), DOMAIN.as_bytes());
+        let aor = |user: &str| aor(user);
         settings.accounts.insert(aor("alice"), alice_login.account(DOMAIN));
         let contacts = Some(fixed_bindings([("sip:bob@192.0.2.12", None)]));
         settings.accounts.insert(aor("bob"), Account { contacts, ..Account::default() });

@@ -3,16 +3,14 @@
 
 use std::time::Duration;
 
-use location::Aor;
-use proxy::{Authentication, AuthenticationFailure, Event, Limit, Settings};
+use proxy::{AuthenticationFailure, Event, Limit, Settings};
 
-use sim::{Agent, DOMAIN, Fault, Login, Simulation, Sip};
+use sim::{Agent, Fault, Login, Simulation, Sip};
 
-const ALICE: Login<'static> = Login { user: "alice", password: "wonder land" };
+use crate::accounts::{ALICE, add_accounts};
 
 fn secured(settings: &mut Settings) {
-    settings.authentication = Authentication::Required;
-    settings.accounts.insert(Aor::new(b"alice", DOMAIN.as_bytes()), ALICE.account(DOMAIN));
+    add_accounts(settings, &[ALICE]);
 }
 
 fn challenged(phone: &Agent) -> Sip {

@@ -2,13 +2,14 @@
 
 use std::fmt::Display;
 
-use location::Aor;
-use proxy::{Authentication, Event, Foreign, Limit, Settings, SingleTarget, Strangers};
+use proxy::{Event, Foreign, Limit, Settings, SingleTarget, Strangers};
 
-use sim::{Agent, DOMAIN, Login, Simulation, Sip, sequential};
+use sim::{Agent, Simulation, Sip, sequential};
+
+use crate::accounts::{ALICE, BOB, add_accounts};
 
 /// alice, carol, and bob with a desk phone and a mobile phone.
-fn office(sim: &Simulation) -> [Agent; 4] {
+fn setup(sim: &Simulation) -> [Agent; 4] {
     let [alice, carol, desk, mobile] = ["alice", "carol", "bob/desk", "bob/mobile"].map(|name| sim.udp(name));
     carol.registers();
     desk.registers_with(";q=1.0");
@@ -29,7 +30,7 @@ fn moves(phone: &Agent, received: &Sip, status: u16, contacts: &[&dyn Display]) 
 fn a_call_follows_the_redirection_of_a_phone() {
     // checklist 45, 63
     let sim = Simulation::new();
-    let [alice, carol, desk, mobile] = office(&sim);
+    let [alice, carol, desk, mobile] = setup(&sim);
     let (invite, [at_desk, at_mobile]) = alice.calls_phones("bob", [&desk, &mobile]);
     moves(&desk, &at_desk, 302, &[&"<sip:carol@office.example>"]);
     let at_carol = carol.expects("INVITE");
@@ -50,7 +51,7 @@ fn a_call_follows_the_redirection_of_a_phone() {
 fn a_followed_302_is_not_forwarded() {
     // checklist 63: a redirection that was followed does not count for the best response.
     let sim = Simulation::new();
-    let [alice, carol, desk, mobile] = office(&sim);
+    let [alice, carol, desk, mobile] = setup(&sim);
     let (invite, [at_desk, at_mobile]) = alice.calls_phones("bob", [&desk, &mobile]);
     moves(&desk, &at_desk, 302, &[&"<sip:carol@office.example>"]);
     mobile.answers(&at_mobile, 404);
@@ -64,7 +65,7 @@ fn a_followed_302_is_not_forwarded() {
 fn a_uri_is_tried_once() {
     // checklist 45: to the other phone, to itself, to the called user, and twice to the same user.
     let sim = Simulation::new();
-    let [alice, carol, desk, mobile] = office(&sim);
+    let [alice, carol, desk, mobile] = setup(&sim);
     let (invite, [at_desk, at_mobile]) = alice.calls_phones("bob", [&desk, &mobile]);
     let twice = "<sip:carol@office.example>, <sip:CAROL@office.example>, <sip:carol@OFFICE.example;x=y>";
     moves(&desk, &at_desk, 300, &[&"<sip:bob@office.example>", &twice]);
@@ -80,7 +81,7 @@ fn a_uri_is_tried_once() {
 fn redirections_in_a_circle_end() {
     // checklist 45
     let sim = Simulation::new();
-    let [alice, carol, desk, mobile] = office(&sim);
+    let [alice, carol, desk, mobile] = setup(&sim);
     let (invite, [at_desk, at_mobile]) = alice.calls_phones("bob", [&desk, &mobile]);
     mobile.answers(&at_mobile, 486);
     moves(&desk, &at_desk, 302, &[&"<sip:carol@office.example>"]);
@@ -94,7 +95,7 @@ fn redirections_in_a_circle_end() {
 fn a_redirection_follows_only_what_the_caller_may_call() {
     // checklist 63: calls to other domains are refused, so the redirection is forwarded.
     let sim = Simulation::new();
-    let [alice, carol, desk, mobile] = office(&sim);
+    let [alice, carol, desk, mobile] = setup(&sim);
     let (invite, [at_desk, at_mobile]) = alice.calls_phones("bob", [&desk, &mobile]);
     mobile.answers(&at_mobile, 486);
     let contacts = "<sip:carol@office.example>;q=0.9, <sip:bob@elsewhere.example>";
@@ -110,7 +111,7 @@ fn a_302_with_another_scheme_is_forwarded_unchanged() {
     // checklist 63
     for contacts in ["<tel:+4930123>", "<sip:carol@office.example>, <mailto:bob@office.example>", "*"] {
         let sim = Simulation::new();
-        let [alice, carol, desk, mobile] = office(&sim);
+        let [alice, carol, desk, mobile] = setup(&sim);
         let (invite, [at_desk, at_mobile]) = alice.calls_phones("bob", [&desk, &mobile]);
         mobile.answers(&at_mobile, 486);
         moves(&desk, &at_desk, 302, &[&contacts]);
@@ -124,7 +125,7 @@ fn a_302_with_another_scheme_is_forwarded_unchanged() {
 fn a_sips_call_is_not_redirected_without_tls() {
     // checklist 63
     let sim = Simulation::new();
-    let [alice, carol, desk, mobile] = office(&sim);
+    let [alice, carol, desk, mobile] = setup(&sim);
     alice.invites("sips:bob@office.example");
     // RFC 5630 5.3: it is not even sent to phones whose Contacts are `sip:`.
     alice.expects("480");
@@ -136,7 +137,7 @@ fn a_305_and_a_380_are_forwarded_to_the_caller() {
     // checklist 63: RFC 3261 21.3.4, 21.3.5
     for status in [305, 380] {
         let sim = Simulation::new();
-        let [alice, carol, desk, mobile] = office(&sim);
+        let [alice, carol, desk, mobile] = setup(&sim);
         let (invite, [at_desk, at_mobile]) = alice.calls_phones("bob", [&desk, &mobile]);
         mobile.answers(&at_mobile, 486);
         moves(&desk, &at_desk, status, &[&"<sip:carol@office.example>"]);
@@ -151,7 +152,7 @@ fn a_caller_that_forbids_recursion_gets_the_302() {
     // checklist 158: no-recurse, and the setting.
     for (asked, set) in [("no-recurse", true), ("recurse", false)] {
         let sim = Simulation::with(|settings| settings.forking.recurse = set);
-        let [alice, carol, desk, mobile] = office(&sim);
+        let [alice, carol, desk, mobile] = setup(&sim);
         let invite = alice.request("INVITE", "sip:bob@office.example").with("Request-Disposition", asked);
         alice.sends(&invite);
         alice.expects("100");
@@ -168,7 +169,7 @@ fn a_caller_that_forbids_recursion_gets_the_302() {
 fn redirection_targets_are_ordered_by_q_and_precede_the_other_phones() {
     // checklist 63
     let sim = Simulation::with(|settings| settings.forking = sequential(10));
-    let [alice, carol, desk, mobile] = office(&sim);
+    let [alice, carol, desk, mobile] = setup(&sim);
     let dave = sim.udp("dave");
     dave.registers();
     let invite = alice.calls("bob");
@@ -188,7 +189,7 @@ fn redirection_targets_are_ordered_by_q_and_precede_the_other_phones() {
 fn a_redirection_target_has_the_full_ring_time() {
     // checklist 63
     let sim = Simulation::new();
-    let [alice, carol, desk, mobile] = office(&sim);
+    let [alice, carol, desk, mobile] = setup(&sim);
     let (_, [at_desk, at_mobile]) = alice.calls_phones("bob", [&desk, &mobile]);
     mobile.answers(&at_mobile, 486);
     desk.answers(&at_desk, 180);
@@ -206,7 +207,7 @@ fn a_redirection_target_has_the_full_ring_time() {
 fn a_redirection_to_a_user_without_phones_gets_480() {
     // checklist 63
     let sim = Simulation::new();
-    let [alice, _carol, desk, mobile] = office(&sim);
+    let [alice, _carol, desk, mobile] = setup(&sim);
     let (invite, [at_desk, at_mobile]) = alice.calls_phones("bob", [&desk, &mobile]);
     mobile.answers(&at_mobile, 404);
     moves(&desk, &at_desk, 302, &[&"<sip:nobody@office.example>"]);
@@ -218,7 +219,7 @@ fn a_redirection_to_a_user_without_phones_gets_480() {
 fn a_cancel_during_the_lookup_of_a_redirection_ends_the_call() {
     // checklist 64, 78
     let sim = Simulation::new();
-    let [alice, carol, desk, mobile] = office(&sim);
+    let [alice, carol, desk, mobile] = setup(&sim);
     let (invite, [at_desk, at_mobile]) = alice.calls_phones("bob", [&desk, &mobile]);
     mobile.answers(&at_mobile, 486);
     sim.store(sim::StoreState::Working, 80);
@@ -233,7 +234,7 @@ fn a_cancel_during_the_lookup_of_a_redirection_ends_the_call() {
 #[test]
 fn the_number_of_redirection_targets_is_limited() {
     let sim = Simulation::with(|settings| settings.limits.targets = 3);
-    let [alice, carol, desk, mobile] = office(&sim);
+    let [alice, carol, desk, mobile] = setup(&sim);
     let (invite, [at_desk, at_mobile]) = alice.calls_phones("bob", [&desk, &mobile]);
     mobile.answers(&at_mobile, 486);
     moves(&desk, &at_desk, 302, &[&"<sip:carol@office.example>", &"<sip:dave@office.example>"]);
@@ -265,18 +266,12 @@ fn a_call_to_one_phone_follows_redirections_if_it_has_a_context() {
     assert_eq!(sim.load(0).transactions, 1);
 }
 
-const ALICE: Login<'static> = Login { user: "alice", password: "wonder land" };
-const BOB: Login<'static> = Login { user: "bob", password: "builder" };
-
 /// Users must authenticate and may call other domains, and strangers may call users.
 fn secured(settings: &mut Settings) {
-    settings.authentication = Authentication::Required;
+    add_accounts(settings, &[ALICE, BOB]);
     settings.foreign = Foreign::Authenticated;
     settings.strangers = Strangers::Accept;
     settings.forking.single_target = SingleTarget::Stateful;
-    for login in [ALICE, BOB] {
-        settings.accounts.insert(Aor::new(login.user.as_bytes(), DOMAIN.as_bytes()), login.account(DOMAIN));
-    }
 }
 
 #[test]

@@ -3,7 +3,9 @@
 
 use proxy::{Event, Registration};
 
-use sim::{Agent, DOMAIN, Simulation, Sip, StoreState, param, uri_in};
+use sim::{Agent, Simulation, Sip, StoreState, param, uri_in};
+
+use crate::accounts::aor;
 
 /// The granted time in a Contact; 0 if there is none.
 fn expires(contact: &str) -> u32 {
@@ -233,7 +235,7 @@ fn the_expiry_is_spread_if_configured() {
 fn who_may_register_without_authentication() {
     // checklist 9, 46
     let sim = Simulation::with(|settings| {
-        settings.accounts.insert(location::Aor::new(b"alice", DOMAIN.as_bytes()), proxy::Account::default());
+        settings.accounts.insert(aor("alice"), proxy::Account::default());
     });
     let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     alice.registers();

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use location::{Aor, WhenFull};
+use location::WhenFull;
 use proxy::{Account, Event, Notification, fixed_bindings};
 
-use sim::{Agent, DOMAIN, Simulation, Sip, at, cseq, uri_in};
+use sim::{Agent, Simulation, Sip, at, cseq, uri_in};
+
+use crate::accounts::aor;
 
 pub(crate) const BOB: &str = "sip:bob@office.example";
 
@@ -63,10 +65,6 @@ pub(crate) fn document(notify: &Sip) -> (u32, bool, &str, Vec<&str>) {
     let version = one("reginfo", "version").parse().unwrap_or(u32::MAX);
     assert_eq!(notify.value("CSeq"), format!("{} NOTIFY", version + 1));
     (version, one("reginfo", "state") == "full", one("registration", "state"), happened)
-}
-
-pub(crate) fn aor(user: &str) -> Aor {
-    Aor::new(user.as_bytes(), DOMAIN.as_bytes())
 }
 
 #[test]

@@ -3,10 +3,9 @@
 use proxy::{Account, Accounts, Authentication, Settings};
 use sim::{Agent, DOMAIN, Login, Simulation, Sip};
 
-use crate::registration_events::{BOB, again, aor, document, subscribe, told, watch};
+use crate::registration_events::{BOB, again, document, subscribe, told, watch};
 
-const ALICE: Login<'_> = Login { user: "alice", password: "wonderland" };
-const CAROL: Login<'_> = Login { user: "carol", password: "calendar" };
+use crate::accounts::{ALICE, CAROL, aor};
 
 /// alice may subscribe to bob; carol may not.
 fn secured(settings: &mut Settings) {

@@ -1,18 +1,17 @@
 //! What counts as a retransmission of a request, and what as its ACK or CANCEL: nothing that somebody else sends after
 //! reading it (RFC 3261 9.2, 16.10, 16.11, 17.2.3).
 
-use location::Aor;
 use proxy::{Authentication, Settings};
 
 use sim::{Agent, DOMAIN, Login, Simulation, Sip, hop_by_hop};
 
-const ALICE: Login<'static> = Login { user: "alice", password: "wonder land" };
+use crate::accounts::{ALICE, aor};
 
 fn secured(settings: &mut Settings) {
     settings.authentication = Authentication::Required;
     for user in ["alice", "bob", "carol"] {
         let login = Login { user, ..ALICE };
-        settings.accounts.insert(Aor::new(user.as_bytes(), DOMAIN.as_bytes()), login.account(DOMAIN));
+        settings.accounts.insert(aor(user), login.account(DOMAIN));
     }
 }
 

@@ -1,10 +1,12 @@
 //! `sips:` URIs: nothing for such a URI is sent unencrypted, and dialogs stay on TLS (RFC 3261 26.2.2, RFC 5630 5.3).
 
-use location::Aor;
 use parser::Transport;
+
 use proxy::{Account, Authentication, Foreign, Listener, fixed_bindings};
 
 use sim::{Agent, DOMAIN, Simulation, Sip, at};
+
+use crate::accounts::aor;
 
 /// Expects the refusal because of missing TLS: 480 with the Warning that says why.
 fn refused(phone: &Agent, code: u16) {
@@ -76,9 +78,9 @@ fn paths_and_configured_contacts_of_a_sips_call_need_tls() {
     let sim = Simulation::with(|settings| {
         let contacts = Some(fixed_bindings([("sips:door@192.0.2.12", None)]));
         let door = Account { contacts, ..Account::default() };
-        settings.accounts.insert(Aor::new(b"door", DOMAIN.as_bytes()), door);
+        settings.accounts.insert(aor("door"), door);
         for user in ["alice", "edge", "bob"] {
-            settings.accounts.insert(Aor::new(user.as_bytes(), DOMAIN.as_bytes()), Account::default());
+            settings.accounts.insert(aor(user), Account::default());
         }
     });
     let (alice, edge, bob) = (sim.udp("alice"), sim.udp("edge"), sim.udp("bob"));
@@ -103,7 +105,7 @@ fn a_route_of_a_sips_request_needs_tls() {
         settings.authentication = Authentication::Required;
         settings.foreign = Foreign::Authenticated;
         let login = sim::Login { user: "alice", password: "wonder land" };
-        settings.accounts.insert(Aor::new(b"alice", DOMAIN.as_bytes()), login.account(DOMAIN));
+        settings.accounts.insert(aor("alice"), login.account(DOMAIN));
     });
     let login = sim::Login { user: "alice", password: "wonder land" };
     let (alice, peer) = (sim.udp("alice"), sim.udp("peer"));

@@ -4,20 +4,14 @@
 
 use std::net::SocketAddr;
 
-use location::Aor;
-use proxy::{Authentication, Settings};
+use proxy::Settings;
 
-use sim::{Agent, DOMAIN, Login, Simulation, Sip};
+use sim::{Agent, Simulation, Sip};
 
-const ALICE: Login<'static> = Login { user: "alice", password: "wonder land" };
-const BOB: Login<'static> = Login { user: "bob", password: "builder" };
-const MALLORY: Login<'static> = Login { user: "mallory", password: "malice" };
+use crate::accounts::{ALICE, BOB, MALLORY, add_accounts};
 
 fn secured(settings: &mut Settings) {
-    settings.authentication = Authentication::Required;
-    for login in [ALICE, BOB, MALLORY] {
-        settings.accounts.insert(Aor::new(login.user.as_bytes(), DOMAIN.as_bytes()), login.account(DOMAIN));
-    }
+    add_accounts(settings, &[ALICE, BOB, MALLORY]);
 }
 
 /// A call of alice and bob, and the phones of mallory, which tries to take it over.

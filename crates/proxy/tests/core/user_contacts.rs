@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
-use location::Aor;
 use proxy::{Account, Event, Limit, SingleTarget, fixed_bindings};
 
-use sim::{Agent, DOMAIN, Simulation, sequential};
+use sim::{Agent, Simulation, sequential};
+
+use crate::accounts::aor;
 
 /// Registers these Contacts in addition to those of the user.
 fn adds(phone: &Agent, contacts: &str) {
@@ -176,7 +177,7 @@ fn configured_contacts_and_accounts_of_that_user_count() {
     let sim = Simulation::with(|settings| {
         let door = Account { contacts: Some(fixed_bindings([("sip:door@192.0.2.11", None)])), ..Account::default() };
         for (user, account) in [("door", door), ("alice", Account::default()), ("carol", Account::default())] {
-            settings.accounts.insert(Aor::new(user.as_bytes(), DOMAIN.as_bytes()), account);
+            settings.accounts.insert(aor(user), account);
         }
     });
     let (door, alice, carol) = (sim.udp("door"), sim.udp("alice"), sim.udp("carol"));

@@ -4,7 +4,7 @@ use proxy::{Authentication, Drop, Event, Foreign, Strangers};
 
 use sim::{Agent, Simulation, Sip};
 
-fn office() -> (Simulation, Agent, Agent) {
+fn setup() -> (Simulation, Agent, Agent) {
     let sim = Simulation::new();
     let (alice, bob) = (sim.udp("alice"), sim.udp("bob"));
     bob.registers();
@@ -18,7 +18,7 @@ fn options(alice: &Agent) -> Sip {
 #[test]
 fn a_400_names_the_invalid_header() {
     // checklist 34
-    let (_sim, alice, bob) = office();
+    let (_sim, alice, bob) = setup();
     for (header, value) in [
         ("From", "<sip:alice@office.example"),
         ("To", "\"bob <sip:bob@office.example>"),
@@ -57,7 +57,7 @@ fn a_400_names_the_invalid_header() {
 #[test]
 fn a_request_that_cannot_be_answered_is_dropped_and_counted() {
     // checklist 34
-    let (sim, alice, bob) = office();
+    let (sim, alice, bob) = setup();
     alice.sends(&options(&alice).without("Via"));
     alice.sends_raw("\r\n\r\n");
     alice.sends_raw(vec![0xff; 700]);
@@ -72,7 +72,7 @@ fn a_request_that_cannot_be_answered_is_dropped_and_counted() {
 #[test]
 fn unknown_methods_and_headers_are_forwarded() {
     // checklist 34
-    let (_sim, alice, bob) = office();
+    let (_sim, alice, bob) = setup();
     alice.sends(&alice.request("DANCE", "sip:bob@office.example").with("X-Steps", "1 2 3"));
     let received = bob.expects("DANCE");
     assert_eq!(received.value("X-Steps"), "1 2 3");
@@ -83,7 +83,7 @@ fn unknown_methods_and_headers_are_forwarded() {
 #[test]
 fn unsupported_schemes_and_versions_are_refused() {
     // checklist 35
-    let (_sim, alice, _bob) = office();
+    let (_sim, alice, _bob) = setup();
     alice.sends(&alice.request("OPTIONS", "tel:+4930123456"));
     alice.expects("416");
     alice.sends(&alice.request("OPTIONS", "sip:bob@office.example:port"));
@@ -96,7 +96,7 @@ fn unsupported_schemes_and_versions_are_refused() {
 #[test]
 fn an_unsupported_proxy_require_gets_420() {
     // checklist 38
-    let (_sim, alice, bob) = office();
+    let (_sim, alice, bob) = setup();
     alice.sends(&options(&alice).with("Proxy-Require", "teleport, levitation"));
     let refused = alice.expects("420");
     assert_eq!(refused.values("Unsupported").collect::<Vec<_>>(), ["teleport, levitation"]);
@@ -115,7 +115,7 @@ fn an_unsupported_proxy_require_gets_420() {
 #[test]
 fn the_server_itself_answers_options_only() {
     // checklist 36
-    let (_sim, alice, _bob) = office();
+    let (_sim, alice, _bob) = setup();
     alice.sends(&alice.request("OPTIONS", "sip:office.example"));
     let ok = alice.expects("200");
     assert!(ok.value("Allow").contains("OPTIONS") && ok.has("Accept") && ok.has("Supported"), "{ok}");
@@ -128,7 +128,7 @@ fn the_server_itself_answers_options_only() {
 #[test]
 fn strangers_are_refused_unless_allowed_or_trusted() {
     // checklist 39
-    let (sim, alice, bob) = office();
+    let (sim, alice, bob) = setup();
     let stranger = |uri: &str| alice.request("MESSAGE", uri).set("From", "<sip:x@elsewhere.example>;tag=1");
     alice.sends(&stranger("sip:bob@office.example"));
     alice.expects("403");
@@ -151,7 +151,7 @@ fn strangers_are_refused_unless_allowed_or_trusted() {
 #[test]
 fn nothing_is_relayed_for_unauthenticated_senders() {
     // checklist 5, 43
-    let (sim, alice, _bob) = office();
+    let (sim, alice, _bob) = setup();
     alice.sends(&alice.request("MESSAGE", "sip:x@198.51.100.9"));
     alice.expects("403");
     alice.sends(&alice.request("REGISTER", "sip:198.51.100.9").set("To", "<sip:alice@office.example>"));
@@ -170,7 +170,7 @@ fn nothing_is_relayed_for_unauthenticated_senders() {
 #[test]
 fn a_response_goes_where_via_and_source_say() {
     // checklist 30, 110, 111, 112
-    let (sim, alice, _bob) = office();
+    let (sim, alice, _bob) = setup();
     let probe = alice.request("OPTIONS", "sip:office.example");
     let send = |via: &str| {
         alice.sends(&probe.clone().set("Via", format_args!("SIP/2.0/UDP {via};branch=z9hG4bK-{}", via.len())));
@@ -190,7 +190,7 @@ fn a_response_goes_where_via_and_source_say() {
 
 #[test]
 fn a_request_from_port_0_gets_no_response() {
-    let (sim, alice, _bob) = office();
+    let (sim, alice, _bob) = setup();
     alice.sends_from("192.0.2.11:0".parse().unwrap());
     alice.sends(&options(&alice));
     sim.millis(50);
