@@ -1,11 +1,11 @@
-//! A SIP message as a test sees it: a start line, headers in order, a body. RFC 3261 7.
+//! A SIP message of a test: a start line, headers in order, a body. RFC 3261 7.
 //!
-//! Written apart from `crates/parser` on purpose: a test must not judge the program with the program's own reader.
-//! It is strict about what the server sends and lets a test build anything, right or wrong.
+//! It does not use `crates/parser`, because a test must not check the program with the program's own parser. It is
+//! strict about what the server sends and lets a test build any message, valid or not.
 
 use std::fmt;
 
-/// Compact header names (RFC 3261 7.3.3) that may come back in a forwarded message.
+/// Compact header names (RFC 3261 7.3.3) that may occur in a forwarded message.
 const COMPACT: [(&str, &str); 10] = [
     ("v", "Via"),
     ("f", "From"),

@@ -157,7 +157,7 @@ fn a_phone_at_the_same_address_cannot_reduce_the_offer() {
         forged(0);
         sim.seconds(6);
     }
-    assert_eq!(forged(0), 1, "who gives up is offered MD5 alone, whoever it is");
+    assert_eq!(forged(0), 1, "a phone that gives up is offered only MD5");
     let refused = challenged(&alice, "Good Phone 1");
     assert_eq!(algorithms(&refused).len(), 2, "the phone is not");
     answers(&alice, ALICE, &refused, "SHA-256", "Good Phone 1");
@@ -204,7 +204,7 @@ fn calls_of_a_phone_that_fell_back_are_offered_only_md5() {
     offered(&alice, "old phone");
     sim.seconds(30);
     let refused = challenged(&alice, "old phone");
-    assert_eq!(called(&alice), 2, "nobody has shown yet who that is");
+    assert_eq!(called(&alice), 2, "the sender has not authenticated yet");
     answers(&alice, ALICE, &refused, "MD5", "old phone");
     assert_eq!(called(&alice), 1);
     assert_eq!(called(&bob), 2, "another phone");

@@ -176,7 +176,7 @@ fn failure_responses_get_an_ack_hop_by_hop() {
     alice.acks(&invite, &refused);
     sim.seconds(10);
     assert!(alice.all_received().is_empty());
-    assert!(desk.all_received().is_empty(), "her ACK is for us");
+    assert!(desk.all_received().is_empty(), "the ACK ends at the server");
 }
 
 #[test]

@@ -48,7 +48,7 @@ fn the_next_phone_is_called_after_the_ring_time_of_the_first() {
     desk.receives_nothing();
     sim.millis(100);
     let cancel = desk.expects("CANCEL");
-    assert!(!cancel.has("Reason"), "nobody has answered");
+    assert!(!cancel.has("Reason"), "no phone has answered");
     let at_mobile = mobile.expects("INVITE");
     mobile.answers(&at_mobile, 180);
     alice.expects("180");

@@ -232,7 +232,7 @@ fn the_expiry_is_spread_if_configured() {
 }
 
 #[test]
-fn who_may_register_without_authentication() {
+fn without_authentication_only_listed_users_may_register() {
     // checklist 9, 46
     let sim = Simulation::with(|settings| {
         settings.accounts.insert(aor("alice"), proxy::Account::default());

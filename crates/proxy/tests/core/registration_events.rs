@@ -22,18 +22,18 @@ pub(crate) fn watch(desk: &Agent) -> (Sip, Sip, Sip) {
     let asked = subscribe(desk, BOB);
     desk.sends(&asked);
     let ok = desk.expects("200");
-    (asked, ok, told(desk))
+    (asked, ok, next_notify(desk))
 }
 
 /// The next NOTIFY, after it has been answered.
-pub(crate) fn told(watcher: &Agent) -> Sip {
+pub(crate) fn next_notify(watcher: &Agent) -> Sip {
     let notify = watcher.expects("NOTIFY");
     watcher.answers(&notify, 200);
     notify
 }
 
 /// A SUBSCRIBE within the dialog.
-pub(crate) fn again(watcher: &Agent, asked: &Sip, ok: &Sip, later: u32, expires: u32) -> Sip {
+pub(crate) fn resubscribe(watcher: &Agent, asked: &Sip, ok: &Sip, later: u32, expires: u32) -> Sip {
     watcher
         .within(asked, ok, "SUBSCRIBE")
         .set("CSeq", cseq(asked, later, "SUBSCRIBE"))
@@ -89,7 +89,7 @@ fn the_first_notify_has_the_full_state_and_later_ones_the_changes() {
     assert!(first.body.contains(&format!("<uri>{}</uri>", desk.contact())));
     sim.seconds(10);
     mobile.registers_with(";q=0.8;+sip.instance=\"<urn:uuid:1>\"");
-    let second = told(&desk);
+    let second = next_notify(&desk);
     assert_eq!(document(&second), (1, false, "active", vec!["registered"]));
     assert_eq!(
         (all(&second, "contact", "q"), all(&second, "contact", "callid")),
@@ -102,7 +102,7 @@ fn the_first_notify_has_the_full_state_and_later_ones_the_changes() {
     assert_eq!(all(&first, "registration", "id"), all(&second, "registration", "id"));
     sim.seconds(10);
     desk.registers();
-    let third = told(&desk);
+    let third = next_notify(&desk);
     assert_eq!(document(&third), (2, false, "active", vec!["refreshed"]));
     assert_eq!(all(&third, "contact", "id"), all(&first, "contact", "id"));
     assert_eq!(third.value("Subscription-State"), "active;expires=580");
@@ -119,11 +119,11 @@ fn a_user_without_a_phone_can_be_subscribed_to() {
     assert_eq!(document(&first), (0, true, "init", vec![]));
     sim.seconds(5);
     desk.registers();
-    assert_eq!(document(&told(&desk)), (1, false, "active", vec!["registered"]));
+    assert_eq!(document(&next_notify(&desk)), (1, false, "active", vec!["registered"]));
     sim.seconds(5);
     desk.sends(&desk.register().set("Contact", "*").with("Expires", 0));
     desk.expects("200");
-    assert_eq!(document(&told(&desk)), (2, false, "terminated", vec!["unregistered"]));
+    assert_eq!(document(&next_notify(&desk)), (2, false, "terminated", vec!["unregistered"]));
 }
 
 #[test]
@@ -140,19 +140,19 @@ fn each_way_a_binding_ends_has_its_event() {
     watch(&desk);
     sim.seconds(5);
     mobile.registers_with(";expires=100");
-    let replaced = told(&desk);
+    let replaced = next_notify(&desk);
     assert_eq!(document(&replaced), (1, false, "active", vec!["deactivated", "registered"]));
     assert!(replaced.body.contains(&home.contact()));
     sim.millis(94_000);
     desk.registers();
-    assert_eq!(document(&told(&desk)).3, ["refreshed"]);
+    assert_eq!(document(&next_notify(&desk)).3, ["refreshed"]);
     sim.millis(4_500);
     desk.receives_nothing();
     sim.millis(1_500);
-    assert_eq!(document(&told(&desk)), (3, false, "active", vec!["expired"]), "as soon as the interval lets it");
+    assert_eq!(document(&next_notify(&desk)), (3, false, "active", vec!["expired"]), "as soon as the interval lets it");
     sim.remove("bob", &desk.contact());
     sim.seconds(5);
-    assert_eq!(document(&told(&desk)), (4, false, "terminated", vec!["deactivated"]), "an operator did");
+    assert_eq!(document(&next_notify(&desk)), (4, false, "terminated", vec!["deactivated"]), "an operator did");
 }
 
 #[test]
@@ -171,13 +171,13 @@ fn configured_contacts_are_reported_as_created_and_rejected_when_removed() {
     sim.seconds(5);
     let contacts = [("sip:bob@192.0.2.98", Some(500))];
     sim.reconfigure(|settings| drop(settings.accounts.insert(aor("bob"), door(&contacts))));
-    assert_eq!(document(&told(&desk)), (1, false, "active", vec!["rejected", "created"]));
+    assert_eq!(document(&next_notify(&desk)), (1, false, "active", vec!["rejected", "created"]));
     sim.seconds(5);
     sim.reconfigure(|_| {});
     desk.receives_nothing();
     desk.sends(&desk.register().set("Contact", "<sip:bob@192.0.2.98>;expires=100"));
     desk.expects("200");
-    assert_eq!(document(&told(&desk)), (2, false, "active", vec!["registered"]), "it is the phone's own now");
+    assert_eq!(document(&next_notify(&desk)), (2, false, "active", vec!["registered"]), "it is the phone's own now");
 }
 
 #[test]
@@ -195,13 +195,13 @@ fn at_most_one_notify_is_sent_in_five_seconds() {
     sim.millis(2_000);
     desk.receives_nothing();
     sim.millis(1_000);
-    assert_eq!(document(&told(&desk)), (1, false, "active", vec!["registered", "registered"]), "all in one");
+    assert_eq!(document(&next_notify(&desk)), (1, false, "active", vec!["registered", "registered"]), "all in one");
     sim.seconds(1);
     home.registers();
     sim.seconds(3);
     desk.receives_nothing();
     sim.seconds(1);
-    assert_eq!(document(&told(&desk)), (2, false, "active", vec!["refreshed"]));
+    assert_eq!(document(&next_notify(&desk)), (2, false, "active", vec!["refreshed"]));
 }
 
 #[test]
@@ -211,27 +211,27 @@ fn a_refresh_sends_the_full_state_at_once() {
     let desk = sim.udp("bob/desk");
     desk.registers();
     let (asked, ok, _) = watch(&desk);
-    let refresh = again(&desk, &asked, &ok, 1, 300);
+    let refresh = resubscribe(&desk, &asked, &ok, 1, 300);
     assert_eq!(refresh.uri(), "sip:192.0.2.1:5060");
     desk.sends(&refresh);
     assert_eq!(desk.expects("200").number("Expires"), Some(300));
-    let second = told(&desk);
+    let second = next_notify(&desk);
     assert_eq!(document(&second), (1, true, "active", vec!["registered"]));
     assert_eq!(second.value("Subscription-State"), "active;expires=300");
     // A copy changes nothing, and neither does a request that is out of order.
     desk.sends(&refresh);
     desk.expects("200");
-    desk.sends(&again(&desk, &asked, &ok, 0, 300));
+    desk.sends(&resubscribe(&desk, &asked, &ok, 0, 300));
     desk.expects("500");
     desk.receives_nothing();
     // The Contact of a refresh is the target of later NOTIFYs.
-    desk.sends(&again(&desk, &asked, &ok, 2, 300).without("Contact"));
+    desk.sends(&resubscribe(&desk, &asked, &ok, 2, 300).without("Contact"));
     desk.expects("200");
-    assert_eq!(document(&told(&desk)).0, 2);
+    assert_eq!(document(&next_notify(&desk)).0, 2);
     let moved = sim.udp("bob/moved");
-    desk.sends(&again(&desk, &asked, &ok, 3, 300).set("Contact", format_args!("<{}>", moved.contact())));
+    desk.sends(&resubscribe(&desk, &asked, &ok, 3, 300).set("Contact", format_args!("<{}>", moved.contact())));
     desk.expects("200");
-    assert_eq!(document(&told(&moved)).0, 3);
+    assert_eq!(document(&next_notify(&moved)).0, 3);
 }
 
 #[test]
@@ -258,7 +258,7 @@ fn several_subscribers_of_one_user_are_notified() {
     sim.wait(Duration::from_secs(5));
     sim.udp("bob/mobile").registers();
     for phone in [&desk, &home] {
-        assert_eq!(document(&told(phone)), (1, false, "active", vec!["registered"]));
+        assert_eq!(document(&next_notify(phone)), (1, false, "active", vec!["registered"]));
     }
     assert_eq!(uri_in(desk.register().value("To")), BOB);
     assert_eq!(desk.address, at(11));

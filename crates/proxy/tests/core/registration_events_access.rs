@@ -3,7 +3,7 @@
 use proxy::{Account, Accounts, Authentication, Settings};
 use sim::{Agent, DOMAIN, Login, Simulation, Sip};
 
-use crate::registration_events::{BOB, again, document, subscribe, told, watch};
+use crate::registration_events::{BOB, document, next_notify, resubscribe, subscribe, watch};
 
 use crate::accounts::{ALICE, CAROL, aor};
 
@@ -36,21 +36,21 @@ fn only_permitted_users_may_subscribe() {
     assert_eq!(carol.expects("403").reason(), "Not allowed to watch this user");
     prove(&carol, CAROL, "sip:carol@office.example");
     carol.expects("200");
-    told(&carol);
+    next_notify(&carol);
     let asked = prove(&alice, ALICE, BOB);
     let ok = alice.expects("200");
-    told(&alice);
+    next_notify(&alice);
     // A copy of it is not a replay. A refresh needs no password, because the dialog is sufficient.
     alice.sends(&asked);
     alice.expects("200");
-    alice.sends(&again(&alice, &asked, &ok, 1, 600));
+    alice.sends(&resubscribe(&alice, &asked, &ok, 1, 600));
     alice.expects("200");
-    told(&alice);
+    next_notify(&alice);
     alice.receives_nothing();
     // It only says that the subscription was terminated.
     sim.seconds(5);
     sim.reconfigure(|settings| drop(settings.accounts.insert(aor("alice"), ALICE.account(DOMAIN))));
-    let last = told(&alice);
+    let last = next_notify(&alice);
     assert_eq!(last.value("Subscription-State"), "terminated;reason=rejected");
     assert_eq!(document(&last), (2, true, "init", vec![]));
 }
@@ -77,8 +77,8 @@ fn a_notify_goes_to_the_host_that_subscribed() {
     alice.expects("200");
     let asked = prove(&alice, ALICE, BOB);
     let ok = alice.expects("200");
-    told(&alice);
-    alice.sends(&again(&alice, &asked, &ok, 1, 600).set("Contact", contact));
+    next_notify(&alice);
+    alice.sends(&resubscribe(&alice, &asked, &ok, 1, 600).set("Contact", contact));
     alice.expects("403");
     victim.receives_nothing();
 }
@@ -90,11 +90,11 @@ fn a_refresh_without_permission_is_refused() {
     let alice = sim.udp("alice");
     let asked = prove(&alice, ALICE, BOB);
     let ok = alice.expects("200");
-    told(&alice);
+    next_notify(&alice);
     sim.reconfigure(|settings| drop(settings.accounts.insert(aor("alice"), ALICE.account(DOMAIN))));
-    alice.sends(&again(&alice, &asked, &ok, 1, 600));
+    alice.sends(&resubscribe(&alice, &asked, &ok, 1, 600));
     alice.expects("403");
-    assert_eq!(told(&alice).value("Subscription-State"), "terminated;reason=rejected");
+    assert_eq!(next_notify(&alice).value("Subscription-State"), "terminated;reason=rejected");
 }
 
 #[test]
@@ -113,19 +113,23 @@ fn a_subscription_ends_when_the_account_changes() {
         let carol = sim.udp("carol");
         prove(&carol, CAROL, "sip:carol@office.example");
         carol.expects("200");
-        told(&carol);
+        next_notify(&carol);
         sim.seconds(5);
         sim.reconfigure(|settings| settings.authentication = Authentication::Required);
         carol.receives_nothing();
         sim.reconfigure(|settings| change(settings, changed));
-        assert_eq!(told(&carol).value("Subscription-State"), "terminated;reason=rejected");
+        assert_eq!(next_notify(&carol).value("Subscription-State"), "terminated;reason=rejected");
     }
     let sim = Simulation::new();
     let desk = sim.udp("bob/desk");
     watch(&desk);
     sim.seconds(5);
     sim.reconfigure(secured);
-    assert_eq!(told(&desk).value("Subscription-State"), "terminated;reason=rejected", "he never had to prove it");
+    assert_eq!(
+        next_notify(&desk).value("Subscription-State"),
+        "terminated;reason=rejected",
+        "the password was not needed"
+    );
 }
 
 #[test]
@@ -144,7 +148,7 @@ fn without_authentication_the_from_names_the_subscriber() {
     let (alice, nobody) = (sim.udp("alice"), sim.udp("nobody"));
     alice.sends(&subscribe(&alice, BOB));
     alice.expects("200");
-    told(&alice);
+    next_notify(&alice);
     nobody.sends(&subscribe(&nobody, "sip:nobody@office.example"));
     nobody.expects("404");
 }
@@ -173,10 +177,10 @@ fn a_nonce_of_another_worker_is_accepted() {
     let asked = asked.with("Authorization", &answer);
     alice.reaches_worker(1).sends(&asked);
     let ok = alice.expects("200");
-    told(&alice);
+    next_notify(&alice);
     // The nonce of one worker and the dialog of another would be handed over in circles.
-    alice.sends(&again(&alice, &asked, &ok, 1, 600).with("Authorization", &answer));
+    alice.sends(&resubscribe(&alice, &asked, &ok, 1, 600).with("Authorization", &answer));
     alice.expects("200");
-    told(&alice);
+    next_notify(&alice);
     assert_eq!([0, 1].map(|worker| sim.load(worker).subscriptions), [1, 0]);
 }

@@ -3,7 +3,7 @@
 use proxy::{Event, Notification};
 use sim::Simulation;
 
-use crate::registration_events::{BOB, again, document, subscribe, told, watch};
+use crate::registration_events::{BOB, document, next_notify, resubscribe, subscribe, watch};
 
 #[test]
 fn a_change_at_any_worker_is_notified() {
@@ -17,9 +17,9 @@ fn a_change_at_any_worker_is_notified() {
     assert_eq!(document(&notify), (1, false, "active", vec!["registered"]));
     // The response to it and the next SUBSCRIBE arrive at other workers.
     desk.reaches_worker(0).answers(&notify, 200);
-    desk.sends(&again(&desk, &asked, &ok, 1, 600));
+    desk.sends(&resubscribe(&desk, &asked, &ok, 1, 600));
     assert_eq!(desk.expects("200").value("To"), ok.value("To"));
-    assert_eq!(document(&told(&desk)), (2, true, "active", vec!["registered"]));
+    assert_eq!(document(&next_notify(&desk)), (2, true, "active", vec!["registered"]));
     assert_eq!([0, 1, 2].map(|worker| sim.load(worker).subscriptions), [0, 1, 0]);
 }
 
@@ -65,7 +65,7 @@ fn a_notify_follows_the_recorded_route() {
         desk.sends(&asked.with("Record-Route", route).with("Record-Route", "<sip:10.0.0.1;lr>"));
         let ok = desk.expects("200");
         assert_eq!(ok.values("Record-Route").collect::<Vec<_>>(), [route, "<sip:10.0.0.1;lr>"]);
-        let notify = told(&edge);
+        let notify = next_notify(&edge);
         assert_eq!((notify.uri(), notify.values("Route").collect::<Vec<_>>()), (uri, routes));
     }
 }
@@ -79,14 +79,14 @@ fn a_notify_is_sent_to_a_resolved_name() {
     sim.store(sim::StoreState::Working, 20);
     desk.sends(&subscribe(&desk, BOB).set("Contact", "<sip:bob@app.office.test>"));
     desk.expects("200");
-    assert_eq!(document(&told(&app)), (0, true, "init", vec![]));
+    assert_eq!(document(&next_notify(&app)), (0, true, "init", vec![]));
     // Before DNS has answered, the subscriber changes its Contact.
     let asked = subscribe(&desk, BOB).set("Contact", "<sip:bob@app.office.test>");
     desk.sends(&asked);
     let ok = desk.expects("200");
-    desk.sends(&again(&desk, &asked, &ok, 1, 600));
+    desk.sends(&resubscribe(&desk, &asked, &ok, 1, 600));
     desk.expects("200");
-    assert_eq!(document(&told(&desk)), (0, true, "init", vec![]));
+    assert_eq!(document(&next_notify(&desk)), (0, true, "init", vec![]));
     app.receives_nothing();
     desk.sends(&subscribe(&desk, BOB).set("Contact", "<sip:bob@nowhere.test>"));
     desk.expects("200");

@@ -19,7 +19,7 @@ struct View {
 
 impl View {
     /// RFC 3680 5.2
-    fn reads(&mut self, notify: &Sip) {
+    fn apply(&mut self, notify: &Sip) {
         let attribute = |tag: &str, name: &str| {
             let (_, value) = tag.split_once(&format!(" {name}=\"")).unwrap_or_default();
             value.split('"').next().unwrap_or_default().to_owned()
@@ -31,7 +31,7 @@ impl View {
         }
         let full = attribute(document, "state") == "full";
         let follows = self.version.is_some_and(|last| version == Some(last + 1));
-        assert!(full || follows, "a change of what was never told");
+        assert!(full || follows, "a change without the state before it");
         self.version = version;
         if full {
             self.contacts.clear();
@@ -49,16 +49,16 @@ impl View {
     }
 
     /// Processes and answers all NOTIFYs that have arrived.
-    fn hears(&mut self, watcher: &Agent) {
+    fn process_notifies(&mut self, watcher: &Agent) {
         for notify in watcher.all_received().iter().filter(|sip| sip.what() == "NOTIFY") {
-            self.reads(notify);
+            self.apply(notify);
             watcher.answers(notify, 200);
         }
     }
 }
 
 /// Retransmits a request until there is a response.
-fn insists(sim: &Simulation, phone: &Agent, request: &Sip) -> Sip {
+fn sends_reliably(sim: &Simulation, phone: &Agent, request: &Sip) -> Sip {
     for _ in 0..50 {
         phone.sends(request);
         sim.millis(60);
@@ -71,7 +71,7 @@ fn insists(sim: &Simulation, phone: &Agent, request: &Sip) -> Sip {
     panic!("nothing gets through");
 }
 
-fn storm(seed: u64) {
+fn run_trial(seed: u64) {
     let workers = 1 + u8::try_from(seed % 3).unwrap_or(0);
     let sim = Simulation::build(workers, seed, |settings| settings.registrar.limits.min_expires = 1);
     let mut random = Random::new(seed);
@@ -87,18 +87,18 @@ fn storm(seed: u64) {
         let phone = &phones[random.index(phones.len())];
         phone.reaches_worker(random.index(usize::from(workers)));
         let expires = [0, 3, 20, 600][random.index(4)];
-        insists(&sim, phone, &phone.register().with("Expires", expires));
+        sends_reliably(&sim, phone, &phone.register().with("Expires", expires));
         for _ in 0..random.index(12) {
             sim.millis(700);
-            view.hears(&watcher);
+            view.process_notifies(&watcher);
         }
     }
     sim.impair(Impairments::NONE);
     for _ in 0..100 {
         sim.millis(500);
-        view.hears(&watcher);
+        view.process_notifies(&watcher);
     }
-    let query = insists(&sim, &phones[0], &phones[0].register().without("Contact"));
+    let query = sends_reliably(&sim, &phones[0], &phones[0].register().without("Contact"));
     let long = |contact: &&str| param(contact, "expires") != Some("1");
     let mut there: Vec<&str> = query.values("Contact").filter(long).map(uri_in).collect();
     let mut known: Vec<&str> = view.contacts.values().map(String::as_str).collect();
@@ -111,5 +111,5 @@ fn storm(seed: u64) {
 #[test]
 fn the_last_notified_state_matches_the_registrations() {
     // checklist 155
-    (0..60).for_each(storm);
+    (0..60).for_each(run_trial);
 }

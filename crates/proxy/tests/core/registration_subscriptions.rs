@@ -3,7 +3,7 @@
 use proxy::{Event, Limit, Notification};
 use sim::{Simulation, Sip};
 
-use crate::registration_events::{BOB, again, document, subscribe, told, watch};
+use crate::registration_events::{BOB, document, next_notify, resubscribe, subscribe, watch};
 
 #[test]
 fn an_unsubscribe_gets_a_last_notify() {
@@ -12,15 +12,15 @@ fn an_unsubscribe_gets_a_last_notify() {
     let desk = sim.udp("bob/desk");
     desk.registers();
     let (asked, ok, _) = watch(&desk);
-    let goodbye = again(&desk, &asked, &ok, 1, 0);
+    let goodbye = resubscribe(&desk, &asked, &ok, 1, 0);
     desk.sends(&goodbye);
     assert_eq!(desk.expects("200").number("Expires"), Some(0));
-    let last = told(&desk);
+    let last = next_notify(&desk);
     assert_eq!(document(&last), (1, true, "active", vec!["registered"]));
     assert_eq!(last.value("Subscription-State"), "terminated;reason=timeout");
     desk.sends(&goodbye);
     desk.expects("200");
-    desk.sends(&again(&desk, &asked, &ok, 2, 600));
+    desk.sends(&resubscribe(&desk, &asked, &ok, 2, 600));
     assert_eq!(desk.expects("481").reason(), "Subscription Does Not Exist");
     sim.seconds(10);
     desk.registers();
@@ -39,7 +39,7 @@ fn a_fetch_gets_one_notify() {
     let fetch = subscribe(&desk, BOB).set("Expires", 0);
     desk.sends(&fetch);
     assert_eq!(desk.expects("200").number("Expires"), Some(0));
-    let only = told(&desk);
+    let only = next_notify(&desk);
     assert_eq!(document(&only), (0, true, "active", vec!["registered"]));
     assert_eq!(only.value("Subscription-State"), "terminated;reason=timeout");
     desk.sends(&fetch);
@@ -54,7 +54,7 @@ fn a_subscription_expires() {
     let desk = sim.udp("bob/desk");
     watch(&desk);
     sim.millis(599_900);
-    let last = told(&desk);
+    let last = next_notify(&desk);
     assert_eq!(last.value("Subscription-State"), "terminated;reason=timeout");
     assert_eq!(document(&last), (1, false, "init", vec![]));
     sim.millis(1);
@@ -70,9 +70,9 @@ fn a_retransmitted_subscribe_creates_no_second_subscription() {
     desk.sends(&asked);
     assert_eq!(desk.expects("200").value("To"), ok.value("To"));
     desk.receives_nothing();
-    desk.sends(&again(&desk, &asked, &ok, 1, 600));
+    desk.sends(&resubscribe(&desk, &asked, &ok, 1, 600));
     desk.expects("200");
-    told(&desk);
+    next_notify(&desk);
     desk.sends(&asked);
     desk.expects("200");
     desk.receives_nothing();
@@ -95,7 +95,7 @@ fn a_lost_notify_is_retransmitted() {
     assert_eq!(desk.expects("NOTIFY"), first);
     desk.answers(&first, 200);
     sim.seconds(4);
-    assert_eq!(document(&told(&desk)), (1, false, "active", vec!["registered"]));
+    assert_eq!(document(&next_notify(&desk)), (1, false, "active", vec!["registered"]));
 }
 
 #[test]
@@ -127,7 +127,11 @@ fn a_subscriber_that_responds_481_is_removed() {
         sim.seconds(5);
         desk.registers();
         if goes_on {
-            assert_eq!(document(&told(&desk)), (2, true, "active", vec!["registered"]), "what was lost is made up for");
+            assert_eq!(
+                document(&next_notify(&desk)),
+                (2, true, "active", vec!["registered"]),
+                "what was lost is made up for"
+            );
         } else {
             desk.receives_nothing();
         }
@@ -143,13 +147,13 @@ fn a_new_subscribe_does_not_wait_for_an_old_notify() {
     desk.sends(&asked);
     let ok = desk.expects("200");
     let unanswered = desk.expects("NOTIFY");
-    desk.sends(&again(&desk, &asked, &ok, 1, 600));
+    desk.sends(&resubscribe(&desk, &asked, &ok, 1, 600));
     desk.expects("200");
-    assert_eq!(document(&told(&desk)), (1, true, "init", vec![]));
+    assert_eq!(document(&next_notify(&desk)), (1, true, "init", vec![]));
     desk.answers(&unanswered, 481);
     sim.seconds(5);
     desk.registers();
-    assert_eq!(document(&told(&desk)).0, 2, "that was of another time");
+    assert_eq!(document(&next_notify(&desk)).0, 2, "that was of another time");
 }
 
 #[test]
@@ -178,12 +182,12 @@ fn subscriptions_that_cannot_be_granted_are_refused() {
     for accept in ["application/reginfo+xml", "text/plain, Application/*", "*/*;q=0.1"] {
         desk.sends(&asked().set("Expires", 0).with("Accept", accept));
         desk.expects("200");
-        told(&desk);
+        next_notify(&desk);
     }
     let (asked, ok, _) = watch(&desk);
-    desk.sends(&again(&desk, &asked, &ok, 1, 600).set("Event", "reg;id=2"));
+    desk.sends(&resubscribe(&desk, &asked, &ok, 1, 600).set("Event", "reg;id=2"));
     desk.expects("481");
-    desk.sends(&again(&desk, &asked, &ok, 1, 600).set("From", "<sip:eve@office.example>;tag=x"));
+    desk.sends(&resubscribe(&desk, &asked, &ok, 1, 600).set("From", "<sip:eve@office.example>;tag=x"));
     desk.expects("481");
 }
 
@@ -224,7 +228,7 @@ fn a_failed_load_is_repeated() {
     desk.receives_nothing();
     sim.store(sim::StoreState::Working, 0);
     sim.seconds(5);
-    assert_eq!(document(&told(&desk)), (0, true, "active", vec!["registered"]));
+    assert_eq!(document(&next_notify(&desk)), (0, true, "active", vec!["registered"]));
 }
 
 #[test]
@@ -236,9 +240,9 @@ fn the_number_of_subscriptions_is_limited() {
     desk.sends(&subscribe(&desk, BOB));
     assert_eq!(desk.expects("503").number("Retry-After"), Some(10));
     assert_eq!(sim.count_events(|event| matches!(event, Event::LimitReached(Limit::Subscriptions))), 1);
-    desk.sends(&again(&desk, &asked, &ok, 1, 600));
+    desk.sends(&resubscribe(&desk, &asked, &ok, 1, 600));
     desk.expects("200");
-    told(&desk);
+    next_notify(&desk);
 }
 
 #[test]
@@ -252,5 +256,5 @@ fn the_number_of_subscriptions_of_a_user_is_limited() {
     assert_eq!(sim.count_events(|event| matches!(event, Event::LimitReached(Limit::SubscriptionsPerUser))), 1);
     alice.sends(&subscribe(&alice, "sip:alice@office.example"));
     alice.expects("200");
-    told(&alice);
+    next_notify(&alice);
 }

@@ -48,7 +48,7 @@ fn a_request_that_is_no_retransmission_does_not_follow_the_pin() {
         // Responses go where the Via says, even if mallory copied it.
         assert!(answers.iter().all(|answer| answer.status() == Some(407)), "{answers:?}");
     }
-    assert_eq!(mallory.next_message().status(), Some(407), "her credentials were used, elsewhere");
+    assert_eq!(mallory.next_message().status(), Some(407), "the nonce count was used already");
     // An exact copy from alice's own address is a retransmission.
     alice.sends(&message);
     bob.expects("MESSAGE");

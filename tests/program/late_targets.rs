@@ -1,4 +1,4 @@
-//! Who joins a call that rings already: a phone that registers meanwhile, and where a phone sends the call on.
+//! Targets that join a ringing call: a phone that registers meanwhile, and the target of a redirection.
 
 use crate::harness::phone::ack_of;
 use crate::harness::server::OPEN;
@@ -6,7 +6,7 @@ use crate::harness::{Dialog, Message, Phone, Server};
 
 const BOB: &str = "sip:bob@office.example";
 
-/// A server, alice, and bob's desk phone and mobile, which ring for her.
+/// A server, alice, and the desk phone and mobile phone of bob, which ring for alice.
 fn ringing(config: &str) -> (Server, (Phone, Message), [(Phone, Message); 2]) {
     let server = Server::start(&format!("{OPEN}{config}"));
     let phones = [Phone::udp("bob", server.address()).registered(), Phone::tcp("bob", server.address()).registered()];
@@ -22,7 +22,7 @@ fn ringing(config: &str) -> (Server, (Phone, Message), [(Phone, Message); 2]) {
     (server, (alice, sent), phones)
 }
 
-/// Registers a phone; the INVITE comes from another worker, and may overtake the 200.
+/// Registers a phone that is called then. The INVITE comes from another worker and may arrive before the 200.
 fn registers_and_rings(phone: &mut Phone) -> Message {
     let register = phone.register(Some(&format!("<{}>", phone.contact()))).with("Expires", 3600);
     phone.send(register);
@@ -33,8 +33,8 @@ fn registers_and_rings(phone: &mut Phone) -> Message {
 }
 
 #[test]
-fn a_phone_that_registers_while_its_user_is_called_rings_too() {
-    // Whichever worker it comes to: six of them, on ports that the system spreads over both.
+fn a_phone_that_registers_during_a_call_is_called() {
+    // At every worker: six phones, on ports that the system distributes to both.
     let (server, (mut alice, sent), [(mut desk, _), (mut mobile, _)]) = ringing("workers: 2\n");
     let mut late: Vec<Phone> = (0..6).map(|_| Phone::udp("bob", server.address())).collect();
     let heard: Vec<Message> = late.iter_mut().map(registers_and_rings).collect();
@@ -47,7 +47,7 @@ fn a_phone_that_registers_while_its_user_is_called_rings_too() {
 }
 
 #[test]
-fn a_call_goes_on_where_a_phone_sends_it() {
+fn a_call_follows_the_redirection_of_a_phone() {
     // checklist 63
     let (server, (mut alice, sent), [(mut desk, at_desk), (mut mobile, at_mobile)]) = ringing("");
     let mut carol = Phone::udp("carol", server.address()).registered();
@@ -65,7 +65,7 @@ fn a_call_goes_on_where_a_phone_sends_it() {
 }
 
 #[test]
-fn a_call_to_one_phone_goes_on_if_it_has_a_context() {
+fn a_call_to_one_phone_follows_redirections_if_it_has_a_context() {
     // checklist 63
     let server = Server::start(&format!("{OPEN}forking: {{ single_target: stateful }}\n"));
     let mut bob = Phone::udp("bob", server.address()).registered();

@@ -1,6 +1,6 @@
-//! The users of one server, all behind one socket: they register, send messages to one another, and let calls ring.
+//! The users of one server, all on one socket: they register, send messages to one another, and let calls ring.
 //!
-//! Keeps a number of requests under way, so that the server always has something to do. Never retransmits: over loopback a
+//! It keeps a number of requests under way, so that the server is always busy. It never retransmits: over loopback a
 //! lost datagram ends the run.
 
 use std::net::{SocketAddr, UdpSocket};
@@ -13,21 +13,21 @@ use socket2::SockRef;
 use crate::flood::{Answer, Template};
 use crate::server::Server;
 
-/// Calls that begin at a time.
+/// How many calls begin at a time.
 const BREADTH: u32 = 16;
-/// After that an answer does not come any more.
+/// A response that has not arrived by then does not arrive.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Prime, and larger than any number of users: a step that visits all of them in no order.
+/// A prime larger than any number of users: steps of this size visit all of them in an irregular order.
 const STRIDE: u64 = 7_368_787;
 
 /// A server and its users.
-pub(crate) struct Office {
+pub(crate) struct Users {
     server: Server,
     socket: UdpSocket,
     users: u32,
     /// Requests under way at a time.
     window: u32,
-    /// So many of them, the first ones, have two phones.
+    /// So many users, the first ones, have two phones.
     twice: u32,
     turn: u32,
     phone: Template,
@@ -38,7 +38,7 @@ pub(crate) struct Office {
     reply: Vec<u8>,
 }
 
-/// What a user sends, or is sent.
+/// The kinds of requests.
 #[derive(Clone, Copy)]
 enum Ask {
     Phone,
@@ -47,7 +47,7 @@ enum Ask {
     Invite,
 }
 
-/// What came.
+/// What has arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Came {
     /// A response: its status.
@@ -56,8 +56,8 @@ enum Came {
     Request,
 }
 
-impl Office {
-    /// Registers so many users with one phone each, `window` requests under way at a time, then and later.
+impl Users {
+    /// Registers so many users with one phone each, with `window` requests under way at a time, now and later.
     pub(crate) fn open(server: Server, users: u32, window: u32) -> Self {
         let socket = UdpSocket::bind((server.address().ip(), 0)).expect("a port");
         socket.connect(server.address()).expect("the server's address");
@@ -65,7 +65,7 @@ impl Office {
         SockRef::from(&socket).set_recv_buffer_size(4 << 20).expect("a socket option");
         let own = socket.local_addr().expect("an address");
         let message = "Content-Type: text/plain\r\nContent-Length: 18\r\n\r\nWatson, come here.";
-        let mut office = Self {
+        let mut group = Self {
             server,
             socket,
             users,
@@ -79,11 +79,11 @@ impl Office {
             buffer: vec![0; 1 << 16].into(),
             reply: Vec::new(),
         };
-        office.flood(Ask::Phone, |turn| (turn < users).then_some(turn));
-        office
+        group.flood(Ask::Phone, |turn| (turn < users).then_some(turn));
+        group
     }
 
-    /// The process whose time counts.
+    /// The process whose processor time is measured.
     pub(crate) fn process(&self) -> u32 {
         self.server.id()
     }
@@ -94,13 +94,13 @@ impl Office {
         self.flood(Ask::SecondPhone, |turn| (turn < users).then_some(turn));
     }
 
-    /// Refreshes registrations for a while; how many.
+    /// Refreshes registrations for a while. Returns how many.
     pub(crate) fn refresh(&mut self, time: Duration) -> u32 {
         let (users, end, first) = (self.users, Instant::now() + time, self.turn);
         self.flood(Ask::Phone, |turn| (Instant::now() < end).then(|| scatter(first + turn, users)))
     }
 
-    /// Refreshes so many registrations a second, whatever the answers take; how long each was waited for, in order.
+    /// Refreshes so many registrations a second, however long the responses take. Returns the waiting times in order.
     pub(crate) fn paced(&mut self, rate: u32, time: Duration) -> Vec<Duration> {
         self.socket.set_nonblocking(true).expect("a socket option");
         let (begin, first, count) = (Instant::now(), self.turn + 1, (time.as_secs_f64() * f64::from(rate)) as u32);
@@ -114,7 +114,7 @@ impl Office {
             }
             let Ok(length) = self.socket.recv(&mut self.buffer) else { continue };
             let answer = Answer::read(&self.buffer[..length]).filter(|answer| answer.status == 200).expect("a 200");
-            // From when it ought to have left: a generator that is late hides nothing.
+            // Measured from the time when it was due, so that a late generator hides nothing.
             waits.push(begin.elapsed() - due(answer.turn - first));
         }
         self.socket.set_nonblocking(false).expect("a socket option");
@@ -122,14 +122,14 @@ impl Office {
         waits
     }
 
-    /// Sends messages for a while to those who have one phone; how many.
+    /// Sends messages to users with one phone for a while. Returns how many.
     pub(crate) fn message(&mut self, time: Duration) -> u32 {
         let (twice, once) = (self.twice, self.users - self.twice);
         let (end, first) = (Instant::now() + time, self.turn);
         self.flood(Ask::Message, |turn| (Instant::now() < end).then(|| twice + scatter(first + turn, once)))
     }
 
-    /// Calls everybody who has two phones; they ring from then on.
+    /// Calls all users with two phones, which then go on ringing.
     pub(crate) fn ring(&mut self) {
         let mut told = 0;
         for called in 1..=self.twice + BREADTH {
@@ -146,7 +146,7 @@ impl Office {
         }
     }
 
-    /// Sends one request after the other, to the users that `next` names, and waits for all 200s; how many.
+    /// Sends requests to the users that `next` names and waits for all 200s. Returns how many.
     fn flood(&mut self, ask: Ask, mut next: impl FnMut(u32) -> Option<u32>) -> u32 {
         let (mut sent, mut done) = (0, 0);
         loop {
@@ -160,7 +160,7 @@ impl Office {
             }
             match self.next() {
                 Came::Response(200) => done += 1,
-                // A phone that was called and rings.
+                // A phone that was called rings.
                 Came::Response(..200) | Came::Request => {}
                 Came::Response(status) => panic!("the answer is {status}"),
             }
@@ -178,7 +178,7 @@ impl Office {
         self.socket.send(template.fill(user, self.turn)).expect("the server listens");
     }
 
-    /// Takes what comes next; a phone that gets an INVITE rings, and takes everything else.
+    /// Receives the next message. A phone rings for an INVITE and answers all else.
     fn next(&mut self) -> Came {
         let length = self.socket.recv(&mut self.buffer).expect("an answer, which was lost");
         let octets = &self.buffer[..length];
@@ -199,7 +199,7 @@ fn scatter(turn: u32, users: u32) -> u32 {
     (u64::from(turn) * STRIDE % u64::from(users)) as u32
 }
 
-/// A phone's REGISTER, as phones on desks write it. They have one Call-ID each, so all but the first are refreshes.
+/// A REGISTER like that of a desk phone. Each phone has one Call-ID, so all but the first are refreshes.
 fn register(own: SocketAddr, line: u8) -> Template {
     Template::new(&format!(
         "REGISTER sip:office.example SIP/2.0\r\nVia: SIP/2.0/UDP {own};branch=z9hG4bKUUUUUUU.NNNNNNNNNN;rport\r\n\
@@ -212,7 +212,7 @@ fn register(own: SocketAddr, line: u8) -> Template {
     ))
 }
 
-/// A request to a user; `rest` is its body, and what tells of it.
+/// A request to a user; `rest` is its last headers and its body.
 fn request(method: &str, own: SocketAddr, rest: &str) -> Template {
     Template::new(&format!(
         "{method} sip:uUUUUUUU@office.example SIP/2.0\r\nVia: SIP/2.0/UDP {own};branch=z9hG4bKUUUUUUU.NNNNNNNNNN;rport\r\n\

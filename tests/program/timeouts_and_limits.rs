@@ -1,5 +1,5 @@
-//! Time and room run out: Timer C, mute phones, and the caps of the configuration. RFC 3261 16.6 step 11, 16.8;
-//! RFC 4320.
+//! Timers and limits: Timer C, phones that do not respond, and the limits of the configuration. RFC 3261 16.6 step 11,
+//! 16.8; RFC 4320.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ fn two_phones(config: &str) -> (Server, Phone, Phone, Phone) {
 }
 
 #[test]
-fn timer_c_ends_a_call_that_nobody_speaks_of() {
+fn timer_c_ends_a_call_without_further_responses() {
     let (_server, mut alice, mut desk, mut cell) = two_phones("timers: { c: 2s }\n");
     let invite = alice.invite(BOB);
     let sent = alice.send(invite);
@@ -28,7 +28,7 @@ fn timer_c_ends_a_call_that_nobody_speaks_of() {
     desk.reply(&at_desk, 180);
     alice.response(180);
     std::thread::sleep(Duration::from_millis(1_200));
-    // checklist 61: a ringing phone that says so again has its time again.
+    // checklist 61: a further provisional response restarts Timer C.
     let again = desk.answer(&at_desk, 183);
     desk.send(again);
     alice.response(183);
@@ -44,13 +44,13 @@ fn timer_c_ends_a_call_that_nobody_speaks_of() {
 }
 
 #[test]
-fn mute_phones_are_408_for_a_call_and_silence_for_a_message() {
+fn phones_without_a_response_give_408_to_a_call_and_nothing_to_a_message() {
     let (_server, mut alice, mut desk, mut cell) = two_phones("timers: { t1: 50ms, t2: 200ms }\n");
     let message = alice.request("MESSAGE", BOB).body("text/plain", "hello");
     alice.send(message);
     desk.expect("MESSAGE");
     cell.expect("MESSAGE");
-    // checklist 90: the INVITE is sent again and again.
+    // checklist 90: the INVITE is retransmitted.
     let invite = alice.invite(BOB);
     let sent = alice.send(invite);
     let at_desk = desk.expect("INVITE");
@@ -61,7 +61,7 @@ fn mute_phones_are_408_for_a_call_and_silence_for_a_message() {
         }
     };
     assert_eq!(copy, at_desk);
-    // checklist 71, 123, 124: 64 T1 are 3.2 s here. The MESSAGE ends first, without a word.
+    // checklist 71, 123, 124: 64·T1 are 3.2 s here. The MESSAGE ends first, without a response.
     let ended = alice.next();
     assert_eq!((ended.status(), ended.method()), (Some(408), "INVITE"), "{ended}");
     alice.send(ack_of(&sent, &ended));
@@ -69,7 +69,7 @@ fn mute_phones_are_408_for_a_call_and_silence_for_a_message() {
 }
 
 #[test]
-fn more_forks_than_the_house_allows_are_refused() {
+fn forked_calls_beyond_the_limit_are_refused() {
     let (server, mut alice, mut desk, _cell) = two_phones("workers: 1\nlimits: { transactions: 3 }\n");
     let mut open: Vec<(Message, Message)> = Vec::new();
     for _ in 0..3 {
@@ -83,7 +83,7 @@ fn more_forks_than_the_house_allows_are_refused() {
     assert!(refused.find("Retry-After").is_some(), "{refused}");
     alice.send(ack_of(&sent, &refused));
     server.counts("frontdesk_limits_reached_total", &[("limit", "transactions")], |count| count >= 1.0);
-    // Those that are in have their place.
+    // Calls that began before the limit continue.
     for (_, at_desk) in &open {
         desk.reply(at_desk, 200);
         alice.response(200);

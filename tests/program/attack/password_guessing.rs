@@ -1,4 +1,4 @@
-//! Who guesses passwords, who wants another banned, who wants another's phone offered less: section 13 of the design.
+//! Password guessing, getting another address banned, and reducing what another phone is offered (docs/security.md).
 
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::harness::http;
 use crate::harness::server::{CLOSED, PROGRAM, fresh_ip};
 use crate::harness::{Algorithm, Message, PATIENCE, Phone, Server};
 
-/// What has not come by then does not come.
+/// A response that has not arrived by then does not arrive.
 const UNANSWERED: Duration = Duration::from_millis(1_500);
 
 const BOB: Credentials<'static> = Credentials::new("bob", "builder");
@@ -39,14 +39,14 @@ fn challenged(phone: &mut Phone) -> Message {
     challenge
 }
 
-/// A REGISTER that answers a challenge.
+/// A REGISTER with a response to this challenge.
 fn guess(phone: &mut Phone, credentials: Credentials<'_>, challenge: &Message) -> Message {
     let request = phone.register(None);
     let answer = credentials.answer(&Challenge::of(challenge, credentials.algorithm), &request);
     request.with("Authorization", answer)
 }
 
-/// One guess with a challenge of its own; false if nothing comes back.
+/// One guess with a challenge of its own; false if there is no response.
 fn guesses(phone: &mut Phone, password: &str) -> bool {
     let request = phone.register(None);
     phone.send(request);
@@ -73,7 +73,7 @@ fn frontdesk(server: &Server, line: &str) -> String {
 }
 
 #[test]
-fn one_nonce_is_good_for_five_guesses() {
+fn a_nonce_permits_five_guesses() {
     let server = Server::start(CLOSED);
     let mut mallory = udp_at(fresh_ip(), "bob", &server);
     let challenge = challenged(&mut mallory);
@@ -83,12 +83,12 @@ fn one_nonce_is_good_for_five_guesses() {
         mallory.send(request);
         let answer = mallory.next_final();
         assert_eq!(answer.status(), Some(401), "guess {count}: {answer}");
-        // The right one is among them, and nothing tells which it was.
+        // The right password is among them, and the responses do not show which one it was.
         let stale = Challenge::of(&answer, Algorithm::Sha256).param("stale") == Some("true");
         assert_eq!(stale, count > 5, "guess {count}: {answer}");
     }
     assert_eq!((wrong_passwords(&server), bans(&server)), (5.0, 0.0));
-    // Neither does a nonce that nobody issued.
+    // A forged nonce does not either.
     let nonce = Challenge::of(&challenge, Algorithm::Sha256).required("nonce").to_owned();
     let mut made_up = challenge;
     for (_, value) in &mut made_up.headers {
@@ -103,13 +103,13 @@ fn one_nonce_is_good_for_five_guesses() {
 }
 
 #[test]
-fn who_guesses_over_udp_is_not_answered() {
+fn a_guesser_over_udp_is_banned() {
     let server = Server::start(CLOSED);
     let ip = fresh_ip();
     let mut mallory = udp_at(ip, "bob", &server);
     let answered = (0..100).take_while(|at| guesses(&mut mallory, &at.to_string())).count();
     assert!((19..=20).contains(&answered), "{answered} guesses were answered");
-    // Whatever it sends, from whatever port, also with the right password, also over TCP.
+    // Whatever it sends, from any port, with the right password too, and over TCP.
     assert!(!guesses(&mut udp_at(ip, "bob", &server), "builder"));
     let mut over_tcp = tcp_at(ip, "bob", &server);
     assert!(over_tcp.closed(PATIENCE), "the connection is closed");
@@ -118,9 +118,9 @@ fn who_guesses_over_udp_is_not_answered() {
     server.counts("frontdesk_banned_dropped_total", &[("transport", "tcp")], |count| count >= 1.0);
     server.logs(&format!("{ip} is banned for 10m: 20 failures within 1m, wrong passwords for bob"));
     assert_eq!(wrong_passwords(&server), 20.0);
-    // Nobody else feels it.
+    // Other addresses are not affected.
     Phone::udp("bob", server.address()).registered_as("builder");
-    // A reload takes the new rules, and ends no ban.
+    // A reload applies the new limits and ends no ban.
     server.rewrite(&format!("{CLOSED}defence: {{ failures: 2 }}\n"));
     frontdesk(&server, "reload");
     let mut other = udp_at(fresh_ip(), "bob", &server);
@@ -136,11 +136,11 @@ fn who_guesses_over_udp_is_not_answered() {
 }
 
 #[test]
-fn who_guesses_over_tcp_loses_all_connections() {
+fn a_guesser_over_tcp_loses_all_connections() {
     let server = Server::start(&format!("{CLOSED}workers: 4\ndefence: {{ failures: 6, ban: 5s }}\n"));
     let ip = fresh_ip();
     let mut idle: Vec<_> = (0..8).map(|_| tcp_at(ip, "bob", &server)).collect();
-    // One connection each, as if they were many.
+    // One connection for each guess, as if they were many peers.
     let answered = (0..20)
         .take_while(|at| {
             let Ok(stream) = connect_from(ip, server.address()) else { return false };
@@ -160,13 +160,13 @@ fn who_guesses_over_tcp_loses_all_connections() {
     for connection in &mut idle {
         assert!(connection.closed(Duration::from_secs(4)), "a connection stays open");
     }
-    // The ban ends by itself.
+    // The ban expires.
     server.counts("frontdesk_bans", &[], |count| count == 0.0);
     tcp_at(ip, "bob", &server).registered_as("builder");
 }
 
 #[test]
-fn garbage_counts_over_tcp_only() {
+fn invalid_messages_count_over_tcp_only() {
     let server = Server::start(&format!("{CLOSED}defence: {{ failures: 5 }}\n"));
     let (over_udp, over_tcp) = (fresh_ip(), fresh_ip());
     let mut phone = udp_at(over_udp, "bob", &server);
@@ -185,11 +185,12 @@ fn garbage_counts_over_tcp_only() {
 }
 
 #[test]
-fn nobody_has_another_banned() {
+fn an_attacker_cannot_get_another_address_banned() {
     let server = Server::start(&format!("{CLOSED}defence: {{ failures: 3 }}\n"));
     let mut mallory = udp_at(fresh_ip(), "bob", &server);
     let victim = fresh_ip();
-    // What the victim's address stands on and Mallory has written: a nonce of Mallory's, which is not looked at, and none.
+    // Messages of mallory with the source address of the victim: with a nonce of mallory, which is not accepted, and
+    // without any.
     let mut forged = udp_at(victim, "bob", &server);
     for at in 0..20 {
         let own = challenged(&mut mallory);
@@ -199,7 +200,7 @@ fn nobody_has_another_banned() {
         forged.ask(request);
     }
     assert_eq!((wrong_passwords(&server), bans(&server)), (20.0, 0.0));
-    // A phone behind a NAT whose address changes is challenged anew, once.
+    // A phone behind a NAT whose address changes is challenged once more.
     let challenge = challenged(&mut mallory);
     let mut moved = udp_at(fresh_ip(), "bob", &server);
     let request = guess(&mut moved, BOB, &challenge);
@@ -211,11 +212,11 @@ fn nobody_has_another_banned() {
 }
 
 #[test]
-fn an_office_is_not_banned_for_one_of_its_phones() {
-    let (office, trusted) = (fresh_ip(), fresh_ip());
+fn a_shared_address_is_not_banned_for_one_phone() {
+    let (shared, trusted) = (fresh_ip(), fresh_ip());
     let server = Server::start(&format!("{CLOSED}trusted: [{trusted}]\ndefence: {{ failures: 4 }}\n"));
-    let _alice = udp_at(office, "alice", &server).registered_as("wonderland");
-    for (ip, why) in [(office, "a phone is registered from there"), (trusted, "it is trusted")] {
+    let _alice = udp_at(shared, "alice", &server).registered_as("wonderland");
+    for (ip, why) in [(shared, "a phone is registered from there"), (trusted, "it is trusted")] {
         let mut mallory = udp_at(ip, "bob", &server);
         for at in 0..12 {
             assert!(guesses(&mut mallory, &at.to_string()), "{why}");
@@ -227,7 +228,7 @@ fn an_office_is_not_banned_for_one_of_its_phones() {
 }
 
 #[test]
-fn a_wrong_token_counts_and_the_operator_is_heard() {
+fn a_wrong_token_counts_and_a_right_one_is_accepted() {
     let token = "admin: { token: 0123456789abcdef }\ndefence: { failures: 3 }\n";
     let server = Server::start(&format!("{CLOSED}{token}"));
     let ask = |token: &str| {
@@ -248,7 +249,7 @@ fn a_wrong_token_counts_and_the_operator_is_heard() {
 }
 
 #[test]
-fn nobody_at_the_same_address_has_a_phone_offered_md5_alone() {
+fn a_phone_at_the_same_address_cannot_reduce_the_offer_to_md5() {
     let server = Server::start(CLOSED);
     let ip = fresh_ip();
     let (mut mallory, mut phone) = (udp_at(ip, "bob", &server), udp_at(ip, "bob", &server));
@@ -263,7 +264,7 @@ fn nobody_at_the_same_address_has_a_phone_offered_md5_alone() {
 }
 
 #[test]
-fn who_has_sha_256_alone_is_not_locked_out() {
+fn an_account_with_sha_256_only_is_not_locked_out() {
     let hash = Algorithm::Sha256.hash("dave:office.example:ladder");
     let server = Server::start(&format!("{CLOSED}  - {{ user: dave, ha1: {{ sha-256: {hash} }} }}\n"));
     let mut dave = Phone::udp("dave", server.address());

@@ -1,5 +1,5 @@
-//! What phones of the field do, over loopback: one test for each kind that public reports showed. The rules are in the core's
-//! scenarios; here it is that the program has them.
+//! What real phones do, over loopback: one test for each kind that public reports show. The rules are tested in the
+//! scenarios of the core; these tests show that the program has them.
 
 use crate::harness::digest::Credentials;
 use crate::harness::message::uri;
@@ -8,7 +8,7 @@ use crate::harness::{Dialog, Message, Phone, Server};
 
 const BOB: &str = "sip:bob@office.example";
 
-/// A gateway that may call by a number and by any name at its own host.
+/// A gateway that may call with a number and with any name at its own host.
 const GATEWAY: &str = "  - { user: gateway, password: copper, may_call_as: [\"+4989123451\", \"*@192.0.2.60\"] }\n";
 
 fn from(request: Message, uri: &str) -> Message {
@@ -30,22 +30,23 @@ fn the_ack_of_a_2xx_on_the_branch_of_its_invite_reaches_the_phone() {
         let mut alice = phone("alice");
         let invite = alice.invite(&format!("sip:{user}@office.example"));
         let invite = alice.send(invite);
-        let heard: Vec<_> = called.iter_mut().map(|phone| phone.expect("INVITE")).collect();
-        called[0].reply(&heard[0], 200);
+        let received: Vec<_> = called.iter_mut().map(|phone| phone.expect("INVITE")).collect();
+        called[0].reply(&received[0], 200);
         let ok = alice.next_final();
         assert_eq!(ok.status(), Some(200));
         let ack = Dialog::caller(&invite, &ok).ack().with_first("Via", invite.header("Via"));
-        // A client that ignores Record-Route sends none; it may overtake the word of the other worker otherwise.
+        // A client that ignores Record-Route sends no Route. Without waiting, its ACK could arrive before the message
+        // of the other worker.
         server.counts("frontdesk_calls_ended_total", &[("ending", "answered")], |count| count >= f64::from(case + 1));
         alice.send(if routed { ack } else { ack.without("Route") });
-        let heard = called[0].expect("ACK");
-        assert_eq!(heard.uri(), called[0].contact(), "tcp: {tcp}, forked: {forked}, routed: {routed}");
-        assert_eq!(heard.find("Route"), None);
+        let received = called[0].expect("ACK");
+        assert_eq!(received.uri(), called[0].contact(), "tcp: {tcp}, forked: {forked}, routed: {routed}");
+        assert_eq!(received.find("Route"), None);
     }
 }
 
 #[test]
-fn a_user_calls_anonymously_and_by_the_names_of_its_account() {
+fn a_user_calls_anonymously_and_with_the_names_of_its_account() {
     let server = Server::start(&format!("{CLOSED}{GATEWAY}"));
     let mut bob = Phone::udp("bob", server.address()).registered_as("builder");
     for (user, password, name, passes) in [
@@ -62,13 +63,13 @@ fn a_user_calls_anonymously_and_by_the_names_of_its_account() {
         let message = from(phone.request("MESSAGE", BOB), name);
         phone.authenticated(message, Credentials::new(user, password));
         if passes {
-            let heard = bob.expect("MESSAGE");
-            assert!(heard.header("From").contains(name), "{heard}");
-            bob.reply(&heard, 200);
+            let received = bob.expect("MESSAGE");
+            assert!(received.header("From").contains(name), "{received}");
+            bob.reply(&received, 200);
         }
         phone.response(if passes { 200 } else { 403 });
     }
-    // Nobody gets in without.
+    // Without credentials the request is refused.
     let mut mallory = Phone::udp("mallory", server.address());
     for user in ["bob", "nobody"] {
         let message = mallory.request("MESSAGE", &format!("sip:{user}@office.example"));
@@ -87,8 +88,8 @@ fn may_call_as_is_checked_and_reloaded() {
         let message = from(gateway.request("MESSAGE", BOB), "sip:+4989123451@office.example");
         gateway.authenticated(message, Credentials::new("carol", "christmas"));
         if status == 200 {
-            let heard = bob.expect("MESSAGE");
-            bob.reply(&heard, 200);
+            let received = bob.expect("MESSAGE");
+            bob.reply(&received, 200);
         }
         gateway.response(status);
     };
@@ -104,16 +105,16 @@ fn may_call_as_is_checked_and_reloaded() {
 }
 
 #[test]
-fn our_address_without_its_port_names_our_users() {
+fn our_address_without_its_port_is_our_domain() {
     let (_server, address) = Server::start_v6(OPEN);
     let mut bob = Phone::udp("bob", address).registered();
     let mut alice = Phone::udp("alice", address);
     for uri in ["sip:bob@[::1]".to_owned(), format!("sip:bob@{address}")] {
         let message = alice.request("MESSAGE", &uri);
         alice.send(message);
-        let heard = bob.expect("MESSAGE");
-        assert_eq!(heard.uri(), bob.contact(), "{uri}");
-        bob.reply(&heard, 200);
+        let received = bob.expect("MESSAGE");
+        assert_eq!(received.uri(), bob.contact(), "{uri}");
+        bob.reply(&received, 200);
         alice.response(200);
     }
     let beside = alice.request("MESSAGE", &format!("sip:bob@[::1]:{}", address.port() ^ 1));
@@ -128,10 +129,10 @@ fn a_notify_carries_the_route_of_its_dialog() {
     let mut alice = Phone::udp("alice", server.address());
     let subscribe = alice.request("SUBSCRIBE", BOB).with("Event", "dialog").with("Expires", 600);
     alice.send(subscribe);
-    let heard = bob.expect("SUBSCRIBE");
-    let ok = bob.reply(&heard, 200);
+    let received = bob.expect("SUBSCRIBE");
+    let ok = bob.reply(&received, 200);
     alice.response(200);
-    let mut dialog = Dialog::callee(&heard, &ok);
+    let mut dialog = Dialog::callee(&received, &ok);
     let notify = dialog.request("NOTIFY").with("Contact", format!("<{}>", bob.contact()));
     bob.send(notify.with("Event", "dialog").with("Subscription-State", "active"));
     let notify = alice.expect("NOTIFY");
@@ -147,7 +148,7 @@ fn a_notify_carries_the_route_of_its_dialog() {
 }
 
 #[test]
-fn a_subscription_to_oneself_does_not_ring_back() {
+fn a_subscription_to_the_own_user_is_not_sent_back() {
     let server = Server::start(OPEN);
     for mut phone in
         [Phone::udp("bob", server.address()).registered(), Phone::tcp("carol", server.address()).registered()]
@@ -169,9 +170,9 @@ fn a_preloaded_route_with_a_user_part_is_an_outbound_proxy() {
     for route in [format!("<sip:alice@{};lr>", server.ip()), "<sip:anything@office.example;lr>".to_owned()] {
         let message = alice.request("MESSAGE", BOB).with("Route", &route);
         alice.authenticated(message, Credentials::new("alice", "wonderland"));
-        let heard = bob.expect("MESSAGE");
-        assert_eq!(heard.find("Route"), None, "{route}");
-        bob.reply(&heard, 200);
+        let received = bob.expect("MESSAGE");
+        assert_eq!(received.find("Route"), None, "{route}");
+        bob.reply(&received, 200);
         alice.response(200);
         let out = alice.request("MESSAGE", "sip:x@192.0.2.99").with("Route", &route);
         assert_eq!(alice.ask(out).status(), Some(403), "{route}");
@@ -179,7 +180,7 @@ fn a_preloaded_route_with_a_user_part_is_an_outbound_proxy() {
 }
 
 #[test]
-fn nothing_for_a_sips_uri_leaves_in_the_clear() {
+fn nothing_for_a_sips_uri_is_sent_unencrypted() {
     let server = Server::start(OPEN);
     let mut bob = Phone::tcp("bob", server.address());
     let secure = bob.contact().replace("sip:", "sips:").replace(";transport=tcp", "");
@@ -214,14 +215,14 @@ fn a_contact_may_name_another_user() {
     let mut carol = Phone::udp("carol", server.address());
     let message = carol.request("MESSAGE", "sip:alice@office.example");
     carol.send(message);
-    let heard = bob.expect("MESSAGE");
-    assert_eq!((heard.uri().to_owned(), heard.find("Route")), (bob.contact(), None));
-    bob.reply(&heard, 200);
+    let received = bob.expect("MESSAGE");
+    assert_eq!((received.uri().to_owned(), received.find("Route")), (bob.contact(), None));
+    bob.reply(&received, 200);
     carol.response(200);
 }
 
 #[test]
-fn what_a_client_writes_into_its_via_is_replaced() {
+fn received_and_rport_of_a_client_are_replaced() {
     let server = Server::start(OPEN);
     let mut phone = Phone::udp("alice", server.address());
     let (local, target) = (phone.local(), format!("sip:{}", server.ip()));

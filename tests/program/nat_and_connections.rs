@@ -1,5 +1,5 @@
-//! How a phone is reached: behind a NAT, over its own connection, by a name of ours, through several workers.
-//! RFC 3261 18, RFC 3581.
+//! Phones behind a NAT, over their own connection, by a name of the server, through several workers. RFC 3261 18, RFC
+//! 3581.
 
 use std::net::{SocketAddr, UdpSocket};
 
@@ -11,10 +11,10 @@ use crate::harness::{Dialog, Phone, Server, wait_for};
 const BOB: &str = "sip:bob@office.example";
 
 #[test]
-fn a_phone_behind_a_nat_is_reached_where_it_registered_from() {
+fn a_phone_behind_a_nat_is_reached_at_the_source_of_its_register() {
     let server = Server::start(OPEN);
     let mut bob = Phone::udp("bob", server.address());
-    // It only knows its address inside, and asks to be answered where it is.
+    // The phone only knows its private address, and asks for rport.
     let register = bob.register(Some("<sip:bob@10.11.12.13:5062>")).with("Expires", 600);
     let register = register.with_first("Via", "SIP/2.0/UDP 10.11.12.13:5062;branch=z9hG4bKinside;rport");
     bob.send(register);
@@ -36,7 +36,7 @@ fn a_phone_behind_a_nat_is_reached_where_it_registered_from() {
 fn a_phone_on_tcp_is_reached_over_its_own_connection() {
     let server = Server::start(OPEN);
     let mut bob = Phone::tcp("bob", server.address());
-    // Nobody listens at its Contact.
+    // No socket listens at its Contact.
     let register = bob.register(Some("<sip:bob@10.11.12.13:5062;transport=tcp>")).with("Expires", 600);
     assert_eq!(bob.ask(register).status(), Some(200));
     let mut alice = Phone::udp("alice", server.address());
@@ -48,9 +48,9 @@ fn a_phone_on_tcp_is_reached_over_its_own_connection() {
     alice.response(486);
 }
 
-/// Whatever the phone says of itself: a private address with `rport` or without, a name, STUN's port.
+/// Whatever is in the messages of the phone: a private address with `rport` or without, a name, a port from STUN.
 #[test]
-fn a_phone_behind_any_nat_is_reached_where_it_registered_from() {
+fn a_phone_behind_any_kind_of_nat_is_reached_at_the_source_of_its_register() {
     let server = Server::start(OPEN);
     let mut alice = Phone::udp("alice", server.address());
     for (number, (contact, sent_by)) in [
@@ -79,7 +79,7 @@ fn a_phone_behind_any_nat_is_reached_where_it_registered_from() {
 }
 
 #[test]
-fn a_phone_on_tcp_need_not_say_so_in_its_contact() {
+fn a_phone_on_tcp_is_reached_without_a_transport_parameter() {
     let server = Server::start(OPEN);
     let mut bob = Phone::tcp("bob", server.address());
     let register = bob.register(Some("<sip:bob@10.11.12.13:5062>")).with("Expires", 600);
@@ -93,7 +93,7 @@ fn a_phone_on_tcp_need_not_say_so_in_its_contact() {
 }
 
 #[test]
-fn a_phone_that_moves_its_contact_says_so_in_one_register() {
+fn a_phone_replaces_its_contact_in_one_register() {
     let server = Server::start(OPEN);
     let mut alice = Phone::udp("alice", server.address());
     let contact = |port: u16| format!("<sip:bob@10.11.12.13:{port};transport=tcp;ob>");
@@ -102,7 +102,7 @@ fn a_phone_that_moves_its_contact_says_so_in_one_register() {
     let register = bob.register(Some(&format!("{}{flow}", contact(40_000)))).with("Supported", "outbound");
     assert_eq!(bob.ask(register).status(), Some(200));
     for (port, new_first) in [(40_001, true), (40_002, false)] {
-        // The old connection is still open: it only has another address now.
+        // The old connection is still open, but the phone has another address now.
         let mut moved = Phone::tcp("bob", server.address());
         let (new, old) = (format!("{}{flow}", contact(port)), format!("{};expires=0{flow}", contact(port - 1)));
         let contacts = if new_first { format!("{new}, {old}") } else { format!("{old}, {new}") };
@@ -122,7 +122,7 @@ fn a_phone_that_moves_its_contact_says_so_in_one_register() {
 }
 
 #[test]
-fn a_softphone_that_reconnects_does_not_lock_itself_out() {
+fn a_phone_that_reconnects_often_is_not_refused() {
     let server = Server::start(OPEN);
     let mut desk = Phone::udp("bob", server.address()).registered();
     let instances = [";+sip.instance=\"<urn:uuid:00000000-0000-0000-0000-0000c0ffee00>\"", ""];
@@ -131,7 +131,7 @@ fn a_softphone_that_reconnects_does_not_lock_itself_out() {
         let port = 40_000 + turn;
         let contact = format!("<sip:bob@10.11.12.13:{port};transport=tcp>{instance}");
         let register = bob.register(Some(&contact)).with("Expires", 600);
-        // The server may hear of the last closed connection a moment later.
+        // The server may notice the end of the last connection a moment later.
         let ok = wait_for(crate::harness::PATIENCE, || {
             let again = register.clone().with_first("Via", bob.via());
             let answer = bob.ask(again);
@@ -144,7 +144,7 @@ fn a_softphone_that_reconnects_does_not_lock_itself_out() {
 }
 
 #[test]
-fn a_call_goes_on_with_a_phone_that_has_another_connection() {
+fn a_call_continues_with_a_phone_that_has_a_new_connection() {
     let server = Server::start(&format!("{OPEN}workers: 2\n"));
     let mut alice = Phone::udp("alice", server.address()).registered();
     let contact = "<sip:bob@10.11.12.13:5062;transport=tcp>";
@@ -160,7 +160,7 @@ fn a_call_goes_on_with_a_phone_that_has_another_connection() {
     let mut dialog = Dialog::caller(&sent, &ok);
     alice.send(dialog.ack());
     bob.expect("ACK");
-    // The connection breaks, and the phone comes back over another one.
+    // The connection is closed, and the phone registers over another one.
     drop(bob);
     let mut bob = Phone::tcp("bob", server.address());
     let register = bob.register(Some(contact)).with("Expires", 600);
@@ -177,7 +177,7 @@ fn a_call_goes_on_with_a_phone_that_has_another_connection() {
 }
 
 #[test]
-fn the_target_of_a_transfer_is_reached_by_its_contact() {
+fn a_transfer_target_is_reached_by_its_contact() {
     let server = Server::start(CLOSED);
     let mut alice = Phone::udp("alice", server.address()).registered_as("wonderland");
     let contact = "sip:bob@10.11.12.13:5062";
@@ -191,7 +191,7 @@ fn the_target_of_a_transfer_is_reached_by_its_contact() {
     assert_eq!(at_bob.uri(), contact);
     bob.reply(&at_bob, 486);
     alice.response(486);
-    // Nobody else is told whether somebody is there.
+    // Others do not learn whether a phone is registered.
     let mut eve = Phone::udp("alice", server.address());
     for uri in [contact, "sip:bob@10.11.12.13:5063"] {
         let message = eve.request("MESSAGE", uri);
@@ -201,20 +201,20 @@ fn the_target_of_a_transfer_is_reached_by_its_contact() {
 }
 
 #[test]
-fn a_phone_that_has_hung_up_its_connection_is_no_silence() {
+fn a_call_to_a_closed_connection_is_refused_at_once() {
     let server = Server::start(OPEN);
     let bob = Phone::tcp("bob", server.address()).registered();
     drop(bob);
     let mut alice = Phone::udp("alice", server.address());
     let invite = alice.invite(BOB);
     alice.send(invite);
-    // Its Contact cannot be connected to: the caller need not wait for Timer B (checklist 77 in spirit).
+    // Its Contact cannot be connected to: the caller need not wait for Timer B (checklist 77).
     let refused = alice.next();
     assert!(refused.status() >= Some(400), "{refused}");
 }
 
 #[test]
-fn without_rport_the_answer_goes_to_the_port_in_the_via() {
+fn without_rport_the_response_goes_to_the_port_in_the_via() {
     let server = Server::start(OPEN);
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a UDP port");
     let mut listening = Phone::on_socket("bob", server.address(), socket);
@@ -227,7 +227,7 @@ fn without_rport_the_answer_goes_to_the_port_in_the_via() {
 }
 
 #[test]
-fn a_public_name_stands_in_via_and_record_route() {
+fn the_advertised_name_is_in_via_and_record_route() {
     let server = Server::start(&format!("{OPEN}advertise: sip.office.example\n"));
     let mut bob = Phone::tcp("bob", server.address()).registered();
     let mut alice = Phone::udp("alice", server.address());
@@ -238,7 +238,7 @@ fn a_public_name_stands_in_via_and_record_route() {
     for route in at_bob.list("Record-Route") {
         assert!(uri(route).contains("@sip.office.example"), "{at_bob}");
     }
-    // A response with that name in its Via is ours, a request with it in its Route too.
+    // A response with this name in its Via is ours, and a request with it in its Route too.
     let answer = bob.reply(&at_bob, 200);
     let ok = alice.response(200);
     let mut caller = Dialog::caller(&sent, &ok);
@@ -257,7 +257,7 @@ fn a_public_name_stands_in_via_and_record_route() {
 }
 
 #[test]
-fn a_port_of_zero_is_a_free_one_and_logged() {
+fn port_0_takes_a_free_port_and_logs_it() {
     let ip = fresh_ip();
     let folder = tempfile::TempDir::with_prefix("frontdesk-test-").expect("a temporary folder");
     let listen = format!("listen: [\"udp://{ip}:0\", \"tcp://{ip}:0\"]\nmetrics: {{ listen: \"{ip}:0\" }}\n");
@@ -279,10 +279,10 @@ fn a_port_of_zero_is_a_free_one_and_logged() {
     assert!(crate::harness::metrics::Metrics::scrape(metrics).has("frontdesk_uptime_seconds"));
 }
 
-/// Each phone has its own port, so the kernel hands its messages to a worker of its own choice: the one that holds the
-/// call or another one.
+/// Each phone has its own port, so the kernel delivers its messages to any worker: the one with the call, or another
+/// one.
 #[test]
-fn every_call_finds_its_worker() {
+fn messages_of_a_call_may_arrive_at_any_worker() {
     let config = format!("{OPEN}workers: 4\n");
     let server = Server::start(&config);
     for number in 0..40 {

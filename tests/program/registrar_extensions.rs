@@ -1,5 +1,5 @@
-//! What phones of today ask the registrar for beyond RFC 3261: outbound (RFC 5626), GRUU (RFC 5627), Service-Route (RFC
-//! 3608); and what the configuration does for those that cannot ask.
+//! What the registrar offers beyond RFC 3261: outbound (RFC 5626), GRUU (RFC 5627), Service-Route (RFC 3608); and
+//! configured contacts for phones that cannot register.
 
 use std::net::UdpSocket;
 use std::time::Duration;
@@ -40,7 +40,7 @@ fn rings(server: &Server, uri: &str, phone: &mut Phone) {
 }
 
 #[test]
-fn gruus_outlive_a_restart() {
+fn gruus_survive_a_restart() {
     // checklist 149, 151
     let config = format!("{OPEN}location: {{ store: disk, path: data/location }}\n");
     let folder = TempDir::with_prefix("frontdesk-test-").expect("a temporary folder");
@@ -62,7 +62,7 @@ fn gruus_outlive_a_restart() {
 }
 
 #[test]
-fn a_flow_is_the_only_way_to_its_phone() {
+fn a_phone_with_a_flow_is_called_only_over_it() {
     // checklist 137, 138
     let server = Server::start(OPEN);
     let mut bob = Phone::tcp("bob", server.address());
@@ -75,11 +75,11 @@ fn a_flow_is_the_only_way_to_its_phone() {
     let invite = alice.invite("sip:bob@office.example");
     alice.send(invite);
     let refused = alice.next_final();
-    assert_eq!(refused.status(), Some(480), "nobody connects to its Contact: {refused}");
+    assert_eq!(refused.status(), Some(480), "the server does not connect to its Contact: {refused}");
 }
 
 #[test]
-fn a_phone_that_keeps_no_flow_timer_has_lost_its_flow() {
+fn a_phone_that_misses_its_flow_timer_loses_its_flow() {
     // checklist 145
     let server = Server::start(&format!("{OPEN}registrar: {{ flow_timer: 1s, flow_grace: 1s }}\n"));
     let [mut kept, mut lost] = [(); 2].map(|()| {
@@ -88,7 +88,7 @@ fn a_phone_that_keeps_no_flow_timer_has_lost_its_flow() {
         assert_eq!(phone.ask(register).header("Flow-Timer"), "1");
         phone
     });
-    // Who was promised nothing may be silent.
+    // A phone without a Flow-Timer may be silent.
     let mut plain = Phone::tcp("carol", server.address()).registered();
     for _ in 0..3 {
         kept.send_raw(b"\r\n\r\n");
@@ -101,7 +101,7 @@ fn a_phone_that_keeps_no_flow_timer_has_lost_its_flow() {
 }
 
 #[test]
-fn the_service_route_is_configured() {
+fn the_configured_service_route_is_returned() {
     let server = Server::start(&format!("{OPEN}registrar: {{ service_route: [\"sip:edge.office.example;lr\"] }}\n"));
     let mut bob = Phone::udp("bob", server.address());
     let register = registration(&mut bob, "");
@@ -109,7 +109,7 @@ fn the_service_route_is_configured() {
 }
 
 #[test]
-fn who_cannot_register_is_configured() {
+fn configured_contacts_are_called() {
     // checklist 22
     let socket = UdpSocket::bind((fresh_ip(), 0)).expect("a free port");
     let contact = format!("sip:door@{}", socket.local_addr().expect("an address"));
@@ -122,7 +122,7 @@ fn who_cannot_register_is_configured() {
 }
 
 #[test]
-fn one_may_register_for_another() {
+fn a_permitted_third_party_may_register() {
     // checklist 8
     let accounts = "  - { user: setup, password: sesame, may_register: [bob] }\n";
     let server = Server::start(&format!("{CLOSED}{accounts}"));
@@ -136,7 +136,7 @@ fn one_may_register_for_another() {
 }
 
 #[test]
-fn a_phone_learns_by_stun_that_its_flow_is_there() {
+fn a_stun_keepalive_is_answered() {
     // checklist 145
     let server = Server::start(OPEN);
     let phone = UdpSocket::bind((server.ip(), 0)).expect("a free port");
