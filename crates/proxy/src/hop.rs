@@ -53,7 +53,7 @@ impl Hop {
         let Flow { transport, remote, local, id } = *flow;
         let over = match id {
             FlowId::Connection(id) => Over::Connection(id),
-            FlowId::None | FlowId::Nat => Over::Address,
+            FlowId::None | FlowId::Nat | FlowId::Elsewhere(_) => Over::Address,
         };
         Self { transport, remote, local, over }
     }

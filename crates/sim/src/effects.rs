@@ -81,7 +81,7 @@ impl State {
             Question::Commit { .. } if self.store_state == StoreState::ReadOnly => Answer::Failed,
             Question::Commit { .. } if self.store_state == StoreState::Full => Answer::Full,
             Question::Commit { expected, record } => {
-                match self.store.commit(expected.as_ref(), record, Ticket { worker: 0, id: 0 }) {
+                match self.store.commit(expected, record, Ticket { worker: 0, id: 0 }) {
                     Commit::Done => Answer::Committed,
                     Commit::Conflict => Answer::Conflict,
                     _ => Answer::Failed,

@@ -4,7 +4,7 @@
 //! They are a record of their own, in the settings, so that all code reads both kinds of bindings alike. No REGISTER changes
 //! them; one that a phone registers as well is its own from then on, for as long as it stays.
 
-use location::{Applied, Ask, Binding, Change, ContactChange, Limits, Record, Wall};
+use location::{Applied, Binding, Change, ContactChange, Limits, Operation, Record, Wall};
 use parser::{Uri, equivalent};
 
 /// A record of these URIs, each with its preference in thousandths, in that order; they end in the next century.
@@ -14,7 +14,7 @@ pub fn fixed_bindings<'a>(contacts: impl IntoIterator<Item = (&'a str, Option<u1
     let contacts: smallvec::SmallVec<_> = contacts.into_iter().map(contact).collect();
     let most = contacts.len();
     let limits = Limits { max_expires: u32::MAX, max_contacts: most, max_request_contacts: most, ..Limits::DEFAULT };
-    let made = Record::default().apply(&Change::administrative(Ask::Update(contacts)), Wall::default(), &limits);
+    let made = Record::default().apply(&Change::administrative(Operation::Update(contacts)), Wall::default(), &limits);
     // None given, or a URI of some kilobytes: nothing that a phone could be reached at.
     made.ok().and_then(Applied::changed).unwrap_or_default()
 }

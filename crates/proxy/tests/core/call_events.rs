@@ -104,3 +104,32 @@ fn a_refused_call_does_not_begin() {
     check_calls(&sim, 0, 0, None);
     assert_eq!(sim.count_events(|event| matches!(event, Event::CallRefused { status: 480, .. })), 1);
 }
+
+#[test]
+fn the_events_name_the_phone_that_registered_or_answered() {
+    // One phone: forwarded without a response context. Two phones: with one.
+    for phones in [&["bob/desk"][..], &["bob/desk", "bob/mobile"]] {
+        let sim = Simulation::new();
+        let alice = sim.udp("alice");
+        let phones: Vec<_> = phones.iter().map(|name| sim.udp(name)).collect();
+        for (phone, user_agent) in phones.iter().zip(["Desk", "Mobile"]) {
+            let contact = format!("<{}>", phone.contact());
+            phone.sends(&phone.register().set("Contact", contact).with("User-Agent", user_agent));
+            phone.expects("200");
+            let names_it = |event: &Event| match event {
+                Event::Registration { record: Some(record), .. } => {
+                    record.bindings().iter().any(|binding| binding.user_agent() == user_agent.as_bytes())
+                }
+                _ => false,
+            };
+            assert_eq!(sim.count_events(names_it), 1, "{user_agent}");
+        }
+        alice.calls("bob");
+        let invites: Vec<_> = phones.iter().map(|phone| phone.expects("INVITE")).collect();
+        phones[0].answers(&invites[0], 200);
+        sim.seconds(1);
+        let is_desk =
+            |event: &Event| matches!(event, Event::CallEnded { by: Some(phone), .. } if phone.user_agent() == b"Desk");
+        assert_eq!(sim.count_events(is_desk), 1, "{} phones", phones.len());
+    }
+}

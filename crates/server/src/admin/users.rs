@@ -165,7 +165,7 @@ fn registered(binding: &Binding<'_>, now: Wall) -> Phone {
         reached_by: match (binding.path().is_empty(), flow.id) {
             (false, _) => "path",
             (true, FlowId::None) => "contact",
-            (true, FlowId::Nat | FlowId::Connection(_)) => "flow",
+            (true, FlowId::Nat | FlowId::Connection(_) | FlowId::Elsewhere(_)) => "flow",
         }
         .into(),
     }

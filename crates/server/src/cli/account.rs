@@ -9,13 +9,13 @@ use std::io::{self, BufRead as _};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use parser::hex_text;
 use serde_yaml::{Mapping, Value};
 
 use super::arguments::AccountCommand;
 use crate::config::{self, AccountEntry, Loaded, StoreKind};
 use crate::data::{files, first_run};
 use crate::error::{AccountError, CliError};
-use crate::text::hex;
 
 /// Executes the command; returns the output. After an error nothing was changed.
 pub(crate) fn edit(loaded: &Loaded, command: &AccountCommand, password_stdin: bool) -> Result<String, CliError> {
@@ -123,7 +123,7 @@ impl UserId {
     /// H(user:realm:password) for every algorithm that could be offered.
     fn hashes(&self, password: &str) -> Value {
         let secrets = config::hashed(&self.user, &self.domain, password);
-        let hash = |name: &str, octets: Option<&[u8]>| Some((Value::from(name), Value::from(hex::write(octets?))));
+        let hash = |name: &str, octets: Option<&[u8]>| Some((Value::from(name), Value::from(hex_text(octets?))));
         let hashes = [
             hash("md5", secrets.md5.as_ref().map(<[u8; 16]>::as_slice)),
             hash("sha-256", secrets.sha256.as_ref().map(<[u8; 32]>::as_slice)),

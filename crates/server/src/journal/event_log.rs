@@ -1,15 +1,14 @@
 //! Turns queued events into log lines for registrations, calls and refusals, and into the call history.
 //!
 //! Decides wording and level: info for normal operation, warn for what an administrator should look at. Runs on the
-//! main thread, so that slow logging delays no message. Device names come from the store, not from the event.
+//! main thread, so that slow logging delays no message. The events contain all that the lines need: the store is not read.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use location::{Aor, Store as _, Wall};
+use location::{Aor, Record, Wall};
 use parking_lot::Mutex;
-use parser::Uri;
 use proxy::{AuthenticationFailure, Event, Flow, Offence, Registration};
 use tokio::sync::watch;
 use tracing::{Level, debug, enabled, error, info, warn};
@@ -28,7 +27,6 @@ use crate::{clock, metrics};
 pub(crate) struct EventLog {
     queues: Arc<[EventQueue]>,
     calls: Arc<Mutex<CallHistory>>,
-    store: Arc<location::AnyStore>,
     defence: Arc<Defence>,
     active_config: watch::Receiver<Arc<ActiveConfig>>,
     names: NameFormat,
@@ -38,15 +36,15 @@ pub(crate) struct EventLog {
 }
 
 impl EventLog {
-    /// For these event queues, the store and the bans of the server.
+    /// For these event queues and the bans of the server.
     pub(crate) fn new(
-        (queues, store, defence): (Arc<[EventQueue]>, Arc<location::AnyStore>, Arc<Defence>),
+        (queues, defence): (Arc<[EventQueue]>, Arc<Defence>),
         calls: Arc<Mutex<CallHistory>>,
         active_config: watch::Receiver<Arc<ActiveConfig>>,
     ) -> Self {
         let names = NameFormat::new(&active_config.borrow().loaded.config);
         let rate_limit = RateLimit::new(active_config.borrow().loaded.config.limits.refusal_lines.0);
-        Self { queues, calls, store, defence, active_config, names, rate_limit, scratch: Default::default() }
+        Self { queues, calls, defence, active_config, names, rate_limit, scratch: Default::default() }
     }
 
     /// Logs all queued events.
@@ -91,9 +89,11 @@ impl EventLog {
     fn log_event(&mut self, QueuedEvent { at, event }: QueuedEvent) {
         let kind = RefusalKind::of(&event);
         match event {
-            Event::Registration { outcome, status, reason, aor, before, bindings, expires, flow, .. } => {
+            Event::Registration { outcome, status, reason, aor, before, bindings, expires, flow, record, .. } => {
                 match outcome {
-                    Registration::Registered => self.registered(&aor, &flow, (before, bindings), expires),
+                    Registration::Registered => {
+                        self.registered(&aor, &flow, record.as_ref(), (before, bindings), expires);
+                    }
                     Registration::Unregistered => {
                         let (user, from) = (self.names.user(&aor), self.names.address(flow.remote.ip()));
                         info!("{user} unregistered from {from}, {} left", PhoneCount(bindings));
@@ -120,7 +120,8 @@ impl EventLog {
                 let active = self.calls.lock().end(call);
                 if let Some(call) = active {
                     let call = ActiveCall { phones: tried, ..call };
-                    let by = by.and_then(|source| self.device_name(&call.to, source));
+                    let by = by.filter(|phone| phone.aor() == call.to.as_bytes());
+                    let by = by.and_then(|phone| printable(phone.user_agent()));
                     self.call_ended(EndedCall { call, at, ending: Ending::of(status), status, by });
                 }
             }
@@ -139,13 +140,21 @@ impl EventLog {
         }
     }
 
-    fn registered(&self, aor: &Aor, flow: &Flow, (before, bindings): (usize, usize), expires: u32) {
+    fn registered(
+        &self,
+        aor: &Aor,
+        flow: &Flow,
+        record: Option<&Record>,
+        (before, bindings): (usize, usize),
+        expires: u32,
+    ) {
         if !enabled!(Level::INFO) {
             return;
         }
         let (user, from) = (self.names.user(aor), self.names.address(flow.remote.ip()));
         let over = flow.transport.param();
-        let device = self.device_name(aor, flow.remote).map(|name| format!(" ({name})")).unwrap_or_default();
+        let device = record.and_then(|record| device_name(record, flow));
+        let device = device.map(|name| format!(" ({name})")).unwrap_or_default();
         let expires = humantime::format_duration(Duration::from_secs(u64::from(expires)));
         let others = if bindings > 1 { format!(", {}", PhoneCount(bindings)) } else { String::new() };
         if bindings > before {
@@ -268,18 +277,17 @@ impl EventLog {
         metrics::call_ended(ended.ending);
         self.calls.lock().push_ended(ended);
     }
+}
 
-    /// The User-Agent of the binding that was registered from, or has a Contact at, this address.
-    fn device_name(&self, aor: &Aor, source: SocketAddr) -> Option<String> {
-        let record = self.store.load(aor)?;
-        let at_source = |contact: &[u8]| {
-            let Ok(Uri::Sip(contact)) = Uri::parse(contact) else { return false };
-            contact.host.ip() == Some(source.ip()) && contact.port.unwrap_or(5060) == source.port()
-        };
-        let fits = record.bindings().iter().filter(|b| b.flow().remote == source || at_source(b.contact()));
-        let last = fits.max_by_key(|binding| binding.registered_at())?;
-        Some(last.user_agent()).filter(|name| !name.is_empty()).map(sanitize)
-    }
+/// The User-Agent of the phone that registered over this flow.
+fn device_name(record: &Record, flow: &Flow) -> Option<String> {
+    let same_address = record.bindings().iter().filter(|binding| binding.flow().remote == flow.remote);
+    printable(same_address.max_by_key(|binding| binding.registered_at())?.user_agent())
+}
+
+/// A User-Agent in a log line; `None` if the phone sent none.
+fn printable(user_agent: &[u8]) -> Option<String> {
+    (!user_agent.is_empty()).then(|| sanitize(user_agent))
 }
 
 /// The reason in a log line.

@@ -120,6 +120,9 @@ fn publish_zeros() {
 /// `limits.journal_calls`
 pub(crate) const JOURNAL_CALLS: &str = "journal_calls";
 
+/// `limits.worker_queue`
+pub(crate) const WORKER_QUEUE: &str = "worker_queue";
+
 /// `limits.admin_connections`
 pub(crate) const ADMIN_CONNECTIONS: &str = "admin_connections";
 

@@ -69,7 +69,7 @@ async fn serve(
     let restored = prepared.restored();
     let mut server = prepared.start(reload.active_config().settings.clone())?;
     let calls = Arc::new(Mutex::new(CallHistory::new(reload.active_config().loaded.config.limits.journal_calls.0)));
-    let sources = (server.event_queues.clone(), server.store.clone(), server.defence.clone());
+    let sources = (server.event_queues.clone(), server.defence.clone());
     let mut event_log = EventLog::new(sources, calls.clone(), reload.subscribe());
     let removals = Arc::new(Removals::new(server.store.clone(), server.completions.clone(), server.inboxes.clone()));
     let dispatcher = removals.clone();

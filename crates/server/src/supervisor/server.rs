@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use location::{AnyStore, DiskOptions, DiskStore, Hooks, MemoryStore, StoreError, Ticket};
+use location::AnyStore;
 use proxy::{Core, Interfaces, Keys, Listener, Settings, SubscriberIndex};
 use tokio::runtime::Builder;
 use tokio::sync::mpsc;
@@ -30,9 +30,9 @@ use crate::transport::{
     self, Acceptor, BoundListener, Directory, Inbound, StreamLimits, Streams, Transports, Udp, UdpReceiver,
     UdpSendQueue, WorkerSocket,
 };
-use crate::worker::{
-    Answers, CommitOutcome, Completions, Health, Loads, LookupLimits, Scratch, Worker, store_callback,
-};
+use crate::worker::{Answers, Completions, Health, Loads, LookupLimits, Scratch, Worker};
+
+use super::store::{self, OutsideChanges};
 
 /// Together below 5 s, within which SIGTERM must end the program even if the disk hangs.
 const STORE_CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -51,6 +51,7 @@ pub(crate) struct Prepared {
     keys: Keys,
     store: Arc<AnyStore>,
     completions: Arc<[Completions]>,
+    outside_changes: Arc<OutsideChanges>,
     health: Arc<Health>,
     /// Limit of SIP connections.
     connections: usize,
@@ -95,7 +96,8 @@ pub(crate) fn prepare(mut loaded: Loaded, files: usize) -> Result<Prepared, CliE
     let completions: Arc<[Completions]> = (0..=workers).map(|_| Completions::default()).collect();
     let health = Arc::new(Health::new(workers));
     let opened = clock::since_boot();
-    let store = Arc::new(open_store(&loaded, &completions, &health)?);
+    let outside_changes = Arc::new(OutsideChanges::default());
+    let store = Arc::new(store::open(&loaded, &completions, &outside_changes, &health)?);
     clock::init(store.time().unwrap_or_else(clock::machine_time), opened);
     let keys = secret::keys(folder)?;
     // After the bindings have been loaded: otherwise a phone could be told that nobody is registered.
@@ -109,7 +111,19 @@ pub(crate) fn prepare(mut loaded: Loaded, files: usize) -> Result<Prepared, CliE
         first_run::is_needed(&loaded.config).then(|| first_run::add_accounts(&mut loaded, folder)).transpose()?;
     let connections = connections(&loaded.config.limits, files, workers);
     let interfaces = interfaces::list();
-    Ok(Prepared { loaded, initial_accounts, interfaces, bound, metrics, keys, store, completions, health, connections })
+    Ok(Prepared {
+        loaded,
+        initial_accounts,
+        interfaces,
+        bound,
+        metrics,
+        keys,
+        store,
+        completions,
+        outside_changes,
+        health,
+        connections,
+    })
 }
 
 /// Limit of SIP connections: as configured, or lower if the system grants too few open files.
@@ -144,32 +158,6 @@ fn listen_for_metrics(address: SocketAddr) -> Result<std::net::TcpListener, CliE
     }
 }
 
-fn open_store(loaded: &Loaded, completions: &Arc<[Completions]>, health: &Arc<Health>) -> Result<AnyStore, CliError> {
-    if loaded.config.location.store == StoreKind::Memory {
-        return Ok(AnyStore::Memory(MemoryStore::new()));
-    }
-    let completions = Arc::clone(completions);
-    let done = move |group: &[Ticket], outcome: Result<(), &StoreError>| {
-        let outcome = match outcome {
-            Ok(()) => CommitOutcome::Durable,
-            Err(StoreError::Full { .. }) => CommitOutcome::DiskFull,
-            Err(_) => CommitOutcome::Failed,
-        };
-        for ticket in group {
-            if let Some(worker) = completions.get(usize::from(ticket.worker)) {
-                worker.push(ticket.id, outcome);
-            }
-        }
-        completions.iter().for_each(Completions::notify);
-    };
-    let hooks =
-        Hooks { done: Box::new(done), committed: Box::new(crate::metrics::committed), usable: store_callback(health) };
-    let mut options = DiskOptions::new(clock::machine_time());
-    let section = &loaded.config.location;
-    (options.queue, options.pace) = (loaded.config.limits.store_queue.0, section.pace.0);
-    Ok(AnyStore::Disk(DiskStore::open(&section.path, options, hooks)?))
-}
-
 impl Prepared {
     /// The bindings that were loaded from disk.
     pub(crate) fn restored(&self) -> location::Counts {
@@ -197,6 +185,8 @@ impl Prepared {
             (self.loaded.config.worker_count(), self.loaded.config.limits.clone(), self.listeners());
         let (inboxes, receivers): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::channel(limits.worker_queue.0)).unzip();
         let (exit_sender, ended) = mpsc::channel(usize::from(count));
+        let inboxes: Arc<[_]> = inboxes.into();
+        self.outside_changes.connect(Arc::clone(&inboxes));
         let event_queues = (0..count).map(|_| EventQueue::new(limits.journal_queue.0)).collect();
         let shared = Shared {
             settings,
@@ -206,7 +196,7 @@ impl Prepared {
             completions: Arc::clone(&self.completions),
             directory: Arc::new(Directory::new(self.connections, limits.connections_per_source.0)),
             defence: Arc::new(Defence::new(&self.loaded.config, Arc::clone(&self.store))),
-            inboxes: inboxes.into(),
+            inboxes,
             loads: Arc::new(Loads::new(count)),
             health: Arc::clone(&self.health),
             event_queues,

@@ -110,7 +110,7 @@ impl Answers {
                     return Some((continuation, Answer::Full));
                 }
                 let id = self.next_id();
-                match self.store.commit(expected.as_ref(), record, Ticket { worker: u16::from(self.worker), id }) {
+                match self.store.commit(expected, record, Ticket { worker: u16::from(self.worker), id }) {
                     Commit::Done => Some((continuation, Answer::Committed)),
                     Commit::Conflict => Some((continuation, Answer::Conflict)),
                     Commit::Pending => {
