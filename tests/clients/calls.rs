@@ -3,7 +3,7 @@
 //! checked.
 
 use crate::harness::digest::Credentials;
-use crate::harness::phone::{ack_of, cancel_of};
+use crate::harness::message::{ack_of, cancel_of};
 use crate::harness::server::CLOSED;
 use crate::harness::{Dialog, Message, Phone, Server};
 use crate::linphone::LINPHONE;

@@ -12,7 +12,7 @@ use serde_yaml::Value;
 use tempfile::TempDir;
 
 use crate::harness::digest::Credentials;
-use crate::harness::phone::ack_of;
+use crate::harness::message::ack_of;
 use crate::harness::process::Process;
 use crate::harness::server::{CLOSED, fresh_ip, run};
 use crate::harness::{PATIENCE, Phone, Server, wait_for};

@@ -240,3 +240,25 @@ fn long(name: &str) -> &str {
 fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
     bytes.windows(what.len()).position(|window| window == what)
 }
+
+/// The ACK of a final response other than 2xx: same branch, one Via (RFC 3261 17.1.1.3).
+pub(crate) fn ack_of(invite: &Message, response: &Message) -> Message {
+    let number = invite.header("CSeq").split(' ').next().unwrap_or_default().to_owned();
+    hop_by_hop(invite, "ACK", &number).copy(response, "To").copy(invite, "Route")
+}
+
+/// The CANCEL of an INVITE: same branch, one Via (RFC 3261 9.1).
+pub(crate) fn cancel_of(invite: &Message) -> Message {
+    let number = invite.header("CSeq").split(' ').next().unwrap_or_default().to_owned();
+    hop_by_hop(invite, "CANCEL", &number).copy(invite, "To").copy(invite, "Route")
+}
+
+fn hop_by_hop(invite: &Message, method: &str, number: &str) -> Message {
+    let via = invite.list("Via").first().copied().unwrap_or_default().to_owned();
+    Message::request(method, invite.uri())
+        .with("Via", via)
+        .with("Max-Forwards", 70)
+        .copy(invite, "From")
+        .copy(invite, "Call-ID")
+        .with("CSeq", format!("{number} {method}"))
+}

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::digest::{Challenge, Credentials};
 use super::link::Link;
-use super::message::Message;
+use super::message::{Message, ack_of};
 use super::{PATIENCE, SILENCE};
 
 /// A phone.
@@ -117,6 +117,21 @@ impl Phone {
             "v=0\r\no={user} 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio 49170 RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\n"
         );
         self.request("INVITE", uri).body("application/sdp", body)
+    }
+
+    /// Calls a URI. The INVITE must reach this phone. Returns the INVITE as sent and as received.
+    pub(crate) fn calls(&mut self, uri: &str, phone: &mut Self) -> (Message, Message) {
+        let invite = self.invite(uri);
+        let sent = self.send(invite);
+        (sent, phone.expect("INVITE"))
+    }
+
+    /// Calls a URI. The INVITE must reach this phone, which responds with 486. Returns the INVITE that it received.
+    pub(crate) fn calls_busy_phone(&mut self, uri: &str, phone: &mut Self) -> Message {
+        let (_, received) = self.calls(uri, phone);
+        phone.reply(&received, 486);
+        self.response(486);
+        received
     }
 
     /// A REGISTER of its own AoR with this Contact value; none for a query.
@@ -352,28 +367,6 @@ impl Phone {
     pub(crate) fn octets(&mut self, count: usize) -> Vec<u8> {
         self.link.octets(count)
     }
-}
-
-/// The ACK of a final response other than 2xx: same branch, one Via (RFC 3261 17.1.1.3).
-pub(crate) fn ack_of(invite: &Message, response: &Message) -> Message {
-    let number = invite.header("CSeq").split(' ').next().unwrap_or_default().to_owned();
-    hop_by_hop(invite, "ACK", &number).copy(response, "To").copy(invite, "Route")
-}
-
-/// The CANCEL of an INVITE: same branch, one Via (RFC 3261 9.1).
-pub(crate) fn cancel_of(invite: &Message) -> Message {
-    let number = invite.header("CSeq").split(' ').next().unwrap_or_default().to_owned();
-    hop_by_hop(invite, "CANCEL", &number).copy(invite, "To").copy(invite, "Route")
-}
-
-fn hop_by_hop(invite: &Message, method: &str, number: &str) -> Message {
-    let via = invite.list("Via").first().copied().unwrap_or_default().to_owned();
-    Message::request(method, invite.uri())
-        .with("Via", via)
-        .with("Max-Forwards", 70)
-        .copy(invite, "From")
-        .copy(invite, "Call-ID")
-        .with("CSeq", format!("{number} {method}"))
 }
 
 /// A token that is unique in this run.

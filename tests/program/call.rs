@@ -3,8 +3,7 @@
 
 use std::net::TcpListener;
 
-use crate::harness::message::{param, uri};
-use crate::harness::phone::{ack_of, cancel_of};
+use crate::harness::message::{ack_of, cancel_of, param, uri};
 use crate::harness::server::{OPEN, free_port};
 use crate::harness::{Dialog, Message, PATIENCE, Phone, Server};
 
@@ -14,9 +13,7 @@ const BOB: &str = "sip:bob@office.example";
 #[track_caller]
 fn talk(alice: &mut Phone, bob: &mut Phone) {
     let callee = bob.aor();
-    let invite = alice.invite(&callee);
-    let sent = alice.send(invite);
-    let at_bob = bob.expect("INVITE");
+    let (sent, at_bob) = alice.calls(&callee, bob);
     bob.reply(&at_bob, 180);
     let ringing = alice.response(180);
     assert_eq!(ringing.list("Via"), sent_via(&sent, &ringing), "only the caller's own Via is left");
@@ -187,9 +184,7 @@ fn a_retransmission_takes_the_same_route_after_a_change() {
     let server = Server::start(OPEN);
     let mut desk = Phone::udp("bob", server.address()).registered();
     let mut alice = Phone::udp("alice", server.address());
-    let invite = alice.invite(BOB);
-    let sent = alice.send(invite);
-    let first = desk.expect("INVITE");
+    let (sent, first) = alice.calls(BOB, &mut desk);
 
     let mut cell = Phone::udp("bob", server.address()).registered();
     // checklist 81, 82, 83, 85
@@ -218,9 +213,7 @@ fn a_failure_response_is_forwarded_and_gets_an_ack() {
     let mut bob = Phone::tcp("bob", server.address()).registered();
     let mut alice = Phone::udp("alice", server.address());
     for status in [302, 404, 486, 503, 603] {
-        let invite = alice.invite(BOB);
-        let sent = alice.send(invite);
-        let at_bob = bob.expect("INVITE");
+        let (sent, at_bob) = alice.calls(BOB, &mut bob);
         bob.reply(&at_bob, status);
         let refused = alice.response(status);
         assert_eq!(refused.reason(), "As The Test Says");
@@ -289,9 +282,7 @@ fn without_a_transaction_all_responses_are_forwarded() {
     let server = Server::start(OPEN);
     let mut bob = Phone::udp("bob", server.address()).registered();
     let mut alice = Phone::udp("alice", server.address());
-    let invite = alice.invite(BOB);
-    let sent = alice.send(invite);
-    let at_bob = bob.expect("INVITE");
+    let (sent, at_bob) = alice.calls(BOB, &mut bob);
     for status in [180, 183] {
         bob.reply(&at_bob, status);
         alice.response(status);

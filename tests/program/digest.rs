@@ -195,7 +195,7 @@ fn a_user_cannot_call_in_the_name_of_another() {
     let invite = carol.invite("sip:bob@office.example");
     let sent = carol.authenticated(invite, ALICE);
     let refused = carol.response(403);
-    carol.send(crate::harness::phone::ack_of(&sent, &refused));
+    carol.send(crate::harness::message::ack_of(&sent, &refused));
     bob.silence();
 }
 
@@ -222,7 +222,7 @@ fn a_call_needs_the_password_of_the_caller() {
     // A CANCEL cannot respond to a challenge, so it is never challenged.
     bob.reply(&at_bob, 180);
     alice.response(180);
-    alice.send(crate::harness::phone::cancel_of(&sent));
+    alice.send(crate::harness::message::cancel_of(&sent));
     let cancel = bob.expect("CANCEL");
     bob.reply(&cancel, 200);
     bob.reply(&at_bob, 487);

@@ -3,8 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::harness::message::uri;
-use crate::harness::phone::{ack_of, cancel_of};
+use crate::harness::message::{ack_of, cancel_of, uri};
 use crate::harness::server::OPEN;
 use crate::harness::{Dialog, Message, PATIENCE, Phone, SILENCE, Server};
 

@@ -1,6 +1,6 @@
 //! Targets that join a ringing call: a phone that registers meanwhile, and the target of a redirection.
 
-use crate::harness::phone::ack_of;
+use crate::harness::message::ack_of;
 use crate::harness::server::OPEN;
 use crate::harness::{Dialog, Message, Phone, Server};
 

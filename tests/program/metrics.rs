@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use crate::harness::digest::Credentials;
-use crate::harness::phone::ack_of;
+use crate::harness::message::ack_of;
 use crate::harness::server::CLOSED;
 use crate::harness::{Phone, Server};
 

@@ -24,12 +24,8 @@ fn a_phone_behind_a_nat_is_reached_at_the_source_of_its_register() {
     assert_eq!(param(via, "received"), Some("127.0.0.1"));
     assert_eq!(param(via, "rport"), Some(bob.local().port().to_string().as_str()));
     let mut alice = Phone::udp("alice", server.address());
-    let invite = alice.invite(BOB);
-    alice.send(invite);
-    let at_bob = bob.expect("INVITE");
+    let at_bob = alice.calls_busy_phone(BOB, &mut bob);
     assert_eq!(at_bob.uri(), "sip:bob@10.11.12.13:5062");
-    bob.reply(&at_bob, 486);
-    alice.response(486);
 }
 
 #[test]
@@ -40,12 +36,8 @@ fn a_phone_on_tcp_is_reached_over_its_own_connection() {
     let register = bob.register(Some("<sip:bob@10.11.12.13:5062;transport=tcp>")).with("Expires", 600);
     assert_eq!(bob.ask(register).status(), Some(200));
     let mut alice = Phone::udp("alice", server.address());
-    let invite = alice.invite(BOB);
-    alice.send(invite);
     // checklist 107
-    let at_bob = bob.expect("INVITE");
-    bob.reply(&at_bob, 486);
-    alice.response(486);
+    alice.calls_busy_phone(BOB, &mut bob);
 }
 
 /// Whatever is in the messages of the phone: a private address with `rport` or without, a name, a port from STUN.
@@ -69,12 +61,8 @@ fn a_phone_behind_any_kind_of_nat_is_reached_at_the_source_of_its_register() {
         let register = bob.register(Some(&format!("<sip:bob@{contact}>"))).with("Expires", 600);
         bob.send(register.with_first("Via", format!("SIP/2.0/UDP {sent_by};branch=z9hG4bKinside{number}")));
         bob.response(200);
-        let invite = alice.invite(&bob.aor());
-        alice.send(invite);
-        let at_bob = bob.expect("INVITE");
+        let at_bob = alice.calls_busy_phone(&bob.aor(), &mut bob);
         assert_eq!(at_bob.uri(), format!("sip:bob@{contact}"));
-        bob.reply(&at_bob, 486);
-        alice.response(486);
     }
 }
 
@@ -85,11 +73,7 @@ fn a_phone_on_tcp_is_reached_without_a_transport_parameter() {
     let register = bob.register(Some("<sip:bob@10.11.12.13:5062>")).with("Expires", 600);
     assert_eq!(bob.ask(register).status(), Some(200));
     let mut alice = Phone::udp("alice", server.address());
-    let invite = alice.invite(BOB);
-    alice.send(invite);
-    let at_bob = bob.expect("INVITE");
-    bob.reply(&at_bob, 486);
-    alice.response(486);
+    alice.calls_busy_phone(BOB, &mut bob);
 }
 
 #[test]
@@ -111,11 +95,7 @@ fn a_phone_replaces_its_contact_in_one_register() {
         assert_eq!(ok.status(), Some(200));
         let bound = ok.list("Contact");
         assert!(bound.len() == 1 && bound[0].starts_with(&contact(port)), "{ok}");
-        let invite = alice.invite(BOB);
-        alice.send(invite);
-        let at_bob = moved.expect("INVITE");
-        moved.reply(&at_bob, 486);
-        alice.response(486);
+        alice.calls_busy_phone(BOB, &mut moved);
         bob.silence();
         bob = moved;
     }
@@ -151,9 +131,7 @@ fn a_call_continues_with_a_phone_that_has_a_new_connection() {
     let mut bob = Phone::tcp("bob", server.address());
     let register = bob.register(Some(contact)).with("Expires", 600);
     assert_eq!(bob.ask(register).status(), Some(200));
-    let invite = alice.invite(BOB);
-    let sent = alice.send(invite);
-    let at_bob = bob.expect("INVITE");
+    let (sent, at_bob) = alice.calls(BOB, &mut bob);
     let answer = bob.answer(&at_bob, 200).set("Contact", contact);
     bob.send(answer);
     let ok = alice.response(200);
@@ -231,9 +209,7 @@ fn the_advertised_name_is_in_via_and_record_route() {
     let server = Server::start(&format!("{OPEN}advertise: sip.office.example\n"));
     let mut bob = Phone::tcp("bob", server.address()).registered();
     let mut alice = Phone::udp("alice", server.address());
-    let invite = alice.invite(BOB);
-    let sent = alice.send(invite);
-    let at_bob = bob.expect("INVITE");
+    let (sent, at_bob) = alice.calls(BOB, &mut bob);
     assert!(at_bob.list("Via")[0].contains(" sip.office.example"), "{at_bob}");
     for route in at_bob.list("Record-Route") {
         assert!(uri(route).contains("@sip.office.example"), "{at_bob}");

@@ -56,9 +56,7 @@ fn a_phone_registers_through_a_real_address_and_is_called() {
                 UdpSocket::bind((Ipv4Addr::new(200, 201, 202, 203), 5060)).expect("the address of this namespace");
             let mut heisenberg = Phone::on_socket("werner.heisenberg", server.address(), socket).of("munich.de");
             let mut bohr = Phone::udp("niels.bohr", server.address()).of("munich.de");
-            let invite = bohr.invite("sip:werner.heisenberg@munich.de");
-            let sent = bohr.send(invite);
-            let invite = heisenberg.expect("INVITE");
+            let (sent, invite) = bohr.calls("sip:werner.heisenberg@munich.de", &mut heisenberg);
             assert_eq!(invite.uri(), "sip:werner.heisenberg@200.201.202.203");
             assert_eq!(invite.header("Max-Forwards"), "69");
             assert_eq!(invite.header("To"), sent.header("To"));

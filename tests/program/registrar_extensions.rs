@@ -7,8 +7,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::harness::digest::Credentials;
-use crate::harness::message::{param, uri};
-use crate::harness::phone::ack_of;
+use crate::harness::message::{ack_of, param, uri};
 use crate::harness::server::{CLOSED, OPEN, fresh_ip};
 use crate::harness::{Message, PATIENCE, Phone, Server};
 
@@ -29,9 +28,7 @@ fn gruu(contact: &str, name: &str) -> String {
 #[track_caller]
 fn rings(server: &Server, uri: &str, phone: &mut Phone) {
     let mut alice = Phone::udp("alice", server.address());
-    let invite = alice.invite(uri);
-    let invite = alice.send(invite);
-    let ringing = phone.expect("INVITE");
+    let (invite, ringing) = alice.calls(uri, phone);
     assert_eq!(ringing.uri(), phone.contact());
     phone.reply(&ringing, 486);
     let busy = alice.response(486);

@@ -8,9 +8,7 @@ use crate::harness::{Dialog, Message, Phone, Server};
 fn call(server: &Server) -> (Phone, Phone, Dialog) {
     let mut bob = Phone::udp("bob", server.address()).registered();
     let mut alice = Phone::udp("alice", server.address());
-    let invite = alice.invite("sip:bob@office.example");
-    let sent = alice.send(invite);
-    let at_bob = bob.expect("INVITE");
+    let (sent, at_bob) = alice.calls("sip:bob@office.example", &mut bob);
     bob.reply(&at_bob, 200);
     let dialog = Dialog::caller(&sent, &alice.response(200));
     alice.send(dialog.ack());

@@ -1,8 +1,7 @@
 //! Who may call whom, and which status a refusal has. RFC 3261 16.3 - 16.5.
 
 use crate::harness::digest::Credentials;
-use crate::harness::message::uri;
-use crate::harness::phone::ack_of;
+use crate::harness::message::{ack_of, uri};
 use crate::harness::server::{CLOSED, OPEN};
 use crate::harness::{Message, Phone, Server};
 
@@ -73,11 +72,7 @@ fn strangers_may_call_if_configured() {
     let server = Server::start(&format!("{CLOSED}strangers: accept\n"));
     let mut bob = Phone::udp("bob", server.address()).registered_as("builder");
     let mut eve = stranger(&server);
-    let invite = eve.invite(BOB);
-    eve.send(invite);
-    let at_bob = bob.expect("INVITE");
-    bob.reply(&at_bob, 486);
-    eve.response(486);
+    eve.calls_busy_phone(BOB, &mut bob);
     // A sender in the name of a user must authenticate.
     let mut fake = Phone::udp("alice", server.address());
     let invite = fake.invite(BOB);
@@ -221,9 +216,7 @@ fn a_request_from_a_strict_router_is_processed() {
     let server = Server::start(OPEN);
     let mut bob = Phone::udp("bob", server.address()).registered();
     let mut alice = Phone::udp("alice", server.address());
-    let invite = alice.invite(BOB);
-    let sent = alice.send(invite);
-    let at_bob = bob.expect("INVITE");
+    let (sent, at_bob) = alice.calls(BOB, &mut bob);
     bob.reply(&at_bob, 200);
     let ok = alice.response(200);
     let mut dialog = crate::harness::Dialog::caller(&sent, &ok);
@@ -247,9 +240,7 @@ fn a_request_to_a_strict_router_is_rewritten() {
     let mut bob = Phone::udp("bob", server.address()).registered();
     let mut alice = Phone::udp("alice", server.address());
     let mut strict = Phone::udp("router", server.address());
-    let invite = alice.invite(BOB);
-    let sent = alice.send(invite);
-    let at_bob = bob.expect("INVITE");
+    let (sent, at_bob) = alice.calls(BOB, &mut bob);
     // The strict router was between the server and bob, so it is in the route set of the response.
     let own = strict.local();
     let answer = bob.answer(&at_bob, 200).with_first("Record-Route", format!("<sip:{own}>"));

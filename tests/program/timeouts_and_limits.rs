@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::harness::phone::ack_of;
+use crate::harness::message::ack_of;
 use crate::harness::server::OPEN;
 use crate::harness::{Message, PATIENCE, Phone, Server};
 
@@ -51,9 +51,7 @@ fn phones_without_a_response_give_408_to_a_call_and_nothing_to_a_message() {
     desk.expect("MESSAGE");
     cell.expect("MESSAGE");
     // checklist 90: the INVITE is retransmitted.
-    let invite = alice.invite(BOB);
-    let sent = alice.send(invite);
-    let at_desk = desk.expect("INVITE");
+    let (sent, at_desk) = alice.calls(BOB, &mut desk);
     let copy = loop {
         let next = desk.next_any(PATIENCE).expect("a copy");
         if next.method() == "INVITE" {

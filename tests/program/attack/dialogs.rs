@@ -2,7 +2,7 @@
 //! address, in another order, after a restart, or with another account (RFC 3261 16.4, 16.10, 16.11, 22.1).
 
 use crate::harness::digest::Credentials;
-use crate::harness::phone::{ack_of, cancel_of};
+use crate::harness::message::{ack_of, cancel_of};
 use crate::harness::server::CLOSED;
 use crate::harness::{Dialog, Message, Phone, Server};
 
