@@ -18,8 +18,8 @@ use crate::route::{Callee, ContactSearch, DialogCheck, Search};
 pub enum Question {
     /// Load the record of this AoR. Answered by [`Answer::Loaded`].
     Load(Aor),
-    /// Store this record if the stored one still has the version `expected`. Answered by [`Answer::Committed`], [`Answer::Conflict`],
-    /// [`Answer::Full`] or [`Answer::Failed`].
+    /// Store this record if the stored one still has the version `expected`. Answered by [`Answer::Committed`],
+    /// [`Answer::Conflict`], [`Answer::Full`] or [`Answer::Failed`].
     Commit {
         /// The version of the record that the new one was computed from; `None` if there was none.
         expected: Option<Version>,
@@ -54,8 +54,8 @@ pub enum Answer {
 pub struct Continuation(pub(crate) Resume);
 
 impl Continuation {
-    /// The state for a transmit with this text that could not be sent, for [`Answer::Undelivered`]. Its top Via names the
-    /// transaction. It must be given to the core that sent it.
+    /// The state for a transmit with this text that could not be sent, for [`Answer::Undelivered`]. Its top Via names
+    /// the transaction. It must be given to the core that sent it.
     pub const fn undelivered(text: Bytes) -> Self {
         Self(Resume::Transmit(text))
     }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use proxy::{SingleTarget, Strategy, Watching};
+use proxy::{SingleTarget, Strategy, SubscriptionTimes};
 
 use super::keys::section;
 use super::scalar::{Endpoint, Flag, Period, Scalar, Seconds, Token, scalars};
@@ -30,13 +30,13 @@ section! {
     /// `subscriptions`: subscriptions to registrations (RFC 3680).
     pub(crate) struct Subscriptions {
         /// shortest subscription to registrations; a shorter one gets 423
-        min_expires: Seconds = Seconds(Watching::default().min_expires),
+        min_expires: Seconds = Seconds(SubscriptionTimes::default().min_expires),
         /// for a subscriber that does not ask for a time (RFC 3680 4.4)
-        default_expires: Seconds = Seconds(Watching::default().default_expires),
+        default_expires: Seconds = Seconds(SubscriptionTimes::default().default_expires),
         /// longest subscription; a longer one is shortened to this
-        max_expires: Seconds = Seconds(Watching::default().max_expires),
+        max_expires: Seconds = Seconds(SubscriptionTimes::default().max_expires),
         /// the least time between two NOTIFYs of a subscription; changes in between are reported together
-        interval: Period = Period(Watching::default().interval),
+        interval: Period = Period(SubscriptionTimes::default().interval),
     }
 }
 
