@@ -43,8 +43,8 @@ impl Transports {
                 self.udp_send_queue.push(socket, hop, message.bytes, message.report_to.is_some());
                 Ok(())
             }
-            Transport::Tcp => self.streams.send(message, tally),
-            Transport::Tls | Transport::Ws | Transport::Wss => Err(Loss::NoTransport),
+            Transport::Tcp | Transport::Ws => self.streams.send(message, tally),
+            Transport::Tls | Transport::Wss => Err(Loss::NoTransport),
         }
     }
 

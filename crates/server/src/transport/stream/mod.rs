@@ -17,6 +17,7 @@ mod limits;
 mod open;
 mod reader;
 mod table;
+mod websocket;
 mod writer;
 
 pub(crate) use directory::{ConnectionPermit, Directory};

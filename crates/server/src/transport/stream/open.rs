@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use location::Flow;
 use parser::Transport;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -69,7 +70,7 @@ impl Acceptor {
         match self.directory.admit(remote.ip()) {
             Ok(permit) => {
                 let stream = ByteStream::plain(socket);
-                Inbound::Accepted { stream, transport: self.transport, remote, permit }
+                Inbound::Accepted { stream, transport: self.transport, remote, received: Bytes::new(), permit }
             }
             Err(limit) => Inbound::LimitReached(limit),
         }
