@@ -36,6 +36,13 @@ pub enum Over {
     ConnectionOnly(ConnectionId),
 }
 
+impl Over {
+    /// The connection that a message came over. RFC 7118: the address of a WebSocket client leads nowhere without it.
+    pub(crate) fn accepted(id: ConnectionId, transport: Transport) -> Self {
+        if transport.is_websocket() { Self::ConnectionOnly(id) } else { Self::Connection(id) }
+    }
+}
+
 impl Hop {
     /// To an address.
     pub const fn to_address(transport: Transport, remote: SocketAddr, local: SocketAddr) -> Self {
@@ -49,10 +56,10 @@ impl Hop {
     }
 
     /// Back the way a message came.
-    pub const fn back(flow: &Flow) -> Self {
+    pub fn back(flow: &Flow) -> Self {
         let Flow { transport, remote, local, id } = *flow;
         let over = match id {
-            FlowId::Connection(id) => Over::Connection(id),
+            FlowId::Connection(id) => Over::accepted(id, transport),
             FlowId::None | FlowId::Nat => Over::Address,
         };
         Self { transport, remote, local, over }

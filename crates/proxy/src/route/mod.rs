@@ -192,6 +192,10 @@ pub(crate) fn way_to(uri: &SipUri<'_>, settings: &Settings) -> Result<Way, Rejec
 
 /// The same over this transport.
 pub(crate) fn way_over(uri: &SipUri<'_>, transport: parser::Transport, settings: &Settings) -> Result<Way, Reject> {
+    // RFC 7118 1: a WebSocket client is reached over the connection that it opened, and no other way.
+    if transport.is_websocket() {
+        return Err(Reject::Unroutable);
+    }
     let port = uri.port.unwrap_or_else(|| transport.default_port());
     let host = match uri.maddr() {
         Some(maddr) => Host::parse(maddr).map_err(|_| Reject::Unroutable)?,
@@ -200,6 +204,9 @@ pub(crate) fn way_over(uri: &SipUri<'_>, transport: parser::Transport, settings:
     let Some(ip) = host.ip() else {
         let mut name = Vec::new();
         host.write(&mut name);
+        if is_invalid(&name) {
+            return Err(Reject::Unroutable);
+        }
         let host = String::from_utf8(name).map_err(|_| Reject::Unroutable)?.into();
         return Ok(Way::Name(Name { host, port, transport }));
     };
@@ -214,4 +221,12 @@ pub(crate) fn way_over(uri: &SipUri<'_>, transport: parser::Transport, settings:
     }
     let local = settings.local_for(transport, ip).ok_or(Reject::Unroutable)?;
     Ok(Way::Hop(Hop::to_address(transport, std::net::SocketAddr::new(ip, port), local)))
+}
+
+/// Whether a name is one that phones without an address of their own use (RFC 7118 5, RFC 2606 2). RFC 6761 6.4: it is
+/// never looked up.
+fn is_invalid(name: &[u8]) -> bool {
+    let name = name.strip_suffix(b".").unwrap_or(name);
+    let label = name.rsplit(|octet| *octet == b'.').next().unwrap_or_default();
+    label.eq_ignore_ascii_case(b"invalid")
 }

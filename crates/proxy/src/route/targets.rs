@@ -308,10 +308,11 @@ fn back_through_nat(flow: &Flow, settings: &Settings) -> Hop {
     Hop::to_address(flow.transport, flow.remote, local)
 }
 
-/// A phone's flow. When its connection has closed, the address that the phone names is what is left to try.
+/// A phone's flow. When its connection has closed, the address that the phone names is what is left to try, unless only the
+/// phone can open a connection.
 pub(crate) fn over_flow(flow: Hop, named: &SipUri<'_>) -> Hop {
     match crate::dialog::literal(named) {
-        Some(remote) if flow.transport.is_reliable() => Hop { remote, ..flow },
+        Some(remote) if flow.transport.is_reliable() && !flow.transport.is_websocket() => Hop { remote, ..flow },
         _ => flow,
     }
 }
@@ -337,6 +338,8 @@ fn flow_of(binding: &Binding<'_>, contact: &SipUri<'_>, settings: &Settings) -> 
 /// Whether a Contact can be reached over this transport: it names it, or none.
 fn fits(contact: &SipUri<'_>, transport: Transport) -> bool {
     match contact.param("transport") {
+        // RFC 7118 5.2: `ws` in URIs, also over TLS.
+        Some(_) if transport == Transport::Wss => contact.transport().is_some_and(|named| named.is_websocket()),
         Some(_) => contact.transport() == Some(transport),
         // RFC 3261 26.2.2: no clear text for `sips:`.
         None => !contact.secure || matches!(transport, Transport::Tls | Transport::Wss),

@@ -327,7 +327,12 @@ impl Settings {
 
     /// The address that a message to `remote` goes out from over this listener.
     pub(crate) fn local_of(&self, listener: &Listener, remote: IpAddr) -> Option<SocketAddr> {
-        (listener.address.is_ipv4() == remote.is_ipv4()).then(|| self.concrete(listener, remote))
+        let same_family = listener.address.is_ipv4() == remote.is_ipv4();
+        // A reverse proxy may reach a WebSocket listener over IPv4 for a client that has an IPv6 address.
+        match same_family || !listener.transport.is_websocket() {
+            true => same_family.then(|| self.concrete(listener, remote)),
+            false => Some(self.concrete(listener, remote_loopback(listener.address.ip()))),
+        }
     }
 
     /// The address of ours that a message to `remote` over `transport` goes out from; none if nothing listens for it.

@@ -229,7 +229,7 @@ impl Streams {
         let hop = message.hop;
         // RFC 5626 5.3.1: the only connection that leads to the phone is closed. RFC 7118 1: only clients open WebSocket
         // connections.
-        if matches!(hop.over, Over::ConnectionOnly(_)) || matches!(hop.transport, Transport::Ws | Transport::Wss) {
+        if matches!(hop.over, Over::ConnectionOnly(_)) || hop.transport.is_websocket() {
             return Err(Loss::ConnectionFailed);
         }
         let permit = self.directory.admit(hop.remote.ip()).map_err(|limit| {
