@@ -141,7 +141,12 @@ impl Office {
         let phone = which & 7;
         let transport = if phone & 1 == 0 { Transport::Udp } else { Transport::Tcp };
         let id = if transport.is_reliable() { ConnectionId::new(phone.into()) } else { None };
-        let flow = Flow { transport, remote: at(phone + 11), local: SERVER, id: id.map(FlowId::Connection).unwrap_or_default() };
+        let flow = Flow {
+            transport,
+            remote: at(phone + 11),
+            local: SERVER,
+            id: id.map(FlowId::Connection).unwrap_or_default(),
+        };
         self.said = (which, bytes.clone());
         self.hears(usize::from(which >> 3 & 1), flow, bytes);
     }
@@ -326,7 +331,12 @@ const fn at(host: u8) -> SocketAddr {
 }
 
 fn flow_of(hop: &Hop) -> Flow {
-    Flow { transport: hop.transport, remote: hop.remote, local: hop.local, id: hop.connection().map(FlowId::Connection).unwrap_or_default() }
+    Flow {
+        transport: hop.transport,
+        remote: hop.remote,
+        local: hop.local,
+        id: hop.connection().map(FlowId::Connection).unwrap_or_default(),
+    }
 }
 
 fn hex(text: &[u8]) -> String {

@@ -132,6 +132,11 @@ impl Server {
         SocketAddr::new(self.ip, 5060)
     }
 
+    /// Where phones in browsers find it.
+    pub(crate) fn websocket(&self) -> SocketAddr {
+        SocketAddr::new(self.ip, 5080)
+    }
+
     /// Its host part in a URI.
     pub(crate) fn ip(&self) -> IpAddr {
         self.ip
@@ -278,7 +283,7 @@ fn complete(config: &str, ip: IpAddr, metrics: SocketAddr) -> String {
             text.push_str(&format!("{key}: {value}\n"));
         }
     };
-    default("listen", format!("[\"udp://{ip}:5060\", \"tcp://{ip}:5060\"]"));
+    default("listen", format!("[\"udp://{ip}:5060\", \"tcp://{ip}:5060\", \"ws://{ip}:5080\"]"));
     default("metrics", format!("{{ listen: \"{metrics}\" }}"));
     default("location", "{ store: memory }".to_owned());
     default("workers", "2".to_owned());

@@ -12,7 +12,7 @@ const BOB: &str = "sip:bob@office.example";
 
 /// A call from ringing to hanging up, with a request of every kind in between; from both sides.
 #[track_caller]
-fn talk(alice: &mut Phone, bob: &mut Phone) {
+pub(crate) fn talk(alice: &mut Phone, bob: &mut Phone) {
     let callee = bob.aor();
     let invite = alice.invite(&callee);
     let sent = alice.send(invite);

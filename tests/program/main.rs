@@ -36,3 +36,4 @@ mod routing;
 mod signals;
 mod systemd;
 mod watch;
+mod websocket;

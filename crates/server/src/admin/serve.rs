@@ -14,6 +14,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
+use parser::Transport;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
@@ -40,7 +41,7 @@ pub(crate) async fn serve(listener: TcpListener, state: Arc<AdminState>, max: us
             Ok((stream, peer)) => {
                 // Loopback clients are exempt, so that the administrator can lift any ban.
                 if state.defence.is_banned(peer.ip()) && !peer.ip().to_canonical().is_loopback() {
-                    metrics::refused_connection();
+                    metrics::refused_connection(Transport::Tcp);
                     continue;
                 }
                 let Some(permit) = connections.admit(peer.ip()) else { continue };

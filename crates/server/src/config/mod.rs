@@ -13,6 +13,7 @@ mod listen;
 mod registrar;
 mod scalar;
 mod sections;
+mod websocket;
 
 use std::fs;
 use std::io;
@@ -37,6 +38,8 @@ use scalar::{Network, Scalar, scalars};
 /// The configuration file without `--config`.
 pub(crate) const DEFAULT_FILE: &str = "config/frontdesk.yaml";
 
+const DEFAULT_LISTEN: [&str; 3] = ["udp://0.0.0.0:5060", "tcp://0.0.0.0:5060", "ws://127.0.0.1:5080"];
+
 /// The configuration. Keys that are missing in the file have their default.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[cfg_attr(test, derive(serde::Serialize))]
@@ -47,8 +50,11 @@ pub(crate) struct Config {
     pub(crate) domains: Vec<HostName>,
     /// Other names of the first domain; the listen addresses are names of it too.
     pub(crate) aliases: Vec<HostName>,
-    /// Where to listen; default UDP and TCP on port 5060 of every IPv4 address.
+    /// Where to listen; default UDP and TCP on port 5060 of every IPv4 address, and WebSocket on port 5080 for browsers
+    /// on this machine.
     pub(crate) listen: Vec<Listen>,
+    /// WebSocket connections.
+    pub(crate) ws: websocket::WebSocket,
     /// Host in Via and Record-Route; default: the local address that the message is sent from.
     pub(crate) advertise: Option<HostName>,
     /// Worker threads, 1 to 64; default one for each CPU.
@@ -94,7 +100,8 @@ impl Default for Config {
         Self {
             domains: vec![HostName("office.example".into())],
             aliases: Vec::new(),
-            listen: ["udp://0.0.0.0:5060", "tcp://0.0.0.0:5060"].into_iter().filter_map(Listen::read).collect(),
+            listen: DEFAULT_LISTEN.into_iter().filter_map(Listen::read).collect(),
+            ws: websocket::WebSocket::default(),
             advertise: None,
             workers: None,
             authentication: Authentication::Required,

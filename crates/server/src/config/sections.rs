@@ -155,6 +155,12 @@ pub(crate) struct Limits {
     pub(crate) message_time: Period,
     /// Timeout for opening a connection; default 5s.
     pub(crate) connect_time: Period,
+    /// Handshakes under way on accepted connections; default 512.
+    pub(crate) handshakes: Count,
+    /// Handshakes under way with one address outside `trusted`; default 64.
+    pub(crate) handshakes_per_source: Count,
+    /// Timeout of a handshake on an accepted connection; default 10s.
+    pub(crate) handshake_time: Period,
     /// DNS lookups at a time, per worker; default 256.
     pub(crate) lookups: Count,
     /// Timeout of a DNS lookup; default 5s.
@@ -196,6 +202,9 @@ impl Default for Limits {
             connection_idle: secs(7200),
             message_time: secs(15),
             connect_time: secs(5),
+            handshakes: Count(512),
+            handshakes_per_source: Count(64),
+            handshake_time: secs(10),
             lookups: Count(256),
             lookup_time: secs(5),
             journal_queue: Count(8192),

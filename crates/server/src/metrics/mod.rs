@@ -10,6 +10,7 @@ use std::time::Duration;
 use location::Wall;
 use metrics::{Unit, counter, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use parser::Transport;
 
 use crate::text::ending::Ending;
 
@@ -44,6 +45,7 @@ const TABLE: &[(Kind, &str, &str)] = &[
     (Kind::Counter, "frontdesk_limits_reached_total", "Times a configured limit took effect."),
     (Kind::Counter, "frontdesk_connections_opened_total", "Stream connections opened; in: by the peer, out: by us."),
     (Kind::Counter, "frontdesk_connections_failed_total", "Stream connections of ours that did not come about."),
+    (Kind::Counter, "frontdesk_handshakes_total", "Handshakes on accepted connections, by transport and outcome."),
     (Kind::Counter, "frontdesk_keepalives_total", "Keep-alive packets, CRLF pings and STUN requests."),
     (Kind::Counter, "frontdesk_lookups_total", "DNS lookups by outcome."),
     (Kind::Counter, "frontdesk_store_changes_total", "Changes of the location store by outcome."),
@@ -111,6 +113,9 @@ fn publish_zeros() {
     }
     for outcome in ["banned", "spared"] {
         counter!("frontdesk_bans_total", "outcome" => outcome).increment(0);
+    }
+    for outcome in [Handshake::Accepted, Handshake::Page, Handshake::Refused, Handshake::Failed, Handshake::TimedOut] {
+        counter!("frontdesk_handshakes_total", "transport" => "ws", "outcome" => outcome.as_str()).increment(0);
     }
     for reason in ["repeated", "slow"] {
         counter!("frontdesk_log_lines_dropped_total", "reason" => reason).increment(0);
@@ -221,8 +226,41 @@ pub(crate) fn address_failed(banned: bool) {
 }
 
 /// Counts a connection of a banned address, which is closed at once.
-pub(crate) fn refused_connection() {
-    counter!("frontdesk_banned_dropped_total", "transport" => "tcp").increment(1);
+pub(crate) fn refused_connection(transport: Transport) {
+    counter!("frontdesk_banned_dropped_total", "transport" => transport.param()).increment(1);
+}
+
+/// The outcome of a handshake on an accepted connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Handshake {
+    /// The connection is open.
+    Accepted,
+    /// The peer only asked for a web page.
+    Page,
+    /// The server refused what the peer asked for.
+    Refused,
+    /// The peer violated the protocol or closed the connection.
+    Failed,
+    /// `limits.handshake_time`
+    TimedOut,
+}
+
+impl Handshake {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Page => "page",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+            Self::TimedOut => "timed_out",
+        }
+    }
+}
+
+/// Counts a handshake.
+pub(crate) fn handshake(transport: Transport, outcome: Handshake) {
+    let (transport, outcome) = (transport.param(), outcome.as_str());
+    counter!("frontdesk_handshakes_total", "transport" => transport, "outcome" => outcome).increment(1);
 }
 
 /// Counts a reload.

@@ -94,6 +94,12 @@ pub(crate) enum DriverLimit {
     FlowTimer,
     /// `limits.message_time`
     MessageTime,
+    /// `limits.handshakes`
+    Handshakes,
+    /// `limits.handshakes_per_source`
+    HandshakesPerSource,
+    /// `limits.handshake_time`
+    HandshakeTime,
     /// `limits.lookups`
     Lookups,
     /// `limits.journal_queue`
@@ -243,17 +249,19 @@ impl Series {
         };
         let driver_limits = {
             use DriverLimit::{
-                ConnectionIdle, ConnectionQueue, Connections, ConnectionsPerSource, FlowTimer, JournalQueue, Lookups,
-                MessageSize, MessageTime, Users, WorkerQueue,
+                ConnectionIdle, ConnectionQueue, Connections, ConnectionsPerSource, FlowTimer, HandshakeTime,
+                Handshakes, HandshakesPerSource, JournalQueue, Lookups, MessageSize, MessageTime, Users, WorkerQueue,
             };
             [MessageSize, WorkerQueue, Connections, ConnectionsPerSource, ConnectionQueue, ConnectionIdle, MessageTime]
                 .map(Self::DriverLimitReached)
                 .into_iter()
                 .chain([FlowTimer, Lookups, JournalQueue, Users].map(Self::DriverLimitReached))
+                .chain([Handshakes, HandshakesPerSource, HandshakeTime].map(Self::DriverLimitReached))
         };
-        let errors = [Transport::Udp, Transport::Tcp].into_iter();
+        let transports = [Transport::Udp, Transport::Tcp, Transport::Ws];
+        let errors = transports.into_iter();
         let errors = errors.flat_map(|transport| [true, false].map(|answered| Self::ParseError(answered, transport)));
-        let banned = [Transport::Udp, Transport::Tcp].map(Self::Banned);
+        let banned = transports.map(Self::Banned);
         let others = [Self::Call, Self::ConnectionFailed, Self::ConnectionOpened(true), Self::ConnectionOpened(false)];
         registrations
             .into_iter()
@@ -389,6 +397,9 @@ const fn driver_limit_label(limit: DriverLimit) -> &'static str {
         DriverLimit::ConnectionIdle => "connection_idle",
         DriverLimit::FlowTimer => "flow_timer",
         DriverLimit::MessageTime => "message_time",
+        DriverLimit::Handshakes => "handshakes",
+        DriverLimit::HandshakesPerSource => "handshakes_per_source",
+        DriverLimit::HandshakeTime => "handshake_time",
         DriverLimit::Lookups => "lookups",
         DriverLimit::JournalQueue => "journal_queue",
         DriverLimit::Users => "users",

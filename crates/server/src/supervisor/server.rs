@@ -27,8 +27,8 @@ use crate::journal::EventQueue;
 use crate::metrics::Tally;
 use crate::process::{descriptors, interfaces};
 use crate::transport::{
-    self, Acceptor, BoundListener, Directory, Inbound, StreamLimits, Streams, Transports, Udp, UdpReceiver,
-    UdpSendQueue, WorkerSocket,
+    self, Acceptor, BoundListener, ClientRules, Directory, HandshakeLimits, Inbound, StreamLimits, Streams, Transports,
+    Udp, UdpReceiver, UdpSendQueue, WorkerSocket,
 };
 use crate::worker::{
     Answers, CommitOutcome, Completions, Health, Loads, LookupLimits, Scratch, Worker, store_callback,
@@ -70,6 +70,8 @@ pub(crate) struct Server {
     pub(crate) directory: Arc<Directory>,
     /// Failures and bans.
     pub(crate) defence: Arc<Defence>,
+    /// Which clients may open WebSocket connections.
+    pub(crate) client_rules: Arc<ClientRules>,
     /// The inboxes of all workers.
     pub(crate) inboxes: Arc<[mpsc::Sender<Inbound>]>,
     /// Outcomes of commits: of each worker, and of [`Removals`] as the last one.
@@ -99,8 +101,8 @@ pub(crate) fn prepare(mut loaded: Loaded, files: usize) -> Result<Prepared, CliE
     clock::init(store.time().unwrap_or_else(clock::machine_time), opened);
     let keys = secret::keys(folder)?;
     // After the bindings have been loaded: otherwise a phone could be told that nobody is registered.
-    let bind = |listen| transport::bind(listen, workers).map_err(|source| CliError::Listen { listen: *listen, source });
-    let bound = loaded.config.listen.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
+    let bound = transport::bind_all(&loaded.config.listen, workers);
+    let bound = bound.map_err(|(listen, source)| CliError::Listen { listen, source })?;
     let metrics = match loaded.config.metrics.listen {
         Endpoint::Off => None,
         Endpoint::On(address) => Some(listen_for_metrics(address)?),
@@ -206,6 +208,8 @@ impl Prepared {
             completions: Arc::clone(&self.completions),
             directory: Arc::new(Directory::new(self.connections, limits.connections_per_source.0)),
             defence: Arc::new(Defence::new(&self.loaded.config, Arc::clone(&self.store))),
+            client_rules: Arc::new(ClientRules::new(&self.loaded.config)),
+            handshakes: HandshakeLimits::of(&limits),
             inboxes: inboxes.into(),
             loads: Arc::new(Loads::new(count)),
             health: Arc::clone(&self.health),
@@ -230,6 +234,7 @@ impl Prepared {
             loads: shared.loads,
             directory: shared.directory,
             defence: shared.defence,
+            client_rules: shared.client_rules,
             inboxes: shared.inboxes,
             completions: shared.completions,
             health: shared.health,
@@ -252,6 +257,8 @@ struct Shared {
     completions: Arc<[Completions]>,
     directory: Arc<Directory>,
     defence: Arc<Defence>,
+    client_rules: Arc<ClientRules>,
+    handshakes: HandshakeLimits,
     inboxes: Arc<[mpsc::Sender<Inbound>]>,
     loads: Arc<Loads>,
     health: Arc<Health>,
@@ -317,6 +324,8 @@ impl Shared {
                         transport: listener.transport,
                         directory: Arc::clone(&self.directory),
                         defence: Arc::clone(&self.defence),
+                        handshakes: self.handshakes.clone(),
+                        rules: Arc::clone(&self.client_rules),
                         inbox: own_inbox.clone(),
                     };
                     tokio::spawn(acceptor.run(tokio::net::TcpListener::from_std(socket)?));
@@ -325,7 +334,7 @@ impl Shared {
         }
         let epoch = (seed >> 32) as u32;
         let connections = Arc::clone(self.directory.connections());
-        let limits = stream_limits(&self.limits);
+        let limits = StreamLimits::of(&self.limits);
         let streams = Streams::new(number, epoch, self.directory, Arc::clone(&self.inboxes), limits);
         let lookups = LookupLimits { max: self.limits.lookups.0, timeout: self.limits.lookup_time.0 };
         Ok(Worker {
@@ -348,16 +357,6 @@ impl Shared {
             tally: Tally::new(),
             scratch: Scratch::default(),
         })
-    }
-}
-
-fn stream_limits(limits: &Limits) -> StreamLimits {
-    StreamLimits {
-        max_message: limits.message_size.0,
-        idle_timeout: limits.connection_idle.0,
-        message_timeout: limits.message_time.0,
-        connect_timeout: limits.connect_time.0,
-        max_queue: limits.connection_queue.0,
     }
 }
 

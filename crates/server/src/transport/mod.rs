@@ -14,10 +14,10 @@ use parser::Transport;
 
 use crate::metrics::{Loss, Tally};
 
-pub(crate) use bind::{BoundListener, WorkerSocket, bind};
+pub(crate) use bind::{BoundListener, WorkerSocket, bind_all};
 pub(crate) use inbox::{Addresses, Inbound};
 pub(crate) use outgoing::{OutgoingMessage, SendRequest, UndeliveredMessage};
-pub(crate) use stream::{Acceptor, Directory, StreamLimits, Streams};
+pub(crate) use stream::{Acceptor, ClientRules, Directory, HandshakeLimits, StreamLimits, Streams};
 pub(crate) use udp::{Datagram, Udp, UdpReceiver, UdpSendQueue};
 
 /// The sockets and connections of one worker.
