@@ -249,12 +249,13 @@ pub(crate) fn log_into(command: &mut Command, folder: &Path) {
 
 /// A loopback address that no other server of this run has had.
 pub(crate) fn fresh_ip() -> IpAddr {
-    static NEXT: AtomicU16 = AtomicU16::new(1);
+    static NEXT: AtomicU16 = AtomicU16::new(0);
     let next = NEXT.fetch_add(1, Ordering::Relaxed);
     let process = std::process::id() as u16;
     let [high, low] = process.to_be_bytes();
-    assert!(next < 255, "more servers than addresses: take a second octet");
-    IpAddr::V4(Ipv4Addr::new(127, 64 | (high & 0x3f), low, next as u8))
+    let (block, last) = (1 + next / 254, 1 + next % 254);
+    assert!(block < 4, "more servers than addresses");
+    IpAddr::V4(Ipv4Addr::new(127, (block as u8) << 6 | (high & 0x3f), low, last as u8))
 }
 
 /// A port that is free for UDP and TCP.
