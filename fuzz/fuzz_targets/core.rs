@@ -1,7 +1,7 @@
-//! A script of messages, answers and clock steps into the core of a registrar and proxy; `Office` explains the language.
+//! A script of messages, answers and clock steps for two cores. `fuzz/src/network.rs` defines the steps.
 #![no_main]
 
-use fuzz::Office;
+use fuzz::Network;
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|script: &[u8]| Office::run(script));
+fuzz_target!(|script: &[u8]| Network::run_script(script));

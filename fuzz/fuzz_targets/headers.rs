@@ -1,4 +1,5 @@
-//! Header lines: each is read as the header its name says, element by element; a Via is stamped, elements are taken away.
+//! Header lines: each is parsed as the header that its name says. A Via gets the source of its request and nothing else
+//! changes.
 #![no_main]
 
 use fuzz::{parse, read_all};
@@ -10,17 +11,17 @@ fuzz_target!(|lines: &[u8]| {
     let octets = [b"OPTIONS sip:a SIP/2.0\r\n", lines, b"\r\n\r\n"].concat();
     let Some(message) = parse(&octets) else { return };
     read_all(&message);
-    a_stamp_changes_nothing_else(&message);
+    stamping_changes_only_the_top_via(&message);
 });
 
-fn a_stamp_changes_nothing_else(message: &Message) {
+fn stamping_changes_only_the_top_via(message: &Message) {
     let Ok(Some(before)) = message.header::<Via<'_>>() else { return };
     let mut rewrite = Rewrite::new();
     rewrite.stamp_via(message, [192, 0, 2, 1].into(), Some(5062));
     let mut out = Vec::new();
     rewrite.write(message, &mut out);
-    let stamped = parse(&out).expect("it has a start line");
-    let after = stamped.required::<Via<'_>>().expect("a stamped Via is a Via");
+    let stamped = parse(&out).expect("the message has a start line");
+    let after = stamped.required::<Via<'_>>().expect("a stamped Via can be parsed");
     assert_eq!(after.received(), Some(&b"192.0.2.1"[..]));
     assert_eq!(after.rport(), before.rport().map(|_| Some(5062)));
     assert_eq!((after.protocol, after.transport, after.port), (before.protocol, before.transport, before.port));

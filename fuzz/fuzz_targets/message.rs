@@ -1,4 +1,4 @@
-//! Any octets as a message: everything that can be asked of it is asked, and everything made from it is a message again.
+//! Any octets as a message: every accessor is called, and each message that is written because of it can be parsed.
 #![no_main]
 
 use bytes::Bytes;
@@ -9,40 +9,41 @@ use parser::{Leniency, Message, Reply, SentInvite, Stamp, write_ack, write_cance
 fuzz_target!(|octets: &[u8]| {
     let Some(message) = parse(octets) else { return };
     read_all(&message);
-    its_lines_are_its_head(&message);
-    leniency_changes_no_place(octets, &message);
-    it_parses_to_itself(&message);
+    lines_fill_the_head(&message);
+    leniency_changes_only_the_defect(octets, &message);
+    parsing_again_gives_the_same(&message);
     if message.is_request() {
-        answers_are_messages(&message);
+        written_messages_can_be_parsed(&message);
     }
 });
 
-fn its_lines_are_its_head(message: &Message) {
+fn lines_fill_the_head(message: &Message) {
     let mut at = message.first_header_at();
     for line in message.lines() {
-        assert_eq!(line.whole.start, at, "lines follow each other");
+        assert_eq!(line.whole.start, at, "a line starts where the previous one ends");
         assert!(line.whole.start <= line.value.start && line.value.end <= line.whole.end);
         at = line.whole.end;
     }
     assert!(at as usize <= message.bytes().len() - message.body().len());
 }
 
-fn leniency_changes_no_place(octets: &[u8], strict: &Message) {
+fn leniency_changes_only_the_defect(octets: &[u8], strict: &Message) {
     let leniency = Leniency { lone_lf: true, lone_cr: true };
-    let lenient = Message::parse_with(Bytes::copy_from_slice(octets), leniency).expect("a lenient reader reads more");
+    let lenient = Message::parse_with(Bytes::copy_from_slice(octets), leniency)
+        .expect("a message that is valid is valid with leniency");
     assert!(strict.lines().eq(lenient.lines()) && strict.body() == lenient.body());
-    assert!(strict.defect().is_some() || lenient.defect().is_none(), "a lenient reader objects to less");
+    assert!(strict.defect().is_some() || lenient.defect().is_none(), "leniency adds no defect");
 }
 
-fn it_parses_to_itself(message: &Message) {
-    let again = Message::parse(message.bytes().clone()).expect("it parsed before");
+fn parsing_again_gives_the_same(message: &Message) {
+    let again = Message::parse(message.bytes().clone()).expect("a parsed message can be parsed again");
     assert_eq!(message.bytes(), again.bytes());
     assert!(message.lines().eq(again.lines()));
     assert_eq!(message.defect(), again.defect());
     assert_eq!(message.request_uri(), again.request_uri());
 }
 
-fn answers_are_messages(message: &Message) {
+fn written_messages_can_be_parsed(message: &Message) {
     let stamp = Stamp { received: Some([192, 0, 2, 1].into()), rport: Some(5060) };
     for status in [100, 404] {
         let mut out = Vec::new();
@@ -57,11 +58,11 @@ fn answers_are_messages(message: &Message) {
     check(message, &cancel);
 }
 
-/// What is made of a good message is good.
-fn check(of: &Message, made: &[u8]) {
-    let made = parse(made).expect("it has a start line");
-    // One line more than a message may have is not for us to avoid.
-    if of.defect().is_none() && of.lines().len() < Message::MAX_LINES - 10 {
-        assert_eq!(made.defect(), None, "{}", String::from_utf8_lossy(made.bytes()));
+/// A message that is written because of a `received` one without a defect has none either.
+fn check(received: &Message, written: &[u8]) {
+    let written = parse(written).expect("the message has a start line");
+    // A written message may have some lines more than the received one, and so more than the parser accepts.
+    if received.defect().is_none() && received.lines().len() < Message::MAX_LINES - 10 {
+        assert_eq!(written.defect(), None, "{}", String::from_utf8_lossy(written.bytes()));
     }
 }

@@ -1,23 +1,23 @@
-//! A message and edits: with none the same octets, with some the untouched parts are the same octets.
+//! A message and edits: without edits the octets stay the same, and with edits the octets that no edit touches do.
 //!
-//! The first octet says how many edits there are; two octets each follow, then the message.
+//! The first octet of the input is the number of edits. Two octets for each edit follow, and then the message.
 #![no_main]
 
 use fuzz::parse;
 use libfuzzer_sys::fuzz_target;
 use parser::{HeaderName, Message, Rewrite, Span, elements};
 
-const MOST_EDITS: u8 = 16;
+const MAX_EDITS: u8 = 16;
 
 fuzz_target!(|input: &[u8]| {
     let Some((count, rest)) = input.split_first() else { return };
-    let Some((script, octets)) = rest.split_at_checked(usize::from(count % MOST_EDITS) * 2) else { return };
+    let Some((script, octets)) = rest.split_at_checked(usize::from(count % MAX_EDITS) * 2) else { return };
     let Some(message) = parse(octets) else { return };
     let unchanged = write(&mut Rewrite::new(), &message);
-    assert_eq!(&unchanged, message.bytes(), "without edits the same octets");
+    assert_eq!(&unchanged, message.bytes(), "without edits the octets stay the same");
     any_spans_are_harmless(&message, script);
     if message.defect().is_none() {
-        edits_touch_their_own_octets(&message, script);
+        edits_change_only_their_own_octets(&message, script);
     }
 });
 
@@ -26,7 +26,7 @@ fn write(rewrite: &mut Rewrite, message: &Message) -> Vec<u8> {
     rewrite.write(message, &mut out);
     let mut again = Vec::new();
     rewrite.write(message, &mut again);
-    assert_eq!(out, again, "the same edits make the same octets");
+    assert_eq!(out, again, "the same edits give the same octets");
     out
 }
 
@@ -39,11 +39,11 @@ fn any_spans_are_harmless(message: &Message, script: &[u8]) {
     write(&mut rewrite, message);
 }
 
-/// The edits of a proxy, and what has to come out: worked out a second time, in the plainest way.
-fn edits_touch_their_own_octets(message: &Message, script: &[u8]) {
+/// Applies the edits of a proxy, and compares the result with one that is computed in another, simpler way.
+fn edits_change_only_their_own_octets(message: &Message, script: &[u8]) {
     const LISTS: [HeaderName; 4] = [HeaderName::Via, HeaderName::Route, HeaderName::Contact, HeaderName::RecordRoute];
     let mut rewrite = Rewrite::new();
-    let mut taken = [(0_usize, 0_usize); LISTS.len()];
+    let mut removed = [(0_usize, 0_usize); LISTS.len()];
     let (mut first, mut last, mut uri) = (Vec::new(), Vec::new(), message.request_uri().to_vec());
     for (number, edit) in script.chunks_exact(2).enumerate() {
         let list = usize::from(edit[1]) % LISTS.len();
@@ -51,11 +51,11 @@ fn edits_touch_their_own_octets(message: &Message, script: &[u8]) {
         match edit[0] % 6 {
             0 | 1 => {
                 rewrite.remove_first(message, LISTS[list]);
-                taken[list].0 += 1;
+                removed[list].0 += 1;
             }
             2 => {
                 rewrite.remove_last(message, LISTS[list]);
-                taken[list].1 += 1;
+                removed[list].1 += 1;
             }
             3 => {
                 rewrite.put_first(message, |out| out.extend_from_slice(&text));
@@ -73,19 +73,19 @@ fn edits_touch_their_own_octets(message: &Message, script: &[u8]) {
         }
     }
     let out = write(&mut rewrite, message);
-    let after = parse(&out).expect("it parses again");
+    let after = parse(&out).expect("the edited message can be parsed");
     if message.lines().len() + script.len() < Message::MAX_LINES {
         assert_eq!(after.defect(), None, "{}", String::from_utf8_lossy(&out));
     }
     assert_eq!((after.request_uri(), after.status(), after.body()), (&uri[..], message.status(), message.body()));
-    for (name, (front, back)) in LISTS.into_iter().zip(taken) {
+    for (name, (first, last)) in LISTS.into_iter().zip(removed) {
         let before = values(message, name);
-        let kept = before.get(front.min(before.len())..before.len().saturating_sub(back)).unwrap_or_default();
+        let kept = before.get(first.min(before.len())..before.len().saturating_sub(last)).unwrap_or_default();
         assert_eq!(values(&after, name), kept, "{}", String::from_utf8_lossy(&out));
     }
     let untouched = |line: &parser::Line| {
         let list = LISTS.iter().position(|name| *name == line.name);
-        list.is_none_or(|list| taken[list] == (0, 0))
+        list.is_none_or(|list| removed[list] == (0, 0))
     };
     let lines = |message: &Message| {
         let lines = message.lines().filter(untouched);
@@ -93,7 +93,7 @@ fn edits_touch_their_own_octets(message: &Message, script: &[u8]) {
     };
     let mut expected: Vec<_> = first.into_iter().chain(lines(message)).chain(last).collect();
     if message.lines().len() == 0 {
-        // First and last are one place then, where texts stand in the order of the calls.
+        // Without a line, both ends are one position, where the texts are in the order of the calls.
         expected.sort_by_key(|line| (line.len(), line.clone()));
     }
     assert_eq!(lines(&after), expected);

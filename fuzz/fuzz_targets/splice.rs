@@ -1,4 +1,5 @@
-//! Two messages of a dialog, spliced into a third that comes from somebody else; `splice` explains the language.
+//! Two messages of a call, combined into a third one that comes from another address. `fuzz/src/network/splice.rs`
+//! defines the input.
 #![no_main]
 
 use fuzz::splice;

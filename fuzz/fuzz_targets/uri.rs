@@ -1,4 +1,4 @@
-//! Two URIs, one a line: parsing, targets, and the comparison of RFC 3261 19.1.4.
+//! Two URIs, one in each line: their parser, their targets, and their comparison (RFC 3261 19.1.4).
 #![no_main]
 
 use fuzz::{read_number, read_target};
@@ -11,7 +11,7 @@ fuzz_target!(|octets: &[u8]| {
     let first = read(first);
     let second = read(second);
     if let (Some(first), Some(second)) = (first, second) {
-        assert_eq!(equivalent(&first, &second), equivalent(&second, &first), "neither comes first");
+        assert_eq!(equivalent(&first, &second), equivalent(&second, &first), "the comparison is symmetric");
     }
 });
 
@@ -22,20 +22,20 @@ fn read(octets: &[u8]) -> Option<Uri<'_>> {
         host.write(&mut written);
         assert!(
             Host::parse(&written).is_ok_and(|again| again.eq_ignore_case(&host)),
-            "a host is written as it is read"
+            "a host that was written is equal to the parsed one"
         );
     }
     let uri = Uri::parse(octets).ok()?;
     assert_eq!(uri.as_bytes(), octets);
     assert!(equivalent(&uri, &uri), "a URI is equivalent to itself");
     let bracketed = [b"<", octets, b">"].concat();
-    let address = NameAddr::parse(&bracketed).expect("a URI may stand in brackets");
+    let address = NameAddr::parse(&bracketed).expect("a URI with brackets is an address");
     assert_eq!(address.uri.as_bytes(), octets);
     read_number(&uri);
     if let Some(sip) = uri.sip() {
         assert!(sip.user.is_none_or(|user| !user.is_empty()));
         for (name, _) in sip.params {
-            assert!(!name.is_empty(), "parameters have names");
+            assert!(!name.is_empty(), "the name of a parameter is not empty");
         }
         read_target(sip);
     }

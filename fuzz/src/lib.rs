@@ -1,7 +1,8 @@
-//! What the fuzz targets share: a reader that asks a message everything, and a small office to throw messages at.
+//! Code that several fuzz targets use: a reader that calls every accessor of a message, and a simulated network with
+//! two cores.
 
-mod office;
+mod network;
 mod read;
 
-pub use office::{Office, splice};
+pub use network::{Network, splice};
 pub use read::{parse, read_all, read_number, read_target};

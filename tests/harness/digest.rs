@@ -1,6 +1,7 @@
 //! The phone's side of digest authentication. RFC 7616 3.4, RFC 8760.
 
 use md5::{Digest, Md5};
+use parser::hex_text;
 use sha2::{Sha256, Sha512_256};
 
 use super::message::Message;
@@ -29,9 +30,9 @@ impl Algorithm {
     /// H(text) in lower-case hex.
     pub(crate) fn hash(self, text: &str) -> String {
         match self {
-            Self::Md5 => hex(&Md5::digest(text)),
-            Self::Sha256 => hex(&Sha256::digest(text)),
-            Self::Sha512t256 => hex(&Sha512_256::digest(text)),
+            Self::Md5 => hex_text(&Md5::digest(text)),
+            Self::Sha256 => hex_text(&Sha256::digest(text)),
+            Self::Sha512t256 => hex_text(&Sha512_256::digest(text)),
         }
     }
 }
@@ -128,8 +129,4 @@ impl<'a> Credentials<'a> {
             self.algorithm.token()
         )
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|octet| format!("{octet:02x}")).collect()
 }

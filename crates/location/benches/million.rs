@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
 use location::{
-    Aor, Applied, Ask, Change, Commit, ContactChange, DiskOptions, DiskStore, Flow, Hooks, Limits, MemoryStore, Record,
-    Store, StoreError, Ticket, Wall,
+    Aor, Applied, Change, Commit, ContactChange, DiskOptions, DiskStore, Flow, Hooks, Limits, MemoryStore, Operation,
+    Record, Store, StoreError, Ticket, Wall,
 };
 use parking_lot::Mutex;
 
@@ -167,7 +167,7 @@ impl CommitLog {
         let committed = move |_| {
             counter.groups.fetch_add(1, Ordering::Relaxed);
         };
-        Hooks { done: Box::new(done), committed: Box::new(committed), usable: Box::new(|_| {}) }
+        Hooks { done: Box::new(done), committed: Box::new(committed), ..Hooks::default() }
     }
 
     fn wait_for(&self, count: u32) {
@@ -231,13 +231,12 @@ fn register(store: &dyn Store, phone: &Phone, aor: &Aor, cseq: u32, ticket: Tick
         flow,
         path: b"",
         user_agent: phone.user_agent.as_bytes(),
-        ask: Ask::Update([contact].into_iter().collect()),
+        operation: Operation::Update([contact].into_iter().collect()),
     };
     loop {
-        let current = store.load(aor);
-        let old = current.clone().unwrap_or_else(|| Record::empty(aor));
+        let old = store.load(aor).unwrap_or_else(|| Record::empty(aor));
         let Ok(Applied::Changed { record, .. }) = old.apply(&change, NOW, &Limits::DEFAULT) else { panic!("{old:?}") };
-        match store.commit(current.as_ref(), record, ticket) {
+        match store.commit(old.version(), record, ticket) {
             Commit::Done | Commit::Pending => return,
             Commit::Full => thread::sleep(Duration::from_micros(200)),
             other => panic!("{other:?}"),

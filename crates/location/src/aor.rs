@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn canonical_form() {
+    fn an_address_of_record_is_canonical() {
         let aor = Aor::new(b"Alice", b"Office.EXAMPLE");
         assert_eq!(aor.as_bytes(), b"Alice@office.example");
         assert_eq!(aor, Aor::new(b"Alice", b"office.example"));
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn odd_users() {
+    fn a_user_part_may_be_empty_long_or_contain_an_at_sign() {
         let aor = Aor::new(b"a@b", b"c.d");
         assert_eq!((aor.user(), aor.domain()), (&b"a@b"[..], &b"c.d"[..]));
         let aor = Aor::new(b"", b"[2001:DB8::1]");

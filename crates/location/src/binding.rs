@@ -1,7 +1,7 @@
 //! One binding: a Contact, the REGISTER that set it and its expiry (RFC 3261 10.3, RFC 3327 5.3, RFC 5626 6).
 //!
 //! Defines what is stored of a binding. A `Binding` is a view: its text borrows from a record or from a request, so it is
-//! cheap to create and to copy. Must not contain rules (see `record.rs`) or the layout (see `layout.rs`).
+//! cheap to create and to copy. Must not contain rules (see `apply.rs`) or the layout (see `layout.rs`).
 
 use std::fmt;
 
@@ -11,7 +11,8 @@ use crate::change::{Change, ContactChange, Refusal};
 use crate::time::TOMBSTONE_MILLIS;
 use crate::{Flow, Wall};
 
-/// Maximum of octets of all text of one binding, whatever [`Limits`](crate::Limits) say: the layout has no room for more.
+/// Maximum of octets of all text of one binding. [`Limits`](crate::Limits) cannot raise it, because the layout has no room
+/// for more.
 pub const MAX_TEXT: usize = 8 * 1024;
 
 /// A Contact URI bound to an address of record, with what is needed to reach it and to check the next REGISTER.
@@ -172,13 +173,18 @@ impl<'a> Binding<'a> {
         if length > max { Err(Refusal::TooLong { max }) } else { Ok(binding) }
     }
 
+    /// Whether both lead to the same phone in the same way: Contact and flow are the same.
+    pub(crate) fn is_same_target(&self, other: &Binding<'_>) -> bool {
+        self.contact == other.contact && self.flow == other.flow
+    }
+
     /// This binding as a refresh of `old`, which is live.
     pub(crate) fn refresh_of(self, old: &Self) -> Self {
         let is_same_call_id = self.call_id == old.call_id;
         Self { since: if is_same_call_id { old.since } else { self.since }, ..self }
     }
 
-    /// The tombstone of this binding, which has expired: it stays so if the clock is set back.
+    /// The tombstone of this expired binding. It does not become live again if the clock is set back.
     pub(crate) fn expired_tombstone(self) -> Self {
         Self { removed: true, ..self }
     }
@@ -221,8 +227,14 @@ impl<'a> Binding<'a> {
     /// This binding after a restart of the program: connections are closed by then.
     #[cfg(feature = "disk")]
     pub(crate) fn after_restart(self) -> Self {
-        let id = if self.flow.transport.is_reliable() { FlowId::None } else { self.flow.id };
+        let id = if self.has_connection() { FlowId::None } else { self.flow.id };
         Self { flow: Flow { id, ..self.flow }, ..self }
+    }
+
+    /// Whether [`after_restart`](Self::after_restart) changes it.
+    #[cfg(feature = "disk")]
+    pub(crate) fn has_connection(&self) -> bool {
+        self.flow.transport.is_reliable() && !matches!(self.flow.id, FlowId::None | FlowId::Elsewhere(_))
     }
 
     fn texts(&self) -> [&'a [u8]; 6] {

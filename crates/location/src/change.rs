@@ -26,16 +26,16 @@ pub struct Change<'a> {
     /// User-Agent value; empty if there is none.
     pub user_agent: &'a [u8],
     /// The requested operation.
-    pub ask: Ask<'a>,
+    pub operation: Operation<'a>,
 }
 
 impl<'a> Change<'a> {
     /// A change that no REGISTER requested, but the configuration or an operator. Its Call-ID is empty, so that it does not
     /// affect the CSeq order of the phone's own REGISTERs, and its addresses are unspecified.
-    pub fn administrative(ask: Ask<'a>) -> Self {
+    pub fn administrative(operation: Operation<'a>) -> Self {
         let unspecified = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0);
         let flow = Flow { transport: Transport::Udp, remote: unspecified, local: unspecified, id: FlowId::None };
-        Self { call_id: b"", cseq: 0, transaction: 0, flow, path: b"", user_agent: b"", ask }
+        Self { call_id: b"", cseq: 0, transaction: 0, flow, path: b"", user_agent: b"", operation }
     }
 
     pub(crate) const fn is_administrative(&self) -> bool {
@@ -49,7 +49,7 @@ impl<'a> Change<'a> {
     clippy::large_enum_variant,
     reason = "lives on the stack for one call; boxing it would allocate for each REGISTER"
 )]
-pub enum Ask<'a> {
+pub enum Operation<'a> {
     /// No Contact: list the bindings (RFC 3261 10.2.3).
     Query,
     /// `Contact: *` with `Expires: 0`: remove all bindings (RFC 3261 10.2.2).

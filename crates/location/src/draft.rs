@@ -2,7 +2,7 @@
 //!
 //! Implements RFC 3261 10.3 step 6, and step 7 for each Contact: equality, order, refresh; which flow replaces which (RFC
 //! 5626 6); and the time from which a phone's temporary GRUUs are valid (RFC 5627 5.1). All or nothing, limits and the
-//! granted time are decided in `record.rs`.
+//! granted time are decided in `apply.rs`.
 
 use std::cell::OnceCell;
 
@@ -187,17 +187,17 @@ impl<'a> Draft<'a> {
         let now = self.now;
         let own = || self.existing.iter().map(|entry| &entry.old).filter(|old| old.instance() == Some(instance));
         let live = || own().filter(|old| old.is_live(now));
-        let rivals = live().filter(|old| contact.reg_id.is_none() || old.reg_id() == contact.reg_id);
-        let newest = rivals.max_by_key(|old| old.registered_at());
+        let same_flow = live().filter(|old| contact.reg_id.is_none() || old.reg_id() == contact.reg_id);
+        let newest = same_flow.max_by_key(|old| old.registered_at());
         let is_same_call_id = newest.is_none_or(|newest| newest.call_id() == change.call_id);
-        let so_far = live().map(Binding::since).max();
-        if let Some(so_far) = so_far.filter(|_| is_same_call_id) {
-            return so_far;
+        let current = live().map(Binding::since).max();
+        if let Some(current) = current.filter(|_| is_same_call_id) {
+            return current;
         }
         // Later than any time used before, even if the clock was set back.
         let last = own().map(|old| old.registered_at().max(old.since())).max();
         let since = last.map_or(now, |last| now.max(last.plus_millis(1)));
-        self.reset_instances.extend(so_far.map(|_| (instance, since)));
+        self.reset_instances.extend(current.map(|_| (instance, since)));
         since
     }
 
@@ -214,10 +214,8 @@ impl<'a> Draft<'a> {
     /// Whether the request makes a Contact live that was not live, or that had another flow.
     pub(crate) fn adds_target(&self) -> bool {
         let live_before = || self.existing.iter().map(|entry| &entry.old).filter(|old| old.is_live(self.now));
-        let was_there = |binding: &Binding<'_>| {
-            live_before().any(|old| old.contact() == binding.contact() && old.flow() == binding.flow())
-        };
-        !self.outcome().filter(|binding| binding.is_live(self.now)).all(was_there)
+        let was_live = |binding: &Binding<'_>| live_before().any(|old| old.is_same_target(binding));
+        !self.outcome().filter(|binding| binding.is_live(self.now)).all(was_live)
     }
 
     /// Displaces stale bindings until no more than `max` are live: first those whose flow is closed, then those without a
@@ -377,4 +375,4 @@ impl<'a> ContactUri<'a> {
 }
 
 /// Maximum of tombstones of one record, so that a device that registers and removes in a loop does not make it grow.
-pub(crate) const MAX_TOMBSTONES: usize = 32;
+const MAX_TOMBSTONES: usize = 32;

@@ -1,11 +1,11 @@
 //! The flow of a message: transport, addresses and connection (RFC 5626 4.2, RFC 3581).
 //!
-//! Plain values that the proxy fills in and the bindings store. Must not open, look up or close connections: a
+//! Plain values that the proxy fills in and that bindings contain. Must not open, look up or close connections: a
 //! [`ConnectionId`] is only a number.
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::num::NonZeroU64;
+use std::num::{NonZeroU16, NonZeroU64};
 
 use parser::Transport;
 
@@ -28,11 +28,34 @@ pub enum FlowId {
     /// Nothing: a datagram, or a binding over a stream whose connection was closed by a restart of the program.
     #[default]
     None,
-    /// Nothing, but the flow is the only way to the phone: it is behind a NAT and registered over UDP. Stands in bindings
+    /// Nothing, but the flow is the only way to the phone: it is behind a NAT and registered over UDP. Occurs in bindings
     /// only.
     Nat,
     /// The connection that the message came over.
     Connection(ConnectionId),
+    /// The flow ends at another of the servers that share the location service, and only that server can send over it.
+    /// Occurs in bindings only.
+    Elsewhere(NodeFlow),
+}
+
+/// A flow of another server: over UDP through a NAT, or a stream connection. A store that several servers share replaces
+/// [`FlowId::Nat`] and [`FlowId::Connection`] by it in the bindings that other servers stored, and back in those that this
+/// run of this server stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct NodeFlow {
+    /// The server, and the run in which the flow exists.
+    pub node: Node,
+    /// The number of the connection in that run; `None` for UDP through a NAT.
+    pub connection: Option<ConnectionId>,
+}
+
+/// One run of one of the servers that share the location service. Connections end with the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Node {
+    /// The number of the server, on which all of them agree.
+    pub number: NonZeroU16,
+    /// The number of its run.
+    pub run: u32,
 }
 
 /// The number of a stream connection in this run of the program. No other connection of the run has it, of whichever worker.
@@ -40,12 +63,17 @@ pub enum FlowId {
 pub struct ConnectionId(NonZeroU64);
 
 impl FlowId {
-    /// The connection, if there is one.
+    /// The connection of this server, if there is one.
     pub const fn connection(self) -> Option<ConnectionId> {
         match self {
             Self::Connection(id) => Some(id),
-            Self::None | Self::Nat => None,
+            Self::None | Self::Nat | Self::Elsewhere(_) => None,
         }
+    }
+
+    /// Whether the flow ends at another server.
+    pub const fn is_elsewhere(self) -> bool {
+        matches!(self, Self::Elsewhere(_))
     }
 }
 

@@ -1,20 +1,21 @@
 //! The encoding of a record, the same in memory and on disk.
 //!
 //! Defines format 2: the address of record, then its bindings; of each the numbers in little endian, then the text. Small
-//! numbers are short, and optional values (a reg-id, a flow identifier) have no octets if absent. A change of the layout needs a
+//! numbers are short, and optional values (a reg-id, a flow identifier, the server of a flow) have no octets if absent. A change of the layout needs a
 //! new format number; old formats stay readable (`format1.rs`). Must not know rules or stores.
 
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::num::NonZeroU16;
 
 use parser::Transport;
 
 use crate::binding::MAX_TEXT;
-use crate::{Binding, ConnectionId, Flow, FlowId, Wall};
+use crate::{Binding, ConnectionId, Flow, FlowId, Node, NodeFlow, Wall};
 
 /// Appends one binding.
 pub(crate) fn write(binding: &Binding<'_>, out: &mut Vec<u8>) {
     let Flow { transport, remote, local, id } = binding.flow;
-    let id = id_code(id);
+    let (id, node) = id_code(id);
     let flags = [
         (INSTANCE, binding.instance.is_some()),
         (REG_ID, binding.reg_id.is_some()),
@@ -25,7 +26,11 @@ pub(crate) fn write(binding: &Binding<'_>, out: &mut Vec<u8>) {
         (LOCAL_V6, local.is_ipv6()),
         (DEACTIVATED, binding.deactivated),
     ];
-    let flags: u16 = flags.iter().filter(|(_, is_set)| *is_set).map(|(flag, _)| flag).sum();
+    // Eight flags are summed with vector instructions, so the ninth is added separately.
+    let mut flags: u16 = flags.iter().filter(|(_, is_set)| *is_set).map(|(flag, _)| flag).sum();
+    if node.is_some() {
+        flags |= NODE;
+    }
     out.extend_from_slice(&(flags | u16::from(transport_code(transport)) << TRANSPORT_SHIFT).to_le_bytes());
     write_varint(binding.cseq, out);
     for time in [binding.expires_at, binding.registered_at, binding.since] {
@@ -51,6 +56,10 @@ pub(crate) fn write(binding: &Binding<'_>, out: &mut Vec<u8>) {
     }
     if id != 0 {
         out.extend_from_slice(&id.to_le_bytes());
+    }
+    if let Some(Node { number, run }) = node {
+        out.extend_from_slice(&number.get().to_le_bytes());
+        out.extend_from_slice(&run.to_le_bytes());
     }
     write_text(binding, out);
 }
@@ -89,10 +98,7 @@ fn write_length(length: usize, out: &mut Vec<u8>) {
 pub(crate) fn read<'a>(input: &mut Reader<'a>) -> Option<Binding<'a>> {
     let flags = u16::from_le_bytes(input.array()?);
     let has = |flag| flags & flag != 0;
-    if has(!KNOWN_FLAGS & !(u16::MAX << TRANSPORT_SHIFT)) {
-        return None;
-    }
-    let transport = transport_of((flags >> TRANSPORT_SHIFT) as u8)?;
+    let transport = transport_of(((flags & !KNOWN_FLAGS) >> TRANSPORT_SHIFT) as u8)?;
     let cseq = input.varint()?;
     // One slice of known length: the compiler checks the bounds once.
     let mut fixed = Reader(input.slice(26)?);
@@ -102,6 +108,7 @@ pub(crate) fn read<'a>(input: &mut Reader<'a>) -> Option<Binding<'a>> {
     let reg_id = if has(REG_ID) { Some(input.varint()?) } else { None };
     let q = if has(Q) { Some(input.varint()?.try_into().ok()?) } else { None };
     let id = if has(FLOW_ID) { id_of(u64::from_le_bytes(input.array()?)) } else { FlowId::None };
+    let id = if has(NODE) { elsewhere(id, input)? } else { id };
     let [contact, params, call_id, path, user_agent] = input.lengths()?;
     let instance_at = if has(INSTANCE) { Some(input.lengths()?) } else { None };
     let mut text = Reader(input.0);
@@ -224,13 +231,27 @@ pub(crate) fn transport_of(code: u8) -> Option<Transport> {
     })
 }
 
-// How a flow identifier is written. No connection reaches the last number.
-const fn id_code(id: FlowId) -> u64 {
+// How a flow identifier is written, and the server of a flow that ends elsewhere. No connection reaches the last number.
+fn id_code(id: FlowId) -> (u64, Option<Node>) {
     match id {
-        FlowId::None => 0,
-        FlowId::Nat => NAT,
-        FlowId::Connection(id) => id.get(),
+        FlowId::None => (0, None),
+        FlowId::Nat => (NAT, None),
+        FlowId::Connection(id) => (id.get(), None),
+        FlowId::Elsewhere(NodeFlow { node, connection }) => (connection.map_or(NAT, ConnectionId::get), Some(node)),
     }
+}
+
+/// Decodes the server of a flow that is not one of this server. Rare, so it is kept out of the hot path.
+#[cold]
+fn elsewhere(id: FlowId, input: &mut Reader<'_>) -> Option<FlowId> {
+    let connection = match id {
+        FlowId::Nat => None,
+        FlowId::Connection(id) => Some(id),
+        FlowId::None | FlowId::Elsewhere(_) => return None,
+    };
+    let number = NonZeroU16::new(u16::from_le_bytes(input.array()?))?;
+    let node = Node { number, run: u32::from_le_bytes(input.array()?) };
+    Some(FlowId::Elsewhere(NodeFlow { node, connection }))
 }
 
 fn id_of(code: u64) -> FlowId {
@@ -251,8 +272,11 @@ const FLOW_ID: u16 = 1 << 4;
 const REMOTE_V6: u16 = 1 << 5;
 const LOCAL_V6: u16 = 1 << 6;
 const DEACTIVATED: u16 = 1 << 7;
-const KNOWN_FLAGS: u16 = INSTANCE | REG_ID | Q | REMOVED | FLOW_ID | REMOTE_V6 | LOCAL_V6 | DEACTIVATED;
-/// The position of the transport code in the flags.
+/// Only in the records of stores that several servers share. Program versions without it refuse such a record, because
+/// they read the bit as part of the transport code.
+const NODE: u16 = 1 << 15;
+const KNOWN_FLAGS: u16 = INSTANCE | REG_ID | Q | REMOVED | FLOW_ID | REMOTE_V6 | LOCAL_V6 | DEACTIVATED | NODE;
+/// The position of the transport code, which has seven bits.
 const TRANSPORT_SHIFT: u32 = 8;
 
 /// Times have 48 bits: enough until the year 10889.

@@ -2,10 +2,11 @@
 //!
 //! The crate has two independent parts. [`Record::apply`] implements every registration rule and is pure. A [`Store`]
 //! keeps records by their [`Aor`] and contains no rules: it loads, commits by compare and swap, sweeps and lists.
-//! A [`Record`] is immutable and shared; a commit passes the new record and the one it was computed from.
+//! A [`Record`] is immutable and shared; a commit passes the new record and the [`Version`] of the one it was computed
+//! from.
 //!
 //! ```
-//! use location::{Aor, Applied, Ask, Change, Commit, ContactChange, Flow, FlowId, Limits, MemoryStore, Record, Store, Ticket, Wall};
+//! use location::{Aor, Applied, Operation, Change, Commit, ContactChange, Flow, FlowId, Limits, MemoryStore, Record, Store, Ticket, Wall};
 //! use smallvec::smallvec;
 //!
 //! let store = MemoryStore::new();
@@ -17,13 +18,12 @@
 //! };
 //! let change = Change {
 //!     call_id: b"1@192.0.2.7", cseq: 1, transaction: 7, flow, path: b"", user_agent: b"",
-//!     ask: Ask::Update(smallvec![contact]),
+//!     operation: Operation::Update(smallvec![contact]),
 //! };
 //!
-//! let current = store.load(&aor);
-//! let old = current.clone().unwrap_or_else(|| Record::empty(&aor));
+//! let old = store.load(&aor).unwrap_or_else(|| Record::empty(&aor));
 //! let Applied::Changed { record, .. } = old.apply(&change, now, &Limits::DEFAULT)? else { unreachable!() };
-//! let commit = store.commit(current.as_ref(), record, Ticket { worker: 0, id: 1 });
+//! let commit = store.commit(old.version(), record, Ticket { worker: 0, id: 1 });
 //! assert!(matches!(commit, Commit::Done));
 //! let left = store.load(&aor).and_then(|record| record.live(now).next().map(|binding| binding.remaining(now)));
 //! assert_eq!(left, Some(600));
@@ -31,8 +31,8 @@
 //! ```
 
 mod aor;
+mod apply;
 mod binding;
-mod bindings;
 mod change;
 mod draft;
 mod flow;
@@ -42,14 +42,16 @@ mod layout;
 mod record;
 mod store;
 mod time;
+mod version;
 
 pub use aor::Aor;
+pub use apply::Applied;
 pub use binding::{Binding, End, MAX_TEXT};
-pub use bindings::{Bindings, BindingsIter, Record};
-pub use change::{Ask, Change, ContactChange, Limits, Refusal, WhenFull};
-pub use flow::{ConnectionId, Flow, FlowId};
-pub use record::Applied;
+pub use change::{Change, ContactChange, Limits, Operation, Refusal, WhenFull};
+pub use flow::{ConnectionId, Flow, FlowId, Node, NodeFlow};
+pub use record::{Bindings, BindingsIter, Record};
 #[cfg(feature = "disk")]
-pub use store::{AnyStore, CommitReport, DiskOptions, DiskStore, Done, Hooks, Usable, backup};
+pub use store::{AnyStore, Changed, CommitReport, DiskOptions, DiskStore, Done, Hooks, OutsideChange, Usable, backup};
 pub use store::{Commit, Counts, MemoryStore, Store, StoreError, Ticket};
 pub use time::Wall;
+pub use version::Version;

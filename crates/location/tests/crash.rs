@@ -48,7 +48,7 @@ fn no_acknowledged_binding_is_lost() {
 
 /// The CSeq of the last applied request, and whether there is a live binding.
 fn state(store: &DiskStore, user: u32) -> (u32, bool) {
-    let record = support::load(store, &aor(user)).1;
+    let record = support::load(store, &aor(user));
     (record.bindings().into_iter().map(|binding| binding.cseq()).max().unwrap_or(0), record.live(NOW).next().is_some())
 }
 
@@ -90,7 +90,7 @@ fn child() {
         }
         let _ = out.flush();
     };
-    let hooks = Hooks { done: Box::new(done), committed: Box::new(|_| {}), usable: Box::new(|_| {}) };
+    let hooks = Hooks { done: Box::new(done), ..Hooks::default() };
     let options = DiskOptions { queue: 256, group: 64, ..DiskOptions::new(NOW) };
     let store = &DiskStore::open(Path::new(&path), options, hooks).unwrap();
     println!();

@@ -25,14 +25,14 @@ fn options() -> DiskOptions {
 }
 
 fn open_error(path: &Path) -> StoreError {
-    let hooks = Hooks { done: Box::new(|_, _| {}), committed: Box::new(|_| {}), usable: Box::new(|_| {}) };
+    let hooks = Hooks::default();
     DiskStore::open(path, options(), hooks).map(|_| ()).expect_err("the store to be refused")
 }
 
 /// Creates a store with one binding and closes it.
 fn create_store(path: &Path) {
     let (store, outcomes) = open(path, options());
-    let cseq = 1 + support::load(&store, &aor(1)).1.live(NOW).map(|binding| binding.cseq()).max().unwrap_or(0);
+    let cseq = 1 + support::load(&store, &aor(1)).live(NOW).map(|binding| binding.cseq()).max().unwrap_or(0);
     assert!(matches!(commit(&store, &aor(1), cseq, &[(A, 600)], NOW, 1), Commit::Pending));
     assert_eq!(outcomes.recv(), Ok((ticket(1), true)));
 }
@@ -52,7 +52,7 @@ fn a_restart_keeps_live_bindings() {
     }
     assert!(matches!(commit(&store, &aor(3), 2, &[(A, 0)], NOW, 1), Commit::Pending));
     store.close();
-    assert!(outcomes.try_iter().all(|(_, safe)| safe));
+    assert!(outcomes.try_iter().all(|(_, is_durable)| is_durable));
 
     let later = NOW.plus_secs(600);
     let (store, _) = open(&path, DiskOptions::new(later));
@@ -214,7 +214,7 @@ fn no_flipped_bit_loses_a_binding_unnoticed() {
             let mut octets = whole.clone();
             octets[bit / 8] ^= 1 << (bit % 8);
             fs::write(&path, &octets).unwrap();
-            let hooks = Hooks { done: Box::new(|_, _| {}), committed: Box::new(|_| {}), usable: Box::new(|_| {}) };
+            let hooks = Hooks::default();
             match DiskStore::open(&path, options(), hooks) {
                 Ok(store) => assert_eq!(store.counts().users, 10 * u64::from(round), "bit {bit} in round {round}"),
                 Err(_) => refusals += 1,
@@ -233,16 +233,16 @@ fn damage_at_runtime_is_noticed_by_the_next_change() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("location");
     let (store, outcomes) = open(&path, options());
-    let safe = |number, cseq| {
+    let is_durable = |number, cseq| {
         let agent = "x".repeat(6_000);
-        let (current, old) = support::load(&store, &aor(number));
+        let old = support::load(&store, &aor(number));
         let record = support::register_by(&old, cseq, &[(A, 600)], NOW, &agent);
-        assert!(matches!(store.commit(current.as_ref(), record, ticket(1)), Commit::Pending));
+        assert!(matches!(store.commit(old.version(), record, ticket(1)), Commit::Pending));
         outcomes.recv().unwrap().1
     };
-    assert!(safe(0, 1) && safe(1, 1));
+    assert!(is_durable(0, 1) && is_durable(1, 1));
     execute_sql(&path, "UPDATE journal SET records = substr(records, 1, 3000) WHERE id = 1");
-    assert!(!safe(1, 2));
+    assert!(!is_durable(1, 2));
     assert_eq!(live(&store, &aor(0), NOW), [(A.to_owned(), 600)]);
     drop(store);
     assert_eq!(open_error(&path), StoreError::Corrupt { path });
@@ -263,7 +263,7 @@ fn a_log_damaged_in_the_middle_is_refused() {
         fs::write(&copy, &file).unwrap();
         fs::write(folder.path().join("copy-wal"), log).unwrap();
         let _ = fs::remove_file(folder.path().join("copy-shm"));
-        let hooks = Hooks { done: Box::new(|_, _| {}), committed: Box::new(|_| {}), usable: Box::new(|_| {}) };
+        let hooks = Hooks::default();
         DiskStore::open(&copy, options(), hooks).map(|store| store.counts().users)
     };
     assert_eq!(opened(&log), Ok(20));
@@ -299,17 +299,17 @@ fn a_backup_is_taken_while_phones_register() {
     let folder = tempfile::tempdir().unwrap();
     let (path, copy) = (folder.path().join("location"), folder.path().join("copy"));
     let (store, outcomes) = open(&path, options());
-    let safe = |first: u32| {
+    let register_500 = |first: u32| {
         let numbers = first..first + 500;
         numbers.clone().for_each(|number| {
             assert!(matches!(commit(&store, &aor(number), 1, &[(A, 600)], NOW, 1), Commit::Pending));
         });
-        assert!(outcomes.iter().take(numbers.len()).all(|(_, safe)| safe));
+        assert!(outcomes.iter().take(numbers.len()).all(|(_, is_durable)| is_durable));
     };
-    safe(0);
+    register_500(0);
     thread::scope(|scope| {
         let backup = scope.spawn(|| backup(&path, &copy));
-        (1..10).for_each(|turn| safe(500 * turn));
+        (1..10).for_each(|turn| register_500(500 * turn));
         assert_eq!(backup.join().unwrap(), Ok(()));
     });
     let exists = StoreError::Io { path: copy.clone(), kind: ErrorKind::AlreadyExists };
@@ -430,8 +430,7 @@ fn a_full_queue_refuses_and_changes_nothing() {
             sender.send(group.to_vec()).unwrap();
             let _ = hold.lock().recv();
         }),
-        committed: Box::new(|_| {}),
-        usable: Box::new(|_| {}),
+        ..Hooks::default()
     };
     let options = DiskOptions { queue: 4, ..options() };
     let store = DiskStore::open(&folder.path().join("location"), options, hooks).unwrap();
@@ -506,8 +505,8 @@ fn open_watched(path: &Path) -> (DiskStore, support::Outcomes, std::sync::mpsc::
         done: Box::new(move |group, outcome| {
             group.iter().for_each(|ticket| sender.send((*ticket, outcome.is_ok())).unwrap());
         }),
-        committed: Box::new(|_| {}),
         usable: Box::new(move |outcome| usable_sender.send(outcome.is_ok()).unwrap()),
+        ..Hooks::default()
     };
     (DiskStore::open(path, options(), hooks).unwrap(), outcomes, usable)
 }

@@ -2,7 +2,7 @@
 
 #![allow(clippy::indexing_slicing, reason = "test code outside of test functions")]
 
-use location::{Applied, Ask, Change, ContactChange, Limits, Record, Refusal, Wall, WhenFull};
+use location::{Applied, Change, ContactChange, Limits, Operation, Record, Refusal, Wall, WhenFull};
 use proptest::collection::vec;
 use proptest::option::of;
 use proptest::prelude::*;
@@ -295,9 +295,9 @@ fn apply(record: &Record, request: &Request, now: u64, limits: &Limits) -> Resul
         reg_id: phone.reg_id,
         flow_id: None,
     };
-    let ask = match &request.contacts {
-        Some(contacts) => Ask::Update(contacts.iter().map(contact).collect()),
-        None => Ask::RemoveAll,
+    let operation = match &request.contacts {
+        Some(contacts) => Operation::Update(contacts.iter().map(contact).collect()),
+        None => Operation::RemoveAll,
     };
     let change = Change {
         call_id: CALLS[request.call].as_bytes(),
@@ -306,7 +306,7 @@ fn apply(record: &Record, request: &Request, now: u64, limits: &Limits) -> Resul
         flow: support::flow(),
         path: b"",
         user_agent: b"",
-        ask,
+        operation,
     };
     record.apply(&change, Wall(now), limits)
 }

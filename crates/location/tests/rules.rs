@@ -1,10 +1,11 @@
 //! Registration rules beyond RFC 3261 10.3: flows, displacement of bindings, jitter of the granted time, validity of
-//! temporary GRUUs. The rules of 10.3 itself are tested in `src/record.rs`.
+//! temporary GRUUs. `register.rs` tests the rules of 10.3.
 
 #![allow(clippy::indexing_slicing, clippy::panic, reason = "test code outside of test functions")]
 
 use location::{
-    Applied, Ask, Binding, Change, ConnectionId, ContactChange, End, Flow, Limits, Record, Refusal, Wall, WhenFull,
+    Applied, Binding, Change, ConnectionId, ContactChange, End, Flow, Limits, Operation, Record, Refusal, Wall,
+    WhenFull,
 };
 use parser::Transport;
 
@@ -42,7 +43,7 @@ fn change<'a>(call_id: &'a str, cseq: u32, contacts: &[Asked<'a>]) -> Change<'a>
         flow: support::flow(),
         path: b"",
         user_agent: b"",
-        ask: Ask::Update(contacts.iter().map(to_change).collect()),
+        operation: Operation::Update(contacts.iter().map(to_change).collect()),
     }
 }
 
@@ -102,7 +103,7 @@ fn a_flow_replaces_the_older_one() {
 }
 
 #[test]
-fn a_late_copy_does_not_bring_a_flow_back() {
+fn a_late_retransmission_does_not_restore_a_flow() {
     // checklist 19, 136
     let mut registrar = Registrar::new(LIMITS);
     registrar.register(&change("x", 1, &[flow("sip:a@h1", "I", 1)]));
@@ -124,7 +125,7 @@ fn an_instance_alone_is_no_flow() {
 }
 
 #[test]
-fn a_contact_without_reg_id_leaves_flows_alone() {
+fn a_contact_without_reg_id_does_not_replace_a_flow() {
     // checklist 136
     let mut registrar = Registrar::new(LIMITS);
     registrar.register(&change("x", 1, &[flow("sip:a@h", "I", 1)]));
@@ -242,7 +243,7 @@ fn a_lowered_limit_applies_to_new_bindings_only() {
 }
 
 #[test]
-fn a_phone_that_reconnects_does_not_lock_itself_out() {
+fn a_phone_that_reconnects_does_not_reach_its_own_limit() {
     // checklist 28
     let phone = |number: u32, connection: ConnectionId| {
         let flow = Flow { transport: Transport::Tcp, id: connection.into(), ..support::flow() };
@@ -295,7 +296,7 @@ fn only_stale_bindings_are_displaced() {
 }
 
 #[test]
-fn an_ended_binding_tells_why() {
+fn an_ended_binding_has_the_reason_of_its_end() {
     // checklist 155
     let mut registrar = Registrar::new(REPLACE_OLDEST);
     let ends = |registrar: &Registrar| {
@@ -313,8 +314,9 @@ fn an_ended_binding_tells_why() {
     // One phone removes the binding of another.
     registrar.register(&change("y", 1, &[("sip:b@h", None, None, 0)]));
     assert_eq!(ends(&registrar)[1..], [("sip:b@h".to_owned(), End::Unregistered)]);
-    registrar
-        .register(&Change::administrative(Ask::Update([ContactChange::plain(b"sip:c@h", 0)].into_iter().collect())));
+    registrar.register(&Change::administrative(Operation::Update(
+        [ContactChange::plain(b"sip:c@h", 0)].into_iter().collect(),
+    )));
     assert_eq!(ends(&registrar)[2..], [("sip:c@h".to_owned(), End::Deactivated)], "removed by an operator");
     registrar.register(&change("z", 1, &[("sip:e@h", None, None, 60)]));
     registrar.now += 50;
@@ -323,7 +325,7 @@ fn an_ended_binding_tells_why() {
 }
 
 #[test]
-fn refreshes_are_spread() {
+fn jitter_shortens_the_granted_time() {
     let granted = |asked: u32, transaction: u64, limits: Limits| {
         let change = Change { transaction, ..change("x", 1, &[("sip:a@h", None, None, asked)]) };
         let registrar = Registrar::new(limits);
@@ -346,7 +348,7 @@ fn refreshes_are_spread() {
 }
 
 #[test]
-fn a_retransmission_is_granted_the_same() {
+fn a_retransmission_gets_the_same_granted_time() {
     let mut registrar = Registrar::new(Limits { jitter: 50, ..LIMITS });
     let asked = Change { transaction: u64::MAX, ..change("x", 1, &[contact("sip:a@h")]) };
     registrar.register(&asked);
@@ -360,7 +362,7 @@ fn since(registrar: &Registrar, uri: &str) -> u64 {
 }
 
 #[test]
-fn a_registration_lasts_while_its_call_id_does() {
+fn a_registration_ends_when_the_call_id_changes() {
     // checklist 149
     let mut registrar = Registrar::new(LIMITS);
     let phone = |call_id, cseq| change(call_id, cseq, &[("sip:a@h", Some("I"), None, 600)]);

@@ -1,5 +1,5 @@
-//! Checks for linear time: the cost per octet of hostile messages from 1 KB to 64 KB. If the cost per octet grew with the
-//! size, a few packets could overload the server.
+//! Checks for linear time: the cost per octet of hostile messages from 1 KB to 64 KB. If the cost per octet grew with
+//! the size, a few packets could overload the server.
 //!
 //! `cargo bench -p parser --bench hostile` prints nanoseconds per octet and fails if one of them grows.
 #![expect(clippy::print_stdout, clippy::indexing_slicing, reason = "a bench prints, and panics on unexpected results")]

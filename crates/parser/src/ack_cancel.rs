@@ -1,5 +1,5 @@
-//! The two requests that are derived from a sent INVITE: the ACK for a non-2xx response (RFC 3261 17.1.1.3) and the CANCEL
-//! (9.1). Defines their content; when to send them is decided by the transaction.
+//! The two requests that are derived from a sent INVITE: the ACK for a non-2xx response (RFC 3261 17.1.1.3) and the
+//! CANCEL (9.1). Defines their content; when to send them is decided by the transaction.
 
 use smallvec::SmallVec;
 
@@ -30,8 +30,8 @@ impl<'a> SentInvite<'a> {
     }
 }
 
-/// Appends the ACK for the non-2xx final `response` to an INVITE: its Request-URI, top Via, Routes, From, Call-ID and CSeq
-/// number, and the response's To.
+/// Appends the ACK for the non-2xx final `response` to an INVITE: its Request-URI, top Via, Routes, From, Call-ID and
+/// CSeq number, and the response's To.
 pub fn write_ack(sent: &SentInvite<'_>, response: &Message, out: &mut Vec<u8>) {
     let to = response.value(HeaderName::To).or_else(|| sent.message.value(HeaderName::To));
     head(b"ACK", sent, to, out);

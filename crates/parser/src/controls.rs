@@ -1,5 +1,5 @@
-//! Finds the control characters of a message (RFC 3261 25.1). These include the line ends, so one scan finds both line ends
-//! and stray control characters. Sixty-four octets are checked in a few vector instructions.
+//! Finds the control characters of a message (RFC 3261 25.1). These include the line ends, so one scan finds both line
+//! ends and stray control characters. Sixty-four octets are checked in a few vector instructions.
 
 use wide::u8x64;
 

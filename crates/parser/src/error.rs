@@ -1,5 +1,5 @@
-//! Parse errors with their position, and their reason phrases for a 400 (RFC 3261 21.4.1: the reason phrase should name the
-//! problem). Which status answers an error is decided by the proxy.
+//! Parse errors with their position, and their reason phrases for a 400 (RFC 3261 21.4.1: the reason phrase should name
+//! the problem). Which status answers an error is decided by the proxy.
 
 use std::fmt;
 
@@ -131,8 +131,8 @@ impl ParseError {
         Self { kind, header: Some(header), offset }
     }
 
-    /// The fault as a reason phrase: `Bad Via: port out of range (byte 57)`, `Missing CSeq`, `Bad request line`. It consists
-    /// of fixed text and a number, without any octets of the message.
+    /// The fault as a reason phrase: `Bad Via: port out of range (byte 57)`, `Missing CSeq`, `Bad request line`. It
+    /// consists of fixed text and a number, without any octets of the message.
     pub fn reason(&self) -> Reason400 {
         Reason400(*self)
     }

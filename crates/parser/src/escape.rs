@@ -3,7 +3,10 @@
 
 use std::borrow::Cow;
 
-use crate::octets::{self, USER};
+use crate::{
+    hex::{hex_digits, hex_value},
+    octets::{self, USER},
+};
 
 /// `bytes` with each escape replaced by its octet; a `%` without two hex digits stays. Borrows if there is no `%`.
 pub fn unescape(bytes: &[u8]) -> Cow<'_, [u8]> {
@@ -13,17 +16,17 @@ pub fn unescape(bytes: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(Decoded(bytes).map(|octet| octet.byte).collect())
 }
 
-/// Appends `user` as the user part of a SIP URI: what is neither `unreserved` nor `user-unreserved` (RFC 3261 25.1) becomes
-/// `escaped`, `"%" HEXDIG HEXDIG`. `user` is unescaped text: a `%` in it is escaped as well.
+/// Appends `user` as the user part of a SIP URI: what is neither `unreserved` nor `user-unreserved` (RFC 3261 25.1)
+/// becomes `escaped`, `"%" HEXDIG HEXDIG`. `user` is unescaped text: a `%` in it is escaped as well.
 pub fn escape_user(user: &[u8], out: &mut Vec<u8>) {
-    const HEX: &[u8; 16] = b"0123456789ABCDEF";
     for &byte in user {
         // `#` is in USER only because it is accepted in received URIs.
         if octets::is(byte, USER) && byte != b'#' {
             out.push(byte);
         } else {
-            let digit = |value: u8| HEX.get(usize::from(value)).copied().unwrap_or_default();
-            out.extend([b'%', digit(byte >> 4), digit(byte & 15)]);
+            // Upper case, as RFC 3986 2.1 recommends.
+            let [[high, low]] = hex_digits([byte]);
+            out.extend([b'%', high.to_ascii_uppercase(), low.to_ascii_uppercase()]);
         }
     }
 }
@@ -61,7 +64,7 @@ impl Iterator for Decoded<'_> {
         let (&byte, rest) = self.0.split_first()?;
         if byte == b'%'
             && let Some((&[high, low], after)) = rest.split_first_chunk()
-            && let (Some(high), Some(low)) = (digit(high), digit(low))
+            && let (Some(high), Some(low)) = (hex_value(high), hex_value(low))
         {
             self.0 = after;
             let byte = high * 16 + low;
@@ -69,15 +72,6 @@ impl Iterator for Decoded<'_> {
         }
         self.0 = rest;
         Some(Octet { byte, is_escaped_reserved: false })
-    }
-}
-
-fn digit(byte: u8) -> Option<u8> {
-    match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        b'A'..=b'F' => Some(byte - b'A' + 10),
-        _ => None,
     }
 }
 

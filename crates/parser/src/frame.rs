@@ -38,8 +38,8 @@ pub enum Frame {
 }
 
 impl Framer {
-    /// Maximum of octets of a start line on a stream. A Request-URI rarely has more than a few hundred; a stream whose first
-    /// line does not end is not SIP.
+    /// Maximum of octets of a start line on a stream. A Request-URI rarely has more than a few hundred; a stream whose
+    /// first line does not end is not SIP.
     pub const MAX_START_LINE: usize = 8192;
 
     /// Creates a framer for messages of up to `max_message` octets, head and body.
@@ -47,12 +47,12 @@ impl Framer {
         Self { max_message, scanned: 0, line_at: 0, total: None }
     }
 
-    /// Returns the first frame of the unread octets. The caller then removes its octets and calls again; after `Partial` it
-    /// appends the octets it reads and calls again with all of them.
+    /// Returns the first frame of the unread octets. The caller then removes its octets and calls again; after
+    /// `Partial` it appends the octets it reads and calls again with all of them.
     ///
     /// # Errors
-    /// The end of the message cannot be found: no start line, too long, or a Content-Length that is missing, malformed or
-    /// contradictory. The caller must close the connection.
+    /// The end of the message cannot be found: no start line, too long, or a Content-Length that is missing, malformed
+    /// or contradictory. The caller must close the connection.
     pub fn next(&mut self, buffer: &[u8]) -> Result<Frame, ParseError> {
         if self.total.is_none() {
             if self.scanned == 0
@@ -154,7 +154,7 @@ mod tests {
     const SECOND: &str = "SIP/2.0 200 OK\r\nl: 0\r\n\r\n";
 
     #[test]
-    fn the_same_frames_however_the_stream_is_split() {
+    fn the_sizes_of_the_pieces_do_not_change_the_frames() {
         let stream = format!("\r\n\r\n{FIRST}\r\n{SECOND}\r\n\r\n{SECOND}");
         let expected = [
             Frame::Ping(4),

@@ -191,13 +191,13 @@ impl Head {
         LinesByName { rows: &self.rows, name, at: first..if is_single { first + 1 } else { self.rows.len() } }
     }
 
-    /// The Content-Length, `None` without one. Repeated equal values are accepted, different ones are not (RFC 3261 18.3
-    /// does not define which one counts).
+    /// The Content-Length, `None` without one. Repeated equal values are accepted, different ones are not (RFC 3261
+    /// 18.3 does not define which one counts).
     pub(crate) fn content_length(&self, bytes: &[u8]) -> Result<Option<u32>, ParseError> {
         let mut length = None;
         for at in self.named(HeaderName::ContentLength) {
             let value = self.value(bytes, at);
-            let fail = |kind| fault::in_value(bytes, HeaderName::ContentLength, kind, value);
+            let fail = |kind| fault::in_value::<ContentLength>(bytes, kind, value);
             let ContentLength(octets) = ContentLength::parse(value).map_err(fail)?;
             if length.replace(octets).is_some_and(|before| before != octets) {
                 return Err(fail(ErrorKind::Contradiction));
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn names_and_values() {
+    fn lines_have_names_and_trimmed_values() {
         let text = b"To \t :\r\n \"a\r\n b\" <sip:x>  \r\nSubject:\r\nnothing\r\n\r\n body";
         let head = head(text);
         let (to, subject, nothing) = (head.line(text, 0), head.line(text, 1), head.line(text, 2));

@@ -1,6 +1,6 @@
-//! Hosts: names, IPv4 and bracketed IPv6 addresses (RFC 3261 25.1 `host`, RFC 5118). Must not resolve names. The zone of a
-//! link-local IPv6 address is not in SIP's grammar and is only meaningful to its sender (RFC 4007 6, RFC 6874 1): it is
-//! accepted and dropped.
+//! Hosts: names, IPv4 and bracketed IPv6 addresses (RFC 3261 25.1 `host`, RFC 5118). Must not resolve names. The zone
+//! of a link-local IPv6 address is not in SIP's grammar and is only meaningful to its sender (RFC 4007 6, RFC 6874 1):
+//! it is accepted and dropped.
 
 use std::{
     hash::{Hash, Hasher},
@@ -15,8 +15,8 @@ use crate::{
     octets::{self, DIGIT, HOST, LABEL},
 };
 
-/// `host = hostname / IPv4address / IPv6reference` (RFC 3261 25.1), in a URI or a Via. Equality of names is octet by octet;
-/// see [`Host::eq_ignore_case`].
+/// `host = hostname / IPv4address / IPv6reference` (RFC 3261 25.1), in a URI or a Via. Equality of names is octet by
+/// octet; see [`Host::eq_ignore_case`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 // Aligns the fields to words. Otherwise a copy right after the fields are written causes a store-forwarding stall.
 #[repr(u64)]
@@ -33,8 +33,8 @@ impl<'a> Host<'a> {
     /// Parses a host. IPv6 addresses must be in brackets.
     ///
     /// # Errors
-    /// [`ErrorKind::Host`] for anything but a name of letters, digits, `-`, `_` and `.`, or an address. A name whose last
-    /// label is all digits is taken as a malformed address.
+    /// [`ErrorKind::Host`] for anything but a name of letters, digits, `-`, `_` and `.`, or an address. A name whose
+    /// last label is all digits is taken as a malformed address.
     pub fn parse(host: &'a [u8]) -> Result<Self, ErrorKind> {
         match Self::prefix(host) {
             Some((host, b"")) => Ok(host),
@@ -106,9 +106,9 @@ impl From<IpAddr> for Host<'_> {
     }
 }
 
-/// An IPv6 address by RFC 3986, whose rule replaces that of RFC 3261 (RFC 5954 4.1). The old rule results in three colons
-/// before an IPv4 address (RFC 5118 4.10, RFC 5954 3.1), which some implementations may still send: three colons are read as
-/// two, and written as two.
+/// An IPv6 address by RFC 3986, whose rule replaces that of RFC 3261 (RFC 5954 4.1). The old rule results in three
+/// colons before an IPv4 address (RFC 5118 4.10, RFC 5954 3.1), which some implementations may still send: three colons
+/// are read as two, and written as two.
 fn address(inner: &[u8]) -> Option<Ipv6Addr> {
     let text = text(inner)?;
     let Some((high, low)) = text.split_once(":::") else { return text.parse().ok() };
@@ -160,8 +160,8 @@ fn number(input: &[u8]) -> Option<(u8, &[u8])> {
     u8::try_from(number).ok().map(|number| (number, rest))
 }
 
-/// A host name at the start of `input`, and the rest. Only the last label may be empty (a trailing dot). The name must not
-/// start with `-`, and the last label must not be all digits, which would be a malformed address.
+/// A host name at the start of `input`, and the rest. Only the last label may be empty (a trailing dot). The name must
+/// not start with `-`, and the last label must not be all digits, which would be a malformed address.
 #[inline]
 fn name(input: &[u8]) -> Option<(&[u8], &[u8])> {
     let (mut len, mut last) = (0, &b""[..]);
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn kinds() {
+    fn hosts_are_names_or_addresses() {
         assert_eq!(Host::parse(b"Office.Example."), Ok(Host::Name(b"Office.Example.")));
         assert_eq!(Host::parse(b"192.0.2.4"), Ok(Host::V4(Ipv4Addr::new(192, 0, 2, 4))));
         assert_eq!(written("[2001:DB8:0::10]"), "[2001:db8::10]");
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_hosts() {
+    fn malformed_hosts_are_refused() {
         for bad in [
             "",
             ".",

@@ -1,9 +1,9 @@
 //! SIP parser and serializer of frontdesk: messages as spans and typed headers, edits and responses as bytes.
 //!
-//! A [`Message`] is the received octets and the positions of its lines. Nothing is copied, and values are parsed on demand:
-//! a typed [`Header`] borrows from the message. A message is immutable; a [`Rewrite`] collects edits and writes the new
-//! octets in one pass, so that everything else is forwarded unchanged. A [`Reply`] is a response that this server
-//! generates; [`Framer`] splits a stream into messages.
+//! A [`Message`] is the received octets and the positions of its lines. Nothing is copied, and values are parsed on
+//! demand: a typed [`Header`] borrows from the message. A message is immutable; a [`Rewrite`] collects edits and writes
+//! the new octets in one pass, so that everything else is forwarded unchanged. A [`Reply`] is a response that this
+//! server generates; [`Framer`] splits a stream into messages.
 //!
 //! The crate does no I/O, reads no clock and has no global state. All text is octets (`&[u8]`): invalid UTF-8 is passed
 //! through unchanged.
@@ -35,8 +35,8 @@
 //!
 //! Microseconds on one core of an Intel Xeon (family 6, model 207), the fastest of 300 samples of 100 rounds, all rows
 //! from one run. *Parse*: start line, top Via, all Routes, Max-Forwards, From, To, Call-ID, CSeq, Contact and
-//! Content-Length are parsed. *Rewrite*: the same, and the message is written as a proxy forwards it: new Request-URI, Via,
-//! Record-Route and Max-Forwards, first Route removed; of a response the top Via removed.
+//! Content-Length are parsed. *Rewrite*: the same, and the message is written as a proxy forwards it: new Request-URI,
+//! Via, Record-Route and Max-Forwards, first Route removed; of a response the top Via removed.
 //!
 //! | | REGISTER, 593 octets | INVITE with SDP, 1308 | 200 with 5 Vias, 1243 | INVITE with 40 headers, 2364 |
 //! |---|---|---|---|---|
@@ -53,15 +53,20 @@
 //! | httparse 1.10, header lines alone | 0.23 | 0.29 | 0.31 | 0.68 |
 //! | ratio to httparse | 0.74 | 0.80 | 0.71 | 0.77 |
 //!
-//! The machine was shared: times vary by 5 % between runs. In three runs the fastest of the others took 4.96 to 5.0, 5.5 to
-//! 5.6, 5.4 to 5.6 and 5.8 to 6.2 times as long as this crate; the ratio to httparse was 0.95 once, else below 0.85.
+//! The machine was shared: times vary by 5 % between runs. In three runs the fastest of the others took 4.96 to 5.0,
+//! 5.5 to 5.6, 5.4 to 5.6 and 5.8 to 6.2 times as long as this crate; the ratio to httparse was 0.95 once, else below
+//! 0.85.
 //!
-//! [`Message::parse`] does more than httparse in this comparison: it parses the start line, recognises header names, joins
-//! folded lines, and finds the end of the body. rsip does not support quoted strings in parameters, so Contacts with one
-//! are not parsed there. Up to 48 header lines, neither parse nor rewrite allocates (`tests/no_allocation.rs`).
+//! [`Message::parse`] does more than httparse in this comparison: it parses the start line, recognises header names,
+//! joins folded lines, and finds the end of the body. rsip does not support quoted strings in parameters, so Contacts
+//! with one are not parsed there. Up to 48 header lines, neither parse nor rewrite allocates
+//! (`tests/no_allocation.rs`).
 //!
 //! To reproduce: `cargo bench -p parser --bench speed` for this crate and httparse; `cargo run --release` in
 //! `benches/compare`, a workspace of its own, for all four parsers on the messages of `benches/messages`.
+
+#[macro_use]
+mod table;
 
 mod ack_cancel;
 mod controls;
@@ -73,6 +78,7 @@ mod grammar;
 mod head;
 mod header;
 pub mod headers;
+mod hex;
 mod host;
 mod lines;
 mod list;
@@ -83,6 +89,7 @@ mod octets;
 mod params;
 mod reply;
 mod rewrite;
+mod scan;
 mod span;
 mod stamp;
 mod start_line;
@@ -98,6 +105,7 @@ pub use escape::{escape_user, unescape};
 pub use frame::{Frame, Framer};
 pub use header::{Header, Headers};
 pub use headers::*;
+pub use hex::{hex_digits, hex_number, hex_octets, hex_text, read_hex, write_hex};
 pub use host::Host;
 pub use lines::{Leniency, Line};
 pub use list::{Values, elements};
@@ -108,6 +116,7 @@ pub use octets::{eq_ignore_case, write_decimal};
 pub use params::{Params, ParamsIter, unquote};
 pub use reply::{Reply, can_answer};
 pub use rewrite::Rewrite;
+pub use scan::Element;
 pub use span::{Span, locate};
 pub use stamp::Stamp;
 pub use status::reason_phrase;

@@ -7,8 +7,8 @@ use crate::{
     octets::{self, CONTROL, TOKEN},
 };
 
-/// Which line ends besides CRLF are valid. A lone LF always ends a line; the switches only decide whether the message is
-/// defective. Both are off by default, because a downstream element may split such a message differently.
+/// Which line ends besides CRLF are valid. A lone LF always ends a line; the switches only decide whether the message
+/// is defective. Both are off by default, because a downstream element may split such a message differently.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Leniency {
     /// An LF without CR is a valid line end. Some clients and text tools send it.
@@ -54,8 +54,8 @@ pub(crate) struct LineSplitter {
     leniency: Leniency,
     /// The first invalid or missing line end.
     pub(crate) defect: Option<(ErrorKind, usize)>,
-    /// Whether a control character that is not part of a line end was found. Usually there is none, and the callers skip
-    /// their checks.
+    /// Whether a control character that is not part of a line end was found. Usually there is none, and the callers
+    /// skip their checks.
     pub(crate) has_stray_control: bool,
     /// Whether one of them is neither tab nor CR.
     pub(crate) has_control: bool,
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn names_and_folds() {
+    fn a_line_has_a_name_and_its_continuation_lines() {
         let text = b"To \t :\r\n \"a\r\n b\" <sip:x>  \r\n\r\n";
         assert_eq!(read(text), (Some((HeaderName::To, 5)), text.len() - 2, None));
         assert_eq!(read(b"Subject:\r\nTo: x\r\n"), (Some((HeaderName::Subject, 7)), 10, None));
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn defects() {
+    fn lines_without_a_name_and_bad_line_ends_are_defects() {
         for nameless in [&b"no colon here\r\n\r\n"[..], b": value\r\n\r\n", b" fold of nothing: x\r\n\r\n", b"\r\n:"] {
             assert_eq!(read(nameless).0, None);
         }
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn control_characters() {
+    fn control_characters_are_reported_unless_quoted() {
         for byte in 0..=255 {
             let text = [b'a', byte, b'b', b'\r', b'\n'];
             let mut splitter = LineSplitter::new(Leniency::default());

@@ -1,5 +1,5 @@
-//! Comma lists (RFC 3261 7.3.1). A comma inside a quoted string or inside angle brackets is part of the element. Must not
-//! validate elements, only split the list.
+//! Comma lists (RFC 3261 7.3.1). A comma inside a quoted string or inside angle brackets is part of the element. Must
+//! not validate elements, only split the list.
 
 use memchr::{memchr, memchr2, memchr3};
 
@@ -43,8 +43,8 @@ impl<'a> Iterator for Elements<'a> {
     }
 }
 
-/// The elements of a comma list, trimmed; empty ones are skipped (RFC 3261 7.3.1). For values stored outside a message, such
-/// as the Path of a binding.
+/// The elements of a comma list, trimmed; empty ones are skipped (RFC 3261 7.3.1). For values stored outside a message,
+/// such as the Path of a binding.
 pub fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     Elements::new(value)
 }

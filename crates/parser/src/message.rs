@@ -1,12 +1,13 @@
-//! A received message: its octets and the positions of its parts (RFC 3261 7). Finds the head, the lines and the body, and
-//! the first defect in them. Must not change octets, and must not parse header values before they are requested, except
-//! Content-Length, which determines the end of the body.
+//! A received message: its octets and the positions of its parts (RFC 3261 7). Finds the head, the lines and the body,
+//! and the first defect in them. Must not change octets, and must not parse header values before they are requested,
+//! except Content-Length, which determines the end of the body.
 
 use bytes::{Buf as _, Bytes};
 
 use crate::{
     CSeq, ErrorKind, Header, HeaderName, Headers, Leniency, Line, Method, Occurs, ParseError, Span, Uri, Values, fault,
     head::Head,
+    headers,
     lines::LineSplitter,
     list,
     span::{self, offset},
@@ -29,8 +30,8 @@ impl Message {
 
     /// Parses one datagram, or one message from [`crate::Framer`], with the default [`Leniency`].
     ///
-    /// CRLFs before the start line are skipped (RFC 3261 7.5), octets after the body are dropped (18.3). A fault that leaves
-    /// the head readable is not an error here but [`Message::defect`].
+    /// CRLFs before the start line are skipped (RFC 3261 7.5), octets after the body are dropped (18.3). A fault that
+    /// leaves the head readable is not an error here but [`Message::defect`].
     ///
     /// # Errors
     /// There is no start line: such a message cannot be answered.
@@ -63,9 +64,9 @@ impl Message {
         Ok(message)
     }
 
-    /// The first defect of the message's structure: a header line without a colon, a malformed, contradictory or too large
-    /// Content-Length, another SIP version, a missing blank line, control characters, a lone CR or LF, too many lines.
-    /// `None` does not mean that the header values are valid.
+    /// The first defect of the message's structure: a header line without a colon, a malformed, contradictory or too
+    /// large Content-Length, another SIP version, a missing blank line, control characters, a lone CR or LF, too many
+    /// lines. `None` does not mean that the header values are valid.
     pub fn defect(&self) -> Option<ParseError> {
         self.head.defect
     }
@@ -75,8 +76,8 @@ impl Message {
         &self.bytes
     }
 
-    /// Copies the octets into a buffer of their own. Otherwise the message keeps the whole receive buffer alive; use this
-    /// for messages that are stored for long.
+    /// Copies the octets into a buffer of their own. Otherwise the message keeps the whole receive buffer alive; use
+    /// this for messages that are stored for long.
     pub fn detach(&mut self) {
         self.bytes = Bytes::copy_from_slice(&self.bytes);
     }
@@ -208,8 +209,8 @@ impl Message {
         self.head.named(name).count()
     }
 
-    /// Every element of the comma lists of `name`, of all its lines in order. Commas in quoted strings and angle brackets do
-    /// not separate, empty elements are skipped.
+    /// Every element of the comma lists of `name`, of all its lines in order. Commas in quoted strings and angle
+    /// brackets do not separate, empty elements are skipped.
     pub fn values(&self, name: HeaderName) -> Values<'_> {
         self.values_of(name, true)
     }
@@ -231,21 +232,18 @@ impl Message {
     #[inline]
     fn first<'a, H: Header<'a>>(&'a self) -> Result<Option<&'a [u8]>, ParseError> {
         let Some(value) = self.value(H::NAME) else { return Ok(None) };
-        if H::LIST {
+        match const { H::NAME.occurs() } {
             // A line with nothing but commas: parsing its value reports the fault.
-            return Ok(if list::is_single_element(value) {
-                Some(value)
-            } else {
-                self.values(H::NAME).next().or(Some(value))
-            });
+            Occurs::List if !list::is_single_element(value) => Ok(self.values(H::NAME).next().or(Some(value))),
+            Occurs::Once => match self.head.named(H::NAME).nth(1) {
+                Some(second) => {
+                    let at = self.head.line(&self.bytes, second).whole.start;
+                    Err(ParseError::in_header(ErrorKind::Duplicate, H::NAME, at))
+                }
+                None => Ok(Some(value)),
+            },
+            Occurs::List | Occurs::Lines => Ok(Some(value)),
         }
-        if H::NAME.occurs() == Occurs::Once
-            && let Some(second) = self.head.named(H::NAME).nth(1)
-        {
-            let at = self.head.line(&self.bytes, second).whole.start;
-            return Err(ParseError::in_header(ErrorKind::Duplicate, H::NAME, at));
-        }
-        Ok(Some(value))
     }
 
     /// Every `H`, in order: each element of a list header, each line of other headers.
@@ -264,8 +262,14 @@ impl Message {
         }
     }
 
+    /// The faults in the values of `name`, in order, by the type that this crate has for the header; none if it has no
+    /// type. Of a header that may occur once, a second line is a fault too.
+    pub fn faults(&self, name: HeaderName) -> Vec<ParseError> {
+        headers::faults(self, name)
+    }
+
     pub(crate) fn typed<'a, H: Header<'a>>(&'a self, value: &'a [u8]) -> Result<H, ParseError> {
-        H::parse(value).map_err(|kind| fault::in_value(&self.bytes, H::NAME, kind, value))
+        H::parse(value).map_err(|kind| fault::in_value::<H>(&self.bytes, kind, value))
     }
 
     /// RFC 3261 18.3: octets after the body are dropped; a body shorter than Content-Length is a defect.

@@ -1,5 +1,5 @@
-//! Header names: one table with one row per header (RFC 3261 7.3.1, 7.3.3, 20 and the extensions), with compact forms and
-//! how often each header may occur. Names are recognised in any case.
+//! Header names (RFC 3261 7.3.1, 7.3.3): recognises them in any case and in compact form. The table of the headers is
+//! in `table.rs`.
 
 use wide::u8x16;
 
@@ -14,8 +14,8 @@ pub enum Occurs {
     Lines,
 }
 
-macro_rules! headers {
-    ($($variant:ident $text:literal $compact:expr, $occurs:ident;)*) => {
+macro_rules! header_names {
+    ($($variant:ident $text:literal [$($compact:literal)?] $occurs:ident [$($file:ident)?];)*) => {
         /// The name of a header that this crate knows.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[repr(u8)]
@@ -29,96 +29,29 @@ macro_rules! headers {
         impl HeaderName {
             /// Number of variants, including [`HeaderName::Unknown`], which is the last one.
             pub(crate) const COUNT: usize = Self::Unknown as usize + 1;
+
+            /// How often the header may occur.
+            pub const fn occurs(self) -> Occurs {
+                match self {
+                    $(Self::$variant => Occurs::$occurs,)*
+                    Self::Unknown => Occurs::Lines,
+                }
+            }
         }
 
         static ROWS: &[Row] = &[
-            $(Row { name: HeaderName::$variant, text: $text, compact: $compact, occurs: Occurs::$occurs },)*
+            $(Row { name: HeaderName::$variant, text: $text, compact: (&[$($compact)?] as &[u8]).first().copied() },)*
         ];
     };
 }
 
+header_table!(header_names);
+
+/// A row of the table, without what only the compiler needs.
 struct Row {
     name: HeaderName,
     text: &'static str,
     compact: Option<u8>,
-    occurs: Occurs,
-}
-
-headers! {
-    Via "Via" Some(b'v'), List;
-    From "From" Some(b'f'), Once;
-    To "To" Some(b't'), Once;
-    Contact "Contact" Some(b'm'), List;
-    Route "Route" None, List;
-    RecordRoute "Record-Route" None, List;
-    Path "Path" None, List;
-    ServiceRoute "Service-Route" None, List;
-    CSeq "CSeq" None, Once;
-    CallId "Call-ID" Some(b'i'), Once;
-    MaxForwards "Max-Forwards" None, Once;
-    MaxBreadth "Max-Breadth" None, Once;
-    Expires "Expires" None, Once;
-    MinExpires "Min-Expires" None, Once;
-    Require "Require" None, List;
-    ProxyRequire "Proxy-Require" None, List;
-    Supported "Supported" Some(b'k'), List;
-    Unsupported "Unsupported" None, List;
-    Allow "Allow" None, List;
-    AllowEvents "Allow-Events" Some(b'u'), List;
-    Accept "Accept" None, List;
-    AcceptEncoding "Accept-Encoding" None, List;
-    AcceptLanguage "Accept-Language" None, List;
-    ContentType "Content-Type" Some(b'c'), Once;
-    ContentLength "Content-Length" Some(b'l'), Once;
-    ContentEncoding "Content-Encoding" Some(b'e'), List;
-    ContentDisposition "Content-Disposition" None, Once;
-    ContentLanguage "Content-Language" None, List;
-    MimeVersion "MIME-Version" None, Once;
-    Authorization "Authorization" None, Lines;
-    ProxyAuthorization "Proxy-Authorization" None, Lines;
-    WwwAuthenticate "WWW-Authenticate" None, Lines;
-    ProxyAuthenticate "Proxy-Authenticate" None, Lines;
-    AuthenticationInfo "Authentication-Info" None, Lines;
-    ProxyAuthenticationInfo "Proxy-Authentication-Info" None, Lines;
-    Reason "Reason" None, List;
-    Event "Event" Some(b'o'), Once;
-    SubscriptionState "Subscription-State" None, Once;
-    Date "Date" None, Once;
-    RetryAfter "Retry-After" None, Once;
-    UserAgent "User-Agent" None, Once;
-    Server "Server" None, Once;
-    Warning "Warning" None, List;
-    Timestamp "Timestamp" None, Once;
-    Subject "Subject" Some(b's'), Once;
-    Organization "Organization" None, Once;
-    Priority "Priority" None, Once;
-    InReplyTo "In-Reply-To" None, List;
-    ReplyTo "Reply-To" None, Once;
-    AlertInfo "Alert-Info" None, List;
-    CallInfo "Call-Info" None, List;
-    ErrorInfo "Error-Info" None, List;
-    RequestDisposition "Request-Disposition" Some(b'd'), List;
-    AcceptContact "Accept-Contact" Some(b'a'), List;
-    RejectContact "Reject-Contact" Some(b'j'), List;
-    FeatureCaps "Feature-Caps" None, List;
-    FlowTimer "Flow-Timer" None, Once;
-    HistoryInfo "History-Info" None, List;
-    Diversion "Diversion" None, List;
-    PAssertedIdentity "P-Asserted-Identity" None, List;
-    PPreferredIdentity "P-Preferred-Identity" None, List;
-    RemotePartyId "Remote-Party-ID" None, List;
-    Privacy "Privacy" None, Lines;
-    Identity "Identity" Some(b'y'), Lines;
-    ReferTo "Refer-To" Some(b'r'), Once;
-    ReferredBy "Referred-By" Some(b'b'), Once;
-    Replaces "Replaces" None, Once;
-    Join "Join" None, Once;
-    RAck "RAck" None, Once;
-    RSeq "RSeq" None, Once;
-    SessionExpires "Session-Expires" Some(b'x'), Once;
-    MinSe "Min-SE" None, Once;
-    SipETag "SIP-ETag" None, Once;
-    SipIfMatch "SIP-If-Match" None, Once;
 }
 
 impl HeaderName {
@@ -141,8 +74,9 @@ impl HeaderName {
         }
     }
 
-    /// Fast path for the header name at the start of `line` and its length: a name of up to fifteen octets, spelled as in
-    /// its RFC or compact, followed directly by the colon. After `None` the name may still be known: use `from_bytes`.
+    /// Fast path for the header name at the start of `line` and its length: a name of up to fifteen octets, spelled as
+    /// in its RFC or compact, followed directly by the colon. After `None` the name may still be known: use
+    /// `from_bytes`.
     ///
     /// Compares sixteen octets as one integer: no loop, and no branch that depends on the name's length.
     #[inline]
@@ -169,11 +103,6 @@ impl HeaderName {
     /// The compact form, lower case.
     pub fn compact(&self) -> Option<u8> {
         self.row().and_then(|row| row.compact)
-    }
-
-    /// How often the header may occur.
-    pub fn occurs(&self) -> Occurs {
-        self.row().map_or(Occurs::Lines, |row| row.occurs)
     }
 
     fn row(self) -> Option<&'static Row> {
@@ -265,7 +194,7 @@ const fn keys() -> [Key; KEY_SLOTS] {
     let mut table = [Key { octets: 0, name: HeaderName::Unknown }; KEY_SLOTS];
     let mut row = 0;
     while row < ROWS.len() {
-        let Row { name, text, compact, .. } = &ROWS[row];
+        let Row { name, text, compact } = &ROWS[row];
         if text.len() < 16 {
             table = with_key(table, text.as_bytes(), *name);
         }
@@ -344,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn others_are_unknown() {
+    fn other_names_are_unknown() {
         for name in ["", "q", "Vi", "Viaa", "Call_ID", "Content-Lenght", "\u{e9}"] {
             assert_eq!(HeaderName::from_bytes(name.as_bytes()), HeaderName::Unknown, "{name}");
         }

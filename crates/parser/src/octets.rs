@@ -4,9 +4,9 @@ use wide::u8x16;
 
 /// `token`: the characters of method, header and parameter names.
 pub(crate) const TOKEN: u16 = 1;
-/// `user` without `escaped`: unreserved and user-unreserved (RFC 3261 25.1). `#` is in neither and should be sent as `%23`,
-/// but phones send dialled `#21#` unescaped, and `#` has no other meaning in a SIP URI. It is forwarded unchanged; user
-/// parts that this server writes have it escaped.
+/// `user` without `escaped`: unreserved and user-unreserved (RFC 3261 25.1). `#` is in neither and should be sent as
+/// `%23`, but phones send dialled `#21#` unescaped, and `#` has no other meaning in a SIP URI. It is forwarded
+/// unchanged; user parts that this server writes have it escaped.
 pub(crate) const USER: u16 = 1 << 1;
 /// `password` without `escaped`.
 pub(crate) const PASSWORD: u16 = 1 << 2;
@@ -16,12 +16,12 @@ pub(crate) const URI_PARAM: u16 = 1 << 3;
 pub(crate) const URI_HEADER: u16 = 1 << 4;
 /// Octets of a host name. The underscore is not in the grammar, but many networks use it, so it is accepted.
 pub(crate) const HOST: u16 = 1 << 5;
-/// A Call-ID: any visible ASCII. That is `word [ "@" word ]` (RFC 3261 25.1) and also `=`, `#`, `,`, `;`, `&`, `$`, `|`, `^`
-/// and a second `@`, which phones send. A Call-ID is only compared octet by octet (20.8), so these are harmless, while
-/// refusing them would refuse calls. White space and octets above ASCII are refused.
+/// A Call-ID: any visible ASCII. That is `word [ "@" word ]` (RFC 3261 25.1) and also `=`, `#`, `,`, `;`, `&`, `$`,
+/// `|`, `^` and a second `@`, which phones send. A Call-ID is only compared octet by octet (20.8), so these are
+/// harmless, while refusing them would refuse calls. White space and octets above ASCII are refused.
 pub(crate) const CALL_ID: u16 = 1 << 6;
-/// An unquoted parameter value: any visible ASCII that does not end the parameter. Wider than `gen-value`, because phones
-/// use `:`, `/` and `@` in tags.
+/// An unquoted parameter value: any visible ASCII that does not end the parameter. Wider than `gen-value`, because
+/// phones use `:`, `/` and `@` in tags.
 pub(crate) const VALUE: u16 = 1 << 7;
 /// The characters of a URI of an unknown scheme.
 pub(crate) const URI: u16 = 1 << 8;
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers() {
+    fn numbers_are_read_and_written() {
         assert_eq!(number(b"007"), Some(7));
         assert_eq!(number(b"99999999999999999999999"), Some(u64::MAX));
         assert_eq!(number(b""), None);
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn trims_folds() {
+    fn folds_are_trimmed() {
         assert_eq!(trim(b" \r\n\ta b\t "), b"a b");
         assert_eq!(trim(b" \t"), b"");
     }

@@ -10,8 +10,8 @@ use crate::{
     octets::{self, TOKEN, URI_PARAM},
 };
 
-/// `*( SEMI generic-param )` after a header value, or `uri-parameters` (RFC 3261 25.1), in order. Their grammar was checked
-/// when the header or URI was parsed.
+/// `*( SEMI generic-param )` after a header value, or `uri-parameters` (RFC 3261 25.1), in order. Their grammar was
+/// checked when the header or URI was parsed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Params<'a>(&'a [u8]);
 
@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn order_case_and_white_space() {
+    fn names_are_found_in_any_case_and_with_white_space() {
         let params = Params::new(b"; a = 1 ;B;c=\"x;\\\";y\"\r\n ;a=2");
         let all: Vec<_> = params.iter().collect();
         assert_eq!(
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn unquoting() {
+    fn quoted_pairs_are_replaced() {
         assert_eq!(&*unquote(br#""a\"b\\""#), br#"a"b\"#);
         assert_eq!(&*unquote(b"plain"), b"plain");
         assert_eq!(&*unquote(b"\""), b"\"");

@@ -12,7 +12,8 @@ use crate::{
 /// A list of edits for one message, in any order. Reusable: [`Rewrite::clear`] keeps the memory.
 ///
 /// Overlapping edits:
-/// - texts inserted at one position are written in the order in which they were added, before a replacement at that position;
+/// - texts inserted at one position are written in the order in which they were added, before a replacement at that
+///   position;
 /// - of two replacements that start at the same position, the one added later counts;
 /// - an edit that starts inside octets that another one replaces is ignored.
 ///
@@ -152,8 +153,8 @@ impl Rewrite {
         self.replace(span, |out| Stamp { received: Some(received), rport }.write(via, out));
     }
 
-    /// Appends the message to `out` with all edits applied. The edits are kept, so that the message can be written again;
-    /// `message` must be the one that they were added for.
+    /// Appends the message to `out` with all edits applied. The edits are kept, so that the message can be written
+    /// again; `message` must be the one that they were added for.
     pub fn write(&mut self, message: &Message, out: &mut Vec<u8>) {
         self.edits.sort_unstable_by_key(|edit| edit.key);
         let bytes = message.bytes();

@@ -17,7 +17,8 @@ pub struct Stamp {
 }
 
 impl Stamp {
-    /// Appends the Via value `element` with these parameters. If its parameters cannot be parsed, it is copied unchanged.
+    /// Appends the Via value `element` with these parameters. If its parameters cannot be parsed, it is copied
+    /// unchanged.
     pub(crate) fn write(&self, element: &[u8], out: &mut Vec<u8>) {
         // The part before the parameters of a Via cannot contain a semicolon.
         let head = memchr(b';', element).unwrap_or(element.len());

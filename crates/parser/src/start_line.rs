@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn request_lines() {
+    fn request_lines_are_parsed_or_refused() {
         assert_eq!(defect(b"INVITE sip:a@b SIP/2.0"), Some(None));
         assert_eq!(defect(b"INVITE sip:a@b sip/2.0"), Some(None));
         assert_eq!(defect(b"INVITE  sip:a@b SIP/2.0"), Some(Some(ErrorKind::StartLineSpace)));
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn status_lines() {
+    fn status_lines_are_parsed_or_refused() {
         assert_eq!(defect(b"SIP/2.0 200 OK"), Some(None));
         assert_eq!(defect(b"SIP/2.0 200 "), Some(None));
         assert_eq!(defect(b"SIP/2.0 200"), Some(None));

@@ -1,5 +1,5 @@
-//! Telephone numbers: `tel` URIs and the user part of a SIP URI with `user=phone` (RFC 3966, RFC 3261 19.1.6), their grammar
-//! and comparison. A malformed `tel` URI is still a [`Uri::Other`].
+//! Telephone numbers: `tel` URIs and the user part of a SIP URI with `user=phone` (RFC 3966, RFC 3261 19.1.6), their
+//! grammar and comparison. A malformed `tel` URI is still a [`Uri::Other`].
 
 use std::iter;
 
@@ -38,8 +38,8 @@ impl<'a> TelUri<'a> {
     /// A local number without the mandatory `phone-context` is accepted, because phones send dialled numbers like that.
     ///
     /// # Errors
-    /// [`ErrorKind::Number`] if there is no number, [`ErrorKind::Param`] for a parameter without a name or with a malformed
-    /// value.
+    /// [`ErrorKind::Number`] if there is no number, [`ErrorKind::Param`] for a parameter without a name or with a
+    /// malformed value.
     pub fn subscriber(text: &'a [u8]) -> Result<Self, ErrorKind> {
         let (number, params) = text.split_at_checked(memchr(b';', text).unwrap_or(text.len())).unwrap_or_default();
         if !is_number(number) {
@@ -78,7 +78,8 @@ impl<'a> TelUri<'a> {
         self.params.value("isub")
     }
 
-    /// Whether both are the same number (RFC 3966 4): the same digits and the same parameters in any order, ignoring case.
+    /// Whether both are the same number (RFC 3966 4): the same digits and the same parameters in any order, ignoring
+    /// case.
     pub fn is_same(&self, other: &TelUri<'_>) -> bool {
         digits(self.number).eq(digits(other.number))
             && (self.params == other.params || same_params(self.params, other.params))
@@ -106,8 +107,8 @@ impl<'a> SipUri<'a> {
     }
 }
 
-/// A global number has decimal digits only, a local one `phonedigit-hex`; both have at least one. `%23` is a `#`, which must
-/// be escaped in a SIP URI.
+/// A global number has decimal digits only, a local one `phonedigit-hex`; both have at least one. `%23` is a `#`, which
+/// must be escaped in a SIP URI.
 fn is_number(number: &[u8]) -> bool {
     let number = &*unescape(number);
     let (digits, is_digit): (&[u8], fn(u8) -> bool) = match number.strip_prefix(b"+") {
@@ -117,8 +118,8 @@ fn is_number(number: &[u8]) -> bool {
     digits.iter().all(|&byte| is_digit(byte) || is_separator(byte)) && digits.iter().any(|&byte| is_digit(byte))
 }
 
-/// `parameter`, `extension`, `isdn-subaddress` or `context`, without the `;`: `pname [ "=" 1*paramchar ]`. All characters of
-/// `uric` are accepted in values.
+/// `parameter`, `extension`, `isdn-subaddress` or `context`, without the `;`: `pname [ "=" 1*paramchar ]`. All
+/// characters of `uric` are accepted in values.
 fn is_param(param: &[u8]) -> bool {
     let (name, value) = param.split_at_checked(memchr(b'=', param).unwrap_or(param.len())).unwrap_or_default();
     let name_is_good = !name.is_empty() && name.iter().all(|&byte| byte.is_ascii_alphanumeric() || byte == b'-');
@@ -176,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_and_parameters() {
+    fn a_number_has_digits_and_parameters() {
         let number = tel("TEL:+1-201-555-0123;ext=12-3;isub=14;x");
         assert!(number.is_global());
         assert_eq!(number.digits().collect::<Vec<_>>(), b"+12015550123");
@@ -210,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn comparison_of_section_4() {
+    fn numbers_are_compared_as_in_rfc_3966_section_4() {
         for (a, b, expected) in [
             ("tel:+1-201-555-0123", "TEL:+1.201.555.0123", true),
             ("tel:+12015550123", "tel:12015550123", false),

@@ -1,5 +1,5 @@
-//! The supported transports: their names in Via and in URIs, and their constants (RFC 3261 7.3.1, 19.1.1, 26.2.2; RFC 7118
-//! 5).
+//! The supported transports: their names in Via and in URIs, and their constants (RFC 3261 7.3.1, 19.1.1, 26.2.2; RFC
+//! 7118 5).
 
 /// A supported `transport` (RFC 3261 25.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tokens_in_any_case() {
+    fn transports_are_known_in_any_case() {
         for transport in [Transport::Udp, Transport::Tcp, Transport::Tls, Transport::Ws, Transport::Wss] {
             assert_eq!(Transport::from_token(transport.as_str().as_bytes()), Some(transport));
             assert_eq!(Transport::from_token(transport.param().as_bytes()), Some(transport));

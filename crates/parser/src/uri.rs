@@ -133,7 +133,8 @@ impl<'a> SipUri<'a> {
         locate(self.raw, part).and_then(|span| self.raw.get(span.end as usize..)).unwrap_or_default()
     }
 
-    /// The URI parameter of that name, in any case and with any escapes (RFC 3261 19.1.4): `Some(None)` if it has no value.
+    /// The URI parameter of that name, in any case and with any escapes (RFC 3261 19.1.4): `Some(None)` if it has no
+    /// value.
     pub fn param(&self, name: &str) -> Option<Option<&'a [u8]>> {
         // Fast path: most URIs have none.
         if self.params.as_bytes().is_empty() {
@@ -238,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn all_parts() {
+    fn all_parts_of_a_uri_are_parsed() {
         let uri = sip("SIPS:a;b%20c:p&w@[2001:db8::1]:5071;transport=TLS;lr;maddr=h?Subject=x&to=y");
         assert!(uri.secure && uri.is_loose());
         assert_eq!((uri.user, uri.password()), (Some(&b"a;b%20c"[..]), Some(&b"p&w"[..])));
@@ -254,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed() {
+    fn malformed_uris_are_refused() {
         for (bad, kind) in [
             ("", ErrorKind::Uri),
             ("sip", ErrorKind::Uri),

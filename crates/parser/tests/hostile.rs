@@ -1,5 +1,5 @@
-//! No quadratic work on hostile messages: like `benches/hostile.rs`, but without measuring time. The messages are so large
-//! that quadratic work would take minutes, while linear work takes less than a few seconds.
+//! No quadratic work on hostile messages: like `benches/hostile.rs`, but without measuring time. The messages are so
+//! large that quadratic work would take minutes, while linear work takes less than a few seconds.
 
 #[path = "../benches/hostile/inputs.rs"]
 mod inputs;

@@ -1,5 +1,5 @@
-//! Neither parsing what a proxy needs nor writing the forwarded message allocates. Allocations are counted for the messages
-//! of the benchmarks.
+//! Neither parsing what a proxy needs nor writing the forwarded message allocates. Allocations are counted for the
+//! messages of the benchmarks.
 
 #[path = "../benches/forward/mod.rs"]
 mod forward;

@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use location::{Aor, Record};
+use location::{Aor, Record, Version};
 use smallvec::SmallVec;
 
 use crate::hop::Name;
@@ -19,11 +19,11 @@ use crate::route::{Callee, ContactSearch, DialogCheck, Search};
 pub enum Question {
     /// Load the record of this AoR. Answered by [`Answer::Loaded`].
     Load(Aor),
-    /// Store this record if `expected` is still the stored one. Answered by [`Answer::Committed`], [`Answer::Conflict`],
+    /// Store this record if the stored one still has the version `expected`. Answered by [`Answer::Committed`], [`Answer::Conflict`],
     /// [`Answer::Full`] or [`Answer::Failed`].
     Commit {
-        /// The record that the new one was computed from; `None` if there was none.
-        expected: Option<Record>,
+        /// The version of the record that the new one was computed from; `None` if there was none.
+        expected: Option<Version>,
         /// The record to store.
         record: Record,
     },

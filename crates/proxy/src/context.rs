@@ -1,12 +1,12 @@
 //! What the methods below the core share during one call: time, keys, settings, scratch memory and the outbox.
 
-use parser::{Reply, Rewrite};
+use parser::{Reply, Rewrite, hex_number};
 
 use crate::amplification::{self, Fitted};
 use crate::clock::Now;
 use crate::connections::Connections;
 use crate::event::Event;
-use crate::mac::{Mac, Purpose, hex};
+use crate::mac::{Mac, Purpose};
 use crate::outbox::Outbox;
 use crate::request::{Request, TransactionKey};
 use crate::settings::Settings;
@@ -81,7 +81,7 @@ impl ToTag {
     }
 
     pub(crate) fn of_key(key: TransactionKey, mac: &Mac) -> Self {
-        Self(hex(mac.sign(Purpose::ToTag, &[&key.0.to_be_bytes()])))
+        Self(hex_number(mac.sign(Purpose::ToTag, &[&key.0.to_be_bytes()])))
     }
 
     pub(crate) const fn as_bytes(&self) -> &[u8] {

@@ -37,7 +37,7 @@ pub enum Over {
 }
 
 impl Over {
-    /// The connection that a message came over. RFC 7118: the address of a WebSocket client leads nowhere without it.
+    /// The connection that a message came over. RFC 7118 5: the address of a WebSocket client leads nowhere without it.
     pub(crate) fn accepted(id: ConnectionId, transport: Transport) -> Self {
         if transport.is_websocket() { Self::ConnectionOnly(id) } else { Self::Connection(id) }
     }
@@ -60,7 +60,7 @@ impl Hop {
         let Flow { transport, remote, local, id } = *flow;
         let over = match id {
             FlowId::Connection(id) => Over::accepted(id, transport),
-            FlowId::None | FlowId::Nat => Over::Address,
+            FlowId::None | FlowId::Nat | FlowId::Elsewhere(_) => Over::Address,
         };
         Self { transport, remote, local, over }
     }

@@ -58,49 +58,9 @@ pub(crate) fn octets_of(ip: IpAddr) -> [u8; 16] {
     }
 }
 
-/// `value` as lower-case hex digits.
-pub(crate) fn hex(value: u64) -> [u8; 16] {
-    const DIGITS: [u8; 16] = *b"0123456789abcdef";
-    let mut shift = u64::BITS;
-    [(); 16].map(|()| {
-        shift -= 4;
-        DIGITS.get((value >> shift & 0xf) as usize).copied().unwrap_or_default()
-    })
-}
-
-/// Appends `value` as `width` lower-case hex digits (its low ones), at most 16.
-pub(crate) fn write_hex(out: &mut Vec<u8>, value: u64, width: usize) {
-    out.extend_from_slice(hex(value).get(16_usize.saturating_sub(width)..).unwrap_or_default());
-}
-
-/// Reads lower-case hex digits, all of `text`; none for anything else or more than 16 digits.
-pub(crate) fn read_hex(text: &[u8]) -> Option<u64> {
-    if text.is_empty() || text.len() > 16 {
-        return None;
-    }
-    text.iter().try_fold(0u64, |value, &digit| {
-        let nibble = match digit {
-            b'0'..=b'9' => digit - b'0',
-            b'a'..=b'f' => digit - b'a' + 10,
-            _ => return None,
-        };
-        Some(value << 4 | u64::from(nibble))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_are_written_and_read() {
-        let mut out = Vec::new();
-        write_hex(&mut out, 0xab, 4);
-        assert_eq!(out, b"00ab");
-        assert_eq!(read_hex(&out), Some(0xab));
-        assert_eq!(read_hex(b"00AB"), None);
-        assert_eq!(read_hex(b""), None);
-    }
 
     #[test]
     fn parts_do_not_run_into_each_other() {

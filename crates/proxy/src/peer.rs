@@ -10,10 +10,11 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use location::ConnectionId;
+use parser::{read_hex, write_hex};
 use smallvec::SmallVec;
 
 use crate::hop::{Hop, Over};
-use crate::mac::{octets_of, read_hex, write_hex};
+use crate::mac::octets_of;
 use crate::settings::Settings;
 
 /// Bit of `kind`: the address is an IPv6 one.

@@ -9,7 +9,6 @@
 //! ACK or the CANCEL of the INVITE from there. Whoever has read the request can repeat all that makes its key.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use hashbrown::DefaultHashBuilder;
@@ -22,7 +21,7 @@ use crate::connections::Connections;
 use crate::forward::ViaBranch;
 use crate::hop::Hop;
 use crate::request::{ContentHasher, Request, Source, TransactionKey};
-use crate::target::Target;
+use crate::target::{Target, TargetUri};
 
 /// What a request was sent with.
 type Way = (Target, Hop, ViaBranch);
@@ -181,15 +180,15 @@ impl Pins {
         }
     }
 
-    /// A final response has passed, whose To tag has this [`tag_checksum`]: the pin goes after `rest`. Returns the phone that
-    /// it came from if it is the first.
+    /// A final response has passed, whose To tag has this [`tag_checksum`]: the pin goes after `rest`. Returns the target
+    /// that it came from if it is the first.
     pub(crate) fn answered(
         &mut self,
         key: TransactionKey,
         (status, to_tag): (u16, u64),
         now: Instant,
         rest: Duration,
-    ) -> Option<SocketAddr> {
+    ) -> Option<&TargetUri> {
         let pin = self.by_key.get_mut(&key)?;
         *(if status < 300 { &mut pin.accepted } else { &mut pin.refused }) = Some(to_tag);
         if pin.is_answered {
@@ -198,7 +197,7 @@ impl Pins {
         pin.is_answered = true;
         pin.until = now + rest;
         self.answered.push_back((pin.until, key));
-        Some(pin.hop.remote)
+        Some(&pin.target.uri)
     }
 
     /// Drops the pin that waits for copies only, and has done so for longest; false if there is none.

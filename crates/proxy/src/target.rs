@@ -8,6 +8,7 @@ use location::{Binding, Record};
 use parser::headers::Route;
 use parser::{Header as _, SipUri, Uri};
 
+use crate::event::CalledPhone;
 use crate::hop::{Hop, Name};
 use crate::request::Request;
 
@@ -49,6 +50,16 @@ impl TargetUri {
     pub(crate) fn binding(&self) -> Option<Binding<'_>> {
         match self {
             Self::Binding(record, index) | Self::BindingAlone(record, index) => record.bindings().get(*index),
+            Self::Request | Self::Redirect(_) => None,
+        }
+    }
+
+    /// The phone of that binding, for the log.
+    pub(crate) fn phone(&self) -> Option<CalledPhone> {
+        match self {
+            Self::Binding(record, index) | Self::BindingAlone(record, index) => {
+                Some(CalledPhone::new(record.clone(), *index))
+            }
             Self::Request | Self::Redirect(_) => None,
         }
     }

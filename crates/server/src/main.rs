@@ -17,7 +17,6 @@ mod journal;
 mod metrics;
 mod process;
 mod reload;
-mod settings;
 mod supervisor;
 mod text;
 mod transport;

@@ -1,4 +1,4 @@
-//! A machine's clock that is wrong, or set: registrations go on as they were granted. What happens while the server runs is
+//! A machine's clock that is wrong, or set: registrations keep the time that they were granted. What happens while the server runs is
 //! tested where the clock is an argument (`crates/server/src/clock.rs`, `crates/location/tests/disk.rs`); here it is
 //! wrong from one run to the next.
 
@@ -7,7 +7,8 @@ use std::sync::mpsc::sync_channel;
 use std::time::{Duration, SystemTime};
 
 use location::{
-    Aor, Ask, Change, ContactChange, DiskOptions, DiskStore, Flow, Hooks, Limits, Record, Store as _, Ticket, Wall,
+    Aor, Change, ContactChange, DiskOptions, DiskStore, Flow, Hooks, Limits, Operation, Record, Store as _, Ticket,
+    Wall,
 };
 use tempfile::TempDir;
 
@@ -25,8 +26,7 @@ fn left_behind(folder: &Path, ahead: i64, set_right: bool) {
     let (tell, told) = sync_channel(1);
     let hooks = Hooks {
         done: Box::new(move |_, outcome| tell.send(outcome.is_ok()).expect("somebody waits")),
-        committed: Box::new(|_| {}),
-        usable: Box::new(|_| {}),
+        ..Hooks::default()
     };
     let store = DiskStore::open(&data(folder).join("location"), DiskOptions::new(clock), hooks).expect("a store");
     if set_right {
@@ -38,8 +38,8 @@ fn left_behind(folder: &Path, ahead: i64, set_right: bool) {
     let uri = b"sip:bob@192.0.2.7";
     let contact =
         ContactChange { uri, params: b"", expires: Some(3600), q: None, instance: None, reg_id: None, flow_id: None };
-    let ask = Ask::Update([contact].into_iter().collect());
-    let change = Change { call_id: b"1", cseq: 1, transaction: 1, flow, path: b"", user_agent: b"", ask };
+    let operation = Operation::Update([contact].into_iter().collect());
+    let change = Change { call_id: b"1", cseq: 1, transaction: 1, flow, path: b"", user_agent: b"", operation };
     let applied = Record::empty(&aor).apply(&change, store.time(), &Limits::DEFAULT).expect("registered");
     store.commit(None, applied.changed().expect("a change"), Ticket { worker: 0, id: 1 });
     assert_eq!(told.recv(), Ok(true));

@@ -1,7 +1,7 @@
 //! An enum over the stores, for a program whose configuration selects one.
 
 use super::{Commit, Counts, DiskStore, MemoryStore, Store, Ticket};
-use crate::{Aor, Record, Wall};
+use crate::{Aor, Record, Version, Wall};
 
 /// One of the stores.
 pub enum AnyStore {
@@ -70,7 +70,7 @@ impl Store for AnyStore {
         }
     }
 
-    fn commit(&self, expected: Option<&Record>, record: Record, ticket: Ticket) -> Commit {
+    fn commit(&self, expected: Option<Version>, record: Record, ticket: Ticket) -> Commit {
         match self {
             Self::Memory(store) => store.commit(expected, record, ticket),
             Self::Disk(store) => store.commit(expected, record, ticket),

@@ -15,9 +15,9 @@ use super::file::File;
 use super::journal::{self, Entry, RowError};
 use super::map::Map;
 use super::queue::{PushError, Queue};
-use super::writer::{self, Journal, Op, Shared, row_tag};
-use super::{Commit, Counts, SWEEP_MAX, Store, StoreError, Ticket};
-use crate::{Aor, Record, Wall, format1};
+use super::writer::{self, Journal, QueuedChange, Shared, row_tag};
+use super::{Commit, Counts, Hooks, SWEEP_MAX, Store, StoreError, Ticket};
+use crate::{Aor, Record, Version, Wall, format1};
 
 /// How to open a [`DiskStore`].
 #[derive(Clone, Copy, Debug)]
@@ -38,33 +38,6 @@ impl DiskOptions {
     pub fn new(now: Wall) -> Self {
         Self { now, queue: 16_384, group: 1_024, pace: Duration::from_millis(4) }
     }
-}
-
-/// Callbacks of a durable store, called from its writer thread. They must be quick and must not panic.
-pub struct Hooks {
-    /// Called once for each pending commit, in groups.
-    pub done: Done,
-    /// Called after each group.
-    pub committed: Box<dyn Fn(CommitReport) + Send + Sync>,
-    /// Called when changes can no longer be made durable, and when they can again. They can at the start.
-    pub usable: Usable,
-}
-
-/// Receives whether changes can be made durable from now on, or why not.
-pub type Usable = Box<dyn Fn(Result<(), &StoreError>) + Send + Sync>;
-
-/// Receives the tickets of commits that are durable, or why they are not: then the earlier records have been restored.
-pub type Done = Box<dyn Fn(&[Ticket], Result<(), &StoreError>) + Send + Sync>;
-
-/// One group commit.
-#[derive(Clone, Copy, Debug)]
-pub struct CommitReport {
-    /// The number of changes in it.
-    pub changes: usize,
-    /// Time from the first write to the end of the fsync.
-    pub took: Duration,
-    /// Whether it was written to the disk.
-    pub ok: bool,
 }
 
 /// Records in memory and in a file. Dropping it writes the queued changes.
@@ -152,11 +125,11 @@ impl Store for DiskStore {
         self.shared.map.load(aor.as_bytes())
     }
 
-    fn commit(&self, expected: Option<&Record>, record: Record, ticket: Ticket) -> Commit {
+    fn commit(&self, expected: Option<Version>, record: Record, ticket: Ticket) -> Commit {
         let _guard = self.shared.undo_lock.read();
         // Queued under the shard's lock, so that the queue has the order of the changes in memory.
         self.shared.map.swap(expected, record, |before, after| {
-            match self.shared.queue.push(Op { before: before.cloned(), after: after.clone(), ticket }) {
+            match self.shared.queue.push(QueuedChange { before: before.cloned(), after: after.clone(), ticket }) {
                 Ok(()) => Commit::Pending,
                 Err(PushError::Full) => Commit::Full,
                 Err(PushError::Closed) => Commit::Failed(StoreError::Closed),
@@ -255,14 +228,23 @@ mod tests {
     use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
     use super::*;
-    use crate::{Applied, Ask, Change, ContactChange, Flow, Limits};
+    use crate::{Applied, Change, ContactChange, Flow, Limits, Operation, OutsideChange};
 
     const NOW: Wall = Wall(1_000_000);
 
     type Group = (Vec<u64>, bool);
 
-    /// A store limited to this many pages, its outcomes, and a sender: the writer waits after each group until it sends.
-    fn open_small(folder: &Path, pages: u32) -> (DiskStore, Receiver<Group>, SyncSender<()>) {
+    /// A store limited to a number of pages.
+    struct Small {
+        store: DiskStore,
+        outcomes: Receiver<Group>,
+        /// What the `changed` hook receives: the address, and whether a target was added.
+        changed: Receiver<(String, bool)>,
+        /// The writer waits after each group until this sends.
+        release: SyncSender<()>,
+    }
+
+    fn open_small(folder: &Path, pages: u32) -> Small {
         let (sender, outcomes) = sync_channel(100);
         let (release, hold) = sync_channel(100);
         let hold = Mutex::new(hold);
@@ -274,8 +256,13 @@ mod tests {
         let file = File::open(&folder.join("location")).unwrap();
         file.limit_pages(pages);
         let options = DiskOptions { group: 1, ..DiskOptions::new(NOW) };
-        let hooks = Hooks { done: Box::new(done), committed: Box::new(|_| {}), usable: Box::new(|_| {}) };
-        (DiskStore::start(file, options, hooks).unwrap(), outcomes, release)
+        let (changes, changed) = sync_channel(100);
+        let changed_hook = move |change: OutsideChange<'_>| {
+            changes.send((change.address().to_string(), change.adds_target(NOW))).unwrap();
+        };
+        let hooks = Hooks { done: Box::new(done), changed: Box::new(changed_hook), ..Hooks::default() };
+        let store = DiskStore::start(file, options, hooks).unwrap();
+        Small { store, outcomes, changed, release }
     }
 
     fn commit(store: &DiskStore, user: &[u8], cseq: u32, agent: &[u8]) -> Commit {
@@ -297,15 +284,18 @@ mod tests {
             flow: Flow { transport: parser::Transport::Udp, remote: address, local: address, id: crate::FlowId::None },
             path: b"",
             user_agent: agent,
-            ask: Ask::Update(
+            operation: Operation::Update(
                 [b"sip:1@h", b"sip:2@h", b"sip:3@h", b"sip:4@h"].iter().map(|uri| contact(*uri)).collect(),
             ),
         };
         let aor = Aor::new(user, b"office.example");
-        let current = store.load(&aor);
-        let old = current.clone().unwrap_or_else(|| Record::empty(&aor));
+        let old = store.load(&aor).unwrap_or_else(|| Record::empty(&aor));
         let Ok(Applied::Changed { record, .. }) = old.apply(&change, NOW, &limits) else { panic!("{change:?}") };
-        store.commit(current.as_ref(), record, Ticket { worker: 0, id: cseq.into() })
+        store.commit(old.version(), record, Ticket { worker: 0, id: cseq.into() })
+    }
+
+    fn cseq_of(store: &DiskStore, aor: &Aor) -> u32 {
+        store.load(aor).unwrap().live(NOW).next().unwrap().cseq()
     }
 
     #[test]
@@ -328,7 +318,7 @@ mod tests {
     #[test]
     fn a_failed_group_undoes_the_changes_computed_from_it() {
         let folder = tempfile::tempdir().unwrap();
-        let (store, outcomes, release) = open_small(folder.path(), 8);
+        let Small { store, outcomes, changed, release } = open_small(folder.path(), 8);
         let alice = Aor::new(b"alice", b"office.example");
         assert!(matches!(commit(&store, b"alice", 1, b"phone"), Commit::Pending));
         assert_eq!(outcomes.recv().unwrap(), (vec![1], true));
@@ -341,7 +331,10 @@ mod tests {
         assert_eq!(store.counts(), Counts { users: 2, bindings: 8 });
         release.send(()).unwrap();
         assert_eq!(outcomes.recv().unwrap(), (vec![2, 3, 4], false));
-        assert!(store.load(&alice).unwrap().ptr_eq(&before));
+        assert_eq!(store.load(&alice).unwrap().version(), before.version());
+        assert_eq!(cseq_of(&store, &alice), 1);
+        let undone = ["bob", "alice", "alice"].map(|user| (format!("{user}@office.example"), false));
+        assert_eq!(changed.try_iter().collect::<Vec<_>>(), undone, "the latest first");
         assert!(store.load(&Aor::new(b"bob", b"office.example")).is_none());
         assert_eq!(store.counts(), Counts { users: 1, bindings: 4 });
 
@@ -351,7 +344,7 @@ mod tests {
         assert_eq!(outcomes.recv().unwrap(), (vec![5], true));
         drop(release);
         drop(store);
-        let (store, _, _) = open_small(folder.path(), 8);
-        assert_eq!(store.load(&alice).unwrap().live(NOW).next().unwrap().cseq(), 5);
+        let Small { store, .. } = open_small(folder.path(), 8);
+        assert_eq!(cseq_of(&store, &alice), 5);
     }
 }

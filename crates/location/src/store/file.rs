@@ -5,15 +5,15 @@
 //! backup), recognises files of other programs, and maps SQLite's errors. Must not know what the octets mean: see
 //! `journal.rs`.
 
-use std::fs::{self, TryLockError};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, Transaction};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Transaction};
 
+use super::setup::{configure, create_if_missing, failure, lock, with_suffix};
 use super::snapshot::{FileSnapshots, FileStatus};
 use super::{StoreError, wal};
 
@@ -40,7 +40,7 @@ impl File {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let fail = |error: rusqlite::Error| failure(&error, path);
         let connection = Connection::open_with_flags(path, flags).map_err(fail)?;
-        set_up(&connection).map_err(fail)?;
+        configure(&connection).map_err(fail)?;
         let file = Self { connection, path: path.to_owned(), snapshots: None, _lock: Some(lock) };
         match file.kind()? {
             Kind::Store | Kind::Format1 => {}
@@ -60,7 +60,7 @@ impl File {
         // Read-write, because SQLite has to write to the `-shm` file to read a log that is in use.
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags).map_err(fail)?;
-        set_up(&connection).map_err(fail)?;
+        configure(&connection).map_err(fail)?;
         let file = Self { connection, path: path.to_owned(), snapshots: None, _lock: None };
         match file.kind()? {
             Kind::Store | Kind::Format1 => Ok(file),
@@ -292,76 +292,11 @@ enum Kind {
     Foreign,
 }
 
-// Does not open an existing file: closing any descriptor of a file releases the locks that this process has on it.
-fn create_if_missing(path: &Path) -> Result<(), StoreError> {
-    match fs::metadata(path) {
-        Ok(found) if found.is_file() => return Ok(()),
-        Ok(_) => return Err(StoreError::NotAStore { path: path.to_owned() }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(StoreError::Io { path: path.to_owned(), kind: error.kind() }),
-    }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-    fs::create_dir_all(folder).map_err(|error| StoreError::Io { path: folder.to_owned(), kind: error.kind() })?;
-    match fs::OpenOptions::new().write(true).create_new(true).open(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            Err(StoreError::Io { path: path.to_owned(), kind: error.kind() })
-        }
-        _ => Ok(()),
-    }
-}
-
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
-}
-
-fn lock(path: &Path) -> Result<fs::File, StoreError> {
-    let open = fs::OpenOptions::new().write(true).create(true).truncate(false).open(with_suffix(path, "-lock"));
-    let io = |error: io::Error| StoreError::Io { path: path.to_owned(), kind: error.kind() };
-    let lock = open.map_err(io)?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(StoreError::Locked { path: path.to_owned() }),
-        Err(TryLockError::Error(error)) => Err(io(error)),
-    }
-}
-
-fn set_up(connection: &Connection) -> Result<(), rusqlite::Error> {
-    connection.busy_timeout(BUSY_TIMEOUT)?;
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-    // FULL: every commit is fsynced, not only checkpoints.
-    connection
-        .execute_batch(&format!("PRAGMA synchronous=FULL; PRAGMA cell_size_check=ON; PRAGMA cache_size=-{CACHE_KIB};"))
-}
-
 fn schema() -> String {
     format!(
         "CREATE TABLE journal (id INTEGER PRIMARY KEY, records BLOB NOT NULL); \
          PRAGMA application_id={APPLICATION}; PRAGMA user_version={SCHEMA};"
     )
-}
-
-fn failure(error: &rusqlite::Error, path: &Path) -> StoreError {
-    let path = path.to_owned();
-    let kind = match error.sqlite_error_code() {
-        Some(ErrorCode::NotADatabase) => return StoreError::NotAStore { path },
-        Some(ErrorCode::DatabaseCorrupt) => return StoreError::Corrupt { path },
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => return StoreError::Locked { path },
-        Some(ErrorCode::DiskFull) => return StoreError::Full { path },
-        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::AuthorizationForStatementDenied) => {
-            io::ErrorKind::PermissionDenied
-        }
-        // SQLite does not report the reason.
-        Some(ErrorCode::CannotOpen) => match fs::OpenOptions::new().read(true).write(true).open(&path) {
-            Err(error) => error.kind(),
-            Ok(_) => io::ErrorKind::PermissionDenied,
-        },
-        // A row is missing, or a column has another type than this program writes.
-        None => return StoreError::Corrupt { path },
-        Some(_) => io::ErrorKind::Other,
-    };
-    StoreError::Io { path, kind }
 }
 
 /// Not counted in the schema number: an older version of the program ignores this table.
@@ -375,9 +310,3 @@ const SCHEMA: u8 = 2;
 
 /// Number of the previous schema, which is converted to the current one.
 const SCHEMA_1: u8 = 1;
-
-/// Size of the page cache. Only the first and the last pages of the table are used.
-const CACHE_KIB: u32 = 1024;
-
-/// How long to wait while another process, such as an SQLite tool, has locked the database.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(1);

@@ -13,7 +13,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use parking_lot::RwLock;
 
 use super::{Commit, Counts};
-use crate::{Record, Wall};
+use crate::{Record, Version, Wall};
 
 /// All records, in shards with a lock each.
 pub(crate) struct Map {
@@ -32,6 +32,9 @@ struct Shard {
     table: HashTable<Record>,
     /// For each record one entry has the second that its metadata has; all other entries are stale.
     sweep_queue: BinaryHeap<Reverse<SweepEntry>>,
+    /// The highest version of a record so far. It never decreases, so that a record that is created again after its
+    /// removal has another version than before.
+    last_version: u64,
 }
 
 /// The second at which the sweep must visit a record, and the record's tag.
@@ -41,7 +44,7 @@ struct SweepEntry {
     tag: Tag,
 }
 
-/// A hash that stands for an address of record. Two addresses may have the same tag, which is rare.
+/// A hash of an address of record. Two addresses may have the same tag, which is rare.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Tag(u32);
 
@@ -70,19 +73,14 @@ impl Map {
     /// Compare and swap. `admit` runs under the lock before the change, and can refuse it.
     pub(crate) fn swap(
         &self,
-        expected: Option<&Record>,
+        expected: Option<Version>,
         record: Record,
         admit: impl FnOnce(Option<&Record>, &Record) -> Commit,
     ) -> Commit {
         let Some((tag, shard)) = self.locate(record.aor()) else { return Commit::Conflict };
         let mut shard = shard.write();
         let before = shard.find(tag, record.aor());
-        let unchanged = match (before, expected) {
-            (Some(before), Some(expected)) => before.ptr_eq(expected),
-            (None, None) => true,
-            _ => false,
-        };
-        if !unchanged {
+        if before.and_then(Record::version) != expected {
             return Commit::Conflict;
         }
         let outcome = admit(before, &record);
@@ -198,6 +196,12 @@ impl Map {
     fn put(&self, shard: &mut Shard, tag: Tag, record: Record) {
         let same = |current: &Record| current.aor() == record.aor();
         let entry = SweepEntry { second: record.meta().due(), tag };
+        // A record that was stored before keeps its version: a retransmitted REGISTER commits the current record again,
+        // and a failed change is replaced by the earlier record.
+        if record.version().is_none() {
+            shard.last_version += 1;
+            record.meta().set_version(shard.last_version);
+        }
         match shard.table.entry(tag.hash(), same, |current| self.tag(current.aor()).hash()) {
             Entry::Vacant(vacant) => {
                 self.count(None, Some(&record));
@@ -211,8 +215,8 @@ impl Map {
                 if entry.second < before.due() {
                     shard.sweep_queue.push(Reverse(entry));
                 } else {
-                    // A refresh expires later than the old record: its existing entry comes too early and is queued again
-                    // then.
+                    // A refreshed record expires later than the old one. The sweep visits the existing entry too early and
+                    // queues it again then.
                     record.meta().set_due(before.due());
                 }
                 *slot.get_mut() = record;

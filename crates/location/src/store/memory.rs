@@ -4,7 +4,7 @@
 
 use super::map::Map;
 use super::{Commit, Counts, SWEEP_MAX, Store, Ticket};
-use crate::{Aor, Record, Wall};
+use crate::{Aor, Record, Version, Wall};
 
 /// Records in memory only.
 pub struct MemoryStore {
@@ -39,7 +39,7 @@ impl Store for MemoryStore {
         self.map.load(aor.as_bytes())
     }
 
-    fn commit(&self, expected: Option<&Record>, record: Record, _ticket: Ticket) -> Commit {
+    fn commit(&self, expected: Option<Version>, record: Record, _ticket: Ticket) -> Commit {
         self.map.swap(expected, record, |_, _| Commit::Done)
     }
 

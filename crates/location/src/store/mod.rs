@@ -1,8 +1,13 @@
 //! The [`Store`] trait and its implementations.
 //!
 //! Defines what callers may expect of a store: reads from memory, compare and swap. Must not know registration rules. To add
-//! a store: one file here, one variant in `AnyStore`, one line in `tests/battery/main.rs`. Everything that accesses files
+//! a store: one file here, one variant in `AnyStore`, one line in `tests/store_contract/main.rs`. Everything that accesses files
 //! needs the feature `disk`, so that the proxy crate can use the rules without it.
+//!
+//! A store that several servers share keeps all records in memory too. It answers a commit with [`Commit::Pending`] and
+//! calls `Hooks::done` when the shared database has compared the version and stored the record, or has refused it: then
+//! the change is undone as after a failed write. It calls `Hooks::changed` for the changes of other servers, and
+//! replaces the flows in bindings by [`FlowId::Elsewhere`](crate::FlowId::Elsewhere), and back.
 
 mod error;
 #[cfg_attr(
@@ -21,9 +26,13 @@ mod disk;
 #[cfg(feature = "disk")]
 mod file;
 #[cfg(feature = "disk")]
+mod hooks;
+#[cfg(feature = "disk")]
 mod journal;
 #[cfg(feature = "disk")]
 mod queue;
+#[cfg(feature = "disk")]
+mod setup;
 #[cfg(feature = "disk")]
 mod snapshot;
 #[cfg(feature = "disk")]
@@ -31,15 +40,17 @@ mod wal;
 #[cfg(feature = "disk")]
 mod writer;
 
-use crate::{Aor, Record, Wall};
+use crate::{Aor, Record, Version, Wall};
 
 #[cfg(feature = "disk")]
 pub use any::AnyStore;
 #[cfg(feature = "disk")]
 pub use backup::backup;
 #[cfg(feature = "disk")]
-pub use disk::{CommitReport, DiskOptions, DiskStore, Done, Hooks, Usable};
+pub use disk::{DiskOptions, DiskStore};
 pub use error::StoreError;
+#[cfg(feature = "disk")]
+pub use hooks::{Changed, CommitReport, Done, Hooks, OutsideChange, Usable};
 pub use memory::MemoryStore;
 
 /// A location service: records by their address of record.
@@ -47,9 +58,11 @@ pub trait Store: Send + Sync {
     /// The current record, always from memory; `None` if there is none.
     fn load(&self, aor: &Aor) -> Option<Record>;
 
-    /// Compare and swap: stores `record` if the current record still is `expected`, the one that the change was computed
-    /// from (`None` = there was no record). A record without bindings is removed by the next sweep.
-    fn commit(&self, expected: Option<&Record>, record: Record, ticket: Ticket) -> Commit;
+    /// Compare and swap: stores `record` if the current record still has the version `expected`, that of the record from
+    /// which the change was computed (`None` = there was no record). The store gives the new record its version. The
+    /// current record may be committed again: this changes nothing and completes after all earlier commits of it.
+    /// A record without bindings is removed by the next sweep.
+    fn commit(&self, expected: Option<Version>, record: Record, ticket: Ticket) -> Commit;
 
     /// Removes records whose last binding expired or was removed 32 s ago (64*T1), and updates the counts of live bindings.
     /// Call it about once a second. It visits only records that are due, at most 65,536 per call; the rest is left to the
@@ -61,7 +74,7 @@ pub trait Store: Send + Sync {
     fn list(&self, visit: &mut dyn FnMut(&Record));
 }
 
-/// Identifies a commit in [`Hooks::done`]: passed back unchanged.
+/// Identifies a commit: [`Hooks::done`] receives it unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Ticket {
     /// The number of the worker.
@@ -77,7 +90,7 @@ pub enum Commit {
     Done,
     /// The record has changed meanwhile: load and apply again.
     Conflict,
-    /// Stored in memory; [`Hooks::done`] will tell whether it is durable. Answer only after that.
+    /// Stored in memory; [`Hooks::done`] reports whether it is durable. Answer only after that.
     Pending,
     /// The queue to the disk is full; nothing was changed. Answer 503.
     Full,

@@ -83,7 +83,7 @@ impl<T> Queue<T> {
         into.extend(self.state.lock().waiting.drain(..));
     }
 
-    /// Tells that `count` of the taken items are done.
+    /// Counts `count` of the taken items as done.
     pub(crate) fn mark_done(&self, count: usize) {
         self.len.fetch_sub(count, Ordering::Relaxed);
     }
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn full_and_closed() {
+    fn a_full_or_closed_queue_refuses_items() {
         let queue = Queue::new(4);
         assert!((1..=4).all(|number| queue.push(number) == Ok(())));
         assert_eq!(queue.push(5), Err(PushError::Full));

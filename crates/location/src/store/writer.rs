@@ -18,11 +18,11 @@ use super::file::{File, Rows};
 use super::journal::{self, Entry, RowBuffer};
 use super::map::Map;
 use super::queue::{Queue, TakeResult};
-use super::{CommitReport, DiskOptions, Hooks, StoreError, Ticket};
+use super::{CommitReport, DiskOptions, Hooks, OutsideChange, StoreError, Ticket};
 use crate::Record;
 
 /// One change of one record, already applied in memory.
-pub(crate) struct Op {
+pub(crate) struct QueuedChange {
     pub(crate) before: Option<Record>,
     pub(crate) after: Record,
     pub(crate) ticket: Ticket,
@@ -31,7 +31,7 @@ pub(crate) struct Op {
 /// State shared by the workers and the writer thread.
 pub(crate) struct Shared {
     pub(crate) map: Map,
-    pub(crate) queue: Queue<Op>,
+    pub(crate) queue: Queue<QueuedChange>,
     /// Each commit holds it for reading from its swap until it is queued. Held for writing while a failed group is
     /// undone, so that no new change is computed from one that is being undone.
     pub(crate) undo_lock: RwLock<()>,
@@ -57,17 +57,17 @@ pub(crate) struct Journal {
 pub(crate) fn run(mut journal: Journal, shared: &Shared, options: DiskOptions) {
     let _guard = CloseOnExit(&shared.queue);
     let (mut group, mut tickets) = (Vec::new(), Vec::new());
-    let mut state = State::default();
+    let mut usability = Usability::default();
     loop {
         let taken = shared.queue.take(&mut group, options.group, CHECK_INTERVAL);
         let ahead = shared.ahead.load(Ordering::Relaxed);
         match taken {
             TakeResult::Closed => return,
             TakeResult::TimedOut => {
-                state.on_check(journal.check(), &shared.hooks);
-                if ahead != journal.ahead && state.is_good() {
+                usability.on_check(journal.check(), &shared.hooks);
+                if ahead != journal.ahead && usability.is_usable() {
                     let written = journal.write(std::iter::empty(), ahead, &shared.map);
-                    state.on_write(written.as_ref().copied(), &shared.hooks);
+                    usability.on_write(written.as_ref().copied(), &shared.hooks);
                 }
                 continue;
             }
@@ -81,7 +81,7 @@ pub(crate) fn run(mut journal: Journal, shared: &Shared, options: DiskOptions) {
             undo(shared, &mut group);
         }
         // Before any commit is answered, so that a later query reports the new state.
-        state.on_write(written.as_ref().copied(), &shared.hooks);
+        usability.on_write(written.as_ref().copied(), &shared.hooks);
         shared.queue.mark_done(group.len());
         tickets.extend(group.drain(..).map(|op| op.ticket));
         (shared.hooks.done)(&tickets, written.as_ref().copied());
@@ -93,13 +93,13 @@ pub(crate) fn run(mut journal: Journal, shared: &Shared, options: DiskOptions) {
 
 /// Whether changes can be made durable, as last reported to the hook.
 #[derive(Default)]
-struct State {
+struct Usability {
     failure: Option<StoreError>,
     logged: Option<Instant>,
 }
 
-impl State {
-    fn is_good(&self) -> bool {
+impl Usability {
+    fn is_usable(&self) -> bool {
         self.failure.is_none()
     }
 
@@ -151,7 +151,7 @@ impl Journal {
         })?;
         self.ahead = ahead;
         self.remember_rows(row_writer, map);
-        // Last: the transaction is in the file even if this fails, and counts if the file is put back.
+        // Last, because the transaction is in the file even if this fails: if the file is put back, it is valid.
         self.file.confirm_written()
     }
 
@@ -267,14 +267,21 @@ impl RowWriter {
 }
 
 // Queued changes may have been computed from those that failed: they are undone as well, the latest first.
-fn undo(shared: &Shared, group: &mut Vec<Op>) {
-    let _guard = shared.undo_lock.write();
+fn undo(shared: &Shared, group: &mut Vec<QueuedChange>) {
+    let guard = shared.undo_lock.write();
     shared.queue.drain(group);
     for op in group.iter().rev() {
         match &op.before {
             Some(before) => shared.map.restore(before.clone()),
             None => shared.map.remove(op.after.aor()),
         }
+    }
+    drop(guard);
+    // Others may have acted on the changes meanwhile: a subscriber may have been notified of them.
+    for op in group.iter().rev() {
+        let removed = || Record::empty(&op.after.address());
+        let after = op.before.clone().unwrap_or_else(removed);
+        (shared.hooks.changed)(OutsideChange::new(Some(&op.after), &after));
     }
 }
 
@@ -284,7 +291,7 @@ pub(crate) fn row_tag(row: i64) -> u32 {
 }
 
 /// Closes the queue if the thread panics, so that commits fail instead of waiting forever.
-struct CloseOnExit<'a>(&'a Queue<Op>);
+struct CloseOnExit<'a>(&'a Queue<QueuedChange>);
 
 impl Drop for CloseOnExit<'_> {
     fn drop(&mut self) {

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use location::{
-    Aor, Applied, Ask, Change, Commit, ContactChange, DiskOptions, DiskStore, Flow, Hooks, Limits, Record, Store,
+    Aor, Applied, Change, Commit, ContactChange, DiskOptions, DiskStore, Flow, Hooks, Limits, Operation, Record, Store,
     StoreError, Ticket, Wall,
 };
 
@@ -51,7 +51,7 @@ pub(crate) fn register_by(old: &Record, cseq: u32, contacts: &[(&str, u32)], now
         flow: flow(),
         path: b"",
         user_agent: agent.as_bytes(),
-        ask: Ask::Update(asked.collect()),
+        operation: Operation::Update(asked.collect()),
     };
     match old.apply(&change, now, &LIMITS) {
         Ok(Applied::Changed { record, .. }) => record,
@@ -59,20 +59,19 @@ pub(crate) fn register_by(old: &Record, cseq: u32, contacts: &[(&str, u32)], now
     }
 }
 
-/// The stored record, and the record that a change starts from.
-pub(crate) fn load(store: &dyn Store, aor: &Aor) -> (Option<Record>, Record) {
-    let current = store.load(aor);
-    (current.clone(), current.unwrap_or_else(|| Record::empty(aor)))
+/// The record that a change starts from.
+pub(crate) fn load(store: &dyn Store, aor: &Aor) -> Record {
+    store.load(aor).unwrap_or_else(|| Record::empty(aor))
 }
 
 /// Load, register, commit.
 pub(crate) fn commit(store: &dyn Store, aor: &Aor, cseq: u32, contacts: &[(&str, u32)], now: Wall, id: u64) -> Commit {
-    let (current, old) = load(store, aor);
-    store.commit(current.as_ref(), register(&old, cseq, contacts, now), ticket(id))
+    let old = load(store, aor);
+    store.commit(old.version(), register(&old, cseq, contacts, now), ticket(id))
 }
 
 pub(crate) fn live(store: &dyn Store, aor: &Aor, now: Wall) -> Vec<(String, u32)> {
-    let record = load(store, aor).1;
+    let record = load(store, aor);
     let show = |uri: &[u8]| String::from_utf8_lossy(uri).into_owned();
     record.live(now).map(|binding| (show(binding.contact()), binding.remaining(now))).collect()
 }
@@ -85,6 +84,6 @@ pub(crate) fn open(path: &Path, options: DiskOptions) -> (DiskStore, Outcomes) {
             let _ = sender.try_send((ticket, outcome.is_ok()));
         })
     });
-    let hooks = Hooks { done, committed: Box::new(|_| {}), usable: Box::new(|_| {}) };
+    let hooks = Hooks { done, ..Hooks::default() };
     (DiskStore::open(path, options, hooks).unwrap(), outcomes)
 }

@@ -1,5 +1,5 @@
-//! The work of a forwarding proxy on a message, shared by all benchmarks and by the test that counts allocations: parses
-//! what RFC 3261 16.3 to 16.7 need, and writes the forwarded message. Without routing.
+//! The work of a forwarding proxy on a message, shared by all benchmarks and by the test that counts allocations:
+//! parses what RFC 3261 16.3 to 16.7 need, and writes the forwarded message. Without routing.
 
 #![allow(dead_code, reason = "each program that includes this file uses a part of it")]
 

@@ -3,7 +3,7 @@
 use nom::{Parser, sequence::separated_pair};
 
 use crate::{
-    ErrorKind, Header, HeaderName, Params,
+    Element, ErrorKind, Header, HeaderName, Params,
     grammar::{self, params, separator, token},
     headers::contact::thousandths,
 };
@@ -36,7 +36,7 @@ impl Accept<'_> {
 
 impl<'a> Header<'a> for Accept<'a> {
     const NAME: HeaderName = HeaderName::Accept;
-    const LIST: bool = true;
+    const SHAPE: &'static [Element] = &[Element::Token, Element::Slash, Element::Token, Element::Params];
 
     fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
         if value.is_empty() {
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ranges_and_preference() {
+    fn a_media_range_has_parameters_and_a_preference() {
         let accept = Accept::parse(b"application / sdp;level=1 ; q=0.5").unwrap();
         assert_eq!((accept.kind, accept.subtype, accept.q()), (&b"application"[..], &b"sdp"[..], Ok(500)));
         assert_eq!(accept.params.value("level"), Some(&b"1"[..]));

@@ -1,6 +1,6 @@
 //! Accept-Contact (RFC 3841 9.2): the features of phones that the caller prefers.
 
-use crate::{ErrorKind, Features, Header, HeaderName, Params, headers::feature::star_params};
+use crate::{Element, ErrorKind, Features, Header, HeaderName, Params, headers::feature::star_params};
 
 /// One Accept-Contact value: `ac-value = "*" *( SEMI ac-params )` (RFC 3841 10).
 #[derive(Clone, Copy, Debug)]
@@ -28,7 +28,7 @@ impl<'a> AcceptContact<'a> {
 
 impl<'a> Header<'a> for AcceptContact<'a> {
     const NAME: HeaderName = HeaderName::AcceptContact;
-    const LIST: bool = true;
+    const SHAPE: &'static [Element] = &[Element::Token, Element::Params];
 
     fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
         star_params(value).map(|params| Self { params })
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn features_and_strength() {
+    fn a_value_has_features_and_may_be_required() {
         let accept = AcceptContact::parse(b"*;audio;methods=\"INVITE\";Require").unwrap();
         assert_eq!((accept.features().count(), accept.is_required(), accept.is_explicit()), (2, true, false));
         assert!(AcceptContact::parse(b"<sip:a@h>").is_err());

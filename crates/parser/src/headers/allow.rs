@@ -1,9 +1,9 @@
 //! Allow (RFC 3261 20.5): the methods that the sender supports.
 
-use crate::{ErrorKind, Header, HeaderName, Method};
+use crate::{Element, ErrorKind, Header, HeaderName, Method};
 
-/// One Allow value: `Method` of `[ Method *( COMMA Method ) ]` (RFC 3261 25.1). An empty header, which allows nothing, is
-/// an error if it is requested as one value, and an empty list if requested as a list.
+/// One Allow value: `Method` of `[ Method *( COMMA Method ) ]` (RFC 3261 25.1). An empty header, which allows nothing,
+/// is an error if it is requested as one value, and an empty list if requested as a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Allow<'a> {
     /// The method.
@@ -12,7 +12,7 @@ pub struct Allow<'a> {
 
 impl<'a> Header<'a> for Allow<'a> {
     const NAME: HeaderName = HeaderName::Allow;
-    const LIST: bool = true;
+    const SHAPE: &'static [Element] = &[Element::Token, Element::Params];
 
     fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
         if value.is_empty() {

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::{AuthParams, ErrorKind, Header, HeaderName};
+use crate::{AuthParams, Element, ErrorKind, Header, HeaderName};
 
 /// Authentication-Info: `ainfo *( COMMA ainfo )` (RFC 3261 25.1), each `name EQUAL value`. Commas separate its
 /// parameters, so a line is never a comma list.
@@ -41,7 +41,7 @@ impl<'a> AuthenticationInfo<'a> {
 
 impl<'a> Header<'a> for AuthenticationInfo<'a> {
     const NAME: HeaderName = HeaderName::AuthenticationInfo;
-    const LIST: bool = false;
+    const SHAPE: &'static [Element] = &[Element::AuthParams];
 
     fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
         AuthParams::parse(value).map(|params| Self { params })
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields() {
+    fn fields_are_found_with_and_without_quotes() {
         let info =
             AuthenticationInfo::parse(b"qop=auth , rspauth=\"0a\",cnonce=\"c, d\", nc=0000000f, nextnonce=\"n\"")
                 .unwrap();

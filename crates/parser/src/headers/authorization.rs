@@ -1,9 +1,9 @@
 //! Authorization (RFC 3261 20.7). The grammar is in `credentials`.
 
-use crate::{Credentials, ErrorKind, Header, HeaderName};
+use crate::{Credentials, Element, ErrorKind, Header, HeaderName};
 
-/// One Authorization line: `credentials = "Digest" LWS digest-response / other-response` (RFC 3261 25.1). Commas separate
-/// its parameters, so it is never a comma list.
+/// One Authorization line: `credentials = "Digest" LWS digest-response / other-response` (RFC 3261 25.1). Commas
+/// separate its parameters, so it is never a comma list.
 #[derive(Clone, Copy, Debug)]
 pub struct Authorization<'a> {
     /// The credentials.
@@ -12,7 +12,7 @@ pub struct Authorization<'a> {
 
 impl<'a> Header<'a> for Authorization<'a> {
     const NAME: HeaderName = HeaderName::Authorization;
-    const LIST: bool = false;
+    const SHAPE: &'static [Element] = &[Element::Token, Element::Space, Element::AuthParams];
 
     fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
         Credentials::parse(value).map(|credentials| Self { credentials })

@@ -1,6 +1,6 @@
 //! Call-ID (RFC 3261 20.8): identifies a call or the registrations of a phone. It is compared octet by octet.
 
-use crate::{ErrorKind, Header, HeaderName, octets};
+use crate::{Element, ErrorKind, Header, HeaderName, octets};
 
 /// Call-ID: `callid = word [ "@" word ]` (RFC 3261 25.1), as received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -8,7 +8,7 @@ pub struct CallId<'a>(pub &'a [u8]);
 
 impl<'a> Header<'a> for CallId<'a> {
     const NAME: HeaderName = HeaderName::CallId;
-    const LIST: bool = false;
+    const SHAPE: &'static [Element] = &[Element::Visible];
 
     fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
         match value {
@@ -25,7 +25,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words() {
+    fn any_visible_ascii_is_accepted() {
         assert_eq!(
             CallId::parse(b"intmeth.word%ZK-!.*_+'@word`~)(><:\\/\"][?}{"),
             Ok(CallId(b"intmeth.word%ZK-!.*_+'@word`~)(><:\\/\"][?}{"))

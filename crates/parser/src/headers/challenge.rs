@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields() {
+    fn fields_are_unquoted() {
         let challenge = Challenge::parse(b"Digest realm=\"a, b\", nonce=\"n\", stale=TRUE, algorithm=MD5").unwrap();
         assert_eq!(challenge.realm().as_deref(), Some(&b"a, b"[..]));
         assert_eq!(challenge.nonce().as_deref(), Some(&b"n"[..]));

@@ -1,7 +1,9 @@
 //! Contact (RFC 3261 20.10): an address where a user agent can be reached, and its parameters (RFC 3840, 5626, 5627).
 //! Whether `*` is allowed is checked by the registrar.
 
-use crate::{ErrorKind, Expires, Features, Header, HeaderName, NameAddr, Params, octets, params::inside_quotes};
+use crate::{
+    Element, ErrorKind, Expires, Features, Header, HeaderName, NameAddr, Params, octets, params::inside_quotes,
+};
 
 /// One Contact value: `*`, or `( name-addr / addr-spec ) *( SEMI contact-params )` (RFC 3261 25.1).
 #[derive(Clone, Copy, Debug)]
@@ -59,8 +61,8 @@ impl<'a> Contact<'a> {
         self.params().value("pub-gruu").map(|value| inside_quotes(value).unwrap_or(value))
     }
 
-    /// The `temp-gruu` parameter without its quotes: as [`Contact::pub_gruu`], but it does not reveal the address of record
-    /// (RFC 5627 5.1, 9).
+    /// The `temp-gruu` parameter without its quotes: as [`Contact::pub_gruu`], but it does not reveal the address of
+    /// record (RFC 5627 5.1, 9).
     pub fn temp_gruu(&self) -> Option<&'a [u8]> {
         self.params().value("temp-gruu").map(|value| inside_quotes(value).unwrap_or(value))
     }
@@ -78,7 +80,7 @@ impl<'a> Contact<'a> {
 
 impl<'a> Header<'a> for Contact<'a> {
     const NAME: HeaderName = HeaderName::Contact;
-    const LIST: bool = true;
+    const SHAPE: &'static [Element] = &[Element::StarOrAddress];
 
     fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
         if value == b"*" { Ok(Self::Star) } else { NameAddr::parse(value).map(Self::Address) }
@@ -110,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn q_in_thousandths() {
+    fn q_is_given_in_thousandths() {
         for (text, q) in [("0", 0), ("1", 1000), ("0.5", 500), ("0.", 0), ("1.000", 1000), ("0.123", 123), ("0.09", 90)]
         {
             assert_eq!(contact(&format!("<sip:a@b>;q={text}")).q(), Ok(Some(q)), "{text}");
@@ -122,14 +124,14 @@ mod tests {
     }
 
     #[test]
-    fn parameters() {
+    fn expiry_reg_id_and_instance_are_read() {
         let contact = contact("<sip:a@b>;expires=99999999999;reg-id=1;+sip.instance=\"<urn:uuid:0-1>\"");
         assert_eq!(contact.expires(), Some(u32::MAX));
         assert_eq!((contact.reg_id(), contact.instance()), (Some(1), Some(&b"<urn:uuid:0-1>"[..])));
     }
 
     #[test]
-    fn gruus_outbound_and_features() {
+    fn gruus_outbound_and_features_are_found() {
         let contact = contact(
             "<sip:a@b;ob>;audio;methods=\"INVITE,BYE\";pub-gruu=\"sip:a@h;gr=urn:uuid:1\";temp-gruu=\"sip:x@h;gr\"",
         );
@@ -141,14 +143,14 @@ mod tests {
 
     // checklist 15
     #[test]
-    fn malformed_expiry_is_an_hour() {
+    fn a_malformed_expiry_is_an_hour() {
         assert_eq!(contact("<sip:a@b>;expires=soon").expires(), Some(3600));
         assert_eq!(contact("<sip:a@b>;expires").expires(), Some(3600));
         assert_eq!(contact("<sip:a@b>").expires(), None);
     }
 
     #[test]
-    fn star_has_no_parameters() {
+    fn a_star_has_no_parameters() {
         assert!(matches!(contact("*"), Contact::Star));
         assert!(Contact::parse(b"*;expires=0").is_err());
         assert_eq!(contact("*").q(), Ok(None));

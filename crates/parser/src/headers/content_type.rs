@@ -3,7 +3,7 @@
 use nom::{Parser, sequence::separated_pair};
 
 use crate::{
-    ErrorKind, Header, HeaderName, Params,
+    Element, ErrorKind, Header, HeaderName, Params,
     grammar::{self, params, separator, token},
 };
 
@@ -20,7 +20,7 @@ pub struct ContentType<'a> {
 
 impl<'a> Header<'a> for ContentType<'a> {
     const NAME: HeaderName = HeaderName::ContentType;
-    const LIST: bool = false;
+    const SHAPE: &'static [Element] = &[Element::Token, Element::Slash, Element::Token, Element::Params];
 
     fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
         let rule = |input| (separated_pair(token, separator("/"), token), params).parse(input);
@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kind_and_subtype() {
+    fn a_media_type_has_a_type_and_a_subtype() {
         let content = ContentType::parse(b"multipart / mixed;boundary=\"x\"").unwrap();
         assert_eq!((content.kind, content.subtype), (&b"multipart"[..], &b"mixed"[..]));
         assert!(ContentType::parse(b"text").is_err());

@@ -1,5 +1,5 @@
-//! Digest credentials and the parameter list that credentials and challenges share (RFC 3261 20.7, 25.1, RFC 7616 3.3, 3.4,
-//! RFC 8760). The digest is verified by the proxy.
+//! Digest credentials and the parameter list that credentials and challenges share (RFC 3261 20.7, 25.1, RFC 7616 3.3,
+//! 3.4, RFC 8760). The digest is verified by the proxy.
 
 use std::borrow::Cow;
 
@@ -21,8 +21,8 @@ pub struct Credentials<'a> {
     pub scheme: &'a [u8],
     /// The parameters after the scheme.
     pub params: AuthParams<'a>,
-    /// The first parameter of each name of a digest-response. Collected while parsing, because verification needs most of
-    /// them.
+    /// The first parameter of each name of a digest-response. Collected while parsing, because verification needs most
+    /// of them.
     known: Known<'a>,
 }
 
@@ -77,8 +77,8 @@ impl<'a> Credentials<'a> {
         Ok(Self { scheme, params, known })
     }
 
-    /// Only the realm, without parsing the rest. For valid credentials the same as [`Credentials::realm`], for malformed
-    /// ones unspecified.
+    /// Only the realm, without parsing the rest. For valid credentials the same as [`Credentials::realm`], for
+    /// malformed ones unspecified.
     pub fn realm_of(value: &'a [u8]) -> Option<Cow<'a, [u8]>> {
         let (_, params) = scheme_and_rest(value).ok()?;
         AuthParams(params).unquoted("realm")
@@ -269,7 +269,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn digest_fields() {
+    fn fields_of_a_digest_are_unquoted() {
         let credentials = Credentials::parse(
             b"dIgest username = \"a\\\"b, c\",realm=\"r\",\r\n nonce=\"n=\" , uri=\"sip:h\", nc=0000001A, qop=auth,\
               cnonce=\"c\", response=\"0af\", opaque=\"\", algorithm=SHA-256",
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_of_a_name_counts() {
+    fn the_first_parameter_of_a_name_counts() {
         for scheme in ["Digest", "Other"] {
             let text = format!("{scheme} Realm=\"a\", x=y, realm=\"b\", qop=\"auth\", QOP=auth-int");
             let credentials = Credentials::parse(text.as_bytes()).unwrap();
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_and_other_schemes() {
+    fn only_parameters_of_a_digest_are_checked() {
         for (bad, kind) in [
             ("", ErrorKind::Token),
             ("Digest", ErrorKind::Empty),

@@ -4,7 +4,7 @@
 use nom::{Parser, sequence::preceded};
 
 use crate::{
-    ErrorKind, Header, HeaderName, Method,
+    Element, ErrorKind, Header, HeaderName, Method,
     grammar::{self, space, token},
 };
 
@@ -19,7 +19,7 @@ pub struct CSeq<'a> {
 
 impl<'a> Header<'a> for CSeq<'a> {
     const NAME: HeaderName = HeaderName::CSeq;
-    const LIST: bool = false;
+    const SHAPE: &'static [Element] = &[Element::Digits, Element::Space, Element::Token, Element::Space];
 
     fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
         let (rest, number) = grammar::number(value).map_err(grammar::kind)?;
@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_and_methods() {
+    fn a_cseq_is_a_number_and_a_method() {
         assert_eq!(CSeq::parse(b"0009\r\n  INVITE"), Ok(CSeq { number: 9, method: Method::Invite }));
         assert_eq!(CSeq::parse(b"2147483647 x"), Ok(CSeq { number: 2_147_483_647, method: Method::Other(b"x") }));
         assert_eq!(CSeq::parse(b"2147483648 INVITE"), Err(ErrorKind::Range));

@@ -1,6 +1,6 @@
 //! Date (RFC 3261 20.17): when a message was first sent.
 
-use crate::{ErrorKind, Header, HeaderName};
+use crate::{Element, ErrorKind, Header, HeaderName};
 
 /// Date: `rfc1123-date = wkday "," SP date1 SP time SP "GMT"` (RFC 3261 25.1), case-sensitive and always in GMT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,7 +27,7 @@ const MONTHS: [(&[u8], i64); 12] = [
 
 impl Header<'_> for Date {
     const NAME: HeaderName = HeaderName::Date;
-    const LIST: bool = false;
+    const SHAPE: &'static [Element] = &[];
 
     fn parse(value: &[u8]) -> Result<Self, ErrorKind> {
         if value.is_empty() {
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn seconds_of_dates() {
+    fn dates_are_seconds_since_the_epoch() {
         for (text, seconds) in [
             ("Thu, 01 Jan 1970 00:00:00 GMT", 0),
             ("Wed, 31 Dec 1969 23:59:59 GMT", -1),
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_date() {
+    fn malformed_dates_are_refused() {
         for text in [
             "Fri, 01 Jan 2010 16:00:00 EST",
             "Fri, 01 Jan 2010 16:00:00",

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::{ErrorKind, Header, HeaderName, NameAddr, octets, unquote};
+use crate::{Element, ErrorKind, Header, HeaderName, NameAddr, octets, unquote};
 
 /// One Diversion value: `name-addr *( ";" diversion-params )`; the angle brackets are required (RFC 5806 4).
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +50,7 @@ impl<'a> Diversion<'a> {
 
 impl<'a> Header<'a> for Diversion<'a> {
     const NAME: HeaderName = HeaderName::Diversion;
-    const LIST: bool = true;
+    const SHAPE: &'static [Element] = &[Element::Address];
 
     fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
         NameAddr::bracketed(value).map(|address| Self { address })
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parameters() {
+    fn parameters_are_unquoted_and_checked() {
         let value = b"\"Bob\" <tel:+1-212>;reason=\"user-busy\";counter=2;limit=100;privacy=off;screen=yes";
         let diversion = Diversion::parse(value).unwrap();
         assert_eq!(diversion.reason().as_deref(), Some(&b"user-busy"[..]));

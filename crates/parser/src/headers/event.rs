@@ -3,7 +3,7 @@
 use nom::Parser;
 
 use crate::{
-    ErrorKind, Header, HeaderName, Params,
+    Element, ErrorKind, Header, HeaderName, Params,
     grammar::{self, params, token},
 };
 
@@ -25,7 +25,7 @@ impl<'a> Event<'a> {
 
 impl<'a> Header<'a> for Event<'a> {
     const NAME: HeaderName = HeaderName::Event;
-    const LIST: bool = false;
+    const SHAPE: &'static [Element] = &[Element::Token, Element::Params];
 
     fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
         let (package, params) = grammar::parse_all(|input| (token, params).parse(input), value)?;
@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn package_and_id() {
+    fn an_event_has_a_package_and_an_id() {
         let event = Event::parse(b"dialog ;id=7").unwrap();
         assert_eq!((event.package, event.id()), (&b"dialog"[..], Some(&b"7"[..])));
         assert!(Event::parse(b";id=7").is_err());

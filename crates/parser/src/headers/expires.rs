@@ -1,7 +1,7 @@
-//! Expires (RFC 3261 20.19): a duration in seconds. No value is an error: a malformed one counts as an hour (10.2.1.1), a
-//! too large one as the maximum.
+//! Expires (RFC 3261 20.19): a duration in seconds. No value is an error: a malformed one counts as an hour (10.2.1.1),
+//! a too large one as the maximum.
 
-use crate::{ErrorKind, Header, HeaderName, octets};
+use crate::{Element, ErrorKind, Header, HeaderName, octets};
 
 /// Expires: `delta-seconds = 1*DIGIT` (RFC 3261 25.1), saturating at `u32::MAX`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ impl Expires {
 
 impl Header<'_> for Expires {
     const NAME: HeaderName = HeaderName::Expires;
-    const LIST: bool = false;
+    const SHAPE: &'static [Element] = &[Element::Digits];
 
     fn parse(value: &[u8]) -> Result<Self, ErrorKind> {
         Ok(Self::read(value))
@@ -32,7 +32,7 @@ mod tests {
 
     // checklist 15
     #[test]
-    fn never_an_error() {
+    fn no_value_is_an_error() {
         assert_eq!(Expires::parse(b"0"), Ok(Expires(0)));
         assert_eq!(Expires::parse(b"4294967296"), Ok(Expires(u32::MAX)));
         assert_eq!(Expires::parse(b"100000000000000000000000"), Ok(Expires(u32::MAX)));

@@ -1,5 +1,5 @@
-//! Feature parameters (RFC 3840 9, RFC 6809 6.3): the features of a phone in Contact, Accept-Contact, Reject-Contact and
-//! Feature-Caps. Matching (RFC 3841) is done by the proxy.
+//! Feature parameters (RFC 3840 9, RFC 6809 6.3): the features of a phone in Contact, Accept-Contact, Reject-Contact
+//! and Feature-Caps. Matching (RFC 3841) is done by the proxy.
 
 use nom::{Parser, bytes::complete::tag, sequence::preceded};
 
@@ -114,14 +114,14 @@ mod tests {
     }
 
     #[test]
-    fn only_features() {
+    fn only_base_tags_and_names_with_a_plus_are_features() {
         let params = Params::new(b";q=1;audio;expires=5;+sip.instance=\"<urn:x>\";Methods=\"INVITE, !BYE\";+;x");
         let tags: Vec<_> = Features::of(params).map(|feature| feature.tag).collect();
         assert_eq!(tags, [&b"audio"[..], b"+sip.instance", b"Methods"]);
     }
 
     #[test]
-    fn values_and_texts() {
+    fn a_feature_has_a_list_of_values_or_a_text() {
         let value = |negated, text| TagValue { negated, text };
         assert_eq!(feature(";audio").values().count(), 0);
         assert_eq!(feature(";audio").value, None);
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_star_and_parameters() {
+    fn a_star_precedes_the_parameters() {
         assert_eq!(star_params(b"* ;audio").unwrap().as_bytes(), b" ;audio");
         assert_eq!(star_params(b"").err(), Some(ErrorKind::Empty));
         assert_eq!(star_params(b"*;").err(), Some(ErrorKind::Param));

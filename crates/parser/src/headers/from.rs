@@ -1,6 +1,6 @@
 //! From (RFC 3261 20.20): the initiator of the request.
 
-use crate::{ErrorKind, Header, HeaderName, NameAddr};
+use crate::{Element, ErrorKind, Header, HeaderName, NameAddr};
 
 /// From: `( name-addr / addr-spec ) *( SEMI from-param )` (RFC 3261 25.1).
 #[derive(Clone, Copy, Debug)]
@@ -18,7 +18,7 @@ impl<'a> From<'a> {
 
 impl<'a> Header<'a> for From<'a> {
     const NAME: HeaderName = HeaderName::From;
-    const LIST: bool = false;
+    const SHAPE: &'static [Element] = &[Element::Address];
 
     fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
         NameAddr::with_one_tag(value).map(|address| Self { address })

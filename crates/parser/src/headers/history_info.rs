@@ -1,6 +1,6 @@
 //! History-Info (RFC 7044 5): the targets that a request has been sent to.
 
-use crate::{ErrorKind, Header, HeaderName, NameAddr};
+use crate::{Element, ErrorKind, Header, HeaderName, NameAddr};
 
 /// One History-Info value: `hi-entry = hi-targeted-to-uri *( SEMI hi-param )`; the URI is a `name-addr`, so the angle
 /// brackets are required (RFC 7044 5.1).
@@ -40,7 +40,7 @@ impl<'a> HistoryInfo<'a> {
 
 impl<'a> Header<'a> for HistoryInfo<'a> {
     const NAME: HeaderName = HeaderName::HistoryInfo;
-    const LIST: bool = true;
+    const SHAPE: &'static [Element] = &[Element::Address];
 
     fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
         NameAddr::bracketed(value).map(|address| Self { address })
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn indices() {
+    fn only_well_formed_indices_are_returned() {
         let entry = HistoryInfo::parse(b"<sip:bob@h?Reason=SIP%3Bcause%3D302>;index=1.2;mp=1;rc=1.;x=y").unwrap();
         assert_eq!(
             (entry.index(), entry.mp(), entry.rc(), entry.np()),

@@ -1,6 +1,6 @@
 //! Min-Expires (RFC 3261 20.23): the shortest expiry that a registrar accepts.
 
-use crate::{ErrorKind, Header, HeaderName, octets};
+use crate::{Element, ErrorKind, Header, HeaderName, octets};
 
 /// Min-Expires: `delta-seconds = 1*DIGIT` (RFC 3261 25.1), saturating at `u32::MAX`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -8,7 +8,7 @@ pub struct MinExpires(pub u32);
 
 impl Header<'_> for MinExpires {
     const NAME: HeaderName = HeaderName::MinExpires;
-    const LIST: bool = false;
+    const SHAPE: &'static [Element] = &[Element::Digits];
 
     fn parse(value: &[u8]) -> Result<Self, ErrorKind> {
         let seconds = octets::number(value).ok_or(ErrorKind::Number)?;

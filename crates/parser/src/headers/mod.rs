@@ -1,13 +1,14 @@
-//! The typed headers, one file each. To add one: a file here and a row in `name.rs`.
+//! The typed headers, one file each. To add one: a file here, its `mod` line, and a row in `table.rs`.
 //!
-//! Each type documents its grammar rule. Known violations by senders are accepted if they have only one possible meaning;
-//! all others are errors, because a downstream element may interpret them differently:
+//! Each type documents its grammar rule. Known violations by senders are accepted if they have only one possible
+//! meaning; all others are errors, because a downstream element may interpret them differently:
 //!
 //! | accepted | refused |
 //! | --- | --- |
 //! | display names with octets above ASCII outside quotes | display names with `,`, `(`, `@`, ... outside quotes |
 //! | `:`, `/`, `@`, `=` in unquoted parameter values | empty parameters, `;;`, a `;` at the end |
-//! | `#` in a user part, `_` in a host name, any visible ASCII in a Call-ID | an empty user part, a `%` without two hex digits |
+//! | `#` in a user part, `_` in a host name | an empty user part, a `%` without two hex digits |
+//! | any visible ASCII in a Call-ID | white space and octets above ASCII in a Call-ID |
 //! | the zone of a link-local IPv6 address, three colons before an IPv4 address | IPv6 addresses without brackets |
 //! | the same Content-Length twice | two different ones, signs, fractions, lists |
 //! | a malformed Expires (RFC 3261 10.2.1.1: an hour) | other malformed or too large numbers |
@@ -15,6 +16,8 @@
 //! | empty elements of a comma list | Route, Path and similar headers without angle brackets |
 //!
 //! Lone LFs and CRs are controlled by [`crate::Leniency`].
+
+use crate::{ErrorKind, Header, HeaderName, Message, ParseError};
 
 mod accept;
 mod accept_contact;
@@ -68,54 +71,36 @@ mod via;
 mod warning;
 mod www_authenticate;
 
-pub use accept::Accept;
-pub use accept_contact::AcceptContact;
-pub use allow::Allow;
-pub use authentication_info::AuthenticationInfo;
-pub use authorization::Authorization;
-pub use call_id::CallId;
 pub use challenge::Challenge;
-pub use contact::Contact;
-pub use content_length::ContentLength;
-pub use content_type::ContentType;
 pub use credentials::{AuthParams, Credentials};
-pub use cseq::CSeq;
-pub use date::Date;
-pub use diversion::Diversion;
-pub use event::Event;
-pub use expires::Expires;
 pub use feature::{Feature, Features, TagValue};
-pub use feature_caps::FeatureCaps;
-pub use flow_timer::FlowTimer;
-pub use from::From;
-pub use history_info::HistoryInfo;
-pub use max_breadth::MaxBreadth;
-pub use max_forwards::MaxForwards;
-pub use min_expires::MinExpires;
 pub use name_addr::NameAddr;
 pub use option_tag::OptionTag;
-pub use p_asserted_identity::PAssertedIdentity;
-pub use p_preferred_identity::PPreferredIdentity;
-pub use path::Path;
-pub use privacy::Privacy;
 pub use product::{Product, Products};
-pub use proxy_authenticate::ProxyAuthenticate;
-pub use proxy_authorization::ProxyAuthorization;
-pub use proxy_require::ProxyRequire;
-pub use reason::Reason;
-pub use record_route::RecordRoute;
-pub use reject_contact::RejectContact;
-pub use request_disposition::RequestDisposition;
-pub use require::Require;
-pub use retry_after::RetryAfter;
-pub use route::Route;
-pub use server::Server;
-pub use service_route::ServiceRoute;
-pub use supported::Supported;
-pub use timestamp::Timestamp;
-pub use to::To;
-pub use unsupported::Unsupported;
-pub use user_agent::UserAgent;
-pub use via::Via;
-pub use warning::Warning;
-pub use www_authenticate::WwwAuthenticate;
+
+macro_rules! typed_headers {
+    ($($variant:ident $text:literal [$($compact:literal)?] $occurs:ident [$($file:ident)?];)*) => {
+        $($(pub use $file::$variant;)?)*
+
+        // A type must be that of its row.
+        $($(const _: () = assert!($file::$variant::NAME as u8 == HeaderName::$variant as u8);)?)*
+
+        /// See [`Message::faults`].
+        #[expect(elided_lifetimes_in_paths, reason = "only some of the types have a lifetime")]
+        pub(crate) fn faults(message: &Message, name: HeaderName) -> Vec<ParseError> {
+            let mut faults = Vec::new();
+            match name {
+                $(HeaderName::$variant => { $(add_faults::<$file::$variant>(message, &mut faults);)? })*
+                HeaderName::Unknown => {}
+            }
+            faults
+        }
+    };
+}
+
+header_table!(typed_headers);
+
+fn add_faults<'a, H: Header<'a>>(message: &'a Message, faults: &mut Vec<ParseError>) {
+    let duplicate = message.header::<H>().err().filter(|error| error.kind == ErrorKind::Duplicate);
+    faults.extend(duplicate.into_iter().chain(message.headers::<H>().filter_map(Result::err)));
+}

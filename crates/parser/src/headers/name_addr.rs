@@ -1,5 +1,5 @@
-//! The address form of From, To, Contact, Route and others (RFC 3261 20.10, 25.1 `name-addr`, `addr-spec`). Splits display
-//! name, URI and header parameters; the meaning of the parameters is defined by each header.
+//! The address form of From, To, Contact, Route and others (RFC 3261 20.10, 25.1 `name-addr`, `addr-spec`). Splits
+//! display name, URI and header parameters; the meaning of the parameters is defined by each header.
 
 use memchr::{memchr, memchr2};
 
@@ -41,8 +41,8 @@ impl<'a> NameAddr<'a> {
         if has_display_name { Self::bracketed(value) } else { Self::bare(value) }
     }
 
-    /// The address of a From or a To: its tag identifies a side of a dialog and must be unique and have a value (RFC 3261
-    /// 7.3.1, 19.3). Of two tags, another element could use the other one.
+    /// The address of a From or a To: its tag identifies a side of a dialog and must be unique and have a value (RFC
+    /// 3261 7.3.1, 19.3). Of two tags, another element could use the other one.
     ///
     /// # Errors
     /// The kind of fault.
@@ -51,8 +51,8 @@ impl<'a> NameAddr<'a> {
             .and_then(|address| if address.is_tag_ambiguous { Err(ErrorKind::Param) } else { Ok(address) })
     }
 
-    /// Only the header's parameters, without parsing the rest. For a valid value the same as in [`NameAddr::parse`], for a
-    /// malformed one unspecified.
+    /// Only the header's parameters, without parsing the rest. For a valid value the same as in [`NameAddr::parse`],
+    /// for a malformed one unspecified.
     pub fn params_of(value: &'a [u8]) -> Params<'a> {
         let name = if value.first() == Some(&b'"') { quoted_len(value).unwrap_or(0) } else { 0 };
         let (_, rest) = value.split_at_checked(name).unwrap_or_default();
@@ -84,8 +84,8 @@ impl<'a> NameAddr<'a> {
         Ok(Self { display, uri, params, tag, is_tag_ambiguous, raw: value })
     }
 
-    /// `addr-spec`: a URI with a comma, a question mark or a semicolon needs brackets (20.10), so the first semicolon starts
-    /// the header's parameters.
+    /// `addr-spec`: a URI with a comma, a question mark or a semicolon needs brackets (20.10), so the first semicolon
+    /// starts the header's parameters.
     fn bare(value: &'a [u8]) -> Result<Self, ErrorKind> {
         let end = value.iter().position(|&byte| byte == b';' || octets::is(byte, LWS)).unwrap_or(value.len());
         let (uri, params) = value.split_at_checked(end).unwrap_or_default();
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn both_forms() {
+    fn both_forms_are_parsed() {
         assert_eq!(parts("sip:a@b;tag=1"), (None, "sip:a@b", ";tag=1"));
         assert_eq!(parts("sip:a@b ; tag = 1"), (None, "sip:a@b", " ; tag = 1"));
         assert_eq!(parts("sip:a@b;x=\"<y>\""), (None, "sip:a@b", ";x=\"<y>\""));
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn faults() {
+    fn each_fault_has_its_kind() {
         for (bad, kind) in [
             ("", ErrorKind::Empty),
             ("sip:a@b?x=y", ErrorKind::Uri),

@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tokens_in_any_case() {
+    fn tags_are_tokens_and_are_compared_in_any_case() {
         assert!(OptionTag::parse(b"100REL").unwrap().is("100rel"));
         assert!(!OptionTag::parse(b"path").unwrap().is("outbound"));
         assert_eq!(OptionTag::parse(b"").err(), Some(ErrorKind::Empty));

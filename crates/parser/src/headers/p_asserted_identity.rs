@@ -1,7 +1,7 @@
 //! P-Asserted-Identity (RFC 3325 9.1): the identity of the sender, asserted by a trusted element. Whether the peer is
 //! trusted is decided by the proxy.
 
-use crate::{ErrorKind, Header, HeaderName, NameAddr};
+use crate::{Element, ErrorKind, Header, HeaderName, NameAddr};
 
 /// One P-Asserted-Identity value: `name-addr / addr-spec` (RFC 3325 9.1). The RFC defines no parameters;
 /// unknown ones are accepted.
@@ -13,7 +13,7 @@ pub struct PAssertedIdentity<'a> {
 
 impl<'a> Header<'a> for PAssertedIdentity<'a> {
     const NAME: HeaderName = HeaderName::PAssertedIdentity;
-    const LIST: bool = true;
+    const SHAPE: &'static [Element] = &[Element::Address];
 
     fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
         NameAddr::parse(value).map(|address| Self { address })

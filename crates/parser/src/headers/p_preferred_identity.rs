@@ -1,6 +1,7 @@
-//! P-Preferred-Identity (RFC 3325 9.2): the identity that the sender prefers. Whether it is allowed is decided by the proxy.
+//! P-Preferred-Identity (RFC 3325 9.2): the identity that the sender prefers. Whether it is allowed is decided by the
+//! proxy.
 
-use crate::{ErrorKind, Header, HeaderName, NameAddr};
+use crate::{Element, ErrorKind, Header, HeaderName, NameAddr};
 
 /// One P-Preferred-Identity value: `name-addr / addr-spec` (RFC 3325 9.2). The RFC defines no parameters;
 /// unknown ones are accepted.
@@ -12,7 +13,7 @@ pub struct PPreferredIdentity<'a> {
 
 impl<'a> Header<'a> for PPreferredIdentity<'a> {
     const NAME: HeaderName = HeaderName::PPreferredIdentity;
-    const LIST: bool = true;
+    const SHAPE: &'static [Element] = &[Element::Address];
 
     fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
         NameAddr::parse(value).map(|address| Self { address })

@@ -1,6 +1,6 @@
 //! Path (RFC 3327 4): proxies between a registrar and a phone.
 
-use crate::{ErrorKind, Header, HeaderName, NameAddr};
+use crate::{Element, ErrorKind, Header, HeaderName, NameAddr};
 
 /// One Path value: `path-value = name-addr *( SEMI rr-param )` (RFC 3327 4); the angle brackets are required.
 #[derive(Clone, Copy, Debug)]
@@ -11,7 +11,7 @@ pub struct Path<'a> {
 
 impl<'a> Header<'a> for Path<'a> {
     const NAME: HeaderName = HeaderName::Path;
-    const LIST: bool = true;
+    const SHAPE: &'static [Element] = &[Element::Address];
 
     fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
         NameAddr::bracketed(value).map(|address| Self { address })

@@ -1,7 +1,7 @@
 //! Privacy (RFC 3323 4.2, RFC 3325 9.3): the privacy that the sender requests.
 
 use crate::{
-    ErrorKind, Header, HeaderName,
+    Element, ErrorKind, Header, HeaderName,
     octets::{self, TOKEN},
 };
 
@@ -29,7 +29,7 @@ impl<'a> Privacy<'a> {
 
 impl<'a> Header<'a> for Privacy<'a> {
     const NAME: HeaderName = HeaderName::Privacy;
-    const LIST: bool = false;
+    const SHAPE: &'static [Element] = &[Element::Token, Element::Params];
 
     fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
         if value.is_empty() {
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kinds() {
+    fn kinds_are_tokens_between_semicolons_or_commas() {
         let privacy = Privacy::parse(b"header ; ID;critical").unwrap();
         assert_eq!(privacy.iter().collect::<Vec<_>>(), [&b"header"[..], b"ID", b"critical"]);
         assert!(privacy.has("id") && !privacy.has("none"));

@@ -1,5 +1,5 @@
-//! The value of User-Agent and Server (RFC 3261 20.41, 20.35, 25.1 `server-val`). The server does not depend on it, so no
-//! value is an error.
+//! The value of User-Agent and Server (RFC 3261 20.41, 20.35, 25.1 `server-val`). The server does not depend on it, so
+//! no value is an error.
 
 use crate::octets::{self, LWS, TOKEN};
 
@@ -61,8 +61,8 @@ impl<'a> Product<'a> {
     }
 }
 
-/// Length of the comment at the start of `text`; `None` if it is not terminated. Comments may be nested and contain quoted
-/// pairs (RFC 3261 25.1 `comment`).
+/// Length of the comment at the start of `text`; `None` if it is not terminated. Comments may be nested and contain
+/// quoted pairs (RFC 3261 25.1 `comment`).
 pub(crate) fn comment_len(text: &[u8]) -> Option<usize> {
     let mut depth = 0_usize;
     let mut escaped = false;
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts() {
+    fn products_versions_and_comments_are_split() {
         let parts: Vec<_> = Products(b"Soft/1.0 (a (\\)) b)\r\n Phone v\xe9 x(y").iter().collect();
         assert_eq!(
             parts,

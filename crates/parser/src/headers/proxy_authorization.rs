@@ -1,6 +1,6 @@
 //! Proxy-Authorization (RFC 3261 20.28). The grammar is in `credentials`.
 
-use crate::{Credentials, ErrorKind, Header, HeaderName};
+use crate::{Credentials, Element, ErrorKind, Header, HeaderName};
 
 /// One Proxy-Authorization line: `credentials = "Digest" LWS digest-response / other-response` (RFC 3261 25.1). Commas
 /// separate its parameters, so it is never a comma list.
@@ -12,7 +12,7 @@ pub struct ProxyAuthorization<'a> {
 
 impl<'a> Header<'a> for ProxyAuthorization<'a> {
     const NAME: HeaderName = HeaderName::ProxyAuthorization;
-    const LIST: bool = false;
+    const SHAPE: &'static [Element] = &[Element::Token, Element::Space, Element::AuthParams];
 
     fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
         Credentials::parse(value).map(|credentials| Self { credentials })

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use nom::Parser;
 
 use crate::{
-    ErrorKind, Header, HeaderName, Params,
+    Element, ErrorKind, Header, HeaderName, Params,
     grammar::{self, params, token},
     octets, unquote,
 };
@@ -33,7 +33,7 @@ impl<'a> Reason<'a> {
 
 impl<'a> Header<'a> for Reason<'a> {
     const NAME: HeaderName = HeaderName::Reason;
-    const LIST: bool = true;
+    const SHAPE: &'static [Element] = &[Element::Token, Element::Params];
 
     fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
         let (protocol, params) = grammar::parse_all(|input| (token, params).parse(input), value)?;
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cause_and_text() {
+    fn a_reason_has_a_cause_and_a_text() {
         let reason = Reason::parse(b"SIP ;cause=200 ;text=\"Call completed elsewhere\"").unwrap();
         assert_eq!((reason.protocol, reason.cause()), (&b"SIP"[..], Some(200)));
         assert_eq!(reason.text().as_deref(), Some(&b"Call completed elsewhere"[..]));

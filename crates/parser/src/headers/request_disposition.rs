@@ -1,7 +1,7 @@
 //! Request-Disposition (RFC 3841 9.1): how the caller wants proxies to handle its request.
 
 use crate::{
-    ErrorKind, Header, HeaderName,
+    Element, ErrorKind, Header, HeaderName,
     octets::{self, TOKEN},
 };
 
@@ -38,7 +38,7 @@ pub enum RequestDisposition<'a> {
 
 impl<'a> Header<'a> for RequestDisposition<'a> {
     const NAME: HeaderName = HeaderName::RequestDisposition;
-    const LIST: bool = true;
+    const SHAPE: &'static [Element] = &[Element::Token, Element::Params];
 
     fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
         if value.is_empty() {
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn directives_in_any_case() {
+    fn directives_are_known_in_any_case() {
         assert_eq!(RequestDisposition::parse(b"No-Fork"), Ok(RequestDisposition::NoFork));
         assert_eq!(RequestDisposition::parse(b"sequential"), Ok(RequestDisposition::Sequential));
         assert_eq!(RequestDisposition::parse(b"fly"), Ok(RequestDisposition::Other(b"fly")));

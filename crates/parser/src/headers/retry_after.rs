@@ -3,7 +3,7 @@
 use nom::{Parser, character::complete::digit1};
 
 use crate::{
-    ErrorKind, Header, HeaderName, Params,
+    Element, ErrorKind, Header, HeaderName, Params,
     grammar::{self, Parsed, params},
     headers::product::comment_len,
     octets,
@@ -20,7 +20,7 @@ pub struct RetryAfter<'a> {
 
 impl<'a> Header<'a> for RetryAfter<'a> {
     const NAME: HeaderName = HeaderName::RetryAfter;
-    const LIST: bool = false;
+    const SHAPE: &'static [Element] = &[Element::Digits, Element::Params];
 
     fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
         if !value.first().is_some_and(u8::is_ascii_digit) {
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn seconds_comment_and_parameters() {
+    fn a_comment_and_parameters_may_follow_the_seconds() {
         let retry = RetryAfter::parse(b"18000 (in a (\\)) meeting);duration=3600").unwrap();
         assert_eq!((retry.seconds, retry.params.value("duration")), (18000, Some(&b"3600"[..])));
         assert_eq!(RetryAfter::parse(b"99999999999").unwrap().seconds, u32::MAX);

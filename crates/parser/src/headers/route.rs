@@ -1,6 +1,6 @@
 //! Route (RFC 3261 20.34): the proxies that the request must visit.
 
-use crate::{ErrorKind, Header, HeaderName, NameAddr};
+use crate::{Element, ErrorKind, Header, HeaderName, NameAddr};
 
 /// One Route value: `name-addr *( SEMI rr-param )` (RFC 3261 25.1); the angle brackets are required.
 #[derive(Clone, Copy, Debug)]
@@ -11,7 +11,7 @@ pub struct Route<'a> {
 
 impl<'a> Header<'a> for Route<'a> {
     const NAME: HeaderName = HeaderName::Route;
-    const LIST: bool = true;
+    const SHAPE: &'static [Element] = &[Element::Address];
 
     fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
         NameAddr::bracketed(value).map(|address| Self { address })

@@ -1,6 +1,6 @@
 //! Service-Route (RFC 3608 5): the proxies that a phone must use for its requests.
 
-use crate::{ErrorKind, Header, HeaderName, NameAddr};
+use crate::{Element, ErrorKind, Header, HeaderName, NameAddr};
 
 /// One Service-Route value: `sr-value = name-addr *( SEMI rr-param )` (RFC 3608 5); the angle brackets are required.
 #[derive(Clone, Copy, Debug)]
@@ -11,7 +11,7 @@ pub struct ServiceRoute<'a> {
 
 impl<'a> Header<'a> for ServiceRoute<'a> {
     const NAME: HeaderName = HeaderName::ServiceRoute;
-    const LIST: bool = true;
+    const SHAPE: &'static [Element] = &[Element::Address];
 
     fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
         NameAddr::bracketed(value).map(|address| Self { address })

@@ -1,7 +1,7 @@
 //! Timestamp (RFC 3261 20.38): the time at the sender, repeated in the 100 (8.2.6.1).
 
 use crate::{
-    ErrorKind, Header, HeaderName,
+    Element, ErrorKind, Header, HeaderName,
     octets::{self, LWS},
 };
 
@@ -16,7 +16,7 @@ pub struct Timestamp<'a> {
 
 impl<'a> Header<'a> for Timestamp<'a> {
     const NAME: HeaderName = HeaderName::Timestamp;
-    const LIST: bool = false;
+    const SHAPE: &'static [Element] = &[Element::Decimal, Element::Space, Element::Decimal];
 
     fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
         let end = value.iter().position(|&byte| octets::is(byte, LWS)).unwrap_or(value.len());
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn time_and_delay() {
+    fn a_delay_may_follow_the_time() {
         assert_eq!(Timestamp::parse(b"54"), Ok(Timestamp { time: b"54", delay: None }));
         assert_eq!(Timestamp::parse(b"54.21 \t.5"), Ok(Timestamp { time: b"54.21", delay: Some(b".5") }));
         for bad in ["", ".5", "5.4.3", "5,4", "-1", "5 x", "5 1 2"] {

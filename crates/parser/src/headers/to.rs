@@ -1,6 +1,6 @@
 //! To (RFC 3261 20.39): the logical recipient of the request.
 
-use crate::{ErrorKind, Header, HeaderName, NameAddr};
+use crate::{Element, ErrorKind, Header, HeaderName, NameAddr};
 
 /// To: `( name-addr / addr-spec ) *( SEMI to-param )` (RFC 3261 25.1).
 #[derive(Clone, Copy, Debug)]
@@ -18,7 +18,7 @@ impl<'a> To<'a> {
 
 impl<'a> Header<'a> for To<'a> {
     const NAME: HeaderName = HeaderName::To;
-    const LIST: bool = false;
+    const SHAPE: &'static [Element] = &[Element::Address];
 
     fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
         NameAddr::with_one_tag(value).map(|address| Self { address })

@@ -1,6 +1,6 @@
 //! User-Agent (RFC 3261 20.41): the software that generated a request. The grammar is in `product`.
 
-use crate::{ErrorKind, Header, HeaderName, Products};
+use crate::{Element, ErrorKind, Header, HeaderName, Products};
 
 /// User-Agent: `server-val *( LWS server-val )` (RFC 3261 25.1). Any value is accepted, even an empty one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,7 +11,7 @@ pub struct UserAgent<'a> {
 
 impl<'a> Header<'a> for UserAgent<'a> {
     const NAME: HeaderName = HeaderName::UserAgent;
-    const LIST: bool = false;
+    const SHAPE: &'static [Element] = &[];
 
     fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
         Ok(Self { products: Products(value) })

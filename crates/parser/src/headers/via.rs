@@ -1,10 +1,10 @@
-//! Via (RFC 3261 20.42, 18.2, RFC 3581): the path of the request, which the response follows. `received` and `rport` are
-//! written by `stamp`.
+//! Via (RFC 3261 20.42, 18.2, RFC 3581): the path of the request, which the response follows. `received` and `rport`
+//! are written by `stamp`.
 
 use nom::{Parser, combinator::recognize, sequence::preceded};
 
 use crate::{
-    ErrorKind, Header, HeaderName, Host, Params, Transport,
+    Element, ErrorKind, Header, HeaderName, Host, Params, Transport,
     grammar::{self, Fault, Parsed, separator, space, token},
     octets,
 };
@@ -68,7 +68,16 @@ impl<'a> Via<'a> {
 
 impl<'a> Header<'a> for Via<'a> {
     const NAME: HeaderName = HeaderName::Via;
-    const LIST: bool = true;
+    const SHAPE: &'static [Element] = &[
+        Element::Token,
+        Element::Slash,
+        Element::Token,
+        Element::Slash,
+        Element::Token,
+        Element::Space,
+        Element::HostPort,
+        Element::Params,
+    ];
 
     fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
         if value.is_empty() {
@@ -112,14 +121,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn white_space_and_case() {
+    fn white_space_and_any_case_are_accepted() {
         let via = Via::parse(b"SIP  / 2.0\r\n / uDp 192.0.2.1 : 5062 ; branch = z9hG4bK1 ;rport").unwrap();
         assert_eq!((via.protocol, via.transport()), (&b"SIP  / 2.0"[..], Some(Transport::Udp)));
         assert_eq!((via.port, via.branch(), via.rport()), (Some(5062), Some(&b"z9hG4bK1"[..]), Some(None)));
     }
 
     #[test]
-    fn any_transport_and_ipv6() {
+    fn any_transport_and_ipv6_addresses_are_accepted() {
         let via = Via::parse(b"SIP/2.0/UNKNOWN [2001:db8::9:1];received=2001:db8::9:255;rport=65536").unwrap();
         assert_eq!((via.transport(), via.transport), (None, &b"UNKNOWN"[..]));
         assert_eq!((via.received(), via.rport()), (Some(&b"2001:db8::9:255"[..]), Some(None)));
@@ -141,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn faults() {
+    fn each_fault_has_its_kind() {
         for (bad, kind) in [
             ("", ErrorKind::Empty),
             ("SIP/2.0 h", ErrorKind::Protocol),

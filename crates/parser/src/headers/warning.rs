@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::{
-    ErrorKind, Header, HeaderName,
+    Element, ErrorKind, Header, HeaderName,
     list::quoted_len,
     octets::{self, LWS},
     unquote,
@@ -29,7 +29,8 @@ impl<'a> Warning<'a> {
 
 impl<'a> Header<'a> for Warning<'a> {
     const NAME: HeaderName = HeaderName::Warning;
-    const LIST: bool = true;
+    const SHAPE: &'static [Element] =
+        &[Element::Digits, Element::Space, Element::Agent, Element::Space, Element::Quoted, Element::Space];
 
     fn parse(value: &'a [u8]) -> Result<Self, ErrorKind> {
         let (code, rest) = word(value);
@@ -60,14 +61,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn code_agent_and_text() {
+    fn a_warning_has_a_code_an_agent_and_a_text() {
         let warning = Warning::parse(b"370 [2001:db8::1]:5060 \"Too \\\"little\\\", bandwidth\"").unwrap();
         assert_eq!((warning.code, warning.agent), (370, &b"[2001:db8::1]:5060"[..]));
         assert_eq!(&*warning.unquoted(), b"Too \"little\", bandwidth");
     }
 
     #[test]
-    fn faults() {
+    fn each_fault_has_its_kind() {
         for (bad, kind) in [
             ("", ErrorKind::Number),
             ("x h \"t\"", ErrorKind::Number),

@@ -6,7 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a message that is not SIP is a mistake in this file")]
 
 #[path = "../../tests/sim/settings.rs"]
-mod house;
+mod sim_settings;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,13 +14,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use location::{Aor, Commit, MemoryStore, Store as _, Ticket};
 use md5::{Digest as _, Md5};
-use parser::{Message, Transport};
+use parser::{Message, Transport, hex_text};
 use proxy::{
     Answer, Authentication, Continuation, Core, Flow, Instant, Limits, Now, Outbox, Question, Received, Secrets,
     Settings, SubscriberIndex, Wall,
 };
 
-use house::DOMAIN;
+use sim_settings::DOMAIN;
 
 /// Users that are registered.
 pub(crate) const USERS: u32 = 10_000;
@@ -86,7 +86,7 @@ impl Office {
     }
 
     fn over(store: Arc<MemoryStore>, worker: u8, settings: Settings) -> Self {
-        let core = Core::new(settings.into(), &house::KEYS, worker, 1, SubscriberIndex::new(2).into());
+        let core = Core::new(settings.into(), &sim_settings::KEYS, worker, 1, SubscriberIndex::new(2).into());
         let now = Now { mono: Instant::from_micros(0), wall: Wall(1_700_000_000_000) };
         Self { core, store, outbox: Outbox::new(), questions: Vec::new(), now, turn: 0 }
     }
@@ -105,7 +105,8 @@ impl Office {
 
     fn take(&mut self, datagram: Bytes, from: SocketAddr) -> usize {
         self.outbox.clear();
-        let flow = Flow { transport: Transport::Udp, remote: from, local: house::SERVER, id: location::FlowId::None };
+        let flow =
+            Flow { transport: Transport::Udp, remote: from, local: sim_settings::SERVER, id: location::FlowId::None };
         let message = Message::parse(datagram).unwrap();
         self.core.receive(self.now, Received { message, flow }, &mut self.outbox);
         while !self.outbox.questions.is_empty() {
@@ -127,13 +128,11 @@ impl Office {
 fn answer(store: &MemoryStore, question: Question) -> Answer {
     match question {
         Question::Load(aor) => Answer::Loaded(store.load(&aor)),
-        Question::Commit { expected, record } => {
-            match store.commit(expected.as_ref(), record, Ticket { worker: 0, id: 0 }) {
-                Commit::Done => Answer::Committed,
-                Commit::Conflict => Answer::Conflict,
-                Commit::Pending | Commit::Full | Commit::Failed(_) => Answer::Failed,
-            }
-        }
+        Question::Commit { expected, record } => match store.commit(expected, record, Ticket { worker: 0, id: 0 }) {
+            Commit::Done => Answer::Committed,
+            Commit::Conflict => Answer::Conflict,
+            Commit::Pending | Commit::Full | Commit::Failed(_) => Answer::Failed,
+        },
         Question::Resolve(_) => Answer::Failed,
     }
 }
@@ -166,8 +165,8 @@ pub(crate) fn register(user: u32, cseq: u32) -> Bytes {
 /// The same with credentials, as a phone that knows MD5 alone sends them: its `cseq` is one ahead of its count of the nonce.
 pub(crate) fn register_with(user: u32, cseq: u32, nonce: &str) -> Bytes {
     let (uri, nc, cnonce) = ("sip:office.example", format!("{:08x}", cseq - 1), "0a4f113b8e6c42d1");
-    let (a1, a2) = (hex(&md5(&a1(user))), hex(&md5(&format!("REGISTER:{uri}"))));
-    let response = hex(&md5(&format!("{a1}:{nonce}:{nc}:{cnonce}:auth:{a2}")));
+    let (a1, a2) = (hex_text(&md5(&a1(user))), hex_text(&md5(&format!("REGISTER:{uri}"))));
+    let response = hex_text(&md5(&format!("{a1}:{nonce}:{nc}:{cnonce}:auth:{a2}")));
     let credentials = format!(
         "Authorization: Digest username=\"{}\", realm=\"{DOMAIN}\", nonce=\"{nonce}\", uri=\"{uri}\", \
          response=\"{response}\", algorithm=MD5, cnonce=\"{cnonce}\", qop=auth, nc={nc}\r\n",
@@ -181,8 +180,8 @@ pub(crate) fn register_with(user: u32, cseq: u32, nonce: &str) -> Bytes {
 pub(crate) fn call_with(user: u32, turn: u32, nc: u32, nonce: &str) -> Bytes {
     let (called, nc, cnonce, own) = ((user + 1) % USERS, format!("{nc:08x}"), "0a4f113b8e6c42d1", phone(user));
     let uri = format!("sip:u{called}@office.example");
-    let (a1, a2) = (hex(&md5(&a1(user))), hex(&md5(&format!("INVITE:{uri}"))));
-    let response = hex(&md5(&format!("{a1}:{nonce}:{nc}:{cnonce}:auth:{a2}")));
+    let (a1, a2) = (hex_text(&md5(&a1(user))), hex_text(&md5(&format!("INVITE:{uri}"))));
+    let response = hex_text(&md5(&format!("{a1}:{nonce}:{nc}:{cnonce}:auth:{a2}")));
     let credentials = format!(
         "Proxy-Authorization: Digest username=\"{}\", realm=\"{DOMAIN}\", nonce=\"{nonce}\", uri=\"{uri}\", \
          response=\"{response}\", algorithm=MD5, cnonce=\"{cnonce}\", qop=auth, nc={nc}\r\n",
@@ -205,10 +204,6 @@ fn a1(user: u32) -> String {
 
 fn md5(text: &str) -> [u8; 16] {
     Md5::digest(text).into()
-}
-
-fn hex(hash: &[u8]) -> String {
-    hash.iter().map(|octet| format!("{octet:02x}")).collect()
 }
 
 /// A request to a user, with a body.
@@ -287,7 +282,7 @@ fn body(method: &str) -> &'static str {
 
 /// The office of the tests, without its bounds: a benchmark is a flood.
 fn settings() -> Settings {
-    let mut office = house::office();
+    let mut office = sim_settings::office();
     office.limits = Limits {
         pins: 10_000_000,
         transaction_memory: usize::MAX,

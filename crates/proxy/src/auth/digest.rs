@@ -3,8 +3,8 @@
 //! Pure; knows neither nonces' age nor accounts' place.
 
 use md5::Md5;
-use parser::Method;
 use parser::headers::Credentials;
+use parser::{Method, hex_digits};
 use sha2::{Sha256, Sha512_256};
 use smallvec::SmallVec;
 
@@ -42,9 +42,9 @@ pub(super) const fn token(algorithm: Algorithm) -> &'static [u8] {
 /// A user's H(A1) as hex.
 pub(super) fn secret(secrets: &Secrets, algorithm: Algorithm) -> Option<Hex> {
     match algorithm {
-        Algorithm::Md5 => secrets.md5.as_ref().map(|hash| hex(hash)),
-        Algorithm::Sha256 => secrets.sha256.as_ref().map(|hash| hex(hash)),
-        Algorithm::Sha512t256 => secrets.sha512t256.as_ref().map(|hash| hex(hash)),
+        Algorithm::Md5 => secrets.md5.map(hex),
+        Algorithm::Sha256 => secrets.sha256.map(hex),
+        Algorithm::Sha512t256 => secrets.sha512t256.map(hex),
     }
 }
 
@@ -67,9 +67,9 @@ impl Asked<'_> {
 /// H(parts joined by colons) as hex.
 fn hash(algorithm: Algorithm, parts: &[&[u8]]) -> Hex {
     match algorithm {
-        Algorithm::Md5 => hex(&joined::<Md5>(parts)),
-        Algorithm::Sha256 => hex(&joined::<Sha256>(parts)),
-        Algorithm::Sha512t256 => hex(&joined::<Sha512_256>(parts)),
+        Algorithm::Md5 => hex(joined::<Md5>(parts).into()),
+        Algorithm::Sha256 => hex(joined::<Sha256>(parts).into()),
+        Algorithm::Sha512t256 => hex(joined::<Sha512_256>(parts).into()),
     }
 }
 
@@ -84,15 +84,8 @@ fn joined<D: sha2::Digest>(parts: &[&[u8]]) -> sha2::digest::Output<D> {
     state.finalize()
 }
 
-/// Of at most 32 octets, as many as the longest hash has.
-fn hex(octets: &[u8]) -> Hex {
-    // No table: so the compiler does sixteen at once.
-    let digit = |nibble: u8| nibble + if nibble < 10 { b'0' } else { b'a' - 10 };
-    let mut text = [0; 64];
-    for ([high, low], octet) in text.as_chunks_mut().0.iter_mut().zip(octets) {
-        (*high, *low) = (digit(octet >> 4), digit(octet & 0xf));
-    }
-    SmallVec::from_buf_and_len(text, text.len().min(2 * octets.len()))
+fn hex<const N: usize>(octets: [u8; N]) -> Hex {
+    SmallVec::from_slice(hex_digits(octets).as_flattened())
 }
 
 #[cfg(test)]

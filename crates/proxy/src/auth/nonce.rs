@@ -13,10 +13,12 @@ use std::collections::BTreeMap;
 use std::hash::BuildHasher as _;
 use std::net::IpAddr;
 
+use parser::{read_hex, write_hex};
+
 use super::digest::{self, Hex};
 use crate::clock::Now;
 use crate::event::AuthenticationFailure;
-use crate::mac::{Mac, Purpose, octets_of, read_hex, write_hex};
+use crate::mac::{Mac, Purpose, octets_of};
 use crate::request::{ContentHasher, Request};
 use crate::settings::{Algorithm, Secrets, Settings};
 use crate::source::Source;

@@ -23,7 +23,7 @@ impl Core {
 
     /// Loads the bindings of a user again if a call to the user is pending in this core.
     pub(super) fn phone_registered(&self, aor: Aor, outbox: &mut Outbox) {
-        if self.forks.to(&aor).next().is_some() {
+        if self.settings.forking.late_registration && self.forks.to(&aor).next().is_some() {
             outbox.ask(Question::Load(aor.clone()), Continuation(Resume::LateRegistration(aor)));
         }
     }

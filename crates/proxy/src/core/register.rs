@@ -43,8 +43,19 @@ impl Core {
             outbox.emit(Event::LimitReached(Limit::Contacts));
         }
         let (aor, flow) = (pending.aor.clone(), pending.request.flow);
-        let (status, reason, offence) = (200, "OK", None);
-        outbox.emit(Event::Registration { outcome, status, reason, aor, before, bindings, expires, flow, offence });
+        let (status, reason, record, offence) = (200, "OK", pending.record.clone(), None);
+        outbox.emit(Event::Registration {
+            outcome,
+            status,
+            reason,
+            aor,
+            before,
+            bindings,
+            expires,
+            flow,
+            record,
+            offence,
+        });
         outbox.send(back, false, |out| out.extend_from_slice(&pending.answer));
         outbox.bound_silence(pending.silence);
     }

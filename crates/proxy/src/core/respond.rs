@@ -100,8 +100,19 @@ impl Core {
             _ => Registration::Refused,
         };
         let (status, reason, flow, offence) = (reject.status(), reject.reason(), request.flow, reject.offence());
-        let (before, bindings, expires) = (0, 0, 0);
-        outbox.emit(Event::Registration { outcome, status, reason, aor, before, bindings, expires, flow, offence });
+        let (before, bindings, expires, record) = (0, 0, 0, None);
+        outbox.emit(Event::Registration {
+            outcome,
+            status,
+            reason,
+            aor,
+            before,
+            bindings,
+            expires,
+            flow,
+            record,
+            offence,
+        });
     }
 
     fn report_call(&self, request: &Request, reject: Reject, outbox: &mut Outbox) {

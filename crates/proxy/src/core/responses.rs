@@ -146,8 +146,9 @@ impl Core {
         match response {
             Passed::Provisional => self.pins.rings(key, now.mono + timers.c),
             Passed::Final { status, to_tag } => {
-                if let Some(by) = self.pins.answered(key, (status, to_tag), now.mono, timers.last_copy()) {
-                    outbox.emit(Event::CallEnded { call: key.0, status: Some(status), tried: 1, by: Some(by) });
+                if let Some(target) = self.pins.answered(key, (status, to_tag), now.mono, timers.last_copy()) {
+                    let by = target.phone();
+                    outbox.emit(Event::CallEnded { call: key.0, status: Some(status), tried: 1, by });
                 }
             }
         }

@@ -19,9 +19,10 @@ use std::net::SocketAddr;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use location::Aor;
+use parser::{read_hex, write_hex};
 use smallvec::SmallVec;
 
-use crate::mac::{Mac, Purpose, octets_of, read_hex, write_hex};
+use crate::mac::{Mac, Purpose, octets_of};
 use crate::peer::Peer;
 
 /// Tokens of another form do not verify; calls that were set up with them lose their fast way, as after new keys.

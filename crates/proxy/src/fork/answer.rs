@@ -82,12 +82,12 @@ impl ResponseContext {
         }
     }
 
-    /// Says how it ended; `by`: the phone that decided it alone.
+    /// Emits how it ended. `by`: the phone whose response decided it.
     pub(super) fn emit_outcome(
         &self,
         outcome: event::ForkOutcome,
         status: u16,
-        by: Option<SocketAddr>,
+        by: Option<event::CalledPhone>,
         context: &mut Context<'_>,
     ) {
         context.outbox.emit(Event::Fork { outcome });

@@ -185,7 +185,6 @@ impl ResponseContext {
             return None;
         }
         let heard = branch.receive(response, method, &self.template, context);
-        let by = Some(branch.hop().remote);
         let address = Some(branch.target().remote(branch.hop()));
         match heard {
             // RFC 3261 16.7 step 5, RFC 4320 4.1: 100 stays here, and so does any 1xx of another method.
@@ -197,6 +196,7 @@ impl ResponseContext {
                 let first = self.upstream.is_waiting();
                 self.pass_up(response, address, context);
                 if first {
+                    let by = self.branches.get(usize::from(id.index)).and_then(|branch| branch.target().uri.phone());
                     self.emit_outcome(event::ForkOutcome::Answered, status, by, context);
                 }
                 self.close();

@@ -17,10 +17,10 @@
 use std::net::SocketAddr;
 
 use location::Flow;
-use parser::Transport;
+use parser::{Transport, read_hex, write_hex};
 
 use crate::hop::Hop;
-use crate::mac::{Mac, Purpose, octets_of, read_hex, write_hex};
+use crate::mac::{Mac, Purpose, octets_of};
 use crate::peer::Peer;
 use crate::request::{Request, TransactionKey};
 use crate::settings::Settings;

@@ -1,6 +1,6 @@
 //! From a REGISTER to a `Change` (RFC 3261 10.3 steps 5 and 6): reads SIP, knows no rule.
 
-use location::{Aor, Ask, Change, ContactChange, FlowId};
+use location::{Aor, Change, ContactChange, FlowId, Operation};
 use parser::headers::{Contact, Expires, NameAddr, Path};
 use parser::{HeaderName, Host, Method, ParseError, SipUri, Uri};
 use smallvec::SmallVec;
@@ -64,12 +64,12 @@ pub(super) fn read_change<'a>(
         flow: request.flow,
         path,
         user_agent: message.value(HeaderName::UserAgent).unwrap_or_default(),
-        ask: read_ask(request, (aor, gruus), settings)?,
+        operation: read_operation(request, (aor, gruus), settings)?,
     })
 }
 
 /// RFC 3261 10.3 step 6.
-fn read_ask<'a>(request: &'a Request, own: (&Aor, &Gruus), settings: &Settings) -> Result<Ask<'a>, Reject> {
+fn read_operation<'a>(request: &'a Request, own: (&Aor, &Gruus), settings: &Settings) -> Result<Operation<'a>, Reject> {
     let message = &request.message;
     // RFC 3261 20.19: an Expires that cannot be read is as good as none.
     let expires = message.header::<Expires>().ok().flatten().map(|Expires(seconds)| seconds);
@@ -82,12 +82,14 @@ fn read_ask<'a>(request: &'a Request, own: (&Aor, &Gruus), settings: &Settings) 
         }
     }
     match (wildcard, contacts.is_empty()) {
-        (true, true) if expires == Some(0) && message.values(HeaderName::Contact).count() == 1 => Ok(Ask::RemoveAll),
+        (true, true) if expires == Some(0) && message.values(HeaderName::Contact).count() == 1 => {
+            Ok(Operation::RemoveAll)
+        }
         (true, _) => Err(Reject::Wildcard),
-        (false, true) => Ok(Ask::Query),
+        (false, true) => Ok(Operation::Query),
         (false, false) => {
             settle_reg_ids(request, &mut contacts)?;
-            Ok(Ask::Update(contacts))
+            Ok(Operation::Update(contacts))
         }
     }
 }

@@ -6,7 +6,7 @@ mod answer;
 mod change;
 mod outbound;
 
-use location::{Aor, Applied, Ask, Flow, Record, Refusal};
+use location::{Aor, Applied, Flow, Operation, Record, Refusal, Version};
 
 use crate::amplification::{self, Fitted};
 use crate::clock::Now;
@@ -41,6 +41,8 @@ pub(crate) struct PendingRegister {
     pub(crate) summary: Summary,
     /// Whether it adds a Contact, or a flow to one.
     pub(crate) brings_phone: bool,
+    /// The record after it, if it adds or refreshes bindings.
+    pub(crate) record: Option<Record>,
     /// Seconds for which its phone may be silent afterwards, if that was agreed upon.
     pub(crate) silence: Option<u32>,
 }
@@ -61,7 +63,7 @@ pub(crate) enum Decision {
     /// Nothing changes: answer.
     Answer,
     /// Store this over the version loaded, then answer.
-    Commit { expected: Option<Record>, record: Record },
+    Commit { expected: Option<Version>, record: Record },
 }
 
 impl PendingRegister {
@@ -76,6 +78,7 @@ impl PendingRegister {
             fitted: Fitted::Whole,
             summary,
             brings_phone: false,
+            record: None,
             silence: None,
         }
     }
@@ -94,20 +97,22 @@ impl PendingRegister {
         if self.attempts > MAX_ATTEMPTS {
             return Err(Reject::Store);
         }
-        let old = stored.clone().unwrap_or_else(|| Record::empty(&self.aor));
+        let old = stored.unwrap_or_else(|| Record::empty(&self.aor));
+        let expected = old.version();
         let path = change::read_path(&self.request, settings)?;
         let change = change::read_change(&self.request, &path, (&self.aor, gruus), settings)?;
-        let outcome = match &change.ask {
-            Ask::Query => Registration::Queried,
-            Ask::Update(contacts) if contacts.iter().any(|contact| contact.expires != Some(0)) => {
+        let outcome = match &change.operation {
+            Operation::Query => Registration::Queried,
+            Operation::Update(contacts) if contacts.iter().any(|contact| contact.expires != Some(0)) => {
                 Registration::Registered
             }
-            Ask::RemoveAll | Ask::Update(_) => Registration::Unregistered,
+            Operation::RemoveAll | Operation::Update(_) => Registration::Unregistered,
         };
-        let outbound = outbound::is_asked(&self.request, &change.ask);
+        let outbound = outbound::is_asked(&self.request, &change.operation);
         let flow_timer = outbound::flow_timer(&self.request, &settings.registrar).filter(|_| outbound);
         let is_gone = |flow: &Flow| {
-            flow.transport.is_reliable() && flow.id.connection().is_none_or(|it| !connections.is_open(it))
+            let is_open = || flow.id.connection().is_some_and(|it| connections.is_open(it));
+            flow.transport.is_reliable() && !flow.id.is_elsewhere() && !is_open()
         };
         let applied =
             old.apply_with_closed_flows(&change, now.wall, &settings.registrar.limits, &is_gone).map_err(refuse)?;
@@ -135,12 +140,13 @@ impl PendingRegister {
         let limit = amplification::limit(&self.request, settings);
         let Told { bindings, expires, fitted } = granted.write(&mut self.answer, to_tag, limit, now);
         self.fitted = fitted;
+        self.record = (outcome == Registration::Registered).then(|| record.clone());
         self.summary = Summary { outcome, before: before.unwrap_or(bindings), bindings, expires, displaced };
         Ok(match applied {
-            Applied::Unchanged if outcome == Registration::Queried || stored.is_none() => Decision::Answer,
+            Applied::Unchanged if outcome == Registration::Queried || expected.is_none() => Decision::Answer,
             // What a copy of this request has changed may still be on its way to the disk: the answer waits behind it.
-            Applied::Unchanged => Decision::Commit { expected: stored, record: old },
-            Applied::Changed { record, .. } => Decision::Commit { expected: stored, record },
+            Applied::Unchanged => Decision::Commit { expected, record: old },
+            Applied::Changed { record, .. } => Decision::Commit { expected, record },
         })
     }
 }

@@ -4,7 +4,7 @@
 //! again: the hop is this server, or a proxy that says so by `ob` in its Path. Which binding a flow replaces is
 //! `location`'s rule.
 
-use location::{Ask, ContactChange};
+use location::{ContactChange, Operation};
 use parser::HeaderName;
 use parser::headers::Path;
 
@@ -36,8 +36,8 @@ pub(super) fn settle_reg_ids(request: &Request, contacts: &mut [ContactChange<'_
 }
 
 /// Whether the 200 has to say that a flow was registered as one.
-pub(super) fn is_asked(request: &Request, ask: &Ask<'_>) -> bool {
-    let Ask::Update(contacts) = ask else { return false };
+pub(super) fn is_asked(request: &Request, operation: &Operation<'_>) -> bool {
+    let Operation::Update(contacts) = operation else { return false };
     contacts.iter().any(|contact| contact.reg_id.is_some()) && request.supports("outbound")
 }
 

@@ -12,9 +12,9 @@
 use aes_siv::KeyInit as _;
 use aes_siv::siv::Aes128Siv;
 use location::{Aor, Binding, Record, Wall};
-use parser::{SipUri, Uri, unescape, write_decimal};
+use parser::{SipUri, Uri, read_hex, unescape, write_decimal, write_hex};
 
-use crate::mac::{Mac, Purpose, read_hex, write_hex};
+use crate::mac::{Mac, Purpose};
 use crate::reject::Reject;
 
 /// Makes GRUUs and recognises them.

@@ -294,8 +294,12 @@ fn is_outbound(binding: &Binding<'_>) -> bool {
     binding.reg_id().is_some() && binding.instance().is_some()
 }
 
-/// RFC 5626 7: over the flow that registered, and no other way. None if it ended with an earlier run of the program.
+/// RFC 5626 7: over the flow that registered, and no other way. `None` if it ended with an earlier run of the program, or
+/// if it ends at another server.
 fn only_over(flow: &Flow, settings: &Settings) -> Option<Hop> {
+    if flow.id.is_elsewhere() {
+        return None;
+    }
     if !flow.transport.is_reliable() {
         return Some(back_through_nat(flow, settings));
     }
@@ -329,7 +333,7 @@ fn flow_of(binding: &Binding<'_>, contact: &SipUri<'_>, settings: &Settings) -> 
         return None;
     }
     match flow.id {
-        FlowId::None => None,
+        FlowId::None | FlowId::Elsewhere(_) => None,
         FlowId::Nat => Some(back_through_nat(&flow, settings)),
         FlowId::Connection(_) => Some(Hop::back(&flow)),
     }

@@ -4,9 +4,9 @@
 //! octets may leave as markup, nor as what XML 1.0 does not allow at all.
 
 use location::{Aor, Wall};
-use parser::{Params, escape_user, write_decimal};
+use parser::{Params, escape_user, write_decimal, write_hex};
 
-use crate::mac::{Mac, Purpose, write_hex};
+use crate::mac::{Mac, Purpose};
 use crate::registrar::{GRANTED_PARAMS, write_q};
 
 use super::contacts::{Contact, Happening};

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use hashbrown::hash_map::EntryRef;
 use location::Aor;
-use parser::Message;
 use parser::headers::To;
+use parser::{Message, read_hex, write_hex};
 use smallvec::SmallVec;
 
 use crate::clock::Instant;
 use crate::context::Context;
-use crate::mac::{Mac, Purpose, read_hex, write_hex};
+use crate::mac::{Mac, Purpose};
 use crate::request::TransactionKey;
 
 use super::subscriber_index::{Bucket, SubscriberIndex};

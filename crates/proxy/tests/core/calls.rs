@@ -104,3 +104,32 @@ fn a_call_that_is_refused_here_never_began() {
     saw(&world, 0, 0, None);
     assert_eq!(world.saw(|event| matches!(event, Event::CallRefused { status: 480, .. })), 1);
 }
+
+#[test]
+fn the_events_name_the_phone_that_registered_or_answered() {
+    // One phone: forwarded without a response context. Two phones: with one.
+    for phones in [&["bob/desk"][..], &["bob/desk", "bob/mobile"]] {
+        let world = World::new();
+        let alice = world.udp("alice");
+        let phones: Vec<_> = phones.iter().map(|name| world.udp(name)).collect();
+        for (phone, user_agent) in phones.iter().zip(["Desk", "Mobile"]) {
+            let contact = format!("<{}>", phone.contact());
+            phone.sends(&phone.register().set("Contact", contact).with("User-Agent", user_agent));
+            phone.expects("200");
+            let names_it = |event: &Event| match event {
+                Event::Registration { record: Some(record), .. } => {
+                    record.bindings().iter().any(|binding| binding.user_agent() == user_agent.as_bytes())
+                }
+                _ => false,
+            };
+            assert_eq!(world.saw(names_it), 1, "{user_agent}");
+        }
+        alice.calls("bob");
+        let invites: Vec<_> = phones.iter().map(|phone| phone.expects("INVITE")).collect();
+        phones[0].answers(&invites[0], 200);
+        world.seconds(1);
+        let is_desk =
+            |event: &Event| matches!(event, Event::CallEnded { by: Some(phone), .. } if phone.user_agent() == b"Desk");
+        assert_eq!(world.saw(is_desk), 1, "{} phones", phones.len());
+    }
+}

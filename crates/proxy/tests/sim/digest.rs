@@ -1,6 +1,7 @@
 //! The client's side of digest authentication (RFC 7616 3.4, RFC 8760), and the secrets of the test accounts.
 
 use md5::Md5;
+use parser::hex_text;
 use proxy::{Account, Secrets};
 use sha2::{Digest, Sha256};
 
@@ -33,8 +34,8 @@ impl Login<'_> {
     /// The answer to a challenge for `algorithm`, for the `nc`th request with its nonce.
     pub(crate) fn respond(&self, challenge: &str, algorithm: &str, request: &Sip, nc: u32) -> String {
         let hash = |text: String| match algorithm {
-            "MD5" => hex(&Md5::digest(text.as_bytes())),
-            _ => hex(&Sha256::digest(text.as_bytes())),
+            "MD5" => hex_text(&Md5::digest(text.as_bytes())),
+            _ => hex_text(&Sha256::digest(text.as_bytes())),
         };
         let (realm, nonce) = (quoted(challenge, "realm"), quoted(challenge, "nonce"));
         let (user, uri) = (self.user, request.uri());
@@ -61,8 +62,4 @@ pub(crate) fn challenge(refused: &Sip, algorithm: &str) -> String {
 pub(crate) fn quoted<'a>(challenge: &'a str, name: &str) -> &'a str {
     let (_, rest) = challenge.split_once(&format!("{name}=\"")).unwrap_or_default();
     rest.split('"').next().unwrap_or_default()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -80,7 +80,7 @@ impl State {
             Question::Commit { .. } if self.store_mood == Mood::ReadOnly => Answer::Failed,
             Question::Commit { .. } if self.store_mood == Mood::Full => Answer::Full,
             Question::Commit { expected, record } => {
-                match self.store.commit(expected.as_ref(), record, Ticket { worker: 0, id: 0 }) {
+                match self.store.commit(expected, record, Ticket { worker: 0, id: 0 }) {
                     Commit::Done => Answer::Committed,
                     Commit::Conflict => Answer::Conflict,
                     _ => Answer::Failed,

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use location::{
-    Aor, Ask, Change, Commit, ConnectionId, ContactChange, Flow, FlowId, Limits, MemoryStore, Store, Ticket,
+    Aor, Change, Commit, ConnectionId, ContactChange, Flow, FlowId, Limits, MemoryStore, Operation, Store, Ticket,
 };
 use parser::{Message, Transport};
 use proxy::{
@@ -152,10 +152,10 @@ impl State {
     pub(crate) fn remove(&mut self, user: &str, contact: &str) {
         let aor = Aor::new(user.as_bytes(), DOMAIN.as_bytes());
         let old = self.store.load(&aor).expect("a registered user");
-        let ask = Ask::Update([ContactChange::plain(contact.as_bytes(), 0)].into_iter().collect());
-        let applied = old.apply(&Change::administrative(ask), self.wall(), &Limits::DEFAULT).expect("good");
+        let operation = Operation::Update([ContactChange::plain(contact.as_bytes(), 0)].into_iter().collect());
+        let applied = old.apply(&Change::administrative(operation), self.wall(), &Limits::DEFAULT).expect("good");
         let record = applied.changed().expect("a phone of his");
-        assert!(matches!(self.store.commit(Some(&old), record, Ticket { worker: 0, id: 0 }), Commit::Done));
+        assert!(matches!(self.store.commit(old.version(), record, Ticket { worker: 0, id: 0 }), Commit::Done));
         for worker in 0..self.cores.len() {
             self.deliver(worker, CoreMessage::RegistrationChanged(aor.clone()), None);
         }

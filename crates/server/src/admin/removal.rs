@@ -1,4 +1,4 @@
-//! Removal of bindings by the operator, or because an account was removed: the same rules and store as an
+//! Removal of bindings by the administrator, or because an account was removed: the same rules and store as an
 //! unregistering REGISTER, and the same guarantee: a removal that was confirmed is durable.
 //!
 //! A phone that is still running comes back with its next REGISTER, if its user may register.
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hashbrown::HashMap;
-use location::{AnyStore, Aor, Ask, Change, Commit, ContactChange, Limits, Record, Store as _, Ticket, Wall};
+use location::{AnyStore, Aor, Change, Commit, ContactChange, Limits, Operation, Record, Store as _, Ticket, Wall};
 use parking_lot::Mutex;
 use proxy::CoreMessage;
 use smallvec::smallvec;
@@ -128,7 +128,7 @@ impl Removals {
         (removed, failed)
     }
 
-    /// Tells the workers, which notify the subscribers (RFC 3680).
+    /// Notifies the workers, which notify the subscribers (RFC 3680).
     async fn notify(&self, aor: &Aor) {
         for inbox in &*self.inboxes {
             // A worker that has ended has no subscriptions.
@@ -153,7 +153,7 @@ impl Removals {
             let record = record_without(&old, scope, now)?;
             let removed = old.live(now).count() - record.live(now).count();
             let (id, outcome) = self.add_waiter();
-            match self.store.commit(Some(&old), record, self.ticket(id)) {
+            match self.store.commit(old.version(), record, self.ticket(id)) {
                 Commit::Done => {
                     self.waiting.lock().remove(&id);
                     return Ok(PendingRemoval { removed, outcome: None });
@@ -191,8 +191,8 @@ impl Removals {
 
 fn record_without(old: &Record, scope: RemovalScope<'_>, now: Wall) -> Result<Record, RemovalError> {
     let change = Change::administrative(match scope {
-        RemovalScope::All => Ask::RemoveAll,
-        RemovalScope::Contact(uri) => Ask::Update(smallvec![ContactChange::plain(uri, 0)]),
+        RemovalScope::All => Operation::RemoveAll,
+        RemovalScope::Contact(uri) => Operation::Update(smallvec![ContactChange::plain(uri, 0)]),
     });
     let limits = Limits { max_contacts: usize::MAX, ..Limits::DEFAULT };
     old.apply(&change, now, &limits).map_err(|_| RemovalError::Store)?.changed().ok_or(RemovalError::NotFound)

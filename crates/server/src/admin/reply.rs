@@ -9,11 +9,12 @@ use hyper::header::{
     ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, SERVER, WWW_AUTHENTICATE,
 };
 use hyper::{Response, StatusCode};
+use parser::hex_text;
 use serde::{Deserialize, Serialize};
 
 use super::guard::AccessDenied;
 use crate::data::secret;
-use crate::text::{hex, printable};
+use crate::text::printable;
 
 /// An HTTP response.
 pub(crate) type Reply = Response<Full<Bytes>>;
@@ -82,7 +83,7 @@ pub(crate) fn page(html: &str) -> Reply {
     let Ok(number) = secret::random::<16>() else {
         return problem(StatusCode::INTERNAL_SERVER_ERROR, "no random numbers");
     };
-    let number = hex::write(&number);
+    let number = hex_text(&number);
     let mut reply = response(StatusCode::OK, "text/html; charset=utf-8", html.replace("{nonce}", &number));
     let policy = format!(
         "default-src 'none'; script-src 'nonce-{number}'; style-src 'nonce-{number}'; connect-src 'self'; \

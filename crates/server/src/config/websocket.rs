@@ -2,18 +2,16 @@
 //!
 //! Decides the syntax of an origin: as browsers write it, because it is compared as text.
 
-use serde::Deserialize;
-
+use super::keys::section;
 use super::scalar::{HostName, Scalar, scalars};
 
-/// `ws`
-#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
-#[cfg_attr(test, derive(serde::Serialize))]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct WebSocket {
-    /// The origins of web pages that may connect; default none listed, which admits all. Clients that are not browsers
-    /// send no Origin and are not checked.
-    pub(crate) origins: Vec<Origin>,
+section! {
+    /// `ws`: WebSocket connections.
+    pub(crate) struct WebSocket {
+        /// the origins of the web pages that may connect over WebSocket, like `https://office.example`; another page
+        /// gets 403. Without any, all pages may. Clients that are not browsers send no origin and are not checked
+        origins: Vec<Origin> = Vec::new(),
+    }
 }
 
 /// The origin of a web page: scheme, host, and port if it is not the scheme's default (RFC 6454 6.2).

@@ -4,12 +4,12 @@
 
 use std::path::Path;
 
+use parser::{hex_octets, hex_text};
 use proxy::Keys;
 use sha2::{Digest as _, Sha256};
 
 use super::files;
 use crate::error::CliError;
-use crate::text::hex;
 
 const FILE: &str = "secret.key";
 
@@ -36,8 +36,8 @@ fn derive_key(purpose: &[u8], secret: &[u8; 32]) -> [u8; 32] {
 }
 
 fn load_or_create(path: &Path) -> Result<[u8; 32], CliError> {
-    let (text, _) = files::read_or_create(path, || Ok(format!("{}\n", hex::write(&random::<32>()?))))?;
-    hex::read(text.trim()).ok_or_else(|| CliError::Key { path: path.to_owned() })
+    let (text, _) = files::read_or_create(path, || Ok(format!("{}\n", hex_text(&random::<32>()?))))?;
+    hex_octets(text.trim().as_bytes()).ok_or_else(|| CliError::Key { path: path.to_owned() })
 }
 
 #[cfg(test)]
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_long_lived_keys_outlive_a_restart() {
+    fn the_route_and_gruu_keys_survive_a_restart() {
         // checklist 140
         let folder = tempfile::tempdir().expect("a folder");
         let (first, second) = (keys(Some(folder.path())).expect("keys"), keys(Some(folder.path())).expect("keys"));

@@ -1,15 +1,14 @@
 //! Turns queued events into log lines for registrations, calls and refusals, and into the call history.
 //!
 //! Decides wording and level: info for normal operation, warn for what an administrator should look at. Runs on the
-//! main thread, so that slow logging delays no message. Device names come from the store, not from the event.
+//! main thread, so that slow logging delays no message. The events contain all that the lines need: the store is not read.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use location::{Aor, Store as _, Wall};
+use location::{Aor, Record, Wall};
 use parking_lot::Mutex;
-use parser::Uri;
 use proxy::{AuthenticationFailure, Event, Flow, Offence, Registration};
 use tokio::sync::watch;
 use tracing::{Level, debug, enabled, error, info, warn};
@@ -19,16 +18,19 @@ use super::calls::{ActiveCall, CallHistory, EndedCall};
 use super::format::{NameFormat, Occurrence, PhoneCount, sanitize};
 use super::queue::{EventQueue, QueuedEvent};
 use super::rate_limit::{RateLimit, RefusalKind};
+use crate::clock;
 use crate::defence::Defence;
+use crate::metrics::{self, DriverLimit, Series, UnwrittenLine};
 use crate::reload::ActiveConfig;
 use crate::text::ending::Ending;
-use crate::{clock, metrics};
+
+/// A line that the rate limit suppressed.
+const SUPPRESSED: Series = Series::LineUnwritten { reason: UnwrittenLine::Repeated };
 
 /// Reads the event queues.
 pub(crate) struct EventLog {
     queues: Arc<[EventQueue]>,
     calls: Arc<Mutex<CallHistory>>,
-    store: Arc<location::AnyStore>,
     defence: Arc<Defence>,
     active_config: watch::Receiver<Arc<ActiveConfig>>,
     names: NameFormat,
@@ -38,15 +40,15 @@ pub(crate) struct EventLog {
 }
 
 impl EventLog {
-    /// For these event queues, the store and the bans of the server.
+    /// For these event queues and the bans of the server.
     pub(crate) fn new(
-        (queues, store, defence): (Arc<[EventQueue]>, Arc<location::AnyStore>, Arc<Defence>),
+        (queues, defence): (Arc<[EventQueue]>, Arc<Defence>),
         calls: Arc<Mutex<CallHistory>>,
         active_config: watch::Receiver<Arc<ActiveConfig>>,
     ) -> Self {
         let names = NameFormat::new(&active_config.borrow().loaded.config);
         let rate_limit = RateLimit::new(active_config.borrow().loaded.config.limits.refusal_lines.0);
-        Self { queues, calls, store, defence, active_config, names, rate_limit, scratch: Default::default() }
+        Self { queues, calls, defence, active_config, names, rate_limit, scratch: Default::default() }
     }
 
     /// Logs all queued events.
@@ -91,9 +93,11 @@ impl EventLog {
     fn log_event(&mut self, QueuedEvent { at, event }: QueuedEvent) {
         let kind = RefusalKind::of(&event);
         match event {
-            Event::Registration { outcome, status, reason, aor, before, bindings, expires, flow, .. } => {
+            Event::Registration { outcome, status, reason, aor, before, bindings, expires, flow, record, .. } => {
                 match outcome {
-                    Registration::Registered => self.registered(&aor, &flow, (before, bindings), expires),
+                    Registration::Registered => {
+                        self.registered(&aor, &flow, record.as_ref(), (before, bindings), expires);
+                    }
                     Registration::Unregistered => {
                         let (user, from) = (self.names.user(&aor), self.names.address(flow.remote.ip()));
                         info!("{user} unregistered from {from}, {} left", PhoneCount(bindings));
@@ -113,14 +117,15 @@ impl EventLog {
                     debug!("{} calls {}: {}", self.names.user(&from), self.names.user(&to), PhoneCount(targets));
                 }
                 if !self.calls.lock().begin(call, ActiveCall { from, to, phones: targets, began: at }) {
-                    metrics::limit_reached(metrics::JOURNAL_CALLS);
+                    metrics::count(DriverLimit::JournalCalls);
                 }
             }
             Event::CallEnded { call, status, tried, by } => {
                 let active = self.calls.lock().end(call);
                 if let Some(call) = active {
                     let call = ActiveCall { phones: tried, ..call };
-                    let by = by.and_then(|source| self.device_name(&call.to, source));
+                    let by = by.filter(|phone| phone.aor() == call.to.as_bytes());
+                    let by = by.and_then(|phone| printable(phone.user_agent()));
                     self.call_ended(EndedCall { call, at, ending: Ending::of(status), status, by });
                 }
             }
@@ -139,13 +144,21 @@ impl EventLog {
         }
     }
 
-    fn registered(&self, aor: &Aor, flow: &Flow, (before, bindings): (usize, usize), expires: u32) {
+    fn registered(
+        &self,
+        aor: &Aor,
+        flow: &Flow,
+        record: Option<&Record>,
+        (before, bindings): (usize, usize),
+        expires: u32,
+    ) {
         if !enabled!(Level::INFO) {
             return;
         }
         let (user, from) = (self.names.user(aor), self.names.address(flow.remote.ip()));
         let over = flow.transport.param();
-        let device = self.device_name(aor, flow.remote).map(|name| format!(" ({name})")).unwrap_or_default();
+        let device = record.and_then(|record| device_name(record, flow));
+        let device = device.map(|name| format!(" ({name})")).unwrap_or_default();
         let expires = humantime::format_duration(Duration::from_secs(u64::from(expires)));
         let others = if bindings > 1 { format!(", {}", PhoneCount(bindings)) } else { String::new() };
         if bindings > before {
@@ -165,7 +178,7 @@ impl EventLog {
         source: IpAddr,
     ) {
         let (user, from) = (self.names.user(aor), self.names.address(source));
-        let Some(time) = self.rate_limit.count(kind, source, Some(aor), at) else { return metrics::line_suppressed() };
+        let Some(time) = self.rate_limit.count(kind, source, Some(aor), at) else { return metrics::count(SUPPRESSED) };
         let time = Occurrence(time);
         let why = match status {
             404 => "no such account",
@@ -187,7 +200,7 @@ impl EventLog {
         source: IpAddr,
     ) {
         let Some(time) = self.rate_limit.count(RefusalKind::Credentials, source, Some(user), at) else {
-            return metrics::line_suppressed();
+            return metrics::count(SUPPRESSED);
         };
         let known = self.active_config.borrow().loaded.accounts.find(user).is_some();
         let why = match reason {
@@ -207,7 +220,7 @@ impl EventLog {
 
     fn dialog_request_refused(&mut self, at: Wall, method: &str, source: IpAddr) {
         let Some(time) = self.rate_limit.count(RefusalKind::Dialog, source, None, at) else {
-            return metrics::line_suppressed();
+            return metrics::count(SUPPRESSED);
         };
         let from = self.names.address(source);
         warn!("{method} in a call refused: {from} is not a side of that call{}", Occurrence(time));
@@ -215,7 +228,7 @@ impl EventLog {
 
     fn request_refused(&mut self, at: Wall, offence: Offence, method: &str, user: &Aor, source: IpAddr) {
         let kind = RefusalKind::of_offence(offence);
-        let Some(time) = self.rate_limit.count(kind, source, Some(user), at) else { return metrics::line_suppressed() };
+        let Some(time) = self.rate_limit.count(kind, source, Some(user), at) else { return metrics::count(SUPPRESSED) };
         let (user, from) = (self.names.user(user), self.names.address(source));
         warn!("{method} of {user} refused: {}{} from {from}", offence_reason(offence), Occurrence(time));
     }
@@ -223,7 +236,7 @@ impl EventLog {
     fn parse_error(&mut self, at: Wall, flow: &Flow) {
         let source = flow.remote.ip();
         let Some(time) = self.rate_limit.count(RefusalKind::Garbage, source, None, at) else {
-            return metrics::line_suppressed();
+            return metrics::count(SUPPRESSED);
         };
         info!(
             "unreadable message over {}{} from {}",
@@ -259,27 +272,26 @@ impl EventLog {
             };
             info!("call {from} -> {to} refused: {why}, from {}", self.names.address(source));
         } else {
-            metrics::line_suppressed();
+            metrics::count(SUPPRESSED);
         }
         self.store_ended(ended);
     }
 
     fn store_ended(&self, ended: EndedCall) {
-        metrics::call_ended(ended.ending);
+        metrics::count(Series::CallEnded { ending: ended.ending });
         self.calls.lock().push_ended(ended);
     }
+}
 
-    /// The User-Agent of the binding that was registered from, or has a Contact at, this address.
-    fn device_name(&self, aor: &Aor, source: SocketAddr) -> Option<String> {
-        let record = self.store.load(aor)?;
-        let at_source = |contact: &[u8]| {
-            let Ok(Uri::Sip(contact)) = Uri::parse(contact) else { return false };
-            contact.host.ip() == Some(source.ip()) && contact.port.unwrap_or(5060) == source.port()
-        };
-        let fits = record.bindings().iter().filter(|b| b.flow().remote == source || at_source(b.contact()));
-        let last = fits.max_by_key(|binding| binding.registered_at())?;
-        Some(last.user_agent()).filter(|name| !name.is_empty()).map(sanitize)
-    }
+/// The User-Agent of the phone that registered over this flow.
+fn device_name(record: &Record, flow: &Flow) -> Option<String> {
+    let same_address = record.bindings().iter().filter(|binding| binding.flow().remote == flow.remote);
+    printable(same_address.max_by_key(|binding| binding.registered_at())?.user_agent())
+}
+
+/// A User-Agent in a log line; `None` if the phone sent none.
+fn printable(user_agent: &[u8]) -> Option<String> {
+    (!user_agent.is_empty()).then(|| sanitize(user_agent))
 }
 
 /// The reason in a log line.

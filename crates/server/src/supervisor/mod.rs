@@ -5,6 +5,7 @@
 mod main_loop;
 mod notify;
 mod server;
+mod store;
 mod unknown_users;
 
 pub(crate) use main_loop::run;

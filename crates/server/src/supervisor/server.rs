@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use location::{AnyStore, DiskOptions, DiskStore, Hooks, MemoryStore, StoreError, Ticket};
+use location::AnyStore;
 use proxy::{Core, Interfaces, Keys, Listener, Settings, SubscriberIndex};
 use tokio::runtime::Builder;
 use tokio::sync::mpsc;
@@ -18,8 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::Removals;
 use crate::clock::{self, Clock};
-use crate::config::{Endpoint, Limits, Loaded, StoreKind};
-use crate::data::first_run::{self, InitialAccounts};
+use crate::config::{Config, Endpoint, Limits, Loaded, StoreKind};
+use crate::data::first_start::{self, InitialAccounts};
 use crate::data::{files, secret};
 use crate::defence::{BanList, Defence};
 use crate::error::CliError;
@@ -30,9 +30,9 @@ use crate::transport::{
     self, Acceptor, BoundListener, ClientRules, Directory, HandshakeLimits, Inbound, StreamLimits, Streams, Transports,
     Udp, UdpReceiver, UdpSendQueue, WorkerSocket,
 };
-use crate::worker::{
-    Answers, CommitOutcome, Completions, Health, Loads, LookupLimits, Scratch, Worker, store_callback,
-};
+use crate::worker::{Answers, Completions, Health, Loads, LookupLimits, Scratch, Worker};
+
+use super::store::{self, OutsideChanges};
 
 /// Together below 5 s, within which SIGTERM must end the program even if the disk hangs.
 const STORE_CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -40,9 +40,9 @@ const WORKER_STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Everything that was prepared before the workers start.
 pub(crate) struct Prepared {
-    /// The configuration in force, with the accounts of the first run.
+    /// The configuration in force, with the accounts of the first start.
     pub(crate) loaded: Loaded,
-    /// The accounts of the first run, if they are in force.
+    /// The accounts of the first start, if they are in force.
     pub(crate) initial_accounts: Option<InitialAccounts>,
     /// This machine's addresses.
     pub(crate) interfaces: Interfaces,
@@ -51,6 +51,7 @@ pub(crate) struct Prepared {
     keys: Keys,
     store: Arc<AnyStore>,
     completions: Arc<[Completions]>,
+    outside_changes: Arc<OutsideChanges>,
     health: Arc<Health>,
     /// Limit of SIP connections.
     connections: usize,
@@ -97,10 +98,11 @@ pub(crate) fn prepare(mut loaded: Loaded, files: usize) -> Result<Prepared, CliE
     let completions: Arc<[Completions]> = (0..=workers).map(|_| Completions::default()).collect();
     let health = Arc::new(Health::new(workers));
     let opened = clock::since_boot();
-    let store = Arc::new(open_store(&loaded, &completions, &health)?);
+    let outside_changes = Arc::new(OutsideChanges::default());
+    let store = Arc::new(store::open(&loaded, &completions, &outside_changes, &health)?);
     clock::init(store.time().unwrap_or_else(clock::machine_time), opened);
     let keys = secret::keys(folder)?;
-    // After the bindings have been loaded: otherwise a phone could be told that nobody is registered.
+    // After the bindings have been loaded: otherwise a call could get 480 although the phone is registered.
     let bound = transport::bind_all(&loaded.config.listen, workers);
     let bound = bound.map_err(|(listen, source)| CliError::Listen { listen, source })?;
     let metrics = match loaded.config.metrics.listen {
@@ -108,10 +110,22 @@ pub(crate) fn prepare(mut loaded: Loaded, files: usize) -> Result<Prepared, CliE
         Endpoint::On(address) => Some(listen_for_metrics(address)?),
     };
     let initial_accounts =
-        first_run::is_needed(&loaded.config).then(|| first_run::add_accounts(&mut loaded, folder)).transpose()?;
+        first_start::is_needed(&loaded.config).then(|| first_start::add_accounts(&mut loaded, folder)).transpose()?;
     let connections = connections(&loaded.config.limits, files, workers);
     let interfaces = interfaces::list();
-    Ok(Prepared { loaded, initial_accounts, interfaces, bound, metrics, keys, store, completions, health, connections })
+    Ok(Prepared {
+        loaded,
+        initial_accounts,
+        interfaces,
+        bound,
+        metrics,
+        keys,
+        store,
+        completions,
+        outside_changes,
+        health,
+        connections,
+    })
 }
 
 /// Limit of SIP connections: as configured, or lower if the system grants too few open files.
@@ -122,7 +136,7 @@ fn connections(limits: &Limits, files: usize, workers: u8) -> usize {
     if limit < configured {
         tracing::warn!(
             "limits.connections is {configured}, but the system lets this process open {files} files only: \
-             at most {limit} connections are taken (see `ulimit -n`, LimitNOFILE)"
+             at most {limit} connections are accepted (see `ulimit -n`, LimitNOFILE)"
         );
     }
     limit
@@ -138,38 +152,15 @@ fn listen_for_metrics(address: SocketAddr) -> Result<std::net::TcpListener, CliE
     match listen(address) {
         // Prometheus itself uses this port by default. It is better to serve metrics at another port than to refuse
         // calls.
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse && Endpoint::On(address) == Endpoint::default() => {
+        Err(error)
+            if error.kind() == io::ErrorKind::AddrInUse
+                && Endpoint::On(address) == Config::default().metrics.listen =>
+        {
             tracing::warn!("{address} is in use by another program: metrics take a free port (see `metrics: listen`)");
             listen(SocketAddr::new(address.ip(), 0)).map_err(fail)
         }
         outcome => outcome.map_err(fail),
     }
-}
-
-fn open_store(loaded: &Loaded, completions: &Arc<[Completions]>, health: &Arc<Health>) -> Result<AnyStore, CliError> {
-    if loaded.config.location.store == StoreKind::Memory {
-        return Ok(AnyStore::Memory(MemoryStore::new()));
-    }
-    let completions = Arc::clone(completions);
-    let done = move |group: &[Ticket], outcome: Result<(), &StoreError>| {
-        let outcome = match outcome {
-            Ok(()) => CommitOutcome::Durable,
-            Err(StoreError::Full { .. }) => CommitOutcome::DiskFull,
-            Err(_) => CommitOutcome::Failed,
-        };
-        for ticket in group {
-            if let Some(worker) = completions.get(usize::from(ticket.worker)) {
-                worker.push(ticket.id, outcome);
-            }
-        }
-        completions.iter().for_each(Completions::notify);
-    };
-    let hooks =
-        Hooks { done: Box::new(done), committed: Box::new(crate::metrics::committed), usable: store_callback(health) };
-    let mut options = DiskOptions::new(clock::machine_time());
-    let section = &loaded.config.location;
-    (options.queue, options.pace) = (loaded.config.limits.store_queue.0, section.pace.0);
-    Ok(AnyStore::Disk(DiskStore::open(&section.path, options, hooks)?))
 }
 
 impl Prepared {
@@ -199,6 +190,8 @@ impl Prepared {
             (self.loaded.config.worker_count(), self.loaded.config.limits.clone(), self.listeners());
         let (inboxes, receivers): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::channel(limits.worker_queue.0)).unzip();
         let (exit_sender, ended) = mpsc::channel(usize::from(count));
+        let inboxes: Arc<[_]> = inboxes.into();
+        self.outside_changes.connect(Arc::clone(&inboxes));
         let event_queues = (0..count).map(|_| EventQueue::new(limits.journal_queue.0)).collect();
         let shared = Shared {
             settings,
@@ -210,7 +203,7 @@ impl Prepared {
             defence: Arc::new(Defence::new(&self.loaded.config, Arc::clone(&self.store))),
             client_rules: Arc::new(ClientRules::new(&self.loaded.config)),
             handshakes: HandshakeLimits::of(&limits),
-            inboxes: inboxes.into(),
+            inboxes,
             loads: Arc::new(Loads::new(count)),
             health: Arc::clone(&self.health),
             event_queues,
@@ -354,7 +347,7 @@ impl Shared {
             event_queues: self.event_queues,
             clock: self.clock,
             stop: self.stop,
-            tally: Tally::new(),
+            tally: Tally::default(),
             scratch: Scratch::default(),
         })
     }

@@ -90,5 +90,5 @@ pub(crate) enum Inbound {
     Reconfigure(Arc<Settings>, oneshot::Sender<()>),
 }
 
-/// Addresses in order of preference, for each name asked.
+/// Addresses in order of preference, for each name of the question.
 pub(crate) type Addresses = SmallVec<[SmallVec<[SocketAddr; 2]>; 1]>;

@@ -16,7 +16,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
 use super::completions::CommitOutcome;
-use crate::metrics::{DriverLimit, Series, Tally};
+use crate::metrics::{DriverLimit, LookupOutcome, Series, Tally};
 use crate::transport::{Addresses, Inbound};
 
 /// Limit of addresses that are used per name.
@@ -106,11 +106,11 @@ impl Answers {
                 // Counts records, not users with bindings: the record of a user without bindings is kept for a while
                 // too.
                 if expected.is_none() && self.max_users.is_some_and(|max| self.store.records() >= max) {
-                    tally.count(Series::DriverLimitReached(DriverLimit::Users));
+                    tally.count(DriverLimit::Users);
                     return Some((continuation, Answer::Full));
                 }
                 let id = self.next_id();
-                match self.store.commit(expected.as_ref(), record, Ticket { worker: u16::from(self.worker), id }) {
+                match self.store.commit(expected, record, Ticket { worker: u16::from(self.worker), id }) {
                     Commit::Done => Some((continuation, Answer::Committed)),
                     Commit::Conflict => Some((continuation, Answer::Conflict)),
                     Commit::Pending => {
@@ -118,7 +118,7 @@ impl Answers {
                         None
                     }
                     Commit::Full => {
-                        tally.count(Series::LimitReached(proxy::Limit::StoreQueue));
+                        tally.count(proxy::Limit::StoreQueue);
                         Some((continuation, Answer::Full))
                     }
                     // The program is shutting down. RFC 3261 21.5.4: 503 with Retry-After; the next run accepts the
@@ -154,7 +154,8 @@ impl Answers {
     ) -> Option<(Continuation, Answer)> {
         let continuation = self.waiting.remove(&id)?;
         let found = addresses.as_ref().is_some_and(|all| all.iter().any(|addresses| !addresses.is_empty()));
-        tally.count(Series::Lookup(found));
+        let outcome = if found { LookupOutcome::Found } else { LookupOutcome::Failed };
+        tally.count(Series::Lookup { outcome });
         Some((continuation, addresses.map_or(Answer::Failed, Answer::Resolved)))
     }
 
@@ -173,7 +174,7 @@ impl Answers {
             return Some((continuation, Answer::Resolved(addresses)));
         }
         let Ok(slot) = Arc::clone(&self.lookups).try_acquire_owned() else {
-            tally.count(Series::DriverLimitReached(DriverLimit::Lookups));
+            tally.count(DriverLimit::Lookups);
             return Some((continuation, Answer::Failed));
         };
         let id = self.next_id();
@@ -218,7 +219,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn only_families_that_are_served() {
+    async fn only_addresses_of_the_listeners_families_are_used() {
         let listener = Listener { transport: Transport::Udp, address: ([0, 0, 0, 0], 5060).into() };
         let families = AddressFamilies(Arc::new([listener]));
         let name = |host: &str, transport| Name { host: host.into(), port: 5070, transport };

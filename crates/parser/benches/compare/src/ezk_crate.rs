@@ -1,4 +1,5 @@
-//! The same work with ezk-sip-types, in the way of its endpoint: lines are pulled, collected by name, and parsed on demand.
+//! The same work with ezk-sip-types, in the way of its endpoint: lines are pulled, collected by name, and parsed on
+//! demand.
 
 use std::io::Write as _;
 

@@ -21,7 +21,7 @@ use super::layer::ByteStream;
 use super::limits::HandshakeLimits;
 use super::upgrade::{self, ClientRules, NotUpgraded, Upgraded, upgrade};
 use crate::defence::Defence;
-use crate::metrics::{self, DriverLimit};
+use crate::metrics::{self, DriverLimit, HandshakeOutcome, HandshakeProtocol, Series};
 use crate::transport::Inbound;
 
 /// After a failed accept: time until the next attempt, and between log lines.
@@ -52,7 +52,7 @@ impl Acceptor {
         loop {
             let inbound = match listener.accept().await {
                 Ok((_, remote)) if acceptor.defence.is_banned(remote.ip()) => {
-                    metrics::refused_connection(acceptor.transport);
+                    metrics::count(Series::Banned { transport: acceptor.transport });
                     continue;
                 }
                 Ok((socket, remote)) => match acceptor.accept(socket, remote) {
@@ -107,11 +107,11 @@ impl Acceptor {
         let outcome = timeout(self.handshakes.timeout, self.open(socket, peer, permit)).await;
         drop(handshake);
         let (outcome, inbound) = match outcome {
-            Ok(Ok(inbound)) => (metrics::Handshake::Accepted, Some(inbound)),
+            Ok(Ok(inbound)) => (HandshakeOutcome::Accepted, Some(inbound)),
             Ok(Err(outcome)) => (outcome, None),
-            Err(_) => (metrics::Handshake::TimedOut, Some(Inbound::LimitReached(DriverLimit::HandshakeTime))),
+            Err(_) => (HandshakeOutcome::TimedOut, Some(Inbound::LimitReached(DriverLimit::HandshakeTime))),
         };
-        metrics::handshake(self.transport, outcome);
+        metrics::count(Series::Handshake { protocol: HandshakeProtocol::Websocket, outcome });
         if let Some(inbound) = inbound {
             // It fails if the worker has ended.
             let _ = self.inbox.send(inbound).await;
@@ -123,13 +123,13 @@ impl Acceptor {
         socket: TcpStream,
         peer: SocketAddr,
         permit: ConnectionPermit,
-    ) -> Result<Inbound, metrics::Handshake> {
+    ) -> Result<Inbound, HandshakeOutcome> {
         let handshake =
             upgrade::Handshake { peer, rules: &self.rules, directory: &self.directory, defence: &self.defence };
         let Upgraded { io, received, client } = upgrade(socket, &handshake).await.map_err(|end| match end {
-            NotUpgraded::Page => metrics::Handshake::Page,
-            NotUpgraded::Refused => metrics::Handshake::Refused,
-            NotUpgraded::Failed => metrics::Handshake::Failed,
+            NotUpgraded::Page => HandshakeOutcome::Page,
+            NotUpgraded::Refused => HandshakeOutcome::Refused,
+            NotUpgraded::Failed => HandshakeOutcome::Failed,
         })?;
         Ok(Inbound::Accepted {
             stream: ByteStream::plain(io),

@@ -30,7 +30,7 @@ impl Subject {
     }
 
     /// Waits until the commit is durable. False if it conflicted.
-    fn safe(&self, commit: Commit) -> bool {
+    fn is_durable(&self, commit: Commit) -> bool {
         match (commit, &self.outcomes) {
             (Commit::Done, None) => true,
             (Commit::Pending, Some(outcomes)) => outcomes.recv().expect("an answer").1,
@@ -40,7 +40,7 @@ impl Subject {
     }
 }
 
-macro_rules! battery {
+macro_rules! contract {
     ($($case:ident),* $(,)?) => {
         mod memory {
             $(#[test] fn $case() { crate::cases::$case(&crate::Subject::memory()); })*
@@ -51,17 +51,18 @@ macro_rules! battery {
     };
 }
 
-battery![
+contract![
     a_new_store_is_empty,
     a_committed_record_is_loaded,
     a_commit_from_an_old_record_conflicts,
     a_recreated_record_is_another_record,
+    each_change_gets_a_higher_version,
     a_commit_that_changes_nothing_is_pending_like_others,
     an_empty_record_is_swept,
     an_expired_binding_is_uncounted_then_removed,
     a_refreshed_record_survives_its_old_expiry,
     a_removed_record_is_swept_before_its_old_expiry,
-    one_of_two_expires,
+    one_of_two_bindings_expires,
     a_large_sweep_removes_all_records,
     list_visits_all_records_without_a_lock,
     racing_threads_lose_no_change,

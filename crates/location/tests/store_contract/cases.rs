@@ -30,7 +30,7 @@ pub(crate) fn a_new_store_is_empty(subject: &Subject) {
 
 pub(crate) fn a_committed_record_is_loaded(subject: &Subject) {
     let store = &subject.store;
-    assert!(subject.safe(commit(store, &aor(1), 1, &[(A, 60), (B, 90)], NOW, 1)));
+    assert!(subject.is_durable(commit(store, &aor(1), 1, &[(A, 60), (B, 90)], NOW, 1)));
     assert_eq!(live(store, &aor(1), NOW), [(A.to_owned(), 60), (B.to_owned(), 90)]);
     assert!(store.load(&aor(2)).is_none());
     assert_eq!(store.counts(), counts(1, 2));
@@ -40,54 +40,72 @@ pub(crate) fn a_commit_from_an_old_record_conflicts(subject: &Subject) {
     let store = &subject.store;
     let change = |current: Option<&Record>, cseq| {
         let old = current.cloned().unwrap_or_else(|| Record::empty(&aor(1)));
-        store.commit(current, register(&old, cseq, &[(A, 60)], NOW), ticket(u64::from(cseq)))
+        store.commit(old.version(), register(&old, cseq, &[(A, 60)], NOW), ticket(u64::from(cseq)))
     };
-    assert!(subject.safe(change(None, 1)));
-    assert!(!subject.safe(change(None, 2)));
+    assert!(subject.is_durable(change(None, 1)));
+    assert!(!subject.is_durable(change(None, 2)));
     let first = store.load(&aor(1)).unwrap();
-    assert!(subject.safe(change(Some(&first), 3)));
-    assert!(!subject.safe(change(Some(&first), 4)));
+    assert!(subject.is_durable(change(Some(&first), 3)));
+    assert!(!subject.is_durable(change(Some(&first), 4)));
     assert_eq!(store.load(&aor(1)).unwrap().live(NOW).next().unwrap().cseq(), 3);
     // There never was a record of the second address.
     let second = register(&Record::empty(&aor(2)), 5, &[(A, 60)], NOW);
-    assert!(matches!(store.commit(Some(&first), second, ticket(5)), Commit::Conflict));
+    assert!(matches!(store.commit(first.version(), second, ticket(5)), Commit::Conflict));
 }
 
 pub(crate) fn a_recreated_record_is_another_record(subject: &Subject) {
     let store = &subject.store;
-    assert!(subject.safe(commit(store, &aor(1), 1, &[(A, 60)], NOW, 1)));
+    assert!(subject.is_durable(commit(store, &aor(1), 1, &[(A, 60)], NOW, 1)));
     let first = store.load(&aor(1)).unwrap();
     assert_eq!((store.sweep(after(60)), store.sweep(after(60 + 32))), (0, 1));
     assert!(store.load(&aor(1)).is_none());
-    assert!(subject.safe(commit(store, &aor(1), 1, &[(A, 60)], NOW, 2)));
+    assert!(subject.is_durable(commit(store, &aor(1), 1, &[(A, 60)], NOW, 2)));
     // It has the same content, but a change computed from the first record must conflict.
     let late = register(&first, 2, &[(A, 60)], NOW);
-    assert!(matches!(store.commit(Some(&first), late, ticket(3)), Commit::Conflict));
+    assert!(matches!(store.commit(first.version(), late, ticket(3)), Commit::Conflict));
+}
+
+pub(crate) fn each_change_gets_a_higher_version(subject: &Subject) {
+    let store = &subject.store;
+    assert_eq!(Record::empty(&aor(1)).version(), None);
+    assert_eq!(register(&Record::empty(&aor(1)), 1, &[(A, 60)], NOW).version(), None);
+    let mut last = None;
+    for cseq in 1..=3 {
+        assert!(subject.is_durable(commit(store, &aor(1), cseq, &[(A, 60)], NOW, 1)));
+        let version = store.load(&aor(1)).unwrap().version();
+        assert!(version > last, "{version:?} after {last:?}");
+        last = version;
+    }
+    // Also if the record was removed in between.
+    store.sweep(after(60));
+    assert_eq!(store.sweep(after(60 + 32)), 1);
+    assert!(subject.is_durable(commit(store, &aor(1), 1, &[(A, 60)], NOW, 1)));
+    assert!(store.load(&aor(1)).unwrap().version() > last);
 }
 
 pub(crate) fn a_commit_that_changes_nothing_is_pending_like_others(subject: &Subject) {
     let store = &subject.store;
-    assert!(subject.safe(commit(store, &aor(1), 1, &[(A, 60)], NOW, 1)));
+    assert!(subject.is_durable(commit(store, &aor(1), 1, &[(A, 60)], NOW, 1)));
     let current = store.load(&aor(1)).unwrap();
-    assert!(subject.safe(store.commit(Some(&current), current.clone(), ticket(2))));
-    assert!(store.load(&aor(1)).unwrap().ptr_eq(&current));
+    assert!(subject.is_durable(store.commit(current.version(), current.clone(), ticket(2))));
+    assert_eq!(store.load(&aor(1)).unwrap().version(), current.version());
     assert_eq!((store.sweep(after(60)), store.sweep(after(60 + 32))), (0, 1));
 }
 
 pub(crate) fn an_empty_record_is_swept(subject: &Subject) {
     let store = &subject.store;
-    assert!(subject.safe(commit(store, &aor(1), 1, &[(A, 60)], NOW, 1)));
+    assert!(subject.is_durable(commit(store, &aor(1), 1, &[(A, 60)], NOW, 1)));
     let current = store.load(&aor(1)).unwrap();
-    assert!(subject.safe(store.commit(Some(&current), Record::empty(&aor(1)), ticket(2))));
+    assert!(subject.is_durable(store.commit(current.version(), Record::empty(&aor(1)), ticket(2))));
     assert_eq!(store.counts(), counts(0, 0));
     assert_eq!(store.sweep(after(1)), 0);
     assert!(store.load(&aor(1)).is_none());
-    assert!(subject.safe(commit(store, &aor(1), 1, &[(A, 60)], NOW, 3)));
+    assert!(subject.is_durable(commit(store, &aor(1), 1, &[(A, 60)], NOW, 3)));
 }
 
 pub(crate) fn an_expired_binding_is_uncounted_then_removed(subject: &Subject) {
     let store = &subject.store;
-    assert!(subject.safe(commit(store, &aor(1), 1, &[(A, 60)], NOW, 1)));
+    assert!(subject.is_durable(commit(store, &aor(1), 1, &[(A, 60)], NOW, 1)));
     assert_eq!((store.sweep(after(59)), store.counts()), (0, counts(1, 1)));
     assert_eq!((store.sweep(after(60)), store.counts()), (0, counts(0, 0)));
     assert!(store.load(&aor(1)).is_some());
@@ -98,8 +116,8 @@ pub(crate) fn an_expired_binding_is_uncounted_then_removed(subject: &Subject) {
 
 pub(crate) fn a_refreshed_record_survives_its_old_expiry(subject: &Subject) {
     let store = &subject.store;
-    assert!(subject.safe(commit(store, &aor(1), 1, &[(A, 60)], NOW, 1)));
-    assert!(subject.safe(commit(store, &aor(1), 2, &[(A, 60)], after(50), 2)));
+    assert!(subject.is_durable(commit(store, &aor(1), 1, &[(A, 60)], NOW, 1)));
+    assert!(subject.is_durable(commit(store, &aor(1), 2, &[(A, 60)], after(50), 2)));
     for secs in [60, 92, 109] {
         assert_eq!((store.sweep(after(secs)), store.counts()), (0, counts(1, 1)), "{secs}");
     }
@@ -109,17 +127,17 @@ pub(crate) fn a_refreshed_record_survives_its_old_expiry(subject: &Subject) {
 
 pub(crate) fn a_removed_record_is_swept_before_its_old_expiry(subject: &Subject) {
     let store = &subject.store;
-    assert!(subject.safe(commit(store, &aor(1), 1, &[(A, 3600)], NOW, 1)));
-    assert!(subject.safe(commit(store, &aor(1), 2, &[(A, 0)], after(10), 2)));
+    assert!(subject.is_durable(commit(store, &aor(1), 1, &[(A, 3600)], NOW, 1)));
+    assert!(subject.is_durable(commit(store, &aor(1), 2, &[(A, 0)], after(10), 2)));
     assert_eq!(store.counts(), counts(0, 0));
     assert_eq!(store.sweep(after(41)), 0);
     assert_eq!(store.sweep(after(42)), 1);
     assert!(store.load(&aor(1)).is_none());
 }
 
-pub(crate) fn one_of_two_expires(subject: &Subject) {
+pub(crate) fn one_of_two_bindings_expires(subject: &Subject) {
     let store = &subject.store;
-    assert!(subject.safe(commit(store, &aor(1), 1, &[(A, 60), (B, 600)], NOW, 1)));
+    assert!(subject.is_durable(commit(store, &aor(1), 1, &[(A, 60), (B, 600)], NOW, 1)));
     assert_eq!((store.sweep(after(60)), store.counts()), (0, counts(1, 1)));
     // Expired bindings of a record are removed with the last one, or by the next change.
     assert_eq!((store.sweep(after(92)), store.counts()), (0, counts(1, 1)));
@@ -135,7 +153,7 @@ pub(crate) fn a_large_sweep_removes_all_records(subject: &Subject) {
         assert!(matches!(commit(store, &aor(number), 1, &[(A, 60)], NOW, 1), Commit::Done | Commit::Pending));
     }
     if let Some(outcomes) = &subject.outcomes {
-        assert!(outcomes.iter().take(many as usize).all(|(_, safe)| safe));
+        assert!(outcomes.iter().take(many as usize).all(|(_, is_durable)| is_durable));
     }
     assert_eq!(store.counts(), counts(u64::from(many), u64::from(many)));
     assert_eq!((store.sweep(after(60)), store.counts()), (0, counts(0, 0)));
@@ -148,7 +166,7 @@ pub(crate) fn a_large_sweep_removes_all_records(subject: &Subject) {
 pub(crate) fn list_visits_all_records_without_a_lock(subject: &Subject) {
     let store = &subject.store;
     for number in 0..200 {
-        assert!(subject.safe(commit(store, &aor(number), 1, &[(A, 60)], NOW, 1)));
+        assert!(subject.is_durable(commit(store, &aor(number), 1, &[(A, 60)], NOW, 1)));
     }
     let mut seen = BTreeSet::new();
     store.list(&mut |record| {
@@ -178,12 +196,12 @@ pub(crate) fn racing_threads_lose_no_change(subject: &Subject) {
     assert_eq!(record.live(NOW).count(), contacts.len());
     assert_eq!(record.live(NOW).map(|binding| binding.cseq()).max(), Some(turns * 4));
     if let Some(outcomes) = &subject.outcomes {
-        assert!(outcomes.iter().take(turns as usize * 4).all(|(_, safe)| safe));
+        assert!(outcomes.iter().take(turns as usize * 4).all(|(_, is_durable)| is_durable));
     }
 }
 
 fn race(store: &dyn Store, contact: &str) -> Commit {
-    let (current, old) = load(store, &aor(1));
+    let old = load(store, &aor(1));
     let cseq = old.live(NOW).map(|binding| binding.cseq()).max().unwrap_or(0) + 1;
-    store.commit(current.as_ref(), register(&old, cseq, &[(contact, 600)], NOW), ticket(0))
+    store.commit(old.version(), register(&old, cseq, &[(contact, 600)], NOW), ticket(0))
 }

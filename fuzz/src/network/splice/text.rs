@@ -1,18 +1,21 @@
-//! SIP text for the splicing: requests and responses as phones write them, and lines to be moved about.
+//! SIP messages as text: requests and responses as phones write them, and edits of their lines.
 
 use std::net::SocketAddr;
 
 use super::super::{DOMAIN, at};
 
+/// The address that a phone sends from.
 pub(super) fn address(phone: u8) -> SocketAddr {
     at(phone + 11)
 }
 
+/// The Via of a phone.
 pub(super) fn via(phone: u8, branch: usize) -> String {
     let transport = if phone & 1 == 0 { "UDP" } else { "TCP" };
     format!("SIP/2.0/{transport} {};branch=z9hG4bK{phone}-{branch};rport", address(phone))
 }
 
+/// A request of a phone for a user of the domain. `from` and `to` are users with their tag parameters.
 pub(super) fn request(
     method: &str,
     uri: &str,
@@ -33,7 +36,7 @@ pub(super) fn request(
     )
 }
 
-/// Bob's answer to a request that reached him.
+/// The response of Bob's phone to a request.
 pub(super) fn response(request: &str, status: &str, phone: u8) -> String {
     let mut reply = format!("SIP/2.0 {status}\r\n");
     for line in lines(request).iter().skip(1) {
@@ -47,7 +50,7 @@ pub(super) fn response(request: &str, status: &str, phone: u8) -> String {
     format!("{reply}Contact: <sip:bob@{}>\r\nContent-Length: 0\r\n\r\n", address(phone))
 }
 
-/// The next request of the caller in the dialog that a 2xx made.
+/// The next request of the caller in the dialog of a 2xx.
 pub(super) fn within(ok: &str, method: &str, phone: u8) -> String {
     let sip = lines(ok);
     let value = |name| values(&sip, name).next().unwrap_or_default().to_owned();
@@ -67,29 +70,34 @@ pub(super) fn within(ok: &str, method: &str, phone: u8) -> String {
     )
 }
 
+/// The start line and the header lines.
 pub(super) fn lines(text: &str) -> Vec<String> {
     text.split("\r\n\r\n").next().unwrap_or_default().split("\r\n").map(str::to_owned).collect()
 }
 
+/// The word at position `number` of a line, empty if there is none.
 pub(super) fn word(text: &str, number: usize) -> &str {
     text.split(' ').nth(number).unwrap_or_default()
 }
 
+/// Whether a line has this name.
 pub(super) fn is(line: &str, name: &str) -> bool {
     line.split_once(':').is_some_and(|(own, _)| own.eq_ignore_ascii_case(name))
 }
 
+/// The values of all lines of a header.
 pub(super) fn values<'a>(sip: &'a [String], name: &'a str) -> impl Iterator<Item = &'a str> {
     sip.iter().filter(move |line| is(line, name)).filter_map(|line| line.split_once(':')).map(|(_, value)| value.trim())
 }
 
-/// All lines of a header from another message in place of its own.
-pub(super) fn take(sip: &mut Vec<String>, other: &[String], name: &str) {
+/// Replaces all lines of a header by those of another message.
+pub(super) fn take_lines(sip: &mut Vec<String>, other: &[String], name: &str) {
     sip.retain(|line| !is(line, name));
     let at = sip.len().min(1);
     sip.splice(at..at, other.iter().filter(|line| is(line, name)).cloned());
 }
 
+/// Replaces the first line of a header, or adds it.
 pub(super) fn set(sip: &mut Vec<String>, name: &str, value: &str) {
     let line = format!("{name}: {value}");
     match sip.iter_mut().find(|line| is(line, name)) {
@@ -98,6 +106,7 @@ pub(super) fn set(sip: &mut Vec<String>, name: &str, value: &str) {
     }
 }
 
+/// Changes the method, also in the CSeq. A response becomes a request.
 pub(super) fn set_method(sip: &mut Vec<String>, method: &str) {
     let uri = if sip[0].starts_with("SIP/2.0") { format!("sip:bob@{DOMAIN}") } else { word(&sip[0], 1).to_owned() };
     sip[0] = format!("{method} {uri} SIP/2.0");
@@ -105,6 +114,7 @@ pub(super) fn set_method(sip: &mut Vec<String>, method: &str) {
     set(sip, "CSeq", &format!("{number} {method}"));
 }
 
+/// Changes the Request-URI. A response becomes a request.
 pub(super) fn set_uri(sip: &mut [String], uri: &str) {
     let method = if sip[0].starts_with("SIP/2.0") { "MESSAGE" } else { word(&sip[0], 0) };
     sip[0] = format!("{method} {uri} SIP/2.0");

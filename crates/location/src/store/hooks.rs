@@ -1,0 +1,82 @@
+//! The callbacks of a store: what it reports to the program that opened it.
+//!
+//! Defines when each is called. Must not decide what the program does then.
+
+use std::time::Duration;
+
+use super::{StoreError, Ticket};
+use crate::{Aor, Binding, Record, Wall};
+
+/// Callbacks of a store whose commits become durable later. A thread of the store calls them: they must be quick and must
+/// not panic. By default each does nothing.
+pub struct Hooks {
+    /// Called once for each pending commit, in groups.
+    pub done: Done,
+    /// Called for each change that no commit made, after it is in memory: when changes are undone that could not be made
+    /// durable, before [`Hooks::done`] reports them; and, in a store that several servers share, when another server has
+    /// changed a record.
+    pub changed: Changed,
+    /// Called after each group.
+    pub committed: Box<dyn Fn(CommitReport) + Send + Sync>,
+    /// Called when changes can no longer be made durable, and when they can again. They can at the start.
+    pub usable: Usable,
+}
+
+impl Default for Hooks {
+    fn default() -> Self {
+        Self {
+            done: Box::new(|_, _| {}),
+            changed: Box::new(|_| {}),
+            committed: Box::new(|_| {}),
+            usable: Box::new(|_| {}),
+        }
+    }
+}
+
+/// Receives the tickets of commits that are durable, or why they are not: then the earlier records have been restored.
+pub type Done = Box<dyn Fn(&[Ticket], Result<(), &StoreError>) + Send + Sync>;
+
+/// Receives a change that no commit made.
+pub type Changed = Box<dyn Fn(OutsideChange<'_>) + Send + Sync>;
+
+/// Receives whether changes can be made durable from now on, or why not.
+pub type Usable = Box<dyn Fn(Result<(), &StoreError>) + Send + Sync>;
+
+/// A change of a record that no commit made.
+#[derive(Clone, Copy, Debug)]
+pub struct OutsideChange<'r> {
+    before: Option<&'r Record>,
+    after: &'r Record,
+}
+
+impl<'r> OutsideChange<'r> {
+    /// The change from `before` (`None` = there was no record) to `after`, which may have no bindings.
+    pub const fn new(before: Option<&'r Record>, after: &'r Record) -> Self {
+        Self { before, after }
+    }
+
+    /// The address of record.
+    pub fn address(&self) -> Aor {
+        self.after.address()
+    }
+
+    /// Whether a Contact became live that was not live, or that had another flow.
+    pub fn adds_target(&self, now: Wall) -> bool {
+        let was_live = |binding: Binding<'_>| {
+            let mut before = self.before.into_iter().flat_map(|before| before.live(now));
+            before.any(|old| old.is_same_target(&binding))
+        };
+        !self.after.live(now).all(was_live)
+    }
+}
+
+/// One group commit.
+#[derive(Clone, Copy, Debug)]
+pub struct CommitReport {
+    /// The number of changes in it.
+    pub changes: usize,
+    /// Time from the first write to the end of the fsync.
+    pub took: Duration,
+    /// Whether it was written to the disk.
+    pub ok: bool,
+}
