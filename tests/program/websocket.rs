@@ -29,6 +29,7 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 
 #[test]
 fn calls_with_every_other_transport_in_both_directions() {
+    // checklist 166
     let server = Server::start(OPEN);
     let (sip, ws) = (server.address(), server.websocket());
     talk(&mut Phone::websocket("alice", ws), &mut Phone::websocket("bob", ws).registered());
@@ -76,6 +77,7 @@ fn a_phone_with_a_password_registers_and_calls() {
 
 #[test]
 fn a_phone_whose_connection_is_closed_is_not_reached() {
+    // checklist 167
     let server = Server::start(OPEN);
     let mut bob = Phone::websocket("bob", server.websocket()).registered();
     let mut alice = Phone::udp("alice", server.address());
@@ -90,7 +92,22 @@ fn a_phone_whose_connection_is_closed_is_not_reached() {
 }
 
 #[test]
+fn after_a_restart_a_phone_is_not_looked_up() {
+    // checklist 166
+    let config = format!("{OPEN}location: {{ store: disk, path: data/location }}\n");
+    let server = Server::start(&config);
+    let (ip, address) = (server.ip(), server.address());
+    let bob = Phone::websocket("bob", server.websocket()).registered();
+    let server = Server::start_in(server.stop(), ip, &config);
+    let mut alice = Phone::udp("alice", address);
+    let invite = alice.invite(&bob.aor());
+    assert_eq!(alice.ask(invite).status(), Some(480));
+    assert_eq!(server.metrics().sum("frontdesk_lookups_total", &[]), 0.0);
+}
+
+#[test]
 fn messages_are_answered_in_their_kind() {
+    // checklist 165
     let server = Server::start(OPEN);
     let mut phone = Phone::websocket("alice", server.websocket());
     for is_binary in [false, true, false] {
@@ -104,6 +121,7 @@ fn messages_are_answered_in_their_kind() {
 
 #[test]
 fn fragments_pings_and_keep_alives() {
+    // checklist 167
     let server = Server::start(OPEN);
     let mut phone = Phone::websocket("alice", server.websocket());
     let request = options(&mut phone);
@@ -170,6 +188,7 @@ fn a_frame_that_is_no_message_harms_only_itself() {
 
 #[test]
 fn requests_that_open_no_connection_get_an_http_error() {
+    // checklist 164
     let server = Server::start(&format!("{OPEN}ws: {{ origins: [\"https://office.example\"] }}\n"));
     let address = server.websocket();
     let refused = |headers: &[(&str, &str)]| websocket::open(address, headers).map(drop).expect_err("refused");

@@ -261,6 +261,7 @@ mod tests {
 
     #[test]
     fn items_do_not_depend_on_how_the_stream_is_cut() {
+        // checklist 165
         let stream = [
             frame(TEXT, true, OPTIONS),
             frame(PING, true, b"hello"),
