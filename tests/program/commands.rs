@@ -110,7 +110,7 @@ fn without_a_server_the_account_commands_edit_the_file() {
     std::fs::write(folder.path().join("frontdesk.yaml"), config).expect("a file");
     std::fs::write(folder.path().join("accounts.yaml"), "").expect("a file");
     let (output, code) = frontdesk(folder.path(), "account add 101");
-    assert!(code == 0 && output.contains("no running server was told"), "{output}");
+    assert!(code == 0 && output.contains("no running server was notified"), "{output}");
     for line in ["bindings", "explain 101", "reload"] {
         let (output, code) = frontdesk(folder.path(), line);
         assert!(code == 1 && output.contains("no frontdesk answers at http://127.0.0.1:1/"), "{line}: {output}");

@@ -26,6 +26,7 @@ mod interoperability;
 mod late_targets;
 mod log;
 mod metrics;
+mod names;
 mod nat_and_connections;
 mod public_addresses;
 mod register;

@@ -1,20 +1,20 @@
 //! Time as an argument.
 //!
-//! The driver reads the clocks once per batch. Timers use the monotonic one; bindings and nonces, which outlive a process,
-//! use a wall clock that runs steadily, whatever becomes of the machine's; that one is only shown. Nothing in this crate
-//! asks for the time.
+//! The driver reads the clocks once per batch of messages. Timers use a monotonic clock. Bindings and nonces outlive
+//! the process, so they use milliseconds since the Unix epoch, from a clock that runs steadily even if somebody sets
+//! the clock of the machine. Must not read a clock itself.
 
 use std::ops::{Add, Sub};
 use std::time::Duration;
 
 pub use location::Wall;
 
-/// A moment of the driver's monotonic clock, in microseconds since an origin of its choice.
+/// A point of the driver's monotonic clock, in microseconds since an origin of its choice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Instant(u64);
 
 impl Instant {
-    /// The moment that lies `micros` microseconds after the driver's origin.
+    /// The point that lies `micros` microseconds after the driver's origin.
     pub const fn from_micros(micros: u64) -> Self {
         Self(micros)
     }
@@ -24,7 +24,7 @@ impl Instant {
         self.0
     }
 
-    /// How long after `earlier` this moment is; zero if it is before.
+    /// The time from `earlier` until this point; zero if `earlier` is later.
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
     }
@@ -51,8 +51,9 @@ impl Sub<Duration> for Instant {
 pub struct Now {
     /// For timers.
     pub mono: Instant,
-    /// For expiry times and nonces: about milliseconds since the Unix epoch. It must run steadily from one call to the
-    /// next: setting the machine's clock neither drops nor prolongs anything. See [`Registrar::clock_ahead`].
+    /// For expiry times and nonces: about milliseconds since the Unix epoch. It must run steadily between calls, so
+    /// that setting the clock of the machine neither ends nor extends a registration. See
+    /// [`Registrar::clock_ahead`].
     ///
     /// [`Registrar::clock_ahead`]: crate::Registrar::clock_ahead
     pub wall: Wall,

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use parser::{HeaderName, Message, reason_phrase};
 
 use crate::context::Context;
-use crate::dialog::Callee;
+use crate::dialog::ResponseCallee;
 use crate::event::{self, Event};
 use crate::forward::{merge_challenges, write_response};
 use crate::request::tag_of;
@@ -46,7 +46,7 @@ impl ResponseContext {
     /// response may make a dialog.
     pub(super) fn pass_up(&mut self, response: &Message, address: Option<SocketAddr>, context: &mut Context<'_>) {
         let status = response.status().unwrap_or(500);
-        let allowed = self.upstream.may_send(status, self.template.timers(), context.now.mono);
+        let allowed = self.upstream.check_address(status, self.template.timers(), context.now.mono);
         let success = (200..300).contains(&status) && self.upstream.is_invite();
         // RFC 3261 16.7 step 5: once there was a final, a 2xx to an INVITE is all that still passes.
         if !allowed && !success {
@@ -62,7 +62,7 @@ impl ResponseContext {
         outbox.emit(Event::ResponseSent { method, status, transport: back.transport });
         let tag = tag_of(response, HeaderName::To).unwrap_or_default();
         let text = outbox.send(back, false, |out| {
-            write_response(response, Callee { tag, address }, settings, mac, rewrite, out, |more| {
+            write_response(response, ResponseCallee { tag, address }, settings, mac, rewrite, out, |more| {
                 if challenges {
                     merge_challenges(more, others);
                 }
@@ -76,7 +76,7 @@ impl ResponseContext {
     /// A response made here.
     pub(super) fn reply(&mut self, status: u16, context: &mut Context<'_>) {
         let Some(request) = &self.template.request else { return };
-        if self.upstream.may_send(status, self.template.timers(), context.now.mono) {
+        if self.upstream.check_address(status, self.template.timers(), context.now.mono) {
             let text = context.reply(request, status, reason_phrase(status).as_bytes(), |_| {});
             self.upstream.keep_own(text);
         }

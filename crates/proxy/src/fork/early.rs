@@ -39,7 +39,9 @@ impl ResponseContext {
         let ended = self.branches.get_mut(index).map(|branch| std::mem::take(&mut branch.early)).unwrap_or_default();
         for tag in ended {
             let Some(request) = &self.template.request else { return };
-            if !self.upstream.is_waiting() || !self.upstream.may_send(199, self.template.timers(), context.now.mono) {
+            if !self.upstream.is_waiting()
+                || !self.upstream.check_address(199, self.template.timers(), context.now.mono)
+            {
                 return;
             }
             let text = context.reply_as(request, &tag, 199, reason_phrase(199).as_bytes(), |reply| {

@@ -12,7 +12,7 @@ use crate::clock::Instant;
 use crate::connections::Connections;
 use crate::context::Context;
 use crate::mac::{Mac, Purpose};
-use crate::request::{Source, TransactionKey};
+use crate::request::{RequestSource, TransactionKey};
 
 use super::ResponseContext;
 
@@ -92,7 +92,7 @@ impl ResponseContexts {
     }
 
     /// Whether the request of a fork came from this place.
-    pub(crate) fn is_from(&self, id: u64, source: &Source, connections: &Connections) -> bool {
+    pub(crate) fn is_from(&self, id: u64, source: &RequestSource, connections: &Connections) -> bool {
         self.by_id.get(&id).is_some_and(|entry| entry.fork.is_from(source, connections))
     }
 

@@ -8,7 +8,7 @@ use crate::clock::Instant;
 use crate::context::Context;
 use crate::event::{Event, Limit};
 use crate::hop::Hop;
-use crate::request::{Request, Source};
+use crate::request::{Request, RequestSource};
 use crate::settings::{Settings, Timers};
 use crate::transaction::{ServerInvite, ServerOther, TimerAction};
 
@@ -19,7 +19,7 @@ pub(crate) struct Upstream {
     /// Where responses go.
     pub(crate) back: Hop,
     /// Where the request came from: its ACK and its CANCEL come from there too.
-    pub(crate) source: Source,
+    pub(crate) source: RequestSource,
     /// The method, for metrics.
     pub(crate) method: &'static str,
     /// The last response, for retransmissions.
@@ -43,14 +43,15 @@ impl Upstream {
             Method::Invite => Machine::Invite(ServerInvite::new()),
             _ => Machine::Other(ServerOther::new(request.flow.transport.is_reliable(), &settings.timers, now)),
         };
-        let per_copy = amplification::limit(request, settings);
-        let (back, source, method) = (request.back.clone(), request.source(), request.method().as_str_or("other"));
+        let per_copy = amplification::max_len(request, settings);
+        let (back, source, method) =
+            (request.response_hop.clone(), request.source(), request.method().as_str_or("other"));
         Self { machine, back, source, method, last: Bytes::new(), allowance: per_copy, per_copy }
     }
 
     /// Whether the machine lets a response pass; the caller sends it and, unless it is the 2xx of an INVITE, has it
     /// kept with [`Upstream::keep`].
-    pub(crate) fn may_send(&mut self, status: u16, timers: &Timers, now: Instant) -> bool {
+    pub(crate) fn check_address(&mut self, status: u16, timers: &Timers, now: Instant) -> bool {
         let reliable = self.back.transport.is_reliable();
         match &mut self.machine {
             Machine::Invite(machine) => machine.send(status, reliable, timers, now),
@@ -71,7 +72,7 @@ impl Upstream {
     /// Lets go of a response that will not be sent again.
     pub(crate) fn forget(&mut self) {
         if let Machine::Invite(machine) = &self.machine
-            && !machine.retransmitted()
+            && !machine.must_resend()
         {
             self.last = Bytes::new();
         }
@@ -86,8 +87,8 @@ impl Upstream {
     pub(crate) fn retransmitted(&mut self, context: &mut Context<'_>) {
         self.allowance = self.allowance.saturating_add(self.per_copy);
         let again = match &self.machine {
-            Machine::Invite(machine) => machine.retransmitted(),
-            Machine::Other(machine) => machine.retransmitted(),
+            Machine::Invite(machine) => machine.must_resend(),
+            Machine::Other(machine) => machine.must_resend(),
         };
         if again {
             self.resend(context);
@@ -109,7 +110,7 @@ impl Upstream {
 
     pub(crate) fn acknowledged(&mut self, timers: &Timers, now: Instant) {
         if let Machine::Invite(machine) = &mut self.machine {
-            machine.acknowledged(self.back.transport.is_reliable(), timers, now);
+            machine.on_ack(self.back.transport.is_reliable(), timers, now);
         }
     }
 
@@ -141,7 +142,7 @@ impl Upstream {
     pub(crate) fn end_in_silence(&mut self, timers: &Timers, now: Instant) {
         self.last = Bytes::new();
         if let Machine::Other(machine) = &mut self.machine {
-            machine.end_in_silence(self.back.transport.is_reliable(), timers, now);
+            machine.end_without_response(self.back.transport.is_reliable(), timers, now);
         }
     }
 
@@ -156,7 +157,7 @@ impl Upstream {
     /// Whether it has done its part, and stays for copies only. A refusal that nobody has acknowledged is sent again.
     pub(crate) const fn is_over(&self) -> bool {
         match &self.machine {
-            Machine::Invite(machine) => !machine.retransmitted(),
+            Machine::Invite(machine) => !machine.must_resend(),
             Machine::Other(machine) => !machine.is_pending(),
         }
     }

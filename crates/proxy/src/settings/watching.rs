@@ -1,4 +1,6 @@
-//! Bounds of subscriptions to registrations: how long they last and how often they notify (RFC 3680 4.4, 4.10).
+//! Limits of subscriptions to registrations: their duration, and the interval of NOTIFYs (RFC 3680 4.4, 4.10).
+//!
+//! Values only; `watch` applies them.
 
 use std::time::Duration;
 
@@ -8,18 +10,18 @@ pub(crate) const REG_PACKAGE: &[u8] = b"reg";
 /// Settings of subscriptions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Watching {
-    /// Seconds; a shorter time gets 423, unless it is an hour.
+    /// Shortest expiration in seconds; a shorter one gets 423. At most one hour (RFC 6665 4.2.1.1).
     pub min_expires: u32,
-    /// Seconds for who does not ask.
+    /// Expiration in seconds of a SUBSCRIBE without Expires.
     pub default_expires: u32,
-    /// Seconds; a longer time is shortened.
+    /// Longest expiration in seconds; a longer one is shortened.
     pub max_expires: u32,
-    /// How long after a NOTIFY the next one of the same subscription may be sent, if nobody asked for it.
+    /// Shortest interval between two NOTIFYs of a subscription. The NOTIFY after a SUBSCRIBE is sent at once.
     pub interval: Duration,
 }
 
 impl Default for Watching {
-    /// As RFC 3680 has it.
+    /// The default expiration and the interval of RFC 3680.
     fn default() -> Self {
         Self { min_expires: 60, default_expires: 3761, max_expires: 7200, interval: Duration::from_secs(5) }
     }

@@ -4,7 +4,7 @@
 //! Decides the way of a NOTIFY: by the route set, else over the flow that leads to a phone behind a NAT or a firewall, else
 //! to the Contact. Must not know what is told.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use parser::headers::{Contact, Event, From};
 use parser::{HeaderName, Message, Reply, SipUri, Transport, Uri, write_decimal, write_target};
@@ -12,14 +12,14 @@ use smallvec::SmallVec;
 
 use crate::ask::Answer;
 use crate::forward::{self, ViaBranch};
-use crate::hop::{self, Hop};
+use crate::hop::{self, Endpoint, Hop};
 use crate::nat;
 use crate::reach;
 use crate::reject::{Barred, Reject};
 use crate::request::Request;
-use crate::route::{admits_hop, over_flow, way_to};
+use crate::route::{check_sips_hop, next_hop_of, via_flow};
 use crate::settings::{REG_PACKAGE, Settings};
-use crate::target::{Way, route_uri};
+use crate::target::{NextHop, route_uri};
 
 use super::table::LocalTag;
 
@@ -41,7 +41,7 @@ pub(super) struct Dialog {
     target: Box<[u8]>,
     routes: SmallVec<[Box<[u8]>; 1]>,
     /// Where it is sent.
-    pub(super) way: Way,
+    pub(super) way: NextHop,
     /// Where the SUBSCRIBE came from that says so.
     from: IpAddr,
     /// CSeq number of the last SUBSCRIBE.
@@ -111,15 +111,16 @@ impl Dialog {
 
     /// The way to the first address that DNS has of a host, and that its subscriber may name.
     pub(super) fn hop_to(&self, host: &hop::Name, answer: &Answer, settings: &Settings) -> Option<Hop> {
-        let Answer::Resolved(addresses) = answer else { return None };
-        let usable = |remote: &&SocketAddr| {
+        let Answer::Resolved(endpoints) = answer else { return None };
+        let usable = |endpoint: &&Endpoint| {
+            let remote = endpoint.address;
             !settings.is_own_address(remote.ip(), Some(remote.port()))
-                && reach::may_name(remote.ip(), self.from, settings).is_ok()
+                && reach::check_phone_address(remote.ip(), self.from, settings).is_ok()
                 && may_notify(remote.ip(), self.from, settings)
         };
-        let remote = *addresses.iter().flatten().find(usable)?;
-        let local = settings.local_for(host.transport, remote.ip())?;
-        Some(Hop::to_name(host, remote, local))
+        let endpoint = *endpoints.iter().flatten().find(usable)?;
+        let local = settings.local_for(endpoint.transport, endpoint.address.ip())?;
+        Some(Hop::to_endpoint(host, endpoint, local))
     }
 
     /// Writes a NOTIFY (RFC 6665 4.2.2).
@@ -187,26 +188,26 @@ pub(super) fn write_answer(reply: &mut Reply<'_>, request: &Request, granted: u3
 
 /// RFC 3261 12.2.1.1, and for a phone without a proxy before it what RFC 5626 says of its registration: only its own flow
 /// is sure to lead to it.
-fn way(request: &Request, target: &SipUri<'_>, route: Option<&[u8]>, settings: &Settings) -> Result<Way, Reject> {
+fn way(request: &Request, target: &SipUri<'_>, route: Option<&[u8]>, settings: &Settings) -> Result<NextHop, Reject> {
     let check = |place, uri: &SipUri<'_>| {
-        reach::check_host(uri, request.flow.remote.ip(), settings, reach::may_name)
+        reach::check_host(uri, request.flow.remote.ip(), settings, reach::check_phone_address)
             .map_err(|barred| Reject::Address { place, barred })
     };
     check("Contact", target)?;
     let way = way_by(request, target, route, check, settings)?;
-    if let Way::Hop(hop) = &way
+    if let NextHop::Hop(hop) = &way
         && !may_notify(hop.remote.ip(), request.flow.remote.ip(), settings)
     {
         let place = if route.is_some() { "Record-Route" } else { "Contact" };
         return Err(Reject::Address { place, barred: Barred::Elsewhere });
     }
-    admits_hop(target.as_bytes(), route.unwrap_or_default(), &way).map(|()| way)
+    check_sips_hop(target.as_bytes(), route.unwrap_or_default(), &way).map(|()| way)
 }
 
 /// Whether a subscriber that was heard from `from` may have its NOTIFYs sent to `to`. They are longer than its SUBSCRIBE, and
 /// repeated over UDP until they are answered: at a host that never asked for them they would be a flood.
 fn may_notify(to: IpAddr, from: IpAddr, settings: &Settings) -> bool {
-    to == from || reach::is_believed(from, settings)
+    to == from || reach::is_exempt_source(from, settings)
 }
 
 fn way_by(
@@ -215,17 +216,17 @@ fn way_by(
     route: Option<&[u8]>,
     check: impl Fn(&'static str, &SipUri<'_>) -> Result<(), Reject>,
     settings: &Settings,
-) -> Result<Way, Reject> {
+) -> Result<NextHop, Reject> {
     if let Some(route) = route {
         let route = route_uri(route).ok_or(Reject::Route)?;
         check("Record-Route", &route)?;
-        return way_to(&route, settings);
+        return next_hop_of(&route, settings);
     }
     let direct = request.message.values(HeaderName::Via).nth(1).is_none();
     if direct && nat::is_flow_bound(request, Some(target)) {
-        return Ok(Way::Hop(over_flow(Hop::back(&request.flow), target)));
+        return Ok(NextHop::Hop(via_flow(Hop::back(&request.flow), target)));
     }
-    way_to(target, settings)
+    next_hop_of(target, settings)
 }
 
 /// The URI in its Contact, if it has one.

@@ -16,9 +16,10 @@ use crate::event::{Event, Notification};
 use crate::forward::{NotifyId, ViaBranch};
 use crate::hop;
 use crate::reject::Reject;
-use crate::request::{Request, Source, TransactionKey};
+use crate::request::{Request, RequestSource, TransactionKey};
+use crate::resolution::Resolution;
 use crate::settings::Settings;
-use crate::target::Way;
+use crate::target::NextHop;
 use crate::transaction::{is_due, sooner};
 
 use super::contacts::{Contact, Contacts, Happening};
@@ -55,7 +56,7 @@ pub(crate) struct Subscription {
     watcher: Watcher,
     dialog: Dialog,
     /// Where its last SUBSCRIBE came from.
-    source: Source,
+    source: RequestSource,
     phase: Phase,
     answered: Answered,
     expires_at: Instant,
@@ -129,8 +130,8 @@ impl Subscription {
 
     /// Whether a SUBSCRIBE within its dialog comes from where the last one came from. Whoever has read that one knows all
     /// that names the dialog.
-    pub(crate) fn is_from(&self, source: &Source, connections: &Connections) -> bool {
-        self.source.is(source, connections)
+    pub(crate) fn is_from(&self, source: &RequestSource, connections: &Connections) -> bool {
+        self.source.is_same_as(source, connections)
     }
 
     /// A SUBSCRIBE within its dialog.
@@ -186,14 +187,14 @@ impl Subscription {
         settings: &Settings,
         context: &mut Context<'_>,
     ) {
-        if !matches!(&self.dialog.way, Way::Name(name) if name == host) {
+        if !matches!(&self.dialog.way, NextHop::Name(name) if name == host) {
             return;
         }
         self.asking = false;
         match self.dialog.hop_to(host, answer, settings) {
             _ if self.phase == Phase::Over => {}
             Some(hop) => {
-                self.dialog.way = Way::Hop(hop);
+                self.dialog.way = NextHop::Hop(hop);
                 self.look(context);
             }
             None => self.fail(Notification::Unanswered, context),
@@ -318,10 +319,11 @@ impl Subscription {
             self.phase = Phase::Leaving(TIMEOUT);
         }
         match &self.dialog.way {
-            Way::Hop(_) => self.look(context),
-            Way::Name(name) => {
+            NextHop::Hop(_) => self.look(context),
+            NextHop::Name(name) => {
                 self.asking = true;
-                let names = [name.clone()].into_iter().collect();
+                let resolution = Resolution::new(name, settings.senders(), self.dialog.tag.id);
+                let names = [resolution].into_iter().collect();
                 context.outbox.ask(
                     Question::Resolve(names),
                     Continuation(Resume::NotifyTarget(self.dialog.tag.id, name.clone())),
@@ -366,7 +368,7 @@ impl Subscription {
         settings: &Settings,
         context: &mut Context<'_>,
     ) {
-        let Way::Hop(hop) = self.dialog.way.clone() else { return };
+        let NextHop::Hop(hop) = self.dialog.way.clone() else { return };
         let (now, sequence) = (context.now.mono, self.sent.wrapping_add(1));
         let (aor, version, full, at) = (&self.aor, self.sent, self.full, context.now.wall);
         let mut body = Vec::new();
