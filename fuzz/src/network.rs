@@ -22,7 +22,6 @@ mod splice;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use location::{Aor, Commit, ConnectionId, Flow, FlowId, MemoryStore, Store, Ticket, WhenFull};
@@ -31,8 +30,8 @@ use parser::headers::Challenge;
 use parser::{HeaderName, Message, Transport, hex_text};
 use proxy::{
     Account, Accounts, Algorithm, Answer, Authentication, Continuation, Core, CoreMessage, Digest, Foreign, Forking,
-    Hop, Instant, Interfaces, Keys, Limits, Listener, Now, Outbox, Question, Received, Registrar, Secrets, Settings,
-    SingleTarget, Strangers, Strategy, SubscriberIndex, Timers, Wall, SubscriptionTimes, fixed_bindings,
+    Hop, Instant, Keys, Limits, Listener, Now, Outbox, Query, Question, Received, Records, Registrar, Secrets, Settings, SingleTarget,
+    Strangers, Strategy, SubscriberIndex, Wall, fixed_bindings,
 };
 
 pub use splice::splice;
@@ -253,14 +252,18 @@ impl Network {
                     _ => Answer::Failed,
                 }
             }
-            Question::Resolve(names) => {
-                let address = |port| match how & 3 {
-                    0 => [SocketAddr::new(at(40).ip(), port), SocketAddr::new(at(41).ip(), port)].into_iter().collect(),
-                    2 => smallvec::SmallVec::new(),
+            Question::Resolve(resolutions) => {
+                let addresses = match how & 3 {
+                    0 => vec![at(40).ip(), at(41).ip()],
+                    2 => Vec::new(),
                     // The address of the server, which makes a loop.
-                    _ => [SERVER].into_iter().collect(),
+                    _ => vec![SERVER.ip()],
                 };
-                Answer::Resolved(names.iter().map(|name| address(name.port)).collect())
+                let look_up = |query: &Query| match query {
+                    Query::Addresses(_) => Records::Addresses(addresses.clone()),
+                    Query::Naptr(_) | Query::Srv(_) => Records::Srv(Vec::new()),
+                };
+                Answer::Resolved(resolutions.into_iter().map(|resolution| resolution.run(look_up)).collect())
             }
         };
         self.call_core(worker, |core, now, outbox| core.answer(now, continuation, answer, outbox));
@@ -393,16 +396,15 @@ fn settings(options: u8) -> Settings {
     let is = |bit: u8| options & 1 << bit != 0;
     let listener = |transport| Listener { transport, address: SERVER };
     let accounts = if is(1) { accounts() } else { Accounts::default() };
+    let basis = Settings::default();
     Settings {
         domains: vec![DOMAIN.into()],
         aliases: vec!["sip.office.example".into()],
         listeners: vec![listener(Transport::Udp), listener(Transport::Tcp)],
         advertise: is(5).then(|| "edge.office.example".into()),
-        interfaces: Interfaces::default(),
         authentication: if is(1) { Authentication::Required } else { Authentication::Off },
-        digest: Digest { algorithms: vec![Algorithm::Md5], ..Digest::default() },
+        digest: Digest { algorithms: vec![Algorithm::Md5], ..basis.digest },
         accounts,
-        trusted: Vec::new(),
         strangers: if is(4) { Strangers::Accept } else { Strangers::Refuse },
         foreign: if is(3) { Foreign::Authenticated } else { Foreign::Refuse },
         registrar: Registrar {
@@ -410,25 +412,17 @@ fn settings(options: u8) -> Settings {
                 max_contacts: 4,
                 when_full: if is(2) { WhenFull::ReplaceOldest } else { WhenFull::Refuse },
                 jitter: 10,
-                ..location::Limits::DEFAULT
+                ..basis.registrar.limits
             },
             service_route: vec!["sip:proxy.office.example;lr".into()],
-            ..Registrar::default()
+            ..basis.registrar
         },
-        subscriptions: SubscriptionTimes::default(),
         forking: Forking {
             strategy: if is(2) { Strategy::Sequential } else { Strategy::Parallel },
-            ring_time: Duration::from_secs(30),
-            recurse: true,
-            late_registration: true,
             single_target: if is(2) { SingleTarget::Stateful } else { SingleTarget::Stateless },
-        },
-        timers: Timers {
-            t1: Duration::from_millis(500),
-            t2: Duration::from_secs(4),
-            t4: Duration::from_secs(5),
-            c: Duration::from_secs(181),
+            ..basis.forking
         },
         limits: LIMITS,
+        ..Settings::default()
     }
 }

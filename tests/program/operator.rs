@@ -110,7 +110,7 @@ fn without_a_server_the_file_is_all() {
     std::fs::write(folder.path().join("frontdesk.yaml"), config).expect("a file");
     std::fs::write(folder.path().join("accounts.yaml"), "").expect("a file");
     let (said, code) = frontdesk(folder.path(), "account add 101");
-    assert!(code == 0 && said.contains("no running server was told"), "{said}");
+    assert!(code == 0 && said.contains("no running server was notified"), "{said}");
     for line in ["bindings", "explain 101", "reload"] {
         let (said, code) = frontdesk(folder.path(), line);
         assert!(code == 1 && said.contains("no frontdesk answers at http://127.0.0.1:1/"), "{line}: {said}");

@@ -13,7 +13,8 @@ use crate::{Flow, Record, Wall};
 /// The result of [`Record::apply`].
 #[derive(Clone, Debug)]
 pub enum Applied {
-    /// A query, a retransmission, or a removal of an unknown binding: answer from the old record, without a commit.
+    /// A query, a retransmission, or a removal of an unknown binding: answer from the old record. It needs no commit; but a
+    /// commit of the old record completes after the pending ones, on which the answer may depend.
     Unchanged,
     /// The bindings change.
     Changed {

@@ -227,9 +227,14 @@ impl<'a> Binding<'a> {
     /// This binding after a restart of the program: connections are closed by then.
     #[cfg(feature = "disk")]
     pub(crate) fn after_restart(self) -> Self {
-        let closed = self.flow.transport.is_reliable() && !self.flow.id.is_elsewhere();
-        let id = if closed { FlowId::None } else { self.flow.id };
+        let id = if self.has_connection() { FlowId::None } else { self.flow.id };
         Self { flow: Flow { id, ..self.flow }, ..self }
+    }
+
+    /// Whether [`after_restart`](Self::after_restart) changes it.
+    #[cfg(feature = "disk")]
+    pub(crate) fn has_connection(&self) -> bool {
+        self.flow.transport.is_reliable() && !matches!(self.flow.id, FlowId::None | FlowId::Elsewhere(_))
     }
 
     fn texts(&self) -> [&'a [u8]; 6] {

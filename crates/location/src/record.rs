@@ -81,7 +81,7 @@ impl Record {
         while !input.0.is_empty() {
             let binding = layout::read(&mut input)?;
             state.add(&binding, now);
-            unchanged &= binding == binding.after_restart() && !binding.is_discardable(now);
+            unchanged &= !binding.has_connection() && !binding.is_discardable(now);
         }
         if unchanged {
             return Some(Self::from_octets(octets, aor_len, state));

@@ -156,9 +156,9 @@ impl Outbox {
     pub(crate) fn emit_fitted(&mut self, fitted: Fitted) -> bool {
         match fitted {
             Fitted::Whole => {}
-            Fitted::Cut => self.emit(Event::LimitReached(Limit::Amplification)),
-            Fitted::Nothing => self.emit(Event::Dropped(Drop::Amplification)),
+            Fitted::Shortened => self.emit(Event::LimitReached(Limit::Amplification)),
+            Fitted::Discarded => self.emit(Event::Dropped(Drop::Amplification)),
         }
-        fitted != Fitted::Nothing
+        fitted != Fitted::Discarded
     }
 }

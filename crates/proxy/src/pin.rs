@@ -20,7 +20,7 @@ use crate::clock::Instant;
 use crate::connections::Connections;
 use crate::forward::ViaBranch;
 use crate::hop::Hop;
-use crate::request::{ContentHasher, Request, Source, TransactionKey};
+use crate::request::{ContentHasher, Request, RequestSource, TransactionKey};
 use crate::target::{Target, TargetUri};
 use crate::timer_queue::{Armed, Timer, TimerQueue};
 
@@ -33,7 +33,7 @@ pub(crate) struct Pin {
     pub(crate) target: Target,
     pub(crate) hop: Hop,
     pub(crate) branch: ViaBranch,
-    source: Source,
+    source: RequestSource,
     /// A hash of the octets of the request.
     content: u64,
     /// The pin is kept until this moment.
@@ -137,8 +137,8 @@ impl Pins {
     pub(crate) fn find_for(&self, request: &Request, connections: &Connections) -> Result<&Pin, Match> {
         let pin = self.by_key.get(&request.key).ok_or(Match::Unknown)?;
         let belongs = matches!(request.method(), Method::Ack | Method::Cancel);
-        let same =
-            pin.source.is(&request.source(), connections) && (belongs || pin.content == request.content(&self.hasher));
+        let same = pin.source.is_same_as(&request.source(), connections)
+            && (belongs || pin.content == request.content(&self.hasher));
         if same { Ok(pin) } else { Err(Match::Other) }
     }
 

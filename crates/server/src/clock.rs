@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn the_machine_s_clock_may_differ() {
+    fn a_change_of_the_machines_clock_is_detected() {
         for (machine, own, expected) in [(10, 3, 7), (3, 10, -7), (u64::MAX, 0, 0)] {
             assert_eq!(millis_between(Wall(machine), Wall(own)), expected);
         }

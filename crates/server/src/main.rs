@@ -17,7 +17,7 @@ mod journal;
 mod metrics;
 mod process;
 mod reload;
-mod settings;
+mod resolver;
 mod supervisor;
 mod text;
 mod transport;

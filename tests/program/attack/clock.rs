@@ -1,4 +1,4 @@
-//! A machine's clock that is wrong, or set: registrations go on as they were granted. What happens while the server runs is
+//! A machine's clock that is wrong, or set: registrations keep the time that they were granted. What happens while the server runs is
 //! tested where the clock is an argument (`crates/server/src/clock.rs`, `crates/location/tests/disk.rs`); here it is
 //! wrong from one run to the next.
 

@@ -6,7 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a message that is not SIP is a mistake in this file")]
 
 #[path = "../../tests/sim/settings.rs"]
-mod house;
+mod sim_settings;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use proxy::{
     Settings, SubscriberIndex, Wall,
 };
 
-use house::DOMAIN;
+use sim_settings::DOMAIN;
 
 /// Users that are registered.
 pub(crate) const USERS: u32 = 10_000;
@@ -86,7 +86,7 @@ impl Office {
     }
 
     fn over(store: Arc<MemoryStore>, worker: u8, settings: Settings) -> Self {
-        let core = Core::new(settings.into(), &house::KEYS, worker, 1, SubscriberIndex::new(2).into());
+        let core = Core::new(settings.into(), &sim_settings::KEYS, worker, 1, SubscriberIndex::new(2).into());
         let now = Now { mono: Instant::from_micros(0), wall: Wall(1_700_000_000_000) };
         Self { core, store, outbox: Outbox::new(), questions: Vec::new(), now, turn: 0 }
     }
@@ -105,7 +105,8 @@ impl Office {
 
     fn take(&mut self, datagram: Bytes, from: SocketAddr) -> usize {
         self.outbox.clear();
-        let flow = Flow { transport: Transport::Udp, remote: from, local: house::SERVER, id: location::FlowId::None };
+        let flow =
+            Flow { transport: Transport::Udp, remote: from, local: sim_settings::SERVER, id: location::FlowId::None };
         let message = Message::parse(datagram).unwrap();
         self.core.receive(self.now, Received { message, flow }, &mut self.outbox);
         while !self.outbox.questions.is_empty() {
@@ -281,7 +282,7 @@ fn body(method: &str) -> &'static str {
 
 /// The office of the tests, without its bounds: a benchmark is a flood.
 fn settings() -> Settings {
-    let mut office = house::office();
+    let mut office = sim_settings::office();
     office.limits = Limits {
         pins: 10_000_000,
         transaction_memory: usize::MAX,

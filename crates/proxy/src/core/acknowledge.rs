@@ -19,7 +19,7 @@ use crate::pin::{Acknowledged, Match, tag_checksum};
 use crate::request::Request;
 use crate::response_context::{Final, ResponseContext};
 use crate::route;
-use crate::target::{Target, TargetUri, Way};
+use crate::target::{NextHop, Target, TargetUri};
 
 impl Core {
     /// Finds the transaction, the pin or the dialog that an ACK belongs to.
@@ -55,7 +55,7 @@ impl Core {
     /// still known and the ACK comes from its sender.
     fn acknowledge_success(&mut self, now: Now, mut request: Request, answered_by: Option<Hop>, outbox: &mut Outbox) {
         let dialog = route::accept_routes(&mut request, &self.settings, &self.mac).ok();
-        match (dialog.filter(|_| ingress::hops(request.hops).is_ok()), answered_by) {
+        match (dialog.filter(|_| ingress::check_max_forwards(request.hops).is_ok()), answered_by) {
             (Some(Some(dialog)), _) => self.acknowledge_between_sides(now, request, dialog, outbox),
             (Some(None), None) => self.acknowledge_contact(now, request, outbox),
             (Some(None), Some(hop)) if request.next_route().is_none() => {
@@ -68,8 +68,8 @@ impl Core {
     /// Forwards the ACK of a caller that ignores Record-Route, and so sends no Route, to the phone that sent the 2xx. The
     /// Request-URI is not authorized here, so it must not choose the next hop.
     fn acknowledge_phone(&mut self, now: Now, request: &Request, hop: Hop, outbox: &mut Outbox) {
-        let target = Target { uri: TargetUri::Request, way: Way::Hop(hop), over_flow: false };
-        let sent = route::admits_hop(request.uri(), b"", &target.way)
+        let target = Target { uri: TargetUri::Request, next_hop: NextHop::Hop(hop), over_flow: false };
+        let sent = route::check_sips_hop(request.uri(), b"", &target.next_hop)
             .and_then(|()| self.forward_stateless(now, request, target, outbox));
         if sent.is_err() {
             outbox.emit(Event::Dropped(Drop::StrayAck));

@@ -100,8 +100,8 @@ impl Core {
         if destination == Destination::Server {
             return Ok(Handling::Serve);
         }
-        ingress::hops(request.hops)?;
-        ingress::proxy_require(&request.message)?;
+        ingress::check_max_forwards(request.hops)?;
+        ingress::check_proxy_require(&request.message)?;
         let (toward, proven) = match dialog {
             Some(dialog) => match self.enter_dialog(now, request, &uri, dialog, &destination, outbox) {
                 Ok(flow) => {
@@ -111,7 +111,7 @@ impl Core {
                 Err(check) => return Ok(Handling::CheckDialog(check)),
             },
             None => {
-                route::outside_of_dialogs(request, &self.settings)?;
+                route::check_outside_of_dialogs(request, &self.settings)?;
                 match self.admit(now, request, &presented, &destination, outbox) {
                     Err(Reject::Relay) if destination == Destination::Elsewhere => {
                         let search = ContactSearch::of_unproven(request, &uri, &self.settings);

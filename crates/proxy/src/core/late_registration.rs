@@ -13,7 +13,7 @@ impl Core {
     /// calls to the user at all workers.
     pub(super) fn announce_registration(&mut self, now: Now, pending: &PendingRegister, outbox: &mut Outbox) {
         self.notify_subscribers(now, &pending.aor, outbox);
-        if pending.brings_phone && self.settings.forking.late_registration {
+        if pending.adds_target && self.settings.forking.late_registration {
             outbox
                 .handovers
                 .push(Handover { worker: None, core_message: CoreMessage::PhoneRegistered(pending.aor.clone()) });

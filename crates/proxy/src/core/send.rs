@@ -18,14 +18,14 @@ use crate::pin::Match;
 use crate::reject::Reject;
 use crate::request::{Proven, Request};
 use crate::response_context::{ResponseContext, ResponseContexts};
-use crate::route::{self, Plan, keeps_privacy};
+use crate::route::{self, Plan, check_privacy};
 use crate::settings::{Named, Settings, SingleTarget};
-use crate::target::{Target, TargetUri, Way};
+use crate::target::{NextHop, Target, TargetUri};
 
 impl Core {
     /// Forwards a request to the targets of its plan. All of them have addresses.
     pub(super) fn forward_or_fork(&mut self, now: Now, request: Request, plan: Plan, outbox: &mut Outbox) {
-        if let Err(reject) = keeps_privacy(&request, &plan, &self.settings) {
+        if let Err(reject) = check_privacy(&request, &plan, &self.settings) {
             return self.refuse(now, &request, reject, outbox);
         }
         if is_new_call(&request) {
@@ -52,7 +52,7 @@ impl Core {
         };
         // The pin has the next hop. Our own Route values still have to be removed.
         let dialog = match route::accept_routes(request, &self.settings, &self.mac) {
-            Ok(dialog) if ingress::hops(request.hops).is_ok() => dialog,
+            Ok(dialog) if ingress::check_max_forwards(request.hops).is_ok() => dialog,
             _ => return Match::Unknown,
         };
         // An ACK in a dialog that its INVITE was not in acknowledges a 2xx: the ACK of a failure has the Route of its
@@ -77,7 +77,7 @@ impl Core {
 
     /// The user that the sender authenticated as with the first request; this one has the same octets.
     fn proven_by_first(&self, request: &Request) -> Proven {
-        let Some(domain) = route::was_proven(request, &self.settings) else { return Proven::Nobody };
+        let Some(domain) = route::required_domain(request, &self.settings) else { return Proven::Nobody };
         let presented = self.authenticator.read(request, &self.settings);
         let user = self.authenticator.user_in(&presented, domain.as_bytes());
         user.map_or(Proven::Nobody, |user| Proven::As(Box::new(user)))
@@ -91,7 +91,7 @@ impl Core {
         target: Target,
         outbox: &mut Outbox,
     ) -> Result<(), Reject> {
-        let Way::Hop(hop) = &target.way else { return Err(Reject::Unroutable) };
+        let NextHop::Hop(hop) = &target.next_hop else { return Err(Reject::Unroutable) };
         let hop = hop.now(&self.connections);
         let origin = Origin::new(request, (&hop, &target), None, &self.settings, &self.mac);
         let Settings { limits, timers, .. } = &*self.settings;
@@ -100,7 +100,7 @@ impl Core {
         // them needs a pin.
         let is_binding = matches!(target.uri, TargetUri::Binding(..)) && request.method() != Method::Cancel;
         let looked_up =
-            is_binding || request.is_no_contact && !matches!(request.method(), Method::Cancel | Method::Ack);
+            is_binding || request.contact_search_failed && !matches!(request.method(), Method::Cancel | Method::Ack);
         let mut pinned = invite || looked_up;
         // Half of the pins are reserved for INVITEs: other requests are forwarded without a pin, too.
         if pinned && self.pins.len() >= if invite { limits.pins } else { limits.pins / 2 } {
@@ -212,5 +212,5 @@ pub(super) fn parties(request: &Request, called: Option<&Aor>, settings: &Settin
         Some(aor) => aor.clone(),
         None => settings.aor_named_by(Uri::parse(request.uri()).ok()?.sip()?),
     };
-    Some((Named::of(request.caller_text(), settings)?.address, to))
+    Some((Named::of(request.from_text(), settings)?.address, to))
 }

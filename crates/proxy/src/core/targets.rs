@@ -130,10 +130,10 @@ impl Core {
                         .find(branch.context)
                         .and_then(|it| it.plan_for(callee, record, gruus, now)),
                 };
-                targets.found(plan.unwrap_or_default(), gruus, settings);
+                targets.add_found(plan.unwrap_or_default(), gruus, settings);
             }
-            (None, Answer::Resolved(addresses)) => targets.resolved(&addresses, settings),
-            (None, _) => targets.resolved(&[], settings),
+            (None, Answer::Resolved(endpoints)) => targets.add_endpoints(&endpoints, settings),
+            (None, _) => targets.add_endpoints(&[], settings),
         }
         self.search(now, search, outbox);
     }

@@ -4,7 +4,7 @@
 //! Decides where a NOTIFY is sent: to the first route of the route set, else over the flow to a phone behind a NAT or a
 //! firewall, else to the Contact. Must not know the state that is reported.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use parser::headers::{Contact, Event, From};
 use parser::{HeaderName, Message, Reply, SipUri, Transport, Uri, write_decimal, write_target};
@@ -13,14 +13,14 @@ use smallvec::SmallVec;
 use crate::ask::Answer;
 use crate::event_package::EventPackage;
 use crate::forward::{self, ViaBranch};
-use crate::hop::{self, Hop};
+use crate::hop::{self, Endpoint, Hop};
 use crate::nat;
 use crate::reach;
 use crate::reject::{Barred, Reject};
 use crate::request::Request;
-use crate::route::{admits_hop, over_flow, way_to};
+use crate::route::{check_sips_hop, next_hop_of, via_flow};
 use crate::settings::Settings;
-use crate::target::{Way, route_uri};
+use crate::target::{NextHop, route_uri};
 
 use super::table::LocalTag;
 
@@ -43,7 +43,7 @@ pub(super) struct Dialog {
     target: Box<[u8]>,
     routes: SmallVec<[Box<[u8]>; 1]>,
     /// The next hop of our NOTIFYs.
-    pub(super) way: Way,
+    pub(super) next_hop: NextHop,
     /// The source address of the last SUBSCRIBE.
     from: IpAddr,
     /// The CSeq number of the last SUBSCRIBE.
@@ -86,7 +86,7 @@ impl Dialog {
             call_id: text(HeaderName::CallId).into(),
             package,
             event_id: event_id.map(Into::into),
-            way: way(request, &target, routes.first().copied(), settings)?,
+            next_hop: next_hop(request, &target, routes.first().copied(), settings)?,
             from: request.flow.remote.ip(),
             target: target.as_bytes().into(),
             routes: routes.into_iter().map(Into::into).collect(),
@@ -113,22 +113,23 @@ impl Dialog {
             None => self.target.clone(),
         };
         let Ok(Uri::Sip(uri)) = Uri::parse(&target) else { return Err(Reject::Target) };
-        self.way = way(request, &uri, self.routes.first().map(|route| &**route), settings)?;
+        self.next_hop = next_hop(request, &uri, self.routes.first().map(|route| &**route), settings)?;
         (self.target, self.sequence, self.from) = (target, request.sequence, request.flow.remote.ip());
         Ok(())
     }
 
     /// The hop to the first address of a host, by DNS, that the subscriber may name.
     pub(super) fn hop_to(&self, host: &hop::Name, answer: &Answer, settings: &Settings) -> Option<Hop> {
-        let Answer::Resolved(addresses) = answer else { return None };
-        let usable = |remote: &&SocketAddr| {
+        let Answer::Resolved(endpoints) = answer else { return None };
+        let usable = |endpoint: &&Endpoint| {
+            let remote = endpoint.address;
             !settings.is_own_address(remote.ip(), Some(remote.port()))
-                && reach::may_name(remote.ip(), self.from, settings).is_ok()
+                && reach::check_phone_address(remote.ip(), self.from, settings).is_ok()
                 && may_notify(remote.ip(), self.from, settings)
         };
-        let remote = *addresses.iter().flatten().find(usable)?;
-        let local = settings.local_for(host.transport, remote.ip())?;
-        Some(Hop::to_name(host, remote, local))
+        let endpoint = *endpoints.iter().flatten().find(usable)?;
+        let local = settings.local_for(endpoint.transport, endpoint.address.ip())?;
+        Some(Hop::to_endpoint(host, endpoint, local))
     }
 
     /// Writes a NOTIFY (RFC 6665 4.2.2).
@@ -201,45 +202,51 @@ pub(super) fn write_answer(reply: &mut Reply<'_>, request: &Request, granted: u3
 
 /// The next hop of the NOTIFYs (RFC 3261 12.2.1.1), if the subscriber may name its address. A phone without a proxy
 /// in front of it is reached over its flow, as for its registration (RFC 5626 5.3).
-fn way(request: &Request, target: &SipUri<'_>, route: Option<&[u8]>, settings: &Settings) -> Result<Way, Reject> {
+fn next_hop(
+    request: &Request,
+    target: &SipUri<'_>,
+    route: Option<&[u8]>,
+    settings: &Settings,
+) -> Result<NextHop, Reject> {
     let check = |place, uri: &SipUri<'_>| {
-        reach::check_host(uri, request.flow.remote.ip(), settings, reach::may_name)
+        reach::check_host(uri, request.flow.remote.ip(), settings, reach::check_phone_address)
             .map_err(|barred| Reject::Address { place, barred })
     };
     check("Contact", target)?;
-    let way = way_by(request, target, route, check, settings)?;
-    if let Way::Hop(hop) = &way
+    let next_hop = unchecked_next_hop(request, target, route, check, settings)?;
+    if let NextHop::Hop(hop) = &next_hop
         && !may_notify(hop.remote.ip(), request.flow.remote.ip(), settings)
     {
         let place = if route.is_some() { "Record-Route" } else { "Contact" };
         return Err(Reject::Address { place, barred: Barred::Elsewhere });
     }
-    admits_hop(target.as_bytes(), route.unwrap_or_default(), &way).map(|()| way)
+    check_sips_hop(target.as_bytes(), route.unwrap_or_default(), &next_hop).map(|()| next_hop)
 }
 
 /// Whether a subscriber whose SUBSCRIBE came from `from` may have its NOTIFYs sent to `to`. They are longer than the
 /// SUBSCRIBE and are retransmitted over UDP, so an attacker could use them to flood a host that never asked for them.
 fn may_notify(to: IpAddr, from: IpAddr, settings: &Settings) -> bool {
-    to == from || reach::is_believed(from, settings)
+    to == from || reach::is_exempt_source(from, settings)
 }
 
-fn way_by(
+/// The next hop of the NOTIFYs, if `check` permits the URI that names it.
+fn unchecked_next_hop(
     request: &Request,
     target: &SipUri<'_>,
     route: Option<&[u8]>,
     check: impl Fn(&'static str, &SipUri<'_>) -> Result<(), Reject>,
     settings: &Settings,
-) -> Result<Way, Reject> {
+) -> Result<NextHop, Reject> {
     if let Some(route) = route {
         let route = route_uri(route).ok_or(Reject::Route)?;
         check("Record-Route", &route)?;
-        return way_to(&route, settings);
+        return next_hop_of(&route, settings);
     }
     let direct = request.message.values(HeaderName::Via).nth(1).is_none();
     if direct && nat::is_flow_bound(request, Some(target)) {
-        return Ok(Way::Hop(over_flow(Hop::back(&request.flow), target)));
+        return Ok(NextHop::Hop(via_flow(Hop::back(&request.flow), target)));
     }
-    way_to(target, settings)
+    next_hop_of(target, settings)
 }
 
 /// The URI in the Contact; `None` without a Contact.

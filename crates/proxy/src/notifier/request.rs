@@ -13,7 +13,7 @@ use crate::context::Context;
 use crate::event_package::EventPackage;
 use crate::ingress;
 use crate::reject::Reject;
-use crate::request::{Request, Source, TransactionKey};
+use crate::request::{Request, RequestSource, TransactionKey};
 use crate::route::Destination;
 use crate::settings::{Settings, SubscriptionTimes};
 
@@ -72,7 +72,7 @@ impl InitialSubscribe {
 #[derive(Debug)]
 pub(super) struct LastSubscribe {
     pub(super) accepted: Accepted,
-    pub(super) source: Source,
+    pub(super) source: RequestSource,
     /// Retransmissions may come until this moment (Timer J).
     pub(super) copies_until: Instant,
 }

@@ -18,9 +18,10 @@ use crate::event_package::EventPackage;
 use crate::forward::{NotifyId, ViaBranch};
 use crate::hop;
 use crate::reject::Reject;
-use crate::request::{Request, Source};
+use crate::request::{Request, RequestSource};
+use crate::resolution::Resolution;
 use crate::settings::Settings;
-use crate::target::Way;
+use crate::target::NextHop;
 use crate::transaction::{is_due, sooner};
 
 use super::dialog::{Dialog, Notice};
@@ -77,8 +78,8 @@ impl Subscription {
 
     /// Whether a SUBSCRIBE in the dialog comes from the source of the last one. Everybody who has read that one knows
     /// all identifiers of the dialog.
-    pub(crate) fn is_from(&self, source: &Source, connections: &Connections) -> bool {
-        self.last_subscribe.source.is(source, connections)
+    pub(crate) fn is_from(&self, source: &RequestSource, connections: &Connections) -> bool {
+        self.last_subscribe.source.is_same_as(source, connections)
     }
 
     /// Accepts a SUBSCRIBE in the dialog, which refreshes or ends the subscription.
@@ -124,13 +125,13 @@ impl Subscription {
 
     /// DNS has answered with the addresses of `host`, to which the NOTIFYs went when it was asked.
     pub(crate) fn on_resolved(&mut self, host: &hop::Name, answer: &Answer, context: &mut Context<'_>) {
-        if !matches!(&self.dialog.way, Way::Name(name) if name == host) {
+        if !matches!(&self.dialog.next_hop, NextHop::Name(name) if name == host) {
             return;
         }
         match self.dialog.hop_to(host, answer, context.settings) {
             _ if self.is_terminated() => {}
             Some(hop) => {
-                self.dialog.way = Way::Hop(hop);
+                self.dialog.next_hop = NextHop::Hop(hop);
                 self.read_state(context);
             }
             None => self.fail(Notification::Unanswered, context),
@@ -145,7 +146,7 @@ impl Subscription {
         match (&mut self.phase, state) {
             (Phase::Terminated, _) => return,
             (Phase::Active(active), None) => {
-                active.is_waiting = matches!(self.dialog.way, Way::Name(_));
+                active.is_waiting = matches!(self.dialog.next_hop, NextHop::Name(_));
                 active.read_at = Some(now.mono + package.times(settings).interval);
                 return;
             }
@@ -242,10 +243,11 @@ impl Subscription {
                 Phase::Active(Active { expires_at, reported: None, read_at: None, is_waiting: true, not_before })
             }
         };
-        match &self.dialog.way {
-            Way::Hop(_) => self.read_state(context),
-            Way::Name(name) => {
-                let names = [name.clone()].into_iter().collect();
+        match &self.dialog.next_hop {
+            NextHop::Hop(_) => self.read_state(context),
+            NextHop::Name(name) => {
+                let resolution = Resolution::new(name, context.settings.senders(), self.dialog.tag.id);
+                let names = [resolution].into_iter().collect();
                 let resume = Resume::NotifyTarget(self.dialog.tag.id, name.clone());
                 context.outbox.ask(Question::Resolve(names), Continuation(resume));
             }
@@ -285,7 +287,7 @@ impl Subscription {
     fn notify_changes(&mut self, state: State, context: &mut Context<'_>) {
         let now = context.now;
         // Without an address nothing can be sent, and the subscriber still lacks the full state. DNS has been asked.
-        let is_sendable = matches!(self.dialog.way, Way::Hop(_));
+        let is_sendable = matches!(self.dialog.next_hop, NextHop::Hop(_));
         let Phase::Active(active) = &mut self.phase else { return };
         active.is_waiting = !is_sendable;
         let previous = active.reported.take();
@@ -308,7 +310,7 @@ impl Subscription {
     /// Sends the last NOTIFY, which says why the subscription has ended (RFC 6665 4.2.2).
     fn notify_last(&mut self, state: State, context: &mut Context<'_>) {
         let Phase::Terminating(Terminating { reason, reported }) = &self.phase else { return };
-        if matches!(self.dialog.way, Way::Name(_)) {
+        if matches!(self.dialog.next_hop, NextHop::Name(_)) {
             return;
         }
         let mut body = Vec::new();
@@ -320,7 +322,7 @@ impl Subscription {
 
     /// Sends a NOTIFY. One that is still under way is superseded: the new one has all that the other had.
     fn notify(&mut self, subscription_state: &[u8], body: &[u8], context: &mut Context<'_>) {
-        let Way::Hop(hop) = self.dialog.way.clone() else { return };
+        let NextHop::Hop(hop) = self.dialog.next_hop.clone() else { return };
         let (settings, sequence) = (context.settings, self.notifies.wrapping_add(1));
         let LocalTag { worker, id } = self.dialog.tag;
         let branch = ViaBranch::Notify { worker, id: NotifyId { subscription: id, sequence } };

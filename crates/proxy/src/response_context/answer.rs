@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use parser::{HeaderName, Message, reason_phrase};
 
 use crate::context::Context;
-use crate::dialog::Callee;
+use crate::dialog::ResponseCallee;
 use crate::event::{self, Event};
 use crate::forward::{merge_challenges, write_response};
 use crate::request::tag_of;
@@ -67,7 +67,7 @@ impl ResponseContext {
         outbox.emit(Event::ResponseSent { method, status, transport: back.transport });
         let tag = tag_of(response, HeaderName::To).unwrap_or_default();
         let text = outbox.send(back, false, |out| {
-            write_response(response, Callee { tag, address }, settings, mac, rewrite, out, |more| {
+            write_response(response, ResponseCallee { tag, address }, settings, mac, rewrite, out, |more| {
                 if challenges {
                     merge_challenges(more, others);
                 }

@@ -9,7 +9,7 @@ use crate::context::Context;
 use crate::event::Event;
 use crate::route::Group;
 use crate::settings::Strategy;
-use crate::target::{Target, Way};
+use crate::target::{NextHop, Target};
 
 use super::branch::ClientBranch;
 use super::join::{are_one_phone, are_same};
@@ -153,7 +153,7 @@ impl ResponseContext {
 
     /// Forwards the request to a target that has an address.
     pub(super) fn start_branch(&mut self, target: Target, breadth: u32, context: &mut Context<'_>) {
-        let Way::Hop(hop) = &target.way else { return };
+        let NextHop::Hop(hop) = &target.next_hop else { return };
         let hop = hop.now(context.connections);
         let Ok(number) = u8::try_from(self.branches.len()) else { return };
         let patience = self.patience(&target);

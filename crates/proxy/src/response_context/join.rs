@@ -13,11 +13,11 @@ use crate::event::{Event, Limit};
 use crate::forward::BranchId;
 use crate::request::Request;
 use crate::route::{
-    Callee, Disposition, Group, Gruus, Plan, Purpose, Search, TargetSearch, plan_for_bindings, plan_for_callee,
-    redirects,
+    Callee, Disposition, Group, Gruus, Plan, Purpose, Search, TargetSearch, contacts_to_follow, plan_for_bindings,
+    plan_for_callee,
 };
 use crate::settings::Strategy;
-use crate::target::{Target, TargetUri, Way};
+use crate::target::{NextHop, Target, TargetUri};
 
 use super::outcome::Outcome;
 use super::{Phase, ResponseContext};
@@ -33,7 +33,7 @@ impl ResponseContext {
     ) -> Option<Box<Search>> {
         let request = self.template.request.as_ref().filter(|_| self.is_open() && self.disposition.recurse)?;
         let from = self.branches.get(usize::from(id.index))?.hop().remote.ip();
-        let contacts = redirects(response, from, request, &self.template.settings)?;
+        let contacts = contacts_to_follow(response, from, request, &self.template.settings)?;
         if !self.has_room(contacts.len(), context) {
             return None;
         }
@@ -91,12 +91,12 @@ impl ResponseContext {
     fn join_one(&mut self, target: Target, q: u16, context: &mut Context<'_>) {
         let Some(request) = self.template.request.as_deref() else { return };
         // A Contact with a host name would have to wait for DNS. The next call rings it.
-        if matches!(target.way, Way::Name(_)) {
+        if matches!(target.next_hop, NextHop::Name(_)) {
             return;
         }
         let same = |other: &TargetUri| are_one_phone(other, &target.uri, request);
         if let Some(at) = self.branches.iter().rposition(|branch| same(&branch.target().uri)) {
-            if self.branches.get(at).is_some_and(|branch| branch.target().way != target.way) {
+            if self.branches.get(at).is_some_and(|branch| branch.target().next_hop != target.next_hop) {
                 self.join_again(at, target, context);
             }
             return;

@@ -29,8 +29,8 @@ use crate::context::Context;
 use crate::event::{self, Event};
 use crate::forward::BranchId;
 use crate::hop::Hop;
-use crate::request::{Request, Source};
-use crate::route::{Disposition, Group, Plan, Search, may_answer};
+use crate::request::{Request, RequestSource};
+use crate::route::{Disposition, Group, Plan, Search, may_respond};
 use crate::settings::{Settings, SingleTarget};
 use crate::target::Target;
 use crate::transaction::{ClientEvent, is_due, sooner};
@@ -142,8 +142,8 @@ impl ResponseContext {
     }
 
     /// Whether its request came from this source.
-    pub(crate) fn is_from(&self, source: &Source, connections: &Connections) -> bool {
-        self.upstream.source.is(source, connections)
+    pub(crate) fn is_from(&self, source: &RequestSource, connections: &Connections) -> bool {
+        self.upstream.source.is_same_as(source, connections)
     }
 
     /// A retransmission of the request came.
@@ -184,7 +184,7 @@ impl ResponseContext {
         context: &mut Context<'_>,
     ) -> Option<Box<Search>> {
         let branch = self.branches.get_mut(usize::from(id.index))?;
-        if !may_answer(branch.hop(), branch.target(), source, &self.template.settings) {
+        if !may_respond(branch.hop(), branch.target(), source, &self.template.settings) {
             context.outbox.emit(Event::Dropped(event::Drop::StrayResponse));
             return None;
         }

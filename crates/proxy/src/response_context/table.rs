@@ -14,7 +14,7 @@ use crate::clock::Instant;
 use crate::connections::Connections;
 use crate::context::Context;
 use crate::mac::{Mac, Purpose};
-use crate::request::{Source, TransactionKey};
+use crate::request::{RequestSource, TransactionKey};
 use crate::timer_queue::{Armed, Timer, TimerQueue};
 use crate::transaction::is_due;
 
@@ -105,7 +105,7 @@ impl ResponseContexts {
     }
 
     /// Whether the request of a response context came from this source.
-    pub(crate) fn is_from(&self, id: u64, source: &Source, connections: &Connections) -> bool {
+    pub(crate) fn is_from(&self, id: u64, source: &RequestSource, connections: &Connections) -> bool {
         self.by_id.get(&id).is_some_and(|entry| entry.response_context.is_from(source, connections))
     }
 

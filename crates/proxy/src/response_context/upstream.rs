@@ -10,7 +10,7 @@ use crate::clock::Instant;
 use crate::context::Context;
 use crate::event::{Event, Limit};
 use crate::hop::Hop;
-use crate::request::{Request, Source};
+use crate::request::{Request, RequestSource};
 use crate::settings::{Settings, Timers};
 use crate::transaction::{ServerInvite, ServerOther, TimerAction};
 
@@ -21,7 +21,7 @@ pub(crate) struct Upstream {
     /// Where responses are sent.
     pub(crate) back: Hop,
     /// The source of the request, which its ACK and its CANCEL must have, too.
-    pub(crate) source: Source,
+    pub(crate) source: RequestSource,
     /// The method, for metrics.
     pub(crate) method: &'static str,
     /// The last response, for retransmissions.
@@ -45,8 +45,9 @@ impl Upstream {
             Method::Invite => Transaction::Invite(ServerInvite::new()),
             _ => Transaction::Other(ServerOther::new(request.flow.transport.is_reliable(), &settings.timers, now)),
         };
-        let per_copy = amplification::limit(request, settings);
-        let (back, source, method) = (request.back.clone(), request.source(), request.method().as_str_or("other"));
+        let per_copy = amplification::max_len(request, settings);
+        let (back, source, method) =
+            (request.response_hop.clone(), request.source(), request.method().as_str_or("other"));
         Self { transaction, back, source, method, last: Bytes::new(), allowance: per_copy, per_copy }
     }
 
@@ -74,7 +75,7 @@ impl Upstream {
     /// Frees the last response if it will not be retransmitted.
     pub(crate) fn forget(&mut self) {
         if let Transaction::Invite(transaction) = &self.transaction
-            && !transaction.retransmitted()
+            && !transaction.must_resend()
         {
             self.last = Bytes::new();
         }
@@ -89,8 +90,8 @@ impl Upstream {
     pub(crate) fn retransmitted(&mut self, context: &mut Context<'_>) {
         self.allowance = self.allowance.saturating_add(self.per_copy);
         let again = match &self.transaction {
-            Transaction::Invite(transaction) => transaction.retransmitted(),
-            Transaction::Other(transaction) => transaction.retransmitted(),
+            Transaction::Invite(transaction) => transaction.must_resend(),
+            Transaction::Other(transaction) => transaction.must_resend(),
         };
         if again {
             self.resend(context);
@@ -113,7 +114,7 @@ impl Upstream {
     /// The ACK of a failure came.
     pub(crate) fn acknowledged(&mut self, timers: &Timers, now: Instant) {
         if let Transaction::Invite(transaction) = &mut self.transaction {
-            transaction.acknowledged(self.back.transport.is_reliable(), timers, now);
+            transaction.on_ack(self.back.transport.is_reliable(), timers, now);
         }
     }
 
@@ -146,7 +147,7 @@ impl Upstream {
     pub(crate) fn end_without_response(&mut self, timers: &Timers, now: Instant) {
         self.last = Bytes::new();
         if let Transaction::Other(transaction) = &mut self.transaction {
-            transaction.end_in_silence(self.back.transport.is_reliable(), timers, now);
+            transaction.end_without_response(self.back.transport.is_reliable(), timers, now);
         }
     }
 
@@ -162,7 +163,7 @@ impl Upstream {
     /// retransmitted.
     pub(crate) const fn is_completed(&self) -> bool {
         match &self.transaction {
-            Transaction::Invite(transaction) => !transaction.retransmitted(),
+            Transaction::Invite(transaction) => !transaction.must_resend(),
             Transaction::Other(transaction) => !transaction.is_pending(),
         }
     }

@@ -1,6 +1,6 @@
-//! The accounts: who may register and call, and what proves it.
+//! The accounts: the users who may register and call, with their secrets and permissions.
 //!
-//! Values only; whether credentials are good is `auth`'s to say.
+//! Values only; `auth` decides whether credentials are valid.
 
 use hashbrown::{HashMap, HashSet};
 use location::{Aor, Record};
@@ -12,16 +12,16 @@ use super::{Algorithm, Algorithms};
 #[derive(Clone, Debug, Default)]
 pub struct Accounts {
     by_aor: HashMap<Aor, Account>,
-    /// How many accounts have secrets for just these algorithms, by [`Algorithms::index`].
+    /// Number of accounts with secrets for exactly this set of algorithms, by [`Algorithms::index`].
     sets: [u32; Algorithms::SETS],
-    /// What those can answer who may register for an AoR besides its own user.
+    /// For each AoR that other accounts may register for: the algorithms of these accounts.
     others: HashMap<Aor, Algorithms>,
-    /// The names that some account may be called by besides its own.
+    /// All names in `may_call_as` of any account.
     callers: HashSet<Caller>,
 }
 
 impl Accounts {
-    /// Adds an account; returns the one that had this AoR before.
+    /// Adds an account; returns the one that it replaces.
     pub fn insert(&mut self, aor: Aor, account: Account) -> Option<Account> {
         let algorithms = account.secrets.algorithms();
         for other in &account.may_register {
@@ -37,12 +37,14 @@ impl Accounts {
         replaced
     }
 
-    /// The algorithms for which a challenge about this AoR can be answered: by the secrets of its account, and of those who
-    /// may register for it. Where there is nothing to answer with, those of some account that there is: as many AoRs
-    /// without an account look like an account with MD5 alone as there are such accounts among all, so that a challenge
-    /// does not tell who has an account. `stand_in` picks it: a keyed hash of the AoR, the same after a restart.
+    /// The algorithms for which a client can respond to a challenge for this AoR: those of its account, and of the accounts
+    /// that may register for it.
+    ///
+    /// An AoR without such secrets gets the algorithms of some existing account, so that a challenge does not reveal which
+    /// users have an account: each set of algorithms is as frequent among these AoRs as among the accounts. `stand_in`
+    /// selects the account: a keyed hash of the AoR, which stays the same after a restart.
     pub(crate) fn answerable(&self, aor: &Aor, stand_in: u64) -> Algorithms {
-        // Made in any case: the time must not tell either.
+        // Computed in any case: the response time must not reveal it either.
         let model = self.model(stand_in);
         let own = self.find(aor).map(|account| account.secrets.algorithms()).unwrap_or_default();
         let others = if self.others.is_empty() { None } else { self.others.get(aor) };
@@ -68,7 +70,7 @@ impl Accounts {
         }
     }
 
-    /// Whether nobody is listed.
+    /// Whether there are no accounts.
     pub fn is_empty(&self) -> bool {
         self.by_aor.is_empty()
     }
@@ -78,12 +80,12 @@ impl Accounts {
         self.by_aor.keys()
     }
 
-    /// How many are listed.
+    /// Number of accounts.
     pub fn len(&self) -> usize {
         self.by_aor.len()
     }
 
-    /// Whether this user may change the bindings of an AoR: its own, or one that its account lists.
+    /// Whether this user may change the bindings of an AoR: its own, or one that its account lists (RFC 3261 10.3 step 4).
     pub fn may_register(&self, user: &Aor, aor: &Aor) -> bool {
         user == aor || self.find(user).is_some_and(|account| account.may_register.contains(aor))
     }
@@ -93,19 +95,19 @@ impl Accounts {
         user == aor || self.find(user).is_some_and(|account| account.may_watch.contains(aor))
     }
 
-    /// Whether this user may have this name in From: nobody's, or one that its account lists. Its own is no question of the
-    /// account.
+    /// Whether this user may have this name in From: an anonymous one, or one that its account lists. Its own AoR is not
+    /// checked here.
     pub(crate) fn may_call_as(&self, user: &Aor, named: &Named) -> bool {
         let lists = |account: &Account| account.may_call_as.iter().any(|caller| caller.is(named, user.domain()));
         named.is_anonymous() || self.find(user).is_some_and(lists)
     }
 
-    /// Whether a From that is not of ours can be any user's.
+    /// Whether a From of another domain is allowed for any user.
     pub(crate) fn is_caller(&self, named: &Named) -> bool {
         named.is_anonymous() || is_among(&self.callers, named)
     }
 
-    /// Bindings of this user that the configuration made.
+    /// The fixed bindings of this user.
     pub(crate) fn contacts(&self, aor: &Aor) -> Option<&Record> {
         self.find(aor)?.contacts.as_ref()
     }
@@ -121,13 +123,13 @@ impl Accounts {
 pub struct Account {
     /// The secrets that authenticate it; none for a user that only has `contacts`.
     pub secrets: Secrets,
-    /// Its bindings that the configuration made, see [`fixed_bindings`](crate::fixed_bindings); none for most.
+    /// Its fixed bindings, see [`fixed_bindings`](crate::fixed_bindings).
     pub contacts: Option<Record>,
     /// Other AoRs that it may register for (RFC 3261 10.3 step 4).
     pub may_register: Vec<Aor>,
     /// Other AoRs whose registrations it may subscribe to (RFC 3680 4.6).
     pub may_watch: Vec<Aor>,
-    /// Names that may stand in From of its requests besides its own.
+    /// Other names that are allowed in From of its requests.
     pub may_call_as: Vec<Caller>,
 }
 
@@ -143,7 +145,7 @@ pub struct Secrets {
 }
 
 impl Secrets {
-    /// The algorithms that they are for.
+    /// The algorithms that there is a secret for.
     pub(crate) fn algorithms(&self) -> Algorithms {
         Algorithms::of(Algorithm::Md5, self.md5.is_some())
             .union(Algorithms::of(Algorithm::Sha256, self.sha256.is_some()))
@@ -177,10 +179,10 @@ mod tests {
     }
 
     #[test]
-    fn who_has_no_account_looks_like_those_who_have_one() {
+    fn an_aor_without_an_account_looks_like_one_with_an_account() {
         let mut accounts = Accounts::default();
         assert_eq!(accounts.answerable(&aor(1), 0), Algorithms::ALL);
-        // One in four can answer SHA-256 alone, and one is replaced.
+        // One account of four has SHA-256 alone, after one was replaced.
         for number in 0..4 {
             accounts.insert(aor(number), with(true, true).into());
         }
@@ -188,13 +190,13 @@ mod tests {
         accounts.insert(aor(9), Account::default());
         let shas = Algorithms::of(Algorithm::Sha256, true);
         assert_eq!(accounts.answerable(&aor(0), u64::MAX), shas);
-        let strangers = (0..1000_u64).map(|at| accounts.answerable(&aor(100), at << 54));
-        assert_eq!(strangers.filter(|set| *set == shas).count(), 256);
-        assert!(!accounts.answerable(&aor(9), 0).is_empty(), "an account that is never asked looks like any other");
+        let unknown = (0..1000_u64).map(|at| accounts.answerable(&aor(100), at << 54));
+        assert_eq!(unknown.filter(|set| *set == shas).count(), 256);
+        assert!(!accounts.answerable(&aor(9), 0).is_empty(), "an account without secrets looks like one with secrets");
     }
 
     #[test]
-    fn who_registers_for_others_can_answer_for_them() {
+    fn an_account_that_registers_for_others_can_respond_for_them() {
         let mut accounts = Accounts::default();
         accounts.insert(aor(1), with(true, false).into());
         accounts.insert(aor(2), Account { may_register: vec![aor(1)], ..with(false, true).into() });

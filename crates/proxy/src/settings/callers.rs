@@ -1,8 +1,8 @@
-//! Names that an account may call by besides its own address of record: what its `may_call_as` lists.
+//! Names in From that an account may use besides its own address of record: its `may_call_as`.
 //!
-//! A gateway has the number of whoever calls through it in From, beside its own address; a user with a number of the public
-//! network has that number. Values only: whose credentials were good is decided by `auth`, and that an anonymous From
-//! (RFC 3323 4.1.1.3) may be used by every user is decided by `route`.
+//! A gateway puts the number of the caller into From; a user with a number of the public network may use that number.
+//! Values only: `auth` decides which user the credentials belong to, and `route` allows every user an anonymous From
+//! (RFC 3323 4.1.1.3).
 
 use hashbrown::HashSet;
 use location::Aor;
@@ -13,11 +13,11 @@ use super::Settings;
 /// A name, or several of one kind, that an account may have in From.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Caller {
-    /// This user part, or number, at the account's own domain, or at a host that is no domain of ours.
+    /// This user part or number, at the domain of the account or at a host that is not a domain of this server.
     User(Box<[u8]>),
     /// This user part at this host.
     Address(Aor),
-    /// Any user part at this host, in lower case, which is no domain of ours.
+    /// Any user part at this host, in lower case, which is not a domain of this server.
     Host(Box<[u8]>),
 }
 
@@ -29,14 +29,14 @@ const ANONYMOUS: &[u8] = b"anonymous.invalid";
 pub(crate) struct Named {
     /// For a `tel:` URI (RFC 3966): the number, and an empty domain.
     pub(crate) address: Aor,
-    /// Whether its domain is one of ours.
+    /// Whether its domain is a domain of this server.
     pub(crate) is_ours: bool,
 }
 
 impl Named {
-    /// The name that a URI is; none if it is neither a SIP address nor a number.
+    /// The name in a URI; `None` if it is neither a SIP URI nor a number.
     pub(crate) fn of(uri: &[u8], settings: &Settings) -> Option<Self> {
-        if let Some((user, domain)) = settings.usual_user(uri).zip(settings.domains.first()) {
+        if let Some((user, domain)) = settings.plain_user(uri).zip(settings.domains.first()) {
             return Some(Self { address: Aor::new(user, domain.as_bytes()), is_ours: true });
         }
         match Uri::parse(uri).ok()? {
@@ -45,7 +45,7 @@ impl Named {
                 Some(Self { address: settings.aor_named_by(&uri), is_ours })
             }
             Uri::Other { scheme, rest, .. } if scheme.eq_ignore_ascii_case(b"tel") => {
-                // RFC 3966 3: what follows the number are its parameters.
+                // RFC 3966 3: the number ends where its parameters begin.
                 let number = rest.split(|octet| *octet == b';').next().unwrap_or_default();
                 Some(Self { address: Aor::new(number, b""), is_ours: false })
             }
@@ -53,14 +53,14 @@ impl Named {
         }
     }
 
-    /// Whether it says nothing of the sender: everybody may be called so.
+    /// Whether it does not identify the sender: every user may use it.
     pub(crate) fn is_anonymous(&self) -> bool {
         self.address.domain() == ANONYMOUS
     }
 }
 
 impl Caller {
-    /// Whether this is the sender's name, in a request of an account of this domain.
+    /// Whether this allows the name of the sender, in a request of an account of this domain.
     pub(crate) fn is(&self, named: &Named, domain: &[u8]) -> bool {
         let Named { address, is_ours } = named;
         match self {
@@ -71,8 +71,8 @@ impl Caller {
     }
 }
 
-/// Whether some account, of whatever domain, may be called by this name: asked of each stranger's request, so no account is
-/// looked at.
+/// Whether some account of any domain may use this name. Checked for each request of a foreign sender, so it is a lookup in
+/// a set instead of a search through the accounts.
 pub(super) fn is_among(callers: &HashSet<Caller>, named: &Named) -> bool {
     let Named { address, .. } = named;
     !callers.is_empty()

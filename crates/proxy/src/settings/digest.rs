@@ -1,19 +1,47 @@
-//! How users prove who they are (RFC 7616, RFC 8760): which algorithms are offered to whom, and how long a nonce is good.
+//! Digest authentication (RFC 7616, RFC 8760): the offered algorithms, and the lifetime of a nonce.
+//!
+//! Values only; `auth` challenges and checks credentials.
 
 use std::time::Duration;
+
+/// The beginning of the User-Agent of clients that support only MD5. They fail at a SHA-256 challenge, or are too old to
+/// have been tested with one. SHA-256 is supported since Asterisk 20.12, FreeSWITCH 1.10.7, PJSIP 2.11, Twinkle 1.10.3, Linphone 4 and baresip
+/// 3.12.
+const MD5_ONLY_CLIENTS: [&str; 20] = [
+    "baresip v0.",
+    "baresip v1.",
+    "baresip v2.",
+    "SIPp",
+    "sipsak ",
+    "Asterisk PBX 1",
+    "FreeSWITCH-mod_sofia/1.6.",
+    "FreeSWITCH-mod_sofia/1.8.",
+    "FreeSWITCH-mod_sofia/1.10.6",
+    "PJSUA v1.",
+    "PJSUA v2.9",
+    "PJSUA v2.10 ",
+    "Twinkle/1.4",
+    "Twinkle/1.9",
+    "Twinkle/1.10.0",
+    "Twinkle/1.10.1",
+    "Twinkle/1.10.2",
+    "Linphone/3.",
+    "Cisco/SPA",
+    "Linksys/SPA",
+];
 
 /// Digest parameters.
 #[derive(Clone, Debug)]
 pub struct Digest {
-    /// Offered in this order, one challenge each. Never empty.
+    /// The offered algorithms, one challenge for each, in this order. Never empty.
     pub algorithms: Vec<Algorithm>,
-    /// How long a nonce is good.
+    /// Lifetime of a nonce.
     pub nonce_lifetime: Duration,
-    /// How many wrong responses a nonce takes before it is stale for everybody.
+    /// Number of wrong responses after which a nonce is stale for every client.
     pub nonce_failures: u32,
-    /// How long a phone that gave up at a challenge with several algorithms is offered MD5 alone; none: it is not.
+    /// How long a phone that did not respond to a challenge with several algorithms is offered MD5 alone; `None`: never.
     pub md5_fallback: Option<Duration>,
-    /// How the User-Agent of clients begins that know MD5 only and give up at anything else.
+    /// The beginning of the User-Agent of clients that are always offered MD5 alone, in any case.
     pub md5_user_agents: Vec<Box<str>>,
 }
 
@@ -24,14 +52,14 @@ impl Default for Digest {
             nonce_lifetime: Duration::from_secs(300),
             nonce_failures: 5,
             md5_fallback: Some(Duration::from_secs(300)),
-            md5_user_agents: Vec::new(),
+            md5_user_agents: MD5_ONLY_CLIENTS.map(Box::from).into(),
         }
     }
 }
 
 impl Digest {
-    /// Whether a client that names itself so is known to give up at anything but MD5.
-    pub(crate) fn takes_md5_only(&self, user_agent: &[u8]) -> bool {
+    /// Whether a client with this User-Agent is known to support only MD5.
+    pub(crate) fn supports_md5_only(&self, user_agent: &[u8]) -> bool {
         let begins = |prefix: &str| {
             user_agent.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
         };
@@ -42,7 +70,7 @@ impl Digest {
 /// A digest algorithm (RFC 7616 6.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Algorithm {
-    /// MD5, for phones that know nothing else.
+    /// MD5, for phones that support nothing else.
     Md5,
     /// SHA-256.
     Sha256,
@@ -55,10 +83,10 @@ pub enum Algorithm {
 pub(crate) struct Algorithms(u8);
 
 impl Algorithms {
-    /// How many sets there are.
+    /// Number of sets.
     pub(crate) const SETS: usize = 8;
 
-    /// Each of them.
+    /// The set of all algorithms.
     pub(crate) const ALL: Self = Self(7);
 
     /// The set as a number below [`Algorithms::SETS`].
@@ -79,7 +107,7 @@ impl Algorithms {
         self.0 & Self::of(algorithm, true).0 != 0
     }
 
-    /// The algorithm alone, if it `is` in.
+    /// The set of this algorithm if `is`, or else the empty set.
     pub(crate) const fn of(algorithm: Algorithm, is: bool) -> Self {
         let bit = match algorithm {
             Algorithm::Md5 => 1,
@@ -89,7 +117,7 @@ impl Algorithms {
         Self(if is { bit } else { 0 })
     }
 
-    /// Those of both.
+    /// The union of two sets.
     pub(crate) const fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }

@@ -1,25 +1,26 @@
-//! Bindings that the configuration makes: a door phone or a gateway that cannot register (RFC 3261 10.1 leaves the
-//! ways into the location service open).
+//! Fixed bindings: contacts in the configuration of a device that does not register, such as a gateway. RFC 3261 10.1
+//! allows other ways than REGISTER to fill the location service.
 //!
-//! They are a record of their own, in the settings, so that all code reads both kinds of bindings alike. No REGISTER changes
-//! them; one that a phone registers as well is its own from then on, for as long as it stays.
+//! The settings contain them as a record, so that all code reads both kinds of bindings alike. No REGISTER changes them. If
+//! a phone registers a contact that is also fixed, the registered binding is used instead while it exists.
 
 use location::{Applied, Binding, Change, ContactChange, Limits, Operation, Record, Wall};
 use parser::{Uri, equivalent};
 
-/// A record of these URIs, each with its preference in thousandths, in that order; they end in the next century.
+/// A record with a binding for each URI and q value (in thousandths), in this order. They expire after 136 years.
 pub fn fixed_bindings<'a>(contacts: impl IntoIterator<Item = (&'a str, Option<u16>)>) -> Record {
     let contact =
         |(uri, q): (&'a str, Option<u16>)| ContactChange { q, ..ContactChange::plain(uri.as_bytes(), u32::MAX) };
     let contacts: smallvec::SmallVec<_> = contacts.into_iter().map(contact).collect();
     let most = contacts.len();
     let limits = Limits { max_expires: u32::MAX, max_contacts: most, max_request_contacts: most, ..Limits::DEFAULT };
-    let made = Record::default().apply(&Change::administrative(Operation::Update(contacts)), Wall::default(), &limits);
-    // None given, or a URI of some kilobytes: nothing that a phone could be reached at.
+    let operation = Operation::Update(contacts);
+    let made = Record::default().apply(&Change::administrative(operation), Wall::default(), &limits);
+    // Without URIs, or with a URI above the limit of the location service, there is no binding.
     made.ok().and_then(Applied::changed).unwrap_or_default()
 }
 
-/// The fixed bindings, with their index, that no phone has registered itself.
+/// The fixed bindings, with their index, except those whose contact a phone has registered.
 pub(crate) fn unregistered_fixed_bindings<'r>(
     fixed: &'r Record,
     registered: Option<&'r Record>,

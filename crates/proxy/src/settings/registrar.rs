@@ -1,4 +1,6 @@
-//! What a REGISTER may ask for, and what its 200 says (RFC 3261 10.3, 3327, 3608, 5626).
+//! Limits of a REGISTER, and headers of its 200 (RFC 3261 10.3, RFC 3327, RFC 3608, RFC 5626).
+//!
+//! Values only; `registrar` and the location service apply them.
 
 use ipnet::IpNet;
 use location::Limits;
@@ -8,33 +10,32 @@ use crate::clock::{Now, Wall};
 /// Settings of the registrar.
 #[derive(Clone, Debug)]
 pub struct Registrar {
-    /// Expiry and number of bindings.
+    /// Limits of the expiration and number of bindings.
     pub limits: Limits,
-    /// Through which proxies phones are told to send their requests, the first one first: SIP URIs with `lr`
-    /// (RFC 3608 6.3). Empty: nothing is said.
+    /// Service-Route of the 200, the first proxy first: SIP URIs with `lr` (RFC 3608 6.3). Empty: no Service-Route.
     pub service_route: Vec<Box<str>>,
-    /// Where phones may say that they are, in Contact and Path, and send calls on to; empty: anywhere.
+    /// Networks that a phone may name in Contact and Path, and that it may redirect calls to. Empty: any.
     pub contact_networks: Vec<IpNet>,
-    /// A Path in the REGISTER of a phone that does not list `path` in Supported.
+    /// What happens to a Path in the REGISTER of a phone that does not list `path` in Supported.
     pub unannounced_path: UnannouncedPath,
-    /// Seconds for Flow-Timer in the 200 to a phone that registers a flow over a stream (RFC 5626 6); none: not said.
+    /// Flow-Timer of the 200 to a phone that registers a flow over a connection, in seconds (RFC 5626 6). `None`: no
+    /// Flow-Timer.
     pub flow_timer: Option<u32>,
-    /// Seconds for which such a flow may be silent beyond that (RFC 5626 5.4).
+    /// Seconds after the Flow-Timer until a flow without traffic is closed (RFC 5626 5.4).
     pub flow_grace: u32,
-    /// How far the machine's clock, which people and phones go by, is ahead of [`Now::wall`], in milliseconds. Nothing is
-    /// measured by it; it is for Date.
+    /// How far the clock of the machine is ahead of [`Now::wall`], in milliseconds. Used only for the Date header: the
+    /// clock of the machine can be set, so no interval is measured by it.
     pub clock_ahead: i64,
 }
 
 impl Registrar {
-    /// RFC 3261 20.17
+    /// The time for the Date header (RFC 3261 20.17).
     pub(crate) fn date(&self, now: Now) -> Wall {
         Wall(now.wall.0.saturating_add_signed(self.clock_ahead))
     }
 }
 
 impl Default for Registrar {
-    /// What suits an office.
     fn default() -> Self {
         Self {
             limits: Limits::DEFAULT,
@@ -48,11 +49,11 @@ impl Default for Registrar {
     }
 }
 
-/// What to do with a Path that a proxy put in without the phone's knowing (RFC 3327 5.3).
+/// What happens to a Path of a proxy that the phone does not support (RFC 3327 5.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnannouncedPath {
-    /// Stored and used like any other.
+    /// It is stored and used.
     Accept,
-    /// 420.
+    /// The REGISTER gets 420.
     Refuse,
 }

@@ -1,13 +1,10 @@
-//! The settings of the test office: RFC 3261's timers, everybody may register, nobody else gets in.
+//! The settings of the simulated office: the defaults, but everybody may register, and the tables are small.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use parser::Transport;
-use proxy::{
-    Accounts, Authentication, Digest, Foreign, Forking, Interfaces, Keys, Limits, Listener, Registrar, Settings,
-    SingleTarget, Strangers, Strategy, SubscriptionTimes, Timers,
-};
+use proxy::{Authentication, Digest, Forking, Keys, Limits, Listener, Settings, Strategy};
 
 /// The office's domain.
 pub(crate) const DOMAIN: &str = "office.example";
@@ -22,54 +19,29 @@ pub(crate) const fn at(host: u8) -> SocketAddr {
 
 pub(crate) const KEYS: Keys = Keys { route: [1; 16], gruu: [3; 32], nonce: [2; 16] };
 
-/// All phones at once.
-const FORKING: Forking = Forking {
-    strategy: Strategy::Parallel,
-    ring_time: Duration::from_secs(30),
-    recurse: true,
-    late_registration: true,
-    single_target: SingleTarget::Stateless,
-};
-
-/// Phones are tried down by q, each group for this long.
-pub(crate) const fn sequential(ring_time: u64) -> Forking {
-    Forking { strategy: Strategy::Sequential, ring_time: Duration::from_secs(ring_time), ..FORKING }
+/// Phones are tried in the order of their q values, each group for this many seconds.
+pub(crate) fn sequential(ring_time: u64) -> Forking {
+    Forking { strategy: Strategy::Sequential, ring_time: Duration::from_secs(ring_time), ..Forking::default() }
 }
 
 pub(crate) fn office() -> Settings {
     let listener = |transport| Listener { transport, address: SERVER };
     Settings {
-        domains: vec![DOMAIN.into()],
         aliases: vec!["sip.office.example".into()],
         listeners: vec![listener(Transport::Udp), listener(Transport::Tcp)],
-        advertise: None,
-        interfaces: Interfaces::default(),
         authentication: Authentication::Off,
-        digest: Digest::default(),
-        accounts: Accounts::default(),
-        trusted: Vec::new(),
-        strangers: Strangers::Refuse,
-        foreign: Foreign::Refuse,
-        registrar: Registrar::default(),
-        subscriptions: SubscriptionTimes::default(),
-        forking: FORKING,
-        timers: Timers {
-            t1: Duration::from_millis(500),
-            t2: Duration::from_secs(4),
-            t4: Duration::from_secs(5),
-            c: Duration::from_secs(181),
-        },
+        // No client is recognised by its User-Agent.
+        digest: Digest { md5_user_agents: Vec::new(), ..Digest::default() },
         limits: Limits {
             transactions: 10_000,
             transaction_memory: 1 << 30,
-            targets: 50,
             pins: 10_000,
             nonces: 10_000,
             unanswered_challenges: 10_000,
             subscriptions: 100,
-            subscriptions_per_user: 50,
             moved_dialogs: 1_000,
-            amplification: 3,
+            ..Limits::default()
         },
+        ..Settings::default()
     }
 }

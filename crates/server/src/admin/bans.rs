@@ -1,6 +1,6 @@
 //! Banned addresses, as docs/openapi.yaml defines them.
 //!
-//! Decides how many are listed. Must not decide who is banned: see `defence`.
+//! Decides how many are listed. Must not decide which addresses are banned: see `defence`.
 
 use std::time::Instant;
 
@@ -54,7 +54,7 @@ pub(crate) fn remove(state: &AdminState, address: &[u8]) -> Reply {
     }
     let masked = state.active_config.borrow().loaded.config.log.mask.contains(&Masked::Addresses);
     let which = if masked { "an address".to_owned() } else { source.to_string() };
-    tracing::info!("the ban of {which} was lifted by the operator");
+    tracing::info!("the ban of {which} was lifted by the administrator");
     reply::json(StatusCode::OK, &Removed { removed: 1 })
 }
 

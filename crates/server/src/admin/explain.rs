@@ -71,11 +71,11 @@ fn describe_step(step: &Step, settings: &Settings) -> String {
                 sanitize(aor.as_bytes())
             )
         }
-        Step::NoAccount => "There is no account of this name.".to_owned(),
+        Step::NoAccount => "There is no account with this name.".to_owned(),
         Step::Free if settings.authentication == Authentication::Off => {
-            "Nobody is asked for a password here (authentication: off).".to_owned()
+            "No password is needed (authentication: off).".to_owned()
         }
-        Step::Free => "The caller is not asked for a password: trusted, or strangers are accepted.".to_owned(),
+        Step::Free => "The caller needs no password: its network is in trusted, or strangers are accepted.".to_owned(),
         Step::Credentials(domain) => {
             format!("The caller must authenticate with a password (407, as a user of {domain}).")
         }
@@ -87,8 +87,8 @@ fn describe_step(step: &Step, settings: &Settings) -> String {
             let targets = targets.iter().map(describe_target).collect::<Vec<_>>().join("; and ");
             format!("It goes{} to {targets}.", limit.unwrap_or_default())
         }
-        Step::Stateless => "With one target the call passes through without a transaction.".to_owned(),
-        Step::Forked => "The first to answer gets the call, and the others stop ringing.".to_owned(),
+        Step::Stateless => "A call to one phone is forwarded without a transaction.".to_owned(),
+        Step::Forked => "The first phone that answers gets the call, and the others stop ringing.".to_owned(),
         Step::Refused { status, reason } => format!("It ends here: {status} {reason}."),
     }
 }
@@ -96,6 +96,7 @@ fn describe_step(step: &Step, settings: &Settings) -> String {
 fn describe_target(goal: &Goal) -> String {
     let Goal { uri, transport, address, over_flow, device } = goal;
     let device = if device.is_empty() { String::new() } else { format!("{}, ", sanitize(device)) };
-    let way = if *over_flow { "the way it registered" } else { "as its address says" };
-    format!("{device}{} at {address} over {}, {way}", sanitize(uri.as_bytes()), transport.param())
+    let way = if *over_flow { "by the flow that it registered" } else { "at the address in its Contact" };
+    let transport = transport.map_or("the transport that DNS names", |transport| transport.param());
+    format!("{device}{} at {address} over {transport}, {way}", sanitize(uri.as_bytes()))
 }

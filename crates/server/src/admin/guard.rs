@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_token_only_this_machine() {
+    fn without_a_token_only_this_machine_is_accepted() {
         for here in ["127.0.0.1", "127.1.2.3", "::1", "::ffff:127.0.0.1"] {
             get(here, false, &[("host", "127.0.0.1:9090")], Ok(()));
         }
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn with_a_token_from_any_address() {
+    fn with_a_token_every_address_is_accepted() {
         let host = ("host", "192.0.2.1:9090");
         get("192.0.2.7", true, &[host, ("authorization", "Bearer 0123456789abcdef")], Ok(()));
         get("192.0.2.7", true, &[host, ("authorization", "bearer 0123456789abcdef")], Ok(()));
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn only_host_names_of_this_server() {
+    fn only_host_names_of_this_server_are_accepted() {
         for good in [
             "localhost:9090",
             "127.0.0.1",

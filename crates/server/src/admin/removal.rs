@@ -1,4 +1,4 @@
-//! Removal of bindings by the operator, or because an account was removed: the same rules and store as an
+//! Removal of bindings by the administrator, or because an account was removed: the same rules and store as an
 //! unregistering REGISTER, and the same guarantee: a removal that was confirmed is durable.
 //!
 //! A phone that is still running comes back with its next REGISTER, if its user may register.
@@ -128,7 +128,7 @@ impl Removals {
         (removed, failed)
     }
 
-    /// Tells the workers, which notify the subscribers (RFC 3680).
+    /// Notifies the workers, which notify the subscribers (RFC 3680).
     async fn notify(&self, aor: &Aor) {
         for inbox in &*self.inboxes {
             // A worker that has ended has no subscriptions.

@@ -14,12 +14,13 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
+use parser::Transport;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
 use super::{AdminState, routes};
-use crate::metrics;
+use crate::metrics::{self, DriverLimit, Series};
 
 /// Timeout for the head of a request, and for the next request on the connection.
 const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(5);
@@ -40,7 +41,7 @@ pub(crate) async fn serve(listener: TcpListener, state: Arc<AdminState>, max: us
             Ok((stream, peer)) => {
                 // Loopback clients are exempt, so that the administrator can lift any ban.
                 if state.defence.is_banned(peer.ip()) && !peer.ip().to_canonical().is_loopback() {
-                    metrics::refused_connection();
+                    metrics::count(Series::Banned { transport: Transport::Tcp });
                     continue;
                 }
                 let Some(permit) = connections.admit(peer.ip()) else { continue };
@@ -93,7 +94,7 @@ impl HttpConnections {
         let mut inner = self.inner.lock();
         let is_share_full = inner.list.iter().filter(|entry| entry.peer == peer).count() >= self.max_per_peer;
         if is_share_full || inner.list.len() >= self.max {
-            metrics::limit_reached(metrics::ADMIN_CONNECTIONS);
+            metrics::count(DriverLimit::AdminConnections);
             let may_close = |entry: &&HttpConnection| entry.idle.is_some() && (!is_share_full || entry.peer == peer);
             let id = inner.list.iter().filter(may_close).min_by_key(|entry| entry.idle)?.id;
             inner.remove(id).and_then(|entry| entry.task)?.abort();

@@ -1,6 +1,6 @@
 //! Users and their phones, as docs/openapi.yaml defines them.
 //!
-//! Decides who is listed: every user with an account or a binding, up to a limit. The total counts all of them.
+//! Decides which users are listed: every user with an account or a binding, up to a limit. The total counts all of them.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -94,7 +94,7 @@ pub(crate) async fn remove(state: &AdminState, name: &[u8], scope: RemovalScope<
         Ok(removed) => {
             let masked = active_config.loaded.config.log.mask.contains(&Masked::Users);
             let whose = if masked { "a user".to_owned() } else { sanitize(aor.as_bytes()) };
-            tracing::info!("phones of {whose} removed by the operator: {removed}");
+            tracing::info!("phones of {whose} removed by the administrator: {removed}");
             reply::json(StatusCode::OK, &Removed { removed })
         }
         Err(error @ RemovalError::NotFound) => reply::problem(StatusCode::NOT_FOUND, &error.to_string()),

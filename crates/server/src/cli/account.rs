@@ -14,7 +14,7 @@ use serde_yaml::{Mapping, Value};
 
 use super::arguments::AccountCommand;
 use crate::config::{self, AccountEntry, Loaded, StoreKind};
-use crate::data::{files, first_run};
+use crate::data::{files, first_start};
 use crate::error::{AccountError, CliError};
 
 /// Executes the command; returns the output. After an error nothing was changed.
@@ -65,10 +65,10 @@ fn accounts_path(loaded: &Loaded) -> Result<PathBuf, AccountError> {
     if let Some(file) = loaded.accounts_file() {
         return Ok(file);
     }
-    match (first_run::is_needed(&loaded.config), loaded.config.location.store) {
+    match (first_start::is_needed(&loaded.config), loaded.config.location.store) {
         (false, _) => Err(AccountError::Inline),
         (true, StoreKind::Memory) => Err(AccountError::Memory),
-        (true, StoreKind::Disk) => Ok(loaded.config.data_folder().join(first_run::FILE)),
+        (true, StoreKind::Disk) => Ok(loaded.config.data_folder().join(first_start::FILE)),
     }
 }
 
@@ -89,7 +89,7 @@ fn read(file: &Path) -> Result<String, CliError> {
 /// The password, and the output about it.
 fn password(name: &str, stdin: bool) -> Result<(String, String), CliError> {
     if !stdin {
-        let password = first_run::password()?;
+        let password = first_start::password()?;
         let message = format!("user {name}   password {password}\nOnly its hashes are stored: note the password now.");
         return Ok((password, message));
     }
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn refused_edits_say_why() {
+    fn a_refused_edit_names_the_reason() {
         let message = |text: &str, command: AccountCommand| {
             let (folder, loaded) = office(text);
             let message = edit(&loaded, &command, false).expect_err("refused").to_string();

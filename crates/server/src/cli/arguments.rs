@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn commands() {
+    fn commands_are_parsed() {
         is("", Command::Run);
         is("run", Command::Run);
         is("--config=a.yaml check", Command::Check);
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn options() {
+    fn options_are_parsed() {
         let file = Some(PathBuf::from("a.yaml"));
         for line in ["run --config a.yaml", "-c a.yaml", "--config=a.yaml check", "reload -ca.yaml"] {
             assert_eq!(read_words(line).map(|read| read.config), Some(file.clone()), "{line}");

@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_address_of_the_server() {
+    fn the_address_of_the_server_is_found() {
         let at = |text: &str, url: Option<&str>| {
             let config: Config = serde_yaml::from_str(text).expect("a configuration");
             Client::new(&config, url).ok().map(|client| client.address.to_string())

@@ -94,7 +94,7 @@ pub(crate) fn after_edit(loaded: &Loaded, url: Option<&str>, command: &AccountCo
     match Client::new(&loaded.config, url).map_err(CliError::from).and_then(|client| reload(&client)) {
         // Without a running server the next start reads the file.
         Err(CliError::Client(why @ (ClientError::NoServer(_) | ClientError::NoAddress))) => {
-            Ok(format!("no running server was told: {why}\n"))
+            Ok(format!("no running server was notified: {why}\n"))
         }
         outcome => outcome,
     }

@@ -8,7 +8,7 @@ use humantime::format_duration;
 use proxy::{Foreign, Strangers, Strategy};
 
 use crate::config::{Authentication, Config, Endpoint, HostName, Loaded, StoreKind};
-use crate::data::first_run;
+use crate::data::first_start;
 
 /// The summary.
 pub(crate) fn summary(loaded: &Loaded) -> String {
@@ -40,7 +40,7 @@ pub(crate) fn summary(loaded: &Loaded) -> String {
         ("Who may call a user?", inbound(config)),
         ("Whom may users call?", outbound(config).to_owned()),
         ("Where does a call go?", routing(config)),
-        ("Who is not answered?", bans(config)),
+        ("Which addresses get no response?", bans(config)),
         ("Who may see the status page?", admin_access(config)),
     ] {
         let _ = writeln!(text, "\n{question}\n  {answer}");
@@ -51,12 +51,12 @@ pub(crate) fn summary(loaded: &Loaded) -> String {
 fn registration(loaded: &Loaded) -> String {
     let (config, count) = (&loaded.config, loaded.accounts.len());
     let who = match (config.authentication, count) {
-        (Authentication::Off, 0) => "Anybody, as anybody: no password is asked for.".to_owned(),
+        (Authentication::Off, 0) => "Anybody, under any name, without a password.".to_owned(),
         (Authentication::Off, count) => {
-            format!("Anybody who uses a name of the {count} accounts: no password is asked for.")
+            format!("Anybody who uses the name of one of the {count} accounts, without a password.")
         }
-        (Authentication::Required, _) if first_run::is_needed(config) => {
-            "The users 101, 102 and 103 with the passwords that the first start makes and prints.".to_owned()
+        (Authentication::Required, _) if first_start::is_needed(config) => {
+            "The users 101, 102 and 103 with the passwords that the first start creates and prints.".to_owned()
         }
         (Authentication::Required, count) => {
             let algorithms: Vec<_> = config.digest.algorithms.iter().map(|name| name.as_str()).collect();
@@ -67,7 +67,7 @@ fn registration(loaded: &Loaded) -> String {
     let time = |seconds: u32| format_duration(std::time::Duration::from_secs(u64::from(seconds)));
     let (min, default, max) = (registrar.min_expires.0, registrar.default_expires.0, registrar.max_expires.0);
     format!(
-        "{who}\n  Up to {} phones each, for {} to {}; {} for a phone that does not say.",
+        "{who}\n  Up to {} phones each, for {} to {}; {} for a phone that does not ask for a time.",
         registrar.max_contacts.0,
         time(min),
         time(max),
@@ -81,8 +81,8 @@ fn inbound(config: &Config) -> String {
         Authentication::Off => "Anybody who claims to be a user.",
     };
     let strangers = match config.strangers.0 {
-        Strangers::Accept => "People of other domains as well (strangers: accept).",
-        Strangers::Refuse => "Nobody of another domain (strangers: refuse).",
+        Strangers::Accept => "Callers of other domains as well (strangers: accept).",
+        Strangers::Refuse => "No callers of other domains (strangers: refuse).",
     };
     let trusted: Vec<_> = config.trusted.iter().map(|network| network.0.to_string()).collect();
     match trusted.as_slice() {
@@ -101,7 +101,7 @@ fn outbound(config: &Config) -> &'static str {
         (Foreign::Authenticated, Authentication::Required) => {
             "Each other, and other domains once they have authenticated (foreign: authenticated)."
         }
-        (Foreign::Authenticated, Authentication::Off) => "Each other. Not other domains: that needs authentication.",
+        (Foreign::Authenticated, Authentication::Off) => "Each other. Not other domains, which needs authentication.",
         (Foreign::Refuse, _) => "Each other. Not other domains (foreign: refuse).",
     }
 }
@@ -113,16 +113,20 @@ fn routing(config: &Config) -> String {
     let time = format_duration(config.forking.ring_time.0);
     let order = match config.forking.strategy.0 {
         Strategy::Parallel => {
-            format!("all phones of X ring at once, for at most {time}; the first to answer has the call.")
+            format!("all phones of X ring at once, for at most {time}; the first phone that answers gets the call.")
         }
-        Strategy::Sequential => format!("the phones of X ring one after another by their q, {time} each."),
+        Strategy::Sequential => {
+            format!("the phones of X ring one after another, ordered by their q value, for {time} each.")
+        }
         Strategy::Wave => {
-            format!("the phones of X begin to ring one after another by their q, {time} apart, and ring on.")
+            format!(
+                "the phones of X begin to ring one after another, ordered by their q value, {time} apart, and keep ringing."
+            )
         }
     };
     let mut text = format!("To sip:X@{first}, which is the same as {}:\n  {order}", same.join(" and "));
     for other in config.domains.iter().skip(1) {
-        let _ = write!(text, "\n  To sip:X@{}: likewise; it is another user, the X of that domain.", other.0);
+        let _ = write!(text, "\n  To sip:X@{}: the same; it is another user, the X of that domain.", other.0);
     }
     text.push_str("\n  `frontdesk explain X` asks the running server where a call would go now.");
     text
@@ -133,7 +137,7 @@ fn bans(config: &Config) -> String {
     let many = format!("{} failures within {}", failures.0, format_duration(within.0));
     match ban.0 {
         Some(time) => format!("An address with {many}, for {}; `frontdesk bans` lists them.", format_duration(time)),
-        None => format!("Nobody (defence.ban: off); an address with {many} is logged."),
+        None => format!("None (defence.ban: off); an address with {many} is logged."),
     }
 }
 
@@ -153,25 +157,24 @@ fn names(names: &[HostName]) -> String {
 mod tests {
     use super::*;
 
-    fn said(text: &str) -> String {
+    fn summary_of(text: &str) -> String {
         let config: Config = serde_yaml::from_str(text).expect("a configuration");
         summary(&Loaded { file: None, config, accounts: proxy::Accounts::default() })
     }
 
     #[test]
-    fn each_policy_in_words() {
-        let closed = said("domains: [office.example, branch.example]\naliases: [sip.office.example]\n");
+    fn the_summary_describes_each_policy() {
+        let closed = summary_of("domains: [office.example, branch.example]\naliases: [sip.office.example]\n");
         for word in
             ["first start", "strangers: refuse", "foreign: refuse", "at once", "X of that domain", "this machine"]
         {
             assert!(closed.contains(word), "no {word} in {closed}");
         }
-        let open = said(
+        let open = summary_of(
             "authentication: off\nstrangers: accept\ntrusted: [192.0.2.0/24]\nforeign: authenticated\n\
              forking: { strategy: sequential, ring_time: 15s }\nadmin: { token: 0123456789abcdef }\n",
         );
-        for word in ["Anybody, as anybody", "192.0.2.0/24", "strangers: accept", "needs authentication", "15s", "token"]
-        {
+        for word in ["under any name", "192.0.2.0/24", "strangers: accept", "needs authentication", "15s", "token"] {
             assert!(open.contains(word), "no {word} in {open}");
         }
         assert!(!open.contains("0123456789abcdef"));

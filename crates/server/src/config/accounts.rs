@@ -1,4 +1,4 @@
-//! `accounts` and `accounts_file`: who may register and call.
+//! `accounts` and `accounts_file`: the users who may register and call.
 //!
 //! Decides valid user names, and hashes passwords to H(user:realm:password) (RFC 7616 3.4.2) for each algorithm that
 //! is offered, so that no password stays in memory. The realm is the account's domain.
@@ -13,36 +13,31 @@ use sha2::{Sha256, Sha512_256};
 
 use super::Config;
 use super::digest::AlgorithmName;
+use super::keys::entry;
 use super::scalar::{HostName, Scalar, Text, scalars};
 
-/// One account: `password` or `ha1`, not both; neither for one with `contacts` that never registers or calls.
-#[derive(Clone, Debug, Deserialize, PartialEq)]
-#[cfg_attr(test, derive(serde::Serialize))]
-#[serde(deny_unknown_fields)]
-pub(crate) struct AccountEntry {
-    /// The user part of the AoR, without escapes.
-    pub(crate) user: UserName,
-    /// In plain text.
-    #[serde(default)]
-    pub(crate) password: Option<Text>,
-    /// Hashed, hexadecimal, by algorithm.
-    #[serde(default)]
-    pub(crate) ha1: Option<Ha1>,
-    /// One of `domains`; default the first.
-    #[serde(default)]
-    pub(crate) domain: Option<HostName>,
-    /// Contacts besides the bindings of the user.
-    #[serde(default)]
-    pub(crate) contacts: Vec<FixedContact>,
-    /// Users of the same domain for whom this user may register too.
-    #[serde(default)]
-    pub(crate) may_register: Vec<UserName>,
-    /// Users of the same domain whose registrations this user may subscribe to (RFC 3680).
-    #[serde(default)]
-    pub(crate) may_watch: Vec<UserName>,
-    /// Other names allowed in From of this user's requests (proxy's `Caller`).
-    #[serde(default)]
-    pub(crate) may_call_as: Vec<CallerName>,
+entry! {
+    /// One account: `password` or `ha1`, not both; neither for one with `contacts` that never registers or calls.
+    pub(crate) struct AccountEntry {
+        /// the name before the @
+        user: UserName,
+        /// the password; alternatively `ha1` or `contacts`
+        password: Option<Text>,
+        /// `md5`, `sha-256`: H(user:realm:password) in hexadecimal, so that the file does not contain the password
+        ha1: Option<Ha1>,
+        /// one of `domains`
+        domain: Option<HostName>,
+        /// fixed addresses of the user, for a door phone or gateway that cannot register
+        contacts: Vec<FixedContact>,
+        /// other users whose phones this account may register
+        may_register: Vec<UserName>,
+        /// other names that requests of this account may have in From: a number or user (`"+4989123451"`, in the domain
+        /// of the account or at a host that is not yours), `user@host`, or `*@host` for every user of a host that is
+        /// not yours. Every account may use its own address and an anonymous From (RFC 3323)
+        may_call_as: Vec<CallerName>,
+        /// other users whose registrations this account may subscribe to (RFC 3680); its own are always allowed
+        may_watch: Vec<UserName>,
+    }
 }
 
 /// H(user:realm:password) in hexadecimal, realm = the account's domain.
@@ -259,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn fixed_contacts() {
+    fn fixed_contacts_are_read() {
         let read = |text: &str| FixedContact::read(text).map(|contact| (contact.uri.into_string(), contact.q));
         let uri = "sip:door@192.0.2.50:5062;transport=tcp";
         assert_eq!(read(uri), Some((uri.to_owned(), None)));
@@ -270,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn caller_names() {
+    fn caller_names_are_read() {
         let read = |text: &str| {
             let CallerName { user, host } = CallerName::read(text)?;
             Some((user.map(|user| String::from_utf8_lossy(&user).into_owned()), host.map(String::from)))
@@ -300,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn users() {
+    fn user_names_are_checked() {
         for good in ["101", "alice", "a.b+c", "007", "jörg"] {
             assert!(UserName::read(good).is_some(), "{good}");
         }

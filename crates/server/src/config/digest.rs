@@ -1,71 +1,30 @@
 //! `digest`: digest authentication (RFC 8760).
 //!
-//! Decides names and defaults, among them the clients that are known to fail at a challenge for any algorithm but
-//! MD5.
-
-use std::time::Duration;
+//! Decides the names of the algorithms.
 
 use proxy::Algorithm;
-use serde::Deserialize;
 
+use super::keys::section;
 use super::scalar::{Count, Period, PeriodOrOff, Scalar, scalars};
 
-/// These clients support only MD5, and fail at a SHA-256 challenge or are too old to have been tested with one.
-/// SHA-256 is supported since Asterisk 20.12, FreeSWITCH 1.10.7, PJSIP 2.11, Twinkle 1.10.3, Linphone 4 and baresip
-/// 3.12.
-const OLD_CLIENTS: [&str; 20] = [
-    "baresip v0.",
-    "baresip v1.",
-    "baresip v2.",
-    "SIPp",
-    "sipsak ",
-    "Asterisk PBX 1",
-    "FreeSWITCH-mod_sofia/1.6.",
-    "FreeSWITCH-mod_sofia/1.8.",
-    "FreeSWITCH-mod_sofia/1.10.6",
-    "PJSUA v1.",
-    "PJSUA v2.9",
-    "PJSUA v2.10 ",
-    "Twinkle/1.4",
-    "Twinkle/1.9",
-    "Twinkle/1.10.0",
-    "Twinkle/1.10.1",
-    "Twinkle/1.10.2",
-    "Linphone/3.",
-    "Cisco/SPA",
-    "Linksys/SPA",
-];
-
-/// `digest`
-#[derive(Clone, Debug, Deserialize, PartialEq)]
-#[cfg_attr(test, derive(serde::Serialize))]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Digest {
-    /// Algorithms in the order of the challenges, as far as the account has a hash for them; default sha-256, md5.
-    /// Also sha-512-256.
-    pub(crate) algorithms: Vec<AlgorithmName>,
-    /// Lifetime of a nonce; default 5m.
-    pub(crate) nonce_lifetime: Period,
-    /// Wrong responses after which a nonce is stale; default 5.
-    pub(crate) nonce_failures: Count,
-    /// How long a phone that did not answer a challenge with several algorithms is offered MD5 only; default 5m, or
-    /// off.
-    pub(crate) md5_fallback: PeriodOrOff,
-    /// Prefixes of the User-Agent of clients that are offered MD5 only; default: old clients that are known to need
-    /// it.
-    pub(crate) md5_user_agents: Vec<AgentPrefix>,
-}
-
-impl Default for Digest {
-    fn default() -> Self {
-        let minutes = Duration::from_secs(300);
-        Self {
-            algorithms: vec![AlgorithmName(Algorithm::Sha256), AlgorithmName(Algorithm::Md5)],
-            nonce_lifetime: Period(minutes),
-            nonce_failures: Count(5),
-            md5_fallback: PeriodOrOff(Some(minutes)),
-            md5_user_agents: OLD_CLIENTS.map(|prefix| AgentPrefix(prefix.into())).into(),
-        }
+section! {
+    /// `digest`
+    pub(crate) struct Digest {
+        /// the algorithms that are offered, in this order, if the account has a secret for them (a password works for
+        /// all of them); also possible: `sha-512-256`
+        algorithms: Vec<AlgorithmName> = proxy::Digest::default().algorithms.into_iter().map(AlgorithmName).collect(),
+        /// how long a challenge is valid
+        nonce_lifetime: Period = Period(proxy::Digest::default().nonce_lifetime),
+        /// after this many wrong responses to one challenge, further responses to it are rejected unread
+        nonce_failures: Count = Count(usize::try_from(proxy::Digest::default().nonce_failures).unwrap_or(usize::MAX)),
+        /// for phones that cannot log in with SHA-256. A phone that got a challenge, did not respond, and tries again
+        /// more than 5 s later (same Call-ID) is offered MD5 alone until it succeeds, at most for this time; its calls
+        /// are offered MD5 alone while that registration lasts. `off` disables this
+        md5_fallback: PeriodOrOff = PeriodOrOff(proxy::Digest::default().md5_fallback),
+        /// clients that know MD5 only and are offered MD5 alone at once: the beginning of their User-Agent, in upper or
+        /// lower case. Only if `md5` is among `digest.algorithms` and the account has a secret for it. A list of your
+        /// own replaces this one
+        md5_user_agents: Vec<AgentPrefix> = proxy::Digest::default().md5_user_agents.into_iter().map(AgentPrefix).collect(),
     }
 }
 

@@ -211,7 +211,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_place_is_found() {
+    fn the_position_of_every_path_is_found() {
         let text = "# one\na: 1\nb:\n  c: [x, y]\n  d:\n    - { e: 1, f: two }\n    - { e: 3 }\n";
         let at = |path: &[PathStep]| find_position(text, path).0.map(|(line, _)| line);
         use PathStep::{Item, Key};

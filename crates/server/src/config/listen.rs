@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses() {
+    fn listener_addresses_are_read() {
         let read = |text| Listen::read(text).map(|listen| listen.to_string());
         assert_eq!(read("udp://0.0.0.0:5060"), Some("udp://0.0.0.0:5060".to_owned()));
         assert_eq!(read("TCP://[::1]:5080"), Some("tcp://[::1]:5080".to_owned()));

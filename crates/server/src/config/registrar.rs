@@ -1,66 +1,51 @@
 //! `registrar`: limits of a REGISTER, and headers of its 200.
 //!
-//! Decides names and defaults, as `sections` does for other sections, and the syntax of a route URI.
+//! Decides the syntax of a route URI, of a percentage and of the flow timer.
 
-use location::{MAX_TEXT, WhenFull};
+use location::{Limits, WhenFull};
 use parser::{SipUri, Uri};
 use proxy::UnannouncedPath;
-use serde::Deserialize;
 
+use super::keys::section;
 use super::scalar::{Count, Network, Scalar, Seconds, Size, scalars};
 
-/// `registrar`: what a REGISTER may ask for (RFC 3261 10.3).
-#[derive(Clone, Debug, Deserialize, PartialEq)]
-#[cfg_attr(test, derive(serde::Serialize))]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Registrar {
-    /// Shorter expirations get 423; default 60s.
-    pub(crate) min_expires: Seconds,
-    /// For REGISTERs without an expiration; default 1h.
-    pub(crate) default_expires: Seconds,
-    /// Longer expirations are shortened; default 2h.
-    pub(crate) max_expires: Seconds,
-    /// How much of the granted time may be taken off at random, so that phones that registered together do not refresh
-    /// together, 0% to 50%; default 0%.
-    pub(crate) jitter: Percent,
-    /// Bindings per user; default 10.
-    pub(crate) max_contacts: Count,
-    /// refuse (default) one binding more, or replace_oldest.
-    pub(crate) when_full: WhenFullName,
-    /// Contacts in one REGISTER; default 64.
-    pub(crate) max_request_contacts: Count,
-    /// Limit of the stored data of one Contact, with its Call-ID, Path, User-Agent and instance; default 8KiB, which
-    /// is the maximum.
-    pub(crate) contact_size: Size,
-    /// Service-Route of every 200 (RFC 3608), the first proxy first; default none.
-    pub(crate) service_route: Vec<RouteUri>,
-    /// Networks that Contact and Path may name, and that calls may be redirected to; default none, which means any.
-    pub(crate) contact_networks: Vec<Network>,
-    /// accept (default) or refuse: a Path that the phone does not list in Supported (RFC 3327 5.3).
-    pub(crate) unannounced_path: PathPolicy,
-    /// Flow-Timer for phones that register a flow over TCP (RFC 5626 6), or off; default 2m.
-    pub(crate) flow_timer: FlowTimer,
-    /// How long after its Flow-Timer a silent flow is closed (RFC 5626 5.4); default 30s.
-    pub(crate) flow_grace: Seconds,
-}
-
-impl Default for Registrar {
-    fn default() -> Self {
-        Self {
-            min_expires: Seconds(60),
-            default_expires: Seconds(3600),
-            max_expires: Seconds(7200),
-            jitter: Percent(0),
-            max_contacts: Count(10),
-            when_full: WhenFullName(WhenFull::Refuse),
-            max_request_contacts: Count(64),
-            contact_size: Size(MAX_TEXT),
-            service_route: Vec::new(),
-            contact_networks: Vec::new(),
-            unannounced_path: PathPolicy(UnannouncedPath::Accept),
-            flow_timer: FlowTimer(Some(Seconds(120))),
-            flow_grace: Seconds(30),
-        }
+section! {
+    /// `registrar`: limits of a REGISTER (RFC 3261 10.3), and headers of its 200.
+    pub(crate) struct Registrar {
+        /// shortest registration time; a phone that asks for less gets 423
+        min_expires: Seconds = Seconds(Limits::DEFAULT.min_expires),
+        /// registration time of a phone that does not ask for one
+        default_expires: Seconds = Seconds(Limits::DEFAULT.default_expires),
+        /// longest registration time; a longer one is shortened to this
+        max_expires: Seconds = Seconds(Limits::DEFAULT.max_expires),
+        /// each registration time is shortened by a random part of up to this much (at most `50%`), so that phones that
+        /// registered at the same time do not all come back at the same time
+        jitter: Percent = Percent(Limits::DEFAULT.jitter),
+        /// phones of one user. Before another phone is refused, the server removes registrations whose connection is
+        /// closed, and older registrations of the same phone (`+sip.instance`)
+        max_contacts: Count = Count(Limits::DEFAULT.max_contacts),
+        /// `refuse`, or `replace_oldest`: one phone more replaces the one that was refreshed longest ago
+        when_full: WhenFullName = WhenFullName(Limits::DEFAULT.when_full),
+        /// Contacts in one REGISTER
+        max_request_contacts: Count = Count(Limits::DEFAULT.max_request_contacts),
+        /// the networks that a phone may name in Contact and Path, and that it may redirect calls to; other addresses
+        /// get 403. A host name is checked when it is called. Without networks, all addresses are allowed except those
+        /// listed in [security.md](security.md). A phone behind a NAT names the address that it has in its own network
+        contact_networks: Vec<Network> = Vec::new(),
+        /// the most that is stored for one Contact, with its Call-ID, Path, User-Agent and instance; a longer one gets
+        /// 400. Not more than `8KiB`
+        contact_size: Size = Size(Limits::DEFAULT.max_text),
+        /// proxies that phones must send all their requests through (RFC 3608)
+        service_route: Vec<RouteUri> = Vec::new(),
+        /// `accept`, or `refuse` (420): a Path header of a proxy, if the phone does not announce support for it (RFC
+        /// 3327)
+        unannounced_path: PathPolicy = PathPolicy(proxy::Registrar::default().unannounced_path),
+        /// how long a phone that keeps its TCP connection open may be silent (RFC 5626); `off`: the phone is not told a
+        /// time
+        flow_timer: FlowTimer = FlowTimer(proxy::Registrar::default().flow_timer.map(Seconds)),
+        /// when a phone was silent for this much longer, the server closes its connection and uses the next flow of the
+        /// phone
+        flow_grace: Seconds = Seconds(proxy::Registrar::default().flow_grace),
     }
 }
 
@@ -150,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn routes() {
+    fn route_uris_need_lr() {
         for good in ["sip:proxy.office.example;lr", "<sip:192.0.2.1:5062;transport=tcp;lr>", "sips:a@b.example;lr"] {
             assert!(RouteUri::read(good).is_some(), "{good}");
         }
@@ -163,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn percentages() {
+    fn percentages_are_at_most_50() {
         assert_eq!((Percent::read("0%"), Percent::read("50 %")), (Some(Percent(0)), Some(Percent(50))));
         for bad in ["", "10", "%", "51%", "-1%", "0.5%"] {
             assert_eq!(Percent::read(bad), None, "{bad}");
@@ -171,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn flow_timers() {
+    fn flow_timers_are_read() {
         assert_eq!(FlowTimer::read("off"), Some(FlowTimer(None)));
         assert_eq!(FlowTimer::read("2m"), Some(FlowTimer(Some(Seconds(120)))));
         for bad in ["", "120", "0s", "1500ms"] {

@@ -106,13 +106,6 @@ pub(crate) enum Endpoint {
     On(SocketAddr),
 }
 
-impl Default for Endpoint {
-    /// The default address of a Prometheus target.
-    fn default() -> Self {
-        Self::On(([127, 0, 0, 1], 9090).into())
-    }
-}
-
 /// Text: not empty, without control characters.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Text(pub(crate) Box<str>);
@@ -302,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts() {
+    fn host_names_are_checked() {
         let read = |text| HostName::read(text).map(|host| host.0.into_string());
         assert_eq!(read("Office.Example."), Some("office.example".to_owned()));
         assert_eq!(read("pbx"), Some("pbx".to_owned()));

@@ -1,4 +1,5 @@
-//! The example file, and a table of mistakes with the line and key that the operator is told.
+//! The example file and the documentation have every key; the error of each mistake names its line, its key and the
+//! expected value.
 
 use std::fs;
 
@@ -32,34 +33,99 @@ fn the_example_contains_the_defaults() {
     assert_eq!(config, Config::default());
 }
 
-#[test]
-fn the_example_shows_every_key() {
-    let text = example();
-    let value = serde_yaml::to_value(Config::default()).expect("a value");
-    let shown = |key: &str| text.contains(&format!("{key}:"));
-    for (key, section) in value.as_mapping().expect("a mapping") {
-        let key = key.as_str().expect("a key");
-        assert!(shown(key), "{key} is not in config/frontdesk.yaml");
-        for inner in section.as_mapping().into_iter().flat_map(|section| section.keys()) {
-            let inner = inner.as_str().expect("a key");
-            assert!(shown(inner), "{key}.{inner} is not in config/frontdesk.yaml");
+/// The text of the example with its optional settings: lines that begin with `#~`.
+fn example_with_options() -> String {
+    example().lines().map(|line| format!("{}\n", line.strip_prefix("#~").unwrap_or(line))).collect()
+}
+
+/// Every key of the configuration, as `key` or `section.key`, with its doc comment.
+fn keys() -> Vec<(String, &'static str)> {
+    let sections = [
+        ("digest", digest::Digest::KEYS),
+        ("accounts", AccountEntry::KEYS),
+        ("defence", Defence::KEYS),
+        ("registrar", RegistrarSection::KEYS),
+        ("subscriptions", sections::Subscriptions::KEYS),
+        ("location", sections::Location::KEYS),
+        ("forking", sections::Forking::KEYS),
+        ("timers", sections::Timers::KEYS),
+        ("dns", sections::Dns::KEYS),
+        ("limits", Limits::KEYS),
+        ("metrics", sections::Metrics::KEYS),
+        ("admin", sections::Admin::KEYS),
+        ("log", Log::KEYS),
+    ];
+    let mut keys = Vec::new();
+    for (name, doc) in Config::KEYS {
+        let section = sections.iter().find(|(section, _)| section == name);
+        // `accounts` is a key of its own, and its entries have keys.
+        if section.is_none() || *name == "accounts" {
+            keys.push(((*name).to_owned(), doc.trim_start()));
+        }
+        for (key, doc) in section.into_iter().flat_map(|(_, keys)| *keys) {
+            keys.push((format!("{name}.{key}"), doc.trim_start()));
         }
     }
-    for key in ["user", "password", "ha1", "domain", "md5", "sha-256", "contacts", "may_register"] {
-        assert!(shown(key), "accounts[].{key} is not in config/frontdesk.yaml");
+    keys
+}
+
+#[test]
+fn the_example_shows_every_key() {
+    let example: serde_yaml::Value = serde_yaml::from_str(&example_with_options()).expect("YAML");
+    for (key, _) in keys() {
+        let (section, inner) = key.split_once('.').map_or((&*key, None), |(section, inner)| (section, Some(inner)));
+        let value = example.get(section).unwrap_or_else(|| panic!("{key} is not in config/frontdesk.yaml"));
+        let shown = inner.is_none_or(|inner| match value.as_sequence() {
+            Some(entries) => entries.iter().any(|entry| entry.get(inner).is_some()),
+            None => value.get(inner).is_some(),
+        });
+        assert!(shown, "{key} is not in config/frontdesk.yaml");
+    }
+}
+
+#[test]
+fn the_documentation_has_a_row_for_every_key() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/configuration.md");
+    let page = fs::read_to_string(path).expect("docs/configuration.md");
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.strip_suffix(" |")?.split_once("` |"));
+    // Key, default, meaning.
+    let rows: Vec<_> = rows.filter_map(|(key, rest)| Some((key, rest.split_once("| ")?))).collect();
+    let keys = keys();
+    for (key, doc) in &keys {
+        let row = rows.iter().find(|(row, _)| row == key);
+        let (_, (default, meaning)) = row.unwrap_or_else(|| panic!("no row of docs/configuration.md has {key}: {doc}"));
+        assert_eq!(meaning, doc, "the row of {key} in docs/configuration.md differs from its doc comment");
+        assert!(has_default(key, default.trim()), "{default} in docs/configuration.md is not the default of {key}");
+    }
+    for (row, _) in rows {
+        assert!(keys.iter().any(|(key, _)| key == row), "docs/configuration.md has a row for {row}, which is no key");
+    }
+}
+
+/// Whether `text` is the default of a key: a value between backticks, or words for a key without a default value.
+fn has_default(key: &str, text: &str) -> bool {
+    let Some(value) = text.strip_prefix('`').and_then(|rest| rest.strip_suffix('`')) else {
+        let defaults = serde_yaml::to_value(Config::default()).expect("a value");
+        let value = key.split('.').try_fold(&defaults, |value, name| value.get(name));
+        let is_empty = |value: &serde_yaml::Value| value.is_null() || value.as_sequence().is_some_and(Vec::is_empty);
+        return value.is_none_or(is_empty);
+    };
+    match key.split_once('.') {
+        // An entry has no default; its lists are empty.
+        Some(("accounts", _)) => value == "[]",
+        Some((section, inner)) => valid(&format!("{section}: {{ {inner}: {value} }}\n")).config == Config::default(),
+        None => valid(&format!("{key}: {value}\n")).config == Config::default(),
     }
 }
 
 #[test]
 fn commented_settings_of_the_example_are_valid() {
-    // Lines that begin with "#" and a key are optional settings: all of them together are a configuration.
-    let text: String = example().lines().map(|line| format!("{}\n", line.strip_prefix("#~").unwrap_or(line))).collect();
-    let config: Config = serde_yaml::from_str(&text).expect("the commented settings are valid");
+    let config: Config = serde_yaml::from_str(&example_with_options()).expect("the commented settings are valid");
     assert!(config.advertise.is_some() && config.workers.is_some() && !config.accounts.is_empty());
 }
 
 #[test]
-fn off_in_both_spellings() {
+fn off_may_be_written_as_false() {
     for off in ["off", "false", "\"off\""] {
         assert_eq!(valid(&format!("authentication: {off}\n")).config.authentication, Authentication::Off, "{off}");
     }
@@ -73,7 +139,7 @@ fn an_empty_file_means_the_defaults() {
 }
 
 #[test]
-fn accounts_from_both_places() {
+fn accounts_in_the_configuration_and_in_a_file_are_added() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("frontdesk.yaml");
     fs::write(&file, "accounts_file: more.yaml\naccounts:\n  - { user: 101, password: 1234 }\n").expect("a file");
@@ -88,7 +154,7 @@ fn accounts_from_both_places() {
 }
 
 #[test]
-fn every_mistake_names_line_key_and_expectation() {
+fn every_error_names_line_key_and_expected_value() {
     refused(&[
         ("domain: [a]\n", "1:", &["domain", "unknown field", "domains"]),
         ("domains: []\n", "1:", &["domains", "at least one"]),
@@ -152,7 +218,7 @@ fn a_misspelt_key_suggests_the_right_one() {
 }
 
 #[test]
-fn mistakes_about_admin_and_log() {
+fn errors_in_admin_and_log_name_the_key() {
     refused(&[
         ("admin: { token: secret }\n", "1:", &["admin.token", "16 to 256", "openssl rand"]),
         ("admin:\n  token: \"0123456789 abcdef\"\n", "2:", &["admin.token", "letters"]),
@@ -162,11 +228,11 @@ fn mistakes_about_admin_and_log() {
         ("metrics:\n  listen: 127.0.0.1\n", "2:", &["metrics.listen", "with port"]),
     ]);
     let message = error("admin: { token: secret }\n");
-    assert!(!message.contains("\"secret\""), "a token that is no good is still not to be shown: {message}");
+    assert!(!message.contains("\"secret\""), "the error must not show an invalid token: {message}");
 }
 
 #[test]
-fn mistakes_about_the_registrar() {
+fn errors_in_registrar_name_the_key() {
     refused(&[
         ("registrar:\n  min_expires: 60\n", "2:", &["registrar.min_expires", "unit"]),
         ("registrar:\n  min_expires: 2h\n", "2:", &["registrar.min_expires", "1h"]),
@@ -186,7 +252,7 @@ fn mistakes_about_the_registrar() {
 }
 
 #[test]
-fn mistakes_about_accounts() {
+fn errors_in_accounts_name_the_key() {
     refused(&[
         ("accounts:\n  - user: a b\n    password: x\n", "2:", &["accounts[0].user", "user name"]),
         ("accounts:\n  - user: alice\n", "2:", &["accounts[0].user", "password", "ha1"]),
@@ -224,13 +290,13 @@ fn mistakes_about_accounts() {
     ]);
 }
 
-/// Each text is refused with this place and these words.
+/// Each text is refused with an error that begins with this position and contains these words.
 fn refused(table: &[(&str, &str, &[&str])]) {
     for (text, place, expected) in table {
         let error = error(text);
         assert!(error.starts_with(place), "{text:?} should name {place}: {error}");
         for word in *expected {
-            assert!(error.contains(word), "{text:?} should tell {word:?}: {error}");
+            assert!(error.contains(word), "the error of {text:?} should contain {word:?}: {error}");
         }
     }
 }

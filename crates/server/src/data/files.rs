@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_made_once() {
+    fn a_file_is_created_once() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("deep").join("secret");
         prepare(path.parent().expect("a parent")).expect("a folder");

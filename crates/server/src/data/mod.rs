@@ -3,5 +3,5 @@
 //! This file only lists the modules. The location store has the remaining files of the folder.
 
 pub(crate) mod files;
-pub(crate) mod first_run;
+pub(crate) mod first_start;
 pub(crate) mod secret;

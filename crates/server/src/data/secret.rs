@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_long_lived_keys_outlive_a_restart() {
+    fn the_route_and_gruu_keys_survive_a_restart() {
         // checklist 140
         let folder = tempfile::tempdir().expect("a folder");
         let (first, second) = (keys(Some(folder.path())).expect("keys"), keys(Some(folder.path())).expect("keys"));

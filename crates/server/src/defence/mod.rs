@@ -8,28 +8,29 @@
 //! Each worker has a copy of the ban list, so that a check reads one atomic while nothing has changed, and takes no
 //! lock. Everything is in memory: it survives a reload and is lost at exit. Must not look into messages.
 
+mod ban_list;
 mod failure;
+mod table;
 
-use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use hashbrown::{HashMap, HashSet};
-use ipnet::IpNet;
-use location::{AnyStore, Store as _, Wall};
+use hashbrown::HashSet;
+use location::{AnyStore, Store as _};
 use parking_lot::{Mutex, RwLock};
 use proxy::{Event, Registration, Source};
 
 use crate::clock;
 use crate::config::Config;
-use crate::metrics;
+use crate::metrics::{self, FailedAddress, Series};
 
+pub(crate) use ban_list::BanList;
 pub(crate) use failure::{BanNotice, BanOutcome, Failure, FailureSummary};
+pub(crate) use table::Ban;
 
-/// Limit of notices that wait to be logged.
-const MAX_NOTICES: usize = 100;
+use table::{Rules, Table};
 
 /// Lifetime of the cached set of registered addresses.
 const REGISTERED_MAX_AGE: Duration = Duration::from_secs(10);
@@ -43,57 +44,9 @@ pub(crate) struct Defence {
     /// Incremented when the ban list changes; read for each message.
     version: AtomicUsize,
     max_addresses: usize,
-    inner: RwLock<Inner>,
+    table: RwLock<Table>,
     store: Arc<AnyStore>,
     registered: Mutex<Option<Registered>>,
-}
-
-/// The ban list of one worker.
-#[derive(Default)]
-pub(crate) struct BanList {
-    version: usize,
-    sources: HashSet<Source>,
-}
-
-struct Inner {
-    rules: Rules,
-    histories: HashMap<Source, FailureHistory>,
-    bans: HashMap<Source, Ban>,
-    notices: Vec<BanNotice>,
-    /// Notices dropped because the limit was reached.
-    dropped_notices: usize,
-}
-
-/// The rules of the configuration.
-#[derive(Clone, Debug)]
-struct Rules {
-    failures: usize,
-    within: Duration,
-    ban: Option<Duration>,
-    trusted: Vec<IpNet>,
-}
-
-/// The failures of one address.
-#[derive(Default)]
-struct FailureHistory {
-    /// Their times, oldest first.
-    times: VecDeque<Instant>,
-    summary: FailureSummary,
-    /// Until this time nothing more is logged about the address.
-    quiet_until: Option<Instant>,
-}
-
-/// A banned address.
-#[derive(Clone, Debug)]
-pub(crate) struct Ban {
-    /// When it began, for display.
-    pub(crate) since: Wall,
-    /// When it ends.
-    pub(crate) ends: Instant,
-    /// Number of failures that led to it.
-    pub(crate) failures: usize,
-    /// The kinds of failures.
-    pub(crate) summary: FailureSummary,
 }
 
 /// Cached set of the addresses from which phones are registered.
@@ -105,15 +58,12 @@ struct Registered {
 impl Defence {
     /// Without failures. `store` contains the addresses from which phones are registered.
     pub(crate) fn new(config: &Config, store: Arc<AnyStore>) -> Self {
-        let rules = Rules::of(config);
-        let (histories, bans) = (HashMap::new(), HashMap::new());
-        let inner = Inner { rules, histories, bans, notices: Vec::new(), dropped_notices: 0 };
         Self {
             banned: AtomicUsize::new(0),
             history_count: AtomicUsize::new(0),
             version: AtomicUsize::new(0),
             max_addresses: config.limits.bans.0,
-            inner: RwLock::new(inner),
+            table: RwLock::new(Table::new(Rules::of(config))),
             store,
             registered: Mutex::new(None),
         }
@@ -121,7 +71,7 @@ impl Defence {
 
     /// Applies a new configuration. Existing bans stay.
     pub(crate) fn reconfigure(&self, config: &Config) {
-        self.inner.write().rules = Rules::of(config);
+        self.table.write().rules = Rules::of(config);
     }
 
     /// Number of banned addresses.
@@ -131,7 +81,7 @@ impl Defence {
 
     /// Whether the address is banned, for code without a [`BanList`]. Takes a lock if any address is banned.
     pub(crate) fn is_banned(&self, ip: IpAddr) -> bool {
-        self.ban_count() > 0 && self.inner.read().bans.contains_key(&Source::from(ip))
+        self.ban_count() > 0 && self.table.read().bans.contains_key(&Source::from(ip))
     }
 
     /// Counts the failures among the events of a core.
@@ -160,11 +110,11 @@ impl Defence {
     pub(crate) fn record_failure(&self, ip: IpAddr, failure: Failure<'_>) {
         let (source, now) = (Source::from(ip), Instant::now());
         let (rules, failures, summary) = {
-            let mut inner = self.inner.write();
-            let exceeded = inner.count(source, failure, now, self.max_addresses);
-            self.history_count.store(inner.histories.len(), Ordering::Relaxed);
+            let mut table = self.table.write();
+            let exceeded = table.count(source, failure, now, self.max_addresses);
+            self.history_count.store(table.histories.len(), Ordering::Relaxed);
             let Some((failures, summary)) = exceeded else { return };
-            (inner.rules.clone(), failures, summary)
+            (table.rules.clone(), failures, summary)
         };
         let outcome = match rules.ban {
             _ if rules.trusted.iter().any(|network| network.contains(&ip.to_canonical())) => BanOutcome::Trusted,
@@ -172,15 +122,20 @@ impl Defence {
             None => BanOutcome::Off,
             Some(time) => BanOutcome::Banned(time),
         };
-        metrics::address_failed(matches!(outcome, BanOutcome::Banned(_)));
-        let mut inner = self.inner.write();
-        inner.notice(BanNotice { source, outcome, failures, within: rules.within, summary: summary.clone() });
+        metrics::count(Series::AddressFailed {
+            outcome: match outcome {
+                BanOutcome::Banned(_) => FailedAddress::Banned,
+                BanOutcome::Trusted | BanOutcome::Registered | BanOutcome::Off => FailedAddress::Spared,
+            },
+        });
+        let mut table = self.table.write();
+        table.notice(BanNotice { source, outcome, failures, within: rules.within, summary: summary.clone() });
         if let BanOutcome::Banned(time) = outcome {
-            inner.histories.remove(&source);
-            inner.make_room(self.max_addresses);
-            inner.bans.insert(source, Ban { since: clock::wall(), ends: now + time, failures, summary });
-            self.bans_changed(&inner);
-        } else if let Some(history) = inner.histories.get_mut(&source) {
+            table.histories.remove(&source);
+            table.make_room(self.max_addresses);
+            table.bans.insert(source, Ban { since: clock::wall(), ends: now + time, failures, summary });
+            self.bans_changed(&table);
+        } else if let Some(history) = table.histories.get_mut(&source) {
             history.quiet_until = Some(now + rules.within.max(rules.ban.unwrap_or_default()));
         }
     }
@@ -214,41 +169,41 @@ impl Defence {
             return;
         }
         let now = Instant::now();
-        let mut inner = self.inner.write();
-        let within = inner.rules.within;
-        let before = inner.bans.len();
-        inner.bans.retain(|_, ban| now < ban.ends);
-        if inner.bans.len() != before {
-            self.bans_changed(&inner);
+        let mut table = self.table.write();
+        let within = table.rules.within;
+        let before = table.bans.len();
+        table.bans.retain(|_, ban| now < ban.ends);
+        if table.bans.len() != before {
+            self.bans_changed(&table);
         }
-        inner.histories.retain(|_, history| history.is_current(now, within));
-        self.history_count.store(inner.histories.len(), Ordering::Relaxed);
-        drop(inner);
+        table.histories.retain(|_, history| history.is_current(now, within));
+        self.history_count.store(table.histories.len(), Ordering::Relaxed);
+        drop(table);
         let mut cached = self.registered.lock();
         *cached = cached.take().filter(|cached| cached.at.elapsed() < REGISTERED_MAX_AGE);
     }
 
     /// Removes a ban and the failures of the address. False if it is not banned.
     pub(crate) fn lift(&self, source: Source) -> bool {
-        let mut inner = self.inner.write();
-        inner.histories.remove(&source);
-        let lifted = inner.bans.remove(&source).is_some();
-        self.bans_changed(&inner);
+        let mut table = self.table.write();
+        table.histories.remove(&source);
+        let lifted = table.bans.remove(&source).is_some();
+        self.bans_changed(&table);
         lifted
     }
 
     /// Publishes a change of the bans. Called with the lock held, so that a reader that sees the new version also
     /// finds the new list.
-    fn bans_changed(&self, inner: &Inner) {
-        self.banned.store(inner.bans.len(), Ordering::Relaxed);
+    fn bans_changed(&self, table: &Table) {
+        self.banned.store(table.bans.len(), Ordering::Relaxed);
         self.version.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The bans, sorted by address.
     pub(crate) fn list(&self) -> Vec<(Source, Ban)> {
-        let inner = self.inner.read();
-        let mut bans: Vec<_> = inner.bans.iter().map(|(source, ban)| (*source, ban.clone())).collect();
-        drop(inner);
+        let table = self.table.read();
+        let mut bans: Vec<_> = table.bans.iter().map(|(source, ban)| (*source, ban.clone())).collect();
+        drop(table);
         bans.sort_unstable_by_key(|(source, _)| *source);
         bans
     }
@@ -256,102 +211,11 @@ impl Defence {
     /// Takes the notices, and the number of dropped ones.
     pub(crate) fn take_notices(&self) -> (Vec<BanNotice>, usize) {
         // A read lock first: mostly there is nothing.
-        if self.inner.read().notices.is_empty() {
+        if self.table.read().notices.is_empty() {
             return (Vec::new(), 0);
         }
-        let mut inner = self.inner.write();
-        (std::mem::take(&mut inner.notices), std::mem::take(&mut inner.dropped_notices))
-    }
-}
-
-impl BanList {
-    /// Copies the ban list if it has changed; returns whether it has.
-    pub(crate) fn update(&mut self, defence: &Defence) -> bool {
-        if self.version == defence.version.load(Ordering::Relaxed) {
-            return false;
-        }
-        let inner = defence.inner.read();
-        self.version = defence.version.load(Ordering::Relaxed);
-        self.sources.clear();
-        self.sources.extend(inner.bans.keys());
-        true
-    }
-
-    /// Whether the address is banned.
-    pub(crate) fn is_banned(&self, ip: IpAddr) -> bool {
-        !self.sources.is_empty() && self.sources.contains(&Source::from(ip))
-    }
-}
-
-impl Inner {
-    /// Counts a failure; if the limit is reached, returns the number and kinds.
-    fn count(
-        &mut self,
-        source: Source,
-        failure: Failure<'_>,
-        now: Instant,
-        max_addresses: usize,
-    ) -> Option<(usize, FailureSummary)> {
-        if self.bans.contains_key(&source) {
-            return None;
-        }
-        if self.histories.len() >= max_addresses && !self.histories.contains_key(&source) {
-            // An arbitrary one, so that an attacker with many addresses cannot predict which is evicted.
-            let evicted = self.histories.keys().next().copied();
-            evicted.and_then(|source| self.histories.remove(&source));
-            metrics::limit_reached(metrics::BANS);
-        }
-        let history = self.histories.entry(source).or_default();
-        if history.quiet_until.is_some_and(|until| now < until) {
-            return None;
-        }
-        while history.times.front().is_some_and(|first| now.duration_since(*first) > self.rules.within) {
-            history.times.pop_front();
-        }
-        if history.times.is_empty() {
-            history.summary = FailureSummary::default();
-        }
-        history.times.push_back(now);
-        history.summary.add(failure);
-        if history.times.len() < self.rules.failures {
-            return None;
-        }
-        Some((std::mem::take(&mut history.times).len(), std::mem::take(&mut history.summary)))
-    }
-
-    /// Makes room for a ban by removing the one that ends first.
-    fn make_room(&mut self, max_addresses: usize) {
-        if self.bans.len() >= max_addresses {
-            let first = self.bans.iter().min_by_key(|(_, ban)| ban.ends).map(|(source, _)| *source);
-            first.and_then(|first| self.bans.remove(&first));
-            metrics::limit_reached(metrics::BANS);
-        }
-    }
-
-    fn notice(&mut self, notice: BanNotice) {
-        if self.notices.len() < MAX_NOTICES {
-            self.notices.push(notice);
-        } else {
-            self.dropped_notices += 1;
-        }
-    }
-}
-
-impl FailureHistory {
-    fn is_current(&self, now: Instant, within: Duration) -> bool {
-        let recent = self.times.back().is_some_and(|last| now.duration_since(*last) <= within);
-        recent || self.quiet_until.is_some_and(|until| now < until)
-    }
-}
-
-impl Rules {
-    fn of(config: &Config) -> Self {
-        Self {
-            failures: config.defence.failures.0,
-            within: config.defence.within.0,
-            ban: config.defence.ban.0,
-            trusted: config.trusted.iter().map(|network| network.0).collect(),
-        }
+        let mut table = self.table.write();
+        (std::mem::take(&mut table.notices), std::mem::take(&mut table.dropped_notices))
     }
 }
 
@@ -359,6 +223,7 @@ impl Rules {
 mod tests {
     use location::{Aor, MemoryStore};
 
+    use super::table::MAX_NOTICES;
     use super::*;
 
     fn defence(text: &str) -> Defence {
@@ -416,7 +281,7 @@ mod tests {
         assert_eq!(defence.ban_count(), 1);
         std::thread::sleep(Duration::from_millis(80));
         defence.sweep();
-        assert!(!defence.is_banned(ip("198.51.100.7")) && defence.inner.read().histories.is_empty());
+        assert!(!defence.is_banned(ip("198.51.100.7")) && defence.table.read().histories.is_empty());
     }
 
     #[test]
@@ -455,6 +320,6 @@ mod tests {
         for host in 0..200 {
             fails(&defence, &format!("198.51.100.{host}"), 1);
         }
-        assert_eq!(defence.inner.read().histories.len(), 3);
+        assert_eq!(defence.table.read().histories.len(), 3);
     }
 }

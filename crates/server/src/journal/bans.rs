@@ -1,6 +1,6 @@
 //! A log line for each address that was banned, or was not because it is exempt.
 //!
-//! Decides the wording. Must not decide who is banned: see `defence`.
+//! Decides the wording. Must not decide which addresses are banned: see `defence`.
 
 use std::fmt::Write as _;
 

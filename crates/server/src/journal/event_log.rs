@@ -18,10 +18,14 @@ use super::calls::{ActiveCall, CallHistory, EndedCall};
 use super::format::{NameFormat, Occurrence, PhoneCount, sanitize};
 use super::queue::{EventQueue, QueuedEvent};
 use super::rate_limit::{RateLimit, RefusalKind};
+use crate::clock;
 use crate::defence::Defence;
+use crate::metrics::{self, DriverLimit, Series, UnwrittenLine};
 use crate::reload::ActiveConfig;
 use crate::text::ending::Ending;
-use crate::{clock, metrics};
+
+/// A line that the rate limit suppressed.
+const SUPPRESSED: Series = Series::LineUnwritten { reason: UnwrittenLine::Repeated };
 
 /// Reads the event queues.
 pub(crate) struct EventLog {
@@ -113,7 +117,7 @@ impl EventLog {
                     debug!("{} calls {}: {}", self.names.user(&from), self.names.user(&to), PhoneCount(targets));
                 }
                 if !self.calls.lock().begin(call, ActiveCall { from, to, phones: targets, began: at }) {
-                    metrics::limit_reached(metrics::JOURNAL_CALLS);
+                    metrics::count(DriverLimit::JournalCalls);
                 }
             }
             Event::CallEnded { call, status, tried, by } => {
@@ -174,7 +178,7 @@ impl EventLog {
         source: IpAddr,
     ) {
         let (user, from) = (self.names.user(aor), self.names.address(source));
-        let Some(time) = self.rate_limit.count(kind, source, Some(aor), at) else { return metrics::line_suppressed() };
+        let Some(time) = self.rate_limit.count(kind, source, Some(aor), at) else { return metrics::count(SUPPRESSED) };
         let time = Occurrence(time);
         let why = match status {
             404 => "no such account",
@@ -196,7 +200,7 @@ impl EventLog {
         source: IpAddr,
     ) {
         let Some(time) = self.rate_limit.count(RefusalKind::Credentials, source, Some(user), at) else {
-            return metrics::line_suppressed();
+            return metrics::count(SUPPRESSED);
         };
         let known = self.active_config.borrow().loaded.accounts.find(user).is_some();
         let why = match reason {
@@ -216,7 +220,7 @@ impl EventLog {
 
     fn dialog_request_refused(&mut self, at: Wall, method: &str, source: IpAddr) {
         let Some(time) = self.rate_limit.count(RefusalKind::Dialog, source, None, at) else {
-            return metrics::line_suppressed();
+            return metrics::count(SUPPRESSED);
         };
         let from = self.names.address(source);
         warn!("{method} in a call refused: {from} is not a side of that call{}", Occurrence(time));
@@ -224,7 +228,7 @@ impl EventLog {
 
     fn request_refused(&mut self, at: Wall, offence: Offence, method: &str, user: &Aor, source: IpAddr) {
         let kind = RefusalKind::of_offence(offence);
-        let Some(time) = self.rate_limit.count(kind, source, Some(user), at) else { return metrics::line_suppressed() };
+        let Some(time) = self.rate_limit.count(kind, source, Some(user), at) else { return metrics::count(SUPPRESSED) };
         let (user, from) = (self.names.user(user), self.names.address(source));
         warn!("{method} of {user} refused: {}{} from {from}", offence_reason(offence), Occurrence(time));
     }
@@ -232,7 +236,7 @@ impl EventLog {
     fn parse_error(&mut self, at: Wall, flow: &Flow) {
         let source = flow.remote.ip();
         let Some(time) = self.rate_limit.count(RefusalKind::Garbage, source, None, at) else {
-            return metrics::line_suppressed();
+            return metrics::count(SUPPRESSED);
         };
         info!(
             "unreadable message over {}{} from {}",
@@ -268,13 +272,13 @@ impl EventLog {
             };
             info!("call {from} -> {to} refused: {why}, from {}", self.names.address(source));
         } else {
-            metrics::line_suppressed();
+            metrics::count(SUPPRESSED);
         }
         self.store_ended(ended);
     }
 
     fn store_ended(&self, ended: EndedCall) {
-        metrics::call_ended(ended.ending);
+        metrics::count(Series::CallEnded { ending: ended.ending });
         self.calls.lock().push_ended(ended);
     }
 }

@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn masks() {
+    fn masked_names_are_replaced() {
         let mut config = Config::default();
         config.log.mask = vec![Masked::Users, Masked::Addresses];
         let names = NameFormat::new(&config);

@@ -1,254 +1,113 @@
-//! Metrics: what is counted, under which name, and the endpoint for Prometheus.
+//! Metrics: what is counted, under which name, and the recorder for Prometheus.
 //!
-//! Names and labels are a public interface (README). Label values are closed sets: no text of a peer becomes a label.
-//! A new metric is a row of [`TABLE`] and an arm in [`tally`].
+//! Names and labels are a public interface (README.md). A new metric is one entry in [`series`], and one match arm in
+//! [`tally`] if it counts an event of the core.
 
+mod labels;
+mod series;
 mod tally;
 
-use std::time::Duration;
-
-use location::Wall;
-use metrics::{Unit, counter, gauge, histogram};
+use metrics::{Unit, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
-use crate::text::ending::Ending;
+use labels::CommitOutcome;
 
-pub(crate) use tally::{DriverLimit, Loss, Series, Tally};
+pub(crate) use labels::{Direction, DriverLimit, FailedAddress, LookupOutcome, Loss, ReloadResult, UnwrittenLine};
+pub(crate) use series::{Gauge, Series};
+pub(crate) use tally::Tally;
 
-#[derive(Clone, Copy)]
-enum Kind {
-    Counter,
-    Gauge,
-    Histogram,
-}
-
-/// Every metric: kind, name, HELP.
-const TABLE: &[(Kind, &str, &str)] = &[
-    (Kind::Counter, "frontdesk_requests_received_total", "SIP requests that came in, by method and transport."),
-    (Kind::Counter, "frontdesk_requests_forwarded_total", "SIP requests of others that went out."),
-    (Kind::Counter, "frontdesk_responses_received_total", "SIP responses that came in, by status code and transport."),
-    (Kind::Counter, "frontdesk_responses_sent_total", "SIP responses that went out, by method of their request."),
-    (Kind::Counter, "frontdesk_registrations_total", "REGISTER requests by outcome."),
-    (Kind::Counter, "frontdesk_calls_total", "Calls (initial INVITE requests) that were routed."),
-    (Kind::Counter, "frontdesk_calls_ended_total", "Calls that were set up or not, by how that ended."),
-    (Kind::Counter, "frontdesk_forks_total", "Forked requests by outcome."),
-    (Kind::Counter, "frontdesk_notifications_total", "NOTIFYs to who watches registrations, by outcome."),
-    (
-        Kind::Counter,
-        "frontdesk_dialog_requests_total",
-        "Requests in a dialog that did not come from one side of it and go to the other, by outcome.",
-    ),
-    (Kind::Counter, "frontdesk_authentication_failures_total", "Credentials that were not accepted, by reason."),
-    (Kind::Counter, "frontdesk_parse_errors_total", "Messages that could not be read; answered: with a 400."),
-    (Kind::Counter, "frontdesk_drops_total", "Messages that were dropped without an answer, by reason."),
-    (Kind::Counter, "frontdesk_limits_reached_total", "Times a configured limit took effect."),
-    (Kind::Counter, "frontdesk_connections_opened_total", "Stream connections opened; in: by the peer, out: by us."),
-    (Kind::Counter, "frontdesk_connections_failed_total", "Stream connections of ours that did not come about."),
-    (Kind::Counter, "frontdesk_keepalives_total", "Keep-alive packets, CRLF pings and STUN requests."),
-    (Kind::Counter, "frontdesk_lookups_total", "DNS lookups by outcome."),
-    (Kind::Counter, "frontdesk_store_changes_total", "Changes of the location store by outcome."),
-    (
-        Kind::Counter,
-        "frontdesk_bans_total",
-        "Addresses with too many failures, by what became of them: banned, spared.",
-    ),
-    (Kind::Counter, "frontdesk_banned_dropped_total", "Messages and connections of banned addresses, dropped unseen."),
-    (Kind::Counter, "frontdesk_reloads_total", "Configuration reloads by outcome."),
-    (Kind::Counter, "frontdesk_log_lines_dropped_total", "Log lines not written, by reason: repeated, slow (reader)."),
-    (Kind::Gauge, "frontdesk_ready", "1 if phones can register and call, as /ready says."),
-    (Kind::Gauge, "frontdesk_config_reload_failed", "1 if the last reload was refused: the file is not in force."),
-    (Kind::Gauge, "frontdesk_connections", "Stream connections open now."),
-    (Kind::Gauge, "frontdesk_users", "Users with at least one phone registered now."),
-    (Kind::Gauge, "frontdesk_bindings", "Phones registered now."),
-    (Kind::Gauge, "frontdesk_bans", "Addresses that are banned now."),
-    (Kind::Gauge, "frontdesk_accounts", "Accounts configured."),
-    (Kind::Gauge, "frontdesk_transactions", "Forked requests in progress now."),
-    (Kind::Gauge, "frontdesk_pins", "Unforked calls being set up now, and other requests of the last 37 s."),
-    (Kind::Gauge, "frontdesk_nonces", "Digest nonces in use now."),
-    (Kind::Gauge, "frontdesk_subscriptions", "Subscriptions to registrations now."),
-    (Kind::Gauge, "frontdesk_moved_dialogs", "Sides of dialogs that are remembered to have moved."),
-    (Kind::Gauge, "frontdesk_store_queue", "Changes that wait for the disk now."),
-    (
-        Kind::Gauge,
-        "frontdesk_store_usable",
-        "1 if the store takes changes: the last were written, its files are there.",
-    ),
-    (Kind::Gauge, "frontdesk_uptime_seconds", "Seconds since the program started to serve."),
-    (Kind::Gauge, "frontdesk_time_seconds", "The clock of the machine, in seconds since 1970."),
-    (Kind::Gauge, "frontdesk_build_info", "1; the version of the program is a label."),
-    (Kind::Histogram, "frontdesk_store_commit_seconds", "Time to make a group of changes safe on disk."),
-];
+/// The only histogram: its name and help text.
+const COMMIT_SECONDS: (&str, &str) =
+    ("frontdesk_store_commit_seconds", "Time to write a group of changes durably to disk.");
 
 /// Upper bounds in seconds, from the fsync of a fast SSD to a failing disk.
 const COMMIT_BUCKETS: [f64; 10] = [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5];
 
 /// Installs the recorder. `None` for a second call in one process.
 pub(crate) fn install() -> Option<PrometheusHandle> {
-    let commits = Matcher::Full("frontdesk_store_commit_seconds".to_owned());
-    let builder = PrometheusBuilder::new().set_buckets_for_metric(commits, &COMMIT_BUCKETS).ok()?;
-    let recorder = builder.build_recorder();
+    let (name, help) = COMMIT_SECONDS;
+    let builder = PrometheusBuilder::new();
+    let recorder =
+        builder.set_buckets_for_metric(Matcher::Full(name.to_owned()), &COMMIT_BUCKETS).ok()?.build_recorder();
     let handle = recorder.handle();
     metrics::set_global_recorder(recorder).ok()?;
-    for (kind, name, help) in TABLE {
-        match kind {
-            Kind::Counter => metrics::describe_counter!(*name, *help),
-            Kind::Gauge => metrics::describe_gauge!(*name, *help),
-            Kind::Histogram => metrics::describe_histogram!(*name, Unit::Seconds, *help),
-        }
-    }
-    gauge!("frontdesk_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
-    publish_zeros();
+    Series::describe();
+    Gauge::describe();
+    describe_histogram!(name, Unit::Seconds, help);
+    gauge!(Gauge::BuildInfo.name(), "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    // Prometheus sees the first increase of a series only if the series was there before.
+    Series::closed().into_iter().for_each(|series| series.counter().increment(0));
     Some(handle)
 }
 
-/// Initialises series that no worker counts with 0, so that the first increase is visible to Prometheus.
-fn publish_zeros() {
-    for ending in Ending::ALL {
-        counter!("frontdesk_calls_ended_total", "ending" => ending.as_str()).increment(0);
-    }
-    for limit in [JOURNAL_CALLS, ADMIN_CONNECTIONS, BANS] {
-        counter!("frontdesk_limits_reached_total", "limit" => limit).increment(0);
-    }
-    for outcome in ["banned", "spared"] {
-        counter!("frontdesk_bans_total", "outcome" => outcome).increment(0);
-    }
-    for reason in ["repeated", "slow"] {
-        counter!("frontdesk_log_lines_dropped_total", "reason" => reason).increment(0);
-    }
+/// Counts one, for code outside the workers.
+pub(crate) fn count(series: impl Into<Series>) {
+    series.into().counter().increment(1);
 }
 
-/// `limits.journal_calls`
-pub(crate) const JOURNAL_CALLS: &str = "journal_calls";
-
-/// `limits.worker_queue`
-pub(crate) const WORKER_QUEUE: &str = "worker_queue";
-
-/// `limits.admin_connections`
-pub(crate) const ADMIN_CONNECTIONS: &str = "admin_connections";
-
-/// `limits.bans`
-pub(crate) const BANS: &str = "bans";
-
-/// Values that are read once a second rather than counted.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Gauges {
-    /// Users with a binding.
-    pub(crate) users: u64,
-    /// Bindings.
-    pub(crate) bindings: u64,
-    /// Commits that wait for the disk.
-    pub(crate) store_queue: usize,
-    /// Whether the store accepts changes.
-    pub(crate) store_usable: bool,
-    /// Response contexts of all workers.
-    pub(crate) transactions: usize,
-    /// Pins of all workers.
-    pub(crate) pins: usize,
-    /// Nonces of all workers.
-    pub(crate) nonces: usize,
-    /// Subscriptions of all workers.
-    pub(crate) subscriptions: usize,
-    /// Moved sides of dialogs of all workers.
-    pub(crate) moved_dialogs: usize,
-    /// Open connections.
-    pub(crate) connections: usize,
-    /// Banned addresses.
-    pub(crate) bans: usize,
-    /// Accounts.
-    pub(crate) accounts: usize,
-    /// Whether the server is ready.
-    pub(crate) ready: bool,
-    /// Log lines dropped because the queue was full.
-    pub(crate) log_dropped: u64,
-    /// Time since the start.
-    pub(crate) uptime: Duration,
-    /// The clock of the machine.
-    pub(crate) time: Wall,
-}
-
-impl Gauges {
-    /// Sets the gauges.
-    #[expect(clippy::cast_precision_loss, reason = "a gauge is an f64, exact up to 2^53")]
-    pub(crate) fn publish(&self) {
-        gauge!("frontdesk_users").set(self.users as f64);
-        gauge!("frontdesk_bindings").set(self.bindings as f64);
-        gauge!("frontdesk_store_queue").set(self.store_queue as f64);
-        gauge!("frontdesk_store_usable").set(f64::from(self.store_usable));
-        gauge!("frontdesk_transactions").set(self.transactions as f64);
-        gauge!("frontdesk_pins").set(self.pins as f64);
-        gauge!("frontdesk_nonces").set(self.nonces as f64);
-        gauge!("frontdesk_subscriptions").set(self.subscriptions as f64);
-        gauge!("frontdesk_moved_dialogs").set(self.moved_dialogs as f64);
-        gauge!("frontdesk_connections").set(self.connections as f64);
-        gauge!("frontdesk_bans").set(self.bans as f64);
-        gauge!("frontdesk_accounts").set(self.accounts as f64);
-        gauge!("frontdesk_ready").set(f64::from(self.ready));
-        counter!("frontdesk_log_lines_dropped_total", "reason" => "slow").absolute(self.log_dropped);
-        gauge!("frontdesk_uptime_seconds").set(self.uptime.as_secs_f64());
-        gauge!("frontdesk_time_seconds").set(self.time.0 as f64 / 1000.0);
-    }
+/// Sets a counter that another component counts.
+pub(crate) fn set_total(series: impl Into<Series>, total: u64) {
+    series.into().counter().absolute(total);
 }
 
 /// Called by the store after each group commit.
 pub(crate) fn committed(report: location::CommitReport) {
-    histogram!("frontdesk_store_commit_seconds").record(report.took);
-    let outcome = if report.ok { "safe" } else { "failed" };
+    histogram!(COMMIT_SECONDS.0).record(report.took);
+    let outcome = if report.ok { CommitOutcome::Safe } else { CommitOutcome::Failed };
     let changes = u64::try_from(report.changes).unwrap_or(u64::MAX);
-    counter!("frontdesk_store_changes_total", "outcome" => outcome).increment(changes);
-}
-
-/// Whether the last reload was refused.
-pub(crate) fn config_refused(refused: bool) {
-    gauge!("frontdesk_config_reload_failed").set(f64::from(refused));
-}
-
-/// Counts a call that has ended.
-pub(crate) fn call_ended(ending: Ending) {
-    counter!("frontdesk_calls_ended_total", "ending" => ending.as_str()).increment(1);
-}
-
-/// Counts a log line that the rate limit suppressed.
-pub(crate) fn line_suppressed() {
-    counter!("frontdesk_log_lines_dropped_total", "reason" => "repeated").increment(1);
-}
-
-/// Counts a limit outside the workers that was reached.
-pub(crate) fn limit_reached(limit: &'static str) {
-    counter!("frontdesk_limits_reached_total", "limit" => limit).increment(1);
-}
-
-/// Counts an address with too many failures.
-pub(crate) fn address_failed(banned: bool) {
-    let outcome = if banned { "banned" } else { "spared" };
-    counter!("frontdesk_bans_total", "outcome" => outcome).increment(1);
-}
-
-/// Counts a connection of a banned address, which is closed at once.
-pub(crate) fn refused_connection() {
-    counter!("frontdesk_banned_dropped_total", "transport" => "tcp").increment(1);
-}
-
-/// Counts a reload.
-pub(crate) fn reloaded(succeeded: bool) {
-    let outcome = if succeeded { "good" } else { "refused" };
-    counter!("frontdesk_reloads_total", "outcome" => outcome).increment(1);
+    Series::StoreChange { outcome }.counter().increment(changes);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// The labels cell of a row: each label, with the values of a closed set.
+    fn labels_cell(labels: &[(&str, Vec<String>)]) -> String {
+        let cell = labels.iter().map(|(label, values)| match values.is_empty() {
+            true => (*label).to_owned(),
+            // Its values are the keys in docs/configuration.md.
+            false if *label == "limit" => (*label).to_owned(),
+            false => format!("{label}: {}", values.join(", ")),
+        });
+        cell.collect::<Vec<_>>().join("; ")
+    }
+
     #[test]
-    fn every_metric_is_in_the_readme() {
+    fn the_label_of_every_limit_is_the_name_of_a_key() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/configuration.md");
+        let page = std::fs::read_to_string(path).expect("docs/configuration.md");
+        let counters = series::counter_rows();
+        let (_, labels, _) =
+            counters.iter().find(|(name, ..)| *name == "frontdesk_limits_reached_total").expect("the counter");
+        for (_, values) in labels {
+            for label in values {
+                let is_key = [format!(".{label}`"), format!(".max_{label}`")].iter().any(|key| page.contains(key));
+                assert!(is_key, "docs/configuration.md has no key for the limit {label}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_table_of_the_readme_lists_every_metric() {
+        let row =
+            |name: &str, kind: &str, labels: &str, help: &str| format!("| `{name}` | {kind} | {labels} | {help} |");
+        let counters = series::counter_rows().into_iter();
+        let mut expected: Vec<_> =
+            counters.map(|(name, labels, help)| row(name, "counter", &labels_cell(&labels), help)).collect();
+        for (name, help) in series::gauge_rows() {
+            let labels = if name == Gauge::BuildInfo.name() { "version" } else { "" };
+            expected.push(row(name, "gauge", labels, help));
+        }
+        expected.push(row(COMMIT_SECONDS.0, "histogram", "", COMMIT_SECONDS.1));
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
         let readme = std::fs::read_to_string(path).expect("README.md");
-        for (kind, name, _) in TABLE {
-            let kind = match kind {
-                Kind::Counter => "counter",
-                Kind::Gauge => "gauge",
-                Kind::Histogram => "histogram",
-            };
-            assert!(readme.contains(&format!("| `{name}` | {kind} |")), "{name} is not in README.md as a {kind}");
+        let rows: Vec<_> = readme.lines().filter(|line| line.starts_with("| `frontdesk_")).collect();
+        for row in &expected {
+            assert!(rows.contains(&row.as_str()), "README.md does not contain this row:\n{row}");
+        }
+        for row in rows {
+            assert!(expected.iter().any(|expected| expected == row), "README.md has a row of no metric:\n{row}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The addresses of this machine, for the core and for the instructions of the first run.
+//! The addresses of this machine, for the core and for the instructions of the first start.
 //!
 //! Decides which address is used towards remote networks. Sends no packets to find out.
 
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn loopback_is_always_there() {
+    fn the_loopback_address_is_listed() {
         let interfaces = list();
         let loopback = IpAddr::from([127, 0, 0, 1]);
         let found = interfaces.networks.iter().find(|(ip, _)| *ip == loopback);

@@ -20,10 +20,10 @@ use super::{notify, unknown_users};
 use crate::admin::{self, AdminCommand, AdminState, Removals};
 use crate::clock::{self, ClockShift};
 use crate::config::Listen;
-use crate::data::first_run::{self, InitialAccounts};
+use crate::data::first_start::{self, InitialAccounts};
 use crate::error::CliError;
 use crate::journal::{CallHistory, EventLog};
-use crate::metrics::Gauges;
+use crate::metrics::{self, Gauge, Series, UnwrittenLine};
 use crate::process::interfaces;
 use crate::process::log::{LevelSwitch, LogThread};
 use crate::reload::{ActiveConfig, Reload, ReloadOutcome};
@@ -191,25 +191,22 @@ fn maintain(server: &Server, active_config: &ActiveConfig, log: &LogThread, star
     server.health.check_workers(&server.inboxes);
     notify::watchdog(&server.health);
     let (counts, load) = (server.store.counts(), server.loads.sum());
-    let gauges = Gauges {
-        users: counts.users,
-        bindings: counts.bindings,
-        store_queue: server.store.queue_len(),
-        store_usable: server.health.is_store_usable(),
-        transactions: load.transactions,
-        pins: load.pins,
-        nonces: load.nonces,
-        subscriptions: load.subscriptions,
-        moved_dialogs: load.moved_dialogs,
-        connections: server.directory.open_count(),
-        bans: server.defence.ban_count(),
-        accounts: active_config.loaded.accounts.len(),
-        ready: server.health.readiness_problems().is_empty(),
-        log_dropped: log.dropped(),
-        uptime: started.elapsed(),
-        time: clock::machine_time(),
-    };
-    gauges.publish();
+    Gauge::Users.set_count(counts.users);
+    Gauge::Bindings.set_count(counts.bindings);
+    Gauge::StoreQueue.set_count(server.store.queue_len());
+    Gauge::StoreUsable.set_flag(server.health.is_store_usable());
+    Gauge::Transactions.set_count(load.transactions);
+    Gauge::Pins.set_count(load.pins);
+    Gauge::Nonces.set_count(load.nonces);
+    Gauge::Subscriptions.set_count(load.subscriptions);
+    Gauge::MovedDialogs.set_count(load.moved_dialogs);
+    Gauge::Connections.set_count(server.directory.open_count());
+    Gauge::Bans.set_count(server.defence.ban_count());
+    Gauge::Accounts.set_count(active_config.loaded.accounts.len());
+    Gauge::Ready.set_flag(server.health.readiness_problems().is_empty());
+    Gauge::Uptime.set_seconds(started.elapsed());
+    Gauge::Time.set_seconds(Duration::from_millis(clock::machine_time().0));
+    metrics::set_total(Series::LineUnwritten { reason: UnwrittenLine::Slow }, log.dropped());
 }
 
 /// Logs that the machine's clock was set. Smaller differences are drift and not logged.
@@ -218,7 +215,9 @@ fn log_clock_shift(millis: i64) {
     if by > MAINTENANCE_INTERVAL {
         let direction = if millis > 0 { "forward" } else { "back" };
         let by = humantime::format_duration(by);
-        tracing::warn!("the machine's clock was set {direction} by {by}: registrations go on as they were granted");
+        tracing::warn!(
+            "the machine's clock was set {direction} by {by}: registrations keep the time that they were granted"
+        );
     }
 }
 
@@ -248,5 +247,5 @@ fn show_accounts(initial_accounts: &InitialAccounts, listeners: &[Listener], rel
     let port = listeners.first().map_or(5060, |listener| listener.address.port());
     let specific_ip = listeners.iter().map(|listener| listener.address.ip()).find(|ip| !ip.is_unspecified());
     let server = specific_ip.or_else(|| interfaces::lan_address(reload.interfaces()));
-    println!("{}", first_run::instructions(initial_accounts, server, port));
+    println!("{}", first_start::instructions(initial_accounts, server, port));
 }

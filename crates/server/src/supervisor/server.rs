@@ -18,14 +18,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::Removals;
 use crate::clock::{self, Clock};
-use crate::config::{Endpoint, Limits, Loaded, StoreKind};
-use crate::data::first_run::{self, InitialAccounts};
+use crate::config::{Config, Endpoint, Limits, Loaded, StoreKind};
+use crate::data::first_start::{self, InitialAccounts};
 use crate::data::{files, secret};
 use crate::defence::{BanList, Defence};
 use crate::error::CliError;
 use crate::journal::EventQueue;
 use crate::metrics::Tally;
 use crate::process::{descriptors, interfaces};
+use crate::resolver::{Resolver, ResolverSettings};
 use crate::transport::{
     self, Acceptor, BoundListener, Directory, Inbound, StreamLimits, Streams, Transports, Udp, UdpReceiver,
     UdpSendQueue, WorkerSocket,
@@ -40,9 +41,9 @@ const WORKER_STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Everything that was prepared before the workers start.
 pub(crate) struct Prepared {
-    /// The configuration in force, with the accounts of the first run.
+    /// The configuration in force, with the accounts of the first start.
     pub(crate) loaded: Loaded,
-    /// The accounts of the first run, if they are in force.
+    /// The accounts of the first start, if they are in force.
     pub(crate) initial_accounts: Option<InitialAccounts>,
     /// This machine's addresses.
     pub(crate) interfaces: Interfaces,
@@ -55,6 +56,7 @@ pub(crate) struct Prepared {
     health: Arc<Health>,
     /// Limit of SIP connections.
     connections: usize,
+    dns_queries: usize,
 }
 
 /// A running server.
@@ -100,7 +102,7 @@ pub(crate) fn prepare(mut loaded: Loaded, files: usize) -> Result<Prepared, CliE
     let store = Arc::new(store::open(&loaded, &completions, &outside_changes, &health)?);
     clock::init(store.time().unwrap_or_else(clock::machine_time), opened);
     let keys = secret::keys(folder)?;
-    // After the bindings have been loaded: otherwise a phone could be told that nobody is registered.
+    // After the bindings have been loaded: otherwise a call could get 480 although the phone is registered.
     let bind = |listen| transport::bind(listen, workers).map_err(|source| CliError::Listen { listen: *listen, source });
     let bound = loaded.config.listen.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
     let metrics = match loaded.config.metrics.listen {
@@ -108,7 +110,7 @@ pub(crate) fn prepare(mut loaded: Loaded, files: usize) -> Result<Prepared, CliE
         Endpoint::On(address) => Some(listen_for_metrics(address)?),
     };
     let initial_accounts =
-        first_run::is_needed(&loaded.config).then(|| first_run::add_accounts(&mut loaded, folder)).transpose()?;
+        first_start::is_needed(&loaded.config).then(|| first_start::add_accounts(&mut loaded, folder)).transpose()?;
     let connections = connections(&loaded.config.limits, files, workers);
     let interfaces = interfaces::list();
     Ok(Prepared {
@@ -123,6 +125,7 @@ pub(crate) fn prepare(mut loaded: Loaded, files: usize) -> Result<Prepared, CliE
         outside_changes,
         health,
         connections,
+        dns_queries: descriptors::dns_queries(files),
     })
 }
 
@@ -134,7 +137,7 @@ fn connections(limits: &Limits, files: usize, workers: u8) -> usize {
     if limit < configured {
         tracing::warn!(
             "limits.connections is {configured}, but the system lets this process open {files} files only: \
-             at most {limit} connections are taken (see `ulimit -n`, LimitNOFILE)"
+             at most {limit} connections are accepted (see `ulimit -n`, LimitNOFILE)"
         );
     }
     limit
@@ -150,7 +153,10 @@ fn listen_for_metrics(address: SocketAddr) -> Result<std::net::TcpListener, CliE
     match listen(address) {
         // Prometheus itself uses this port by default. It is better to serve metrics at another port than to refuse
         // calls.
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse && Endpoint::On(address) == Endpoint::default() => {
+        Err(error)
+            if error.kind() == io::ErrorKind::AddrInUse
+                && Endpoint::On(address) == Config::default().metrics.listen =>
+        {
             tracing::warn!("{address} is in use by another program: metrics take a free port (see `metrics: listen`)");
             listen(SocketAddr::new(address.ip(), 0)).map_err(fail)
         }
@@ -202,6 +208,11 @@ impl Prepared {
             event_queues,
             clock: Clock::start(),
             stop: CancellationToken::new(),
+            resolver: Arc::new(Resolver::new(ResolverSettings {
+                servers: self.loaded.config.dns.servers.iter().map(|server| server.0).collect(),
+                timeout: self.loaded.config.dns.timeout.0,
+                queries: self.dns_queries,
+            })),
             limits,
         };
         let mut workers = Vec::with_capacity(usize::from(count));
@@ -248,6 +259,7 @@ struct Shared {
     event_queues: Arc<[EventQueue]>,
     clock: Clock,
     stop: CancellationToken,
+    resolver: Arc<Resolver>,
     limits: Limits,
 }
 
@@ -320,7 +332,14 @@ impl Shared {
         let lookups = LookupLimits { max: self.limits.lookups.0, timeout: self.limits.lookup_time.0 };
         Ok(Worker {
             number,
-            answers: Answers::new(number, self.store, lookups, self.limits.users.0, &self.settings, own_inbox),
+            answers: Answers::new(
+                number,
+                self.store,
+                (self.resolver, lookups),
+                self.limits.users.0,
+                &self.settings,
+                own_inbox,
+            ),
             core: Core::new(self.settings, &self.keys, number, seed, self.subscriber_index)
                 .with_connections(connections),
             transports: Transports { udp, udp_send_queue: UdpSendQueue::default(), streams },
@@ -335,7 +354,7 @@ impl Shared {
             event_queues: self.event_queues,
             clock: self.clock,
             stop: self.stop,
-            tally: Tally::new(),
+            tally: Tally::default(),
             scratch: Scratch::default(),
         })
     }

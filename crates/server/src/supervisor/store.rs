@@ -10,11 +10,12 @@ use location::{AnyStore, DiskOptions, DiskStore, Hooks, MemoryStore, OutsideChan
 use proxy::CoreMessage;
 use tokio::sync::mpsc;
 
+use crate::clock;
 use crate::config::{Loaded, StoreKind};
 use crate::error::CliError;
+use crate::metrics::{self, DriverLimit};
 use crate::transport::Inbound;
 use crate::worker::{CommitOutcome, Completions, Health, store_callback};
-use crate::{clock, metrics};
 
 /// Opens the store that the configuration selects.
 pub(super) fn open(
@@ -82,7 +83,7 @@ impl OutsideChanges {
 
 fn send(inbox: &mpsc::Sender<Inbound>, message: CoreMessage) {
     if inbox.try_send(Inbound::CoreMessage(message)).is_err() {
-        metrics::limit_reached(metrics::WORKER_QUEUE);
+        metrics::count(DriverLimit::WorkerQueue);
     }
 }
 

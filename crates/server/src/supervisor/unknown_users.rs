@@ -1,4 +1,4 @@
-//! Registrations of users without an account: an account that was removed must not ring any more.
+//! Registrations of users without an account: the phones of a removed account must not ring any more.
 //!
 //! Decides whose bindings are removed, at the start and after each reload, by the rules for REGISTER: with
 //! `authentication: required`, or with accounts listed, only users with an account may have bindings; otherwise
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::config::Loaded;
-    use crate::settings::settings;
+    use crate::reload::settings;
 
     #[test]
     fn only_users_with_an_account_may_have_bindings() {

@@ -3,13 +3,15 @@
 //! Decides what each status means to a person who does not know SIP.
 
 use parser::reason_phrase;
+use strum::{IntoStaticStr, VariantArray};
 
 /// How a call ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub(crate) enum Ending {
     /// Answered.
     Answered,
-    /// The phone is in use, or its user does not want to be disturbed.
+    /// The phone is in use, or set to do not disturb.
     Busy,
     /// The user declined.
     Declined,
@@ -32,21 +34,6 @@ pub(crate) enum Ending {
 }
 
 impl Ending {
-    /// Every value.
-    pub(crate) const ALL: [Self; 11] = [
-        Self::Answered,
-        Self::Busy,
-        Self::Declined,
-        Self::Cancelled,
-        Self::Unanswered,
-        Self::Unavailable,
-        Self::Unregistered,
-        Self::Unknown,
-        Self::Forbidden,
-        Self::Moved,
-        Self::Failed,
-    ];
-
     /// From a final response; `None` if there was none in time.
     pub(crate) const fn of(status: Option<u16>) -> Self {
         match status {
@@ -72,20 +59,8 @@ impl Ending {
     }
 
     /// The label and API value (docs/openapi.yaml).
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Answered => "answered",
-            Self::Busy => "busy",
-            Self::Declined => "declined",
-            Self::Cancelled => "cancelled",
-            Self::Unanswered => "unanswered",
-            Self::Unavailable => "unavailable",
-            Self::Unregistered => "unregistered",
-            Self::Unknown => "unknown",
-            Self::Forbidden => "forbidden",
-            Self::Moved => "moved",
-            Self::Failed => "failed",
-        }
+    pub(crate) fn as_str(self) -> &'static str {
+        self.into()
     }
 
     /// A phrase for people.

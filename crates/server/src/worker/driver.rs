@@ -5,7 +5,7 @@
 //! outbox is processed after each call until it is empty, so answers that are in memory take no extra wait.
 //!
 //! Keeps the order of cause and effect between workers: a core message is in the other worker's inbox before anything
-//! is sent, and the inbox is handled before what the sockets received meanwhile. Otherwise the ACK of a failure could
+//! is sent, and the inbox is handled before what the sockets have received in the same batch. Otherwise the ACK of a failure could
 //! reach the worker that forwarded the INVITE before this worker's message that the failure was forwarded.
 
 use std::future::poll_fn;
@@ -139,6 +139,8 @@ impl Worker {
     /// Handles one batch of each source; returns whether something was left.
     fn run_batch(&mut self, now: Now, inbound: &mut Vec<Inbound>) -> bool {
         let mut has_more = false;
+        // Before the sockets: datagrams of an address whose ban was lifted are received again.
+        self.apply_bans();
         let mut datagrams = std::mem::take(&mut self.scratch.datagrams);
         for udp in &self.transports.udp {
             has_more |= self.udp_receiver.receive(udp, &self.banned, &mut datagrams, &mut self.tally);
@@ -164,7 +166,6 @@ impl Worker {
             self.core.timeout(now, &mut self.scratch.outbox);
             self.run_until_idle(now);
         }
-        self.apply_bans();
         for inbound in inbound.drain(..) {
             if !self.is_from_banned(&inbound) {
                 self.handle_inbound(now, inbound);
@@ -173,7 +174,7 @@ impl Worker {
         for Datagram { bytes, flow } in datagrams.drain(..) {
             // Checked again: an earlier message of this batch may have caused a ban.
             if self.is_banned(flow.remote.ip()) {
-                self.tally.count(Series::Banned(flow.transport));
+                self.tally.count(Series::Banned { transport: flow.transport });
             } else {
                 self.receive(now, bytes, flow);
             }
@@ -208,19 +209,19 @@ impl Worker {
                 self.queue_event(now, event);
             }
             Inbound::Closed { connection, limit } => {
-                limit.into_iter().for_each(|limit| self.tally.count(Series::DriverLimitReached(limit)));
+                limit.into_iter().for_each(|limit| self.tally.count(limit));
                 streams.close(connection);
             }
             Inbound::Ping { flow, refused } => {
-                self.tally.count(Series::KeepAlive(flow.transport));
+                self.tally.count(Series::KeepAlive { transport: flow.transport });
                 if let Some(connection) = flow.id.connection().filter(|_| refused) {
                     streams.close(connection);
                 }
             }
-            Inbound::LimitReached(limit) => self.tally.count(Series::DriverLimitReached(limit)),
+            Inbound::LimitReached(limit) => self.tally.count(limit),
             Inbound::Send(request) => {
                 if let Err(loss) = streams.send_for_worker(&request, &mut self.tally) {
-                    self.tally.count(Series::Lost(loss));
+                    self.tally.count(loss);
                     if let Some(worker) = request.report_to {
                         self.report_undelivered(now, UndeliveredMessage { worker, bytes: request.bytes });
                     }
@@ -231,8 +232,8 @@ impl Worker {
                 self.core.deliver(now, message, &mut self.scratch.outbox);
                 self.run_until_idle(now);
             }
-            Inbound::Resolved { id, addresses } => {
-                if let Some((continuation, answer)) = self.answers.resolved(id, addresses, &mut self.tally) {
+            Inbound::Resolved { id, endpoints } => {
+                if let Some((continuation, answer)) = self.answers.resolved(id, endpoints, &mut self.tally) {
                     self.answer(now, continuation, answer);
                 }
             }
@@ -250,7 +251,7 @@ impl Worker {
     fn queue_event(&mut self, now: Now, event: Event) {
         let queue = self.event_queues.get(usize::from(self.number));
         if queue.is_some_and(|queue| !queue.record(now.wall, event)) {
-            self.tally.count(Series::DriverLimitReached(DriverLimit::JournalQueue));
+            self.tally.count(DriverLimit::JournalQueue);
         }
     }
 
@@ -263,7 +264,7 @@ impl Worker {
         };
         let refused = self.is_banned(peer.ip());
         if refused {
-            self.tally.count(Series::Banned(transport));
+            self.tally.count(Series::Banned { transport });
         }
         refused
     }
@@ -307,7 +308,7 @@ impl Worker {
     fn send_to_worker(&mut self, worker: u8, inbound: Inbound) {
         let inbox = self.inboxes.get(usize::from(worker));
         if inbox.is_none_or(|inbox| inbox.try_send(inbound).is_err()) {
-            self.tally.count(Series::DriverLimitReached(DriverLimit::WorkerQueue));
+            self.tally.count(DriverLimit::WorkerQueue);
         }
     }
 
@@ -367,7 +368,7 @@ impl Worker {
             let flow_timeout = transmit.silence.map(|seconds| Duration::from_secs(seconds.into()));
             let message = transport::OutgoingMessage { hop: &transmit.hop, bytes, report_to, flow_timeout };
             if let Err(loss) = self.transports.send(message, &mut self.tally) {
-                self.tally.count(Series::Lost(loss));
+                self.tally.count(loss);
                 self.scratch.failed.extend(report_to.map(|_| Bytes::copy_from_slice(bytes)));
             }
         }

@@ -106,7 +106,7 @@ mod tests {
     const OPTIONS: &[u8] = b"OPTIONS sip:a@b SIP/2.0\r\nContent-Length: 4\r\n\r\nbody";
 
     #[test]
-    fn messages_and_pings_in_pieces() {
+    fn messages_and_pings_arrive_in_pieces() {
         let stream = [b"\r\n\r\n", OPTIONS, b"\r\n", OPTIONS, b"\r\n\r\n"].concat();
         for piece in 1..stream.len() {
             let (mut decoder, mut buffer, mut items) = (framing(1000).0, BytesMut::new(), Vec::new());

@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn no_call_blocks() {
+    async fn reads_and_writes_do_not_block() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let local = listener.local_addr().expect("an address");
         let (peer, ours) = tokio::join!(TcpStream::connect(local), listener.accept());

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::directory::Directory;
 use super::layer::ByteStream;
 use crate::defence::Defence;
-use crate::metrics::{self, DriverLimit};
+use crate::metrics::{self, DriverLimit, Series};
 use crate::transport::Inbound;
 
 /// After a failed accept: time until the next attempt, and between log lines.
@@ -43,7 +43,7 @@ impl Acceptor {
         loop {
             let inbound = match listener.accept().await {
                 Ok((_, remote)) if self.defence.is_banned(remote.ip()) => {
-                    metrics::refused_connection();
+                    metrics::count(Series::Banned { transport: Transport::Tcp });
                     continue;
                 }
                 Ok((socket, remote)) => self.accept(socket, remote),

@@ -70,7 +70,7 @@ pub(super) struct ConnectionReader {
 }
 
 impl ConnectionReader {
-    /// Reads until the connection ends, then tells the worker.
+    /// Reads until the connection ends, then reports that to the worker.
     pub(super) async fn run(self, decoder: MessageDecoder) {
         let connection = self.connection;
         let limit = match self.messages(decoder).await {
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_ping_has_its_pong() {
+    async fn a_crlf_ping_is_answered() {
         let (mut peer, mut inbox) = connect(true).await;
         peer.write_all(b"\r\n\r\n").await.expect("sent");
         let mut pong = [0; 2];

@@ -21,7 +21,7 @@ use super::directory::{self, ConnectionIds, ConnectionPermit, Directory};
 use super::layer::ByteStream;
 use super::limits::StreamLimits;
 use super::writer::WriteError;
-use crate::metrics::{DriverLimit, Loss, Series, Tally};
+use crate::metrics::{Direction, DriverLimit, Loss, Series, Tally};
 use crate::transport::{Inbound, OutgoingMessage, SendRequest, UndeliveredMessage};
 
 /// The stream connections of one worker.
@@ -112,7 +112,7 @@ impl Streams {
         let Ok(local) = stream.local_addr() else { return };
         let connection = self.ids.next_id();
         let flow = Flow { transport, remote, local, id: connection.into() };
-        tally.count(Series::ConnectionOpened(false));
+        tally.count(Series::ConnectionOpened { direction: Direction::In });
         self.directory.list(flow.transport, flow.remote, connection);
         let open = OpenConnection::start(stream, connection, flow, permit, &self.limits, self.inbox.clone(), true);
         self.connections.insert(connection, Connection::Open(open));
@@ -128,7 +128,7 @@ impl Streams {
         let Some(Connection::Opening(opening)) = self.connections.remove(&connection) else { return Vec::new() };
         match outcome {
             Ok(stream) => {
-                tally.count(Series::ConnectionOpened(true));
+                tally.count(Series::ConnectionOpened { direction: Direction::Out });
                 let (open, sent) = opening.opened(stream, &self.limits, self.inbox.clone());
                 self.connections.insert(connection, Connection::Open(open));
                 sent.err().inspect(|_| self.close(connection)).unwrap_or_default()
@@ -138,7 +138,7 @@ impl Streams {
                 tracing::debug!(%error, remote = %flow.remote, "cannot connect");
                 tally.count(Series::ConnectionFailed);
                 self.directory.unlist(flow.transport, flow.remote, connection);
-                (0..opening.waiting_count()).for_each(|_| tally.count(Series::Lost(Loss::ConnectionFailed)));
+                (0..opening.waiting_count()).for_each(|_| tally.count(Loss::ConnectionFailed));
                 opening.failed()
             }
         }
@@ -196,7 +196,7 @@ impl Streams {
             }
             None => return Err(Loss::ConnectionFailed),
         }
-        tally.count(Series::DriverLimitReached(DriverLimit::ConnectionQueue));
+        tally.count(DriverLimit::ConnectionQueue);
         Err(Loss::ConnectionFailed)
     }
 
@@ -210,7 +210,7 @@ impl Streams {
             flow_timeout,
         });
         inbox.try_send(Inbound::Send(request)).map_err(|_| {
-            tally.count(Series::DriverLimitReached(DriverLimit::WorkerQueue));
+            tally.count(DriverLimit::WorkerQueue);
             Loss::ConnectionFailed
         })
     }
@@ -222,7 +222,7 @@ impl Streams {
             return Err(Loss::ConnectionFailed);
         }
         let permit = self.directory.admit(hop.remote.ip()).map_err(|limit| {
-            tally.count(Series::DriverLimitReached(limit));
+            tally.count(limit);
             Loss::ConnectionFailed
         })?;
         let connection = self.ids.next_id();
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_is_made_once_and_found_by_all_workers() {
+    async fn a_connection_is_opened_once_and_found_by_all_workers() {
         let ([mut one, mut two], [mut first, mut second]) = workers();
         let phone = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let hop = hop(phone.local_addr().expect("an address"), 0);
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_refused_connection_leaves_nothing_behind() {
+    async fn a_refused_connection_is_removed() {
         let ([mut one, _], [mut first, _second]) = workers();
         let phone = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let remote = phone.local_addr().expect("an address");

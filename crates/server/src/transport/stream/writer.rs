@@ -45,7 +45,7 @@ pub(super) enum WriteError {
 }
 
 impl ConnectionWriter {
-    /// With the limit of queued bytes. `inbox` is told to close the connection if the peer accepts no data for as long
+    /// With the limit of queued bytes. A message in `inbox` closes the connection if the peer accepts no data for as long
     /// as one message may take.
     pub(super) fn new(
         write_half: WriteHalf,
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn everything_arrives_in_order() {
+    async fn all_bytes_arrive_in_order() {
         let (ours, mut theirs) = pair().await;
         let (inbox, _keep) = mpsc::channel(1);
         let (_, writer) = writer(ours, 1 << 20, Duration::from_secs(5), ConnectionId::FIRST, inbox);

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use proxy::Hop;
 
 use super::Udp;
-use crate::metrics::{Series, Tally};
+use crate::metrics::Tally;
 
 /// Limits of the queue: datagrams, and their bytes.
 const MAX_DATAGRAMS: usize = 256;
@@ -76,7 +76,7 @@ impl UdpSendQueue {
             for datagram in run_datagrams {
                 let bytes = bytes.get(datagram.span.clone()).unwrap_or_default();
                 if let Err(loss) = socket.send(datagram.to, datagram.from, bytes) {
-                    tally.count(Series::Lost(loss));
+                    tally.count(loss);
                     failed.extend(datagram.report_failure.then(|| Bytes::copy_from_slice(bytes)));
                 }
             }
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn datagrams_that_share_a_call() {
+    fn datagrams_of_equal_length_share_a_call() {
         let run = |lengths: &[usize], max| length_of_run(&queued(1, lengths), max);
         assert_eq!(run(&[300], 64), 1);
         assert_eq!(run(&[300, 300, 300], 64), 3);
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn everything_arrives_in_order() {
+    async fn all_bytes_arrive_in_order() {
         for own in ["127.0.0.1:0", "0.0.0.0:0"] {
             let socket = udp(own);
             let local = SocketAddr::from(([127, 0, 0, 1], socket.socket().local_addr().expect("bound").port()));

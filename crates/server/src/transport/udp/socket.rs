@@ -160,7 +160,7 @@ impl UdpReceiver {
                 id: FlowId::None,
             };
             if banned.is_banned(meta.addr.ip()) {
-                tally.count(Series::Banned(Transport::Udp));
+                tally.count(Series::Banned { transport: Transport::Udp });
                 continue;
             }
             let octets = buffer.get(..meta.len).unwrap_or_default();
@@ -168,7 +168,7 @@ impl UdpReceiver {
                 if let Some(series) = classify(octets, flow.local.ip(), self.max_message) {
                     tally.count(series);
                 } else if let Some(answer) = stun::answer(octets, flow.remote) {
-                    tally.count(Series::KeepAlive(Transport::Udp));
+                    tally.count(Series::KeepAlive { transport: Transport::Udp });
                     // A lost response is requested again.
                     let _ = socket.send(flow.remote, flow.local.ip(), &answer);
                 } else {
@@ -184,16 +184,16 @@ impl UdpReceiver {
 fn classify(octets: &[u8], local: IpAddr, max_message: usize) -> Option<Series> {
     // RFC 5626 3.5.2 and common practice: phones keep NAT mappings alive with blank lines or a zero octet.
     if octets.iter().all(|octet| matches!(octet, b'\r' | b'\n' | 0 | b' ')) {
-        return Some(Series::KeepAlive(Transport::Udp));
+        return Some(Series::KeepAlive { transport: Transport::Udp });
     }
     let broadcast = match local {
         IpAddr::V4(ip) => ip.is_broadcast() || ip.is_multicast(),
         IpAddr::V6(ip) => ip.is_multicast(),
     };
     if broadcast {
-        return Some(Series::Lost(Loss::Broadcast));
+        return Some(Loss::Broadcast.into());
     }
-    (octets.len() > max_message).then_some(Series::DriverLimitReached(DriverLimit::MessageSize))
+    (octets.len() > max_message).then_some(DriverLimit::MessageSize.into())
 }
 
 fn copy(arena: &mut BytesMut, octets: &[u8]) -> Bytes {
@@ -286,17 +286,17 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn datagrams_that_are_no_message() {
+    fn datagrams_that_are_not_messages_are_counted() {
         let local = IpAddr::from([192, 0, 2, 1]);
-        assert_eq!(classify(b"", local, 100), Some(Series::KeepAlive(Transport::Udp)));
-        assert_eq!(classify(b"\0", local, 100), Some(Series::KeepAlive(Transport::Udp)));
-        assert_eq!(classify(b"x", IpAddr::from([255; 4]), 100), Some(Series::Lost(Loss::Broadcast)));
-        assert_eq!(classify(&[b'x'; 101], local, 100), Some(Series::DriverLimitReached(DriverLimit::MessageSize)));
+        assert_eq!(classify(b"", local, 100), Some(Series::KeepAlive { transport: Transport::Udp }));
+        assert_eq!(classify(b"\0", local, 100), Some(Series::KeepAlive { transport: Transport::Udp }));
+        assert_eq!(classify(b"x", IpAddr::from([255; 4]), 100), Some(Loss::Broadcast.into()));
+        assert_eq!(classify(&[b'x'; 101], local, 100), Some(DriverLimit::MessageSize.into()));
         assert_eq!(classify(&[b'x'; 100], local, 100), None);
     }
 
     #[tokio::test]
-    async fn the_best_socket_sends() {
+    async fn the_socket_with_the_source_address_sends() {
         let (own, wild) = (udp("127.0.0.5:0"), udp("0.0.0.0:0"));
         assert_eq!(own.match_score(own.local), Some(3));
         assert_eq!(wild.match_score(SocketAddr::new(own.local.ip(), wild.local.port())), Some(2));

@@ -1,7 +1,6 @@
-//! Reload: reads the configuration again, and applies what can be changed at run time.
+//! The configuration in force, and its replacement by a reload.
 //!
-//! Decides what needs a restart: settings of sockets, files, threads and queues. They keep their value and are named
-//! in the log. A file with errors changes nothing.
+//! A file with errors changes nothing. Must not decide which keys need a restart (`restart`).
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -12,13 +11,14 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
-use crate::config::{self, Config, Loaded, StoreKind};
-use crate::data::first_run;
+use super::restart::keep_restart_only;
+use super::settings::settings;
+use crate::config::{self, Loaded, StoreKind};
+use crate::data::first_start;
 use crate::error::CliError;
-use crate::metrics;
+use crate::metrics::{self, Gauge, ReloadResult, Series};
 use crate::process::interfaces;
 use crate::process::log::LevelSwitch;
-use crate::settings::settings;
 use crate::transport::Inbound;
 
 /// How long a worker may take to apply the settings.
@@ -58,7 +58,7 @@ impl Reload {
     pub(crate) fn new(loaded: Loaded, listeners: Vec<Listener>, interfaces: Interfaces, level: LevelSwitch) -> Self {
         let settings = Arc::new(settings(&loaded, listeners.clone(), interfaces.clone()));
         let active_config = watch::Sender::new(Arc::new(ActiveConfig { loaded, settings }));
-        metrics::config_refused(false);
+        Gauge::ReloadFailed.set_flag(false);
         Self { active_config, listeners, interfaces, level }
     }
 
@@ -80,12 +80,13 @@ impl Reload {
     /// Reads the configuration and applies it to every worker.
     pub(crate) async fn run(&mut self, inboxes: &[mpsc::Sender<Inbound>]) -> ReloadOutcome {
         let read = self.read();
-        metrics::reloaded(read.is_ok());
-        metrics::config_refused(read.is_err());
+        let outcome = if read.is_ok() { ReloadResult::Good } else { ReloadResult::Refused };
+        metrics::count(Series::Reload { outcome });
+        Gauge::ReloadFailed.set_flag(read.is_err());
         let (loaded, needs_restart) = match read {
             Ok(read) => read,
             Err(error) => {
-                tracing::error!("the configuration stays as it was: {error}");
+                tracing::error!("the reload was refused, the previous configuration stays in use: {error}");
                 let accounts = self.active_config().loaded.accounts.len();
                 return ReloadOutcome {
                     reloaded: false,
@@ -148,51 +149,16 @@ impl Reload {
         let old = self.active_config();
         let mut loaded = config::load(old.loaded.file.as_deref())?;
         let needs_restart = keep_restart_only(&mut loaded.config, &old.loaded.config);
-        if first_run::is_needed(&loaded.config) {
-            if loaded.config.location.store == StoreKind::Memory && first_run::is_needed(&old.loaded.config) {
+        if first_start::is_needed(&loaded.config) {
+            if loaded.config.location.store == StoreKind::Memory && first_start::is_needed(&old.loaded.config) {
                 // Passwords that were created for this run are valid until it ends.
                 loaded.accounts.clone_from(&old.loaded.accounts);
             } else {
                 let folder = loaded.config.data_folder().to_owned();
                 let on_disk = loaded.config.location.store == StoreKind::Disk;
-                first_run::add_accounts(&mut loaded, on_disk.then_some(&folder))?;
+                first_start::add_accounts(&mut loaded, on_disk.then_some(&folder))?;
             }
         }
         Ok((loaded, needs_restart))
-    }
-}
-
-/// Restores the settings that need a restart; returns the names of those that had changed.
-fn keep_restart_only(new: &mut Config, old: &Config) -> Vec<&'static str> {
-    fn put_back<T: Clone + PartialEq>(new: &mut T, old: &T, name: &'static str) -> Option<&'static str> {
-        let changed = new != old;
-        new.clone_from(old);
-        changed.then_some(name)
-    }
-    let changed_names = [
-        put_back(&mut new.listen, &old.listen, "listen"),
-        put_back(&mut new.advertise, &old.advertise, "advertise"),
-        put_back(&mut new.workers, &old.workers, "workers"),
-        put_back(&mut new.location, &old.location, "location"),
-        put_back(&mut new.limits, &old.limits, "limits"),
-        put_back(&mut new.metrics, &old.metrics, "metrics"),
-        put_back(&mut new.log.format, &old.log.format, "log.format"),
-    ];
-    changed_names.into_iter().flatten().collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_needs_a_restart_is_named_and_kept() {
-        let old = Config::default();
-        let text = "workers: 3\nlocation: { store: memory }\nlog: { level: debug, format: json }\nstrangers: accept\n";
-        let mut new: Config = serde_yaml::from_str(text).expect("a configuration");
-        assert_eq!(keep_restart_only(&mut new, &old), ["workers", "location", "log.format"]);
-        assert_eq!((new.workers, &new.location), (old.workers, &old.location));
-        assert_eq!(new.log.level, config::Level::Debug);
-        assert_ne!(new.strangers, old.strangers);
     }
 }

@@ -11,7 +11,7 @@ use super::{files, secret};
 use crate::config::{self, Authentication, Config, Loaded};
 use crate::error::CliError;
 
-/// The accounts of the first run, in the data folder.
+/// The accounts of the first start, in the data folder.
 pub(crate) const FILE: &str = "accounts.yaml";
 
 const EXTENSIONS: [&str; 3] = ["101", "102", "103"];
@@ -22,7 +22,7 @@ const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
 /// 60 bits.
 const PASSWORD_LENGTH: usize = 12;
 
-/// The accounts of the first run.
+/// The accounts of the first start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct InitialAccounts {
     /// The file; `None` with `store: memory`, where nothing is written.
@@ -36,7 +36,7 @@ pub(crate) fn is_needed(config: &Config) -> bool {
     config.authentication == Authentication::Required && config.accounts.is_empty() && config.accounts_file.is_none()
 }
 
-/// Adds the accounts of the first run to `loaded`. `folder`: the data folder; `None` if nothing may be written.
+/// Adds the accounts of the first start to `loaded`. `folder`: the data folder; `None` if nothing may be written.
 pub(crate) fn add_accounts(loaded: &mut Loaded, folder: Option<&Path>) -> Result<InitialAccounts, CliError> {
     let mut created = Vec::new();
     for user in EXTENSIONS {
@@ -57,7 +57,7 @@ pub(crate) fn add_accounts(loaded: &mut Loaded, folder: Option<&Path>) -> Result
 }
 
 const FILE_HEADER: &str = "\
-# Made by frontdesk at its first start, because no accounts were configured. Change them with `frontdesk account`, or here
+# Created by frontdesk at its first start, because no accounts were configured. Change them with `frontdesk account`, or here
 # and then `frontdesk reload`. Accounts listed in the configuration replace this file as a whole.
 ";
 
@@ -66,15 +66,19 @@ pub(crate) fn instructions(accounts: &InitialAccounts, server: Option<IpAddr>, p
     let server = server.map_or_else(|| "this machine's address".to_owned(), |ip| ip.to_string());
     let port = if port == 5060 { String::new() } else { format!("  port {port}") };
     let mut text = format!(
-        "\nThree phones can register now. Type into each phone's account settings:\n\n  \
+        "\nThree phones can register now. Enter this into the account settings of each phone:\n\n  \
          server (domain, registrar)  {server}{port}\n"
     );
     for (user, password) in &accounts.created {
         let _ = writeln!(text, "  user {user}   password {password}");
     }
     let _ = match &accounts.file {
-        Some(file) => writeln!(text, "\nThey are kept in {}. A phone calls another by its number.\n", file.display()),
-        None => writeln!(text, "\nThey are good until this program ends. A phone calls another by its number.\n"),
+        Some(file) => {
+            writeln!(text, "\nThe accounts are stored in {}. A phone calls another by its number.\n", file.display())
+        }
+        None => {
+            writeln!(text, "\nThe accounts are valid until the server stops. A phone calls another by its number.\n")
+        }
     };
     text
 }
@@ -95,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn accounts_are_made_once() {
+    fn accounts_are_created_once() {
         let folder = tempfile::tempdir().expect("a folder");
         let (mut first, mut second) = (loaded(), loaded());
         assert!(is_needed(&first.config));
@@ -116,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn no_accounts_are_made_where_they_are_not_needed() {
+    fn no_accounts_are_created_where_they_are_not_needed() {
         let mut open = loaded();
         open.config.authentication = Authentication::Off;
         assert!(!is_needed(&open.config));

@@ -1,6 +1,6 @@
 //! Converts the configuration to the settings of the core.
 //!
-//! Decides nothing: one field after the other. Settings that need a restart are kept by `reload`.
+//! Decides nothing: one field after the other. Settings that need a restart are kept by `restart`.
 
 use std::time::Duration;
 
@@ -87,8 +87,19 @@ fn registrar(section: &RegistrarSection, idle: Duration) -> Registrar {
 
 #[cfg(test)]
 mod tests {
+    use proxy::Accounts;
+
     use super::*;
     use crate::config::Config;
+
+    #[test]
+    fn the_defaults_of_the_configuration_are_those_of_the_core() {
+        let loaded = Loaded { file: None, config: Config::default(), accounts: Accounts::default() };
+        let mut configured = settings(&loaded, Vec::new(), Interfaces::default());
+        // Another test of this process changes the clock.
+        configured.registrar.clock_ahead = 0;
+        assert_eq!(format!("{configured:?}"), format!("{:?}", Settings::default()));
+    }
 
     #[test]
     fn the_flow_timer_is_shorter_than_the_idle_timeout() {

@@ -1,0 +1,84 @@
+//! `limits`: limits of memory and time.
+
+use std::time::Duration;
+
+use super::keys::section;
+use super::scalar::{Count, Period, Size};
+
+section! {
+    /// `limits`: limits of memory and time. `frontdesk_limits_reached_total` counts each time that one takes effect.
+    pub(crate) struct Limits {
+        /// longest message, over any transport
+        message_size: Size = Size(64 << 10),
+        /// forked requests at a time, per worker. Each is kept for 32 s after its end. At the limit, those that ended
+        /// longest ago are removed early
+        transactions: Count = Count(proxy::Limits::default().transactions),
+        /// memory of these requests together, per worker
+        transaction_memory: Size = Size(proxy::Limits::default().transaction_memory),
+        /// phones that are tried for one call, including those that join later
+        targets: Count = Count(proxy::Limits::default().targets),
+        /// calls to a single phone that are being set up, per worker. Other requests that were just forwarded use up to
+        /// half of this. At the limit, those that were answered longest ago are removed early
+        pins: Count = Count(proxy::Limits::default().pins),
+        /// challenges whose use is remembered, per worker, and as many that got wrong responses
+        nonces: Count = Count(proxy::Limits::default().nonces),
+        /// the latest REGISTERs that were challenged, per worker; needed to recognise a phone that cannot log in with
+        /// SHA-256. A phone that is no longer remembered is offered all algorithms
+        unanswered_challenges: Count = Count(proxy::Limits::default().unanswered_challenges),
+        /// banned addresses at a time, and as many addresses whose failures are counted
+        bans: Count = Count(10_000),
+        /// subscriptions to registrations, per worker; one more gets 503
+        subscriptions: Count = Count(proxy::Limits::default().subscriptions),
+        /// subscriptions to one user's registrations: each change causes that many NOTIFYs
+        subscriptions_per_user: Count = Count(proxy::Limits::default().subscriptions_per_user),
+        /// phones that changed their address during a call, per worker
+        moved_dialogs: Count = Count(proxy::Limits::default().moved_dialogs),
+        /// registered users at a time if anybody may register (`authentication: off` without accounts); one more gets
+        /// 503. Otherwise the number of accounts is the limit
+        users: Count = Count(100_000),
+        /// the longest UDP response, as a multiple of the length of its request; retransmissions count too. It applies
+        /// to senders without valid credentials and outside `trusted`. A longer response is cut or not sent
+        /// (`frontdesk_drops_total{reason="amplification"}`)
+        amplification: Count = Count(proxy::Limits::default().amplification),
+        /// messages that wait for a worker
+        worker_queue: Count = Count(4096),
+        /// registrations that wait for the disk
+        store_queue: Count = Count(65_536),
+        /// TCP connections. At the start, the server raises its soft limit of open files to the hard limit. If that is
+        /// too low, it accepts fewer connections, so that files remain for the status page, DNS and the store, and logs
+        /// this (`LimitNOFILE` of the unit, `ulimit -Hn`)
+        connections: Count = Count(10_000),
+        /// TCP connections from one address
+        connections_per_source: Count = Count(1000),
+        /// data that waits to be sent on one connection; if there is more, the connection is closed
+        connection_queue: Size = Size(256 << 10),
+        /// a connection without traffic is closed after this time
+        connection_idle: Period = secs(7200),
+        /// time for the first message on a new connection, and for each message to arrive completely
+        message_time: Period = secs(15),
+        /// time for a phone to accept a connection from the server
+        connect_time: Period = secs(5),
+        /// DNS lookups at a time, per worker
+        lookups: Count = Count(256),
+        /// time to resolve a name, with all its DNS queries
+        lookup_time: Period = secs(5),
+        /// events that wait to be logged, per worker; events beyond this are not logged
+        journal_queue: Count = Count(8192),
+        /// calls being set up that the status page shows
+        journal_calls: Count = Count(10_000),
+        /// log lines a minute about refusals of one kind (wrong passwords, foreign identities, strangers, relaying,
+        /// other registrations, other calls, requests in calls of others, unreadable messages). The rest is summed up
+        /// in one line a minute, which says how many there were, from how many addresses and for how many users; they
+        /// count in `frontdesk_log_lines_dropped_total{reason="repeated"}`
+        refusal_lines: Count = Count(100),
+        /// log lines that wait to be written; lines beyond this are dropped and counted
+        log_queue: Count = Count(8192),
+        /// HTTP connections at a time, half of them from one address; one more closes the connection that has been idle
+        /// longest
+        admin_connections: Count = Count(32),
+    }
+}
+
+const fn secs(secs: u64) -> Period {
+    Period(Duration::from_secs(secs))
+}

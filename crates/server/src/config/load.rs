@@ -1,0 +1,179 @@
+//! Reads a configuration file and the accounts file that it names.
+//!
+//! Decides which file is read, and checks accounts: each needs a secret or a contact, and may only name users and
+//! domains that exist.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use proxy::{Account, Accounts, Secrets};
+use serde::de::DeserializeOwned;
+
+use super::accounts::{AccountEntry, FixedContact, UserName};
+use super::error::{ConfigError, Conflict, PathStep};
+use super::{Config, conflicts};
+
+/// The configuration file without `--config`.
+const DEFAULT_FILE: &str = "config/frontdesk.yaml";
+
+/// A configuration that has been read, with all accounts.
+#[derive(Clone, Debug)]
+pub(crate) struct Loaded {
+    /// Its file; `None` for the defaults.
+    pub(crate) file: Option<PathBuf>,
+    /// Its values.
+    pub(crate) config: Config,
+    /// The accounts of `accounts` and `accounts_file`.
+    pub(crate) accounts: Accounts,
+}
+
+impl Loaded {
+    /// The path of `accounts_file`.
+    pub(crate) fn accounts_file(&self) -> Option<PathBuf> {
+        self.config.accounts_path(self.file.as_deref()?)
+    }
+}
+
+/// Reads `file`, or `./config/frontdesk.yaml` if there is one, or else takes the defaults.
+pub(crate) fn load(file: Option<&Path>) -> Result<Loaded, ConfigError> {
+    let fallback = Path::new(DEFAULT_FILE);
+    match file.or_else(|| fallback.exists().then_some(fallback)) {
+        Some(file) => read(file),
+        None => Ok(Loaded { file: None, config: Config::default(), accounts: Accounts::default() }),
+    }
+}
+
+fn read(file: &Path) -> Result<Loaded, ConfigError> {
+    let text = open(file)?;
+    let config: Config = parse(file, &text)?;
+    let mut accounts = Accounts::default();
+    let conflict = |conflict| ConfigError::conflict(file, &text, &conflict);
+    conflicts::check(&config).map_err(conflict)?;
+    let path = [PathStep::Key("accounts")];
+    add_accounts(&mut accounts, &config, &config.accounts, &path).map_err(conflict)?;
+    if let Some(other) = config.accounts_path(file) {
+        let unreadable = |source: io::Error| {
+            let message = format!("{} cannot be read ({source}), expected a file that lists accounts", other.display());
+            conflict(Conflict { path: vec![PathStep::Key("accounts_file")], message })
+        };
+        add_accounts_from_text(&other, &fs::read_to_string(&other).map_err(unreadable)?, &config, &mut accounts)?;
+    }
+    check_names(&accounts, &config, &config.accounts, &path).map_err(conflict)?;
+    Ok(Loaded { file: Some(file.to_owned()), config, accounts })
+}
+
+/// Adds the accounts that a file lists.
+pub(crate) fn add_accounts_from_file(file: &Path, config: &Config, accounts: &mut Accounts) -> Result<(), ConfigError> {
+    add_accounts_from_text(file, &open(file)?, config, accounts)
+}
+
+/// The accounts of the configuration itself, and those of the given text of an accounts file.
+pub(crate) fn accounts_of(loaded: &Loaded, file: &Path, text: &str) -> Result<Accounts, ConfigError> {
+    let mut accounts = Accounts::default();
+    let inline = add_accounts(&mut accounts, &loaded.config, &loaded.config.accounts, &[PathStep::Key("accounts")]);
+    inline.map_err(|conflict| ConfigError::conflict(loaded.file.as_deref().unwrap_or(file), "", &conflict))?;
+    add_accounts_from_text(file, text, &loaded.config, &mut accounts)?;
+    Ok(accounts)
+}
+
+/// Parses the text of an accounts file.
+pub(crate) fn entries(file: &Path, text: &str) -> Result<Vec<AccountEntry>, ConfigError> {
+    parse(file, text)
+}
+
+/// Adds the accounts of the text of an accounts file.
+pub(crate) fn add_accounts_from_text(
+    file: &Path,
+    text: &str,
+    config: &Config,
+    accounts: &mut Accounts,
+) -> Result<(), ConfigError> {
+    let entries: Vec<AccountEntry> = parse(file, text)?;
+    let added = add_accounts(accounts, config, &entries, &[]);
+    let checked = added.and_then(|()| check_names(accounts, config, &entries, &[]));
+    checked.map_err(|conflict| ConfigError::conflict(file, text, &conflict))
+}
+
+fn open(file: &Path) -> Result<String, ConfigError> {
+    fs::read_to_string(file).map_err(|source| ConfigError::Read { file: file.to_owned(), source })
+}
+
+fn parse<T: DeserializeOwned + Default>(file: &Path, text: &str) -> Result<T, ConfigError> {
+    // A file with comments only is valid too.
+    let empty = text.lines().all(|line| matches!(line.trim_start().chars().next(), None | Some('#')));
+    if empty {
+        Ok(T::default())
+    } else {
+        serde_yaml::from_str(text).map_err(|error| ConfigError::yaml(file, text, &error))
+    }
+}
+
+/// Adds `entries`, which are at `path` of their file.
+fn add_accounts(
+    accounts: &mut Accounts,
+    config: &Config,
+    entries: &[AccountEntry],
+    path: &[PathStep],
+) -> Result<(), Conflict> {
+    for (at, entry) in entries.iter().enumerate() {
+        let conflict = |key, message: String| {
+            let path = path.iter().copied().chain([PathStep::Item(at), PathStep::Key(key)]).collect();
+            Err(Conflict { path, message })
+        };
+        let (user, domain) = (&entry.user.0, entry.domain(config));
+        if !config.domains.iter().any(|own| &*own.0 == domain) {
+            return conflict("domain", format!("{domain:?} is not one of `domains`"));
+        }
+        let secrets = match (&entry.password, &entry.ha1) {
+            (None, None) if !entry.contacts.is_empty() => Some(Secrets::default()),
+            (None, None) => return conflict("user", format!("{user:?} needs one of `password`, `ha1` and `contacts`")),
+            (Some(_), Some(_)) => return conflict("user", format!("{user:?} needs `password` or `ha1`, not both")),
+            _ => entry.secrets(domain, &config.digest.algorithms),
+        };
+        let Some(secrets) = secrets else {
+            return conflict("ha1", format!("{user:?} has no hash for any of `digest.algorithms`"));
+        };
+        let aors = |users: &[UserName]| users.iter().map(|other| other.aor(domain)).collect();
+        let (may_register, may_watch) = (aors(&entry.may_register), aors(&entry.may_watch));
+        let callers: Vec<_> = entry.may_call_as.iter().map(|name| name.caller(config)).collect();
+        if callers.contains(&None) {
+            return conflict("may_call_as", format!("{user:?} cannot call as every user of a domain of this server"));
+        }
+        let may_call_as = callers.into_iter().flatten().collect();
+        let account = Account { secrets, contacts: entry.bindings(), may_register, may_watch, may_call_as };
+        if accounts.insert(entry.user.aor(domain), account).is_some() {
+            return conflict("user", format!("{user:?} is listed twice for {domain:?}"));
+        }
+    }
+    Ok(())
+}
+
+/// Checks the names in `entries`: a misspelt user, or a contact at this server itself, would only show up as a failed
+/// call.
+fn check_names(
+    accounts: &Accounts,
+    config: &Config,
+    entries: &[AccountEntry],
+    path: &[PathStep],
+) -> Result<(), Conflict> {
+    for (at, entry) in entries.iter().enumerate() {
+        let conflict = |key, item, message: String| {
+            let steps = [PathStep::Item(at), PathStep::Key(key), PathStep::Item(item)];
+            Err(Conflict { path: path.iter().copied().chain(steps).collect(), message })
+        };
+        let domain = entry.domain(config);
+        let unknown = |other: &UserName| accounts.find(&other.aor(domain)).is_none();
+        for (key, users) in [("may_register", &entry.may_register), ("may_watch", &entry.may_watch)] {
+            if let Some(item) = users.iter().position(unknown) {
+                return conflict(key, item, format!("expected a user of {domain:?} that has an account"));
+            }
+        }
+        let own = || config.domains.iter().chain(&config.aliases).chain(&config.advertise);
+        let is_own_address = |contact: &FixedContact| own().any(|name| contact.is_at(name));
+        if let Some(item) = entry.contacts.iter().position(is_own_address) {
+            return conflict("contacts", item, "expected an address that is not this server's".to_owned());
+        }
+    }
+    Ok(())
+}

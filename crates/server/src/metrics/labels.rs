@@ -1,0 +1,288 @@
+//! Label values.
+//!
+//! A closed set of values is an enum, whose labels are the names of its variants in snake case. Text of a peer must not
+//! become a label: each new value is a time series that Prometheus stores.
+
+use metrics::SharedString;
+use parser::Transport;
+use proxy::{AuthenticationFailure, DialogRequest, Drop, ForkOutcome, Limit, Notification, Registration};
+use strum::{IntoStaticStr, VariantArray};
+
+use crate::text::ending::Ending;
+
+/// A type whose values are the values of one label.
+pub(super) trait LabelValue: Copy {
+    /// All values of a closed set, whose series are initialised with 0. Empty if the set is open: its series appear with
+    /// their first event.
+    fn all() -> Vec<Self>;
+
+    /// The value as text.
+    fn text(self) -> SharedString;
+}
+
+/// Implements [`LabelValue`] by the variants of an enum.
+macro_rules! closed_sets {
+    ($($name:ty),+ $(,)?) => { $(
+        impl LabelValue for $name {
+            fn all() -> Vec<Self> {
+                Self::VARIANTS.to_vec()
+            }
+
+            fn text(self) -> SharedString {
+                SharedString::const_str(self.into())
+            }
+        }
+    )+ };
+}
+
+closed_sets!(
+    Registration,
+    ForkOutcome,
+    DialogRequest,
+    Notification,
+    AuthenticationFailure,
+    Ending,
+    Answered,
+    Direction,
+    LookupOutcome,
+    CommitOutcome,
+    FailedAddress,
+    ReloadResult,
+    UnwrittenLine,
+);
+
+/// Whether a message that could not be parsed got a 400.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub(crate) enum Answered {
+    /// It did.
+    Yes,
+    /// It did not: it lacks headers that a response needs.
+    No,
+}
+
+/// Which side opened a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub(crate) enum Direction {
+    /// The peer.
+    In,
+    /// This server.
+    Out,
+}
+
+/// Whether a DNS lookup found an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub(crate) enum LookupOutcome {
+    /// It did.
+    Found,
+    /// It did not.
+    Failed,
+}
+
+/// Whether changes of the location store are on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub(crate) enum CommitOutcome {
+    /// They are.
+    Safe,
+    /// The write failed.
+    Failed,
+}
+
+/// What was done about an address with too many failures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub(crate) enum FailedAddress {
+    /// It was banned.
+    Banned,
+    /// It is exempt from bans, or bans are off.
+    Spared,
+}
+
+/// Whether a reload applied the new configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub(crate) enum ReloadResult {
+    /// It did.
+    Good,
+    /// The new configuration has an error; the previous one is still in use.
+    Refused,
+}
+
+/// Why a log line was not written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub(crate) enum UnwrittenLine {
+    /// The rate limit suppressed it (`limits.refusal_lines`).
+    Repeated,
+    /// The queue of the log was full (`limits.log_queue`): its reader is too slow.
+    Slow,
+}
+
+/// Why a message was dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum DropReason {
+    /// The core dropped it.
+    Core(Drop),
+    /// A transport dropped it.
+    Transport(Loss),
+}
+
+/// Why a transport dropped a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub(crate) enum Loss {
+    /// Received at a broadcast or multicast address: a response to it would amplify an attack.
+    Broadcast,
+    /// The buffer of the socket was full.
+    SendBuffer,
+    /// The system refused to send it.
+    Unsendable,
+    /// Its connection failed.
+    ConnectionFailed,
+    /// No listener serves this transport.
+    NoTransport,
+}
+
+impl LabelValue for DropReason {
+    fn all() -> Vec<Self> {
+        let core = Drop::VARIANTS.iter().copied().map(Self::Core);
+        core.chain(Loss::VARIANTS.iter().copied().map(Self::Transport)).collect()
+    }
+
+    fn text(self) -> SharedString {
+        SharedString::const_str(match self {
+            Self::Core(reason) => reason.into(),
+            Self::Transport(reason) => reason.into(),
+        })
+    }
+}
+
+/// A limit of the configuration, by the name of its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum AnyLimit {
+    /// A limit of the core.
+    Core(Limit),
+    /// A limit of everything around the core.
+    Driver(DriverLimit),
+}
+
+/// A limit of sockets, connections, queues and tables around the core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub(crate) enum DriverLimit {
+    /// `limits.message_size`
+    MessageSize,
+    /// `limits.worker_queue`
+    WorkerQueue,
+    /// `limits.connections`, or the limit of open files of the system.
+    Connections,
+    /// `limits.connections_per_source`
+    ConnectionsPerSource,
+    /// `limits.connection_queue`
+    ConnectionQueue,
+    /// `limits.connection_idle`
+    ConnectionIdle,
+    /// `registrar.flow_timer`
+    FlowTimer,
+    /// `limits.message_time`
+    MessageTime,
+    /// `limits.lookups`
+    Lookups,
+    /// `limits.journal_queue`
+    JournalQueue,
+    /// `limits.journal_calls`
+    JournalCalls,
+    /// `limits.users`
+    Users,
+    /// `limits.bans`
+    Bans,
+    /// `limits.admin_connections`
+    AdminConnections,
+}
+
+impl LabelValue for AnyLimit {
+    fn all() -> Vec<Self> {
+        let core = Limit::VARIANTS.iter().copied().map(Self::Core);
+        core.chain(DriverLimit::VARIANTS.iter().copied().map(Self::Driver)).collect()
+    }
+
+    fn text(self) -> SharedString {
+        SharedString::const_str(match self {
+            Self::Core(limit) => limit.into(),
+            Self::Driver(limit) => limit.into(),
+        })
+    }
+}
+
+/// A SIP method as the core names it: a method that it knows, or `other`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Method(pub(crate) &'static str);
+
+impl LabelValue for Method {
+    fn all() -> Vec<Self> {
+        Vec::new()
+    }
+
+    fn text(self) -> SharedString {
+        SharedString::const_str(self.0)
+    }
+}
+
+impl LabelValue for Transport {
+    /// The transports that a listener can have.
+    fn all() -> Vec<Self> {
+        vec![Self::Udp, Self::Tcp]
+    }
+
+    fn text(self) -> SharedString {
+        SharedString::const_str(self.param())
+    }
+}
+
+/// A status code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Code(pub(crate) u16);
+
+/// Registered status codes (IANA). Others are counted by class, so that peers cannot create labels.
+const CODES: &[u16] = &[
+    100, 180, 181, 182, 183, 199, 200, 202, 204, 300, 301, 302, 305, 380, 400, 401, 402, 403, 404, 405, 406, 407, 408,
+    410, 412, 413, 414, 415, 416, 417, 420, 421, 422, 423, 424, 425, 428, 429, 430, 433, 436, 437, 438, 439, 440, 469,
+    470, 480, 481, 482, 483, 484, 485, 486, 487, 488, 489, 491, 493, 494, 500, 501, 502, 503, 504, 505, 513, 555, 580,
+    600, 603, 604, 606, 607, 608,
+];
+
+impl LabelValue for Code {
+    fn all() -> Vec<Self> {
+        Vec::new()
+    }
+
+    fn text(self) -> SharedString {
+        if CODES.binary_search(&self.0).is_ok() {
+            return SharedString::from_owned(self.0.to_string());
+        }
+        SharedString::const_str(match self.0 / 100 {
+            1 => "1xx",
+            2 => "2xx",
+            3 => "3xx",
+            4 => "4xx",
+            5 => "5xx",
+            _ => "6xx",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unregistered_codes_are_counted_by_class() {
+        assert!(CODES.is_sorted());
+        for (code, label) in [(486, "486"), (499, "4xx"), (699, "6xx")] {
+            assert_eq!(&*Code(code).text(), label);
+        }
+    }
+}
