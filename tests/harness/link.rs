@@ -1,4 +1,4 @@
-//! The way between a phone and the server: datagrams or a stream, whole messages out of either. RFC 3261 18.3.
+//! The transport between a phone and the server: datagrams or a stream, with whole messages from either. RFC 3261 18.3.
 
 use std::io::{Error, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use super::PATIENCE;
 use super::message::Message;
+use super::websocket::Socket;
 
-/// An open way.
+/// An open transport.
 #[derive(Debug)]
 pub(crate) enum Link {
     /// Datagrams from a port of the phone's own.
@@ -16,15 +17,17 @@ pub(crate) enum Link {
     Tcp {
         /// The connection.
         stream: TcpStream,
-        /// What has come and is no whole message yet.
+        /// What has arrived and is not a whole message yet.
         unread: Vec<u8>,
         /// Whether the server has closed it.
         closed: bool,
     },
+    /// One WebSocket connection.
+    WebSocket(Box<Socket>),
 }
 
 impl Link {
-    /// A way over a connection, whoever opened it.
+    /// A connection that either side has opened.
     pub(crate) fn stream(stream: TcpStream) -> Self {
         stream.set_nodelay(true).expect("no delay");
         Self::Tcp { stream, unread: Vec::new(), closed: false }
@@ -35,6 +38,7 @@ impl Link {
         match self {
             Self::Udp(socket) => socket.local_addr().expect("a bound socket"),
             Self::Tcp { stream, .. } => stream.local_addr().expect("a connected socket"),
+            Self::WebSocket(socket) => socket.local(),
         }
     }
 
@@ -43,6 +47,7 @@ impl Link {
         match self {
             Self::Udp(_) => "UDP",
             Self::Tcp { .. } => "TCP",
+            Self::WebSocket(_) => "WS",
         }
     }
 
@@ -52,6 +57,7 @@ impl Link {
         match self {
             Self::Udp(socket) => drop(socket.send_to(bytes, server).expect("a datagram goes out")),
             Self::Tcp { stream, .. } => stream.write_all(bytes).expect("a stream takes it"),
+            Self::WebSocket(socket) => socket.send(bytes),
         }
     }
 
@@ -76,6 +82,11 @@ impl Link {
                         return None;
                     }
                 }
+                Self::WebSocket(socket) => {
+                    let bytes = socket.receive(left)?;
+                    let message = Message::parse(&bytes);
+                    return Some(message.unwrap_or_else(|| panic!("not SIP: {:?}", String::from_utf8_lossy(&bytes))));
+                }
             }
             if Instant::now() >= deadline {
                 return None;
@@ -85,7 +96,17 @@ impl Link {
 
     /// Whether the server has closed the connection.
     pub(crate) const fn is_closed(&self) -> bool {
-        matches!(self, Self::Tcp { closed: true, .. })
+        match self {
+            Self::Udp(_) => false,
+            Self::Tcp { closed, .. } => *closed,
+            Self::WebSocket(socket) => socket.is_closed(),
+        }
+    }
+
+    /// The WebSocket connection.
+    pub(crate) fn websocket(&mut self) -> &mut Socket {
+        let Self::WebSocket(socket) = self else { panic!("it is none") };
+        socket
     }
 
     /// The next octets of a stream.
@@ -128,7 +149,7 @@ fn more(stream: &mut TcpStream, unread: &mut Vec<u8>, left: Duration) -> bool {
     true
 }
 
-/// Timeouts, and ICMP's news of an earlier datagram, mean: go on waiting.
+/// Timeouts, and ICMP errors for an earlier datagram, are ignored.
 fn may_wait(error: &Error) {
     let waits = [ErrorKind::WouldBlock, ErrorKind::TimedOut, ErrorKind::Interrupted, ErrorKind::ConnectionRefused];
     assert!(waits.contains(&error.kind()), "the socket failed: {error}");

@@ -100,7 +100,7 @@ pub(crate) enum Reject {
     Unacceptable,
     /// The subscription does not exist.
     Subscription,
-    /// The subscriber may not watch this user.
+    /// The account may not watch this user.
     Subscriber,
     /// The Contact of a SUBSCRIBE is not a SIP URI.
     Target,

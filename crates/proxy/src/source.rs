@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn how_much_of_an_address_counts() {
+    fn an_ipv4_address_or_a_64_network_is_one_source() {
         for (text, counted) in [
             ("198.51.100.7", "198.51.100.7"),
             ("::ffff:198.51.100.7", "198.51.100.7"),

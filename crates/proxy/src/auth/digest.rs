@@ -14,7 +14,7 @@ use crate::settings::{Algorithm, Secrets};
 pub(super) type Hex = SmallVec<[u8; 64]>;
 
 /// The values that a response is computed from.
-pub(super) struct Asked<'a> {
+pub(super) struct DigestInput<'a> {
     pub(super) algorithm: Algorithm,
     pub(super) method: Method<'a>,
     pub(super) uri: &'a [u8],
@@ -49,7 +49,7 @@ pub(super) fn secret(secrets: &Secrets, algorithm: Algorithm) -> Option<Hex> {
     }
 }
 
-impl Asked<'_> {
+impl DigestInput<'_> {
     /// The response for this secret; `None` if the credentials have another quality of protection than `auth`.
     pub(super) fn response_with(&self, secret: &[u8]) -> Option<Hex> {
         let a2 = hash(self.algorithm, &[self.method.as_bytes(), self.uri]);
@@ -115,9 +115,14 @@ mod tests {
             let nonce = credentials.nonce().unwrap();
             let uri = credentials.uri().unwrap();
             let method = Method::Other(b"GET");
-            let asked =
-                Asked { algorithm: expected_algorithm, method, uri: &uri, nonce: &nonce, credentials: &credentials };
-            assert_eq!(asked.response_with(&a1).unwrap().as_slice(), response.as_bytes());
+            let input = DigestInput {
+                algorithm: expected_algorithm,
+                method,
+                uri: &uri,
+                nonce: &nonce,
+                credentials: &credentials,
+            };
+            assert_eq!(input.response_with(&a1).unwrap().as_slice(), response.as_bytes());
             assert_eq!(credentials.response().unwrap(), response.as_bytes());
         }
     }
@@ -128,10 +133,10 @@ mod tests {
             let text = format!("Digest nonce=\"n\", uri=\"sip:a\", nc={count}, cnonce=\"c\", qop=auth");
             let credentials = Authorization::parse(text.as_bytes()).unwrap().credentials;
             let (algorithm, method) = (Algorithm::Md5, Method::Invite);
-            let asked = Asked { algorithm, method, uri: b"sip:a", nonce: b"n", credentials: &credentials };
+            let input = DigestInput { algorithm, method, uri: b"sip:a", nonce: b"n", credentials: &credentials };
             let a2 = hash(algorithm, &[b"INVITE", b"sip:a"]);
             let expected = hash(algorithm, &[b"a1", b"n", count.as_bytes(), b"c", b"auth", &a2]);
-            assert_eq!(asked.response_with(b"a1"), Some(expected), "{count}");
+            assert_eq!(input.response_with(b"a1"), Some(expected), "{count}");
         }
     }
 }

@@ -212,12 +212,12 @@ fn verify(
     };
     let aor = Aor::new(without_domain(&user, domain), domain);
     let account = settings.accounts.find(&aor);
-    let asked = digest::Asked { algorithm, method: request.method(), uri: &uri, nonce: &nonce, credentials };
+    let input = digest::DigestInput { algorithm, method: request.method(), uri: &uri, nonce: &nonce, credentials };
     let right = match account.and_then(|account| digest::secret(&account.secrets, algorithm)) {
-        Some(secret) => asked.response_with(&secret).is_some_and(|expected| expected.ct_eq(response).to_bool()),
+        Some(secret) => input.response_with(&secret).is_some_and(|expected| expected.ct_eq(response).to_bool()),
         None => {
             // checklist 172: an unknown user takes the same time to check.
-            asked.response_with(&nonces.decoy_ha1(algorithm, aor.as_bytes()));
+            input.response_with(&nonces.decoy_ha1(algorithm, aor.as_bytes()));
             false
         }
     };
@@ -286,8 +286,8 @@ impl Challenge<'_> {
 /// The URI of the user that a request needs credentials of: To of a REGISTER, From of other requests.
 fn named_uri(request: &Request, of: ChallengeFor) -> Option<SipUri<'_>> {
     match of {
-        ChallengeFor::Registrar => request.to_uri().ok()?.sip().copied(),
-        ChallengeFor::Proxy => request.from_uri(),
+        ChallengeFor::Registrar => request.uri_of_to().ok()?.sip().copied(),
+        ChallengeFor::Proxy => request.uri_of_from(),
     }
 }
 

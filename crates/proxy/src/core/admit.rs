@@ -157,7 +157,7 @@ impl Core {
             if !settings.accounts.is_empty() && settings.accounts.find(aor).is_none() {
                 return Err(Reject::NotFound);
             }
-            request.from_uri().map(|caller| settings.aor_named_by(&caller)).ok_or(Reject::Subscriber)?
+            request.uri_of_from().map(|caller| settings.aor_named_by(&caller)).ok_or(Reject::Subscriber)?
         };
         let subscriber = Subscriber::new(user, &settings);
         if subscriber.may_subscribe(package, aor, &settings) {
@@ -181,7 +181,7 @@ impl Core {
         proven.map_err(|Denied { reject, failure, counts }| {
             if let Some(reason) = failure {
                 // If From names no local user, the username of the credentials is the claimed user.
-                let by_credentials = || match request.from_uri().and_then(|it| self.settings.domain_named_by(&it)) {
+                let by_credentials = || match request.uri_of_from().and_then(|it| self.settings.domain_named_by(&it)) {
                     None if of == ChallengeFor::Proxy => self.authenticator.user_in(presented, domain),
                     _ => None,
                 };
@@ -207,7 +207,7 @@ impl Core {
         let claimed = match request.method() {
             _ if claimed.is_some() => claimed,
             Method::Register => address_of_record(request, settings).ok(),
-            _ => request.from_uri().map(|caller| settings.aor_named_by(&caller)),
+            _ => request.uri_of_from().map(|caller| settings.aor_named_by(&caller)),
         };
         let user = claimed.unwrap_or_else(|| Aor::new(b"", b""));
         let method = request.method().as_str_or("other");

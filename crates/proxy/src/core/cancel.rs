@@ -42,7 +42,7 @@ impl Core {
         // would get the branch of the other phone's INVITE, and cancel that.
         let answered_at_source = request.response_hop.remote == request.flow.remote;
         let dialog = route::accept_routes(&mut request, &self.settings, &self.mac);
-        match (dialog, request.from_uri().map(|caller| self.settings.aor_named_by(&caller))) {
+        match (dialog, request.uri_of_from().map(|caller| self.settings.aor_named_by(&caller))) {
             (Ok(Some(dialog)), _) if answered_at_source => self.cancel_in_dialog(now, request, dialog, outbox),
             (Ok(None), _) if self.settings.trusts(request.flow.remote.ip()) => {
                 self.forward_cancel(now, request, outbox)

@@ -134,7 +134,8 @@ fn walk(
         (_, Some((aor, _))) => Step::Contact(aor.clone()),
         (_, None) => Step::Elsewhere,
     });
-    let admission = match (route::auth_requirement(&request, &destination, settings), request.from_domain(settings)) {
+    let admission = match (route::auth_requirement(&request, &destination, settings), request.domain_of_from(settings))
+    {
         // A user that may not send to foreign addresses may still call the phones of local users.
         (Err(Reject::Relay), Some(domain)) if of_contact.is_some() => AuthRequirement::Credentials(domain),
         (admission, _) => admission?,

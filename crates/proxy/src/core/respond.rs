@@ -129,7 +129,7 @@ impl Core {
     /// Of other requests, only refusals of something that the sender is not allowed to do are reported.
     fn report_request(&self, request: &Request, reject: Reject, outbox: &mut Outbox) {
         let Some(offence) = reject.offence().filter(|_| !request.in_dialog) else { return };
-        let from = request.from_uri().map(|caller| self.settings.aor_named_by(&caller));
+        let from = request.uri_of_from().map(|caller| self.settings.aor_named_by(&caller));
         let from = from.unwrap_or_else(|| Aor::new(b"", b""));
         let (method, source) = (request.method().as_str_or("other"), request.flow.remote);
         outbox.emit(Event::RequestRefused { offence, method, from, source });

@@ -212,5 +212,5 @@ pub(super) fn parties(request: &Request, called: Option<&Aor>, settings: &Settin
         Some(aor) => aor.clone(),
         None => settings.aor_named_by(Uri::parse(request.uri()).ok()?.sip()?),
     };
-    Some((Named::of(request.from_text(), settings)?.address, to))
+    Some((Named::of(request.text_of_from(), settings)?.address, to))
 }

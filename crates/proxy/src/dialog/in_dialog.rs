@@ -154,10 +154,10 @@ impl InDialog {
     /// that is not a local user's, since RFC 4916 permits to change it.
     pub(crate) fn may_use_from(&self, request: &Request, settings: &Settings, mac: &Mac) -> bool {
         let (first, user) = (first_domain(settings), self.sender.user.as_ref());
-        if user.is_some_and(|user| user.is_written_as(request.from_text(), first)) {
+        if user.is_some_and(|user| user.is_written_as(request.text_of_from(), first)) {
             return true;
         }
-        let Some(named) = Named::of(request.from_text(), settings) else {
+        let Some(named) = Named::of(request.text_of_from(), settings) else {
             return user.is_none() && self.sender.identity.is_none();
         };
         if self.sender.identity.is_some_and(|known| known == identity_hash(&named.address, mac)) {

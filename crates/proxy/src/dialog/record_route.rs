@@ -37,13 +37,13 @@ pub(crate) fn token_for(
 ) -> TokenText {
     let (message, first) = (&request.message, first_domain(settings));
     let next = message.value(HeaderName::RecordRoute).and_then(uri_of_route).or_else(|| contact(message));
-    let user = local_user(request.from_text(), settings);
+    let user = local_user(request.text_of_from(), settings);
     let only_flow = nat::is_flow_bound(request, next.as_ref());
     let phone = user.as_ref().filter(|_| only_flow).and_then(|_| instance_of(message));
     // A caller with a foreign From keeps that name in the dialog. It may be a local user (`may_call_as`, RFC 3323), but
     // the token must not name that user, because the callee can read it.
     let needs_identity = user.is_none() && !reach::is_exempt_source(request.flow.remote.ip(), settings);
-    let other_name = if needs_identity { Named::of(request.from_text(), settings) } else { None };
+    let other_name = if needs_identity { Named::of(request.text_of_from(), settings) } else { None };
     let caller = Side {
         peer: Peer::of_hop(&Hop::back(&request.flow), settings),
         only_flow,
@@ -54,10 +54,10 @@ pub(crate) fn token_for(
     let user = User::of_aor(target.uri.aor(), first);
     let only_flow = target.over_flow;
     let phone = if only_flow { phone_called(target, mac) } else { None };
-    let is_called = user.as_ref().is_some_and(|user| user.is_written_as(request.to_text(), first));
+    let is_called = user.as_ref().is_some_and(|user| user.is_written_as(request.text_of_to(), first));
     // A local user in To counts only if the Request-URI names it too. Otherwise a caller could write any user into To,
     // and the called phone could act as that user in the dialog.
-    let called = if is_called { None } else { Named::of(request.to_text(), settings) };
+    let called = if is_called { None } else { Named::of(request.text_of_to(), settings) };
     let is_user =
         |called: &Named| user.as_ref().is_some_and(|user| called.is_ours && user.aor(first) == called.address);
     let is_asked_for = |called: &Named| {

@@ -144,7 +144,7 @@ fn preferred(request: &Request, settings: &Settings) -> Option<Aor> {
     // From does not matter: it may be anonymous.
     let user = match &request.proven {
         Proven::Nobody => return None,
-        Proven::InFrom => settings.aor_named_by(&request.from_uri()?),
+        Proven::InFrom => settings.aor_named_by(&request.uri_of_from()?),
         Proven::As(user) => Aor::clone(user),
     };
     let mut preferred = request.message.headers::<PPreferredIdentity<'_>>().flatten();

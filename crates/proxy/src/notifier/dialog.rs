@@ -86,7 +86,7 @@ impl Dialog {
             call_id: text(HeaderName::CallId).into(),
             package,
             event_id: event_id.map(Into::into),
-            next_hop: next_hop(request, &target, routes.first().copied(), settings)?,
+            next_hop: notify_hop(request, &target, routes.first().copied(), settings)?,
             from: request.flow.remote.ip(),
             target: target.as_bytes().into(),
             routes: routes.into_iter().map(Into::into).collect(),
@@ -113,7 +113,7 @@ impl Dialog {
             None => self.target.clone(),
         };
         let Ok(Uri::Sip(uri)) = Uri::parse(&target) else { return Err(Reject::Target) };
-        self.next_hop = next_hop(request, &uri, self.routes.first().map(|route| &**route), settings)?;
+        self.next_hop = notify_hop(request, &uri, self.routes.first().map(|route| &**route), settings)?;
         (self.target, self.sequence, self.from) = (target, request.sequence, request.flow.remote.ip());
         Ok(())
     }
@@ -202,7 +202,7 @@ pub(super) fn write_answer(reply: &mut Reply<'_>, request: &Request, granted: u3
 
 /// The next hop of the NOTIFYs (RFC 3261 12.2.1.1), if the subscriber may name its address. A phone without a proxy
 /// in front of it is reached over its flow, as for its registration (RFC 5626 5.3).
-fn next_hop(
+fn notify_hop(
     request: &Request,
     target: &SipUri<'_>,
     route: Option<&[u8]>,

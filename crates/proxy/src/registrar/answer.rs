@@ -93,7 +93,7 @@ impl Granted<'_> {
     /// A phone with an instance gets a public GRUU and its newest temporary GRUU (RFC 5627 5.2).
     fn write_gruus(&self, out: &mut Vec<u8>, binding: &Binding<'_>, now: Now) {
         let (Some(gruus), Some(instance)) = (self.gruus, binding.instance()) else { return };
-        let Ok(Uri::Sip(to)) = self.request.to_uri() else { return };
+        let Ok(Uri::Sip(to)) = self.request.uri_of_to() else { return };
         out.extend_from_slice(b";pub-gruu=\"");
         gruus.write_public(out, &to, self.aor, instance);
         out.push(b'"');

@@ -199,7 +199,7 @@ impl Request {
     }
 
     /// The URI in From.
-    pub(crate) fn from_uri(&self) -> Option<SipUri<'_>> {
+    pub(crate) fn uri_of_from(&self) -> Option<SipUri<'_>> {
         let uri = match self.from {
             Some(span) => self.uri_at(span)?,
             None => self.message.header::<headers::From<'_>>().ok()??.address.uri,
@@ -208,7 +208,7 @@ impl Request {
     }
 
     /// The URI in To.
-    pub(crate) fn to_uri(&self) -> Result<Uri<'_>, Reject> {
+    pub(crate) fn uri_of_to(&self) -> Result<Uri<'_>, Reject> {
         match self.to.and_then(|span| self.uri_at(span)) {
             Some(uri) => Ok(uri),
             None => Ok(self.message.required::<headers::To<'_>>().map_err(Reject::Malformed)?.address.uri),
@@ -216,20 +216,20 @@ impl Request {
     }
 
     /// The local domain of the user in From ([`Settings::domain_named_by`]).
-    pub(crate) fn from_domain<'s>(&self, settings: &'s Settings) -> Option<&'s str> {
-        match settings.plain_user(self.from_text()) {
+    pub(crate) fn domain_of_from<'s>(&self, settings: &'s Settings) -> Option<&'s str> {
+        match settings.plain_user(self.text_of_from()) {
             Some(_) => settings.domains.first().map(|domain| &**domain),
-            None => settings.domain_named_by(&self.from_uri()?),
+            None => settings.domain_named_by(&self.uri_of_from()?),
         }
     }
 
     /// The URI in From, as text.
-    pub(crate) fn from_text(&self) -> &[u8] {
+    pub(crate) fn text_of_from(&self) -> &[u8] {
         self.from.map(|span| self.text_at(span)).unwrap_or_default()
     }
 
     /// The URI in To, as text.
-    pub(crate) fn to_text(&self) -> &[u8] {
+    pub(crate) fn text_of_to(&self) -> &[u8] {
         self.to.map(|span| self.text_at(span)).unwrap_or_default()
     }
 

@@ -33,7 +33,7 @@ pub(crate) fn auth_requirement<'s>(
     destination: &Destination,
     settings: &'s Settings,
 ) -> Result<AuthRequirement<'s>, Reject> {
-    let caller = request.from_domain(settings);
+    let caller = request.domain_of_from(settings);
     let outbound = matches!(destination, Destination::Elsewhere) || request.next_route().is_some();
     let may_prove = settings.authentication == Authentication::Required;
     if outbound {
@@ -60,17 +60,17 @@ pub(crate) fn auth_requirement<'s>(
 /// Every dialog is created through our Record-Route, so its requests have one. A request without it could be sent by
 /// anybody who has read Call-ID and tags, and phones match a request to a call by these alone.
 pub(crate) fn check_outside_of_dialogs(request: &Request, settings: &Settings) -> Result<(), Reject> {
-    let judged = settings.authentication == Authentication::Required && !settings.trusts(request.flow.remote.ip());
+    let is_checked = settings.authentication == Authentication::Required && !settings.trusts(request.flow.remote.ip());
     // RFC 3261 15, RFC 3262 4, RFC 3311 5.1: these methods exist only within a dialog, so one without a To tag is
     // refused too.
     let is_within = request.in_dialog || matches!(request.method(), Method::Bye | Method::Prack | Method::Update);
-    if is_within && judged { Err(Reject::NoTransaction) } else { Ok(()) }
+    if is_within && is_checked { Err(Reject::NoTransaction) } else { Ok(()) }
 }
 
 /// The final refusal of a sender whose From no local user may have; `None` if a local user may. Such a sender is
 /// challenged first, like all others.
 pub(crate) fn refusal_of_stranger(request: &Request, destination: &Destination, settings: &Settings) -> Option<Reject> {
-    let named = Named::of(request.from_text(), settings);
+    let named = Named::of(request.text_of_from(), settings);
     if named.as_ref().is_some_and(|named| named.is_ours || settings.accounts.is_caller(named)) {
         return None;
     }
@@ -119,7 +119,7 @@ pub(crate) enum CallerName {
 
 /// The name that an authenticated user calls by; `None` if it must not use this From.
 pub(crate) fn caller_name(request: &Request, proven: &Aor, settings: &Settings) -> Option<CallerName> {
-    let named = Named::of(request.from_text(), settings)?;
+    let named = Named::of(request.text_of_from(), settings)?;
     if named.is_ours && named.address == *proven {
         return Some(CallerName::Own);
     }

@@ -40,7 +40,7 @@ impl ContactSearch {
     /// For a request that may go to no other destination. `None` also if From names no local user.
     pub(crate) fn of_unproven(request: &Request, uri: &Uri<'_>, settings: &Settings) -> Option<Box<Self>> {
         let users = users_with_contact(request, uri, settings)?;
-        let caller = request.from_uri().filter(|caller| settings.domain_named_by(caller).is_some())?;
+        let caller = request.uri_of_from().filter(|caller| settings.domain_named_by(caller).is_some())?;
         Some(Box::new(Self { sender: Some(settings.aor_named_by(&caller)), users }))
     }
 }
@@ -56,7 +56,7 @@ pub(crate) fn users_with_contact(request: &Request, uri: &Uri<'_>, settings: &Se
     if !is_such || uri.maddr().is_some() || request.next_route().is_some() {
         return None;
     }
-    let caller = request.from_uri();
+    let caller = request.uri_of_from();
     let domain = caller
         .as_ref()
         .and_then(|caller| settings.domain_named_by(caller))
@@ -67,7 +67,7 @@ pub(crate) fn users_with_contact(request: &Request, uri: &Uri<'_>, settings: &Se
     // Some softphones (baresip) append `-` and a number to the user name in their Contact.
     let bare = user.iter().rposition(|octet| *octet == b'-').and_then(|at| user.get(..at)).and_then(in_domain);
     let referrer = request.message.value(HeaderName::ReferredBy).and_then(route_uri).and_then(|uri| named(&uri));
-    let addressee = request.to_uri().ok().and_then(|to| named(to.sip()?));
+    let addressee = request.uri_of_to().ok().and_then(|to| named(to.sip()?));
     let mut users = SmallVec::new();
     for user in [caller.as_ref().and_then(named), referrer, bare, addressee, in_domain(&user)].into_iter().flatten() {
         users.retain(|known| *known != user);

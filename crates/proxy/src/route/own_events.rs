@@ -26,7 +26,7 @@ pub(crate) fn is_to_itself(request: &Request, aor: &Aor, settings: &Settings) ->
     }
     match &request.proven {
         Proven::As(user) => **user == *aor,
-        _ => request.from_uri().is_some_and(|caller| settings.aor_named_by(&caller) == *aor),
+        _ => request.uri_of_from().is_some_and(|caller| settings.aor_named_by(&caller) == *aor),
     }
 }
 

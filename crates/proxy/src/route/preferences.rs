@@ -100,7 +100,7 @@ impl Disposition {
 /// Whether this caller may see the addresses of a user's phones: it is a local user or trusted, and does not call one
 /// phone by its GRUU (RFC 5627 6.1).
 fn may_see_contacts(request: &Request, settings: &Settings) -> bool {
-    let ours = request.from_uri().is_some_and(|caller| settings.domain_named_by(&caller).is_some());
+    let ours = request.uri_of_from().is_some_and(|caller| settings.domain_named_by(&caller).is_some());
     let begins = request.method() != Method::Cancel && !request.in_dialog && !names_one_phone(request);
     begins && (ours || settings.trusts(request.flow.remote.ip()))
 }

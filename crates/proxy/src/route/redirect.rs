@@ -67,9 +67,9 @@ impl Redirect {
 /// Where a Contact leads, if the caller could have called it directly: a redirection must not extend its rights.
 fn allowed_destination(uri: &SipUri<'_>, request: &Request, settings: &Settings) -> Option<Destination> {
     // RFC 3261 16.7 step 4: a `sips` request must stay `sips`.
-    let Ok(Uri::Sip(asked)) = request.typed_uri() else { return None };
+    let Ok(Uri::Sip(request_uri)) = request.typed_uri() else { return None };
     // RFC 5630 5.3: and a `sip` request must not become one.
-    if asked.secure != uri.secure {
+    if request_uri.secure != uri.secure {
         return None;
     }
     let to = destination(&Uri::Sip(*uri), request.method(), settings).ok()?;
@@ -77,8 +77,8 @@ fn allowed_destination(uri: &SipUri<'_>, request: &Request, settings: &Settings)
     if matches!(to, Destination::Server | Destination::Gruu(_)) {
         return None;
     }
-    let came_to = destination(&Uri::Sip(asked), request.method(), settings).ok()?;
-    match (auth_requirement(request, &to, settings), auth_requirement(request, &came_to, settings)) {
+    let original = destination(&Uri::Sip(request_uri), request.method(), settings).ok()?;
+    match (auth_requirement(request, &to, settings), auth_requirement(request, &original, settings)) {
         (Ok(AuthRequirement::None), _) => Some(to),
         // The sender has authenticated for this request already.
         (Ok(AuthRequirement::Credentials(_)), Ok(AuthRequirement::Credentials(_))) => Some(to),

@@ -218,13 +218,13 @@ impl TargetSearch {
             let room = self.room(settings);
             self.is_cut |= targets.len() > room;
             let targets = targets.into_iter().take(room);
-            let beside = if self.plan.is_parallel() {
+            let existing = if self.plan.is_parallel() {
                 self.plan.groups.first_mut()
             } else {
-                self.plan.groups.get_mut(at).filter(|beside| beside.q == q)
+                self.plan.groups.get_mut(at).filter(|existing| existing.q == q)
             };
-            match beside {
-                Some(beside) => beside.targets.extend(targets),
+            match existing {
+                Some(existing) => existing.targets.extend(targets),
                 None => self.plan.groups.insert(at, Group { q, targets: targets.collect() }),
             }
         }

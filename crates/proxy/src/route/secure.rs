@@ -9,9 +9,9 @@ use crate::reject::Reject;
 use super::NextHop;
 use crate::target::is_sips;
 
-/// Checks whether a request to the URI `asked` may be sent to this Contact. `next_hop` is `None` if there is none.
-pub(crate) fn check_sips_contact(asked: &[u8], contact: &[u8], next_hop: Option<&NextHop>) -> Result<(), Reject> {
-    match (is_sips(asked), is_sips(contact)) {
+/// Checks whether a request to `request_uri` may be sent to this Contact. `next_hop` is `None` if there is none.
+pub(crate) fn check_sips_contact(request_uri: &[u8], contact: &[u8], next_hop: Option<&NextHop>) -> Result<(), Reject> {
+    match (is_sips(request_uri), is_sips(contact)) {
         (false, false) => Ok(()),
         (true, false) => Err(Reject::SipsNotAllowed),
         (_, true) if next_hop.is_some_and(NextHop::is_secure) => Ok(()),
@@ -20,10 +20,10 @@ pub(crate) fn check_sips_contact(asked: &[u8], contact: &[u8], next_hop: Option<
     }
 }
 
-/// Checks whether a message with the Request-URI `asked` may be sent to this next hop, which was chosen by the URI
+/// Checks whether a message with this Request-URI may be sent to this next hop, which was chosen by the URI
 /// `next`.
-pub(crate) fn check_sips_hop(asked: &[u8], next: &[u8], next_hop: &NextHop) -> Result<(), Reject> {
-    if (is_sips(asked) || is_sips(next)) && !next_hop.is_secure() { Err(Reject::SipsNotAllowed) } else { Ok(()) }
+pub(crate) fn check_sips_hop(request_uri: &[u8], next: &[u8], next_hop: &NextHop) -> Result<(), Reject> {
+    if (is_sips(request_uri) || is_sips(next)) && !next_hop.is_secure() { Err(Reject::SipsNotAllowed) } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -40,7 +40,7 @@ mod tests {
         };
         let (tls, tcp) = (next_hop(Transport::Tls), next_hop(Transport::Tcp));
         let (sip, sips) = (&b"sip:a@b"[..], &b"SIPS:a@b"[..]);
-        for (asked, contact, next_hop, expected) in [
+        for (request_uri, contact, next_hop, expected) in [
             (sip, sip, Some(&tcp), Ok(())),
             (sip, sip, None, Ok(())),
             (sip, sips, Some(&tcp), Err(Reject::SipsRequired)),
@@ -50,7 +50,7 @@ mod tests {
             (sips, sips, Some(&tcp), Err(Reject::SipsNotAllowed)),
             (sips, sips, Some(&tls), Ok(())),
         ] {
-            assert_eq!(check_sips_contact(asked, contact, next_hop), expected);
+            assert_eq!(check_sips_contact(request_uri, contact, next_hop), expected);
         }
         assert!(!is_sips(b"sip:sips:") && !is_sips(b"sips") && !is_sips(b""));
         assert_eq!(check_sips_hop(sips, sip, &tls), Ok(()));

@@ -71,8 +71,8 @@ impl Caller {
     }
 }
 
-/// Whether some account of any domain may use this name. Checked for each request of a foreign sender, so it is a lookup in
-/// a set instead of a search through the accounts.
+/// Whether some account of any domain may use this name. Checked for each request of a foreign sender, so it is a
+/// lookup in a set instead of a search through the accounts.
 pub(super) fn is_among(callers: &HashSet<Caller>, named: &Named) -> bool {
     let Named { address, .. } = named;
     !callers.is_empty()
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_of_name() {
+    fn each_kind_of_name_permits_the_names_that_it_describes() {
         let user = Caller::User(b"+49891".as_slice().into());
         let address = Caller::Address(Aor::new(b"door", b"gw.example"));
         let host = Caller::Host(b"192.0.2.60".as_slice().into());

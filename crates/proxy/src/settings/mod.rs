@@ -1,7 +1,7 @@
 //! The settings of the core. A reload replaces them as a whole.
 //!
-//! The server reads and checks the configuration file; all values here are valid. `Settings::default()` is the default of
-//! the configuration file too, and the base of the settings of tests, benchmarks and the fuzzer.
+//! The server reads and checks the configuration file; all values here are valid. `Settings::default()` is the default
+//! of the configuration file too, and the base of the settings of tests, benchmarks and the fuzzer.
 
 mod accounts;
 mod callers;
