@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Incoming;
-use hyper::header::AUTHORIZATION;
+use hyper::header::{AUTHORIZATION, HeaderMap};
 use hyper::{Method, Request, StatusCode};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -16,7 +16,9 @@ use tokio::time::timeout;
 use super::removal::RemovalScope;
 use super::reply::{self, Reply};
 use super::{AdminCommand, AdminState, bans, calls, explain, failures, guard, status, users};
+use crate::config::{Config, Endpoint};
 use crate::defence::Failure;
+use crate::phone;
 
 const PAGE: &str = include_str!("page.html");
 const OPENAPI: &str = include_str!("../../../../docs/openapi.yaml");
@@ -44,6 +46,13 @@ pub(crate) async fn answer(state: &AdminState, peer: IpAddr, request: &Request<I
             (Ok(()), _) => reply::not_allowed("GET"),
         };
     }
+    if serves_phone(config) && (path == "/phone" || path.starts_with("/phone/")) {
+        return match (guard::check_page(peer, request.headers(), config), method) {
+            (Err(why), _) => reply::denied(why),
+            (Ok(()), &Method::GET) => phone_page(state, path, request.headers(), config).unwrap_or_else(not_found),
+            (Ok(()), _) => reply::not_allowed("GET"),
+        };
+    }
     let Some(rest) = path.strip_prefix("/api/v1/") else { return not_found() };
     if let Err(why) = guard::check_api(peer, method, request.headers(), config) {
         // Only a wrong token counts: the page sends its first request without one.
@@ -55,6 +64,19 @@ pub(crate) async fn answer(state: &AdminState, peer: IpAddr, request: &Request<I
     let parts: Vec<_> = rest.split('/').map(|part| percent_decoded(part)).collect();
     let parts: Vec<&[u8]> = parts.iter().map(|part| &**part).collect();
     api(state, method, &parts, &Query::of(request)).await
+}
+
+/// `admin.phone`. Browsers give the microphone to pages of this machine, and else to `https` only.
+fn serves_phone(config: &Config) -> bool {
+    let is_local = || matches!(config.metrics.listen, Endpoint::On(address) if address.ip().is_loopback());
+    config.admin.phone.unwrap_or_else(is_local)
+}
+
+/// The phone in the browser. It has no secrets: the SIP server asks for the password.
+fn phone_page(state: &AdminState, path: &str, headers: &HeaderMap, config: &Config) -> Option<Reply> {
+    let host = guard::host_header(headers)?;
+    let websocket = phone::WebSocket::for_admin_page(&state.listeners, host.host());
+    phone::page(path, &websocket, &config.domains.first()?.0)
 }
 
 /// Paths that are open to everybody: their answers contain no names.
