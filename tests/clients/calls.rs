@@ -6,6 +6,7 @@ use crate::harness::digest::Credentials;
 use crate::harness::message::{ack_of, cancel_of};
 use crate::harness::server::CLOSED;
 use crate::harness::{Dialog, Message, Phone, Server};
+use crate::jssip::JSSIP;
 use crate::linphone::LINPHONE;
 use crate::pjsua::PJSUA;
 use crate::softphone::{Client, Over, Settings, Softphone};
@@ -221,9 +222,9 @@ fn it_refreshes(client: &'static Client, over: Over) {
 
 /// A client whose connection is closed, as after a restart of the server, registers over a new one and is called there.
 #[track_caller]
-fn it_is_called_after_a_restart(client: &'static Client) {
+fn it_is_called_after_a_restart(client: &'static Client, over: Over) {
     let config = "location: { store: disk, path: data/location }\n";
-    let mut setup = Setup::open(config, client, Over::Tcp, Over::Udp, false);
+    let mut setup = Setup::open(config, client, over, Over::Udp, false);
     let ip = setup.server.ip();
     setup.server = Server::start_in(setup.server.stop(), ip, &format!("{CLOSED}{config}"));
     setup.server.counts("frontdesk_registrations_total", &[("outcome", "registered")], |count| count == 1.0);
@@ -236,7 +237,27 @@ fn it_is_called_after_a_restart(client: &'static Client) {
 
 #[test]
 fn pjsua_is_called_after_a_server_restart() {
-    it_is_called_after_a_restart(&PJSUA);
+    it_is_called_after_a_restart(&PJSUA, Over::Tcp);
+}
+
+#[test]
+fn jssip_over_websocket() {
+    all_calls_work(&JSSIP, Over::WebSocket, false);
+}
+
+#[test]
+fn jssip_over_websocket_calls_over_udp() {
+    all_calls_work(&JSSIP, Over::WebSocket, true);
+}
+
+#[test]
+fn jssip_refreshes_over_websocket() {
+    it_refreshes(&JSSIP, Over::WebSocket);
+}
+
+#[test]
+fn jssip_is_called_after_a_server_restart() {
+    it_is_called_after_a_restart(&JSSIP, Over::WebSocket);
 }
 
 /// The tests of a client.

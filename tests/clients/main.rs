@@ -1,14 +1,14 @@
-//! Real clients by other authors: SIPp scenarios, baresip phones, Linphone, Twinkle, pjsua, and the tool sipsak. All
-//! run on loopback, without a sound card, a display, a terminal or D-Bus.
+//! Real clients by other authors: SIPp scenarios, baresip phones, Linphone, Twinkle, pjsua, JsSIP, and the tool
+//! sipsak. All run on loopback, without a sound card, a display, a terminal or D-Bus.
 //!
 //! Needs the Debian packages `sip-tester`, `baresip-core`, `sipsak`, `linphone-cli` and `twinkle-console`, and from PyPI
-//! `pjsua2-python` in a virtual environment in the build folder; `tests/run` installs them.
+//! `pjsua2-python` in a virtual environment in the build folder, and from npm `jssip` there; `tests/run` installs them.
 //!
 //! What does not run here:
 //! - pjsua on machines other than x86-64, and with Python before 3.9 or after 3.12: there is no wheel for them. The PyPI
 //!   package `pjsua2` has none for any of these, and its source does not build.
 //! - Calls of sipsak: its invite mode refuses to run beside its registering one, and it has no other.
-//! - What a person hears: only baresip sends and counts RTP. The others have null devices.
+//! - What a person hears: only baresip sends and counts RTP. The others have null devices, and JsSIP in Node has no media.
 //! - A refresh that is asked for: Linphone's command line has none. Each client refreshes by itself, and is waited for.
 
 #![allow(
@@ -25,6 +25,7 @@ mod harness;
 
 mod baresip;
 mod calls;
+mod jssip;
 mod linphone;
 mod pjsua;
 mod sipp;

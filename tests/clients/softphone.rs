@@ -56,6 +56,7 @@ pub(crate) struct Client {
 pub(crate) enum Over {
     Udp,
     Tcp,
+    WebSocket,
 }
 
 impl Over {
@@ -64,6 +65,7 @@ impl Over {
         match self {
             Self::Udp => "udp",
             Self::Tcp => "tcp",
+            Self::WebSocket => "ws",
         }
     }
 
@@ -72,6 +74,7 @@ impl Over {
         match self {
             Self::Udp => Phone::udp(user, server.address()),
             Self::Tcp => Phone::tcp(user, server.address()),
+            Self::WebSocket => Phone::websocket(user, server.websocket()),
         }
     }
 }
@@ -99,7 +102,7 @@ impl Settings {
     /// The URI of a user, as a person dials it.
     pub(crate) fn uri(&self, user: &str) -> String {
         // Without an outbound proxy only the URI says that the server must be reached over TCP.
-        let transport = if self.proxy || self.over == Over::Udp { "" } else { ";transport=tcp" };
+        let transport = if self.proxy || self.over != Over::Tcp { "" } else { ";transport=tcp" };
         format!("sip:{user}@{}{transport}", self.domain)
     }
 

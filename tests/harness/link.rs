@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::PATIENCE;
 use super::message::Message;
+use super::websocket::Socket;
 
 /// An open transport.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub(crate) enum Link {
         /// Whether the server has closed it.
         closed: bool,
     },
+    /// One WebSocket connection.
+    WebSocket(Box<Socket>),
 }
 
 impl Link {
@@ -35,6 +38,7 @@ impl Link {
         match self {
             Self::Udp(socket) => socket.local_addr().expect("a bound socket"),
             Self::Tcp { stream, .. } => stream.local_addr().expect("a connected socket"),
+            Self::WebSocket(socket) => socket.local(),
         }
     }
 
@@ -43,6 +47,7 @@ impl Link {
         match self {
             Self::Udp(_) => "UDP",
             Self::Tcp { .. } => "TCP",
+            Self::WebSocket(_) => "WS",
         }
     }
 
@@ -52,6 +57,7 @@ impl Link {
         match self {
             Self::Udp(socket) => drop(socket.send_to(bytes, server).expect("a datagram goes out")),
             Self::Tcp { stream, .. } => stream.write_all(bytes).expect("a stream takes it"),
+            Self::WebSocket(socket) => socket.send(bytes),
         }
     }
 
@@ -76,6 +82,11 @@ impl Link {
                         return None;
                     }
                 }
+                Self::WebSocket(socket) => {
+                    let bytes = socket.receive(left)?;
+                    let message = Message::parse(&bytes);
+                    return Some(message.unwrap_or_else(|| panic!("not SIP: {:?}", String::from_utf8_lossy(&bytes))));
+                }
             }
             if Instant::now() >= deadline {
                 return None;
@@ -85,7 +96,17 @@ impl Link {
 
     /// Whether the server has closed the connection.
     pub(crate) const fn is_closed(&self) -> bool {
-        matches!(self, Self::Tcp { closed: true, .. })
+        match self {
+            Self::Udp(_) => false,
+            Self::Tcp { closed, .. } => *closed,
+            Self::WebSocket(socket) => socket.is_closed(),
+        }
+    }
+
+    /// The WebSocket connection.
+    pub(crate) fn websocket(&mut self) -> &mut Socket {
+        let Self::WebSocket(socket) = self else { panic!("it is none") };
+        socket
     }
 
     /// The next octets of a stream.

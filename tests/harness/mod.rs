@@ -24,6 +24,7 @@ pub(crate) mod openapi;
 pub(crate) mod phone;
 pub(crate) mod process;
 pub(crate) mod server;
+pub(crate) mod websocket;
 
 use std::time::{Duration, Instant};
 

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use super::digest::{Challenge, Credentials};
 use super::link::Link;
 use super::message::{Message, ack_of};
+use super::websocket::{self, Socket};
 use super::{PATIENCE, SILENCE};
 
 /// A phone.
@@ -44,6 +45,19 @@ impl Phone {
     /// A phone on TCP that is reached over the connection it opened.
     pub(crate) fn tcp(user: &str, server: SocketAddr) -> Self {
         Self::on_stream(user, server, TcpStream::connect_timeout(&server, PATIENCE).expect("a TCP connection"))
+    }
+
+    /// A phone in a browser: it is reached over the WebSocket connection that it opened.
+    #[track_caller]
+    pub(crate) fn websocket(user: &str, server: SocketAddr) -> Self {
+        Self::websocket_with(user, server, &[])
+    }
+
+    /// The same, with further headers in its handshake.
+    #[track_caller]
+    pub(crate) fn websocket_with(user: &str, server: SocketAddr, headers: &[(&str, &str)]) -> Self {
+        let (socket, _) = websocket::open(server, headers).expect("the server takes the connection");
+        Self::new(user, server, Link::WebSocket(Box::new(socket)))
     }
 
     /// A phone on a TCP connection that either side has opened.
@@ -91,8 +105,25 @@ impl Phone {
 
     /// Its Contact URI.
     pub(crate) fn contact(&self) -> String {
-        let transport = if self.link.transport() == "TCP" { ";transport=tcp" } else { "" };
-        format!("sip:{}@{}{transport}", self.user, self.local)
+        let transport = match self.link.transport() {
+            "TCP" => ";transport=tcp",
+            "WS" => ";transport=ws",
+            _ => "",
+        };
+        format!("sip:{}@{}{transport}", self.user, self.host())
+    }
+
+    /// What it takes for its address. RFC 7118 5: a browser does not know its own.
+    fn host(&self) -> String {
+        match &self.link {
+            Link::WebSocket(_) => format!("{}.invalid", self.tag),
+            Link::Udp(_) | Link::Tcp { .. } => self.local.to_string(),
+        }
+    }
+
+    /// Its WebSocket connection.
+    pub(crate) fn socket(&mut self) -> &mut Socket {
+        self.link.websocket()
     }
 
     /// A request outside of a dialog. To is the Request-URI; there is a Contact if the request can create a dialog.
@@ -209,7 +240,7 @@ impl Phone {
 
     /// The Via of a new request.
     pub(crate) fn via(&self) -> String {
-        format!("SIP/2.0/{} {};branch={};rport", self.link.transport(), self.local, unique("z9hG4bK"))
+        format!("SIP/2.0/{} {};branch={};rport", self.link.transport(), self.host(), unique("z9hG4bK"))
     }
 
     /// Sends a message to the server and adds a missing Via and Max-Forwards. Returns what was sent.

@@ -5,7 +5,8 @@
 //! workers.
 
 use std::fs::{self, File};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -132,6 +133,11 @@ impl Server {
         SocketAddr::new(self.ip, 5060)
     }
 
+    /// Where phones in browsers find it.
+    pub(crate) fn websocket(&self) -> SocketAddr {
+        SocketAddr::new(self.ip, 5080)
+    }
+
     /// Its host part in a URI.
     pub(crate) fn ip(&self) -> IpAddr {
         self.ip
@@ -186,6 +192,20 @@ impl Server {
             self.metrics().sum(name, labels),
             self.metrics().text
         );
+    }
+
+    /// Waits until the server answers over a new TCP connection: until it has noticed that closed ones are closed, it may
+    /// be at a limit.
+    #[track_caller]
+    pub(crate) fn takes_connections(&self) {
+        let answers_ping = || {
+            let mut stream = TcpStream::connect(self.address()).ok()?;
+            stream.set_read_timeout(Some(Duration::from_millis(500))).ok()?;
+            // RFC 5626 3.5.1
+            stream.write_all(b"\r\n\r\n").ok()?;
+            stream.read_exact(&mut [0; 2]).ok()
+        };
+        assert!(wait_for(PATIENCE, answers_ping).is_some(), "no answer over a new connection");
     }
 
     /// Sends it a signal by name.
@@ -244,12 +264,13 @@ pub(crate) fn log_into(command: &mut Command, folder: &Path) {
 
 /// A loopback address that no other server of this run has had.
 pub(crate) fn fresh_ip() -> IpAddr {
-    static NEXT: AtomicU16 = AtomicU16::new(1);
+    static NEXT: AtomicU16 = AtomicU16::new(0);
     let next = NEXT.fetch_add(1, Ordering::Relaxed);
     let process = std::process::id() as u16;
     let [high, low] = process.to_be_bytes();
-    assert!(next < 255, "more servers than addresses: take a second octet");
-    IpAddr::V4(Ipv4Addr::new(127, 64 | (high & 0x3f), low, next as u8))
+    let (block, last) = (1 + next / 254, 1 + next % 254);
+    assert!(block < 4, "more servers than addresses");
+    IpAddr::V4(Ipv4Addr::new(127, (block as u8) << 6 | (high & 0x3f), low, last as u8))
 }
 
 /// A port that is free for UDP and TCP.
@@ -278,7 +299,7 @@ fn complete(config: &str, ip: IpAddr, metrics: SocketAddr) -> String {
             text.push_str(&format!("{key}: {value}\n"));
         }
     };
-    default("listen", format!("[\"udp://{ip}:5060\", \"tcp://{ip}:5060\"]"));
+    default("listen", format!("[\"udp://{ip}:5060\", \"tcp://{ip}:5060\", \"ws://{ip}:5080\"]"));
     default("metrics", format!("{{ listen: \"{metrics}\" }}"));
     default("location", "{ store: memory }".to_owned());
     default("workers", "2".to_owned());

@@ -11,7 +11,7 @@ const BOB: &str = "sip:bob@office.example";
 
 /// A call from INVITE to BYE with a request of every kind in between, from both sides.
 #[track_caller]
-fn talk(alice: &mut Phone, bob: &mut Phone) {
+pub(crate) fn talk(alice: &mut Phone, bob: &mut Phone) {
     let callee = bob.aor();
     let (sent, at_bob) = alice.calls(&callee, bob);
     bob.reply(&at_bob, 180);

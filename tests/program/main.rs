@@ -37,3 +37,4 @@ mod routing;
 mod signals;
 mod systemd;
 mod timeouts_and_limits;
+mod websocket;

@@ -51,6 +51,11 @@ impl Transport {
         !matches!(self, Self::Udp)
     }
 
+    /// Whether only the client can open a connection (RFC 7118 1, RFC 6455 4).
+    pub fn is_websocket(&self) -> bool {
+        matches!(self, Self::Ws | Self::Wss)
+    }
+
     /// Whether it may be used for a `sips` URI (RFC 3261 26.2.2).
     pub fn is_secure(&self) -> bool {
         matches!(self, Self::Tls | Self::Wss)

@@ -39,6 +39,13 @@ pub enum Over {
     ConnectionOnly(ConnectionId),
 }
 
+impl Over {
+    /// The connection that a message came over. RFC 7118 5: the address of a WebSocket client leads nowhere without it.
+    pub(crate) fn accepted(id: ConnectionId, transport: Transport) -> Self {
+        if transport.is_websocket() { Self::ConnectionOnly(id) } else { Self::Connection(id) }
+    }
+}
+
 impl Hop {
     /// A hop to an address.
     pub const fn to_address(transport: Transport, remote: SocketAddr, local: SocketAddr) -> Self {
@@ -53,10 +60,10 @@ impl Hop {
     }
 
     /// The hop back to the sender of a message.
-    pub const fn back(flow: &Flow) -> Self {
+    pub fn back(flow: &Flow) -> Self {
         let Flow { transport, remote, local, id } = *flow;
         let over = match id {
-            FlowId::Connection(id) => Over::Connection(id),
+            FlowId::Connection(id) => Over::accepted(id, transport),
             FlowId::None | FlowId::Nat | FlowId::Elsewhere(_) => Over::Address,
         };
         Self { transport, remote, local, over }

@@ -42,7 +42,7 @@ impl Peer {
     pub(crate) fn hop(&self, settings: &Settings) -> Option<Hop> {
         let listener = settings.listeners.get(usize::from(self.listener))?;
         let local = settings.local_of(listener, self.remote.ip())?;
-        let over = self.connection.map_or(Over::Address, Over::Connection);
+        let over = self.connection.map_or(Over::Address, |id| Over::accepted(id, listener.transport));
         Some(Hop { transport: listener.transport, remote: self.remote, local, over })
     }
 

@@ -169,7 +169,8 @@ fn write_record_routes(out: &mut Vec<u8>, forwarding: &Forwarding<'_>, settings:
         let transport = match side.transport {
             Transport::Udp => None,
             Transport::Tls if is_secure => None,
-            Transport::Wss if is_secure => Some(Transport::Ws),
+            // RFC 7118 5.2 defines no other value for WebSocket.
+            Transport::Wss => Some(Transport::Ws),
             transport => Some(transport),
         };
         if let Some(transport) = transport {

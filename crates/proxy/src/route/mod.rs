@@ -201,6 +201,10 @@ pub(crate) fn next_hop_over(
     if uri.port == Some(0) {
         return Err(Reject::Unroutable);
     }
+    // RFC 7118 1: only a WebSocket client opens its connection, so nothing else leads to it.
+    if transport.is_some_and(|transport| transport.is_websocket()) {
+        return Err(Reject::Unroutable);
+    }
     let host = match uri.maddr() {
         Some(maddr) => Host::parse(maddr).map_err(|_| Reject::Unroutable)?,
         None => uri.host,
@@ -208,6 +212,9 @@ pub(crate) fn next_hop_over(
     let Some(ip) = host.ip() else {
         let mut name = Vec::new();
         host.write(&mut name);
+        if is_invalid(&name) {
+            return Err(Reject::Unroutable);
+        }
         let host = String::from_utf8(name).map_err(|_| Reject::Unroutable)?.into();
         return Ok(NextHop::Name(Name { host, port: uri.port, transport, secure: uri.secure }));
     };
@@ -226,4 +233,12 @@ pub(crate) fn next_hop_over(
     }
     let local = settings.local_for(transport, ip).ok_or(Reject::Unroutable)?;
     Ok(NextHop::Hop(Hop::to_address(transport, std::net::SocketAddr::new(ip, port), local)))
+}
+
+/// Whether a name is one that phones without an address of their own use (RFC 7118 5, RFC 2606 2). RFC 6761 6.4: it is
+/// never looked up.
+fn is_invalid(name: &[u8]) -> bool {
+    let name = name.strip_suffix(b".").unwrap_or(name);
+    let label = name.rsplit(|octet| *octet == b'.').next().unwrap_or_default();
+    label.eq_ignore_ascii_case(b"invalid")
 }

@@ -317,10 +317,11 @@ fn back_through_nat(flow: &Flow, settings: &Settings) -> Hop {
     Hop::to_address(flow.transport, flow.remote, local)
 }
 
-/// The hop over the flow of a phone. If its connection is closed, a new one goes to the address in the URI `named`.
+/// The hop over the flow of a phone. If its connection is closed, a new one goes to the address in the URI `named`, unless
+/// only the phone can open a connection.
 pub(crate) fn via_flow(flow: Hop, named: &SipUri<'_>) -> Hop {
     match crate::dialog::literal_address(named) {
-        Some(remote) if flow.transport.is_reliable() => Hop { remote, ..flow },
+        Some(remote) if flow.transport.is_reliable() && !flow.transport.is_websocket() => Hop { remote, ..flow },
         _ => flow,
     }
 }
@@ -346,6 +347,8 @@ fn flow_of(binding: &Binding<'_>, contact: &SipUri<'_>, settings: &Settings) -> 
 /// Whether a Contact can be reached over this transport: it names this transport or none.
 fn allows_transport(contact: &SipUri<'_>, transport: Transport) -> bool {
     match contact.param("transport") {
+        // RFC 7118 5.2: `ws` in URIs, also over TLS.
+        Some(_) if transport == Transport::Wss => contact.transport().is_some_and(|named| named.is_websocket()),
         Some(_) => contact.transport() == Some(transport),
         // RFC 3261 26.2.2: a `sips:` Contact needs a secure transport.
         None => !contact.secure || matches!(transport, Transport::Tls | Transport::Wss),

@@ -7,7 +7,7 @@ use std::time::Duration;
 /// The beginning of the User-Agent of clients that support only MD5. They fail at a SHA-256 challenge, or are too old
 /// to have been tested with one. SHA-256 is supported since Asterisk 20.12, FreeSWITCH 1.10.7, PJSIP 2.11, Twinkle
 /// 1.10.3, Linphone 4 and baresip 3.12.
-const MD5_ONLY_CLIENTS: [&str; 20] = [
+const MD5_ONLY_CLIENTS: [&str; 22] = [
     "baresip v0.",
     "baresip v1.",
     "baresip v2.",
@@ -28,6 +28,8 @@ const MD5_ONLY_CLIENTS: [&str; 20] = [
     "Linphone/3.",
     "Cisco/SPA",
     "Linksys/SPA",
+    "JsSIP 3.",
+    "SIP.js/0.",
 ];
 
 /// Digest parameters.

@@ -34,7 +34,7 @@ impl Interfaces {
 
     pub(super) fn towards(&self, remote: IpAddr) -> Option<IpAddr> {
         if remote.is_loopback() {
-            return Some(remote_loopback(remote));
+            return Some(loopback_like(remote));
         }
         if let Some((own, _)) = self.networks.iter().find(|(_, net)| net.contains(&remote)) {
             return Some(*own);
@@ -46,7 +46,8 @@ impl Interfaces {
     }
 }
 
-fn remote_loopback(remote: IpAddr) -> IpAddr {
+/// The loopback address of the same family.
+pub(super) fn loopback_like(remote: IpAddr) -> IpAddr {
     match remote {
         IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),

@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use location::Aor;
 use parser::{Host, SipUri, Transport};
 
+use super::listener::loopback_like;
 use super::{Listener, Settings};
 
 impl Settings {
@@ -126,7 +127,12 @@ impl Settings {
 
     /// The local address of a message to `remote` over this listener; `None` if the address families differ.
     pub(crate) fn local_of(&self, listener: &Listener, remote: IpAddr) -> Option<SocketAddr> {
-        (listener.address.is_ipv4() == remote.is_ipv4()).then(|| self.concrete(listener, remote))
+        let same_family = listener.address.is_ipv4() == remote.is_ipv4();
+        // A reverse proxy may reach a WebSocket listener over IPv4 for a client that has an IPv6 address.
+        match same_family || !listener.transport.is_websocket() {
+            true => same_family.then(|| self.concrete(listener, remote)),
+            false => Some(self.concrete(listener, loopback_like(listener.address.ip()))),
+        }
     }
 
     /// The local address of a message to `remote` over `transport`; `None` if there is no such listener.

@@ -22,13 +22,13 @@ scalars!(Listen);
 
 impl Scalar for Listen {
     const EXPECTED: &'static str =
-        "udp:// or tcp:// and an IP address with port, like udp://0.0.0.0:5060 or tcp://[::]:5060";
+        "udp://, tcp:// or ws:// and an IP address with port, like udp://0.0.0.0:5060 or tcp://[::]:5060";
 
     fn read(text: &str) -> Option<Self> {
         let (scheme, rest) = text.split_once("://")?;
         let transport = match Transport::from_token(scheme.as_bytes())? {
-            transport @ (Transport::Udp | Transport::Tcp) => transport,
-            Transport::Tls | Transport::Ws | Transport::Wss => return None,
+            transport @ (Transport::Udp | Transport::Tcp | Transport::Ws) => transport,
+            Transport::Tls | Transport::Wss => return None,
         };
         let without_port = || {
             let bare = rest.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(rest);
@@ -62,6 +62,9 @@ mod tests {
         assert_eq!(read("udp://0.0.0.0:5060"), Some("udp://0.0.0.0:5060".to_owned()));
         assert_eq!(read("TCP://[::1]:5080"), Some("tcp://[::1]:5080".to_owned()));
         assert_eq!(read("tcp://192.0.2.1"), Some("tcp://192.0.2.1:5060".to_owned()));
+        assert_eq!(read("ws://127.0.0.1:5080"), Some("ws://127.0.0.1:5080".to_owned()));
+        // RFC 7118 5.2
+        assert_eq!(read("ws://192.0.2.1"), Some("ws://192.0.2.1:80".to_owned()));
         assert_eq!(read("udp://[::]"), Some("udp://[::]:5060".to_owned()));
         for bad in
             ["0.0.0.0:5060", "upd://0.0.0.0:5060", "tls://0.0.0.0:5061", "udp://office.example:5060", "udp://:5060"]

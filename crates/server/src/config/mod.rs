@@ -17,6 +17,7 @@ mod policy;
 mod registrar;
 mod scalar;
 mod sections;
+mod websocket;
 
 use std::path::{Path, PathBuf};
 
@@ -35,6 +36,8 @@ use keys::section;
 use policy::{ForeignName, StrangersName, Workers};
 use scalar::{Network, Scalar as _};
 
+const DEFAULT_LISTEN: [&str; 3] = ["udp://0.0.0.0:5060", "tcp://0.0.0.0:5060", "ws://127.0.0.1:5080"];
+
 section! {
     /// The configuration. Keys that are missing in the file have their default.
     pub(crate) struct Config {
@@ -44,8 +47,11 @@ section! {
         /// other names of the first domain; the server's own addresses need not be listed
         aliases: Vec<HostName> = Vec::new(),
         /// where the server listens for phones; IPv6 as `udp://[::]:5060`; with port 0 the server takes a free port and
-        /// logs it
-        listen: Vec<Listen> = ["udp://0.0.0.0:5060", "tcp://0.0.0.0:5060"].into_iter().filter_map(Listen::read).collect(),
+        /// logs it. `ws://` is WebSocket (RFC 7118), for phones in browsers; for other machines it needs a
+        /// [reverse proxy](#websocket-behind-a-reverse-proxy)
+        listen: Vec<Listen> = DEFAULT_LISTEN.into_iter().filter_map(Listen::read).collect(),
+        /// WebSocket connections.
+        ws: websocket::WebSocket = websocket::WebSocket::default(),
         /// the host name that the server puts into Via and Record-Route
         advertise: Option<HostName> = None,
         /// number of worker threads

@@ -41,6 +41,7 @@ fn example_with_options() -> String {
 /// Every key of the configuration, as `key` or `section.key`, with its doc comment.
 fn keys() -> Vec<(String, &'static str)> {
     let sections = [
+        ("ws", websocket::WebSocket::KEYS),
         ("digest", digest::Digest::KEYS),
         ("accounts", AccountEntry::KEYS),
         ("defence", Defence::KEYS),
@@ -162,11 +163,12 @@ fn every_error_names_line_key_and_expected_value() {
         ("domains: [a, a]\n", "1:", &["domains[1]", "twice"]),
         ("domains: [a b]\n", "1:", &["domains[0]", "host name"]),
         ("\naliases: [office.example]\n", "2:", &["aliases[0]", "domains"]),
-        ("listen: [\"upd://0.0.0.0:5060\"]\n", "1:", &["listen[0]", "upd://", "udp:// or tcp://"]),
+        ("listen: [\"upd://0.0.0.0:5060\"]\n", "1:", &["listen[0]", "upd://", "udp://, tcp:// or ws://"]),
         ("listen:\n  - udp://0.0.0.0:5060\n  - 5060\n", "3:", &["listen[1]", "expected"]),
         ("listen:\n  - udp://0.0.0.0\n  - udp://0.0.0.0:5060\n", "3:", &["listen[1]", "twice"]),
         ("listen: []\n", "1:", &["listen", "at least one"]),
         ("\n\nworkers: 0\n", "3:", &["workers", "1 to 64"]),
+        ("ws:\n  origins: [office.example]\n", "2:", &["ws.origins[0]", "https://office.example"]),
         ("authentication: maybe\n", "1:", &["authentication", "required or off"]),
         ("digest: { algorithms: [sha-1] }\n", "1:", &["digest.algorithms[0]", "sha-256"]),
         ("digest:\n  algorithms: []\n", "2:", &["digest.algorithms", "at least one"]),

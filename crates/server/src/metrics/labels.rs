@@ -49,6 +49,8 @@ closed_sets!(
     FailedAddress,
     ReloadResult,
     UnwrittenLine,
+    HandshakeProtocol,
+    HandshakeOutcome,
 );
 
 /// Whether a message that could not be parsed got a 400.
@@ -121,6 +123,30 @@ pub(crate) enum UnwrittenLine {
     Slow,
 }
 
+/// The protocol of a handshake on an accepted connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub(crate) enum HandshakeProtocol {
+    /// The HTTP request that opens a WebSocket connection.
+    Websocket,
+}
+
+/// The outcome of a handshake on an accepted connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub(crate) enum HandshakeOutcome {
+    /// The connection is open.
+    Accepted,
+    /// The peer only asked for a web page.
+    Page,
+    /// The server refused what the peer asked for.
+    Refused,
+    /// The peer violated the protocol or closed the connection.
+    Failed,
+    /// `limits.handshake_time`
+    TimedOut,
+}
+
 /// Why a message was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum DropReason {
@@ -189,6 +215,12 @@ pub(crate) enum DriverLimit {
     FlowTimer,
     /// `limits.message_time`
     MessageTime,
+    /// `limits.handshakes`
+    Handshakes,
+    /// `limits.handshakes_per_source`
+    HandshakesPerSource,
+    /// `limits.handshake_time`
+    HandshakeTime,
     /// `limits.lookups`
     Lookups,
     /// `limits.journal_queue`
@@ -234,7 +266,7 @@ impl LabelValue for Method {
 impl LabelValue for Transport {
     /// The transports that a listener can have.
     fn all() -> Vec<Self> {
-        vec![Self::Udp, Self::Tcp]
+        vec![Self::Udp, Self::Tcp, Self::Ws]
     }
 
     fn text(self) -> SharedString {

@@ -10,8 +10,8 @@ use parser::Transport;
 use proxy::{AuthenticationFailure, DialogRequest, Drop, ForkOutcome, Limit, Notification, Registration};
 
 use super::labels::{
-    Answered, AnyLimit, Code, CommitOutcome, Direction, DriverLimit, DropReason, FailedAddress, LabelValue,
-    LookupOutcome, Loss, Method, ReloadResult, UnwrittenLine,
+    Answered, AnyLimit, Code, CommitOutcome, Direction, DriverLimit, DropReason, FailedAddress, HandshakeOutcome,
+    HandshakeProtocol, LabelValue, LookupOutcome, Loss, Method, ReloadResult, UnwrittenLine,
 };
 use crate::text::ending::Ending;
 
@@ -108,6 +108,8 @@ counters! {
     ConnectionOpened { direction: Direction } = "frontdesk_connections_opened_total",
     /// Stream connections that the server could not open.
     ConnectionFailed = "frontdesk_connections_failed_total",
+    /// Handshakes on accepted connections; page: the peer only asked for a web page.
+    Handshake { protocol: HandshakeProtocol, outcome: HandshakeOutcome } = "frontdesk_handshakes_total",
     /// Keep-alives received: packets, CRLF pings and STUN requests.
     KeepAlive { transport: Transport } = "frontdesk_keepalives_total",
     /// DNS lookups by outcome.

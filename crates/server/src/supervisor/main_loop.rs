@@ -128,6 +128,7 @@ async fn reload_now(reload: &mut Reload, server: &Server, removals: &Arc<Removal
         let _ = timeout(REMOVAL_TIMEOUT, removing).await;
     }
     server.defence.reconfigure(&reload.active_config().loaded.config);
+    server.client_rules.reconfigure(&reload.active_config().loaded.config);
     notify::ready();
     outcome
 }
@@ -244,8 +245,10 @@ fn show_accounts(initial_accounts: &InitialAccounts, listeners: &[Listener], rel
         tracing::info!("no accounts are configured: those of the first start are in {}", file.display());
         return;
     }
-    let port = listeners.first().map_or(5060, |listener| listener.address.port());
-    let specific_ip = listeners.iter().map(|listener| listener.address.ip()).find(|ip| !ip.is_unspecified());
+    // Phones that are not in browsers.
+    let phones = || listeners.iter().filter(|listener| !listener.transport.is_websocket());
+    let port = phones().next().map_or(5060, |listener| listener.address.port());
+    let specific_ip = phones().map(|listener| listener.address.ip()).find(|ip| !ip.is_unspecified());
     let server = specific_ip.or_else(|| interfaces::lan_address(reload.interfaces()));
     println!("{}", first_start::instructions(initial_accounts, server, port));
 }

@@ -28,8 +28,8 @@ use crate::metrics::Tally;
 use crate::process::{descriptors, interfaces};
 use crate::resolver::{Resolver, ResolverSettings};
 use crate::transport::{
-    self, Acceptor, BoundListener, Directory, Inbound, StreamLimits, Streams, Transports, Udp, UdpReceiver,
-    UdpSendQueue, WorkerSocket,
+    self, Acceptor, BoundListener, ClientRules, Directory, HandshakeLimits, Inbound, StreamLimits, Streams, Transports,
+    Udp, UdpReceiver, UdpSendQueue, WorkerSocket,
 };
 use crate::worker::{Answers, Completions, Health, Loads, LookupLimits, Scratch, Worker};
 
@@ -73,6 +73,8 @@ pub(crate) struct Server {
     pub(crate) directory: Arc<Directory>,
     /// Failures and bans.
     pub(crate) defence: Arc<Defence>,
+    /// Which clients may open WebSocket connections.
+    pub(crate) client_rules: Arc<ClientRules>,
     /// The inboxes of all workers.
     pub(crate) inboxes: Arc<[mpsc::Sender<Inbound>]>,
     /// Outcomes of commits: of each worker, and of [`Removals`] as the last one.
@@ -103,8 +105,8 @@ pub(crate) fn prepare(mut loaded: Loaded, files: usize) -> Result<Prepared, CliE
     clock::init(store.time().unwrap_or_else(clock::machine_time), opened);
     let keys = secret::keys(folder)?;
     // After the bindings have been loaded: otherwise a call could get 480 although the phone is registered.
-    let bind = |listen| transport::bind(listen, workers).map_err(|source| CliError::Listen { listen: *listen, source });
-    let bound = loaded.config.listen.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
+    let bound = transport::bind_all(&loaded.config.listen, workers);
+    let bound = bound.map_err(|(listen, source)| CliError::Listen { listen, source })?;
     let metrics = match loaded.config.metrics.listen {
         Endpoint::Off => None,
         Endpoint::On(address) => Some(listen_for_metrics(address)?),
@@ -202,6 +204,8 @@ impl Prepared {
             completions: Arc::clone(&self.completions),
             directory: Arc::new(Directory::new(self.connections, limits.connections_per_source.0)),
             defence: Arc::new(Defence::new(&self.loaded.config, Arc::clone(&self.store))),
+            client_rules: Arc::new(ClientRules::new(&self.loaded.config)),
+            handshakes: HandshakeLimits::of(&limits),
             inboxes,
             loads: Arc::new(Loads::new(count)),
             health: Arc::clone(&self.health),
@@ -231,6 +235,7 @@ impl Prepared {
             loads: shared.loads,
             directory: shared.directory,
             defence: shared.defence,
+            client_rules: shared.client_rules,
             inboxes: shared.inboxes,
             completions: shared.completions,
             health: shared.health,
@@ -253,6 +258,8 @@ struct Shared {
     completions: Arc<[Completions]>,
     directory: Arc<Directory>,
     defence: Arc<Defence>,
+    client_rules: Arc<ClientRules>,
+    handshakes: HandshakeLimits,
     inboxes: Arc<[mpsc::Sender<Inbound>]>,
     loads: Arc<Loads>,
     health: Arc<Health>,
@@ -319,6 +326,8 @@ impl Shared {
                         transport: listener.transport,
                         directory: Arc::clone(&self.directory),
                         defence: Arc::clone(&self.defence),
+                        handshakes: self.handshakes.clone(),
+                        rules: Arc::clone(&self.client_rules),
                         inbox: own_inbox.clone(),
                     };
                     tokio::spawn(acceptor.run(tokio::net::TcpListener::from_std(socket)?));
@@ -327,7 +336,7 @@ impl Shared {
         }
         let epoch = (seed >> 32) as u32;
         let connections = Arc::clone(self.directory.connections());
-        let limits = stream_limits(&self.limits);
+        let limits = StreamLimits::of(&self.limits);
         let streams = Streams::new(number, epoch, self.directory, Arc::clone(&self.inboxes), limits);
         let lookups = LookupLimits { max: self.limits.lookups.0, timeout: self.limits.lookup_time.0 };
         Ok(Worker {
@@ -357,16 +366,6 @@ impl Shared {
             tally: Tally::default(),
             scratch: Scratch::default(),
         })
-    }
-}
-
-fn stream_limits(limits: &Limits) -> StreamLimits {
-    StreamLimits {
-        max_message: limits.message_size.0,
-        idle_timeout: limits.connection_idle.0,
-        message_timeout: limits.message_time.0,
-        connect_timeout: limits.connect_time.0,
-        max_queue: limits.connection_queue.0,
     }
 }
 

@@ -12,7 +12,7 @@ use parser::Transport;
 use proxy::Listener;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::config::Listen;
+use crate::config::{Config, Listen};
 
 /// Size of the socket buffers of UDP: datagrams wait there while a worker is busy. The kernel may grant less
 /// (net.core.rmem_max).
@@ -39,8 +39,25 @@ pub(crate) enum WorkerSocket {
     Stream(std::net::TcpListener),
 }
 
+/// Binds all listeners for this number of workers, or returns the one that cannot be bound.
+pub(crate) fn bind_all(listen: &[Listen], workers: u8) -> Result<Vec<BoundListener>, (Listen, io::Error)> {
+    let is_default = listen == Config::default().listen;
+    let mut bound = Vec::with_capacity(listen.len());
+    for listen in listen {
+        match bind(listen, workers) {
+            Ok(listener) => bound.push(listener),
+            // The administrator may not even know of it, and other phones work without it.
+            Err(error) if is_default && listen.transport.is_websocket() => {
+                tracing::warn!(%error, "{listen} cannot be used: phones in browsers cannot connect (see `listen`)");
+            }
+            Err(error) => return Err((*listen, error)),
+        }
+    }
+    Ok(bound)
+}
+
 /// Binds a listener for this number of workers.
-pub(crate) fn bind(listen: &Listen, workers: u8) -> io::Result<BoundListener> {
+pub(super) fn bind(listen: &Listen, workers: u8) -> io::Result<BoundListener> {
     let transport = listen.transport;
     let address = bind_exclusively(listen)?;
     let mut sockets = Vec::with_capacity(usize::from(workers));

@@ -34,8 +34,10 @@ pub(crate) enum Inbound {
         stream: ByteStream,
         /// The transport of the listener.
         transport: Transport,
-        /// The peer.
+        /// The peer, or the client that it forwards for.
         remote: SocketAddr,
+        /// What was received after the handshake.
+        received: Bytes,
         /// Counts the connection.
         permit: ConnectionPermit,
     },
@@ -50,10 +52,8 @@ pub(crate) enum Inbound {
     FramingError {
         /// Its addresses and connection id.
         flow: Flow,
-        /// The received data.
-        head: Bytes,
-        /// The error.
-        error: ParseError,
+        /// The received data and its error, if it may be a request that can be answered.
+        unread: Option<(Bytes, ParseError)>,
     },
     /// A connection has ended.
     Closed {

@@ -14,10 +14,10 @@ use parser::Transport;
 
 use crate::metrics::{Loss, Tally};
 
-pub(crate) use bind::{BoundListener, WorkerSocket, bind};
+pub(crate) use bind::{BoundListener, WorkerSocket, bind_all};
 pub(crate) use inbox::{Inbound, ResolvedNames};
 pub(crate) use outgoing::{OutgoingMessage, SendRequest, UndeliveredMessage};
-pub(crate) use stream::{Acceptor, Directory, StreamLimits, Streams};
+pub(crate) use stream::{Acceptor, ClientRules, Directory, HandshakeLimits, StreamLimits, Streams};
 pub(crate) use udp::{Datagram, Udp, UdpReceiver, UdpSendQueue};
 
 /// The sockets and connections of one worker.
@@ -43,8 +43,8 @@ impl Transports {
                 self.udp_send_queue.push(socket, hop, message.bytes, message.report_to.is_some());
                 Ok(())
             }
-            Transport::Tcp => self.streams.send(message, tally),
-            Transport::Tls | Transport::Ws | Transport::Wss => Err(Loss::NoTransport),
+            Transport::Tcp | Transport::Ws => self.streams.send(message, tally),
+            Transport::Tls | Transport::Wss => Err(Loss::NoTransport),
         }
     }
 

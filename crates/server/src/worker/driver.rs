@@ -191,16 +191,16 @@ impl Worker {
         let streams = &mut self.transports.streams;
         match inbound {
             Inbound::Message { bytes, flow } => self.receive(now, bytes, flow),
-            Inbound::Accepted { stream, transport, remote, permit } => {
-                streams.accepted(stream, transport, remote, permit, &mut self.tally);
+            Inbound::Accepted { stream, transport, remote, received, permit } => {
+                streams.accepted(stream, transport, remote, received, permit, &mut self.tally);
             }
             Inbound::Connected { connection, outcome } => {
                 let failed = streams.connected(connection, outcome, &mut self.tally);
                 failed.into_iter().for_each(|message| self.report_undelivered(now, message));
             }
-            Inbound::FramingError { flow, head, error } => {
+            Inbound::FramingError { flow, unread } => {
                 self.defence.record_failure(flow.remote.ip(), Failure::Unreadable);
-                let answer = bad_request::write(head, &flow, error);
+                let answer = unread.map(|(head, error)| bad_request::write(head, &flow, error)).unwrap_or_default();
                 let event = Event::ParseError { answered: !answer.is_empty(), flow };
                 self.tally.event(&event);
                 if let Some(connection) = flow.id.connection() {

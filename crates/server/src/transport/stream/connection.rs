@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use super::directory::ConnectionPermit;
-use super::framing;
+use super::framing::{self, CloseReason};
 use super::layer::ByteStream;
 use super::limits::StreamLimits;
 use super::open::connect;
@@ -50,6 +50,13 @@ impl Connection {
     pub(super) const fn flow(&self) -> &Flow {
         match self {
             Self::Opening(OpeningConnection { flow, .. }) | Self::Open(OpenConnection { flow, .. }) => flow,
+        }
+    }
+
+    /// Tells the peer that the connection is closed, if its framing can.
+    pub(super) fn announce_close(&self) {
+        if let Self::Open(open) = self {
+            open.writer.close(CloseReason::GoingAway);
         }
     }
 
@@ -115,7 +122,7 @@ impl OpeningConnection {
         inbox: mpsc::Sender<Inbound>,
     ) -> (OpenConnection, Result<(), Vec<UndeliveredMessage>>) {
         let Self { connection, flow, waiting, permit, .. } = self;
-        let open = OpenConnection::start(stream, connection, flow, permit, limits, inbox, false);
+        let open = OpenConnection::start(stream, connection, flow, permit, limits, inbox, None);
         let is_sent = waiting.iter().all(|(bytes, _)| open.writer.send(bytes).is_ok());
         (open, if is_sent { Ok(()) } else { Err(undelivered(waiting)) })
     }
@@ -132,7 +139,7 @@ fn undelivered(waiting: Vec<(Bytes, Option<u8>)>) -> Vec<UndeliveredMessage> {
 }
 
 impl OpenConnection {
-    /// Starts the reader. `expects_first_message`: the peer opened the connection.
+    /// Starts the reader. `received`: if the peer opened the connection, what it has sent after the handshake.
     pub(super) fn start(
         stream: ByteStream,
         connection: ConnectionId,
@@ -140,10 +147,10 @@ impl OpenConnection {
         permit: ConnectionPermit,
         limits: &StreamLimits,
         inbox: mpsc::Sender<Inbound>,
-        expects_first_message: bool,
+        received: Option<Bytes>,
     ) -> Self {
         let (read_half, write_half) = stream.into_split();
-        let (decoder, encoder) = framing::framing(limits.max_message);
+        let (decoder, encoder) = framing::framing(flow.transport, limits.max_message);
         let writer = ConnectionWriter::new(write_half, encoder, limits, connection, inbox.clone());
         let flow_timeout = Arc::new(FlowTimeout::default());
         let reader = ConnectionReader {
@@ -154,7 +161,8 @@ impl OpenConnection {
             flow,
             inbox,
             limits: *limits,
-            expects_first_message,
+            expects_first_message: received.is_some(),
+            received: received.unwrap_or_default(),
             permit,
         };
         let reader = tokio::spawn(reader.run(decoder)).abort_handle();

@@ -1,6 +1,10 @@
 //! The limits of stream connections, from `limits` of the configuration. Decides nothing.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use super::handshakes::Handshakes;
+use crate::config::Limits;
 
 /// Limits of each connection.
 #[derive(Clone, Copy, Debug)]
@@ -16,4 +20,34 @@ pub(crate) struct StreamLimits {
     pub(crate) connect_timeout: Duration,
     /// Bytes that may be queued for sending.
     pub(crate) max_queue: usize,
+}
+
+/// Limits of the handshakes on accepted connections.
+#[derive(Clone, Debug)]
+pub(crate) struct HandshakeLimits {
+    /// How many there are.
+    pub(super) count: Arc<Handshakes>,
+    /// How long each may take.
+    pub(super) timeout: Duration,
+}
+
+impl StreamLimits {
+    /// By the configuration.
+    pub(crate) const fn of(limits: &Limits) -> Self {
+        Self {
+            max_message: limits.message_size.0,
+            idle_timeout: limits.connection_idle.0,
+            message_timeout: limits.message_time.0,
+            connect_timeout: limits.connect_time.0,
+            max_queue: limits.connection_queue.0,
+        }
+    }
+}
+
+impl HandshakeLimits {
+    /// By the configuration. Clones share the count.
+    pub(crate) fn of(limits: &Limits) -> Self {
+        let count = Handshakes::new(limits.handshakes.0, limits.handshakes_per_source.0);
+        Self { count: Arc::new(count), timeout: limits.handshake_time.0 }
+    }
 }

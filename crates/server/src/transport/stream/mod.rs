@@ -1,26 +1,30 @@
 //! Stream connections (RFC 3261 18): how they are opened, read, written and found.
 //!
 //! ```text
-//! table -> connection -> reader, writer -> framing: messages in bytes
-//!              |                        -> layer:   bytes of the socket
-//!              '-> open: sockets and handshakes
+//! table -> connection -> reader, writer -> framing (websocket): messages in bytes
+//!              |                        -> layer:               bytes of the socket
+//!              '-> open (upgrade): sockets and handshakes
 //! ```
 //!
-//! TLS is a variant of `layer`, WebSocket one of `framing`; the handshakes of both are in `open`. This file only lists
-//! the modules.
+//! TLS is a variant of `layer`, WebSocket one of `framing`; the handshakes of both are started in `open`. This file only
+//! lists the modules.
 
 mod connection;
 mod directory;
 mod framing;
+mod handshakes;
 mod layer;
 mod limits;
 mod open;
 mod reader;
 mod table;
+mod upgrade;
+mod websocket;
 mod writer;
 
 pub(crate) use directory::{ConnectionPermit, Directory};
 pub(crate) use layer::ByteStream;
-pub(crate) use limits::StreamLimits;
+pub(crate) use limits::{HandshakeLimits, StreamLimits};
 pub(crate) use open::Acceptor;
 pub(crate) use table::Streams;
+pub(crate) use upgrade::ClientRules;

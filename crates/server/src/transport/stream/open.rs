@@ -8,16 +8,20 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use location::Flow;
 use parser::Transport;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::directory::Directory;
+use super::directory::{ConnectionPermit, Directory};
+use super::handshakes::HandshakePermit;
 use super::layer::ByteStream;
+use super::limits::HandshakeLimits;
+use super::upgrade::{self, ClientRules, NotUpgraded, Upgraded, upgrade};
 use crate::defence::Defence;
-use crate::metrics::{self, DriverLimit, Series};
+use crate::metrics::{self, DriverLimit, HandshakeOutcome, HandshakeProtocol, Series};
 use crate::transport::Inbound;
 
 /// After a failed accept: time until the next attempt, and between log lines.
@@ -32,6 +36,10 @@ pub(crate) struct Acceptor {
     pub(crate) directory: Arc<Directory>,
     /// Knows the banned addresses.
     pub(crate) defence: Arc<Defence>,
+    /// The limits of handshakes.
+    pub(crate) handshakes: HandshakeLimits,
+    /// Which clients may open WebSocket connections.
+    pub(crate) rules: Arc<ClientRules>,
     /// The inbox of the worker.
     pub(crate) inbox: mpsc::Sender<Inbound>,
 }
@@ -39,14 +47,18 @@ pub(crate) struct Acceptor {
 impl Acceptor {
     /// Accepts until the worker ends.
     pub(crate) async fn run(self, listener: TcpListener) {
+        let acceptor = Arc::new(self);
         let mut last_logged: Option<Instant> = None;
         loop {
             let inbound = match listener.accept().await {
-                Ok((_, remote)) if self.defence.is_banned(remote.ip()) => {
-                    metrics::count(Series::Banned { transport: Transport::Tcp });
+                Ok((_, remote)) if acceptor.defence.is_banned(remote.ip()) => {
+                    metrics::count(Series::Banned { transport: acceptor.transport });
                     continue;
                 }
-                Ok((socket, remote)) => self.accept(socket, remote),
+                Ok((socket, remote)) => match acceptor.accept(socket, remote) {
+                    Some(inbound) => inbound,
+                    None => continue,
+                },
                 Err(error) => {
                     // Most likely file descriptors are exhausted until another connection is closed.
                     if last_logged.is_none_or(|last| last.elapsed() > ACCEPT_LOG_INTERVAL) {
@@ -57,22 +69,75 @@ impl Acceptor {
                     Inbound::LimitReached(DriverLimit::Connections)
                 }
             };
-            if self.inbox.send(inbound).await.is_err() {
+            if acceptor.inbox.send(inbound).await.is_err() {
                 return;
             }
         }
     }
 
-    /// Counts the connection and adds its layers. A layer with a handshake needs a task with a time limit for it, so
-    /// that a slow peer delays no other one; the permit is taken before, so that handshakes are limited too.
-    fn accept(&self, socket: TcpStream, remote: SocketAddr) -> Inbound {
-        match self.directory.admit(remote.ip()) {
-            Ok(permit) => {
-                let stream = ByteStream::plain(socket);
-                Inbound::Accepted { stream, transport: self.transport, remote, permit }
-            }
-            Err(limit) => Inbound::LimitReached(limit),
+    /// Counts the connection and adds its layers. A handshake gets a task with a time limit, so that a slow peer delays no
+    /// other one.
+    fn accept(self: &Arc<Self>, socket: TcpStream, remote: SocketAddr) -> Option<Inbound> {
+        let permit = match self.directory.admit(remote.ip()) {
+            Ok(permit) => permit,
+            Err(limit) => return Some(Inbound::LimitReached(limit)),
+        };
+        let transport = self.transport;
+        if transport == Transport::Tcp {
+            let stream = ByteStream::plain(socket);
+            return Some(Inbound::Accepted { stream, transport, remote, received: Bytes::new(), permit });
         }
+        match self.handshakes.count.admit(remote.ip(), self.rules.trusts(remote.ip())) {
+            Ok(handshake) => {
+                tokio::spawn(Arc::clone(self).handshake(socket, remote, permit, handshake));
+                None
+            }
+            Err(limit) => Some(Inbound::LimitReached(limit)),
+        }
+    }
+
+    /// Runs the handshakes of a connection within the time limit, and passes it to the worker.
+    async fn handshake(
+        self: Arc<Self>,
+        socket: TcpStream,
+        peer: SocketAddr,
+        permit: ConnectionPermit,
+        handshake: HandshakePermit,
+    ) {
+        let outcome = timeout(self.handshakes.timeout, self.open(socket, peer, permit)).await;
+        drop(handshake);
+        let (outcome, inbound) = match outcome {
+            Ok(Ok(inbound)) => (HandshakeOutcome::Accepted, Some(inbound)),
+            Ok(Err(outcome)) => (outcome, None),
+            Err(_) => (HandshakeOutcome::TimedOut, Some(Inbound::LimitReached(DriverLimit::HandshakeTime))),
+        };
+        metrics::count(Series::Handshake { protocol: HandshakeProtocol::Websocket, outcome });
+        if let Some(inbound) = inbound {
+            // It fails if the worker has ended.
+            let _ = self.inbox.send(inbound).await;
+        }
+    }
+
+    async fn open(
+        &self,
+        socket: TcpStream,
+        peer: SocketAddr,
+        permit: ConnectionPermit,
+    ) -> Result<Inbound, HandshakeOutcome> {
+        let handshake =
+            upgrade::Handshake { peer, rules: &self.rules, directory: &self.directory, defence: &self.defence };
+        let Upgraded { io, received, client } = upgrade(socket, &handshake).await.map_err(|end| match end {
+            NotUpgraded::Page => HandshakeOutcome::Page,
+            NotUpgraded::Refused => HandshakeOutcome::Refused,
+            NotUpgraded::Failed => HandshakeOutcome::Failed,
+        })?;
+        Ok(Inbound::Accepted {
+            stream: ByteStream::plain(io),
+            transport: self.transport,
+            remote: client.remote,
+            received,
+            permit: client.permit.unwrap_or(permit),
+        })
     }
 }
 

@@ -9,14 +9,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use location::{ConnectionId, Flow};
+use parser::ParseError;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::codec::Decoder as _;
 
 use super::directory::ConnectionPermit;
-use super::framing::{Item, MessageDecoder, StreamError};
+use super::framing::{CloseReason, Item, MessageDecoder, StreamError};
 use super::layer::ReadHalf;
 use super::limits::StreamLimits;
 use super::writer::ConnectionWriter;
@@ -63,6 +64,8 @@ pub(super) struct ConnectionReader {
     pub(crate) inbox: mpsc::Sender<Inbound>,
     /// Its limits.
     pub(crate) limits: StreamLimits,
+    /// What was received after the handshake, before the reader was started.
+    pub(crate) received: Bytes,
     /// Whether the first message is subject to `message_timeout`: the peer opened the connection.
     pub(crate) expects_first_message: bool,
     /// Counts this connection.
@@ -81,26 +84,40 @@ impl ConnectionReader {
             }
             Err(StreamError::Framing { error, head }) => {
                 tracing::debug!(%error, remote = %self.flow.remote, "framing error");
-                let framing_error = Inbound::FramingError { flow: self.flow, head, error };
-                if self.inbox.send(framing_error).await.is_ok() {
-                    // The stream is shut down when the last writer is dropped. After this it is the worker's, which
-                    // sends the response.
-                    let Self { read_half, writer, permit, .. } = self;
-                    drop(writer);
-                    linger(read_half).await;
-                    drop(permit);
-                }
-                return;
+                return self.fail(Some((head, error))).await;
+            }
+            Err(StreamError::WebSocket { error, close }) => {
+                tracing::debug!(error, remote = %self.flow.remote, "WebSocket error");
+                // The connection is closed anyway.
+                let _ = self.writer.send_bytes(&close);
+                return self.fail(None).await;
             }
         };
+        if limit.is_some() {
+            self.writer.close(CloseReason::Timeout);
+        }
         let _ = self.inbox.send(Inbound::Closed { connection, limit }).await;
+    }
+
+    /// Reports a framing error, with the message that it was found in if that may be answered.
+    async fn fail(self, unread: Option<(Bytes, ParseError)>) {
+        if self.inbox.send(Inbound::FramingError { flow: self.flow, unread }).await.is_ok() {
+            // The stream is shut down when the last writer is dropped. After this it is the worker's, which sends the
+            // response.
+            let Self { read_half, writer, permit, .. } = self;
+            drop(writer);
+            linger(read_half).await;
+            drop(permit);
+        }
     }
 
     /// Returns the limit that ended the connection, or `None` if the peer closed it.
     async fn messages(&self, mut decoder: MessageDecoder) -> Result<Option<DriverLimit>, StreamError> {
-        let mut buffer = BytesMut::new();
+        let mut buffer = BytesMut::from(self.received.clone());
+        // Start of the wait for the first message.
+        let mut first_awaited = self.expects_first_message.then(Instant::now);
         // Start of the incomplete message.
-        let mut message_began = self.expects_first_message.then(Instant::now);
+        let mut message_began = None;
         // Time of the last received data.
         let mut last_received = Instant::now();
         let mut timer = pin!(sleep_until(self.idle_deadline(last_received).0));
@@ -108,8 +125,13 @@ impl ConnectionReader {
             while let Some(item) = decoder.decode(&mut buffer)? {
                 match item {
                     Item::Ping(pong) => self.send_pong(&pong).await,
+                    Item::Close(answer) => {
+                        // The connection is closed anyway.
+                        let _ = self.writer.send_bytes(&answer);
+                        return Ok(None);
+                    }
                     Item::Message(bytes) => {
-                        message_began = None;
+                        (first_awaited, message_began) = (None, None);
                         if self.inbox.send(Inbound::Message { bytes, flow: self.flow }).await.is_err() {
                             return Ok(None);
                         }
@@ -119,10 +141,13 @@ impl ConnectionReader {
             if buffer.is_empty() {
                 // An idle connection keeps no buffer.
                 buffer = BytesMut::new();
-            } else {
-                message_began.get_or_insert_with(Instant::now);
             }
-            let (deadline, limit) = match message_began {
+            if decoder.has_partial(&buffer) {
+                message_began.get_or_insert_with(Instant::now);
+            } else {
+                message_began = None;
+            }
+            let (deadline, limit) = match first_awaited.or(message_began) {
                 Some(began) => (began + self.limits.message_timeout, DriverLimit::MessageTime),
                 None => self.idle_deadline(last_received),
             };
@@ -223,7 +248,7 @@ mod tests {
             connect_timeout: Duration::from_secs(15),
             max_queue: 1000,
         };
-        let (decoder, encoder) = framing(limits.max_message);
+        let (decoder, encoder) = framing(Transport::Tcp, limits.max_message);
         let flow_timeout = Arc::new(FlowTimeout::default());
         let reader = ConnectionReader {
             read_half,
@@ -233,6 +258,7 @@ mod tests {
             connection: ConnectionId::FIRST,
             inbox,
             limits,
+            received: Bytes::new(),
             expects_first_message,
             permit: Arc::new(Directory::new(1, 1)).admit(remote.ip()).expect("a permit"),
         };
@@ -314,12 +340,27 @@ mod tests {
         assert_eq!(end(&mut inbox).await, None);
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_keep_alive_in_pieces_does_not_begin_a_message() {
+        let (mut peer, mut inbox) = connect(false).await;
+        let started = Instant::now();
+        for piece in [&b"\r\n"[..], b"\r", b"\n"] {
+            peer.write_all(piece).await.expect("sent");
+            sleep(Duration::from_secs(20)).await;
+        }
+        assert!(matches!(inbox.recv().await, Some(Inbound::Ping { refused: false, .. })));
+        assert_eq!(end(&mut inbox).await, Some(DriverLimit::ConnectionIdle));
+        assert!(started.elapsed() >= Duration::from_secs(7200));
+    }
+
     #[tokio::test]
     async fn a_framing_error_is_reported_with_what_was_received() {
         let (mut peer, mut inbox) = connect(true).await;
         let text = &b"OPTIONS sip:a@b SIP/2.0\r\nVia: x\r\n\r\n"[..];
         peer.write_all(text).await.expect("sent");
-        assert!(matches!(inbox.recv().await, Some(Inbound::FramingError { head, .. }) if head == text));
+        assert!(
+            matches!(inbox.recv().await, Some(Inbound::FramingError { unread: Some((head, _)), .. }) if head == text)
+        );
         // No worker responds in this test, so the peer sees the end at once, although it may still send.
         assert_eq!(peer.read(&mut [0; 8]).await.ok(), Some(0));
         assert!(peer.write_all(text).await.is_ok());

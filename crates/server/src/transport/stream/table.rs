@@ -37,6 +37,13 @@ pub(crate) struct Streams {
     limits: StreamLimits,
 }
 
+impl Drop for Streams {
+    /// Tells the peers that the server stops.
+    fn drop(&mut self) {
+        self.connections.values().for_each(Connection::announce_close);
+    }
+}
+
 impl Streams {
     /// No connections yet.
     pub(crate) fn new(
@@ -106,6 +113,7 @@ impl Streams {
         stream: ByteStream,
         transport: Transport,
         remote: SocketAddr,
+        received: Bytes,
         permit: ConnectionPermit,
         tally: &mut Tally,
     ) {
@@ -114,7 +122,8 @@ impl Streams {
         let flow = Flow { transport, remote, local, id: connection.into() };
         tally.count(Series::ConnectionOpened { direction: Direction::In });
         self.directory.list(flow.transport, flow.remote, connection);
-        let open = OpenConnection::start(stream, connection, flow, permit, &self.limits, self.inbox.clone(), true);
+        let open =
+            OpenConnection::start(stream, connection, flow, permit, &self.limits, self.inbox.clone(), Some(received));
         self.connections.insert(connection, Connection::Open(open));
     }
 
@@ -154,6 +163,7 @@ impl Streams {
     /// Closes and removes a connection.
     pub(crate) fn close(&mut self, connection: ConnectionId) {
         if let Some(removed) = self.remove(connection) {
+            removed.announce_close();
             removed.abort();
         }
     }
@@ -217,8 +227,9 @@ impl Streams {
 
     fn open_connection(&mut self, message: OutgoingMessage<'_>, tally: &mut Tally) -> Result<(), Loss> {
         let hop = message.hop;
-        // RFC 5626 5.3.1: the only connection that leads to the phone is closed.
-        if matches!(hop.over, Over::ConnectionOnly(_)) {
+        // RFC 5626 5.3.1: the only connection that leads to the phone is closed. RFC 7118 1: only clients open WebSocket
+        // connections.
+        if matches!(hop.over, Over::ConnectionOnly(_)) || hop.transport.is_websocket() {
             return Err(Loss::ConnectionFailed);
         }
         let permit = self.directory.admit(hop.remote.ip()).map_err(|limit| {

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::framing::MessageEncoder;
+use super::framing::{CloseReason, MessageEncoder};
 use super::layer::WriteHalf;
 use super::limits::StreamLimits;
 use crate::transport::Inbound;
@@ -60,6 +60,9 @@ impl ConnectionWriter {
 
     /// Writes or queues a message as a whole.
     pub(super) fn send(self: &Arc<Self>, message: &[u8]) -> Result<(), WriteError> {
+        if self.encoder.is_closing() {
+            return Err(WriteError::Broken);
+        }
         self.send_bytes(&self.encoder.encode(message))
     }
 
@@ -86,6 +89,14 @@ impl ConnectionWriter {
             tokio::spawn(Arc::clone(self).flush());
         }
         Ok(())
+    }
+
+    /// Tells the peer why the connection is closed, if the framing can.
+    pub(super) fn close(self: &Arc<Self>, reason: CloseReason) {
+        if let Some(bytes) = self.encoder.close_bytes(reason) {
+            // The connection is closed anyway.
+            let _ = self.send_bytes(&bytes);
+        }
     }
 
     /// Whether the peer has closed its side, even if the event loop has not seen that yet: data sent then would be
@@ -123,6 +134,7 @@ impl ConnectionWriter {
 
 #[cfg(test)]
 mod tests {
+    use parser::Transport;
     use tokio::io::AsyncReadExt as _;
     use tokio::net::{TcpListener, TcpStream};
 
@@ -148,7 +160,7 @@ mod tests {
         let (read_half, write_half) = ByteStream::plain(stream).into_split();
         let (idle_timeout, connect_timeout) = (message_timeout, message_timeout);
         let limits = StreamLimits { max_message: 1000, idle_timeout, message_timeout, connect_timeout, max_queue };
-        (read_half, ConnectionWriter::new(write_half, framing(1000).1, &limits, connection, inbox))
+        (read_half, ConnectionWriter::new(write_half, framing(Transport::Tcp, 1000).1, &limits, connection, inbox))
     }
 
     #[tokio::test]

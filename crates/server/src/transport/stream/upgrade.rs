@@ -1,0 +1,325 @@
+//! The HTTP request that opens a WebSocket connection (RFC 6455 4.2, RFC 7118 4.1), and the web pages beside it.
+//!
+//! Decides which clients may connect, and which address a client has behind a reverse proxy. hyper reads the request.
+//! It is generic over the bytes below, so that it serves `ws` and `wss`. Its time is limited by the caller.
+//! Must not read what follows the handshake.
+
+use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Body;
+use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode, Version};
+use hyper_util::rt::TokioIo;
+use ipnet::IpNet;
+use parking_lot::RwLock;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tungstenite::handshake::derive_accept_key;
+
+use super::directory::{ConnectionPermit, Directory};
+use crate::config::Config;
+use crate::defence::Defence;
+
+/// The largest head of a request: browsers send about a kilobyte. hyper accepts no less.
+const MAX_HEAD: usize = 8 << 10;
+const MAX_HEADERS: usize = 64;
+
+/// RFC 7118 4.1
+const SUBPROTOCOL: &str = "sip";
+
+/// RFC 6455 4.1: a key is 16 octets in base64.
+const KEY_LENGTH: usize = 24;
+
+/// Which clients may connect, by the configuration in force.
+#[derive(Debug)]
+pub(crate) struct ClientRules {
+    inner: RwLock<Rules>,
+}
+
+#[derive(Debug)]
+struct Rules {
+    origins: Vec<Box<str>>,
+    trusted: Vec<IpNet>,
+}
+
+impl ClientRules {
+    /// By `ws.origins` and `trusted`.
+    pub(crate) fn new(config: &Config) -> Self {
+        Self { inner: RwLock::new(Rules::of(config)) }
+    }
+
+    /// Applies a new configuration. Open connections stay.
+    pub(crate) fn reconfigure(&self, config: &Config) {
+        *self.inner.write() = Rules::of(config);
+    }
+
+    /// Whether this address is in `trusted`: it may be a reverse proxy.
+    pub(super) fn trusts(&self, ip: IpAddr) -> bool {
+        self.inner.read().trusts(ip)
+    }
+}
+
+impl Rules {
+    fn of(config: &Config) -> Self {
+        let origins = config.ws.origins.iter().map(|origin| origin.0.clone()).collect();
+        Self { origins, trusted: config.trusted.iter().map(|network| network.0).collect() }
+    }
+
+    fn trusts(&self, ip: IpAddr) -> bool {
+        self.trusted.iter().any(|network| network.contains(&ip))
+    }
+}
+
+/// What the handshake of a client needs to know.
+pub(super) struct Handshake<'a> {
+    /// The address that the connection comes from.
+    pub(super) peer: SocketAddr,
+    /// Which clients may connect.
+    pub(super) rules: &'a ClientRules,
+    /// Limits the number of connections.
+    pub(super) directory: &'a Arc<Directory>,
+    /// Knows the banned addresses.
+    pub(super) defence: &'a Defence,
+}
+
+/// A connection after its handshake.
+pub(super) struct Upgraded<T> {
+    /// The connection.
+    pub(super) io: T,
+    /// What was received after the handshake.
+    pub(super) received: Bytes,
+    /// Its client.
+    pub(super) client: Client,
+}
+
+/// The client of a WebSocket connection.
+#[derive(Debug)]
+pub(super) struct Client {
+    /// Its address. Behind a reverse proxy with the port of the proxy.
+    pub(super) remote: SocketAddr,
+    /// Counts the connection for the client's address, if that is not the peer's.
+    pub(super) permit: Option<ConnectionPermit>,
+}
+
+/// Why a connection did not become a WebSocket connection.
+#[derive(Debug)]
+pub(super) enum NotUpgraded {
+    /// The client got a web page.
+    Page,
+    /// The client got an error.
+    Refused,
+    /// The connection failed, or what was received is not HTTP.
+    Failed,
+}
+
+/// Answers the requests of a connection until one opens a WebSocket connection.
+pub(super) async fn upgrade<T>(io: T, handshake: &Handshake<'_>) -> Result<Upgraded<T>, NotUpgraded>
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    let outcome = OnceLock::new();
+    let service = service_fn(|request| {
+        let (mut response, end) = match answer(&request, handshake) {
+            Ok(Answer::Upgrade(response, client)) => (response, Ok(client)),
+            Ok(Answer::Page(response)) => (response, Err(NotUpgraded::Page)),
+            Err(refusal) => {
+                tracing::debug!(?refusal, peer = %handshake.peer, "WebSocket handshake refused");
+                (refusal.response(), Err(NotUpgraded::Refused))
+            }
+        };
+        if end.is_err() {
+            // A connection that serves pages is not kept open: it would count as a handshake.
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        // Each connection has one request, so this is the first outcome.
+        let _ = outcome.set(end);
+        async { Ok::<_, Infallible>(response) }
+    });
+    let mut http = http1::Builder::new();
+    http.max_buf_size(MAX_HEAD).max_headers(MAX_HEADERS);
+    let ended = http.serve_connection(TokioIo::new(io), service).without_shutdown().await;
+    let (io, received) = match ended {
+        Ok(parts) => (parts.io.into_inner(), parts.read_buf),
+        Err(error) => {
+            tracing::debug!(%error, peer = %handshake.peer, "WebSocket handshake failed");
+            return Err(NotUpgraded::Failed);
+        }
+    };
+    let client = outcome.into_inner().unwrap_or(Err(NotUpgraded::Failed))?;
+    Ok(Upgraded { io, received, client })
+}
+
+type Reply = Response<Full<Bytes>>;
+
+enum Answer {
+    Upgrade(Reply, Client),
+    Page(Reply),
+}
+
+/// Why a request is refused.
+#[derive(Debug)]
+enum Refusal {
+    /// It is neither for a WebSocket connection nor for a page.
+    NotWebSocket,
+    /// Another method than GET.
+    Method,
+    /// RFC 6455 4.2.1
+    Malformed(&'static str),
+    /// RFC 6455 4.4
+    Version,
+    /// RFC 7118 4.1
+    Subprotocol,
+    /// `ws.origins`
+    Origin,
+    /// The client's address is banned.
+    Banned,
+    /// `limits.connections` or `limits.connections_per_source`, for a client behind a reverse proxy.
+    Connections,
+}
+
+fn answer<B: Body>(request: &Request<B>, handshake: &Handshake<'_>) -> Result<Answer, Refusal> {
+    if request.method() != Method::GET {
+        return Err(Refusal::Method);
+    }
+    if !has_token(request.headers(), header::UPGRADE, "websocket") {
+        return page(request.uri().path()).map(Answer::Page).ok_or(Refusal::NotWebSocket);
+    }
+    let accept = check(request)?;
+    let rules = handshake.rules.inner.read();
+    let origin = request.headers().get(header::ORIGIN);
+    if origin.is_some_and(|origin| !rules.origins.is_empty() && !is_listed(origin, &rules.origins)) {
+        return Err(Refusal::Origin);
+    }
+    let client = client_of(request.headers(), handshake, &rules)?;
+    let response = Response::builder()
+        .status(StatusCode::SWITCHING_PROTOCOLS)
+        .header(header::CONNECTION, "Upgrade")
+        .header(header::UPGRADE, "websocket")
+        .header(header::SEC_WEBSOCKET_ACCEPT, accept)
+        .header(header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL)
+        .body(Full::default());
+    response.map(|response| Answer::Upgrade(response, client)).map_err(|_| Refusal::Malformed("not a valid key"))
+}
+
+/// The web pages that this listener serves, by their path. Nothing else of the admin API is here.
+const fn page(_path: &str) -> Option<Reply> {
+    None
+}
+
+/// RFC 6455 4.2.1: returns the value of Sec-WebSocket-Accept.
+fn check<B: Body>(request: &Request<B>) -> Result<String, Refusal> {
+    let headers = request.headers();
+    if request.version() < Version::HTTP_11 || !headers.contains_key(header::HOST) {
+        return Err(Refusal::Malformed("expected HTTP/1.1 with Host"));
+    }
+    if !has_token(headers, header::CONNECTION, "upgrade") {
+        return Err(Refusal::Malformed("expected Connection: Upgrade"));
+    }
+    // Its end would be taken for frames.
+    if !request.body().is_end_stream() {
+        return Err(Refusal::Malformed("expected no body"));
+    }
+    if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+        return Err(Refusal::Version);
+    }
+    let key = headers.get(header::SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes).unwrap_or_default();
+    let is_base64 = |octet: &u8| octet.is_ascii_alphanumeric() || matches!(octet, b'+' | b'/');
+    if key.len() != KEY_LENGTH || !key.strip_suffix(b"==").is_some_and(|digits| digits.iter().all(is_base64)) {
+        return Err(Refusal::Malformed("expected a Sec-WebSocket-Key of 16 octets"));
+    }
+    if !has_token(headers, header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL) {
+        return Err(Refusal::Subprotocol);
+    }
+    Ok(derive_accept_key(key))
+}
+
+fn has_token(headers: &HeaderMap, name: header::HeaderName, token: &str) -> bool {
+    let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|item| item.trim().eq_ignore_ascii_case(token))
+}
+
+fn is_listed(origin: &HeaderValue, origins: &[Box<str>]) -> bool {
+    origins.iter().any(|listed| listed.as_bytes().eq_ignore_ascii_case(origin.as_bytes()))
+}
+
+/// The client, if its address may connect. That of the peer was checked when the connection was accepted.
+fn client_of(headers: &HeaderMap, handshake: &Handshake<'_>, rules: &Rules) -> Result<Client, Refusal> {
+    let peer = handshake.peer;
+    let ip = forwarded_for(headers, peer.ip(), rules);
+    if ip == peer.ip() {
+        return Ok(Client { remote: peer, permit: None });
+    }
+    if handshake.defence.is_banned(ip) {
+        return Err(Refusal::Banned);
+    }
+    let permit = handshake.directory.admit(ip).map_err(|_| Refusal::Connections)?;
+    Ok(Client { remote: SocketAddr::new(ip, peer.port()), permit: Some(permit) })
+}
+
+/// The address of the client: of those in X-Forwarded-For the last one that is not trusted. Each proxy appends the address
+/// that it sees, and a client may have written those before, so only what a trusted proxy appended counts.
+fn forwarded_for(headers: &HeaderMap, peer: IpAddr, rules: &Rules) -> IpAddr {
+    let mut client = peer;
+    let values: Vec<&str> = headers.get_all("x-forwarded-for").into_iter().map_while(|it| it.to_str().ok()).collect();
+    for item in values.iter().rev().flat_map(|value| value.rsplit(',')) {
+        if !rules.trusts(client) {
+            break;
+        }
+        let Some(ip) = address(item.trim()) else { break };
+        client = ip;
+    }
+    client
+}
+
+/// An address, which some proxies write with a port.
+fn address(text: &str) -> Option<IpAddr> {
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    let ip = bare.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()))?;
+    Some(IpAddr::to_canonical(&ip))
+}
+
+impl Refusal {
+    const fn status(&self) -> StatusCode {
+        match self {
+            Self::NotWebSocket | Self::Version => StatusCode::UPGRADE_REQUIRED,
+            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Malformed(_) | Self::Subprotocol => StatusCode::BAD_REQUEST,
+            Self::Origin | Self::Banned => StatusCode::FORBIDDEN,
+            Self::Connections => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    const fn reason(&self) -> &'static str {
+        match self {
+            Self::NotWebSocket => "this address is for SIP over WebSocket (RFC 7118)",
+            Self::Method => "expected GET",
+            Self::Malformed(reason) => reason,
+            Self::Version => "expected Sec-WebSocket-Version: 13",
+            Self::Subprotocol => "expected Sec-WebSocket-Protocol: sip",
+            Self::Origin => "pages of this origin may not connect",
+            Self::Banned => "too many failures from this address",
+            Self::Connections => "too many connections",
+        }
+    }
+
+    fn response(&self) -> Reply {
+        let mut response = Response::new(Full::from(format!("{}\n", self.reason())));
+        *response.status_mut() = self.status();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        match self {
+            Self::NotWebSocket | Self::Version => {
+                headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+                headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+            }
+            Self::Method => drop(headers.insert(header::ALLOW, HeaderValue::from_static("GET"))),
+            _ => {}
+        }
+        response
+    }
+}
