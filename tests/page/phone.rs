@@ -49,7 +49,6 @@ fn hears(page: &mut Browser) {
 }
 
 #[test]
-#[ignore = "the server has no ws listener yet"]
 fn two_browsers_call_each_other() {
     let server = Server::start(CLOSED);
     let mut alice = open(&server);

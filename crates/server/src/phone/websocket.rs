@@ -12,7 +12,6 @@ use proxy::Listener;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum WebSocket {
     /// At the host and port that the page came from: a `ws` or `wss` listener.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the ws listener does not serve the page yet"))]
     SameOrigin,
     /// Elsewhere; begins with `ws://` or `wss://` and ends with `/`.
     Url(String),
