@@ -30,7 +30,7 @@ use parser::headers::Challenge;
 use parser::{HeaderName, Message, Transport, hex_text};
 use proxy::{
     Account, Accounts, Algorithm, Answer, Authentication, Continuation, Core, CoreMessage, Digest, Foreign, Forking,
-    Hop, Instant, Keys, Limits, Listener, Now, Outbox, Question, Received, Registrar, Secrets, Settings, SingleTarget,
+    Hop, Instant, Keys, Limits, Listener, Now, Outbox, Query, Question, Received, Records, Registrar, Secrets, Settings, SingleTarget,
     Strangers, Strategy, SubscriberIndex, Wall, fixed_bindings,
 };
 
@@ -252,14 +252,18 @@ impl Network {
                     _ => Answer::Failed,
                 }
             }
-            Question::Resolve(names) => {
-                let address = |port| match how & 3 {
-                    0 => [SocketAddr::new(at(40).ip(), port), SocketAddr::new(at(41).ip(), port)].into_iter().collect(),
-                    2 => smallvec::SmallVec::new(),
+            Question::Resolve(resolutions) => {
+                let addresses = match how & 3 {
+                    0 => vec![at(40).ip(), at(41).ip()],
+                    2 => Vec::new(),
                     // The address of the server, which makes a loop.
-                    _ => [SERVER].into_iter().collect(),
+                    _ => vec![SERVER.ip()],
                 };
-                Answer::Resolved(names.iter().map(|name| address(name.port)).collect())
+                let look_up = |query: &Query| match query {
+                    Query::Addresses(_) => Records::Addresses(addresses.clone()),
+                    Query::Naptr(_) | Query::Srv(_) => Records::Srv(Vec::new()),
+                };
+                Answer::Resolved(resolutions.into_iter().map(|resolution| resolution.run(look_up)).collect())
             }
         };
         self.call_core(worker, |core, now, outbox| core.answer(now, continuation, answer, outbox));

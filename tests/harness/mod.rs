@@ -12,6 +12,7 @@
 
 pub(crate) mod dialog;
 pub(crate) mod digest;
+pub(crate) mod dns;
 pub(crate) mod flood;
 pub(crate) mod http;
 mod link;
@@ -28,6 +29,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use dialog::Dialog;
 pub(crate) use digest::Algorithm;
+pub(crate) use dns::DnsServer;
 pub(crate) use message::Message;
 pub(crate) use phone::Phone;
 pub(crate) use server::Server;

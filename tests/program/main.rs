@@ -27,6 +27,7 @@ mod heisenberg;
 mod joining;
 mod log;
 mod metrics;
+mod names;
 mod operator;
 mod patience;
 mod reach;

@@ -9,13 +9,13 @@ use crate::{
 };
 
 /// The fault of a `value` of the header `H` in the message `bytes`.
+#[cold]
 pub(crate) fn in_value<'a, H: Header<'a>>(bytes: &[u8], kind: ErrorKind, value: &[u8]) -> ParseError {
     let at = locate(bytes, value).unwrap_or_default().start;
-    ParseError { kind, header: Some(H::NAME), offset: at.saturating_add(offset(position(H::SHAPE, kind, value))) }
+    ParseError::in_header(kind, H::NAME, at.saturating_add(offset(position(H::SHAPE, kind, value))))
 }
 
 /// Octets from the start of `value` to the first wrong one; `value.len()` if something is missing at the end.
-#[cold]
 fn position(shape: &[Element], kind: ErrorKind, value: &[u8]) -> usize {
     if matches!(kind, ErrorKind::Range | ErrorKind::Empty | ErrorKind::Contradiction | ErrorKind::Date) {
         return 0;

@@ -1,5 +1,5 @@
-//! What a message costs one worker's core, from the octets that came to the octets that leave: parse, decide, store in
-//! memory, write. No sockets: the kernel's part is the same for everybody.
+//! The cost of a message in the core of one worker: parse, decide, store in memory, write. Without sockets, because the
+//! cost of the kernel is the same for every server.
 
 #![allow(missing_docs, reason = "the benchmark framework's own functions")]
 
@@ -13,20 +13,20 @@ fn main() {
     divan::main();
 }
 
-/// Answered here.
+/// An OPTIONS that this server answers.
 #[divan::bench(sample_count = 200, sample_size = 500)]
 fn options_answered(bencher: Bencher<'_, '_>) {
     let mut office = Office::new();
     bencher.with_inputs(|| options(7)).bench_local_values(|datagram| office.receive(black_box(datagram), caller()));
 }
 
-/// A phone's refresh: same Call-ID and Contact, higher CSeq.
+/// The refresh of a registration: the same Call-ID and Contact, a higher CSeq.
 #[divan::bench(sample_count = 200, sample_size = 500)]
 fn register_again(bencher: Bencher<'_, '_>) {
     registers(bencher, Office::new(), register);
 }
 
-/// A phone's refresh where everybody has to prove who he is, with the nonce that it has: 200.
+/// The same refresh with credentials for a nonce that the phone has: 200.
 #[divan::bench(sample_count = 200, sample_size = 500)]
 fn register_auth(bencher: Bencher<'_, '_>) {
     let (office, nonces) = Office::secured();
@@ -34,13 +34,13 @@ fn register_auth(bencher: Bencher<'_, '_>) {
     registers(bencher, office, |user, cseq| register_with(user, cseq, nonce(user)));
 }
 
-/// The same phone without credentials: 401.
+/// The same refresh without credentials, although they are required: 401.
 #[divan::bench(sample_count = 200, sample_size = 500)]
 fn register_challenged(bencher: Bencher<'_, '_>) {
     registers(bencher, Office::secured().0, register);
 }
 
-/// All users in turn, each with a higher CSeq than the last time.
+/// Registers all users in turn, each time with a higher CSeq.
 fn registers(bencher: Bencher<'_, '_>, mut office: Office, register: impl Fn(u32, u32) -> Bytes) {
     let mut turn = 0;
     let next = || {
@@ -50,7 +50,7 @@ fn registers(bencher: Bencher<'_, '_>, mut office: Office, register: impl Fn(u32
     bencher.with_inputs(next).bench_local_values(|(user, datagram)| office.receive(black_box(datagram), phone(user)));
 }
 
-/// To a user with one phone, without a transaction.
+/// A request to a user with one phone, forwarded without a transaction.
 #[divan::bench(args = ["MESSAGE", "INVITE"], sample_count = 200, sample_size = 500)]
 fn forwarded(bencher: Bencher<'_, '_>, method: &str) {
     let (mut office, mut turn) = (Office::new(), 0);
@@ -61,7 +61,7 @@ fn forwarded(bencher: Bencher<'_, '_>, method: &str) {
     bencher.with_inputs(next).bench_local_values(|datagram| office.receive(black_box(datagram), caller()));
 }
 
-/// The same INVITE where its caller has to prove who it is, with the nonce that the caller has.
+/// The same INVITE with credentials for a nonce that the caller has.
 #[divan::bench(sample_count = 200, sample_size = 500)]
 fn invite_auth(bencher: Bencher<'_, '_>) {
     let ((mut office, nonces), mut turn) = (Office::secured(), 0);
@@ -74,7 +74,7 @@ fn invite_auth(bencher: Bencher<'_, '_>) {
     bencher.with_inputs(next).bench_local_values(|(user, datagram)| office.receive(black_box(datagram), phone(user)));
 }
 
-/// A request in a dialog, with our Record-Route value as its Route, from the caller or from the called phone.
+/// A request in a dialog from the caller or the callee, with our Record-Route value as its Route.
 #[divan::bench(args = ["ACK", "BYE", "BYE back"], sample_count = 200, sample_size = 500)]
 fn in_dialog(bencher: Bencher<'_, '_>, what: &str) {
     let mut office = Office::new();
@@ -91,7 +91,7 @@ fn in_dialog(bencher: Bencher<'_, '_>, what: &str) {
     bencher.with_inputs(next).bench_local_values(|datagram| office.receive(black_box(datagram), from));
 }
 
-/// An INVITE to a user with several phones: 100, a response context, an INVITE to each.
+/// An INVITE to a user with several phones: a 100, a response context, and an INVITE to each phone.
 #[divan::bench(args = [2, 3], sample_count = 80, sample_size = 100)]
 fn forked(bencher: Bencher<'_, '_>, phones: u32) {
     let (mut office, mut turn) = (Office::with_phones(phones), 0);
@@ -102,7 +102,7 @@ fn forked(bencher: Bencher<'_, '_>, phones: u32) {
     bencher.with_inputs(next).bench_local_values(|datagram| office.receive(black_box(datagram), caller()));
 }
 
-/// The 200 of that INVITE on its way back.
+/// The 200 to the INVITE that was forwarded without a transaction.
 #[divan::bench(sample_count = 200, sample_size = 500)]
 fn invite_200(bencher: Bencher<'_, '_>) {
     let mut office = Office::new();

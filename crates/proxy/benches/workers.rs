@@ -1,8 +1,8 @@
-//! What a second worker brings: two cores on two threads, which share nothing but the location map, against one. No sockets:
-//! a generator of load would need one of the processors.
+//! How much more two workers do than one: two cores on two threads, which share only the location map. Without sockets,
+//! because a load generator would need one of the two processors.
 //!
-//! What two threads can bring at all is measured in the same way, with sums that need no memory: processors may share a
-//! power budget, or be two halves of one.
+//! As a reference, sums that need no memory are measured in the same way. They show what two threads can do at most:
+//! the processors may share a power budget, or may be two threads of one core.
 #![allow(
     missing_docs,
     clippy::print_stdout,
@@ -24,34 +24,35 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use office::{Office, USERS, caller, phone, register, request};
 
-/// Messages that a worker receives in one go: so few that, among many goes, some meet two processors that nobody else uses.
+/// Messages that a worker receives in one batch. The batches are so short that during some of them no other program
+/// uses the processors.
 const BATCH: u32 = 500;
 
-/// A message, and where it comes from.
-type Mail = (Bytes, SocketAddr);
+/// A message and its source.
+type Datagram = (Bytes, SocketAddr);
 
 fn main() {
-    // `cargo test --benches` only wants to know that it runs.
+    // `cargo test --benches` only checks that it runs.
     let rounds = if std::env::args().any(|arg| arg == "--bench") { 1_000 } else { 1 };
     compare("sums", rounds, |_, _| (), |_, ()| sums());
     compare("REGISTER again", rounds, registers, receive);
     compare("MESSAGE forwarded", rounds, messages, receive);
 }
 
-/// Prints how much more two workers do in a time than one: the best round of each.
+/// Prints how much more two workers do in the same time than one, by the best round of each.
 fn compare<T>(what: &str, rounds: u32, prepare: impl Fn(u32, u32) -> T + Sync, work: impl Fn(&mut Office, T) + Sync) {
     let first = Office::new();
-    let (there, busy) = (Barrier::new(2), AtomicU32::new(0));
-    let live = |worker: u32, mut office: Office| {
+    let (barrier, ready) = (Barrier::new(2), AtomicU32::new(0));
+    let run = |worker: u32, mut office: Office| {
         let mut spent = Vec::new();
         for round in 0..rounds {
             let [input, next] = [2 * round, 2 * round + 1].map(|round| prepare(worker, round));
-            there.wait();
+            barrier.wait();
             let alone = (worker == 0).then(|| time(|| work(&mut office, input)));
-            there.wait();
-            // Who sleeps at a barrier needs a while to wake.
-            busy.fetch_add(1, Ordering::AcqRel);
-            while busy.load(Ordering::Acquire) < 2 * (round + 1) {
+            barrier.wait();
+            // A thread needs some time to wake up at a barrier, so both then wait actively.
+            ready.fetch_add(1, Ordering::AcqRel);
+            while ready.load(Ordering::Acquire) < 2 * (round + 1) {
                 spin_loop();
             }
             spent.push((alone, time(|| work(&mut office, next))));
@@ -59,10 +60,10 @@ fn compare<T>(what: &str, rounds: u32, prepare: impl Fn(u32, u32) -> T + Sync, w
         spent
     };
     let [one, other] = thread::scope(|scope| {
-        let live = &live;
+        let run = &run;
         let start = |worker: u32| {
             let office = first.beside(worker as u8);
-            scope.spawn(move || live(worker, office))
+            scope.spawn(move || run(worker, office))
         };
         [0, 1].map(start).map(|thread| thread.join().unwrap())
     });
@@ -78,20 +79,20 @@ fn time(work: impl FnOnce()) -> Duration {
     begin.elapsed()
 }
 
-fn receive(office: &mut Office, mail: Vec<Mail>) {
-    for (datagram, from) in mail {
+fn receive(office: &mut Office, datagrams: Vec<Datagram>) {
+    for (datagram, from) in datagrams {
         black_box(office.receive(datagram, from));
     }
 }
 
-/// Each worker has the phones of its half of the users, and any of them may be next to one of the other's in the map.
-fn registers(worker: u32, round: u32) -> Vec<Mail> {
+/// Each worker registers the phones of half of the users. In the map they are mixed with those of the other half.
+fn registers(worker: u32, round: u32) -> Vec<Datagram> {
     let users = (0..BATCH).map(|turn| (2 * (round * BATCH + turn) + worker) % USERS);
     users.map(|user| (register(user, round + 2), phone(user))).collect()
 }
 
-/// Both workers send to all users.
-fn messages(worker: u32, round: u32) -> Vec<Mail> {
+/// Each worker forwards messages to all users.
+fn messages(worker: u32, round: u32) -> Vec<Datagram> {
     let turns = (0..BATCH).map(|turn| (2 * round + worker) * BATCH + turn);
     turns.map(|turn| (request("MESSAGE", turn * 7 % USERS, turn), caller())).collect()
 }

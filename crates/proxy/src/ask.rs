@@ -3,15 +3,14 @@
 //! A [`Continuation`] owns this state, so that a question that is never answered leaks nothing. A request has at most
 //! one open question. A failure is an answer too, so that every request ends.
 
-use std::net::SocketAddr;
-
 use bytes::Bytes;
 use location::{Aor, Record, Version};
 use smallvec::SmallVec;
 
-use crate::hop::Name;
+use crate::hop::{Endpoints, Name};
 use crate::registrar::PendingRegister;
 use crate::request::Request;
+use crate::resolution::Resolution;
 use crate::route::{Callee, ContactSearch, DialogCheck, Search};
 
 /// A question to the driver.
@@ -19,16 +18,16 @@ use crate::route::{Callee, ContactSearch, DialogCheck, Search};
 pub enum Question {
     /// Load the record of this AoR. Answered by [`Answer::Loaded`].
     Load(Aor),
-    /// Store this record if the stored one still has the version `expected`. Answered by [`Answer::Committed`], [`Answer::Conflict`],
-    /// [`Answer::Full`] or [`Answer::Failed`].
+    /// Store this record if the stored one still has the version `expected`. Answered by [`Answer::Committed`],
+    /// [`Answer::Conflict`], [`Answer::Full`] or [`Answer::Failed`].
     Commit {
         /// The version of the record that the new one was computed from; `None` if there was none.
         expected: Option<Version>,
         /// The record to store.
         record: Record,
     },
-    /// Resolve these host names. Answered by [`Answer::Resolved`].
-    Resolve(SmallVec<[Name; 1]>),
+    /// Carry out these resolutions. Answered by [`Answer::Resolved`].
+    Resolve(SmallVec<[Resolution; 1]>),
 }
 
 /// The answer of the driver.
@@ -40,8 +39,8 @@ pub enum Answer {
     Committed,
     /// Another version has been stored meanwhile.
     Conflict,
-    /// For each name its addresses in order of preference; an empty list if it has none.
-    Resolved(SmallVec<[SmallVec<[SocketAddr; 2]>; 1]>),
+    /// The endpoints of each name.
+    Resolved(SmallVec<[Endpoints; 1]>),
     /// The store cannot take the change now: too many changes wait for the disk, or it is full.
     Full,
     /// The question could not be answered: the store failed, or the time limit has passed.
@@ -55,8 +54,8 @@ pub enum Answer {
 pub struct Continuation(pub(crate) Resume);
 
 impl Continuation {
-    /// The state for a transmit with this text that could not be sent, for [`Answer::Undelivered`]. Its top Via names the
-    /// transaction. It must be given to the core that sent it.
+    /// The state for a transmit with this text that could not be sent, for [`Answer::Undelivered`]. Its top Via names
+    /// the transaction. It must be given to the core that sent it.
     pub const fn undelivered(text: Bytes) -> Self {
         Self(Resume::Transmit(text))
     }

@@ -1,30 +1,30 @@
-//! Time as an argument.
+//! The time, which the driver passes to each call.
 //!
-//! The driver reads the clocks once per batch. Timers use the monotonic one; bindings and nonces, which outlive a process,
-//! use a wall clock that runs steadily, whatever becomes of the machine's; that one is only shown. Nothing in this crate
-//! asks for the time.
+//! The driver reads the clocks once per batch. Timers use a monotonic clock. Bindings and nonces outlive a process,
+//! so they use a wall clock, which the driver keeps steady when the clock of the machine is set. Code of this crate
+//! must not read a clock.
 
 use std::ops::{Add, Sub};
 use std::time::Duration;
 
 pub use location::Wall;
 
-/// A moment of the driver's monotonic clock, in microseconds since an origin of its choice.
+/// A moment of the driver's monotonic clock, in microseconds since an origin that the driver chooses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Instant(u64);
 
 impl Instant {
-    /// The moment that lies `micros` microseconds after the driver's origin.
+    /// The moment `micros` microseconds after the origin.
     pub const fn from_micros(micros: u64) -> Self {
         Self(micros)
     }
 
-    /// Microseconds since the driver's origin.
+    /// The microseconds since the origin.
     pub const fn as_micros(self) -> u64 {
         self.0
     }
 
-    /// How long after `earlier` this moment is; zero if it is before.
+    /// The time from `earlier` to this moment; zero if this moment is the earlier one.
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
     }
@@ -51,8 +51,9 @@ impl Sub<Duration> for Instant {
 pub struct Now {
     /// For timers.
     pub mono: Instant,
-    /// For expiry times and nonces: about milliseconds since the Unix epoch. It must run steadily from one call to the
-    /// next: setting the machine's clock neither drops nor prolongs anything. See [`Registrar::clock_ahead`].
+    /// For expiry times and nonces: about milliseconds since the Unix epoch. It must run steadily from one call to
+    /// the next, so that setting the clock of the machine neither removes nor extends a binding. See
+    /// [`Registrar::clock_ahead`].
     ///
     /// [`Registrar::clock_ahead`]: crate::Registrar::clock_ahead
     pub wall: Wall,

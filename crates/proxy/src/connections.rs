@@ -1,25 +1,26 @@
-//! Which stream connections are open: kept by the driver, read by every core.
+//! The set of open stream connections. The driver updates it, and every core reads it.
 //!
-//! A core sees messages, not connections. Whether the connection that a request or a registration came over is still open
-//! matters where its sender comes back over another one. Looked at only in such a case, so one lock is enough.
+//! A core sees messages, not connections. It needs this set if a phone uses another connection than the one of its
+//! registration or of an earlier request: the old one is replaced only if it is closed. This is rare, so one lock for
+//! all workers is enough.
 
 use hashbrown::HashSet;
 use location::ConnectionId;
 use parking_lot::RwLock;
 
-/// The numbers of the connections that are open now.
+/// The identifiers of the connections that are open now.
 #[derive(Debug, Default)]
 pub struct Connections {
     open: RwLock<HashSet<ConnectionId>>,
 }
 
 impl Connections {
-    /// A connection is open from now on.
+    /// Adds a connection that was opened.
     pub fn opened(&self, connection: ConnectionId) {
         self.open.write().insert(connection);
     }
 
-    /// A connection is closed, or about to be.
+    /// Removes a connection that is closed or about to be closed.
     pub fn closed(&self, connection: ConnectionId) {
         self.open.write().remove(&connection);
     }

@@ -10,6 +10,7 @@ use crate::mac::{Mac, Purpose};
 use crate::outbox::Outbox;
 use crate::request::{Request, TransactionKey};
 use crate::settings::Settings;
+use crate::timer_queue::TimerQueue;
 
 /// Borrowed from the core for one call of the driver.
 pub(crate) struct Context<'a> {
@@ -20,6 +21,7 @@ pub(crate) struct Context<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) connections: &'a Connections,
     pub(crate) rewrite: &'a mut Rewrite,
+    pub(crate) timers: &'a mut TimerQueue,
     pub(crate) outbox: &'a mut Outbox,
 }
 
@@ -47,15 +49,15 @@ impl Context<'_> {
     ) -> &[u8] {
         // RFC 3261 8.2.6.2: a 100 gets no To tag.
         let tag = (status > 100).then_some(tag);
-        let limit = amplification::limit(request, self.settings);
+        let limit = amplification::max_len(request, self.settings);
         let mut fitted = Fitted::Whole;
-        self.outbox.send(&request.back, false, |out| {
+        self.outbox.send(&request.response_hop, false, |out| {
             let start = out.len();
             let mut reply = Reply::new(out, &request.message, status, reason, request.stamp, tag);
             let own = reply.end();
             more(&mut reply);
             reply.finish();
-            fitted = amplification::fit(out, start, own, limit);
+            fitted = amplification::shorten(out, start, own, limit);
         });
         if !self.outbox.emit_fitted(fitted) {
             return b"";
@@ -63,7 +65,7 @@ impl Context<'_> {
         self.outbox.emit(Event::ResponseSent {
             method: request.method().as_str_or("other"),
             status,
-            transport: request.back.transport,
+            transport: request.response_hop.transport,
         });
         self.outbox.last()
     }
@@ -89,7 +91,7 @@ impl ToTag {
     }
 }
 
-/// Whether an ACK acknowledges a final response of this server.
+/// Whether an ACK belongs to a final response of this server: it repeats the To tag that we would give to its INVITE.
 pub(crate) fn acknowledges_us(ack: &Request, mac: &Mac) -> bool {
     let [_, to_tag] = ack.tags();
     to_tag.len() == TO_TAG_DIGITS && to_tag == ToTag::new(ack, mac).as_bytes()

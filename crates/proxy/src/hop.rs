@@ -1,21 +1,24 @@
-//! Next hops: where a message goes, as an address or as a name that DNS must translate first.
+//! Next hops: an address or a flow, or a host name that has to be resolved first.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use location::{ConnectionId, Flow, FlowId};
 use parser::Transport;
+use smallvec::SmallVec;
 
 use crate::connections::Connections;
 
-/// Where a message goes, from which address of ours, and over what.
+/// A peer to send to, the local address to send from, and the flows that may be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hop {
     /// The transport to send over.
     pub transport: Transport,
-    /// The peer. For [`Over::Connection`] the address to connect to when that connection is closed.
+    /// The address of the peer. For [`Over::Connection`] this is the address to connect to if that connection is
+    /// closed.
     pub remote: SocketAddr,
-    /// The address of ours that the message says it comes from; for UDP the socket that listens there sends it.
+    /// The local address. The message names it in Via; over UDP it is sent from the socket of this address.
     pub local: SocketAddr,
     /// Which flows may carry the message.
     pub over: Over,
@@ -24,15 +27,15 @@ pub struct Hop {
 /// Which flows may carry a message to its next hop.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Over {
-    /// Any that leads to the address: a datagram, an open connection to it, or a new one.
+    /// Any: a datagram, an open connection to the address, or a new one.
     Address,
-    /// A connection to the address whose peer has proven with its certificate that it is this host (RFC 5922 7.3), or a
-    /// new one to such a peer. The host is the one that was looked up, not the target of an SRV record: whoever can
-    /// forge DNS answers could name another. Only for secure transports.
+    /// A connection to the address whose peer has proved with its certificate that it is this host (RFC 5922 7.3), or a
+    /// new one to such a peer. The host is the one that was looked up and not the target of an SRV record, because an
+    /// attacker that can forge DNS answers could name another one. Only for secure transports.
     Host(Arc<str>),
-    /// This connection; once it is closed as with [`Over::Address`].
+    /// This connection. If it is closed, the same as [`Over::Address`].
     Connection(ConnectionId),
-    /// This connection only. The phone maintains it, and nothing else leads to the phone (RFC 5626 5.3.1).
+    /// This connection only. The phone maintains it, and no other address leads to the phone (RFC 5626 5.3.1).
     ConnectionOnly(ConnectionId),
 }
 
@@ -44,18 +47,19 @@ impl Over {
 }
 
 impl Hop {
-    /// To an address.
+    /// A hop to an address.
     pub const fn to_address(transport: Transport, remote: SocketAddr, local: SocketAddr) -> Self {
         Self { transport, remote, local, over: Over::Address }
     }
 
-    /// To an address that a name leads to.
-    pub(crate) fn to_name(name: &Name, remote: SocketAddr, local: SocketAddr) -> Self {
-        let over = if name.transport.is_secure() { Over::Host(Arc::clone(&name.host)) } else { Over::Address };
-        Self { transport: name.transport, remote, local, over }
+    /// A hop to one of the endpoints that a host name was resolved to.
+    pub(crate) fn to_endpoint(name: &Name, endpoint: Endpoint, local: SocketAddr) -> Self {
+        let Endpoint { transport, address: remote } = endpoint;
+        let over = if transport.is_secure() { Over::Host(Arc::clone(&name.host)) } else { Over::Address };
+        Self { transport, remote, local, over }
     }
 
-    /// Back the way a message came.
+    /// The hop back to the sender of a message.
     pub fn back(flow: &Flow) -> Self {
         let Flow { transport, remote, local, id } = *flow;
         let over = match id {
@@ -65,7 +69,7 @@ impl Hop {
         Self { transport, remote, local, over }
     }
 
-    /// The connection to send over, if there is one to prefer.
+    /// The connection to use, if one is given.
     pub const fn connection(&self) -> Option<ConnectionId> {
         match self.over {
             Over::Address | Over::Host(_) => None,
@@ -73,7 +77,7 @@ impl Hop {
         }
     }
 
-    /// The same, over nothing but its connection.
+    /// The same hop, limited to its connection if it has one.
     pub(crate) fn only_over_connection(mut self) -> Self {
         if let Some(id) = self.connection() {
             self.over = Over::ConnectionOnly(id);
@@ -81,7 +85,7 @@ impl Hop {
         self
     }
 
-    /// The hop as it can be used now: to the address, if the connection is closed.
+    /// The same hop, by address if its connection is closed.
     pub(crate) fn now(&self, connections: &Connections) -> Self {
         match self.over {
             Over::Connection(id) if !connections.is_open(id) => Self { over: Over::Address, ..*self },
@@ -89,8 +93,8 @@ impl Hop {
         }
     }
 
-    /// Whether a message that came over a flow came from here: over UDP from the same address and port; over a stream
-    /// by the same connection, or from the address that was connected to where that one was closed.
+    /// Whether a message that came over `flow` was sent by this hop. Over UDP: from the same address and port. Over a
+    /// stream: over the same connection, or from the same IP address, because a peer that reconnects has another port.
     pub(crate) fn is_source_of(&self, flow: &Flow) -> bool {
         let same = match self.transport.is_reliable() {
             true => {
@@ -102,8 +106,8 @@ impl Hop {
         self.transport == flow.transport && same
     }
 
-    /// The response that stands for a request that could not be sent there: as from the next hop (RFC 3261 16.9), or
-    /// of a flow that is closed (RFC 5626 11.5).
+    /// The status for a request that could not be sent to this hop: 503, as if the next hop had sent it (RFC 3261
+    /// 16.9), or 430 if only a closed flow leads there (RFC 5626 11.5).
     pub(crate) const fn failure(&self) -> u16 {
         match self.over {
             Over::ConnectionOnly(_) => 430,
@@ -112,13 +116,43 @@ impl Hop {
     }
 }
 
-/// A host to be looked up (RFC 3263; the port and transport are already chosen).
+/// Where a request may be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Endpoint {
+    /// The transport.
+    pub transport: Transport,
+    /// The address.
+    pub address: SocketAddr,
+}
+
+/// The endpoints of one name, in the order in which they are tried.
+pub type Endpoints = SmallVec<[Endpoint; 2]>;
+
+/// A host to be resolved (RFC 3263 4).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Name {
-    /// Host name, as it stands in the URI.
+    /// Host name, as written in the URI.
     pub host: Arc<str>,
-    /// Port to go to.
-    pub port: u16,
-    /// Transport to use.
-    pub transport: Transport,
+    /// The port, if the URI has one.
+    pub port: Option<u16>,
+    /// The transport, if it is known: by the URI, or because a phone registered over it.
+    pub transport: Option<Transport>,
+    /// Whether only secure transports may be used: the URI is a `sips:` one.
+    pub secure: bool,
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.port {
+            Some(port) => write!(out, "{}:{port}", self.host),
+            None => out.write_str(&self.host),
+        }
+    }
+}
+
+impl Name {
+    /// Whether all its addresses are reached over a secure transport.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.secure || self.transport.is_some_and(|transport| transport.is_secure())
+    }
 }

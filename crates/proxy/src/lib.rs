@@ -1,17 +1,17 @@
-//! The decisions of a SIP registrar and forwarding proxy: one message in, transmits, questions and events out.
+//! A SIP registrar and forwarding proxy, without sockets, clock or runtime.
 //!
-//! The core is driven by four verbs. Each of them only appends to the caller's [`Outbox`]; after each the driver
-//! drains it: sends the transmits, has the questions answered, counts the events.
+//! The driver calls four methods of the core. Each of them only appends to the [`Outbox`] of the caller. After each
+//! call the driver empties the outbox: it sends the messages, answers the questions, and counts the events.
 //!
 //! ```text
-//! core.receive(now, received, &mut outbox)          a message came
-//! core.answer(now, parked, answer, &mut outbox)     what the store or DNS said
-//! core.timeout(now, &mut outbox)                    core.next_timeout() has passed
-//! core.deliver(now, core_message, &mut outbox)      a message from another worker
+//! core.receive(now, received, &mut outbox)          a message from the network
+//! core.answer(now, parked, answer, &mut outbox)     the answer of the store or DNS to a question
+//! core.timeout(now, &mut outbox)                    the time of core.next_timeout() has come
+//! core.deliver(now, core_message, &mut outbox)      a message from the core of another worker
 //! ```
 //!
-//! There is no socket, no clock and no runtime in this crate: time is an argument, randomness comes from a seed, and
-//! every race is a sequence of calls in a test.
+//! The time is an argument and random numbers come from a seed, so a test can reproduce every race as a sequence of
+//! calls.
 
 mod amplification;
 mod ask;
@@ -22,12 +22,13 @@ mod context;
 mod core;
 mod dialog;
 mod event;
-mod fork;
+mod event_package;
 mod forward;
 mod hop;
 mod ingress;
 mod mac;
 mod nat;
+mod notifier;
 mod outbox;
 mod peer;
 mod pin;
@@ -35,12 +36,14 @@ mod reach;
 mod registrar;
 mod reject;
 mod request;
+mod resolution;
+mod response_context;
 mod route;
 mod settings;
 mod source;
 mod target;
+mod timer_queue;
 mod transaction;
-mod watch;
 
 pub use crate::core::explain::{Goal, Inquiry, Step, explain};
 pub use crate::core::{Core, Load};
@@ -51,13 +54,15 @@ pub use dialog::{Moved, SideOfDialog};
 pub use event::{
     AuthenticationFailure, DialogRequest, Drop, Event, ForkOutcome, Limit, Notification, Offence, Registration,
 };
-pub use hop::{Hop, Name, Over};
+pub use hop::{Endpoint, Endpoints, Hop, Name, Over};
 pub use location::Flow;
+pub use notifier::SubscriberIndex;
 pub use outbox::{CoreMessage, Handover, Outbox, Passed, Transmit};
 pub use request::Received;
+pub use resolution::{Naptr, Query, Records, Resolution, Srv};
 pub use settings::{
     Account, Accounts, Algorithm, Authentication, Caller, Digest, Foreign, Forking, Interfaces, Keys, Limits, Listener,
-    Registrar, Secrets, Settings, SingleTarget, Strangers, Strategy, Timers, UnannouncedPath, Watching, fixed_bindings,
+    Registrar, Secrets, Sender, Senders, Settings, SingleTarget, Strangers, Strategy, SubscriptionTimes, Timers,
+    UnannouncedPath, fixed_bindings,
 };
 pub use source::{NoSource, Source};
-pub use watch::SubscriberIndex;

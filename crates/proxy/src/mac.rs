@@ -1,14 +1,14 @@
-//! Keyed hashes: what tells our own text from text that somebody made up.
+//! Keyed hashes, which show that a text was written by this server.
 //!
-//! SipHash-1-3 over length-prefixed parts, with one tag byte per purpose so that a value made for one cannot be used
-//! for another. 64 bits are enough: guessing needs a message to this server per try.
+//! SipHash-1-3 over length-prefixed parts. The first byte is the purpose, so that a hash made for one purpose is not
+//! valid for another. 64 bits are enough: an attacker can test a guess only by sending a message to this server.
 
 use std::hash::Hasher;
 use std::net::IpAddr;
 
 use siphasher::sip::SipHasher13;
 
-/// What a hash is for.
+/// The purpose of a hash.
 #[derive(Clone, Copy)]
 pub(crate) enum Purpose {
     Transaction = 1,
@@ -20,7 +20,7 @@ pub(crate) enum Purpose {
     Mark = 7,
     Fingerprint = 8,
     Gruu = 9,
-    Watch = 10,
+    Notifier = 10,
     NextHop = 11,
     Identity = 12,
     Dialog = 13,
@@ -28,7 +28,7 @@ pub(crate) enum Purpose {
     Answer = 15,
 }
 
-/// A key and the hashes made with it.
+/// A key, and the hashes made with it.
 #[derive(Clone, Copy)]
 pub(crate) struct Mac {
     key: [u8; 16],
@@ -50,7 +50,7 @@ impl Mac {
     }
 }
 
-/// An address as a part to sign: an IPv4 one as the IPv6 address that it maps to.
+/// An IP address as 16 octets to sign; IPv4 addresses are mapped to IPv6.
 pub(crate) fn octets_of(ip: IpAddr) -> [u8; 16] {
     match ip {
         IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_do_not_run_into_each_other() {
+    fn the_boundaries_of_parts_and_the_purpose_are_hashed() {
         let mac = Mac::new([7; 16]);
         assert_ne!(mac.sign(Purpose::Route, &[b"ab", b"c"]), mac.sign(Purpose::Route, &[b"a", b"bc"]));
         assert_ne!(mac.sign(Purpose::Route, &[b"a"]), mac.sign(Purpose::Nonce, &[b"a"]));

@@ -1,13 +1,13 @@
-//! Whether a phone that registers or calls over UDP is behind a NAT: then it is reached at the source of its request, and not
-//! at its Contact (RFC 3581, RFC 5626 1; RFC 3261 has no such rule).
+//! Whether a phone that uses UDP is behind a NAT, so that it is reached at the source of its request and not at its
+//! Contact (RFC 3581, RFC 5626 1). RFC 3261 has no rule for this.
 //!
-//! Behind a NAT means that the Contact does not lead to where the request came from, although its sender meant itself. Three
-//! things tell: where the request came from, what its top Via says of the sender, and the Contact. The decision is the one
-//! table in [`Seen::reach`], first row first, with the reason of each row; the test below it reads the same. A Contact that is
-//! elsewhere on purpose (another host, registered by somebody else) is called there.
+//! A phone is behind a NAT if its Contact is meant to be its own address but does not lead to the source of the
+//! request. The decision uses three facts: the source address, what the top Via says about the sender, and the Contact.
+//! The table in [`Observed::reach`] gives each decision with its reason; the first matching row applies. The test below
+//! lists examples of each row. A Contact that names another host on purpose is used as it is.
 //!
-//! Must not be asked for streams: a connection is the way to its phone, NAT or not. Must not ask DNS: what a name leads to may
-//! differ from place to place, and it would have to be asked for each REGISTER.
+//! Must not be used for streams: their connection leads to the phone with or without a NAT. Must not use DNS: the
+//! address of a name may differ from network to network, and each REGISTER would need a lookup.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -19,20 +19,20 @@ use crate::request::Request;
 /// Where a phone is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reach {
-    /// Where its request came from.
+    /// At the source of its request.
     Source,
-    /// Where its Contact leads.
+    /// At its Contact.
     Contact,
 }
 
-/// Where the sender of a request over UDP is reached that names this Contact; none: that named no Contact, only its Via.
+/// Where the sender of a UDP request is reached. If the request has no Contact, its Via takes the place of the Contact.
 pub(crate) fn reach(request: &Request, contact: Option<&SipUri<'_>>) -> Reach {
     let source = request.flow.remote;
-    // Nearly all that are not behind a NAT.
+    // The usual case without NAT.
     if contact.is_some_and(|contact| contact.host.ip() == Some(source.ip()) && port_of(contact) == source.port()) {
         return Reach::Contact;
     }
-    // RFC 3261 19.1.1: it names the address to send to, whatever the host is.
+    // RFC 3261 19.1.1: maddr is the address to send to, whatever the host is.
     if contact.is_some_and(|contact| contact.maddr().is_some()) {
         return Reach::Contact;
     }
@@ -41,11 +41,11 @@ pub(crate) fn reach(request: &Request, contact: Option<&SipUri<'_>>) -> Reach {
     let (contact, contact_port) = contact.map_or((via.host, via_port), |contact| (contact.host, port_of(contact)));
     let rport = via.rport().is_some();
     let is_proxied = request.message.values(HeaderName::Via).nth(1).is_some();
-    Seen { source, via: via.host, via_port, rport, is_proxied, contact, contact_port }.reach()
+    Observed { source, via: via.host, via_port, rport, is_proxied, contact, contact_port }.reach()
 }
 
-/// Whether the sender of a request is reached over the way it came, rather than at the Contact that it names: over its own
-/// connection, or through its NAT.
+/// Whether the sender of a request is reached over the flow of the request (its connection, or the binding of its NAT)
+/// and not at its Contact.
 pub(crate) fn is_flow_bound(request: &Request, contact: Option<&SipUri<'_>>) -> bool {
     request.flow.transport.is_reliable() || reach(request, contact) == Reach::Source
 }
@@ -54,96 +54,103 @@ fn port_of(uri: &SipUri<'_>) -> u16 {
     uri.port.unwrap_or_else(|| Transport::Udp.default_port())
 }
 
-/// All that the decision is made of.
-struct Seen<'a> {
-    /// Where the request came from.
+/// The facts that the decision uses.
+struct Observed<'a> {
+    /// The source address of the request.
     source: SocketAddr,
     /// The sent-by of the top Via.
     via: Host<'a>,
     via_port: u16,
-    /// Whether that Via asks for the answer at the source (RFC 3581 3): its sender listens where it sends from.
+    /// Whether that Via has `rport`: the sender wants responses at the source, so it listens there (RFC 3581 3).
     rport: bool,
-    /// Whether there are further Vias: the sender is a proxy, and the phone behind it.
+    /// Whether there are more Vias: the sender is a proxy, and the phone is behind it.
     is_proxied: bool,
     contact: Host<'a>,
     contact_port: u16,
 }
 
-/// The sender of the request, by its Vias.
+/// What the top Via says about the sender of the request.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Sender {
-    /// A proxy: the source is no phone.
+    /// The sender is a proxy, so the source is not the address of the phone.
     Proxy,
-    /// It says the very source: nothing was translated, or an ALG has corrected it.
-    True,
-    /// It says the address of the source, and another port.
+    /// The address and port are those of the source: there is no NAT, or an ALG has corrected the Via.
+    Source,
+    /// The address is that of the source, the port is not.
     OtherPort,
-    /// It says another address: it was translated on the way.
+    /// The address is not that of the source: a NAT translated it.
     Translated,
-    /// It says a host name, which may be anywhere.
+    /// The Via has a host name, which says nothing about the address.
     Named,
 }
 
-/// Where the Contact is, seen from the source.
+/// Where the Contact is, compared with the source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
-    /// There.
+    /// The same address and port.
     Source,
-    /// At its address, at another port.
+    /// The same address with another port.
     OtherPort,
-    /// At another address, a private one, or at a name of a local network.
+    /// Another address that is private, or a name of a local network.
     Private,
-    /// At another, public address.
+    /// Another address that is public.
     Public,
-    /// At a name that no DNS has.
-    Nowhere,
-    /// At another name.
+    /// A host name that no DNS server has.
+    Unresolvable,
+    /// Another host name.
     Named,
 }
 
-impl Seen<'_> {
+impl Observed<'_> {
     fn reach(&self) -> Reach {
         let (place, sender) = (self.place(), self.sender());
         let from_public = !is_private(self.source.ip());
         let (same_host, is_symmetric) =
             (self.via.eq_ignore_case(&self.contact), self.rport || self.via_port == self.source.port());
         match (place, sender) {
-            // The Contact is the source: no difference.
+            // The Contact is the source, so both are the same.
             (Place::Source, _) => Reach::Contact,
-            // A private address leads nowhere from here if the proxy is in the public network: only the proxy knows the way.
+            // If the proxy is in the public network, only the proxy can reach a private address.
             (Place::Private, Sender::Proxy) if from_public => Reach::Source,
-            (Place::Nowhere, Sender::Proxy) => Reach::Source,
-            // Else the source is the proxy's, and the phone is at its Contact.
+            (Place::Unresolvable, Sender::Proxy) => Reach::Source,
+            // Otherwise the phone is at its Contact; the source is the address of the proxy.
             (_, Sender::Proxy) => Reach::Contact,
-            // A private address, and a request from the public network: whatever the Via says, perhaps by an ALG.
+            // A private address, but the request came from the public network. An ALG may have changed the
+            // Via.
             (Place::Private, _) if from_public => Reach::Source,
-            // RFC 2606, 6762, 7118 5: `.invalid`, `.local`, `localhost`, a host without a domain. Nothing can be sent there.
-            (Place::Nowhere, _) => Reach::Source,
-            // A symmetric NAT: STUN told the phone a port that is not the one towards us. An ALG has corrected the Via.
-            (Place::OtherPort, Sender::True) if from_public => Reach::Source,
-            // In the local network nobody needs STUN: it is another program of the same host, on purpose.
-            (Place::OtherPort, Sender::True) => Reach::Contact,
-            // A symmetric NAT, and the Via is private still.
+            // RFC 2606, RFC 6762, RFC 7118 5: `.invalid`, `.local`, `localhost`, or a host without a domain cannot be
+            // resolved.
+            (Place::Unresolvable, _) => Reach::Source,
+            // A symmetric NAT: the phone learned a port by STUN, but its NAT uses another port towards us. An ALG has
+            // corrected the Via.
+            (Place::OtherPort, Sender::Source) if from_public => Reach::Source,
+            // There is no STUN in a local network, so the Contact is another program of the same host, on purpose.
+            (Place::OtherPort, Sender::Source) => Reach::Contact,
+            // A symmetric NAT as above, and the Via still has the private address.
             (Place::OtherPort, Sender::Translated) => Reach::Source,
-            // The Via has STUN's port too, or a name: the phone listens where it sends from.
+            // The Via has the port from STUN too, or a host name: the phone listens at its source.
             (Place::OtherPort, Sender::OtherPort | Sender::Named) if is_symmetric => Reach::Source,
-            // A phone that sends from another port than it listens at, without NAT. Its answers go to the Via's port as well.
+            // Without NAT: a phone that sends from another port than it listens at. It gets responses at
+            // the port of the Via too.
             (Place::OtherPort, _) => Reach::Contact,
-            // The Via is true, so nothing was translated: the Contact is elsewhere on purpose.
-            (Place::Private | Place::Public | Place::Named, Sender::True | Sender::OtherPort) => Reach::Contact,
-            // The phone believes to be at its Contact, and came from elsewhere. But not a public host that came from a private
-            // address and does not ask for an answer there: no NAT is so placed, it sends from another of its addresses.
+            // The Via has the source address, so there is no NAT: the Contact names another host on purpose.
+            (Place::Private | Place::Public | Place::Named, Sender::Source | Sender::OtherPort) => Reach::Contact,
+            // Via and Contact have the same address, which is not the source: the phone does not know about
+            // its NAT. An exception is a public address without `rport` in a request from a private source:
+            // no NAT translates in this direction, so the phone has both addresses and sends from the other
+            // one.
             (Place::Private, Sender::Translated) if same_host => Reach::Source,
             (Place::Public, Sender::Translated) if same_host && (self.rport || from_public) => Reach::Source,
-            // Translated from one private network to another, or nothing is known of it: a private address is behind it.
+            // A NAT between two private networks, or a host name in the Via: the private address is behind
+            // the NAT.
             (Place::Private, _) => Reach::Source,
             // Another public host, on purpose.
             (Place::Public, _) => Reach::Contact,
-            // The host name of a computer behind a NAT: mostly nobody else knows it.
+            // The host name of a computer behind a NAT, which other networks usually cannot resolve.
             (Place::Named, Sender::Translated) => Reach::Source,
-            // The phone means itself by that name, and listens where it sends from.
+            // Via and Contact have the same host name, and the phone listens at its source.
             (Place::Named, Sender::Named) if same_host && is_symmetric => Reach::Source,
-            // Another host, on purpose, or one that sends from another port than it listens at.
+            // Another host on purpose, or a phone that sends from another port than it listens at.
             (Place::Named, Sender::Named) => Reach::Contact,
         }
     }
@@ -153,7 +160,7 @@ impl Seen<'_> {
             _ if self.is_proxied => Sender::Proxy,
             None => Sender::Named,
             Some(ip) if ip != self.source.ip() => Sender::Translated,
-            Some(_) if self.via_port == self.source.port() => Sender::True,
+            Some(_) if self.via_port == self.source.port() => Sender::Source,
             Some(_) => Sender::OtherPort,
         }
     }
@@ -171,7 +178,7 @@ impl Seen<'_> {
     }
 }
 
-/// Whether an address means nothing outside of its own network (RFC 1918, 6598, 3927, 4193).
+/// Whether an address is valid only within its own network (RFC 1918, RFC 6598, RFC 3927, RFC 4193).
 pub(crate) fn is_private(ip: IpAddr) -> bool {
     match ip.to_canonical() {
         IpAddr::V4(ip) => {
@@ -182,18 +189,18 @@ pub(crate) fn is_private(ip: IpAddr) -> bool {
     }
 }
 
-/// Whether a host name means nothing outside of its own network.
+/// Whether a host name is valid only within its own network.
 pub(crate) fn is_local(name: &[u8]) -> bool {
     place_of_name(name) != Place::Named
 }
 
 fn place_of_name(name: &[u8]) -> Place {
     let name = name.strip_suffix(b".").unwrap_or(name);
-    let Some(dot) = memchr::memrchr(b'.', name) else { return Place::Nowhere };
+    let Some(dot) = memchr::memrchr(b'.', name) else { return Place::Unresolvable };
     let last = name.get(dot + 1..).unwrap_or_default();
     let is_one_of = |list: &[&[u8]]| list.iter().any(|it| last.eq_ignore_ascii_case(it));
     if is_one_of(&[b"invalid", b"local", b"localhost", b"localdomain"]) {
-        Place::Nowhere
+        Place::Unresolvable
     } else if is_one_of(&[b"lan", b"home", b"internal"]) || ends_with(name, b".home.arpa") {
         Place::Private
     } else {
@@ -212,7 +219,7 @@ mod tests {
 
     use super::*;
 
-    /// Source, sent-by of the top Via with what else it says, Contact; where the phone is called, and why.
+    /// Source, top Via (sent-by, `rport`, number of Vias), Contact; where the phone is reached, and the reason.
     type Row = (&'static str, &'static str, &'static str, Reach, &'static str);
 
     use Reach::{Contact, Source};
@@ -269,7 +276,7 @@ mod tests {
         ("198.51.100.7:4000", "pc.home.example", "pc.home.example", Contact, "it does not listen where it sends from"),
         ("198.51.100.7:4000", "198.51.100.7:4000 rport", "gateway.example", Contact, "on purpose"),
         ("198.51.100.7:4000", "pc.home.example rport", "gateway.example", Contact, "on purpose"),
-        // Through an edge proxy that puts in no Path (with one, that is followed).
+        // Through an edge proxy that adds no Path. With a Path, the request would follow that.
         ("198.51.100.9:5060", "198.51.100.9 2", "198.51.100.7:4000", Contact, "the source is the proxy's"),
         ("198.51.100.9:5060", "198.51.100.9 rport 2", "198.51.100.9:7777", Contact, "the phone beside the proxy"),
         ("198.51.100.9:5060", "198.51.100.9 2", "192.168.1.5:5060", Source, "only the proxy knows the way"),
@@ -303,7 +310,7 @@ mod tests {
     ];
 
     #[test]
-    fn where_a_phone_is_called() {
+    fn a_phone_is_reached_at_its_source_or_contact() {
         // checklist 166: a phone whose Contact ends in `.invalid` is called at its source.
         for (source, via, contact, expected, why) in PUBLIC.iter().chain(PRIVATE) {
             let source: SocketAddr = source.parse().unwrap();
@@ -312,7 +319,7 @@ mod tests {
             let (via, contact) = (parsed(sent_by), parsed(contact));
             let uri = |text: &'static str| *Uri::parse(text.as_bytes()).unwrap().sip().unwrap();
             let (via, contact) = (uri(via.leak()), uri(contact.leak()));
-            let seen = Seen {
+            let observed = Observed {
                 source,
                 via: via.host,
                 via_port: port_of(&via),
@@ -322,7 +329,7 @@ mod tests {
                 contact_port: port_of(&contact),
             };
             assert_eq!(
-                seen.reach(),
+                observed.reach(),
                 *expected,
                 "{source} {sent_by} {said} {}: {why}",
                 String::from_utf8_lossy(contact.as_bytes())

@@ -1,6 +1,8 @@
-//! The only way out of the core: bytes to send, questions to the world, facts for log and metrics.
+//! The output of the core: messages to send, questions for the driver, messages to other cores, events for log and
+//! metrics.
 //!
-//! Owned and drained by the driver; the core only appends. Nothing here is read back by the core.
+//! The driver owns an [`Outbox`] and empties it after each call. The core only appends to it, and must not depend on
+//! what an earlier call appended.
 
 use std::ops::Range;
 
@@ -15,81 +17,81 @@ use crate::hop::Hop;
 #[must_use]
 #[derive(Clone, Debug)]
 pub struct Transmit {
-    /// Where to.
+    /// The next hop.
     pub hop: Hop,
-    /// Which part of [`Outbox::bytes`].
+    /// The part of [`Outbox::bytes`] that is the message.
     pub span: Range<usize>,
-    /// Whether the core wants its text back, with [`Answer::Undelivered`](crate::Answer::Undelivered), if it cannot be
-    /// sent: a request, whose sender is to be told.
+    /// Whether the message is a request: if it cannot be sent, the core needs its text back with
+    /// [`Answer::Undelivered`](crate::Answer::Undelivered), to answer its sender.
     pub report_failure: bool,
-    /// Flow-Timer plus grace, in seconds: the driver closes the connection if nothing is received for this long (RFC 5626
-    /// 5.4).
+    /// Flow-Timer plus grace, in seconds: the driver closes the connection if nothing is received for this long (RFC
+    /// 5626 5.4).
     pub silence: Option<u32>,
 }
 
-/// Something for the core of another worker.
+/// A message to the core of another worker.
 #[derive(Clone, Debug)]
 pub struct Handover {
-    /// The worker that it concerns; none: all others.
+    /// The worker; `None` for all other workers.
     pub worker: Option<u8>,
-    /// What it must see.
+    /// The message.
     pub core_message: CoreMessage,
 }
 
 /// A message from the core of one worker to that of another; delivered with [`Core::deliver`](crate::Core::deliver).
 #[derive(Clone, Debug)]
 pub enum CoreMessage {
-    /// A request whose credentials only that worker can judge.
+    /// A request whose credentials only the receiving worker can check: its nonce was issued there.
     Request(Box<crate::Received>),
-    /// A response that matches a transaction there.
+    /// A response to a request that the receiving worker forwarded.
     Response(Box<crate::Received>),
-    /// A response to a pinned INVITE has passed: it still rings, or the pin may go.
+    /// A response to a pinned INVITE was forwarded, which changes how long the pin is kept.
     ResponsePassed {
-        /// The pin.
+        /// The transaction key of the pin.
         key: u64,
-        /// What it was.
+        /// The response.
         response: Passed,
     },
-    /// One side of a dialog is not where its Record-Route token says.
+    /// One side of a dialog is at another address than the token in its Record-Route says.
     DialogMoved {
-        /// Which.
+        /// The side.
         side: crate::dialog::SideOfDialog,
-        /// Where it is.
+        /// Its address.
         moved: crate::dialog::Moved,
     },
-    /// This AoR has a binding, or a flow, that it did not have before: calls that ring may be joined by it.
+    /// This AoR has a new binding or a new flow, which may join a call to it.
     PhoneRegistered(location::Aor),
     /// The bindings of this AoR changed, and the receiving worker may hold subscriptions to it.
     RegistrationChanged(location::Aor),
 }
 
-/// A response to a pinned INVITE.
+/// A response to a pinned INVITE that was forwarded.
 #[derive(Clone, Copy, Debug)]
 pub enum Passed {
-    /// 101..=199.
+    /// A status of 101 to 199.
     Provisional,
-    /// A final one.
+    /// A final response.
     Final {
         /// 200..=699.
         status: u16,
-        /// A checksum of its To tag.
+        /// A checksum of the To tag.
         to_tag: u64,
     },
 }
 
-/// Everything the core has to say, in the order in which it said it.
+/// The output of the core, each list in the order in which the core appended.
 #[derive(Debug, Default)]
 pub struct Outbox {
-    /// The text of all transmits.
+    /// The messages of all transmits.
     pub bytes: Vec<u8>,
-    /// What to send.
+    /// The messages to send.
     pub transmits: Vec<Transmit>,
-    /// What to ask; each is answered by exactly one [`Core::answer`](crate::Core::answer).
+    /// The questions. The driver answers each by exactly one call of [`Core::answer`](crate::Core::answer).
     pub questions: Vec<(Question, Continuation)>,
-    /// What happened.
+    /// Events for log and metrics.
     pub events: Vec<Event>,
-    /// Messages for the cores of other workers. Must be in their inboxes before any transmit is sent: what a peer sends in
-    /// response to it may arrive at one of them.
+    /// Messages for the cores of other workers. Must be in their inboxes before any transmit is sent: what a peer
+    /// sends in response to it may arrive at one of them.
     pub handovers: Vec<Handover>,
 }
 
@@ -99,7 +101,7 @@ impl Outbox {
         Self::default()
     }
 
-    /// Forgets everything but the capacity.
+    /// Removes everything and keeps the capacity.
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.transmits.clear();
@@ -108,7 +110,7 @@ impl Outbox {
         self.handovers.clear();
     }
 
-    /// The text of a transmit.
+    /// The message of a transmit.
     pub fn text(&self, transmit: &Transmit) -> &[u8] {
         self.bytes.get(transmit.span.clone()).unwrap_or_default()
     }
@@ -118,45 +120,45 @@ impl Outbox {
         let start = self.bytes.len();
         write(&mut self.bytes);
         let span = start..self.bytes.len();
-        // An answer that may not be as long as it would have to be.
+        // Nothing is written if the response would be longer than the source may get (`amplification`).
         if !span.is_empty() {
             self.transmits.push(Transmit { hop: hop.clone(), span: span.clone(), report_failure, silence: None });
         }
         self.bytes.get(span).unwrap_or_default()
     }
 
-    /// The message that was written last.
+    /// The message that was appended last.
     pub(crate) fn last(&self) -> &[u8] {
         self.transmits.last().map(|last| self.text(last)).unwrap_or_default()
     }
 
-    /// For how long the peer that was written to last may be silent, in seconds.
-    pub(crate) fn bound_silence(&mut self, silence: Option<u32>) {
+    /// Sets how long the connection of the last transmit may be silent, in seconds.
+    pub(crate) fn set_flow_timeout(&mut self, silence: Option<u32>) {
         if let Some(last) = self.transmits.last_mut() {
             last.silence = silence;
         }
     }
 
-    /// Sends kept text again.
+    /// Appends a kept message again.
     pub(crate) fn resend(&mut self, hop: &Hop, report_failure: bool, text: &Bytes) {
         self.send(hop, report_failure, |out| out.extend_from_slice(text));
     }
 
-    pub(crate) fn ask(&mut self, question: Question, parked: Continuation) {
-        self.questions.push((question, parked));
+    pub(crate) fn ask(&mut self, question: Question, continuation: Continuation) {
+        self.questions.push((question, continuation));
     }
 
     pub(crate) fn emit(&mut self, event: Event) {
         self.events.push(event);
     }
 
-    /// Counts an answer that was shortened, or not sent at all. Whether there is one.
+    /// Emits an event if a response was shortened or not sent. Returns whether it was sent.
     pub(crate) fn emit_fitted(&mut self, fitted: Fitted) -> bool {
         match fitted {
             Fitted::Whole => {}
-            Fitted::Cut => self.emit(Event::LimitReached(Limit::Amplification)),
-            Fitted::Nothing => self.emit(Event::Dropped(Drop::Amplification)),
+            Fitted::Shortened => self.emit(Event::LimitReached(Limit::Amplification)),
+            Fitted::Discarded => self.emit(Event::Dropped(Drop::Amplification)),
         }
-        fitted != Fitted::Nothing
+        fitted != Fitted::Discarded
     }
 }

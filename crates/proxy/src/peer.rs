@@ -1,11 +1,11 @@
-//! A peer as text or octets: where something came from or goes to, to be found again in our Via and Record-Route.
+//! The flow to a peer, as text or octets, for our Via branches and dialog tokens.
 //!
 //! ```text
 //! <listener:2> <port:4> <ip:8|32> [<connection:16>]                     in a Via branch, as hex digits
 //! <listener> <kind> <port:2> <ip:4|16> [<connection:8>]                 in a dialog token, as octets
 //! ```
 //!
-//! Neither form is signed: whoever writes one signs it.
+//! Neither form contains a signature. The caller has to sign it.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -17,13 +17,13 @@ use crate::hop::{Hop, Over};
 use crate::mac::octets_of;
 use crate::settings::Settings;
 
-/// Bit of `kind`: the address is an IPv6 one.
+/// Bit of `kind`: the address is IPv6.
 const IPV6: u8 = 1;
 
-/// Bit of `kind`: a connection follows.
+/// Bit of `kind`: a connection identifier follows.
 const CONNECTION: u8 = 2;
 
-/// An address, and the listener or connection over which it is reached.
+/// The address of a peer, and the listener or connection that leads to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Peer {
     /// Index of the listener.
@@ -38,7 +38,7 @@ impl Peer {
         Self { listener, remote: hop.remote, connection: hop.connection() }
     }
 
-    /// The way to it now; none if its listener is gone.
+    /// The hop to this peer; `None` if its listener no longer exists.
     pub(crate) fn hop(&self, settings: &Settings) -> Option<Hop> {
         let listener = settings.listeners.get(usize::from(self.listener))?;
         let local = settings.local_of(listener, self.remote.ip())?;
@@ -46,7 +46,7 @@ impl Peer {
         Some(Hop { transport: listener.transport, remote: self.remote, local, over })
     }
 
-    /// What a signature covers.
+    /// The octets to sign, in a form of fixed length.
     pub(crate) fn octets(&self) -> [u8; 27] {
         let mut octets = [0; 27];
         octets[0] = self.listener;
@@ -80,7 +80,7 @@ impl Peer {
         })
     }
 
-    /// Reads the octets that [`Peer::write_octets`] wrote; returns what follows them.
+    /// Reads the octets that [`Peer::write_octets`] wrote. Returns the rest too.
     pub(crate) fn read_octets(octets: &[u8]) -> Option<(Self, &[u8])> {
         let (&[listener, kind, high, low], rest) = octets.split_first_chunk()?;
         let (ip, rest) = if kind & IPV6 == 0 {
@@ -99,7 +99,7 @@ impl Peer {
         Some((Self { listener, remote, connection }, rest))
     }
 
-    /// Appends the peer as octets: 8 for an IPv4 address, 20 for an IPv6 one, and 8 more with a connection.
+    /// Appends the peer as octets: 8 for IPv4, 20 for IPv6, and 8 more with a connection.
     pub(crate) fn write_octets<const N: usize>(&self, out: &mut SmallVec<[u8; N]>) {
         let kind = if self.connection.is_none() { 0 } else { CONNECTION };
         let [high, low] = self.remote.port().to_be_bytes();
@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read() {
+    fn a_peer_is_read_as_it_was_written() {
         for (remote, connection) in
             [("192.0.2.7:5060", 0), ("192.0.2.7:65535", 77), ("[2001:db8::7]:5060", 0), ("[::1]:1", u64::MAX)]
         {

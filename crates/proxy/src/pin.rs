@@ -1,15 +1,15 @@
-//! Which way a request went that left no transaction (RFC 3261 16.11, checklist 81, 82, 85, 121).
+//! Pins: the routes of requests that were forwarded without a transaction (RFC 3261 16.11, checklist 81, 82, 85, 121).
 //!
-//! The location table changes, but a retransmission, the CANCEL and the ACK of a non-2xx must go the way of their
-//! request. A pin is no transaction: it has no timer of its own, resends nothing and answers nothing. That of an INVITE
-//! stays until the last copy can have come after the final response, or Timer C has passed without news of the phone;
-//! that of another request, until the last copy can have come after it.
+//! The location service may change, but a retransmission, the CANCEL and the ACK of a non-2xx must take the route of
+//! their request. A pin is not a transaction: it retransmits nothing and answers nothing. The pin of an INVITE is
+//! kept until the last retransmission can have come after the final response, or until Timer C has passed without a
+//! response of the phone. The pin of another request is kept until its last retransmission can have come.
 //!
-//! What goes by a pin is not judged again, so only a copy does: octet by octet the same request from the same place, or the
-//! ACK or the CANCEL of the INVITE from there. Whoever has read the request can repeat all that makes its key.
+//! A request that matches a pin is not authorized again. So only an exact retransmission from the same source
+//! matches, or the ACK or CANCEL of the INVITE from there: everybody who has read a request can repeat all parts of
+//! its transaction key.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use hashbrown::DefaultHashBuilder;
 use indexmap::IndexMap;
@@ -20,52 +20,55 @@ use crate::clock::Instant;
 use crate::connections::Connections;
 use crate::forward::ViaBranch;
 use crate::hop::Hop;
-use crate::request::{ContentHasher, Request, Source, TransactionKey};
+use crate::request::{ContentHasher, Request, RequestSource, TransactionKey};
 use crate::target::{Target, TargetUri};
+use crate::timer_queue::{Armed, Timer, TimerQueue};
 
-/// What a request was sent with.
+/// The target, the next hop and the Via branch that a request was sent with.
 type Way = (Target, Hop, ViaBranch);
 
-/// The way of one request.
+/// The route of one request.
 #[derive(Clone, Debug)]
 pub(crate) struct Pin {
     pub(crate) target: Target,
     pub(crate) hop: Hop,
     pub(crate) branch: ViaBranch,
-    source: Source,
-    /// A hash of its octets.
+    source: RequestSource,
+    /// A hash of the octets of the request.
     content: u64,
+    /// The pin is kept until this moment.
     until: Instant,
-    /// Whether no final response is waited for.
+    timer: Armed,
+    /// Whether a final response was forwarded, or the request is not an INVITE.
     is_answered: bool,
-    /// The [`tag_checksum`] of the last 2xx that has passed, if one has.
+    /// The [`tag_checksum`] of the last 2xx that was forwarded.
     accepted: Option<u64>,
-    /// The same of the last refusal; of a request in a dialog, of any final that may come.
+    /// The same of the last failure. For a request in a dialog, of any final response that may come.
     refused: Option<u64>,
-    /// Whether its request was in a dialog.
+    /// Whether the request was in a dialog.
     in_dialog: bool,
 }
 
 impl Pin {
-    /// Whether a 2xx has passed.
+    /// Whether a 2xx was forwarded.
     pub(crate) const fn is_accepted(&self) -> bool {
         self.accepted.is_some()
     }
 
-    /// What the ACK with this To tag acknowledges. A proxy below may refuse and then pass on the 2xx of a phone that answered
-    /// late (RFC 3261 16.7 step 5), and the network may reorder the two.
+    /// What an ACK with this To tag acknowledges. A downstream proxy may send a failure and then the 2xx of a phone
+    /// that accepted late (RFC 3261 16.7 step 5), and the network may reorder the two.
     pub(crate) fn acknowledged_by(&self, to_tag: &[u8]) -> Acknowledged {
         let sum = Some(tag_checksum(to_tag));
         match (self.accepted, self.refused) {
             (accepted, _) if accepted == sum => Acknowledged::Success,
             (_, refused) if refused == sum => Acknowledged::Refusal,
-            // As RFC 2543 had it. It names no dialog.
+            // RFC 2543: an ACK without a To tag identifies no dialog.
             (_, Some(_)) if to_tag.is_empty() => Acknowledged::Refusal,
             _ => Acknowledged::Nothing,
         }
     }
 
-    /// Whether it is of an INVITE that was in a dialog: so is the ACK of its refusal.
+    /// Whether the request was in a dialog. Then the ACK of its failure is, too.
     pub(crate) const fn in_dialog(&self) -> bool {
         self.in_dialog
     }
@@ -74,44 +77,52 @@ impl Pin {
 /// What an ACK acknowledges, by its To tag (RFC 3261 13.2.2.4, 17.1.1.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Acknowledged {
-    /// A 2xx: the ACK does not go by the pin (RFC 6026 7.1).
+    /// A 2xx: the ACK does not take the route of the pin (RFC 6026 7.1).
     Success,
-    /// A refusal: it goes by the pin.
+    /// A failure: the ACK takes the route of the pin.
     Refusal,
-    /// No final that has passed.
+    /// No final response that was forwarded.
     Nothing,
 }
 
-/// What a pin is to a request with its key.
+/// Whether a pin with the transaction key of a request is for that request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Match {
-    /// The way of the request that this is a copy of, or belongs to.
+    /// It is: the request is a retransmission of its request, or the ACK or CANCEL of it.
     Same,
-    /// The way of another request.
+    /// It is for another request.
     Other,
-    /// There is none.
+    /// There is no pin.
     Unknown,
+}
+
+/// What the timer of a pin did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Expired {
+    /// It removed the pin of an INVITE without a final response.
+    Unanswered,
+    /// It removed another pin, or none.
+    Other,
 }
 
 /// The pins of one worker.
 ///
-/// Both lifetimes are constants, so two queues in order of time do for all deadlines. An entry whose pin has another
-/// deadline by now is skipped, or put back where that is, so that a phone that rings on costs nothing until Timer C.
+/// A pin whose deadline moves to a later moment keeps its timer, which is armed again when it fires: so a phone that
+/// rings costs nothing until Timer C.
 #[derive(Debug)]
 pub(crate) struct Pins {
     hasher: ContentHasher,
-    /// In one row, where they come and go nearly in turn: memory that is read in turn is near when it is wanted.
+    /// An array in the order of insertion, which is nearly the order of removal: neighbours are used at about the
+    /// same time, so they are in the cache together.
     by_key: IndexMap<TransactionKey, Pin, DefaultHashBuilder>,
-    /// INVITEs, by Timer C.
-    silent: VecDeque<(Instant, TransactionKey)>,
-    /// INVITEs that were answered and other requests, by 64·T1 and T4.
+    /// Answered INVITEs and other requests with the moments at which their pins expire, in the order in which they
+    /// may be removed to make room. Some have been removed since.
     answered: VecDeque<(Instant, TransactionKey)>,
 }
 
 impl Pins {
     pub(crate) fn new(hasher: ContentHasher) -> Self {
-        let by_key = IndexMap::default();
-        Self { hasher, by_key, silent: VecDeque::new(), answered: VecDeque::new() }
+        Self { hasher, by_key: IndexMap::default(), answered: VecDeque::new() }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -122,42 +133,44 @@ impl Pins {
         self.by_key.get(&key)
     }
 
-    /// The pin of the request that this is a copy of, or the ACK or CANCEL of.
+    /// The pin for this request.
     pub(crate) fn find_for(&self, request: &Request, connections: &Connections) -> Result<&Pin, Match> {
         let pin = self.by_key.get(&request.key).ok_or(Match::Unknown)?;
         let belongs = matches!(request.method(), Method::Ack | Method::Cancel);
-        let same =
-            pin.source.is(&request.source(), connections) && (belongs || pin.content == request.content(&self.hasher));
+        let same = pin.source.is_same_as(&request.source(), connections)
+            && (belongs || pin.content == request.content(&self.hasher));
         if same { Ok(pin) } else { Err(Match::Other) }
     }
 
-    /// Keeps the way of an INVITE for at most `most`.
-    pub(crate) fn insert(&mut self, request: &Request, way: Way, now: Instant, most: Duration) {
-        let key = request.key;
-        if self.insert_until(request, way, now + most, false) {
-            self.silent.push_back((now + most, key));
-            // Most are answered long before: their entries are not to outgrow the pins.
-            if self.silent.len() > 2 * self.by_key.len() + 1024 {
-                self.silent.retain(|(_, key)| self.by_key.get(key).is_some_and(|pin| !pin.is_answered));
-            }
+    /// Adds the pin of an INVITE, which is kept until this moment if no response comes.
+    pub(crate) fn insert(&mut self, request: &Request, way: Way, until: Instant, timers: &mut TimerQueue) {
+        self.insert_until(request, way, until, false, timers);
+    }
+
+    /// Adds the pin of another request, which is kept until this moment for retransmissions.
+    pub(crate) fn insert_brief(&mut self, request: &Request, way: Way, until: Instant, timers: &mut TimerQueue) {
+        if self.insert_until(request, way, until, true, timers) {
+            self.answered.push_back((until, request.key));
         }
     }
 
-    /// Keeps the way of another request for `rest`: nothing follows it but copies.
-    pub(crate) fn insert_brief(&mut self, request: &Request, way: Way, now: Instant, rest: Duration) {
-        if self.insert_until(request, way, now + rest, true) {
-            self.answered.push_back((now + rest, request.key));
-        }
-    }
-
-    /// False if there is one.
-    fn insert_until(&mut self, request: &Request, way: Way, until: Instant, is_answered: bool) -> bool {
+    /// Adds a pin. False if there is one with this key.
+    fn insert_until(
+        &mut self,
+        request: &Request,
+        way: Way,
+        until: Instant,
+        is_answered: bool,
+        timers: &mut TimerQueue,
+    ) -> bool {
         let (source, content) = (request.source(), request.content(&self.hasher));
         let Entry::Vacant(slot) = self.by_key.entry(request.key) else { return false };
         let ((target, hop, branch), in_dialog) = (way, request.in_dialog);
-        // RFC 3261 12.2.2: a final to a request in a dialog has the tag that the request has.
+        // RFC 3261 12.2.2: a final response to a request in a dialog has the To tag of the request.
         let [_, to_tag] = request.tags();
         let refused = in_dialog.then(|| tag_checksum(to_tag));
+        let mut timer = Armed::default();
+        timer.arm(Some(until), Timer::Pin(request.key), timers);
         slot.insert(Pin {
             target,
             hop,
@@ -165,6 +178,7 @@ impl Pins {
             source,
             content,
             until,
+            timer,
             is_answered,
             accepted: None,
             refused,
@@ -173,34 +187,34 @@ impl Pins {
         true
     }
 
-    /// A provisional response has passed: the pin of an INVITE that waits for its final stays until then.
+    /// A provisional response was forwarded: the pin of an INVITE without a final response is kept until this moment.
     pub(crate) fn rings(&mut self, key: TransactionKey, until: Instant) {
         if let Some(pin) = self.by_key.get_mut(&key).filter(|pin| !pin.is_answered) {
             pin.until = until;
         }
     }
 
-    /// A final response has passed, whose To tag has this [`tag_checksum`]: the pin goes after `rest`. Returns the target
-    /// that it came from if it is the first.
+    /// A final response was forwarded, whose To tag has this [`tag_checksum`]: the pin is kept until this moment.
+    /// Returns the target that it came from if it is the first final one.
     pub(crate) fn answered(
         &mut self,
         key: TransactionKey,
         (status, to_tag): (u16, u64),
-        now: Instant,
-        rest: Duration,
+        until: Instant,
+        timers: &mut TimerQueue,
     ) -> Option<&TargetUri> {
         let pin = self.by_key.get_mut(&key)?;
         *(if status < 300 { &mut pin.accepted } else { &mut pin.refused }) = Some(to_tag);
         if pin.is_answered {
             return None;
         }
-        pin.is_answered = true;
-        pin.until = now + rest;
-        self.answered.push_back((pin.until, key));
+        (pin.is_answered, pin.until) = (true, until);
+        pin.timer.arm(Some(until), Timer::Pin(key), timers);
+        self.answered.push_back((until, key));
         Some(&pin.target.uri)
     }
 
-    /// Drops the pin that waits for copies only, and has done so for longest; false if there is none.
+    /// Removes the pin that has been kept only for retransmissions for longest; false if there is none.
     pub(crate) fn make_room(&mut self) -> bool {
         while let Some((until, key)) = self.answered.pop_front() {
             if let Entry::Occupied(pin) = self.by_key.entry(key)
@@ -213,38 +227,36 @@ impl Pins {
         false
     }
 
-    pub(crate) fn next_timeout(&self) -> Option<Instant> {
-        let soonest = |queue: &VecDeque<(Instant, TransactionKey)>| queue.front().map(|(until, _)| *until);
-        match (soonest(&self.silent), soonest(&self.answered)) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
+    /// The timer of a pin that was armed for `at` has fired. Removes the pin if it has expired.
+    pub(crate) fn timeout(
+        &mut self,
+        key: TransactionKey,
+        at: Instant,
+        now: Instant,
+        timers: &mut TimerQueue,
+    ) -> Expired {
+        while self.answered.pop_front_if(|(until, _)| *until <= now).is_some() {}
+        let Entry::Occupied(mut entry) = self.by_key.entry(key) else { return Expired::Other };
+        let pin = entry.get_mut();
+        if !pin.timer.fired(at) {
+            return Expired::Other;
         }
+        if pin.until > now {
+            pin.timer.arm(Some(pin.until), Timer::Pin(key), timers);
+            return Expired::Other;
+        }
+        let Pin { is_answered, .. } = entry.swap_remove();
+        if is_answered { Expired::Other } else { Expired::Unanswered }
     }
 
-    /// Drops what is due; says of which no final response has passed.
-    pub(crate) fn timeout(&mut self, now: Instant, mut unanswered: impl FnMut(TransactionKey)) {
-        while let Some((_, key)) = self.silent.pop_front_if(|(until, _)| *until <= now) {
-            let Entry::Occupied(pin) = self.by_key.entry(key) else { continue };
-            let Pin { until, is_answered, .. } = *pin.get();
-            if is_answered {
-                continue;
-            }
-            if until > now {
-                let place = self.silent.partition_point(|(other, _)| *other <= until);
-                self.silent.insert(place, (until, key));
-            } else {
-                pin.swap_remove();
-                unanswered(key);
-            }
-        }
-        while let Some((_, key)) = self.answered.pop_front_if(|(until, _)| *until <= now) {
-            self.by_key.swap_remove(&key);
-        }
+    /// Whether the timer of a pin is armed for `at`.
+    pub(crate) fn is_armed(&self, key: TransactionKey, at: Instant) -> bool {
+        self.by_key.get(&key).is_some_and(|pin| pin.timer.is_at(at))
     }
 }
 
-/// A checksum of a To tag (FNV-1a), the same at every worker. Tags with the same one harm nobody but the caller that sends its
-/// ACK.
+/// A checksum of a To tag (FNV-1a), the same at every worker. A collision affects only the caller whose ACK has that
+/// tag.
 pub(crate) fn tag_checksum(to_tag: &[u8]) -> u64 {
     to_tag.iter().fold(0xcbf2_9ce4_8422_2325, |sum, &octet| (sum ^ u64::from(octet)).wrapping_mul(0x0100_0000_01b3))
 }

@@ -1,12 +1,13 @@
-//! Where this server may be made to connect: whether an address that somebody else named is one to send to.
+//! Which addresses that others name this server may send to.
 //!
-//! Whoever names an address in a Contact, a Path, a redirection or a Request-URI makes this server send there, perhaps over a
-//! new TCP connection: past a firewall, to services that trust this machine, to all hosts of a network. So a loopback or
-//! link-local address, or one of this machine, may only be named from there; an unspecified, multicast, broadcast or reserved
-//! one never; and what a phone names (not what a user calls) may be narrowed to `registrar.contact_networks`. A host name is
-//! judged again when it is resolved, so that it cannot change its mind in between (DNS rebinding).
+//! A Contact, a Path, a redirection or a Request-URI makes this server send a message, perhaps over a new TCP
+//! connection. An attacker could use this to pass a firewall, to reach services that trust this machine, or to scan a
+//! network. So a message may name a loopback or link-local address, or one of this machine, only if it came from there.
+//! An unspecified, multicast, broadcast or reserved address is never allowed. `registrar.contact_networks` can restrict
+//! the addresses that phones name, but not those that users call. A host name is checked again when it is resolved,
+//! because its address may change in between (DNS rebinding).
 //!
-//! What the configuration names may be anywhere and does not come here. RFC 3261 has no such rule.
+//! Addresses in the configuration are not checked. RFC 3261 has no such rule.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -17,39 +18,40 @@ use parser::{Host, SipUri};
 use crate::nat;
 use crate::reject::Barred;
 use crate::settings::{Authentication, Settings};
-use crate::target::{Target, Way};
+use crate::target::{NextHop, Target};
 
-/// Whether this address may be sent to, as named by a message from `from`.
-pub(crate) fn may_send(ip: IpAddr, from: IpAddr, settings: &Settings) -> Result<(), Barred> {
-    let (ip, from) = (embedded(ip), embedded(from));
-    let is_multicast_or_worse = match ip {
-        IpAddr::V4(ip) => barred_v4(ip),
+/// Checks whether this server may send to an address that a message from `from` names.
+pub(crate) fn check_address(ip: IpAddr, from: IpAddr, settings: &Settings) -> Result<(), Barred> {
+    let (ip, from) = (without_ipv6_form(ip), without_ipv6_form(from));
+    let never_allowed = match ip {
+        IpAddr::V4(ip) => barred_ipv4(ip),
         IpAddr::V6(ip) if ip.is_unspecified() => Some(Barred::Unspecified),
         IpAddr::V6(ip) if ip.is_multicast() => Some(Barred::Multicast),
         IpAddr::V6(_) => None,
     };
-    if let Some(barred) = is_multicast_or_worse.or_else(|| is_broadcast(ip, settings).then_some(Barred::Broadcast)) {
+    if let Some(barred) = never_allowed.or_else(|| is_broadcast(ip, settings).then_some(Barred::Broadcast)) {
         return Err(barred);
     }
-    // The same address leads nowhere where its sender could not go itself.
+    // The sender can reach its own address without this server, so it gains nothing.
     if ip == from {
         return Ok(());
     }
-    let is_here = |ip: IpAddr| ip.is_loopback() || settings.is_own_ip(ip);
-    if is_here(ip) {
+    let is_local = |ip: IpAddr| ip.is_loopback() || settings.is_own_ip(ip);
+    if is_local(ip) {
         let barred = if ip.is_loopback() { Barred::Loopback } else { Barred::Own };
-        return if is_here(from) { Ok(()) } else { Err(barred) };
+        return if is_local(from) { Ok(()) } else { Err(barred) };
     }
-    if is_link_local(ip) && !(is_link_local(from) && are_neighbours(ip, from)) {
+    if is_link_local(ip) && !(is_link_local(from) && have_same_family(ip, from)) {
         return Err(Barred::LinkLocal);
     }
     Ok(())
 }
 
-/// Whether a phone may name this address: as [`may_send`], in the networks of the configuration.
-pub(crate) fn may_name(ip: IpAddr, from: IpAddr, settings: &Settings) -> Result<(), Barred> {
-    may_send(ip, from, settings)?;
-    let (networks, ip) = (&settings.registrar.contact_networks, embedded(ip));
+/// As [`check_address`], for an address that a phone names in a Contact, Path or redirection: it must also be in
+/// `registrar.contact_networks`.
+pub(crate) fn check_phone_address(ip: IpAddr, from: IpAddr, settings: &Settings) -> Result<(), Barred> {
+    check_address(ip, from, settings)?;
+    let (networks, ip) = (&settings.registrar.contact_networks, without_ipv6_form(ip));
     if networks.is_empty() || networks.iter().any(|network| network.contains(&ip)) {
         Ok(())
     } else {
@@ -57,8 +59,8 @@ pub(crate) fn may_name(ip: IpAddr, from: IpAddr, settings: &Settings) -> Result<
     }
 }
 
-/// Whether the host of a URI may be sent to, by this rule; a name as far as it can be judged before it is resolved. Its
-/// maddr counts as well (RFC 3261 19.1.1): which of the two a message goes to depends on how it is sent.
+/// Checks the host and the maddr of a URI by this rule: which of the two a message is sent to depends on the transport
+/// (RFC 3261 19.1.1). Of a host name only the text is checked here.
 pub(crate) fn check_host(
     uri: &SipUri<'_>,
     from: IpAddr,
@@ -76,60 +78,70 @@ pub(crate) fn check_host(
     Ok(())
 }
 
-/// Whether a target may be sent to now that was made of this binding. A name may: it is judged when it is resolved.
+/// Whether a target of this binding may be used. A host name is allowed here and checked when it is resolved.
 pub(crate) fn is_reachable(target: &Target, binding: &Binding<'_>, settings: &Settings) -> bool {
-    match &target.way {
-        Way::Name(_) => true,
-        Way::Hop(hop) => may_be_at(binding, hop.remote.ip(), target.over_flow, settings),
+    match &target.next_hop {
+        NextHop::Name(_) => true,
+        NextHop::Hop(hop) => is_allowed_at(binding, hop.remote.ip(), target.over_flow, settings),
     }
 }
 
-/// Whether a target may be sent to at an address that its name was resolved to. `from`: who named it, where no binding did;
-/// none if nobody is to be asked.
-pub(crate) fn may_lead_to(target: &Target, ip: IpAddr, from: Option<IpAddr>, settings: &Settings) -> bool {
+/// Whether the name of a target may be resolved to this address. `from` is the source of the message that named it, if
+/// it comes from no binding; `None` in a dialog, whose other side may be anywhere.
+pub(crate) fn may_resolve_to(target: &Target, ip: IpAddr, from: Option<IpAddr>, settings: &Settings) -> bool {
     match (target.uri.binding(), from) {
-        (Some(binding), _) => may_be_at(&binding, ip, target.over_flow, settings),
+        (Some(binding), _) => is_allowed_at(&binding, ip, target.over_flow, settings),
         (None, None) => true,
-        (None, Some(from)) if target.uri.is_redirect() => may_name(ip, from, settings).is_ok(),
-        (None, Some(from)) => may_send(ip, from, settings).is_ok(),
+        (None, Some(from)) if target.uri.is_redirect() => check_phone_address(ip, from, settings).is_ok(),
+        (None, Some(from)) => check_address(ip, from, settings).is_ok(),
     }
 }
 
-/// Whether the phone of this binding may be called at this address.
-pub(crate) fn may_be_at(binding: &Binding<'_>, ip: IpAddr, over_flow: bool, settings: &Settings) -> bool {
+/// Whether the phone of this binding may be reached at this address.
+pub(crate) fn is_allowed_at(binding: &Binding<'_>, ip: IpAddr, over_flow: bool, settings: &Settings) -> bool {
     let from = binding.flow().remote.ip();
-    // Where its REGISTER came from, as nearly all are; the phone need not have named that. Or made by the configuration: it
-    // came from nowhere.
+    // The source of the REGISTER, as for nearly all phones: the flow does not depend on what the Contact names. A
+    // configured binding has the unspecified address as its source.
     if (ip == from && (over_flow || settings.registrar.contact_networks.is_empty())) || from.is_unspecified() {
         return true;
     }
-    may_name(ip, from, settings).is_ok()
+    check_phone_address(ip, from, settings).is_ok()
 }
 
-/// Whether a user that was heard from `source` may be reached at `place` in a dialog. Whoever has an account and has seen a call
-/// can make one with its own phone that has the same Call-ID and tags: if a Contact, a Path or another user's name led the
-/// requests of that dialog to somebody else's phone, that phone would take them for those of its own call. A private address,
-/// and any of IPv6, is one machine, which may send from another port than it listens at; behind a public one of IPv4 there may
-/// be several.
-pub(crate) fn is_own_place(place: SocketAddr, source: SocketAddr) -> bool {
-    place == source || (place.ip() == source.ip() && (place.is_ipv6() || nat::is_private(place.ip())))
+/// Whether `address` belongs to the user whose REGISTER or request came from `source`, so that requests in a dialog may
+/// go there.
+///
+/// The attack: somebody with an account has seen a call, and makes one of their own with the same Call-ID and tags. If
+/// a Contact, a Path or the name of another user could lead the requests of that dialog to the phone in the first call,
+/// that phone would accept them as part of its own call.
+///
+/// A private or an IPv6 address belongs to one host, which may send from another port than it listens at. A public IPv4
+/// address may be shared by several hosts, so the port must match too.
+pub(crate) fn is_own_address(address: SocketAddr, source: SocketAddr) -> bool {
+    address == source || (address.ip() == source.ip() && (address.is_ipv6() || nat::is_private(address.ip())))
 }
 
-/// Whether a binding leads to where its user was heard from, and so counts in a dialog. What the configuration made came from
-/// nowhere, and counts; so does what came from a trusted network.
-pub(crate) fn leads_to_own_place(binding: &Binding<'_>, way: &Way, over_flow: bool, settings: &Settings) -> bool {
+/// Whether a binding leads to the host that registered it, so that requests in a dialog may follow it. Configured
+/// bindings and those from trusted networks need no check.
+pub(crate) fn leads_to_own_address(
+    binding: &Binding<'_>,
+    next_hop: &NextHop,
+    over_flow: bool,
+    settings: &Settings,
+) -> bool {
     let source = binding.flow().remote;
-    let is_own = matches!(way, Way::Hop(hop) if is_own_place(hop.remote, source));
-    over_flow || is_own || is_believed(source.ip(), settings)
+    let is_own = matches!(next_hop, NextHop::Hop(hop) if is_own_address(hop.remote, source));
+    over_flow || is_own || is_exempt_source(source.ip(), settings)
 }
 
-/// Whether a Contact that was registered from this address is not judged.
-pub(crate) fn is_believed(source: IpAddr, settings: &Settings) -> bool {
-    let nobody_proves = settings.authentication == Authentication::Off;
-    nobody_proves || source.is_unspecified() || settings.trusts(source)
+/// Whether a Contact registered from this address needs no check.
+pub(crate) fn is_exempt_source(source: IpAddr, settings: &Settings) -> bool {
+    let is_off = settings.authentication == Authentication::Off;
+    is_off || source.is_unspecified() || settings.trusts(source)
 }
 
-/// RFC 6761 6.3, and what some resolvers read as numbers (`0x7f.1`), which no host name ends in (RFC 1123 2.1).
+/// Checks a host name. `localhost` is a loopback address (RFC 6761 6.3). Some resolvers read a name like `0x7f.1` as an
+/// address, so a name must not end in a label that begins with a digit (RFC 1123 2.1).
 fn check_name(name: &[u8], from: IpAddr, settings: &Settings) -> Result<(), Barred> {
     let name = name.strip_suffix(b".").unwrap_or(name);
     let last = name.rsplit(|octet| *octet == b'.').next().unwrap_or_default();
@@ -137,19 +149,19 @@ fn check_name(name: &[u8], from: IpAddr, settings: &Settings) -> Result<(), Barr
         return Err(Barred::Name);
     }
     if last.eq_ignore_ascii_case(b"localhost") {
-        return may_send(Ipv4Addr::LOCALHOST.into(), from, settings);
+        return check_address(Ipv4Addr::LOCALHOST.into(), from, settings);
     }
     Ok(())
 }
 
-/// The IPv4 address that leads to the same place, in whatever form it is put into IPv6: mapped (RFC 4291 2.5.5.2), compatible
-/// (2.5.5.1), or translated (RFC 6052 2.1).
-fn embedded(ip: IpAddr) -> IpAddr {
+/// The IPv4 address that is embedded in an IPv6 address, as all of them lead to the same host: mapped (RFC 4291
+/// 2.5.5.2), compatible (2.5.5.1) or translated (RFC 6052 2.1). Other addresses are unchanged.
+fn without_ipv6_form(ip: IpAddr) -> IpAddr {
     let IpAddr::V6(v6) = ip else { return ip };
     let [a, b, c, d, e, f, high, low] = v6.segments();
     let is_embedding = match [a, b, c, d, e, f] {
         [0, 0, 0, 0, 0, 0xffff] | [0x64, 0xff9b, 0, 0, 0, 0] => true,
-        // But :: and ::1, which are addresses of their own.
+        // :: and ::1 are no compatible addresses.
         [0, 0, 0, 0, 0, 0] => high != 0 || low > 1,
         _ => false,
     };
@@ -159,9 +171,9 @@ fn embedded(ip: IpAddr) -> IpAddr {
     Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)).into()
 }
 
-const fn barred_v4(ip: Ipv4Addr) -> Option<Barred> {
+const fn barred_ipv4(ip: Ipv4Addr) -> Option<Barred> {
     match ip.octets() {
-        // RFC 1122 3.2.1.3: this host on this network; most systems take all of it for loopback.
+        // RFC 1122 3.2.1.3: "this host on this network"; most systems treat these as loopback addresses.
         [0, ..] => Some(Barred::Unspecified),
         [224..=239, ..] => Some(Barred::Multicast),
         [255, 255, 255, 255] => Some(Barred::Broadcast),
@@ -171,8 +183,8 @@ const fn barred_v4(ip: Ipv4Addr) -> Option<Barred> {
     }
 }
 
-/// The first and the last address of a network that we are in (RFC 1122 3.2.1.3, RFC 919 7); one of two has neither
-/// (RFC 3021 2.1).
+/// Whether it is the first or the last address of a network of this machine (RFC 1122 3.2.1.3, RFC 919 7). A network of
+/// two addresses has no broadcast address (RFC 3021 2.1).
 fn is_broadcast(ip: IpAddr, settings: &Settings) -> bool {
     settings.interfaces.networks.iter().any(|(_, network)| match network {
         IpNet::V4(network) if network.prefix_len() < 31 => {
@@ -185,15 +197,16 @@ fn is_broadcast(ip: IpAddr, settings: &Settings) -> bool {
 const fn is_link_local(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => ip.is_link_local(),
-        IpAddr::V6(ip) => is_link_local_v6(ip),
+        IpAddr::V6(ip) => is_link_local_ipv6(ip),
     }
 }
 
-const fn is_link_local_v6(ip: Ipv6Addr) -> bool {
+const fn is_link_local_ipv6(ip: Ipv6Addr) -> bool {
     ip.segments()[0] & 0xffc0 == 0xfe80
 }
 
-/// Whether two link-local addresses can be on one link: of one family. A zone, which would tell links apart, is in no SIP URI.
-const fn are_neighbours(one: IpAddr, other: IpAddr) -> bool {
+/// Whether two link-local addresses may be on the same link, that is, of the same family. A zone would identify the
+/// link, but a SIP URI cannot contain one.
+const fn have_same_family(one: IpAddr, other: IpAddr) -> bool {
     one.is_ipv4() == other.is_ipv4()
 }

@@ -1,116 +1,116 @@
-//! Every refusal and the one place that maps it to what the peer sees: status, reason phrase, headers.
+//! Every refusal, and the only mapping from a refusal to its response: status (RFC 3261 21), reason phrase, headers.
 //!
-//! RFC 3261 21 for the codes. Nothing here decides; nothing elsewhere writes an error response.
+//! Must not decide whether a request is refused. No other module writes an error response.
 
 use std::borrow::Cow;
 
 use parser::{HeaderName, Message, OptionTag, ParseError, Reply, reason_phrase, write_decimal};
 
 use crate::event::Offence;
-use crate::settings::REG_PACKAGE;
+use crate::event_package::EventPackage;
 
 /// Why a request is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reject {
-    #[error("{0}")]
+    /// The message has a syntax error.
     Malformed(ParseError),
-    #[error("not SIP/2.0")]
+    /// The SIP version is not 2.0.
     Version,
-    #[error("CSeq and start line name different methods")]
+    /// CSeq and start line name different methods.
     MethodMismatch,
-    #[error("bad Request-URI")]
+    /// The Request-URI has a syntax error.
     RequestUri,
-    #[error("bad Route")]
+    /// A Route value is not a SIP URI.
     Route,
-    #[error("a URI scheme that is not sip")]
+    /// The scheme of the Request-URI is not `sip` or `sips`.
     Scheme,
-    #[error("Max-Forwards is used up")]
+    /// Max-Forwards is 0.
     TooManyHops,
-    #[error("the request came by before")]
+    /// The request has passed this server before and would be forwarded in the same way again.
     Loop,
-    #[error("Max-Breadth is used up")]
+    /// Max-Breadth does not suffice for one branch per target.
     Breadth,
-    #[error("an extension that is not understood")]
+    /// `header` requires an option tag that is not in `known`.
     Extension { header: HeaderName, known: &'static [&'static [u8]] },
-    #[error("credentials needed")]
+    /// Credentials are required. `stale`: the credentials are refused only because of their nonce.
     Challenge { of: ChallengeFor, stale: bool },
-    #[error("digest URI and Request-URI differ")]
+    /// The digest URI is not the Request-URI.
     DigestUri,
-    #[error("authenticated as somebody else")]
+    /// The sender has authenticated as another user than the one it names.
     Identity,
-    #[error("a stranger")]
+    /// Callers without an account must not call local users.
     Stranger,
-    #[error("not relaying to foreign domains")]
+    /// The request is for a foreign domain, and its sender may not call there.
     Relay,
-    #[error("Route values of several dialogs")]
+    /// The Route values of this server belong to several dialogs.
     ForeignRoute,
-    #[error("not from a peer of its dialog")]
+    /// The request did not come from a side of its dialog.
     NotThePeer,
-    #[error("a Path that is no SIP URI")]
+    /// A Path value is not a SIP URI.
     Path,
-    #[error("a Path that the phone does not know of")]
+    /// The REGISTER has a Path, but the phone does not announce support for it.
     UnannouncedPath,
-    #[error("an address that is none to send to")]
+    /// `place` names an address that this server must not send to.
     Address { place: &'static str, barred: Barred },
-    #[error("privacy that is critical and not to be had")]
-    Privacy(Missing),
-    #[error("a flow that the first hop cannot find again")]
+    /// The request insists on kinds of privacy that this server does not offer.
+    Privacy(MissingPrivacy),
+    /// The first proxy of the phone does not support flows (RFC 5626 6).
     FirstHop,
-    #[error("a flow among several contacts")]
+    /// A Contact with reg-id is not the only one.
     SeveralFlows,
-    #[error("a Contact that leads back here")]
+    /// The Contact leads back to this server.
     SelfContact,
-    #[error("a Contact with an instance that is no SIP URI")]
+    /// A Contact with `+sip.instance` is not a SIP URI.
     ContactScheme,
-    #[error("no such user")]
+    /// The user does not exist.
     NotFound,
-    #[error("nothing registered")]
+    /// The user has no binding.
     NotRegistered,
-    #[error("no address to send to")]
+    /// No address to send to is known.
     Unroutable,
-    #[error("sips without a way that is secure")]
+    /// A `sips` request can only be sent over an insecure transport.
     SipsNotAllowed,
-    #[error("a Contact that is sips, and a request that is not")]
+    /// The Contact is a `sips` URI, but the request is not.
     SipsRequired,
-    #[error("no such transaction")]
+    /// The CANCEL belongs to no transaction.
     NoTransaction,
-    #[error("the wildcard Contact must stand alone with Expires: 0")]
+    /// `Contact: *` needs `Expires: 0` and no other Contact.
     Wildcard,
-    #[error("bad Contact")]
+    /// A Contact with its Path and instance is too long to be stored.
     ContactTooLong,
-    #[error("expiry too brief")]
+    /// The requested expiry is below the minimum.
     TooBrief { min: u32 },
-    #[error("more contacts than allowed")]
+    /// The AoR would have too many bindings.
     TooManyContacts,
-    #[error("older than the stored binding")]
+    /// The CSeq is not higher than that of the stored binding.
     OutOfOrder,
-    #[error("the same request came another way")]
+    /// The same REGISTER arrived with another branch (RFC 3261 8.2.2.2).
     Merged,
-    #[error("the store failed")]
+    /// The store failed.
     Store,
-    #[error("the store has no room")]
+    /// The store is full.
     StoreFull,
-    #[error("the location service does not answer")]
+    /// The location service did not answer a lookup.
     LocationDown,
-    #[error("at the limit of transactions")]
+    /// There are too many response contexts.
     Overload,
-    #[error("an event package that is not ours")]
+    /// The event package is not supported.
     Event,
-    #[error("takes nothing that we tell")]
+    /// Accept does not list the body type of our NOTIFYs.
     Unacceptable,
-    #[error("no such subscription")]
+    /// The subscription does not exist.
     Subscription,
-    #[error("not to watch this user")]
-    Watcher,
-    #[error("a Contact that is no SIP URI")]
+    /// The account may not watch this user.
+    Subscriber,
+    /// The Contact of a SUBSCRIBE is not a SIP URI.
     Target,
-    #[error("a dialog with too much text")]
+    /// The headers of a dialog are too long to be stored.
     DialogTooLong,
-    #[error("older than the last request of its dialog")]
+    /// The CSeq is not higher than that of the last SUBSCRIBE.
     LateInDialog,
 }
 
-/// Which role asks for credentials.
+/// The role in which this server asks for credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ChallengeFor {
     /// The registrar, a UAS: 401, `WWW-Authenticate`, `Authorization`.
@@ -142,11 +142,11 @@ impl ChallengeFor {
     }
 }
 
-/// How long a peer should wait after a 503, in seconds.
+/// Retry-After of a 503, in seconds.
 const RETRY_AFTER: u32 = 10;
 
 impl Reject {
-    /// The response's code.
+    /// The status of the response.
     pub(crate) const fn status(self) -> u16 {
         match self {
             Self::Malformed(_)
@@ -170,7 +170,7 @@ impl Reject {
             | Self::Address { .. }
             | Self::ContactScheme
             | Self::TooManyContacts
-            | Self::Watcher => 403,
+            | Self::Subscriber => 403,
             Self::NotFound => 404,
             Self::Unacceptable => 406,
             Self::Scheme => 416,
@@ -185,14 +185,14 @@ impl Reject {
             Self::Loop | Self::Merged => 482,
             Self::TooManyHops => 483,
             Self::Event => 489,
-            // RFC 3261 10.3 step 7: a registration that cannot be stored is a 500; 12.2.2; RFC 3323 5
+            // RFC 3261 10.3 step 7 (a failure to store), RFC 3261 12.2.2 (CSeq), RFC 3323 5 (privacy)
             Self::OutOfOrder | Self::Store | Self::LateInDialog | Self::Privacy(_) => 500,
             Self::StoreFull | Self::LocationDown | Self::Overload => 503,
             Self::Version => 505,
         }
     }
 
-    /// The reason phrase: the standard one, or what exactly is wrong where the sender can mend it.
+    /// The reason phrase: the standard one, or a more precise one where the sender can correct its request.
     pub(crate) fn phrase(self) -> Cow<'static, str> {
         match self {
             Self::Malformed(error) => error.reason().to_string().into(),
@@ -202,7 +202,7 @@ impl Reject {
         }
     }
 
-    /// The same, for the log: of a malformed message only that it is.
+    /// The reason phrase for the log. It contains no text from the message.
     pub(crate) fn reason(self) -> &'static str {
         match self {
             Self::MethodMismatch => "Bad CSeq: not the method of the start line",
@@ -224,7 +224,7 @@ impl Reject {
             Self::Relay => "Not relaying to foreign domains",
             Self::Identity => "Authenticated as another user",
             Self::Subscription => "Subscription Does Not Exist",
-            Self::Watcher => "Not allowed to watch this user",
+            Self::Subscriber => "Not allowed to watch this user",
             Self::Target => "Bad Contact: not a SIP URI",
             Self::DialogTooLong => "Too much text in From, To, Call-ID, Contact and Record-Route",
             Self::Address { .. } => "Names an address that is none to send to",
@@ -234,7 +234,7 @@ impl Reject {
         }
     }
 
-    /// What the sender may not, if that is the reason: for the log.
+    /// The permission that the sender lacks, if this is why it is refused. For the log.
     pub(crate) const fn offence(self) -> Option<Offence> {
         match self {
             Self::Identity => Some(Offence::Identity),
@@ -245,12 +245,12 @@ impl Reject {
         }
     }
 
-    /// The headers that belong to the refusal, but for challenges, which `auth` writes.
+    /// Writes the headers that the response needs. `auth` writes those of challenges.
     pub(crate) fn write_headers(self, reply: &mut Reply<'_>, request: &Message) {
         match self {
             // RFC 3261 8.2.2.3
             Self::Extension { header, known } => {
-                // In one line: a line for each would make a long answer of a short list.
+                // All in one line: a header name for each tag would multiply the length of the request.
                 let is_unknown = |tag: &&[u8]| !known.iter().any(|own| own.eq_ignore_ascii_case(tag));
                 let is_tag = |tag: &&[u8]| OptionTag::parse(tag).is_ok();
                 reply.header(HeaderName::Unsupported, |out| {
@@ -263,7 +263,7 @@ impl Reject {
             // RFC 3327 5.3
             Self::UnannouncedPath => reply.header(HeaderName::Unsupported, |out| out.extend_from_slice(b"path")),
             // RFC 6665 8.3.2
-            Self::Event => reply.header(HeaderName::AllowEvents, |out| out.extend_from_slice(REG_PACKAGE)),
+            Self::Event => EventPackage::write_allow_events(reply),
             // RFC 5630 5.3, RFC 3261 20.43
             Self::SipsNotAllowed => {
                 reply.header(HeaderName::Warning, |out| out.extend_from_slice(b"380 frontdesk \"SIPS Not Allowed\""));
@@ -281,7 +281,7 @@ impl Reject {
     }
 }
 
-/// Why an address is none to send to.
+/// Why an address must not be sent to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Barred {
     Loopback,
@@ -292,11 +292,11 @@ pub(crate) enum Barred {
     Reserved,
     /// An address of this machine.
     Own,
-    /// Outside the networks of the configuration.
+    /// Outside of `registrar.contact_networks`.
     Network,
-    /// Another host than that of its sender.
+    /// The address of another host than the sender.
     Elsewhere,
-    /// A number that only inet_aton takes for an address.
+    /// Text that only `inet_aton` reads as an address.
     Name,
 }
 
@@ -317,17 +317,17 @@ impl Barred {
     }
 }
 
-/// Kinds of privacy that a request asks for and that are not to be had here (RFC 3323 4.2).
+/// The kinds of privacy that a request asks for and that this server does not offer (RFC 3323 4.2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Missing {
+pub(crate) struct MissingPrivacy {
     pub(crate) header: bool,
     pub(crate) session: bool,
     pub(crate) user: bool,
     pub(crate) others: bool,
 }
 
-impl Missing {
-    /// As a reason phrase lists it (RFC 3323 5); what nobody knows is not repeated.
+impl MissingPrivacy {
+    /// The list in the reason phrase (RFC 3323 5). Unknown values are not copied from the request.
     pub(crate) fn list(self) -> String {
         let all = [(self.header, "header"), (self.session, "session"), (self.user, "user"), (self.others, "others")];
         all.into_iter().filter(|(missing, _)| *missing).map(|(_, name)| name).collect::<Vec<_>>().join(", ")

@@ -1,8 +1,8 @@
-//! The address that failures and bans are counted for.
+//! The address that failures are counted for and that is banned.
 //!
-//! Decides how much of an IP address one sender owns: an IPv4 address stands for itself; of an IPv6 address the first 64
-//! bits count, because whoever has one address of such a network has all of them (RFC 4291 2.5.1, RFC 8981) and would
-//! send each guess from another. A link-local address stands for itself: everybody on the link shares its network.
+//! An IPv4 address is one source. All IPv6 addresses of a /64 network are one source: a host can choose any address of
+//! its network (RFC 4291 2.5.1, RFC 8981), and would send each guess from another one. A link-local address is a source
+//! of its own, because all hosts on the link share its network.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -25,7 +25,7 @@ impl Source {
     }
 }
 
-/// Whether an IPv6 address stands for itself.
+/// Whether an IPv6 address is a source of its own, without the rest of its network.
 const fn is_single(ip: Ipv6Addr) -> bool {
     ip.is_unicast_link_local() || ip.is_loopback()
 }
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn how_much_of_an_address_counts() {
+    fn an_ipv4_address_or_a_64_network_is_one_source() {
         for (text, counted) in [
             ("198.51.100.7", "198.51.100.7"),
             ("::ffff:198.51.100.7", "198.51.100.7"),

@@ -1,6 +1,6 @@
 //! A target of a request: its Request-URI and its next hop (RFC 3261 16.5, 16.6 steps 2, 6 and 7).
 //!
-//! Plain values. Must not decide which targets a request has: that is done by `route`.
+//! Only values. `route` decides which targets a request has.
 
 use std::net::SocketAddr;
 
@@ -18,8 +18,8 @@ pub(crate) struct Target {
     /// The new Request-URI.
     pub(crate) uri: TargetUri,
     /// The next hop.
-    pub(crate) way: Way,
-    /// Whether the next hop is the flow that the phone registered over. Its Contact may not lead to the phone.
+    pub(crate) next_hop: NextHop,
+    /// Whether the next hop is the flow that the phone registered over, and not the address in its Contact.
     pub(crate) over_flow: bool,
 }
 
@@ -38,7 +38,7 @@ pub(crate) enum TargetUri {
 
 /// The next hop of a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
+pub(crate) enum NextHop {
     /// An address or a flow.
     Hop(Hop),
     /// A host name that has to be resolved.
@@ -64,7 +64,7 @@ impl TargetUri {
         }
     }
 
-    /// The address of record of that binding; empty for configured bindings, and without a binding.
+    /// The address of record of that binding; empty for a configured binding, or if there is no binding.
     pub(crate) fn aor(&self) -> &[u8] {
         match self {
             Self::Binding(record, _) | Self::BindingAlone(record, _) => record.aor(),
@@ -77,8 +77,8 @@ impl TargetUri {
         self.with_path(request).0
     }
 
-    /// The URI as text, and the stored Path (RFC 3327 5.4), which is empty if there is none. One function for both:
-    /// to find a binding, all bindings before it have to be read.
+    /// The URI as text, and the stored Path (RFC 3327 5.4), which may be empty. One function returns both because
+    /// access to a binding has to read all bindings before it.
     pub(crate) fn with_path<'a>(&'a self, request: &'a Request) -> (&'a [u8], &'a [u8]) {
         match self {
             Self::Binding(..) => self.binding().map(|binding| (binding.contact(), binding.path())).unwrap_or_default(),
@@ -99,19 +99,19 @@ impl TargetUri {
     }
 }
 
-impl Way {
-    /// Whether it may be used for `sips:` (RFC 3261 26.2.2).
+impl NextHop {
+    /// Whether it may carry a request to a `sips:` URI (RFC 3261 26.2.2).
     pub(crate) fn is_secure(&self) -> bool {
         match self {
             Self::Hop(hop) => hop.transport.is_secure(),
-            Self::Name(name) => name.transport.is_secure(),
+            Self::Name(name) => name.is_secure(),
         }
     }
 }
 
 impl Target {
-    /// The address of the peer if a request is sent over this hop now. The hop itself has the address to connect to
-    /// when the connection of the phone is closed.
+    /// The address of the peer if a request is sent over this hop now. After a connection was closed, the hop has
+    /// the address to connect to instead.
     pub(crate) fn remote(&self, hop: &Hop) -> SocketAddr {
         let flow = self.uri.binding().map(|binding| binding.flow());
         let flow = flow.filter(|flow| hop.connection().is_some() && flow.id.connection() == hop.connection());

@@ -17,6 +17,7 @@ mod journal;
 mod metrics;
 mod process;
 mod reload;
+mod resolver;
 mod supervisor;
 mod text;
 mod transport;

@@ -1,6 +1,6 @@
-//! The arithmetic of digest: A1, A2 and the response (RFC 7616 3.4, RFC 8760).
+//! The computation of a digest response: A1, A2 and the hash over both (RFC 7616 3.4, RFC 8760).
 //!
-//! Pure; knows neither nonces' age nor accounts' place.
+//! Must not decide whether a nonce is valid or an account exists.
 
 use md5::Md5;
 use parser::headers::Credentials;
@@ -13,8 +13,8 @@ use crate::settings::{Algorithm, Secrets};
 /// A digest as lower-case hex.
 pub(super) type Hex = SmallVec<[u8; 64]>;
 
-/// What a response is computed over.
-pub(super) struct Asked<'a> {
+/// The values that a response is computed from.
+pub(super) struct DigestInput<'a> {
     pub(super) algorithm: Algorithm,
     pub(super) method: Method<'a>,
     pub(super) uri: &'a [u8],
@@ -22,7 +22,8 @@ pub(super) struct Asked<'a> {
     pub(super) credentials: &'a Credentials<'a>,
 }
 
-/// The algorithm that credentials name; MD5 if none (RFC 7616 3.3). Session variants are not offered, so not taken.
+/// The algorithm of credentials; MD5 if they name none (RFC 7616 3.3). `None` for the session variants, which are never
+/// offered.
 pub(super) fn algorithm(credentials: &Credentials<'_>) -> Option<Algorithm> {
     let Some(name) = credentials.algorithm() else { return Some(Algorithm::Md5) };
     [Algorithm::Sha256, Algorithm::Sha512t256, Algorithm::Md5]
@@ -30,7 +31,7 @@ pub(super) fn algorithm(credentials: &Credentials<'_>) -> Option<Algorithm> {
         .find(|algorithm| token(*algorithm).eq_ignore_ascii_case(name))
 }
 
-/// The name of an algorithm on the wire.
+/// The name of an algorithm in a header.
 pub(super) const fn token(algorithm: Algorithm) -> &'static [u8] {
     match algorithm {
         Algorithm::Md5 => b"MD5",
@@ -39,7 +40,7 @@ pub(super) const fn token(algorithm: Algorithm) -> &'static [u8] {
     }
 }
 
-/// A user's H(A1) as hex.
+/// H(A1) of a user, as hex digits.
 pub(super) fn secret(secrets: &Secrets, algorithm: Algorithm) -> Option<Hex> {
     match algorithm {
         Algorithm::Md5 => secrets.md5.map(hex),
@@ -48,8 +49,8 @@ pub(super) fn secret(secrets: &Secrets, algorithm: Algorithm) -> Option<Hex> {
     }
 }
 
-impl Asked<'_> {
-    /// The response that fits the secret; none if the credentials ask for a quality of protection we do not offer.
+impl DigestInput<'_> {
+    /// The response for this secret; `None` if the credentials have another quality of protection than `auth`.
     pub(super) fn response_with(&self, secret: &[u8]) -> Option<Hex> {
         let a2 = hash(self.algorithm, &[self.method.as_bytes(), self.uri]);
         let Some(qop) = self.credentials.qop() else {
@@ -64,7 +65,7 @@ impl Asked<'_> {
     }
 }
 
-/// H(parts joined by colons) as hex.
+/// The hash of the parts, joined by colons, as hex digits.
 fn hash(algorithm: Algorithm, parts: &[&[u8]]) -> Hex {
     match algorithm {
         Algorithm::Md5 => hex(joined::<Md5>(parts).into()),
@@ -97,7 +98,7 @@ mod tests {
 
     /// RFC 7616 3.9.1, both algorithms.
     #[test]
-    fn the_example_of_the_rfc() {
+    fn the_example_of_rfc_7616_gives_its_responses() {
         let common = "Digest username=\"Mufasa\", realm=\"http-auth@example.org\", uri=\"/dir/index.html\", \
             nonce=\"7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v\", nc=00000001, \
             cnonce=\"f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ\", qop=auth, \
@@ -114,23 +115,28 @@ mod tests {
             let nonce = credentials.nonce().unwrap();
             let uri = credentials.uri().unwrap();
             let method = Method::Other(b"GET");
-            let asked =
-                Asked { algorithm: expected_algorithm, method, uri: &uri, nonce: &nonce, credentials: &credentials };
-            assert_eq!(asked.response_with(&a1).unwrap().as_slice(), response.as_bytes());
+            let input = DigestInput {
+                algorithm: expected_algorithm,
+                method,
+                uri: &uri,
+                nonce: &nonce,
+                credentials: &credentials,
+            };
+            assert_eq!(input.response_with(&a1).unwrap().as_slice(), response.as_bytes());
             assert_eq!(credentials.response().unwrap(), response.as_bytes());
         }
     }
 
     #[test]
-    fn the_count_goes_in_as_it_was_sent() {
+    fn the_nonce_count_is_hashed_as_it_was_sent() {
         for count in ["0000000a", "0000000A"] {
             let text = format!("Digest nonce=\"n\", uri=\"sip:a\", nc={count}, cnonce=\"c\", qop=auth");
             let credentials = Authorization::parse(text.as_bytes()).unwrap().credentials;
             let (algorithm, method) = (Algorithm::Md5, Method::Invite);
-            let asked = Asked { algorithm, method, uri: b"sip:a", nonce: b"n", credentials: &credentials };
+            let input = DigestInput { algorithm, method, uri: b"sip:a", nonce: b"n", credentials: &credentials };
             let a2 = hash(algorithm, &[b"INVITE", b"sip:a"]);
             let expected = hash(algorithm, &[b"a1", b"n", count.as_bytes(), b"c", b"auth", &a2]);
-            assert_eq!(asked.response_with(b"a1"), Some(expected), "{count}");
+            assert_eq!(input.response_with(b"a1"), Some(expected), "{count}");
         }
     }
 }

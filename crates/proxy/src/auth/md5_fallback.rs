@@ -1,16 +1,19 @@
-//! Phones that give up at a challenge they do not know, though one they know stands beside it (against RFC 8760 2.4).
+//! Phones that give up when a challenge with an unknown algorithm comes first, although one that they support follows
+//! (against RFC 8760 2.4). They are offered MD5 alone.
 //!
-//! Decides whom to offer MD5 alone: a device that was challenged, did not answer, and sends another REGISTER. Its next
-//! success ends that, and so do some minutes. From then on only its other requests are offered MD5 alone, over the same
-//! flow, for as long as its registration may last: a call comes once and cannot be tried again.
+//! A device that was challenged, did not answer, and sends another REGISTER is offered MD5 alone for some minutes, or
+//! until it authenticates. If it then authenticates with MD5, its other requests over the same flow are offered MD5
+//! alone for as long as its registration may last. A REGISTER is repeated, but a call is not, so its first challenge
+//! must be one that the phone can answer.
 //!
-//! What came without credentials must not weaken another phone, whoever sent it. So the device is known by the Call-ID of
-//! its REGISTERs (RFC 3261 10.2: the same for all of them), which nobody else knows, besides its user, its User-Agent and
-//! its address; a phone that has answered a better algorithm under this Call-ID is never offered less; and what is known
-//! of its calls is known by its password. All of it is the same for a user without an account.
+//! A request without credentials can come from an attacker, and must not weaken the authentication of a phone. So a
+//! device is identified by the Call-ID of its REGISTERs too, which stays the same (RFC 3261 10.2) and is known to
+//! nobody else, besides its user, User-Agent and address. A phone that has used a better algorithm with this Call-ID is
+//! never offered MD5 alone. Calls are offered less only after a REGISTER with valid credentials. A user without an
+//! account is treated in the same way, so that the challenges do not tell which accounts exist.
 //!
-//! Bounded: the last so many challenges, and a few phones for each account. What is pushed out is offered everything.
-//! Kept in memory only, by each worker.
+//! The tables are bounded: the last challenges, and a few phones for each account. A phone whose entry was evicted is
+//! offered all algorithms. Each worker has its own tables, in memory only.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -25,54 +28,55 @@ use crate::mac::{Mac, Purpose, octets_of};
 use crate::request::{Request, TransactionKey};
 use crate::settings::{Algorithm, Settings};
 
-/// What became of our challenges to devices.
+/// The devices that were challenged, and the phones that have authenticated.
 pub(super) struct Md5Fallback {
     mac: Mac,
-    /// By a keyed hash of the device.
-    challenged: HashMap<u64, Challenged>,
-    /// When each was challenged first, and its key; the oldest at the front. Some are no longer there.
+    /// Devices that have not answered a challenge, by a keyed hash.
+    unanswered: HashMap<u64, Unanswered>,
+    /// Their first challenges, the oldest at the front. An entry may be of a device that is no longer in `unanswered`.
     order: VecDeque<(Instant, u64)>,
-    /// Phones of accounts, known by their password.
-    proven: HashMap<Aor, SmallVec<[Proven; 2]>>,
+    /// Phones that have authenticated.
+    authenticated: HashMap<Aor, SmallVec<[Phone; 2]>>,
     overflowed: bool,
 }
 
-/// A device that has not answered.
-struct Challenged {
+/// A device that has not answered a challenge.
+struct Unanswered {
     since: Instant,
     request: TransactionKey,
-    /// Until when it is offered MD5 alone.
+    /// The end of the time in which it is offered MD5 alone; `None` if it is offered all algorithms.
     md5_until: Option<Instant>,
 }
 
-/// What a success showed.
-struct Proven {
+/// What is known of a phone since it authenticated.
+struct Phone {
     /// A keyed hash of the Call-ID of its REGISTERs, or of its flow.
-    phone: u64,
-    /// Until when calls over this flow are offered MD5 alone; none: it answers a better algorithm.
+    id: u64,
+    /// The end of the time in which calls over this flow are offered MD5 alone; `None` if it supports a better
+    /// algorithm.
     md5_until: Option<Instant>,
 }
 
-/// Sooner than this a second REGISTER is no sign that the first was given up (RFC 3261 17.1.2.2: Timer E grows to 4 s).
-const SAME_TRY: Duration = Duration::from_secs(5);
+/// A second REGISTER before this time does not show that the phone gave up (RFC 3261 17.1.2.2: Timer E grows to 4 s).
+const GIVE_UP_TIME: Duration = Duration::from_secs(5);
 
-/// Phones of one account that are remembered: the last ones. Only who has its password adds one.
-const PHONES: usize = 8;
+/// The most phones of an account that are remembered. Only those with its password are added.
+const PHONES_PER_ACCOUNT: usize = 8;
 
 impl Md5Fallback {
     pub(super) fn new(mac: Mac) -> Self {
-        let (challenged, proven) = (HashMap::new(), HashMap::new());
-        Self { mac, challenged, order: VecDeque::new(), proven, overflowed: false }
+        let (unanswered, authenticated) = (HashMap::new(), HashMap::new());
+        Self { mac, unanswered, order: VecDeque::new(), authenticated, overflowed: false }
     }
 
-    /// Whether a challenged device was pushed out since the last call.
+    /// Whether the entry of a challenged device was evicted since the last call.
     pub(super) const fn take_overflow(&mut self) -> bool {
         std::mem::replace(&mut self.overflowed, false)
     }
 
-    /// A challenge is about to be sent: is it to be MD5 alone? `answered`: the request brought credentials of a better
-    /// algorithm.
-    pub(super) fn challenged(
+    /// Records a challenge that is about to be sent. Returns whether it has to offer MD5 alone. `answered`: the request
+    /// has credentials of a better algorithm.
+    pub(super) fn on_challenge(
         &mut self,
         request: &Request,
         user: &Aor,
@@ -80,102 +84,102 @@ impl Md5Fallback {
         settings: &Settings,
         now: Now,
     ) -> bool {
-        let is_known_to = settings.digest.takes_md5_only(user_agent(request));
+        let is_configured = settings.digest.supports_md5_only(user_agent(request));
         if request.method() != Method::Register {
-            let until = self.proven(user, self.flow(request)).flatten();
-            return is_known_to || until.is_some_and(|until| now.mono < until);
+            let until = self.md5_until(user, self.flow_id(request)).flatten();
+            return is_configured || until.is_some_and(|until| now.mono < until);
         }
-        if self.proven(user, self.call_id(request)) == Some(None) {
+        if self.md5_until(user, self.call_id(request)) == Some(None) {
             return false;
         }
         let device = self.device(request, user);
         if answered {
-            self.challenged.remove(&device);
+            self.unanswered.remove(&device);
             return false;
         }
-        is_known_to || self.gives_up(device, request.key, settings, now.mono)
+        is_configured || self.has_given_up(device, request.key, settings, now.mono)
     }
 
-    fn gives_up(&mut self, device: u64, request: TransactionKey, settings: &Settings, now: Instant) -> bool {
+    fn has_given_up(&mut self, device: u64, request: TransactionKey, settings: &Settings, now: Instant) -> bool {
         let Some(time) = settings.digest.md5_fallback else { return false };
-        if let Some(known) = self.challenged.get_mut(&device) {
+        if let Some(known) = self.unanswered.get_mut(&device) {
             match known.md5_until {
                 Some(until) if now < until => return true,
-                // It was no help: from the beginning.
+                // MD5 alone did not help, so the device is treated as a new one.
                 Some(_) => {}
                 None => {
-                    let anew = known.request != request && now.since(known.since) >= SAME_TRY;
-                    known.md5_until = anew.then_some(now + time);
-                    return anew;
+                    let has_given_up = known.request != request && now.since(known.since) >= GIVE_UP_TIME;
+                    known.md5_until = has_given_up.then_some(now + time);
+                    return has_given_up;
                 }
             }
         }
         while self.order.len() >= settings.limits.unanswered_challenges.max(1)
             && let Some((since, oldest)) = self.order.pop_front()
         {
-            if self.challenged.get(&oldest).is_some_and(|known| known.since == since) {
-                self.challenged.remove(&oldest);
+            if self.unanswered.get(&oldest).is_some_and(|known| known.since == since) {
+                self.unanswered.remove(&oldest);
                 self.overflowed = true;
             }
         }
         self.order.push_back((now, device));
-        self.challenged.insert(device, Challenged { since: now, request, md5_until: None });
+        self.unanswered.insert(device, Unanswered { since: now, request, md5_until: None });
         false
     }
 
-    /// Whether a success with this algorithm changes anything.
-    pub(super) fn learns_from(&self, algorithm: Algorithm) -> bool {
-        algorithm != Algorithm::Md5 || !self.challenged.is_empty()
+    /// Whether [`Md5Fallback::on_credentials`] changes anything for this algorithm.
+    pub(super) fn needs_credentials(&self, algorithm: Algorithm) -> bool {
+        algorithm != Algorithm::Md5 || !self.unanswered.is_empty()
     }
 
-    /// A REGISTER of this user's phone brought good credentials; `by_itself`: of this user, who alone adds to what is known
-    /// of this account.
-    pub(super) fn succeeded(
+    /// Records that a REGISTER for this user has valid credentials. `is_own`: they are of this user, so they may add a
+    /// phone of the account.
+    pub(super) fn on_credentials(
         &mut self,
         request: &Request,
-        (user, by_itself): (&Aor, bool),
+        (user, is_own): (&Aor, bool),
         algorithm: Algorithm,
         settings: &Settings,
         now: Now,
     ) {
         let device = self.device(request, user);
-        let fell_back = self.challenged.remove(&device).is_some_and(|known| known.md5_until.is_some());
-        if !by_itself {
+        let fell_back = self.unanswered.remove(&device).is_some_and(|known| known.md5_until.is_some());
+        if !is_own {
             return;
         }
         if algorithm != Algorithm::Md5 {
-            let flow = self.flow(request);
-            if let Some(phones) = self.proven.get_mut(user) {
-                phones.retain(|phone| phone.phone != flow);
+            let flow = self.flow_id(request);
+            if let Some(phones) = self.authenticated.get_mut(user) {
+                phones.retain(|phone| phone.id != flow);
             }
-            self.prove(user, self.call_id(request), None, settings);
+            self.remember(user, self.call_id(request), None, settings);
         } else if fell_back {
             let longest = Duration::from_secs(settings.registrar.limits.max_expires.into());
-            self.prove(user, self.flow(request), Some(now.mono + longest), settings);
+            self.remember(user, self.flow_id(request), Some(now.mono + longest), settings);
         }
     }
 
-    fn prove(&mut self, user: &Aor, phone: u64, md5_until: Option<Instant>, settings: &Settings) {
-        if self.proven.len() > settings.accounts.len() {
-            // Of accounts that were removed.
-            self.proven.retain(|user, _| settings.accounts.find(user).is_some());
+    fn remember(&mut self, user: &Aor, id: u64, md5_until: Option<Instant>, settings: &Settings) {
+        if self.authenticated.len() > settings.accounts.len() {
+            // Some accounts were removed from the configuration.
+            self.authenticated.retain(|user, _| settings.accounts.find(user).is_some());
         }
-        let phones = self.proven.entry_ref(user).or_default();
-        phones.retain(|known| known.phone != phone);
-        if phones.len() >= PHONES {
+        let phones = self.authenticated.entry_ref(user).or_default();
+        phones.retain(|known| known.id != id);
+        if phones.len() >= PHONES_PER_ACCOUNT {
             phones.remove(0);
         }
-        phones.push(Proven { phone, md5_until });
+        phones.push(Phone { id, md5_until });
     }
 
-    fn proven(&self, user: &Aor, phone: u64) -> Option<Option<Instant>> {
-        if self.proven.is_empty() {
+    fn md5_until(&self, user: &Aor, id: u64) -> Option<Option<Instant>> {
+        if self.authenticated.is_empty() {
             return None;
         }
-        self.proven.get(user)?.iter().find(|known| known.phone == phone).map(|known| known.md5_until)
+        self.authenticated.get(user)?.iter().find(|known| known.id == id).map(|known| known.md5_until)
     }
 
-    /// A device: who it says it is, what it is, where it is, and what nobody else knows of it.
+    /// The key of a device: a hash of its user, User-Agent, address and Call-ID.
     fn device(&self, request: &Request, user: &Aor) -> u64 {
         let call_id = request.message.value(HeaderName::CallId).unwrap_or_default();
         let source = octets_of(request.flow.remote.ip());
@@ -187,7 +191,7 @@ impl Md5Fallback {
         self.mac.sign(Purpose::Fingerprint, &[b"call", call_id])
     }
 
-    fn flow(&self, request: &Request) -> u64 {
+    fn flow_id(&self, request: &Request) -> u64 {
         let source = request.flow.remote;
         let parts = [&b"flow"[..], &octets_of(source.ip()), &source.port().to_be_bytes()];
         self.mac.sign(Purpose::Fingerprint, &parts)

@@ -1,12 +1,13 @@
 //! Digest authentication (RFC 3261 22, RFC 7616, RFC 8760).
 //!
-//! Decides from the credentials of one request; knows no routing. Challenges are stateless: a nonce is signed, only the
-//! counts of nonces in use are remembered. An unknown user and a wrong password cannot be told apart, not even in time,
-//! and neither can a user without an account from one who has one.
+//! Decides which user a request has valid credentials of. Must not decide whether a request needs credentials; that is
+//! done by `route`. A challenge needs no memory: its nonce is signed, and only the counts of used nonces are stored.
+//! Responses and their timing are the same for an unknown user and for a wrong password, so that an attacker cannot
+//! find out which accounts exist.
 //!
-//! A response is judged only by a nonce that is ours, young and not yet guessed with too often: with any other the answer
-//! is `stale=true`, whatever the response. So each guess costs a part of a nonce, which only who receives our challenges
-//! has.
+//! A digest response is checked only if its nonce is from this server, is not too old, and was not used for too many
+//! wrong responses. For any other nonce the result is `stale=true`, whatever the response is. So an attacker needs a
+//! new nonce for every few guesses, and must be able to receive our challenges.
 
 mod digest;
 mod md5_fallback;
@@ -30,21 +31,23 @@ pub(crate) use presented::Presented;
 use md5_fallback::Md5Fallback;
 use nonce::{Nonce, Nonces};
 
-/// What one worker knows of credentials: the counts of its nonces, and who did not understand a challenge.
+/// The state of one worker: the counts of its nonces, and the phones that did not understand a challenge.
 pub(crate) struct Authenticator {
     nonces: Nonces,
     md5_fallback: Md5Fallback,
-    /// Picks what a user without an account looks like: the same after a restart, or it would show who has one.
-    stand_ins: Mac,
+    /// Chooses the algorithms for a user without an account. They must be the same after a restart; otherwise a change
+    /// would show that there is no account.
+    decoys: Mac,
 }
 
-/// Why credentials did not do.
+/// Why credentials were not accepted.
 #[derive(Debug)]
 pub(crate) struct Denied {
     pub(crate) reject: Reject,
-    /// For the log; none when there were no credentials at all, which is how every exchange begins.
+    /// The reason for the log; `None` if there were no credentials, which is how every exchange begins.
     pub(crate) failure: Option<AuthenticationFailure>,
-    /// Whether it is held against the address, see [`Event::AuthenticationFailed`](crate::Event::AuthenticationFailed).
+    /// Whether the failure counts towards a ban of the address
+    /// ([`Event::AuthenticationFailed`](crate::Event::AuthenticationFailed)).
     pub(crate) counts: bool,
 }
 
@@ -54,11 +57,11 @@ impl Authenticator {
         Self {
             nonces: Nonces::new(keys.nonce, worker, hasher),
             md5_fallback: Md5Fallback::new(Mac::new(keys.nonce)),
-            stand_ins: Mac::new(keys.route),
+            decoys: Mac::new(keys.route),
         }
     }
 
-    /// Nonces in use.
+    /// The number of nonces in use.
     pub(crate) fn nonces(&self) -> usize {
         self.nonces.len()
     }
@@ -71,7 +74,7 @@ impl Authenticator {
         [nonces, failures, challenges].into_iter().flatten()
     }
 
-    /// The credentials of a request, for the steps that follow; none where nobody is asked for any.
+    /// The credentials of a request; empty if authentication is off.
     pub(crate) fn read<'a>(&self, request: &'a Request, settings: &Settings) -> SmallVec<[Presented<'a>; 2]> {
         match settings.authentication {
             Authentication::Off => SmallVec::new(),
@@ -79,14 +82,14 @@ impl Authenticator {
         }
     }
 
-    /// The other worker that issued the nonce of these credentials: it knows their counts. An INVITE stays here, where its
-    /// CANCEL will come, and gets a nonce of this worker.
+    /// The other worker that issued the nonce of these credentials, and so has its counts. `None` for an INVITE: it has
+    /// to stay on the worker that its CANCEL arrives at, and is challenged again with a nonce of this worker.
     pub(crate) fn worker_of_nonce(&self, method: Method<'_>, presented: &[Presented<'_>]) -> Option<u8> {
         let issuer = presented.iter().find_map(|presented| presented.nonce.as_ref())?.worker;
         (method != Method::Invite && issuer != self.nonces.worker()).then_some(issuer)
     }
 
-    /// The user that sent this request, authenticated for the realm `domain`.
+    /// The user that this request has valid credentials of, in the realm `domain`.
     pub(crate) fn authenticate(
         &mut self,
         request: &Request,
@@ -96,26 +99,26 @@ impl Authenticator {
         settings: &Settings,
         now: Now,
     ) -> Result<Aor, Denied> {
-        // The first Digest ones for our realm.
+        // Only the first digest credentials for our realm are checked.
         let Some(presented) = presented.iter().find(|presented| presented.is_for(of, domain)) else {
             return Err(Denied { reject: Reject::Challenge { of, stale: false }, failure: None, counts: false });
         };
-        let (aor, algorithm) = judge(presented, request, domain, settings, &mut self.nonces, now)?;
-        let choice = settings.digest.algorithms.len() > 1;
-        if choice && request.method() == Method::Register && self.md5_fallback.learns_from(algorithm) {
-            let named = user_of(named(request, of).as_ref(), domain);
-            self.md5_fallback.succeeded(request, (&named, named == aor), algorithm, settings, now);
+        let (aor, algorithm) = verify(presented, request, domain, settings, &mut self.nonces, now)?;
+        let has_choice = settings.digest.algorithms.len() > 1;
+        if has_choice && request.method() == Method::Register && self.md5_fallback.needs_credentials(algorithm) {
+            let named = user_of(named_uri(request, of).as_ref(), domain);
+            self.md5_fallback.on_credentials(request, (&named, named == aor), algorithm, settings, now);
         }
         Ok(aor)
     }
 
-    /// The user that these credentials of a proxy's challenge name in a realm; whether they are good is not looked at.
+    /// The user in the proxy credentials for this realm, without a check of these.
     pub(crate) fn user_in(&self, presented: &[Presented<'_>], domain: &[u8]) -> Option<Aor> {
         let presented = presented.iter().find(|presented| presented.is_for(ChallengeFor::Proxy, domain))?;
         Some(Aor::new(without_domain(&presented.credentials.username()?, domain), domain))
     }
 
-    /// The challenges for a request, one per algorithm in the order of preference (RFC 8760 2.3).
+    /// The challenges for a request, one per algorithm in order of preference (RFC 8760 2.3).
     pub(crate) fn challenges<'s>(
         &mut self,
         request: &Request,
@@ -124,10 +127,10 @@ impl Authenticator {
         settings: &'s Settings,
         now: Now,
     ) -> SmallVec<[Challenge<'s>; 3]> {
-        let named = named(request, of);
+        let named = named_uri(request, of);
         let domain = named.as_ref().and_then(|uri| settings.domain_named_by(uri));
         let realm = domain.unwrap_or_else(|| realm_of(request, settings));
-        // What is not of ours is the name of no account: nothing is known of what its user can answer.
+        // A foreign name belongs to no account, so it says nothing about the algorithms of a phone.
         let user = domain.map(|domain| user_of(named.as_ref(), domain.as_bytes()));
         let offered = self.offered(request, of, user.as_ref(), settings, now);
         let source = request.flow.remote.ip();
@@ -135,8 +138,8 @@ impl Authenticator {
         offered.into_iter().map(challenge).collect()
     }
 
-    /// The algorithms that a challenge about this user is for: those that can be answered, or MD5 alone where a phone is
-    /// known to give up at another.
+    /// The algorithms to offer for this user: those that its account has a secret for, or MD5 alone if the phone gives
+    /// up at another one.
     fn offered(
         &mut self,
         request: &Request,
@@ -147,15 +150,15 @@ impl Authenticator {
     ) -> SmallVec<[Algorithm; 3]> {
         let all = settings.digest.algorithms.as_slice();
         let Some(user) = user.filter(|_| all.len() > 1) else { return all.into() };
-        let stand_in = self.stand_ins.sign(Purpose::Decoy, &[b"algorithms", user.as_bytes()]);
-        let answerable = settings.accounts.answerable(user, stand_in);
+        let decoy = self.decoys.sign(Purpose::Decoy, &[b"algorithms", user.as_bytes()]);
+        let answerable = settings.accounts.answerable(user, decoy);
         let mut offered: SmallVec<_> = all.iter().copied().filter(|each| answerable.contains(*each)).collect();
         if offered.is_empty() {
             offered = all.into();
         }
         if offered.len() > 1 && offered.contains(&Algorithm::Md5) {
             let answered = presented::names_other_than(request, of, Algorithm::Md5);
-            if self.md5_fallback.challenged(request, user, answered, settings, now) {
+            if self.md5_fallback.on_challenge(request, user, answered, settings, now) {
                 offered.retain(|algorithm| *algorithm == Algorithm::Md5);
             }
         }
@@ -163,7 +166,8 @@ impl Authenticator {
     }
 }
 
-fn judge(
+/// Verifies credentials. Returns their user and algorithm.
+fn verify(
     presented: &Presented<'_>,
     request: &Request,
     domain: &[u8],
@@ -172,7 +176,7 @@ fn judge(
     now: Now,
 ) -> Result<(Aor, Algorithm), Denied> {
     let &Presented { of, ref credentials, nonce: ref presented_nonce } = presented;
-    // A connection has its address by its handshake; over UDP anybody writes any address.
+    // The handshake of a connection proves its address. The source of a datagram can be forged.
     let own_address = |nonces: &Nonces| {
         let remote = request.flow.remote.ip();
         let sent_there = presented_nonce.as_ref().is_some_and(|nonce| nonces.was_sent_to(nonce, remote));
@@ -190,15 +194,16 @@ fn judge(
     else {
         return Err(wrong(nonces));
     };
-    // RFC 7616 3.3: a nonce that is not valid is stale, whatever the response. Told apart, a response could be guessed at
-    // with any nonce, made-up ones too. So is one that was sent to another address: credentials that somebody has read are
-    // of no use elsewhere, nor is a challenge that was fetched at one address to guess from another.
+    // RFC 7616 3.3: an invalid nonce is stale, whatever the response is. Otherwise an attacker could test responses
+    // with a nonce that it made up. A nonce that was sent to another address is stale too: credentials that were read
+    // on the network cannot be used from elsewhere, and a challenge cannot be fetched at one address to guess from
+    // another.
     let sent_here = presented_nonce.as_ref().filter(|nonce| nonces.was_sent_to(nonce, request.flow.remote.ip()));
-    let Some(serial) = nonces.judged_by(sent_here, settings, now) else {
+    let Some(serial) = nonces.serial_to_check(sent_here, settings, now) else {
         return Err(stale(AuthenticationFailure::Stale));
     };
-    // RFC 7616 3.4: a client that counts in another way has no chance with any response; with a new nonce it begins anew. The
-    // response is not looked at, so that it cannot be guessed at for nothing.
+    // RFC 7616 3.4: the count has the wrong form. With a new nonce the client starts to count again. The response is
+    // not checked; otherwise such a request would be a guess that is not counted.
     if credentials.has_bad_count() {
         return Err(stale(AuthenticationFailure::Stale));
     }
@@ -207,41 +212,41 @@ fn judge(
     };
     let aor = Aor::new(without_domain(&user, domain), domain);
     let account = settings.accounts.find(&aor);
-    let asked = digest::Asked { algorithm, method: request.method(), uri: &uri, nonce: &nonce, credentials };
+    let input = digest::DigestInput { algorithm, method: request.method(), uri: &uri, nonce: &nonce, credentials };
     let right = match account.and_then(|account| digest::secret(&account.secrets, algorithm)) {
-        Some(secret) => asked.response_with(&secret).is_some_and(|expected| expected.ct_eq(response).to_bool()),
+        Some(secret) => input.response_with(&secret).is_some_and(|expected| expected.ct_eq(response).to_bool()),
         None => {
-            // checklist 172: the same work for a user that does not exist.
-            asked.response_with(&nonces.decoy_secret(algorithm, aor.as_bytes()));
+            // checklist 172: an unknown user takes the same time to check.
+            input.response_with(&nonces.decoy_ha1(algorithm, aor.as_bytes()));
             false
         }
     };
     if !right {
-        let copy = nonces.fingerprint(request);
-        let is_new = nonces.failed(serial, copy, settings, now);
+        let fingerprint = nonces.fingerprint(request);
+        let is_new = nonces.add_failure(serial, fingerprint, settings, now);
         let denied = wrong(nonces);
         return Err(Denied { counts: denied.counts && is_new, ..denied });
     }
-    // RFC 7616 3.4.6: the client signed another request than the one it sent.
+    // RFC 7616 3.4.6: the credentials are for another request. They may have been copied from it.
     if !names_same_resource(&uri, request.message.request_uri(), settings) {
         let failure = Some(AuthenticationFailure::Credentials);
         return Err(Denied { reject: Reject::DigestUri, failure, counts: false });
     }
-    // Only the same octets from the same place are a retransmission; with anything changed it is a replay.
-    let copy = nonces.fingerprint(request);
-    // Without qop there is no count: such a nonce is good for one request (RFC 3261 22.4 step 8 keeps it allowed).
+    // A retransmission is equal and comes from the same address. Any other request with the same count is a replay.
+    let fingerprint = nonces.fingerprint(request);
+    // Without qop there is no count (RFC 3261 22.4 step 8 permits this), so the nonce is valid for one request only.
     let count = if credentials.qop().is_some() { credentials.nc() } else { None };
-    nonces.spend(serial, count, copy, settings, now).map_err(stale)?;
+    nonces.spend(serial, count, fingerprint, settings, now).map_err(stale)?;
     Ok((aor, algorithm))
 }
 
-/// The user that this URI names in a realm; nobody's name if there is none.
+/// The user that this URI names in a realm; with an empty name if there is no URI.
 fn user_of(named: Option<&SipUri<'_>>, realm: &[u8]) -> Aor {
     Aor::new(&named.map(SipUri::user_unescaped).unwrap_or_default(), realm)
 }
 
-/// The realm that a request is challenged for whose sender names no domain of ours: that of the user it is for, whether there
-/// is one or not.
+/// The realm to challenge a request for whose From names no local domain: that of its Request-URI, or else the first
+/// one.
 pub(crate) fn realm_of<'s>(request: &Request, settings: &'s Settings) -> &'s str {
     let first = settings.domains.first().map(|first| &**first).unwrap_or_default();
     if settings.domains.len() < 2 {
@@ -251,7 +256,7 @@ pub(crate) fn realm_of<'s>(request: &Request, settings: &'s Settings) -> &'s str
     uri.as_ref().and_then(Uri::sip).and_then(|uri| settings.domain_named_by(uri)).unwrap_or(first)
 }
 
-/// One challenge.
+/// A challenge for one algorithm.
 pub(crate) struct Challenge<'a> {
     of: ChallengeFor,
     algorithm: Algorithm,
@@ -261,7 +266,7 @@ pub(crate) struct Challenge<'a> {
 }
 
 impl Challenge<'_> {
-    /// Adds it to a response (RFC 7616 3.3).
+    /// Writes the challenge into a response (RFC 7616 3.3).
     pub(crate) fn write(&self, reply: &mut Reply<'_>) {
         reply.header(self.of.challenge(), |out| {
             out.extend_from_slice(b"Digest realm=\"");
@@ -278,27 +283,29 @@ impl Challenge<'_> {
     }
 }
 
-/// The URI of the user that a request has to prove: To of a REGISTER, else From.
-fn named(request: &Request, of: ChallengeFor) -> Option<SipUri<'_>> {
+/// The URI of the user that a request needs credentials of: To of a REGISTER, From of other requests.
+fn named_uri(request: &Request, of: ChallengeFor) -> Option<SipUri<'_>> {
     match of {
-        ChallengeFor::Registrar => request.addressee().ok()?.sip().copied(),
-        ChallengeFor::Proxy => request.caller(),
+        ChallengeFor::Registrar => request.uri_of_to().ok()?.sip().copied(),
+        ChallengeFor::Proxy => request.uri_of_from(),
     }
 }
 
-/// Some phones send `user@domain` as their user name.
+/// The user name without the domain, because some phones send `user@domain`.
 fn without_domain<'a>(user: &'a [u8], domain: &[u8]) -> &'a [u8] {
     user.strip_suffix(domain).and_then(|rest| rest.strip_suffix(b"@")).unwrap_or(user)
 }
 
+/// Whether the digest URI names the resource of the Request-URI (RFC 7616 3.4.6).
 fn names_same_resource(digest_uri: &[u8], request_uri: &[u8], settings: &Settings) -> bool {
     if digest_uri == request_uri {
         return true;
     }
     match (Uri::parse(digest_uri), Uri::parse(request_uri)) {
         (Ok(Uri::Sip(a)), Ok(Uri::Sip(b))) => {
-            // Phones leave out or add port and transport here; user and host must be the same.
-            // A server has several names and addresses, and some phones use one in `uri` and another in the Request-URI.
+            // Phones add or omit the port and the transport, so only user and host have to be equal. This server may
+            // have several names and addresses, and some phones use one of them here and another one in the
+            // Request-URI.
             let same_domain =
                 || settings.domain_named_by(&a).is_some_and(|it| settings.domain_named_by(&b) == Some(it));
             equivalent(&Uri::Sip(a), &Uri::Sip(b))
@@ -308,7 +315,7 @@ fn names_same_resource(digest_uri: &[u8], request_uri: &[u8], settings: &Setting
     }
 }
 
-/// Whether a method may be challenged at all (RFC 3261 22.1: ACK and CANCEL cannot be sent again).
+/// Whether requests of this method can be challenged. ACK and CANCEL cannot be sent again (RFC 3261 22.1).
 pub(crate) const fn can_be_challenged(method: Method<'_>) -> bool {
     !matches!(method, Method::Ack | Method::Cancel)
 }

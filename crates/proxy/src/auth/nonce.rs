@@ -1,13 +1,12 @@
-//! Nonces: signed by this worker, so that issuing one costs no memory; counted once used, in a bounded table.
+//! Nonces (RFC 7616 3.3 and 5.4, RFC 3261 22.3). They are signed, so that a nonce needs no memory until it is used. The
+//! counts of used nonces are stored in a bounded table.
 //!
-//! RFC 7616 3.3 and 5.4, RFC 3261 22.3. A nonce is `time(8 hex) worker(2) number(8) address(8) signature(16)`. It is good
-//! on the worker that issued it, because only that one knows its counts: a request that comes to another is handed over.
-//! So there is no shared table.
+//! A nonce is `time(8 hex) worker(2) number(8) address(8) signature(16)`. Only the worker that issued it knows its
+//! counts, so a request with the nonce of another worker is handed over to that worker. No table is shared.
 //!
-//! Its time is that of the monotonic clock, so that no change of the machine's clock makes it older or younger: a nonce
-//! does not outlive the process, whose key signs it. Its `address` is a keyed hash of the address that it was sent to.
-//! Whether the nonce is good does not depend on it, since the address of a phone behind a NAT may change; it only proves
-//! that who presents the nonce receives what is sent to that address.
+//! The time is that of the monotonic clock, so that a change of the machine's clock does not make a nonce older or
+//! younger. The key changes at every start, and with it all nonces become invalid. `address` is a keyed hash of the
+//! address that the nonce was sent to: it shows that the sender of a request receives what is sent to that address.
 
 use std::collections::BTreeMap;
 use std::hash::BuildHasher as _;
@@ -29,21 +28,22 @@ pub(crate) struct Nonces {
     hasher: ContentHasher,
     worker: u8,
     next: u32,
-    /// The time of a nonce that is issued at the origin of the monotonic clock: nobody is told how long we have been up.
+    /// The time of a nonce issued at the origin of the monotonic clock. It hides how long the server has been running.
     origin: u32,
-    /// By order of issue, so that the oldest goes first.
+    /// The counts of used nonces, in order of issue.
     used: BTreeMap<Serial, Counts>,
-    /// Whether `used` was too small since somebody last asked.
+    /// Whether the entry of a nonce was evicted since the last call of [`Nonces::take_overflow`].
     overflowed: bool,
-    /// A nonce up to this one that is not in `used` may have been used before it was pushed out.
-    forgotten: Option<Serial>,
-    /// How many wrong responses came to a nonce, by order of issue. Apart from `used`, so that who guesses pushes no
-    /// nonce out that somebody uses. One that is pushed out here may be guessed with a few times more.
+    /// The newest nonce whose entry was evicted. An older one without an entry may have been used, so it is not valid.
+    evicted: Option<Serial>,
+    /// Wrong responses to nonces, in order of issue. This table is separate from `used`, so that an attacker who
+    /// guesses cannot evict the nonces of phones.
     failed: BTreeMap<Serial, Wrong>,
-    /// Whether a nonce had its last wrong response since somebody last asked.
+    /// Whether a nonce had its last permitted wrong response since the last call of [`Nonces::take_exhausted`].
     exhausted: bool,
 }
 
+/// Identifies a nonce of a worker, in order of issue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Serial {
     /// Seconds of the monotonic clock, from [`Nonces::origin`].
@@ -51,30 +51,30 @@ pub(super) struct Serial {
     number: u32,
 }
 
-/// Which counts of a nonce were seen: the highest, and a window of 64 below it.
+/// The counts of a nonce that were used: the highest, and which of the 63 below it.
 struct Counts {
     highest: u32,
     seen: u64,
-    /// The message that used the highest: its retransmissions use it again, rightly.
+    /// The request that used the highest count. Its retransmissions use it again.
     last: Fingerprint,
 }
 
-/// Wrong responses to a nonce.
+/// The wrong responses to a nonce.
 struct Wrong {
     count: u32,
-    /// The message that brought the last one: its retransmissions are no further guess.
+    /// The request with the last wrong response. Its retransmissions do not count.
     last: Fingerprint,
 }
 
-/// A keyed hash of a message and its source.
+/// A keyed hash of a request and its source address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Fingerprint(u64);
 
-/// A nonce that was issued here: to hand out, or come back.
+/// A nonce of this server.
 pub(crate) struct Nonce {
     serial: Serial,
     pub(super) worker: u8,
-    /// The hash of the address that it was sent to.
+    /// A hash of the address that it was sent to.
     address: u32,
     signature: u64,
 }
@@ -84,39 +84,28 @@ const LENGTH: usize = 42;
 impl Nonces {
     pub(crate) fn new(key: [u8; 16], worker: u8, hasher: ContentHasher) -> Self {
         let mac = Mac::new(key);
-        // The same for all workers. Half of the range is left to count in.
+        // All workers have the same origin. Half of the range is left to count up.
         let origin = mac.sign(Purpose::Nonce, &[b"origin"]) as u32 >> 1;
         let (used, failed) = (BTreeMap::new(), BTreeMap::new());
-        Self {
-            mac,
-            hasher,
-            worker,
-            next: 0,
-            origin,
-            used,
-            overflowed: false,
-            forgotten: None,
-            failed,
-            exhausted: false,
-        }
+        Self { mac, hasher, worker, next: 0, origin, used, overflowed: false, evicted: None, failed, exhausted: false }
     }
 
-    /// How many are in use.
+    /// The number of nonces in use.
     pub(crate) fn len(&self) -> usize {
         self.used.len()
     }
 
-    /// Whether a nonce in use was pushed out since the last call: its client has to begin anew.
+    /// Whether the entry of a nonce was evicted since the last call. Its client has to authenticate again.
     pub(crate) const fn take_overflow(&mut self) -> bool {
         std::mem::replace(&mut self.overflowed, false)
     }
 
-    /// Whether a nonce had its last wrong response since the last call.
+    /// Whether a nonce had its last permitted wrong response since the last call.
     pub(crate) const fn take_exhausted(&mut self) -> bool {
         std::mem::replace(&mut self.exhausted, false)
     }
 
-    /// A fresh one, to be sent to `address`.
+    /// A new nonce, to be sent to `address`.
     pub(crate) fn issue(&mut self, address: IpAddr, now: Now) -> Nonce {
         self.next = self.next.wrapping_add(1);
         let serial = Serial { time: self.seconds(now), number: self.next };
@@ -124,7 +113,7 @@ impl Nonces {
         Nonce { serial, worker: self.worker, address, signature: self.signature(self.worker, serial) }
     }
 
-    /// The nonce that this text is; none if no worker here issued it.
+    /// Reads a nonce; `None` if no worker of this server issued it.
     pub(super) fn read(&self, text: &[u8]) -> Option<Nonce> {
         if text.len() != LENGTH {
             return None;
@@ -140,23 +129,29 @@ impl Nonces {
         (signature == self.signature(worker, serial)).then_some(Nonce { serial, worker, address, signature })
     }
 
-    /// Whether who presents it at this address receives what is sent there.
+    /// Whether a nonce was sent to this address, so that the sender of a request with it receives what is sent there.
     pub(super) fn was_sent_to(&self, nonce: &Nonce, address: IpAddr) -> bool {
         nonce.address == self.address(nonce.serial, address)
     }
 
-    /// The serial of a nonce that a response may be judged by: issued here, young, and not guessed with too often. With
-    /// any other the response must not be looked at, since the answer would tell whether it is right.
-    pub(super) fn judged_by(&self, nonce: Option<&Nonce>, settings: &Settings, now: Now) -> Option<Serial> {
+    /// The serial of a nonce whose response may be checked: it is from this worker, is not too old, and had few wrong
+    /// responses. For any other nonce a check would be a guess that is not counted.
+    pub(super) fn serial_to_check(&self, nonce: Option<&Nonce>, settings: &Settings, now: Now) -> Option<Serial> {
         let serial = nonce.filter(|nonce| nonce.worker == self.worker)?.serial;
         let age = self.seconds(now).checked_sub(serial.time)?;
-        let forgotten = self.forgotten.is_some_and(|forgotten| serial <= forgotten) && !self.used.contains_key(&serial);
-        let spoilt = || self.failed.get(&serial).is_some_and(|wrong| wrong.count >= settings.digest.nonce_failures);
-        (age <= lifetime(settings) && !forgotten && (self.failed.is_empty() || !spoilt())).then_some(serial)
+        let evicted = self.evicted.is_some_and(|evicted| serial <= evicted) && !self.used.contains_key(&serial);
+        let exhausted = || self.failed.get(&serial).is_some_and(|wrong| wrong.count >= settings.digest.nonce_failures);
+        (age <= lifetime(settings) && !evicted && (self.failed.is_empty() || !exhausted())).then_some(serial)
     }
 
-    /// A wrong response came to it. False if it is a copy of the last one.
-    pub(super) fn failed(&mut self, serial: Serial, copy: Fingerprint, settings: &Settings, now: Now) -> bool {
+    /// Counts a wrong response. Returns false for a retransmission of the last one.
+    pub(super) fn add_failure(
+        &mut self,
+        serial: Serial,
+        fingerprint: Fingerprint,
+        settings: &Settings,
+        now: Now,
+    ) -> bool {
         let expired_before = self.seconds(now).saturating_sub(lifetime(settings));
         while let Some(first) = self.failed.first_entry()
             && first.key().time < expired_before
@@ -164,56 +159,56 @@ impl Nonces {
             first.remove();
         }
         if let Some(wrong) = self.failed.get_mut(&serial) {
-            let is_new = wrong.last != copy;
-            *wrong = Wrong { count: wrong.count.saturating_add(is_new.into()), last: copy };
+            let is_new = wrong.last != fingerprint;
+            *wrong = Wrong { count: wrong.count.saturating_add(is_new.into()), last: fingerprint };
             self.exhausted |= is_new && wrong.count == settings.digest.nonce_failures;
             return is_new;
         }
         if self.failed.len() >= settings.limits.nonces.max(1) {
-            // What is not remembered as guessed with must not be good again.
+            // A nonce whose failures are no longer known must not be valid again.
             let oldest = self.failed.pop_first().map(|(serial, _)| serial);
-            self.forgotten = self.forgotten.max(oldest);
+            self.evicted = self.evicted.max(oldest);
             self.overflowed = true;
         }
-        self.failed.insert(serial, Wrong { count: 1, last: copy });
+        self.failed.insert(serial, Wrong { count: 1, last: fingerprint });
         true
     }
 
-    /// What tells a message from every other, and from itself sent by somebody else.
+    /// A hash that is equal only for retransmissions of this request.
     pub(super) fn fingerprint(&self, request: &Request) -> Fingerprint {
         Fingerprint(self.hasher.hash_one((request.content(&self.hasher), request.flow.remote)))
     }
 
-    /// Takes one use of a nonce. `count` is the nc; none without qop, which uses the nonce up.
+    /// Uses a count (nc) of a nonce. `None` means that there is no qop, so that the whole nonce is used up.
     pub(super) fn spend(
         &mut self,
         serial: Serial,
         count: Option<u32>,
-        copy: Fingerprint,
+        fingerprint: Fingerprint,
         settings: &Settings,
         now: Now,
     ) -> Result<(), AuthenticationFailure> {
-        self.forget(self.seconds(now).saturating_sub(lifetime(settings)), settings.limits.nonces);
+        self.evict(self.seconds(now).saturating_sub(lifetime(settings)), settings.limits.nonces);
         let count = count.unwrap_or(u32::MAX);
         match self.used.get_mut(&serial) {
-            Some(counts) => counts.spend(count, copy),
-            None if self.forgotten.is_some_and(|forgotten| serial <= forgotten) => Err(AuthenticationFailure::Stale),
+            Some(counts) => counts.spend(count, fingerprint),
+            None if self.evicted.is_some_and(|evicted| serial <= evicted) => Err(AuthenticationFailure::Stale),
             None => {
-                self.used.insert(serial, Counts { highest: count, seen: 1, last: copy });
+                self.used.insert(serial, Counts { highest: count, seen: 1, last: fingerprint });
                 Ok(())
             }
         }
     }
 
-    /// A secret that fits nobody, to compare with when there is no such user.
-    pub(super) fn decoy_secret(&self, algorithm: Algorithm, user: &[u8]) -> Hex {
+    /// A secret that no password has, to check a response with if the user does not exist.
+    pub(super) fn decoy_ha1(&self, algorithm: Algorithm, user: &[u8]) -> Hex {
         let half = self.mac.sign(Purpose::Decoy, &[user]).to_be_bytes();
         let secrets =
             Secrets { md5: Some([half[0]; 16]), sha256: Some([half[1]; 32]), sha512t256: Some([half[2]; 32]) };
         digest::secret(&secrets, algorithm).unwrap_or_default()
     }
 
-    /// The worker whose nonces these are.
+    /// The worker that issues these nonces.
     pub(super) const fn worker(&self) -> u8 {
         self.worker
     }
@@ -234,17 +229,18 @@ impl Nonces {
         self.origin.saturating_add(u32::try_from(seconds).unwrap_or(u32::MAX))
     }
 
-    /// Drops what has expired, and the oldest where there are too many; a few per call, so that no call is long.
-    fn forget(&mut self, expired_before: u32, most: usize) {
+    /// Removes expired entries, and the oldest ones if there are more than `limit`. At most four per call, so that a
+    /// call is short.
+    fn evict(&mut self, expired_before: u32, limit: usize) {
         for _ in 0..4 {
             let Some(first) = self.used.first_entry() else { return };
             let serial = *first.key();
             if serial.time < expired_before {
                 first.remove();
-            } else if self.used.len() >= most.max(1) {
+            } else if self.used.len() >= limit.max(1) {
                 self.used.pop_first();
                 self.overflowed = true;
-                self.forgotten = self.forgotten.max(Some(serial));
+                self.evicted = self.evicted.max(Some(serial));
             } else {
                 return;
             }
@@ -253,15 +249,15 @@ impl Nonces {
 }
 
 impl Counts {
-    fn spend(&mut self, count: u32, copy: Fingerprint) -> Result<(), AuthenticationFailure> {
+    fn spend(&mut self, count: u32, fingerprint: Fingerprint) -> Result<(), AuthenticationFailure> {
         if count > self.highest {
             let step = count - self.highest;
             self.seen = self.seen.checked_shl(step).unwrap_or(0) | 1;
             self.highest = count;
-            self.last = copy;
+            self.last = fingerprint;
             return Ok(());
         }
-        if count == self.highest && copy == self.last {
+        if count == self.highest && fingerprint == self.last {
             return Ok(());
         }
         let bit = 1u64.checked_shl(self.highest - count).ok_or(AuthenticationFailure::Replay)?;
@@ -292,13 +288,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_count_is_good_once() {
+    fn each_count_is_valid_once() {
         // checklist 172
         let mut counts = Counts { highest: 1, seen: 1, last: Fingerprint(1) };
         assert_eq!(counts.spend(1, Fingerprint(1)), Ok(()), "a retransmission");
         assert_eq!(counts.spend(1, Fingerprint(2)), Err(AuthenticationFailure::Replay));
         assert_eq!(counts.spend(5, Fingerprint(3)), Ok(()));
-        assert_eq!(counts.spend(3, Fingerprint(4)), Ok(()), "overtaken on the way");
+        assert_eq!(counts.spend(3, Fingerprint(4)), Ok(()), "a later request arrived first");
         assert_eq!(counts.spend(3, Fingerprint(4)), Err(AuthenticationFailure::Replay));
         assert_eq!(counts.spend(100, Fingerprint(5)), Ok(()));
         assert_eq!(counts.spend(5, Fingerprint(6)), Err(AuthenticationFailure::Replay), "below the window");

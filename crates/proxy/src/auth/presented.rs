@@ -1,7 +1,6 @@
-//! The credentials that a request presents, read once: which worker is to judge them and what they prove is asked of the
-//! same lines (RFC 3261 22.2, 22.3).
+//! The credentials in a request (RFC 3261 22.2, 22.3), which are read once for all steps that need them.
 //!
-//! Reads only. Whether the nonce was issued here is known, not whether it is still good.
+//! Must not decide whether credentials are valid. A nonce of this server may be too old.
 
 use parser::headers::Credentials;
 use smallvec::SmallVec;
@@ -12,16 +11,16 @@ use crate::reject::ChallengeFor;
 use crate::request::Request;
 use crate::settings::Algorithm;
 
-/// One line of credentials.
+/// The credentials in one header line.
 pub(crate) struct Presented<'a> {
     pub(super) of: ChallengeFor,
     pub(super) credentials: Credentials<'a>,
-    /// None if nobody here issued it.
+    /// `None` if no worker of this server issued it.
     pub(super) nonce: Option<Nonce>,
 }
 
 impl<'a> Presented<'a> {
-    /// Those of a request that can be read.
+    /// All credentials of a request without syntax errors.
     pub(super) fn read(request: &'a Request, nonces: &Nonces) -> SmallVec<[Self; 2]> {
         let (message, mut all) = (&request.message, SmallVec::new());
         for of in [ChallengeFor::Registrar, ChallengeFor::Proxy] {
@@ -35,13 +34,13 @@ impl<'a> Presented<'a> {
         all
     }
 
-    /// Whether they answer a challenge for this realm.
+    /// Whether these are digest credentials for this realm.
     pub(super) fn is_for(&self, of: ChallengeFor, domain: &[u8]) -> bool {
         self.of == of && self.credentials.is_digest() && self.credentials.realm().is_some_and(|realm| *realm == *domain)
     }
 }
 
-/// Whether a request brings credentials of an algorithm that we know besides this one.
+/// Whether a request has credentials of a supported algorithm other than this one.
 pub(super) fn names_other_than(request: &Request, of: ChallengeFor, algorithm: Algorithm) -> bool {
     let mut lines = request.message.lines_of(of.credentials());
     lines.any(|line| {

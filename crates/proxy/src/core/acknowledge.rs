@@ -10,27 +10,28 @@
 
 use super::Core;
 use crate::clock::Now;
-use crate::context::acknowledges_us;
+use crate::context::{Context, acknowledges_us};
 use crate::event::{Drop, Event};
-use crate::fork::Final;
 use crate::hop::Hop;
 use crate::ingress;
 use crate::outbox::Outbox;
 use crate::pin::{Acknowledged, Match, tag_checksum};
 use crate::request::Request;
+use crate::response_context::{Final, ResponseContext};
 use crate::route;
-use crate::target::{Target, TargetUri, Way};
+use crate::target::{NextHop, Target, TargetUri};
 
 impl Core {
     /// Finds the transaction, the pin or the dialog that an ACK belongs to.
     pub(super) fn acknowledge(&mut self, now: Now, mut request: Request, outbox: &mut Outbox) {
         let [_, to_tag] = request.tags();
-        if let Some(id) = self.forks.id_of(request.key)
-            && self.forks.is_from(id, &request.source(), &self.connections)
+        if let Some(id) = self.response_contexts.id_of(request.key)
+            && self.response_contexts.is_from(id, &request.source(), &self.connections)
         {
             let to_tag = tag_checksum(to_tag);
-            let (forks, context) = self.split(now, outbox);
-            let sent = forks.with(id, |fork| fork.acknowledged(to_tag, &context));
+            let (response_contexts, mut context) = self.split(now, outbox);
+            let acknowledge = |it: &mut ResponseContext, context: &mut Context<'_>| it.acknowledged(to_tag, context);
+            let sent = response_contexts.with(id, &mut context, acknowledge);
             if let Some(Final::Success(answered_by)) = sent {
                 self.acknowledge_success(now, request, answered_by, outbox);
             }
@@ -54,7 +55,7 @@ impl Core {
     /// still known and the ACK comes from its sender.
     fn acknowledge_success(&mut self, now: Now, mut request: Request, answered_by: Option<Hop>, outbox: &mut Outbox) {
         let dialog = route::accept_routes(&mut request, &self.settings, &self.mac).ok();
-        match (dialog.filter(|_| ingress::hops(request.hops).is_ok()), answered_by) {
+        match (dialog.filter(|_| ingress::check_max_forwards(request.hops).is_ok()), answered_by) {
             (Some(Some(dialog)), _) => self.acknowledge_between_sides(now, request, dialog, outbox),
             (Some(None), None) => self.acknowledge_contact(now, request, outbox),
             (Some(None), Some(hop)) if request.next_route().is_none() => {
@@ -67,8 +68,8 @@ impl Core {
     /// Forwards the ACK of a caller that ignores Record-Route, and so sends no Route, to the phone that sent the 2xx. The
     /// Request-URI is not authorized here, so it must not choose the next hop.
     fn acknowledge_phone(&mut self, now: Now, request: &Request, hop: Hop, outbox: &mut Outbox) {
-        let target = Target { uri: TargetUri::Request, way: Way::Hop(hop), over_flow: false };
-        let sent = route::admits_hop(request.uri(), b"", &target.way)
+        let target = Target { uri: TargetUri::Request, next_hop: NextHop::Hop(hop), over_flow: false };
+        let sent = route::check_sips_hop(request.uri(), b"", &target.next_hop)
             .and_then(|()| self.forward_stateless(now, request, target, outbox));
         if sent.is_err() {
             outbox.emit(Event::Dropped(Drop::StrayAck));

@@ -10,14 +10,15 @@ use crate::auth::{Denied, Presented};
 use crate::clock::Now;
 use crate::dialog::InDialog;
 use crate::event::{AuthenticationFailure, Event};
+use crate::event_package::EventPackage;
 use crate::ingress;
+use crate::notifier::Subscriber;
 use crate::outbox::Outbox;
 use crate::registrar::{EXTENSIONS, address_of_record};
 use crate::reject::{ChallengeFor, Reject};
 use crate::request::{Proven, Request};
-use crate::route::{self, AuthRequirement, CallsAs, Destination};
+use crate::route::{self, AuthRequirement, CallerName, Destination};
 use crate::settings::{Authentication, Named, Settings};
-use crate::watch::Watcher;
 
 impl Core {
     /// RFC 3261 16.3 step 6. Returns the user that the sender has authenticated as, or nobody where none is required.
@@ -30,13 +31,13 @@ impl Core {
         outbox: &mut Outbox,
     ) -> Result<Proven, Reject> {
         let settings = Arc::clone(&self.settings);
-        let AuthRequirement::Credentials(domain) = route::admission(request, destination, &settings)? else {
+        let AuthRequirement::Credentials(domain) = route::auth_requirement(request, destination, &settings)? else {
             return Ok(Proven::Nobody);
         };
         // A sender whose From names no possible user is challenged as well, and logged: this is what a trunk looks like
         // that is missing from `trusted`.
         if presented.is_empty()
-            && let Some(reject) = route::is_strangers(request, destination, &settings)
+            && let Some(reject) = route::refusal_of_stranger(request, destination, &settings)
         {
             self.report(request, reject, outbox);
         }
@@ -47,9 +48,9 @@ impl Core {
     /// Checks the From of a sender that authenticated as this user: it must name that user, or a name that its
     /// account lists.
     fn admit_as(&self, request: &Request, proven: Aor, outbox: &mut Outbox) -> Result<Proven, Reject> {
-        match route::calls_as(request, &proven, &self.settings) {
-            Some(CallsAs::Itself) => Ok(Proven::InFrom),
-            Some(CallsAs::Listed) => Ok(Proven::As(Box::new(proven))),
+        match route::caller_name(request, &proven, &self.settings) {
+            Some(CallerName::Own) => Ok(Proven::InFrom),
+            Some(CallerName::Listed) => Ok(Proven::As(Box::new(proven))),
             None => Err(self.impostor(request, outbox)),
         }
     }
@@ -64,8 +65,9 @@ impl Core {
         outbox: &mut Outbox,
     ) -> Result<(), Reject> {
         let settings = Arc::clone(&self.settings);
-        let sender = dialog.sender(&settings);
-        let AuthRequirement::Credentials(domain) = route::admission_in_dialog(request, sender.as_ref(), &settings)?
+        let sender = dialog.sender_user(&settings);
+        let AuthRequirement::Credentials(domain) =
+            route::auth_requirement_in_dialog(request, sender.as_ref(), &settings)?
         else {
             return Ok(());
         };
@@ -138,31 +140,31 @@ impl Core {
         Ok(aor)
     }
 
-    /// Decides whether the sender may see these bindings (RFC 3680 4.6). As for a REGISTER, no network is trusted. With
+    /// Decides whether the sender may subscribe to the state of this user (RFC 6665 5.4.6). As for a REGISTER, no network is trusted. With
     /// authentication off, the sender is the user in its From.
-    pub(super) fn admit_watcher(
+    pub(super) fn admit_subscriber(
         &mut self,
         now: Now,
         request: &Request,
-        aor: &Aor,
+        (package, aor): (EventPackage, &Aor),
         outbox: &mut Outbox,
-    ) -> Result<Watcher, Reject> {
+    ) -> Result<Subscriber, Reject> {
         let settings = Arc::clone(&self.settings);
-        let watcher = if settings.authentication == Authentication::Required {
+        let user = if settings.authentication == Authentication::Required {
             let presented = self.authenticator.read(request, &settings);
             self.authenticate(now, request, &presented, ChallengeFor::Registrar, aor.domain(), outbox)?
         } else {
             if !settings.accounts.is_empty() && settings.accounts.find(aor).is_none() {
                 return Err(Reject::NotFound);
             }
-            request.caller().map(|caller| settings.aor_named_by(&caller)).ok_or(Reject::Watcher)?
+            request.uri_of_from().map(|caller| settings.aor_named_by(&caller)).ok_or(Reject::Subscriber)?
         };
-        let watcher = Watcher::new(watcher, &settings);
-        if watcher.may_watch(aor, &settings) {
-            return Ok(watcher);
+        let subscriber = Subscriber::new(user, &settings);
+        if subscriber.may_subscribe(package, aor, &settings) {
+            return Ok(subscriber);
         }
         Self::report_failure(request, AuthenticationFailure::Identity, (false, None), &settings, outbox);
-        Err(Reject::Watcher)
+        Err(Reject::Subscriber)
     }
 
     fn authenticate(
@@ -179,7 +181,7 @@ impl Core {
         proven.map_err(|Denied { reject, failure, counts }| {
             if let Some(reason) = failure {
                 // If From names no local user, the username of the credentials is the claimed user.
-                let by_credentials = || match request.caller().and_then(|it| self.settings.domain_named_by(&it)) {
+                let by_credentials = || match request.uri_of_from().and_then(|it| self.settings.domain_named_by(&it)) {
                     None if of == ChallengeFor::Proxy => self.authenticator.user_in(presented, domain),
                     _ => None,
                 };
@@ -205,7 +207,7 @@ impl Core {
         let claimed = match request.method() {
             _ if claimed.is_some() => claimed,
             Method::Register => address_of_record(request, settings).ok(),
-            _ => request.caller().map(|caller| settings.aor_named_by(&caller)),
+            _ => request.uri_of_from().map(|caller| settings.aor_named_by(&caller)),
         };
         let user = claimed.unwrap_or_else(|| Aor::new(b"", b""));
         let method = request.method().as_str_or("other");

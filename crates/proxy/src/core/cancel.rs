@@ -19,14 +19,14 @@ use crate::route::{self, NextStep, Plan, Toward, next_step};
 impl Core {
     pub(super) fn cancel(&mut self, now: Now, mut request: Request, outbox: &mut Outbox) {
         debug_assert_eq!(request.method(), Method::Cancel);
-        if let Some(id) = self.forks.id_of(request.key) {
+        if let Some(id) = self.response_contexts.id_of(request.key) {
             // Everybody who has read an INVITE can write its CANCEL, so it must come from the source of the INVITE.
-            if !self.forks.is_from(id, &request.source(), &self.connections) {
+            if !self.response_contexts.is_from(id, &request.source(), &self.connections) {
                 return self.refuse(now, &request, Reject::NoTransaction, outbox);
             }
-            let (forks, mut context) = self.split(now, outbox);
+            let (response_contexts, mut context) = self.split(now, outbox);
             context.reply(&request, 200, b"OK", |_| {});
-            forks.with(id, |fork| fork.cancelled(&request.message, &mut context));
+            response_contexts.with(id, &mut context, |it, context| it.cancelled(&request.message, context));
             return;
         }
         match self.forward_by_pin(&mut request, outbox) {
@@ -40,16 +40,16 @@ impl Core {
     fn cancel_unknown(&mut self, now: Now, mut request: Request, outbox: &mut Outbox) {
         // Our branch contains the address that responses go to. With another phone's address in its Via, a sender
         // would get the branch of the other phone's INVITE, and cancel that.
-        let answered_at_source = request.back.remote == request.flow.remote;
+        let answered_at_source = request.response_hop.remote == request.flow.remote;
         let dialog = route::accept_routes(&mut request, &self.settings, &self.mac);
-        match (dialog, request.caller().map(|caller| self.settings.aor_named_by(&caller))) {
+        match (dialog, request.uri_of_from().map(|caller| self.settings.aor_named_by(&caller))) {
             (Ok(Some(dialog)), _) if answered_at_source => self.cancel_in_dialog(now, request, dialog, outbox),
             (Ok(None), _) if self.settings.trusts(request.flow.remote.ip()) => {
                 self.forward_cancel(now, request, outbox)
             }
             // Without our Route the CANCEL is not in a dialog, so its INVITE had no To tag.
             (Ok(None), Some(caller))
-                if answered_at_source && route::outside_of_dialogs(&request, &self.settings).is_ok() =>
+                if answered_at_source && route::check_outside_of_dialogs(&request, &self.settings).is_ok() =>
             {
                 outbox.ask(Question::Load(caller), Continuation(Resume::Cancel(self.slots.park(request))));
             }
@@ -82,18 +82,18 @@ impl Core {
 
     /// Forwards the CANCEL of a re-INVITE from one side of its dialog to the other.
     fn cancel_in_dialog(&mut self, now: Now, request: Request, mut dialog: InDialog, outbox: &mut Outbox) {
-        dialog.catch_up(&self.moved, &request, &self.mac);
+        dialog.apply_moves(&self.moved, &request, &self.mac);
         let (settings, mac) = (&self.settings, &self.mac);
         let next = request.typed_uri().and_then(|uri| Next::of(&request, &uri)).ok();
         let next = next.filter(|next| dialog.leads_to_other(next, settings, mac));
         let from_sender =
             dialog.is_from_sender(&request.flow, settings) && dialog.may_use_from(&request, settings, mac);
         let target = next.filter(|_| from_sender).and_then(|next| {
-            let toward = Toward::OtherSide(dialog.flow_ahead(&next, mac));
+            let toward = Toward::OtherSide(dialog.flow_to_other(&next, mac));
             route::target_for_next(&next, toward, &request, settings).ok()
         });
         if let Some(target) = target {
-            let plan = Plan { goes_to_other_side: true, ..Plan::one(target) };
+            let plan = Plan { goes_to_other_side: true, ..Plan::with_target(target) };
             return self.handle_plan(now, request, plan, outbox);
         }
         self.refuse(now, &request, Reject::NoTransaction, outbox);

@@ -5,7 +5,7 @@
 //! This is not a relay: only a live binding counts, and only for a sender that has authenticated as a local user. A
 //! request without credentials is challenged if it comes over a flow that its user is registered over. From any other
 //! source it is refused like a request to any foreign address, so that a stranger does not learn who is registered
-//! where. A request with a To tag and without our Record-Route is refused (`route::outside_of_dialogs`), unless
+//! where. A request with a To tag and without our Record-Route is refused (`route::check_outside_of_dialogs`), unless
 //! authentication is off; then an ACK passes if it comes over a flow of its user. Must not decide which users may
 //! have the Contact: that is done by `route`.
 
@@ -64,15 +64,15 @@ impl Core {
 
     /// Routes a request whose Request-URI is no Contact of a phone: it is a foreign address.
     fn contact_not_found(&mut self, now: Now, mut request: Request, outbox: &mut Outbox) {
-        request.is_no_contact = true;
+        request.contact_search_failed = true;
         let settings = Arc::clone(&self.settings);
         let target = request.typed_uri().and_then(|uri| {
             // Checked again: the search is also made for senders that may not send to foreign addresses.
-            route::admission(&request, &Destination::Elsewhere, &settings)?;
+            route::auth_requirement(&request, &Destination::Elsewhere, &settings)?;
             route::target_for_next(&Next::of(&request, &uri)?, Toward::Anybody, &request, &settings)
         });
         match target {
-            Ok(target) => self.handle_plan(now, request, Plan::one(target), outbox),
+            Ok(target) => self.handle_plan(now, request, Plan::with_target(target), outbox),
             Err(reject) => self.refuse_contact(now, &request, reject, outbox),
         }
     }
@@ -80,7 +80,7 @@ impl Core {
     /// Forwards an ACK without a token of its dialog to the phone whose Contact it names, if authentication is off.
     pub(super) fn acknowledge_contact(&mut self, now: Now, request: Request, outbox: &mut Outbox) {
         let search = match request.typed_uri() {
-            Ok(uri) if request.in_dialog && route::outside_of_dialogs(&request, &self.settings).is_ok() => {
+            Ok(uri) if request.in_dialog && route::check_outside_of_dialogs(&request, &self.settings).is_ok() => {
                 let destination = route::destination(&uri, request.method(), &self.settings);
                 let is_elsewhere = destination.is_ok_and(|destination| destination == Destination::Elsewhere);
                 if is_elsewhere { ContactSearch::of_unproven(&request, &uri, &self.settings) } else { None }

@@ -10,17 +10,19 @@ use parser::{Message, Method, can_answer};
 use super::Core;
 use crate::ask::{Answer, Continuation, Question, Resume};
 use crate::clock::Now;
+use crate::context::Context;
 use crate::event::{Drop, Event};
 use crate::forward::{ViaBranch, without_claims};
 use crate::ingress;
+use crate::notifier::{self, LocalTag, SubscribeKind};
 use crate::outbox::{CoreMessage, Handover, Outbox};
 use crate::pin::Match;
 use crate::registrar::PendingRegister;
 use crate::reject::Reject;
 use crate::request::{Proven, Received, Request};
+use crate::response_context::ResponseContext;
 use crate::route::{self, ContactSearch, Destination, DialogCheck, NextStep, Toward, next_step};
 use crate::settings::Authentication;
-use crate::watch::{self, LocalTag, SubscribeKind};
 
 impl Core {
     pub(super) fn dispatch_request(&mut self, now: Now, received: Received, outbox: &mut Outbox) {
@@ -44,9 +46,9 @@ impl Core {
 
     /// Any request but ACK and CANCEL.
     fn request(&mut self, now: Now, mut request: Request, outbox: &mut Outbox) {
-        if let Some(id) = self.forks.id_of(request.key) {
-            let (forks, mut context) = self.split(now, outbox);
-            forks.with(id, |fork| fork.retransmitted(&mut context));
+        if let Some(id) = self.response_contexts.id_of(request.key) {
+            let (response_contexts, mut context) = self.split(now, outbox);
+            response_contexts.with(id, &mut context, ResponseContext::retransmitted);
             return;
         }
         if self.forward_by_pin(&mut request, outbox) == Match::Same {
@@ -60,7 +62,7 @@ impl Core {
             Ok(Handling::Serve) => self.serve(now, &request, outbox),
             Ok(Handling::Route(step)) => self.take_step(now, request, step, outbox),
             Ok(Handling::CheckDialog(check)) => self.check_dialog(now, request, check, outbox),
-            Ok(Handling::Watch(kind)) => self.watch(now, &request, kind, outbox),
+            Ok(Handling::Notifier(kind)) => self.receive_subscribe(now, &request, kind, outbox),
             Ok(Handling::HandOver(worker)) => {
                 let Request { message, flow, .. } = request;
                 let core_message = CoreMessage::Request(Box::new(Received { message, flow }));
@@ -75,7 +77,7 @@ impl Core {
         let dialog = route::accept_routes(request, &self.settings, &self.mac)?;
         let (uri, method) = (request.typed_uri()?, request.method());
         let destination = route::destination(&uri, method, &self.settings)?;
-        let watch = if method == Method::Subscribe { watch::kind_of(request, &destination)? } else { None };
+        let watch = if method == Method::Subscribe { notifier::kind_of(request, &destination)? } else { None };
         // A SUBSCRIBE within its dialog needs no credentials. The worker that accepted the subscription keeps it.
         if let Some(SubscribeKind::InDialog(tag)) = watch {
             return self.handling_of_subscribe(tag);
@@ -85,7 +87,7 @@ impl Core {
             return Ok(Handling::HandOver(worker));
         }
         if let Some(kind) = watch {
-            return Ok(Handling::Watch(kind));
+            return Ok(Handling::Notifier(kind));
         }
         if method == Method::Register && destination != Destination::Elsewhere {
             let aor = self.admit_register(now, request, &presented, outbox)?;
@@ -98,8 +100,8 @@ impl Core {
         if destination == Destination::Server {
             return Ok(Handling::Serve);
         }
-        ingress::hops(request.hops)?;
-        ingress::proxy_require(&request.message)?;
+        ingress::check_max_forwards(request.hops)?;
+        ingress::check_proxy_require(&request.message)?;
         let (toward, proven) = match dialog {
             Some(dialog) => match self.enter_dialog(now, request, &uri, dialog, &destination, outbox) {
                 Ok(flow) => {
@@ -109,7 +111,7 @@ impl Core {
                 Err(check) => return Ok(Handling::CheckDialog(check)),
             },
             None => {
-                route::outside_of_dialogs(request, &self.settings)?;
+                route::check_outside_of_dialogs(request, &self.settings)?;
                 match self.admit(now, request, &presented, &destination, outbox) {
                     Err(Reject::Relay) if destination == Destination::Elsewhere => {
                         let search = ContactSearch::of_unproven(request, &uri, &self.settings);
@@ -128,7 +130,7 @@ impl Core {
     /// RFC 6665 4.2.1.4: a SUBSCRIBE within its dialog is handled by the worker that our To tag names.
     fn handling_of_subscribe(&self, tag: LocalTag) -> Result<Handling, Reject> {
         match tag.worker {
-            worker if worker == self.worker => Ok(Handling::Watch(SubscribeKind::InDialog(tag))),
+            worker if worker == self.worker => Ok(Handling::Notifier(SubscribeKind::InDialog(tag))),
             worker if self.subscriptions.has_worker(worker) => Ok(Handling::HandOver(worker)),
             // The tag is of an earlier run of the program that had more workers.
             _ => Err(Reject::Subscription),
@@ -167,8 +169,10 @@ impl Core {
     ) {
         match (branch, source) {
             (Some(branch @ ViaBranch::Transaction { id, .. }), Some(source)) => {
-                let (forks, mut context) = self.split(now, outbox);
-                match forks.with(id.fork, |fork| fork.receive(id, message, source, &mut context)) {
+                let (response_contexts, mut context) = self.split(now, outbox);
+                let receive =
+                    |it: &mut ResponseContext, context: &mut Context<'_>| it.receive(id, message, source, context);
+                match response_contexts.with(id.context, &mut context, receive) {
                     Some(Some(search)) => self.search(now, search, outbox),
                     Some(None) => {}
                     // The response context has ended, but a phone still answers: the caller must get the 2xx.
@@ -227,9 +231,10 @@ impl Core {
             }
             (Resume::LateRegistration(aor), Answer::Loaded(record)) => self.join(now, &aor, record.as_ref(), outbox),
             (Resume::LateRegistration(_), _) => {}
-            (Resume::Notify(id), Answer::Loaded(record)) => self.looked(now, id, Some(record), outbox),
-            (Resume::Notify(id), _) => self.looked(now, id, None, outbox),
-            (Resume::NotifyTarget(id, host), answer) => self.reached(now, id, &host, &answer, outbox),
+            (Resume::Notify(id), answer) => self.notify_state_answered(now, id, answer, outbox),
+            (Resume::NotifyTarget(id, host), answer) => {
+                self.notify_target_resolved(now, id, &host, &answer, outbox);
+            }
             (Resume::Transmit(text), _) => self.undelivered(now, text, outbox),
         }
     }
@@ -251,7 +256,7 @@ enum Handling {
     /// By a check of its dialog: the token alone does not let the request pass.
     CheckDialog(Box<DialogCheck>),
     /// By the notifier.
-    Watch(SubscribeKind),
+    Notifier(SubscribeKind),
     /// By another worker.
     HandOver(u8),
 }

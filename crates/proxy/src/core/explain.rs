@@ -22,7 +22,7 @@ use crate::route::{
     next_step,
 };
 use crate::settings::{Keys, Settings};
-use crate::target::{Target, Way};
+use crate::target::{NextHop, Target};
 
 /// The call to explain.
 #[derive(Clone, Copy, Debug)]
@@ -79,9 +79,9 @@ pub enum Step {
 pub struct Goal {
     /// The new Request-URI.
     pub uri: String,
-    /// The transport.
-    pub transport: Transport,
-    /// The address or the host name that the INVITE is sent to, with its port.
+    /// The transport; `None` if DNS chooses it (RFC 3263 4.1).
+    pub transport: Option<Transport>,
+    /// The address, or the host name if it has to be resolved, that the INVITE is sent to, with its port if that is known.
     pub address: String,
     /// Whether the INVITE goes over the flow of the registration instead of to the Contact.
     pub over_flow: bool,
@@ -134,7 +134,8 @@ fn walk(
         (_, Some((aor, _))) => Step::Contact(aor.clone()),
         (_, None) => Step::Elsewhere,
     });
-    let admission = match (route::admission(&request, &destination, settings), request.caller_domain(settings)) {
+    let admission = match (route::auth_requirement(&request, &destination, settings), request.domain_of_from(settings))
+    {
         // A user that may not send to foreign addresses may still call the phones of local users.
         (Err(Reject::Relay), Some(domain)) if of_contact.is_some() => AuthRequirement::Credentials(domain),
         (admission, _) => admission?,
@@ -143,7 +144,7 @@ fn walk(
         AuthRequirement::None => Step::Free,
         AuthRequirement::Credentials(domain) => {
             // The caller would be challenged, but no user can have this name.
-            if let Some(reject) = route::is_strangers(&request, &destination, settings) {
+            if let Some(reject) = route::refusal_of_stranger(&request, &destination, settings) {
                 return Err(reject);
             }
             Step::Credentials(domain.into())
@@ -165,7 +166,7 @@ fn walk(
         NextStep::FindContact(_) => {
             let uri = request.typed_uri()?;
             let next = Next::of(&request, &uri)?;
-            Plan::one(route::target_for_next(&next, Toward::Anybody, &request, settings)?)
+            Plan::with_target(route::target_for_next(&next, Toward::Anybody, &request, settings)?)
         }
         NextStep::Forward(plan) => plan,
     };
@@ -209,7 +210,7 @@ fn with_users(
         let record = load(&aor);
         let plan_for = |callee| route::plan_for_callee(request, callee, record.as_ref(), settings, gruus, now).ok();
         let plan = search.current().and_then(plan_for);
-        search.found(plan.unwrap_or_default(), gruus, settings);
+        search.add_found(plan.unwrap_or_default(), gruus, settings);
     }
     search.finish()
 }
@@ -233,9 +234,9 @@ fn invite(Inquiry { from, to, source }: &Inquiry<'_>, settings: &Settings) -> Re
 }
 
 fn goal(target: &Target, request: &Request) -> Goal {
-    let (transport, address) = match &target.way {
-        Way::Hop(hop) => (hop.transport, hop.remote.to_string()),
-        Way::Name(name) => (name.transport, format!("{}:{}", name.host, name.port)),
+    let (transport, address) = match &target.next_hop {
+        NextHop::Hop(hop) => (Some(hop.transport), hop.remote.to_string()),
+        NextHop::Name(name) => (name.transport, name.to_string()),
     };
     let device = target.uri.binding().map(|binding| binding.user_agent().to_owned());
     Goal {

@@ -14,7 +14,7 @@ use crate::dialog::{FlowOfDialog, InDialog, Moved, Next, SideOfDialog};
 use crate::event::{DialogRequest, Drop, Event, Limit};
 use crate::outbox::{CoreMessage, Handover, Outbox};
 use crate::reject::Reject;
-use crate::request::{FlowAhead, Request};
+use crate::request::{FlowToPeer, Request};
 use crate::route::{self, Destination, DialogCheck, NextLoad, Toward, next_step};
 
 impl Core {
@@ -29,8 +29,8 @@ impl Core {
         mut dialog: InDialog,
         destination: &Destination,
         outbox: &mut Outbox,
-    ) -> Result<Option<FlowAhead>, Box<DialogCheck>> {
-        dialog.catch_up(&self.moved, request, &self.mac);
+    ) -> Result<Option<FlowToPeer>, Box<DialogCheck>> {
+        dialog.apply_moves(&self.moved, request, &self.mac);
         let (settings, mac) = (&self.settings, &self.mac);
         let may_use_from = dialog.may_use_from(request, settings, mac);
         let from_sender = may_use_from && dialog.is_from_sender(&request.flow, settings);
@@ -41,17 +41,17 @@ impl Core {
         let passes = from_sender && to_other;
         if passes && !next.as_ref().is_some_and(|next| self.may_have_moved(&dialog, next)) {
             self.record_move(now, &dialog, request, outbox);
-            return Ok(next.and_then(|next| dialog.flow_ahead(&next, &self.mac)));
+            return Ok(next.and_then(|next| dialog.flow_to_other(&next, &self.mac)));
         }
         let to_other = to_other || self.names_other(&dialog, request, destination);
-        let to_ask = match may_use_from {
+        let next_load = match may_use_from {
             _ if passes => NextLoad::Flow,
             // With a From that the sender may not use, its registration makes no difference.
             true => NextLoad::Sender,
-            false => NextLoad::Other,
+            false => NextLoad::OtherSide,
         };
         let destination = destination.clone();
-        Err(Box::new(DialogCheck { dialog, destination, from_sender, to_other, to_ask }))
+        Err(Box::new(DialogCheck { dialog, destination, from_sender, to_other, next_load }))
     }
 
     /// Loads the next registration that may make a difference, or decides.
@@ -62,22 +62,22 @@ impl Core {
         mut check: Box<DialogCheck>,
         outbox: &mut Outbox,
     ) {
-        let DialogCheck { dialog, from_sender, to_other, to_ask, .. } = &mut *check;
-        if *to_ask == NextLoad::Sender && (*from_sender || dialog.sender(&self.settings).is_none()) {
-            *to_ask = NextLoad::Other;
+        let DialogCheck { dialog, from_sender, to_other, next_load, .. } = &mut *check;
+        if *next_load == NextLoad::Sender && (*from_sender || dialog.sender_user(&self.settings).is_none()) {
+            *next_load = NextLoad::OtherSide;
         }
-        if *to_ask == NextLoad::Other && (*to_other || dialog.other(&self.settings).is_none()) {
-            *to_ask = NextLoad::Flow;
+        if *next_load == NextLoad::OtherSide && (*to_other || dialog.other_user(&self.settings).is_none()) {
+            *next_load = NextLoad::Flow;
         }
-        if *to_ask == NextLoad::Flow {
+        if *next_load == NextLoad::Flow {
             let next = request.typed_uri().and_then(|uri| Next::of(&request, &uri));
             let asks = *to_other && next.is_ok_and(|next| self.may_have_moved(dialog, &next));
-            *to_ask = if asks { NextLoad::Flow } else { NextLoad::Nobody };
+            *next_load = if asks { NextLoad::Flow } else { NextLoad::Nothing };
         }
-        let user = match to_ask {
-            NextLoad::Sender => dialog.sender(&self.settings),
-            NextLoad::Other | NextLoad::Flow => dialog.other(&self.settings),
-            NextLoad::Nobody => None,
+        let user = match next_load {
+            NextLoad::Sender => dialog.sender_user(&self.settings),
+            NextLoad::OtherSide | NextLoad::Flow => dialog.other_user(&self.settings),
+            NextLoad::Nothing => None,
         };
         match user {
             Some(aor) => {
@@ -99,29 +99,29 @@ impl Core {
     ) {
         let Some(request) = self.slots.take(slot) else { return };
         let record = if let Answer::Loaded(record) = answer { record } else { None };
-        match check.to_ask {
+        match check.next_load {
             NextLoad::Sender => {
                 check.from_sender = record.is_some_and(|record| InDialog::is_flow_of(&record, &request.flow, now.wall));
-                check.to_ask = NextLoad::Other;
+                check.next_load = NextLoad::OtherSide;
             }
-            NextLoad::Other => {
-                let user = check.dialog.other(&self.settings);
+            NextLoad::OtherSide => {
+                let user = check.dialog.other_user(&self.settings);
                 let fixed = user.as_ref().and_then(|aor| self.settings.accounts.contacts(aor));
                 let mut records = record.iter().chain(fixed);
                 let next = request.typed_uri().and_then(|uri| Next::of(&request, &uri));
                 check.to_other = next.is_ok_and(|next| {
                     records.any(|record| InDialog::is_contact_of(record, &next, now.wall, &self.settings, &self.mac))
                 });
-                check.to_ask = NextLoad::Flow;
+                check.next_load = NextLoad::Flow;
             }
-            NextLoad::Flow | NextLoad::Nobody => {
+            NextLoad::Flow | NextLoad::Nothing => {
                 let next = request.typed_uri().and_then(|uri| Next::of(&request, &uri));
                 let side = next.ok().and_then(|next| check.dialog.flow_of_other(&next));
                 let hop = record.as_ref().zip(side).and_then(|(record, side)| {
-                    route::flow_today(record, &side, now.wall, &self.connections, &self.settings, &self.mac)
+                    route::current_flow(record, &side, now.wall, &self.connections, &self.settings, &self.mac)
                 });
                 if let Some(hop) = hop {
-                    check.dialog.other_is_at(&hop, &request, &self.settings, &self.mac);
+                    check.dialog.set_peer_of_other(&hop, &request, &self.settings, &self.mac);
                 }
                 return self.decide(now, request, *check, outbox);
             }
@@ -143,7 +143,7 @@ impl Core {
         }
         let next = request.typed_uri().and_then(|uri| Next::of(&request, &uri));
         let toward = match next {
-            Ok(next) if to_other => Toward::OtherSide(dialog.flow_ahead(&next, &self.mac)),
+            Ok(next) if to_other => Toward::OtherSide(dialog.flow_to_other(&next, &self.mac)),
             Ok(next) if from_sender && destination == Destination::Elsewhere => {
                 dialog.peer_of_other(&next).map_or(Toward::Anybody, |peer| Toward::OtherSide(Some(peer)))
             }
@@ -198,7 +198,7 @@ impl Core {
         }
         // The request does not belong to the dialog of its Route, so it is treated as if it had no Route of ours. An ACK
         // cannot be challenged.
-        if is_ack || route::outside_of_dialogs(request, &self.settings).is_err() {
+        if is_ack || route::check_outside_of_dialogs(request, &self.settings).is_err() {
             return Err(Reject::NotThePeer);
         }
         let settings = Arc::clone(&self.settings);
@@ -219,7 +219,7 @@ impl Core {
         if request.next_route().is_some() {
             return false;
         }
-        let other = dialog.other(&self.settings);
+        let other = dialog.other_user(&self.settings);
         let is_other = |aor: &Aor| other.as_ref() == Some(aor);
         match destination {
             Destination::User(aor) => is_other(aor),
@@ -236,8 +236,8 @@ impl Core {
         if !refreshes_target(request.method()) && dialog.is_from_sender(&request.flow, &self.settings) {
             return;
         }
-        let Some((side, moved)) = dialog.moved(request, now.wall, &self.settings, &self.mac) else { return };
-        if !self.moved.find(side).is_some_and(|known| known.says(&moved)) {
+        let Some((side, moved)) = dialog.move_of_sender(request, now.wall, &self.settings, &self.mac) else { return };
+        if !self.moved.find(side).is_some_and(|known| known.is_same_place(&moved)) {
             self.dialog_moved(side, moved, outbox);
             outbox.handovers.push(Handover { worker: None, core_message: CoreMessage::DialogMoved { side, moved } });
         }
@@ -245,7 +245,7 @@ impl Core {
 
     /// Records that a side has moved, as this or another worker noticed.
     pub(super) fn dialog_moved(&mut self, side: SideOfDialog, moved: Moved, outbox: &mut Outbox) {
-        if self.moved.note(side, moved, self.settings.limits.moved_dialogs) {
+        if self.moved.record(side, moved, self.settings.limits.moved_dialogs) {
             outbox.emit(Event::LimitReached(Limit::MovedDialogs));
         }
     }

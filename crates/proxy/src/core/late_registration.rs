@@ -13,7 +13,7 @@ impl Core {
     /// calls to the user at all workers.
     pub(super) fn announce_registration(&mut self, now: Now, pending: &PendingRegister, outbox: &mut Outbox) {
         self.notify_subscribers(now, &pending.aor, outbox);
-        if pending.brings_phone && self.settings.forking.late_registration {
+        if pending.adds_target && self.settings.forking.late_registration {
             outbox
                 .handovers
                 .push(Handover { worker: None, core_message: CoreMessage::PhoneRegistered(pending.aor.clone()) });
@@ -23,17 +23,17 @@ impl Core {
 
     /// Loads the bindings of a user again if a call to the user is pending in this core.
     pub(super) fn phone_registered(&self, aor: Aor, outbox: &mut Outbox) {
-        if self.settings.forking.late_registration && self.forks.to(&aor).next().is_some() {
+        if self.settings.forking.late_registration && self.response_contexts.to(&aor).next().is_some() {
             outbox.ask(Question::Load(aor.clone()), Continuation(Resume::LateRegistration(aor)));
         }
     }
 
     /// Adds new targets of a record to the pending calls to its user.
     pub(super) fn join(&mut self, now: Now, aor: &Aor, record: Option<&Record>, outbox: &mut Outbox) {
-        let calls: Vec<u64> = self.forks.to(aor).collect();
-        let (forks, mut context) = self.split(now, outbox);
+        let calls: Vec<u64> = self.response_contexts.to(aor).collect();
+        let (response_contexts, mut context) = self.split(now, outbox);
         for id in calls {
-            forks.with(id, |fork| fork.join(aor, record, &mut context));
+            response_contexts.with(id, &mut context, |it, context| it.join(aor, record, context));
         }
     }
 }

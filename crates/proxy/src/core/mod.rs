@@ -11,12 +11,12 @@ mod dispatch;
 pub(crate) mod explain;
 pub(crate) mod in_dialog;
 mod late_registration;
+mod notifier;
 mod register;
 mod respond;
 mod responses;
 mod send;
 mod targets;
-mod watch;
 
 use std::sync::Arc;
 
@@ -30,15 +30,15 @@ use crate::connections::Connections;
 use crate::context::Context;
 use crate::dialog::MovedSides;
 use crate::event::{Drop, Event};
-use crate::fork::ResponseContexts;
 use crate::mac::Mac;
+use crate::notifier::{SubscriberIndex, Subscriptions};
 use crate::outbox::{CoreMessage, Outbox};
-use crate::pin::Pins;
+use crate::pin::{Expired, Pins};
 use crate::request::{ContentHasher, Received, TransactionKey};
+use crate::response_context::ResponseContexts;
 use crate::route::Gruus;
 use crate::settings::{Keys, Settings};
-use crate::transaction::sooner;
-use crate::watch::{SubscriberIndex, Subscriptions};
+use crate::timer_queue::{Timer, TimerQueue};
 
 /// The registrar and proxy of one worker.
 pub struct Core {
@@ -48,11 +48,12 @@ pub struct Core {
     worker: u8,
     authenticator: Authenticator,
     pins: Pins,
-    forks: ResponseContexts,
+    response_contexts: ResponseContexts,
     moved: MovedSides,
     connections: Arc<Connections>,
     slots: RequestSlots,
     subscriptions: Subscriptions,
+    timers: TimerQueue,
     rewrite: Rewrite,
 }
 
@@ -84,11 +85,12 @@ impl Core {
             worker,
             authenticator: Authenticator::new(keys, worker, hasher.clone()),
             pins: Pins::new(hasher),
-            forks: ResponseContexts::new(seed),
+            response_contexts: ResponseContexts::new(seed),
             moved: MovedSides::default(),
             connections: Arc::default(),
             slots: RequestSlots::default(),
             subscriptions: Subscriptions::new(watched),
+            timers: TimerQueue::default(),
             rewrite: Rewrite::new(),
         }
     }
@@ -141,38 +143,62 @@ impl Core {
 
     /// Fires the timers that are due. To be called at [`Core::next_timeout`]; an early or late call is harmless.
     pub fn timeout(&mut self, now: Now, outbox: &mut Outbox) {
-        self.pins.timeout(now.mono, |TransactionKey(call)| {
-            outbox.emit(Event::CallEnded { call, status: None, tried: 1, by: None });
-        });
-        let (forks, mut context) = self.split(now, outbox);
-        forks.timeout(&mut context);
-        let (subscriptions, mut context) = self.watching(now, outbox);
-        subscriptions.timeout(&mut context);
+        // A timer that becomes due only by this loop is left to the next call, so that no owner can delay the others.
+        for _ in 0..self.timers.len() {
+            let Some((at, timer)) = self.timers.pop_due(now.mono) else { break };
+            match timer {
+                Timer::ResponseContext(id) => {
+                    let (response_contexts, mut context) = self.split(now, outbox);
+                    response_contexts.timeout(id, at, &mut context);
+                }
+                Timer::Pin(key) => {
+                    if self.pins.timeout(key, at, now.mono, &mut self.timers) == Expired::Unanswered {
+                        outbox.emit(Event::CallEnded { call: key.0, status: None, tried: 1, by: None });
+                    }
+                }
+                Timer::Subscription(id) => {
+                    let (subscriptions, mut context) = self.notifier(now, outbox);
+                    subscriptions.timeout(id, at, &mut context);
+                }
+            }
+        }
+        self.bound_timers();
     }
 
     /// When [`Core::timeout`] has to be called next.
     pub fn next_timeout(&self) -> Option<Instant> {
-        let calls = sooner(self.pins.next_timeout(), self.forks.next_timeout());
-        sooner(calls, self.subscriptions.next_timeout())
+        self.timers.next()
+    }
+
+    /// Removes the stale timers if there are many: a flood of requests whose pins are evicted leaves one for each.
+    fn bound_timers(&mut self) {
+        let (pins, response_contexts, subscriptions) = (&self.pins, &self.response_contexts, &self.subscriptions);
+        if self.timers.is_crowded(pins.len() + response_contexts.len() + subscriptions.len()) {
+            self.timers.retain(|at, timer| match timer {
+                Timer::ResponseContext(id) => response_contexts.is_armed(id, at),
+                Timer::Pin(key) => pins.is_armed(key, at),
+                Timer::Subscription(id) => subscriptions.is_armed(id, at),
+            });
+        }
     }
 
     /// Replaces the settings for new requests; response contexts keep the settings that they started with.
     pub fn reconfigure(&mut self, settings: Arc<Settings>) {
         self.settings = settings;
-        self.subscriptions.reconfigured();
+        self.subscriptions.on_new_settings(&mut self.timers);
     }
 
     /// How many entries the core holds.
     pub fn load(&self) -> Load {
-        let (transactions, pins, nonces) = (self.forks.len(), self.pins.len(), self.authenticator.nonces());
+        let (transactions, pins, nonces) = (self.response_contexts.len(), self.pins.len(), self.authenticator.nonces());
         let (subscriptions, moved_dialogs) = (self.subscriptions.len(), self.moved.len());
         Load { transactions, pins, nonces, subscriptions, moved_dialogs }
     }
 
     /// The response contexts, and the context for their methods.
     fn split<'a>(&'a mut self, now: Now, outbox: &'a mut Outbox) -> (&'a mut ResponseContexts, Context<'a>) {
-        let (forks, _, context) = self.parts(now, outbox);
-        (forks, context)
+        let (response_contexts, _, context) = self.parts(now, outbox);
+        (response_contexts, context)
     }
 
     /// The response contexts, the subscriptions, and the context for their methods.
@@ -188,8 +214,9 @@ impl Core {
             settings: &self.settings,
             connections: &self.connections,
             rewrite: &mut self.rewrite,
+            timers: &mut self.timers,
             outbox,
         };
-        (&mut self.forks, &mut self.subscriptions, context)
+        (&mut self.response_contexts, &mut self.subscriptions, context)
     }
 }

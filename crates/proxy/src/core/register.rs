@@ -34,7 +34,7 @@ impl Core {
 
     /// Sends the 200: the change is durable.
     pub(super) fn confirm(pending: &PendingRegister, outbox: &mut Outbox) {
-        let back = &pending.request.back;
+        let back = &pending.request.response_hop;
         if outbox.emit_fitted(pending.fitted) {
             outbox.emit(Event::ResponseSent { method: "REGISTER", status: 200, transport: back.transport });
         }
@@ -57,7 +57,7 @@ impl Core {
             offence,
         });
         outbox.send(back, false, |out| out.extend_from_slice(&pending.answer));
-        outbox.bound_silence(pending.silence);
+        outbox.set_flow_timeout(pending.flow_timeout);
     }
 
     pub(super) fn refuse_register(&mut self, now: Now, pending: &PendingRegister, reject: Reject, outbox: &mut Outbox) {

@@ -9,13 +9,13 @@ use super::send::parties;
 use crate::clock::Now;
 use crate::context::Context;
 use crate::event::{Drop, Event, Registration};
+use crate::event_package::EventPackage;
 use crate::ingress;
 use crate::outbox::Outbox;
 use crate::registrar::address_of_record;
 use crate::reject::Reject;
 use crate::request::Request;
 use crate::route::Plan;
-use crate::settings::REG_PACKAGE;
 
 impl Core {
     /// Answers a request with its refusal. An ACK is never answered (RFC 3261 17).
@@ -35,6 +35,7 @@ impl Core {
             settings: &self.settings,
             connections: &self.connections,
             rewrite: &mut self.rewrite,
+            timers: &mut self.timers,
             outbox,
         };
         context.reply(request, reject.status(), reject.phrase().as_bytes(), |reply| {
@@ -54,7 +55,7 @@ impl Core {
         let (_, mut context) = self.split(now, outbox);
         context.reply(request, 200, b"OK", |reply| {
             reply.header(HeaderName::Allow, |out| out.extend_from_slice(b"OPTIONS, REGISTER, SUBSCRIBE"));
-            reply.header(HeaderName::AllowEvents, |out| out.extend_from_slice(REG_PACKAGE));
+            EventPackage::write_allow_events(reply);
             reply.header(HeaderName::Accept, |out| out.extend_from_slice(b"application/sdp"));
             reply.header(HeaderName::Supported, |out| out.extend_from_slice(b"path, outbound, gruu"));
         });
@@ -128,7 +129,7 @@ impl Core {
     /// Of other requests, only refusals of something that the sender is not allowed to do are reported.
     fn report_request(&self, request: &Request, reject: Reject, outbox: &mut Outbox) {
         let Some(offence) = reject.offence().filter(|_| !request.in_dialog) else { return };
-        let from = request.caller().map(|caller| self.settings.aor_named_by(&caller));
+        let from = request.uri_of_from().map(|caller| self.settings.aor_named_by(&caller));
         let from = from.unwrap_or_else(|| Aor::new(b"", b""));
         let (method, source) = (request.method().as_str_or("other"), request.flow.remote);
         outbox.emit(Event::RequestRefused { offence, method, from, source });

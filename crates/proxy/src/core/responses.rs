@@ -12,14 +12,14 @@ use parser::{Header as _, HeaderName, Message, Method, Reply, Stamp, reason_phra
 use super::Core;
 use crate::clock::Now;
 use crate::context::ToTag;
-use crate::dialog::Callee;
+use crate::dialog::ResponseCallee;
 use crate::event::{Drop, Event};
-use crate::fork::status_for_caller;
 use crate::forward::{Origin, ViaBranch, write_response};
 use crate::outbox::{CoreMessage, Handover, Outbox, Passed};
 use crate::pin::{Pin, tag_checksum};
 use crate::request::{Received, TransactionKey, tag_of};
-use crate::route::may_answer;
+use crate::response_context::status_for_caller;
+use crate::route::may_respond;
 
 /// A response that was forwarded.
 pub(super) struct Forwarded<'m> {
@@ -43,8 +43,10 @@ impl Core {
         outbox: &mut Outbox,
     ) -> Option<Forwarded<'m>> {
         let below = via_below(response);
-        let way_back = branch.origin().map(Origin::way_back);
-        let key = below.zip(way_back).and_then(|(below, way)| TransactionKey::of(response, &below, way, &self.mac));
+        let response_address = branch.origin().map(Origin::response_address);
+        let key = below
+            .zip(response_address)
+            .and_then(|(below, address)| TransactionKey::of(response, &below, address, &self.mac));
         let sent_to = key.zip(source).and_then(|((key, _), source)| self.sent_to(branch, key, source));
         let Some((key, method)) = key.filter(|_| source.is_none() || sent_to.is_some()) else {
             match (branch, source) {
@@ -66,7 +68,7 @@ impl Core {
         outbox.emit(Event::ResponseSent { method: method.as_str_or("other"), status, transport: hop.transport });
         let (settings, mac, rewrite) = (&self.settings, &self.mac, &mut self.rewrite);
         let to_tag = tag_of(response, HeaderName::To).unwrap_or_default();
-        let callee = Callee { tag: to_tag, address: sent_to };
+        let callee = ResponseCallee { tag: to_tag, address: sent_to };
         outbox.send(&hop, false, |out| write_response(response, callee, settings, mac, rewrite, out, |_| {}));
         Some(Forwarded { key, method, status, to_tag })
     }
@@ -79,7 +81,7 @@ impl Core {
         }
         // The branch names where the response goes: with another branch a sender could choose that.
         let pin = self.pins.find(key).filter(|pin| pin.branch == *branch)?;
-        may_answer(&pin.hop, &pin.target, source, &self.settings).then(|| pin.target.remote(&pin.hop))
+        may_respond(&pin.hop, &pin.target, source, &self.settings).then(|| pin.target.remote(&pin.hop))
     }
 
     /// Answers a forwarded request that could not be sent as if its next hop had refused it (RFC 3261 16.9).
@@ -89,14 +91,14 @@ impl Core {
         let branch = top.and_then(|via| ViaBranch::parse(via.branch()?));
         match branch {
             Some(ViaBranch::Transaction { id, .. }) => {
-                let (forks, mut context) = self.split(now, outbox);
-                forks.with(id.fork, |fork| fork.undelivered(id, &mut context));
+                let (response_contexts, mut context) = self.split(now, outbox);
+                response_contexts.with(id.context, &mut context, |it, context| it.undelivered(id, context));
             }
             Some(ViaBranch::Notify { id, .. }) => self.notify_undelivered(now, id, outbox),
             // No state is needed: the response is made from the request as it was sent, and goes to where its Via says.
             Some(ViaBranch::Stateless(origin) | ViaBranch::Pinned { origin, .. }) if sent.is_request() => {
-                let key =
-                    via_below(&sent).and_then(|below| TransactionKey::of(&sent, &below, origin.way_back(), &self.mac));
+                let key = via_below(&sent)
+                    .and_then(|below| TransactionKey::of(&sent, &below, origin.response_address(), &self.mac));
                 let Some((key, _)) = key else { return };
                 let pin = self.pins.find(key);
                 // This is a retransmission of an INVITE that was accepted: a failure now would end the call at the
@@ -146,7 +148,8 @@ impl Core {
         match response {
             Passed::Provisional => self.pins.rings(key, now.mono + timers.c),
             Passed::Final { status, to_tag } => {
-                if let Some(target) = self.pins.answered(key, (status, to_tag), now.mono, timers.last_copy()) {
+                let until = now.mono + timers.last_copy();
+                if let Some(target) = self.pins.answered(key, (status, to_tag), until, &mut self.timers) {
                     let by = target.phone();
                     outbox.emit(Event::CallEnded { call: key.0, status: Some(status), tried: 1, by });
                 }

@@ -11,21 +11,21 @@ use parser::{Method, Uri};
 use super::Core;
 use crate::clock::Now;
 use crate::event::{Event, Limit};
-use crate::fork::{ResponseContext, ResponseContexts};
 use crate::forward::{Forwarding, Origin, ViaBranch, is_looped, loop_mark, prefers_identity, write_request};
 use crate::ingress;
 use crate::outbox::Outbox;
 use crate::pin::Match;
 use crate::reject::Reject;
 use crate::request::{Proven, Request};
-use crate::route::{self, Plan, keeps_privacy};
+use crate::response_context::{ResponseContext, ResponseContexts};
+use crate::route::{self, Plan, check_privacy};
 use crate::settings::{Named, Settings, SingleTarget};
-use crate::target::{Target, TargetUri, Way};
+use crate::target::{NextHop, Target, TargetUri};
 
 impl Core {
     /// Forwards a request to the targets of its plan. All of them have addresses.
     pub(super) fn forward_or_fork(&mut self, now: Now, request: Request, plan: Plan, outbox: &mut Outbox) {
-        if let Err(reject) = keeps_privacy(&request, &plan, &self.settings) {
+        if let Err(reject) = check_privacy(&request, &plan, &self.settings) {
             return self.refuse(now, &request, reject, outbox);
         }
         if is_new_call(&request) {
@@ -52,7 +52,7 @@ impl Core {
         };
         // The pin has the next hop. Our own Route values still have to be removed.
         let dialog = match route::accept_routes(request, &self.settings, &self.mac) {
-            Ok(dialog) if ingress::hops(request.hops).is_ok() => dialog,
+            Ok(dialog) if ingress::check_max_forwards(request.hops).is_ok() => dialog,
             _ => return Match::Unknown,
         };
         // An ACK in a dialog that its INVITE was not in acknowledges a 2xx: the ACK of a failure has the Route of its
@@ -77,7 +77,7 @@ impl Core {
 
     /// The user that the sender authenticated as with the first request; this one has the same octets.
     fn proven_by_first(&self, request: &Request) -> Proven {
-        let Some(domain) = route::was_proven(request, &self.settings) else { return Proven::Nobody };
+        let Some(domain) = route::required_domain(request, &self.settings) else { return Proven::Nobody };
         let presented = self.authenticator.read(request, &self.settings);
         let user = self.authenticator.user_in(&presented, domain.as_bytes());
         user.map_or(Proven::Nobody, |user| Proven::As(Box::new(user)))
@@ -91,7 +91,7 @@ impl Core {
         target: Target,
         outbox: &mut Outbox,
     ) -> Result<(), Reject> {
-        let Way::Hop(hop) = &target.way else { return Err(Reject::Unroutable) };
+        let NextHop::Hop(hop) = &target.next_hop else { return Err(Reject::Unroutable) };
         let hop = hop.now(&self.connections);
         let origin = Origin::new(request, (&hop, &target), None, &self.settings, &self.mac);
         let Settings { limits, timers, .. } = &*self.settings;
@@ -100,7 +100,7 @@ impl Core {
         // them needs a pin.
         let is_binding = matches!(target.uri, TargetUri::Binding(..)) && request.method() != Method::Cancel;
         let looked_up =
-            is_binding || request.is_no_contact && !matches!(request.method(), Method::Cancel | Method::Ack);
+            is_binding || request.contact_search_failed && !matches!(request.method(), Method::Cancel | Method::Ack);
         let mut pinned = invite || looked_up;
         // Half of the pins are reserved for INVITEs: other requests are forwarded without a pin, too.
         if pinned && self.pins.len() >= if invite { limits.pins } else { limits.pins / 2 } {
@@ -119,29 +119,33 @@ impl Core {
         let forwarding = Forwarding { request, target: &target, hop: &hop, branch, breadth: request.max_breadth() };
         send_request(&forwarding, &self.settings, &self.mac, &mut self.rewrite, outbox);
         if invite {
-            self.pins.insert(request, (target, hop, branch), now.mono, timers.c);
+            self.pins.insert(request, (target, hop, branch), now.mono + timers.c, &mut self.timers);
         } else if pinned {
-            self.pins.insert_brief(request, (target, hop, branch), now.mono, timers.last_copy());
+            self.pins.insert_brief(request, (target, hop, branch), now.mono + timers.last_copy(), &mut self.timers);
         }
+        self.bound_timers();
         Ok(())
     }
 
     fn fork(&mut self, now: Now, request: Request, mut plan: Plan, outbox: &mut Outbox) {
         // This is a retransmission that came while the first request waited for DNS.
-        if self.forks.id_of(request.key).is_some() {
+        if self.response_contexts.id_of(request.key).is_some() {
             return;
         }
         let mark = loop_mark(&request, &self.mac);
         if let Err(reject) = self.may_fork(&request, mark, outbox) {
             return self.refuse(now, &request, reject, outbox);
         }
-        let id = self.forks.next_id(&self.mac);
+        let id = self.response_contexts.next_id(&self.mac);
         let key = request.key;
         let settings = Arc::clone(&self.settings);
-        let joinable = settings.forking.late_registration && is_new_call(&request) && plan.disposition.fork;
-        plan.aor.take_if(|_| !joinable);
-        let (forks, mut context) = self.split(now, outbox);
-        forks.insert(id, key, ResponseContext::start(id, request, plan, mark, settings, &mut context));
+        let is_joinable = settings.forking.late_registration && is_new_call(&request) && plan.disposition.fork;
+        let callee = plan.aor.take().filter(|_| is_joinable);
+        let (response_contexts, mut context) = self.split(now, outbox);
+        let is_joinable = callee.is_some();
+        let started = ResponseContext::start(id, request, plan, is_joinable, mark, settings, &mut context);
+        response_contexts.insert(id, key, callee, started, context.timers);
+        self.bound_timers();
     }
 
     fn may_fork(&mut self, request: &Request, mark: u64, outbox: &mut Outbox) -> Result<(), Reject> {
@@ -153,17 +157,17 @@ impl Core {
             return Err(Reject::Loop);
         }
         let limits = &self.settings.limits;
-        let reached = |forks: &ResponseContexts| {
-            if forks.len() >= limits.transactions {
+        let reached = |response_contexts: &ResponseContexts| {
+            if response_contexts.len() >= limits.transactions {
                 Some(Limit::Transactions)
             } else {
-                (forks.held() >= limits.transaction_memory).then_some(Limit::TransactionMemory)
+                (response_contexts.held() >= limits.transaction_memory).then_some(Limit::TransactionMemory)
             }
         };
-        let Some(limit) = reached(&self.forks) else { return Ok(()) };
+        let Some(limit) = reached(&self.response_contexts) else { return Ok(()) };
         outbox.emit(Event::LimitReached(limit));
-        while reached(&self.forks).is_some() {
-            if !self.forks.make_room() {
+        while reached(&self.response_contexts).is_some() {
+            if !self.response_contexts.make_room() {
                 return Err(Reject::Overload);
             }
         }
@@ -208,5 +212,5 @@ pub(super) fn parties(request: &Request, called: Option<&Aor>, settings: &Settin
         Some(aor) => aor.clone(),
         None => settings.aor_named_by(Uri::parse(request.uri()).ok()?.sip()?),
     };
-    Some((Named::of(request.caller_text(), settings)?.address, to))
+    Some((Named::of(request.text_of_from(), settings)?.address, to))
 }

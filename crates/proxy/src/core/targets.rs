@@ -104,8 +104,10 @@ impl Core {
             (Purpose::Forward(request), Ok(plan)) => self.handle_plan(now, request, plan, outbox),
             (Purpose::Forward(request), Err(reject)) => self.refuse(now, &request, reject, outbox),
             (Purpose::Redirection(branch), plan) => {
-                let (forks, mut context) = self.split(now, outbox);
-                forks.with(branch.fork, |fork| fork.redirected(branch, plan.unwrap_or_default(), &mut context));
+                let (response_contexts, mut context) = self.split(now, outbox);
+                response_contexts.with(branch.context, &mut context, |it, context| {
+                    it.redirected(branch, plan.unwrap_or_default(), context);
+                });
             }
         }
     }
@@ -123,14 +125,15 @@ impl Core {
                     Purpose::Forward(request) => {
                         route::plan_for_callee(request, callee, record, settings, gruus, now).ok()
                     }
-                    Purpose::Redirection(branch) => {
-                        self.forks.with(branch.fork, |fork| fork.plan_for(callee, record, gruus, now)).flatten()
-                    }
+                    Purpose::Redirection(branch) => self
+                        .response_contexts
+                        .find(branch.context)
+                        .and_then(|it| it.plan_for(callee, record, gruus, now)),
                 };
-                targets.found(plan.unwrap_or_default(), gruus, settings);
+                targets.add_found(plan.unwrap_or_default(), gruus, settings);
             }
-            (None, Answer::Resolved(addresses)) => targets.resolved(&addresses, settings),
-            (None, _) => targets.resolved(&[], settings),
+            (None, Answer::Resolved(endpoints)) => targets.add_endpoints(&endpoints, settings),
+            (None, _) => targets.add_endpoints(&[], settings),
         }
         self.search(now, search, outbox);
     }

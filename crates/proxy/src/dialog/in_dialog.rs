@@ -1,17 +1,19 @@
-//! Whether a request of a dialog comes from one of its sides and goes to the other.
+//! Whether a request in a dialog comes from one side and goes to the other.
 //!
-//! Three questions, each answered from the token, the request and what has moved since: is the source the sender's peer,
-//! does the next hop lead to the other side, and is the From one that the sender may use? What a registration can add is
-//! asked by `core`, with [`InDialog::is_flow_of`] and [`InDialog::is_contact_of`].
+//! The token and the record of moved sides (`moved.rs`) answer three questions: is the source the peer of the sender,
+//! does the next hop lead to the other side, and may the sender use this From? If the answer is no, `core` loads
+//! registrations and asks again with [`InDialog::is_flow_of`] and [`InDialog::is_contact_of`].
 
 use location::{Aor, Flow, Record};
 use parser::headers::{Contact, Route};
 use parser::{Header as _, HeaderName, SipUri, Uri, unescape};
 
+use super::mark::{is_mark, split_mark};
 use super::moved::{Moved, MovedSides, SideOfDialog};
-use super::next_hop::{literal, next_hop};
-use super::record_route::{first_domain, identity, may_name};
-use super::token::{DialogId, DialogToken, Sealed, Side, User, is_mark, split_mark};
+use super::next_hop::{literal_address, next_hop_hash};
+use super::record_route::{first_domain, identity_hash, is_allowed_target};
+use super::token::{DialogId, DialogToken, Side, UnverifiedToken};
+use super::user::User;
 use crate::clock::Wall;
 use crate::connections::Connections;
 use crate::hop::Hop;
@@ -20,46 +22,46 @@ use crate::nat;
 use crate::peer::Peer;
 use crate::reach;
 use crate::reject::Reject;
-use crate::request::{FlowAhead, Request};
+use crate::request::{FlowToPeer, Request};
 use crate::settings::{Authentication, Named, Settings};
 
-/// What the token in a request says of the two ends of its dialog.
+/// What the token in a request says about the two sides of its dialog.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct InDialog {
     sender: Side,
     other: Side,
-    /// The next hop that the other side named, as a hash.
+    /// The next hop to the other side, as a hash.
     target: Option<u32>,
     from_caller: bool,
-    /// Names the dialog as it was made, where that is known.
+    /// Identifies the dialog by the values of its token; `None` until it is needed.
     key: Option<u64>,
-    /// When the other side was seen where it is now; the beginning of time if that is what the token says.
+    /// When the other side was last seen; zero if its peer is still the one in the token.
     other_seen: Wall,
 }
 
-/// A side of a dialog that is a phone of ours, and reached over its flow.
+/// A side of a dialog that is the phone of a local user and is reached over its flow.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FlowOfDialog<'a> {
-    /// The flow, as the dialog knows it.
+    /// The peer that the dialog knows.
     pub(crate) peer: Peer,
-    /// The phone, as a hash of its instance, or one of its flows.
+    /// A hash of the instance, or of instance and reg-id.
     pub(crate) phone: Option<u32>,
-    /// When it was seen on that flow, if that was after the dialog was made.
+    /// When it was last seen on that flow; zero if not since the dialog was created.
     pub(crate) seen: Wall,
-    /// Its Contact in the dialog.
+    /// The Contact of the phone in the dialog.
     pub(crate) contact: SipUri<'a>,
 }
 
-/// Where a request goes next.
+/// The URI that determines the next hop of a request.
 #[derive(Clone, Copy)]
 pub(crate) struct Next<'a> {
     pub(crate) uri: SipUri<'a>,
-    /// Whether a Route says so, and not the Request-URI.
+    /// Whether it is the URI of a Route value, and not the Request-URI.
     pub(crate) by_route: bool,
 }
 
 impl<'a> Next<'a> {
-    /// Of a request with this Request-URI to route by, with what is ours taken off its Route.
+    /// For a request with this Request-URI. Route values of this server are skipped.
     pub(crate) fn of(request: &'a Request, uri: &Uri<'a>) -> Result<Self, Reject> {
         if let Some(route) = request.next_route() {
             let address = Route::parse(route).map_err(|_| Reject::Unroutable)?.address;
@@ -70,35 +72,39 @@ impl<'a> Next<'a> {
 }
 
 impl InDialog {
-    /// Reads a token from the user part of a Record-Route value of ours. `None` if it was not made here for this dialog.
+    /// Reads the token in the user part of a Route value of this server. `None` if it is not a valid token of this
+    /// dialog.
     pub(crate) fn read(user: &[u8], request: &Request, mac: &Mac) -> Option<Self> {
-        // RFC 3261 19.1.4: an escape means the character that it stands for. Twinkle writes every Z of a Route as %5a.
+        // RFC 3261 19.1.4: an escape is equal to its character. Twinkle writes each Z in a Route as %5a.
         let user = unescape(user);
         let (text, mark) = split_mark(&user);
-        let sealed = Sealed::decode(text)?;
+        let unverified = UnverifiedToken::decode(text)?;
         let call_id = request.message.value(HeaderName::CallId)?;
         let [from_tag, to_tag] = request.tags();
-        let opened = |caller_tag| {
-            let hinted = sealed.seems_made_with(caller_tag);
-            if hinted { sealed.open(DialogId { call_id, caller_tag }, mac) } else { None }
+        let verified = |caller_tag| {
+            let may_be = unverified.may_be_of_caller(caller_tag);
+            if may_be { unverified.verify(DialogId { call_id, caller_tag }, mac) } else { None }
         };
-        let (token, from_caller) = match opened(from_tag) {
-            // Of another dialog of the same caller, or of somebody who made one with its identifiers.
+        let (token, from_caller) = match verified(from_tag) {
+            // The mark is missing or wrong: the token is of another dialog of the caller, or of an attacker that copied
+            // Call-ID and From tag into a call of its own.
             Some(token) if !is_mark(mark, text, (to_tag, token.callee.peer.remote), mac) => return None,
             Some(token) => (token, true),
-            None => (opened(to_tag)?, false),
+            None => (verified(to_tag)?, false),
         };
         let DialogToken { caller, callee, target } = token;
-        // Each side is given the target of the other one.
+        // The token that a side gets contains the target of the other side.
         let target = target.filter(|target| target.of_callee == from_caller).map(|target| target.next_hop);
         let (sender, other) = if from_caller { (caller, callee) } else { (callee, caller) };
         Some(Self { sender, other, target, from_caller, key: None, other_seen: Wall::default() })
     }
 
-    /// The dialog of a request that came by twice when its dialog was made (a spiral): from the sender of this token to the
-    /// other side of the next one. `None` if the two are not of one call. Anybody can make a dialog with the Call-ID and
-    /// the tag of a call that it has read on the wire; but not with the same user as its caller.
-    pub(crate) fn then(&self, next: Self) -> Option<Self> {
+    /// Joins the dialogs of two tokens in one request, if the request that created the dialog passed this server twice
+    /// (a spiral): from the sender in this token to the other side in `next`.
+    ///
+    /// `None` if they are not of one call. An attacker can create a dialog with the Call-ID and tag of a call that it
+    /// has seen, but the caller in its token is then another user.
+    pub(crate) fn join(&self, next: Self) -> Option<Self> {
         let same_user = match self.from_caller {
             true => self.sender.user == next.sender.user,
             false => self.other.user == next.other.user,
@@ -110,18 +116,18 @@ impl InDialog {
         linked.then(|| Self { sender: self.sender.clone(), ..next })
     }
 
-    /// The user of ours on the sender's side.
-    pub(crate) fn sender(&self, settings: &Settings) -> Option<Aor> {
+    /// The local user on the side of the sender.
+    pub(crate) fn sender_user(&self, settings: &Settings) -> Option<Aor> {
         self.sender.user.as_ref().map(|user| user.aor(first_domain(settings)))
     }
 
-    /// The user of ours on the other side.
-    pub(crate) fn other(&self, settings: &Settings) -> Option<Aor> {
+    /// The local user on the other side.
+    pub(crate) fn other_user(&self, settings: &Settings) -> Option<Aor> {
         self.other.user.as_ref().map(|user| user.aor(first_domain(settings)))
     }
 
-    /// Whether a request came from the sender's peer: the same address over UDP, the same connection, or a connection that
-    /// was opened to its address from here.
+    /// Whether a request came from the peer of the sender: from the same address over UDP, over the same connection, or
+    /// over a connection that this server opened to that address.
     pub(crate) fn is_from_sender(&self, flow: &Flow, settings: &Settings) -> bool {
         let Side { peer, user, .. } = &self.sender;
         let listener = settings.listeners.get(usize::from(peer.listener));
@@ -131,29 +137,30 @@ impl InDialog {
         if peer.remote == flow.remote || !flow.transport.is_reliable() {
             return peer.remote == flow.remote;
         }
-        // Another server opens a connection of its own for its requests, and has no credentials of ours to show.
+        // A server without an account has no credentials to show, and may open a new connection for its requests.
         (peer.connection.is_some() && peer.connection == flow.id.connection())
             || (user.is_none() && peer.remote.ip() == flow.remote.ip())
     }
 
-    /// Whether a request came over a stream from the host of the sender, whose own connection is closed.
+    /// Whether a request came over a new connection from the host of the sender, whose old connection is closed.
     pub(crate) fn is_reconnected(&self, flow: &Flow, connections: &Connections) -> bool {
         let Peer { remote, connection, .. } = self.sender.peer;
         let closed = connection.is_some_and(|connection| !connections.is_open(connection));
         flow.transport.is_reliable() && closed && remote.ip() == flow.remote.ip()
     }
 
-    /// Whether the From is one that the sender may use without credentials: of a user of ours its own name, the one that the
-    /// dialog was made with, or one that its account lists; of anybody else any but one of ours (RFC 4916 lets it change).
+    /// Whether the sender may use this From without credentials. A local user may use its own name, the name in the
+    /// request that created the dialog, and those in `may_call_as` of its account. Any other sender may use every name
+    /// that is not a local user's, since RFC 4916 permits to change it.
     pub(crate) fn may_use_from(&self, request: &Request, settings: &Settings, mac: &Mac) -> bool {
         let (first, user) = (first_domain(settings), self.sender.user.as_ref());
-        if user.is_some_and(|user| user.is_written(request.caller_text(), first)) {
+        if user.is_some_and(|user| user.is_written_as(request.text_of_from(), first)) {
             return true;
         }
-        let Some(named) = Named::of(request.caller_text(), settings) else {
+        let Some(named) = Named::of(request.text_of_from(), settings) else {
             return user.is_none() && self.sender.identity.is_none();
         };
-        if self.sender.identity.is_some_and(|known| known == identity(&named.address, mac)) {
+        if self.sender.identity.is_some_and(|known| known == identity_hash(&named.address, mac)) {
             return true;
         }
         match user.map(|user| user.aor(first)) {
@@ -164,58 +171,61 @@ impl InDialog {
         }
     }
 
-    /// Whether a request leads to the other side by its next hop: over its flow, to its peer, to the target that it named.
+    /// Whether the next hop of a request leads to the other side: over its flow, to its peer, or to the target in the
+    /// token.
     pub(crate) fn leads_to_other(&self, next: &Next<'_>, settings: &Settings, mac: &Mac) -> bool {
         let Next { uri, by_route } = next;
         if self.other.only_flow && !by_route {
             return true;
         }
-        let (address, peer) = (literal(uri), self.other.peer.remote);
-        // The trunk's own networks: a provider moves a call from one of its hosts to another.
+        let (address, peer) = (literal_address(uri), self.other.peer.remote);
+        // A provider may move a call from one of its hosts to another, all of which are in `trusted`.
         let trusted = || address.is_some_and(|it| settings.trusts(it.ip())) && settings.trusts(peer.ip());
-        address == Some(peer) || (self.target.is_some() && self.target == Some(next_hop(uri, mac))) || trusted()
+        address == Some(peer) || (self.target.is_some() && self.target == Some(next_hop_hash(uri, mac))) || trusted()
     }
 
-    /// The other side's own flow, where the request has no Route left and only that flow leads there.
-    pub(crate) fn flow_ahead(&self, next: &Next<'_>, mac: &Mac) -> Option<FlowAhead> {
+    /// The flow to the other side, if no Route value is left and only this flow leads there.
+    pub(crate) fn flow_to_other(&self, next: &Next<'_>, mac: &Mac) -> Option<FlowToPeer> {
         let Next { uri, by_route } = next;
         if *by_route || !self.other.only_flow {
             return None;
         }
-        // The address in the Request-URI is the sender's to choose: it is used only if the other side named it.
-        let address = literal(uri);
+        // The sender chooses the Request-URI, so its address is used only if the other side named it.
+        let address = literal_address(uri);
         let named = || {
-            self.target == Some(next_hop(uri, mac)) && address.map(|it| it.ip()) == Some(self.other.peer.remote.ip())
+            self.target == Some(next_hop_hash(uri, mac))
+                && address.map(|it| it.ip()) == Some(self.other.peer.remote.ip())
         };
-        let or_named = address == Some(self.other.peer.remote) || named();
-        Some(FlowAhead { peer: self.other.peer, or_named })
+        let may_use_uri = address == Some(self.other.peer.remote) || named();
+        Some(FlowToPeer { peer: self.other.peer, may_use_uri })
     }
 
-    /// The other side's peer, for a request whose next hop leads elsewhere: a phone may name an address in its Contact at
-    /// which it cannot be reached from here, and a proxy before it a name. Only for a user of ours.
-    pub(crate) fn peer_of_other(&self, next: &Next<'_>) -> Option<FlowAhead> {
-        let is_its_proxy = literal(&next.uri).is_none();
+    /// The peer of the other side, for a request that does not lead there by its next hop: the Contact of a phone may
+    /// have an address that is not reachable from here, and the Record-Route of a proxy next to it a host name. Only
+    /// for a local user.
+    pub(crate) fn peer_of_other(&self, next: &Next<'_>) -> Option<FlowToPeer> {
+        let is_its_proxy = literal_address(&next.uri).is_none();
         let leads_there = self.other.user.is_some() && (!next.by_route || is_its_proxy);
-        leads_there.then_some(FlowAhead { peer: self.other.peer, or_named: false })
+        leads_there.then_some(FlowToPeer { peer: self.other.peer, may_use_uri: false })
     }
 
-    /// The other side, if only a flow leads there that its phone may have given up since: it is a user of ours, and may have
-    /// registered over another one.
+    /// The other side, if it is the phone of a local user that is reached over its flow only. It may have registered
+    /// over another flow since.
     pub(crate) fn flow_of_other<'a>(&self, next: &Next<'a>) -> Option<FlowOfDialog<'a>> {
         let Side { peer, only_flow, user, phone, .. } = &self.other;
         let is_such = *only_flow && user.is_some() && !next.by_route;
         is_such.then_some(FlowOfDialog { peer: *peer, phone: *phone, seen: self.other_seen, contact: next.uri })
     }
 
-    /// The other side is reached over this flow today.
-    pub(crate) fn other_is_at(&mut self, hop: &Hop, request: &Request, settings: &Settings, mac: &Mac) {
-        // The dialog keeps the name that it was made with.
+    /// Replaces the peer of the other side by the current one.
+    pub(crate) fn set_peer_of_other(&mut self, hop: &Hop, request: &Request, settings: &Settings, mac: &Mac) {
+        // The key is computed from the peers in the token, so it must be computed before.
         self.key = self.key(request, mac);
         self.other.peer = Peer::of_hop(hop, settings);
     }
 
-    /// Takes over what has moved since the dialog was made.
-    pub(crate) fn catch_up(&mut self, moved: &MovedSides, request: &Request, mac: &Mac) {
+    /// Replaces the peers by those that were recorded since the dialog was created.
+    pub(crate) fn apply_moves(&mut self, moved: &MovedSides, request: &Request, mac: &Mac) {
         if moved.len() == 0 {
             return;
         }
@@ -234,8 +244,8 @@ impl InDialog {
         }
     }
 
-    /// Where the sender is now, if that is not what its token says: another peer, or a Contact that leads elsewhere.
-    pub(crate) fn moved(
+    /// The current peer and target of the sender, if they are not those that are known already.
+    pub(crate) fn move_of_sender(
         &self,
         request: &Request,
         now: Wall,
@@ -246,20 +256,21 @@ impl InDialog {
         let contact = request.message.header::<Contact<'_>>().ok().flatten();
         let target =
             contact.as_ref().and_then(|contact| contact.address()).and_then(|address| address.uri.sip().copied());
-        // A side that was not behind a NAT when the dialog was made, and sends from the same place, names another Contact on purpose.
+        // A side that was not behind a NAT, and still sends from the same address, names another Contact on purpose.
         let may_be_behind_nat = self.sender.only_flow || peer != self.sender.peer;
         let only_flow = may_be_behind_nat && nat::is_flow_bound(request, target.as_ref());
-        let target = target.filter(|uri| may_name(uri, &self.sender, request.flow.remote, settings));
-        let elsewhere = target.filter(|uri| !self.sender.only_flow && literal(uri) != Some(self.sender.peer.remote));
+        let target = target.filter(|uri| is_allowed_target(uri, &self.sender, request.flow.remote, settings));
+        let elsewhere =
+            target.filter(|uri| !self.sender.only_flow && literal_address(uri) != Some(self.sender.peer.remote));
         if peer == self.sender.peer && elsewhere.is_none() {
             return None;
         }
         let side = SideOfDialog { dialog: self.key(request, mac)?, is_caller: self.from_caller };
-        let next_hop = target.map(|uri| next_hop(&uri, mac));
+        let next_hop = target.map(|uri| next_hop_hash(&uri, mac));
         Some((side, Moved { peer, only_flow, next_hop, at: now }))
     }
 
-    /// Whether a flow is one over which a user is registered now: what a phone is reached over is its own.
+    /// Whether a user is registered over this flow now. Such a flow belongs to a phone of that user.
     pub(crate) fn is_flow_of(record: &Record, flow: &Flow, now: Wall) -> bool {
         record.live(now).any(|binding| {
             let own = binding.flow();
@@ -271,21 +282,22 @@ impl InDialog {
         })
     }
 
-    /// Whether a request goes where a user is registered now, at a place of its own, or is configured to be.
+    /// Whether the next hop is the Contact of a binding of this user that leads to the host that registered it, or that
+    /// is configured.
     pub(crate) fn is_contact_of(record: &Record, next: &Next<'_>, now: Wall, settings: &Settings, mac: &Mac) -> bool {
-        let (address, hop) = (literal(&next.uri), next_hop(&next.uri, mac));
+        let (address, hop) = (literal_address(&next.uri), next_hop_hash(&next.uri, mac));
         record.live(now).any(|binding| {
             let source = binding.flow().remote;
-            let is_own = reach::is_believed(source.ip(), settings)
-                || address.is_some_and(|address| reach::is_own_place(address, source));
+            let is_own = reach::is_exempt_source(source.ip(), settings)
+                || address.is_some_and(|address| reach::is_own_address(address, source));
             let contact = Uri::parse(binding.contact()).ok().and_then(|uri| uri.sip().copied());
-            let is_contact = contact.is_some_and(|contact| next_hop(&contact, mac) == hop);
+            let is_contact = contact.is_some_and(|contact| next_hop_hash(&contact, mac) == hop);
             address == Some(source) || (is_contact && is_own)
         })
     }
 
-    /// Anybody may make a dialog with the Call-ID and the tag of a call that it has seen: so the peers and the users of both
-    /// sides, as they were when the dialog was made, are part of its name.
+    /// The key of the dialog in [`MovedSides`]. It contains the peers and users in the token: otherwise an attacker
+    /// could create a dialog with the Call-ID and the tag of a call that it has seen, and redirect that call.
     fn key(&self, request: &Request, mac: &Mac) -> Option<u64> {
         if self.key.is_some() {
             return self.key;

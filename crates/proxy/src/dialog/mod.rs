@@ -1,20 +1,23 @@
-//! Dialogs that this server record-routed, without keeping them: what a Record-Route token says, and whether a request of a
-//! dialog comes from one of its sides and goes to the other (RFC 3261 12.2, 16.4, 16.6 step 4, 16.12).
+//! Dialogs whose requests pass through this server because of its Record-Route (RFC 3261 12.2, 16.4, 16.6 step 4,
+//! 16.12). The server keeps no table of them: the Record-Route value contains a signed token, and each request in the
+//! dialog brings the token back.
 //!
-//! Whoever has read a message of a call knows its token. So a token alone permits nothing: a request passes without
-//! credentials only from the peer that the token names and only to the other one. Must not ask for credentials (`auth`)
-//! nor find out where a user is registered (`core`).
+//! Everybody who has read a message of a call knows its token, so a token alone permits nothing. It names the peers of
+//! both sides, and a request passes without credentials only from one of these peers to the other. Must not ask for
+//! credentials (`auth`), nor load registrations (`core`).
 
 mod in_dialog;
+mod mark;
 mod moved;
 mod next_hop;
 mod notify;
 mod record_route;
 mod token;
+mod user;
 
 pub(crate) use in_dialog::{FlowOfDialog, InDialog, Next};
 pub(crate) use moved::MovedSides;
 pub use moved::{Moved, SideOfDialog};
-pub(crate) use next_hop::literal;
+pub(crate) use next_hop::literal_address;
 pub(crate) use notify::write_record_routes_of_notify;
-pub(crate) use record_route::{Callee, own_user, phone_of, refresh_targets, token_for};
+pub(crate) use record_route::{ResponseCallee, own_user_part, phone_hash, token_for, update_record_routes};

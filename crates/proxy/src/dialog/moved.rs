@@ -1,9 +1,10 @@
-//! Sides of dialogs that are not where their token says any more: a phone whose NAT gave it another port, a target refresh
-//! (RFC 3261 12.2.1.1, 12.2.2).
+//! Sides of dialogs that are no longer where their token says, because a NAT assigned another port or the Contact was
+//! changed (target refresh, RFC 3261 12.2.1.1, 12.2.2).
 //!
-//! A token cannot be changed once a dialog is made (RFC 3261 12.2.1.1: the route set stays). So what a side proved later, by
-//! credentials, by its registration or by coming from its peer, is remembered here. Bounded, and soft: a side that is
-//! forgotten, here or by a restart, proves itself again. Must not decide who has moved: that is `core`'s.
+//! A token cannot be changed during a dialog, because the route set stays the same (RFC 3261 12.2.1.1). So this table
+//! records what a side has proved later, by credentials, by its registration or by its peer. It is bounded and may lose
+//! entries, also by a restart; a side without its entry has to prove itself again. Must not decide whether a side has
+//! moved; that is done by `core`.
 
 use std::collections::VecDeque;
 
@@ -15,36 +16,36 @@ use crate::peer::Peer;
 /// One side of one dialog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SideOfDialog {
-    /// Keyed hash of its Call-ID and its caller's tag.
+    /// The key of the dialog: a keyed hash of Call-ID, tag of the caller, peers and users.
     pub(crate) dialog: u64,
     pub(crate) is_caller: bool,
 }
 
-/// Where a side is now.
+/// The current peer and target of a side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moved {
-    /// Where its last request came from.
+    /// The source of its last request.
     pub(crate) peer: Peer,
     /// Whether it is reached over that flow only.
     pub(crate) only_flow: bool,
-    /// The next hop that its last Contact named, as a hash; `None` if it named none.
+    /// The next hop of its last Contact, as a hash; `None` if that was in no request.
     pub(crate) next_hop: Option<u32>,
     /// When this was seen.
     pub(crate) at: Wall,
 }
 
 impl Moved {
-    /// Whether it says the same, whenever it was seen.
-    pub(crate) fn says(&self, other: &Self) -> bool {
+    /// Whether it is equal to another one apart from the time.
+    pub(crate) fn is_same_place(&self, other: &Self) -> bool {
         Self { at: other.at, ..*self } == *other
     }
 }
 
-/// Those that one worker knows of.
+/// The moved sides that a worker knows.
 #[derive(Debug, Default)]
 pub(crate) struct MovedSides {
     by_side: HashMap<SideOfDialog, Moved>,
-    /// In the order in which they were first noted.
+    /// In the order in which they were added.
     order: VecDeque<SideOfDialog>,
 }
 
@@ -57,16 +58,16 @@ impl MovedSides {
         self.by_side.get(&side)
     }
 
-    /// Notes where a side is now. Returns whether another one had to be forgotten for it: there are `most` at most.
-    pub(crate) fn note(&mut self, side: SideOfDialog, mut moved: Moved, most: usize) -> bool {
+    /// Records the place of a side. Returns whether the oldest entry was removed for it, as there are at most `limit`.
+    pub(crate) fn record(&mut self, side: SideOfDialog, mut moved: Moved, limit: usize) -> bool {
         let known = self.by_side.get(&side).copied();
-        // A request without a Contact leaves the target as it was.
+        // A request without a Contact does not change the target.
         moved.next_hop = moved.next_hop.or_else(|| known?.next_hop);
         if known.is_none() {
             self.order.push_back(side);
         }
         self.by_side.insert(side, moved);
-        let overflows = self.by_side.len() > most.max(1);
+        let overflows = self.by_side.len() > limit.max(1);
         if overflows && let Some(oldest) = self.order.pop_front() {
             self.by_side.remove(&oldest);
         }
@@ -88,15 +89,15 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_makes_room_and_a_target_stays_until_another_is_named() {
+    fn the_oldest_entry_is_removed_and_a_target_is_kept_until_the_next_one() {
         let mut sides = MovedSides::default();
         let side = |dialog| SideOfDialog { dialog, is_caller: true };
-        assert!(!sides.note(side(1), moved(1, Some(5)), 2));
-        assert!(!sides.note(side(2), moved(2, None), 2));
-        assert!(!sides.note(side(1), moved(3, None), 2));
+        assert!(!sides.record(side(1), moved(1, Some(5)), 2));
+        assert!(!sides.record(side(2), moved(2, None), 2));
+        assert!(!sides.record(side(1), moved(3, None), 2));
         assert_eq!(sides.find(side(1)), Some(&moved(3, Some(5))));
         assert_eq!(sides.find(SideOfDialog { is_caller: false, ..side(1) }), None);
-        assert!(sides.note(side(3), moved(4, None), 2));
+        assert!(sides.record(side(3), moved(4, None), 2));
         assert_eq!((sides.len(), sides.find(side(1))), (2, None));
     }
 }

@@ -1,4 +1,6 @@
-//! Where a URI leads, as far as two of them can be compared without DNS: its host and its port.
+//! The next hop of a URI as host and port, so that two of them can be compared without DNS.
+//!
+//! Must not resolve names. `None` of a fast path means that the value has to be parsed.
 
 use std::net::SocketAddr;
 
@@ -7,14 +9,14 @@ use smallvec::SmallVec;
 
 use crate::mac::{Mac, Purpose, octets_of};
 
-/// The address that a URI names; `None` if it names a host.
-pub(crate) fn literal(uri: &SipUri<'_>) -> Option<SocketAddr> {
+/// The address in a URI; `None` if it has a host name.
+pub(crate) fn literal_address(uri: &SipUri<'_>) -> Option<SocketAddr> {
     Some(SocketAddr::new(host_of(uri)?.ip()?, port_of(uri)))
 }
 
-/// The next hop that a URI names, as a hash: its host, or its maddr, and its port. 32 bits are enough where the hash stands
-/// in a token, which nobody else can make: to guess one, a request for each try is needed.
-pub(super) fn next_hop(uri: &SipUri<'_>, mac: &Mac) -> u32 {
+/// A hash of the next hop of a URI: its maddr or host, and its port. 32 bits are enough, because the hash is in a
+/// signed token: an attacker can test a guess only with a request for each.
+pub(super) fn next_hop_hash(uri: &SipUri<'_>, mac: &Mac) -> u32 {
     let port = port_of(uri).to_be_bytes();
     let hash = match host_of(uri) {
         Some(Host::Name(name)) => {
@@ -29,9 +31,9 @@ pub(super) fn next_hop(uri: &SipUri<'_>, mac: &Mac) -> u32 {
     (hash & u64::from(u32::MAX)) as u32
 }
 
-/// The URI in a Record-Route or Contact value as it mostly is, in angle brackets and after no quoted name, which could hold
-/// such brackets too. `None` says nothing.
-pub(super) fn bracketed(value: &[u8]) -> Option<SipUri<'_>> {
+/// Fast path for a Record-Route or Contact value in angle brackets. A quoted display name could contain brackets too,
+/// so such a value is left to the parser.
+pub(super) fn bracketed_uri(value: &[u8]) -> Option<SipUri<'_>> {
     if value.first() == Some(&b'"') {
         return None;
     }
@@ -42,9 +44,9 @@ pub(super) fn bracketed(value: &[u8]) -> Option<SipUri<'_>> {
     }
 }
 
-/// A route or Contact value as most are, `<sip:USER@ADDRESS:PORT` with an IPv4 address and nothing escaped, and what follows
-/// that: so that it need not be parsed as a URI each time. `None` says nothing, and the user is not checked.
-pub(super) fn plain(value: &[u8]) -> Option<(&[u8], SocketAddr, &[u8])> {
+/// Fast path for a value that begins with `<sip:USER@ADDRESS:PORT`, with an IPv4 address and no escapes, as most do:
+/// its user, its address, and the rest of the value. The user is not checked.
+pub(super) fn plain_uri(value: &[u8]) -> Option<(&[u8], SocketAddr, &[u8])> {
     let rest = value.strip_prefix(b"<sip:")?;
     let (user, rest) = rest.split_at_checked(memchr::memchr(b'@', rest)?)?;
     let rest = rest.get(1..)?;
@@ -59,9 +61,9 @@ pub(super) fn plain(value: &[u8]) -> Option<(&[u8], SocketAddr, &[u8])> {
     (memchr::memchr2(b'>', b'%', user).is_none() && port != 0).then_some((user, SocketAddr::new(ip.into(), port), rest))
 }
 
-/// The address that a value leads to as [`plain`] reads it. A maddr would be another one.
+/// The address of such a value. `None` if it may have a maddr, which would be another address.
 pub(super) fn plain_address(value: &[u8]) -> Option<SocketAddr> {
-    let (_, address, rest) = plain(value)?;
+    let (_, address, rest) = plain_uri(value)?;
     let leads_there = rest.first() == Some(&b'>') || memchr::memchr3(b'm', b'M', b'%', rest).is_none();
     leads_there.then_some(address)
 }
@@ -86,20 +88,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_next_hop_is_host_and_port() {
+    fn a_next_hop_is_a_host_and_a_port() {
         let mac = Mac::new([1; 16]);
         let uri = |text: &'static str| *Uri::parse(text.as_bytes()).unwrap().sip().unwrap();
-        let hop = |text| next_hop(&uri(text), &mac);
+        let hop = |text| next_hop_hash(&uri(text), &mac);
         assert_eq!(hop("sip:a@GW.example"), hop("sip:b@gw.EXAMPLE:5060;transport=tcp"));
         assert_eq!(hop("sip:a@192.0.2.7"), hop("sip:x.example;maddr=192.0.2.7"));
         assert_ne!(hop("sip:a@192.0.2.7"), hop("sip:a@192.0.2.7:5061"));
         assert_ne!(hop("sip:a@192.0.2.7"), hop("sip:a@192.0.2.8"));
-        assert_eq!(literal(&uri("sips:192.0.2.7")), Some("192.0.2.7:5061".parse().unwrap()));
-        assert_eq!(literal(&uri("sip:a@gw.example")), None);
+        assert_eq!(literal_address(&uri("sips:192.0.2.7")), Some("192.0.2.7:5061".parse().unwrap()));
+        assert_eq!(literal_address(&uri("sip:a@gw.example")), None);
     }
 
     #[test]
-    fn a_plain_value_says_what_its_uri_does() {
+    fn the_fast_path_reads_the_same_as_the_parser() {
         let values = [
             "<sip:a@192.0.2.7:5060>",
             "<sip:a@192.0.2.7:5061;lr>",
@@ -113,20 +115,20 @@ mod tests {
             "<sip:gw.example:5060>;x=<sip:a@192.0.2.7:5060>",
             "\"A\" <sip:a@192.0.2.7:5060>",
         ];
-        let plain_ones = values.map(|value| {
+        let are_plain = values.map(|value| {
             let address = plain_address(value.as_bytes());
-            let uri = bracketed(value.as_bytes());
-            assert!(address.is_none() || address == uri.and_then(|uri| literal(&uri)), "{value}");
-            assert!(address.is_none() || plain(value.as_bytes()).map(|it| it.0) == uri.unwrap().user, "{value}");
+            let uri = bracketed_uri(value.as_bytes());
+            assert!(address.is_none() || address == uri.and_then(|uri| literal_address(&uri)), "{value}");
+            assert!(address.is_none() || plain_uri(value.as_bytes()).map(|it| it.0) == uri.unwrap().user, "{value}");
             address.is_some()
         });
-        assert_eq!(plain_ones[..3], [true; 3]);
-        assert_eq!(plain_ones[3..], [false; 8]);
+        assert_eq!(are_plain[..3], [true; 3]);
+        assert_eq!(are_plain[3..], [false; 8]);
     }
 
     #[test]
-    fn what_is_in_angle_brackets() {
-        let host = |value: &'static str| bracketed(value.as_bytes()).map(|uri| uri.host.ip().unwrap().to_string());
+    fn a_uri_in_angle_brackets_is_read() {
+        let host = |value: &'static str| bracketed_uri(value.as_bytes()).map(|uri| uri.host.ip().unwrap().to_string());
         assert_eq!(host("\"A\" <sip:a@192.0.2.7;lr>;q=1").as_deref(), None);
         assert_eq!(host("A <sip:a@192.0.2.7;lr>;q=1").as_deref(), Some("192.0.2.7"));
         for nothing in ["sip:a@192.0.2.7", "\"<sip:a@192.0.2.8>\" <sip:a@192.0.2.7>", "<tel:5>", "<sip:a@192.0.2.7", ""]

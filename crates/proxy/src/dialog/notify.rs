@@ -1,26 +1,28 @@
-//! The Record-Route of a NOTIFY (RFC 6665 4.3, 4.4.1): it makes the dialog at the subscriber, whose route set is the one in the
-//! NOTIFY and not the one in the 2xx to its SUBSCRIBE. Of a SUBSCRIBE that several phones took, most 2xx never get there.
+//! The Record-Route of a NOTIFY (RFC 6665 4.3, 4.4.1). The NOTIFY creates the dialog at the subscriber, whose route set
+//! is the one in the NOTIFY and not the one in the 2xx to the SUBSCRIBE: if a SUBSCRIBE was forked, most of its 2xx do
+//! not reach the subscriber.
 //!
-//! A NOTIFY that carries tokens of ours came of a SUBSCRIBE, a REFER or an INVITE that was record-routed here, so its
-//! subscriber is given the same tokens, with the notifier's Contact signed into them, and with the mark of the notifier's tag
-//! as in a response. One without was not, and RFC 6665 4.3 forbids to add any.
+//! A NOTIFY with tokens in its Route belongs to a SUBSCRIBE, REFER or INVITE that got our Record-Route. So its
+//! subscriber gets the same tokens, with the Contact of the notifier signed into them and with a mark, as in a
+//! response. A NOTIFY without tokens must not get a Record-Route (RFC 6665 4.3).
 
 use std::net::SocketAddr;
 
 use parser::{HeaderName, write_decimal};
 use smallvec::SmallVec;
 
+use super::mark::{split_mark, write_mark};
 use super::record_route::{contact, target_of, uri_of_route};
-use super::token::{DialogId, DialogToken, Sealed, Target, TokenText, split_mark, write_mark};
+use super::token::{DialogId, DialogToken, Target, TokenText, UnverifiedToken};
 use crate::mac::Mac;
 use crate::request::Request;
 use crate::settings::Settings;
 
-/// Writes the Record-Route lines of a NOTIFY in a dialog: our own values of its Route that have a token of it, the last one
-/// first, since for the subscriber the way is the other way round.
+/// Writes the Record-Route lines of a NOTIFY: the Route values of this server that have a valid token, in reverse
+/// order, because the route set of the subscriber leads in the opposite direction.
 pub(crate) fn write_record_routes_of_notify(out: &mut Vec<u8>, request: &Request, settings: &Settings, mac: &Mac) {
     let routes: SmallVec<[&[u8]; 4]> = request.message.values(HeaderName::Route).take(request.own_routes).collect();
-    // What is nearest to the notifier leads to its Contact; the others lead to each other.
+    // Only the value next to the notifier contains its Contact. The others lead from one value of ours to the next.
     let nearest = routes.first().and_then(|value| uri_of_route(value)?.user);
     for value in routes.iter().rev() {
         let Some(uri) = uri_of_route(value) else { continue };
@@ -43,8 +45,8 @@ pub(crate) fn write_record_routes_of_notify(out: &mut Vec<u8>, request: &Request
     }
 }
 
-/// The token with the notifier's target in it; and where the notifier is, if it is the callee of the dialog. `None` if it is none
-/// of this dialog.
+/// The token with the target of the notifier, and the address to mark it with if the notifier is the callee of the
+/// dialog. `None` if it is not a valid token of this dialog.
 fn for_subscriber(
     user: &[u8],
     nearest: bool,
@@ -54,18 +56,19 @@ fn for_subscriber(
 ) -> Option<(TokenText, Option<SocketAddr>)> {
     let message = &request.message;
     let (token, _) = split_mark(user);
-    let sealed = Sealed::decode(token)?;
+    let unverified = UnverifiedToken::decode(token)?;
     let call_id = message.value(HeaderName::CallId)?;
     let [notifier, subscriber] = request.tags();
-    let open = |caller_tag| {
+    let verify = |caller_tag| {
         let id = DialogId { call_id, caller_tag };
-        let opened = if sealed.seems_made_with(caller_tag) { sealed.open(id, mac) } else { None };
-        opened.map(|token| (token, id))
+        let verified = if unverified.may_be_of_caller(caller_tag) { unverified.verify(id, mac) } else { None };
+        verified.map(|token| (token, id))
     };
-    let of_callee = open(subscriber);
+    let of_callee = verify(subscriber);
     let notifier_is_callee = of_callee.is_some();
-    let (token, id) = of_callee.or_else(|| open(notifier))?;
-    // A user could notify on the token of another phone that the SUBSCRIBE went to, with that phone's tag in a call.
+    let (token, id) = of_callee.or_else(|| verify(notifier))?;
+    // The attack: a user whose phone got the SUBSCRIBE too sends a NOTIFY with the token of another phone and the tag
+    // of that phone in a call. So the mark of a local user has the address that the NOTIFY came from.
     let address = if token.callee.user.is_some() { request.flow.remote } else { token.callee.peer.remote };
     let callee = notifier_is_callee.then_some(address);
     if !nearest {

@@ -1,8 +1,8 @@
-//! Tokens on their way out: the one for a request that makes a dialog, and the same with the callee's target once a response
-//! names it (RFC 3261 16.6 step 4, 16.7 step 8).
+//! Writes the tokens of Record-Route values: into a request that creates a dialog, and again into its responses, with
+//! the target of the callee (RFC 3261 16.6 step 4, 16.7 step 8).
 //!
-//! The caller reads the token in the response, the callee the one in the request. So each side is given, signed, where
-//! requests to the other may go: to its peer, or to the Contact or the Record-Route next to ours that it named itself.
+//! The callee reads the token in the request, the caller the one in the response. So each side gets, signed, where
+//! requests to the other side may go: to its peer, or to the Contact or Record-Route value that the other side named.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -11,22 +11,24 @@ use location::Aor;
 use parser::headers::{Contact, Route};
 use parser::{Header as _, HeaderName, Message, Rewrite, SipUri, Uri, unescape};
 
-use super::next_hop::{bracketed, literal, next_hop, plain, plain_address};
-use super::token::{DialogId, DialogToken, Sealed, Side, Target, TokenText, User, split_mark, write_mark};
+use super::mark::{split_mark, write_mark};
+use super::next_hop::{bracketed_uri, literal_address, next_hop_hash, plain_address, plain_uri};
+use super::token::{DialogId, DialogToken, Side, Target, TokenText, UnverifiedToken};
+use super::user::User;
 use crate::hop::Hop;
 use crate::mac::{Mac, Purpose};
 use crate::nat;
 use crate::peer::Peer;
-use crate::reach::{self, check_host, may_send};
+use crate::reach::{self, check_address, check_host};
 use crate::request::Request;
 use crate::request::tag_of;
 use crate::settings::{Named, Settings};
 use crate::target::Target as RouteTarget;
 
-/// More values of ours in one response are no spiral but somebody's making.
-const MOST_OWN_VALUES: usize = 8;
+/// The most values of ours in a response. A spiral has fewer; a response with more was made up.
+const MAX_OWN_VALUES: usize = 8;
 
-/// The token of a request that makes a dialog: it came over its flow, and leaves to `hop` for this target.
+/// The token for a request that creates a dialog and is sent to `hop` for this target.
 pub(crate) fn token_for(
     request: &Request,
     (hop, target): (&Hop, &RouteTarget),
@@ -35,27 +37,27 @@ pub(crate) fn token_for(
 ) -> TokenText {
     let (message, first) = (&request.message, first_domain(settings));
     let next = message.value(HeaderName::RecordRoute).and_then(uri_of_route).or_else(|| contact(message));
-    let user = named(request.caller_text(), settings);
+    let user = local_user(request.text_of_from(), settings);
     let only_flow = nat::is_flow_bound(request, next.as_ref());
     let phone = user.as_ref().filter(|_| only_flow).and_then(|_| instance_of(message));
-    // Whoever calls by a name that is not of ours keeps it in the dialog. It may be a user (`may_call_as`, RFC 3323), who is
-    // not named in the token: the called side can read that.
-    let is_judged = user.is_none() && !reach::is_believed(request.flow.remote.ip(), settings);
-    let other_name = if is_judged { Named::of(request.caller_text(), settings) } else { None };
+    // A caller with a foreign From keeps that name in the dialog. It may be a local user (`may_call_as`, RFC 3323), but
+    // the token must not name that user, because the callee can read it.
+    let needs_identity = user.is_none() && !reach::is_exempt_source(request.flow.remote.ip(), settings);
+    let other_name = if needs_identity { Named::of(request.text_of_from(), settings) } else { None };
     let caller = Side {
         peer: Peer::of_hop(&Hop::back(&request.flow), settings),
         only_flow,
         user,
-        phone: phone.map(|instance| phone_of(instance, None, mac)),
-        identity: other_name.map(|name| identity(&name.address, mac)),
+        phone: phone.map(|instance| phone_hash(instance, None, mac)),
+        identity: other_name.map(|name| identity_hash(&name.address, mac)),
     };
     let user = User::of_aor(target.uri.aor(), first);
     let only_flow = target.over_flow;
     let phone = if only_flow { phone_called(target, mac) } else { None };
-    let is_called = user.as_ref().is_some_and(|user| user.is_written(request.addressee_text(), first));
-    // A user of ours that the caller wrote into To counts only if it is what was called: a caller could write anybody there,
-    // and the called phone would pass for that user.
-    let called = if is_called { None } else { Named::of(request.addressee_text(), settings) };
+    let is_called = user.as_ref().is_some_and(|user| user.is_written_as(request.text_of_to(), first));
+    // A local user in To counts only if the Request-URI names it too. Otherwise a caller could write any user into To,
+    // and the called phone could act as that user in the dialog.
+    let called = if is_called { None } else { Named::of(request.text_of_to(), settings) };
     let is_user =
         |called: &Named| user.as_ref().is_some_and(|user| called.is_ours && user.aor(first) == called.address);
     let is_asked_for = |called: &Named| {
@@ -63,7 +65,7 @@ pub(crate) fn token_for(
             || Named::of(message.request_uri(), settings).is_some_and(|asked| asked.address == called.address)
     };
     let called = called.filter(|called| !is_user(called) && is_asked_for(called));
-    let identity = called.map(|called| identity(&called.address, mac));
+    let identity = called.map(|called| identity_hash(&called.address, mac));
     let callee = Side { peer: Peer::of_hop(hop, settings), only_flow, user, phone, identity };
     let target = target_of(next, &caller, settings, mac);
     let target = target.map(|next_hop| Target { of_callee: false, next_hop });
@@ -72,22 +74,24 @@ pub(crate) fn token_for(
     DialogToken { caller, callee, target }.text(id, mac)
 }
 
-/// The side that a response comes from.
+/// The side that sent a response.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Callee<'a> {
-    /// Its tag.
+pub(crate) struct ResponseCallee<'a> {
+    /// The To tag.
     pub(crate) tag: &'a [u8],
-    /// Where the request went that it answers; none of a response that makes no dialog.
+    /// The address that the request was sent to; `None` for a response to a request that creates no dialog.
     pub(crate) address: Option<SocketAddr>,
 }
 
-/// Marks our Record-Route value of a response that makes a dialog with the callee's tag, and puts the callee's target into it
-/// where that is not the peer that the request went to: a gateway may name another host, a proxy behind us may have put itself
-/// into the route. Values below it are of earlier ways of a request that came by twice: they are marked when the response
-/// comes by again.
-pub(crate) fn refresh_targets(
+/// Adds the mark to our Record-Route values in a response that creates a dialog, and the target of the callee if that
+/// is not the address that the request was sent to: a gateway may name another host in its Contact, and a proxy behind
+/// this server may have added a Record-Route.
+///
+/// If the request passed this server twice (a spiral), so does the response, and each time the values of one pass are
+/// marked.
+pub(crate) fn update_record_routes(
     response: &Message,
-    callee: Callee<'_>,
+    callee: ResponseCallee<'_>,
     settings: &Settings,
     mac: &Mac,
     rewrite: &mut Rewrite,
@@ -96,9 +100,9 @@ pub(crate) fn refresh_targets(
     let Some(address) = callee.address.filter(|_| makes_dialog && response.count(HeaderName::RecordRoute) > 0) else {
         return;
     };
-    // As nearly all responses are: there is nothing but our value, and the Contact is where the request went.
+    // Fast path for most responses: there is one value, and the Contact is the address that the request was sent to.
     let value = response.value(HeaderName::RecordRoute).unwrap_or_default();
-    if let Some(user) = own_user(value, settings)
+    if let Some(user) = own_user_part(value, settings)
         && response.count(HeaderName::RecordRoute) == 1
         && split_mark(user).1.is_none()
         && Some(address) == response.value(HeaderName::Contact).and_then(plain_address)
@@ -109,10 +113,10 @@ pub(crate) fn refresh_targets(
             write_mark(out, user, (callee.tag, address), mac);
         });
     }
-    // What stands above a value is nearer to the callee.
+    // The value above is nearer to the callee.
     let mut above: Option<SipUri<'_>> = None;
     let mut marked: Option<(Cow<'_, [u8]>, TokenText)> = None;
-    for value in response.values(HeaderName::RecordRoute).take(MOST_OWN_VALUES) {
+    for value in response.values(HeaderName::RecordRoute).take(MAX_OWN_VALUES) {
         let Some(uri) = uri_of_route(value) else { return };
         let own = uri.user.filter(|_| settings.is_own(&uri.host, uri.port));
         let Some(user) = own.filter(|user| split_mark(user).1.is_none()) else {
@@ -126,7 +130,7 @@ pub(crate) fn refresh_targets(
             Some(_) => return,
             None => {
                 let next = above.or_else(|| contact(response));
-                let is_there = next.and_then(|next| literal(&next)) == Some(address);
+                let is_there = next.and_then(|next| literal_address(&next)) == Some(address);
                 let refreshed = if is_there { None } else { refreshed(&token, next, response, settings, mac) };
                 refreshed.unwrap_or_else(|| TokenText::from_slice(&token))
             }
@@ -142,13 +146,13 @@ pub(crate) fn refresh_targets(
     }
 }
 
-/// The user part of a value that is as this server writes it.
-pub(crate) fn own_user<'v>(value: &'v [u8], settings: &Settings) -> Option<&'v [u8]> {
-    let (user, address, b";lr>") = plain(value)? else { return None };
+/// The user part of a Record-Route or Route value, if the value is exactly what this server writes.
+pub(crate) fn own_user_part<'v>(value: &'v [u8], settings: &Settings) -> Option<&'v [u8]> {
+    let (user, address, b";lr>") = plain_uri(value)? else { return None };
     settings.is_own_address(address.ip(), Some(address.port())).then_some(user)
 }
 
-/// The token with `next` as the callee's target; `None` if that may not be it, or the token is none of ours.
+/// The token with `next` as the target of the callee; `None` if that is not allowed or the token is not valid.
 fn refreshed(
     token: &[u8],
     next: Option<SipUri<'_>>,
@@ -158,30 +162,30 @@ fn refreshed(
 ) -> Option<TokenText> {
     let caller_tag = tag_of(response, HeaderName::From).unwrap_or_default();
     let id = DialogId { call_id: response.value(HeaderName::CallId)?, caller_tag };
-    let token = Sealed::decode(token)?.open(id, mac)?;
+    let token = UnverifiedToken::decode(token)?.verify(id, mac)?;
     let target = Target { of_callee: true, next_hop: target_of(next, &token.callee, settings, mac)? };
     Some(DialogToken { target: Some(target), ..token }.text(id, mac))
 }
 
-/// Where requests to a side go, if that is not where its peer is.
+/// The next hop to a side as a hash, if it is not the peer and is allowed.
 pub(super) fn target_of(next: Option<SipUri<'_>>, side: &Side, settings: &Settings, mac: &Mac) -> Option<u32> {
-    let next = next.filter(|next| literal(next) != Some(side.peer.remote))?;
-    may_name(&next, side, side.peer.remote, settings).then(|| next_hop(&next, mac))
+    let next = next.filter(|next| literal_address(next) != Some(side.peer.remote))?;
+    is_allowed_target(&next, side, side.peer.remote, settings).then(|| next_hop_hash(&next, mac))
 }
 
-/// Whether a side may name this place for the requests of the other one, when it was heard from `source`: none that `reach`
-/// bars; and as a user of ours, none but its own. Its other places are found in its registration.
-pub(super) fn may_name(place: &SipUri<'_>, side: &Side, source: SocketAddr, settings: &Settings) -> bool {
-    check_host(place, source.ip(), settings, may_send).is_ok()
+/// Whether a side whose messages come from `source` may name this URI as its target: no address that `reach` forbids,
+/// and for a local user only an address of its own. Other addresses of the user must be in its registration.
+pub(super) fn is_allowed_target(target: &SipUri<'_>, side: &Side, source: SocketAddr, settings: &Settings) -> bool {
+    check_host(target, source.ip(), settings, check_address).is_ok()
         && (side.user.is_none()
-            || reach::is_believed(source.ip(), settings)
-            || literal(place).is_some_and(|place| reach::is_own_place(place, source)))
+            || reach::is_exempt_source(source.ip(), settings)
+            || literal_address(target).is_some_and(|address| reach::is_own_address(address, source)))
 }
 
-/// The user of ours that a URI names.
-fn named(uri: &[u8], settings: &Settings) -> Option<User> {
+/// The local user that a URI names.
+fn local_user(uri: &[u8], settings: &Settings) -> Option<User> {
     let first = first_domain(settings);
-    if let Some(user) = settings.usual_user(uri) {
+    if let Some(user) = settings.plain_user(uri) {
         return User::new(user, first, first);
     }
     let Ok(Uri::Sip(uri)) = Uri::parse(uri) else { return None };
@@ -192,37 +196,36 @@ fn named(uri: &[u8], settings: &Settings) -> Option<User> {
 
 pub(super) fn contact(message: &Message) -> Option<SipUri<'_>> {
     let value = message.value(HeaderName::Contact)?;
-    bracketed(value).or_else(|| Contact::parse(value).ok()?.address()?.uri.sip().copied())
+    bracketed_uri(value).or_else(|| Contact::parse(value).ok()?.address()?.uri.sip().copied())
 }
 
 pub(super) fn uri_of_route(value: &[u8]) -> Option<SipUri<'_>> {
-    bracketed(value).or_else(|| Route::parse(value).ok()?.address.uri.sip().copied())
+    bracketed_uri(value).or_else(|| Route::parse(value).ok()?.address.uri.sip().copied())
 }
 
-/// The instance of a phone that names it in its Contact.
+/// The `+sip.instance` in the Contact of a message.
 fn instance_of(message: &Message) -> Option<&[u8]> {
     message.header::<Contact<'_>>().ok()??.instance()
 }
 
-/// The phone that a request goes to, if it has an instance.
+/// The hash of the phone that a request is sent to, if it has an instance.
 fn phone_called(target: &RouteTarget, mac: &Mac) -> Option<u32> {
     let binding = target.uri.binding()?;
-    Some(phone_of(binding.instance()?, binding.reg_id(), mac))
+    Some(phone_hash(binding.instance()?, binding.reg_id(), mac))
 }
 
-/// A phone, or one of its flows, as a hash of its instance and reg-id (RFC 5626 4). As for a next hop, 32 bits are enough: the
-/// token is ours.
-pub(crate) fn phone_of(instance: &[u8], reg_id: Option<u32>, mac: &Mac) -> u32 {
+/// A hash of the instance and reg-id of a phone (RFC 5626 4). As for a next hop, 32 bits are enough in a signed token.
+pub(crate) fn phone_hash(instance: &[u8], reg_id: Option<u32>, mac: &Mac) -> u32 {
     let reg_id = reg_id.unwrap_or_default().to_be_bytes();
     (mac.sign(Purpose::Phone, &[instance, &reg_id]) & u64::from(u32::MAX)) as u32
 }
 
-/// A user of ours as From or To names it, as a hash.
-pub(super) fn identity(aor: &Aor, mac: &Mac) -> u32 {
+/// A hash of the local user in From or To.
+pub(super) fn identity_hash(aor: &Aor, mac: &Mac) -> u32 {
     (mac.sign(Purpose::Identity, &[aor.as_bytes()]) & u64::from(u32::MAX)) as u32
 }
 
-/// Users there are written without their domain.
+/// The first local domain. Tokens omit it, to be shorter.
 pub(super) fn first_domain(settings: &Settings) -> &[u8] {
     settings.domains.first().map(|domain| domain.as_bytes()).unwrap_or_default()
 }

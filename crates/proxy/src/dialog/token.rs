@@ -1,50 +1,45 @@
-//! The dialog token: what our Record-Route value says of a dialog, as text that only this server can make (RFC 3261 16.6
-//! step 4 lets a proxy put what it needs into that value, so that it keeps no dialog state).
+//! The dialog token: what the user part of our Record-Route value says about the dialog. Only this server can write it.
+//! RFC 3261 16.6 step 4 permits such a user part, so that a proxy needs no dialog state.
 //!
 //! ```text
 //! token [ "." mark:12 ]
-//! base64url( version mac:8 flags hint caller-peer callee-peer [target:4] [user [phone:4]] [user [phone:4]] [identity:4] [identity:4] )
+//! base64url( version mac:8 flags checksum caller-peer callee-peer [target:4]
+//!            [user [phone:4]] [user [phone:4]] [identity:4] [identity:4] )
 //! ```
 //!
-//! The MAC covers all other octets, the Call-ID and the tag of the caller: a token taken into another call, or with
-//! anything in it changed, does not verify. The hint is a checksum of the caller's tag, so that one MAC is computed and not
-//! two: it tells whether the caller or the callee sends a request, and the MAC confirms it.
+//! The MAC covers all other octets, the Call-ID and the tag of the caller. So a token that was changed, or copied into
+//! another call, is not valid. The checksum of the caller's tag tells whether the caller or the callee sent a request,
+//! so that one MAC is computed instead of two; the MAC then proves it.
 //!
-//! The callee's tag is not known when a token is made. The mark, which a response gets on its way to the caller, is a MAC of
-//! it: a caller that made its own call with the identifiers of somebody else's cannot go on with the other's tag. Must not
-//! decide what a token permits: that is `in_dialog.rs`.
-
-use std::net::SocketAddr;
+//! The tag of the callee is not known when a token is written. The mark (`mark.rs`) adds it later. Must not decide what
+//! a token permits; that is done by `in_dialog.rs`.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use location::Aor;
-use parser::{read_hex, write_hex};
 use smallvec::SmallVec;
 
-use crate::mac::{Mac, Purpose, octets_of};
+use super::user::{MAX_USER, Octets, User, read_number};
+use crate::mac::{Mac, Purpose};
 use crate::peer::Peer;
 
-/// Tokens of another form do not verify; calls that were set up with them lose their fast way, as after new keys.
+/// Tokens of another version are not valid. After an update, requests in older calls need credentials, as after a
+/// change of the keys.
 const VERSION: u8 = 3;
 
-/// Octets before those that the MAC covers: version and MAC.
+/// Octets that the MAC does not cover: version and MAC.
 const HEAD: usize = 9;
 
-/// The length of these as text.
-const HEAD_TEXT: usize = HEAD / 3 * 4;
+/// The length of these in base64.
+pub(super) const HEAD_TEXT: usize = HEAD / 3 * 4;
 
-/// Octets before the peers: flags and hint too.
+/// Octets before the peers: version, MAC, flags and checksum.
 const START: usize = HEAD + 2;
 
-/// Octets of a peer at most, see [`Peer::write_octets`].
-const LONGEST_PEER: usize = 28;
+/// The most octets of a peer ([`Peer::write_octets`]).
+const MAX_PEER: usize = 28;
 
-/// The longest user that is put into a token. Without its user a side proves itself by its address or by credentials.
-const LONGEST_USER: usize = 63;
-
-/// Octets of the longest token: two IPv6 peers with connections, two users, everything else.
-const LONGEST: usize = START + 2 * LONGEST_PEER + 4 + 2 * (1 + LONGEST_USER + 4) + 2 * 4;
+/// The most octets of a token: two IPv6 peers with connections, two users, and all other parts.
+const MAX_TOKEN: usize = START + 2 * MAX_PEER + 4 + 2 * (1 + MAX_USER + 4) + 2 * 4;
 
 mod flag {
     pub(super) const TARGET: u8 = 1;
@@ -57,132 +52,55 @@ mod flag {
     pub(super) const CALLEE_IDENTITY: u8 = 128;
 }
 
-/// What a token says.
+/// The content of a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct DialogToken {
-    /// The side that sent the request that made the dialog.
+    /// The side that sent the request that created the dialog.
     pub(crate) caller: Side,
     /// The other side.
     pub(crate) callee: Side,
-    /// Where requests to one of the sides go, where that is not its peer.
+    /// The next hop of requests to one of the sides, if that is not its peer.
     pub(crate) target: Option<Target>,
 }
 
-/// One side of a dialog, as this server saw it when the dialog was made.
+/// One side of a dialog, as it was when the dialog was created.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Side {
-    /// Where its requests came from, or where it was reached.
+    /// The peer that its request came from, or that the request was sent to.
     pub(crate) peer: Peer,
-    /// Whether it is reached over that flow only, not at the address that it names.
+    /// Whether it is reached over this flow only, and not at the address in its Contact.
     pub(crate) only_flow: bool,
-    /// The user of ours that it belongs to.
+    /// The local user that it belongs to.
     pub(crate) user: Option<User>,
-    /// Which phone of that user it is, as a hash of its instance, and of its reg-id where that is known
-    /// (RFC 5626 4): for a phone that is reached over a flow, and
-    /// may have another one later.
+    /// A hash of the instance and, if known, the reg-id of the phone (RFC 5626 4). It finds the phone again after it
+    /// has registered over another flow, so it is set only for a phone that is reached over its flow.
     pub(crate) phone: Option<u32>,
-    /// The user of ours that it is called in From and To, as a hash, where that is another than `user`: a group, a number.
+    /// A hash of the local user in From or To, if that is not `user`: of a group or a number that was called, for
+    /// example.
     pub(crate) identity: Option<u32>,
 }
 
-/// A user of ours: the user part, unescaped, and the domain where that is not the first of ours.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct User {
-    text: SmallVec<[u8; 24]>,
-    has_domain: bool,
-}
-
-/// The next hop of requests to one side, as a hash: its Contact, or the Record-Route value next to ours.
+/// The next hop of requests to one side, as a hash. It is the Contact of that side, or the Record-Route value next to
+/// ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
-    /// Whether it is the callee's.
+    /// Whether it is the next hop to the callee.
     pub(crate) of_callee: bool,
     pub(crate) next_hop: u32,
 }
 
-/// The Call-ID and the caller's tag of a dialog: what its tokens are made for.
+/// The Call-ID and the tag of the caller, which a token is bound to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DialogId<'a> {
     pub(crate) call_id: &'a [u8],
     pub(crate) caller_tag: &'a [u8],
 }
 
-/// A token as text: the user part of a Record-Route value.
+/// A token as text: the user part of a Record-Route value, without the mark.
 pub(crate) type TokenText = SmallVec<[u8; 128]>;
 
-impl User {
-    /// `user` of `domain`; `first` is the first domain of ours. `None` if the name is too long for a token.
-    pub(crate) fn new(user: &[u8], domain: &[u8], first: &[u8]) -> Option<Self> {
-        let has_domain = domain != first;
-        let mut text = SmallVec::from_slice(user);
-        if has_domain {
-            text.push(b'@');
-            text.extend_from_slice(domain);
-        }
-        (text.len() <= LONGEST_USER).then_some(Self { text, has_domain })
-    }
-
-    /// The user whose address of record this is.
-    pub(crate) fn of_aor(aor: &[u8], first: &[u8]) -> Option<Self> {
-        let at = aor.iter().rposition(|&octet| octet == b'@')?;
-        Self::new(aor.get(..at)?, aor.get(at + 1..)?, first)
-    }
-
-    /// As it stands in a token.
-    pub(super) fn as_bytes(&self) -> &[u8] {
-        &self.text
-    }
-
-    pub(crate) fn aor(&self, first: &[u8]) -> Aor {
-        if !self.has_domain {
-            return Aor::new(&self.text, first);
-        }
-        // An AoR is not escaped: its user may hold an `@`, its domain cannot.
-        let at = self.text.iter().rposition(|&octet| octet == b'@').unwrap_or_default();
-        let (user, domain) = self.text.split_at_checked(at).unwrap_or_default();
-        Aor::new(user, domain.get(1..).unwrap_or_default())
-    }
-
-    /// Whether a URI is, octet by octet, the usual way to write this user: `sip:user@domain`. False says nothing.
-    pub(crate) fn is_written(&self, uri: &[u8], first: &[u8]) -> bool {
-        let user = uri.strip_prefix(b"sip:").and_then(|rest| rest.strip_prefix(&*self.text));
-        !self.has_domain && user.and_then(|rest| rest.strip_prefix(b"@")).is_some_and(|domain| domain == first)
-    }
-
-    /// Reads a user and its phone.
-    fn read(octets: &[u8], is_there: bool) -> Option<(Option<Self>, Option<u32>, &[u8])> {
-        if !is_there {
-            return Some((None, None, octets));
-        }
-        let (&length, rest) = octets.split_first()?;
-        let (text, rest) = rest.split_at_checked(usize::from(length & !(OTHER_DOMAIN | PHONE)))?;
-        let (phone, rest) = read_number(rest, length & PHONE != 0)?;
-        let user = Self { text: SmallVec::from_slice(text), has_domain: length & OTHER_DOMAIN != 0 };
-        Some((Some(user), phone, rest))
-    }
-
-    fn write(&self, phone: Option<u32>, octets: &mut Octets) {
-        // It is at most LONGEST_USER octets long.
-        let length = u8::try_from(self.text.len()).unwrap_or_default();
-        let (domain, flow) = (if self.has_domain { OTHER_DOMAIN } else { 0 }, if phone.is_some() { PHONE } else { 0 });
-        octets.push(length | domain | flow);
-        octets.extend_from_slice(&self.text);
-        if let Some(phone) = phone {
-            octets.extend_from_slice(&phone.to_be_bytes());
-        }
-    }
-}
-
-/// Bit of a user's length: its domain follows it.
-const OTHER_DOMAIN: u8 = 128;
-
-/// Bit of a user's length: which of its phones it is follows it.
-const PHONE: u8 = 64;
-
-type Octets = SmallVec<[u8; 128]>;
-
 impl DialogToken {
-    /// The token of a dialog as text.
+    /// Writes and signs the token.
     pub(crate) fn text(&self, id: DialogId<'_>, mac: &Mac) -> TokenText {
         let mut octets = Octets::from_slice(&[0; START]);
         self.caller.peer.write_octets(&mut octets);
@@ -206,8 +124,8 @@ impl DialogToken {
                 flags |= bit;
             }
         }
-        if let Some([head @ .., of_flags, of_hint]) = octets.first_chunk_mut::<START>() {
-            (*of_flags, *of_hint) = (flags, hint(id.caller_tag));
+        if let Some([head @ .., of_flags, of_checksum]) = octets.first_chunk_mut::<START>() {
+            (*of_flags, *of_checksum) = (flags, checksum(id.caller_tag));
             head[0] = VERSION;
         }
         let signature = signature(id, octets.get(HEAD..).unwrap_or_default(), mac);
@@ -236,61 +154,30 @@ impl DialogToken {
     }
 }
 
-/// The user part of a Record-Route value of ours: the token, and the mark of the callee's tag if it has one.
-pub(super) fn split_mark(user: &[u8]) -> (&[u8], Option<&[u8]>) {
-    match memchr::memchr(b'.', user) {
-        Some(at) => (user.get(..at).unwrap_or_default(), user.get(at + 1..)),
-        None => (user, None),
-    }
-}
-
-/// Appends the mark of a token for the dialog with this callee: its tag, and where it was reached.
-pub(super) fn write_mark(out: &mut Vec<u8>, token: &[u8], callee: (&[u8], SocketAddr), mac: &Mac) {
-    out.push(b'.');
-    write_hex(out, mark(token, callee, mac), MARK_DIGITS);
-}
-
-/// Whether a mark is that of a token for the dialog with this callee.
-pub(super) fn is_mark(text: Option<&[u8]>, token: &[u8], callee: (&[u8], SocketAddr), mac: &Mac) -> bool {
-    let given = text.filter(|text| text.len() == MARK_DIGITS).and_then(read_hex);
-    given == Some(mark(token, callee, mac))
-}
-
-/// Hexadecimal digits of a mark.
-const MARK_DIGITS: usize = 12;
-
-/// It covers the MAC of the token, and so what that covers. And the place: of a request that went to several phones, one phone
-/// could answer with the token of another, and have that one's marked with a tag of its choice.
-fn mark(token: &[u8], (tag, address): (&[u8], SocketAddr), mac: &Mac) -> u64 {
-    let head = token.get(..HEAD_TEXT.min(token.len())).unwrap_or_default();
-    let parts = [head, tag, &octets_of(address.ip()), &address.port().to_be_bytes()];
-    mac.sign(Purpose::Answer, &parts) >> (64 - 4 * MARK_DIGITS)
-}
-
-/// A token whose signature is still to be checked.
-pub(super) struct Sealed {
-    octets: [u8; LONGEST],
+/// A token whose MAC has not been verified.
+pub(super) struct UnverifiedToken {
+    octets: [u8; MAX_TOKEN],
     length: usize,
 }
 
-impl Sealed {
-    /// `None` for text that is no token.
+impl UnverifiedToken {
+    /// Decodes a token; `None` for other text.
     pub(super) fn decode(text: &[u8]) -> Option<Self> {
-        let mut octets = [0; LONGEST];
-        // Longer text than a token can have is refused before it is decoded.
-        let longest = LONGEST.div_ceil(3) * 4;
+        let mut octets = [0; MAX_TOKEN];
+        // The length of the text is not limited, so it is checked first.
+        let longest = MAX_TOKEN.div_ceil(3) * 4;
         let text = Some(text).filter(|text| text.len() <= longest)?;
         let length = URL_SAFE_NO_PAD.decode_slice(text, &mut octets).ok()?;
         (length > START && octets.first() == Some(&VERSION)).then_some(Self { octets, length })
     }
 
-    /// Whether it seems to be of a dialog that the sender of this tag made.
-    pub(super) fn seems_made_with(&self, caller_tag: &[u8]) -> bool {
-        self.octets.get(HEAD + 1) == Some(&hint(caller_tag))
+    /// Whether the checksum is that of this tag: without it, verification as the caller's token is not worth a MAC.
+    pub(super) fn may_be_of_caller(&self, caller_tag: &[u8]) -> bool {
+        self.octets.get(HEAD + 1) == Some(&checksum(caller_tag))
     }
 
-    /// What it says; `None` if it was not made here, or for another dialog.
-    pub(super) fn open(&self, id: DialogId<'_>, mac: &Mac) -> Option<DialogToken> {
+    /// The content; `None` if this server did not write it for this dialog.
+    pub(super) fn verify(&self, id: DialogId<'_>, mac: &Mac) -> Option<DialogToken> {
         let (&[_, ref given @ ..], covered) = self.octets.get(..self.length)?.split_first_chunk::<HEAD>()?;
         let &[flags, _, ref rest @ ..] = covered else { return None };
         (*given == signature(id, covered, mac)).then(|| DialogToken::parse(flags, rest))?
@@ -301,17 +188,9 @@ fn signature(id: DialogId<'_>, octets: &[u8], mac: &Mac) -> [u8; 8] {
     mac.sign(Purpose::Route, &[id.call_id, id.caller_tag, octets]).to_be_bytes()
 }
 
-/// A checksum of a tag. Two tags of one dialog have the same now and then; then the MAC decides.
-fn hint(tag: &[u8]) -> u8 {
+/// A checksum of a tag. The two tags of a dialog may have the same one; then the MAC decides.
+fn checksum(tag: &[u8]) -> u8 {
     tag.iter().fold(0, |sum: u8, octet| sum.rotate_left(3) ^ octet)
-}
-
-fn read_number(octets: &[u8], is_there: bool) -> Option<(Option<u32>, &[u8])> {
-    if !is_there {
-        return Some((None, octets));
-    }
-    let (number, rest) = octets.split_first_chunk()?;
-    Some((Some(u32::from_be_bytes(*number)), rest))
 }
 
 #[cfg(test)]
@@ -333,7 +212,7 @@ mod tests {
 
     fn tokens() -> Vec<DialogToken> {
         let target = |of_callee| Some(Target { of_callee, next_hop: 0x0102_0304 });
-        let long = format!("{}@shop.example", "x".repeat(LONGEST_USER - 13));
+        let long = format!("{}@shop.example", "x".repeat(MAX_USER - 13));
         vec![
             DialogToken {
                 caller: side("192.0.2.7:5060", 0, Some("alice@office.example"), None),
@@ -358,27 +237,27 @@ mod tests {
     }
 
     fn read(text: &[u8], id: DialogId<'_>, mac: &Mac) -> Option<DialogToken> {
-        Sealed::decode(text)?.open(id, mac)
+        UnverifiedToken::decode(text)?.verify(id, mac)
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn a_token_is_read_as_it_was_written() {
         for token in tokens() {
             let text = text(&token);
             assert!(
                 text.iter().all(|octet| octet.is_ascii_alphanumeric() || b"-_".contains(octet)),
-                "fit for a user part"
+                "the text may be the user part of a URI"
             );
             assert_eq!(read(&text, ID, &MAC), Some(token.clone()));
-            let sealed = Sealed::decode(&text).unwrap();
-            assert!(sealed.seems_made_with(b"a1") && !sealed.seems_made_with(b"b2"));
+            let unverified = UnverifiedToken::decode(&text).unwrap();
+            assert!(unverified.may_be_of_caller(b"a1") && !unverified.may_be_of_caller(b"b2"));
         }
         let usual = text(&tokens()[0]);
         assert!(usual.len() <= 56, "{} octets", usual.len());
     }
 
     #[test]
-    fn a_token_of_another_dialog_or_with_anything_changed_does_not_verify() {
+    fn a_changed_token_or_one_of_another_dialog_is_not_valid() {
         for token in tokens() {
             let text = text(&token);
             for id in [DialogId { call_id: b"2@192.0.2.7", ..ID }, DialogId { caller_tag: b"a2", ..ID }] {
@@ -394,36 +273,5 @@ mod tests {
                 assert_eq!(read(&text[..at], ID, &MAC), None);
             }
         }
-    }
-
-    #[test]
-    fn a_mark_is_of_one_token_one_tag_and_one_place() {
-        let token = text(&tokens()[0]);
-        let place: SocketAddr = "192.0.2.11:5060".parse().unwrap();
-        let mut user = token.to_vec();
-        assert_eq!(split_mark(&user), (&token[..], None));
-        write_mark(&mut user, &token, (b"b2", place), &MAC);
-        let (split, mark) = split_mark(&user);
-        assert_eq!(split, &token[..]);
-        let is = |mark, token: &[u8], tag: &[u8], place| is_mark(mark, token, (tag, place), &MAC);
-        assert!(is(mark, &token, b"b2", place));
-        assert!(!is(mark, &token, b"b3", place) && !is(mark, b"other", b"b2", place));
-        assert!(!is(mark, &token, b"b2", "192.0.2.11:5061".parse().unwrap()));
-        assert!(!is(None, &token, b"b2", place) && !is(Some(b""), &token, b"b2", place));
-    }
-
-    #[test]
-    fn users_have_their_domain_where_it_is_not_the_first() {
-        for aor in ["alice@office.example", "a@b@office.example", "alice@shop.example", "a@b@shop.example"] {
-            let user = User::of_aor(aor.as_bytes(), FIRST).unwrap();
-            assert_eq!(user.aor(FIRST).as_bytes(), aor.as_bytes());
-        }
-        let alice = User::new(b"alice", FIRST, FIRST).unwrap();
-        assert!(alice.is_written(b"sip:alice@office.example", FIRST));
-        for other in ["sip:alice@office.example:5060", "sip:alice@office.example2", "sip:alic@office.example", "sips:"]
-        {
-            assert!(!alice.is_written(other.as_bytes(), FIRST), "{other}");
-        }
-        assert_eq!(User::new(&[b'x'; LONGEST_USER + 1], FIRST, FIRST), None);
     }
 }

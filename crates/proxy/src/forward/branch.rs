@@ -1,4 +1,4 @@
-//! Our Via branch: which of our ways a request went, so that its response finds back (RFC 3261 16.6 step 8, 16.11).
+//! The branch of our Via, which tells where the response to a request goes (RFC 3261 16.6 step 8, 16.11).
 //!
 //! ```text
 //! z9hG4bK s           <mark:16> <peer>                                   stateless
@@ -7,12 +7,15 @@
 //! z9hG4bK n <worker:2> <subscription:16> <sequence:8>                     a NOTIFY of that worker
 //! ```
 //!
-//! A branch says where its response goes, and carries a mark: a keyed hash of that, of where the request went, and of the
-//! transaction key, which is computed from the Via below ours and other values that come back. A response whose mark does not
-//! verify was never ours (RFC 6026 8.2), nobody on the way can send it elsewhere, and whoever has read the request cannot
-//! answer it from another address. The method is not in it, so CANCEL and ACK get the branch
-//! of their INVITE (RFC 3261 16.11). A transaction needs its mark only when it is gone and a 2xx comes all the same; the
-//! mark covers its fork too, so that a phone cannot answer past a fork that is there.
+//! A branch contains the peer that the response goes to, and a mark: a keyed hash of that peer, of the address that the
+//! request was sent to, and of the transaction key. The key is computed from the Via below ours and other values that a
+//! response repeats. A response with a wrong mark does not belong to a request of this server (RFC 6026 8.2). So nobody
+//! can change where a response goes, and nobody can answer a request that they have read from another address.
+//!
+//! The method is not part of the branch, because CANCEL and ACK have the branch of their INVITE (RFC 3261 16.11). The
+//! mark of a transaction is needed only if a 2xx arrives after its response context has ended. It covers the number of
+//! the response context too: otherwise a phone could change that number, and its response would bypass a response
+//! context that still exists.
 
 use std::net::SocketAddr;
 
@@ -26,26 +29,26 @@ use crate::request::{Request, TransactionKey};
 use crate::settings::Settings;
 use crate::target::Target;
 
-/// RFC 3261 8.1.1.7.
+/// The first characters of every branch (RFC 3261 8.1.1.7).
 const COOKIE: &[u8] = b"z9hG4bK";
 
-/// Names one client transaction of one worker's core.
+/// Identifies a client transaction of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct BranchId {
-    pub(crate) fork: u64,
+    pub(crate) context: u64,
     pub(crate) index: u8,
 }
 
-/// Names one NOTIFY of one worker's core.
+/// Identifies a NOTIFY of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct NotifyId {
-    /// Not to be guessed: whoever knows it has seen the NOTIFY.
+    /// Random, so that only a peer that has received the NOTIFY can answer it.
     pub(crate) subscription: u64,
-    /// Its CSeq number.
+    /// The CSeq number.
     pub(crate) sequence: u32,
 }
 
-/// A branch of ours, read or to be written.
+/// The content of a branch of this server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ViaBranch {
     Stateless(Origin),
@@ -54,16 +57,17 @@ pub(crate) enum ViaBranch {
     Notify { worker: u8, id: NotifyId },
 }
 
-/// Where a request came from, which is where its response goes without a transaction.
+/// The sender of a request, which gets the response if there is no transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Origin {
-    /// RFC 3261 18.2.2, RFC 3581 4.
+    /// The peer that the response goes to (RFC 3261 18.2.2, RFC 3581 4).
     pub(crate) peer: Peer,
     mark: u64,
 }
 
 impl Origin {
-    /// Of a request that goes to this hop for this target; `fork` is the worker and the number of the fork that sends it, if one does.
+    /// For a request to this hop and target. `fork` is the worker and number of its response context; `None` without a
+    /// transaction.
     pub(crate) fn new(
         request: &Request,
         (hop, target): (&Hop, &Target),
@@ -71,12 +75,12 @@ impl Origin {
         settings: &Settings,
         mac: &Mac,
     ) -> Self {
-        let peer = Peer::of_hop(&request.back, settings);
-        Self { peer, mark: mark(&peer, &Place::of(hop, target), request.key, fork, mac) }
+        let peer = Peer::of_hop(&request.response_hop, settings);
+        Self { peer, mark: mark(&peer, &Destination::of(hop, target), request.key, fork, mac) }
     }
 
     /// The address that the response goes to.
-    pub(crate) const fn way_back(&self) -> SocketAddr {
+    pub(crate) const fn response_address(&self) -> SocketAddr {
         self.peer.remote
     }
 
@@ -91,11 +95,11 @@ impl Origin {
     }
 }
 
-/// Where a request went, as octets: the address and the port over UDP, the address over a stream, whose port may be that of
-/// either side.
-struct Place([u8; 18]);
+/// The address that a request was sent to, as octets to sign: with the port over UDP, without it over a stream, whose
+/// remote port differs if the peer opened the connection.
+struct Destination([u8; 18]);
 
-impl Place {
+impl Destination {
     fn of(hop: &Hop, target: &Target) -> Self {
         Self::at(hop.transport, target.remote(hop))
     }
@@ -110,11 +114,11 @@ impl Place {
     }
 }
 
-fn mark(peer: &Peer, place: &Place, key: TransactionKey, fork: Option<(u8, u64)>, mac: &Mac) -> u64 {
+fn mark(peer: &Peer, destination: &Destination, key: TransactionKey, fork: Option<(u8, u64)>, mac: &Mac) -> u64 {
     let mut octets = [0; 53];
     octets[..27].copy_from_slice(&peer.octets());
     octets[27..35].copy_from_slice(&key.0.to_be_bytes());
-    octets[35..].copy_from_slice(&place.0);
+    octets[35..].copy_from_slice(&destination.0);
     match fork {
         None => mac.sign(Purpose::Mark, &[&octets]),
         Some((worker, fork)) => mac.sign(Purpose::Mark, &[&octets, &[worker], &fork.to_be_bytes()]),
@@ -122,7 +126,7 @@ fn mark(peer: &Peer, place: &Place, key: TransactionKey, fork: Option<(u8, u64)>
 }
 
 impl ViaBranch {
-    /// None of what began here.
+    /// The sender of the request; `None` for a request of this server.
     pub(crate) const fn origin(&self) -> Option<&Origin> {
         match self {
             Self::Stateless(origin) | Self::Pinned { origin, .. } | Self::Transaction { origin, .. } => Some(origin),
@@ -130,14 +134,14 @@ impl ViaBranch {
         }
     }
 
-    /// Whether it was made here for the transaction `key`, for a request that went to where this flow leads.
+    /// Whether the mark is valid for the transaction `key` and a request that was sent to the other end of this flow.
     pub(crate) fn verify(&self, key: TransactionKey, source: &Flow, mac: &Mac) -> bool {
-        let place = Place::at(source.transport, source.remote);
+        let destination = Destination::at(source.transport, source.remote);
         let fork = match self {
-            Self::Transaction { worker, id, .. } => Some((*worker, id.fork)),
+            Self::Transaction { worker, id, .. } => Some((*worker, id.context)),
             Self::Stateless(_) | Self::Pinned { .. } | Self::Notify { .. } => None,
         };
-        self.origin().is_some_and(|origin| origin.mark == mark(&origin.peer, &place, key, fork, mac))
+        self.origin().is_some_and(|origin| origin.mark == mark(&origin.peer, &destination, key, fork, mac))
     }
 
     pub(crate) fn parse(text: &[u8]) -> Option<Self> {
@@ -153,7 +157,7 @@ impl ViaBranch {
                 let (fork, rest) = rest.split_at_checked(16)?;
                 let (index, rest) = rest.split_at_checked(2)?;
                 let (loop_mark, origin) = rest.split_at_checked(16)?;
-                let id = BranchId { fork: read_hex(fork)?, index: byte(index)? };
+                let id = BranchId { context: read_hex(fork)?, index: byte(index)? };
                 let (worker, loop_mark) = (byte(worker)?, read_hex(loop_mark)?);
                 Some(Self::Transaction { worker, id, loop_mark, origin: Origin::parse(origin)? })
             }
@@ -183,7 +187,7 @@ impl ViaBranch {
             Self::Transaction { worker, id, loop_mark, origin } => {
                 out.push(b't');
                 write_hex(out, u64::from(worker), 2);
-                write_hex(out, id.fork, 16);
+                write_hex(out, id.context, 16);
                 write_hex(out, u64::from(id.index), 2);
                 write_hex(out, loop_mark, 16);
                 origin.write(out);
@@ -211,15 +215,15 @@ mod tests {
     const MARK: u64 = 0x0123_4567_89ab_cdef;
 
     #[test]
-    fn over_a_stream_the_host_counts() {
+    fn over_a_stream_the_port_of_the_peer_does_not_matter() {
         let (mac, key, own) = (Mac::new([1; 16]), TransactionKey(5), peer("192.0.2.7:5060", 9));
         let to: SocketAddr = "192.0.2.9:5060".parse().unwrap();
-        let mark = mark(&own, &Place::at(Transport::Tcp, to), key, None, &mac);
-        for (came, fits) in [("192.0.2.9:40000", true), ("192.0.2.8:5060", false)] {
+        let mark = mark(&own, &Destination::at(Transport::Tcp, to), key, None, &mac);
+        for (came, is_valid) in [("192.0.2.9:40000", true), ("192.0.2.8:5060", false)] {
             let remote: SocketAddr = came.parse().unwrap();
             let flow =
                 Flow { transport: Transport::Tcp, remote, local: remote, id: ConnectionId::new(8).unwrap().into() };
-            assert_eq!(ViaBranch::Stateless(Origin { peer: own, mark }).verify(key, &flow, &mac), fits, "{came}");
+            assert_eq!(ViaBranch::Stateless(Origin { peer: own, mark }).verify(key, &flow, &mac), is_valid, "{came}");
         }
     }
 
@@ -228,13 +232,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn a_branch_is_read_as_it_was_written() {
         for branch in [
             ViaBranch::Stateless(Origin { peer: peer("192.0.2.7:5060", 0), mark: MARK }),
             ViaBranch::Pinned { worker: 255, origin: Origin { peer: peer("[2001:db8::7]:5060", 77), mark: MARK } },
             ViaBranch::Transaction {
                 worker: 1,
-                id: BranchId { fork: u64::MAX, index: 3 },
+                id: BranchId { context: u64::MAX, index: 3 },
                 loop_mark: 7,
                 origin: Origin { peer: peer("192.0.2.7:5060", 0), mark: MARK },
             },
@@ -250,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_holds_for_its_transaction_and_its_peer_only() {
+    fn a_mark_is_valid_for_one_transaction_and_one_peer() {
         // checklist 88
         let (mac, key, own) = (Mac::new([1; 16]), TransactionKey(5), peer("192.0.2.7:5060", 9));
         let flow = |transport, remote: &str, connection| {
@@ -259,7 +263,7 @@ mod tests {
             Flow { transport, remote, local: remote, id }
         };
         let to = flow(Transport::Udp, "192.0.2.9:5060", 0);
-        let mark = mark(&own, &Place::at(to.transport, to.remote), key, None, &mac);
+        let mark = mark(&own, &Destination::at(to.transport, to.remote), key, None, &mac);
         let branch = ViaBranch::Stateless(Origin { peer: own, mark });
         assert!(branch.verify(key, &to, &mac));
         assert!(!branch.verify(TransactionKey(6), &to, &mac));

@@ -1,6 +1,7 @@
-//! The ACK and the CANCEL of a request as it was forwarded (RFC 3261 9.1, 17.1.1.3): the way that it took, told anew.
+//! The values of a forwarded request that its ACK and its CANCEL repeat (RFC 3261 9.1, 17.1.1.3): Request-URI, top Via
+//! and Route.
 //!
-//! What `request.rs` makes by edits over the original is said here in parts: Request-URI, top Via, Route.
+//! Must give the same values as `request.rs`, which writes them as edits of the original message.
 
 use parser::{SentInvite, write_target};
 
@@ -10,13 +11,13 @@ use crate::target::route_uri;
 use super::Forwarding;
 use super::request::write_via_value;
 
-/// Octets that hold most URIs and our Via.
-const USUAL: usize = 192;
+/// The initial capacity of the buffers, enough for most URIs and for our Via.
+const CAPACITY: usize = 192;
 
-/// Lends `write` what a request had on its way out.
+/// Calls `write` with the values that the request was sent with.
 pub(crate) fn as_sent(forwarding: &Forwarding<'_>, settings: &Settings, write: impl FnOnce(&SentInvite<'_>)) {
     let Forwarding { request, target, hop, branch, .. } = forwarding;
-    let (mut uri, mut via, mut last) = (Vec::with_capacity(USUAL), Vec::with_capacity(USUAL), Vec::new());
+    let (mut uri, mut via, mut last) = (Vec::with_capacity(CAPACITY), Vec::with_capacity(CAPACITY), Vec::new());
     write_via_value(&mut via, hop, *branch, settings);
     let (target_uri, path) = target.uri.with_path(request);
     write_target(&mut uri, target_uri);

@@ -1,12 +1,12 @@
-//! Headers that say who somebody is, or was called by: which of them leave with a message, and which are taken off
-//! (RFC 3325 5 to 7, RFC 3323 4.2, RFC 5806, RFC 7044 10.1.2).
+//! The headers that name callers and callees at the border of the trust domain: which of them are removed, and which
+//! are added (RFC 3325 5 to 7, RFC 3323 4.2, RFC 5806, RFC 7044 10.1.2).
 //!
-//! Whoever is not in `trusted` may claim anything: its claims come off, in requests and in responses. The one exception is the
-//! P-Preferred-Identity of a user that proved who it is: if it names one of that user's identities, it leaves as
-//! P-Asserted-Identity. What somebody asks to be kept private stays within `trusted`.
+//! A peer that is not in `trusted` could claim any identity, so these headers of its requests and responses are
+//! removed. One exception: if the P-Preferred-Identity of an authenticated user names an identity of that user, it is
+//! replaced by a P-Asserted-Identity. A header that its sender wants to keep private is sent to hops in `trusted` only.
 //!
-//! This is the whole of the trust domain's border; it must not decide who is trusted or who proved what. Messages without any
-//! of these headers, nearly all, cost five look-ups.
+//! Must not decide who is trusted, or who has authenticated. Most messages have none of these headers and cost one
+//! lookup for each.
 
 use std::net::IpAddr;
 
@@ -18,7 +18,7 @@ use crate::hop::Hop;
 use crate::request::{Proven, Request};
 use crate::settings::{Named, Settings};
 
-/// They lie side by side in the parser's table.
+/// Neighbours in the header index of the parser, so that the lookups are cheap.
 const CLAIMS: [HeaderName; 5] = [
     HeaderName::HistoryInfo,
     HeaderName::Diversion,
@@ -27,15 +27,15 @@ const CLAIMS: [HeaderName; 5] = [
     HeaderName::RemotePartyId,
 ];
 
-/// Takes off a request what its sender may not claim, or what is not to be told at `hop`; asserts the identity that its
-/// sender has proved and prefers.
+/// Removes from a request the headers that its sender must not claim or that must not be sent to `hop`, and adds the
+/// identity that the authenticated sender prefers.
 pub(super) fn edit_claims(request: &Request, hop: &Hop, settings: &Settings, rewrite: &mut Rewrite) {
     let message = &request.message;
     if !has_claims(message) {
         return;
     }
     let trusted = settings.trusts(request.flow.remote.ip());
-    let hidden = Hidden::from(message, hop.remote.ip(), settings);
+    let hidden = Hidden::new(message, hop.remote.ip(), settings);
     for name in CLAIMS {
         if !trusted || hidden.has(name, message) {
             rewrite.remove_all(message, name);
@@ -49,8 +49,9 @@ pub(super) fn edit_claims(request: &Request, hop: &Hop, settings: &Settings, rew
     }
 }
 
-/// A response without what its sender may not claim, or what is not to be told to the hop that it goes to; none if it is
-/// as it should be. A response is judged by where it came from, and not by where its request went to.
+/// The response without the headers that its sender must not claim or that must not be sent to `to`; `None` if nothing
+/// has to be removed. `from` is the source of the response, which may differ from the address that the request was sent
+/// to.
 pub(crate) fn without_claims(
     response: &Message,
     from: IpAddr,
@@ -62,19 +63,19 @@ pub(crate) fn without_claims(
         return None;
     }
     let trusted = settings.trusts(from);
-    let hidden = Hidden::from(response, to, settings);
-    let is_gone = |name: &HeaderName| !trusted || hidden.has(*name, response);
-    let mut gone = CLAIMS.into_iter().filter(is_gone).filter(|name| response.has_any(&[*name])).peekable();
-    gone.peek()?;
+    let hidden = Hidden::new(response, to, settings);
+    let is_removed = |name: &HeaderName| !trusted || hidden.has(*name, response);
+    let mut removed = CLAIMS.into_iter().filter(is_removed).filter(|name| response.has_any(&[*name])).peekable();
+    removed.peek()?;
     rewrite.clear();
-    gone.for_each(|name| rewrite.remove_all(response, name));
+    removed.for_each(|name| rewrite.remove_all(response, name));
     let mut out = Vec::new();
     rewrite.write(response, &mut out);
-    // It was read before with all these lines; without some of them it can be read again.
+    // The response was valid before, so it is still valid without these lines.
     Message::parse(out.into()).ok()
 }
 
-/// Whether a request has a P-Preferred-Identity, so that it matters whether its sender proved who it is.
+/// Whether a request has a P-Preferred-Identity. Only then does forwarding depend on the authenticated user.
 pub(crate) fn prefers_identity(request: &Message) -> bool {
     request.has_any(&[HeaderName::PPreferredIdentity])
 }
@@ -83,20 +84,20 @@ fn has_claims(message: &Message) -> bool {
     message.has_any(&CLAIMS)
 }
 
-/// What of a message is not to be told where it goes.
+/// The headers of a message that must not be sent to its next hop.
 #[derive(Clone, Copy, Debug, Default)]
 struct Hidden {
-    /// All of it.
+    /// All of them.
     identity: bool,
     /// History-Info.
     history: bool,
-    /// Whatever says so of itself.
+    /// The values that have a privacy parameter of their own.
     marked: bool,
 }
 
 impl Hidden {
     /// Nothing is hidden from a trusted hop (RFC 3325 5).
-    fn from(message: &Message, to: IpAddr, settings: &Settings) -> Self {
+    fn new(message: &Message, to: IpAddr, settings: &Settings) -> Self {
         if settings.trusts(to) {
             return Self::default();
         }
@@ -106,10 +107,10 @@ impl Hidden {
                 Ok(privacy) => {
                     // RFC 3325 7
                     hidden.identity |= privacy.has("id");
-                    // RFC 7044 10.1.2 would have the entries made anonymous; none at all tells even less.
+                    // RFC 7044 10.1.2 permits to make the entries anonymous. To remove them reveals even less.
                     hidden.history |= privacy.has("history") || privacy.has("header");
                 }
-                // Somebody wanted something to be kept private.
+                // The header is malformed, but its sender wanted some privacy.
                 Err(_) => hidden.identity = true,
             }
         }
@@ -123,34 +124,35 @@ impl Hidden {
     }
 }
 
-/// Whether a value asks itself not to be told.
+/// Whether a value has a privacy parameter of its own.
 fn is_marked(name: HeaderName, value: &[u8]) -> bool {
     match name {
-        // RFC 5806 4: `privacy=full` and others; draft-ietf-sip-privacy-01 5.1 has the same of Remote-Party-ID.
+        // RFC 5806 4 (`privacy=full` and others). Remote-Party-ID has the same parameter (draft-ietf-sip-privacy-01
+        // 5.1).
         HeaderName::Diversion | HeaderName::RemotePartyId => {
             let privacy = NameAddr::params_of(value).value("privacy").map(unquote);
             privacy.is_some_and(|privacy| !privacy.eq_ignore_ascii_case(b"off"))
         }
-        // RFC 7044 10.1.1: in the header part of its URI.
+        // RFC 7044 10.1.1: a header parameter of the URI.
         HeaderName::HistoryInfo => value.windows(15).any(|part| part.eq_ignore_ascii_case(b"privacy=history")),
         _ => false,
     }
 }
 
-/// The identity of its sender that a request prefers, if the sender has proved it.
+/// The identity in P-Preferred-Identity, if it is one of the authenticated user.
 fn preferred(request: &Request, settings: &Settings) -> Option<Aor> {
-    // The user that was proved, whatever From says.
+    // From does not matter: it may be anonymous.
     let user = match &request.proven {
         Proven::Nobody => return None,
-        Proven::InFrom => settings.aor_named_by(&request.caller()?),
+        Proven::InFrom => settings.aor_named_by(&request.uri_of_from()?),
         Proven::As(user) => Aor::clone(user),
     };
     let mut preferred = request.message.headers::<PPreferredIdentity<'_>>().flatten();
     preferred.find_map(|preferred| own_identity(&preferred.address.uri, &user, settings))
 }
 
-/// The identity of this user that a URI names: the address of record, or a name of ours that its account may call by.
-/// RFC 3325 6: what names nobody or somebody else is no more than a hint that is not taken.
+/// The identity of this user that a URI names: its address of record, or a local name in `may_call_as` of its account.
+/// Any other identity is ignored (RFC 3325 6).
 fn own_identity(uri: &Uri<'_>, user: &Aor, settings: &Settings) -> Option<Aor> {
     let uri = uri.sip()?;
     let address = settings.aor_named_by(uri);
@@ -161,7 +163,7 @@ fn own_identity(uri: &Uri<'_>, user: &Aor, settings: &Settings) -> Option<Aor> {
     (named.is_ours && settings.accounts.may_call_as(user, &named)).then_some(named.address)
 }
 
-/// As it is known here: nobody has checked the display name and the parameters that it was preferred with.
+/// Writes the identity without the display name and parameters of the request, which nobody has checked.
 fn write_asserted(out: &mut Vec<u8>, identity: &Aor) {
     out.extend_from_slice(b"P-Asserted-Identity: <sip:");
     escape_user(identity.user(), out);

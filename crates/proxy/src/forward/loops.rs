@@ -1,5 +1,7 @@
-//! Loop detection (RFC 3261 16.3 step 4, RFC 5393 4.2): by a mark in our Via branch that is equal when a request comes by
-//! again unchanged. Decides only; a loop is refused by `core`.
+//! Loop detection (RFC 3261 16.3 step 4, RFC 5393 4.2). Our Via branch contains a hash of all values that routing
+//! depends on. If a request returns with the same hash in one of its Vias, it would be routed in the same way again.
+//!
+//! Must not refuse a request; that is done by `core`.
 
 use parser::headers::Via;
 use parser::{HeaderName, Message};
@@ -9,8 +11,7 @@ use crate::mac::{Mac, Purpose};
 use crate::request::Request;
 use crate::settings::Settings;
 
-/// The part of our branch that is equal when a request comes by again unchanged: a hash of all that routing looks at
-/// (RFC 5393 4.2.1).
+/// The hash in our branch: of all values that routing depends on (RFC 5393 4.2.1).
 pub(crate) fn loop_mark(request: &Request, mac: &Mac) -> u64 {
     let message = &request.message;
     let from = message.value(HeaderName::From).unwrap_or_default();
@@ -19,7 +20,8 @@ pub(crate) fn loop_mark(request: &Request, mac: &Mac) -> u64 {
     mac.sign(Purpose::Loop, &parts)
 }
 
-/// Whether the request carries a Via of ours with this mark (RFC 5393 4.2.2: equal is a loop, unequal a spiral).
+/// Whether the request has a Via of ours with this hash: then it is a loop. With another hash it is a spiral (RFC 5393
+/// 4.2.2).
 pub(crate) fn is_looped(message: &Message, mark: u64, settings: &Settings) -> bool {
     message.headers::<Via<'_>>().flatten().any(|via| {
         let ours = matches!(via.branch().and_then(ViaBranch::parse),

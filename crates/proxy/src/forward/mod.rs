@@ -1,6 +1,7 @@
-//! Bytes out: requests and responses rewritten by edits over the original (RFC 3261 16.6, 16.7, 16.11).
+//! Writes forwarded requests and responses, as edits of the original message (RFC 3261 16.6, 16.7, 16.11).
 //!
-//! Chooses nothing; `route` and `fork` have chosen. What no rule asks to change leaves as it came.
+//! Must not choose targets; that is done by `route` and `response_context`. Everything that no rule requires to change
+//! stays as it is.
 
 mod branch;
 mod follow_up;

@@ -1,4 +1,6 @@
-//! A request on its way out: RFC 3261 16.6 steps 1 to 9 as edits over the original.
+//! Writes a forwarded request: the steps of RFC 3261 16.6 as edits of the original.
+//!
+//! Must not choose the target or the next hop. `follow_up.rs` must give the same Request-URI, Via and Route.
 
 use parser::headers::Credentials;
 use parser::{HeaderName, Host, Message, Method, Rewrite, Transport, write_decimal, write_target};
@@ -12,7 +14,7 @@ use crate::request::Request;
 use crate::settings::Settings;
 use crate::target::{Target, is_sips, route_uri};
 
-/// Max-Forwards of a request that came without (RFC 3261 16.6 step 3).
+/// Max-Forwards of a request that had none (RFC 3261 16.6 step 3).
 const MAX_FORWARDS: u8 = 70;
 
 /// How one request is forwarded.
@@ -21,11 +23,11 @@ pub(crate) struct Forwarding<'a> {
     pub(crate) target: &'a Target,
     pub(crate) hop: &'a Hop,
     pub(crate) branch: ViaBranch,
-    /// Its share of the request's Max-Breadth.
+    /// Its share of the Max-Breadth of the request.
     pub(crate) breadth: u32,
 }
 
-/// Writes the request as it leaves. `rewrite` is scratch.
+/// Writes the request. `rewrite` is scratch memory.
 pub(crate) fn write_request(
     forwarding: &Forwarding<'_>,
     settings: &Settings,
@@ -36,7 +38,7 @@ pub(crate) fn write_request(
     let Forwarding { request, target, hop, branch, breadth } = forwarding;
     let message = &request.message;
     rewrite.clear();
-    // RFC 3261 18.2.1, RFC 3581 4: what the response will need to find back.
+    // RFC 3261 18.2.1, RFC 3581 4: the proxy below reads from `received` and `rport` where the response came from.
     if let Some(received) = request.stamp.received {
         rewrite.stamp_via(message, received, request.stamp.rport);
     }
@@ -44,13 +46,14 @@ pub(crate) fn write_request(
     // step 3
     let left = request.hops.map_or(MAX_FORWARDS, |hops| hops.saturating_sub(1));
     set_number(message, HeaderName::MaxForwards, left.into(), rewrite);
-    // RFC 5393 5.3.3: all requests; 5.4.1: but a CANCEL.
+    // RFC 5393 5.3.3: every request has a Max-Breadth, except CANCEL (5.4.1).
     if request.method() != Method::Cancel {
         set_number(message, HeaderName::MaxBreadth, *breadth, rewrite);
     }
     remove_credentials(message, settings, rewrite);
     edit_claims(request, hop, settings, rewrite);
-    // step 8, then step 4 below it, then a Path as the first Route
+    // Each line is put above the earlier ones: step 8 (Via), then step 4 (Record-Route), then the Path as the first
+    // Route.
     rewrite.put_first(message, |out| write_via(out, hop, *branch, settings));
     if request.forms_dialog() {
         rewrite.put_first(message, |out| write_record_routes(out, forwarding, settings, mac));
@@ -75,7 +78,7 @@ pub(crate) fn write_request(
     rewrite.write(message, out);
 }
 
-/// Steps 2 and 6: Request-URI and Route. Returns the Route value to put before those that stay.
+/// Steps 2 and 6: edits Request-URI and Route. Returns the Route values to put before the remaining ones.
 fn edit_routes(request: &Request, target: &Target, rewrite: &mut Rewrite) -> Option<Vec<u8>> {
     let (message, (uri, path)) = (&request.message, target.uri.with_path(request));
     for _ in 0..request.own_routes {
@@ -92,7 +95,7 @@ fn edit_routes(request: &Request, target: &Target, rewrite: &mut Rewrite) -> Opt
         }
         return (!path.is_empty()).then(|| path.to_vec());
     };
-    // Step 6: the next hop is a strict router, so the Request-URI goes to the end of the Route.
+    // Step 6: the next hop is a strict router, so the Request-URI becomes the last Route value.
     rewrite.replace(message.request_uri_span(), |out| strict.write_target(out));
     rewrite.append(message, |out| {
         out.extend_from_slice(b"Route: <");
@@ -107,7 +110,7 @@ fn edit_routes(request: &Request, target: &Target, rewrite: &mut Rewrite) -> Opt
     (!rest.is_empty()).then_some(rest)
 }
 
-/// RFC 3261 22.3: credentials for our realm end here.
+/// Removes the credentials for our realm, which no other server may see (RFC 3261 22.3).
 fn remove_credentials(message: &Message, settings: &Settings, rewrite: &mut Rewrite) {
     for line in message.lines_of(HeaderName::ProxyAuthorization) {
         let realm = Credentials::realm_of(message.line_value(&line));
@@ -117,7 +120,7 @@ fn remove_credentials(message: &Message, settings: &Settings, rewrite: &mut Rewr
     }
 }
 
-/// Gives a header that holds one number this value, and adds it if it is not there.
+/// Sets a header whose value is a number, and adds it if it is missing.
 fn set_number(message: &Message, name: HeaderName, number: u32, rewrite: &mut Rewrite) {
     match message.value(name).and_then(|value| message.span_of(value)) {
         Some(value) => rewrite.replace(value, |out| write_decimal(out, number)),
@@ -148,21 +151,21 @@ pub(crate) fn write_via_value(out: &mut Vec<u8>, hop: &Hop, branch: ViaBranch, s
     }
 }
 
-/// One value where both sides can use it, else two: ours towards the target above ours towards the sender
-/// (RFC 3261 16.7 step 8, RFC 5658). Both have the same token.
+/// Writes one Record-Route value if both sides of the dialog can use it. Otherwise two: the one for the side of the
+/// target above the one for the side of the sender (RFC 3261 16.7 step 8, RFC 5658). Both have the same token.
 fn write_record_routes(out: &mut Vec<u8>, forwarding: &Forwarding<'_>, settings: &Settings, mac: &Mac) {
     let Forwarding { request, target, hop, .. } = forwarding;
     let back = Hop::back(&request.flow);
     let reached = Hop { remote: target.remote(hop), ..(*hop).clone() };
     let token = token_for(request, (&reached, target), settings, mac);
-    // RFC 3261 16.6 step 4: requests of a dialog with a `sips:` URI must not leave TLS either.
+    // RFC 3261 16.6 step 4: the requests in a dialog with a `sips:` URI must use TLS too.
     let is_secure = is_sips(request.uri());
     let mut write = |side: &Hop| {
         out.extend_from_slice(if is_secure { b"Record-Route: <sips:" } else { b"Record-Route: <sip:" });
         out.extend_from_slice(&token);
         out.push(b'@');
         write_own_address(out, side, settings);
-        // RFC 5630 3.1.4: in a `sips:` URI the transport is the one below TLS, and TCP is the default.
+        // RFC 5630 3.1.4: in a `sips:` URI the parameter names the transport below TLS. The default is TCP.
         let transport = match side.transport {
             Transport::Udp => None,
             Transport::Tls if is_secure => None,

@@ -1,16 +1,18 @@
-//! A response on its way back: RFC 3261 16.7 steps 3 and 9, 16.11.
+//! Writes a forwarded response (RFC 3261 16.7 steps 3 and 9, 16.11).
+//!
+//! Must not choose the response.
 
 use parser::{HeaderName, Message, Rewrite};
 
-use crate::dialog::{Callee, refresh_targets};
+use crate::dialog::{ResponseCallee, update_record_routes};
 use crate::mac::Mac;
 use crate::settings::Settings;
 
-/// Writes a response without our Via, and with the callee's target in our Record-Route; `more` appends header lines.
-/// `rewrite` is scratch.
+/// Writes a response without our Via, and with the mark and the target of the callee in our Record-Route. `more`
+/// appends header lines. `rewrite` is scratch memory.
 pub(crate) fn write_response(
     response: &Message,
-    callee: Callee<'_>,
+    callee: ResponseCallee<'_>,
     settings: &Settings,
     mac: &Mac,
     rewrite: &mut Rewrite,
@@ -19,13 +21,13 @@ pub(crate) fn write_response(
 ) {
     rewrite.clear();
     rewrite.remove_first(response, HeaderName::Via);
-    refresh_targets(response, callee, settings, mac, rewrite);
+    update_record_routes(response, callee, settings, mac, rewrite);
     rewrite.append(response, more);
     rewrite.write(response, out);
 }
 
-/// The challenges of other branches' 401 and 407, as lines for the one that is passed on (RFC 3261 16.7 step 7,
-/// RFC 8760 2.5).
+/// Writes the challenges in the 401 and 407 responses of other branches, to be added to the response that is forwarded
+/// (RFC 3261 16.7 step 7, RFC 8760 2.5).
 pub(crate) fn merge_challenges<'m>(out: &mut Vec<u8>, others: impl Iterator<Item = &'m Message>) {
     for other in others.filter(|message| matches!(message.status(), Some(401 | 407))) {
         for line in other.lines() {

@@ -1,4 +1,6 @@
-//! The 200 to a REGISTER: every binding there is now, with the time it has left (RFC 3261 10.3 step 8).
+//! Writes the 200 to a REGISTER: all bindings of the AoR, with their remaining time (RFC 3261 10.3 step 8).
+//!
+//! Must not change the record.
 
 use std::io::Write as _;
 use std::time::{Duration, UNIX_EPOCH};
@@ -10,67 +12,67 @@ use parser::{HeaderName, Params, Reply, Uri, write_decimal};
 use crate::amplification::{self, Fitted};
 use crate::clock::Now;
 use crate::request::Request;
-use crate::route::{Gruus, issued};
+use crate::route::{Gruus, last_issue};
 use crate::settings::{Registrar, unregistered_fixed_bindings};
 
-/// What a 200 is made of.
+/// The content of a 200.
 pub(super) struct Granted<'a> {
     pub(super) request: &'a Request,
     pub(super) aor: &'a Aor,
     pub(super) record: &'a Record,
-    /// What the configuration binds to the same address of record.
+    /// The configured bindings of the same AoR.
     pub(super) fixed: Option<&'a Record>,
     pub(super) settings: &'a Registrar,
-    /// Whether it is to say that a flow was registered.
+    /// Whether to confirm that a flow was registered (RFC 5626 6).
     pub(super) outbound: bool,
-    /// After how many seconds at the latest the phone is to speak on that flow.
+    /// Flow-Timer, in seconds: the phone has to send something on its flow before this time has passed.
     pub(super) flow_timer: Option<u32>,
-    /// Whether it is to have GRUUs, and who makes them.
+    /// For the GRUUs in the response; `None` if the phone does not support them.
     pub(super) gruus: Option<&'a Gruus>,
 }
 
-/// What it tells of the record.
-pub(super) struct Told {
-    /// How many bindings are live.
+/// What the 200 says, for the log.
+pub(super) struct Written {
+    /// The number of registered bindings.
     pub(super) bindings: usize,
-    /// The longest time that one of them has left, in seconds.
+    /// The longest remaining time of these, in seconds.
     pub(super) expires: u32,
     pub(super) fitted: Fitted,
 }
 
 impl Granted<'_> {
-    /// Writes it, in at most `limit` octets; `out` is empty.
-    pub(super) fn write(&self, out: &mut Vec<u8>, to_tag: &[u8], limit: usize, now: Now) -> Told {
-        let (own, mut told) = self.write_all(out, to_tag, false, now);
+    /// Writes the 200 in at most `limit` octets. `out` is empty.
+    pub(super) fn write(&self, out: &mut Vec<u8>, to_tag: &[u8], limit: usize, now: Now) -> Written {
+        let (own, mut written) = self.write_all(out, to_tag, false, now);
         if out.len() > limit {
-            // Only where nobody proves anything: what a phone looks for is its own Contact, so that is the first then, and
-            // what does not fit is left out, against RFC 3261 10.3 step 8.
+            // Only an unauthenticated UDP phone has a limit. It looks for its own Contact, so that is written first,
+            // and other Contacts may be removed, against RFC 3261 10.3 step 8.
             out.clear();
             self.write_all(out, to_tag, true, now);
-            told.fitted = amplification::fit(out, 0, own, limit);
+            written.fitted = amplification::shorten(out, 0, own, limit);
         }
-        told
+        written
     }
 
-    /// Writes all of it; returns where what is not repeated of the request begins.
-    fn write_all(&self, out: &mut Vec<u8>, to_tag: &[u8], own_first: bool, now: Now) -> (usize, Told) {
+    /// Writes all of it. Returns where the headers begin that are not copied from the request.
+    fn write_all(&self, out: &mut Vec<u8>, to_tag: &[u8], own_first: bool, now: Now) -> (usize, Written) {
         let message = &self.request.message;
         let mut reply = Reply::new(out, message, 200, b"OK", self.request.stamp, Some(to_tag));
         let own = reply.end();
-        let mut told = Told { bindings: 0, expires: 0, fitted: Fitted::Whole };
+        let mut written = Written { bindings: 0, expires: 0, fitted: Fitted::Whole };
         let is_own = |binding: &Binding<'_>| binding.transaction() == self.request.key.0;
         let first = own_first.then(|| self.record.live(now.wall).filter(is_own)).into_iter().flatten();
         let others = self.record.live(now.wall).filter(|binding| !(own_first && is_own(binding)));
         for binding in first.chain(others) {
             let expires = binding.remaining(now.wall);
-            told.bindings += 1;
-            told.expires = told.expires.max(expires);
+            written.bindings += 1;
+            written.expires = written.expires.max(expires);
             reply.header(HeaderName::Contact, |out| {
                 write_contact(out, &binding, expires);
                 self.write_gruus(out, &binding, now);
             });
         }
-        // They are current bindings as well, renewed for ever.
+        // The configured bindings are current too, as if they were refreshed just now.
         let fixed =
             self.fixed.into_iter().flat_map(|fixed| unregistered_fixed_bindings(fixed, Some(self.record), now.wall));
         for (_, binding) in fixed {
@@ -85,19 +87,19 @@ impl Granted<'_> {
         }
         reply.header(HeaderName::Date, |out| write_date(out, self.settings.date(now).secs()));
         reply.finish();
-        (own, told)
+        (own, written)
     }
 
-    /// RFC 5627 5.2: each phone with an instance has a public GRUU, and its newest temporary one.
+    /// A phone with an instance gets a public GRUU and its newest temporary GRUU (RFC 5627 5.2).
     fn write_gruus(&self, out: &mut Vec<u8>, binding: &Binding<'_>, now: Now) {
         let (Some(gruus), Some(instance)) = (self.gruus, binding.instance()) else { return };
-        let Ok(Uri::Sip(to)) = self.request.addressee() else { return };
+        let Ok(Uri::Sip(to)) = self.request.uri_of_to() else { return };
         out.extend_from_slice(b";pub-gruu=\"");
         gruus.write_public(out, &to, self.aor, instance);
         out.push(b'"');
         let end = out.len();
         out.extend_from_slice(b";temp-gruu=\"");
-        let issued = issued(self.record, instance, now.wall);
+        let issued = last_issue(self.record, instance, now.wall);
         if issued.is_some_and(|issued| gruus.write_temporary(out, &to, self.aor, instance, issued)) {
             out.push(b'"');
         } else {
@@ -105,7 +107,7 @@ impl Granted<'_> {
         }
     }
 
-    /// The way to the phone as it was given (RFC 3327 5.3), and the one that it is to take (RFC 3608 6.3).
+    /// Writes the Path of the request (RFC 3327 5.3) and the configured Service-Route (RFC 3608 6.3).
     fn write_routes(&self, reply: &mut Reply<'_>) {
         let message = &self.request.message;
         if message.count(HeaderName::Path) > 0 {
@@ -124,7 +126,8 @@ impl Granted<'_> {
     }
 }
 
-/// Of a Contact: what was granted stands in place of what was asked, or made up (RFC 5627 5.1).
+/// The parameters of a Contact that are not copied from the REGISTER: their granted values are written instead (RFC
+/// 3261 10.3, RFC 5627 5.1).
 pub(crate) const GRANTED_PARAMS: [&[u8]; 4] = [b"expires", b"q", b"pub-gruu", b"temp-gruu"];
 
 fn write_contact(out: &mut Vec<u8>, binding: &Binding<'_>, expires: u32) {
@@ -141,7 +144,7 @@ fn write_contact(out: &mut Vec<u8>, binding: &Binding<'_>, expires: u32) {
     write_decimal(out, expires);
 }
 
-/// RFC 3261 25.1 qvalue, from thousandths.
+/// Writes thousandths as a `qvalue` (RFC 3261 25.1).
 pub(crate) fn write_q(out: &mut Vec<u8>, q: u16) {
     if q >= 1000 {
         out.push(b'1');
@@ -161,14 +164,15 @@ pub(crate) fn write_q(out: &mut Vec<u8>, q: u16) {
     }
 }
 
-/// RFC 3261 20.17: `Sat, 13 Nov 2010 23:29:00 GMT`, from seconds since the Unix epoch; at most the last second of the year
-/// 9999, which has no longer form.
+/// Writes seconds since the Unix epoch as `Sat, 13 Nov 2010 23:29:00 GMT` (RFC 3261 20.17). The format ends with the
+/// year 9999, so a later time is written as its last second.
 fn write_date(out: &mut Vec<u8>, seconds: u64) {
     let time = UNIX_EPOCH + Duration::from_secs(seconds.min(LAST_SECOND));
     // Writing into a Vec cannot fail.
     let _ = write!(out, "{}", HttpDate::from(time));
 }
 
+/// The last second of the year 9999.
 const LAST_SECOND: u64 = 253_402_300_799;
 
 #[cfg(test)]
@@ -176,7 +180,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dates() {
+    fn a_date_is_written_in_gmt() {
         for (seconds, expected) in [
             (0, "Thu, 01 Jan 1970 00:00:00 GMT"),
             (1_289_690_940, "Sat, 13 Nov 2010 23:29:00 GMT"),
@@ -192,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn q_values() {
+    fn a_q_value_has_at_most_three_digits() {
         for (q, expected) in [(0, "0"), (1, "0.001"), (10, "0.01"), (500, "0.5"), (999, "0.999"), (1000, "1")] {
             let mut out = Vec::new();
             write_q(&mut out, q);

@@ -1,4 +1,5 @@
-//! From a REGISTER to a `Change` (RFC 3261 10.3 steps 5 and 6): reads SIP, knows no rule.
+//! Reads a REGISTER into a `Change` (RFC 3261 10.3 steps 5 and 6), and refuses Contacts and Paths that this server must
+//! not send to. Must not apply the change; that is done by `location`.
 
 use location::{Aor, Change, ContactChange, FlowId, Operation};
 use parser::headers::{Contact, Expires, NameAddr, Path};
@@ -12,11 +13,11 @@ use crate::request::Request;
 use crate::route::{Destination, Gruus, destination};
 use crate::settings::{Settings, UnannouncedPath};
 
-use super::outbound::settle_reg_ids;
+use super::outbound::filter_reg_ids;
 
-/// The AoR that a REGISTER is about (RFC 3261 10.3 step 5): its To.
+/// The AoR in the To of a REGISTER (RFC 3261 10.3 step 5).
 pub(crate) fn address_of_record(request: &Request, settings: &Settings) -> Result<Aor, Reject> {
-    let Uri::Sip(uri) = request.addressee()? else { return Err(Reject::NotFound) };
+    let Uri::Sip(uri) = request.uri_of_to()? else { return Err(Reject::NotFound) };
     let domain = settings.domain_named_by(&uri).ok_or(Reject::NotFound)?;
     let user = uri.user_unescaped();
     if user.is_empty() {
@@ -25,7 +26,7 @@ pub(crate) fn address_of_record(request: &Request, settings: &Settings) -> Resul
     Ok(Aor::new(&user, domain.as_bytes()))
 }
 
-/// Its Path values as one list, in their order (RFC 3327 5.3).
+/// The Path values as one list, in their order (RFC 3327 5.3).
 pub(super) fn read_path(request: &Request, settings: &Settings) -> Result<Vec<u8>, Reject> {
     let mut list = Vec::new();
     if request.message.count(HeaderName::Path) == 0 {
@@ -33,7 +34,8 @@ pub(super) fn read_path(request: &Request, settings: &Settings) -> Result<Vec<u8
     }
     let paths = request.message.headers::<Path<'_>>();
     for (path, value) in paths.zip(request.message.values(HeaderName::Path)) {
-        // It becomes a Route (5.4), and one that cannot be followed makes the phone unreachable: better said now.
+        // A Path becomes the Route of requests to the phone (5.4). If it cannot be followed, the phone is unreachable,
+        // so it is refused now.
         let address = path.map_err(Reject::Malformed)?.address;
         let uri = address.uri.sip().ok_or(Reject::Path)?;
         check_address("Path", uri, request, settings)?;
@@ -49,7 +51,7 @@ pub(super) fn read_path(request: &Request, settings: &Settings) -> Result<Vec<u8
     Ok(list)
 }
 
-/// What it asks for.
+/// The change that a REGISTER asks for.
 pub(super) fn read_change<'a>(
     request: &'a Request,
     path: &'a [u8],
@@ -68,10 +70,10 @@ pub(super) fn read_change<'a>(
     })
 }
 
-/// RFC 3261 10.3 step 6.
+/// The Contacts of a REGISTER (RFC 3261 10.3 step 6).
 fn read_operation<'a>(request: &'a Request, own: (&Aor, &Gruus), settings: &Settings) -> Result<Operation<'a>, Reject> {
     let message = &request.message;
-    // RFC 3261 20.19: an Expires that cannot be read is as good as none.
+    // RFC 3261 20.19: a malformed Expires is treated as absent.
     let expires = message.header::<Expires>().ok().flatten().map(|Expires(seconds)| seconds);
     let mut contacts = SmallVec::<[ContactChange<'a>; 2]>::new();
     let mut wildcard = false;
@@ -88,7 +90,7 @@ fn read_operation<'a>(request: &'a Request, own: (&Aor, &Gruus), settings: &Sett
         (true, _) => Err(Reject::Wildcard),
         (false, true) => Ok(Operation::Query),
         (false, false) => {
-            settle_reg_ids(request, &mut contacts)?;
+            filter_reg_ids(request, &mut contacts)?;
             Ok(Operation::Update(contacts))
         }
     }
@@ -109,18 +111,18 @@ fn read_contact<'a>(
     match &address.uri {
         Uri::Sip(uri) => match leads_to(uri, own, settings)? {
             LeadsTo::OtherUser => {}
-            // What is there from before the rule can be removed.
+            // A Contact that was stored before its address was forbidden can still be removed.
             LeadsTo::Address if expires == Some(0) => {}
             LeadsTo::Address => check_address("Contact", uri, request, settings)?,
         },
-        // RFC 5627 5.1: a GRUU leads to SIP phones only.
+        // RFC 5627 5.1: only a SIP URI can get a GRUU.
         Uri::Other { .. } if instance.is_some() && expires != Some(0) => return Err(Reject::ContactScheme),
         _ => {}
     }
     Ok(ContactChange {
         uri: address.uri.as_bytes(),
         params: address.params.as_bytes(),
-        // RFC 3261 10.3 step 7: the Contact's own parameter, then the header, then the default.
+        // RFC 3261 10.3 step 7: the parameter of the Contact, or else Expires, or else the default.
         expires,
         q,
         instance,
@@ -129,32 +131,32 @@ fn read_contact<'a>(
     })
 }
 
-/// Whether this phone may have us send there.
+/// Checks whether the phone may name this address.
 fn check_address(place: &'static str, uri: &SipUri<'_>, request: &Request, settings: &Settings) -> Result<(), Reject> {
-    reach::check_host(uri, request.flow.remote.ip(), settings, reach::may_name)
+    reach::check_host(uri, request.flow.remote.ip(), settings, reach::check_phone_address)
         .map_err(|barred| Reject::Address { place, barred })
 }
 
-/// Where calls to a Contact go.
+/// Where requests to a Contact go.
 enum LeadsTo {
-    /// To another user of ours, or to one of its phones: it is looked up, and never connected to.
+    /// To another local user, or one of its phones. That user is looked up; nothing is sent to the host.
     OtherUser,
     /// To an address.
     Address,
 }
 
-/// Where calls to this Contact go. One of the user itself would lead back to it: the AoR, a GRUU of it (RFC 5627 5.1), or simply
-/// where we listen.
+/// Where requests to a Contact go. A Contact that leads back to this server for the same user would be a loop: its AoR,
+/// one of its GRUUs (RFC 5627 5.1), or an address of this server. It is refused.
 fn leads_to(uri: &SipUri<'_>, (aor, gruus): (&Aor, &Gruus), settings: &Settings) -> Result<LeadsTo, Reject> {
     let is_other = match destination(&Uri::Sip(*uri), Method::Invite, settings)? {
         Destination::User(named) => named != *aor,
-        // One that was not made here leads nowhere.
+        // A GRUU that this server did not issue leads nowhere.
         Destination::Gruu(name) => gruus.read(uri.as_bytes(), name).is_ok_and(|callee| callee.aor != *aor),
         Destination::Server => false,
         Destination::Elsewhere => {
             let maddr = uri.maddr().and_then(|maddr| Host::parse(maddr).ok());
             let is_here = [Some(uri.host), maddr].into_iter().flatten().any(|host| settings.is_own(&host, uri.port));
-            // A maddr that leads elsewhere from a name of ours.
+            // The host is local, but a maddr leads elsewhere.
             let is_ours = is_here || settings.domain_named_by(uri).is_some();
             return if is_ours { Err(Reject::SelfContact) } else { Ok(LeadsTo::Address) };
         }
@@ -162,8 +164,8 @@ fn leads_to(uri: &SipUri<'_>, (aor, gruus): (&Aor, &Gruus), settings: &Settings)
     if is_other { Ok(LeadsTo::OtherUser) } else { Err(Reject::SelfContact) }
 }
 
-/// What the binding keeps of the flow: the connection of the request, or over UDP whether the phone is reached at its source
-/// only.
+/// How the binding is reached: `None` over the connection of the request; over UDP at its source if the phone is behind
+/// a NAT.
 fn flow_id_to_keep(request: &Request, contact: &Uri<'_>) -> Option<FlowId> {
     if request.flow.transport.is_reliable() {
         return None;

@@ -1,6 +1,7 @@
-//! REGISTER: from the request to the stored `Record` and the 200 (RFC 3261 10.3).
+//! The registrar: from a REGISTER to the stored `Record` and the 200 (RFC 3261 10.3).
 //!
-//! The rules of registration are `location::Record::apply`'s, and who it is is `auth`'s. Decides and writes; asks nobody.
+//! `location::Record::apply` has the rules of registration. Must not authenticate (`auth`), nor load or commit a record
+//! (`core`).
 
 mod answer;
 mod change;
@@ -20,12 +21,12 @@ use crate::settings::Settings;
 pub(crate) use answer::{GRANTED_PARAMS, write_q};
 pub(crate) use change::address_of_record;
 
-use answer::{Granted, Told};
+use answer::{Granted, Written};
 
-/// Option tags that the registrar understands in Require (RFC 3327, 5626, 5627).
+/// The option tags that a REGISTER may list in Require (RFC 3327, RFC 5626, RFC 5627).
 pub(crate) const EXTENSIONS: &[&[u8]] = &[b"path", b"outbound", b"gruu"];
 
-/// Commits that may lose their race before the request fails.
+/// How often the commit of a REGISTER may conflict with another one before the REGISTER fails.
 const MAX_ATTEMPTS: u8 = 16;
 
 /// A REGISTER between load and commit.
@@ -34,17 +35,17 @@ pub(crate) struct PendingRegister {
     pub(crate) request: Request,
     pub(crate) aor: Aor,
     attempts: u8,
-    /// The 200, ready to leave once the change is safe.
+    /// The 200, which is sent once the change is stored.
     pub(crate) answer: Vec<u8>,
-    /// What became of it: empty if it would have been too long.
+    /// Whether the 200 was shortened or discarded ([`amplification`]).
     pub(crate) fitted: Fitted,
     pub(crate) summary: Summary,
-    /// Whether it adds a Contact, or a flow to one.
-    pub(crate) brings_phone: bool,
+    /// Whether it adds a Contact or a flow, which a pending call can then try.
+    pub(crate) adds_target: bool,
     /// The record after it, if it adds or refreshes bindings.
     pub(crate) record: Option<Record>,
-    /// Seconds for which its phone may be silent afterwards, if that was agreed upon.
-    pub(crate) silence: Option<u32>,
+    /// Flow-Timer plus grace, in seconds: the connection is closed if nothing is received for this long (RFC 5626 5.4).
+    pub(crate) flow_timeout: Option<u32>,
 }
 
 /// What a REGISTER did, for the log.
@@ -54,15 +55,15 @@ pub(crate) struct Summary {
     pub(crate) before: usize,
     pub(crate) bindings: usize,
     pub(crate) expires: u32,
-    /// Whether others had to make room.
+    /// Whether other bindings were removed because there were too many.
     pub(crate) displaced: bool,
 }
 
-/// What to do with a REGISTER once its record is loaded.
+/// What to do with a REGISTER after its record was loaded.
 pub(crate) enum Decision {
-    /// Nothing changes: answer.
+    /// Nothing changes: send the 200.
     Answer,
-    /// Store this over the version loaded, then answer.
+    /// Commit this record if the stored one still has the loaded version, then send the 200.
     Commit { expected: Option<Version>, record: Record },
 }
 
@@ -77,13 +78,13 @@ impl PendingRegister {
             answer: Vec::new(),
             fitted: Fitted::Whole,
             summary,
-            brings_phone: false,
+            adds_target: false,
             record: None,
-            silence: None,
+            flow_timeout: None,
         }
     }
 
-    /// RFC 3261 10.3 steps 6 to 8 on the record that is stored now.
+    /// Applies the REGISTER to the stored record (RFC 3261 10.3 steps 6 to 8).
     pub(crate) fn decide(
         &mut self,
         stored: Option<Record>,
@@ -108,7 +109,7 @@ impl PendingRegister {
             }
             Operation::RemoveAll | Operation::Update(_) => Registration::Unregistered,
         };
-        let outbound = outbound::is_asked(&self.request, &change.operation);
+        let outbound = outbound::needs_confirmation(&self.request, &change.operation);
         let flow_timer = outbound::flow_timer(&self.request, &settings.registrar).filter(|_| outbound);
         let is_gone = |flow: &Flow| {
             let is_open = || flow.id.connection().is_some_and(|it| connections.is_open(it));
@@ -122,9 +123,9 @@ impl PendingRegister {
                 (record, Some(*before), *adds_target, *displaced)
             }
         };
-        self.brings_phone = adds_target;
-        self.silence = flow_timer.map(|seconds| seconds.saturating_add(settings.registrar.flow_grace));
-        // What is repeated of the request is the most of it.
+        self.adds_target = adds_target;
+        self.flow_timeout = flow_timer.map(|seconds| seconds.saturating_add(settings.registrar.flow_grace));
+        // Most of the 200 is copied from the request.
         self.answer = Vec::with_capacity(self.request.message.bytes().len());
         let fixed = settings.accounts.contacts(&self.aor);
         let granted = Granted {
@@ -137,14 +138,14 @@ impl PendingRegister {
             flow_timer,
             gruus: self.request.supports("gruu").then_some(gruus),
         };
-        let limit = amplification::limit(&self.request, settings);
-        let Told { bindings, expires, fitted } = granted.write(&mut self.answer, to_tag, limit, now);
+        let limit = amplification::max_len(&self.request, settings);
+        let Written { bindings, expires, fitted } = granted.write(&mut self.answer, to_tag, limit, now);
         self.fitted = fitted;
         self.record = (outcome == Registration::Registered).then(|| record.clone());
         self.summary = Summary { outcome, before: before.unwrap_or(bindings), bindings, expires, displaced };
         Ok(match applied {
             Applied::Unchanged if outcome == Registration::Queried || expected.is_none() => Decision::Answer,
-            // What a copy of this request has changed may still be on its way to the disk: the answer waits behind it.
+            // A retransmission: the change of the first REGISTER may not be on the disk yet. This commit waits for it.
             Applied::Unchanged => Decision::Commit { expected, record: old },
             Applied::Changed { record, .. } => Decision::Commit { expected, record },
         })

@@ -1,11 +1,12 @@
-//! Whether a sender may send a request to a destination, before anything is looked up.
+//! Whether the sender of a request must authenticate to reach a destination. Decided before any lookup.
 //!
-//! Nothing is relayed for strangers: a request goes to a user of ours, or on in a dialog that we record-routed, or
-//! anywhere if its sender proved to be a user of ours and the configuration lets users call out.
+//! A request without credentials may only go to a local user, or to the other side of a dialog with a Record-Route of
+//! this server. A request to any other destination needs credentials of a local user, and the configuration must allow
+//! calls to foreign domains.
 //!
-//! A From that is not of ours may be a user's all the same: an anonymous one (RFC 3323 4.1.1.3), or one of the names in its
-//! account's `may_call_as`. So its sender is challenged like anybody else, whatever the From and whoever is called: an answer
-//! that depended on them would tell which names and users there are. Only valid credentials decide who it is.
+//! A local user may call with a foreign From: an anonymous one (RFC 3323 4.1.1.3), or a name in `may_call_as` of the
+//! account. So every sender is challenged in the same way, whatever From and Request-URI are. A response that depended
+//! on them would tell an attacker which users and names exist. Only the credentials tell who the sender is.
 
 use location::Aor;
 use parser::Method;
@@ -17,7 +18,7 @@ use crate::settings::{Authentication, Foreign, Named, Settings, Strangers};
 
 use super::{Destination, destination_of};
 
-/// What a request needs before it may go on.
+/// What the sender of a request has to prove.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AuthRequirement<'s> {
     /// Nothing.
@@ -26,13 +27,13 @@ pub(crate) enum AuthRequirement<'s> {
     Credentials(&'s str),
 }
 
-/// Decides from source, From and destination. Requests in a dialog of ours and REGISTERs do not come here.
-pub(crate) fn admission<'s>(
+/// The requirement for a request outside of a dialog, other than REGISTER. It depends on source, From and destination.
+pub(crate) fn auth_requirement<'s>(
     request: &Request,
     destination: &Destination,
     settings: &'s Settings,
 ) -> Result<AuthRequirement<'s>, Reject> {
-    let caller = request.caller_domain(settings);
+    let caller = request.domain_of_from(settings);
     let outbound = matches!(destination, Destination::Elsewhere) || request.next_route().is_some();
     let may_prove = settings.authentication == Authentication::Required;
     if outbound {
@@ -40,34 +41,36 @@ pub(crate) fn admission<'s>(
             return Err(Reject::Relay);
         }
         let domain = caller.unwrap_or_else(|| auth::realm_of(request, settings));
-        return challengeable(request, domain).ok_or(Reject::Relay);
+        return require_credentials(request, domain).ok_or(Reject::Relay);
     }
     if settings.trusts(request.flow.remote.ip()) {
         return Ok(AuthRequirement::None);
     }
     match caller {
         Some(_) if settings.authentication == Authentication::Off => Ok(AuthRequirement::None),
-        Some(domain) => Ok(challengeable(request, domain).unwrap_or(AuthRequirement::None)),
+        Some(domain) => Ok(require_credentials(request, domain).unwrap_or(AuthRequirement::None)),
         None if settings.strangers == Strangers::Accept => Ok(AuthRequirement::None),
-        None if may_prove => challengeable(request, auth::realm_of(request, settings)).ok_or(Reject::Stranger),
+        None if may_prove => require_credentials(request, auth::realm_of(request, settings)).ok_or(Reject::Stranger),
         None => Err(Reject::Stranger),
     }
 }
 
-/// A request of a dialog has our Record-Route, since every dialog is made through it. One that has none could be of any
-/// call: a phone finds the call by its Call-ID and its tags, which everybody on the wire has read, and does not ask for
-/// the From.
-pub(crate) fn outside_of_dialogs(request: &Request, settings: &Settings) -> Result<(), Reject> {
-    let judged = settings.authentication == Authentication::Required && !settings.trusts(request.flow.remote.ip());
-    // RFC 3261 15, RFC 3262 4, RFC 3311 5.1: without a To tag these are of no dialog at all.
+/// Refuses a request that claims to be part of a dialog but has no Route value of this server.
+///
+/// Every dialog is created through our Record-Route, so its requests have one. A request without it could be sent by
+/// anybody who has read Call-ID and tags, and phones match a request to a call by these alone.
+pub(crate) fn check_outside_of_dialogs(request: &Request, settings: &Settings) -> Result<(), Reject> {
+    let is_checked = settings.authentication == Authentication::Required && !settings.trusts(request.flow.remote.ip());
+    // RFC 3261 15, RFC 3262 4, RFC 3311 5.1: these methods exist only within a dialog, so one without a To tag is
+    // refused too.
     let is_within = request.in_dialog || matches!(request.method(), Method::Bye | Method::Prack | Method::Update);
-    if is_within && judged { Err(Reject::NoTransaction) } else { Ok(()) }
+    if is_within && is_checked { Err(Reject::NoTransaction) } else { Ok(()) }
 }
 
-/// Why a request is refused in the end whose sender has no name that any user may have, and brings no credentials: it is
-/// challenged all the same. `None` if it may be a user's.
-pub(crate) fn is_strangers(request: &Request, destination: &Destination, settings: &Settings) -> Option<Reject> {
-    let named = Named::of(request.caller_text(), settings);
+/// The final refusal of a sender whose From no local user may have; `None` if a local user may. Such a sender is
+/// challenged first, like all others.
+pub(crate) fn refusal_of_stranger(request: &Request, destination: &Destination, settings: &Settings) -> Option<Reject> {
+    let named = Named::of(request.text_of_from(), settings);
     if named.as_ref().is_some_and(|named| named.is_ours || settings.accounts.is_caller(named)) {
         return None;
     }
@@ -75,10 +78,12 @@ pub(crate) fn is_strangers(request: &Request, destination: &Destination, setting
     Some(if outbound { Reject::Relay } else { Reject::Stranger })
 }
 
-/// What a request of a dialog needs that goes to the other side, but does not come from where its sender was: as for an
-/// initial request, but that `strangers: accept` does not apply: a stranger has no credentials that could show that it is a
-/// side of the call.
-pub(crate) fn admission_in_dialog<'s>(
+/// The requirement for a request in a dialog that goes to the other side but does not come from the address of its
+/// sender.
+///
+/// `strangers: accept` does not apply here: a caller without an account has no credentials to show that it is part of
+/// the call.
+pub(crate) fn auth_requirement_in_dialog<'s>(
     request: &Request,
     sender: Option<&Aor>,
     settings: &'s Settings,
@@ -89,39 +94,38 @@ pub(crate) fn admission_in_dialog<'s>(
     if settings.authentication == Authentication::Off {
         return Ok(AuthRequirement::None);
     }
-    // What no user of ours began is no user's to go on with.
+    // The dialog belongs to no local user, so no credentials can show that the sender is a side of it.
     let domain = sender.and_then(|sender| settings.domains.iter().find(|it| it.as_bytes() == sender.domain()));
-    domain.and_then(|domain| challengeable(request, domain)).ok_or(Reject::NotThePeer)
+    domain.and_then(|domain| require_credentials(request, domain)).ok_or(Reject::NotThePeer)
 }
 
-/// The domain of whose users the sender of a request had to prove to be one, that was let through outside of any dialog of
-/// ours; `None` if nothing had to be proved.
-pub(crate) fn was_proven<'s>(request: &Request, settings: &'s Settings) -> Option<&'s str> {
+/// The domain whose credentials a request outside of a dialog needed when it was forwarded; `None` if it needed none.
+pub(crate) fn required_domain<'s>(request: &Request, settings: &'s Settings) -> Option<&'s str> {
     let to = destination_of(request, settings).ok()?;
-    match admission(request, &to, settings) {
+    match auth_requirement(request, &to, settings) {
         Ok(AuthRequirement::Credentials(domain)) => Some(domain),
         _ => None,
     }
 }
 
-/// As whom a user calls.
+/// The name that an authenticated user calls by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum CallsAs {
-    /// By its own address of record.
-    Itself,
-    /// By no name, or another one that its account lists.
+pub(crate) enum CallerName {
+    /// Its own address of record.
+    Own,
+    /// No name, or another name in `may_call_as` of its account.
     Listed,
 }
 
-/// As whom a user calls; `None` if it is somebody else.
-pub(crate) fn calls_as(request: &Request, proven: &Aor, settings: &Settings) -> Option<CallsAs> {
-    let named = Named::of(request.caller_text(), settings)?;
+/// The name that an authenticated user calls by; `None` if it must not use this From.
+pub(crate) fn caller_name(request: &Request, proven: &Aor, settings: &Settings) -> Option<CallerName> {
+    let named = Named::of(request.text_of_from(), settings)?;
     if named.is_ours && named.address == *proven {
-        return Some(CallsAs::Itself);
+        return Some(CallerName::Own);
     }
-    settings.accounts.may_call_as(proven, &named).then_some(CallsAs::Listed)
+    settings.accounts.may_call_as(proven, &named).then_some(CallerName::Listed)
 }
 
-fn challengeable<'s>(request: &Request, domain: &'s str) -> Option<AuthRequirement<'s>> {
+fn require_credentials<'s>(request: &Request, domain: &'s str) -> Option<AuthRequirement<'s>> {
     auth::can_be_challenged(request.method()).then_some(AuthRequirement::Credentials(domain))
 }

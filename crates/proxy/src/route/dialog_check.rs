@@ -1,33 +1,34 @@
-//! What is known so far of a request in a dialog that its token alone does not let pass: kept while registrations are loaded.
+//! The state of a check whether a request in a dialog may pass although its token alone does not permit it. It is kept
+//! while registrations are loaded.
 //!
-//! Values only: what they lead to is decided by `core`.
+//! Only values. `core` makes the decision.
 
 use crate::dialog::InDialog;
 
 use super::Destination;
 
-/// What is known of a request in a dialog so far.
+/// What the check has found so far.
 #[derive(Debug)]
 pub(crate) struct DialogCheck {
     pub(crate) dialog: InDialog,
     pub(crate) destination: Destination,
-    /// Whether it comes from the sender that the token names.
+    /// Whether the request comes from the sender that the token names.
     pub(crate) from_sender: bool,
-    /// Whether it goes to the other side that the token names.
+    /// Whether the request goes to the other side that the token names.
     pub(crate) to_other: bool,
-    /// Whose registration is still to be looked at.
-    pub(crate) to_ask: NextLoad,
+    /// The registration to load next.
+    pub(crate) next_load: NextLoad,
 }
 
-/// The registration that is asked for next.
+/// The registration that a check loads next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NextLoad {
-    /// That of the user that sent it.
+    /// That of the user that sent the request.
     Sender,
     /// That of the user on the other side.
-    Other,
-    /// The other side's again: for its flow of today.
+    OtherSide,
+    /// That of the other side again, to find its current flow.
     Flow,
     /// None.
-    Nobody,
+    Nothing,
 }

@@ -1,11 +1,11 @@
-//! Our own Route values: taken off, and what they say of the dialog that went through here (RFC 3261 16.4, 16.12; RFC 5658).
+//! The Route values of this server: they are removed, and their token is read (RFC 3261 16.4, 16.12; RFC 5658).
 //!
-//! A value of ours without a token of the request's own dialog is what a phone was configured with as its outbound proxy:
-//! it comes off too, and says nothing. What a token permits is decided in `dialog`.
+//! A Route value of ours without a token of this dialog comes from the configuration of the phone (outbound proxy). It
+//! is removed too and permits nothing. `dialog` decides what a token permits.
 
 use parser::{Host, Message, Route, SipUri, Uri};
 
-use crate::dialog::{InDialog, own_user};
+use crate::dialog::{InDialog, own_user_part};
 use crate::mac::Mac;
 use crate::reject::Reject;
 use crate::request::Request;
@@ -13,17 +13,17 @@ use crate::settings::Settings;
 
 use super::{is_own_maddr, route_uri};
 
-/// A double Record-Route has two values, and a request that came by twice when its dialog was made meets both. More of ours
-/// in a row is a loop of somebody's making.
-const MOST_OWN_ROUTES: usize = 4;
+/// A double Record-Route has two values, and a request may pass this server twice on its way (a spiral), which makes
+/// four. A Route with more values of ours in a row was made up, to send the request in circles.
+const MAX_OWN_ROUTES: usize = 4;
 
-/// Notes in the request what of its Route is ours, and undoes what a strict router upstream did. Returns the dialog that its
-/// tokens are of, if it has any.
+/// Records in the request which Route values are ours, and undoes the change of a strict router. Returns the dialog of
+/// their tokens, if there is one.
 pub(crate) fn accept_routes(request: &mut Request, settings: &Settings, mac: &Mac) -> Result<Option<InDialog>, Reject> {
     let mut dialog = None;
-    // It may have been here before.
+    // The request may have been here before, while it waited for a lookup.
     request.own_routes = 0;
-    // Both look for a parameter, and most Request-URIs have none.
+    // Both functions look for a parameter. Most Request-URIs have none.
     if request.message.request_uri().contains(&b';') {
         dialog = restore_from_strict_router(request, settings, mac);
         strip_own_maddr(request, settings);
@@ -31,18 +31,18 @@ pub(crate) fn accept_routes(request: &mut Request, settings: &Settings, mac: &Ma
     let mut last = if request.last_route_is_uri { user_of(request.message.request_uri()) } else { b"" };
     let (mut own, mut has_only_own) = (0, false);
     let mut routes = request.routes();
-    while own < MOST_OWN_ROUTES {
+    while own < MAX_OWN_ROUTES {
         let Some(value) = routes.next() else {
             has_only_own = true;
             break;
         };
-        // As nearly all phones send it back. A user that is no token of this dialog is checked as any URI is.
-        let usual = own_user(value, settings).filter(|token| request.in_dialog && *token != last);
-        let usual = usual.and_then(|token| Some((token, Some(InDialog::read(token, request, mac)?))));
-        let (token, read) = match usual {
-            Some(usual) => usual,
+        // Fast path: the value is exactly what this server wrote into its Record-Route. Other values are parsed.
+        let as_written = own_user_part(value, settings).filter(|token| request.in_dialog && *token != last);
+        let as_written = as_written.and_then(|token| Some((token, Some(InDialog::read(token, request, mac)?))));
+        let (token, read) = match as_written {
+            Some(as_written) => as_written,
             None => {
-                let uri = route_uri(value).ok_or_else(|| unusable(&request.message))?;
+                let uri = route_uri(value).ok_or_else(|| defect_of_routes(&request.message))?;
                 if !is_ours(&uri, settings) {
                     break;
                 }
@@ -55,9 +55,9 @@ pub(crate) fn accept_routes(request: &mut Request, settings: &Settings, mac: &Ma
             match (&dialog, read) {
                 (_, None) => {}
                 (None, next) => dialog = next,
-                (Some(before), Some(next)) => match before.then(next) {
+                (Some(before), Some(next)) => match before.join(next) {
                     Some(both) => dialog = Some(both),
-                    // Two dialogs that have nothing to do with each other: neither counts.
+                    // The tokens are of two unrelated dialogs. To accept either would let its sender mix them.
                     None => return Err(Reject::ForeignRoute),
                 },
             }
@@ -70,17 +70,18 @@ pub(crate) fn accept_routes(request: &mut Request, settings: &Settings, mac: &Ma
     Ok(dialog)
 }
 
-/// What is wrong with a Route that leads nowhere.
-fn unusable(message: &Message) -> Reject {
+/// The refusal of a request with a Route value that is not a SIP URI.
+fn defect_of_routes(message: &Message) -> Reject {
     let malformed = message.headers::<Route<'_>>().find_map(Result::err);
     malformed.map_or(Reject::Route, Reject::Malformed)
 }
 
-/// RFC 3261 16.4: a strict router put our Record-Route value into the Request-URI; the true one is the last Route.
+/// RFC 3261 16.4: a strict router has put our Record-Route value into the Request-URI, and the real Request-URI into
+/// the last Route value.
 fn restore_from_strict_router(request: &mut Request, settings: &Settings, mac: &Mac) -> Option<InDialog> {
     let Ok(Uri::Sip(uri)) = Uri::parse(request.message.request_uri()) else { return None };
-    // RFC 3261 16.4 means the value that we put there, and the token says whether we did: a Request-URI with our address
-    // alone is a call to us.
+    // RFC 3261 16.4 applies only to a value that this server wrote, which the token proves. A Request-URI that merely
+    // has our address is a request to this server.
     if !request.in_dialog || !uri.is_loose() || !is_ours(&uri, settings) {
         return None;
     }
@@ -91,7 +92,7 @@ fn restore_from_strict_router(request: &mut Request, settings: &Settings, mac: &
     Some(dialog)
 }
 
-/// RFC 3261 16.4: a maddr that is us has done its work, and goes, along with the port and transport that were for us.
+/// RFC 3261 16.4: a maddr of this server is removed, with the port and transport that belong to it.
 fn strip_own_maddr(request: &mut Request, settings: &Settings) {
     let Ok(Uri::Sip(uri)) = Uri::parse(request.uri()) else { return };
     let Some(maddr) = uri.maddr().and_then(|maddr| Host::parse(maddr).ok()) else { return };
@@ -108,8 +109,8 @@ fn strip_own_maddr(request: &mut Request, settings: &Settings) {
         stripped.push(b'@');
     }
     uri.host.write(&mut stripped);
-    let was_for_us = |name: &[u8]| name.eq_ignore_ascii_case(b"maddr") || name.eq_ignore_ascii_case(b"transport");
-    uri.params.write_filtered(&mut stripped, |name| !was_for_us(name));
+    let is_for_us = |name: &[u8]| name.eq_ignore_ascii_case(b"maddr") || name.eq_ignore_ascii_case(b"transport");
+    uri.params.write_filtered(&mut stripped, |name| !is_for_us(name));
     request.effective_uri = Some(stripped.into());
 }
 

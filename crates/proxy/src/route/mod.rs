@@ -1,13 +1,14 @@
-//! Where does a request go? RFC 3261 16.4, 16.5 and the rules of the house, in order; makes a [`Plan`], never bytes.
+//! The targets of a request (RFC 3261 16.4, 16.5): from a request to a [`Plan`].
 //!
-//! 1. `loose`: our own Route values come off; a request with one we signed may go on in its dialog.
-//! 2. `admission`: who may send what to whom.
-//! 3. here: a user of ours by its bindings, anything else by its URI.
+//! 1. `loose` removes our own Route values and reads the token of the dialog.
+//! 2. `admission` decides whether the sender has to authenticate.
+//! 3. `next_step` decides by the Request-URI: a local user is looked up, any other URI is a target itself.
 //!
-//! One rule decides between the stateless and the stateful way, [`Plan::is_single`].
+//! A plan for which [`Plan::is_single`] holds can be forwarded without a transaction. Must not write messages.
 
 mod admission;
 mod contacts;
+mod current_flow;
 mod dialog_check;
 mod gruu;
 mod loose;
@@ -20,7 +21,6 @@ mod resolved;
 mod search;
 mod secure;
 mod targets;
-mod today;
 mod user_contacts;
 
 use location::Aor;
@@ -31,67 +31,70 @@ use crate::hop::{Hop, Name};
 use crate::reject::Reject;
 use crate::request::Request;
 use crate::settings::Settings;
-use crate::target::{Target, TargetUri, Way, route_uri};
+use crate::target::{NextHop, Target, TargetUri, route_uri};
 
 pub(crate) use admission::{
-    AuthRequirement, CallsAs, admission, admission_in_dialog, calls_as, is_strangers, outside_of_dialogs, was_proven,
+    AuthRequirement, CallerName, auth_requirement, auth_requirement_in_dialog, caller_name, check_outside_of_dialogs,
+    refusal_of_stranger, required_domain,
 };
 pub(crate) use contacts::{ContactSearch, plan_for_contact};
+pub(crate) use current_flow::current_flow;
 pub(crate) use dialog_check::{DialogCheck, NextLoad};
-pub(crate) use gruu::{Callee, Gruus, issued};
+pub(crate) use gruu::{Callee, Gruus, last_issue};
 pub(crate) use loose::accept_routes;
 pub(crate) use next_step::{NextStep, next_step};
 pub(crate) use own_events::{is_to_itself, without_sender};
 pub(crate) use preferences::Disposition;
-pub(crate) use privacy::keeps_privacy;
-pub(crate) use redirect::redirects;
+pub(crate) use privacy::check_privacy;
+pub(crate) use redirect::contacts_to_follow;
 pub(crate) use search::{Missing, Purpose, Search, TargetSearch};
-pub(crate) use secure::admits_hop;
-pub(crate) use targets::{Toward, may_answer, over_flow, plan_for_bindings, plan_for_callee, target_for_next};
-pub(crate) use today::flow_today;
+pub(crate) use secure::check_sips_hop;
+pub(crate) use targets::{Toward, may_respond, plan_for_bindings, plan_for_callee, target_for_next, via_flow};
 pub(crate) use user_contacts::{UserContact, UserContacts};
 
-/// The targets, in the order in which they are tried.
+/// The targets of a request, in the order in which they are tried.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
-    /// One after another.
+    /// The groups, which are tried one after another.
     pub(crate) groups: SmallVec<[Group; 1]>,
-    /// Further contacts of phones in the groups, and further addresses of their names (RFC 3263 4.3), the one to try first
-    /// at the front: each for when a flow has failed, as a phone is tried at one place at a time (RFC 5626 7).
+    /// Targets for failover: further bindings of phones in the groups, and further addresses of host names (RFC 3263
+    /// 4.3), in the order in which they are tried. One is tried only after a flow failed, because a phone is reached
+    /// over one flow at a time (RFC 5626 7).
     pub(crate) spares: Vec<Target>,
-    /// Contacts that name users of ours, which are still to be looked up; hardly any plan has them.
+    /// Contacts that name local users, who are still to be looked up. Few plans have any, so they are boxed.
     pub(crate) users: Option<Box<UserContacts>>,
-    /// The user of ours that it was made for.
+    /// The local user that the plan is for.
     pub(crate) aor: Option<Aor>,
-    /// How its request is treated.
+    /// How the request is treated.
     pub(crate) disposition: Disposition,
-    /// Whether it leads to the other side of a dialog, wherever that is.
+    /// Whether it leads to the other side of a dialog, whose address is not restricted.
     pub(crate) goes_to_other_side: bool,
 }
 
-/// Targets that are tried at once.
+/// Targets that are tried at the same time.
 #[derive(Debug, Default)]
 pub(crate) struct Group {
-    /// The preference that they share, in thousandths.
+    /// The q value of its targets, in thousandths.
     pub(crate) q: u16,
     pub(crate) targets: SmallVec<[Target; 1]>,
 }
 
-/// Where the Request-URI leads.
+/// Where a Request-URI leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Destination {
-    /// To a user of ours.
+    /// To a local user.
     User(Aor),
-    /// To one phone, which its GRUU names (RFC 5627): by the name of its user, or by one that hides the user.
+    /// To the phone of a GRUU (RFC 5627). The name is the user, or the encrypted part of a temporary GRUU.
     Gruu(Aor),
     /// To this server itself.
     Server,
-    /// Somewhere else.
+    /// To a foreign domain or an address.
     Elsewhere,
 }
 
 impl Plan {
-    pub(crate) fn one(target: Target) -> Self {
+    /// A plan with one target.
+    pub(crate) fn with_target(target: Target) -> Self {
         let mut group = Group::default();
         group.targets.push(target);
         let mut groups = SmallVec::new();
@@ -99,7 +102,7 @@ impl Plan {
         Self { groups, ..Self::default() }
     }
 
-    /// Whether it needs no transaction: it has one target.
+    /// Whether it can be forwarded without a transaction: it has one target, and none for failover.
     pub(crate) fn is_single(&self) -> bool {
         self.phones() == 1 && self.spares.is_empty()
     }
@@ -109,54 +112,53 @@ impl Plan {
         self.groups.into_iter().next()?.targets.into_iter().next()
     }
 
-    /// Every target, spares last.
+    /// All targets; those for failover are the last.
     pub(crate) fn targets(&self) -> impl Iterator<Item = &Target> {
         self.groups.iter().flat_map(|group| &group.targets).chain(&self.spares)
     }
 
-    /// As [`Plan::targets`].
+    /// All targets, as [`Plan::targets`].
     pub(crate) fn targets_mut(&mut self) -> impl Iterator<Item = &mut Target> {
         self.groups.iter_mut().flat_map(|group| &mut group.targets).chain(&mut self.spares)
     }
 
-    /// Leaves one target only, the first.
+    /// Removes all targets but the first.
     pub(crate) fn keep_best(&mut self) {
         self.groups.truncate(1);
         self.groups.iter_mut().for_each(|group| group.targets.truncate(1));
         self.spares.clear();
     }
 
-    /// Whether a user has to be looked up, or a host name, before it can be used.
+    /// Whether a user must be looked up or a host name resolved before it can be used.
     pub(crate) fn is_incomplete(&self) -> bool {
-        self.users.is_some() || self.targets().any(|target| matches!(target.way, Way::Name(_)))
+        self.users.is_some() || self.targets().any(|target| matches!(target.next_hop, NextHop::Name(_)))
     }
 
-    /// The names among the ways, for DNS.
-    pub(super) fn names(&self) -> SmallVec<[Name; 1]> {
-        let name = |target: &Target| match &target.way {
-            Way::Name(name) => Some(name.clone()),
-            Way::Hop(_) => None,
-        };
-        self.targets().filter_map(name).collect()
+    /// The host names that must be resolved.
+    pub(super) fn names(&self) -> impl Iterator<Item = &Name> {
+        self.targets().filter_map(|target| match &target.next_hop {
+            NextHop::Name(name) => Some(name),
+            NextHop::Hop(_) => None,
+        })
     }
 
-    /// How many ring, all groups together.
+    /// The number of targets in all groups.
     pub(crate) fn phones(&self) -> usize {
         self.groups.iter().map(|group| group.targets.len()).sum()
     }
 }
 
-/// Where a request goes by its Request-URI.
+/// Where a request goes according to its Request-URI.
 pub(crate) fn destination_of(request: &Request, settings: &Settings) -> Result<Destination, Reject> {
     destination(&request.typed_uri()?, request.method(), settings)
 }
 
-/// RFC 3261 16.3 step 2, 16.5: is this Request-URI ours to look up?
+/// Where a Request-URI leads (RFC 3261 16.3 step 2, 16.5).
 pub(crate) fn destination(uri: &Uri<'_>, method: Method<'_>, settings: &Settings) -> Result<Destination, Reject> {
-    // RFC 3261 16.3 step 2: 416 for a scheme that we cannot route by.
+    // RFC 3261 16.3 step 2: 416 for a scheme that cannot be routed.
     let Uri::Sip(uri) = uri else { return Err(Reject::Scheme) };
     let Some(domain) = settings.domain_named_by(uri) else { return Ok(Destination::Elsewhere) };
-    // RFC 3261 16.5: a maddr that is not ours overrides the domain.
+    // RFC 3261 16.5: a maddr of another host overrides the domain.
     if let Some(maddr) = uri.maddr()
         && !is_own_maddr(&Host::parse(maddr).unwrap_or(Host::Name(maddr)), uri.port, settings)
     {
@@ -171,32 +173,38 @@ pub(crate) fn destination(uri: &Uri<'_>, method: Method<'_>, settings: &Settings
     Ok(if is_gruu { Destination::Gruu(aor) } else { Destination::User(aor) })
 }
 
-/// Whether a maddr is this server, with the port of its URI; without one it is our address whatever the port, as in a host.
+/// Whether a maddr is this server. The port of the URI must be ours too; without one, any listener of the address will
+/// do.
 fn is_own_maddr(maddr: &Host<'_>, port: Option<u16>, settings: &Settings) -> bool {
     settings.is_own(maddr, port) || (port.is_none() && maddr.ip().is_some_and(|ip| settings.listens_on(ip)))
 }
 
-/// RFC 3261 16.6 step 7: the address that a URI names, or the name that DNS must translate.
-pub(crate) fn way_to(uri: &SipUri<'_>, settings: &Settings) -> Result<Way, Reject> {
-    // checklist 118: without NAPTR, UDP where the URI names no transport.
+/// The next hop of a URI: an address, or a host name to resolve (RFC 3261 16.6 step 7).
+pub(crate) fn next_hop_of(uri: &SipUri<'_>, settings: &Settings) -> Result<NextHop, Reject> {
     let transport = match uri.transport() {
-        // RFC 3261 26.2.2: `sips:` with transport=tcp is TLS over it; over UDP there is none.
+        // RFC 3261 26.2.2: `sips:` with transport=tcp means TLS over TCP. There is no secure variant of UDP.
         None | Some(parser::Transport::Tcp) if uri.secure => parser::Transport::Tls,
         Some(parser::Transport::Ws) if uri.secure => parser::Transport::Wss,
         Some(parser::Transport::Udp) if uri.secure => return Err(Reject::SipsNotAllowed),
-        Some(transport) => transport,
-        None => parser::Transport::Udp,
+        transport => return next_hop_over(uri, transport, settings),
     };
-    way_over(uri, transport, settings)
+    next_hop_over(uri, Some(transport), settings)
 }
 
-/// The same over this transport.
-pub(crate) fn way_over(uri: &SipUri<'_>, transport: parser::Transport, settings: &Settings) -> Result<Way, Reject> {
+/// The next hop of a URI over this transport, if it is known.
+pub(crate) fn next_hop_over(
+    uri: &SipUri<'_>,
+    transport: Option<parser::Transport>,
+    settings: &Settings,
+) -> Result<NextHop, Reject> {
     // RFC 7118 1: a WebSocket client is reached over the connection that it opened, and no other way.
-    if transport.is_websocket() {
+    if transport.is_some_and(|transport| transport.is_websocket()) {
         return Err(Reject::Unroutable);
     }
-    let port = uri.port.unwrap_or_else(|| transport.default_port());
+    // Nothing can be sent there. Scanners use it.
+    if uri.port == Some(0) {
+        return Err(Reject::Unroutable);
+    }
     let host = match uri.maddr() {
         Some(maddr) => Host::parse(maddr).map_err(|_| Reject::Unroutable)?,
         None => uri.host,
@@ -208,19 +216,23 @@ pub(crate) fn way_over(uri: &SipUri<'_>, transport: parser::Transport, settings:
             return Err(Reject::Unroutable);
         }
         let host = String::from_utf8(name).map_err(|_| Reject::Unroutable)?.into();
-        return Ok(Way::Name(Name { host, port, transport }));
+        return Ok(NextHop::Name(Name { host, port: uri.port, transport, secure: uri.secure }));
     };
-    // Nothing can be sent there, and 0 is what a scanner tries.
-    if port == 0 || ip.is_unspecified() || ip.is_multicast() {
+    // RFC 3263 4.1: UDP if a URI with an address names no transport.
+    let transport = transport.unwrap_or(parser::Transport::Udp);
+    let port = uri.port.unwrap_or_else(|| transport.default_port());
+    // Nothing can be sent to these.
+    if ip.is_unspecified() || ip.is_multicast() {
         return Err(Reject::Unroutable);
     }
-    // What comes back to us would come back again, Max-Forwards times. Without a port our address is ours, whatever the port.
+    // A request to ourselves would come back as often as Max-Forwards permits. A URI without a port is ours if its
+    // address is.
     let is_ours = if uri.port.is_some() { settings.is_own_address(ip, Some(port)) } else { settings.listens_on(ip) };
     if is_ours {
         return Err(Reject::Loop);
     }
     let local = settings.local_for(transport, ip).ok_or(Reject::Unroutable)?;
-    Ok(Way::Hop(Hop::to_address(transport, std::net::SocketAddr::new(ip, port), local)))
+    Ok(NextHop::Hop(Hop::to_address(transport, std::net::SocketAddr::new(ip, port), local)))
 }
 
 /// Whether a name is one that phones without an address of their own use (RFC 7118 5, RFC 2606 2). RFC 6761 6.4: it is

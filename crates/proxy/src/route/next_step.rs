@@ -1,5 +1,5 @@
-//! The next step of a request that may go to its destination: one decision for requests that begin something, requests in a
-//! dialog, ACK, CANCEL and `explain` (RFC 3261 16.5, 16.6 step 6, 16.10). Must not decide whether a request may go there.
+//! The next step of a request that may go to its destination (RFC 3261 16.5, 16.6 step 6, 16.10): one decision for
+//! initial requests, requests in a dialog, ACK, CANCEL and `explain`. Must not decide whether the request may go there.
 
 use parser::Uri;
 
@@ -31,7 +31,7 @@ pub(crate) fn next_step(
 ) -> Result<NextStep, Reject> {
     match destination {
         Destination::User(aor) if request.next_route().is_none() => Ok(NextStep::LookUp(Callee::user(aor))),
-        // RFC 5627 6.1: what is left of the Route is then the way to the phone.
+        // RFC 5627 6.1: a GRUU is looked up even if there are Route values; these then replace the Path of the phone.
         Destination::Gruu(name) => gruus.read(request.uri(), name).map(NextStep::LookUp),
         Destination::Elsewhere
             if matches!(toward, Toward::Anybody)
@@ -42,7 +42,7 @@ pub(crate) fn next_step(
         _ => {
             let target = target_for_next(&Next::of(request, uri)?, toward, request, settings)?;
             let goes_to_other_side = matches!(toward, Toward::OtherSide(_));
-            Ok(NextStep::Forward(Plan { goes_to_other_side, ..Plan::one(target) }))
+            Ok(NextStep::Forward(Plan { goes_to_other_side, ..Plan::with_target(target) }))
         }
     }
 }

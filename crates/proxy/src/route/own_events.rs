@@ -1,39 +1,42 @@
-//! A SUBSCRIBE or PUBLISH of a user to itself: message-summary, presence. It is meant for a server that knows these things, and
-//! would come back to the phone that sent it, which answers with a refusal that the phone then shows as its server's.
+//! A SUBSCRIBE or PUBLISH of a user for its own AoR, as phones send for message-summary or presence.
 //!
-//! So the sender is no target: not its flow, its Contact, nor another flow of the same phone. Other phones of the user are.
-//! Without any the answer is 489 for a package that nobody here has (RFC 6665 8.3.2), with those that there are; a phone that
-//! gets it stops asking. Must not decide who the sender is: that is `admission`'s.
+//! It is meant for a server that has this information. This server would forward it to the phone that sent it, which
+//! refuses it; the phone then shows this refusal as an error of the server. So the sending phone is not a target:
+//! neither its flow, nor its Contact, nor its other flows. Other phones of the user are targets. If there are none, the
+//! response to an unsupported event package is 489 with the list of the supported ones (RFC 6665 8.3.2), and the phone
+//! stops asking.
+//!
+//! Must not decide who the sender is; that is done by `admission`.
 
 use location::{Aor, Binding};
-use parser::headers::{Contact, Event};
+use parser::headers::Contact;
 use parser::{Method, Uri, equivalent};
 
+use crate::event_package::EventPackage;
 use crate::reject::Reject;
 use crate::request::{Proven, Request};
-use crate::settings::REG_PACKAGE;
 use crate::settings::Settings;
 
 use super::Plan;
 
-/// Whether this request begins something of the user with itself.
+/// Whether this is a SUBSCRIBE or PUBLISH outside of a dialog, from this user for itself.
 pub(crate) fn is_to_itself(request: &Request, aor: &Aor, settings: &Settings) -> bool {
     if !matches!(request.method(), Method::Subscribe | Method::Publish) || request.in_dialog {
         return false;
     }
     match &request.proven {
         Proven::As(user) => **user == *aor,
-        _ => request.caller().is_some_and(|caller| settings.aor_named_by(&caller) == *aor),
+        _ => request.uri_of_from().is_some_and(|caller| settings.aor_named_by(&caller) == *aor),
     }
 }
 
-/// The plan for such a request: without the phone that sent it.
+/// The same plan without the phone that sent the request.
 pub(crate) fn without_sender(plan: Result<Plan, Reject>, request: &Request) -> Result<Plan, Reject> {
-    let Ok(mut plan) = plan else { return Err(nobody(request)) };
+    let Ok(mut plan) = plan else { return Err(refusal(request)) };
     let contact = request.message.header::<Contact<'_>>().ok().flatten();
     let uri = contact.as_ref().and_then(|contact| contact.address()).map(|address| address.uri);
     let mut instance = contact.as_ref().and_then(Contact::instance).map(<[u8]>::to_vec);
-    // Its other flows are known by the instance of the one that it came over.
+    // The instance identifies the other flows of the phone.
     let own = plan.targets().find_map(|target| {
         target.uri.binding().filter(|binding| is_senders(binding, uri.as_ref(), request))?.instance()
     });
@@ -49,10 +52,10 @@ pub(crate) fn without_sender(plan: Result<Plan, Reject>, request: &Request) -> R
     plan.groups.iter_mut().for_each(|group| group.targets.retain(|target| is_other(target)));
     plan.groups.retain(|group| !group.targets.is_empty());
     plan.spares.retain(is_other);
-    if plan.groups.is_empty() && plan.users.is_none() { Err(nobody(request)) } else { Ok(plan) }
+    if plan.groups.is_empty() && plan.users.is_none() { Err(refusal(request)) } else { Ok(plan) }
 }
 
-/// Whether a binding is of the phone that sent this request: by its flow, or by the Contact that it names.
+/// Whether a binding is of the phone that sent this request: it has the same flow or the same Contact.
 fn is_senders(binding: &Binding<'_>, contact: Option<&Uri<'_>>, request: &Request) -> bool {
     let (own, flow) = (binding.flow(), &request.flow);
     let same_flow = match flow.transport.is_reliable() {
@@ -63,8 +66,8 @@ fn is_senders(binding: &Binding<'_>, contact: Option<&Uri<'_>>, request: &Reques
         || contact.is_some_and(|contact| Uri::parse(binding.contact()).is_ok_and(|bound| equivalent(&bound, contact)))
 }
 
-fn nobody(request: &Request) -> Reject {
-    let event = request.message.header::<Event<'_>>().ok().flatten();
-    let is_ours = event.is_some_and(|event| event.package == REG_PACKAGE) && request.method() == Method::Subscribe;
+/// The response if no other phone is left.
+fn refusal(request: &Request) -> Reject {
+    let is_ours = EventPackage::of(&request.message).is_some() && request.method() == Method::Subscribe;
     if is_ours { Reject::NotRegistered } else { Reject::Event }
 }

@@ -1,9 +1,8 @@
-//! The caller's preferences: how its request is to be treated (Request-Disposition), and which phones it would like to
-//! reach or not (Accept-Contact, Reject-Contact). RFC 3841 7 and 9.1, with the feature sets of RFC 3840.
+//! The preferences of the caller (RFC 3841 7 and 9.1, with the feature sets of RFC 3840): how its request is treated
+//! (Request-Disposition), and which phones it wants to reach or avoid (Accept-Contact, Reject-Contact).
 //!
-//! Decides only; the headers stay as they came, and no feature has a meaning here. Two places where the house knows
-//! better: there is no queue, so `queue` changes nothing, and what a request only implies (its method, its event package)
-//! leaves phones out but does not order those that stay.
+//! Must not change the headers. Two deviations from the RFC: `queue` has no effect, because there is no queue; and
+//! features that a request only implies (its method, its event package) can exclude phones but do not order them.
 
 use location::{Binding, Record};
 use parser::headers::{AcceptContact, Event, Feature, Features, RejectContact, RequestDisposition, TagValue};
@@ -13,69 +12,70 @@ use smallvec::SmallVec;
 use crate::request::Request;
 use crate::settings::{Settings, Strategy};
 
-/// How a request is treated: as its caller asked, else as configured.
+/// How a request is treated: as its caller asks, or else as configured.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Disposition {
-    /// Answer with the addresses instead of trying them.
+    /// Whether the response lists the addresses instead of trying them.
     pub(crate) redirect: bool,
-    /// Try more than one.
+    /// Whether more than one target is tried.
     pub(crate) fork: bool,
-    /// Stop the others when one has answered.
+    /// Whether the other branches are cancelled when one is answered.
     pub(crate) cancel: bool,
-    /// Follow redirections.
+    /// Whether redirections are followed.
     pub(crate) recurse: bool,
-    /// In which groups.
+    /// How targets are put into groups.
     pub(crate) strategy: Strategy,
 }
 
-/// A live binding that may be tried.
+/// A binding that can be called.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Candidate<'r> {
     pub(super) record: &'r Record,
-    /// Its index there.
+    /// The index of the binding in the record.
     pub(super) index: usize,
     pub(super) binding: Binding<'r>,
-    /// What its user thinks of it, in thousandths.
+    /// The q value of the binding, in thousandths.
     pub(super) q: u16,
-    /// How well it fits what the caller wants, in thousandths: `Qa` of RFC 3841 7.2.4.
-    pub(super) fit: u32,
+    /// How well it matches the preferences of the caller, in thousandths: `Qa` of RFC 3841 7.2.4.
+    pub(super) score: u32,
 }
 
 impl<'r> Candidate<'r> {
     pub(super) fn new(record: &'r Record, (index, binding): (usize, Binding<'r>)) -> Self {
-        Self { record, index, binding, q: binding.q().unwrap_or(DEFAULT_Q), fit: PERFECT }
+        Self { record, index, binding, q: binding.q().unwrap_or(DEFAULT_Q), score: MAX_SCORE }
     }
 
-    /// What the phone says of itself.
+    /// The features that the phone announced in its Contact.
     fn features(&self) -> Features<'r> {
         Features::of(Params::new(self.binding.params()))
     }
 
-    /// RFC 3841 7.2.4: by what the user prefers, then by what the caller does.
+    /// The order of RFC 3841 7.2.4: by the preference of the callee, then by that of the caller.
     pub(super) const fn rank(self) -> (u16, u32) {
-        (self.q, self.fit)
+        (self.q, self.score)
     }
 }
 
-/// The bindings of a user that may be tried.
+/// The bindings of a user that can be called.
 pub(super) type Candidates<'r> = SmallVec<[Candidate<'r>; 2]>;
 
-/// q of a binding that has none: as if it were the highest (RFC 3261 16.6 leaves it open; phones that say nothing
-/// should ring first).
+/// The q value of a binding that has none: the highest, because phones without a q value should ring first. RFC 3261
+/// 16.6 does not define it.
 const DEFAULT_Q: u16 = 1000;
 
-/// A perfect fit.
-const PERFECT: u32 = 1000;
+/// The score of a perfect match.
+const MAX_SCORE: u32 = 1000;
 
 impl Default for Disposition {
-    /// Of a request with one target.
+    /// The treatment of a request with one target.
     fn default() -> Self {
         Self { redirect: false, fork: true, cancel: true, recurse: true, strategy: Strategy::Parallel }
     }
 }
 
 impl Disposition {
-    /// RFC 3841 9.1. Of two directives of one type, which nobody may send, the last one counts.
+    /// What the request asks for (RFC 3841 9.1). If it has two directives of one type, which is not allowed, the last
+    /// one counts.
     pub(crate) fn of(request: &Request, settings: &Settings) -> Self {
         let mut asked = Self { strategy: settings.forking.strategy, ..Self::default() };
         for directive in request.message.headers::<RequestDisposition<'_>>().flatten() {
@@ -97,10 +97,10 @@ impl Disposition {
     }
 }
 
-/// Whether this caller may learn the addresses of our users' phones: it is one of them or trusted, and does not call one
+/// Whether this caller may see the addresses of a user's phones: it is a local user or trusted, and does not call one
 /// phone by its GRUU (RFC 5627 6.1).
 fn may_see_contacts(request: &Request, settings: &Settings) -> bool {
-    let ours = request.caller().is_some_and(|caller| settings.domain_named_by(&caller).is_some());
+    let ours = request.uri_of_from().is_some_and(|caller| settings.domain_named_by(&caller).is_some());
     let begins = request.method() != Method::Cancel && !request.in_dialog && !names_one_phone(request);
     begins && (ours || settings.trusts(request.flow.remote.ip()))
 }
@@ -110,33 +110,33 @@ fn names_one_phone(request: &Request) -> bool {
     matches!(parser::Uri::parse(request.uri()), Ok(parser::Uri::Sip(uri)) if uri.param("gr").is_some())
 }
 
-/// RFC 3841 7.2: leaves out the phones that the caller does not want, and says how well the others fit.
-pub(super) fn apply(message: &Message, candidates: &mut Candidates<'_>) {
+/// Removes the phones that the caller does not want, and computes the score of the others (RFC 3841 7.2).
+pub(super) fn apply_preferences(message: &Message, candidates: &mut Candidates<'_>) {
     if [HeaderName::AcceptContact, HeaderName::RejectContact].iter().any(|name| message.count(*name) > 0) {
-        candidates.retain(|candidate| match fit(message, candidate.features()) {
-            Some(fit) => {
-                candidate.fit = fit;
+        candidates.retain(|candidate| match score(message, candidate.features()) {
+            Some(score) => {
+                candidate.score = score;
                 true
             }
             None => false,
         });
     } else if candidates.len() > 1 {
-        let suits = |candidate: &Candidate<'_>| suits(message, candidate.features());
-        // 7.2.4: if none suits, all are tried, so that the caller hears what is wrong from one of them.
-        if candidates.iter().any(suits) {
-            candidates.retain(|candidate| suits(candidate));
+        let is_suitable = |candidate: &Candidate<'_>| is_suitable(message, candidate.features());
+        // 7.2.4: if no phone is suitable, all are tried, and the response of one tells the caller why.
+        if candidates.iter().any(is_suitable) {
+            candidates.retain(|candidate| is_suitable(candidate));
         }
     }
 }
 
-/// `Qa` of a phone with these features (7.2.4); none if it is not to be tried.
-fn fit(message: &Message, phone: Features<'_>) -> Option<u32> {
-    // 7.2.3: a phone that says nothing of itself is immune.
+/// The score (`Qa`, 7.2.4) of a phone with these features; `None` if it must not be called.
+fn score(message: &Message, phone: Features<'_>) -> Option<u32> {
+    // 7.2.3: a phone that announces no features is never excluded.
     if phone.clone().next().is_none() {
-        return Some(PERFECT);
+        return Some(MAX_SCORE);
     }
     let unwanted = |unwanted: RejectContact<'_>| {
-        let has = |term| same_tag(phone.clone(), term).is_some_and(|own| meet(own, term));
+        let has = |term| same_tag(phone.clone(), term).is_some_and(|own| have_common_value(own, term));
         unwanted.features().next().is_some() && unwanted.features().all(has)
     };
     if message.headers::<RejectContact<'_>>().flatten().any(unwanted) {
@@ -150,27 +150,27 @@ fn fit(message: &Message, phone: Features<'_>) -> Option<u32> {
             terms += 1;
             if let Some(own) = same_tag(phone.clone(), term) {
                 present += 1;
-                matches &= meet(own, term);
+                matches &= have_common_value(own, term);
             }
         }
         let explicit = !wanted.is_explicit() || present == terms;
         match (matches && explicit, wanted.is_required()) {
             (true, _) => {
-                sum += (PERFECT * present).checked_div(terms).unwrap_or(PERFECT);
+                sum += (MAX_SCORE * present).checked_div(terms).unwrap_or(MAX_SCORE);
                 matching += 1;
             }
             (false, true) => return None,
-            // Figure 1: it matches, but says too little.
+            // Figure 1: it matches, but does not announce all features that `explicit` asks for.
             (false, false) => matching += u32::from(matches),
         }
     }
-    Some(if asked == 0 { PERFECT } else { sum / matching.max(1) })
+    Some(if asked == 0 { MAX_SCORE } else { sum / matching.max(1) })
 }
 
-/// 7.2.2: whether a phone takes the method and the event package, as far as it says.
-fn suits(message: &Message, mut phone: Features<'_>) -> bool {
+/// Whether a phone accepts the method and the event package of the request, according to its features (7.2.2).
+fn is_suitable(message: &Message, mut phone: Features<'_>) -> bool {
     let method = match message.method() {
-        // They go the way of an INVITE.
+        // These follow their INVITE.
         Method::Ack | Method::Cancel => b"INVITE",
         ref method => method.as_bytes(),
     };
@@ -181,9 +181,9 @@ fn suits(message: &Message, mut phone: Features<'_>) -> bool {
     phone.all(|own| {
         let wanted = |text| Feature { tag: own.tag, value: Some(text) };
         if own.tag.eq_ignore_ascii_case(b"methods") {
-            meet(own, wanted(method))
+            have_common_value(own, wanted(method))
         } else if let Some(event) = package.as_ref().filter(|_| own.tag.eq_ignore_ascii_case(b"events")) {
-            meet(own, wanted(event.package))
+            have_common_value(own, wanted(event.package))
         } else {
             true
         }
@@ -194,32 +194,32 @@ fn same_tag<'a>(mut phone: Features<'a>, term: Feature<'_>) -> Option<Feature<'a
     phone.find(|own| own.tag.eq_ignore_ascii_case(term.tag))
 }
 
-/// Whether one value can be both what the phone says and what is wanted: RFC 2533 matching of one term each.
-fn meet(own: Feature<'_>, wanted: Feature<'_>) -> bool {
-    terms(own).any(|own| terms(wanted).any(|wanted| own.meets(wanted)))
+/// Whether two features have a value in common (RFC 2533 matching).
+fn have_common_value(own: Feature<'_>, wanted: Feature<'_>) -> bool {
+    terms(own).any(|own| terms(wanted).any(|wanted| own.matches(wanted)))
 }
 
-/// The values of a feature; one without any is TRUE (RFC 3841 8).
+/// The values of a feature. A feature without values is TRUE (RFC 3841 8).
 fn terms(feature: Feature<'_>) -> impl Iterator<Item = Term<'_>> {
     let alone = feature.value.is_none().then_some(Term { negated: false, value: Value::Token(b"TRUE") });
     alone.into_iter().chain(feature.values().map(Term::of))
 }
 
-/// One value, or all but one.
+/// A value, or if `negated` all values but this one.
 #[derive(Clone, Copy)]
 struct Term<'a> {
     negated: bool,
     value: Value<'a>,
 }
 
-/// RFC 3841 7.2.4: the shape of a value says how it is compared.
+/// A value; its syntax determines how it is compared (RFC 3841 7.2.4).
 #[derive(Clone, Copy)]
 enum Value<'a> {
-    /// In any case; booleans too.
+    /// A token or a boolean, compared without regard to case.
     Token(&'a [u8]),
-    /// Octet by octet.
+    /// A string, compared octet by octet.
     Text(&'a [u8]),
-    /// Numbers, from and to.
+    /// A range of numbers, from and to.
     Range(f64, f64),
 }
 
@@ -234,7 +234,7 @@ impl<'a> Term<'a> {
         Self { negated: value.negated, value: value_of }
     }
 
-    fn meets(self, other: Self) -> bool {
+    fn matches(self, other: Self) -> bool {
         match (self.negated, other.negated) {
             (false, false) => self.value.overlaps(other.value),
             (false, true) => !self.value.is_within(other.value),
@@ -262,7 +262,7 @@ impl Value<'_> {
     }
 }
 
-/// `=5`, `>=5`, `<=5` or `5:10` (RFC 3840 9 `numeric`).
+/// Reads `=5`, `>=5`, `<=5` or `5:10` (RFC 3840 9 `numeric`).
 fn range(text: &[u8]) -> Option<(f64, f64)> {
     let (from, to) = if let Some(number) = text.strip_prefix(b">=") {
         (number, None)
@@ -291,12 +291,12 @@ mod tests {
         Message::parse(text.into_bytes().into()).unwrap()
     }
 
-    fn fit_of(lines: &str, phone: &str) -> Option<u32> {
-        fit(&request(lines), Features::of(Params::new(phone.as_bytes())))
+    fn score_of(lines: &str, phone: &str) -> Option<u32> {
+        score(&request(lines), Features::of(Params::new(phone.as_bytes())))
     }
 
     #[test]
-    fn the_example_of_the_rfc() {
+    fn the_example_of_rfc_3841_gets_its_scores() {
         // checklist 159: RFC 3841 7.2.5
         let lines = "Reject-Contact: *;actor=\"msg-taker\";video\r\nAccept-Contact: *;audio;require\r\n\
                      Accept-Contact: *;video;explicit\r\nAccept-Contact: *;methods=\"BYE\";class=\"business\";q=1.0\r\n";
@@ -308,12 +308,12 @@ mod tests {
             ("", Some(1000)),
         ];
         for (phone, expected) in fits {
-            assert_eq!(fit_of(lines, phone), expected, "{phone}");
+            assert_eq!(score_of(lines, phone), expected, "{phone}");
         }
     }
 
     #[test]
-    fn how_strong_a_wish_is() {
+    fn require_and_explicit_decide_which_phones_are_excluded() {
         // checklist 159: RFC 3841 figure 1
         let (silent, mobile, fixed) = (";audio", ";audio;mobility=\"mobile\"", ";audio;mobility=\"fixed\"");
         for (strength, expected) in [
@@ -323,12 +323,12 @@ mod tests {
             (";require;explicit", [None, Some(1000), None]),
         ] {
             let lines = format!("Accept-Contact: *;mobility=\"mobile\"{strength}\r\n");
-            assert_eq!([silent, mobile, fixed].map(|phone| fit_of(&lines, phone)), expected, "{strength}");
+            assert_eq!([silent, mobile, fixed].map(|phone| score_of(&lines, phone)), expected, "{strength}");
         }
     }
 
     #[test]
-    fn what_is_not_said_is_not_refused() {
+    fn features_that_are_not_announced_exclude_no_phone() {
         // checklist 159: RFC 3841 7.2.4
         for (phone, called) in [
             (";automata", false),
@@ -337,13 +337,13 @@ mod tests {
             ("", true),
             (";+sip.instance=\"<urn:uuid:1>\"", true),
         ] {
-            assert_eq!(fit_of("Reject-Contact: *;automata\r\n", phone).is_some(), called, "{phone}");
+            assert_eq!(score_of("Reject-Contact: *;automata\r\n", phone).is_some(), called, "{phone}");
         }
-        assert_eq!(fit_of("Reject-Contact: *\r\n", ";audio"), Some(PERFECT), "it names nothing");
+        assert_eq!(score_of("Reject-Contact: *\r\n", ";audio"), Some(MAX_SCORE), "it names nothing");
     }
 
     #[test]
-    fn values_are_compared_by_their_shape() {
+    fn values_are_compared_by_their_syntax() {
         // checklist 159
         for (phone, wanted, met) in [
             ("language=\"en,de\"", "language=\"DE\"", true),
@@ -360,7 +360,7 @@ mod tests {
             ("audio=\"true\"", "audio", true),
         ] {
             let lines = format!("Accept-Contact: *;{wanted};require\r\n");
-            assert_eq!(fit_of(&lines, &format!(";{phone}")).is_some(), met, "{phone} {wanted}");
+            assert_eq!(score_of(&lines, &format!(";{phone}")).is_some(), met, "{phone} {wanted}");
         }
     }
 }

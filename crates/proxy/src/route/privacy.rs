@@ -1,22 +1,23 @@
-//! Privacy that is critical: what to do with a request that asks for more of it than there is (RFC 3323 4.2, 5).
+//! Whether a request with `Privacy: critical` may be forwarded (RFC 3323 4.2, 5).
 //!
-//! This server is no privacy service: it keeps identities (`id`) and the history of a call within `trusted`, and leaves From,
-//! Via, Contact and the session as they are. A request whose Privacy is `critical` fails rather than show its sender. The
-//! next hop may still be a privacy service if it is trusted; beyond a hop that is not trusted nobody is, so the request fails
-//! here. Without `critical` a wish that cannot be met is no reason to refuse (RFC 3323 4.2).
+//! This server keeps identities (`id`) and the call history (`history`) within `trusted`, but is no privacy service: it
+//! does not change From, Via, Contact and the session. A request that marks its privacy as `critical` must fail rather
+//! than reveal its sender. A trusted next hop may be a privacy service and gets the request. Any other next hop must
+//! not get it if the request asks for more than this server does. Without `critical`, a request is never refused (RFC
+//! 3323 4.2).
 
 use parser::headers::Privacy;
 use parser::{HeaderName, Method};
 
-use crate::reject::{Missing, Reject};
+use crate::reject::{MissingPrivacy, Reject};
 use crate::request::Request;
 use crate::settings::Settings;
 
-use super::{Plan, Way};
+use super::{NextHop, Plan};
 
-/// Refuses a request that begins something, if it would reach a place where its privacy ends.
-pub(crate) fn keeps_privacy(request: &Request, plan: &Plan, settings: &Settings) -> Result<(), Reject> {
-    // What ends a call, or belongs to one, goes on: it tells nothing that is not known.
+/// Refuses a request outside of a dialog that must not reach the targets of its plan.
+pub(crate) fn check_privacy(request: &Request, plan: &Plan, settings: &Settings) -> Result<(), Reject> {
+    // A later request of the call reveals nothing new.
     if !request.message.has_any(&[HeaderName::Privacy])
         || request.in_dialog
         || matches!(request.method(), Method::Ack | Method::Cancel)
@@ -24,7 +25,7 @@ pub(crate) fn keeps_privacy(request: &Request, plan: &Plan, settings: &Settings)
         return Ok(());
     }
     let asked = request.message.headers::<Privacy<'_>>().flatten();
-    let (mut missing, mut critical) = (Missing::default(), false);
+    let (mut missing, mut critical) = (MissingPrivacy::default(), false);
     for value in asked.flat_map(|privacy| privacy.iter()) {
         match value.to_ascii_lowercase().as_slice() {
             b"critical" => critical = true,
@@ -35,7 +36,7 @@ pub(crate) fn keeps_privacy(request: &Request, plan: &Plan, settings: &Settings)
             _ => missing.others = true,
         }
     }
-    let is_outside = |way: &Way| !matches!(way, Way::Hop(hop) if settings.trusts(hop.remote.ip()));
-    let leaves = plan.targets().any(|target| is_outside(&target.way));
-    if critical && leaves && missing != Missing::default() { Err(Reject::Privacy(missing)) } else { Ok(()) }
+    let is_outside = |next_hop: &NextHop| !matches!(next_hop, NextHop::Hop(hop) if settings.trusts(hop.remote.ip()));
+    let leaves = plan.targets().any(|target| is_outside(&target.next_hop));
+    if critical && leaves && missing != MissingPrivacy::default() { Err(Reject::Privacy(missing)) } else { Ok(()) }
 }

@@ -1,7 +1,7 @@
-//! Where a redirection leads, and whether we follow it (RFC 3261 16.7 step 4, 21.3).
+//! Whether a redirection is followed, and where to (RFC 3261 16.7 step 4, 21.3).
 //!
-//! All of it or nothing: a 3xx with one Contact that is not for us (another scheme, a place where the caller may not go)
-//! goes up whole, and the caller decides.
+//! A 3xx is followed only if all of its Contacts can be: if one has another scheme, or the caller may not call it, the
+//! whole response is forwarded and the caller decides.
 
 use std::cmp::Reverse;
 use std::net::IpAddr;
@@ -13,26 +13,28 @@ use crate::reach;
 use crate::request::Request;
 use crate::settings::Settings;
 
-use super::{AuthRequirement, Destination, Target, TargetUri, admission, admits_hop, destination, way_to};
+use super::{
+    AuthRequirement, Destination, Target, TargetUri, auth_requirement, check_sips_hop, destination, next_hop_of,
+};
 
 /// One Contact of a redirection.
 #[derive(Debug)]
 pub(crate) struct Redirect {
-    /// In thousandths; 1000 if it does not say.
+    /// The q value in thousandths; 1000 if there is none.
     pub(crate) q: u16,
     pub(crate) uri: Box<[u8]>,
-    /// Never the server itself, nor a GRUU.
+    /// Never [`Destination::Server`] or [`Destination::Gruu`].
     pub(crate) destination: Destination,
 }
 
-/// The Contacts of a redirection by a phone at `from`, the best one first; none if it is not to be followed.
-pub(crate) fn redirects(
+/// The Contacts of a redirection by the phone at `from`, by descending q value; `None` if it must not be followed.
+pub(crate) fn contacts_to_follow(
     response: &Message,
     from: IpAddr,
     request: &Request,
     settings: &Settings,
 ) -> Option<Vec<Redirect>> {
-    // 305 and 380 are for the caller (RFC 3261 21.3.4, 21.3.5), and a request in a dialog has one target only.
+    // RFC 3261 21.3.4, 21.3.5: 305 and 380 need a decision of the caller. A request in a dialog has one target only.
     let followed = matches!(response.status(), Some(300..=302)) && settings.forking.recurse && !request.in_dialog;
     if !followed {
         return None;
@@ -40,10 +42,10 @@ pub(crate) fn redirects(
     let contacts = response.headers::<Contact<'_>>().map(|contact| {
         let contact = contact.ok()?;
         let uri = contact.address()?.uri;
-        let destination = admitted(uri.sip()?, request, settings)?;
-        // A user of ours is looked up; anything else is sent to, by a phone's word.
+        let destination = allowed_destination(uri.sip()?, request, settings)?;
+        // A phone could name any address here, so it is checked. A local user is looked up.
         if destination == Destination::Elsewhere {
-            reach::check_host(uri.sip()?, from, settings, reach::may_name).ok()?;
+            reach::check_host(uri.sip()?, from, settings, reach::check_phone_address).ok()?;
         }
         Some(Redirect { q: contact.q().ok()?.unwrap_or(1000), uri: uri.as_bytes().into(), destination })
     });
@@ -53,32 +55,32 @@ pub(crate) fn redirects(
 }
 
 impl Redirect {
-    /// The target outside our domains that it names; none if it cannot be reached.
+    /// The target of a Contact outside of the local domains; `None` if it cannot be reached.
     pub(crate) fn target(self, settings: &Settings) -> Option<Target> {
         let Ok(Uri::Sip(uri)) = Uri::parse(&self.uri) else { return None };
-        let way = way_to(&uri, settings).ok()?;
-        admits_hop(&self.uri, &self.uri, &way).ok()?;
-        Some(Target { uri: TargetUri::Redirect(self.uri), way, over_flow: false })
+        let next_hop = next_hop_of(&uri, settings).ok()?;
+        check_sips_hop(&self.uri, &self.uri, &next_hop).ok()?;
+        Some(Target { uri: TargetUri::Redirect(self.uri), next_hop, over_flow: false })
     }
 }
 
-/// Where a URI leads, if the caller might have called it: a redirection gives nobody further rights.
-fn admitted(uri: &SipUri<'_>, request: &Request, settings: &Settings) -> Option<Destination> {
-    // RFC 3261 16.7 step 4: what was to be secure stays so.
-    let Ok(Uri::Sip(asked)) = request.typed_uri() else { return None };
-    // RFC 5630 5.3: and what was not is not made so here.
-    if asked.secure != uri.secure {
+/// Where a Contact leads, if the caller could have called it directly: a redirection must not extend its rights.
+fn allowed_destination(uri: &SipUri<'_>, request: &Request, settings: &Settings) -> Option<Destination> {
+    // RFC 3261 16.7 step 4: a `sips` request must stay `sips`.
+    let Ok(Uri::Sip(request_uri)) = request.typed_uri() else { return None };
+    // RFC 5630 5.3: and a `sip` request must not become one.
+    if request_uri.secure != uri.secure {
         return None;
     }
     let to = destination(&Uri::Sip(*uri), request.method(), settings).ok()?;
-    // Whom a GRUU means is for its caller to find out.
+    // Only the caller may use a GRUU that it was given.
     if matches!(to, Destination::Server | Destination::Gruu(_)) {
         return None;
     }
-    let came_to = destination(&Uri::Sip(asked), request.method(), settings).ok()?;
-    match (admission(request, &to, settings), admission(request, &came_to, settings)) {
+    let original = destination(&Uri::Sip(request_uri), request.method(), settings).ok()?;
+    match (auth_requirement(request, &to, settings), auth_requirement(request, &original, settings)) {
         (Ok(AuthRequirement::None), _) => Some(to),
-        // The sender was authenticated when the request came.
+        // The sender has authenticated for this request already.
         (Ok(AuthRequirement::Credentials(_)), Ok(AuthRequirement::Credentials(_))) => Some(to),
         _ => None,
     }

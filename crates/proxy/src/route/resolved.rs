@@ -1,52 +1,56 @@
-//! A plan once DNS has answered: addresses in place of names (RFC 3263 4).
+//! Replaces the host names in a plan by their addresses (RFC 3263 4).
+//!
+//! Must not resolve names; that is done by the driver.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use smallvec::SmallVec;
 
-use crate::hop::Hop;
+use crate::hop::{Endpoint, Endpoints, Hop};
 use crate::reach;
 use crate::settings::Settings;
-use crate::target::{Target, Way};
+use crate::target::{NextHop, Target};
 
 use super::Plan;
 
 impl Plan {
-    /// Puts addresses in place of names; targets without any are left out. Where a request may be tried again, the further
-    /// addresses of a name are spares (RFC 3263 4.3).
+    /// Replaces the host names of the targets by their endpoints, in the order of [`Plan::targets`]. A target without a
+    /// usable endpoint is removed. If the request may be tried again, the further endpoints are targets for failover
+    /// (RFC 3263 4.3).
     pub(super) fn resolve(
         &mut self,
-        addresses: &[SmallVec<[SocketAddr; 2]>],
+        endpoints: &[Endpoints],
         may_try_again: bool,
         from: Option<IpAddr>,
         settings: &Settings,
     ) {
-        let mut found = addresses.iter();
+        let mut found = endpoints.iter();
         let mut further = Vec::new();
         for target in self.targets_mut() {
-            let Way::Name(name) = target.way.clone() else { continue };
-            let reachable = |remote: &SocketAddr| {
-                // The sender that named the host (`from` where no binding did) may have it lead elsewhere by now.
+            let NextHop::Name(name) = target.next_hop.clone() else { continue };
+            let reachable = |endpoint: &Endpoint| {
+                let remote = endpoint.address;
+                // The owner of a name can change its address at any time, so it is checked here again.
                 if settings.is_own_address(remote.ip(), Some(remote.port()))
-                    || !reach::may_lead_to(target, remote.ip(), from, settings)
+                    || !reach::may_resolve_to(target, remote.ip(), from, settings)
                 {
                     return None;
                 }
-                let local = settings.local_for(name.transport, remote.ip())?;
-                Some(Way::Hop(Hop::to_name(&name, *remote, local)))
+                let local = settings.local_for(endpoint.transport, remote.ip())?;
+                Some(NextHop::Hop(Hop::to_endpoint(&name, *endpoint, local)))
             };
-            let ways: SmallVec<[Way; 2]> = found.next().into_iter().flatten().filter_map(reachable).collect();
-            let mut ways = ways.into_iter();
-            if let Some(way) = ways.next() {
-                target.way = way;
-                further.extend(ways.filter(|_| may_try_again).map(|way| Target { way, ..target.clone() }));
+            let hops: SmallVec<[NextHop; 2]> = found.next().into_iter().flatten().filter_map(reachable).collect();
+            let mut hops = hops.into_iter();
+            if let Some(next_hop) = hops.next() {
+                target.next_hop = next_hop;
+                further.extend(hops.filter(|_| may_try_again).map(|next_hop| Target { next_hop, ..target.clone() }));
             }
         }
         for group in &mut self.groups {
-            group.targets.retain(|target| matches!(target.way, Way::Hop(_)));
+            group.targets.retain(|target| matches!(target.next_hop, NextHop::Hop(_)));
         }
         self.groups.retain(|group| !group.targets.is_empty());
-        self.spares.retain(|target| matches!(target.way, Way::Hop(_)));
+        self.spares.retain(|target| matches!(target.next_hop, NextHop::Hop(_)));
         self.spares.extend(further);
     }
 }

@@ -1,16 +1,16 @@
 //! A search for targets: what a plan still lacks, and what the plan is for.
 //!
-//! A target may be another user of ours: a Contact or a redirection names it. Its bindings are loaded, and their targets take
-//! its place in the plan, as if the request had come back with another Request-URI (a spiral, RFC 3261 6, RFC 5393). So each
-//! user is followed once, no deeper than Max-Forwards lets a spiral go, and the plan gets no more targets than
-//! `limits.targets`; a loop of users ends with the phones of all of them. Then all host names are resolved at once. What a name
-//! of another kind (a group, a number) stands for is found in the same way: one more [`Lookup`].
+//! A Contact or a redirection may name another local user. Then the bindings of that user are loaded, and their targets
+//! join the plan, as if the request had returned with another Request-URI (a spiral, RFC 3261 6, RFC 5393). Each user
+//! is looked up once, no deeper than Max-Forwards would permit, and the plan gets at most `limits.targets` targets. So
+//! if users name one another in a circle, all their phones are called once. Afterwards all host names are resolved with
+//! one question. Other names, such as those of a group or a number, can be added as another kind of [`Lookup`].
 //!
-//! The first lookup of a request is not made here: nearly every call needs only that one, and no search is allocated for it.
-//! Must not load or resolve anything: that is done by `core`.
+//! The first lookup of a request needs no search, so that an ordinary call does not allocate one. Must not load or
+//! resolve anything; that is done by `core`.
 
 use std::collections::VecDeque;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use location::Aor;
 use parser::Method;
@@ -20,9 +20,10 @@ use super::redirect::Redirect;
 use super::user_contacts::UserContacts;
 use super::{Callee, Destination, Group, Gruus, Plan};
 use crate::forward::BranchId;
-use crate::hop::Name;
+use crate::hop::{Endpoints, Name};
 use crate::reject::Reject;
 use crate::request::Request;
+use crate::resolution::Resolution;
 use crate::settings::Settings;
 use crate::target::Target;
 
@@ -32,13 +33,13 @@ const MAX_FORWARDS: u8 = 70;
 /// A search, and what its plan is for.
 #[derive(Debug)]
 pub(crate) struct Search {
-    /// What is known and what is missing.
+    /// The plan so far, and what it lacks.
     pub(crate) targets: TargetSearch,
-    /// What follows.
+    /// What to do with the complete plan.
     pub(crate) purpose: Purpose,
 }
 
-/// What a plan is for.
+/// What a search is for.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "a search is boxed, and nearly all are for a request")]
 pub(crate) enum Purpose {
@@ -48,47 +49,50 @@ pub(crate) enum Purpose {
     Redirection(BranchId),
 }
 
-/// A plan that lacks something.
+/// A plan that is not complete yet.
 #[derive(Debug)]
 pub(crate) struct TargetSearch {
     plan: Plan,
-    /// The users that were looked up already, or are now.
+    /// The users that have been looked up, or are being looked up.
     seen: Vec<Aor>,
     waiting: VecDeque<Lookup>,
     current: Option<Lookup>,
-    /// A user at this depth is not looked up any more.
+    /// Users at this depth or deeper are not looked up.
     max_depth: u8,
-    /// The address of whoever named the hosts that no binding names; none in a dialog, whose other side may be anywhere.
+    /// The source of the message that names the host names, if no binding does; `None` in a dialog, whose other side
+    /// may be anywhere.
     from: Option<IpAddr>,
-    /// Whether a further address of a host may be tried after the first one.
+    /// Whether another address of a host may be tried after the first one.
     may_try_again: bool,
+    /// Equal for all messages of the transaction (RFC 3263 4.4).
+    seed: u64,
     /// The refusal if no target is found.
     reject: Reject,
-    /// Whether `limits.targets` left a target out.
+    /// Whether targets were left out because of `limits.targets`.
     is_cut: bool,
 }
 
-/// What a search lacks.
+/// What a plan lacks.
 #[derive(Debug)]
 pub(crate) enum Missing {
     /// The bindings of this user.
     User(Aor),
-    /// The addresses of these host names.
-    Names(SmallVec<[Name; 1]>),
+    /// The endpoints of these host names.
+    Names(SmallVec<[Resolution; 1]>),
 }
 
-/// A user to be looked up.
+/// A user to look up.
 #[derive(Debug)]
 struct Lookup {
     callee: Callee,
-    /// The preference of its targets, in thousandths.
+    /// The q value of its targets, in thousandths.
     q: u16,
-    /// How many users named one another until this one.
+    /// The number of users in the chain that led to this one.
     depth: u8,
 }
 
 impl TargetSearch {
-    /// For the rest of the plan of a request; `callee` is the user that the plan is for, if there is one.
+    /// For the plan of a request. `callee` is the user that the plan is for, if there is one.
     pub(crate) fn for_request(request: &Request, mut plan: Plan, callee: Option<&Aor>, gruus: &Gruus) -> Self {
         let users = plan.users.take();
         let from = (!plan.goes_to_other_side).then(|| request.flow.remote.ip());
@@ -99,8 +103,8 @@ impl TargetSearch {
         search
     }
 
-    /// For the plan of the Contacts of a redirection, the best one first, by a phone at `from`. `plan` is empty and says how
-    /// they are tried.
+    /// For the Contacts of a redirection, by descending q value. `from` is the address of the phone that sent it.
+    /// `plan` is empty; its disposition tells how the Contacts are tried.
     pub(crate) fn for_redirection(
         request: &Request,
         from: IpAddr,
@@ -114,7 +118,7 @@ impl TargetSearch {
             if let Destination::User(aor) = &contact.destination {
                 search.waiting.push_back(Lookup { callee: Callee::user(aor.clone()), q, depth: 1 });
             } else if let Some(target) = contact.target(settings) {
-                search.insert(Plan::one(target), q, settings);
+                search.insert(Plan::with_target(target), q, settings);
             }
         }
         search
@@ -129,18 +133,23 @@ impl TargetSearch {
             max_depth: request.hops.unwrap_or(MAX_FORWARDS),
             from,
             may_try_again,
+            seed: request.key.0,
             reject: Reject::NotRegistered,
             is_cut: false,
         }
     }
 
-    /// What is to be found out next; none if the plan lacks nothing.
+    /// What has to be found out next; `None` if the plan is complete.
     pub(crate) fn missing(&mut self, settings: &Settings) -> Option<Missing> {
         if let Some(callee) = self.next_user(settings) {
             return Some(Missing::User(callee.aor.clone()));
         }
-        // The caller that asked for the URIs themselves needs no addresses (RFC 3841 9.1).
-        let names = if self.plan.disposition.redirect { SmallVec::new() } else { self.plan.names() };
+        // RFC 3841 9.1: a caller that asked for a redirection gets the URIs, without their addresses.
+        if self.plan.disposition.redirect {
+            return None;
+        }
+        let resolution = |name: &Name| Resolution::new(name, settings.senders(), self.seed);
+        let names: SmallVec<[_; 1]> = self.plan.names().map(resolution).collect();
         (!names.is_empty()).then_some(Missing::Names(names))
     }
 
@@ -164,25 +173,25 @@ impl TargetSearch {
         self.current.as_ref().map(|lookup| &lookup.callee)
     }
 
-    /// The plan of that user; an empty one if it has no bindings, or they could not be loaded.
-    pub(crate) fn found(&mut self, mut plan: Plan, gruus: &Gruus, settings: &Settings) {
+    /// Adds the plan of the user that was looked up. It is empty if the user has no bindings or the lookup failed.
+    pub(crate) fn add_found(&mut self, mut plan: Plan, gruus: &Gruus, settings: &Settings) {
         let Some(Lookup { q, depth, .. }) = self.current.take() else { return };
         self.queue(plan.users.take(), Some(q), depth.saturating_add(1), gruus);
         self.insert(plan, q, settings);
     }
 
-    /// The addresses of the host names, a list each (RFC 3263 4); of a name without a list none are known.
-    pub(crate) fn resolved(&mut self, addresses: &[SmallVec<[SocketAddr; 2]>], settings: &Settings) {
-        self.plan.resolve(addresses, self.may_try_again, self.from, settings);
+    /// Adds the endpoints of the host names. A missing list counts as an empty one.
+    pub(crate) fn add_endpoints(&mut self, endpoints: &[Endpoints], settings: &Settings) {
+        self.plan.resolve(endpoints, self.may_try_again, self.from, settings);
         self.reject = Reject::Unroutable;
     }
 
-    /// Whether `limits.targets` left a target out.
+    /// Whether targets were left out because of `limits.targets`.
     pub(crate) const fn is_cut(&self) -> bool {
         self.is_cut
     }
 
-    /// The plan that lacks nothing any more, or why there is none.
+    /// The complete plan, or the refusal if it has no target.
     pub(crate) fn finish(self) -> Result<Plan, Reject> {
         let mut plan = self.plan;
         if !plan.disposition.fork && !plan.disposition.redirect {
@@ -191,6 +200,7 @@ impl TargetSearch {
         if plan.groups.is_empty() { Err(self.reject) } else { Ok(plan) }
     }
 
+    /// Queues lookups of the users that Contacts name.
     fn queue(&mut self, users: Option<Box<UserContacts>>, q: Option<u16>, depth: u8, gruus: &Gruus) {
         for user in users.into_iter().flat_map(|users| users.0) {
             let own_q = user.q;
@@ -199,22 +209,22 @@ impl TargetSearch {
         }
     }
 
-    /// Puts the targets that were found for a user or a Contact into the plan.
+    /// Adds the targets that were found for a user or a Contact.
     fn insert(&mut self, found: Plan, q: u16, settings: &Settings) {
-        // What this user tries after one another stays in that order, before those with a lower preference.
+        // The groups of one user keep their order. They come before all groups with a lower q value.
         let place = self.plan.groups.partition_point(|group| group.q > q);
         for (at, group) in (place..).zip(found.groups) {
-            let targets: Vec<_> = group.targets.into_iter().filter(|target| !self.has(target)).collect();
+            let targets: Vec<_> = group.targets.into_iter().filter(|target| !self.contains(target)).collect();
             let room = self.room(settings);
             self.is_cut |= targets.len() > room;
             let targets = targets.into_iter().take(room);
-            let beside = if self.plan.is_parallel() {
+            let existing = if self.plan.is_parallel() {
                 self.plan.groups.first_mut()
             } else {
-                self.plan.groups.get_mut(at).filter(|beside| beside.q == q)
+                self.plan.groups.get_mut(at).filter(|existing| existing.q == q)
             };
-            match beside {
-                Some(beside) => beside.targets.extend(targets),
+            match existing {
+                Some(existing) => existing.targets.extend(targets),
                 None => self.plan.groups.insert(at, Group { q, targets: targets.collect() }),
             }
         }
@@ -223,12 +233,14 @@ impl TargetSearch {
         self.plan.spares.extend(found.spares.into_iter().take(room));
     }
 
+    /// How many targets may still be added.
     fn room(&self, settings: &Settings) -> usize {
         settings.limits.targets.saturating_sub(self.plan.targets().count())
     }
 
-    /// RFC 3261 16.5, RFC 5626 7: a URI is in a target set once, and a phone that has two flows is tried over one of them.
-    fn has(&self, target: &Target) -> bool {
+    /// Whether the plan has this URI (RFC 3261 16.5) or this phone already, which is tried over one flow only (RFC 5626
+    /// 7).
+    fn contains(&self, target: &Target) -> bool {
         let (instance, contact) =
             (target.uri.instance(), target.uri.binding().map(|binding| binding.contact().to_vec()));
         self.plan.targets().any(|other| {

@@ -1,27 +1,29 @@
-//! `sips:` (RFC 3261 26.2.2, RFC 5630 5.3): a request to such a URI leaves over TLS or not at all, and to `sips:` Contacts only.
+//! `sips:` (RFC 3261 26.2.2, RFC 5630 5.3): a request to such a URI is sent over TLS only, and to `sips:` Contacts
+//! only.
 //!
-//! Applied wherever a next hop is chosen: for bindings, for Route and Request-URI, for redirections, for the NOTIFYs of a
-//! subscription. The flow that a phone registered over is judged like any other next hop. Must not decide what else may be called.
+//! Checked wherever a next hop is chosen: for bindings, Route and Request-URI, redirections, and NOTIFYs. The flow of a
+//! phone is checked like any other next hop. Must not check any other permission.
 
 use crate::reject::Reject;
 
-use super::Way;
+use super::NextHop;
 use crate::target::is_sips;
 
-/// Whether a request to this Request-URI may be sent to this Contact, if there is a way to it that may be secure.
-pub(crate) fn admits(asked: &[u8], contact: &[u8], way: Option<&Way>) -> Result<(), Reject> {
-    match (is_sips(asked), is_sips(contact)) {
+/// Checks whether a request to `request_uri` may be sent to this Contact. `next_hop` is `None` if there is none.
+pub(crate) fn check_sips_contact(request_uri: &[u8], contact: &[u8], next_hop: Option<&NextHop>) -> Result<(), Reject> {
+    match (is_sips(request_uri), is_sips(contact)) {
         (false, false) => Ok(()),
         (true, false) => Err(Reject::SipsNotAllowed),
-        (_, true) if way.is_some_and(Way::is_secure) => Ok(()),
+        (_, true) if next_hop.is_some_and(NextHop::is_secure) => Ok(()),
         (true, true) => Err(Reject::SipsNotAllowed),
         (false, true) => Err(Reject::SipsRequired),
     }
 }
 
-/// Whether a message with this Request-URI, whose next hop is at this URI, may be sent this way.
-pub(crate) fn admits_hop(asked: &[u8], next: &[u8], way: &Way) -> Result<(), Reject> {
-    if (is_sips(asked) || is_sips(next)) && !way.is_secure() { Err(Reject::SipsNotAllowed) } else { Ok(()) }
+/// Checks whether a message with this Request-URI may be sent to this next hop, which was chosen by the URI
+/// `next`.
+pub(crate) fn check_sips_hop(request_uri: &[u8], next: &[u8], next_hop: &NextHop) -> Result<(), Reject> {
+    if (is_sips(request_uri) || is_sips(next)) && !next_hop.is_secure() { Err(Reject::SipsNotAllowed) } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -32,11 +34,13 @@ mod tests {
     use crate::hop::Name;
 
     #[test]
-    fn each_pair_of_schemes() {
-        let way = |transport| Way::Name(Name { host: "h".into(), port: 1, transport });
-        let (tls, tcp) = (way(Transport::Tls), way(Transport::Tcp));
+    fn every_pair_of_schemes_is_checked() {
+        let next_hop = |transport| {
+            NextHop::Name(Name { host: "h".into(), port: Some(1), transport: Some(transport), secure: false })
+        };
+        let (tls, tcp) = (next_hop(Transport::Tls), next_hop(Transport::Tcp));
         let (sip, sips) = (&b"sip:a@b"[..], &b"SIPS:a@b"[..]);
-        for (asked, contact, way, expected) in [
+        for (request_uri, contact, next_hop, expected) in [
             (sip, sip, Some(&tcp), Ok(())),
             (sip, sip, None, Ok(())),
             (sip, sips, Some(&tcp), Err(Reject::SipsRequired)),
@@ -46,10 +50,10 @@ mod tests {
             (sips, sips, Some(&tcp), Err(Reject::SipsNotAllowed)),
             (sips, sips, Some(&tls), Ok(())),
         ] {
-            assert_eq!(admits(asked, contact, way), expected);
+            assert_eq!(check_sips_contact(request_uri, contact, next_hop), expected);
         }
         assert!(!is_sips(b"sip:sips:") && !is_sips(b"sips") && !is_sips(b""));
-        assert_eq!(admits_hop(sips, sip, &tls), Ok(()));
-        assert_eq!(admits_hop(sip, sips, &tcp), Err(Reject::SipsNotAllowed));
+        assert_eq!(check_sips_hop(sips, sip, &tls), Ok(()));
+        assert_eq!(check_sips_hop(sip, sips, &tcp), Err(Reject::SipsNotAllowed));
     }
 }

@@ -1,6 +1,6 @@
 //! From bindings or a URI to a [`Plan`] (RFC 3261 16.5, 16.6 step 7).
 //!
-//! Groups by the configured strategy; finds out how each target is reached. Does not look at the caller.
+//! Puts the targets into groups and chooses the next hop of each. Must not decide whether the caller may call them.
 
 use std::cmp::Reverse;
 
@@ -13,14 +13,15 @@ use crate::dialog::Next;
 use crate::hop::Hop;
 use crate::reach;
 use crate::reject::Reject;
-use crate::request::{FlowAhead, Request};
+use crate::request::{FlowToPeer, Request};
 use crate::settings::unregistered_fixed_bindings;
 use crate::settings::{Settings, Strategy};
 use crate::target::is_sips;
 
 use super::preferences::{self, Candidate, Candidates, Disposition};
 use super::{
-    Callee, Group, Gruus, Plan, Target, TargetUri, UserContact, Way, admits_hop, route_uri, secure, way_over, way_to,
+    Callee, Group, Gruus, NextHop, Plan, Target, TargetUri, UserContact, check_sips_hop, next_hop_of, next_hop_over,
+    route_uri, secure,
 };
 
 /// The plan for a user with this record.
@@ -34,7 +35,7 @@ pub(crate) fn plan_for_bindings(
     plan_for_candidates(request, aor, candidates(record, settings.accounts.contacts(aor), now), settings)
 }
 
-/// The plan for a Request-URI that names a user with this record, or one phone of that user (RFC 5627 6.1).
+/// The plan for a callee with this record: all phones of the user, or the one that a GRUU names (RFC 5627 6.1).
 pub(crate) fn plan_for_callee(
     request: &Request,
     callee: &Callee,
@@ -49,16 +50,16 @@ pub(crate) fn plan_for_callee(
         return Ok(Plan { aor: Some(aor.clone()), ..plan });
     }
     let mut candidates = candidates(record, None, now);
-    candidates.retain(|candidate| gruus.leads_to(callee, &candidate.binding));
-    if candidates.is_empty() && callee.is_void() {
+    candidates.retain(|candidate| gruus.matches(callee, &candidate.binding));
+    if candidates.is_empty() && callee.is_temporary() {
         return Err(Reject::NotFound);
     }
     let plan = plan_for_candidates(request, aor, candidates, settings)?;
     if request.in_dialog { within_dialog(plan, request, settings) } else { Ok(plan) }
 }
 
-/// In a dialog what is left of its Route is the way, and not the Path of the binding (RFC 5627 6.1); an ACK goes to one
-/// place.
+/// Adapts the plan to a request in a dialog: its own Route is followed instead of the Path of the binding (RFC 5627
+/// 6.1), and an ACK has one target.
 fn within_dialog(mut plan: Plan, request: &Request, settings: &Settings) -> Result<Plan, Reject> {
     let route = request.next_route();
     if route.is_some() || request.method() == Method::Ack {
@@ -67,13 +68,13 @@ fn within_dialog(mut plan: Plan, request: &Request, settings: &Settings) -> Resu
     for target in plan.targets_mut() {
         if let (Some(route), TargetUri::Binding(record, index)) = (route, &target.uri) {
             let uri = TargetUri::BindingAlone(record.clone(), *index);
-            let way = way_to(&route_uri(route).ok_or(Reject::Unroutable)?, settings)?;
-            if let Way::Hop(hop) = &way {
+            let next_hop = next_hop_of(&route_uri(route).ok_or(Reject::Unroutable)?, settings)?;
+            if let NextHop::Hop(hop) = &next_hop {
                 let barred = |barred| Reject::Address { place: "Route", barred };
-                reach::may_send(hop.remote.ip(), request.flow.remote.ip(), settings).map_err(barred)?;
+                reach::check_address(hop.remote.ip(), request.flow.remote.ip(), settings).map_err(barred)?;
             }
-            admits_hop(uri.with_path(request).0, route, &way)?;
-            *target = Target { uri, way, over_flow: false };
+            check_sips_hop(uri.with_path(request).0, route, &next_hop)?;
+            *target = Target { uri, next_hop, over_flow: false };
         }
     }
     Ok(plan)
@@ -88,47 +89,47 @@ fn plan_for_candidates(
     let disposition = Disposition::of(request, settings);
     let Disposition { fork, redirect, strategy, .. } = disposition;
     let mut plan = Plan { disposition, ..Plan::default() };
-    preferences::apply(&request.message, &mut candidates);
-    // RFC 3841 9.1: who asks for the addresses gets them in order, and who asks for one the best.
+    preferences::apply_preferences(&request.message, &mut candidates);
+    // RFC 3841 9.1: a redirection lists the addresses in order, and without forking only the best is tried.
     let all_at_once = strategy == Strategy::Parallel && fork && !redirect;
     if !all_at_once {
-        // Stable: those that are equally good keep the order in which they registered.
+        // The sort is stable: equal candidates stay in the order of their registration.
         candidates.sort_by_key(|candidate| Reverse(candidate.rank()));
     }
-    let (mut last, mut barred, asked_sips) = (None, None, is_sips(request.uri()));
+    let (mut last, mut refusal, asked_sips) = (None, None, is_sips(request.uri()));
     for candidate in candidates {
-        // What was registered before the rule, or under another configuration, is not called.
+        // A binding may have been stored before its address was forbidden by the configuration.
         let target =
             target_for(&candidate, settings).filter(|target| reach::is_reachable(target, &candidate.binding, settings));
-        if request.in_dialog && !is_own_place(&candidate, target.as_ref(), settings) {
+        if request.in_dialog && !is_own_address(&candidate, target.as_ref(), settings) {
             continue;
         }
-        if asked_sips || !UserContact::is_none(&candidate.binding, target.as_ref(), settings) {
-            match special(&candidate, target.as_ref(), request, settings) {
+        if asked_sips || !UserContact::is_ruled_out(&candidate.binding, target.as_ref(), settings) {
+            match check_contact(&candidate, target.as_ref(), request, settings) {
                 Ok(None) => {}
                 Ok(Some(user)) => {
                     plan.users.get_or_insert_default().0.push(user);
                     continue;
                 }
                 Err(reject) => {
-                    barred = Some(reject);
+                    refusal = Some(reject);
                     continue;
                 }
             }
         }
         let Some(target) = target.and_then(|target| dedup_by_instance(target, &mut plan)) else { continue };
-        let beside = all_at_once || last == Some(candidate.rank());
-        match plan.groups.last_mut().filter(|_| beside) {
+        let joins_group = all_at_once || last == Some(candidate.rank());
+        match plan.groups.last_mut().filter(|_| joins_group) {
             Some(group) => group.targets.push(target),
             None => plan.groups.push(Group { q: candidate.rank().0, targets: SmallVec::from_iter([target]) }),
         }
         last = Some(candidate.rank());
     }
-    plan.spares.sort_by_key(|spare| Reverse(age(&spare.uri)));
+    plan.spares.sort_by_key(|spare| Reverse(refreshed_at(&spare.uri)));
     if plan.groups.is_empty() && plan.users.is_none() {
         // checklist 46
         let unknown = !settings.accounts.is_empty() && settings.accounts.find(aor).is_none();
-        return Err(if unknown { Reject::NotFound } else { barred.unwrap_or(Reject::NotRegistered) });
+        return Err(if unknown { Reject::NotFound } else { refusal.unwrap_or(Reject::NotRegistered) });
     }
     if !fork && !redirect && plan.users.is_none() {
         plan.keep_best();
@@ -136,19 +137,20 @@ fn plan_for_candidates(
     Ok(plan)
 }
 
-/// Whether a request in a dialog may go to this binding.
+/// Whether a request in a dialog may go to this binding ([`reach::is_own_address`] has the reason).
 #[cold]
-fn is_own_place(candidate: &Candidate<'_>, target: Option<&Target>, settings: &Settings) -> bool {
+fn is_own_address(candidate: &Candidate<'_>, target: Option<&Target>, settings: &Settings) -> bool {
     let binding = &candidate.binding;
-    let is_own = |target: &Target| reach::leads_to_own_place(binding, &target.way, target.over_flow, settings);
-    let names_user =
-        || !reach::is_believed(binding.flow().remote.ip(), settings) && UserContact::of(candidate, settings).is_some();
+    let is_own = |target: &Target| reach::leads_to_own_address(binding, &target.next_hop, target.over_flow, settings);
+    let names_user = || {
+        !reach::is_exempt_source(binding.flow().remote.ip(), settings) && UserContact::of(candidate, settings).is_some()
+    };
     target.is_some_and(is_own) && !names_user()
 }
 
-/// Whether a Contact names a user of ours, or may not be called because of `sips:`.
+/// The user that a Contact names, if it names one. Otherwise checks `sips:`.
 #[cold]
-fn special(
+fn check_contact(
     candidate: &Candidate<'_>,
     target: Option<&Target>,
     request: &Request,
@@ -159,14 +161,14 @@ fn special(
         return match (is_sips(request.uri()), is_sips(contact)) {
             (true, false) => Err(Reject::SipsNotAllowed),
             (false, true) => Err(Reject::SipsRequired),
-            // The bindings of that user are judged when they are looked up.
+            // The `sips:` rule is checked for the bindings of that user when they are looked up.
             _ => Ok(Some(user)),
         };
     }
-    secure::admits(request.uri(), contact, target.map(|target| &target.way)).map(|()| None)
+    secure::check_sips_contact(request.uri(), contact, target.map(|target| &target.next_hop)).map(|()| None)
 }
 
-/// The bindings that may be called: the registered ones, then those of the configuration.
+/// The bindings that can be called: the registered ones, then the configured ones.
 pub(super) fn candidates<'r>(record: Option<&'r Record>, fixed: Option<&'r Record>, now: Now) -> Candidates<'r> {
     let mut candidates = Candidates::new();
     if let Some(record) = record {
@@ -180,26 +182,26 @@ pub(super) fn candidates<'r>(record: Option<&'r Record>, fixed: Option<&'r Recor
     candidates
 }
 
-/// RFC 5626 7, RFC 5627 6.1: of several contacts of one phone the one that was refreshed last is tried, wherever the
-/// others stand; they are spares. None if the phone is in the plan already.
+/// Ensures that a phone with several bindings is called once (RFC 5626 7, RFC 5627 6.1): the binding that was refreshed
+/// last becomes the target, and the other one a target for failover. `None` if the phone is in the plan already.
 fn dedup_by_instance(mut target: Target, plan: &mut Plan) -> Option<Target> {
     if plan.groups.is_empty() {
         return Some(target);
     }
     let Some(instance) = target.uri.instance() else { return Some(target) };
-    let rival = plan.groups.iter_mut().flat_map(|group| &mut group.targets);
-    let Some(rival) = rival.into_iter().find(|rival| rival.uri.instance() == Some(instance)) else {
+    let mut targets = plan.groups.iter_mut().flat_map(|group| &mut group.targets);
+    let Some(other) = targets.find(|other| other.uri.instance() == Some(instance)) else {
         return Some(target);
     };
-    if age(&target.uri) > age(&rival.uri) {
-        std::mem::swap(rival, &mut target);
+    if refreshed_at(&target.uri) > refreshed_at(&other.uri) {
+        std::mem::swap(other, &mut target);
     }
     plan.spares.push(target);
     None
 }
 
-/// When it was refreshed; of the same moment the Contact that was added later is the younger one.
-fn age(uri: &TargetUri) -> Option<(Wall, usize)> {
+/// When the binding was refreshed. If the times are equal, the binding with the higher index was added later.
+fn refreshed_at(uri: &TargetUri) -> Option<(Wall, usize)> {
     match uri {
         TargetUri::Binding(_, index) | TargetUri::BindingAlone(_, index) => {
             Some((uri.binding()?.registered_at(), *index))
@@ -208,16 +210,16 @@ fn age(uri: &TargetUri) -> Option<(Wall, usize)> {
     }
 }
 
-/// How far a request may lead that goes by its own Route or Request-URI.
+/// Which addresses a request may reach by its own Route or Request-URI.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Toward {
-    /// Nowhere that its sender could not register.
+    /// Those that its sender could register as a Contact.
     Anybody,
-    /// To the other side of its dialog, wherever that is; over its flow, if only that leads there.
-    OtherSide(Option<FlowAhead>),
+    /// Any, because it goes to the other side of its dialog. If a flow leads there, that is used.
+    OtherSide(Option<FlowToPeer>),
 }
 
-/// The target of a request that goes by its own Route or Request-URI.
+/// The target of a request that follows its own Route or Request-URI.
 pub(crate) fn target_for_next(
     next: &Next<'_>,
     toward: Toward,
@@ -228,29 +230,32 @@ pub(crate) fn target_for_next(
     if let Toward::OtherSide(Some(ahead)) = toward
         && let Some(flow) = ahead.peer.hop(settings)
     {
-        let hop = if ahead.or_named { over_flow(flow, &next.uri) } else { flow.only_over_connection() };
-        let way = Way::Hop(hop);
-        admits_hop(request.uri(), next.uri.as_bytes(), &way)?;
-        return Ok(Target { uri, way, over_flow: true });
+        let hop = if ahead.may_use_uri { via_flow(flow, &next.uri) } else { flow.only_over_connection() };
+        let next_hop = NextHop::Hop(hop);
+        check_sips_hop(request.uri(), next.uri.as_bytes(), &next_hop)?;
+        return Ok(Target { uri, next_hop, over_flow: true });
     }
-    let way = match way_to(&next.uri, settings) {
-        // Nothing here speaks TLS.
+    let next_hop = match next_hop_of(&next.uri, settings) {
+        // There is no TLS listener to send from.
         Err(Reject::Unroutable) if next.uri.secure => return Err(Reject::SipsNotAllowed),
-        way => way?,
+        next_hop => next_hop?,
     };
-    admits_hop(request.uri(), next.uri.as_bytes(), &way)?;
-    if let (Toward::Anybody, Way::Hop(hop)) = (toward, &way) {
+    check_sips_hop(request.uri(), next.uri.as_bytes(), &next_hop)?;
+    if let (Toward::Anybody, NextHop::Hop(hop)) = (toward, &next_hop) {
         let place = if next.by_route { "Route" } else { "Request-URI" };
         let from = request.flow.remote.ip();
-        reach::may_send(hop.remote.ip(), from, settings).map_err(|barred| Reject::Address { place, barred })?;
+        reach::check_address(hop.remote.ip(), from, settings).map_err(|barred| Reject::Address { place, barred })?;
     }
-    Ok(Target { uri, way, over_flow: false })
+    Ok(Target { uri, next_hop, over_flow: false })
 }
 
-/// Whether a response comes from where its request went, so that nobody else answers a call. Besides the hop itself: where
-/// the phone registered from, as some phones listen at one port and send from another; any port of a host that is no
-/// phone of ours; and a host in the trunk's own networks.
-pub(crate) fn may_answer(hop: &Hop, target: &Target, source: &Flow, settings: &Settings) -> bool {
+/// Whether a response comes from the phone or server that its request was sent to, so that nobody else can answer a
+/// call.
+///
+/// Accepted are the next hop itself; the source of the registration, because some phones send from another port than
+/// they listen at; any port of the next hop if that is not a registered phone; and another host in `trusted` if the
+/// next hop is in `trusted` too, as trunks have several hosts.
+pub(crate) fn may_respond(hop: &Hop, target: &Target, source: &Flow, settings: &Settings) -> bool {
     if hop.is_source_of(source) {
         return true;
     }
@@ -261,42 +266,42 @@ pub(crate) fn may_answer(hop: &Hop, target: &Target, source: &Flow, settings: &S
     hop.transport == source.transport && ((same_host && target.uri.aor().is_empty()) || registered_there() || trusted())
 }
 
-/// None if the binding cannot be called.
+/// The target of a binding. `None` if it cannot be called.
 pub(super) fn target_for(candidate: &Candidate<'_>, settings: &Settings) -> Option<Target> {
     let Candidate { record, index, binding, .. } = candidate;
-    let (way, over_flow) = way_of(binding, settings)?;
-    Some(Target { uri: TargetUri::Binding((*record).clone(), *index), way, over_flow })
+    let (next_hop, over_flow) = next_hop_of_binding(binding, settings)?;
+    Some(Target { uri: TargetUri::Binding((*record).clone(), *index), next_hop, over_flow })
 }
 
-/// How a binding is reached, and whether that is its flow. None if it cannot be called: another scheme, a transport that we do
-/// not speak, or a flow that is gone.
-pub(super) fn way_of(binding: &Binding<'_>, settings: &Settings) -> Option<(Way, bool)> {
+/// The next hop of a binding, and whether that is its flow. `None` if it cannot be called: its scheme or transport is
+/// not supported, or its only flow is closed.
+pub(super) fn next_hop_of_binding(binding: &Binding<'_>, settings: &Settings) -> Option<(NextHop, bool)> {
     if let Some(path) = first_path(binding.path()) {
-        return Some((way_to(&route_uri(path)?, settings).ok()?, false));
+        return Some((next_hop_of(&route_uri(path)?, settings).ok()?, false));
     }
     let Ok(Uri::Sip(contact)) = Uri::parse(binding.contact()) else { return None };
     let flow = binding.flow();
     if is_outbound(binding) {
-        return Some((Way::Hop(only_over(&flow, settings)?), true));
+        return Some((NextHop::Hop(flow_only_hop(&flow, settings)?), true));
     }
     match flow_of(binding, &contact, settings) {
-        Some(flow) => Some((Way::Hop(over_flow(flow, &contact)), true)),
-        // The connection ended with an earlier run of the program. Its transport is the one that the phone speaks.
-        None if flow.transport.is_reliable() && fits(&contact, flow.transport) => {
-            Some((way_over(&contact, flow.transport, settings).ok()?, false))
+        Some(flow) => Some((NextHop::Hop(via_flow(flow, &contact)), true)),
+        // The program was restarted, so the connection is gone. The phone is called over the same transport.
+        None if flow.transport.is_reliable() && allows_transport(&contact, flow.transport) => {
+            Some((next_hop_over(&contact, Some(flow.transport), settings).ok()?, false))
         }
-        None => Some((way_to(&contact, settings).ok()?, false)),
+        None => Some((next_hop_of(&contact, settings).ok()?, false)),
     }
 }
 
-/// Whether the phone keeps this flow open for us, and says which of its flows it is (RFC 5626 4.2).
+/// Whether the phone maintains this flow and identifies it (RFC 5626 4.2).
 fn is_outbound(binding: &Binding<'_>) -> bool {
     binding.reg_id().is_some() && binding.instance().is_some()
 }
 
-/// RFC 5626 7: over the flow that registered, and no other way. `None` if it ended with an earlier run of the program, or
-/// if it ends at another server.
-fn only_over(flow: &Flow, settings: &Settings) -> Option<Hop> {
+/// The hop over the flow of the registration and no other (RFC 5626 7). `None` if the connection was closed by a
+/// restart, or if it ends at another server.
+fn flow_only_hop(flow: &Flow, settings: &Settings) -> Option<Hop> {
     if flow.id.is_elsewhere() {
         return None;
     }
@@ -306,16 +311,16 @@ fn only_over(flow: &Flow, settings: &Settings) -> Option<Hop> {
     flow.id.connection().map(|_| Hop::back(flow).only_over_connection())
 }
 
-/// To where a datagram came from, from the address of ours that leads there now.
+/// The hop to the source of a datagram. The local address is looked up again, as it may have changed since.
 fn back_through_nat(flow: &Flow, settings: &Settings) -> Hop {
     let local = settings.local_for(flow.transport, flow.remote.ip()).unwrap_or(flow.local);
     Hop::to_address(flow.transport, flow.remote, local)
 }
 
-/// A phone's flow. When its connection has closed, the address that the phone names is what is left to try, unless only the
-/// phone can open a connection.
-pub(crate) fn over_flow(flow: Hop, named: &SipUri<'_>) -> Hop {
-    match crate::dialog::literal(named) {
+/// The hop over the flow of a phone. If its connection is closed, a new one goes to the address in the URI `named`, unless
+/// only the phone can open a connection.
+pub(crate) fn via_flow(flow: Hop, named: &SipUri<'_>) -> Hop {
+    match crate::dialog::literal_address(named) {
         Some(remote) if flow.transport.is_reliable() && !flow.transport.is_websocket() => Hop { remote, ..flow },
         _ => flow,
     }
@@ -325,11 +330,11 @@ fn first_path(path: &[u8]) -> Option<&[u8]> {
     parser::elements(path).next()
 }
 
-/// The way that the REGISTER came, where that leads to the phone and the Contact may not: a phone that registered over a
-/// stream is called over it, unless its Contact names another transport; one behind a NAT is called at its source (`nat`).
+/// The flow of a registration, if it must be used instead of the Contact: that of a phone that registered over a
+/// stream, unless its Contact names another transport, or the source of a phone behind a NAT (`nat`).
 fn flow_of(binding: &Binding<'_>, contact: &SipUri<'_>, settings: &Settings) -> Option<Hop> {
     let flow = binding.flow();
-    if !fits(contact, flow.transport) {
+    if !allows_transport(contact, flow.transport) {
         return None;
     }
     match flow.id {
@@ -339,13 +344,13 @@ fn flow_of(binding: &Binding<'_>, contact: &SipUri<'_>, settings: &Settings) -> 
     }
 }
 
-/// Whether a Contact can be reached over this transport: it names it, or none.
-fn fits(contact: &SipUri<'_>, transport: Transport) -> bool {
+/// Whether a Contact can be reached over this transport: it names this transport or none.
+fn allows_transport(contact: &SipUri<'_>, transport: Transport) -> bool {
     match contact.param("transport") {
         // RFC 7118 5.2: `ws` in URIs, also over TLS.
         Some(_) if transport == Transport::Wss => contact.transport().is_some_and(|named| named.is_websocket()),
         Some(_) => contact.transport() == Some(transport),
-        // RFC 3261 26.2.2: no clear text for `sips:`.
+        // RFC 3261 26.2.2: a `sips:` Contact needs a secure transport.
         None => !contact.secure || matches!(transport, Transport::Tls | Transport::Wss),
     }
 }

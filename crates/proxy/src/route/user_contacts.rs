@@ -1,7 +1,7 @@
-//! Contacts that name a user of ours: the user is looked up (`search`), and nothing connects to the host of the Contact. A user
-//! that registers such a Contact forwards its calls.
+//! Contacts that name a local user: a user that registers such a Contact forwards its calls to that user. The user is
+//! looked up by `search`; nothing is sent to the host of the Contact.
 //!
-//! Decides which Contacts name a user. Must not load anything: that is done by `core`.
+//! Decides which Contacts name a user. Must not load anything; that is done by `core`.
 
 use std::net::IpAddr;
 
@@ -9,29 +9,30 @@ use location::{Aor, Binding};
 use parser::{Method, Uri};
 
 use super::preferences::Candidate;
-use super::{Callee, Destination, Gruus, Plan, Target, Way, destination};
+use super::{Callee, Destination, Gruus, NextHop, Plan, Target, destination};
 use crate::settings::{Settings, Strategy};
 use crate::target::is_sips;
 
-/// A Contact that names a user of ours.
+/// A Contact that names a local user.
 #[derive(Debug)]
 pub(crate) struct UserContact {
-    /// The name, and the whole URI if it is a GRUU.
+    /// The user; for a GRUU the name in it, with the URI in `gruu`.
     name: Aor,
     gruu: Option<Box<[u8]>>,
-    /// The preference that the user who registered it gave it, in thousandths.
+    /// The q value of the Contact, in thousandths.
     pub(super) q: u16,
 }
 
-/// Several of them, behind one pointer: a plan is moved often, and hardly any has one.
+/// The Contacts of a plan that name users, behind one pointer: plans are moved often, and few have any.
 #[derive(Debug, Default)]
 pub(crate) struct UserContacts(pub(super) Vec<UserContact>);
 
 impl UserContact {
-    /// Whether a Contact surely names no user of ours, nor is a `sips:` one that is called in the clear. Mostly its host is the
-    /// address that it leads to: [`super::way_to`] finds no way to an address of ours, nor one for `sips:` that is not secure.
-    pub(super) fn is_none(binding: &Binding<'_>, target: Option<&Target>, settings: &Settings) -> bool {
-        if let Some(Target { way: Way::Hop(hop), over_flow: false, .. }) = target
+    /// Whether a Contact certainly needs none of the checks for user names and `sips:`. This is the fast path for
+    /// ordinary phones. Usually the next hop tells: [`super::next_hop_of`] never returns an address of this server, nor
+    /// an insecure hop for `sips:`.
+    pub(super) fn is_ruled_out(binding: &Binding<'_>, target: Option<&Target>, settings: &Settings) -> bool {
+        if let Some(Target { next_hop: NextHop::Hop(hop), over_flow: false, .. }) = target
             && binding.path().is_empty()
         {
             return !hop.transport.is_secure() && !settings.has_literal_name(hop.remote.ip());
@@ -41,7 +42,7 @@ impl UserContact {
         !is_sips(contact) && literal_host(contact).is_some_and(is_foreign)
     }
 
-    /// Whom it names; none if it is a GRUU that was not made here.
+    /// The user or phone that it names; `None` if it is a GRUU that this server did not issue.
     pub(super) fn into_callee(self, gruus: &Gruus) -> Option<Callee> {
         match self.gruu {
             None => Some(Callee::user(self.name)),
@@ -49,7 +50,7 @@ impl UserContact {
         }
     }
 
-    /// None if the Contact leads elsewhere, or to this server itself.
+    /// `None` if the Contact names a foreign address or this server itself.
     pub(super) fn of(candidate: &Candidate<'_>, settings: &Settings) -> Option<Self> {
         let contact = candidate.binding.contact();
         let uri = Uri::parse(contact).ok()?;
@@ -62,7 +63,7 @@ impl UserContact {
     }
 }
 
-/// The IPv4 address that stands as the host of a SIP URI; none if it is something else.
+/// The IPv4 address that is the host of a SIP URI with a user part; `None` for any other host.
 fn literal_host(uri: &[u8]) -> Option<IpAddr> {
     let host = uri.get(memchr::memchr(b'@', uri)? + 1..)?;
     let (mut octets, mut at, mut value) = ([0_u8; 4], 0, None);
@@ -82,7 +83,7 @@ fn literal_host(uri: &[u8]) -> Option<IpAddr> {
 }
 
 impl Plan {
-    /// Whether all its targets are tried at once.
+    /// Whether all targets are tried at the same time.
     pub(super) fn is_parallel(&self) -> bool {
         self.disposition.strategy == Strategy::Parallel && self.disposition.fork && !self.disposition.redirect
     }
@@ -93,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_an_address_is_read_as_one() {
+    fn only_an_ipv4_address_is_read_as_one() {
         for (uri, ip) in [
             ("sip:a@192.0.2.11", Some([192, 0, 2, 11])),
             ("sip:a@192.0.2.11:5060;x=1.2", Some([192, 0, 2, 11])),

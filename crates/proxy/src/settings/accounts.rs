@@ -37,12 +37,12 @@ impl Accounts {
         replaced
     }
 
-    /// The algorithms for which a client can respond to a challenge for this AoR: those of its account, and of the accounts
-    /// that may register for it.
+    /// The algorithms for which a client can respond to a challenge for this AoR: those of its account, and of the
+    /// accounts that may register for it.
     ///
-    /// An AoR without such secrets gets the algorithms of some existing account, so that a challenge does not reveal which
-    /// users have an account: each set of algorithms is as frequent among these AoRs as among the accounts. `stand_in`
-    /// selects the account: a keyed hash of the AoR, which stays the same after a restart.
+    /// An AoR without such secrets gets the algorithms of some existing account, so that a challenge does not reveal
+    /// which users have an account: each set of algorithms is as frequent among these AoRs as among the accounts.
+    /// `stand_in` selects the account: a keyed hash of the AoR, which stays the same after a restart.
     pub(crate) fn answerable(&self, aor: &Aor, stand_in: u64) -> Algorithms {
         // Computed in any case: the response time must not reveal it either.
         let model = self.model(stand_in);
@@ -85,7 +85,8 @@ impl Accounts {
         self.by_aor.len()
     }
 
-    /// Whether this user may change the bindings of an AoR: its own, or one that its account lists (RFC 3261 10.3 step 4).
+    /// Whether this user may change the bindings of an AoR: its own, or one that its account lists (RFC 3261 10.3 step
+    /// 4).
     pub fn may_register(&self, user: &Aor, aor: &Aor) -> bool {
         user == aor || self.find(user).is_some_and(|account| account.may_register.contains(aor))
     }
@@ -95,8 +96,8 @@ impl Accounts {
         user == aor || self.find(user).is_some_and(|account| account.may_watch.contains(aor))
     }
 
-    /// Whether this user may have this name in From: an anonymous one, or one that its account lists. Its own AoR is not
-    /// checked here.
+    /// Whether this user may have this name in From: an anonymous one, or one that its account lists. Its own AoR is
+    /// not checked here.
     pub(crate) fn may_call_as(&self, user: &Aor, named: &Named) -> bool {
         let lists = |account: &Account| account.may_call_as.iter().any(|caller| caller.is(named, user.domain()));
         named.is_anonymous() || self.find(user).is_some_and(lists)

@@ -36,7 +36,7 @@ pub(crate) struct Named {
 impl Named {
     /// The name in a URI; `None` if it is neither a SIP URI nor a number.
     pub(crate) fn of(uri: &[u8], settings: &Settings) -> Option<Self> {
-        if let Some((user, domain)) = settings.usual_user(uri).zip(settings.domains.first()) {
+        if let Some((user, domain)) = settings.plain_user(uri).zip(settings.domains.first()) {
             return Some(Self { address: Aor::new(user, domain.as_bytes()), is_ours: true });
         }
         match Uri::parse(uri).ok()? {
@@ -71,8 +71,8 @@ impl Caller {
     }
 }
 
-/// Whether some account of any domain may use this name. Checked for each request of a foreign sender, so it is a lookup in
-/// a set instead of a search through the accounts.
+/// Whether some account of any domain may use this name. Checked for each request of a foreign sender, so it is a
+/// lookup in a set instead of a search through the accounts.
 pub(super) fn is_among(callers: &HashSet<Caller>, named: &Named) -> bool {
     let Named { address, .. } = named;
     !callers.is_empty()
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_of_name() {
+    fn each_kind_of_name_permits_the_names_that_it_describes() {
         let user = Caller::User(b"+49891".as_slice().into());
         let address = Caller::Address(Aor::new(b"door", b"gw.example"));
         let host = Caller::Host(b"192.0.2.60".as_slice().into());

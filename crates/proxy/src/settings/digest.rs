@@ -4,9 +4,9 @@
 
 use std::time::Duration;
 
-/// The beginning of the User-Agent of clients that support only MD5. They fail at a SHA-256 challenge, or are too old to
-/// have been tested with one. SHA-256 is supported since Asterisk 20.12, FreeSWITCH 1.10.7, PJSIP 2.11, Twinkle 1.10.3, Linphone 4 and baresip
-/// 3.12.
+/// The beginning of the User-Agent of clients that support only MD5. They fail at a SHA-256 challenge, or are too old
+/// to have been tested with one. SHA-256 is supported since Asterisk 20.12, FreeSWITCH 1.10.7, PJSIP 2.11, Twinkle
+/// 1.10.3, Linphone 4 and baresip 3.12.
 const MD5_ONLY_CLIENTS: [&str; 22] = [
     "baresip v0.",
     "baresip v1.",
@@ -41,7 +41,8 @@ pub struct Digest {
     pub nonce_lifetime: Duration,
     /// Number of wrong responses after which a nonce is stale for every client.
     pub nonce_failures: u32,
-    /// How long a phone that did not respond to a challenge with several algorithms is offered MD5 alone; `None`: never.
+    /// How long a phone that did not respond to a challenge with several algorithms is offered MD5 alone; `None`:
+    /// never.
     pub md5_fallback: Option<Duration>,
     /// The beginning of the User-Agent of clients that are always offered MD5 alone, in any case.
     pub md5_user_agents: Vec<Box<str>>,
@@ -61,7 +62,7 @@ impl Default for Digest {
 
 impl Digest {
     /// Whether a client with this User-Agent is known to support only MD5.
-    pub(crate) fn takes_md5_only(&self, user_agent: &[u8]) -> bool {
+    pub(crate) fn supports_md5_only(&self, user_agent: &[u8]) -> bool {
         let begins = |prefix: &str| {
             user_agent.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
         };

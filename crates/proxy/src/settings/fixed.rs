@@ -1,8 +1,8 @@
 //! Fixed bindings: contacts in the configuration of a device that does not register, such as a gateway. RFC 3261 10.1
 //! allows other ways than REGISTER to fill the location service.
 //!
-//! The settings contain them as a record, so that all code reads both kinds of bindings alike. No REGISTER changes them. If
-//! a phone registers a contact that is also fixed, the registered binding is used instead while it exists.
+//! The settings contain them as a record, so that all code reads both kinds of bindings alike. No REGISTER changes
+//! them. If a phone registers a contact that is also fixed, the registered binding is used instead while it exists.
 
 use location::{Applied, Binding, Change, ContactChange, Limits, Operation, Record, Wall};
 use parser::{Uri, equivalent};

@@ -48,6 +48,7 @@ pub enum Strategy {
     Parallel,
     /// By descending q value; targets with equal values together. A group is cancelled before the next one is tried.
     Sequential,
-    /// Like `Sequential`, but a phone that has begun to ring keeps ringing until the ring time of the last group is over.
+    /// Like `Sequential`, but a phone that has begun to ring keeps ringing until the ring time of the last group is
+    /// over.
     Wave,
 }

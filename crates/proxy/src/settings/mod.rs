@@ -1,7 +1,7 @@
 //! The settings of the core. A reload replaces them as a whole.
 //!
-//! The server reads and checks the configuration file; all values here are valid. `Settings::default()` is the default of
-//! the configuration file too, and the base of the settings of tests, benchmarks and the fuzzer.
+//! The server reads and checks the configuration file; all values here are valid. `Settings::default()` is the default
+//! of the configuration file too, and the base of the settings of tests, benchmarks and the fuzzer.
 
 mod accounts;
 mod callers;
@@ -13,8 +13,9 @@ mod limits;
 mod listener;
 mod own_names;
 mod registrar;
+mod senders;
+mod subscriptions;
 mod timers;
-mod watching;
 
 use ipnet::IpNet;
 
@@ -30,9 +31,9 @@ pub use keys::Keys;
 pub use limits::Limits;
 pub use listener::{Interfaces, Listener};
 pub use registrar::{Registrar, UnannouncedPath};
+pub use senders::{Sender, Senders};
+pub use subscriptions::SubscriptionTimes;
 pub use timers::Timers;
-pub(crate) use watching::REG_PACKAGE;
-pub use watching::Watching;
 
 /// Settings of one core; shared by all workers.
 #[derive(Clone, Debug)]
@@ -61,8 +62,8 @@ pub struct Settings {
     pub foreign: Foreign,
     /// Limits of a REGISTER, and headers of its 200.
     pub registrar: Registrar,
-    /// Subscriptions to registrations.
-    pub watching: Watching,
+    /// How long subscriptions to registrations last and how often they notify.
+    pub subscriptions: SubscriptionTimes,
     /// How several targets are tried.
     pub forking: Forking,
     /// RFC 3261 17 timers.
@@ -87,7 +88,7 @@ impl Default for Settings {
             strangers: Strangers::Refuse,
             foreign: Foreign::Refuse,
             registrar: Registrar::default(),
-            watching: Watching::default(),
+            subscriptions: SubscriptionTimes::default(),
             forking: Forking::default(),
             timers: Timers::default(),
             limits: Limits::default(),

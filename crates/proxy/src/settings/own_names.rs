@@ -11,12 +11,12 @@ use super::listener::loopback_like;
 use super::{Listener, Settings};
 
 impl Settings {
-    /// The domain of the user that `uri` names: one of `domains`, or the first one for an alias or an own address. `None` if
-    /// it is not a domain of this server.
+    /// The domain of the user that `uri` names: one of `domains`, or the first one for an alias or an own address.
+    /// `None` if it is not a domain of this server.
     ///
-    /// A phone that is configured with the server's address and port omits the port when it names a user, so an own address
-    /// without a port matches any listener. With a port that this server does not listen on, it is another program on this
-    /// machine.
+    /// A phone that is configured with the server's address and port omits the port when it names a user, so an own
+    /// address without a port matches any listener. With a port that this server does not listen on, it is another
+    /// program on this machine.
     pub(crate) fn domain_named_by(&self, uri: &SipUri<'_>) -> Option<&str> {
         self.domain(uri, |ip| match uri.port {
             Some(_) => self.is_own_address(ip, uri.port),
@@ -24,9 +24,9 @@ impl Settings {
         })
     }
 
-    /// The user part of a URI of the usual form: `sip:user@domain` with the first domain and a user of letters and digits.
-    /// Saves parsing the URI. `None` for any other URI, also if it names a user of this server.
-    pub(crate) fn usual_user<'u>(&self, uri: &'u [u8]) -> Option<&'u [u8]> {
+    /// The user part of a URI of the usual form: `sip:user@domain` with the first domain and a user of letters and
+    /// digits. Saves parsing the URI. `None` for any other URI, also if it names a user of this server.
+    pub(crate) fn plain_user<'u>(&self, uri: &'u [u8]) -> Option<&'u [u8]> {
         let domain = self.domains.first()?.as_bytes();
         let user = uri.strip_prefix(b"sip:")?.strip_suffix(domain)?.strip_suffix(b"@")?;
         (!user.is_empty() && user.iter().all(u8::is_ascii_alphanumeric)).then_some(user)
@@ -60,7 +60,8 @@ impl Settings {
                 let literal = self.domains.iter().find(|domain| is_literal(domain, ip));
                 let alias = literal.is_none() && self.aliases.iter().any(|alias| is_literal(alias, ip));
                 let is_own = is_own(ip);
-                // Another port of an own address is another program on this machine, even if the address is also a name.
+                // Another port of an own address is another program on this machine, even if the address is also a
+                // name.
                 if !is_own && uri.port.is_some() && (alias || literal.is_some()) && self.listens_on(ip) {
                     return None;
                 }
@@ -137,7 +138,8 @@ impl Settings {
     /// The local address of a message to `remote` over `transport`; `None` if there is no such listener.
     pub(crate) fn local_for(&self, transport: Transport, remote: IpAddr) -> Option<SocketAddr> {
         let fits = |l: &&Listener| l.transport == transport && l.address.is_ipv4() == remote.is_ipv4();
-        // A socket that is bound to loopback cannot reach the LAN, and one that is bound to the LAN cannot reach loopback.
+        // A socket that is bound to loopback cannot reach the LAN, and one that is bound to the LAN cannot reach
+        // loopback.
         let near =
             |l: &&Listener| l.address.ip().is_unspecified() || l.address.ip().is_loopback() == remote.is_loopback();
         let listener = self.listeners.iter().filter(fits).find(near);
@@ -159,8 +161,8 @@ impl Settings {
     }
 }
 
-/// A host name without the dot of the DNS root (RFC 3261 25.1, RFC 1034 3.1). The names of the configuration have no such
-/// dot.
+/// A host name without the dot of the DNS root (RFC 3261 25.1, RFC 1034 3.1). The names of the configuration have no
+/// such dot.
 fn without_root(name: &[u8]) -> &[u8] {
     name.strip_suffix(b".").unwrap_or(name)
 }

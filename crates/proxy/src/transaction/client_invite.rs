@@ -1,4 +1,6 @@
-//! The INVITE client transaction: RFC 3261 17.1.1, figure 5, as RFC 6026 7.2 has it.
+//! The INVITE client transaction (RFC 3261 17.1.1 figure 5, with the changes of RFC 6026 7.2).
+//!
+//! Must not send anything.
 
 use std::time::Duration;
 
@@ -28,15 +30,15 @@ use crate::settings::Timers;
 ///            +------------------------------------------+
 /// ```
 ///
-/// A branch may be abandoned in Proceeding too, when its CANCEL is not heeded. A 2xx after the end is a phone that was
-/// picked up all the same: it goes up as long as anybody holds this.
+/// A branch may also be abandoned in Proceeding, if the peer does not react to its CANCEL. A 2xx after the end means
+/// that the phone was answered all the same. It is passed up as long as this value exists.
 #[derive(Debug)]
 pub(crate) struct ClientInvite {
     state: State,
     /// Timer A.
     resend_at: Option<Instant>,
     interval: Duration,
-    /// Timer B, D or M, as the state has it.
+    /// Timer B, D or M, depending on the state.
     ends_at: Option<Instant>,
 }
 
@@ -53,7 +55,7 @@ enum State {
 const TIMER_D: Duration = Duration::from_secs(32);
 
 impl ClientInvite {
-    /// The INVITE has just been sent.
+    /// The state after the INVITE was sent.
     pub(crate) fn new(reliable: bool, timers: &Timers, now: Instant) -> Self {
         Self {
             state: State::Calling,
@@ -73,8 +75,8 @@ impl ClientInvite {
                 self.enter(State::Accepted, Some(now + timers.give_up()));
                 ClientEvent::Success
             }
-            // A 2xx that comes after we gave up is a phone that was picked up all the same; one that comes after a
-            // failure is of another phone, behind a proxy that forked (RFC 3261 16.7 step 5).
+            // A 2xx after the transaction was abandoned: the phone was answered all the same. A 2xx after a failure is
+            // from another phone, behind a proxy that forked (RFC 3261 16.7 step 5).
             (State::Accepted | State::Completed | State::Terminated, 200..=299) => ClientEvent::Success,
             (State::Calling | State::Proceeding, 300..) => {
                 if reliable {
@@ -103,17 +105,17 @@ impl ClientInvite {
         TimerAction::Nothing
     }
 
-    /// The transport failed (RFC 3261 17.1.4), or nobody wants to know any more.
+    /// Ends the transaction: the transport failed (RFC 3261 17.1.4), or its result is no longer needed.
     pub(crate) fn abandon(&mut self) {
         self.enter(State::Terminated, None);
     }
 
-    /// Whether a provisional response has come, so that a CANCEL may go (RFC 3261 9.1).
+    /// Whether a provisional response was received, so that a CANCEL may be sent (RFC 3261 9.1).
     pub(crate) const fn is_proceeding(&self) -> bool {
         matches!(self.state, State::Proceeding)
     }
 
-    /// Whether a final response has not come yet.
+    /// Whether no final response was received.
     pub(crate) const fn is_pending(&self) -> bool {
         matches!(self.state, State::Calling | State::Proceeding)
     }

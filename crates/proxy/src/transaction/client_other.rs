@@ -1,4 +1,6 @@
-//! The non-INVITE client transaction: RFC 3261 17.1.2, figure 6.
+//! The non-INVITE client transaction (RFC 3261 17.1.2 figure 6).
+//!
+//! Must not send anything.
 
 use std::time::Duration;
 
@@ -29,6 +31,7 @@ pub(crate) struct ClientOther {
     /// Timer E.
     resend_at: Option<Instant>,
     interval: Duration,
+    /// T2, the longest interval.
     longest: Duration,
     /// Timer F or K.
     ends_at: Option<Instant>,
@@ -43,7 +46,7 @@ enum State {
 }
 
 impl ClientOther {
-    /// The request has just been sent.
+    /// The state after the request was sent.
     pub(crate) fn new(reliable: bool, timers: &Timers, now: Instant) -> Self {
         Self {
             state: State::Trying,
@@ -91,14 +94,14 @@ impl ClientOther {
         TimerAction::Nothing
     }
 
-    /// The transport failed (RFC 3261 17.1.4), or nobody wants to know any more.
+    /// Ends the transaction: the transport failed (RFC 3261 17.1.4), or its result is no longer needed.
     pub(crate) fn abandon(&mut self) {
         self.state = State::Terminated;
         self.resend_at = None;
         self.ends_at = None;
     }
 
-    /// Whether a final response has not come yet.
+    /// Whether no final response was received.
     pub(crate) const fn is_pending(&self) -> bool {
         matches!(self.state, State::Trying | State::Proceeding)
     }
@@ -146,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_final_is_passed_up_once() {
+    fn a_final_response_is_passed_up_once() {
         // checklist 94
         let mut client = ClientOther::new(false, &TIMERS, ms(0));
         assert_eq!(client.receive(404, false, &TIMERS, ms(10)), ClientEvent::Failure);

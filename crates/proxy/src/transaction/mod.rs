@@ -1,7 +1,7 @@
-//! The four transaction machines of RFC 3261 17 with RFC 6026, one file each, the diagram on the type.
+//! The four transaction state machines (RFC 3261 17, RFC 6026), one file each. The type has the diagram.
 //!
-//! Each machine only says what its diagram says: what a message means in its state, and what is due. It holds no
-//! message and sends nothing; `fork` owns the text and the Outbox. An illegal move is impossible outside its file.
+//! A machine decides what a message means in its state and what to do when a timer fires. It contains no message and
+//! sends nothing; `response_context` does that. Its state can be changed only by its own methods.
 
 mod client_invite;
 mod client_other;
@@ -22,22 +22,22 @@ pub(crate) enum ClientEvent {
     Provisional,
     /// A 2xx to pass up.
     Success,
-    /// The first 300 to 699, to pass up (and to be ACKed, if it answers an INVITE).
+    /// The first 300 to 699 to pass up. If it answers an INVITE, an ACK has to be sent.
     Failure,
-    /// A retransmitted 300 to 699 to an INVITE: ACK it again, pass nothing up.
+    /// A retransmitted 300 to 699 to an INVITE. An ACK has to be sent; nothing is passed up.
     FailureAgain,
-    /// Nothing new.
+    /// Nothing has to be done.
     Nothing,
-    /// Not for this transaction at all.
+    /// The response does not belong to this transaction.
     Stray,
 }
 
 /// What a transaction does when its timer fires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TimerAction {
-    /// Send it again.
+    /// Retransmit the message.
     Resend,
-    /// Give up: no final response came.
+    /// Give up, because no final response was received.
     TimedOut,
     /// Nothing.
     Nothing,

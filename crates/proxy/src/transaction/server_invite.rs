@@ -1,4 +1,6 @@
-//! The INVITE server transaction: RFC 3261 17.2.1, figure 7, as RFC 6026 7.1 has it.
+//! The INVITE server transaction (RFC 3261 17.2.1 figure 7, with the changes of RFC 6026 7.1).
+//!
+//! Must not send anything.
 
 use std::time::Duration;
 
@@ -34,8 +36,9 @@ pub(crate) struct ServerInvite {
     /// Timer G.
     resend_at: Option<Instant>,
     interval: Duration,
+    /// T2, the longest interval.
     longest: Duration,
-    /// Timer H, I or L, as the state has it.
+    /// Timer H, I or L, depending on the state.
     ends_at: Option<Instant>,
 }
 
@@ -49,7 +52,7 @@ enum State {
 }
 
 impl ServerInvite {
-    /// The INVITE has just come.
+    /// The state after the INVITE was received.
     pub(crate) const fn new() -> Self {
         Self {
             state: State::Proceeding,
@@ -60,7 +63,7 @@ impl ServerInvite {
         }
     }
 
-    /// A response is sent. False if the state does not let it pass.
+    /// Records that a response is sent. Returns false if the state does not permit it.
     pub(crate) fn send(&mut self, status: u16, reliable: bool, timers: &Timers, now: Instant) -> bool {
         match (self.state, status) {
             (State::Proceeding, 100..=199) => true,
@@ -69,7 +72,7 @@ impl ServerInvite {
                 self.ends_at = Some(now + timers.give_up());
                 true
             }
-            // RFC 6026 7.1: any number of 2xx.
+            // RFC 6026 7.1: every 2xx is sent, also of other phones.
             (State::Accepted, 200..=299) => true,
             (State::Proceeding, 300..) => {
                 self.state = State::Completed;
@@ -83,13 +86,13 @@ impl ServerInvite {
         }
     }
 
-    /// The INVITE came again: is the last response to be sent again?
-    pub(crate) const fn retransmitted(&self) -> bool {
+    /// Whether the last response must be sent again, because the INVITE was retransmitted.
+    pub(crate) const fn must_resend(&self) -> bool {
         matches!(self.state, State::Proceeding | State::Completed)
     }
 
-    /// The ACK of a 300 to 699 came.
-    pub(crate) fn acknowledged(&mut self, reliable: bool, timers: &Timers, now: Instant) {
+    /// Records that the ACK of a 300 to 699 was received.
+    pub(crate) fn on_ack(&mut self, reliable: bool, timers: &Timers, now: Instant) {
         if self.state == State::Completed {
             self.resend_at = None;
             if reliable {
@@ -117,12 +120,12 @@ impl ServerInvite {
         TimerAction::Nothing
     }
 
-    /// Whether no final response has been sent.
+    /// Whether no final response was sent.
     pub(crate) const fn is_proceeding(&self) -> bool {
         matches!(self.state, State::Proceeding)
     }
 
-    /// Whether a 2xx was sent: an ACK is passed on (RFC 6026 7.1).
+    /// Whether a 2xx was sent, so that an ACK is forwarded (RFC 6026 7.1).
     pub(crate) const fn is_accepted(&self) -> bool {
         matches!(self.state, State::Accepted)
     }
@@ -153,9 +156,9 @@ mod tests {
             sent.push(at.as_micros() / 1000);
         }
         assert_eq!(sent, [500, 1500, 3500, 7500, 11500]);
-        invite.acknowledged(false, &TIMERS, ms(12_000));
+        invite.on_ack(false, &TIMERS, ms(12_000));
         assert_eq!(invite.deadline(), Some(ms(17_000)), "Timer I is T4");
-        assert!(!invite.retransmitted());
+        assert!(!invite.must_resend());
         invite.timeout(ms(17_000));
         assert!(invite.is_terminated());
     }
@@ -175,12 +178,12 @@ mod tests {
         // checklist 98
         let mut invite = ServerInvite::new();
         assert!(invite.send(180, false, &TIMERS, ms(0)));
-        assert!(invite.retransmitted());
+        assert!(invite.must_resend());
         assert!(invite.send(200, false, &TIMERS, ms(10)));
         assert!(invite.send(200, false, &TIMERS, ms(20)));
         assert!(!invite.send(486, false, &TIMERS, ms(20)));
         assert!(!invite.send(180, false, &TIMERS, ms(20)));
-        assert!(!invite.retransmitted(), "the INVITE is absorbed");
+        assert!(!invite.must_resend(), "the INVITE is absorbed");
         assert_eq!(invite.deadline(), Some(ms(32_010)), "Timer L");
     }
 }

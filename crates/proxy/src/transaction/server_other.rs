@@ -1,4 +1,6 @@
-//! The non-INVITE server transaction: RFC 3261 17.2.2, figure 8.
+//! The non-INVITE server transaction (RFC 3261 17.2.2 figure 8, with the changes of RFC 4320).
+//!
+//! Must not send anything.
 
 use std::time::Duration;
 
@@ -22,11 +24,12 @@ use crate::settings::Timers;
 ///                      Terminated
 /// ```
 ///
-/// Without a final response it goes from Trying or Proceeding to Terminated, and sends nothing (RFC 4320 4.2).
+/// Without a final response it goes from Trying or Proceeding to Terminated. Nothing is sent then, because the client
+/// has timed out too (RFC 4320 4.2).
 #[derive(Debug)]
 pub(crate) struct ServerOther {
     state: State,
-    /// When a 100 is owed (RFC 4320 4.1).
+    /// When a 100 has to be sent (RFC 4320 4.1).
     trying_at: Option<Instant>,
     /// Timer J.
     ends_at: Option<Instant>,
@@ -41,9 +44,10 @@ enum State {
 }
 
 impl ServerOther {
-    /// The request has just come.
+    /// The state after the request was received.
     pub(crate) fn new(reliable: bool, timers: &Timers, now: Instant) -> Self {
-        // RFC 4320 4.1: not before the sender's Timer E has grown to T2, and at once where nothing is resent.
+        // RFC 4320 4.1: a 100 is sent when Timer E of the client has grown to T2, and over a reliable transport after
+        // T1.
         let mut wait = Duration::ZERO;
         let mut interval = timers.t1;
         while !reliable && interval < timers.t2 {
@@ -53,7 +57,7 @@ impl ServerOther {
         Self { state: State::Trying, trying_at: Some(now + wait.max(timers.t1)), ends_at: None }
     }
 
-    /// Whether the 100 that is owed has to go now; says so once.
+    /// Whether the 100 has to be sent now. Returns true only once.
     pub(crate) fn trying_is_due(&mut self, now: Instant) -> bool {
         let due = self.state == State::Trying && is_due(self.trying_at, now);
         if due {
@@ -62,7 +66,7 @@ impl ServerOther {
         due
     }
 
-    /// A response is sent. False if the state does not let it pass.
+    /// Records that a response is sent. Returns false if the state does not permit it.
     pub(crate) fn send(&mut self, status: u16, reliable: bool, timers: &Timers, now: Instant) -> bool {
         if !self.is_pending() {
             return false;
@@ -79,13 +83,13 @@ impl ServerOther {
         true
     }
 
-    /// The request came again: is the last response to be sent again?
-    pub(crate) const fn retransmitted(&self) -> bool {
+    /// Whether the last response must be sent again, because the request was retransmitted.
+    pub(crate) const fn must_resend(&self) -> bool {
         matches!(self.state, State::Proceeding | State::Completed)
     }
 
-    /// It gets no answer (RFC 4320 4.2). As its sender does not know, its copies are absorbed for as long as they come.
-    pub(crate) fn end_in_silence(&mut self, reliable: bool, timers: &Timers, now: Instant) {
+    /// Ends the transaction without a response (RFC 4320 4.2). Retransmissions are absorbed as long as they can arrive.
+    pub(crate) fn end_without_response(&mut self, reliable: bool, timers: &Timers, now: Instant) {
         if self.send(408, reliable, timers, now) && !reliable {
             self.ends_at = Some(now + timers.last_copy());
         }
@@ -103,7 +107,7 @@ impl ServerOther {
         }
     }
 
-    /// Whether no final response has been sent.
+    /// Whether no final response was sent.
     pub(crate) const fn is_pending(&self) -> bool {
         matches!(self.state, State::Trying | State::Proceeding)
     }
@@ -123,13 +127,13 @@ mod tests {
     use crate::transaction::tests::{TIMERS, ms};
 
     #[test]
-    fn the_final_is_kept_for_timer_j() {
+    fn the_final_response_is_kept_for_timer_j() {
         // checklist 100
         let mut server = ServerOther::new(false, &TIMERS, ms(0));
-        assert!(!server.retransmitted());
+        assert!(!server.must_resend());
         assert!(server.send(200, false, &TIMERS, ms(0)));
-        assert!(server.retransmitted());
-        assert!(!server.send(404, false, &TIMERS, ms(1)), "one final only");
+        assert!(server.must_resend());
+        assert!(!server.send(404, false, &TIMERS, ms(1)), "only one final response");
         assert_eq!(server.deadline(), Some(ms(32_000)));
         server.timeout(ms(32_000));
         assert!(server.is_terminated());
@@ -139,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_100_is_owed_once_timer_e_has_grown_to_t2() {
+    fn a_100_is_due_when_timer_e_has_grown_to_t2() {
         // checklist 123
         let mut server = ServerOther::new(false, &TIMERS, ms(0));
         assert_eq!(server.deadline(), Some(ms(3500)));
@@ -148,6 +152,6 @@ mod tests {
         assert!(!server.trying_is_due(ms(3501)));
         let mut server = ServerOther::new(false, &TIMERS, ms(0));
         assert!(server.send(200, false, &TIMERS, ms(100)));
-        assert!(!server.trying_is_due(ms(3500)), "it has its final");
+        assert!(!server.trying_is_due(ms(3500)), "a final response was sent");
     }
 }

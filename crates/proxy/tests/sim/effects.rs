@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use location::{Commit, ConnectionId, Store, Ticket};
-use proxy::{Answer, Continuation, Hop, Outbox, Over, Question};
+use proxy::{Answer, Continuation, Hop, Outbox, Over, Query, Question, Records};
 
 use super::net::{Parcel, Sent};
 use super::settings::SERVER;
@@ -86,12 +86,15 @@ impl State {
                     _ => Answer::Failed,
                 }
             }
-            Question::Resolve(names) => {
-                let addresses = |name: &proxy::Name| {
-                    let found = self.names.get(&*name.host).into_iter().flatten();
-                    found.map(|address| SocketAddr::new(address.ip(), name.port)).collect()
+            Question::Resolve(resolutions) => {
+                let look_up = |query: &Query| match query {
+                    Query::Addresses(host) => {
+                        let found = self.names.get(&**host).into_iter().flatten();
+                        Records::Addresses(found.map(SocketAddr::ip).collect())
+                    }
+                    Query::Naptr(_) | Query::Srv(_) => Records::Addresses(Vec::new()),
                 };
-                Answer::Resolved(names.iter().map(addresses).collect())
+                Answer::Resolved(resolutions.into_iter().map(|resolution| resolution.run(look_up)).collect())
             }
         };
         match self.patience + safe {

@@ -97,5 +97,6 @@ fn describe_target(goal: &Goal) -> String {
     let Goal { uri, transport, address, over_flow, device } = goal;
     let device = if device.is_empty() { String::new() } else { format!("{}, ", sanitize(device)) };
     let way = if *over_flow { "by the flow that it registered" } else { "at the address in its Contact" };
-    format!("{device}{} at {address} over {}, {way}", sanitize(uri.as_bytes()), transport.param())
+    let transport = transport.map_or("the transport that DNS names", |transport| transport.param());
+    format!("{device}{} at {address} over {transport}, {way}", sanitize(uri.as_bytes()))
 }

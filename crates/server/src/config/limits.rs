@@ -66,7 +66,7 @@ section! {
         handshake_time: Period = secs(10),
         /// DNS lookups at a time, per worker
         lookups: Count = Count(256),
-        /// time for a DNS lookup
+        /// time to resolve a name, with all its DNS queries
         lookup_time: Period = secs(5),
         /// events that wait to be logged, per worker; events beyond this are not logged
         journal_queue: Count = Count(8192),

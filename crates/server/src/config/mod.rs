@@ -86,6 +86,8 @@ section! {
         forking: sections::Forking = sections::Forking::default(),
         /// Timers of the protocol.
         timers: sections::Timers = sections::Timers::default(),
+        /// How host names are resolved.
+        dns: sections::Dns = sections::Dns::default(),
         /// Limits of memory and time.
         limits: Limits = Limits::default(),
         /// The HTTP listener.

@@ -1,12 +1,16 @@
 //! The sections of the configuration that have no file of their own.
 
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use proxy::{SingleTarget, Strategy, Watching};
+use proxy::{SingleTarget, Strategy, SubscriptionTimes};
 
 use super::keys::section;
 use super::scalar::{Endpoint, Flag, Period, Scalar, Seconds, Token, scalars};
+
+/// The port of DNS (RFC 1035 4.2).
+const DNS_PORT: u16 = 53;
 
 section! {
     /// `location`: the location store.
@@ -26,13 +30,13 @@ section! {
     /// `subscriptions`: subscriptions to registrations (RFC 3680).
     pub(crate) struct Subscriptions {
         /// shortest subscription to registrations; a shorter one gets 423
-        min_expires: Seconds = Seconds(Watching::default().min_expires),
+        min_expires: Seconds = Seconds(SubscriptionTimes::default().min_expires),
         /// for a subscriber that does not ask for a time (RFC 3680 4.4)
-        default_expires: Seconds = Seconds(Watching::default().default_expires),
+        default_expires: Seconds = Seconds(SubscriptionTimes::default().default_expires),
         /// longest subscription; a longer one is shortened to this
-        max_expires: Seconds = Seconds(Watching::default().max_expires),
+        max_expires: Seconds = Seconds(SubscriptionTimes::default().max_expires),
         /// the least time between two NOTIFYs of a subscription; changes in between are reported together
-        interval: Period = Period(Watching::default().interval),
+        interval: Period = Period(SubscriptionTimes::default().interval),
     }
 }
 
@@ -70,6 +74,16 @@ section! {
 }
 
 section! {
+    /// `dns`: how host names are resolved (RFC 3263).
+    pub(crate) struct Dns {
+        /// the DNS servers, as addresses, with a port if it is not 53; empty: those of the system
+        servers: Vec<DnsServer> = Vec::new(),
+        /// time for one DNS query
+        timeout: Period = Period(Duration::from_secs(2)),
+    }
+}
+
+section! {
     /// `admin`: access to the status page and the API.
     pub(crate) struct Admin {
         /// the status page and the API are only for programs on the same machine; with a token, also for anybody who
@@ -100,6 +114,10 @@ section! {
         mask: Vec<Masked> = Vec::new(),
     }
 }
+
+/// The address of a DNS server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DnsServer(pub(crate) SocketAddr);
 
 /// A forking strategy by its name in the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,7 +169,16 @@ pub(crate) enum Masked {
     Addresses,
 }
 
-scalars!(Masked, StrategyName, SingleTargetName, StoreKind, Level, LogFormat);
+scalars!(DnsServer, Masked, StrategyName, SingleTargetName, StoreKind, Level, LogFormat);
+
+impl Scalar for DnsServer {
+    const EXPECTED: &'static str = "an IP address, with a port if it is not 53";
+
+    fn read(text: &str) -> Option<Self> {
+        let address = text.parse().or_else(|_| text.parse().map(|ip: IpAddr| SocketAddr::new(ip, DNS_PORT)));
+        address.ok().filter(|address| address.port() != 0).map(Self)
+    }
+}
 
 impl Scalar for StrategyName {
     const EXPECTED: &'static str = "parallel, sequential or wave";

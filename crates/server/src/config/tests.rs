@@ -50,6 +50,7 @@ fn keys() -> Vec<(String, &'static str)> {
         ("location", sections::Location::KEYS),
         ("forking", sections::Forking::KEYS),
         ("timers", sections::Timers::KEYS),
+        ("dns", sections::Dns::KEYS),
         ("limits", Limits::KEYS),
         ("metrics", sections::Metrics::KEYS),
         ("admin", sections::Admin::KEYS),

@@ -5,8 +5,8 @@
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// Per worker: its event loop, and at most 8 DNS lookups with a file and a socket each.
-const PER_WORKER: usize = 24;
+/// Per worker: its event loop.
+const PER_WORKER: usize = 8;
 
 /// For temporary files: the configuration, accounts, the store.
 const RESERVE: usize = 32;
@@ -25,10 +25,16 @@ pub(crate) fn open() -> usize {
     std::fs::read_dir("/proc/self/fd").map_or(64, Iterator::count)
 }
 
+/// The limit of DNS queries at a time, if `limit` open files are allowed. Each has a socket for A and one for AAAA.
+pub(crate) fn dns_queries(limit: usize) -> usize {
+    (limit / 64).clamp(4, 256)
+}
+
 /// The limit of SIP connections: `configured`, or lower if `limit` open files are allowed, `open` are in use before
 /// the first connection, and `admin` are reserved for HTTP.
 pub(crate) fn connections(configured: usize, limit: usize, open: usize, workers: u8, admin: usize) -> usize {
-    let reserve = open.saturating_add(admin).saturating_add(PER_WORKER * usize::from(workers) + RESERVE);
+    let reserve =
+        open.saturating_add(admin).saturating_add(PER_WORKER * usize::from(workers) + RESERVE + 2 * dns_queries(limit));
     // If the limit is too low for everything, some connections are still allowed.
     configured.min(limit.saturating_sub(reserve).max(limit / 4))
 }
@@ -50,9 +56,9 @@ mod tests {
         let table = [
             // limit, expected
             (1_048_576, 10_000),
-            (10_100, 10_100 - 20 - 32 - 48 - 32),
-            (1024, 1024 - 20 - 32 - 48 - 32),
-            (160, 40),
+            (10_200, 10_200 - 20 - 32 - 16 - 32 - 318),
+            (1024, 1024 - 20 - 32 - 16 - 32 - 32),
+            (160, 52),
             (64, 16),
         ];
         for (limit, expected) in table {

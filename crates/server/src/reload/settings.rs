@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use location::Limits as RegistrationLimits;
-use proxy::{Authentication, Forking, Interfaces, Limits, Listener, Registrar, Settings, Timers, Watching};
+use proxy::{Authentication, Forking, Interfaces, Limits, Listener, Registrar, Settings, SubscriptionTimes, Timers};
 
 use crate::clock;
 use crate::config::{self, HostName, Loaded, RegistrarSection};
@@ -30,7 +30,7 @@ pub(crate) fn settings(loaded: &Loaded, listeners: Vec<Listener>, interfaces: In
         strangers: config.strangers.0,
         foreign: config.foreign.0,
         registrar: registrar(&config.registrar, config.limits.connection_idle.0),
-        watching: Watching {
+        subscriptions: SubscriptionTimes {
             min_expires: config.subscriptions.min_expires.0,
             default_expires: config.subscriptions.default_expires.0,
             max_expires: config.subscriptions.max_expires.0,

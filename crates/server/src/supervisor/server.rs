@@ -26,6 +26,7 @@ use crate::error::CliError;
 use crate::journal::EventQueue;
 use crate::metrics::Tally;
 use crate::process::{descriptors, interfaces};
+use crate::resolver::{Resolver, ResolverSettings};
 use crate::transport::{
     self, Acceptor, BoundListener, ClientRules, Directory, HandshakeLimits, Inbound, StreamLimits, Streams, Transports,
     Udp, UdpReceiver, UdpSendQueue, WorkerSocket,
@@ -55,6 +56,7 @@ pub(crate) struct Prepared {
     health: Arc<Health>,
     /// Limit of SIP connections.
     connections: usize,
+    dns_queries: usize,
 }
 
 /// A running server.
@@ -125,6 +127,7 @@ pub(crate) fn prepare(mut loaded: Loaded, files: usize) -> Result<Prepared, CliE
         outside_changes,
         health,
         connections,
+        dns_queries: descriptors::dns_queries(files),
     })
 }
 
@@ -209,6 +212,11 @@ impl Prepared {
             event_queues,
             clock: Clock::start(),
             stop: CancellationToken::new(),
+            resolver: Arc::new(Resolver::new(ResolverSettings {
+                servers: self.loaded.config.dns.servers.iter().map(|server| server.0).collect(),
+                timeout: self.loaded.config.dns.timeout.0,
+                queries: self.dns_queries,
+            })),
             limits,
         };
         let mut workers = Vec::with_capacity(usize::from(count));
@@ -258,6 +266,7 @@ struct Shared {
     event_queues: Arc<[EventQueue]>,
     clock: Clock,
     stop: CancellationToken,
+    resolver: Arc<Resolver>,
     limits: Limits,
 }
 
@@ -332,7 +341,14 @@ impl Shared {
         let lookups = LookupLimits { max: self.limits.lookups.0, timeout: self.limits.lookup_time.0 };
         Ok(Worker {
             number,
-            answers: Answers::new(number, self.store, lookups, self.limits.users.0, &self.settings, own_inbox),
+            answers: Answers::new(
+                number,
+                self.store,
+                (self.resolver, lookups),
+                self.limits.users.0,
+                &self.settings,
+                own_inbox,
+            ),
             core: Core::new(self.settings, &self.keys, number, seed, self.subscriber_index)
                 .with_connections(connections),
             transports: Transports { udp, udp_send_queue: UdpSendQueue::default(), streams },

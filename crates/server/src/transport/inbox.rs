@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use location::{ConnectionId, Flow};
 use parser::{ParseError, Transport};
-use proxy::{CoreMessage, Settings};
+use proxy::{CoreMessage, Endpoints, Settings};
 use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
@@ -81,8 +81,8 @@ pub(crate) enum Inbound {
     Resolved {
         /// The question.
         id: u64,
-        /// The addresses of each name.
-        addresses: Option<Addresses>,
+        /// The endpoints of each name.
+        endpoints: Option<ResolvedNames>,
     },
     /// A health check, to be answered with its number.
     HealthCheck(u64),
@@ -90,5 +90,5 @@ pub(crate) enum Inbound {
     Reconfigure(Arc<Settings>, oneshot::Sender<()>),
 }
 
-/// Addresses in order of preference, for each name of the question.
-pub(crate) type Addresses = SmallVec<[SmallVec<[SocketAddr; 2]>; 1]>;
+/// The endpoints of each name asked.
+pub(crate) type ResolvedNames = SmallVec<[Endpoints; 1]>;

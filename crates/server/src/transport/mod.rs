@@ -15,7 +15,7 @@ use parser::Transport;
 use crate::metrics::{Loss, Tally};
 
 pub(crate) use bind::{BoundListener, WorkerSocket, bind_all};
-pub(crate) use inbox::{Addresses, Inbound};
+pub(crate) use inbox::{Inbound, ResolvedNames};
 pub(crate) use outgoing::{OutgoingMessage, SendRequest, UndeliveredMessage};
 pub(crate) use stream::{Acceptor, ClientRules, Directory, HandshakeLimits, StreamLimits, Streams};
 pub(crate) use udp::{Datagram, Udp, UdpReceiver, UdpSendQueue};

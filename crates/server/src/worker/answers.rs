@@ -3,24 +3,20 @@
 //! Decides which questions are answered at once (those about what is in memory) and which later. Each question gets
 //! exactly one answer; DNS lookups have a timeout, and their number is limited.
 
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use hashbrown::HashMap;
 use location::{AnyStore, Commit, Store as _, StoreError, Ticket};
-use parser::Transport;
-use proxy::{Answer, Authentication, Continuation, Listener, Name, Question, Settings};
+use proxy::{Answer, Authentication, Continuation, Question, Resolution, Settings};
 use smallvec::SmallVec;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
 use super::completions::CommitOutcome;
 use crate::metrics::{DriverLimit, LookupOutcome, Series, Tally};
-use crate::transport::{Addresses, Inbound};
-
-/// Limit of addresses that are used per name.
-const MAX_ADDRESSES: usize = 8;
+use crate::resolver::Resolver;
+use crate::transport::{Inbound, ResolvedNames};
 
 /// Answers the questions of one worker.
 pub(crate) struct Answers {
@@ -34,7 +30,7 @@ pub(crate) struct Answers {
     next: u64,
     lookups: Arc<Semaphore>,
     lookup_timeout: Duration,
-    families: AddressFamilies,
+    resolver: Arc<Resolver>,
     inbox: mpsc::Sender<Inbound>,
 }
 
@@ -47,27 +43,16 @@ pub(crate) struct LookupLimits {
     pub(crate) timeout: Duration,
 }
 
-/// Which addresses can be sent to, by transport: those of the address families of the listeners.
-#[derive(Clone, Debug)]
-struct AddressFamilies(Arc<[Listener]>);
-
-impl AddressFamilies {
-    fn can_reach(&self, transport: Transport, remote: IpAddr) -> bool {
-        self.0.iter().any(|own| own.transport == transport && own.address.is_ipv4() == remote.is_ipv4())
-    }
-}
-
 impl Answers {
     /// Without pending questions. `users`: limit of registered users where anybody may register.
     pub(crate) fn new(
         worker: u8,
         store: Arc<AnyStore>,
-        limits: LookupLimits,
+        (resolver, limits): (Arc<Resolver>, LookupLimits),
         users: usize,
         settings: &Settings,
         inbox: mpsc::Sender<Inbound>,
     ) -> Self {
-        let families = AddressFamilies(settings.listeners.as_slice().into());
         let lookups = Arc::new(Semaphore::new(limits.max));
         let mut answers = Self {
             worker,
@@ -78,7 +63,7 @@ impl Answers {
             next: 0,
             lookups,
             lookup_timeout: limits.timeout,
-            families,
+            resolver,
             inbox,
         };
         answers.reconfigure(settings);
@@ -130,7 +115,7 @@ impl Answers {
                     }
                 }
             }
-            Question::Resolve(names) => self.resolve(names, continuation, tally),
+            Question::Resolve(resolutions) => self.resolve(resolutions, continuation, tally),
         }
     }
 
@@ -149,14 +134,14 @@ impl Answers {
     pub(crate) fn resolved(
         &mut self,
         id: u64,
-        addresses: Option<Addresses>,
+        endpoints: Option<ResolvedNames>,
         tally: &mut Tally,
     ) -> Option<(Continuation, Answer)> {
         let continuation = self.waiting.remove(&id)?;
-        let found = addresses.as_ref().is_some_and(|all| all.iter().any(|addresses| !addresses.is_empty()));
+        let found = endpoints.as_ref().is_some_and(|all| all.iter().any(|endpoints| !endpoints.is_empty()));
         let outcome = if found { LookupOutcome::Found } else { LookupOutcome::Failed };
         tally.count(Series::Lookup { outcome });
-        Some((continuation, addresses.map_or(Answer::Failed, Answer::Resolved)))
+        Some((continuation, endpoints.map_or(Answer::Failed, Answer::Resolved)))
     }
 
     fn next_id(&mut self) -> u64 {
@@ -166,72 +151,29 @@ impl Answers {
 
     fn resolve(
         &mut self,
-        names: SmallVec<[Name; 1]>,
+        resolutions: SmallVec<[Resolution; 1]>,
         continuation: Continuation,
         tally: &mut Tally,
     ) -> Option<(Continuation, Answer)> {
-        if let Some(addresses) = names.iter().map(literal_address).collect::<Option<Addresses>>() {
-            return Some((continuation, Answer::Resolved(addresses)));
-        }
         let Ok(slot) = Arc::clone(&self.lookups).try_acquire_owned() else {
             tally.count(DriverLimit::Lookups);
             return Some((continuation, Answer::Failed));
         };
         let id = self.next_id();
         self.waiting.insert(id, continuation);
-        let (inbox, families, limit) = (self.inbox.clone(), self.families.clone(), self.lookup_timeout);
-        // The system's lookup cannot be cancelled: its slot is freed when it ends, not at the timeout.
-        let lookup = tokio::spawn(async move {
-            let addresses = resolve_names(&names, &families).await;
-            drop(slot);
-            addresses
-        });
+        let (resolver, inbox, limit) = (Arc::clone(&self.resolver), self.inbox.clone(), self.lookup_timeout);
         tokio::spawn(async move {
-            let addresses = timeout(limit, lookup).await.ok().and_then(Result::ok);
-            let _ = inbox.send(Inbound::Resolved { id, addresses }).await;
+            let all = async {
+                let mut all = ResolvedNames::new();
+                for resolution in resolutions {
+                    all.push(resolver.resolve(resolution).await);
+                }
+                all
+            };
+            let endpoints = timeout(limit, all).await.ok();
+            drop(slot);
+            let _ = inbox.send(Inbound::Resolved { id, endpoints }).await;
         });
         None
-    }
-}
-
-fn literal_address(name: &Name) -> Option<SmallVec<[SocketAddr; 2]>> {
-    let ip = name.host.trim_matches(['[', ']']).parse::<IpAddr>().ok()?;
-    Some(SmallVec::from_iter([SocketAddr::new(ip, name.port)]))
-}
-
-async fn resolve_names(names: &[Name], families: &AddressFamilies) -> Addresses {
-    let mut all = Addresses::new();
-    for name in names {
-        if let Some(known) = literal_address(name) {
-            all.push(known);
-            continue;
-        }
-        let found = tokio::net::lookup_host((&*name.host, name.port)).await;
-        let found = found.inspect_err(|error| tracing::debug!(%error, host = %name.host, "no address"));
-        let usable = found.into_iter().flatten().filter(|remote| families.can_reach(name.transport, remote.ip()));
-        all.push(usable.take(MAX_ADDRESSES).collect());
-    }
-    all
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn only_addresses_of_the_listeners_families_are_used() {
-        let listener = Listener { transport: Transport::Udp, address: ([0, 0, 0, 0], 5060).into() };
-        let families = AddressFamilies(Arc::new([listener]));
-        let name = |host: &str, transport| Name { host: host.into(), port: 5070, transport };
-        let names = [
-            name("localhost", Transport::Udp),
-            name("localhost", Transport::Tcp),
-            name("[2001:db8::1]", Transport::Udp),
-            name("no-such-host.invalid", Transport::Udp),
-        ];
-        let found = resolve_names(&names, &families).await;
-        let found: Vec<_> = found.iter().map(|addresses| addresses.first().copied()).collect();
-        let expected = [Some(([127, 0, 0, 1], 5070).into()), None, "[2001:db8::1]:5070".parse().ok(), None];
-        assert_eq!(found, expected);
     }
 }

@@ -139,6 +139,8 @@ impl Worker {
     /// Handles one batch of each source; returns whether something was left.
     fn run_batch(&mut self, now: Now, inbound: &mut Vec<Inbound>) -> bool {
         let mut has_more = false;
+        // Before the sockets: datagrams of an address whose ban was lifted are received again.
+        self.apply_bans();
         let mut datagrams = std::mem::take(&mut self.scratch.datagrams);
         for udp in &self.transports.udp {
             has_more |= self.udp_receiver.receive(udp, &self.banned, &mut datagrams, &mut self.tally);
@@ -164,7 +166,6 @@ impl Worker {
             self.core.timeout(now, &mut self.scratch.outbox);
             self.run_until_idle(now);
         }
-        self.apply_bans();
         for inbound in inbound.drain(..) {
             if !self.is_from_banned(&inbound) {
                 self.handle_inbound(now, inbound);
@@ -231,8 +232,8 @@ impl Worker {
                 self.core.deliver(now, message, &mut self.scratch.outbox);
                 self.run_until_idle(now);
             }
-            Inbound::Resolved { id, addresses } => {
-                if let Some((continuation, answer)) = self.answers.resolved(id, addresses, &mut self.tally) {
+            Inbound::Resolved { id, endpoints } => {
+                if let Some((continuation, answer)) = self.answers.resolved(id, endpoints, &mut self.tally) {
                     self.answer(now, continuation, answer);
                 }
             }

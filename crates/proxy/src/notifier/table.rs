@@ -1,0 +1,200 @@
+//! All subscriptions of one worker: by local tag for SUBSCRIBEs and responses, by resource for changes.
+//!
+//! Must not know the phases of a subscription.
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use hashbrown::hash_map::EntryRef;
+use location::Aor;
+use parser::headers::To;
+use parser::{Message, read_hex, write_hex};
+use smallvec::SmallVec;
+
+use crate::clock::Instant;
+use crate::context::Context;
+use crate::mac::{Mac, Purpose};
+use crate::request::TransactionKey;
+use crate::timer_queue::{Armed, Timer, TimerQueue};
+use crate::transaction::is_due;
+
+use super::subscriber_index::{Bucket, SubscriberIndex};
+use super::subscription::Subscription;
+
+/// Our tag in the dialog of a subscription (RFC 3261 12), which identifies it: its worker, and a keyed hash of the
+/// transaction of its first SUBSCRIBE. So a retransmission of that finds the subscription, and an attacker cannot
+/// guess the tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LocalTag {
+    pub(crate) worker: u8,
+    pub(crate) id: u64,
+}
+
+/// The subscriptions of one worker.
+pub(crate) struct Subscriptions {
+    by_id: HashMap<u64, Entry>,
+    /// Those that still report the state of a resource.
+    by_resource: HashMap<Aor, SmallVec<[u64; 2]>>,
+    /// For each bucket of the index the number of resources in `by_resource`.
+    buckets: HashMap<Bucket, u32>,
+    subscriber_index: Arc<SubscriberIndex>,
+}
+
+struct Entry {
+    subscription: Box<Subscription>,
+    timer: Armed,
+    /// Whether `by_resource` has it.
+    listed: bool,
+}
+
+impl LocalTag {
+    /// The length of the tag in octets.
+    pub(super) const LENGTH: usize = 18;
+
+    /// The tag of the subscription that this SUBSCRIBE begins.
+    pub(crate) fn new(key: TransactionKey, worker: u8, mac: &Mac) -> Self {
+        Self { worker, id: mac.sign(Purpose::Notifier, &[b"subscription", &key.0.to_be_bytes()]) }
+    }
+
+    /// The tag in the To of a request; `None` if it is not of this form.
+    pub(super) fn in_to(request: &Message) -> Option<Self> {
+        let to = request.header::<To<'_>>().ok()??;
+        let (worker, id) = to.tag().filter(|tag| tag.len() == Self::LENGTH)?.split_at_checked(2)?;
+        Some(Self { worker: u8::try_from(read_hex(worker)?).ok()?, id: read_hex(id)? })
+    }
+
+    pub(super) fn write(self, out: &mut Vec<u8>) {
+        write_hex(out, self.worker.into(), 2);
+        write_hex(out, self.id, 16);
+    }
+}
+
+impl Subscriptions {
+    pub(crate) fn new(subscriber_index: Arc<SubscriberIndex>) -> Self {
+        let (by_id, by_resource, buckets) = (HashMap::new(), HashMap::new(), HashMap::new());
+        Self { by_id, by_resource, buckets, subscriber_index }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Whether there is a worker with this number.
+    pub(crate) fn has_worker(&self, worker: u8) -> bool {
+        self.subscriber_index.has(worker)
+    }
+
+    /// The workers that may have a subscription to this resource.
+    pub(crate) fn workers_for(&self, aor: &Aor, mac: &Mac) -> impl Iterator<Item = u8> + use<> {
+        self.subscriber_index.workers_for(aor, mac)
+    }
+
+    /// The subscriptions to this resource that are not terminated.
+    pub(crate) fn to(&self, aor: &Aor) -> impl Iterator<Item = u64> {
+        self.by_resource.get(aor).into_iter().flatten().copied()
+    }
+
+    pub(crate) fn find(&self, id: u64) -> Option<&Subscription> {
+        self.by_id.get(&id).map(|entry| &*entry.subscription)
+    }
+
+    /// Adds the subscription that `begin` returns. The index has it before it reads the state, so that it misses no
+    /// change.
+    pub(crate) fn insert(
+        &mut self,
+        LocalTag { worker, id }: LocalTag,
+        aor: &Aor,
+        context: &mut Context<'_>,
+        begin: impl FnOnce(&mut Context<'_>) -> Subscription,
+    ) {
+        self.list(id, worker, aor, context.mac);
+        let subscription = Box::new(begin(context));
+        self.by_id.insert(id, Entry { subscription, timer: Armed::default(), listed: true });
+        self.settle(id, context);
+    }
+
+    /// Calls `act` with a subscription, then sets its next deadline or removes it. `None` if there is no subscription
+    /// with this id.
+    pub(crate) fn with<R>(
+        &mut self,
+        id: u64,
+        context: &mut Context<'_>,
+        act: impl FnOnce(&mut Subscription, &mut Context<'_>) -> R,
+    ) -> Option<R> {
+        let entry = self.by_id.get_mut(&id)?;
+        let done = act(&mut entry.subscription, context);
+        self.settle(id, context);
+        Some(done)
+    }
+
+    /// The settings have changed.
+    pub(crate) fn on_new_settings(&mut self, timers: &mut TimerQueue) {
+        for (id, entry) in &mut self.by_id {
+            entry.subscription.on_new_settings();
+            entry.timer.arm(entry.subscription.deadline(), Timer::Subscription(*id), timers);
+        }
+    }
+
+    /// The timer of a subscription that was armed for `at` has fired.
+    pub(crate) fn timeout(&mut self, id: u64, at: Instant, context: &mut Context<'_>) {
+        let Some(entry) = self.by_id.get_mut(&id).filter(|entry| entry.timer.is_at(at)) else { return };
+        entry.timer.fired(at);
+        if is_due(entry.subscription.deadline(), context.now.mono) {
+            entry.subscription.timeout(context);
+        }
+        self.settle(id, context);
+    }
+
+    /// Whether the timer of a subscription is armed for `at`.
+    pub(crate) fn is_armed(&self, id: u64, at: Instant) -> bool {
+        self.by_id.get(&id).is_some_and(|entry| entry.timer.is_at(at))
+    }
+
+    /// Removes a subscription that has ended; else updates the index and arms its timer.
+    fn settle(&mut self, id: u64, context: &mut Context<'_>) {
+        let Some(entry) = self.by_id.get_mut(&id) else { return };
+        let subscription = &entry.subscription;
+        let unlisted = entry.listed && subscription.is_terminated();
+        entry.listed &= !unlisted;
+        let ended = subscription.is_removable(context.now.mono);
+        let deadline = subscription.deadline().filter(|_| !ended);
+        let aor = unlisted.then(|| subscription.parties().0.clone());
+        entry.timer.arm(deadline, Timer::Subscription(id), context.timers);
+        if let Some(aor) = aor {
+            self.unlist(id, context.worker, &aor, context.mac);
+        }
+        if ended {
+            self.by_id.remove(&id);
+        }
+    }
+
+    fn list(&mut self, id: u64, worker: u8, aor: &Aor, mac: &Mac) {
+        let own = self.by_resource.entry_ref(aor).or_default();
+        own.push(id);
+        if own.len() > 1 {
+            return;
+        }
+        let bucket = Bucket::of(aor, mac);
+        let resources = self.buckets.entry(bucket).or_default();
+        *resources += 1;
+        if *resources == 1 {
+            self.subscriber_index.add(bucket, worker);
+        }
+    }
+
+    fn unlist(&mut self, id: u64, worker: u8, aor: &Aor, mac: &Mac) {
+        let EntryRef::Occupied(mut own) = self.by_resource.entry_ref(aor) else { return };
+        own.get_mut().retain(|other| *other != id);
+        if !own.get().is_empty() {
+            return;
+        }
+        own.remove();
+        let bucket = Bucket::of(aor, mac);
+        let Some(resources) = self.buckets.get_mut(&bucket) else { return };
+        *resources -= 1;
+        if *resources == 0 {
+            self.buckets.remove(&bucket);
+            self.subscriber_index.remove(bucket, worker);
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! A received message, and a request with the facts that every later step needs.
+//!
+//! A message is never changed here. The fields record what is to be changed, and `forward` writes it.
+
+mod key;
+mod source;
+
+use std::cell::OnceCell;
+use std::hash::BuildHasher as _;
+use std::net::SocketAddr;
+
+use hashbrown::DefaultHashBuilder;
+use location::{Aor, Flow};
+use parser::headers::{NameAddr, Via};
+use parser::{HeaderName, Message, Method, SipUri, Span, Stamp, Uri, headers};
+
+use crate::hop::Hop;
+use crate::ingress;
+use crate::mac::{Mac, Purpose};
+use crate::peer::Peer;
+use crate::reject::Reject;
+use crate::settings::Settings;
+
+pub(crate) use key::TransactionKey;
+pub(crate) use source::RequestSource;
+
+/// RFC 5393 5.3.3: the Max-Breadth of a request that has none, and the highest value that is accepted.
+const MAX_BREADTH: u32 = 60;
+
+/// A message as it came from the network.
+#[derive(Clone, Debug)]
+pub struct Received {
+    /// The message.
+    pub message: Message,
+    /// The flow that it came over. `local` is the concrete address that it was sent to, also if the listener is a
+    /// wildcard.
+    pub flow: Flow,
+}
+
+/// A request that can be answered, and where its response goes.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) message: Message,
+    pub(crate) flow: Flow,
+    /// The hop that responses are sent to (RFC 3261 18.2.2, RFC 3581 4).
+    pub(crate) response_hop: Hop,
+    /// `received` and `rport` for its top Via.
+    pub(crate) stamp: Stamp,
+    /// The key of its transaction. An INVITE, its CANCEL and the ACK to its non-2xx final response have the same
+    /// one.
+    pub(crate) key: TransactionKey,
+    /// The position of the URI in From; `None` if the request is malformed.
+    from: Option<Span>,
+    /// The position of the URI in To; `None` if the request is malformed.
+    to: Option<Span>,
+    /// The positions of the From tag and the To tag; empty if there is none.
+    tags: [Span; 2],
+    /// The CSeq number.
+    pub(crate) sequence: u32,
+    /// Whether To has a tag, so that the request belongs to a dialog.
+    pub(crate) in_dialog: bool,
+    /// The Max-Forwards.
+    pub(crate) hops: Option<u8>,
+    /// How many of the first Route values are from this server (RFC 3261 16.4).
+    pub(crate) own_routes: usize,
+    /// Whether no other Route values follow them, as far as this is known.
+    pub(crate) has_only_own_routes: bool,
+    /// The Request-URI to use if it is not the one in the start line (RFC 3261 16.4).
+    pub(crate) effective_uri: Option<Box<[u8]>>,
+    /// The user that its sender has authenticated as.
+    pub(crate) proven: Proven,
+    /// Whether the search for a binding with this Request-URI as its Contact found none. For a retransmission it
+    /// may find one, so this request needs a pin.
+    pub(crate) contact_search_failed: bool,
+    /// A hash of the whole message, once it was needed.
+    content: OnceCell<u64>,
+    /// Whether a strict router put the Request-URI into the last Route value (RFC 3261 16.4).
+    pub(crate) last_route_is_uri: bool,
+}
+
+/// Hashes whole requests, with one random key for each core. The hashes are never sent, so an attacker cannot find two
+/// requests with the same one: each guess would need a request from the address of the first.
+pub(crate) type ContentHasher = DefaultHashBuilder;
+
+/// The user that the sender of a request has authenticated as.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Proven {
+    /// None: authentication is not required, or has not happened yet.
+    Nobody,
+    /// The user in From, or for a REGISTER the user in To.
+    InFrom,
+    /// This user: From names another user that it may call as, or none.
+    As(Box<Aor>),
+}
+
+impl Proven {
+    /// Whether the sender has authenticated.
+    pub(crate) const fn is_authenticated(&self) -> bool {
+        !matches!(self, Self::Nobody)
+    }
+}
+
+/// The flow to the other side of a dialog.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FlowToPeer {
+    pub(crate) peer: Peer,
+    /// Whether the address in the Request-URI may be used if the flow is closed.
+    pub(crate) may_use_uri: bool,
+}
+
+impl Request {
+    /// Reads the headers of a request, once for all steps. The second value tells whether it is valid (RFC 3261
+    /// 16.3 step 1); an invalid request only serves to send the response.
+    pub(crate) fn new(received: Received, mac: &Mac) -> (Self, Result<(), Reject>) {
+        // The message is large, so it is moved only once, at the end.
+        let (message, flow) = (&received.message, received.flow);
+        let (head, verdict) = match ingress::syntax(message) {
+            Ok(head) => (Some(head), Ok(())),
+            Err(reject) => (None, Err(reject)),
+        };
+        let readable = if head.is_none() { message.header().ok().flatten() } else { None };
+        let via = head.as_ref().map(|head| &head.via).or(readable.as_ref());
+        let (response_hop, stamp) = match via {
+            Some(via) => {
+                let elsewhere = via.host.ip().is_some_and(|ip| ip != flow.remote.ip());
+                let symmetric = via.rport().is_some();
+                (response_hop(via, &flow, symmetric || elsewhere), stamp(via, flow.remote, symmetric))
+            }
+            // A malformed Via is copied unchanged, and the response goes to the source.
+            None => (Hop::back(&flow), Stamp { received: None, rport: None }),
+        };
+        let key = match (&head, via) {
+            (Some(head), _) => {
+                let numbers = (head.sequence, message.method());
+                Some(TransactionKey::new(message, (&head.via, response_hop.remote), numbers, head.from_tag, mac))
+            }
+            (None, Some(via)) => TransactionKey::of(message, via, response_hop.remote, mac).map(|(key, _)| key),
+            (None, None) => None,
+        };
+        // A request without the values of a key is refused. Its retransmissions are equal and must get the same
+        // To tag (RFC 3261 8.2.7).
+        let key = key.unwrap_or_else(|| TransactionKey(mac.sign(Purpose::Transaction, &[message.bytes()])));
+        let request = Self {
+            key,
+            from: head.as_ref().and_then(|head| message.span_of(head.from)),
+            to: head.as_ref().and_then(|head| message.span_of(head.to)),
+            tags: head.as_ref().map_or_else(Default::default, |head| {
+                [head.from_tag, head.to_tag].map(|tag| tag.and_then(|tag| message.span_of(tag)).unwrap_or_default())
+            }),
+            sequence: head.as_ref().map_or(0, |head| head.sequence),
+            in_dialog: head.as_ref().is_some_and(|head| head.to_tag.is_some()),
+            hops: head.as_ref().and_then(|head| head.hops),
+            message: received.message,
+            flow,
+            response_hop,
+            stamp,
+            own_routes: 0,
+            has_only_own_routes: false,
+            effective_uri: None,
+            proven: Proven::Nobody,
+            contact_search_failed: false,
+            content: OnceCell::new(),
+            last_route_is_uri: false,
+        };
+        (request, verdict)
+    }
+
+    /// A hash of the whole message, to tell a retransmission from another request.
+    pub(crate) fn content(&self, hasher: &ContentHasher) -> u64 {
+        *self.content.get_or_init(|| hasher.hash_one(&self.message.bytes()[..]))
+    }
+
+    /// The source of the request.
+    pub(crate) const fn source(&self) -> RequestSource {
+        let Flow { transport, remote, id, .. } = self.flow;
+        RequestSource { transport, remote, connection: id.connection(), response_address: self.response_hop.remote }
+    }
+
+    pub(crate) fn method(&self) -> Method<'_> {
+        self.message.method()
+    }
+
+    /// The Request-URI to route by, as text.
+    pub(crate) fn uri(&self) -> &[u8] {
+        self.effective_uri.as_deref().unwrap_or_else(|| self.message.request_uri())
+    }
+
+    /// The Request-URI to route by.
+    pub(crate) fn typed_uri(&self) -> Result<Uri<'_>, Reject> {
+        match &self.effective_uri {
+            Some(uri) => Uri::parse(uri).map_err(|_| Reject::RequestUri),
+            None => self.message.uri().map_err(Reject::Malformed),
+        }
+    }
+
+    /// Whether Supported lists this option tag (RFC 3261 20.37).
+    pub(crate) fn supports(&self, tag: &str) -> bool {
+        self.message.values(HeaderName::Supported).any(|listed| listed.eq_ignore_ascii_case(tag.as_bytes()))
+    }
+
+    /// The URI in From.
+    pub(crate) fn uri_of_from(&self) -> Option<SipUri<'_>> {
+        let uri = match self.from {
+            Some(span) => self.uri_at(span)?,
+            None => self.message.header::<headers::From<'_>>().ok()??.address.uri,
+        };
+        uri.sip().copied()
+    }
+
+    /// The URI in To.
+    pub(crate) fn uri_of_to(&self) -> Result<Uri<'_>, Reject> {
+        match self.to.and_then(|span| self.uri_at(span)) {
+            Some(uri) => Ok(uri),
+            None => Ok(self.message.required::<headers::To<'_>>().map_err(Reject::Malformed)?.address.uri),
+        }
+    }
+
+    /// The local domain of the user in From ([`Settings::domain_named_by`]).
+    pub(crate) fn domain_of_from<'s>(&self, settings: &'s Settings) -> Option<&'s str> {
+        match settings.plain_user(self.text_of_from()) {
+            Some(_) => settings.domains.first().map(|domain| &**domain),
+            None => settings.domain_named_by(&self.uri_of_from()?),
+        }
+    }
+
+    /// The URI in From, as text.
+    pub(crate) fn text_of_from(&self) -> &[u8] {
+        self.from.map(|span| self.text_at(span)).unwrap_or_default()
+    }
+
+    /// The URI in To, as text.
+    pub(crate) fn text_of_to(&self) -> &[u8] {
+        self.to.map(|span| self.text_at(span)).unwrap_or_default()
+    }
+
+    /// The From tag and the To tag; empty if there is none.
+    pub(crate) fn tags(&self) -> [&[u8]; 2] {
+        self.tags.map(|tag| self.text_at(tag))
+    }
+
+    fn uri_at(&self, span: Span) -> Option<Uri<'_>> {
+        Uri::parse(self.text_at(span)).ok()
+    }
+
+    fn text_at(&self, Span { start, end }: Span) -> &[u8] {
+        self.message.bytes().get(start as usize..end as usize).unwrap_or_default()
+    }
+
+    /// Whether it creates a dialog, so that this server adds a Record-Route (RFC 3261 16.6 step 4).
+    pub(crate) fn forms_dialog(&self) -> bool {
+        matches!(self.method(), Method::Invite | Method::Subscribe | Method::Refer) && !self.in_dialog
+    }
+
+    /// Whether it is a NOTIFY that follows a Record-Route of this server. It creates the dialog at the subscriber
+    /// (RFC 6665 4.3, 4.4.1), so it needs a Record-Route too.
+    pub(crate) fn is_notify_in_dialog(&self) -> bool {
+        self.method() == Method::Notify && self.in_dialog && self.own_routes > 0
+    }
+
+    /// The highest number of parallel branches for it (RFC 5393 5.3.3).
+    pub(crate) fn max_breadth(&self) -> u32 {
+        match self.message.header::<headers::MaxBreadth>() {
+            Ok(Some(headers::MaxBreadth(breadth))) => breadth.min(MAX_BREADTH),
+            _ => MAX_BREADTH,
+        }
+    }
+
+    /// The first Route value behind ours.
+    pub(crate) fn next_route(&self) -> Option<&[u8]> {
+        if self.has_only_own_routes { None } else { self.routes().next() }
+    }
+
+    /// The Route values behind ours.
+    pub(crate) fn routes(&self) -> impl Iterator<Item = &[u8]> {
+        let hidden = usize::from(self.last_route_is_uri);
+        let count = self.message.values(HeaderName::Route).count().saturating_sub(hidden);
+        self.message.values(HeaderName::Route).take(count).skip(self.own_routes)
+    }
+}
+
+/// The hop for responses (RFC 3261 18.2.2, RFC 3581 4): the connection of the request; over UDP the source address,
+/// with the port of the source or of the Via.
+fn response_hop(via: &Via<'_>, flow: &Flow, at_source: bool) -> Hop {
+    let mut back = Hop::back(flow);
+    // A NAT that translated the address translated the port too, so the port of the Via is used only with its address.
+    // An address that is not the source's was translated on the way, and so was the port beside it.
+    if flow.transport.is_reliable() || !at_source {
+        back.remote.set_port(via.port.unwrap_or_else(|| flow.transport.default_port()));
+    }
+    back
+}
+
+/// `received` and `rport` for the top Via (RFC 3261 18.2.1, RFC 3581 4).
+fn stamp(via: &Via<'_>, source: SocketAddr, symmetric: bool) -> Stamp {
+    let same = via.host.ip() == Some(source.ip());
+    // A `received` of the client must be overwritten: otherwise the response would carry an address that nobody
+    // checked.
+    let is_needed = !same || symmetric || via.has_received();
+    Stamp { received: is_needed.then_some(source.ip()), rport: symmetric.then_some(source.port()) }
+}
+
+/// The tag in the From or To of a valid message.
+pub(crate) fn tag_of(message: &Message, name: HeaderName) -> Option<&[u8]> {
+    NameAddr::params_of(message.value(name)?).value("tag")
+}

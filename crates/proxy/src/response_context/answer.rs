@@ -1,0 +1,104 @@
+//! The responses that a response context sends to the caller: forwarded responses, the best of several, and its own
+//! (RFC 3261 16.7 steps 5 to 9, RFC 4320).
+//!
+//! Must not start or cancel branches.
+
+use std::net::SocketAddr;
+
+use parser::{HeaderName, Message, reason_phrase};
+
+use crate::context::Context;
+use crate::dialog::ResponseCallee;
+use crate::event::{self, Event};
+use crate::forward::{merge_challenges, write_response};
+use crate::request::tag_of;
+
+use super::best;
+use super::branch::ClientBranch;
+use super::outcome::Outcome;
+use super::upstream::Upstream;
+use super::{Phase, ResponseContext};
+
+impl ResponseContext {
+    /// Sends the best final response of all branches (RFC 3261 16.7 steps 6 to 9).
+    pub(super) fn answer_with_best(&mut self, context: &mut Context<'_>) {
+        let caller_cancelled = matches!(self.phase, Phase::Closed { caller_cancelled: true });
+        let outcomes = self.branches.iter().filter_map(ClientBranch::outcome);
+        let ranked = outcomes.filter_map(|outcome| Some((best::rank(outcome.status()?, caller_cancelled), outcome)));
+        let best = ranked.max_by_key(|(rank, _)| *rank).map(|(_, outcome)| outcome.clone());
+        // RFC 3261 16.7 step 6: 408 if no branch has a final response.
+        let status = best.as_ref().and_then(Outcome::status).unwrap_or(408);
+        self.ring_until = None;
+        let outcome = match status {
+            487 if caller_cancelled => event::ForkOutcome::Cancelled,
+            408 => event::ForkOutcome::TimedOut,
+            _ => event::ForkOutcome::Refused,
+        };
+        self.emit_outcome(outcome, status, None, context);
+        match best {
+            // RFC 4320 4.2: no 408 may be sent to another method than INVITE.
+            _ if status == 408 && !self.upstream.is_invite() => {
+                self.upstream.end_without_response(&self.template.settings.timers, context.now.mono);
+            }
+            _ if best::status_for_caller(status) != status => self.reply(best::status_for_caller(status), context),
+            Some(Outcome::Final(message)) => self.forward(&message, None, context),
+            _ => self.reply(status, context),
+        }
+        self.close();
+    }
+
+    /// Forwards a response. A challenge gets the challenges of the other branches added. `address`: where the request
+    /// was sent, if the response may create a dialog.
+    pub(super) fn forward(&mut self, response: &Message, address: Option<SocketAddr>, context: &mut Context<'_>) {
+        let status = response.status().unwrap_or(500);
+        let allowed = self.upstream.may_send(status, self.template.timers(), context.now.mono);
+        let success = (200..300).contains(&status) && self.upstream.is_invite();
+        // RFC 3261 16.7 step 5: after a final response only a 2xx to an INVITE is forwarded.
+        if !allowed && !success {
+            return;
+        }
+        let challenges = matches!(status, 401 | 407);
+        let others = self.branches.iter().filter_map(|branch| match branch.outcome() {
+            Some(Outcome::Final(other)) if other.bytes() != response.bytes() => Some(&**other),
+            _ => None,
+        });
+        let (settings, Context { outbox, rewrite, mac, .. }) = (&self.template.settings, context);
+        let Upstream { back, method, .. } = &self.upstream;
+        outbox.emit(Event::ResponseSent { method, status, transport: back.transport });
+        let tag = tag_of(response, HeaderName::To).unwrap_or_default();
+        let text = outbox.send(back, false, |out| {
+            write_response(response, ResponseCallee { tag, address }, settings, mac, rewrite, out, |more| {
+                if challenges {
+                    merge_challenges(more, others);
+                }
+            });
+        });
+        if !success {
+            self.upstream.keep(text);
+        }
+    }
+
+    /// Sends a response of this server.
+    pub(super) fn reply(&mut self, status: u16, context: &mut Context<'_>) {
+        let Some(request) = &self.template.request else { return };
+        if self.upstream.may_send(status, self.template.timers(), context.now.mono) {
+            let text = context.reply(request, status, reason_phrase(status).as_bytes(), |_| {});
+            self.upstream.keep_own(text);
+        }
+    }
+
+    /// Reports how the request ended. `by`: the phone whose response decided that; `None` if several did.
+    pub(super) fn emit_outcome(
+        &self,
+        outcome: event::ForkOutcome,
+        status: u16,
+        by: Option<event::CalledPhone>,
+        context: &mut Context<'_>,
+    ) {
+        context.outbox.emit(Event::Fork { outcome });
+        if let Some(request) = self.template.request.as_ref().filter(|_| self.upstream.is_invite()) {
+            let (call, tried) = (request.key.0, self.branches.len());
+            context.outbox.emit(Event::CallEnded { call, status: Some(status), tried, by });
+        }
+    }
+}

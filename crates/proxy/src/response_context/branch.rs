@@ -1,0 +1,377 @@
+//! One branch of a response context: a target, the transaction of its request and its CANCEL (RFC 3261 16.6 to 16.10,
+//! 9.1).
+//!
+//! Knows its own target only. The response context decides what other branches do and which response the caller gets.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use parser::{HeaderName, Message, Method, write_ack, write_cancel};
+
+use super::client::{Cancel, Client, Invite, SentCancel};
+use super::early::EarlyDialogs;
+use super::has_upstream_via;
+use super::outcome::{CancelCause, Outcome};
+use super::template::Template;
+use crate::clock::Instant;
+use crate::context::Context;
+use crate::hop::Hop;
+use crate::pin::tag_checksum;
+use crate::request::tag_of;
+use crate::target::Target;
+use crate::transaction::{ClientEvent, ClientOther, TimerAction, is_due, sooner};
+
+/// A client transaction and its target.
+#[derive(Debug)]
+pub(super) struct ClientBranch {
+    number: u8,
+    target: Target,
+    hop: Hop,
+    client: Client,
+    progress: Progress,
+    /// Its share of Max-Breadth (RFC 5393 5.3.3).
+    breadth: u32,
+    /// Its early dialogs, if the caller gets a 199 for each that ends.
+    pub(super) early: EarlyDialogs,
+}
+
+/// What the branch contributes to the response of the context.
+#[derive(Debug)]
+enum Progress {
+    /// Nothing yet.
+    Pending(Pending),
+    /// Its outcome. Its transactions may continue, to absorb retransmissions.
+    Ended(Outcome),
+}
+
+#[derive(Debug)]
+struct Pending {
+    /// Timer C of an INVITE (RFC 3261 16.6 step 11), until it fires.
+    timer_c: Option<Instant>,
+    /// Without any response until this moment the next contact of the phone is tried, if it has one.
+    patience: Option<Instant>,
+}
+
+impl ClientBranch {
+    /// A branch whose request is sent now.
+    pub(super) fn start(
+        number: u8,
+        (target, hop): (Target, Hop),
+        breadth: u32,
+        patience: Option<Duration>,
+        template: &Template,
+        context: &mut Context<'_>,
+    ) -> Self {
+        let (timers, now) = (template.timers(), context.now.mono);
+        let is_invite = template.request.as_ref().is_some_and(|request| request.method() == Method::Invite);
+        let client = Client::new(is_invite, hop.transport.is_reliable(), timers, now);
+        let (timer_c, patience) = (is_invite.then(|| now + timers.c), patience.map(|time| now + time));
+        let progress = Progress::Pending(Pending { timer_c, patience });
+        let branch = Self { number, target, hop, client, progress, breadth, early: EarlyDialogs::new() };
+        template.send(&branch, context);
+        branch
+    }
+
+    /// Processes a response. `method`: the method in its CSeq.
+    pub(super) fn receive(
+        &mut self,
+        response: &Message,
+        method: Method<'_>,
+        template: &Template,
+        context: &mut Context<'_>,
+    ) -> ClientEvent {
+        let timers = template.timers();
+        let reliable = self.hop.transport.is_reliable();
+        let status = response.status().unwrap_or(500);
+        let now = context.now.mono;
+        // RFC 3261 17.1.3: the branch and the method of the CSeq identify the transaction.
+        if method == Method::Cancel
+            && let Some(cancel) = self.client.sent_cancel()
+        {
+            cancel.transaction.receive(status, reliable, timers, now);
+            return ClientEvent::Nothing;
+        }
+        if !self.is_of(method, template) {
+            return ClientEvent::Stray;
+        }
+        if let Progress::Pending(pending) = &mut self.progress {
+            pending.patience = None;
+        }
+        let event = self.client.receive(status, reliable, timers, now);
+        match (event, &mut self.client) {
+            (ClientEvent::Provisional, _) => {
+                // RFC 3261 16.7 step 2: a 100 does not say that the phone rings.
+                if status > 100
+                    && let Progress::Pending(Pending { timer_c: Some(timer_c), .. }) = &mut self.progress
+                {
+                    *timer_c = now + timers.c;
+                }
+                if let Some((cause, reason)) = self.client.wanted_cancel() {
+                    self.send_cancel(reason.as_deref(), cause, template, context);
+                }
+            }
+            (ClientEvent::Success, client) => {
+                if let Client::Invite(invite) = client {
+                    invite.accepted = Some(tag_checksum(tag_of(response, HeaderName::To).unwrap_or_default()));
+                }
+                self.end(Outcome::Success);
+            }
+            (ClientEvent::Failure, _) => {
+                self.acknowledge(response, template, context);
+                let outcome = self.outcome_of(response);
+                self.end(outcome);
+            }
+            (ClientEvent::FailureAgain, Client::Invite(invite)) if !invite.ack.is_empty() => {
+                context.outbox.resend(&self.hop, false, &invite.ack);
+            }
+            (ClientEvent::FailureAgain | ClientEvent::Nothing | ClientEvent::Stray, _) => {}
+        }
+        event
+    }
+
+    /// Cancels a pending INVITE, now or when its first provisional response comes (RFC 3261 16.10, 9.1). `cause`
+    /// decides the outcome of the branch if no other final response comes first.
+    pub(super) fn cancel(
+        &mut self,
+        reason: Option<&[u8]>,
+        cause: CancelCause,
+        template: &Template,
+        context: &mut Context<'_>,
+    ) {
+        // RFC 3261 9.1: only an INVITE can be cancelled.
+        let (Client::Invite(invite), Progress::Pending(_)) = (&mut self.client, &self.progress) else { return };
+        // If the caller has cancelled since the first cause, it waits for the 487.
+        if invite.cancel.add_cause(cause) {
+            return;
+        }
+        if invite.transaction.is_proceeding() {
+            return self.send_cancel(reason, cause, template, context);
+        }
+        invite.cancel = Cancel::Wanted(cause, reason.map(Bytes::copy_from_slice));
+        // A phone that has not responded within its ring time is not waited for. After a CANCEL of the caller a 2xx of
+        // the phone may be under way.
+        if cause == CancelCause::TimedOut {
+            self.end(Outcome::NoResponse(408));
+        }
+    }
+
+    /// Stops waiting for this branch. If the phone responds later, its INVITE is cancelled.
+    pub(super) fn give_up(&mut self) {
+        if self.is_pending() {
+            if let Client::Invite(Invite { cancel: cancel @ Cancel::NotWanted, .. }) = &mut self.client {
+                *cancel = Cancel::Wanted(CancelCause::TimedOut, None);
+            }
+            self.end(Outcome::FailedOver);
+        }
+    }
+
+    /// The request could not be sent.
+    pub(super) fn undelivered(&mut self) {
+        if self.is_pending() {
+            self.client.abandon();
+            self.end(Outcome::NoResponse(self.hop.failure()));
+        }
+    }
+
+    /// Fires the timers that are due. Returns whether the branch has ended by that.
+    pub(super) fn timeout(&mut self, template: &Template, context: &mut Context<'_>) -> bool {
+        let now = context.now.mono;
+        let was_pending = self.is_pending();
+        match self.client.timeout(now) {
+            TimerAction::Resend => template.send(self, context),
+            TimerAction::TimedOut => {
+                let status = self.client.cancel_cause().map_or(408, CancelCause::status);
+                self.end(Outcome::NoResponse(status));
+            }
+            TimerAction::Nothing => {}
+        }
+        if let Client::Invite(Invite { transaction, cancel: Cancel::Sent(cancel), .. }) = &mut self.client {
+            if cancel.transaction.timeout(now) == TimerAction::Resend {
+                context.outbox.resend(&self.hop, false, &cancel.text);
+            }
+            if cancel.until <= now && transaction.is_proceeding() {
+                let status = cancel.cause.status();
+                transaction.abandon();
+                self.end(Outcome::NoResponse(status));
+            }
+        }
+        if let Progress::Pending(pending) = &mut self.progress {
+            if is_due(pending.patience, now) {
+                self.give_up();
+            } else if is_due(pending.timer_c, now) {
+                // RFC 3261 16.8
+                pending.timer_c = None;
+                self.cancel(None, CancelCause::TimedOut, template, context);
+            }
+        }
+        was_pending && !self.is_pending()
+    }
+
+    /// Frees the response and the CANCEL that are not needed any more: the caller has its final response.
+    pub(super) fn forget(&mut self) {
+        if let Progress::Ended(outcome @ Outcome::Final(_)) = &mut self.progress {
+            *outcome = Outcome::NoResponse(outcome.status().unwrap_or(500));
+        }
+        if let Some(cancel) = self.client.sent_cancel()
+            && !cancel.transaction.is_pending()
+        {
+            cancel.text = Bytes::new();
+        }
+    }
+
+    /// The outcome, once the branch has ended.
+    pub(super) const fn outcome(&self) -> Option<&Outcome> {
+        match &self.progress {
+            Progress::Pending(_) => None,
+            Progress::Ended(outcome) => Some(outcome),
+        }
+    }
+
+    /// Replaces the outcome: its redirection is followed, or led nowhere.
+    pub(super) fn set_outcome(&mut self, outcome: Outcome) {
+        self.progress = Progress::Ended(outcome);
+    }
+
+    pub(super) const fn is_pending(&self) -> bool {
+        matches!(self.progress, Progress::Pending(_))
+    }
+
+    /// Whether the branch ended because its flow failed: the phone may be tried at another contact (RFC 5626 7, RFC
+    /// 5627 6.1). Not if the phone has responded, or the INVITE was cancelled.
+    pub(super) fn is_lost(&self) -> bool {
+        let lost = match self.outcome() {
+            Some(Outcome::FailedOver) => return true,
+            Some(Outcome::NoResponse(status)) => matches!(status, 408 | 430 | 503),
+            Some(Outcome::Final(message)) => matches!(message.status(), Some(408 | 430)),
+            _ => false,
+        };
+        lost && self.client.cancel_cause().is_none()
+    }
+
+    /// Whether the element at its address refuses all requests: another address may accept them (RFC 3263 4.3).
+    pub(super) fn is_unavailable(&self) -> bool {
+        let refused = matches!(self.outcome(), Some(Outcome::Final(message)) if message.status() == Some(503));
+        refused && self.client.cancel_cause().is_none()
+    }
+
+    /// Whether no response to its INVITE has come.
+    pub(super) const fn is_silent(&self) -> bool {
+        self.is_pending() && self.client.is_calling()
+    }
+
+    /// Whether its last 2xx to an INVITE had a To tag with this [`tag_checksum`].
+    pub(super) fn has_accepted(&self, to_tag: u64) -> bool {
+        matches!(&self.client, Client::Invite(invite) if invite.accepted == Some(to_tag))
+    }
+
+    pub(super) const fn hop(&self) -> &Hop {
+        &self.hop
+    }
+
+    /// The octets that it holds on the heap.
+    pub(super) fn held(&self) -> usize {
+        let refusal = match self.outcome() {
+            Some(Outcome::Final(message)) => size_of::<Message>() + message.bytes().len(),
+            _ => 0,
+        };
+        refusal + self.client.held()
+    }
+
+    /// Whether its request may have to be written again.
+    pub(super) const fn needs_request(&self) -> bool {
+        self.client.is_pending()
+    }
+
+    pub(super) const fn number(&self) -> u8 {
+        self.number
+    }
+
+    pub(super) const fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// The share of Max-Breadth that it was given.
+    pub(super) const fn share(&self) -> u32 {
+        self.breadth
+    }
+
+    /// The share of Max-Breadth that it holds: until its final response comes (RFC 5393 5.3.3.1).
+    pub(super) const fn breadth(&self) -> u32 {
+        if self.is_pending() { self.breadth } else { 0 }
+    }
+
+    pub(super) const fn is_terminated(&self) -> bool {
+        self.client.is_terminated()
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let own = match &self.progress {
+            Progress::Pending(pending) => sooner(pending.timer_c, pending.patience),
+            Progress::Ended(_) => None,
+        };
+        sooner(self.client.deadline(), own)
+    }
+
+    fn send_cancel(
+        &mut self,
+        reason: Option<&[u8]>,
+        cause: CancelCause,
+        template: &Template,
+        context: &mut Context<'_>,
+    ) {
+        let text = template.follow_up(self, context, |sent, out| write_cancel(sent, reason, out));
+        let (timers, now) = (template.timers(), context.now.mono);
+        let transaction = ClientOther::new(self.hop.transport.is_reliable(), timers, now);
+        if let Client::Invite(invite) = &mut self.client {
+            let cancel = SentCancel { cause, text, transaction, until: now + timers.give_up() };
+            invite.cancel = Cancel::Sent(Box::new(cancel));
+        }
+    }
+
+    /// RFC 3261 17.1.1.3: only the failure of an INVITE is acknowledged.
+    fn acknowledge(&mut self, response: &Message, template: &Template, context: &mut Context<'_>) {
+        if !matches!(self.client, Client::Invite(_)) {
+            return;
+        }
+        let text = template.follow_up(self, context, |sent, out| write_ack(sent, response, out));
+        if let Client::Invite(invite) = &mut self.client
+            && !self.hop.transport.is_reliable()
+        {
+            invite.ack = text;
+        }
+    }
+
+    fn is_of(&self, method: Method<'_>, template: &Template) -> bool {
+        match (&self.client, &template.request) {
+            (Client::Invite(_), _) => method == Method::Invite,
+            (Client::NonInvite(_), Some(request)) => method == request.method(),
+            // The request is freed only after the final response: this is a retransmission of it.
+            (Client::NonInvite(_), None) => true,
+        }
+    }
+
+    /// The outcome by a final response. A 487 that a timer of this server caused counts as no response, because the
+    /// caller has not cancelled. A response that cannot be forwarded counts by its status.
+    fn outcome_of(&self, response: &Message) -> Outcome {
+        let is_cancelled_by_timer = matches!(
+            &self.client,
+            Client::Invite(Invite { cancel: Cancel::Sent(cancel), .. }) if cancel.cause == CancelCause::TimedOut
+        );
+        match response.status() {
+            Some(487) if is_cancelled_by_timer => Outcome::NoResponse(408),
+            Some(status) if !has_upstream_via(response) => Outcome::NoResponse(status),
+            _ => {
+                let mut kept = Box::new(response.clone());
+                kept.detach();
+                Outcome::Final(kept)
+            }
+        }
+    }
+
+    fn end(&mut self, outcome: Outcome) {
+        // A late response counts more than its absence.
+        if matches!(self.progress, Progress::Pending(_) | Progress::Ended(Outcome::FailedOver)) {
+            self.progress = Progress::Ended(outcome);
+        }
+    }
+}

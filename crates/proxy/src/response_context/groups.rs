@@ -1,0 +1,179 @@
+//! The targets of a response context: which are tried now, and which later (RFC 3261 16.6, 16.7 step 6).
+//!
+//! Distributes the Max-Breadth of the request among the branches (RFC 5393 5.3.3). Must not judge responses.
+
+use std::time::Duration;
+
+use crate::clock::Instant;
+use crate::context::Context;
+use crate::event::Event;
+use crate::route::Group;
+use crate::settings::Strategy;
+use crate::target::{NextHop, Target};
+
+use super::branch::ClientBranch;
+use super::join::{are_one_phone, are_same};
+use super::outcome::CancelCause;
+use super::{Open, Phase, ResponseContext};
+
+/// One part in so many of the free breadth is reserved for phones that register later. Each takes 1, as a phone does
+/// not fork.
+const LATE_PART: u32 = 4;
+
+impl ResponseContext {
+    /// Continues if the current group has ended: with the next group, or with the final response.
+    pub(super) fn advance(&mut self, context: &mut Context<'_>) {
+        if self.sender_is_gone(context.now.mono) {
+            self.close();
+        }
+        while self.upstream.is_waiting() && self.following == 0 {
+            let (group_from, is_last) = match &self.phase {
+                Phase::Open(open) => (open.group_from, open.waiting.is_empty()),
+                Phase::Closed { .. } => (0, true),
+            };
+            if self.branches.iter().skip(group_from).any(ClientBranch::is_pending) {
+                return;
+            }
+            if is_last {
+                // A phone of an earlier group may accept the call while its CANCEL is under way.
+                if !self.branches.iter().any(ClientBranch::is_pending) {
+                    self.answer_with_best(context);
+                }
+                return;
+            }
+            if !self.start_group(context) {
+                return;
+            }
+        }
+    }
+
+    /// Starts the next group without waiting for the 487s of the current one. In a wave the current phones ring on
+    /// beside it.
+    pub(super) fn ring_time_is_over(&mut self, context: &mut Context<'_>) {
+        self.ring_until = None;
+        let is_last = self.open().is_none_or(|open| open.waiting.is_empty());
+        let rings_on = self.disposition.strategy == Strategy::Wave && !is_last && self.free_breadth() > 0;
+        if !rings_on {
+            self.cancel_pending(None, CancelCause::TimedOut, context);
+        }
+        if !is_last {
+            self.start_group(context);
+        }
+    }
+
+    /// The flow of a branch has failed: its phone is tried at its next contact (RFC 5626 7), its host name at the next
+    /// address (RFC 3263 4.3), if there is one.
+    pub(super) fn fail_over(&mut self, index: usize, context: &mut Context<'_>) {
+        let sender_is_gone = self.sender_is_gone(context.now.mono);
+        let Phase::Open(Open { spares, .. }) = &mut self.phase else { return };
+        if spares.is_empty() || sender_is_gone {
+            return;
+        }
+        let (Some(lost), Some(request)) = (self.branches.get(index), self.template.request.as_deref()) else { return };
+        let (failed, share) = (&lost.target().uri, lost.share());
+        let next = if lost.is_lost() {
+            spares.iter().position(|spare| are_one_phone(&spare.uri, failed, request))
+        } else if lost.is_unavailable() {
+            spares.iter().position(|spare| are_same(&spare.uri, failed, request))
+        } else {
+            None
+        };
+        if let Some(at) = next {
+            let spare = spares.remove(at);
+            self.start_branch(spare, share, context);
+        }
+    }
+
+    /// RFC 4321 1.3: the sender of another request than INVITE gives up after 64·T1, so no further phone may get it
+    /// then.
+    fn sender_is_gone(&self, now: Instant) -> bool {
+        !self.upstream.is_invite() && self.began + self.template.timers().give_up() <= now
+    }
+
+    /// Tries the next group. False if there is none, or no breadth is free: then it waits for a branch to end.
+    pub(super) fn start_group(&mut self, context: &mut Context<'_>) -> bool {
+        if self.free_breadth() == 0 {
+            return false;
+        }
+        let Phase::Open(open) = &mut self.phase else { return false };
+        let Some(group) = open.waiting.pop() else { return false };
+        (open.group_from, open.group_q) = (self.branches.len(), group.q);
+        self.try_group(group, context);
+        self.ring_until = self.ring_time(context.now.mono).map(|time| context.now.mono + time);
+        true
+    }
+
+    /// Tries all targets of a group at once, or as many as the breadth allows (RFC 5393 5.3.3). The others are the
+    /// next group.
+    fn try_group(&mut self, mut group: Group, context: &mut Context<'_>) {
+        let free = self.free_breadth();
+        let Phase::Open(open) = &mut self.phase else { return };
+        let at_once = group.targets.len().min(usize::try_from(free).unwrap_or(usize::MAX));
+        if at_once < group.targets.len() {
+            open.waiting.push(Group { q: group.q, targets: group.targets.drain(at_once..).collect() });
+        }
+        let Ok(parts @ 1..) = u32::try_from(at_once) else { return };
+        // 1 is reserved for each target to come, which may start before these branches have ended.
+        let to_come = open.waiting.iter().map(|group| group.targets.len()).sum::<usize>();
+        let kept = u32::try_from(to_come).unwrap_or(u32::MAX).min(free - parts);
+        let late = if open.is_joinable { (free - parts - kept) / LATE_PART } else { 0 };
+        let usable = free - kept - late;
+        for (target, number) in group.targets.into_iter().zip(0..) {
+            let share = usable / parts + u32::from(number < usable % parts);
+            self.start_branch(target, share, context);
+        }
+    }
+
+    /// The Max-Breadth that no branch holds now.
+    pub(super) fn free_breadth(&self) -> u32 {
+        let held = self.branches.iter().map(ClientBranch::breadth).sum();
+        self.breadth.saturating_sub(held)
+    }
+
+    /// How long the group that starts now may take; `None` if only its transactions limit that.
+    fn ring_time(&self, now: Instant) -> Option<Duration> {
+        let open = self.open()?;
+        if self.upstream.is_invite() {
+            return open.has_ring_time.then_some(self.template.settings.forking.ring_time);
+        }
+        // RFC 4321 1.3: the sender gives up after 64·T1, so the groups share the rest of that.
+        let groups = u32::try_from(open.waiting.len()).unwrap_or(u32::MAX).saturating_add(1);
+        let left = (self.began + self.template.timers().give_up()).since(now);
+        (groups > 1).then(|| left.checked_div(groups).unwrap_or_default())
+    }
+
+    /// How long a branch may go without any response if its phone has other contacts: the caller waits for 64·T1, so
+    /// the contacts of one phone share that.
+    fn patience(&self, target: &Target) -> Option<Duration> {
+        let (open, request) = (self.open()?, self.template.request.as_deref()?);
+        let others = open.spares.iter().filter(|spare| are_one_phone(&spare.uri, &target.uri, request)).count();
+        let others = u32::try_from(others).ok().filter(|others| *others > 0)?;
+        self.template.timers().give_up().checked_div(others + 1)
+    }
+
+    /// Forwards the request to a target that has an address.
+    pub(super) fn start_branch(&mut self, target: Target, breadth: u32, context: &mut Context<'_>) {
+        let NextHop::Hop(hop) = &target.next_hop else { return };
+        let hop = hop.now(context.connections);
+        let Ok(number) = u8::try_from(self.branches.len()) else { return };
+        let patience = self.patience(&target);
+        let method = self.upstream.method;
+        context.outbox.emit(Event::RequestForwarded { method, transport: hop.transport });
+        self.branches.push(ClientBranch::start(number, (target, hop), breadth, patience, &self.template, context));
+    }
+
+    /// The targets to come; `None` if no further branch may start.
+    pub(super) const fn open(&self) -> Option<&Open> {
+        match &self.phase {
+            Phase::Open(open) => Some(open),
+            Phase::Closed { .. } => None,
+        }
+    }
+
+    pub(super) const fn open_mut(&mut self) -> Option<&mut Open> {
+        match &mut self.phase {
+            Phase::Open(open) => Some(open),
+            Phase::Closed { .. } => None,
+        }
+    }
+}

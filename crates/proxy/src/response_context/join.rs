@@ -1,0 +1,211 @@
+//! Targets that are added to a response context: the targets of a redirection (RFC 3261 16.7 step 4), and phones that
+//! register while their user is being called.
+//!
+//! A URI is in a response context only once (16.5), and the number of targets is limited. Must not resolve names.
+
+use location::{Aor, Record};
+use parser::{Message, Uri, equivalent};
+use smallvec::SmallVec;
+
+use crate::clock::Now;
+use crate::context::Context;
+use crate::event::{Event, Limit};
+use crate::forward::BranchId;
+use crate::request::Request;
+use crate::route::{
+    Callee, Disposition, Group, Gruus, Plan, Purpose, Search, TargetSearch, contacts_to_follow, plan_for_bindings,
+    plan_for_callee,
+};
+use crate::settings::Strategy;
+use crate::target::{NextHop, Target, TargetUri};
+
+use super::outcome::Outcome;
+use super::{Phase, ResponseContext};
+
+impl ResponseContext {
+    /// The search for the targets of a redirection, if the final response of a branch is one that is followed. Then the
+    /// response is not forwarded.
+    pub(super) fn follow(
+        &mut self,
+        id: BranchId,
+        response: &Message,
+        context: &mut Context<'_>,
+    ) -> Option<Box<Search>> {
+        let request = self.template.request.as_ref().filter(|_| self.is_open() && self.disposition.recurse)?;
+        let from = self.branches.get(usize::from(id.index))?.hop().remote.ip();
+        let contacts = contacts_to_follow(response, from, request, &self.template.settings)?;
+        if !self.has_room(contacts.len(), context) {
+            return None;
+        }
+        self.branches.get_mut(usize::from(id.index))?.set_outcome(Outcome::Followed);
+        self.following += 1;
+        // With `no-fork` the caller may still be redirected, to one target after another.
+        let plan = Plan { disposition: Disposition { fork: true, ..self.disposition }, ..Plan::default() };
+        let targets = TargetSearch::for_redirection(request, from, contacts, plan, &self.template.settings);
+        Some(Box::new(Search { targets, purpose: Purpose::Redirection(id) }))
+    }
+
+    /// The plan for a user that the request was redirected to.
+    pub(crate) fn plan_for(&self, callee: &Callee, record: Option<&Record>, gruus: &Gruus, now: Now) -> Option<Plan> {
+        let template = &self.template;
+        plan_for_callee(template.request.as_ref()?, callee, record, &template.settings, gruus, now).ok()
+    }
+
+    /// The targets of a redirection are known. They are tried next, or at once if all targets are tried in parallel.
+    pub(crate) fn redirected(&mut self, id: BranchId, plan: Plan, context: &mut Context<'_>) {
+        self.following = self.following.saturating_sub(1);
+        if plan.groups.is_empty()
+            && let Some(branch) = self.branches.get_mut(usize::from(id.index))
+        {
+            branch.set_outcome(Outcome::NoResponse(480));
+        }
+        for group in plan.groups.into_iter().rev() {
+            self.add_next_group(group, context);
+        }
+        if let Some(open) = self.open_mut() {
+            open.has_ring_time = true;
+            open.spares.extend(plan.spares);
+            if self.disposition.strategy == Strategy::Parallel {
+                self.start_group(context);
+            }
+        }
+        self.advance(context);
+    }
+
+    /// The bindings of the user have changed. A phone that is not in the context yet rings, too, for the rest of the
+    /// ring time.
+    pub(crate) fn join(&mut self, aor: &Aor, record: Option<&Record>, context: &mut Context<'_>) {
+        // After the ring time only cancelled branches are pending.
+        let rings = self.open().is_some_and(|open| self.ring_until.is_some() || !open.waiting.is_empty());
+        let request = self.template.request.as_ref().filter(|_| rings);
+        let plan = request
+            .and_then(|request| plan_for_bindings(request, aor, record, &self.template.settings, context.now).ok());
+        for Group { q, targets } in plan.into_iter().flat_map(|plan| plan.groups) {
+            for target in targets {
+                self.join_one(target, q, context);
+            }
+        }
+        self.advance(context);
+    }
+
+    fn join_one(&mut self, target: Target, q: u16, context: &mut Context<'_>) {
+        let Some(request) = self.template.request.as_deref() else { return };
+        // A Contact with a host name would have to wait for DNS. The next call rings it.
+        if matches!(target.next_hop, NextHop::Name(_)) {
+            return;
+        }
+        let same = |other: &TargetUri| are_one_phone(other, &target.uri, request);
+        if let Some(at) = self.branches.iter().rposition(|branch| same(&branch.target().uri)) {
+            if self.branches.get(at).is_some_and(|branch| branch.target().next_hop != target.next_hop) {
+                self.join_again(at, target, context);
+            }
+            return;
+        }
+        let Phase::Open(open) = &mut self.phase else { return };
+        let mut waiting = open.waiting.iter_mut().flat_map(|group| &mut group.targets);
+        if let Some(other) = waiting.find(|other| same(&other.uri)) {
+            *other = target;
+        } else if self.has_room(1, context) {
+            self.join_in_turn(target, q, context);
+        }
+    }
+
+    /// A phone that is being tried has another next hop now.
+    fn join_again(&mut self, at: usize, target: Target, context: &mut Context<'_>) {
+        if !self.has_room(1, context) {
+            return;
+        }
+        let Some(branch) = self.branches.get_mut(at) else { return };
+        let share = branch.share();
+        let rings_again = branch.is_silent() || branch.is_lost();
+        if branch.is_silent() {
+            // It has moved: the old hop does not lead to it.
+            branch.give_up();
+        }
+        if rings_again {
+            // Other branches may hold the breadth of this one by now.
+            let share = share.min(self.free_breadth());
+            if share > 0 {
+                self.start_branch(target, share, context);
+            }
+        } else if branch.is_pending()
+            && !self.knows(&target.uri)
+            && let Some(open) = self.open_mut()
+        {
+            open.spares.insert(0, target);
+        }
+    }
+
+    /// Adds a phone that is not in the context: at once, or to the group of its preference.
+    fn join_in_turn(&mut self, target: Target, q: u16, context: &mut Context<'_>) {
+        let free = self.free_breadth();
+        let Phase::Open(open) = &mut self.phase else { return };
+        let is_turn = self.disposition.strategy == Strategy::Parallel || q >= open.group_q;
+        if is_turn && free > 0 {
+            return self.start_branch(target, 1, context);
+        }
+        let targets = SmallVec::from_iter([target]);
+        match open.waiting.iter_mut().find(|group| group.q == q) {
+            Some(group) => group.targets.extend(targets),
+            None => {
+                let at = open.waiting.partition_point(|group| group.q < q);
+                open.waiting.insert(at, Group { q, targets });
+            }
+        }
+    }
+
+    /// Adds a group that is tried next, without the targets that are in the context already.
+    fn add_next_group(&mut self, Group { q, targets }: Group, context: &mut Context<'_>) {
+        let Some(open) = self.open_mut() else { return };
+        open.waiting.push(Group { q, targets: SmallVec::new() });
+        for target in targets {
+            if !self.knows(&target.uri)
+                && self.has_room(1, context)
+                && let Some(next) = self.open_mut().and_then(|open| open.waiting.last_mut())
+            {
+                next.targets.push(target);
+            }
+        }
+        if let Some(open) = self.open_mut() {
+            open.waiting.retain(|next| !next.targets.is_empty());
+        }
+    }
+
+    /// Whether the limit allows this many more targets.
+    fn has_room(&self, more: usize, context: &mut Context<'_>) -> bool {
+        let room = self.branches.len() + self.to_come().count() + more <= self.template.settings.limits.targets;
+        if !room {
+            context.outbox.emit(Event::LimitReached(Limit::Targets));
+        }
+        room
+    }
+
+    /// Whether the context has this URI (RFC 3261 16.5).
+    fn knows(&self, uri: &TargetUri) -> bool {
+        let Some(request) = self.template.request.as_deref() else { return false };
+        let same = |other: &TargetUri| are_same(other, uri, request);
+        self.branches.iter().any(|branch| same(&branch.target().uri)) || self.to_come().any(|target| same(&target.uri))
+    }
+
+    fn to_come(&self) -> impl Iterator<Item = &Target> {
+        self.open()
+            .into_iter()
+            .flat_map(|open| open.waiting.iter().flat_map(|group| &group.targets).chain(&open.spares))
+    }
+}
+
+/// Whether two URIs are equal (RFC 3261 19.1.4).
+pub(super) fn are_same(one: &TargetUri, other: &TargetUri, request: &Request) -> bool {
+    match (Uri::parse(one.bytes(request)), Uri::parse(other.bytes(request))) {
+        (Ok(one), Ok(other)) => equivalent(&one, &other),
+        _ => false,
+    }
+}
+
+/// Whether two URIs are contacts of one phone: by its instance id if both have one, else by the URI.
+pub(super) fn are_one_phone(one: &TargetUri, other: &TargetUri, request: &Request) -> bool {
+    match (one.instance(), other.instance()) {
+        (Some(one), Some(other)) => one == other,
+        _ => are_same(one, other, request),
+    }
+}

@@ -1,0 +1,52 @@
+//! How a branch ended: what it contributes to the choice of the final response (RFC 3261 16.7 step 4).
+//!
+//! Must not choose among several outcomes: `best.rs` does.
+
+use parser::Message;
+
+/// How a branch ended.
+#[derive(Clone, Debug)]
+pub(super) enum Outcome {
+    /// With a 2xx, which was forwarded at once.
+    Success,
+    /// With a failure that can be forwarded.
+    Final(Box<Message>),
+    /// With a redirection that this server follows, so it is not forwarded.
+    Followed,
+    /// Without a response; another contact of the phone is tried.
+    FailedOver,
+    /// Without a response that can be forwarded: the status that stands for it.
+    NoResponse(u16),
+}
+
+impl Outcome {
+    /// Its status; `None` if it does not count.
+    pub(super) fn status(&self) -> Option<u16> {
+        match self {
+            Self::Success => Some(200),
+            Self::Final(message) => message.status(),
+            Self::FailedOver => Some(408),
+            Self::NoResponse(status) => Some(*status),
+            Self::Followed => None,
+        }
+    }
+}
+
+/// Why a branch is cancelled. The greater cause prevails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum CancelCause {
+    /// A timer of this server fired: the ring time or Timer C.
+    TimedOut,
+    /// The caller cancelled, or another branch decided the response: the caller waits for the 487.
+    NotNeeded,
+}
+
+impl CancelCause {
+    /// The status of the branch if the phone sends no final response.
+    pub(super) const fn status(self) -> u16 {
+        match self {
+            Self::TimedOut => 408,
+            Self::NotNeeded => 487,
+        }
+    }
+}

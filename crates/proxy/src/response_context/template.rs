@@ -1,0 +1,68 @@
+//! The template from which the requests of all branches are written.
+//!
+//! A branch keeps no copy of its request: each retransmission is written again with the same octets (RFC 3261
+//! 17.1.1.2), and so are the parts that an ACK or a CANCEL repeats. So a call to many phones keeps its request in
+//! memory once. Must not choose targets.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parser::SentInvite;
+
+use crate::context::Context;
+use crate::forward::{BranchId, Forwarding, Origin, ViaBranch, as_sent, write_request};
+use crate::request::Request;
+use crate::settings::{Settings, Timers};
+
+use super::branch::ClientBranch;
+
+/// A request, and what else each branch writes into it.
+#[derive(Debug)]
+pub(super) struct Template {
+    /// The id of its response context.
+    pub(super) context_id: u64,
+    /// The request as received; `None` when no branch needs it any more.
+    pub(super) request: Option<Box<Request>>,
+    pub(super) loop_mark: u64,
+    /// The settings that the context started with: a reload does not change a call in progress.
+    pub(super) settings: Arc<Settings>,
+}
+
+impl Template {
+    pub(super) fn timers(&self) -> &Timers {
+        &self.settings.timers
+    }
+
+    /// Sends the request of a branch.
+    pub(super) fn send(&self, branch: &ClientBranch, context: &mut Context<'_>) {
+        let Some(forwarding) = self.forwarding(branch, context) else { return };
+        let Context { outbox, rewrite, mac, .. } = context;
+        outbox.send(branch.hop(), true, |out| write_request(&forwarding, &self.settings, mac, rewrite, out));
+    }
+
+    /// Sends the ACK or CANCEL that `write` writes from the request of a branch. Returns it, for retransmissions.
+    pub(super) fn follow_up(
+        &self,
+        branch: &ClientBranch,
+        context: &mut Context<'_>,
+        write: impl FnOnce(&SentInvite<'_>, &mut Vec<u8>),
+    ) -> Bytes {
+        let Some(forwarding) = self.forwarding(branch, context) else { return Bytes::new() };
+        let write = |out: &mut Vec<u8>| as_sent(&forwarding, &self.settings, |sent| write(sent, out));
+        Bytes::copy_from_slice(context.outbox.send(branch.hop(), false, write))
+    }
+
+    fn forwarding<'a>(&'a self, branch: &'a ClientBranch, context: &Context<'_>) -> Option<Forwarding<'a>> {
+        let (worker, loop_mark, request) = (context.worker, self.loop_mark, self.request.as_deref()?);
+        let id = BranchId { context: self.context_id, index: branch.number() };
+        let to = (branch.hop(), branch.target());
+        let origin = Origin::new(request, to, Some((worker, self.context_id)), &self.settings, context.mac);
+        Some(Forwarding {
+            request,
+            target: branch.target(),
+            hop: branch.hop(),
+            branch: ViaBranch::Transaction { worker, id, loop_mark, origin },
+            breadth: branch.share(),
+        })
+    }
+}

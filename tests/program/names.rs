@@ -1,0 +1,155 @@
+//! From the name of a host to the address that a request is sent to. RFC 3263.
+
+use std::net::{SocketAddr, TcpListener};
+use std::time::{Duration, Instant};
+
+use crate::harness::digest::Credentials;
+use crate::harness::phone::ack_of;
+use crate::harness::server::CLOSED;
+use crate::harness::{DnsServer, Message, Phone, Server};
+
+const ALICE: Credentials<'static> = Credentials::new("alice", "wonderland");
+
+/// A server that asks the DNS server, and alice's phone.
+fn start() -> (DnsServer, Server, Phone) {
+    let dns = DnsServer::start();
+    let server = Server::start(&format!("{CLOSED}foreign: authenticated\n{}", dns.config()));
+    let alice = Phone::udp("alice", server.address());
+    (dns, server, alice)
+}
+
+fn far(server: &Server) -> Phone {
+    Phone::udp("dave", server.address()).of("far.example")
+}
+
+/// `_sip._TRANSPORT.far.example` with a host of its own for each address, the first one with the highest priority.
+fn srv(transport: &str, addresses: &[SocketAddr]) -> String {
+    let record = |(index, address): (usize, &SocketAddr)| {
+        let host = format!("{transport}{index}.far.example");
+        let (ip, port) = (address.ip(), address.port());
+        format!("_sip._{transport}.far.example SRV {index} 1 {port} {host}\n{host} A {ip}\n")
+    };
+    addresses.iter().enumerate().map(record).collect()
+}
+
+/// Sends the ACK of the refusal that ends the call.
+#[track_caller]
+fn refused(alice: &mut Phone, invite: &Message) -> Option<u16> {
+    let response = alice.next_final();
+    alice.send(ack_of(invite, &response));
+    response.status()
+}
+
+#[test]
+fn naptr_and_srv_records_name_the_transport_and_the_port() {
+    let (dns, server, mut alice) = start();
+    let mut dave = far(&server);
+    dns.set(&format!("far.example NAPTR 1 1 s SIP+D2U _sip._udp.far.example\n{}", srv("udp", &[dave.local()])));
+    let mut queries = Vec::new();
+    for _ in 0..2 {
+        let invite = alice.invite("sip:dave@far.example");
+        let invite = alice.authenticated(invite, ALICE);
+        let at_dave = dave.expect("INVITE");
+        assert_eq!(at_dave.uri(), "sip:dave@far.example");
+        dave.reply(&at_dave, 486);
+        assert_eq!(refused(&mut alice, &invite), Some(486));
+        // RFC 3263 4.4, RFC 3261 17.1.1.3: to where its INVITE went.
+        dave.expect("ACK");
+        if queries.is_empty() {
+            queries = dns.queries();
+        }
+    }
+    let mut expected =
+        ["far.example NAPTR", "_sip._udp.far.example SRV", "udp0.far.example A", "udp0.far.example AAAA"];
+    queries.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(queries, expected);
+    assert_eq!(dns.queries().len(), 4, "the second call is answered by the cache");
+}
+
+#[test]
+fn a_naptr_record_can_choose_tcp() {
+    let (dns, server, mut alice) = start();
+    let listener = TcpListener::bind((server.address().ip(), 0)).expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    dns.set(&format!("far.example NAPTR 1 1 s SIP+D2T _sip._tcp.far.example\n{}", srv("tcp", &[address])));
+    let invite = alice.invite("sip:dave@far.example");
+    let invite = alice.authenticated(invite, ALICE);
+    let mut dave = Phone::accept("dave", server.address(), &listener);
+    let at_dave = dave.expect("INVITE");
+    assert!(at_dave.header("Via").starts_with("SIP/2.0/TCP"), "{at_dave}");
+    dave.reply(&at_dave, 603);
+    assert_eq!(refused(&mut alice, &invite), Some(603));
+}
+
+#[test]
+fn after_503_the_next_server_is_tried_with_another_branch() {
+    let (dns, server, mut alice) = start();
+    let (mut first, mut second) = (far(&server), far(&server));
+    dns.set(&srv("udp", &[first.local(), second.local()]));
+    let invite = alice.invite("sip:dave@far.example");
+    let invite = alice.authenticated(invite, ALICE);
+    let at_first = first.expect("INVITE");
+    first.reply(&at_first, 503);
+    first.expect("ACK");
+    let at_second = second.expect("INVITE");
+    assert_ne!(at_first.header("Via"), at_second.header("Via"));
+    second.reply(&at_second, 480);
+    assert_eq!(refused(&mut alice, &invite), Some(480));
+}
+
+#[test]
+fn after_a_refused_connection_the_next_server_is_tried() {
+    let (dns, server, mut alice) = start();
+    let (closed, open) = (
+        TcpListener::bind((server.address().ip(), 0)).expect("a free port"),
+        TcpListener::bind((server.address().ip(), 0)).expect("a free port"),
+    );
+    dns.set(&srv("tcp", &[closed.local_addr().expect("an address"), open.local_addr().expect("an address")]));
+    drop(closed);
+    let invite = alice.invite("sip:dave@far.example;transport=tcp");
+    let invite = alice.authenticated(invite, ALICE);
+    let mut dave = Phone::accept("dave", server.address(), &open);
+    let at_dave = dave.expect("INVITE");
+    dave.reply(&at_dave, 486);
+    assert_eq!(refused(&mut alice, &invite), Some(486));
+}
+
+#[test]
+fn a_slow_name_delays_no_other_one() {
+    let (dns, server, mut alice) = start();
+    let mut dave = far(&server);
+    dns.set(&format!("slow.example SILENT -\n{}", srv("udp", &[dave.local()])));
+    let mut slow = Phone::udp("alice", server.address());
+    let to_slow = slow.invite("sip:dave@slow.example");
+    let to_slow = slow.authenticated(to_slow, ALICE);
+    let begun = Instant::now();
+    let invite = alice.invite("sip:dave@far.example");
+    let invite = alice.authenticated(invite, ALICE);
+    let at_dave = dave.expect("INVITE");
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    dave.reply(&at_dave, 486);
+    assert_eq!(refused(&mut alice, &invite), Some(486));
+    // `limits.lookup_time` ends the other one.
+    assert!(refused(&mut slow, &to_slow) >= Some(400));
+}
+
+#[test]
+fn names_that_lead_nowhere_or_to_the_server_itself_end_the_call() {
+    let (dns, server, mut alice) = start();
+    let own = server.address();
+    dns.set(&format!(
+        "own.example NAPTR 1 1 s SIP+D2U _sip._udp.own.example\n\
+         _sip._udp.own.example SRV 1 1 {} host.own.example\nhost.own.example A {}\n\
+         loop.example NAPTR 1 1 s SIP+D2U _sip._udp.loop.example\n\
+         _sip._udp.loop.example SRV 1 1 5060 _sip._udp.loop.example\n\
+         none.example A 192.0.2.1\n_sip._udp.none.example SRV 0 0 0 .\n",
+        own.port(),
+        own.ip()
+    ));
+    for host in ["own.example", "loop.example", "none.example;transport=udp", "missing.example"] {
+        let invite = alice.invite(&format!("sip:dave@{host}"));
+        let invite = alice.authenticated(invite, ALICE);
+        assert!(refused(&mut alice, &invite) >= Some(400), "{host}");
+    }
+}
